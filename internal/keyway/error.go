@@ -1,0 +1,108 @@
+package keyway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Kind says what went wrong in a way that programs can branch on. Kinds are
+// part of the API between laptop and place and of the exit codes, so they are
+// only ever added to.
+type Kind string
+
+// The kinds, each with the exit code that ExitCode gives it.
+const (
+	Other           Kind = "other"            // 1: anything without a kind of its own
+	Usage           Kind = "usage"            // 2: the command line or a value in it is wrong
+	UnknownPlace    Kind = "unknown-place"    // 10: no such host
+	Unreachable     Kind = "unreachable"      // 11: a bastion or place does not answer
+	HostKeyChanged  Kind = "host-key-changed" // 12: a host or workspace shows another key than before
+	HostKeyUnknown  Kind = "host-key-unknown" // 13: a host's key has never been accepted
+	Denied          Kind = "denied"           // 14: the place does not accept the user's key
+	NoKey           Kind = "no-key"           // 15: the agent is gone or holds no key
+	WrongPassphrase Kind = "wrong-passphrase" // 16: the key was not unlocked
+	EngineAbsent    Kind = "engine-absent"    // 20: the engine is not installed
+	EngineDown      Kind = "engine-down"      // 21: the engine is installed but does not run
+	EngineForbidden Kind = "engine-forbidden" // 22: the user may not use the engine
+	ImageNotFound   Kind = "image-not-found"  // 23: the image is absent and cannot be pulled
+	NameTaken       Kind = "name-taken"       // 24: there is a workspace of that name
+	NoSpace         Kind = "no-space"         // 25: a file system is full
+	NoGPU           Kind = "no-gpu"           // 26: GPUs asked for that the engine cannot give
+	NotFound        Kind = "not-found"        // 30: no workspace or session of that name
+	NotRunning      Kind = "not-running"      // 31: the workspace or session does not run
+	GuestFailed     Kind = "guest-failed"     // 32: the guest inside the workspace did not come up
+	VersionMismatch Kind = "version-mismatch" // 33: the other end is of another version
+	BadConfig       Kind = "bad-config"       // 40: a configuration file cannot be read, parsed or written
+	NeedsAnswer     Kind = "needs-answer"     // 41: a question that nobody is there to answer
+	Interrupted     Kind = "interrupted"      // 130: Ctrl-C
+)
+
+var exitCodes = map[Kind]int{
+	Other: 1, Usage: 2,
+	UnknownPlace: 10, Unreachable: 11, HostKeyChanged: 12, HostKeyUnknown: 13, Denied: 14, NoKey: 15, WrongPassphrase: 16,
+	EngineAbsent: 20, EngineDown: 21, EngineForbidden: 22, ImageNotFound: 23, NameTaken: 24, NoSpace: 25, NoGPU: 26,
+	NotFound: 30, NotRunning: 31, GuestFailed: 32, VersionMismatch: 33,
+	BadConfig: 40, NeedsAnswer: 41, Interrupted: 130,
+}
+
+// Error is an error fit for people: it says what is wrong in the user's nouns
+// and, where there is one, what to type next. It travels through the API as
+// JSON, so what a node finds wrong is said on the laptop in the same words.
+type Error struct {
+	Kind    Kind   `json:"kind"`
+	Message string `json:"message"`
+	Next    string `json:"next,omitempty"` // what to do about it; may be several lines
+	cause   error
+}
+
+// Errorf makes an Error. %w works as in fmt.Errorf; a *Error does not cross the
+// API with its cause.
+func Errorf(kind Kind, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
+}
+
+// Hint is e with the next step for the user.
+func (e *Error) Hint(format string, args ...any) *Error {
+	with := *e
+	with.Next = fmt.Sprintf(format, args...)
+	return &with
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func (e *Error) Unwrap() error { return e.cause }
+
+// AsError is err as an *Error: itself if there is one in its chain, Interrupted
+// for a cancelled context, else of kind Other. It is nil for nil.
+func AsError(err error) *Error {
+	var e *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, context.Canceled):
+		return &Error{Kind: Interrupted, Message: "interrupted", cause: err}
+	default:
+		return &Error{Kind: Other, Message: err.Error(), cause: err}
+	}
+}
+
+// Is says whether err is an Error of that kind.
+func Is(err error, kind Kind) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == kind
+}
+
+// ExitCode is the status that a command which ends with err exits with.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if code, ok := exitCodes[AsError(err).Kind]; ok {
+		return code
+	}
+	return 1
+}

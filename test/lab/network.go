@@ -1,0 +1,83 @@
+//go:build linux
+
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"keyway/test/lab/labtool/config"
+)
+
+// connect lays a cable between two hosts and routes each to the other.
+func (l *Lab) connect(a, b *Host) error {
+	// Seen from this machine's process ids, in a's network.
+	out, err := exec.Command("nsenter", "--net", "--target", strconv.Itoa(a.pid), "ip", "link", "add", b.Name, "type", "veth",
+		"peer", "name", a.Name, "netns", strconv.Itoa(b.pid)).CombinedOutput()
+	if err != nil {
+		return l.errorf("cable between %s and %s: %w: %s", a.Name, b.Name, err, out)
+	}
+	return errors.Join(a.route(b, b.Name), b.route(a, a.Name))
+}
+
+// route sends what goes to another host over a device, and brings that up.
+func (h *Host) route(to *Host, device string) error {
+	if _, err := h.Output("ip", "link", "set", device, "up"); err != nil {
+		return err
+	}
+	_, err := h.Output("ip", "route", "replace", to.Address+"/32", "dev", device, "src", h.Address)
+	return err
+}
+
+// Cut stops everything between two hosts: silently for a, as when a cable is
+// pulled beyond the next switch. Restore undoes it.
+func (l *Lab) Cut(a, b *Host) error {
+	_, err := b.Output("ip", "link", "set", a.Name, "down")
+	return err
+}
+
+// Restore puts the cable back that Cut has pulled.
+func (l *Lab) Restore(a, b *Host) error { return b.route(a, a.Name) }
+
+// slowDevice is the name of a slow line at both of its ends.
+const slowDevice = "slow"
+
+// Delay puts a line between two hosts that takes oneWay in each direction, and
+// loses neither bandwidth nor packets. The function it returns takes the line
+// away again.
+func (l *Lab) Delay(a, b *Host, oneWay time.Duration) (remove func() error, err error) {
+	device := slowDevice + "-" + b.Name
+	c, err := json.Marshal(config.Delay{PIDs: [2]int{a.pid, b.pid}, Device: device, OneWay: oneWay})
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(l.tool(), "delay", string(c))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := startReady(cmd); err != nil {
+		return nil, l.errorf("slow line between %s and %s: %w", a.Name, b.Name, err)
+	}
+	remove = func() error {
+		err := errors.Join(a.route(b, b.Name), b.route(a, a.Name))
+		return errors.Join(err, stdin.Close(), cmd.Wait())
+	}
+	if err := errors.Join(a.slowRoute(b, device), b.slowRoute(a, device)); err != nil {
+		return nil, errors.Join(err, remove())
+	}
+	return remove, nil
+}
+
+func (h *Host) slowRoute(to *Host, device string) error {
+	// A queue as long as the line, or a fast sender would lose packets at its start.
+	if _, err := h.Output("ip", "link", "set", device, "txqueuelen", "20000", "up"); err != nil {
+		return err
+	}
+	return h.route(to, device)
+}

@@ -1,0 +1,26 @@
+package dirs
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+func defaultConfig() (string, error) { return os.UserConfigDir() }
+
+// defaultState is %LocalAppData%: unlike %AppData% it stays on this machine.
+func defaultState() (string, error) { return os.UserCacheDir() }
+
+func runtimeCandidates() []string {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return nil
+	}
+	return []string{filepath.Join(base, name, "run")}
+}
+
+func stat(dir string) (fs.FileInfo, error) { return os.Stat(dir) }
+
+// claim has nothing to do: what is made below a user's profile inherits an
+// access list that admits the user, administrators and the system.
+func claim(string, fs.FileInfo) error { return nil }

@@ -1,0 +1,261 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+const sendUsage = `Usage: keyway send [--text] NAME KEYS|SIGNAL…
+
+Types into a session or signals its job. KEYS are text, or names of keys: Enter,
+Tab, Space, Escape, Backspace, Up, Down, Left, Right, Home, End, PageUp, PageDown,
+Insert, Delete, C-x for Ctrl-x, M-x for Alt-x. A SIGNAL begins with SIG and goes
+to what runs in the foreground. A job without a terminal gets C-c, C-\ and C-z as
+signals, and C-d as the end of its input.
+
+  --text  all words are text
+
+Examples:
+  keyway send exp7 C-c
+  keyway send exp7 SIGUSR1
+  keyway send shell "make test" Enter
+
+Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
+`
+
+func sendCommand() command {
+	return command{
+		name: "send", summary: "type keys into a session, or signal its job", usage: sendUsage,
+		flags: func(f *pflag.FlagSet) { f.Bool("text", false, "") },
+		run:   (*cli).send,
+	}
+}
+
+func (c *cli) send(f *pflag.FlagSet, args []string) (int, error) {
+	text, _ := f.GetBool("text")
+	if len(args) < 2 {
+		return 0, misused("send", "a session and what to send are needed")
+	}
+	name, err := c.parse(args[0])
+	if err != nil {
+		return 0, err
+	}
+	i, err := c.mustRun(name)
+	if err != nil {
+		return 0, err
+	}
+	frames, err := framesFor(args[1:], i.TTY, text)
+	if err != nil {
+		return 0, err
+	}
+	conn, err := connect(i.dir, hello{Flags: flagInput})
+	if err != nil {
+		return 0, err
+	}
+	defer conn.close()
+	for _, m := range frames {
+		if err := conn.write(m); err != nil {
+			return 0, keyway.Errorf(keyway.NotRunning, "%s ended meanwhile", c.show(name))
+		}
+	}
+	return 0, nil
+}
+
+// framesFor turns the words of send into frames.
+func framesFor(words []string, tty, text bool) ([]message, error) {
+	var frames []message
+	for _, w := range words {
+		m, err := frameFor(w, tty, text)
+		if err != nil {
+			return nil, err
+		}
+		frames = append(frames, m)
+	}
+	return frames, nil
+}
+
+func frameFor(word string, tty, text bool) (message, error) {
+	if len(word) > maxData {
+		return nil, misused("send", "one word may have %d bytes at most", maxData)
+	}
+	if text {
+		return input{[]byte(word)}, nil
+	}
+	if sig, ok, err := parseSignal(word); ok || err != nil {
+		return signalM{byte(sig)}, err
+	}
+	typed := keys(word)
+	if !tty {
+		if sig, ok := keySignals[typed]; ok {
+			return signalM{byte(sig)}, nil
+		}
+		switch typed {
+		case "\x04":
+			return eof{}, nil
+		case "\r":
+			typed = "\n" // a terminal would translate it
+		}
+	}
+	return input{[]byte(typed)}, nil
+}
+
+// mustRun is load for commands that need a living session.
+func (c *cli) mustRun(name keyway.Name) (info, error) {
+	i, err := c.load(name)
+	if err == nil && !i.alive() {
+		err = keyway.Errorf(keyway.NotRunning, "%s does not run (%s)", c.show(name), i.describe())
+	}
+	return i, err
+}
+
+const killUsage = `Usage: keyway kill [--grace SECONDS] NAME…
+
+Ends sessions: their jobs and all processes these started get SIGTERM, and
+SIGKILL if they have not ended after some seconds. Returns when they have ended.
+Logs and exit codes stay.
+
+  --grace SECONDS  time to end by themselves (default 10); 0: SIGKILL at once
+
+Example:
+  keyway kill exp7
+
+Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
+`
+
+func killCommand() command {
+	return command{
+		name: "kill", summary: "end sessions with all their processes", usage: killUsage,
+		flags: func(f *pflag.FlagSet) { f.Float64("grace", 10, "") },
+		run:   (*cli).kill,
+	}
+}
+
+func (c *cli) kill(f *pflag.FlagSet, args []string) (int, error) {
+	seconds, _ := f.GetFloat64("grace")
+	if math.IsNaN(seconds) || seconds < 0 || seconds > 24*3600 {
+		return 0, misused("kill", "--grace: from 0 to 86400 seconds")
+	}
+	return c.each("kill", args, func(name keyway.Name) error {
+		return c.killOne(name, time.Duration(seconds*float64(time.Second)))
+	})
+}
+
+// each does one thing to several sessions; the first error decides the exit code.
+func (c *cli) each(cmd string, args []string, do func(keyway.Name) error) (int, error) {
+	if len(args) == 0 {
+		return 0, misused(cmd, "which session?")
+	}
+	code := 0
+	for _, a := range args {
+		name, err := c.parse(a)
+		if err == nil {
+			err = do(name)
+		}
+		if err != nil {
+			if failed := c.complain(err); code == 0 {
+				code = failed
+			}
+		}
+	}
+	return code, nil
+}
+
+func (c *cli) killOne(name keyway.Name, grace time.Duration) error {
+	i, err := c.load(name)
+	if err != nil {
+		return err
+	}
+	if i.Status == lostIt && i.killOrphans() {
+		fmt.Fprintf(c.err, "[what was left of %s was killed]\n", c.show(name))
+		return nil
+	}
+	if i, err = c.mustRun(name); err != nil {
+		return err
+	}
+	if err := askEnd(i, grace); err != nil {
+		return err
+	}
+	if i, err = c.awaitEnd(name); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.err, "[%s ended: %s]\n", c.show(name), i.describe())
+	return nil
+}
+
+// askEnd tells the holder to end its job. The holder sees to it also if nobody
+// waits.
+func askEnd(i info, grace time.Duration) error {
+	conn, err := connect(i.dir, hello{Flags: flagInput})
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	return conn.write(end{uint32(grace.Milliseconds())})
+}
+
+// killOrphans kills the job of a session whose holder is gone, if it is still
+// there, with all of its kernel session.
+func (i info) killOrphans() bool {
+	if i.Job <= 0 || i.JobStart == "" || i.Epoch != epoch() {
+		return false
+	}
+	members := sessionMembers(i.Job)
+	if start := startTime(i.Job); len(members) == 0 || start != "" && start != i.JobStart {
+		return false // pids are used again, but not while their session has members
+	}
+	signalAll(members, unix.SIGKILL)
+	return true
+}
+
+const rmUsage = `Usage: keyway rm NAME…
+       keyway rm --ended
+
+Removes ended sessions from the record, with their logs.
+
+  --ended  all that have ended
+
+Examples:
+  keyway rm exp7
+  keyway rm --ended
+
+Exit code: 0; 2 wrong usage; 24 it still runs; 30 no such session.
+`
+
+func rmCommand() command {
+	return command{
+		name: "rm", summary: "remove ended sessions and their logs", usage: rmUsage,
+		flags: func(f *pflag.FlagSet) { f.Bool("ended", false, "") },
+		run:   (*cli).rm,
+	}
+}
+
+func (c *cli) rm(f *pflag.FlagSet, args []string) (int, error) {
+	if ended, _ := f.GetBool("ended"); ended {
+		if len(args) > 0 {
+			return 0, misused("rm", "either names or --ended")
+		}
+		return 0, c.removeEnded()
+	}
+	return c.each("rm", args, c.remove)
+}
+
+func (c *cli) removeEnded() error {
+	list, err := c.list()
+	var failed []error
+	for _, i := range list {
+		if !i.alive() {
+			failed = append(failed, os.RemoveAll(i.dir))
+		}
+	}
+	return errors.Join(append(failed, err)...)
+}

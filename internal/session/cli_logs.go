@@ -1,0 +1,295 @@
+//go:build linux
+
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+const logsUsage = `Usage: keyway logs [-f] [NAME]
+
+Prints what a job has printed since it began, stdout to stdout and stderr to
+stderr. The last 256 MiB of a log are kept. Without NAME: the session that runs,
+or the one that ended last.
+
+  -f, --follow  go on until the job ends
+
+Examples:
+  keyway logs exp7
+  keyway logs -f exp7 2>/dev/null
+
+Exit code: 0; 2 wrong usage; 30 no such session; 130 after Ctrl-C.
+`
+
+func logsCommand() command {
+	return command{
+		name: "logs", summary: "print what a job has printed", usage: logsUsage,
+		flags: func(f *pflag.FlagSet) { f.BoolP("follow", "f", false, "") },
+		run:   (*cli).logs,
+	}
+}
+
+func (c *cli) logs(f *pflag.FlagSet, args []string) (int, error) {
+	follow, _ := f.GetBool("follow")
+	name, err := c.oneName("logs", args)
+	if err != nil {
+		return 0, err
+	}
+	i, err := c.load(name)
+	if err != nil {
+		return 0, err
+	}
+	to := &tty{in: c.in, out: c.out, err: c.err}
+	if !follow || !i.alive() {
+		_, err := copyLog(i.dir, 0, to)
+		return c.piped(err)
+	}
+	conn, err := connect(i.dir, hello{Flags: flagOutput})
+	at := uint64(0)
+	if err == nil {
+		defer conn.close()
+		_, err = conn.pump(to)
+		at = conn.at
+	}
+	if err == nil || !isGone(err) {
+		return c.piped(err)
+	}
+	// It ended, or its holder did: the rest is on disk.
+	_, err = copyLog(i.dir, at, to)
+	return c.piped(err)
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, errGone) || keyway.Is(err, keyway.NotRunning)
+}
+
+// piped is the result of printing a log: a reader that has seen enough, as head
+// has, is no error.
+func (c *cli) piped(err error) (int, error) {
+	var own sinkError
+	if errors.As(err, &own) && errors.Is(err, unix.EPIPE) {
+		return 128 + int(unix.SIGPIPE), nil
+	}
+	return 0, err
+}
+
+const waitUsage = `Usage: keyway wait [NAME]
+
+Waits until a session ends. Without NAME: the session that runs, or the one that
+ended last.
+
+Example:
+  keyway run -d --as exp7 -- python train.py; keyway wait exp7 && keyway logs exp7
+
+Exit code: the job's own; 128 + n if signal n ended it; 2 wrong usage; 30 no such
+session; 31 it runs no more and left no exit code.
+`
+
+func waitCommand() command {
+	return command{name: "wait", summary: "wait until a job ends; exits with its exit code", usage: waitUsage, run: (*cli).wait}
+}
+
+func (c *cli) wait(_ *pflag.FlagSet, args []string) (int, error) {
+	name, err := c.oneName("wait", args)
+	if err != nil {
+		return 0, err
+	}
+	i, err := c.awaitEnd(name)
+	if err != nil {
+		return 0, err
+	}
+	if i.Exit == nil {
+		return 0, c.lostError(i)
+	}
+	return i.Exit.Code, nil
+}
+
+// awaitEnd returns when the session runs no more.
+func (c *cli) awaitEnd(name keyway.Name) (info, error) {
+	i, err := c.load(name)
+	if err != nil || !i.alive() {
+		return i, err
+	}
+	conn, err := connect(i.dir, hello{})
+	if err == nil {
+		defer conn.close()
+		_, err = conn.pump(nil)
+	}
+	if err != nil && !isGone(err) {
+		return i, err
+	}
+	if i, err = c.load(name); err == nil && i.alive() {
+		err = keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(name))
+	}
+	return i, err
+}
+
+const lsUsage = `Usage: keyway ls [-a] [--json]
+
+Lists sessions: those that run, and the ten that ended last.
+
+  -a, --all   all that are on record
+      --json  as a JSON array, for programs
+
+Examples:
+  keyway ls
+  keyway ls -a --json
+
+Exit code: 0; 2 wrong usage.
+`
+
+func lsCommand() command {
+	return command{
+		name: "ls", summary: "list sessions, running and ended", usage: lsUsage,
+		flags: func(f *pflag.FlagSet) { f.BoolP("all", "a", false, ""); f.Bool("json", false, "") },
+		run:   (*cli).ls,
+	}
+}
+
+// recent is how many ended sessions ls shows.
+const recent = 10
+
+func (c *cli) ls(f *pflag.FlagSet, args []string) (int, error) {
+	all, _ := f.GetBool("all")
+	asJSON, _ := f.GetBool("json")
+	if len(args) > 0 {
+		return 0, misused("ls", "it takes no names")
+	}
+	list, err := c.list()
+	if err != nil {
+		return 0, err
+	}
+	shown, hidden := list, 0
+	if !all {
+		shown, hidden = latest(list, recent)
+	}
+	if asJSON {
+		return 0, writeJSON(c.out, shown)
+	}
+	if len(shown) == 0 {
+		fmt.Fprintln(c.err, "[no sessions; start one: keyway run -- COMMAND]")
+		return 0, nil
+	}
+	err = writeTable(c.out, shown, time.Now())
+	if hidden > 0 {
+		fmt.Fprintf(c.err, "[%d older ones: keyway ls -a]\n", hidden)
+	}
+	return 0, err
+}
+
+// latest keeps the living and the n that ended last.
+func latest(list []info, n int) (shown []info, hidden int) {
+	dead := 0
+	for _, i := range list {
+		if !i.alive() {
+			dead++
+		}
+	}
+	hidden = max(0, dead-n)
+	skip := hidden
+	for _, i := range list {
+		if !i.alive() && skip > 0 {
+			skip--
+			continue
+		}
+		shown = append(shown, i)
+	}
+	return shown, hidden
+}
+
+func writeJSON(w io.Writer, list []info) error {
+	if list == nil {
+		list = []info{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(list)
+}
+
+func writeTable(w io.Writer, list []info, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tSTATE\tSTARTED\tTOOK\tCOMMAND")
+	for _, i := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", i.Name, i.describe(), since(i.Started, now), i.took(now), printable(i.Command))
+	}
+	return t.Flush()
+}
+
+// describe is a session's state in a few words.
+func (i info) describe() string {
+	if i.Exit == nil {
+		if i.Reason != "" {
+			return "lost: " + i.Reason
+		}
+		return string(i.Status)
+	}
+	words := fmt.Sprint("exit code ", i.Exit.Code)
+	if i.Exit.Signal != "" {
+		words = i.Exit.Signal
+	}
+	if i.Exit.Reason != "" {
+		words += ", " + i.Exit.Reason
+	}
+	if i.Exit.Lost > 0 {
+		words += fmt.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)
+	}
+	return words
+}
+
+// took is how long a session ran or has been running, as far as that is known.
+func (i info) took(now time.Time) string {
+	switch {
+	case i.Exit != nil:
+		return short(i.Exit.Ended.Sub(i.Exit.Started))
+	case i.Status == running:
+		return short(now.Sub(i.Started))
+	}
+	return "-"
+}
+
+func since(then, now time.Time) string {
+	if then.IsZero() {
+		return "-"
+	}
+	return short(now.Sub(then)) + " ago"
+}
+
+// short is a duration in its two largest units.
+func short(d time.Duration) string {
+	d = max(0, d)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// printable is a command for a table: one line, nothing that a terminal obeys.
+func printable(words []string) string {
+	const most = 100
+	line := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, strings.Join(words, " "))
+	if cut := []rune(line); len(cut) > most {
+		return string(cut[:most-1]) + "…"
+	}
+	return line
+}

@@ -1,0 +1,209 @@
+//go:build linux
+
+package session
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"keyway/internal/keyway"
+)
+
+const runUsage = `Usage: keyway run [-d] [--as NAME] [-t|-T] [--] COMMAND [ARG…]
+
+Runs COMMAND as a job: its output appears here, its log and exit code stay in the
+workspace. The job does not depend on this connection: if it breaks, or after
+Ctrl-C without a terminal, the job goes on; keyway attach shows it again. The
+directory and the environment are those of the caller.
+
+  -d, --detach   do not stay: print the session's name and return once it runs.
+                 The job reads from /dev/null.
+      --as NAME  the session's name; else it is made from the command, as python-1.
+                 An ended session of that name is kept as NAME.1, NAME.2, …
+  -t, --tty      give the job a terminal (default: if input and output are one)
+  -T, --no-tty   give it pipes; stdout and stderr stay apart
+
+On a terminal, type ~d at the start of a line to detach, ~~ for one ~.
+
+Examples:
+  keyway run -- python train.py
+  keyway run -d --as exp7 -- torchrun --nproc-per-node 8 train.py
+  tar c src | keyway run -- tar x -C /data
+
+Exit code: the job's own; 128 + n if signal n ended it; 127 if there is no such
+command, 126 if it cannot be run; 0 when detached; 130 after Ctrl-C without a
+terminal; 2 wrong usage; 24 the name is in use; 25 no space left.
+`
+
+func runCommand() command {
+	return command{
+		name: "run", summary: "run a job that outlives this connection", usage: runUsage, strict: true,
+		flags: func(f *pflag.FlagSet) {
+			f.BoolP("detach", "d", false, "")
+			f.String("as", "", "")
+			f.BoolP("tty", "t", false, "")
+			f.BoolP("no-tty", "T", false, "")
+		},
+		run: (*cli).run,
+	}
+}
+
+func (c *cli) run(f *pflag.FlagSet, args []string) (int, error) {
+	detach, _ := f.GetBool("detach")
+	as, _ := f.GetString("as")
+	if len(args) == 0 || args[0] == "" {
+		return 0, misused("run", "which command?")
+	}
+	var name keyway.Name
+	if f.Changed("as") {
+		var err error
+		if name, err = c.parse(as); err != nil {
+			return 0, err
+		}
+	}
+	tty, err := c.wantTTY(f, detach)
+	if err != nil {
+		return 0, err
+	}
+	o := holdOptions{tty: tty, noInput: detach, command: args, window: c.window()}
+	if name, err = c.launch(name, o); err != nil {
+		return 0, err
+	}
+	if detach {
+		fmt.Fprintln(c.out, name)
+		fmt.Fprintf(c.err, "[%s runs; see it: keyway attach %s]\n", c.show(name), c.show(name))
+		return 0, nil
+	}
+	raw := tty && onTerminal(c.in) && onTerminal(c.out)
+	return c.view(viewing{name: name, input: true, raw: raw, history: true, whole: !raw})
+}
+
+// wantTTY decides between a terminal and pipes.
+func (c *cli) wantTTY(f *pflag.FlagSet, detach bool) (bool, error) {
+	yes, _ := f.GetBool("tty")
+	no, _ := f.GetBool("no-tty")
+	if yes && no {
+		return false, misused("run", "-t and -T exclude each other")
+	}
+	return yes || !no && !detach && onTerminal(c.in) && onTerminal(c.out), nil
+}
+
+// window is the size a new terminal gets.
+func (c *cli) window() window {
+	w := (&tty{in: c.in, out: c.out}).size()
+	if w.rows == 0 {
+		return window{rows: 24, cols: 80}
+	}
+	return w
+}
+
+// launch makes a session and returns once its job runs.
+func (c *cli) launch(name keyway.Name, o holdOptions) (keyway.Name, error) {
+	claim, err := c.create(name, o.command)
+	if err != nil {
+		return "", err
+	}
+	return claim.name, claim.start(o)
+}
+
+const attachUsage = `Usage: keyway attach [--view] [NAME]
+
+Shows a session: its recent output, then what it prints, and passes on what you
+type. Several may be attached at once; the terminal has the size of whoever typed
+last. Of a session that has ended it shows the end. Without NAME, a login shell
+that stays: the session "shell", made if there is none.
+
+  --view  only look: nothing typed here reaches the session, and its terminal
+          keeps its size
+
+Type ~d at the start of a line to detach (inside ssh too), ~~ for one ~. Closing
+the window does the same. What is typed reaches a session only from a terminal;
+use keyway send elsewhere.
+
+Examples:
+  keyway attach
+  keyway attach exp7
+  keyway attach --view exp7
+
+Exit code: the job's own when it ends; 0 when detached; 2 wrong usage; 30 no such
+session; 31 it runs no more and left no exit code.
+`
+
+// shellName is the session that attach makes.
+const shellName keyway.Name = "shell"
+
+func attachCommand() command {
+	return command{
+		name: "attach", summary: "show a session and type into it; without NAME a shell that stays", usage: attachUsage,
+		flags: func(f *pflag.FlagSet) { f.Bool("view", false, "") },
+		run:   (*cli).attach,
+	}
+}
+
+func (c *cli) attach(f *pflag.FlagSet, args []string) (int, error) {
+	look, _ := f.GetBool("view")
+	name := shellName
+	var err error
+	switch len(args) {
+	case 0:
+		if !look {
+			err = c.ensureShell()
+		}
+	case 1:
+		name, err = c.parse(args[0])
+	default:
+		err = misused("attach", "one session at a time")
+	}
+	if err != nil {
+		return 0, err
+	}
+	i, err := c.load(name)
+	if err != nil {
+		return 0, err
+	}
+	keyboard := onTerminal(c.in) && !look
+	return c.view(viewing{
+		name: name, input: keyboard, raw: i.TTY && keyboard && onTerminal(c.out), whole: !i.TTY, news: true,
+	})
+}
+
+// ensureShell makes the shell session if it does not run.
+func (c *cli) ensureShell() error {
+	if i, err := c.load(shellName); err == nil && i.alive() {
+		return nil
+	}
+	if !onTerminal(c.in) || !onTerminal(c.out) {
+		return keyway.Errorf(keyway.Usage, "a shell needs a terminal, and this is none").
+			Hint("over ssh, ask for one: ssh -t; or run a command: keyway run -- COMMAND")
+	}
+	shell, err := c.shell()
+	if err != nil {
+		return err
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		_ = os.Chdir(home) // as a login does; without a home directory, stay
+	}
+	_, err = c.launch(shellName, holdOptions{tty: true, login: true, command: []string{shell}, window: c.window()})
+	if keyway.Is(err, keyway.NameTaken) {
+		return nil // another attach was faster
+	}
+	return err
+}
+
+// shell is the user's login shell.
+func (c *cli) shell() (string, error) {
+	candidates := []string{os.Getenv("SHELL")}
+	if info, err := c.home.ReadInfo(); err == nil {
+		candidates = append(candidates, info.Shell)
+	}
+	for _, s := range append(candidates, "/bin/bash", "/bin/sh") {
+		if st, err := os.Stat(s); filepath.IsAbs(s) && err == nil && st.Mode()&0o111 != 0 && !st.IsDir() {
+			return s, nil
+		}
+	}
+	return "", keyway.Errorf(keyway.NotFound, "this workspace has no shell").
+		Hint("run a program: keyway run -t -- PROGRAM")
+}

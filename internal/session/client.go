@@ -1,0 +1,144 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// connection is a viewer's end of the connection to a holder.
+type connection struct {
+	*peer
+	conn *net.UnixConn
+	tty  bool
+	at   uint64 // offset of the output that comes next
+}
+
+// connect attaches to a living session. The error is of kind NotRunning if its
+// holder does not answer (any more).
+func connect(dir string, h hello) (*connection, error) {
+	conn, err := unixsock.Dial(filepath.Join(dir, sockName))
+	if err != nil {
+		return nil, keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
+	}
+	h.Version = version
+	c := &connection{peer: newPeer(conn), conn: conn}
+	if err := c.open(h); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *connection) open(h hello) error {
+	if err := c.write(h); err != nil {
+		return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
+	}
+	m, err := c.read()
+	if err != nil {
+		return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
+	}
+	switch m := m.(type) {
+	case welcome:
+		if m.Version != version {
+			return keyway.Errorf(keyway.VersionMismatch, "the session was started by another version of keyway")
+		}
+		c.tty, c.at = m.TTY, m.Offset
+		return nil
+	case refused:
+		return keyway.Errorf(keyway.NotRunning, "%s", m.Text)
+	}
+	return fmt.Errorf("%w: expected a welcome", errMalformed)
+}
+
+func (c *connection) close() { c.conn.Close() }
+
+// sink is where a session's output goes.
+type sink interface {
+	// put takes bytes of one stream. Its error ends the viewing.
+	put(s stream, p []byte) error
+	// gap tells that n bytes are missing here.
+	gap(n uint64) error
+}
+
+// errGone says that the holder went away without saying how the job ended.
+var errGone = errors.New("the connection to the session ended")
+
+// sinkError is an error of the viewer's own output, as opposed to the session's.
+type sinkError struct{ error }
+
+func (e sinkError) Unwrap() error { return e.error }
+
+// pump passes output on until the job ends. It returns errGone if that does not
+// become known over this connection.
+func (c *connection) pump(to sink) (*jobStatus, error) {
+	for {
+		m, err := c.read()
+		if err != nil {
+			if errors.Is(err, errMalformed) {
+				return nil, err
+			}
+			return nil, errGone
+		}
+		switch m := m.(type) {
+		case output:
+			err = to.put(m.Stream, m.Data)
+			c.at = m.Offset + uint64(len(m.Data))
+		case screen:
+			err = to.put(terminal, m.Data)
+		case skipped:
+			err = to.gap(m.Count)
+			c.at = m.Offset + m.Count
+		case live:
+		case ended:
+			return &jobStatus{code: int(m.Code), signal: unix.Signal(m.Signal)}, nil
+		default:
+			return nil, fmt.Errorf("%w: not for viewers", errMalformed)
+		}
+		if err != nil {
+			return nil, sinkError{err}
+		}
+	}
+}
+
+// copyLog passes on what the log in dir holds from offset on, and returns where
+// it stopped.
+func copyLog(dir string, offset uint64, to sink) (uint64, error) {
+	r, closeLog, err := openLog(dir)
+	if err != nil {
+		return offset, err
+	}
+	defer closeLog()
+	return r.copyTo(to, offset)
+}
+
+func (r logReader) copyTo(to sink, offset uint64) (uint64, error) {
+	buf := make([]byte, maxData)
+	for {
+		n, s, err := r.read(buf, offset)
+		if errors.Is(err, io.EOF) {
+			return offset, nil
+		}
+		if err != nil {
+			return offset, err
+		}
+		if s == lost {
+			err = to.gap(n)
+		} else {
+			err = to.put(s, buf[:n])
+		}
+		if err != nil {
+			return offset, sinkError{err}
+		}
+		offset += n
+	}
+}

@@ -1,0 +1,436 @@
+//go:build linux
+
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// Times in the life of a holder.
+const (
+	// drainGrace is how long output is still read after the job itself has ended,
+	// if something it left behind holds its output open. sshd waits for ever,
+	// which hangs on every forgotten background process; tmux does not wait, which
+	// loses the end of `cmd > >(tee log)`. What the job itself printed is in the
+	// pipe or terminal by then and is read in any case.
+	drainGrace = time.Second
+	// lingerGrace is how long a viewer that reads nothing keeps the holder of an
+	// ended session alive. Viewers go on from the log on disk without it.
+	lingerGrace = 30 * time.Second
+	// stopGrace is what a job gets to end by itself when the workspace stops.
+	stopGrace = 8 * time.Second
+)
+
+// Descriptors that a holder inherits.
+const (
+	fdLock  = 3 // the session's lock; held as long as the holder lives
+	fdReady = 4 // a pipe: a startReport, then closed
+)
+
+// holdOptions is a holder's command line.
+type holdOptions struct {
+	dir     string
+	name    keyway.Name
+	tty     bool
+	noInput bool
+	login   bool // as a login shell
+	window  window
+	by      string
+	command []string
+}
+
+// args is o as Hold reads it.
+func (o holdOptions) args() []string {
+	return append([]string{
+		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
+		fmt.Sprintf("--tty=%t", o.tty), fmt.Sprintf("--no-input=%t", o.noInput), fmt.Sprintf("--login=%t", o.login),
+		"--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols), "--",
+	}, o.command...)
+}
+
+func parseHoldOptions(args []string) (holdOptions, error) {
+	var o holdOptions
+	f := pflag.NewFlagSet(holderWord, pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.SetInterspersed(false)
+	f.StringVar(&o.dir, "dir", "", "")
+	name := f.String("name", "", "")
+	f.StringVar(&o.by, "by", "", "")
+	f.BoolVar(&o.tty, "tty", false, "")
+	f.BoolVar(&o.noInput, "no-input", false, "")
+	f.BoolVar(&o.login, "login", false, "")
+	f.Uint16Var(&o.window.rows, "rows", 0, "")
+	f.Uint16Var(&o.window.cols, "cols", 0, "")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.command = f.Args()
+	var err error
+	if o.name, err = keyway.ParseName(*name); err != nil {
+		return o, err
+	}
+	if !filepath.IsAbs(o.dir) || len(o.command) == 0 || o.command[0] == "" {
+		return o, errors.New("a holder needs a directory and a command")
+	}
+	return o, nil
+}
+
+// startReport is what a holder tells the process that started it: nothing is
+// wrong, or what.
+type startReport struct {
+	Start *startError   `json:"start,omitempty"`
+	Error *keyway.Error `json:"error,omitempty"`
+}
+
+func reportOf(err error) startReport {
+	var start *startError
+	switch {
+	case err == nil:
+		return startReport{}
+	case errors.As(err, &start):
+		return startReport{Start: start}
+	default:
+		return startReport{Error: keyway.AsError(err)}
+	}
+}
+
+// holder is the process that owns one session. Its goroutines:
+//
+//	drain    one for each output of the job; ends with the output
+//	reap     collects children; ends with the last, or with the process
+//	signals  ends with the holder
+//	accept   ends when the listener is closed
+//	viewers  two for each connection; see viewer
+type holder struct {
+	options  holdOptions
+	job      *job
+	tape     *tape
+	viewers  *viewers
+	listener *net.UnixListener
+	exit     *reserved
+	started  time.Time
+
+	mu     sync.Mutex // guards reason and ending
+	reason string     // why the job is being ended
+	ending *time.Timer
+}
+
+// Hold is the holder process: `keyway-guest holder …`. It is started by run and
+// attach only, with the session's lock and a pipe for its report, as leader of a
+// kernel session of its own.
+func Hold(args []string) int {
+	ready := os.NewFile(fdReady, "ready")
+	unix.CloseOnExec(fdLock)
+	unix.CloseOnExec(fdReady)
+	o, err := parseHoldOptions(args)
+	var h *holder
+	var signals chan os.Signal
+	if err == nil {
+		frugal()
+		signals = catchSignals()
+		h, err = newHolder(o)
+	}
+	report := json.NewEncoder(ready).Encode(reportOf(err))
+	ready.Close()
+	if err != nil {
+		return 1
+	}
+	if report != nil {
+		// Whoever started this session is gone already. That is what sessions are for.
+		fmt.Fprintln(os.Stderr, "nobody waits for this session's start:", report)
+	}
+	h.run(signals)
+	return 0
+}
+
+// frugal keeps a holder small: on a machine with a hundred cores Go would keep
+// caches for each of them.
+func frugal() {
+	runtime.GOMAXPROCS(2)
+	debug.SetGCPercent(50)
+}
+
+// catchSignals takes the signals that would end a holder. They are caught, not
+// ignored: what is ignored here would be ignored in the job as well.
+func catchSignals() chan os.Signal {
+	c := make(chan os.Signal, 16)
+	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2)
+	return c
+}
+
+// newHolder makes all that can fail and starts the job last.
+func newHolder(o holdOptions) (h *holder, err error) {
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
+	h = &holder{options: o, started: time.Now()}
+	log, err := createLog(o.dir)
+	if err != nil {
+		return nil, asNoSpace(err, o.dir)
+	}
+	h.tape = newTape(log)
+	h.exit, err = reserve(filepath.Join(o.dir, exitName))
+	if err != nil {
+		return nil, asNoSpace(err, o.dir)
+	}
+	h.listener, err = unixsock.Listen(filepath.Join(o.dir, sockName), 0o600)
+	if err != nil {
+		return nil, asNoSpace(err, o.dir)
+	}
+	m := h.meta()
+	if err := writeMeta(o.dir, m); err != nil {
+		return nil, err
+	}
+	if h.job, err = startJob(o); err != nil {
+		return nil, err
+	}
+	m.Job, m.JobStart = h.job.pid, startTime(h.job.pid)
+	if err := writeMeta(o.dir, m); err != nil {
+		fmt.Fprintln(os.Stderr, "the job's process number is not on record:", err)
+	}
+	h.viewers = newViewers(h.job, h.tape, o.window, h.end)
+	return h, nil
+}
+
+func (h *holder) meta() meta {
+	wd, _ := os.Getwd()
+	return meta{
+		Name: h.options.name, Command: h.options.command, Dir: wd, TTY: h.options.tty, By: h.options.by,
+		Started: h.started, Epoch: epoch(), Holder: os.Getpid(),
+	}
+}
+
+func writeMeta(dir string, m meta) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return keyway.WriteFile(filepath.Join(dir, metaName), append(data, '\n'), 0o600)
+}
+
+// run lives with the job and returns when it has ended and everybody knows.
+func (h *holder) run(signals chan os.Signal) {
+	_ = os.Chdir("/") // do not keep a mount busy that only the job needs
+	var all sync.WaitGroup
+	all.Go(func() { h.viewers.accept(h.listener) })
+	stop := make(chan struct{})
+	all.Go(func() { h.handle(signals, stop) })
+
+	status := h.outlive()
+	// The order matters: log, exit record, and only then those who wait.
+	h.tape.finish()
+	h.record(status)
+	h.viewers.end(status)
+	h.listener.Close()
+	close(stop)
+	all.Wait()
+	h.viewers.wait(lingerGrace)
+}
+
+// outlive drains the job until it has ended and returns how.
+func (h *holder) outlive() jobStatus {
+	var drains sync.WaitGroup
+	drained := make(chan struct{})
+	for _, s := range h.job.outs {
+		drains.Go(func() { h.drain(s) })
+	}
+	go func() { drains.Wait(); close(drained) }()
+	status := <-reap(h.job.pid)
+	h.finishOff()
+	select {
+	case <-drained:
+	case <-time.After(drainGrace):
+		status.cut = true
+		for _, s := range h.job.outs {
+			_ = s.f.SetReadDeadline(time.Now())
+		}
+		<-drained
+	}
+	h.job.closeInput()
+	closeAll(h.sources()...)
+	return status
+}
+
+func (h *holder) sources() []*os.File {
+	var files []*os.File
+	for _, s := range h.job.outs {
+		if s.f != h.job.input {
+			files = append(files, s.f)
+		}
+	}
+	return files
+}
+
+// drainBuffer is what one read of the job's output takes at most: a pipe's
+// default capacity.
+const drainBuffer = 64 << 10
+
+// drain reads one output to its end, or to the deadline that outlive sets.
+func (h *holder) drain(s source) {
+	buf := make([]byte, drainBuffer)
+	for {
+		n, err := s.f.Read(buf)
+		if n > 0 {
+			h.tape.append(s.stream, buf[:n])
+		}
+		if err != nil { // EOF, EIO of a terminal nobody has open, or the deadline
+			break
+		}
+	}
+	h.drainRest(s, buf)
+}
+
+// drainRest takes what is there without waiting: a deadline that has passed
+// fails a Read even if there are bytes.
+func (h *holder) drainRest(s source, buf []byte) {
+	raw, err := s.f.SyscallConn()
+	if err != nil {
+		return
+	}
+	// As much as can have been in a pipe when the job ended; a process that it
+	// left behind may be printing for ever.
+	const most = 1 << 20
+	_ = raw.Control(func(fd uintptr) {
+		for total := 0; total < most; {
+			n, err := unix.Read(int(fd), buf)
+			if n <= 0 || err != nil {
+				return
+			}
+			h.tape.append(s.stream, buf[:n])
+			total += n
+		}
+	})
+}
+
+// jobStatus is how a job ended.
+type jobStatus struct {
+	code   int
+	signal unix.Signal // 0: none
+	cut    bool
+}
+
+// reap collects all children, the job and what it left without a parent, and
+// tells of the job's end. The goroutine is not joined: processes that outlive
+// the job keep it waiting until the holder exits.
+func reap(pid int) <-chan jobStatus {
+	done := make(chan jobStatus, 1)
+	go func() {
+		for {
+			var ws unix.WaitStatus
+			got, err := unix.Wait4(-1, &ws, 0, nil)
+			switch {
+			case errors.Is(err, unix.EINTR):
+			case err != nil:
+				return
+			case got == pid:
+				done <- statusOf(ws)
+			}
+		}
+	}()
+	return done
+}
+
+func statusOf(ws unix.WaitStatus) jobStatus {
+	if ws.Signaled() {
+		return jobStatus{code: 128 + int(ws.Signal()), signal: ws.Signal()}
+	}
+	return jobStatus{code: ws.ExitStatus()}
+}
+
+// record puts the exit record on disk.
+func (h *holder) record(s jobStatus) {
+	output, _ := h.tape.state()
+	missing, why := h.tape.loss()
+	h.mu.Lock()
+	r := exitRecord{
+		Code: s.code, Started: h.started, Ended: time.Now(), Output: output, Lost: missing, Cut: s.cut, Reason: h.reason,
+	}
+	h.mu.Unlock()
+	if s.signal != 0 {
+		r.Signal = unix.SignalName(s.signal)
+	}
+	if why != nil {
+		r.LogErr = noSpaceReason(why)
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = h.exit.commit(append(data, '\n'))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the exit record could not be written:", err)
+	}
+}
+
+// handle acts on signals to the holder. Only SIGTERM means something: the
+// workspace is being stopped. Hang-ups and Ctrl-C are for viewers.
+func (h *holder) handle(signals chan os.Signal, stop chan struct{}) {
+	for {
+		select {
+		case s := <-signals:
+			if s == unix.SIGTERM {
+				h.end(stopGrace, "the workspace was stopped")
+			}
+		case <-stop:
+			return
+		}
+	}
+}
+
+// end asks the job and all it started to end, and makes them after grace.
+func (h *holder) end(grace time.Duration, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reason == "" {
+		h.reason = reason
+	}
+	if h.ending != nil {
+		h.ending.Reset(grace) // the latest word counts
+	} else {
+		h.ending = time.AfterFunc(grace, killDescendants)
+	}
+	pids := descendants(os.Getpid())
+	signalAll(pids, unix.SIGTERM)
+	if h.job.tty {
+		signalAll(pids, unix.SIGHUP) // what shells on a terminal heed
+	}
+	signalAll(pids, unix.SIGCONT) // the stopped ones cannot end
+}
+
+// finishOff kills what the job left behind, if it was told to end.
+func (h *holder) finishOff() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ending != nil {
+		h.ending.Stop()
+		killDescendants()
+	}
+}
+
+// killDescendants kills all there is. Processes may be starting others
+// meanwhile, so it looks again until none is left, though not for ever: one that
+// waits for a dead disk cannot be killed.
+func killDescendants() {
+	for range 100 {
+		pids := descendants(os.Getpid())
+		if len(pids) == 0 {
+			return
+		}
+		signalAll(pids, unix.SIGKILL)
+		time.Sleep(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,272 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+// Exit codes that shells use for commands that could not be started.
+const (
+	codeNotFound    = 127
+	codeNotRunnable = 126
+)
+
+// job is the started command with its terminal or pipes.
+type job struct {
+	pid   int
+	tty   bool
+	input *os.File // what the job reads; the terminal if it has one
+	outs  []source // what it prints to
+	// mu guards input against use after close: a viewer may still be typing.
+	mu     sync.Mutex
+	closed bool
+}
+
+// source is one of the job's outputs, as the holder reads it.
+type source struct {
+	stream stream
+	f      *os.File
+}
+
+// startJob starts o.command in the holder's working directory with the holder's
+// environment, in a kernel session of its own.
+func startJob(o holdOptions) (*job, error) {
+	program, err := lookUp(o.command[0])
+	if err != nil {
+		return nil, err
+	}
+	if o.tty {
+		return startOnTerminal(program, o)
+	}
+	return startOnPipes(program, o)
+}
+
+// lookUp finds the program as a shell does.
+func lookUp(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil || errors.Is(err, exec.ErrDot) { // a user who has . in PATH means it
+		return path, nil
+	}
+	return "", notStarted(name, err)
+}
+
+// notStarted words why a command could not be started. The message ends up with
+// the exit code that a shell gives.
+func notStarted(name string, err error) *startError {
+	code, why := codeNotRunnable, err
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		why = path.Err
+	}
+	var lookup *exec.Error
+	if errors.As(err, &lookup) {
+		why = lookup.Err
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return &startError{codeNotFound, name + ": command not found"}
+	case errors.Is(err, fs.ErrNotExist):
+		code = codeNotFound
+	}
+	return &startError{code, name + ": " + why.Error()}
+}
+
+// startError is why a job did not start.
+type startError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *startError) Error() string { return e.Message }
+
+func startOnPipes(program string, o holdOptions) (*job, error) {
+	inR, inW, err := o.stdin()
+	if err != nil {
+		return nil, err
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		closeAll(inW)
+		return nil, err
+	}
+	defer outW.Close()
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		closeAll(inW, outR)
+		return nil, err
+	}
+	defer errW.Close()
+	pid, err := o.exec(program, []uintptr{inR.Fd(), outW.Fd(), errW.Fd()}, &syscall.SysProcAttr{Setsid: true})
+	if err != nil {
+		closeAll(inW, outR, errR)
+		return nil, err
+	}
+	return &job{pid: pid, input: inW, closed: inW == nil, outs: []source{{stdout, outR}, {stderr, errR}}}, nil
+}
+
+// stdin is a pipe, or nothing at all for a job that starts with nobody there who
+// could type.
+func (o holdOptions) stdin() (r, w *os.File, err error) {
+	if o.noInput {
+		r, err = os.Open(os.DevNull)
+		return r, nil, err
+	}
+	return os.Pipe()
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+func startOnTerminal(program string, o holdOptions) (*job, error) {
+	master, slave, err := openTerminal()
+	if err != nil {
+		return nil, keyway.Errorf(keyway.Other, "no terminal can be made in this workspace: %w", err).
+			Hint("run the command without one: keyway run -T")
+	}
+	defer slave.Close()
+	setWindow(master, o.window)
+	fd := slave.Fd()
+	pid, err := o.exec(program, []uintptr{fd, fd, fd}, &syscall.SysProcAttr{Setsid: true, Setctty: true})
+	if err != nil {
+		master.Close()
+		return nil, err
+	}
+	return &job{pid: pid, tty: true, input: master, outs: []source{{terminal, master}}}, nil
+}
+
+// openTerminal opens a pty. The library leaves its master in blocking mode,
+// where neither Close nor a deadline interrupts a Read; a non-blocking duplicate
+// can be interrupted.
+func openTerminal() (master, slave *os.File, err error) {
+	blocking, slave, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer blocking.Close()
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		slave.Close()
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), blocking.Name()), slave, nil
+}
+
+// exec starts the program. os/exec is not used: the holder reaps all its
+// children itself (see reap).
+func (o holdOptions) exec(program string, files []uintptr, sys *syscall.SysProcAttr) (int, error) {
+	argv := append([]string(nil), o.command...)
+	if o.login {
+		argv[0] = "-" + filepath.Base(argv[0])
+	}
+	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{Env: o.environment(), Files: files, Sys: sys})
+	if err != nil {
+		return 0, notStarted(o.command[0], err)
+	}
+	return pid, nil
+}
+
+// EnvSession tells programs in a session how it is called.
+const EnvSession = "KEYWAY_SESSION"
+
+// environment is the caller's own, with the session's name.
+func (o holdOptions) environment() []string {
+	var env []string
+	term := false
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, EnvSession+"=") {
+			continue
+		}
+		term = term || strings.HasPrefix(e, "TERM=") && e != "TERM="
+		env = append(env, e)
+	}
+	if o.tty && !term {
+		env = append(env, "TERM=xterm-256color")
+	}
+	return append(env, EnvSession+"="+string(o.name))
+}
+
+// type_ writes what a viewer typed. It blocks while the job does not read.
+func (j *job) write(p []byte) error {
+	if j.input == nil {
+		return os.ErrClosed
+	}
+	_, err := j.input.Write(p)
+	return err
+}
+
+// endInput is the end of what viewers type: on a terminal the character for it.
+func (j *job) endInput() {
+	const endOfTransmission = 4
+	if j.tty {
+		_ = j.write([]byte{endOfTransmission})
+		return
+	}
+	j.closeInput()
+}
+
+func (j *job) closeInput() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closed {
+		j.closed = true
+		j.input.Close()
+	}
+}
+
+// signal sends sig to those who would get it from a keyboard: the terminal's
+// foreground group, or the job's own group.
+func (j *job) signal(sig unix.Signal) {
+	group := j.pid
+	if j.tty {
+		if g := foreground(j.input); g > 0 {
+			group = g
+		}
+	}
+	_ = unix.Kill(-group, sig)
+}
+
+func foreground(master *os.File) int {
+	group := 0
+	control(master, func(fd int) {
+		group, _ = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	})
+	return group
+}
+
+// window is the size of a terminal.
+type window struct{ rows, cols uint16 }
+
+func setWindow(master *os.File, w window) {
+	control(master, func(fd int) {
+		_ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: w.rows, Col: w.cols})
+	})
+}
+
+// control calls use with f's descriptor. (f.Fd would make f blocking.)
+func control(f *os.File, use func(fd int)) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { use(int(fd)) })
+	}
+}

@@ -1,0 +1,24 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// envProgram makes the test binary the guest program, as which it is started by
+// the tests and by itself.
+const envProgram = "KEYWAY_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envProgram) == "" {
+		os.Exit(m.Run())
+	}
+	if len(os.Args) > 1 && os.Args[1] == holderWord {
+		os.Exit(Hold(os.Args[2:]))
+	}
+	os.Exit(CLI(keyway.Home(os.Getenv(keyway.EnvHome)), os.Args[1:]))
+}

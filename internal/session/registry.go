@@ -1,0 +1,407 @@
+//go:build linux
+
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+// Files of a session besides its log.
+const (
+	metaName = "meta.json"
+	lockName = "lock"
+	sockName = "sock"
+	exitName = "exit.json"
+	errName  = "holder.err"
+)
+
+// Bounds on what is read from the registry, which jobs can write to.
+const (
+	maxMeta     = 256 << 10
+	maxSessions = 10_000
+)
+
+// meta is meta.json: what is known of a session from its start.
+type meta struct {
+	Name    keyway.Name `json:"name"`
+	Command []string    `json:"command"`
+	Dir     string      `json:"cwd"`
+	TTY     bool        `json:"tty,omitempty"`
+	By      string      `json:"by,omitempty"` // who started it
+	Started time.Time   `json:"started"`
+	// Epoch changes when the workspace is stopped and started again.
+	Epoch  string `json:"epoch"`
+	Holder int    `json:"holder"`        // pid
+	Job    int    `json:"job,omitempty"` // pid, which is also its session and group
+	// JobStart is the job's start time as /proc has it: a pid alone may by now be
+	// another process.
+	JobStart string `json:"jobStart,omitempty"`
+}
+
+// exitRecord is exit.json: how a job ended.
+type exitRecord struct {
+	Code    int       `json:"code"`             // 128 + signal if a signal ended it
+	Signal  string    `json:"signal,omitempty"` // its name
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Output  uint64    `json:"output"`             // bytes the job printed
+	Lost    uint64    `json:"lost,omitempty"`     // of them, not in the log
+	LogErr  string    `json:"logError,omitempty"` // why
+	// Cut says that something the job left behind still held its output when the
+	// session ended.
+	Cut    bool   `json:"cut,omitempty"`
+	Reason string `json:"reason,omitempty"` // who ended it, if keyway did
+}
+
+// status is what a session does.
+type status string
+
+const (
+	starting status = "starting"
+	running  status = "running"
+	finished status = "ended"
+	lostIt   status = "lost" // its holder is gone and left no exit record
+)
+
+// info is all the registry knows of one session.
+type info struct {
+	meta
+	Status status      `json:"state"`
+	Exit   *exitRecord `json:"exit,omitempty"`
+	Reason string      `json:"reason,omitempty"` // why it is lost
+	dir    string
+}
+
+func (i info) alive() bool { return i.Status == running || i.Status == starting }
+
+func (i info) ended() time.Time {
+	if i.Exit != nil {
+		return i.Exit.Ended
+	}
+	return i.Started
+}
+
+// registry is the directory with all sessions of a workspace.
+type registry struct {
+	dir       string
+	workspace string // for messages
+}
+
+func openRegistry(home keyway.Home) registry {
+	return registry{dir: home.Sessions(), workspace: os.Getenv(keyway.EnvName)}
+}
+
+// show is a session's name as people on the laptop type it too.
+func (r registry) show(name keyway.Name) string {
+	if r.workspace == "" {
+		return string(name)
+	}
+	return r.workspace + "/" + string(name)
+}
+
+// parse reads a session's name; WORKSPACE/NAME is understood as well, since that
+// is what messages say and what is typed on the laptop.
+func (r registry) parse(s string) (keyway.Name, error) {
+	workspace, name, both := strings.Cut(s, "/")
+	if !both {
+		return keyway.ParseName(s)
+	}
+	if workspace != r.workspace {
+		return "", keyway.Errorf(keyway.Usage, "%s is not in this workspace, which is %s", s, r.workspace)
+	}
+	return keyway.ParseName(name)
+}
+
+func (r registry) path(name keyway.Name) string { return filepath.Join(r.dir, string(name)) }
+
+// load tells of one session; the error is of kind NotFound if there is none.
+func (r registry) load(name keyway.Name) (info, error) {
+	dir := r.path(name)
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return info{}, keyway.Errorf(keyway.NotFound, "there is no session %s", r.show(name)).
+			Hint("see what there is: keyway ls -a")
+	}
+	i := info{dir: dir}
+	// The lock first: a session that ends meanwhile writes its exit record before
+	// it lets the lock go, so what looks dead now has its record by then.
+	locked := isLocked(filepath.Join(dir, lockName))
+	known := readJSON(filepath.Join(dir, metaName), &i.meta) == nil
+	i.Name = name
+	var exit exitRecord
+	if readJSON(filepath.Join(dir, exitName), &exit) == nil {
+		i.Exit = &exit
+	}
+	i.Status, i.Reason = judge(locked, known, i.Exit != nil, i.Epoch == epoch())
+	return i, nil
+}
+
+// judge decides what a session does from what is there of it. An exit record
+// counts more than the lock: the holder of an ended session lives on for a while
+// if a viewer has not yet read everything.
+func judge(locked, known, exit, sameEpoch bool) (status, string) {
+	switch {
+	case exit:
+		return finished, ""
+	case locked && known:
+		return running, ""
+	case locked:
+		return starting, ""
+	case !known:
+		return lostIt, "it never started"
+	case !sameEpoch:
+		return lostIt, "the workspace was stopped"
+	default:
+		return lostIt, "its holder was killed"
+	}
+}
+
+// list tells of all sessions, oldest first.
+func (r registry) list() ([]info, error) {
+	d, err := os.Open(r.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(maxSessions)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	var all []info
+	for _, n := range names {
+		name, err := keyway.ParseName(n)
+		if err != nil {
+			continue
+		}
+		if i, err := r.load(name); err == nil {
+			all = append(all, i)
+		}
+	}
+	slices.SortFunc(all, func(a, b info) int {
+		if c := a.Started.Compare(b.Started); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.Name), string(b.Name))
+	})
+	return all, nil
+}
+
+// readJSON reads a small file of a registry.
+func readJSON(path string, v any) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxMeta))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+// isLocked says whether another process holds the lock at path.
+func isLocked(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(flock(f, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// epoch identifies this run of the workspace: its first process, on this boot of
+// the machine.
+func epoch() string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(boot)) + "/" + startTime(1)
+}
+
+// startTime is field 22 of /proc/PID/stat, empty if there is no such process.
+func startTime(pid int) string {
+	p, err := readProcess(pid)
+	if err != nil {
+		return ""
+	}
+	return p.start
+}
+
+// claim is a new session's directory, locked for its holder-to-be.
+type claim struct {
+	name keyway.Name
+	dir  string
+	lock *os.File
+}
+
+// abandon removes what was claimed.
+func (c claim) abandon() {
+	os.RemoveAll(c.dir)
+	c.lock.Close()
+}
+
+// create claims a name for a new session. With an empty name it makes one up
+// from the command. The record of an ended session of that name is kept under
+// NAME.1, NAME.2 and so on; the name of a living one is an error.
+func (r registry) create(name keyway.Name, command []string) (claim, error) {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	all, err := os.OpenFile(filepath.Join(r.dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	defer all.Close() // which unlocks
+	if err := flock(all, unix.LOCK_EX); err != nil {
+		return claim{}, err
+	}
+	if name == "" {
+		name, err = r.freeName(baseName(command), "-")
+	} else {
+		err = r.makeWay(name)
+	}
+	if err != nil {
+		return claim{}, err
+	}
+	return r.claim(name)
+}
+
+// makeWay moves the record of an ended session out of the way of a new one.
+func (r registry) makeWay(name keyway.Name) error {
+	old, err := r.load(name)
+	switch {
+	case keyway.Is(err, keyway.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case old.alive():
+		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.show(name)).
+			Hint("see it:          keyway attach %s\nor end it first: keyway kill %s", r.show(name), r.show(name))
+	case old.Status == lostIt && old.Epoch == "":
+		return os.RemoveAll(old.dir) // of a start that failed half-way
+	}
+	free, err := r.freeName(string(name), ".")
+	if err != nil {
+		return err
+	}
+	return os.Rename(old.dir, r.path(free))
+}
+
+// freeName is base, separator and the first number above all that are in use.
+func (r registry) freeName(base, separator string) (keyway.Name, error) {
+	base = base[:min(len(base), keyway.MaxName-len(separator)-len(strconv.Itoa(maxSessions)))]
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return "", err
+	}
+	if len(entries) > maxSessions {
+		return "", keyway.Errorf(keyway.Other, "there are more than %d sessions on record", maxSessions).
+			Hint("remove the records of the ended ones: keyway rm --ended")
+	}
+	highest := 0
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), base+separator)
+		if n, err := strconv.Atoi(rest); ok && err == nil {
+			highest = max(highest, n)
+		}
+	}
+	return keyway.ParseName(fmt.Sprint(base, separator, highest+1))
+}
+
+// baseName makes the start of a session's name from a command.
+func baseName(command []string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(filepath.Base(command[0])) {
+		alnum := r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
+		if alnum || b.Len() > 0 && strings.ContainsRune("._-", r) {
+			b.WriteRune(r)
+		}
+	}
+	switch name := strings.TrimRight(b.String(), "._-"); name {
+	case "", "sh", "bash", "dash", "zsh", "env":
+		return "job"
+	default:
+		return name
+	}
+}
+
+func (r registry) claim(name keyway.Name) (claim, error) {
+	c := claim{name: name, dir: r.path(name)}
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	var err error
+	c.lock, err = os.OpenFile(filepath.Join(c.dir, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = flock(c.lock, unix.LOCK_EX)
+	}
+	if err != nil {
+		os.RemoveAll(c.dir)
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	return c, nil
+}
+
+// pick finds the session that a command without a name means: the only living
+// one, or the newest of the ended ones if none lives.
+func (r registry) pick() (info, error) {
+	all, err := r.list()
+	if err != nil {
+		return info{}, err
+	}
+	var living []string
+	var newest *info
+	for i := range all {
+		if all[i].alive() {
+			living = append(living, r.show(all[i].Name))
+		}
+		if newest == nil || !newest.alive() || all[i].alive() {
+			newest = &all[i]
+		}
+	}
+	switch {
+	case newest == nil:
+		return info{}, keyway.Errorf(keyway.NotFound, "there are no sessions").
+			Hint("start one: keyway run -- COMMAND")
+	case len(living) > 1:
+		return info{}, keyway.Errorf(keyway.Usage, "which session? %s are running", strings.Join(living, ", ")).
+			Hint("name one of them")
+	}
+	return *newest, nil
+}
+
+// remove forgets an ended session.
+func (r registry) remove(name keyway.Name) error {
+	i, err := r.load(name)
+	if err != nil {
+		return err
+	}
+	if i.alive() {
+		return keyway.Errorf(keyway.NameTaken, "%s is still running", r.show(name)).
+			Hint("end it first: keyway kill %s", r.show(name))
+	}
+	return os.RemoveAll(i.dir)
+}

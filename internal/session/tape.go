@@ -1,0 +1,261 @@
+//go:build linux
+
+package session
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// Sizes of the part of the output that is kept in memory. While the log can be
+// written the small one does, since viewers that are further behind read the
+// log; without a log the large one is all they have.
+const (
+	ringStart = 16 << 10
+	ringLog   = 256 << 10
+	ringNoLog = 1 << 20
+	ringMarks = 4096 // changes between stdout and stderr that are kept in memory
+)
+
+// tape is the output of a job: appended to by the goroutines that drain it, read
+// by any number of viewers, each at its own offset. Appending never waits for a
+// reader.
+type tape struct {
+	mu    sync.Mutex // guards all below
+	log   *logWriter
+	ring  ring
+	wakes map[chan struct{}]bool
+	ended bool
+	modes modes // what the job's terminal has switched on
+	now   func() time.Time
+}
+
+func newTape(log *logWriter) *tape {
+	return &tape{log: log, wakes: map[chan struct{}]bool{}, now: time.Now}
+}
+
+func (t *tape) append(s stream, p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.append(s, p, t.now())
+	limit := ringLog
+	if t.log.losing {
+		limit = ringNoLog
+	}
+	t.ring.append(s, p, limit)
+	if s == terminal {
+		t.modes.write(p)
+	}
+	t.wakeLocked()
+}
+
+// finish says that no more will be appended, and puts the log on disk.
+func (t *tape) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.sync()
+}
+
+// end lets viewers go that have read everything. It comes after the exit record
+// is on disk.
+func (t *tape) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	t.wakeLocked()
+}
+
+func (t *tape) wakeLocked() {
+	for c := range t.wakes {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// watch returns a channel that gets a value after every change.
+func (t *tape) watch() (wake chan struct{}, stop func()) {
+	wake = make(chan struct{}, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wakes[wake] = true
+	return wake, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.wakes, wake)
+	}
+}
+
+// state is the offset after the last byte, and whether the job has ended.
+func (t *tape) state() (end uint64, ended bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ring.end, t.ended
+}
+
+// loss says how much of the output found no space, and why.
+func (t *tape) loss() (bytes uint64, why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.log.lost, t.log.failed
+}
+
+// read is as logReader.read, but io.EOF means only that there is no more yet.
+func (t *tape) read(p []byte, offset uint64) (n uint64, s stream, err error) {
+	t.mu.Lock()
+	if offset >= t.ring.end {
+		t.mu.Unlock()
+		return 0, stdout, io.EOF
+	}
+	if offset >= t.ring.start {
+		n, s := t.ring.read(p, offset)
+		t.mu.Unlock()
+		return uint64(n), s, nil
+	}
+	log, memory := t.log.reader(), t.ring.start
+	t.mu.Unlock()
+	// Not under the lock: the log may be on a slow disk.
+	log.size = memory
+	return log.read(p, offset)
+}
+
+// tail is the start of a line at most back bytes before the end.
+func (t *tape) tail(back uint64) uint64 {
+	t.mu.Lock()
+	log := t.log.reader()
+	t.mu.Unlock()
+	return log.lineStart(back)
+}
+
+// unreadable is how many bytes from offset on are lost if the log cannot be
+// read: those that are no longer in memory.
+func (t *tape) unreadable(offset uint64) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(t.ring.start, offset+1) - offset
+}
+
+// replay is what a terminal is sent before it goes on with live output from an
+// offset: on attaching, and when a viewer is too far behind. It is what a model
+// of the screen would answer from what is on the screen; from the output's tail
+// and its modes the screen is nearly right, and redraw says that the job had
+// better draw it itself.
+type replay interface {
+	replay() (preamble []byte, from uint64, redraw bool)
+}
+
+var _ replay = (*tape)(nil)
+
+// replayTail is how much of the output a viewer sees on attaching. 64 KiB
+// restore most full-screen programs completely; progress bars need more than any
+// tail has.
+const replayTail = 64 << 10
+
+func (t *tape) replay() (preamble []byte, from uint64, redraw bool) {
+	t.mu.Lock()
+	log, modes := t.log.reader(), t.modes.clone()
+	ringStart := t.ring.start
+	if t.log.losing {
+		log.base = max(log.base, ringStart)
+	}
+	t.mu.Unlock()
+	return modes.set(), log.lineStart(replayTail), modes.alternate()
+}
+
+// ring holds the last bytes of the output, with their streams.
+type ring struct {
+	buf        []byte
+	start, end uint64 // offsets of what it holds
+	marks      []mark // ascending; the first is at or before start
+}
+
+// mark says that bytes from offset on are of that stream.
+type mark struct {
+	offset uint64
+	stream stream
+}
+
+func (r *ring) append(s stream, p []byte, limit int) {
+	if n := len(r.marks); n == 0 || r.marks[n-1].stream != s {
+		r.marks = append(r.marks, mark{r.end, s})
+	}
+	r.grow(len(p), limit)
+	if skip := len(p) - len(r.buf); skip > 0 {
+		p = p[skip:]
+		r.end += uint64(skip)
+	}
+	for len(p) > 0 {
+		n := copy(r.buf[r.end%uint64(len(r.buf)):], p)
+		r.end += uint64(n)
+		p = p[n:]
+	}
+	r.start = max(r.start, r.end-min(r.end, uint64(len(r.buf))))
+	r.dropMarks()
+}
+
+// grow makes room for n more bytes, within limit.
+func (r *ring) grow(n, limit int) {
+	want := max(len(r.buf), ringStart)
+	for want < limit && uint64(want) < r.end-r.start+uint64(n) {
+		want *= 2
+	}
+	if want == len(r.buf) {
+		return
+	}
+	bigger := make([]byte, want)
+	for at := r.start; at < r.end; {
+		piece := r.piece(at, r.end)
+		for len(piece) > 0 {
+			n := copy(bigger[at%uint64(want):], piece)
+			at += uint64(n)
+			piece = piece[n:]
+		}
+	}
+	r.buf = bigger
+}
+
+// piece is what lies in one piece in buf from offset on, up to stop.
+func (r *ring) piece(offset, stop uint64) []byte {
+	at := offset % uint64(len(r.buf))
+	return r.buf[at:min(uint64(len(r.buf)), at+stop-offset)]
+}
+
+func (r *ring) dropMarks() {
+	if over := len(r.marks) - ringMarks; over > 0 {
+		r.start = max(r.start, r.marks[over].offset)
+	}
+	drop := 0
+	for drop+1 < len(r.marks) && r.marks[drop+1].offset <= r.start {
+		drop++
+	}
+	// A quarter at a time, so that the cost of moving the rest is spread.
+	if drop > ringMarks/4 {
+		r.marks = append(r.marks[:0], r.marks[drop:]...)
+	}
+}
+
+// read fills p with bytes of one stream from offset, which the ring holds.
+func (r *ring) read(p []byte, offset uint64) (int, stream) {
+	lo, hi := 0, len(r.marks) // marks[lo].offset <= offset
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; r.marks[mid].offset <= offset {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	stop := r.end
+	if hi < len(r.marks) {
+		stop = r.marks[hi].offset
+	}
+	stop = min(stop, offset+uint64(len(p)))
+	n := 0
+	for at := offset; at < stop; {
+		c := copy(p[n:], r.piece(at, stop))
+		at += uint64(c)
+		n += c
+	}
+	return n, r.marks[lo].stream
+}

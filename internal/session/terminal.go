@@ -1,0 +1,161 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// tty is the terminal that a viewer runs on, or the plain files in its place.
+type tty struct {
+	in, out, err *os.File
+	raw          *term.State // what to go back to; nil: not raw
+	modes        modes       // what the output has switched on
+}
+
+func onTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// makeRaw passes every key on as it is.
+func (t *tty) makeRaw() error {
+	raw, err := term.MakeRaw(int(t.in.Fd()))
+	if err != nil {
+		return fmt.Errorf("the terminal cannot be switched to raw mode: %w", err)
+	}
+	t.raw = raw
+	return nil
+}
+
+// restore leaves the terminal as it was found: whatever the session's programs
+// have switched on is switched off, and only that.
+func (t *tty) restore() {
+	if t.raw == nil {
+		return
+	}
+	if undo := t.modes.undo(); len(undo) > 0 {
+		_, _ = t.out.Write(undo)
+	}
+	_, _ = t.out.WriteString("\x1b[m") // colours
+	_ = term.Restore(int(t.in.Fd()), t.raw)
+	t.raw = nil
+}
+
+// news prints a line for the user, wherever the cursor is.
+func (t *tty) news(format string, args ...any) {
+	fmt.Fprintf(t.err, format+"\n", args...)
+}
+
+func (t *tty) size() window {
+	for _, f := range []*os.File{t.out, t.in} {
+		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && rows > 0 && cols > 0 {
+			return window{rows: uint16(min(rows, maxWindow)), cols: uint16(min(cols, maxWindow))}
+		}
+	}
+	return window{}
+}
+
+var _ sink = (*tty)(nil)
+
+func (t *tty) put(s stream, p []byte) error {
+	to := t.out
+	if s == stderr {
+		to = t.err
+	}
+	if s == terminal && t.raw != nil {
+		t.modes.write(p)
+	}
+	_, err := to.Write(p)
+	return err
+}
+
+func (t *tty) gap(n uint64) error {
+	if t.raw != nil {
+		_, err := t.out.WriteString("\r\n")
+		return err // the screen is drawn anew; a number would only be in the way
+	}
+	_, err := fmt.Fprintf(t.err, "[%d bytes skipped]\n", n)
+	return err
+}
+
+// interruptible reads a file without being stuck in it: a terminal or a pipe
+// that was inherited cannot be made non-blocking, as that would change it for
+// all the other processes that have it open.
+type interruptible struct {
+	f     *os.File
+	stopR *os.File
+	stopW *os.File
+}
+
+func newInterruptible(f *os.File) (*interruptible, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return &interruptible{f: f, stopR: r, stopW: w}, nil
+}
+
+// Read is as that of the file, and os.ErrClosed after stop.
+func (i *interruptible) Read(p []byte) (int, error) {
+	fds := []unix.PollFd{{Fd: int32(i.f.Fd()), Events: unix.POLLIN}, {Fd: int32(i.stopR.Fd()), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, -1)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 0, err
+		case fds[1].Revents != 0:
+			return 0, os.ErrClosed
+		default:
+			return i.f.Read(p)
+		}
+	}
+}
+
+// stop ends a Read that waits, and all that come. release frees what it took,
+// after the last Read.
+func (i *interruptible) stop() { i.stopW.Close() }
+
+func (i *interruptible) release() { i.stopR.Close() }
+
+// escapes finds ~d in what a user types at the start of a line. ~~ there is one
+// ~. OpenSSH, which has ~ as well, passes on what it does not know: ~d works
+// inside it, ~~ must be typed as ~~~~.
+type escapes struct {
+	inLine, tilde bool
+}
+
+// filter returns what of p goes to the session, and whether the user detached.
+func (e *escapes) filter(p []byte) (rest []byte, detach bool) {
+	rest = make([]byte, 0, len(p)+1)
+	for _, c := range p {
+		switch {
+		case e.tilde && c == 'd':
+			return rest, true
+		case e.tilde && c == '~':
+			e.tilde, e.inLine = false, true
+			rest = append(rest, '~')
+			continue
+		case e.tilde:
+			e.tilde = false
+			rest = append(rest, '~')
+		case !e.inLine && c == '~':
+			e.tilde = true
+			continue
+		}
+		rest = append(rest, c)
+		e.inLine = c != '\r' && c != '\n'
+	}
+	return rest, false
+}
+
+// pending is what filter has kept back.
+func (e *escapes) pending() []byte {
+	if e.tilde {
+		return []byte{'~'}
+	}
+	return nil
+}

@@ -1,0 +1,289 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+// viewing says how a session is looked at.
+type viewing struct {
+	name    keyway.Name
+	input   bool // what is typed here goes to the session
+	raw     bool // this is a terminal showing a terminal
+	history bool // from the start, not from the recent end
+	whole   bool // never skip anything
+	news    bool // say how it ended
+}
+
+// outcome is why the viewing is over. Exactly one of the fields says so.
+type outcome struct {
+	status   *jobStatus
+	detached bool
+	signal   os.Signal // this process was told to go
+	err      error
+}
+
+// view shows a session until it ends or the viewer leaves, and returns the exit
+// code for this process.
+func (c *cli) view(v viewing) (int, error) {
+	i, err := c.load(v.name)
+	if err != nil {
+		return 0, err
+	}
+	t := &tty{in: c.in, out: c.out, err: c.err}
+	out, at, err := c.viewLive(i, t, v)
+	if err != nil {
+		return 0, err
+	}
+	if errors.Is(out.err, errGone) {
+		// Ended before or while we were looking: the rest is on disk.
+		out = c.viewDead(v, at)
+	}
+	return c.conclude(v, out)
+}
+
+// viewLive looks at the session through its holder. at is the offset up to which
+// its output has been shown.
+func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, at int64, err error) {
+	if !i.alive() {
+		return outcome{err: errGone}, fromTail(v), nil
+	}
+	conn, err := connect(i.dir, v.hello(t))
+	if err != nil {
+		if keyway.Is(err, keyway.NotRunning) && !isLocked(i.dir+"/"+lockName) || !c.stillAlive(v.name) {
+			return outcome{err: errGone}, fromTail(v), nil
+		}
+		return outcome{}, 0, err
+	}
+	defer conn.close()
+	if v.raw {
+		if err := t.makeRaw(); err != nil {
+			return outcome{}, 0, err
+		}
+		defer t.restore()
+	}
+	out, at = c.watch(conn, t, v)
+	return out, at, nil
+}
+
+func (c *cli) stillAlive(name keyway.Name) bool {
+	i, err := c.load(name)
+	return err == nil && i.alive()
+}
+
+// fromTail is where showing the log on disk starts, if nothing has been shown;
+// negative: that many bytes before the end.
+func fromTail(v viewing) int64 {
+	if v.history {
+		return 0
+	}
+	return -replayTail
+}
+
+func (v viewing) hello(t *tty) hello {
+	h := hello{Flags: flagOutput}
+	if v.input {
+		h.Flags |= flagInput
+		w := t.size()
+		h.Rows, h.Cols = w.rows, w.cols
+	}
+	if !v.history {
+		h.Flags |= flagTail
+		h.From = replayTail
+	}
+	if !v.whole {
+		h.Flags |= flagLive
+	}
+	return h
+}
+
+// watch runs the goroutines of a viewer: one that shows output, one that passes
+// on what is typed, and this one, which waits for the first reason to stop.
+func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	defer signal.Stop(signals)
+	shown := make(chan outcome, 1)
+	go func() {
+		status, err := conn.pump(t)
+		shown <- outcome{status: status, err: err}
+	}()
+	detached := make(chan struct{})
+	stopTyping := func() {}
+	if v.input {
+		stopTyping = c.startTyping(conn, t, v, detached)
+	}
+	for {
+		var out outcome
+		select {
+		case out = <-shown:
+			stopTyping()
+			return out, int64(conn.at)
+		case <-detached:
+			out.detached = true
+		case s := <-signals:
+			if s == unix.SIGPIPE {
+				continue // whoever wrote gets an error
+			}
+			out.signal = s
+		}
+		// The goroutine that shows output may be stuck in a write to something that
+		// nobody reads; then it is left behind, as this process is about to end.
+		conn.close()
+		stopTyping()
+		select {
+		case <-shown:
+		case <-time.After(200 * time.Millisecond):
+		}
+		return out, 0
+	}
+}
+
+// startTyping passes on what is typed until stop is called; detached is closed
+// on the user's wish to leave.
+func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan struct{}) (stop func()) {
+	in, err := newInterruptible(t.in)
+	if err != nil {
+		return func() {}
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		defer in.release()
+		if typing(conn, in, onTerminal(t.in)) {
+			close(detached)
+		}
+	})
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, unix.SIGWINCH)
+	done.Go(func() {
+		for range resized {
+			w := t.size()
+			_ = conn.write(size{w.rows, w.cols})
+		}
+	})
+	return func() {
+		in.stop()
+		conn.close()
+		signal.Stop(resized)
+		close(resized)
+		done.Wait()
+	}
+}
+
+// typing copies input to the session. It returns true if the user detached.
+func typing(conn *connection, in io.Reader, escape bool) bool {
+	var e escapes
+	buf := make([]byte, maxData)
+	for {
+		n, err := in.Read(buf)
+		p, detach := buf[:n], false
+		if escape {
+			p, detach = e.filter(p)
+		}
+		if len(p) > 0 && conn.write(input{p}) != nil {
+			return false
+		}
+		switch {
+		case detach:
+			return true
+		case errors.Is(err, io.EOF):
+			if rest := e.pending(); rest != nil {
+				_ = conn.write(input{rest})
+			}
+			_ = conn.write(eof{})
+			return false
+		case err != nil:
+			return false
+		}
+	}
+}
+
+// viewDead shows what is on disk of a session that has ended.
+func (c *cli) viewDead(v viewing, from int64) outcome {
+	i, err := c.load(v.name)
+	if err != nil {
+		return outcome{err: err}
+	}
+	t := &tty{in: c.in, out: c.out, err: c.err}
+	at := uint64(max(0, from))
+	if from < 0 {
+		at = tailOf(i.dir, uint64(-from))
+	}
+	if _, err := copyLog(i.dir, at, t); err != nil {
+		return outcome{err: err}
+	}
+	switch {
+	case i.Exit != nil:
+		return outcome{status: statusOfRecord(i.Exit)}
+	case i.alive():
+		return outcome{err: keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(v.name)).
+			Hint("it still runs: keyway attach %s", c.show(v.name))}
+	}
+	return outcome{err: c.lostError(i)}
+}
+
+func tailOf(dir string, back uint64) uint64 {
+	r, closeLog, err := openLog(dir)
+	if err != nil {
+		return 0
+	}
+	defer closeLog()
+	return r.lineStart(back)
+}
+
+func statusOfRecord(r *exitRecord) *jobStatus {
+	return &jobStatus{code: r.Code, signal: unix.SignalNum(r.Signal)}
+}
+
+// lostError says what became of a session without an exit record.
+func (c *cli) lostError(i info) error {
+	return keyway.Errorf(keyway.NotRunning, "%s runs no more and left no exit code: %s", c.show(i.Name), i.Reason).
+		Hint("its output until then: keyway logs %s", c.show(i.Name))
+}
+
+// conclude tells the user how the viewing ended and returns the exit code.
+func (c *cli) conclude(v viewing, out outcome) (int, error) {
+	switch {
+	case out.status != nil:
+		if v.news || out.status.signal != 0 {
+			fmt.Fprintf(c.err, "[%s %s]\n", c.show(v.name), out.status)
+		}
+		return out.status.code, nil
+	case out.detached:
+		fmt.Fprintf(c.err, "\n[detached; %s]\n", c.goesOn(v.name))
+		return 0, nil
+	case out.signal != nil:
+		fmt.Fprintf(c.err, "\n[%s]\n", c.goesOn(v.name))
+		return 128 + int(out.signal.(syscall.Signal)), nil
+	}
+	var own sinkError
+	if errors.As(out.err, &own) && errors.Is(out.err, unix.EPIPE) {
+		fmt.Fprintf(c.err, "[nobody reads the output; %s]\n", c.goesOn(v.name))
+		return 128 + int(unix.SIGPIPE), nil
+	}
+	return 0, out.err
+}
+
+func (c *cli) goesOn(name keyway.Name) string {
+	return fmt.Sprintf("the job goes on as %s: keyway attach %s", c.show(name), c.show(name))
+}
+
+// String is how a session ended, in words.
+func (s jobStatus) String() string {
+	if s.signal != 0 {
+		return "was ended by " + unix.SignalName(s.signal)
+	}
+	return fmt.Sprint("ended: exit code ", s.code)
+}

@@ -1,0 +1,298 @@
+//go:build linux
+
+package session
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"unicode/utf8"
+)
+
+// Bounds on what comes over the socket.
+const (
+	maxPayload = 64 << 10 // of any frame
+	maxData    = 32 << 10 // bytes of output in one frame, as written here
+	maxText    = 1 << 10  // of a refusal
+	maxWindow  = 10_000   // rows or columns
+	version    = 1
+)
+
+// Frame types; PROTOCOL.session.md has the table.
+const (
+	typeHello   byte = 1
+	typeInput   byte = 2
+	typeEOF     byte = 3
+	typeSize    byte = 4
+	typeSignal  byte = 5
+	typeEnd     byte = 6
+	typeWelcome byte = 16
+	typeScreen  byte = 17
+	typeOutput  byte = 18
+	typeSkipped byte = 19
+	typeLive    byte = 20
+	typeEnded   byte = 21
+	typeRefused byte = 22
+)
+
+// stream says where a byte of output came from.
+type stream byte
+
+const (
+	terminal stream = 0 // the job's terminal
+	stdout   stream = 1
+	stderr   stream = 2
+	lost     stream = 3 // in the log only: bytes that are not there
+)
+
+// Flags of hello.
+const (
+	flagInput  byte = 1 << iota // may send input, size, signal and end
+	flagOutput                  // wants output; without it only the end is told
+	flagTail                    // start this many bytes before the end, not at this offset
+	flagLive                    // rather skip than fall behind: for eyes, not for files
+	helloFlags = flagInput | flagOutput | flagTail | flagLive
+)
+
+// message is one frame. What a message points to is valid until the next read
+// from the same peer.
+type message interface {
+	kind() byte
+	append(b []byte) []byte // payload
+}
+
+type (
+	hello struct {
+		Version, Flags byte
+		From           uint64
+		Rows, Cols     uint16
+	}
+	input   struct{ Data []byte }
+	eof     struct{}
+	size    struct{ Rows, Cols uint16 }
+	signalM struct{ Number byte }
+	end     struct{ GraceMillis uint32 }
+	welcome struct {
+		Version byte
+		TTY     bool
+		Offset  uint64 // where output will start
+	}
+	screen struct{ Data []byte } // for the terminal, not part of the log
+	output struct {
+		Stream stream
+		Offset uint64
+		Data   []byte
+	}
+	skipped struct{ Offset, Count uint64 }
+	live    struct{}
+	ended   struct {
+		Code   uint32
+		Signal byte
+	}
+	refused struct{ Text string }
+)
+
+func (hello) kind() byte   { return typeHello }
+func (input) kind() byte   { return typeInput }
+func (eof) kind() byte     { return typeEOF }
+func (size) kind() byte    { return typeSize }
+func (signalM) kind() byte { return typeSignal }
+func (end) kind() byte     { return typeEnd }
+func (welcome) kind() byte { return typeWelcome }
+func (screen) kind() byte  { return typeScreen }
+func (output) kind() byte  { return typeOutput }
+func (skipped) kind() byte { return typeSkipped }
+func (live) kind() byte    { return typeLive }
+func (ended) kind() byte   { return typeEnded }
+func (refused) kind() byte { return typeRefused }
+
+var be = binary.BigEndian
+
+func (m hello) append(b []byte) []byte {
+	b = append(b, m.Version, m.Flags)
+	b = be.AppendUint64(b, m.From)
+	return size{m.Rows, m.Cols}.append(b)
+}
+func (m input) append(b []byte) []byte { return append(b, m.Data...) }
+func (eof) append(b []byte) []byte     { return b }
+func (m size) append(b []byte) []byte {
+	return be.AppendUint16(be.AppendUint16(b, m.Rows), m.Cols)
+}
+func (m signalM) append(b []byte) []byte { return append(b, m.Number) }
+func (m end) append(b []byte) []byte     { return be.AppendUint32(b, m.GraceMillis) }
+func (m welcome) append(b []byte) []byte {
+	tty := byte(0)
+	if m.TTY {
+		tty = 1
+	}
+	return be.AppendUint64(append(b, m.Version, tty), m.Offset)
+}
+func (m screen) append(b []byte) []byte { return append(b, m.Data...) }
+func (m output) append(b []byte) []byte {
+	return append(be.AppendUint64(append(b, byte(m.Stream)), m.Offset), m.Data...)
+}
+func (m skipped) append(b []byte) []byte {
+	return be.AppendUint64(be.AppendUint64(b, m.Offset), m.Count)
+}
+func (live) append(b []byte) []byte { return b }
+func (m ended) append(b []byte) []byte {
+	return append(be.AppendUint32(b, m.Code), m.Signal)
+}
+func (m refused) append(b []byte) []byte { return append(b, m.Text...) }
+
+// errMalformed is what every frame that cannot be understood ends in; the
+// connection is closed on it.
+var errMalformed = errors.New("malformed frame")
+
+func malformed(kind byte, why string) error {
+	return fmt.Errorf("%w of type %d: %s", errMalformed, kind, why)
+}
+
+// lengths are the exact payload lengths of the frames that have one.
+var lengths = map[byte]int{
+	typeHello: 14, typeEOF: 0, typeSize: 4, typeSignal: 1, typeEnd: 4,
+	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5,
+}
+
+// decode reads the payload of a frame. It accepts only what append makes.
+func decode(kind byte, p []byte) (message, error) {
+	if want, ok := lengths[kind]; ok && len(p) != want {
+		return nil, malformed(kind, "wrong length")
+	}
+	switch kind {
+	case typeHello:
+		return decodeHello(p)
+	case typeInput:
+		return input{p}, nil
+	case typeEOF:
+		return eof{}, nil
+	case typeSize:
+		return decodeSize(p)
+	case typeSignal:
+		if p[0] == 0 || p[0] > 64 {
+			return nil, malformed(kind, "no such signal")
+		}
+		return signalM{p[0]}, nil
+	case typeEnd:
+		return end{be.Uint32(p)}, nil
+	case typeScreen:
+		return screen{p}, nil
+	case typeOutput:
+		return decodeOutput(p)
+	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused:
+		return decodeNews(kind, p)
+	}
+	return nil, malformed(kind, "unknown type")
+}
+
+func decodeHello(p []byte) (message, error) {
+	m := hello{Version: p[0], Flags: p[1], From: be.Uint64(p[2:])}
+	if m.Flags&^helloFlags != 0 {
+		return nil, malformed(typeHello, "unknown flags")
+	}
+	window, err := decodeSize(p[10:])
+	if err != nil {
+		return nil, err
+	}
+	m.Rows, m.Cols = window.Rows, window.Cols
+	return m, nil
+}
+
+func decodeSize(p []byte) (size, error) {
+	m := size{be.Uint16(p), be.Uint16(p[2:])}
+	if m.Rows > maxWindow || m.Cols > maxWindow {
+		return size{}, malformed(typeSize, "no terminal is that large")
+	}
+	return m, nil
+}
+
+func decodeOutput(p []byte) (message, error) {
+	if len(p) < 9 || stream(p[0]) > stderr {
+		return nil, malformed(typeOutput, "no such stream")
+	}
+	return output{stream(p[0]), be.Uint64(p[1:]), p[9:]}, nil
+}
+
+func decodeNews(kind byte, p []byte) (message, error) {
+	switch kind {
+	case typeWelcome:
+		if p[1] > 1 {
+			return nil, malformed(kind, "unknown flags")
+		}
+		return welcome{p[0], p[1] == 1, be.Uint64(p[2:])}, nil
+	case typeSkipped:
+		return skipped{be.Uint64(p), be.Uint64(p[8:])}, nil
+	case typeLive:
+		return live{}, nil
+	case typeEnded:
+		return ended{be.Uint32(p), p[4]}, nil
+	default:
+		if len(p) > maxText || !utf8.Valid(p) {
+			return nil, malformed(kind, "not a short text")
+		}
+		return refused{string(p)}, nil
+	}
+}
+
+// peer is one end of a connection between holder and viewer. One goroutine may
+// read, any number may write.
+type peer struct {
+	r   *bufio.Reader
+	in  []byte
+	w   io.Writer
+	mu  sync.Mutex // guards out and the order of frames
+	out []byte
+}
+
+func newPeer(conn io.ReadWriter) *peer {
+	return &peer{r: bufio.NewReaderSize(conn, 4<<10), w: conn}
+}
+
+const headerLen = 4
+
+// read returns the next message, io.EOF at an end between two frames.
+func (p *peer) read() (message, error) {
+	var header [headerLen]byte
+	if _, err := io.ReadFull(p.r, header[:]); err != nil {
+		return nil, err
+	}
+	n := int(header[1])<<16 | int(header[2])<<8 | int(header[3])
+	if n > maxPayload {
+		return nil, malformed(header[0], "too long")
+	}
+	if cap(p.in) < n {
+		p.in = make([]byte, n)
+	}
+	p.in = p.in[:n]
+	if _, err := io.ReadFull(p.r, p.in); err != nil {
+		return nil, fmt.Errorf("in the middle of a frame: %w", noEOF(err))
+	}
+	return decode(header[0], p.in)
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// write sends one message in one piece.
+func (p *peer) write(m message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = appendFrame(p.out[:0], m)
+	_, err := p.w.Write(p.out)
+	return err
+}
+
+func appendFrame(b []byte, m message) []byte {
+	at := len(b)
+	b = m.append(append(b, m.kind(), 0, 0, 0))
+	n := len(b) - at - headerLen
+	b[at+1], b[at+2], b[at+3] = byte(n>>16), byte(n>>8), byte(n)
+	return b
+}

@@ -131,10 +131,10 @@ func (h *Host) Processes(name string) []int {
 	return found
 }
 
-// Children are the host's processes of that name and all they have started.
+// owns says whether pid is a process of the host.
 func (h *Host) owns(pid int) bool {
 	if h.pid == 0 {
-		return h.sshd != nil && descends(pid, h.sshd.pid())
+		return h.marked(pid) || h.sshd != nil && descends(pid, h.sshd.pid())
 	}
 	mine, err1 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", h.pid))
 	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))

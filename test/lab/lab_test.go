@@ -93,6 +93,34 @@ func TestGPUMachineIsBehindTheBastion(t *testing.T) {
 	}
 }
 
+// TestLoopback is the world where namespaces are not permitted.
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	l := start(t, lab.Options{Loopback: true})
+	out, err := sshGPU(l, "echo $HOME").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, want := strings.TrimSpace(string(out)), l.GPU.Path("/root"); got != want {
+		t.Errorf("HOME on the GPU machine is %q, want %q", got, want)
+	}
+	if err := l.Laptop.WriteFile("/root/x", "some\n", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	scp := l.Laptop.Command("scp", "-q", "x", "gpu1:y")
+	scp.Env = append(scp.Env, l.AskpassEnv()...)
+	if out, err := scp.CombinedOutput(); err != nil {
+		t.Fatalf("scp: %v: %s", err, out)
+	}
+	if got, err := l.GPU.ReadFile("/root/y"); got != "some\n" {
+		t.Errorf("the copy holds %q, %v", got, err)
+	}
+	l.Bastion.KillSSHD()
+	if out, err := sshGPU(l, "true").CombinedOutput(); err == nil {
+		t.Errorf("ssh through a killed bastion: %s", out)
+	}
+}
+
 func TestDockerMakesImages(t *testing.T) {
 	t.Parallel()
 	l := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.NonRoot, lab.Static, lab.Busybox, lab.SSHD}})

@@ -76,7 +76,7 @@ Host gpu1
   Port %d
   User %s
   ProxyJump bastion
-`, l.Bastion.Address, l.Bastion.Port, l.user(), l.GPU.Address, l.GPU.Port, l.user())
+%s`, l.Bastion.Address, l.Bastion.Port, l.user(), l.GPU.Address, l.GPU.Port, l.user(), l.loopbackConfig())
 }
 
 // askpass answers every question with the passphrase and takes a note of it.

@@ -1,0 +1,193 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"keyway/test/lab"
+)
+
+// bench is the lab with all contenders in it.
+type bench struct {
+	lab        *lab.Lab
+	agent      string // the laptop's SSH_AUTH_SOCK, the same for all
+	runs, bulk int
+}
+
+// contender is one way into a container, by its name in the laptop's
+// ssh_config.
+type contender struct {
+	host string
+	what string
+}
+
+// The contenders. Warm is OpenSSH at its best: a connection that is already
+// there, shared.
+var (
+	ours        = contender{"train", "`ssh train`, link up"}
+	published   = contender{"published", "`ssh -J bastion`, port published"}
+	unpublished = contender{"unpublished", "`ssh -J bastion,gpu1`, container's own address"}
+	warm        = contender{"warm", "the same with a ControlMaster that is up"}
+)
+
+func newBench(ctx context.Context, runs, bulk int) (_ *bench, err error) {
+	l, err := lab.Start(ctx, lab.Options{Docker: true, Images: []lab.Image{lab.Base, lab.SSHD}, Say: say})
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{lab: l, runs: runs, bulk: bulk}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if l.DockerError != nil {
+		return nil, l.DockerError
+	}
+	if l.Mode != lab.Namespaces {
+		return nil, errors.New("measuring needs network namespaces, which are not permitted here")
+	}
+	tool, err := os.ReadFile(filepath.Join(l.Bin, "labtool"))
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range []*lab.Host{l.Laptop, l.GPU} {
+		if err := h.WriteFile(stopwatch, string(tool), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.startAgent(); err != nil {
+		return nil, err
+	}
+	if err := b.startSSHDs(); err != nil {
+		return nil, err
+	}
+	return b, b.startOurs()
+}
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+func (b *bench) close() {
+	if err := b.lab.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+}
+
+// laptop prepares a command on the laptop with the agent.
+func (b *bench) laptop(name string, args ...string) *exec.Cmd {
+	cmd := b.lab.Laptop.Command(name, args...)
+	cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+b.agent)
+	return cmd
+}
+
+func check(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args[4:], " "), err, out)
+	}
+	return nil
+}
+
+// startAgent starts a stock agent on the laptop with the key in it.
+func (b *bench) startAgent() error {
+	b.agent = "/run/agent.sock"
+	if err := check(b.laptop("ssh-agent", "-a", b.agent)); err != nil {
+		return err
+	}
+	add := b.laptop("ssh-add")
+	add.Env = append(add.Env, b.lab.AskpassEnv()...)
+	return check(add)
+}
+
+// startSSHDs starts two containers with an OpenSSH sshd, one with its port
+// published on the GPU machine, one without, and gives the laptop their names.
+func (b *bench) startSSHDs() error {
+	gpu := b.lab.GPU
+	prepare := "mkdir -p /srv/keys && ssh-keygen -q -t ed25519 -N '' -f /srv/keys/host_key && cp /root/.ssh/authorized_keys /srv/keys/"
+	if _, err := gpu.Output("sh", "-c", prepare); err != nil {
+		return err
+	}
+	for name, extra := range map[string][]string{"published": {"-p", "2222:22"}, "unpublished": nil} {
+		args := append([]string{"run", "-d", "--name", name, "-v", "/srv/keys:/etc/ssh/keys:ro"}, extra...)
+		if _, err := b.lab.Docker(append(args, string(lab.SSHD))...); err != nil {
+			return err
+		}
+	}
+	address, err := b.lab.Docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "unpublished")
+	if err != nil {
+		return err
+	}
+	return b.nameSSHDs(address)
+}
+
+func (b *bench) nameSSHDs(address string) error {
+	hostKey, err := b.lab.GPU.ReadFile("/srv/keys/host_key.pub")
+	if err != nil {
+		return err
+	}
+	entries := fmt.Sprintf(`
+Host published
+  HostName %[1]s
+  Port 2222
+  User root
+  ProxyJump bastion
+Host unpublished warm
+  HostName %[2]s
+  User root
+  ProxyJump gpu1
+Host warm
+  ControlMaster auto
+  ControlPath /run/cm-%%C
+  ControlPersist yes
+`, b.lab.GPU.Address, address)
+	known := fmt.Sprintf("[%s]:2222 %s%s %s", b.lab.GPU.Address, hostKey, address, hostKey)
+	for file, text := range map[string]string{"/root/.ssh/config": entries, "/root/.ssh/known_hosts": known} {
+		old, err := b.lab.Laptop.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := b.lab.Laptop.WriteFile(file, old+text, 0o600); err != nil {
+			return err
+		}
+	}
+	for _, c := range []contender{published, unpublished} {
+		if err := check(b.laptop("ssh", c.host, "true")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startOurs brings the workspace up as a user would.
+func (b *bench) startOurs() error {
+	for _, args := range [][]string{
+		{"init", "--yes"},
+		{"unlock"},
+		{"up", "--on", "gpu1", "--image", string(lab.Base), "--name", ours.host},
+	} {
+		if err := check(b.laptop("keyway", args...)); err != nil {
+			return err
+		}
+	}
+	return check(b.laptop("ssh", ours.host, "true"))
+}
+
+// delay puts 40 ms of round trip before the bastion and 2 ms behind it.
+func (b *bench) delay() (remove func() error, err error) {
+	first, err := b.lab.Delay(b.lab.Laptop, b.lab.Bastion, delayToBastion/2)
+	if err != nil {
+		return nil, err
+	}
+	second, err := b.lab.Delay(b.lab.Bastion, b.lab.GPU, delayBehind/2)
+	if err != nil {
+		return nil, errors.Join(err, first())
+	}
+	return func() error { return errors.Join(second(), first()) }, nil
+}

@@ -1,0 +1,136 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/registry"
+)
+
+// storedAuth is what docker login keeps for one registry.
+type storedAuth struct {
+	Auth          string `json:"auth"` // base64 of user:password
+	IdentityToken string `json:"identitytoken"`
+}
+
+// indexServer is the name under which docker login keeps the default registry.
+const indexServer = "https://index.docker.io/v1/"
+
+// Bounds on a credential helper (docker-credential-NAME).
+const (
+	helperPatience = 10 * time.Second
+	maxHelperSays  = 64 << 10
+)
+
+// registryAuth is what the daemon needs to pull the image as the user: the
+// daemon itself does not know what docker login stored. Empty if nothing is
+// stored; that is no error, because most images need nothing.
+func (s surroundings) registryAuth(ctx context.Context, ref reference.Named) string {
+	c, err := s.config()
+	if err != nil {
+		return ""
+	}
+	server := reference.Domain(ref)
+	if server == "docker.io" {
+		server = indexServer
+	}
+	if helper := c.helperFor(server); helper != "" {
+		if auth, ok := askHelper(ctx, helper, server); ok {
+			return encodeAuth(auth)
+		}
+	}
+	if stored, ok := c.stored(server); ok {
+		return encodeAuth(stored.config(server))
+	}
+	return ""
+}
+
+func (c config) helperFor(server string) string {
+	if helper, ok := c.CredHelpers[server]; ok {
+		return helper
+	}
+	return c.CredsStore
+}
+
+// stored finds server's entry, which may be kept with a scheme and a path.
+func (c config) stored(server string) (storedAuth, bool) {
+	if auth, ok := c.Auths[server]; ok {
+		return auth, true
+	}
+	for key, auth := range c.Auths {
+		if hostOf(key) == hostOf(server) {
+			return auth, true
+		}
+	}
+	return storedAuth{}, false
+}
+
+func hostOf(key string) string {
+	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+	host, _, _ := strings.Cut(key, "/")
+	return host
+}
+
+func (a storedAuth) config(server string) registry.AuthConfig {
+	conf := registry.AuthConfig{ServerAddress: server, IdentityToken: a.IdentityToken}
+	if plain, err := base64.StdEncoding.DecodeString(a.Auth); err == nil {
+		user, password, _ := strings.Cut(string(plain), ":")
+		conf.Username, conf.Password = user, strings.TrimRight(password, "\x00")
+	}
+	return conf
+}
+
+func encodeAuth(conf registry.AuthConfig) string {
+	data, err := json.Marshal(conf)
+	if err != nil {
+		return ""
+	}
+	return base64.URLEncoding.EncodeToString(data)
+}
+
+// askHelper runs docker-credential-HELPER get. The name comes from the user's
+// own configuration, but must not lead out of PATH.
+func askHelper(ctx context.Context, helper, server string) (registry.AuthConfig, bool) {
+	if strings.ContainsAny(helper, "/\\") {
+		return registry.AuthConfig{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, helperPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker-credential-"+helper, "get")
+	cmd.Stdin = strings.NewReader(server)
+	out := boundedBuffer{limit: maxHelperSays}
+	cmd.Stdout = &out
+	if err := cmd.Run(); err != nil {
+		return registry.AuthConfig{}, false
+	}
+	var said struct{ Username, Secret string }
+	if json.Unmarshal(out.Bytes(), &said) != nil || said.Secret == "" {
+		return registry.AuthConfig{}, false
+	}
+	conf := registry.AuthConfig{ServerAddress: server}
+	if said.Username == "<token>" {
+		conf.IdentityToken = said.Secret
+	} else {
+		conf.Username, conf.Password = said.Username, said.Secret
+	}
+	return conf, true
+}
+
+// boundedBuffer keeps the first limit bytes written to it and drops the rest.
+type boundedBuffer struct {
+	bytes.Buffer
+	limit int
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if room := b.limit - b.Len(); room > 0 {
+		b.Buffer.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}

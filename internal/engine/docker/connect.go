@@ -1,0 +1,222 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/go-connections/tlsconfig"
+	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
+
+	"keyway/internal/keyway"
+)
+
+// The names this engine can have.
+const (
+	nameDocker = "docker"
+	namePodman = "podman"
+)
+
+// minAPI is the oldest API that has all that is used here (Docker 20.10).
+const minAPI = "1.41"
+
+// connect makes a client for the endpoint. It does not talk to the daemon yet.
+func connect(p endpoint) (*client.Client, error) {
+	if strings.HasPrefix(p.host, "ssh://") {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s points to %s, which is another machine", p.from, p.host).
+			Hint("let keyway go there: keyway up --on %s\nor use this machine's Docker: unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
+				strings.TrimPrefix(p.host, "ssh://"))
+	}
+	opts := []client.Opt{}
+	if p.tls != "" {
+		tls, err := tlsClient(p)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, client.WithHTTPClient(tls))
+	}
+	c, err := client.New(append(opts, client.WithHost(p.host))...)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s names no daemon: %q: %w", p.from, p.host, err).
+			Hint("for example: export DOCKER_HOST=unix:///var/run/docker.sock")
+	}
+	return c, nil
+}
+
+func tlsClient(p endpoint) (*http.Client, error) {
+	opts := tlsconfig.Options{InsecureSkipVerify: p.skipVerify, ExclusiveRootPools: true}
+	for name, field := range map[string]*string{"ca.pem": &opts.CAFile, "cert.pem": &opts.CertFile, "key.pem": &opts.KeyFile} {
+		// A context may hold some of them only.
+		if path := filepath.Join(p.tls, name); fileExists(path) {
+			*field = path
+		}
+	}
+	conf, err := tlsconfig.Client(opts)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "the TLS files for %s in %s cannot be used: %w", p.host, p.tls, err)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: conf}, CheckRedirect: client.CheckRedirect}, nil
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// daemon is what a daemon says of itself.
+type daemon struct {
+	podman  bool
+	version string
+	arch    string // as Go calls it
+	// apart says why the daemon cannot mount this machine's files, or that the
+	// containers' users could not use them; empty: it can.
+	apart string
+}
+
+// name is what users call such a daemon.
+func (d daemon) name() string {
+	if d.podman {
+		return namePodman
+	}
+	return nameDocker
+}
+
+// title is its name at the beginning of a sentence.
+func (d daemon) title() string {
+	if d.podman {
+		return "Podman"
+	}
+	return "Docker"
+}
+
+// identify asks a daemon who it is.
+func identify(ctx context.Context, c *client.Client, p endpoint) (daemon, error) {
+	v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return daemon{}, err
+	}
+	if versions.LessThan(v.APIVersion, minAPI) {
+		return daemon{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",
+			v.Version, v.APIVersion, minAPI).Hint("update Docker at this place to 20.10 or newer, or use: --engine host")
+	}
+	d := daemon{version: v.Version, arch: v.Arch}
+	for _, component := range v.Components {
+		if strings.Contains(strings.ToLower(component.Name), namePodman) {
+			d.podman = true
+		}
+	}
+	info, err := c.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return daemon{}, err
+	}
+	d.apart = apart(p, info.Info.OperatingSystem, info.Info.SecurityOptions)
+	return d, nil
+}
+
+// apart says what stands between a daemon and this machine's files.
+func apart(p endpoint, system string, security []string) string {
+	if !p.local() {
+		return "the daemon is not reached through a unix socket of a Linux machine"
+	}
+	if strings.Contains(system, "Docker Desktop") {
+		return "the daemon runs in a virtual machine"
+	}
+	for _, option := range security {
+		name, _, _ := strings.Cut(strings.TrimPrefix(option, "name="), ",")
+		switch name {
+		case "selinux":
+			// Mounted files would have to be relabelled, also the guest program that
+			// all workspaces share.
+			return "SELinux separates containers from this machine's files"
+		case "userns":
+			return "the daemon's users are not this machine's (userns-remap)"
+		}
+	}
+	return ""
+}
+
+// probeTimeout bounds how long a daemon may take to say who it is.
+const probeTimeout = 10 * time.Second
+
+// unusable explains why a daemon could not be talked to. The client's own error
+// has lost the cause, so the socket is tried once more.
+func (e *Engine) unusable(err error) error {
+	var said *keyway.Error
+	if errors.As(err, &said) {
+		return err
+	}
+	socket := e.at.socket()
+	if socket == "" {
+		return keyway.Errorf(keyway.EngineDown, "the %s daemon at %s (%s) does not answer: %w", e.wanted, e.at.host, e.at.from, err).
+			Hint("see whether it runs, or use: --engine host")
+	}
+	conn, dialErr := net.DialTimeout("unix", socket, time.Second)
+	if dialErr == nil {
+		conn.Close()
+		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, e.wanted, err).
+			Hint("see what it is: sudo ss -xlp src %s", socket)
+	}
+	return refused(e.wanted, socket, dialErr, installed(e.wanted))
+}
+
+// refused says in the user's words what a failed connect(2) to a daemon's socket
+// means.
+func refused(name, socket string, err error, installed bool) error {
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return forbidden(name, socket)
+	case errors.Is(err, os.ErrNotExist) && !installed:
+		return keyway.Errorf(keyway.EngineAbsent, "%s is not installed here (there is no %s)", title(name), socket).
+			Hint("install it, or run without containers: --engine host")
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return keyway.Errorf(keyway.EngineDown, "%s does not run here (nobody listens at %s)", title(name), socket).
+			Hint("start it: %s\nor run without containers: --engine host", startCommand(name))
+	}
+	return keyway.Errorf(keyway.EngineDown, "%s cannot be reached at %s: %w", title(name), socket, err)
+}
+
+func forbidden(name, socket string) error {
+	e := keyway.Errorf(keyway.EngineForbidden, "you may not use %s here (%s: permission denied)", title(name), socket)
+	if name == namePodman {
+		return e.Hint("start your own: systemctl --user start podman.socket\nor run without containers: --engine host")
+	}
+	return e.Hint("join its group: sudo usermod -aG docker $USER, then log in again\nor run without containers: --engine host")
+}
+
+func title(name string) string { return daemon{podman: name == namePodman}.title() }
+
+func startCommand(name string) string {
+	if name == nameDocker {
+		return "sudo systemctl start docker"
+	}
+	if os.Getuid() == 0 {
+		return "systemctl start podman.socket"
+	}
+	return "systemctl --user start podman.socket"
+}
+
+// installed says whether the engine's programs are at this place.
+func installed(name string) bool {
+	programs := []string{"dockerd", "docker"}
+	if name == namePodman {
+		programs = []string{"podman"}
+	}
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err == nil {
+			return true
+		}
+		// A non-interactive ssh often has no sbin in its PATH.
+		if fileExists(filepath.Join("/usr/sbin", program)) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,229 @@
+package docker
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// The labels of a workspace's container. All of what List tells is in them or
+// comes from the daemon.
+const (
+	labelName    = "dev.keyway.name"
+	labelOwner   = "dev.keyway.owner"
+	labelSpec    = "dev.keyway.spec"    // the Spec as JSON, without its keys
+	labelVersion = "dev.keyway.version" // of the guest
+	labelWay     = "dev.keyway.way"     // wayBind or wayExec
+	labelHome    = "dev.keyway.home"    // the Home at the place
+	// labelHelper is on containers that help with the workspace of that name for
+	// a moment and are never listed.
+	labelHelper = "dev.keyway.helper"
+)
+
+// The ways to a guest; see the package's description.
+const (
+	wayBind = "bind"
+	wayExec = "exec"
+)
+
+// stopSeconds is how long the guest has to end what runs in the workspace. It
+// gives that 10 s itself before it kills.
+const stopSeconds = 15
+
+// check refuses what no container can be given.
+func check(d daemon, s keyway.Spec) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if d.podman && !s.GPUs.None() {
+		return keyway.Errorf(keyway.NoGPU, "Podman's Docker-compatible API cannot give GPUs to containers: it would ignore --gpus %s without a word", s.GPUs).
+			Hint("use --engine docker, or --engine host where all GPUs are visible, or leave --gpus out")
+	}
+	if s.Workdir != "" && !path.IsAbs(s.Workdir) {
+		return keyway.Errorf(keyway.Usage, "--workdir %s is not an absolute path", s.Workdir).Hint("for example: --workdir /workspace")
+	}
+	for _, m := range s.Mounts {
+		if !path.IsAbs(m.Target) || !isAbsAnywhere(m.Source) {
+			return keyway.Errorf(keyway.Usage, "a mount needs two absolute paths, not %q and %q", m.Source, m.Target).
+				Hint("for example: -v /data:/mnt/data")
+		}
+		if m.Target == string(keyway.GuestHome) || strings.HasPrefix(m.Target, string(keyway.GuestHome)+"/") {
+			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
+				Hint("mount it elsewhere: -v %s:/mnt/data", m.Source)
+		}
+	}
+	return nil
+}
+
+// isAbsAnywhere says whether p is absolute on the daemon's machine, which may
+// run Windows (Docker Desktop).
+func isAbsAnywhere(p string) bool {
+	return path.IsAbs(p) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
+}
+
+// plan is the container for a workspace.
+func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions, error) {
+	labels, err := e.labels(s, way)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
+	return client.ContainerCreateOptions{
+		Name: e.container(s.Name),
+		Config: &container.Config{
+			Image: s.Image,
+			// An image's own entry point and command are for people who want the
+			// image's service; a workspace is entered instead.
+			Entrypoint: initCommand(s),
+			Env:        environment(s),
+			User:       s.User,
+			WorkingDir: s.Workdir,
+			Labels:     labels,
+			// An image may name another signal (nginx: QUIT), but the first process is
+			// the guest.
+			StopSignal:  "SIGTERM",
+			StopTimeout: new(stopSeconds),
+			// Likewise its health check looks for a service that does not run.
+			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+		},
+		HostConfig: e.hostConfig(s, way),
+	}, nil
+}
+
+func initCommand(s keyway.Spec) []string {
+	argv := []string{keyway.GuestHome.Program(), "init", "--home", string(keyway.GuestHome)}
+	if len(s.Command) > 0 {
+		argv = append(append(argv, "--"), s.Command...)
+	}
+	return argv
+}
+
+func (e *Engine) labels(s keyway.Spec, way string) (map[string]string, error) {
+	s.AuthorizedKeys = nil // they may change; the Home has them
+	spec, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		labelName: string(s.Name), labelOwner: e.owner, labelSpec: string(spec),
+		labelVersion: e.guest.Version, labelWay: way, labelHome: string(e.homes.Home(s.Name)),
+	}, nil
+}
+
+// visibleDevices is what NVIDIA's container runtime goes by.
+const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
+
+// environment is what the first process gets beside the image's own. CUDA images
+// say NVIDIA_VISIBLE_DEVICES=all, and where NVIDIA's runtime is the default one
+// that gives all GPUs to a workspace that asked for none: so none is said, too.
+func environment(s keyway.Spec) []string {
+	env := make([]string, 0, len(s.Env)+3)
+	for k, v := range s.Env {
+		env = append(env, k+"="+v)
+	}
+	if _, set := s.Env[visibleDevices]; s.GPUs.None() && !set {
+		env = append(env, visibleDevices+"=void")
+	}
+	env = append(env, keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(s.Name))
+	slices.Sort(env)
+	return env
+}
+
+func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
+	h := &container.HostConfig{
+		// The guest is the init; a second one would only hide how it ended.
+		Init:           new(false),
+		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
+		ReadonlyRootfs: s.ReadOnly,
+		ShmSize:        s.ShmSize,
+		Mounts:         append(e.homeMounts(s.Name, way), userMounts(s)...),
+		Resources:      container.Resources{DeviceRequests: deviceRequests(s.GPUs)},
+	}
+	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }) {
+		// Nearly every program wants a place for temporary files, and some run them.
+		h.Tmpfs = map[string]string{"/tmp": "rw,exec,nosuid,nodev,mode=1777"}
+	}
+	return h
+}
+
+func (e *Engine) homeMounts(name keyway.Name, way string) []mount.Mount {
+	if way == wayExec {
+		return []mount.Mount{{Type: mount.TypeVolume, Target: string(keyway.GuestHome)}}
+	}
+	// Mounts, not Binds: for those dockerd makes a source that it does not find.
+	return []mount.Mount{
+		{Type: mount.TypeBind, Source: string(e.homes.Home(name)), Target: string(keyway.GuestHome)},
+		{Type: mount.TypeBind, Source: e.guest.Dir, Target: keyway.GuestHome.Bin(), ReadOnly: true},
+	}
+}
+
+func userMounts(s keyway.Spec) []mount.Mount {
+	var mounts []mount.Mount
+	for _, m := range s.Mounts {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
+	}
+	return mounts
+}
+
+// deviceRequests are GPUs as docker run --gpus asks for them.
+func deviceRequests(g keyway.GPUs) []container.DeviceRequest {
+	if g.None() {
+		return nil
+	}
+	r := container.DeviceRequest{Capabilities: [][]string{{"gpu"}}}
+	switch {
+	case g.All:
+		r.Count = -1
+	case g.Count > 0:
+		r.Count = g.Count
+	default:
+		r.DeviceIDs = g.IDs
+	}
+	return []container.DeviceRequest{r}
+}
+
+// made is a workspace's container as its labels tell it.
+type made struct {
+	id    string
+	image string // id of the image
+	way   string
+	home  keyway.Home
+	spec  keyway.Spec
+}
+
+// maxLabel bounds the Spec in a label: whoever may use the daemon may write one.
+const maxLabel = 4 << 20
+
+// parseLabels reads the labels of a container that has the given name. Labels
+// alone do not make a workspace: an image made from one (docker commit) hands
+// them on to every container of that image, but not the name.
+func (e *Engine) parseLabels(containerName string, labels map[string]string) (made, error) {
+	name, err := keyway.ParseName(labels[labelName])
+	if err != nil {
+		return made{}, err
+	}
+	if labels[labelOwner] != e.owner || strings.TrimPrefix(containerName, "/") != e.container(name) {
+		return made{}, fmt.Errorf("the container %s only has a workspace's labels", containerName)
+	}
+	m := made{way: labels[labelWay], home: e.homes.Home(name)}
+	if len(labels[labelSpec]) > maxLabel {
+		return made{}, fmt.Errorf("the specification of %s is over %d bytes", name, maxLabel)
+	}
+	if err := json.Unmarshal([]byte(labels[labelSpec]), &m.spec); err != nil {
+		return made{}, fmt.Errorf("the specification of %s: %w", name, err)
+	}
+	m.spec.Name = name
+	// A workspace made with another state directory has its Home there.
+	if home := labels[labelHome]; engine.IsHomeOf(home, name) {
+		m.home = keyway.Home(home)
+	}
+	return m, nil
+}

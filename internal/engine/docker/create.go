@@ -1,0 +1,239 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// Create implements engine.Engine.
+func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	d, err := e.daemon(ctx)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	if err := check(d, s); err != nil {
+		return keyway.Workspace{}, err
+	}
+	unlock, err := e.homes.TryLock(s.Name)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	defer unlock()
+	if err := e.vacant(ctx, s.Name); err != nil {
+		return keyway.Workspace{}, err
+	}
+	if err := e.ensureImage(ctx, d, s.Image, report); err != nil {
+		return keyway.Workspace{}, err
+	}
+	s.Engine = d.name()
+	return e.create(ctx, d, s, report)
+}
+
+// vacant sees to it that the name is free. A Home whose container somebody
+// removed behind keyway's back is removed too.
+func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
+	_, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
+	if err == nil {
+		return engine.NameTaken(name)
+	}
+	if !errdefs.IsNotFound(err) {
+		return e.explain(ctx, err)
+	}
+	s, err := e.homes.Spec(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && s.Engine != e.Name() {
+		return engine.NameTaken(name)
+	}
+	return e.removeHome(ctx, name, e.homes.Home(name), s.Image)
+}
+
+// create makes the workspace by the first way that works and leaves nothing if
+// none does.
+func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	home, err := e.homes.Make(s)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	way, why := wayBind, d.apart
+	if e.byExec || why != "" {
+		way = wayExec
+	}
+	w, err := e.try(ctx, s, way)
+	if errors.Is(err, errApart) && way == wayBind {
+		why = errApart.Error()
+		w, err = e.try(ctx, s, wayExec)
+	}
+	if err != nil {
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		return keyway.Workspace{}, errors.Join(err, e.removeHome(cleanup, s.Name, home, s.Image))
+	}
+	if why != "" {
+		report(keyway.Progress{Message: "connections go through " + d.title() + " itself, because " + why})
+	}
+	return w, nil
+}
+
+// cleanupPatience bounds how long removing a workspace that failed may take.
+const cleanupPatience = 30 * time.Second
+
+// cleanupContext is for removing what was made although ctx has ended.
+func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupPatience)
+}
+
+// try makes and starts the container and waits for its guest. If that fails, no
+// container is left.
+func (e *Engine) try(ctx context.Context, s keyway.Spec, way string) (w keyway.Workspace, err error) {
+	if err := ctx.Err(); err != nil {
+		return w, err
+	}
+	plan, err := e.plan(s, way)
+	if err != nil {
+		return w, err
+	}
+	id, err := e.claim(ctx, s, plan)
+	if err != nil {
+		return w, err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		if removeErr := e.removeContainer(cleanup, id); removeErr != nil {
+			err = errors.Join(err, removeErr)
+		}
+	}()
+	if way == wayExec {
+		if err := e.copyIn(ctx, id, s); err != nil {
+			return w, e.refusal(ctx, s, err)
+		}
+	}
+	if _, err := e.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		return w, e.refusal(ctx, s, err)
+	}
+	m := made{id: id, way: way, home: e.homes.Home(s.Name), spec: s}
+	info, err := e.await(ctx, m)
+	if err != nil {
+		return w, err
+	}
+	return e.workspace(m, keyway.Running, "", info, time.Now()), nil
+}
+
+// claimPatience bounds how long a daemon may take to make a container; it copies
+// nothing for that, but may be busy.
+const claimPatience = time.Minute
+
+// claim makes the container, and with it claims its name. It does not stop when
+// ctx does: a daemon may go on with a request whose client has gone, and the
+// container would turn up after all was cleaned away.
+func (e *Engine) claim(ctx context.Context, s keyway.Spec, plan client.ContainerCreateOptions) (id string, err error) {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
+	defer cancel()
+	made, err := e.client.ContainerCreate(whole, plan)
+	if err != nil {
+		return "", e.refusal(ctx, s, err)
+	}
+	return made.ID, nil
+}
+
+// await waits until the guest serves, or the container has ended.
+func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
+	alive := func(ctx context.Context) error { return e.runs(ctx, m.id) }
+	var info keyway.GuestInfo
+	var err error
+	if m.way == wayBind {
+		info, err = engine.Await(ctx, m.home, alive)
+	} else {
+		info, err = e.awaitByExec(ctx, m, alive)
+	}
+	if ctx.Err() != nil {
+		return info, ctx.Err()
+	}
+	var ended endedError
+	if errors.As(err, &ended) || errors.Is(err, engine.ErrGuestSilent) {
+		return info, e.guestFailed(ctx, m, err)
+	}
+	return info, err
+}
+
+// endedError says that a container which should run does not.
+type endedError struct{ reason string }
+
+func (e endedError) Error() string { return "the container " + e.reason }
+
+func (e *Engine) runs(ctx context.Context, id string) error {
+	c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return endedError{"was removed from outside"}
+	}
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	if st := c.Container.State; st != nil && !st.Running {
+		return endedError{exitReason(st)}
+	}
+	return nil
+}
+
+func (e *Engine) guestFailed(ctx context.Context, m made, err error) error {
+	words := e.lastWords(ctx, m.id)
+	if words == "" {
+		words = "(it said nothing)"
+	}
+	return keyway.Errorf(keyway.GuestFailed, "the workspace %s did not come up: %w; its last words:\n%s", m.spec.Name, err, words).
+		Hint("try the image by hand at the place: %s run --rm -it %s", e.Name(), m.spec.Image)
+}
+
+// Bounds on what is shown of a container's log.
+const (
+	lastLines = "20"
+	maxWords  = 4 << 10
+)
+
+// lastWords is the end of what a container printed.
+func (e *Engine) lastWords(ctx context.Context, id string) string {
+	logs, err := e.client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: lastLines})
+	if err != nil {
+		return ""
+	}
+	defer logs.Close()
+	out := boundedBuffer{limit: maxWords}
+	// A log that breaks off is as good as there is.
+	_, _ = stdcopy.StdCopy(&out, &out, io.LimitReader(logs, 16*maxWords))
+	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
+}
+
+// exitReason says in a few words how a container ended.
+func exitReason(st *container.State) string {
+	switch {
+	case st.Status == container.StateCreated:
+		return "was never started"
+	case st.OOMKilled:
+		return fmt.Sprintf("exited with %d: it ran out of memory", st.ExitCode)
+	case st.Error != "":
+		return "could not be started: " + daemonSays(errors.New(st.Error))
+	case st.ExitCode == 137:
+		return "exited with 137: killed from outside or out of memory"
+	case st.ExitCode == 143:
+		return "was stopped"
+	}
+	return fmt.Sprintf("exited with %d", st.ExitCode)
+}

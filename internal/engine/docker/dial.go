@@ -1,0 +1,229 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
+// Dial implements engine.Engine.
+func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
+	// The usual case needs no daemon.
+	if s, err := e.homes.Spec(name); err == nil && s.Engine == e.Name() {
+		if conn, err := engine.Dial(ctx, e.homes.Home(name)); err == nil {
+			return conn, nil
+		}
+	}
+	m, st, err := e.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Running || st.Paused {
+		return nil, notRunning(name, st)
+	}
+	conn, err := e.dial(ctx, m)
+	if err != nil {
+		return nil, e.dialFailed(ctx, name, err)
+	}
+	return conn, nil
+}
+
+func notRunning(name keyway.Name, st *container.State) error {
+	if st.Paused {
+		return engine.NotRunning(name, "it is paused")
+	}
+	return engine.NotRunning(name, exitReason(st))
+}
+
+func (e *Engine) dialFailed(ctx context.Context, name keyway.Name, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return engine.Unanswered(name, err)
+	case errdefs.IsConflict(err): // it ended since it was looked at
+		return engine.NotRunning(name, "it has just ended")
+	}
+	return e.explain(ctx, err)
+}
+
+// dial connects to the guest by the workspace's way.
+func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
+	if m.way == wayBind {
+		return engine.Dial(ctx, m.home)
+	}
+	return e.exec(ctx, m.id, "dial")
+}
+
+// exec runs a command of the guest program in the container; the connection is
+// its standard input and output.
+func (e *Engine) exec(ctx context.Context, id, command string) (*execConn, error) {
+	made, err := e.client.ExecCreate(ctx, id, client.ExecCreateOptions{
+		AttachStdin: true, AttachStdout: true, AttachStderr: true,
+		Cmd: []string{keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	attached, err := e.client.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return newExecConn(attached.HijackedResponse), nil
+}
+
+// infoByExec is what the guest says of itself; it waits some seconds for it.
+func (e *Engine) infoByExec(ctx context.Context, m made) (keyway.GuestInfo, error) {
+	conn, err := e.exec(ctx, m.id, "info")
+	if err != nil {
+		return keyway.GuestInfo{}, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	info, err := keyway.DecodeInfo(conn)
+	if ctx.Err() != nil {
+		return info, ctx.Err()
+	}
+	return info, err
+}
+
+// execPatience is how long a guest that is reached by exec may take to serve.
+const execPatience = 30 * time.Second
+
+// awaitByExec waits until the guest serves, asking it in the container.
+func (e *Engine) awaitByExec(ctx context.Context, m made, alive func(context.Context) error) (keyway.GuestInfo, error) {
+	deadline := time.Now().Add(execPatience)
+	for {
+		info, err := e.infoByExec(ctx, m)
+		if err == nil {
+			err = e.greetsSoon(ctx, m)
+		}
+		if err == nil {
+			return info, nil
+		}
+		if ctx.Err() != nil {
+			return info, ctx.Err()
+		}
+		if err := alive(ctx); err != nil {
+			return info, err
+		}
+		if time.Now().After(deadline) {
+			return info, fmt.Errorf("%w: %w", engine.ErrGuestSilent, err)
+		}
+		if err := engine.Sleep(ctx, gonePoll); err != nil {
+			return info, err
+		}
+	}
+}
+
+func (e *Engine) greetsSoon(ctx context.Context, m made) error {
+	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
+	defer cancel()
+	return e.greets(ctx, m)
+}
+
+// copyIn puts the guest program and the keys into the container's volume.
+func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec) error {
+	archive, err := e.archive(s)
+	if err != nil {
+		return err
+	}
+	if !s.ReadOnly {
+		return e.extract(ctx, id, archive)
+	}
+	// Daemons refuse to copy to "/" of a read-only container, and only from there
+	// can the volume's own directory be opened to all. So another container that
+	// has the same volume, and is never started, takes the files.
+	helper, err := e.client.ContainerCreate(ctx, client.ContainerCreateOptions{
+		Config: &container.Config{
+			Image: s.Image, Entrypoint: []string{keyway.GuestHome.Program()},
+			Labels: map[string]string{labelHelper: string(s.Name), labelOwner: e.owner},
+		},
+		HostConfig: &container.HostConfig{VolumesFrom: []string{id}},
+	})
+	if err != nil {
+		return err
+	}
+	err = e.extract(ctx, helper.ID, archive)
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	_, removeErr := e.client.ContainerRemove(cleanup, helper.ID, client.ContainerRemoveOptions{Force: true})
+	return errors.Join(err, removeErr)
+}
+
+func (e *Engine) extract(ctx context.Context, id string, archive []byte) error {
+	_, err := e.client.CopyToContainer(ctx, id, client.CopyToContainerOptions{
+		DestinationPath: "/", Content: bytes.NewReader(archive), AllowOverwriteDirWithFile: true,
+	})
+	return err
+}
+
+// archive is the Home as the container shall find it. Its directory is open to
+// all for the reason that a Home at the place is.
+func (e *Engine) archive(s keyway.Spec) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	home := strings.TrimPrefix(string(keyway.GuestHome), "/")
+	bin := path.Join(home, path.Base(keyway.GuestHome.Bin()))
+	keys := []byte(strings.Join(s.AuthorizedKeys, "\n") + "\n")
+	entries, err := os.ReadDir(e.guest.Dir)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		writeDir(w, home, 0o777), writeDir(w, bin, 0o755),
+		writeFile(w, path.Join(home, path.Base(keyway.GuestHome.AuthorizedKeys())), 0o644, keys))
+	for _, entry := range entries {
+		if err == nil {
+			err = writeEntry(w, filepath.Join(e.guest.Dir, entry.Name()), path.Join(bin, entry.Name()))
+		}
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return out.Bytes(), err
+}
+
+func writeEntry(w *tar.Writer, from, to string) error {
+	if target, err := os.Readlink(from); err == nil {
+		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: to, Linkname: target, Mode: 0o777})
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return writeFile(w, to, 0o755, data)
+}
+
+func writeDir(w *tar.Writer, name string, mode int64) error {
+	return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode})
+}
+
+func writeFile(w *tar.Writer, name string, mode int64, data []byte) error {
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, bytes.NewReader(data))
+	return err
+}

@@ -1,0 +1,151 @@
+package docker
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// Engine implements engine.Engine over the Docker Engine API.
+type Engine struct {
+	homes  engine.Homes
+	guest  engine.Guest
+	client *client.Client
+	at     endpoint
+	around surroundings
+	wanted string // what the user asked for: docker or podman
+	owner  string
+	byExec bool // never use the way "bind"
+
+	mu    sync.Mutex
+	known *daemon // who answered; nil until somebody has
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// An Option changes what New makes.
+type Option func(*Engine)
+
+// Podman looks for Podman's socket instead of Docker's.
+func Podman() Option { return func(e *Engine) { e.wanted = namePodman } }
+
+// Host uses the daemon that listens there, written as in DOCKER_HOST.
+func Host(host string) Option {
+	return func(e *Engine) { e.at = endpoint{host: host, from: "the given address"} }
+}
+
+// Owner sees and makes the workspaces of that owner instead of those of the
+// user the program runs as.
+func Owner(owner string) Option { return func(e *Engine) { e.owner = owner } }
+
+// ByExec reaches guests through the daemon only, as if it were far away.
+func ByExec() Option { return func(e *Engine) { e.byExec = true } }
+
+// greeting is how long New waits for a daemon to say who it is; one that runs
+// takes a few milliseconds.
+const greeting = time.Second
+
+// New makes an engine that keeps its files below root. It fails if the
+// configuration that says where the daemon is cannot be used; whether there is a
+// daemon, Probe says.
+func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
+	e := &Engine{
+		homes: engine.HomesIn(root), guest: guest, around: here(),
+		wanted: nameDocker, owner: strconv.Itoa(os.Getuid()),
+	}
+	for _, opt := range opts {
+		opt(e)
+	}
+	var err error
+	switch {
+	case e.at.host != "":
+	case e.wanted == namePodman:
+		e.at = e.around.podman()
+	default:
+		e.at, err = e.around.docker()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.client, err = connect(e.at); err != nil {
+		return nil, err
+	}
+	// Docker's socket may be Podman's in truth, and the engine is to be called by
+	// its right name from the start. That nobody answers is for Probe to say.
+	ctx, cancel := context.WithTimeout(context.Background(), greeting)
+	defer cancel()
+	_, _ = e.daemon(ctx)
+	return e, nil
+}
+
+// Name implements engine.Engine.
+func (e *Engine) Name() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.known != nil {
+		return e.known.name()
+	}
+	return e.wanted
+}
+
+// Probe implements engine.Engine.
+func (e *Engine) Probe(ctx context.Context) error {
+	e.mu.Lock()
+	e.known = nil // the daemon may be another one by now, or none
+	e.mu.Unlock()
+	_, err := e.daemon(ctx)
+	return err
+}
+
+// daemon is who answers at the engine's address; the error says why nobody does.
+func (e *Engine) daemon(ctx context.Context) (daemon, error) {
+	e.mu.Lock()
+	known := e.known
+	e.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	timed, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	d, err := identify(timed, e.client, e.at)
+	if ctx.Err() != nil {
+		return daemon{}, ctx.Err()
+	}
+	if err != nil {
+		return daemon{}, e.unusable(err)
+	}
+	e.mu.Lock()
+	e.known = &d
+	e.mu.Unlock()
+	return d, nil
+}
+
+// Engines are the container engines of this place, Docker first. Where Docker's
+// socket is Podman's in truth there is one, called podman.
+func Engines(root string, guest engine.Guest) ([]engine.Engine, error) {
+	docker, err := New(root, guest)
+	if err != nil {
+		return nil, err
+	}
+	podman, err := New(root, guest, Podman())
+	if err != nil {
+		return nil, err
+	}
+	if docker.Name() == podman.Name() {
+		return []engine.Engine{docker}, nil
+	}
+	return []engine.Engine{docker, podman}, nil
+}
+
+// container is the container's name: the daemon lets one of that name exist,
+// which makes it the claim to the workspace's name.
+func (e *Engine) container(name keyway.Name) string {
+	return "keyway-" + e.owner + "-" + string(name)
+}

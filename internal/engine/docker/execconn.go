@@ -1,0 +1,103 @@
+package docker
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+
+	"github.com/moby/moby/client"
+)
+
+// demux reads the standard output out of what a daemon sends for a command
+// without a terminal: frames of 1 byte stream, 3 bytes zero, 4 bytes length
+// (big-endian), then that many bytes (Engine API, "Stream format"). Standard
+// error is kept, the first of it, to explain an early end.
+type demux struct {
+	from   io.Reader
+	left   uint32 // of the frame of standard output being read
+	stderr boundedBuffer
+}
+
+// The streams of a frame.
+const (
+	streamStdin = iota
+	streamStdout
+	streamStderr
+	streamSystem // the daemon's own word; dockerd sends errors so
+)
+
+// maxStderr bounds what is kept of the standard error.
+const maxStderr = 2 << 10
+
+func newDemux(from io.Reader) *demux {
+	return &demux{from: from, stderr: boundedBuffer{limit: maxStderr}}
+}
+
+func (d *demux) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for d.left == 0 {
+		if err := d.next(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := d.from.Read(p[:min(len(p), int(d.left))])
+	d.left -= uint32(n)
+	if err == io.EOF && d.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// next reads frames until one of standard output begins.
+func (d *demux) next() error {
+	var header [8]byte
+	if _, err := io.ReadFull(d.from, header[:]); err != nil {
+		return d.ended(err)
+	}
+	size := binary.BigEndian.Uint32(header[4:])
+	switch header[0] {
+	case streamStdin, streamStdout:
+		d.left = size
+		return nil
+	case streamStderr, streamSystem:
+		_, err := io.CopyN(&d.stderr, d.from, int64(size))
+		return err
+	}
+	return fmt.Errorf("the daemon sends a frame of an unknown stream %d", header[0])
+}
+
+// ended is the end of the output, with the reason if the command gave one.
+func (d *demux) ended(err error) error {
+	said := strings.TrimSpace(strings.ToValidUTF8(d.stderr.String(), "?"))
+	if err == io.EOF && said != "" {
+		return fmt.Errorf("the connection ended: %s", said)
+	}
+	return err
+}
+
+// execConn is a connection to the standard input and output of a command in a
+// container. Addresses and deadlines are those of the connection to the daemon.
+type execConn struct {
+	net.Conn
+	reading sync.Mutex
+	out     *demux
+	closer  client.CloseWriter
+}
+
+func newExecConn(h client.HijackedResponse) *execConn {
+	return &execConn{Conn: h.Conn, out: newDemux(h.Reader), closer: &h}
+}
+
+func (c *execConn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	return c.out.Read(p)
+}
+
+// CloseWrite ends the command's standard input.
+func (c *execConn) CloseWrite() error { return c.closer.CloseWrite() }

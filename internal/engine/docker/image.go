@@ -1,0 +1,206 @@
+package docker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
+)
+
+// ensureImage sees to it that the daemon has the image and that it is made for
+// the machine the daemon runs on.
+func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report func(keyway.Progress)) error {
+	if image == "" {
+		return keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
+			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime\nor run without containers: --engine host")
+	}
+	arch, err := e.imageArch(ctx, image)
+	if errdefs.IsNotFound(err) {
+		if err := e.pull(ctx, d, image, report); err != nil {
+			return err
+		}
+		arch, err = e.imageArch(ctx, image)
+	}
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	if arch != "" && d.arch != "" && arch != d.arch {
+		return otherPlatform(d, image, "it is for "+arch)
+	}
+	return nil
+}
+
+func (e *Engine) imageArch(ctx context.Context, image string) (string, error) {
+	found, err := e.client.ImageInspect(ctx, image)
+	return found.Architecture, err
+}
+
+func otherPlatform(d daemon, image, why string) *keyway.Error {
+	return keyway.Errorf(keyway.ImageNotFound, "the image %s does not run on this machine, which is %s: %s", image, d.arch, why).
+		Hint("take an image for linux/%s; at the place: %s pull --platform linux/%s %s", d.arch, d.name(), d.arch, image)
+}
+
+// pull has the daemon fetch the image.
+func (e *Engine) pull(ctx context.Context, d daemon, image string, report func(keyway.Progress)) error {
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return keyway.Errorf(keyway.Usage, "%q is not the name of an image: %w", image, err).
+			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime")
+	}
+	report(keyway.Progress{Message: "pulling " + image})
+	stream, err := e.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: e.around.registryAuth(ctx, ref)})
+	if err == nil {
+		err = follow(stream, "pulling "+image, report)
+		stream.Close()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		return nil
+	case client.IsErrConnectionFailed(err):
+		return e.unusable(err)
+	}
+	return pullFailed(d, image, daemonSays(err))
+}
+
+// Bounds on what a daemon says while it pulls.
+const (
+	maxPullLine   = 1 << 20
+	maxPullLayers = 1024
+)
+
+// errPull is what a daemon said was wrong during a pull.
+type errPull string
+
+func (e errPull) Error() string { return string(e) }
+
+// follow reads the news of a pull, one JSON object a line, and reports how many
+// bytes of all layers are here.
+func follow(stream io.Reader, message string, report func(keyway.Progress)) error {
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(make([]byte, 0, 8<<10), maxPullLine)
+	sum := pullSum{layers: map[string]jsonstream.Progress{}}
+	var told time.Time
+	for lines.Scan() {
+		var m jsonstream.Message
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return fmt.Errorf("the daemon's news of the pull cannot be read: %w", err)
+		}
+		if m.Error != nil {
+			return errPull(m.Error.Message)
+		}
+		if sum.add(m) && time.Since(told) > reportEvery {
+			told = time.Now()
+			report(sum.progress(message))
+		}
+	}
+	return lines.Err()
+}
+
+// reportEvery is how often people see a new number.
+const reportEvery = 100 * time.Millisecond
+
+// pullSum adds up the layers of a pull.
+type pullSum struct {
+	layers map[string]jsonstream.Progress
+}
+
+// add says whether m changed the sum.
+func (s pullSum) add(m jsonstream.Message) bool {
+	if m.Progress == nil || m.ID == "" || m.Status != "Downloading" {
+		return false
+	}
+	if _, known := s.layers[m.ID]; !known && len(s.layers) >= maxPullLayers {
+		return false
+	}
+	s.layers[m.ID] = *m.Progress
+	return true
+}
+
+func (s pullSum) progress(message string) keyway.Progress {
+	p := keyway.Progress{Message: message}
+	for _, layer := range s.layers {
+		p.Done += max(layer.Current, 0)
+		p.Total += max(layer.Total, layer.Current, 0)
+	}
+	return p
+}
+
+// pullFailed tells the causes of a failed pull apart by the words of registries
+// and daemons, which are all there is: the API has no codes for them.
+func pullFailed(d daemon, image, said string) error {
+	low := strings.ToLower(said)
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(low, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("no space left on device"):
+		return noSpace(d, said)
+	case has("no matching manifest", "no image found in manifest list", "no image found in image index"):
+		return otherPlatform(d, image, said)
+	case has("toomanyrequests", "rate limit"):
+		return keyway.Errorf(keyway.ImageNotFound, "the registry of %s wants no more pulls for now: %s", image, said).
+			Hint("log in at the place: %s login\nor wait", d.name())
+	case has("unauthorized", "denied", "authentication required", "no basic auth"):
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you may not have it: %s", image, said).
+			Hint("check the name; if the image is private, log in at the place: %s login %s", d.name(), registryOf(image))
+	case has("manifest unknown", "not found", "does not exist", "name unknown"):
+		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s: %s", image, said).
+			Hint("check the name and the tag")
+	case has("no such host", "dial tcp", "i/o timeout", "connection refused", "network is unreachable", "server misbehaving",
+		"timeout exceeded", "deadline exceeded", "tls handshake", "temporary failure in name resolution", "no route to host", "pinging container registry"):
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s is not at the place, and its registry cannot be reached from there: %s", image, said).
+			Hint("bring it from where it is: docker save %s | ssh PLACE %s load", image, d.name())
+	}
+	return keyway.Errorf(keyway.ImageNotFound, "the image %s cannot be pulled: %s", image, said).
+		Hint("try it at the place: %s pull %s", d.name(), image)
+}
+
+func registryOf(image string) string {
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil || reference.Domain(ref) == "docker.io" {
+		return ""
+	}
+	return reference.Domain(ref)
+}
+
+func noSpace(d daemon, said string) *keyway.Error {
+	return keyway.Errorf(keyway.NoSpace, "%s has no space left: %s", d.title(), said).
+		Hint("see what takes it: %s system df\nand give some back: %s system prune", d.name(), d.name())
+}
+
+// daemonSays is the daemon's own sentence, without what the client put before
+// it and without line ends.
+func daemonSays(err error) string {
+	var pull errPull
+	said := err.Error()
+	if errors.As(err, &pull) {
+		said = string(pull)
+	}
+	said = strings.TrimPrefix(said, "Error response from daemon: ")
+	said = strings.Join(strings.Fields(strings.ToValidUTF8(said, "?")), " ")
+	if len(said) > maxSaid {
+		said = strings.ToValidUTF8(said[:maxSaid], "") + "…"
+	}
+	return said
+}
+
+// maxSaid bounds how much of a daemon's sentence is passed on.
+const maxSaid = 1 << 10

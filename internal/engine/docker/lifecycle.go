@@ -1,0 +1,240 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// find is the workspace's container and how it is.
+func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.State, error) {
+	if _, err := e.daemon(ctx); err != nil {
+		return made{}, nil, err
+	}
+	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return made{}, nil, engine.NotFound(name)
+	}
+	if err != nil {
+		return made{}, nil, e.explain(ctx, err)
+	}
+	c := found.Container
+	if c.Config == nil || c.State == nil {
+		return made{}, nil, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Name)
+	}
+	m, err := e.parseLabels(c.Name, c.Config.Labels)
+	if err != nil {
+		return made{}, nil, engine.NotFound(name)
+	}
+	m.id, m.image = c.ID, c.Image
+	return m, c.State, nil
+}
+
+// Stop implements engine.Engine.
+func (e *Engine) Stop(ctx context.Context, name keyway.Name) error {
+	unlock, err := e.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, _, err := e.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = e.client.ContainerStop(ctx, m.id, client.ContainerStopOptions{Timeout: new(stopSeconds)})
+	if errdefs.IsNotModified(err) {
+		return nil
+	}
+	return e.explain(ctx, err)
+}
+
+// Start implements engine.Engine.
+func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
+	unlock, err := e.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, st, err := e.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case st.Paused:
+		_, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{})
+		if err != nil {
+			return e.explain(ctx, err)
+		}
+	case !st.Running:
+		if err := e.restart(ctx, m); err != nil {
+			return err
+		}
+	}
+	_, err = e.await(ctx, m)
+	return err
+}
+
+func (e *Engine) restart(ctx context.Context, m made) error {
+	if m.way == wayBind {
+		// Else the waiting would take the last life's guest.json for this one's.
+		if err := engine.Forget(m.home); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	_, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{})
+	err = e.refusal(ctx, m.spec, err)
+	if errors.Is(err, errApart) {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace's files at the place are gone (%s or %s)", m.home, e.guest.Dir).
+			Hint("it cannot be started again; remove it: keyway rm %s", m.spec.Name)
+	}
+	return err
+}
+
+// Remove implements engine.Engine.
+func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
+	unlock, err := e.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, _, err := e.find(ctx, name)
+	if keyway.Is(err, keyway.NotFound) {
+		return e.removeRest(ctx, name, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.removeContainer(ctx, m.id); err != nil {
+		return err
+	}
+	if err := e.removeHelpers(ctx, name); err != nil {
+		return err
+	}
+	image := m.image
+	if image == "" {
+		image = m.spec.Image
+	}
+	return e.removeHome(ctx, name, m.home, image)
+}
+
+// removeRest removes the Home of a workspace whose container somebody removed
+// behind keyway's back; without one it returns notFound.
+func (e *Engine) removeRest(ctx context.Context, name keyway.Name, notFound error) error {
+	s, err := e.homes.Spec(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != e.Name() {
+		return notFound
+	}
+	return errors.Join(e.removeHelpers(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), s.Image))
+}
+
+// gonePoll is how often a container that is being removed is looked for.
+const gonePoll = 10 * time.Millisecond
+
+// removeContainer ends and removes a container with its anonymous volumes, and
+// returns when the daemon knows it no more.
+func (e *Engine) removeContainer(ctx context.Context, id string) error {
+	for {
+		_, err := e.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		switch {
+		case errdefs.IsNotFound(err):
+			return nil
+		case errdefs.IsConflict(err): // somebody else removes it just now
+		case err != nil:
+			return e.explain(ctx, err)
+		}
+		if err := engine.Sleep(ctx, gonePoll); err != nil {
+			return err
+		}
+	}
+}
+
+// removeHelpers removes what a killed node left of its helpers.
+func (e *Engine) removeHelpers(ctx context.Context, name keyway.Name) error {
+	filter := make(client.Filters).Add("label", labelHelper+"="+string(name), labelOwner+"="+e.owner)
+	found, err := e.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	for _, c := range found.Items {
+		if err := e.removeContainer(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeHome removes a Home. What the workspace's root or other users wrote, a
+// throwaway container of the same image removes first: whoever may use the
+// daemon may do that, and needs no sudo for it.
+func (e *Engine) removeHome(ctx context.Context, name keyway.Name, home keyway.Home, image string) error {
+	homes := engine.HomesAbove(home)
+	err := homes.Remove(name)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if sweepErr := e.sweep(ctx, name, home, image); sweepErr != nil {
+		return keyway.Errorf(keyway.Other, "the workspace %s is gone, but files of other users are left in %s: %w", name, home, sweepErr).
+			Hint("remove them: sudo rm -rf %s", home)
+	}
+	return homes.Remove(name)
+}
+
+func (e *Engine) sweep(ctx context.Context, name keyway.Name, home keyway.Home, image string) error {
+	plan := client.ContainerCreateOptions{
+		Config: &container.Config{
+			Image:      image,
+			User:       "0:0",
+			Entrypoint: []string{keyway.GuestHome.Program(), "sweep", "--home", string(keyway.GuestHome)},
+			Labels:     map[string]string{labelHelper: string(name), labelOwner: e.owner},
+		},
+		HostConfig: &container.HostConfig{
+			NetworkMode:    network.NetworkNone,
+			ReadonlyRootfs: true,
+			Init:           new(false),
+			Mounts: []mount.Mount{
+				{Type: mount.TypeBind, Source: string(home), Target: string(keyway.GuestHome)},
+				{Type: mount.TypeBind, Source: e.guest.Dir, Target: keyway.GuestHome.Bin(), ReadOnly: true},
+			},
+		},
+	}
+	c, err := e.client.ContainerCreate(ctx, plan)
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	_, err = e.client.ContainerStart(ctx, c.ID, client.ContainerStartOptions{})
+	if err == nil {
+		err = e.ended(ctx, c.ID)
+	}
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	return errors.Join(e.explain(ctx, err), e.removeContainer(cleanup, c.ID))
+}
+
+// ended waits until a container has ended, well or not.
+func (e *Engine) ended(ctx context.Context, id string) error {
+	for {
+		c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if err != nil {
+			return err
+		}
+		if st := c.Container.State; st != nil && !st.Running && st.Status != container.StateCreated {
+			if st.ExitCode != 0 {
+				return keyway.Errorf(keyway.Other, "sweeping failed: %s", e.lastWords(ctx, id))
+			}
+			return nil
+		}
+		if err := engine.Sleep(ctx, gonePoll); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// lookers is how many workspaces are looked into at once.
+const lookers = 16
+
+// List implements engine.Engine.
+func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
+	if _, err := e.daemon(ctx); err != nil {
+		return nil, err
+	}
+	filter := make(client.Filters).Add("label", labelOwner+"="+e.owner, labelName)
+	found, err := e.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
+	if err != nil {
+		return nil, e.explain(ctx, err)
+	}
+	list := e.lookInto(ctx, found.Items)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b keyway.Workspace) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// lookInto describes the containers that are workspaces, several at once: a
+// guest that does not answer takes time.
+func (e *Engine) lookInto(ctx context.Context, items []container.Summary) []keyway.Workspace {
+	found := make([]*keyway.Workspace, len(items))
+	free := make(chan struct{}, lookers)
+	var all sync.WaitGroup
+	for i, c := range items {
+		if len(c.Names) == 0 {
+			continue
+		}
+		m, err := e.parseLabels(c.Names[0], c.Labels)
+		if err != nil {
+			continue
+		}
+		m.id, m.image = c.ID, c.ImageID
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			found[i] = e.describe(ctx, m, c)
+		})
+	}
+	all.Wait()
+	list := []keyway.Workspace{}
+	for _, w := range found {
+		if w != nil {
+			list = append(list, *w)
+		}
+	}
+	return list
+}
+
+func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *keyway.Workspace {
+	state, reason, info := keyway.Broken, "", keyway.GuestInfo{}
+	switch c.State {
+	case container.StateRunning:
+		state, reason, info = e.look(ctx, m)
+	case container.StatePaused:
+		reason = "paused; keyway start " + string(m.spec.Name) + " goes on with it"
+	case container.StateRestarting:
+		reason = "restarting"
+	case container.StateRemoving:
+		reason = "being removed"
+	default:
+		state, reason = keyway.Stopped, e.howEnded(ctx, m.id)
+	}
+	if reason == gone {
+		return nil
+	}
+	if info.HostKey == "" && m.way == wayBind {
+		info, _ = engine.Info(m.home)
+	}
+	w := e.workspace(m, state, reason, info, time.Unix(c.Created, 0))
+	return &w
+}
+
+// gone is the reason of a workspace that was removed while it was looked at.
+const gone = "gone"
+
+func (e *Engine) howEnded(ctx context.Context, id string) string {
+	c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	switch {
+	case isNotFound(err):
+		return gone
+	case err != nil:
+		return daemonSays(err)
+	case c.Container.State == nil:
+		return ""
+	}
+	return exitReason(c.Container.State)
+}
+
+// look sees whether a running container's guest answers.
+func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway.GuestInfo) {
+	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
+	defer cancel()
+	var info keyway.GuestInfo
+	var err error
+	if m.way == wayExec {
+		info, err = e.infoByExec(ctx, m)
+	}
+	if err == nil {
+		err = e.greets(ctx, m)
+	}
+	switch {
+	case err == nil:
+		return keyway.Running, "", info
+	case errors.Is(err, fs.ErrNotExist):
+		return keyway.Broken, "runs, but its guest does not serve (yet)", info
+	case errors.Is(err, context.DeadlineExceeded):
+		return keyway.Broken, fmt.Sprintf("runs, but its guest does not answer within %v", engine.Answer), info
+	}
+	return keyway.Broken, "runs, but its guest does not answer: " + err.Error(), info
+}
+
+func (e *Engine) greets(ctx context.Context, m made) error {
+	conn, err := e.dial(ctx, m)
+	if err != nil {
+		return err
+	}
+	return engine.Greets(ctx, conn)
+}
+
+func (e *Engine) workspace(m made, state keyway.State, reason string, info keyway.GuestInfo, created time.Time) keyway.Workspace {
+	sessions := -1
+	if m.way == wayBind {
+		sessions = engine.Sessions(m.home)
+	}
+	if state == keyway.Stopped {
+		sessions = 0 // nothing outlives the container
+	}
+	return keyway.Workspace{
+		Name: m.spec.Name, Engine: e.Name(), Image: m.spec.Image, State: state, Reason: reason, GPUs: m.spec.GPUs,
+		Created: created.UTC().Truncate(time.Second), Sessions: sessions, ForwardAgent: m.spec.ForwardAgent, Guest: info,
+	}
+}

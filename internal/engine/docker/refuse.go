@@ -1,0 +1,167 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// explain is err of the daemon as users should read it, where nothing special
+// is known about what was asked for.
+func (e *Engine) explain(ctx context.Context, err error) error {
+	var said *keyway.Error
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &said):
+		return err
+	case client.IsErrConnectionFailed(err):
+		return e.unusable(err)
+	}
+	d := e.whoever()
+	if strings.Contains(err.Error(), "no space left on device") {
+		return noSpace(d, daemonSays(err))
+	}
+	return keyway.Errorf(keyway.Other, "%s says: %s", d.title(), daemonSays(err))
+}
+
+// whoever is the daemon as far as it is known.
+func (e *Engine) whoever() daemon {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.known != nil {
+		return *e.known
+	}
+	return daemon{podman: e.wanted == namePodman}
+}
+
+// errApart says that the daemon does not see the Home: another way is needed.
+var errApart = errors.New("the daemon does not see this machine's files")
+
+// refusal is why a daemon did not make or start the container for s, in the
+// user's words. What daemons refuse is only told apart by their sentences; those
+// of dockerd 20.10 to 29, containerd, runc, crun and Podman 4 are known here.
+func (e *Engine) refusal(ctx context.Context, s keyway.Spec, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	said := daemonSays(err)
+	low := strings.ToLower(said)
+	for _, f := range []func(daemon, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, mountMissing, badWorkdir} {
+		if refused := f(e.whoever(), s, said, low); refused != nil {
+			return refused
+		}
+	}
+	if e.missesHome(s, low) {
+		return errApart
+	}
+	if errdefs.IsNotFound(err) && strings.Contains(low, "image") {
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s was removed while the workspace was made", s.Image).Hint("try again")
+	}
+	return e.explain(ctx, err)
+}
+
+func nameTaken(_ daemon, s keyway.Spec, _, low string) error {
+	if strings.Contains(low, "is already in use by") {
+		return engine.NameTaken(s.Name)
+	}
+	return nil
+}
+
+// gpuRefused knows how GPUs are refused: by dockerd, which has no driver for
+// them; by NVIDIA's hook, which does not know the GPU; by CDI.
+func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
+	if s.GPUs.None() {
+		return nil
+	}
+	switch {
+	case strings.Contains(low, "could not select device driver"), strings.Contains(low, "failed to discover gpu vendor"):
+		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs to containers at this place (--gpus %s): %s", d.title(), s.GPUs, said).
+			Hint("install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker\nor leave --gpus out")
+	case strings.Contains(low, "unknown device"), strings.Contains(low, "unresolvable cdi devices"):
+		return keyway.Errorf(keyway.NoGPU, "this place has no such GPU (--gpus %s): %s", s.GPUs, said).
+			Hint("see which there are: ssh PLACE nvidia-smi -L")
+	case strings.Contains(low, "nvidia"):
+		return keyway.Errorf(keyway.NoGPU, "the GPUs cannot be used (--gpus %s): %s", s.GPUs, said).
+			Hint("see whether the driver works: ssh PLACE nvidia-smi")
+	}
+	return nil
+}
+
+func userUnknown(_ daemon, s keyway.Spec, said, low string) error {
+	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {
+		if strings.Contains(low, sign) {
+			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
+				Hint("give a number instead: --user 1000:1000")
+		}
+	}
+	return nil
+}
+
+// mountMissing finds the user's mount that the daemon complains about.
+func mountMissing(_ daemon, s keyway.Spec, said, low string) error {
+	missing := strings.Contains(low, "does not exist") || strings.Contains(low, "no such file or directory")
+	refused := missing || strings.Contains(low, "not shared") || strings.Contains(low, "denied") || strings.Contains(low, "not permitted") ||
+		strings.Contains(low, "not a directory") || strings.Contains(low, "invalid mount")
+	if !refused {
+		return nil
+	}
+	for _, m := range s.Mounts {
+		source, target := mentions(said, m.Source), mentions(said, m.Target)
+		switch {
+		case source && missing:
+			return keyway.Errorf(keyway.Usage, "the mount's source %s is not at the place", m.Source).
+				Hint("make it there, or correct the path: -v %s:%s", m.Source, m.Target)
+		case source || target:
+			return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: %s", m.Source, m.Target, said).
+				Hint("see what both are: a directory goes onto a directory, a file onto a file")
+		}
+	}
+	return nil
+}
+
+// mentions says whether path stands in text as a whole, not as the beginning of
+// a longer one.
+func mentions(text, path string) bool {
+	path = strings.TrimRight(path, "/")
+	if path == "" {
+		return false
+	}
+	found, err := regexp.MatchString(regexp.QuoteMeta(path)+`/?([^A-Za-z0-9._/-]|\.?$)`, text)
+	return err == nil && found
+}
+
+func badWorkdir(_ daemon, s keyway.Spec, said, low string) error {
+	if s.Workdir == "" {
+		return nil
+	}
+	if strings.Contains(low, "chdir to cwd") || strings.Contains(low, "cwd must be") || strings.Contains(low, "working directory") ||
+		strings.Contains(low, "workdir") || mentions(said, s.Workdir) {
+		return keyway.Errorf(keyway.Usage, "people and jobs cannot start in %s: %s", s.Workdir, said).
+			Hint("give a directory that the image %s has: --workdir DIR", s.Image)
+	}
+	return nil
+}
+
+// missesHome says that the daemon complains about a directory of ours.
+func (e *Engine) missesHome(s keyway.Spec, low string) bool {
+	ours := strings.Contains(low, strings.ToLower(string(e.homes.Home(s.Name)))) || strings.Contains(low, strings.ToLower(e.guest.Dir))
+	for _, sign := range []string{"does not exist", "no such file or directory", "mounts denied", "not shared", "permission denied", "not permitted"} {
+		if ours && strings.Contains(low, sign) {
+			return true
+		}
+	}
+	return false
+}

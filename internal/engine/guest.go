@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"syscall"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// OpenIn opens a regular file that a workspace wrote for reading. Whatever runs
+// in the workspace can put other things in its place, so links that lead out of
+// root are not followed, and a named pipe cannot make the opener wait.
+func OpenIn(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Info is what the guest wrote about itself. The error wraps fs.ErrNotExist
+// while it has not become ready.
+func Info(home keyway.Home) (keyway.GuestInfo, error) {
+	root, err := os.OpenRoot(string(home))
+	if err != nil {
+		return keyway.GuestInfo{}, err
+	}
+	defer root.Close()
+	f, err := OpenIn(root, path.Base(home.Info()))
+	if err != nil {
+		return keyway.GuestInfo{}, err
+	}
+	defer f.Close()
+	return keyway.DecodeInfo(f)
+}
+
+// maxSessions bounds how many sessions of a workspace are looked at.
+const maxSessions = 10_000
+
+// Sessions counts the living sessions of a workspace; -1 if that cannot be told,
+// because they belong to another user or the Home is not here.
+func Sessions(home keyway.Home) int {
+	root, err := os.OpenRoot(home.Sessions())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	if err != nil {
+		return -1
+	}
+	defer root.Close()
+	dir, err := root.Open(".")
+	if err != nil {
+		return -1
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(maxSessions)
+	if err != nil && err != io.EOF {
+		return -1
+	}
+	living := 0
+	for _, name := range names {
+		held, err := Held(root, path.Join(name, "lock"))
+		if err != nil && !errors.Is(err, syscall.ENOTDIR) {
+			return -1
+		}
+		if held {
+			living++
+		}
+	}
+	return living
+}
+
+// probeBanner is what Greets says first: a guest may wait for the first bytes
+// to see what its client speaks. RFC 4253, section 4.2.
+const probeBanner = "SSH-2.0-keyway_probe\r\n"
+
+// Greets says whether a guest that serves is at the other end of conn, which it
+// closes. It waits as long as ctx lets it.
+func Greets(ctx context.Context, conn net.Conn) error {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if _, err := io.WriteString(conn, probeBanner); err != nil {
+		return greetErr(ctx, err)
+	}
+	var first [4]byte
+	if _, err := io.ReadFull(conn, first[:]); err != nil {
+		return greetErr(ctx, err)
+	}
+	if string(first[:]) != "SSH-" {
+		return fmt.Errorf("the guest says %q instead of SSH", first)
+	}
+	return nil
+}
+
+func greetErr(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("the guest does not greet: %w", err)
+}
+
+// How Await waits: closely at first, because a guest needs some ten
+// milliseconds and a person waits for it, then less so.
+const (
+	pollSoon      = 2 * time.Millisecond
+	pollLater     = 25 * time.Millisecond
+	soon          = 500 * time.Millisecond
+	pollAlive     = 60 * time.Millisecond
+	guestPatience = 30 * time.Second
+)
+
+// ErrGuestSilent is what Await returns if the guest had its time and did not
+// become ready.
+var ErrGuestSilent = errors.New("the guest did not answer in time")
+
+// Await waits until the guest with that Home serves. Every now and then it asks
+// alive, whose error ends the waiting: a guest that died will never serve.
+func Await(ctx context.Context, home keyway.Home, alive func(context.Context) error) (keyway.GuestInfo, error) {
+	start, asked := time.Now(), time.Now()
+	for {
+		if info, ok := serves(ctx, home); ok {
+			return info, nil
+		}
+		if time.Since(asked) > pollAlive {
+			if err := alive(ctx); err != nil {
+				return keyway.GuestInfo{}, err
+			}
+			asked = time.Now()
+		}
+		pause := pollSoon
+		switch waited := time.Since(start); {
+		case waited > guestPatience:
+			return keyway.GuestInfo{}, ErrGuestSilent
+		case waited > soon:
+			pause = pollLater
+		}
+		if err := Sleep(ctx, pause); err != nil {
+			return keyway.GuestInfo{}, err
+		}
+	}
+}
+
+// Answer is how long a guest that serves may take to greet.
+const Answer = 2 * time.Second
+
+func serves(ctx context.Context, home keyway.Home) (keyway.GuestInfo, bool) {
+	info, err := Info(home)
+	if err != nil {
+		return info, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, Answer)
+	defer cancel()
+	conn, err := Dial(ctx, home)
+	if err != nil {
+		return info, false
+	}
+	return info, Greets(ctx, conn) == nil
+}
+
+// Forget removes what a guest that ended left behind and a waiting Await would
+// take for a sign of life.
+func Forget(home keyway.Home) error {
+	return errors.Join(removeFile(home.Info()), removeFile(home.Socket()))
+}
+
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package host
+
+import (
+	"context"
+	"os"
+	"strconv"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// Name is how users call this engine.
+const Name = "host"
+
+// Engine implements engine.Engine with processes of the user it runs as. All it
+// knows of a workspace is in the workspace's Home and in the process table.
+type Engine struct {
+	homes engine.Homes
+	guest engine.Guest
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New makes an engine that keeps its workspaces below root.
+func New(root string, guest engine.Guest) *Engine {
+	return &Engine{homes: engine.HomesIn(root), guest: guest}
+}
+
+// Name implements engine.Engine.
+func (e *Engine) Name() string { return Name }
+
+// Probe implements engine.Engine.
+func (e *Engine) Probe(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return probe()
+}
+
+// check refuses, each with its own sentence, what plain processes cannot be
+// given: ignoring it would give a workspace other than the one asked for.
+func check(s keyway.Spec) error {
+	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noReadOnly, noOtherUser, noMounts, workdirExists} {
+		if err := refuse(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const tryContainers = "or use containers: --engine docker"
+
+func noGPUs(s keyway.Spec) error {
+	if s.GPUs.None() {
+		return nil
+	}
+	e := keyway.Errorf(keyway.NoGPU, "the host engine cannot give out GPUs (--gpus %s): every process of this machine sees all of them", s.GPUs)
+	switch {
+	case s.GPUs.All:
+		return e.Hint("leave --gpus out; %s", tryContainers)
+	case len(s.GPUs.IDs) > 0:
+		return e.Hint("leave --gpus out and choose by --env CUDA_VISIBLE_DEVICES=%s; %s", s.GPUs, tryContainers)
+	}
+	return e.Hint("leave --gpus out and choose by --env CUDA_VISIBLE_DEVICES=0; %s", tryContainers)
+}
+
+func noShm(s keyway.Spec) error {
+	if s.ShmSize == 0 {
+		return nil
+	}
+	return keyway.Errorf(keyway.Usage, "the host engine uses this machine's own /dev/shm and cannot size it").
+		Hint("leave --shm-size out; %s", tryContainers)
+}
+
+func noReadOnly(s keyway.Spec) error {
+	if !s.ReadOnly {
+		return nil
+	}
+	return keyway.Errorf(keyway.Usage, "the host engine uses this machine's own files and cannot make them read-only").
+		Hint("leave --read-only out; %s", tryContainers)
+}
+
+func noOtherUser(s keyway.Spec) error {
+	if s.User == "" || isMe(s.User) {
+		return nil
+	}
+	return keyway.Errorf(keyway.Usage, "the host engine runs everything as the user who is logged in and cannot become %s", s.User).
+		Hint("leave --user out; %s", tryContainers)
+}
+
+func isMe(user string) bool {
+	uid := strconv.Itoa(os.Getuid())
+	return user == uid || user == uid+":"+strconv.Itoa(os.Getgid()) || user == os.Getenv("USER") || user == os.Getenv("LOGNAME")
+}
+
+// noMounts accepts a mount that changes nothing, so that one template does for
+// both engines where data lies at the same path.
+func noMounts(s keyway.Spec) error {
+	for _, m := range s.Mounts {
+		if m.Source != m.Target || m.ReadOnly {
+			return keyway.Errorf(keyway.Usage, "the host engine cannot mount: %s is what it is, %s will not appear", m.Source, m.Target).
+				Hint("use the data where it is and leave -v %s:%s out; %s", m.Source, m.Target, tryContainers)
+		}
+		if _, err := os.Stat(m.Source); err != nil {
+			return keyway.Errorf(keyway.Usage, "the mount's source is not there: %w", err).Hint("see what is at the place: ls %s", m.Source)
+		}
+	}
+	return nil
+}
+
+func workdirExists(s keyway.Spec) error {
+	if s.Workdir == "" {
+		return nil
+	}
+	if st, err := os.Stat(s.Workdir); err != nil || !st.IsDir() {
+		return keyway.Errorf(keyway.Usage, "there is no directory %s at the place for people and jobs to start in", s.Workdir).
+			Hint("make it, or leave --workdir out")
+	}
+	return nil
+}

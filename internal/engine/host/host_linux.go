@@ -1,0 +1,260 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+func probe() error { return nil }
+
+// Create implements engine.Engine.
+func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	if err := check(s); err != nil {
+		return keyway.Workspace{}, err
+	}
+	if s.Image != "" {
+		report(keyway.Progress{Message: "the host engine uses this machine as it is; the image " + s.Image + " is not used"})
+	}
+	unlock, err := e.homes.TryLock(s.Name)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	defer unlock()
+	s.Engine = Name
+	home, err := e.homes.Make(s)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	if err := e.begin(ctx, home, s); err != nil {
+		return keyway.Workspace{}, errors.Join(err, e.erase(s.Name))
+	}
+	return e.describe(context.WithoutCancel(ctx), s.Name, s), nil
+}
+
+// begin starts the workspace's processes and waits until the guest serves.
+func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := link(e.guest.Dir, home.Bin()); err != nil {
+		return err
+	}
+	log, err := startInit(home, s)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	_, err = engine.Await(ctx, home, func(context.Context) error {
+		if alive(home) {
+			return nil
+		}
+		return errDied
+	})
+	if errors.Is(err, errDied) || errors.Is(err, engine.ErrGuestSilent) {
+		return guestFailed(err, log)
+	}
+	return err
+}
+
+var errDied = errors.New("the guest ended before it was ready")
+
+func guestFailed(err error, log *initLog) error {
+	said := log.tail()
+	if said == "" {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace did not come up: %w", err)
+	}
+	return keyway.Errorf(keyway.GuestFailed, "the workspace did not come up: %w; its last words:\n%s", err, said)
+}
+
+// link makes Home's bin the directory with the guest program. A workspace that
+// is started again gets the program of the node that starts it.
+func link(dir, bin string) error {
+	fresh := bin + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(dir, fresh); err != nil {
+		return err
+	}
+	return os.Rename(fresh, bin)
+}
+
+// erase ends what is left of a workspace and removes its Home.
+func (e *Engine) erase(name keyway.Name) error {
+	if err := end(e.homes.Home(name)); err != nil {
+		return err
+	}
+	return e.homes.Remove(name)
+}
+
+// find is what the workspace was made from.
+func (e *Engine) find(name keyway.Name) (keyway.Spec, error) {
+	s, err := e.homes.Spec(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != Name {
+		return s, engine.NotFound(name)
+	}
+	return s, err
+}
+
+// List implements engine.Engine.
+func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
+	names, err := e.homes.Names()
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*keyway.Workspace, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() {
+			if s, err := e.find(name); err == nil {
+				w := e.describe(ctx, name, s)
+				found[i] = &w
+			}
+		})
+	}
+	all.Wait()
+	list := []keyway.Workspace{}
+	for _, w := range found {
+		if w != nil {
+			list = append(list, *w)
+		}
+	}
+	return list, ctx.Err()
+}
+
+func (e *Engine) describe(ctx context.Context, name keyway.Name, s keyway.Spec) keyway.Workspace {
+	home := e.homes.Home(name)
+	w := keyway.Workspace{
+		Name: name, Engine: Name, ForwardAgent: s.ForwardAgent,
+		Sessions: engine.Sessions(home),
+	}
+	if st, err := os.Stat(home.Spec()); err == nil {
+		w.Created = st.ModTime()
+	}
+	w.Guest, _ = engine.Info(home)
+	w.State, w.Reason = state(ctx, home)
+	return w
+}
+
+func state(ctx context.Context, home keyway.Home) (keyway.State, string) {
+	if !alive(home) {
+		if _, err := os.Lstat(stoppedFile(home)); err == nil {
+			return keyway.Stopped, "stopped"
+		}
+		return keyway.Stopped, "ended by itself, was killed, or the machine was restarted"
+	}
+	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
+	defer cancel()
+	conn, err := engine.Dial(ctx, home)
+	if err == nil {
+		err = engine.Greets(ctx, conn)
+	}
+	if err != nil {
+		return keyway.Broken, fmt.Sprintf("runs, but its guest does not answer: %v", err)
+	}
+	return keyway.Running, ""
+}
+
+// stoppedFile says that the workspace was stopped on purpose: nothing else
+// remembers how the processes of a host workspace ended.
+func stoppedFile(home keyway.Home) string { return filepath.Join(string(home), "stopped") }
+
+// Stop implements engine.Engine.
+func (e *Engine) Stop(ctx context.Context, name keyway.Name) error {
+	unlock, err := e.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := e.find(name); err != nil {
+		return err
+	}
+	home := e.homes.Home(name)
+	if !alive(home) {
+		return end(home)
+	}
+	if err := keyway.WriteFile(stoppedFile(home), nil, 0o600); err != nil {
+		return err
+	}
+	return end(home)
+}
+
+// Start implements engine.Engine.
+func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
+	unlock, err := e.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := e.find(name)
+	if err != nil {
+		return err
+	}
+	home := e.homes.Home(name)
+	if st, _ := state(ctx, home); st == keyway.Running {
+		return nil
+	}
+	// What is left of a guest that does not answer would be in the way.
+	if err := end(home); err != nil {
+		return err
+	}
+	if err := workdirExists(s); err != nil {
+		return err
+	}
+	if err := errors.Join(engine.Forget(home), e.forgetStop(home)); err != nil {
+		return err
+	}
+	if err := e.begin(ctx, home, s); err != nil {
+		return errors.Join(err, end(home))
+	}
+	return nil
+}
+
+func (e *Engine) forgetStop(home keyway.Home) error {
+	if err := os.Remove(stoppedFile(home)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Remove implements engine.Engine.
+func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
+	unlock, err := e.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := e.find(name); err != nil {
+		return err
+	}
+	return e.erase(name)
+}
+
+// Dial implements engine.Engine.
+func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
+	home := e.homes.Home(name)
+	conn, err := engine.Dial(ctx, home)
+	if err == nil {
+		return conn, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if _, err := e.find(name); err != nil {
+		return nil, err
+	}
+	if !alive(home) {
+		_, reason := state(ctx, home)
+		return nil, engine.NotRunning(name, reason)
+	}
+	return nil, engine.Unanswered(name, err)
+}

@@ -1,0 +1,290 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+const (
+	lockFile = "init.lock" // held by init while it lives, with its pid in it
+	logFile  = "init.log"  // what init and the workspace's command print
+)
+
+// alive says whether the workspace's first process lives.
+func alive(home keyway.Home) bool {
+	root, err := os.OpenRoot(string(home))
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	held, err := engine.Held(root, lockFile)
+	return err == nil && held
+}
+
+// startInit starts the workspace's first process and returns its log, from
+// where it begins to write. The process is in a session of its own and has no
+// descriptor of ours, so it outlives the node and the ssh that started the node.
+func startInit(home keyway.Home, s keyway.Spec) (*initLog, error) {
+	log, err := openLog(home)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"init", "--home", string(home)}
+	if len(s.Command) > 0 {
+		args = append(append(args, "--"), s.Command...)
+	}
+	cmd := exec.Command(home.Program(), args...)
+	cmd.Env = environment(os.Environ(), home, s)
+	cmd.Dir = workdir(s)
+	cmd.Stdout, cmd.Stderr = log.file, log.file
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		log.Close()
+		return nil, fmt.Errorf("starting the guest: %w", err)
+	}
+	// Nobody can join this one: the process lives as long as the workspace, that
+	// is longer than this engine, and only its parent can take its exit status.
+	go cmd.Wait()
+	return log, nil
+}
+
+func workdir(s keyway.Spec) string {
+	if s.Workdir != "" {
+		return s.Workdir
+	}
+	if dir, err := os.UserHomeDir(); err == nil {
+		return dir
+	}
+	return "/"
+}
+
+// A workspace must not know of the connection or terminal that its creator
+// happened to have: those end, and what they point to with them.
+var (
+	passingPrefixes = []string{"SSH_", "KEYWAY_", "XDG_SESSION_", "LISTEN_"}
+	passing         = []string{
+		"TERM", "COLORTERM", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "TMUX", "TMUX_PANE", "STY", "WINDOW",
+		"XDG_VTNR", "XDG_SEAT", "DBUS_SESSION_BUS_ADDRESS", "INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET",
+		"SHLVL", "PWD", "OLDPWD", "_",
+	}
+)
+
+func passes(kv string) bool {
+	key, _, _ := strings.Cut(kv, "=")
+	return slices.Contains(passing, key) ||
+		slices.ContainsFunc(passingPrefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+}
+
+// environment is what a login here gives, without what belongs to one
+// connection, and with what the workspace asks for.
+func environment(base []string, home keyway.Home, s keyway.Spec) []string {
+	env := slices.DeleteFunc(slices.Clone(base), passes)
+	for k, v := range s.Env {
+		env = append(env, k+"="+v)
+	}
+	return append(env, keyway.EnvHome+"="+string(home), keyway.EnvName+"="+string(s.Name))
+}
+
+// initLog is the log of init, and where in it the last start begins.
+type initLog struct {
+	file *os.File
+	from int64
+}
+
+// maxLog is the size at which a new start begins a new log.
+const maxLog = 16 << 20
+
+func openLog(home keyway.Home) (*initLog, error) {
+	path := filepath.Join(string(home), logFile)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && st.Size() > maxLog {
+		if err = f.Truncate(0); err == nil {
+			st, err = f.Stat()
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &initLog{file: f, from: st.Size()}, nil
+}
+
+func (l *initLog) Close() error { return l.file.Close() }
+
+// maxTail is how much of a log goes into an error.
+const maxTail = 2 << 10
+
+// tail is the end of what was written since the start.
+func (l *initLog) tail() string {
+	st, err := l.file.Stat()
+	if err != nil {
+		return ""
+	}
+	from := max(l.from, st.Size()-maxTail)
+	data, err := io.ReadAll(io.NewSectionReader(l.file, from, maxTail))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(string(data), "?"))
+}
+
+// How long init has to end what runs in the workspace, and then the kernel to
+// end what was killed.
+const (
+	endPatience  = 15 * time.Second
+	killPatience = 5 * time.Second
+	endPoll      = 5 * time.Millisecond
+)
+
+// end ends all processes of the workspace: first init, which ends the others in
+// good order, then whoever is left. It does not heed a context: half an end
+// would leave a workspace that is neither running nor stopped.
+func end(home keyway.Home) error {
+	if err := terminate(home); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(endPatience); alive(home) && time.Now().Before(deadline); {
+		time.Sleep(endPoll)
+	}
+	return killAll(home)
+}
+
+// terminate asks init to end. Its pid is only good as long as it holds its
+// lock, so the process is pinned (os.Process is a pidfd) before the lock is
+// looked at once more.
+func terminate(home keyway.Home) error {
+	pid, err := initPID(home)
+	if err != nil || !alive(home) {
+		return nil
+	}
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return nil
+	}
+	defer p.Release()
+	if !alive(home) {
+		return nil
+	}
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("ending the workspace's first process: %w", err)
+	}
+	return nil
+}
+
+func initPID(home keyway.Home) (int, error) {
+	root, err := os.OpenRoot(string(home))
+	if err != nil {
+		return 0, err
+	}
+	defer root.Close()
+	f, err := engine.OpenIn(root, lockFile)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("%s holds no process id: %q", lockFile, data)
+	}
+	return pid, nil
+}
+
+// killAll kills every process of this user that belongs to the workspace, until
+// none is left: the ones that init does not know (it was killed, or they made
+// themselves children of somebody else) and the ones born meanwhile.
+func killAll(home keyway.Home) error {
+	for deadline := time.Now().Add(killPatience); ; time.Sleep(endPoll) {
+		left := members(home)
+		if len(left) == 0 && !alive(home) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return keyway.Errorf(keyway.Other, "processes of the workspace do not end: %v", left).
+				Hint("see what they wait for: ps -o pid,stat,wchan,cmd -p %s", joinInts(left))
+		}
+		for _, pid := range left {
+			kill(pid, home)
+		}
+	}
+}
+
+// kill kills the process if it still is one of the workspace once it is pinned.
+func kill(pid int, home keyway.Home) {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return
+	}
+	defer p.Release()
+	if isMember(pid, home) {
+		_ = p.Kill()
+	}
+}
+
+// members are the living processes of this user whose environment names home.
+func members(home keyway.Home) []int {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() && isMember(pid, home) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// isMember reads the environment the process was started with. The kernel shows
+// it to the process's own user (and to root) only, and none for a zombie.
+func isMember(pid int, home keyway.Home) bool {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	st, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); !ok || int(sys.Uid) != os.Getuid() {
+		return false
+	}
+	env, err := os.ReadFile(filepath.Join(dir, "environ"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	want := []byte(keyway.EnvHome + "=" + string(home))
+	return slices.ContainsFunc(bytes.Split(env, []byte{0}), func(kv []byte) bool { return bytes.Equal(kv, want) })
+}
+
+func joinInts(list []int) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = strconv.Itoa(n)
+	}
+	return strings.Join(words, ",")
+}

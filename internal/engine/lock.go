@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// errLocked says that another process holds the lock.
+var errLocked = errors.New("locked by another process")
+
+// tryLock locks the file at path until unlock, which also removes the file: a
+// removed workspace leaves nothing.
+func tryLock(path string) (unlock func(), err error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := lockNow(f, true); err != nil {
+			f.Close()
+			return nil, err
+		}
+		// The one who held it before may have removed the file between our open
+		// and our lock: then we hold a file that nobody else will find.
+		if isAt(f, path) {
+			return func() { os.Remove(path); f.Close() }, nil
+		}
+		f.Close()
+	}
+}
+
+func isAt(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// Held says whether some living process holds the lock on the file name in the
+// directory that root is of. It never waits and follows no link out of root:
+// what is there was put there by the workspace.
+func Held(root *os.Root, name string) (bool, error) {
+	f, err := OpenIn(root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = lockNow(f, false)
+	if errors.Is(err, errLocked) {
+		return true, nil
+	}
+	return false, err
+}

@@ -1,0 +1,181 @@
+//go:build linux
+
+package guest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+// Account is who people are inside the workspace: the user the guest runs as.
+// The zero Account has no shell and no home and can log nobody in.
+type Account struct {
+	Name  string
+	UID   int
+	Home  string
+	Shell string // empty: the image has none
+	Start string // directory that shells, commands and sftp start in
+}
+
+// shells are tried in this order when passwd names none that runs.
+var shells = []string{"/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh", "/bin/ash", "/bin/zsh", "/busybox/sh"}
+
+// accountFacts is what an Account is made from.
+type accountFacts struct {
+	root     string // where the image's files are: "/" except in tests
+	uid, gid int
+	env      func(string) string
+	workdir  string      // where the guest was started
+	keyway   keyway.Home // of the workspace
+}
+
+func processFacts(home keyway.Home) accountFacts {
+	workdir, err := os.Getwd()
+	if err != nil {
+		workdir = "/"
+	}
+	return accountFacts{root: "/", uid: os.Getuid(), gid: os.Getgid(), env: os.Getenv, workdir: workdir, keyway: home}
+}
+
+// newAccount finds out who the user is and makes up what the image does not
+// say: images are run with uids they have never heard of.
+func newAccount(f accountFacts) Account {
+	entries := f.passwd()
+	entry, known := findUID(entries, f.uid)
+	a := Account{Name: entry.name, UID: f.uid, Shell: f.shell(entry.shell), Home: f.home(entry.home)}
+	if !known {
+		a.Name = f.inventName(entries)
+		f.addPasswd(a)
+	}
+	a.Start = a.Home
+	if f.workdir != "/" && unix.Access(f.workdir, unix.R_OK|unix.X_OK) == nil {
+		a.Start = f.workdir
+	}
+	return a
+}
+
+func (f accountFacts) passwd() []passwdEntry {
+	data, err := readBounded(filepath.Join(f.root, "etc/passwd"), maxPasswd)
+	if err != nil {
+		return nil
+	}
+	return parsePasswd(data)
+}
+
+func findUID(entries []passwdEntry, uid int) (passwdEntry, bool) {
+	i := slices.IndexFunc(entries, func(e passwdEntry) bool { return e.uid == uid })
+	if i < 0 {
+		return passwdEntry{}, false
+	}
+	return entries[i], true
+}
+
+// shell is the user's own if it can be run, else the first there is.
+func (f accountFacts) shell(own string) string {
+	for _, path := range append([]string{own}, shells...) {
+		if f.isShell(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+func (f accountFacts) isShell(path string) bool {
+	switch filepath.Base(path) {
+	case "nologin", "false", "true": // say that the user is not meant to log in; this one is
+		return false
+	}
+	return filepath.IsAbs(path) && isExecutable(filepath.Join(f.root, path))
+}
+
+func isExecutable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && unix.Access(path, unix.X_OK) == nil
+}
+
+// home is the first directory the user can write to: editors and tools that
+// people bring along install themselves there. $HOME comes first because it is
+// what the engine or the template asked for. The last resort always works: it
+// lies beside the guest's own files.
+func (f accountFacts) home(own string) string {
+	for _, dir := range []string{f.env("HOME"), own, f.workdir} {
+		if dir != "" && filepath.Clean(dir) != "/" && f.isUsable(dir) {
+			return filepath.Clean(dir)
+		}
+	}
+	made := filepath.Join(string(f.keyway), "home")
+	if err := os.Mkdir(made, 0o700); err == nil || os.IsExist(err) {
+		return made
+	}
+	return "/"
+}
+
+func (f accountFacts) isUsable(dir string) bool {
+	if !filepath.IsAbs(dir) {
+		return false
+	}
+	path := filepath.Join(f.root, dir)
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir() && unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK) == nil
+}
+
+// inventName is a name for a user whom passwd does not know and that it does
+// not give to somebody else.
+func (f accountFacts) inventName(entries []passwdEntry) string {
+	own := []string{f.env("USER"), f.env("LOGNAME")}
+	if f.uid == 0 {
+		own = []string{"root"}
+	}
+	for _, name := range append(own, "keyway") {
+		taken := slices.ContainsFunc(entries, func(e passwdEntry) bool { return e.name == name })
+		if isLoginName(name) && !taken {
+			return name
+		}
+	}
+	return "keyway" + strconv.Itoa(f.uid)
+}
+
+// isLoginName says that s can stand in passwd and in ssh_config as a user.
+func isLoginName(s string) bool {
+	if s == "" || len(s) > 32 || s[0] == '-' {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
+}
+
+// addPasswd writes the made up user into the image's passwd where that is
+// possible: ssh, git and whoami refuse to work for a uid without a name. Only a
+// container's file is touched, never that of a machine. Where it cannot be
+// written $USER and $HOME have to do.
+func (f accountFacts) addPasswd(a Account) {
+	if f.keyway != keyway.GuestHome {
+		return
+	}
+	shell := a.Shell
+	if shell == "" {
+		shell = "/sbin/nologin"
+	}
+	file, err := os.OpenFile(filepath.Join(f.root, "etc/passwd"), os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	line := passwdEntry{name: a.Name, uid: a.UID, home: a.Home, shell: shell}.line(f.gid)
+	if info, err := file.Stat(); err == nil && info.Size() > 0 && !endsInNewline(file, info.Size()) {
+		line = "\n" + line
+	}
+	_, _ = file.WriteString(line)
+}
+
+func endsInNewline(file *os.File, size int64) bool {
+	var last [1]byte
+	_, err := file.ReadAt(last[:], size-1)
+	return err == nil && last[0] == '\n'
+}

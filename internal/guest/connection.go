@@ -1,0 +1,133 @@
+//go:build linux
+
+package guest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// connection is one authenticated SSH connection. Its goroutines end when it
+// does, and serve returns after them.
+type connection struct {
+	server   *Server
+	ssh      *ssh.ServerConn
+	ctx      context.Context // ends with the connection
+	cancel   context.CancelFunc
+	channels atomic.Int32 // open now
+	forwards *remoteForwards
+
+	running sync.WaitGroup // everything started for its channels and listeners
+	mu      sync.Mutex     // orders start against the wait for running
+	ended   bool           // nothing more is started
+
+	// noMoreSessions is set when the client promises to open no more sessions, so
+	// that whoever gets hold of it later cannot (OpenSSH's PROTOCOL, section 2.2).
+	noMoreSessions atomic.Bool
+}
+
+func newConnection(ctx context.Context, s *Server, login *ssh.ServerConn) *connection {
+	c := &connection{server: s, ssh: login}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.forwards = newRemoteForwards(c)
+	return c
+}
+
+func (c *connection) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
+	c.running.Go(func() { c.answerRequests(reqs) })
+	for ch := range chans {
+		c.dispatch(ch)
+	}
+	// The client is gone. Nobody may be sent to it any more; then what waits for
+	// others is woken; then everything is joined.
+	c.server.agent.forget(c)
+	c.cancel()
+	c.forwards.closeAll()
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.running.Wait()
+}
+
+// start runs f as a part of the connection, for those who are none: while the
+// connection ends it says no.
+func (c *connection) start(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.running.Go(f)
+	}
+	return !c.ended
+}
+
+// dispatch starts what serves a new channel.
+func (c *connection) dispatch(ch ssh.NewChannel) {
+	serve := c.handler(ch.ChannelType())
+	if serve == nil {
+		_ = ch.Reject(ssh.UnknownChannelType, "unknown channel type")
+		return
+	}
+	if !c.enter() {
+		_ = ch.Reject(ssh.ResourceShortage, "too many channels on one connection")
+		return
+	}
+	c.running.Go(func() {
+		defer c.channels.Add(-1)
+		serve(ch)
+	})
+}
+
+func (c *connection) handler(kind string) func(ssh.NewChannel) {
+	switch kind {
+	case "session":
+		if !c.noMoreSessions.Load() {
+			return c.serveSession
+		}
+	case "direct-tcpip":
+		return c.serveDirectTCP
+	case "direct-streamlocal@openssh.com":
+		return c.serveDirectUnix
+	}
+	return nil
+}
+
+// enter counts a channel in, unless there are too many.
+func (c *connection) enter() bool {
+	if c.channels.Add(1) > maxChannels {
+		c.channels.Add(-1)
+		return false
+	}
+	return true
+}
+
+// answerRequests answers global requests; an unknown one, keepalive@openssh.com
+// among them, is answered with no, which is all that a keepalive wants.
+func (c *connection) answerRequests(reqs <-chan *ssh.Request) {
+	for req := range reqs {
+		reply, err := c.global(req)
+		_ = req.Reply(err == nil, reply)
+	}
+}
+
+var errUnknownRequest = errors.New("unknown request")
+
+func (c *connection) global(req *ssh.Request) ([]byte, error) {
+	switch req.Type {
+	case "no-more-sessions@openssh.com":
+		c.noMoreSessions.Store(true)
+		return nil, nil
+	case "tcpip-forward":
+		return c.forwards.listenTCP(req.Payload)
+	case "cancel-tcpip-forward":
+		return nil, c.forwards.cancelTCP(req.Payload)
+	case "streamlocal-forward@openssh.com":
+		return nil, c.forwards.listenUnix(req.Payload)
+	case "cancel-streamlocal-forward@openssh.com":
+		return nil, c.forwards.cancelUnix(req.Payload)
+	}
+	return nil, errUnknownRequest
+}

@@ -1,0 +1,38 @@
+//go:build linux
+
+package guest
+
+import (
+	"encoding/json"
+	"os"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+const (
+	infoPatience = 10 * time.Second
+	infoPoll     = 20 * time.Millisecond
+)
+
+// infoMain prints what the guest says of itself as soon as it says so.
+func infoMain(home keyway.Home, _ []string) int {
+	deadline := time.Now().Add(infoPatience)
+	for {
+		info, err := home.ReadInfo()
+		if err == nil {
+			return printInfo(info)
+		}
+		if time.Now().After(deadline) {
+			return fail(os.Stderr, keyway.Errorf(keyway.GuestFailed, "the guest has not become ready in %v: %w", infoPatience, err))
+		}
+		time.Sleep(infoPoll)
+	}
+}
+
+func printInfo(info keyway.GuestInfo) int {
+	if err := json.NewEncoder(os.Stdout).Encode(info); err != nil {
+		return fail(os.Stderr, err)
+	}
+	return 0
+}

@@ -1,0 +1,309 @@
+//go:build linux
+
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+const (
+	// endGrace is what programs get between SIGTERM and SIGKILL; engines kill a
+	// container 10 s after they have asked it to stop.
+	endGrace = 5 * time.Second
+	// killGrace is what the kernel gets to end what was killed. A program that
+	// hangs in a device is not waited for any longer.
+	killGrace = 2 * time.Second
+
+	restartFirst = 50 * time.Millisecond
+	restartMost  = 5 * time.Second
+	// A server that lived this long died of something new.
+	restartCalm = 10 * time.Second
+)
+
+// initMain is the workspace's first process.
+func initMain(home keyway.Home, command []string) int {
+	// It does next to nothing for days: a small heap is worth more than speed.
+	debug.SetGCPercent(20)
+	// The kernel ends serve when the thread that started it ends (Pdeathsig), so
+	// all is started from one thread that never does.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	lock, err := takeInitLock(home)
+	if err != nil {
+		return fail(os.Stderr, err)
+	}
+	defer lock.Close()
+	surviveBrokenPipes()
+	_ = os.Setenv(keyway.EnvHome, string(home))
+	in := &initProcess{home: home, events: make(chan os.Signal, 64)}
+	// Before the first child, so that no end of one is missed.
+	signal.Notify(in.events, initSignals...)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		in.note("processes that detach will not be reaped: %v", err)
+	}
+	return in.run(command)
+}
+
+// initSignals are those that the first process acts on or hands on.
+var initSignals = []os.Signal{
+	unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
+	unix.SIGWINCH, unix.SIGCONT, unix.SIGALRM,
+}
+
+// takeInitLock takes the lock that tells others whether the workspace lives. It
+// is held until the process ends, however it ends.
+func takeInitLock(home keyway.Home) (*os.File, error) {
+	f, err := os.OpenFile(string(home)+"/init.lock", os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// initProcess is the state of the first process. One goroutine owns it; all
+// that happens comes to it as a signal or a timer.
+//
+//	running ── SIGTERM, SIGINT, the command's end ──► ending ── grace over ──► killing
+//	ending, killing ── nothing lives any more ──► run returns
+type initProcess struct {
+	home   keyway.Home
+	events chan os.Signal
+
+	server      int // pid; 0: to be started at restart
+	serverSince time.Time
+	restart     <-chan time.Time
+	pause       time.Duration
+
+	command int // pid; 0: none, or ended
+
+	ending bool
+	status int // what to exit with
+	grace  <-chan time.Time
+	killed bool
+}
+
+func (in *initProcess) note(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, keyway.GuestProgram+" init: "+format+"\n", args...)
+}
+
+func (in *initProcess) run(command []string) int {
+	in.startServer()
+	if err := in.startCommand(command); err != nil {
+		in.note("%v", err)
+		status := exitNotExecutable
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+			status = exitNotFound
+		}
+		in.end(status, unix.SIGTERM)
+	}
+	for !in.over() {
+		select {
+		case sig := <-in.events:
+			in.signal(sig.(unix.Signal))
+		case <-in.restart:
+			in.restart = nil
+			in.startServer()
+		case <-in.grace:
+			in.kill()
+		}
+	}
+	return in.status
+}
+
+// over says that the workspace has ended and nothing of it is left.
+func (in *initProcess) over() bool {
+	return in.ending && (in.killed && in.grace == nil || len(descendants()) == 0)
+}
+
+// spawn starts a child. It is not os/exec's to wait for: reap waits for all.
+func (in *initProcess) spawn(path string, argv []string, sys *syscall.SysProcAttr) (int, error) {
+	return syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		Sys:   sys,
+	})
+}
+
+func (in *initProcess) startServer() {
+	// What the last one said is not true any more; nobody shall take it for ready.
+	_ = os.Remove(in.home.Info())
+	in.serverSince = time.Now()
+	// In a session of its own it does not get the command's terminal signals.
+	pid, err := in.spawn(ownProgram(), []string{keyway.GuestProgram, "serve", "--home", string(in.home)},
+		&syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM})
+	if err != nil {
+		in.note("the server cannot be started: %v", err)
+		in.restartLater()
+		return
+	}
+	in.server = pid
+}
+
+// ownProgram is this program's file, or the kernel's name for it when the file
+// has been replaced since.
+func ownProgram() string {
+	if path, err := os.Executable(); err == nil && isExecutable(path) {
+		return path
+	}
+	return "/proc/self/exe"
+}
+
+func (in *initProcess) restartLater() {
+	if time.Since(in.serverSince) > restartCalm {
+		in.pause = 0
+	}
+	in.pause = min(max(2*in.pause, restartFirst), restartMost)
+	in.restart = time.After(in.pause)
+}
+
+func (in *initProcess) startCommand(command []string) error {
+	if len(command) == 0 {
+		return nil
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return err
+	}
+	pid, err := in.spawn(path, command, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	in.command = pid
+	return nil
+}
+
+func (in *initProcess) signal(sig unix.Signal) {
+	switch sig {
+	case unix.SIGCHLD:
+		in.reap()
+		if in.killed {
+			killAll() // what was born while the others were being killed
+		}
+	case unix.SIGTERM, unix.SIGINT:
+		in.stop(sig)
+	default:
+		if in.command != 0 {
+			_ = unix.Kill(in.command, sig)
+		}
+	}
+}
+
+// stop ends the workspace because somebody asked for it. With a command its
+// status counts; without one, being stopped is how a workspace is meant to end.
+func (in *initProcess) stop(sig unix.Signal) {
+	status := 0
+	if in.command != 0 {
+		status = 128 + int(sig)
+	}
+	in.end(status, sig)
+}
+
+// end begins the end: the command gets sig, all others SIGTERM.
+func (in *initProcess) end(status int, sig unix.Signal) {
+	if in.ending {
+		return
+	}
+	in.ending, in.status = true, status
+	in.restart = nil
+	in.grace = time.After(endGrace)
+	for _, pid := range descendants() {
+		if pid == in.command {
+			_ = unix.Kill(pid, sig)
+		} else {
+			_ = unix.Kill(pid, unix.SIGTERM)
+		}
+	}
+}
+
+// kill is called when the grace is over, and once more when the killed had
+// their time to go.
+func (in *initProcess) kill() {
+	if in.killed {
+		in.grace = nil
+		return
+	}
+	in.killed = true
+	in.grace = time.After(killGrace)
+	killAll()
+}
+
+func killAll() {
+	for _, pid := range descendants() {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// reap takes in every child that has ended, also those that became children
+// when their own parents ended.
+func (in *initProcess) reap() {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		in.childEnded(pid, status)
+	}
+}
+
+func (in *initProcess) childEnded(pid int, status unix.WaitStatus) {
+	switch pid {
+	case in.server:
+		in.server = 0
+		if !in.ending {
+			in.note("the server has ended (%s) and is started again", describe(status))
+			_ = os.Remove(in.home.Info())
+			in.restartLater()
+		}
+	case in.command:
+		in.command = 0
+		if in.ending {
+			in.status = exitCode(status)
+		}
+		in.end(exitCode(status), unix.SIGTERM)
+	}
+}
+
+// exitCode is how shells tell a status: 128 and the signal that ended it.
+func exitCode(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+func describe(status unix.WaitStatus) string {
+	if status.Signaled() {
+		return "signal " + strconv.Itoa(int(status.Signal()))
+	}
+	return "status " + strconv.Itoa(status.ExitStatus())
+}

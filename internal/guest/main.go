@@ -1,0 +1,106 @@
+//go:build linux
+
+package guest
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"keyway/internal/keyway"
+	"keyway/internal/session"
+)
+
+// The names that the guest program goes by in Home.Bin beside its own.
+const (
+	nameSession = "keyway" // the sessions' command line
+	nameSCP     = "scp"    // the copy program, last on PATH: an image's own wins
+)
+
+const usage = `usage: keyway-guest COMMAND
+  init  --home DIR [-- CMD…]  be the workspace's first process
+  serve --home DIR            serve SSH on DIR/guest.sock
+  dial  --home DIR            relay standard input and output to DIR/guest.sock
+  info  --home DIR            print what the guest says of itself, once it is ready
+  sweep --home DIR            remove everything in DIR
+`
+
+// Main runs the command that argv names, by its first word or by the name the
+// program was called with, and returns its exit status.
+func Main(argv []string) int {
+	if len(argv) == 0 {
+		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "called without a name"))
+	}
+	switch filepath.Base(argv[0]) {
+	case nameSession:
+		return session.CLI(ownHome(), argv[1:])
+	case nameSCP:
+		return scpMain(argv[1:], os.Stdin, os.Stdout, os.Stderr)
+	}
+	if len(argv) < 2 {
+		fmt.Fprint(os.Stderr, usage)
+		return keyway.ExitCode(keyway.Errorf(keyway.Usage, "no command"))
+	}
+	return command(argv[1], argv[2:])
+}
+
+func command(name string, args []string) int {
+	switch name {
+	case "holder":
+		return session.Hold(args)
+	case "init":
+		return withHome(args, initMain)
+	case "serve":
+		return withHome(args, serveMain)
+	case "dial":
+		return withHome(args, dialMain)
+	case "info":
+		return withHome(args, infoMain)
+	case "sweep":
+		return withHome(args, sweepMain)
+	}
+	fmt.Fprint(os.Stderr, usage)
+	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command is called %q", name))
+}
+
+// withHome reads --home DIR and hands on what follows it.
+func withHome(args []string, run func(home keyway.Home, rest []string) int) int {
+	flags := flag.NewFlagSet(keyway.GuestProgram, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	dir := flags.String("home", "", "")
+	err := flags.Parse(args)
+	if err == nil && !filepath.IsAbs(*dir) {
+		err = fmt.Errorf("--home must name an absolute directory, not %q", *dir)
+	}
+	if err != nil {
+		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "%w", err))
+	}
+	return run(keyway.Home(filepath.Clean(*dir)), flags.Args())
+}
+
+// ownHome is the Home this process belongs to: what its environment says, else
+// the one its program lies in.
+func ownHome() keyway.Home {
+	if dir := os.Getenv(keyway.EnvHome); filepath.IsAbs(dir) {
+		return keyway.Home(dir)
+	}
+	if exe, err := os.Executable(); err == nil {
+		home := keyway.Home(filepath.Dir(filepath.Dir(exe)))
+		if home.Program() == exe {
+			return home
+		}
+	}
+	return keyway.GuestHome
+}
+
+// fail tells people why the command did not work and returns its exit status.
+func fail(w io.Writer, err error) int {
+	e := keyway.AsError(err)
+	fmt.Fprintf(w, "%s: %s\n", keyway.GuestProgram, e.Message)
+	if e.Next != "" {
+		fmt.Fprintf(w, "  %s\n", e.Next)
+	}
+	return keyway.ExitCode(e)
+}

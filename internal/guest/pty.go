@@ -1,0 +1,161 @@
+//go:build linux
+
+package guest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal is a pseudo-terminal: the guest's end and the name of the other.
+type terminal struct {
+	master *os.File
+	name   string
+}
+
+// openTerminal returns the two ends. The master is non-blocking from the start,
+// so that the runtime polls it and Close ends a Read; the slave is not, because
+// the flag would be the program's to suffer.
+func openTerminal() (*terminal, *os.File, error) {
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("/dev/ptmx: %w", err)
+	}
+	t := &terminal{master: os.NewFile(uintptr(fd), "/dev/ptmx")}
+	slave, err := t.openSlave(fd)
+	if err != nil {
+		t.master.Close()
+		return nil, nil, err
+	}
+	return t, slave, nil
+}
+
+func (t *terminal) openSlave(master int) (*os.File, error) {
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, os.NewSyscallError("TIOCSPTLCK", err)
+	}
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN)
+	if err != nil {
+		return nil, os.NewSyscallError("TIOCGPTN", err)
+	}
+	t.name = "/dev/pts/" + strconv.FormatUint(uint64(n), 10)
+	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
+	// By descriptor where the kernel can (Linux 4.13): in a container with a /dev
+	// of its own the path may lead into another file system.
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, flags)
+	if errno == 0 {
+		return os.NewFile(slave, t.name), nil
+	}
+	return os.OpenFile(t.name, flags, 0)
+}
+
+// control runs f on the master's descriptor.
+func (t *terminal) control(f func(fd int) error) error {
+	raw, err := t.master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// resize tells the terminal its size; the kernel tells the programs.
+func (t *terminal) resize(w windowChange) error {
+	size := unix.Winsize{Row: clamp16(w.Rows), Col: clamp16(w.Columns), Xpixel: clamp16(w.PixelWidth), Ypixel: clamp16(w.PixelHeight)}
+	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &size) })
+}
+
+func clamp16(n uint32) uint16 { return uint16(min(n, 1<<16-1)) }
+
+// foreground is the process group that reads from the terminal now.
+func (t *terminal) foreground() (int, error) {
+	var group uint32
+	err := t.control(func(fd int) (err error) {
+		group, err = unix.IoctlGetUint32(fd, unix.TIOCGPGRP)
+		return err
+	})
+	return int(group), err
+}
+
+// applyModes sets the modes that the client's terminal has. Unknown ones are
+// passed over, as RFC 4254, section 8 wants it.
+func (t *terminal) applyModes(modes []terminalMode) error {
+	return t.control(func(fd int) error {
+		termios, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil {
+			return err
+		}
+		for _, m := range modes {
+			m.apply(termios)
+		}
+		return unix.IoctlSetTermios(fd, unix.TCSETS, termios)
+	})
+}
+
+// terminalMode is one opcode and its argument.
+type terminalMode struct {
+	opcode byte
+	value  uint32
+}
+
+// parseModes reads encoded terminal modes (RFC 4254, section 8). Opcode 0 ends
+// them, and so do those from 160, whose arguments have no known length.
+func parseModes(encoded string) []terminalMode {
+	var modes []terminalMode
+	for b := []byte(encoded); len(b) >= 5 && b[0] != 0 && b[0] < 160; b = b[5:] {
+		modes = append(modes, terminalMode{opcode: b[0], value: binary.BigEndian.Uint32(b[1:])})
+	}
+	return modes
+}
+
+// characterModes are the opcodes of special characters and their places in
+// Termios.Cc. Linux has no VDSUSP, VFLUSH, VSTATUS.
+var characterModes = map[byte]int{
+	1: unix.VINTR, 2: unix.VQUIT, 3: unix.VERASE, 4: unix.VKILL, 5: unix.VEOF, 6: unix.VEOL, 7: unix.VEOL2,
+	8: unix.VSTART, 9: unix.VSTOP, 10: unix.VSUSP, 12: unix.VREPRINT, 13: unix.VWERASE, 14: unix.VLNEXT,
+	16: unix.VSWTC, 18: unix.VDISCARD,
+}
+
+var inputModes = map[byte]uint32{
+	30: unix.IGNPAR, 31: unix.PARMRK, 32: unix.INPCK, 33: unix.ISTRIP, 34: unix.INLCR, 35: unix.IGNCR,
+	36: unix.ICRNL, 37: unix.IUCLC, 38: unix.IXON, 39: unix.IXANY, 40: unix.IXOFF, 41: unix.IMAXBEL, 42: unix.IUTF8,
+}
+
+var localModes = map[byte]uint32{
+	50: unix.ISIG, 51: unix.ICANON, 52: unix.XCASE, 53: unix.ECHO, 54: unix.ECHOE, 55: unix.ECHOK, 56: unix.ECHONL,
+	57: unix.NOFLSH, 58: unix.TOSTOP, 59: unix.IEXTEN, 60: unix.ECHOCTL, 61: unix.ECHOKE, 62: unix.PENDIN,
+}
+
+var outputModes = map[byte]uint32{
+	70: unix.OPOST, 71: unix.OLCUC, 72: unix.ONLCR, 73: unix.OCRNL, 74: unix.ONOCR, 75: unix.ONLRET,
+}
+
+// Speeds (128, 129) and character sizes (90 to 93) are passed over: no line is
+// behind a pseudo-terminal.
+func (m terminalMode) apply(t *unix.Termios) {
+	if i, ok := characterModes[m.opcode]; ok {
+		t.Cc[i] = byte(m.value)
+		if m.value == 255 { // "undefined"; Linux's _POSIX_VDISABLE is 0
+			t.Cc[i] = 0
+		}
+		return
+	}
+	setFlag(&t.Iflag, inputModes[m.opcode], m.value != 0)
+	setFlag(&t.Lflag, localModes[m.opcode], m.value != 0)
+	setFlag(&t.Oflag, outputModes[m.opcode], m.value != 0)
+}
+
+func setFlag(flags *uint32, bit uint32, on bool) {
+	if on {
+		*flags |= bit
+	} else {
+		*flags &^= bit
+	}
+}

@@ -1,0 +1,204 @@
+//go:build linux
+
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on clients. Those who are not yet in are strangers; those who are in
+// may use the workspace up but shall not do it by accident.
+const (
+	maxStrangers = 64   // connections that have not authenticated
+	maxAuthTries = 20   // an agent offers all its keys, one try each
+	maxChannels  = 1024 // open at once on one connection
+	maxListeners = 64   // remote forwardings on one connection
+
+	// A login may wait for a person to touch a hardware key, and the stream it
+	// comes through may stall while a laptop changes networks.
+	handshakePatience = 2 * time.Minute
+)
+
+// serverVersion begins with OpenSSH because OpenSSH's clients tell only such
+// servers that nobody reads their output any more (eow@openssh.com). Otherwise
+// `ssh train cat log | head` would go on until all of the log has been sent.
+const serverVersion = "SSH-2.0-OpenSSH_keyway"
+
+// Server is the SSH server of one workspace.
+type Server struct {
+	home      keyway.Home
+	account   Account
+	env       environment
+	login     bool // shells are login shells
+	log       *slog.Logger
+	config    *ssh.ServerConfig
+	agent     *agentBroker
+	strangers atomic.Int32
+	guests    atomic.Int32 // connections, authenticated or not
+}
+
+// NewServer makes the server of the workspace in home, whose users become
+// account with the variables in environ.
+func NewServer(home keyway.Home, account Account, environ []string, hostKey ssh.Signer, log *slog.Logger) *Server {
+	s := &Server{
+		home:    home,
+		account: account,
+		env:     workspaceEnvironment(environ, home, account),
+		// A login shell reads /etc/profile, which on most images sets PATH anew
+		// and so loses the image's. In a container the image's environment is the
+		// one people were promised; on a machine they expect a login.
+		login: home != keyway.GuestHome,
+		log:   log,
+		agent: newAgentBroker(log),
+	}
+	s.config = s.newConfig(hostKey)
+	return s
+}
+
+func (s *Server) newConfig(hostKey ssh.Signer) *ssh.ServerConfig {
+	config := &ssh.ServerConfig{
+		Config: ssh.Config{
+			KeyExchanges: []string{
+				ssh.KeyExchangeMLKEM768X25519,
+				ssh.KeyExchangeCurve25519, // with its older name, curve25519-sha256@libssh.org
+				ssh.KeyExchangeECDHP256, ssh.KeyExchangeECDHP384, ssh.KeyExchangeECDHP521,
+				ssh.KeyExchangeDH14SHA256,
+			},
+			// AES-GCM is over twice as fast as ChaCha20 where the CPU helps.
+			Ciphers: []string{
+				ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305,
+				ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR,
+			},
+			MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512},
+		},
+		PublicKeyAuthAlgorithms:   ssh.SupportedAlgorithms().PublicKeyAuths,
+		MaxAuthTries:              maxAuthTries,
+		ServerVersion:             serverVersion,
+		PublicKeyCallback:         s.mayEnter,
+		VerifiedPublicKeyCallback: s.entered,
+	}
+	config.AddHostKey(hostKey)
+	return config
+}
+
+// mayEnter says whether a client that proves to hold key may enter as the user
+// it names. It is asked for keys that the client only might have, so it leaves
+// no trace.
+func (s *Server) mayEnter(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	if meta.User() != s.account.Name {
+		return nil, fmt.Errorf("the user here is %q, not %q", s.account.Name, meta.User())
+	}
+	if _, err := findAuthorized(s.home, key); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", key.Type(), ssh.FingerprintSHA256(key), err)
+	}
+	return &ssh.Permissions{}, nil
+}
+
+// Names of what a login leaves in its Permissions for the log.
+const (
+	extKey     = "key@keyway"
+	extComment = "comment@keyway"
+)
+
+// entered is asked once the client has proved to hold key. It looks again: the
+// key may have been removed while a person searched for the touch sensor.
+func (s *Server) entered(_ ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	known, err := findAuthorized(s.home, key)
+	if err != nil {
+		return nil, err
+	}
+	return &ssh.Permissions{Extensions: map[string]string{
+		extKey:     key.Type() + " " + ssh.FingerprintSHA256(key),
+		extComment: known.comment,
+	}}, nil
+}
+
+// Serve answers on l and on the agent's socket until ctx ends. It returns when
+// everything it started has ended, but for the users' own processes.
+func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		l.Close()
+		agent.Close()
+	})
+	defer stop()
+	var all sync.WaitGroup
+	all.Go(func() {
+		defer cancel() // without its agent the workspace is not whole: start again
+		s.agent.serve(ctx, agent)
+	})
+	err := acceptEach(l, func(conn net.Conn) { all.Go(func() { s.serveConn(ctx, conn) }) })
+	cancel()
+	all.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// acceptEach hands every connection of l to serve until l is closed. Running
+// out of descriptors passes; giving up would end the workspace's sessions.
+func acceptEach(l net.Listener, serve func(net.Conn)) error {
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			serve(conn)
+			continue
+		}
+		if !isPassing(err) {
+			return err
+		}
+		time.Sleep(acceptPause)
+	}
+}
+
+func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	s.guests.Add(1)
+	defer s.leave()
+	login, chans, reqs, err := s.handshake(conn)
+	if err != nil {
+		s.log.Warn("refused", "reason", err)
+		return
+	}
+	s.log.Info("login", "key", login.Permissions.Extensions[extKey], "comment", login.Permissions.Extensions[extComment],
+		"client", string(login.ClientVersion()))
+	newConnection(ctx, s, login).serve(chans, reqs)
+}
+
+// leave gives memory back when nobody is left: a workspace may idle for days,
+// and the heap of its last transfer with it.
+func (s *Server) leave() {
+	if s.guests.Add(-1) == 0 {
+		debug.FreeOSMemory()
+	}
+}
+
+func (s *Server) handshake(conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	if s.strangers.Add(1) > maxStrangers {
+		s.strangers.Add(-1)
+		return nil, nil, nil, fmt.Errorf("%d connections are logging in already", maxStrangers)
+	}
+	defer s.strangers.Add(-1)
+	_ = conn.SetDeadline(time.Now().Add(handshakePatience))
+	login, chans, reqs, err := ssh.NewServerConn(conn, s.config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return login, chans, reqs, conn.SetDeadline(time.Time{})
+}

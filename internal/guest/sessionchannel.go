@@ -1,0 +1,411 @@
+//go:build linux
+
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// Exit statuses of a command that could not be run, as shells have them
+// (POSIX.1-2024, Shell Command Language, 2.8.2).
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// sessionChannel is one "session" channel (RFC 4254, section 6):
+//
+//	open ── env, pty-req, auth-agent-req ──► open
+//	open ── shell, exec, subsystem ────────► started ── signal, window-change ──► started
+//	either ── channel closed ──────────────► gone
+//
+// Requests are handled one after the other, so fields need no lock.
+type sessionChannel struct {
+	conn    *connection
+	channel ssh.Channel
+	env     clientEnvironment
+	term    *terminal // nil: none was asked for
+	slave   *os.File  // the terminal's other end until the program has it
+	termEnv string    // TERM
+	started bool
+	process *process
+	gone    chan struct{}
+	work    sync.WaitGroup // what was started for the channel
+}
+
+func (c *connection) serveSession(nc ssh.NewChannel) {
+	channel, reqs, err := nc.Accept()
+	if err != nil {
+		return
+	}
+	s := &sessionChannel{conn: c, channel: channel, gone: make(chan struct{})}
+	for req := range reqs {
+		run, err := s.handle(req)
+		_ = req.Reply(err == nil, nil)
+		// Only now: a client must hear that its command was accepted before it
+		// hears that the command has ended.
+		if run != nil {
+			s.work.Go(run)
+		}
+	}
+	s.hangUp()
+	s.work.Wait()
+}
+
+// hangUp is called when the channel is closed in both directions.
+func (s *sessionChannel) hangUp() {
+	close(s.gone)
+	if s.process != nil {
+		s.process.hangUp()
+	} else if s.term != nil {
+		s.term.master.Close()
+	}
+	if s.slave != nil {
+		s.slave.Close()
+	}
+}
+
+var errOutOfOrder = errors.New("not at this point")
+
+// handle handles one request. An error refuses it. What it returns runs beside
+// the requests that follow.
+func (s *sessionChannel) handle(req *ssh.Request) (run func(), err error) {
+	switch req.Type {
+	case "env":
+		return nil, s.setEnv(req.Payload)
+	case "pty-req":
+		return nil, s.openTerminal(req.Payload)
+	case "auth-agent-req@openssh.com":
+		s.conn.server.agent.offer(s.conn)
+		return nil, nil
+	case "shell", "exec", "subsystem":
+		return s.start(req)
+	case "window-change":
+		return nil, s.resize(req.Payload)
+	case "signal":
+		return nil, s.signal(req.Payload)
+	case "break":
+		return nil, s.sendBreak()
+	case "eow@openssh.com":
+		return nil, s.endOutput()
+	}
+	return nil, errUnknownRequest
+}
+
+func (s *sessionChannel) setEnv(payload []byte) error {
+	req, err := decode[envRequest](payload)
+	if err != nil {
+		return err
+	}
+	if !s.env.set(req.Name, req.Value) {
+		return errors.New("not a variable that a client may set")
+	}
+	return nil
+}
+
+func (s *sessionChannel) openTerminal(payload []byte) error {
+	req, err := decode[ptyRequest](payload)
+	if err != nil {
+		return err
+	}
+	if s.started || s.term != nil {
+		return errOutOfOrder
+	}
+	s.term, s.slave, err = openTerminal()
+	if err != nil {
+		s.conn.server.log.Warn("no terminal", "error", err)
+		return err
+	}
+	s.termEnv = req.Term
+	// A terminal of the wrong size or modes is better than none.
+	_ = s.term.resize(windowChange{req.Columns, req.Rows, req.PixelWidth, req.PixelHeight})
+	_ = s.term.applyModes(parseModes(req.Modes))
+	return nil
+}
+
+func (s *sessionChannel) resize(payload []byte) error {
+	size, err := decode[windowChange](payload)
+	if err != nil {
+		return err
+	}
+	if s.term == nil {
+		return errOutOfOrder
+	}
+	return s.term.resize(size)
+}
+
+func (s *sessionChannel) signal(payload []byte) error {
+	req, err := decode[signalRequest](payload)
+	if err != nil {
+		return err
+	}
+	sig, known := sshSignals[req.Name]
+	if !known || s.process == nil {
+		return errOutOfOrder
+	}
+	return s.process.signal(sig)
+}
+
+// sendBreak does what a break on a serial line does to its terminal (RFC 4335).
+func (s *sessionChannel) sendBreak() error {
+	if s.term == nil {
+		return errOutOfOrder
+	}
+	return s.term.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 0) })
+}
+
+// endOutput is the client's news that nobody reads standard output any more
+// (OpenSSH's PROTOCOL, section 2.1), so that the program ends as it would in a
+// pipeline.
+func (s *sessionChannel) endOutput() error {
+	if s.process == nil || s.term != nil {
+		return errOutOfOrder
+	}
+	return s.process.outputs[0].src.Close()
+}
+
+// start starts what the channel is for, once.
+func (s *sessionChannel) start(req *ssh.Request) (run func(), err error) {
+	if s.started {
+		return nil, errOutOfOrder
+	}
+	var msg execRequest
+	if req.Type != "shell" {
+		if msg, err = decode[execRequest](req.Payload); err != nil {
+			return nil, err
+		}
+	}
+	if req.Type == "subsystem" {
+		if msg.Command != "sftp" {
+			return nil, errUnknownRequest
+		}
+		s.started = true
+		return s.serveSFTP, nil
+	}
+	if strings.ContainsRune(msg.Command, 0) {
+		return nil, errors.New("a NUL byte in a command")
+	}
+	s.started = true
+	return s.startProgram(req.Type == "shell" || msg.Command == "", msg.Command), nil
+}
+
+// startProgram starts a shell or a command and returns what carries its input
+// and output. The request has been accepted by then: what fails is told as a
+// shell would tell it.
+func (s *sessionChannel) startProgram(interactive bool, command string) func() {
+	cmd, code, err := s.program(interactive, command)
+	if err != nil {
+		return func() { s.refuse(code, err) }
+	}
+	p, err := s.launch(cmd)
+	if err != nil {
+		code := exitNotExecutable
+		if errors.Is(err, fs.ErrNotExist) {
+			code = exitNotFound
+		}
+		return func() { s.refuse(code, err) }
+	}
+	s.process = p
+	return func() { s.carry(p) }
+}
+
+func (s *sessionChannel) launch(cmd *exec.Cmd) (*process, error) {
+	if s.term == nil {
+		return startPiped(cmd, s.channel, s.channel.Stderr())
+	}
+	slave := s.slave
+	s.slave = nil
+	return startOnTerminal(cmd, s.term, slave, s.channel)
+}
+
+// program is the command to run, or why there is none and the exit status that
+// says so.
+func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, int, error) {
+	account := s.conn.server.account
+	cmd := &exec.Cmd{
+		Path:        account.Shell,
+		Dir:         s.startDir(),
+		Env:         s.environ().list(),
+		SysProcAttr: &unix.SysProcAttr{Setsid: true},
+	}
+	name := filepath.Base(account.Shell)
+	switch {
+	case account.Shell == "" && interactive:
+		return nil, exitNotFound, errNoShell
+	case account.Shell == "":
+		code, err := s.withoutShell(cmd, command)
+		return cmd, code, err
+	case interactive && s.conn.server.login:
+		cmd.Args = []string{"-" + name}
+	case interactive:
+		cmd.Args = []string{name}
+	default:
+		cmd.Args = []string{name, "-c", command}
+	}
+	return cmd, 0, nil
+}
+
+var errNoShell = errors.New("this image has no shell; run a program by its path: ssh NAME /path/to/program")
+
+// withoutShell makes cmd run what command says in an image that has no shell.
+func (s *sessionChannel) withoutShell(cmd *exec.Cmd, command string) (int, error) {
+	words, err := splitWords(command, s.conn.server.account.Home)
+	if err != nil {
+		return exitNotExecutable, err
+	}
+	cmd.Args = words
+	cmd.Path, err = findProgram(words[0], s.environ()["PATH"], cmd.Dir)
+	if err != nil {
+		return exitNotFound, err
+	}
+	return 0, nil
+}
+
+// findProgram finds what execvp(3) would run, or this program itself under one
+// of its other names.
+func findProgram(name, path, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return name, nil
+	}
+	for _, d := range filepath.SplitList(path) {
+		if p := filepath.Join(d, name); filepath.IsAbs(p) && isExecutable(p) {
+			return p, nil
+		}
+	}
+	if name == nameSCP || name == nameSession {
+		return os.Executable()
+	}
+	return "", fmt.Errorf("%s: no such program in %s", name, path)
+}
+
+// startDir is where programs start; the directory may have gone since.
+func (s *sessionChannel) startDir() string {
+	account := s.conn.server.account
+	for _, dir := range []string{account.Start, account.Home} {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && unix.Access(dir, unix.X_OK) == nil {
+			return dir
+		}
+	}
+	return "/"
+}
+
+func (s *sessionChannel) environ() environment {
+	e := maps.Clone(s.conn.server.env)
+	maps.Copy(e, s.env.vars)
+	if s.term != nil {
+		e["SSH_TTY"] = s.term.name
+		e["TERM"] = s.termEnv
+	}
+	return e
+}
+
+// carry moves the program's input and output until both have ended, tells how
+// it exited as soon as all that it wrote is on its way, and closes the channel.
+// As with sshd, a background process that keeps a pipe open keeps the channel
+// open, but not the news of the exit.
+func (s *sessionChannel) carry(p *process) {
+	s.work.Go(func() { s.feed(p) })
+	var outputs sync.WaitGroup
+	for _, o := range p.outputs {
+		outputs.Go(o.copy)
+	}
+	ended := make(chan struct{})
+	s.work.Go(func() {
+		defer close(ended)
+		outputs.Wait()
+		_ = s.channel.CloseWrite()
+	})
+	if s.awaitExit(p) {
+		s.sendExit(p.state)
+	}
+	<-ended
+	if s.awaitExit(p) {
+		s.channel.Close()
+	}
+}
+
+// feed copies the client's input to the program. The end of input ends a pipe;
+// a terminal has no end of input but the key for it.
+func (s *sessionChannel) feed(p *process) {
+	_ = copyPooled(p.stdin, s.channel)
+	if p.term == nil {
+		p.stdin.Close()
+	}
+}
+
+// awaitExit waits until the program has exited and what it wrote is sent; it is
+// false when the client has gone before.
+func (s *sessionChannel) awaitExit(p *process) bool {
+	waits := []<-chan struct{}{p.exited}
+	for _, o := range p.outputs {
+		waits = append(waits, o.drained)
+	}
+	for _, w := range waits {
+		select {
+		case <-w:
+		case <-s.gone:
+			return false
+		}
+	}
+	return true
+}
+
+// sendExit tells how the program ended (RFC 4254, section 6.10).
+func (s *sessionChannel) sendExit(state *os.ProcessState) {
+	status := state.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(exitSignal{
+			Name:       signalName(status.Signal()),
+			CoreDumped: status.CoreDump(),
+		}))
+		return
+	}
+	s.sendStatus(status.ExitStatus())
+}
+
+func (s *sessionChannel) sendStatus(code int) {
+	_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(exitStatus{Status: uint32(code)}))
+}
+
+// refuse ends the channel with a sentence on standard error.
+func (s *sessionChannel) refuse(code int, err error) {
+	_, _ = io.WriteString(s.channel.Stderr(), "keyway: "+err.Error()+"\r\n")
+	s.finish(code)
+}
+
+func (s *sessionChannel) finish(code int) {
+	s.sendStatus(code)
+	_ = s.channel.CloseWrite()
+	s.channel.Close()
+}
+
+// serveSFTP serves the SFTP subsystem within this process.
+func (s *sessionChannel) serveSFTP() {
+	server, err := sftp.NewServer(s.channel, sftp.WithServerWorkingDirectory(s.startDir()))
+	if err == nil {
+		err = server.Serve()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.conn.server.log.Warn("sftp", "error", err)
+		s.finish(1)
+		return
+	}
+	s.finish(0)
+}

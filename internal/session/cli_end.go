@@ -111,7 +111,7 @@ func frameFor(word string, tty, text bool) (message, error) {
 
 // mustRun is load for commands that need a living session.
 func (c *cli) mustRun(name keyway.Name) (info, error) {
-	i, err := c.load(name)
+	i, err := c.settled(name)
 	if err == nil && !i.alive() {
 		err = keyway.Errorf(keyway.NotRunning, "%s does not run (%s)", c.show(name), i.describe())
 	}

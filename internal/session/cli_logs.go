@@ -46,11 +46,12 @@ func (c *cli) logs(f *pflag.FlagSet, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	i, err := c.load(name)
+	i, err := c.settled(name)
 	if err != nil {
 		return 0, err
 	}
-	to := &tty{in: c.in, out: c.out, err: c.err}
+	to := c.tty()
+	defer to.restore()
 	if !follow || !i.alive() {
 		_, err := copyLog(i.dir, 0, to)
 		return c.piped(err)
@@ -117,14 +118,14 @@ func (c *cli) wait(_ *pflag.FlagSet, args []string) (int, error) {
 
 // awaitEnd returns when the session runs no more.
 func (c *cli) awaitEnd(name keyway.Name) (info, error) {
-	i, err := c.load(name)
+	i, err := c.settled(name)
 	if err != nil || !i.alive() {
 		return i, err
 	}
 	conn, err := connect(i.dir, hello{})
 	if err == nil {
 		defer conn.close()
-		_, err = conn.pump(nil)
+		_, err = conn.pump(discard{})
 	}
 	if err != nil && !isGone(err) {
 		return i, err

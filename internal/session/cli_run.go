@@ -78,7 +78,7 @@ func (c *cli) run(f *pflag.FlagSet, args []string) (int, error) {
 		return 0, nil
 	}
 	raw := tty && onTerminal(c.in) && onTerminal(c.out)
-	return c.view(viewing{name: name, input: true, raw: raw, history: true, whole: !raw})
+	return c.view(viewing{name: name, keys: true, input: true, raw: raw, history: true, whole: !raw})
 }
 
 // wantTTY decides between a terminal and pipes.
@@ -121,7 +121,7 @@ that stays: the session "shell", made if there is none.
 
 Type ~d at the start of a line to detach (inside ssh too), ~~ for one ~. Closing
 the window does the same. What is typed reaches a session only from a terminal;
-use keyway send elsewhere.
+use keyway send elsewhere. With --view, Ctrl-C detaches too.
 
 Examples:
   keyway attach
@@ -160,13 +160,17 @@ func (c *cli) attach(f *pflag.FlagSet, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	i, err := c.load(name)
+	i, err := c.settled(name)
 	if err != nil {
 		return 0, err
 	}
-	keyboard := onTerminal(c.in) && !look
+	if os.Getenv(EnvSession) == string(name) {
+		return 0, keyway.Errorf(keyway.Usage, "this is %s itself: it cannot be shown inside itself", c.show(name))
+	}
+	keyboard := onTerminal(c.in)
 	return c.view(viewing{
-		name: name, input: keyboard, raw: i.TTY && keyboard && onTerminal(c.out), whole: !i.TTY, news: true,
+		name: name, keys: keyboard, input: keyboard && !look,
+		raw: (i.TTY || look) && keyboard && onTerminal(c.out), whole: !i.TTY, news: true,
 	})
 }
 

@@ -70,6 +70,12 @@ type sink interface {
 	gap(n uint64) error
 }
 
+// discard is the sink of those who wait only for the end.
+type discard struct{}
+
+func (discard) put(stream, []byte) error { return nil }
+func (discard) gap(uint64) error         { return nil }
+
 // errGone says that the holder went away without saying how the job ended.
 var errGone = errors.New("the connection to the session ended")
 

@@ -100,7 +100,6 @@ func (l *logWriter) append(s stream, p []byte, now time.Time) {
 		return
 	}
 	l.losing = false
-	l.trim()
 }
 
 func (l *logWriter) write(s stream, p []byte, start uint64, now time.Time) (int, error) {
@@ -151,9 +150,10 @@ const (
 
 // trim drops the oldest part of a log that has grown beyond its limit, by making
 // a hole of it: offsets stay, the space is freed. Where the file system cannot
-// make holes the log keeps growing, which is better than losing its end.
-func (l *logWriter) trim() {
-	for l.end-l.base > l.limit+trimStep {
+// make holes the log keeps growing, which is better than losing its end. Nothing
+// from need on is dropped.
+func (l *logWriter) trim(need uint64) {
+	for l.end-l.base > l.limit+trimStep && l.base+trimStep <= need {
 		punch(l.data, l.base, trimStep)
 		l.base += trimStep
 	}

@@ -20,6 +20,7 @@ type modes struct {
 	shape   bool         // cursor shape set
 	kitty   int          // depth of the kitty keyboard stack
 	margins bool         // scrolling region set
+	styled  bool         // colours or other attributes are on
 
 	state  byte   // of the parser: 0, ESC or '['
 	params []byte // of the sequence being parsed
@@ -95,6 +96,8 @@ func (m *modes) control(final byte) {
 		m.setPrivate("?1;6", false)
 	case final == 'h' || final == 'l':
 		m.setPrivate(params, final == 'h')
+	case final == 'm':
+		m.styled = params != "" && params != "0"
 	case final == 'q' && strings.HasSuffix(params, " "):
 		m.shape = params != " " && params != "0 "
 	case final == 'r' && (params == "" || params[0] >= '0' && params[0] <= ';'):
@@ -149,6 +152,9 @@ func (m *modes) set() []byte { return m.sequences(true) }
 // undo is what brings a terminal from these modes to rest.
 func (m *modes) undo() []byte {
 	b := m.sequences(false)
+	if m.styled {
+		b = append(b, "\x1b[m"...)
+	}
 	if m.kitty > 0 {
 		b = append(b, "\x1b[<"+strconv.Itoa(m.kitty)+"u"...)
 	}

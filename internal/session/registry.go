@@ -27,6 +27,9 @@ const (
 	sockName = "sock"
 	exitName = "exit.json"
 	errName  = "holder.err"
+	// startName is locked by whoever starts the session, and removed when it has
+	// been started.
+	startName = "starting"
 )
 
 // Bounds on what is read from the registry, which jobs can write to.
@@ -254,13 +257,33 @@ func startTime(pid int) string {
 type claim struct {
 	name keyway.Name
 	dir  string
-	lock *os.File
+	lock *os.File // for the holder
+	busy *os.File // lets others wait until the session has been started
 }
 
 // abandon removes what was claimed.
 func (c claim) abandon() {
 	os.RemoveAll(c.dir)
-	c.lock.Close()
+	closeAll(c.lock, c.busy)
+}
+
+// settle hands the session over to its holder.
+func (c claim) settle() {
+	os.Remove(c.busy.Name())
+	closeAll(c.lock, c.busy)
+}
+
+// settled is load, but waits for a session that is being started.
+func (r registry) settled(name keyway.Name) (info, error) {
+	i, err := r.load(name)
+	if err != nil || i.Status != starting {
+		return i, err
+	}
+	if busy, err := os.Open(filepath.Join(i.dir, startName)); err == nil {
+		_ = flock(busy, unix.LOCK_SH)
+		busy.Close()
+	}
+	return r.load(name)
 }
 
 // create claims a name for a new session. With an empty name it makes one up
@@ -354,15 +377,26 @@ func (r registry) claim(name keyway.Name) (claim, error) {
 		return claim{}, asNoSpace(err, r.dir)
 	}
 	var err error
-	c.lock, err = os.OpenFile(filepath.Join(c.dir, lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		err = flock(c.lock, unix.LOCK_EX)
+	if c.busy, err = lockedFile(filepath.Join(c.dir, startName)); err == nil {
+		c.lock, err = lockedFile(filepath.Join(c.dir, lockName))
 	}
 	if err != nil {
-		os.RemoveAll(c.dir)
+		c.abandon()
 		return claim{}, asNoSpace(err, r.dir)
 	}
 	return c, nil
+}
+
+func lockedFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // pick finds the session that a command without a name means: the only living

@@ -29,7 +29,7 @@ func (c claim) start(o holdOptions) (err error) {
 		if err != nil {
 			c.abandon()
 		} else {
-			c.lock.Close()
+			c.settle()
 		}
 	}()
 	o.dir, o.name, o.by = c.dir, c.name, caller()

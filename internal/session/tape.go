@@ -4,6 +4,7 @@ package session
 
 import (
 	"io"
+	"math"
 	"sync"
 	"time"
 )
@@ -25,20 +26,21 @@ type tape struct {
 	mu    sync.Mutex // guards all below
 	log   *logWriter
 	ring  ring
-	wakes map[chan struct{}]bool
+	watch map[*watcher]bool
 	ended bool
 	modes modes // what the job's terminal has switched on
 	now   func() time.Time
 }
 
 func newTape(log *logWriter) *tape {
-	return &tape{log: log, wakes: map[chan struct{}]bool{}, now: time.Now}
+	return &tape{log: log, watch: map[*watcher]bool{}, now: time.Now}
 }
 
 func (t *tape) append(s stream, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.append(s, p, t.now())
+	t.log.trim(t.needLocked())
 	limit := ringLog
 	if t.log.losing {
 		limit = ringNoLog
@@ -67,25 +69,57 @@ func (t *tape) end() {
 }
 
 func (t *tape) wakeLocked() {
-	for c := range t.wakes {
+	for w := range t.watch {
 		select {
-		case c <- struct{}{}:
+		case w.wake <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// watch returns a channel that gets a value after every change.
-func (t *tape) watch() (wake chan struct{}, stop func()) {
-	wake = make(chan struct{}, 1)
+// watcher is a reader of a tape that is told of changes.
+type watcher struct {
+	tape *tape
+	wake chan struct{} // gets a value after every change
+	// need is the first byte it has not read, if it must see all of them: the log
+	// is not trimmed beyond. Guarded by tape.mu.
+	need uint64
+}
+
+const needsNothing = math.MaxUint64
+
+func (t *tape) newWatcher() *watcher {
+	w := &watcher{tape: t, wake: make(chan struct{}, 1), need: needsNothing}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wakes[wake] = true
-	return wake, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.wakes, wake)
+	t.watch[w] = true
+	return w
+}
+
+func (w *watcher) stop() {
+	w.tape.mu.Lock()
+	defer w.tape.mu.Unlock()
+	delete(w.tape.watch, w)
+}
+
+// needs says that the watcher must see all bytes from offset on.
+func (w *watcher) needs(offset uint64) {
+	w.tape.mu.Lock()
+	defer w.tape.mu.Unlock()
+	w.need = offset
+}
+
+// needLocked is the first byte of the log that must be kept for a watcher. On a
+// full disk there is none: new output counts more than old.
+func (t *tape) needLocked() uint64 {
+	need := uint64(needsNothing)
+	if t.log.losing {
+		return need
 	}
+	for w := range t.watch {
+		need = min(need, w.need)
+	}
+	return need
 }
 
 // state is the offset after the last byte, and whether the job has ended.

@@ -14,8 +14,14 @@ import (
 // tty is the terminal that a viewer runs on, or the plain files in its place.
 type tty struct {
 	in, out, err *os.File
+	screen       bool        // out is a terminal
 	raw          *term.State // what to go back to; nil: not raw
 	modes        modes       // what the output has switched on
+	stuck        bool        // nobody reads out
+}
+
+func (c *cli) tty() *tty {
+	return &tty{in: c.in, out: c.out, err: c.err, screen: onTerminal(c.out)}
 }
 
 func onTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -33,15 +39,13 @@ func (t *tty) makeRaw() error {
 // restore leaves the terminal as it was found: whatever the session's programs
 // have switched on is switched off, and only that.
 func (t *tty) restore() {
-	if t.raw == nil {
-		return
-	}
-	if undo := t.modes.undo(); len(undo) > 0 {
+	if undo := t.modes.undo(); len(undo) > 0 && !t.stuck {
 		_, _ = t.out.Write(undo)
 	}
-	_, _ = t.out.WriteString("\x1b[m") // colours
-	_ = term.Restore(int(t.in.Fd()), t.raw)
-	t.raw = nil
+	if t.raw != nil {
+		_ = term.Restore(int(t.in.Fd()), t.raw)
+		t.raw = nil
+	}
 }
 
 // news prints a line for the user, wherever the cursor is.
@@ -65,7 +69,7 @@ func (t *tty) put(s stream, p []byte) error {
 	if s == stderr {
 		to = t.err
 	}
-	if s == terminal && t.raw != nil {
+	if s == terminal && t.screen {
 		t.modes.write(p)
 	}
 	_, err := to.Write(p)

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,8 @@ import (
 // viewing says how a session is looked at.
 type viewing struct {
 	name    keyway.Name
-	input   bool // what is typed here goes to the session
+	keys    bool // read what is typed here
+	input   bool // and pass it on to the session
 	raw     bool // this is a terminal showing a terminal
 	history bool // from the start, not from the recent end
 	whole   bool // never skip anything
@@ -38,11 +40,11 @@ type outcome struct {
 // view shows a session until it ends or the viewer leaves, and returns the exit
 // code for this process.
 func (c *cli) view(v viewing) (int, error) {
-	i, err := c.load(v.name)
+	i, err := c.settled(v.name)
 	if err != nil {
 		return 0, err
 	}
-	t := &tty{in: c.in, out: c.out, err: c.err}
+	t := c.tty()
 	out, at, err := c.viewLive(i, t, v)
 	if err != nil {
 		return 0, err
@@ -62,17 +64,17 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, at int64, err er
 	}
 	conn, err := connect(i.dir, v.hello(t))
 	if err != nil {
-		if keyway.Is(err, keyway.NotRunning) && !isLocked(i.dir+"/"+lockName) || !c.stillAlive(v.name) {
+		if !c.stillAlive(v.name) {
 			return outcome{err: errGone}, fromTail(v), nil
 		}
 		return outcome{}, 0, err
 	}
 	defer conn.close()
+	defer t.restore()
 	if v.raw {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, 0, err
 		}
-		defer t.restore()
 	}
 	out, at = c.watch(conn, t, v)
 	return out, at, nil
@@ -122,7 +124,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
 	}()
 	detached := make(chan struct{})
 	stopTyping := func() {}
-	if v.input {
+	if v.keys {
 		stopTyping = c.startTyping(conn, t, v, detached)
 	}
 	for {
@@ -146,6 +148,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
 		select {
 		case <-shown:
 		case <-time.After(200 * time.Millisecond):
+			t.stuck = true
 		}
 		return out, 0
 	}
@@ -161,12 +164,15 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan str
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer in.release()
-		if typing(conn, in, onTerminal(t.in)) {
+		to := forward{conn: conn, escapes: onTerminal(t.in), mute: !v.input}
+		if to.all(in) {
 			close(detached)
 		}
 	})
 	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, unix.SIGWINCH)
+	if v.input {
+		signal.Notify(resized, unix.SIGWINCH)
+	}
 	done.Go(func() {
 		for range resized {
 			w := t.size()
@@ -182,32 +188,51 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan str
 	}
 }
 
-// typing copies input to the session. It returns true if the user detached.
-func typing(conn *connection, in io.Reader, escape bool) bool {
+// forward copies what is typed to a session.
+type forward struct {
+	conn    *connection
+	escapes bool // heed ~d
+	mute    bool // drop all but what detaches: ~d and Ctrl-C
+}
+
+// all copies until the end of in or of the connection. It returns true if the
+// user detached.
+func (f forward) all(in io.Reader) bool {
 	var e escapes
 	buf := make([]byte, maxData)
 	for {
 		n, err := in.Read(buf)
 		p, detach := buf[:n], false
-		if escape {
+		if f.escapes {
 			p, detach = e.filter(p)
 		}
-		if len(p) > 0 && conn.write(input{p}) != nil {
+		switch {
+		case f.mute:
+			detach = detach || bytes.IndexByte(p, ctrlC) >= 0
+		case len(p) > 0 && f.conn.write(input{p}) != nil:
 			return false
 		}
-		switch {
-		case detach:
+		if detach {
 			return true
-		case errors.Is(err, io.EOF):
-			if rest := e.pending(); rest != nil {
-				_ = conn.write(input{rest})
-			}
-			_ = conn.write(eof{})
-			return false
-		case err != nil:
+		}
+		if err != nil {
+			f.finish(err, e.pending())
 			return false
 		}
 	}
+}
+
+const ctrlC = 3
+
+// finish passes on the end of input.
+func (f forward) finish(err error, pending []byte) {
+	if f.mute || !errors.Is(err, io.EOF) {
+		return
+	}
+	if pending != nil {
+		_ = f.conn.write(input{pending})
+	}
+	_ = f.conn.write(eof{})
 }
 
 // viewDead shows what is on disk of a session that has ended.
@@ -216,7 +241,8 @@ func (c *cli) viewDead(v viewing, from int64) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	t := &tty{in: c.in, out: c.out, err: c.err}
+	t := c.tty()
+	defer t.restore()
 	at := uint64(max(0, from))
 	if from < 0 {
 		at = tailOf(i.dir, uint64(-from))

@@ -251,13 +251,13 @@ func (vs *viewers) makeRedraw() {
 // send sends v what it wants to see until the job's end or until v is gone.
 func (vs *viewers) send(v *viewer, gone <-chan struct{}) {
 	defer v.conn.CloseWrite()
-	wake, stop := vs.tape.watch()
-	defer stop()
+	w := vs.tape.newWatcher()
+	defer w.stop()
 	if v.hello.Flags&flagOutput == 0 {
-		vs.sendEnd(v, wake, gone)
+		vs.sendEnd(v, w, gone)
 		return
 	}
-	c := &cursor{viewers: vs, viewer: v, buf: make([]byte, maxData)}
+	c := &cursor{viewers: vs, viewer: v, watcher: w, buf: make([]byte, maxData)}
 	if c.start() != nil {
 		return
 	}
@@ -274,7 +274,7 @@ func (vs *viewers) send(v *viewer, gone <-chan struct{}) {
 			return
 		}
 		select {
-		case <-wake:
+		case <-w.wake:
 		case <-gone:
 			return
 		}
@@ -282,7 +282,7 @@ func (vs *viewers) send(v *viewer, gone <-chan struct{}) {
 }
 
 // sendEnd is send for those who wait only for the end.
-func (vs *viewers) sendEnd(v *viewer, wake <-chan struct{}, gone <-chan struct{}) {
+func (vs *viewers) sendEnd(v *viewer, w *watcher, gone <-chan struct{}) {
 	at, _ := vs.tape.state()
 	if v.write(welcome{version, vs.job.tty, at}) != nil {
 		return
@@ -293,7 +293,7 @@ func (vs *viewers) sendEnd(v *viewer, wake <-chan struct{}, gone <-chan struct{}
 			return
 		}
 		select {
-		case <-wake:
+		case <-w.wake:
 		case <-gone:
 			return
 		}
@@ -310,10 +310,11 @@ func (vs *viewers) tellEnd(v *viewer) {
 // cursor is a viewer's place in the output.
 type cursor struct {
 	*viewers
-	viewer *viewer
-	at     uint64
-	live   bool // has been told that history is over
-	buf    []byte
+	viewer  *viewer
+	watcher *watcher
+	at      uint64
+	live    bool // has been told that history is over
+	buf     []byte
 }
 
 // start finds where the viewer wants to begin, and sends what comes before it.
@@ -321,6 +322,9 @@ func (c *cursor) start() error {
 	h := c.viewer.hello
 	if h.Flags&flagTail == 0 {
 		c.at = h.From
+		if h.Flags&flagLive == 0 {
+			c.watcher.needs(c.at)
+		}
 		return c.viewer.write(welcome{version, c.job.tty, c.at})
 	}
 	if c.job.tty && h.Flags&flagLive != 0 {
@@ -376,6 +380,9 @@ func (c *cursor) next() (more bool, err error) {
 	}
 	at := c.at
 	c.at += n
+	if c.viewer.hello.Flags&flagLive == 0 {
+		c.watcher.needs(c.at)
+	}
 	if s == lost {
 		return true, c.viewer.write(skipped{at, n})
 	}

@@ -163,7 +163,7 @@ func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err er
 		}
 		ups, runs = append(ups, u), append(runs, r)
 		_, rmErr := b.lab.Docker("rm", "-f", "plain-"+name)
-		if err := errors.Join(rmErr, check(b.laptop("keyway", "rm", "--yes", name)), ctx.Err()); err != nil {
+		if err := errors.Join(rmErr, check(b.laptop("keyway", "rm", name)), ctx.Err()); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -1,0 +1,75 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// screen prints the steps: in colour on a terminal, plain elsewhere.
+type screen struct {
+	w      io.Writer
+	colour bool
+	begin  time.Time
+	steps  int
+}
+
+func newScreen(f *os.File) *screen {
+	return &screen{w: f, colour: term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", begin: time.Now()}
+}
+
+const (
+	bold  = "1"
+	dim   = "2"
+	red   = "31"
+	green = "32"
+)
+
+func (s *screen) paint(style, text string) string {
+	if !s.colour {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
+}
+
+// step does one thing and prints what it was, how long it took and whether it
+// worked.
+func (s *screen) step(what string, do func() error) error {
+	s.steps++
+	begin := time.Now()
+	if s.colour {
+		fmt.Fprintf(s.w, "%s %s", s.paint(dim, fmt.Sprintf("%2d", s.steps)), s.paint(bold, what))
+	}
+	err := do()
+	verdict := s.paint(green, "ok")
+	if err != nil {
+		verdict = s.paint(red, "failed")
+	}
+	took := fmt.Sprintf("%5.1f s", time.Since(begin).Seconds())
+	if s.colour {
+		fmt.Fprintf(s.w, "\r%s  %s  %s  %s\n", s.paint(dim, fmt.Sprintf("%2d", s.steps)), took, verdict, s.paint(bold, what))
+	} else {
+		fmt.Fprintf(s.w, "%2d  %s  %s  %s\n", s.steps, took, verdict, what)
+	}
+	return err
+}
+
+// show prints what a command said.
+func (s *screen) show(text string) {
+	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
+		fmt.Fprintf(s.w, "                 %s\n", s.paint(dim, strings.TrimRight(line, "\r\n")))
+	}
+}
+
+func (s *screen) note(format string, args ...any) { s.show(fmt.Sprintf(format, args...)) }
+
+func (s *screen) summary(prompts int) {
+	fmt.Fprintf(s.w, "\n%s\n", s.paint(green, fmt.Sprintf("All of it in %.1f s, with %d passphrase prompt, through a stock bastion that died on the way.",
+		time.Since(s.begin).Seconds(), prompts)))
+}

@@ -27,7 +27,7 @@ type connection struct {
 
 	// noMoreSessions is set when the client promises to open no more sessions, so
 	// that whoever gets hold of it later cannot (OpenSSH's PROTOCOL, section 2.2).
-	noMoreSessions atomic.Bool
+	noMoreSessions bool
 }
 
 func newConnection(ctx context.Context, s *Server, login *ssh.ServerConn) *connection {
@@ -38,10 +38,7 @@ func newConnection(ctx context.Context, s *Server, login *ssh.ServerConn) *conne
 }
 
 func (c *connection) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
-	c.running.Go(func() { c.answerRequests(reqs) })
-	for ch := range chans {
-		c.dispatch(ch)
-	}
+	c.dispatchAll(chans, reqs)
 	// The client is gone. Nobody may be sent to it any more; then what waits for
 	// others is woken; then everything is joined.
 	c.server.agent.forget(c)
@@ -64,6 +61,45 @@ func (c *connection) start(f func()) bool {
 	return !c.ended
 }
 
+// dispatchAll handles new channels and global requests until the connection
+// ends. One goroutine does both, because their order counts once: a session
+// opened before the promise to open no more must not fall under it.
+func (c *connection) dispatchAll(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
+	for chans != nil || reqs != nil {
+		select {
+		case ch, ok := <-chans:
+			if !ok {
+				chans = nil
+				continue
+			}
+			c.dispatch(ch)
+		case req, ok := <-reqs:
+			if !ok {
+				reqs = nil
+				continue
+			}
+			c.dispatchWaiting(chans)
+			c.answer(req)
+		}
+	}
+}
+
+// dispatchWaiting handles the channels that the client opened before a request
+// that was received after them.
+func (c *connection) dispatchWaiting(chans <-chan ssh.NewChannel) {
+	for {
+		select {
+		case ch, ok := <-chans:
+			if !ok {
+				return
+			}
+			c.dispatch(ch)
+		default:
+			return
+		}
+	}
+}
+
 // dispatch starts what serves a new channel.
 func (c *connection) dispatch(ch ssh.NewChannel) {
 	serve := c.handler(ch.ChannelType())
@@ -84,7 +120,7 @@ func (c *connection) dispatch(ch ssh.NewChannel) {
 func (c *connection) handler(kind string) func(ssh.NewChannel) {
 	switch kind {
 	case "session":
-		if !c.noMoreSessions.Load() {
+		if !c.noMoreSessions {
 			return c.serveSession
 		}
 	case "direct-tcpip":
@@ -104,13 +140,11 @@ func (c *connection) enter() bool {
 	return true
 }
 
-// answerRequests answers global requests; an unknown one, keepalive@openssh.com
-// among them, is answered with no, which is all that a keepalive wants.
-func (c *connection) answerRequests(reqs <-chan *ssh.Request) {
-	for req := range reqs {
-		reply, err := c.global(req)
-		_ = req.Reply(err == nil, reply)
-	}
+// answer answers a global request. An unknown one, keepalive@openssh.com among
+// them, is answered with no, which is all that a keepalive wants.
+func (c *connection) answer(req *ssh.Request) {
+	reply, err := c.global(req)
+	_ = req.Reply(err == nil, reply)
 }
 
 var errUnknownRequest = errors.New("unknown request")
@@ -118,7 +152,7 @@ var errUnknownRequest = errors.New("unknown request")
 func (c *connection) global(req *ssh.Request) ([]byte, error) {
 	switch req.Type {
 	case "no-more-sessions@openssh.com":
-		c.noMoreSessions.Store(true)
+		c.noMoreSessions = true
 		return nil, nil
 	case "tcpip-forward":
 		return c.forwards.listenTCP(req.Payload)

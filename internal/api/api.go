@@ -1,0 +1,88 @@
+// Package api is the HTTP API of a node: its types, a handler over a small
+// interface, and a client that is that interface again. The link serves the
+// same paths for each place, so a command on the laptop, the link and the node
+// speak of workspaces in one language. docs/PROTOCOL.api.md has the tables.
+package api
+
+import (
+	"context"
+	"net"
+
+	"keyway/internal/keyway"
+)
+
+// Version is the version of the protocol between link and node. Both sides name
+// theirs before the first request; others than equal ones do not talk.
+const Version = 1
+
+// Node is what runs workspaces at one place. Its errors are *keyway.Error; all
+// methods may run concurrently.
+type Node interface {
+	// Info tells about the place.
+	Info(ctx context.Context) (Info, error)
+	// List tells of all workspaces of this user at the place, sorted by name.
+	List(ctx context.Context) (Listing, error)
+	// Create makes and starts a workspace; see engine.Engine.
+	Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error)
+	Stop(ctx context.Context, name keyway.Name) error
+	Start(ctx context.Context, name keyway.Name) error
+	Remove(ctx context.Context, name keyway.Name) error
+	// Settle returns when nobody is making or changing the workspace: after a
+	// cancelled Create, when nothing of it is left.
+	Settle(ctx context.Context, name keyway.Name) error
+	// Dial connects to a workspace's guest. A Client returns before the other end
+	// has answered, so that the first bytes cost no extra round trip: what went
+	// wrong then is the error of the first Read.
+	Dial(ctx context.Context, name keyway.Name) (net.Conn, error)
+}
+
+// Info is what a node says of itself and its place.
+type Info struct {
+	Version string       `json:"version"` // of the program
+	OS      string       `json:"os"`
+	Arch    string       `json:"arch"`
+	Host    string       `json:"host"`
+	User    string       `json:"user"`
+	Engines []EngineInfo `json:"engines"`
+}
+
+// EngineInfo says whether an engine can be used at a place.
+type EngineInfo struct {
+	Name   string        `json:"name"`
+	Usable bool          `json:"usable"`
+	Why    *keyway.Error `json:"why,omitempty"` // why not
+}
+
+// Listing is the answer to List. Where an engine cannot be asked, what it runs
+// is listed as Unknown if it is known at all, and the engine's error is in
+// Problems.
+type Listing struct {
+	Workspaces []keyway.Workspace `json:"workspaces"`
+	Problems   []*keyway.Error    `json:"problems,omitempty"`
+}
+
+// Question is something that only a person can answer: a one-time code, an
+// unknown host key.
+type Question struct {
+	ID     string `json:"id"`
+	Prompt string `json:"prompt"`
+	// Kind is empty for a secret to type, "confirm" for yes or no, "none" for a
+	// notice that needs no answer (SSH_ASKPASS_PROMPT of ssh(1)).
+	Kind string `json:"kind,omitempty"`
+}
+
+// Answer is what the person said. The zero value is a refusal.
+type Answer struct {
+	OK   bool   `json:"ok"`
+	Text string `json:"text,omitempty"`
+}
+
+// Event is one line of a streamed answer. Exactly one field is set; a line with
+// Error, Workspace or Done is the last.
+type Event struct {
+	Progress  *keyway.Progress  `json:"progress,omitempty"`
+	Question  *Question         `json:"question,omitempty"`
+	Workspace *keyway.Workspace `json:"workspace,omitempty"`
+	Error     *keyway.Error     `json:"error,omitempty"`
+	Done      bool              `json:"done,omitempty"`
+}

@@ -1,0 +1,282 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"keyway/internal/keyway"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeNode is a node whose guests are functions of the test.
+type fakeNode struct {
+	Node // nil: a call the test does not expect fails loudly
+	dial func(ctx context.Context, name keyway.Name) (net.Conn, error)
+	make func(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error)
+	list func() (Listing, error)
+}
+
+func (f fakeNode) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
+	return f.dial(ctx, name)
+}
+
+func (f fakeNode) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	return f.make(ctx, s, report)
+}
+
+func (f fakeNode) List(context.Context) (Listing, error) { return f.list() }
+
+func (f fakeNode) Stop(ctx context.Context, name keyway.Name) error {
+	return keyway.Errorf(keyway.NotFound, "no %s", name).Hint("try another")
+}
+
+// serve joins a client and n by a real socket.
+func serve(t *testing.T, n Node) *Client {
+	t.Helper()
+	ours, theirs := socketPair(t)
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := ServeConn(context.Background(), theirs, NewHandler(n)); err != nil {
+			t.Errorf("ServeConn: %v", err)
+		}
+	})
+	down := make(chan struct{})
+	cc, err := Connect(context.Background(), ours, func() { close(down) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cc.Close()
+		served.Wait()
+		<-down
+	})
+	return NewClient(cc, "http://node")
+}
+
+func socketPair(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("unix", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func TestErrorsKeepTheirWords(t *testing.T) {
+	c := serve(t, fakeNode{})
+	err := c.Stop(context.Background(), "x")
+	var e *keyway.Error
+	if !errors.As(err, &e) || e.Kind != keyway.NotFound || e.Message != "no x" || e.Next != "try another" {
+		t.Fatalf("got %#v", err)
+	}
+	if err := c.Do(context.Background(), "GET", "/v2/what", nil, nil); !keyway.Is(err, keyway.VersionMismatch) {
+		t.Errorf("an unknown path: %v", err)
+	}
+	if err := c.Stop(context.Background(), "Not/A Name"); !keyway.Is(err, keyway.Usage) {
+		t.Errorf("a bad name: %v", err)
+	}
+}
+
+func spec(name keyway.Name) keyway.Spec {
+	return keyway.Spec{Name: name, AuthorizedKeys: []string{"ssh-ed25519 AAAA x"}}
+}
+
+func TestCreateStreamsProgress(t *testing.T) {
+	c := serve(t, fakeNode{make: func(_ context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+		report(keyway.Progress{Message: "pulling", Done: 1, Total: 2})
+		report(keyway.Progress{Message: "pulling", Done: 2, Total: 2})
+		return keyway.Workspace{Name: s.Name, State: keyway.Running}, nil
+	}})
+	var seen []keyway.Progress
+	w, err := c.Create(context.Background(), spec("train"), func(p keyway.Progress) { seen = append(seen, p) })
+	if err != nil || w.Name != "train" || w.State != keyway.Running || len(seen) != 2 || seen[1].Done != 2 {
+		t.Fatalf("got %+v, %v after %+v", w, err, seen)
+	}
+	if _, err := c.Create(context.Background(), keyway.Spec{Name: "x"}, nil); !keyway.Is(err, keyway.NoKey) {
+		t.Errorf("a spec without keys: %v", err)
+	}
+}
+
+func TestCancelReachesTheNode(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan struct{})
+	c := serve(t, fakeNode{make: func(ctx context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+		close(begun)
+		<-ctx.Done()
+		close(ended)
+		return keyway.Workspace{}, ctx.Err()
+	}})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	if _, err := c.Create(ctx, spec("x"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	<-ended
+}
+
+// echo is a guest that sends back what it gets and ends with its input.
+func echo(context.Context, keyway.Name) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		io.Copy(theirs, theirs)
+		theirs.Close()
+	}()
+	return halfPipe{ours}, nil
+}
+
+// halfPipe ends a net.Pipe at CloseWrite: an echo has nothing more to say then.
+type halfPipe struct{ net.Conn }
+
+func (h halfPipe) CloseWrite() error { return h.Close() }
+
+func TestStreamCarriesBytes(t *testing.T) {
+	c := serve(t, fakeNode{dial: func(ctx context.Context, name keyway.Name) (net.Conn, error) {
+		guest, far := socketPair(t)
+		go func() {
+			io.Copy(far, far)
+			far.(*net.UnixConn).CloseWrite()
+			far.Close()
+		}()
+		return guest, nil
+	}})
+	conn, err := c.Dial(context.Background(), "train")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
+	go func() {
+		conn.Write(sent)
+		CloseWrite(conn)
+	}()
+	got, err := io.ReadAll(conn)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Fatalf("%d of %d bytes came back: %v", len(got), len(sent), err)
+	}
+	conn.Close()
+}
+
+func TestDialErrorComesWithTheFirstRead(t *testing.T) {
+	c := serve(t, fakeNode{dial: func(context.Context, keyway.Name) (net.Conn, error) {
+		return nil, keyway.Errorf(keyway.NotRunning, "it sleeps")
+	}})
+	conn, err := c.Dial(context.Background(), "train")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.Write([]byte("SSH-2.0-test\r\n"))
+	if _, err := conn.Read(make([]byte, 1)); !keyway.Is(err, keyway.NotRunning) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Streams whose reader is slow must stop neither the others nor the API, though
+// all of them share one connection.
+func TestStalledStreams(t *testing.T) {
+	zeros := func(ctx context.Context, name keyway.Name) (net.Conn, error) {
+		if name == "echo" {
+			return echo(ctx, name)
+		}
+		ours, theirs := net.Pipe()
+		go func() {
+			for {
+				if _, err := theirs.Write(make([]byte, 32<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		go io.Copy(io.Discard, theirs)
+		return ours, nil
+	}
+	c := serve(t, fakeNode{dial: zeros, list: func() (Listing, error) { return Listing{}, nil }})
+	for range 40 {
+		stalled, err := c.Dial(context.Background(), "zeros")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stalled.Close()
+		if _, err := io.ReadFull(stalled, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := c.List(ctx); err != nil {
+		t.Fatalf("the API waits for stalled streams: %v", err)
+	}
+	conn, err := c.Dial(ctx, "echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	want := strings.Repeat("x", 1<<20)
+	go io.WriteString(conn, want)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+		t.Fatalf("a stream waits for stalled ones: %v", err)
+	}
+}
+
+func TestLostConnectionEndsEverything(t *testing.T) {
+	ours, theirs := socketPair(t)
+	cancelled := make(chan struct{})
+	n := fakeNode{make: func(ctx context.Context, _ keyway.Spec, _ func(keyway.Progress)) (keyway.Workspace, error) {
+		theirs.Close() // as when ssh is killed
+		<-ctx.Done()
+		close(cancelled)
+		return keyway.Workspace{}, ctx.Err()
+	}}
+	served, down := make(chan struct{}), make(chan struct{})
+	go func() {
+		ServeConn(context.Background(), theirs, NewHandler(n))
+		close(served)
+	}()
+	cc, err := Connect(context.Background(), ours, func() { close(down) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewClient(cc, "http://node").Create(context.Background(), spec("x"), nil); !keyway.Is(err, keyway.Unreachable) {
+		t.Errorf("got %v", err)
+	}
+	<-cancelled
+	<-served
+	<-down
+	cc.Close()
+}
+
+func FuzzReadEvents(f *testing.F) {
+	f.Add([]byte(`{"progress":{"message":"x"}}` + "\n" + `{"done":true}` + "\n"))
+	f.Add([]byte(`{"error":{"kind":"other","message":"m"}}` + "\n"))
+	f.Add([]byte("\n\n"))
+	f.Add(bytes.Repeat([]byte("x"), maxEvent+2))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		last, err := ReadEvents(bytes.NewReader(data), func(e Event) {
+			if e.Error != nil || e.Workspace != nil || e.Done {
+				t.Errorf("%+v is a last event", e)
+			}
+		})
+		if err == nil && last.Workspace == nil && !last.Done {
+			t.Errorf("%+v is no last event", last)
+		}
+	})
+}

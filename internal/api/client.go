@@ -1,0 +1,226 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Client is a Node at the other end of an HTTP connection.
+type Client struct {
+	rt   http.RoundTripper
+	base string // URL before /v1/…, without a slash at its end
+}
+
+var _ Node = (*Client)(nil)
+
+// NewClient is the Node served at base by NewHandler, asked through rt.
+func NewClient(rt http.RoundTripper, base string) *Client {
+	return &Client{rt: rt, base: base}
+}
+
+// Info implements Node.
+func (c *Client) Info(ctx context.Context) (info Info, err error) {
+	err = c.Do(ctx, "GET", "/v1/node", nil, &info)
+	return info, err
+}
+
+// List implements Node.
+func (c *Client) List(ctx context.Context) (list Listing, err error) {
+	err = c.Do(ctx, "GET", "/v1/workspaces", nil, &list)
+	return list, err
+}
+
+// Stop implements Node.
+func (c *Client) Stop(ctx context.Context, name keyway.Name) error {
+	return c.Do(ctx, "POST", workspacePath(name)+"/stop", nil, nil)
+}
+
+// Start implements Node.
+func (c *Client) Start(ctx context.Context, name keyway.Name) error {
+	return c.Do(ctx, "POST", workspacePath(name)+"/start", nil, nil)
+}
+
+// Remove implements Node.
+func (c *Client) Remove(ctx context.Context, name keyway.Name) error {
+	return c.Do(ctx, "DELETE", workspacePath(name), nil, nil)
+}
+
+// Settle implements Node.
+func (c *Client) Settle(ctx context.Context, name keyway.Name) error {
+	return c.Do(ctx, "POST", workspacePath(name)+"/settle", nil, nil)
+}
+
+// Ping is one round trip to the node.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.Do(ctx, "GET", "/v1/ping", nil, nil)
+}
+
+// Create implements Node.
+func (c *Client) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	last, err := c.Events(ctx, "PUT", workspacePath(s.Name), s, func(e Event) {
+		if e.Progress != nil {
+			report(*e.Progress)
+		}
+	})
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	if last.Workspace == nil {
+		return keyway.Workspace{}, keyway.Errorf(keyway.VersionMismatch, "the answer holds no workspace")
+	}
+	return *last.Workspace, nil
+}
+
+func workspacePath(name keyway.Name) string {
+	return "/v1/workspaces/" + url.PathEscape(string(name))
+}
+
+// maxAnswer bounds an answer in bytes: a listing of thousands of workspaces.
+const maxAnswer = 16 << 20
+
+// Do sends body, if any, and decodes the answer into v, if wanted.
+func (c *Client) Do(ctx context.Context, method, path string, body, v any) error {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if v == nil {
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+		return err
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(v); err != nil {
+		return keyway.Errorf(keyway.Other, "the answer cannot be read: %w", err)
+	}
+	return nil
+}
+
+// Events sends body and gives each event of the answer to each; the last one is
+// returned.
+func (c *Client) Events(ctx context.Context, method, path string, body any, each func(Event)) (Event, error) {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return Event{}, err
+	}
+	defer resp.Body.Close()
+	e, err := ReadEvents(resp.Body, each)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return e, err
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var r io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		r = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, r)
+	if err != nil {
+		return nil, err
+	}
+	return c.roundTrip(req)
+}
+
+// roundTrip is an answer that succeeded, or an error in the user's words.
+func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.rt.RoundTrip(req)
+	if err != nil {
+		if ctxErr := req.Context().Err(); ctxErr != nil {
+			return nil, ctxErr
+		}
+		return nil, keyway.Errorf(keyway.Unreachable, "the connection broke: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, ReadError(resp)
+	}
+	return resp, nil
+}
+
+// Dial implements Node. The connection ends when ctx does.
+func (c *Client) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	up, out := io.Pipe()
+	req, err := http.NewRequestWithContext(ctx, "POST", c.base+workspacePath(name)+"/stream", up)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s := &streamConn{out: out, cancel: cancel, answered: make(chan struct{})}
+	go func() { // ends with the answer or with ctx, which Close cancels
+		defer close(s.answered)
+		s.resp, s.err = c.roundTrip(req)
+		if s.err != nil {
+			up.CloseWithError(s.err) // nobody will read what is written
+		}
+	}()
+	return s, nil
+}
+
+// streamConn is a request whose body and answer flow at once.
+type streamConn struct {
+	out      *io.PipeWriter
+	cancel   context.CancelFunc
+	answered chan struct{} // closed when resp or err is set
+	resp     *http.Response
+	err      error
+
+	closing sync.Once
+}
+
+func (s *streamConn) Read(p []byte) (int, error) {
+	<-s.answered
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.resp.Body.Read(p)
+	if err != nil && err != io.EOF && !errors.Is(err, context.Canceled) {
+		err = keyway.Errorf(keyway.Unreachable, "the connection broke: %w", err)
+	}
+	return n, err
+}
+
+func (s *streamConn) Write(p []byte) (int, error) { return s.out.Write(p) }
+
+func (s *streamConn) CloseWrite() error { return s.out.Close() }
+
+func (s *streamConn) Close() error {
+	s.closing.Do(func() {
+		s.cancel()
+		s.out.CloseWithError(net.ErrClosed)
+		<-s.answered
+		if s.resp != nil {
+			s.resp.Body.Close()
+		}
+	})
+	return nil
+}
+
+// streamAddr names both ends of a streamConn, which have no address.
+type streamAddr struct{}
+
+func (streamAddr) Network() string { return "keyway" }
+func (streamAddr) String() string  { return "guest" }
+
+func (s *streamConn) LocalAddr() net.Addr  { return streamAddr{} }
+func (s *streamConn) RemoteAddr() net.Addr { return streamAddr{} }
+
+// A stream has no deadlines of its own: its context ends it.
+func (s *streamConn) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
+func (s *streamConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
+func (s *streamConn) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }

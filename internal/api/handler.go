@@ -1,0 +1,291 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"sync"
+
+	"keyway/internal/keyway"
+)
+
+// maxSpec bounds the body of a PUT in bytes: 256 keys, mounts and a command
+// line fit many times over.
+const maxSpec = 4 << 20
+
+// NewHandler serves n under /v1/. Streams need HTTP/2, where a request and its
+// answer flow at once.
+func NewHandler(n Node) http.Handler {
+	h := handler{n}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/ping", func(w http.ResponseWriter, r *http.Request) { WriteJSON(w, struct{}{}) })
+	mux.HandleFunc("GET /v1/node", h.info)
+	mux.HandleFunc("GET /v1/workspaces", h.list)
+	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
+	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.act(n.Stop))
+	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
+	mux.HandleFunc("POST /v1/workspaces/{name}/settle", h.act(n.Settle))
+	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.act(n.Remove))
+	mux.HandleFunc("POST /v1/workspaces/{name}/stream", h.stream)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		WriteError(w, keyway.Errorf(keyway.VersionMismatch, "this version knows nothing of %s %s", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+type handler struct{ node Node }
+
+func (h handler) info(w http.ResponseWriter, r *http.Request) {
+	info, err := h.node.Info(r.Context())
+	answer(w, info, err)
+}
+
+func (h handler) list(w http.ResponseWriter, r *http.Request) {
+	list, err := h.node.List(r.Context())
+	answer(w, list, err)
+}
+
+func (h handler) create(w http.ResponseWriter, r *http.Request) {
+	var s keyway.Spec
+	if err := ReadJSON(r.Body, maxSpec, &s); err != nil {
+		WriteError(w, err)
+		return
+	}
+	if string(s.Name) != r.PathValue("name") {
+		WriteError(w, keyway.Errorf(keyway.Usage, "the path names workspace %q, the body %q", r.PathValue("name"), s.Name))
+		return
+	}
+	if err := s.Validate(); err != nil {
+		WriteError(w, err)
+		return
+	}
+	events := NewEventWriter(w)
+	made, err := h.node.Create(r.Context(), s, func(p keyway.Progress) {
+		events.Send(Event{Progress: &p})
+	})
+	if err != nil {
+		events.Send(Event{Error: keyway.AsError(err)})
+		return
+	}
+	events.Send(Event{Workspace: &made})
+}
+
+func (h handler) act(do func(context.Context, keyway.Name) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name, err := keyway.ParseName(r.PathValue("name"))
+		if err == nil {
+			err = do(r.Context(), name)
+		}
+		answer(w, struct{}{}, err)
+	}
+}
+
+// stream joins the request and its answer to a workspace's guest. The guest's
+// end of output ends the stream; the client's end of output only half of it.
+func (h handler) stream(w http.ResponseWriter, r *http.Request) {
+	name, err := keyway.ParseName(r.PathValue("name"))
+	if err != nil {
+		WriteError(w, err)
+		return
+	}
+	guest, err := h.node.Dial(r.Context(), name)
+	if err != nil {
+		WriteError(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	out := flushWriter{w, http.NewResponseController(w)}
+	if err := out.flush.Flush(); err != nil {
+		guest.Close()
+		return
+	}
+	Relay(guest, r.Body, out)
+}
+
+// Relay copies in to conn and conn to out until conn's side has ended, then
+// closes conn and in and returns when both copies have. The end of in is passed
+// on as a half-close.
+func Relay(conn net.Conn, in io.ReadCloser, out io.Writer) {
+	var up sync.WaitGroup
+	up.Go(func() {
+		if _, err := Copy(conn, in); err != nil {
+			conn.Close() // a broken way up must not leave the way down waiting
+			return
+		}
+		CloseWrite(conn)
+	})
+	Copy(out, conn)
+	conn.Close()
+	in.Close()
+	up.Wait()
+}
+
+// flushWriter sends each piece at once: an SSH packet must not wait for the next.
+type flushWriter struct {
+	io.Writer
+	flush *http.ResponseController
+}
+
+func (f flushWriter) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	if err == nil {
+		err = f.flush.Flush()
+	}
+	return n, err
+}
+
+// copySize is a piece of a relayed stream in bytes: four HTTP/2 frames or two
+// SSH packets. Larger ones measured no faster.
+const copySize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// Copy copies until the end of src, with a buffer from a pool: an idle relay
+// costs its two buffers and two goroutines.
+func Copy(dst io.Writer, src io.Reader) (int64, error) {
+	b := buffers.Get().(*[copySize]byte)
+	defer buffers.Put(b)
+	var n int64
+	for {
+		nr, err := src.Read(b[:])
+		if nr > 0 {
+			nw, werr := dst.Write(b[:nr])
+			n += int64(nw)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// CloseWrite tells the other end of conn that no more will come; a connection
+// without half-close is closed.
+func CloseWrite(conn net.Conn) error {
+	if c, ok := conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return conn.Close()
+}
+
+// ReadJSON decodes one JSON value of at most limit bytes into v. Unknown fields
+// are an error: they would be something asked for and not given.
+func ReadJSON(r io.Reader, limit int64, v any) error {
+	d := json.NewDecoder(io.LimitReader(r, limit))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return keyway.Errorf(keyway.VersionMismatch, "the request cannot be read: %w", err)
+	}
+	return nil
+}
+
+// answer writes v, or err if there is one.
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		WriteError(w, err)
+		return
+	}
+	WriteJSON(w, v)
+}
+
+// WriteJSON answers with v.
+func WriteJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}
+
+// errorStatus is the status that every refusal has; the Kind in the body says
+// which it is. HTTP's own codes would be a second, poorer language.
+const errorStatus = http.StatusUnprocessableEntity
+
+// WriteError answers with err as JSON.
+func WriteError(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(errorStatus)
+	json.NewEncoder(w).Encode(Event{Error: keyway.AsError(err)})
+}
+
+// maxError bounds an answered error in bytes.
+const maxError = 64 << 10
+
+// ReadError is the error in an answer that is none.
+func ReadError(resp *http.Response) error {
+	var e Event
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && t == "application/json" {
+		err = json.Unmarshal(data, &e)
+	}
+	if err != nil || e.Error == nil {
+		return keyway.Errorf(keyway.Other, "the other end answered %s", resp.Status)
+	}
+	return e.Error
+}
+
+// EventWriter streams events, each sent at once. It may be used by several
+// goroutines.
+type EventWriter struct {
+	mu    sync.Mutex
+	w     io.Writer
+	begun bool
+	rw    http.ResponseWriter
+}
+
+// NewEventWriter answers on w with a stream of events.
+func NewEventWriter(w http.ResponseWriter) *EventWriter {
+	return &EventWriter{rw: w, w: flushWriter{w, http.NewResponseController(w)}}
+}
+
+// Send sends e. Its error only says that nobody listens any more.
+func (e *EventWriter) Send(ev Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.begun {
+		e.begun = true
+		e.rw.Header().Set("Content-Type", "application/x-ndjson")
+	}
+	line, err := json.Marshal(ev)
+	if err != nil {
+		return err
+	}
+	_, err = e.w.Write(append(line, '\n'))
+	return err
+}
+
+// maxEvent bounds one event in bytes.
+const maxEvent = 1 << 20
+
+// ReadEvents calls each for the events in body until the last one, and returns
+// that. An answer that breaks off is an error.
+func ReadEvents(body io.Reader, each func(Event)) (Event, error) {
+	lines := newLineReader(body, maxEvent)
+	for {
+		line, err := lines.next()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return Event{}, keyway.Errorf(keyway.Unreachable, "the answer broke off: %w", err)
+		}
+		var e Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return Event{}, keyway.Errorf(keyway.VersionMismatch, "the answer cannot be read: %w", err)
+		}
+		switch {
+		case e.Error != nil:
+			return e, e.Error
+		case e.Workspace != nil || e.Done:
+			return e, nil
+		default:
+			each(e)
+		}
+	}
+}

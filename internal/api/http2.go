@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// HTTP/2 settings of the one connection between link and node.
+const (
+	// streamWindow is how many bytes may be under way in one stream: twice
+	// OpenSSH's channel window of 2 MiB, so that this is never the narrower one.
+	streamWindow = 4 << 20
+	// connWindow is so large that streams whose reader is slow, each holding its
+	// window, do not stop the others. (The documentation of HTTP2Config names a
+	// lower bound for it than the implementation has; TestStalledStreams shows
+	// that it holds.)
+	connWindow = 1 << 30
+	// maxStreams is how many streams and requests may be open at once.
+	maxStreams = 4096
+	// A way on which nothing came for pingAfter is asked; without an answer
+	// within pingTimeout it is dead.
+	pingAfter   = 15 * time.Second
+	pingTimeout = 15 * time.Second
+)
+
+func plainHTTP2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// Connect makes an HTTP/2 client of conn, which it owns from then on. After the
+// connection has ended, down is called once.
+func Connect(ctx context.Context, conn net.Conn, down func()) (*http.ClientConn, error) {
+	var once sync.Once
+	t := &http.Transport{
+		Protocols:          plainHTTP2(),
+		DisableCompression: true,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     streamWindow,
+			MaxReceiveBufferPerConnection: connWindow,
+			MaxReadFrameSize:              copySize,
+			SendPingTimeout:               pingAfter,
+			PingTimeout:                   pingTimeout,
+		},
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	}
+	cc, err := t.NewClientConn(ctx, "http", "node:80")
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	cc.SetStateHook(func(cc *http.ClientConn) {
+		if cc.Err() != nil {
+			once.Do(down)
+		}
+	})
+	return cc, nil
+}
+
+// ServeConn serves h by HTTP/2 on conn until the connection has ended or ctx
+// does, and returns when the last request has been dealt with.
+func ServeConn(ctx context.Context, conn net.Conn, h http.Handler) error {
+	var requests inFlight
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := newOneConnListener(conn)
+	srv := &http.Server{
+		Protocols: plainHTTP2(),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerStream:     streamWindow,
+			MaxReceiveBufferPerConnection: connWindow,
+			MaxReadFrameSize:              copySize,
+		},
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests.begin() {
+				defer requests.end()
+				h.ServeHTTP(w, r)
+			}
+		}),
+	}
+	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	defer stop()
+	err := srv.Serve(l)
+	cancel()
+	requests.drain()
+	if errors.Is(err, io.EOF) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// inFlight counts requests. It is no plain WaitGroup because a request may begin
+// while the end is awaited; such a one is turned away.
+type inFlight struct {
+	mu       sync.Mutex
+	draining bool
+	n        sync.WaitGroup
+}
+
+func (f *inFlight) begin() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.draining {
+		f.n.Add(1)
+	}
+	return !f.draining
+}
+
+func (f *inFlight) end() { f.n.Done() }
+
+func (f *inFlight) drain() {
+	f.mu.Lock()
+	f.draining = true
+	f.mu.Unlock()
+	f.n.Wait()
+}
+
+// oneConnListener accepts one connection; the next Accept returns io.EOF when
+// that connection has been closed.
+type oneConnListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	addr   net.Addr
+}
+
+func newOneConnListener(conn net.Conn) *oneConnListener {
+	l := &oneConnListener{conns: make(chan net.Conn, 1), closed: make(chan struct{}), addr: conn.LocalAddr()}
+	l.conns <- &closeHook{Conn: conn, hook: func() { l.Close() }}
+	return l
+}
+
+func (l *oneConnListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, io.EOF
+	}
+}
+
+func (l *oneConnListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *oneConnListener) Addr() net.Addr { return l.addr }
+
+// closeHook tells when a connection is closed.
+type closeHook struct {
+	net.Conn
+	hook func()
+}
+
+func (c *closeHook) Close() error {
+	defer c.hook()
+	return c.Conn.Close()
+}

@@ -1,0 +1,217 @@
+package link
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// bootstrapScript runs on the place's sh, in the words that dash, bash, busybox
+// and ksh share. The remote login shell, whichever it is, sees it between single
+// quotes: so it has no single quote, no backslash (fish), no newline and no '!'
+// (csh).
+//
+// Arguments: the program's hash for x86_64, the one for aarch64 ("-" where there
+// is no program), and "fresh" if a cached program must not be trusted.
+//
+// It looks for the program by its hash in the user's cache directory, in the
+// runtime directory and in a private directory below /tmp, in this order, and
+// becomes it. If it is nowhere, it asks for it in the first of these directories
+// that can be written and run from. What it says, a line each on stdout:
+//
+//	keyway-bootstrap unsupported OS MACHINE
+//	keyway-bootstrap nowhere              no directory can be written to and run from
+//	keyway-bootstrap need MACHINE cache|fallback DIR
+//	                                      answer: a line with the size, then so many bytes of gzip
+//	keyway-bootstrap broken               what came had another hash, or did not fit on the disk
+//	keyway-bootstrap run DIR
+//
+// sh's read takes a byte at a time from a pipe, and nothing follows the program
+// until it has said that it runs, so no byte is lost between the two.
+const bootstrapScript = `umask 077; LC_ALL=C; export LC_ALL; m=$(uname -m); o=$(uname -s); ` +
+	`case $m in x86_64|amd64) h=$1;; aarch64|arm64) h=$2;; *) h=-;; esac; ` +
+	`if [ "$o" = Linux ]; then :; else h=-; fi; if [ "$h" = - ]; then echo "keyway-bootstrap unsupported $o $m"; exit 0; fi; ` +
+	`u=$(id -u); a="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/keyway"; b="${XDG_RUNTIME_DIR:-/run/user/$u}/keyway"; c="/tmp/keyway-$u"; ` +
+	`own() { [ -d "$1" ] && [ -O "$1" ] && if [ -h "$1" ]; then false; fi; }; ` +
+	`if [ "$3" = fresh ]; then :; else for d in "$a" "$b" "$c"; do if own "$d" && [ -O "$d/keyway-$h" ] && [ -x "$d/keyway-$h" ]; then ` +
+	`echo "keyway-bootstrap run $d"; exec "$d/keyway-$h" node --stdio; fi; done; fi; ` +
+	`w=; for d in "$a" "$b" "$c"; do t="$d/.try$$"; ` +
+	`if mkdir -p "$d" && own "$d" && chmod 700 "$d" && echo : > "$t" && chmod 700 "$t" && "$t"; then w=$d; fi 2>/dev/null; ` +
+	`rm -f "$t" 2>/dev/null; if [ -n "$w" ]; then break; fi; done; ` +
+	`if [ -z "$w" ]; then echo "keyway-bootstrap nowhere"; exit 0; fi; ` +
+	`t="$w/.keyway-$h.$$"; trap "rm -f $t" EXIT; trap "exit 1" HUP INT TERM PIPE; ` +
+	`if [ "$w" = "$a" ]; then k=cache; else k=fallback; fi; echo "keyway-bootstrap need $m $k $w"; read -r n || exit 1; ` +
+	`head -c "$n" | gzip -dc > "$t" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
+	`if s=$(sha256sum "$t" 2>/dev/null) && [ "${s%% *}" != "$h" ]; then echo "keyway-bootstrap broken"; exit 0; fi; ` +
+	`chmod 700 "$t" && mv -f "$t" "$w/keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
+	`echo "keyway-bootstrap run $w"; exec "$w/keyway-$h" node --stdio`
+
+// bootstrapCommand is the remote command that runs the script.
+func bootstrapCommand(amd64, arm64 string, fresh bool) string {
+	mode := "cached"
+	if fresh {
+		mode = "fresh"
+	}
+	return fmt.Sprintf("exec sh -c '%s' keyway-bootstrap %s %s %s", bootstrapScript, amd64, arm64, mode)
+}
+
+// Greeting is the line that a node writes before it speaks HTTP/2: its protocol
+// version and its program's version.
+func Greeting() string {
+	return fmt.Sprintf("keyway-node %d %s\n", api.Version, keyway.Version)
+}
+
+// Program is a keyway program for places of one architecture.
+type Program struct {
+	Hash string // SHA-256 of the program, hexadecimal
+	// Open gives the gzip'd program and its size in bytes.
+	Open func() (io.ReadCloser, int64, error)
+}
+
+// Programs are the programs that can be sent to places, by GOARCH.
+type Programs map[string]Program
+
+func (p Programs) hash(arch string) string {
+	if prog, ok := p[arch]; ok {
+		return prog.Hash
+	}
+	return "-"
+}
+
+// machines gives the GOARCH for what uname -m says on Linux.
+var machines = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+// errCached says that the place began a program from its cache which then did
+// not greet: the cache is to be mistrusted.
+var errCached = errors.New("the cached program did not start")
+
+const (
+	// maxNoise bounds in bytes what a place may print before the bootstrap's first
+	// line: messages of the login shell's start files.
+	maxNoise = 64 << 10
+	// maxLine bounds a line of the bootstrap in bytes.
+	maxLine = 8 << 10
+)
+
+// bootstrap speaks with the script over r and w until the node has greeted.
+func bootstrap(place keyway.Place, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress)) error {
+	noise, sent, running := 0, false, false
+	for {
+		line, err := readLine(r)
+		if err != nil {
+			if running && !sent {
+				return errCached
+			}
+			return err
+		}
+		word, rest, _ := strings.Cut(line, " ")
+		switch {
+		case word == "keyway-node":
+			return checkGreeting(place, rest)
+		case word != "keyway-bootstrap":
+			if noise += len(line); noise > maxNoise {
+				return keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
+					Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", place)
+			}
+			continue
+		}
+		verb, rest, _ := strings.Cut(rest, " ")
+		switch verb {
+		case "run":
+			running = true
+		case "need":
+			sent = true
+			if err := sendProgram(place, rest, w, programs, report); err != nil {
+				return err
+			}
+		case "unsupported":
+			return unsupported(place, rest, programs)
+		case "nowhere":
+			return keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", place).
+				Hint("see which is full, read-only or mounted noexec: ssh %s df -h . /run /tmp", place)
+		case "broken":
+			return keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", place).
+				Hint("see whether its disk is full: ssh %s df -h", place)
+		default:
+			return keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %q", place, verb)
+		}
+	}
+}
+
+func checkGreeting(place keyway.Place, rest string) error {
+	version, program, _ := strings.Cut(rest, " ")
+	if version != strconv.Itoa(api.Version) {
+		return keyway.Errorf(keyway.VersionMismatch, "the keyway at %s (%s) speaks protocol %s, this one (%s) speaks %d",
+			place, program, version, keyway.Version, api.Version)
+	}
+	return nil
+}
+
+func unsupported(place keyway.Place, system string, programs Programs) error {
+	kernel, machine, _ := strings.Cut(system, " ")
+	if arch, ok := machines[machine]; ok && kernel == "Linux" {
+		return keyway.Errorf(keyway.VersionMismatch, "%s is a linux/%s machine and this keyway carries no program for it", place, arch).
+			Hint("use a release of keyway, or build one with: make release")
+	}
+	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", place, kernel, machine)
+}
+
+func sendProgram(place keyway.Place, need string, w io.Writer, programs Programs, report func(keyway.Progress)) error {
+	machine, where, _ := strings.Cut(need, " ")
+	where, dir, _ := strings.Cut(where, " ")
+	prog, ok := programs[machines[machine]]
+	if !ok {
+		return unsupported(place, "Linux "+machine, programs)
+	}
+	body, size, err := prog.Open()
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	message := fmt.Sprintf("copying keyway to %s", place)
+	if where != "cache" {
+		message += fmt.Sprintf(" (into %s: the cache directory cannot be used)", dir)
+	}
+	if _, err := fmt.Fprintf(w, "%d\n", size); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, &progressReader{r: body, report: report, at: keyway.Progress{Message: message, Total: size}})
+	return err
+}
+
+// progressReader reports what has been read.
+type progressReader struct {
+	r      io.Reader
+	report func(keyway.Progress)
+	at     keyway.Progress
+}
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.at.Done += int64(n)
+	p.report(p.at)
+	return n, err
+}
+
+// readLine reads one line of bounded length, without its end.
+func readLine(r *bufio.Reader) (string, error) {
+	var line []byte
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return "", err
+		}
+		if b == '\n' {
+			return strings.TrimSuffix(string(line), "\r"), nil
+		}
+		if line = append(line, b); len(line) > maxLine {
+			return "", fmt.Errorf("a line of over %d bytes", maxLine)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package link
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// greeter is a program that greets as a node does.
+const greeter = "#!/bin/sh\necho keyway-node 1 test \"$@\"\ncat >/dev/null\n"
+
+func programOf(text string) Programs {
+	sum := sha256.Sum256([]byte(text))
+	return Programs{runtime.GOARCH: {Hash: hex.EncodeToString(sum[:]), Open: func() (io.ReadCloser, int64, error) {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		io.WriteString(z, text)
+		z.Close()
+		return io.NopCloser(&packed), int64(packed.Len()), nil
+	}}}
+}
+
+// runScript plays the place: the login shell gets the command as sshd would give
+// it, in an environment of its own.
+func runScript(t *testing.T, shell []string, programs Programs, fresh bool, env ...string) (said []keyway.Progress, stderr string, err error) {
+	t.Helper()
+	cmd := exec.Command(shell[0], append(shell[1:], "-c", bootstrapCommand(programs.hash("amd64"), programs.hash("arm64"), fresh))...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	p, err := startProcess(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = bootstrap("gpu1", p.out, p.conn, programs, func(p keyway.Progress) { said = append(said, p) })
+	p.stop()
+	return said, p.errors.String(), err
+}
+
+func shells(t *testing.T) map[string][]string {
+	found := map[string][]string{}
+	for name, argv := range map[string][]string{"dash": {"dash"}, "bash": {"bash"}, "busybox": {"busybox", "sh"}, "ksh": {"mksh"}, "csh": {"tcsh"}, "fish": {"fish"}} {
+		if _, err := exec.LookPath(argv[0]); err == nil {
+			found[name] = argv
+		}
+	}
+	if len(found) < 3 {
+		t.Fatalf("only these shells are installed: %v", found)
+	}
+	return found
+}
+
+func TestBootstrapScript(t *testing.T) {
+	for name, shell := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			programs := programOf(greeter)
+			said, stderr, err := runScript(t, shell, programs, false, "HOME="+home)
+			if err != nil {
+				t.Fatalf("first run: %v; %s", err, stderr)
+			}
+			if len(said) == 0 || said[len(said)-1].Done != said[len(said)-1].Total || strings.Contains(said[0].Message, "cannot be used") {
+				t.Errorf("the copying was told as %+v", said)
+			}
+			kept := filepath.Join(home, ".cache/keyway", "keyway-"+programs.hash(runtime.GOARCH))
+			if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("kept: %v, %v", info, err)
+			}
+			if said, stderr, err = runScript(t, shell, programs, false, "HOME="+home); err != nil || len(said) > 0 {
+				t.Errorf("second run: %v, copied again: %+v; %s", err, said, stderr)
+			}
+			left, _ := os.ReadDir(filepath.Dir(kept))
+			if len(left) != 1 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestBootstrapMistrustsABrokenProgram(t *testing.T) {
+	home := t.TempDir()
+	programs := programOf(greeter)
+	kept := filepath.Join(home, ".cache/keyway", "keyway-"+programs.hash(runtime.GOARCH))
+	if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := runScript(t, []string{"sh"}, programs, false, "HOME="+home); !errors.Is(err, errCached) {
+		t.Fatalf("got %v", err)
+	}
+	if _, stderr, err := runScript(t, []string{"sh"}, programs, true, "HOME="+home); err != nil {
+		t.Fatalf("fresh: %v; %s", err, stderr)
+	}
+}
+
+func TestBootstrapRefusesAnotherContent(t *testing.T) {
+	home := t.TempDir()
+	programs := programOf(greeter)
+	p := programs[runtime.GOARCH]
+	p.Open = programOf("#!/bin/sh\n# tampered with\n")[runtime.GOARCH].Open
+	programs[runtime.GOARCH] = p
+	if _, _, err := runScript(t, []string{"sh"}, programs, false, "HOME="+home); !keyway.Is(err, keyway.NoSpace) {
+		t.Fatalf("got %v", err)
+	}
+	left, _ := os.ReadDir(filepath.Join(home, ".cache/keyway"))
+	if len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
+	run := t.TempDir()
+	programs := programOf(greeter)
+	// A file where the home directory should be: even root cannot write into it.
+	home := filepath.Join(run, "home")
+	if err := os.WriteFile(home, nil, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	said, stderr, err := runScript(t, []string{"sh"}, programs, false, "HOME="+home, "XDG_RUNTIME_DIR="+run)
+	if err != nil {
+		t.Fatalf("%v; %s", err, stderr)
+	}
+	if len(said) == 0 || !strings.Contains(said[0].Message, run+"/keyway") {
+		t.Errorf("it does not say where it went: %+v", said)
+	}
+}
+
+func TestBootstrapIgnoresNoiseButNotForEver(t *testing.T) {
+	greet := func(noise string) error {
+		return bootstrap("gpu1", bufio.NewReader(strings.NewReader(noise+Greeting())), io.Discard, nil, nil)
+	}
+	if err := greet("Welcome to gpu1!\n\nYou have mail.\n"); err != nil {
+		t.Error(err)
+	}
+	if err := greet(strings.Repeat("spam spam spam\n", maxNoise/10)); err == nil {
+		t.Error("noise without end was accepted")
+	}
+}
+
+func TestBootstrapSaysWhatIsWrong(t *testing.T) {
+	for line, want := range map[string]keyway.Kind{
+		"keyway-bootstrap unsupported Darwin arm64": keyway.EngineAbsent,
+		"keyway-bootstrap unsupported Linux x86_64": keyway.VersionMismatch,
+		"keyway-bootstrap nowhere":                  keyway.NoSpace,
+		"keyway-bootstrap broken":                   keyway.NoSpace,
+		"keyway-bootstrap dance":                    keyway.VersionMismatch,
+		"keyway-node 7 v9":                          keyway.VersionMismatch,
+		"keyway-bootstrap need mips64 cache /x":     keyway.EngineAbsent,
+	} {
+		err := bootstrap("gpu1", bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil)
+		if !keyway.Is(err, want) {
+			t.Errorf("%s: got %v (%s), want %s", line, err, keyway.AsError(err).Kind, want)
+		}
+	}
+}
+
+func TestScriptSurvivesEveryLoginShell(t *testing.T) {
+	if i := strings.IndexAny(bootstrapScript, "'\\\n"); i >= 0 {
+		t.Errorf("%q at %d would not survive single quotes everywhere", bootstrapScript[i], i)
+	}
+	if i := strings.IndexByte(bootstrapScript, '!'); i >= 0 {
+		t.Errorf("'!' at %d is history to csh", i)
+	}
+}
+
+func FuzzBootstrap(f *testing.F) {
+	f.Add([]byte("keyway-bootstrap need x86_64 cache /root/.cache/keyway\nkeyway-bootstrap run /x\nkeyway-node 1 devel\n"))
+	f.Add([]byte("keyway-bootstrap need\n"))
+	f.Add(bytes.Repeat([]byte{'a'}, maxLine+1))
+	programs := programOf(greeter)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		bootstrap("gpu1", bufio.NewReader(bytes.NewReader(data)), io.Discard, programs, func(keyway.Progress) {})
+	})
+}

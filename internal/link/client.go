@@ -1,0 +1,220 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/filelock"
+	"keyway/internal/keyway"
+)
+
+// SocketName is the file name of the link's socket in the runtime directory.
+const SocketName = "link.sock"
+
+// Client is a command's side of the link.
+type Client struct {
+	socket string
+	api    *api.Client // of the link itself
+	rt     *http.Transport
+}
+
+// UI is how the link reaches the person at the command.
+type UI interface {
+	Progress(keyway.Progress)
+	// Ask puts a question to the person. Where nobody can be asked it returns the
+	// zero Answer, and an error that says so.
+	Ask(context.Context, api.Question) (api.Answer, error)
+}
+
+func newClient(socket string) *api.Client {
+	return api.NewClient(unixTransport(socket), "http://link")
+}
+
+func unixTransport(socket string) *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialLink(socket)
+	}}
+}
+
+// Open reaches the user's link, and starts program's if there is none. runtime
+// is the directory of its socket, log the file for what it has to say.
+func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
+	socket := filepath.Join(runtime, SocketName)
+	c := &Client{socket: socket, rt: unixTransport(socket)}
+	c.api = api.NewClient(c.rt, "http://link")
+	s, err := c.Status(ctx)
+	switch {
+	case err == nil && s.Identity == Identity(program):
+		return c, nil
+	case err == nil && s.busy():
+		return c, nil // an older link that carries streams is left to it; both speak the same API version or say so
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	unlock, err := filelock.Lock(filepath.Join(runtime, "link.lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if s, err := c.Status(ctx); err == nil {
+		if s.Identity == Identity(program) {
+			return c, nil // somebody else was quicker
+		}
+		if err := c.Stop(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c, spawn(program, log)
+}
+
+func (s Status) busy() bool {
+	for _, p := range s.Places {
+		if len(p.Streams) > 0 || p.State == "connecting" {
+			return true
+		}
+	}
+	return false
+}
+
+// Ready is what a link prints on its standard output once it listens.
+const Ready = "keyway-link ready"
+
+// spawn starts the link's process and waits until it listens.
+func spawn(program, log string) error {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return keyway.Errorf(keyway.BadConfig, "the link's log cannot be written: %w", err)
+	}
+	defer out.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := exec.Command(program, "link", "serve")
+	cmd.Stdout, cmd.Stderr = w, out
+	cmd.Dir = filepath.Dir(log) // not where the user happens to be: that may be unmounted
+	detach(cmd)
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return keyway.Errorf(keyway.Other, "the link cannot be started: %w", err)
+	}
+	defer cmd.Process.Release()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if strings.TrimSpace(line) == Ready {
+		return nil
+	}
+	if line == "" && err != nil {
+		line = "it ended at once; see " + log
+	}
+	return keyway.Errorf(keyway.Other, "the link did not start: %s", strings.TrimSpace(line))
+}
+
+// Running reaches the user's link without starting one.
+func Running(ctx context.Context, runtime string) (*Client, error) {
+	socket := filepath.Join(runtime, SocketName)
+	c := &Client{socket: socket, rt: unixTransport(socket)}
+	c.api = api.NewClient(c.rt, "http://link")
+	_, err := c.Status(ctx)
+	return c, err
+}
+
+// Status tells what the link does.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	err = c.api.Do(ctx, http.MethodGet, "/v1/status", nil, &s)
+	return s, err
+}
+
+// Stop ends the link and every stream in it, and returns when it has ended.
+func (c *Client) Stop(ctx context.Context) error {
+	if err := c.api.Do(ctx, http.MethodPost, "/v1/stop", nil, nil); err != nil {
+		return err
+	}
+	c.rt.CloseIdleConnections()
+	return awaitGone(ctx, c.socket)
+}
+
+// Place brings up the way to place, telling and asking the person through ui,
+// and returns its node.
+func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]string, ui UI) (*api.Client, error) {
+	base := "/v1/places/" + url.PathEscape(string(place))
+	asking, stopAsking := context.WithCancel(ctx)
+	defer stopAsking()
+	var unanswered error
+	_, err := c.api.Events(ctx, http.MethodPost, base+"/connect", ConnectRequest{Env: env}, func(e api.Event) {
+		switch {
+		case e.Progress != nil:
+			ui.Progress(*e.Progress)
+		case e.Question != nil:
+			answer, err := ui.Ask(asking, *e.Question)
+			if err != nil {
+				unanswered = err
+			}
+			c.api.Do(ctx, http.MethodPost, base+"/answer", answerRequest{ID: e.Question.ID, Answer: answer}, nil)
+		}
+	})
+	if err != nil {
+		if unanswered != nil && ctx.Err() == nil {
+			return nil, unanswered
+		}
+		return nil, err
+	}
+	return api.NewClient(c.rt, "http://link"+base), nil
+}
+
+// maxUpgradeAnswer bounds the head of the answer to an upgrade in bytes.
+const maxUpgradeAnswer = 8 << 10
+
+// Stream is a connection to the link that has become the byte stream to a
+// workspace's guest: nothing of the stream has been read from it yet, so its
+// descriptor may be handed to another process.
+func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Name) (*net.UnixConn, error) {
+	conn, err := dialLink(c.socket)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n",
+		url.PathEscape(string(place)), url.PathEscape(string(name)), streamProtocol)
+	if err := readUpgrade(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// readUpgrade reads the head of the answer and not a byte more.
+func readUpgrade(conn io.Reader) error {
+	var head []byte
+	one := make([]byte, 1)
+	for !strings.HasSuffix(string(head), "\r\n\r\n") {
+		if _, err := io.ReadFull(conn, one); err != nil {
+			return keyway.Errorf(keyway.Other, "the link closed the connection: %w", err)
+		}
+		if head = append(head, one[0]); len(head) > maxUpgradeAnswer {
+			return errors.New("the link's answer is too long")
+		}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(strings.NewReader(string(head)), conn)), nil)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		defer resp.Body.Close()
+		return api.ReadError(resp)
+	}
+	return nil
+}

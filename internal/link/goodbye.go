@@ -1,0 +1,55 @@
+package link
+
+import (
+	"encoding/binary"
+	"io"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// sayGoodbye tells the ssh at the other end of w why there will be no
+// connection, in the only words it understands: an identification line and an
+// SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and 11.1), which clients print.
+// By then the descriptor has been handed over, so there is no other way to be
+// heard; and not waiting for the guest before handing it over saves a round trip
+// on each connection. It must come before any byte of the guest.
+func sayGoodbye(w io.Writer, err error) {
+	e := keyway.AsError(err)
+	text := e.Message
+	if e.Next != "" {
+		text += ". Next: " + e.Next
+	}
+	w.Write(disconnectPacket(strings.Join(strings.Fields(text), " ")))
+}
+
+const (
+	msgDisconnect           = 1
+	disconnectByApplication = 11
+	// maxGoodbye bounds the text in bytes; OpenSSH prints 400 of them.
+	maxGoodbye = 400
+	// blockSize is the packet alignment before encryption begins, minPadding the
+	// least padding (RFC 4253 section 6).
+	blockSize  = 8
+	minPadding = 4
+)
+
+func disconnectPacket(text string) []byte {
+	if len(text) > maxGoodbye {
+		text = text[:maxGoodbye]
+	}
+	payload := []byte{msgDisconnect}
+	payload = binary.BigEndian.AppendUint32(payload, disconnectByApplication)
+	payload = appendString(payload, text)
+	payload = appendString(payload, "en")
+	padding := blockSize - (4+1+len(payload)+minPadding)%blockSize + minPadding
+	packet := []byte("SSH-2.0-keyway\r\n")
+	packet = binary.BigEndian.AppendUint32(packet, uint32(1+len(payload)+padding))
+	packet = append(packet, byte(padding))
+	packet = append(packet, payload...)
+	return append(packet, make([]byte, padding)...)
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}

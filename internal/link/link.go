@@ -1,0 +1,319 @@
+// Package link keeps the ways from the laptop to places open. The link is one
+// process per user, started by whichever command needs it first. It reaches each
+// place by the user's own ssh, brings the node there if it is missing, and then
+// speaks HTTP/2 with it over that ssh's standard input and output. It never sees
+// a key, nor what the user's ssh says to a guest.
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// Config is what a link needs to know.
+type Config struct {
+	Program  string // our own executable, for the local node and as SSH_ASKPASS
+	Socket   string // where the link listens
+	Identity string // which build this is; see Identity
+	Programs Programs
+	Log      *slog.Logger
+}
+
+// Link is the server of the laptop. Its API is the node's for each place, under
+// /v1/places/PLACE/, and a few paths of its own (docs/PROTOCOL.api.md).
+type Link struct {
+	cfg     Config
+	started time.Time
+	stop    context.CancelFunc
+
+	mu    sync.Mutex
+	ways  map[keyway.Place]*way
+	asks  map[string]*attempt // by the secret that its ssh's askpass shows
+	lives map[*stream]struct{}
+	ended sync.WaitGroup // streams
+}
+
+// stream is one ssh connection that the link carries.
+type stream struct {
+	place    keyway.Place
+	name     keyway.Name
+	since    time.Time
+	up, down atomic.Int64
+}
+
+// Serve runs a link on l until ctx ends or somebody asks it to stop, and returns
+// when all it started has ended.
+func Serve(ctx context.Context, l net.Listener, cfg Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	link := &Link{
+		cfg: cfg, started: time.Now(), stop: cancel,
+		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*stream]struct{}{},
+	}
+	srv := &http.Server{
+		Handler:     link.handler(),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+	closed := context.AfterFunc(ctx, func() { srv.Close() })
+	defer closed()
+	err := srv.Serve(l)
+	cancel()
+	link.close()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (l *Link) close() {
+	l.mu.Lock()
+	ways := make([]*way, 0, len(l.ways))
+	for _, w := range l.ways {
+		ways = append(ways, w)
+	}
+	l.mu.Unlock()
+	for _, w := range ways {
+		w.close()
+	}
+	l.ended.Wait()
+}
+
+func (l *Link) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", l.status)
+	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		http.NewResponseController(w).Flush()
+		l.stop()
+	})
+	mux.HandleFunc("POST /v1/places/{place}/connect", l.connect)
+	mux.HandleFunc("POST /v1/places/{place}/answer", l.answer)
+	mux.HandleFunc("POST /v1/askpass", l.askpass)
+	mux.HandleFunc("POST /v1/places/{place}/v1/workspaces/{name}/stream", l.stream)
+	mux.HandleFunc("/v1/places/{place}/v1/", func(w http.ResponseWriter, r *http.Request) {
+		way, err := l.way(r.PathValue("place"))
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		node, err := way.node(r.Context(), nil, nil)
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		http.StripPrefix("/v1/places/"+string(way.place), api.NewHandler(node)).ServeHTTP(w, r)
+	})
+	return mux
+}
+
+// way is the way to the place, made if it is new.
+func (l *Link) way(name string) (*way, error) {
+	place, err := keyway.ParsePlace(name)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.ways[place]
+	if w == nil {
+		w = &way{place: place}
+		w.start = func(ctx context.Context, a *attempt) (*nodeProcess, error) { return l.startNode(ctx, w, a) }
+		l.ways[place] = w
+	}
+	return w, nil
+}
+
+func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess, error) {
+	secret := rand.Text()
+	l.mu.Lock()
+	l.asks[secret] = a
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		delete(l.asks, secret)
+		l.mu.Unlock()
+	}()
+	w.mu.Lock()
+	env := slices.Clone(w.env)
+	w.mu.Unlock()
+	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
+	p, err := s.start(ctx, w.place, env, a.report)
+	if err != nil {
+		l.cfg.Log.Info("way failed", "place", w.place, "error", err)
+		return nil, err
+	}
+	l.cfg.Log.Info("way up", "place", w.place, "pid", p.cmd.Process.Pid)
+	return p, nil
+}
+
+// ConnectRequest is the body of POST /v1/places/PLACE/connect.
+type ConnectRequest struct {
+	// Env are variables of the command's environment that ssh needs to reach the
+	// user's agent, tickets and display; others are ignored.
+	Env map[string]string `json:"env"`
+}
+
+// passedEnv are the variables that a command hands to the link: the link lives
+// longer than the shell that happened to start it.
+var passedEnv = []string{"SSH_AUTH_SOCK", "KRB5CCNAME", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "PATH"}
+
+// PassedEnv picks from env what a command hands to the link.
+func PassedEnv(env map[string]string) map[string]string {
+	passed := map[string]string{}
+	for _, k := range passedEnv {
+		if v, ok := env[k]; ok {
+			passed[k] = v
+		}
+	}
+	return passed
+}
+
+func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
+	var req ConnectRequest
+	if err := api.ReadJSON(r.Body, 1<<20, &req); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	way, err := l.way(r.PathValue("place"))
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	env := []string{}
+	for _, k := range passedEnv {
+		if v, ok := req.Env[k]; ok && !strings.ContainsRune(v, 0) {
+			env = append(env, k+"="+v)
+		}
+	}
+	l.await(w, r, way, env)
+}
+
+// await brings the way up and streams the news of it.
+func (l *Link) await(w http.ResponseWriter, r *http.Request, way *way, env []string) {
+	out := api.NewEventWriter(w)
+	events := make(chan api.Event, news)
+	result := make(chan error, 1)
+	go func() { // ends when the way is up or has failed, or with the request
+		_, err := way.node(r.Context(), env, events)
+		result <- err
+	}()
+	for {
+		select {
+		case e := <-events:
+			out.Send(e)
+		case err := <-result:
+			if err != nil {
+				out.Send(api.Event{Error: keyway.AsError(err)})
+			} else {
+				out.Send(api.Event{Done: true})
+			}
+			return
+		}
+	}
+}
+
+// answerRequest is the body of POST /v1/places/PLACE/answer.
+type answerRequest struct {
+	ID string `json:"id"`
+	api.Answer
+}
+
+func (l *Link) answer(w http.ResponseWriter, r *http.Request) {
+	var req answerRequest
+	if err := api.ReadJSON(r.Body, 64<<10, &req); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	way, err := l.way(r.PathValue("place"))
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	way.mu.Lock()
+	a := way.attempt
+	way.mu.Unlock()
+	if a == nil || !a.answer(req.ID, req.Answer) {
+		api.WriteError(w, keyway.Errorf(keyway.NotFound, "the question is no longer open"))
+	}
+}
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	PID      int           `json:"pid"`
+	Version  string        `json:"version"`
+	Identity string        `json:"identity"`
+	Started  time.Time     `json:"started"`
+	Places   []PlaceStatus `json:"places"`
+}
+
+// PlaceStatus tells of one way.
+type PlaceStatus struct {
+	Place   keyway.Place   `json:"place"`
+	State   string         `json:"state"` // up, connecting or down
+	Since   time.Time      `json:"since,omitzero"`
+	PID     int            `json:"pid,omitempty"` // of the process that leads there
+	Streams []StreamStatus `json:"streams,omitempty"`
+}
+
+// StreamStatus tells of one ssh connection.
+type StreamStatus struct {
+	Workspace keyway.Name `json:"workspace"`
+	Since     time.Time   `json:"since"`
+	Up        int64       `json:"up"`   // bytes to the guest
+	Down      int64       `json:"down"` // bytes from the guest
+}
+
+func (l *Link) status(w http.ResponseWriter, r *http.Request) {
+	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, way := range l.ways {
+		s.Places = append(s.Places, way.status(l.lives))
+	}
+	slices.SortFunc(s.Places, func(a, b PlaceStatus) int { return strings.Compare(string(a.Place), string(b.Place)) })
+	api.WriteJSON(w, s)
+}
+
+func (w *way) status(lives map[*stream]struct{}) PlaceStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := PlaceStatus{Place: w.place, State: "down"}
+	switch {
+	case w.up != nil:
+		p.State, p.Since, p.PID = "up", w.up.since, w.up.process.cmd.Process.Pid
+	case w.attempt != nil:
+		p.State = "connecting"
+	}
+	for s := range lives {
+		if s.place == w.place {
+			p.Streams = append(p.Streams, StreamStatus{Workspace: s.name, Since: s.since, Up: s.up.Load(), Down: s.down.Load()})
+		}
+	}
+	slices.SortFunc(p.Streams, func(a, b StreamStatus) int { return a.Since.Compare(b.Since) })
+	return p
+}
+
+// Identity names the build of the program at path: commands and the link
+// compare theirs to notice an upgrade.
+func Identity(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return path
+	}
+	return filepath.Clean(path) + " " + info.ModTime().UTC().Format(time.RFC3339Nano)
+}

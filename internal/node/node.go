@@ -1,0 +1,210 @@
+// Package node runs workspaces at one place: it serves the API over the engines
+// that the place has. It keeps nothing in memory that it could not ask again,
+// so any number of nodes may come and go.
+package node
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"os"
+	"os/user"
+	"runtime"
+	"slices"
+	"sync"
+
+	"keyway/internal/api"
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// Node is an api.Node over engines.
+type Node struct {
+	engines []engine.Engine // in the order of preference
+	homes   engine.Homes
+	noGuest error // why there is no guest program to make workspaces with
+}
+
+var _ api.Node = (*Node)(nil)
+
+// New makes a node of engines, the preferred one first, whose workspaces have
+// their Homes in homes. noGuest, if not nil, is why nothing can be created here;
+// the rest still works: with a full disk, removing is what helps.
+func New(homes engine.Homes, noGuest error, engines ...engine.Engine) *Node {
+	return &Node{engines: engines, homes: homes, noGuest: noGuest}
+}
+
+// Info implements api.Node.
+func (n *Node) Info(ctx context.Context) (api.Info, error) {
+	info := api.Info{Version: keyway.Version, OS: runtime.GOOS, Arch: runtime.GOARCH}
+	info.Host, _ = os.Hostname()
+	if u, err := user.Current(); err == nil {
+		info.User = u.Username
+	}
+	for _, e := range n.engines {
+		err := e.Probe(ctx)
+		info.Engines = append(info.Engines, api.EngineInfo{Name: e.Name(), Usable: err == nil, Why: keyway.AsError(err)})
+	}
+	return info, nil
+}
+
+// List implements api.Node. An engine that cannot be asked hides nothing: the
+// Homes of its workspaces tell that they exist.
+func (n *Node) List(ctx context.Context) (api.Listing, error) {
+	var (
+		mu   sync.Mutex
+		list api.Listing
+		all  sync.WaitGroup
+	)
+	for _, e := range n.engines {
+		all.Go(func() {
+			found, err := e.List(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			list.Workspaces = append(list.Workspaces, found...)
+			if err != nil && !keyway.Is(err, keyway.EngineAbsent) {
+				unseen := n.unseen(e.Name(), keyway.AsError(err))
+				list.Workspaces = append(list.Workspaces, unseen...)
+				if len(unseen) > 0 || !isEngineUnusable(err) {
+					list.Problems = append(list.Problems, keyway.AsError(err))
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return api.Listing{}, err
+	}
+	slices.SortFunc(list.Workspaces, func(a, b keyway.Workspace) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func isEngineUnusable(err error) bool {
+	return keyway.Is(err, keyway.EngineAbsent) || keyway.Is(err, keyway.EngineDown) || keyway.Is(err, keyway.EngineForbidden)
+}
+
+// Create implements api.Node.
+func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	if n.noGuest != nil {
+		return keyway.Workspace{}, n.noGuest
+	}
+	e, err := n.choose(ctx, s.Engine, report)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	if _, err := n.find(ctx, s.Name); err == nil {
+		return keyway.Workspace{}, engine.NameTaken(s.Name)
+	}
+	s.Engine = e.Name()
+	return e.Create(ctx, s, report)
+}
+
+// choose is the engine the user named, or the first that works; which one, and
+// why not the ones before it, is reported.
+func (n *Node) choose(ctx context.Context, name string, report func(keyway.Progress)) (engine.Engine, error) {
+	if name == "" {
+		e, why, err := engine.Choose(ctx, n.engines)
+		if err == nil {
+			report(keyway.Progress{Message: why})
+		}
+		return e, err
+	}
+	for _, e := range n.engines {
+		if e.Name() == name {
+			return e, e.Probe(ctx)
+		}
+	}
+	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", name).Hint("possible are: docker, podman, host")
+}
+
+// find is the engine that has the workspace.
+func (n *Node) find(ctx context.Context, name keyway.Name) (engine.Engine, error) {
+	if s, err := n.homes.Spec(name); err == nil {
+		for _, e := range n.engines {
+			if e.Name() == s.Engine {
+				return e, nil
+			}
+		}
+	}
+	var down error
+	for _, e := range n.engines {
+		list, err := e.List(ctx)
+		if slices.ContainsFunc(list, func(w keyway.Workspace) bool { return w.Name == name }) {
+			return e, nil
+		}
+		if err != nil && !keyway.Is(err, keyway.EngineAbsent) {
+			down = err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if down != nil && !isEngineUnusable(down) {
+		return nil, engine.NotFound(name).Hint("one engine could not be asked: %v", down)
+	}
+	return nil, engine.NotFound(name)
+}
+
+// Start implements api.Node.
+func (n *Node) Start(ctx context.Context, name keyway.Name) error {
+	return n.with(ctx, name, engine.Engine.Start)
+}
+
+// Stop implements api.Node.
+func (n *Node) Stop(ctx context.Context, name keyway.Name) error {
+	return n.with(ctx, name, engine.Engine.Stop)
+}
+
+// Remove implements api.Node.
+func (n *Node) Remove(ctx context.Context, name keyway.Name) error {
+	return n.with(ctx, name, engine.Engine.Remove)
+}
+
+func (n *Node) with(ctx context.Context, name keyway.Name, do func(engine.Engine, context.Context, keyway.Name) error) error {
+	e, err := n.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	return do(e, ctx, name)
+}
+
+// Settle implements api.Node.
+func (n *Node) Settle(ctx context.Context, name keyway.Name) error {
+	unlock, err := n.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	unlock()
+	return nil
+}
+
+// Dial implements api.Node.
+func (n *Node) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
+	e, err := n.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return e.Dial(ctx, name)
+}
+
+// unseen are the workspaces of an engine that cannot be asked, from their Homes.
+func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
+	names, err := n.homes.Names()
+	if err != nil {
+		return nil
+	}
+	var list []keyway.Workspace
+	for _, name := range names {
+		s, err := n.homes.Spec(name)
+		if err != nil || s.Engine != engineName {
+			continue
+		}
+		w := keyway.Workspace{
+			Name: name, Engine: s.Engine, Image: s.Image, GPUs: s.GPUs, ForwardAgent: s.ForwardAgent,
+			State: keyway.Unknown, Reason: why.Message, Sessions: -1,
+		}
+		w.Guest, _ = engine.Info(n.homes.Home(name))
+		list = append(list, w)
+	}
+	return list
+}

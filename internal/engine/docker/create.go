@@ -156,7 +156,7 @@ func (e *Engine) claim(ctx context.Context, s keyway.Spec, plan client.Container
 
 // await waits until the guest serves, or the container has ended.
 func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
-	alive := func(ctx context.Context) error { return e.runs(ctx, m.id) }
+	alive := func(ctx context.Context) error { return e.runs(ctx, m.id, len(m.spec.Command) > 0) }
 	var info keyway.GuestInfo
 	var err error
 	if m.way == wayBind {
@@ -179,7 +179,7 @@ type endedError struct{ reason string }
 
 func (e endedError) Error() string { return "the container " + e.reason }
 
-func (e *Engine) runs(ctx context.Context, id string) error {
+func (e *Engine) runs(ctx context.Context, id string, command bool) error {
 	c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if errdefs.IsNotFound(err) {
 		return endedError{"was removed from outside"}
@@ -188,7 +188,7 @@ func (e *Engine) runs(ctx context.Context, id string) error {
 		return e.explain(ctx, err)
 	}
 	if st := c.Container.State; st != nil && !st.Running {
-		return endedError{exitReason(st)}
+		return endedError{exitReason(st, command)}
 	}
 	return nil
 }
@@ -221,19 +221,23 @@ func (e *Engine) lastWords(ctx context.Context, id string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
 }
 
-// exitReason says in a few words how a container ended.
-func exitReason(st *container.State) string {
+// exitReason says in a few words how a container with or without a command of
+// its own ended.
+func exitReason(st *container.State, command bool) string {
 	switch {
-	case st.Status == container.StateCreated:
+	case st.Status == container.StateCreated && st.Error == "":
 		return "was never started"
 	case st.OOMKilled:
 		return fmt.Sprintf("exited with %d: it ran out of memory", st.ExitCode)
-	case st.Error != "":
+	case st.Status == container.StateCreated:
 		return "could not be started: " + daemonSays(errors.New(st.Error))
 	case st.ExitCode == 137:
 		return "exited with 137: killed from outside or out of memory"
-	case st.ExitCode == 143:
+	case st.ExitCode == 143, st.ExitCode == 0 && !command:
+		// Without a command the guest only ends with 0 when it was asked to.
 		return "was stopped"
+	case command:
+		return fmt.Sprintf("its command exited with %d", st.ExitCode)
 	}
 	return fmt.Sprintf("exited with %d", st.ExitCode)
 }

@@ -39,7 +39,7 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		return nil, err
 	}
 	if !st.Running || st.Paused {
-		return nil, notRunning(name, st)
+		return nil, notRunning(m, st)
 	}
 	conn, err := e.dial(ctx, m)
 	if err != nil {
@@ -48,11 +48,11 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	return conn, nil
 }
 
-func notRunning(name keyway.Name, st *container.State) error {
+func notRunning(m made, st *container.State) error {
 	if st.Paused {
-		return engine.NotRunning(name, "it is paused")
+		return engine.NotRunning(m.spec.Name, "it is paused")
 	}
-	return engine.NotRunning(name, exitReason(st))
+	return engine.NotRunning(m.spec.Name, exitReason(st, len(m.spec.Command) > 0))
 }
 
 func (e *Engine) dialFailed(ctx context.Context, name keyway.Name, err error) error {

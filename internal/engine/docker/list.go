@@ -81,7 +81,7 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	case container.StateRemoving:
 		reason = "being removed"
 	default:
-		state, reason = keyway.Stopped, e.howEnded(ctx, m.id)
+		state, reason = keyway.Stopped, e.howEnded(ctx, m)
 	}
 	if reason == gone {
 		return nil
@@ -96,8 +96,8 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 // gone is the reason of a workspace that was removed while it was looked at.
 const gone = "gone"
 
-func (e *Engine) howEnded(ctx context.Context, id string) string {
-	c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+func (e *Engine) howEnded(ctx context.Context, m made) string {
+	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
 	switch {
 	case isNotFound(err):
 		return gone
@@ -106,7 +106,7 @@ func (e *Engine) howEnded(ctx context.Context, id string) string {
 	case c.Container.State == nil:
 		return ""
 	}
-	return exitReason(c.Container.State)
+	return exitReason(c.Container.State, len(m.spec.Command) > 0)
 }
 
 // look sees whether a running container's guest answers.

@@ -48,19 +48,21 @@ func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec) err
 	if err := link(e.guest.Dir, home.Bin()); err != nil {
 		return err
 	}
-	log, err := startInit(home, s)
+	init, err := startInit(home, s)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer init.log.Close()
 	_, err = engine.Await(ctx, home, func(context.Context) error {
-		if alive(home) {
+		select {
+		case <-init.ended:
+			return errDied
+		default:
 			return nil
 		}
-		return errDied
 	})
 	if errors.Is(err, errDied) || errors.Is(err, engine.ErrGuestSilent) {
-		return guestFailed(err, log)
+		return guestFailed(err, init.log)
 	}
 	return err
 }
@@ -88,9 +90,9 @@ func link(dir, bin string) error {
 	return os.Rename(fresh, bin)
 }
 
-// erase ends what is left of a workspace and removes its Home.
+// erase kills what is left of a workspace and removes its Home.
 func (e *Engine) erase(name keyway.Name) error {
-	if err := end(e.homes.Home(name)); err != nil {
+	if err := killAll(e.homes.Home(name)); err != nil {
 		return err
 	}
 	return e.homes.Remove(name)
@@ -241,20 +243,21 @@ func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
 
 // Dial implements engine.Engine.
 func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
-	home := e.homes.Home(name)
-	conn, err := engine.Dial(ctx, home)
-	if err == nil {
-		return conn, nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
 	if _, err := e.find(name); err != nil {
 		return nil, err
 	}
+	home := e.homes.Home(name)
+	// A server may live on for a moment after the first process has ended.
 	if !alive(home) {
 		_, reason := state(ctx, home)
 		return nil, engine.NotRunning(name, reason)
+	}
+	conn, err := engine.Dial(ctx, home)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	}
 	return nil, engine.Unanswered(name, err)
 }

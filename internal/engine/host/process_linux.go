@@ -35,10 +35,16 @@ func alive(home keyway.Home) bool {
 	return err == nil && held
 }
 
-// startInit starts the workspace's first process and returns its log, from
-// where it begins to write. The process is in a session of its own and has no
-// descriptor of ours, so it outlives the node and the ssh that started the node.
-func startInit(home keyway.Home, s keyway.Spec) (*initLog, error) {
+// initProcess is a first process that was started here.
+type initProcess struct {
+	log   *initLog
+	ended <-chan struct{} // closed when it has
+}
+
+// startInit starts the workspace's first process. It is in a session of its own
+// and has no descriptor of ours, so it outlives the node and the ssh that
+// started the node.
+func startInit(home keyway.Home, s keyway.Spec) (*initProcess, error) {
 	log, err := openLog(home)
 	if err != nil {
 		return nil, err
@@ -58,8 +64,12 @@ func startInit(home keyway.Home, s keyway.Spec) (*initLog, error) {
 	}
 	// Nobody can join this one: the process lives as long as the workspace, that
 	// is longer than this engine, and only its parent can take its exit status.
-	go cmd.Wait()
-	return log, nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	return &initProcess{log: log, ended: ended}, nil
 }
 
 func workdir(s keyway.Spec) string {
@@ -158,35 +168,31 @@ const (
 // good order, then whoever is left. It does not heed a context: half an end
 // would leave a workspace that is neither running nor stopped.
 func end(home keyway.Home) error {
-	if err := terminate(home); err != nil {
-		return err
-	}
+	asked := false
 	for deadline := time.Now().Add(endPatience); alive(home) && time.Now().Before(deadline); {
+		if !asked {
+			// Its lock may be there before its pid is.
+			asked = terminate(home)
+		}
 		time.Sleep(endPoll)
 	}
 	return killAll(home)
 }
 
-// terminate asks init to end. Its pid is only good as long as it holds its
-// lock, so the process is pinned (os.Process is a pidfd) before the lock is
-// looked at once more.
-func terminate(home keyway.Home) error {
+// terminate asks init to end and says whether it could. The pid is only good as
+// long as init holds its lock, so the process is pinned (os.Process is a pidfd)
+// before the lock is looked at once more.
+func terminate(home keyway.Home) bool {
 	pid, err := initPID(home)
-	if err != nil || !alive(home) {
-		return nil
+	if err != nil {
+		return false
 	}
 	p, err := os.FindProcess(pid)
 	if err != nil {
-		return nil
+		return false
 	}
 	defer p.Release()
-	if !alive(home) {
-		return nil
-	}
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("ending the workspace's first process: %w", err)
-	}
-	return nil
+	return alive(home) && p.Signal(syscall.SIGTERM) == nil
 }
 
 func initPID(home keyway.Home) (int, error) {

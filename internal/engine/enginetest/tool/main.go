@@ -1,0 +1,93 @@
+//go:build linux
+
+// Command tool is all that the images of the engine tests contain: it shows
+// what a workspace looks like from inside.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("usage: tool env NAME | cat FILE | write FILE TEXT | id | pwd | shm | ls DIR | hang | exit")
+	}
+	arg := strings.Join(args[1:min(2, len(args))], "")
+	switch args[0] {
+	case "env":
+		return say(os.Getenv(arg))
+	case "cat":
+		return cat(arg)
+	case "write":
+		return os.WriteFile(arg, []byte(args[2]), 0o600)
+	case "id":
+		return say(fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()))
+	case "pwd":
+		dir, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		return say(dir)
+	case "shm":
+		var st syscall.Statfs_t
+		if err := syscall.Statfs("/dev/shm", &st); err != nil {
+			return err
+		}
+		return say(fmt.Sprint(int64(st.Blocks) * st.Bsize))
+	case "ls":
+		return list(arg)
+	case "hang":
+		return hang()
+	case "exit":
+		os.Exit(7)
+	}
+	return fmt.Errorf("tool: what is %s?", args[0])
+}
+
+func say(s string) error {
+	_, err := fmt.Println(s)
+	return err
+}
+
+func cat(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(os.Stdout, f)
+	return err
+}
+
+func list(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		fmt.Println(e.Name())
+	}
+	return err
+}
+
+// hang says that it does and then heeds no signal that can be ignored.
+func hang() error {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	if err := say("hanging"); err != nil {
+		return err
+	}
+	for {
+		// Not select{}: the runtime would call that a deadlock.
+		time.Sleep(time.Hour)
+	}
+}

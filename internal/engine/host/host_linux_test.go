@@ -1,0 +1,209 @@
+package host_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"keyway/internal/engine/enginetest"
+	"keyway/internal/engine/host"
+	"keyway/internal/keyway"
+)
+
+var programs enginetest.Programs
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "keyway-host-test-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		programs, err = enginetest.Build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// subject is an engine with a root of its own.
+func subject(t *testing.T) (enginetest.Subject, string) {
+	root := t.TempDir()
+	return enginetest.Subject{
+		Engine: host.New(root, programs.Guest), Tool: programs.Tool, SeesSessions: true, Dials: 100,
+		Left: func(t *testing.T) []string { return append(files(t, root), processes(root)...) },
+		Kill: func(t *testing.T, name keyway.Name) { killInit(t, root, name) },
+	}, root
+}
+
+func files(t *testing.T, root string) []string {
+	entries, err := os.ReadDir(filepath.Join(root, "workspaces"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+// processes are those that know of root, by their command lines or environment.
+func processes(root string) []string {
+	var list []string
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if filepath.Base(dir) == strconv.Itoa(os.Getpid()) {
+			continue
+		}
+		cmd, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if strings.Contains(string(cmd)+string(env), root+"/") {
+			list = append(list, "process "+filepath.Base(dir)+" "+strings.ReplaceAll(string(cmd), "\x00", " ")+" of "+workspaceOf(string(env)))
+		}
+	}
+	return list
+}
+
+func workspaceOf(env string) string {
+	for _, kv := range strings.Split(env, "\x00") {
+		if name, ok := strings.CutPrefix(kv, keyway.EnvName+"="); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+func killInit(t *testing.T, root string, name keyway.Name) {
+	data, err := os.ReadFile(filepath.Join(root, "workspaces", string(name), "init.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestContract(t *testing.T) {
+	s, _ := subject(t)
+	enginetest.Run(t, s)
+}
+
+func TestRefusals(t *testing.T) {
+	s, _ := subject(t)
+	for name, c := range map[string]struct {
+		kind   keyway.Kind
+		change func(*keyway.Spec)
+	}{
+		"all GPUs":      {keyway.NoGPU, func(s *keyway.Spec) { s.GPUs.All = true }},
+		"a GPU":         {keyway.NoGPU, func(s *keyway.Spec) { s.GPUs.IDs = []string{"0"} }},
+		"some GPUs":     {keyway.NoGPU, func(s *keyway.Spec) { s.GPUs.Count = 2 }},
+		"shm":           {keyway.Usage, func(s *keyway.Spec) { s.ShmSize = 1 << 30 }},
+		"read-only":     {keyway.Usage, func(s *keyway.Spec) { s.ReadOnly = true }},
+		"another user":  {keyway.Usage, func(s *keyway.Spec) { s.User = "65533" }},
+		"a mount":       {keyway.Usage, func(s *keyway.Spec) { s.Mounts = []keyway.Mount{{Source: "/tmp", Target: "/mnt"}} }},
+		"no mount":      {keyway.Usage, func(s *keyway.Spec) { s.Mounts = []keyway.Mount{{Source: "/nowhere", Target: "/nowhere"}} }},
+		"no directory":  {keyway.Usage, func(s *keyway.Spec) { s.Workdir = "/nowhere" }},
+		"not directory": {keyway.Usage, func(s *keyway.Spec) { s.Workdir = "/etc/passwd" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := s.Spec(t, "refused")
+			c.change(&spec)
+			_, err := s.Engine.Create(enginetest.Context(t), spec, enginetest.Quiet)
+			enginetest.WantKind(t, err, c.kind)
+			s.WantNothingOf(t, "refused")
+		})
+	}
+}
+
+func TestAcceptsWhatChangesNothing(t *testing.T) {
+	s, _ := subject(t)
+	spec := s.Spec(t, "same")
+	spec.User = strconv.Itoa(os.Getuid())
+	spec.Mounts = []keyway.Mount{{Source: "/tmp", Target: "/tmp"}}
+	spec.Image = "some/image"
+	var news []string
+	if _, err := s.Engine.Create(enginetest.Context(t), spec, func(p keyway.Progress) { news = append(news, p.Message) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Engine.Remove(enginetest.Context(t), "same"); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(news, func(m string) bool { return strings.Contains(m, "some/image is not used") }) {
+		t.Errorf("the news are %q", news)
+	}
+}
+
+// TestStopEndsStrays kills the first process, so that nobody is left who knows
+// of the others.
+func TestStopEndsStrays(t *testing.T) {
+	s, root := subject(t)
+	w := s.Create(t, s.Spec(t, "strays"))
+	session, err := s.Client(t, w).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if out, err := session.CombinedOutput("keyway run -d -- " + s.Tool + " hang"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	killInit(t, root, w.Name)
+	s.Await(t, w.Name, keyway.Stopped)
+	if err := s.Engine.Stop(enginetest.Context(t), w.Name); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	if left := processes(root); len(left) > 0 {
+		t.Errorf("after Stop there are left: %q", left)
+	}
+}
+
+// TestNothingOfTheConnectionGetsIn pins that a workspace does not know of the
+// ssh connection that made it.
+func TestNothingOfTheConnectionGetsIn(t *testing.T) {
+	t.Setenv("SSH_CONNECTION", "192.0.2.1 1 192.0.2.2 22")
+	t.Setenv("SSH_TTY", "/dev/pts/9")
+	t.Setenv("TERMINFO_KEPT", "yes")
+	s, _ := subject(t)
+	w := s.Create(t, s.Spec(t, "clean"))
+	if got := s.Run(t, w, "env SSH_TTY"); got != "" {
+		t.Errorf("SSH_TTY is %q inside", got)
+	}
+	if got := s.Run(t, w, "env TERMINFO_KEPT"); got != "yes" {
+		t.Errorf("a variable of the login is %q inside", got)
+	}
+}
+
+func TestBrokenGuest(t *testing.T) {
+	s, root := subject(t)
+	w := s.Create(t, s.Spec(t, "broken"))
+	now, _ := s.State(t, w.Name)
+	if err := syscall.Kill(now.Guest.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	now, _ = s.State(t, w.Name)
+	if now.State != keyway.Broken || now.Reason == "" {
+		t.Errorf("with its guest halted it is %s: %q", now.State, now.Reason)
+	}
+	if err := s.Engine.Start(enginetest.Context(t), w.Name); err != nil {
+		t.Fatalf("Start of a broken one: %v", enginetest.Full(err))
+	}
+	if got := s.Run(t, w, "env "+keyway.EnvName); got != "broken" {
+		t.Errorf("after Start: %q", got)
+	}
+	if err := s.Engine.Remove(enginetest.Context(t), w.Name); err != nil {
+		t.Fatal(err)
+	}
+	if left := processes(root); len(left) > 0 {
+		t.Errorf("there are left: %q", left)
+	}
+}

@@ -48,7 +48,7 @@ const bootstrapScript = `umask 077; LC_ALL=C; export LC_ALL; m=$(uname -m); o=$(
 	`t="$w/.keyway-$h.$$"; trap "rm -f $t" EXIT; trap "exit 1" HUP INT TERM PIPE; ` +
 	`if [ "$w" = "$a" ]; then k=cache; else k=fallback; fi; echo "keyway-bootstrap need $m $k $w"; read -r n || exit 1; ` +
 	`head -c "$n" | gzip -dc > "$t" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
-	`if s=$(sha256sum "$t" 2>/dev/null) && [ "${s%% *}" != "$h" ]; then echo "keyway-bootstrap broken"; exit 0; fi; ` +
+	`if s=$(sha256sum "$t" 2>/dev/null); then case $s in "$h "*) ;; *) echo "keyway-bootstrap broken"; exit 0;; esac; fi; ` +
 	`chmod 700 "$t" && mv -f "$t" "$w/keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
 	`echo "keyway-bootstrap run $w"; exec "$w/keyway-$h" node --stdio`
 

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+type initOptions struct {
+	yes, noPassphrase bool
+}
+
+func newInitCommand() *cobra.Command {
+	var o initOptions
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Prepare this laptop: a key if there is none, one line in ~/.ssh/config",
+		Long: `Prepare this laptop, once. If there is no key in ~/.ssh it makes an Ed25519 one, whose
+passphrase ssh-keygen asks for. Then it shows the one Include line that lets ssh, scp,
+git and VS Code know your workspaces by name, and adds it at the top of ~/.ssh/config.
+Nothing else in that file is touched. It can be run again at any time.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer, keyway.NoSpace),
+		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runInit(cmd.Context(), o, cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "answer yes to every question")
+	cmd.Flags().BoolVar(&o.noPassphrase, "no-passphrase", false, "make the key without a passphrase: whoever copies the file has the key")
+	return cmd
+}
+
+func runInit(ctx context.Context, o initOptions, news io.Writer) error {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
+	}
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	if err := makeKey(ctx, home, o, news); err != nil {
+		return err
+	}
+	if err := a.hosts.Sync(); err != nil {
+		return err
+	}
+	change, err := sshconfig.PlanInclude(home, a.hosts.ConfigPath())
+	if err != nil {
+		return err
+	}
+	if !change.Needed() {
+		fmt.Fprintf(news, "%s includes keyway's hosts already\n", change.Path)
+		return nil
+	}
+	fmt.Fprintf(news, "%s:\n\n%s\n", change.Why, change.Diff())
+	ok, err := confirm(ctx, news, "Change it?", "keyway init --yes", o.yes)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		fmt.Fprintln(news, "left as it is; ssh will not know your workspaces by name")
+		return nil
+	}
+	if err := change.Apply(); err != nil {
+		return err
+	}
+	fmt.Fprintln(news, "done; now unlock your key: keyway unlock")
+	return nil
+}
+
+// defaultKeys are the files that ssh and ssh-add use unasked, in ssh's order.
+var defaultKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"}
+
+// keyFiles are those of the default keys that exist.
+func keyFiles(home string) []string {
+	var found []string
+	for _, name := range defaultKeys {
+		path := filepath.Join(home, ".ssh", name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			found = append(found, path)
+		}
+	}
+	return found
+}
+
+// makeKey makes an Ed25519 key if there is none. ssh-keygen asks for the
+// passphrase, and -a 100 makes guessing it 100 rounds of bcrypt slow.
+func makeKey(ctx context.Context, home string, o initOptions, news io.Writer) error {
+	if have := keyFiles(home); len(have) > 0 {
+		fmt.Fprintf(news, "using your key %s\n", have[len(have)-1])
+		return nil
+	}
+	path := filepath.Join(home, ".ssh", "id_ed25519")
+	args := []string{"-q", "-t", "ed25519", "-a", "100", "-f", path}
+	switch _, err := openTerminal(); {
+	case o.noPassphrase:
+		args = append(args, "-N", "")
+	case err != nil && os.Getenv("SSH_ASKPASS") == "":
+		return keyway.Errorf(keyway.NeedsAnswer, "a new key needs a passphrase, and there is no terminal to type it at").
+			Hint("run keyway init in a terminal, or name a program that knows it in SSH_ASKPASS,\nor make the key without one: keyway init --no-passphrase")
+	}
+	fmt.Fprintf(news, "making a key: %s\n", path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := onTerminal(ctx, os.Environ(), "ssh-keygen", args...); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return keyway.Errorf(keyway.WrongPassphrase, "ssh-keygen made no key: %w", err).Hint("try again: keyway init")
+	}
+	return nil
+}
+
+// requireInclude refuses to run ssh by a name it cannot know.
+func (a *app) requireInclude() error {
+	if a.included() {
+		return nil
+	}
+	return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet").Hint("add the line for them to ~/.ssh/config: keyway init")
+}
+
+func (a *app) included() bool {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return false
+	}
+	change, err := sshconfig.PlanInclude(home, a.hosts.ConfigPath())
+	return err == nil && !change.Needed()
+}
+
+// adviseInit says what is missing before "ssh NAME" works.
+func (a *app) adviseInit(news io.Writer) {
+	if !a.included() {
+		fmt.Fprintln(news, "ssh does not know it by name yet: keyway init")
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/assets"
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/link"
+	"keyway/internal/unixsock"
+)
+
+func newLinkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "link",
+		Short: "The process that keeps the ways to places open",
+		Long: `One process per user keeps an ssh to each place open and carries the connections.
+Whichever command needs it first starts it; there is nothing to set up.`,
+		Example: "  keyway link stop",
+		Args:    takes(0, 0, ""),
+		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:    "serve",
+		Short:  "Be the link (started by the other commands)",
+		Hidden: true,
+		Args:   takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runLink(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}, &cobra.Command{
+		Use:     "stop",
+		Short:   "End the link and every connection that goes through it",
+		Example: "  keyway link stop",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			runtimeDir, err := dirs.Runtime()
+			if err != nil {
+				return err
+			}
+			l, err := link.Running(cmd.Context(), runtimeDir)
+			if err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "no link was running")
+				return nil
+			}
+			return l.Stop(cmd.Context())
+		},
+	})
+	return cmd
+}
+
+// maxLog is the size in bytes at which a new link begins its log anew.
+const maxLog = 1 << 20
+
+func linkLog() (string, error) {
+	state, err := dirs.State()
+	return filepath.Join(state, "link.log"), err
+}
+
+func runLink(ctx context.Context, ready, log io.Writer) error {
+	runtimeDir, err := dirs.Runtime()
+	if err != nil {
+		return err
+	}
+	if path, err := linkLog(); err == nil {
+		if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+			os.Truncate(path, 0)
+		}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	programs, err := programs(program)
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(runtimeDir, link.SocketName)
+	l, err := unixsock.Listen(socket, 0o600)
+	if err != nil {
+		fmt.Fprintln(ready, err)
+		return err
+	}
+	fmt.Fprintln(ready, link.Ready)
+	return link.Serve(ctx, l, link.Config{
+		Program: program, Socket: socket, Identity: link.Identity(program), Programs: programs,
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+}
+
+// programs are what can be sent to places: the embedded nodes of a release, else
+// this program itself for places of the same kind.
+func programs(self string) (link.Programs, error) {
+	all := link.Programs{}
+	for _, arch := range []string{"amd64", "arm64"} {
+		if node, ok := assets.Node(arch); ok {
+			all[arch] = link.Program{Hash: node.Hash, Open: func() (io.ReadCloser, int64, error) {
+				return io.NopCloser(bytes.NewReader(node.Gzip)), int64(len(node.Gzip)), nil
+			}}
+		}
+	}
+	if _, ok := all[runtime.GOARCH]; ok || runtime.GOOS != "linux" {
+		return all, nil
+	}
+	data, err := os.ReadFile(self)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.Other, "the program cannot read itself: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	all[runtime.GOARCH] = link.Program{Hash: hex.EncodeToString(sum[:]), Open: func() (io.ReadCloser, int64, error) {
+		var packed bytes.Buffer
+		z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+		if err == nil {
+			_, err = z.Write(data)
+		}
+		if err == nil {
+			err = z.Close()
+		}
+		return io.NopCloser(&packed), int64(packed.Len()), err
+	}}
+	return all, nil
+}

@@ -1,0 +1,70 @@
+// Command keyway unlocks an SSH key once and reaches workspaces behind any
+// bastion. On the laptop it is the command line and the link; at a place, run
+// by ssh, it is the node; a plain go build of it can also be the guest.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/guest"
+	"keyway/internal/keyway"
+	"keyway/internal/link"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == keyway.GuestProgram {
+		return guest.Main(os.Args)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if code, ok := link.Askpass(ctx, os.Args[1:], os.Stdout); ok {
+		return code
+	}
+	cmd, err := newRootCommand().ExecuteContextC(ctx)
+	return report(os.Stderr, cmd, err)
+}
+
+// exitStatus ends the program with the status of a program that it ran for the
+// user, which has already said what there is to say.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// report says what err is and gives the exit code for it.
+func report(w io.Writer, cmd *cobra.Command, err error) int {
+	var status exitStatus
+	if err == nil || errors.As(err, &status) {
+		return int(status)
+	}
+	e := keyway.AsError(err)
+	if wantsJSON(cmd) {
+		json.NewEncoder(w).Encode(map[string]*keyway.Error{"error": e})
+		return keyway.ExitCode(e)
+	}
+	fmt.Fprintf(w, "keyway: %s\n", e.Message)
+	for line := range strings.Lines(e.Next) {
+		fmt.Fprintf(w, "  → %s\n", strings.TrimRight(line, "\n"))
+	}
+	return keyway.ExitCode(e)
+}
+
+func wantsJSON(cmd *cobra.Command) bool {
+	if cmd == nil {
+		return false
+	}
+	f := cmd.Flags().Lookup("json")
+	return f != nil && f.Value.String() == "true"
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+func newProxyCommand() *cobra.Command {
+	var fdpass bool
+	cmd := &cobra.Command{
+		Use:   "proxy [--fdpass] NAME",
+		Short: "Carry one SSH connection to a workspace (the ProxyCommand of ssh)",
+		Long: `Carry one SSH connection to a workspace between standard input and output.
+keyway's ssh_config names it as ProxyCommand, so ssh, scp, sftp, rsync, git and
+VS Code run it by themselves. Other SSH clients can use it the same way.` + exitCodes(append(placeKinds, keyway.NotFound)...),
+		Example: `  plink -proxycmd "keyway proxy train" root@train
+  ssh -o ProxyCommand="keyway proxy train" root@train`,
+		Args:              takes(1, 1, "one workspace"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runProxy(cmd.Context(), args[0], fdpass)
+		},
+	}
+	cmd.Flags().BoolVar(&fdpass, "fdpass", false, "hand ssh the connection itself over standard output (ssh's ProxyUseFdpass)")
+	return cmd
+}
+
+func runProxy(ctx context.Context, arg string, fdpass bool) error {
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	a.ui.quiet = true // what ssh's user sees is ssh's; only questions and errors are ours
+	entry, err := a.lookup(arg)
+	if err != nil {
+		return err
+	}
+	l, err := a.link(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Place(ctx, entry.Place, a.env(), a.ui); err != nil {
+		return err
+	}
+	conn, err := l.Stream(ctx, entry.Place, entry.Name)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if fdpass {
+		return passDescriptor(os.Stdout, conn)
+	}
+	return pump(conn, os.Stdin, os.Stdout)
+}
+
+// pump copies between conn and the standard streams until conn's other end has
+// said all. Standard input may stay open after that: a read of it cannot be
+// interrupted and ends with the process.
+func pump(conn *net.UnixConn, in io.Reader, out io.Writer) error {
+	go func() {
+		io.Copy(conn, in)
+		conn.CloseWrite()
+	}()
+	_, err := io.Copy(out, conn)
+	return err
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "keyway",
+		Short: "Unlock your SSH key once, reach any GPU container behind any bastion",
+		Long: `Unlock your SSH key once, reach any GPU container behind any bastion, lose nothing.
+
+Once:          keyway init
+Every morning: keyway unlock
+Then:          keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
+               ssh train          (scp, sftp, rsync, git, VS Code: all by that name)
+               keyway run train -d -- python train.py
+               keyway logs train -f
+
+A place is "local" or any host that your ssh can reach. A workspace is a container
+or an environment there. Nothing has to be installed at the place or in the image.`,
+		Version:       keyway.Version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          runRoot,
+	}
+	root.AddGroup(
+		&cobra.Group{ID: "key", Title: "Your key and this laptop:"},
+		&cobra.Group{ID: "workspace", Title: "Workspaces:"},
+		&cobra.Group{ID: "job", Title: "Jobs and terminals in them:"},
+		&cobra.Group{ID: "operate", Title: "Under the hood:"},
+	)
+	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand())
+	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(), newStatusCommand())
+	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand())
+	add(root, "operate", newProxyCommand(), newLinkCommand(), newNodeCommand())
+	root.SetHelpCommandGroupID("operate")
+	root.SetCompletionCommandGroupID("operate")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return keyway.Errorf(keyway.Usage, "%w", err).Hint("see the options: %s --help", cmd.CommandPath())
+	})
+	return root
+}
+
+func add(root *cobra.Command, group string, commands ...*cobra.Command) {
+	for _, c := range commands {
+		c.GroupID = group
+		root.AddCommand(c)
+	}
+}
+
+// runRoot is reached when no command was recognised.
+func runRoot(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	e := keyway.Errorf(keyway.Usage, "there is no command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return e.Hint("did you mean: keyway %s", strings.Join(near, " or keyway "))
+	}
+	return e.Hint("see the commands: keyway --help")
+}
+
+// takes is what a command expects after its options, said in its usage line.
+func takes(min, max int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= min && (max < 0 || len(args) <= max) {
+			return nil
+		}
+		problem := "needs " + what
+		if max >= 0 && len(args) > max {
+			problem = fmt.Sprintf("takes %s; %q is too much", what, args[max])
+			if max == 0 {
+				problem = fmt.Sprintf("takes no arguments; %q is too much", args[0])
+			}
+		}
+		return keyway.Errorf(keyway.Usage, "%s %s", cmd.CommandPath(), problem).
+			Hint("for example:\n%s", firstExample(cmd))
+	}
+}
+
+func firstExample(cmd *cobra.Command) string {
+	for line := range strings.Lines(cmd.Example) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return cmd.CommandPath() + " --help"
+}
+
+// exitCodes is the section of a help text that lists them.
+func exitCodes(kinds ...keyway.Kind) string {
+	all := append([]keyway.Kind{keyway.Other, keyway.Usage}, kinds...)
+	all = append(all, keyway.Interrupted)
+	slices.SortFunc(all, func(a, b keyway.Kind) int { return code(a) - code(b) })
+	var b strings.Builder
+	b.WriteString("\n\nExit codes:\n   0  it worked\n")
+	for _, k := range slices.Compact(all) {
+		fmt.Fprintf(&b, " %3d  %s\n", code(k), kindMeaning[k])
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func code(k keyway.Kind) int { return keyway.ExitCode(keyway.Errorf(k, "")) }
+
+// placeKinds are the ways in which a place can fail any command that needs it.
+var placeKinds = []keyway.Kind{
+	keyway.UnknownPlace, keyway.Unreachable, keyway.HostKeyChanged, keyway.HostKeyUnknown, keyway.Denied,
+	keyway.VersionMismatch, keyway.NeedsAnswer,
+}
+
+var kindMeaning = map[keyway.Kind]string{
+	keyway.Other:           "it failed for a reason without a code of its own",
+	keyway.Usage:           "the command line is wrong",
+	keyway.UnknownPlace:    "there is no such host",
+	keyway.Unreachable:     "the bastion or the place does not answer",
+	keyway.HostKeyChanged:  "a host shows another key than before",
+	keyway.HostKeyUnknown:  "a host's key was never accepted",
+	keyway.Denied:          "a host does not accept your key",
+	keyway.NoKey:           "the agent is gone or holds no key",
+	keyway.WrongPassphrase: "the key was not unlocked",
+	keyway.EngineAbsent:    "the engine is not installed",
+	keyway.EngineDown:      "the engine does not run",
+	keyway.EngineForbidden: "you may not use the engine",
+	keyway.ImageNotFound:   "the image is absent and cannot be pulled",
+	keyway.NameTaken:       "there is a workspace of that name",
+	keyway.NoSpace:         "a disk is full",
+	keyway.NoGPU:           "GPUs that the engine cannot give",
+	keyway.NotFound:        "no workspace or job of that name",
+	keyway.NotRunning:      "it does not run",
+	keyway.GuestFailed:     "the guest in the workspace did not come up",
+	keyway.VersionMismatch: "the other end is of another version",
+	keyway.BadConfig:       "a configuration file cannot be read or written",
+	keyway.NeedsAnswer:     "a question that nobody was there to answer",
+	keyway.Interrupted:     "interrupted",
+}

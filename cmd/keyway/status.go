@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/link"
+	"keyway/internal/sshconfig"
+)
+
+func newStatusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [PLACE…]",
+		Short: "Show the way to each place: hops, latency, engines, connections",
+		Long: `Show the way to each place this laptop uses: through which hosts it goes, whether it
+is up, how long a round trip takes, which engines can be used there, and what
+connections it carries. A place that is named is reached if it is not yet; that is
+also how to answer what its ssh asks.` + exitCodes(placeKinds...),
+		Example:           "  keyway status\n  keyway status gpu1 --json",
+		ValidArgsFunction: completePlaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runStatus(cmd.Context(), args, asJSON, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// wayReport is what status tells of one place.
+type wayReport struct {
+	link.PlaceStatus
+	Hops  []string      `json:"hops,omitempty"`
+	RTT   time.Duration `json:"rttNanoseconds,omitempty"`
+	Node  *api.Info     `json:"node,omitempty"`
+	Error *keyway.Error `json:"error,omitempty"`
+}
+
+func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Writer) error {
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	places, err := a.places(named)
+	if err != nil {
+		return err
+	}
+	l, err := a.link(ctx)
+	if err != nil {
+		return err
+	}
+	reports := make([]wayReport, len(places))
+	var asked sync.WaitGroup
+	for i, p := range places {
+		asked.Go(func() { reports[i] = a.examine(ctx, l, p) })
+	}
+	asked.Wait()
+	a.ui.end()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s, err := l.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for i := range reports {
+		at := slices.IndexFunc(s.Places, func(p link.PlaceStatus) bool { return p.Place == reports[i].Place })
+		if at >= 0 {
+			reports[i].PlaceStatus = s.Places[at]
+		}
+		if e := reports[i].Error; e != nil {
+			failed = e
+		}
+	}
+	if asJSON {
+		json.NewEncoder(stdout).Encode(map[string]any{"link": map[string]any{"pid": s.PID, "version": s.Version, "started": s.Started}, "places": reports})
+	} else {
+		printStatus(stdout, s, reports)
+	}
+	if len(named) == 0 {
+		return nil // told, not failed
+	}
+	return failed
+}
+
+// pings is how many round trips are measured; the shortest is told.
+const pings = 3
+
+// examine reaches one place and measures the way.
+func (a *app) examine(ctx context.Context, l *link.Client, place keyway.Place) wayReport {
+	r := wayReport{PlaceStatus: link.PlaceStatus{Place: place, State: "down"}}
+	if place != keyway.Local {
+		if way, err := sshconfig.Way(ctx, place); err == nil {
+			for _, h := range way {
+				r.Hops = append(r.Hops, hopText(h))
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	node, err := l.Place(ctx, place, a.env(), a.ui)
+	if err == nil {
+		r.RTT, err = roundTrip(ctx, node)
+	}
+	if err == nil {
+		var info api.Info
+		if info, err = node.Info(ctx); err == nil {
+			r.Node = &info
+		}
+	}
+	r.Error = keyway.AsError(err)
+	return r
+}
+
+// hopText is a host as the user wrote it, and what that stands for.
+func hopText(h sshconfig.Host) string {
+	address := h.User + "@" + net.JoinHostPort(h.HostName, h.Port)
+	return h.Name + " (" + address + ")"
+}
+
+func roundTrip(ctx context.Context, node *api.Client) (best time.Duration, err error) {
+	for range pings {
+		begun := time.Now()
+		if err := node.Ping(ctx); err != nil {
+			return 0, err
+		}
+		if d := time.Since(begun); best == 0 || d < best {
+			best = d
+		}
+	}
+	return best, nil
+}
+
+func printStatus(w io.Writer, s link.Status, reports []wayReport) {
+	fmt.Fprintf(w, "link: process %d, version %s, up %s\n", s.PID, s.Version, age(time.Since(s.Started)))
+	if len(reports) == 0 {
+		fmt.Fprintln(w, "no place is in use; name one: keyway status PLACE")
+	}
+	for _, r := range reports {
+		fmt.Fprintf(w, "\n%s: %s", r.Place, r.State)
+		if r.State == "up" {
+			fmt.Fprintf(w, " for %s, round trip %s", age(time.Since(r.Since)), r.RTT.Round(10*time.Microsecond))
+		}
+		fmt.Fprintln(w)
+		if len(r.Hops) > 0 {
+			fmt.Fprintf(w, "  way:      this machine → %s\n", strings.Join(r.Hops, " → "))
+		}
+		if r.Error != nil {
+			fmt.Fprintf(w, "  problem:  %s\n", r.Error.Message)
+			for line := range strings.Lines(r.Error.Next) {
+				fmt.Fprintf(w, "            → %s\n", strings.TrimSpace(line))
+			}
+		}
+		if r.Node != nil {
+			fmt.Fprintf(w, "  machine:  %s, %s/%s, as %s\n", r.Node.Host, r.Node.OS, r.Node.Arch, r.Node.User)
+			for _, e := range r.Node.Engines {
+				why := "can be used"
+				if !e.Usable && e.Why != nil {
+					why = e.Why.Message
+				}
+				fmt.Fprintf(w, "  engine:   %s: %s\n", e.Name, why)
+			}
+		}
+		for _, st := range r.Streams {
+			fmt.Fprintf(w, "  ssh:      %s for %s, %s up, %s down\n", st.Workspace, age(time.Since(st.Since)), size(st.Up), size(st.Down))
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// terminalUI tells news on standard error and asks on the terminal. stdout is
+// for answers alone.
+type terminalUI struct {
+	out   *os.File
+	fancy bool // out is a terminal: a line may be rewritten
+	quiet bool // no news at all (ssh runs us, and its user reads only errors)
+
+	mu      sync.Mutex
+	last    string // message shown last
+	shown   time.Time
+	quarter int64 // how many quarters of it have been told, where lines are plain
+	open    bool  // a rewritten line waits for its end
+}
+
+func newUI(out *os.File) *terminalUI {
+	return &terminalUI{out: out, fancy: term.IsTerminal(int(out.Fd()))}
+}
+
+// redraw is how often a progress line is rewritten at most.
+const redraw = 100 * time.Millisecond
+
+// Progress implements link.UI.
+func (u *terminalUI) Progress(p keyway.Progress) {
+	if u.quiet {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.fancy {
+		u.bar(p)
+	} else {
+		u.line(p)
+	}
+}
+
+// bar rewrites one line.
+func (u *terminalUI) bar(p keyway.Progress) {
+	done := p.Total > 0 && p.Done >= p.Total
+	if p.Message == u.last && !done && time.Since(u.shown) < redraw {
+		return
+	}
+	if p.Message != u.last {
+		u.endLocked()
+	}
+	u.last, u.shown = p.Message, time.Now()
+	text := p.Message
+	if p.Total > 0 {
+		const width = 24
+		full := int(width * min(p.Done, p.Total) / p.Total)
+		text = fmt.Sprintf("%s  %s%s %s of %s", p.Message, strings.Repeat("█", full), strings.Repeat("░", width-full), size(p.Done), size(p.Total))
+	} else if p.Done > 0 {
+		text += "  " + size(p.Done)
+	}
+	if columns, _, err := term.GetSize(int(u.out.Fd())); err == nil && columns > 1 {
+		if r := []rune(text); len(r) >= columns {
+			text = string(r[:columns-1])
+		}
+	}
+	fmt.Fprintf(u.out, "\r\x1b[K%s", text)
+	u.open = true
+}
+
+// line tells each message once, and the quarters of long work.
+func (u *terminalUI) line(p keyway.Progress) {
+	if p.Message != u.last {
+		u.last, u.quarter = p.Message, 0
+		fmt.Fprintln(u.out, p.Message)
+	}
+	if p.Total <= 0 {
+		return
+	}
+	if q := 4 * p.Done / p.Total; q > u.quarter {
+		u.quarter = q
+		fmt.Fprintf(u.out, "%s: %d%%\n", p.Message, 25*q)
+	}
+}
+
+// end finishes a rewritten line, so that what follows begins at a line's start.
+func (u *terminalUI) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.endLocked()
+}
+
+func (u *terminalUI) endLocked() {
+	if u.open {
+		fmt.Fprintln(u.out)
+		u.open = false
+	}
+}
+
+// Ask implements link.UI: it asks on the controlling terminal, as ssh does.
+func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
+	tty, err := openTerminal()
+	if err != nil {
+		return api.Answer{}, keyway.Errorf(keyway.NeedsAnswer, "ssh asks, and there is no terminal to answer at: %s", strings.TrimSpace(q.Prompt)).
+			Hint("answer it once in a terminal: keyway status PLACE")
+	}
+	defer tty.Close()
+	u.end()
+	fmt.Fprint(tty, strings.TrimRight(q.Prompt, "\n"))
+	if q.Kind == "none" {
+		fmt.Fprintln(tty)
+		return api.Answer{OK: true}, nil
+	}
+	fmt.Fprint(tty, " ")
+	text, err := readAnswer(ctx, tty, q.Kind == "")
+	if err != nil {
+		return api.Answer{}, nil
+	}
+	ok := q.Kind != "confirm" || isYes(text)
+	return api.Answer{OK: ok, Text: text}, nil
+}
+
+// readAnswer reads a line, without showing it if it is secret.
+func readAnswer(ctx context.Context, tty *os.File, secret bool) (string, error) {
+	state, err := term.GetState(int(tty.Fd()))
+	if err != nil {
+		return "", err
+	}
+	type result struct {
+		text string
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() { // a read from a terminal cannot be cancelled: it ends with the process
+		if secret {
+			b, err := term.ReadPassword(int(tty.Fd()))
+			fmt.Fprintln(tty)
+			read <- result{string(b), err}
+			return
+		}
+		line, err := bufio.NewReader(io.LimitReader(tty, 4096)).ReadString('\n')
+		read <- result{strings.TrimRight(line, "\r\n"), err}
+	}()
+	select {
+	case r := <-read:
+		return r.text, r.err
+	case <-ctx.Done():
+		term.Restore(int(tty.Fd()), state)
+		fmt.Fprintln(tty)
+		return "", ctx.Err()
+	}
+}
+
+func isYes(s string) bool {
+	s = strings.ToLower(strings.TrimSpace(s))
+	return s == "y" || s == "yes"
+}
+
+// size is n bytes for people.
+func size(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, prefixes := float64(n)/unit, "kMGTPE"
+	for value >= unit && len(prefixes) > 1 {
+		value, prefixes = value/unit, prefixes[1:]
+	}
+	return fmt.Sprintf("%.1f %cB", value, prefixes[0])
+}
+
+// age is d for people.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+// agentSocketName is the one path of the agent in the runtime directory: the
+// socket itself of an agent that unlock started, or a symbolic link to that of
+// the user's. ssh_config names it, so that programs started by a desktop, which
+// know no SSH_AUTH_SOCK, reach it too.
+const agentSocketName = "agent.sock"
+
+func newUnlockCommand() *cobra.Command {
+	var life string
+	cmd := &cobra.Command{
+		Use:   "unlock [KEYFILE…]",
+		Short: "Unlock your key: the day's one prompt",
+		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
+at SSH_AUTH_SOCK, or starts ssh-agent if there is none. Without KEYFILE it takes the
+usual ones in ~/.ssh. A key that the agent holds already is not asked for again.` +
+			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig),
+		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock ~/.ssh/id_work",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runUnlock(cmd.Context(), args, life, cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVarP(&life, "lifetime", "t", "", "how long the agent keeps it, such as 12h (`duration`; default: until it ends)")
+	return cmd
+}
+
+func runUnlock(ctx context.Context, files []string, life string, news io.Writer) error {
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	if err := a.ensureAgent(ctx, news); err != nil {
+		return err
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
+	}
+	if len(files) == 0 {
+		files = keyFiles(home)
+	}
+	if len(files) == 0 {
+		return keyway.Errorf(keyway.NoKey, "there is no key in %s", filepath.Join(home, ".ssh")).Hint("make one: keyway init\nor name yours: keyway unlock KEYFILE")
+	}
+	locked, err := a.lockedOf(ctx, files)
+	if err != nil {
+		return err
+	}
+	if len(locked) == 0 {
+		fmt.Fprintln(news, "unlocked already; lock with: keyway lock")
+		return a.hosts.Sync()
+	}
+	args := []string{"-q"}
+	if life != "" {
+		args = append(args, "-t", life)
+	}
+	if err := onTerminal(ctx, a.environ(), "ssh-add", append(append(args, "--"), locked...)...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			return err
+		}
+		return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
+	}
+	for _, f := range locked {
+		fmt.Fprintf(news, "unlocked %s\n", f)
+	}
+	return a.hosts.Sync()
+}
+
+// agentAnswers says whether an agent listens at socket: ssh-add exits with 2 if
+// none does, and with 1 if it holds no key.
+func agentAnswers(ctx context.Context, socket string) bool {
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
+	err := cmd.Run()
+	var exit *exec.ExitError
+	return err == nil || errors.As(err, &exit) && exit.ExitCode() == 1
+}
+
+// ensureAgent sees to it that an agent listens at the one path.
+func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
+	path := filepath.Join(a.runtime, agentSocketName)
+	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && agentAnswers(ctx, theirs) {
+		if now, err := os.Readlink(path); err == nil && now == theirs {
+			return nil
+		}
+		if !a.ownAgentHoldsKeys(ctx, path) {
+			return relink(theirs, path)
+		}
+	}
+	if agentAnswers(ctx, path) {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "ssh-agent", "-a", path)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		return keyway.Errorf(keyway.NoKey, "ssh-agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
+			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
+	}
+	fmt.Fprintf(news, "started ssh-agent at %s\n", path)
+	return nil
+}
+
+// ownAgentHoldsKeys says whether the agent that an earlier unlock started is
+// still in use: it must not be lost for another one.
+func (a *app) ownAgentHoldsKeys(ctx context.Context, path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+path)
+	return cmd.Run() == nil
+}
+
+// relink makes path a symbolic link to target, without a moment without one.
+func relink(target, path string) error {
+	tmp := path + ".new"
+	os.Remove(tmp)
+	if err := os.Symlink(target, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// lockedOf are those of the key files whose key the agent does not hold.
+func (a *app) lockedOf(ctx context.Context, files []string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
+	cmd.Env = a.environ()
+	held, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return nil, err
+	}
+	var locked []string
+	for _, f := range files {
+		if _, err := os.Stat(f); err != nil {
+			return nil, keyway.Errorf(keyway.NoKey, "the key file cannot be used: %w", err).Hint("see which there are: ls ~/.ssh")
+		}
+		public, err := os.ReadFile(f + ".pub")
+		words := strings.Fields(string(public))
+		if err != nil || len(words) < 2 || !strings.Contains(string(held), words[1]) {
+			locked = append(locked, f)
+		}
+	}
+	return locked, nil
+}
+
+func newLockCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "lock",
+		Short:   "Make the agent forget every key",
+		Long:    "Make the agent forget every key it holds. Connections that are open stay open.",
+		Example: "  keyway lock",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := newApp()
+			if err != nil {
+				return err
+			}
+			c := exec.CommandContext(cmd.Context(), "ssh-add", "-D")
+			c.Env = a.environ()
+			if out, err := c.CombinedOutput(); err != nil {
+				return keyway.Errorf(keyway.NoKey, "the agent did not forget: %s", strings.TrimSpace(string(out))).Hint("is there one? keyway unlock starts it")
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), "locked; unlock with: keyway unlock")
+			return nil
+		},
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+func newStopCommand() *cobra.Command {
+	return actCommand("stop", "Stop workspaces: all that runs in them ends, their files stay", "stopped", (*api.Client).Stop)
+}
+
+func newStartCommand() *cobra.Command {
+	return actCommand("start", "Start stopped workspaces again", "started", (*api.Client).Start)
+}
+
+// actCommand does the same to each workspace named.
+func actCommand(verb, short, done string, act func(*api.Client, context.Context, keyway.Name) error) *cobra.Command {
+	return &cobra.Command{
+		Use:               verb + " NAME…",
+		Short:             short,
+		Long:              short + "." + exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
+		Example:           "  keyway " + verb + " train",
+		Args:              takes(1, -1, "a workspace"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := newApp()
+			if err != nil {
+				return err
+			}
+			return each(args, func(arg string) error {
+				entry, err := a.lookup(arg)
+				if err != nil {
+					return err
+				}
+				node, err := a.node(cmd.Context(), entry.Place)
+				if err == nil {
+					err = act(node, cmd.Context(), entry.Name)
+				}
+				a.ui.end()
+				if err == nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", done, entry.Name)
+				}
+				return err
+			})
+		},
+	}
+}
+
+// each does all, also after one has failed; the first failure counts.
+func each(args []string, do func(string) error) error {
+	var errs []error
+	for _, arg := range args {
+		if err := do(arg); err != nil {
+			errs = append(errs, err)
+		}
+		var e *keyway.Error
+		if len(errs) > 0 && errors.As(errs[len(errs)-1], &e) && e.Kind == keyway.Interrupted {
+			break
+		}
+	}
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	first := keyway.AsError(errs[0])
+	return &keyway.Error{Kind: first.Kind, Message: errors.Join(errs...).Error(), Next: first.Next}
+}
+
+func newRmCommand() *cobra.Command {
+	var forget bool
+	cmd := &cobra.Command{
+		Use:   "rm NAME…",
+		Short: "Remove workspaces, with all that runs and all files in them",
+		Long: `Remove workspaces: what runs in them ends, their files, logs and host keys are
+deleted, and ssh forgets them. Mounted directories of the place are left alone.` +
+			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
+		Example:           "  keyway rm train\n  keyway rm --forget train      the place is gone for good; only this laptop forgets",
+		Args:              takes(1, -1, "a workspace"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := newApp()
+			if err != nil {
+				return err
+			}
+			return each(args, func(arg string) error { return a.remove(cmd.Context(), arg, forget, cmd.ErrOrStderr()) })
+		},
+	}
+	cmd.Flags().BoolVar(&forget, "forget", false, "do not ask the place: only remove the entry on this laptop")
+	return cmd
+}
+
+func (a *app) remove(ctx context.Context, arg string, forget bool, stderr io.Writer) error {
+	entry, err := a.lookup(arg)
+	if err != nil {
+		return err
+	}
+	said := "removed"
+	if forget {
+		said = "forgot"
+	} else {
+		node, err := a.node(ctx, entry.Place)
+		if err == nil {
+			err = node.Remove(ctx, entry.Name)
+		}
+		a.ui.end()
+		switch {
+		case keyway.Is(err, keyway.NotFound):
+			said = "was gone already:"
+		case keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.UnknownPlace):
+			e := keyway.AsError(err)
+			return e.Hint("%s\nif the place is gone for good: keyway rm --forget %s", e.Next, arg)
+		case err != nil:
+			return err
+		}
+	}
+	if err := a.hosts.Remove(entry.Place, entry.Name); err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "%s %s\n", said, entry.Name)
+	return nil
+}

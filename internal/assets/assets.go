@@ -1,0 +1,37 @@
+// Package assets holds the programs that keyway carries for other machines: the
+// guest that goes into workspaces, and in releases the Linux programs that become
+// nodes. They are gzip'd files which the Makefile puts here before it builds with
+// the tags embed_guest and embed_nodes. A plain go build carries none, and its
+// callers use the program itself.
+package assets
+
+import "strings"
+
+// Program is an embedded program.
+type Program struct {
+	Hash string // SHA-256 of the program itself, hexadecimal
+	Gzip []byte // the gzip'd program
+}
+
+// Guest is the guest for Linux on the architecture, which is a GOARCH.
+func Guest(arch string) (Program, bool) { return lookup(guests, arch) }
+
+// Node is the keyway for Linux on the architecture, which is a GOARCH.
+func Node(arch string) (Program, bool) { return lookup(nodes, arch) }
+
+// guests and nodes are set by the files that embed them.
+var guests, nodes map[string]embedded
+
+type embedded struct {
+	gzip []byte
+	hash string // as sha256sum prints it, with a line end
+}
+
+func lookup(all map[string]embedded, arch string) (Program, bool) {
+	e, ok := all[arch]
+	if !ok {
+		return Program{}, false
+	}
+	hash, _, _ := strings.Cut(e.hash, " ")
+	return Program{Hash: strings.TrimSpace(hash), Gzip: e.gzip}, true
+}

@@ -116,6 +116,15 @@ func (h *Host) ReadFile(p string) (string, error) {
 // Processes are the ids, as this machine counts, of the host's processes of
 // that name (the kernel's, at most 15 bytes).
 func (h *Host) Processes(name string) []int {
+	return h.processes(func(comm string) bool { return comm == name })
+}
+
+// ProcessesPrefix are those whose name begins like that.
+func (h *Host) ProcessesPrefix(prefix string) []int {
+	return h.processes(func(comm string) bool { return strings.HasPrefix(comm, prefix) })
+}
+
+func (h *Host) processes(is func(comm string) bool) []int {
 	var found []int
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -124,7 +133,7 @@ func (h *Host) Processes(name string) []int {
 			continue
 		}
 		comm, err := os.ReadFile(filepath.Join("/proc", e.Name(), "comm"))
-		if err == nil && strings.TrimSpace(string(comm)) == name {
+		if err == nil && is(strings.TrimSuffix(string(comm), "\n")) {
 			found = append(found, pid)
 		}
 	}

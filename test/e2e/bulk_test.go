@@ -1,0 +1,70 @@
+//go:build linux
+
+package e2e
+
+import (
+	"net"
+	"sync"
+	"testing"
+)
+
+// TestTwoGiB copies a file beyond every 31-bit limit there and back.
+func TestTwoGiB(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "sh", "-c", "head -c 2147483649 /dev/urandom >/root/big")
+	defer w.do("rm", "-f", "/root/big", "/root/big-back")
+	w.must(t, "scp", "-q", "/root/big", train+":/root/big")
+	defer w.do("ssh", train, "rm -f /root/big")
+	w.must(t, "scp", "-q", train+":/root/big", "/root/big-back")
+	w.must(t, "cmp", "/root/big", "/root/big-back")
+}
+
+// TestManyChannels opens 200 channels of one connection at the same time, and
+// uses them at the same time.
+func TestManyChannels(t *testing.T) {
+	t.Parallel()
+	const channels = 200
+	w := shared
+	w.startEcho(t, "7601")
+	w.tunnel(t, "-D", "127.0.0.1:7602")
+	conns := make([]net.Conn, channels)
+	for i := range conns {
+		conns[i] = socks(t, w, "127.0.0.1:7602", "127.0.0.1", 7601)
+	}
+	var all sync.WaitGroup
+	for i, c := range conns {
+		all.Go(func() {
+			if err := echoes(c, 256<<10); err != nil {
+				t.Errorf("channel %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestManyConnections opens 20 connections at the same time.
+func TestManyConnections(t *testing.T) {
+	t.Parallel()
+	w := shared
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if r := w.do("ssh", train, "echo hi"); r.code != 0 || r.stdout != "hi\n" {
+				t.Error(r)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestSlowReader stops reading for as long as it takes the rest of the world to
+// fill every buffer on the way; what comes then must be whole.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	w := shared
+	r := w.finish(w.command("sh", "-c", "ssh train 'seq 3000000' | { sleep 3; sha256sum; }; seq 3000000 | sha256sum"), "")
+	if r.code != 0 || len(r.stdout) != 2*68 || r.stdout[:68] != r.stdout[68:] {
+		t.Error(r)
+	}
+}

@@ -1,0 +1,143 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// withAgent is a command of a client that knows no ssh_config.
+func (w *world) withAgent(t *testing.T, argv ...string) *exec.Cmd {
+	t.Helper()
+	cmd := w.command(argv...)
+	cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+w.agent(t))
+	return cmd
+}
+
+func (w *world) mustWithAgent(t *testing.T, stdin string, argv ...string) string {
+	t.Helper()
+	r := w.finish(w.withAgent(t, argv...), stdin)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	return r.stdout
+}
+
+// TestDropbear has its own home directory: dbclient's host key file is
+// OpenSSH's.
+func TestDropbear(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/home/dropbear/.ssh/known_hosts", train+" "+w.hostKey(t)+"\n")
+	run := func(stdin string, args ...string) result {
+		cmd := w.withAgent(t, append([]string{"dbclient", "-J", "keyway proxy train"}, args...)...)
+		cmd.Env = append(cmd.Env, "HOME=/home/dropbear", "XDG_STATE_HOME=/root/.local/state")
+		return w.finish(cmd, stdin)
+	}
+	if r := run("fed", "root@"+train, "cat; echo; exit 5"); r.code != 5 || r.stdout != "fed\n" {
+		t.Error(r)
+	}
+}
+
+// TestPuTTY gives plink and psftp the host key's fingerprint: strict, too.
+func TestPuTTY(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/root/putty.pub", w.hostKey(t)+"\n")
+	fingerprint := strings.Fields(w.must(t, "ssh-keygen", "-lf", "/root/putty.pub"))[1]
+	options := []string{"-batch", "-agent", "-hostkey", fingerprint, "-proxycmd", "keyway proxy train"}
+	r := w.finish(w.withAgent(t, append(append([]string{"plink"}, options...), "-ssh", "root@"+train, "cat; exit 6")...), "fed")
+	if r.code != 6 || r.stdout != "fed" {
+		t.Error(r)
+	}
+	w.write(t, "/root/putty.in", "putty")
+	w.mustWithAgent(t, "put /root/putty.in /tmp/putty\nget /tmp/putty /root/putty.out\n",
+		append(append([]string{"psftp"}, options...), "root@"+train)...)
+	if got, err := w.Laptop.ReadFile("/root/putty.out"); got != "putty" {
+		t.Errorf("the file came back as %q, %v", got, err)
+	}
+}
+
+const paramikoClient = `
+import base64, io, sys, paramiko
+kind, data = sys.argv[1].split()[:2]
+client = paramiko.SSHClient()
+client.get_host_keys().add("train", kind, paramiko.Ed25519Key(data=base64.b64decode(data)))
+client.set_missing_host_key_policy(paramiko.RejectPolicy())
+client.connect("train", username="root", sock=paramiko.ProxyCommand("keyway proxy train"), look_for_keys=False)
+i, o, e = client.exec_command("cat; echo err >&2; exit 8")
+i.write("fed"); i.channel.shutdown_write()
+assert o.read() == b"fed", "stdout"
+assert e.read() == b"err\n", "stderr"
+assert o.channel.recv_exit_status() == 8, "exit status"
+sftp = client.open_sftp()
+data = bytes(range(256)) * 8192
+sftp.putfo(io.BytesIO(data), "/tmp/paramiko")
+back = io.BytesIO(); sftp.getfo("/tmp/paramiko", back)
+assert back.getvalue() == data, "sftp"
+ch = client.get_transport().open_session(); ch.get_pty("vt100", 81, 24); ch.exec_command("stty size")
+assert b"24 81" in ch.makefile().read(), "pty"
+client.close()
+print("good")
+`
+
+func TestParamiko(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/root/paramiko-client.py", paramikoClient)
+	equal(t, "paramiko", w.mustWithAgent(t, "", "/usr/bin/python3", "-W", "ignore", "/root/paramiko-client.py", w.hostKey(t)), "good\n")
+}
+
+const asyncsshClient = `
+import asyncio, sys, asyncssh
+key = sys.argv[1]
+async def main():
+    async with asyncssh.connect("train", username="root", config=None, proxy_command="keyway proxy train",
+                                known_hosts=asyncssh.import_known_hosts("train " + key)) as c:
+        r = await c.run("cat; echo err >&2; exit 8", input="fed")
+        assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
+        many = await asyncio.gather(*(c.run("echo %d" % i) for i in range(20)))
+        assert [r.stdout for r in many] == ["%d\n" % i for i in range(20)], many
+        async with c.start_sftp_client() as sftp:
+            await sftp.makedirs("/tmp/asyncssh", exist_ok=True)
+            async with sftp.open("/tmp/asyncssh/f", "w") as f:
+                await f.write("text")
+            assert await sftp.getsize("/tmp/asyncssh/f") == 4
+        listener = await c.forward_local_port("127.0.0.1", 0, "127.0.0.1", 7501)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.get_port())
+        writer.write(b"forwarded"); writer.write_eof()
+        assert await reader.read() == b"forwarded"
+        r = await c.run("stty size", term_type="vt100", term_size=(81, 24))
+        assert "24 81" in r.stdout, r
+asyncio.run(main())
+print("good")
+`
+
+func TestAsyncSSH(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.startEcho(t, "7501")
+	w.write(t, "/root/asyncssh-client.py", asyncsshClient)
+	equal(t, "asyncssh", w.mustWithAgent(t, "", "/usr/bin/python3", "-W", "ignore", "/root/asyncssh-client.py", w.hostKey(t)), "good\n")
+}
+
+// TestSSHFS mounts the workspace on the laptop.
+func TestSSHFS(t *testing.T) {
+	t.Parallel()
+	w := shared
+	oddFiles(t, w, "/root/sshfs")
+	script := `set -e
+ssh train mkdir -p /tmp/sshfs
+mkdir -p /srv/mounted
+sshfs train:/tmp/sshfs /srv/mounted
+trap 'fusermount3 -u /srv/mounted' EXIT
+cp -r /root/sshfs /srv/mounted/
+mv /srv/mounted/sshfs /srv/mounted/moved
+diff -r /root/sshfs /srv/mounted/moved
+rm -r /srv/mounted/moved
+[ -z "$(ls -A /srv/mounted)" ]
+`
+	w.mustFeed(t, script, "sh")
+}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+
+	"keyway/test/lab"
+)
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	w := shared
+	r := w.do("keyway", "run", train, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+	if r.code != 7 || r.stdout != "out\n" || r.stderr != "err\n" {
+		t.Error(r)
+	}
+	if r := w.do("keyway", "run", train, "--", "sh", "-c", "kill -TERM $$"); r.code != 128+15 {
+		t.Errorf("ended by a signal: %s", r)
+	}
+	if r := w.do("keyway", "run", train, "--", "no-such-program"); r.code != 127 || !strings.Contains(r.stderr, "no-such-program") {
+		t.Errorf("a program that is not there: %s", r)
+	}
+	equal(t, "arguments arrive as they are", w.must(t, "keyway", "run", train, "--", "printf", "%s|", "a b", "it's", "$HOME", "", "*"), "a b|it's|$HOME||*|")
+}
+
+func TestDetachedJob(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "keyway", "run", train, "-d", "--as", "gate", "--", "sh", "-c", "echo begun; until [ -e /tmp/gate-open ]; do sleep 0.1; done; echo done; exit 3")
+	holds(t, "its log", w.must(t, "keyway", "logs", train+"/gate"), "begun")
+	holds(t, "the list of jobs", w.must(t, "keyway", "ls", train), "gate")
+	follow := w.command("keyway", "logs", "-f", train+"/gate")
+	w.background(t, "begun", follow)
+	if r := w.do("keyway", "run", train, "-d", "--as", "gate", "--", "true"); r.code != 24 {
+		t.Errorf("a second job of that name, want exit code 24: %s", r)
+	}
+	w.must(t, "ssh", train, "touch /tmp/gate-open")
+	if r := w.do("keyway", "wait", train+"/gate"); r.code != 3 {
+		t.Errorf("wait, want the job's exit code 3: %s", r)
+	}
+	equal(t, "the whole log", w.must(t, "keyway", "logs", train+"/gate"), "begun\ndone\n")
+	if r := w.do("keyway", "attach", train+"/gate"); r.code != 3 || !strings.Contains(r.stdout, "begun\ndone\n") {
+		t.Errorf("attach to a job that has ended: %s", r)
+	}
+	if r := w.do("keyway", "logs", train+"/nothing"); r.code != 30 {
+		t.Errorf("a job that is not there, want exit code 30: %s", r)
+	}
+}
+
+func TestAttachTerminal(t *testing.T) {
+	t.Parallel()
+	w := shared
+	open := func() (*screenText, func(string), func() int) {
+		cmd := w.command("keyway", "attach", train+"/desk")
+		term, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 30, Cols: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { term.Close() })
+		s := watch(term)
+		return s, func(text string) { s.write(t, term, text) }, func() int {
+			_ = cmd.Wait()
+			return cmd.ProcessState.ExitCode()
+		}
+	}
+	screen, typeIn, end := open()
+	typeIn("echo first''-line; kept=yes\r")
+	screen.await(t, "first-line")
+	typeIn("\r~d")
+	if code := end(); code != 0 {
+		t.Errorf("leaving exits with %d", code)
+	}
+	screen, typeIn, end = open()
+	screen.await(t, "first-line") // what was shown before
+	typeIn("echo kept=$kept\r")
+	screen.await(t, "kept=yes")
+	typeIn("exit 4\r")
+	if code := end(); code != 4 {
+		t.Errorf("the shell's end exits with %d, want 4", code)
+	}
+}
+
+// TestJobSurvives kills everything between the laptop and the job, one after
+// the other.
+func TestJobSurvives(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "keyway", "run", train, "-d", "--as", "job", "--", "sh", "-c", "i=0; until [ -e /tmp/enough ]; do i=$((i+1)); echo $i; sleep 0.05; done; exit 5")
+	for _, c := range []struct {
+		what string
+		kill func() error
+	}{
+		{"the bastion", func() error { w.Bastion.KillSSHD(); return w.Bastion.StartSSHD() }},
+		{"the GPU machine's sshd", func() error { w.GPU.KillSSHD(); return w.GPU.StartSSHD() }},
+		{"the node", func() error { return lab.Kill(syscall.SIGKILL, programs(w.GPU)...) }},
+		{"the link", func() error { return lab.Kill(syscall.SIGKILL, w.Laptop.Processes("keyway")...) }},
+	} {
+		if err := c.kill(); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.do("ssh", train, "echo hi"); r.code != 0 || r.stdout != "hi\n" {
+			t.Errorf("the first command after %s was killed: %s", c.what, r)
+		}
+	}
+	w.must(t, "ssh", train, "touch /tmp/enough")
+	if r := w.do("keyway", "wait", train+"/job"); r.code != 5 {
+		t.Errorf("the job's exit code, want 5: %s", r)
+	}
+	lines := strings.Fields(w.must(t, "keyway", "logs", train+"/job"))
+	for i, line := range lines {
+		if line != strconv.Itoa(i+1) {
+			t.Fatalf("line %d of the log is %q", i+1, line)
+		}
+	}
+}
+
+// programs are the nodes that run on a host: a node's name is its file's, which
+// is keyway and a hash.
+func programs(h *lab.Host) []int {
+	return append(h.Processes("keyway"), h.ProcessesPrefix("keyway-")...)
+}
+
+func TestStopAndStart(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.up(t, "pause", "--image", string(lab.Base))
+	w.must(t, "ssh", "pause", "echo kept >/root/file")
+	before := state(t, w, "pause")
+	w.must(t, "keyway", "stop", "pause")
+	equal(t, "state after stop", state(t, w, "pause").State, "stopped")
+	if r := w.do("ssh", "pause", "true"); r.code != 255 || !strings.Contains(r.stderr, "keyway start pause") {
+		t.Errorf("ssh into a stopped workspace: %s", r)
+	}
+	w.must(t, "keyway", "stop", "pause") // no error
+	w.must(t, "keyway", "start", "pause")
+	equal(t, "a file", w.must(t, "ssh", "pause", "cat /root/file"), "kept\n")
+	after := state(t, w, "pause")
+	equal(t, "state after start", after.State, "running")
+	equal(t, "host key", after.Guest.HostKey, before.Guest.HostKey)
+}
+
+// listed is what the tests read of keyway ls --json.
+type listed struct {
+	Name, State, Reason string
+	Guest               struct{ HostKey string }
+}
+
+func state(t *testing.T, w *world, name string) listed {
+	t.Helper()
+	var all []listed
+	out := w.must(t, "keyway", "ls", "--json")
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, l := range all {
+		if l.Name == name {
+			return l
+		}
+	}
+	t.Fatalf("%s is not in %s", name, out)
+	return listed{}
+}

@@ -1,0 +1,258 @@
+//go:build linux
+
+// Package e2e runs the real programs against each other: keyway as it is built,
+// stock OpenSSH and other clients, in the lab's three machines. One lab with one
+// workspace is shared by all tests that do not break anything; a test of a fault
+// starts a lab of its own.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/test/lab"
+)
+
+var (
+	bin    string // the built programs
+	shared *world
+)
+
+// train is the shared workspace, made from lab.Base.
+const train = "train"
+
+func TestMain(m *testing.M) {
+	code, err := runAll(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runAll(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	if err := lab.Install(ctx, "test"); err != nil {
+		return 1, err
+	}
+	if bin, err = os.MkdirTemp("", "keyway-bin-"); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
+	if err := lab.Build(ctx, bin); err != nil {
+		return 1, err
+	}
+	l, err := lab.Start(ctx, lab.Options{Bin: bin, Docker: true, Images: []lab.Image{lab.Base, lab.NonRoot, lab.Static, lab.Busybox}})
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if l.DockerError != nil {
+		return 1, l.DockerError
+	}
+	shared = &world{l}
+	if err := shared.unlockAndUp(); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// unlockAndUp is what a user does before the first ssh train.
+func (w *world) unlockAndUp() error {
+	for _, argv := range [][]string{
+		{"keyway", "init", "--yes"},
+		{"keyway", "unlock"},
+		{"keyway", "up", "--on", "gpu1", "--image", string(lab.Base), "--name", train},
+	} {
+		if r := w.do(argv...); r.code != 0 {
+			return fmt.Errorf("%s", r)
+		}
+	}
+	return nil
+}
+
+// world is a lab with what tests do in it.
+type world struct{ *lab.Lab }
+
+// start makes a lab for one test that will break it.
+func start(t *testing.T, o lab.Options) *world {
+	t.Helper()
+	o.Bin = bin
+	l, err := lab.Start(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logFile(t, l.Laptop, "/root/.local/state/keyway/link.log")
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if o.Docker && l.DockerError != nil {
+		t.Fatal(l.DockerError)
+	}
+	return &world{l}
+}
+
+func logFile(t *testing.T, h *lab.Host, path string) {
+	t.Helper()
+	if text, err := h.ReadFile(path); err == nil {
+		t.Logf("%s on %s:\n%s", path, h.Name, text)
+	}
+}
+
+// result is how a command ended.
+type result struct {
+	command        string
+	stdout, stderr string
+	code           int
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("%s: exit code %d\nstdout: %s\nstderr: %s", r.command, r.code, clip(r.stdout), clip(r.stderr))
+}
+
+func clip(s string) string {
+	const most = 4000
+	if len(s) > most {
+		return s[:most/2] + "\n…\n" + s[len(s)-most/2:]
+	}
+	return s
+}
+
+// patience is how long any one command may take: far more than it does, so that
+// a hang fails one test and not the run.
+const patience = 3 * time.Minute
+
+// command prepares a command on the laptop, with the lab's stand-in for a
+// person at hand.
+func (w *world) command(argv ...string) *exec.Cmd {
+	cmd := w.Laptop.Command(argv[0], argv[1:]...)
+	cmd.Env = append(cmd.Env, w.AskpassEnv()...)
+	return cmd
+}
+
+// do runs a command on the laptop.
+func (w *world) do(argv ...string) result { return w.finish(w.command(argv...), "") }
+
+// finish runs cmd with text as its standard input.
+func (w *world) finish(cmd *exec.Cmd, stdin string) result {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	// What it leaves in the background may hold its output for longer than it
+	// lives; that must not hold us.
+	cmd.WaitDelay = 10 * time.Second
+	r := result{command: strings.Join(cmd.Args[4:], " ")}
+	if w.Mode == lab.Loopback {
+		r.command = strings.Join(cmd.Args, " ")
+	}
+	err := cmd.Start()
+	if err == nil {
+		timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		if !timer.Stop() {
+			stderr.WriteString("\n(killed: it took too long)")
+		}
+	}
+	r.stdout, r.stderr = stdout.String(), stderr.String()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		r.code = exit.ExitCode()
+	case err != nil:
+		r.code, r.stderr = -1, r.stderr+err.Error()
+	}
+	return r
+}
+
+// must runs a command that has to work and returns its standard output.
+func (w *world) must(t *testing.T, argv ...string) string {
+	t.Helper()
+	r := w.do(argv...)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	return r.stdout
+}
+
+// mustFeed is must with standard input.
+func (w *world) mustFeed(t *testing.T, stdin string, argv ...string) string {
+	t.Helper()
+	r := w.finish(w.command(argv...), stdin)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	return r.stdout
+}
+
+// up makes a workspace for one test and removes it after.
+func (w *world) up(t *testing.T, name string, args ...string) {
+	t.Helper()
+	w.must(t, append([]string{"keyway", "up", "--on", "gpu1", "--name", name}, args...)...)
+	t.Cleanup(func() { w.must(t, "keyway", "rm", name) })
+}
+
+// write puts a file onto the laptop.
+func (w *world) write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := w.Laptop.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// agent is the laptop's agent socket, for clients that do not read ssh_config.
+func (w *world) agent(t *testing.T) string {
+	t.Helper()
+	return sshOption(t, w, train, "identityagent")
+}
+
+// sshOption is what ssh would use for a host.
+func sshOption(t *testing.T, w *world, host, option string) string {
+	t.Helper()
+	for line := range strings.Lines(w.must(t, "ssh", "-G", host)) {
+		if value, ok := strings.CutPrefix(line, option+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatalf("ssh -G %s says nothing of %s", host, option)
+	return ""
+}
+
+// hostKey is the shared workspace's host key in authorized_keys form.
+func (w *world) hostKey(t *testing.T) string {
+	t.Helper()
+	known, err := w.Laptop.ReadFile(sshOption(t, w, train, "userknownhostsfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(known) {
+		if key, ok := strings.CutPrefix(line, train+".keyway "); ok {
+			return strings.TrimSpace(key)
+		}
+	}
+	t.Fatalf("no host key of %s in %q", train, known)
+	return ""
+}
+
+func equal(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %q, want %q", what, clip(got), clip(want))
+	}
+}
+
+func holds(t *testing.T, what, got, want string) {
+	t.Helper()
+	if !strings.Contains(got, want) {
+		t.Errorf("%s: %q, want something with %q", what, clip(got), want)
+	}
+}

@@ -1,0 +1,458 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+func TestSSHExec(t *testing.T) {
+	t.Parallel()
+	w := shared
+	equal(t, "stdout", w.must(t, "ssh", train, "echo out; echo err >&2"), "out\n")
+	equal(t, "stderr", w.do("ssh", train, "echo err >&2").stderr, "err\n")
+	equal(t, "standard input to its end", w.mustFeed(t, "fed", "ssh", train, "cat; echo; echo end"), "fed\nend\n")
+	for _, code := range []int{0, 1, 7, 255} {
+		if r := w.do("ssh", train, fmt.Sprintf("exit %d", code)); r.code != code {
+			t.Errorf("want exit code %d: %s", code, r)
+		}
+	}
+	if r := w.do("ssh", train, "kill -TERM $$"); r.code != 255 {
+		t.Errorf("killed by a signal, ssh exits with 255: %s", r)
+	}
+}
+
+func TestSSHEnvironment(t *testing.T) {
+	t.Parallel()
+	w := shared
+	env := w.must(t, "ssh", train, "env")
+	for _, want := range []string{"LAB_IMAGE=base", "LD_LIBRARY_PATH=/opt/tool/lib", "HOME=/root", "USER=root"} {
+		holds(t, "environment", env, want+"\n")
+	}
+	equal(t, "a program on the image's PATH", w.must(t, "ssh", train, "greet"), "hello from the image\n")
+	equal(t, "keyway is on the PATH", strings.TrimSpace(w.must(t, "ssh", train, "command -v keyway >/dev/null && echo yes")), "yes")
+}
+
+func TestSSHHostKeyIsStrict(t *testing.T) {
+	t.Parallel()
+	equal(t, "StrictHostKeyChecking", sshOption(t, shared, train, "stricthostkeychecking"), "true")
+	log := shared.do("ssh", "-v", train, "true").stderr
+	holds(t, "ssh -v", log, "matches the ED25519 host key found in")
+	holds(t, "ssh -v", log, "aes128-gcm@openssh.com")
+}
+
+func TestSSHTerminal(t *testing.T) {
+	t.Parallel()
+	cmd := shared.command("ssh", "-tt", train)
+	term, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 31, Cols: 97})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer term.Close()
+	screen := watch(term)
+	screen.write(t, term, "stty size; tty | cut -c1-9; echo TERM=$TERM\r")
+	screen.await(t, "31 97")
+	screen.await(t, "/dev/pts/")
+	screen.await(t, "TERM=xterm-256color")
+	if err := pty.Setsize(term, &pty.Winsize{Rows: 40, Cols: 120}); err != nil {
+		t.Fatal(err)
+	}
+	// The change is on its way while the command is: bash waits for it.
+	screen.write(t, term, "until [ \"$(stty size)\" = '40 120' ]; do :; done; echo re''sized\r")
+	screen.await(t, "resized")
+	screen.write(t, term, "sleep 1000\r")
+	screen.await(t, "sleep 1000")
+	screen.write(t, term, "\x03echo inter''rupted $?\r")
+	screen.await(t, "interrupted 130")
+	screen.write(t, term, "exit 9\r")
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 9 {
+		t.Errorf("the shell's exit code: %v, want 9", err)
+	}
+}
+
+// screenText collects what a terminal shows.
+type screenText struct {
+	news chan []byte
+	text bytes.Buffer
+}
+
+func watch(r io.Reader) *screenText {
+	s := &screenText{news: make(chan []byte, 1024)}
+	go func() {
+		defer close(s.news)
+		for {
+			buf := make([]byte, 4096)
+			n, err := r.Read(buf)
+			s.news <- buf[:n]
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// await returns when want has been shown, and forgets what was up to it.
+func (s *screenText) await(t *testing.T, want string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		if i := bytes.Index(s.text.Bytes(), []byte(want)); i >= 0 {
+			s.text.Next(i + len(want))
+			return
+		}
+		select {
+		case b, open := <-s.news:
+			s.text.Write(b)
+			if !open && !bytes.Contains(s.text.Bytes(), []byte(want)) {
+				t.Fatalf("the terminal ended before it showed %q: %q", want, clip(s.text.String()))
+			}
+		case <-deadline:
+			t.Fatalf("the terminal never showed %q: %q", want, clip(s.text.String()))
+		}
+	}
+}
+
+func (s *screenText) write(t *testing.T, w io.Writer, text string) {
+	t.Helper()
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// oddNames are file names that break what quotes carelessly.
+var oddNames = []string{"plain", "two words", "it's", `"double"`, "dollar $HOME `id`", "star*?[x]", "semi;colon&|", "-dash", "ümläut ☃", "tab\there", `back\slash`}
+
+// oddFiles makes a directory with a file of each odd name, its name in it, on
+// the laptop.
+func oddFiles(t *testing.T, w *world, dir string) {
+	t.Helper()
+	for _, name := range oddNames {
+		w.write(t, filepath.Join(dir, name), name)
+	}
+}
+
+// sameTree fails unless two directories on the laptop are equal.
+func sameTree(t *testing.T, w *world, a, b string) {
+	t.Helper()
+	if r := w.do("diff", "-r", a, b); r.code != 0 {
+		t.Error(r)
+	}
+}
+
+func TestSCP(t *testing.T) {
+	t.Parallel()
+	for name, protocol := range map[string][]string{"sftp": nil, "legacy": {"-O"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := shared
+			dir := "/root/scp-" + name
+			oddFiles(t, w, dir)
+			w.must(t, append(append([]string{"scp", "-q", "-r", "-p"}, protocol...), dir, train+":/tmp")...)
+			w.must(t, append(append([]string{"scp", "-q", "-r", "-p"}, protocol...), train+":/tmp/scp-"+name, dir+"-back")...)
+			sameTree(t, w, dir, dir+"-back")
+			if r := w.do(append(append([]string{"scp", "-q"}, protocol...), train+":/nonexistent", "/tmp")...); r.code == 0 || !strings.Contains(r.stderr, "No such file") {
+				t.Errorf("a file that is not there: %s", r)
+			}
+			for _, odd := range oddNames {
+				source := train + ":/tmp/scp-" + name + "/" + odd
+				if name == "legacy" { // there the far shell reads the name
+					source = train + ":" + shellWord("/tmp/scp-"+name+"/"+odd)
+				} else if strings.ContainsAny(odd, `*?[\`) {
+					continue // scp itself expands these
+				}
+				w.must(t, append(append([]string{"scp", "-q"}, protocol...), source, "/root/one-"+name)...)
+				got, err := w.Laptop.ReadFile("/root/one-" + name)
+				if err != nil || got != odd {
+					t.Errorf("%q came back as %q, %v", odd, got, err)
+				}
+			}
+		})
+	}
+}
+
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func TestSFTP(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/root/sftp.in", "sftp")
+	batch := `mkdir /tmp/sftp
+cd /tmp/sftp
+put /root/sftp.in a
+chmod 640 a
+rename a b
+symlink b link
+ls -l
+df
+get b /root/sftp.out
+rm b
+rm link
+cd ..
+rmdir sftp
+`
+	out := w.mustFeed(t, batch, "sftp", "-q", "-b", "-", train)
+	holds(t, "ls -l in sftp", out, "-rw-r-----")
+	got, err := w.Laptop.ReadFile("/root/sftp.out")
+	if err != nil || got != "sftp" {
+		t.Errorf("the file came back as %q, %v", got, err)
+	}
+}
+
+func TestRsync(t *testing.T) {
+	t.Parallel()
+	w := shared
+	oddFiles(t, w, "/root/rsync")
+	w.must(t, "rsync", "-a", "/root/rsync/", train+":/tmp/rsync")
+	w.write(t, "/root/rsync/more", "more")
+	out := w.must(t, "rsync", "-a", "--itemize-changes", "--delete", "/root/rsync/", train+":/tmp/rsync")
+	if n := strings.Count(out, "<f"); n != 1 {
+		t.Errorf("the second run sent %d files, want only the new one: %s", n, out)
+	}
+	w.must(t, "rsync", "-a", train+":/tmp/rsync/", "/root/rsync-back")
+	sameTree(t, w, "/root/rsync", "/root/rsync-back")
+}
+
+func TestGit(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "ssh", train, "git init -q --bare /root/repo.git")
+	script := `set -e
+git init -q /root/work
+cd /root/work
+git config user.email lab@example.org; git config user.name lab
+seq 20000 >numbers; git add numbers; git commit -qm one
+git push -q train:/root/repo.git HEAD:main
+git clone -q -b main ssh://train/root/repo.git /root/clone
+cmp numbers /root/clone/numbers
+`
+	w.mustFeed(t, script, "sh")
+}
+
+// TestAgentForwarding goes from inside the workspace to another ssh server with
+// the laptop's key: what git clone git@… there needs.
+func TestAgentForwarding(t *testing.T) {
+	t.Parallel()
+	w := shared
+	if r := w.do("ssh", train, "ssh-add -l"); r.code == 0 {
+		t.Errorf("a workspace that was not given the agent has it: %s", r)
+	}
+	w.up(t, "forwarding", "--forward-agent", "--image", "keyway-lab/base")
+	holds(t, "ssh-add -l inside", w.must(t, "ssh", "forwarding", "ssh-add -l"), "ED25519")
+	first := w.must(t, "ssh", "forwarding", "echo $SSH_AUTH_SOCK")
+	second := w.must(t, "ssh", "forwarding", "echo $SSH_AUTH_SOCK")
+	equal(t, "SSH_AUTH_SOCK is the same for each connection", second, first)
+	// The workspace's own guest is no server it can dial; sign something instead.
+	w.must(t, "ssh", "forwarding", "ssh-add -L >key.pub && echo text | ssh-keygen -q -Y sign -n file -f key.pub >signature && test -s signature")
+	if r := w.do("ssh", "-a", "forwarding", "timeout 20 ssh-add -l"); r.code == 0 {
+		t.Errorf("without a connection that carries an agent, the socket answers: %s", r)
+	}
+	holds(t, "ssh -A", w.must(t, "ssh", "-A", train, "ssh-add -l"), "ED25519")
+}
+
+// echoServer is a Python program that echoes on what its argument names: a TCP
+// port of 127.0.0.1, or a unix socket's path. It says when it listens.
+const echoServer = `
+import os, socket, sys, threading
+where = sys.argv[1]
+if where.startswith("/"):
+    s = socket.socket(socket.AF_UNIX); s.bind(where)
+else:
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(where)))
+s.listen(300)
+print("listening", flush=True)
+def serve(c):
+    while data := c.recv(65536):
+        c.sendall(data)
+    c.shutdown(socket.SHUT_WR)
+    c.close()
+while True:
+    c, _ = s.accept()
+    threading.Thread(target=serve, args=(c,), daemon=True).start()
+`
+
+// background runs a command until the test ends and returns when it has written
+// a line that holds ready.
+func (w *world) background(t *testing.T, ready string, cmd *exec.Cmd) {
+	t.Helper()
+	r, wr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = wr, wr
+	err = cmd.Start()
+	wr.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		r.Close()
+	})
+	watch(r).await(t, ready)
+}
+
+// startEcho runs the echo server in the workspace.
+func (w *world) startEcho(t *testing.T, where string) {
+	t.Helper()
+	name := "/tmp/echo-" + strings.ReplaceAll(strings.Trim(where, "/"), "/", "-") + ".py"
+	w.mustFeed(t, echoServer, "ssh", train, "cat >"+name)
+	w.background(t, "listening", w.command("ssh", train, "exec python3 "+name+" "+where))
+}
+
+// tunnel runs ssh with a forwarding and returns when it is there.
+func (w *world) tunnel(t *testing.T, args ...string) {
+	t.Helper()
+	args = append([]string{"ssh", "-o", "ExitOnForwardFailure=yes"}, args...)
+	w.background(t, "tunnel is up", w.command(append(args, train, "echo tunnel is up; exec sleep 1000")...))
+}
+
+// echoes sends size bytes to an echo server over conn and compares what comes
+// back.
+func echoes(conn net.Conn, size int) error {
+	defer conn.Close()
+	sent := make([]byte, size)
+	if _, err := rand.Read(sent); err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(sent)
+		if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil {
+			err = half.CloseWrite()
+		}
+		failed <- err
+	}()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(conn)
+	if err == nil {
+		err = <-failed
+	}
+	if err == nil && !bytes.Equal(got, sent) {
+		err = fmt.Errorf("%d bytes came back of %d, or others", len(got), len(sent))
+	}
+	return err
+}
+
+func dial(t *testing.T, w *world, address string) net.Conn {
+	t.Helper()
+	conn, err := w.Laptop.Dial(context.Background(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestLocalForwarding(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.startEcho(t, "7001")
+	w.startEcho(t, "/tmp/echo.sock")
+	w.tunnel(t, "-L", "127.0.0.1:7101:127.0.0.1:7001", "-L", "127.0.0.1:7102:/tmp/echo.sock", "-L", "/tmp/local.sock:127.0.0.1:7001")
+	for _, port := range []string{"7101", "7102"} {
+		if err := echoes(dial(t, w, "127.0.0.1:"+port), 3<<20); err != nil {
+			t.Errorf("port %s: %v", port, err)
+		}
+	}
+	conn, err := net.Dial("unix", w.Laptop.Path("/tmp/local.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := echoes(conn, 3<<20); err != nil {
+		t.Errorf("unix socket: %v", err)
+	}
+}
+
+func TestRemoteForwarding(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/root/echo.py", echoServer)
+	w.background(t, "listening", w.command("python3", "/root/echo.py", "7201"))
+	w.tunnel(t, "-R", "7202:127.0.0.1:7201", "-R", "/tmp/remote.sock:127.0.0.1:7201")
+	client := `
+import socket, sys
+for where in ("7202", "/tmp/remote.sock"):
+    s = socket.socket(socket.AF_UNIX) if where[0] == "/" else socket.socket()
+    s.connect(where if where[0] == "/" else ("127.0.0.1", int(where)))
+    s.sendall(b"x" * 100000); s.shutdown(socket.SHUT_WR)
+    n = 0
+    while d := s.recv(65536): n += len(d)
+    print(n)
+`
+	equal(t, "bytes echoed by the laptop", w.mustFeed(t, client, "ssh", train, "python3 -"), "100000\n100000\n")
+	// A port that the server chooses is told to the client.
+	holds(t, "ssh -R 0", w.do("ssh", "-R", "0:127.0.0.1:7201", train, "true").stderr, "Allocated port")
+}
+
+func TestDynamicForwarding(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.startEcho(t, "7301")
+	w.tunnel(t, "-D", "127.0.0.1:7302")
+	conn := socks(t, w, "127.0.0.1:7302", "127.0.0.1", 7301)
+	if err := echoes(conn, 3<<20); err != nil {
+		t.Error(err)
+	}
+}
+
+// socks connects through a SOCKS5 server on the laptop (RFC 1928).
+func socks(t *testing.T, w *world, server, host string, port int) net.Conn {
+	t.Helper()
+	conn := dial(t, w, server)
+	if err := socksConnect(conn, host, port); err != nil {
+		conn.Close()
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func socksConnect(conn net.Conn, host string, port int) error {
+	request := append([]byte{5, 1, 0, 5, 1, 0, 3, byte(len(host))}, host...)
+	request = append(request, byte(port>>8), byte(port))
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	answer := make([]byte, 2+10)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return err
+	}
+	if answer[1] != 0 || answer[3] != 0 {
+		return fmt.Errorf("the SOCKS server answers % x", answer)
+	}
+	return nil
+}
+
+func TestStdioForwarding(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.startEcho(t, "7401")
+	equal(t, "ssh -W", w.mustFeed(t, "through -W", "ssh", "-W", "127.0.0.1:7401", train), "through -W")
+	if r := w.do("ssh", "-W", "127.0.0.1:1", train); r.code == 0 {
+		t.Errorf("ssh -W to a closed port: %s", r)
+	}
+}
+
+// TestControlMaster shares one connection: many sessions, one ProxyCommand.
+func TestControlMaster(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "ssh", "-fNM", "-S", "/tmp/cm", train)
+	defer w.do("ssh", "-S", "/tmp/cm", "-O", "exit", train)
+	for range 3 {
+		equal(t, "over the shared connection", w.must(t, "ssh", "-S", "/tmp/cm", train, "echo hi"), "hi\n")
+	}
+}

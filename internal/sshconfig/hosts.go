@@ -1,0 +1,143 @@
+package sshconfig
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on the registry file and on what is in it.
+const (
+	maxHosts   = 4 << 20 // bytes
+	maxEntries = 4096
+	maxPlaces  = 256
+	maxUser    = 64 // bytes in a login name
+	maxEngine  = 32 // bytes in an engine's name
+)
+
+// hostsVersion is the form of hosts.json. It changes when an older keyway would
+// misread the file.
+const hostsVersion = 1
+
+// hosts is the content of hosts.json.
+type hosts struct {
+	Version    int            `json:"version"`
+	Places     []keyway.Place `json:"places"`
+	Workspaces []Entry        `json:"workspaces"`
+}
+
+func (h hosts) encode() ([]byte, error) {
+	h.Version = hostsVersion
+	data, err := json.MarshalIndent(h, "", "  ")
+	return append(data, '\n'), err
+}
+
+// decodeHosts reads hosts.json. Everything in it ends up in an ssh_config, so
+// nothing is taken on trust.
+func decodeHosts(data []byte) (hosts, error) {
+	var h hosts
+	if err := json.Unmarshal(data, &h); err != nil {
+		return hosts{}, err
+	}
+	if h.Version != hostsVersion {
+		return hosts{}, fmt.Errorf("it is of version %d, this keyway reads version %d", h.Version, hostsVersion)
+	}
+	if len(h.Workspaces) > maxEntries || len(h.Places) > maxPlaces {
+		return hosts{}, fmt.Errorf("it has more than %d workspaces or %d places", maxEntries, maxPlaces)
+	}
+	for _, p := range h.Places {
+		if _, err := keyway.ParsePlace(string(p)); err != nil {
+			return hosts{}, err
+		}
+	}
+	seen := map[keyway.Name]bool{}
+	for _, e := range h.Workspaces {
+		if err := e.validate(); err != nil {
+			return hosts{}, err
+		}
+		if seen[e.Name] {
+			return hosts{}, fmt.Errorf("it has two workspaces %s", e.Name)
+		}
+		seen[e.Name] = true
+	}
+	return h, nil
+}
+
+// validate refuses what must not get into an ssh_config: login name and host key
+// are the workspace's own words, and whatever runs in it may have chosen them.
+func (e Entry) validate() error {
+	if _, err := keyway.ParseName(string(e.Name)); err != nil {
+		return err
+	}
+	if _, err := keyway.ParsePlace(string(e.Place)); err != nil {
+		return err
+	}
+	if !plainWord(e.User, maxUser) {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has a login name that ssh cannot be given: %q", e.Name, clip(e.User, maxUser)).
+			Hint("choose a user with a plain name: keyway up --user NAME")
+	}
+	if e.Engine != "" && !plainWord(e.Engine, maxEngine) {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has an engine of a strange name: %q", e.Name, clip(e.Engine, maxEngine))
+	}
+	if _, err := ParseHostKey(e.HostKey); err != nil {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace %s shows no usable host key: %w", e.Name, err).
+			Hint("make it anew: keyway rm %s, then keyway up", e.Name)
+	}
+	return nil
+}
+
+// plainWord says whether s has only letters, digits and what login names have
+// beside them, and does not look like an option.
+func plainWord(s string, limit int) bool {
+	if s == "" || len(s) > limit {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		if !alnum && (i == 0 || c != '.' && c != '-' && c != '+' && c != '@') {
+			return false
+		}
+	}
+	return true
+}
+
+func clip(s string, limit int) string {
+	if len(s) > limit {
+		return s[:limit] + "…"
+	}
+	return s
+}
+
+// errTooLarge is what readBounded returns for a file over its bound.
+var errTooLarge = errors.New("the file is too large")
+
+// readBounded reads a regular file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	// looked at before it is opened: opening a named pipe would wait
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	n, err := io.Copy(&b, io.LimitReader(f, limit+1))
+	if err == nil && n > limit {
+		err = errTooLarge
+	}
+	return b.Bytes(), err
+}
+
+var errNotRegular = errors.New("not a regular file")

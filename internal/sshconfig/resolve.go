@@ -1,0 +1,236 @@
+package sshconfig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on asking ssh -G.
+const (
+	resolveTimeout = 10 * time.Second // a Match exec of the user's may be slow
+	maxResolved    = 1 << 20          // bytes of output
+	maxHops        = 16
+)
+
+// Host is what the user's configuration makes of a host name.
+type Host struct {
+	Name          string   `json:"name"` // as the user wrote it
+	HostName      string   `json:"hostName"`
+	User          string   `json:"user"`
+	Port          string   `json:"port"`
+	ProxyJump     []string `json:"proxyJump,omitempty"`
+	ProxyCommand  string   `json:"proxyCommand,omitempty"`
+	IdentityAgent string   `json:"identityAgent,omitempty"`
+	IdentityFiles []string `json:"identityFiles,omitempty"`
+}
+
+// Resolve asks ssh what the user's configuration makes of host. ssh -G runs the
+// commands of Match exec lines, with the host's name among their arguments, so
+// this is only for names that the user typed or wrote into that configuration.
+func Resolve(ctx context.Context, host keyway.Place) (Host, error) {
+	return resolver{}.resolve(ctx, string(host))
+}
+
+// Way is the hosts that a connection to place comes by, the place last. A jump
+// host may itself be reached through others.
+func Way(ctx context.Context, place keyway.Place) ([]Host, error) {
+	return resolver{}.way(ctx, string(place))
+}
+
+// resolver asks ssh, with more options in tests.
+type resolver struct {
+	options []string
+}
+
+func (r resolver) resolve(ctx context.Context, host string) (Host, error) {
+	if _, err := keyway.ParsePlace(host); err != nil {
+		return Host{}, err
+	}
+	out, err := r.run(ctx, host)
+	if err != nil {
+		return Host{}, err
+	}
+	return parseResolved(host, out), nil
+}
+
+func (r resolver) run(ctx context.Context, host string) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(limited, "ssh", append(slices.Clone(r.options), "-T", "-G", "--", host)...)
+	out, errs := &limitedBuffer{limit: maxResolved}, &limitedBuffer{limit: 4 << 10}
+	cmd.Stdout, cmd.Stderr = out, errs
+	cmd.WaitDelay = time.Second // what a Match exec started may hold the pipes
+	err := cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case limited.Err() != nil:
+		return "", keyway.Errorf(keyway.BadConfig, "ssh has not read its configuration within %v", resolveTimeout).
+			Hint("a Match exec line in ~/.ssh/config may hang: try ssh -G %s", host)
+	case errors.Is(err, exec.ErrNotFound):
+		return "", keyway.Errorf(keyway.Other, "there is no ssh on this machine: %w", err).
+			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
+	case err != nil:
+		why := firstLine(errs.String())
+		if why == "" {
+			why = err.Error()
+		}
+		return "", keyway.Errorf(keyway.BadConfig, "ssh cannot read its configuration: %s", why).
+			Hint("set that line right; ssh -G %s shows when it is", host)
+	}
+	return out.String(), nil
+}
+
+// way follows the first jump host of each host: ssh reaches the others through
+// the one before, whatever their own entries say.
+func (r resolver) way(ctx context.Context, place string) ([]Host, error) {
+	last, err := r.resolve(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	way := []Host{last}
+	for first := last; len(first.ProxyJump) > 0; first = way[0] {
+		if len(way)+len(first.ProxyJump) > maxHops {
+			return nil, keyway.Errorf(keyway.BadConfig, "the way to %s has over %d hops: the jump hosts of %s lead in a circle?", place, maxHops, first.Name).
+				Hint("look at the ProxyJump lines of ~/.ssh/config: ssh -G %s", first.Name)
+		}
+		hops, err := r.jumps(ctx, first.ProxyJump)
+		if err != nil {
+			return nil, err
+		}
+		way = append(hops, way...)
+	}
+	return way, nil
+}
+
+func (r resolver) jumps(ctx context.Context, names []string) ([]Host, error) {
+	var hops []Host
+	for _, name := range names {
+		hop, err := r.resolve(ctx, jumpHost(name))
+		if err != nil {
+			return nil, err
+		}
+		hop.applyJump(name)
+		hops = append(hops, hop)
+	}
+	return hops, nil
+}
+
+// jumpHost is the host in [ssh://][user@]host[:port].
+func jumpHost(jump string) string {
+	_, host, _ := splitJump(jump)
+	return host
+}
+
+// applyJump puts in what a ProxyJump value says beside the host.
+func (h *Host) applyJump(jump string) {
+	user, _, port := splitJump(jump)
+	h.Name = jump
+	if user != "" {
+		h.User = user
+	}
+	if port != "" {
+		h.Port = port
+	}
+}
+
+func splitJump(jump string) (user, host, port string) {
+	host = strings.TrimSuffix(strings.TrimPrefix(jump, "ssh://"), "/")
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		user, host = host[:i], host[i+1:]
+	}
+	if rest, ok := strings.CutPrefix(host, "["); ok { // an IPv6 address
+		address, after, _ := strings.Cut(rest, "]")
+		return user, address, strings.TrimPrefix(after, ":")
+	}
+	if strings.Count(host, ":") == 1 {
+		host, port, _ = strings.Cut(host, ":")
+	}
+	return user, host, port
+}
+
+// parseResolved reads the output of ssh -G: a keyword in lower case and its
+// value on each line.
+func parseResolved(name, out string) Host {
+	h := Host{Name: name}
+	for line := range strings.Lines(out) {
+		keyword, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		switch keyword {
+		case "hostname":
+			h.HostName = value
+		case "user":
+			h.User = value
+		case "port":
+			h.Port = value
+		case "proxyjump":
+			if value != "none" && value != "" && len(h.ProxyJump) == 0 {
+				h.ProxyJump = strings.Split(value, ",")
+			}
+		case "proxycommand":
+			if value != "none" {
+				h.ProxyCommand = value
+			}
+		case "identityagent":
+			h.IdentityAgent = value
+		case "identityfile":
+			h.IdentityFiles = append(h.IdentityFiles, value)
+		}
+	}
+	return h
+}
+
+// CheckFree refuses a workspace name that the user's ssh already gives a
+// meaning: its entry would come first and hide that host.
+func CheckFree(ctx context.Context, name keyway.Name) error {
+	return resolver{}.checkFree(ctx, name)
+}
+
+// noHost is a host that no configuration speaks of (RFC 2606, section 2): what
+// ssh makes of it is what it makes of every name.
+const noHost = "keyway-no-such-host.invalid"
+
+func (r resolver) checkFree(ctx context.Context, name keyway.Name) error {
+	none, err := r.resolve(ctx, noHost)
+	if err != nil {
+		return err
+	}
+	host, err := r.resolve(ctx, string(name))
+	if err != nil {
+		return err
+	}
+	if host.HostName == string(name) && host.User == none.User && host.Port == none.Port &&
+		host.ProxyCommand == none.ProxyCommand && slices.Equal(host.ProxyJump, none.ProxyJump) {
+		return nil
+	}
+	return keyway.Errorf(keyway.NameTaken, "%s is a host in your ~/.ssh/config already (%s@%s)", name, host.User, host.HostName).
+		Hint("choose another name: --name %s-1", name)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return strings.TrimSpace(line)
+}
+
+// limitedBuffer keeps what is written to it up to its limit, and takes the rest
+// for nothing, so that the writer ends by itself.
+type limitedBuffer struct {
+	bytes.Buffer
+	limit int
+}
+
+var _ io.Writer = (*limitedBuffer)(nil)
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if room := b.limit - b.Len(); room > 0 {
+		b.Buffer.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}

@@ -1,0 +1,243 @@
+//go:build unix
+
+package sshconfig
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// asNobody runs the calling test once more as user 65534.
+func asNobody(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "kw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program := filepath.Join(dir, "test")
+	data, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
+}
+
+// sshG is what ssh makes of host with the configuration in file.
+func sshG(t *testing.T, file, host string) map[string]string {
+	t.Helper()
+	out, err := exec.Command("ssh", "-T", "-F", file, "-G", host).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ssh -G: %v\n%s", err, out)
+	}
+	got := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
+		got[key] = value
+	}
+	return got
+}
+
+// hostileConfig is a user's configuration with everything that would break a
+// connection to a workspace, if it had a say.
+const hostileConfig = `Host gpu1
+  HostName 10.0.0.7
+  ProxyJump bastion
+
+Host *
+  User somebody
+  Port 2222
+  HostName wrong.example.com
+  ForwardAgent yes
+  ProxyJump bastion
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  HostKeyAlgorithms ssh-rsa
+  IdentityAgent /nowhere
+  ServerAliveInterval 5
+  TCPKeepAlive yes
+  ConnectTimeout 1
+  PreferredAuthentications password
+  CanonicalizeHostname always
+  VerifyHostKeyDNS yes
+  CheckHostIP yes
+`
+
+func TestSSHTakesOurValues(t *testing.T) {
+	for _, ends := range []string{"\n", "\r\n"} {
+		home, _ := homeWith(t, strings.ReplaceAll(hostileConfig, "\n", ends))
+		state := filepath.Join(t.TempDir(), "with space")
+		if err := os.Mkdir(state, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s := Open(state, Client{Program: "/opt/key way/keyway", Agent: "/run/user/1000/with space/agent.sock"})
+		add(t, s, entry("train"))
+		apply(t, home, s.ConfigPath())
+		file := filepath.Join(home, ".ssh", "config")
+		got := sshG(t, file, "train")
+		for key, want := range map[string]string{
+			"hostname":                 "train",
+			"user":                     "root",
+			"port":                     "22",
+			"forwardagent":             "no",
+			"proxycommand":             `/opt/key\ way/keyway proxy --fdpass train`,
+			"proxyusefdpass":           "yes",
+			"stricthostkeychecking":    "true",
+			"checkhostip":              "no",
+			"updatehostkeys":           "false",
+			"userknownhostsfile":       s.KnownHostsPath(),
+			"hostkeyalias":             "train.keyway",
+			"hostkeyalgorithms":        "ssh-ed25519",
+			"identityagent":            "/run/user/1000/with space/agent.sock",
+			"serveraliveinterval":      "0",
+			"tcpkeepalive":             "no",
+			"connecttimeout":           "300",
+			"preferredauthentications": "publickey",
+			"canonicalizehostname":     "false",
+			"verifyhostkeydns":         "false",
+		} {
+			if got[key] != want {
+				t.Errorf("line ends %q: %s is %q, want %q", ends, key, got[key], want)
+			}
+		}
+		if !strings.HasPrefix(got["ciphers"], "aes128-gcm@openssh.com,aes256-gcm@openssh.com,") {
+			t.Errorf("ciphers %s", got["ciphers"])
+		}
+		if other := sshG(t, file, "gpu1"); other["hostname"] != "10.0.0.7" || other["proxyjump"] != "bastion" {
+			t.Errorf("the user's own host became %v", other)
+		}
+	}
+}
+
+func TestForwardAgentOnlyWhereAsked(t *testing.T) {
+	s := testStore(t)
+	e := entry("train")
+	e.ForwardAgent = true
+	add(t, s, e)
+	if got := sshG(t, s.ConfigPath(), "train")["forwardagent"]; got != "yes" {
+		t.Errorf("forwardagent %s", got)
+	}
+}
+
+// ssh reads the line, then a shell does: the program must be found wherever it
+// lies.
+func TestProxyCommandReachesProgram(t *testing.T) {
+	for _, shell := range []string{"/bin/sh", "/bin/bash"} {
+		for i, name := range []string{"plain", "key way", "100%h%%", "a'b", `a"b`, "$HOME `id`", `a\b\`, "a;b&c|d", "üñ", "#x", "(x) [y] {z}", "~x!y", "*?<>^="} {
+			dir := filepath.Join(t.TempDir(), name)
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			program, proof := filepath.Join(dir, "keyway"), filepath.Join(t.TempDir(), "proof")
+			script := fmt.Sprintf("#!/bin/sh\necho \"$*\" > %s\n", proof)
+			if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s := Open(t.TempDir(), Client{Program: program})
+			add(t, s, entry("train"))
+			cmd := exec.Command("ssh", "-F", s.ConfigPath(), "-o", "BatchMode=yes", "train", "true")
+			cmd.Env = append(os.Environ(), "SHELL="+shell)
+			out, _ := cmd.CombinedOutput() // fails: the script is no proxy
+			if got, err := os.ReadFile(proof); err != nil || string(got) != "proxy --fdpass train\n" {
+				t.Errorf("%s, %d: %q was not started: %q, %v\n%s", shell, i, name, got, err, out)
+			}
+		}
+	}
+	s := Open(t.TempDir(), Client{Program: "/opt/new\nline"})
+	if err := s.Add(entry("train")); !keyway.Is(err, keyway.BadConfig) {
+		t.Errorf("a line end in the path: %v", err)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	config := `Host gpu1
+  HostName 10.0.0.7
+  User me
+  ProxyJump inner,alice@[fe80::1]:2200
+Host inner
+  HostName inner.example.com
+  Port 2022
+  ProxyJump outer
+Host outer
+  HostName outer.example.com
+Host a
+  ProxyJump b
+Host b
+  ProxyJump a
+`
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := resolver{options: []string{"-F", file}}
+	way, err := r.way(t.Context(), "gpu1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range way {
+		got = append(got, h.Name+"="+h.HostName+":"+h.Port)
+	}
+	want := "outer=outer.example.com:22 inner=inner.example.com:2022 alice@[fe80::1]:2200=fe80::1:2200 gpu1=10.0.0.7:22"
+	if strings.Join(got, " ") != want {
+		t.Errorf("got %v", got)
+	}
+	if way[2].User != "alice" || way[3].User != "me" {
+		t.Errorf("users %q, %q", way[2].User, way[3].User)
+	}
+	_, err = r.way(t.Context(), "a")
+	wantKind(t, err, keyway.BadConfig)
+	_, err = r.resolve(t.Context(), "-oProxyCommand=touch x")
+	wantKind(t, err, keyway.Usage)
+}
+
+func TestResolveBadConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("Hots gpu1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := resolver{options: []string{"-F", file}}.resolve(t.Context(), "gpu1")
+	if e := wantKind(t, err, keyway.BadConfig); !strings.Contains(e.Message, "line 1") && !strings.Contains(e.Message, "hots") {
+		t.Error(e)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (resolver{}).resolve(canceled, "gpu1"); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCheckFree(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	config := "Host gpu1\n  HostName 10.0.0.7\nHost jump\n  ProxyJump x\nHost *\n  User me\n  ProxyJump bastion\n"
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := resolver{options: []string{"-F", file}}
+	if err := r.checkFree(t.Context(), "train"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []keyway.Name{"gpu1", "jump"} {
+		wantKind(t, r.checkFree(t.Context(), name), keyway.NameTaken)
+	}
+}

@@ -1,0 +1,355 @@
+// Package sshconfig makes the user's own ssh reach workspaces. It remembers
+// which workspaces this laptop knows, and writes from that an ssh_config with a
+// Host entry for each, beside a known_hosts with the host key of each; it puts
+// the one Include line for them into ~/.ssh/config; and it asks ssh -G what the
+// user's configuration makes of a host name.
+package sshconfig
+
+import (
+	"bytes"
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"keyway/internal/filelock"
+	"keyway/internal/keyway"
+)
+
+// Entry is what the laptop remembers of one workspace.
+type Entry struct {
+	Name         keyway.Name  `json:"name"`
+	Place        keyway.Place `json:"place"`
+	Engine       string       `json:"engine"`
+	User         string       `json:"user"`    // login name in the workspace
+	HostKey      string       `json:"hostKey"` // public, in authorized_keys form
+	ForwardAgent bool         `json:"forwardAgent,omitempty"`
+	Created      time.Time    `json:"created"`
+
+	// Added is when this laptop learned of the workspace; Add sets it.
+	Added time.Time `json:"added"`
+	// New says that the workspace was made just now: a host key remembered under
+	// its name and place is that of a predecessor.
+	New bool `json:"-"`
+}
+
+// Client is how the generated ssh_config shall have ssh reach workspaces.
+type Client struct {
+	// Program is the absolute path of keyway.
+	Program string
+	// Agent is the agent's socket; empty leaves it to the environment.
+	Agent string
+}
+
+// Store is the registry of the workspaces this laptop knows. Several processes
+// may use one at the same time.
+type Store struct {
+	dir    string
+	client Client
+}
+
+// Open gives the Store in the state directory dir. Nothing is read or written
+// yet.
+func Open(dir string, c Client) *Store { return &Store{dir: dir, client: c} }
+
+// ConfigPath is the generated ssh_config, which ~/.ssh/config includes.
+func (s *Store) ConfigPath() string { return filepath.Join(s.dir, "ssh_config") }
+
+// KnownHostsPath is the generated known_hosts.
+func (s *Store) KnownHostsPath() string { return filepath.Join(s.dir, "known_hosts") }
+
+func (s *Store) hostsPath() string { return filepath.Join(s.dir, "hosts.json") }
+
+// Add remembers a workspace, or what has changed of one. A name that is in use
+// at another place is NameTaken; another host key than the remembered one is
+// HostKeyChanged unless the workspace is new.
+func (s *Store) Add(e Entry) error {
+	if err := e.validate(); err != nil {
+		return err
+	}
+	return s.change(func(h *hosts) error { return h.add(e) })
+}
+
+// Remove forgets a workspace. One that is not known is forgotten already.
+func (s *Store) Remove(place keyway.Place, name keyway.Name) error {
+	return s.change(func(h *hosts) error {
+		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool { return e.Place == place && e.Name == name })
+		return nil
+	})
+}
+
+// Reconcile forgets what is gone: the entries of place that are not among
+// present, which the place said when it was asked at the given time. What was
+// added since then is kept, because the answer could not hold it yet. It
+// returns what was forgotten.
+func (s *Store) Reconcile(place keyway.Place, asked time.Time, present []keyway.Workspace) ([]Entry, error) {
+	there := map[keyway.Name]bool{}
+	for _, w := range present {
+		there[w.Name] = true
+	}
+	gone := func(e Entry) bool { return e.Place == place && !there[e.Name] && e.Added.Before(asked) }
+	var dropped []Entry
+	// most often nothing is gone, and then nobody needs to wait for the lock
+	if known, err := s.List(); err != nil || !slices.ContainsFunc(known, gone) {
+		return nil, err
+	}
+	err := s.change(func(h *hosts) error {
+		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool {
+			if gone(e) {
+				dropped = append(dropped, e)
+				return true
+			}
+			return false
+		})
+		return nil
+	})
+	return dropped, err
+}
+
+// List is what is remembered, sorted by name.
+func (s *Store) List() ([]Entry, error) {
+	h, err := s.read()
+	return h.Workspaces, err
+}
+
+// Lookup finds the workspace that arg names: NAME, or PLACE/NAME.
+func (s *Store) Lookup(arg string) (Entry, error) {
+	h, err := s.read()
+	if err != nil {
+		return Entry{}, err
+	}
+	return h.lookup(arg)
+}
+
+// Places are the places where workspaces are or were made, sorted.
+func (s *Store) Places() ([]keyway.Place, error) {
+	h, err := s.read()
+	return h.Places, err
+}
+
+// ForgetPlace forgets a place and the workspaces there, which live on.
+func (s *Store) ForgetPlace(p keyway.Place) error {
+	return s.change(func(h *hosts) error {
+		h.Places = slices.DeleteFunc(h.Places, func(known keyway.Place) bool { return known == p })
+		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool { return e.Place == p })
+		return nil
+	})
+}
+
+// AddPlace remembers a place, so that its workspaces are asked for.
+func (s *Store) AddPlace(p keyway.Place) error {
+	if _, err := keyway.ParsePlace(string(p)); err != nil {
+		return err
+	}
+	known, err := s.Places()
+	if err != nil || slices.Contains(known, p) {
+		return err
+	}
+	return s.change(func(h *hosts) error { return h.addPlace(p) })
+}
+
+// Sync writes the derived files anew if they are not what the registry says:
+// after a crash between two files, or when keyway has been moved.
+func (s *Store) Sync() error {
+	return s.change(func(*hosts) error { return nil })
+}
+
+// change applies edit to the registry and writes it and what derives from it. A
+// crash between two files is made good by the next change.
+func (s *Store) change(edit func(*hosts) error) error {
+	unlock, err := filelock.Lock(filepath.Join(s.dir, "hosts.lock"))
+	if err != nil {
+		return s.unwritable(err)
+	}
+	defer unlock()
+	h, err := s.read()
+	if err != nil {
+		return err
+	}
+	if err := edit(&h); err != nil {
+		return err
+	}
+	h.sort()
+	return s.write(h)
+}
+
+func (s *Store) read() (hosts, error) {
+	data, err := readBounded(s.hostsPath(), maxHosts)
+	if os.IsNotExist(err) {
+		return hosts{}, nil
+	}
+	var h hosts
+	if err == nil {
+		h, err = decodeHosts(data)
+	}
+	if err != nil {
+		return hosts{}, keyway.Errorf(keyway.BadConfig, "the list of workspaces %s cannot be read: %w", s.hostsPath(), err).
+			Hint("move it away, and name each workspace once more with keyway up:\nmv %[1]s %[1]s.broken", s.hostsPath())
+	}
+	return h, nil
+}
+
+// write writes the registry, then the host keys, then the entries that need
+// them.
+func (s *Store) write(h hosts) error {
+	config, err := renderConfig(h.Workspaces, s.client, s.KnownHostsPath())
+	if err != nil {
+		return err
+	}
+	registry, err := h.encode()
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		path string
+		data []byte
+	}{
+		{s.hostsPath(), registry},
+		{s.KnownHostsPath(), renderKnownHosts(h.Workspaces)},
+		{s.ConfigPath(), config},
+	} {
+		if old, err := os.ReadFile(f.path); err == nil && bytes.Equal(old, f.data) {
+			continue
+		}
+		if err := keyway.WriteFile(f.path, f.data, 0o600); err != nil {
+			return s.unwritable(err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) unwritable(err error) error {
+	if keyway.Is(err, keyway.NoSpace) {
+		return err
+	}
+	return keyway.Errorf(keyway.BadConfig, "what keyway remembers cannot be written: %w", err).
+		Hint("see who owns it: ls -la %s", s.dir)
+}
+
+func (h *hosts) add(e Entry) error {
+	if err := h.addPlace(e.Place); err != nil {
+		return err
+	}
+	if err := h.checkNotPlace(e.Name); err != nil {
+		return err
+	}
+	e.Added = time.Now().UTC()
+	i := slices.IndexFunc(h.Workspaces, func(old Entry) bool { return old.Name == e.Name })
+	if i < 0 {
+		if len(h.Workspaces) >= maxEntries {
+			return keyway.Errorf(keyway.NameTaken, "this laptop knows %d workspaces already, which is as many as it can", maxEntries).
+				Hint("remove some: keyway rm NAME")
+		}
+		h.Workspaces = append(h.Workspaces, e)
+		return nil
+	}
+	old := h.Workspaces[i]
+	if old.Place != e.Place {
+		return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, old.Place).
+			Hint("choose another name (--name), or remove that one: keyway rm %s", e.Name)
+	}
+	if !e.New && !sameKey(old.HostKey, e.HostKey) {
+		return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered",
+			e.Name, fingerprint(e.HostKey), fingerprint(old.HostKey)).
+			Hint("was it made anew, from another laptop? Ask who did. If so, forget the old one and connect again: keyway forget %s", e.Name)
+	}
+	h.Workspaces[i] = e
+	return nil
+}
+
+// checkNotPlace refuses the name of a place: the workspace's Host entry would
+// hide the place's own, and the way to the place would lead into itself.
+func (h *hosts) checkNotPlace(n keyway.Name) error {
+	for _, p := range h.Places {
+		host := string(p)[strings.LastIndexByte(string(p), '@')+1:]
+		if strings.EqualFold(host, string(n)) {
+			return keyway.Errorf(keyway.NameTaken, "%s is the name of a place: ssh %s would no longer lead to it", n, n).
+				Hint("choose another name: --name %s-1", n)
+		}
+	}
+	return nil
+}
+
+func (h *hosts) addPlace(p keyway.Place) error {
+	if slices.Contains(h.Places, p) {
+		return nil
+	}
+	if len(h.Places) >= maxPlaces {
+		return keyway.Errorf(keyway.Usage, "this laptop knows %d places already, which is as many as it can", maxPlaces)
+	}
+	h.Places = append(h.Places, p)
+	return nil
+}
+
+func (h *hosts) lookup(arg string) (Entry, error) {
+	name, place := arg, ""
+	if i := strings.LastIndexByte(arg, '/'); i >= 0 {
+		place, name = arg[:i], arg[i+1:]
+	}
+	for _, e := range h.Workspaces {
+		if string(e.Name) == name && (place == "" || string(e.Place) == place) {
+			return e, nil
+		}
+	}
+	return Entry{}, h.unknown(place, name)
+}
+
+// unknown says that there is no such workspace, in the way that helps most.
+func (h *hosts) unknown(place, name string) error {
+	if place != "" {
+		for _, e := range h.Workspaces {
+			if string(e.Name) == name {
+				return keyway.Errorf(keyway.NotFound, "there is no workspace %s at %s", name, place).
+					Hint("there is one at %s: %s/%s", e.Place, e.Place, e.Name)
+			}
+		}
+	}
+	err := keyway.Errorf(keyway.NotFound, "there is no workspace %q that this laptop knows", name)
+	if near, ok := h.nearest(name); ok {
+		return err.Hint("did you mean %s? See all: keyway ls", near)
+	}
+	return err.Hint("see which there are: keyway ls; make one: keyway up --name NAME")
+}
+
+// nearest is the known name that differs from name by the fewest letters, if
+// that is few enough to be a slip.
+func (h *hosts) nearest(name string) (keyway.Name, bool) {
+	const maxSlips = 2
+	if len(name) > keyway.MaxName+maxSlips {
+		return "", false
+	}
+	best, distance := keyway.Name(""), maxSlips+1
+	for _, e := range h.Workspaces {
+		if d := slips(string(e.Name), name); d < distance && d < len(e.Name) {
+			best, distance = e.Name, d
+		}
+	}
+	return best, best != ""
+}
+
+// slips is the Levenshtein distance of a and b.
+func slips(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+func (h *hosts) sort() {
+	slices.SortFunc(h.Workspaces, func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
+	slices.Sort(h.Places)
+}

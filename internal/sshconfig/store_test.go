@@ -1,0 +1,419 @@
+package sshconfig
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/keyway"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Two fixed keys, so that golden files stay as they are.
+const (
+	keyA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB root@train"
+	keyB = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC"
+)
+
+func entry(name string) Entry {
+	return Entry{Name: keyway.Name(name), Place: "gpu1", Engine: "docker", User: "root", HostKey: keyA,
+		Created: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)}
+}
+
+func testStore(t *testing.T) *Store {
+	t.Helper()
+	return Open(t.TempDir(), Client{Program: "/usr/local/bin/keyway", Agent: "/run/user/1000/keyway/agent.sock"})
+}
+
+func add(t *testing.T, s *Store, e Entry) {
+	t.Helper()
+	if err := s.Add(e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func names(t *testing.T, s *Store) string {
+	t.Helper()
+	entries, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, string(e.Place)+"/"+string(e.Name))
+	}
+	return strings.Join(out, " ")
+}
+
+// wantKind fails unless err is of that kind and says what to do next.
+func wantKind(t *testing.T, err error, kind keyway.Kind) *keyway.Error {
+	t.Helper()
+	if !keyway.Is(err, kind) {
+		t.Fatalf("got %v, want kind %s", err, kind)
+	}
+	if keyway.AsError(err).Next == "" {
+		t.Errorf("%v: no next step", err)
+	}
+	return keyway.AsError(err)
+}
+
+func TestGolden(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir, Client{Program: "/opt/key way/100%/keyway", Agent: "/run/user/1000/keyway/agent.sock"})
+	forwarding := entry("a.b_c-d")
+	forwarding.ForwardAgent, forwarding.Place, forwarding.HostKey, forwarding.User = true, "local", keyB, "me@corp"
+	add(t, s, entry("train"))
+	add(t, s, forwarding)
+	for _, name := range []string{"ssh_config", "known_hosts"} {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = bytes.ReplaceAll(got, []byte(dir), []byte("/STATE"))
+		golden := filepath.Join("testdata", name+".golden")
+		if *update {
+			if err := os.WriteFile(golden, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs from %s:\n%s", name, golden, got)
+		}
+	}
+}
+
+// What the design forbids must not come back in any form.
+func TestNeverInConfig(t *testing.T) {
+	s := testStore(t)
+	add(t, s, entry("train"))
+	data, err := os.ReadFile(s.ConfigPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, never := range []string{"RequestTTY", "StrictHostKeyChecking no", "/dev/null", "accept-new"} {
+		if bytes.Contains(data, []byte(never)) {
+			t.Errorf("the generated ssh_config has %q", never)
+		}
+	}
+}
+
+func TestAddListLookupRemove(t *testing.T) {
+	s := testStore(t)
+	add(t, s, entry("train"))
+	add(t, s, entry("eval"))
+	if got := names(t, s); got != "gpu1/eval gpu1/train" {
+		t.Errorf("got %s", got)
+	}
+	for _, arg := range []string{"train", "gpu1/train"} {
+		if e, err := s.Lookup(arg); err != nil || e.Name != "train" {
+			t.Errorf("%s: %v, %v", arg, e, err)
+		}
+	}
+	if e := wantKind(t, lookupErr(s, "trian"), keyway.NotFound); !strings.Contains(e.Next, "train") {
+		t.Errorf("no suggestion: %s", e.Next)
+	}
+	if e := wantKind(t, lookupErr(s, "lab/train"), keyway.NotFound); !strings.Contains(e.Next, "gpu1/train") {
+		t.Errorf("no suggestion: %s", e.Next)
+	}
+	wantKind(t, lookupErr(s, ""), keyway.NotFound)
+	for range 2 {
+		if err := s.Remove("gpu1", "train"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := names(t, s); got != "gpu1/eval" {
+		t.Errorf("got %s", got)
+	}
+	for _, path := range []string{s.ConfigPath(), s.KnownHostsPath()} {
+		data, err := os.ReadFile(path)
+		if err != nil || bytes.Contains(data, []byte("train")) {
+			t.Errorf("%s still has the removed workspace (%v):\n%s", path, err, data)
+		}
+	}
+}
+
+func lookupErr(s *Store, arg string) error {
+	_, err := s.Lookup(arg)
+	return err
+}
+
+func TestNameAtAnotherPlace(t *testing.T) {
+	s := testStore(t)
+	add(t, s, entry("train"))
+	other := entry("train")
+	other.Place, other.New = "lab", true
+	wantKind(t, s.Add(other), keyway.NameTaken)
+	if got := names(t, s); got != "gpu1/train" {
+		t.Errorf("a refused Add changed the registry: %s", got)
+	}
+}
+
+func TestNameOfAPlace(t *testing.T) {
+	s := testStore(t)
+	wantKind(t, s.Add(entry("gpu1")), keyway.NameTaken)
+	if err := s.AddPlace("me@lab"); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, s.Add(entry("lab")), keyway.NameTaken)
+}
+
+func TestHostKeyChanged(t *testing.T) {
+	s := testStore(t)
+	add(t, s, entry("train"))
+	changed := entry("train")
+	changed.HostKey = keyB
+	e := wantKind(t, s.Add(changed), keyway.HostKeyChanged)
+	for _, key := range []string{keyA, keyB} {
+		if f := fingerprint(key); !strings.Contains(e.Message, f) {
+			t.Errorf("%q does not name %s", e.Message, f)
+		}
+	}
+	changed.New = true
+	add(t, s, changed)
+	if got, _ := s.Lookup("train"); got.HostKey != keyB {
+		t.Error("the new workspace's key was not taken")
+	}
+	sameWithComment := changed
+	sameWithComment.New, sameWithComment.HostKey = false, keyB+" another comment"
+	add(t, s, sameWithComment)
+}
+
+func TestReconcile(t *testing.T) {
+	s := testStore(t)
+	add(t, s, entry("train"))
+	add(t, s, entry("eval"))
+	elsewhere := entry("else")
+	elsewhere.Place = "lab"
+	add(t, s, elsewhere)
+	asked := time.Now().Add(time.Millisecond)
+	time.Sleep(2 * time.Millisecond)
+	add(t, s, entry("late")) // made while the place was being asked
+	dropped, err := s.Reconcile("gpu1", asked, []keyway.Workspace{{Name: "eval"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(dropped) != 1 || dropped[0].Name != "train" {
+		t.Errorf("dropped %v", dropped)
+	}
+	if got := names(t, s); got != "lab/else gpu1/eval gpu1/late" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	s := testStore(t)
+	for _, p := range []keyway.Place{"lab", "gpu1", "lab"} {
+		if err := s.AddPlace(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantKind(t, s.AddPlace("-oProxyCommand=x"), keyway.Usage)
+	add(t, s, entry("train"))
+	if got, err := s.Places(); err != nil || !slices.Equal(got, []keyway.Place{"gpu1", "lab"}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if err := s.ForgetPlace("gpu1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := s.Places(); !slices.Equal(got, []keyway.Place{"lab"}) || names(t, s) != "" {
+		t.Errorf("got %v, %s", got, names(t, s))
+	}
+}
+
+// A workspace chooses its login name and host key; neither may bring a line of
+// its own into the files.
+func TestHostileEntries(t *testing.T) {
+	s := testStore(t)
+	for _, user := range []string{"", "root\n  ProxyCommand evil", "root evil", "-oProxyCommand=x", "%h", "$HOME", "ro\"ot", strings.Repeat("u", 65)} {
+		e := entry("train")
+		e.User = user
+		if err := s.Add(e); !keyway.Is(err, keyway.GuestFailed) {
+			t.Errorf("user %q: %v", user, err)
+		}
+	}
+	for _, key := range []string{"", "garbage", keyA + "\n* " + keyB, "cert-authority " + keyA, "ssh-ed25519 AAAA", strings.Repeat("A", 9000)} {
+		e := entry("train")
+		e.HostKey = key
+		if err := s.Add(e); !keyway.Is(err, keyway.GuestFailed) {
+			t.Errorf("host key %.40q: %v", key, err)
+		}
+	}
+	if _, err := os.Stat(s.ConfigPath()); err == nil {
+		t.Error("a refused entry was written")
+	}
+}
+
+func TestBrokenRegistry(t *testing.T) {
+	s := testStore(t)
+	for _, content := range []string{"", "{", `{"version":99}`, `{"version":1,"workspaces":[{"name":"../x"}]}`, strings.Repeat(" ", maxHosts+1)} {
+		if err := os.WriteFile(s.hostsPath(), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.List()
+		wantKind(t, err, keyway.BadConfig)
+		wantKind(t, s.Add(entry("train")), keyway.BadConfig)
+	}
+}
+
+// A crash can leave the registry written and what derives from it not.
+func TestSyncRepairs(t *testing.T) {
+	s := testStore(t)
+	add(t, s, entry("train"))
+	want, err := os.ReadFile(s.ConfigPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damage := range []func() error{
+		func() error { return os.Remove(s.ConfigPath()) },
+		func() error { return os.WriteFile(s.ConfigPath(), nil, 0o600) },
+		func() error { return os.Remove(s.KnownHostsPath()) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(s.ConfigPath()); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("not repaired: %v", err)
+		}
+		if _, err := os.Stat(s.KnownHostsPath()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// envWorker makes the test binary one of several processes that add workspaces
+// at the same time.
+const envWorker = "KEYWAY_TEST_ADD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(envWorker); dir != "" {
+		s := Open(dir, Client{Program: "/usr/local/bin/keyway"})
+		for i := range 20 {
+			if err := s.Add(entry(fmt.Sprintf("w%d-%d", os.Getpid(), i))); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestAddFromSeveralProcesses(t *testing.T) {
+	s := testStore(t)
+	const processes = 4
+	var running []*exec.Cmd
+	for range processes {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), envWorker+"="+s.dir)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, cmd)
+	}
+	for _, cmd := range running {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	entries, err := s.List()
+	if err != nil || len(entries) != processes*20 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	config, err := os.ReadFile(s.ConfigPath())
+	if err != nil || bytes.Count(config, []byte("\nHost ")) != processes*20 {
+		t.Errorf("the ssh_config has %d hosts, %v", bytes.Count(config, []byte("\nHost ")), err)
+	}
+}
+
+// A process killed at any moment leaves files that are whole.
+func TestKilledWriter(t *testing.T) {
+	s := testStore(t)
+	for i := range 15 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), envWorker+"="+s.dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+		cmd.Process.Kill()
+		cmd.Wait()
+		if _, err := s.List(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(t, s, entry("after"))
+	entries, _ := s.List()
+	config, err := os.ReadFile(s.ConfigPath())
+	if err != nil || bytes.Count(config, []byte("\nHost ")) != len(entries) {
+		t.Errorf("%d entries, %d hosts, %v", len(entries), bytes.Count(config, []byte("\nHost ")), err)
+	}
+}
+
+func FuzzDecodeHosts(f *testing.F) {
+	e := entry("train")
+	data, err := hosts{Places: []keyway.Place{"gpu1"}, Workspaces: []Entry{e}}.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"version":1,"workspaces":[{"name":"a","user":"x\ny"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, err := decodeHosts(data)
+		if err != nil {
+			return
+		}
+		config, err := renderConfig(h.Workspaces, Client{Program: "/k"}, "/s/known_hosts")
+		if err != nil {
+			t.Fatalf("what was accepted cannot be rendered: %v", err)
+		}
+		if got := bytes.Count(config, []byte("\nHost ")); got != len(h.Workspaces) {
+			t.Errorf("%d hosts for %d workspaces:\n%s", got, len(h.Workspaces), config)
+		}
+	})
+}
+
+func FuzzParseHostKey(f *testing.F) {
+	pub, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	key, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(ssh.MarshalAuthorizedKey(key)))
+	f.Add(keyA)
+	f.Add("command=\"x\" " + keyB)
+	f.Fuzz(func(t *testing.T, line string) {
+		if _, err := ParseHostKey(line); err != nil {
+			return
+		}
+		e := entry("train")
+		e.HostKey = line
+		known := renderKnownHosts([]Entry{e})
+		marker, hosts, key, _, rest, err := ssh.ParseKnownHosts(known)
+		if err != nil || marker != "" || len(rest) != 0 || !slices.Equal(hosts, []string{"train.keyway"}) || !sameKey(line, string(ssh.MarshalAuthorizedKey(key))) {
+			t.Errorf("%q became %q", line, known)
+		}
+	})
+}

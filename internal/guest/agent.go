@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -82,8 +83,8 @@ func (b *agentBroker) serve(ctx context.Context, l net.Listener) {
 	all.Wait()
 }
 
-// serveClient relays one program to an agent, or closes it at once when there is
-// none: ssh and git then go on to say so, instead of waiting.
+// serveClient relays one program to an agent, or ends its connection at once
+// when there is none: ssh and git then go on to say so, instead of waiting.
 func (b *agentBroker) serveClient(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -94,6 +95,15 @@ func (b *agentBroker) serveClient(ctx context.Context, conn *net.UnixConn) {
 			return
 		}
 	}
+	endGently(conn)
+}
+
+// endGently ends conn so that its peer reads the end. Closed as a whole it would
+// be a broken pipe to a program that is about to ask, and kill it wordlessly.
+func endGently(conn *net.UnixConn) {
+	_ = conn.CloseWrite()
+	_ = conn.SetReadDeadline(time.Now().Add(agentPatience))
+	_ = copyPooled(io.Discard, conn)
 }
 
 // agentChannel is what a client answered to the opening of its agent's channel.

@@ -122,6 +122,7 @@ func (in *initProcess) run(command []string) int {
 		}
 		in.end(status, unix.SIGTERM)
 	}
+	releaseMemory()
 	for !in.over() {
 		select {
 		case sig := <-in.events:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -41,31 +42,49 @@ func copyPooled(dst io.Writer, src io.Reader) error {
 type halfCloser interface {
 	io.ReadWriteCloser
 	CloseWrite() error
+	SetWriteDeadline(time.Time) error
 }
 
+// lastWords is how long a connection may take to read what was sent to it before
+// its channel was closed.
+const lastWords = time.Minute
+
 // relay copies between an SSH channel and a connection until both directions
-// have ended or either side is closed as a whole, then closes both. A direction
+// have ended or the channel is closed as a whole, then closes both. A direction
 // that cannot write any more leaves the other to run dry: the answer to a
 // request may still be on its way when its sender stops reading.
 func relay(ch ssh.Channel, reqs <-chan *ssh.Request, conn halfCloser) {
-	var both sync.WaitGroup
-	both.Go(func() { copyHalf(ch, conn) })
-	both.Go(func() { copyHalf(conn, ch) })
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
+	var work sync.WaitGroup
+	outbound := make(chan struct{})
+	work.Go(func() {
+		defer close(outbound)
+		copyHalf(ch, conn)
+	})
+	inbound := make(chan struct{})
+	work.Go(func() {
+		defer close(inbound)
+		copyHalf(conn, ch)
+	})
+	work.Go(func() {
+		// The requests end when the channel is closed in both directions. What the
+		// channel has received is then still to be written; nothing more is read.
 		refuseAll(reqs)
-		// The requests end when the channel is closed in both directions, which
-		// Read cannot tell from a half-close; conn may be waiting for its peer.
+		_ = conn.SetWriteDeadline(time.Now().Add(lastWords))
+		<-inbound
 		conn.Close()
-	}()
-	both.Wait()
+	})
+	<-outbound
+	<-inbound
 	ch.Close()
 	conn.Close()
-	<-closed
+	work.Wait()
 }
 
-func copyHalf(dst halfCloser, src io.Reader) {
+func copyHalf(dst interface {
+	io.Writer
+	CloseWrite() error
+}, src io.Reader,
+) {
 	// The error is the peer's: there is nobody left to tell it to.
 	_ = copyPooled(dst, src)
 	_ = dst.CloseWrite()

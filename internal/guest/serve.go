@@ -25,7 +25,11 @@ func serveMain(home keyway.Home, _ []string) int {
 	defer stop()
 	surviveBrokenPipes()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := serve(ctx, home, newAccount(processFacts(home)), log); err != nil {
+	account := newAccount(processFacts(home))
+	if err := os.Chdir(account.Start); err != nil {
+		log.Warn("sftp will not begin where commands do", "error", err)
+	}
+	if err := serve(ctx, home, account, log); err != nil {
 		return fail(os.Stderr, err)
 	}
 	return 0
@@ -55,6 +59,7 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *slog.Log
 	if err := announce(home, account, key.PublicKey()); err != nil {
 		return err
 	}
+	releaseMemory()
 	log.Info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
 	return NewServer(home, account, os.Environ(), key, log).Serve(ctx, l, agent)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -185,7 +184,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 // and the heap of its last transfer with it.
 func (s *Server) leave() {
 	if s.guests.Add(-1) == 0 {
-		debug.FreeOSMemory()
+		releaseMemory()
 	}
 }
 

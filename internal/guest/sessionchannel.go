@@ -396,9 +396,11 @@ func (s *sessionChannel) finish(code int) {
 	s.channel.Close()
 }
 
-// serveSFTP serves the SFTP subsystem within this process.
+// serveSFTP serves the SFTP subsystem within this process. Relative paths are
+// meant from the process's own directory, which serve has set: the library's
+// option for another one makes the targets of relative links absolute.
 func (s *sessionChannel) serveSFTP() {
-	server, err := sftp.NewServer(s.channel, sftp.WithServerWorkingDirectory(s.startDir()))
+	server, err := sftp.NewServer(s.channel)
 	if err == nil {
 		err = server.Serve()
 	}

@@ -64,7 +64,7 @@ done
 // StartGPUDocker starts a dockerd that believes this machine has that many GPUs
 // (at most 10), with the UUIDs GPU-fake-0, GPU-fake-1 and so on.
 func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
-	return startEngine(ctx, "dockerd", func(dir string) (*exec.Cmd, error) {
+	return startEngine(ctx, "dockerd", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
 		bin := filepath.Join(dir, "bin")
 		if err := os.Mkdir(bin, 0o755); err != nil {
 			return nil, err
@@ -79,7 +79,7 @@ func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
 
 // StartDocker starts a dockerd that knows of no GPU.
 func StartDocker(ctx context.Context) (*ContainerEngine, error) {
-	return startEngine(ctx, "dockerd", func(dir string) (*exec.Cmd, error) { return dockerd(dir, dir) })
+	return startEngine(ctx, "dockerd", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) { return dockerd(dir, dir) })
 }
 
 func dockerd(dir, bin string) (*exec.Cmd, error) {
@@ -99,7 +99,9 @@ func dockerd(dir, bin string) (*exec.Cmd, error) {
 // enginePatience is how long a daemon may take until it listens.
 const enginePatience = time.Minute
 
-func startEngine(ctx context.Context, program string, command func(dir string) (*exec.Cmd, error)) (_ *ContainerEngine, err error) {
+// startEngine starts the daemon that command makes; end is the signal that ends
+// it.
+func startEngine(ctx context.Context, program string, end syscall.Signal, command func(dir string) (*exec.Cmd, error)) (_ *ContainerEngine, err error) {
 	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("%s is not installed", program)
 	}
@@ -124,7 +126,7 @@ func startEngine(ctx context.Context, program string, command func(dir string) (
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	if e.main, err = startChild(cmd); err != nil {
+	if e.main, err = startChild(cmd, end); err != nil {
 		return nil, err
 	}
 	return e, e.awaitSocket(ctx)
@@ -164,13 +166,14 @@ func (e *ContainerEngine) Close() error {
 // child is a process that ends with this one, however this one ends.
 type child struct {
 	cmd   *exec.Cmd
+	end   syscall.Signal
 	ended chan struct{}
 	once  sync.Once
 }
 
-func startChild(cmd *exec.Cmd) (*child, error) {
-	c := &child{cmd: cmd, ended: make(chan struct{})}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+func startChild(cmd *exec.Cmd, end syscall.Signal) (*child, error) {
+	c := &child{cmd: cmd, end: end, ended: make(chan struct{})}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: end}
 	started := make(chan error, 1)
 	// The kernel sends the signal when the thread that started the process ends,
 	// so that thread stays for as long as the process.
@@ -189,7 +192,7 @@ func startChild(cmd *exec.Cmd) (*child, error) {
 // stop asks the process to end, and kills it if it does not.
 func (c *child) stop() {
 	c.once.Do(func() {
-		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+		_ = c.cmd.Process.Signal(c.end)
 		select {
 		case <-c.ended:
 		case <-time.After(20 * time.Second):

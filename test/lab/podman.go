@@ -20,13 +20,13 @@ const podmanInit = `
 mount --bind "$DIR/run" /run || exit 1
 podman --root "$DIR/data" --runroot "$DIR/state" --tmpdir "$DIR/tmp" --cgroup-manager cgroupfs \
 	system service --time 0 "unix://$DIR/engine.sock" &
-trap 'kill $!; wait; exit' TERM
 wait
 `
 
 // StartPodman starts Podman's Docker-compatible service.
 func StartPodman(ctx context.Context) (*ContainerEngine, error) {
-	return startEngine(ctx, "podman", func(dir string) (*exec.Cmd, error) {
+	// unshare(1) heeds no other signal, and takes the namespaces along.
+	return startEngine(ctx, "podman", syscall.SIGKILL, func(dir string) (*exec.Cmd, error) {
 		for _, name := range []string{"run", "data", "state", "tmp"} {
 			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 				return nil, err

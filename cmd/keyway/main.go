@@ -30,10 +30,15 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if code, ok := link.Askpass(ctx, os.Args[1:], os.Stdout); ok {
+	root := newRootCommand()
+	isCommand := func(arg string) bool {
+		found, _, err := root.Find([]string{arg})
+		return err == nil && found != root
+	}
+	if code, ok := link.Askpass(ctx, os.Args[1:], isCommand, os.Stdout); ok {
 		return code
 	}
-	cmd, err := newRootCommand().ExecuteContextC(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	return report(os.Stderr, cmd, err)
 }
 

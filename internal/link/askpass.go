@@ -52,10 +52,12 @@ func (l *Link) askpass(w http.ResponseWriter, r *http.Request) {
 }
 
 // Askpass answers for ssh if this process was started as its SSH_ASKPASS: then
-// ok is true and the process is to exit with code.
-func Askpass(ctx context.Context, args []string, stdout io.Writer) (code int, ok bool) {
+// ok is true and the process is to exit with code. args are the program's; ssh
+// gives exactly one, the question, which isCommand tells from a command that
+// something else below that ssh (a Match exec, say) runs.
+func Askpass(ctx context.Context, args []string, isCommand func(string) bool, stdout io.Writer) (code int, ok bool) {
 	socket, secret := os.Getenv(askpassSocketEnv), os.Getenv(askpassSecretEnv)
-	if socket == "" || secret == "" || len(args) == 0 {
+	if socket == "" || secret == "" || len(args) != 1 || isCommand(args[0]) {
 		return 0, false
 	}
 	kind := os.Getenv("SSH_ASKPASS_PROMPT")

@@ -3,25 +3,38 @@ package link
 import (
 	"encoding/binary"
 	"io"
+	"net"
 	"strings"
+	"time"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 )
 
-// sayGoodbye tells the ssh at the other end of w why there will be no
+// sayGoodbye tells the ssh at the other end of conn why there will be no
 // connection, in the only words it understands: an identification line and an
 // SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and 11.1), which clients print.
 // By then the descriptor has been handed over, so there is no other way to be
 // heard; and not waiting for the guest before handing it over saves a round trip
 // on each connection. It must come before any byte of the guest.
-func sayGoodbye(w io.Writer, err error) {
+func sayGoodbye(conn net.Conn, err error) {
 	e := keyway.AsError(err)
 	text := e.Message
 	if e.Next != "" {
 		text += ". Next: " + e.Next
 	}
-	w.Write(disconnectPacket(strings.Join(strings.Fields(text), " ")))
+	conn.SetDeadline(time.Now().Add(goodbyeTimeout))
+	if _, err := conn.Write(disconnectPacket(strings.Join(strings.Fields(text), " "))); err != nil {
+		return
+	}
+	// Clients send their own identification line first and read afterwards: the
+	// connection must take it, or they see a broken pipe instead of the reason.
+	api.CloseWrite(conn)
+	io.Copy(io.Discard, conn)
 }
+
+// goodbyeTimeout bounds how long a client may take to read the reason.
+const goodbyeTimeout = 5 * time.Second
 
 const (
 	msgDisconnect           = 1

@@ -81,8 +81,6 @@ func TestGoodbyeIsPrintedBySSH(t *testing.T) {
 		}
 		defer conn.Close()
 		sayGoodbye(conn, keyway.Errorf(keyway.NotRunning, "the workspace train does not run").Hint("start it: keyway start train"))
-		conn.(*net.TCPConn).CloseWrite()
-		conn.Read(make([]byte, 4096))
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	out, err := exec.Command("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "k"),

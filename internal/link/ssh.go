@@ -126,6 +126,7 @@ func (s starter) start(ctx context.Context, place keyway.Place, env []string, re
 	if place == keyway.Local {
 		return s.begin(ctx, place, exec.Command(s.program, "node", "--stdio"), env, report)
 	}
+	env = append(slices.Clone(env), s.askpass...)
 	p, err := s.begin(ctx, place, s.sshCommand(place, false), env, report)
 	if errors.Is(err, errCached) {
 		report(keyway.Progress{Message: "the program that " + string(place) + " has kept does not start; sending it again"})
@@ -144,7 +145,7 @@ func (s starter) sshCommand(place keyway.Place, fresh bool) *exec.Cmd {
 const silence = 60 * time.Second
 
 func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, env []string, report func(keyway.Progress)) (*nodeProcess, error) {
-	cmd.Env = append(append(os.Environ(), s.askpass...), env...)
+	cmd.Env = append(os.Environ(), env...)
 	detach(cmd)
 	p, err := startProcess(cmd)
 	if err != nil {

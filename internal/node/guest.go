@@ -3,6 +3,7 @@ package node
 import (
 	"compress/gzip"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -25,6 +26,9 @@ func InstallGuest(root string, gzipped io.Reader, hash string, program string) (
 	if gzipped != nil {
 		open = func() (io.ReadCloser, error) { return gzip.NewReader(gzipped) }
 	} else {
+		if err := static(program); err != nil {
+			return engine.Guest{}, err
+		}
 		sum, err := hashFile(program)
 		if err != nil {
 			return engine.Guest{}, err
@@ -84,6 +88,23 @@ func installGuest(dir string, open func() (io.ReadCloser, error)) error {
 	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, statErr := os.Stat(filepath.Join(dir, keyway.GuestProgram)); statErr != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// static refuses a program that needs a dynamic loader: the image it is put into
+// may have another one, or none.
+func static(program string) error {
+	f, err := elf.Open(program)
+	if err != nil {
+		return keyway.Errorf(keyway.Other, "%s cannot be a guest: %w", program, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return keyway.Errorf(keyway.GuestFailed, "%s was built with cgo: it needs a loader that images may not have, so it cannot go into workspaces", program).
+				Hint("build it with: make build\nor: CGO_ENABLED=0 go build ./cmd/keyway")
 		}
 	}
 	return nil

@@ -130,7 +130,7 @@ func (c *cli) awaitEnd(name keyway.Name) (info, error) {
 	if err != nil && !isGone(err) {
 		return i, err
 	}
-	if i, err = c.load(name); err == nil && i.alive() {
+	if i, err = c.abandoned(name); err == nil && i.alive() {
 		err = keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(name))
 	}
 	return i, err

@@ -172,6 +172,18 @@ func judge(locked, known, exit, sameEpoch bool) (status, string) {
 	}
 }
 
+// abandoned is load for somebody whose connection to the holder broke. A process
+// that is killed closes its sockets a moment before its lock is free.
+func (r registry) abandoned(name keyway.Name) (info, error) {
+	const moment = time.Second
+	for end := time.Now().Add(moment); ; time.Sleep(5 * time.Millisecond) {
+		i, err := r.load(name)
+		if err != nil || !i.alive() || time.Now().After(end) {
+			return i, err
+		}
+	}
+}
+
 // list tells of all sessions, oldest first.
 func (r registry) list() ([]info, error) {
 	d, err := os.Open(r.dir)

@@ -81,7 +81,7 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, at int64, err er
 }
 
 func (c *cli) stillAlive(name keyway.Name) bool {
-	i, err := c.load(name)
+	i, err := c.abandoned(name)
 	return err == nil && i.alive()
 }
 
@@ -237,7 +237,7 @@ func (f forward) finish(err error, pending []byte) {
 
 // viewDead shows what is on disk of a session that has ended.
 func (c *cli) viewDead(v viewing, from int64) outcome {
-	i, err := c.load(v.name)
+	i, err := c.abandoned(v.name)
 	if err != nil {
 		return outcome{err: err}
 	}

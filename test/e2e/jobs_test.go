@@ -57,8 +57,9 @@ func TestDetachedJob(t *testing.T) {
 func TestAttachTerminal(t *testing.T) {
 	t.Parallel()
 	w := shared
+	w.up(t, "desk", "--image", string(lab.Base))
 	open := func() (*screenText, func(string), func() int) {
-		cmd := w.command("keyway", "attach", train+"/desk")
+		cmd := w.command("keyway", "attach", "desk")
 		term, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 30, Cols: 100})
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,384 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/unixsock"
+)
+
+func (p *liveProcess) resize(rows, cols uint16) {
+	p.t.Helper()
+	if err := pty.Setsize(p.pty, &pty.Winsize{Rows: rows, Cols: cols}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// sizeScript prints the terminal's size at the start and on every change.
+const sizeScript = `trap 'stty size' WINCH; stty size; echo ready; while :; do read line || :; done`
+
+func TestRunOnATerminal(t *testing.T) {
+	l := newLab(t)
+	p := l.startTTY(33, 99, "run", "--", "sh", "-c", `tty >/dev/null && stty size; echo err >&2; read x; echo "got $x"; exit 5`)
+	p.out.expect(t, "33 99\r\n")
+	p.out.expect(t, "err\r\n")
+	p.type_("word\r")
+	p.out.expect(t, "got word\r\n")
+	if code := p.wait(); code != 5 {
+		t.Errorf("exit code %d: %s", code, p.out)
+	}
+	if got := l.ok("logs"); !strings.HasSuffix(got, "got word\r\n") {
+		t.Errorf("the log is %q", got)
+	}
+}
+
+func TestCtrlCOnATerminalReachesTheJob(t *testing.T) {
+	l := newLab(t)
+	p := l.startTTY(24, 80, "run", "--", "sh", "-c", `trap 'exit 42' INT; echo ready; while :; do sleep 0.1; done`)
+	p.out.expect(t, "ready")
+	p.type_("\x03")
+	if code := p.wait(); code != 42 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestDetachAndReattach(t *testing.T) {
+	l := newLab(t)
+	p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done`)
+	p.type_("one~d\r") // not at the start of a line
+	p.out.expect(t, "got one~d")
+	p.type_("~~d\r") // one ~, then d
+	p.out.expect(t, "got ~d")
+	p.type_("~d")
+	p.out.expect(t, "[detached; the job goes on as train/x: keyway attach train/x]")
+	if code := p.wait(); code != 0 {
+		t.Errorf("detach: exit code %d", code)
+	}
+	p = l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "got one~d") // what was before
+	p.out.expect(t, "got ~d")
+	p.type_("end\r")
+	p.out.expect(t, "[train/x ended: exit code 7]")
+	if code := p.wait(); code != 7 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestAViewerOnATerminalThatIsKilled(t *testing.T) {
+	l := newLab(t)
+	p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `echo ready; read x; exit 3`)
+	p.out.expect(t, "ready")
+	p.kill()
+	p = l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "ready")
+	// The window is closed: its terminal hangs up.
+	if err := p.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(); code != 129 {
+		t.Errorf("exit code %d", code)
+	}
+	l.ok("send", "x", "Enter")
+	if r := l.keyway("wait", "x"); r.code != 3 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTheLatestTypistsSize(t *testing.T) {
+	l := newLab(t)
+	a := l.startTTY(30, 100, "run", "--as", "x", "--", "sh", "-c", sizeScript)
+	a.out.expect(t, "30 100\r\nready")
+	a.resize(31, 101)
+	a.out.expect(t, "31 101")
+	b := l.startTTY(40, 120, "attach", "x") // to attach is to use it
+	b.out.expect(t, "40 120")
+	a.resize(32, 102) // not while the other one has the size
+	a.type_("\r")     // now it has
+	a.out.expect(t, "32 102")
+	look := l.startTTY(10, 20, "attach", "--view", "x")
+	look.out.expect(t, "32 102")
+	look.resize(11, 21)
+	look.type_("ignored\r")
+	b.type_("\r")
+	look.out.expect(t, "40 120") // and neither 10 20 nor 11 21 in between
+	b.type_("~d")
+	if code := b.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	a.out.expect(t, "32 102") // of the one that is left
+	look.type_("\x03")
+	if code := look.wait(); code != 0 {
+		t.Errorf("--view: exit code %d", code)
+	}
+	if got := l.ok("logs", "x"); strings.Contains(got, "ignored") || strings.Contains(got, "0 20") || strings.Contains(got, "11 21") {
+		t.Errorf("a viewer that only looks got through: %q", got)
+	}
+}
+
+func TestSeveralViewersSeeTheSame(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "echo begun; cat "+fifo+"; echo err >&2; exit 2")
+	var viewers []*liveProcess
+	for range 3 {
+		viewers = append(viewers, l.start("attach", "x"), l.start("logs", "-f", "x"))
+	}
+	for _, v := range viewers {
+		v.out.expect(t, "begun\n")
+	}
+	l.writeFifo(fifo, "more\n")
+	for _, v := range viewers {
+		v.out.expect(t, "more\n")
+		v.errs.expect(t, "err\n")
+		want := 2
+		if v.cmd.Args[1] == "logs" {
+			want = 0
+		}
+		if code := v.wait(); code != want {
+			t.Errorf("%v: exit code %d", v.cmd.Args[1:], code)
+		}
+	}
+}
+
+func TestAnAttachedScriptDoesNotEndTheInput(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", "--as", "x", "--", "sh", "-c", `echo ready; read line && echo "got $line"`)
+	p.out.expect(t, "ready\n")
+	script := l.start("attach", "x")
+	script.out.expect(t, "ready\n")
+	if err := script.in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(p.in, "still open\n"); err != nil {
+		t.Fatal(err)
+	}
+	script.out.expect(t, "got still open\n")
+}
+
+func TestAttachMakesAShell(t *testing.T) {
+	l := newLab(t)
+	p := l.startTTY(24, 80, "attach")
+	p.type_("echo $KEYWAY_SESSION-$((40+2)) $0\r")
+	p.out.expect(t, "shell-42 -")
+	p.type_("~d")
+	p.out.expect(t, "detached")
+	p.wait()
+	p = l.startTTY(24, 80, "attach")
+	p.out.expect(t, "shell-42 -")
+	p.type_("keyway=$KEYWAY_SESSION; exit 6\r")
+	p.out.expect(t, "[train/shell ended: exit code 6]")
+	if code := p.wait(); code != 6 {
+		t.Errorf("exit code %d", code)
+	}
+	// The next one is a new shell; two at once agree on one.
+	a, b := l.startTTY(24, 80, "attach"), l.startTTY(24, 80, "attach")
+	a.type_("echo both-$((1+1))\r")
+	a.out.expect(t, "both-2")
+	b.out.expect(t, "both-2")
+	l.session("shell.1")
+	if _, err := l.load("shell.2"); err == nil {
+		t.Error("two shells were made")
+	}
+}
+
+func TestASessionIsNotShownInsideItself(t *testing.T) {
+	l := newLab(t)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := l.keyway("run", "--as", "x", "--", "sh", "-c", program+" attach x")
+	if r.code != 2 || !strings.Contains(r.err, "inside itself") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestDetachingCleansTheTerminalUp(t *testing.T) {
+	l := newLab(t)
+	// A full-screen program: alternate screen, mouse, bracketed paste, no cursor, colour.
+	const on = `\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[31m\033=`
+	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `trap 'stty size' WINCH; printf '`+on+`'; echo ready; while :; do read line || :; done`)
+	p := l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "\x1b[?1049h")
+	p.out.expect(t, "ready")
+	// A program in the alternate screen is made to draw again: another size, and back.
+	p.out.expect(t, "23 80\r\n")
+	p.out.expect(t, "24 80\r\n")
+	before, err := unix.IoctlGetTermios(int(p.pty.Fd()), unix.TCGETS)
+	if err != nil || before.Lflag&unix.ICANON != 0 {
+		t.Errorf("the terminal is not raw: %v", err)
+	}
+	p.type_("~d")
+	for _, off := range []string{"\x1b[?25h", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?1049l", "\x1b[?2004l", "\x1b>", "\x1b[m"} {
+		p.out.expect(t, off)
+	}
+	p.out.expect(t, "[detached")
+	p.wait()
+	// It is off even if the program dies with it on; and a program that cleans up
+	// itself is left alone.
+	p = l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "ready")
+	l.ok("kill", "--grace", "0", "x")
+	p.out.expect(t, "\x1b[?1049l")
+	p.wait()
+	p = l.startTTY(24, 80, "run", "--", "printf", on+`\033>\033[0m\033[?25h\033[?2004l\033[?1006l\033[?1000l\033[?1049l`+"over")
+	p.out.expect(t, "over")
+	p.wait()
+	if got := p.out.String(); got != "" {
+		t.Errorf("after the end: %q", got)
+	}
+}
+
+// A viewer that reads nothing must not slow the job: its output is far more than
+// any buffer between them holds.
+func TestASlowViewerDoesNotSlowTheJob(t *testing.T) {
+	l := newLab(t)
+	const size = 50_000_000
+	for _, flag := range []string{"-T", "-t"} {
+		fifo := l.fifo()
+		l.ok("run", "-d", flag, "--as", "x", "--", "sh", "-c", "cat "+fifo+"; yes 0123456789 | head -c 50000000; echo end; exit 3")
+		slow := l.dial("x", hello{Flags: flagOutput | flagInput | flagLive, Rows: 24, Cols: 80})
+		exact := l.dial("x", hello{Flags: flagOutput})
+		l.writeFifo(fifo, "")
+		if r := l.keyway("wait", "x"); r.code != 3 {
+			t.Errorf("%s: %+v", flag, r)
+		}
+		var skipping, complete tally
+		for c, to := range map[*connection]*tally{slow: &skipping, exact: &complete} {
+			status, err := c.pump(to)
+			if err != nil || status.code != 3 {
+				t.Errorf("%s: %v, %v", flag, status, err)
+			}
+		}
+		total := l.session("x").Exit.Output
+		if total < size || complete.bytes != total || complete.gaps != 0 {
+			t.Errorf("%s: %d bytes of %d came, %d were skipped", flag, complete.bytes, total, complete.gaps)
+		}
+		if !strings.HasSuffix(string(complete.last), "end\n") && !strings.HasSuffix(string(complete.last), "end\r\n") {
+			t.Errorf("%s: it ends in %q", flag, complete.last)
+		}
+		if skipping.bytes+skipping.gaps != total {
+			t.Errorf("%s: %d shown, %d skipped of %d", flag, skipping.bytes, skipping.gaps, total)
+		}
+		if skips := skipping.gaps > 0; skips != (flag == "-t") {
+			t.Errorf("%s: %d bytes were skipped", flag, skipping.gaps)
+		}
+	}
+}
+
+// dial attaches without a program in between.
+func (l *lab) dial(name string, h hello) *connection {
+	l.t.Helper()
+	c, err := connect(l.registry.dir+"/"+name, h)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(c.close)
+	return c
+}
+
+// tally counts what it gets.
+type tally struct {
+	bytes, gaps uint64
+	last        []byte
+}
+
+func (y *tally) put(_ stream, p []byte) error {
+	y.bytes += uint64(len(p))
+	y.last = append(y.last, p...)
+	y.last = y.last[max(0, len(y.last)-64):]
+	return nil
+}
+
+func (y *tally) gap(n uint64) error { y.gaps += n; return nil }
+
+func TestHostileViewers(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "cat "+fifo+"; exit 4")
+	good := appendFrame(nil, hello{Version: version})
+	for name, bytes := range map[string][]byte{
+		"garbage":          []byte("GET / HTTP/1.1\r\n\r\n"),
+		"a huge frame":     {typeHello, 0xff, 0xff, 0xff},
+		"an unknown frame": {99, 0, 0, 0},
+		"no hello":         appendFrame(nil, input{[]byte("x")}),
+		"two hellos":       append(good[:len(good):len(good)], good...),
+		"another version":  appendFrame(nil, hello{Version: 200}),
+		"input by one who only looks": append(appendFrame(nil, hello{Version: version, Flags: flagOutput}),
+			appendFrame(nil, input{[]byte("x")})...),
+		"an end by one who only looks": append(good[:len(good):len(good)], appendFrame(nil, end{0})...),
+		"news from a viewer":           append(appendFrame(nil, hello{Version: version, Flags: flagInput}), appendFrame(nil, ended{})...),
+		"no signal":                    append(appendFrame(nil, hello{Version: version, Flags: flagInput}), typeSignal, 0, 0, 1, 0),
+		"an offset beyond the end":     appendFrame(nil, hello{Version: version, Flags: flagOutput, From: 1 << 63}),
+	} {
+		conn, err := unixsock.Dial(l.path("x") + "/" + sockName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(bytes); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = conn.CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		var timeout net.Error
+		if _, err := io.Copy(io.Discard, conn); errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("%s: the holder does not close the connection", name)
+		}
+		conn.Close()
+	}
+	var many []*connection
+	for range maxViewers {
+		many = append(many, l.dial("x", hello{}))
+	}
+	if _, err := connect(l.path("x"), hello{}); err == nil || !strings.Contains(err.Error(), "too many viewers") {
+		t.Errorf("one viewer too many: %v", err)
+	}
+	for _, c := range many {
+		c.close()
+	}
+	l.writeFifo(fifo, "")
+	if r := l.keyway("wait", "x"); r.code != 4 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A holder of an ended session waits for a viewer that still reads, not for one
+// that has stopped; that one finds the rest on disk.
+func TestAViewerGoesOnFromTheLogOnDisk(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	p := l.start("run", "--as", "x", "--", "sh", "-c", "echo begun; cat "+fifo+"; yes 0123456789 | head -c 3000000; exit 3")
+	p.out.expect(t, "begun\n")
+	if err := p.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	l.writeFifo(fifo, "")
+	if r := l.keyway("wait", "x"); r.code != 3 {
+		t.Errorf("%+v", r)
+	}
+	// As if the holder had lost its patience.
+	i := l.session("x")
+	if err := unix.Kill(i.Holder, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	l.holderGone(i)
+	if err := p.cmd.Process.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(); code != 3 {
+		t.Errorf("exit code %d", code)
+	}
+	if got := len(p.out.String()); got != 3_000_000 {
+		t.Errorf("%d bytes came", got)
+	}
+}

@@ -151,7 +151,14 @@ func (m *modes) set() []byte { return m.sequences(true) }
 
 // undo is what brings a terminal from these modes to rest.
 func (m *modes) undo() []byte {
-	b := m.sequences(false)
+	var b []byte
+	switch { // it moves the cursor, which the alternate screen brings back itself
+	case m.margins && m.alternate():
+		b = append(b, "\x1b[r"...)
+	case m.margins:
+		b = append(b, "\x1b7\x1b[r\x1b8"...)
+	}
+	b = append(b, m.sequences(false)...)
 	if m.styled {
 		b = append(b, "\x1b[m"...)
 	}
@@ -160,9 +167,6 @@ func (m *modes) undo() []byte {
 	}
 	if m.shape {
 		b = append(b, "\x1b[0 q"...)
-	}
-	if m.margins && !m.alternate() {
-		b = append(b, "\x1b7\x1b[r\x1b8"...) // setting margins moves the cursor
 	}
 	return b
 }

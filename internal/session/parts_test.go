@@ -1,0 +1,444 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// collect gathers streams apart, with gaps as their size in bytes.
+type collect struct {
+	streams [3]bytes.Buffer
+	all     bytes.Buffer
+	gaps    uint64
+}
+
+func (c *collect) put(s stream, p []byte) error {
+	c.streams[s].Write(p)
+	c.all.Write(p)
+	return nil
+}
+
+func (c *collect) gap(n uint64) error { c.gaps += n; return nil }
+
+func TestLogKeepsStreamsApartAndKnowsTimes(t *testing.T) {
+	dir := t.TempDir()
+	l, err := createLog(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	now := time.UnixMilli(1_700_000_000_000)
+	var want collect
+	for i := range 1000 {
+		s := stdout + stream(rand.IntN(2))
+		p := fmt.Appendf(nil, "line %d\n", i)
+		l.append(s, p, now)
+		_ = want.put(s, p)
+		now = now.Add(time.Duration(rand.IntN(50)) * time.Millisecond)
+	}
+	var got collect
+	if end, err := copyLog(dir, 0, &got); err != nil || end != l.end {
+		t.Fatalf("up to %d of %d: %v", end, l.end, err)
+	}
+	for s := range want.streams {
+		if !bytes.Equal(want.streams[s].Bytes(), got.streams[s].Bytes()) {
+			t.Errorf("stream %d is not as it was", s)
+		}
+	}
+	if !bytes.Equal(want.all.Bytes(), got.all.Bytes()) {
+		t.Error("the order is not as it was")
+	}
+	// From the middle, and a start of a line near the end.
+	var tail collect
+	r := l.reader()
+	from := r.lineStart(100)
+	if _, err := r.copyTo(&tail, from); err != nil || l.end-from > 100 || !bytes.HasPrefix(tail.all.Bytes(), []byte("line ")) {
+		t.Errorf("the tail is %q, %v", tail.all.String(), err)
+	}
+	if r.lineStart(l.end) != 0 || r.lineStart(1<<62) != 0 {
+		t.Error("more than all is not all")
+	}
+}
+
+func TestALogIsTrimmed(t *testing.T) {
+	dir := t.TempDir()
+	l, err := createLog(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	l.limit = trimStep
+	block := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) // 1 MiB
+	for range 100 {
+		l.append(terminal, block, time.Now())
+		l.trim(40 << 20)
+	}
+	if l.base > 40<<20 || l.base < 24<<20 {
+		t.Errorf("trimmed up to %d although a reader needs 40 MiB on", l.base)
+	}
+	l.trim(needsNothing)
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, logName), &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Blocks*512 > 2*trimStep+1<<20 || st.Size != 100<<20 {
+		t.Errorf("the log takes %d bytes on disk; size %d", st.Blocks*512, st.Size)
+	}
+	var got collect
+	if _, err := copyLog(dir, 0, &got); err != nil || got.gaps != l.base || uint64(got.all.Len())+got.gaps != l.end {
+		t.Errorf("%d bytes and %d missing, %v", got.all.Len(), got.gaps, err)
+	}
+}
+
+// A log may be anything: the job can write to it.
+func FuzzLog(f *testing.F) {
+	record := func(offset, millis uint64, s stream) []byte { return record{offset, millis, s}.append(nil) }
+	f.Add([]byte("some output\n"), slices.Concat(record(0, 1, stdout), record(4, 2, stderr), record(6, 3, lost), record(8, 9, terminal)), uint64(0))
+	f.Add([]byte("not sorted"), slices.Concat(record(9, 1, stdout), record(4, 2, stderr), record(1<<63, 3, lost)), uint64(3))
+	f.Add([]byte("cut off"), record(1, 1, stdout)[:7], uint64(100))
+	f.Add([]byte{}, []byte{}, uint64(0))
+	f.Fuzz(func(t *testing.T, data, index []byte, from uint64) {
+		r := logReader{
+			data: bytes.NewReader(data), index: bytes.NewReader(index),
+			size: uint64(len(data)), records: int64(len(index) / recordSize),
+		}
+		var got collect
+		end, err := r.copyTo(&got, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown := uint64(got.all.Len()) + got.gaps; end < r.size || from < r.size && shown != r.size-from {
+			t.Fatalf("%d bytes from %d to %d of %d", shown, from, end, r.size)
+		}
+		if at := r.lineStart(from); at > r.size {
+			t.Fatalf("a line at %d of %d", at, r.size)
+		}
+	})
+}
+
+func TestRecordsComeBackAsTheyWere(t *testing.T) {
+	for _, want := range []record{{}, {1, 2, stderr}, {1<<64 - 1, 1<<56 - 1, lost}} {
+		if got := decodeRecord(want.append(nil)); got != want {
+			t.Errorf("%+v became %+v", want, got)
+		}
+	}
+}
+
+// The ring must hold the end of what was appended, whatever the sizes.
+func TestRing(t *testing.T) {
+	for range 200 {
+		var r ring
+		var want collect
+		streams := []stream{}
+		limit := ringStart << rand.IntN(3)
+		for range rand.IntN(60) {
+			s := stdout + stream(rand.IntN(2))
+			p := make([]byte, rand.IntN(ringStart))
+			for i := range p {
+				p[i] = byte(rand.Uint32())
+				streams = append(streams, s)
+			}
+			r.append(s, p, limit)
+			_ = want.put(s, p)
+		}
+		checkRing(t, &r, want.all.Bytes(), streams, limit)
+	}
+	var many ring
+	for i := range 3 * ringMarks {
+		many.append(stdout+stream(i%2), []byte{byte(i)}, ringStart)
+	}
+	if len(many.marks) > ringMarks+ringMarks/2 || many.end-many.start > ringMarks+ringMarks/2 {
+		t.Errorf("%d marks for %d bytes", len(many.marks), many.end-many.start)
+	}
+}
+
+func checkRing(t *testing.T, r *ring, want []byte, streams []stream, limit int) {
+	t.Helper()
+	if r.end != uint64(len(want)) || len(r.buf) > limit {
+		t.Fatalf("end %d of %d, %d bytes in memory", r.end, len(want), len(r.buf))
+	}
+	if kept := r.end - r.start; kept < min(r.end, uint64(limit)) {
+		t.Fatalf("only %d of %d bytes are kept", kept, r.end)
+	}
+	buf := make([]byte, 1000)
+	for at := r.start; at < r.end; {
+		n, s := r.read(buf, at)
+		if n == 0 || !bytes.Equal(buf[:n], want[at:at+uint64(n)]) || slices.ContainsFunc(streams[at:at+uint64(n)], func(x stream) bool { return x != s }) {
+			t.Fatalf("wrong %d bytes at %d", n, at)
+		}
+		at += uint64(n)
+	}
+}
+
+func TestModes(t *testing.T) {
+	for _, c := range []struct{ output, set, undo string }{
+		{"plain \x1b[31mred\x1b[0m and \x1b]0;a title\x07\x1b(B", "", ""},
+		{"\x1b[31mred", "", "\x1b[m"},
+		{"\x1b[?1049h\x1b[?25l", "\x1b[?25l\x1b[?1049h", "\x1b[?25h\x1b[?1049l"},
+		{"\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l", "", ""},
+		{"\x1b[?1;1000;2004h", "\x1b[?1h\x1b[?1000h\x1b[?2004h", "\x1b[?1l\x1b[?1000l\x1b[?2004l"},
+		{"\x1b[?7l", "\x1b[?7l", "\x1b[?7h"},
+		{"\x1b[?2026h", "", "\x1b[?2026l"},
+		{"\x1b[?31337h", "", ""},
+		{"\x1b=", "\x1b=", "\x1b>"},
+		{"\x1b=\x1b>", "", ""},
+		{"\x1b[5 q", "", "\x1b[0 q"},
+		{"\x1b[>1u\x1b[>5u\x1b[<u", "", "\x1b[<1u"},
+		{"\x1b[2;10r", "", "\x1b7\x1b[r\x1b8"},
+		{"\x1b[?1049h\x1b[2;10r", "\x1b[?1049h", "\x1b[r\x1b[?1049l"},
+		{"\x1b[?1000h\x1bc", "", ""},
+		{"\x1b[?25l\x1b[!p", "", ""},
+		{"\x1b[" + strings.Repeat("1;", 100) + "h\x1b[?25l", "\x1b[?25l", "\x1b[?25h"},
+		{"cut off \x1b[?25", "", ""},
+	} {
+		for _, piece := range []int{1, 2, 1000} {
+			var m modes
+			for p := []byte(c.output); len(p) > 0; p = p[min(piece, len(p)):] {
+				m.write(p[:min(piece, len(p))])
+			}
+			if set, undo := string(m.set()), string(m.undo()); set != c.set || undo != c.undo {
+				t.Errorf("%q: set %q, want %q; undo %q, want %q", c.output, set, c.set, undo, c.undo)
+			}
+		}
+	}
+}
+
+// Whatever was printed, undo leaves nothing to undo, and set brings a fresh
+// terminal into the same modes.
+func FuzzModes(f *testing.F) {
+	f.Add([]byte("\x1b[?1049h\x1b[?25l\x1b[31m\x1b=\x1b[>1u\x1b[2;3r\x1b[5 q"))
+	f.Add([]byte("\x1b[?1;7;25;1000l\x1b[!p\x1bc\x1b[<99u"))
+	f.Fuzz(func(t *testing.T, output []byte) {
+		var m modes
+		m.write(output)
+		if len(m.params) > maxParams || len(m.private) > len(watched) {
+			t.Fatalf("%d bytes of parameters, %d modes", len(m.params), len(m.private))
+		}
+		var fresh modes
+		fresh.write(m.set())
+		if want := m.clone(); fresh.alternate() != want.alternate() || !bytes.Equal(fresh.set(), m.set()) {
+			t.Fatalf("set brings %q, wanted %q", fresh.set(), m.set())
+		}
+		m.write(m.undo())
+		if rest := m.undo(); len(rest) > 0 {
+			t.Fatalf("undo leaves %q", rest)
+		}
+	})
+}
+
+func TestEscapes(t *testing.T) {
+	for _, c := range []struct {
+		typed, sent string
+		detach      bool
+	}{
+		{"ls\r", "ls\r", false},
+		{"~d", "", true},
+		{"ls\r~d", "ls\r", true},
+		{"ls\n~drop", "ls\n", true},
+		{"cd ~d\r", "cd ~d\r", false},
+		{"~~d", "~d", false},
+		{"~~~d", "~~d", false},
+		{"~/x\r", "~/x\r", false},
+		{"~\r~d", "~\r", true},
+		{"~", "", false},
+	} {
+		for _, piece := range []int{1, 3, 100} {
+			var e escapes
+			var sent []byte
+			detached := false
+			for p := []byte(c.typed); len(p) > 0 && !detached; p = p[min(piece, len(p)):] {
+				var rest []byte
+				rest, detached = e.filter(p[:min(piece, len(p))])
+				sent = append(sent, rest...)
+			}
+			if string(sent) != c.sent || detached != c.detach {
+				t.Errorf("%q in pieces of %d: %q %t, want %q %t", c.typed, piece, sent, detached, c.sent, c.detach)
+			}
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for word, want := range map[string]string{
+		"C-c": "\x03", "C-C": "\x03", "C-[": "\x1b", "C-?": "\x7f", "Enter": "\r", "enter": "\r", "M-x": "\x1bx", "M-Up": "\x1b\x1b[A",
+		"text": "text", "C-": "C-", "C-é": "C-é", "M-": "M-", "C-1": "C-1",
+	} {
+		if got := keys(word); got != want {
+			t.Errorf("%s: %q, want %q", word, got, want)
+		}
+	}
+	if sig, ok, err := parseSignal("sigterm"); sig != unix.SIGTERM || !ok || err != nil {
+		t.Errorf("sigterm: %v %t %v", sig, ok, err)
+	}
+	if m, err := frameFor("SIGTERM", true, true); err != nil || m.kind() != typeInput {
+		t.Errorf("--text SIGTERM: %#v, %v", m, err)
+	}
+	if _, err := frameFor(strings.Repeat("x", maxData+1), true, true); !keyway.Is(err, keyway.Usage) {
+		t.Errorf("a long text: %v", err)
+	}
+}
+
+func FuzzStat(f *testing.F) {
+	f.Add("12 (a (b) c) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0")
+	f.Add("12 (")
+	f.Add(")")
+	f.Fuzz(func(t *testing.T, line string) {
+		if p, err := parseStat(line); err == nil && (p.start == "" || p.pid < 0 && !strings.HasPrefix(line, "-")) {
+			t.Errorf("%q: %+v", line, p)
+		}
+	})
+}
+
+func TestStat(t *testing.T) {
+	p, err := parseStat("12 (a (b) c) Z 1 12 13 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0")
+	if want := (process{pid: 12, parent: 1, session: 13, zombie: true, start: "4711"}); err != nil || p != want {
+		t.Errorf("%+v, %v", p, err)
+	}
+	self, err := readProcess(os.Getpid())
+	if err != nil || self.pid != os.Getpid() || self.parent != os.Getppid() || self.start == "" {
+		t.Errorf("%+v, %v", self, err)
+	}
+}
+
+// Every goroutine that serves viewers ends when the job has, also those of
+// viewers that read nothing.
+func TestViewersAreJoined(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	dir := t.TempDir()
+	log, err := createLog(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.close()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	l, err := unixsock.Listen(filepath.Join(dir, sockName), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tape := newTape(log)
+	vs := newViewers(&job{input: writer}, tape, window{24, 80}, func(time.Duration, string) {})
+	accepted := make(chan struct{})
+	go func() { vs.accept(l); close(accepted) }()
+
+	silent, err := net.Dial("unix", filepath.Join(dir, sockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	stuck := attachTo(t, dir, hello{Flags: flagOutput | flagInput})
+	defer stuck.close()
+	good := attachTo(t, dir, hello{Flags: flagOutput})
+	defer good.close()
+	if err := stuck.write(input{make([]byte, maxPayload)}); err != nil { // the job does not read it
+		t.Fatal(err)
+	}
+	tape.append(stdout, make([]byte, 8<<20))
+	tape.finish()
+	vs.end(jobStatus{code: 7})
+	var got tally
+	if status, err := good.pump(&got); err != nil || status.code != 7 || got.bytes != 8<<20 {
+		t.Errorf("%+v, %v, %d bytes", status, err, got.bytes)
+	}
+	good.close()
+	l.Close()
+	<-accepted
+	vs.job.closeInput()
+	vs.wait(50 * time.Millisecond)
+	if _, err := stuck.pump(&got); !errors.Is(err, errGone) {
+		t.Errorf("a viewer that was dropped is told %v", err)
+	}
+}
+
+func attachTo(t *testing.T, dir string, h hello) *connection {
+	t.Helper()
+	c, err := connect(dir, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestInterruptible(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	in, err := newInterruptible(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, "x"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 10)
+	if n, err := in.Read(buf); n != 1 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	done := make(chan error)
+	go func() { _, err := in.Read(buf); done <- err }()
+	in.stop()
+	if err := <-done; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a read that is stopped: %v", err)
+	}
+	in.release()
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		locked, known, exit, same bool
+		want                      status
+	}{
+		{true, true, false, true, running},
+		{true, false, false, false, starting},
+		{true, true, true, true, finished}, // its holder still serves a viewer
+		{false, true, true, false, finished},
+		{false, true, false, true, lostIt},
+		{false, true, false, false, lostIt},
+		{false, false, false, false, lostIt},
+	} {
+		if got, _ := judge(c.locked, c.known, c.exit, c.same); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
+func TestTablesHoldNothingATerminalObeys(t *testing.T) {
+	if got := printable([]string{"sh", "-c", "\x1b]0;x\x07\u009b31m\nrm"}); got != "sh -c ?]0;x??31m?rm" {
+		t.Errorf("%q", got)
+	}
+	if got := []rune(printable([]string{strings.Repeat("é", 1000)})); len(got) != 100 {
+		t.Errorf("%d characters", len(got))
+	}
+	for d, want := range map[time.Duration]string{
+		-1: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 90 * time.Minute: "1h30m", 49 * time.Hour: "2d01h",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// samples is one message of each type, and their extremes.
+func samples() []message {
+	return []message{
+		hello{}, hello{Version: version, Flags: helloFlags, From: 1<<64 - 1, Rows: maxWindow, Cols: maxWindow},
+		input{[]byte{}}, input{[]byte("ls\r")}, input{bytes.Repeat([]byte{0}, maxPayload)}, eof{}, size{24, 80}, signalM{2}, signalM{64},
+		end{10_000}, welcome{version, true, 5}, welcome{}, screen{[]byte("\x1b[?1049h")}, output{terminal, 0, []byte{}},
+		output{stderr, 1 << 40, []byte("line\n")}, skipped{1, 2}, live{}, ended{0, 0}, ended{137, 9}, refused{"too many"},
+	}
+}
+
+func TestFramesComeBackAsTheyWere(t *testing.T) {
+	var stream []byte
+	for _, m := range samples() {
+		stream = appendFrame(stream, m)
+	}
+	p := newPeer(readOnly{bytes.NewReader(stream)})
+	for _, want := range samples() {
+		got, err := p.read()
+		if err != nil {
+			t.Fatalf("%T: %v", want, err)
+		}
+		if got.kind() != want.kind() || !bytes.Equal(got.append(nil), want.append(nil)) {
+			t.Errorf("%#v became %#v", want, got)
+		}
+	}
+	if _, err := p.read(); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+type readOnly struct{ io.Reader }
+
+func (readOnly) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestBrokenFrames(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"too long":         {typeInput, 1, 0, 1},
+		"unknown":          {77, 0, 0, 0},
+		"short hello":      {typeHello, 0, 0, 1, 0},
+		"unknown flag":     appendFrame(nil, hello{Flags: 1 << 7}),
+		"huge window":      appendFrame(nil, size{maxWindow + 1, 1}),
+		"huge hello":       appendFrame(nil, hello{Cols: maxWindow + 1}),
+		"signal 65":        appendFrame(nil, signalM{65}),
+		"stream 3":         appendFrame(nil, output{lost, 0, nil}),
+		"output of 8":      {typeOutput, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0},
+		"long refusal":     appendFrame(nil, refused{strings.Repeat("x", maxText+1)}),
+		"refusal not text": appendFrame(nil, refused{"\xff"}),
+		"welcome flags":    {typeWelcome, 0, 0, 10, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0},
+	} {
+		if m, err := newPeer(readOnly{bytes.NewReader(frame)}).read(); !errors.Is(err, errMalformed) {
+			t.Errorf("%s: %#v, %v", name, m, err)
+		}
+	}
+	if _, err := newPeer(readOnly{bytes.NewReader([]byte{typeSize, 0, 0, 4, 1})}).read(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a frame that is cut off: %v", err)
+	}
+}
+
+// What decodes encodes to the same bytes, and nothing else is accepted.
+func FuzzFrames(f *testing.F) {
+	var all []byte
+	for _, m := range samples() {
+		one := appendFrame(nil, m)
+		f.Add(one)
+		all = append(all, one...)
+	}
+	f.Add(all)
+	if len(all) == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		p := newPeer(readOnly{bytes.NewReader(stream)})
+		rest := stream
+		for {
+			m, err := p.read()
+			if err != nil {
+				return
+			}
+			frame := appendFrame(nil, m)
+			if !bytes.HasPrefix(rest, frame) {
+				t.Fatalf("%#v encodes to %x, came from %x", m, frame, rest[:min(len(rest), len(frame))])
+			}
+			rest = rest[len(frame):]
+			if cap(p.in) > maxPayload {
+				t.Fatalf("a buffer of %d bytes", cap(p.in))
+			}
+		}
+	})
+}

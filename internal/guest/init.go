@@ -134,6 +134,7 @@ func (in *initProcess) run(command []string) int {
 			in.kill()
 		}
 	}
+	in.reap() // over does not count those that only wait for this
 	return in.status
 }
 
@@ -156,7 +157,7 @@ func (in *initProcess) startServer() {
 	_ = os.Remove(in.home.Info())
 	in.serverSince = time.Now()
 	// In a session of its own it does not get the command's terminal signals.
-	pid, err := in.spawn(ownProgram(), []string{keyway.GuestProgram, "serve", "--home", string(in.home)},
+	pid, err := in.spawn(ownProgram(in.home), []string{keyway.GuestProgram, "serve", "--home", string(in.home)},
 		&syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM})
 	if err != nil {
 		in.note("the server cannot be started: %v", err)
@@ -164,15 +165,6 @@ func (in *initProcess) startServer() {
 		return
 	}
 	in.server = pid
-}
-
-// ownProgram is this program's file, or the kernel's name for it when the file
-// has been replaced since.
-func ownProgram() string {
-	if path, err := os.Executable(); err == nil && isExecutable(path) {
-		return path
-	}
-	return "/proc/self/exe"
 }
 
 func (in *initProcess) restartLater() {

@@ -95,6 +95,19 @@ func ownHome() keyway.Home {
 	return keyway.GuestHome
 }
 
+// ownProgram is this program's file: where it was started from, where the engine
+// has put it if there is no /proc to tell, or the kernel's name for it when the
+// file has been replaced since.
+func ownProgram(home keyway.Home) string {
+	if path, err := os.Executable(); err == nil && isExecutable(path) {
+		return path
+	}
+	if isExecutable(home.Program()) {
+		return home.Program()
+	}
+	return "/proc/self/exe"
+}
+
 // fail tells people why the command did not work and returns its exit status.
 func fail(w io.Writer, err error) int {
 	e := keyway.AsError(err)

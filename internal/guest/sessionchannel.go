@@ -268,7 +268,7 @@ func (s *sessionChannel) withoutShell(cmd *exec.Cmd, command string) (int, error
 		return exitNotExecutable, err
 	}
 	cmd.Args = words
-	cmd.Path, err = findProgram(words[0], s.environ()["PATH"], cmd.Dir)
+	cmd.Path, err = s.findProgram(words[0], cmd.Dir)
 	if err != nil {
 		return exitNotFound, err
 	}
@@ -277,7 +277,8 @@ func (s *sessionChannel) withoutShell(cmd *exec.Cmd, command string) (int, error
 
 // findProgram finds what execvp(3) would run, or this program itself under one
 // of its other names.
-func findProgram(name, path, dir string) (string, error) {
+func (s *sessionChannel) findProgram(name, dir string) (string, error) {
+	path := s.environ()["PATH"]
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
@@ -290,7 +291,7 @@ func findProgram(name, path, dir string) (string, error) {
 		}
 	}
 	if name == nameSCP || name == nameSession {
-		return os.Executable()
+		return ownProgram(s.conn.server.home), nil
 	}
 	return "", fmt.Errorf("%s: no such program in %s", name, path)
 }

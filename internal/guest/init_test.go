@@ -1,0 +1,205 @@
+//go:build linux
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// hasZombieChild says whether a child of pid waits to be reaped.
+func hasZombieChild(pid int) bool {
+	for _, p := range processes() {
+		if p.parent == pid && p.zombie {
+			return true
+		}
+	}
+	return false
+}
+
+func lives(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func (w *workspace) wait() int {
+	w.t.Helper()
+	_ = w.init.Wait()
+	return w.init.ProcessState.ExitCode()
+}
+
+func TestInitReapsOrphans(t *testing.T) {
+	w := startWorkspace(t)
+	// The middle process ends first, so that its child becomes init's.
+	w.output(w.ssh("ws", "for i in 1 2 3 4 5; do (sh -c 'exit 0' &) ; done; (setsid sh -c 'true' &)"))
+	eventually(t, "no child is left unreaped", func() bool { return !hasZombieChild(w.init.Process.Pid) })
+	if !lives(w.init.Process.Pid) {
+		t.Fatal("init has ended")
+	}
+}
+
+func TestInitEndsWithTheCommandsStatus(t *testing.T) {
+	for command, want := range map[string]int{"exit 3": 3, "exit 0": 0, "kill -KILL $$": 128 + 9} {
+		home, _ := newHome(t)
+		cmd := exec.Command(home.Program(), "init", "--home", string(home), "--", "sh", "-c", command)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want {
+			t.Errorf("%s: exit %d\n%s", command, code, out)
+		}
+	}
+}
+
+func TestInitHandsSignalsOn(t *testing.T) {
+	w := startWorkspace(t, "bash", "-c", `
+		for s in HUP USR1 USR2 QUIT; do trap "echo got $s" $s; done
+		trap 'echo got TERM; exit 9' TERM
+		echo ready
+		while :; do sleep 0.01; done`)
+	eventually(t, "the command is ready", func() bool { return strings.Contains(w.news.String(), "ready") })
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGQUIT} {
+		must(t, w.init.Process.Signal(sig))
+		name := strings.TrimPrefix(unix.SignalName(sig), "SIG")
+		eventually(t, "the command got "+name, func() bool { return strings.Contains(w.news.String(), "got "+name) })
+	}
+	must(t, w.init.Process.Signal(unix.SIGTERM))
+	if code := w.wait(); code != 9 {
+		t.Fatalf("exit %d\n%s", code, w.news)
+	}
+}
+
+func TestInitStopsWhatDetached(t *testing.T) {
+	w := startWorkspace(t)
+	var pids []int
+	for _, command := range []string{
+		"setsid sleep 1000",
+		"setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done'",
+	} {
+		out := w.output(w.ssh("ws", command+" > /dev/null 2>&1 < /dev/null & echo $!"))
+		pid, err := strconv.Atoi(strings.TrimSpace(out))
+		must(t, err)
+		pids = append(pids, pid)
+	}
+	must(t, w.init.Process.Signal(unix.SIGTERM))
+	if code := w.wait(); code != 0 {
+		t.Fatalf("exit %d\n%s", code, w.news)
+	}
+	for _, pid := range pids {
+		if lives(pid) {
+			t.Errorf("process %d lives on", pid)
+		}
+	}
+}
+
+func TestInitStartsTheServerAgain(t *testing.T) {
+	w := startWorkspace(t)
+	job := strings.TrimSpace(w.output(w.ssh("ws", "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $!")))
+	pid, err := strconv.Atoi(job)
+	must(t, err)
+	must(t, syscall.Kill(w.info.PID, syscall.SIGKILL))
+	eventually(t, "another server is ready", func() bool {
+		info, err := w.home.ReadInfo()
+		return err == nil && info.PID != w.info.PID
+	})
+	// The same host key, or the client would refuse.
+	w.output(w.ssh("ws", "true"))
+	if !lives(pid) {
+		t.Fatal("the job has ended with the server")
+	}
+}
+
+func TestInitLockTellsWhetherTheWorkspaceLives(t *testing.T) {
+	w := startWorkspace(t)
+	path := string(w.home) + "/init.lock"
+	data, err := os.ReadFile(path)
+	must(t, err)
+	if string(data) != fmt.Sprintln(w.init.Process.Pid) {
+		t.Fatalf("got %q", data)
+	}
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
+		t.Fatal("it is not locked")
+	}
+	second := exec.Command(guestProgram, "init", "--home", string(w.home))
+	out, err := second.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "runs already") {
+		t.Fatalf("a second one: %v %s", err, out)
+	}
+	// A detached job must not keep the lock.
+	w.output(w.ssh("ws", "setsid sleep 1000 > /dev/null 2>&1 < /dev/null &"))
+	must(t, w.init.Process.Kill())
+	_ = w.init.Wait()
+	must(t, unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB))
+	eventually(t, "the server ended with its parent", func() bool { return !lives(w.info.PID) })
+	for _, p := range processes() {
+		killIfIn(p.pid, w.dir)
+	}
+}
+
+// killIfIn ends a process that works in dir: it is one of the test's.
+func killIfIn(pid int, dir string) {
+	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil && cwd == dir {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func TestInitWithACommandThatIsNotThere(t *testing.T) {
+	home, _ := newHome(t)
+	cmd := exec.Command(home.Program(), "init", "--home", string(home), "--", "no-such-program")
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 127 || !strings.Contains(string(out), "no-such-program") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// In a container init is process 1 and nobody else reaps.
+func TestInitAsProcess1(t *testing.T) {
+	home, _ := newHome(t)
+	cmd := exec.Command("unshare", "--pid", "--fork", "--mount-proc", home.Program(), "init", "--home", string(home), "--",
+		"sh", "-c", "(setsid sleep 1000 &); echo pid $PPID; exit 6")
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 6 || !strings.Contains(string(out), "pid 1\n") {
+		t.Fatalf("exit %d\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+}
+
+func TestIdleMemory(t *testing.T) {
+	w := startWorkspace(t)
+	w.output(w.ssh("ws", "head -c 30000000 /dev/zero"))
+	const most = 12 << 10 // KiB, of both processes together
+	eventually(t, fmt.Sprintf("they are within %d KiB", most), func() bool {
+		return residentKiB(w.init.Process.Pid)+residentKiB(w.info.PID) <= most
+	})
+	t.Logf("init %d KiB, serve %d KiB", residentKiB(w.init.Process.Pid), residentKiB(w.info.PID))
+}
+
+func residentKiB(pid int) int {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		var n int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &n); err == nil {
+			return n
+		}
+	}
+	return 1 << 30
+}
+
+func TestProgramSize(t *testing.T) {
+	info, err := os.Stat(guestProgram)
+	must(t, err)
+	if info.Size() > 6<<20 {
+		t.Fatalf("the program has %d bytes", info.Size())
+	}
+	deps, err := exec.Command("go", "list", "-deps", "keyway/cmd/keyway-guest").Output()
+	must(t, err)
+	for _, forbidden := range []string{"net/http", "text/template", "html/template", "github.com/spf13/cobra"} {
+		if strings.Contains("\n"+string(deps), "\n"+forbidden+"\n") {
+			t.Errorf("it contains %s", forbidden)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+//go:build linux
+
+package guest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+func TestLiving(t *testing.T) {
+	all := []procStat{
+		{1, 0, false}, {10, 1, false}, {11, 10, false}, {12, 11, true}, {13, 12, false}, {20, 1, false}, {30, 0, false}, {31, 30, false},
+	}
+	if got := living(all, 10); !slices.Equal(got, []int{11, 13}) {
+		t.Errorf("got %v", got)
+	}
+	// Process 1 of a container also answers for those put in from outside.
+	if got := living(all, 1); !slices.Equal(got, []int{10, 20, 30, 11, 31, 13}) {
+		t.Errorf("got %v", got)
+	}
+	if got := living([]procStat{{5, 5, false}, {5, 6, false}, {6, 5, false}}, 5); len(got) != 1 {
+		t.Errorf("a ring: got %v", got)
+	}
+}
+
+func FuzzStat(f *testing.F) {
+	f.Add([]byte("12 (a) b) S 1 12 12 0"))
+	f.Add([]byte("12 () Z -1"))
+	f.Fuzz(func(_ *testing.T, line []byte) { parseStat(line) })
+}
+
+func FuzzMountInfo(f *testing.F) {
+	f.Add(`36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 - ext3 /dev/root rw`)
+	f.Fuzz(func(t *testing.T, table string) {
+		for _, p := range parseMountInfo(table) {
+			if p == "" {
+				t.Fatal("an empty mount point")
+			}
+		}
+	})
+}
+
+func FuzzProgramMapping(f *testing.F) {
+	f.Add("00400000-00623000 r-xp 00000000 fe:00 1 /x/y")
+	f.Add("ffffffffffffffff-0 ---p 0 0 0 /x/y")
+	f.Fuzz(func(t *testing.T, line string) {
+		if _, size, ok := programMapping(line, "/x/y"); ok && size == 0 {
+			t.Fatal("an empty mapping")
+		}
+	})
+}
+
+func TestSweepLeavesMountsAlone(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"home/a/mount", "home/b", "outside"} {
+		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	for _, file := range []string{"home/file", "home/a/file", "home/b/file", "outside/precious"} {
+		must(t, os.WriteFile(filepath.Join(dir, file), nil, 0o400))
+	}
+	must(t, os.Symlink(filepath.Join(dir, "outside"), filepath.Join(dir, "home/link")))
+	// In a mount namespace of its own, so that nothing stays mounted.
+	script := `mount --bind "$1/outside" "$1/home/a/mount" && "$2" sweep --home "$1/home"`
+	out, err := exec.Command("unshare", "--mount", "sh", "-c", script, "sh", dir, guestProgram).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "outside/precious")); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "home"))
+	must(t, err)
+	if len(entries) != 1 || entries[0].Name() != "a" {
+		t.Errorf("left: %v", entries)
+	}
+	entries, err = os.ReadDir(filepath.Join(dir, "home/a"))
+	must(t, err)
+	if len(entries) != 1 {
+		t.Errorf("left: %v", entries)
+	}
+}

@@ -92,10 +92,17 @@ func newHome(t *testing.T) (keyway.Home, string) {
 	return home, keyFile
 }
 
+func newPrivateKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	return private
+}
+
 func writeKey(t *testing.T, path string) ssh.PublicKey {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
+	private := newPrivateKey(t)
+	public := private.Public()
 	block, err := ssh.MarshalPrivateKey(private, "test")
 	must(t, err)
 	must(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))

@@ -1,0 +1,66 @@
+package assets
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"runtime"
+	"testing"
+)
+
+// check fails unless the program unpacks to an executable with the hash that
+// places and caches know it by.
+func check(t *testing.T, what string, p Program) {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(p.Gzip))
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	data, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != p.Hash {
+		t.Errorf("%s has hash %x and is said to have %q", what, sum, p.Hash)
+	}
+	if !bytes.HasPrefix(data, []byte("\x7fELF")) {
+		t.Errorf("%s is no Linux program", what)
+	}
+}
+
+// Whether programs are embedded is a matter of build tags (make size tests with
+// them); what is embedded must be right.
+func TestEmbedded(t *testing.T) {
+	for arch := range guests {
+		p, ok := Guest(arch)
+		if !ok || arch != runtime.GOARCH {
+			t.Errorf("a guest for %s in a program for %s", arch, runtime.GOARCH)
+		}
+		check(t, "guest for "+arch, p)
+	}
+	for arch := range nodes {
+		p, ok := Node(arch)
+		if !ok {
+			t.Errorf("no node for %s", arch)
+		}
+		check(t, "node for "+arch, p)
+	}
+}
+
+func TestUnknownArchitecture(t *testing.T) {
+	if _, ok := Guest("vax"); ok {
+		t.Error("a guest for the VAX")
+	}
+	if _, ok := Node("vax"); ok {
+		t.Error("a node for the VAX")
+	}
+}
+
+func TestLookup(t *testing.T) {
+	all := map[string]embedded{"amd64": {gzip: []byte{1}, hash: "abc\n"}}
+	if p, ok := lookup(all, "amd64"); !ok || p.Hash != "abc" || len(p.Gzip) != 1 {
+		t.Errorf("got %v, %v", p, ok)
+	}
+}

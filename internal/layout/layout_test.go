@@ -1,0 +1,257 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// module is the module's path, which every package path of ours begins with.
+const module = "keyway/"
+
+// pkg is what go list says of a package.
+type pkg struct {
+	ImportPath string
+	Dir        string
+	Doc        string
+	Imports    []string
+	Deps       []string
+}
+
+// name is the package's path inside the module.
+func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, module) }
+
+// root is the module's directory.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// goList runs go list for a system, as a release is built for it.
+func goList(t *testing.T, goos string, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Doc,Imports,Deps"}, args...)...)
+	cmd.Dir = root(t)
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.Bytes())
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+var (
+	listed   = map[string][]pkg{}
+	listedMu sync.Mutex
+)
+
+// ours are the packages of the program for a system, with their imports.
+func ours(t *testing.T, goos string) []pkg {
+	t.Helper()
+	listedMu.Lock()
+	defer listedMu.Unlock()
+	if listed[goos] == nil {
+		listed[goos] = goList(t, goos, "./cmd/...", "./internal/...")
+	}
+	return listed[goos]
+}
+
+var systems = []string{"linux", "darwin", "windows"}
+
+// nouns is the package that every other may import unless its row says that it
+// stands alone.
+const nouns = "internal/keyway"
+
+// rooms reads the table of docs/ARCHITECTURE.md: for each package, those that it
+// may import. nil stands for everything.
+func rooms(t *testing.T) map[string][]string {
+	t.Helper()
+	doc, err := os.ReadFile(filepath.Join(root(t), "docs", "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile("`([a-z0-9/-]+)`")
+	table := map[string][]string{}
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		var may []string
+		switch cell := strings.TrimSpace(cells[3]); cell {
+		case "everything":
+		case "–":
+			may = []string{}
+		default:
+			may = []string{nouns}
+			for _, m := range name.FindAllStringSubmatch(cell, -1) {
+				may = append(may, "internal/"+m[1])
+			}
+		}
+		for _, m := range name.FindAllStringSubmatch(cells[1], -1) {
+			table[m[1]] = may
+		}
+	}
+	return table
+}
+
+func TestImportTable(t *testing.T) {
+	table := rooms(t)
+	if len(table) < 10 {
+		t.Fatalf("docs/ARCHITECTURE.md has a table of only %d packages: has its form changed?", len(table))
+	}
+	seen := map[string]bool{}
+	for _, goos := range systems {
+		for _, p := range ours(t, goos) {
+			seen[p.name()] = true
+			may, ok := table[p.name()]
+			if !ok {
+				t.Errorf("%s has no row in docs/ARCHITECTURE.md", p.name())
+				continue
+			}
+			for _, imported := range p.Imports {
+				if inner, ok := strings.CutPrefix(imported, module); ok && may != nil && !slices.Contains(may, inner) {
+					t.Errorf("%s imports %s on %s, which docs/ARCHITECTURE.md does not allow", p.name(), inner, goos)
+				}
+			}
+		}
+	}
+	for name := range table {
+		if !seen[name] {
+			t.Errorf("docs/ARCHITECTURE.md has a row for %s, which is not there", name)
+		}
+	}
+}
+
+// A role that could import another could one day run as a part of it.
+func TestRolesAreApart(t *testing.T) {
+	roles := []string{"internal/agent", "internal/link", "internal/gate", "internal/node", "internal/guest"}
+	for _, goos := range systems {
+		for _, p := range ours(t, goos) {
+			if !slices.Contains(roles, p.name()) {
+				continue
+			}
+			for _, dep := range p.Deps {
+				if inner := strings.TrimPrefix(dep, module); slices.Contains(roles, inner) {
+					t.Errorf("on %s the role %s depends on the role %s", goos, p.name(), inner)
+				}
+			}
+		}
+	}
+}
+
+// owners says which package of ours each foreign module belongs to: it alone
+// imports it, so that it alone changes when the module does. What the tests
+// import beside this is theirs.
+var owners = map[string]string{
+	"github.com/creack/pty":             "internal/session",
+	"github.com/spf13/pflag":            "internal/session", // the workspace's own keyway command; cobra is too large for the guest
+	"github.com/pkg/sftp":               "internal/guest",
+	"github.com/spf13/cobra":            "cmd/keyway",
+	"github.com/docker/go-units":        "cmd/keyway",
+	"github.com/moby/moby/":             "internal/engine/docker",
+	"github.com/containerd/errdefs":     "internal/engine/docker",
+	"github.com/distribution/reference": "internal/engine/docker",
+	"github.com/docker/go-connections/": "internal/engine/docker",
+}
+
+// shared may be imported everywhere: the Go project's own, an extension of the
+// standard library.
+var shared = []string{"golang.org/x/crypto/", "golang.org/x/sys/", "golang.org/x/term"}
+
+func TestForeignModulesHaveOneOwner(t *testing.T) {
+	used := map[string]bool{}
+	for _, goos := range systems {
+		for _, p := range ours(t, goos) {
+			for _, imported := range p.Imports {
+				foreign := strings.Contains(strings.Split(imported, "/")[0], ".")
+				if !foreign || slices.ContainsFunc(shared, func(s string) bool { return strings.HasPrefix(imported, s) }) {
+					continue
+				}
+				owner, mod := ownerOf(imported)
+				used[mod] = true
+				if owner != p.name() {
+					t.Errorf("%s imports %s, which belongs to %q", p.name(), imported, owner)
+				}
+			}
+		}
+	}
+	for mod := range owners {
+		if !used[mod] {
+			t.Errorf("nobody imports %s any more: take it off the list", mod)
+		}
+	}
+}
+
+func ownerOf(imported string) (owner, mod string) {
+	for mod, owner := range owners {
+		if imported == mod || strings.HasPrefix(imported, strings.TrimSuffix(mod, "/")+"/") {
+			return owner, mod
+		}
+	}
+	return "nobody", ""
+}
+
+// denied is what must not get into the guest, with the reason. It runs inside
+// other people's containers, and is sent to machines behind slow lines.
+var denied = map[string]string{
+	"net/http":                  "2 MB; the guest speaks SSH only",
+	"crypto/tls":                "1 MB; the guest speaks SSH only",
+	"text/template":             "switches off dead-code elimination",
+	"html/template":             "switches off dead-code elimination",
+	"github.com/spf13/cobra":    "the guest has five words, not a command tree",
+	"github.com/moby/moby":      "the guest knows no engine",
+	"k8s.io":                    "the guest knows no engine",
+	"runtime/cgo":               "the guest must be static: images without libc",
+	"keyway/internal/engine":    "the guest knows no engine",
+	"keyway/internal/sshconfig": "the guest is not the laptop",
+	"keyway/internal/assets":    "the guest carries no other program",
+	"github.com/prometheus":     "3 MB",
+	"testing":                   "tests stay outside of programs",
+	"keyway/test":               "tests stay outside of programs",
+}
+
+func TestGuestStaysSmall(t *testing.T) {
+	for _, p := range goList(t, "linux", "-deps", "./cmd/keyway-guest") {
+		for path, why := range denied {
+			if p.ImportPath == path || strings.HasPrefix(p.ImportPath, path+"/") {
+				t.Errorf("the guest depends on %s: %s", p.ImportPath, why)
+			}
+		}
+	}
+}
+
+// The programs hold nothing of the tests.
+func TestProgramsWithoutTests(t *testing.T) {
+	for _, goos := range systems {
+		for _, p := range goList(t, goos, "-deps", "./cmd/keyway") {
+			if p.ImportPath == "testing" || strings.HasPrefix(p.ImportPath, module+"test/") {
+				t.Errorf("on %s keyway depends on %s", goos, p.ImportPath)
+			}
+		}
+	}
+}

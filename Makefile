@@ -1,0 +1,117 @@
+# What there is to do with keyway's source. make help lists it.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+DIST    ?= dist
+
+# Programs are static: a node and a guest run on whatever libc the other machine
+# has. VCS stamping is off because VERSION says it, and because it fails in a
+# clone that belongs to another user.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X keyway/internal/keyway.Version=$(VERSION)"
+PACK  = $(GO) run ./internal/assets/pack
+
+HOST_OS   := $(shell $(GO) env GOOS)
+HOST_ARCH := $(shell $(GO) env GOARCH)
+EXE       := $(shell $(GO) env GOEXE)
+
+# On Linux a place is most often a machine of the same kind, which gets a copy
+# of the program itself; elsewhere that cannot be.
+ifeq ($(HOST_OS),linux)
+BUILD_TAGS   = embed_guest
+BUILD_ASSETS = guest-$(HOST_ARCH)
+else
+BUILD_TAGS   = embed_nodes
+BUILD_ASSETS = nodes
+endif
+
+PREFIX ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
+PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+
+# Bounds in bytes: a guest travels into every workspace, and goes there often.
+MAX_KEYWAY = 30000000
+MAX_GUEST  = 6000000
+
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## show this list
+	@grep -E '^[a-z]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.* ## (.*)/\1\t\2/' | \
+		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+.PHONY: build
+build: $(BUILD_ASSETS) ## build bin/keyway for this machine
+	$(BUILD) -tags $(BUILD_TAGS) -o bin/keyway$(EXE) ./cmd/keyway
+
+.PHONY: install
+install: build ## build, and install into PREFIX/bin (/usr/local for root, else ~/.local)
+	mkdir -p $(DESTDIR)$(PREFIX)/bin
+	install -m 755 bin/keyway$(EXE) $(DESTDIR)$(PREFIX)/bin/keyway$(EXE)
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/keyway$(EXE); next: keyway init"
+
+.PHONY: demo
+demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that survives
+	test/lab/install demo
+	$(GO) run ./test/demo
+
+.PHONY: test
+test: ## run every test (installs what it needs: root on Debian)
+	test/lab/install test
+	$(MAKE) --no-print-directory vet size
+	$(GO) test -race -timeout 30m ./...
+
+.PHONY: bench
+bench: ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md
+	test/lab/install bench
+	$(GO) run ./test/bench
+
+.PHONY: vet
+vet: ## go vet for every system that keyway is built for
+	$(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+.PHONY: lint
+lint: vet ## run golangci-lint and govulncheck
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser for FUZZTIME (20s) each
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+# A release is built in three stages, because a keyway carries others: guests,
+# then the Linux keyways that become nodes and carry the guest of their own
+# architecture, then the keyway for each system, which carries both nodes.
+.PHONY: release
+release: nodes guest-amd64 guest-arm64 $(addprefix release-,$(subst /,-,$(PLATFORMS))) ## build keyway for every system into dist/
+	@cd $(DIST) && { sha256sum keyway-* 2>/dev/null || shasum -a 256 keyway-*; } > SHA256SUMS && cat SHA256SUMS
+
+.PHONY: nodes
+nodes: node-amd64 node-arm64
+
+guest-%:
+	GOOS=linux GOARCH=$* $(BUILD) -o $(DIST)/guest-linux-$* ./cmd/keyway-guest
+	$(PACK) $(DIST)/guest-linux-$* internal/assets/guest-linux-$*
+
+node-%: guest-%
+	GOOS=linux GOARCH=$* $(BUILD) -tags embed_guest -o $(DIST)/node-linux-$* ./cmd/keyway
+	$(PACK) $(DIST)/node-linux-$* internal/assets/node-linux-$*
+
+release-%: nodes
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) $(BUILD) -tags embed_guest,embed_nodes \
+		-o $(DIST)/keyway-$*$(if $(findstring windows,$*),.exe) ./cmd/keyway
+
+.PHONY: size
+size: release ## build a release and check how large its programs are
+	$(GO) test -tags embed_guest,embed_nodes ./internal/assets
+	@test/size $(MAX_KEYWAY) $(DIST)/keyway-*
+	@test/size $(MAX_GUEST) $(DIST)/guest-*
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin $(DIST) internal/assets/*.gz internal/assets/*.sha256

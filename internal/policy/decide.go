@@ -1,0 +1,196 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// Verdict is what is to happen with a request. The zero value refuses.
+type Verdict int
+
+// The verdicts.
+const (
+	Deny Verdict = iota
+	Ask
+	Allow
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Allow:
+		return "allow"
+	case Ask:
+		return "ask"
+	}
+	return "deny"
+}
+
+// Decision is a verdict with where it comes from and why. The zero value
+// refuses.
+type Decision struct {
+	Verdict Verdict
+	Rule    string // "rule 3: git hosts", "built in: …", "answer: …"
+	Reason  string // one sentence
+}
+
+// Policy is an ordered list of rules over built-in behaviour. It does not change
+// after it was made. The zero value refuses everything.
+type Policy struct {
+	rules  []rule
+	preset preset
+}
+
+type preset int
+
+const (
+	refuseAll preset = iota
+	standard
+	openSSH
+)
+
+// Standard is the policy of whoever has written none: programs on this machine
+// may do all; remote askers may list and log in to the user's workspaces and to
+// the public git hosts; whatever else they want is asked for.
+func Standard() *Policy { return &Policy{preset: standard} }
+
+// OpenSSH is as permissive about destinations as ssh-agent, while everything is
+// still verified and logged. Remote askers still only list and sign.
+func OpenSSH() *Policy { return &Policy{preset: openSSH} }
+
+// Grant is an answer of the user that holds for a while.
+type Grant struct {
+	Scope   Scope
+	Verdict Verdict
+	Until   time.Time // zero: as long as the agent runs
+	Reason  string
+}
+
+// Scope is what an answer is about: all of it must be the same again.
+type Scope struct {
+	Remote    bool
+	From      string // fingerprint of the first hop
+	To        string // fingerprint of the destination
+	Purpose   Purpose
+	User      string
+	Namespace string
+	Key       string
+}
+
+// ScopeOf is the scope of an answer to the question that f raises.
+func ScopeOf(f Facts) Scope {
+	s := Scope{
+		Remote: f.Remote, From: f.From.Fingerprint,
+		Purpose: f.Purpose, User: f.User, Namespace: f.Namespace, Key: f.Key.Fingerprint,
+	}
+	if f.Proven {
+		s.To = f.To.Fingerprint
+	}
+	return s
+}
+
+// Grantable says whether an answer may hold for longer than once: not where the
+// destination is unproven or the data unknown, because the next request of the
+// same look may be for something else entirely.
+func Grantable(f Facts) bool {
+	return f.Op == Sign && (f.Purpose == Login && f.Proven || f.Purpose == Signature)
+}
+
+// Decide says what is to happen with the request that f describes. grants are
+// the user's earlier answers, in order.
+func (p *Policy) Decide(f Facts, grants []Grant) Decision {
+	d, _ := p.decide(f, grants, nil)
+	return d
+}
+
+// Explain is Decide with every rule that was looked at and why it did not match.
+func (p *Policy) Explain(f Facts, grants []Grant) (Decision, []string) {
+	return p.decide(f, grants, []string{})
+}
+
+func (p *Policy) decide(f Facts, grants []Grant, trace []string) (Decision, []string) {
+	if p == nil || p.preset == refuseAll {
+		return Decision{Deny, "built in: no policy", "there is no policy"}, trace
+	}
+	if d, ok := guard(f); ok {
+		return d, trace
+	}
+	if f.Op != Sign {
+		return Decision{Allow, "built in: " + string(f.Op), "this asker may"}, trace
+	}
+	if d, ok := granted(f, grants); ok {
+		return d, trace
+	}
+	for i := range p.rules {
+		r := &p.rules[i]
+		why := r.mismatch(f)
+		if why == "" {
+			return r.decision(), trace
+		}
+		if trace != nil {
+			trace = append(trace, fmt.Sprintf("%s (line %d) does not match: %s", r.label(), r.line, why))
+		}
+	}
+	return p.builtIn(f), trace
+}
+
+// guard refuses what no rule can allow.
+func guard(f Facts) (Decision, bool) {
+	deny := func(rule, reason string) (Decision, bool) {
+		return Decision{Deny, "built in: " + rule, reason}, true
+	}
+	switch {
+	case f.Violation != "":
+		return deny("verification", f.Violation)
+	case f.Remote && f.Op != List && f.Op != Sign:
+		return deny("remote askers", fmt.Sprintf("a remote asker may only list and sign, never %s", f.Op))
+	case f.Op == Sign && f.Constraint == Refuses:
+		return deny("the key's own destinations", "the destinations that were put on the key do not include this one")
+	case f.Op == Sign && f.Constraint != Permits && f.Constraint != Unconstrained:
+		return deny("the key's own destinations", "nobody has looked at the key's own destinations")
+	case f.Op == Sign && f.Purpose != Login && f.Purpose != Signature && f.Purpose != Data:
+		return deny("purpose", "the purpose of the signature is not known")
+	}
+	return Decision{}, false
+}
+
+func granted(f Facts, grants []Grant) (Decision, bool) {
+	scope := ScopeOf(f)
+	for _, g := range grants {
+		if g.Scope == scope && (g.Until.IsZero() || f.When.Before(g.Until)) {
+			return Decision{g.Verdict, "answer", g.Reason}, true
+		}
+	}
+	return Decision{}, false
+}
+
+// builtIn is what holds where no rule matched.
+func (p *Policy) builtIn(f Facts) Decision {
+	switch {
+	case !f.Remote:
+		return Decision{Allow, "built in: this machine", "a program on this machine asks"}
+	case f.Constraint == Permits:
+		return Decision{Allow, "built in: the key's own destinations", "this destination was put on the key when it was added"}
+	case p.preset == openSSH:
+		return Decision{Allow, "built in: preset openssh", "ssh-agent would sign this too"}
+	case f.Purpose == Data:
+		return Decision{Deny, "built in: unknown data", "a remote asker wants data of an unknown kind signed"}
+	case f.Purpose == Login && f.Proven && in(f.To.Groups, GroupWorkspaces):
+		return Decision{Allow, "built in: workspaces", "the destination is a workspace of yours"}
+	case f.Purpose == Login && f.Proven && in(f.To.Groups, GroupGit):
+		return Decision{Allow, "built in: git hosts", "the destination is a public git host, with the host key it publishes"}
+	case f.Purpose == Login && !f.Proven:
+		return Decision{Ask, "built in: ask", "the asker does not prove which host it logs in to"}
+	case f.Purpose == Login:
+		return Decision{Ask, "built in: ask", "no rule says whether this destination is fine"}
+	}
+	return Decision{Ask, "built in: ask", "no rule says whether a remote asker may have this signed"}
+}
+
+func in(list []string, word string) bool {
+	for _, w := range list {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,9 @@
+// Package policy decides what an SSH agent may do for whoever asks. It is pure:
+// facts in, a decision with its rule and its reason out. It opens no file,
+// knows no clock and keeps no state, so every decision can be explained later
+// from the facts in the audit log.
+//
+// Facts are gathered elsewhere and say only what was verified. Where nothing
+// was, the field is empty, and an empty field never matches a rule that names
+// something.
+package policy

@@ -1,0 +1,168 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Op is what an asker wants of the agent.
+type Op string
+
+// The operations. Everything but List and Sign changes the agent.
+const (
+	List   Op = "list"
+	Sign   Op = "sign"
+	Add    Op = "add"
+	Remove Op = "remove"
+	Lock   Op = "lock"   // and unlock
+	Load   Op = "load"   // a provider library: PKCS#11 or a security key's middleware
+	Manage Op = "manage" // answering questions, listing constraints
+)
+
+// Purpose is what a signature is for, as read from the data to be signed.
+type Purpose string
+
+// The purposes.
+const (
+	Login     Purpose = "login"     // SSH user authentication, RFC 4252 section 7
+	Signature Purpose = "signature" // SSHSIG, with a namespace
+	Data      Purpose = "data"      // anything else
+)
+
+// Host is a host by what was proven of it, its key, and by what the user's own
+// known_hosts files call that key.
+type Host struct {
+	Fingerprint string   `json:"fingerprint,omitempty"` // SHA256:…
+	Names       []string `json:"names,omitempty"`
+	Groups      []string `json:"groups,omitempty"` // GroupWorkspaces, GroupGit
+}
+
+// The groups of hosts that rules may name with an @ before them.
+const (
+	GroupWorkspaces = "workspaces" // workspaces of this user that keyway made
+	GroupGit        = "git"        // public git hosts with the host keys they publish
+)
+
+// Known says whether there is a host at all.
+func (h Host) Known() bool { return h.Fingerprint != "" }
+
+// String names the host for people: its first name, else its key.
+func (h Host) String() string {
+	switch {
+	case len(h.Names) > 0:
+		return h.Names[0]
+	case h.Known():
+		return "a host with the key " + h.Fingerprint
+	}
+	return "an unknown host"
+}
+
+// Key is the key that is to sign.
+type Key struct {
+	Fingerprint string `json:"fingerprint"`
+	Comment     string `json:"comment,omitempty"`
+}
+
+func (k Key) String() string {
+	if k.Comment != "" {
+		return k.Comment
+	}
+	return k.Fingerprint
+}
+
+// Constraint says what the destinations that the user put on a key when adding
+// it (ssh-add -h) have to say.
+type Constraint string
+
+// The verdicts of a key's own constraint. The empty one refuses, because it
+// means that nobody looked.
+const (
+	Unconstrained Constraint = "none"
+	Permits       Constraint = "permits"
+	Refuses       Constraint = "refuses"
+)
+
+// Facts is all that is known of one request.
+type Facts struct {
+	Op   Op
+	When time.Time // local time of the user, for rules with hours
+
+	// Remote is set for askers at the far end of a forwarded agent.
+	Remote bool
+	// From is the first host on the way to a remote asker: the one that the
+	// user's own ssh connected to and vouched for. Hosts further on are claims
+	// of the one before them, and no rule may rely on them.
+	From Host
+	// Claimed are the hosts after From, for people to read.
+	Claimed []Host
+
+	// Violation is why the connection or the request contradicts itself: a bind
+	// that did not verify, data signed for another session. Such a request is
+	// refused whatever the rules say.
+	Violation string
+
+	// Proven says that To is the destination beyond doubt: its host key signed
+	// the very session that is to be logged in to.
+	Proven bool
+	To     Host
+
+	Purpose    Purpose
+	User       string // whom a login is for
+	Namespace  string // of an SSHSIG
+	Key        Key
+	Constraint Constraint
+}
+
+// Who says in the user's words who asks.
+func (f Facts) Who() string {
+	if !f.Remote {
+		return "a program on this machine"
+	}
+	if !f.From.Known() {
+		return "somebody at the far end of a forwarded agent"
+	}
+	who := f.From.String()
+	for _, h := range f.Claimed {
+		who += ", on behalf of " + h.String()
+	}
+	return who
+}
+
+// What says in the user's words what is asked for.
+func (f Facts) What() string {
+	switch {
+	case f.Op == List:
+		return "list keys"
+	case f.Op != Sign:
+		return string(f.Op) + " keys"
+	case f.Purpose == Login:
+		return fmt.Sprintf("log in to %s as %s", f.destination(), printable(f.User))
+	case f.Purpose == Signature && f.Namespace == "git":
+		return "sign for git"
+	case f.Purpose == Signature:
+		return fmt.Sprintf("sign in the namespace %s", printable(f.Namespace))
+	}
+	return "sign data of an unknown kind"
+}
+
+func (f Facts) destination() string {
+	if !f.Proven {
+		return "a host it does not prove"
+	}
+	return f.To.String()
+}
+
+// printable is s with everything that could disturb a terminal or forge a
+// second line in a question quoted.
+func printable(s string) string {
+	if s == "" {
+		return `""`
+	}
+	for _, r := range s {
+		if r <= ' ' || r == 0x7f || r >= 0x80 {
+			return fmt.Sprintf("%+q", s)
+		}
+	}
+	return strings.ToValidUTF8(s, "?")
+}

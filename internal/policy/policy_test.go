@@ -1,0 +1,266 @@
+package policy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	monday = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	train  = Host{Fingerprint: "SHA256:train", Names: []string{"train"}, Groups: []string{GroupWorkspaces}}
+	gpu1   = Host{Fingerprint: "SHA256:gpu1", Names: []string{"gpu1", "gpu1.lab"}}
+	github = Host{Fingerprint: "SHA256:github", Names: []string{"github.com"}, Groups: []string{GroupGit}}
+	db1    = Host{Fingerprint: "SHA256:db1", Names: []string{"db1.lab"}}
+	key    = Key{Fingerprint: "SHA256:key", Comment: "me@laptop"}
+)
+
+// login is a request with nothing wrong with it; change makes it another.
+func login(remote bool, to Host, change ...func(*Facts)) Facts {
+	f := Facts{
+		Op: Sign, When: monday, Remote: remote, Proven: true, To: to,
+		Purpose: Login, User: "root", Key: key, Constraint: Unconstrained,
+	}
+	if remote {
+		f.From = gpu1
+	}
+	for _, c := range change {
+		c(&f)
+	}
+	return f
+}
+
+func TestBuiltIn(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		f                 Facts
+		standard, openssh Verdict
+	}{
+		{"local login", login(false, db1), Allow, Allow},
+		{"local login of a program that does not bind", login(false, Host{}, func(f *Facts) { f.Proven = false }), Allow, Allow},
+		{"local data", login(false, Host{}, func(f *Facts) { f.Purpose = Data; f.Proven = false }), Allow, Allow},
+		{"local add", Facts{Op: Add}, Allow, Allow},
+		{"remote list", Facts{Op: List, Remote: true}, Allow, Allow},
+		{"remote to a workspace", login(true, train), Allow, Allow},
+		{"remote to a git host", login(true, github), Allow, Allow},
+		{"remote to a host nobody knows", login(true, db1), Ask, Allow},
+		{"remote without proof", login(true, train, func(f *Facts) { f.Proven = false }), Ask, Allow},
+		{"remote git signature", login(true, Host{}, func(f *Facts) { f.Purpose = Signature; f.Namespace = "git" }), Ask, Allow},
+		{"remote data", login(true, Host{}, func(f *Facts) { f.Purpose = Data }), Deny, Allow},
+		{"the key's own destination", login(true, db1, func(f *Facts) { f.Constraint = Permits }), Allow, Allow},
+		{"beyond the key's own destinations", login(true, train, func(f *Facts) { f.Constraint = Refuses }), Deny, Deny},
+		{"beyond them, locally", login(false, train, func(f *Facts) { f.Constraint = Refuses }), Deny, Deny},
+		{"constraint nobody looked at", login(false, train, func(f *Facts) { f.Constraint = "" }), Deny, Deny},
+		{"purpose nobody looked at", login(false, train, func(f *Facts) { f.Purpose = "" }), Deny, Deny},
+		{"violation", login(false, train, func(f *Facts) { f.Violation = "it lies" }), Deny, Deny},
+		{"remote add", Facts{Op: Add, Remote: true}, Deny, Deny},
+		{"remote remove", Facts{Op: Remove, Remote: true}, Deny, Deny},
+		{"remote lock", Facts{Op: Lock, Remote: true}, Deny, Deny},
+		{"remote load", Facts{Op: Load, Remote: true}, Deny, Deny},
+		{"remote manage", Facts{Op: Manage, Remote: true}, Deny, Deny},
+	} {
+		if d := Standard().Decide(c.f, nil); d.Verdict != c.standard || d.Reason == "" || d.Rule == "" {
+			t.Errorf("%s: %+v, want %v", c.name, d, c.standard)
+		}
+		if d := OpenSSH().Decide(c.f, nil); d.Verdict != c.openssh {
+			t.Errorf("%s, preset openssh: %+v, want %v", c.name, d, c.openssh)
+		}
+	}
+}
+
+func TestZeroValueRefuses(t *testing.T) {
+	for _, p := range []*Policy{nil, {}} {
+		if d := p.Decide(login(false, train), nil); d.Verdict != Deny {
+			t.Errorf("%+v", d)
+		}
+	}
+	if (Decision{}).Verdict != Deny {
+		t.Error("the zero decision does not deny")
+	}
+	if d := Standard().Decide(Facts{}, nil); d.Verdict == Allow && d.Rule == "" {
+		t.Errorf("%+v", d)
+	}
+}
+
+const example = `
+rules:
+  - name: never production
+    deny: any
+    to: ["prod-*", db1.lab]
+  - name: git hosts
+    allow: [login, git]
+    from: train
+  - ask: login
+    user: root
+    hours: 22:00-06:00
+  - allow: sign:file
+    from: remote
+    key: ["me@*"]
+    days: [mon-fri]
+  - allow: login
+    from: [gpu1]
+    to: ["*"]
+`
+
+func TestRules(t *testing.T) {
+	p, err := Parse([]byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	night := func(f *Facts) { f.When = monday.Add(13 * time.Hour) }
+	sign := func(f *Facts) { f.Purpose, f.Namespace = Signature, "file" }
+	for _, c := range []struct {
+		name string
+		f    Facts
+		want Verdict
+		rule string
+	}{
+		{"first match wins, also over what is built in", login(false, db1), Deny, "rule 1: never production"},
+		{"from a workspace", login(true, github, func(f *Facts) { f.From = train }), Allow, "rule 2: git hosts"},
+		{"an allow rule needs proof", login(true, github, func(f *Facts) { f.From = train; f.Proven = false }), Ask, "built in: ask"},
+		{"at night", login(true, train, night), Ask, "rule 3"},
+		{"signature on a weekday", login(true, Host{}, sign), Allow, "rule 4"},
+		{"signature on a Sunday", login(true, Host{}, sign, func(f *Facts) { f.When = monday.Add(-24 * time.Hour) }), Ask, "built in: ask"},
+		{"a star is every known host", login(true, train), Allow, "rule 5"},
+		{"a star is not the unknown one", login(true, Host{}), Ask, "built in: ask"},
+		{"data must be named", login(true, Host{}, func(f *Facts) { f.Purpose = Data }), Deny, "built in: unknown data"},
+	} {
+		if d := p.Decide(c.f, nil); d.Verdict != c.want || d.Rule != c.rule {
+			t.Errorf("%s: %+v, want %v by %s", c.name, d, c.want, c.rule)
+		}
+	}
+	d, trace := p.Explain(login(true, train), nil)
+	if d.Rule != "rule 5" || len(trace) != 4 || !strings.Contains(trace[0], "(line 3)") {
+		t.Errorf("%+v %q", d, trace)
+	}
+}
+
+func TestGrants(t *testing.T) {
+	f := login(true, db1)
+	grants := []Grant{{Scope: ScopeOf(f), Verdict: Allow, Until: monday.Add(time.Minute)}}
+	if d := Standard().Decide(f, grants); d.Verdict != Allow || d.Rule != "answer" {
+		t.Errorf("%+v", d)
+	}
+	for name, change := range map[string]func(*Facts){
+		"later":         func(f *Facts) { f.When = monday.Add(time.Minute) },
+		"another user":  func(f *Facts) { f.User = "admin" },
+		"another key":   func(f *Facts) { f.Key.Fingerprint = "SHA256:other" },
+		"another hop":   func(f *Facts) { f.From = Host{Fingerprint: "SHA256:else"} },
+		"another host":  func(f *Facts) { f.To = Host{Fingerprint: "SHA256:else"} },
+		"without proof": func(f *Facts) { f.Proven = false },
+		"for git":       func(f *Facts) { f.Purpose, f.Namespace = Signature, "git" },
+	} {
+		g := login(true, db1)
+		change(&g)
+		if d := Standard().Decide(g, grants); d.Verdict != Ask {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	g := login(true, db1, func(f *Facts) { f.Violation = "it lies" })
+	if d := Standard().Decide(g, []Grant{{Scope: ScopeOf(g), Verdict: Allow}}); d.Verdict != Deny {
+		t.Errorf("an answer overrules verification: %+v", d)
+	}
+	if Grantable(login(true, db1, func(f *Facts) { f.Proven = false })) {
+		t.Error("a login to an unproven host can be granted for a while")
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown field":      {"rules:\n  - allow: login\n    too: x\n", "line 3: field too"},
+		"no verdict":         {"rules:\n  - to: x\n", "line 2: rule 1: it needs exactly one"},
+		"two verdicts":       {"rules:\n  - allow: login\n    deny: login\n", "exactly one"},
+		"unknown purpose":    {"rules:\n  - allow: logn\n", `"logn"`},
+		"empty list":         {"rules:\n  - allow: login\n    to: []\n", "line 3"},
+		"empty word":         {"rules:\n  - allow: login\n    to: ['']\n", "line 3"},
+		"null":               {"rules:\n  - allow: login\n    to:\n", "line 3"},
+		"unknown group":      {"rules:\n  - allow: login\n    to: '@gti'\n", "@gti"},
+		"local destination":  {"rules:\n  - allow: login\n    to: local\n", "from"},
+		"short fingerprint":  {"rules:\n  - allow: login\n    to: SHA256:abc\n", "fingerprint"},
+		"bad hours":          {"rules:\n  - allow: login\n    hours: 25:00-26:00\n", "hours"},
+		"bad day":            {"rules:\n  - allow: login\n    days: someday\n", "someday"},
+		"bad preset":         {"rules: []\npreset: lax\n", "line 2: there is no preset"},
+		"bad YAML":           {"rules: [\n", "line"},
+		"two documents":      {"preset: openssh\n---\npreset: openssh\n", "more than one"},
+		"a key twice":        {"preset: openssh\npreset: standard\n", "line 2"},
+		"a list of nothing":  {"- a\n", "line 1"},
+		"too large":          {strings.Repeat("#\n", maxFile), "bytes"},
+		"verdict as a field": {"allow: login\n", "line 1"},
+	} {
+		p, err := Parse([]byte(c.text))
+		if err == nil || p != nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	p, err := Read(filepath.Join(dir, "absent"))
+	if err != nil || p.preset != standard {
+		t.Errorf("no file: %v", err)
+	}
+	if p, err := Read(dir); err == nil || p != nil {
+		t.Error("a directory was read as a policy")
+	}
+	path := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(path, []byte("preset: openssh\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := Read(path); err != nil || p.preset != openSSH {
+		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(path, []byte("rules: 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := Read(path); err == nil || p != nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"*", "", true}, {"*", "x", true}, {"a*c", "abbc", true}, {"a*c", "abb", false},
+		{"a?c", "abc", true}, {"a?c", "ac", false}, {"", "", true}, {"", "a", false},
+		{"*.lab", "db1.lab", true}, {"*.lab", "db1.lab.evil", false}, {"a**b", "ab", true},
+	} {
+		if glob(c.pattern, c.s) != c.want {
+			t.Errorf("glob(%q, %q) is not %v", c.pattern, c.s, c.want)
+		}
+	}
+	hostile := strings.Repeat("a", 1<<16)
+	if glob(strings.Repeat("*a", 50)+"b", hostile) {
+		t.Error("matched")
+	}
+}
+
+// What an asker chooses must not be able to forge a second line in a question.
+func TestWordsAreSafeForATerminal(t *testing.T) {
+	f := login(true, db1, func(f *Facts) { f.User = "root\nAllowed: \x1b[2J" })
+	if s := f.Who() + f.What(); strings.ContainsAny(s, "\n\x1b") {
+		t.Errorf("%q", s)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(example))
+	f.Add([]byte("preset: openssh\nrules:\n  - deny: any\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := Parse(data)
+		if (p == nil) == (err == nil) {
+			t.Fatalf("%v %v", p, err)
+		}
+		if p != nil {
+			p.Decide(login(true, db1), nil)
+			if d := p.Decide(login(true, db1, func(f *Facts) { f.Violation = "x" }), nil); d.Verdict != Deny {
+				t.Fatalf("%+v", d)
+			}
+		}
+	})
+}

@@ -1,0 +1,192 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// rule is one entry of a policy file. A field that is nil was not written and
+// matches everything; a field that was written matches only what it lists.
+type rule struct {
+	number  int // from 1
+	line    int
+	name    string
+	verdict Verdict
+
+	purposes  []string // login, data, git, sign:NAMESPACE, any
+	from      []string // local, remote, @GROUP, SHA256:…, names
+	to        []string // @GROUP, SHA256:…, names
+	users     []string
+	keys      []string // SHA256:…, comments
+	days      []time.Weekday
+	start     clock // of the hours in which it holds
+	end       clock
+	always    bool // no hours were written
+	trustsAny bool // of preset openssh: a login without proof of its destination is fine
+}
+
+// clock is a time of day in minutes.
+type clock int
+
+func (r *rule) label() string {
+	if r.name == "" {
+		return fmt.Sprintf("rule %d", r.number)
+	}
+	return fmt.Sprintf("rule %d: %s", r.number, r.name)
+}
+
+func (r *rule) decision() Decision {
+	return Decision{r.verdict, r.label(), fmt.Sprintf("line %d of the policy says so", r.line)}
+}
+
+// mismatch says why the rule does not apply to f; empty means that it does.
+func (r *rule) mismatch(f Facts) string {
+	switch {
+	case !r.isFor(f):
+		return "it is not about " + purposeWord(f)
+	case r.verdict == Allow && f.Remote && f.Purpose == Login && !f.Proven && !r.trustsAny:
+		return "it allows, and the destination of this login is not proven"
+	case r.from != nil && !matchFrom(r.from, f):
+		return "it is not for askers at " + fromWord(f)
+	case r.to != nil && f.Purpose != Login:
+		return "it is about destinations, and this is no login"
+	case r.to != nil && !f.Proven:
+		return "it names destinations, and the asker proves none"
+	case r.to != nil && !matchHost(r.to, f.To):
+		return "it is not for the destination " + f.To.String()
+	case r.users != nil && f.Purpose != Login:
+		return "it is about users, and this is no login"
+	case r.users != nil && !anyGlob(r.users, f.User):
+		return "it is not for the user " + printable(f.User)
+	case r.keys != nil && !matchKey(r.keys, f.Key):
+		return "it is not for the key " + f.Key.String()
+	case !r.holdsAt(f.When):
+		return "it does not hold at " + f.When.Format("Mon 15:04")
+	}
+	return ""
+}
+
+// isFor says whether the rule is about this purpose. Data of an unknown kind
+// must be named: "any" would hide how much it gives away.
+func (r *rule) isFor(f Facts) bool {
+	for _, p := range r.purposes {
+		switch {
+		case p == "any" && f.Purpose != Data,
+			p == "login" && f.Purpose == Login,
+			p == "data" && f.Purpose == Data,
+			p == "git" && f.Purpose == Signature && f.Namespace == "git":
+			return true
+		}
+		if pattern, ok := strings.CutPrefix(p, "sign:"); ok && f.Purpose == Signature && glob(pattern, f.Namespace) {
+			return true
+		}
+	}
+	return false
+}
+
+func purposeWord(f Facts) string {
+	if f.Purpose == Signature {
+		return "signatures in the namespace " + printable(f.Namespace)
+	}
+	return string(f.Purpose)
+}
+
+func matchFrom(patterns []string, f Facts) bool {
+	for _, p := range patterns {
+		if p == "local" && !f.Remote || p == "remote" && f.Remote {
+			return true
+		}
+	}
+	return f.Remote && matchHost(patterns, f.From)
+}
+
+func fromWord(f Facts) string {
+	if !f.Remote {
+		return "this machine"
+	}
+	return f.From.String()
+}
+
+// matchHost never matches a host that is not known.
+func matchHost(patterns []string, h Host) bool {
+	if !h.Known() {
+		return false
+	}
+	for _, p := range patterns {
+		if group, ok := strings.CutPrefix(p, "@"); ok && in(h.Groups, group) || p == h.Fingerprint {
+			return true
+		}
+		for _, name := range h.Names {
+			if !strings.HasPrefix(p, "@") && glob(p, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func matchKey(patterns []string, k Key) bool {
+	for _, p := range patterns {
+		if p == k.Fingerprint || k.Comment != "" && glob(p, k.Comment) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *rule) holdsAt(t time.Time) bool {
+	if r.days != nil && !hasDay(r.days, t.Weekday()) {
+		return false
+	}
+	if r.always {
+		return true
+	}
+	now := clock(t.Hour()*60 + t.Minute())
+	if r.start <= r.end {
+		return r.start <= now && now < r.end
+	}
+	return r.start <= now || now < r.end // over midnight
+}
+
+func hasDay(days []time.Weekday, day time.Weekday) bool {
+	for _, d := range days {
+		if d == day {
+			return true
+		}
+	}
+	return false
+}
+
+func anyGlob(patterns []string, s string) bool {
+	for _, p := range patterns {
+		if glob(p, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// glob says whether s is of the form pattern, in which * stands for any bytes
+// and ? for one. It never takes more than len(pattern)·len(s) steps, whatever a
+// remote asker puts into s.
+func glob(pattern, s string) bool {
+	p, i := 0, 0
+	star, mark := -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

@@ -18,12 +18,9 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/node"
 	"keyway/internal/sshconfig"
 )
-
-// defaultImage is what a workspace is made of when no image is named: small, and
-// with what people expect in a shell.
-const defaultImage = "debian:12"
 
 type upOptions struct {
 	place, name, image, engine, gpus, shm string
@@ -65,7 +62,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f := cmd.Flags()
 	f.StringVar(&o.place, "on", string(keyway.Local), "`place`: a host of your ~/.ssh/config, or local")
 	f.StringVar(&o.name, "name", "", "`name` of the workspace and of its ssh host (default: made from the image's)")
-	f.StringVar(&o.image, "image", "", "`image` to make a container from (default "+defaultImage+")")
+	f.StringVar(&o.image, "image", "", "`image` to make a container from (default "+node.DefaultImage+")")
 	f.StringVar(&o.engine, "engine", "", "what runs it: docker, podman or host (`engine`; default: the first that can be used)")
 	f.StringVar(&o.gpus, "gpus", "", "`gpus`: all, a number, device=0,3, or UUIDs separated by commas")
 	f.StringVar(&o.shm, "shm-size", "", "`size` of /dev/shm, such as 16gb")
@@ -96,14 +93,14 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 	if s.AuthorizedKeys, err = a.publicKeys(ctx); err != nil {
 		return err
 	}
-	node, err := a.node(ctx, place)
+	there, err := a.node(ctx, place)
 	if err != nil {
 		return err
 	}
-	made, err := node.Create(ctx, s, a.ui.Progress)
+	made, err := there.Create(ctx, s, a.ui.Progress)
 	a.ui.end()
 	if ctx.Err() != nil {
-		return a.settle(node, s.Name)
+		return a.settle(there, s.Name)
 	}
 	if err != nil {
 		return err
@@ -124,12 +121,12 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 const settleTimeout = 30 * time.Second
 
 // settle waits until an interrupted Create has cleaned up at the place.
-func (a *app) settle(node *api.Client, name keyway.Name) error {
+func (a *app) settle(there *api.Client, name keyway.Name) error {
 	a.ui.Progress(keyway.Progress{Message: "interrupted: removing what was begun"})
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	defer a.ui.end()
-	if err := node.Settle(ctx, name); err != nil {
+	if err := there.Settle(ctx, name); err != nil {
 		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, err).
 			Hint("see: keyway ls")
 	}
@@ -145,9 +142,6 @@ func (o upOptions) spec() (keyway.Spec, keyway.Place, error) {
 	place, err := keyway.ParsePlace(o.place)
 	if err != nil {
 		return s, "", err
-	}
-	if o.engine != "host" && s.Image == "" {
-		s.Image = defaultImage
 	}
 	if o.name == "" {
 		o.name = nameOfImage(s.Image)

@@ -9,6 +9,10 @@ import (
 	"keyway/internal/keyway"
 )
 
+// Host is the name of the engine that runs plain processes: the one without
+// images.
+const Host = "host"
+
 // Engine runs workspaces of one owner on one platform. All truth about them
 // lives in the platform itself and in the workspace's Home, so an Engine may be
 // thrown away and made anew at any moment, and several may work at once.

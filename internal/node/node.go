@@ -88,7 +88,7 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	if n.noGuest != nil {
 		return keyway.Workspace{}, n.noGuest
 	}
-	e, err := n.choose(ctx, s.Engine, report)
+	e, err := n.choose(ctx, s, report)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
@@ -96,25 +96,38 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 		return keyway.Workspace{}, engine.NameTaken(s.Name)
 	}
 	s.Engine = e.Name()
+	if s.Image == "" && s.Engine != engine.Host {
+		s.Image = DefaultImage
+		report(keyway.Progress{Message: "no image was named: using " + s.Image})
+	}
 	return e.Create(ctx, s, report)
 }
 
+// DefaultImage is what a container is made of when no image is named: small, and
+// with what people expect in a shell.
+const DefaultImage = "debian:12"
+
 // choose is the engine the user named, or the first that works; which one, and
-// why not the ones before it, is reported.
-func (n *Node) choose(ctx context.Context, name string, report func(keyway.Progress)) (engine.Engine, error) {
-	if name == "" {
-		e, why, err := engine.Choose(ctx, n.engines)
+// why not the ones before it, is reported. Whoever names an image wants it:
+// plain processes are no substitute then.
+func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (engine.Engine, error) {
+	if s.Engine == "" {
+		candidates := slices.Clone(n.engines)
+		if s.Image != "" {
+			candidates = slices.DeleteFunc(candidates, func(e engine.Engine) bool { return e.Name() == engine.Host })
+		}
+		e, why, err := engine.Choose(ctx, candidates)
 		if err == nil {
 			report(keyway.Progress{Message: why})
 		}
 		return e, err
 	}
 	for _, e := range n.engines {
-		if e.Name() == name {
+		if e.Name() == s.Engine {
 			return e, e.Probe(ctx)
 		}
 	}
-	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", name).Hint("possible are: docker, podman, host")
+	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("possible are: docker, podman, host")
 }
 
 // find is the engine that has the workspace.

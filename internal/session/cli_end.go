@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -206,7 +207,7 @@ func askEnd(i info, grace time.Duration) error {
 // killOrphans kills the job of a session whose holder is gone, if it is still
 // there, with all of its kernel session.
 func (i info) killOrphans() bool {
-	if i.Job <= 0 || i.JobStart == "" || i.Epoch != epoch() {
+	if i.Job <= 0 || i.JobStart == "" || i.Epoch != epoch(filepath.Dir(i.dir)) {
 		return false
 	}
 	members := sessionMembers(i.Job)

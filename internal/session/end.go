@@ -24,7 +24,7 @@ func Living(home keyway.Home) (int, error) {
 }
 
 // EndAll ends all sessions of a workspace that is about to stop: their jobs get
-// SIGTERM, and SIGKILL after eight seconds, and their records say why. It
+// SIGTERM, and SIGKILL after four seconds, and their records say why. It
 // returns when all have ended or ctx has.
 func EndAll(ctx context.Context, home keyway.Home) error {
 	list, err := openRegistry(home).list()

@@ -34,8 +34,13 @@ const (
 	// lingerGrace is how long a viewer that reads nothing keeps the holder of an
 	// ended session alive. Viewers go on from the log on disk without it.
 	lingerGrace = 30 * time.Second
-	// stopGrace is what a job gets to end by itself when the workspace stops.
-	stopGrace = 8 * time.Second
+	// stopGrace is what a job gets to end by itself when the workspace stops. The
+	// workspace's first process kills what is left after five seconds; by then the
+	// record must be on disk.
+	stopGrace = 4 * time.Second
+	// stopMoment is how long after its job's the holder's own SIGTERM may come, if
+	// somebody sends it to all processes.
+	stopMoment = 50 * time.Millisecond
 )
 
 // Descriptors that a holder inherits.
@@ -211,7 +216,7 @@ func (h *holder) meta() meta {
 	wd, _ := os.Getwd()
 	return meta{
 		Name: h.options.name, Command: h.options.command, Dir: wd, TTY: h.options.tty, By: h.options.by,
-		Started: h.started, Epoch: epoch(), Holder: os.Getpid(),
+		Started: h.started, Epoch: epoch(filepath.Dir(h.options.dir)), Holder: os.Getpid(),
 	}
 }
 
@@ -231,7 +236,11 @@ func (h *holder) run(signals chan os.Signal) {
 	stop := make(chan struct{})
 	all.Go(func() { h.handle(signals, stop) })
 
+	shrink()
 	status := h.outlive()
+	if status.signal == unix.SIGTERM && !h.isEnding() {
+		<-time.After(stopMoment) // for the record to tell whose it was
+	}
 	// The order matters: log, exit record, and only then those who wait.
 	h.tape.finish()
 	h.record(status)
@@ -276,51 +285,69 @@ func (h *holder) sources() []*os.File {
 	return files
 }
 
-// drainBuffer is what one read of the job's output takes at most: a pipe's
-// default capacity.
+// drainBuffer is how much of the job's output is taken at a time: a pipe's
+// default capacity. A terminal hands out 4 KiB at most, so several reads go into
+// one buffer as long as there is more.
 const drainBuffer = 64 << 10
 
-// drain reads one output to its end, or to the deadline that outlive sets.
+// drain reads one output to its end, or to the deadline that outlive sets, and
+// then what is left without waiting.
 func (h *holder) drain(s source) {
-	buf := make([]byte, drainBuffer)
-	for {
-		n, err := s.f.Read(buf)
-		if n > 0 {
-			h.tape.append(s.stream, buf[:n])
-		}
-		if err != nil { // EOF, EIO of a terminal nobody has open, or the deadline
-			break
-		}
-	}
-	h.drainRest(s, buf)
-}
-
-// drainRest takes what is there without waiting: a deadline that has passed
-// fails a Read even if there are bytes.
-func (h *holder) drainRest(s source, buf []byte) {
 	raw, err := s.f.SyscallConn()
 	if err != nil {
 		return
 	}
-	// As much as can have been in a pipe when the job ended; a process that it
-	// left behind may be printing for ever.
+	buf := make([]byte, drainBuffer)
+	for over := false; !over; {
+		n := 0
+		err := raw.Read(func(fd uintptr) bool {
+			n, over = readAll(int(fd), buf)
+			return over || n > 0
+		})
+		h.keep(s, buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	// As much as can have been in a pipe when the job ended: a process that it left
+	// behind may be printing for ever.
 	const most = 1 << 20
 	_ = raw.Control(func(fd uintptr) {
-		for total := 0; total < most; {
-			n, err := unix.Read(int(fd), buf)
-			if n <= 0 || err != nil {
-				return
-			}
-			h.tape.append(s.stream, buf[:n])
-			total += n
+		for total, n := 0, 1; n > 0 && total < most; total += n {
+			n, _ = readAll(int(fd), buf)
+			h.keep(s, buf[:n])
 		}
 	})
+}
+
+func (h *holder) keep(s source, p []byte) {
+	if len(p) > 0 {
+		h.tape.append(s.stream, p)
+	}
+}
+
+// readAll fills buf with what there is. over says that no more will come.
+func readAll(fd int, buf []byte) (n int, over bool) {
+	for n < len(buf) {
+		got, err := unix.Read(fd, buf[n:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return n, false
+		case err != nil || got <= 0: // EOF; of a terminal that nobody has open EIO
+			return n, true
+		default:
+			n += got
+		}
+	}
+	return n, false
 }
 
 // jobStatus is how a job ended.
 type jobStatus struct {
 	code   int
 	signal unix.Signal // 0: none
+	at     time.Time
 	cut    bool
 }
 
@@ -338,7 +365,9 @@ func reap(pid int) <-chan jobStatus {
 			case err != nil:
 				return
 			case got == pid:
-				done <- statusOf(ws)
+				s := statusOf(ws)
+				s.at = time.Now()
+				done <- s
 			}
 		}
 	}()
@@ -352,13 +381,19 @@ func statusOf(ws unix.WaitStatus) jobStatus {
 	return jobStatus{code: ws.ExitStatus()}
 }
 
+func (h *holder) isEnding() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reason != ""
+}
+
 // record puts the exit record on disk.
 func (h *holder) record(s jobStatus) {
 	output, _ := h.tape.state()
 	missing, why := h.tape.loss()
 	h.mu.Lock()
 	r := exitRecord{
-		Code: s.code, Started: h.started, Ended: time.Now(), Output: output, Lost: missing, Cut: s.cut, Reason: h.reason,
+		Code: s.code, Started: h.started, Ended: s.at, Output: output, Lost: missing, Cut: s.cut, Reason: h.reason,
 	}
 	h.mu.Unlock()
 	if s.signal != 0 {

@@ -25,17 +25,17 @@ const patience = 30 * time.Second
 
 // lab is one workspace with the real program in it.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	home keyway.Home
 	registry
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	return newLabIn(t, t.TempDir())
 }
 
-func newLabIn(t *testing.T, dir string) *lab {
+func newLabIn(t testing.TB, dir string) *lab {
 	t.Helper()
 	home := keyway.Home(dir)
 	l := &lab{t: t, home: home, registry: registry{dir: home.Sessions(), workspace: "train"}}
@@ -75,7 +75,7 @@ func (l *lab) holderGone(i info) {
 }
 
 // within fails the test if f takes too long.
-func within(t *testing.T, what string, f func()) {
+func within(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
@@ -155,7 +155,7 @@ func (l *lab) session(name keyway.Name) info {
 
 // process is a running command whose output can be waited for.
 type liveProcess struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *expecter
@@ -259,7 +259,7 @@ func (e *expecter) String() string {
 }
 
 // expect waits for s and forgets all up to its end.
-func (e *expecter) expect(t *testing.T, s string) string {
+func (e *expecter) expect(t testing.TB, s string) string {
 	t.Helper()
 	deadline := time.After(patience)
 	for {

@@ -408,6 +408,21 @@ func TestInterruptible(t *testing.T) {
 	in.release()
 }
 
+func TestProgramPages(t *testing.T) {
+	for line, want := range map[string]bool{
+		"00400000-00698000 r-xp 00000000 fe:00 123                                /bin/guest\n": true,
+		"00698000-00800000 r--p 00298000 fe:00 123                                /bin/guest\n": true,
+		"00800000-00900000 rw-p 00400000 fe:00 123                                /bin/guest\n": false,
+		"00400000-00698000 r-xp 00000000 fe:00 123                                /bin/other\n": false,
+		"c000000000-c000400000 rw-p 00000000 00:00 0 \n":                                        false,
+		"": false, "nonsense /bin/guest": false,
+	} {
+		if _, _, ok := programPages(line, "/bin/guest"); ok != want {
+			t.Errorf("%q: %t", line, ok)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		locked, known, exit, same bool

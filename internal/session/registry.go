@@ -148,7 +148,7 @@ func (r registry) load(name keyway.Name) (info, error) {
 	if readJSON(filepath.Join(dir, exitName), &exit) == nil {
 		i.Exit = &exit
 	}
-	i.Status, i.Reason = judge(locked, known, i.Exit != nil, i.Epoch == epoch())
+	i.Status, i.Reason = judge(locked, known, i.Exit != nil, i.Epoch == epoch(r.dir))
 	return i, nil
 }
 
@@ -249,11 +249,18 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// epoch identifies this run of the workspace: its first process, on this boot of
-// the machine.
-func epoch() string {
+// epoch identifies this run of the workspace that has this directory of
+// sessions: the boot of the machine and the first process, which is a container's
+// own; where it is the machine's, the workspace's first process has put its pid
+// into init.lock.
+func epoch(sessions string) string {
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(boot)) + "/" + startTime(1)
+	id := strings.TrimSpace(string(boot)) + "/" + startTime(1)
+	lock, err := os.ReadFile(filepath.Join(filepath.Dir(sessions), "init.lock"))
+	if pid, convErr := strconv.Atoi(strings.TrimSpace(string(lock))); err == nil && convErr == nil {
+		id += "/" + startTime(pid)
+	}
+	return id
 }
 
 // startTime is field 22 of /proc/PID/stat, empty if there is no such process.

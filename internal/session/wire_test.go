@@ -4,8 +4,11 @@ package session
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -98,4 +101,25 @@ func FuzzFrames(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The example in the protocol's description is what is really sent.
+func TestTheDocumentedExample(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/PROTOCOL.session.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(doc)) {
+		if hexed, ok := strings.CutPrefix(line, "    "); ok && (hexed[0] == '>' || hexed[0] == '<') {
+			got = append(got, strings.Join(strings.Fields(hexed[1:]), ""))
+		}
+	}
+	var want []string
+	for _, m := range []message{hello{Version: version}, welcome{Version: version, Offset: 6}, ended{Code: 3}} {
+		want = append(want, hex.EncodeToString(appendFrame(nil, m)))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("documented: %q\nsent:       %q", got, want)
+	}
 }

@@ -4,10 +4,13 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 DIST    ?= dist
 
+# VERSION says what was built, and Go's own stamping fails in a clone that
+# belongs to another user, as those of CI do.
+export GOFLAGS := $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false
+
 # Programs are static: a node and a guest run on whatever libc the other machine
-# has. VCS stamping is off because VERSION says it, and because it fails in a
-# clone that belongs to another user.
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X keyway/internal/keyway.Version=$(VERSION)"
+# has.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X keyway/internal/keyway.Version=$(VERSION)"
 PACK  = $(GO) run ./internal/assets/pack
 
 HOST_OS   := $(shell $(GO) env GOOS)

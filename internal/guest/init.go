@@ -48,7 +48,7 @@ func initMain(home keyway.Home, command []string) int {
 	}
 	defer lock.Close()
 	surviveBrokenPipes()
-	_ = os.Setenv(keyway.EnvHome, string(home))
+	setCommandEnvironment(home)
 	in := &initProcess{home: home, events: make(chan os.Signal, 64)}
 	// Before the first child, so that no end of one is missed.
 	signal.Notify(in.events, initSignals...)
@@ -56,6 +56,14 @@ func initMain(home keyway.Home, command []string) int {
 		in.note("processes that detach will not be reaped: %v", err)
 	}
 	return in.run(command)
+}
+
+// setCommandEnvironment gives the command what sessions have of the workspace:
+// its own commands and the agent of whoever is connected.
+func setCommandEnvironment(home keyway.Home) {
+	_ = os.Setenv(keyway.EnvHome, string(home))
+	_ = os.Setenv("SSH_AUTH_SOCK", home.AgentSocket())
+	_ = os.Setenv("PATH", pathWith(os.Getenv("PATH"), home.Bin()))
 }
 
 // initSignals are those that the first process acts on or hands on.

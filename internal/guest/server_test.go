@@ -196,13 +196,13 @@ func TestChannelsAreBounded(t *testing.T) {
 func TestSlowReaderCostsBoundedMemory(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)
-	const channels = 20
+	const channels = 8
 	var slow []ssh.Channel
 	for range channels {
 		ch, reqs, err := c.OpenChannel("session", nil)
 		must(t, err)
 		go ssh.DiscardRequests(reqs)
-		ok, err := ch.SendRequest("exec", true, ssh.Marshal(execRequest{"head -c 100000000 /dev/zero"}))
+		ok, err := ch.SendRequest("exec", true, ssh.Marshal(execRequest{"head -c 20000000 /dev/zero"}))
 		if !ok || err != nil {
 			t.Fatal(ok, err)
 		}
@@ -222,7 +222,7 @@ func TestSlowReaderCostsBoundedMemory(t *testing.T) {
 	})
 	for _, ch := range slow {
 		n, err := io.Copy(io.Discard, ch)
-		if n != 100000000-1 || err != nil {
+		if n != 20000000-1 || err != nil {
 			t.Fatalf("%d bytes, %v", n, err)
 		}
 	}

@@ -32,7 +32,7 @@ func TestRunOnATerminal(t *testing.T) {
 	p := l.startTTY(33, 99, "run", "--", "sh", "-c", `tty >/dev/null && stty size; echo err >&2; read x; echo "got $x"; exit 5`)
 	p.out.expect(t, "33 99\r\n")
 	p.out.expect(t, "err\r\n")
-	p.type_("word\r")
+	p.keys("word\r")
 	p.out.expect(t, "got word\r\n")
 	if code := p.wait(); code != 5 {
 		t.Errorf("exit code %d: %s", code, p.out)
@@ -46,7 +46,7 @@ func TestCtrlCOnATerminalReachesTheJob(t *testing.T) {
 	l := newLab(t)
 	p := l.startTTY(24, 80, "run", "--", "sh", "-c", `trap 'exit 42' INT; echo ready; while :; do sleep 0.1; done`)
 	p.out.expect(t, "ready")
-	p.type_("\x03")
+	p.keys("\x03")
 	if code := p.wait(); code != 42 {
 		t.Errorf("exit code %d", code)
 	}
@@ -55,11 +55,11 @@ func TestCtrlCOnATerminalReachesTheJob(t *testing.T) {
 func TestDetachAndReattach(t *testing.T) {
 	l := newLab(t)
 	p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `while read line; do echo "got $line"; [ "$line" = end ] && exit 7; done`)
-	p.type_("one~d\r") // not at the start of a line
+	p.keys("one~d\r") // not at the start of a line
 	p.out.expect(t, "got one~d")
-	p.type_("~~d\r") // one ~, then d
+	p.keys("~~d\r") // one ~, then d
 	p.out.expect(t, "got ~d")
-	p.type_("~d")
+	p.keys("~d")
 	p.out.expect(t, "[detached; the job goes on as train/x: keyway attach train/x]")
 	if code := p.wait(); code != 0 {
 		t.Errorf("detach: exit code %d", code)
@@ -67,7 +67,7 @@ func TestDetachAndReattach(t *testing.T) {
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "got one~d") // what was before
 	p.out.expect(t, "got ~d")
-	p.type_("end\r")
+	p.keys("end\r")
 	p.out.expect(t, "[train/x ended: exit code 7]")
 	if code := p.wait(); code != 7 {
 		t.Errorf("exit code %d", code)
@@ -103,20 +103,20 @@ func TestTheLatestTypistsSize(t *testing.T) {
 	b := l.startTTY(40, 120, "attach", "x") // to attach is to use it
 	b.out.expect(t, "40 120")
 	a.resize(32, 102) // not while the other one has the size
-	a.type_("\r")     // now it has
+	a.keys("\r")     // now it has
 	a.out.expect(t, "32 102")
 	look := l.startTTY(10, 20, "attach", "--view", "x")
 	look.out.expect(t, "32 102")
 	look.resize(11, 21)
-	look.type_("ignored\r")
-	b.type_("\r")
+	look.keys("ignored\r")
+	b.keys("\r")
 	look.out.expect(t, "40 120") // and neither 10 20 nor 11 21 in between
-	b.type_("~d")
+	b.keys("~d")
 	if code := b.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	a.out.expect(t, "32 102") // of the one that is left
-	look.type_("\x03")
+	look.keys("\x03")
 	if code := look.wait(); code != 0 {
 		t.Errorf("--view: exit code %d", code)
 	}
@@ -168,21 +168,21 @@ func TestAnAttachedScriptDoesNotEndTheInput(t *testing.T) {
 func TestAttachMakesAShell(t *testing.T) {
 	l := newLab(t)
 	p := l.startTTY(24, 80, "attach")
-	p.type_("echo $KEYWAY_SESSION-$((40+2)) $0\r")
+	p.keys("echo $KEYWAY_SESSION-$((40+2)) $0\r")
 	p.out.expect(t, "shell-42 -")
-	p.type_("~d")
+	p.keys("~d")
 	p.out.expect(t, "detached")
 	p.wait()
 	p = l.startTTY(24, 80, "attach")
 	p.out.expect(t, "shell-42 -")
-	p.type_("keyway=$KEYWAY_SESSION; exit 6\r")
+	p.keys("keyway=$KEYWAY_SESSION; exit 6\r")
 	p.out.expect(t, "[train/shell ended: exit code 6]")
 	if code := p.wait(); code != 6 {
 		t.Errorf("exit code %d", code)
 	}
 	// The next one is a new shell; two at once agree on one.
 	a, b := l.startTTY(24, 80, "attach"), l.startTTY(24, 80, "attach")
-	a.type_("echo both-$((1+1))\r")
+	a.keys("echo both-$((1+1))\r")
 	a.out.expect(t, "both-2")
 	b.out.expect(t, "both-2")
 	l.session("shell.1")
@@ -219,7 +219,7 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	if err != nil || before.Lflag&unix.ICANON != 0 {
 		t.Errorf("the terminal is not raw: %v", err)
 	}
-	p.type_("~d")
+	p.keys("~d")
 	for _, off := range []string{"\x1b[?25h", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?1049l", "\x1b[?2004l", "\x1b>", "\x1b[m"} {
 		p.out.expect(t, off)
 	}

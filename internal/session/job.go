@@ -207,7 +207,7 @@ func (o holdOptions) environment() []string {
 	return append(env, EnvSession+"="+string(o.name))
 }
 
-// type_ writes what a viewer typed. It blocks while the job does not read.
+// write passes on what a viewer typed. It blocks while the job does not read.
 func (j *job) write(p []byte) error {
 	if j.input == nil {
 		return os.ErrClosed

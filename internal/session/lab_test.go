@@ -204,7 +204,7 @@ func (p *liveProcess) kill() {
 	within(p.t, "a killed command", func() { <-p.done })
 }
 
-func (p *liveProcess) type_(s string) {
+func (p *liveProcess) keys(s string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.in, s); err != nil {
 		p.t.Fatal(err)

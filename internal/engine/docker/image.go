@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +23,10 @@ func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report
 	if image == "" {
 		return keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
 			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime\nor run without containers: --engine host")
+	}
+	if _, err := reference.ParseAnyReference(image); err != nil {
+		return keyway.Errorf(keyway.Usage, "%q cannot be an image: %w", image, err).
+			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime")
 	}
 	arch, err := e.imageArch(ctx, image)
 	if errdefs.IsNotFound(err) {
@@ -54,9 +57,9 @@ func otherPlatform(d daemon, image, why string) *keyway.Error {
 // pull has the daemon fetch the image.
 func (e *Engine) pull(ctx context.Context, d daemon, image string, report func(keyway.Progress)) error {
 	ref, err := reference.ParseNormalizedNamed(image)
-	if err != nil {
-		return keyway.Errorf(keyway.Usage, "%q is not the name of an image: %w", image, err).
-			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime")
+	if err != nil { // an image's id, which no registry knows
+		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
+			Hint("see which there are: %s image ls", d.name())
 	}
 	report(keyway.Progress{Message: "pulling " + image})
 	stream, err := e.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: e.around.registryAuth(ctx, ref)})
@@ -81,11 +84,6 @@ const (
 	maxPullLayers = 1024
 )
 
-// errPull is what a daemon said was wrong during a pull.
-type errPull string
-
-func (e errPull) Error() string { return string(e) }
-
 // follow reads the news of a pull, one JSON object a line, and reports how many
 // bytes of all layers are here.
 func follow(stream io.Reader, message string, report func(keyway.Progress)) error {
@@ -99,7 +97,7 @@ func follow(stream io.Reader, message string, report func(keyway.Progress)) erro
 			return fmt.Errorf("the daemon's news of the pull cannot be read: %w", err)
 		}
 		if m.Error != nil {
-			return errPull(m.Error.Message)
+			return m.Error
 		}
 		if sum.add(m) && time.Since(told) > reportEvery {
 			told = time.Now()
@@ -186,15 +184,20 @@ func noSpace(d daemon, said string) *keyway.Error {
 		Hint("see what takes it: %s system df\nand give some back: %s system prune", d.name(), d.name())
 }
 
-// daemonSays is the daemon's own sentence, without what the client put before
-// it and without line ends.
+// wrappings are what the layers of a daemon put around a sentence without
+// saying anything by it.
+var wrappings = []string{
+	"Error response from daemon: ", "failed to create task for container: ", "failed to create shim task: ", "OCI runtime create failed: ",
+	"runc create failed: ", "unable to start container process: ", "error during container init: ",
+}
+
+// daemonSays is the daemon's own sentence in one line, without its wrappings.
 func daemonSays(err error) string {
-	var pull errPull
 	said := err.Error()
-	if errors.As(err, &pull) {
-		said = string(pull)
+	for _, w := range wrappings {
+		said = strings.TrimPrefix(said, w)
 	}
-	said = strings.TrimPrefix(said, "Error response from daemon: ")
+	said = strings.TrimSuffix(said, ": unknown") // containerd's code for any error
 	said = strings.Join(strings.Fields(strings.ToValidUTF8(said, "?")), " ")
 	if len(said) > maxSaid {
 		said = strings.ToValidUTF8(said[:maxSaid], "") + "…"

@@ -143,6 +143,11 @@ const gonePoll = 10 * time.Millisecond
 // removeContainer ends and removes a container with its anonymous volumes, and
 // returns when the daemon knows it no more.
 func (e *Engine) removeContainer(ctx context.Context, id string) error {
+	if e.whoever().podman {
+		// Podman, forced or not, asks first and waits. What is removed needs no
+		// good end; what needs one was stopped before.
+		_, _ = e.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"})
+	}
 	for {
 		_, err := e.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		switch {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -203,3 +204,18 @@ func (w world) tool(args ...string) *exec.Cmd {
 }
 
 var _ engine.Engine = (*docker.Engine)(nil)
+
+func (w world) killByAPI(t *testing.T, name keyway.Name) {
+	if _, err := w.daemon.client.ContainerKill(enginetest.Context(t), w.container(name), client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

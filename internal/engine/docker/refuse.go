@@ -86,6 +86,9 @@ func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
 	if s.GPUs.None() {
 		return nil
 	}
+	if _, hook, found := strings.Cut(said, "stderr: "); found {
+		said = hook // only the hook's own words tell anything
+	}
 	switch {
 	case strings.Contains(low, "could not select device driver"), strings.Contains(low, "failed to discover gpu vendor"):
 		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs to containers at this place (--gpus %s): %s", d.title(), s.GPUs, said).

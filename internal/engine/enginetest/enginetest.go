@@ -190,14 +190,15 @@ func (s Subject) enter(ctx context.Context, w keyway.Workspace) (*ssh.Client, er
 // Run runs a command of the tool in the workspace and returns what it printed.
 func (s Subject) Run(t *testing.T, w keyway.Workspace, args string) string {
 	t.Helper()
-	out, err := s.tool(t, w, args)
+	out, err := s.Try(t, w, args)
 	if err != nil {
 		t.Fatalf("tool %s in %s: %v", args, w.Name, err)
 	}
 	return out
 }
 
-func (s Subject) tool(t *testing.T, w keyway.Workspace, args string) (string, error) {
+// Try is Run for commands that may fail.
+func (s Subject) Try(t *testing.T, w keyway.Workspace, args string) (string, error) {
 	t.Helper()
 	session, err := s.Client(t, w).NewSession()
 	if err != nil {

@@ -1,0 +1,56 @@
+package docker_test
+
+import (
+	"testing"
+
+	"keyway/internal/engine/docker"
+	"keyway/internal/engine/enginetest"
+	"keyway/internal/keyway"
+	"keyway/test/lab"
+)
+
+func startPodman(t *testing.T) *lab.ContainerEngine {
+	t.Helper()
+	podman, err := lab.StartPodman(enginetest.Context(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("podman said:\n%s", podman.Log())
+		}
+		if err := podman.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return podman
+}
+
+func TestPodman(t *testing.T) {
+	podman := startPodman(t)
+	d := onDaemon(t, podman.Host)
+	t.Run("Bind", func(t *testing.T) {
+		w := d.world(t, docker.Podman())
+		w.Kill = w.killByAPI // its processes are in another namespace
+		enginetest.Run(t, w.Subject)
+	})
+	t.Run("Exec", func(t *testing.T) {
+		w := d.world(t, docker.Podman(), docker.ByExec())
+		w.Kill, w.SeesSessions, w.Dials = w.killByAPI, false, 20
+		enginetest.Run(t, w.Subject)
+	})
+	t.Run("Recognised", func(t *testing.T) {
+		// The socket that was asked for as Docker's is Podman's in truth.
+		if name := d.world(t).Engine.Name(); name != "podman" {
+			t.Errorf("it is called %s", name)
+		}
+	})
+	t.Run("NoGPU", func(t *testing.T) {
+		w := d.world(t)
+		spec := w.Spec(t, "gpu")
+		spec.GPUs.All = true
+		_, err := w.Engine.Create(enginetest.Context(t), spec, enginetest.Quiet)
+		enginetest.WantKind(t, err, keyway.NoGPU)
+		w.WantNothingOf(t, "gpu")
+	})
+}

@@ -103,7 +103,7 @@ func TestTheLatestTypistsSize(t *testing.T) {
 	b := l.startTTY(40, 120, "attach", "x") // to attach is to use it
 	b.out.expect(t, "40 120")
 	a.resize(32, 102) // not while the other one has the size
-	a.keys("\r")     // now it has
+	a.keys("\r")      // now it has
 	a.out.expect(t, "32 102")
 	look := l.startTTY(10, 20, "attach", "--view", "x")
 	look.out.expect(t, "32 102")

@@ -125,7 +125,7 @@ Ends sessions: their jobs and all processes these started get SIGTERM, and
 SIGKILL if they have not ended after some seconds. Returns when they have ended.
 Logs and exit codes stay.
 
-  --grace SECONDS  time to end by themselves (default 10); 0: at once
+  --grace SECONDS  time to end by themselves (default 10); 0: none at all
 
 Example:
   keyway kill exp7

@@ -5,7 +5,6 @@ package guest
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -27,13 +26,13 @@ const (
 // Programs that outlive a connection thereby reach the next one's agent by the
 // path they know.
 type agentBroker struct {
-	log *slog.Logger
+	log *logger
 
 	mu     sync.Mutex
 	offers []*connection // oldest first
 }
 
-func newAgentBroker(log *slog.Logger) *agentBroker { return &agentBroker{log: log} }
+func newAgentBroker(log *logger) *agentBroker { return &agentBroker{log: log} }
 
 // offer notes that c's client forwards its agent. Offering again makes it the
 // newest: somebody is working there now.
@@ -78,7 +77,7 @@ func (b *agentBroker) serve(ctx context.Context, l net.Listener) {
 		}
 	})
 	if ctx.Err() == nil {
-		b.log.Error("agent socket", "error", err)
+		b.log.warn("agent socket", "error", err)
 	}
 	all.Wait()
 }

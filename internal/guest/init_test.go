@@ -192,7 +192,7 @@ func residentKiB(pid int) int {
 func TestProgramSize(t *testing.T) {
 	info, err := os.Stat(guestProgram)
 	must(t, err)
-	if info.Size() > 6<<20 {
+	if info.Size() > 6_000_000 {
 		t.Fatalf("the program has %d bytes", info.Size())
 	}
 	deps, err := exec.Command("go", "list", "-deps", "keyway/cmd/keyway-guest").Output()

@@ -5,7 +5,6 @@ package guest
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -29,10 +28,10 @@ func serveMain(home keyway.Home, _ []string) int {
 	// the default would collect hundreds of times a second: a quarter of the CPU
 	// time of an upload. What this lets grow is given back when nobody is left.
 	debug.SetGCPercent(400)
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := &logger{os.Stderr}
 	account := newAccount(processFacts(home))
 	if err := os.Chdir(account.Start); err != nil {
-		log.Warn("sftp will not begin where commands do", "error", err)
+		log.warn("sftp will not begin where commands do", "error", err)
 	}
 	if err := serve(ctx, home, account, log); err != nil {
 		return fail(os.Stderr, err)
@@ -45,7 +44,7 @@ func serveMain(home keyway.Home, _ []string) int {
 func surviveBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // serve binds the workspace's sockets, says that it is ready and serves.
-func serve(ctx context.Context, home keyway.Home, account Account, log *slog.Logger) error {
+func serve(ctx context.Context, home keyway.Home, account Account, log *logger) error {
 	key, err := loadHostKey(home)
 	if err != nil {
 		return err
@@ -65,8 +64,8 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *slog.Log
 		return err
 	}
 	releaseMemory()
-	log.Info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
-	return NewServer(home, account, os.Environ(), key, log).Serve(ctx, l, agent)
+	log.info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
+	return newServer(home, account, os.Environ(), key, log).Serve(ctx, l, agent)
 }
 
 // listenReplacing binds a socket beside path and moves it there, so that there

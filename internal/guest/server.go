@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -41,16 +40,16 @@ type Server struct {
 	account   Account
 	env       environment
 	login     bool // shells are login shells
-	log       *slog.Logger
+	log       *logger
 	config    *ssh.ServerConfig
 	agent     *agentBroker
 	strangers atomic.Int32
 	guests    atomic.Int32 // connections, authenticated or not
 }
 
-// NewServer makes the server of the workspace in home, whose users become
+// newServer makes the server of the workspace in home, whose users become
 // account with the variables in environ.
-func NewServer(home keyway.Home, account Account, environ []string, hostKey ssh.Signer, log *slog.Logger) *Server {
+func newServer(home keyway.Home, account Account, environ []string, hostKey ssh.Signer, log *logger) *Server {
 	s := &Server{
 		home:    home,
 		account: account,
@@ -172,10 +171,10 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 	defer s.leave()
 	login, chans, reqs, err := s.handshake(conn)
 	if err != nil {
-		s.log.Warn("refused", "reason", err)
+		s.log.warn("refused", "reason", err)
 		return
 	}
-	s.log.Info("login", "key", login.Permissions.Extensions[extKey], "comment", login.Permissions.Extensions[extComment],
+	s.log.info("login", "key", login.Permissions.Extensions[extKey], "comment", login.Permissions.Extensions[extComment],
 		"client", string(login.ClientVersion()))
 	newConnection(ctx, s, login).serve(chans, reqs)
 }

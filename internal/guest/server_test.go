@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ func serveInProcess(t *testing.T, account Account) *inProcess {
 	must(t, err)
 	agent, err := unixsock.Listen(home.AgentSocket(), 0o600)
 	must(t, err)
-	server := NewServer(home, account, os.Environ(), hostKey, slog.New(slog.NewTextHandler(p.news, nil)))
+	server := newServer(home, account, os.Environ(), hostKey, &logger{p.news})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l, agent) }()

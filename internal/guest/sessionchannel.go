@@ -127,7 +127,7 @@ func (s *sessionChannel) openTerminal(payload []byte) error {
 	}
 	s.term, s.slave, err = openTerminal()
 	if err != nil {
-		s.conn.server.log.Warn("no terminal", "error", err)
+		s.conn.server.log.warn("no terminal", "error", err)
 		return err
 	}
 	s.termEnv = req.Term
@@ -406,7 +406,7 @@ func (s *sessionChannel) serveSFTP() {
 		err = server.Serve()
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		s.conn.server.log.Warn("sftp", "error", err)
+		s.conn.server.log.warn("sftp", "error", err)
 		s.finish(1)
 		return
 	}

@@ -1,0 +1,278 @@
+package audit
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"keyway/internal/filelock"
+)
+
+// repaired is the event that follows a line that was not written to its end,
+// because the machine or the disk stopped.
+const repaired = "repaired"
+
+// genesis is the Prev of the first line ever.
+var genesis = strings.Repeat("0", 2*sha256.Size)
+
+// Log appends to the file at its path. Several processes may do so at once.
+type Log struct {
+	path  string
+	limit int64 // bytes of a file before it is rotated
+
+	mu   sync.Mutex // serialises Append within the process
+	file *os.File
+	end  tail
+}
+
+// tail is what is known of a file's end: what the next line has to continue.
+type tail struct {
+	size int64
+	seq  uint64
+	hash string
+	torn bool // the last line has no end, or is not ours
+}
+
+// Open opens the log at path, which it makes if need be. A last line that was
+// not written to its end stays, is ended, and is followed by an event that says
+// so.
+func Open(path string) (*Log, error) {
+	l := &Log{path: path, limit: maxFile}
+	unlock, err := filelock.Lock(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := l.reopen(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Close closes the file.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	return err
+}
+
+// Append adds e, with its Seq, Prev and, if it has none, Time set. When it
+// returns without an error the line has been handed to the operating system; a
+// power cut may still take it.
+func (l *Log) Append(e Event) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return errors.New("the audit log is closed")
+	}
+	unlock, err := filelock.Lock(l.path + ".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := l.catchUp(); err != nil {
+		return err
+	}
+	if l.end.size >= l.limit {
+		if err := l.rotate(); err != nil {
+			return err
+		}
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	return l.write(e)
+}
+
+// write appends one line at the end that l.end describes.
+func (l *Log) write(e Event) error {
+	e.Seq, e.Prev = l.end.seq+1, l.end.hash
+	line, err := e.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := l.file.Write(line); err != nil {
+		// A part of a line would be repaired later; better that there is none.
+		l.file.Truncate(l.end.size)
+		return fmt.Errorf("the audit log cannot be written: %w", err)
+	}
+	l.end.advance(line, e.Seq)
+	return nil
+}
+
+func (t *tail) advance(line []byte, seq uint64) {
+	sum := sha256.Sum256(line)
+	t.size += int64(len(line))
+	t.seq, t.hash, t.torn = seq, hex.EncodeToString(sum[:]), false
+}
+
+// catchUp reads what other processes have appended, or opens the file that
+// another process has begun.
+func (l *Log) catchUp() error {
+	now, err := os.Stat(l.path)
+	mine, errMine := l.file.Stat()
+	switch {
+	case err != nil || errMine != nil || !os.SameFile(now, mine) || now.Size() < l.end.size:
+		return l.reopen()
+	case now.Size() == l.end.size:
+		return nil
+	}
+	return l.readOn()
+}
+
+// reopen opens the file at the path and learns its end.
+func (l *Log) reopen() error {
+	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if l.file != nil {
+		l.file.Close()
+	}
+	l.file = file
+	l.end, err = l.before()
+	if err != nil {
+		return err
+	}
+	return l.readOn()
+}
+
+// before is the end of the newest rotated file, which the file at the path
+// continues.
+func (l *Log) before() (tail, error) {
+	old, err := rotated(l.path)
+	if err != nil || len(old) == 0 {
+		return tail{hash: genesis}, err
+	}
+	f, err := os.Open(old[len(old)-1])
+	if err != nil {
+		return tail{}, err
+	}
+	defer f.Close()
+	end := tail{hash: genesis}
+	err = end.read(f)
+	end.size = 0
+	return end, err
+}
+
+// readOn reads from where l.end is to the end of the file, and mends a line that
+// has no end.
+func (l *Log) readOn() error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := l.end.read(io.NewSectionReader(l.file, l.end.size, info.Size()-l.end.size)); err != nil {
+		return err
+	}
+	if !l.end.torn {
+		return nil
+	}
+	return l.mend()
+}
+
+func (l *Log) mend() error {
+	if info, err := l.file.Stat(); err == nil && info.Size() > l.end.size {
+		// The rest has no newline. The line is hashed as it will then be.
+		rest, err := io.ReadAll(io.NewSectionReader(l.file, l.end.size, info.Size()-l.end.size))
+		if err != nil {
+			return err
+		}
+		if _, err := l.file.Write([]byte{'\n'}); err != nil {
+			return err
+		}
+		l.end.advance(append(rest, '\n'), l.end.seq)
+	}
+	return l.write(Event{Event: repaired, Time: time.Now(), Reason: "the line before was not written to its end"})
+}
+
+// read goes over whole lines. What it leaves out is a rest without newline, and
+// it says so in torn.
+func (t *tail) read(r io.Reader) error {
+	b := bufio.NewReaderSize(r, 64<<10)
+	for {
+		line, err := b.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			t.torn = t.torn || len(line) > 0
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var e Event
+		if json.Unmarshal(line, &e) != nil {
+			t.advance(line, t.seq)
+			t.torn = true
+			continue
+		}
+		t.advance(line, e.Seq)
+	}
+}
+
+// rotate renames the file after its last event, and begins another.
+func (l *Log) rotate() error {
+	if err := os.Rename(l.path, fmt.Sprintf("%s.%020d", l.path, l.end.seq)); err != nil {
+		return err
+	}
+	if err := l.reopen(); err != nil {
+		return err
+	}
+	old, err := rotated(l.path)
+	if err != nil {
+		return err
+	}
+	for len(old) > maxFiles {
+		if err := os.Remove(old[0]); err != nil {
+			return err
+		}
+		old = old[1:]
+	}
+	return nil
+}
+
+// rotated are the rotated files of the log at path, oldest first.
+func rotated(path string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		if ok && len(suffix) == 20 && strings.Trim(suffix, "0123456789") == "" {
+			files = append(files, filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// files are all files of the log, oldest first.
+func files(path string) ([]string, error) {
+	list, err := rotated(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); err == nil {
+		list = append(list, path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return list, nil
+}

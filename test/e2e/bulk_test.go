@@ -26,11 +26,11 @@ func TestManyChannels(t *testing.T) {
 	t.Parallel()
 	const channels = 200
 	w := shared
-	w.startEcho(t, "7601")
+	port := w.startEcho(t)
 	w.tunnel(t, "-D", "127.0.0.1:7602")
 	conns := make([]net.Conn, channels)
 	for i := range conns {
-		conns[i] = socks(t, w, "127.0.0.1:7602", "127.0.0.1", 7601)
+		conns[i] = socks(t, w, "127.0.0.1:7602", "127.0.0.1", port)
 	}
 	var all sync.WaitGroup
 	for i, c := range conns {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -92,7 +93,7 @@ func TestParamiko(t *testing.T) {
 
 const asyncsshClient = `
 import asyncio, sys, asyncssh
-key = sys.argv[1]
+key, port = sys.argv[1:]
 async def main():
     async with asyncssh.connect("train", username="root", config=None, proxy_command="keyway proxy train",
                                 known_hosts=asyncssh.import_known_hosts("train " + key)) as c:
@@ -105,7 +106,7 @@ async def main():
             async with sftp.open("/tmp/asyncssh/f", "w") as f:
                 await f.write("text")
             assert await sftp.getsize("/tmp/asyncssh/f") == 4
-        listener = await c.forward_local_port("127.0.0.1", 0, "127.0.0.1", 7501)
+        listener = await c.forward_local_port("127.0.0.1", 0, "127.0.0.1", int(port))
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.get_port())
         writer.write(b"forwarded"); writer.write_eof()
         assert await reader.read() == b"forwarded"
@@ -118,9 +119,9 @@ print("good")
 func TestAsyncSSH(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.startEcho(t, "7501")
+	port := w.startEcho(t)
 	w.write(t, "/root/asyncssh-client.py", asyncsshClient)
-	equal(t, "asyncssh", w.mustWithAgent(t, "", "/usr/bin/python3", "-W", "ignore", "/root/asyncssh-client.py", w.hostKey(t)), "good\n")
+	equal(t, "asyncssh", w.mustWithAgent(t, "", "/usr/bin/python3", "-W", "ignore", "/root/asyncssh-client.py", w.hostKey(t), strconv.Itoa(port)), "good\n")
 }
 
 // TestSSHFS mounts the workspace on the laptop.

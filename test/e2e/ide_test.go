@@ -259,7 +259,7 @@ func TestZed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = master.Process.Kill()
+		w.must(t, "ssh", "-O", "exit", "-o", "ControlPath=/tmp/zed.sock", train)
 		_ = master.Wait()
 	})
 	over := []string{"-o", "ControlMaster=no", "-o", "ControlPath=/tmp/zed.sock"}
@@ -283,7 +283,7 @@ func TestZed(t *testing.T) {
 func TestJetBrains(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.startEcho(t, "7801")
+	remote := w.startEcho(t)
 	w.write(t, "/root/jetbrains", "backend")
 	var all sync.WaitGroup
 	for i := range 10 {
@@ -297,7 +297,7 @@ func TestJetBrains(t *testing.T) {
 			if r.code != 0 {
 				t.Error(r)
 			}
-			tunnel := w.command("ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", fmt.Sprintf("127.0.0.1:%d:127.0.0.1:7801", port), train)
+			tunnel := w.command("ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", fmt.Sprintf("127.0.0.1:%d:127.0.0.1:%d", port, remote), train)
 			if err := tunnel.Start(); err != nil {
 				t.Error(err)
 				return

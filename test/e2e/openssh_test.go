@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,21 @@ func (s *screenText) await(t *testing.T, want string) {
 	}
 }
 
+// line is the rest of the line after what was awaited.
+func (s *screenText) line(t *testing.T) string {
+	t.Helper()
+	for {
+		if line, _, whole := strings.Cut(s.text.String(), "\n"); whole {
+			return line
+		}
+		b, open := <-s.news
+		if !open {
+			t.Fatalf("the output ended within a line: %q", s.text.String())
+		}
+		s.text.Write(b)
+	}
+}
+
 func (s *screenText) write(t *testing.T, w io.Writer, text string) {
 	t.Helper()
 	if _, err := io.WriteString(w, text); err != nil {
@@ -232,8 +248,9 @@ func TestRsync(t *testing.T) {
 func TestGit(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.must(t, "ssh", train, "git init -q --bare /root/repo.git")
+	w.must(t, "ssh", train, "rm -rf /root/repo.git; git init -q --bare /root/repo.git")
 	script := `set -e
+rm -rf /root/work /root/clone
 git init -q /root/work
 cd /root/work
 git config user.email lab@example.org; git config user.name lab
@@ -266,31 +283,41 @@ func TestAgentForwarding(t *testing.T) {
 	holds(t, "ssh -A", w.must(t, "ssh", "-A", train, "ssh-add -l"), "ED25519")
 }
 
-// echoServer is a Python program that echoes on what its argument names: a TCP
-// port of 127.0.0.1, or a unix socket's path. It says when it listens.
+// echoServer is a Python program that echoes on a TCP port of 127.0.0.1 that the
+// system chooses, or on the unix socket that its argument names. It says where it
+// listens, and ends with its standard input, so with the connection that started
+// it.
 const echoServer = `
 import os, socket, sys, threading
-where = sys.argv[1]
-if where.startswith("/"):
-    s = socket.socket(socket.AF_UNIX); s.bind(where)
+if len(sys.argv) > 1:
+    s = socket.socket(socket.AF_UNIX)
+    if os.path.exists(sys.argv[1]): os.unlink(sys.argv[1])
+    s.bind(sys.argv[1])
 else:
-    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(where)))
+    s = socket.socket(); s.bind(("127.0.0.1", 0))
 s.listen(300)
-print("listening", flush=True)
+print("listening on", s.getsockname()[1], "of 127.0.0.1" if len(sys.argv) == 1 else "", flush=True)
 def serve(c):
     while data := c.recv(65536):
         c.sendall(data)
     c.shutdown(socket.SHUT_WR)
     c.close()
-while True:
-    c, _ = s.accept()
-    threading.Thread(target=serve, args=(c,), daemon=True).start()
+def accept():
+    while True:
+        c, _ = s.accept()
+        threading.Thread(target=serve, args=(c,), daemon=True).start()
+threading.Thread(target=accept, daemon=True).start()
+sys.stdin.read()
 `
 
-// background runs a command until the test ends and returns when it has written
-// a line that holds ready.
-func (w *world) background(t *testing.T, ready string, cmd *exec.Cmd) {
+// background runs a command until the test ends, its standard input open, and
+// returns when it has written a line that holds ready, with what it has written.
+func (w *world) background(t *testing.T, ready string, cmd *exec.Cmd) *screenText {
 	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	r, wr, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -302,19 +329,33 @@ func (w *world) background(t *testing.T, ready string, cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		stdin.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		r.Close()
 	})
-	watch(r).await(t, ready)
+	s := watch(r)
+	s.await(t, ready)
+	return s
 }
 
-// startEcho runs the echo server in the workspace.
-func (w *world) startEcho(t *testing.T, where string) {
+// startEcho runs the echo server in the workspace and returns its port.
+func (w *world) startEcho(t *testing.T, where ...string) int {
 	t.Helper()
-	name := "/tmp/echo-" + strings.ReplaceAll(strings.Trim(where, "/"), "/", "-") + ".py"
-	w.mustFeed(t, echoServer, "ssh", train, "cat >"+name)
-	w.background(t, "listening", w.command("ssh", train, "exec python3 "+name+" "+where))
+	cmd := w.command(append([]string{"ssh", train, "python3", "-c", shellWord(echoServer)}, where...)...)
+	return echoPort(t, w.background(t, "listening on ", cmd))
+}
+
+// echoPort is the port that an echo server said it listens on; 0 for a unix
+// socket.
+func echoPort(t *testing.T, s *screenText) int {
+	t.Helper()
+	line := s.line(t)
+	port, err := strconv.Atoi(strings.Fields(line)[0])
+	if err != nil {
+		return 0
+	}
+	return port
 }
 
 // tunnel runs ssh with a forwarding and returns when it is there.
@@ -363,9 +404,10 @@ func dial(t *testing.T, w *world, address string) net.Conn {
 func TestLocalForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.startEcho(t, "7001")
+	port := w.startEcho(t)
 	w.startEcho(t, "/tmp/echo.sock")
-	w.tunnel(t, "-L", "127.0.0.1:7101:127.0.0.1:7001", "-L", "127.0.0.1:7102:/tmp/echo.sock", "-L", "/tmp/local.sock:127.0.0.1:7001")
+	w.must(t, "rm", "-f", "/tmp/local.sock")
+	w.tunnel(t, "-L", fmt.Sprintf("127.0.0.1:7101:127.0.0.1:%d", port), "-L", "127.0.0.1:7102:/tmp/echo.sock", "-L", fmt.Sprintf("/tmp/local.sock:127.0.0.1:%d", port))
 	for _, port := range []string{"7101", "7102"} {
 		if err := echoes(dial(t, w, "127.0.0.1:"+port), 3<<20); err != nil {
 			t.Errorf("port %s: %v", port, err)
@@ -383,14 +425,15 @@ func TestLocalForwarding(t *testing.T) {
 func TestRemoteForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.write(t, "/root/echo.py", echoServer)
-	w.background(t, "listening", w.command("python3", "/root/echo.py", "7201"))
-	w.tunnel(t, "-R", "7202:127.0.0.1:7201", "-R", "/tmp/remote.sock:127.0.0.1:7201")
+	port := echoPort(t, w.background(t, "listening on ", w.command("python3", "-c", echoServer)))
+	to := fmt.Sprintf(":127.0.0.1:%d", port)
+	w.must(t, "ssh", train, "rm -f /tmp/remote.sock")
+	w.tunnel(t, "-R", "7202"+to, "-R", "/tmp/remote.sock"+to)
 	client := `
-import socket, sys
-for where in ("7202", "/tmp/remote.sock"):
-    s = socket.socket(socket.AF_UNIX) if where[0] == "/" else socket.socket()
-    s.connect(where if where[0] == "/" else ("127.0.0.1", int(where)))
+import socket
+for where in (("127.0.0.1", 7202), "/tmp/remote.sock"):
+    s = socket.socket(socket.AF_UNIX if where == "/tmp/remote.sock" else socket.AF_INET)
+    s.connect(where)
     s.sendall(b"x" * 100000); s.shutdown(socket.SHUT_WR)
     n = 0
     while d := s.recv(65536): n += len(d)
@@ -398,15 +441,15 @@ for where in ("7202", "/tmp/remote.sock"):
 `
 	equal(t, "bytes echoed by the laptop", w.mustFeed(t, client, "ssh", train, "python3 -"), "100000\n100000\n")
 	// A port that the server chooses is told to the client.
-	holds(t, "ssh -R 0", w.do("ssh", "-R", "0:127.0.0.1:7201", train, "true").stderr, "Allocated port")
+	holds(t, "ssh -R 0", w.do("ssh", "-R", "0"+to, train, "true").stderr, "Allocated port")
 }
 
 func TestDynamicForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.startEcho(t, "7301")
+	port := w.startEcho(t)
 	w.tunnel(t, "-D", "127.0.0.1:7302")
-	conn := socks(t, w, "127.0.0.1:7302", "127.0.0.1", 7301)
+	conn := socks(t, w, "127.0.0.1:7302", "127.0.0.1", port)
 	if err := echoes(conn, 3<<20); err != nil {
 		t.Error(err)
 	}
@@ -442,8 +485,8 @@ func socksConnect(conn net.Conn, host string, port int) error {
 func TestStdioForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared
-	w.startEcho(t, "7401")
-	equal(t, "ssh -W", w.mustFeed(t, "through -W", "ssh", "-W", "127.0.0.1:7401", train), "through -W")
+	port := w.startEcho(t)
+	equal(t, "ssh -W", w.mustFeed(t, "through -W", "ssh", "-W", fmt.Sprintf("127.0.0.1:%d", port), train), "through -W")
 	if r := w.do("ssh", "-W", "127.0.0.1:1", train); r.code == 0 {
 		t.Errorf("ssh -W to a closed port: %s", r)
 	}
@@ -454,8 +497,8 @@ func TestControlMaster(t *testing.T) {
 	t.Parallel()
 	w := shared
 	w.must(t, "ssh", "-fNM", "-S", "/tmp/cm", train)
-	defer w.do("ssh", "-S", "/tmp/cm", "-O", "exit", train)
-	for range 3 {
+	defer w.must(t, "ssh", "-S", "/tmp/cm", "-O", "exit", train)
+	for range 10 {
 		equal(t, "over the shared connection", w.must(t, "ssh", "-S", "/tmp/cm", train, "echo hi"), "hi\n")
 	}
 }

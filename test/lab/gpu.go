@@ -87,11 +87,12 @@ func dockerd(dir, bin string) (*exec.Cmd, error) {
 	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("dockerd", "--config-file", config, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "run"),
+	// In a network namespace of its own, because two daemons would fight for the
+	// bridge docker0: the one that starts removes or takes the other's.
+	cmd := exec.Command("unshare", "--net", "--", "dockerd", "--config-file", config, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "run"),
 		"--pidfile", filepath.Join(dir, "dockerd.pid"), "--host", "unix://"+filepath.Join(dir, "engine.sock"),
 		"--cgroup-parent", "/"+filepath.Base(dir),
-		// Nothing here needs a network, and another dockerd may have the usual one.
-		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false")
+		"--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false")
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return cmd, nil
 }

@@ -28,8 +28,10 @@ or an environment there. Nothing has to be installed at the place or in the imag
 		Version:       keyway.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs,
-		RunE:          runRoot,
+		// cobra sets this only where it prints suggestions itself.
+		SuggestionsMinimumDistance: 2,
+		Args:                       cobra.ArbitraryArgs,
+		RunE:                       runRoot,
 	}
 	root.AddGroup(
 		&cobra.Group{ID: "key", Title: "Your key and this laptop:"},

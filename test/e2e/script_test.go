@@ -28,7 +28,7 @@ import (
 //	on HOST CMD…             run CMD on a host, which must work
 //	sshd stop|start|newkey HOST
 //	dockerd stop|start|freeze|thaw
-//	answer WORD              what is answered to each further question
+//	answer WORD…             what is answered to each further question, the last to all after
 //	user NAME UID ALIAS      another user on gpu1, whom the laptop reaches as ALIAS
 //	workspaces [NAME=STATE…] what keyway ls must tell, and nothing else
 //	nothing-left             no container, no guest and no Host entry exists
@@ -170,8 +170,8 @@ func cmdDockerd(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdAnswer(ts *testscript.TestScript, neg bool, args []string) {
-	wants(ts, len(args) == 1, "answer WORD")
-	must(ts, theWorld(ts).Answer(args[0]))
+	wants(ts, len(args) > 0, "answer WORD…")
+	must(ts, theWorld(ts).Answer(args...))
 }
 
 func cmdUser(ts *testscript.TestScript, neg bool, args []string) {

@@ -77,9 +77,17 @@ func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
 	})
 }
 
-// StartDocker starts a dockerd that knows of no GPU.
-func StartDocker(ctx context.Context) (*ContainerEngine, error) {
-	return startEngine(ctx, "dockerd", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) { return dockerd(dir, dir) })
+// StartBlindDocker starts a dockerd that does not see what is in hidden, as one
+// on another machine or in another mount namespace.
+func StartBlindDocker(ctx context.Context, hidden string) (*ContainerEngine, error) {
+	return startEngine(ctx, "dockerd", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
+		cmd, err := dockerd(dir, dir)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs keyway "$0" && exec "$@"`, hidden}, cmd.Args...)
+		return cmd, nil
+	})
 }
 
 func dockerd(dir, bin string) (*exec.Cmd, error) {

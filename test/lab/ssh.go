@@ -79,10 +79,14 @@ Host gpu1
 %s`, l.Bastion.Address, l.Bastion.Port, l.user(), l.GPU.Address, l.GPU.Port, l.user(), l.loopbackConfig())
 }
 
-// askpass answers every question with the passphrase and takes a note of it.
+// askpass answers each question with the next word, the last one to all after,
+// and takes a note of it.
 func (l *Lab) askpass() string {
-	return fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$1\" >>%s\ncat %s\n",
-		l.Laptop.inside(promptsFile), l.Laptop.inside(wordFile))
+	return fmt.Sprintf(`#!/bin/sh
+printf '%%s\n' "$1" >>%[1]s
+head -n 1 %[2]s
+[ "$(wc -l <%[2]s)" -le 1 ] || sed -i 1d %[2]s
+`, l.Laptop.inside(promptsFile), l.Laptop.inside(wordFile))
 }
 
 // inside is how a program on the host names one of its own files.
@@ -105,8 +109,11 @@ func (l *Lab) Prompts() []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 }
 
-// Answer is what is answered to each further question.
-func (l *Lab) Answer(word string) error { return l.Laptop.WriteFile(wordFile, word+"\n", 0o600) }
+// Answer sets what is answered to further questions: one word each, the last
+// one to all after.
+func (l *Lab) Answer(words ...string) error {
+	return l.Laptop.WriteFile(wordFile, strings.Join(words, "\n")+"\n", 0o600)
+}
 
 // prepareSSHD makes host keys, a configuration and authorized_keys, and returns
 // the line for known_hosts.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -197,7 +198,11 @@ func (l *Log) mend() error {
 		if _, err := l.file.Write([]byte{'\n'}); err != nil {
 			return err
 		}
-		l.end.advance(append(rest, '\n'), l.end.seq)
+		// It may be whole but for its newline, and is an event then.
+		l.end.torn = false
+		if err := l.end.read(bytes.NewReader(append(rest, '\n'))); err != nil || !l.end.torn {
+			return err
+		}
 	}
 	return l.write(Event{Event: repaired, Time: time.Now(), Reason: "the line before was not written to its end"})
 }

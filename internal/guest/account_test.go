@@ -137,18 +137,41 @@ func TestEnvironment(t *testing.T) {
 	e := workspaceEnvironment([]string{"PATH=/conda/bin", "A=1", "A=2", "broken", "SHELL=/bin/x"}, "/.keyway",
 		Account{Name: "ann", Home: "/home/ann"})
 	for name, want := range map[string]string{
-		"PATH": "/conda/bin:/.keyway/bin", "A": "1", "USER": "ann", "HOME": "/home/ann", "SHELL": "",
+		"PATH": "/.keyway/bin:/conda/bin", "A": "1", "USER": "ann", "HOME": "/home/ann", "SHELL": "",
 		"SSH_AUTH_SOCK": "/.keyway/agent.sock", keyway.EnvHome: "/.keyway",
 	} {
 		if e[name] != want {
 			t.Errorf("%s is %q, not %q", name, e[name], want)
 		}
 	}
-	if path := pathWith("/a:/.keyway/bin", "/.keyway/bin"); path != "/a:/.keyway/bin" {
+	if path := pathWith("/a:/.keyway/bin", "/.keyway/bin"); path != "/.keyway/bin:/a" {
 		t.Errorf("got %s", path)
 	}
-	if path := pathWith("", "/b"); path != defaultPath+":/b" {
+	if path := pathWith("", "/b"); path != "/b:"+defaultPath {
 		t.Errorf("got %s", path)
+	}
+}
+
+func TestTheImagesOwnProgramWins(t *testing.T) {
+	dir := t.TempDir()
+	home, image, other := keyway.Home(filepath.Join(dir, "home")), filepath.Join(dir, "image"), filepath.Join(dir, "other")
+	for _, d := range []string{home.Bin(), image, other} {
+		must(t, os.MkdirAll(d, 0o755))
+	}
+	must(t, os.WriteFile(home.Program(), nil, 0o755))
+	must(t, os.Symlink(keyway.GuestProgram, filepath.Join(home.Bin(), "scp")))
+	must(t, os.Symlink(home.Program(), filepath.Join(other, "scp")))
+	path := strings.Join([]string{home.Bin(), other, "relative", image}, ":")
+	if own := imageProgram(path, home, "scp"); own != "" {
+		t.Errorf("%s stands in for itself", own)
+	}
+	must(t, os.WriteFile(filepath.Join(image, "scp"), nil, 0o644))
+	if own := imageProgram(path, home, "scp"); own != "" {
+		t.Errorf("%s cannot be run", own)
+	}
+	must(t, os.Chmod(filepath.Join(image, "scp"), 0o755))
+	if own := imageProgram(path, home, "scp"); own != filepath.Join(image, "scp") {
+		t.Errorf("got %q", own)
 	}
 }
 

@@ -64,15 +64,14 @@ func workspaceEnvironment(environ []string, home keyway.Home, a Account) environ
 	return e
 }
 
-// pathWith appends dir, so that the image's own programs come first.
+// pathWith puts dir in front: on a machine that has a keyway of its own, the
+// workspace's is meant. What else is in dir gives way to the image's by itself.
 func pathWith(path, dir string) string {
 	if path == "" {
 		path = defaultPath
 	}
-	if slices.Contains(strings.Split(path, ":"), dir) {
-		return path
-	}
-	return path + ":" + dir
+	rest := slices.DeleteFunc(strings.Split(path, ":"), func(d string) bool { return d == dir })
+	return strings.Join(append([]string{dir}, rest...), ":")
 }
 
 // clientEnvironment collects what a client asks to set.

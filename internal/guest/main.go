@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"keyway/internal/keyway"
 	"keyway/internal/session"
@@ -16,7 +17,7 @@ import (
 // The names that the guest program goes by in Home.Bin beside its own.
 const (
 	nameSession = "keyway" // the sessions' command line
-	nameSCP     = "scp"    // the copy program, last on PATH: an image's own wins
+	nameSCP     = "scp"    // the copy program, for images that have none
 )
 
 const usage = `usage: keyway-guest COMMAND
@@ -37,6 +38,10 @@ func Main(argv []string) int {
 	case nameSession:
 		return session.CLI(ownHome(), argv[1:])
 	case nameSCP:
+		if own := imageProgram(os.Getenv("PATH"), ownHome(), nameSCP); own != "" {
+			err := syscall.Exec(own, argv, os.Environ())
+			return fail(os.Stderr, fmt.Errorf("%s: %w", own, err))
+		}
 		return scpMain(argv[1:], os.Stdin, os.Stdout, os.Stderr)
 	}
 	if len(argv) < 2 {
@@ -44,6 +49,25 @@ func Main(argv []string) int {
 		return keyway.ExitCode(keyway.Errorf(keyway.Usage, "no command"))
 	}
 	return command(argv[1], argv[2:])
+}
+
+// imageProgram is the image's program of that name, which Bin's stands in for:
+// the first on PATH outside Bin. Empty if there is none.
+func imageProgram(path string, home keyway.Home, name string) string {
+	for _, dir := range filepath.SplitList(path) {
+		if dir == home.Bin() || !filepath.IsAbs(dir) {
+			continue
+		}
+		file := filepath.Join(dir, name)
+		real, err := filepath.EvalSymlinks(file)
+		if err != nil || filepath.Base(real) == keyway.GuestProgram { // another workspace's stand-in
+			continue
+		}
+		if info, err := os.Stat(real); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
+			return file
+		}
+	}
+	return ""
 }
 
 func command(name string, args []string) int {

@@ -196,8 +196,7 @@ func TestWindowChange(t *testing.T) {
 	w := startWorkspace(t)
 	term, _ := w.terminalClient(windowChange{Columns: 91, Rows: 31}, "-t", "ws",
 		"trap 'stty size' WINCH; stty size; echo ready; while :; do read -t 1 line || true; done")
-	expect(t, term.master, "31 91")
-	expect(t, term.master, "ready")
+	expect(t, term.master, "31 91\r\nready")
 	must(t, term.resize(windowChange{Columns: 77, Rows: 22}))
 	expect(t, term.master, "22 77")
 }

@@ -2,7 +2,10 @@ package docker
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -60,8 +63,16 @@ func check(d daemon, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Hint("mount it elsewhere: -v %s:/mnt/data", m.Source)
 		}
+		if _, err := os.Stat(m.Source); d.podman && d.apart == "" && errors.Is(err, fs.ErrNotExist) {
+			return noSource(m) // Podman's API would make a directory there
+		}
 	}
 	return nil
+}
+
+func noSource(m keyway.Mount) error {
+	return keyway.Errorf(keyway.Usage, "the mount's source %s is not at the place", m.Source).
+		Hint("make it there, or correct the path: -v %s:%s", m.Source, m.Target)
 }
 
 // isAbsAnywhere says whether p is absolute on the daemon's machine, which may
@@ -91,11 +102,19 @@ func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions,
 			// the guest.
 			StopSignal:  "SIGTERM",
 			StopTimeout: new(stopSeconds),
-			// Likewise its health check looks for a service that does not run.
-			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+			Healthcheck: noHealthcheck(e.whoever()),
 		},
 		HostConfig: e.hostConfig(s, way),
 	}, nil
+}
+
+// noHealthcheck switches off an image's health check, which looks for a service
+// that does not run. Podman 4 would take that for a check of its own.
+func noHealthcheck(d daemon) *container.HealthConfig {
+	if d.podman {
+		return nil
+	}
+	return &container.HealthConfig{Test: []string{"NONE"}}
 }
 
 func initCommand(s keyway.Spec) []string {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -76,6 +78,10 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, report fun
 	w, err := e.try(ctx, s, way)
 	if errors.Is(err, errApart) && way == wayBind {
 		why = errApart.Error()
+		cleanup, cancel := cleanupContext(ctx)
+		// What the guest left in a directory of the daemon's own; it may be none.
+		_ = e.sweep(cleanup, s.Name, home, s.Image)
+		cancel()
 		w, err = e.try(ctx, s, wayExec)
 	}
 	if err != nil {
@@ -157,10 +163,17 @@ func (e *Engine) claim(ctx context.Context, s keyway.Spec, plan client.Container
 // await waits until the guest serves, or the container has ended.
 func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 	alive := func(ctx context.Context) error { return e.runs(ctx, m.id, len(m.spec.Command) > 0) }
+	started := time.Now()
+	here := func(ctx context.Context) error {
+		if err := alive(ctx); err != nil || time.Since(started) < traceAfter || hasTrace(m.home) {
+			return err
+		}
+		return errApart
+	}
 	var info keyway.GuestInfo
 	var err error
 	if m.way == wayBind {
-		info, err = engine.Await(ctx, m.home, alive)
+		info, err = engine.Await(ctx, m.home, here)
 	} else {
 		info, err = e.awaitByExec(ctx, m, alive)
 	}
@@ -172,6 +185,18 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 		return info, e.guestFailed(ctx, m, err)
 	}
 	return info, err
+}
+
+// traceAfter is how long a first process that runs may take to leave a trace in
+// its Home: it does so before all else.
+const traceAfter = 2 * time.Second
+
+// hasTrace says that the container's Home is the one at this place. It is not if
+// the daemon has another directory of that path, on its own machine or in its
+// own mount namespace; Podman even makes one where there is none.
+func hasTrace(home keyway.Home) bool {
+	_, err := os.Lstat(filepath.Join(string(home), "init.lock"))
+	return err == nil
 }
 
 // endedError says that a container which should run does not.

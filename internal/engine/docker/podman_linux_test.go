@@ -54,3 +54,18 @@ func TestPodman(t *testing.T) {
 		w.WantNothingOf(t, "gpu")
 	})
 }
+
+// startBlindDocker starts a dockerd that sees nothing in dir.
+func startBlindDocker(t *testing.T, dir string) (*lab.ContainerEngine, error) {
+	t.Helper()
+	blind, err := lab.StartBlindDocker(enginetest.Context(t), dir)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() {
+		if err := blind.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return blind, nil
+}

@@ -125,8 +125,7 @@ func mountMissing(_ daemon, s keyway.Spec, said, low string) error {
 		source, target := mentions(said, m.Source), mentions(said, m.Target)
 		switch {
 		case source && missing:
-			return keyway.Errorf(keyway.Usage, "the mount's source %s is not at the place", m.Source).
-				Hint("make it there, or correct the path: -v %s:%s", m.Source, m.Target)
+			return noSource(m)
 		case source || target:
 			return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: %s", m.Source, m.Target, said).
 				Hint("see what both are: a directory goes onto a directory, a file onto a file")

@@ -92,7 +92,9 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if _, err := n.find(ctx, s.Name); err == nil {
+	// The engine itself knows best whether it still has what a Home tells of: the
+	// container may have been removed behind our back.
+	if has, err := n.find(ctx, s.Name); err == nil && has != e {
 		return keyway.Workspace{}, engine.NameTaken(s.Name)
 	}
 	s.Engine = e.Name()

@@ -84,6 +84,12 @@ type world struct{ *lab.Lab }
 // start makes a lab for one test that will break it.
 func start(t *testing.T, o lab.Options) *world {
 	t.Helper()
+	return startWith(t, bin, o)
+}
+
+// startWith is start with other programs.
+func startWith(t *testing.T, bin string, o lab.Options) *world {
+	t.Helper()
 	o.Bin = bin
 	l, err := lab.Start(context.Background(), o)
 	if err != nil {

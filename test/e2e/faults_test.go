@@ -1,0 +1,185 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"keyway/test/lab"
+)
+
+// TestInterruptedUp presses Ctrl-C at many moments of keyway up: while the
+// program is copied, while the container is made, while the guest starts.
+func TestInterruptedUp(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	interrupted := 0
+	// In steps, because the moment is what is tested.
+	for after := 20 * time.Millisecond; after < 1200*time.Millisecond; after += 90 * time.Millisecond {
+		if after > 600*time.Millisecond { // from here on with a program to copy first
+			w.must(t, "keyway", "link", "stop")
+			mustOn(t, w.GPU, "rm", "-rf", "/root/.cache/keyway")
+		}
+		cmd := w.command("keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "a")
+		time.AfterFunc(after, func() { _ = cmd.Process.Signal(os.Interrupt) })
+		r := w.finish(cmd, "")
+		switch r.code {
+		case 0: // too late
+			w.must(t, "keyway", "rm", "a")
+		case 130:
+			interrupted++
+			holds(t, "what an interrupted up says", r.stderr, "interrupted")
+		default:
+			t.Errorf("interrupted after %v, want exit code 130: %s", after, r)
+		}
+		if err := w.nothingLeft(); err != nil {
+			t.Errorf("after an interrupt at %v: %v", after, err)
+		}
+	}
+	if interrupted < 5 {
+		t.Errorf("only %d of the interrupts came in time", interrupted)
+	}
+	w.must(t, "keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "a")
+	w.must(t, "ssh", "a", "true")
+}
+
+func mustOn(t *testing.T, h *lab.Host, name string, args ...string) {
+	t.Helper()
+	if _, err := h.Output(name, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTwoUps makes one name twice at once: one is made, the other is told.
+func TestTwoUps(t *testing.T) {
+	t.Parallel()
+	w := shared
+	defer w.do("keyway", "rm", "twice")
+	results := make([]result, 2)
+	var both sync.WaitGroup
+	for i := range results {
+		both.Go(func() {
+			results[i] = w.do("keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "twice")
+		})
+	}
+	both.Wait()
+	codes := map[int]int{}
+	for _, r := range results {
+		codes[r.code]++
+	}
+	if codes[0] != 1 || codes[24] != 1 {
+		t.Errorf("want one that works and one with exit code 24:\n%s\n%s", results[0], results[1])
+	}
+	equal(t, "the one that was made", w.must(t, "ssh", "twice", "echo hi"), "hi\n")
+}
+
+// TestLocal is a workspace on the laptop itself: no bastion, no sshd, no Docker.
+func TestLocal(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	r := w.do("keyway", "up", "--name", "here")
+	if r.code != 0 || !strings.Contains(r.stderr, "host") {
+		t.Fatalf("want it to say which engine it took and why: %s", r)
+	}
+	equal(t, "where", w.must(t, "ssh", "here", "hostname"), "laptop\n")
+	w.must(t, "scp", "-q", "/etc/hostname", "here:copied")
+	if r := w.do("keyway", "run", "here", "--", "sh", "-c", "exit 3"); r.code != 3 {
+		t.Error(r)
+	}
+	w.must(t, "keyway", "rm", "here")
+}
+
+// TestReleaseBuild goes the whole way with the program as make build makes it:
+// with a guest of its own inside.
+func TestReleaseBuild(t *testing.T) {
+	t.Parallel()
+	root, err := lab.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	build := exec.Command("make", "-s", "build", "VERSION=e2e")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("make build: %v\n%s", err, out)
+	}
+	for from, name := range map[string]string{filepath.Join(root, "bin", "keyway"): "keyway", filepath.Join(bin, "labtool"): "labtool"} {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), data, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := startWith(t, dir, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, "version", w.must(t, "keyway", "--version"), "e2e")
+	equal(t, "ssh", w.must(t, "ssh", train, "greet"), "hello from the image\n")
+	w.must(t, "scp", "-q", "/etc/hostname", train+":/tmp/copied")
+	if r := w.do("keyway", "run", train, "--", "sh", "-c", "exit 3"); r.code != 3 {
+		t.Error(r)
+	}
+	// The guest is the small program, not a copy of the large one.
+	size := strings.TrimSpace(w.must(t, "ssh", train, "stat -L -c %s /proc/1/exe"))
+	if len(size) > len("6000000") || size > "6000000" && len(size) == len("6000000") {
+		t.Errorf("the guest has %s bytes", size)
+	}
+	w.must(t, "keyway", "rm", train)
+	if err := w.nothingLeft(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCutCable pulls the cable between laptop and bastion under a running scp
+// and puts it back: nothing is lost, whatever TCP has to do.
+func TestCutCable(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "sh", "-c", "head -c 300000000 /dev/urandom >/root/data")
+	cmd := w.command("sh", "-c", "ssh train 'cat >data; sha256sum <data' </root/data; sha256sum </root/data")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	for range 3 {
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case err := <-done:
+			done <- err
+		}
+		if err := errors.Join(w.Cut(w.Laptop, w.Bastion), w.Restore(w.Laptop, w.Bastion)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-done:
+		lines := strings.Fields(out.String())
+		if err != nil || len(lines) != 4 || lines[0] != lines[2] {
+			t.Errorf("%v: %q", err, out.String())
+		}
+	case <-time.After(patience):
+		_ = cmd.Process.Kill()
+		t.Error("it hangs")
+	}
+}

@@ -65,7 +65,7 @@ var count atomic.Int64
 
 // onDaemon puts an image into a daemon that has nothing but the tool in it, made
 // without a registry, and removes it when the test ends.
-func onDaemon(t *testing.T, host string, changes ...string) daemon {
+func onDaemon(t testing.TB, host string, changes ...string) daemon {
 	t.Helper()
 	c, err := client.New(client.WithHost(host))
 	if err != nil {
@@ -77,7 +77,7 @@ func onDaemon(t *testing.T, host string, changes ...string) daemon {
 	return d
 }
 
-func (d daemon) importImage(t *testing.T, name, platform string, changes ...string) {
+func (d daemon) importImage(t testing.TB, name, platform string, changes ...string) {
 	t.Helper()
 	ctx := enginetest.Context(t)
 	repo, tag, _ := strings.Cut(name, ":")
@@ -97,7 +97,7 @@ func (d daemon) importImage(t *testing.T, name, platform string, changes ...stri
 	})
 }
 
-func toolTar(t *testing.T) []byte {
+func toolTar(t testing.TB) []byte {
 	t.Helper()
 	tool, err := os.ReadFile(programs.Tool)
 	if err != nil {
@@ -125,7 +125,7 @@ type world struct {
 	root   string
 }
 
-func (d daemon) world(t *testing.T, opts ...docker.Option) world {
+func (d daemon) world(t testing.TB, opts ...docker.Option) world {
 	t.Helper()
 	w := world{daemon: d, owner: fmt.Sprintf("test%d-%d", os.Getpid(), count.Add(1))}
 	w.root = filepath.Join(workDir, w.owner)
@@ -137,7 +137,7 @@ func (d daemon) world(t *testing.T, opts ...docker.Option) world {
 	w.Subject = enginetest.Subject{
 		Engine: e, Image: d.image, Tool: "/tool", SeesSessions: true, Dials: 100,
 		Kill: w.kill,
-		Left: func(t *testing.T) []string {
+		Left: func(t testing.TB) []string {
 			left := append(w.files(t), w.containers(t)...)
 			for name := range w.volumes(t) {
 				if !volumes[name] {
@@ -150,7 +150,7 @@ func (d daemon) world(t *testing.T, opts ...docker.Option) world {
 	return w
 }
 
-func (w world) files(t *testing.T) []string {
+func (w world) files(t testing.TB) []string {
 	entries, err := os.ReadDir(filepath.Join(w.root, "workspaces"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func (w world) files(t *testing.T) []string {
 	return list
 }
 
-func (w world) containers(t *testing.T) []string {
+func (w world) containers(t testing.TB) []string {
 	found, err := w.daemon.client.ContainerList(enginetest.Context(t), client.ContainerListOptions{
 		All: true, Filters: make(client.Filters).Add("label", "dev.keyway.owner="+w.owner),
 	})
@@ -176,7 +176,7 @@ func (w world) containers(t *testing.T) []string {
 	return list
 }
 
-func (w world) volumes(t *testing.T) map[string]bool {
+func (w world) volumes(t testing.TB) map[string]bool {
 	found, err := w.daemon.client.VolumeList(enginetest.Context(t), client.VolumeListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func (w world) volumes(t *testing.T) map[string]bool {
 
 func (w world) container(name keyway.Name) string { return "keyway-" + w.owner + "-" + string(name) }
 
-func (w world) kill(t *testing.T, name keyway.Name) {
+func (w world) kill(t testing.TB, name keyway.Name) {
 	found, err := w.daemon.client.ContainerInspect(enginetest.Context(t), w.container(name), client.ContainerInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -208,13 +208,13 @@ func (w world) tool(args ...string) *exec.Cmd {
 
 var _ engine.Engine = (*docker.Engine)(nil)
 
-func (w world) killByAPI(t *testing.T, name keyway.Name) {
+func (w world) killByAPI(t testing.TB, name keyway.Name) {
 	if _, err := w.daemon.client.ContainerKill(enginetest.Context(t), w.container(name), client.ContainerKillOptions{Signal: "KILL"}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func atoi(t *testing.T, s string) int {
+func atoi(t testing.TB, s string) int {
 	t.Helper()
 	n, err := strconv.Atoi(strings.TrimSpace(s))
 	if err != nil {

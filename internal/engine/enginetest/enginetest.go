@@ -41,9 +41,9 @@ type Subject struct {
 	Tool string
 	// Left lists all traces of workspaces at the place: files, containers,
 	// volumes.
-	Left func(t *testing.T) []string
+	Left func(t testing.TB) []string
 	// Kill kills the workspace's first process as somebody else would: kill -9.
-	Kill func(t *testing.T, name keyway.Name)
+	Kill func(t testing.TB, name keyway.Name)
 	// SeesSessions says that the engine can count sessions.
 	SeesSessions bool
 	// Dials is how many connections at once the platform is asked for.
@@ -90,7 +90,7 @@ var key = sync.OnceValues(func() (ssh.Signer, error) {
 })
 
 // AuthorizedKey is the public half of the key that Client enters with.
-func AuthorizedKey(t *testing.T) string {
+func AuthorizedKey(t testing.TB) string {
 	t.Helper()
 	signer, err := key()
 	if err != nil {
@@ -100,7 +100,7 @@ func AuthorizedKey(t *testing.T) string {
 }
 
 // Spec is a plain workspace of that name.
-func (s Subject) Spec(t *testing.T, name keyway.Name) keyway.Spec {
+func (s Subject) Spec(t testing.TB, name keyway.Name) keyway.Spec {
 	return keyway.Spec{Name: name, Image: s.Image, AuthorizedKeys: []string{AuthorizedKey(t)}}
 }
 
@@ -109,7 +109,7 @@ func (s Subject) Spec(t *testing.T, name keyway.Name) keyway.Spec {
 const patience = 3 * time.Minute
 
 // Context is for one step of a test.
-func Context(t *testing.T) context.Context {
+func Context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -119,7 +119,7 @@ func Context(t *testing.T) context.Context {
 func Quiet(keyway.Progress) {}
 
 // Create makes the workspace and removes it when the test ends.
-func (s Subject) Create(t *testing.T, spec keyway.Spec) keyway.Workspace {
+func (s Subject) Create(t testing.TB, spec keyway.Spec) keyway.Workspace {
 	t.Helper()
 	w, err := s.Engine.Create(Context(t), spec, Quiet)
 	if err != nil {
@@ -142,7 +142,7 @@ func Full(err error) string {
 }
 
 // WantKind fails the test unless err is of that kind, and offers a next step.
-func WantKind(t *testing.T, err error, kind keyway.Kind) {
+func WantKind(t testing.TB, err error, kind keyway.Kind) {
 	t.Helper()
 	if !keyway.Is(err, kind) {
 		t.Fatalf("the error is %v, want kind %s", err, kind)
@@ -154,7 +154,7 @@ func WantKind(t *testing.T, err error, kind keyway.Kind) {
 
 // Client enters the workspace over a connection of the engine, accepting the
 // host key that its guest has told of and no other.
-func (s Subject) Client(t *testing.T, w keyway.Workspace) *ssh.Client {
+func (s Subject) Client(t testing.TB, w keyway.Workspace) *ssh.Client {
 	t.Helper()
 	client, err := s.enter(Context(t), w)
 	if err != nil {
@@ -188,7 +188,7 @@ func (s Subject) enter(ctx context.Context, w keyway.Workspace) (*ssh.Client, er
 }
 
 // Run runs a command of the tool in the workspace and returns what it printed.
-func (s Subject) Run(t *testing.T, w keyway.Workspace, args string) string {
+func (s Subject) Run(t testing.TB, w keyway.Workspace, args string) string {
 	t.Helper()
 	out, err := s.Try(t, w, args)
 	if err != nil {
@@ -198,7 +198,7 @@ func (s Subject) Run(t *testing.T, w keyway.Workspace, args string) string {
 }
 
 // Try is Run for commands that may fail.
-func (s Subject) Try(t *testing.T, w keyway.Workspace, args string) (string, error) {
+func (s Subject) Try(t testing.TB, w keyway.Workspace, args string) (string, error) {
 	t.Helper()
 	session, err := s.Client(t, w).NewSession()
 	if err != nil {
@@ -215,7 +215,7 @@ func (s Subject) Try(t *testing.T, w keyway.Workspace, args string) (string, err
 }
 
 // State is what List says of the workspace.
-func (s Subject) State(t *testing.T, name keyway.Name) (keyway.Workspace, bool) {
+func (s Subject) State(t testing.TB, name keyway.Name) (keyway.Workspace, bool) {
 	t.Helper()
 	list, err := s.Engine.List(Context(t))
 	if err != nil {
@@ -230,7 +230,7 @@ func (s Subject) State(t *testing.T, name keyway.Name) (keyway.Workspace, bool) 
 }
 
 // Await asks List until the workspace is in that state.
-func (s Subject) Await(t *testing.T, name keyway.Name, want keyway.State) keyway.Workspace {
+func (s Subject) Await(t testing.TB, name keyway.Name, want keyway.State) keyway.Workspace {
 	t.Helper()
 	ctx := Context(t)
 	for {
@@ -245,7 +245,7 @@ func (s Subject) Await(t *testing.T, name keyway.Name, want keyway.State) keyway
 }
 
 // WantNothingOf fails the test if there is a trace of the workspace.
-func (s Subject) WantNothingOf(t *testing.T, name keyway.Name) {
+func (s Subject) WantNothingOf(t testing.TB, name keyway.Name) {
 	t.Helper()
 	for _, trace := range s.Left(t) {
 		if strings.Contains(trace, string(name)) {

@@ -37,12 +37,12 @@ func subject(t *testing.T) (enginetest.Subject, string) {
 	root := t.TempDir()
 	return enginetest.Subject{
 		Engine: host.New(root, programs.Guest), Tool: programs.Tool, SeesSessions: true, Dials: 100,
-		Left: func(t *testing.T) []string { return append(files(t, root), processes(root)...) },
-		Kill: func(t *testing.T, name keyway.Name) { killInit(t, root, name) },
+		Left: func(t testing.TB) []string { return append(files(t, root), processes(root)...) },
+		Kill: func(t testing.TB, name keyway.Name) { killInit(t, root, name) },
 	}, root
 }
 
-func files(t *testing.T, root string) []string {
+func files(t testing.TB, root string) []string {
 	entries, err := os.ReadDir(filepath.Join(root, "workspaces"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func workspaceOf(env string) string {
 	return ""
 }
 
-func killInit(t *testing.T, root string, name keyway.Name) {
+func killInit(t testing.TB, root string, name keyway.Name) {
 	data, err := os.ReadFile(filepath.Join(root, "workspaces", string(name), "init.lock"))
 	if err != nil {
 		t.Fatal(err)

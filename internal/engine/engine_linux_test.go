@@ -1,0 +1,314 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+func spec(name keyway.Name) keyway.Spec {
+	return keyway.Spec{Name: name, Engine: "docker", AuthorizedKeys: []string{"ssh-ed25519 A", "ssh-ed25519 B"}}
+}
+
+func TestMake(t *testing.T) {
+	root := t.TempDir()
+	homes := HomesIn(root)
+	old := syscall.Umask(0o077) // the container's user must get in all the same
+	home, err := homes.Make(spec("train"))
+	syscall.Umask(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, perm := range map[string]fs.FileMode{
+		homes.Dir(): 0o700, string(home): 0o777, home.Spec(): 0o600, home.AuthorizedKeys(): 0o644,
+	} {
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != perm {
+			t.Errorf("%s: %v, %v; want %o", path, st.Mode(), err, perm)
+		}
+	}
+	if keys, err := os.ReadFile(home.AuthorizedKeys()); err != nil || string(keys) != "ssh-ed25519 A\nssh-ed25519 B\n" {
+		t.Errorf("the keys are %q, %v", keys, err)
+	}
+	if s, err := homes.Spec("train"); err != nil || s.Engine != "docker" || len(s.AuthorizedKeys) != 2 {
+		t.Errorf("the spec is %+v, %v", s, err)
+	}
+	if _, err := homes.Make(spec("train")); !keyway.Is(err, keyway.NameTaken) {
+		t.Errorf("a second one: %v", err)
+	}
+	if names, err := homes.Names(); err != nil || len(names) != 1 || names[0] != "train" {
+		t.Errorf("there are %v, %v", names, err)
+	}
+	if err := homes.Remove("train"); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(homes.Dir()); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+func TestMakeOnFullDisk(t *testing.T) {
+	root := t.TempDir()
+	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=4k,nr_inodes=3"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(root, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	homes := HomesIn(root)
+	_, err := homes.Make(spec("train"))
+	if !keyway.Is(err, keyway.NoSpace) || !strings.Contains(keyway.AsError(err).Next, "df -h") {
+		t.Errorf("it says: %v", err)
+	}
+	if entries, err := os.ReadDir(homes.Dir()); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	homes := HomesIn(t.TempDir())
+	unlock, err := homes.TryLock("train")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := homes.TryLock("train"); !keyway.Is(err, keyway.NameTaken) {
+		t.Errorf("a second time: %v", err)
+	}
+	if other, err := homes.TryLock("other"); err != nil {
+		t.Error(err)
+	} else {
+		other()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*lockPoll)
+	defer cancel()
+	if _, err := homes.Lock(ctx, "train"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("waiting without end: %v", err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		next, err := homes.Lock(context.Background(), "train")
+		if err == nil {
+			next()
+		}
+		got <- err
+	}()
+	unlock()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(homes.Dir()); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+// TestHostileHome has a workspace that puts traps where the place looks.
+func TestHostileHome(t *testing.T) {
+	home := keyway.Home(t.TempDir())
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(`{"hostKey":"secret"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(t.TempDir(), "other.sock")
+	l, err := net.Listen("unix", outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	trap := func(path string, set func() error) {
+		t.Helper()
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := set(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := context.Background()
+
+	trap(home.Info(), func() error { return os.Symlink(secret, home.Info()) })
+	if info, err := Info(home); err == nil {
+		t.Errorf("a link out of the Home is followed: %+v", info)
+	}
+	trap(home.Info(), func() error { return syscall.Mkfifo(home.Info(), 0o666) })
+	if _, err := Info(home); err == nil {
+		t.Error("a named pipe is read")
+	}
+	trap(home.Info(), func() error { return os.WriteFile(home.Info(), make([]byte, 1<<20), 0o666) })
+	if _, err := Info(home); err == nil {
+		t.Error("a file without end is read")
+	}
+	trap(home.Socket(), func() error { return os.Symlink(outside, home.Socket()) })
+	if conn, err := Dial(ctx, home); err == nil {
+		conn.Close()
+		t.Error("a link to another socket is followed")
+	}
+	trap(home.Socket(), func() error { return syscall.Mkfifo(home.Socket(), 0o666) })
+	if conn, err := Dial(ctx, home); err == nil {
+		conn.Close()
+		t.Error("a named pipe is dialled")
+	}
+	trap(home.Sessions(), func() error { return os.Symlink(filepath.Dir(secret), home.Sessions()) })
+	Sessions(home) // may count what it likes, but must return
+	trap(home.Sessions(), func() error { return os.Mkdir(home.Sessions(), 0o777) })
+	for name, set := range map[string]func(string) error{
+		"pipe": func(p string) error { return syscall.Mkfifo(p, 0o666) },
+		"link": func(p string) error { return os.Symlink(secret, p) },
+	} {
+		dir := filepath.Join(home.Sessions(), name)
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := set(filepath.Join(dir, "lock")); err != nil {
+			t.Fatal(err)
+		}
+		if n := Sessions(home); n > 0 {
+			t.Errorf("%s: %d sessions", name, n)
+		}
+	}
+}
+
+func TestSessions(t *testing.T) {
+	home := keyway.Home(t.TempDir())
+	if n := Sessions(home); n != 0 {
+		t.Errorf("%d sessions before there is a directory", n)
+	}
+	var locks []*os.File
+	for _, name := range []string{"living", "ended"} {
+		if err := os.MkdirAll(filepath.Join(home.Sessions(), name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(filepath.Join(home.Sessions(), name, "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		locks = append(locks, f)
+	}
+	if err := os.WriteFile(filepath.Join(home.Sessions(), "stray"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := lockNow(locks[0], true); err != nil {
+		t.Fatal(err)
+	}
+	if n := Sessions(home); n != 1 {
+		t.Errorf("%d sessions, want 1", n)
+	}
+}
+
+// TestDialLongPath has a Home whose socket's path is longer than sun_path.
+func TestDialLongPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 30))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	home := keyway.Home(dir)
+	if err := os.Link(short, home.Socket()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := Dial(context.Background(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+func TestGreets(t *testing.T) {
+	for says, good := range map[string]bool{"SSH-2.0-x\r\n": true, "HTTP/1.1 400\r\n": false, "": false} {
+		ours, theirs := net.Pipe()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			defer theirs.Close()
+			_, _ = io.ReadFull(theirs, make([]byte, len(probeBanner)))
+			_, _ = io.WriteString(theirs, says)
+		}()
+		if err := Greets(context.Background(), ours); (err == nil) != good {
+			t.Errorf("%q: %v", says, err)
+		}
+		<-ended
+	}
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := Greets(ctx, ours); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a silent one: %v", err)
+	}
+}
+
+func TestIsHomeOf(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/root/.local/state/keyway/workspaces/x": true, "/etc": false, "/etc/x": false, "workspaces/x": false, "/workspaces/x/../..": false, "": false,
+	} {
+		if got := IsHomeOf(path, "x"); got != want {
+			t.Errorf("%q: %v", path, got)
+		}
+	}
+}
+
+func FuzzSpec(f *testing.F) {
+	f.Add([]byte(`{"name":"x","gpus":{"all":true}}`))
+	f.Add([]byte(`{"name":`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if _, err := decodeSpec(bytes.NewReader(in)); err == nil && len(in) > maxSpec {
+			t.Error("a specification without end is read")
+		}
+	})
+}
+
+// probed is an engine of which only the name and the probe matter.
+type probed struct {
+	Engine
+	name string
+	err  error
+}
+
+func (p probed) Name() string                { return p.name }
+func (p probed) Probe(context.Context) error { return p.err }
+
+func TestChoose(t *testing.T) {
+	down := keyway.Errorf(keyway.EngineDown, "Docker does not run here")
+	absent := keyway.Errorf(keyway.EngineAbsent, "Podman is not installed here")
+	for _, c := range []struct {
+		from []Engine
+		want string
+		why  string
+	}{
+		{[]Engine{probed{name: "docker"}, probed{name: "host"}}, "docker", "using docker"},
+		{[]Engine{probed{name: "docker", err: down}, probed{name: "podman", err: absent}, probed{name: "host"}}, "host",
+			"using host (docker: Docker does not run here; podman: Podman is not installed here)"},
+	} {
+		if e, why, err := Choose(context.Background(), c.from); err != nil || e.Name() != c.want || why != c.why {
+			t.Errorf("%v, %q, %v", e, why, err)
+		}
+	}
+	if _, _, err := Choose(context.Background(), []Engine{probed{name: "docker", err: down}}); !keyway.Is(err, keyway.EngineDown) || keyway.AsError(err).Next == "" {
+		t.Errorf("with none usable: %v", err)
+	}
+	if _, _, err := Choose(context.Background(), nil); !keyway.Is(err, keyway.EngineAbsent) {
+		t.Errorf("with none at all: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := Choose(ctx, []Engine{probed{name: "docker", err: ctx.Err()}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

@@ -1,0 +1,9 @@
+package identity
+
+import "golang.org/x/sys/unix"
+
+// keepOutOfDumps also keeps the pages from a forked child (madvise(2)).
+func keepOutOfDumps(memory []byte) {
+	unix.Madvise(memory, unix.MADV_DONTDUMP)
+	unix.Madvise(memory, unix.MADV_DONTFORK)
+}

@@ -1,0 +1,93 @@
+// Package sshwire reads and writes the data types of RFC 4251 section 5. A Reader
+// never looks beyond its bytes and allocates nothing, so it is bounded by them.
+package sshwire
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// ErrShort says that a message ends before what it announces.
+var ErrShort = errors.New("the message is shorter than it says")
+
+// ErrTrailing says that a message goes on after its end.
+var ErrTrailing = errors.New("the message has bytes after its end")
+
+// Reader reads one value after the other. After an error every read gives the
+// zero value, so a caller may read a whole message and look at Err once.
+type Reader struct {
+	rest []byte
+	err  error
+}
+
+// NewReader reads from data, which must not change meanwhile: strings are parts
+// of it.
+func NewReader(data []byte) *Reader { return &Reader{rest: data} }
+
+func (r *Reader) take(n uint64) []byte {
+	if r.err != nil {
+		return nil
+	}
+	if n > uint64(len(r.rest)) {
+		r.err = ErrShort
+		return nil
+	}
+	got := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return got
+}
+
+// Byte reads a byte.
+func (r *Reader) Byte() byte {
+	b := r.take(1)
+	if b == nil {
+		return 0
+	}
+	return b[0]
+}
+
+// Uint32 reads a uint32.
+func (r *Reader) Uint32() uint32 {
+	b := r.take(4)
+	if b == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}
+
+// String reads a string; nil only after an error.
+func (r *Reader) String() []byte {
+	n := r.Uint32()
+	if r.err != nil {
+		return nil
+	}
+	return r.take(uint64(n))
+}
+
+// Text reads a string that stands for text.
+func (r *Reader) Text() string { return string(r.String()) }
+
+// Rest is what has not been read.
+func (r *Reader) Rest() []byte { return r.rest }
+
+// More says whether there is something left to read.
+func (r *Reader) More() bool { return r.err == nil && len(r.rest) > 0 }
+
+// Err is the first error.
+func (r *Reader) Err() error { return r.err }
+
+// End is the first error, or ErrTrailing if not all was read.
+func (r *Reader) End() error {
+	if r.err == nil && len(r.rest) > 0 {
+		return ErrTrailing
+	}
+	return r.err
+}
+
+// AppendUint32 appends a uint32 to b.
+func AppendUint32(b []byte, v uint32) []byte { return binary.BigEndian.AppendUint32(b, v) }
+
+// AppendString appends a string to b.
+func AppendString[T ~string | ~[]byte](b []byte, s T) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}

@@ -218,8 +218,8 @@ func TestBroken(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if now, _ := w.State(t, "broken"); now.State != keyway.Broken || !strings.Contains(now.Reason, "does not answer") {
-			t.Errorf("with its guest halted it is %s (%s)", now.State, now.Reason)
+		if now := w.Await(t, "broken", keyway.Broken); !strings.Contains(now.Reason, "does not answer") {
+			t.Errorf("with its guest halted it is broken: %s", now.Reason)
 		}
 	})
 }

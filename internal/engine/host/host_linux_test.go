@@ -190,9 +190,8 @@ func TestBrokenGuest(t *testing.T) {
 	if err := syscall.Kill(now.Guest.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	now, _ = s.State(t, w.Name)
-	if now.State != keyway.Broken || now.Reason == "" {
-		t.Errorf("with its guest halted it is %s: %q", now.State, now.Reason)
+	if now := s.Await(t, w.Name, keyway.Broken); now.Reason == "" {
+		t.Error("List does not say why it is broken")
 	}
 	if err := s.Engine.Start(enginetest.Context(t), w.Name); err != nil {
 		t.Fatalf("Start of a broken one: %v", enginetest.Full(err))

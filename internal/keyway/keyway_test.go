@@ -1,0 +1,215 @@
+//go:build linux
+
+package keyway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParseName(t *testing.T) {
+	for _, good := range []string{"a", "train", "exp-7", "a.b_c", "7", strings.Repeat("x", MaxName)} {
+		if n, err := ParseName(good); err != nil || string(n) != good {
+			t.Errorf("%q: %q, %v", good, n, err)
+		}
+	}
+	for bad, offer := range map[string]string{
+		"": "--name train", "Train": "train", "my job": "my-job", "-rf": "rf", "../etc": "etc", "a/b": "a-b", "größe": "gre",
+		"a\nb": "ab", "%h": "h", "*": "", "\xff": "", ".hidden": "hidden", strings.Repeat("x", MaxName+1): "",
+	} {
+		_, err := ParseName(bad)
+		e := AsError(err)
+		if !Is(err, Usage) || !strings.Contains(e.Next, offer) {
+			t.Errorf("%q: %v → %q, want %q offered", bad, err, e.Next, offer)
+		}
+	}
+}
+
+func FuzzParseName(f *testing.F) {
+	for _, s := range []string{"train", "My Job", "-x", "a/../b", "é", "\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := ParseName(s)
+		if err != nil {
+			return
+		}
+		if string(n) != s || strings.ContainsAny(s, "/\\ \t\r\n\x00*?!%'\"$") || strings.HasPrefix(s, "-") || strings.HasPrefix(s, ".") {
+			t.Errorf("%q is a name", s)
+		}
+	})
+}
+
+func TestParsePlace(t *testing.T) {
+	for _, good := range []string{"local", "gpu1", "ada@gpu1.example.org", "10.0.0.1", "[::1]", "a_b-c", "büro"} {
+		if p, err := ParsePlace(good); err != nil || string(p) != good {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	// What ssh would take for an option, and what a shell or ssh_config would.
+	for _, bad := range []string{"", "-oProxyCommand=x", "-", "a b", "a;b", "$(x)", "a\nb", "a\x00", "`x`", "a|b", "a'b", "a/b", strings.Repeat("x", 256)} {
+		if _, err := ParsePlace(bad); !Is(err, Usage) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestParseMount(t *testing.T) {
+	for in, want := range map[string]Mount{
+		"/data:/mnt/data":       {"/data", "/mnt/data", false},
+		"/data:/mnt/data:ro":    {"/data", "/mnt/data", true},
+		"/data:/mnt//data/:rw":  {"/data", "/mnt/data", false},
+		"/with space:/mnt/x:ro": {"/with space", "/mnt/x", true},
+	} {
+		if got, err := ParseMount(in); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", in, got, err)
+		}
+	}
+	for _, bad := range []string{"", "/data", "data:/mnt", "/data:mnt", "/data:/", "/a:/b:/c", "/a:/b:xx", ":/x", "/x:", "/a:/b:ro:z"} {
+		if _, err := ParseMount(bad); !Is(err, Usage) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestParseGPUs(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "none", "none": "none", "0": "none", "all": "all", "2": "2",
+		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "0,3", "MIG-1": "MIG-1",
+	} {
+		if got, err := ParseGPUs(in); err != nil || got.String() != want {
+			t.Errorf("%q: %s, %v", in, got, err)
+		}
+	}
+	for _, bad := range []string{"-1", "some", "0,3", "GPU-a b", "device=", "GPU-1,", "99999"} {
+		if got, err := ParseGPUs(bad); !Is(err, Usage) {
+			t.Errorf("%q: %s, %v", bad, got, err)
+		}
+	}
+}
+
+func FuzzParseGPUs(f *testing.F) {
+	for _, s := range []string{"all", "2", "GPU-1,GPU-2", "device=0,1", ",", "device=GPU-x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		g, err := ParseGPUs(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseGPUs("device=" + strings.Join(g.IDs, ","))
+		if len(g.IDs) > 0 && (err != nil || again.String() != g.String()) {
+			t.Errorf("%q became %+v, which becomes %+v, %v", s, g, again, err)
+		}
+	})
+}
+
+func TestTheZeroSpecIsRefused(t *testing.T) {
+	if err := (Spec{}).Validate(); err == nil {
+		t.Error("accepted")
+	}
+	good := Spec{Name: "x", AuthorizedKeys: []string{"ssh-ed25519 AAAA"}}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	for what, change := range map[string]func(*Spec){
+		"no keys":          func(s *Spec) { s.AuthorizedKeys = nil },
+		"a key of 2 lines": func(s *Spec) { s.AuthorizedKeys = []string{"a\nb"} },
+		"negative shm":     func(s *Spec) { s.ShmSize = -1 },
+		"bad variable":     func(s *Spec) { s.Env = map[string]string{"A=B": ""} },
+		"NUL in variable":  func(s *Spec) { s.Env = map[string]string{"A": "\x00"} },
+		"mounts collide":   func(s *Spec) { s.Mounts = []Mount{{"/a", "/x", false}, {"/b", "/x", false}} },
+		"too many mounts":  func(s *Spec) { s.Mounts = make([]Mount, maxMounts+1) },
+	} {
+		bad := good
+		change(&bad)
+		if bad.Validate() == nil {
+			t.Errorf("%s: accepted", what)
+		}
+	}
+}
+
+func TestErrorsTravelAsJSON(t *testing.T) {
+	e := Errorf(NoSpace, "no space left to write %s: %w", "/x", io.ErrShortWrite).Hint("df -h %s", "/x")
+	if !errors.Is(e, io.ErrShortWrite) {
+		t.Error("the cause is lost")
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back *Error
+	if err := json.Unmarshal(data, &back); err != nil || back.Kind != NoSpace || back.Message != e.Message || back.Next != e.Next {
+		t.Errorf("%s became %+v, %v", data, back, err)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	seen := map[int]Kind{}
+	for kind, code := range exitCodes {
+		if other, ok := seen[code]; ok {
+			t.Errorf("%s and %s both exit with %d", kind, other, code)
+		}
+		seen[code] = kind
+	}
+	for err, want := range map[error]int{
+		nil: 0, errors.New("x"): 1, fmt.Errorf("wrapped: %w", Errorf(NameTaken, "x")): 24, context.Canceled: 130,
+		Errorf("a kind of the future", "x"): 1,
+	} {
+		if got := ExitCode(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+}
+
+func TestDecodeInfoIsBounded(t *testing.T) {
+	if _, err := DecodeInfo(strings.NewReader(`{"user":"` + strings.Repeat("x", maxInfo) + `"}`)); err == nil {
+		t.Error("too long, and accepted")
+	}
+	if _, err := DecodeInfo(strings.NewReader("{")); err == nil {
+		t.Error("broken, and accepted")
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	for _, text := range []string{"one", "two"} {
+		if err := WriteFile(path, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		info, _ := os.Stat(path)
+		if err != nil || string(got) != text || info.Mode().Perm() != 0o640 {
+			t.Errorf("%q, %v, %v", got, info.Mode(), err)
+		}
+	}
+	if err := WriteFile(filepath.Join(dir, "none", "f"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// On a full file system the old content stays, and the error says what to do.
+func TestWriteFileWithoutSpace(t *testing.T) {
+	path := "/dev/full"
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err) // Linux has it everywhere
+	}
+	defer f.Close()
+	_, err = f.Write([]byte("x"))
+	if !isNoSpace(err) {
+		t.Errorf("%v is not recognised", err)
+	}
+}

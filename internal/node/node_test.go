@@ -1,0 +1,180 @@
+package node
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeEngine has workspaces by name and may be unusable.
+type fakeEngine struct {
+	name    string
+	broken  error
+	has     []keyway.Name
+	created *keyway.Spec
+}
+
+func (f *fakeEngine) Name() string                { return f.name }
+func (f *fakeEngine) Probe(context.Context) error { return f.broken }
+func (f *fakeEngine) Create(_ context.Context, s keyway.Spec, _ func(keyway.Progress)) (keyway.Workspace, error) {
+	f.created = &s
+	return keyway.Workspace{Name: s.Name, Engine: f.name}, nil
+}
+
+func (f *fakeEngine) List(context.Context) ([]keyway.Workspace, error) {
+	if f.broken != nil {
+		return nil, f.broken
+	}
+	var list []keyway.Workspace
+	for _, n := range f.has {
+		list = append(list, keyway.Workspace{Name: n, Engine: f.name, State: keyway.Running})
+	}
+	return list, nil
+}
+
+func (f *fakeEngine) act(name keyway.Name) error {
+	if !slices.Contains(f.has, name) {
+		return engine.NotFound(name)
+	}
+	return f.broken
+}
+func (f *fakeEngine) Stop(_ context.Context, n keyway.Name) error   { return f.act(n) }
+func (f *fakeEngine) Start(_ context.Context, n keyway.Name) error  { return f.act(n) }
+func (f *fakeEngine) Remove(_ context.Context, n keyway.Name) error { return f.act(n) }
+func (f *fakeEngine) Dial(_ context.Context, n keyway.Name) (net.Conn, error) {
+	return nil, f.act(n)
+}
+
+var down = keyway.Errorf(keyway.EngineDown, "Docker does not run")
+
+func TestCreateChoosesTheEngine(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spec   keyway.Spec
+		docker error
+		engine string // that makes it; empty: none
+		image  string
+		says   string
+	}{
+		{"the first", keyway.Spec{Image: "x"}, nil, "docker", "x", "using docker"},
+		{"a default image", keyway.Spec{}, nil, "docker", DefaultImage, DefaultImage},
+		{"what is left", keyway.Spec{}, down, "host", "", "Docker does not run"},
+		{"an image needs a container", keyway.Spec{Image: "x"}, down, "", "", ""},
+		{"as asked", keyway.Spec{Engine: "host"}, nil, "host", "", ""},
+		{"as asked, but it is down", keyway.Spec{Engine: "docker"}, down, "", "", ""},
+		{"unheard of", keyway.Spec{Engine: "lxd"}, nil, "", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			docker, host := &fakeEngine{name: "docker", broken: c.docker}, &fakeEngine{name: engine.Host}
+			n := New(engine.HomesIn(t.TempDir()), nil, docker, host)
+			c.spec.Name = "train"
+			var said []string
+			w, err := n.Create(context.Background(), c.spec, func(p keyway.Progress) { said = append(said, p.Message) })
+			if (err == nil) != (c.engine != "") || w.Engine != c.engine {
+				t.Fatalf("made by %q, %v", w.Engine, err)
+			}
+			if err != nil {
+				return
+			}
+			made := docker.created
+			if c.engine == "host" {
+				made = host.created
+			}
+			if made.Image != c.image || made.Engine != c.engine || !strings.Contains(strings.Join(said, "\n"), c.says) {
+				t.Errorf("made %+v, said %q", made, said)
+			}
+		})
+	}
+}
+
+func TestANameIsTakenAcrossEngines(t *testing.T) {
+	docker, host := &fakeEngine{name: "docker"}, &fakeEngine{name: engine.Host, has: []keyway.Name{"train"}}
+	n := New(engine.HomesIn(t.TempDir()), nil, docker, host)
+	if _, err := n.Create(context.Background(), keyway.Spec{Name: "train", Engine: "docker"}, func(keyway.Progress) {}); !keyway.Is(err, keyway.NameTaken) {
+		t.Errorf("got %v", err)
+	}
+	if docker.created != nil {
+		t.Error("made all the same")
+	}
+}
+
+func TestWithoutAGuestNothingIsMadeButAllElseWorks(t *testing.T) {
+	host := &fakeEngine{name: engine.Host, has: []keyway.Name{"train"}}
+	full := keyway.Errorf(keyway.NoSpace, "the disk is full")
+	n := New(engine.HomesIn(t.TempDir()), full, host)
+	if _, err := n.Create(context.Background(), keyway.Spec{Name: "x"}, func(keyway.Progress) {}); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	if err := n.Remove(context.Background(), "train"); err != nil {
+		t.Error(err)
+	}
+	if err := n.Remove(context.Background(), "other"); !keyway.Is(err, keyway.NotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Workspaces of an engine that does not answer are not forgotten.
+func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
+	root := t.TempDir()
+	homes := engine.HomesIn(root)
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", AuthorizedKeys: []string{"k"}}); err != nil {
+		t.Fatal(err)
+	}
+	docker, host := &fakeEngine{name: "docker", broken: down}, &fakeEngine{name: engine.Host, has: []keyway.Name{"here"}}
+	list, err := New(homes, nil, docker, host).List(context.Background())
+	if err != nil || len(list.Workspaces) != 2 || len(list.Problems) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	here, train := list.Workspaces[0], list.Workspaces[1]
+	if here.Name != "here" || here.State != keyway.Running || train.Name != "train" || train.State != keyway.Unknown || train.Image != "x" {
+		t.Errorf("%+v", list.Workspaces)
+	}
+	absent := &fakeEngine{name: "podman", broken: keyway.Errorf(keyway.EngineAbsent, "no Podman")}
+	if list, _ := New(engine.HomesIn(t.TempDir()), nil, absent).List(context.Background()); len(list.Problems) != 0 {
+		t.Errorf("an engine that nobody uses is no problem: %+v", list.Problems)
+	}
+}
+
+func TestInstallGuest(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	io.WriteString(z, "a guest")
+	z.Close()
+	root := t.TempDir()
+	for range 2 { // the second time it is there
+		g, err := InstallGuest(root, bytes.NewReader(packed.Bytes()), "cafe", "")
+		if err != nil || g.Dir != filepath.Join(root, "guests", "cafe") {
+			t.Fatalf("%+v, %v", g, err)
+		}
+		for _, name := range append(guestNames, keyway.GuestProgram) {
+			if text, err := os.ReadFile(filepath.Join(g.Dir, name)); err != nil || string(text) != "a guest" {
+				t.Errorf("%s: %q, %v", name, text, err)
+			}
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Join(root, "guests")); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := InstallGuest(root, strings.NewReader("no gzip"), "beef", ""); err == nil {
+		t.Error("garbage was installed")
+	}
+	// A dynamically linked program may not run in an image with another libc.
+	if _, err := InstallGuest(root, nil, "", "/bin/sh"); !keyway.Is(err, keyway.GuestFailed) || !strings.Contains(keyway.AsError(err).Next, "make build") {
+		t.Errorf("got %v", err)
+	}
+}

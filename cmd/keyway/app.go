@@ -39,6 +39,7 @@ func newApp() (*app, error) {
 		return nil, err
 	}
 	a := &app{ui: newUI(os.Stderr), program: program, runtime: runtimeDir}
+	followAgent(filepath.Join(runtimeDir, agentSocketName), os.Getenv("SSH_AUTH_SOCK"))
 	a.hosts = sshconfig.Open(state, sshconfig.Client{Program: program, Agent: a.agentSocket()})
 	return a, nil
 }

@@ -39,7 +39,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 		&cobra.Group{ID: "job", Title: "Jobs and terminals in them:"},
 		&cobra.Group{ID: "operate", Title: "Under the hood:"},
 	)
-	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand())
+	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newDoctorCommand())
 	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(), newStatusCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand())
 	add(root, "operate", newProxyCommand(), newLinkCommand(), newNodeCommand())

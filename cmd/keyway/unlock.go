@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
 )
 
 // agentSocketName is the one path of the agent in the runtime directory: the
@@ -119,6 +120,27 @@ func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
 	}
 	fmt.Fprintf(news, "started ssh-agent at %s\n", path)
 	return nil
+}
+
+// followAgent mends the one path when the agent behind it has ended and theirs,
+// which SSH_AUTH_SOCK names, lives: after a new login, agents have new sockets.
+// ssh starts its ProxyCommand before it opens IdentityAgent, so a keyway proxy
+// that does this is in time for the connection it carries.
+func followAgent(path, theirs string) {
+	if _, err := os.Lstat(path); err != nil || theirs == "" || theirs == path || listens(path) || !listens(theirs) {
+		return
+	}
+	relink(theirs, path) // when two do this at once, either is right
+}
+
+// listens says whether a process accepts connections at socket.
+func listens(socket string) bool {
+	conn, err := unixsock.Dial(socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // ownAgentHoldsKeys says whether the agent that an earlier unlock started is

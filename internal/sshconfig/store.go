@@ -253,7 +253,7 @@ func (h *hosts) add(e Entry) error {
 	if !e.New && !sameKey(old.HostKey, e.HostKey) {
 		return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered",
 			e.Name, fingerprint(e.HostKey), fingerprint(old.HostKey)).
-			Hint("was it made anew, from another laptop? Ask who did. If so, forget the old one and connect again: keyway forget %s", e.Name)
+			Hint("was it made anew, from another laptop? Ask who did. If so, let this laptop forget the old one: keyway rm --forget %s", e.Name)
 	}
 	h.Workspaces[i] = e
 	return nil

@@ -171,6 +171,7 @@ var owners = map[string]string{
 	"github.com/creack/pty":             "internal/session",
 	"github.com/spf13/pflag":            "internal/session", // the workspace's own keyway command; cobra is too large for the guest
 	"github.com/pkg/sftp":               "internal/guest",
+	"go.yaml.in/yaml/v3":                "internal/policy",
 	"github.com/spf13/cobra":            "cmd/keyway",
 	"github.com/docker/go-units":        "cmd/keyway",
 	"github.com/moby/moby/":             "internal/engine/docker",

@@ -112,11 +112,14 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request) {
 func Relay(conn net.Conn, in io.ReadCloser, out io.Writer) {
 	var up sync.WaitGroup
 	up.Go(func() {
-		if _, err := Copy(conn, in); err != nil {
-			conn.Close() // a broken way up must not leave the way down waiting
-			return
+		var write *writeError
+		switch err := Copy(conn, in); {
+		case err == nil:
+			CloseWrite(conn)
+		case !errors.As(err, &write):
+			conn.Close() // in broke: the other end must not wait for more
 		}
-		CloseWrite(conn)
+		// What cannot be written to has something to say: the way down ends with it.
 	})
 	Copy(out, conn)
 	conn.Close()
@@ -144,26 +147,28 @@ const copySize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
+// writeError is the error of a Copy that could read but not write.
+type writeError struct{ error }
+
+func (e *writeError) Unwrap() error { return e.error }
+
 // Copy copies until the end of src, with a buffer from a pool: an idle relay
 // costs its two buffers and two goroutines.
-func Copy(dst io.Writer, src io.Reader) (int64, error) {
+func Copy(dst io.Writer, src io.Reader) error {
 	b := buffers.Get().(*[copySize]byte)
 	defer buffers.Put(b)
-	var n int64
 	for {
-		nr, err := src.Read(b[:])
-		if nr > 0 {
-			nw, werr := dst.Write(b[:nr])
-			n += int64(nw)
-			if werr != nil {
-				return n, werr
+		n, err := src.Read(b[:])
+		if n > 0 {
+			if _, werr := dst.Write(b[:n]); werr != nil {
+				return &writeError{werr}
 			}
 		}
 		if err == io.EOF {
-			return n, nil
+			return nil
 		}
 		if err != nil {
-			return n, err
+			return err
 		}
 	}
 }

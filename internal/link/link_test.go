@@ -8,13 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What ssh wrote is from OpenSSH 9.2 and 9.9, with names replaced.
 func TestDiagnose(t *testing.T) {

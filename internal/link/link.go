@@ -97,6 +97,7 @@ func (l *Link) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", l.status)
 	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "0") // complete before the connection is closed
 		w.WriteHeader(http.StatusOK)
 		http.NewResponseController(w).Flush()
 		l.stop()

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -46,13 +47,16 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	l.ended.Add(1)
 	defer l.ended.Done()
-	l.carry(r, conn, rest.Reader, node, &stream{place: way.place, name: name, since: time.Now()})
+	// The request's own context may have ended already: with an ssh that has sent
+	// all it has to say. A stream ends with the way.
+	ctx := context.WithoutCancel(r.Context())
+	l.carry(ctx, conn, rest.Reader, node, &stream{place: way.place, name: name, since: time.Now()})
 }
 
 // carry copies between the ssh at conn and the guest until one of them ends.
-func (l *Link) carry(r *http.Request, conn net.Conn, early *bufio.Reader, node Dialer, s *stream) {
+func (l *Link) carry(ctx context.Context, conn net.Conn, early *bufio.Reader, node Dialer, s *stream) {
 	defer conn.Close()
-	guest, err := node.Dial(r.Context(), s.name)
+	guest, err := node.Dial(ctx, s.name)
 	if err != nil {
 		sayGoodbye(conn, err)
 		return

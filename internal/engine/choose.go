@@ -11,7 +11,7 @@ import (
 // which one it is and why not the ones before it.
 func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 	var refused []string
-	var last error
+	var nearest *keyway.Error
 	for _, e := range candidates {
 		err := e.Probe(ctx)
 		if err == nil {
@@ -20,13 +20,18 @@ func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 		if ctx.Err() != nil {
 			return nil, "", ctx.Err()
 		}
-		refused, last = append(refused, e.Name()+": "+err.Error()), err
+		refused = append(refused, e.Name()+": "+err.Error())
+		// An engine that is there and only does not run, or may not be used, is
+		// nearer to working than one that is not installed.
+		if why := keyway.AsError(err); nearest == nil || nearest.Kind == keyway.EngineAbsent && why.Kind != keyway.EngineAbsent {
+			nearest = why
+		}
 	}
-	if last == nil {
+	if nearest == nil {
 		return nil, "", keyway.Errorf(keyway.EngineAbsent, "no engine is known at this place")
 	}
-	return nil, "", keyway.Errorf(keyway.AsError(last).Kind, "no engine can be used here (%s)", strings.Join(refused, "; ")).
-		Hint("install Docker or Podman at this place, or let its user use the one that is there: sudo usermod -aG docker $USER")
+	return nil, "", keyway.Errorf(nearest.Kind, "no engine can be used at this place (%s)", strings.Join(refused, "; ")).
+		Hint("%s\nor do without a container: --engine %s", nearest.Next, Host)
 }
 
 func because(name string, refused []string) string {

@@ -21,7 +21,7 @@ import (
 
 func main() {
 	runs := flag.Int("runs", 15, "how often each connection is timed")
-	bulk := flag.Int("bulk-runs", 5, "how often each transfer and each start is timed")
+	bulk := flag.Int("bulk-runs", 3, "how often each transfer and each start is timed")
 	out := flag.String("o", "docs/BENCHMARKS.md", "the file, below the module's root, that keeps the table; empty: none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,7 +109,7 @@ func (b *bench) measureWorld(ctx context.Context, name string, mib int) (w world
 		{&w.scpDown, func(c contender) []string { return []string{"scp", "-q", c.host + ":/tmp/random", "/tmp/back"} }},
 		{&w.scpUp, func(c contender) []string { return []string{"scp", "-q", local, c.host + ":/tmp/again"} }},
 	} {
-		if *m.result, err = b.throughput(ctx, mib, m.command); err != nil {
+		if *m.result, err = b.throughput(ctx, mib, w.connect, m.command); err != nil {
 			return w, err
 		}
 	}
@@ -126,22 +126,28 @@ func (b *bench) connects(ctx context.Context) (map[contender]time.Duration, erro
 		commands = append(commands, []string{"ssh", c.host, "true"})
 	}
 	medians, err := b.timed(ctx, b.lab.Laptop, b.runs, commands...)
-	return byContender(connecting, medians, func(d time.Duration) time.Duration { return d }), err
+	return byContender(connecting, medians), err
 }
 
-func (b *bench) throughput(ctx context.Context, mib int, command func(contender) []string) (map[contender]float64, error) {
+// throughput is the rate of a transfer, less the time that connecting takes: who
+// connects faster must not seem to move more.
+func (b *bench) throughput(ctx context.Context, mib int, connect map[contender]time.Duration, command func(contender) []string) (map[contender]float64, error) {
 	var commands [][]string
 	for _, c := range moving {
 		commands = append(commands, command(c))
 	}
 	medians, err := b.timed(ctx, b.lab.Laptop, b.bulk, commands...)
-	return byContender(moving, medians, func(d time.Duration) float64 { return float64(mib) / d.Seconds() }), err
+	rates := map[contender]float64{}
+	for c, d := range byContender(moving, medians) {
+		rates[c] = float64(mib) / (d - connect[c]).Seconds()
+	}
+	return rates, err
 }
 
-func byContender[T any](who []contender, medians []time.Duration, f func(time.Duration) T) map[contender]T {
-	m := map[contender]T{}
+func byContender(who []contender, medians []time.Duration) map[contender]time.Duration {
+	m := map[contender]time.Duration{}
 	for i, d := range medians {
-		m[who[i]] = f(d)
+		m[who[i]] = d
 	}
 	return m
 }
@@ -202,19 +208,16 @@ func procField(pid int, file, field string) (int64, error) {
 	return kib << 10, err
 }
 
-// releaseSizes are the sizes in bytes of the programs as make build makes them.
+// releaseSizes are the sizes in bytes of the programs as a release has them: a
+// keyway that carries nodes and guests for two architectures.
 func releaseSizes(ctx context.Context) (keyway, guest int64, err error) {
-	root, err := lab.ModuleRoot()
+	platform := "linux-" + runtime.GOARCH
+	root, err := lab.Make(ctx, "release-"+platform)
 	if err != nil {
 		return 0, 0, err
 	}
-	cmd := exec.CommandContext(ctx, "make", "-s", "build")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return 0, 0, fmt.Errorf("make build: %w: %s", err, out)
-	}
-	k, err1 := os.Stat(filepath.Join(root, "bin", "keyway"))
-	g, err2 := os.Stat(filepath.Join(root, "bin", "keyway-guest"))
+	k, err1 := os.Stat(filepath.Join(root, "dist", "keyway-"+platform))
+	g, err2 := os.Stat(filepath.Join(root, "dist", "guest-"+platform))
 	if err := errors.Join(err1, err2); err != nil {
 		return 0, 0, err
 	}

@@ -67,7 +67,7 @@ func (r *report) markdown(now time.Time) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "`make bench`, %s, %s, %d CPUs, Linux %s, %s. Medians of %d connections and %d transfers of each kind, taken in turns. ",
 		now.UTC().Format("2006-01-02"), cpuModel(), runtime.NumCPU(), firstLine("uname", "-r"), firstLine("ssh", "-V"), r.runs, r.bulk)
-	s.WriteString("The round trips are added by a slow line between the hosts that takes time but no bandwidth, under the kernel's own TCP.\n")
+	s.WriteString("The round trips are added by a slow line between the hosts that takes time but no bandwidth, under the kernel's own TCP. Rates are without the time that connecting takes.\n")
 	for _, w := range r.worlds {
 		w.markdown(&s)
 	}

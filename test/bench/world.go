@@ -38,7 +38,19 @@ var (
 )
 
 func newBench(ctx context.Context, runs, bulk int) (_ *bench, err error) {
-	l, err := lab.Start(ctx, lab.Options{Docker: true, Images: []lab.Image{lab.Base, lab.SSHD}, Say: say})
+	bin, err := os.MkdirTemp("", "keyway-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(bin)
+		}
+	}()
+	if err := lab.BuildRelease(ctx, bin); err != nil {
+		return nil, err
+	}
+	l, err := lab.Start(ctx, lab.Options{Bin: bin, Docker: true, Images: []lab.Image{lab.Base, lab.SSHD}, Say: say})
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +87,7 @@ func newBench(ctx context.Context, runs, bulk int) (_ *bench, err error) {
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func (b *bench) close() {
-	if err := b.lab.Close(); err != nil {
+	if err := errors.Join(b.lab.Close(), os.RemoveAll(b.lab.Bin)); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 }

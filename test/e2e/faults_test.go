@@ -4,10 +4,9 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -31,8 +30,9 @@ func TestInterruptedUp(t *testing.T) {
 			mustOn(t, w.GPU, "rm", "-rf", "/root/.cache/keyway")
 		}
 		cmd := w.command("keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "a")
-		time.AfterFunc(after, func() { _ = cmd.Process.Signal(os.Interrupt) })
-		r := w.finish(cmd, "")
+		r := w.finish(cmd, "", func() {
+			time.AfterFunc(after, func() { _ = cmd.Process.Signal(os.Interrupt) })
+		})
 		switch r.code {
 		case 0: // too late
 			w.must(t, "keyway", "rm", "a")
@@ -105,30 +105,14 @@ func TestLocal(t *testing.T) {
 // with a guest of its own inside.
 func TestReleaseBuild(t *testing.T) {
 	t.Parallel()
-	root, err := lab.ModuleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	build := exec.Command("make", "-s", "build", "VERSION=e2e")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("make build: %v\n%s", err, out)
-	}
-	for from, name := range map[string]string{filepath.Join(root, "bin", "keyway"): "keyway", filepath.Join(bin, "labtool"): "labtool"} {
-		data, err := os.ReadFile(from)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), data, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := lab.BuildRelease(context.Background(), dir); err != nil {
+		t.Fatal(err)
 	}
 	w := startWith(t, dir, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
 	if err := w.unlockAndUp(); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, "version", w.must(t, "keyway", "--version"), "e2e")
 	equal(t, "ssh", w.must(t, "ssh", train, "greet"), "hello from the image\n")
 	w.must(t, "scp", "-q", "/etc/hostname", train+":/tmp/copied")
 	if r := w.do("keyway", "run", train, "--", "sh", "-c", "exit 3"); r.code != 3 {

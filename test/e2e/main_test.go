@@ -150,8 +150,9 @@ func (w *world) command(argv ...string) *exec.Cmd {
 // do runs a command on the laptop.
 func (w *world) do(argv ...string) result { return w.finish(w.command(argv...), "") }
 
-// finish runs cmd with text as its standard input.
-func (w *world) finish(cmd *exec.Cmd, stdin string) result {
+// finish runs cmd with text as its standard input, and calls started as soon as
+// it runs.
+func (w *world) finish(cmd *exec.Cmd, stdin string, started ...func()) result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	// What it leaves in the background may hold its output for longer than it
@@ -163,6 +164,9 @@ func (w *world) finish(cmd *exec.Cmd, stdin string) result {
 	}
 	err := cmd.Start()
 	if err == nil {
+		for _, f := range started {
+			f()
+		}
 		timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		err = cmd.Wait()
 		if !timer.Stop() {

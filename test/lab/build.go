@@ -11,9 +11,29 @@ import (
 	"path/filepath"
 )
 
-// Build builds keyway, its guest and the lab's own tool into dir, as go build
-// does it.
+// Build builds keyway and the lab's own tool into dir, as go build does it.
 func Build(ctx context.Context, dir string) error {
+	return build(ctx, dir, "./cmd/keyway", "./test/lab/labtool")
+}
+
+// BuildRelease is Build with keyway as make build makes it: with a guest of its
+// own inside, instead of a copy of itself.
+func BuildRelease(ctx context.Context, dir string) error {
+	if err := build(ctx, dir, "./test/lab/labtool"); err != nil {
+		return err
+	}
+	root, err := Make(ctx, "build")
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(filepath.Join(root, "bin", "keyway"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "keyway"), program, 0o755)
+}
+
+func build(ctx context.Context, dir string, packages ...string) error {
 	root, err := ModuleRoot()
 	if err != nil {
 		return err
@@ -21,13 +41,27 @@ func Build(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/keyway", "./cmd/keyway-guest", "./test/lab/labtool")
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, packages...)...)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	// Go's stamping fails in a clone that belongs to another user.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+os.Getenv("GOFLAGS")+" -buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// Make runs make in the module's root, and returns where that is.
+func Make(ctx context.Context, args ...string) (root string, err error) {
+	if root, err = ModuleRoot(); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "make", append([]string{"-s"}, args...)...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return root, fmt.Errorf("make %s: %w\n%s", args[0], err, out)
+	}
+	return root, nil
 }
 
 // ModuleRoot is the directory with go.mod, from the working directory upwards.

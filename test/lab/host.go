@@ -114,7 +114,7 @@ func (h *Host) ReadFile(p string) (string, error) {
 }
 
 // Processes are the ids, as this machine counts, of the host's processes of
-// that name (the kernel's, at most 15 bytes).
+// that name (the kernel's, at most 15 bytes), those in its containers included.
 func (h *Host) Processes(name string) []int {
 	return h.processes(func(comm string) bool { return comm == name })
 }
@@ -145,9 +145,19 @@ func (h *Host) owns(pid int) bool {
 	if h.pid == 0 {
 		return h.marked(pid) || h.sshd != nil && descends(pid, h.sshd.pid())
 	}
-	mine, err1 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", h.pid))
-	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err1 == nil && err2 == nil && mine == its
+	mine := pidNamespace(h.pid)
+	for mine != "" && pid > 1 {
+		if pidNamespace(pid) == mine {
+			return true
+		}
+		pid = parent(pid) // in a container of the host
+	}
+	return false
+}
+
+func pidNamespace(pid int) string {
+	link, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	return link
 }
 
 // descends says whether pid is ancestor or was started by it or its children.

@@ -86,7 +86,7 @@ func runLs(ctx context.Context, on []string, asJSON bool, stdout, stderr io.Writ
 		}
 		if !asJSON {
 			for _, p := range l.Problems {
-				fmt.Fprintf(stderr, "keyway: %s\n", p.Message)
+				complain(stderr, p)
 			}
 		}
 	}
@@ -119,6 +119,9 @@ func (a *app) ask(ctx context.Context, place keyway.Place) placeListing {
 	if err == nil && len(l.Problems) == 0 {
 		_, err = a.hosts.Reconcile(place, asked, l.Workspaces)
 	}
+	if err == nil {
+		l.Problems = append(l.Problems, a.learn(place, l.Workspaces)...)
+	}
 	if err != nil {
 		l = placeListing{Listing: api.Listing{Workspaces: a.remembered(place, err)}, err: err}
 	}
@@ -126,6 +129,24 @@ func (a *app) ask(ctx context.Context, place keyway.Place) placeListing {
 		l.Workspaces[i].Place = place
 	}
 	return l
+}
+
+// learn lets ssh know what was made at place from another laptop, and tells of
+// workspaces that show another host key than the remembered one. A name that
+// stands for something else here stays that.
+func (a *app) learn(place keyway.Place, list []keyway.Workspace) []*keyway.Error {
+	var problems []*keyway.Error
+	for _, w := range list {
+		known, err := a.hosts.Lookup(string(w.Name))
+		if w.Guest.HostKey == "" || err == nil && (known.Place != place || known.HostKey == w.Guest.HostKey) {
+			continue
+		}
+		w.Place = place
+		if err := a.remember(w, false); err != nil {
+			problems = append(problems, keyway.AsError(err))
+		}
+	}
+	return problems
 }
 
 // remembered is what this laptop knows of a place that cannot be asked.

@@ -59,11 +59,16 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 		json.NewEncoder(w).Encode(map[string]*keyway.Error{"error": e})
 		return keyway.ExitCode(e)
 	}
+	complain(w, e)
+	return keyway.ExitCode(e)
+}
+
+// complain says what is wrong and what to type next.
+func complain(w io.Writer, e *keyway.Error) {
 	fmt.Fprintf(w, "keyway: %s\n", e.Message)
 	for line := range strings.Lines(e.Next) {
 		fmt.Fprintf(w, "  → %s\n", strings.TrimRight(line, "\n"))
 	}
-	return keyway.ExitCode(e)
 }
 
 func wantsJSON(cmd *cobra.Command) bool {

@@ -106,7 +106,7 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 		return err
 	}
 	made.Place = place
-	if err := a.remember(made); err != nil {
+	if err := a.remember(made, true); err != nil {
 		return err
 	}
 	if o.json {
@@ -200,13 +200,14 @@ func (a *app) freeName(name keyway.Name, place keyway.Place) error {
 		Hint("choose another name: --name %s-2\nor remove that one: keyway rm %s", name, name)
 }
 
-// remember lets ssh know the workspace.
-func (a *app) remember(w keyway.Workspace) error {
+// remember lets ssh know the workspace. One that was made just now may have
+// another host key than a predecessor of its name.
+func (a *app) remember(w keyway.Workspace, new bool) error {
 	err := a.hosts.AddPlace(w.Place)
 	if err == nil {
 		err = a.hosts.Add(sshconfig.Entry{
 			Name: w.Name, Place: w.Place, Engine: w.Engine, User: w.Guest.User,
-			HostKey: w.Guest.HostKey, ForwardAgent: w.ForwardAgent, Created: w.Created, New: true,
+			HostKey: w.Guest.HostKey, ForwardAgent: w.ForwardAgent, Created: w.Created, New: new,
 		})
 	}
 	return err

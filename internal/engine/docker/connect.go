@@ -76,9 +76,6 @@ type daemon struct {
 	podman  bool
 	version string
 	arch    string // as Go calls it
-	// apart says why the daemon cannot mount this machine's files, or that the
-	// containers' users could not use them; empty: it can.
-	apart string
 }
 
 // name is what users call such a daemon.
@@ -98,7 +95,7 @@ func (d daemon) title() string {
 }
 
 // identify asks a daemon who it is.
-func identify(ctx context.Context, c *client.Client, p endpoint) (daemon, error) {
+func identify(ctx context.Context, c *client.Client) (daemon, error) {
 	v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
 		return daemon{}, err
@@ -113,12 +110,21 @@ func identify(ctx context.Context, c *client.Client, p endpoint) (daemon, error)
 			d.podman = true
 		}
 	}
-	info, err := c.Info(ctx, client.InfoOptions{})
-	if err != nil {
-		return daemon{}, err
-	}
-	d.apart = apart(p, info.Info.OperatingSystem, info.Info.SecurityOptions)
 	return d, nil
+}
+
+// apart says why the daemon cannot mount this machine's files, or why containers
+// could not use them; empty: nothing is known to be in the way.
+func (e *Engine) apart(ctx context.Context) (string, error) {
+	if !e.at.local() {
+		return apart(e.at, "", nil), nil
+	}
+	// Not asked when the daemon is identified: Podman takes up to a second for it.
+	info, err := e.client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return "", e.explain(ctx, err)
+	}
+	return apart(e.at, info.Info.OperatingSystem, info.Info.SecurityOptions), nil
 }
 
 // apart says what stands between a daemon and this machine's files.

@@ -43,7 +43,7 @@ const (
 const stopSeconds = 15
 
 // check refuses what no container can be given.
-func check(d daemon, s keyway.Spec) error {
+func check(d daemon, at endpoint, s keyway.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func check(d daemon, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Hint("mount it elsewhere: -v %s:/mnt/data", m.Source)
 		}
-		if _, err := os.Stat(m.Source); d.podman && d.apart == "" && errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(m.Source); d.podman && at.local() && errors.Is(err, fs.ErrNotExist) {
 			return noSource(m) // Podman's API would make a directory there
 		}
 	}

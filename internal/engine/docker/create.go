@@ -26,7 +26,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := check(d, s); err != nil {
+	if err := check(d, e.at, s); err != nil {
 		return keyway.Workspace{}, err
 	}
 	unlock, err := e.homes.TryLock(s.Name)
@@ -67,11 +67,15 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 // create makes the workspace by the first way that works and leaves nothing if
 // none does.
 func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	why, err := e.apart(ctx)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
 	home, err := e.homes.Make(s)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	way, why := wayBind, d.apart
+	way := wayBind
 	if e.byExec || why != "" {
 		way = wayExec
 	}

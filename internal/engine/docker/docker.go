@@ -50,7 +50,7 @@ func ByExec() Option { return func(e *Engine) { e.byExec = true } }
 
 // greeting is how long New waits for a daemon to say who it is; one that runs
 // takes a few milliseconds.
-const greeting = time.Second
+const greeting = 2 * time.Second
 
 // New makes an engine that keeps its files below root. It fails if the
 // configuration that says where the daemon is cannot be used; whether there is a
@@ -114,7 +114,7 @@ func (e *Engine) daemon(ctx context.Context) (daemon, error) {
 	}
 	timed, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	d, err := identify(timed, e.client, e.at)
+	d, err := identify(timed, e.client)
 	if ctx.Err() != nil {
 		return daemon{}, ctx.Err()
 	}

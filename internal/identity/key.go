@@ -72,6 +72,11 @@ func newKey(pub ssh.PublicKey) *Key {
 	return &Key{Public: pub, Blob: pub.Marshal(), Fingerprint: Fingerprint(pub)}
 }
 
+// ParsePublic parses a public key or certificate. Unlike ssh.ParsePublicKey's, its
+// result does not share memory with blob: requests are overwritten once they are
+// answered.
+func ParsePublic(blob []byte) (ssh.PublicKey, error) { return ssh.ParsePublicKey(bytes.Clone(blob)) }
+
 // Fingerprint is the SHA-256 fingerprint of a key, and of the plain key in a
 // certificate.
 func Fingerprint(k ssh.PublicKey) string {

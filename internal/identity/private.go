@@ -109,7 +109,7 @@ func split(r *sshwire.Reader) (parts, error) {
 }
 
 func parseCertificate(blob []byte) (*ssh.Certificate, error) {
-	key, err := ssh.ParsePublicKey(blob)
+	key, err := ParsePublic(blob)
 	if err != nil {
 		return nil, err
 	}

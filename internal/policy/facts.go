@@ -109,6 +109,7 @@ type Facts struct {
 
 	Purpose    Purpose
 	User       string // whom a login is for
+	AnyUser    bool   // it is not known yet: rules that name users match, unless they deny
 	Namespace  string // of an SSHSIG
 	Key        Key
 	Constraint Constraint

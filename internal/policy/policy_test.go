@@ -125,6 +125,7 @@ func TestRules(t *testing.T) {
 		{"signature on a Sunday", login(true, Host{}, sign, func(f *Facts) { f.When = monday.Add(-24 * time.Hour) }), Ask, "built in: ask"},
 		{"a star is every known host", login(true, train), Allow, "rule 5"},
 		{"a star is not the unknown one", login(true, Host{}), Ask, "built in: ask"},
+		{"a user that is not known yet", login(true, train, func(f *Facts) { f.User, f.AnyUser = "", true }), Allow, "rule 5"},
 		{"data must be named", login(true, Host{}, func(f *Facts) { f.Purpose = Data }), Deny, "built in: unknown data"},
 	} {
 		if d := p.Decide(c.f, nil); d.Verdict != c.want || d.Rule != c.rule {

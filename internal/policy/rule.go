@@ -57,7 +57,9 @@ func (r *rule) mismatch(f Facts) string {
 		return "it is not for the destination " + f.To.String()
 	case r.users != nil && f.Purpose != Login:
 		return "it is about users, and this is no login"
-	case r.users != nil && !anyGlob(r.users, f.User):
+	case r.users != nil && f.AnyUser && r.verdict == Deny:
+		return "it is about certain users, and the user is not known yet"
+	case r.users != nil && !f.AnyUser && !anyGlob(r.users, f.User):
 		return "it is not for the user " + printable(f.User)
 	case r.keys != nil && !matchKey(r.keys, f.Key):
 		return "it is not for the key " + f.Key.String()

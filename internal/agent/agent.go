@@ -1,0 +1,207 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/audit"
+	"keyway/internal/policy"
+)
+
+// Config is what an agent works with. The zero Config refuses every signature,
+// because it has no policy.
+type Config struct {
+	// Policy gives the policy that holds now. It is called for every decision.
+	Policy func() *policy.Policy
+	// Log takes a line for every decision before its effect; nil: no log.
+	Log interface{ Append(audit.Event) error }
+	// Hosts tells what the user calls the host with a key; nil: nothing.
+	Hosts func(ssh.PublicKey) policy.Host
+	// Askers ask the user, in this order; the first that can be asked is.
+	Askers []Asker
+	// Providers are patterns of the paths of libraries that may be loaded; none:
+	// no library.
+	Providers []string
+	// Lifetime is that of keys added without one; 0: they stay.
+	Lifetime time.Duration
+	// Logf says for people what happens; nil: nothing is said.
+	Logf func(format string, args ...any)
+
+	uptime func() time.Duration // of tests; nil: the machine's
+}
+
+// Agent holds keys and serves connections.
+type Agent struct {
+	config    Config
+	keys      keyring
+	questions questions
+
+	connections atomic.Uint64 // accepted so far: each has a number in the log
+
+	mu   sync.Mutex // over open
+	open map[*connection]struct{}
+}
+
+// New makes an agent without keys.
+func New(c Config) *Agent {
+	if c.uptime == nil {
+		c.uptime = uptime
+	}
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	a := &Agent{config: c, open: map[*connection]struct{}{}}
+	a.keys.uptime = c.uptime
+	a.questions.askers = append([]Asker{&a.questions.board}, c.Askers...)
+	return a
+}
+
+// Forget forgets every key and says how many there were.
+func (a *Agent) Forget(why string) int {
+	n := a.keys.clear()
+	a.note(audit.Event{Event: "remove", Verdict: "allowed", Reason: why})
+	return n
+}
+
+func (a *Agent) policy() *policy.Policy {
+	if a.config.Policy == nil {
+		return nil
+	}
+	return a.config.Policy()
+}
+
+func (a *Agent) hosts() naming { return a.config.Hosts }
+
+// note logs an event that no signature depends on.
+func (a *Agent) note(e audit.Event) {
+	if err := a.log(e); err != nil {
+		a.config.Logf("%v", err)
+	}
+}
+
+func (a *Agent) log(e audit.Event) error {
+	if a.config.Log == nil {
+		return nil
+	}
+	return a.config.Log.Append(e)
+}
+
+// mayLoad says whether a library may be loaded. path has no symbolic links.
+func (a *Agent) mayLoad(path string) bool {
+	return slices.ContainsFunc(a.config.Providers, func(p string) bool { return matchPattern(p, path) })
+}
+
+// DefaultProviders are the libraries that ssh-agent loads without being told
+// (ssh-agent(1), -P).
+var DefaultProviders = []string{"/usr/lib*/*", "/usr/local/lib*/*"}
+
+// providerPath is the path of a library as its file is really called, so that a
+// link from a permitted folder does not lead out of it.
+func providerPath(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", errors.New("a provider needs an absolute path")
+	}
+	return filepath.EvalSymlinks(path)
+}
+
+// Serve answers connections on l until ctx ends, and closes l. With remote set,
+// whoever connects counts as remote: the socket is for forwarding. It returns
+// when all its connections have ended.
+func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	wg.Go(func() { a.expireLoop(ctx) })
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			c := a.admit(conn, remote)
+			wg.Go(func() { c.serve(ctx) })
+		case isTemporary(err):
+			// Out of descriptors: the next attempt may do better.
+			if !sleep(ctx, 50*time.Millisecond) {
+				return nil
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// isTemporary says whether accepting may work again.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// sleep is false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// expireInterval bounds how late a key goes: timers stand still while the
+// machine sleeps, its uptime does not.
+const expireInterval = 5 * time.Second
+
+func (a *Agent) expireLoop(ctx context.Context) {
+	for {
+		next := a.keys.expire()
+		if next <= 0 || next > expireInterval {
+			next = expireInterval
+		}
+		if !sleep(ctx, next) {
+			return
+		}
+	}
+}
+
+// admit makes the value for a connection, and room for it if need be.
+func (a *Agent) admit(conn net.Conn, remote bool) *connection {
+	c := &connection{agent: a, conn: conn, way: way{remote: remote}, number: a.connections.Add(1)}
+	c.touch()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.open) >= maxConnections {
+		a.oldestLocked().conn.Close()
+	}
+	a.open[c] = struct{}{}
+	return c
+}
+
+func (a *Agent) oldestLocked() *connection {
+	var oldest *connection
+	for c := range a.open {
+		if oldest == nil || c.active.Load() < oldest.active.Load() {
+			oldest = c
+		}
+	}
+	delete(a.open, oldest)
+	return oldest
+}
+
+func (a *Agent) gone(c *connection) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.open, c)
+}

@@ -1,0 +1,611 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/policy"
+	"keyway/internal/sshwire"
+)
+
+// bound is a connection with binds made on it.
+func (r *running) bound(t *testing.T, binds ...[]byte) *client {
+	t.Helper()
+	c := dial(t, r.local)
+	for _, b := range binds {
+		c.expect(t, "bind", b, true)
+	}
+	return c
+}
+
+func TestSignaturesVerify(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	for _, p := range []pair{w.me, w.rsa} {
+		c.expect(t, "add", addMessage(p, "key"), true)
+		data := loginData(s1, "root", p.public, nil)
+		for _, flags := range []byte{0, 2, 4} {
+			answer := c.expect(t, "sign", join([]byte{msgSign}, str(p.public.Marshal(), data), []byte{0, 0, 0, flags}), true)
+			r := sshwire.NewReader(answer[1:])
+			var sig ssh.Signature
+			if err := ssh.Unmarshal(r.String(), &sig); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.public.Verify(data, &sig); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// Whoever comes through the socket for forwarding is remote, bind or not.
+func TestForwardSocket(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	c := dial(t, a.forward)
+	c.expect(t, "list", []byte{msgList}, true)
+	for what, message := range map[string][]byte{
+		"login":       loginMessage(s1, "root", w.me.public, nil),
+		"signature":   signMessage(w.me.public, sshsigData("git")),
+		"data":        signMessage(w.me.public, []byte("x")),
+		"add":         addMessage(w.other, "planted"),
+		"remove":      removeMessage(w.me.public),
+		"remove all":  {msgRemoveAll},
+		"remove v1":   {msgRemoveAllV1},
+		"lock":        join([]byte{msgLock}, text("x")),
+		"unlock":      join([]byte{msgUnlock}, text("x")),
+		"load":        join([]byte{msgAddCard}, text("/usr/lib/x.so"), text("")),
+		"unload":      join([]byte{msgRemoveCard}, text("/usr/lib/x.so"), text("")),
+		"keys":        join([]byte{msgExtension}, text(extKeys)),
+		"questions":   join([]byte{msgExtension}, text(extQuestions)),
+		"answer":      join([]byte{msgExtension}, text(extAnswer), []byte{0, 0, 0, 1, 1, 0, 0, 0, 0}),
+		"constrained": addMessage(w.other, "planted", lifetime(5)),
+	} {
+		c.expect(t, what, message, false)
+	}
+	// A bind that claims to be local does not make it so; its destination counts.
+	c = dial(t, a.forward)
+	c.expect(t, "bind", bindMessage(w.gpu, s1, false), true)
+	c.expect(t, "login at a workspace", loginMessage(s1, "root", w.me.public, nil), true)
+	c.expect(t, "add", addMessage(w.other, "planted"), false)
+	if e := a.log.last(); !e.Remote || e.FromKey != "" {
+		t.Errorf("the log believes a bind that nobody vouched for: %+v", e)
+	}
+}
+
+func TestListFitsTheDestination(t *testing.T) {
+	w := theWorld()
+	third := newEd25519()
+	rules := must(policy.Parse([]byte("rules:\n  - deny: login\n    to: db\n    key: other\n")))
+	a := start(t, Config{Policy: func() *policy.Policy { return rules }})
+	c := dial(t, a.local)
+	atGPU := step{to: hopOf{name: "train", keys: []ssh.PublicKey{w.gpu.public}}}
+	c.expect(t, "add", addMessage(w.me, "me"), true)
+	c.expect(t, "add", addMessage(w.other, "other"), true)
+	c.expect(t, "add", addMessage(third, "restricted", restrict(atGPU)), true)
+	names := func(c *client) string {
+		t.Helper()
+		answer := c.expect(t, "list", []byte{msgList}, true)
+		var names []string
+		r := sshwire.NewReader(answer[1:])
+		for range r.Uint32() {
+			r.String()
+			names = append(names, r.Text())
+		}
+		return strings.Join(names, " ")
+	}
+	for _, want := range []struct {
+		name  string
+		binds [][]byte
+		keys  string
+	}{
+		{"local", nil, "me other restricted"},
+		{"to the workspace, best first", [][]byte{bindMessage(w.gpu, s1, false)}, "restricted me other"},
+		{"to db, where a rule denies", [][]byte{bindMessage(w.db, s1, false)}, "me"},
+		{"forwarded", [][]byte{bindMessage(w.bastion, s1, true)}, "me other"},
+		{"forwarded to where nobody can allow it", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false)}, ""},
+		{"forwarded to the git host", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.git, s2, false)}, "me other"},
+	} {
+		if got := names(a.bound(t, want.binds...)); got != want.keys {
+			t.Errorf("%s: %q, want %q", want.name, got, want.keys)
+		}
+	}
+	// A key that has worked for a host is offered there first.
+	used := a.bound(t, bindMessage(w.git, s1, false))
+	used.expect(t, "login", loginMessage(s1, "git", w.other.public, nil), true)
+	if got := names(a.bound(t, bindMessage(w.git, s2, false))); got != "other me" {
+		t.Errorf("after a login with other: %q", got)
+	}
+	tainted := dial(t, a.local)
+	tainted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
+	if got := names(tainted); got != "" {
+		t.Errorf("a connection that cannot be believed sees %q", got)
+	}
+}
+
+func TestExpiredCertificateIsHidden(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	for i, before := range []time.Time{time.Now().Add(-time.Minute), time.Now().Add(time.Hour)} {
+		cert := &ssh.Certificate{Key: w.me.public, CertType: ssh.UserCert, ValidPrincipals: []string{"me"}, ValidBefore: uint64(before.Unix())}
+		if err := cert.SignCert(rand.Reader, w.ca.signer); err != nil {
+			t.Fatal(err)
+		}
+		plain := addMessage(w.me, "me")[1:]
+		body := plain[len(text(ssh.KeyAlgoED25519)):]
+		c.expect(t, "add", join([]byte{msgAdd}, text(ssh.CertAlgoED25519v01), str(cert.Marshal()), body), true)
+		if n := len(listed(c.expect(t, "list", []byte{msgList}, true))); n != i {
+			t.Errorf("%d keys, want %d", n, i)
+		}
+	}
+}
+
+func TestLifetime(t *testing.T) {
+	w := theWorld()
+	var now atomic.Int64
+	now.Store(int64(time.Hour))
+	a := start(t, Config{uptime: func() time.Duration { return time.Duration(now.Load()) }, Lifetime: 500 * time.Second})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me", lifetime(100)), true)
+	c.expect(t, "add", addMessage(w.other, "other"), true)
+	count := func() int { return len(listed(c.expect(t, "list", []byte{msgList}, true))) }
+	for _, want := range []struct {
+		after time.Duration
+		keys  int
+	}{{0, 2}, {99 * time.Second, 2}, {time.Second, 1}, {399 * time.Second, 1}, {time.Second, 0}} {
+		now.Add(int64(want.after))
+		if n := count(); n != want.keys {
+			t.Errorf("after %v more: %d keys, want %d", want.after, n, want.keys)
+		}
+	}
+	c.expect(t, "sign", loginMessage(s1, "root", w.me.public, nil), false)
+	c.expect(t, "a key whose time is over", addMessage(w.me, "me", lifetime(0)), true)
+	now.Add(1)
+	if n := count(); n != 0 {
+		t.Errorf("a lifetime of nothing lasts")
+	}
+}
+
+// person is an asker whose answers the test gives.
+type person struct {
+	asked chan Question
+	said  chan Answer
+}
+
+func newPerson() *person { return &person{make(chan Question, 100), make(chan Answer, 100)} }
+
+func (p *person) CanAsk() bool { return true }
+
+func (p *person) Ask(ctx context.Context, q Question) (Answer, error) {
+	p.asked <- q
+	select {
+	case a := <-p.said:
+		return a, nil
+	case <-ctx.Done():
+		p.asked <- Question{} // it was taken back
+		return Answer{}, ctx.Err()
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me", []byte{constrainConfirm}), true)
+	for _, allow := range []bool{true, false, true} {
+		me.said <- Answer{Allow: allow, Ever: true, By: "a test"}
+		c.expect(t, "login", loginMessage(s1, "root", w.me.public, nil), allow)
+		if q := <-me.asked; !q.Confirm || q.Grantable || !strings.Contains(q.Text(), `"me"`) {
+			t.Errorf("%+v %s", q, q.Text())
+		}
+	}
+	silent := start(t, Config{})
+	c = dial(t, silent.local)
+	c.expect(t, "add", addMessage(w.me, "me", []byte{constrainConfirm}), true)
+	c.expect(t, "login where nobody can be asked", loginMessage(s1, "root", w.me.public, nil), false)
+}
+
+func TestAnswersHold(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	toDB := func() *client {
+		return a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false))
+	}
+	login := loginMessage(s2, "root", w.me.public, w.db.public)
+	me.said <- Answer{Allow: true, By: "a test"}
+	toDB().expect(t, "once", login, true)
+	q := <-me.asked
+	want := "bastion asks to log in to db as root with the key \"me\" (" + ssh.FingerprintSHA256(w.me.public) + ").\nThe destination is verified.\nAllow it?"
+	if q.Text() != want || !q.Grantable {
+		t.Errorf("%q", q.Text())
+	}
+	me.said <- Answer{Allow: true, For: time.Hour, By: "a test"}
+	toDB().expect(t, "for an hour", login, true)
+	<-me.asked
+	toDB().expect(t, "within the hour", login, true)
+	if e := a.log.last(); e.Rule != "answer" || e.To != "db" || e.From != "bastion" || e.User != "root" || e.Verdict != "allowed" {
+		t.Errorf("%+v", e)
+	}
+	me.said <- Answer{By: "a test"}
+	toDB().expect(t, "as another user", loginMessage(s2, "admin", w.me.public, w.db.public), false)
+	<-me.asked
+	toDB().expect(t, "what was denied is not asked again", loginMessage(s2, "admin", w.me.public, w.db.public), false)
+	if len(me.asked) != 0 {
+		t.Error("it was asked again")
+	}
+}
+
+func TestQuestionsAreLimited(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	c := a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false))
+	for i := range 2 * maxPerMinute {
+		if i < maxPerMinute {
+			me.said <- Answer{Allow: true, By: "a test"}
+		}
+		c.expect(t, "login", loginMessage(s2, fmt.Sprint("user", i), w.me.public, nil), i < maxPerMinute)
+	}
+	if n := len(me.asked); n != maxPerMinute {
+		t.Errorf("%d questions", n)
+	}
+}
+
+func TestBurstIsOneQuestion(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	const n = 5
+	var wg sync.WaitGroup
+	for range n {
+		c := a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false))
+		wg.Go(func() {
+			answer, err := c.ask(loginMessage(s2, "root", w.me.public, nil))
+			if err != nil || !yes(answer) {
+				t.Errorf("%v %v", answer, err)
+			}
+		})
+	}
+	<-me.asked
+	await(t, func() bool {
+		a.questions.mu.Lock()
+		defer a.questions.mu.Unlock()
+		for _, p := range a.questions.pending {
+			return p.wait == n
+		}
+		return false
+	})
+	me.said <- Answer{Allow: true, By: "a test"}
+	wg.Wait()
+	if len(me.asked) != 0 {
+		t.Error("more than one question")
+	}
+}
+
+// await polls for what has no event: a count within the agent.
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("it never came")
+		}
+	}
+}
+
+func TestHangingUpTakesTheQuestionBack(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	c := a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false))
+	if _, err := c.conn.Write(frame(loginMessage(s2, "root", w.me.public, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if q := <-me.asked; q.ID == 0 {
+		t.Fatal("no question")
+	}
+	c.Close()
+	if q := <-me.asked; q.ID != 0 {
+		t.Error("the question stayed")
+	}
+}
+
+func TestApprove(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	watcher, asker := dial(t, a.local), a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false))
+	shown := make(chan []byte, 1)
+	go func() {
+		answer, err := watcher.ask(join([]byte{msgExtension}, text(extQuestions)))
+		if err != nil {
+			answer = nil
+		}
+		shown <- answer
+	}()
+	await(t, a.questions.canAsk)
+	got := make(chan bool, 1)
+	go func() {
+		answer, err := asker.ask(loginMessage(s2, "root", w.me.public, nil))
+		got <- err == nil && yes(answer)
+	}()
+	if answer := <-shown; !bytes.Contains(answer, []byte("bastion asks to log in to db as root")) {
+		t.Fatalf("%q", answer)
+	}
+	asker2 := a.bound(t, bindMessage(w.bastion, s1, true))
+	answerIt := join([]byte{msgExtension}, text(extAnswer), []byte{0, 0, 0, 1, 1, 0, 0, 0, 60})
+	asker2.expect(t, "an answer from far away", answerIt, false)
+	dial(t, a.local).expect(t, "an answer", answerIt, true)
+	if !<-got {
+		t.Error("what was approved was refused")
+	}
+}
+
+func TestNothingForRemoteThatCannotBeLogged(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	c := a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.gpu, s2, false))
+	login := loginMessage(s2, "root", w.me.public, nil)
+	c.expect(t, "logged", login, true)
+	a.log.mu.Lock()
+	a.log.broken = true
+	a.log.mu.Unlock()
+	c.expect(t, "not logged", login, false)
+	dial(t, a.local).expect(t, "local, not logged", loginMessage(s1, "root", w.me.public, nil), true)
+}
+
+func TestLogSaysWhy(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	if e := a.log.last(); e.Event != "add" || e.Key != ssh.FingerprintSHA256(w.me.public) || e.PID == 0 || e.Program == "" {
+		t.Errorf("%+v", e)
+	}
+	c := a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.gpu, s2, true), bindMessage(w.db, s3, false))
+	c.expect(t, "login", loginMessage(s3, "root", w.me.public, nil), false)
+	e := a.log.last()
+	if e.Verdict != "denied" || e.To != "db" || e.From != "bastion" || e.Via != "train" || !e.Remote || e.Reason == "" {
+		t.Errorf("%+v", e)
+	}
+	c.expect(t, "taint", rawBind(w.gpu.public, s1, nil, false), false)
+	if e := a.log.last(); e.Event != "bind" || e.Verdict != "denied" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestNoPolicyRefuses(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{Policy: func() *policy.Policy { return nil }})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me"), false)
+	c.expect(t, "sign", loginMessage(s1, "root", w.me.public, nil), false)
+	var zero *Agent = New(Config{})
+	if zero.policy() != nil {
+		t.Error("an agent without configuration has a policy")
+	}
+}
+
+func TestTooManyRefusalsEndTheConnection(t *testing.T) {
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	for range maxRefusals {
+		c.expect(t, "sign", loginMessage(s1, "root", theWorld().me.public, nil), false)
+	}
+	if _, err := c.ask([]byte{msgList}); err == nil {
+		t.Error("the connection goes on")
+	}
+}
+
+func TestWrongLengths(t *testing.T) {
+	a := start(t, Config{})
+	for name, raw := range map[string][]byte{
+		"nothing": {0, 0, 0, 0}, "too long": {0, 4, 0, 1}, "the longest": {0xff, 0xff, 0xff, 0xff},
+	} {
+		c := dial(t, a.local)
+		if _, err := c.conn.Write(append(raw, msgList)); err != nil {
+			t.Fatal(err)
+		}
+		c.conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := c.in.ReadByte(); err == nil {
+			t.Errorf("%s: answered", name)
+		}
+	}
+	c := dial(t, a.local)
+	long := make([]byte, maxMessage)
+	long[0] = msgSign
+	c.expect(t, "the longest that is taken", long, false)
+}
+
+// deadlines records how long a read may take.
+type deadlines struct{ set []time.Time }
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.set = append(d.set, t); return nil }
+
+type peekReader struct{ io.Reader }
+
+func (peekReader) Peek(int) ([]byte, error) { return nil, nil }
+
+func TestPartialMessageHasADeadline(t *testing.T) {
+	var d deadlines
+	if _, err := readMessage(peekReader{bytes.NewReader([]byte{0, 0, 0, 9, 1})}, &d); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%v", err)
+	}
+	if len(d.set) != 1 || d.set[0].IsZero() || time.Until(d.set[0]) > partialWithin {
+		t.Errorf("%v", d.set)
+	}
+	d = deadlines{}
+	if m, err := readMessage(peekReader{bytes.NewReader([]byte{0, 0, 0, 1, 11})}, &d); err != nil || len(m) != 1 {
+		t.Errorf("%v %v", m, err)
+	}
+	if len(d.set) != 2 || !d.set[1].IsZero() {
+		t.Errorf("the deadline stays: %v", d.set)
+	}
+}
+
+// Askers that never read, stop in the middle, or wait for an unlock delay keep
+// nobody else waiting.
+func TestStalledAskersHinderNobody(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	for range 20 {
+		half := dial(t, a.local)
+		if _, err := half.conn.Write([]byte{0, 0, 1, 0, msgSign}); err != nil {
+			t.Fatal(err)
+		}
+		deaf := dial(t, a.local)
+		deaf.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		many := bytes.Repeat(frame([]byte{msgList}), 10_000)
+		deaf.conn.Write(many) // as much as goes
+	}
+	begun := time.Now()
+	c := dial(t, a.local)
+	for range 100 {
+		c.expect(t, "login", loginMessage(s1, "root", w.me.public, nil), true)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("100 signatures took %v", took)
+	}
+}
+
+func TestUnlockDelayHindersNobody(t *testing.T) {
+	k := keyring{uptime: uptime}
+	if err := k.lock([]byte("password")); err != nil {
+		t.Fatal(err)
+	}
+	var waits []time.Duration
+	wait := func(d time.Duration) {
+		waits = append(waits, d)
+		if !k.isLocked() {
+			t.Error("not locked any more")
+		}
+		k.all() // others are served meanwhile
+	}
+	for range 3 {
+		if k.unlock([]byte("wrong"), wait) == nil {
+			t.Fatal("unlocked")
+		}
+	}
+	if fmt.Sprint(waits) != "[100ms 200ms 300ms]" {
+		t.Errorf("%v", waits)
+	}
+	if err := k.unlock([]byte("password"), wait); err != nil || k.isLocked() {
+		t.Errorf("%v", err)
+	}
+}
+
+// The bind of a forwarding that is opened while the agent is locked counts once
+// it is unlocked.
+func TestBindWhileLocked(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me"), true)
+	c.expect(t, "lock", join([]byte{msgLock}, text("password")), true)
+	far := a.bound(t, bindMessage(w.bastion, s1, true))
+	c.expect(t, "unlock", join([]byte{msgUnlock}, text("password")), true)
+	far.expect(t, "data", signMessage(w.me.public, []byte("x")), false)
+	far.expect(t, "add", addMessage(w.other, "planted"), false)
+}
+
+func TestManyConnections(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	total, atOnce := 10_000, 500
+	if testing.Short() {
+		total = 1000
+	}
+	var wg sync.WaitGroup
+	var done atomic.Int64
+	for range atOnce {
+		wg.Go(func() {
+			for done.Add(1) <= int64(total) {
+				if err := oneLogin(a.local, w.me.public); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	await(t, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.open) == 1
+	})
+}
+
+func oneLogin(path string, key ssh.PublicKey) error {
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := conn.Write(frame(loginMessage(s1, "root", key, nil))); err != nil {
+		return err
+	}
+	var answer [5]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return err
+	}
+	if answer[4] != msgSignature {
+		return fmt.Errorf("answered %d", answer[4])
+	}
+	return nil
+}
+
+// One connection more than there may be ends the one that was idle longest.
+func TestRoomIsMade(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens a thousand connections")
+	}
+	a := start(t, Config{})
+	first := dial(t, a.local)
+	first.expect(t, "list", []byte{msgList}, true)
+	for range maxConnections {
+		c := dial(t, a.local)
+		c.expect(t, "list", []byte{msgList}, true)
+	}
+	if _, err := first.ask([]byte{msgList}); err == nil {
+		t.Error("the oldest connection is still there")
+	}
+}
+
+func TestForgetZeroesAndEmpties(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me"), true)
+	if n := a.Forget("SIGUSR1"); n != 1 {
+		t.Errorf("%d keys", n)
+	}
+	c.expect(t, "login", loginMessage(s1, "root", w.me.public, nil), false)
+}

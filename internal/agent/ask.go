@@ -1,0 +1,344 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"keyway/internal/policy"
+)
+
+// Question is what the user is asked.
+type Question struct {
+	ID        uint64
+	Facts     policy.Facts
+	Confirm   bool   // the key wants every use confirmed
+	Grantable bool   // the answer may hold for a while
+	Why       string // why it is asked
+}
+
+// Text is the question for people. What the asker chose in it is quoted.
+func (q Question) Text() string {
+	text := fmt.Sprintf("%s asks to %s with the key %s.", q.Facts.Who(), q.Facts.What(), q.Facts.Key)
+	if q.Facts.Key.Comment != "" {
+		text = fmt.Sprintf("%s asks to %s with the key %q (%s).", q.Facts.Who(), q.Facts.What(), q.Facts.Key.Comment, q.Facts.Key.Fingerprint)
+	}
+	if q.Facts.Proven {
+		text += "\nThe destination is verified."
+	}
+	return text + "\nAllow it?"
+}
+
+// Answer is what the user said. The zero Answer denies, once.
+type Answer struct {
+	Allow bool
+	For   time.Duration // how long it holds; 0: this once
+	Ever  bool          // it holds as long as the agent runs
+	By    string        // who or what answered, for the log
+}
+
+// Asker asks the user. It returns when ctx ends: the asker has hung up, or
+// another has answered.
+type Asker interface {
+	// CanAsk says whether there is somebody to ask.
+	CanAsk() bool
+	Ask(ctx context.Context, q Question) (Answer, error)
+}
+
+// questions brings requests and the user together.
+type questions struct {
+	askers []Asker
+	board  board // for keyway approve
+
+	mu      sync.Mutex
+	given   []policy.Grant
+	pending map[policy.Scope]*pending
+	recent  map[string][]time.Time // by asker: when a question was raised
+	nextID  uint64
+}
+
+// pending is a question that is being asked, for all requests of the same scope.
+type pending struct {
+	done   chan struct{}
+	answer policy.Decision // once done
+	wait   int             // requests that want the answer
+	cancel context.CancelFunc
+}
+
+const maxGrants = 1000
+
+// canAsk says whether there is anybody to ask.
+func (q *questions) canAsk() bool {
+	return slices.ContainsFunc(q.askers, Asker.CanAsk)
+}
+
+// grants are the answers that hold now.
+func (q *questions) grants(now time.Time) []policy.Grant {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.given = slices.DeleteFunc(q.given, func(g policy.Grant) bool { return !g.Until.IsZero() && !now.Before(g.Until) })
+	return slices.Clone(q.given)
+}
+
+// settle asks the user, or finds a reason not to.
+func (q *questions) settle(ctx context.Context, question Question) policy.Decision {
+	deny := func(reason string) policy.Decision {
+		return policy.Decision{Verdict: policy.Deny, Rule: "ask", Reason: reason}
+	}
+	if !q.canAsk() {
+		return deny("it has to be asked, and nobody can be: " + question.Why)
+	}
+	p, mine, reason := q.join(&question)
+	if reason != "" {
+		return deny(reason)
+	}
+	if mine {
+		// Joined below: done is closed when it ends.
+		go q.run(question, p)
+	}
+	select {
+	case <-p.done:
+		q.leave(question, p)
+		return p.answer
+	case <-ctx.Done():
+		q.leave(question, p)
+		<-p.done
+		return deny("the asker did not wait for the answer")
+	}
+}
+
+// join finds the question of the same scope that is being asked already, or
+// begins one. Only an answer that may hold for a while is shared: what is not
+// proven is asked each time.
+func (q *questions) join(question *Question) (p *pending, mine bool, reason string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	scope := policy.ScopeOf(question.Facts)
+	if p := q.pending[scope]; p != nil && question.Grantable {
+		p.wait++
+		return p, false, ""
+	}
+	if len(q.pending) >= maxTotalPending || q.pending[scope] != nil {
+		return nil, false, "too many questions are open"
+	}
+	if !q.mayRaiseLocked(question.Facts) {
+		return nil, false, "this asker raises too many questions"
+	}
+	if q.pending == nil {
+		q.pending = map[policy.Scope]*pending{}
+	}
+	p = &pending{done: make(chan struct{}), wait: 1}
+	q.pending[scope] = p
+	q.nextID++
+	question.ID = q.nextID
+	return p, true, ""
+}
+
+// mayRaiseLocked counts questions by the first hop, which is all of an asker
+// that is certain.
+func (q *questions) mayRaiseLocked(f policy.Facts) bool {
+	if !f.Remote {
+		return true
+	}
+	if q.recent == nil || len(q.recent) > maxConnections {
+		q.recent = map[string][]time.Time{}
+	}
+	times := slices.DeleteFunc(q.recent[f.From.Fingerprint], func(t time.Time) bool { return f.When.Sub(t) > time.Minute })
+	if len(times) >= maxPerMinute {
+		return false
+	}
+	q.recent[f.From.Fingerprint] = append(times, f.When)
+	return true
+}
+
+// leave ends the question when the last one that wanted its answer has gone.
+func (q *questions) leave(question Question, p *pending) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p.wait--; p.wait == 0 && p.cancel != nil {
+		p.cancel()
+	}
+}
+
+func (q *questions) run(question Question, p *pending) {
+	defer close(p.done)
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	q.mu.Lock()
+	p.cancel = cancel
+	if p.wait == 0 {
+		cancel() // all of them went before it began
+	}
+	q.mu.Unlock()
+	answer, err := q.firstAnswer(ctx, question)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.pending, policy.ScopeOf(question.Facts))
+	p.answer = q.recordLocked(question, answer, err)
+}
+
+// firstAnswer asks everybody who can be asked and takes what is said first.
+func (q *questions) firstAnswer(ctx context.Context, question Question) (Answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type said struct {
+		answer Answer
+		err    error
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	all := make(chan said, len(q.askers))
+	asked := 0
+	for _, a := range q.askers {
+		if !a.CanAsk() {
+			continue
+		}
+		asked++
+		wg.Go(func() {
+			answer, err := a.Ask(ctx, question)
+			all <- said{answer, err}
+		})
+	}
+	err := errors.New("nobody can be asked")
+	for range asked {
+		s := <-all
+		if s.err == nil {
+			return s.answer, nil
+		}
+		err = s.err
+	}
+	return Answer{}, err
+}
+
+func (q *questions) recordLocked(question Question, a Answer, err error) policy.Decision {
+	if err != nil {
+		return policy.Decision{Verdict: policy.Deny, Rule: "ask", Reason: "no answer: " + err.Error()}
+	}
+	d := policy.Decision{Verdict: policy.Deny, Rule: "answer", Reason: "the user denied it (" + a.By + ")"}
+	g := policy.Grant{Scope: policy.ScopeOf(question.Facts), Verdict: policy.Deny}
+	hold := a.For
+	if a.Allow {
+		d.Verdict, d.Reason, g.Verdict = policy.Allow, "the user allowed it ("+a.By+")", policy.Allow
+	} else {
+		hold = max(hold, denyHolds)
+	}
+	g.Reason = d.Reason
+	keep := !question.Confirm && (question.Grantable && (hold > 0 || a.Ever) || !a.Allow)
+	if keep && len(q.given) < maxGrants {
+		if !a.Ever {
+			g.Until = time.Now().Add(hold)
+		}
+		q.given = append(q.given, g)
+	}
+	return d
+}
+
+// board shows open questions to whoever answers them elsewhere.
+type board struct {
+	mu       sync.Mutex
+	watchers int
+	open     map[uint64]*posted
+	changed  chan struct{} // closed at the next change
+}
+
+type posted struct {
+	question Question
+	answer   chan Answer
+}
+
+// CanAsk says whether somebody watches.
+func (b *board) CanAsk() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.watchers > 0
+}
+
+// Ask shows the question until it is answered.
+func (b *board) Ask(ctx context.Context, q Question) (Answer, error) {
+	p := &posted{question: q, answer: make(chan Answer, 1)}
+	b.mu.Lock()
+	if b.open == nil {
+		b.open = map[uint64]*posted{}
+	}
+	b.open[q.ID] = p
+	b.changeLocked()
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.open, q.ID)
+		b.changeLocked()
+	}()
+	select {
+	case a := <-p.answer:
+		return a, nil
+	case <-ctx.Done():
+		return Answer{}, context.Cause(ctx)
+	}
+}
+
+func (b *board) changeLocked() {
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}
+
+// next waits until there are questions other than known, and gives them all.
+// While it waits, somebody watches.
+func (b *board) next(ctx context.Context, known []uint64) []Question {
+	b.mu.Lock()
+	b.watchers++
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.watchers--
+		b.mu.Unlock()
+	}()
+	for {
+		b.mu.Lock()
+		list, fresh := b.listLocked(known)
+		if b.changed == nil {
+			b.changed = make(chan struct{})
+		}
+		changed := b.changed
+		b.mu.Unlock()
+		if fresh {
+			return list
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// listLocked gives the open questions, oldest first, and whether they are others
+// than known.
+func (b *board) listLocked(known []uint64) (list []Question, fresh bool) {
+	for _, p := range b.open {
+		list = append(list, p.question)
+		fresh = fresh || !slices.Contains(known, p.question.ID)
+	}
+	slices.SortFunc(list, func(x, y Question) int { return int(x.ID) - int(y.ID) })
+	return list, fresh || len(list) != len(known)
+}
+
+func (b *board) answer(id uint64, a Answer) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.open[id]
+	if p == nil {
+		return errors.New("this question is not open any more")
+	}
+	select {
+	case p.answer <- a:
+	default: // somebody was faster
+	}
+	return nil
+}

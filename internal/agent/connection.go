@@ -1,0 +1,181 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"keyway/internal/audit"
+	"keyway/internal/policy"
+	"keyway/internal/sshwire"
+)
+
+// connection is one asker. But for active, only the goroutine that serves it
+// touches it.
+type connection struct {
+	agent  *Agent
+	conn   net.Conn
+	number uint64
+	peer   peer
+	active atomic.Int64 // when it last said something, for who must make room
+
+	in       *bufio.Reader
+	way      way
+	refusals int
+}
+
+func (c *connection) touch() { c.active.Store(int64(c.agent.config.uptime())) }
+
+// serve answers the connection until it ends, misbehaves, or ctx ends.
+func (c *connection) serve(ctx context.Context) {
+	defer c.agent.gone(c)
+	defer c.conn.Close()
+	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
+	defer stop()
+	var err error
+	if c.peer, err = peerOf(c.conn); err != nil {
+		c.agent.note(c.event("connect", "denied", policy.Decision{Rule: "built in: this user", Reason: err.Error()}))
+		return
+	}
+	c.in = bufio.NewReader(c.conn)
+	for {
+		if err := c.exchange(ctx); err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				c.agent.config.Logf("connection %d: %v", c.number, err)
+			}
+			return
+		}
+	}
+}
+
+var errRefusals = errors.New("too many refusals")
+
+// exchange reads one request and answers it.
+func (c *connection) exchange(ctx context.Context) error {
+	request, err := readMessage(c.in, c.conn)
+	if err != nil {
+		return err
+	}
+	c.touch()
+	answer := c.handle(ctx, request)
+	clear(request) // it may have held a private key or a password
+	if err := c.conn.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return err
+	}
+	if _, err := c.conn.Write(frame(answer)); err != nil {
+		return err
+	}
+	if c.refusals >= maxRefusals {
+		return errRefusals
+	}
+	return nil
+}
+
+// handle gives the answer to a request. Every operation asks for leave first,
+// except those that anybody needs to say who they are.
+func (c *connection) handle(ctx context.Context, request []byte) []byte {
+	r := sshwire.NewReader(request[1:])
+	kind := request[0]
+	c.agent.config.Logf("connection %d: message %d, %d bytes", c.number, kind, len(request))
+	switch kind {
+	case msgList:
+		return c.list()
+	case msgSign:
+		return c.sign(ctx, r)
+	case msgExtension:
+		return c.extension(ctx, r)
+	case msgAdd, msgAddConstrained:
+		return c.change(policy.Add, func() (audit.Event, error) { return c.add(r) })
+	case msgRemove:
+		return c.change(policy.Remove, func() (audit.Event, error) { return c.remove(r) })
+	case msgRemoveAll, msgRemoveAllV1:
+		return c.change(policy.Remove, c.removeAll)
+	case msgAddCard, msgAddCardConstr:
+		return c.change(policy.Load, func() (audit.Event, error) { return c.addCard(ctx, r) })
+	case msgRemoveCard:
+		return c.change(policy.Load, func() (audit.Event, error) { return c.removeCard(r) })
+	case msgLock:
+		return c.change(policy.Lock, func() (audit.Event, error) { return c.lock(r) })
+	case msgUnlock:
+		return c.change(policy.Lock, func() (audit.Event, error) { return c.unlock(ctx, r) })
+	}
+	return failure
+}
+
+// change does what changes the agent, if the asker may, and logs it either way.
+func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte {
+	d := c.agent.policy().Decide(c.way.facts(op, c.agent.hosts(), time.Now()), nil)
+	if d.Verdict != policy.Allow {
+		c.refuse(c.event(string(op), "denied", d))
+		return failure
+	}
+	done, err := do()
+	e := c.event(string(op), "allowed", d)
+	e.Key, e.Comment = done.Key, done.Comment
+	if done.Reason != "" {
+		e.Reason = done.Reason
+	}
+	if err != nil {
+		e.Verdict, e.Reason = "failed", err.Error()
+		c.refuse(e)
+		return failure
+	}
+	c.agent.note(e)
+	return success
+}
+
+// refuse logs a refusal and counts it: whoever collects them is not asking but
+// trying.
+func (c *connection) refuse(e audit.Event) {
+	c.refusals++
+	c.agent.config.Logf("connection %d: %s %s: %s (%s)", c.number, e.Event, e.Verdict, e.Reason, e.Rule)
+	c.agent.note(e)
+}
+
+// event is a line for the log with what is known of the asker.
+func (c *connection) event(what, verdict string, d policy.Decision) audit.Event {
+	e := audit.Event{
+		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason,
+		Remote: c.way.remote, Connection: c.number,
+		PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program(),
+	}
+	describeWay(&e, c.way.facts(policy.List, c.agent.hosts(), time.Time{}))
+	return e
+}
+
+func describeWay(e *audit.Event, f policy.Facts) {
+	if f.From.Known() {
+		e.From, e.FromKey = f.From.String(), f.From.Fingerprint
+	}
+	var via []string
+	for _, h := range f.Claimed {
+		via = append(via, h.String())
+	}
+	e.Via = strings.Join(via, ", ")
+}
+
+// watch gives a context that ends when the asker hangs up. stop must be called
+// before the connection is read again.
+func (c *connection) watch(ctx context.Context) (watched context.Context, stop func()) {
+	watched, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// A request that follows ends the watch: nothing is known from then on.
+		if _, err := c.in.Peek(1); err != nil {
+			cancel(fmt.Errorf("the asker hung up: %w", err))
+		}
+	}()
+	return watched, func() {
+		c.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine
+		<-ended
+		c.conn.SetReadDeadline(time.Time{})
+		cancel(nil)
+	}
+}

@@ -1,0 +1,194 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"keyway/internal/audit"
+	"keyway/internal/policy"
+	"keyway/internal/sshwire"
+)
+
+// extension is SSH_AGENTC_EXTENSION (RFC 9987 section 3.8).
+func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
+	name := r.Text()
+	if r.Err() != nil {
+		return failure
+	}
+	switch name {
+	case extSessionBind:
+		return c.bind(r)
+	case extQuery:
+		return c.query()
+	case extKeys, extQuestions, extAnswer:
+		return c.manage(ctx, name, r)
+	}
+	return failure
+}
+
+// query names the extensions that anybody may use (RFC 9987 section 3.8.1).
+func (c *connection) query() []byte {
+	answer := sshwire.AppendString([]byte{msgExtResponse}, extQuery)
+	answer = sshwire.AppendString(answer, extQuery)
+	return sshwire.AppendString(answer, extSessionBind)
+}
+
+// bind records a host that proves itself. It is recorded while the agent is
+// locked too: a forwarding that is opened then would look local later. What does
+// not verify taints the connection for good, so that no asker can try again.
+func (c *connection) bind(r *sshwire.Reader) []byte {
+	b, err := parseBind(r)
+	var binds []bind
+	if err == nil {
+		binds, err = addBind(c.way.binds, b)
+	}
+	if err != nil {
+		if c.way.taint == "" {
+			c.way.taint = err.Error()
+		}
+		c.refuse(c.event("bind", "denied", policy.Decision{Rule: "built in: verification", Reason: err.Error()}))
+		return extFailure
+	}
+	c.way.binds = binds
+	c.way.remote = c.way.remote || binds[0].forwarding
+	return success
+}
+
+// manage serves keyway's own commands, on this machine only.
+func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader) []byte {
+	d := c.agent.policy().Decide(c.way.facts(policy.Manage, c.agent.hosts(), time.Now()), nil)
+	if len(c.way.binds) > 0 || c.way.taint != "" {
+		d = policy.Decision{Reason: "only a program of this machine that is no SSH client may ask this"}
+	}
+	if d.Verdict != policy.Allow || c.agent.keys.isLocked() {
+		c.refuse(c.event("manage", "denied", d))
+		return extFailure
+	}
+	var result any
+	var err error
+	switch name {
+	case extKeys:
+		result = c.agent.describeKeys()
+	case extQuestions:
+		result, err = c.nextQuestions(ctx, r)
+	case extAnswer:
+		result, err = c.takeAnswer(r)
+	}
+	if err != nil {
+		return extFailure
+	}
+	return jsonResponse(name, result)
+}
+
+func jsonResponse(name string, result any) []byte {
+	body, err := json.Marshal(result)
+	if err != nil || len(body) > maxMessage-firstChunk {
+		return extFailure
+	}
+	return sshwire.AppendString(sshwire.AppendString([]byte{msgExtResponse}, name), body)
+}
+
+// KeyInfo describes a held key.
+type KeyInfo struct {
+	Type         string    `json:"type"`
+	Fingerprint  string    `json:"fingerprint"`
+	Comment      string    `json:"comment"`
+	Blob         []byte    `json:"blob"`
+	Until        time.Time `json:"until,omitzero"`   // when it is forgotten
+	Expires      time.Time `json:"expires,omitzero"` // when its certificate ends
+	Confirm      bool      `json:"confirm,omitempty"`
+	SignsLeft    *uint32   `json:"signsLeft,omitempty"`
+	Provider     string    `json:"provider,omitempty"`
+	Destinations []Step    `json:"destinations,omitempty"`
+}
+
+// Step is one destination of a key. An empty From is this machine.
+type Step struct {
+	From string `json:"from,omitempty"`
+	To   string `json:"to"`
+	User string `json:"user,omitempty"`
+}
+
+func (a *Agent) describeKeys() []KeyInfo {
+	list := []KeyInfo{}
+	for _, h := range a.keys.all() {
+		list = append(list, a.describeKey(h))
+	}
+	return list
+}
+
+func (a *Agent) describeKey(h *held) KeyInfo {
+	info := KeyInfo{
+		Type: h.key.Public.Type(), Fingerprint: h.key.Fingerprint, Comment: h.key.Comment, Blob: h.key.Blob,
+		Confirm: h.confirm, Provider: h.key.Provider,
+	}
+	if h.dies != 0 {
+		info.Until = time.Now().Add(h.dies - a.config.uptime()).Round(time.Second)
+	}
+	if cert := h.key.Certificate(); cert != nil && cert.ValidBefore < 1<<40 {
+		info.Expires = time.Unix(int64(cert.ValidBefore), 0)
+	}
+	if left, limited := a.keys.left(h); limited {
+		info.SignsLeft = &left
+	}
+	for _, d := range h.destinations {
+		info.Destinations = append(info.Destinations, Step{From: d.from.name, To: d.to.name, User: d.to.user})
+	}
+	return info
+}
+
+func (k *keyring) left(h *held) (uint32, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return h.signsLeft, h.limited
+}
+
+// OpenQuestion is a question as keyway approve shows it.
+type OpenQuestion struct {
+	ID        uint64 `json:"id"`
+	Text      string `json:"text"`
+	Grantable bool   `json:"grantable"`
+}
+
+// nextQuestions waits for questions other than those whose numbers follow.
+func (c *connection) nextQuestions(ctx context.Context, r *sshwire.Reader) ([]OpenQuestion, error) {
+	var known []uint64
+	for range maxTotalPending {
+		if !r.More() {
+			break
+		}
+		known = append(known, uint64(r.Uint32()))
+	}
+	if err := r.End(); err != nil {
+		return nil, err
+	}
+	watched, stop := c.watch(ctx)
+	defer stop()
+	list := []OpenQuestion{}
+	for _, q := range c.agent.questions.board.next(watched, known) {
+		list = append(list, OpenQuestion{q.ID, q.Text(), q.Grantable})
+	}
+	return list, nil
+}
+
+// takeAnswer reads the number of a question, 1 for yes, and for how many seconds
+// it holds (0: once; the largest number: as long as the agent runs).
+func (c *connection) takeAnswer(r *sshwire.Reader) (struct{}, error) {
+	id, yes, seconds := r.Uint32(), r.Byte(), r.Uint32()
+	if err := r.End(); err != nil {
+		return struct{}{}, err
+	}
+	a := Answer{Allow: yes == 1, By: "keyway approve"}
+	if seconds == EverSeconds {
+		a.Ever = true
+	} else {
+		a.For = time.Duration(seconds) * time.Second
+	}
+	err := c.agent.questions.board.answer(uint64(id), a)
+	c.agent.note(audit.Event{Event: "answer", Reason: "keyway approve", Connection: c.number, PID: c.peer.pid, Program: c.peer.program()})
+	return struct{}{}, err
+}
+
+// EverSeconds stands for as long as the agent runs.
+const EverSeconds = 1<<32 - 1

@@ -1,0 +1,166 @@
+package agent
+
+import (
+	"bytes"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/identity"
+	"keyway/internal/policy"
+)
+
+// way is what a connection has shown of itself. It is only ever added to.
+type way struct {
+	remote bool   // a latch: the first bind, or the socket, sets it for good
+	binds  []bind // verified, in order
+	taint  string // why nothing said on this connection can be believed any more
+}
+
+// last is the bind that a login has to be for, or nil.
+func (w way) last() *bind {
+	if len(w.binds) == 0 {
+		return nil
+	}
+	return &w.binds[len(w.binds)-1]
+}
+
+// naming tells what the user calls the host with a key.
+type naming func(ssh.PublicKey) policy.Host
+
+func (n naming) of(key ssh.PublicKey) policy.Host {
+	var h policy.Host
+	if n != nil {
+		h = n(key)
+	}
+	h.Fingerprint = identity.Fingerprint(key)
+	return h
+}
+
+// facts are those that hold for every request on the connection.
+func (w way) facts(op policy.Op, hosts naming, now time.Time) policy.Facts {
+	f := policy.Facts{Op: op, When: now, Remote: w.remote}
+	if w.taint != "" && op == policy.Sign {
+		f.Violation = "this connection cannot be believed: " + w.taint
+	}
+	if !w.remote || len(w.binds) == 0 || !w.binds[0].forwarding {
+		return f
+	}
+	// The first bind of a forwarding is of the user's own ssh. All later ones come
+	// through the hosts before them, which can make a way look longer, never
+	// lead elsewhere at its end.
+	f.From = hosts.of(w.binds[0].key)
+	for _, b := range w.binds[1:] {
+		if b.forwarding {
+			f.Claimed = append(f.Claimed, hosts.of(b.key))
+		}
+	}
+	return f
+}
+
+// judgeSign turns a request for a signature into facts.
+func judgeSign(w way, h *held, c content, hosts naming, now time.Time) policy.Facts {
+	f := w.facts(policy.Sign, hosts, now)
+	f.Purpose, f.User, f.Namespace = c.purpose, c.user, c.namespace
+	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
+	f.Constraint = judgeConstraint(w, h, c, now)
+	if f.Violation == "" {
+		f.Violation = contradiction(w, h, c)
+	}
+	if last := w.last(); last != nil && !last.forwarding && c.purpose == policy.Login {
+		f.To = hosts.of(last.key)
+		f.Proven = f.Violation == ""
+	}
+	return f
+}
+
+// contradiction is why the data and the connection cannot both be true; empty if
+// they can.
+func contradiction(w way, h *held, c content) string {
+	last := w.last()
+	if c.purpose == policy.Login && !sameKey(c.key, h) {
+		return "the login names another key than the one that is to sign"
+	}
+	// A host that only forwards has no session of its own to log in to.
+	if last == nil || last.forwarding {
+		return ""
+	}
+	switch {
+	case c.purpose == policy.Data:
+		return "the connection is for a login, and the data is none"
+	case c.purpose != policy.Login:
+		return ""
+	case !bytes.Equal(c.session, last.session):
+		return "the login is for another session than the one that was bound last"
+	case c.hostKey != nil && !bytes.Equal(c.hostKey, last.blob):
+		return "the login names another host key than the one that was bound last"
+	}
+	return ""
+}
+
+// sameKey says whether blob is the held key, or a certificate of it: ssh may
+// present a certificate and have the plain key sign.
+func sameKey(blob []byte, h *held) bool {
+	if bytes.Equal(blob, h.key.Blob) {
+		return true
+	}
+	key, err := ssh.ParsePublicKey(blob)
+	return err == nil && identity.Fingerprint(key) == h.key.Fingerprint
+}
+
+// judgeConstraint says what the key's own destinations say of a signature. The
+// rules are ssh-agent's, to the letter.
+func judgeConstraint(w way, h *held, c content, now time.Time) policy.Constraint {
+	last := w.last()
+	switch {
+	case len(h.destinations) == 0:
+		return policy.Unconstrained
+	case last == nil, c.purpose != policy.Login, !bytes.Equal(c.key, h.key.Blob):
+		return policy.Refuses
+	case !permitted(h.destinations, w.binds, &c.user, now):
+		return policy.Refuses
+	case !bytes.Equal(c.session, last.session):
+		return policy.Refuses
+	// Beyond the first hop the data itself must name the host.
+	case len(w.binds) > 1 && c.hostKey == nil:
+		return policy.Refuses
+	case c.hostKey != nil && !bytes.Equal(c.hostKey, last.blob):
+		return policy.Refuses
+	}
+	return policy.Permits
+}
+
+// visible says whether the connection may know of the key.
+func visible(w way, h *held, now time.Time) bool {
+	if w.taint != "" || h.key.Expired(now) {
+		return false
+	}
+	return permitted(h.destinations, w.binds, nil, now)
+}
+
+// offered says whether the key can be of use on a connection that is bound for a
+// login: what the policy would refuse anyway only uses up the server's patience
+// (MaxAuthTries of sshd_config(5)).
+func offered(p *policy.Policy, w way, h *held, hosts naming, canAsk bool, grants []policy.Grant, now time.Time) bool {
+	if !visible(w, h, now) {
+		return false
+	}
+	last := w.last()
+	if last == nil || last.forwarding {
+		return true
+	}
+	f := w.facts(policy.Sign, hosts, now)
+	f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, hosts.of(last.key)
+	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
+	f.Constraint = policy.Unconstrained
+	if len(h.destinations) > 0 {
+		f.Constraint = policy.Permits
+	}
+	switch p.Decide(f, grants).Verdict {
+	case policy.Allow:
+		return true
+	case policy.Ask:
+		return canAsk
+	}
+	return false
+}

@@ -1,0 +1,28 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// peer is the local process at the other end of a connection, as far as the
+// system tells.
+type peer struct {
+	pid   int
+	uid   int
+	known bool
+}
+
+// program is the peer's program, for the log. It may have gone since, and is no
+// fact that anything is decided by.
+func (p peer) program() string {
+	if !p.known || p.pid <= 0 {
+		return ""
+	}
+	path, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(p.pid), "exe"))
+	if err != nil {
+		return ""
+	}
+	return path
+}

@@ -162,7 +162,8 @@ func (f accountFacts) addPasswd(a Account) {
 	if shell == "" {
 		shell = "/sbin/nologin"
 	}
-	file, err := os.OpenFile(filepath.Join(f.root, "etc/passwd"), os.O_RDWR|os.O_APPEND, 0)
+	// An image without a passwd gets one, if it has an /etc.
+	file, err := os.OpenFile(filepath.Join(f.root, "etc/passwd"), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		return
 	}

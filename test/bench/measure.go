@@ -181,7 +181,7 @@ func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err er
 // guestMemory is the resident memory, in bytes, of all of the guest's processes
 // in the only workspace, and their proportional share where pages are shared.
 func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
-	for _, pid := range b.lab.GPU.Processes("keyway-guest") {
+	for _, pid := range b.lab.GPU.ProcessesInside("keyway-guest") {
 		r, err1 := procField(pid, "status", "VmRSS")
 		p, err2 := procField(pid, "smaps_rollup", "Pss")
 		if err := errors.Join(err1, err2); err != nil {

@@ -297,7 +297,7 @@ func (t *tour) leave() error {
 				return fmt.Errorf("containers %q, %v", ids, err)
 			}
 		}
-		if pids := t.lab.GPU.Processes("keyway-guest"); len(pids) != 0 {
+		if pids := t.lab.GPU.ProcessesInside("keyway-guest"); len(pids) != 0 {
 			return fmt.Errorf("guest processes %v", pids)
 		}
 		config, err := t.quietly("ssh", "-G", "train")

@@ -207,7 +207,7 @@ func (w *world) nothingLeft() error {
 	if ids, err := w.Docker("ps", "-aq"); err == nil && ids != "" {
 		return errors.New("there are containers: " + ids)
 	}
-	if pids := w.GPU.Processes("keyway-guest"); len(pids) != 0 {
+	if pids := w.GPU.ProcessesInside("keyway-guest"); len(pids) != 0 {
 		return errors.New("there are guests")
 	}
 	for _, dir := range []string{"/root/.local/state/keyway/workspaces"} {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -114,17 +115,25 @@ func (h *Host) ReadFile(p string) (string, error) {
 }
 
 // Processes are the ids, as this machine counts, of the host's processes of
-// that name (the kernel's, at most 15 bytes), those in its containers included.
+// that name (the kernel's, at most 15 bytes), without those in its containers.
 func (h *Host) Processes(name string) []int {
+	return h.ProcessesThat(func(comm string) bool { return comm == name })
+}
+
+// ProcessesThat are the host's own processes with such a name.
+func (h *Host) ProcessesThat(is func(name string) bool) []int {
+	return slices.DeleteFunc(h.processes(is), func(pid int) bool {
+		return h.pid != 0 && pidNamespace(pid) != pidNamespace(h.pid)
+	})
+}
+
+// ProcessesInside are the host's processes of that name with those in its
+// containers.
+func (h *Host) ProcessesInside(name string) []int {
 	return h.processes(func(comm string) bool { return comm == name })
 }
 
-// ProcessesPrefix are those whose name begins like that.
-func (h *Host) ProcessesPrefix(prefix string) []int {
-	return h.processes(func(comm string) bool { return strings.HasPrefix(comm, prefix) })
-}
-
-func (h *Host) processes(is func(comm string) bool) []int {
+func (h *Host) processes(is func(name string) bool) []int {
 	var found []int
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {

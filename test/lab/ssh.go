@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -219,10 +218,10 @@ func (h *Host) KillSSHD() {
 	}
 	h.KillConnections()
 	_ = h.sshd.cmd.Process.Signal(syscall.SIGTERM)
-	_ = Kill(syscall.SIGKILL, h.sshds()...)
+	_ = Kill(syscall.SIGKILL, h.Processes("sshd")...)
 	h.sshd.stop(syscall.SIGTERM)
 	// Between the two rounds a connection may have begun.
-	_ = Kill(syscall.SIGKILL, h.sshds()...)
+	_ = Kill(syscall.SIGKILL, h.Processes("sshd")...)
 	h.sshd = nil
 }
 
@@ -230,22 +229,13 @@ func (h *Host) KillSSHD() {
 // and returns how many there were.
 func (h *Host) KillConnections() int {
 	var pids []int
-	for _, pid := range h.sshds() {
+	for _, pid := range h.Processes("sshd") {
 		if !h.isListener(pid) {
 			pids = append(pids, pid)
 		}
 	}
 	_ = Kill(syscall.SIGKILL, pids...)
 	return len(pids)
-}
-
-// sshds are the host's own sshd processes, without those in containers.
-func (h *Host) sshds() []int {
-	pids := h.Processes("sshd")
-	if h.pid == 0 {
-		return pids
-	}
-	return slices.DeleteFunc(pids, func(pid int) bool { return pidNamespace(pid) != pidNamespace(h.pid) })
 }
 
 // isListener says whether pid is the sshd that listens: we (or labtool and

@@ -63,6 +63,10 @@ func startWorld(ctx context.Context, s *screen) (*lab.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.note("the machines are kept apart by %s; the GPU machine answers the bastion only", world.Mode)
+	if world.Mode == lab.Namespaces {
+		s.note("the machines are kept apart by %s; the GPU machine answers the bastion only", world.Mode)
+	} else {
+		s.note("namespaces are not permitted here: the machines are sshds on %s, with home directories of their own", world.Mode)
+	}
 	return world, nil
 }

@@ -112,7 +112,7 @@ func (t *tour) prepare() error {
 	}
 	up := []string{"keyway", "up", "--on", "gpu1", "--name", "train"}
 	if t.engine == "docker" {
-		up = append(up, "--image", string(lab.Base), "--shm-size", "2gb", "-v", "/srv/data:/mnt/data:ro")
+		up = append(up, "--image", string(lab.Base), "--shm-size", "2gb", "-v", t.lab.GPU.Inside("/srv/data")+":/mnt/data:ro")
 	} else {
 		up = append(up, "--engine", "host")
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	bin    string // the built programs
+	bin    string // the built programs, in the shared lab
 	shared *world
 )
 
@@ -42,14 +42,7 @@ func runAll(m *testing.M) (code int, err error) {
 	if err := lab.Install(ctx, "test"); err != nil {
 		return 1, err
 	}
-	if bin, err = os.MkdirTemp("", "keyway-bin-"); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
-	if err := lab.Build(ctx, bin); err != nil {
-		return 1, err
-	}
-	l, err := lab.Start(ctx, lab.Options{Bin: bin, Docker: true, Images: []lab.Image{lab.Base, lab.NonRoot, lab.Static, lab.Busybox}})
+	l, err := lab.Start(ctx, lab.Options{Docker: true, Images: []lab.Image{lab.Base, lab.NonRoot, lab.Static, lab.Busybox}})
 	if err != nil {
 		return 1, err
 	}
@@ -57,7 +50,7 @@ func runAll(m *testing.M) (code int, err error) {
 	if l.DockerError != nil {
 		return 1, l.DockerError
 	}
-	shared = &world{l}
+	shared, bin = &world{l}, l.Bin
 	if err := shared.unlockAndUp(); err != nil {
 		return 1, err
 	}

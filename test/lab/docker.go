@@ -24,6 +24,7 @@ func (l *Lab) startDocker(ctx context.Context, images []Image) error {
 		if out, err := l.GPU.Output("docker", "version", "--format", "{{.Server.Version}}"); err != nil {
 			return fmt.Errorf("no dockerd can be started without namespaces, and this machine's does not answer: %w %s", err, out)
 		}
+		l.onClose(l.removeImages)
 		return l.makeImages(ctx, images)
 	}
 	for _, program := range []string{"dockerd", "docker", "containerd"} {

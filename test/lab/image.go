@@ -5,6 +5,7 @@ package lab
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,12 +39,11 @@ func (l *Lab) makeImages(ctx context.Context, images []Image) error {
 	if slices.Contains(images, NonRoot) || slices.Contains(images, SSHD) {
 		images = append([]Image{Base}, images...)
 	}
-	made := map[Image]bool{}
 	for _, i := range images {
-		if made[i] {
+		if slices.Contains(l.images, i) {
 			continue
 		}
-		made[i] = true
+		l.images = append(l.images, i)
 		begin := time.Now()
 		if err := l.makeImage(i); err != nil {
 			return fmt.Errorf("image %s: %w", i, err)
@@ -54,6 +54,22 @@ func (l *Lab) makeImages(ctx context.Context, images []Image) error {
 		}
 	}
 	return nil
+}
+
+// removeImages removes them, and containers made from them, from a dockerd that
+// is not ours.
+func (l *Lab) removeImages() error {
+	var err error
+	for _, i := range slices.Backward(l.images) {
+		ids, psErr := l.Docker("ps", "-aq", "--filter", "ancestor="+string(i))
+		if ids != "" {
+			_, rmErr := l.Docker(append([]string{"rm", "-f"}, strings.Fields(ids)...)...)
+			err = errors.Join(err, rmErr)
+		}
+		_, rmErr := l.Docker("image", "rm", string(i))
+		err = errors.Join(err, psErr, rmErr)
+	}
+	return err
 }
 
 func (l *Lab) makeImage(i Image) error {

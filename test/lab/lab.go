@@ -59,6 +59,7 @@ type Lab struct {
 	lock     *os.File
 	say      func(string, ...any)
 	docker   *daemon
+	images   []Image // those that were made
 	closeNow []func() error
 }
 

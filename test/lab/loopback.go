@@ -54,8 +54,12 @@ func (l *Lab) loopbackHost(name string) (*Host, error) {
 		search = h.Path("/srv/bin") + ":" + l.Bin + ":" + path
 	}
 	h.env = []string{"PATH=" + search, "HOME=" + h.Path("/root"), "USER=" + u, "LOGNAME=" + u, "LANG=C.UTF-8", "SHELL=/bin/bash",
-		"TERM=xterm-256color", "TMPDIR=" + h.Path("/tmp"), envHost + "=" + h.dir}
+		"TERM=xterm-256color", "TMPDIR=" + h.Path("/tmp"), "XDG_RUNTIME_DIR=" + h.Path("/srv/run"), envHost + "=" + h.dir}
 	l.onClose(h.killAll)
+	// Sockets of our own: this machine's user may have a keyway that runs.
+	if err := os.Mkdir(h.Path("/srv/run"), 0o700); err != nil {
+		return nil, err
+	}
 	return h, h.writeWrappers()
 }
 
@@ -63,11 +67,11 @@ func (l *Lab) loopbackHost(name string) (*Host, error) {
 func (h *Host) writeWrappers() error {
 	if h.Name != "laptop" {
 		return h.WriteFile("/srv/login", fmt.Sprintf(`#!/bin/sh
-export HOME=%[1]s TMPDIR=%[2]s %[3]s=%[4]s
+export HOME=%[1]s TMPDIR=%[2]s XDG_RUNTIME_DIR=%[5]s %[3]s=%[4]s
 cd
 [ -z "$SSH_ORIGINAL_COMMAND" ] || exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 exec /bin/bash -l
-`, h.Path("/root"), h.Path("/tmp"), envHost, h.dir), 0o755)
+`, h.Path("/root"), h.Path("/tmp"), envHost, h.dir, h.Path("/srv/run")), 0o755)
 	}
 	var err error
 	for _, name := range []string{"ssh", "scp", "sftp"} {

@@ -86,11 +86,11 @@ func (l *Lab) askpass() string {
 printf '%%s\n' "$1" >>%[1]s
 head -n 1 %[2]s
 [ "$(wc -l <%[2]s)" -le 1 ] || sed -i 1d %[2]s
-`, l.Laptop.inside(promptsFile), l.Laptop.inside(wordFile))
+`, l.Laptop.Inside(promptsFile), l.Laptop.Inside(wordFile))
 }
 
-// inside is how a program on the host names one of its own files.
-func (h *Host) inside(p string) string {
+// Inside is how a program on the host names one of its own files.
+func (h *Host) Inside(p string) string {
 	if h.pid != 0 {
 		return p
 	}
@@ -100,7 +100,7 @@ func (h *Host) inside(p string) string {
 // AskpassEnv makes ssh-add and ssh ask the lab's stand-in for a person, which
 // knows the passphrase and counts.
 func (l *Lab) AskpassEnv() []string {
-	return []string{"SSH_ASKPASS=" + l.Laptop.inside(askpassFile), "SSH_ASKPASS_REQUIRE=force", "DISPLAY=:lab"}
+	return []string{"SSH_ASKPASS=" + l.Laptop.Inside(askpassFile), "SSH_ASKPASS_REQUIRE=force", "DISPLAY=:lab"}
 }
 
 // Prompts are the questions that were asked so far.
@@ -161,7 +161,7 @@ func (h *Host) sshdDir() string {
 // sshdConfig is Debian's, without PAM (which would want this machine's
 // services) and with room for many clients at once.
 func (h *Host) sshdConfig() string {
-	dir := h.inside(h.sshdDir())
+	dir := h.Inside(h.sshdDir())
 	c := fmt.Sprintf(`Port %d
 ListenAddress %s
 HostKey %s/host_key
@@ -179,7 +179,7 @@ Subsystem sftp %s
 `, h.Port, h.Address, dir, h.authorizedKeys(), sftpServer())
 	if h.pid == 0 {
 		// The home directory comes from the system's passwd; this stands in for it.
-		c += "StrictModes no\nForceCommand " + h.inside("/srv/login") + "\n"
+		c += "StrictModes no\nForceCommand " + h.Inside("/srv/login") + "\n"
 	}
 	return c
 }
@@ -202,7 +202,7 @@ func sftpServer() string {
 
 // StartSSHD starts the host's sshd and returns when it listens.
 func (h *Host) StartSSHD() error {
-	d, err := h.startDaemon(h.Name+"-sshd.log", "Server listening", sshdProgram, "-D", "-e", "-f", h.inside(h.sshdDir())+"/sshd_config")
+	d, err := h.startDaemon(h.Name+"-sshd.log", "Server listening", sshdProgram, "-D", "-e", "-f", h.Inside(h.sshdDir())+"/sshd_config")
 	if err != nil {
 		return err
 	}

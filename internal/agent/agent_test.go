@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +119,7 @@ func TestListFitsTheDestination(t *testing.T) {
 		{"to the workspace, best first", [][]byte{bindMessage(w.gpu, s1, false)}, "restricted me other"},
 		{"to db, where a rule denies", [][]byte{bindMessage(w.db, s1, false)}, "me"},
 		{"forwarded", [][]byte{bindMessage(w.bastion, s1, true)}, "me other"},
+		{"forwarded by a host where the way of one ends", [][]byte{bindMessage(w.gpu, s1, true)}, "me other"},
 		{"forwarded to where nobody can allow it", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false)}, ""},
 		{"forwarded to the git host", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.git, s2, false)}, "me other"},
 	} {
@@ -395,6 +398,36 @@ func TestLogSaysWhy(t *testing.T) {
 	}
 	c.expect(t, "taint", rawBind(w.gpu.public, s1, nil, false), false)
 	if e := a.log.last(); e.Event != "bind" || e.Verdict != "denied" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestLockedAgentSeemsEmpty(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me"), true)
+	c.expect(t, "lock", join([]byte{msgLock}, text("password")), true)
+	if n := len(listed(c.expect(t, "list", []byte{msgList}, true))); n != 0 {
+		t.Errorf("%d keys", n)
+	}
+	c.expect(t, "keys", join([]byte{msgExtension}, text(extKeys)), false)
+	c.expect(t, "unlock", join([]byte{msgUnlock}, text("password")), true)
+	if n := len(listed(c.expect(t, "list", []byte{msgList}, true))); n != 1 {
+		t.Errorf("%d keys", n)
+	}
+}
+
+func TestLibraryFromAnywhere(t *testing.T) {
+	a := start(t, Config{Providers: DefaultProviders})
+	dir := t.TempDir()
+	library := filepath.Join(dir, "evil.so")
+	if err := os.WriteFile(library, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, a.local)
+	c.expect(t, "load", join([]byte{msgAddCard}, text(library), text("")), false)
+	if e := a.log.last(); !strings.Contains(e.Reason, "permitted places") {
 		t.Errorf("%+v", e)
 	}
 }

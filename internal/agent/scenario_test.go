@@ -179,6 +179,11 @@ func scenarios() []scenario {
 			byPolicy("git signature", signMessage(me, sshsigData("git")), policySays),
 			stricter("data", signMessage(me, []byte("x")), "no login, on a connection for one"),
 		}},
+		{"forwarded by a workspace", add, []exchange{
+			same("bind", bindMessage(w.gpu, s1, true), true),
+			byPolicy("login for its own session", loginMessage(s1, "root", me, w.gpu.public), policySays),
+			byPolicy("login of a client that does not bind", loginMessage(s2, "root", me, w.gpu.public), policySays),
+		}},
 		{"forwarded to a git host", add, []exchange{
 			same("bind", bindMessage(w.bastion, s1, true), true),
 			same("bind", bindMessage(w.git, s2, false), true),

@@ -121,6 +121,8 @@ func TestRules(t *testing.T) {
 		{"from a workspace", login(true, github, func(f *Facts) { f.From = train }), Allow, "rule 2: git hosts"},
 		{"an allow rule needs proof", login(true, github, func(f *Facts) { f.From = train; f.Proven = false }), Ask, "built in: ask"},
 		{"at night", login(true, train, night), Ask, "rule 3"},
+		{"at night, as another user", login(true, train, night, func(f *Facts) { f.User = "me" }), Allow, "rule 5"},
+		{"names without a key are nobody's", login(true, Host{Names: []string{"x"}}), Ask, "built in: ask"},
 		{"signature on a weekday", login(true, Host{}, sign), Allow, "rule 4"},
 		{"signature on a Sunday", login(true, Host{}, sign, func(f *Facts) { f.When = monday.Add(-24 * time.Hour) }), Ask, "built in: ask"},
 		{"a star is every known host", login(true, train), Allow, "rule 5"},

@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"keyway/internal/policy"
+	"keyway/internal/sshwire"
+)
+
+// FuzzHandle gives any bytes as messages to a connection that is bound as
+// forwarded. Whatever they are, it answers, and it neither signs unknown data
+// nor changes what the agent holds.
+func FuzzHandle(f *testing.F) {
+	for _, s := range scenarios() {
+		for _, e := range s.steps {
+			f.Add(e.message)
+		}
+	}
+	w := theWorld()
+	a := New(Config{Policy: policy.Standard, Hosts: w.hosts})
+	local := &connection{agent: a}
+	if !yes(local.handle(context.Background(), addMessage(w.me, "me"))) {
+		f.Fatal("the key was not added")
+	}
+	forwarding := must(parseBind(sshwire.NewReader(bindMessage(w.bastion, s1, true)[len(text(extSessionBind))+1:])))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if len(message) == 0 || len(message) > maxMessage {
+			return
+		}
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		c := &connection{agent: a, conn: near, in: bufio.NewReader(near), way: way{remote: true, binds: []bind{forwarding}}}
+		answer := c.handle(context.Background(), bytes.Clone(message))
+		if len(answer) == 0 {
+			t.Fatal("no answer")
+		}
+		if yes(answer) && message[0] != msgList && message[0] != msgExtension {
+			t.Fatalf("message %d was granted to a remote asker", message[0])
+		}
+		if len(a.keys.all()) != 1 || a.keys.isLocked() {
+			t.Fatal("a remote asker changed the agent")
+		}
+	})
+}
+
+// FuzzContent checks that what is read as a login or an SSHSIG is exactly one:
+// written again from what was read, it is the same bytes.
+func FuzzContent(f *testing.F) {
+	w := theWorld()
+	f.Add(loginData(s1, "root", w.me.public, nil))
+	f.Add(loginData(s1, "root", w.rsa.public, w.gpu.public))
+	f.Add(sshsigData("git"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := parseContent(data)
+		switch c.purpose {
+		case policy.Login:
+			if c.session == nil || c.key == nil || !bytes.HasPrefix(data, str(c.session)) || !bytes.Contains(data, []byte(c.user)) {
+				t.Fatalf("%+v", c)
+			}
+			tail := str(c.key)
+			if c.hostKey != nil {
+				tail = append(tail, str(c.hostKey)...)
+			}
+			if len(data) < len(tail) || canonicalTail(data, c) == false {
+				t.Fatalf("%+v is not what %x says", c, data)
+			}
+		case policy.Signature:
+			if !bytes.HasPrefix(data, join([]byte(sshsigMagic), text(c.namespace))) {
+				t.Fatalf("%+v", c)
+			}
+		case policy.Data:
+		default:
+			t.Fatalf("purpose %q", c.purpose)
+		}
+	})
+}
+
+// canonicalTail reads the login once more, in another way than the parser.
+func canonicalTail(data []byte, c content) bool {
+	method := methodPublicKey
+	if c.hostKey != nil {
+		method = methodHostbound
+	}
+	head := join(str(c.session), []byte{userauthRequest}, text(c.user), text("ssh-connection"), text(method), []byte{1})
+	return bytes.HasPrefix(data, head)
+}
+
+// FuzzDestinations checks that a destination constraint that is taken names a
+// host with keys at every end, so that none of them permits everything.
+func FuzzDestinations(f *testing.F) {
+	w := theWorld()
+	to := hopOf{user: "root", name: "db", keys: nil}
+	to.keys = append(to.keys, w.db.public)
+	f.Add(str(join(str(hopOf{}.bytes(), to.bytes()), text(""))))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := parseDestinations(data)
+		if (len(list) == 0) == (err == nil) {
+			t.Fatalf("%d destinations, %v", len(list), err)
+		}
+		for _, d := range list {
+			if d.to.name == "" || len(d.to.keys) == 0 || (d.from.name == "") != d.from.isOrigin() {
+				t.Fatalf("%+v", d)
+			}
+		}
+		permitted(list, []bind{{key: w.db.public}}, nil, time.Now())
+	})
+}

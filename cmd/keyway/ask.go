@@ -47,11 +47,15 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 // for passphrases itself, in the way the user knows. It is interrupted, never
 // killed: it must be able to turn the terminal's echo on again.
 func onTerminal(ctx context.Context, env []string, name string, args ...string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Env = env
+	cmd.Env = askpassEnv(env, program)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
-	err := cmd.Run()
+	err = cmd.Run()
 	if ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr) // the question's line is still open
 		return ctx.Err()

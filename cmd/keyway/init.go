@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
@@ -100,10 +101,10 @@ func makeKey(ctx context.Context, home string, o initOptions, news io.Writer) er
 	}
 	path := filepath.Join(home, ".ssh", "id_ed25519")
 	args := []string{"-q", "-t", "ed25519", "-a", "100", "-f", path}
-	switch _, err := openTerminal(); {
+	switch {
 	case o.noPassphrase:
 		args = append(args, "-N", "")
-	case err != nil && os.Getenv("SSH_ASKPASS") == "":
+	case !hasTerminal() && os.Getenv("SSH_ASKPASS") == "":
 		return keyway.Errorf(keyway.NeedsAnswer, "a new key needs a passphrase, and there is no terminal to type it at").
 			Hint("run keyway init in a terminal, or name a program that knows it in SSH_ASKPASS,\nor make the key without one: keyway init --no-passphrase")
 	}
@@ -117,7 +118,20 @@ func makeKey(ctx context.Context, home string, o initOptions, news io.Writer) er
 		}
 		return keyway.Errorf(keyway.WrongPassphrase, "ssh-keygen made no key: %w", err).Hint("try again: keyway init")
 	}
+	if !o.noPassphrase && isOpen(path) {
+		fmt.Fprintf(news, "this key has no passphrase: whoever copies the file has the key; give it one with: ssh-keygen -p -f %s\n", path)
+	}
 	return nil
+}
+
+// isOpen says whether the private key at path can be read without a passphrase.
+func isOpen(path string) bool {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	_, err = ssh.ParseRawPrivateKey(data)
+	return err == nil
 }
 
 // requireInclude refuses to run ssh by a name it cannot know.

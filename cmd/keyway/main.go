@@ -28,6 +28,9 @@ func run() int {
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == keyway.GuestProgram {
 		return guest.Main(os.Args)
 	}
+	if code, ok := standIn(os.Args[1:]); ok {
+		return code
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRootCommand()

@@ -31,7 +31,7 @@ func newUnlockCommand() *cobra.Command {
 		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
 at SSH_AUTH_SOCK, or starts ssh-agent if there is none. Without KEYFILE it takes the
 usual ones in ~/.ssh. A key that the agent holds already is not asked for again.` +
-			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig),
+			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock ~/.ssh/id_work",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runUnlock(cmd.Context(), args, life, cmd.ErrOrStderr())
@@ -75,6 +75,10 @@ func runUnlock(ctx context.Context, files []string, life string, news io.Writer)
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) {
 			return err
+		}
+		if !hasTerminal() && os.Getenv("SSH_ASKPASS") == "" {
+			return keyway.Errorf(keyway.NeedsAnswer, "not unlocked: there is no terminal to type the passphrase at").
+				Hint("run keyway unlock in a terminal, or name a program that knows it in SSH_ASKPASS")
 		}
 		return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
 	}

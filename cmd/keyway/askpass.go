@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// envAskpass holds the user's SSH_ASKPASS while this program stands in for it.
+const envAskpass = "KEYWAY_ASKPASS"
+
+// askpassEnv is env with which OpenSSH's programs use SSH_ASKPASS when there is
+// no terminal, also without a display. They would read standard input instead,
+// and take its end for an empty passphrase: a new key would have none. program,
+// which is this one, stands between, because ssh-add asks again until a
+// passphrase is right, and a script that knows a wrong one never tires.
+func askpassEnv(env []string, program string) []string {
+	theirs := os.Getenv("SSH_ASKPASS")
+	if theirs == "" || hasTerminal() {
+		return env
+	}
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		return strings.HasPrefix(kv, "SSH_ASKPASS=") || strings.HasPrefix(kv, "SSH_ASKPASS_REQUIRE=")
+	})
+	return append(env, "SSH_ASKPASS="+program, "SSH_ASKPASS_REQUIRE=force", envAskpass+"="+theirs)
+}
+
+// again is how ssh-add begins its question after a wrong passphrase.
+const again = "Bad passphrase"
+
+// standIn answers for the user's SSH_ASKPASS, if this process was started in its
+// place: then ok is true and the process is to exit with code.
+func standIn(args []string) (code int, ok bool) {
+	theirs := os.Getenv(envAskpass)
+	if theirs == "" || len(args) != 1 {
+		return 0, false
+	}
+	if strings.HasPrefix(args[0], again) {
+		return 1, true
+	}
+	cmd := exec.Command(theirs, args[0])
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, true
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return exit.ExitCode(), true
+	}
+	return 1, true
+}
+
+// hasTerminal says whether somebody sits at a terminal.
+func hasTerminal() bool {
+	tty, err := openTerminal()
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
+}

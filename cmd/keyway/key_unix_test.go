@@ -1,0 +1,243 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+)
+
+// envMain makes the test binary the program itself.
+const envMain = "KEYWAY_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envMain) != "" {
+		os.Exit(run())
+	}
+	os.Exit(m.Run())
+}
+
+// secret is the passphrase of the tests' keys.
+const secret = "correct horse"
+
+// patience is how long a command of these tests may take.
+const patience = 30 * time.Second
+
+// program runs keyway in a session of its own, without a terminal.
+func program(t *testing.T, stdin io.Reader, args ...string) (output string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.WaitDelay = time.Second
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Stdin = stdin
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// onTTY runs keyway on a terminal and types the answers, each when its question
+// has been asked.
+func onTTY(t *testing.T, dialogue [][2]string, args ...string) (output string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	tty, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	var said bytes.Buffer
+	buf := make([]byte, 4096)
+	stop := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer stop.Stop()
+	for {
+		n, err := tty.Read(buf)
+		said.Write(buf[:n])
+		if err != nil {
+			break // the last process has closed the terminal
+		}
+		if len(dialogue) > 0 && strings.Contains(said.String(), dialogue[0][0]) {
+			time.Sleep(50 * time.Millisecond) // what was typed before the echo was off is thrown away
+			io.WriteString(tty, dialogue[0][1]+"\n")
+			dialogue = dialogue[1:]
+		}
+	}
+	cmd.Wait()
+	if len(dialogue) > 0 {
+		t.Errorf("never asked %q:\n%s", dialogue[0][0], said.String())
+	}
+	return said.String(), cmd.ProcessState.ExitCode()
+}
+
+// askpass is a program that knows the passphrase.
+func askpass(t *testing.T, home, passphrase string) {
+	t.Helper()
+	path := filepath.Join(home, "askpass")
+	write(t, path, "#!/bin/sh\necho '"+passphrase+"'\n", 0o700)
+	t.Setenv("SSH_ASKPASS", path)
+	t.Setenv("DISPLAY", "")
+	t.Setenv("SSH_ASKPASS_REQUIRE", "")
+}
+
+// lockedKey makes a key with the passphrase.
+func lockedKey(t *testing.T, home string) string {
+	t.Helper()
+	path := filepath.Join(home, ".ssh", "id_ed25519")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", secret, "-f", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
+// endAgent ends the agent that unlock started in the test's directory.
+func endAgent(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		out, _ := exec.Command("pgrep", "-f", "ssh-agent -a "+runtimeDir(t)).Output()
+		for _, pid := range strings.Fields(string(out)) {
+			exec.Command("kill", pid).Run()
+		}
+	})
+}
+
+func runtimeDir(t *testing.T) string {
+	t.Helper()
+	dir, err := dirs.Runtime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A key without a passphrase must never come of nobody being there to give one.
+func TestInitInScript(t *testing.T) {
+	home := laptop(t)
+	t.Setenv("SSH_ASKPASS", "")
+	key := filepath.Join(home, ".ssh", "id_ed25519")
+	out, code := program(t, nil, "init", "--yes")
+	if code != keyway.ExitCode(keyway.Errorf(keyway.NeedsAnswer, "")) || !strings.Contains(out, "--no-passphrase") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if _, err := os.Stat(key); err == nil {
+		t.Error("a key was made all the same")
+	}
+	askpass(t, home, secret)
+	if out, code := program(t, nil, "init", "--yes"); code != 0 {
+		t.Fatalf("code %d: %s", code, out)
+	}
+	data, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *ssh.PassphraseMissingError
+	if _, err := ssh.ParseRawPrivateKey(data); !errors.As(err, &locked) {
+		t.Errorf("the key has no passphrase: %v", err)
+	}
+	if _, err := ssh.ParseRawPrivateKeyWithPassphrase(data, []byte(secret)); err != nil {
+		t.Errorf("the key has another passphrase: %v", err)
+	}
+	before, _ := os.ReadFile(filepath.Join(home, ".ssh", "config"))
+	out, code = program(t, nil, "init", "--yes")
+	after, _ := os.ReadFile(filepath.Join(home, ".ssh", "config"))
+	if code != 0 || !bytes.Equal(before, after) || !strings.Contains(out, "already") {
+		t.Errorf("the second time: code %d, %q: %s", code, after, out)
+	}
+}
+
+func TestInitOnTerminal(t *testing.T) {
+	home := laptop(t)
+	write(t, filepath.Join(home, ".ssh", "config"), "Host gpu1\n", 0o600)
+	passphrases := [][2]string{{"(empty for no passphrase)", secret}, {"same passphrase again", secret}}
+	out, code := onTTY(t, append(passphrases, [2]string{"[Y/n]", "n"}), "init")
+	if data, _ := os.ReadFile(filepath.Join(home, ".ssh", "config")); code != 0 || string(data) != "Host gpu1\n" {
+		t.Errorf("no was taken for yes: code %d, %q\n%s", code, data, out)
+	}
+	out, code = onTTY(t, [][2]string{{"[Y/n]", ""}}, "init")
+	data, _ := os.ReadFile(filepath.Join(home, ".ssh", "config"))
+	if code != 0 || !strings.HasPrefix(string(data), "Include ") || !strings.HasSuffix(string(data), "\nHost gpu1\n") {
+		t.Errorf("code %d, %q\n%s", code, data, out)
+	}
+	if !strings.Contains(out, "+Include ") {
+		t.Errorf("the change was not shown:\n%s", out)
+	}
+}
+
+func TestInitAsksNobody(t *testing.T) {
+	home := laptop(t)
+	lockedKey(t, home)
+	out, code := program(t, nil, "init")
+	if code != keyway.ExitCode(keyway.Errorf(keyway.NeedsAnswer, "")) || !strings.Contains(out, "--yes") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if _, err := os.Stat(filepath.Join(home, ".ssh", "config")); err == nil {
+		t.Error("the file was made all the same")
+	}
+}
+
+func TestUnlockInScript(t *testing.T) {
+	home := laptop(t)
+	endAgent(t)
+	t.Setenv("SSH_ASKPASS", "")
+	if out, code := program(t, nil, "unlock"); code != keyway.ExitCode(keyway.Errorf(keyway.NoKey, "")) || !strings.Contains(out, "keyway init") {
+		t.Errorf("without a key: code %d: %s", code, out)
+	}
+	lockedKey(t, home)
+	if out, code := program(t, nil, "unlock"); code != keyway.ExitCode(keyway.Errorf(keyway.NeedsAnswer, "")) {
+		t.Errorf("with nobody there: code %d: %s", code, out)
+	}
+	askpass(t, home, "wrong")
+	if out, code := program(t, nil, "unlock"); code != keyway.ExitCode(keyway.Errorf(keyway.WrongPassphrase, "")) {
+		t.Errorf("wrong passphrase: code %d: %s", code, out)
+	}
+	askpass(t, home, secret)
+	if out, code := program(t, nil, "unlock"); code != 0 {
+		t.Errorf("code %d: %s", code, out)
+	}
+	t.Setenv("SSH_ASKPASS", "/nonexistent") // what is unlocked is not asked for
+	if out, code := program(t, nil, "unlock"); code != 0 || !strings.Contains(out, "already") {
+		t.Errorf("the second time: code %d: %s", code, out)
+	}
+	if by, _ := doctor(t); by["agent"][0].Message != "it holds 1 key" {
+		t.Errorf("%+v", by["agent"])
+	}
+	if out, code := program(t, nil, "lock"); code != 0 {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if by, _ := doctor(t); by["agent"][0].Health != warning {
+		t.Errorf("after lock: %+v", by["agent"])
+	}
+}
+
+func TestUnlockOnTerminal(t *testing.T) {
+	home := laptop(t)
+	endAgent(t)
+	key := lockedKey(t, home)
+	out, code := onTTY(t, [][2]string{{"Enter passphrase", "wrong"}, {"try again", secret}}, "unlock", "-t", "1h")
+	if code != 0 || !strings.Contains(out, "unlocked "+key) || strings.Contains(out, secret) {
+		t.Errorf("code %d:\n%s", code, out)
+	}
+}

@@ -79,7 +79,7 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flockPatiently(int(f.Fd())); err != nil {
 		f.Close()
 		return nil, keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
 	}
@@ -92,6 +92,22 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Whoever looks whether the workspace lives takes the lock for a moment: only
+// who holds it for longer is another first process.
+const (
+	lockPatience = 300 * time.Millisecond
+	lockPause    = 5 * time.Millisecond
+)
+
+func flockPatiently(fd int) error {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // initProcess is the state of the first process. One goroutine owns it; all

@@ -1,0 +1,38 @@
+package stream
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// The pauses between dials.
+const (
+	firstPause  = 50 * time.Millisecond
+	eagerPause  = 2 * time.Second // the longest in the eager time
+	eagerTime   = time.Minute
+	longPause   = 10 * time.Second
+	provenAfter = time.Second // a path that lived so long was a good one
+)
+
+// backoff makes the pauses of one stream. The zero value begins with none.
+type backoff struct{ tries int }
+
+// next is the pause before the next dial of a stream that has been without a
+// path for so long.
+func (b *backoff) next(down time.Duration) time.Duration {
+	b.tries++
+	if b.tries == 1 {
+		return 0
+	}
+	most := eagerPause
+	if down >= eagerTime {
+		most = longPause
+	}
+	pause := most
+	if doublings := b.tries - 2; doublings < 16 {
+		pause = min(most, firstPause<<doublings)
+	}
+	return pause - rand.N(pause/5)
+}
+
+func (b *backoff) reset() { b.tries = 0 }

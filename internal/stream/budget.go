@@ -1,0 +1,41 @@
+package stream
+
+import "sync"
+
+// DefaultBudget bounds the rings and windows of a process that sets no other.
+const DefaultBudget = 256 << 20
+
+// Budget is memory that many streams share. What each stream needs to go on at
+// all (16 KiB to send, 256 KiB to receive) it takes without asking; everything
+// beyond comes from here, and a stream that gets none is slower.
+type Budget struct {
+	mu    sync.Mutex
+	limit int
+	used  int
+}
+
+// NewBudget makes a budget of so many bytes.
+func NewBudget(bytes int) *Budget { return &Budget{limit: bytes} }
+
+// Used is what streams hold of the budget now.
+func (b *Budget) Used() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+func (b *Budget) take(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used+n > b.limit {
+		return false
+	}
+	b.used += n
+	return true
+}
+
+func (b *Budget) give(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= n
+}

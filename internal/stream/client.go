@@ -1,0 +1,540 @@
+package stream
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	handshakeTime = 10 * time.Second
+	giveUpAfter   = 7 * 24 * time.Hour
+	lingerTime    = 10 * time.Second
+	// A dial that began so long before the network changed may wait for what is
+	// no longer there.
+	staleDial = 3 * time.Second
+)
+
+// Config says how a client reaches its server.
+type Config struct {
+	// Dial makes a new path. It is called again whenever a path is lost, and
+	// beside a path that may be dead. It obeys its context, which ends when Dial
+	// has returned and bounds no longer than that. An error marked by Permanent
+	// ends the stream.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// HostKey is whom the answer must be signed by. Nil refuses everybody.
+	HostKey ed25519.PublicKey
+	// Budget is shared with other streams; nil makes one of DefaultBudget.
+	Budget *Budget
+	// Watcher tells of wake-ups and changes of the network; may be nil.
+	Watcher *Watcher
+	// GiveUp is how long to try without a path; 7 days when zero.
+	GiveUp time.Duration
+	// Linger is how long Close waits for its last bytes; 10 s when zero.
+	Linger time.Duration
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+func (c *Config) fill() error {
+	switch {
+	case c.Dial == nil:
+		return errors.New("stream: no Dial")
+	case len(c.HostKey) != ed25519.PublicKeySize:
+		return errors.New("stream: no host key to expect")
+	}
+	if c.Budget == nil {
+		c.Budget = NewBudget(DefaultBudget)
+	}
+	if c.GiveUp == 0 {
+		c.GiveUp = giveUpAfter
+	}
+	if c.Linger == 0 {
+		c.Linger = lingerTime
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// client is the side that dials.
+type client struct {
+	c      *Conn
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	unhook func() bool
+	all    sync.WaitGroup // the goroutines that seek
+	nudged chan struct{}  // holds a value when waiting for the next dial is over
+
+	// Under the Conn's lock.
+	dialling bool // a goroutine seeks
+	doubted  bool // the path may be dead
+	down     time.Time
+	pauses   backoff
+	stop     context.CancelFunc // of the attempt under way
+	began    time.Time          // when it began
+}
+
+// Dial begins a stream and returns at once: writing needs no path yet. When ctx
+// ends, the stream does.
+func Dial(ctx context.Context, cfg Config) (*Conn, error) {
+	cl, err := newClient(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	cl.start(ctx)
+	return cl.c, nil
+}
+
+func newClient(ctx context.Context, cfg Config) (*client, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	c := newConn(cfg.Logger, cfg.Budget, true)
+	cl := &client{c: c, cfg: cfg, nudged: make(chan struct{}, 1), down: time.Now(), dialling: true}
+	cl.ctx, cl.cancel = context.WithCancelCause(ctx)
+	c.side = cl
+	return cl, nil
+}
+
+func (cl *client) start(ctx context.Context) {
+	cl.cfg.Watcher.add(cl.c)
+	cl.unhook = context.AfterFunc(ctx, func() { cl.c.abort(context.Cause(ctx), resetByEnd) })
+	cl.all.Go(cl.seek)
+}
+
+// suspect starts a second path beside the one that may be dead.
+func (cl *client) suspect() {
+	cl.doubted = true
+	if !cl.dialling && cl.c.err == nil {
+		cl.dialling = true
+		cl.all.Go(cl.seek)
+	}
+}
+
+// trusted gives the second path up.
+func (cl *client) trusted() {
+	if cl.doubted && cl.stop != nil {
+		cl.stop()
+	}
+	cl.doubted = false
+}
+
+func (cl *client) lost(p *path, now time.Time) {
+	cl.doubted = false
+	if p.proven || p.ready && now.Sub(p.born) >= provenAfter {
+		cl.down = now
+		cl.pauses.reset()
+	}
+	signal(cl.nudged) // a second path that waits for its next try is the first one now
+}
+
+func (cl *client) ended(error) {
+	cl.cfg.Watcher.remove(cl.c)
+	cl.cancel(net.ErrClosed)
+	cl.c.SetDeadline(time.Time{})
+}
+
+// closed waits until the stream has ended, but not for long, and joins.
+func (cl *client) closed() error {
+	patience := time.NewTimer(cl.cfg.Linger)
+	defer patience.Stop()
+	select {
+	case <-cl.c.done:
+	case <-patience.C:
+		cl.c.abort(errors.New("its last bytes could not be delivered in time"), resetByEnd)
+	}
+	cl.unhook()
+	cl.all.Wait()
+	return nil
+}
+
+func (cl *client) addr() (local, remote string) { return "client", "server" }
+
+// Nudge says that the way to the server may have changed: after a wake-up, or
+// when the machine's addresses are others. The path is asked for an answer, and a
+// second one is dialled at once. It does nothing on a server.
+func (c *Conn) Nudge() {
+	if cl, ok := c.side.(*client); ok {
+		cl.nudge()
+	}
+}
+
+func (cl *client) nudge() {
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	if c.err != nil {
+		return
+	}
+	now := time.Now()
+	if c.path != nil && c.path.ready {
+		c.det.ask(now)
+		c.askPath()
+		c.arm(now)
+		cl.suspect()
+	}
+	cl.pauses.reset()
+	signal(cl.nudged)
+	if cl.stop != nil && now.Sub(cl.began) > staleDial {
+		cl.stop()
+	}
+}
+
+// seek finds a path, carries the stream over it until it is lost, and begins
+// again, unless another goroutine has.
+func (cl *client) seek() {
+	for {
+		p := cl.find()
+		if p == nil {
+			return
+		}
+		err := p.run()
+		if IsPermanent(err) {
+			cl.end(err)
+		}
+		if !cl.claim() {
+			return
+		}
+	}
+}
+
+// claim makes the caller the one who seeks, when a path is wanted and nobody
+// does.
+func (cl *client) claim() bool {
+	cl.c.mu.Lock()
+	defer cl.c.unlock()
+	if cl.dialling || !cl.wanted() {
+		return false
+	}
+	cl.dialling = true
+	return true
+}
+
+// wanted reports whether a path is needed.
+func (cl *client) wanted() bool { return cl.c.err == nil && (cl.c.path == nil || cl.doubted) }
+
+// find dials until a path is attached. It returns nil when none is wanted any
+// more.
+func (cl *client) find() *path {
+	for {
+		if !cl.pause() {
+			return nil
+		}
+		ctx, ok := cl.begin()
+		if !ok {
+			return nil
+		}
+		p, err := cl.attempt(ctx)
+		cl.stopAttempt()
+		if p != nil {
+			return p
+		}
+		cl.failed(err)
+	}
+}
+
+// pause waits until it is time for the next dial.
+func (cl *client) pause() bool {
+	cl.c.mu.Lock()
+	left := cl.pauses.next(time.Since(cl.down))
+	if cl.c.path == nil {
+		left = min(left, cl.cfg.GiveUp-time.Since(cl.down))
+	}
+	cl.c.unlock()
+	if left <= 0 {
+		return true
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-cl.nudged:
+	case <-cl.ctx.Done():
+	}
+	return true
+}
+
+// begin makes the context of one attempt, or reports that none is wanted.
+func (cl *client) begin() (context.Context, bool) {
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	now := time.Now()
+	if c.path == nil && now.Sub(cl.down) >= cl.cfg.GiveUp {
+		c.end(fmt.Errorf("%w after %v: %s", ErrGaveUp, cl.cfg.GiveUp, c.why))
+	}
+	if !cl.wanted() {
+		cl.dialling = false
+		return nil, false
+	}
+	ctx, stop := context.WithCancel(cl.ctx)
+	cl.stop, cl.began = stop, now
+	return ctx, true
+}
+
+func (cl *client) stopAttempt() {
+	cl.c.mu.Lock()
+	defer cl.c.unlock()
+	cl.stop()
+	cl.stop = nil
+}
+
+// failed notes why an attempt came to nothing.
+func (cl *client) failed(err error) {
+	if IsPermanent(err) {
+		cl.end(err)
+		return
+	}
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	if errors.Is(err, context.Canceled) {
+		return // by us: the path came back, or the network changed
+	}
+	c.log.Debug("no path", "stream", c.idString(), "reason", err)
+	if c.err == nil && c.state != Up {
+		c.setState(c.state, time.Now(), err.Error())
+	}
+}
+
+// end ends the stream as the server, or Dial, has said.
+func (cl *client) end(err error) {
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	if c.err != nil {
+		return
+	}
+	if errors.Is(err, ErrFinished) && c.rx.fin {
+		// Only the last ACK was lost: the server has seen all it wanted to see.
+		c.tx.abandon()
+		err = errFinished
+	} else {
+		c.log.Warn("stream ended", "stream", c.idString(), "reason", err)
+	}
+	c.end(err)
+}
+
+// attempt makes one path, attached.
+func (cl *client) attempt(ctx context.Context) (*path, error) {
+	conn, err := cl.cfg.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	release := guard(ctx, conn)
+	cl.c.mu.Lock()
+	opened := cl.c.keys != nil
+	cl.c.unlock()
+	var p *path
+	if opened {
+		p, err = cl.resume(conn)
+	} else {
+		p, err = cl.open(conn)
+	}
+	release()
+	if err != nil {
+		conn.Close()
+		if ctx.Err() != nil && !IsPermanent(err) {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// guard closes conn when a handshake takes too long, or is not wanted any more.
+func guard(ctx context.Context, conn net.Conn) (release func()) {
+	timer := time.AfterFunc(handshakeTime, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return func() {
+		timer.Stop()
+		stop()
+	}
+}
+
+// open asks for a new stream. It does not wait for the answer, which the path's
+// reader reads: what the user has written may follow at once.
+func (cl *client) open(conn net.Conn) (*path, error) {
+	own, err := newEphemeral()
+	if err != nil {
+		return nil, err
+	}
+	hello := &openHello{public: [keyLen]byte(own.PublicKey().Bytes())}
+	rand.Read(hello.nonce[:])
+	if _, err := conn.Write(hello.encode()); err != nil {
+		return nil, err
+	}
+	p := newPath(cl.c, conn)
+	p.greet = func() error {
+		release := guard(cl.ctx, conn)
+		defer release()
+		return cl.greet(p, hello, func(a *opened) (*keys, error) { return deriveKeys(own, a.public, hello, a) })
+	}
+	cl.c.mu.Lock()
+	defer cl.c.unlock()
+	cl.dialling = false
+	if cl.c.err != nil {
+		return nil, cl.c.err
+	}
+	cl.c.attach(p, 0, smallWindow)
+	return p, nil
+}
+
+// greet reads the answer to open. Nothing reaches the user before the host key
+// has signed for it.
+func (cl *client) greet(p *path, hello *openHello, derive func(*opened) (*keys, error)) error {
+	kind, err := readKind(p.conn)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case kindOpened:
+	case kindRefused:
+		return cl.refusal(p.conn, hello.encode(), true)
+	default:
+		return violation("answer of kind %d to open", kind)
+	}
+	answer, err := readOpened(p.conn)
+	if err != nil {
+		return err
+	}
+	if !verifyHello(cl.cfg.HostKey, labelOpened, hello.encode(), answer.signed(), answer.signature) {
+		return ErrHostKey
+	}
+	keys, err := derive(answer)
+	if err != nil {
+		return err
+	}
+	cl.opened(p, keys)
+	return nil
+}
+
+func (cl *client) opened(p *path, keys *keys) {
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	if c.path != p || c.err != nil {
+		return
+	}
+	c.keys = keys
+	c.say.confirm = true
+	c.begin(p, time.Now())
+	c.log.Debug("stream opened", "stream", c.idString())
+}
+
+// refusal reads why the server refused. Only the host key can refuse: anybody
+// could otherwise end the stream by inventing an answer.
+func (cl *client) refusal(r io.Reader, hello []byte, opening bool) error {
+	answer, err := readRefused(r)
+	if err != nil {
+		return err
+	}
+	if !verifyHello(cl.cfg.HostKey, labelRefused, hello, answer.signed(), answer.signature) {
+		if opening {
+			return ErrHostKey
+		}
+		return violation("refusal with a wrong signature")
+	}
+	return &Refusal{Code: answer.code, Text: answer.text}
+}
+
+// resume continues the stream over conn.
+func (cl *client) resume(conn net.Conn) (*path, error) {
+	hello := cl.resumeHello()
+	if _, err := conn.Write(hello.encode()); err != nil {
+		return nil, err
+	}
+	answer, err := cl.readResumed(conn, hello)
+	if err != nil {
+		return nil, err
+	}
+	m, err := cl.commit(hello, answer)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(m.encode()); err != nil {
+		return nil, err
+	}
+	return cl.switchTo(conn, hello, answer)
+}
+
+func (cl *client) resumeHello() *resumeHello {
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	c.epoch++
+	hello := &resumeHello{id: c.keys.id, epoch: c.epoch}
+	rand.Read(hello.nonce[:])
+	hello.received, hello.limit = c.rx.onNewPath()
+	hello.mac = c.keys.resumeMAC(hello)
+	return hello
+}
+
+func (cl *client) readResumed(r io.Reader, hello *resumeHello) (*resumed, error) {
+	kind, err := readKind(r)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case kindResumed:
+	case kindRefused:
+		return nil, cl.refusal(r, hello.encode(), false)
+	default:
+		return nil, violation("answer of kind %d to resume", kind)
+	}
+	answer, err := readResumed(r)
+	if err == nil && !sameMAC(answer.mac, cl.c.keys.resumedMAC(hello, answer)) {
+		err = violation("answer to resume with a wrong MAC")
+	}
+	return answer, err
+}
+
+// commit makes the message that moves the stream to the new path, if that is
+// still wanted.
+func (cl *client) commit(hello *resumeHello, answer *resumed) (*commit, error) {
+	c := cl.c
+	c.mu.Lock()
+	defer c.unlock()
+	switch {
+	case !cl.wanted():
+		return nil, context.Canceled
+	case !c.tx.resumable(answer.received):
+		return nil, Permanent(&Refusal{CodeOffset, fmt.Sprintf("the server has received %d bytes, which is not from %d to %d",
+			answer.received, c.tx.base, c.tx.sent)})
+	}
+	m := &commit{}
+	m.received, m.limit = c.rx.onNewPath()
+	m.mac = c.keys.commitMAC(hello, answer, m)
+	return m, nil
+}
+
+// switchTo attaches the new path, then closes the old one.
+func (cl *client) switchTo(conn net.Conn, hello *resumeHello, answer *resumed) (*path, error) {
+	p := newPath(cl.c, conn)
+	p.ready = true
+	c := cl.c
+	c.mu.Lock()
+	cl.dialling, cl.doubted = false, false
+	if c.err != nil {
+		defer c.unlock()
+		return nil, c.err
+	}
+	c.resumes++
+	old := c.attach(p, answer.received, answer.limit)
+	c.log.Debug("stream resumed", "stream", c.idString(), "epoch", hello.epoch)
+	c.unlock()
+	if old != nil {
+		old.close()
+	}
+	return p, nil
+}

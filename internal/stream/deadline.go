@@ -1,0 +1,74 @@
+package stream
+
+import (
+	"sync"
+	"time"
+)
+
+// deadline is one of the two of a net.Conn.
+type deadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	past  chan struct{} // closed when the deadline has passed
+}
+
+// passed is closed when the deadline passes. Whoever waits on it sees later
+// changes of the deadline, too, unless it had passed already.
+func (d *deadline) passed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.channel()
+}
+
+func (d *deadline) channel() chan struct{} {
+	if d.past == nil {
+		d.past = make(chan struct{})
+	}
+	return d.past
+}
+
+// set moves the deadline; the zero time takes it away.
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	past := d.channel()
+	if isClosed(past) {
+		past = make(chan struct{})
+		d.past = past
+	}
+	if t.IsZero() {
+		return
+	}
+	if left := time.Until(t); left <= 0 {
+		close(past)
+	} else {
+		d.arm(past, left)
+	}
+}
+
+// arm closes past later, unless the deadline was moved until then.
+func (d *deadline) arm(past chan struct{}, left time.Duration) {
+	var timer *time.Timer
+	timer = time.AfterFunc(left, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.timer == timer {
+			d.timer = nil
+			close(past)
+		}
+	})
+	d.timer = timer
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,128 @@
+package stream
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+)
+
+// maxDead bounds the ended streams that a server remembers.
+const maxDead = 1024
+
+// grave is what is known of a stream that has ended.
+type grave struct {
+	keys *keys
+	code Code
+	text string
+}
+
+// graveyard remembers why streams ended, the latest of them.
+type graveyard struct {
+	graves map[[idLen]byte]grave
+	order  [][idLen]byte // a ring, once it is full
+	oldest int
+}
+
+func (g *graveyard) add(k *keys, err error) {
+	if g.graves == nil {
+		g.graves = map[[idLen]byte]grave{}
+	}
+	code, text := epitaph(err)
+	g.graves[k.id] = grave{k, code, text}
+	if len(g.order) < maxDead {
+		g.order = append(g.order, k.id)
+		return
+	}
+	delete(g.graves, g.order[g.oldest])
+	g.order[g.oldest] = k.id
+	g.oldest = (g.oldest + 1) % maxDead
+}
+
+func (g *graveyard) find(id [idLen]byte) (grave, bool) {
+	end, ok := g.graves[id]
+	return end, ok
+}
+
+// epitaph is what a client is told of a stream that ended by err.
+func epitaph(err error) (Code, string) {
+	var refusal *Refusal
+	var abort *abortError
+	switch {
+	case errors.Is(err, errFinished):
+		return CodeFinished, ""
+	case errors.As(err, &refusal):
+		return refusal.Code, refusal.Text
+	case errors.As(err, &abort):
+		return CodeReset, abort.reason.Error()
+	}
+	return CodeReset, err.Error()
+}
+
+// candidate is a stream without a path.
+type candidate struct {
+	c     *Conn
+	rank  int // lower goes first
+	since time.Time
+	held  int
+}
+
+// detached returns the streams without a path, those that would be missed least
+// first: a client that never confirmed, a local user who has closed, then by how
+// long they have been alone. The server's lock is held.
+func (s *Server) detached() []candidate {
+	var all []candidate
+	for _, c := range s.live {
+		if one, ok := c.candidate(); ok {
+			all = append(all, one)
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), a.since.Compare(b.since))
+	})
+	return all
+}
+
+func (c *Conn) candidate() (candidate, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.side.(*served)
+	if !ok || c.path != nil || c.err != nil {
+		return candidate{}, false
+	}
+	one := candidate{c: c, since: v.since, held: c.tx.held + c.rx.live, rank: 2}
+	switch {
+	case !c.confirmed:
+		one.rank = 0
+	case c.closed:
+		one.rank = 1
+	}
+	return one, true
+}
+
+// bury ends detached streams beyond their bounds.
+func (s *Server) bury() {
+	s.mu.Lock()
+	all := s.detached()
+	s.mu.Unlock()
+	held := 0
+	for _, one := range all {
+		held += one.held
+	}
+	for i, one := range all {
+		if len(all)-i <= s.cfg.MaxDetached && held <= maxDetachedBytes {
+			return
+		}
+		held -= one.held
+		one.c.evict("too many streams were without a path")
+	}
+}
+
+// evict ends a stream that has no path to make room, unless it has one again.
+func (c *Conn) evict(why string) {
+	c.mu.Lock()
+	defer c.unlock()
+	if c.path == nil {
+		c.end(&Refusal{CodeExpired, why})
+	}
+}

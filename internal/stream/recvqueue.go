@@ -1,0 +1,354 @@
+package stream
+
+import "sync"
+
+// Bounds of a window and of the memory behind it.
+const (
+	smallWindow = 256 << 10 // what no budget is asked for
+	maxWindow   = 4 << 20
+	ackBytes    = 64 << 10
+
+	smallChunk = 2 << 10  // what an idle path reads into
+	largeChunk = 64 << 10 // what a busy one does
+
+	// Less than this is copied out of the chunk it came in, so that small frames
+	// do not keep large chunks.
+	smallData = 1 << 10
+)
+
+// chunk is memory that paths read into and users read from. refs are the holders:
+// a path, each span, a WriteTo under way.
+type chunk struct {
+	buf   []byte
+	refs  int
+	spans int // how many of the holders are spans
+}
+
+var (
+	smallChunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, smallChunk)} }}
+	largeChunks = sync.Pool{New: func() any { return &chunk{buf: make([]byte, largeChunk)} }}
+)
+
+// newChunk makes a chunk with one holder.
+func newChunk(large bool) *chunk {
+	pool := &smallChunks
+	if large {
+		pool = &largeChunks
+	}
+	c := pool.Get().(*chunk)
+	c.refs = 1
+	return c
+}
+
+// drop lets one holder go.
+func (c *chunk) drop() {
+	c.refs--
+	switch {
+	case c.refs > 0:
+	case len(c.buf) == largeChunk:
+		largeChunks.Put(c)
+	default:
+		smallChunks.Put(c)
+	}
+}
+
+// span is received bytes that the user has not read.
+type span struct {
+	*chunk
+	from, to int
+}
+
+// recvQueue is the window: what was received and not consumed.
+type recvQueue struct {
+	budget *Budget
+	spans  []span
+	first  int    // spans before it are read
+	tail   *chunk // where small data is copied to; fill is how far
+	fill   int
+	live   int // bytes of all chunks that spans hold
+
+	received uint64 // the next offset to come
+	consumed uint64 // taken by the user
+	acked    uint64 // the consumed that the peer was told last
+	limit    uint64 // the limit that the peer was told last
+	accept   uint64 // the limit that holds: higher than limit while a window goes back
+	window   int
+	pressed  bool // the peer has used up its window since it was told of it
+	giving   bool // the window goes back if nothing comes before the PONG
+
+	fin     bool // the peer has sent all; the FIN is the byte at received-1
+	discard bool // nobody reads any more
+}
+
+func newRecvQueue(b *Budget) recvQueue {
+	return recvQueue{budget: b, window: smallWindow, limit: smallWindow, accept: smallWindow}
+}
+
+// data takes a frame's bytes, which lie in c.
+func (q *recvQueue) data(offset uint64, p []byte, c *chunk) error {
+	end := offset + uint64(len(p))
+	switch {
+	case end < offset || end > q.accept:
+		return violation("DATA up to %d, the limit is %d", end, q.accept)
+	case offset > q.received:
+		return violation("DATA at %d, expected %d", offset, q.received)
+	case end <= q.received:
+		return nil
+	case q.fin:
+		return violation("DATA after FIN")
+	}
+	q.giving = false
+	p = p[q.received-offset:]
+	q.received = end
+	q.pressed = q.pressed || q.limit-min(end, q.limit) < maxFrame
+	if q.discard {
+		q.consumed = q.received
+		return nil
+	}
+	q.keep(p, c)
+	return nil
+}
+
+// keep queues p, by reference where that does not cost more memory than it
+// saves copying.
+func (q *recvQueue) keep(p []byte, c *chunk) {
+	if len(p) < smallData || q.live > q.window+q.window/4 {
+		q.copy(p)
+		return
+	}
+	from := cap(c.buf) - cap(p) // p is a part of c.buf, and reaches to the same end
+	q.push(span{c, from, from + len(p)})
+}
+
+func (q *recvQueue) push(s span) {
+	if s.spans == 0 {
+		q.live += len(s.buf)
+	}
+	s.refs++
+	s.spans++
+	if q.first > 0 && len(q.spans) == cap(q.spans) {
+		n := copy(q.spans, q.spans[q.first:])
+		clear(q.spans[n:])
+		q.spans, q.first = q.spans[:n], 0
+	}
+	q.spans = append(q.spans, s)
+}
+
+// copy queues a copy of p in chunks of its own.
+func (q *recvQueue) copy(p []byte) {
+	for len(p) > 0 {
+		if q.tail == nil || q.fill == len(q.tail.buf) {
+			q.newTail(len(p))
+		}
+		n := copy(q.tail.buf[q.fill:], p)
+		q.extend(n)
+		p = p[n:]
+	}
+}
+
+func (q *recvQueue) newTail(need int) {
+	q.dropTail()
+	q.tail = newChunk(need > smallChunk || q.received-q.consumed > smallChunk)
+}
+
+func (q *recvQueue) dropTail() {
+	if q.tail != nil {
+		q.tail.drop()
+	}
+	q.tail, q.fill = nil, 0
+}
+
+// extend queues the next n bytes of the tail, as a part of the last span where
+// they continue it.
+func (q *recvQueue) extend(n int) {
+	from := q.fill
+	q.fill += n
+	if last := len(q.spans) - 1; last >= q.first && q.spans[last].chunk == q.tail && q.spans[last].to == from {
+		q.spans[last].to = q.fill
+		return
+	}
+	q.push(span{q.tail, from, q.fill})
+}
+
+// end takes a FIN.
+func (q *recvQueue) end(offset uint64) error {
+	switch {
+	case offset > q.received:
+		return violation("FIN at %d, expected %d", offset, q.received)
+	case q.fin && offset == q.received-1:
+		return nil // a repetition
+	case q.fin || offset < q.received:
+		return violation("FIN at %d, have %d", offset, q.received)
+	}
+	q.fin = true
+	q.received++
+	if q.discard {
+		q.consumed = q.received
+	}
+	return nil
+}
+
+// buffered is the number of the user's bytes that wait to be read.
+func (q *recvQueue) buffered() int {
+	n := q.received - q.consumed
+	if q.fin && n > 0 {
+		n--
+	}
+	return int(n)
+}
+
+// taken is the number of bytes that the user has read.
+func (q *recvQueue) taken() uint64 {
+	if q.fin && q.consumed == q.received {
+		return q.consumed - 1
+	}
+	return q.consumed
+}
+
+// read moves bytes to the user.
+func (q *recvQueue) read(p []byte) int {
+	n := 0
+	for n < len(p) && q.first < len(q.spans) {
+		s := q.spans[q.first]
+		k := copy(p[n:], s.buf[s.from:s.to])
+		q.advance(k)
+		n += k
+	}
+	return n
+}
+
+// advance marks the next n bytes consumed.
+func (q *recvQueue) advance(n int) {
+	q.consumed += uint64(n)
+	for n > 0 {
+		s := &q.spans[q.first]
+		k := min(n, s.to-s.from)
+		s.from += k
+		n -= k
+		if s.from == s.to {
+			q.pop()
+		}
+	}
+}
+
+// pop forgets the first span, which is read.
+func (q *recvQueue) pop() {
+	c := q.spans[q.first].chunk
+	q.spans[q.first] = span{}
+	q.first++
+	if q.first == len(q.spans) {
+		q.spans, q.first = q.spans[:0], 0
+		if cap(q.spans) > 64 {
+			q.spans = nil
+		}
+	}
+	c.spans--
+	if c.spans == 0 {
+		q.live -= len(c.buf)
+	}
+	c.drop()
+	if q.first == len(q.spans) {
+		q.dropTail()
+	}
+}
+
+// atEnd reports whether all was read, and marks the FIN consumed.
+func (q *recvQueue) atEnd() bool {
+	if !q.fin || q.buffered() > 0 {
+		return false
+	}
+	q.consumed = q.received
+	return true
+}
+
+// ackable is what an ACK says now. After the FIN that is everything: nothing
+// more comes that would need room.
+func (q *recvQueue) ackable() uint64 {
+	if q.fin {
+		return q.received
+	}
+	return q.consumed
+}
+
+// unsaid is how much of that the peer was not told.
+func (q *recvQueue) unsaid() uint64 { return q.ackable() - q.acked }
+
+// ackDue reports whether enough was consumed to tell the peer at once.
+func (q *recvQueue) ackDue() bool {
+	return q.unsaid() > 0 && (q.fin || q.unsaid() >= uint64(min(ackBytes, q.window/4)))
+}
+
+// ack returns the numbers of an ACK that is sent now.
+func (q *recvQueue) ack() (consumed, limit uint64) {
+	q.widen()
+	q.giving = false
+	q.acked = q.ackable()
+	q.limit = max(q.limit, q.consumed+uint64(q.window))
+	q.accept = max(q.accept, q.limit)
+	return q.acked, q.limit
+}
+
+// widen doubles the window of a path that is longer than it, while the user
+// keeps up.
+func (q *recvQueue) widen() {
+	if !q.pressed || q.buffered() > q.window/2 {
+		return
+	}
+	q.pressed = false
+	if q.window*2 <= maxWindow && q.budget.take(q.window) {
+		q.window *= 2
+	}
+}
+
+// wide reports whether there is a window to give back.
+func (q *recvQueue) wide() bool { return q.window > smallWindow && q.received == q.consumed }
+
+// narrow begins to give a wide window back; it returns the numbers of the ACK
+// to be sent, with a PING behind it.
+func (q *recvQueue) narrow() (consumed, limit uint64) {
+	q.giving = true
+	q.acked = q.consumed
+	q.limit = q.consumed + smallWindow
+	return q.acked, q.limit
+}
+
+// narrowed is called when the PONG has come. If anything came before it, the
+// window stays.
+func (q *recvQueue) narrowed() {
+	if !q.giving {
+		return
+	}
+	q.giving = false
+	q.accept = q.limit
+	q.giveBack()
+}
+
+func (q *recvQueue) giveBack() {
+	q.budget.give(q.window - smallWindow)
+	q.window = smallWindow
+}
+
+// onNewPath returns what a hello says. Nothing is under way on a new path, so
+// the limit begins anew.
+func (q *recvQueue) onNewPath() (received, limit uint64) {
+	q.giving = false
+	q.limit = q.consumed + uint64(q.window)
+	q.accept = max(q.accept, q.limit)
+	return q.received, q.limit
+}
+
+// abandon gives all memory back: nobody reads any more.
+func (q *recvQueue) abandon() {
+	for q.first < len(q.spans) {
+		q.pop()
+	}
+	q.dropTail()
+	q.consumed = q.received
+	q.discard = true
+}
+
+// release is abandon for good, the budget included.
+func (q *recvQueue) release() {
+	q.abandon()
+	q.giveBack()
+}

@@ -1,0 +1,439 @@
+package stream
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Bounds of a server.
+const (
+	maxStreams       = 256
+	maxDetached      = 64
+	maxDetachedBytes = 64 << 20
+	maxHandshakes    = 64
+	maxUnaccepted    = 64
+	graceTime        = 24 * time.Hour
+	unconfirmedTime  = 2 * time.Minute
+	earlyBytes       = 64 << 10 // sent behind resumed, before the commit
+)
+
+// ServerConfig is what a server needs.
+type ServerConfig struct {
+	// HostKey signs answers; its public key is an ed25519.PublicKey.
+	HostKey crypto.Signer
+	// Budget is shared with other streams; nil makes one of DefaultBudget.
+	Budget *Budget
+	// MaxStreams bounds the streams, attached or not; 256 when zero.
+	MaxStreams int
+	// MaxDetached bounds the streams without a path; 64 when zero.
+	MaxDetached int
+	// Grace is how long a stream is kept without a path; 24 hours when zero.
+	Grace time.Duration
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+func (c *ServerConfig) fill() error {
+	if c.HostKey == nil {
+		return errors.New("stream: no host key")
+	}
+	if _, ok := c.HostKey.Public().(ed25519.PublicKey); !ok {
+		return errors.New("stream: the host key is not an Ed25519 key")
+	}
+	if c.Budget == nil {
+		c.Budget = NewBudget(DefaultBudget)
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = maxStreams
+	}
+	if c.MaxDetached == 0 {
+		c.MaxDetached = maxDetached
+	}
+	if c.Grace == 0 {
+		c.Grace = graceTime
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Server holds the server ends of streams.
+type Server struct {
+	cfg    ServerConfig
+	log    *slog.Logger
+	queue  chan *Conn      // opened, not yet accepted
+	ctx    context.Context // ended by Close
+	cancel context.CancelFunc
+	slots  chan struct{} // one for each handshake under way
+	paths  sync.WaitGroup
+	mu     sync.Mutex // protects all below; comes before the lock of a Conn
+	live   map[[idLen]byte]*Conn
+	dead   graveyard
+	closed bool
+}
+
+// NewServer makes a server without streams.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:   cfg,
+		log:   cfg.Logger,
+		queue: make(chan *Conn, maxUnaccepted),
+		slots: make(chan struct{}, maxHandshakes),
+		live:  map[[idLen]byte]*Conn{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Accept returns the next stream that a client has opened. After Close it
+// returns net.ErrClosed.
+func (s *Server) Accept() (*Conn, error) {
+	select {
+	case c := <-s.queue:
+		return c, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Handle carries a stream over conn, a connection that begins with Magic, until
+// the connection ends or ctx does; the stream does not end with it. Handle closes
+// conn. The error says why the connection ended; nil: because the stream has.
+func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
+	defer conn.Close()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return net.ErrClosed
+	}
+	s.paths.Add(1)
+	s.mu.Unlock()
+	defer s.paths.Done()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	p, err := s.handshake(conn)
+	if err != nil {
+		s.log.Warn("path refused", "reason", err)
+		return err
+	}
+	err = p.run()
+	if err != nil && !errors.Is(err, errReplaced) {
+		s.log.Info("path lost", "stream", p.c.idString(), "reason", err)
+		s.bury()
+	}
+	return err
+}
+
+// Close ends all streams, and returns when every Handle has.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	conns := s.conns()
+	s.mu.Unlock()
+	s.cancel()
+	for _, c := range conns {
+		c.abort(errors.New("the server was shut down"), resetByEnd)
+		c.Close()
+	}
+	s.paths.Wait()
+	return nil
+}
+
+// conns returns all streams; the server's lock is held.
+func (s *Server) conns() []*Conn {
+	conns := make([]*Conn, 0, len(s.live))
+	for _, c := range s.live {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// handshake makes a path of conn, attached.
+func (s *Server) handshake(conn net.Conn) (*path, error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		return nil, fmt.Errorf("%d handshakes are under way already", maxHandshakes)
+	}
+	release := guard(s.ctx, conn)
+	defer release()
+	open, resume, err := readHello(conn)
+	switch {
+	case err != nil:
+		return nil, err
+	case open != nil:
+		return s.open(conn, open)
+	default:
+		return s.resume(conn, resume)
+	}
+}
+
+// refuse tells the client why, and returns the same.
+func (s *Server) refuse(conn net.Conn, hello []byte, code Code, text string) error {
+	answer := &refused{code: code, text: clip(text)}
+	var err error
+	answer.signature, err = signHello(s.cfg.HostKey, labelRefused, hello, answer.signed())
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(answer.encode()); err != nil {
+		return err
+	}
+	drain(conn)
+	return &Refusal{code, text}
+}
+
+// drain lets the other end close first: on some systems what was written last
+// is lost when a connection is closed that has something to be read.
+func drain(conn net.Conn) {
+	timer := time.AfterFunc(lastWords, func() { conn.Close() })
+	defer timer.Stop()
+	var scrap [512]byte
+	for {
+		if _, err := conn.Read(scrap[:]); err != nil {
+			return
+		}
+	}
+}
+
+// open makes a new stream.
+func (s *Server) open(conn net.Conn, hello *openHello) (*path, error) {
+	answer, keys, err := s.answer(hello)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(s.log, s.cfg.Budget, false)
+	c.side, c.keys = &served{s: s, c: c}, keys
+	p := newPath(c, conn)
+	p.ready = true
+	c.mu.Lock()
+	c.attach(p, 0, smallWindow)
+	c.unlock()
+	if err := s.admit(c); err != nil {
+		c.stopTimer()
+		return nil, s.refuse(conn, hello.encode(), CodeBusy, err.Error())
+	}
+	if _, err := conn.Write(answer.encode()); err != nil {
+		return nil, c.lose(p, err)
+	}
+	s.log.Info("stream opened", "stream", c.idString())
+	return p, nil
+}
+
+// lose is run for a path that breaks before it has carried anything.
+func (c *Conn) lose(p *path, err error) error {
+	p.close()
+	return c.detach(p, err)
+}
+
+// stopTimer is for a stream that nobody ever saw.
+func (c *Conn) stopTimer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// answer makes the server's half of the keys, and signs for it.
+func (s *Server) answer(hello *openHello) (*opened, *keys, error) {
+	own, err := newEphemeral()
+	if err != nil {
+		return nil, nil, err
+	}
+	answer := &opened{public: [keyLen]byte(own.PublicKey().Bytes())}
+	rand.Read(answer.nonce[:])
+	keys, err := deriveKeys(own, hello.public, hello, answer)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer.signature, err = signHello(s.cfg.HostKey, labelOpened, hello.encode(), answer.signed())
+	return answer, keys, err
+}
+
+// admit makes room for c, and queues it to be accepted.
+func (s *Server) admit(c *Conn) error {
+	s.bury()
+	for {
+		victim, err := s.enter(c)
+		if victim == nil {
+			return err
+		}
+		victim.evict("another stream needed its place")
+	}
+}
+
+// enter lets c in, or names the stream that must go before.
+func (s *Server) enter(c *Conn) (victim *Conn, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	if len(s.live) >= s.cfg.MaxStreams {
+		if idle := s.detached(); len(idle) > 0 {
+			return idle[0].c, nil
+		}
+		return nil, fmt.Errorf("%d streams are in use", len(s.live))
+	}
+	select {
+	case s.queue <- c:
+		s.live[c.keys.id] = c
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("%d streams wait to be accepted", maxUnaccepted)
+	}
+}
+
+// resume moves a stream to conn.
+func (s *Server) resume(conn net.Conn, hello *resumeHello) (*path, error) {
+	c, code, text := s.find(hello)
+	if c == nil {
+		return nil, s.refuse(conn, hello.encode(), code, text)
+	}
+	answer, early := c.answerResume(hello)
+	if _, err := conn.Write(append(answer.encode(), early.frames...)); err != nil {
+		return nil, err
+	}
+	m, err := readCommit(conn)
+	if err != nil {
+		return nil, err
+	}
+	if !sameMAC(m.mac, c.keys.commitMAC(hello, answer, m)) {
+		return nil, violation("commit with a wrong MAC")
+	}
+	return c.moveTo(conn, hello, m, early)
+}
+
+// find returns the stream that hello may continue, or why it may not. Nothing is
+// changed.
+func (s *Server) find(hello *resumeHello) (*Conn, Code, string) {
+	s.mu.Lock()
+	c, ok := s.live[hello.id]
+	end, buried := s.dead.find(hello.id)
+	s.mu.Unlock()
+	switch {
+	case ok:
+		code, text := c.mayResume(hello)
+		if code != 0 {
+			c = nil
+		}
+		return c, code, text
+	case buried && sameMAC(hello.mac, end.keys.resumeMAC(hello)):
+		return nil, end.code, end.text
+	case buried:
+		return nil, CodeProof, ""
+	default:
+		return nil, CodeUnknown, ""
+	}
+}
+
+// mayResume decides about a hello; no code means yes.
+func (c *Conn) mayResume(hello *resumeHello) (Code, string) {
+	c.mu.Lock()
+	defer c.unlock()
+	switch {
+	case !sameMAC(hello.mac, c.keys.resumeMAC(hello)):
+		return CodeProof, ""
+	case hello.epoch <= c.epoch:
+		return CodeFenced, fmt.Sprintf("epoch %d, have seen %d", hello.epoch, c.epoch)
+	case !c.tx.resumable(hello.received):
+		return CodeOffset, fmt.Sprintf("%d is not from %d to %d", hello.received, c.tx.base, c.tx.sent)
+	}
+	return 0, ""
+}
+
+// early is what is sent behind resumed, before the client has committed.
+type early struct {
+	frames []byte
+	next   uint64 // the offset behind it
+}
+
+// answerResume makes the answer to a hello that may resume. The stream stays
+// where it is.
+func (c *Conn) answerResume(hello *resumeHello) (*resumed, early) {
+	c.mu.Lock()
+	defer c.unlock()
+	answer := &resumed{}
+	rand.Read(answer.nonce[:])
+	answer.received, answer.limit = c.rx.onNewPath()
+	answer.mac = c.keys.resumedMAC(hello, answer)
+	frames, next := c.tx.copyFrom(hello.received, hello.limit, earlyBytes)
+	return answer, early{frames, next}
+}
+
+// moveTo attaches the new path, then closes the old one.
+func (c *Conn) moveTo(conn net.Conn, hello *resumeHello, m *commit, sent early) (*path, error) {
+	p := newPath(c, conn)
+	p.ready = true
+	c.mu.Lock()
+	switch {
+	case c.err != nil:
+		defer c.unlock()
+		return nil, c.err
+	case hello.epoch <= c.epoch:
+		defer c.unlock()
+		return nil, ErrFenced
+	case !c.tx.resumable(m.received):
+		defer c.unlock()
+		return nil, ErrOffset
+	}
+	c.epoch, c.confirmed = hello.epoch, true
+	c.resumes++
+	old := c.attach(p, max(m.received, sent.next), m.limit)
+	c.log.Info("stream resumed", "stream", c.idString(), "epoch", c.epoch)
+	c.unlock()
+	if old != nil {
+		old.close()
+	}
+	return p, nil
+}
+
+// served is a stream's side at a server.
+type served struct {
+	s     *Server
+	c     *Conn
+	since time.Time // when the path was lost; under the Conn's lock
+}
+
+func (v *served) suspect() {}
+func (v *served) trusted() {}
+
+func (v *served) lost(_ *path, now time.Time) {
+	grace := v.s.cfg.Grace
+	text := fmt.Sprintf("nobody came back for %v", grace)
+	if !v.c.confirmed {
+		grace = min(grace, unconfirmedTime)
+		text = fmt.Sprintf("its client was never heard of again, for %v", grace)
+	}
+	v.since = now
+	v.c.expiry = now.Add(grace)
+	v.c.expire = &Refusal{CodeExpired, text}
+}
+
+// ended moves the stream to those that are remembered.
+func (v *served) ended(err error) {
+	v.s.mu.Lock()
+	delete(v.s.live, v.c.keys.id)
+	v.s.dead.add(v.c.keys, err)
+	v.s.mu.Unlock()
+	v.c.SetDeadline(time.Time{})
+	v.s.log.Info("stream ended", "stream", v.c.idString(), "reason", err)
+}
+
+func (v *served) closed() error { return nil }
+
+func (v *served) addr() (local, remote string) { return "server", "client " + v.c.idString() }

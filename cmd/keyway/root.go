@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -42,7 +43,10 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newDoctorCommand())
 	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(), newStatusCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand())
-	add(root, "operate", newProxyCommand(), newLinkCommand(), newNodeCommand())
+	add(root, "operate", newProxyCommand(), newLinkCommand(), newNodeCommand(), newAgentCommand())
+	if args, ok := standInForSSHAgent(os.Args); ok {
+		root.SetArgs(args)
+	}
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
-	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,9 +94,18 @@ func (a *Agent) log(e audit.Event) error {
 	return a.config.Log.Append(e)
 }
 
-// mayLoad says whether a library may be loaded. path has no symbolic links.
+// mayLoad says whether a library may be loaded. path has no symbolic links. A
+// pattern after ! forbids what others permit (ssh_config(5), PATTERNS).
 func (a *Agent) mayLoad(path string) bool {
-	return slices.ContainsFunc(a.config.Providers, func(p string) bool { return matchPattern(p, path) })
+	permitted := false
+	for _, p := range a.config.Providers {
+		forbidden, negated := strings.CutPrefix(p, "!")
+		if negated && matchPattern(forbidden, path) {
+			return false
+		}
+		permitted = permitted || !negated && matchPattern(p, path)
+	}
+	return permitted
 }
 
 // DefaultProviders are the libraries that ssh-agent loads without being told

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -80,6 +81,10 @@ func contradiction(w way, h *held, c content) string {
 	last := w.last()
 	if c.purpose == policy.Login && !sameKey(c.key, h) {
 		return "the login names another key than the one that is to sign"
+	}
+	// The web's challenges look like any data; ssh-agent has the same rule.
+	if c.purpose == policy.Data && h.key.OnSecurityKey() && !strings.HasPrefix(h.key.Application, "ssh:") {
+		return "a security key of a web site signs nothing here but SSH's own formats"
 	}
 	// A host that only forwards has no session of its own to log in to.
 	if last == nil || last.forwarding {

@@ -27,6 +27,7 @@ type Key struct {
 	Comment     string
 	Provider    string // the library behind it, if there is one
 	Touch       bool   // a security key that wants to be touched
+	Application string // of a security key: "ssh:…", or a web origin
 
 	signer signer
 }
@@ -61,7 +62,7 @@ func ReadPrivate(r *sshwire.Reader) (*Key, error) {
 	}
 	k := newKey(pub)
 	if p.isSecurityKey() {
-		k.signer, k.Touch = &securityKey{secret: s}, p.flags&skUserPresence != 0
+		k.signer, k.Touch, k.Application = &securityKey{secret: s}, p.flags&skUserPresence != 0, p.application()
 	} else {
 		k.signer = &software{secret: s}
 	}
@@ -109,7 +110,7 @@ func (k *Key) WithCertificate(cert *ssh.Certificate) (*Key, error) {
 		return nil, errors.New("the certificate is for another key")
 	}
 	c := newKey(cert)
-	c.Comment, c.Provider, c.Touch, c.signer = k.Comment, k.Provider, k.Touch, k.signer
+	c.Comment, c.Provider, c.Touch, c.Application, c.signer = k.Comment, k.Provider, k.Touch, k.Application, k.signer
 	return c, nil
 }
 

@@ -125,6 +125,10 @@ func (p parts) isSecurityKey() bool {
 	return p.plain == ssh.KeyAlgoSKED25519 || p.plain == ssh.KeyAlgoSKECDSA256
 }
 
+// application is a security key's: after it come, as strings, its handle and what is
+// reserved.
+func (p parts) application() string { return string(p.fields[len(p.fields)-3]) }
+
 // publicKey is the public half that the fields themselves hold.
 func (p parts) publicKey() (ssh.PublicKey, error) {
 	if p.isSecurityKey() {

@@ -1,0 +1,372 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/agent"
+	"keyway/internal/keyway"
+)
+
+// asSSHAgent is the name under which the program behaves as ssh-agent, options
+// and all: a link of that name makes it the system's.
+const asSSHAgent = "ssh-agent"
+
+// standInForSSHAgent are the arguments with which a program called ssh-agent is
+// keyway agent.
+func standInForSSHAgent(argv []string) ([]string, bool) {
+	if len(argv) == 0 || !strings.HasPrefix(filepath.Base(argv[0]), asSSHAgent) {
+		return nil, false
+	}
+	return append([]string{"agent"}, argv[1:]...), true
+}
+
+func newAgentCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "agent [OPTIONS] [COMMAND…]",
+		Short: "An ssh-agent that knows where every signature goes",
+		Long: `Hold keys and sign with them as ssh-agent does, with the same options, output and
+exit codes; a link to this program called ssh-agent takes its place. Each signature
+is decided by the policy (keyway policy) and logged (keyway log). Without COMMAND it
+goes to the background and prints how a shell finds it; with COMMAND it lives as long
+as that runs.
+
+  -s, -c            print commands for sh, or for csh
+  -a PATH           listen at PATH
+  -t LIFE           how long keys stay that are added without a time, such as 12h
+  -P PATTERNS       PKCS#11 and security key libraries that may be loaded
+  -D                stay in the foreground
+  -d                stay in the foreground and say what happens
+  -k                end the agent that SSH_AGENT_PID names
+  -E HASH           for ssh-agent's sake; fingerprints are SHA256
+  -O policy=WHAT    openssh, standard, or the path of a policy file
+  -O forward=PATH   listen at PATH too: whoever asks there counts as remote
+  -O audit=PATH     where the log is kept
+
+SIGUSR1 makes it forget every key.`,
+		Example:            "  eval \"$(keyway agent -s)\"\n  keyway agent -D -a ~/.ssh/agent.sock\n  keyway agent bash",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
+				return cmd.Help()
+			}
+			o, err := parseAgentOptions(args)
+			if err != nil {
+				return err
+			}
+			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}
+
+// agentOptions are ssh-agent's options, and ours after -O.
+type agentOptions struct {
+	csh, sh, foreground, debug, kill bool
+
+	socket    string
+	life      time.Duration
+	providers []string
+	policy    string // openssh, standard or a path; empty: policy.yaml
+	forward   string
+	audit     string
+	command   []string
+
+	// Of a background agent, which its starter gives its sockets as descriptors
+	// from 3 on: the process to end with (0: none).
+	serve  bool
+	parent int
+}
+
+// parseAgentOptions reads options as getopt(3) does: joined letters, and values
+// joined or apart.
+func parseAgentOptions(args []string) (*agentOptions, error) {
+	o := &agentOptions{providers: agent.DefaultProviders}
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		letters := args[0][1:]
+		args = args[1:]
+		if letters == "-" {
+			break
+		}
+		for letters != "" {
+			letter := letters[0]
+			letters = letters[1:]
+			if strings.IndexByte("aEOPt", letter) < 0 {
+				if err := o.flag(letter); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			value := letters
+			if letters = ""; value == "" {
+				if len(args) == 0 {
+					return nil, agentUsage("-%c needs a value", letter)
+				}
+				value, args = args[0], args[1:]
+			}
+			if err := o.value(letter, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	o.command = args
+	if len(args) > 0 && (o.csh || o.sh || o.foreground || o.debug || o.kill) {
+		return nil, agentUsage("a command goes with none of -c, -s, -k, -D and -d")
+	}
+	return o, nil
+}
+
+// agentUsage ends with 1, as ssh-agent does.
+func agentUsage(format string, args ...any) error {
+	fmt.Fprintf(os.Stderr, "keyway agent: "+format+"\n  → see the options: keyway agent --help\n", args...)
+	return exitStatus(1)
+}
+
+func (o *agentOptions) flag(letter byte) error {
+	switch letter {
+	case 'c':
+		o.csh = true
+	case 's':
+		o.sh = true
+	case 'D':
+		o.foreground = true
+	case 'd':
+		o.debug, o.foreground = true, true
+	case 'k':
+		o.kill = true
+	case 'T', 'U': // of newer ssh-agents: about sockets below ~/.ssh, which we leave alone
+	default:
+		return agentUsage("there is no option -%c", letter)
+	}
+	if o.csh && o.sh {
+		return agentUsage("-c and -s exclude one another")
+	}
+	return nil
+}
+
+func (o *agentOptions) value(letter byte, value string) error {
+	var err error
+	switch letter {
+	case 'a':
+		o.socket = value
+	case 'E':
+		if value != "sha256" && value != "md5" {
+			return agentUsage("there is no fingerprint hash %q", value)
+		}
+	case 'P':
+		o.providers = strings.Split(value, ",")
+	case 't':
+		if o.life, err = parseLife(value); err != nil {
+			return agentUsage("%v", err)
+		}
+	case 'O':
+		return o.extra(value)
+	}
+	return nil
+}
+
+func (o *agentOptions) extra(option string) error {
+	name, value, _ := strings.Cut(option, "=")
+	var err error
+	switch {
+	case name == "policy" && value != "":
+		o.policy = value
+	case name == "forward" && value != "":
+		o.forward = value
+	case name == "audit" && value != "":
+		o.audit = value
+	case name == "serve":
+		o.serve = true
+		o.parent, err = strconv.Atoi(value)
+	case option == "allow-remote-pkcs11":
+		return agentUsage("a remote asker never loads a library here")
+	case option == "no-restrict-websafe", strings.HasPrefix(option, "websafe-allow="):
+		return agentUsage("a web site's security key never signs anything but SSH's formats here")
+	default:
+		return agentUsage("there is no option -O %s", option)
+	}
+	return err
+}
+
+// parseLife reads a time as sshd_config(5) has it, TIME FORMATS: seconds, or
+// numbers with s, m, h, d or w.
+func parseLife(s string) (time.Duration, error) {
+	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	wrong := fmt.Errorf("%q is no time; write it as 3600, 90m or 12h", s)
+	var total time.Duration
+	for rest := strings.ToLower(s); rest != ""; {
+		i := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+		if i < 0 {
+			i, rest = len(rest), rest+"s"
+		}
+		n, err := strconv.ParseUint(rest[:i], 10, 31)
+		unit, ok := units[rest[i]]
+		if err != nil || !ok {
+			return 0, wrong
+		}
+		total += time.Duration(n) * unit
+		rest = rest[i+1:]
+	}
+	if total <= 0 || total > 1<<31*time.Second {
+		return 0, wrong
+	}
+	return total, nil
+}
+
+func (o *agentOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if shell := os.Getenv("SHELL"); !o.csh && !o.sh && strings.HasSuffix(shell, "csh") {
+		o.csh = true
+	}
+	switch {
+	case o.kill:
+		return o.killAgent(stdout)
+	case o.serve:
+		return o.serveInherited(ctx)
+	}
+	setup, err := o.prepare(stderr)
+	if err != nil {
+		return err
+	}
+	sockets, err := listenAsAgent(o.socket, o.forward)
+	if err != nil {
+		return err
+	}
+	if o.foreground {
+		defer sockets.remove()
+		o.announce(stdout, sockets.path, os.Getpid())
+		return setup.serve(ctx, sockets)
+	}
+	child, err := o.startServing(sockets)
+	if err != nil {
+		sockets.remove()
+		return err
+	}
+	if len(o.command) > 0 {
+		return o.becomeCommand(sockets.path, child.Pid)
+	}
+	o.announce(stdout, sockets.path, child.Pid)
+	return child.Release()
+}
+
+// announce says how to find the agent, in the words that scripts evaluate.
+func (o *agentOptions) announce(w io.Writer, socket string, pid int) {
+	format := "%s=%s; export %[1]s;\n"
+	if o.csh {
+		format = "setenv %s %s;\n"
+	}
+	fmt.Fprintf(w, format, "SSH_AUTH_SOCK", socket)
+	if !o.foreground {
+		fmt.Fprintf(w, format, "SSH_AGENT_PID", strconv.Itoa(pid))
+	}
+	fmt.Fprintf(w, "echo Agent pid %d;\n", pid)
+}
+
+func (o *agentOptions) killAgent(stdout io.Writer) error {
+	text := os.Getenv("SSH_AGENT_PID")
+	pid, err := strconv.Atoi(text)
+	switch {
+	case text == "":
+		return agentUsage("SSH_AGENT_PID is not set, so there is no agent to end")
+	case err != nil || pid < 1:
+		return agentUsage("SSH_AGENT_PID is %q, which is no process", text)
+	}
+	process, err := os.FindProcess(pid)
+	if err == nil {
+		err = process.Signal(syscall.SIGTERM)
+	}
+	if err != nil {
+		return agentUsage("the agent %d cannot be ended: %v", pid, err)
+	}
+	format := "unset %s;\n"
+	if o.csh {
+		format = "unsetenv %s;\n"
+	}
+	fmt.Fprintf(stdout, format, "SSH_AUTH_SOCK")
+	fmt.Fprintf(stdout, format, "SSH_AGENT_PID")
+	fmt.Fprintf(stdout, "echo Agent pid %d killed;\n", pid)
+	return nil
+}
+
+// startServing starts the process that serves the sockets in the background.
+func (o *agentOptions) startServing(sockets *agentSockets) (*os.Process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	parent := 0
+	if len(o.command) > 0 {
+		parent = os.Getpid()
+	}
+	args := []string{"agent", "-O", "serve=" + strconv.Itoa(parent), "-a", sockets.path, "-P", strings.Join(o.providers, ",")}
+	for name, value := range map[string]string{"policy": o.policy, "forward": o.forward, "audit": o.audit} {
+		if value != "" {
+			args = append(args, "-O", name+"="+value)
+		}
+	}
+	if o.life > 0 {
+		args = append(args, "-t", strconv.Itoa(int(o.life/time.Second)))
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Args[0] = "keyway"
+	cmd.Dir = string(filepath.Separator)
+	detach(cmd)
+	if cmd.ExtraFiles, err = sockets.files(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, f := range cmd.ExtraFiles {
+			f.Close()
+		}
+	}()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("the agent cannot be started: %w", err)
+	}
+	return cmd.Process, nil
+}
+
+// becomeCommand runs the command in the place of this process: the agent is its
+// child and ends with it.
+func (o *agentOptions) becomeCommand(socket string, pid int) error {
+	path, err := exec.LookPath(o.command[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		endProcess(pid)
+		return agentUsage("%v", err)
+	}
+	env := append(os.Environ(), "SSH_AUTH_SOCK="+socket, "SSH_AGENT_PID="+strconv.Itoa(pid))
+	err = become(path, o.command, lastWins(env))
+	endProcess(pid)
+	return keyway.Errorf(keyway.Other, "%s cannot be run: %w", o.command[0], err)
+}
+
+func endProcess(pid int) {
+	if p, err := os.FindProcess(pid); err == nil {
+		p.Signal(syscall.SIGTERM)
+	}
+}
+
+// lastWins is env with one value for each variable: not every program takes the
+// last one.
+func lastWins(env []string) []string {
+	at := map[string]int{}
+	var list []string
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		if i, ok := at[name]; ok {
+			list[i] = kv
+			continue
+		}
+		at[name] = len(list)
+		list = append(list, kv)
+	}
+	return list
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"keyway/internal/sshwire"
+	"keyway/internal/unixsock"
+)
+
+// ErrOtherAgent says that the agent is not keyway's.
+var ErrOtherAgent = errors.New("the agent is not keyway's, or is locked")
+
+// Client asks an agent on this machine what only keyway's agent can say.
+type Client struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// Dial reaches the agent at the socket.
+func Dial(path string) (*Client, error) {
+	conn, err := unixsock.Dial(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{conn, bufio.NewReader(conn)}, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Keys describes the keys that the agent holds.
+func (c *Client) Keys(ctx context.Context) (keys []KeyInfo, err error) {
+	return keys, c.ask(ctx, extKeys, nil, &keys)
+}
+
+// Questions waits for questions other than known and gives all that are open.
+func (c *Client) Questions(ctx context.Context, known []uint64) (open []OpenQuestion, err error) {
+	var body []byte
+	for _, id := range known {
+		body = sshwire.AppendUint32(body, uint32(id))
+	}
+	return open, c.ask(ctx, extQuestions, body, &open)
+}
+
+// Answer answers a question. seconds is how long a yes holds: 0 for this once,
+// EverSeconds for as long as the agent runs.
+func (c *Client) Answer(ctx context.Context, id uint64, yes bool, seconds uint32) error {
+	body := sshwire.AppendUint32(nil, uint32(id))
+	if yes {
+		body = append(body, 1)
+	} else {
+		body = append(body, 0)
+	}
+	return c.ask(ctx, extAnswer, sshwire.AppendUint32(body, seconds), &struct{}{})
+}
+
+// ask sends an extension request and decodes what comes back. When ctx ends, so
+// does the connection.
+func (c *Client) ask(ctx context.Context, name string, body []byte, into any) error {
+	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	request := append(sshwire.AppendString([]byte{msgExtension}, name), body...)
+	if _, err := c.conn.Write(frame(request)); err != nil {
+		return err
+	}
+	answer, err := c.read()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	r := sshwire.NewReader(answer)
+	if r.Byte() != msgExtResponse || r.Text() != name {
+		return ErrOtherAgent
+	}
+	text := r.String()
+	if err := r.End(); err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}
+
+func (c *Client) read() ([]byte, error) {
+	var header [4]byte
+	if _, err := io.ReadFull(c.in, header[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(header[:])
+	if n == 0 || n > maxMessage {
+		return nil, fmt.Errorf("the agent answers with a message of %d bytes", n)
+	}
+	return readBody(c.in, int(n))
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -332,15 +333,35 @@ const maxKnownHosts = 8 << 20
 
 // knownHostNames tells what the user calls the host with a key.
 func knownHostNames() func(ssh.PublicKey) policy.Host {
-	n := &hostKeyNames{}
+	return (&hostKeyNames{files: knownHostsFiles()}).lookup
+}
+
+// knownHostsFiles are keyway's own, the user's and the system's.
+func knownHostsFiles() (files []knownHostsFile) {
 	if path, err := statePath("known_hosts"); err == nil {
-		n.files = append(n.files, knownHostsFile{path, policy.GroupWorkspaces})
+		files = append(files, knownHostsFile{path, policy.GroupWorkspaces})
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		n.files = append(n.files, knownHostsFile{filepath.Join(home, ".ssh", "known_hosts"), ""})
+		files = append(files, knownHostsFile{filepath.Join(home, ".ssh", "known_hosts"), ""})
 	}
-	n.files = append(n.files, knownHostsFile{"/etc/ssh/ssh_known_hosts", ""})
-	return n.lookup
+	return append(files, knownHostsFile{"/etc/ssh/ssh_known_hosts", ""})
+}
+
+// named is the host of that name.
+func (n *hostKeyNames) named(name string) (policy.Host, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refreshLocked()
+	for fingerprint, h := range n.hosts {
+		if slices.Contains(h.Names, name) {
+			h.Fingerprint = fingerprint
+			if policy.GitHost(fingerprint) != "" {
+				h.Groups = append(h.Groups[:len(h.Groups):len(h.Groups)], policy.GroupGit)
+			}
+			return h, true
+		}
+	}
+	return policy.Host{}, false
 }
 
 func (n *hostKeyNames) lookup(key ssh.PublicKey) policy.Host {

@@ -40,7 +40,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 		&cobra.Group{ID: "job", Title: "Jobs and terminals in them:"},
 		&cobra.Group{ID: "operate", Title: "Under the hood:"},
 	)
-	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newDoctorCommand())
+	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newKeysCommand(), newLogCommand(), newApproveCommand(), newPolicyCommand(), newDoctorCommand())
 	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(), newStatusCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand())
 	add(root, "operate", newProxyCommand(), newLinkCommand(), newNodeCommand(), newAgentCommand())

@@ -137,6 +137,8 @@ func (f Facts) What() string {
 		return "list keys"
 	case f.Op != Sign:
 		return string(f.Op) + " keys"
+	case f.Purpose == Login && f.AnyUser:
+		return "log in to " + f.destination()
 	case f.Purpose == Login:
 		return fmt.Sprintf("log in to %s as %s", f.destination(), printable(f.User))
 	case f.Purpose == Signature && f.Namespace == "git":

@@ -19,3 +19,13 @@ var gitHosts = map[string]string{
 
 // GitHost is the name of the public git host with the host key, or empty.
 func GitHost(fingerprint string) string { return gitHosts[fingerprint] }
+
+// IsGitHost says whether the name is that of a public git host.
+func IsGitHost(name string) bool {
+	for _, known := range gitHosts {
+		if known == name {
+			return true
+		}
+	}
+	return false
+}

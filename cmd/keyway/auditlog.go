@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/audit"
+	"keyway/internal/keyway"
+)
+
+func newLogCommand() *cobra.Command {
+	var follow, verify, asJSON bool
+	var last int
+	cmd := &cobra.Command{
+		Use:   "log",
+		Short: "Every signature: when, which key, asked from where, for what, why allowed",
+		Long: `Show what the agent did: every signature that was asked for, allowed or denied, and
+every change of its keys. The log is a chain: each line holds the SHA-256 of the one
+before. With --verify it is checked from its beginning; note the hash that it prints
+somewhere else, and a later check proves that nothing before it was changed.` +
+			exitCodes(keyway.BadConfig),
+		Example: "  keyway log\n  keyway log -f\n  keyway log --verify",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := statePath(auditLogName)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if verify {
+				return verifyLog(path, out)
+			}
+			print := func(e audit.Event) error { return printEvent(out, e) }
+			if asJSON {
+				encoder := json.NewEncoder(out)
+				print = func(e audit.Event) error { return encoder.Encode(e) }
+			}
+			return showLog(cmd.Context(), path, last, follow, print)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now")
+	cmd.Flags().BoolVar(&verify, "verify", false, "check that no line was changed, removed or added")
+	cmd.Flags().IntVarP(&last, "lines", "n", 0, "only the last `N` (0: all)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")
+	return cmd
+}
+
+func verifyLog(path string, out io.Writer) error {
+	r, err := audit.Verify(path)
+	if err != nil {
+		return keyway.Errorf(keyway.Other, "the log was changed: %w", err).Hint("what is before that line is sound; keep the files as they are")
+	}
+	if r.Events == 0 {
+		fmt.Fprintln(out, "the log is empty")
+		return nil
+	}
+	fmt.Fprintf(out, "sound: %d events from %s to %s\n", r.Events, r.First.Local().Format(time.DateTime), r.Last.Local().Format(time.DateTime))
+	if r.Rotated {
+		fmt.Fprintln(out, "older ones have been rotated out")
+	}
+	if r.Torn > 0 {
+		fmt.Fprintf(out, "%d lines were not written to their end, and the log says so\n", r.Torn)
+	}
+	fmt.Fprintf(out, "event %d has the hash %s\n", r.Seq, r.Hash)
+	return nil
+}
+
+// showLog prints the last events (0: all of them), and what follows.
+func showLog(ctx context.Context, path string, last int, follow bool, print func(audit.Event) error) error {
+	total := 0
+	if last > 0 {
+		if err := audit.Read(path, func(audit.Event) error { total++; return nil }); err != nil {
+			return err
+		}
+	}
+	seen := 0
+	each := func(e audit.Event) error {
+		if seen++; last > 0 && seen <= total-last {
+			return nil
+		}
+		return print(e)
+	}
+	if !follow {
+		return audit.Read(path, each)
+	}
+	err := audit.Follow(ctx, path, each)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// printEvent is one event as a sentence:
+// 14:02:11 allowed me@laptop to log in to github.com as git, asked from train via lab (rule 3: git hosts)
+func printEvent(w io.Writer, e audit.Event) error {
+	verdict := e.Verdict
+	if verdict == "" {
+		verdict = "-"
+	}
+	text := fmt.Sprintf("%s  %-7s  %s", e.Time.Local().Format("2006-01-02 15:04:05"), verdict, eventText(e))
+	if e.Remote {
+		from := e.From
+		if from == "" {
+			from = "an unknown host"
+		}
+		text += ", asked from " + from
+		if e.Via != "" {
+			text += " and beyond (" + e.Via + ")"
+		}
+	} else if e.Program != "" {
+		text += fmt.Sprintf(", asked by %s (%d)", e.Program, e.PID)
+	}
+	if e.Rule != "" {
+		text += " (" + e.Rule + ")"
+	}
+	if e.Verdict != "allowed" && e.Reason != "" || e.Event != "sign" && e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	_, err := fmt.Fprintln(w, plain(text))
+	return err
+}
+
+func eventText(e audit.Event) string {
+	key := e.Comment
+	if key == "" {
+		key = e.Key
+	}
+	if e.Event != "sign" {
+		if key == "" {
+			return e.Event
+		}
+		return e.Event + " " + key
+	}
+	switch {
+	case e.Purpose == "login" && e.To == "":
+		return fmt.Sprintf("%s to log in somewhere as %s", key, e.User)
+	case e.Purpose == "login":
+		return fmt.Sprintf("%s to log in to %s as %s", key, e.To, e.User)
+	case e.Purpose == "signature":
+		return fmt.Sprintf("%s to sign for %s", key, e.Namespace)
+	case e.Purpose == "data":
+		return key + " to sign data of an unknown kind"
+	}
+	return "sign " + key
+}

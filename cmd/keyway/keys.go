@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/agent"
+	"keyway/internal/keyway"
+)
+
+func newKeysCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "What the agent holds, until when, and where each key may be used",
+		Long: `List the keys of the agent: type, fingerprint, until when they are kept, and where
+each may be used. For a key with destinations (ssh-add -h) that is, for each host that
+a way can begin with, every host that can be reached from there by any of its steps: a
+host can make a way look longer than it is, but not lead elsewhere at its end.` +
+			exitCodes(keyway.NoKey),
+		Example: "  keyway keys\n  keyway keys --json",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runKeys(cmd.Context(), asJSON, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
+	c, env, err := dialAgent()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	keys, err := c.Keys(ctx)
+	if errors.Is(err, agent.ErrOtherAgent) {
+		return listOtherAgent(ctx, env, asJSON, stdout)
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(stdout).Encode(keys)
+	}
+	if len(keys) == 0 {
+		return keyway.Errorf(keyway.NoKey, "the agent holds no key").Hint("unlock yours: keyway unlock")
+	}
+	for _, k := range keys {
+		printKey(stdout, k)
+	}
+	return nil
+}
+
+// dialAgent reaches the agent that keyway's commands use.
+func dialAgent() (*agent.Client, []string, error) {
+	a, err := newApp()
+	if err != nil {
+		return nil, nil, err
+	}
+	path := a.agentSocket()
+	if path == "" {
+		path = os.Getenv("SSH_AUTH_SOCK")
+	}
+	noAgent := keyway.Errorf(keyway.NoKey, "there is no agent").Hint("start it and unlock your key: keyway unlock")
+	if path == "" {
+		return nil, nil, noAgent
+	}
+	c, err := agent.Dial(path)
+	if err != nil {
+		return nil, nil, noAgent
+	}
+	return c, a.environ(), nil
+}
+
+// listOtherAgent says what can be said of another agent's keys.
+func listOtherAgent(ctx context.Context, env []string, asJSON bool, stdout io.Writer) error {
+	if asJSON {
+		return keyway.Errorf(keyway.Other, "the agent is not keyway's, or is locked: it does not describe its keys")
+	}
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return keyway.Errorf(keyway.NoKey, "%s", strings.TrimSpace(string(out))).Hint("unlock your key: keyway unlock")
+	}
+	fmt.Fprintf(stdout, "%s(another agent than keyway's: where its keys may be used is not known)\n", out)
+	return nil
+}
+
+func printKey(w io.Writer, k agent.KeyInfo) {
+	fmt.Fprintf(w, "%s  %s  %s\n", k.Fingerprint, strings.TrimSuffix(k.Type, "@openssh.com"), plain(k.Comment))
+	var notes []string
+	if k.Until.IsZero() {
+		notes = append(notes, "kept until the agent ends")
+	} else {
+		notes = append(notes, "kept until "+k.Until.Local().Format("Mon 15:04:05"))
+	}
+	if !k.Expires.IsZero() {
+		notes = append(notes, "certificate until "+k.Expires.Local().Format(time.DateTime))
+	}
+	if k.Confirm {
+		notes = append(notes, "each use is asked for")
+	}
+	if k.SignsLeft != nil {
+		notes = append(notes, fmt.Sprintf("%d signatures left", *k.SignsLeft))
+	}
+	if k.Provider != "" {
+		notes = append(notes, "through "+plain(k.Provider))
+	}
+	fmt.Fprintf(w, "    %s\n", strings.Join(notes, ", "))
+	for _, line := range reach(k.Destinations) {
+		fmt.Fprintf(w, "    %s\n", line)
+	}
+}
+
+// plain is text that somebody else may have chosen, safe for a terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// reach says where a key may be used: the hosts that it may log in to from here,
+// and for each of those every host that its steps lead on to.
+func reach(steps []agent.Step) []string {
+	if len(steps) == 0 {
+		return []string{"from here anywhere; through a forwarded agent as the policy says"}
+	}
+	var lines []string
+	for _, s := range steps {
+		if s.From != "" {
+			continue
+		}
+		line := "from here to " + plain(asUser(s))
+		if on := onward(steps, s.To); len(on) > 0 {
+			line += "; from there to " + strings.Join(on, ", ")
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func asUser(s agent.Step) string {
+	if s.User == "" {
+		return s.To
+	}
+	return s.User + "@" + s.To
+}
+
+// onward are the hosts that can be reached from a host by any number of steps.
+func onward(steps []agent.Step, from string) []string {
+	seen := map[string]bool{from: true}
+	var found []string
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		for _, s := range steps {
+			if s.From != queue[0] {
+				continue
+			}
+			if name := plain(asUser(s)); !slices.Contains(found, name) {
+				found = append(found, name)
+			}
+			if !seen[s.To] {
+				seen[s.To] = true
+				queue = append(queue, s.To)
+			}
+		}
+	}
+	return found
+}

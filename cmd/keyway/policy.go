@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/policy"
+)
+
+func newPolicyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Check and explain what decides about signatures",
+		Long: `The agent decides by policy.yaml in keyway's configuration directory. Its rules are
+looked at in order, and the first that matches decides:
+
+  preset: standard            # or openssh: as permissive about destinations as ssh-agent
+  rules:
+    - name: never production
+      deny: any               # login, git, sign:NAMESPACE, data, any (all but data)
+      to: ["prod-*"]          # names from known_hosts, SHA256:…, @workspaces, @git
+    - name: nightly jobs
+      allow: login
+      from: [train]           # the first host of the way, local, or remote
+      to: db1
+      user: backup
+      key: "me@*"             # comment or SHA256:…
+      days: mon-fri
+      hours: 22:00-06:00
+    - ask: git
+      from: remote
+
+Without a file: programs on this machine may do all. Remote askers may list, and log in
+to your workspaces and to the public git hosts; all else is asked, and denied where
+nobody can be. They never add, remove, lock or load. What does not verify is denied
+whatever the rules say.`,
+		Example: "  keyway policy check\n  keyway policy explain --from gpu1 --to db1 --user root",
+		Args:    takes(0, 0, "check or explain"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newPolicyCheckCommand(), newPolicyExplainCommand())
+	return cmd
+}
+
+func policyPath(args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	dir, err := dirs.Config()
+	return filepath.Join(dir, policyName), err
+}
+
+func newPolicyCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check [FILE]",
+		Short:   "Say whether the policy can be understood, and where not",
+		Long:    "Read policy.yaml, or FILE, as the agent does. An agent does not start with one that is\nwrong, and one that runs keeps the last good one." + exitCodes(keyway.BadConfig),
+		Example: "  keyway policy check",
+		Args:    takes(0, 1, "at most one file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := policyPath(args)
+			if err != nil {
+				return err
+			}
+			if _, err := policy.Read(path); err != nil {
+				return badPolicy(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: fine\n", path)
+			return nil
+		},
+	}
+}
+
+// explained is a request as keyway policy explain is told it.
+type explained struct {
+	from, to, user, key, sign, file string
+	unproven                        bool
+}
+
+func newPolicyExplainCommand() *cobra.Command {
+	var x explained
+	cmd := &cobra.Command{
+		Use:   "explain",
+		Short: "Say what would become of a request, and by which rule",
+		Long: `Say what the policy decides about a request, and why the rules before the one that
+decides did not match. Hosts are names from known_hosts, or fingerprints.` + exitCodes(keyway.BadConfig),
+		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runPolicyExplain(x, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&x.from, "from", "", "the first `HOST` of a forwarded agent's way (default: this machine)")
+	f.StringVar(&x.to, "to", "", "the `HOST` to log in to")
+	f.StringVar(&x.user, "user", "", "the `USER` to log in as")
+	f.StringVar(&x.key, "key", "", "the key, by `COMMENT` or fingerprint")
+	f.StringVar(&x.sign, "sign", "", "a signature in this `NAMESPACE` (git, file, …) instead of a login")
+	f.BoolVar(&x.unproven, "unproven", false, "the destination does not prove itself: an old client on the way")
+	f.StringVar(&x.file, "file", "", "this policy `FILE` instead of policy.yaml")
+	return cmd
+}
+
+func runPolicyExplain(x explained, out io.Writer) error {
+	path, err := policyPath(nil)
+	if err != nil {
+		return err
+	}
+	if x.file != "" {
+		path = x.file
+	}
+	rules, err := policy.Read(path)
+	if err != nil {
+		return badPolicy(err)
+	}
+	f := x.facts()
+	d, passed := rules.Explain(f, nil)
+	fmt.Fprintf(out, "May %s %s? %s: %s (%s)\n", f.Who(), f.What(), answerOf(d.Verdict), d.Reason, d.Rule)
+	for _, line := range passed {
+		fmt.Fprintf(out, "  %s\n", line)
+	}
+	return nil
+}
+
+func answerOf(v policy.Verdict) string {
+	switch v {
+	case policy.Allow:
+		return "yes"
+	case policy.Ask:
+		return "you are asked"
+	}
+	return "no"
+}
+
+func (x explained) facts() policy.Facts {
+	f := policy.Facts{
+		Op: policy.Sign, When: time.Now(), Purpose: policy.Login, User: x.user, AnyUser: x.user == "",
+		Constraint: policy.Unconstrained, Key: policy.Key{Comment: x.key},
+	}
+	if strings.HasPrefix(x.key, "SHA256:") {
+		f.Key = policy.Key{Fingerprint: x.key}
+	}
+	if x.from != "" {
+		f.Remote, f.From = true, namedHost(x.from)
+	}
+	if x.sign != "" {
+		f.Purpose, f.Namespace = policy.Signature, x.sign
+		return f
+	}
+	if f.To = namedHost(x.to); x.to != "" {
+		f.Proven = !x.unproven
+	}
+	return f
+}
+
+// namedHost is the host that the user's files call so. One that they do not know
+// has a key that nobody has seen.
+func namedHost(name string) policy.Host {
+	if name == "" {
+		return policy.Host{}
+	}
+	n := &hostKeyNames{files: knownHostsFiles()}
+	if h, ok := n.named(name); ok {
+		return h
+	}
+	if strings.HasPrefix(name, "SHA256:") {
+		return policy.Host{Fingerprint: name}
+	}
+	h := policy.Host{Fingerprint: "not in known_hosts", Names: []string{name}}
+	if policy.IsGitHost(name) {
+		h.Groups = []string{policy.GroupGit}
+	}
+	return h
+}

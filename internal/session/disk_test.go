@@ -33,6 +33,7 @@ func TestAFullDiskDoesNotStopTheJob(t *testing.T) {
 	// More than the disk holds, then a pause in which the disk stays full, then the end.
 	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "echo begun; yes 0123456789 | head -c 5000000; cat "+fifo+"; echo end; exit 6")
 	p := l.start("attach", "x")
+	p.out.expect(t, "0123456789\n") // it has come before the job's end
 	l.writeFifo(fifo, "released\n")
 	p.out.expect(t, "released\nend\n") // viewers see it all the same
 	if code := p.wait(); code != 6 {
@@ -67,6 +68,7 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	fifo := l.fifo()
 	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "yes 0123456789 | head -c 500000; cat "+fifo+"; while read line; do echo \"$line\"; sleep 0.05; done <"+fifo)
 	p := l.start("attach", "x")
+	p.out.expect(t, "0123456789\n")
 	l.writeFifo(fifo, "full\n")
 	p.out.expect(t, "full\n")
 	if err := os.Remove(ballast); err != nil {

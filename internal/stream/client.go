@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -40,7 +39,7 @@ type Config struct {
 	// Linger is how long Close waits for its last bytes; 10 s when zero.
 	Linger time.Duration
 	// Logger may be nil.
-	Logger *slog.Logger
+	Logger Logger
 }
 
 func (c *Config) fill() error {
@@ -60,7 +59,7 @@ func (c *Config) fill() error {
 		c.Linger = lingerTime
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = noLogger{}
 	}
 	return nil
 }
@@ -135,7 +134,9 @@ func (cl *client) lost(p *path, now time.Time) {
 		cl.down = now
 		cl.pauses.reset()
 	}
-	signal(cl.nudged) // a second path that waits for its next try is the first one now
+	if cl.dialling {
+		signal(cl.nudged) // what was to be the second path is the first one now
+	}
 }
 
 func (cl *client) ended(error) {

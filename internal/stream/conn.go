@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -12,7 +11,10 @@ import (
 )
 
 const (
-	ackDelay  = 50 * time.Millisecond
+	ackDelay = 50 * time.Millisecond
+	// maxUnsent is how far Write may be ahead of a path that works. Only a path
+	// that does not is a reason to fill the ring.
+	maxUnsent = 128 << 10
 	lastWords = time.Second // for what an ended stream still has to say
 )
 
@@ -37,7 +39,7 @@ type side interface {
 // Conn is one end of a stream. As with every net.Conn, Read and Write may run
 // at once; what is written has arrived only when the other end says so.
 type Conn struct {
-	log    *slog.Logger
+	log    Logger
 	side   side
 	client bool
 
@@ -94,7 +96,7 @@ type control struct {
 	text    string
 }
 
-func newConn(log *slog.Logger, budget *Budget, client bool) *Conn {
+func newConn(log Logger, budget *Budget, client bool) *Conn {
 	return &Conn{
 		client:   client,
 		det:      detector{client: client},
@@ -299,6 +301,9 @@ func (c *Conn) put(p []byte) (int, error) {
 	defer c.unlock()
 	if err := c.writeErr(); err != nil {
 		return 0, err
+	}
+	if c.state == Up && c.tx.unsent() >= maxUnsent {
+		return 0, nil
 	}
 	n := c.tx.append(p)
 	if n > 0 {

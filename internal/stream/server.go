@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -38,7 +37,7 @@ type ServerConfig struct {
 	// Grace is how long a stream is kept without a path; 24 hours when zero.
 	Grace time.Duration
 	// Logger may be nil.
-	Logger *slog.Logger
+	Logger Logger
 }
 
 func (c *ServerConfig) fill() error {
@@ -61,7 +60,7 @@ func (c *ServerConfig) fill() error {
 		c.Grace = graceTime
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = noLogger{}
 	}
 	return nil
 }
@@ -69,7 +68,7 @@ func (c *ServerConfig) fill() error {
 // Server holds the server ends of streams.
 type Server struct {
 	cfg    ServerConfig
-	log    *slog.Logger
+	log    Logger
 	queue  chan *Conn      // opened, not yet accepted
 	ctx    context.Context // ended by Close
 	cancel context.CancelFunc

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -15,13 +14,13 @@ const (
 // Watcher nudges streams when the machine wakes up or its addresses change. One
 // serves all streams of a process, so that they need no timers for it.
 type Watcher struct {
-	log   *slog.Logger
+	log   Logger
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
 }
 
 // NewWatcher makes a watcher that Run brings to life.
-func NewWatcher(log *slog.Logger) *Watcher {
+func NewWatcher(log Logger) *Watcher {
 	return &Watcher{log: log, conns: map[*Conn]struct{}{}}
 }
 

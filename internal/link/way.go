@@ -48,6 +48,7 @@ type attempt struct {
 	mu        sync.Mutex
 	listeners map[chan api.Event]bool // value: can answer questions
 	waiting   int
+	abandoned bool // all who waited have left
 	question  *openQuestion
 }
 
@@ -63,27 +64,42 @@ const news = 64
 // node returns the connection, bringing the way up if it is down. events, which
 // may be nil, hears the news of that; it is not closed.
 func (w *way) node(ctx context.Context, env []string, events chan api.Event) (*connection, error) {
+	for {
+		c, a, joined := w.join(env, events)
+		if c != nil {
+			return c, nil
+		}
+		if joined {
+			defer a.leave(events)
+		}
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if joined {
+			return a.conn, a.err
+		}
+		// It was given up by the last who waited for it: begin another.
+	}
+}
+
+// join returns the connection if the way is up, else the attempt under way,
+// begun if there was none, and whether the caller now waits for it.
+func (w *way) join(env []string, events chan api.Event) (*connection, *attempt, bool) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if env != nil {
 		w.env = env
 	}
 	if w.up != nil {
-		defer w.mu.Unlock()
-		return w.up, nil
+		return w.up, nil, false
 	}
 	a := w.attempt
 	if a == nil {
 		a = w.beginLocked()
 	}
-	a.join(events)
-	w.mu.Unlock()
-	defer a.leave(events)
-	select {
-	case <-a.done:
-		return a.conn, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return nil, a, a.join(events)
 }
 
 func (w *way) beginLocked() *attempt {
@@ -149,9 +165,14 @@ func (w *way) close() {
 	w.work.Wait()
 }
 
-func (a *attempt) join(events chan api.Event) {
+// join adds one who waits; false if the attempt has been given up, so that it
+// ends without an answer to anybody.
+func (a *attempt) join(events chan api.Event) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.abandoned {
+		return false
+	}
 	a.waiting++
 	if events != nil {
 		a.listeners[events] = true
@@ -159,6 +180,7 @@ func (a *attempt) join(events chan api.Event) {
 			events <- api.Event{Question: &q.Question}
 		}
 	}
+	return true
 }
 
 // leave ends the attempt when nobody waits for it any more.
@@ -167,6 +189,7 @@ func (a *attempt) leave(events chan api.Event) {
 	defer a.mu.Unlock()
 	delete(a.listeners, events)
 	if a.waiting--; a.waiting == 0 {
+		a.abandoned = true
 		a.cancel(context.Canceled)
 	}
 	if a.question != nil && len(a.listeners) == 0 {

@@ -170,7 +170,7 @@ func (p *path) makeRoom(need int, filled bool, now time.Time) {
 	case p.in.refs == 1 && (rest == 0 || p.at > 0 && len(p.in.buf)-p.at < need):
 		p.got = copy(p.in.buf, p.in.buf[p.at:p.got])
 		p.at = 0
-	case len(p.in.buf)-p.at < need || p.at > 0 && len(p.in.buf)-p.got < smallData:
+	case len(p.in.buf)-p.at < need || p.at > 0 && len(p.in.buf)-p.got < len(p.in.buf)/4:
 		p.changeChunk(want)
 	}
 }
@@ -249,6 +249,9 @@ func (c *Conn) batch(p *path, said []byte, sent *slab) (words, data []byte, from
 	}
 	if c.err == nil {
 		from, data = c.tx.take(maxBatch, c.limit)
+		if len(data) > 0 {
+			signal(c.writable)
+		}
 	}
 	if p.ready {
 		said = c.words(said, len(data) > 0)
@@ -274,7 +277,7 @@ func (c *Conn) words(b []byte, more bool) []byte {
 		b = appendNumbers(b, framePong, s.asked)
 	}
 	if s.ack || (more || len(b) > 0 || s.ping) && c.rx.unsaid() > 0 {
-		consumed, limit := c.rx.ack()
+		consumed, limit := c.rx.ack(time.Now())
 		b = appendNumbers(b, frameAck, consumed, limit)
 		c.ackBy = time.Time{}
 	}
@@ -309,7 +312,7 @@ func (c *Conn) apply(p *path, f frame, now time.Time) error {
 	c.det.heard = now
 	switch f.typ {
 	case frameData:
-		return c.applyData(p, f)
+		return c.applyData(p, f, now)
 	case frameAck:
 		return c.applyAck(f, now)
 	case framePing:
@@ -329,8 +332,8 @@ func (c *Conn) apply(p *path, f frame, now time.Time) error {
 	return nil
 }
 
-func (c *Conn) applyData(p *path, f frame) error {
-	if err := c.rx.data(f.offset(), f.data(), p.in); err != nil {
+func (c *Conn) applyData(p *path, f frame, now time.Time) error {
+	if err := c.rx.data(f.offset(), f.data(), p.in, now); err != nil {
 		return err
 	}
 	p.proven = true

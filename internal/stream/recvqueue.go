@@ -1,6 +1,9 @@
 package stream
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Bounds of a window and of the memory behind it.
 const (
@@ -10,6 +13,11 @@ const (
 
 	smallChunk = 2 << 10  // what an idle path reads into
 	largeChunk = 64 << 10 // what a busy one does
+
+	// A window that is used up over a path with a shorter answer than this is
+	// wide enough: 256 KiB in 2 ms are 128 MB/s. More would only move the bytes
+	// out of the processor's cache.
+	shortPath = 2 * time.Millisecond
 
 	// Less than this is copied out of the chunk it came in, so that small frames
 	// do not keep large chunks.
@@ -73,8 +81,10 @@ type recvQueue struct {
 	limit    uint64 // the limit that the peer was told last
 	accept   uint64 // the limit that holds: higher than limit while a window goes back
 	window   int
-	pressed  bool // the peer has used up its window since it was told of it
-	giving   bool // the window goes back if nothing comes before the PONG
+	pressed  bool      // the peer has used up its window
+	told     time.Time // when it was told of a new one since; zero: it was not
+	starved  bool      // the user waited for the peer to hear of it
+	giving   bool      // the window goes back if nothing comes before the PONG
 
 	fin     bool // the peer has sent all; the FIN is the byte at received-1
 	discard bool // nobody reads any more
@@ -85,7 +95,7 @@ func newRecvQueue(b *Budget) recvQueue {
 }
 
 // data takes a frame's bytes, which lie in c.
-func (q *recvQueue) data(offset uint64, p []byte, c *chunk) error {
+func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error {
 	end := offset + uint64(len(p))
 	switch {
 	case end < offset || end > q.accept:
@@ -98,15 +108,25 @@ func (q *recvQueue) data(offset uint64, p []byte, c *chunk) error {
 		return violation("DATA after FIN")
 	}
 	q.giving = false
+	q.feel(end, now)
 	p = p[q.received-offset:]
 	q.received = end
-	q.pressed = q.pressed || q.limit-min(end, q.limit) < maxFrame
 	if q.discard {
 		q.consumed = q.received
 		return nil
 	}
 	q.keep(p, c)
 	return nil
+}
+
+// feel finds out whether the window is too narrow for the path: the peer had used
+// it up, and the user had read all, before bytes came that a new one allowed.
+func (q *recvQueue) feel(end uint64, now time.Time) {
+	if !q.told.IsZero() {
+		q.starved = q.starved || q.consumed == q.received && now.Sub(q.told) >= shortPath
+		q.pressed, q.told = false, time.Time{}
+	}
+	q.pressed = q.pressed || q.limit-min(end, q.limit) < maxFrame
 }
 
 // keep queues p, by reference where that does not cost more memory than it
@@ -279,8 +299,11 @@ func (q *recvQueue) ackDue() bool {
 }
 
 // ack returns the numbers of an ACK that is sent now.
-func (q *recvQueue) ack() (consumed, limit uint64) {
+func (q *recvQueue) ack(now time.Time) (consumed, limit uint64) {
 	q.widen()
+	if q.pressed && q.told.IsZero() {
+		q.told = now
+	}
 	q.giving = false
 	q.acked = q.ackable()
 	q.limit = max(q.limit, q.consumed+uint64(q.window))
@@ -288,16 +311,12 @@ func (q *recvQueue) ack() (consumed, limit uint64) {
 	return q.acked, q.limit
 }
 
-// widen doubles the window of a path that is longer than it, while the user
-// keeps up.
+// widen doubles a window that was too narrow.
 func (q *recvQueue) widen() {
-	if !q.pressed || q.buffered() > q.window/2 {
-		return
-	}
-	q.pressed = false
-	if q.window*2 <= maxWindow && q.budget.take(q.window) {
+	if q.starved && q.window*2 <= maxWindow && q.budget.take(q.window) {
 		q.window *= 2
 	}
+	q.starved = false
 }
 
 // wide reports whether there is a window to give back.

@@ -360,6 +360,9 @@ func (q *sendQueue) written() uint64 {
 	return q.end
 }
 
+// unsent is the number of bytes that were on no path yet.
+func (q *sendQueue) unsent() uint64 { return q.end - q.sent }
+
 // unacked is the number of bytes that the peer has not consumed.
 func (q *sendQueue) unacked() uint64 { return q.end - q.base }
 

@@ -70,6 +70,7 @@ func (c *Conn) setState(s State, since time.Time, why string) {
 	}
 	c.state, c.why = s, why
 	signal(c.changed)
+	signal(c.writable) // a ring without a path takes more
 }
 
 // signal leaves a value in a channel that holds one.

@@ -112,6 +112,7 @@ func TestRefusedDialIsTriedAgain(t *testing.T) {
 		client, server := l.pair()
 		defer client.Close()
 		exchange(t, client, server, "before")
+		synctest.Wait()
 		l.net.set(func(f *faultNet) { f.refuse = errors.New("connection refused") })
 		l.net.cutAll()
 		time.Sleep(30 * time.Minute)

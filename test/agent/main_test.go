@@ -1,0 +1,141 @@
+// Package agent runs keyway's agent, as the program that people run, against
+// OpenSSH's own programs and their regression tests.
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// build gives a directory with the program under the name ssh-agent.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "kwprog")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "ssh-agent"), "keyway/cmd/keyway")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := build(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// place is a directory of a test's own, with a copy of the program: one of
+// OpenSSH's tests changes its owner and mode.
+type place struct {
+	dir     string
+	program string
+}
+
+func newPlace(t *testing.T, preset string) place {
+	t.Helper()
+	programs, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not t.TempDir: some of OpenSSH's tests filter configurations by words that
+	// may be in a test's name, and sockets need short paths.
+	dir, err := os.MkdirTemp("", "kwr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := place{dir: dir, program: filepath.Join(dir, "bin", "ssh-agent")}
+	for _, d := range []string{"", "bin", "state", "config", "config/keyway", "run"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(programs, "ssh-agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.program, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config/keyway/policy.yaml"), []byte("preset: "+preset+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// env is the environment with the place's own directories and no agent.
+func (p place) env(more ...string) []string {
+	env := []string{
+		"PATH=" + filepath.Join(p.dir, "bin") + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin:.",
+		"HOME=" + p.dir, "LANG=C", "SHELL=/bin/sh",
+		"XDG_STATE_HOME=" + filepath.Join(p.dir, "state"),
+		"XDG_CONFIG_HOME=" + filepath.Join(p.dir, "config"),
+		"XDG_RUNTIME_DIR=" + filepath.Join(p.dir, "run"),
+	}
+	return append(env, more...)
+}
+
+// give makes all of the place another user's.
+func (p place) give(t *testing.T, uid int) {
+	t.Helper()
+	err := filepath.WalkDir(p.dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freePort is a port that nothing listens on now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// run runs a command to its end and gives what it said.
+func (p place) run(t *testing.T, limit time.Duration, dir string, env []string, argv ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = dir, env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	stop := time.AfterFunc(limit, func() {
+		if cmd.Process != nil {
+			cmd.Process.Kill()
+		}
+	})
+	defer stop.Stop()
+	err := cmd.Run()
+	return out.String(), err
+}

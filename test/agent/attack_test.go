@@ -120,7 +120,6 @@ func TestForwardedAgentIsAttacked(t *testing.T) {
 	}
 	t.Run("ssh-agent", func(t *testing.T) {
 		s := p.startStock(t)
-		s.unlock(t, key)
 		for i, worked := range s.attack(t, s.socket, bastion, train, db, key) {
 			if a := attacks(s, bastion, train, db, key)[i]; worked != a.stock {
 				t.Errorf("%s: %v, the table says %v", a.what, worked, a.stock)
@@ -130,7 +129,6 @@ func TestForwardedAgentIsAttacked(t *testing.T) {
 	for _, through := range []string{"agent.sock", "forward.sock"} {
 		t.Run(through, func(t *testing.T) {
 			s := p.start(t)
-			s.unlock(t, key)
 			local := s.socket
 			if through == "forward.sock" {
 				local = s.forward
@@ -205,6 +203,7 @@ func attacks(s started, bastion, train, db server, key string) []attempt {
 func (s started) attack(t *testing.T, forwarded string, bastion, train, db server, key string) (worked []bool) {
 	t.Helper()
 	for _, a := range attacks(s, bastion, train, db, key) {
+		s.unlock(t, key) // the attempt before may have removed it
 		argv := append(s.ssh(bastion, "-A"), fmt.Sprintf("cd %s && { %s; }", s.dir, a.command))
 		_, err := s.run(t, 60*time.Second, s.dir, s.env("SSH_AUTH_SOCK="+forwarded), s.withLocal(argv)...)
 		worked = append(worked, err == nil)

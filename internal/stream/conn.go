@@ -63,6 +63,8 @@ type Conn struct {
 	epoch uint64 // of the live path, or the last one
 	// confirmed says that the other end is known to have the keys.
 	confirmed bool
+	rtt       time.Duration // the shortest of the live path; 0: not known
+	pingSent  time.Time     // when the latest PING was
 
 	state   State
 	since   time.Time
@@ -506,9 +508,12 @@ func (c *Conn) watch(now time.Time) {
 		c.say.ack = c.rx.unsaid() > 0
 		c.path.poke()
 	}
+	if c.rx.wide() && !c.rx.giving && now.Sub(c.rx.came) >= clientPing {
+		c.say.narrow = true
+		c.askPath()
+	}
 	switch c.det.judge(now) {
 	case pathAsk:
-		c.say.narrow = c.rx.wide() && c.det.busy.IsZero()
 		c.askPath()
 	case pathSuspect:
 		c.setState(Stalled, c.det.asked, "no answer")

@@ -278,8 +278,11 @@ type pipe struct {
 	spoil   func(p []byte) // may change what is written
 	cutAt   int            // breaks after so many bytes; 0: never
 	total   int
+	flight  [][]byte      // under way for delay
+	flying  int           // bytes of it
 	record  *bytes.Buffer // a copy of what is written
 	most    int           // bytes a read gives at most; 0: all
+	delay   time.Duration // until what is written arrives
 }
 
 func newPipe() *pipe {
@@ -314,13 +317,13 @@ func (p *pipe) write(b []byte) (int, error) {
 	defer p.mu.Unlock()
 	n := 0
 	for n < len(b) {
-		for p.end == nil && !p.deaf && len(p.buf) >= p.size {
+		for p.end == nil && !p.deaf && len(p.buf)+p.flying >= p.size {
 			p.moved.Wait()
 		}
 		if p.end != nil || p.deaf {
 			return n, errCut
 		}
-		part := bytes.Clone(b[n:min(len(b), n+p.size-len(p.buf))])
+		part := bytes.Clone(b[n:min(len(b), n+p.size-len(p.buf)-p.flying)])
 		n += len(part)
 		if p.spoil != nil {
 			p.spoil(part)
@@ -328,8 +331,14 @@ func (p *pipe) write(b []byte) (int, error) {
 		if p.record != nil {
 			p.record.Write(part)
 		}
-		p.buf = append(p.buf, part...)
 		p.total += len(part)
+		if p.delay > 0 {
+			p.flying += len(part)
+			p.flight = append(p.flight, part)
+			time.AfterFunc(p.delay, p.land)
+			continue
+		}
+		p.buf = append(p.buf, part...)
 		if p.cutAt > 0 && p.total >= p.cutAt {
 			p.end = errCut
 		}
@@ -343,6 +352,15 @@ func (p *pipe) change(f func()) {
 	defer p.mu.Unlock()
 	f()
 	p.moved.Broadcast()
+}
+
+// land lets what has been under way for longest arrive.
+func (p *pipe) land() {
+	p.change(func() {
+		p.flying -= len(p.flight[0])
+		p.buf = append(p.buf, p.flight[0]...)
+		p.flight = p.flight[1:]
+	})
 }
 
 func (p *pipe) cut()          { p.change(func() { p.end = errCut }) }

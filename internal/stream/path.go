@@ -277,7 +277,9 @@ func (c *Conn) words(b []byte, more bool) []byte {
 		b = appendNumbers(b, framePong, s.asked)
 	}
 	if s.ack || (more || len(b) > 0 || s.ping) && c.rx.unsaid() > 0 {
-		consumed, limit := c.rx.ack(time.Now())
+		now := time.Now()
+		c.measure(now)
+		consumed, limit := c.rx.ack(now, c.rtt)
 		b = appendNumbers(b, frameAck, consumed, limit)
 		c.ackBy = time.Time{}
 	}
@@ -286,6 +288,7 @@ func (c *Conn) words(b []byte, more bool) []byte {
 		b = appendNumbers(b, frameAck, consumed, limit)
 	}
 	if s.ping {
+		c.pingSent = time.Now()
 		b = appendNumbers(b, framePing, s.pinged)
 	}
 	if s.stop {
@@ -361,9 +364,22 @@ func (c *Conn) applyAck(f frame, now time.Time) error {
 }
 
 func (c *Conn) applyPong(f frame, now time.Time) {
-	if f.offset() == c.say.pinged && !c.det.asked.IsZero() {
-		c.proved(now)
-		c.rx.narrowed()
+	if f.offset() != c.say.pinged || c.say.ping || c.pingSent.IsZero() {
+		return // an answer to an earlier question
+	}
+	if took := now.Sub(c.pingSent); c.rtt == 0 || took < c.rtt {
+		c.rtt = took
+	}
+	c.proved(now)
+	c.rx.narrowed()
+}
+
+// measure asks for the round trip now and then while bytes come: it is what the
+// width of the window depends on.
+func (c *Conn) measure(now time.Time) {
+	if c.rx.unsaid() >= ackBytes && now.Sub(c.pingSent) >= time.Second && c.det.asked.IsZero() {
+		c.say.ping = true
+		c.say.pinged++
 	}
 }
 
@@ -410,6 +426,7 @@ func (c *Conn) attach(p *path, next, limit uint64) (old *path) {
 // begin starts watching a path whose handshake is over.
 func (c *Conn) begin(p *path, now time.Time) {
 	p.ready = true
+	c.rtt, c.pingSent = 0, time.Time{}
 	c.det.begin(now)
 	c.det.sending(now, c.tx.unacked() > 0)
 	c.det.wake = c.det.pingAt()

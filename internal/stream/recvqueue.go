@@ -14,10 +14,10 @@ const (
 	smallChunk = 2 << 10  // what an idle path reads into
 	largeChunk = 64 << 10 // what a busy one does
 
-	// A window that is used up over a path with a shorter answer than this is
-	// wide enough: 256 KiB in 2 ms are 128 MB/s. More would only move the bytes
-	// out of the processor's cache.
-	shortPath = 2 * time.Millisecond
+	// The window of a path with a shorter round trip than this is wide enough:
+	// 256 KiB in 1 ms are 256 MB/s. More would only move the bytes out of the
+	// processor's cache.
+	shortPath = time.Millisecond
 
 	// Less than this is copied out of the chunk it came in, so that small frames
 	// do not keep large chunks.
@@ -81,9 +81,9 @@ type recvQueue struct {
 	limit    uint64 // the limit that the peer was told last
 	accept   uint64 // the limit that holds: higher than limit while a window goes back
 	window   int
-	pressed  bool      // the peer has used up its window
-	told     time.Time // when it was told of a new one since; zero: it was not
-	starved  bool      // the user waited for the peer to hear of it
+	came     time.Time // when the last bytes did
+	mark     uint64    // the consumed when the use of the window was looked at last
+	marked   time.Time // and when that was
 	giving   bool      // the window goes back if nothing comes before the PONG
 
 	fin     bool // the peer has sent all; the FIN is the byte at received-1
@@ -108,7 +108,7 @@ func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error
 		return violation("DATA after FIN")
 	}
 	q.giving = false
-	q.feel(end, now)
+	q.came = now
 	p = p[q.received-offset:]
 	q.received = end
 	if q.discard {
@@ -117,16 +117,6 @@ func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error
 	}
 	q.keep(p, c)
 	return nil
-}
-
-// feel finds out whether the window is too narrow for the path: the peer had used
-// it up, and the user had read all, before bytes came that a new one allowed.
-func (q *recvQueue) feel(end uint64, now time.Time) {
-	if !q.told.IsZero() {
-		q.starved = q.starved || q.consumed == q.received && now.Sub(q.told) >= shortPath
-		q.pressed, q.told = false, time.Time{}
-	}
-	q.pressed = q.pressed || q.limit-min(end, q.limit) < maxFrame
 }
 
 // keep queues p, by reference where that does not cost more memory than it
@@ -299,11 +289,8 @@ func (q *recvQueue) ackDue() bool {
 }
 
 // ack returns the numbers of an ACK that is sent now.
-func (q *recvQueue) ack(now time.Time) (consumed, limit uint64) {
-	q.widen()
-	if q.pressed && q.told.IsZero() {
-		q.told = now
-	}
+func (q *recvQueue) ack(now time.Time, rtt time.Duration) (consumed, limit uint64) {
+	q.widen(now, rtt)
 	q.giving = false
 	q.acked = q.ackable()
 	q.limit = max(q.limit, q.consumed+uint64(q.window))
@@ -311,12 +298,18 @@ func (q *recvQueue) ack(now time.Time) (consumed, limit uint64) {
 	return q.acked, q.limit
 }
 
-// widen doubles a window that was too narrow.
-func (q *recvQueue) widen() {
-	if q.starved && q.window*2 <= maxWindow && q.budget.take(q.window) {
+// widen doubles a window that the path makes too narrow: one that was used up
+// within two round trips. A slow user takes longer, and a peer that has no more
+// to send does, too.
+func (q *recvQueue) widen(now time.Time, rtt time.Duration) {
+	if q.consumed-q.mark < uint64(q.window/2) {
+		return
+	}
+	took := now.Sub(q.marked)
+	q.mark, q.marked = q.consumed, now
+	if rtt >= shortPath && took < rtt && q.window*2 <= maxWindow && q.budget.take(q.window) {
 		q.window *= 2
 	}
-	q.starved = false
 }
 
 // wide reports whether there is a window to give back.

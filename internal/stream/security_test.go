@@ -186,6 +186,7 @@ func TestManInTheMiddle(t *testing.T) {
 		"invented refusal": func(l *lab, near, far net.Conn) {
 			readHello(near)
 			near.Write((&refused{code: CodeUnknown}).encode())
+			io.Copy(io.Discard, near)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,6 +234,7 @@ func TestInventedRefusalOfAResume(t *testing.T) {
 			l.paths.Go(func() {
 				readHello(conn)
 				conn.Write((&refused{code: CodeUnknown}).encode())
+				io.Copy(io.Discard, conn)
 			})
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 // freeze is a network that is not there: nothing arrives, nobody can dial.
 func (l *lab) freeze(d time.Duration) {
+	synctest.Wait() // the CONFIRM has arrived
 	l.net.set(func(f *faultNet) { f.hang = true })
 	for _, line := range l.net.lines {
 		line.stall(true)

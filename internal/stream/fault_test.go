@@ -1,0 +1,275 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFaults is the model: whatever the network does, what goes in comes out.
+// KEYWAY_SEED repeats a run.
+func TestFaults(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("KEYWAY_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	runs := 30
+	if testing.Short() {
+		runs = 5
+	}
+	for i := range runs {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Logf("KEYWAY_SEED=%d", seed)
+			synctest.Test(t, func(t *testing.T) { faults(t, rand.New(rand.NewPCG(seed, uint64(i)))) })
+		})
+	}
+}
+
+func faults(t *testing.T, r *rand.Rand) {
+	l := newLab(t)
+	defer l.close()
+	var mu sync.Mutex // r is used by many
+	pick := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.IntN(n)
+	}
+	l.net.shape = func(n int, line *line) {
+		if n > 60 {
+			return // in the end there is a good network
+		}
+		for _, p := range []*pipe{line.up, line.down} {
+			misbehave(p, pick)
+		}
+	}
+	up, down := random(r, r.IntN(3<<20)), random(r, r.IntN(3<<20))
+	client, server := l.pair()
+	stop := make(chan struct{})
+	var trouble sync.WaitGroup
+	trouble.Go(func() { troubles(l, pick, stop) })
+	var all sync.WaitGroup
+	talk(t, &all, client, server, up, pick)
+	talk(t, &all, server, client, down, pick)
+	all.Wait()
+	close(stop)
+	trouble.Wait()
+	client.Close()
+	server.Close()
+	<-client.Done()
+	if err := client.Err(); err != nil {
+		t.Errorf("the client ended by %v", err)
+	}
+	if s := client.Status(); l.net.dialled() > 1 && s.Resumes == 0 && s.Stalls > 0 {
+		t.Errorf("status is %+v", s)
+	}
+	synctest.Wait()
+	if n := server.tx.budget.Used() + client.tx.budget.Used(); n != 0 {
+		t.Errorf("%d bytes of the budgets are still used", n)
+	}
+}
+
+// misbehave gives one direction of a connection its faults.
+func misbehave(p *pipe, pick func(int) int) {
+	switch pick(5) {
+	case 0:
+		p.cutAt = 1 + pick(500<<10)
+	case 1: // a byte is changed, now and then
+		left := 200 + pick(300<<10)
+		p.spoil = func(b []byte) {
+			if left -= len(b); left < 0 {
+				b[pick(len(b))] ^= 1 << pick(8)
+				left = 200 + pick(300<<10)
+			}
+		}
+	case 2: // bytes are lost, the connection goes on
+		left := 200 + pick(300<<10)
+		p.spoil = func(b []byte) {
+			if left -= len(b); left < 0 && len(b) > 1 {
+				copy(b, b[1:])
+				left = 1 << 40
+			}
+		}
+	case 3:
+		p.most = 1 + pick(2000)
+	}
+}
+
+// troubles cuts, stalls and hides the network while bytes move.
+func troubles(l *lab, pick func(int) int, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(pick(8000)) * time.Millisecond):
+		}
+		line := l.net.latest()
+		switch pick(5) {
+		case 0:
+			line.cut()
+		case 1:
+			line.stall(true)
+		case 2:
+			line.up.stall(true)
+		case 3:
+			line.down.stall(true)
+		case 4:
+			l.net.set(func(f *faultNet) { f.refuse = errors.New("unreachable") })
+			line.cut()
+			time.Sleep(time.Duration(pick(200)) * time.Second)
+			l.net.set(func(f *faultNet) { f.refuse = nil })
+		}
+	}
+}
+
+// talk sends b with pauses, and reads it with others.
+func talk(t *testing.T, all *sync.WaitGroup, from, to *Conn, b []byte, pick func(int) int) {
+	all.Go(func() {
+		for rest := b; len(rest) > 0; {
+			n := min(len(rest), 1+pick(100<<10))
+			if _, err := from.Write(rest[:n]); err != nil {
+				t.Errorf("write: %v", err)
+				return
+			}
+			rest = rest[n:]
+			time.Sleep(time.Duration(pick(2000)) * time.Millisecond)
+		}
+		from.CloseWrite()
+	})
+	all.Go(func() {
+		var got bytes.Buffer
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := to.Read(buf[:1+pick(len(buf))])
+			got.Write(buf[:n])
+			if err != nil {
+				if err != io.EOF {
+					t.Errorf("read: %v", err)
+				}
+				break
+			}
+			if pick(10) == 0 {
+				time.Sleep(time.Duration(pick(1000)) * time.Millisecond)
+			}
+		}
+		if !bytes.Equal(got.Bytes(), b) {
+			t.Errorf("%d bytes came, %d were sent: they differ", got.Len(), len(b))
+		}
+	})
+}
+
+// A reader that takes nothing holds its window and no more, and the path stays.
+func TestSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := NewBudget(16 << 20)
+		l := newLab(t, func(c *ServerConfig) { c.Budget = budget })
+		defer l.close()
+		client, server := l.pair()
+		wrote := make(chan int)
+		go func() {
+			n, _ := client.Write(make([]byte, 64<<20))
+			wrote <- n
+		}()
+		time.Sleep(time.Hour)
+		server.mu.Lock()
+		held, buffered := server.rx.live, server.rx.buffered()
+		server.mu.Unlock()
+		if most := smallWindow + smallWindow/4 + 2*largeChunk; held > most || buffered > smallWindow {
+			t.Errorf("the receiver holds %d bytes for %d, at most %d may be", held, buffered, most)
+		}
+		client.mu.Lock()
+		held = client.tx.held
+		client.mu.Unlock()
+		if held > smallWindow+maxUnsent+2*largeSlab {
+			t.Errorf("the sender holds %d bytes", held)
+		}
+		if s := client.Status(); s.State != Up || s.Stalls != 0 {
+			t.Errorf("status is %+v", s)
+		}
+		client.CloseWithError(errCut)
+		if n := <-wrote; n > 2<<20 {
+			t.Errorf("%d bytes were taken from the writer", n)
+		}
+	})
+}
+
+// Without a path the ring takes 8 MiB, and no more than the budget has.
+func TestRingIsBounded(t *testing.T) {
+	for _, size := range []int{maxRing, 1 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				defer l.close()
+				budget := NewBudget(min(size, DefaultBudget))
+				client, server := l.pair(func(c *Config) { c.Budget = budget })
+				exchange(t, client, server, "hello")
+				l.net.set(func(f *faultNet) { f.refuse = errCut })
+				l.net.latest().cut()
+				synctest.Wait()
+				client.SetWriteDeadline(time.Now().Add(time.Minute))
+				n, err := client.Write(make([]byte, 64<<20))
+				if !errors.Is(err, os.ErrDeadlineExceeded) || n < size*9/10 || n > size+smallSlab {
+					t.Errorf("took %d bytes, then %v", n, err)
+				}
+				if used := budget.Used(); used > size || used < size*9/10-largeSlab {
+					t.Errorf("%d bytes of the budget are used", used)
+				}
+				l.net.set(func(f *faultNet) { f.refuse = nil })
+				if _, err := io.ReadFull(server, make([]byte, n)); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				time.Sleep(time.Second)
+				if used := budget.Used(); used != 0 {
+					t.Errorf("%d bytes are used when all has arrived", used)
+				}
+				client.Close()
+			})
+		})
+	}
+}
+
+// A long path gets a wide window, and gives it back when it is idle.
+func TestWindowOfALongPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		defer l.close()
+		l.net.shape = func(_ int, line *line) {
+			line.up.size, line.up.delay, line.down.delay = 16<<20, 50*time.Millisecond, 50*time.Millisecond
+		}
+		client, server := l.pair()
+		go client.Write(make([]byte, 40<<20))
+		start := time.Now()
+		if _, err := io.ReadFull(server, make([]byte, 40<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("40 MiB over 100 ms took %v: the window does not grow", took)
+		}
+		server.mu.Lock()
+		window := server.rx.window
+		server.mu.Unlock()
+		if window != maxWindow {
+			t.Errorf("the window is %d", window)
+		}
+		time.Sleep(2 * time.Minute)
+		server.mu.Lock()
+		window = server.rx.window
+		server.mu.Unlock()
+		if used := server.rx.budget.Used(); window != smallWindow || used != 0 {
+			t.Errorf("after two idle minutes the window is %d, %d bytes of the budget are used", window, used)
+		}
+		go client.Write(make([]byte, 1<<20))
+		if _, err := io.ReadFull(server, make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+	})
+}

@@ -1,0 +1,354 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// The send queue against a model: a list of bytes.
+func TestSendQueue(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	budget := NewBudget(2 << 20)
+	q := newSendQueue(budget)
+	written := []byte{}
+	var got []byte // what a peer has, without gaps
+	for range 4000 {
+		switch r.IntN(6) {
+		case 0, 1:
+			p := random(r, 1+r.IntN(40<<10))
+			n := q.append(p)
+			written = append(written, p[:n]...)
+		case 2, 3:
+			s, b := q.take(1+r.IntN(maxBatch), q.base+uint64(r.IntN(400<<10)))
+			got = receive(t, got, b)
+			q.release(s)
+		case 4:
+			if err := q.ack(q.base + uint64(r.Int64N(int64(uint64(len(got))-q.base)+1))); err != nil {
+				t.Fatal(err)
+			}
+		case 5:
+			q.rewind(uint64(len(got)))
+			early, next := q.copyFrom(uint64(len(got)), uint64(len(got)+r.IntN(200<<10)), 64<<10)
+			if len(early) > 64<<10 {
+				t.Fatalf("a copy of %d bytes", len(early))
+			}
+			if got = receive(t, got, early); len(early) > 0 && next != uint64(len(got)) {
+				t.Fatalf("copied up to %d, said %d", len(got), next)
+			}
+		}
+		if q.held > maxRing || budget.Used() > 2<<20 {
+			t.Fatalf("holds %d, %d of the budget", q.held, budget.Used())
+		}
+	}
+	q.finish()
+	q.rewind(uint64(len(got)))
+	for {
+		s, b := q.take(maxBatch, 1<<60)
+		if b == nil {
+			break
+		}
+		got = receive(t, got, b)
+		q.release(s)
+	}
+	if !bytes.Equal(got, written) {
+		t.Fatalf("%d bytes came, %d were written", len(got), len(written))
+	}
+	if err := q.ack(q.end); err != nil || !q.done() || q.held != 0 || budget.Used() != 0 {
+		t.Errorf("%v; done %v, holds %d, %d of the budget", err, q.done(), q.held, budget.Used())
+	}
+	if err := q.ack(q.end + 1); !errors.Is(err, errViolation) {
+		t.Errorf("an ACK of what was never sent: %v", err)
+	}
+}
+
+// receive appends what is new in the frames b.
+func receive(t *testing.T, got, b []byte) []byte {
+	t.Helper()
+	for len(b) > 0 {
+		f, n, err := parseFrame(b)
+		if err != nil || f.typ == 0 {
+			t.Fatalf("frame: %v", err)
+		}
+		b = b[n:]
+		if f.typ == frameFin {
+			if f.offset() != uint64(len(got)) {
+				t.Fatalf("FIN at %d, have %d", f.offset(), len(got))
+			}
+			continue
+		}
+		if f.offset() > uint64(len(got)) {
+			t.Fatalf("DATA at %d, have %d", f.offset(), len(got))
+		}
+		if skip := uint64(len(got)) - f.offset(); skip < uint64(len(f.data())) {
+			got = append(got, f.data()[skip:]...)
+		}
+	}
+	return got
+}
+
+// Small writes that wait become one frame.
+func TestSmallWritesShareAFrame(t *testing.T) {
+	q := newSendQueue(NewBudget(0))
+	for range 100 {
+		q.append([]byte("x"))
+	}
+	_, b := q.take(maxBatch, 1<<20)
+	if want := dataStart + 100; len(b) != want {
+		t.Errorf("%d bytes for 100 writes of one, want %d", len(b), want)
+	}
+}
+
+// A slab that a stuck writer still holds is not used again.
+func TestPinnedSlabIsNotRecycled(t *testing.T) {
+	q := newSendQueue(NewBudget(0))
+	q.append([]byte("held by a stuck writer"))
+	s, b := q.take(maxBatch, 1<<20)
+	kept := string(b)
+	q.ack(q.end)
+	for range 10 {
+		other := newSendQueue(NewBudget(0))
+		other.append(bytes.Repeat([]byte{'!'}, 1000))
+		if other.slabs[0] == s {
+			t.Fatal("the slab is in use again")
+		}
+	}
+	if string(b) != kept {
+		t.Error("the bytes have changed")
+	}
+}
+
+func TestReceiveQueueRefuses(t *testing.T) {
+	now := time.Now()
+	c := newChunk(true)
+	for name, do := range map[string]func(q *recvQueue) error{
+		"a gap":            func(q *recvQueue) error { return q.data(11, c.buf[:1], c, now) },
+		"beyond the limit": func(q *recvQueue) error { return q.data(smallWindow-1, c.buf[:2], c, now) },
+		"an overflow":      func(q *recvQueue) error { return q.data(1<<64-1, c.buf[:2], c, now) },
+		"FIN with a gap":   func(q *recvQueue) error { return q.end(11) },
+		"FIN too early":    func(q *recvQueue) error { return q.end(9) },
+		"DATA after FIN":   func(q *recvQueue) error { return errors.Join(q.end(10), q.data(10, c.buf[:2], c, now)) },
+		"two FINs":         func(q *recvQueue) error { return errors.Join(q.end(10), q.end(11)) },
+	} {
+		q := newRecvQueue(NewBudget(0))
+		if err := q.data(0, c.buf[:10], c, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(&q); !errors.Is(err, errViolation) {
+			t.Errorf("%s: %v", name, err)
+		}
+		q.abandon()
+	}
+	q := newRecvQueue(NewBudget(0))
+	if err := errors.Join(q.data(0, c.buf[:10], c, now), q.data(5, c.buf[5:12], c, now), q.data(2, c.buf[:3], c, now), q.end(12), q.end(12)); err != nil {
+		t.Errorf("repetitions: %v", err)
+	}
+	if q.received != 13 || q.buffered() != 12 {
+		t.Errorf("received %d, %d to be read", q.received, q.buffered())
+	}
+}
+
+// Whatever a peer sends, memory stays under its bound: one byte and much noise
+// in each chunk.
+func TestHostileFramesHoldLittle(t *testing.T) {
+	q := newRecvQueue(NewBudget(0))
+	now := time.Now()
+	for size := range []int{1, smallData - 1, smallData, 5000} {
+		size++
+		for at := uint64(0); at+uint64(size) <= smallWindow; at += uint64(size) {
+			c := newChunk(true) // as if the rest of it were PINGs
+			if err := q.data(q.received, c.buf[:size], c, now); err != nil {
+				break
+			}
+			c.drop()
+		}
+		if most := 9*smallWindow/4 + 2*largeChunk; q.live > most {
+			t.Errorf("frames of %d bytes hold %d, at most %d may be", size, q.live, most)
+		}
+		for q.buffered() > 0 {
+			q.read(make([]byte, 64<<10))
+		}
+		q.ack(now, 0)
+		if q.live != 0 || q.tail != nil {
+			t.Errorf("%d bytes are held of nothing", q.live)
+		}
+	}
+}
+
+func TestDetector(t *testing.T) {
+	start := time.Now()
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
+	type step struct {
+		at   float64
+		do   string
+		want verdict
+	}
+	for name, steps := range map[string][]step{
+		"idle":            {{14.9, "", pathFine}, {15, "", pathAsk}, {15.1, "proof", pathFine}, {30, "", pathFine}, {30.1, "", pathAsk}},
+		"busy":            {{1, "send", pathFine}, {2.9, "", pathFine}, {3, "", pathAsk}, {5.9, "", pathFine}, {6, "", pathSuspect}, {12.9, "", pathSuspect}, {13, "", pathDead}},
+		"moves":           {{1, "send", pathFine}, {2.9, "proof", pathFine}, {4.8, "proof", pathFine}, {6.7, "proof", pathFine}, {8.7, "", pathAsk}},
+		"recovers":        {{15, "", pathAsk}, {18, "", pathSuspect}, {20, "proof", pathFine}, {34.9, "", pathFine}, {35, "", pathAsk}},
+		"we stood still":  {{15, "", pathAsk}, {40, "", pathAsk}, {42.9, "", pathFine}, {43, "", pathSuspect}},
+		"hearing is none": {{14, "heard", pathFine}, {15, "", pathAsk}},
+	} {
+		d := detector{client: true}
+		d.begin(start)
+		for _, s := range steps {
+			now := at(s.at)
+			switch s.do {
+			case "send":
+				d.sending(now, true)
+			case "proof":
+				d.proved(now)
+			case "heard":
+				d.heard = now
+			}
+			if got := d.judge(now); got != s.want {
+				t.Errorf("%s, at %v: %v, want %v", name, s.at, got, s.want)
+			}
+		}
+	}
+	server := detector{}
+	server.begin(start)
+	server.heard = at(14)
+	if server.judge(at(33)) != pathFine || server.judge(at(34)) != pathAsk {
+		t.Error("a server asks 20 s after it heard something")
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	if b.next(0) != 0 {
+		t.Error("the first dial waits")
+	}
+	want := 50 * time.Millisecond
+	for i := range 10 {
+		if got := b.next(time.Second); got > want || got < want*4/5 {
+			t.Errorf("pause %d is %v, want up to %v", i, got, want)
+		}
+		want = min(want*2, 2*time.Second)
+	}
+	if got := b.next(2 * time.Minute); got > longPause || got < longPause*4/5 {
+		t.Errorf("later pauses are %v", got)
+	}
+	for range 100 {
+		b.next(time.Hour)
+	}
+	if b.reset(); b.next(time.Hour) != 0 {
+		t.Error("reset does nothing")
+	}
+}
+
+func TestClock(t *testing.T) {
+	start := time.Now()
+	c := newClock(start)
+	// Add moves both clocks; what Round leaves is the wall clock alone.
+	if c.jumped(start.Add(clockPeriod)) {
+		t.Error("an ordinary tick is a jump")
+	}
+	if !c.jumped(start.Add(time.Hour)) {
+		t.Error("a late tick is none")
+	}
+	c = &clock{start.Round(0)}
+	if !c.jumped(start.Round(0).Add(time.Hour)) {
+		t.Error("an hour of the wall clock is none")
+	}
+}
+
+func TestGraveyardIsBounded(t *testing.T) {
+	var g graveyard
+	ids := make([]*keys, maxDead+10)
+	for i := range ids {
+		ids[i] = &keys{id: [idLen]byte{byte(i), byte(i >> 8), 1}}
+		g.add(ids[i], fmt.Errorf("reason %d", i))
+	}
+	if len(g.graves) != maxDead || len(g.order) != maxDead {
+		t.Errorf("%d are remembered", len(g.graves))
+	}
+	if _, ok := g.find(ids[9].id); ok {
+		t.Error("the oldest is still known")
+	}
+	for _, i := range []int{10, maxDead + 9} {
+		if end, ok := g.find(ids[i].id); !ok || end.text != fmt.Sprintf("reason %d", i) {
+			t.Errorf("%d is remembered as %+v", i, end)
+		}
+	}
+}
+
+func TestKeysDependOnEverything(t *testing.T) {
+	own, _ := newEphemeral()
+	peer, _ := newEphemeral()
+	hello := &openHello{public: [keyLen]byte(own.PublicKey().Bytes())}
+	answer := &opened{public: [keyLen]byte(peer.PublicKey().Bytes())}
+	a, err := deriveKeys(own, answer.public, hello, answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := deriveKeys(peer, hello.public, hello, answer)
+	if err != nil || *a != *b {
+		t.Fatalf("the two ends differ: %v", err)
+	}
+	hello.nonce[0] ^= 1
+	if c, _ := deriveKeys(own, answer.public, hello, answer); c.client == a.client || c.id == a.id {
+		t.Error("the nonce does not count")
+	}
+	if a.client == a.server {
+		t.Error("both directions have one key")
+	}
+	if _, err := deriveKeys(own, [keyLen]byte{}, hello, answer); err == nil {
+		t.Error("a key of low order is accepted")
+	}
+}
+
+func TestErrors(t *testing.T) {
+	cause := errors.New("no such key")
+	if !IsPermanent(Permanent(cause)) || !errors.Is(Permanent(cause), cause) || IsPermanent(cause) || Permanent(nil) != nil {
+		t.Error("Permanent")
+	}
+	for code := CodeBusy; code <= CodeProof; code++ {
+		err := error(&Refusal{code, "because"})
+		var matches int
+		for _, sentinel := range []error{ErrBusy, ErrUnknown, ErrExpired, ErrFinished, ErrReset, ErrFenced, ErrOffset, ErrProof} {
+			if errors.Is(err, sentinel) {
+				matches++
+			}
+		}
+		if matches != 1 || IsPermanent(err) != (code != CodeBusy) {
+			t.Errorf("%v matches %d errors, permanent: %v", err, matches, IsPermanent(err))
+		}
+	}
+}
+
+func TestWatcher(t *testing.T) {
+	l := newLab(t)
+	defer l.close()
+	w := NewWatcher(slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	client, server := l.pair(func(c *Config) { c.Watcher = w })
+	exchange(t, client, server, "hello")
+	l.net.latest().stall(true)
+	w.Nudge("test")
+	exchange(t, client, server, "over a second path")
+	client.Close()
+	if len(w.conns) != 0 {
+		t.Error("an ended stream is still watched")
+	}
+	cancel()
+	<-done
+	if a := usableAddresses(); a != usableAddresses() {
+		t.Error("addresses differ from one look to the next")
+	}
+}
+
+func TestMagic(t *testing.T) {
+	if bytes.HasPrefix([]byte("SSH-2.0-"), []byte(Magic[:1])) || Magic[0] < 0x80 {
+		t.Error("the first byte of the magic could be text")
+	}
+}

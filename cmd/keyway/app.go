@@ -23,6 +23,7 @@ type app struct {
 	hosts   *sshconfig.Store
 	program string // our own executable
 	runtime string // directory of sockets
+	state   string // directory of what is remembered
 }
 
 func newApp() (*app, error) {
@@ -40,8 +41,31 @@ func newApp() (*app, error) {
 	}
 	a := &app{ui: newUI(os.Stderr), program: program, runtime: runtimeDir}
 	followAgent(filepath.Join(runtimeDir, agentSocketName), os.Getenv("SSH_AUTH_SOCK"))
-	a.hosts = sshconfig.Open(state, sshconfig.Client{Program: program, Agent: a.agentSocket()})
+	a.state = state
+	a.useAgent()
 	return a, nil
+}
+
+// useAgent has the generated ssh_config name the agent that there is now.
+func (a *app) useAgent() {
+	a.hosts = sshconfig.Open(a.state, sshconfig.Client{Program: a.program, Agent: a.agentSocket(), Forward: a.forwardSocket()})
+}
+
+// forwardPath is where our own agent listens for those who come through a
+// forwarding.
+func (a *app) forwardPath() string { return filepath.Join(a.runtime, "forward.sock") }
+
+// forwardSocket is the socket to forward: our own agent's second one. Another
+// agent, which agent.sock is only a link to, has none.
+func (a *app) forwardSocket() string {
+	own, err := os.Lstat(filepath.Join(a.runtime, agentSocketName))
+	if err != nil || own.Mode()&os.ModeSocket == 0 {
+		return ""
+	}
+	if _, err := os.Stat(a.forwardPath()); err != nil {
+		return ""
+	}
+	return a.forwardPath()
 }
 
 // link reaches the user's link, starting it if need be.

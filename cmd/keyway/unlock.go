@@ -29,7 +29,7 @@ func newUnlockCommand() *cobra.Command {
 		Use:   "unlock [KEYFILE…]",
 		Short: "Unlock your key: the day's one prompt",
 		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
-at SSH_AUTH_SOCK, or starts ssh-agent if there is none. Without KEYFILE it takes the
+at SSH_AUTH_SOCK, or starts keyway's own if there is none. Without KEYFILE it takes the
 usual ones in ~/.ssh. A key that the agent holds already is not asked for again.` +
 			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock ~/.ssh/id_work",
@@ -115,14 +115,15 @@ func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "ssh-agent", "-a", path)
+	cmd := exec.CommandContext(ctx, a.program, "agent", "-s", "-a", path, "-O", "forward="+a.forwardPath())
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
-		return keyway.Errorf(keyway.NoKey, "ssh-agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
-			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
+		return keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
+			Hint("see what is wrong: keyway agent -d")
 	}
-	fmt.Fprintf(news, "started ssh-agent at %s\n", path)
+	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
+	a.useAgent()
 	return nil
 }
 

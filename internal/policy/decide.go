@@ -117,9 +117,16 @@ func (p *Policy) decide(f Facts, grants []Grant, trace []string) (Decision, []st
 	if f.Op != Sign {
 		return Decision{Allow, "built in: " + string(f.Op), "this asker may"}, trace
 	}
-	if d, ok := granted(f, grants); ok {
-		return d, trace
+	d, trace := p.byRules(f, trace)
+	// An answer stands in for a question, never for a rule: what the user writes
+	// after it holds at once.
+	if answer, ok := granted(f, grants); ok && d.Verdict == Ask {
+		return answer, trace
 	}
+	return d, trace
+}
+
+func (p *Policy) byRules(f Facts, trace []string) (Decision, []string) {
 	for i := range p.rules {
 		r := &p.rules[i]
 		why := r.mismatch(f)

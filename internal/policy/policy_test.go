@@ -161,6 +161,15 @@ func TestGrants(t *testing.T) {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
+	for text, want := range map[string]Verdict{"deny: login": Deny, "allow: login": Allow, "ask: login": Deny} {
+		rules, err := Parse([]byte("rules:\n  - " + text + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := rules.Decide(f, []Grant{{Scope: ScopeOf(f)}}); d.Verdict != want {
+			t.Errorf("%s: an earlier no makes it %+v", text, d)
+		}
+	}
 	g := login(true, db1, func(f *Facts) { f.Violation = "it lies" })
 	if d := Standard().Decide(g, []Grant{{Scope: ScopeOf(g), Verdict: Allow}}); d.Verdict != Deny {
 		t.Errorf("an answer overrules verification: %+v", d)

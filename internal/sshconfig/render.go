@@ -63,24 +63,29 @@ func renderConfig(entries []Entry, c Client, knownHosts string) ([]byte, error) 
 		}
 		agent = "  IdentityAgent " + path + "\n"
 	}
+	forward := "yes"
+	if c.Forward != "" {
+		if forward, err = quotePath(c.Forward); err != nil {
+			return nil, err
+		}
+	}
 	var b bytes.Buffer
 	b.WriteString(configHead)
 	for _, e := range entries {
-		if err := renderHost(&b, e, proxy, known, agent); err != nil {
+		if err := renderHost(&b, e, proxy, known, agent, forward); err != nil {
 			return nil, err
 		}
 	}
 	return b.Bytes(), nil
 }
 
-func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, agent string) error {
+func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, agent, forward string) error {
 	key, err := ParseHostKey(e.HostKey)
 	if err != nil {
 		return err
 	}
-	forward := "no"
-	if e.ForwardAgent {
-		forward = "yes"
+	if !e.ForwardAgent {
+		forward = "no"
 	}
 	fmt.Fprintf(b, "\n# %s\nHost %s\n", strings.TrimSpace(e.Engine+" at "+string(e.Place)), e.Name)
 	fmt.Fprintf(b, "  HostName %s\n  Port 22\n  User %s\n", e.Name, e.User)

@@ -137,6 +137,16 @@ func TestForwardAgentOnlyWhereAsked(t *testing.T) {
 	if got := sshG(t, s.ConfigPath(), "train")["forwardagent"]; got != "yes" {
 		t.Errorf("forwardagent %s", got)
 	}
+	own := "/run/user/1/key way/forward.sock"
+	s = Open(t.TempDir(), Client{Program: "/usr/bin/keyway", Forward: own})
+	add(t, s, e)
+	add(t, s, entry("quiet"))
+	if got := sshG(t, s.ConfigPath(), "train")["forwardagent"]; got != own {
+		t.Errorf("forwardagent %s", got)
+	}
+	if got := sshG(t, s.ConfigPath(), "quiet")["forwardagent"]; got != "no" {
+		t.Errorf("forwardagent %s where it is not asked for", got)
+	}
 }
 
 // ssh reads the line, then a shell does: the program must be found wherever it

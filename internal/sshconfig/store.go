@@ -41,6 +41,9 @@ type Client struct {
 	Program string
 	// Agent is the agent's socket; empty leaves it to the environment.
 	Agent string
+	// Forward is the socket to forward where a workspace asks for the agent; empty
+	// forwards what ssh itself uses.
+	Forward string
 }
 
 // Store is the registry of the workspaces this laptop knows. Several processes

@@ -276,7 +276,18 @@ func TestAgentForwarding(t *testing.T) {
 	second := w.must(t, "ssh", "forwarding", "echo $SSH_AUTH_SOCK")
 	equal(t, "SSH_AUTH_SOCK is the same for each connection", second, first)
 	// The workspace's own guest is no server it can dial; sign something instead.
-	w.must(t, "ssh", "forwarding", "ssh-add -L >key.pub && echo text | ssh-keygen -q -Y sign -n file -f key.pub >signature && test -s signature")
+	// A workspace may not, until the user's policy says so.
+	sign := "ssh-add -L >key.pub && echo text | ssh-keygen -q -Y sign -n file -f key.pub >signature && test -s signature"
+	if r := w.do("ssh", "forwarding", sign); r.code == 0 {
+		t.Errorf("a workspace signs what no rule allows: %s", r)
+	}
+	holds(t, "keyway log", w.must(t, "keyway", "log"), "to sign for file, asked from forwarding")
+	rule := "rules:\n  - allow: sign:file\n    from: forwarding\n"
+	w.mustFeed(t, rule, "sh", "-c", "mkdir -p ~/.config/keyway && cat >~/.config/keyway/policy.yaml.new && mv ~/.config/keyway/policy.yaml.new ~/.config/keyway/policy.yaml")
+	w.must(t, "keyway", "policy", "check")
+	w.must(t, "ssh", "forwarding", sign)
+	holds(t, "keyway keys", w.must(t, "keyway", "keys"), "ssh-ed25519")
+	holds(t, "keyway log", w.must(t, "keyway", "log", "--verify"), "sound")
 	if r := w.do("ssh", "-a", "forwarding", "timeout 20 ssh-add -l"); r.code == 0 {
 		t.Errorf("without a connection that carries an agent, the socket answers: %s", r)
 	}

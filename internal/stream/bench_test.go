@@ -63,30 +63,38 @@ func streamWay(b *testing.B) way {
 
 func benchPair(b *testing.B) (client, server *Conn) {
 	b.Helper()
+	return benchServer(b)()
+}
+
+// benchServer returns what makes one more stream to one server.
+func benchServer(b *testing.B) func() (client, server *Conn) {
+	b.Helper()
 	s, err := NewServer(ServerConfig{HostKey: benchKey, MaxStreams: 1 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
 	var paths sync.WaitGroup
+	b.Cleanup(func() {
+		s.Close()
+		paths.Wait()
+	})
+	budget := NewBudget(DefaultBudget)
 	dial := func(context.Context) (net.Conn, error) {
 		p, q := sockets(b)
 		paths.Go(func() { s.Handle(context.Background(), q) })
 		return p, nil
 	}
-	client, err = Dial(context.Background(), Config{Dial: dial, HostKey: benchPublic})
-	if err != nil {
-		b.Fatal(err)
+	return func() (client, server *Conn) {
+		client, err := Dial(context.Background(), Config{Dial: dial, HostKey: benchPublic, Budget: budget})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if server, err = s.Accept(); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { client.CloseWithError(io.ErrClosedPipe) })
+		return client, server
 	}
-	server, err = s.Accept()
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		client.CloseWithError(io.ErrClosedPipe)
-		s.Close()
-		paths.Wait()
-	})
-	return client, server
 }
 
 // join copies both ways until the benchmark ends. A pure Go loop: splice would
@@ -206,8 +214,9 @@ func BenchmarkIdle(b *testing.B) {
 		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&before)
+		pair := benchServer(b)
 		for range streams {
-			client, server := benchPair(b)
+			client, server := pair()
 			if err := touch(client, server); err != nil {
 				b.Fatal(err)
 			}

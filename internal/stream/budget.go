@@ -34,6 +34,9 @@ func (b *Budget) take(n int) bool {
 	return true
 }
 
+// force takes memory that is in use already.
+func (b *Budget) force(n int) { b.give(-n) }
+
 func (b *Budget) give(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

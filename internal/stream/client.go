@@ -116,6 +116,9 @@ func (cl *client) suspect() {
 	cl.doubted = true
 	if !cl.dialling && cl.c.err == nil {
 		cl.dialling = true
+		if cl.c.path.proven {
+			cl.pauses.reset()
+		}
 		cl.all.Go(cl.seek)
 	}
 }

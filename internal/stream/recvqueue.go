@@ -98,12 +98,12 @@ func newRecvQueue(b *Budget) recvQueue {
 func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error {
 	end := offset + uint64(len(p))
 	switch {
-	case end < offset || end > q.accept:
-		return violation("DATA up to %d, the limit is %d", end, q.accept)
-	case offset > q.received:
+	case offset > q.received || end < offset:
 		return violation("DATA at %d, expected %d", offset, q.received)
 	case end <= q.received:
-		return nil
+		return nil // a repetition
+	case end > q.accept:
+		return violation("DATA up to %d, the limit is %d", end, q.accept)
 	case q.fin:
 		return violation("DATA after FIN")
 	}

@@ -151,10 +151,14 @@ func (q *sendQueue) add() *slab {
 	default:
 		s = largeSlabs.Get().(*slab)
 	}
+	q.push(s)
+	return s
+}
+
+func (q *sendQueue) push(s *slab) {
 	q.sealOpen()
 	q.slabs = append(q.slabs, s)
 	q.held += len(s.buf)
-	return s
 }
 
 // full reports whether the next append would take nothing. It does not say so

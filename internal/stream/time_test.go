@@ -355,3 +355,59 @@ func TestDeadlines(t *testing.T) {
 		}
 	})
 }
+
+// Over a new path bytes flow to the client after one round trip, and to the
+// server after one and a half.
+func TestRoundTripsOfAResume(t *testing.T) {
+	const oneWay = 50 * time.Millisecond
+	for _, toClient := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			defer l.close()
+			l.net.shape = func(_ int, line *line) { line.up.delay, line.down.delay = oneWay, oneWay }
+			client, server := l.pair()
+			defer client.Close()
+			exchange(t, client, server, "before")
+			time.Sleep(time.Second)
+			l.net.set(func(f *faultNet) { f.refuse = errCut })
+			l.net.latest().cut()
+			synctest.Wait()
+			from, to, want := client, server, 3*oneWay
+			if toClient {
+				from, to, want = server, client, 2*oneWay
+			}
+			from.Write([]byte("written while there was no path"))
+			l.net.set(func(f *faultNet) { f.refuse = nil })
+			start := time.Now()
+			client.Nudge()
+			expect(t, to, "written while there was no path")
+			if took := time.Since(start); took != want {
+				t.Errorf("to the client: %v; bytes came after %v, want %v", toClient, took, want)
+			}
+		})
+	}
+}
+
+// The first bytes of a stream wait for nothing.
+func TestOpenCostsNoRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const oneWay = 50 * time.Millisecond
+		l := newLab(t)
+		defer l.close()
+		l.net.shape = func(_ int, line *line) { line.up.delay, line.down.delay = oneWay, oneWay }
+		start := time.Now()
+		client := l.dial()
+		defer client.Close()
+		client.Write([]byte("SSH-2.0-client"))
+		server, _ := l.server.Accept()
+		server.Write([]byte("SSH-2.0-server"))
+		expect(t, server, "SSH-2.0-client")
+		if took := time.Since(start); took != oneWay {
+			t.Errorf("the client's first bytes came after %v", took)
+		}
+		expect(t, client, "SSH-2.0-server")
+		if took := time.Since(start); took != 2*oneWay {
+			t.Errorf("the server's first bytes came after %v", took)
+		}
+	})
+}

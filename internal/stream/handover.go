@@ -1,0 +1,192 @@
+package stream
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"time"
+)
+
+// savedVersion is the first byte of a saved stream.
+const savedVersion = 1
+
+// Flags of a saved stream.
+const (
+	savedSendFin = 1 << iota
+	savedSendGone
+	savedRecvFin
+	savedAll = 1<<iota - 1
+)
+
+// saved is all that another process needs to go on with a client's stream. It
+// holds the stream's secrets.
+type saved struct {
+	keys     keys
+	epoch    uint64
+	flags    byte
+	base     uint64 // of the first byte in unacked
+	sent     uint64
+	consumed uint64 // of the first byte in unread
+	unacked  []byte
+	unread   []byte
+}
+
+func (s *saved) encode() []byte {
+	b := append([]byte{savedVersion}, s.keys.id[:]...)
+	b = append(b, s.keys.client[:]...)
+	b = append(b, s.keys.server[:]...)
+	b = append(b, s.flags)
+	for _, n := range []uint64{s.epoch, s.base, s.sent, s.consumed, uint64(len(s.unacked))} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	b = append(b, s.unacked...)
+	return append(b, s.unread...)
+}
+
+// savedHead is the length of what has a fixed length.
+const savedHead = 1 + idLen + 2*keyLen + 1 + 5*8
+
+var errSaved = errors.New("this is not a saved stream")
+
+func decodeSaved(b []byte) (*saved, error) {
+	if len(b) < savedHead || b[0] != savedVersion {
+		return nil, errSaved
+	}
+	var s saved
+	c := cursor(b[1:])
+	c.bytes(s.keys.id[:])
+	c.bytes(s.keys.client[:])
+	c.bytes(s.keys.server[:])
+	s.flags, c = c[0], c[1:]
+	s.epoch, s.base, s.sent, s.consumed = c.number(), c.number(), c.number(), c.number()
+	unacked := c.number()
+	if unacked > maxRing || unacked > uint64(len(c)) || uint64(len(c))-unacked > maxWindow || s.flags > savedAll {
+		return nil, errSaved
+	}
+	s.unacked, s.unread = c[:unacked], c[unacked:]
+	end := s.base + unacked
+	if s.flags&savedSendFin != 0 {
+		end++
+	}
+	if s.sent < s.base || s.sent > end || end < s.base || s.consumed+maxWindow+1 < s.consumed {
+		return nil, errSaved
+	}
+	return &s, nil
+}
+
+// HandOver ends c in this process, without a word to the other end, and returns
+// what Restore needs to continue in another. Nobody may read or write meanwhile;
+// what was read before, the caller hands over itself. The result holds secrets.
+func (c *Conn) HandOver() ([]byte, error) {
+	cl, ok := c.side.(*client)
+	if !ok {
+		return nil, errors.New("only a client's stream can be handed over")
+	}
+	s, err := c.save()
+	if err != nil {
+		return nil, err
+	}
+	cl.unhook()
+	cl.all.Wait()
+	return s.encode(), nil
+}
+
+// save takes the stream's state, and ends it.
+func (c *Conn) save() (*saved, error) {
+	c.mu.Lock()
+	defer c.unlock()
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case c.closed:
+		return nil, net.ErrClosed
+	case c.keys == nil:
+		return nil, errors.New("the other end has not answered yet")
+	}
+	s := &saved{keys: *c.keys, epoch: c.epoch, base: c.tx.base, sent: c.tx.sent, consumed: c.rx.taken()}
+	s.unacked = c.tx.contents()
+	s.unread = make([]byte, c.rx.buffered())
+	c.rx.read(s.unread)
+	for flag, on := range map[byte]bool{savedSendFin: c.tx.fin, savedSendGone: c.tx.gone, savedRecvFin: c.rx.fin} {
+		if on {
+			s.flags |= flag
+		}
+	}
+	p := c.path
+	c.closed = true
+	c.end(ErrMoved)
+	if p != nil {
+		p.fail(ErrMoved) // no last words: the stream goes on
+	}
+	return s, nil
+}
+
+// Restore continues a stream that HandOver has ended in another process. The
+// other end notices nothing but a new path.
+func Restore(ctx context.Context, cfg Config, state []byte) (*Conn, error) {
+	s, err := decodeSaved(state)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := newClient(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := cl.c
+	c.keys, c.epoch, c.confirmed = &s.keys, s.epoch, true
+	c.tx.restore(s)
+	c.rx.restore(s)
+	c.det.sending(time.Now(), c.tx.unacked() > 0)
+	signal(c.readable)
+	cl.start(ctx)
+	return c, nil
+}
+
+// contents are the user's bytes that are not acknowledged.
+func (q *sendQueue) contents() []byte {
+	var b []byte
+	for _, s := range q.slabs {
+		for i := s.head; i < s.fill; i += s.length(i) {
+			if from, _ := s.span(i); frameType(s.buf[i]) == frameData {
+				data := s.buf[i+dataStart : i+s.length(i)]
+				b = append(b, data[max(q.base, from)-from:]...)
+			}
+		}
+	}
+	return b
+}
+
+// restore fills an empty ring. The memory is taken whether the budget has it or
+// not: it was taken from the same budget in the process before.
+func (q *sendQueue) restore(s *saved) {
+	q.base, q.end = s.base, s.base
+	for p := s.unacked; len(p) > 0; {
+		n := q.append(p)
+		if n == 0 {
+			q.budget.force(largeSlab)
+			q.push(largeSlabs.Get().(*slab))
+		}
+		p = p[n:]
+	}
+	if s.flags&savedSendFin != 0 {
+		q.finish()
+	}
+	q.sent = s.sent
+	if s.flags&savedSendGone != 0 {
+		q.abandon()
+	}
+}
+
+// restore fills an empty window.
+func (q *recvQueue) restore(s *saved) {
+	q.consumed, q.acked = s.consumed, s.consumed
+	q.received = s.consumed + uint64(len(s.unread))
+	q.limit = q.consumed + uint64(q.window)
+	q.accept = q.limit
+	q.copy(s.unread)
+	if s.flags&savedRecvFin != 0 {
+		q.fin = true
+		q.received++
+	}
+}

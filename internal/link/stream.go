@@ -30,9 +30,8 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	if err == nil && r.Header.Get("Upgrade") != streamProtocol {
 		err = keyway.Errorf(keyway.VersionMismatch, "a stream begins with Upgrade: %s", streamProtocol)
 	}
-	var node Dialer
 	if err == nil {
-		node, err = way.node(r.Context(), nil, nil)
+		_, err = way.node(r.Context(), nil, nil)
 	}
 	if err != nil {
 		api.WriteError(w, err)
@@ -50,13 +49,13 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	// The request's own context may have ended already: with an ssh that has sent
 	// all it has to say. A stream ends with the way.
 	ctx := context.WithoutCancel(r.Context())
-	l.carry(ctx, conn, rest.Reader, node, &stream{place: way.place, name: name, since: time.Now()})
+	l.carry(ctx, conn, rest.Reader, plain{way}, &stream{place: way.place, name: name, since: time.Now()})
 }
 
 // carry copies between the ssh at conn and the guest until one of them ends.
-func (l *Link) carry(ctx context.Context, conn net.Conn, early *bufio.Reader, node Dialer, s *stream) {
+func (l *Link) carry(ctx context.Context, conn net.Conn, early *bufio.Reader, d Dialer, s *stream) {
 	defer conn.Close()
-	guest, err := node.Dial(ctx, s.name)
+	guest, err := d.Dial(ctx, s.name)
 	if err != nil {
 		sayGoodbye(conn, err)
 		return

@@ -26,6 +26,7 @@ type way struct {
 	env     []string    // of the newest command that named this place
 	attempt *attempt    // while connecting
 	up      *connection // while up
+	closed  bool        // for good
 	work    sync.WaitGroup
 }
 
@@ -105,6 +106,11 @@ func (w *way) join(env []string, events chan api.Event) (*connection, *attempt, 
 func (w *way) beginLocked() *attempt {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a := &attempt{cancel: cancel, done: make(chan struct{}), listeners: map[chan api.Event]bool{}}
+	if w.closed {
+		a.err = keyway.Errorf(keyway.Unreachable, "the link is being stopped")
+		close(a.done)
+		return a
+	}
 	w.attempt = a
 	w.work.Go(func() {
 		defer cancel(nil)
@@ -151,6 +157,7 @@ func (w *way) down(c *connection) {
 // close ends the way and waits for all that it started.
 func (w *way) close() {
 	w.mu.Lock()
+	w.closed = true
 	a, c := w.attempt, w.up
 	w.mu.Unlock()
 	if a != nil {

@@ -245,6 +245,23 @@ func TestADeadWayIsMadeAnew(t *testing.T) {
 	}
 }
 
+// A node that was killed a moment ago is not noticed by the first who needs it.
+func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
+	w := startWorld(t)
+	for range 20 {
+		if err := syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := w.client.Stream(context.Background(), "gpu1", "train")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo(t, conn, "SSH-2.0-test\r\n")
+		echo(t, conn, "and on")
+		conn.Close()
+	}
+}
+
 func echo(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {

@@ -87,7 +87,7 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := a.freeName(s.Name, place); err != nil {
+	if err := a.freeName(ctx, s.Name, place); err != nil {
 		return err
 	}
 	if s.AuthorizedKeys, err = a.publicKeys(ctx); err != nil {
@@ -191,13 +191,20 @@ func nameOfImage(image string) string {
 }
 
 // freeName refuses a name that this laptop's ssh knows as something else.
-func (a *app) freeName(name keyway.Name, place keyway.Place) error {
+func (a *app) freeName(ctx context.Context, name keyway.Name, place keyway.Place) error {
 	e, err := a.hosts.Lookup(string(name))
-	if err != nil || e.Place == place { // the node knows better what it has
+	switch {
+	case err == nil && e.Place == place: // the node knows better what it has
 		return nil
+	case err == nil:
+		return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", name, e.Place).
+			Hint("choose another name: --name %s-2\nor remove that one: keyway rm %s", name, name)
 	}
-	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", name, e.Place).
-		Hint("choose another name: --name %s-2\nor remove that one: keyway rm %s", name, name)
+	// What else may be wrong with the user's ssh, reaching the place will tell.
+	if err := sshconfig.CheckFree(ctx, name); keyway.Is(err, keyway.NameTaken) {
+		return err
+	}
+	return nil
 }
 
 // remember lets ssh know the workspace. One that was made just now may have

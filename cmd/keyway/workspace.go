@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
 )
 
 func newStopCommand() *cobra.Command {
@@ -126,5 +128,18 @@ func (a *app) remove(ctx context.Context, arg string, forget bool, stderr io.Wri
 		return err
 	}
 	fmt.Fprintf(stderr, "%s %s\n", said, entry.Name)
+	if forget {
+		return a.forgetEmpty(entry.Place)
+	}
 	return nil
+}
+
+// forgetEmpty forgets a place that no workspace is known at any more: one that is
+// gone for good would keep every ls waiting.
+func (a *app) forgetEmpty(place keyway.Place) error {
+	known, err := a.hosts.List()
+	if err != nil || slices.ContainsFunc(known, func(e sshconfig.Entry) bool { return e.Place == place }) {
+		return err
+	}
+	return a.hosts.ForgetPlace(place)
 }

@@ -302,12 +302,13 @@ func (q *recvQueue) ack(now time.Time, rtt time.Duration) (consumed, limit uint6
 // within two round trips. A slow user takes longer, and a peer that has no more
 // to send does, too.
 func (q *recvQueue) widen(now time.Time, rtt time.Duration) {
-	if q.consumed-q.mark < uint64(q.window/2) {
+	used := float64(q.consumed-q.mark) / float64(q.window)
+	if used < 0.5 {
 		return
 	}
 	took := now.Sub(q.marked)
 	q.mark, q.marked = q.consumed, now
-	if rtt >= shortPath && took < rtt && q.window*2 <= maxWindow && q.budget.take(q.window) {
+	if rtt >= shortPath && took.Seconds() < 2*used*rtt.Seconds() && q.window*2 <= maxWindow && q.budget.take(q.window) {
 		q.window *= 2
 	}
 }

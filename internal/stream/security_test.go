@@ -108,7 +108,9 @@ func livePath(c *Conn) (*path, uint64) {
 
 // What was recorded on a path, sent again, changes nothing and learns nothing
 // that was not on that path.
-func TestReplay(t *testing.T) {
+func TestReplay(t *testing.T) { synctest.Test(t, replay) }
+
+func replay(t *testing.T) {
 	l := newLab(t)
 	defer l.close()
 	var opening, resuming bytes.Buffer
@@ -118,8 +120,10 @@ func TestReplay(t *testing.T) {
 	client, server := l.pair()
 	defer client.Close()
 	exchange(t, client, server, "hello")
+	synctest.Wait() // the CONFIRM is recorded
 	l.net.latest().cut()
 	exchange(t, client, server, "resumed")
+	synctest.Wait()
 	path, epoch := livePath(server)
 
 	if got := l.refusalTo(resuming.Bytes()[:resumeLen]); got.code != CodeFenced {
@@ -152,7 +156,8 @@ func TestReplay(t *testing.T) {
 	exchange(t, client, server, "untouched")
 }
 
-// swapper stands between client and server and puts its own keys in.
+// Whoever stands between client and server, and whatever he says, the user reads
+// nothing of it.
 func TestManInTheMiddle(t *testing.T) {
 	for name, swap := range map[string]func(l *lab, near, far net.Conn){
 		"own server": func(l *lab, near, far net.Conn) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,9 @@ const (
 
 // firstInherited is the descriptor of the first socket that a starter hands on.
 const firstInherited = 3
+
+// agentGCPercent is GOGC for an agent.
+const agentGCPercent = 25
 
 // agentSetup is all that an agent needs but its sockets.
 type agentSetup struct {
@@ -111,9 +115,14 @@ func (o *agentOptions) serveInherited(ctx context.Context) error {
 // serve answers until a signal, or until the parent that the agent is for ends.
 func (s *agentSetup) serve(ctx context.Context, sockets *agentSockets) error {
 	defer s.log.Close()
+	agent.TrimProcess()
 	if err := agent.HardenProcess(); err != nil {
 		return keyway.Errorf(keyway.Other, "the agent's memory cannot be kept from other programs: %w", err)
 	}
+	// It lives all day and does little: less memory is worth more than fewer
+	// collections, which also overwrite what keys left on the heap sooner.
+	debug.SetGCPercent(agentGCPercent)
+	debug.FreeOSMemory()
 	a := agent.New(s.config)
 	ctx, stop := signal.NotifyContext(ctx, endSignals...)
 	defer stop()

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package agent
+
+// TrimProcess has nothing to do here.
+func TrimProcess() {}

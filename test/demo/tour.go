@@ -44,7 +44,7 @@ func (t *tour) chooseEngine() {
 }
 
 func (t *tour) walk() error {
-	for _, part := range []func() error{t.prepare, t.enter, t.copy, t.train, t.leave, t.countPrompts} {
+	for _, part := range []func() error{t.prepare, t.enter, t.copy, t.train, t.leave, t.countPrompts, t.signatures} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -316,4 +316,15 @@ func (t *tour) countPrompts() error {
 		}
 		return nil
 	})
+}
+
+// signatures shows the last of what the key was used for, and checks that the log
+// of it is whole.
+func (t *tour) signatures() error {
+	out, err := t.run("keyway", "log", "-n", "3")
+	if err := errors.Join(err, contains(out, "to log in to")); err != nil {
+		return err
+	}
+	out, err = t.run("keyway", "log", "--verify")
+	return errors.Join(err, contains(out, "sound"))
 }

@@ -303,7 +303,7 @@ func (q *recvQueue) ack(now time.Time, rtt time.Duration) (consumed, limit uint6
 // to send does, too.
 func (q *recvQueue) widen(now time.Time, rtt time.Duration) {
 	used := float64(q.consumed-q.mark) / float64(q.window)
-	if used < 0.5 {
+	if used < 0.5 || q.discard {
 		return
 	}
 	took := now.Sub(q.marked)

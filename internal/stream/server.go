@@ -124,7 +124,7 @@ func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
 	defer stop()
 	p, err := s.handshake(conn)
 	if err != nil {
-		s.log.Warn("path refused", "reason", err)
+		s.refused(err)
 		return err
 	}
 	err = p.run()
@@ -133,6 +133,16 @@ func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
 		s.bury()
 	}
 	return err
+}
+
+// refused logs why a path was not taken. That a client missed the last ACK of a
+// finished stream is nothing to worry about.
+func (s *Server) refused(err error) {
+	if errors.Is(err, ErrFinished) || errors.Is(err, errFinished) {
+		s.log.Debug("path refused", "reason", err)
+		return
+	}
+	s.log.Warn("path refused", "reason", err)
 }
 
 // Close ends all streams, and returns when every Handle has.

@@ -4,7 +4,6 @@ package stream
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
@@ -71,7 +70,7 @@ func benchPair(b *testing.B) (client, server *Conn) {
 // benchServer returns what makes one more stream to one server.
 func benchServer(b *testing.B) func() (client, server *Conn) {
 	b.Helper()
-	s, err := NewServer(ServerConfig{HostKey: benchKey, MaxStreams: 1 << 20})
+	s, err := NewServer(ServerConfig{HostKey: fixedKey, MaxStreams: 1 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -87,7 +86,7 @@ func benchServer(b *testing.B) func() (client, server *Conn) {
 		return p, nil
 	}
 	return func() (client, server *Conn) {
-		client, err := Dial(context.Background(), Config{Dial: dial, HostKey: benchPublic, Budget: budget})
+		client, err := Dial(context.Background(), Config{Dial: dial, HostKey: fixedPublic, Budget: budget})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -136,11 +135,6 @@ func closeWrite(c net.Conn) {
 		w.CloseWrite()
 	}
 }
-
-var (
-	benchKey    = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	benchPublic = benchKey.Public().(ed25519.PublicKey)
-)
 
 func cpuTime() time.Duration {
 	var u syscall.Rusage

@@ -1,5 +1,3 @@
-//go:build unix
-
 package stream
 
 import (
@@ -168,7 +166,7 @@ func FuzzPeer(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := NewServer(ServerConfig{HostKey: benchKey, Budget: NewBudget(1 << 20)})
+		s, err := NewServer(ServerConfig{HostKey: fixedKey, Budget: NewBudget(1 << 20)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -152,6 +152,12 @@ func random(r *rand.Rand, n int) []byte {
 	return b
 }
 
+// A host key that is the same in every run.
+var (
+	fixedKey    = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	fixedPublic = fixedKey.Public().(ed25519.PublicKey)
+)
+
 var errCut = errors.New("cut")
 
 // faultNet is a network in memory.

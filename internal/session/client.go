@@ -40,10 +40,13 @@ func connect(dir string, h hello) (*connection, error) {
 }
 
 func (c *connection) open(h hello) error {
-	if err := c.write(h); err != nil {
-		return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
-	}
+	// A holder that has no room refuses before it has read anything: then the
+	// write fails, and the reason is there to be read.
+	writeErr := c.write(h)
 	m, err := c.read()
+	if err != nil && writeErr != nil {
+		err = writeErr
+	}
 	if err != nil {
 		return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/client"
 
@@ -48,7 +49,50 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	stop, err := ensureDaemon()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer stop()
 	return m.Run()
+}
+
+// ensureDaemon starts this machine's dockerd where none runs, as a service
+// manager would, and stops it again.
+func ensureDaemon() (stop func(), err error) {
+	if exec.Command("docker", "-H", localDocker, "version").Run() == nil {
+		return func() {}, nil
+	}
+	log, err := os.CreateTemp("", "keyway-dockerd-*.log")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(log.Name())
+	d := exec.Command("dockerd", "--host", localDocker)
+	d.Stdout, d.Stderr = log, log
+	if err := d.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- d.Wait() }()
+	stop = func() {
+		_ = d.Process.Signal(syscall.SIGTERM)
+		<-ended
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if exec.Command("docker", "-H", localDocker, "version").Run() == nil {
+			return stop, nil
+		}
+		select {
+		case err := <-ended:
+			said, _ := os.ReadFile(log.Name())
+			return nil, fmt.Errorf("dockerd ended: %v: %s", err, said)
+		default:
+		}
+	}
+	stop()
+	return nil, fmt.Errorf("dockerd does not answer at %s", localDocker)
 }
 
 // localDocker is this machine's daemon.

@@ -141,9 +141,6 @@ func (s starter) sshCommand(place keyway.Place, fresh bool) *exec.Cmd {
 	return exec.Command("ssh", args...)
 }
 
-// silence is how long a place may say nothing while nobody is being asked.
-const silence = 60 * time.Second
-
 func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, env []string, report func(keyway.Progress)) (*nodeProcess, error) {
 	cmd.Env = append(os.Environ(), env...)
 	detach(cmd)

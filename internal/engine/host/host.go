@@ -10,7 +10,7 @@ import (
 )
 
 // Name is how users call this engine.
-const Name = "host"
+const Name = engine.Host
 
 // Engine implements engine.Engine with processes of the user it runs as. All it
 // knows of a workspace is in the workspace's Home and in the process table.

@@ -63,9 +63,9 @@ test: ## run every test (installs what it needs: root on Debian)
 	$(GO) test -race -timeout 30m ./...
 
 .PHONY: bench
-bench: ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md
+bench: ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (ONLY=connect: that section)
 	test/lab/install bench
-	$(GO) run ./test/bench
+	$(GO) run ./test/bench -only "$(ONLY)"
 
 .PHONY: vet
 vet: ## go vet for every system that keyway is built for

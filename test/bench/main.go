@@ -2,38 +2,56 @@
 
 // Bench measures keyway against stock OpenSSH into an OpenSSH sshd in the same
 // kind of container, side by side in one run, in the lab: a laptop, a bastion
-// and a GPU machine behind it. It prints a table and keeps it in
-// docs/BENCHMARKS.md.
+// and a GPU machine behind it. It prints its tables, a section for each thing
+// measured, and keeps them in docs/BENCHMARKS.md.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"keyway/test/lab"
 )
 
+// sections are all that is measured, in the order of the report. To measure
+// something more, add a file with its section, and its line here.
+var sections = []section{
+	connectSection,
+	bulkSection,
+	cpuSection,
+	startSection,
+	sizeSection,
+}
+
 func main() {
 	runs := flag.Int("runs", 15, "how often each connection is timed")
 	bulk := flag.Int("bulk-runs", 3, "how often each transfer and each start is timed")
-	out := flag.String("o", "docs/BENCHMARKS.md", "the file, below the module's root, that keeps the table; empty: none")
+	only := flag.String("only", "", "measure these sections alone: "+strings.Join(names(sections), ","))
+	out := flag.String("o", "docs/BENCHMARKS.md", "the file, below the module's root, that keeps the tables; empty: none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *runs, *bulk, *out); err != nil {
+	if err := run(ctx, *runs, *bulk, *only, *out); err != nil {
 		stop()
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, runs, bulk int, out string) error {
+func run(ctx context.Context, runs, bulk int, only, out string) error {
+	chosen, err := choose(sections, only)
+	if err != nil {
+		return err
+	}
 	if err := lab.Install(ctx, "bench"); err != nil {
 		return err
 	}
@@ -41,19 +59,53 @@ func run(ctx context.Context, runs, bulk int, out string) error {
 	if err != nil {
 		return err
 	}
-	b, err := newBench(ctx, runs, bulk)
-	if err != nil {
-		return err
-	}
+	b := &bench{runs: runs, bulk: bulk}
 	defer b.close()
-	report, err := b.measure(ctx)
-	if err != nil {
-		return err
+	if slices.ContainsFunc(chosen, func(s section) bool { return s.lab }) {
+		if err := b.start(ctx); err != nil {
+			return err
+		}
 	}
-	text := report.markdown(time.Now())
-	fmt.Print(text)
-	if out == "" {
-		return nil
+	var failed error
+	for _, s := range chosen {
+		say("measuring: %s", s.title)
+		began := time.Now()
+		text, err := s.measure(ctx, b)
+		if err != nil {
+			// What the others find out is worth having.
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
+			continue
+		}
+		text = s.render(text, began)
+		fmt.Print(text)
+		if out != "" {
+			failed = errors.Join(failed, keep(filepath.Join(root, out), names(sections), s.name, text))
+		}
 	}
-	return keep(filepath.Join(root, out), text)
+	return failed
+}
+
+// choose picks the sections whose names, with commas between, are in only; all
+// where it is empty.
+func choose(all []section, only string) ([]section, error) {
+	if only == "" {
+		return all, nil
+	}
+	var chosen []section
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.Index(names(all), name)
+		if i < 0 {
+			return nil, fmt.Errorf("there is no section %q; there are: %s", name, strings.Join(names(all), ", "))
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+func names(all []section) []string {
+	var list []string
+	for _, s := range all {
+		list = append(list, s.name)
+	}
+	return list
 }

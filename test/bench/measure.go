@@ -7,10 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,17 +15,48 @@ import (
 	"keyway/test/lab"
 )
 
-// The round trips of the slow world.
+// line is what is between the hosts of the lab.
+type line struct {
+	name    string
+	delayed bool
+	mib     int // how much a transfer moves: some seconds' worth
+}
+
+// The round trips of the slow line.
 const (
 	delayToBastion = 40 * time.Millisecond
 	delayBehind    = 2 * time.Millisecond
 )
 
-// How much each transfer moves, in MiB: some seconds' worth.
-const (
-	bulkFast = 512
-	bulkSlow = 128
-)
+var lines = []line{
+	{fmt.Sprintf("%d ms to the bastion, %d ms behind it", delayToBastion.Milliseconds(), delayBehind.Milliseconds()), true, 128},
+	{"no delay", false, 512},
+}
+
+// over measures with the line in place.
+func (b *bench) over(l line, measure func() error) error {
+	if !l.delayed {
+		return measure()
+	}
+	remove, err := b.delay()
+	if err != nil {
+		return err
+	}
+	return errors.Join(measure(), remove())
+}
+
+// delay puts 40 ms of round trip before the bastion and 2 ms behind it.
+func (b *bench) delay() (remove func() error, err error) {
+	first, err := b.lab.Delay(b.lab.Laptop, b.lab.Bastion, delayToBastion/2)
+	if err != nil {
+		return nil, err
+	}
+	second, err := b.lab.Delay(b.lab.Bastion, b.lab.GPU, delayBehind/2)
+	if err != nil {
+		return nil, errors.Join(err, first())
+	}
+	return func() error { return errors.Join(second(), first()) }, nil
+}
 
 // stopwatch is where the hosts that measure have the lab's tool.
 const stopwatch = "/tmp/labtool"
@@ -52,10 +79,14 @@ func (b *bench) timed(ctx context.Context, h *lab.Host, n int, commands ...[]str
 	}
 	medians := make([]time.Duration, len(commands))
 	for i := range all {
-		slices.Sort(all[i])
-		medians[i] = all[i][len(all[i])/2]
+		medians[i] = median(all[i])
 	}
 	return medians, nil
+}
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // once times one command inside the host.
@@ -71,155 +102,10 @@ func (b *bench) once(h *lab.Host, command []string) (time.Duration, error) {
 	return time.Duration(ns), err
 }
 
-// world is what was measured over one kind of line.
-type world struct {
-	name    string
-	connect map[contender]time.Duration // ssh HOST true
-	// MiB/s
-	down, up, scpDown, scpUp map[contender]float64
-}
-
-var connecting = []contender{ours, published, unpublished, warm}
-var moving = []contender{ours, published, unpublished}
-
-func (b *bench) measureWorld(ctx context.Context, name string, mib int) (w world, err error) {
-	w.name = name
-	say("measuring: %s", name)
-	if w.connect, err = b.connects(ctx); err != nil {
-		return w, err
-	}
-	size := strconv.Itoa(mib << 20)
-	local := "/tmp/random"
-	if err := check(b.laptop("sh", "-c", "head -c "+size+" /dev/urandom >"+local)); err != nil {
-		return w, err
-	}
-	for _, c := range moving {
-		if err := check(b.laptop("scp", "-q", local, c.host+":/tmp/random")); err != nil {
-			return w, err
-		}
-	}
-	for _, m := range []struct {
-		result  *map[contender]float64
-		command func(contender) []string
-	}{
-		{&w.down, func(c contender) []string { return []string{"ssh", c.host, "head -c " + size + " /dev/zero"} }},
-		{&w.up, func(c contender) []string {
-			return []string{"sh", "-c", "head -c " + size + " /dev/zero | ssh " + c.host + " 'cat >/dev/null'"}
-		}},
-		{&w.scpDown, func(c contender) []string { return []string{"scp", "-q", c.host + ":/tmp/random", "/tmp/back"} }},
-		{&w.scpUp, func(c contender) []string { return []string{"scp", "-q", local, c.host + ":/tmp/again"} }},
-	} {
-		if *m.result, err = b.throughput(ctx, mib, w.connect, m.command); err != nil {
-			return w, err
-		}
-	}
-	return w, nil
-}
-
-func (b *bench) connects(ctx context.Context) (map[contender]time.Duration, error) {
-	if err := check(b.laptop("sh", "-c", "ssh warm true >/dev/null 2>&1 </dev/null")); err != nil {
-		return nil, err
-	}
-	defer func() { _ = check(b.laptop("ssh", "-O", "exit", "warm")) }()
-	var commands [][]string
-	for _, c := range connecting {
-		commands = append(commands, []string{"ssh", c.host, "true"})
-	}
-	medians, err := b.timed(ctx, b.lab.Laptop, b.runs, commands...)
-	return byContender(connecting, medians), err
-}
-
-// throughput is the rate of a transfer, less the time that connecting takes: who
-// connects faster must not seem to move more.
-func (b *bench) throughput(ctx context.Context, mib int, connect map[contender]time.Duration, command func(contender) []string) (map[contender]float64, error) {
-	var commands [][]string
-	for _, c := range moving {
-		commands = append(commands, command(c))
-	}
-	medians, err := b.timed(ctx, b.lab.Laptop, b.bulk, commands...)
-	rates := map[contender]float64{}
-	for c, d := range byContender(moving, medians) {
-		rates[c] = float64(mib) / (d - connect[c]).Seconds()
-	}
-	return rates, err
-}
-
 func byContender(who []contender, medians []time.Duration) map[contender]time.Duration {
 	m := map[contender]time.Duration{}
 	for i, d := range medians {
 		m[who[i]] = d
 	}
 	return m
-}
-
-// starts compares keyway up with docker run of the same image, on the GPU
-// machine itself.
-func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err error) {
-	say("measuring: keyway up and docker run")
-	var ups, runs []time.Duration
-	for i := range b.bulk {
-		name := "start" + strconv.Itoa(i)
-		r, err := b.once(b.lab.GPU, []string{"docker", "run", "-d", "--name", "plain-" + name, string(lab.Base), "sleep", "infinity"})
-		if err != nil {
-			return 0, 0, err
-		}
-		u, err := b.once(b.lab.Laptop, []string{"keyway", "up", "--on", "gpu1", "--image", string(lab.Base), "--name", name})
-		if err != nil {
-			return 0, 0, err
-		}
-		ups, runs = append(ups, u), append(runs, r)
-		_, rmErr := b.lab.Docker("rm", "-f", "plain-"+name)
-		if err := errors.Join(rmErr, check(b.laptop("keyway", "rm", name)), ctx.Err()); err != nil {
-			return 0, 0, err
-		}
-	}
-	slices.Sort(ups)
-	slices.Sort(runs)
-	return ups[len(ups)/2], runs[len(runs)/2], nil
-}
-
-// guestMemory is the resident memory, in bytes, of all of the guest's processes
-// in the only workspace, and their proportional share where pages are shared.
-func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
-	for _, pid := range b.lab.GPU.ProcessesInside("keyway-guest") {
-		r, err1 := procField(pid, "status", "VmRSS")
-		p, err2 := procField(pid, "smaps_rollup", "Pss")
-		if err := errors.Join(err1, err2); err != nil {
-			return 0, 0, 0, err
-		}
-		rss, pss, processes = rss+r, pss+p, processes+1
-	}
-	if processes == 0 {
-		return 0, 0, 0, errors.New("no guest runs")
-	}
-	return rss, pss, processes, nil
-}
-
-func procField(pid int, file, field string) (int64, error) {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
-	if err != nil {
-		return 0, err
-	}
-	m := regexp.MustCompile(`(?m)^` + field + `:\s+(\d+) kB`).FindSubmatch(data)
-	if m == nil {
-		return 0, fmt.Errorf("no %s in /proc/%d/%s", field, pid, file)
-	}
-	kib, err := strconv.ParseInt(string(m[1]), 10, 64)
-	return kib << 10, err
-}
-
-// releaseSizes are the sizes in bytes of the programs as a release has them: a
-// keyway that carries nodes and guests for two architectures.
-func releaseSizes(ctx context.Context) (keyway, guest int64, err error) {
-	platform := "linux-" + runtime.GOARCH
-	root, err := lab.Make(ctx, "release-"+platform)
-	if err != nil {
-		return 0, 0, err
-	}
-	k, err1 := os.Stat(filepath.Join(root, "dist", "keyway-"+platform))
-	g, err2 := os.Stat(filepath.Join(root, "dist", "guest-"+platform))
-	if err := errors.Join(err1, err2); err != nil {
-		return 0, 0, err
-	}
-	return k.Size(), g.Size(), nil
 }

@@ -14,11 +14,14 @@ import (
 	"keyway/test/lab"
 )
 
-// bench is the lab with all contenders in it.
+// bench is what sections measure with: the lab with all contenders in it, if one
+// of them wants it, and how often to do things.
 type bench struct {
-	lab        *lab.Lab
-	agent      string // the laptop's SSH_AUTH_SOCK, the same for all
-	runs, bulk int
+	lab   *lab.Lab
+	bin   string // the programs
+	agent string // the laptop's SSH_AUTH_SOCK, the same for all
+	runs  int    // connections
+	bulk  int    // transfers and starts
 }
 
 // contender is one way into a container, by its name in the laptop's
@@ -37,57 +40,56 @@ var (
 	warm        = contender{"warm", "the same with a ControlMaster that is up"}
 )
 
-func newBench(ctx context.Context, runs, bulk int) (_ *bench, err error) {
+// start starts the lab with all contenders in it.
+func (b *bench) start(ctx context.Context) error {
 	bin, err := os.MkdirTemp("", "keyway-bench-")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(bin)
-		}
-	}()
+	b.bin = bin
 	if err := lab.BuildRelease(ctx, bin); err != nil {
-		return nil, err
+		return err
 	}
 	l, err := lab.Start(ctx, lab.Options{Bin: bin, Docker: true, Images: []lab.Image{lab.Base, lab.SSHD}, Say: say})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := &bench{lab: l, runs: runs, bulk: bulk}
-	defer func() {
-		if err != nil {
-			b.close()
-		}
-	}()
+	b.lab = l
 	if l.DockerError != nil {
-		return nil, l.DockerError
+		return l.DockerError
 	}
 	if l.Mode != lab.Namespaces {
-		return nil, errors.New("measuring needs network namespaces, which are not permitted here")
+		return errors.New("measuring needs network namespaces, which are not permitted here")
 	}
-	tool, err := os.ReadFile(filepath.Join(l.Bin, "labtool"))
+	tool, err := os.ReadFile(filepath.Join(bin, "labtool"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, h := range []*lab.Host{l.Laptop, l.GPU} {
 		if err := h.WriteFile(stopwatch, string(tool), 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := b.startAgent(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := b.startSSHDs(); err != nil {
-		return nil, err
+		return err
 	}
-	return b, b.startOurs()
+	return b.startOurs()
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func (b *bench) close() {
-	if err := errors.Join(b.lab.Close(), os.RemoveAll(b.lab.Bin)); err != nil {
+	var err error
+	if b.lab != nil {
+		err = b.lab.Close()
+	}
+	if b.bin != "" {
+		err = errors.Join(err, os.RemoveAll(b.bin))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 }
@@ -189,17 +191,4 @@ func (b *bench) startOurs() error {
 		}
 	}
 	return check(b.laptop("ssh", ours.host, "true"))
-}
-
-// delay puts 40 ms of round trip before the bastion and 2 ms behind it.
-func (b *bench) delay() (remove func() error, err error) {
-	first, err := b.lab.Delay(b.lab.Laptop, b.lab.Bastion, delayToBastion/2)
-	if err != nil {
-		return nil, err
-	}
-	second, err := b.lab.Delay(b.lab.Bastion, b.lab.GPU, delayBehind/2)
-	if err != nil {
-		return nil, errors.Join(err, first())
-	}
-	return func() error { return errors.Join(second(), first()) }, nil
 }

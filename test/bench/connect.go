@@ -1,0 +1,62 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+var connectSection = section{
+	name:  "connect",
+	title: "Connecting",
+	lab:   true,
+	measure: func(ctx context.Context, b *bench) (string, error) {
+		var s strings.Builder
+		fmt.Fprintf(&s, "`ssh HOST true`, the median of %d, taken in turns.\n", b.runs)
+		for _, l := range lines {
+			times, err := b.connects(ctx, l, b.runs)
+			if err != nil {
+				return "", err
+			}
+			connectTable(&s, l, times)
+		}
+		return s.String(), nil
+	},
+}
+
+// targetConnect is what part of `ssh -J bastion` cold a connection may take.
+const targetConnect = 0.65
+
+var connecting = []contender{ours, published, unpublished, warm}
+
+// connects times the connections of all contenders.
+func (b *bench) connects(ctx context.Context, l line, runs int) (times map[contender]time.Duration, err error) {
+	err = b.over(l, func() error {
+		if err := check(b.laptop("sh", "-c", "ssh warm true >/dev/null 2>&1 </dev/null")); err != nil {
+			return err
+		}
+		defer func() { _ = check(b.laptop("ssh", "-O", "exit", "warm")) }()
+		var commands [][]string
+		for _, c := range connecting {
+			commands = append(commands, []string{"ssh", c.host, "true"})
+		}
+		medians, err := b.timed(ctx, b.lab.Laptop, runs, commands...)
+		times = byContender(connecting, medians)
+		return err
+	})
+	return times, err
+}
+
+func connectTable(s *strings.Builder, l line, times map[contender]time.Duration) {
+	fmt.Fprintf(s, "\n### Round trips: %s\n\n| | `HOST true` | of `-J bastion` |\n|---|--:|--:|\n", l.name)
+	for _, c := range connecting {
+		fmt.Fprintf(s, "| %s | %d ms | %.2f |\n", c.what, times[c].Milliseconds(), ratio(times[c], times[published]))
+	}
+	var t targets
+	of := ratio(times[ours], times[published])
+	t.add(fmt.Sprintf("`ssh train true` with the link up ≤ %.2f of `-J bastion` cold", targetConnect), fmt.Sprintf("%.2f", of), of <= targetConnect)
+	s.WriteString("\n" + t.String())
+}

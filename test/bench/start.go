@@ -1,0 +1,132 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"time"
+
+	"keyway/test/lab"
+)
+
+var startSection = section{
+	name:  "start",
+	title: "Starting, and memory",
+	lab:   true,
+	measure: func(ctx context.Context, b *bench) (string, error) {
+		rss, pss, processes, err := b.guestMemory()
+		if err != nil {
+			return "", err
+		}
+		up, dockerRun, err := b.starts(ctx)
+		if err != nil {
+			return "", err
+		}
+		var t targets
+		more := up - dockerRun
+		t.add(fmt.Sprintf("`keyway up` of a present image ≤ `docker run -d` on the GPU machine itself (%d ms) + %d ms", dockerRun.Milliseconds(), targetUp.Milliseconds()),
+			fmt.Sprintf("%d ms (%+d ms)", up.Milliseconds(), more.Milliseconds()), more <= targetUp)
+		t.add(fmt.Sprintf("guest idle ≤ %d MB resident (%d processes; shared pages counted once: %.1f MB)", targetMemory/1_000_000, processes, mb(pss)),
+			fmt.Sprintf("%.1f MB", mb(rss)), rss <= targetMemory)
+		return t.String(), nil
+	},
+}
+
+var sizeSection = section{
+	name:  "size",
+	title: "The programs",
+	measure: func(ctx context.Context, b *bench) (string, error) {
+		keyway, guest, err := releaseSizes(ctx)
+		if err != nil {
+			return "", err
+		}
+		var t targets
+		t.add(fmt.Sprintf("`keyway` ≤ %d MB", targetKeyway/1_000_000), fmt.Sprintf("%.1f MB", mb(keyway)), keyway <= targetKeyway)
+		t.add(fmt.Sprintf("`keyway-guest` ≤ %d MB", targetGuest/1_000_000), fmt.Sprintf("%.1f MB", mb(guest)), guest <= targetGuest)
+		return t.String(), nil
+	},
+}
+
+// The targets: time, and bytes.
+const (
+	targetUp     = 150 * time.Millisecond // more than docker run
+	targetMemory = 12_000_000
+	targetKeyway = 30_000_000
+	targetGuest  = 6_000_000
+)
+
+// starts compares keyway up with docker run of the same image, on the GPU
+// machine itself.
+func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err error) {
+	var ups, runs []time.Duration
+	for i := range b.bulk {
+		name := "start" + strconv.Itoa(i)
+		r, err := b.once(b.lab.GPU, []string{"docker", "run", "-d", "--name", "plain-" + name, string(lab.Base), "sleep", "infinity"})
+		if err != nil {
+			return 0, 0, err
+		}
+		u, err := b.once(b.lab.Laptop, []string{"keyway", "up", "--on", "gpu1", "--image", string(lab.Base), "--name", name})
+		if err != nil {
+			return 0, 0, err
+		}
+		ups, runs = append(ups, u), append(runs, r)
+		_, rmErr := b.lab.Docker("rm", "-f", "plain-"+name)
+		if err := errors.Join(rmErr, check(b.laptop("keyway", "rm", name)), ctx.Err()); err != nil {
+			return 0, 0, err
+		}
+	}
+	return median(ups), median(runs), nil
+}
+
+// guestMemory is the resident memory, in bytes, of all of the guest's processes
+// in the only workspace, and their proportional share where pages are shared.
+func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
+	for _, pid := range b.lab.GPU.ProcessesInside("keyway-guest") {
+		r, err1 := procField(pid, "status", "VmRSS")
+		p, err2 := procField(pid, "smaps_rollup", "Pss")
+		if err := errors.Join(err1, err2); err != nil {
+			return 0, 0, 0, err
+		}
+		rss, pss, processes = rss+r, pss+p, processes+1
+	}
+	if processes == 0 {
+		return 0, 0, 0, errors.New("no guest runs")
+	}
+	return rss, pss, processes, nil
+}
+
+func procField(pid int, file, field string) (int64, error) {
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
+	if err != nil {
+		return 0, err
+	}
+	m := regexp.MustCompile(`(?m)^` + field + `:\s+(\d+) kB`).FindSubmatch(data)
+	if m == nil {
+		return 0, fmt.Errorf("no %s in /proc/%d/%s", field, pid, file)
+	}
+	kib, err := strconv.ParseInt(string(m[1]), 10, 64)
+	return kib << 10, err
+}
+
+// releaseSizes are the sizes in bytes of the programs as a release has them: a
+// keyway that carries nodes and guests for two architectures.
+func releaseSizes(ctx context.Context) (keyway, guest int64, err error) {
+	platform := "linux-" + runtime.GOARCH
+	root, err := lab.Make(ctx, "release-"+platform)
+	if err != nil {
+		return 0, 0, err
+	}
+	k, err1 := os.Stat(filepath.Join(root, "dist", "keyway-"+platform))
+	g, err2 := os.Stat(filepath.Join(root, "dist", "guest-"+platform))
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, 0, err
+	}
+	return k.Size(), g.Size(), nil
+}

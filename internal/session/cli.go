@@ -5,11 +5,8 @@ package session
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"keyway/internal/keyway"
 )
@@ -27,9 +24,8 @@ type command struct {
 	name    string
 	summary string
 	usage   string // the whole help text
-	run     func(c *cli, f *pflag.FlagSet, args []string) (int, error)
-	flags   func(f *pflag.FlagSet)
-	strict  bool // the first word that is no flag ends the flags
+	run     func(c *cli, g given) (int, error)
+	commandLine
 }
 
 // commands are all there are, in the order of the help.
@@ -72,28 +68,19 @@ func (c *cli) dispatch(args []string) (int, error) {
 }
 
 func (c *cli) invoke(cmd command, args []string) (int, error) {
-	f := pflag.NewFlagSet(cmd.name, pflag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	f.SetInterspersed(!cmd.strict)
-	if cmd.flags != nil {
-		cmd.flags(f)
+	cmd.options = append(cmd.options, option{name: "help", letter: 'h'})
+	g, err := cmd.parse(args)
+	if err != nil {
+		return 0, misused(cmd.name, "%s", err)
 	}
-	help := f.BoolP("help", "h", false, "")
-	if err := f.Parse(args); err != nil {
-		return 0, cmd.misused("%s", err)
-	}
-	if *help {
+	if g.has("help") {
 		fmt.Fprint(c.out, cmd.usage)
 		return 0, nil
 	}
-	return cmd.run(c, f, f.Args())
+	return cmd.run(c, g)
 }
 
 // misused is an error about how a command was called.
-func (cmd command) misused(format string, args ...any) error {
-	return misused(cmd.name, format, args...)
-}
-
 func misused(name, format string, args ...any) error {
 	return keyway.Errorf(keyway.Usage, "%s: %s", name, fmt.Sprintf(format, args...)).Hint("see keyway %s --help", name)
 }

@@ -8,9 +8,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
@@ -36,14 +36,13 @@ Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
 
 func sendCommand() command {
 	return command{
-		name: "send", summary: "type keys into a session, or signal its job", usage: sendUsage,
-		flags: func(f *pflag.FlagSet) { f.Bool("text", false, "") },
-		run:   (*cli).send,
+		name: "send", summary: "type keys into a session, or signal its job", usage: sendUsage, run: (*cli).send,
+		commandLine: commandLine{options: []option{{name: "text"}}},
 	}
 }
 
-func (c *cli) send(f *pflag.FlagSet, args []string) (int, error) {
-	text, _ := f.GetBool("text")
+func (c *cli) send(g given) (int, error) {
+	args := g.words
 	if len(args) < 2 {
 		return 0, misused("send", "a session and what to send are needed")
 	}
@@ -55,7 +54,7 @@ func (c *cli) send(f *pflag.FlagSet, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	frames, err := framesFor(args[1:], i.TTY, text)
+	frames, err := framesFor(args[1:], i.TTY, g.has("text"))
 	if err != nil {
 		return 0, err
 	}
@@ -135,20 +134,21 @@ Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
 
 func killCommand() command {
 	return command{
-		name: "kill", summary: "end sessions with all their processes", usage: killUsage,
-		flags: func(f *pflag.FlagSet) { f.Float64("grace", 10, "") },
-		run:   (*cli).kill,
+		name: "kill", summary: "end sessions with all their processes", usage: killUsage, run: (*cli).kill,
+		commandLine: commandLine{options: []option{{name: "grace", value: true}}},
 	}
 }
 
-func (c *cli) kill(f *pflag.FlagSet, args []string) (int, error) {
-	seconds, _ := f.GetFloat64("grace")
-	if math.IsNaN(seconds) || seconds < 0 || seconds > 24*3600 {
-		return 0, misused("kill", "--grace: from 0 to 86400 seconds")
+func (c *cli) kill(g given) (int, error) {
+	grace := 10 * time.Second
+	if s, ok := g.values["grace"]; ok {
+		seconds, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 24*3600 {
+			return 0, misused("kill", "--grace: from 0 to 86400 seconds")
+		}
+		grace = time.Duration(seconds * float64(time.Second))
 	}
-	return c.each("kill", args, func(name keyway.Name) error {
-		return c.killOne(name, time.Duration(seconds*float64(time.Second)))
-	})
+	return c.each("kill", g.words, func(name keyway.Name) error { return c.killOne(name, grace) })
 }
 
 // each does one thing to several sessions; the first error decides the exit code.
@@ -234,20 +234,19 @@ Exit code: 0; 2 wrong usage; 24 it still runs; 30 no such session.
 
 func rmCommand() command {
 	return command{
-		name: "rm", summary: "remove ended sessions and their logs", usage: rmUsage,
-		flags: func(f *pflag.FlagSet) { f.Bool("ended", false, "") },
-		run:   (*cli).rm,
+		name: "rm", summary: "remove ended sessions and their logs", usage: rmUsage, run: (*cli).rm,
+		commandLine: commandLine{options: []option{{name: "ended"}}},
 	}
 }
 
-func (c *cli) rm(f *pflag.FlagSet, args []string) (int, error) {
-	if ended, _ := f.GetBool("ended"); ended {
-		if len(args) > 0 {
+func (c *cli) rm(g given) (int, error) {
+	if g.has("ended") {
+		if len(g.words) > 0 {
 			return 0, misused("rm", "either names or --ended")
 		}
 		return 0, c.removeEnded()
 	}
-	return c.each("rm", args, c.remove)
+	return c.each("rm", g.words, c.remove)
 }
 
 func (c *cli) removeEnded() error {

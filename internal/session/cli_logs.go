@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
@@ -34,15 +33,13 @@ Exit code: 0; 2 wrong usage; 30 no such session; 130 after Ctrl-C.
 
 func logsCommand() command {
 	return command{
-		name: "logs", summary: "print what a job has printed", usage: logsUsage,
-		flags: func(f *pflag.FlagSet) { f.BoolP("follow", "f", false, "") },
-		run:   (*cli).logs,
+		name: "logs", summary: "print what a job has printed", usage: logsUsage, run: (*cli).logs,
+		commandLine: commandLine{options: []option{{name: "follow", letter: 'f'}}},
 	}
 }
 
-func (c *cli) logs(f *pflag.FlagSet, args []string) (int, error) {
-	follow, _ := f.GetBool("follow")
-	name, err := c.oneName("logs", args)
+func (c *cli) logs(g given) (int, error) {
+	name, err := c.oneName("logs", g.words)
 	if err != nil {
 		return 0, err
 	}
@@ -52,7 +49,7 @@ func (c *cli) logs(f *pflag.FlagSet, args []string) (int, error) {
 	}
 	to := c.tty()
 	defer to.restore()
-	if !follow || !i.alive() {
+	if !g.has("follow") || !i.alive() {
 		_, err := copyLog(i.dir, 0, to)
 		return c.piped(err)
 	}
@@ -101,8 +98,8 @@ func waitCommand() command {
 	return command{name: "wait", summary: "wait until a job ends; exits with its exit code", usage: waitUsage, run: (*cli).wait}
 }
 
-func (c *cli) wait(_ *pflag.FlagSet, args []string) (int, error) {
-	name, err := c.oneName("wait", args)
+func (c *cli) wait(g given) (int, error) {
+	name, err := c.oneName("wait", g.words)
 	if err != nil {
 		return 0, err
 	}
@@ -152,19 +149,16 @@ Exit code: 0; 2 wrong usage.
 
 func lsCommand() command {
 	return command{
-		name: "ls", summary: "list sessions, running and ended", usage: lsUsage,
-		flags: func(f *pflag.FlagSet) { f.BoolP("all", "a", false, ""); f.Bool("json", false, "") },
-		run:   (*cli).ls,
+		name: "ls", summary: "list sessions, running and ended", usage: lsUsage, run: (*cli).ls,
+		commandLine: commandLine{options: []option{{name: "all", letter: 'a'}, {name: "json"}}},
 	}
 }
 
 // recent is how many ended sessions ls shows.
 const recent = 10
 
-func (c *cli) ls(f *pflag.FlagSet, args []string) (int, error) {
-	all, _ := f.GetBool("all")
-	asJSON, _ := f.GetBool("json")
-	if len(args) > 0 {
+func (c *cli) ls(g given) (int, error) {
+	if len(g.words) > 0 {
 		return 0, misused("ls", "it takes no names")
 	}
 	list, err := c.list()
@@ -172,10 +166,10 @@ func (c *cli) ls(f *pflag.FlagSet, args []string) (int, error) {
 		return 0, err
 	}
 	shown, hidden := list, 0
-	if !all {
+	if !g.has("all") {
 		shown, hidden = latest(list, recent)
 	}
-	if asJSON {
+	if g.has("json") {
 		return 0, writeJSON(c.out, shown)
 	}
 	if len(shown) == 0 {
@@ -219,12 +213,33 @@ func writeJSON(w io.Writer, list []info) error {
 }
 
 func writeTable(w io.Writer, list []info, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tSTATE\tSTARTED\tTOOK\tCOMMAND")
+	rows := [][]string{{"NAME", "STATE", "STARTED", "TOOK", "COMMAND"}}
 	for _, i := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", i.Name, i.describe(), since(i.Started, now), i.took(now), printable(i.Command))
+		rows = append(rows, []string{string(i.Name), i.describe(), since(i.Started, now), i.took(now), printable(i.Command)})
 	}
-	return t.Flush()
+	_, err := io.WriteString(w, aligned(rows))
+	return err
+}
+
+// aligned is a table whose columns are as wide as their widest word. (text/tabwriter
+// would be 20 KB more of a program that is copied to every place.)
+func aligned(rows [][]string) string {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, word := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(word))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		last := len(row) - 1
+		for i, word := range row[:last] {
+			b.WriteString(word)
+			b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(word)+2))
+		}
+		b.WriteString(row[last] + "\n")
+	}
+	return b.String()
 }
 
 // describe is a session's state in a few words.

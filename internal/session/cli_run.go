@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/pflag"
-
 	"keyway/internal/keyway"
 )
 
@@ -40,31 +38,26 @@ terminal; 2 wrong usage; 24 the name is in use; 25 no space left.
 
 func runCommand() command {
 	return command{
-		name: "run", summary: "run a job that outlives this connection", usage: runUsage, strict: true,
-		flags: func(f *pflag.FlagSet) {
-			f.BoolP("detach", "d", false, "")
-			f.String("as", "", "")
-			f.BoolP("tty", "t", false, "")
-			f.BoolP("no-tty", "T", false, "")
-		},
-		run: (*cli).run,
+		name: "run", summary: "run a job that outlives this connection", usage: runUsage, run: (*cli).run,
+		commandLine: commandLine{strict: true, options: []option{
+			{name: "detach", letter: 'd'}, {name: "as", value: true}, {name: "tty", letter: 't'}, {name: "no-tty", letter: 'T'},
+		}},
 	}
 }
 
-func (c *cli) run(f *pflag.FlagSet, args []string) (int, error) {
-	detach, _ := f.GetBool("detach")
-	as, _ := f.GetString("as")
+func (c *cli) run(g given) (int, error) {
+	detach, args := g.has("detach"), g.words
 	if len(args) == 0 || args[0] == "" {
 		return 0, misused("run", "which command?")
 	}
 	var name keyway.Name
-	if f.Changed("as") {
+	if g.has("as") {
 		var err error
-		if name, err = c.parse(as); err != nil {
+		if name, err = c.parse(g.values["as"]); err != nil {
 			return 0, err
 		}
 	}
-	tty, err := c.wantTTY(f, detach)
+	tty, err := c.wantTTY(g)
 	if err != nil {
 		return 0, err
 	}
@@ -82,13 +75,12 @@ func (c *cli) run(f *pflag.FlagSet, args []string) (int, error) {
 }
 
 // wantTTY decides between a terminal and pipes.
-func (c *cli) wantTTY(f *pflag.FlagSet, detach bool) (bool, error) {
-	yes, _ := f.GetBool("tty")
-	no, _ := f.GetBool("no-tty")
+func (c *cli) wantTTY(g given) (bool, error) {
+	yes, no := g.has("tty"), g.has("no-tty")
 	if yes && no {
 		return false, misused("run", "-t and -T exclude each other")
 	}
-	return yes || !no && !detach && onTerminal(c.in) && onTerminal(c.out), nil
+	return yes || !no && !g.has("detach") && onTerminal(c.in) && onTerminal(c.out), nil
 }
 
 // window is the size a new terminal gets.
@@ -137,14 +129,13 @@ const shellName keyway.Name = "shell"
 
 func attachCommand() command {
 	return command{
-		name: "attach", summary: "show a session and type into it; without NAME a shell that stays", usage: attachUsage,
-		flags: func(f *pflag.FlagSet) { f.Bool("view", false, "") },
-		run:   (*cli).attach,
+		name: "attach", summary: "show a session and type into it; without NAME a shell that stays", usage: attachUsage, run: (*cli).attach,
+		commandLine: commandLine{options: []option{{name: "view"}}},
 	}
 }
 
-func (c *cli) attach(f *pflag.FlagSet, args []string) (int, error) {
-	look, _ := f.GetBool("view")
+func (c *cli) attach(g given) (int, error) {
+	look, args := g.has("view"), g.words
 	name := shellName
 	var err error
 	switch len(args) {

@@ -6,17 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
@@ -63,32 +62,36 @@ type holdOptions struct {
 
 // args is o as Hold reads it.
 func (o holdOptions) args() []string {
-	return append([]string{
+	args := []string{
 		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
-		fmt.Sprintf("--tty=%t", o.tty), fmt.Sprintf("--no-input=%t", o.noInput), fmt.Sprintf("--login=%t", o.login),
-		"--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols), "--",
-	}, o.command...)
+		"--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols),
+	}
+	for word, set := range map[string]bool{"--tty": o.tty, "--no-input": o.noInput, "--login": o.login} {
+		if set {
+			args = append(args, word)
+		}
+	}
+	return append(append(args, "--"), o.command...)
 }
 
 func parseHoldOptions(args []string) (holdOptions, error) {
-	var o holdOptions
-	f := pflag.NewFlagSet(holderWord, pflag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	f.SetInterspersed(false)
-	f.StringVar(&o.dir, "dir", "", "")
-	name := f.String("name", "", "")
-	f.StringVar(&o.by, "by", "", "")
-	f.BoolVar(&o.tty, "tty", false, "")
-	f.BoolVar(&o.noInput, "no-input", false, "")
-	f.BoolVar(&o.login, "login", false, "")
-	f.Uint16Var(&o.window.rows, "rows", 0, "")
-	f.Uint16Var(&o.window.cols, "cols", 0, "")
-	if err := f.Parse(args); err != nil {
-		return o, err
+	g, err := commandLine{strict: true, options: []option{
+		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "rows", value: true},
+		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"},
+	}}.parse(args)
+	if err != nil {
+		return holdOptions{}, err
 	}
-	o.command = f.Args()
-	var err error
-	if o.name, err = keyway.ParseName(*name); err != nil {
+	o := holdOptions{
+		dir: g.values["dir"], by: g.values["by"], command: g.words,
+		tty: g.has("tty"), noInput: g.has("no-input"), login: g.has("login"),
+	}
+	rows, rowsErr := strconv.ParseUint(g.values["rows"], 10, 16)
+	cols, colsErr := strconv.ParseUint(g.values["cols"], 10, 16)
+	o.window = window{uint16(rows), uint16(cols)}
+	name, nameErr := keyway.ParseName(g.values["name"])
+	o.name = name
+	if err := errors.Join(rowsErr, colsErr, nameErr); err != nil {
 		return o, err
 	}
 	if !filepath.IsAbs(o.dir) || len(o.command) == 0 || o.command[0] == "" {

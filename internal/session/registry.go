@@ -10,7 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -208,11 +208,9 @@ func (r registry) list() ([]info, error) {
 			all = append(all, i)
 		}
 	}
-	slices.SortFunc(all, func(a, b info) int {
-		if c := a.Started.Compare(b.Started); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.Name), string(b.Name))
+	sort.Slice(all, func(i, j int) bool {
+		a, b := all[i], all[j]
+		return a.Started.Before(b.Started) || a.Started.Equal(b.Started) && a.Name < b.Name
 	})
 	return all, nil
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/session"
 )
 
 const (
@@ -146,7 +147,7 @@ func (in *initProcess) run(command []string) int {
 		}
 		in.end(status, unix.SIGTERM)
 	}
-	releaseMemory()
+	session.ReleaseMemory()
 	for !in.over() {
 		select {
 		case sig := <-in.events:

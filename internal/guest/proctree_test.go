@@ -43,16 +43,6 @@ func FuzzMountInfo(f *testing.F) {
 	})
 }
 
-func FuzzProgramMapping(f *testing.F) {
-	f.Add("00400000-00623000 r-xp 00000000 fe:00 1 /x/y")
-	f.Add("ffffffffffffffff-0 ---p 0 0 0 /x/y")
-	f.Fuzz(func(t *testing.T, line string) {
-		if _, size, ok := programMapping(line, "/x/y"); ok && size == 0 {
-			t.Fatal("an empty mapping")
-		}
-	})
-}
-
 func TestSweepLeavesMountsAlone(t *testing.T) {
 	dir := t.TempDir()
 	for _, d := range []string{"home/a/mount", "home/b", "outside"} {

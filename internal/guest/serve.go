@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/internal/session"
 	"keyway/internal/unixsock"
 )
 
@@ -63,7 +64,7 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger) 
 	if err := announce(home, account, key.PublicKey()); err != nil {
 		return err
 	}
-	releaseMemory()
+	session.ReleaseMemory()
 	log.info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
 	return newServer(home, account, os.Environ(), key, log).Serve(ctx, l, agent)
 }

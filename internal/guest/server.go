@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/internal/session"
 )
 
 // Bounds on clients. Those who are not yet in are strangers; those who are in
@@ -183,7 +184,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 // and the heap of its last transfer with it.
 func (s *Server) leave() {
 	if s.guests.Add(-1) == 0 {
-		releaseMemory()
+		session.ReleaseMemory()
 	}
 }
 

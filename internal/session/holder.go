@@ -239,7 +239,7 @@ func (h *holder) run(signals chan os.Signal) {
 	stop := make(chan struct{})
 	all.Go(func() { h.handle(signals, stop) })
 
-	shrink()
+	ReleaseMemory()
 	status := h.outlive()
 	if status.signal == unix.SIGTERM && !h.isEnding() {
 		<-time.After(stopMoment) // for the record to tell whose it was

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -108,34 +107,6 @@ func sessionMembers(sid int) []int {
 		}
 	}
 	return found
-}
-
-// shrink gives back memory that a process needs only to start: freed heap, and
-// the pages of the program, most of which the kernel has mapped in passing. Those
-// are in the page cache and come back one by one as they are used.
-func shrink() {
-	debug.FreeOSMemory()
-	maps, err := os.ReadFile("/proc/self/maps")
-	program, exeErr := os.Readlink("/proc/self/exe")
-	if err != nil || exeErr != nil {
-		return
-	}
-	for line := range strings.Lines(string(maps)) {
-		if from, size, ok := programPages(line, program); ok {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, size, unix.MADV_DONTNEED)
-		}
-	}
-}
-
-// programPages finds a mapping of the program that cannot have been written to
-// in a line of /proc/PID/maps.
-func programPages(line, program string) (from, size uintptr, ok bool) {
-	var start, stop uintptr
-	var mode string
-	if n, _ := fmt.Sscanf(line, "%x-%x %s", &start, &stop, &mode); n < 3 || stop <= start {
-		return 0, 0, false
-	}
-	return start, stop - start, !strings.Contains(mode, "w") && strings.HasSuffix(strings.TrimSpace(line), " "+program)
 }
 
 func signalAll(pids []int, sig unix.Signal) {

@@ -1,8 +1,9 @@
 //go:build linux
 
-package guest
+package session
 
 import (
+	"io"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -14,13 +15,18 @@ import (
 // maxMaps bounds what is read of the kernel's list of our own mappings.
 const maxMaps = 1 << 20
 
-// releaseMemory gives back what an idle process does not use: freed heap, and
+// ReleaseMemory gives back what an idle process does not use: freed heap, and
 // the pages of the program that the kernel mapped in passing (it maps 64 KiB
 // around each page that is touched; at start that is most of the program). They
 // stay in the page cache and come back one fault at a time.
-func releaseMemory() {
+func ReleaseMemory() {
 	debug.FreeOSMemory()
-	maps, err := readBounded("/proc/self/maps", maxMaps)
+	f, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	maps, err := io.ReadAll(io.LimitReader(f, maxMaps))
 	if err != nil {
 		return
 	}

@@ -1,0 +1,121 @@
+package screen
+
+// escape obeys an escape sequence that is not the start of a longer one.
+func (s *Screen) escape(inter, final byte) {
+	switch inter {
+	case 0:
+		s.plainEscape(final)
+	case '(', ')', '*', '+':
+		s.charset.designate(int(inter-'('), final)
+	case '#':
+		if final == '8' {
+			s.alignmentTest()
+		}
+	}
+}
+
+func (s *Screen) plainEscape(final byte) {
+	switch final {
+	case '7':
+		s.save()
+	case '8':
+		s.restore()
+	case 'D':
+		s.pending = false
+		s.index()
+	case 'E':
+		s.pending = false
+		s.index()
+		s.x = s.lineStart()
+	case 'H':
+		s.tabs[s.x] = true
+	case 'M':
+		s.reverseIndex()
+	case 'N':
+		s.charset.single = 2
+	case 'O':
+		s.charset.single = 3
+	case 'n':
+		s.charset.active = 2
+	case 'o':
+		s.charset.active = 3
+	case 'c':
+		s.fullReset()
+	case '=':
+		s.modes.set(keypadMode, true)
+	case '>':
+		s.modes.set(keypadMode, false)
+	case '6':
+		s.backIndex()
+	case '9':
+		s.forwardIndex()
+	case 'Z':
+		s.answerIdentity(0)
+	}
+}
+
+func (s *Screen) save() {
+	s.cursor.origin = s.modes.on(originMode)
+	s.g.saved = s.cursor
+	s.g.saved.set = true
+}
+
+// restore puts the cursor to where it was saved, or home if it was not.
+func (s *Screen) restore() {
+	s.cursor = s.g.saved
+	s.x, s.y = min(s.x, s.cols-1), min(s.y, s.rows-1)
+	s.modes.set(originMode, s.cursor.origin)
+	s.penID = noID
+}
+
+// alignmentTest fills the screen with E.
+func (s *Screen) alignmentTest() {
+	s.margin = s.g.whole()
+	s.modes.set(originMode, false)
+	s.moveTo(0, 0)
+	for y := range s.rows {
+		s.g.clearRow(y, cell{glyph: 'E'})
+	}
+}
+
+// backIndex goes left a column, and moves the content right at the margin.
+func (s *Screen) backIndex() {
+	s.pending = false
+	switch {
+	case s.x == s.margin.left:
+		s.shift(-1)
+	case s.x > 0:
+		s.x--
+	}
+}
+
+func (s *Screen) forwardIndex() {
+	s.pending = false
+	switch {
+	case s.x == s.margin.right:
+		s.shift(1)
+	case s.x < s.cols-1:
+		s.x++
+	}
+}
+
+// shift moves what is inside the margins left by n columns, right if n is
+// negative.
+func (s *Screen) shift(n int) {
+	if s.y < s.margin.top || s.y > s.margin.bottom {
+		return
+	}
+	s.shiftFrom(s.margin.left, n)
+}
+
+// shiftFrom is shift for the columns from x on.
+func (s *Screen) shiftFrom(x, n int) {
+	s.pending = false
+	for y := s.margin.top; y <= s.margin.bottom; y++ {
+		if n > 0 {
+			s.g.remove(y, x, s.margin.right+1, n, s.blank())
+		} else {
+			s.g.insert(y, x, s.margin.right+1, -n, s.blank())
+		}
+	}
+}

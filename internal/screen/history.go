@@ -1,0 +1,220 @@
+package screen
+
+// history is what has scrolled off the main screen, oldest first: rows as text
+// with the sequences that style it, each of them complete in itself. A row that
+// is wrapped goes on in the next.
+//
+// It is kept in pieces of one size without pointers, which are used again when
+// the oldest is dropped: nothing is moved, and there is nothing to collect. In a
+// piece, a row has its length and whether it is wrapped before and after it, so
+// that it is found from both ends.
+type history struct {
+	lines, bytes int // bounds
+	pieces       []piece
+	count        int // of lines, not rows
+	buf          []byte
+}
+
+type piece struct {
+	data  []byte
+	lines int
+}
+
+const (
+	pieceSize   = 64 << 10
+	maxRow      = 1<<15 - 1 // bytes of a row, as its length has 15 bits
+	rowOverhead = 4
+)
+
+// add appends a row.
+func (h *history) add(text []byte, wrapped bool) {
+	if h.lines < 0 {
+		return
+	}
+	need := len(text) + rowOverhead
+	if n := len(h.pieces); n == 0 || len(h.pieces[n-1].data)+need > pieceSize {
+		h.addPiece()
+	}
+	p := &h.pieces[len(h.pieces)-1]
+	header := uint16(len(text)) << 1
+	if wrapped {
+		header |= 1
+	} else {
+		p.lines++
+		h.count++
+	}
+	p.data = append(p.data, byte(header>>8), byte(header))
+	p.data = append(p.data, text...)
+	p.data = append(p.data, byte(header>>8), byte(header))
+}
+
+// addPiece begins a piece, in the memory of the oldest if there are enough.
+func (h *history) addPiece() {
+	var data []byte
+	for len(h.pieces) > 0 && (len(h.pieces)*pieceSize >= h.bytes || h.count-h.pieces[0].lines >= h.lines) {
+		data = h.pieces[0].data[:0]
+		h.count -= h.pieces[0].lines
+		h.pieces = append(h.pieces[:0], h.pieces[1:]...)
+	}
+	if data == nil && len(h.pieces) > 0 {
+		data = make([]byte, 0, pieceSize)
+	}
+	h.pieces = append(h.pieces, piece{data: data})
+}
+
+// pop removes the last row and returns it, until the next change.
+func (h *history) pop() (text []byte, wrapped, ok bool) {
+	for len(h.pieces) > 0 {
+		p := &h.pieces[len(h.pieces)-1]
+		n := len(p.data)
+		if n == 0 {
+			h.pieces = h.pieces[:len(h.pieces)-1]
+			continue
+		}
+		length, wrapped := rowHeader(p.data[n-2:])
+		text = p.data[n-2-length : n-2]
+		p.data = p.data[:n-rowOverhead-length]
+		if !wrapped {
+			p.lines--
+			h.count--
+		}
+		return text, wrapped, true
+	}
+	return nil, false, false
+}
+
+// open says that the last row is wrapped: what comes next continues its line.
+func (h *history) open() bool {
+	for i := len(h.pieces) - 1; i >= 0; i-- {
+		if data := h.pieces[i].data; len(data) > 0 {
+			_, wrapped := rowHeader(data[len(data)-2:])
+			return wrapped
+		}
+	}
+	return false
+}
+
+func (h *history) clear() { h.pieces, h.count = nil, 0 }
+
+func rowHeader(p []byte) (length int, wrapped bool) {
+	header := uint16(p[0])<<8 | uint16(p[1])
+	return int(header >> 1), header&1 != 0
+}
+
+// each calls use with the rows of the last n lines.
+func (h *history) each(n int, use func(text []byte, wrapped bool)) {
+	first, skip := len(h.pieces), -n // pieces and lines to leave out
+	for first > 0 && skip < 0 {
+		first--
+		skip += h.pieces[first].lines
+	}
+	for _, p := range h.pieces[first:] {
+		for data := p.data; len(data) > 0; {
+			length, wrapped := rowHeader(data)
+			if skip <= 0 {
+				use(data[2:2+length], wrapped)
+			} else if !wrapped {
+				skip--
+			}
+			data = data[length+rowOverhead:]
+		}
+	}
+}
+
+// remember puts row y of the main screen into the history.
+func (s *Screen) remember(y int) {
+	s.rememberCells(s.main.row(y)[:s.main.contentEnd(s.tables, y)], s.main.lines[y].wrapped)
+}
+
+func (s *Screen) rememberCells(cells []cell, wrapped bool) {
+	if s.history.lines < 0 && s.options.Scrolled == nil {
+		return
+	}
+	s.encode(cells, func(text []byte, more bool) {
+		s.history.add(text, more || wrapped)
+		if s.options.Scrolled != nil {
+			s.options.Scrolled(text, more || wrapped)
+		}
+	})
+}
+
+// encode calls use with the text of a row, in parts if it is too long for one;
+// more says that another part comes.
+func (s *Screen) encode(cells []cell, use func(text []byte, more bool)) {
+	buf := s.history.buf[:0]
+	var pen uint32
+	for i, c := range cells {
+		if c.style != pen {
+			buf = s.tables.appendStyle(buf, s.tables.styles[pen], s.tables.styles[c.style])
+			pen = c.style
+		}
+		if c.tail() {
+			continue
+		}
+		buf = s.tables.appendGlyph(buf, c.glyph)
+		if len(buf) > maxRow/2 && i < len(cells)-1 {
+			buf = s.tables.appendStyle(buf, s.tables.styles[pen], style{})
+			use(buf, true)
+			buf, pen = buf[:0], 0
+		}
+	}
+	buf = s.tables.appendStyle(buf, s.tables.styles[pen], style{})
+	use(buf, false)
+	if cap(buf) > pieceSize {
+		buf = nil
+	}
+	s.history.buf = buf
+}
+
+// decode is the opposite of encode for one part.
+func (s *Screen) decode(text []byte) []cell {
+	d := &Screen{tables: s.tables, cols: maxCols, rows: 1, options: Options{Lines: -1}, shared: true}
+	d.history.lines = -1
+	d.main.init(d.cols, d.rows)
+	d.g = &d.main
+	d.reset()
+	d.Write(text)
+	n := d.x
+	if d.pending {
+		n++
+	}
+	return d.main.row(0)[:n]
+}
+
+// contentEnd is the column after the last that anything can be seen in, or that
+// belongs to the line as it is wrapped.
+func (g *grid) contentEnd(t *tables, y int) int {
+	line, cells := g.lines[y], g.row(y)
+	end := int(line.used)
+	switch {
+	case line.short:
+		return g.cols - 1
+	case line.wrapped:
+		return g.cols
+	}
+	for end > 0 && seenNot(t, cells[end-1]) {
+		end--
+	}
+	return end
+}
+
+// seenNot says that a cell looks as if it were never printed.
+func seenNot(t *tables, c cell) bool {
+	return (c.blank() || c.glyph == ' ') && (c.style == 0 || t.styles[c.style].plain())
+}
+
+// HistoryLines returns how many lines the history has.
+func (s *Screen) HistoryLines() int { return s.history.count }
+
+// History appends the last n lines that have scrolled off, with their styles,
+// each ended by CR LF. A line that was wrapped is whole, so that the terminal
+// that gets it breaks it at its own width.
+func (s *Screen) History(dst []byte, n int) []byte {
+	s.history.each(n, func(text []byte, wrapped bool) {
+		dst = append(dst, text...)
+		if !wrapped {
+			dst = append(dst, "\r\n"...)
+		}
+	})
+	return dst
+}

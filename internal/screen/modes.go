@@ -1,0 +1,354 @@
+package screen
+
+import "strconv"
+
+// mode is the index of a mode in modeTable.
+type mode uint8
+
+const (
+	appCursor mode = iota
+	reverseScreen
+	originMode
+	autoWrap
+	autoRepeat
+	cursorBlink
+	cursorShown
+	reverseWrap
+	numericKeypad
+	backspaceKey
+	sideMargins
+	altScroll
+	focusEvents
+	urgentBell
+	popOnBell
+	metaKey
+	altEscape
+	bracketedPaste
+	syncOutput
+	graphemes
+	colorScheme
+	resizeEvents
+	mouseX10
+	mouseClicks
+	mouseHilite
+	mouseDrags
+	mouseMoves
+	mouseUTF8
+	mouseSGR
+	mouseURXVT
+	mousePixels
+	keypadMode // ESC = and ESC >, not a number
+	insertMode // ANSI modes from here on
+	newLine
+	modeCount
+)
+
+// modeTable has the number of each mode, and whether it is on in a terminal at
+// rest.
+var modeTable = [modeCount]struct {
+	number uint16
+	rest   bool
+}{
+	appCursor: {1, false}, reverseScreen: {5, false}, originMode: {6, false}, autoWrap: {7, true},
+	autoRepeat: {8, true}, cursorBlink: {12, false}, cursorShown: {25, true}, reverseWrap: {45, false},
+	numericKeypad: {66, false}, backspaceKey: {67, false}, sideMargins: {69, false}, altScroll: {1007, false},
+	focusEvents: {1004, false}, urgentBell: {1042, false}, popOnBell: {1043, false}, metaKey: {1034, true},
+	altEscape: {1036, true}, bracketedPaste: {2004, false}, syncOutput: {2026, false}, graphemes: {2027, false},
+	colorScheme: {2031, false}, resizeEvents: {2048, false},
+	mouseX10: {9, false}, mouseClicks: {1000, false}, mouseHilite: {1001, false}, mouseDrags: {1002, false},
+	mouseMoves: {1003, false}, mouseUTF8: {1005, false}, mouseSGR: {1006, false}, mouseURXVT: {1015, false},
+	mousePixels: {1016, false},
+	insertMode:  {4, false}, newLine: {20, false},
+}
+
+// modes is what is switched on.
+type modes struct {
+	bits  uint64
+	mouse mode // of those that say what a mouse reports, the one in force; 0: none
+	// alternate is the number of the mode by which the alternate screen was
+	// entered: 47, 1047 or 1049; 0: the main screen is shown.
+	alternate uint16
+	shape     uint8  // of the cursor, as DECSCUSR has it
+	otherKeys uint8  // xterm's modifyOtherKeys
+	kept      uint64 // by XTSAVE
+}
+
+func bit(m mode) uint64 { return 1 << m }
+
+// restBits are the modes of a terminal at rest.
+var restBits = func() (bits uint64) {
+	for m, t := range modeTable {
+		if t.rest {
+			bits |= bit(mode(m))
+		}
+	}
+	return bits
+}()
+
+// mouseReports are the modes of which one at a time is in force.
+const mouseReports = 1<<mouseX10 | 1<<mouseClicks | 1<<mouseHilite | 1<<mouseDrags | 1<<mouseMoves
+
+func newModes(newline bool) modes {
+	m := modes{bits: restBits, kept: restBits}
+	m.set(newLine, newline)
+	return m
+}
+
+func (m *modes) on(which mode) bool { return m.bits&bit(which) != 0 }
+
+func (m *modes) set(which mode, on bool) {
+	if on {
+		m.bits |= bit(which)
+	} else {
+		m.bits &^= bit(which)
+	}
+}
+
+// softReset is what DECSTR does to modes.
+func (m *modes) softReset() {
+	for _, which := range []mode{appCursor, originMode, autoWrap, cursorShown, reverseWrap, sideMargins, keypadMode, insertMode} {
+		m.set(which, modeTable[which].rest)
+	}
+	m.shape = 0
+}
+
+// find returns the private mode with a number.
+func findMode(number uint16) (mode, bool) {
+	for m := range keypadMode {
+		if modeTable[m].number == number {
+			return m, true
+		}
+	}
+	return 0, false
+}
+
+func (m *modes) setANSI(number uint16, on bool) {
+	switch number {
+	case modeTable[insertMode].number:
+		m.set(insertMode, on)
+	case modeTable[newLine].number:
+		m.set(newLine, on)
+	}
+}
+
+// setMode is DECSET and DECRST.
+func (s *Screen) setMode(number uint16, on bool) {
+	switch number {
+	case 47, 1047, 1049:
+		s.setAlternate(number, on)
+		return
+	case 1048:
+		if on {
+			s.save()
+		} else {
+			s.restore()
+		}
+		return
+	}
+	m, ok := findMode(number)
+	if !ok {
+		return
+	}
+	s.modes.set(m, on)
+	switch {
+	case bit(m)&mouseReports != 0:
+		// A mode that is reset ends every report, whichever was in force.
+		s.modes.mouse = 0
+		if on {
+			s.modes.mouse = m
+		}
+	case m == originMode:
+		s.moveTo(s.originX(), s.originY())
+	case m == sideMargins && !on:
+		s.margin.left, s.margin.right = 0, s.cols-1
+	}
+}
+
+// keepMode is XTSAVE and XTRESTORE.
+func (s *Screen) keepMode(number uint16, save bool) {
+	m, ok := findMode(number)
+	switch {
+	case !ok:
+	case save:
+		s.modes.kept = s.modes.kept&^bit(m) | s.modes.bits&bit(m)
+	default:
+		s.setMode(number, s.modes.kept&bit(m) != 0)
+	}
+}
+
+// setAlternate goes to the alternate screen or back. 1049 saves the cursor and
+// clears on the way in, 1047 clears on the way out.
+func (s *Screen) setAlternate(number uint16, on bool) {
+	switch {
+	case on && !s.Alternate():
+		if number == 1049 {
+			s.save()
+		}
+		if s.alt.rows == 0 {
+			s.alt.init(s.cols, s.rows)
+		}
+		s.g, s.modes.alternate = &s.alt, number
+		if number == 1049 {
+			s.clearRows(0, s.rows)
+		}
+		s.pending = false
+	case !on && s.Alternate():
+		if number == 1047 {
+			s.clearRows(0, s.rows)
+		}
+		s.g, s.modes.alternate = &s.main, 0
+		s.pending = false
+		if number == 1049 {
+			s.restore()
+		}
+	case !on && number == 1049:
+		s.restore()
+	}
+}
+
+// keyStack is what programs have pushed of the kitty keyboard protocol; each
+// screen has its own.
+type keyStack struct {
+	flags [maxKeys]uint8 // the last one is in force
+	n     int
+}
+
+const maxKeys = 16
+
+func (k *keyStack) current() uint8 {
+	if k.n == 0 {
+		return 0
+	}
+	return k.flags[k.n-1]
+}
+
+// push adds an entry; the oldest gives way when there are too many.
+func (k *keyStack) push(flags uint8) {
+	if k.n == maxKeys {
+		copy(k.flags[:], k.flags[1:])
+		k.n--
+	}
+	k.flags[k.n] = flags
+	k.n++
+}
+
+func (k *keyStack) pop(n int) { k.n = max(0, k.n-n) }
+
+// change sets, adds or removes flags.
+func (k *keyStack) change(flags uint8, how int) {
+	if k.n == 0 {
+		k.push(0)
+	}
+	f := &k.flags[k.n-1]
+	switch how {
+	case 1:
+		*f = flags
+	case 2:
+		*f |= flags
+	case 3:
+		*f &^= flags
+	}
+}
+
+func (s *Screen) keyboard(private byte, p *params) {
+	flags := uint8(p.get(0, 0) & 31)
+	switch private {
+	case '>':
+		s.g.keys.push(flags)
+	case '<':
+		s.g.keys.pop(p.get(0, 1))
+	case '=':
+		s.g.keys.change(flags, p.get(1, 1))
+	case '?':
+		s.answer("\x1b[?", int(s.g.keys.current()), "u")
+	}
+}
+
+// appendMode appends the sequence that sets a mode.
+func appendMode(dst []byte, m mode, on bool) []byte {
+	switch {
+	case m == keypadMode && on:
+		return append(dst, "\x1b="...)
+	case m == keypadMode:
+		return append(dst, "\x1b>"...)
+	}
+	dst = append(dst, "\x1b["...)
+	if m < keypadMode {
+		dst = append(dst, '?')
+	}
+	return appendNumber(dst, int(modeTable[m].number), onOff(on))
+}
+
+func onOff(on bool) string {
+	if on {
+		return "h"
+	}
+	return "l"
+}
+
+func appendNumber(dst []byte, n int, after string) []byte {
+	return append(strconv.AppendInt(dst, int64(n), 10), after...)
+}
+
+// Undo appends the bytes that bring a terminal which has shown all this to rest:
+// they leave the alternate screen and switch off what has been switched on. A
+// program that has cleaned up after itself leaves nothing to undo.
+func (s *Screen) Undo(dst []byte) []byte {
+	if s.margin != s.g.whole() {
+		dst = s.undoMargins(dst)
+	}
+	dst = undoKeys(dst, &s.g.keys)
+	if s.Alternate() {
+		dst = appendNumber(append(dst, "\x1b[?"...), int(s.modes.alternate), "l")
+		dst = undoKeys(dst, &s.main.keys)
+	}
+	changed := s.modes.bits ^ restBits
+	if s.options.Newline {
+		changed ^= bit(newLine)
+	}
+	for m := range modeCount {
+		if changed&bit(m) != 0 {
+			dst = appendMode(dst, m, modeTable[m].rest)
+		}
+	}
+	if s.modes.otherKeys != 0 {
+		dst = append(dst, "\x1b[>4m"...)
+	}
+	if s.modes.shape != 0 {
+		dst = append(dst, "\x1b[0 q"...)
+	}
+	if s.pen != (style{}) {
+		dst = s.tables.appendStyle(dst, s.pen, style{})
+	}
+	if s.charset.active != 0 {
+		dst = append(dst, 0x0f)
+	}
+	if s.charset.set[0] != 0 {
+		dst = append(dst, "\x1b(B"...)
+	}
+	return s.state.undo(dst)
+}
+
+// undoMargins takes care of the cursor, which goes home with the margins; the
+// alternate screen brings it back itself.
+func (s *Screen) undoMargins(dst []byte) []byte {
+	keep := !s.Alternate()
+	if keep {
+		dst = append(dst, "\x1b7"...)
+	}
+	if s.margin.left != 0 || s.margin.right != s.cols-1 {
+		dst = append(dst, "\x1b[s"...)
+	}
+	dst = append(dst, "\x1b[r"...)
+	if keep {
+		dst = append(dst, "\x1b8"...)
+	}
+	return dst
+}
+
+func undoKeys(dst []byte, k *keyStack) []byte {
+	if k.n > 0 {
+		dst = appendNumber(append(dst, "\x1b[<"...), k.n, "u")
+	}
+	return dst
+}

@@ -1,0 +1,272 @@
+package screen
+
+import "unicode/utf8"
+
+// printASCII prints characters from space to tilde.
+func (s *Screen) printASCII(p []byte) {
+	if s.charset.translates() || s.modes.on(insertMode) {
+		for _, c := range p {
+			s.print(rune(c))
+		}
+		return
+	}
+	id := s.style()
+	for len(p) > 0 {
+		if s.pending {
+			s.wrap()
+		}
+		end := s.lineEnd()
+		n := min(len(p), end-s.x)
+		s.put(p[:n], id)
+		s.advance(n, end)
+		s.last = uint32(p[n-1])
+		p = p[n:]
+	}
+}
+
+// put overwrites cells of the cursor's row, from the cursor on.
+func (s *Screen) put(p []byte, id uint32) {
+	g, x := s.g, s.x
+	line := &g.lines[s.y]
+	cells := g.row(s.y)
+	if x < int(line.used) {
+		g.cut(s.y, x)
+		g.cut(s.y, x+len(p))
+	}
+	out := cells[x : x+len(p)]
+	for i, c := range p {
+		out[i] = cell{uint32(c), id}
+	}
+	line.used = max(line.used, int32(x+len(p)))
+}
+
+// lineEnd is the column after the last that the cursor can print in.
+func (s *Screen) lineEnd() int {
+	if s.x > s.margin.right {
+		return s.cols
+	}
+	return s.margin.right + 1
+}
+
+// advance moves the cursor over n columns that were printed, or leaves it in the
+// last one, with the wrap pending.
+func (s *Screen) advance(n, end int) {
+	if s.x += n; s.x >= end {
+		s.x = end - 1
+		s.pending = s.modes.on(autoWrap)
+	}
+}
+
+// wrap goes to the next row, as the text goes on there.
+func (s *Screen) wrap() {
+	s.pending = false
+	if s.margin.left == 0 && s.x == s.cols-1 {
+		s.g.lines[s.y].wrapped = true
+	}
+	s.index()
+	s.x = s.lineStart()
+}
+
+// lineStart is the column that a carriage return goes to.
+func (s *Screen) lineStart() int {
+	if s.x >= s.margin.left {
+		return s.margin.left
+	}
+	return 0
+}
+
+// index goes down a row, and scrolls at the bottom margin.
+func (s *Screen) index() {
+	switch {
+	case s.y == s.margin.bottom:
+		if s.x >= s.margin.left && s.x <= s.margin.right {
+			s.scrollUp(s.margin, 1)
+		}
+	case s.y < s.rows-1:
+		s.y++
+	}
+}
+
+// reverseIndex goes up a row, and scrolls at the top margin.
+func (s *Screen) reverseIndex() {
+	s.pending = false
+	switch {
+	case s.y == s.margin.top:
+		if s.x >= s.margin.left && s.x <= s.margin.right {
+			s.g.scroll(s.margin, -1, s.blank())
+		}
+	case s.y > 0:
+		s.y--
+	}
+}
+
+// print prints one code point.
+func (s *Screen) print(r rune) {
+	r = s.charset.translate(r)
+	w := runeWidth(r)
+	if r >= 0x80 {
+		if joined := s.join(r, w); joined || w == 0 {
+			return
+		}
+	}
+	if w < 0 {
+		return
+	}
+	glyph := uint32(r)
+	if w == 2 {
+		glyph |= wideBit
+	}
+	s.printGlyph(glyph)
+}
+
+// printGlyph prints what has a width of its own.
+func (s *Screen) printGlyph(glyph uint32) {
+	w := 1
+	if glyph&wideBit != 0 {
+		w = 2
+	}
+	if s.pending {
+		s.wrap()
+	}
+	end := s.lineEnd()
+	if s.x+w > end {
+		if !s.modes.on(autoWrap) || w > end-s.lineStart() {
+			return
+		}
+		y := s.y
+		short := end == s.cols && s.margin.left == 0
+		if short {
+			s.g.lines[y].short = true
+		}
+		s.x = s.cols - 1
+		if !short {
+			s.x = end - 1
+		}
+		s.wrap()
+		end = s.lineEnd()
+	}
+	g := s.g
+	if s.modes.on(insertMode) {
+		g.insert(s.y, s.x, end, w, s.blank())
+	}
+	id := s.style()
+	g.cut(s.y, s.x)
+	g.cut(s.y, s.x+w)
+	cells, line := g.row(s.y), &g.lines[s.y]
+	cells[s.x] = cell{glyph, id}
+	if w == 2 {
+		cells[s.x+1] = cell{tail, id}
+	}
+	line.used = max(line.used, int32(s.x+w))
+	if s.x+w == s.cols {
+		line.short = false
+	}
+	s.last = glyph
+	s.advance(w, end)
+}
+
+const (
+	joiner       = 0x200d // zero width joiner
+	emojiVariant = 0xfe0f
+)
+
+// join adds a code point to the character before the cursor if it belongs to it:
+// an accent, the next part of an emoji, the second letter of a flag.
+func (s *Screen) join(r rune, w int) bool {
+	s.collect()
+	x, ok := s.before()
+	if !ok {
+		return false
+	}
+	cells := s.g.row(s.y)
+	c := &cells[x]
+	if w != 0 && (s.last == 0 || !s.continues(c.glyph, r)) {
+		return false
+	}
+	var buf [maxClusterSize]byte
+	text := s.tables.appendGlyph(buf[:0], c.glyph&^wideBit)
+	if len(text)+utf8.RuneLen(r) > maxClusterSize {
+		return true
+	}
+	glyph, ok := s.tables.cluster(appendRune(text, r))
+	if !ok {
+		return true
+	}
+	if c.wide() {
+		c.glyph = glyph | wideBit
+	} else if c.glyph = glyph; w != 0 {
+		s.widen(x) // the second letter of a flag
+	}
+	s.last = c.glyph
+	return true
+}
+
+// before is the column of the character before the cursor, if there is one.
+func (s *Screen) before() (x int, ok bool) {
+	x = s.x - 1
+	if s.pending {
+		x = s.x
+	}
+	if x < 0 {
+		return 0, false
+	}
+	cells := s.g.row(s.y)
+	if cells[x].tail() && x > 0 {
+		x--
+	}
+	return x, !cells[x].blank()
+}
+
+// continues says that r, which has a width, is a part of the character before.
+func (s *Screen) continues(glyph uint32, r rune) bool {
+	if isRegional(r) {
+		return glyph&glyphMask == uint32(glyph) && isRegional(rune(glyph))
+	}
+	if r >= 0x1f3fb && r <= 0x1f3ff { // the colour of a skin
+		return glyph&wideBit != 0
+	}
+	if glyph&clusterBit == 0 {
+		return false
+	}
+	text := s.tables.clusters[glyph&glyphMask]
+	last, _ := utf8.DecodeLastRuneInString(text)
+	return last == joiner && pictograph(r)
+}
+
+func isRegional(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
+
+// pictograph says that a code point may follow a joiner in an emoji.
+func pictograph(r rune) bool {
+	return r >= 0x1f000 && r < 0x1fb00 || r >= 0x2190 && r < 0x2c00 || r == 0x3030 || r == 0x303d
+}
+
+// widen makes the character in column x take two columns, if there is room.
+func (s *Screen) widen(x int) {
+	end := s.lineEnd()
+	if s.pending || x+2 > end {
+		return
+	}
+	g := s.g
+	if s.modes.on(insertMode) {
+		g.insert(s.y, x+1, end, 1, s.blank())
+	}
+	g.cut(s.y, x+2)
+	cells := g.row(s.y)
+	cells[x].glyph |= wideBit
+	cells[x+1] = cell{tail, cells[x].style}
+	g.lines[s.y].used = max(g.lines[s.y].used, int32(x+2))
+	s.advance(1, end)
+}
+
+func appendRune(dst []byte, r rune) []byte { return utf8.AppendRune(dst, r) }
+
+// repeat is REP.
+func (s *Screen) repeat(n int) {
+	s.style() // may give s.last another number
+	if s.last == 0 {
+		return
+	}
+	for range min(n, s.cols*s.rows) {
+		s.printGlyph(s.last)
+	}
+}

@@ -1,0 +1,267 @@
+package screen
+
+import "slices"
+
+// Resize gives the screen another size, subject to Bound. Lines of the main
+// screen that were wrapped are broken anew; rows that have no room go to the
+// history, and come back when there is room again. The alternate screen is cut,
+// as programs draw it anew.
+func (s *Screen) Resize(cols, rows int) {
+	cols, rows = Bound(cols, rows)
+	if cols == s.cols && rows == s.rows {
+		return
+	}
+	s.reflow(cols, rows)
+	if s.alt.rows > 0 {
+		s.crop(&s.alt, cols, rows)
+	}
+	tabs := s.tabs
+	s.cols, s.rows = cols, rows
+	s.resetTabs()
+	copy(s.tabs, tabs)
+	s.margin = s.g.whole()
+	if s.Alternate() {
+		s.cursor.clamp(cols, rows)
+	}
+	if s.modes.on(resizeEvents) {
+		s.answer("\x1b[48;", rows, ";", cols, ";0;0t")
+	}
+}
+
+func (c *cursor) clamp(cols, rows int) {
+	if c.x >= cols || c.y >= rows {
+		c.pending = false
+	}
+	c.pending = c.pending && c.x == cols-1
+	c.x, c.y = min(c.x, cols-1), min(c.y, rows-1)
+}
+
+// crop keeps the top left of a grid.
+func (s *Screen) crop(g *grid, cols, rows int) {
+	old := *g
+	g.init(cols, rows)
+	for y := range min(rows, old.rows) {
+		n := copy(g.row(y), old.row(y))
+		g.lines[y].used = int32(min(n, int(old.lines[y].used)))
+		if n < old.cols && old.row(y)[n].tail() {
+			g.row(y)[n-1] = cell{}
+		}
+	}
+	g.saved.clamp(cols, rows)
+}
+
+// flow is the main screen's text while it gets another width.
+type flow struct {
+	s          *Screen
+	cols, rows int // the new size
+	lines      []flowLine
+	cursors    []*flowCursor
+}
+
+// flowLine is a line as it was printed, of any length.
+type flowLine struct {
+	cells   []cell
+	wrapped bool  // goes on below the screen
+	rows    []int // where each of its new rows begins
+}
+
+// flowCursor is a cursor that stays at its character.
+type flowCursor struct {
+	cursor       *cursor
+	line, offset int
+}
+
+func (s *Screen) reflow(cols, rows int) {
+	f := &flow{s: s, cols: cols, rows: rows}
+	if !s.Alternate() {
+		f.cursors = append(f.cursors, &flowCursor{cursor: &s.cursor})
+	}
+	if s.main.saved.set {
+		f.cursors = append(f.cursors, &flowCursor{cursor: &s.main.saved})
+	}
+	full := f.collect()
+	total := 0
+	for i := range f.lines {
+		total += f.breakLine(i)
+	}
+	if full && total < rows {
+		total += f.recall(rows - total)
+	}
+	f.draw(total)
+}
+
+// collect joins the rows into lines. full says that the screen is in use down to
+// its last row.
+func (f *flow) collect() (full bool) {
+	g := &f.s.main
+	last := g.rows - 1
+	for last > 0 && g.lines[last].used == 0 && !slices.ContainsFunc(f.cursors, func(c *flowCursor) bool { return c.cursor.y == last }) {
+		last--
+	}
+	for y := 0; y <= last; y++ {
+		if y == 0 || !g.lines[y-1].wrapped {
+			f.lines = append(f.lines, flowLine{})
+		}
+		l := &f.lines[len(f.lines)-1]
+		for _, c := range f.cursors {
+			if c.cursor.y == y {
+				c.line, c.offset = len(f.lines)-1, len(l.cells)+c.cursor.x
+			}
+		}
+		l.cells = append(l.cells, g.row(y)[:f.rowEnd(g, y)]...)
+		l.wrapped = g.lines[y].wrapped
+	}
+	return last == g.rows-1
+}
+
+// rowEnd is how many cells of a row belong to its line. Where the width changes,
+// what was merely erased does not.
+func (f *flow) rowEnd(g *grid, y int) int {
+	line, end := g.lines[y], int(g.lines[y].used)
+	switch {
+	case line.short:
+		return g.cols - 1
+	case line.wrapped:
+		return g.cols
+	}
+	for cells := g.row(y); end > 0 && cells[end-1].blank() && (f.cols != g.cols || cells[end-1].style == 0); {
+		end--
+	}
+	return end
+}
+
+// breakLine finds where the rows of a line begin, and returns how many there are.
+func (f *flow) breakLine(i int) int {
+	l := &f.lines[i]
+	l.rows = append(l.rows[:0], 0)
+	for at := 0; len(l.cells)-at > f.cols; {
+		at += f.cols
+		if f.cols > 1 && l.cells[at].tail() {
+			at--
+		}
+		l.rows = append(l.rows, at)
+	}
+	return len(l.rows)
+}
+
+// recall takes lines back from the history until there are n more rows, or more.
+func (f *flow) recall(n int) (got int) {
+	h := &f.s.history
+	for got < n {
+		joined := h.open()
+		var parts [][]cell
+		for size := 0; size < f.cols*f.rows; {
+			text, _, ok := h.pop()
+			if !ok {
+				break
+			}
+			part := f.s.decode(text)
+			parts = append(parts, part)
+			if size += len(part); !h.open() {
+				break
+			}
+		}
+		if parts == nil {
+			return got
+		}
+		slices.Reverse(parts)
+		got += f.prepend(slices.Concat(parts...), joined)
+	}
+	return got
+}
+
+// prepend puts cells before the first line, or at its start, and returns how many
+// rows that makes.
+func (f *flow) prepend(cells []cell, joined bool) int {
+	before := 0
+	if joined {
+		before = len(f.lines[0].rows)
+		f.lines[0].cells = append(cells, f.lines[0].cells...)
+	} else {
+		f.lines = slices.Insert(f.lines, 0, flowLine{cells: cells})
+	}
+	for _, c := range f.cursors {
+		switch {
+		case !joined:
+			c.line++
+		case c.line == 0:
+			c.offset += len(cells)
+		}
+	}
+	return f.breakLine(0) - before
+}
+
+// draw fills the new grid with the last rows, in a way that the cursor stays on
+// the screen; those above go to the history.
+func (f *flow) draw(total int) {
+	g := &f.s.main
+	saved, keys := g.saved, g.keys
+	top := max(0, total-f.rows)
+	if len(f.cursors) > 0 {
+		top = min(top, f.rowOf(f.cursors[0]))
+	}
+	g.init(f.cols, f.rows)
+	g.keys, g.saved = keys, saved
+	y := -top
+	for i := range f.lines {
+		l := &f.lines[i]
+		for n, start := range l.rows {
+			end, wrapped := len(l.cells), l.wrapped
+			if n+1 < len(l.rows) {
+				end, wrapped = l.rows[n+1], true
+			}
+			f.drawRow(y, l.cells[start:end], wrapped)
+			y++
+		}
+	}
+	for _, c := range f.cursors {
+		f.place(c, top)
+	}
+}
+
+func (f *flow) drawRow(y int, cells []cell, wrapped bool) {
+	g := &f.s.main
+	switch {
+	case y < 0:
+		f.s.rememberCells(cells, wrapped)
+	case y < f.rows:
+		n := copy(g.row(y), cells)
+		line := &g.lines[y]
+		line.used, line.wrapped = int32(n), wrapped && y < f.rows-1
+		line.short = line.wrapped && n < f.cols
+		if f.cols == 1 && n == 1 && (cells[0].wide() || cells[0].tail()) {
+			g.row(y)[0].glyph = ' ' // no room for either half
+		}
+	}
+}
+
+// rowOf is the row that a cursor is in, counted from the first of all lines.
+func (f *flow) rowOf(c *flowCursor) int {
+	y := 0
+	for i := range min(c.line, len(f.lines)) {
+		y += len(f.lines[i].rows)
+	}
+	return y + f.rowIn(c)
+}
+
+// rowIn is the row of its line that a cursor is in.
+func (f *flow) rowIn(c *flowCursor) int {
+	rows := f.lines[c.line].rows
+	n := len(rows) - 1
+	for n > 0 && rows[n] > c.offset {
+		n--
+	}
+	return n
+}
+
+// place puts a cursor to its character. It stands after its line if it stood
+// there.
+func (f *flow) place(c *flowCursor, top int) {
+	x := c.offset - f.lines[c.line].rows[f.rowIn(c)]
+	if c.cursor.pending {
+		x++
+	}
+	c.cursor.pending = c.cursor.pending && x >= f.cols
+	c.cursor.x = min(x, f.cols-1)
+	c.cursor.y = max(0, min(f.rowOf(c)-top, f.rows-1))
+}

@@ -1,0 +1,161 @@
+package screen
+
+import "math"
+
+// Bounds of a screen. Together with those in cell.go they bound the memory that
+// any bytes can make a Screen take.
+const (
+	maxCols  = 4096
+	maxCells = 1 << 20 // of each of the two screens
+
+	defaultLines = 50_000  // of history
+	defaultBytes = 8 << 20 // of history
+)
+
+// Options say what a Screen does beside following its input.
+type Options struct {
+	// Lines and Bytes bound the history; the oldest lines go first. 0 stands for
+	// 50,000 lines and 8 MiB, a negative number of lines for no history.
+	Lines, Bytes int
+	// Newline makes a line feed go to the first column as well, for output that
+	// has not passed through a terminal driver.
+	Newline bool
+	// Name is the answer to programs that ask which terminal they run in.
+	Name string
+	// Scrolled is called with each row that leaves the main screen at its top, in
+	// the form that the history has it; wrapped says that its line goes on in the
+	// next row. It must not keep line.
+	Scrolled func(line []byte, wrapped bool)
+}
+
+// Screen is a terminal without a window. It is not safe for concurrent use.
+type Screen struct {
+	cols, rows int
+	options    Options
+	tables     *tables
+	shared     bool // tables are those of another screen
+	main, alt  grid
+	g          *grid // the one that is shown
+	history    history
+
+	cursor // where the next character goes, and how it looks
+	penID  uint32
+	margin box
+	last   uint32 // the glyph printed last, for REP; 0: none
+	tabs   []bool
+	modes  modes
+	titles titles
+	state  oscState
+
+	parser  parser
+	answers []byte
+}
+
+// noID says that the pen's style has no number yet.
+const noID = math.MaxUint32
+
+// New returns a blank screen. Its size is subject to Bound.
+func New(cols, rows int, o Options) *Screen {
+	if o.Lines == 0 {
+		o.Lines = defaultLines
+	}
+	if o.Bytes == 0 {
+		o.Bytes = defaultBytes
+	}
+	s := &Screen{options: o, tables: newTables()}
+	s.cols, s.rows = Bound(cols, rows)
+	s.history.lines, s.history.bytes = o.Lines, o.Bytes
+	s.main.init(s.cols, s.rows)
+	s.g = &s.main
+	s.reset()
+	return s
+}
+
+// Bound returns the size that a screen has that should have the given one: at
+// least one row and column, at most 4096 columns and a million cells.
+func Bound(cols, rows int) (int, int) {
+	cols = max(1, min(cols, maxCols))
+	return cols, max(1, min(rows, maxCells/cols))
+}
+
+// Size returns the number of columns and rows.
+func (s *Screen) Size() (cols, rows int) { return s.cols, s.rows }
+
+// Cursor returns where the cursor is, counted from 0.
+func (s *Screen) Cursor() (col, row int) { return s.x, s.y }
+
+// Alternate says whether a full-screen program has the alternate screen.
+func (s *Screen) Alternate() bool { return s.g == &s.alt }
+
+// reset puts everything but the content to what it is in a new terminal.
+func (s *Screen) reset() {
+	s.cursor = cursor{}
+	s.penID = 0
+	s.last = 0
+	s.margin = s.g.whole()
+	s.modes = newModes(s.options.Newline)
+	s.resetTabs()
+	for _, g := range []*grid{&s.main, &s.alt} {
+		g.saved = cursor{}
+		g.keys = keyStack{}
+	}
+}
+
+// fullReset is RIS.
+func (s *Screen) fullReset() {
+	if s.Alternate() {
+		s.g = &s.main
+	}
+	s.alt = grid{}
+	for y := range s.rows {
+		s.g.clearRow(y, cell{})
+	}
+	s.state, s.titles = oscState{cwd: s.state.cwd}, titles{}
+	s.reset()
+}
+
+// softReset is DECSTR.
+func (s *Screen) softReset() {
+	x, y := s.x, s.y
+	s.cursor = cursor{x: x, y: y}
+	s.penID = 0
+	s.g.saved = cursor{}
+	s.g.keys = keyStack{}
+	s.margin = s.g.whole()
+	s.modes.softReset()
+}
+
+// ID of the pen's style.
+func (s *Screen) style() uint32 {
+	if s.penID == noID {
+		s.collect()
+		s.penID = s.tables.style(s.pen)
+	}
+	return s.penID
+}
+
+// blank is what erasing leaves: nothing, on the pen's background.
+func (s *Screen) blank() cell {
+	if s.pen.bg == 0 {
+		return cell{}
+	}
+	return cell{style: s.tables.style(style{bg: s.pen.bg})}
+}
+
+// scrollUp moves b's content up; what leaves the screen goes to the history.
+func (s *Screen) scrollUp(b box, n int) {
+	n = min(n, b.bottom-b.top+1)
+	if s.g == &s.main && b.top == 0 && s.g.wide(b) {
+		for y := range n {
+			s.remember(y)
+		}
+	}
+	s.g.scroll(b, n, s.blank())
+}
+
+func (s *Screen) resetTabs() {
+	s.tabs = make([]bool, s.cols)
+	for x := 8; x < s.cols; x += 8 {
+		s.tabs[x] = true
+	}
+}

@@ -1,0 +1,296 @@
+package screen
+
+// Snapshot appends bytes that bring another terminal of this size, which is at
+// rest, into the state of this one: what both screens show, modes, margins, tab
+// stops, saved cursors, title and the cursor. Its scrollback stays untouched. A
+// terminal that has shown this screen before is brought to rest by Undo.
+//
+// Synchronised output is never set: should the job hang, so would the terminal.
+func (s *Screen) Snapshot(dst []byte) []byte {
+	d := s.begin(dst)
+	d.add("\x1b[H\x1b[2J")
+	d.screen(&s.main, true)
+	return s.finish(d)
+}
+
+// Attach is as Snapshot, after the last n lines of the history, all of it written
+// in a way that makes what was on the terminal, and the history, go up into its
+// own scrollback. The terminal's cursor must be in the first column of a line
+// that is empty, as is all below.
+func (s *Screen) Attach(dst []byte, n int) []byte {
+	d := s.begin(dst)
+	d.add("\x1b[J")
+	d.dst = s.History(d.dst, n)
+	d.screen(&s.main, false)
+	return s.finish(d)
+}
+
+// drawing is what a snapshot is written with: it knows where the terminal's
+// cursor is, and what it draws with.
+type drawing struct {
+	s   *Screen
+	dst []byte
+	pen style
+}
+
+func (d *drawing) add(text string) { d.dst = append(d.dst, text...) }
+
+func (d *drawing) number(before string, n int, after string) {
+	d.dst = appendNumber(append(d.dst, before...), n, after)
+}
+
+// move puts the cursor, which is counted from 0.
+func (d *drawing) move(x, y int) {
+	d.number("\x1b[", y+1, "")
+	d.number(";", x+1, "H")
+}
+
+func (d *drawing) style(y style) {
+	d.dst = d.s.tables.appendStyle(d.dst, d.pen, y)
+	d.pen = y
+}
+
+// begin puts the terminal into the state that drawing relies on.
+func (s *Screen) begin(dst []byte) *drawing {
+	d := &drawing{s: s, dst: dst}
+	d.add("\x1b[!p\x1b[m\x1b[r\x1b[4l\x1b[20l\x1b[?6l\x1b[?69l\x1b[?7h\x1b(B\x0f")
+	return d
+}
+
+// screen draws the rows of a grid: each at its place, or one after the other from
+// where the cursor is.
+func (d *drawing) screen(g *grid, placed bool) {
+	joined := false // the row goes on from the one before
+	for y := range g.rows {
+		cells := d.printed(g, y)
+		switch {
+		case joined:
+		case placed && len(cells) == 0:
+			continue
+		case placed:
+			d.move(0, y)
+		case y > 0:
+			d.style(style{})
+			d.add("\r\n")
+		}
+		d.row(cells, g.cols, placed)
+		joined = d.wraps(g, y)
+	}
+	d.style(style{})
+}
+
+// wraps says that printing the next row's first character wraps row y as it was.
+func (d *drawing) wraps(g *grid, y int) bool {
+	line := g.lines[y]
+	if !line.wrapped || y == g.rows-1 || g.lines[y+1].used == 0 {
+		return false
+	}
+	next := g.row(y + 1)[0]
+	if line.short {
+		return next.wide() && g.row(y)[g.cols-1].blank()
+	}
+	return !next.blank()
+}
+
+// printed are the cells of row y that must be drawn.
+func (d *drawing) printed(g *grid, y int) []cell {
+	if d.wraps(g, y) {
+		if g.lines[y].short {
+			return g.row(y)[:g.cols-1]
+		}
+		return g.row(y)
+	}
+	n := int(g.lines[y].used)
+	for n > 0 && g.row(y)[n-1] == (cell{}) {
+		n--
+	}
+	return g.row(y)[:n]
+}
+
+func (d *drawing) row(cells []cell, cols int, placed bool) {
+	for x := 0; x < len(cells); x++ {
+		c := cells[x]
+		if c == (cell{}) && placed && x > 0 {
+			if n := zeros(cells[x:]); n > 4 {
+				d.number("\x1b[", x+n+1, "G")
+				x += n - 1
+				continue
+			}
+		}
+		if c.tail() {
+			continue
+		}
+		d.style(d.s.tables.styles[c.style])
+		d.glyph(c, x, cols)
+	}
+}
+
+// zeros counts the cells at the start that are zero.
+func zeros(cells []cell) int {
+	for n, c := range cells {
+		if c != (cell{}) {
+			return n
+		}
+	}
+	return len(cells)
+}
+
+// glyph prints a character. Terminals differ in how wide they think emoji and
+// other characters of several code points are, so the cursor is put to where the
+// next one goes.
+func (d *drawing) glyph(c cell, x, cols int) {
+	d.dst = d.s.tables.appendGlyph(d.dst, c.glyph&^wideBit)
+	if c.glyph&clusterBit == 0 && c.glyph&glyphMask < 0x1f000 {
+		return
+	}
+	next := x + 1
+	if c.wide() {
+		next++
+	}
+	if next < cols {
+		d.number("\x1b[", next+1, "G")
+	}
+}
+
+// finish sets what is not drawn.
+func (s *Screen) finish(d *drawing) []byte {
+	d.titles(&s.titles)
+	d.dst = s.state.append(d.dst)
+	d.tabs()
+	d.keys(&s.main.keys)
+	if s.Alternate() {
+		d.cursor(&s.main.saved, true)
+		d.number("\x1b[?", int(s.modes.alternate), "h")
+		d.add("\x1b[H\x1b[2J")
+		d.screen(&s.alt, true)
+		d.keys(&s.alt.keys)
+	}
+	d.modes()
+	d.margins()
+	d.cursor(&s.g.saved, true)
+	now := s.cursor
+	now.origin = s.modes.on(originMode)
+	now.set = true
+	d.cursor(&now, false)
+	if !s.modes.on(autoWrap) {
+		d.dst = appendMode(d.dst, autoWrap, false)
+	}
+	if s.modes.on(insertMode) {
+		d.dst = appendMode(d.dst, insertMode, true)
+	}
+	return d.dst
+}
+
+func (d *drawing) titles(t *titles) {
+	for _, pushed := range t.stack {
+		d.dst = appendOSC(d.dst, 2, pushed)
+		d.add("\x1b[22;2t")
+	}
+	if t.title != "" || len(t.stack) > 0 {
+		d.dst = appendOSC(d.dst, 2, t.title)
+	}
+}
+
+// tabs sets the tab stops if they are not where they are in a new terminal.
+func (d *drawing) tabs() {
+	usual := true
+	for x, stop := range d.s.tabs {
+		usual = usual && stop == (x > 0 && x%8 == 0)
+	}
+	if usual {
+		return
+	}
+	d.add("\x1b[3g")
+	for x, stop := range d.s.tabs {
+		if stop {
+			d.number("\x1b[", x+1, "G\x1bH")
+		}
+	}
+}
+
+func (d *drawing) keys(k *keyStack) {
+	for _, flags := range k.flags[:k.n] {
+		d.number("\x1b[>", int(flags), "u")
+	}
+}
+
+// modes sets all modes but those that the cursor depends on. Of the mouse's, the
+// one in force comes last.
+func (d *drawing) modes() {
+	const later = 1<<originMode | 1<<autoWrap | 1<<insertMode | 1<<syncOutput | mouseReports
+	m := &d.s.modes
+	changed := (m.bits ^ restBits) &^ later
+	for which := range modeCount {
+		if changed&bit(which) != 0 {
+			d.dst = appendMode(d.dst, which, m.on(which))
+		}
+	}
+	if m.mouse != 0 {
+		d.dst = appendMode(d.dst, m.mouse, true)
+	}
+	if m.otherKeys != 0 {
+		d.number("\x1b[>4;", int(m.otherKeys), "m")
+	}
+	if m.shape != 0 {
+		d.number("\x1b[", int(m.shape), " q")
+	}
+}
+
+func (d *drawing) margins() {
+	m, whole := d.s.margin, d.s.g.whole()
+	if m.top != whole.top || m.bottom != whole.bottom {
+		d.number("\x1b[", m.top+1, "")
+		d.number(";", m.bottom+1, "r")
+	}
+	if m.left != whole.left || m.right != whole.right {
+		d.number("\x1b[", m.left+1, "")
+		d.number(";", m.right+1, "s")
+	}
+}
+
+// cursor puts the cursor, with all that belongs to it, and saves it if asked to.
+func (d *drawing) cursor(c *cursor, save bool) {
+	if !c.set {
+		return
+	}
+	d.dst = appendMode(d.dst, originMode, c.origin)
+	x, y := c.x, c.y
+	if c.origin {
+		x, y = x-d.s.margin.left, y-d.s.margin.top
+	}
+	d.move(max(0, x), max(0, y))
+	if c.pending {
+		d.pend(c.x, c.y, x, y)
+	}
+	d.style(c.pen)
+	for i, set := range c.charset.set {
+		if set == 0 {
+			set = 'B'
+		}
+		if set != 'B' || save {
+			d.dst = append(d.dst, 0x1b, "()*+"[i], set)
+		}
+	}
+	d.add([]string{"\x0f", "\x0e", "\x1bn", "\x1bo"}[c.charset.active])
+	switch c.charset.single {
+	case 2:
+		d.add("\x1bN")
+	case 3:
+		d.add("\x1bO")
+	}
+	if save {
+		d.add("\x1b7")
+	}
+}
+
+// pend prints the last character of a row again, so that the next one wraps. The
+// column and row are given twice: of the screen and from the origin.
+func (d *drawing) pend(x, y, fromX, fromY int) {
+	c := d.s.g.row(y)[x]
+	if c.tail() {
+		d.move(fromX-1, fromY)
+		c = d.s.g.row(y)[x-1]
+	}
+	d.style(d.s.tables.styles[c.style])
+	d.dst = d.s.tables.appendGlyph(d.dst, c.glyph&^wideBit)
+}

@@ -1,0 +1,47 @@
+package screen
+
+// runeWidth is the number of columns that a code point takes: 0 for those that
+// are a part of the character before, and -1 for control characters.
+func runeWidth(r rune) int {
+	switch {
+	case r >= 0x20 && r < 0x7f:
+		return 1
+	case r < 0xa0:
+		return -1
+	case r < firstWide:
+		return 1
+	}
+	return lookupWidth(r)
+}
+
+//go:generate go run widthgen.go
+
+// span is a range of code points, bounds included.
+type span struct{ first, last rune }
+
+// lookupWidth is for code points from firstWide on.
+func lookupWidth(r rune) int {
+	switch {
+	case within(wideSpans[:], r):
+		return 2
+	case within(zeroSpans[:], r):
+		return 0
+	}
+	return 1
+}
+
+// within says whether a code point is in one of spans, which ascend.
+func within(spans []span, r rune) bool {
+	lo, hi := 0, len(spans)
+	for lo < hi {
+		switch mid := (lo + hi) / 2; {
+		case r < spans[mid].first:
+			hi = mid
+		case r > spans[mid].last:
+			lo = mid + 1
+		default:
+			return true
+		}
+	}
+	return false
+}

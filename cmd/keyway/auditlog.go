@@ -131,6 +131,9 @@ func eventText(e audit.Event) string {
 	if key == "" {
 		key = e.Key
 	}
+	if e.Event == "offer" {
+		return "no key to log in to " + e.To
+	}
 	if e.Event != "sign" {
 		if key == "" {
 			return e.Event

@@ -396,8 +396,27 @@ func TestLogSaysWhy(t *testing.T) {
 	if e.Verdict != "denied" || e.To != "db" || e.From != "bastion" || e.Via != "train" || !e.Remote || e.Reason == "" {
 		t.Errorf("%+v", e)
 	}
+	c.expect(t, "list", []byte{msgList}, true)
+	if e := a.log.last(); e.Event != "offer" || e.Verdict != "denied" || e.To != "db" || e.From != "bastion" || e.Reason == "" {
+		t.Errorf("%+v", e)
+	}
 	c.expect(t, "taint", rawBind(w.gpu.public, s1, nil, false), false)
 	if e := a.log.last(); e.Event != "bind" || e.Verdict != "denied" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// Whoever restricts a key as ssh-agent has it learns why it stops at a workspace
+// beyond another host, where the server does not have the login name the host.
+func TestLogSaysWhyARestrictedKeyStops(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	gpu, db := hopOf{name: "train", keys: []ssh.PublicKey{w.gpu.public}}, hopOf{name: "db", keys: []ssh.PublicKey{w.db.public}}
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me", restrict(step{to: gpu}, step{from: gpu, to: db})), true)
+	c := a.bound(t, bindMessage(w.gpu, s1, true), bindMessage(w.db, s2, false))
+	c.expect(t, "login that names the host", loginMessage(s2, "root", w.me.public, w.db.public), true)
+	c.expect(t, "login that does not", loginMessage(s2, "root", w.me.public, nil), false)
+	if e := a.log.last(); !strings.Contains(e.Reason, methodHostbound) || e.To != "db" {
 		t.Errorf("%+v", e)
 	}
 }

@@ -64,7 +64,7 @@ func judgeSign(w way, h *held, c content, hosts naming, now time.Time) policy.Fa
 	f := w.facts(policy.Sign, hosts, now)
 	f.Purpose, f.User, f.Namespace = c.purpose, c.user, c.namespace
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
-	f.Constraint = judgeConstraint(w, h, c, now)
+	f.Constraint, f.Restriction = judgeConstraint(w, h, c, now)
 	if f.Violation == "" {
 		f.Violation = contradiction(w, h, c)
 	}
@@ -113,27 +113,33 @@ func sameKey(blob []byte, h *held) bool {
 	return err == nil && identity.Fingerprint(key) == h.key.Fingerprint
 }
 
-// judgeConstraint says what the key's own destinations say of a signature. The
-// rules are ssh-agent's, to the letter.
-func judgeConstraint(w way, h *held, c content, now time.Time) policy.Constraint {
+// judgeConstraint says what the key's own destinations say of a signature, and
+// why they refuse it where that is not plain. The rules are ssh-agent's, to the
+// letter.
+func judgeConstraint(w way, h *held, c content, now time.Time) (verdict policy.Constraint, why string) {
 	last := w.last()
 	switch {
 	case len(h.destinations) == 0:
-		return policy.Unconstrained
+		return policy.Unconstrained, ""
 	case last == nil, c.purpose != policy.Login, !bytes.Equal(c.key, h.key.Blob):
-		return policy.Refuses
+		return policy.Refuses, "a key with destinations only logs in, by clients that say where (ssh of OpenSSH 8.9 or newer)"
 	case !permitted(h.destinations, w.binds, &c.user, now):
-		return policy.Refuses
+		return policy.Refuses, ""
 	case !bytes.Equal(c.session, last.session):
-		return policy.Refuses
+		return policy.Refuses, ""
 	// Beyond the first hop the data itself must name the host.
 	case len(w.binds) > 1 && c.hostKey == nil:
-		return policy.Refuses
+		return policy.Refuses, noHostbound
 	case c.hostKey != nil && !bytes.Equal(c.hostKey, last.blob):
-		return policy.Refuses
+		return policy.Refuses, ""
 	}
-	return policy.Permits
+	return policy.Permits, ""
 }
+
+// noHostbound is what a user reads whose restricted key stops at a server of
+// another make, a workspace among them.
+const noHostbound = "a key with destinations (ssh-add -h) logs in through another host only where the server takes " +
+	methodHostbound + ", which sshd of OpenSSH does since 8.9 and workspaces do not; go there directly, or use a key without destinations"
 
 // visible says whether the connection may know of the key.
 func visible(w way, h *held, now time.Time) bool {
@@ -143,29 +149,36 @@ func visible(w way, h *held, now time.Time) bool {
 	return permitted(h.destinations, w.binds, nil, now)
 }
 
-// offered says whether the key can be of use on a connection that is bound for a
-// login: what the policy would refuse anyway only uses up the server's patience
-// (MaxAuthTries of sshd_config(5)).
-func offered(p *policy.Policy, w way, h *held, hosts naming, canAsk bool, grants []policy.Grant, now time.Time) bool {
-	if !visible(w, h, now) {
-		return false
-	}
-	last := w.last()
-	if last == nil || last.forwarding {
-		return true
-	}
+// offered says whether the key can be of use on the connection: Allow if it can.
+// Where that is bound for a login, what the policy would refuse anyway only uses
+// up the server's patience (MaxAuthTries of sshd_config(5)).
+func offered(p *policy.Policy, w way, h *held, hosts naming, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
 	f := w.facts(policy.Sign, hosts, now)
-	f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, hosts.of(last.key)
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
+	last := w.last()
+	if last != nil && !last.forwarding {
+		f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, hosts.of(last.key)
+	}
+	switch {
+	case !visible(w, h, now):
+		reason := f.Violation
+		if reason == "" {
+			reason = "the key's time is over, or the destinations that were put on it do not include this one"
+		}
+		return f, policy.Decision{Rule: "built in: sight", Reason: reason}
+	case f.Purpose != policy.Login:
+		return f, policy.Decision{Verdict: policy.Allow}
+	}
 	f.Constraint = policy.Unconstrained
 	if len(h.destinations) > 0 {
 		f.Constraint = policy.Permits
 	}
-	switch p.Decide(f, grants).Verdict {
-	case policy.Allow:
-		return true
-	case policy.Ask:
-		return canAsk
+	d := p.Decide(f, grants)
+	if d.Verdict == policy.Ask {
+		d.Verdict = policy.Deny
+		if canAsk {
+			d.Verdict = policy.Allow
+		}
 	}
-	return false
+	return f, d
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"keyway/internal/audit"
 	"keyway/internal/policy"
 	"keyway/internal/sshwire"
 )
@@ -24,16 +25,27 @@ func (c *connection) list() []byte {
 	return answer
 }
 
+// offered are the keys that can be of use on the connection, best first. Where
+// none can, the log says so: the asker will not even try to have one sign.
 func (c *connection) offered(now time.Time) []*held {
 	p, grants, canAsk := c.agent.policy(), c.agent.questions.grants(now), c.agent.questions.canAsk()
 	var list []*held
+	var useless audit.Event
 	for _, h := range c.agent.keys.all() {
-		if offered(p, c.way, h, c.agent.hosts(), canAsk, grants, now) {
+		if f, d := offered(p, c.way, h, c.agent.hosts(), canAsk, grants, now); d.Verdict == policy.Allow {
 			list = append(list, h)
+		} else {
+			useless = c.signEvent(f, "denied", d)
+			useless.Event = "offer"
 		}
 	}
-	if last := c.way.last(); last != nil && !last.forwarding {
-		c.agent.keys.bestFirst(list, c.agent.hosts().of(last.key).Fingerprint)
+	last := c.way.last()
+	if last == nil || last.forwarding {
+		return list
 	}
+	if len(list) == 0 && useless.Event != "" {
+		c.refuse(useless)
+	}
+	c.agent.keys.bestFirst(list, c.agent.hosts().of(last.key).Fingerprint)
 	return list
 }

@@ -42,7 +42,7 @@ var mutants = []mutant{
 	{"restricted key off its way", "agent/judge.go", "case !permitted(h.destinations, w.binds, &c.user, now):", "case false:"},
 	{"restricted key without the host key in the data", "agent/judge.go", "case len(w.binds) > 1 && c.hostKey == nil:", "case false:"},
 	{"expired certificate shown", "agent/judge.go", "|| h.key.Expired(now)", ""},
-	{"list unfiltered", "agent/list.go", "if offered(", "if true || offered("},
+	{"list unfiltered", "agent/list.go", "d.Verdict == policy.Allow {\n\t\t\tlist", "true {\n\t\t\tlist"},
 	{"list unordered", "agent/list.go", "c.agent.keys.bestFirst(", "_ = any((*keyring).bestFirst); func(...any) {}("},
 	{"user ignored", "agent/destination.go", `case user != nil && d.to.user != "" && !matchPattern(d.to.user, *user):`, "case false:"},
 	{"principal ignored", "agent/destination.go", "if matchPattern(strings.ToLower(principal), strings.ToLower(name)) {", "if true {"},

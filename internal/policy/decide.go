@@ -150,6 +150,8 @@ func guard(f Facts) (Decision, bool) {
 		return deny("verification", f.Violation)
 	case f.Remote && f.Op != List && f.Op != Sign:
 		return deny("remote askers", fmt.Sprintf("a remote asker may only list and sign, never %s", f.Op))
+	case f.Op == Sign && f.Constraint == Refuses && f.Restriction != "":
+		return deny("the key's own destinations", f.Restriction)
 	case f.Op == Sign && f.Constraint == Refuses:
 		return deny("the key's own destinations", "the destinations that were put on the key do not include this one")
 	case f.Op == Sign && f.Constraint != Permits && f.Constraint != Unconstrained:

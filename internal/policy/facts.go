@@ -113,6 +113,9 @@ type Facts struct {
 	Namespace  string // of an SSHSIG
 	Key        Key
 	Constraint Constraint
+	// Restriction is why the constraint refuses; empty: the destination is none
+	// of the key's.
+	Restriction string
 }
 
 // Who says in the user's words who asks.

@@ -8,8 +8,8 @@
 //	meta.json   what runs, since when, for whom
 //	lock        locked by the holder as long as it lives
 //	sock        the holder's socket
-//	log         every byte the job printed, in order
-//	log.index   which stretches of log came when, and from stdout or stderr
+//	N.log       what the job printed from offset N on, in order
+//	N.index     which stretches of it came when, and from stdout or stderr
 //	exit.json   how the job ended; on disk before anyone is told
 //	holder.err  what the holder itself had to say, should it crash
 //

@@ -187,7 +187,7 @@ func catchSignals() chan os.Signal {
 func newHolder(o holdOptions) (h *holder, err error) {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
 	h = &holder{options: o, started: time.Now()}
-	log, err := createLog(o.dir)
+	log, err := createLog(o.dir, keptLog)
 	if err != nil {
 		return nil, asNoSpace(err, o.dir)
 	}

@@ -40,7 +40,7 @@ func (c *collect) gap(n uint64) error { c.gaps += n; return nil }
 
 func TestLogKeepsStreamsApartAndKnowsTimes(t *testing.T) {
 	dir := t.TempDir()
-	l, err := createLog(dir)
+	l, err := createLog(dir, keptLog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,48 +78,98 @@ func TestLogKeepsStreamsApartAndKnowsTimes(t *testing.T) {
 	}
 }
 
-func TestALogIsTrimmed(t *testing.T) {
-	dir := t.TempDir()
-	l, err := createLog(dir)
+// sizeOf is what a session's log takes on disk, in bytes.
+func sizeOf(t *testing.T, dir string) (size uint64) {
+	t.Helper()
+	for _, suffix := range []string{logSuffix, indexSuffix} {
+		files, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			info, err := os.Stat(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += uint64(info.Size())
+		}
+	}
+	return size
+}
+
+// Whatever a job prints, its log stays within its bounds and ends as the output
+// does.
+func TestALogIsRotated(t *testing.T) {
+	const segment, records = 10_000, 50
+	bounds := logBounds{segment: segment, records: records, segments: 4}
+	most := uint64(bounds.segments * (segment + records*recordSize))
+	for name, step := range map[string]func(i int) (stream, int){
+		"large pieces":      func(int) (stream, int) { return terminal, 2*segment + 7 },
+		"one byte a stream": func(i int) (stream, int) { return stdout + stream(i%2), 1 },
+		"lines":             func(int) (stream, int) { return stdout, 100 },
+	} {
+		dir := t.TempDir()
+		l, err := createLog(dir, bounds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.close()
+		var want bytes.Buffer
+		now := time.UnixMilli(1_700_000_000_000)
+		for i := range 2000 {
+			s, n := step(i)
+			p := bytes.Repeat([]byte{byte('a' + i%26)}, n)
+			want.Write(p)
+			l.append(s, p, now)
+			now = now.Add(time.Millisecond)
+			if i%100 == 0 && sizeOf(t, dir) > most {
+				t.Fatalf("%s: %d bytes on disk, more than %d", name, sizeOf(t, dir), most)
+			}
+		}
+		var got collect
+		if end, err := copyLog(dir, 0, &got); err != nil || end != l.end || l.end != uint64(want.Len()) {
+			t.Errorf("%s: to %d of %d, %v", name, end, l.end, err)
+		}
+		if got.gaps == 0 || !bytes.Equal(got.all.Bytes(), want.Bytes()[got.gaps:]) {
+			t.Errorf("%s: %d bytes are gone, and the rest is not as it was", name, got.gaps)
+		}
+		if _, err := l.reader().copyTo(&got, l.end-5); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestALogKnowsWhatCameSince(t *testing.T) {
+	l, err := createLog(t.TempDir(), logBounds{segment: 100, records: 1000, segments: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	l.limit = trimStep
-	block := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) // 1 MiB
-	for range 100 {
-		l.append(terminal, block, time.Now())
-		l.trim(40 << 20)
+	began := time.UnixMilli(1_700_000_000_000)
+	for i := range 60 {
+		l.append(stdout, []byte("0123456789"), began.Add(time.Duration(i)*time.Minute))
 	}
-	if l.base > 40<<20 || l.base < 24<<20 {
-		t.Errorf("trimmed up to %d although a reader needs 40 MiB on", l.base)
-	}
-	l.trim(needsNothing)
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(dir, logName), &st); err != nil {
-		t.Fatal(err)
-	}
-	if st.Blocks*512 > 2*trimStep+1<<20 || st.Size != 100<<20 {
-		t.Errorf("the log takes %d bytes on disk; size %d", st.Blocks*512, st.Size)
-	}
-	var got collect
-	if _, err := copyLog(dir, 0, &got); err != nil || got.gaps != l.base || uint64(got.all.Len())+got.gaps != l.end {
-		t.Errorf("%d bytes and %d missing, %v", got.all.Len(), got.gaps, err)
+	r := l.reader()
+	for minute, want := range map[int]uint64{-5: 300, 0: 300, 30: 300, 45: 450, 59: 590, 60: 600, 100: 600} {
+		if got := r.since(began.Add(time.Duration(minute) * time.Minute)); got != want {
+			t.Errorf("minute %d: offset %d, want %d", minute, got, want)
+		}
 	}
 }
 
 // A log may be anything: the job can write to it.
 func FuzzLog(f *testing.F) {
 	record := func(offset, millis uint64, s stream) []byte { return record{offset, millis, s}.append(nil) }
-	f.Add([]byte("some output\n"), slices.Concat(record(0, 1, stdout), record(4, 2, stderr), record(6, 3, lost), record(8, 9, terminal)), uint64(0))
-	f.Add([]byte("not sorted"), slices.Concat(record(9, 1, stdout), record(4, 2, stderr), record(1<<63, 3, lost)), uint64(3))
-	f.Add([]byte("cut off"), record(1, 1, stdout)[:7], uint64(100))
-	f.Add([]byte{}, []byte{}, uint64(0))
-	f.Fuzz(func(t *testing.T, data, index []byte, from uint64) {
-		r := logReader{
-			data: bytes.NewReader(data), index: bytes.NewReader(index),
-			size: uint64(len(data)), records: int64(len(index) / recordSize),
+	f.Add([]byte("some output\n"), slices.Concat(record(0, 1, stdout), record(4, 2, stderr), record(6, 3, lost), record(8, 9, terminal)), uint64(0), uint64(6))
+	f.Add([]byte("not sorted"), slices.Concat(record(9, 1, stdout), record(4, 2, stderr), record(1<<63, 3, lost)), uint64(3), uint64(1<<62))
+	f.Add([]byte("cut off"), record(1, 1, stdout)[:7], uint64(100), uint64(2))
+	f.Add([]byte{}, []byte{}, uint64(0), uint64(0))
+	f.Fuzz(func(t *testing.T, data, index []byte, from, second uint64) {
+		second %= 1 << 20 // a gap between segments, or an overlap
+		at := func(start uint64) part {
+			return part{start, bytes.NewReader(data), bytes.NewReader(index), int64(len(index) / recordSize)}
 		}
+		r := logReader{parts: []part{at(3), at(3 + second)}, size: 3 + second + uint64(len(data))}
 		var got collect
 		end, err := r.copyTo(&got, from)
 		if err != nil {
@@ -130,6 +180,9 @@ func FuzzLog(f *testing.F) {
 		}
 		if at := r.lineStart(from); at > r.size {
 			t.Fatalf("a line at %d of %d", at, r.size)
+		}
+		if at := r.since(time.UnixMilli(int64(from % 1000))); at > r.size {
+			t.Fatalf("an offset of %d of %d", at, r.size)
 		}
 	})
 }
@@ -323,7 +376,7 @@ func TestStat(t *testing.T) {
 func TestViewersAreJoined(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	dir := t.TempDir()
-	log, err := createLog(dir)
+	log, err := createLog(dir, keptLog)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestRunKeepsStdoutAndStderrApart(t *testing.T) {
 	if r.out != "out\nout2\n" || r.err != "err\n" || r.code != 0 {
 		t.Errorf("logs printed %q and %q", r.out, r.err)
 	}
-	raw, err := os.ReadFile(filepath.Join(l.path("x"), logName))
+	raw, err := os.ReadFile(segmentPath(l.path("x"), 0) + logSuffix)
 	if err != nil || len(raw) != len("out\nerr\nout2\n") {
 		t.Errorf("the raw log is %q, %v", raw, err)
 	}

@@ -4,7 +4,6 @@ package session
 
 import (
 	"io"
-	"math"
 	"sync"
 	"time"
 )
@@ -40,7 +39,6 @@ func (t *tape) append(s stream, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.append(s, p, t.now())
-	t.log.trim(t.needLocked())
 	limit := ringLog
 	if t.log.losing {
 		limit = ringNoLog
@@ -81,15 +79,10 @@ func (t *tape) wakeLocked() {
 type watcher struct {
 	tape *tape
 	wake chan struct{} // gets a value after every change
-	// need is the first byte it has not read, if it must see all of them: the log
-	// is not trimmed beyond. Guarded by tape.mu.
-	need uint64
 }
 
-const needsNothing = math.MaxUint64
-
 func (t *tape) newWatcher() *watcher {
-	w := &watcher{tape: t, wake: make(chan struct{}, 1), need: needsNothing}
+	w := &watcher{tape: t, wake: make(chan struct{}, 1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.watch[w] = true
@@ -100,26 +93,6 @@ func (w *watcher) stop() {
 	w.tape.mu.Lock()
 	defer w.tape.mu.Unlock()
 	delete(w.tape.watch, w)
-}
-
-// needs says that the watcher must see all bytes from offset on.
-func (w *watcher) needs(offset uint64) {
-	w.tape.mu.Lock()
-	defer w.tape.mu.Unlock()
-	w.need = offset
-}
-
-// needLocked is the first byte of the log that must be kept for a watcher. On a
-// full disk there is none: new output counts more than old.
-func (t *tape) needLocked() uint64 {
-	need := uint64(needsNothing)
-	if t.log.losing {
-		return need
-	}
-	for w := range t.watch {
-		need = min(need, w.need)
-	}
-	return need
 }
 
 // state is the offset after the last byte, and whether the job has ended.
@@ -151,7 +124,7 @@ func (t *tape) read(p []byte, offset uint64) (n uint64, s stream, err error) {
 	log, memory := t.log.reader(), t.ring.start
 	t.mu.Unlock()
 	// Not under the lock: the log may be on a slow disk.
-	log.size = memory
+	log.size = min(log.size, memory)
 	return log.read(p, offset)
 }
 
@@ -164,11 +137,16 @@ func (t *tape) tail(back uint64) uint64 {
 }
 
 // unreadable is how many bytes from offset on are lost if the log cannot be
-// read: those that are no longer in memory.
+// read there: those of a segment that was removed meanwhile, else all that are no
+// longer in memory.
 func (t *tape) unreadable(offset uint64) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(t.ring.start, offset+1) - offset
+	next := t.ring.start
+	if base := t.log.segments[0].start; offset < base {
+		next = min(next, base)
+	}
+	return max(next, offset+1) - offset
 }
 
 // replay is what a terminal is sent before it goes on with live output from an
@@ -191,11 +169,13 @@ func (t *tape) replay() (preamble []byte, from uint64, redraw bool) {
 	t.mu.Lock()
 	log, modes := t.log.reader(), t.modes.clone()
 	ringStart := t.ring.start
-	if t.log.losing {
-		log.base = max(log.base, ringStart)
-	}
+	losing := t.log.losing
 	t.mu.Unlock()
-	return modes.set(), log.lineStart(replayTail), modes.alternate()
+	from = log.lineStart(replayTail)
+	if losing {
+		from = max(from, ringStart)
+	}
+	return modes.set(), from, modes.alternate()
 }
 
 // ring holds the last bytes of the output, with their streams.

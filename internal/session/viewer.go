@@ -322,9 +322,6 @@ func (c *cursor) start() error {
 	h := c.viewer.hello
 	if h.Flags&flagTail == 0 {
 		c.at = h.From
-		if h.Flags&flagLive == 0 {
-			c.watcher.needs(c.at)
-		}
 		return c.viewer.write(welcome{version, c.job.tty, c.at})
 	}
 	if c.job.tty && h.Flags&flagLive != 0 {
@@ -380,9 +377,6 @@ func (c *cursor) next() (more bool, err error) {
 	}
 	at := c.at
 	c.at += n
-	if c.viewer.hello.Flags&flagLive == 0 {
-		c.watcher.needs(c.at)
-	}
 	if s == lost {
 		return true, c.viewer.write(skipped{at, n})
 	}

@@ -1,0 +1,169 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io"
+	"math"
+	"os"
+	"sort"
+	"time"
+)
+
+// logReader reads a log up to a size. The files may be anything: a job can write
+// to its own log.
+type logReader struct {
+	parts []part // by start, ascending
+	size  uint64 // offset after the last byte
+}
+
+// part is a segment as it is read.
+type part struct {
+	start       uint64
+	data, index io.ReaderAt
+	records     int64
+}
+
+func newReader(segments []segment, size uint64) logReader {
+	r := logReader{size: size}
+	for _, s := range segments {
+		r.parts = append(r.parts, part{s.start, s.data, s.index, s.records})
+	}
+	return r
+}
+
+// openLog opens the log in dir as it is now.
+func openLog(dir string) (r logReader, closeLog func(), err error) {
+	starts, err := segmentStarts(dir)
+	if err != nil {
+		return logReader{}, nil, err
+	}
+	var segments []segment
+	size := uint64(0)
+	for _, start := range starts {
+		s, openErr := openSegment(dir, start, os.O_RDONLY)
+		if errors.Is(openErr, os.ErrNotExist) {
+			continue // removed just now, or its index is yet to be made
+		}
+		if openErr != nil {
+			err = openErr
+			break
+		}
+		segments = append(segments, s)
+		size = start + fileSize(s.data)
+	}
+	closeLog = func() {
+		for _, s := range segments {
+			s.close()
+		}
+	}
+	if err != nil {
+		closeLog()
+		return logReader{}, nil, err
+	}
+	return newReader(segments, size), closeLog, nil
+}
+
+// base is the offset of the first byte that is there.
+func (r logReader) base() uint64 {
+	if len(r.parts) == 0 {
+		return r.size
+	}
+	return min(r.parts[0].start, r.size)
+}
+
+// at reads a record of the index; of one that cannot be read all is zero.
+func (p part) at(i int) record {
+	var b [recordSize]byte
+	_, _ = p.index.ReadAt(b[:], int64(i)*recordSize)
+	return decodeRecord(b[:])
+}
+
+// find is the first record for which is says so, or the number of records.
+func (p part) find(is func(record) bool) int {
+	return sort.Search(int(min(p.records, math.MaxInt32)), func(i int) bool { return is(p.at(i)) })
+}
+
+// stretchAt finds the stretch that holds offset: the part it is in, its stream,
+// and where it ends, which is always beyond offset.
+func (r logReader) stretchAt(offset uint64) (p part, s stream, stop uint64) {
+	next := sort.Search(len(r.parts), func(i int) bool { return r.parts[i].start > offset })
+	stop = r.size
+	if next < len(r.parts) {
+		stop = min(stop, r.parts[next].start)
+	}
+	if next == 0 {
+		return part{}, lost, max(stop, offset+1)
+	}
+	p = r.parts[next-1]
+	following := p.find(func(r record) bool { return r.offset > offset })
+	if following > 0 {
+		s = p.at(following - 1).stream
+	} else {
+		s = stdout
+	}
+	if int64(following) < p.records {
+		stop = min(stop, p.at(following).offset)
+	}
+	return p, s, max(stop, offset+1) // it is not beyond only in an index that is not one
+}
+
+// read fills p with bytes of one stream from offset. For the stream lost, n
+// bytes are missing and p is untouched; n may then exceed len(p). It returns
+// io.EOF at the end.
+func (r logReader) read(p []byte, offset uint64) (n uint64, s stream, err error) {
+	if offset >= r.size {
+		return 0, stdout, io.EOF
+	}
+	part, s, stop := r.stretchAt(offset)
+	n = stop - offset
+	if s == lost {
+		return n, s, nil
+	}
+	got, err := part.data.ReadAt(p[:min(n, uint64(len(p)))], int64(offset-part.start))
+	if got == 0 && errors.Is(err, io.EOF) { // shorter than it says
+		return n, lost, nil
+	}
+	if got > 0 {
+		err = nil
+	}
+	return uint64(got), s, err
+}
+
+// since is the offset from which on everything was printed at t or later, as far
+// as the index knows.
+func (r logReader) since(t time.Time) uint64 {
+	for _, p := range r.parts {
+		i := p.find(func(r record) bool { return r.millis >= millis(t) })
+		if int64(i) < p.records {
+			return min(max(p.at(i).offset, p.start), r.size)
+		}
+	}
+	return r.size
+}
+
+// lineStart is the offset of the start of a line at most back bytes before the
+// end of the log; in the middle of a line longer than that.
+func (r logReader) lineStart(back uint64) uint64 {
+	if back >= r.size-r.base() {
+		return r.base()
+	}
+	from := r.size - back
+	p := make([]byte, 4<<10)
+	for at := from - 1; at < r.size; {
+		n, s, err := r.read(p, at)
+		if err != nil || n == 0 {
+			break
+		}
+		if s != lost {
+			for i, c := range p[:n] {
+				if c == '\n' && at+uint64(i)+1 < r.size {
+					return at + uint64(i) + 1
+				}
+			}
+		}
+		at += n
+	}
+	return from
+}

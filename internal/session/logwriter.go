@@ -1,0 +1,168 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// logWriter appends to a log. A failed write never fails the caller: the bytes
+// are counted as lost, and writing is tried again a little later.
+type logWriter struct {
+	dir      string
+	bounds   logBounds
+	segments []segment // the last one is written to; never empty
+	end      uint64    // offset of the next byte the job prints
+	last     record    // the last one written
+	open     bool      // last is a stretch that more bytes may join
+	failed   error     // why the last write failed
+	retry    time.Time
+	losing   bool
+	lostFrom uint64
+	lost     uint64
+}
+
+func createLog(dir string, bounds logBounds) (*logWriter, error) {
+	first, err := openSegment(dir, 0, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	return &logWriter{dir: dir, bounds: bounds, segments: []segment{first}}, nil
+}
+
+// current is the segment that is written to.
+func (l *logWriter) current() *segment { return &l.segments[len(l.segments)-1] }
+
+func (l *logWriter) full() bool {
+	c := l.current()
+	return l.end >= c.start+l.bounds.segment || c.records >= l.bounds.records
+}
+
+// append takes what the job printed.
+func (l *logWriter) append(s stream, p []byte, now time.Time) {
+	for len(p) > 0 {
+		room := l.bounds.segment // the next segment's
+		if !l.full() {
+			room = l.current().start + l.bounds.segment - l.end
+		}
+		piece := p[:min(uint64(len(p)), room)]
+		l.take(s, piece, now)
+		p = p[len(piece):]
+	}
+}
+
+// take is append for what fits into one segment.
+func (l *logWriter) take(s stream, p []byte, now time.Time) {
+	start := l.end
+	n, err := 0, l.failed
+	if wait := l.losing && now.Before(l.retry); !wait {
+		n, err = l.write(s, p, now)
+		if err == nil {
+			l.losing = false
+		} else {
+			l.lose(err, start+uint64(n), now)
+		}
+	}
+	l.end = start + uint64(len(p))
+	if err != nil && l.losing {
+		l.lost += uint64(len(p) - n)
+	}
+}
+
+// write writes what begins at l.end.
+func (l *logWriter) write(s stream, p []byte, now time.Time) (int, error) {
+	if l.losing && l.lostFrom < l.end {
+		if err := l.begin(record{l.lostFrom, millis(now), lost}); err != nil {
+			return 0, err
+		}
+		l.lostFrom = l.end // recorded; a failure below goes on from here
+	}
+	if l.full() {
+		if err := l.roll(); err != nil {
+			return 0, err
+		}
+	}
+	if !l.open || l.last.stream != s || millis(now) >= l.last.millis+uint64(indexEvery.Milliseconds()) {
+		if err := l.begin(record{l.end, millis(now), s}); err != nil {
+			return 0, err
+		}
+	}
+	return l.current().data.WriteAt(p, int64(l.end-l.current().start))
+}
+
+// roll begins a new segment at l.end, and makes room for it first.
+func (l *logWriter) roll() error {
+	if len(l.segments) >= l.bounds.segments {
+		oldest := l.segments[0]
+		l.segments = append([]segment(nil), l.segments[1:]...) // readers have the old slice
+		oldest.close()
+		path := segmentPath(l.dir, oldest.start)
+		_ = os.Remove(path + logSuffix)
+		_ = os.Remove(path + indexSuffix)
+	}
+	next, err := openSegment(l.dir, l.end, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	l.segments = append(l.segments[:len(l.segments):len(l.segments)], next)
+	l.open = false
+	return nil
+}
+
+// begin writes a record before the bytes it speaks of: bytes without a record
+// would be taken for those of the stretch before.
+func (l *logWriter) begin(r record) error {
+	l.open = false
+	c := l.current()
+	if _, err := c.index.WriteAt(r.append(nil), c.records*recordSize); err != nil {
+		return err
+	}
+	c.records++
+	l.last, l.open = r, true
+	return nil
+}
+
+func (l *logWriter) lose(err error, from uint64, now time.Time) {
+	if !l.losing {
+		l.losing, l.lostFrom = true, from
+	}
+	l.open = false
+	l.failed = err
+	l.retry = now.Add(retryEvery)
+}
+
+// sync puts the log on disk.
+func (l *logWriter) sync() {
+	if l.losing && l.lostFrom < l.end {
+		// Worth a last attempt: it is how a reader knows that the end is missing.
+		if l.begin(record{l.lostFrom, l.last.millis, lost}) == nil {
+			_ = l.current().data.Truncate(int64(l.end - l.current().start))
+		}
+	}
+	for _, s := range l.segments {
+		if err := errors.Join(s.data.Sync(), s.index.Sync()); err != nil && l.failed == nil {
+			l.failed = err
+		}
+	}
+}
+
+func (l *logWriter) close() {
+	for _, s := range l.segments {
+		s.close()
+	}
+}
+
+// reader reads what has been written so far. It shares the writer's descriptors.
+func (l *logWriter) reader() logReader { return newReader(l.segments, l.end) }
+
+// noSpaceReason says in a few words why a log is incomplete.
+func noSpaceReason(err error) string {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return "no space left"
+	}
+	return err.Error()
+}

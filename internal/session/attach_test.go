@@ -42,14 +42,45 @@ func TestRunOnATerminal(t *testing.T) {
 	}
 }
 
-func TestCtrlCOnATerminalReachesTheJob(t *testing.T) {
+func TestCtrlCAsks(t *testing.T) {
 	l := newLab(t)
-	p := l.startTTY(24, 80, "run", "--", "sh", "-c", `trap 'exit 42' INT; echo ready; while :; do sleep 0.1; done`)
+	const question = "[Ctrl-C: s stops train/x, k kills it, l leaves it running"
+	p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `trap 'exit 42' INT; echo ready; while :; do sleep 0.1; echo on; done`)
 	p.out.expect(t, "ready")
 	p.keys("\x03")
-	if code := p.wait(); code != 42 {
-		t.Errorf("exit code %d", code)
+	p.out.expect(t, question)
+	p.keys("\r")
+	p.out.expect(t, "go on\r\n")
+	p.out.expect(t, "on\r\non\r\n")
+	p.keys("\x03")
+	p.out.expect(t, question)
+	p.keys("l")
+	p.out.expect(t, "[detached; the job goes on as train/x")
+	if code := p.wait(); code != 0 {
+		t.Errorf("to leave: exit code %d", code)
 	}
+	// Who comes back to it is not asked.
+	p = l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "on\r\n")
+	p.keys("\x03")
+	p.out.expect(t, "[train/x ended: exit code 42]")
+	p.wait()
+	for answer, want := range map[string]int{"s": 43, "k": 44} {
+		p = l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `trap 'exit 43' INT; trap 'exit 44' TERM; trap '' HUP; echo ready; while :; do sleep 0.1; done`)
+		p.out.expect(t, "ready")
+		p.keys("\x03")
+		p.out.expect(t, question)
+		p.keys(answer)
+		if code := p.wait(); code != want {
+			t.Errorf("answer %q: exit code %d, want %d", answer, code, want)
+		}
+	}
+	// A program that reads every key gets this one as well.
+	p = l.startTTY(24, 80, "run", "--", "sh", "-c", `stty raw; echo ready; dd bs=1 count=1 2>/dev/null | od -An -tx1`)
+	p.out.expect(t, "ready")
+	p.keys("\x03")
+	p.out.expect(t, "03")
+	p.wait()
 }
 
 func TestDetachAndReattach(t *testing.T) {
@@ -211,16 +242,14 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	p := l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "\x1b[?1049h")
 	p.out.expect(t, "ready")
-	// A program in the alternate screen is made to draw again: another size, and back.
-	// (A shell that is slow to ask for the size sees the same one twice.)
-	p.out.expect(t, " 80\r\n")
-	p.out.expect(t, " 80\r\n")
+	// A program in the alternate screen is told to draw again.
+	p.out.expect(t, "24 80\r\n")
 	before, err := unix.IoctlGetTermios(int(p.pty.Fd()), unix.TCGETS)
 	if err != nil || before.Lflag&unix.ICANON != 0 {
 		t.Errorf("the terminal is not raw: %v", err)
 	}
 	p.keys("~d")
-	for _, off := range []string{"\x1b[?25h", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?1049l", "\x1b[?2004l", "\x1b>", "\x1b[m"} {
+	for _, off := range []string{"\x1b[?1049l", "\x1b[?25h", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?1006l", "\x1b>", "\x1b[m"} {
 		p.out.expect(t, off)
 	}
 	p.out.expect(t, "[detached")
@@ -248,7 +277,7 @@ func TestASlowViewerDoesNotSlowTheJob(t *testing.T) {
 	for _, flag := range []string{"-T", "-t"} {
 		fifo := l.fifo()
 		l.ok("run", "-d", flag, "--as", "x", "--", "sh", "-c", "cat "+fifo+"; yes 0123456789 | head -c 50000000; echo end; exit 3")
-		slow := l.dial("x", hello{Flags: flagOutput | flagInput | flagLive, Rows: 24, Cols: 80})
+		slow := l.dial("x", hello{Flags: flagOutput | flagInput | flagScreen, Rows: 24, Cols: 80})
 		exact := l.dial("x", hello{Flags: flagOutput})
 		l.writeFifo(fifo, "")
 		if r := l.keyway("wait", "x"); r.code != 3 {
@@ -300,6 +329,8 @@ func (y *tally) put(_ stream, p []byte) error {
 	y.last = y.last[max(0, len(y.last)-64):]
 	return nil
 }
+
+func (y *tally) picture([]byte) error { return nil }
 
 func (y *tally) gap(n uint64) error { y.gaps += n; return nil }
 

@@ -71,7 +71,7 @@ func (c *cli) run(g given) (int, error) {
 		return 0, nil
 	}
 	raw := tty && onTerminal(c.in) && onTerminal(c.out)
-	return c.view(viewing{name: name, keys: true, input: true, raw: raw, history: true, whole: !raw})
+	return c.view(viewing{name: name, keys: true, input: true, raw: raw, history: true, asks: raw})
 }
 
 // wantTTY decides between a terminal and pipes.
@@ -161,7 +161,7 @@ func (c *cli) attach(g given) (int, error) {
 	keyboard := onTerminal(c.in)
 	return c.view(viewing{
 		name: name, keys: keyboard, input: keyboard && !look,
-		raw: (i.TTY || look) && keyboard && onTerminal(c.out), whole: !i.TTY, news: true,
+		raw: i.TTY && keyboard && onTerminal(c.out), news: true,
 	})
 }
 

@@ -21,6 +21,9 @@ type connection struct {
 	conn *net.UnixConn
 	tty  bool
 	at   uint64 // offset of the output that comes next
+	// asked is called when Ctrl-C was typed and not passed on; it returns when the
+	// user has said what it is to mean.
+	asked func() error
 }
 
 // connect attaches to a living session. The error is of kind NotRunning if its
@@ -69,6 +72,8 @@ func (c *connection) close() { c.conn.Close() }
 type sink interface {
 	// put takes bytes of one stream. Its error ends the viewing.
 	put(s stream, p []byte) error
+	// picture takes bytes that draw all that a terminal shows.
+	picture(p []byte) error
 	// gap tells that n bytes are missing here.
 	gap(n uint64) error
 }
@@ -77,6 +82,7 @@ type sink interface {
 type discard struct{}
 
 func (discard) put(stream, []byte) error { return nil }
+func (discard) picture([]byte) error     { return nil }
 func (discard) gap(uint64) error         { return nil }
 
 // errGone says that the holder went away without saying how the job ended.
@@ -102,12 +108,14 @@ func (c *connection) pump(to sink) (*jobStatus, error) {
 		case output:
 			err = to.put(m.Stream, m.Data)
 			c.at = m.Offset + uint64(len(m.Data))
-		case screen:
-			err = to.put(terminal, m.Data)
+		case screenData:
+			err = to.picture(m.Data)
 		case skipped:
 			err = to.gap(m.Count)
 			c.at = m.Offset + m.Count
 		case live:
+		case ask:
+			err = c.asked()
 		case ended:
 			return &jobStatus{code: int(m.Code), signal: unix.Signal(m.Signal)}, nil
 		default:

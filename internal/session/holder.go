@@ -240,6 +240,11 @@ func (h *holder) run(signals chan os.Signal) {
 	all.Go(func() { h.handle(signals, stop) })
 
 	ReleaseMemory()
+	if p := h.viewers.picture; p != nil {
+		h.tape.followed(0)
+		w := h.tape.newWatcher()
+		all.Go(func() { p.follow(w); w.stop() })
+	}
 	status := h.outlive()
 	if status.signal == unix.SIGTERM && !h.isEnding() {
 		<-time.After(stopMoment) // for the record to tell whose it was

@@ -216,6 +216,26 @@ func (j *job) write(p []byte) error {
 	return err
 }
 
+// tryWrite is write, but drops what the job's terminal has no room for.
+func (j *job) tryWrite(p []byte) {
+	control(j.input, func(fd int) { _, _ = unix.Write(fd, p) })
+}
+
+// interruptible says that Ctrl-C on the job's terminal would interrupt the job
+// itself: not a program that reads every key, nor one that a shell runs.
+func (j *job) interruptible() bool {
+	if !j.tty || foreground(j.input) != j.pid {
+		return false
+	}
+	const cooked = unix.ICANON | unix.ISIG
+	is := false
+	control(j.input, func(fd int) {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		is = err == nil && t.Lflag&cooked == cooked
+	})
+	return is
+}
+
 // endInput is the end of what viewers type: on a terminal the character for it.
 func (j *job) endInput() {
 	const endOfTransmission = 4

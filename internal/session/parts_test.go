@@ -36,6 +36,8 @@ func (c *collect) put(s stream, p []byte) error {
 	return nil
 }
 
+func (c *collect) picture([]byte) error { return nil }
+
 func (c *collect) gap(n uint64) error { c.gaps += n; return nil }
 
 func TestLogKeepsStreamsApartAndKnowsTimes(t *testing.T) {
@@ -239,62 +241,6 @@ func checkRing(t *testing.T, r *ring, want []byte, streams []stream, limit int) 
 		}
 		at += uint64(n)
 	}
-}
-
-func TestModes(t *testing.T) {
-	for _, c := range []struct{ output, set, undo string }{
-		{"plain \x1b[31mred\x1b[0m and \x1b]0;a title\x07\x1b(B", "", ""},
-		{"\x1b[31mred", "", "\x1b[m"},
-		{"\x1b[?1049h\x1b[?25l", "\x1b[?25l\x1b[?1049h", "\x1b[?25h\x1b[?1049l"},
-		{"\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l", "", ""},
-		{"\x1b[?1;1000;2004h", "\x1b[?1h\x1b[?1000h\x1b[?2004h", "\x1b[?1l\x1b[?1000l\x1b[?2004l"},
-		{"\x1b[?7l", "\x1b[?7l", "\x1b[?7h"},
-		{"\x1b[?2026h", "", "\x1b[?2026l"},
-		{"\x1b[?31337h", "", ""},
-		{"\x1b=", "\x1b=", "\x1b>"},
-		{"\x1b=\x1b>", "", ""},
-		{"\x1b[5 q", "", "\x1b[0 q"},
-		{"\x1b[>1u\x1b[>5u\x1b[<u", "", "\x1b[<1u"},
-		{"\x1b[2;10r", "", "\x1b7\x1b[r\x1b8"},
-		{"\x1b[?1049h\x1b[2;10r", "\x1b[?1049h", "\x1b[r\x1b[?1049l"},
-		{"\x1b[?1000h\x1bc", "", ""},
-		{"\x1b[?25l\x1b[!p", "", ""},
-		{"\x1b[" + strings.Repeat("1;", 100) + "h\x1b[?25l", "\x1b[?25l", "\x1b[?25h"},
-		{"cut off \x1b[?25", "", ""},
-	} {
-		for _, piece := range []int{1, 2, 1000} {
-			var m modes
-			for p := []byte(c.output); len(p) > 0; p = p[min(piece, len(p)):] {
-				m.write(p[:min(piece, len(p))])
-			}
-			if set, undo := string(m.set()), string(m.undo()); set != c.set || undo != c.undo {
-				t.Errorf("%q: set %q, want %q; undo %q, want %q", c.output, set, c.set, undo, c.undo)
-			}
-		}
-	}
-}
-
-// Whatever was printed, undo leaves nothing to undo, and set brings a fresh
-// terminal into the same modes.
-func FuzzModes(f *testing.F) {
-	f.Add([]byte("\x1b[?1049h\x1b[?25l\x1b[31m\x1b=\x1b[>1u\x1b[2;3r\x1b[5 q"))
-	f.Add([]byte("\x1b[?1;7;25;1000l\x1b[!p\x1bc\x1b[<99u"))
-	f.Fuzz(func(t *testing.T, output []byte) {
-		var m modes
-		m.write(output)
-		if len(m.params) > maxParams || len(m.private) > len(watched) {
-			t.Fatalf("%d bytes of parameters, %d modes", len(m.params), len(m.private))
-		}
-		var fresh modes
-		fresh.write(m.set())
-		if want := m.clone(); fresh.alternate() != want.alternate() || !bytes.Equal(fresh.set(), m.set()) {
-			t.Fatalf("set brings %q, wanted %q", fresh.set(), m.set())
-		}
-		m.write(m.undo())
-		if rest := m.undo(); len(rest) > 0 {
-			t.Fatalf("undo leaves %q", rest)
-		}
-	})
 }
 
 func TestEscapes(t *testing.T) {

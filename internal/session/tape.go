@@ -4,6 +4,7 @@ package session
 
 import (
 	"io"
+	"math"
 	"sync"
 	"time"
 )
@@ -27,27 +28,48 @@ type tape struct {
 	ring  ring
 	watch map[*watcher]bool
 	ended bool
-	modes modes // what the job's terminal has switched on
 	now   func() time.Time
+	// follower is up to where the picture has read, if there is one, and caught
+	// tells of its progress.
+	follower uint64
+	caught   sync.Cond
 }
 
 func newTape(log *logWriter) *tape {
-	return &tape{log: log, watch: map[*watcher]bool{}, now: time.Now}
+	t := &tape{log: log, watch: map[*watcher]bool{}, now: time.Now, follower: noFollower}
+	t.caught.L = &t.mu
+	return t
 }
 
+const noFollower = math.MaxUint64
+
+// followLimit is how far the picture may be behind: half of what is in memory, so
+// that it need not read the log.
+const followLimit = ringLog / 2
+
+// append takes what the job printed. Of all readers it waits for the picture only:
+// a terminal that draws as slowly would make the job wait as well.
 func (t *tape) append(s stream, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for t.follower < noFollower && t.ring.end-t.follower > followLimit {
+		t.caught.Wait()
+	}
 	t.log.append(s, p, t.now())
 	limit := ringLog
 	if t.log.losing {
 		limit = ringNoLog
 	}
 	t.ring.append(s, p, limit)
-	if s == terminal {
-		t.modes.write(p)
-	}
 	t.wakeLocked()
+}
+
+// followed says up to where the picture has read.
+func (t *tape) followed(at uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.follower = at
+	t.caught.Signal()
 }
 
 // finish says that no more will be appended, and puts the log on disk.
@@ -147,35 +169,6 @@ func (t *tape) unreadable(offset uint64) uint64 {
 		next = min(next, base)
 	}
 	return max(next, offset+1) - offset
-}
-
-// replay is what a terminal is sent before it goes on with live output from an
-// offset: on attaching, and when a viewer is too far behind. It is what a model
-// of the screen would answer from what is on the screen; from the output's tail
-// and its modes the screen is nearly right, and redraw says that the job had
-// better draw it itself.
-type replay interface {
-	replay() (preamble []byte, from uint64, redraw bool)
-}
-
-var _ replay = (*tape)(nil)
-
-// replayTail is how much of the output a viewer sees on attaching. 64 KiB
-// restore most full-screen programs completely; progress bars need more than any
-// tail has.
-const replayTail = 64 << 10
-
-func (t *tape) replay() (preamble []byte, from uint64, redraw bool) {
-	t.mu.Lock()
-	log, modes := t.log.reader(), t.modes.clone()
-	ringStart := t.ring.start
-	losing := t.log.losing
-	t.mu.Unlock()
-	from = log.lineStart(replayTail)
-	if losing {
-		from = max(from, ringStart)
-	}
-	return modes.set(), from, modes.alternate()
 }
 
 // ring holds the last bytes of the output, with their streams.

@@ -3,25 +3,33 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"keyway/internal/screen"
 )
 
 // tty is the terminal that a viewer runs on, or the plain files in its place.
 type tty struct {
 	in, out, err *os.File
-	screen       bool        // out is a terminal
+	display      bool        // out is a terminal
 	raw          *term.State // what to go back to; nil: not raw
-	modes        modes       // what the output has switched on
 	stuck        bool        // nobody reads out
+
+	mu     sync.Mutex     // guards all below
+	shown   *screen.Screen // what out shows of the session; nil: nothing yet
+	placed  bool           // and it fills all of it
+	midLine bool           // the cursor was left in a line that is not empty
 }
 
 func (c *cli) tty() *tty {
-	return &tty{in: c.in, out: c.out, err: c.err, screen: onTerminal(c.out)}
+	return &tty{in: c.in, out: c.out, err: c.err, display: onTerminal(c.out)}
 }
 
 func onTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -39,8 +47,8 @@ func (t *tty) makeRaw() error {
 // restore leaves the terminal as it was found: whatever the session's programs
 // have switched on is switched off, and only that.
 func (t *tty) restore() {
-	if undo := t.modes.undo(); len(undo) > 0 && !t.stuck {
-		_, _ = t.out.Write(undo)
+	if !t.stuck {
+		_, _ = t.out.Write(t.leave())
 	}
 	if t.raw != nil {
 		_ = term.Restore(int(t.in.Fd()), t.raw)
@@ -48,9 +56,44 @@ func (t *tty) restore() {
 	}
 }
 
-// news prints a line for the user, wherever the cursor is.
+// leave is what switches off what the output has switched on, and puts the cursor
+// to the end of it.
+func (t *tty) leave() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shown == nil {
+		return nil
+	}
+	undo := t.shown.Undo(nil)
+	_, _ = t.shown.Write(undo)
+	col, _ := t.shown.Cursor()
+	t.midLine = col > 0
+	if lines := bytes.Count(t.shown.Text(nil), []byte("\n")); t.placed && lines > 0 {
+		undo = fmt.Appendf(undo, "\x1b[%d;1H", lines)
+		t.midLine = true
+	}
+	t.shown, t.placed = nil, false
+	return undo
+}
+
+// news prints a line for the user below what the session shows.
 func (t *tty) news(format string, args ...any) {
+	if t.midLine {
+		format = "\n" + format
+	}
+	t.midLine = false
 	fmt.Fprintf(t.err, format+"\n", args...)
+}
+
+// resized returns the terminal's new size.
+func (t *tty) resized() window {
+	w := t.size()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shown != nil {
+		t.shown.Resize(int(w.cols), int(w.rows))
+	}
+	return w
 }
 
 func (t *tty) size() window {
@@ -69,17 +112,40 @@ func (t *tty) put(s stream, p []byte) error {
 	if s == stderr {
 		to = t.err
 	}
-	if s == terminal && t.screen {
-		t.modes.write(p)
+	if s == terminal && t.display {
+		t.show(p, false)
 	}
 	_, err := to.Write(p)
 	return err
 }
 
+// picture takes what the whole terminal is to show.
+func (t *tty) picture(p []byte) error {
+	if t.display {
+		t.show(p, true)
+	}
+	_, err := t.out.Write(p)
+	return err
+}
+
+// show keeps track of what the terminal is shown.
+func (t *tty) show(p []byte, placed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shown == nil {
+		w := t.size()
+		t.shown = screen.New(int(w.cols), int(w.rows), screen.Options{Lines: -1})
+	}
+	t.placed = t.placed || placed
+	_, _ = t.shown.Write(p)
+	t.shown.Answers()
+}
+
 func (t *tty) gap(n uint64) error {
-	if t.raw != nil {
-		_, err := t.out.WriteString("\r\n")
-		return err // the screen is drawn anew; a number would only be in the way
+	if t.raw != nil { // the screen is drawn anew; a number would only be in the way
+		const cancel = "\x18" // a control sequence that was cut off
+		_, err := t.out.Write(append([]byte(cancel), t.leave()...))
+		return err
 	}
 	_, err := fmt.Fprintf(t.err, "[%d bytes skipped]\n", n)
 	return err

@@ -25,9 +25,15 @@ type viewing struct {
 	input   bool // and pass it on to the session
 	raw     bool // this is a terminal showing a terminal
 	history bool // from the start, not from the recent end
-	whole   bool // never skip anything
+	asks    bool // ask what Ctrl-C is to mean
 	news    bool // say how it ended
 }
+
+// Of a session that somebody comes back to is shown:
+const (
+	historyLines = 2000     // of a terminal
+	recentBytes  = 64 << 10 // of other output
+)
 
 // outcome is why the viewing is over. Exactly one of the fields says so.
 type outcome struct {
@@ -51,9 +57,9 @@ func (c *cli) view(v viewing) (int, error) {
 	}
 	if errors.Is(out.err, errGone) {
 		// Ended before or while we were looking: the rest is on disk.
-		out = c.viewDead(v, at)
+		out = c.viewDead(v, t, at)
 	}
-	return c.conclude(v, out)
+	return c.conclude(v, t, out)
 }
 
 // viewLive looks at the session through its holder. at is the offset up to which
@@ -91,7 +97,7 @@ func fromTail(v viewing) int64 {
 	if v.history {
 		return 0
 	}
-	return -replayTail
+	return -recentBytes
 }
 
 func (v viewing) hello(t *tty) hello {
@@ -101,12 +107,20 @@ func (v viewing) hello(t *tty) hello {
 		w := t.size()
 		h.Rows, h.Cols = w.rows, w.cols
 	}
-	if !v.history {
-		h.Flags |= flagTail
-		h.From = replayTail
+	if v.raw {
+		h.Flags |= flagScreen
 	}
-	if !v.whole {
-		h.Flags |= flagLive
+	switch {
+	case v.history:
+	case v.raw:
+		h.Flags |= flagTail
+		h.From = historyLines
+	default:
+		h.Flags |= flagTail
+		h.From = recentBytes
+	}
+	if v.asks {
+		h.Flags |= flagAsk
 	}
 	return h
 }
@@ -117,6 +131,8 @@ func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	defer signal.Stop(signals)
+	asking := &question{name: c.show(v.name), out: t.out, done: make(chan struct{})}
+	conn.asked = asking.ask
 	shown := make(chan outcome, 1)
 	go func() {
 		status, err := conn.pump(t)
@@ -125,7 +141,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
 	detached := make(chan struct{})
 	stopTyping := func() {}
 	if v.keys {
-		stopTyping = c.startTyping(conn, t, v, detached)
+		stopTyping = c.startTyping(conn, t, v, asking, detached)
 	}
 	for {
 		var out outcome
@@ -145,6 +161,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
 		// nobody reads; then it is left behind, as this process is about to end.
 		conn.close()
 		stopTyping()
+		close(asking.done)
 		select {
 		case <-shown:
 		case <-time.After(200 * time.Millisecond):
@@ -156,7 +173,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
 
 // startTyping passes on what is typed until stop is called; detached is closed
 // on the user's wish to leave.
-func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan struct{}) (stop func()) {
+func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question, detached chan struct{}) (stop func()) {
 	in, err := newInterruptible(t.in)
 	if err != nil {
 		return func() {}
@@ -164,7 +181,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan str
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer in.release()
-		to := forward{conn: conn, escapes: onTerminal(t.in), mute: !v.input}
+		to := forward{conn: conn, asking: asking, escapes: onTerminal(t.in), mute: !v.input}
 		if to.all(in) {
 			close(detached)
 		}
@@ -175,7 +192,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan str
 	}
 	done.Go(func() {
 		for range resized {
-			w := t.size()
+			w := t.resized()
 			_ = conn.write(size{w.rows, w.cols})
 		}
 	})
@@ -191,6 +208,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, detached chan str
 // forward copies what is typed to a session.
 type forward struct {
 	conn    *connection
+	asking  *question
 	escapes bool // heed ~d
 	mute    bool // drop all but what detaches: ~d and Ctrl-C
 }
@@ -203,6 +221,11 @@ func (f forward) all(in io.Reader) bool {
 	for {
 		n, err := in.Read(buf)
 		p, detach := buf[:n], false
+		if taken, leave := f.asking.answer(p, f.conn); taken && leave {
+			return true
+		} else if taken {
+			continue
+		}
 		if f.escapes {
 			p, detach = e.filter(p)
 		}
@@ -236,12 +259,11 @@ func (f forward) finish(err error, pending []byte) {
 }
 
 // viewDead shows what is on disk of a session that has ended.
-func (c *cli) viewDead(v viewing, from int64) outcome {
+func (c *cli) viewDead(v viewing, t *tty, from int64) outcome {
 	i, err := c.abandoned(v.name)
 	if err != nil {
 		return outcome{err: err}
 	}
-	t := c.tty()
 	defer t.restore()
 	at := uint64(max(0, from))
 	if from < 0 {
@@ -280,23 +302,24 @@ func (c *cli) lostError(i info) error {
 }
 
 // conclude tells the user how the viewing ended and returns the exit code.
-func (c *cli) conclude(v viewing, out outcome) (int, error) {
+func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
 	switch {
 	case out.status != nil:
 		if v.news || out.status.signal != 0 {
-			fmt.Fprintf(c.err, "[%s %s]\n", c.show(v.name), out.status)
+			t.news("[%s %s]", c.show(v.name), out.status)
 		}
 		return out.status.code, nil
 	case out.detached:
-		fmt.Fprintf(c.err, "\n[detached; %s]\n", c.goesOn(v.name))
+		t.news("[detached; %s]", c.goesOn(v.name))
 		return 0, nil
 	case out.signal != nil:
-		fmt.Fprintf(c.err, "\n[%s]\n", c.goesOn(v.name))
+		t.midLine = true // of what the terminal shows for Ctrl-C
+		t.news("[%s]", c.goesOn(v.name))
 		return 128 + int(out.signal.(syscall.Signal)), nil
 	}
 	var own sinkError
 	if errors.As(out.err, &own) && errors.Is(out.err, unix.EPIPE) {
-		fmt.Fprintf(c.err, "[nobody reads the output; %s]\n", c.goesOn(v.name))
+		t.news("[nobody reads the output; %s]", c.goesOn(v.name))
 		return 128 + int(unix.SIGPIPE), nil
 	}
 	return 0, out.err

@@ -20,16 +20,14 @@ const (
 	maxBehind = 1 << 20
 	// helloTimeout is how long a connection may say nothing at first.
 	helloTimeout = 10 * time.Second
-	// redrawPause is how long the terminal has another size when a job is made to
-	// redraw; programs that get two changes at once see none.
-	redrawPause = 50 * time.Millisecond
 )
 
 // viewers are the connections to a holder.
 type viewers struct {
-	job  *job
-	tape *tape
-	kill func(grace time.Duration, reason string)
+	job     *job
+	tape    *tape
+	picture *picture // nil: the job has no terminal
+	kill    func(grace time.Duration, reason string)
 
 	mu     sync.Mutex // guards all below
 	all    map[*viewer]bool
@@ -38,7 +36,6 @@ type viewers struct {
 	clock  uint64  // counts input, to find the latest typist
 	status jobStatus
 	group  sync.WaitGroup
-	redraw *time.Timer
 }
 
 // viewer is one connection. Its goroutine reads what the viewer sends; a second
@@ -49,10 +46,26 @@ type viewer struct {
 	hello  hello
 	window window
 	typed  uint64 // when it last sent input, by viewers.clock
+	replies
 }
 
 func newViewers(j *job, t *tape, w window, kill func(time.Duration, string)) *viewers {
-	return &viewers{job: j, tape: t, window: w, kill: kill, all: map[*viewer]bool{}}
+	vs := &viewers{job: j, tape: t, window: w, kill: kill, all: map[*viewer]bool{}}
+	if j.tty {
+		vs.picture = newPicture(t, w, vs.answer)
+	}
+	return vs
+}
+
+// answer passes on what the picture answers to the job, if there is no terminal
+// that does.
+func (vs *viewers) answer(p []byte) {
+	vs.mu.Lock()
+	attached := vs.typist != nil
+	vs.mu.Unlock()
+	if !attached {
+		vs.job.tryWrite(p)
+	}
 }
 
 // accept serves connections until l is closed.
@@ -119,9 +132,6 @@ func (vs *viewers) wait(grace time.Duration) {
 	for v := range vs.all {
 		_ = v.conn.SetDeadline(time.Now().Add(grace))
 	}
-	if vs.redraw != nil {
-		vs.redraw.Stop()
-	}
 	vs.mu.Unlock()
 	vs.group.Wait()
 }
@@ -173,10 +183,7 @@ func (vs *viewers) receive(v *viewer) {
 		}
 		switch m := m.(type) {
 		case input:
-			vs.typed(v)
-			if len(m.Data) > 0 {
-				_ = vs.job.write(m.Data) // fails once the job reads no more, which is its right
-			}
+			vs.input(v, m.Data)
 		case eof:
 			vs.job.endInput()
 		case size:
@@ -191,10 +198,26 @@ func (vs *viewers) receive(v *viewer) {
 	}
 }
 
-func (vs *viewers) typed(v *viewer) {
+// input passes on what came from a viewer's terminal: everything of the one that
+// was typed on last, of the others only what was typed.
+func (vs *viewers) input(v *viewer, p []byte) {
+	if v.hello.Flags&flagAsk != 0 && string(p) == "\x03" && vs.job.interruptible() {
+		_ = v.write(ask{})
+		return
+	}
 	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	vs.typedLocked(v)
+	typed := v.replies.typed(p)
+	primary := vs.typist == v
+	if len(typed) > 0 {
+		vs.typedLocked(v)
+	}
+	vs.mu.Unlock()
+	if !primary {
+		p = typed
+	}
+	if len(p) > 0 {
+		_ = vs.job.write(p) // fails once the job reads no more, which is its right
+	}
 }
 
 func (vs *viewers) typedLocked(v *viewer) {
@@ -225,27 +248,7 @@ func (vs *viewers) resizeLocked() {
 	}
 	vs.window = w
 	setWindow(vs.job.input, w)
-}
-
-// makeRedraw changes the terminal's size and back, on which full-screen programs
-// draw everything anew.
-func (vs *viewers) makeRedraw() {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	w := vs.window
-	if w.rows < 2 {
-		return
-	}
-	w.rows--
-	setWindow(vs.job.input, w)
-	if vs.redraw != nil {
-		vs.redraw.Stop()
-	}
-	vs.redraw = time.AfterFunc(redrawPause, func() {
-		vs.mu.Lock()
-		defer vs.mu.Unlock()
-		setWindow(vs.job.input, vs.window)
-	})
+	vs.picture.resize(w)
 }
 
 // send sends v what it wants to see until the job's end or until v is gone.
@@ -320,39 +323,60 @@ type cursor struct {
 // start finds where the viewer wants to begin, and sends what comes before it.
 func (c *cursor) start() error {
 	h := c.viewer.hello
-	if h.Flags&flagTail == 0 {
-		c.at = h.From
-		return c.viewer.write(welcome{version, c.job.tty, c.at})
+	c.at = h.From
+	if h.Flags&flagTail != 0 {
+		if c.shows() {
+			return c.attach(int(min(h.From, maxHistory)))
+		}
+		c.at = c.tape.tail(h.From)
 	}
-	if c.job.tty && h.Flags&flagLive != 0 {
-		return c.bringUp(true)
-	}
-	c.at = c.tape.tail(h.From)
 	return c.viewer.write(welcome{version, c.job.tty, c.at})
 }
 
-// bringUp shows a terminal what the screen looks like now.
-func (c *cursor) bringUp(first bool) error {
-	preamble, from, redraw := c.tape.replay()
-	if first {
-		c.at = from
-		if err := c.viewer.write(welcome{version, true, from}); err != nil {
+// maxHistory is how many lines of history a viewer may ask for.
+const maxHistory = 1 << 20
+
+// shows says that the viewer wants a picture, and that there is one.
+func (c *cursor) shows() bool { return c.picture != nil && c.viewer.hello.Flags&flagScreen != 0 }
+
+// attach shows a terminal the history and the screen. Full-screen programs may
+// show what no snapshot has, such as images: they are told to look at their
+// terminal, on which most draw anew.
+func (c *cursor) attach(lines int) error {
+	picture, at, full := c.picture.attach(lines)
+	c.at = at
+	if err := c.viewer.write(welcome{version, true, at}); err != nil {
+		return err
+	}
+	if err := c.draw(picture); err != nil {
+		return err
+	}
+	if full {
+		c.job.signal(unix.SIGWINCH)
+	}
+	return nil
+}
+
+// bringUp shows a terminal that is too far behind what the screen looks like now.
+func (c *cursor) bringUp() error {
+	picture, at := c.picture.snapshot()
+	if at <= c.at {
+		return nil
+	}
+	if err := c.viewer.write(skipped{c.at, at - c.at}); err != nil {
+		return err
+	}
+	c.at = at
+	return c.draw(picture)
+}
+
+func (c *cursor) draw(picture []byte) error {
+	for len(picture) > 0 {
+		n := min(len(picture), maxPayload)
+		if err := c.viewer.write(screenData{picture[:n]}); err != nil {
 			return err
 		}
-	}
-	if len(preamble) > 0 {
-		if err := c.viewer.write(screen{preamble}); err != nil {
-			return err
-		}
-	}
-	if from > c.at {
-		if err := c.viewer.write(skipped{c.at, from - c.at}); err != nil {
-			return err
-		}
-		c.at = from
-	}
-	if redraw {
-		c.makeRedraw()
+		picture = picture[n:]
 	}
 	return nil
 }
@@ -365,8 +389,10 @@ func (c *cursor) target() uint64 {
 // next sends one frame of output, if there is any.
 func (c *cursor) next() (more bool, err error) {
 	behind := c.target() - min(c.target(), c.at)
-	if behind > maxBehind && c.job.tty && c.viewer.hello.Flags&flagLive != 0 {
-		return true, c.bringUp(false)
+	if behind > maxBehind && c.shows() {
+		if err := c.bringUp(); err != nil {
+			return false, err
+		}
 	}
 	n, s, err := c.tape.read(c.buf, c.at)
 	switch {

@@ -36,6 +36,7 @@ const (
 	typeLive    byte = 20
 	typeEnded   byte = 21
 	typeRefused byte = 22
+	typeAsk     byte = 23
 )
 
 // stream says where a byte of output came from.
@@ -53,8 +54,9 @@ const (
 	flagInput  byte = 1 << iota // may send input, size, signal and end
 	flagOutput                  // wants output; without it only the end is told
 	flagTail                    // start this many bytes before the end, not at this offset
-	flagLive                    // rather skip than fall behind: for eyes, not for files
-	helloFlags = flagInput | flagOutput | flagTail | flagLive
+	flagScreen                  // for eyes on a terminal: rather the screen as it is than far behind; with flagTail this many lines of history first
+	flagAsk                     // ask what Ctrl-C is to mean
+	helloFlags = flagInput | flagOutput | flagTail | flagScreen | flagAsk
 )
 
 // message is one frame. What a message points to is valid until the next read
@@ -80,8 +82,8 @@ type (
 		TTY     bool
 		Offset  uint64 // where output will start
 	}
-	screen struct{ Data []byte } // for the terminal, not part of the log
-	output struct {
+	screenData struct{ Data []byte } // for the terminal, not part of the log
+	output     struct {
 		Stream stream
 		Offset uint64
 		Data   []byte
@@ -93,21 +95,23 @@ type (
 		Signal byte
 	}
 	refused struct{ Text string }
+	ask     struct{} // Ctrl-C was typed and not passed on
 )
 
-func (hello) kind() byte   { return typeHello }
-func (input) kind() byte   { return typeInput }
-func (eof) kind() byte     { return typeEOF }
-func (size) kind() byte    { return typeSize }
-func (signalM) kind() byte { return typeSignal }
-func (end) kind() byte     { return typeEnd }
-func (welcome) kind() byte { return typeWelcome }
-func (screen) kind() byte  { return typeScreen }
-func (output) kind() byte  { return typeOutput }
-func (skipped) kind() byte { return typeSkipped }
-func (live) kind() byte    { return typeLive }
-func (ended) kind() byte   { return typeEnded }
-func (refused) kind() byte { return typeRefused }
+func (hello) kind() byte      { return typeHello }
+func (input) kind() byte      { return typeInput }
+func (eof) kind() byte        { return typeEOF }
+func (size) kind() byte       { return typeSize }
+func (signalM) kind() byte    { return typeSignal }
+func (end) kind() byte        { return typeEnd }
+func (welcome) kind() byte    { return typeWelcome }
+func (screenData) kind() byte { return typeScreen }
+func (output) kind() byte     { return typeOutput }
+func (skipped) kind() byte    { return typeSkipped }
+func (live) kind() byte       { return typeLive }
+func (ended) kind() byte      { return typeEnded }
+func (refused) kind() byte    { return typeRefused }
+func (ask) kind() byte        { return typeAsk }
 
 var be = binary.BigEndian
 
@@ -130,7 +134,7 @@ func (m welcome) append(b []byte) []byte {
 	}
 	return be.AppendUint64(append(b, m.Version, tty), m.Offset)
 }
-func (m screen) append(b []byte) []byte { return append(b, m.Data...) }
+func (m screenData) append(b []byte) []byte { return append(b, m.Data...) }
 func (m output) append(b []byte) []byte {
 	return append(be.AppendUint64(append(b, byte(m.Stream)), m.Offset), m.Data...)
 }
@@ -142,6 +146,7 @@ func (m ended) append(b []byte) []byte {
 	return append(be.AppendUint32(b, m.Code), m.Signal)
 }
 func (m refused) append(b []byte) []byte { return append(b, m.Text...) }
+func (ask) append(b []byte) []byte       { return b }
 
 // errMalformed is what every frame that cannot be understood ends in; the
 // connection is closed on it.
@@ -154,7 +159,7 @@ func malformed(kind byte, why string) error {
 // lengths are the exact payload lengths of the frames that have one.
 var lengths = map[byte]int{
 	typeHello: 14, typeEOF: 0, typeSize: 4, typeSignal: 1, typeEnd: 4,
-	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5,
+	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5, typeAsk: 0,
 }
 
 // decode reads the payload of a frame. It accepts only what append makes.
@@ -179,10 +184,10 @@ func decode(kind byte, p []byte) (message, error) {
 	case typeEnd:
 		return end{be.Uint32(p)}, nil
 	case typeScreen:
-		return screen{p}, nil
+		return screenData{p}, nil
 	case typeOutput:
 		return decodeOutput(p)
-	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused:
+	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused, typeAsk:
 		return decodeNews(kind, p)
 	}
 	return nil, malformed(kind, "unknown type")
@@ -227,6 +232,8 @@ func decodeNews(kind byte, p []byte) (message, error) {
 		return skipped{be.Uint64(p), be.Uint64(p[8:])}, nil
 	case typeLive:
 		return live{}, nil
+	case typeAsk:
+		return ask{}, nil
 	case typeEnded:
 		return ended{be.Uint32(p), p[4]}, nil
 	default:

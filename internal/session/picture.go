@@ -1,0 +1,89 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"keyway/internal/keyway"
+	"keyway/internal/screen"
+)
+
+// picture is what the job's terminal shows: a model of it that follows the tape.
+// It is fed by a goroutine of its own, so that the job waits for it only when it
+// is followLimit behind; see tape.append.
+type picture struct {
+	tape *tape
+	// answer gets what a terminal would answer to the job's questions.
+	answer func([]byte)
+
+	mu     sync.Mutex // guards all below
+	screen *screen.Screen
+	at     uint64 // offset up to which the screen knows the output
+}
+
+func newPicture(t *tape, w window, answer func([]byte)) *picture {
+	return &picture{tape: t, answer: answer, screen: newScreen(w, 0)}
+}
+
+// newScreen makes a model of a terminal; lines is how much history it keeps, 0 for
+// the usual.
+func newScreen(w window, lines int) *screen.Screen {
+	return screen.New(int(w.cols), int(w.rows), screen.Options{Lines: lines, Name: "keyway " + keyway.Version})
+}
+
+// follow feeds the screen until the job has ended and all is read.
+func (p *picture) follow(w *watcher) {
+	buf := make([]byte, maxData)
+	for {
+		n, s, err := p.tape.read(buf, p.at)
+		switch {
+		case errors.Is(err, io.EOF):
+			if _, ended := p.tape.state(); ended {
+				return
+			}
+			<-w.wake
+			continue
+		case err != nil: // the log cannot be read: as lost as if it had not been written
+			n, s = p.tape.unreadable(p.at), lost
+		}
+		p.feed(buf, n, s)
+		p.tape.followed(p.at)
+	}
+}
+
+func (p *picture) feed(buf []byte, n uint64, s stream) {
+	p.mu.Lock()
+	if s != lost {
+		_, _ = p.screen.Write(buf[:n])
+	}
+	p.at += n
+	answers := p.screen.Answers()
+	p.mu.Unlock()
+	if len(answers) > 0 {
+		p.answer(answers)
+	}
+}
+
+func (p *picture) resize(w window) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.screen.Resize(int(w.cols), int(w.rows))
+}
+
+// attach is what brings a terminal to where this one is: the last lines of history
+// and the screen. What is printed from offset at on belongs after it.
+func (p *picture) attach(lines int) (picture []byte, at uint64, full bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.screen.Attach(nil, lines), p.at, p.screen.Alternate()
+}
+
+// snapshot is attach for a terminal that has shown the session before.
+func (p *picture) snapshot() (picture []byte, at uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.screen.Snapshot(nil), p.at
+}

@@ -22,7 +22,7 @@ type tty struct {
 	raw          *term.State // what to go back to; nil: not raw
 	stuck        bool        // nobody reads out
 
-	mu     sync.Mutex     // guards all below
+	mu      sync.Mutex     // guards all below
 	shown   *screen.Screen // what out shows of the session; nil: nothing yet
 	placed  bool           // and it fills all of it
 	midLine bool           // the cursor was left in a line that is not empty

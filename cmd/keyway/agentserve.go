@@ -396,7 +396,7 @@ func (n *hostKeyNames) certifiedLocked(cert *ssh.Certificate) (names []string) {
 	checker := ssh.CertChecker{}
 	for _, pattern := range n.authorities[ssh.FingerprintSHA256(cert.SignatureKey)] {
 		for _, name := range cert.ValidPrincipals {
-			if ok, err := filepath.Match(pattern, name); err == nil && ok && checker.CheckCert(name, cert) == nil {
+			if policy.Match(pattern, name) && checker.CheckCert(name, cert) == nil {
 				names = append(names, name)
 			}
 		}

@@ -100,10 +100,10 @@ func (a *Agent) mayLoad(path string) bool {
 	permitted := false
 	for _, p := range a.config.Providers {
 		forbidden, negated := strings.CutPrefix(p, "!")
-		if negated && matchPattern(forbidden, path) {
+		if negated && policy.Match(forbidden, path) {
 			return false
 		}
-		permitted = permitted || !negated && matchPattern(p, path)
+		permitted = permitted || !negated && policy.Match(p, path)
 	}
 	return permitted
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/identity"
+	"keyway/internal/policy"
 	"keyway/internal/sshwire"
 )
 
@@ -133,7 +134,7 @@ func certifies(cert *ssh.Certificate, name string, now time.Time) bool {
 	checker := ssh.CertChecker{Clock: func() time.Time { return now }}
 	for _, principal := range cert.ValidPrincipals {
 		// A principal may be a pattern such as *.lab (OpenSSH's match_pattern).
-		if matchPattern(strings.ToLower(principal), strings.ToLower(name)) {
+		if policy.Match(strings.ToLower(principal), strings.ToLower(name)) {
 			return checker.CheckCert(principal, cert) == nil
 		}
 	}
@@ -148,7 +149,7 @@ func allows(list []destination, from, to ssh.PublicKey, user *string, now time.T
 		case from == nil && !d.from.isOrigin():
 		case from != nil && (d.from.isOrigin() || !d.from.reaches(from, now)):
 		case to != nil && !d.to.reaches(to, now):
-		case user != nil && d.to.user != "" && !matchPattern(d.to.user, *user):
+		case user != nil && d.to.user != "" && !policy.Match(d.to.user, *user):
 		default:
 			return true
 		}
@@ -180,25 +181,4 @@ func permitted(list []destination, binds []bind, user *string, now time.Time) bo
 		from = b.key
 	}
 	return !binds[len(binds)-1].forwarding || allows(list, from, nil, nil, now)
-}
-
-// matchPattern is OpenSSH's match_pattern: * for any characters and ? for one.
-func matchPattern(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

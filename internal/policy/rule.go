@@ -80,7 +80,7 @@ func (r *rule) isFor(f Facts) bool {
 			p == "git" && f.Purpose == Signature && f.Namespace == "git":
 			return true
 		}
-		if pattern, ok := strings.CutPrefix(p, "sign:"); ok && f.Purpose == Signature && glob(pattern, f.Namespace) {
+		if pattern, ok := strings.CutPrefix(p, "sign:"); ok && f.Purpose == Signature && Match(pattern, f.Namespace) {
 			return true
 		}
 	}
@@ -120,7 +120,7 @@ func matchHost(patterns []string, h Host) bool {
 			return true
 		}
 		for _, name := range h.Names {
-			if !strings.HasPrefix(p, "@") && glob(p, name) {
+			if !strings.HasPrefix(p, "@") && Match(p, name) {
 				return true
 			}
 		}
@@ -130,7 +130,7 @@ func matchHost(patterns []string, h Host) bool {
 
 func matchKey(patterns []string, k Key) bool {
 	for _, p := range patterns {
-		if p == k.Fingerprint || k.Comment != "" && glob(p, k.Comment) {
+		if p == k.Fingerprint || k.Comment != "" && Match(p, k.Comment) {
 			return true
 		}
 	}
@@ -162,17 +162,17 @@ func hasDay(days []time.Weekday, day time.Weekday) bool {
 
 func anyGlob(patterns []string, s string) bool {
 	for _, p := range patterns {
-		if glob(p, s) {
+		if Match(p, s) {
 			return true
 		}
 	}
 	return false
 }
 
-// glob says whether s is of the form pattern, in which * stands for any bytes
-// and ? for one. It never takes more than len(pattern)·len(s) steps, whatever a
+// Match says whether s is of the form pattern, in which * stands for any bytes
+// and ? for one: ssh_config(5), PATTERNS, without lists. It never takes more than len(pattern)·len(s) steps, whatever a
 // remote asker puts into s.
-func glob(pattern, s string) bool {
+func Match(pattern, s string) bool {
 	p, i := 0, 0
 	star, mark := -1, 0
 	for i < len(s) {

@@ -53,7 +53,9 @@ as that runs.
   -O policy=WHAT    openssh, standard, or the path of a policy file
   -O forward=PATH   listen at PATH too: whoever asks there counts as remote
   -O audit=PATH     where the log is kept
+  -O upstream=PATH  use the keys of the agent at PATH too, under the same policy and log
 
+Each of -O may be written as a long option, such as --upstream PATH.
 SIGUSR1 makes it forget every key.`,
 		Example:            "  eval \"$(keyway agent -s)\"\n  keyway agent -D -a ~/.ssh/agent.sock\n  keyway agent bash",
 		DisableFlagParsing: true,
@@ -80,6 +82,7 @@ type agentOptions struct {
 	policy    string // openssh, standard or a path; empty: policy.yaml
 	forward   string
 	audit     string
+	upstream  string
 	command   []string
 
 	// Of a background agent, which its starter gives its sockets as descriptors
@@ -97,6 +100,16 @@ func parseAgentOptions(args []string) (*agentOptions, error) {
 		args = args[1:]
 		if letters == "-" {
 			break
+		}
+		if letters[0] == '-' {
+			option := letters[1:]
+			if !strings.Contains(option, "=") && len(args) > 0 {
+				option, args = option+"="+args[0], args[1:]
+			}
+			if err := o.extra(option); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		for letters != "" {
 			letter := letters[0]
@@ -185,6 +198,8 @@ func (o *agentOptions) extra(option string) error {
 		o.forward = value
 	case name == "audit" && value != "":
 		o.audit = value
+	case name == "upstream" && value != "":
+		o.upstream, err = filepath.Abs(value)
 	case name == "serve":
 		o.serve = true
 		o.parent, err = strconv.Atoi(value)
@@ -308,7 +323,7 @@ func (o *agentOptions) startServing(sockets *agentSockets) (*os.Process, error) 
 		parent = os.Getpid()
 	}
 	args := []string{"agent", "-O", "serve=" + strconv.Itoa(parent), "-a", sockets.path, "-P", strings.Join(o.providers, ",")}
-	for name, value := range map[string]string{"policy": o.policy, "forward": o.forward, "audit": o.audit} {
+	for name, value := range map[string]string{"policy": o.policy, "forward": o.forward, "audit": o.audit, "upstream": o.upstream} {
 		if value != "" {
 			args = append(args, "-O", name+"="+value)
 		}

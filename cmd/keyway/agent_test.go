@@ -27,12 +27,15 @@ func TestAgentOptions(t *testing.T) {
 	if !slices.Equal(o.providers, []string{"/*"}) || o.life != 90*time.Minute || o.socket != "/tmp/s" || o.policy != "openssh" || o.forward != "/tmp/f" || !slices.Equal(o.command, []string{"cmd", "-x"}) {
 		t.Errorf("%+v", o)
 	}
+	if o, err := parseAgentOptions([]string{"--upstream", "/run/up", "--policy=openssh", "cmd", "--upstream"}); err != nil || o.upstream != "/run/up" || o.policy != "openssh" || len(o.command) != 2 {
+		t.Errorf("%+v %v", o, err)
+	}
 	if o, err := parseAgentOptions([]string{"-dD", "-s", "--"}); err != nil || !o.debug || !o.foreground || !o.sh || len(o.command) != 0 {
 		t.Errorf("%+v %v", o, err)
 	}
 	for _, args := range [][]string{
 		{"-x"}, {"-a"}, {"-s", "-c"}, {"-k", "cmd"}, {"-t", "never"}, {"-t", "-5"}, {"-t", "0"}, {"-E", "sha1"},
-		{"-O", "allow-remote-pkcs11"}, {"-O", "no-restrict-websafe"}, {"-O", "nothing"}, {"-O", "policy="}, {"-O", "serve=x"},
+		{"-O", "allow-remote-pkcs11"}, {"-O", "no-restrict-websafe"}, {"-O", "nothing"}, {"-O", "policy="}, {"-O", "serve=x"}, {"--upstream"}, {"--nothing", "x"},
 	} {
 		if _, err := parseAgentOptions(args); err == nil {
 			t.Errorf("%q was taken", args)

@@ -67,6 +67,10 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 	s.config = agent.Config{
 		Policy: rules.current, Log: log, Hosts: knownHostNames(), Askers: []agent.Asker{agent.Askpass{}},
 		Providers: o.providers, Lifetime: o.life,
+		Upstream: func() string { return inHome(rules.current().Upstream()) },
+	}
+	if o.upstream != "" {
+		s.config.Upstream = func() string { return o.upstream }
 	}
 	rules.changed = func(reason string) {
 		if err := log.Append(audit.Event{Event: "policy", Reason: reason}); err != nil {
@@ -82,6 +86,16 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 		}
 	}
 	return s, nil
+}
+
+// inHome is path with a leading ~ replaced.
+func inHome(path string) string {
+	rest, ok := strings.CutPrefix(path, "~/")
+	home, err := os.UserHomeDir()
+	if !ok || err != nil {
+		return path
+	}
+	return filepath.Join(home, rest)
 }
 
 func statePath(name string) (string, error) {

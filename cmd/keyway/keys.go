@@ -102,7 +102,9 @@ func listOtherAgent(ctx context.Context, env []string, asJSON bool, stdout io.Wr
 func printKey(w io.Writer, k agent.KeyInfo) {
 	fmt.Fprintf(w, "%s  %s  %s\n", k.Fingerprint, strings.TrimSuffix(k.Type, "@openssh.com"), plain(k.Comment))
 	var notes []string
-	if k.Until.IsZero() {
+	if k.Upstream != "" {
+		notes = append(notes, "held by the agent at "+plain(k.Upstream))
+	} else if k.Until.IsZero() {
 		notes = append(notes, "kept until the agent ends")
 	} else {
 		notes = append(notes, "kept until "+k.Until.Local().Format("Mon 15:04:05"))

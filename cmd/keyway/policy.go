@@ -22,6 +22,7 @@ func newPolicyCommand() *cobra.Command {
 looked at in order, and the first that matches decides:
 
   preset: standard            # or openssh: as permissive about destinations as ssh-agent
+  upstream: /path/of/socket   # another agent, whose keys are used under this policy too
   rules:
     - name: never production
       deny: any               # login, git, sign:NAMESPACE, data, any (all but data)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/policy"
 	"keyway/internal/unixsock"
 )
 
@@ -101,7 +102,7 @@ func agentAnswers(ctx context.Context, socket string) bool {
 // ensureAgent sees to it that an agent listens at the one path.
 func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
 	path := filepath.Join(a.runtime, agentSocketName)
-	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && agentAnswers(ctx, theirs) {
+	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !wantsUpstream() && agentAnswers(ctx, theirs) {
 		if now, err := os.Readlink(path); err == nil && now == theirs {
 			return nil
 		}
@@ -125,6 +126,17 @@ func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
 	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
 	a.useAgent()
 	return nil
+}
+
+// wantsUpstream says whether the policy names another agent to use beside our
+// own: then ours it has to be.
+func wantsUpstream() bool {
+	path, err := policyPath(nil)
+	if err != nil {
+		return false
+	}
+	p, err := policy.Read(path)
+	return err == nil && p.Upstream() != ""
 }
 
 // followAgent mends the one path when the agent behind it has ended and theirs,

@@ -25,6 +25,9 @@ type Config struct {
 	Log interface{ Append(audit.Event) error }
 	// Hosts tells what the user calls the host with a key; nil: nothing.
 	Hosts func(ssh.PublicKey) policy.Host
+	// Upstream gives the socket of another agent, whose keys are shown and used
+	// beside our own; empty, or nil: none.
+	Upstream func() string
 	// Askers ask the user, in this order; the first that can be asked is.
 	Askers []Asker
 	// Providers are patterns of the paths of libraries that may be loaded; none:
@@ -43,6 +46,8 @@ type Agent struct {
 	config    Config
 	keys      keyring
 	questions questions
+
+	upstreamDown atomic.Bool // said in the log
 
 	connections atomic.Uint64 // accepted so far: each has a number in the log
 

@@ -17,12 +17,14 @@ type bind struct {
 	key        ssh.PublicKey
 	blob       []byte
 	session    []byte
-	forwarding bool // the session forwards the agent, and others ask through it
+	forwarding bool   // the session forwards the agent, and others ask through it
+	message    []byte // as it came
 }
 
 // parseBind reads and verifies a session-bind@openssh.com message: host key,
 // session identifier, signature, is_forwarding.
 func parseBind(r *sshwire.Reader) (bind, error) {
+	message := bytes.Clone(r.Rest())
 	blob, session, sigBlob, forwarding := r.String(), r.String(), r.String(), r.Byte()
 	if err := r.End(); err != nil {
 		return bind{}, fmt.Errorf("a bind that cannot be read: %w", err)
@@ -37,7 +39,7 @@ func parseBind(r *sshwire.Reader) (bind, error) {
 	if err := verify(key, session, sigBlob); err != nil {
 		return bind{}, fmt.Errorf("a bind whose signature does not verify with %s: %w", identity.Fingerprint(key), err)
 	}
-	return bind{key: key, blob: key.Marshal(), session: bytes.Clone(session), forwarding: forwarding != 0}, nil
+	return bind{key: key, blob: key.Marshal(), session: bytes.Clone(session), forwarding: forwarding != 0, message: message}, nil
 }
 
 // verify checks a host's signature. SHA-1 proves nothing any more, although

@@ -98,14 +98,17 @@ func (a *Agent) describe(h *held) string {
 }
 
 // remove is SSH_AGENTC_REMOVE_IDENTITY (RFC 9987 section 3.4).
-func (c *connection) remove(r *sshwire.Reader) (audit.Event, error) {
+func (c *connection) remove(ctx context.Context, r *sshwire.Reader) (audit.Event, error) {
 	blob := canonical(r.String())
 	if err := r.End(); err != nil || blob == nil {
 		return audit.Event{}, errors.New("a key to remove that cannot be read")
 	}
-	h, err := c.agent.keys.find(blob)
+	h, err := c.find(ctx, blob)
 	if err != nil {
 		return audit.Event{}, err
+	}
+	if h.upstream != "" {
+		return audit.Event{Key: h.key.Fingerprint, Comment: h.key.Comment, Reason: "removed from " + h.upstream}, c.removeUpstream(ctx, h)
 	}
 	n, err := c.agent.keys.remove(func(other *held) bool { return other == h && c.visible(h) })
 	if err == nil && n == 0 {
@@ -114,9 +117,14 @@ func (c *connection) remove(r *sshwire.Reader) (audit.Event, error) {
 	return audit.Event{Key: h.key.Fingerprint, Comment: h.key.Comment, Reason: "removed"}, err
 }
 
-func (c *connection) removeAll() (audit.Event, error) {
+// removeAll asks the upstream for the same, which may have its own mind.
+func (c *connection) removeAll(ctx context.Context) (audit.Event, error) {
 	n, err := c.agent.keys.remove(func(*held) bool { return true })
-	return audit.Event{Reason: fmt.Sprintf("removed all %d", n)}, err
+	done := audit.Event{Reason: fmt.Sprintf("removed all %d", n)}
+	if err == nil && c.upstreamPath() != "" {
+		done.Reason += ", and " + c.removeAllUpstream(ctx)
+	}
+	return done, err
 }
 
 // lock is SSH_AGENTC_LOCK (RFC 9987 section 3.7).

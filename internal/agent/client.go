@@ -62,19 +62,24 @@ func (c *Client) Answer(ctx context.Context, id uint64, yes bool, seconds uint32
 	return c.ask(ctx, extAnswer, sshwire.AppendUint32(body, seconds), &struct{}{})
 }
 
-// ask sends an extension request and decodes what comes back. When ctx ends, so
-// does the connection.
-func (c *Client) ask(ctx context.Context, name string, body []byte, into any) error {
+// exchange sends a request and gives the answer. When ctx ends, so does the
+// connection.
+func (c *Client) exchange(ctx context.Context, request []byte) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	request := append(sshwire.AppendString([]byte{msgExtension}, name), body...)
 	if _, err := c.conn.Write(frame(request)); err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := c.read()
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+	return answer, err
+}
+
+// ask sends an extension request and decodes what comes back.
+func (c *Client) ask(ctx context.Context, name string, body []byte, into any) error {
+	answer, err := c.exchange(ctx, append(sshwire.AppendString([]byte{msgExtension}, name), body...))
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type connection struct {
 
 	in       *bufio.Reader
 	way      way
+	up       upstream
 	refusals int
 }
 
@@ -36,6 +37,7 @@ func (c *connection) touch() { c.active.Store(int64(c.agent.config.uptime())) }
 func (c *connection) serve(ctx context.Context) {
 	defer c.agent.gone(c)
 	defer c.conn.Close()
+	defer c.up.close()
 	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer stop()
 	var err error
@@ -85,7 +87,7 @@ func (c *connection) handle(ctx context.Context, request []byte) []byte {
 	c.agent.config.Logf("connection %d: message %d, %d bytes", c.number, kind, len(request))
 	switch kind {
 	case msgList:
-		return c.list()
+		return c.list(ctx)
 	case msgSign:
 		return c.sign(ctx, r)
 	case msgExtension:
@@ -93,9 +95,9 @@ func (c *connection) handle(ctx context.Context, request []byte) []byte {
 	case msgAdd, msgAddConstrained:
 		return c.change(policy.Add, func() (audit.Event, error) { return c.add(r) })
 	case msgRemove:
-		return c.change(policy.Remove, func() (audit.Event, error) { return c.remove(r) })
+		return c.change(policy.Remove, func() (audit.Event, error) { return c.remove(ctx, r) })
 	case msgRemoveAll, msgRemoveAllV1:
-		return c.change(policy.Remove, c.removeAll)
+		return c.change(policy.Remove, func() (audit.Event, error) { return c.removeAll(ctx) })
 	case msgAddCard, msgAddCardConstr:
 		return c.change(policy.Load, func() (audit.Event, error) { return c.addCard(ctx, r) })
 	case msgRemoveCard:

@@ -69,7 +69,7 @@ func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader)
 	var err error
 	switch name {
 	case extKeys:
-		result = c.agent.describeKeys()
+		result = c.describeKeys(ctx)
 	case extQuestions:
 		result, err = c.nextQuestions(ctx, r)
 	case extAnswer:
@@ -101,6 +101,7 @@ type KeyInfo struct {
 	SignsLeft    *uint32   `json:"signsLeft,omitempty"`
 	Provider     string    `json:"provider,omitempty"`
 	Destinations []Step    `json:"destinations,omitempty"`
+	Upstream     string    `json:"upstream,omitempty"` // the agent that holds it, if it is another
 }
 
 // Step is one destination of a key. An empty From is this machine.
@@ -110,10 +111,10 @@ type Step struct {
 	User string `json:"user,omitempty"`
 }
 
-func (a *Agent) describeKeys() []KeyInfo {
+func (c *connection) describeKeys(ctx context.Context) []KeyInfo {
 	list := []KeyInfo{}
-	for _, h := range a.keys.all() {
-		list = append(list, a.describeKey(h))
+	for _, h := range append(c.agent.keys.all(), c.upstreamKeys(ctx)...) {
+		list = append(list, c.agent.describeKey(h))
 	}
 	return list
 }
@@ -121,7 +122,7 @@ func (a *Agent) describeKeys() []KeyInfo {
 func (a *Agent) describeKey(h *held) KeyInfo {
 	info := KeyInfo{
 		Type: h.key.Public.Type(), Fingerprint: h.key.Fingerprint, Comment: h.key.Comment, Blob: h.key.Blob,
-		Confirm: h.confirm, Provider: h.key.Provider,
+		Confirm: h.confirm, Provider: h.key.Provider, Upstream: h.upstream,
 	}
 	if h.dies != 0 {
 		info.Until = time.Now().Add(h.dies - a.config.uptime()).Round(time.Second)

@@ -23,11 +23,16 @@ type held struct {
 	confirm      bool
 	destinations []destination
 
-	signsLeft uint32            // under the lock; meaningful if limited
-	limited   bool              //
-	usedFor   map[string]uint64 // under the lock: host key fingerprint → when, for the order of lists
-	shared    bool              // its signer belongs to another key or to a card
+	signsLeft uint32 // under the lock; meaningful if limited
+	limited   bool   //
+	shared    bool   // its signer belongs to another key or to a card
+	upstream  string // the socket of the agent that holds it; empty: this one
 }
+
+// usage is of a key, by its fingerprint, for a host, by its host key's.
+type usage struct{ key, host string }
+
+const maxUsages = 4096
 
 // keyring is what all connections of an agent share.
 type keyring struct {
@@ -36,6 +41,7 @@ type keyring struct {
 	mu     sync.Mutex
 	keys   []*held
 	uses   uint64
+	usedAt map[usage]uint64 // → when, counted in uses, for the order of lists
 	cards  map[string]*identity.Card
 	locked bool
 	salt   [16]byte
@@ -183,11 +189,11 @@ func (k *keyring) use(h *held, host string) error {
 	if host == "" {
 		return nil
 	}
-	if h.usedFor == nil || len(h.usedFor) >= maxHopKeys {
-		h.usedFor = map[string]uint64{}
+	if k.usedAt == nil || len(k.usedAt) >= maxUsages {
+		k.usedAt = map[usage]uint64{}
 	}
 	k.uses++
-	h.usedFor[host] = k.uses
+	k.usedAt[usage{h.key.Fingerprint, host}] = k.uses
 	return nil
 }
 
@@ -203,7 +209,7 @@ func (k *keyring) bestFirst(keys []*held, host string) {
 			}
 			return 1
 		}
-		return cmp.Compare(b.usedFor[host], a.usedFor[host])
+		return cmp.Compare(k.usedAt[usage{b.key.Fingerprint, host}], k.usedAt[usage{a.key.Fingerprint, host}])
 	})
 }
 

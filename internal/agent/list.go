@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"time"
 
 	"keyway/internal/audit"
@@ -10,12 +11,12 @@ import (
 
 // list is SSH_AGENTC_REQUEST_IDENTITIES (RFC 9987 section 3.5). While the agent
 // is locked it seems empty.
-func (c *connection) list() []byte {
+func (c *connection) list(ctx context.Context) []byte {
 	now := time.Now()
 	f := c.way.facts(policy.List, c.agent.hosts(), now)
 	var shown []*held
 	if c.agent.policy().Decide(f, nil).Verdict == policy.Allow {
-		shown = c.offered(now)
+		shown = c.offered(ctx, now)
 	}
 	answer := sshwire.AppendUint32([]byte{msgIdentities}, uint32(len(shown)))
 	for _, h := range shown {
@@ -27,11 +28,11 @@ func (c *connection) list() []byte {
 
 // offered are the keys that can be of use on the connection, best first. Where
 // none can, the log says so: the asker will not even try to have one sign.
-func (c *connection) offered(now time.Time) []*held {
+func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 	p, grants, canAsk := c.agent.policy(), c.agent.questions.grants(now), c.agent.questions.canAsk()
 	var list []*held
 	var useless audit.Event
-	for _, h := range c.agent.keys.all() {
+	for _, h := range append(c.agent.keys.all(), c.upstreamKeys(ctx)...) {
 		if f, d := offered(p, c.way, h, c.agent.hosts(), canAsk, grants, now); d.Verdict == policy.Allow {
 			list = append(list, h)
 		} else {

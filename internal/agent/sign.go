@@ -21,7 +21,7 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 		c.refuse(c.event("sign", "denied", policy.Decision{Reason: err.Error()}))
 		return failure
 	}
-	h, err := c.agent.keys.find(canonical(blob))
+	h, err := c.find(ctx, canonical(blob))
 	if err != nil {
 		c.refuse(c.event("sign", "denied", policy.Decision{Reason: err.Error()}))
 		return failure
@@ -64,11 +64,16 @@ func (c *connection) makeSignature(ctx context.Context, h *held, f policy.Facts,
 	if err := c.agent.keys.use(h, host); err != nil {
 		return nil, err
 	}
-	if err := c.agent.log(c.signEvent(f, "allowed", d)); err != nil {
+	e := c.signEvent(f, "allowed", d)
+	e.Upstream = h.upstream
+	if err := c.agent.log(e); err != nil {
 		c.agent.config.Logf("%v", err)
 		if c.way.remote {
 			return nil, errors.New("a remote asker's signature could not be logged")
 		}
+	}
+	if h.upstream != "" {
+		return c.signUpstream(ctx, h, data, flags)
 	}
 	if !h.key.OnSecurityKey() && h.key.Provider == "" {
 		return h.key.Sign(ctx, data, flags)

@@ -39,7 +39,8 @@ type Event struct {
 	ToKey      string `json:"toKey,omitempty"` // its host key's fingerprint
 	From       string `json:"from,omitempty"`  // a name of the first hop
 	FromKey    string `json:"fromKey,omitempty"`
-	Via        string `json:"via,omitempty"` // hops after the first, as they claim
+	Via        string `json:"via,omitempty"`      // hops after the first, as they claim
+	Upstream   string `json:"upstream,omitempty"` // the socket of the agent that holds the key, if it is another
 	Remote     bool   `json:"remote,omitempty"`
 	Connection uint64 `json:"connection,omitempty"`
 	PID        int    `json:"pid,omitempty"` // of the local program that asked
@@ -51,7 +52,7 @@ type Event struct {
 func (e Event) encode() ([]byte, error) {
 	for _, s := range []*string{
 		&e.Event, &e.Verdict, &e.Rule, &e.Reason, &e.Key, &e.Comment, &e.Purpose, &e.User, &e.Namespace,
-		&e.To, &e.ToKey, &e.From, &e.FromKey, &e.Via, &e.Program,
+		&e.To, &e.ToKey, &e.From, &e.FromKey, &e.Via, &e.Upstream, &e.Program,
 	} {
 		*s = cut(*s)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -69,6 +70,29 @@ func ReadPrivate(r *sshwire.Reader) (*Key, error) {
 	return k, nil
 }
 
+// Foreign is a key that another agent holds and signs with.
+func Foreign(blob []byte, comment string) (*Key, error) {
+	pub, err := ParsePublic(blob)
+	if err != nil {
+		return nil, err
+	}
+	k := newKey(pub)
+	k.Comment, k.signer = comment, elsewhere{}
+	if k.OnSecurityKey() {
+		k.Application = applicationOf(pub)
+	}
+	return k, nil
+}
+
+// elsewhere is the private half that another agent keeps.
+type elsewhere struct{}
+
+func (elsewhere) sign(context.Context, []byte, uint32) (*ssh.Signature, error) {
+	return nil, errors.New("the private key is with another agent")
+}
+
+func (elsewhere) destroy() {}
+
 func newKey(pub ssh.PublicKey) *Key {
 	return &Key{Public: pub, Blob: pub.Marshal(), Fingerprint: Fingerprint(pub)}
 }
@@ -98,10 +122,7 @@ func (k *Key) SetProvider(path string) error {
 }
 
 // OnSecurityKey says whether the private half is on a security key.
-func (k *Key) OnSecurityKey() bool {
-	_, ok := k.signer.(*securityKey)
-	return ok
-}
+func (k *Key) OnSecurityKey() bool { return strings.HasPrefix(k.Public.Type(), "sk-") }
 
 // WithCertificate is k presenting cert. Both sign by the same means, and both
 // are destroyed when k is.

@@ -84,10 +84,25 @@ func parseSecurityKeyAnswer(answer []byte) (*ssh.Signature, error) {
 	if err := r.End(); err != nil {
 		return nil, err
 	}
-	return parseSignature(blob)
+	return ParseSignature(blob)
 }
 
-func parseSignature(blob []byte) (*ssh.Signature, error) {
+// applicationOf reads the application out of a security key's public half, which
+// ends with it (OpenSSH's PROTOCOL.u2f).
+func applicationOf(pub ssh.PublicKey) string {
+	if cert, ok := pub.(*ssh.Certificate); ok {
+		pub = cert.Key
+	}
+	application := ""
+	for r := sshwire.NewReader(pub.Marshal()); r.More(); {
+		application = r.Text()
+	}
+	return application
+}
+
+// ParseSignature reads a signature in the form of RFC 4253 section 6.6, and what
+// security keys add to it.
+func ParseSignature(blob []byte) (*ssh.Signature, error) {
 	r := sshwire.NewReader(blob)
 	sig := &ssh.Signature{Format: r.Text(), Blob: r.String()}
 	if r.Err() != nil {

@@ -36,8 +36,18 @@ type Decision struct {
 // Policy is an ordered list of rules over built-in behaviour. It does not change
 // after it was made. The zero value refuses everything.
 type Policy struct {
-	rules  []rule
-	preset preset
+	rules    []rule
+	preset   preset
+	upstream string
+}
+
+// Upstream is the socket of the agent whose keys are used beside the agent's own;
+// empty: none. It may begin with ~/, which is for the caller to expand.
+func (p *Policy) Upstream() string {
+	if p == nil {
+		return ""
+	}
+	return p.upstream
 }
 
 type preset int

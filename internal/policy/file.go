@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -23,8 +24,9 @@ const (
 
 // file mirrors policy.yaml.
 type file struct {
-	Preset string     `yaml:"preset"`
-	Rules  []fileRule `yaml:"rules"`
+	Preset   string     `yaml:"preset"`
+	Upstream string     `yaml:"upstream"`
+	Rules    []fileRule `yaml:"rules"`
 }
 
 type fileRule struct {
@@ -105,7 +107,7 @@ func Parse(data []byte) (*Policy, error) {
 	if err := checkValues(data); err != nil {
 		return nil, err
 	}
-	p := &Policy{}
+	p := &Policy{upstream: f.Upstream}
 	switch f.Preset {
 	case "", "standard":
 		p.preset = standard
@@ -113,6 +115,9 @@ func Parse(data []byte) (*Policy, error) {
 		p.preset = openSSH
 	default:
 		return nil, fmt.Errorf("line %d: there is no preset %q, only standard and openssh", lineOf(data, "preset", -1), f.Preset)
+	}
+	if !isPath(f.Upstream) {
+		return nil, fmt.Errorf("line %d: upstream takes the whole path of a socket, or one that begins with ~/", lineOf(data, "upstream", -1))
 	}
 	if len(f.Rules) > maxRules {
 		return nil, fmt.Errorf("there are %d rules, more than %d", len(f.Rules), maxRules)
@@ -127,6 +132,11 @@ func Parse(data []byte) (*Policy, error) {
 		p.rules = append(p.rules, r)
 	}
 	return p, nil
+}
+
+// isPath says whether s is empty, absolute, or below the user's home directory.
+func isPath(s string) bool {
+	return s == "" || len(s) <= maxPattern && (filepath.IsAbs(s) || strings.HasPrefix(s, "~/"))
 }
 
 var goType = regexp.MustCompile(` (not found in|into|already set in) (type )?[a-zA-Z.\[\]]+`)

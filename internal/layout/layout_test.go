@@ -231,6 +231,7 @@ var denied = map[string]string{
 	"keyway/internal/sshconfig": "the guest is not the laptop",
 	"keyway/internal/assets":    "the guest carries no other program",
 	"github.com/prometheus":     "3 MB",
+	"github.com/charmbracelet":  "another terminal model, to test ours against",
 	"testing":                   "tests stay outside of programs",
 	"keyway/test":               "tests stay outside of programs",
 }
@@ -249,7 +250,8 @@ func TestGuestStaysSmall(t *testing.T) {
 func TestProgramsWithoutTests(t *testing.T) {
 	for _, goos := range systems {
 		for _, p := range goList(t, goos, "-deps", "./cmd/keyway") {
-			if p.ImportPath == "testing" || strings.HasPrefix(p.ImportPath, module+"test/") {
+			if p.ImportPath == "testing" || strings.HasPrefix(p.ImportPath, module+"test/") ||
+				strings.HasPrefix(p.ImportPath, "github.com/charmbracelet/") {
 				t.Errorf("on %s keyway depends on %s", goos, p.ImportPath)
 			}
 		}

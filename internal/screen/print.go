@@ -192,10 +192,10 @@ func (s *Screen) join(r rune, w int) bool {
 	if !ok {
 		return true
 	}
-	if c.wide() {
-		c.glyph = glyph | wideBit
-	} else if c.glyph = glyph; w != 0 {
-		s.widen(x) // the second letter of a flag
+	before := rune(c.glyph & glyphMask)
+	c.glyph = glyph | c.glyph&wideBit
+	if !c.wide() && (w != 0 || r == emojiVariant && isEmoji(before)) {
+		s.widen(x) // a flag, or a character that is an emoji now
 	}
 	s.last = c.glyph
 	return true
@@ -234,11 +234,6 @@ func (s *Screen) continues(glyph uint32, r rune) bool {
 }
 
 func isRegional(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
-
-// pictograph says that a code point may follow a joiner in an emoji.
-func pictograph(r rune) bool {
-	return r >= 0x1f000 && r < 0x1fb00 || r >= 0x2190 && r < 0x2c00 || r == 0x3030 || r == 0x303d
-}
 
 // widen makes the character in column x take two columns, if there is room.
 func (s *Screen) widen(x int) {

@@ -45,3 +45,11 @@ func within(spans []span, r rune) bool {
 	}
 	return false
 }
+
+// pictograph says that a code point may follow a joiner in an emoji.
+func pictograph(r rune) bool { return within(pictographSpans[:], r) }
+
+// isEmoji says that a code point is an emoji if it is followed by emojiVariant.
+func isEmoji(r rune) bool {
+	return r >= '0' && r <= '9' || r == '#' || r == '*' || r == '©' || r == '®' || pictograph(r)
+}

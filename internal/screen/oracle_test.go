@@ -1,0 +1,248 @@
+//go:build linux
+
+package screen
+
+import (
+	"fmt"
+	imagecolor "image/color"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/charmbracelet/x/vt"
+)
+
+// What other terminals show after the same bytes is compared with what a Screen
+// shows. test/record has made the recordings.
+
+const recordedCols, recordedRows = 100, 30
+
+func recordings(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.raw")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d recordings, %v", len(files), err)
+	}
+	all := map[string][]byte{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimSuffix(filepath.Base(file), ".raw")] = data
+	}
+	return all
+}
+
+// inPieces writes p in pieces of random sizes.
+func inPieces(w io.Writer, p []byte, random *rand.Rand) {
+	for len(p) > 0 {
+		n := min(len(p), 1+random.IntN(1+random.IntN(4096)))
+		w.Write(slices.Clone(p[:n]))
+		p = p[n:]
+	}
+}
+
+// tmux is a server of its own.
+type tmux struct {
+	t      *testing.T
+	socket string
+}
+
+func startTmux(t *testing.T) *tmux {
+	m := &tmux{t, filepath.Join(t.TempDir(), "s")}
+	conf := filepath.Join(t.TempDir(), "conf")
+	options := fmt.Sprintf("set -g status off\nset -g default-size %dx%d\nset -g history-limit 10000\nset -g default-terminal tmux-256color\n",
+		recordedCols, recordedRows)
+	if err := os.WriteFile(conf, []byte(options), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.run("-f", conf, "new-session", "-d", "-s", "keep", "sleep 1000")
+	t.Cleanup(func() { m.run("kill-server") })
+	return m
+}
+
+func (m *tmux) run(args ...string) string {
+	m.t.Helper()
+	cmd := exec.Command("tmux", append([]string{"-S", m.socket}, args...)...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TMUX=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("tmux %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// show makes a pane show p, and returns its target once it has.
+func (m *tmux) show(name string, p []byte) string {
+	m.t.Helper()
+	file := filepath.Join(m.t.TempDir(), "bytes")
+	if err := os.WriteFile(file, p, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	m.run("new-session", "-d", "-s", name,
+		"stty raw -echo; cat "+file+"; printf '\\033]2;all is shown\\033\\\\'; sleep 1000")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if strings.TrimSpace(m.run("display-message", "-p", "-t", name, "#{pane_title}")) == "all is shown" {
+			return name
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("tmux has not shown %s", name)
+		}
+	}
+}
+
+// captured is what tmux says that it shows, drawn on a Screen.
+func (m *tmux) captured(target string) *Screen {
+	m.t.Helper()
+	text := m.run("capture-pane", "-e", "-p", "-N", "-t", target)
+	s := New(recordedCols, recordedRows, Options{})
+	s.Write([]byte("\x1b)0")) // tmux writes line drawing as the second set
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for y, line := range lines {
+		s.Write([]byte(fmt.Sprintf("\x1b[%d;1H%s\x0f", y+1, line)))
+	}
+	return s
+}
+
+// tmuxKeeps are recordings in which the last column is erased while the cursor
+// stands after it. tmux erases nothing then, unlike the terminals it imitates.
+var tmuxKeeps = map[string]bool{"top": true}
+
+// tmuxSees is what tmux can say of a cell. It knows no links, and its captures
+// have no overlines, nor the background of what was merely erased.
+func tmuxSees(d drawn, c cell) drawn {
+	d.link = link{}
+	d.style.attrs &^= overlined
+	if c.blank() {
+		d.style.bg = 0
+	}
+	return d
+}
+
+// same compares what a screen shows with what a pane does.
+func same(t *testing.T, ours *Screen, other *Screen, columns int) {
+	t.Helper()
+	var wrong []string
+	for y := range ours.rows {
+		row, there := ours.drawnRow(ours.g, y), other.drawnRow(other.g, y)
+		for x := range columns {
+			c := ours.g.row(y)[x]
+			if a, b := tmuxSees(row[x], c), tmuxSees(there[x], c); a != b {
+				wrong = append(wrong, fmt.Sprintf("%d,%d: %+v, tmux %+v", x, y, a, b))
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		t.Errorf("%d cells differ:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 12)], "\n"))
+	}
+}
+
+func TestAgainstTmux(t *testing.T) {
+	m := startTmux(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	for name, data := range recordings(t) {
+		if name == "emoji" {
+			continue // tmux and x/vt disagree, and x/vt is with the terminals of today
+		}
+		t.Run(name, func(t *testing.T) {
+			m := &tmux{t, m.socket}
+			ours := New(recordedCols, recordedRows, Options{})
+			inPieces(ours, data, random)
+			pane := m.show(name, data)
+			columns := ours.cols
+			if tmuxKeeps[name] {
+				columns--
+			}
+			same(t, ours, m.captured(pane), columns)
+			at := m.run("display-message", "-p", "-t", pane, "#{cursor_x},#{cursor_y},#{alternate_on}")
+			if want := fmt.Sprintf("%d,%d,%d\n", ours.x, ours.y, map[bool]int{true: 1}[ours.Alternate()]); at != want {
+				t.Errorf("cursor and alternate screen: %stmux: %s", want, at)
+			}
+
+			// And what it shows of our snapshot.
+			again := m.show(name+" again", ours.Snapshot(nil))
+			same(t, ours, m.captured(again), ours.cols)
+			if now := m.run("display-message", "-p", "-t", again, "#{cursor_x},#{cursor_y},#{alternate_on}"); now != at {
+				t.Errorf("the snapshot leaves %stmux was at %s", now, at)
+			}
+		})
+	}
+}
+
+func TestAgainstVT(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for name, data := range recordings(t) {
+		if name == "wrap" {
+			continue // x/vt loses wide characters for which the row has no room
+		}
+		t.Run(name, func(t *testing.T) {
+			ours := New(recordedCols, recordedRows, Options{})
+			inPieces(ours, data, random)
+			other := vt.NewEmulator(recordedCols, recordedRows)
+			other.SetScrollbackSize(1)
+			answers := make(chan struct{})
+			go func() { // it answers questions, and waits until somebody reads
+				io.Copy(io.Discard, other)
+				close(answers)
+			}()
+			other.Write(data)
+			other.Close()
+			<-answers
+			var wrong []string
+			for y := range recordedRows {
+				for x, a := range ours.drawnRow(ours.g, y) {
+					if a.text == "" {
+						continue // the second half of a wide character
+					}
+					a.style.attrs &^= overlined
+					if b, ok := vtCell(other, x, y); ok && a != b {
+						wrong = append(wrong, fmt.Sprintf("%d,%d: %+v, x/vt %+v", x, y, a, b))
+					}
+				}
+			}
+			if len(wrong) > 0 {
+				t.Errorf("%d cells differ:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 12)], "\n"))
+			}
+		})
+	}
+}
+
+// vtCell is what x/vt has in a cell; not ok: nothing to compare.
+func vtCell(e *vt.Emulator, x, y int) (drawn, bool) {
+	c := e.CellAt(x, y)
+	if c == nil {
+		return drawn{}, false
+	}
+	d := drawn{text: c.Content, link: link{c.Link.Params, c.Link.URL}}
+	if c.Width == 0 {
+		d.text = ""
+	}
+	d.style = style{fg: vtColor(c.Style.Fg), bg: vtColor(c.Style.Bg), line: vtColor(c.Style.UnderlineColor), underline: uint8(c.Style.Underline)}
+	for i, a := range []attr{bold, faint, italic, blink, fastBlink, inverse, hidden, struck} {
+		if c.Style.Attrs&(1<<i) != 0 {
+			d.style.attrs |= a
+		}
+	}
+	return d, true
+}
+
+func vtColor(c imagecolor.Color) color {
+	switch c := c.(type) {
+	case nil:
+		return 0
+	case ansi.BasicColor:
+		return palette | color(c)
+	case ansi.IndexedColor:
+		return palette | color(c)
+	}
+	r, g, b, _ := c.RGBA()
+	return rgb | color(r>>8)<<16 | color(g>>8)<<8 | color(b>>8)
+}

@@ -4,6 +4,7 @@ package guest
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -27,7 +28,7 @@ const (
 
 // loadHostKey reads the host key, or makes it when there is none: it lives as
 // long as the workspace, so that whoever has pinned it never sees it change.
-func loadHostKey(home keyway.Home) (ssh.Signer, error) {
+func loadHostKey(home keyway.Home) (*hostKey, error) {
 	data, err := readBounded(home.HostKey(), maxHostKey)
 	if errors.Is(err, fs.ErrNotExist) {
 		data, err = makeHostKey(home)
@@ -35,11 +36,29 @@ func loadHostKey(home keyway.Home) (ssh.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}
-	signer, err := ssh.ParsePrivateKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("host key %s: %w", home.HostKey(), err)
+	private, err := ssh.ParseRawPrivateKey(data)
+	if err == nil {
+		var signer ssh.Signer
+		if signer, err = ssh.NewSignerFromKey(private); err == nil {
+			return &hostKey{signer, private}, nil
+		}
 	}
-	return signer, nil
+	return nil, fmt.Errorf("host key %s: %w", home.HostKey(), err)
+}
+
+// hostKey is the workspace's key as SSH uses it and as it was read.
+type hostKey struct {
+	ssh.Signer
+	private any
+}
+
+// streams is the key as streams use it, or nil: they want an Ed25519 key, which
+// is what keyway makes, but the file may hold another.
+func (k *hostKey) streams() crypto.Signer {
+	if p, ok := k.private.(*ed25519.PrivateKey); ok {
+		return *p
+	}
+	return nil
 }
 
 func makeHostKey(home keyway.Home) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/session"
+	"keyway/internal/stream"
 )
 
 // Bounds on clients. Those who are not yet in are strangers; those who are in
@@ -43,6 +44,7 @@ type Server struct {
 	login     bool // shells are login shells
 	log       *logger
 	config    *ssh.ServerConfig
+	streams   *stream.Server // nil: SSH only
 	agent     *agentBroker
 	strangers atomic.Int32
 	guests    atomic.Int32 // connections, authenticated or not
@@ -50,7 +52,7 @@ type Server struct {
 
 // newServer makes the server of the workspace in home, whose users become
 // account with the variables in environ.
-func newServer(home keyway.Home, account Account, environ []string, hostKey ssh.Signer, log *logger) *Server {
+func newServer(home keyway.Home, account Account, environ []string, key *hostKey, log *logger) *Server {
 	s := &Server{
 		home:    home,
 		account: account,
@@ -62,7 +64,10 @@ func newServer(home keyway.Home, account Account, environ []string, hostKey ssh.
 		log:   log,
 		agent: newAgentBroker(log),
 	}
-	s.config = s.newConfig(hostKey)
+	s.config = s.newConfig(key)
+	if signer := key.streams(); signer != nil {
+		s.streams, _ = stream.NewServer(stream.ServerConfig{HostKey: signer, Logger: streamLog{log}})
+	}
 	return s
 }
 
@@ -139,7 +144,8 @@ func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 		defer cancel() // without its agent the workspace is not whole: start again
 		s.agent.serve(ctx, agent)
 	})
-	err := acceptEach(l, func(conn net.Conn) { all.Go(func() { s.serveConn(ctx, conn) }) })
+	all.Go(func() { s.acceptStreams(ctx, &all) })
+	err := acceptEach(l, func(conn net.Conn) { all.Go(func() { s.receive(ctx, conn) }) })
 	cancel()
 	all.Wait()
 	if errors.Is(err, net.ErrClosed) {
@@ -188,9 +194,17 @@ func (s *Server) leave() {
 	}
 }
 
-func (s *Server) handshake(conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+// admit counts a stranger in, unless there are too many.
+func (s *Server) admit() bool {
 	if s.strangers.Add(1) > maxStrangers {
 		s.strangers.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *Server) handshake(conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	if !s.admit() {
 		return nil, nil, nil, fmt.Errorf("%d connections are logging in already", maxStrangers)
 	}
 	defer s.strangers.Add(-1)

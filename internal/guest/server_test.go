@@ -137,9 +137,12 @@ func TestKeysAreReadAtEachLogin(t *testing.T) {
 
 func TestStrangersAreBounded(t *testing.T) {
 	p := serveInProcess(t, here(t))
-	for range maxStrangers {
-		conn := dialUnix(t, p.home.Socket())
-		defer conn.Close()
+	conns := make([]net.Conn, maxStrangers)
+	for i := range conns {
+		conns[i] = dialUnix(t, p.home.Socket())
+		defer conns[i].Close()
+	}
+	for _, conn := range conns {
 		// The server's version says that it is counted.
 		if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
 			t.Fatal(err)

@@ -17,11 +17,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/stream"
 )
 
 // Config is what a link needs to know.
@@ -38,21 +38,16 @@ type Config struct {
 type Link struct {
 	cfg     Config
 	started time.Time
+	ctx     context.Context // ends with the link
 	stop    context.CancelFunc
+	budget  *stream.Budget
+	watcher *stream.Watcher
 
 	mu    sync.Mutex
 	ways  map[keyway.Place]*way
 	asks  map[string]*attempt // by the secret that its ssh's askpass shows
-	lives map[*stream]struct{}
-	ended sync.WaitGroup // streams
-}
-
-// stream is one ssh connection that the link carries.
-type stream struct {
-	place    keyway.Place
-	name     keyway.Name
-	since    time.Time
-	up, down atomic.Int64
+	lives map[*carried]struct{}
+	ended sync.WaitGroup // of lives, and of the watcher
 }
 
 // Serve runs a link on l until ctx ends or somebody asks it to stop, and returns
@@ -61,9 +56,11 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	link := &Link{
-		cfg: cfg, started: time.Now(), stop: cancel,
-		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*stream]struct{}{},
+		cfg: cfg, started: time.Now(), ctx: ctx, stop: cancel,
+		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
+		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
 	}
+	link.ended.Go(func() { link.watcher.Run(ctx) })
 	srv := &http.Server{
 		Handler:     link.handler(),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -251,62 +248,6 @@ func (l *Link) answer(w http.ResponseWriter, r *http.Request) {
 	if a == nil || !a.answer(req.ID, req.Answer) {
 		api.WriteError(w, keyway.Errorf(keyway.NotFound, "the question is no longer open"))
 	}
-}
-
-// Status is the answer to GET /v1/status.
-type Status struct {
-	PID      int           `json:"pid"`
-	Version  string        `json:"version"`
-	Identity string        `json:"identity"`
-	Started  time.Time     `json:"started"`
-	Places   []PlaceStatus `json:"places"`
-}
-
-// PlaceStatus tells of one way.
-type PlaceStatus struct {
-	Place   keyway.Place   `json:"place"`
-	State   string         `json:"state"` // up, connecting or down
-	Since   time.Time      `json:"since,omitzero"`
-	PID     int            `json:"pid,omitempty"` // of the process that leads there
-	Streams []StreamStatus `json:"streams,omitempty"`
-}
-
-// StreamStatus tells of one ssh connection.
-type StreamStatus struct {
-	Workspace keyway.Name `json:"workspace"`
-	Since     time.Time   `json:"since"`
-	Up        int64       `json:"up"`   // bytes to the guest
-	Down      int64       `json:"down"` // bytes from the guest
-}
-
-func (l *Link) status(w http.ResponseWriter, r *http.Request) {
-	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, way := range l.ways {
-		s.Places = append(s.Places, way.status(l.lives))
-	}
-	slices.SortFunc(s.Places, func(a, b PlaceStatus) int { return strings.Compare(string(a.Place), string(b.Place)) })
-	api.WriteJSON(w, s)
-}
-
-func (w *way) status(lives map[*stream]struct{}) PlaceStatus {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	p := PlaceStatus{Place: w.place, State: "down"}
-	switch {
-	case w.up != nil:
-		p.State, p.Since, p.PID = "up", w.up.since, w.up.process.cmd.Process.Pid
-	case w.attempt != nil:
-		p.State = "connecting"
-	}
-	for s := range lives {
-		if s.place == w.place {
-			p.Streams = append(p.Streams, StreamStatus{Workspace: s.name, Since: s.since, Up: s.up.Load(), Down: s.down.Load()})
-		}
-	}
-	slices.SortFunc(p.Streams, func(a, b StreamStatus) int { return a.Since.Compare(b.Since) })
-	return p
 }
 
 // Identity names the build of the program at path: commands and the link

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -268,11 +267,4 @@ func (q *openQuestion) refuse() {
 	case q.answer <- api.Answer{}:
 	default:
 	}
-}
-
-// Dialer opens the byte stream of one ssh connection to a workspace's guest.
-// Today that is a plain stream over the way; a stream that outlives the way is
-// another Dialer.
-type Dialer interface {
-	Dial(ctx context.Context, name keyway.Name) (net.Conn, error)
 }

@@ -4,7 +4,10 @@ package link
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +25,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/stream"
 	"keyway/internal/unixsock"
 )
 
@@ -80,7 +85,8 @@ func playSSH(args []string) int {
 	return playNode()
 }
 
-// playedNode knows one workspace, whose guest is an echo.
+// playedNode knows two workspaces: the guest of one knows streams, that of the
+// other, called old, does not. Both echo, and live in the test itself.
 type playedNode struct{ api.Node }
 
 func (playedNode) List(context.Context) (api.Listing, error) {
@@ -88,26 +94,83 @@ func (playedNode) List(context.Context) (api.Listing, error) {
 }
 
 func (playedNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
-	if name != "train" {
+	if name != "train" && name != "old" {
 		return nil, keyway.Errorf(keyway.NotFound, "there is no workspace %s", name).Hint("keyway ls")
 	}
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	return unixsock.Dial(filepath.Join(os.Getenv("GUESTS"), string(name)))
+}
+
+// guest is a guest that knows streams.
+type guest struct {
+	key     ed25519.PrivateKey
+	streams *stream.Server
+	all     sync.WaitGroup
+	l, old  net.Listener
+}
+
+func startGuest(t *testing.T, dir string) *guest {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	var ends [2]net.Conn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "guest")
-		if ends[i], err = net.FileConn(f); err != nil {
-			return nil, err
+	g := &guest{key: key}
+	if g.streams, err = stream.NewServer(stream.ServerConfig{HostKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	if g.l, err = unixsock.Listen(filepath.Join(dir, "train"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if g.old, err = unixsock.Listen(filepath.Join(dir, "old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.serve(g.l.Accept, func(c net.Conn) { g.streams.Handle(context.Background(), c) })
+	g.serve(g.old.Accept, oldGuest)
+	g.serve(func() (net.Conn, error) { return g.streams.Accept() }, func(c net.Conn) {
+		io.Copy(c, c)
+		c.Close()
+	})
+	return g
+}
+
+func (g *guest) serve(accept func() (net.Conn, error), each func(net.Conn)) {
+	g.all.Go(func() {
+		for {
+			c, err := accept()
+			if err != nil {
+				return
+			}
+			g.all.Go(func() { each(c) })
 		}
-		f.Close()
+	})
+}
+
+// oldGuest speaks first, as SSH servers do, and ends when it is not answered in
+// SSH. Then it echoes.
+func oldGuest(c net.Conn) {
+	defer c.Close()
+	io.WriteString(c, "SSH-2.0-old\r\n")
+	r := bufio.NewReader(c)
+	if first, _ := r.Peek(4); string(first) != "SSH-" {
+		return
 	}
-	go func() {
-		io.Copy(ends[1], ends[1])
-		ends[1].Close()
-	}()
-	return ends[0], nil
+	io.Copy(c, r)
+}
+
+func (g *guest) stop() {
+	g.l.Close()
+	g.old.Close()
+	g.streams.Close()
+	g.all.Wait()
+}
+
+// hostKey is the guest's public key as known_hosts has it.
+func (g *guest) hostKey() string {
+	key, err := ssh.NewPublicKey(g.key.Public())
+	if err != nil {
+		panic(err)
+	}
+	return string(ssh.MarshalAuthorizedKey(key))
 }
 
 // world is a link in this process.
@@ -115,6 +178,7 @@ type world struct {
 	t      *testing.T
 	dir    string
 	client *Client
+	guest  *guest
 	stop   context.CancelFunc
 	ended  chan error
 }
@@ -131,6 +195,9 @@ func startWorld(t *testing.T) *world {
 	}
 	t.Setenv("PATH", w.dir+":"+os.Getenv("PATH"))
 	t.Setenv("COUNT_FILE", filepath.Join(w.dir, "count"))
+	t.Setenv("GUESTS", w.dir)
+	w.guest = startGuest(t, w.dir)
+	t.Cleanup(w.guest.stop)
 	socket := filepath.Join(w.dir, SocketName)
 	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {
@@ -224,25 +291,74 @@ func TestTheLocalPlaceNeedsNoSSH(t *testing.T) {
 	}
 }
 
-// A process that dies, on either side, is replaced when next it is needed.
+// ssh is a connection to a workspace, as keyway proxy hands one to an ssh.
+func (w *world) ssh(name keyway.Name) net.Conn {
+	w.t.Helper()
+	w.node("gpu1")
+	conn, err := w.client.Stream(context.Background(), "gpu1", name, w.guest.hostKey())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// A process that dies is replaced, and who was connected through it goes on.
 func TestADeadWayIsMadeAnew(t *testing.T) {
 	w := startWorld(t)
-	first := pid(t, w.node("gpu1"))
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train")
-	if err != nil {
-		t.Fatal(err)
+	conn := w.ssh("train")
+	for i := range 5 {
+		echo(t, conn, fmt.Sprintf("before %d", i))
+		first := pid(t, w.node("gpu1"))
+		if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		echo(t, conn, fmt.Sprintf("after %d", i))
+		if second := pid(t, w.node("gpu1")); second == first {
+			t.Error("the dead node answered")
+		}
 	}
-	defer conn.Close()
-	echo(t, conn, "before")
-	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	s := w.stream()
+	if s.State != "up" || s.Stalls != 5 || s.Resumes != 5 {
+		t.Errorf("%+v", s)
 	}
-	if _, err := io.ReadAll(conn); err != nil { // the stream ends with its way
-		t.Error(err)
+}
+
+// What is under way in both directions when the way dies arrives once.
+func TestNothingIsLost(t *testing.T) {
+	w := startWorld(t)
+	conn := w.ssh("train")
+	data := make([]byte, 20<<20)
+	rand.Read(data)
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		if _, err := conn.Write(data); err != nil {
+			t.Error(err)
+		}
+	})
+	got := make([]byte, len(data))
+	for part := range 20 {
+		if _, err := io.ReadFull(conn, got[part<<20:][:1<<20]); err != nil {
+			t.Fatal(err)
+		}
+		if part%5 == 0 {
+			syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL)
+		}
 	}
-	if second := pid(t, w.node("gpu1")); second == first {
-		t.Error("the dead node answered")
+	if !bytes.Equal(got, data) {
+		t.Error("other bytes came back")
 	}
+}
+
+// stream is the status of the only stream.
+func (w *world) stream() StreamStatus {
+	w.t.Helper()
+	s, err := w.client.Status(context.Background())
+	if err != nil || len(s.Places) != 1 || len(s.Places[0].Streams) != 1 {
+		w.t.Fatalf("%+v, %v", s, err)
+	}
+	return s.Places[0].Streams[0]
 }
 
 // A node that was killed a moment ago is not noticed by the first who needs it.
@@ -252,13 +368,68 @@ func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 		if err := syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := w.client.Stream(context.Background(), "gpu1", "train")
+		conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey())
 		if err != nil {
 			t.Fatal(err)
 		}
 		echo(t, conn, "SSH-2.0-test\r\n")
 		echo(t, conn, "and on")
 		conn.Close()
+	}
+}
+
+// A guest without streams gets what the ssh has said as it was, over a plain
+// pipe.
+func TestAnOldGuestGetsAPipe(t *testing.T) {
+	w := startWorld(t)
+	for _, hostKey := range []string{w.guest.hostKey(), ""} {
+		w.node("gpu1")
+		conn, err := w.client.Stream(context.Background(), "gpu1", "old", hostKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "SSH-2.0-test\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		want := "SSH-2.0-old\r\nSSH-2.0-test\r\n"
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+			t.Errorf("with host key %q: %q, %v", hostKey, got, err)
+		}
+		echo(t, conn, "and on")
+		if s := w.stream(); s.State != "" || s.Up != int64(len("SSH-2.0-test\r\nand on")) {
+			t.Errorf("%+v", s)
+		}
+		conn.Close()
+		w.noStream()
+	}
+}
+
+// noStream waits until nothing is carried.
+func (w *world) noStream() {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if s, err := w.client.Status(context.Background()); err == nil && len(s.Places[0].Streams) == 0 {
+			return
+		}
+	}
+	w.t.Fatal("a stream has not ended")
+}
+
+// Whoever answers without the host key does not get a byte to the ssh.
+func TestAnotherHostKeyIsRefused(t *testing.T) {
+	w := startWorld(t)
+	w.node("gpu1")
+	other := guest{key: ed25519.NewKeyFromSeed(make([]byte, 32))}
+	conn, err := w.client.Stream(context.Background(), "gpu1", "train", other.hostKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "SSH-2.0-test\r\n")
+	said, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(said), "does not hold its host key") {
+		t.Errorf("%q, %v", said, err)
 	}
 }
 
@@ -275,18 +446,9 @@ func echo(t *testing.T, conn net.Conn, text string) {
 
 func TestStreamsCarryAndCount(t *testing.T) {
 	w := startWorld(t)
-	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := w.ssh("train").(*net.UnixConn)
 	echo(t, conn, strings.Repeat("0123456789", 100_000))
-	s, err := w.client.Status(context.Background())
-	if err != nil || len(s.Places) != 1 || len(s.Places[0].Streams) != 1 || s.Places[0].State != "up" {
-		t.Fatalf("%+v, %v", s, err)
-	}
-	if st := s.Places[0].Streams[0]; st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
+	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
 		t.Errorf("%+v", st)
 	}
 	conn.CloseWrite()
@@ -298,7 +460,7 @@ func TestStreamsCarryAndCount(t *testing.T) {
 func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", "other")
+	conn, err := w.client.Stream(context.Background(), "gpu1", "other", w.guest.hostKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +471,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	if err != nil || !strings.Contains(string(said), "there is no workspace other. Next: keyway ls") {
 		t.Errorf("%q, %v", said, err)
 	}
-	if _, err := w.client.Stream(context.Background(), "down", "train"); !keyway.Is(err, keyway.Unreachable) {
+	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey()); !keyway.Is(err, keyway.Unreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -393,12 +555,7 @@ func (w *world) await(state string) {
 
 func TestStopEndsEverything(t *testing.T) {
 	w := startWorld(t)
-	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := w.ssh("train")
 	if err := w.client.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,81 @@
+//go:build linux
+
+package guest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/stream"
+)
+
+// firstPatience is how long a connection may be silent before it is taken for
+// SSH: some clients, ssh-keyscan among them, let the server speak first.
+const firstPatience = 2 * time.Second
+
+// receive serves one connection to the guest's socket: its first byte tells a
+// stream from SSH. A stream that it begins, or has begun, does not end with it.
+func (s *Server) receive(ctx context.Context, conn net.Conn) {
+	if s.streams == nil || s.firstByte(conn) != stream.Magic[0] {
+		s.serveConn(ctx, conn)
+		return
+	}
+	// Not with ctx, which would cut the streams' last words off: the server of
+	// streams is closed when ctx ends, and that ends them all. Handle logs why.
+	_ = s.streams.Handle(context.WithoutCancel(ctx), conn)
+}
+
+// acceptStreams serves every stream that a client opens, until ctx ends.
+func (s *Server) acceptStreams(ctx context.Context, all *sync.WaitGroup) {
+	if s.streams == nil {
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { s.streams.Close() })
+	defer stop()
+	for {
+		conn, err := s.streams.Accept()
+		if err != nil {
+			return
+		}
+		all.Go(func() { s.serveConn(ctx, conn) })
+	}
+}
+
+// firstByte is the first byte of what conn will read, without taking it: 0 when
+// none comes in time, the connection has ended, or too many are waited for.
+func (s *Server) firstByte(conn net.Conn) byte {
+	c, ok := conn.(syscall.Conn)
+	if !ok || !s.admit() {
+		return 0
+	}
+	defer s.strangers.Add(-1)
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(firstPatience))
+	defer conn.SetReadDeadline(time.Time{})
+	var first [1]byte
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, err = unix.Recvfrom(int(fd), first[:], unix.MSG_PEEK)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0
+	}
+	return first[0]
+}
+
+// streamLog is the guest's log as streams write it.
+type streamLog struct{ *logger }
+
+func (streamLog) Debug(string, ...any)            {}
+func (l streamLog) Info(msg string, pairs ...any) { l.info(msg, pairs...) }
+func (l streamLog) Warn(msg string, pairs ...any) { l.warn(msg, pairs...) }

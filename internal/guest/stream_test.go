@@ -1,0 +1,126 @@
+//go:build linux
+
+package guest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/stream"
+	"keyway/internal/unixsock"
+)
+
+// cutWay is the way of a client to the guest. Its latest connection can be cut.
+type cutWay struct {
+	socket string
+	mu     sync.Mutex
+	latest net.Conn
+	dials  int
+}
+
+func (w *cutWay) dial(context.Context) (net.Conn, error) {
+	conn, err := unixsock.Dial(w.socket)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.latest, w.dials = conn, w.dials+1
+	return conn, err
+}
+
+func (w *cutWay) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.latest.Close()
+}
+
+// overStream is an SSH client whose connection is a stream over w.
+func (p *inProcess) overStream(t *testing.T, w *cutWay) (*ssh.Client, *stream.Conn) {
+	t.Helper()
+	key, err := loadHostKey(p.home)
+	must(t, err)
+	s, err := stream.Dial(t.Context(), stream.Config{Dial: w.dial, HostKey: key.streams().Public().(ed25519.PublicKey)})
+	must(t, err)
+	c, chans, reqs, err := ssh.NewClientConn(s, "ws", p.config(p.user, p.signer))
+	must(t, err)
+	return ssh.NewClient(c, chans, reqs), s
+}
+
+// An SSH connection inside a stream goes on, whatever happens to what the
+// stream travels over.
+func TestSSHSurvivesCutConnections(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	w := &cutWay{socket: p.home.Socket()}
+	client, s := p.overStream(t, w)
+	defer client.Close()
+	session, err := client.NewSession()
+	must(t, err)
+	data := make([]byte, 8<<20)
+	rand.Read(data)
+	in, out := bytes.NewReader(data), &bytes.Buffer{}
+	var sent int
+	session.Stdin = readerFunc(func(b []byte) (int, error) {
+		n, err := in.Read(b)
+		if sent += n; sent/(1<<20) > (sent-n)/(1<<20) {
+			w.cut()
+		}
+		return n, err
+	})
+	session.Stdout = out
+	must(t, session.Run("cat"))
+	if sha256.Sum256(out.Bytes()) != sha256.Sum256(data) {
+		t.Errorf("%d bytes came back of %d, or others", out.Len(), len(data))
+	}
+	if st := s.Status(); st.Resumes < 5 || w.dials <= st.Resumes {
+		t.Errorf("%d resumes, %d dials", st.Resumes, w.dials)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// A client that waits for the server's first word is an SSH client.
+func TestASilentClientIsSpokenToInSSH(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	conn, err := unixsock.Dial(p.home.Socket())
+	must(t, err)
+	defer conn.Close()
+	first := make([]byte, len(serverVersion))
+	if _, err := io.ReadFull(conn, first); err != nil || string(first) != serverVersion {
+		t.Errorf("%q, %v", first, err)
+	}
+}
+
+// The end of the server ends its streams.
+func TestStreamsEndWithTheServer(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	client, s := p.overStream(t, &cutWay{socket: p.home.Socket()})
+	p.stop()
+	client.Wait()
+	client.Close()
+	<-s.Done()
+}
+
+// Junk that begins as a stream does is no stream, and harms nobody.
+func TestJunkIsNoStream(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	for _, junk := range []string{stream.Magic[:1], stream.Magic + "\x07", stream.Magic + "\x02" + strings.Repeat("x", 200)} {
+		conn, err := unixsock.Dial(p.home.Socket())
+		must(t, err)
+		fmt.Fprint(conn, junk)
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+	p.client(t)
+}

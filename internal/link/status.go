@@ -1,0 +1,90 @@
+package link
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	PID      int           `json:"pid"`
+	Version  string        `json:"version"`
+	Identity string        `json:"identity"`
+	Started  time.Time     `json:"started"`
+	Places   []PlaceStatus `json:"places"`
+}
+
+// PlaceStatus tells of one way.
+type PlaceStatus struct {
+	Place   keyway.Place   `json:"place"`
+	State   string         `json:"state"` // up, connecting or down
+	Since   time.Time      `json:"since,omitzero"`
+	PID     int            `json:"pid,omitempty"` // of the process that leads there
+	Streams []StreamStatus `json:"streams,omitempty"`
+}
+
+// StreamStatus tells of one ssh connection.
+type StreamStatus struct {
+	Workspace keyway.Name `json:"workspace"`
+	Since     time.Time   `json:"since"`
+	Up        int64       `json:"up"`   // bytes that the ssh has sent
+	Down      int64       `json:"down"` // bytes that the ssh has got
+
+	// Of streams. A plain pipe, which ends with the way, has none of these.
+	State      string    `json:"state,omitempty"` // up, stalled or redialling
+	StateSince time.Time `json:"stateSince,omitzero"`
+	Unacked    int64     `json:"unacknowledged,omitempty"` // bytes that the guest has not taken yet
+	Stalls     int       `json:"stalls,omitempty"`         // how often it was without a working path
+	Resumes    int       `json:"resumes,omitempty"`
+	Why        string    `json:"why,omitempty"` // it waits
+}
+
+func (l *Link) status(w http.ResponseWriter, r *http.Request) {
+	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, way := range l.ways {
+		p := way.status()
+		for c := range l.lives {
+			if c.way == way {
+				p.Streams = append(p.Streams, c.status())
+			}
+		}
+		slices.SortFunc(p.Streams, func(a, b StreamStatus) int { return a.Since.Compare(b.Since) })
+		s.Places = append(s.Places, p)
+	}
+	slices.SortFunc(s.Places, func(a, b PlaceStatus) int { return strings.Compare(string(a.Place), string(b.Place)) })
+	api.WriteJSON(w, s)
+}
+
+func (w *way) status() PlaceStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := PlaceStatus{Place: w.place, State: "down"}
+	switch {
+	case w.up != nil:
+		p.State, p.Since, p.PID = "up", w.up.since, w.up.process.cmd.Process.Pid
+	case w.attempt != nil:
+		p.State = "connecting"
+	}
+	return p
+}
+
+func (c *carried) status() StreamStatus {
+	s := StreamStatus{Workspace: c.name, Since: c.since, Up: c.up.Load(), Down: c.down.Load()}
+	guest := c.guest.Load()
+	if guest == nil {
+		return s
+	}
+	st := guest.Status()
+	s.Up, s.Down, s.Unacked = int64(st.Up), int64(st.Down), int64(st.Unacked)
+	s.State, s.StateSince, s.Why = st.State.String(), st.Since, st.Why
+	s.Stalls, s.Resumes = st.Stalls, st.Resumes
+	return s
+}

@@ -4,272 +4,354 @@ package agent
 
 import (
 	"bytes"
-	"context"
+	"errors"
+	"flag"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/audit"
+	"keyway/internal/sshwire"
+	"keyway/internal/unixsock"
 )
 
-// server is a stock sshd that the user's key may log in to.
-type server struct {
-	name string
-	port string
-	key  string // public
-}
-
-// sshd starts one. All of them are this machine and this user; what tells them
-// apart is what tells hosts apart for SSH, their keys.
-func (p place) sshd(t *testing.T, name string) server {
-	t.Helper()
-	s := server{name: name, port: freePort(t)}
-	host := filepath.Join(p.dir, "host_"+name)
-	if out, err := p.run(t, 20*time.Second, p.dir, p.env(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	public, err := os.ReadFile(host + ".pub")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.key = strings.Join(strings.Fields(string(public))[:2], " ")
-	config := filepath.Join(p.dir, "sshd_"+name)
-	text := fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\n",
-		s.port, host, filepath.Join(p.dir, "id_ed25519.pub"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", config)
-	cmd.Env = p.env()
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("sshd %s: %s", name, said.String())
-		}
-	})
-	s.await(t)
-	return s
-}
-
-func (s server) await(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal(err)
-		}
-	}
-}
-
-// ssh is the command line of stock ssh to s, with options.
-func (p place) ssh(s server, options ...string) []string {
-	argv := []string{"ssh", "-F", "none", "-p", s.port, "-o", "BatchMode=yes", "-o", "HostKeyAlias=" + s.name,
-		"-o", "UserKnownHostsFile=" + filepath.Join(p.dir, "known_hosts"), "-o", "StrictHostKeyChecking=yes",
-		"-o", "IdentityFile=none", "-l", "root"}
-	return append(append(argv, options...), "127.0.0.1")
-}
-
-// TestForwardedAgentIsAttacked gives root on a bastion what DESIGN says it tries:
-// the forwarded socket, and OpenSSH's own programs.
-func TestForwardedAgentIsAttacked(t *testing.T) {
-	needs(t, "ssh", "ssh-add", "ssh-keygen", "/usr/sbin/sshd")
-	if os.Getuid() != 0 {
-		t.Skip("sshd needs root here")
-	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	p := newPlace(t, "standard")
-	key := p.key(t, "ed25519")
-	p.key(t, "rsa") // the attacker's
-	bastion, train, db := p.sshd(t, "bastion"), p.sshd(t, "train"), p.sshd(t, "db")
-	known := fmt.Sprintf("bastion %s\ntrain %s\ndb %s\n", bastion.key, train.key, db.key)
-	for path, text := range map[string]string{
-		"known_hosts":              known,
-		"state/keyway/known_hosts": "train.keyway " + train.key + "\n",
-		"message":                  "a commit",
-	} {
-		os.MkdirAll(filepath.Dir(filepath.Join(p.dir, path)), 0o700)
-		if err := os.WriteFile(filepath.Join(p.dir, path), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(p.dir, "askpass"), []byte("#!/bin/sh\necho password\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("ssh-agent", func(t *testing.T) {
-		s := p.startStock(t)
-		for i, worked := range s.attack(t, s.socket, bastion, train, db, key) {
-			if a := attacks(s, bastion, train, db, key)[i]; worked != a.stock {
-				t.Errorf("%s: %v, the table says %v", a.what, worked, a.stock)
-			}
-		}
-	})
-	for _, through := range []string{"agent.sock", "forward.sock"} {
-		t.Run(through, func(t *testing.T) {
-			s := p.start(t)
-			local := s.socket
-			if through == "forward.sock" {
-				local = s.forward
-			}
-			for i, worked := range s.attack(t, local, bastion, train, db, key) {
-				if a := attacks(s, bastion, train, db, key)[i]; worked != a.ours {
-					t.Errorf("%s: %v, the table says %v", a.what, worked, a.ours)
-				}
-			}
-			s.afterAttack(t)
-		})
-	}
-}
-
-// startStock starts the ssh-agent that is installed.
-func (p place) startStock(t *testing.T) started {
-	t.Helper()
-	stock, err := exec.LookPath("ssh-agent")
-	if err != nil {
-		t.Skip("ssh-agent is not installed")
-	}
-	s := started{place: p, socket: filepath.Join(p.dir, "run", "stock")}
-	out, err := p.run(t, 20*time.Second, p.dir, p.env(), stock, "-s", "-a", s.socket)
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	_, after, _ := strings.Cut(out, "SSH_AGENT_PID=")
-	text, _, _ := strings.Cut(after, ";")
-	if s.pid, err = strconv.Atoi(text); err != nil {
-		t.Fatalf("it said: %s", out)
-	}
-	t.Cleanup(func() { syscall.Kill(s.pid, syscall.SIGTERM); awaitGone(t, s.pid) })
-	return s
-}
-
-func (s started) unlock(t *testing.T, key string) {
-	t.Helper()
-	if out, err := s.add(t, "-q", key); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-// attempt is what an attacker with the forwarded socket tries, and whether it
-// works with either agent.
+// attempt is what an attacker with the forwarded socket tries. It works or it
+// does not; the table in docs/THREATS.md says which.
 type attempt struct {
-	what        string
-	command     string // for the bastion's shell
-	stock, ours bool
+	what    string
+	shell   string                                   // for the hop's shell, or
+	play    func(t *testing.T, s *session) (ok bool) // in raw messages
+	options func(hop string) []string                // how the user added the key; nil: without any
+	fine    []string                                 // hops from which keyway's agent may let it work
+	breaks  bool                                     // the key may be gone after it
+	alone   bool                                     // it forwards to a workspace, where the newest agent serves all
+	quiet   bool                                     // it is no request that would be logged, or it ends elsewhere
 }
 
-func attacks(s started, bastion, train, db server, key string) []attempt {
-	quote := func(argv []string) string { return strings.Join(argv, " ") }
-	return []attempt{
-		{"list the keys", "ssh-add -l", true, true},
-		{"log in to a workspace of the user", quote(append(s.ssh(train), "true")), true, true},
-		{"log in to another host", quote(append(s.ssh(db), "true")), true, false},
-		{"log in to the bastion itself as the user", quote(append(s.ssh(bastion), "true")), true, false},
-		{"go on from the workspace to another host", quote(append(s.ssh(train, "-A"), `"`+quote(append(s.ssh(db), "true"))+`"`)), true, false},
-		{"sign a git commit", "ssh-keygen -Y sign -n git -f " + key + ".pub message", true, false},
-		{"sign a file", "ssh-keygen -Y sign -n file -f " + key + ".pub message", true, false},
-		{"sign any data", "ssh-add -T " + key + ".pub", true, false},
-		{"add a key", "ssh-add -q id_rsa", true, false},
-		{"add a key for a while", "ssh-add -q -t 60 id_rsa", true, false},
-		{"lock the agent, and unlock it", "export SSH_ASKPASS=./askpass SSH_ASKPASS_REQUIRE=force; ssh-add -x && ssh-add -X", true, false},
-		{"remove a key", "ssh-add -q -d " + key + ".pub", true, false},
-		{"remove all keys", "ssh-add -q -D", true, false},
-		{"have a library loaded", "SSH_ASKPASS=./askpass SSH_ASKPASS_REQUIRE=force ssh-add -s /usr/lib/x86_64-linux-gnu/libc.so.6", false, false},
+var anywhere = []string{"bastion", "gpu1", train}
+
+var attempts = []attempt{
+	{what: "list the keys", shell: "ssh-add -l", fine: anywhere, quiet: true},
+	{what: "log in to a workspace of the user", shell: "ssh -F config second true", fine: anywhere},
+	{what: "log in to another host", shell: "ssh -F config db true"},
+	{what: "log in to the machine they are on, as the user", shell: "ssh -F config $HOP true", fine: []string{train}},
+	{what: "go on from a workspace to another host", shell: `ssh -F config -A second "ssh -F $PWD/config db true"`, alone: true},
+	{what: "log in to a workspace with a client that proves no host (`plink`)", shell: `plink -batch -ssh -agent -hostkey "$FINGERPRINT" -proxycmd "$WAY" root@second true`},
+	{what: "log in to another host with such a client (`dbclient`)", shell: "dbclient -y -p $DBPORT root@$DB true"},
+	{what: "sign a git commit", shell: "rm -rf repo && git init -q repo && cd repo && git -c user.name=x -c user.email=x@x -c gpg.format=ssh -c user.signingkey=../me.pub commit -q -S --allow-empty -m x"},
+	{what: "sign a file", shell: "rm -f message.sig; ssh-keygen -Y sign -n file -f me.pub message"},
+	{what: "sign any data (`ssh-add -T`)", shell: "ssh-add -T me.pub"},
+	{what: "sign 64 bytes, raw", play: signBytes},
+	{what: "sign a login that names a workspace, without its proof", play: signNamed},
+	{what: "forge a workspace's proof, then sign any data", play: forgeBind},
+	{what: "replay a workspace's proof, then log in to another host", play: replayBind},
+	{what: "replay a signature for a workspace at the same workspace", play: replaySignature, quiet: true},
+	{what: "forge a way through another machine, then log in to another host", play: forgeWay},
+	{what: "log in to another host with a key restricted (`ssh-add -h`) to the machine they are on", shell: "ssh -F config db true", options: onlyTo},
+	{what: "the same with a key restricted to a way there through another machine, whose part they forge", play: forgeWay, options: wayToDB, fine: anywhere},
+	{what: "add a key", shell: "ssh-add -q evil", breaks: true},
+	{what: "add a key for a while", shell: "ssh-add -q -t 60 evil", breaks: true},
+	{what: "lock the agent, and unlock it", shell: "export SSH_ASKPASS=./askpass SSH_ASKPASS_REQUIRE=force; ssh-add -x && ssh-add -X"},
+	{what: "remove a key", shell: "ssh-add -q -d me.pub", breaks: true},
+	{what: "remove all keys", shell: "ssh-add -q -D", breaks: true},
+	{what: "have a library loaded", shell: "SSH_ASKPASS=./askpass SSH_ASKPASS_REQUIRE=force ssh-add -s $LIBRARY"},
+	{what: "hold 200 connections that say half a word or never listen, and keep the user from the agent", play: hold, quiet: true},
+	{what: "flood the user with questions (a key added with `ssh-add -c`)", play: flood, quiet: true},
+}
+
+// third is a machine that is neither the hop nor where the attack leads.
+func third(hop string) string {
+	if hop == "bastion" {
+		return "gpu1"
 	}
+	return "bastion"
 }
 
-// attack tries everything on the bastion, through the forwarded socket.
-func (s started) attack(t *testing.T, forwarded string, bastion, train, db server, key string) (worked []bool) {
-	t.Helper()
-	for _, a := range attacks(s, bastion, train, db, key) {
-		s.unlock(t, key) // the attempt before may have removed it
-		argv := append(s.ssh(bastion, "-A"), fmt.Sprintf("cd %s && { %s; }", s.dir, a.command))
-		_, err := s.run(t, 60*time.Second, s.dir, s.env("SSH_AUTH_SOCK="+forwarded), s.withLocal(argv)...)
-		worked = append(worked, err == nil)
-		os.Remove(filepath.Join(s.dir, "message.sig"))
+// restricted are the options that restrict a key to a way of steps.
+func restricted(steps ...string) []string {
+	options := []string{"-H", knownHosts, "-H", ourKnownHosts}
+	for _, step := range steps {
+		step = strings.NewReplacer(train, train+".keyway", second, second+".keyway").Replace(step)
+		options = append(options, "-h", step)
 	}
-	return worked
+	return options
 }
 
-// afterAttack checks that the agent is as it was, and that all is in its log.
-func (s started) afterAttack(t *testing.T) {
+func onlyTo(hop string) []string { return restricted(hop) }
+
+func wayToDB(hop string) []string {
+	return restricted(hop, hop+">"+third(hop), third(hop)+">db")
+}
+
+func signBytes(t *testing.T, s *session) bool {
+	_, err := s.dial(t).sign(s.w.key(), bytes.Repeat([]byte{7}, 64))
+	return err == nil
+}
+
+func signNamed(t *testing.T, s *session) bool {
+	_, err := s.dial(t).sign(s.w.key(), s.loginData("made up", "root", second))
+	return err == nil
+}
+
+// loginData is what publickey-hostbound-v00@openssh.com has signed.
+func (s *session) loginData(id, user, host string) []byte {
+	const request = 50
+	b := append(sshwire.AppendString(nil, id), request)
+	for _, part := range []string{user, "ssh-connection", "publickey-hostbound-v00@openssh.com"} {
+		b = sshwire.AppendString(b, part)
+	}
+	b = sshwire.AppendString(append(b, 1), ssh.KeyAlgoED25519)
+	return sshwire.AppendString(sshwire.AppendString(b, s.w.key()), s.w.host(host))
+}
+
+func forgeBind(t *testing.T, s *session) bool {
+	a := s.dial(t)
+	e := s.prove(t, second)
+	e.session = []byte("another session")
+	if a.bind(e, false) {
+		t.Error("a forged proof was believed")
+	}
+	_, err := a.sign(s.w.key(), []byte("any data"))
+	return err == nil
+}
+
+func replayBind(t *testing.T, s *session) bool {
+	a := s.dial(t)
+	if !a.bind(s.prove(t, second), false) {
+		t.Error("a true proof was not believed")
+	}
+	return s.login(t, "db", func(_ exchanged, data []byte) (*ssh.Signature, error) { return a.sign(s.w.key(), data) })
+}
+
+func replaySignature(t *testing.T, s *session) bool {
+	var old *ssh.Signature
+	if !s.login(t, second, func(e exchanged, data []byte) (_ *ssh.Signature, err error) {
+		a := s.dial(t)
+		a.bind(e, false)
+		old, err = a.sign(s.w.key(), data)
+		return old, err
+	}) {
+		t.Error("what is permitted does not work")
+		return false
+	}
+	return s.login(t, second, func(exchanged, []byte) (*ssh.Signature, error) { return old, nil })
+}
+
+// forgeWay shows the agent another machine's true proof for a session that the
+// attacker had with it, as if the agent were forwarded there.
+func forgeWay(t *testing.T, s *session) bool {
+	socket := s.withBind(t, s.prove(t, third(s.hop.name)), true)
+	_, err := s.shWith(socket, "ssh -F config db true")
+	return err == nil
+}
+
+// flood asks forty times for something else each time. It works if somebody who
+// denies it all is asked more than ten times.
+func flood(t *testing.T, s *session) bool {
+	asked, person := "/root/"+s.agent.name+".asked", "/root/"+s.agent.name+".person"
+	if err := s.w.Laptop.WriteFile(person, "#!/bin/sh\necho asked >>"+asked+"\nexit 1\n", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"SSH_ASKPASS=" + person, "SSH_ASKPASS_REQUIRE=force"}
+	start := s.w.ours
+	if s.agent.log == "" {
+		start = s.w.stock
+	}
+	a := start(t, s.agent.name+"-flood", env...)
+	a.unlock(t)
+	c := a.forwardTo(t, s.hop, a.socket).dial(t)
+	a.unlock(t, "-c")
+	for i := range 40 {
+		c.sign(s.w.key(), s.loginData("made up", fmt.Sprint("user", i), second))
+	}
+	questions, err := s.w.Laptop.ReadFile(asked)
+	if err != nil {
+		t.Fatal(err) // not even one
+	}
+	return strings.Count(questions, "\n") > 10
+}
+
+func hold(t *testing.T, s *session) bool {
+	late := time.Now().Add(patience)
+	for i := 0; i < 200 && time.Now().Before(late); {
+		conn, err := unixsock.Dial(s.hop.host.Path(s.socket))
+		if errors.Is(err, syscall.EAGAIN) {
+			continue // it has not accepted the others yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		i++
+		a := asker{conn}
+		a.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		if i%2 == 0 {
+			a.Write([]byte{0, 0, 1, 0, agentSign})
+			continue
+		}
+		a.Write(bytes.Repeat([]byte{0, 0, 0, 1, 11}, 10_000))
+	}
+	_, err := s.agent.add("-l")
+	return err != nil
+}
+
+// results are what came of the attempts, in order.
+type results []bool
+
+// attack tries everything from a hop.
+func (a *testAgent) attack(t *testing.T, h hop, socket string) results {
+	a.unlock(t)
+	s := a.forwardTo(t, h, socket)
+	var all results
+	again := false
+	for _, try := range attempts {
+		if try.options != nil {
+			a.unlock(t, try.options(h.name)...)
+		} else if again {
+			a.unlock(t)
+		}
+		again = try.breaks || try.options != nil
+		before := len(a.events(t, 0))
+		worked := s.try(t, try)
+		all = append(all, worked)
+		if a.log == "" {
+			continue
+		}
+		if worked && !slices.Contains(try.fine, h.name) {
+			t.Errorf("%s: it worked", try.what)
+		}
+		if !try.quiet && !logged(a.events(t, before), worked) {
+			t.Errorf("%s: worked is %v, and the log does not say so", try.what, worked)
+		}
+	}
+	return all
+}
+
+var aloneMu sync.Mutex
+
+func (s *session) try(t *testing.T, a attempt) (worked bool) {
+	if a.alone {
+		aloneMu.Lock()
+		defer aloneMu.Unlock()
+	}
+	if a.play != nil {
+		return a.play(t, s)
+	}
+	_, err := s.sh(a.shell)
+	return err == nil
+}
+
+// logged says whether the log has that a remote asker got, or did not get, what
+// it wanted.
+func logged(events []audit.Event, worked bool) bool {
+	return slices.ContainsFunc(events, func(e audit.Event) bool {
+		return e.Remote && e.Reason != "" && (e.Verdict == "allowed") == worked
+	})
+}
+
+// unharmed checks that the user has what the user had.
+func (a *testAgent) unharmed(t *testing.T) {
 	t.Helper()
-	if out, err := s.add(t, "-l"); err != nil || strings.Count(out, "\n") != 1 {
+	if out, err := a.add("-l"); err != nil || strings.Count(out, "\n") != 1 {
 		t.Errorf("the agent is not what it was: %v: %s", err, out)
 	}
-	log, err := os.ReadFile(filepath.Join(s.dir, "state/keyway/audit.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`"to":"train"`, `"verdict":"denied"`, `"namespace":"git"`, `"event":"remove"`, `"event":"add"`, `"event":"lock"`, `"event":"load"`} {
-		if !bytes.Contains(log, []byte(want)) {
-			t.Errorf("the log does not have %s", want)
-		}
+	if _, err := a.w.try(a.w.Laptop, nil, "ssh", "-o", "IdentityAgent="+a.socket, train, "true"); err != nil {
+		t.Errorf("the user cannot log in any more: %v", err)
 	}
 }
 
-// TestTableOfAttacks keeps the table in docs/THREATS.md to what the attack shows.
-func TestTableOfAttacks(t *testing.T) {
-	const begin, end = "<!-- attacks: begin -->\n", "<!-- attacks: end -->\n"
+// TestForwardedAgentIsAttacked gives root on the bastion, root on the GPU machine
+// and whoever is in a workspace the socket of a forwarded agent, and what they
+// need to use it: OpenSSH's own programs, others, and raw messages. What came of
+// it is the table in docs/THREATS.md.
+func TestForwardedAgentIsAttacked(t *testing.T) {
+	w := theWorld(t)
+	stock, ours, viaForward := map[string]results{}, map[string]results{}, map[string]results{}
+	var mu sync.Mutex // over the three
+	t.Run("from", func(t *testing.T) {
+		for _, h := range w.hops() {
+			t.Run(h.name, func(t *testing.T) {
+				t.Parallel()
+				s, k := w.stock(t, "s-"+h.name), w.ours(t, "k-"+h.name)
+				theirs, mine := s.attack(t, h, s.socket), k.attack(t, h, k.socket)
+				s.unharmed(t)
+				k.unharmed(t)
+				mu.Lock()
+				defer mu.Unlock()
+				stock[h.name], ours[h.name] = theirs, mine
+			})
+		}
+		t.Run("forward.sock", func(t *testing.T) {
+			t.Parallel()
+			a := w.ours(t, "f-bastion")
+			all := a.attack(t, w.hops()[0], a.forward)
+			a.unharmed(t)
+			mu.Lock()
+			defer mu.Unlock()
+			viaForward["bastion"] = all
+		})
+	})
+	if t.Failed() {
+		return
+	}
+	var table strings.Builder
+	table.WriteString("| who has the forwarded socket tries to | ssh-agent | keyway's agent |\n|---|---|---|\n")
+	for i, try := range attempts {
+		if via := viaForward["bastion"][i]; via != ours["bastion"][i] {
+			t.Errorf("%s: %v through forward.sock, %v through agent.sock", try.what, via, ours["bastion"][i])
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s |\n", try.what, outcome(stock, i), outcome(ours, i))
+	}
+	keepTable(t, "attacks", table.String())
+}
+
+// outcome is what came of an attempt, from all hops.
+func outcome(from map[string]results, i int) string {
+	var where []string
+	for _, name := range anywhere {
+		if from[name][i] {
+			where = append(where, map[string]string{"bastion": "the bastion", "gpu1": "the GPU machine", train: "a workspace"}[name])
+		}
+	}
+	switch len(where) {
+	case 0:
+		return "refused"
+	case len(anywhere):
+		return "works"
+	}
+	return "works from " + strings.Join(where, " and ")
+}
+
+var update = flag.Bool("update", false, "write the tables of docs/THREATS.md as they came out")
+
+// keepTable checks that docs/THREATS.md has this table, or puts it there.
+func keepTable(t *testing.T, name, table string) {
+	t.Helper()
+	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
 	path := filepath.Join("..", "..", "docs", "THREATS.md")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok1 := strings.Cut(string(data), begin)
-	table, after, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		t.Fatal("docs/THREATS.md has no place for the table")
-	}
-	var b strings.Builder
-	b.WriteString("| root on the bastion tries to | ssh-agent | keyway's agent |\n|---|---|---|\n")
-	word := map[bool]string{true: "works", false: "refused"}
-	for _, a := range attacks(started{}, server{}, server{}, server{}, "") {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", a.what, word[a.stock], word[a.ours])
-	}
-	if table == b.String() {
-		return
-	}
-	if os.Getenv("KEYWAY_UPDATE") == "" {
-		t.Fatalf("the table is another; write it with KEYWAY_UPDATE=1. It should be:\n%s", b.String())
-	}
-	if err := os.WriteFile(path, []byte(before+begin+b.String()+end+after), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// withLocal has ssh log in with the agent of this machine, and forward the one
-// that is attacked.
-func (s started) withLocal(argv []string) []string {
-	with := append([]string{}, argv[:1]...)
-	with = append(with, "-o", "IdentityAgent="+s.socket)
-	for _, a := range argv[1:] {
-		if a == "-A" && !strings.Contains(strings.Join(with, " "), "ForwardAgent=") {
-			with = append(with, "-o", "ForwardAgent=$SSH_AUTH_SOCK")
-			continue
+	old, after, ok2 := strings.Cut(rest, end)
+	switch {
+	case !ok1 || !ok2:
+		t.Fatalf("docs/THREATS.md has no place for the table %s", name)
+	case old == table:
+	case !*update:
+		t.Errorf("docs/THREATS.md has another table; if this one is right, write it with go test ./test/agent -update:\n%s", table)
+	default:
+		if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
+			t.Fatal(err)
 		}
-		with = append(with, a)
 	}
-	return with
 }

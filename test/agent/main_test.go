@@ -1,42 +1,50 @@
+//go:build linux
+
 // Package agent runs keyway's agent, as the program that people run, against
 // OpenSSH's own programs and their regression tests.
 package agent
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
+
+	"keyway/test/lab"
 )
 
-// build gives a directory with the program under the name ssh-agent.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "kwprog")
-	if err != nil {
-		return "", err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "ssh-agent"), "keyway/cmd/keyway")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return dir, nil
-})
+// bin has keyway and the lab's tool.
+var bin string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, err := build(); err == nil {
-		os.RemoveAll(dir)
+	code, err := runAll(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "test/agent:", err)
+		code = 1
 	}
 	os.Exit(code)
+}
+
+func runAll(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	if err := lab.Install(ctx, "test"); err != nil {
+		return 1, err
+	}
+	if bin, err = os.MkdirTemp("", "kwprog"); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
+	if err := lab.Build(ctx, bin); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, closeWorld()) }()
+	return m.Run(), nil
 }
 
 // place is a directory of a test's own, with a copy of the program: one of
@@ -48,10 +56,6 @@ type place struct {
 
 func newPlace(t *testing.T, preset string) place {
 	t.Helper()
-	programs, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Not t.TempDir: some of OpenSSH's tests filter configurations by words that
 	// may be in a test's name, and sockets need short paths.
 	dir, err := os.MkdirTemp("", "kwr")
@@ -68,7 +72,7 @@ func newPlace(t *testing.T, preset string) place {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(programs, "ssh-agent"))
+	data, err := os.ReadFile(filepath.Join(bin, "keyway"))
 	if err != nil {
 		t.Fatal(err)
 	}

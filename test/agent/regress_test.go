@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,86 +16,70 @@ import (
 // regress is where Debian's package openssh-tests puts OpenSSH's own tests.
 const regress = "/usr/lib/openssh/regress"
 
-// daemon is a user that every Debian has and that is not the one that
-// agent-getpeereid becomes.
-const daemon = 1
-
-func needsRegress(t *testing.T, programs ...string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("takes a minute")
-	}
-	if _, err := os.Stat(regress); err != nil {
-		t.Skip("OpenSSH's tests are not installed (Debian: openssh-tests)")
-	}
-	if os.Getuid() != 0 {
-		t.Skip("OpenSSH's tests start sshd, which needs root here")
-	}
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("%s is not installed", p)
-		}
-	}
+// account is who runs OpenSSH's tests.
+type account struct {
+	name string
+	uid  int
+	run  []string // what runs a command as it, before the command
 }
 
-// TestOpenSSHRegress runs OpenSSH's tests of its agent with ours in its place.
+// Neither may trace what the system protects from tracing, as root may anywhere
+// else: the tests are to see what the agent does about it.
+var (
+	asRoot = account{"root", 0, []string{"setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"}}
+	asUser = account{"unprivileged", tester, slices.Concat(withTester, []string{"--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"})}
+	// asSudoer may become other users, by the sudo below.
+	asSudoer = account{"unprivileged", tester, slices.Concat(withTester, []string{"--inh-caps=+setuid,+setgid", "--ambient-caps=+setuid,+setgid"})}
+)
+
+// tester is a user who may log in, by a passwd that only the test sees: those of
+// the system have no shell.
+const tester = 47000
+
+var withTester = []string{"unshare", "--mount", "sh", "-c", `{ cat /etc/passwd; echo tester:*:47000:47000::$HOME:/bin/sh; } >"$HOME/passwd" &&
+{ cat /etc/group; echo tester:x:47000:; } >"$HOME/group" &&
+mount --bind "$HOME/passwd" /etc/passwd && mount --bind "$HOME/group" /etc/group &&
+exec setpriv --reuid=47000 --regid=47000 --clear-groups "$@"`, "sh"}
+
+// TestOpenSSHRegress runs OpenSSH's tests of its agent with ours in its place, as
+// root and as another user.
 func TestOpenSSHRegress(t *testing.T) {
-	needsRegress(t)
 	// sshd's separated half needs it, as its service would make it.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	slots := make(chan struct{}, 4)
-	for _, c := range []struct{ script, preset string }{
-		{"agent-restrict", "openssh"},
-		{"agent-restrict", "standard"},
-		{"agent", "openssh"},
-		{"agent-timeout", "openssh"},
-		{"agent-subprocess", "openssh"},
-		{"agent-pkcs11", "openssh"},
-		{"hostkey-agent", "openssh"},
-		{"sshsig", "openssh"},
-		{"cert-file", "openssh"},
+	// The long ones first. They wait more than they work.
+	slots := make(chan struct{}, 6)
+	for _, c := range []struct {
+		script, preset string
+		unprivileged   account
+	}{
+		{"agent-restrict", "openssh", asUser},
+		{"agent-restrict", "standard", asUser},
+		{"agent", "openssh", asUser},
+		{"sshsig", "openssh", asUser},
+		{"agent-timeout", "openssh", asUser},
+		{"hostkey-agent", "openssh", asUser},
+		{"agent-pkcs11", "openssh", asUser},
+		{"cert-file", "openssh", asUser},
+		{"agent-subprocess", "openssh", asUser},
+		{"agent-getpeereid", "openssh", asSudoer},
+		{"agent-ptrace", "openssh", asSudoer},
 	} {
-		t.Run(c.script+"/"+c.preset, func(t *testing.T) {
-			t.Parallel()
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			p := newPlace(t, c.preset)
-			p.regress(t, c.script)
-		})
-	}
-}
-
-var skipped = regexp.MustCompile(`(?i)^skipp`)
-
-// regress runs one of OpenSSH's tests, in a copy of all of them. prefix is what
-// makes it run as somebody else.
-func (p place) regress(t *testing.T, script string, prefix ...string) {
-	t.Helper()
-	work := filepath.Join(p.dir, "work")
-	if out, err := exec.Command("cp", "-a", regress, work).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if len(prefix) > 0 {
-		p.give(t, daemon)
-	}
-	env := p.env("BUILDDIR="+work, "TEST_SHELL=sh", "TEST_SSH_SSH=ssh", "TEST_SSH_SSHAGENT="+p.program,
-		"TEST_SSH_SFTPSERVER=/usr/lib/openssh/sftp-server", "TEST_SSH_UNSAFE_PERMISSIONS=1", "TEST_SSH_PORT="+freePort(t))
-	if len(prefix) > 0 {
-		env = append(env, "SUDO=sudo", "USER=daemon", "LOGNAME=daemon")
-	}
-	argv := append(prefix, "sh", "./test-exec.sh", work, filepath.Join(work, script+".sh"))
-	out, err := p.run(t, 4*time.Minute, work, env, argv...)
-	if err != nil || !strings.Contains(out, "ok ") {
-		t.Errorf("%v:\n%s", err, out)
-	}
-	for line := range strings.Lines(out) {
-		if skipped.MatchString(line) {
-			t.Errorf("it was skipped: %s", line)
+		for _, who := range []account{asRoot, c.unprivileged} {
+			t.Run(c.script+"/"+c.preset+"/"+who.name, func(t *testing.T) {
+				t.Parallel()
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				newPlace(t, c.preset).regress(t, c.script, who)
+			})
 		}
 	}
 }
+
+// needsSudo are the scripts that become another user. They also leave themselves
+// out where whoami says root, whose agent is worth as much.
+var needsSudo = []string{"agent-getpeereid", "agent-ptrace"}
 
 // sudo is enough of sudo for OpenSSH's tests: they run with the capabilities that
 // changing the user takes.
@@ -110,17 +95,34 @@ done
 exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups --inh-caps=-all --ambient-caps=-all "$@"
 `
 
-// TestOpenSSHRegressUnprivileged runs those that say nothing when root runs them.
-func TestOpenSSHRegressUnprivileged(t *testing.T) {
-	needsRegress(t, "setpriv", "gdb")
-	for _, script := range []string{"agent-getpeereid", "agent-ptrace"} {
-		t.Run(script, func(t *testing.T) {
-			p := newPlace(t, "openssh")
-			if err := os.WriteFile(filepath.Join(p.dir, "bin", "sudo"), []byte(sudo), 0o755); err != nil {
+var skipped = regexp.MustCompile(`(?i)\bskipp`)
+
+// regress runs one of OpenSSH's tests, in a copy of all of them.
+func (p place) regress(t *testing.T, script string, who account) {
+	t.Helper()
+	work := filepath.Join(p.dir, "work")
+	if out, err := exec.Command("cp", "-a", regress, work).CombinedOutput(); err != nil {
+		t.Fatalf("OpenSSH's tests (Debian: openssh-tests): %v: %s", err, out)
+	}
+	env := p.env("BUILDDIR="+work, "TEST_SHELL=sh", "TEST_SSH_SSH=ssh", "TEST_SSH_SSHAGENT="+p.program,
+		"TEST_SSH_SFTPSERVER=/usr/lib/openssh/sftp-server", "TEST_SSH_UNSAFE_PERMISSIONS=1", "TEST_SSH_PORT="+freePort(t))
+	if slices.Contains(needsSudo, script) {
+		env = append(env, "SUDO=sudo")
+		for name, text := range map[string]string{"sudo": sudo, "whoami": "#!/bin/sh\necho tester\n"} {
+			if err := os.WriteFile(filepath.Join(p.dir, "bin", name), []byte(text), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			p.regress(t, script, "setpriv", "--reuid=1", "--regid=1", "--clear-groups",
-				"--inh-caps=+setuid,+setgid", "--ambient-caps=+setuid,+setgid")
-		})
+		}
+	}
+	p.give(t, who.uid)
+	argv := slices.Concat(who.run, []string{"sh", "./test-exec.sh", work, filepath.Join(work, script+".sh")})
+	out, err := p.run(t, 6*time.Minute, work, env, argv...)
+	if err != nil || !strings.Contains(out, "ok ") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	for line := range strings.Lines(out) {
+		if skipped.MatchString(line) {
+			t.Errorf("it was skipped: %s", line)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
+	"keyway/internal/policy"
 )
 
 // asSSHAgent is the name under which the program behaves as ssh-agent, options
@@ -179,7 +180,7 @@ func (o *agentOptions) value(letter byte, value string) error {
 	case 'P':
 		o.providers = strings.Split(value, ",")
 	case 't':
-		if o.life, err = parseLife(value); err != nil {
+		if o.life, err = policy.ParseDuration(value); err != nil {
 			return agentUsage("%v", err)
 		}
 	case 'O':
@@ -211,31 +212,6 @@ func (o *agentOptions) extra(option string) error {
 		return agentUsage("there is no option -O %s", option)
 	}
 	return err
-}
-
-// parseLife reads a time as sshd_config(5) has it, TIME FORMATS: seconds, or
-// numbers with s, m, h, d or w.
-func parseLife(s string) (time.Duration, error) {
-	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-	wrong := fmt.Errorf("%q is no time; write it as 3600, 90m or 12h", s)
-	var total time.Duration
-	for rest := strings.ToLower(s); rest != ""; {
-		i := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-		if i < 0 {
-			i, rest = len(rest), rest+"s"
-		}
-		n, err := strconv.ParseUint(rest[:i], 10, 31)
-		unit, ok := units[rest[i]]
-		if err != nil || !ok {
-			return 0, wrong
-		}
-		total += time.Duration(n) * unit
-		rest = rest[i+1:]
-	}
-	if total <= 0 || total > 1<<31*time.Second {
-		return 0, wrong
-	}
-	return total, nil
 }
 
 func (o *agentOptions) run(ctx context.Context, stdout, stderr io.Writer) error {

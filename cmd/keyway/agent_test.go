@@ -43,19 +43,6 @@ func TestAgentOptions(t *testing.T) {
 	}
 }
 
-func TestLife(t *testing.T) {
-	for text, want := range map[string]time.Duration{"10": 10 * time.Second, "1h30m": 90 * time.Minute, "2D": 48 * time.Hour, "1w": 168 * time.Hour, "1h5": 3605 * time.Second} {
-		if got, err := parseLife(text); err != nil || got != want {
-			t.Errorf("%q: %v %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "h", "1x", "99999999999", "1.5h", "9999w9999w9999w9999w"} {
-		if got, err := parseLife(text); err == nil {
-			t.Errorf("%q: %v", text, got)
-		}
-	}
-}
-
 func TestStandsInForSSHAgent(t *testing.T) {
 	for argv0, want := range map[string]bool{"/usr/bin/ssh-agent": true, "ssh-agent": true, "keyway": false, "/opt/keyway": false} {
 		args, got := standInForSSHAgent([]string{argv0, "-s"})

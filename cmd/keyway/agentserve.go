@@ -151,6 +151,7 @@ func (s *agentSetup) serve(ctx context.Context, sockets *agentSockets) error {
 			errs[i] = a.Serve(ctx, l, i > 0)
 		})
 	}
+	wg.Go(func() { a.Watch(ctx) })
 	wg.Go(func() { forgetOnSignal(ctx, a) })
 	if s.parent > 0 {
 		wg.Go(func() { defer cancel(); awaitOrphan(ctx, s.parent) })

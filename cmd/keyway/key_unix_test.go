@@ -117,7 +117,7 @@ func lockedKey(t *testing.T, home string) string {
 func endAgent(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
-		out, _ := exec.Command("pgrep", "-f", "ssh-agent -a "+runtimeDir(t)).Output()
+		out, _ := exec.Command("pgrep", "-f", "keyway agent .*-a "+runtimeDir(t)).Output()
 		for _, pid := range strings.Fields(string(out)) {
 			exec.Command("kill", pid).Run()
 		}
@@ -239,5 +239,30 @@ func TestUnlockOnTerminal(t *testing.T) {
 	out, code := onTTY(t, [][2]string{{"Enter passphrase", "wrong"}, {"try again", secret}}, "unlock", "-t", "1h")
 	if code != 0 || !strings.Contains(out, "unlocked "+key) || strings.Contains(out, secret) {
 		t.Errorf("code %d:\n%s", code, out)
+	}
+}
+
+func TestUnlockForgetsOnOccasions(t *testing.T) {
+	home := laptop(t)
+	endAgent(t)
+	lockedKey(t, home)
+	askpass(t, home, secret)
+	if out, code := program(t, nil, "unlock", "--forget-on", "lunch"); code != keyway.ExitCode(keyway.Errorf(keyway.Usage, "")) || !strings.Contains(out, "idle=TIME") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if out, code := program(t, nil, "unlock", "--forget-on", "idle=1s"); code != 0 {
+		t.Fatalf("code %d: %s", code, out)
+	}
+	late := time.Now().Add(patience)
+	for {
+		if out, _ := program(t, nil, "log"); strings.Contains(out, "forgotten: no signature for 1s") {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatal("nothing was forgotten")
+		}
+	}
+	if out, code := program(t, nil, "keys"); code != keyway.ExitCode(keyway.Errorf(keyway.NoKey, "")) {
+		t.Errorf("code %d: %s", code, out)
 	}
 }

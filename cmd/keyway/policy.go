@@ -22,6 +22,7 @@ func newPolicyCommand() *cobra.Command {
 looked at in order, and the first that matches decides:
 
   preset: standard            # or openssh: as permissive about destinations as ssh-agent
+  forget: [idle=30m, sleep, screen-lock]   # when keys are forgotten; default: never
   upstream: /path/of/socket   # another agent, whose keys are used under this policy too
   rules:
     - name: never production

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/agent"
 	"keyway/internal/keyway"
 	"keyway/internal/policy"
 	"keyway/internal/unixsock"
@@ -25,30 +26,46 @@ import (
 const agentSocketName = "agent.sock"
 
 func newUnlockCommand() *cobra.Command {
-	var life string
+	var o unlockOptions
 	cmd := &cobra.Command{
 		Use:   "unlock [KEYFILE…]",
 		Short: "Unlock your key: the day's one prompt",
 		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
 at SSH_AUTH_SOCK, or starts keyway's own if there is none. Without KEYFILE it takes the
-usual ones in ~/.ssh. A key that the agent holds already is not asked for again.` +
+usual ones in ~/.ssh. A key that the agent holds already is not asked for again.
+
+With --forget-on, keyway's agent forgets every key when nothing was signed for that
+long (idle=30m), when the machine goes to sleep (sleep), and when the screen is locked
+(screen-lock, where systemd-logind says so; elsewhere have the screen's locker run
+keyway lock). The same words as a list, forget: in policy.yaml, say it for every day.` +
 			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig, keyway.NeedsAnswer),
-		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock ~/.ssh/id_work",
+		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock --forget-on idle=30m,sleep,screen-lock\n  keyway unlock ~/.ssh/id_work",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runUnlock(cmd.Context(), args, life, cmd.ErrOrStderr())
+			return runUnlock(cmd.Context(), args, o, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVarP(&life, "lifetime", "t", "", "how long the agent keeps it, such as 12h (`duration`; default: until it ends)")
+	cmd.Flags().StringSliceVar(&o.forgetOn, "forget-on", nil, "forget every key on these `occasions`: idle=TIME, sleep, screen-lock, or never")
+	cmd.Flags().StringVarP(&o.life, "lifetime", "t", "", "how long the agent keeps it, such as 12h (`duration`; default: until it ends)")
 	return cmd
 }
 
-func runUnlock(ctx context.Context, files []string, life string, news io.Writer) error {
+type unlockOptions struct {
+	life     string
+	forgetOn []string
+}
+
+func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Writer) error {
 	a, err := newApp()
 	if err != nil {
 		return err
 	}
-	if err := a.ensureAgent(ctx, news); err != nil {
+	if err := a.ensureAgent(ctx, o.forgetOn != nil || wantsOwnAgent(), news); err != nil {
 		return err
+	}
+	if o.forgetOn != nil {
+		if err := forgetOn(ctx, o.forgetOn, news); err != nil {
+			return err
+		}
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -69,8 +86,8 @@ func runUnlock(ctx context.Context, files []string, life string, news io.Writer)
 		return a.hosts.Sync()
 	}
 	args := []string{"-q"}
-	if life != "" {
-		args = append(args, "-t", life)
+	if o.life != "" {
+		args = append(args, "-t", o.life)
 	}
 	if err := onTerminal(ctx, a.environ(), "ssh-add", append(append(args, "--"), locked...)...); err != nil {
 		var exit *exec.ExitError
@@ -89,6 +106,28 @@ func runUnlock(ctx context.Context, files []string, life string, news io.Writer)
 	return a.hosts.Sync()
 }
 
+// forgetOn tells the agent when to forget.
+func forgetOn(ctx context.Context, words []string, news io.Writer) error {
+	f, err := policy.ParseForget(words)
+	if err != nil {
+		return keyway.Errorf(keyway.Usage, "--forget-on: %w", err).Hint("such as: keyway unlock --forget-on idle=30m,sleep,screen-lock")
+	}
+	c, _, err := dialAgent()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	warning, err := c.Forget(ctx, f)
+	if errors.Is(err, agent.ErrOtherAgent) {
+		return keyway.Errorf(keyway.BadConfig, "the agent is not keyway's, or is locked: it cannot be told when to forget").
+			Hint("have keyway start its own: SSH_AUTH_SOCK= keyway unlock --forget-on …")
+	}
+	if warning != "" {
+		fmt.Fprintf(news, "%s\n  → have your screen's locker run: keyway lock\n", warning)
+	}
+	return err
+}
+
 // agentAnswers says whether an agent listens at socket: ssh-add exits with 2 if
 // none does, and with 1 if it holds no key.
 func agentAnswers(ctx context.Context, socket string) bool {
@@ -99,10 +138,11 @@ func agentAnswers(ctx context.Context, socket string) bool {
 	return err == nil || errors.As(err, &exit) && exit.ExitCode() == 1
 }
 
-// ensureAgent sees to it that an agent listens at the one path.
-func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
+// ensureAgent sees to it that an agent listens at the one path: with own set, one
+// of ours.
+func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
 	path := filepath.Join(a.runtime, agentSocketName)
-	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !wantsUpstream() && agentAnswers(ctx, theirs) {
+	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !own && agentAnswers(ctx, theirs) {
 		if now, err := os.Readlink(path); err == nil && now == theirs {
 			return nil
 		}
@@ -110,7 +150,9 @@ func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
 			return relink(theirs, path)
 		}
 	}
-	if agentAnswers(ctx, path) {
+	info, err := os.Lstat(path)
+	isOwn := err == nil && info.Mode()&os.ModeSocket != 0
+	if (isOwn || !own) && agentAnswers(ctx, path) {
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -128,15 +170,15 @@ func (a *app) ensureAgent(ctx context.Context, news io.Writer) error {
 	return nil
 }
 
-// wantsUpstream says whether the policy names another agent to use beside our
-// own: then ours it has to be.
-func wantsUpstream() bool {
+// wantsOwnAgent says whether the policy has what no other agent does: keys of
+// another agent beside its own, or occasions on which they are forgotten.
+func wantsOwnAgent() bool {
 	path, err := policyPath(nil)
 	if err != nil {
 		return false
 	}
 	p, err := policy.Read(path)
-	return err == nil && p.Upstream() != ""
+	return err == nil && (p.Upstream() != "" || p.Forget() != policy.Forget{})
 }
 
 // followAgent mends the one path when the agent behind it has ended and theirs,

@@ -38,13 +38,14 @@ type Config struct {
 	// Logf says for people what happens; nil: nothing is said.
 	Logf func(format string, args ...any)
 
-	uptime func() time.Duration // of tests; nil: the machine's
+	uptime, asleep func() time.Duration // of tests; nil: the machine's
 }
 
 // Agent holds keys and serves connections.
 type Agent struct {
 	config    Config
 	keys      keyring
+	away      away
 	questions questions
 
 	upstreamDown atomic.Bool // said in the log
@@ -60,11 +61,16 @@ func New(c Config) *Agent {
 	if c.uptime == nil {
 		c.uptime = uptime
 	}
+	if c.asleep == nil {
+		c.asleep = asleep
+	}
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
 	}
 	a := &Agent{config: c, open: map[*connection]struct{}{}}
 	a.keys.uptime = c.uptime
+	a.away.lastUse, a.away.asleep = c.uptime(), c.asleep()
+	a.away.changed = make(chan struct{}, 1)
 	a.questions.askers = append([]Asker{&a.questions.board}, c.Askers...)
 	return a
 }
@@ -136,7 +142,6 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	wg.Go(func() { a.expireLoop(ctx) })
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -171,22 +176,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// expireInterval bounds how late a key goes: timers stand still while the
-// machine sleeps, its uptime does not.
-const expireInterval = 5 * time.Second
-
-func (a *Agent) expireLoop(ctx context.Context) {
-	for {
-		next := a.keys.expire()
-		if next <= 0 || next > expireInterval {
-			next = expireInterval
-		}
-		if !sleep(ctx, next) {
-			return
-		}
 	}
 }
 

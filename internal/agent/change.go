@@ -22,6 +22,7 @@ func (c *connection) add(r *sshwire.Reader) (done audit.Event, err error) {
 	}
 	h, err := c.constrained(key, r)
 	if err == nil {
+		c.agent.used()
 		err = c.agent.keys.add(h, c.visible)
 	}
 	if err != nil {
@@ -170,6 +171,7 @@ func (c *connection) addCard(ctx context.Context, r *sshwire.Reader) (done audit
 	if err != nil {
 		return done, err
 	}
+	c.agent.used()
 	n := c.takeCard(keys, constraints)
 	if n == 0 {
 		card.Close()

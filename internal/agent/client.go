@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
+	"keyway/internal/policy"
 	"keyway/internal/sshwire"
 	"keyway/internal/unixsock"
 )
@@ -48,6 +50,13 @@ func (c *Client) Questions(ctx context.Context, known []uint64) (open []OpenQues
 		body = sshwire.AppendUint32(body, uint32(id))
 	}
 	return open, c.ask(ctx, extQuestions, body, &open)
+}
+
+// Forget says when keys are forgotten. The warning is for the user; empty: none.
+func (c *Client) Forget(ctx context.Context, f policy.Forget) (warning string, err error) {
+	var w Warning
+	err = c.ask(ctx, extForget, sshwire.AppendString(nil, strings.Join(f.Words(), ",")), &w)
+	return w.Warning, err
 }
 
 // Answer answers a question. seconds is how long a yes holds: 0 for this once,

@@ -8,9 +8,18 @@ import (
 
 // uptime counts the time that the machine sleeps: a key for twelve hours is not
 // one for twelve hours of an open lid.
-func uptime() time.Duration {
+func uptime() time.Duration { return readClock(unix.CLOCK_BOOTTIME) }
+
+// asleep is how long the machine has slept since it was started (clock_gettime(2):
+// of the two clocks only one goes on meanwhile).
+func asleep() time.Duration {
+	awake := readClock(unix.CLOCK_MONOTONIC)
+	return uptime() - awake
+}
+
+func readClock(id int32) time.Duration {
 	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+	if err := unix.ClockGettime(id, &t); err != nil {
 		return time.Duration(time.Now().UnixNano())
 	}
 	return time.Duration(t.Nano())

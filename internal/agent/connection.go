@@ -65,6 +65,7 @@ func (c *connection) exchange(ctx context.Context) error {
 		return err
 	}
 	c.touch()
+	c.agent.lookAround()
 	answer := c.handle(ctx, request)
 	clear(request) // it may have held a private key or a password
 	if err := c.conn.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {

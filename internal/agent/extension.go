@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"keyway/internal/audit"
@@ -21,7 +22,7 @@ func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
 		return c.bind(r)
 	case extQuery:
 		return c.query()
-	case extKeys, extQuestions, extAnswer:
+	case extKeys, extQuestions, extAnswer, extForget:
 		return c.manage(ctx, name, r)
 	}
 	return failure
@@ -74,6 +75,8 @@ func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader)
 		result, err = c.nextQuestions(ctx, r)
 	case extAnswer:
 		result, err = c.takeAnswer(r)
+	case extForget:
+		result, err = c.forgetOn(r)
 	}
 	if err != nil {
 		return extFailure
@@ -171,6 +174,32 @@ func (c *connection) nextQuestions(ctx context.Context, r *sshwire.Reader) ([]Op
 		list = append(list, OpenQuestion{q.ID, q.Text(), q.Grantable})
 	}
 	return list, nil
+}
+
+// Warning is what the user should know of something that was done all the same.
+type Warning struct {
+	Warning string `json:"warning,omitempty"`
+}
+
+// forgetOn reads the occasions on which keys are forgotten, which hold in the
+// place of the policy's as long as the agent runs.
+func (c *connection) forgetOn(r *sshwire.Reader) (w Warning, err error) {
+	words := strings.Split(r.Text(), ",")
+	if err := r.End(); err != nil {
+		return w, err
+	}
+	f, err := policy.ParseForget(words)
+	if err != nil {
+		return w, err
+	}
+	c.agent.forgetOn(f)
+	c.agent.note(audit.Event{Event: "forget", Verdict: "allowed", Reason: "keys are forgotten on " + strings.Join(f.Words(), ", "), Connection: c.number, PID: c.peer.pid, Program: c.peer.program()})
+	if f.ScreenLock {
+		if err := canFollowLogind(); err != nil {
+			w.Warning = err.Error()
+		}
+	}
+	return w, nil
 }
 
 // takeAnswer reads the number of a question, 1 for yes, and for how many seconds

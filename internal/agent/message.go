@@ -50,6 +50,7 @@ const (
 	extKeys            = "keys@keyway"
 	extQuestions       = "questions@keyway"
 	extAnswer          = "answer@keyway"
+	extForget          = "forget@keyway"
 )
 
 var (

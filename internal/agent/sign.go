@@ -64,6 +64,7 @@ func (c *connection) makeSignature(ctx context.Context, h *held, f policy.Facts,
 	if err := c.agent.keys.use(h, host); err != nil {
 		return nil, err
 	}
+	c.agent.used()
 	e := c.signEvent(f, "allowed", d)
 	e.Upstream = h.upstream
 	if err := c.agent.log(e); err != nil {

@@ -39,6 +39,7 @@ type Policy struct {
 	rules    []rule
 	preset   preset
 	upstream string
+	forget   Forget
 }
 
 // Upstream is the socket of the agent whose keys are used beside the agent's own;

@@ -26,6 +26,7 @@ const (
 type file struct {
 	Preset   string     `yaml:"preset"`
 	Upstream string     `yaml:"upstream"`
+	Forget   words      `yaml:"forget"`
 	Rules    []fileRule `yaml:"rules"`
 }
 
@@ -118,6 +119,12 @@ func Parse(data []byte) (*Policy, error) {
 	}
 	if !isPath(f.Upstream) {
 		return nil, fmt.Errorf("line %d: upstream takes the whole path of a socket, or one that begins with ~/", lineOf(data, "upstream", -1))
+	}
+	if f.Forget != nil {
+		var err error
+		if p.forget, err = ParseForget(f.Forget); err != nil {
+			return nil, fmt.Errorf("line %d: %w", lineOf(data, "forget", -1), err)
+		}
 	}
 	if len(f.Rules) > maxRules {
 		return nil, fmt.Errorf("there are %d rules, more than %d", len(f.Rules), maxRules)

@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"keyway/internal/audit"
+	"keyway/internal/policy"
+)
+
+// away forgets the keys when the user seems to be: nothing was signed for long,
+// the machine slept, the screen was locked.
+type away struct {
+	changed chan struct{} // holds one: what is to be watched has changed
+
+	mu      sync.Mutex
+	told    *policy.Forget // by keyway unlock, in place of the policy's
+	lastUse time.Duration  // uptime at the last signature, or the last key that came
+	asleep  time.Duration  // how long the machine had slept when we looked last
+}
+
+// sleepSlack is how far the clocks may be apart without a sleep between them.
+const sleepSlack = 2 * time.Second
+
+// occasions are those on which keys are forgotten now.
+func (a *Agent) occasions() policy.Forget {
+	a.away.mu.Lock()
+	told := a.away.told
+	a.away.mu.Unlock()
+	if told != nil {
+		return *told
+	}
+	return a.policy().Forget()
+}
+
+// used says that the user is there.
+func (a *Agent) used() {
+	a.away.mu.Lock()
+	defer a.away.mu.Unlock()
+	a.away.lastUse = a.config.uptime()
+}
+
+// forgetOn says on which occasions keys are forgotten from now.
+func (a *Agent) forgetOn(f policy.Forget) {
+	a.used()
+	a.away.mu.Lock()
+	a.away.told = &f
+	a.away.mu.Unlock()
+	select {
+	case a.away.changed <- struct{}{}:
+	default:
+	}
+}
+
+// lookAround forgets the keys if it is time to. It comes before every request,
+// because no timer runs while the machine sleeps: whoever wakes it must not be
+// faster.
+func (a *Agent) lookAround() {
+	f := a.occasions()
+	uptime, asleep := a.config.uptime(), a.config.asleep()
+	a.away.mu.Lock()
+	slept := asleep - a.away.asleep
+	a.away.asleep = asleep
+	idle := uptime - a.away.lastUse
+	a.away.mu.Unlock()
+	switch {
+	case f.Sleep && slept > sleepSlack:
+		a.forgetAway("the machine slept")
+	case f.Idle > 0 && idle >= f.Idle:
+		a.forgetAway(fmt.Sprintf("no signature for %v", f.Idle))
+	}
+}
+
+// forgetAway leaves no line in the log where there was nothing to forget.
+func (a *Agent) forgetAway(why string) {
+	if a.keys.clear() > 0 {
+		a.note(audit.Event{Event: "remove", Verdict: "allowed", Reason: "forgotten: " + why})
+	}
+}
+
+// lookInterval bounds how late a key goes: timers stand still while the machine
+// sleeps, its uptime does not.
+const lookInterval = 5 * time.Second
+
+// Watch forgets keys whose time has come, until ctx ends.
+func (a *Agent) Watch(ctx context.Context) {
+	var logind background
+	defer logind.end()
+	for {
+		a.lookAround()
+		if f := a.occasions(); f.Sleep || f.ScreenLock {
+			logind.start(ctx, a.followLogind)
+		} else {
+			logind.end()
+		}
+		next := a.keys.expire()
+		if next <= 0 || next > lookInterval {
+			next = lookInterval
+		}
+		look := time.NewTimer(next)
+		select {
+		case <-look.C:
+		case <-a.away.changed:
+			look.Stop()
+		case <-ctx.Done():
+			look.Stop()
+			return
+		}
+	}
+}
+
+// background is a function that runs, or not. The zero value does not.
+type background struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func (b *background) start(ctx context.Context, run func(context.Context)) {
+	if b.cancel != nil {
+		return
+	}
+	ctx, b.cancel = context.WithCancel(ctx)
+	ended := make(chan struct{})
+	b.ended = ended
+	go func() { // end waits for it
+		defer close(ended)
+		run(ctx)
+	}()
+}
+
+func (b *background) end() {
+	if b.cancel != nil {
+		b.cancel()
+		<-b.ended
+		b.cancel = nil
+	}
+}

@@ -15,25 +15,35 @@ import (
 func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
 	// FallbackDelay: the socket is made by the goroutine that asks for it.
 	dialer := net.Dialer{FallbackDelay: -1}
+	return inNetwork(h, func() (net.Conn, error) { return dialer.DialContext(ctx, "tcp", address) })
+}
+
+// Listen listens inside the host on a TCP address given in numbers. The
+// listener is this process's, and outlives the host.
+func (h *Host) Listen(address string) (net.Listener, error) {
+	return inNetwork(h, func() (net.Listener, error) { return net.Listen("tcp", address) })
+}
+
+// inNetwork makes a socket in the host's network: it stays there.
+func inNetwork[T any](h *Host, do func() (T, error)) (T, error) {
 	if h.pid == 0 {
-		return dialer.DialContext(ctx, "tcp", address)
+		return do()
 	}
 	type result struct {
-		conn net.Conn
-		err  error
+		socket T
+		err    error
 	}
 	done := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := h.enterNetwork(); err != nil {
-			done <- result{nil, err}
-			return
+		var r result
+		if r.err = h.enterNetwork(); r.err == nil {
+			r.socket, r.err = do()
 		}
-		conn, err := dialer.DialContext(ctx, "tcp", address)
-		done <- result{conn, err}
+		done <- r
 	}()
 	r := <-done
-	return r.conn, r.err
+	return r.socket, r.err
 }
 
 func (h *Host) enterNetwork() error {

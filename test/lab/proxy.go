@@ -1,0 +1,259 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Direction is one of the two in which a Proxy's bytes go.
+type Direction int
+
+// The directions, as seen by who connects.
+const (
+	Up Direction = iota
+	Down
+)
+
+// Proxy passes TCP connections on, and does to them what networks and the boxes
+// in them do: it cuts, resets, stalls, slows and spoils them, each direction for
+// itself, refuses new ones, and lets a later one overtake. Its methods may be
+// called at any time and count for all connections, also those to come.
+type Proxy struct {
+	listener net.Listener
+	dial     func(context.Context) (net.Conn, error)
+	ctx      context.Context
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
+
+	mu        sync.Mutex
+	changed   *sync.Cond // a fault, or the set of connections
+	flows     [2]flow
+	conns     map[*proxied]struct{}
+	refusing  bool
+	overtaken bool // the next connection waits for the one after it
+	accepted  int
+	latest    int // which of those accepted was the last to get its way on
+}
+
+// flow is one direction of all connections.
+type flow struct {
+	stalled bool
+	spoil   int // so many of the next pieces get a wrong bit
+	rate    int // bytes a second; 0: no bound
+}
+
+// proxied is one connection, and the one that goes on from here.
+type proxied struct {
+	near, far *net.TCPConn
+	gone      bool // under the Proxy's lock
+}
+
+// Proxy puts a proxy between the laptop and a host's sshd: the laptop's ssh goes
+// through it from now on. It ends with the lab.
+func (l *Lab) Proxy(to *Host) (*Proxy, error) {
+	listener, err := l.Laptop.Listen("127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	target := fmt.Sprintf("%s:%d", to.Address, to.Port)
+	p := newProxy(listener, func(ctx context.Context) (net.Conn, error) { return l.Laptop.Dial(ctx, target) })
+	l.onClose(p.Close)
+	config, err := l.Laptop.ReadFile("/root/.ssh/config")
+	if err != nil {
+		return nil, err
+	}
+	// ssh takes what it finds first.
+	entry := fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  HostKeyAlias %s\n\n",
+		to.Name, listener.Addr().(*net.TCPAddr).Port, to.Address)
+	return p, l.Laptop.WriteFile("/root/.ssh/config", entry+config, 0o600)
+}
+
+// newProxy begins to serve.
+func newProxy(l net.Listener, dial func(context.Context) (net.Conn, error)) *Proxy {
+	p := &Proxy{listener: l, dial: dial, conns: map[*proxied]struct{}{}}
+	p.changed = sync.NewCond(&p.mu)
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.work.Go(p.serve)
+	return p
+}
+
+// Close ends the proxy with all its connections.
+func (p *Proxy) Close() error {
+	err := p.listener.Close()
+	p.cancel()
+	p.change(func() { p.flows, p.overtaken = [2]flow{}, false })
+	p.Reset()
+	p.work.Wait()
+	return err
+}
+
+func (p *Proxy) change(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+	p.changed.Broadcast()
+}
+
+// Cut closes the connections as an orderly program does that has to go, and
+// returns how many there were.
+func (p *Proxy) Cut() int { return p.end(func(c *net.TCPConn) { _ = c.Close() }) }
+
+// Reset closes them so that both ends are told of an error.
+func (p *Proxy) Reset() int {
+	return p.end(func(c *net.TCPConn) {
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	})
+}
+
+func (p *Proxy) end(how func(*net.TCPConn)) int {
+	n := 0
+	p.change(func() {
+		for c := range p.conns {
+			if c.gone {
+				continue
+			}
+			n++
+			c.gone = true
+			how(c.near)
+			how(c.far)
+		}
+	})
+	return n
+}
+
+// Stall keeps what comes in a direction from going on, without a word to
+// anybody; Flow lets it.
+func (p *Proxy) Stall(d Direction) { p.change(func() { p.flows[d].stalled = true }) }
+
+// Flow undoes Stall and Slow.
+func (p *Proxy) Flow(d Direction) {
+	p.change(func() { p.flows[d].stalled, p.flows[d].rate = false, 0 })
+}
+
+// Slow lets so many bytes a second through in a direction.
+func (p *Proxy) Slow(d Direction, rate int) { p.change(func() { p.flows[d].rate = rate }) }
+
+// Spoil changes a bit in what comes next in a direction.
+func (p *Proxy) Spoil(d Direction) { p.change(func() { p.flows[d].spoil++ }) }
+
+// Refuse says whether new connections are closed at once.
+func (p *Proxy) Refuse(on bool) { p.change(func() { p.refusing = on }) }
+
+// Overtake holds the next connection back until the one after it has been made.
+func (p *Proxy) Overtake() { p.change(func() { p.overtaken = true }) }
+
+// Accepted is how many connections have been asked for.
+func (p *Proxy) Accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepted
+}
+
+func (p *Proxy) serve() {
+	for {
+		near, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		var number int
+		var refuse, waits bool
+		p.change(func() {
+			p.accepted++
+			number, refuse, waits = p.accepted, p.refusing, p.overtaken && !p.refusing
+			p.overtaken = p.overtaken && !waits
+		})
+		if refuse {
+			_ = near.(*net.TCPConn).SetLinger(0)
+			_ = near.Close()
+			continue
+		}
+		p.work.Go(func() { p.carry(near.(*net.TCPConn), number, waits) })
+	}
+}
+
+// carry makes the way on and copies both ways until both have ended.
+func (p *Proxy) carry(near *net.TCPConn, number int, waits bool) {
+	defer near.Close()
+	if waits {
+		p.mu.Lock()
+		for p.latest <= number && p.ctx.Err() == nil {
+			p.changed.Wait()
+		}
+		p.mu.Unlock()
+	}
+	conn, err := p.dial(p.ctx)
+	if err != nil {
+		return
+	}
+	far := conn.(*net.TCPConn)
+	defer far.Close()
+	c := &proxied{near: near, far: far}
+	p.change(func() { p.conns[c], p.latest = struct{}{}, max(p.latest, number) })
+	defer p.change(func() { delete(p.conns, c) })
+	if p.ctx.Err() != nil {
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { p.pump(c, far, near, Up) })
+	both.Go(func() { p.pump(c, near, far, Down) })
+	both.Wait()
+}
+
+// pump copies one direction. What it has read when a stall begins waits here; the
+// rest waits in the kernel's buffers, until they are full.
+func (p *Proxy) pump(c *proxied, dst, src *net.TCPConn, d Direction) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			pause, passed := p.pass(c, d, buf[:n])
+			if !passed {
+				return
+			}
+			if _, writeErr := dst.Write(buf[:n]); writeErr != nil {
+				err = errors.Join(err, writeErr)
+			}
+			p.pause(pause)
+		}
+		if err != nil {
+			_ = dst.CloseWrite()
+			return
+		}
+	}
+}
+
+// pass waits while the direction is stalled, spoils b if it is its turn, and
+// says how long b takes on a slow line. False: the connection has gone.
+func (p *Proxy) pass(c *proxied, d Direction, b []byte) (pause time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := &p.flows[d]
+	for f.stalled && !c.gone {
+		p.changed.Wait()
+	}
+	if f.spoil > 0 {
+		f.spoil--
+		b[len(b)/2] ^= 0x10
+	}
+	if f.rate > 0 {
+		pause = time.Duration(len(b)) * time.Second / time.Duration(f.rate)
+	}
+	return pause, !c.gone
+}
+
+func (p *Proxy) pause(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-p.ctx.Done():
+	}
+}

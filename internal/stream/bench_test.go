@@ -16,7 +16,7 @@ import (
 )
 
 // sockets makes two connected unix sockets, as between processes.
-func sockets(b *testing.B) (near, far net.Conn) {
+func sockets(b testing.TB) (near, far net.Conn) {
 	b.Helper()
 	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
 	if err != nil {
@@ -68,7 +68,7 @@ func benchPair(b *testing.B) (client, server *Conn) {
 }
 
 // benchServer returns what makes one more stream to one server.
-func benchServer(b *testing.B) func() (client, server *Conn) {
+func benchServer(b testing.TB) func() (client, server *Conn) {
 	b.Helper()
 	s, err := NewServer(ServerConfig{HostKey: fixedKey, MaxStreams: 1 << 20})
 	if err != nil {
@@ -203,35 +203,49 @@ func BenchmarkLatency(b *testing.B) {
 
 // BenchmarkIdle measures what a stream holds that nobody uses.
 func BenchmarkIdle(b *testing.B) {
-	const streams = 1000
 	for range b.N {
-		var before, after runtime.MemStats
-		baseline := idleBaseline(b, streams)
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		pair := benchServer(b)
-		for range streams {
-			client, server := pair()
-			if err := touch(client, server); err != nil {
-				b.Fatal(err)
-			}
-		}
-		time.Sleep(200 * time.Millisecond) // the last ACKs
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		heap := float64(after.HeapInuse-before.HeapInuse) / streams / 2
-		stack := float64(after.StackInuse-before.StackInuse) / streams / 2
+		heap, stack := idleCost(b, thousand)
 		b.ReportMetric(heap/1024, "heap-KiB/end")
 		b.ReportMetric(stack/1024, "stack-KiB/end")
-		b.ReportMetric(baseline/1024, "sockets-KiB/end")
-		b.ReportMetric(float64(runtime.NumGoroutine())/streams/2, "goroutines/end")
+		b.ReportMetric(idleBaseline(b, thousand)/1024, "sockets-KiB/end")
+		b.ReportMetric(float64(runtime.NumGoroutine())/thousand/2, "goroutines/end")
 	}
 }
 
+const thousand = 1000
+
+// TestThousandIdle: each end of an idle stream holds at most 24 KiB.
+func TestThousandIdle(t *testing.T) {
+	heap, stack := idleCost(t, thousand)
+	if heap+stack > 24<<10 {
+		t.Errorf("an end of an idle stream holds %.1f KiB of heap and %.1f of stack", heap/1024, stack/1024)
+	}
+}
+
+// idleCost is how many bytes each end of n idle streams takes, its sockets
+// included.
+func idleCost(tb testing.TB, n int) (heap, stack float64) {
+	var before, after runtime.MemStats
+	pair := benchServer(tb)
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range n {
+		client, server := pair()
+		if err := touch(client, server); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // the last ACKs
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	ends := float64(n) * 2
+	return float64(after.HeapInuse-before.HeapInuse) / ends, float64(after.StackInuse-before.StackInuse) / ends
+}
+
 // idleBaseline is what the sockets alone hold.
-func idleBaseline(b *testing.B, n int) float64 {
+func idleBaseline(b testing.TB, n int) float64 {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

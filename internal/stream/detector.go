@@ -10,6 +10,7 @@ const (
 	suspectTime = 3 * time.Second  // a PING without answer
 	deadTime    = 10 * time.Second
 	lateTime    = time.Second // a timer this late says that this process stood still
+	maxPatience = 4           // doublings of the two waits for a PONG
 )
 
 // verdict is what the detector thinks of the path.
@@ -31,11 +32,21 @@ type detector struct {
 	asked  time.Time // when the PING was sent that waits for its answer; zero: none
 	busy   time.Time // since when something is unacknowledged; zero: nothing
 	wake   time.Time // when judge asked to be called again
+
+	// A path may be so slow that a frame takes longer than the wait for an answer:
+	// if each is given up for the next, none carries anything. So the waits double
+	// with each that ended under suspicion, and halve when proof is quick.
+	patience  int
+	suspected bool
 }
 
 // begin starts watching a new path.
 func (d *detector) begin(now time.Time) {
-	*d = detector{client: d.client, heard: now, proof: now, busy: d.busy}
+	patience := d.patience
+	if d.suspected {
+		patience = min(patience+1, maxPatience)
+	}
+	*d = detector{client: d.client, heard: now, proof: now, busy: d.busy, patience: patience}
 }
 
 // sending is told whether anything is unacknowledged.
@@ -50,7 +61,21 @@ func (d *detector) sending(now time.Time, unacked bool) {
 
 // proved is told that the other end has heard us.
 func (d *detector) proved(now time.Time) {
-	d.proof, d.asked = now, time.Time{}
+	if now.Sub(d.waiting()) < suspectTime {
+		d.patience = max(d.patience-1, 0)
+	}
+	d.proof, d.asked, d.suspected = now, time.Time{}, false
+}
+
+// waiting is since when proof of life could have come.
+func (d *detector) waiting() time.Time {
+	switch {
+	case d.busy.IsZero():
+		return d.asked
+	case d.busy.After(d.proof):
+		return d.busy
+	}
+	return d.proof
 }
 
 // pingAt is when the next PING is due if nothing happens.
@@ -62,11 +87,7 @@ func (d *detector) pingAt() time.Time {
 	if d.busy.IsZero() {
 		return idle
 	}
-	since := d.proof
-	if d.busy.After(since) {
-		since = d.busy
-	}
-	if at := since.Add(busyPing); at.Before(idle) {
+	if at := d.waiting().Add(busyPing); at.Before(idle) {
 		return at
 	}
 	return idle
@@ -85,18 +106,20 @@ func (d *detector) judge(now time.Time) verdict {
 	switch waited := now.Sub(d.asked); {
 	case late:
 		return d.ask(now)
-	case waited >= deadTime:
+	case waited >= deadTime<<d.patience:
+		d.wake = now.Add(deadTime) // closing it may take a while
 		return pathDead
-	case waited >= suspectTime:
-		d.wake = d.asked.Add(deadTime)
+	case waited >= suspectTime<<d.patience:
+		d.suspected = true
+		d.wake = d.asked.Add(deadTime << d.patience)
 		return pathSuspect
 	default:
-		d.wake = d.asked.Add(suspectTime)
+		d.wake = d.asked.Add(suspectTime << d.patience)
 		return pathFine
 	}
 }
 
 func (d *detector) ask(now time.Time) verdict {
-	d.asked, d.wake = now, now.Add(suspectTime)
+	d.asked, d.wake = now, now.Add(suspectTime<<d.patience)
 	return pathAsk
 }

@@ -233,6 +233,7 @@ func TestSlowReader(t *testing.T) {
 		l := newLab(t, func(c *ServerConfig) { c.Budget = budget })
 		defer l.close()
 		client, server := l.pair()
+		awaitState(t, client, Up) // before, the ring may fill
 		wrote := make(chan int)
 		go func() {
 			n, _ := client.Write(make([]byte, 64<<20))

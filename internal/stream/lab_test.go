@@ -288,6 +288,7 @@ type pipe struct {
 	flying  int           // bytes of it
 	record  *bytes.Buffer // a copy of what is written
 	most    int           // bytes a read gives at most; 0: all
+	rate    int           // bytes a second that can be read; 0: no bound
 	delay   time.Duration // until what is written arrives
 }
 
@@ -312,8 +313,16 @@ func (p *pipe) read(b []byte) (int, error) {
 	if p.most > 0 {
 		b = b[:min(len(b), p.most)]
 	}
+	if p.rate > 0 {
+		b = b[:min(len(b), max(1, p.rate/10))]
+	}
 	n := copy(b, p.buf)
 	p.buf = p.buf[n:]
+	if p.rate > 0 { // what was taken has left the line only when its time is over
+		p.mu.Unlock()
+		time.Sleep(time.Duration(n) * time.Second / time.Duration(p.rate))
+		p.mu.Lock()
+	}
 	p.moved.Broadcast()
 	return n, nil
 }

@@ -213,6 +213,27 @@ func TestDetector(t *testing.T) {
 			}
 		}
 	}
+	patient := detector{client: true}
+	for i, want := range []time.Duration{suspectTime, 2 * suspectTime, 4 * suspectTime, 8 * suspectTime, 16 * suspectTime, 16 * suspectTime} {
+		patient.begin(start)
+		patient.ask(start)
+		if got := patient.wake.Sub(start); got != want {
+			t.Errorf("after %d paths given up it waits %v, want %v", i, got, want)
+		}
+		if patient.judge(patient.wake) != pathSuspect {
+			t.Error("no suspicion")
+		}
+	}
+	patient.begin(start)
+	patient.sending(start, true)
+	patient.proved(at(8))
+	if patient.patience != maxPatience {
+		t.Error("slow proof makes impatient")
+	}
+	patient.proved(at(9))
+	if patient.patience != maxPatience-1 {
+		t.Error("quick proof does not")
+	}
 	server := detector{}
 	server.begin(start)
 	server.heard = at(14)

@@ -20,9 +20,7 @@ func (l *lab) send(b []byte) (*line, <-chan error) {
 	said := make(chan error, 1)
 	l.paths.Go(func() { said <- l.server.Handle(context.Background(), line.far) })
 	l.t.Cleanup(line.cut)
-	if _, err := line.near.Write(b); err != nil {
-		l.t.Fatal(err)
-	}
+	line.near.Write(b) // which fails for whom the server has refused already
 	return line, said
 }
 

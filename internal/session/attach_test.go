@@ -37,7 +37,7 @@ func TestRunOnATerminal(t *testing.T) {
 	if code := p.wait(); code != 5 {
 		t.Errorf("exit code %d: %s", code, p.out)
 	}
-	if got := l.ok("logs"); !strings.HasSuffix(got, "got word\r\n") {
+	if got := l.ok("logs"); !strings.HasSuffix(got, "got word\n") {
 		t.Errorf("the log is %q", got)
 	}
 }

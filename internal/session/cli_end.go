@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ import (
 )
 
 const sendUsage = `Usage: keyway send [--text] NAME KEYS|SIGNAL…
+       keyway send --signal SIGNAL NAME
 
 Types into a session or signals its job. KEYS are text, or names of keys: Enter,
 Tab, Space, Escape, Backspace, Up, Down, Left, Right, Home, End, PageUp, PageDown,
@@ -24,11 +26,12 @@ Insert, Delete, C-x for Ctrl-x, M-x for Alt-x. A SIGNAL begins with SIG and goes
 to what runs in the foreground. A job without a terminal gets C-c, C-\ and C-z as
 signals, and C-d as the end of its input.
 
-  --text  all words are text
+  --signal SIGNAL  only this signal, as TERM or SIGTERM
+  --text           all words are text
 
 Examples:
   keyway send exp7 C-c
-  keyway send exp7 SIGUSR1
+  keyway send --signal USR1 exp7
   keyway send shell "make test" Enter
 
 Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
@@ -37,12 +40,17 @@ Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
 func sendCommand() command {
 	return command{
 		name: "send", summary: "type keys into a session, or signal its job", usage: sendUsage, run: (*cli).send,
-		commandLine: commandLine{options: []option{{name: "text"}}},
+		commandLine: commandLine{options: []option{{name: "text"}, {name: "signal", value: true}}},
 	}
 }
 
 func (c *cli) send(g given) (int, error) {
 	args := g.words
+	if sig, ok := g.values["signal"]; ok && len(args) == 1 {
+		args = append(args, "SIG"+strings.TrimPrefix(strings.ToUpper(sig), "SIG"))
+	} else if ok {
+		return 0, misused("send", "--signal goes to one session, without keys")
+	}
 	if len(args) < 2 {
 		return 0, misused("send", "a session and what to send are needed")
 	}

@@ -3,30 +3,32 @@
 package session
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
 )
 
-const logsUsage = `Usage: keyway logs [-f] [NAME]
+const logsUsage = `Usage: keyway logs [-f] [--since TIME] [--raw] [NAME]
 
 Prints what a job has printed since it began, stdout to stdout and stderr to
-stderr. The last 256 MiB of a log are kept. Without NAME: the session that runs,
-or the one that ended last.
+stderr. Of a progress bar only its last state comes; while it runs, and with -f on
+a terminal, the state it has now. The last 256 MiB of a log are kept. Without NAME:
+the session that runs, or the one that ended last.
 
-  -f, --follow  go on until the job ends
+  -f, --follow      go on until the job ends
+      --since TIME  only what came since then: 30s, 45m, 12h or 2d ago, 14:30 today,
+                    2026-01-31, or 2026-01-31T14:30:00Z
+      --raw         all bytes as they were printed
 
 Examples:
   keyway logs exp7
-  keyway logs -f exp7 2>/dev/null
+  keyway logs -f --since 1h exp7 2>/dev/null
+  keyway logs --raw exp7 >model.bin
 
 Exit code: 0; 2 wrong usage; 30 no such session; 130 after Ctrl-C.
 `
@@ -34,7 +36,7 @@ Exit code: 0; 2 wrong usage; 30 no such session; 130 after Ctrl-C.
 func logsCommand() command {
 	return command{
 		name: "logs", summary: "print what a job has printed", usage: logsUsage, run: (*cli).logs,
-		commandLine: commandLine{options: []option{{name: "follow", letter: 'f'}}},
+		commandLine: commandLine{options: []option{{name: "follow", letter: 'f'}, {name: "since", value: true}, {name: "raw"}}},
 	}
 }
 
@@ -47,29 +49,77 @@ func (c *cli) logs(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	to := c.tty()
-	defer to.restore()
-	if !g.has("follow") || !i.alive() {
-		_, err := copyLog(i.dir, 0, to)
-		return c.piped(err)
-	}
-	conn, err := connect(i.dir, hello{Flags: flagOutput})
 	at := uint64(0)
+	if when, ok := g.values["since"]; ok {
+		if at, err = i.since(when, time.Now()); err != nil {
+			return 0, err
+		}
+	}
+	to := c.logSink(g.has("raw"), g.has("follow"))
+	err = i.copyOutput(to, at, g.has("follow"))
+	if closeErr := to.close(); err == nil {
+		err = closeErr
+	}
+	return c.piped(err)
+}
+
+// copyOutput passes on what a session has printed from an offset on, until there
+// is no more or, if follow says so, until it ends.
+func (i info) copyOutput(to sink, at uint64, follow bool) error {
+	if !follow || !i.alive() {
+		_, err := copyLog(i.dir, at, to)
+		return err
+	}
+	conn, err := connect(i.dir, hello{Flags: flagOutput, From: at})
 	if err == nil {
 		defer conn.close()
 		_, err = conn.pump(to)
 		at = conn.at
 	}
 	if err == nil || !isGone(err) {
-		return c.piped(err)
+		return err
 	}
 	// It ended, or its holder did: the rest is on disk.
 	_, err = copyLog(i.dir, at, to)
-	return c.piped(err)
+	return err
 }
 
 func isGone(err error) bool {
 	return errors.Is(err, errGone) || keyway.Is(err, keyway.NotRunning)
+}
+
+// since is the offset in the log of what was printed since a time.
+func (i info) since(when string, now time.Time) (uint64, error) {
+	t, ok := parseSince(when, now)
+	if !ok {
+		return 0, misused("logs", "--since: %q is no time", when)
+	}
+	r, closeLog, err := openLog(i.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeLog()
+	return r.since(t), nil
+}
+
+// parseSince reads a time of day, a date, both, or how long ago.
+func parseSince(s string, now time.Time) (time.Time, bool) {
+	ago := s
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if d, err := time.ParseDuration(days + "h"); err == nil {
+			ago = (24 * d).String()
+		}
+	}
+	if d, err := time.ParseDuration(ago); err == nil && d >= 0 {
+		return now.Add(-d), true
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, true
+		}
+	}
+	t, err := time.ParseInLocation("15:04", s, now.Location())
+	return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location()), err == nil
 }
 
 // piped is the result of printing a log: a reader that has seen enough, as head
@@ -82,230 +132,71 @@ func (c *cli) piped(err error) (int, error) {
 	return 0, err
 }
 
-const waitUsage = `Usage: keyway wait [NAME]
-
-Waits until a session ends. Without NAME: the session that runs, or the one that
-ended last.
-
-Example:
-  keyway run -d --as exp7 -- python train.py; keyway wait exp7 && keyway logs exp7
-
-Exit code: the job's own; 128 + n if signal n ended it; 2 wrong usage; 30 no such
-session; 31 it runs no more and left no exit code.
-`
-
-func waitCommand() command {
-	return command{name: "wait", summary: "wait until a job ends; exits with its exit code", usage: waitUsage, run: (*cli).wait}
+// logSink prints a log.
+type logSink struct {
+	tty     *tty
+	streams [3]collapser // by stream; unused if raw
+	raw     bool
+	// preview is whether the line that has not ended is shown as well, as long as
+	// it is the last; previewed whether one is.
+	preview, previewed bool
 }
 
-func (c *cli) wait(g given) (int, error) {
-	name, err := c.oneName("wait", g.words)
-	if err != nil {
-		return 0, err
-	}
-	i, err := c.awaitEnd(name)
-	if err != nil {
-		return 0, err
-	}
-	if i.Exit == nil {
-		return 0, c.lostError(i)
-	}
-	return i.Exit.Code, nil
-}
-
-// awaitEnd returns when the session runs no more.
-func (c *cli) awaitEnd(name keyway.Name) (info, error) {
-	i, err := c.settled(name)
-	if err != nil || !i.alive() {
-		return i, err
-	}
-	conn, err := connect(i.dir, hello{})
-	if err == nil {
-		defer conn.close()
-		_, err = conn.pump(discard{})
-	}
-	if err != nil && !isGone(err) {
-		return i, err
-	}
-	if i, err = c.abandoned(name); err == nil && i.alive() {
-		err = keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(name))
-	}
-	return i, err
-}
-
-const lsUsage = `Usage: keyway ls [-a] [--json]
-
-Lists sessions: those that run, and the ten that ended last.
-
-  -a, --all   all that are on record
-      --json  as a JSON array, for programs
-
-Examples:
-  keyway ls
-  keyway ls -a --json
-
-Exit code: 0; 2 wrong usage.
-`
-
-func lsCommand() command {
-	return command{
-		name: "ls", summary: "list sessions, running and ended", usage: lsUsage, run: (*cli).ls,
-		commandLine: commandLine{options: []option{{name: "all", letter: 'a'}, {name: "json"}}},
-	}
-}
-
-// recent is how many ended sessions ls shows.
-const recent = 10
-
-func (c *cli) ls(g given) (int, error) {
-	if len(g.words) > 0 {
-		return 0, misused("ls", "it takes no names")
-	}
-	list, err := c.list()
-	if err != nil {
-		return 0, err
-	}
-	shown, hidden := list, 0
-	if !g.has("all") {
-		shown, hidden = latest(list, recent)
-	}
-	if g.has("json") {
-		return 0, writeJSON(c.out, shown)
-	}
-	if len(shown) == 0 {
-		fmt.Fprintln(c.err, "[no sessions; start one: keyway run -- COMMAND]")
-		return 0, nil
-	}
-	err = writeTable(c.out, shown, time.Now())
-	if hidden > 0 {
-		fmt.Fprintf(c.err, "[%d older ones: keyway ls -a]\n", hidden)
-	}
-	return 0, err
-}
-
-// latest keeps the living and the n that ended last.
-func latest(list []info, n int) (shown []info, hidden int) {
-	dead := 0
-	for _, i := range list {
-		if !i.alive() {
-			dead++
+func (c *cli) logSink(raw, follow bool) *logSink {
+	l := &logSink{tty: c.tty(), raw: raw}
+	l.preview = !raw && follow && l.tty.display
+	for s := range l.streams {
+		l.streams[s].emit = func(p []byte) error {
+			to := l.tty.out
+			if stream(s) == stderr {
+				to = l.tty.err
+			}
+			_, err := to.Write(p)
+			return err
 		}
 	}
-	hidden = max(0, dead-n)
-	skip := hidden
-	for _, i := range list {
-		if !i.alive() && skip > 0 {
-			skip--
-			continue
-		}
-		shown = append(shown, i)
-	}
-	return shown, hidden
+	return l
 }
 
-func writeJSON(w io.Writer, list []info) error {
-	if list == nil {
-		list = []info{}
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(list)
-}
+var _ sink = (*logSink)(nil)
 
-func writeTable(w io.Writer, list []info, now time.Time) error {
-	rows := [][]string{{"NAME", "STATE", "STARTED", "TOOK", "COMMAND"}}
-	for _, i := range list {
-		rows = append(rows, []string{string(i.Name), i.describe(), since(i.Started, now), i.took(now), printable(i.Command)})
+func (l *logSink) put(s stream, p []byte) error {
+	if l.raw {
+		return l.tty.put(s, p)
 	}
-	_, err := io.WriteString(w, aligned(rows))
+	l.erase()
+	if err := l.streams[s].write(p); err != nil || !l.preview {
+		return err
+	}
+	line := []rune(l.streams[s].current())
+	l.previewed = len(line) > 0
+	_, err := l.tty.out.WriteString(string(line[:min(len(line), max(1, int(l.tty.size().cols)-1))]))
 	return err
 }
 
-// aligned is a table whose columns are as wide as their widest word. (text/tabwriter
-// would be 20 KB more of a program that is copied to every place.)
-func aligned(rows [][]string) string {
-	width := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, word := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(word))
-		}
+func (l *logSink) erase() {
+	if l.previewed {
+		fmt.Fprint(l.tty.out, "\r\x1b[K")
 	}
-	var b strings.Builder
-	for _, row := range rows {
-		last := len(row) - 1
-		for i, word := range row[:last] {
-			b.WriteString(word)
-			b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(word)+2))
-		}
-		b.WriteString(row[last] + "\n")
-	}
-	return b.String()
+	l.previewed = false
 }
 
-// describe is a session's state in a few words.
-func (i info) describe() string {
-	if i.Exit == nil {
-		if i.Reason != "" {
-			return "lost: " + i.Reason
-		}
-		return string(i.Status)
-	}
-	words := fmt.Sprint("exit code ", i.Exit.Code)
-	if i.Exit.Signal != "" {
-		words = i.Exit.Signal
-	}
-	if i.Exit.Reason != "" {
-		words += ", " + i.Exit.Reason
-	}
-	if i.Exit.Lost > 0 {
-		words += fmt.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)
-	}
-	return words
+func (l *logSink) picture([]byte) error { return nil } // it asks for none
+
+func (l *logSink) gap(n uint64) error {
+	l.erase()
+	return l.tty.gap(n)
 }
 
-// took is how long a session ran or has been running, as far as that is known.
-func (i info) took(now time.Time) string {
-	switch {
-	case i.Exit != nil:
-		return short(i.Exit.Ended.Sub(i.Exit.Started))
-	case i.Status == running:
-		return short(now.Sub(i.Started))
+func (l *logSink) close() error {
+	l.erase()
+	var err error
+	for s := range l.streams {
+		err = errors.Join(err, l.streams[s].close())
 	}
-	return "-"
-}
-
-func since(then, now time.Time) string {
-	if then.IsZero() {
-		return "-"
+	l.tty.restore()
+	if err != nil {
+		err = sinkError{err}
 	}
-	return short(now.Sub(then)) + " ago"
-}
-
-// short is a duration in its two largest units.
-func short(d time.Duration) string {
-	d = max(0, d)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
-}
-
-// printable is a command for a table: one line, nothing that a terminal obeys.
-func printable(words []string) string {
-	const most = 100
-	line := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, strings.Join(words, " "))
-	if cut := []rune(line); len(cut) > most {
-		return string(cut[:most-1]) + "…"
-	}
-	return line
+	return err
 }

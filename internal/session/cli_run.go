@@ -10,17 +10,22 @@ import (
 	"keyway/internal/keyway"
 )
 
-const runUsage = `Usage: keyway run [-d] [--as NAME] [-t|-T] [--] COMMAND [ARG…]
+const runUsage = `Usage: keyway run [-d] [--as NAME] [--on-exit CMD] [-t|-T] [--] COMMAND [ARG…]
 
 Runs COMMAND as a job: its output appears here, its log and exit code stay in the
-workspace. The job does not depend on this connection: if it breaks, or after
-Ctrl-C without a terminal, the job goes on; keyway attach shows it again. The
-directory and the environment are those of the caller.
+workspace. The job does not depend on this connection: if it breaks, the job goes
+on, and keyway attach shows it again. On a terminal Ctrl-C asks whether to stop the
+job or to leave it running (a program that reads every key, as editors do, gets
+Ctrl-C itself); without one, Ctrl-C leaves it running. The directory and the
+environment are those of the caller.
 
   -d, --detach   do not stay: print the session's name and return once it runs.
                  The job reads from /dev/null.
       --as NAME  the session's name; else it is made from the command, as python-1.
                  An ended session of that name is kept as NAME.1, NAME.2, …
+      --on-exit CMD  run CMD in a shell of its own when the job has ended, whoever is
+                 there then; it finds KEYWAY_SESSION, KEYWAY_EXIT_CODE, KEYWAY_SIGNAL,
+                 KEYWAY_OOM_KILLS, KEYWAY_STARTED and KEYWAY_ENDED in its environment
   -t, --tty      give the job a terminal (default: if input and output are one)
   -T, --no-tty   give it pipes; stdout and stderr stay apart
 
@@ -29,6 +34,7 @@ On a terminal, type ~d at the start of a line to detach, ~~ for one ~.
 Examples:
   keyway run -- python train.py
   keyway run -d --as exp7 -- torchrun --nproc-per-node 8 train.py
+  keyway run -d --on-exit 'echo "$KEYWAY_SESSION: $KEYWAY_EXIT_CODE" >>ended' -- make
   tar c src | keyway run -- tar x -C /data
 
 Exit code: the job's own; 128 + n if signal n ended it; 127 if there is no such
@@ -40,7 +46,7 @@ func runCommand() command {
 	return command{
 		name: "run", summary: "run a job that outlives this connection", usage: runUsage, run: (*cli).run,
 		commandLine: commandLine{strict: true, options: []option{
-			{name: "detach", letter: 'd'}, {name: "as", value: true}, {name: "tty", letter: 't'}, {name: "no-tty", letter: 'T'},
+			{name: "detach", letter: 'd'}, {name: "as", value: true}, {name: "on-exit", value: true}, {name: "tty", letter: 't'}, {name: "no-tty", letter: 'T'},
 		}},
 	}
 }
@@ -61,7 +67,7 @@ func (c *cli) run(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := holdOptions{tty: tty, noInput: detach, command: args, window: c.window()}
+	o := holdOptions{tty: tty, noInput: detach, onExit: g.values["on-exit"], command: args, window: c.window()}
 	if name, err = c.launch(name, o); err != nil {
 		return 0, err
 	}

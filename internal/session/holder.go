@@ -57,6 +57,7 @@ type holdOptions struct {
 	login   bool // as a login shell
 	window  window
 	by      string
+	onExit  string // for sh
 	command []string
 }
 
@@ -64,7 +65,7 @@ type holdOptions struct {
 func (o holdOptions) args() []string {
 	args := []string{
 		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
-		"--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols),
+		"--on-exit", o.onExit, "--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols),
 	}
 	for word, set := range map[string]bool{"--tty": o.tty, "--no-input": o.noInput, "--login": o.login} {
 		if set {
@@ -76,14 +77,14 @@ func (o holdOptions) args() []string {
 
 func parseHoldOptions(args []string) (holdOptions, error) {
 	g, err := commandLine{strict: true, options: []option{
-		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "rows", value: true},
+		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "on-exit", value: true}, {name: "rows", value: true},
 		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"},
 	}}.parse(args)
 	if err != nil {
 		return holdOptions{}, err
 	}
 	o := holdOptions{
-		dir: g.values["dir"], by: g.values["by"], command: g.words,
+		dir: g.values["dir"], by: g.values["by"], onExit: g.values["on-exit"], command: g.words,
 		tty: g.has("tty"), noInput: g.has("no-input"), login: g.has("login"),
 	}
 	rows, rowsErr := strconv.ParseUint(g.values["rows"], 10, 16)
@@ -134,6 +135,8 @@ type holder struct {
 	listener *net.UnixListener
 	exit     *reserved
 	started  time.Time
+	cwd      string // the job's, at the start
+	oomKills uint64 // at the start
 
 	mu     sync.Mutex // guards reason and ending
 	reason string     // why the job is being ended
@@ -186,7 +189,8 @@ func catchSignals() chan os.Signal {
 // newHolder makes all that can fail and starts the job last.
 func newHolder(o holdOptions) (h *holder, err error) {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
-	h = &holder{options: o, started: time.Now()}
+	h = &holder{options: o, started: time.Now(), oomKills: oomKills()}
+	h.cwd, _ = os.Getwd()
 	log, err := createLog(o.dir, keptLog)
 	if err != nil {
 		return nil, asNoSpace(err, o.dir)
@@ -216,10 +220,10 @@ func newHolder(o holdOptions) (h *holder, err error) {
 }
 
 func (h *holder) meta() meta {
-	wd, _ := os.Getwd()
 	return meta{
-		Name: h.options.name, Command: h.options.command, Dir: wd, TTY: h.options.tty, By: h.options.by,
+		Name: h.options.name, Command: h.options.command, Dir: h.cwd, TTY: h.options.tty, By: h.options.by,
 		Started: h.started, Epoch: epoch(filepath.Dir(h.options.dir)), Holder: os.Getpid(),
+		OnExit: h.options.onExit, OOMKills: h.oomKills,
 	}
 }
 
@@ -251,7 +255,10 @@ func (h *holder) run(signals chan os.Signal) {
 	}
 	// The order matters: log, exit record, and only then those who wait.
 	h.tape.finish()
-	h.record(status)
+	record := h.record(status)
+	if err := h.onExit(record); err != nil {
+		fmt.Fprintln(os.Stderr, "what was to be run at the end could not be:", err)
+	}
 	h.viewers.end(status)
 	h.listener.Close()
 	close(stop)
@@ -396,7 +403,7 @@ func (h *holder) isEnding() bool {
 }
 
 // record puts the exit record on disk.
-func (h *holder) record(s jobStatus) {
+func (h *holder) record(s jobStatus) exitRecord {
 	output, _ := h.tape.state()
 	missing, why := h.tape.loss()
 	h.mu.Lock()
@@ -410,6 +417,10 @@ func (h *holder) record(s jobStatus) {
 	if why != nil {
 		r.LogErr = noSpaceReason(why)
 	}
+	if s.code != 0 {
+		r.OOMKills = oomKills() - min(oomKills(), h.oomKills)
+		r.OOM = r.OOMKills > 0 && (s.signal == unix.SIGKILL || s.code == 128+int(unix.SIGKILL))
+	}
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
 		err = h.exit.commit(append(data, '\n'))
@@ -417,6 +428,7 @@ func (h *holder) record(s jobStatus) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "the exit record could not be written:", err)
 	}
+	return r
 }
 
 // handle acts on signals to the holder. Only SIGTERM means something: the

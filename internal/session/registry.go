@@ -53,6 +53,9 @@ type meta struct {
 	// JobStart is the job's start time as /proc has it: a pid alone may by now be
 	// another process.
 	JobStart string `json:"jobStart,omitempty"`
+	OnExit   string `json:"onExit,omitempty"` // what is run when it ends
+	// OOMKills is what oomKills was at the start.
+	OOMKills uint64 `json:"oomKillsBefore,omitempty"`
 }
 
 // exitRecord is exit.json: how a job ended.
@@ -66,8 +69,12 @@ type exitRecord struct {
 	LogErr  string    `json:"logError,omitempty"` // why
 	// Cut says that something the job left behind still held its output when the
 	// session ended.
-	Cut    bool   `json:"cut,omitempty"`
-	Reason string `json:"reason,omitempty"` // who ended it, if keyway did
+	Cut bool `json:"cut,omitempty"`
+	// OOMKills is how many processes the kernel killed meanwhile for lack of memory,
+	// if the job did not end well.
+	OOMKills uint64 `json:"oomKills,omitempty"`
+	OOM      bool   `json:"oom,omitempty"`    // it was the job's own end
+	Reason   string `json:"reason,omitempty"` // who ended it, if keyway did
 }
 
 // status is what a session does.
@@ -86,6 +93,7 @@ type info struct {
 	Status status      `json:"state"`
 	Exit   *exitRecord `json:"exit,omitempty"`
 	Reason string      `json:"reason,omitempty"` // why it is lost
+	Last   string      `json:"last,omitempty"`   // line that it printed; only in lists
 	dir    string
 }
 
@@ -149,8 +157,13 @@ func (r registry) load(name keyway.Name) (info, error) {
 		i.Exit = &exit
 	}
 	i.Status, i.Reason = judge(locked, known, i.Exit != nil, i.Epoch == epoch(r.dir))
+	if i.Reason == holderKilled && oomKills() > i.OOMKills {
+		i.Reason += ", perhaps for lack of memory"
+	}
 	return i, nil
 }
+
+const holderKilled = "its holder was killed"
 
 // judge decides what a session does from what is there of it. An exit record
 // counts more than the lock: the holder of an ended session lives on for a while
@@ -168,7 +181,7 @@ func judge(locked, known, exit, sameEpoch bool) (status, string) {
 	case !sameEpoch:
 		return lostIt, "the workspace was stopped"
 	default:
-		return lostIt, "its holder was killed"
+		return lostIt, holderKilled
 	}
 }
 

@@ -499,7 +499,7 @@ func TestSend(t *testing.T) {
 	l.ok("run", "-d", "-t", "--as", "tty", "--", "cat")
 	l.ok("send", "tty", "typed by", "Space", "hand", "Enter")
 	p := l.start("logs", "-f", "tty")
-	p.out.expect(t, "typed by hand\r\ntyped by hand\r\n") // echoed, then copied
+	p.out.expect(t, "typed by hand\ntyped by hand\n") // echoed, then copied
 	l.ok("send", "tty", "C-d")
 	if r := l.keyway("wait", "tty"); r.code != 0 {
 		t.Errorf("%+v", r)
@@ -516,6 +516,9 @@ func TestSend(t *testing.T) {
 		l.ok("send", "pipe", "on", "Enter") // dash runs a trap only after read
 		running.out.expect(t, s.get)
 	}
+	l.ok("send", "--signal", "usr1", "pipe")
+	l.ok("send", "pipe", "on", "Enter")
+	running.out.expect(t, "usr1\n")
 	l.ok("send", "pipe", "C-d")
 	if code := running.wait(); code != 8 {
 		t.Errorf("exit code %d", code)
@@ -603,7 +606,7 @@ func TestHelpAndMisuse(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{}, {"frobnicate"}, {"run"}, {"run", "-t", "-T", "true"}, {"kill"}, {"rm"}, {"send", "x"}, {"ls", "x"},
+		{}, {"frobnicate"}, {"run"}, {"run", "-t", "-T", "true"}, {"kill"}, {"rm"}, {"send", "x"}, {"send", "--signal", "TERM", "x", "y"}, {"ls", "x"},
 		{"logs", "a", "b"}, {"kill", "--grace", "-1", "x"}, {"rm", "--ended", "x"}, {"attach"}, {"attach", "a", "b"},
 	} {
 		if r := l.keyway(args...); r.code != 2 {

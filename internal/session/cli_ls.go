@@ -1,0 +1,284 @@
+//go:build linux
+
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"keyway/internal/keyway"
+	"keyway/internal/screen"
+)
+
+const waitUsage = `Usage: keyway wait [NAME]
+
+Waits until a session ends. Without NAME: the session that runs, or the one that
+ended last.
+
+Example:
+  keyway run -d --as exp7 -- python train.py; keyway wait exp7 && keyway logs exp7
+
+Exit code: the job's own; 128 + n if signal n ended it; 2 wrong usage; 30 no such
+session; 31 it runs no more and left no exit code.
+`
+
+func waitCommand() command {
+	return command{name: "wait", summary: "wait until a job ends; exits with its exit code", usage: waitUsage, run: (*cli).wait}
+}
+
+func (c *cli) wait(g given) (int, error) {
+	name, err := c.oneName("wait", g.words)
+	if err != nil {
+		return 0, err
+	}
+	i, err := c.awaitEnd(name)
+	if err != nil {
+		return 0, err
+	}
+	if i.Exit == nil {
+		return 0, c.lostError(i)
+	}
+	return i.Exit.Code, nil
+}
+
+// awaitEnd returns when the session runs no more.
+func (c *cli) awaitEnd(name keyway.Name) (info, error) {
+	i, err := c.settled(name)
+	if err != nil || !i.alive() {
+		return i, err
+	}
+	conn, err := connect(i.dir, hello{})
+	if err == nil {
+		defer conn.close()
+		_, err = conn.pump(discard{})
+	}
+	if err != nil && !isGone(err) {
+		return i, err
+	}
+	if i, err = c.abandoned(name); err == nil && i.alive() {
+		err = keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(name))
+	}
+	return i, err
+}
+
+const lsUsage = `Usage: keyway ls [-a] [--json]
+
+Lists sessions: those that run, and the ten that ended last. STATE is the exit code
+or signal of one that ended, and says so if the kernel killed it for lack of memory,
+if it was told to end, or if its holder or the workspace ended before it.
+
+  -a, --all   all that are on record
+      --json  as a JSON array, for programs
+
+Examples:
+  keyway ls
+  keyway ls -a --json
+
+Exit code: 0; 2 wrong usage.
+`
+
+func lsCommand() command {
+	return command{
+		name: "ls", summary: "list sessions, running and ended", usage: lsUsage, run: (*cli).ls,
+		commandLine: commandLine{options: []option{{name: "all", letter: 'a'}, {name: "json"}}},
+	}
+}
+
+// recent is how many ended sessions ls shows.
+const recent = 10
+
+func (c *cli) ls(g given) (int, error) {
+	if len(g.words) > 0 {
+		return 0, misused("ls", "it takes no names")
+	}
+	list, err := c.list()
+	if err != nil {
+		return 0, err
+	}
+	shown, hidden := list, 0
+	if !g.has("all") {
+		shown, hidden = latest(list, recent)
+	}
+	for i := range shown {
+		shown[i].Last = shown[i].lastLine()
+	}
+	if g.has("json") {
+		return 0, writeJSON(c.out, shown)
+	}
+	if len(shown) == 0 {
+		fmt.Fprintln(c.err, "[no sessions; start one: keyway run -- COMMAND]")
+		return 0, nil
+	}
+	err = writeTable(c.out, shown, time.Now())
+	if hidden > 0 {
+		fmt.Fprintf(c.err, "[%d older ones: keyway ls -a]\n", hidden)
+	}
+	return 0, err
+}
+
+// latest keeps the living and the n that ended last.
+func latest(list []info, n int) (shown []info, hidden int) {
+	dead := 0
+	for _, i := range list {
+		if !i.alive() {
+			dead++
+		}
+	}
+	hidden = max(0, dead-n)
+	skip := hidden
+	for _, i := range list {
+		if !i.alive() && skip > 0 {
+			skip--
+			continue
+		}
+		shown = append(shown, i)
+	}
+	return shown, hidden
+}
+
+func writeJSON(w io.Writer, list []info) error {
+	if list == nil {
+		list = []info{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(list)
+}
+
+func writeTable(w io.Writer, list []info, now time.Time) error {
+	rows := [][]string{{"NAME", "STATE", "STARTED", "ENDED", "TOOK", "COMMAND", "LAST LINE"}}
+	for _, i := range list {
+		ended := "-"
+		if i.Exit != nil {
+			ended = since(i.Exit.Ended, now)
+		}
+		rows = append(rows, []string{
+			string(i.Name), i.describe(), since(i.Started, now), ended, i.took(now), printable(strings.Join(i.Command, " "), 40), printable(i.Last, 60),
+		})
+	}
+	_, err := io.WriteString(w, aligned(rows))
+	return err
+}
+
+// aligned is a table whose columns are as wide as their widest word. (text/tabwriter
+// would be 20 KB more of a program that is copied to every place.)
+func aligned(rows [][]string) string {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, word := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(word))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		last := len(row) - 1
+		for i, word := range row[:last] {
+			b.WriteString(word)
+			b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(word)+2))
+		}
+		b.WriteString(row[last] + "\n")
+	}
+	return b.String()
+}
+
+// describe is a session's state in a few words.
+func (i info) describe() string {
+	if i.Exit == nil {
+		if i.Reason != "" {
+			return "lost: " + i.Reason
+		}
+		return string(i.Status)
+	}
+	words := fmt.Sprint("exit code ", i.Exit.Code)
+	if i.Exit.Signal != "" {
+		words = i.Exit.Signal
+	}
+	switch {
+	case i.Exit.OOM:
+		words = "out of memory: " + words
+	case i.Exit.OOMKills > 0:
+		words += fmt.Sprintf(", out of memory meanwhile: %d processes killed", i.Exit.OOMKills)
+	}
+	if i.Exit.Reason != "" {
+		words += ", " + i.Exit.Reason
+	}
+	if i.Exit.Lost > 0 {
+		words += fmt.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)
+	}
+	return words
+}
+
+// took is how long a session ran or has been running, as far as that is known.
+func (i info) took(now time.Time) string {
+	switch {
+	case i.Exit != nil:
+		return short(i.Exit.Ended.Sub(i.Exit.Started))
+	case i.Status == running:
+		return short(now.Sub(i.Started))
+	}
+	return "-"
+}
+
+func since(then, now time.Time) string {
+	if then.IsZero() {
+		return "-"
+	}
+	return short(now.Sub(then)) + " ago"
+}
+
+// short is a duration in its two largest units.
+func short(d time.Duration) string {
+	d = max(0, d)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// lastLine is the last line that a session has printed, as it looks now.
+func (i info) lastLine() string {
+	const enough = 4 << 10
+	r, closeLog, err := openLog(i.dir)
+	if err != nil {
+		return ""
+	}
+	defer closeLog()
+	shown := screen.New(barCols, barRows, screen.Options{Lines: -1, Newline: true})
+	_, _ = r.copyTo(&drawing{shown}, r.lineStart(enough))
+	return shown.LastLine()
+}
+
+// drawing is a screen as a sink.
+type drawing struct{ *screen.Screen }
+
+func (d *drawing) put(_ stream, p []byte) error {
+	_, err := d.Write(p)
+	return err
+}
+
+func (d *drawing) picture([]byte) error { return nil }
+func (d *drawing) gap(uint64) error     { return nil }
+
+// printable is text for a table: one line of at most so many characters, nothing
+// that a terminal obeys.
+func printable(text string, most int) string {
+	line := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, text)
+	if cut := []rune(line); len(cut) > most {
+		return string(cut[:most-1]) + "…"
+	}
+	return line
+}

@@ -72,6 +72,9 @@ const (
 type tables struct {
 	styles   []style
 	styleIDs map[style]uint32
+	recent   [64]uint32 // the last ones asked for, by slot
+
+	sequences [64]sequence // that were appended last
 
 	clusters   []string
 	clusterIDs map[string]uint32
@@ -101,7 +104,17 @@ const sweepStart = 1024
 
 func (t *tables) size() int { return len(t.styles) + len(t.clusters) + len(t.links) }
 
+// slot is a number below 64, mostly another one for another style.
+func (y *style) slot() uint32 {
+	return (uint32(y.fg)*0x9e3779b1 + uint32(y.bg)*0x85ebca6b + uint32(y.attrs)*0xc2b2ae35 + uint32(y.underline)*0x27d4eb2f) >> 26
+}
+
+// style returns the number of a style.
 func (t *tables) style(y style) uint32 {
+	recent := &t.recent[y.slot()]
+	if t.styles[*recent] == y {
+		return *recent
+	}
 	id, ok := t.styleIDs[y]
 	if !ok {
 		if len(t.styles) >= maxStyles {
@@ -111,6 +124,7 @@ func (t *tables) style(y style) uint32 {
 		t.styles = append(t.styles, y)
 		t.styleIDs[y] = id
 	}
+	*recent = id
 	return id
 }
 

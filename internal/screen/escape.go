@@ -63,6 +63,7 @@ func (s *Screen) save() {
 // restore puts the cursor to where it was saved, or home if it was not.
 func (s *Screen) restore() {
 	s.cursor = s.g.saved
+	s.cursor.set = false
 	s.x, s.y = min(s.x, s.cols-1), min(s.y, s.rows-1)
 	s.modes.set(originMode, s.cursor.origin)
 	s.penID = noID

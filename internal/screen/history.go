@@ -1,5 +1,7 @@
 package screen
 
+import "slices"
+
 // history is what has scrolled off the main screen, oldest first: rows as text
 // with the sequences that style it, each of them complete in itself. A row that
 // is wrapped goes on in the next.
@@ -143,27 +145,49 @@ func (s *Screen) rememberCells(cells []cell, wrapped bool) {
 func (s *Screen) encode(cells []cell, use func(text []byte, more bool)) {
 	buf := s.history.buf[:0]
 	var pen uint32
-	for i, c := range cells {
-		if c.style != pen {
-			buf = s.tables.appendStyle(buf, s.tables.styles[pen], s.tables.styles[c.style])
+	for len(cells) > 0 {
+		if c := cells[0]; c.style != pen {
+			buf = s.tables.appendSequence(buf, pen, c.style)
 			pen = c.style
 		}
-		if c.tail() {
-			continue
+		n := 0
+		if buf, n = appendLetters(buf, cells); n == 0 {
+			if !cells[0].tail() {
+				buf = s.tables.appendGlyph(buf, cells[0].glyph)
+			}
+			n = 1
 		}
-		buf = s.tables.appendGlyph(buf, c.glyph)
-		if len(buf) > maxRow/2 && i < len(cells)-1 {
-			buf = s.tables.appendStyle(buf, s.tables.styles[pen], style{})
+		cells = cells[n:]
+		if len(buf) > maxRow/2 && len(cells) > 0 {
+			buf = s.tables.appendSequence(buf, pen, 0)
 			use(buf, true)
 			buf, pen = buf[:0], 0
 		}
 	}
-	buf = s.tables.appendStyle(buf, s.tables.styles[pen], style{})
+	if pen != 0 {
+		buf = s.tables.appendSequence(buf, pen, 0)
+	}
 	use(buf, false)
 	if cap(buf) > pieceSize {
 		buf = nil
 	}
 	s.history.buf = buf
+}
+
+// appendLetters appends the cells at the start that are ASCII and of one style,
+// and returns how many those are.
+func appendLetters(dst []byte, cells []cell) ([]byte, int) {
+	start := len(dst)
+	dst = slices.Grow(dst, len(cells))
+	out := dst[start : start+len(cells)]
+	pen := cells[0].style
+	for i, c := range cells {
+		if c.glyph-1 >= 0x7f || c.style != pen {
+			return dst[:start+i], i
+		}
+		out[i] = byte(c.glyph)
+	}
+	return dst[:start+len(cells)], len(cells)
 }
 
 // decode is the opposite of encode for one part.

@@ -1,6 +1,9 @@
 package screen
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Bounds of what is parsed. Strings that are longer than theirs are ignored as a
 // whole.
@@ -100,14 +103,13 @@ func (s *Screen) writeGround(p []byte) int {
 	if s.parser.runeLen > 0 {
 		return s.finishRune(p)
 	}
-	n := 0
-	for n < len(p) && p[n]-0x20 < 0x5f {
-		n++
-	}
+	n := printable(p)
 	switch {
 	case n > 0:
 		s.printASCII(p[:n])
 		return n
+	case p[0] == 0x1b && len(p) > 2 && p[1] == '[':
+		return s.simpleCSI(p)
 	case p[0] < 0x20:
 		s.control(p[0])
 		return 1
@@ -120,6 +122,49 @@ func (s *Screen) writeGround(p []byte) int {
 	r, size := utf8.DecodeRune(p)
 	s.print(r)
 	return size
+}
+
+// printable counts the characters from space to tilde at the start, eight at a
+// time as long as there are only such.
+func printable(p []byte) int {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(p)-n >= 8; n += 8 {
+		x := binary.LittleEndian.Uint64(p[n:])
+		// A byte has its highest bit in one of these if it is below a space, a
+		// delete, or not ASCII; others only after such a byte.
+		if (x-0x20*each|x+each|x)&high != 0 {
+			break
+		}
+	}
+	for n < len(p) && p[n]-0x20 < 0x5f {
+		n++
+	}
+	return n
+}
+
+// simpleCSI takes a control sequence that is here as a whole and has nothing but
+// numbers before its last character, as most have. Others are begun.
+func (s *Screen) simpleCSI(p []byte) int {
+	q := &s.parser
+	q.private, q.inter, q.params.n = 0, 0, 0
+	for i, c := range p[2:] {
+		switch {
+		case c >= '0' && c <= ';':
+			if !q.params.step(c) {
+				q.state = csiIgnore
+				return i + 3
+			}
+			continue
+		case c >= 0x40 && c < 0x7f:
+			s.csi(c)
+			return i + 3
+		}
+		q.state = csiParam
+		return i + 2
+	}
+	q.state = csiParam
+	return len(p)
 }
 
 // finishRune goes on with a character that began in an earlier write.

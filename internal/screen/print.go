@@ -34,6 +34,7 @@ func (s *Screen) put(p []byte, id uint32) {
 		g.cut(s.y, x+len(p))
 	}
 	out := cells[x : x+len(p)]
+	out = out[:len(p)] // spares the check for each
 	for i, c := range p {
 		out[i] = cell{uint32(c), id}
 	}
@@ -104,13 +105,13 @@ func (s *Screen) reverseIndex() {
 func (s *Screen) print(r rune) {
 	r = s.charset.translate(r)
 	w := runeWidth(r)
-	if r >= 0x80 {
-		if joined := s.join(r, w); joined || w == 0 {
+	switch {
+	case w < 0:
+		return
+	case w == 0 || s.last&clusterBit != 0 || r >= 0x1f1e6 && r <= 0x1f3ff:
+		if s.join(r, w) || w == 0 {
 			return
 		}
-	}
-	if w < 0 {
-		return
 	}
 	glyph := uint32(r)
 	if w == 2 {
@@ -150,9 +151,11 @@ func (s *Screen) printGlyph(glyph uint32) {
 		g.insert(s.y, s.x, end, w, s.blank())
 	}
 	id := s.style()
-	g.cut(s.y, s.x)
-	g.cut(s.y, s.x+w)
 	cells, line := g.row(s.y), &g.lines[s.y]
+	if s.x < int(line.used) {
+		g.cut(s.y, s.x)
+		g.cut(s.y, s.x+w)
+	}
 	cells[s.x] = cell{glyph, id}
 	if w == 2 {
 		cells[s.x+1] = cell{tail, id}
@@ -183,6 +186,11 @@ func (s *Screen) join(r rune, w int) bool {
 	if w != 0 && (s.last == 0 || !s.continues(c.glyph, r)) {
 		return false
 	}
+	before := rune(c.glyph & glyphMask)
+	widens := !c.wide() && (w != 0 || r == emojiVariant && c.glyph&clusterBit == 0 && isEmoji(before))
+	if widens && (s.pending || x+2 > s.lineEnd()) {
+		return w == 0 // no room: the variant is dropped, the letter goes to the next row
+	}
 	var buf [maxClusterSize]byte
 	text := s.tables.appendGlyph(buf[:0], c.glyph&^wideBit)
 	if len(text)+utf8.RuneLen(r) > maxClusterSize {
@@ -192,9 +200,8 @@ func (s *Screen) join(r rune, w int) bool {
 	if !ok {
 		return true
 	}
-	before := rune(c.glyph & glyphMask)
 	c.glyph = glyph | c.glyph&wideBit
-	if !c.wide() && (w != 0 || r == emojiVariant && isEmoji(before)) {
+	if widens {
 		s.widen(x) // a flag, or a character that is an emoji now
 	}
 	s.last = c.glyph
@@ -235,12 +242,9 @@ func (s *Screen) continues(glyph uint32, r rune) bool {
 
 func isRegional(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
 
-// widen makes the character in column x take two columns, if there is room.
+// widen makes the character in column x take two columns.
 func (s *Screen) widen(x int) {
 	end := s.lineEnd()
-	if s.pending || x+2 > end {
-		return
-	}
 	g := s.g
 	if s.modes.on(insertMode) {
 		g.insert(s.y, x+1, end, 1, s.blank())

@@ -73,6 +73,10 @@ func (d *drawing) screen(g *grid, placed bool) {
 			d.style(style{})
 			d.add("\r\n")
 		}
+		if joined && (len(cells) == 0 || cells[0] == cell{}) {
+			d.style(style{})
+			d.add(" \b\x1b[X") // wraps, and leaves nothing
+		}
 		d.row(cells, g.cols, placed)
 		joined = d.wraps(g, y)
 	}
@@ -82,14 +86,10 @@ func (d *drawing) screen(g *grid, placed bool) {
 // wraps says that printing the next row's first character wraps row y as it was.
 func (d *drawing) wraps(g *grid, y int) bool {
 	line := g.lines[y]
-	if !line.wrapped || y == g.rows-1 || g.lines[y+1].used == 0 {
+	if !line.wrapped || y == g.rows-1 {
 		return false
 	}
-	next := g.row(y + 1)[0]
-	if line.short {
-		return next.wide() && g.row(y)[g.cols-1].blank()
-	}
-	return !next.blank()
+	return !line.short || g.row(y + 1)[0].wide() && (g.row(y)[g.cols-1] == cell{})
 }
 
 // printed are the cells of row y that must be drawn.

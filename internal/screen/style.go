@@ -131,6 +131,32 @@ func (t *tables) appendStyle(dst []byte, old, y style) []byte {
 	return dst
 }
 
+// sequence is what was appended for a change of style.
+type sequence struct {
+	from, to uint32 // both 0: nothing yet
+	n        uint8
+	text     [40]byte
+}
+
+// appendSequence is appendStyle for styles that are known by number, which
+// change in the same ways again and again.
+func (t *tables) appendSequence(dst []byte, from, to uint32) []byte {
+	if from == to {
+		return dst
+	}
+	q := &t.sequences[(from*31+to)%uint32(len(t.sequences))]
+	if q.from == from && q.to == to {
+		return append(dst, q.text[:q.n]...)
+	}
+	start := len(dst)
+	dst = t.appendStyle(dst, t.styles[from], t.styles[to])
+	if n := len(dst) - start; n <= len(q.text) {
+		q.from, q.to, q.n = from, to, uint8(n)
+		copy(q.text[:], dst[start:])
+	}
+	return dst
+}
+
 // needsReset says that something is switched off on the way to y.
 func needsReset(old, y style) bool {
 	return old.attrs&^y.attrs != 0 ||

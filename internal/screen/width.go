@@ -22,6 +22,10 @@ type span struct{ first, last rune }
 // lookupWidth is for code points from firstWide on.
 func lookupWidth(r rune) int {
 	switch {
+	case r >= 0x2500 && r < 0x25fd: // the commonest, so that they need no search: frames and bars
+		return 1
+	case r >= 0x4e00 && r <= 0x9fff: // Chinese
+		return 2
 	case within(wideSpans[:], r):
 		return 2
 	case within(zeroSpans[:], r):

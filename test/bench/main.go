@@ -29,6 +29,7 @@ var sections = []section{
 	bulkSection,
 	cpuSection,
 	startSection,
+	screenSection,
 	sizeSection,
 }
 

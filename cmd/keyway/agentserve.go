@@ -65,7 +65,7 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 	}
 	s := &agentSetup{log: log, parent: o.parent}
 	s.config = agent.Config{
-		Policy: rules.current, Log: log, Hosts: knownHostNames(), Askers: []agent.Asker{agent.Askpass{}},
+		Policy: rules.current, Log: log, Hosts: knownHostNames(), Askers: []agent.Asker{agent.Pinentry{}, agent.Askpass{}},
 		Providers: o.providers, Lifetime: o.life,
 		Upstream: func() string { return inHome(rules.current().Upstream()) },
 	}
@@ -77,6 +77,9 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 			fmt.Fprintf(news, "keyway agent: %v\n", err)
 		}
 	}
+	if o.foreground {
+		s.askAtTerminal()
+	}
 	if o.debug {
 		var mu sync.Mutex
 		s.config.Logf = func(format string, args ...any) {
@@ -86,6 +89,20 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 		}
 	}
 	return s, nil
+}
+
+// askAtTerminal has the agent ask at the terminal that it runs on, if there is one.
+func (s *agentSetup) askAtTerminal() {
+	tty, err := openTerminal()
+	if err != nil {
+		return
+	}
+	t, err := agent.NewTerminal(tty)
+	if err != nil {
+		tty.Close()
+		return
+	}
+	s.config.Askers = append(s.config.Askers, t) // it stays open as long as the agent runs
 }
 
 // inHome is path with a leading ~ replaced.

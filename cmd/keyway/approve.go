@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,13 +40,36 @@ func runApprove(ctx context.Context, in io.Reader, out io.Writer) error {
 		defer close(lines)
 		for s := bufio.NewScanner(in); s.Scan(); {
 			select {
-			case lines <- strings.TrimSpace(s.Text()):
+			case lines <- s.Text():
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
 	fmt.Fprintln(out, "waiting for questions; end with Ctrl-C")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := approver{out: out, updates: make(chan []agent.OpenQuestion), failed: make(chan error, 1)}
+	go func() { p.failed <- p.poll(ctx, c) }()
+	err = p.run(ctx, lines)
+	cancel()
+	if pollErr := <-p.failed; err == nil {
+		err = pollErr
+	}
+	return err
+}
+
+// approver shows one open question after the other.
+type approver struct {
+	out     io.Writer
+	updates chan []agent.OpenQuestion // all that are open, whenever that changes
+	failed  chan error                // of poll, once it has ended
+	shown   *agent.OpenQuestion
+}
+
+// poll asks the agent until ctx ends.
+func (p *approver) poll(ctx context.Context, c *agent.Client) error {
+	defer close(p.updates)
 	var known []uint64
 	for {
 		open, err := c.Questions(ctx, known)
@@ -60,49 +82,65 @@ func runApprove(ctx context.Context, in io.Reader, out io.Writer) error {
 		known = known[:0]
 		for _, q := range open {
 			known = append(known, q.ID)
-			if err := approveOne(ctx, q, lines, out); err != nil {
+		}
+		select {
+		case p.updates <- open:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// run returns nil when poll has ended.
+func (p *approver) run(ctx context.Context, lines <-chan string) error {
+	for {
+		select {
+		case open, ok := <-p.updates:
+			if !ok {
+				return nil
+			}
+			p.show(open)
+		case line, ok := <-lines:
+			if !ok {
+				return keyway.Errorf(keyway.NeedsAnswer, "there is nobody to answer here any more")
+			}
+			if p.shown == nil {
+				continue
+			}
+			if err := p.answer(ctx, line); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-const approvedMinutes = 15
-
-// approveOne puts one question. It has a connection of its own for the answer.
-func approveOne(ctx context.Context, q agent.OpenQuestion, lines <-chan string, out io.Writer) error {
-	choices := "o once, n no"
-	if q.Grantable {
-		choices = fmt.Sprintf("o once, m %d minutes, a as long as the agent runs, n no", approvedMinutes)
-	}
-	fmt.Fprintf(out, "\n%s\n[%s] ", q.Text, choices)
-	var said string
-	select {
-	case line, ok := <-lines:
-		if !ok {
-			return keyway.Errorf(keyway.NeedsAnswer, "there is nobody to answer here any more")
+// show shows the oldest question, unless it is shown already, and says when the
+// one that was shown has gone.
+func (p *approver) show(open []agent.OpenQuestion) {
+	if p.shown != nil {
+		if slices.ContainsFunc(open, func(q agent.OpenQuestion) bool { return q.ID == p.shown.ID }) {
+			return
 		}
-		said = line
-	case <-ctx.Done():
-		return ctx.Err()
+		fmt.Fprintln(p.out, "\nthe question has gone: whoever asked hung up, or it was answered elsewhere")
+		p.shown = nil
 	}
-	yes, seconds := false, uint32(0)
-	switch {
-	case said == "o" || isYes(said):
-		yes = true
-	case said == "m" && q.Grantable:
-		yes, seconds = true, approvedMinutes*60
-	case said == "a" && q.Grantable:
-		yes, seconds = true, agent.EverSeconds
+	if len(open) > 0 {
+		p.shown = &open[0]
+		fmt.Fprintf(p.out, "\n%s\n[%s] ", p.shown.Text, agent.Choices(p.shown.Grantable))
 	}
+}
+
+// answer has a connection of its own.
+func (p *approver) answer(ctx context.Context, line string) error {
 	c, _, err := dialAgent()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.Answer(ctx, q.ID, yes, seconds); err != nil {
-		fmt.Fprintln(os.Stderr, "too late: the question has gone")
-		return nil
+	id := p.shown.ID
+	p.shown = nil
+	if err := c.Answer(ctx, id, agent.ParseAnswer(line, "")); err != nil {
+		fmt.Fprintln(p.out, "too late: the question has gone")
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ type Config struct {
 	// Upstream gives the socket of another agent, whose keys are shown and used
 	// beside our own; empty, or nil: none.
 	Upstream func() string
-	// Askers ask the user, in this order; the first that can be asked is.
+	// Askers ask the user, in this order; the first that can be asked is. Whoever
+	// runs keyway approve is asked, too.
 	Askers []Asker
 	// Providers are patterns of the paths of libraries that may be loaded; none:
 	// no library.
@@ -71,7 +72,7 @@ func New(c Config) *Agent {
 	a.keys.uptime = c.uptime
 	a.away.lastUse, a.away.asleep = c.uptime(), c.asleep()
 	a.away.changed = make(chan struct{}, 1)
-	a.questions.askers = append([]Asker{&a.questions.board}, c.Askers...)
+	a.questions.askers = []Asker{&a.questions.board, newDialog(c.Askers)}
 	return a
 }
 

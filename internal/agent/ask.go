@@ -32,20 +32,39 @@ func (q Question) Text() string {
 	return text + "\nAllow it?"
 }
 
-// Answer is what the user said. The zero Answer denies, once.
-type Answer struct {
-	Allow bool
-	For   time.Duration // how long it holds; 0: this once
-	Ever  bool          // it holds as long as the agent runs
-	By    string        // who or what answered, for the log
-}
-
 // Asker asks the user. It returns when ctx ends: the asker has hung up, or
 // another has answered.
 type Asker interface {
 	// CanAsk says whether there is somebody to ask.
 	CanAsk() bool
 	Ask(ctx context.Context, q Question) (Answer, error)
+}
+
+// dialog asks by the first of its askers that can, and one question at a time:
+// windows that cover one another are answered by mistake.
+type dialog struct {
+	askers []Asker
+	turn   chan struct{} // holds one while a question is asked
+}
+
+func newDialog(askers []Asker) *dialog { return &dialog{askers, make(chan struct{}, 1)} }
+
+// CanAsk says whether one of them can.
+func (d *dialog) CanAsk() bool { return slices.ContainsFunc(d.askers, Asker.CanAsk) }
+
+// Ask waits for its turn.
+func (d *dialog) Ask(ctx context.Context, q Question) (Answer, error) {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return Answer{}, context.Cause(ctx)
+	}
+	defer func() { <-d.turn }()
+	i := slices.IndexFunc(d.askers, Asker.CanAsk)
+	if i < 0 {
+		return Answer{}, errors.New("nobody can be asked any more")
+	}
+	return d.askers[i].Ask(ctx, q)
 }
 
 // questions brings requests and the user together.

@@ -17,7 +17,8 @@ const maxAskpassOutput = 1 << 10
 
 // Askpass asks by the program that SSH_ASKPASS names, under ssh-add's contract
 // for confirmations (ssh(1), SSH_ASKPASS_PROMPT=confirm): it exits with 0 for
-// yes. It can only say yes or no, so its answers hold once.
+// yes. Most such programs can say no more, and a yes holds once; one that prints
+// another of the words in KEYWAY_ANSWERS is taken at it.
 type Askpass struct{}
 
 // CanAsk says whether there is a program and a display to show it on.
@@ -25,9 +26,8 @@ func (Askpass) CanAsk() bool { return askpassProgram() != "" }
 
 func askpassProgram() string {
 	program, required := os.Getenv("SSH_ASKPASS"), os.Getenv("SSH_ASKPASS_REQUIRE")
-	display := os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
 	switch {
-	case required == "never", !display && required != "force" && required != "prefer":
+	case required == "never", !hasDisplay() && required != "force" && required != "prefer":
 		return ""
 	case program != "":
 		return program
@@ -38,6 +38,8 @@ func askpassProgram() string {
 	return ""
 }
 
+func hasDisplay() bool { return os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "" }
+
 // Ask runs the program, and ends it when ctx ends.
 func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 	program := askpassProgram()
@@ -45,7 +47,7 @@ func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 		return Answer{}, errors.New("there is no program to ask with")
 	}
 	cmd := exec.CommandContext(ctx, program, q.Text())
-	cmd.Env = append(os.Environ(), "SSH_ASKPASS_PROMPT=confirm")
+	cmd.Env = append(os.Environ(), "SSH_ASKPASS_PROMPT=confirm", "KEYWAY_ANSWERS="+choiceWords(q.Grantable))
 	cmd.WaitDelay = time.Second
 	out := &limitedBuffer{}
 	cmd.Stdout = out
@@ -60,7 +62,10 @@ func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 		return Answer{}, err
 	}
 	said := strings.TrimSpace(out.String())
-	return Answer{Allow: said == "" || strings.EqualFold(said, "yes"), By: program}, nil
+	if said == "" {
+		said = "yes"
+	}
+	return ParseAnswer(said, program), nil
 }
 
 // limitedBuffer keeps the beginning of what is written to it.

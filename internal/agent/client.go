@@ -59,11 +59,13 @@ func (c *Client) Forget(ctx context.Context, f policy.Forget) (warning string, e
 	return w.Warning, err
 }
 
-// Answer answers a question. seconds is how long a yes holds: 0 for this once,
-// EverSeconds for as long as the agent runs.
-func (c *Client) Answer(ctx context.Context, id uint64, yes bool, seconds uint32) error {
-	body := sshwire.AppendUint32(nil, uint32(id))
-	if yes {
+// Answer answers a question.
+func (c *Client) Answer(ctx context.Context, id uint64, a Answer) error {
+	body, seconds := sshwire.AppendUint32(nil, uint32(id)), uint32(a.For/time.Second)
+	if a.Ever {
+		seconds = everSeconds
+	}
+	if a.Allow {
 		body = append(body, 1)
 	} else {
 		body = append(body, 0)

@@ -210,7 +210,7 @@ func (c *connection) takeAnswer(r *sshwire.Reader) (struct{}, error) {
 		return struct{}{}, err
 	}
 	a := Answer{Allow: yes == 1, By: "keyway approve"}
-	if seconds == EverSeconds {
+	if seconds == everSeconds {
 		a.Ever = true
 	} else {
 		a.For = time.Duration(seconds) * time.Second
@@ -220,5 +220,5 @@ func (c *connection) takeAnswer(r *sshwire.Reader) (struct{}, error) {
 	return struct{}{}, err
 }
 
-// EverSeconds stands for as long as the agent runs.
-const EverSeconds = 1<<32 - 1
+// everSeconds stands for as long as the agent runs.
+const everSeconds = 1<<32 - 1

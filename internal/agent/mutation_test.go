@@ -65,6 +65,8 @@ var mutants = []mutant{
 	{"lists while locked", "agent/keyring.go", "if k.locked {\n\t\treturn nil\n", "if false {\n\t\treturn nil\n"},
 	{"any password unlocks", "agent/keyring.go", "subtle.ConstantTimeCompare(hash, k.hash) != 1", "subtle.ConstantTimeCompare(hash, k.hash) > 1"},
 	{"confirmation skipped", "agent/sign.go", "d.Verdict == policy.Allow && !h.confirm {", "d.Verdict == policy.Allow {"},
+	{"closed window allows", "agent/pinentry.go", ` && !slices.Contains(a.status, "BUTTON_INFO close"):`, ":"},
+	{"unwritten button allows", "agent/pinentry.go", "refused.code == gpgNotConfirmed && graded &&", "refused.code == gpgNotConfirmed &&"},
 	{"idle keys stay", "agent/away.go", "case f.Idle > 0 && idle >= f.Idle:", "case false:"},
 	{"keys stay over sleep", "agent/away.go", "case f.Sleep && slept > sleepSlack:", "case false:"},
 	{"upstream not told of binds", "agent/upstream.go", "for _, b := range binds[u.told:] {", "for _, b := range binds[:0] {"},

@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Answer is what the user said. The zero Answer denies, once.
+type Answer struct {
+	Allow bool
+	For   time.Duration // how long it holds; 0: this once
+	Ever  bool          // it holds as long as the agent runs
+	By    string        // who or what answered, for the log
+}
+
+// grantedFor is how long the answer between once and always holds.
+const grantedFor = 15 * time.Minute
+
+// ParseAnswer reads an answer as people type it, by whom or what it was given.
+// What is none denies.
+func ParseAnswer(text, by string) Answer {
+	a := Answer{By: by}
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "o", "once", "y", "yes":
+		a.Allow = true
+	case "m", "15m", "15", "15 min":
+		a.Allow, a.For = true, grantedFor
+	case "a", "always":
+		a.Allow, a.Ever = true, true
+	}
+	return a
+}
+
+// Choices are the answers that can be given, for people.
+func Choices(grantable bool) string {
+	if !grantable {
+		return "o once, n no"
+	}
+	return fmt.Sprintf("o once, m %d minutes, a as long as the agent runs, n no", grantedFor/time.Minute)
+}
+
+// choiceWords are the same for programs.
+func choiceWords(grantable bool) string {
+	if !grantable {
+		return "once,deny"
+	}
+	return "once,15m,always,deny"
+}

@@ -1,0 +1,25 @@
+//go:build unix
+
+package agent
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// inForeground says whether f is a terminal whose foreground process group is ours
+// (tcgetpgrp(3)).
+func inForeground(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	group := -1
+	err = raw.Control(func(fd uintptr) {
+		if g, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP); err == nil {
+			group = g
+		}
+	})
+	return err == nil && group == unix.Getpgrp()
+}

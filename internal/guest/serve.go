@@ -64,6 +64,9 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger) 
 	if err := announce(home, account, key.PublicKey()); err != nil {
 		return err
 	}
+	if err := session.Renew(home, ownProgram(home)); err != nil {
+		log.warn("sessions that were started by another version stay with it", "error", err)
+	}
 	session.ReleaseMemory()
 	log.info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
 	return newServer(home, account, os.Environ(), key, log).Serve(ctx, l, agent)

@@ -70,12 +70,7 @@ func (i info) copyOutput(to sink, at uint64, follow bool) error {
 		_, err := copyLog(i.dir, at, to)
 		return err
 	}
-	conn, err := connect(i.dir, hello{Flags: flagOutput, From: at})
-	if err == nil {
-		defer conn.close()
-		_, err = conn.pump(to)
-		at = conn.at
-	}
+	_, at, err := pumpAll(i.dir, hello{Flags: flagOutput, From: at}, to)
 	if err == nil || !isGone(err) {
 		return err
 	}

@@ -51,11 +51,7 @@ func (c *cli) awaitEnd(name keyway.Name) (info, error) {
 	if err != nil || !i.alive() {
 		return i, err
 	}
-	conn, err := connect(i.dir, hello{})
-	if err == nil {
-		defer conn.close()
-		_, err = conn.pump(discard{})
-	}
+	_, _, err = pumpAll(i.dir, hello{}, discard{})
 	if err != nil && !isGone(err) {
 		return i, err
 	}

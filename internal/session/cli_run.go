@@ -77,7 +77,7 @@ func (c *cli) run(g given) (int, error) {
 		return 0, nil
 	}
 	raw := tty && onTerminal(c.in) && onTerminal(c.out)
-	return c.view(viewing{name: name, keys: true, input: true, raw: raw, history: true, asks: raw})
+	return c.view(viewing{name: name, keys: true, input: true, raw: raw, asks: raw})
 }
 
 // wantTTY decides between a terminal and pipes.
@@ -166,7 +166,7 @@ func (c *cli) attach(g given) (int, error) {
 	}
 	keyboard := onTerminal(c.in)
 	return c.view(viewing{
-		name: name, keys: keyboard, input: keyboard && !look,
+		name: name, keys: keyboard, input: keyboard && !look, start: -recentBytes,
 		raw: i.TTY && keyboard && onTerminal(c.out), news: true,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,18 @@ type connection struct {
 // connect attaches to a living session. The error is of kind NotRunning if its
 // holder does not answer (any more).
 func connect(dir string, h hello) (*connection, error) {
+	c, err := dial(dir, h)
+	if !keyway.Is(err, keyway.VersionMismatch) {
+		return c, err
+	}
+	program, ownErr := os.Executable()
+	if ownErr != nil || renewHolder(dir, program) != nil {
+		return nil, err
+	}
+	return dial(dir, h)
+}
+
+func dial(dir string, h hello) (*connection, error) {
 	conn, err := unixsock.Dial(filepath.Join(dir, sockName))
 	if err != nil {
 		return nil, keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
@@ -56,14 +69,45 @@ func (c *connection) open(h hello) error {
 	switch m := m.(type) {
 	case welcome:
 		if m.Version != version {
-			return keyway.Errorf(keyway.VersionMismatch, "the session was started by another version of keyway")
+			return keyway.Errorf(keyway.VersionMismatch, "%s", otherVersion)
 		}
 		c.tty, c.at = m.TTY, m.Offset
 		return nil
 	case refused:
-		return keyway.Errorf(keyway.NotRunning, "%s", m.Text)
+		kind := keyway.NotRunning
+		if m.Text == otherVersion {
+			kind = keyway.VersionMismatch
+		}
+		return keyway.Errorf(kind, "%s", m.Text)
 	}
 	return fmt.Errorf("%w: expected a welcome", errMalformed)
+}
+
+// otherVersion is how a holder refuses somebody whom it does not understand.
+const otherVersion = "the session was started by another version of keyway"
+
+// maxRenewals is how often a holder may go away under a viewer and be there again.
+const maxRenewals = 20
+
+// pumpAll passes output on until the job ends, also while its holder is renewed. at
+// is the offset of the output that would come next.
+func pumpAll(dir string, h hello, to sink) (status *jobStatus, at uint64, err error) {
+	at = h.From
+	for range maxRenewals {
+		conn, err := connect(dir, h)
+		if err != nil {
+			return nil, at, err
+		}
+		status, err = conn.pump(to)
+		at = conn.at
+		conn.close()
+		if !errors.Is(err, errGone) {
+			return status, at, err
+		}
+		h.Flags &^= flagTail
+		h.From = at
+	}
+	return nil, at, errGone
 }
 
 func (c *connection) close() { c.conn.Close() }

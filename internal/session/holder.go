@@ -58,6 +58,7 @@ type holdOptions struct {
 	window  window
 	by      string
 	onExit  string // for sh
+	resume  int    // descriptor of a handover; 0: this session begins
 	command []string
 }
 
@@ -72,13 +73,16 @@ func (o holdOptions) args() []string {
 			args = append(args, word)
 		}
 	}
+	if o.resume > 0 {
+		args = append(args, "--resume", fmt.Sprint(o.resume))
+	}
 	return append(append(args, "--"), o.command...)
 }
 
 func parseHoldOptions(args []string) (holdOptions, error) {
 	g, err := commandLine{strict: true, options: []option{
 		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "on-exit", value: true}, {name: "rows", value: true},
-		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"},
+		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"}, {name: "resume", value: true},
 	}}.parse(args)
 	if err != nil {
 		return holdOptions{}, err
@@ -90,9 +94,12 @@ func parseHoldOptions(args []string) (holdOptions, error) {
 	rows, rowsErr := strconv.ParseUint(g.values["rows"], 10, 16)
 	cols, colsErr := strconv.ParseUint(g.values["cols"], 10, 16)
 	o.window = window{uint16(rows), uint16(cols)}
+	if fd, ok := g.values["resume"]; ok {
+		o.resume, err = strconv.Atoi(fd)
+	}
 	name, nameErr := keyway.ParseName(g.values["name"])
 	o.name = name
-	if err := errors.Join(rowsErr, colsErr, nameErr); err != nil {
+	if err := errors.Join(rowsErr, colsErr, nameErr, err); err != nil {
 		return o, err
 	}
 	if !filepath.IsAbs(o.dir) || len(o.command) == 0 || o.command[0] == "" {
@@ -138,6 +145,11 @@ type holder struct {
 	cwd      string // the job's, at the start
 	oomKills uint64 // at the start
 
+	// gate is held for reading by who takes something from the job: its output or
+	// its end. Who holds it for writing finds nothing half-way; see renew.
+	gate sync.RWMutex
+	over bool // the job has ended; guarded by gate
+
 	mu     sync.Mutex // guards reason and ending
 	reason string     // why the job is being ended
 	ending *time.Timer
@@ -147,15 +159,21 @@ type holder struct {
 // attach only, with the session's lock and a pipe for its report, as leader of a
 // kernel session of its own.
 func Hold(args []string) int {
-	ready := os.NewFile(fdReady, "ready")
+	if len(args) == 1 && args[0] == "--handover" {
+		fmt.Println(handoverVersion)
+		return 0
+	}
 	unix.CloseOnExec(fdLock)
-	unix.CloseOnExec(fdReady)
 	o, err := parseHoldOptions(args)
+	frugal()
+	signals := catchSignals()
+	if err == nil && o.resume > 0 {
+		return resume(o, signals)
+	}
+	ready := os.NewFile(fdReady, "ready")
+	unix.CloseOnExec(fdReady)
 	var h *holder
-	var signals chan os.Signal
 	if err == nil {
-		frugal()
-		signals = catchSignals()
 		h, err = newHolder(o)
 	}
 	report := json.NewEncoder(ready).Encode(reportOf(err))
@@ -166,6 +184,17 @@ func Hold(args []string) int {
 	if report != nil {
 		// Whoever started this session is gone already. That is what sessions are for.
 		fmt.Fprintln(os.Stderr, "nobody waits for this session's start:", report)
+	}
+	h.run(signals)
+	return 0
+}
+
+// resume is Hold for a holder that was another program until now.
+func resume(o holdOptions, signals chan os.Signal) int {
+	h, err := resumeHolder(o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the session is lost with its new holder:", err)
+		return 1
 	}
 	h.run(signals)
 	return 0
@@ -215,7 +244,7 @@ func newHolder(o holdOptions) (h *holder, err error) {
 	if err := writeMeta(o.dir, m); err != nil {
 		fmt.Fprintln(os.Stderr, "the job's process number is not on record:", err)
 	}
-	h.viewers = newViewers(h.job, h.tape, o.window, h.end)
+	h.viewers = newViewers(h, o.window)
 	return h, nil
 }
 
@@ -245,7 +274,7 @@ func (h *holder) run(signals chan os.Signal) {
 
 	ReleaseMemory()
 	if p := h.viewers.picture; p != nil {
-		h.tape.followed(0)
+		h.tape.followed(p.at)
 		w := h.tape.newWatcher()
 		all.Go(func() { p.follow(w); w.stop() })
 	}
@@ -274,7 +303,7 @@ func (h *holder) outlive() jobStatus {
 		drains.Go(func() { h.drain(s) })
 	}
 	go func() { drains.Wait(); close(drained) }()
-	status := <-reap(h.job.pid)
+	status := <-h.reap()
 	h.finishOff()
 	select {
 	case <-drained:
@@ -316,10 +345,12 @@ func (h *holder) drain(s source) {
 	for over := false; !over; {
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
+			h.gate.RLock()
+			defer h.gate.RUnlock()
 			n, over = readAll(int(fd), buf)
+			h.keep(s, buf[:n])
 			return over || n > 0
 		})
-		h.keep(s, buf[:n])
 		if err != nil {
 			break
 		}
@@ -369,24 +400,35 @@ type jobStatus struct {
 // reap collects all children, the job and what it left without a parent, and
 // tells of the job's end. The goroutine is not joined: processes that outlive
 // the job keep it waiting until the holder exits.
-func reap(pid int) <-chan jobStatus {
+func (h *holder) reap() <-chan jobStatus {
 	done := make(chan jobStatus, 1)
 	go func() {
 		for {
-			var ws unix.WaitStatus
-			got, err := unix.Wait4(-1, &ws, 0, nil)
-			switch {
-			case errors.Is(err, unix.EINTR):
-			case err != nil:
+			// Waits without taking what there is: see gate.
+			err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			if err == nil {
+				err = h.reapOne(done)
+			}
+			if err != nil && !errors.Is(err, unix.EINTR) {
 				return
-			case got == pid:
-				s := statusOf(ws)
-				s.at = time.Now()
-				done <- s
 			}
 		}
 	}()
 	return done
+}
+
+func (h *holder) reapOne(done chan<- jobStatus) error {
+	h.gate.RLock()
+	defer h.gate.RUnlock()
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+	if err == nil && pid == h.job.pid {
+		s := statusOf(ws)
+		s.at = time.Now()
+		h.over = true
+		done <- s
+	}
+	return err
 }
 
 func statusOf(ws unix.WaitStatus) jobStatus {

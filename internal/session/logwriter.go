@@ -34,6 +34,30 @@ func createLog(dir string, bounds logBounds) (*logWriter, error) {
 	return &logWriter{dir: dir, bounds: bounds, segments: []segment{first}}, nil
 }
 
+// reopenLog goes on with a log where another process has stopped.
+func reopenLog(dir string, bounds logBounds, s handover) (*logWriter, error) {
+	l := &logWriter{dir: dir, bounds: bounds, end: s.End, lost: s.Lost}
+	if s.LogError != "" {
+		l.failed = errors.New(s.LogError)
+	}
+	starts, err := segmentStarts(dir)
+	for _, start := range starts {
+		var next segment
+		if next, err = openSegment(dir, start, os.O_RDWR); err != nil {
+			break
+		}
+		l.segments = append(l.segments, next)
+	}
+	if err == nil && len(l.segments) == 0 {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
 // current is the segment that is written to.
 func (l *logWriter) current() *segment { return &l.segments[len(l.segments)-1] }
 

@@ -337,7 +337,7 @@ func TestViewersAreJoined(t *testing.T) {
 		t.Fatal(err)
 	}
 	tape := newTape(log)
-	vs := newViewers(&job{input: writer}, tape, window{24, 80}, func(time.Duration, string) {})
+	vs := newViewers(&holder{job: &job{input: writer}, tape: tape}, window{24, 80})
 	accepted := make(chan struct{})
 	go func() { vs.accept(l); close(accepted) }()
 

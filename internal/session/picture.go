@@ -74,16 +74,15 @@ func (p *picture) resize(w window) {
 }
 
 // attach is what brings a terminal to where this one is: the last lines of history
-// and the screen. What is printed from offset at on belongs after it.
+// and the screen; without history, what was on it makes way. What is printed from
+// offset at on belongs after it. full says that a program has the whole screen.
 func (p *picture) attach(lines int) (picture []byte, at uint64, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.screen.Attach(nil, lines), p.at, p.screen.Alternate()
-}
-
-// snapshot is attach for a terminal that has shown the session before.
-func (p *picture) snapshot() (picture []byte, at uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.screen.Snapshot(nil), p.at
+	if lines > 0 {
+		picture = p.screen.Attach(nil, lines)
+	} else {
+		picture = p.screen.Snapshot(nil)
+	}
+	return picture, p.at, p.screen.Alternate()
 }

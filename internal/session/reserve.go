@@ -35,6 +35,12 @@ func reserve(path string) (*reserved, error) {
 	return &reserved{f: f, path: path}, nil
 }
 
+// reopenReserved finds what reserve has made.
+func reopenReserved(path string) (*reserved, error) {
+	f, err := os.OpenFile(path+".reserved", os.O_RDWR, 0)
+	return &reserved{f: f, path: path}, err
+}
+
 func blank(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -20,13 +20,14 @@ import (
 
 // viewing says how a session is looked at.
 type viewing struct {
-	name    keyway.Name
-	keys    bool // read what is typed here
-	input   bool // and pass it on to the session
-	raw     bool // this is a terminal showing a terminal
-	history bool // from the start, not from the recent end
-	asks    bool // ask what Ctrl-C is to mean
-	news    bool // say how it ended
+	name  keyway.Name
+	keys  bool  // read what is typed here
+	input bool  // and pass it on to the session
+	raw   bool  // this is a terminal showing a terminal
+	start int64 // offset; negative: this many bytes before the end
+	again bool  // the screen was shown before: no history
+	asks  bool  // ask what Ctrl-C is to mean
+	news  bool  // say how it ended
 }
 
 // Of a session that somebody comes back to is shown:
@@ -46,58 +47,59 @@ type outcome struct {
 // view shows a session until it ends or the viewer leaves, and returns the exit
 // code for this process.
 func (c *cli) view(v viewing) (int, error) {
-	i, err := c.settled(v.name)
-	if err != nil {
-		return 0, err
-	}
 	t := c.tty()
-	out, at, err := c.viewLive(i, t, v)
-	if err != nil {
-		return 0, err
+	for range maxRenewals {
+		i, err := c.settled(v.name)
+		if err != nil {
+			return 0, err
+		}
+		out, seen, err := c.viewLive(i, t, v)
+		switch {
+		case err != nil:
+			return 0, err
+		case !errors.Is(out.err, errGone):
+			return c.conclude(v, t, out)
+		case !seen.ok:
+			// Ended before or while we were looking: the rest is on disk.
+			return c.conclude(v, t, c.viewDead(v, t))
+		}
+		v.start, v.again = seen.at, true // the holder may be there again, as a new program
 	}
-	if errors.Is(out.err, errGone) {
-		// Ended before or while we were looking: the rest is on disk.
-		out = c.viewDead(v, t, at)
-	}
-	return c.conclude(v, t, out)
+	return 0, errGone
 }
 
-// viewLive looks at the session through its holder. at is the offset up to which
-// its output has been shown.
-func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, at int64, err error) {
+// seen is up to where a session's output was shown, if it was at all.
+type seen struct {
+	at int64
+	ok bool
+}
+
+// viewLive looks at the session through its holder.
+func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err error) {
 	if !i.alive() {
-		return outcome{err: errGone}, fromTail(v), nil
+		return outcome{err: errGone}, seen{}, nil
 	}
 	conn, err := connect(i.dir, v.hello(t))
 	if err != nil {
 		if !c.stillAlive(v.name) {
-			return outcome{err: errGone}, fromTail(v), nil
+			return outcome{err: errGone}, seen{}, nil
 		}
-		return outcome{}, 0, err
+		return outcome{}, seen{}, err
 	}
 	defer conn.close()
 	defer t.restore()
 	if v.raw {
 		if err := t.makeRaw(); err != nil {
-			return outcome{}, 0, err
+			return outcome{}, seen{}, err
 		}
 	}
-	out, at = c.watch(conn, t, v)
-	return out, at, nil
+	out, at := c.watch(conn, t, v)
+	return out, seen{at, true}, nil
 }
 
 func (c *cli) stillAlive(name keyway.Name) bool {
 	i, err := c.abandoned(name)
 	return err == nil && i.alive()
-}
-
-// fromTail is where showing the log on disk starts, if nothing has been shown;
-// negative: that many bytes before the end.
-func fromTail(v viewing) int64 {
-	if v.history {
-		return 0
-	}
-	return -recentBytes
 }
 
 func (v viewing) hello(t *tty) hello {
@@ -111,13 +113,16 @@ func (v viewing) hello(t *tty) hello {
 		h.Flags |= flagScreen
 	}
 	switch {
-	case v.history:
+	case v.raw && v.again:
+		h.Flags |= flagTail
+	case v.start >= 0:
+		h.From = uint64(v.start)
 	case v.raw:
 		h.Flags |= flagTail
 		h.From = historyLines
 	default:
 		h.Flags |= flagTail
-		h.From = recentBytes
+		h.From = uint64(-v.start)
 	}
 	if v.asks {
 		h.Flags |= flagAsk
@@ -259,15 +264,15 @@ func (f forward) finish(err error, pending []byte) {
 }
 
 // viewDead shows what is on disk of a session that has ended.
-func (c *cli) viewDead(v viewing, t *tty, from int64) outcome {
+func (c *cli) viewDead(v viewing, t *tty) outcome {
 	i, err := c.abandoned(v.name)
 	if err != nil {
 		return outcome{err: err}
 	}
 	defer t.restore()
-	at := uint64(max(0, from))
-	if from < 0 {
-		at = tailOf(i.dir, uint64(-from))
+	at := uint64(max(0, v.start))
+	if v.start < 0 {
+		at = tailOf(i.dir, uint64(-v.start))
 	}
 	if _, err := copyLog(i.dir, at, t); err != nil {
 		return outcome{err: err}

@@ -28,6 +28,7 @@ type viewers struct {
 	tape    *tape
 	picture *picture // nil: the job has no terminal
 	kill    func(grace time.Duration, reason string)
+	renew   func(program string) error
 
 	mu     sync.Mutex // guards all below
 	all    map[*viewer]bool
@@ -49,10 +50,10 @@ type viewer struct {
 	replies
 }
 
-func newViewers(j *job, t *tape, w window, kill func(time.Duration, string)) *viewers {
-	vs := &viewers{job: j, tape: t, window: w, kill: kill, all: map[*viewer]bool{}}
-	if j.tty {
-		vs.picture = newPicture(t, w, vs.answer)
+func newViewers(h *holder, w window) *viewers {
+	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, all: map[*viewer]bool{}}
+	if h.job.tty {
+		vs.picture = newPicture(h.tape, w, vs.answer)
 	}
 	return vs
 }
@@ -142,12 +143,16 @@ func (vs *viewers) serve(v *viewer) {
 	defer v.conn.Close()
 	_ = v.conn.SetReadDeadline(time.Now().Add(helloTimeout))
 	m, err := v.read()
+	if m, ok := m.(renewM); ok && err == nil {
+		_ = v.write(refused{vs.renew(m.Program).Error()}) // it does not return otherwise
+		return
+	}
 	h, ok := m.(hello)
 	if err != nil || !ok {
 		return
 	}
 	if h.Version != version {
-		_ = v.write(refused{"the session was started by another version of keyway"})
+		_ = v.write(refused{otherVersion})
 		return
 	}
 	_ = v.conn.SetReadDeadline(time.Time{})
@@ -359,7 +364,7 @@ func (c *cursor) attach(lines int) error {
 
 // bringUp shows a terminal that is too far behind what the screen looks like now.
 func (c *cursor) bringUp() error {
-	picture, at := c.picture.snapshot()
+	picture, at, _ := c.picture.attach(0)
 	if at <= c.at {
 		return nil
 	}

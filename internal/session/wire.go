@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"unicode/utf8"
 )
@@ -29,6 +30,7 @@ const (
 	typeSize    byte = 4
 	typeSignal  byte = 5
 	typeEnd     byte = 6
+	typeRenew   byte = 7
 	typeWelcome byte = 16
 	typeScreen  byte = 17
 	typeOutput  byte = 18
@@ -77,6 +79,7 @@ type (
 	size    struct{ Rows, Cols uint16 }
 	signalM struct{ Number byte }
 	end     struct{ GraceMillis uint32 }
+	renewM  struct{ Program string } // in place of hello, in all versions
 	welcome struct {
 		Version byte
 		TTY     bool
@@ -104,6 +107,7 @@ func (eof) kind() byte        { return typeEOF }
 func (size) kind() byte       { return typeSize }
 func (signalM) kind() byte    { return typeSignal }
 func (end) kind() byte        { return typeEnd }
+func (renewM) kind() byte     { return typeRenew }
 func (welcome) kind() byte    { return typeWelcome }
 func (screenData) kind() byte { return typeScreen }
 func (output) kind() byte     { return typeOutput }
@@ -126,6 +130,7 @@ func (m size) append(b []byte) []byte {
 	return be.AppendUint16(be.AppendUint16(b, m.Rows), m.Cols)
 }
 func (m signalM) append(b []byte) []byte { return append(b, m.Number) }
+func (m renewM) append(b []byte) []byte  { return append(b, m.Program...) }
 func (m end) append(b []byte) []byte     { return be.AppendUint32(b, m.GraceMillis) }
 func (m welcome) append(b []byte) []byte {
 	tty := byte(0)
@@ -183,6 +188,11 @@ func decode(kind byte, p []byte) (message, error) {
 		return signalM{p[0]}, nil
 	case typeEnd:
 		return end{be.Uint32(p)}, nil
+	case typeRenew:
+		if len(p) > maxText || !filepath.IsAbs(string(p)) {
+			return nil, malformed(kind, "not a path")
+		}
+		return renewM{string(p)}, nil
 	case typeScreen:
 		return screenData{p}, nil
 	case typeOutput:

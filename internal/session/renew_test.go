@@ -1,0 +1,135 @@
+//go:build linux
+
+package session
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// nextVersion is a program that is not the one the holders run, though it does the
+// same.
+func nextVersion(t *testing.T) string {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	path := filepath.Join(t.TempDir(), "next")
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestARenewedHolderLosesNothing(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	const lines = 60_000
+	script := fmt.Sprintf(`seq %d; read word <%s; echo "got $word"; echo err >&2; exit 9`, lines, fifo)
+	var printed strings.Builder
+	for i := range lines {
+		fmt.Fprintln(&printed, i+1)
+	}
+	want := "err\n" + printed.String() + "got word\n"
+	next := []string{nextVersion(t), nextVersion(t)}
+	for _, flag := range []string{"-T", "-t"} {
+		l.ok("run", "-d", flag, "--as", "x", "--", "sh", "-c", script)
+		waiting, following := l.start("wait", "x"), l.start("logs", "-f", "x")
+		before := l.session("x")
+		for n := range 6 {
+			if err := Renew(l.home, next[n%2]); err != nil {
+				t.Fatal(err)
+			}
+			if !runs(before.Holder, next[n%2]) {
+				t.Fatal("the holder is not the new program")
+			}
+		}
+		if now := l.session("x"); now.Holder != before.Holder || now.Job != before.Job || now.Status != running {
+			t.Errorf("%s: %+v became %+v", flag, before, now)
+		}
+		l.writeFifo(fifo, "word\n")
+		if code := waiting.wait(); code != 9 {
+			t.Errorf("%s: wait: exit code %d", flag, code)
+		}
+		following.wait()
+		r := l.keyway("logs", "x")
+		got := r.err + r.out
+		if flag == "-t" {
+			got = "err\n" + strings.Replace(r.out, "err\n", "", 1)
+		}
+		if got != want {
+			t.Errorf("%s: the log is not what was printed: %d bytes, want %d", flag, len(got), len(want))
+		}
+		if all := following.out.String(); !strings.HasSuffix(strings.Replace(all, "err\n", "", 1), want[len(want)-1000:]) || len(all) < len(want)-10 {
+			t.Errorf("%s: who followed got %d bytes, want %d", flag, len(all), len(want))
+		}
+		i := l.session("x")
+		if i.Exit == nil || i.Exit.Code != 9 || !i.Exit.Started.Equal(before.Started) {
+			t.Errorf("%s: %+v", flag, i.Exit)
+		}
+		l.holderGone(i)
+	}
+}
+
+// What a terminal shows, its history and what is attached to it survive as well.
+func TestARenewedHolderKnowsTheScreen(t *testing.T) {
+	l := newLab(t)
+	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `seq 100; printf '\033[?2004h\033[1;31mred\033[m'; while read line; do echo "got $line"; done`)
+	p := l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "red")
+	if err := Renew(l.home, nextVersion(t)); err != nil {
+		t.Fatal(err)
+	}
+	p.out.expect(t, "red") // drawn again
+	p.keys("on\r")
+	p.out.expect(t, "got on")
+	p.keys("~d")
+	p.out.expect(t, "\x1b[?2004l")
+	p.out.expect(t, "[detached")
+	p.wait()
+	p = l.startTTY(24, 80, "attach", "x")
+	p.out.expect(t, "1\r\n2\r\n3\r\n") // history
+	p.out.expect(t, "red")
+	p.out.expect(t, "\x1b[?2004h")
+	l.ok("kill", "--grace", "0", "x")
+	p.wait()
+}
+
+func TestAProgramThatCannotTakeOver(t *testing.T) {
+	l := newLab(t)
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "exec sleep 1000")
+	i := l.session("x")
+	slow := filepath.Join(t.TempDir(), "slow")
+	if err := os.WriteFile(slow, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"/bin/false", "/bin/echo", "/no/such/program", slow} {
+		if err := Renew(l.home, program); err == nil {
+			t.Errorf("%s took over", program)
+		}
+	}
+	if now := l.session("x"); now.Status != running || now.Holder != i.Holder || now.Job != i.Job {
+		t.Errorf("%+v became %+v", i, now)
+	}
+	l.ok("send", "x", "C-c")
+	if r := l.keyway("wait", "x"); r.code != 130 {
+		t.Errorf("%+v", r)
+	}
+}

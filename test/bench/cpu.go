@@ -22,7 +22,7 @@ var cpuSection = section{
 	measure: func(ctx context.Context, b *bench) (string, error) {
 		var s strings.Builder
 		fmt.Fprintf(&s, "Seconds of CPU time, user and system, that a GiB through `ssh HOST` takes in all processes of the three machines together, the median of %d, without delay. On a computer that plays all three machines this decides the rate, and unlike the rate it hardly depends on what else the computer does.\n", b.bulk)
-		for _, d := range directions {
+		for _, d := range directions(cpuBytes) {
 			used := map[contender][]usage{}
 			for range b.bulk {
 				for _, c := range moving {
@@ -42,33 +42,35 @@ var cpuSection = section{
 // cpuBytes is how much is moved to see what that takes.
 const cpuBytes = 1 << 30
 
-// direction is a way to move cpuBytes through an ssh whose command, once it has
-// said "ready", begins to, and which lives on when all has been moved, so that
-// its processes can be asked what they have used.
+// direction is a way to move bytes through an ssh whose command, once it has said
+// "ready", begins to, and which lives on when all has been moved, so that its
+// processes can be asked what they have used.
 type direction struct {
 	name, command string
 	move          func(in io.Writer, out io.Reader) error
 }
 
-var directions = []direction{
-	{"guest to laptop", fmt.Sprintf("echo ready; read go; head -c %d /dev/zero; read end", cpuBytes),
-		func(in io.Writer, out io.Reader) error {
-			_, err := io.WriteString(in, "go\n")
-			if err == nil {
-				_, err = io.CopyN(io.Discard, out, cpuBytes)
+func directions(size int) []direction {
+	down := func(in io.Writer, out io.Reader) error {
+		_, err := io.WriteString(in, "go\n")
+		if err == nil {
+			_, err = io.CopyN(io.Discard, out, int64(size))
+		}
+		return err
+	}
+	up := func(in io.Writer, out io.Reader) error {
+		zeros := make([]byte, 1<<20)
+		for left := size; left > 0; left -= len(zeros) {
+			if _, err := in.Write(zeros[:min(left, len(zeros))]); err != nil {
+				return err
 			}
-			return err
-		}},
-	{"laptop to guest", fmt.Sprintf("echo ready; head -c %d >/dev/null; echo done; read end", cpuBytes),
-		func(in io.Writer, out io.Reader) error {
-			zeros := make([]byte, 1<<20)
-			for range cpuBytes / len(zeros) {
-				if _, err := in.Write(zeros); err != nil {
-					return err
-				}
-			}
-			return expect(out, "done\n")
-		}},
+		}
+		return expect(out, "done\n")
+	}
+	return []direction{
+		{"guest to laptop", fmt.Sprintf("echo ready; read go; head -c %d /dev/zero; read end", size), down},
+		{"laptop to guest", fmt.Sprintf("echo ready; head -c %d >/dev/null; echo done; read end", size), up},
+	}
 }
 
 func expect(r io.Reader, want string) error {

@@ -44,6 +44,7 @@ other end of its ssh; nobody needs to type it.`,
 }
 
 func runNode(ctx context.Context) error {
+	relayOnOneCPU()
 	root, err := nodeRoot()
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
+	"keyway/internal/sshconfig"
 	"keyway/internal/unixsock"
 )
 
@@ -103,7 +104,8 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	fmt.Fprintln(ready, link.Ready)
 	return link.Serve(ctx, l, link.Config{
 		Program: program, Socket: socket, Identity: link.Identity(program), Programs: programs,
-		Log: slog.New(slog.NewTextHandler(log, nil)),
+		Options: sshconfig.FastCiphers,
+		Log:     slog.New(slog.NewTextHandler(log, nil)),
 	})
 }
 

@@ -30,7 +30,9 @@ type Config struct {
 	Socket   string // where the link listens
 	Identity string // which build this is; see Identity
 	Programs Programs
-	Log      *slog.Logger
+	// Options are more options for the ssh to a place; nil for none.
+	Options func(context.Context, keyway.Place) []string
+	Log     *slog.Logger
 }
 
 // Link is the server of the laptop. Its API is the node's for each place, under
@@ -149,7 +151,7 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	w.mu.Lock()
 	env := slices.Clone(w.env)
 	w.mu.Unlock()
-	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
+	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, options: l.cfg.Options, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
 	p, err := s.start(ctx, w.place, env, a.report)
 	if err != nil {
 		l.cfg.Log.Info("way failed", "place", w.place, "error", err)

@@ -118,6 +118,7 @@ type starter struct {
 	program  string   // our own executable
 	askpass  []string // environment that brings ssh's questions back to us
 	programs Programs
+	options  func(context.Context, keyway.Place) []string // see Config.Options
 }
 
 // start reaches the place's node and returns when it has greeted. env replaces
@@ -127,16 +128,20 @@ func (s starter) start(ctx context.Context, place keyway.Place, env []string, re
 		return s.begin(ctx, place, exec.Command(s.program, "node", "--stdio"), env, report)
 	}
 	env = append(slices.Clone(env), s.askpass...)
-	p, err := s.begin(ctx, place, s.sshCommand(place, false), env, report)
+	options := slices.Clone(sshOptions)
+	if s.options != nil {
+		options = append(options, s.options(ctx, place)...)
+	}
+	p, err := s.begin(ctx, place, s.sshCommand(place, options, false), env, report)
 	if errors.Is(err, errCached) {
 		report(keyway.Progress{Message: "the program that " + string(place) + " has kept does not start; sending it again"})
-		p, err = s.begin(ctx, place, s.sshCommand(place, true), env, report)
+		p, err = s.begin(ctx, place, s.sshCommand(place, options, true), env, report)
 	}
 	return p, err
 }
 
-func (s starter) sshCommand(place keyway.Place, fresh bool) *exec.Cmd {
-	args := append(slices.Clone(sshOptions), "--", string(place),
+func (s starter) sshCommand(place keyway.Place, options []string, fresh bool) *exec.Cmd {
+	args := append(slices.Clone(options), "--", string(place),
 		bootstrapCommand(s.programs.hash("amd64"), s.programs.hash("arm64"), fresh))
 	return exec.Command("ssh", args...)
 }

@@ -61,6 +61,7 @@ func runNode(ctx context.Context) error {
 	if _, err := io.WriteString(out, link.Greeting()); err != nil {
 		return err
 	}
+	api.Widen(os.Stdin, out)
 	conn := api.PipeConn(os.Stdin, out, func() error { return errors.Join(os.Stdin.Close(), out.Close()) })
 	return api.ServeConn(ctx, conn, api.NewHandler(n))
 }

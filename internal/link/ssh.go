@@ -52,6 +52,7 @@ func startProcess(cmd *exec.Cmd) (*nodeProcess, error) {
 		inOurs.Close()
 		return nil, err
 	}
+	api.Widen(inOurs, outOurs)
 	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, 64<<10), errors: &tail{}, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, p.errors
 	cmd.WaitDelay = time.Second // a grandchild may hold stderr open

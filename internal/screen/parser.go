@@ -190,7 +190,9 @@ func (s *Screen) finishRune(p []byte) int {
 
 // control obeys a control character.
 func (s *Screen) control(c byte) {
-	s.last = 0
+	if c != 0x1b {
+		s.last = 0
+	}
 	switch c {
 	case '\b':
 		s.backspace()

@@ -60,9 +60,8 @@ type flow struct {
 
 // flowLine is a line as it was printed, of any length.
 type flowLine struct {
-	cells   []cell
-	wrapped bool  // goes on below the screen
-	rows    []int // where each of its new rows begins
+	cells []cell
+	rows  []int // where each of its new rows begins
 }
 
 // flowCursor is a cursor that stays at its character.
@@ -109,7 +108,6 @@ func (f *flow) collect() (full bool) {
 			}
 		}
 		l.cells = append(l.cells, g.row(y)[:f.rowEnd(g, y)]...)
-		l.wrapped = g.lines[y].wrapped
 	}
 	return last == g.rows-1
 }
@@ -206,9 +204,9 @@ func (f *flow) draw(total int) {
 	for i := range f.lines {
 		l := &f.lines[i]
 		for n, start := range l.rows {
-			end, wrapped := len(l.cells), l.wrapped
-			if n+1 < len(l.rows) {
-				end, wrapped = l.rows[n+1], true
+			end, wrapped := len(l.cells), n+1 < len(l.rows)
+			if wrapped {
+				end = l.rows[n+1]
 			}
 			f.drawRow(y, l.cells[start:end], wrapped)
 			y++
@@ -229,6 +227,9 @@ func (f *flow) drawRow(y int, cells []cell, wrapped bool) {
 		line := &g.lines[y]
 		line.used, line.wrapped = int32(n), wrapped && y < f.rows-1
 		line.short = line.wrapped && n < f.cols
+		if last := &g.row(y)[n-min(n, 1)]; line.wrapped && last.blank() {
+			last.glyph = ' ' // a gap that was never printed wraps like one that was
+		}
 		if f.cols == 1 && n == 1 && (cells[0].wide() || cells[0].tail()) {
 			g.row(y)[0].glyph = ' ' // no room for either half
 		}

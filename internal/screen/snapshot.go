@@ -73,7 +73,7 @@ func (d *drawing) screen(g *grid, placed bool) {
 			d.style(style{})
 			d.add("\r\n")
 		}
-		if joined && (len(cells) == 0 || cells[0] == cell{}) {
+		if joined && len(cells) == 0 {
 			d.style(style{})
 			d.add(" \b\x1b[X") // wraps, and leaves nothing
 		}

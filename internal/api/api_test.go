@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -52,7 +53,7 @@ func serve(t *testing.T, n Node) *Client {
 		}
 	})
 	down := make(chan struct{})
-	cc, err := Connect(context.Background(), ours, func() { close(down) })
+	cc, err := Connect(context.Background(), ours, whenEnded(func() { close(down) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +252,7 @@ func TestLostConnectionEndsEverything(t *testing.T) {
 		ServeConn(context.Background(), theirs, NewHandler(n))
 		close(served)
 	}()
-	cc, err := Connect(context.Background(), ours, func() { close(down) })
+	cc, err := Connect(context.Background(), ours, whenEnded(func() { close(down) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,4 +280,14 @@ func FuzzReadEvents(f *testing.F) {
 			t.Errorf("%+v is no last event", last)
 		}
 	})
+}
+
+// whenEnded calls down once, when the connection has ended.
+func whenEnded(down func()) func(*http.ClientConn) {
+	down = sync.OnceFunc(down)
+	return func(cc *http.ClientConn) {
+		if cc.Err() != nil {
+			down()
+		}
+	}
 }

@@ -34,10 +34,9 @@ func plainHTTP2() *http.Protocols {
 	return p
 }
 
-// Connect makes an HTTP/2 client of conn, which it owns from then on. After the
-// connection has ended, down is called once.
-func Connect(ctx context.Context, conn net.Conn, down func()) (*http.ClientConn, error) {
-	var once sync.Once
+// Connect makes an HTTP/2 client of conn, which it owns from then on. changed is
+// called when a request has ended, and when the connection has.
+func Connect(ctx context.Context, conn net.Conn, changed func(*http.ClientConn)) (*http.ClientConn, error) {
 	t := &http.Transport{
 		Protocols:          plainHTTP2(),
 		DisableCompression: true,
@@ -55,11 +54,7 @@ func Connect(ctx context.Context, conn net.Conn, down func()) (*http.ClientConn,
 		conn.Close()
 		return nil, err
 	}
-	cc.SetStateHook(func(cc *http.ClientConn) {
-		if cc.Err() != nil {
-			once.Do(down)
-		}
-	})
+	cc.SetStateHook(changed)
 	return cc, nil
 }
 

@@ -21,25 +21,83 @@ type dialer struct {
 	name   keyway.Name
 	begun  time.Time
 	opened func() bool // the guest has answered once
+
+	patience time.Duration // of the next attempt
 }
 
 // Dial makes one path. The path ends with the way, not with ctx.
 func (d *dialer) Dial(ctx context.Context) (net.Conn, error) {
-	node, err := d.way.node(ctx, nil, nil)
+	c, err := d.reach(ctx)
 	if err != nil {
 		return nil, d.judge(err)
 	}
-	conn, err := node.Dial(context.WithoutCancel(ctx), d.name)
+	trusted := d.way.trust(c)
+	conn, err := c.Dial(context.WithoutCancel(ctx), d.name)
 	if err != nil {
 		return nil, d.judge(err)
 	}
-	return &path{Conn: conn, judge: d.judge}, nil
+	return newPath(conn, trusted, d), nil
+}
+
+// Bounds of the time in which a way has to come up: what it waits for may be gone
+// since the laptop has changed networks. It doubles from attempt to attempt.
+const (
+	leastPatience = 15 * time.Second
+	mostPatience  = 5 * time.Minute
+)
+
+// reach returns the connection of the way, brought up if need be.
+func (d *dialer) reach(ctx context.Context) (*connection, error) {
+	if err := d.way.awaitPerson(ctx); err != nil {
+		return nil, err
+	}
+	d.patience = max(d.patience, leastPatience)
+	limited, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
+	c, err := d.way.node(limited, nil, nil)
+	switch {
+	case err == nil:
+		d.patience = 0
+	case ctx.Err() == nil && limited.Err() != nil:
+		err = keyway.Errorf(keyway.Unreachable, "%s does not answer within %v", d.way.place, d.patience)
+		d.patience = min(2*d.patience, mostPatience)
+	}
+	return c, err
+}
+
+// personPause is how long nobody is asked again, if nobody has answered: a place
+// that counts failed logins shall not shut its user out.
+const personPause = 5 * time.Minute
+
+// awaitPerson waits while bringing the way up would only ask nobody once more:
+// until a command has brought it up or begun to, or for personPause.
+func (w *way) awaitPerson(ctx context.Context) error {
+	w.mu.Lock()
+	pause := personPause - time.Since(w.unheard)
+	if w.unheard.IsZero() || w.up != nil || w.attempt != nil || pause <= 0 {
+		w.mu.Unlock()
+		return nil
+	}
+	if w.risen == nil {
+		w.risen = make(chan struct{})
+	}
+	risen := w.risen
+	w.mu.Unlock()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-risen:
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // hopeless are the errors that trying again does not cure: the stream ends, and
 // the user hears of them at once.
 var hopeless = []keyway.Kind{
-	keyway.Denied, keyway.HostKeyChanged, keyway.HostKeyUnknown, keyway.NeedsAnswer,
+	keyway.Denied, keyway.HostKeyChanged, keyway.HostKeyUnknown,
 	keyway.VersionMismatch, keyway.NotFound, keyway.NotRunning,
 }
 
@@ -48,15 +106,21 @@ var hopeless = []keyway.Kind{
 const openPatience = 30 * time.Second
 
 // judge marks the errors that end a stream. One that was never opened has
-// nothing to lose: its user wants to know what is wrong.
+// nothing to lose: its user wants to know what is wrong. For one that was, a
+// locked agent or a question that nobody heard is a reason to wait: hours of
+// copying shall not end because its user is at lunch.
 func (d *dialer) judge(err error) error {
 	var e *keyway.Error
-	switch {
-	case !errors.As(err, &e):
+	if !errors.As(err, &e) {
 		return err
+	}
+	opened := d.opened()
+	switch {
+	case opened && e.Kind == keyway.Denied && d.way.agentIsEmpty():
+		return keyway.Errorf(keyway.NoKey, "%s lets nobody in without a key, and the agent holds none", d.way.place).Hint("keyway unlock")
 	case slices.Contains(hopeless, e.Kind):
 		return stream.Permanent(err)
-	case !d.opened() && (e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience):
+	case !opened && (e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience):
 		return stream.Permanent(err)
 	}
 	return err
@@ -67,23 +131,41 @@ func (d *dialer) judge(err error) error {
 var errPlain = errors.New("the guest knows no streams")
 
 // path is a connection to a guest. Its first Read may bring what the node has to
-// say instead.
+// say instead, or nothing, because its way is dead.
 type path struct {
 	net.Conn
-	judge func(error) error
-	begun bool // something has come
+	d       *dialer
+	begun   bool // something has come
+	trusted context.Context
+	keep    func() bool // the way may be doubted, and this path goes on
+}
+
+func newPath(conn net.Conn, trusted context.Context, d *dialer) *path {
+	return &path{Conn: conn, d: d, trusted: trusted, keep: context.AfterFunc(trusted, func() { conn.Close() })}
 }
 
 func (p *path) Read(b []byte) (int, error) {
 	n, err := p.Conn.Read(b)
-	if n > 0 && !p.begun && b[0] == 'S' { // of SSH-2.0; no answer of a stream begins so
+	if p.begun {
+		return n, err
+	}
+	switch {
+	case n > 0 && b[0] == 'S': // of SSH-2.0; no answer of a stream begins so
 		return 0, stream.Permanent(errPlain)
+	case n > 0:
+		p.begun = true
+		p.keep()
+	case err != nil && p.trusted.Err() != nil:
+		err = keyway.Errorf(keyway.Unreachable, "%s does not answer any more", p.d.way.place)
+	case err != nil:
+		err = p.d.judge(err)
 	}
-	if err != nil && !p.begun {
-		err = p.judge(err)
-	}
-	p.begun = p.begun || n > 0
 	return n, err
+}
+
+func (p *path) Close() error {
+	p.keep()
+	return p.Conn.Close()
 }
 
 // parseHostKey reads a key as it stands in known_hosts. Streams need an Ed25519

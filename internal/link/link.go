@@ -111,11 +111,11 @@ func (l *Link) handler() http.Handler {
 			api.WriteError(w, err)
 			return
 		}
-		node, err := way.node(r.Context(), nil, nil)
-		if err != nil {
+		if _, err := way.node(r.Context(), nil, nil); err != nil {
 			api.WriteError(w, err)
 			return
 		}
+		node := api.NewClient(transport{way}, "http://node")
 		http.StripPrefix("/v1/places/"+string(way.place), api.NewHandler(node)).ServeHTTP(w, r)
 	})
 	return mux
@@ -131,7 +131,7 @@ func (l *Link) way(name string) (*way, error) {
 	defer l.mu.Unlock()
 	w := l.ways[place]
 	if w == nil {
-		w = &way{place: place}
+		w = &way{place: place, log: l.cfg.Log, old: map[*connection]struct{}{}}
 		w.start = func(ctx context.Context, a *attempt) (*nodeProcess, error) { return l.startNode(ctx, w, a) }
 		l.ways[place] = w
 	}
@@ -154,6 +154,7 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, options: l.cfg.Options, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
 	p, err := s.start(ctx, w.place, env, a.report)
 	if err != nil {
+		err = a.needsAnswer(w.place, err)
 		l.cfg.Log.Info("way failed", "place", w.place, "error", err)
 		return nil, err
 	}

@@ -28,6 +28,8 @@ var sshOptions = []string{
 	"-o", "RemoteCommand=none",
 	"-o", "PermitLocalCommand=no",
 	"-o", "EscapeChar=none",
+	// What is dead the link finds out by itself, and without ending what only stalls.
+	"-o", "ServerAliveInterval=0",
 }
 
 // nodeProcess is a process whose standard input and output lead to a node: an

@@ -2,7 +2,11 @@ package link
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,53 +17,51 @@ import (
 // way is the way to one place:
 //
 //	down ──node()──► connecting ──greeted──► up ──process or connection ends──► down
-//	                     └──failed, or nobody waits any more──► down
+//	  ▲                  └──failed, or nobody waits any more──► down             ▲
+//	  └──────────────── asked, and no answer in time: doubted ◄──────────────────┘ up
 //
-// There is at most one attempt and one connection at a time; whoever needs the
-// place waits for the attempt under way.
+// There is at most one attempt at a time; whoever needs the place waits for the
+// attempt under way. A connection that does not answer is doubted: it carries
+// what it carries until that has ended or it is dead, and whoever needs the way
+// gets a new one. If it does answer in the end, it is the way again.
 type way struct {
 	place keyway.Place
+	log   *slog.Logger
 	start func(ctx context.Context, a *attempt) (*nodeProcess, error)
 
 	mu      sync.Mutex
-	env     []string    // of the newest command that named this place
-	attempt *attempt    // while connecting
-	up      *connection // while up
-	closed  bool        // for good
+	env     []string                 // of the newest command that named this place
+	attempt *attempt                 // while connecting
+	up      *connection              // while up
+	old     map[*connection]struct{} // doubted or replaced, and not ended yet
+	unheard time.Time                // when an attempt last failed because it asked nobody
+	risen   chan struct{}            // closed when the way is up the next time
+	closed  bool                     // for good
 	work    sync.WaitGroup
 }
 
-// connection is a way that is up.
+// connection is a way that is or was up.
 type connection struct {
 	*api.Client
 	http    *http.ClientConn
 	process *nodeProcess
 	since   time.Time
+
+	// Under the way's lock.
+	ended    bool               // for good
+	asked    bool               // a ping is under way
+	trusted  context.Context    // ends when the connection is doubted
+	distrust context.CancelFunc // ends it
 }
 
-// attempt is one try to bring a way up. Its listeners hear its news, and the
-// first who answers a question answers it for all.
-type attempt struct {
-	cancel context.CancelCauseFunc
-	done   chan struct{} // closed when conn or err is set
-	conn   *connection
-	err    error
-
-	mu        sync.Mutex
-	listeners map[chan api.Event]bool // value: can answer questions
-	waiting   int
-	abandoned bool // all who waited have left
-	question  *openQuestion
-}
-
-type openQuestion struct {
-	api.Question
-	answer chan api.Answer
-}
-
-// news is how many events a listener may be behind before it misses some;
-// questions are repeated to nobody, so they are never dropped (see ask).
-const news = 64
+const (
+	// answerTime is how long an answer may take before the connection is doubted. A
+	// way with longer round trips costs an ssh that is begun for nothing.
+	answerTime = 500 * time.Millisecond
+	// deadTime is how long it may take before the connection is given up. Streams
+	// have left it long before; what else it carries cannot.
+	deadTime = 30 * time.Second
+)
 
 // node returns the connection, bringing the way up if it is down. events, which
 // may be nil, hears the news of that; it is not closed.
@@ -116,10 +118,41 @@ func (w *way) beginLocked() *attempt {
 		conn, err := w.connect(ctx, a)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		a.conn, a.err, w.attempt, w.up = conn, err, nil, conn
-		close(a.done)
+		w.settleLocked(a, conn, err)
 	})
 	return a
+}
+
+// settleLocked ends an attempt. The connection it was to replace may have come
+// back meanwhile: that is as good, if the attempt has failed.
+func (w *way) settleLocked(a *attempt, conn *connection, err error) {
+	w.attempt = nil
+	defer close(a.done)
+	if err == nil && conn.ended {
+		err = diagnose(w.place, conn.process.errors.String(), nil)
+	}
+	switch {
+	case err == nil:
+		if w.up != nil {
+			w.old[w.up] = struct{}{}
+		}
+		w.riseLocked(conn)
+	case w.up != nil:
+		conn, err = w.up, nil
+	case keyway.Is(err, keyway.NeedsAnswer):
+		w.unheard = time.Now()
+	}
+	a.conn, a.err = conn, err
+}
+
+// riseLocked makes c the way.
+func (w *way) riseLocked(c *connection) {
+	c.trusted, c.distrust = context.WithCancel(context.Background())
+	w.up, w.unheard = c, time.Time{}
+	if w.risen != nil {
+		close(w.risen)
+		w.risen = nil
+	}
 }
 
 func (w *way) connect(ctx context.Context, a *attempt) (*connection, error) {
@@ -129,7 +162,7 @@ func (w *way) connect(ctx context.Context, a *attempt) (*connection, error) {
 	}
 	c := &connection{process: p, since: time.Now()}
 	var cc *http.ClientConn
-	cc, err = api.Connect(ctx, p.conn, func() { w.down(c) })
+	cc, err = api.Connect(ctx, p.conn, func(cc *http.ClientConn) { w.changed(c, cc) })
 	if err != nil {
 		p.stop()
 		return nil, diagnose(w.place, p.errors.String(), err)
@@ -143,128 +176,154 @@ func (w *way) connect(ctx context.Context, a *attempt) (*connection, error) {
 	return c, nil
 }
 
+// transport sends requests to the node over the way as it is then.
+type transport struct{ way *way }
+
+// RoundTrip implements http.RoundTripper. A question whose way turns out to be
+// dead before there is an answer is asked again on the next.
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	for {
+		c, err := t.way.node(req.Context(), nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		trusted := t.way.trust(c)
+		if req.Method != http.MethodGet {
+			return c.http.RoundTrip(req)
+		}
+		ctx, cancel := context.WithCancel(req.Context())
+		keep := context.AfterFunc(trusted, cancel)
+		resp, err := c.http.RoundTrip(req.WithContext(ctx))
+		doubted := !keep()
+		if err == nil || !doubted || req.Context().Err() != nil {
+			return resp, err // a context that is not cancelled ends with the request's own
+		}
+	}
+}
+
+// changed is told that something about c is different: it has ended, or has
+// fewer requests.
+func (w *way) changed(c *connection, cc *http.ClientConn) {
+	w.mu.Lock()
+	_, old := w.old[c]
+	idle := old && !c.asked && cc.InFlight() == 0
+	w.mu.Unlock()
+	if idle || cc.Err() != nil {
+		w.down(c)
+	}
+}
+
 // down forgets c; the next need brings up another.
 func (w *way) down(c *connection) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
 	if w.up == c {
 		w.up = nil
 	}
+	delete(w.old, c)
+	if c.distrust != nil {
+		c.distrust()
+	}
 	w.work.Go(c.process.stop)
 }
+
+// trust is for who is about to use c, which may have died without a word: c is
+// asked for an answer meanwhile, and the context ends when c is doubted.
+func (w *way) trust(c *connection) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.askLocked(c)
+	return c.trusted
+}
+
+func (w *way) askLocked(c *connection) {
+	if c.asked || w.closed {
+		return
+	}
+	c.asked = true
+	w.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), deadTime)
+		defer cancel()
+		answered := make(chan error, 1)
+		w.work.Go(func() { answered <- c.Ping(ctx) })
+		patience := time.NewTimer(answerTime)
+		defer patience.Stop()
+		var err error
+		select {
+		case err = <-answered:
+		case <-patience.C:
+			w.doubt(c)
+			err = <-answered
+		}
+		w.answered(c, err)
+	})
+}
+
+// doubt takes c out of use for what is new.
+func (w *way) doubt(c *connection) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.up == c {
+		w.up = nil
+		w.old[c] = struct{}{}
+		c.distrust()
+		w.log.Info("way doubted", "place", w.place, "pid", c.process.cmd.Process.Pid)
+	}
+}
+
+// answered is how asking c has ended.
+func (w *way) answered(c *connection, err error) {
+	w.mu.Lock()
+	c.asked = false
+	_, old := w.old[c]
+	switch {
+	case err == nil && old && w.up == nil:
+		delete(w.old, c)
+		w.riseLocked(c)
+		if w.attempt != nil {
+			w.attempt.cancel(errCameBack)
+		}
+	case err == nil && old:
+		err = errIdle // if it is
+		if c.http.InFlight() > 0 {
+			err = nil
+		}
+	}
+	w.mu.Unlock()
+	if err != nil {
+		w.down(c)
+	}
+}
+
+var (
+	errCameBack = errors.New("the connection that was doubted has answered")
+	errIdle     = errors.New("nobody needs it any more")
+)
 
 // close ends the way and waits for all that it started.
 func (w *way) close() {
 	w.mu.Lock()
 	w.closed = true
-	a, c := w.attempt, w.up
+	a := w.attempt
 	w.mu.Unlock()
 	if a != nil {
 		a.cancel(context.Canceled)
 		<-a.done
-		c = a.conn
 	}
-	if c != nil {
+	w.mu.Lock()
+	all := slices.Collect(maps.Keys(w.old))
+	if w.up != nil {
+		all = append(all, w.up)
+	}
+	w.mu.Unlock()
+	for _, c := range all {
 		c.http.Close()
 		c.process.stop()
 	}
 	w.work.Wait()
 }
 
-// join adds one who waits; false if the attempt has been given up, so that it
-// ends without an answer to anybody.
-func (a *attempt) join(events chan api.Event) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.abandoned {
-		return false
-	}
-	a.waiting++
-	if events != nil {
-		a.listeners[events] = true
-		if q := a.question; q != nil {
-			events <- api.Event{Question: &q.Question}
-		}
-	}
-	return true
-}
-
-// leave ends the attempt when nobody waits for it any more.
-func (a *attempt) leave(events chan api.Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.listeners, events)
-	if a.waiting--; a.waiting == 0 {
-		a.abandoned = true
-		a.cancel(context.Canceled)
-	}
-	if a.question != nil && len(a.listeners) == 0 {
-		a.question.refuse()
-	}
-}
-
-func (a *attempt) report(p keyway.Progress) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for l := range a.listeners {
-		select {
-		case l <- api.Event{Progress: &p}:
-		default: // news may be missed; a slow terminal must not slow the copying
-		}
-	}
-}
-
-// ask puts a question to those who wait for the place. Without any, or when the
-// last leaves, the answer is no.
-func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
-	open := &openQuestion{Question: q, answer: make(chan api.Answer, 1)}
-	a.mu.Lock()
-	if len(a.listeners) == 0 || a.question != nil {
-		a.mu.Unlock()
-		return api.Answer{}
-	}
-	a.question = open
-	for l := range a.listeners {
-		select {
-		case l <- api.Event{Question: &q}:
-		default:
-			<-l // the oldest news makes room
-			l <- api.Event{Question: &q}
-		}
-	}
-	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		a.question = nil
-		a.mu.Unlock()
-	}()
-	select {
-	case answer := <-open.answer:
-		return answer
-	case <-ctx.Done():
-		return api.Answer{}
-	}
-}
-
-// answer gives the person's answer to the question of that id, if it is still
-// open.
-func (a *attempt) answer(id string, answer api.Answer) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.question == nil || a.question.ID != id {
-		return false
-	}
-	select {
-	case a.question.answer <- answer:
-		return true
-	default: // somebody else was quicker
-		return false
-	}
-}
-
-func (q *openQuestion) refuse() {
-	select {
-	case q.answer <- api.Answer{}:
-	default:
-	}
-}

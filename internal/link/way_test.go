@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 )
 
@@ -13,7 +14,7 @@ func TestNodeAfterAnAbandonedAttempt(t *testing.T) {
 	errSecond := errors.New("the second attempt's own answer")
 	begun, ending := make(chan struct{}), make(chan struct{})
 	attempts := 0
-	w := &way{place: "p", start: func(ctx context.Context, a *attempt) (*nodeProcess, error) {
+	w := &way{place: "p", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(ctx context.Context, a *attempt) (*nodeProcess, error) {
 		if attempts++; attempts > 1 {
 			return nil, errSecond
 		}

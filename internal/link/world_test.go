@@ -81,6 +81,9 @@ func playSSH(args []string) int {
 		}
 		fmt.Fprintln(f, "ssh", os.Getenv("SSH_AUTH_SOCK"))
 		f.Close()
+		if os.Getenv("HANG") != "" {
+			time.Sleep(time.Hour)
+		}
 	}
 	return playNode()
 }
@@ -349,6 +352,44 @@ func TestNothingIsLost(t *testing.T) {
 	if !bytes.Equal(got, data) {
 		t.Error("other bytes came back")
 	}
+}
+
+// A way that has frozen still counts as up, and never ends by itself. Whoever
+// needs it gets another, and who was on it moves there.
+func TestAFrozenWayIsReplaced(t *testing.T) {
+	w := startWorld(t)
+	before := w.ssh("train")
+	echo(t, before, "before")
+	frozen := pid(t, w.node("gpu1"))
+	if err := syscall.Kill(frozen, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(frozen, syscall.SIGCONT)
+	if pid(t, w.node("gpu1")) == frozen {
+		t.Error("the frozen node answered")
+	}
+	echo(t, w.ssh("train"), "new")
+	echo(t, before, "after")
+}
+
+// A way that answers late is the way again, and the attempt to replace it ends.
+func TestALateAnswerIsAnAnswer(t *testing.T) {
+	w := startWorld(t)
+	first := pid(t, w.node("counts"))
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HANG", "1") // whoever is to replace it takes for ever
+	answered := make(chan int)
+	go func() { answered <- pid(t, w.node("counts")) }()
+	w.await("connecting")
+	if err := syscall.Kill(first, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if second := <-answered; second != first {
+		t.Errorf("process %d answered, not %d", second, first)
+	}
+	w.await("up")
 }
 
 // stream is the status of the only stream.

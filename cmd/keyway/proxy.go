@@ -48,7 +48,7 @@ func runProxy(ctx context.Context, arg string, fdpass bool) error {
 	if _, err := l.Place(ctx, entry.Place, a.env(), a.ui); err != nil {
 		return err
 	}
-	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey)
+	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr)
 	if err != nil {
 		return err
 	}

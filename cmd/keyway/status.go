@@ -174,7 +174,20 @@ func printStatus(w io.Writer, s link.Status, reports []wayReport) {
 			}
 		}
 		for _, st := range r.Streams {
-			fmt.Fprintf(w, "  ssh:      %s for %s, %s up, %s down\n", st.Workspace, age(time.Since(st.Since)), size(st.Up), size(st.Down))
+			fmt.Fprintf(w, "  ssh:      %s\n", streamText(st, time.Now()))
 		}
 	}
+}
+
+// streamText is what status tells of one ssh connection.
+func streamText(st link.StreamStatus, now time.Time) string {
+	text := fmt.Sprintf("%s for %s, %s up, %s down", st.Workspace, age(now.Sub(st.Since)), size(st.Up), size(st.Down))
+	if st.State == "" {
+		return text + "; ends with this way (the guest is older than resumable streams)"
+	}
+	text += fmt.Sprintf(", %s unacknowledged, %s, %s", size(st.Unacked), count(st.Stalls, "stall"), count(st.Resumes, "resume"))
+	if st.State != "up" {
+		text += fmt.Sprintf("\n            %s for %s: %s", st.State, age(now.Sub(st.StateSince)), st.Why)
+	}
+	return text
 }

@@ -12,7 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+
+	"golang.org/x/term"
 
 	"keyway/internal/api"
 	"keyway/internal/filelock"
@@ -180,17 +183,27 @@ const maxUpgradeAnswer = 8 << 10
 // Stream is a connection to the link that has become the byte stream to a
 // workspace's guest: nothing of the stream has been read from it yet, so its
 // descriptor may be handed to another process. hostKey is the guest's, as in
-// known_hosts.
-func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string) (*net.UnixConn, error) {
+// known_hosts. News of the connection is shown on the terminal, if it is one and
+// not nil.
+func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
 	conn, err := dialLink(c.socket)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n\r\n",
+	shown := terminal != nil && runtime.GOOS != "windows" && term.IsTerminal(int(terminal.Fd()))
+	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n",
 		url.PathEscape(string(place)), url.PathEscape(string(name)), streamProtocol, headerHostKey, strings.Join(strings.Fields(hostKey), " "))
-	if err := readUpgrade(conn); err != nil {
+	if shown {
+		fmt.Fprintf(conn, "%s: follows\r\n", headerTerminal)
+	}
+	fmt.Fprint(conn, "\r\n")
+	err = readUpgrade(conn)
+	if err == nil && shown {
+		err = passTerminal(conn, int(terminal.Fd()))
+	}
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}

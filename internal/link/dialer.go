@@ -117,7 +117,9 @@ func (d *dialer) judge(err error) error {
 	opened := d.opened()
 	switch {
 	case opened && e.Kind == keyway.Denied && d.way.agentIsEmpty():
-		return keyway.Errorf(keyway.NoKey, "%s lets nobody in without a key, and the agent holds none", d.way.place).Hint("keyway unlock")
+		return keyway.Errorf(keyway.NoKey, "the agent holds no key; %skeyway unlock", waitsForPerson)
+	case opened && e.Kind == keyway.NeedsAnswer:
+		return keyway.Errorf(e.Kind, "%s; %skeyway status %s", e.Message, waitsForPerson, d.way.place)
 	case slices.Contains(hopeless, e.Kind):
 		return stream.Permanent(err)
 	case !opened && (e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience):

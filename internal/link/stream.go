@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +24,9 @@ const (
 	// headerHostKey is the host key of the guest, as in known_hosts: who has to sign
 	// for a stream. Without one there is no stream, only a pipe.
 	headerHostKey = "Keyway-Host-Key"
+	// headerTerminal says that the descriptor of the ssh's terminal follows the
+	// answer, for news.
+	headerTerminal = "Keyway-Terminal"
 )
 
 // switching is the answer to an upgrade. It is written by hand, because nothing
@@ -30,11 +35,12 @@ const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUp
 
 // carried is one ssh connection that the link carries.
 type carried struct {
-	way   *way
-	name  keyway.Name
-	since time.Time
-	ssh   net.Conn // to the user's ssh
-	said  []byte   // what the ssh said before the guest had answered, to be said again to a plain one
+	way    *way
+	name   keyway.Name
+	since  time.Time
+	ssh    net.Conn // to the user's ssh
+	screen screen   // its terminal; may be nil
+	said   []byte   // what the ssh said before the guest had answered, to be said again to a plain one
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	up, down atomic.Int64                // bytes of a plain pipe
@@ -59,6 +65,14 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	defer conn.Close()
 	if _, err := io.WriteString(conn, switching); err != nil {
 		return
+	}
+	if r.Header.Get(headerTerminal) != "" {
+		if c.screen, err = receiveTerminal(conn); err != nil {
+			return
+		}
+	}
+	if c.screen != nil {
+		defer c.screen.close()
 	}
 	l.ended.Add(1)
 	defer l.ended.Done()
@@ -101,6 +115,11 @@ func (l *Link) carry(ctx context.Context, c *carried, hostKey []byte) {
 	l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.way.place, "error", err)
 	if c.status().Down == 0 {
 		sayGoodbye(c.ssh, err)
+		return
+	}
+	// In the middle of a connection ssh would take no word of ours.
+	if e := keyway.AsError(err); ctx.Err() == nil {
+		say(c.screen, strings.TrimRight(e.Message+"\n"+e.Next, "\n"))
 	}
 }
 
@@ -143,11 +162,15 @@ func (c *carried) overStream(ctx context.Context, cfg stream.Config) error {
 		return err
 	}
 	c.guest.Store(guest)
-	uploaded := make(chan struct{})
-	go func() {
-		defer close(uploaded)
-		c.upload(guest)
-	}()
+	listening, deaf := context.WithCancel(ctx) // ends with the ssh
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		defer deaf()
+		c.upload(guest, deaf)
+	})
+	if c.screen != nil {
+		beside.Go(func() { c.watchStalls(listening, guest) })
+	}
 	_, err = guest.WriteTo(c.ssh)
 	if reason := guest.Err(); reason != nil {
 		err = reason
@@ -157,7 +180,7 @@ func (c *carried) overStream(ctx context.Context, cfg stream.Config) error {
 		err = errSilentGuest
 	}
 	c.ssh.SetReadDeadline(time.Unix(1, 0)) // ends upload, without closing: the ssh may be told why
-	<-uploaded
+	beside.Wait()
 	guest.Close()
 	if errors.Is(err, errPlain) {
 		c.guest.Store(nil)
@@ -177,7 +200,7 @@ const maxSaid = 64 << 10
 
 // upload copies from the ssh to the guest. When the ssh has ended, so must the
 // guest soon.
-func (c *carried) upload(guest *stream.Conn) {
+func (c *carried) upload(guest *stream.Conn, ended func()) {
 	keep := true
 	err := api.Copy(guest, readerFunc(func(p []byte) (int, error) {
 		n, err := c.ssh.Read(p)
@@ -189,6 +212,7 @@ func (c *carried) upload(guest *stream.Conn) {
 	if err != nil {
 		return // guest or ssh does not take part any more; the other direction says which
 	}
+	ended()
 	guest.CloseWrite()
 	patience := time.NewTimer(farewell)
 	defer patience.Stop()

@@ -326,4 +326,3 @@ func (w *way) close() {
 	}
 	w.work.Wait()
 }
-

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
@@ -81,8 +82,11 @@ func playSSH(args []string) int {
 		}
 		fmt.Fprintln(f, "ssh", os.Getenv("SSH_AUTH_SOCK"))
 		f.Close()
-		if os.Getenv("HANG") != "" {
-			time.Sleep(time.Hour)
+		for { // until nothing holds it up; who does not wait any more kills it
+			if _, err := os.Stat(filepath.Join(os.Getenv("GUESTS"), "hang")); err != nil {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
 		}
 	}
 	return playNode()
@@ -298,7 +302,7 @@ func TestTheLocalPlaceNeedsNoSSH(t *testing.T) {
 func (w *world) ssh(name keyway.Name) net.Conn {
 	w.t.Helper()
 	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", name, w.guest.hostKey())
+	conn, err := w.client.Stream(context.Background(), "gpu1", name, w.guest.hostKey(), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -379,7 +383,7 @@ func TestALateAnswerIsAnAnswer(t *testing.T) {
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("HANG", "1") // whoever is to replace it takes for ever
+	w.hang(true) // whoever is to replace it takes for ever
 	answered := make(chan int)
 	go func() { answered <- pid(t, w.node("counts")) }()
 	w.await("connecting")
@@ -409,7 +413,7 @@ func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 		if err := syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey())
+		conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -425,7 +429,7 @@ func TestAnOldGuestGetsAPipe(t *testing.T) {
 	w := startWorld(t)
 	for _, hostKey := range []string{w.guest.hostKey(), ""} {
 		w.node("gpu1")
-		conn, err := w.client.Stream(context.Background(), "gpu1", "old", hostKey)
+		conn, err := w.client.Stream(context.Background(), "gpu1", "old", hostKey, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -462,7 +466,7 @@ func TestAnotherHostKeyIsRefused(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
 	other := guest{key: ed25519.NewKeyFromSeed(make([]byte, 32))}
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train", other.hostKey())
+	conn, err := w.client.Stream(context.Background(), "gpu1", "train", other.hostKey(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -501,7 +505,7 @@ func TestStreamsCarryAndCount(t *testing.T) {
 func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", "other", w.guest.hostKey())
+	conn, err := w.client.Stream(context.Background(), "gpu1", "other", w.guest.hostKey(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +516,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	if err != nil || !strings.Contains(string(said), "there is no workspace other. Next: keyway ls") {
 		t.Errorf("%q, %v", said, err)
 	}
-	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey()); !keyway.Is(err, keyway.Unreachable) {
+	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey(), nil); !keyway.Is(err, keyway.Unreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -626,5 +630,61 @@ func TestReadUpgradeTakesNoByteTooMuch(t *testing.T) {
 	}
 	if err := readUpgrade(strings.NewReader(strings.Repeat("x", maxUpgradeAnswer+1))); err == nil {
 		t.Error("an endless answer was accepted")
+	}
+}
+
+// While a stream stalls, its user sees why, and afterwards sees nothing of it.
+func TestAStallIsShownOnTheTerminal(t *testing.T) {
+	w := startWorld(t)
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	patience := time.AfterFunc(30*time.Second, func() { master.Close() })
+	defer patience.Stop()
+	if err := pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+		t.Fatal(err)
+	}
+	first := pid(t, w.node("counts"))
+	conn, err := w.client.Stream(context.Background(), "counts", "train", w.guest.hostKey(), tty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	echo(t, conn, "before")
+	w.hang(true)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	shown := bufio.NewReader(master)
+	if text, err := shown.ReadString('g'); err != nil || !strings.HasSuffix(text, "\x1b7\x1b[1;52H\x1b[0;2mstalled 3s: redialling") {
+		t.Errorf("shown: %q, %v", text, err)
+	}
+	w.hang(false)
+	echo(t, conn, "after")
+	for text := ""; !strings.HasSuffix(text, "\x1b[m\x1b[29X\x1b8"); {
+		b, err := shown.ReadByte()
+		if err != nil {
+			t.Fatalf("the line stays: %q, %v", text, err)
+		}
+		text += string(b)
+	}
+}
+
+// hang makes every ssh to "counts" hang that starts from now on, or lets those
+// that do go on.
+func (w *world) hang(on bool) {
+	w.t.Helper()
+	lock := filepath.Join(w.dir, "hang")
+	var err error
+	if on {
+		err = os.WriteFile(lock, nil, 0o600)
+	} else {
+		err = os.Remove(lock)
+	}
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }

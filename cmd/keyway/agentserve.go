@@ -170,6 +170,7 @@ func (s *agentSetup) serve(ctx context.Context, sockets *agentSockets) error {
 	}
 	wg.Go(func() { a.Watch(ctx) })
 	wg.Go(func() { forgetOnSignal(ctx, a) })
+	wg.Go(func() { tidyMemory(ctx) })
 	if s.parent > 0 {
 		wg.Go(func() { defer cancel(); awaitOrphan(ctx, s.parent) })
 	}

@@ -4,29 +4,49 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// TrimProcess gives back the pages of program code that starting touched and that
-// an agent does not run again; what is wanted after all is mapped in anew. Code
-// is never written to, so nothing is lost (madvise(2), MADV_DONTNEED). It has to
-// come before HardenProcess, after which the map can no longer be read.
+// TrimProcess gives back the pages of the program's file that were wanted once,
+// as in starting; what is wanted after all is mapped in anew (madvise(2),
+// MADV_DONTNEED). The first call has to come before HardenProcess, after which
+// the map can no longer be read.
 func TrimProcess() {
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(maps)) {
-		fields := strings.Fields(line) // address, mode, offset, device, inode, file
-		if len(fields) < 6 || fields[1] != "r-xp" || fields[4] == "0" {
-			continue
-		}
-		first, last, _ := strings.Cut(fields[0], "-")
-		from, err1 := strconv.ParseUint(first, 16, 64)
-		to, err2 := strconv.ParseUint(last, 16, 64)
-		if err1 == nil && err2 == nil {
-			unix.Syscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_DONTNEED)
-		}
+	for _, r := range fileRanges() {
+		unix.Syscall(unix.SYS_MADVISE, r.from, r.to-r.from, unix.MADV_DONTNEED)
 	}
 }
+
+type addressRange struct{ from, to uintptr }
+
+// fileRanges are where files are mapped that cannot be written to and were not,
+// so that nothing is lost with the pages: code and constants. A loader may have
+// written to constants before it took the right away; then they are none.
+var fileRanges = sync.OnceValue(func() (list []addressRange) {
+	maps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		return nil
+	}
+	var r addressRange
+	for line := range strings.Lines(string(maps)) {
+		// address, mode, offset, device, inode, file; or the name of a size, and it
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 6 && fields[4] != "0" && (fields[1] == "r-xp" || fields[1] == "r--p"):
+			first, last, _ := strings.Cut(fields[0], "-")
+			from, err1 := strconv.ParseUint(first, 16, 64)
+			to, err2 := strconv.ParseUint(last, 16, 64)
+			if err1 == nil && err2 == nil {
+				r = addressRange{uintptr(from), uintptr(to)}
+			}
+		case len(fields) == 3 && fields[0] == "Anonymous:":
+			if fields[1] == "0" && r.to != 0 {
+				list = append(list, r)
+			}
+			r = addressRange{}
+		}
+	}
+	return list
+})

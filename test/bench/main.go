@@ -28,6 +28,7 @@ var sections = []section{
 	connectSection,
 	bulkSection,
 	cpuSection,
+	agentSection,
 	startSection,
 	screenSection,
 	sizeSection,

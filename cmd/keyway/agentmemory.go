@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"keyway/internal/agent"
+)
+
+// tidyInterval bounds how long an agent keeps memory that a burst of requests
+// took.
+const tidyInterval = 10 * time.Second
+
+// tidyMemory gives memory back after requests have used some, until ctx ends. The
+// runtime alone would take minutes, and keeps what it once had for many
+// connections at once.
+func tidyMemory(ctx context.Context) {
+	tick := time.NewTicker(tidyInterval)
+	defer tick.Stop()
+	for seen := collections(); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if collections() != seen {
+			agent.TrimProcess()
+			debug.FreeOSMemory()
+			seen = collections()
+		}
+	}
+}
+
+// collections is how often the runtime has collected garbage: not at all while
+// nobody asks.
+func collections() uint64 {
+	s := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return s[0].Value.Uint64()
+}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,7 @@ type tmux struct {
 func startTmux(t *testing.T) *tmux {
 	m := &tmux{t, filepath.Join(t.TempDir(), "s")}
 	conf := filepath.Join(t.TempDir(), "conf")
-	options := fmt.Sprintf("set -g status off\nset -g default-size %dx%d\nset -g history-limit 10000\nset -g default-terminal tmux-256color\n",
-		recordedCols, recordedRows)
+	const options = "set -g status off\nset -g history-limit 10000\nset -g default-terminal tmux-256color\n"
 	if err := os.WriteFile(conf, []byte(options), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +82,16 @@ func (m *tmux) run(args ...string) string {
 
 // show makes a pane show p, and returns its target once it has.
 func (m *tmux) show(name string, p []byte) string {
+	return m.showIn(recordedCols, recordedRows, name, p)
+}
+
+func (m *tmux) showIn(cols, rows int, name string, p []byte) string {
 	m.t.Helper()
 	file := filepath.Join(m.t.TempDir(), "bytes")
 	if err := os.WriteFile(file, p, 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	m.run("new-session", "-d", "-s", name,
+	m.run("new-session", "-d", "-x", strconv.Itoa(cols), "-y", strconv.Itoa(rows), "-s", name,
 		"stty raw -echo; cat "+file+"; printf '\\033]2;all is shown\\033\\\\'; sleep 1000")
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if strings.TrimSpace(m.run("display-message", "-p", "-t", name, "#{pane_title}")) == "all is shown" {
@@ -100,10 +104,10 @@ func (m *tmux) show(name string, p []byte) string {
 }
 
 // captured is what tmux says that it shows, drawn on a Screen.
-func (m *tmux) captured(target string) *Screen {
+func (m *tmux) captured(cols, rows int, target string) *Screen {
 	m.t.Helper()
 	text := m.run("capture-pane", "-e", "-p", "-N", "-t", target)
-	s := New(recordedCols, recordedRows, Options{})
+	s := New(cols, rows, Options{})
 	s.Write([]byte("\x1b)0")) // tmux writes line drawing as the second set
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	for y, line := range lines {
@@ -161,7 +165,7 @@ func TestAgainstTmux(t *testing.T) {
 			if tmuxKeeps[name] {
 				columns--
 			}
-			same(t, ours, m.captured(pane), columns)
+			same(t, ours, m.captured(recordedCols, recordedRows, pane), columns)
 			at := m.run("display-message", "-p", "-t", pane, "#{cursor_x},#{cursor_y},#{alternate_on}")
 			if want := fmt.Sprintf("%d,%d,%d\n", ours.x, ours.y, map[bool]int{true: 1}[ours.Alternate()]); at != want {
 				t.Errorf("cursor and alternate screen: %stmux: %s", want, at)
@@ -169,11 +173,29 @@ func TestAgainstTmux(t *testing.T) {
 
 			// And what it shows of our snapshot.
 			again := m.show(name+" again", ours.Snapshot(nil))
-			same(t, ours, m.captured(again), ours.cols)
+			same(t, ours, m.captured(recordedCols, recordedRows, again), ours.cols)
 			if now := m.run("display-message", "-p", "-t", again, "#{cursor_x},#{cursor_y},#{alternate_on}"); now != at {
 				t.Errorf("the snapshot leaves %stmux was at %s", now, at)
 			}
 		})
+	}
+}
+
+// What the table says of our model is what tmux does, too.
+func TestBehaviourOfTmux(t *testing.T) {
+	m := startTmux(t)
+	for i, b := range behaviours {
+		if b.only {
+			continue
+		}
+		pane := m.showIn(10, 5, fmt.Sprint("behaviour", i), []byte(b.in))
+		text := m.captured(10, 5, pane).rowsText()
+		at := strings.TrimSpace(m.run("display-message", "-p", "-t", pane, "#{cursor_x},#{cursor_y}"))
+		at = strings.Replace(at, "10,", "9,", 1) // its cursor is beyond the edge while the wrap is pending
+		if want := fmt.Sprintf("%d,%d", b.x, b.y); text != b.rows || at != want {
+			t.Errorf("%s: tmux shows %q, cursor at %s; want %q, %s", b.name, text, at, b.rows, want)
+		}
+		m.run("kill-session", "-t", pane)
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	oscString
 	dcsString
 	skipString // SOS, PM and APC, and DCS that are not for us
+	skipOSC    // one that is too long
 )
 
 // parser is the state between two bytes.
@@ -88,7 +89,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 		switch s.parser.state {
 		case ground:
 			p = p[s.writeGround(p):]
-		case oscString, dcsString, skipString:
+		case oscString, dcsString, skipString, skipOSC:
 			p = p[s.writeString(p):]
 		default:
 			s.step(p[0])
@@ -314,7 +315,7 @@ func (s *Screen) writeString(p []byte) int {
 			q.state, q.inter = escape, 0
 		case c == 0x18 || c == 0x1a:
 			q.state = ground
-		case c == 0x07 && q.state == oscString:
+		case c == 0x07 && (q.state == oscString || q.state == skipOSC):
 			s.endString()
 			q.state = ground
 		}
@@ -327,12 +328,15 @@ func (s *Screen) writeString(p []byte) int {
 // keep collects a string. One that is too long is skipped from then on.
 func (s *Screen) keep(p []byte) {
 	q := &s.parser
-	if q.state == skipString {
+	switch {
+	case q.state == skipString || q.state == skipOSC:
 		return
-	}
-	if len(q.string)+len(p) > maxString {
-		q.string = nil
-		q.state = skipString
+	case len(q.string)+len(p) > maxString:
+		if q.string = nil; q.state == oscString {
+			q.state = skipOSC
+		} else {
+			q.state = skipString
+		}
 		return
 	}
 	q.string = append(q.string, p...)

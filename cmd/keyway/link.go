@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -102,10 +103,16 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(ready, link.Ready)
+	said := slog.New(slog.NewTextHandler(log, nil))
+	ctx, stop := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { tellOfJobs(ctx, said) })
+	defer telling.Wait()
+	defer stop()
 	return link.Serve(ctx, l, link.Config{
 		Program: program, Socket: socket, Identity: link.Identity(program), Programs: programs,
 		Options: sshconfig.FastCiphers,
-		Log:     slog.New(slog.NewTextHandler(log, nil)),
+		Log:     said,
 	})
 }
 

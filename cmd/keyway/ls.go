@@ -18,7 +18,7 @@ import (
 )
 
 func newLsCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, all bool
 	var on []string
 	cmd := &cobra.Command{
 		Use:     "ls [NAME]",
@@ -26,22 +26,27 @@ func newLsCommand() *cobra.Command {
 		Short:   "List workspaces at every place, or the jobs and terminals of one",
 		Long: `List the workspaces at every place where this laptop has made one. Each place is
 asked now; what cannot be asked is listed as unknown, with the reason.
-With NAME: list the jobs and terminals in that workspace, living and ended.` + exitCodes(placeKinds...),
+With NAME: list the jobs and terminals in that workspace, living and ended: since
+when, how they ended, and the last line that they printed.` + exitCodes(placeKinds...),
 		Example:           "  keyway ls\n  keyway ls --json\n  keyway ls train",
 		Args:              takes(0, 1, "at most one workspace"),
 		ValidArgsFunction: completeWorkspaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				inside := []string{"ls"}
+				words := []string{"ls"}
 				if asJSON {
-					inside = append(inside, "--json")
+					words = append(words, "--json")
 				}
-				return inWorkspace(args[0], false, inside...)
+				if all {
+					words = append(words, "-a")
+				}
+				return inside{}.run(cmd.Context(), args[0], words...)
 			}
 			return runLs(cmd.Context(), on, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "with NAME: all jobs on record, not only the ten that ended last")
 	cmd.Flags().StringArrayVar(&on, "on", nil, "ask only this `place`; may be repeated")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	return cmd

@@ -170,7 +170,7 @@ func TestRolesAreApart(t *testing.T) {
 var owners = map[string]string{
 	"github.com/creack/pty":             "internal/session",
 	"github.com/pkg/sftp":               "internal/guest",
-	"go.yaml.in/yaml/v3":                "internal/policy",
+	"go.yaml.in/yaml/v3":                "internal/policy internal/watch", // a file of the user's each
 	"github.com/spf13/cobra":            "cmd/keyway",
 	"github.com/docker/go-units":        "cmd/keyway",
 	"github.com/moby/moby/":             "internal/engine/docker",
@@ -194,7 +194,7 @@ func TestForeignModulesHaveOneOwner(t *testing.T) {
 				}
 				owner, mod := ownerOf(imported)
 				used[mod] = true
-				if owner != p.name() {
+				if !slices.Contains(strings.Fields(owner), p.name()) {
 					t.Errorf("%s imports %s, which belongs to %q", p.name(), imported, owner)
 				}
 			}

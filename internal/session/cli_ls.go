@@ -14,10 +14,12 @@ import (
 	"keyway/internal/screen"
 )
 
-const waitUsage = `Usage: keyway wait [NAME]
+const waitUsage = `Usage: keyway wait [--json] [NAME]
 
 Waits until a session ends. Without NAME: the session that runs, or the one that
 ended last.
+
+      --json  print how it ended, as keyway ls --json does
 
 Example:
   keyway run -d --as exp7 -- python train.py; keyway wait exp7 && keyway logs exp7
@@ -27,7 +29,8 @@ session; 31 it runs no more and left no exit code.
 `
 
 func waitCommand() command {
-	return command{name: "wait", summary: "wait until a job ends; exits with its exit code", usage: waitUsage, run: (*cli).wait}
+	return command{name: "wait", summary: "wait until a job ends; exits with its exit code", usage: waitUsage, run: (*cli).wait,
+		commandLine: commandLine{options: []option{{name: "json"}}}}
 }
 
 func (c *cli) wait(g given) (int, error) {
@@ -36,6 +39,9 @@ func (c *cli) wait(g given) (int, error) {
 		return 0, err
 	}
 	i, err := c.awaitEnd(name)
+	if err == nil && g.has("json") {
+		err = json.NewEncoder(c.out).Encode(i)
+	}
 	if err != nil {
 		return 0, err
 	}

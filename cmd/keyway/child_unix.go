@@ -1,0 +1,185 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"keyway/internal/screen"
+)
+
+// runChild runs a program for the user, whose terminal it shares, and returns what
+// it exits with: 128 and the signal's number if a signal ended it. With terminal,
+// what it prints is a terminal's, which is left as it was found however the
+// program ends.
+func runChild(path string, args, env []string, terminal bool, out io.Writer) (int, error) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(signals)
+	cmd := exec.Command(path, args...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, out, os.Stderr
+	if !terminal {
+		if err := cmd.Start(); err != nil {
+			return 0, err
+		}
+		defer passOn(signals, cmd.Process)()
+		return exitCodeOf(cmd.Wait(), cmd)
+	}
+	k := &keeper{in: os.Stdin, out: out}
+	if err := k.start(cmd); err != nil {
+		return 0, err
+	}
+	defer passOn(signals, cmd.Process)()
+	return k.wait(cmd.Process.Pid), nil
+}
+
+// passOn sends a process the signals that we get, until the function it returns is
+// called. (One from the keyboard it gets twice, which is as good as once.)
+func passOn(signals <-chan os.Signal, p *os.Process) (stop func()) {
+	over := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				_ = p.Signal(s)
+			case <-over:
+				return
+			}
+		}
+	})
+	return func() { close(over); done.Wait() }
+}
+
+func exitCodeOf(err error, cmd *exec.Cmd) (int, error) {
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 0, err
+	}
+	return statusCode(cmd.ProcessState.Sys().(syscall.WaitStatus)), nil
+}
+
+func statusCode(s syscall.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}
+
+// keeper passes a program's output on to a terminal and brings that back to where
+// it was: also when the connection behind it, or the program, is killed.
+type keeper struct {
+	in    *os.File
+	out   io.Writer
+	state *term.State
+	pipe  *os.File
+	copy  sync.WaitGroup
+
+	mu    sync.Mutex
+	shown *screen.Screen
+}
+
+// lastWords is how long output is waited for after the program's end, should
+// something it has started hold its output open.
+const lastWords = 200 * time.Millisecond
+
+func (k *keeper) start(cmd *exec.Cmd) error {
+	state, err := term.GetState(int(k.in.Fd()))
+	if err != nil {
+		return err
+	}
+	k.state = state
+	cols, rows, err := term.GetSize(int(k.in.Fd()))
+	if err != nil {
+		return err
+	}
+	k.shown = screen.New(cols, rows, screen.Options{Lines: -1})
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		r.Close()
+		return err
+	}
+	k.pipe = r
+	k.copy.Go(func() { _, _ = io.Copy(k, r) })
+	return nil
+}
+
+// Write shows output.
+func (k *keeper) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	_, _ = k.shown.Write(p)
+	k.shown.Answers()
+	k.mu.Unlock()
+	return k.out.Write(p)
+}
+
+// wait returns when the program has ended, with what it exits with.
+func (k *keeper) wait(pid int) int {
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH)
+	var sizes sync.WaitGroup
+	sizes.Go(func() {
+		for range resized {
+			k.resize()
+		}
+	})
+	status := k.await(pid)
+	_ = k.pipe.SetReadDeadline(time.Now().Add(lastWords))
+	k.copy.Wait()
+	k.pipe.Close()
+	signal.Stop(resized)
+	close(resized)
+	sizes.Wait()
+	k.restore()
+	return statusCode(status)
+}
+
+// await waits for the end of the program. When ssh is suspended with its ~^Z, so
+// are we.
+func (k *keeper) await(pid int) (status syscall.WaitStatus) {
+	for {
+		_, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err == nil && status.Stopped():
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		default:
+			return status
+		}
+	}
+}
+
+func (k *keeper) resize() {
+	if cols, rows, err := term.GetSize(int(k.in.Fd())); err == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.shown.Resize(cols, rows)
+	}
+}
+
+// restore switches off what the output has left switched on, if it has.
+func (k *keeper) restore() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if undo := k.shown.Undo(nil); len(undo) > 0 {
+		_, rows := k.shown.Size()
+		_, _ = k.out.Write(fmt.Appendf(undo, "\x1b[%d;1H\r\n", rows))
+	}
+	_ = term.Restore(int(k.in.Fd()), k.state)
+}

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+)
+
+// runChild runs a program for the user and returns what it exits with. The console
+// is the program's own.
+func runChild(path string, args, env []string, terminal bool, out io.Writer) (int, error) {
+	cmd := exec.Command(path, args...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, out, os.Stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}

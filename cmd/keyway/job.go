@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/watch"
+)
+
+func newRunCommand() *cobra.Command {
+	var r jobRun
+	cmd := &cobra.Command{
+		Use:   "run NAME [-d] [--as JOB] [--on-exit CMD] -- COMMAND…",
+		Short: "Run a job in a workspace that no lost connection can end",
+		Long: `Run a job in a workspace. Its output comes here; its log and exit code stay there.
+The job goes on when this command, the connection, the bastion or the laptop ends:
+come back with attach, logs or wait. On a terminal Ctrl-C asks whether to stop the
+job or to leave it running.
+
+A job that was started with -d tells when it has ended: on this laptop's desktop,
+and by the command that on-exit in config.yaml names (see the README). --on-exit is
+a command in the workspace.
+
+Exit code: the job's own; 128 and the signal's number if a signal ended it; with -d
+0 once it has started; 31 if the workspace does not run; 255 if the connection
+failed.`,
+		Example: `  keyway run train -- python train.py
+  keyway run train -d --as exp7 -- torchrun --nproc-per-node 8 train.py
+  keyway run train -d --on-exit 'touch /data/done' -- make
+  keyway attach train/exp7`,
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := cmd.ArgsLenAtDash()
+			if at < 0 {
+				at = min(1, len(args))
+			}
+			if at != 1 || len(args) < 2 {
+				return keyway.Errorf(keyway.Usage, "keyway run needs a workspace and a command").Hint("for example: keyway run train -- python train.py")
+			}
+			return r.run(cmd, args[0], args[1:])
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&r.detach, "detach", "d", false, "only start it, and print its name")
+	f.StringVar(&r.as, "as", "", "`name` of the job (default: made from the command's)")
+	f.StringVar(&r.onExit, "on-exit", "", "`command` that a shell in the workspace runs when the job has ended")
+	f.BoolVarP(&r.tty, "tty", "t", false, "give it a terminal even if this is none")
+	f.BoolVarP(&r.noTTY, "no-tty", "T", false, "give it no terminal: standard output and error stay apart")
+	return cmd
+}
+
+// jobRun are the options of run.
+type jobRun struct {
+	detach, tty, noTTY bool
+	as, onExit         string
+}
+
+func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
+	words := []string{"run"}
+	for option, set := range map[string]bool{"-d": r.detach, "-t": r.tty, "-T": r.noTTY} {
+		if set {
+			words = append(words, option)
+		}
+	}
+	for option, value := range map[string]string{"--as": r.as, "--on-exit": r.onExit} {
+		if value != "" {
+			words = append(words, option, value)
+		}
+	}
+	words = append(append(words, "--"), command...)
+	here := inside{terminal: interactive() && !r.detach && !r.noTTY}
+	var printed bytes.Buffer
+	if r.detach {
+		here.out = io.MultiWriter(os.Stdout, &printed)
+	}
+	err := here.run(cmd.Context(), name, words...)
+	switch {
+	case err == nil && r.detach:
+		return watchJob(name, strings.TrimSpace(printed.String()), command)
+	case errors.Is(err, interrupted) && !here.terminal:
+		fmt.Fprintf(cmd.ErrOrStderr(), "[the job goes on; see it: keyway ls %s]\n", name)
+	}
+	return err
+}
+
+// interrupted is what ssh exits with on Ctrl-C.
+const interrupted = exitStatus(130)
+
+// watchJob has the link tell when a job has ended.
+func watchJob(name, session string, command []string) error {
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	entry, err := a.lookup(name)
+	if err != nil {
+		return err
+	}
+	job, err := keyway.ParseName(session)
+	if err != nil {
+		return err
+	}
+	return watch.Add(a.jobsDir(), watch.Job{Workspace: entry.Name, Session: job, Command: strings.Join(command, " ")})
+}
+
+func newAttachCommand() *cobra.Command {
+	var view bool
+	cmd := &cobra.Command{
+		Use:   "attach NAME[/JOB]",
+		Short: "Come back to a job or terminal; without JOB, to a shell that stays",
+		Long: `Show a job or terminal as it is now, with its history above, and go on in it. Without
+JOB it is a shell that stays when you leave; it is made if there is none. Several
+may be attached; the terminal has the size of the one that was typed on last.
+
+Leave with ~d at the start of a line, or close the window: what runs goes on, and
+what its programs have switched on in your terminal is switched off.
+
+Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such job,
+31 if the workspace does not run, 255 if the connection failed.`,
+		Example:           "  keyway attach train\n  keyway attach train/exp7\n  keyway attach --view train/exp7      look on, type nothing",
+		Args:              takes(1, 1, "one workspace or job"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			words := []string{"attach"}
+			if view {
+				words = append(words, "--view")
+			}
+			return inJob(cmd.Context(), inside{terminal: interactive()}, args[0], words...)
+		},
+	}
+	cmd.Flags().BoolVar(&view, "view", false, "only look on")
+	return cmd
+}
+
+// inJob runs the workspace's keyway with words and the session that arg names.
+func inJob(ctx context.Context, i inside, arg string, words ...string) error {
+	name, session := splitSession(arg)
+	if session != "" {
+		words = append(words, session)
+	}
+	return i.run(ctx, name, words...)
+}
+
+func newLogsCommand() *cobra.Command {
+	var follow, raw bool
+	var since string
+	cmd := &cobra.Command{
+		Use:   "logs NAME[/JOB] [-f] [--since TIME]",
+		Short: "Print what a job has written",
+		Long: `Print what a job has written so far; with -f go on until it ends. Without JOB it is
+the newest one. Of a progress bar only the last state comes; --raw gives every byte.
+A TIME is how long ago (30s, 45m, 12h, 2d), a time of today by the workspace's clock
+(14:30), a date (2026-01-31) or both (2026-01-31T14:30:00Z).
+
+Exit code: 0, 30 if there is no such job, 31 if the workspace does not run, 255 if the
+connection failed.`,
+		Example:           "  keyway logs train -f\n  keyway logs train/exp7 -f --since 1h\n  keyway logs --raw train/exp7 >out",
+		Args:              takes(1, 1, "one workspace or job"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			words := []string{"logs"}
+			if follow {
+				words = append(words, "-f")
+			}
+			if raw {
+				words = append(words, "--raw")
+			}
+			if since != "" {
+				words = append(words, "--since", since)
+			}
+			return inJob(cmd.Context(), inside{}, args[0], words...)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
+	cmd.Flags().BoolVar(&raw, "raw", false, "all bytes, as they were written")
+	cmd.Flags().StringVar(&since, "since", "", "only what was written since this `time`")
+	return cmd
+}
+
+func newWaitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "wait NAME[/JOB]",
+		Short: "Wait for a job and exit with its exit code",
+		Long: `Wait until a job ends and exit with its exit code. Without JOB it is the newest one.
+
+Exit code: the job's own; 128 and the signal's number if a signal ended it; 30 if there
+is no such job; 31 if the workspace does not run or the job left no exit code; 255 if
+the connection failed.`,
+		Example:           "  keyway wait train/exp7 && keyway rm train",
+		Args:              takes(1, 1, "one workspace or job"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return inJob(cmd.Context(), inside{}, args[0], "wait")
+		},
+	}
+}
+
+func newSendCommand() *cobra.Command {
+	var text bool
+	var signal string
+	cmd := &cobra.Command{
+		Use:   "send NAME/JOB KEYS…",
+		Short: "Type keys into a job, or send it a signal",
+		Long: `Type into a job without attaching to it, or send a signal to it. KEYS are text, or
+names of keys: Enter, Tab, Space, Escape, Backspace, Up, Down, Left, Right, Home, End,
+PageUp, PageDown, Insert, Delete, C-x for Ctrl-x, M-x for Alt-x. A word that begins
+with SIG is a signal.
+
+Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run, 255
+if the connection failed.`,
+		Example:           "  keyway send train/exp7 C-c\n  keyway send train/exp7 --signal USR1\n  keyway send train/shell 'make test' Enter",
+		Args:              takes(1, -1, "a job and what to send"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, session := splitSession(args[0])
+			if session == "" {
+				return keyway.Errorf(keyway.Usage, "keyway send needs a job, not only a workspace").Hint("for example: keyway send %s/JOB C-c\nsee the jobs: keyway ls %s", name, name)
+			}
+			words := []string{"send"}
+			if text {
+				words = append(words, "--text")
+			}
+			if signal != "" {
+				words = append(words, "--signal", signal)
+			}
+			words = append(words, "--", session)
+			return inside{}.run(cmd.Context(), name, append(words, args[1:]...)...)
+		},
+	}
+	cmd.Flags().BoolVar(&text, "text", false, "all words are text, whatever they look like")
+	cmd.Flags().StringVar(&signal, "signal", "", "send only this `signal`, as TERM or SIGTERM")
+	return cmd
+}
+
+func newKillCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "kill NAME/JOB…",
+		Short: "End jobs with all their processes",
+		Long: `End jobs: they and all that they have started are asked to end, and killed if they
+have not after ten seconds. Logs and exit codes stay.
+
+Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run, 255
+if the connection failed.`,
+		Example:           "  keyway kill train/exp7",
+		Args:              takes(1, -1, "a job"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if i := slices.IndexFunc(args, func(a string) bool { return !strings.Contains(a, "/") }); i >= 0 {
+				return keyway.Errorf(keyway.Usage, "keyway kill needs a job, not only a workspace").Hint("for example: keyway kill %s/JOB\nend the workspace itself: keyway stop %s", args[i], args[i])
+			}
+			return each(args, func(arg string) error { return inJob(cmd.Context(), inside{}, arg, "kill") })
+		},
+	}
+}

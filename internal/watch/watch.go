@@ -1,0 +1,185 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds and times of waiting.
+const (
+	maxFile = 64 << 10 // bytes of a job's file
+	// maxJobs is how many jobs are waited for at a time: each takes a connection.
+	maxJobs = 32
+	// lookEvery is how often the directory is looked at for new jobs.
+	lookEvery = 2 * time.Second
+	// A connection that failed is tried again after retryFirst, then after twice as
+	// long each time, up to retryMost.
+	retryFirst = 2 * time.Second
+	retryMost  = 5 * time.Minute
+)
+
+// Job is a job that is waited for.
+type Job struct {
+	Workspace keyway.Name `json:"workspace"`
+	Session   keyway.Name `json:"session"`
+	Command   string      `json:"command"`
+}
+
+// End is how a job ended.
+type End struct {
+	Code   int    `json:"code"`
+	Signal string `json:"signal"` // its name, if one ended the job
+	OOM    bool   `json:"oom"`    // for lack of memory
+	// Reason says why the job is lost, if it left no exit code.
+	Reason string `json:"reason"`
+}
+
+// String is e in a few words.
+func (e End) String() string {
+	switch {
+	case e.Reason != "" && e.Code < 0:
+		return "lost: " + e.Reason
+	case e.OOM:
+		return "out of memory (" + e.Signal + ")"
+	case e.Signal != "":
+		return "ended by " + e.Signal
+	case e.Code == 0:
+		return "finished"
+	}
+	return "failed with exit code " + itoa(e.Code)
+}
+
+// ErrGone is what a Waiter returns of a job that nobody knows any more.
+var ErrGone = errors.New("there is no such job any more")
+
+// Waiter waits for one job. Of its errors only ErrGone is final.
+type Waiter func(context.Context, Job) (End, error)
+
+// Add has a job waited for.
+func Add(dir string, j Job) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	data, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return keyway.WriteFile(j.path(dir), data, 0o600)
+}
+
+const suffix = ".json"
+
+// path is a job's file: @ is in no name.
+func (j Job) path(dir string) string {
+	return filepath.Join(dir, string(j.Workspace)+"@"+string(j.Session)+suffix)
+}
+
+// Run waits for the jobs in dir until ctx ends, and has tell called with the end of
+// each. A job is taken off the list before it is told of: once is enough.
+func Run(ctx context.Context, dir string, wait Waiter, tell func(Job, End), log *slog.Logger) {
+	w := &watcher{dir: dir, wait: wait, tell: tell, log: log, jobs: map[string]bool{}}
+	defer w.all.Wait()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		w.look(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type watcher struct {
+	dir  string
+	wait Waiter
+	tell func(Job, End)
+	log  *slog.Logger
+	all  sync.WaitGroup
+
+	mu   sync.Mutex
+	jobs map[string]bool // by file, those that are waited for
+}
+
+// look begins to wait for jobs that are new.
+func (w *watcher) look(ctx context.Context) {
+	d, err := os.Open(w.dir)
+	if err != nil {
+		return // no job yet
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(16 * maxJobs)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range names {
+		path := filepath.Join(w.dir, name)
+		if !strings.HasSuffix(name, suffix) || w.jobs[path] || len(w.jobs) >= maxJobs {
+			continue
+		}
+		j, err := read(path)
+		if err != nil || j.path(w.dir) != path {
+			w.log.Warn("not a job", "file", path, "error", err)
+			_ = os.Remove(path)
+			continue
+		}
+		w.jobs[path] = true
+		w.all.Go(func() {
+			w.watch(ctx, j, path)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			delete(w.jobs, path)
+		})
+	}
+}
+
+func read(path string) (j Job, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return j, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err == nil {
+		err = json.Unmarshal(data, &j)
+	}
+	for _, name := range []keyway.Name{j.Workspace, j.Session} {
+		if _, nameErr := keyway.ParseName(string(name)); err == nil {
+			err = nameErr
+		}
+	}
+	return j, err
+}
+
+// watch waits for one job, as often as it takes.
+func (w *watcher) watch(ctx context.Context, j Job, path string) {
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		end, err := w.wait(ctx, j)
+		switch {
+		case err == nil:
+			if os.Remove(path) == nil {
+				w.tell(j, end)
+			}
+			return
+		case errors.Is(err, ErrGone):
+			_ = os.Remove(path)
+			return
+		}
+		w.log.Info("job not reached", "workspace", j.Workspace, "session", j.Session, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -73,12 +73,15 @@ func TestForwardSocket(t *testing.T) {
 		"load":        join([]byte{msgAddCard}, text("/usr/lib/x.so"), text("")),
 		"unload":      join([]byte{msgRemoveCard}, text("/usr/lib/x.so"), text("")),
 		"keys":        join([]byte{msgExtension}, text(extKeys)),
-		"questions":   join([]byte{msgExtension}, text(extQuestions)),
 		"answer":      join([]byte{msgExtension}, text(extAnswer), []byte{0, 0, 0, 1, 1, 0, 0, 0, 0}),
 		"constrained": addMessage(w.other, "planted", lifetime(5)),
 	} {
 		c.expect(t, what, message, false)
 	}
+	if t.Failed() {
+		return // whoever may read questions waits for one
+	}
+	c.expect(t, "questions", join([]byte{msgExtension}, text(extQuestions)), false)
 	// A bind that claims to be local does not make it so; its destination counts.
 	c = dial(t, a.forward)
 	c.expect(t, "bind", bindMessage(w.gpu, s1, false), true)
@@ -214,6 +217,9 @@ func TestConfirm(t *testing.T) {
 	for _, allow := range []bool{true, false, true} {
 		me.said <- Answer{Allow: allow, Ever: true, By: "a test"}
 		c.expect(t, "login", loginMessage(s1, "root", w.me.public, nil), allow)
+		if len(me.asked) != 1 {
+			t.Fatal("nobody was asked")
+		}
 		if q := <-me.asked; !q.Confirm || q.Grantable || !strings.Contains(q.Text(), `"me"`) {
 			t.Errorf("%+v %s", q, q.Text())
 		}
@@ -590,15 +596,12 @@ func TestManyConnections(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
 	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
-	total, atOnce := 10_000, 500
-	if testing.Short() {
-		total = 1000
-	}
+	const total, atOnce = 10_000, 500
 	var wg sync.WaitGroup
 	var done atomic.Int64
 	for range atOnce {
 		wg.Go(func() {
-			for done.Add(1) <= int64(total) {
+			for done.Add(1) <= total {
 				if err := oneLogin(a.local, w.me.public); err != nil {
 					t.Error(err)
 					return
@@ -636,9 +639,6 @@ func oneLogin(path string, key ssh.PublicKey) error {
 
 // One connection more than there may be ends the one that was idle longest.
 func TestRoomIsMade(t *testing.T) {
-	if testing.Short() {
-		t.Skip("opens a thousand connections")
-	}
 	a := start(t, Config{})
 	first := dial(t, a.local)
 	first.expect(t, "list", []byte{msgList}, true)

@@ -185,7 +185,6 @@ for line in sys.stdin:
 `
 
 func TestForgetsAsLogindSays(t *testing.T) {
-	notForMutants(t)
 	emit := systemBus(t)
 	w := theWorld()
 	for _, c := range []struct {

@@ -63,10 +63,9 @@ func TestScenarios(t *testing.T) {
 // TestAgainstSSHAgent sends the same bytes to ssh-agent. What it refuses we
 // refuse, but for what newer ones grant.
 func TestAgainstSSHAgent(t *testing.T) {
-	notForMutants(t)
 	stock, err := exec.LookPath("ssh-agent")
 	if err != nil {
-		t.Skip("ssh-agent is not installed")
+		t.Fatal(err)
 	}
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
@@ -117,13 +116,4 @@ func startStock(t *testing.T, program string) (socket string) {
 	}
 	conn.Close()
 	return socket
-}
-
-// notForMutants leaves a test out when the suite runs against a mutant: it is
-// slow, or says nothing about our code.
-func notForMutants(t *testing.T) {
-	t.Helper()
-	if os.Getenv("KEYWAY_MUTANT") != "" {
-		t.Skip("not for mutants")
-	}
 }

@@ -53,11 +53,16 @@ as that runs.
   -E HASH           for ssh-agent's sake; fingerprints are SHA256
   -O policy=WHAT    openssh, standard, or the path of a policy file
   -O forward=PATH   listen at PATH too: whoever asks there counts as remote
+  -O runtime        listen where keyway's commands look: agent.sock and forward.sock in
+                    the runtime directory
   -O audit=PATH     where the log is kept
   -O upstream=PATH  use the keys of the agent at PATH too, under the same policy and log
 
 Each of -O may be written as a long option, such as --upstream PATH.
-SIGUSR1 makes it forget every key.`,
+
+SIGUSR1 makes it forget every key. SIGUSR2 makes it, after an upgrade, the program that
+lies where its own lay, with its keys, answers and connections; on Linux, and unless
+-O renew=any is given only where nobody but root can replace that program.`,
 		Example:            "  eval \"$(keyway agent -s)\"\n  keyway agent -D -a ~/.ssh/agent.sock\n  keyway agent bash",
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -84,6 +89,7 @@ type agentOptions struct {
 	forward   string
 	audit     string
 	upstream  string
+	renewAny  bool
 	command   []string
 
 	// Of a background agent, which its starter gives its sockets as descriptors
@@ -199,6 +205,10 @@ func (o *agentOptions) extra(option string) error {
 		o.forward = value
 	case name == "audit" && value != "":
 		o.audit = value
+	case option == "renew=any":
+		o.renewAny = true
+	case option == "runtime":
+		o.socket, o.forward, err = agentSocketPaths()
 	case name == "upstream" && value != "":
 		o.upstream, err = filepath.Abs(value)
 	case name == "serve":
@@ -218,7 +228,13 @@ func (o *agentOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if shell := os.Getenv("SHELL"); !o.csh && !o.sh && strings.HasSuffix(shell, "csh") {
 		o.csh = true
 	}
+	from, err := inherit()
+	if err != nil {
+		return err
+	}
 	switch {
+	case from != nil:
+		return o.serveInheritance(ctx, from, stderr)
 	case o.kill:
 		return o.killAgent(stdout)
 	case o.serve:
@@ -228,7 +244,10 @@ func (o *agentOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	sockets, err := listenAsAgent(o.socket, o.forward)
+	sockets, err := activated()
+	if sockets == nil && err == nil {
+		sockets, err = listenAsAgent(o.socket, o.forward)
+	}
 	if err != nil {
 		return err
 	}
@@ -303,6 +322,9 @@ func (o *agentOptions) startServing(sockets *agentSockets) (*os.Process, error) 
 		if value != "" {
 			args = append(args, "-O", name+"="+value)
 		}
+	}
+	if o.renewAny {
+		args = append(args, "-O", "renew=any")
 	}
 	if o.life > 0 {
 		args = append(args, "-t", strconv.Itoa(int(o.life/time.Second)))

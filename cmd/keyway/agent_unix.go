@@ -3,9 +3,14 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
+
+	"keyway/internal/unixsock"
 )
 
 // endSignals end an agent; forgetSignal makes it forget its keys, as ssh-agent's.
@@ -16,3 +21,28 @@ var (
 
 // detach makes cmd outlive the terminal.
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
+
+// listenLocally listens at the path of a socket.
+func listenLocally(path string) (net.Listener, error) { return unixsock.Listen(path, 0o600) }
+
+// newSocketPath is a path in a new directory.
+func newSocketPath() (string, error) {
+	dir, err := os.MkdirTemp("", socketDirectory)
+	return filepath.Join(dir, fmt.Sprintf("agent.%d", os.Getpid())), err
+}
+
+// open takes over the sockets that our starter has opened.
+func (s *agentSockets) open() error { return s.inherited(firstInherited, s.paths()) }
+
+// files are the listeners as descriptors for another process.
+func (s *agentSockets) files() ([]*os.File, error) {
+	var files []*os.File
+	for _, l := range s.listeners {
+		f, err := l.(*net.UnixListener).File()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}

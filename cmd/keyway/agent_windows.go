@@ -1,9 +1,16 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
+
+	"github.com/Microsoft/go-winio"
+	"golang.org/x/sys/windows"
+
+	"keyway/internal/unixsock"
 )
 
 var (
@@ -15,3 +22,45 @@ var (
 const detachedProcess = 0x00000008
 
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: detachedProcess} }
+
+// systemPipe is where Windows' own OpenSSH looks for its agent.
+const systemPipe = `\\.\pipe\openssh-ssh-agent`
+
+const pipePrefix = `\\.\pipe\`
+
+// listenLocally listens at a named pipe of this user's alone, or at a socket.
+func listenLocally(path string) (net.Listener, error) {
+	if !strings.HasPrefix(path, pipePrefix) {
+		return unixsock.Listen(path, 0o600)
+	}
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return nil, err
+	}
+	return winio.ListenPipe(path, &winio.PipeConfig{SecurityDescriptor: pipeAccess(user.User.Sid.String())})
+}
+
+// pipeAccess is an access list, in SDDL, with the user alone on it.
+func pipeAccess(sid string) string { return "D:P(A;;GA;;;" + sid + ")" }
+
+func newSocketPath() (string, error) { return systemPipe, nil }
+
+// open listens anew: Windows does not pass listeners on.
+func (s *agentSockets) open() error {
+	for _, p := range s.paths() {
+		l, err := listenLocally(p)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// files are none: the listeners are closed for the process that opens them anew.
+func (s *agentSockets) files() ([]*os.File, error) {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	return nil, nil
+}

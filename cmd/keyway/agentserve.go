@@ -5,24 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/agent"
 	"keyway/internal/audit"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/policy"
-	"keyway/internal/unixsock"
 )
 
 // auditLogName is the audit log's file in the state directory, policyName the
@@ -43,7 +38,16 @@ type agentSetup struct {
 	config agent.Config
 	log    *audit.Log
 	parent int
+
+	program     string       // where ours lay when it was started, and a newer one may
+	renewAny    bool         // also one that the user can change
+	checkPolicy func() error // says why a new agent would not start
+	from        *heirloom    // of the agent before; nil: there was none
 }
+
+// envHeirloom names the descriptor at which a renewed agent finds what it goes on
+// with.
+const envHeirloom = "KEYWAY_AGENT_HEIRLOOM"
 
 // prepare reads the policy and opens the log, or says why the agent must not
 // start.
@@ -63,7 +67,10 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 		return nil, keyway.Errorf(keyway.BadConfig, "the audit log cannot be opened: %w", err).
 			Hint("an agent that cannot log does not start; say where it can: keyway agent -O audit=PATH")
 	}
-	s := &agentSetup{log: log, parent: o.parent}
+	s := &agentSetup{log: log, parent: o.parent, renewAny: o.renewAny, checkPolicy: rules.check}
+	if s.program, err = os.Executable(); err != nil {
+		return nil, err
+	}
 	s.config = agent.Config{
 		Policy: rules.current, Log: log, Hosts: knownHostNames(), Askers: []agent.Asker{agent.Pinentry{}, agent.Askpass{}},
 		Providers: o.providers, Lifetime: o.life,
@@ -131,15 +138,24 @@ func (o *agentOptions) serveInherited(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, path := range sockets.paths() {
-		f := os.NewFile(uintptr(firstInherited+i), path)
-		l, err := net.FileListener(f)
-		f.Close()
-		if err != nil {
-			return err
-		}
-		sockets.listeners = append(sockets.listeners, l)
+	if err := sockets.open(); err != nil {
+		return err
 	}
+	return setup.serve(ctx, sockets)
+}
+
+// serveInheritance goes on where the agent before this process was renewed.
+func (o *agentOptions) serveInheritance(ctx context.Context, from *heirloom, news io.Writer) error {
+	sockets, err := from.sockets()
+	if err != nil {
+		return err
+	}
+	defer sockets.remove()
+	setup, err := o.prepare(news)
+	if err != nil {
+		return err
+	}
+	setup.from = from
 	return setup.serve(ctx, sockets)
 }
 
@@ -155,27 +171,76 @@ func (s *agentSetup) serve(ctx context.Context, sockets *agentSockets) error {
 	debug.SetGCPercent(agentGCPercent)
 	debug.FreeOSMemory()
 	a := agent.New(s.config)
+	s.begin(a)
 	ctx, stop := signal.NotifyContext(ctx, endSignals...)
 	defer stop()
+	renewals := make(chan os.Signal, 1)
+	if renewSignal != nil {
+		signal.Notify(renewals, renewSignal)
+		defer signal.Stop(renewals)
+	}
+	for {
+		err := s.answer(ctx, a, sockets, renewals)
+		if !a.Frozen() || ctx.Err() != nil {
+			a.Forget("the agent ends")
+			return err
+		}
+		s.notRenewed(s.renew(a, sockets))
+		a.Thaw()
+	}
+}
+
+// begin takes over from an agent before, if there was one.
+func (s *agentSetup) begin(a *agent.Agent) {
+	start := audit.Event{Event: "start", PID: os.Getpid(), Reason: "keyway " + keyway.Version}
+	if s.from != nil {
+		start.Event = "renew"
+		conns := s.from.conns
+		err := a.TakeOver(s.from.state, conns)
+		clear(s.from.state)
+		s.from = nil
+		if err != nil {
+			start.Verdict, start.Reason = "failed", err.Error()
+			a.Forget("what was handed over cannot be read")
+			for _, c := range conns {
+				c.Close()
+			}
+		}
+	}
+	s.log.Append(start)
+}
+
+// answer returns when ctx ends, the agent's parent has ended, a listener fails, or
+// the agent is frozen.
+func (s *agentSetup) answer(ctx context.Context, a *agent.Agent, sockets *agentSockets, renewals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.log.Append(audit.Event{Event: "start", PID: os.Getpid(), Reason: "keyway " + keyway.Version})
-	var wg sync.WaitGroup
+	var serving, helping sync.WaitGroup
 	errs := make([]error, len(sockets.listeners))
 	for i, l := range sockets.listeners {
-		wg.Go(func() {
-			defer cancel()
-			errs[i] = a.Serve(ctx, l, i > 0)
+		serving.Go(func() {
+			if errs[i] = a.Serve(ctx, l, i > 0); !a.Frozen() {
+				cancel()
+			}
 		})
 	}
-	wg.Go(func() { a.Watch(ctx) })
-	wg.Go(func() { forgetOnSignal(ctx, a) })
-	wg.Go(func() { tidyMemory(ctx) })
+	serving.Go(func() { a.Resume(ctx) })
+	helpers, end := context.WithCancel(ctx)
+	defer end()
+	helping.Go(func() { a.Watch(helpers) })
+	helping.Go(func() { forgetOnSignal(helpers, a) })
+	helping.Go(func() { tidyMemory(helpers) })
+	helping.Go(func() { s.renewOnSignal(helpers, a, renewals) })
 	if s.parent > 0 {
-		wg.Go(func() { defer cancel(); awaitOrphan(ctx, s.parent) })
+		helping.Go(func() {
+			if awaitOrphan(helpers, s.parent) {
+				cancel()
+			}
+		})
 	}
-	wg.Wait()
-	a.Forget("the agent ends")
+	serving.Wait()
+	end()
+	helping.Wait()
 	return errors.Join(errs...)
 }
 
@@ -199,84 +264,19 @@ func forgetOnSignal(ctx context.Context, a *agent.Agent) {
 // parentCheck is how often the agent of a command looks whether it still runs.
 const parentCheck = time.Second
 
-// awaitOrphan returns when the process is no longer our parent.
-func awaitOrphan(ctx context.Context, parent int) {
+// awaitOrphan is true when the process is no longer our parent, false if ctx ended
+// first.
+func awaitOrphan(ctx context.Context, parent int) bool {
 	tick := time.NewTicker(parentCheck)
 	defer tick.Stop()
 	for os.Getppid() == parent {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
-}
-
-// agentSockets are where an agent listens: the first for this machine, the
-// second, if there is one, for forwarding.
-type agentSockets struct {
-	path, forward string
-	directory     string // made for the first; empty: the user named it
-	listeners     []net.Listener
-}
-
-func (s *agentSockets) paths() []string {
-	if s.forward == "" {
-		return []string{s.path}
-	}
-	return []string{s.path, s.forward}
-}
-
-// listenAsAgent listens at path, or at a new one in a directory of its own as
-// ssh-agent does.
-func listenAsAgent(path, forward string) (*agentSockets, error) {
-	s := &agentSockets{path: path, forward: forward}
-	if path == "" {
-		dir, err := os.MkdirTemp("", socketDirectory)
-		if err != nil {
-			return nil, keyway.Errorf(keyway.Other, "there is no directory for the socket: %w", err)
-		}
-		s.directory, s.path = dir, filepath.Join(dir, fmt.Sprintf("agent.%d", os.Getpid()))
-	}
-	for _, p := range s.paths() {
-		l, err := unixsock.Listen(p, 0o600)
-		if err != nil {
-			s.remove()
-			return nil, keyway.Errorf(keyway.Other, "the agent cannot listen at %s: %w", p, err)
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	return s, nil
-}
-
-// socketDirectory is how the directories that listenAsAgent makes are called.
-const socketDirectory = "ssh-keyway-*"
-
-// files are the listeners as descriptors for another process.
-func (s *agentSockets) files() ([]*os.File, error) {
-	var files []*os.File
-	for _, l := range s.listeners {
-		f, err := l.(*net.UnixListener).File()
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
-}
-
-// remove removes the sockets' files, and the directory that was made for them.
-func (s *agentSockets) remove() {
-	for _, l := range s.listeners {
-		l.Close()
-	}
-	for _, p := range s.paths() {
-		os.Remove(p)
-	}
-	dir := filepath.Dir(s.path)
-	if strings.HasPrefix(filepath.Base(dir), strings.TrimSuffix(socketDirectory, "*")) {
-		os.Remove(dir) // only if it is empty
-	}
+	return true
 }
 
 // policyFile is a policy that follows its file. A file that is wrong at the start
@@ -320,6 +320,15 @@ func badPolicy(err error) error {
 	return keyway.Errorf(keyway.BadConfig, "the policy is wrong: %w", err).Hint("mend it and look again: keyway policy check")
 }
 
+// check says whether the file could be read at a start.
+func (f *policyFile) check() error {
+	if f.path == "" {
+		return nil
+	}
+	_, err := policy.Read(f.path)
+	return err
+}
+
 // stampOf changes when the file does.
 func stampOf(path string) string {
 	info, err := os.Stat(path)
@@ -352,141 +361,4 @@ func (f *policyFile) current() *policy.Policy {
 		f.changed(reason)
 	}
 	return f.policy
-}
-
-// hostKeyNames are the names of hosts by the fingerprints of their keys, from
-// known_hosts files that are read anew when they change.
-type hostKeyNames struct {
-	files []knownHostsFile
-
-	mu          sync.Mutex
-	stamps      string
-	hosts       map[string]policy.Host
-	authorities map[string][]string // fingerprint → patterns of names
-}
-
-type knownHostsFile struct {
-	path  string
-	group string
-}
-
-// maxKnownHosts bounds a known_hosts file in bytes.
-const maxKnownHosts = 8 << 20
-
-// knownHostNames tells what the user calls the host with a key.
-func knownHostNames() func(ssh.PublicKey) policy.Host {
-	return (&hostKeyNames{files: knownHostsFiles()}).lookup
-}
-
-// knownHostsFiles are keyway's own, the user's and the system's.
-func knownHostsFiles() (files []knownHostsFile) {
-	if path, err := statePath("known_hosts"); err == nil {
-		files = append(files, knownHostsFile{path, policy.GroupWorkspaces})
-	}
-	if home, err := os.UserHomeDir(); err == nil {
-		files = append(files, knownHostsFile{filepath.Join(home, ".ssh", "known_hosts"), ""})
-	}
-	return append(files, knownHostsFile{"/etc/ssh/ssh_known_hosts", ""})
-}
-
-// named is the host of that name.
-func (n *hostKeyNames) named(name string) (policy.Host, bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.refreshLocked()
-	for fingerprint, h := range n.hosts {
-		if slices.Contains(h.Names, name) {
-			h.Fingerprint = fingerprint
-			if policy.GitHost(fingerprint) != "" {
-				h.Groups = append(h.Groups[:len(h.Groups):len(h.Groups)], policy.GroupGit)
-			}
-			return h, true
-		}
-	}
-	return policy.Host{}, false
-}
-
-func (n *hostKeyNames) lookup(key ssh.PublicKey) policy.Host {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.refreshLocked()
-	cert, isCert := key.(*ssh.Certificate)
-	if isCert {
-		key = cert.Key
-	}
-	h := n.hosts[ssh.FingerprintSHA256(key)]
-	if name := policy.GitHost(ssh.FingerprintSHA256(key)); name != "" {
-		h.Names, h.Groups = append([]string{name}, h.Names...), append(h.Groups[:len(h.Groups):len(h.Groups)], policy.GroupGit)
-	}
-	if isCert && cert.SignatureKey != nil && cert.CertType == ssh.HostCert {
-		h.Names = append(h.Names[:len(h.Names):len(h.Names)], n.certifiedLocked(cert)...)
-	}
-	return h
-}
-
-// certifiedLocked are the names in the certificate that its authority may give.
-func (n *hostKeyNames) certifiedLocked(cert *ssh.Certificate) (names []string) {
-	checker := ssh.CertChecker{}
-	for _, pattern := range n.authorities[ssh.FingerprintSHA256(cert.SignatureKey)] {
-		for _, name := range cert.ValidPrincipals {
-			if policy.Match(pattern, name) && checker.CheckCert(name, cert) == nil {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
-}
-
-func (n *hostKeyNames) refreshLocked() {
-	var stamps []string
-	for _, f := range n.files {
-		stamps = append(stamps, stampOf(f.path))
-	}
-	if now := strings.Join(stamps, "\n"); now == n.stamps && n.hosts != nil {
-		return
-	} else {
-		n.stamps = now
-	}
-	n.hosts, n.authorities = map[string]policy.Host{}, map[string][]string{}
-	for _, f := range n.files {
-		n.readLocked(f)
-	}
-}
-
-// readLocked reads what it can: a line that ssh cannot read either names nobody.
-func (n *hostKeyNames) readLocked(f knownHostsFile) {
-	file, err := os.Open(f.path)
-	if err != nil {
-		return
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxKnownHosts))
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(data)) {
-		marker, names, key, _, _, err := ssh.ParseKnownHosts([]byte(line))
-		if err != nil || marker == "revoked" {
-			continue
-		}
-		fingerprint := ssh.FingerprintSHA256(key)
-		if marker == "cert-authority" {
-			n.authorities[fingerprint] = append(n.authorities[fingerprint], names...)
-			continue
-		}
-		h := n.hosts[fingerprint]
-		for _, name := range names {
-			if strings.HasPrefix(name, "|") || strings.HasPrefix(name, "!") {
-				continue // hashed, or the opposite of a name
-			}
-			if f.group == policy.GroupWorkspaces {
-				name = strings.TrimSuffix(name, ".keyway")
-			}
-			h.Names = append(h.Names, name)
-		}
-		if f.group != "" {
-			h.Groups = []string{f.group}
-		}
-		n.hosts[fingerprint] = h
-	}
 }

@@ -51,23 +51,6 @@ func (a *app) useAgent() {
 	a.hosts = sshconfig.Open(a.state, sshconfig.Client{Program: a.program, Agent: a.agentSocket(), Forward: a.forwardSocket()})
 }
 
-// forwardPath is where our own agent listens for those who come through a
-// forwarding.
-func (a *app) forwardPath() string { return filepath.Join(a.runtime, "forward.sock") }
-
-// forwardSocket is the socket to forward: our own agent's second one. Another
-// agent, which agent.sock is only a link to, has none.
-func (a *app) forwardSocket() string {
-	own, err := os.Lstat(filepath.Join(a.runtime, agentSocketName))
-	if err != nil || own.Mode()&os.ModeSocket == 0 {
-		return ""
-	}
-	if _, err := os.Stat(a.forwardPath()); err != nil {
-		return ""
-	}
-	return a.forwardPath()
-}
-
 // link reaches the user's link, starting it if need be.
 func (a *app) link(ctx context.Context) (*link.Client, error) {
 	log, err := linkLog()
@@ -103,16 +86,6 @@ func (a *app) environ() []string {
 		env = append(slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "SSH_AUTH_SOCK=") }), "SSH_AUTH_SOCK="+sock)
 	}
 	return env
-}
-
-// agentSocket is the one path of the agent, where there is one; else ssh's own
-// rules apply.
-func (a *app) agentSocket() string {
-	path := filepath.Join(a.runtime, agentSocketName)
-	if _, err := os.Stat(path); err != nil {
-		return ""
-	}
-	return path
 }
 
 // lookup finds a workspace by NAME or PLACE/NAME.

@@ -15,7 +15,7 @@ import (
 )
 
 type initOptions struct {
-	yes, noPassphrase bool
+	yes, noPassphrase, service bool
 }
 
 func newInitCommand() *cobra.Command {
@@ -27,12 +27,13 @@ func newInitCommand() *cobra.Command {
 passphrase ssh-keygen asks for. Then it shows the one Include line that lets ssh, scp,
 git and VS Code know your workspaces by name, and adds it at the top of ~/.ssh/config.
 Nothing else in that file is touched. It can be run again at any time.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer, keyway.NoSpace),
-		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS",
+		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInit(cmd.Context(), o, cmd.ErrOrStderr())
 		},
 	}
+	cmd.Flags().BoolVar(&o.service, "service", false, "make the agent a service of yours (systemd, launchd), which starts with every login")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "answer yes to every question")
 	cmd.Flags().BoolVar(&o.noPassphrase, "no-passphrase", false, "make the key without a passphrase: whoever copies the file has the key")
 	return cmd
@@ -49,6 +50,11 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 	}
 	if err := makeKey(ctx, home, o, news); err != nil {
 		return err
+	}
+	if o.service {
+		if err := installService(home, a.program, news); err != nil {
+			return err
+		}
 	}
 	if err := a.hosts.Sync(); err != nil {
 		return err

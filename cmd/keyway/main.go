@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/agent"
 	"keyway/internal/guest"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
@@ -25,6 +26,9 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
+	if os.Getenv(envHeirloom) != "" {
+		agent.HardenProcess() // at once: inherit refuses what was traced before
+	}
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == keyway.GuestProgram {
 		return guest.Main(os.Args)
 	}

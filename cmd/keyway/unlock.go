@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +15,7 @@ import (
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
 	"keyway/internal/policy"
-	"keyway/internal/unixsock"
 )
-
-// agentSocketName is the one path of the agent in the runtime directory: the
-// socket itself of an agent that unlock started, or a symbolic link to that of
-// the user's. ssh_config names it, so that programs started by a desktop, which
-// know no SSH_AUTH_SOCK, reach it too.
-const agentSocketName = "agent.sock"
 
 func newUnlockCommand() *cobra.Command {
 	var o unlockOptions
@@ -126,102 +118,6 @@ func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 		fmt.Fprintf(news, "%s\n  → have your screen's locker run: keyway lock\n", warning)
 	}
 	return err
-}
-
-// agentAnswers says whether an agent listens at socket: ssh-add exits with 2 if
-// none does, and with 1 if it holds no key.
-func agentAnswers(ctx context.Context, socket string) bool {
-	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
-	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
-	err := cmd.Run()
-	var exit *exec.ExitError
-	return err == nil || errors.As(err, &exit) && exit.ExitCode() == 1
-}
-
-// ensureAgent sees to it that an agent listens at the one path: with own set, one
-// of ours.
-func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
-	path := filepath.Join(a.runtime, agentSocketName)
-	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !own && agentAnswers(ctx, theirs) {
-		if now, err := os.Readlink(path); err == nil && now == theirs {
-			return nil
-		}
-		if !a.ownAgentHoldsKeys(ctx, path) {
-			return relink(theirs, path)
-		}
-	}
-	info, err := os.Lstat(path)
-	isOwn := err == nil && info.Mode()&os.ModeSocket != 0
-	if (isOwn || !own) && agentAnswers(ctx, path) {
-		return nil
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, a.program, "agent", "-s", "-a", path, "-O", "forward="+a.forwardPath())
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if err := cmd.Run(); err != nil {
-		return keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
-			Hint("see what is wrong: keyway agent -d")
-	}
-	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
-	a.useAgent()
-	return nil
-}
-
-// wantsOwnAgent says whether the policy has what no other agent does: keys of
-// another agent beside its own, or occasions on which they are forgotten.
-func wantsOwnAgent() bool {
-	path, err := policyPath(nil)
-	if err != nil {
-		return false
-	}
-	p, err := policy.Read(path)
-	return err == nil && (p.Upstream() != "" || p.Forget() != policy.Forget{})
-}
-
-// followAgent mends the one path when the agent behind it has ended and theirs,
-// which SSH_AUTH_SOCK names, lives: after a new login, agents have new sockets.
-// ssh starts its ProxyCommand before it opens IdentityAgent, so a keyway proxy
-// that does this is in time for the connection it carries.
-func followAgent(path, theirs string) {
-	if _, err := os.Lstat(path); err != nil || theirs == "" || theirs == path || listens(path) || !listens(theirs) {
-		return
-	}
-	relink(theirs, path) // when two do this at once, either is right
-}
-
-// listens says whether a process accepts connections at socket.
-func listens(socket string) bool {
-	conn, err := unixsock.Dial(socket)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
-}
-
-// ownAgentHoldsKeys says whether the agent that an earlier unlock started is
-// still in use: it must not be lost for another one.
-func (a *app) ownAgentHoldsKeys(ctx context.Context, path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return false
-	}
-	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
-	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+path)
-	return cmd.Run() == nil
-}
-
-// relink makes path a symbolic link to target, without a moment without one.
-func relink(target, path string) error {
-	tmp := path + ".new"
-	os.Remove(tmp)
-	if err := os.Symlink(target, tmp); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
 
 // lockedOf are those of the key files whose key the agent does not hold.

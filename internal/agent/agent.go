@@ -53,8 +53,12 @@ type Agent struct {
 
 	connections atomic.Uint64 // accepted so far: each has a number in the log
 
-	mu   sync.Mutex // over open
-	open map[*connection]struct{}
+	signing atomic.Int64 // requests for a signature that are not answered yet
+
+	mu        sync.Mutex // over open and listeners
+	open      map[*connection]struct{}
+	listeners map[net.Listener]struct{}
+	freezing  chan struct{} // closed when all are to stop; see freeze.go
 }
 
 // New makes an agent without keys.
@@ -68,7 +72,10 @@ func New(c Config) *Agent {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
 	}
-	a := &Agent{config: c, open: map[*connection]struct{}{}}
+	a := &Agent{
+		config: c, open: map[*connection]struct{}{}, listeners: map[net.Listener]struct{}{},
+		freezing: make(chan struct{}),
+	}
 	a.keys.uptime = c.uptime
 	a.away.lastUse, a.away.asleep = c.uptime(), c.asleep()
 	a.away.changed = make(chan struct{}, 1)
@@ -133,7 +140,8 @@ func providerPath(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-// Serve answers connections on l until ctx ends, and closes l. With remote set,
+// Serve answers connections on l until ctx ends, and closes l, or until the agent is
+// frozen, and leaves l open. With remote set,
 // whoever connects counts as remote: the socket is for forwarding. It returns
 // when all its connections have ended.
 func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
@@ -143,6 +151,8 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	a.enlist(l)
+	defer a.forgetListener(l)
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -151,6 +161,9 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 		case err == nil:
 			c := a.admit(conn, remote)
 			wg.Go(func() { c.serve(ctx) })
+		case a.Frozen():
+			wg.Wait() // before ctx ends, which would close them
+			return nil
 		case isTemporary(err):
 			// Out of descriptors: the next attempt may do better.
 			if !sleep(ctx, 50*time.Millisecond) {
@@ -160,6 +173,21 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 			return err
 		}
 	}
+}
+
+func (a *Agent) enlist(l net.Listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.listeners[l] = struct{}{}
+	if !a.Frozen() {
+		setDeadline(l, time.Time{})
+	}
+}
+
+func (a *Agent) forgetListener(l net.Listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.listeners, l)
 }
 
 // isTemporary says whether accepting may work again.

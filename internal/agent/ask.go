@@ -309,7 +309,8 @@ func (b *board) changeLocked() {
 
 // next waits until there are questions other than known, and gives them all.
 // While it waits, somebody watches.
-func (b *board) next(ctx context.Context, known []uint64) []Question {
+// It ends early when stop is closed.
+func (b *board) next(ctx context.Context, known []uint64, stop <-chan struct{}) []Question {
 	b.mu.Lock()
 	b.watchers++
 	b.mu.Unlock()
@@ -331,6 +332,8 @@ func (b *board) next(ctx context.Context, known []uint64) []Question {
 		}
 		select {
 		case <-changed:
+		case <-stop:
+			return list
 		case <-ctx.Done():
 			return nil
 		}

@@ -58,14 +58,16 @@ func (a *Agent) forgetOn(f policy.Forget) {
 // because no timer runs while the machine sleeps: whoever wakes it must not be
 // faster.
 func (a *Agent) lookAround() {
-	f := a.occasions()
 	uptime, asleep := a.config.uptime(), a.config.asleep()
 	a.away.mu.Lock()
 	slept := asleep - a.away.asleep
 	a.away.asleep = asleep
 	idle := uptime - a.away.lastUse
 	a.away.mu.Unlock()
-	switch {
+	if slept <= sleepSlack && idle < time.Second {
+		return // no occasion is shorter, and whoever signs a lot need not wait for a file
+	}
+	switch f := a.occasions(); {
 	case f.Sleep && slept > sleepSlack:
 		a.forgetAway("the machine slept")
 	case f.Idle > 0 && idle >= f.Idle:

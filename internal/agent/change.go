@@ -71,7 +71,7 @@ func (c *connection) setProvider(key *identity.Key, provider string) error {
 // hold puts constraints on a key.
 func (a *Agent) hold(key *identity.Key, c constraints) *held {
 	h := &held{
-		key: key, confirm: c.confirm, destinations: c.destinations,
+		key: key, confirm: c.confirm, destinations: c.destinations, restriction: c.restriction,
 		limited: c.maxSigns > 0, signsLeft: c.maxSigns,
 	}
 	life := c.lifetime

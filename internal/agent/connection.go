@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,29 +30,56 @@ type connection struct {
 	way      way
 	up       upstream
 	refusals int
+
+	parked bool // under the agent's lock: open, and answered by nobody
 }
 
 func (c *connection) touch() { c.active.Store(int64(c.agent.config.uptime())) }
 
-// serve answers the connection until it ends, misbehaves, or ctx ends.
+// serve answers the connection until it ends, misbehaves, or ctx ends. If the agent
+// is frozen, it stays open.
 func (c *connection) serve(ctx context.Context) {
-	defer c.agent.gone(c)
-	defer c.conn.Close()
-	defer c.up.close()
 	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer stop()
+	defer c.up.close()
+	if (c.in != nil || c.greet()) && c.answer(ctx) {
+		c.agent.park(c)
+		return
+	}
+	c.conn.Close()
+	c.agent.gone(c)
+}
+
+// greet is false for connections of other users.
+func (c *connection) greet() bool {
 	var err error
 	if c.peer, err = peerOf(c.conn); err != nil {
 		c.agent.note(c.event("connect", "denied", policy.Decision{Rule: "built in: this user", Reason: err.Error()}))
-		return
+		return false
 	}
 	c.in = bufio.NewReader(c.conn)
+	return true
+}
+
+// answer answers one request after the other. It is true if the agent was frozen
+// between two of them.
+func (c *connection) answer(ctx context.Context) (frozen bool) {
 	for {
-		if err := c.exchange(ctx); err != nil {
+		if c.agent.Frozen() && c.in.Buffered() == 0 {
+			return ctx.Err() == nil
+		}
+		_, err := c.in.Peek(1)
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.agent.Frozen() {
+			continue
+		}
+		if err == nil {
+			err = c.exchange(ctx)
+		}
+		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				c.agent.config.Logf("connection %d: %v", c.number, err)
 			}
-			return
+			return false
 		}
 	}
 }
@@ -171,7 +199,8 @@ func (c *connection) watch(ctx context.Context) (watched context.Context, stop f
 	go func() {
 		defer close(ended)
 		// A request that follows ends the watch: nothing is known from then on.
-		if _, err := c.in.Peek(1); err != nil {
+		// So does a deadline, which is of us and no hanging up.
+		if _, err := c.in.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			cancel(fmt.Errorf("the asker hung up: %w", err))
 		}
 	}()

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +18,7 @@ type constraints struct {
 	confirm      bool
 	maxSigns     uint32 // 0: any number
 	destinations []destination
+	restriction  []byte // the destinations as they came
 	provider     string // of a security key
 	certs        []*ssh.Certificate
 	certsOnly    bool
@@ -73,7 +75,8 @@ func (c *constraints) parseExtension(r *sshwire.Reader, name string) (err error)
 	case name == extRestrict:
 		data := r.String()
 		if r.Err() == nil {
-			c.destinations, err = parseDestinations(data)
+			c.restriction = bytes.Clone(data)
+			c.destinations, err = parseDestinations(c.restriction)
 		}
 	case name == extSKProvider && !c.forCard:
 		if c.provider = r.Text(); len(c.provider) > maxText {

@@ -170,7 +170,7 @@ func (c *connection) nextQuestions(ctx context.Context, r *sshwire.Reader) ([]Op
 	watched, stop := c.watch(ctx)
 	defer stop()
 	list := []OpenQuestion{}
-	for _, q := range c.agent.questions.board.next(watched, known) {
+	for _, q := range c.agent.questions.board.next(watched, known, c.agent.freezing) {
 		list = append(list, OpenQuestion{q.ID, q.Text(), q.Grantable})
 	}
 	return list, nil

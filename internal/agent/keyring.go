@@ -22,6 +22,7 @@ type held struct {
 	dies         time.Duration // uptime; 0: never
 	confirm      bool
 	destinations []destination
+	restriction  []byte // the destinations as they came
 
 	signsLeft uint32 // under the lock; meaningful if limited
 	limited   bool   //

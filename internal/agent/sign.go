@@ -16,6 +16,8 @@ import (
 // sign is SSH_AGENTC_SIGN_REQUEST (RFC 9987 section 3.6): facts, decision,
 // question, log, signature, in this order.
 func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
+	c.agent.signing.Add(1)
+	defer c.agent.signing.Add(-1)
 	blob, data, flags := r.String(), r.String(), r.Uint32()
 	if err := r.End(); err != nil {
 		c.refuse(c.event("sign", "denied", policy.Decision{Reason: err.Error()}))

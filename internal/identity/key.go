@@ -152,6 +152,21 @@ func (k *Key) Sign(ctx context.Context, data []byte, flags uint32) (*ssh.Signatu
 	return k.signer.sign(ctx, data, flags)
 }
 
+// Export gives the private key in the form that ReadPrivate reads, for as long as
+// take runs. A key that is not held here cannot be exported.
+func (k *Key) Export(take func(raw []byte)) error {
+	var s *secret
+	switch by := k.signer.(type) {
+	case *software:
+		s = by.secret
+	case *securityKey:
+		s = by.secret
+	default:
+		return errors.New("the private key is not here")
+	}
+	return s.use(func(raw []byte) error { take(raw); return nil })
+}
+
 // Destroy overwrites the private key. Signatures that are being made are waited
 // for.
 func (k *Key) Destroy() { k.signer.destroy() }

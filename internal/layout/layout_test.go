@@ -173,6 +173,7 @@ var owners = map[string]string{
 	"go.yaml.in/yaml/v3":                "internal/policy internal/watch", // a file of the user's each
 	"github.com/spf13/cobra":            "cmd/keyway",
 	"github.com/docker/go-units":        "cmd/keyway",
+	"github.com/Microsoft/go-winio":     "cmd/keyway", // named pipes
 	"github.com/moby/moby/":             "internal/engine/docker",
 	"github.com/containerd/errdefs":     "internal/engine/docker",
 	"github.com/distribution/reference": "internal/engine/docker",

@@ -61,7 +61,7 @@ func renderConfig(entries []Entry, c Client, knownHosts string) ([]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		agent = "  IdentityAgent " + path + "\n"
+		agent = "  IdentityAgent " + path + "\n  AddKeysToAgent yes\n"
 	}
 	forward := "yes"
 	if c.Forward != "" {

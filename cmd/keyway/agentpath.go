@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/policy"
+	"keyway/internal/unixsock"
+)
+
+// The agent's paths in the runtime directory. agentSocketName is the one path of
+// the agent: the socket itself of one that unlock or the system started for us, or
+// a symbolic link to that of the user's. ssh_config names it, so that programs
+// started by a desktop, which know no SSH_AUTH_SOCK, reach it too. Through
+// forwardSocketName come those at the far end of a forwarding.
+const (
+	agentSocketName   = "agent.sock"
+	forwardSocketName = "forward.sock"
+)
+
+// agentSocketPaths are where our own agent listens.
+func agentSocketPaths() (local, forward string, err error) {
+	dir, err := dirs.Runtime()
+	return filepath.Join(dir, agentSocketName), filepath.Join(dir, forwardSocketName), err
+}
+
+// forwardPath is where our own agent listens for those who come through a
+// forwarding.
+func (a *app) forwardPath() string { return filepath.Join(a.runtime, forwardSocketName) }
+
+// forwardSocket is the socket to forward: our own agent's second one. Another
+// agent, which agent.sock is only a link to, has none.
+func (a *app) forwardSocket() string {
+	own, err := os.Lstat(filepath.Join(a.runtime, agentSocketName))
+	if err != nil || own.Mode()&os.ModeSocket == 0 {
+		return ""
+	}
+	if _, err := os.Stat(a.forwardPath()); err != nil {
+		return ""
+	}
+	return a.forwardPath()
+}
+
+// agentSocket is the one path of the agent, where there is one; else ssh's own
+// rules apply.
+func (a *app) agentSocket() string {
+	path := filepath.Join(a.runtime, agentSocketName)
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+// ensureAgent sees to it that an agent listens at the one path: with own set, one
+// of ours.
+func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
+	path := filepath.Join(a.runtime, agentSocketName)
+	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !own && agentAnswers(ctx, theirs) {
+		if now, err := os.Readlink(path); err == nil && now == theirs {
+			return nil
+		}
+		if !a.ownAgentHoldsKeys(ctx, path) {
+			return relink(theirs, path)
+		}
+	}
+	info, err := os.Lstat(path)
+	isOwn := err == nil && info.Mode()&os.ModeSocket != 0
+	if (isOwn || !own) && agentAnswers(ctx, path) {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, a.program, "agent", "-s", "-O", "runtime")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		return keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
+			Hint("see what is wrong: keyway agent -d")
+	}
+	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
+	a.useAgent()
+	return nil
+}
+
+// wantsOwnAgent says whether the policy has what no other agent does: keys of
+// another agent beside its own, or occasions on which they are forgotten.
+func wantsOwnAgent() bool {
+	path, err := policyPath(nil)
+	if err != nil {
+		return false
+	}
+	p, err := policy.Read(path)
+	return err == nil && (p.Upstream() != "" || p.Forget() != policy.Forget{})
+}
+
+// followAgent mends the one path when the agent behind it has ended and theirs,
+// which SSH_AUTH_SOCK names, lives: after a new login, agents have new sockets.
+// ssh starts its ProxyCommand before it opens IdentityAgent, so a keyway proxy
+// that does this is in time for the connection it carries.
+func followAgent(path, theirs string) {
+	if _, err := os.Lstat(path); err != nil || theirs == "" || theirs == path || listens(path) || !listens(theirs) {
+		return
+	}
+	relink(theirs, path) // when two do this at once, either is right
+}
+
+// listens says whether a process accepts connections at socket.
+func listens(socket string) bool {
+	conn, err := unixsock.Dial(socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// ownAgentHoldsKeys says whether the agent that an earlier unlock started is
+// still in use: it must not be lost for another one.
+func (a *app) ownAgentHoldsKeys(ctx context.Context, path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+path)
+	return cmd.Run() == nil
+}
+
+// relink makes path a symbolic link to target, without a moment without one.
+func relink(target, path string) error {
+	tmp := path + ".new"
+	os.Remove(tmp)
+	if err := os.Symlink(target, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// agentAnswers says whether an agent listens at socket: ssh-add exits with 2 if
+// none does, and with 1 if it holds no key.
+func agentAnswers(ctx context.Context, socket string) bool {
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
+	err := cmd.Run()
+	var exit *exec.ExitError
+	return err == nil || errors.As(err, &exit) && exit.ExitCode() == 1
+}

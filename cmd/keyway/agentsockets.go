@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// agentSockets are where an agent listens: the first for this machine, the
+// second, if there is one, for forwarding.
+type agentSockets struct {
+	path, forward string
+	kept          bool // the files are somebody else's to remove
+	listeners     []net.Listener
+}
+
+func (s *agentSockets) paths() []string {
+	if s.forward == "" {
+		return []string{s.path}
+	}
+	return []string{s.path, s.forward}
+}
+
+// listenAsAgent listens at path, or at a new one in a directory of its own as
+// ssh-agent does.
+func listenAsAgent(path, forward string) (*agentSockets, error) {
+	s := &agentSockets{path: path, forward: forward}
+	if path == "" {
+		var err error
+		if s.path, err = newSocketPath(); err != nil {
+			return nil, keyway.Errorf(keyway.Other, "there is no directory for the socket: %w", err)
+		}
+	}
+	for _, p := range s.paths() {
+		l, err := listenLocally(p)
+		if err != nil {
+			s.remove()
+			return nil, keyway.Errorf(keyway.Other, "the agent cannot listen at %s: %w", p, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return s, nil
+}
+
+// socketDirectory is how the directories that listenAsAgent makes are called.
+const socketDirectory = "ssh-keyway-*"
+
+// remove removes the sockets' files, and the directory that was made for them.
+func (s *agentSockets) remove() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	if s.kept {
+		return
+	}
+	for _, p := range s.paths() {
+		os.Remove(p)
+	}
+	dir := filepath.Dir(s.path)
+	if strings.HasPrefix(filepath.Base(dir), strings.TrimSuffix(socketDirectory, "*")) {
+		os.Remove(dir) // only if it is empty
+	}
+}
+
+// inherited makes listeners of descriptors, from the first one on, that another
+// process has opened.
+func (s *agentSockets) inherited(first uintptr, paths []string) error {
+	for i, path := range paths {
+		f := os.NewFile(first+uintptr(i), path)
+		l, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("descriptor %d: %w", first+uintptr(i), err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// activated are the sockets that systemd listens at for us (sd_listen_fds(3)); nil:
+// there are none. The first is for this machine, the second for forwarding.
+func activated() (*agentSockets, error) {
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil, nil
+	}
+	for _, v := range []string{"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"} {
+		os.Unsetenv(v) // not for those that the agent starts
+	}
+	if n < 1 || n > 2 {
+		return nil, keyway.Errorf(keyway.BadConfig, "there are %d sockets to listen at, not one and perhaps a second for forwarding", n)
+	}
+	s := &agentSockets{kept: true}
+	if err := s.inherited(firstInherited, make([]string, n)); err != nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "the socket cannot be used: %w", err)
+	}
+	s.path = s.listeners[0].Addr().String()
+	if n == 2 {
+		s.forward = s.listeners[1].Addr().String()
+	}
+	return s, nil
+}

@@ -187,7 +187,7 @@ func (s *Screen) scroll(n int) {
 	if n > 0 {
 		s.scrollUp(s.margin, n)
 	} else {
-		s.g.scroll(s.margin, n, s.blank())
+		s.scrollDown(s.margin, -n)
 	}
 }
 
@@ -200,9 +200,11 @@ func (s *Screen) insertLines(n int, insert bool) {
 	b.top = s.y
 	s.g.unwrap(b.bottom)
 	if insert {
-		n = -n
+		s.scrollDown(b, n)
+	} else {
+		s.endHistory(b.top)
+		s.g.scroll(b, n, s.blank())
 	}
-	s.g.scroll(b, n, s.blank())
 	s.x = s.lineStart()
 }
 
@@ -224,6 +226,9 @@ func (s *Screen) eraseDisplay(what int) {
 
 func (s *Screen) clearRows(from, to int) {
 	s.g.unwrap(from - 1)
+	if from < to {
+		s.endHistory(from)
+	}
 	blank := s.blank()
 	for y := from; y < to; y++ {
 		s.g.clearRow(y, blank)

@@ -96,6 +96,14 @@ func (h *history) open() bool {
 	return false
 }
 
+// close ends the last line: what comes next is another.
+func (h *history) close() {
+	if h.open() {
+		text, _, _ := h.pop()
+		h.add(slices.Clone(text), false)
+	}
+}
+
 func (h *history) clear() { h.pieces, h.count = nil, 0 }
 
 func rowHeader(p []byte) (length int, wrapped bool) {
@@ -231,8 +239,9 @@ func seenNot(t *tables, c cell) bool {
 func (s *Screen) HistoryLines() int { return s.history.count }
 
 // History appends the last n lines that have scrolled off, with their styles,
-// each ended by CR LF. A line that was wrapped is whole, so that the terminal
-// that gets it breaks it at its own width.
+// each ended by CR LF, but for a last one that goes on on the screen. A line that
+// was wrapped is whole, so that the terminal that gets it breaks it at its own
+// width.
 func (s *Screen) History(dst []byte, n int) []byte {
 	s.history.each(n, func(text []byte, wrapped bool) {
 		dst = append(dst, text...)

@@ -94,7 +94,7 @@ func (s *Screen) reverseIndex() {
 	switch {
 	case s.y == s.margin.top:
 		if s.x >= s.margin.left && s.x <= s.margin.right {
-			s.g.scroll(s.margin, -1, s.blank())
+			s.scrollDown(s.margin, 1)
 		}
 	case s.y > 0:
 		s.y--

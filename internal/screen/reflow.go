@@ -83,7 +83,7 @@ func (s *Screen) reflow(cols, rows int) {
 	for i := range f.lines {
 		total += f.breakLine(i)
 	}
-	if full && total < rows {
+	if full {
 		total += f.recall(rows - total)
 	}
 	f.draw(total)
@@ -105,6 +105,9 @@ func (f *flow) collect() (full bool) {
 		for _, c := range f.cursors {
 			if c.cursor.y == y {
 				c.line, c.offset = len(f.lines)-1, len(l.cells)+c.cursor.x
+				if c.cursor.pending {
+					c.offset++
+				}
 			}
 		}
 		l.cells = append(l.cells, g.row(y)[:f.rowEnd(g, y)]...)
@@ -142,13 +145,14 @@ func (f *flow) breakLine(i int) int {
 	return len(l.rows)
 }
 
-// recall takes lines back from the history until there are n more rows, or more.
+// recall takes lines back from the history until there are n more rows, or more,
+// and in any case the start of the first line.
 func (f *flow) recall(n int) (got int) {
 	h := &f.s.history
-	for got < n {
+	for got < n || h.open() && f.cols != f.s.cols {
 		joined := h.open()
 		var parts [][]cell
-		for size := 0; size < f.cols*f.rows; {
+		for size := 0; size <= f.cols*f.rows; {
 			text, _, ok := h.pop()
 			if !ok {
 				break
@@ -164,6 +168,9 @@ func (f *flow) recall(n int) (got int) {
 		}
 		slices.Reverse(parts)
 		got += f.prepend(slices.Concat(parts...), joined)
+		if joined && h.open() {
+			return got // that is a screen's worth of one line
+		}
 	}
 	return got
 }
@@ -255,14 +262,13 @@ func (f *flow) rowIn(c *flowCursor) int {
 	return n
 }
 
-// place puts a cursor to its character. It stands after its line if it stood
-// there.
+// place puts a cursor to its character, or after its line if it stood there.
 func (f *flow) place(c *flowCursor, top int) {
-	x := c.offset - f.lines[c.line].rows[f.rowIn(c)]
-	if c.cursor.pending {
-		x++
-	}
-	c.cursor.pending = c.cursor.pending && x >= f.cols
+	l := &f.lines[c.line]
+	x := c.offset - l.rows[f.rowIn(c)]
+	c.cursor.pending = x == f.cols && c.offset <= len(l.cells) && f.s.modes.on(autoWrap)
 	c.cursor.x = min(x, f.cols-1)
-	c.cursor.y = max(0, min(f.rowOf(c)-top, f.rows-1))
+	y := f.rowOf(c) - top
+	c.cursor.y = max(0, min(y, f.rows-1))
+	c.cursor.pending = c.cursor.pending && c.cursor.y == y
 }

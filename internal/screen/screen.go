@@ -107,9 +107,8 @@ func (s *Screen) fullReset() {
 		s.g = &s.main
 	}
 	s.alt = grid{}
-	for y := range s.rows {
-		s.g.clearRow(y, cell{})
-	}
+	s.pen = style{}
+	s.clearRows(0, s.rows)
 	s.state, s.titles = oscState{cwd: s.state.cwd}, titles{}
 	s.reset()
 }
@@ -151,6 +150,20 @@ func (s *Screen) scrollUp(b box, n int) {
 		}
 	}
 	s.g.scroll(b, n, s.blank())
+}
+
+// scrollDown moves b's content down.
+func (s *Screen) scrollDown(b box, n int) {
+	s.endHistory(b.top)
+	s.g.scroll(b, -n, s.blank())
+}
+
+// endHistory says that row y is another now: if it is the first one, it no longer
+// continues the history's last line.
+func (s *Screen) endHistory(y int) {
+	if y == 0 && s.g == &s.main {
+		s.history.close()
+	}
 }
 
 func (s *Screen) resetTabs() {

@@ -21,6 +21,9 @@ func (s *Screen) Attach(dst []byte, n int) []byte {
 	d := s.begin(dst)
 	d.add("\x1b[J")
 	d.dst = s.History(d.dst, n)
+	if n > 0 && s.history.open() {
+		d.add("\r\n") // the line goes on, but its rows may have had another width
+	}
 	d.screen(&s.main, false)
 	return s.finish(d)
 }
@@ -159,7 +162,7 @@ func (s *Screen) finish(d *drawing) []byte {
 	d.tabs()
 	d.keys(&s.main.keys)
 	if s.Alternate() {
-		d.cursor(&s.main.saved, true)
+		d.cursor(&s.main, &s.main.saved, true)
 		d.number("\x1b[?", int(s.modes.alternate), "h")
 		d.add("\x1b[H\x1b[2J")
 		d.screen(&s.alt, true)
@@ -167,11 +170,11 @@ func (s *Screen) finish(d *drawing) []byte {
 	}
 	d.modes()
 	d.margins()
-	d.cursor(&s.g.saved, true)
+	d.cursor(s.g, &s.g.saved, true)
 	now := s.cursor
 	now.origin = s.modes.on(originMode)
 	now.set = true
-	d.cursor(&now, false)
+	d.cursor(s.g, &now, false)
 	if !s.modes.on(autoWrap) {
 		d.dst = appendMode(d.dst, autoWrap, false)
 	}
@@ -248,8 +251,9 @@ func (d *drawing) margins() {
 	}
 }
 
-// cursor puts the cursor, with all that belongs to it, and saves it if asked to.
-func (d *drawing) cursor(c *cursor, save bool) {
+// cursor puts the cursor, with all that belongs to it, and saves it if asked to. g
+// is the screen that is shown.
+func (d *drawing) cursor(g *grid, c *cursor, save bool) {
 	if !c.set {
 		return
 	}
@@ -260,7 +264,7 @@ func (d *drawing) cursor(c *cursor, save bool) {
 	}
 	d.move(max(0, x), max(0, y))
 	if c.pending {
-		d.pend(c.x, c.y, x, y)
+		d.pend(g.row(c.y), c.x, x, y)
 	}
 	d.style(c.pen)
 	for i, set := range c.charset.set {
@@ -283,13 +287,13 @@ func (d *drawing) cursor(c *cursor, save bool) {
 	}
 }
 
-// pend prints the last character of a row again, so that the next one wraps. The
-// column and row are given twice: of the screen and from the origin.
-func (d *drawing) pend(x, y, fromX, fromY int) {
-	c := d.s.g.row(y)[x]
+// pend prints the last character of a row again, in column last, so that the next
+// one wraps. x and y are where that is from the origin.
+func (d *drawing) pend(cells []cell, last, x, y int) {
+	c := cells[last]
 	if c.tail() {
-		d.move(fromX-1, fromY)
-		c = d.s.g.row(y)[x-1]
+		d.move(x-1, y)
+		c = cells[last-1]
 	}
 	d.style(d.s.tables.styles[c.style])
 	d.dst = d.s.tables.appendGlyph(d.dst, c.glyph&^wideBit)

@@ -35,6 +35,7 @@ type way struct {
 	up      *connection              // while up
 	old     map[*connection]struct{} // doubted or replaced, and not ended yet
 	unheard time.Time                // when an attempt last failed because it asked nobody
+	fell    time.Time                // when it last ceased to be up
 	risen   chan struct{}            // closed when the way is up the next time
 	closed  bool                     // for good
 	work    sync.WaitGroup
@@ -115,12 +116,38 @@ func (w *way) beginLocked() *attempt {
 	w.attempt = a
 	w.work.Go(func() {
 		defer cancel(nil)
-		conn, err := w.connect(ctx, a)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.settleLocked(a, conn, err)
+		for !w.try(ctx, a) {
+			select {
+			case <-time.After(tryPause):
+			case <-ctx.Done():
+			}
+		}
 	})
 	return a
+}
+
+const (
+	// fellTime is how long after its fall a way is tried again when the attempt to
+	// bring it back breaks, too: what has killed the one may have killed the other,
+	// and whoever has just called would have to call again.
+	fellTime = 10 * time.Second
+	tryPause = 100 * time.Millisecond
+)
+
+// try is one go at bringing the way up. It is false when another may help.
+func (w *way) try(ctx context.Context, a *attempt) (settled bool) {
+	conn, err := w.connect(ctx, a)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && conn.ended {
+		err = diagnose(w.place, conn.process.errors.String(), nil)
+	}
+	if keyway.Is(err, keyway.Unreachable) && w.up == nil && !w.closed && ctx.Err() == nil && time.Since(w.fell) < fellTime {
+		w.log.Debug("way tried again", "place", w.place, "error", err)
+		return false
+	}
+	w.settleLocked(a, conn, err)
+	return true
 }
 
 // settleLocked ends an attempt. The connection it was to replace may have come
@@ -128,9 +155,6 @@ func (w *way) beginLocked() *attempt {
 func (w *way) settleLocked(a *attempt, conn *connection, err error) {
 	w.attempt = nil
 	defer close(a.done)
-	if err == nil && conn.ended {
-		err = diagnose(w.place, conn.process.errors.String(), nil)
-	}
 	switch {
 	case err == nil:
 		if w.up != nil {
@@ -222,7 +246,7 @@ func (w *way) down(c *connection) {
 	}
 	c.ended = true
 	if w.up == c {
-		w.up = nil
+		w.up, w.fell = nil, time.Now()
 	}
 	delete(w.old, c)
 	if c.distrust != nil {
@@ -268,7 +292,7 @@ func (w *way) doubt(c *connection) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.up == c {
-		w.up = nil
+		w.up, w.fell = nil, time.Now()
 		w.old[c] = struct{}{}
 		c.distrust()
 		w.log.Info("way doubted", "place", w.place, "pid", c.process.cmd.Process.Pid)

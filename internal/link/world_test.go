@@ -75,6 +75,11 @@ func playSSH(args []string) int {
 			fmt.Fprintf(os.Stderr, "root@%s: Permission denied (keyboard-interactive).\n", place)
 			return 255
 		}
+	case place == "breaks":
+		if os.Remove(filepath.Join(os.Getenv("GUESTS"), "break")) == nil {
+			fmt.Fprintln(os.Stderr, "ssh_dispatch_run_fatal: Connection to UNKNOWN port 65535: Broken pipe")
+			return 255
+		}
 	case place == "counts":
 		f, err := os.OpenFile(os.Getenv("COUNT_FILE"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -332,6 +337,34 @@ func TestADeadWayIsMadeAnew(t *testing.T) {
 }
 
 // What is under way in both directions when the way dies arrives once.
+// What kills a way again and again kills the attempts to bring it back, too; who
+// calls then need not call twice.
+func TestAWayIsTriedAgainSoonAfterItsFall(t *testing.T) {
+	w := startWorld(t)
+	broken := filepath.Join(os.Getenv("GUESTS"), "break")
+	shatter := func() {
+		if err := os.WriteFile(broken, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shatter()
+	if _, err := w.client.Place(context.Background(), "breaks", nil, &person{}); !keyway.Is(err, keyway.Unreachable) {
+		t.Fatalf("the first call of a place that breaks: %v", err)
+	}
+	first := pid(t, w.node("breaks"))
+	shatter()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.await("down")
+	if again := pid(t, w.node("breaks")); again == first {
+		t.Error("the same node answers")
+	}
+	if _, err := os.Stat(broken); err == nil {
+		t.Error("nothing broke")
+	}
+}
+
 func TestNothingIsLost(t *testing.T) {
 	w := startWorld(t)
 	conn := w.ssh("train")

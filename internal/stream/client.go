@@ -449,6 +449,9 @@ func (cl *client) refusal(r io.Reader, hello []byte, opening bool) error {
 		}
 		return violation("refusal with a wrong signature")
 	}
+	if answer.code == CodeReset {
+		return Permanent(&ResetError{answer.text}) // as if the RESET had come, which was lost with its path
+	}
 	return &Refusal{Code: answer.code, Text: answer.text}
 }
 

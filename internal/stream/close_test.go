@@ -179,7 +179,8 @@ func TestResetWhileAway(t *testing.T) {
 		server.CloseWithError(errors.New("out of memory"))
 		l.net.set(func(f *faultNet) { f.refuse = nil })
 		_, err := client.Read(make([]byte, 1))
-		if !errors.Is(err, ErrReset) || err.Error() != "reset: out of memory" {
+		var reset *ResetError
+		if !errors.As(err, &reset) || reset.Text != "out of memory" || !errors.Is(err, ErrReset) {
 			t.Errorf("the client ends with %v", err)
 		}
 		client.Close()

@@ -377,7 +377,7 @@ func (c *Conn) applyPong(f frame, now time.Time) {
 // measure asks for the round trip now and then while bytes come: it is what the
 // width of the window depends on.
 func (c *Conn) measure(now time.Time) {
-	if c.rx.unsaid() >= ackBytes && now.Sub(c.pingSent) >= time.Second && c.det.asked.IsZero() {
+	if c.rx.much() && now.Sub(c.pingSent) >= time.Second && c.det.asked.IsZero() {
 		c.say.ping = true
 		c.say.pinged++
 	}

@@ -9,7 +9,7 @@ import (
 const (
 	smallWindow = 256 << 10 // what no budget is asked for
 	maxWindow   = 4 << 20
-	ackBytes    = 64 << 10
+	ackBytes    = 256 << 10 // what is acknowledged at least, once that is half a window
 
 	smallChunk = 2 << 10  // what an idle path reads into
 	largeChunk = 64 << 10 // what a busy one does
@@ -285,8 +285,12 @@ func (q *recvQueue) unsaid() uint64 { return q.ackable() - q.acked }
 
 // ackDue reports whether enough was consumed to tell the peer at once.
 func (q *recvQueue) ackDue() bool {
-	return q.unsaid() > 0 && (q.fin || q.unsaid() >= uint64(min(ackBytes, q.window/4)))
+	return q.unsaid() > 0 && (q.fin || q.much())
 }
+
+// much reports whether that is much. Every ACK wakes each relay on the way, so
+// there are as few as keep the sender going.
+func (q *recvQueue) much() bool { return q.unsaid() >= uint64(min(ackBytes, q.window/2)) }
 
 // ack returns the numbers of an ACK that is sent now.
 func (q *recvQueue) ack(now time.Time, rtt time.Duration) (consumed, limit uint64) {

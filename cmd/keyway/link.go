@@ -97,13 +97,17 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 		return err
 	}
 	socket := filepath.Join(runtimeDir, link.SocketName)
+	said := slog.New(slog.NewTextHandler(log, nil))
+	inherited, err := link.TakeOver(ctx, socket)
+	if err != nil {
+		said.Warn("not all was taken over", "error", err)
+	}
 	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {
 		fmt.Fprintln(ready, err)
 		return err
 	}
 	fmt.Fprintln(ready, link.Ready)
-	said := slog.New(slog.NewTextHandler(log, nil))
 	ctx, stop := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() { tellOfJobs(ctx, said) })
@@ -112,7 +116,7 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	return link.Serve(ctx, l, link.Config{
 		Program: program, Socket: socket, Identity: link.Identity(program), Programs: programs,
 		Options: sshconfig.FastCiphers,
-		Log:     said,
+		Log:     said, Inherited: inherited,
 	})
 }
 

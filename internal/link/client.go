@@ -50,8 +50,8 @@ func unixTransport(socket string) *http.Transport {
 	}}
 }
 
-// Open reaches the user's link, and starts program's if there is none. runtime
-// is the directory of its socket, log the file for what it has to say.
+// Open reaches the user's link, and starts program's if there is none, or if it
+// is of another build: that takes the connections over. runtime is the directory of its socket, log the file for what it has to say.
 func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
@@ -60,8 +60,8 @@ func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 	switch {
 	case err == nil && s.Identity == Identity(program):
 		return c, nil
-	case err == nil && s.busy():
-		return c, nil // an older link that carries streams is left to it; both speak the same API version or say so
+	case err == nil && s.stuck():
+		return c, nil // an older link is left to what it carries; both speak the same API version or say so
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
@@ -74,17 +74,29 @@ func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 		if s.Identity == Identity(program) {
 			return c, nil // somebody else was quicker
 		}
-		if err := c.Stop(ctx); err != nil {
-			return nil, err
+		if s.stuck() {
+			return c, nil
+		}
+		if !s.Movable {
+			if err := c.Stop(ctx); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return c, spawn(program, log)
 }
 
-func (s Status) busy() bool {
+// stuck says that the link cannot be replaced now: it is bringing a way up, or
+// carries what it cannot hand over.
+func (s Status) stuck() bool {
 	for _, p := range s.Places {
-		if len(p.Streams) > 0 || p.State == "connecting" {
+		if p.State == "connecting" && len(p.Streams) == 0 {
 			return true
+		}
+		for _, st := range p.Streams {
+			if !s.Movable || st.State == "" {
+				return true
+			}
 		}
 	}
 	return false

@@ -33,23 +33,28 @@ type Config struct {
 	// Options are more options for the ssh to a place; nil for none.
 	Options func(context.Context, keyway.Place) []string
 	Log     *slog.Logger
+
+	// Inherited are the connections that the link before this one has handed over.
+	Inherited []Inherited
 }
 
 // Link is the server of the laptop. Its API is the node's for each place, under
 // /v1/places/PLACE/, and a few paths of its own (docs/PROTOCOL.api.md).
 type Link struct {
-	cfg     Config
-	started time.Time
-	ctx     context.Context // ends with the link
-	stop    context.CancelFunc
-	budget  *stream.Budget
-	watcher *stream.Watcher
+	cfg      Config
+	started  time.Time
+	listener net.Listener
+	ctx      context.Context // ends with the link
+	stop     context.CancelFunc
+	budget   *stream.Budget
+	watcher  *stream.Watcher
 
-	mu    sync.Mutex
-	ways  map[keyway.Place]*way
-	asks  map[string]*attempt // by the secret that its ssh's askpass shows
-	lives map[*carried]struct{}
-	ended sync.WaitGroup // of lives, and of the watcher
+	mu      sync.Mutex
+	ways    map[keyway.Place]*way
+	asks    map[string]*attempt // by the secret that its ssh's askpass shows
+	lives   map[*carried]struct{}
+	leaving bool           // to another process
+	ended   sync.WaitGroup // of lives, and of the watcher
 }
 
 // Serve runs a link on l until ctx ends or somebody asks it to stop, and returns
@@ -58,11 +63,16 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	link := &Link{
-		cfg: cfg, started: time.Now(), ctx: ctx, stop: cancel,
+		cfg: cfg, started: time.Now(), listener: l, ctx: ctx, stop: cancel,
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
 		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
 	}
 	link.ended.Go(func() { link.watcher.Run(ctx) })
+	for _, in := range cfg.Inherited {
+		if err := link.inherit(in); err != nil {
+			cfg.Log.Warn("a connection was not taken over", "workspace", in.Name, "error", err)
+		}
+	}
 	srv := &http.Server{
 		Handler:     link.handler(),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -73,7 +83,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	err := srv.Serve(l)
 	cancel()
 	link.close()
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
@@ -101,6 +111,7 @@ func (l *Link) handler() http.Handler {
 		http.NewResponseController(w).Flush()
 		l.stop()
 	})
+	mux.HandleFunc("POST /v1/handover", l.handOver)
 	mux.HandleFunc("POST /v1/places/{place}/connect", l.connect)
 	mux.HandleFunc("POST /v1/places/{place}/answer", l.answer)
 	mux.HandleFunc("POST /v1/askpass", l.askpass)

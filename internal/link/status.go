@@ -17,6 +17,7 @@ type Status struct {
 	Version  string        `json:"version"`
 	Identity string        `json:"identity"`
 	Started  time.Time     `json:"started"`
+	Movable  bool          `json:"movable"` // it hands its connections over to another build
 	Places   []PlaceStatus `json:"places"`
 }
 
@@ -46,7 +47,7 @@ type StreamStatus struct {
 }
 
 func (l *Link) status(w http.ResponseWriter, r *http.Request) {
-	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started}
+	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, way := range l.ways {

@@ -2,10 +2,13 @@ package link
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,25 +34,43 @@ const (
 
 // switching is the answer to an upgrade. It is written by hand, because nothing
 // may be read ahead of what follows it.
-const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n\r\n"
+func switching(protocol string) string {
+	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"
+}
 
 // carried is one ssh connection that the link carries.
 type carried struct {
-	way    *way
-	name   keyway.Name
-	since  time.Time
-	ssh    net.Conn // to the user's ssh
-	screen screen   // its terminal; may be nil
-	said   []byte   // what the ssh said before the guest had answered, to be said again to a plain one
+	way     *way
+	name    keyway.Name
+	since   time.Time
+	ssh     net.Conn          // to the user's ssh
+	screen  screen            // its terminal; may be nil
+	hostKey ed25519.PublicKey // of the guest; nil: no stream
+	said    []byte            // what the ssh said before the guest had answered, to be said again to a plain one
+	forgot  bool              // that was too much to be kept
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	up, down atomic.Int64                // bytes of a plain pipe
+
+	// Between two processes; see handover.go.
+	leave   chan struct{} // closed when the connection is to move to another process
+	packed  chan bool     // receives whether it can: then state and unsent are set
+	shipped chan struct{} // closed when it has moved
+	state   []byte        // of the stream; nil: none yet
+	unsent  []byte        // what the ssh has said that is not in the state, to be sent first
+}
+
+func newCarried(way *way, name keyway.Name, hostKey ed25519.PublicKey, since time.Time) *carried {
+	return &carried{
+		way: way, name: name, hostKey: hostKey, since: since,
+		leave: make(chan struct{}), packed: make(chan bool, 1), shipped: make(chan struct{}),
+	}
 }
 
 // stream joins the command's connection to a guest. It is taken over before the
 // guest has answered: what goes wrong then is said by sayGoodbye.
 func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
-	c, err := l.newCarried(r)
+	c, err := l.requested(r)
 	if err == nil {
 		_, err = c.way.node(r.Context(), nil, nil)
 	}
@@ -57,13 +78,12 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
-	hostKey := parseHostKey(r.Header.Get(headerHostKey))
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, switching); err != nil {
+	if _, err := io.WriteString(conn, switching(streamProtocol)); err != nil {
 		return
 	}
 	if r.Header.Get(headerTerminal) != "" {
@@ -71,18 +91,19 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if c.screen != nil {
-		defer c.screen.close()
+	c.ssh = conn
+	if !l.enter(c) {
+		return
 	}
 	l.ended.Add(1)
 	defer l.ended.Done()
-	c.ssh = conn
 	// The request's own context may have ended already: with an ssh that has sent
 	// all it has to say.
-	l.carry(l.ctx, c, hostKey)
+	l.carry(l.ctx, c)
 }
 
-func (l *Link) newCarried(r *http.Request) (*carried, error) {
+// requested is the connection that r asks for.
+func (l *Link) requested(r *http.Request) (*carried, error) {
 	way, err := l.way(r.PathValue("place"))
 	if err != nil {
 		return nil, err
@@ -94,42 +115,60 @@ func (l *Link) newCarried(r *http.Request) (*carried, error) {
 	if r.Header.Get("Upgrade") != streamProtocol {
 		return nil, keyway.Errorf(keyway.VersionMismatch, "a stream begins with Upgrade: %s", streamProtocol)
 	}
-	return &carried{way: way, name: name, since: time.Now()}, nil
+	return newCarried(way, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil
 }
 
-// carry copies between the ssh and the guest until one of them ends.
-func (l *Link) carry(ctx context.Context, c *carried, hostKey []byte) {
-	l.enter(c)
-	defer l.leave(c)
+// carry copies between the ssh and the guest until one of them ends, or another
+// process goes on with it.
+func (l *Link) carry(ctx context.Context, c *carried) {
+	defer l.gone(c)
 	err := errPlain
-	if hostKey != nil {
-		err = c.overStream(ctx, l.streamConfig(c, hostKey))
+	if c.hostKey != nil {
+		err = c.overStream(ctx, l.streamConfig(c))
 	}
-	if errors.Is(err, errPlain) {
+	if errors.Is(err, errPlain) && !c.forgot {
 		err = c.overPipe(ctx)
 	}
-	if err == nil {
+	moved := errors.Is(err, stream.ErrMoved)
+	c.packed <- moved
+	switch {
+	case moved:
+		<-c.shipped
+	case err != nil:
+		err = c.inWords(err)
+		l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.way.place, "error", err)
+		c.sayWhy(ctx, keyway.AsError(err))
+	}
+	c.ssh.Close()
+	if c.screen != nil {
+		c.screen.close()
+	}
+}
+
+// sayWhy tells the user why the connection has ended.
+func (c *carried) sayWhy(ctx context.Context, e *keyway.Error) {
+	if c.status().Down == 0 {
+		sayGoodbye(c.ssh, e)
 		return
 	}
-	err = c.inWords(err)
-	l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.way.place, "error", err)
-	if c.status().Down == 0 {
-		sayGoodbye(c.ssh, err)
-		return
+	if ctx.Err() != nil {
+		e = keyway.Errorf(keyway.Interrupted, "the link was stopped, and the connection to %s with it", c.name)
 	}
 	// In the middle of a connection ssh would take no word of ours.
-	if e := keyway.AsError(err); ctx.Err() == nil {
-		say(c.screen, strings.TrimRight(e.Message+"\n"+e.Next, "\n"))
-	}
+	say(c.screen, strings.TrimRight(e.Message+"\n"+e.Next, "\n"))
 }
 
-func (l *Link) enter(c *carried) {
+// enter counts c in, unless the link is being replaced.
+func (l *Link) enter(c *carried) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lives[c] = struct{}{}
+	if !l.leaving {
+		l.lives[c] = struct{}{}
+	}
+	return !l.leaving
 }
 
-func (l *Link) leave(c *carried) {
+func (l *Link) gone(c *carried) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.lives, c)
@@ -137,10 +176,10 @@ func (l *Link) leave(c *carried) {
 
 // streamConfig is how c's stream finds its guest, now and whenever it has lost
 // the way.
-func (l *Link) streamConfig(c *carried, hostKey []byte) stream.Config {
+func (l *Link) streamConfig(c *carried) stream.Config {
 	d := &dialer{way: c.way, name: c.name, begun: c.since, opened: c.opened}
 	return stream.Config{
-		Dial: d.Dial, HostKey: hostKey, Budget: l.budget, Watcher: l.watcher,
+		Dial: d.Dial, HostKey: c.hostKey, Budget: l.budget, Watcher: l.watcher,
 		Linger: farewell, Logger: l.cfg.Log,
 	}
 }
@@ -157,11 +196,10 @@ const farewell = 10 * time.Minute
 // overStream carries the connection over a resumable stream. The error is why
 // there is no more of it: nil when guest or ssh has ended it.
 func (c *carried) overStream(ctx context.Context, cfg stream.Config) error {
-	guest, err := stream.Dial(ctx, cfg)
+	guest, err := c.dial(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	c.guest.Store(guest)
 	listening, deaf := context.WithCancel(ctx) // ends with the ssh
 	var beside sync.WaitGroup
 	beside.Go(func() {
@@ -172,24 +210,57 @@ func (c *carried) overStream(ctx context.Context, cfg stream.Config) error {
 		beside.Go(func() { c.watchStalls(listening, guest) })
 	}
 	_, err = guest.WriteTo(c.ssh)
-	if reason := guest.Err(); reason != nil {
+	c.ssh.SetReadDeadline(longAgo) // ends upload, without closing: the ssh may be told why
+	if !isClosed(c.leave) {
+		reason := guest.Err()
+		switch {
+		case reason == nil && err != nil: // the ssh takes no more
+		case reason == nil && c.status().Down == 0:
+			reason = errSilentGuest
+		}
 		err = reason
-	} else if err != nil {
-		err = nil // the ssh takes no more
-	} else if c.status().Down == 0 {
-		err = errSilentGuest
+		beside.Wait()
+	} else {
+		deaf()
+		beside.Wait()
+		err = c.pack(guest)
 	}
-	c.ssh.SetReadDeadline(time.Unix(1, 0)) // ends upload, without closing: the ssh may be told why
-	beside.Wait()
 	guest.Close()
 	if errors.Is(err, errPlain) {
 		c.guest.Store(nil)
-		err = c.ssh.SetReadDeadline(time.Time{})
-		if err == nil {
-			err = errPlain
-		}
+		c.ssh.SetReadDeadline(time.Time{})
 	}
 	return err
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// dial begins the stream, or continues one of another process.
+func (c *carried) dial(ctx context.Context, cfg stream.Config) (guest *stream.Conn, err error) {
+	if c.state == nil {
+		guest, err = stream.Dial(ctx, cfg)
+	} else {
+		guest, err = stream.Restore(ctx, cfg, c.state)
+		c.state = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.guest.Store(guest)
+	if isClosed(c.leave) {
+		guest.SetDeadline(longAgo)
+	}
+	return guest, nil
 }
 
 var errSilentGuest = keyway.Errorf(keyway.GuestFailed, "the workspace's guest closed the connection at once")
@@ -201,16 +272,8 @@ const maxSaid = 64 << 10
 // upload copies from the ssh to the guest. When the ssh has ended, so must the
 // guest soon.
 func (c *carried) upload(guest *stream.Conn, ended func()) {
-	keep := true
-	err := api.Copy(guest, readerFunc(func(p []byte) (int, error) {
-		n, err := c.ssh.Read(p)
-		if keep = keep && !guest.Status().Opened && len(c.said)+n <= maxSaid; keep {
-			c.said = append(c.said, p[:n]...)
-		}
-		return n, err
-	}))
-	if err != nil {
-		return // guest or ssh does not take part any more; the other direction says which
+	if !c.copyUp(guest) {
+		return // the guest takes no more, or we leave
 	}
 	ended()
 	guest.CloseWrite()
@@ -218,15 +281,89 @@ func (c *carried) upload(guest *stream.Conn, ended func()) {
 	defer patience.Stop()
 	select {
 	case <-guest.Done():
+	case <-c.leave:
 	case <-patience.C:
 		guest.CloseWithError(errors.New("its ssh has ended"))
 	}
 }
 
-// readerFunc is a Read.
-type readerFunc func(p []byte) (int, error)
+// copyUp copies until the ssh has ended, of which it reports whether that is so.
+// What was read and not written is kept in unsent.
+func (c *carried) copyUp(guest *stream.Conn) (ended bool) {
+	var in inlet
+	defer in.shrink()
+	keep := !guest.Status().Opened
+	rest := c.unsent
+	for {
+		n, err := guest.Write(rest)
+		if err != nil {
+			c.unsent = slices.Clone(rest[n:])
+			return false
+		}
+		rest, err = in.read(c.ssh)
+		if keep && len(rest) > 0 {
+			keep = c.keep(rest, guest)
+		}
+		if err != nil {
+			c.unsent = nil
+			return !errors.Is(err, os.ErrDeadlineExceeded)
+		}
+	}
+}
 
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+// keep keeps what the ssh has said, until the guest has answered as one of
+// streams, and reports whether it has not yet.
+func (c *carried) keep(b []byte, guest *stream.Conn) bool {
+	if guest.Status().Opened {
+		c.said = nil
+		return false
+	}
+	if c.forgot = len(c.said)+len(b) > maxSaid; !c.forgot {
+		c.said = append(c.said, b...)
+	}
+	return !c.forgot
+}
+
+// inlet reads by large pieces where there is much, and holds little memory where
+// there is not: most connections are idle most of the time.
+type inlet struct {
+	small [1 << 10]byte
+	large *[uploadSize]byte
+}
+
+// uploadSize is what one read takes at most, in bytes: two SSH packets.
+const uploadSize = 64 << 10
+
+var uploadBuffers = sync.Pool{New: func() any { return new([uploadSize]byte) }}
+
+// read returns what has come, until the next read. There is no error beside
+// bytes.
+func (in *inlet) read(r io.Reader) ([]byte, error) {
+	buf := in.small[:]
+	if in.large != nil {
+		buf = in.large[:]
+	}
+	n, err := r.Read(buf)
+	switch {
+	case n == len(in.small) && in.large == nil:
+		in.large = uploadBuffers.Get().(*[uploadSize]byte)
+	case n < len(in.small) && in.large != nil:
+		b := append(in.small[:0], buf[:n]...)
+		in.shrink()
+		buf = b
+	}
+	if n > 0 {
+		err = nil
+	}
+	return buf[:n], err
+}
+
+func (in *inlet) shrink() {
+	if in.large != nil {
+		uploadBuffers.Put(in.large)
+		in.large = nil
+	}
+}
 
 // overPipe carries the connection to a guest that knows no streams; it ends with
 // the way.
@@ -263,7 +400,7 @@ func (p pipeEnd) Read(b []byte) (int, error) {
 
 // Close ends a Read that waits, without closing: the ssh is still to be told
 // goodbye.
-func (p pipeEnd) Close() error { return p.SetReadDeadline(time.Unix(1, 0)) }
+func (p pipeEnd) Close() error { return p.SetReadDeadline(longAgo) }
 
 // firstError keeps the error of a guest that ended before its first byte.
 type firstError struct {

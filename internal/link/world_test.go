@@ -192,7 +192,7 @@ type world struct {
 	client *Client
 	guest  *guest
 	stop   context.CancelFunc
-	ended  chan error
+	ended  <-chan error
 }
 
 func startWorld(t *testing.T) *world {
@@ -201,7 +201,7 @@ func startWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
+	w := &world{t: t, dir: t.TempDir()}
 	if err := os.Symlink(exe, filepath.Join(w.dir, "ssh")); err != nil {
 		t.Fatal(err)
 	}
@@ -210,27 +210,46 @@ func startWorld(t *testing.T) *world {
 	t.Setenv("GUESTS", w.dir)
 	w.guest = startGuest(t, w.dir)
 	t.Cleanup(w.guest.stop)
+	w.serve()
+	t.Cleanup(w.end)
+	return w
+}
+
+// serve starts the link, or its successor.
+func (w *world) serve() {
+	w.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	socket := filepath.Join(w.dir, SocketName)
+	inherited, err := TakeOver(context.Background(), socket)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
+	ended := make(chan error, 1)
+	w.ended = ended
 	go func() {
-		w.ended <- Serve(ctx, l, Config{Program: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler)})
+		ended <- Serve(ctx, l, Config{Program: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited})
 	}()
 	if w.client, err = Running(context.Background(), w.dir); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		w.client.rt.CloseIdleConnections()
-		stop()
-		if err := <-w.ended; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return w
+}
+
+// end ends the link.
+func (w *world) end() {
+	w.client.rt.CloseIdleConnections()
+	w.stop()
+	if err := <-w.ended; err != nil {
+		w.t.Errorf("Serve: %v", err)
+	}
 }
 
 // person answers questions with a text, and keeps what was told and asked.
@@ -719,5 +738,51 @@ func (w *world) hang(on bool) {
 	}
 	if err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// A new build takes the connections over: their sshs notice nothing, whatever is
+// under way.
+func TestHandOver(t *testing.T) {
+	w := startWorld(t)
+	busy, idle := w.ssh("train"), w.ssh("train")
+	echo(t, idle, "before")
+	fresh := w.ssh("train") // whose guest may not have answered yet
+	io.WriteString(fresh, "SSH-2.0-te")
+	data := make([]byte, 30<<20)
+	rand.Read(data)
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		if _, err := busy.Write(data); err != nil {
+			t.Error(err)
+		}
+	})
+	got := make([]byte, len(data))
+	for part := range 6 {
+		if _, err := io.ReadFull(busy, got[part*5<<20:][:5<<20]); err != nil {
+			t.Fatal(err)
+		}
+		if part%2 == 0 {
+			old := w.ended
+			w.client.rt.CloseIdleConnections()
+			w.serve()
+			if err := <-old; err != nil {
+				t.Errorf("the old link: %v", err)
+			}
+		}
+	}
+	if !bytes.Equal(got, data) {
+		t.Error("other bytes came back")
+	}
+	echo(t, idle, "after")
+	io.WriteString(fresh, "st")
+	first := make([]byte, len("SSH-2.0-test"))
+	if _, err := io.ReadFull(fresh, first); err != nil || string(first) != "SSH-2.0-test" {
+		t.Errorf("%q came back, %v", first, err)
+	}
+	s, err := w.client.Status(context.Background())
+	if err != nil || len(s.Places) != 1 || len(s.Places[0].Streams) != 3 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }

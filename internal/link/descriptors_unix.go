@@ -3,7 +3,9 @@
 package link
 
 import (
+	"io"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,6 +13,9 @@ import (
 
 // terminalPatience bounds how long a command may take to hand its terminal over.
 const terminalPatience = 5 * time.Second
+
+// movable says whether connections can be handed to another process.
+const movable = true
 
 // passTerminal sends the terminal's descriptor over conn, beside one byte.
 func passTerminal(conn *net.UnixConn, fd int) error {
@@ -27,7 +32,7 @@ func receiveTerminal(conn net.Conn) (screen, error) {
 	}
 	c.SetReadDeadline(time.Now().Add(terminalPatience))
 	defer c.SetReadDeadline(time.Time{})
-	fds, _, err := receiveDescriptors(c, make([]byte, 1))
+	fds, err := receiveRights(c)
 	if err != nil {
 		return nil, err
 	}
@@ -35,26 +40,74 @@ func receiveTerminal(conn net.Conn) (screen, error) {
 		closeAll(fds)
 		return nil, nil
 	}
-	if _, err := unix.IoctlGetWinsize(fds[0], unix.TIOCGWINSZ); err != nil {
-		closeAll(fds)
-		return nil, nil
+	return newTerminal(fds[0]), nil
+}
+
+// newTerminal is the screen that fd is; nil if it is none.
+func newTerminal(fd int) screen {
+	if _, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err != nil {
+		unix.Close(fd)
+		return nil
 	}
-	return &terminal{fds[0]}, nil
+	return &terminal{fd}
+}
+
+// sendDescriptors sends those of a connection and, if it has one, of its screen.
+func sendDescriptors(to *net.UnixConn, conn net.Conn, s screen) error {
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		return net.ErrClosed
+	}
+	f, err := c.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fds := []int{int(f.Fd())}
+	if t, ok := s.(*terminal); ok {
+		fds = append(fds, t.fd)
+	}
+	_, _, err = to.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
+	return err
+}
+
+// receiveDescriptors takes what sendDescriptors has sent; io.EOF when there is
+// nothing beside the byte.
+func receiveDescriptors(from *net.UnixConn) (net.Conn, screen, error) {
+	fds, err := receiveRights(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(fds) == 0 {
+		return nil, nil, io.EOF
+	}
+	f := os.NewFile(uintptr(fds[0]), "ssh")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil || len(fds) == 1 {
+		closeAll(fds[1:])
+		return conn, nil, err
+	}
+	closeAll(fds[2:])
+	return conn, newTerminal(fds[1]), nil
 }
 
 // maxDescriptors is how many descriptors one message may bring.
 const maxDescriptors = 8
 
-// receiveDescriptors reads one message and the descriptors beside it.
-func receiveDescriptors(c *net.UnixConn, b []byte) (fds []int, n int, err error) {
+// receiveRights reads one byte and the descriptors beside it.
+func receiveRights(c *net.UnixConn) (fds []int, err error) {
 	oob := make([]byte, unix.CmsgSpace(4*maxDescriptors))
-	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
+	n, oobn, _, _, err := c.ReadMsgUnix(make([]byte, 1), oob)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
+	}
+	if n == 0 {
+		return nil, io.ErrUnexpectedEOF
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	for _, m := range messages {
 		some, err := unix.ParseUnixRights(&m)
@@ -66,7 +119,7 @@ func receiveDescriptors(c *net.UnixConn, b []byte) (fds []int, n int, err error)
 		}
 		fds = append(fds, some...)
 	}
-	return fds, n, nil
+	return fds, nil
 }
 
 func closeAll(fds []int) {

@@ -1,0 +1,221 @@
+package link
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/stream"
+)
+
+// A link that is replaced by another build hands its connections over: the new
+// process upgrades a connection to the old one, and gets for each ssh a byte with
+// the descriptors beside it (the ssh's, then its terminal's if there is one), and
+// behind that the length, in four bytes, and the JSON of a handedOver. The end of
+// it all is a byte without descriptors. To the guests it is a lost path, and to
+// the sshs it is nothing.
+const handoverProtocol = "keyway-handover"
+
+// handedOver is one connection on its way between two processes. It has the
+// stream's secrets: it goes over a socket that only this user can reach.
+type handedOver struct {
+	Place   keyway.Place `json:"place"`
+	Name    keyway.Name  `json:"name"`
+	Since   time.Time    `json:"since"`
+	HostKey []byte       `json:"hostKey"`
+	Env     []string     `json:"env"` // of the way
+	State   []byte       `json:"state,omitempty"`
+	Unsent  []byte       `json:"unsent,omitempty"`
+}
+
+// maxHandedOver bounds one in bytes: a full ring and a full window (12 MiB), in
+// base64.
+const maxHandedOver = 32 << 20
+
+// Inherited is a connection that another link process has handed over.
+type Inherited struct {
+	handedOver
+	ssh    net.Conn
+	screen screen
+}
+
+// pack takes the stream out of this process. If it has ended, the error is why;
+// else it is stream.ErrMoved.
+func (c *carried) pack(guest *stream.Conn) error {
+	opened := guest.Status().Opened
+	state, err := guest.HandOver()
+	switch {
+	case err == nil:
+		c.state = state
+	case guest.Err() == nil && !opened && !c.forgot:
+		c.unsent = c.said // the other process begins anew: nobody has answered yet
+	default:
+		if reason := guest.Err(); reason != nil {
+			err = reason
+		}
+		return err
+	}
+	return stream.ErrMoved
+}
+
+// move stops the copying where it is.
+func (c *carried) move() {
+	close(c.leave)
+	c.ssh.SetDeadline(longAgo)
+	if guest := c.guest.Load(); guest != nil {
+		guest.SetDeadline(longAgo)
+	}
+}
+
+// handOver gives all connections to the process that asks, and ends the link.
+func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
+	lives, err := l.allMovable()
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	hijacked, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		l.stop()
+		return
+	}
+	l.ended.Add(1)
+	defer l.ended.Done()
+	defer l.stop()
+	defer hijacked.Close()
+	conn, ok := hijacked.(*net.UnixConn)
+	if !ok {
+		return
+	}
+	_, err = io.WriteString(conn, switching(handoverProtocol))
+	for _, c := range lives {
+		c.move()
+	}
+	for _, c := range lives {
+		if <-c.packed && err == nil {
+			err = c.ship(conn)
+		}
+		close(c.shipped)
+	}
+	l.listener.Close() // before the last byte: the other process binds the socket then
+	conn.Write([]byte{0})
+	l.cfg.Log.Info("handed over", "connections", len(lives), "error", err)
+}
+
+// allMovable are all connections, if each can be handed over. Then no new ones
+// are taken.
+func (l *Link) allMovable() ([]*carried, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lives := make([]*carried, 0, len(l.lives))
+	for c := range l.lives {
+		if c.guest.Load() == nil {
+			return nil, keyway.Errorf(keyway.Other, "the connection to %s ends with this link, which cannot hand it over", c.name)
+		}
+		lives = append(lives, c)
+	}
+	if l.leaving {
+		return nil, keyway.Errorf(keyway.Other, "the link is being replaced already")
+	}
+	l.leaving = true
+	return lives, nil
+}
+
+// ship sends c, which is packed.
+func (c *carried) ship(conn *net.UnixConn) error {
+	c.way.mu.Lock()
+	env := c.way.env
+	c.way.mu.Unlock()
+	text, err := json.Marshal(handedOver{
+		Place: c.way.place, Name: c.name, Since: c.since, HostKey: c.hostKey, Env: env, State: c.state, Unsent: c.unsent,
+	})
+	if err != nil {
+		return err
+	}
+	if err := sendDescriptors(conn, c.ssh, c.screen); err != nil {
+		return err
+	}
+	_, err = conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...))
+	return err
+}
+
+// TakeOver asks the link that listens on socket for its connections and ends it.
+// Without one there is nothing to take over. What it returns is to be given to
+// Serve.
+func TakeOver(ctx context.Context, socket string) ([]Inherited, error) {
+	conn, err := dialLink(socket)
+	if err != nil {
+		return nil, nil
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	fmt.Fprintf(conn, "POST /v1/handover HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", handoverProtocol)
+	if err := readUpgrade(conn); err != nil {
+		return nil, err
+	}
+	var all []Inherited
+	for {
+		one, err := receive(conn)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err // what has come is still worth going on with
+		}
+		all = append(all, one)
+	}
+}
+
+// receive reads one connection; io.EOF when that was all.
+func receive(conn *net.UnixConn) (Inherited, error) {
+	var in Inherited
+	var err error
+	if in.ssh, in.screen, err = receiveDescriptors(conn); err != nil {
+		return in, err
+	}
+	var length [4]byte
+	_, err = io.ReadFull(conn, length[:])
+	if err == nil && binary.BigEndian.Uint32(length[:]) > maxHandedOver {
+		err = errors.New("a connection that is too large")
+	}
+	if err == nil {
+		text := make([]byte, binary.BigEndian.Uint32(length[:]))
+		if _, err = io.ReadFull(conn, text); err == nil {
+			err = json.Unmarshal(text, &in.handedOver)
+		}
+	}
+	if err != nil {
+		in.ssh.Close()
+		if in.screen != nil {
+			in.screen.close()
+		}
+	}
+	return in, err
+}
+
+// inherit goes on with a connection of another process.
+func (l *Link) inherit(in Inherited) error {
+	way, err := l.way(string(in.Place))
+	if err != nil {
+		return err
+	}
+	way.mu.Lock()
+	if way.env == nil {
+		way.env = in.Env
+	}
+	way.mu.Unlock()
+	c := newCarried(way, in.Name, in.HostKey, in.Since)
+	c.ssh, c.screen, c.state, c.unsent = in.ssh, in.screen, in.State, in.Unsent
+	l.enter(c)
+	l.ended.Go(func() { l.carry(l.ctx, c) })
+	return nil
+}

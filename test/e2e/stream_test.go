@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,5 +41,37 @@ func TestBastionDies(t *testing.T) {
 		}
 		// It also waits until the way is up again.
 		holds(t, "keyway status", w.must(t, "keyway", "status", "gpu1"), "ssh:      train")
+	}
+}
+
+// TestNewBuildOfTheLink has two builds of keyway take the link over from each
+// other while a file is copied through it.
+func TestNewBuildOfTheLink(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "sh", "-c", "cp $(command -v keyway) /root/other; head -c 200000000 /dev/urandom >/root/data")
+	copied := make(chan result, 1)
+	go func() {
+		copied <- w.do("sh", "-c", "scp -q data train:data && scp -q train:data back && cmp data back")
+	}()
+	first := func(program string) string {
+		line, _, _ := strings.Cut(w.must(t, program, "status"), ",") // link: process N
+		return line
+	}
+	link := first("keyway")
+	for range 2 {
+		for _, program := range []string{"/root/other", "keyway"} {
+			next := first(program)
+			if next == link {
+				t.Errorf("%s goes on with the other build's link (%s)", program, link)
+			}
+			link = next
+		}
+	}
+	if r := <-copied; r.code != 0 || r.stderr != "" {
+		t.Error(r)
 	}
 }

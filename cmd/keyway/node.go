@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -56,13 +57,13 @@ func runNode(ctx context.Context) error {
 	}
 	engines = append(engines, host.New(root, guest))
 	n := node.New(engine.HomesIn(root), noGuest, engines...)
-	out := os.Stdout
+	in, out := api.Pollable(os.Stdin), api.Pollable(os.Stdout)
 	os.Stdout = os.Stderr // nothing may write between the frames
 	if _, err := io.WriteString(out, link.Greeting()); err != nil {
 		return err
 	}
-	api.Widen(os.Stdin, out)
-	conn := api.PipeConn(os.Stdin, out, func() error { return errors.Join(os.Stdin.Close(), out.Close()) })
+	api.Widen(in, out)
+	conn := api.PipeConn(bufio.NewReaderSize(in, api.ReadAhead), out, func() error { return errors.Join(in.Close(), out.Close()) })
 	return api.ServeConn(ctx, conn, api.NewHandler(n))
 }
 

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// ReadAhead is how much to read of a pipe at once, in bytes: several frames when
+// they wait, each of which would else take two reads.
+const ReadAhead = 256 << 10
+
 // PipeConn makes a connection of a reader and a writer, such as a process's
 // standard input and output. close is called once and must end both.
 func PipeConn(r io.Reader, w io.Writer, close func() error) net.Conn {

@@ -6,6 +6,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Pollable is f, or where f is a pipe that the process was started with, one to
+// be used in its place, f being closed: waiting for it takes no thread, and
+// closing it ends the waiting.
+func Pollable(f *os.File) *os.File {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return f
+	}
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		return f
+	}
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return f
+	}
+	f.Close()
+	return os.NewFile(uintptr(fd), f.Name())
+}
+
 // pipeSize is how much a pipe between the link, its ssh and the node may hold, in
 // bytes: the most that a user may ask for (pipe(7)). The usual 64 KiB are less
 // than one frame with its head, so that each would wait for its reader twice.

@@ -55,7 +55,7 @@ func startProcess(cmd *exec.Cmd) (*nodeProcess, error) {
 		return nil, err
 	}
 	api.Widen(inOurs, outOurs)
-	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, 64<<10), errors: &tail{}, ended: make(chan struct{})}
+	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, api.ReadAhead), errors: &tail{}, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, p.errors
 	cmd.WaitDelay = time.Second // a grandchild may hold stderr open
 	err = cmd.Start()

@@ -15,7 +15,7 @@
 //   - Undo: bytes that switch off what has been switched on, and nothing else.
 //
 // Images (sixel, kitty, iTerm2) are skipped, as are lines of double width and
-// the rectangle operations of the VT420.
+// the rectangle operations of the VT420. docs/SCREEN.md has the whole list.
 //
 // Whatever is written, memory stays bounded: see the bounds in screen.go.
 package screen

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,6 +197,43 @@ func TestBehaviourOfTmux(t *testing.T) {
 			t.Errorf("%s: tmux shows %q, cursor at %s; want %q, %s", b.name, text, at, b.rows, want)
 		}
 		m.run("kill-session", "-t", pane)
+	}
+}
+
+// A terminal that is attached gets the history into its own scrollback, below
+// what it showed before, and the screen, whatever its cursor's row.
+func TestAttachInTmux(t *testing.T) {
+	m := startTmux(t)
+	s := New(recordedCols, recordedRows, Options{})
+	long := strings.Repeat("a line that wraps ", 10)
+	for i := range 100 {
+		fmt.Fprintf(s, "\x1b[3%dm%d\x1b[m %s\r\n", i%8, i, long[:i])
+	}
+	fmt.Fprintf(s, "%s\r\n$ \x1b[5 q\x1b[?2004h", long)
+	for _, name := range []string{"main", "alternate"} {
+		if name == "alternate" {
+			s.Write([]byte("\x1b[?1049h\x1b[Hfull screen\x1b[3;4H"))
+		}
+		for _, before := range []string{"", "one\r\n", strings.Repeat("line\r\n", 50)} {
+			pane := m.show(fmt.Sprint(name, len(before)), append([]byte(before), s.Attach(nil, 60)...))
+			same(t, s, m.captured(recordedCols, recordedRows, pane), s.cols)
+			at := strings.TrimSpace(m.run("display-message", "-p", "-t", pane, "#{cursor_x},#{cursor_y}"))
+			if want := fmt.Sprintf("%d,%d", s.x, s.y); at != want {
+				t.Errorf("cursor at %s, want %s", at, want)
+			}
+			if name == "alternate" {
+				continue // its scrollback is the other screen's
+			}
+			history := strings.Split(strings.TrimRight(m.run("capture-pane", "-p", "-J", "-S", "-", "-E", "-1", "-t", pane), "\n"), "\n")
+			want := historyLines(s, 60)
+			if got := len(history) - strings.Count(before, "\n"); got != len(want) {
+				t.Errorf("%d lines of history after %q, want %d", got, before, len(want))
+			}
+			last := regexp.MustCompile(`\x1b\[\d*m`).ReplaceAllString(want[len(want)-1], "")
+			if got := strings.TrimRight(history[len(history)-1], " "); got != last {
+				t.Errorf("the history ends with %q, want %q", got, last)
+			}
+		}
 	}
 }
 

@@ -1,0 +1,294 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"keyway/test/lab"
+)
+
+// personsTerminal is a person's terminal on the laptop: a window of a tmux of its
+// own, with a shell in it.
+type personsTerminal struct {
+	t      *testing.T
+	socket string
+	name   string
+}
+
+// openTerminal opens one of a size.
+func (w *world) openTerminal(t *testing.T, cols, rows int) *personsTerminal {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "keyway-e2e") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &personsTerminal{t: t, socket: filepath.Join(dir, "tmux"), name: "main"}
+	shell := w.command("sh", "-i")
+	argv := append([]string{"env", "-i", "TERM=xterm-256color"}, shell.Env...)
+	argv = append(append(argv, shell.Path), shell.Args[1:]...)
+	v.tmux(append([]string{"-f", "/dev/null", "new-session", "-d", "-s", v.name, "-x", strconv.Itoa(cols), "-y", strconv.Itoa(rows), "--"}, argv...)...)
+	t.Cleanup(func() {
+		v.tmux("kill-server")
+		os.RemoveAll(dir)
+	})
+	v.typeIn("PS1='laptop> '; clear\r")
+	v.await("laptop>")
+	return v
+}
+
+func (v *personsTerminal) tmux(args ...string) string {
+	v.t.Helper()
+	cmd := exec.Command("tmux", append([]string{"-S", v.socket}, args...)...)
+	cmd.Env = append(os.Environ(), "TERM=xterm-256color", "LC_ALL=C.UTF-8", "TMUX=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		v.t.Fatalf("tmux %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// typeIn types text as it is.
+func (v *personsTerminal) typeIn(text string) {
+	v.t.Helper()
+	keys := []string{"send-keys", "-t", v.name, "-H"}
+	for _, c := range []byte(text) {
+		keys = append(keys, fmt.Sprintf("%02x", c))
+	}
+	v.tmux(keys...)
+}
+
+// shown is what the window shows now; with history also what has scrolled off.
+func (v *personsTerminal) shown() string { return v.tmux("capture-pane", "-p", "-t", v.name) }
+
+func (v *personsTerminal) history() string {
+	return v.tmux("capture-pane", "-p", "-S", "-5000", "-t", v.name)
+}
+
+// is asks tmux for one of its variables.
+func (v *personsTerminal) is(variable string) string {
+	return strings.TrimSpace(v.tmux("display-message", "-p", "-t", v.name, "#{"+variable+"}"))
+}
+
+// awaitThat waits until the window is as it should be.
+func (v *personsTerminal) awaitThat(what string, ok func() bool) {
+	v.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			v.t.Fatalf("waited too long for %s; the window shows:\n%s", what, v.shown())
+		}
+	}
+}
+
+func (v *personsTerminal) await(text string) {
+	v.t.Helper()
+	v.awaitThat(strconv.Quote(text), func() bool { return strings.Contains(v.shown(), text) })
+}
+
+// fullScreen is a program that uses all of a terminal, and says the size that it
+// has: alternate screen, mouse, bracketed paste, no cursor.
+const fullScreen = `exec python3 -c '
+import os, signal, sys, time
+def draw(*_):
+    size = os.get_terminal_size()
+    sys.stdout.write("\033[2J\033[H\033[44mfull screen %dx%d\033[0m" % (size.columns, size.lines))
+    sys.stdout.flush()
+signal.signal(signal.SIGWINCH, draw)
+sys.stdout.write("\033[?1049h\033[?1000h\033[?1006h\033[?2004h\033[?25l")
+draw()
+while True: time.sleep(3600)
+'`
+
+// clean says that nothing of a full-screen program is left in the window.
+func (v *personsTerminal) clean() bool {
+	return v.is("alternate_on") == "0" && v.is("mouse_any_flag") == "0" && v.is("mouse_sgr_flag") == "0" && v.is("cursor_flag") == "1"
+}
+
+func TestATerminalIsFoundAsItWas(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "keyway", "run", train, "-d", "-t", "--as", "lines", "--", "sh", "-c", "seq 1 300; printf '\\033[1;31mred\\033[0m> '; cat")
+	v := w.openTerminal(t, 100, 30)
+	v.typeIn("keyway attach " + train + "/lines\r")
+	v.await("red>")
+	for _, line := range []string{"\n1\n", "\n150\n", "\n300\n"} { // in the terminal's own scrollback
+		holds(t, "the history", v.history(), line)
+	}
+	v.typeIn("typed\r")
+	v.await("typed\ntyped")
+	v.typeIn("~d")
+	v.await("[detached")
+	v.awaitThat("the prompt", func() bool { return strings.HasSuffix(strings.TrimSpace(v.shown()), "laptop>") })
+	holds(t, "what the session showed stays", v.shown(), "typed\ntyped\n[detached")
+	v.typeIn("clear; keyway attach " + train + "/lines\r")
+	v.await("typed\ntyped")
+	v.typeIn("\x04")
+	v.await("lines ended: exit code 0]")
+}
+
+// However a connection ends, the terminal is the user's again, and the session
+// goes on and is found as it was.
+func TestATerminalSurvivesWhatBreaks(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "keyway", "run", train, "-d", "-t", "--as", "full", "--", "sh", "-c", fullScreen)
+	v := w.openTerminal(t, 90, 25)
+	attach := func() {
+		v.typeIn("clear; keyway attach " + train + "/full; echo left with $?\r")
+		v.await("full screen 90x25")
+		v.awaitThat("the modes", func() bool {
+			return v.is("alternate_on") == "1" && v.is("mouse_sgr_flag") == "1" && v.is("cursor_flag") == "0"
+		})
+	}
+	attach()
+	v.tmux("resize-window", "-t", v.name, "-x", "80", "-y", "20")
+	v.await("full screen 80x20")
+	v.tmux("resize-window", "-t", v.name, "-x", "90", "-y", "25")
+	v.await("full screen 90x25")
+	sshes := func() []int { return w.Laptop.Processes("ssh") }
+	for _, c := range []struct {
+		what string
+		kill func() error
+	}{
+		{"the viewer's ssh", func() error { return lab.Kill(syscall.SIGKILL, viewers(w)...) }},
+		{"the link", func() error {
+			return lab.Kill(syscall.SIGKILL, append(link(w), sshes()...)...)
+		}},
+	} {
+		if err := c.kill(); err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		v.await("left with")
+		v.awaitThat("a clean terminal after "+c.what+" was killed", v.clean)
+		v.typeIn("clear; stty -a\r") // the shell has its keyboard back
+		v.await(" icanon ")
+		attach()
+	}
+	// The bastion may die: the connection comes back by itself, or is made again.
+	w.Bastion.KillSSHD()
+	w.Bastion.KillConnections()
+	if err := w.Bastion.StartSSHD(); err != nil {
+		t.Fatal(err)
+	}
+	v.tmux("resize-window", "-t", v.name, "-x", "85", "-y", "22")
+	v.await("full screen 85x22")
+	v.typeIn("\r~d")
+	v.await("[detached")
+	v.awaitThat("a clean terminal", v.clean)
+	var list []struct{ Name, State string }
+	if err := json.Unmarshal([]byte(w.must(t, "keyway", "ls", train, "--json")), &list); err != nil || len(list) != 1 || list[0].State != "running" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// viewers are the ssh processes that show a session.
+func viewers(w *world) []int { return withArgument(w.Laptop.Processes("ssh"), "attach") }
+
+// link is the laptop's link.
+func link(w *world) []int { return withArgument(w.Laptop.Processes("keyway"), "serve") }
+
+// withArgument picks the processes that have a word in their command line.
+func withArgument(pids []int, word string) (found []int) {
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && strings.Contains(strings.ReplaceAll(string(line), "\x00", " ")+" ", word) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// Two people work in one terminal: who types has it at their size, and who only
+// looks on changes nothing.
+func TestSeveralTerminalsShowOneSession(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "keyway", "run", train, "-d", "-t", "--as", "both", "--", "sh", "-c", fullScreen)
+	a, b := w.openTerminal(t, 100, 30), w.openTerminal(t, 70, 20)
+	a.typeIn("keyway attach " + train + "/both\r")
+	a.await("full screen 100x30")
+	b.typeIn("keyway attach " + train + "/both\r")
+	b.await("full screen 70x20")
+	a.await("full screen 70x20")
+	a.typeIn("x")
+	b.await("full screen 100x30")
+	look := w.openTerminal(t, 60, 15)
+	look.typeIn("keyway attach --view " + train + "/both\r")
+	look.await("full screen 100x30")
+	look.typeIn("y")
+	a.tmux("resize-window", "-t", a.name, "-x", "99", "-y", "29") // comes after y
+	look.await("full screen 99x29")
+	look.typeIn("\x03")
+	look.await("[detached")
+	a.typeIn("\r~d")
+	a.await("[detached")
+	b.await("full screen 70x20")
+	w.must(t, "keyway", "kill", train+"/both")
+	b.awaitThat("a clean terminal", b.clean)
+}
+
+func TestCtrlCAsksOnTheLaptop(t *testing.T) {
+	t.Parallel()
+	w := shared
+	v := w.openTerminal(t, 100, 30)
+	v.typeIn("keyway run " + train + " --as ask -- sh -c 'echo beg''un; sleep 1000'; echo left with $?\r")
+	v.await("begun")
+	v.typeIn("\x03")
+	v.await("[Ctrl-C: s stops train/ask")
+	v.typeIn("l")
+	v.await("left with 0")
+	v.typeIn("clear; keyway attach " + train + "/ask; echo left with $?\r")
+	v.await("begun")
+	w.must(t, "keyway", "send", train+"/ask", "C-c")
+	v.await("left with 130")
+}
+
+// A job that was left alone tells of its end, and every command says so of a
+// workspace that was stopped.
+func TestJobsThatWereLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "/root/.config/keyway/config.yaml", "on-exit: [sh, -c, 'echo $KEYWAY_WORKSPACE/$KEYWAY_SESSION $KEYWAY_RESULT >>/root/told']\n")
+	job := w.must(t, "keyway", "run", train, "-d", "--as", "short", "--", "sh", "-c", "until [ -e /tmp/end ]; do sleep 0.1; done; exit 3")
+	equal(t, "the name", job, "short\n")
+	if err := lab.Kill(syscall.SIGKILL, link(w)...); err != nil { // whoever needs it next starts it again
+		t.Fatal(err)
+	}
+	w.must(t, "ssh", train, "touch /tmp/end")
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		told, err := w.Laptop.ReadFile("/root/told")
+		if err == nil && told == "train/short failed with exit code 3\n" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("told %q, %v", told, err)
+		}
+	}
+	w.must(t, "keyway", "run", train, "-d", "--as", "long", "--", "sleep", "1000")
+	w.must(t, "keyway", "stop", train)
+	for _, argv := range [][]string{
+		{"keyway", "run", train, "--", "true"}, {"keyway", "attach", train + "/long"}, {"keyway", "logs", train + "/long"},
+		{"keyway", "wait", train + "/long"}, {"keyway", "ls", train}, {"keyway", "send", train + "/long", "C-c"},
+	} {
+		if r := w.do(argv...); r.code != 31 || !strings.Contains(r.stderr, "keyway start train") {
+			t.Errorf("of a stopped workspace, want exit code 31: %s", r)
+		}
+	}
+	w.must(t, "keyway", "start", train)
+	holds(t, "what became of it", w.must(t, "keyway", "ls", train), "the workspace was stopped")
+}

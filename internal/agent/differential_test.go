@@ -86,7 +86,7 @@ func TestAgainstSSHAgent(t *testing.T) {
 	}
 }
 
-func startStock(t *testing.T, program string) (socket string) {
+func startStock(t testing.TB, program string) (socket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kws")
 	if err != nil {

@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/policy"
 	"keyway/internal/sshwire"
@@ -109,5 +113,78 @@ func FuzzDestinations(f *testing.F) {
 			}
 		}
 		permitted(list, []bind{{key: w.db.public}}, nil, time.Now())
+	})
+}
+
+// ways are binds, lists and requests to sign, of which any sequence makes sense
+// to somebody.
+func ways() (messages [][]byte) {
+	w := theWorld()
+	hosts := []pair{w.bastion, w.gpu, w.db}
+	sessions := []string{s1, s2}
+	for _, session := range sessions {
+		for i, h := range hosts {
+			another := hosts[(i+1)%len(hosts)]
+			messages = append(messages, bindMessage(h, session, true), bindMessage(h, session, false),
+				rawBind(h.public, session, must(hostSignature(another.signer, session)), true),
+				rawBind(h.public, session, must(hostSignature(h.signer, "another")), false))
+		}
+		for _, key := range []pair{w.me, w.other} {
+			for _, user := range []string{"root", "me"} {
+				messages = append(messages, loginMessage(session, user, key.public, nil))
+				for _, h := range hosts {
+					messages = append(messages, loginMessage(session, user, key.public, h.public))
+				}
+			}
+		}
+	}
+	for _, key := range []pair{w.me, w.other} {
+		messages = append(messages, signMessage(key.public, sshsigData("git")), signMessage(key.public, []byte("data")))
+	}
+	return append(messages, []byte{msgList}, []byte{msgList})
+}
+
+// FuzzAgainstSSHAgent plays the same ways, each byte a message, to ssh-agent and
+// to ours under the preset that is as permissive: we never grant what it refuses
+// nor show what it hides. One key may be used anywhere, one as it was restricted.
+func FuzzAgainstSSHAgent(f *testing.F) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		way := make([]byte, 2+random.IntN(7))
+		for i := range way {
+			way[i] = byte(random.Uint32())
+		}
+		f.Add(way)
+	}
+	w := theWorld()
+	theirs, ours := startStock(f, "ssh-agent"), start(f, Config{Policy: policy.OpenSSH}).local
+	gpu := hopOf{name: "train", keys: []ssh.PublicKey{w.gpu.public}}
+	bastion := hopOf{name: "bastion", keys: []ssh.PublicKey{w.bastion.public}}
+	rootAtDB := hopOf{user: "root", name: "db", keys: []ssh.PublicKey{w.db.public}}
+	for _, socket := range []string{theirs, ours} {
+		setup := dial(f, socket)
+		setup.expect(f, "add", addMessage(w.me, "me", restrict(step{to: gpu}, step{to: bastion}, step{from: bastion, to: rootAtDB})), true)
+		setup.expect(f, "add", addMessage(w.other, "other"), true)
+	}
+	messages := ways()
+	f.Fuzz(func(t *testing.T, way []byte) {
+		if len(way) > maxRefusals/2 {
+			return
+		}
+		a, b := dial(t, theirs), dial(t, ours)
+		for i, n := range way {
+			m := messages[int(n)%len(messages)]
+			their, err1 := a.ask(m)
+			our, err2 := b.ask(m)
+			if err := errors.Join(err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			if yes(our) && !yes(their) {
+				t.Fatalf("message %d of %v: we grant what ssh-agent refuses", i+1, way)
+			}
+			if m[0] == msgList && !subset(listed(our), listed(their)) {
+				t.Fatalf("message %d of %v: we show a key that ssh-agent hides", i+1, way)
+			}
+		}
 	})
 }

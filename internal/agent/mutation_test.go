@@ -90,7 +90,7 @@ var mutants = []mutant{
 }
 
 // notForMutants are tests that are slow, or say nothing about our code.
-const notForMutants = "^(TestMutants|TestNoNetwork|TestAgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays)$"
+const notForMutants = "^(TestMutants|TestNoNetwork|(Test|Fuzz)AgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays)$"
 
 // TestMutants runs the suite against each mutant.
 func TestMutants(t *testing.T) {

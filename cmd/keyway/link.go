@@ -43,6 +43,12 @@ Whichever command needs it first starts it; there is nothing to set up.`,
 			return runLink(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}, &cobra.Command{
+		Use:    "guard",
+		Short:  "Speak for a link that was killed (started by the link)",
+		Hidden: true,
+		Args:   takes(0, 0, ""),
+		RunE:   func(cmd *cobra.Command, args []string) error { return link.Guard(os.Stdin) },
+	}, &cobra.Command{
 		Use:     "stop",
 		Short:   "End the link and every connection that goes through it",
 		Example: "  keyway link stop",

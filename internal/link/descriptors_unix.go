@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func receiveTerminal(conn net.Conn) (screen, error) {
 	}
 	c.SetReadDeadline(time.Now().Add(terminalPatience))
 	defer c.SetReadDeadline(time.Time{})
-	fds, err := receiveRights(c)
+	_, fds, err := receiveRights(c)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func sendDescriptors(to *net.UnixConn, conn net.Conn, s screen) error {
 // receiveDescriptors takes what sendDescriptors has sent; io.EOF when there is
 // nothing beside the byte.
 func receiveDescriptors(from *net.UnixConn) (net.Conn, screen, error) {
-	fds, err := receiveRights(from)
+	_, fds, err := receiveRights(from)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,22 +93,78 @@ func receiveDescriptors(from *net.UnixConn) (net.Conn, screen, error) {
 	return conn, newTerminal(fds[1]), nil
 }
 
+// sendScreen sends what and the descriptor of a screen.
+func sendScreen(to *net.UnixConn, what byte, s screen) error {
+	t, ok := s.(*terminal)
+	if !ok {
+		return net.ErrClosed
+	}
+	_, _, err := to.WriteMsgUnix([]byte{what}, unix.UnixRights(t.fd), nil)
+	return err
+}
+
+// receiveScreen takes what sendScreen has sent; the screen may be nil.
+func receiveScreen(from *net.UnixConn) (what byte, s screen, err error) {
+	what, fds, err := receiveRights(from)
+	if err != nil || len(fds) == 0 {
+		return what, nil, err
+	}
+	closeAll(fds[1:])
+	return what, newTerminal(fds[0]), nil
+}
+
+// socketPair is a connection between a process and its child.
+func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	syscall.ForkLock.RLock() // macOS has no socket pair that closes on exec by itself
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "guard")
+	mine := os.NewFile(uintptr(fds[0]), "guard")
+	defer mine.Close()
+	if ours, err = fileConn(mine); err != nil {
+		theirs.Close()
+	}
+	return ours, theirs, err
+}
+
+// fileConn is the connection that f is.
+func fileConn(f *os.File) (*net.UnixConn, error) {
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
 // maxDescriptors is how many descriptors one message may bring.
 const maxDescriptors = 8
 
 // receiveRights reads one byte and the descriptors beside it.
-func receiveRights(c *net.UnixConn) (fds []int, err error) {
+func receiveRights(c *net.UnixConn) (what byte, fds []int, err error) {
 	oob := make([]byte, unix.CmsgSpace(4*maxDescriptors))
-	n, oobn, _, _, err := c.ReadMsgUnix(make([]byte, 1), oob)
+	var one [1]byte
+	n, oobn, _, _, err := c.ReadMsgUnix(one[:], oob)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if n == 0 {
-		return nil, io.ErrUnexpectedEOF
+		return 0, nil, io.ErrUnexpectedEOF
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	for _, m := range messages {
 		some, err := unix.ParseUnixRights(&m)
@@ -119,7 +176,7 @@ func receiveRights(c *net.UnixConn) (fds []int, err error) {
 		}
 		fds = append(fds, some...)
 	}
-	return fds, nil
+	return one[0], fds, nil
 }
 
 func closeAll(fds []int) {

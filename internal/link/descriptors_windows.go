@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"net"
+	"os"
 )
 
 // movable says whether connections can be handed to another process.
@@ -17,3 +18,11 @@ func sendDescriptors(*net.UnixConn, net.Conn, screen) error { return errors.ErrU
 func receiveDescriptors(*net.UnixConn) (net.Conn, screen, error) {
 	return nil, nil, errors.ErrUnsupported
 }
+
+func sendScreen(*net.UnixConn, byte, screen) error { return errors.ErrUnsupported }
+
+func receiveScreen(*net.UnixConn) (byte, screen, error) { return 0, nil, errors.ErrUnsupported }
+
+func socketPair() (*net.UnixConn, *os.File, error) { return nil, nil, errors.ErrUnsupported }
+
+func fileConn(*os.File) (*net.UnixConn, error) { return nil, errors.ErrUnsupported }

@@ -48,6 +48,7 @@ type Link struct {
 	stop     context.CancelFunc
 	budget   *stream.Budget
 	watcher  *stream.Watcher
+	guard    guard
 
 	mu      sync.Mutex
 	ways    map[keyway.Place]*way
@@ -63,7 +64,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	link := &Link{
-		cfg: cfg, started: time.Now(), listener: l, ctx: ctx, stop: cancel,
+		cfg: cfg, started: time.Now(), listener: l, guard: guard{program: cfg.Program}, ctx: ctx, stop: cancel,
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
 		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
 	}
@@ -100,6 +101,7 @@ func (l *Link) close() {
 		w.close()
 	}
 	l.ended.Wait()
+	l.guard.stop()
 }
 
 func (l *Link) handler() http.Handler {

@@ -122,6 +122,8 @@ func (l *Link) requested(r *http.Request) (*carried, error) {
 // process goes on with it.
 func (l *Link) carry(ctx context.Context, c *carried) {
 	defer l.gone(c)
+	unguard := l.guard.add(c.screen, c.name)
+	defer unguard()
 	err := errPlain
 	if c.hostKey != nil {
 		err = c.overStream(ctx, l.streamConfig(c))

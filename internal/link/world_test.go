@@ -40,6 +40,11 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "node":
 		os.Exit(playNode())
+	case len(os.Args) > 2 && os.Args[1] == "link" && os.Args[2] == "guard":
+		if err := Guard(os.Stdin); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
 	case filepath.Base(os.Args[0]) == "ssh":
 		os.Exit(playSSH(os.Args[1:]))
 	}
@@ -417,9 +422,7 @@ func TestAFrozenWayIsReplaced(t *testing.T) {
 	before := w.ssh("train")
 	echo(t, before, "before")
 	frozen := pid(t, w.node("gpu1"))
-	if err := syscall.Kill(frozen, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, frozen)
 	defer syscall.Kill(frozen, syscall.SIGCONT)
 	if pid(t, w.node("gpu1")) == frozen {
 		t.Error("the frozen node answered")
@@ -428,13 +431,31 @@ func TestAFrozenWayIsReplaced(t *testing.T) {
 	echo(t, before, "after")
 }
 
+// freeze stops a process, all of it.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		stopped := len(threads) > 0
+		for _, file := range threads {
+			stat, _ := os.ReadFile(file)
+			stopped = stopped && bytes.Contains(stat, []byte(") T "))
+		}
+		if stopped {
+			return
+		}
+	}
+	t.Fatal("the process does not stop")
+}
+
 // A way that answers late is the way again, and the attempt to replace it ends.
 func TestALateAnswerIsAnAnswer(t *testing.T) {
 	w := startWorld(t)
 	first := pid(t, w.node("counts"))
-	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, first)
 	w.hang(true) // whoever is to replace it takes for ever
 	answered := make(chan int)
 	go func() { answered <- pid(t, w.node("counts")) }()
@@ -784,5 +805,38 @@ func TestHandOver(t *testing.T) {
 	s, err := w.client.Status(context.Background())
 	if err != nil || len(s.Places) != 1 || len(s.Places[0].Streams) != 3 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// What a link that was killed cannot say any more, its guard says; after an
+// orderly end there is nothing to say.
+func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		end  func(*guard)
+		says string
+	}{
+		{func(g *guard) { g.conn.Close(); g.cmd.Wait() }, "\r\r\nkeyway: the process that carried this connection (keyway link) was killed, and the connection to train with it\r\r\n"},
+		{(*guard).stop, "the end"},
+	} {
+		master, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &guard{program: exe}
+		shown := newTerminal(int(tty.Fd()))
+		g.add(shown, "train")
+		g.add(shown, "gone")()
+		c.end(g)
+		io.WriteString(tty, "the end")
+		got := make([]byte, len(c.says))
+		if _, err := io.ReadFull(master, got); err != nil || string(got) != c.says {
+			t.Errorf("%q, %v", got, err)
+		}
+		tty.Close()
+		master.Close()
 	}
 }

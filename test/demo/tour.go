@@ -23,7 +23,8 @@ var trainingScript string
 const (
 	epochs   = 2000 // some seconds of training
 	halfway  = epochs / 2
-	fileSize = 32 << 20
+	fileSize = 128 << 20
+	kills    = 3 // of the bastion, during one copy
 )
 
 // tour is what the demo walks through, on the laptop.
@@ -142,18 +143,17 @@ func contains(out, want string) error {
 	return nil
 }
 
-// copy moves a file there and back and compares.
+// copy moves a file there, over a bastion that dies meanwhile, and back, and
+// compares.
 func (t *tour) copy() error {
 	if _, err := t.quietly("sh", "-c", fmt.Sprintf("head -c %d /dev/urandom >model.bin", fileSize)); err != nil {
 		return err
 	}
-	for _, argv := range [][]string{
-		{"scp", "-q", "model.bin", "train:model.bin"},
-		{"scp", "-q", "train:model.bin", "back.bin"},
-	} {
-		if _, err := t.run(argv...); err != nil {
-			return err
-		}
+	if err := t.screen.step("laptop$ scp -q model.bin train:model.bin      (meanwhile every sshd of the bastion is killed, again and again)", t.copyWhileKilling); err != nil {
+		return err
+	}
+	if _, err := t.run("scp", "-q", "train:model.bin", "back.bin"); err != nil {
+		return err
 	}
 	return t.screen.step("the checksums here, there and of what came back are equal", func() error {
 		here, err1 := t.quietly("sha256sum", "model.bin", "back.bin")
@@ -169,7 +169,44 @@ func (t *tour) copy() error {
 	})
 }
 
-// train starts a job, kills the bastion under whoever watches, and comes back.
+// copyWhileKilling kills the bastion under an scp, which must not notice.
+func (t *tour) copyWhileKilling() error {
+	copied := make(chan error, 1)
+	go func() {
+		out, err := t.quietly("scp", "-q", "model.bin", "train:model.bin")
+		if err == nil && out != "" {
+			err = fmt.Errorf("it noticed: %s", out)
+		}
+		copied <- err
+	}()
+	for n := range kills {
+		select {
+		case err := <-copied:
+			if n == 0 {
+				return errors.Join(err, errors.New("it was too quick for the bastion to die meanwhile"))
+			}
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+		if err := t.killBastion(); err != nil {
+			return errors.Join(err, <-copied)
+		}
+		if _, err := t.quietly("keyway", "status", "gpu1"); err != nil { // waits until the way is up again
+			return errors.Join(err, <-copied)
+		}
+	}
+	return <-copied
+}
+
+// killBastion kills every sshd process of the bastion, those that relay and the
+// one that listens, and starts that one again.
+func (t *tour) killBastion() error {
+	t.lab.Bastion.KillSSHD()
+	return t.lab.Bastion.StartSSHD()
+}
+
+// train starts a job and kills the bastion under whoever watches, who must not
+// notice.
 func (t *tour) train() error {
 	if err := t.lab.Laptop.WriteFile("/root/train.py", trainingScript, 0o644); err != nil {
 		return err
@@ -180,46 +217,33 @@ func (t *tour) train() error {
 	if _, err := t.run("keyway", "run", "train", "-d", "--as", "sgd", "--", "python3", "train.py", fmt.Sprint(epochs), "checkpoint.json"); err != nil {
 		return err
 	}
-	if err := t.screen.step(fmt.Sprintf("laptop$ keyway attach train/sgd      (look on until epoch %d, then the bastion dies)", halfway), t.cutWhileAttached); err != nil {
+	var out string
+	err := t.screen.step(fmt.Sprintf("laptop$ keyway attach train/sgd      (at epoch %d the bastion dies, and is started again)", halfway), func() (err error) {
+		out, err = t.killWhileAttached()
 		return err
-	}
-	if err := t.screen.step("bastion: sshd is started again", t.lab.Bastion.StartSSHD); err != nil {
-		return err
-	}
-	return t.comeBack()
+	})
+	t.screen.show(lastLines(out, 2))
+	return errors.Join(err, t.checkTraining())
 }
 
-// cutWhileAttached looks on until the job is half done, kills every sshd
-// process of the bastion, and waits until the viewer has noticed.
-func (t *tour) cutWhileAttached() error {
+// killWhileAttached looks on until the job has ended, and kills the bastion when
+// it is half done. It returns what was seen.
+func (t *tour) killWhileAttached() (string, error) {
 	cmd := t.laptop("keyway", "attach", "train/sgd")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return "", err
 	}
 	defer t.killWhenDone(cmd)()
 	err = awaitLine(stdout, fmt.Sprintf("epoch %d/", halfway))
-	t.lab.Bastion.KillSSHD()
 	if err == nil {
-		err = t.awaitDeath(cmd, stdout)
-	} else {
-		_ = cmd.Process.Kill()
+		err = t.killBastion()
 	}
-	_ = cmd.Wait()
-	return err
-}
-
-// awaitDeath waits for the end of what stood on the killed connection.
-func (t *tour) awaitDeath(cmd *exec.Cmd, stdout io.Reader) error {
-	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
-	_, _ = io.Copy(io.Discard, stdout)
-	if !timer.Stop() {
-		return errors.New("30 s after the bastion's death, attach has not noticed")
-	}
-	return nil
+	rest, readErr := io.ReadAll(stdout)
+	return string(rest), errors.Join(err, readErr, cmd.Wait(), contains(string(rest), fmt.Sprintf("epoch %d/", epochs)))
 }
 
 func awaitLine(r io.Reader, want string) error {
@@ -231,19 +255,8 @@ func awaitLine(r io.Reader, want string) error {
 	return fmt.Errorf("the output ended before %q", want)
 }
 
-// comeBack attaches again: the whole log must be there, each epoch once, up to
-// the end, and the job's exit code must arrive.
-func (t *tour) comeBack() error {
-	var out string
-	err := t.screen.step("laptop$ keyway attach train/sgd", func() (err error) {
-		out, err = t.quietly("keyway", "attach", "train/sgd")
-		return err
-	})
-	t.screen.show(lastLines(out, 2))
-	if err != nil {
-		t.screen.show(lastLines(out, 20))
-		return err
-	}
+// checkTraining looks at what the job has left.
+func (t *tour) checkTraining() error {
 	if err := t.screen.step("every epoch is in the log once; the job exited with 0; the checkpoint is complete", t.checkJob); err != nil {
 		return err
 	}

@@ -1,0 +1,153 @@
+package link
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+
+	"keyway/internal/keyway"
+)
+
+// A link that is killed cannot say what has become of its connections, and their
+// sshs only see the end of them. So there is a guard: a process that holds the
+// terminals, and has nothing to do but to say it in the link's place. It is
+// started with the first connection that has a terminal.
+//
+// It is told over a socket, its standard input: a byte, with the terminal's
+// descriptor beside it if the connection is new; then the connection's number in
+// four bytes, and for a new one its workspace's name, after its length in one.
+const (
+	guardAdd  = '+'
+	guardDrop = '-'
+	guardBye  = '.' // the link ends in order
+)
+
+// guard is the link's side of it. A nil guard guards nothing.
+type guard struct {
+	program string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	conn *net.UnixConn // nil: not started
+	last uint32
+}
+
+// add has the guard hold the terminal of a connection to a workspace until drop
+// is called.
+func (g *guard) add(s screen, name keyway.Name) (drop func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s == nil || !movable || g.startLocked() != nil {
+		return func() {}
+	}
+	g.last++
+	id := binary.BigEndian.AppendUint32(nil, g.last)
+	if sendScreen(g.conn, guardAdd, s) != nil {
+		return func() {}
+	}
+	g.conn.Write(id)
+	g.conn.Write(append([]byte{byte(len(name))}, name...))
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.conn.Write(append([]byte{guardDrop}, id...))
+	}
+}
+
+func (g *guard) startLocked() error {
+	if g.conn != nil {
+		return nil
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	cmd := exec.Command(g.program, "link", "guard")
+	cmd.Stdin = theirs
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		ours.Close()
+		return err
+	}
+	g.cmd, g.conn = cmd, ours
+	return nil
+}
+
+// stop ends the guard, which then says nothing.
+func (g *guard) stop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.conn == nil {
+		return
+	}
+	g.conn.Write([]byte{guardBye})
+	g.conn.Close()
+	g.cmd.Wait()
+}
+
+// Guard is the guard's process: it returns when the link has ended.
+func Guard(in *os.File) error {
+	conn, err := fileConn(in)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	held := map[uint32]guarded{}
+	if guardUntil(conn, held) {
+		return nil
+	}
+	for _, h := range held {
+		say(h.screen, fmt.Sprintf("the process that carried this connection (keyway link) was killed, and the connection to %[1]s with it\njobs and terminals go on: ssh %[1]s, keyway attach %[1]s", h.name))
+	}
+	return nil
+}
+
+// guarded is a connection that the guard speaks for.
+type guarded struct {
+	screen screen
+	name   string
+}
+
+// guardUntil keeps held until the link has ended, and reports whether that was in
+// order.
+func guardUntil(conn *net.UnixConn, held map[uint32]guarded) (orderly bool) {
+	for {
+		what, s, err := receiveScreen(conn)
+		if err != nil || what == guardBye {
+			return err == nil
+		}
+		var id [4]byte
+		if _, err := io.ReadFull(conn, id[:]); err != nil {
+			return false
+		}
+		n := binary.BigEndian.Uint32(id[:])
+		if what == guardDrop {
+			if h, ok := held[n]; ok && h.screen != nil {
+				h.screen.close()
+			}
+			delete(held, n)
+			continue
+		}
+		name, err := readName(conn)
+		if err != nil {
+			return false
+		}
+		held[n] = guarded{s, name}
+	}
+}
+
+// readName reads a text behind its length.
+func readName(r io.Reader) (string, error) {
+	var length [1]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return "", err
+	}
+	name := make([]byte, length[0])
+	_, err := io.ReadFull(r, name)
+	return string(name), err
+}

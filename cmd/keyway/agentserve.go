@@ -76,6 +76,9 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 		Providers: o.providers, Lifetime: o.life,
 		Upstream: func() string { return inHome(rules.current().Upstream()) },
 	}
+	if home, err := os.UserHomeDir(); err == nil {
+		s.config.CertDirs = []string{filepath.Join(home, ".ssh")}
+	}
 	if o.upstream != "" {
 		s.config.Upstream = func() string { return o.upstream }
 	}

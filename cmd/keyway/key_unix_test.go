@@ -266,3 +266,56 @@ func TestUnlockForgetsOnOccasions(t *testing.T) {
 		t.Errorf("code %d: %s", code, out)
 	}
 }
+
+// A certificate that another program renews beside the key is used from then on, and
+// a key whose file goes is forgotten.
+func TestAgentFollowsFiles(t *testing.T) {
+	home := laptop(t)
+	endAgent(t)
+	key := lockedKey(t, home)
+	ca := filepath.Join(home, "ca")
+	sign := func(serial string) {
+		t.Helper()
+		for _, argv := range [][]string{
+			{"ssh-keygen", "-q", "-s", ca, "-I", "me", "-n", "root", "-z", serial, "-V", "+" + serial + "h", key + ".pub"},
+		} {
+			if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+	}
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", ca).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sign("1")
+	askpass(t, home, secret)
+	if out, code := program(t, nil, "unlock"); code != 0 {
+		t.Fatalf("code %d: %s", code, out)
+	}
+	t.Setenv("SSH_AUTH_SOCK", filepath.Join(runtimeDir(t), "agent.sock"))
+	listed := func() string {
+		out, _ := exec.Command("ssh-add", "-L").Output()
+		return string(out)
+	}
+	until := func(what string, done func() bool) {
+		t.Helper()
+		for late := time.Now().Add(patience); !done(); {
+			if time.Now().After(late) {
+				t.Fatalf("%s: %s", what, listed())
+			}
+		}
+	}
+	sign("2")
+	renewed, err := os.ReadFile(key + "-cert.pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until("it is not renewed", func() bool { return strings.Contains(listed(), strings.Fields(string(renewed))[1]) })
+	if n := strings.Count(listed(), "\n"); n != 2 {
+		t.Errorf("%d keys:\n%s", n, listed())
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	until("it is not forgotten", func() bool { return strings.Count(listed(), "ssh-") == 0 })
+}

@@ -95,7 +95,23 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	for _, f := range locked {
 		fmt.Fprintf(news, "unlocked %s\n", f)
 	}
+	watchFiles(ctx, locked)
 	return a.hosts.Sync()
+}
+
+// watchFiles has the agent forget the keys when their files go. Another agent than
+// ours cannot, and a file without its public half is not watched.
+func watchFiles(ctx context.Context, files []string) {
+	c, _, err := dialAgent()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for _, f := range files {
+		if path, err := filepath.Abs(f); err == nil {
+			c.Watch(ctx, path)
+		}
+	}
 }
 
 // forgetOn tells the agent when to forget.

@@ -25,6 +25,9 @@ type Config struct {
 	Log interface{ Append(audit.Event) error }
 	// Hosts tells what the user calls the host with a key; nil: nothing.
 	Hosts func(ssh.PublicKey) policy.Host
+	// CertDirs are directories in which certificates for keys that are held are
+	// looked for: files whose names end with -cert.pub.
+	CertDirs []string
 	// Upstream gives the socket of another agent, whose keys are shown and used
 	// beside our own; empty, or nil: none.
 	Upstream func() string
@@ -47,6 +50,7 @@ type Agent struct {
 	config    Config
 	keys      keyring
 	away      away
+	files     files
 	questions questions
 
 	upstreamDown atomic.Bool // said in the log

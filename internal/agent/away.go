@@ -92,6 +92,7 @@ func (a *Agent) Watch(ctx context.Context) {
 	defer logind.end()
 	for {
 		a.lookAround()
+		a.lookAtFiles()
 		if f := a.occasions(); f.Sleep || f.ScreenLock {
 			logind.start(ctx, a.followLogind)
 		} else {

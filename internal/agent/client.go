@@ -59,6 +59,11 @@ func (c *Client) Forget(ctx context.Context, f policy.Forget) (warning string, e
 	return w.Warning, err
 }
 
+// Watch has the agent forget the key of the file when that goes.
+func (c *Client) Watch(ctx context.Context, path string) error {
+	return c.ask(ctx, extWatch, sshwire.AppendString(nil, path), &struct{}{})
+}
+
 // Answer answers a question.
 func (c *Client) Answer(ctx context.Context, id uint64, a Answer) error {
 	body, seconds := sshwire.AppendUint32(nil, uint32(id)), uint32(a.For/time.Second)

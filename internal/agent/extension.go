@@ -22,7 +22,7 @@ func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
 		return c.bind(r)
 	case extQuery:
 		return c.query()
-	case extKeys, extQuestions, extAnswer, extForget:
+	case extKeys, extQuestions, extAnswer, extForget, extWatch:
 		return c.manage(ctx, name, r)
 	}
 	return failure
@@ -77,6 +77,8 @@ func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader)
 		result, err = c.takeAnswer(r)
 	case extForget:
 		result, err = c.forgetOn(r)
+	case extWatch:
+		result, err = c.watchFile(r)
 	}
 	if err != nil {
 		return extFailure

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"time"
@@ -60,6 +61,9 @@ func (a *Agent) appendSettings(w []byte) ([]byte, error) {
 	a.away.mu.Lock()
 	s.Told, s.LastUse = a.away.told, a.away.lastUse
 	a.away.mu.Unlock()
+	a.files.mu.Lock()
+	defer a.files.mu.Unlock()
+	s.Files = a.files.keys
 	text, err := json.Marshal(s)
 	return sshwire.AppendString(w, text), err
 }
@@ -70,6 +74,7 @@ type settings struct {
 	NextID  uint64
 	Told    *policy.Forget
 	LastUse time.Duration
+	Files   map[string]*keyFile
 }
 
 func appendUint64(w []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(w, n) }
@@ -184,7 +189,8 @@ func (a *Agent) TakeOver(state []byte, conns []net.Conn) error {
 		return fmt.Errorf("%w: %w", ErrHandover, err)
 	}
 	a.questions.given, a.questions.nextID = s.Grants, s.NextID
-	a.away.told, a.away.lastUse = s.Told, s.LastUse
+	maps.DeleteFunc(s.Files, func(_ string, f *keyFile) bool { return f == nil })
+	a.away.told, a.away.lastUse, a.files.keys = s.Told, s.LastUse, s.Files
 	for {
 		data := r.String()
 		if r.Err() != nil {
@@ -253,7 +259,7 @@ func readHeld(r *sshwire.Reader) (*held, error) {
 	if err == nil && provider != "" {
 		err = key.SetProvider(provider)
 	}
-	if err == nil && len(cert) > 0 && key.Certificate() == nil {
+	if err == nil && len(cert) > 0 && !bytes.Equal(cert, key.Blob) {
 		key, err = withCertificate(key, cert)
 	}
 	if err != nil {

@@ -51,6 +51,7 @@ const (
 	extQuestions       = "questions@keyway"
 	extAnswer          = "answer@keyway"
 	extForget          = "forget@keyway"
+	extWatch           = "watch@keyway"
 )
 
 var (

@@ -135,6 +135,30 @@ func (k *Key) WithCertificate(cert *ssh.Certificate) (*Key, error) {
 	return c, nil
 }
 
+// Copy is k presenting cert. What is held here is held twice from then on, and each
+// is destroyed alone; the keys of a card stay one with it.
+func (k *Key) Copy(cert *ssh.Certificate) (*Key, error) {
+	c, err := k.WithCertificate(cert)
+	if err != nil {
+		return nil, err
+	}
+	errCopy := k.Export(func(raw []byte) {
+		var s *secret
+		if s, err = newSecret(raw); err != nil {
+			return
+		}
+		if sk, ok := k.signer.(*securityKey); ok {
+			c.signer = &securityKey{secret: s, provider: sk.provider}
+		} else {
+			c.signer = &software{secret: s}
+		}
+	})
+	if errors.Is(errCopy, errNotHere) {
+		errCopy = nil
+	}
+	return c, errors.Join(err, errCopy)
+}
+
 // Certificate is the certificate that the key presents, or nil.
 func (k *Key) Certificate() *ssh.Certificate {
 	cert, _ := k.Public.(*ssh.Certificate)
@@ -152,6 +176,9 @@ func (k *Key) Sign(ctx context.Context, data []byte, flags uint32) (*ssh.Signatu
 	return k.signer.sign(ctx, data, flags)
 }
 
+// errNotHere says that a card or another agent has the private key.
+var errNotHere = errors.New("the private key is not here")
+
 // Export gives the private key in the form that ReadPrivate reads, for as long as
 // take runs. A key that is not held here cannot be exported.
 func (k *Key) Export(take func(raw []byte)) error {
@@ -162,7 +189,7 @@ func (k *Key) Export(take func(raw []byte)) error {
 	case *securityKey:
 		s = by.secret
 	default:
-		return errors.New("the private key is not here")
+		return errNotHere
 	}
 	return s.use(func(raw []byte) error { take(raw); return nil })
 }

@@ -1,5 +1,7 @@
 package screen
 
+import "unicode/utf8"
+
 // cell is one place of the screen. The zero cell is one that nothing was ever
 // printed in, or that was erased with the default background.
 type cell struct {
@@ -167,6 +169,15 @@ func (t *tables) appendGlyph(dst []byte, glyph uint32) []byte {
 		return append(dst, t.clusters[glyph&glyphMask]...)
 	}
 	return appendRune(dst, rune(glyph&glyphMask))
+}
+
+// first is the first code point of a glyph.
+func (t *tables) first(glyph uint32) rune {
+	if glyph&clusterBit == 0 {
+		return rune(glyph & glyphMask)
+	}
+	r, _ := utf8.DecodeRuneInString(t.clusters[glyph&glyphMask])
+	return r
 }
 
 // collect forgets what neither cells nor pens refer to, once that is worth

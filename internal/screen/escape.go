@@ -59,6 +59,7 @@ func (s *Screen) save() {
 	s.cursor.origin = s.modes.on(originMode)
 	s.g.saved = s.cursor
 	s.g.saved.set = true
+	s.g.saved.charset.single = 0
 }
 
 // restore puts the cursor to where it was saved, or home if it was not.
@@ -66,7 +67,12 @@ func (s *Screen) restore() {
 	s.cursor = s.g.saved
 	s.cursor.set = false
 	s.x, s.y = min(s.x, s.cols-1), min(s.y, s.rows-1)
+	s.pending = s.pends(s.g)
 	s.modes.set(originMode, s.cursor.origin)
+	if m := s.margin; s.cursor.origin && !s.inside() {
+		s.x, s.y = max(m.left, min(s.x, m.right)), max(m.top, min(s.y, m.bottom))
+		s.pending = false
+	}
 	s.penID = noID
 }
 

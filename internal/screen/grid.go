@@ -30,6 +30,10 @@ type cursor struct {
 	set     bool // something was saved
 }
 
+// pends says that the wrap is still pending: what was printed in the last column
+// has not been erased since.
+func (c *cursor) pends(g *grid) bool { return c.pending && !g.row(c.y)[c.x].blank() }
+
 func (g *grid) init(cols, rows int) {
 	g.cols, g.rows = cols, rows
 	g.cells = make([]cell, cols*rows)
@@ -72,6 +76,11 @@ func (g *grid) erase(y, a, b int, blank cell) {
 	}
 	g.cut(y, a)
 	g.cut(y, b)
+	g.wipe(y, a, b, blank)
+}
+
+// wipe is erase where no wide character is cut.
+func (g *grid) wipe(y, a, b int, blank cell) {
 	cells, line := g.row(y), &g.lines[y]
 	if blank == (cell{}) {
 		if used := int(line.used); b >= used {
@@ -81,7 +90,6 @@ func (g *grid) erase(y, a, b int, blank cell) {
 		if a < b {
 			clear(cells[a:b])
 		}
-		b = max(a, b)
 	} else {
 		fill(cells[a:b], blank)
 		line.used = max(line.used, int32(b))
@@ -186,7 +194,7 @@ func (g *grid) insert(y, x, end, n int, blank cell) {
 	cells := g.row(y)
 	copy(cells[x+n:end], cells[x:end-n])
 	g.lines[y].used = min(int32(g.cols), max(g.lines[y].used+int32(n), int32(x+n)))
-	g.erase(y, x, x+n, blank)
+	g.wipe(y, x, x+n, blank)
 	if end == g.cols {
 		g.unwrap(y)
 	}
@@ -203,7 +211,7 @@ func (g *grid) remove(y, x, end, n int, blank cell) {
 	g.cut(y, end)
 	cells := g.row(y)
 	copy(cells[x:end-n], cells[x+n:end])
-	g.erase(y, end-n, end, blank)
+	g.wipe(y, end-n, end, blank)
 	if end == g.cols {
 		g.unwrap(y)
 	}

@@ -298,11 +298,18 @@ func (s *Screen) Undo(dst []byte) []byte {
 		dst = s.undoMargins(dst)
 	}
 	dst = undoKeys(dst, &s.g.keys)
+	left, origin := &s.cursor, s.modes.on(originMode)
 	if s.Alternate() {
 		dst = appendNumber(append(dst, "\x1b[?"...), int(s.modes.alternate), "l")
 		dst = undoKeys(dst, &s.main.keys)
+		if s.modes.alternate == 1049 {
+			left, origin = &s.main.saved, s.main.saved.origin
+		}
 	}
-	changed := s.modes.bits ^ restBits
+	changed := s.modes.bits&^bit(originMode) ^ restBits
+	if origin {
+		changed |= bit(originMode)
+	}
 	if s.options.Newline {
 		changed ^= bit(newLine)
 	}
@@ -317,13 +324,11 @@ func (s *Screen) Undo(dst []byte) []byte {
 	if s.modes.shape != 0 {
 		dst = append(dst, "\x1b[0 q"...)
 	}
-	if s.pen != (style{}) {
-		dst = s.tables.appendStyle(dst, s.pen, style{})
-	}
-	if s.charset.active != 0 {
+	dst = s.tables.appendStyle(dst, left.pen, style{})
+	if left.charset.active != 0 {
 		dst = append(dst, 0x0f)
 	}
-	if s.charset.set[0] != 0 {
+	if left.charset.set[0] != 0 {
 		dst = append(dst, "\x1b(B"...)
 	}
 	return s.state.undo(dst)

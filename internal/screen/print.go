@@ -38,7 +38,9 @@ func (s *Screen) put(p []byte, id uint32) {
 	for i, c := range p {
 		out[i] = cell{uint32(c), id}
 	}
-	line.used = max(line.used, int32(x+len(p)))
+	if line.used = max(line.used, int32(x+len(p))); x+len(p) == s.cols {
+		line.short = false
+	}
 }
 
 // lineEnd is the column after the last that the cursor can print in.
@@ -62,7 +64,8 @@ func (s *Screen) advance(n, end int) {
 func (s *Screen) wrap() {
 	s.pending = false
 	if s.margin.left == 0 && s.x == s.cols-1 {
-		s.g.lines[s.y].wrapped = true
+		line := &s.g.lines[s.y]
+		line.wrapped = line.short || !s.g.row(s.y)[s.x].blank()
 	}
 	s.index()
 	s.x = s.lineStart()
@@ -108,7 +111,7 @@ func (s *Screen) print(r rune) {
 	switch {
 	case w < 0:
 		return
-	case w == 0 || s.last&clusterBit != 0 || r >= 0x1f1e6 && r <= 0x1f3ff:
+	case w == 0 || s.last&clusterBit != 0 || continuesRune(r):
 		if s.join(r, w) || w == 0 {
 			return
 		}
@@ -134,15 +137,10 @@ func (s *Screen) printGlyph(glyph uint32) {
 		if !s.modes.on(autoWrap) || w > end-s.lineStart() {
 			return
 		}
-		y := s.y
-		short := end == s.cols && s.margin.left == 0
-		if short {
-			s.g.lines[y].short = true
+		if end == s.cols && s.margin.left == 0 {
+			s.leaveGap()
 		}
-		s.x = s.cols - 1
-		if !short {
-			s.x = end - 1
-		}
+		s.x = end - 1
 		s.wrap()
 		end = s.lineEnd()
 	}
@@ -166,6 +164,15 @@ func (s *Screen) printGlyph(glyph uint32) {
 	}
 	s.last = glyph
 	s.advance(w, end)
+}
+
+// leaveGap prepares the cursor's row for being wrapped before its last column.
+func (s *Screen) leaveGap() {
+	if last := &s.g.row(s.y)[s.cols-1]; *last == (cell{}) {
+		s.g.lines[s.y].short = true
+	} else if last.blank() {
+		last.glyph = ' ' // coloured
+	}
 }
 
 const (
@@ -229,7 +236,7 @@ func (s *Screen) continues(glyph uint32, r rune) bool {
 	if isRegional(r) {
 		return glyph&glyphMask == uint32(glyph) && isRegional(rune(glyph))
 	}
-	if r >= 0x1f3fb && r <= 0x1f3ff { // the colour of a skin
+	if isSkin(r) {
 		return glyph&wideBit != 0
 	}
 	if glyph&clusterBit == 0 {
@@ -240,7 +247,13 @@ func (s *Screen) continues(glyph uint32, r rune) bool {
 	return last == joiner && pictograph(r)
 }
 
+// isRegional finds the letters of flags, isSkin the colours of skin.
 func isRegional(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
+func isSkin(r rune) bool     { return r >= 0x1f3fb && r <= 0x1f3ff }
+
+// continuesRune says that r may be a part of the character before, though it has
+// a width.
+func continuesRune(r rune) bool { return isRegional(r) || isSkin(r) }
 
 // widen makes the character in column x take two columns.
 func (s *Screen) widen(x int) {

@@ -59,14 +59,14 @@ func differences(a, b *Screen) []string {
 				note(fmt.Sprintf("%s row %d wrapped", name, y), g.lines[y].wrapped, h.lines[y].wrapped)
 			}
 		}
-		note(name+" saved", a.plainCursor(g.saved), b.plainCursor(h.saved))
+		note(name+" saved", a.plainCursor(g, g.saved), b.plainCursor(h, h.saved))
 		note(name+" keys", g.keys.flags[:g.keys.n], h.keys.flags[:h.keys.n])
 	}
 	grids("main", &a.main, &b.main)
 	if a.Alternate() && b.Alternate() {
 		grids("alternate", &a.alt, &b.alt)
 	}
-	note("cursor", a.plainCursor(a.cursor), b.plainCursor(b.cursor))
+	note("cursor", a.plainCursor(a.g, a.cursor), b.plainCursor(b.g, b.cursor))
 	note("margins", a.margin, b.margin)
 	note("tabs", a.tabs, b.tabs)
 	ma, mb := a.modes, b.modes
@@ -79,7 +79,8 @@ func differences(a, b *Screen) []string {
 	return out
 }
 
-func (s *Screen) plainCursor(c cursor) string {
+func (s *Screen) plainCursor(g *grid, c cursor) string {
+	c.pending = c.pends(g)
 	link := s.tables.links[c.pen.link]
 	c.pen.link = 0
 	c.origin = false

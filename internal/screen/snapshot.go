@@ -31,9 +31,10 @@ func (s *Screen) Attach(dst []byte, n int) []byte {
 // drawing is what a snapshot is written with: it knows where the terminal's
 // cursor is, and what it draws with.
 type drawing struct {
-	s   *Screen
-	dst []byte
-	pen style
+	s    *Screen
+	dst  []byte
+	pen  style
+	sets [4]byte // the character sets
 }
 
 func (d *drawing) add(text string) { d.dst = append(d.dst, text...) }
@@ -76,23 +77,38 @@ func (d *drawing) screen(g *grid, placed bool) {
 			d.style(style{})
 			d.add("\r\n")
 		}
-		if joined && len(cells) == 0 {
-			d.style(style{})
-			d.add(" \b\x1b[X") // wraps, and leaves nothing
+		if joined {
+			d.wrapInto(g, y, len(cells) == 0)
 		}
 		d.row(cells, g.cols, placed)
+		if joined && !placed && len(cells) < g.cols {
+			d.style(style{})
+			d.add("\x1b[K") // wrapping may have scrolled, and coloured the new row
+		}
 		joined = d.wraps(g, y)
 	}
 	d.style(style{})
 }
 
-// wraps says that printing the next row's first character wraps row y as it was.
-func (d *drawing) wraps(g *grid, y int) bool {
-	line := g.lines[y]
-	if !line.wrapped || y == g.rows-1 {
-		return false
+// wraps says that the line of row y goes on in the next.
+func (d *drawing) wraps(g *grid, y int) bool { return g.lines[y].wrapped && y < g.rows-1 }
+
+// wrapInto makes the terminal wrap into row y where what is there would not: it
+// prints something that does, and erases that.
+func (d *drawing) wrapInto(g *grid, y int, empty bool) {
+	short := g.lines[y-1].short
+	first := d.s.tables.first(g.row(y)[0].glyph)
+	if continuesRune(first) || pictograph(first) {
+		d.add("\x1b[20l") // is so already; but what follows is no part of what was before
 	}
-	return !line.short || g.row(y + 1)[0].wide() && (g.row(y)[g.cols-1] == cell{})
+	switch {
+	case short && runeWidth(first) != 2:
+		d.style(style{})
+		d.add("\u3000\r\x1b[2X") // a wide space
+	case !short && empty:
+		d.style(style{})
+		d.add(" \r\x1b[X")
+	}
 }
 
 // printed are the cells of row y that must be drawn.
@@ -142,6 +158,9 @@ func zeros(cells []cell) int {
 // other characters of several code points are, so the cursor is put to where the
 // next one goes.
 func (d *drawing) glyph(c cell, x, cols int) {
+	if x > 0 && continuesRune(d.s.tables.first(c.glyph)) {
+		d.number("\x1b[", x+1, "G") // it is not a part of what is before it
+	}
 	d.dst = d.s.tables.appendGlyph(d.dst, c.glyph&^wideBit)
 	if c.glyph&clusterBit == 0 && c.glyph&glyphMask < 0x1f000 {
 		return
@@ -164,13 +183,15 @@ func (s *Screen) finish(d *drawing) []byte {
 	if s.Alternate() {
 		d.cursor(&s.main, &s.main.saved, true)
 		d.number("\x1b[?", int(s.modes.alternate), "h")
+		d.style(style{})
+		d.charset(charsets{})
 		d.add("\x1b[H\x1b[2J")
 		d.screen(&s.alt, true)
 		d.keys(&s.alt.keys)
 	}
 	d.modes()
+	d.cursor(s.g, &s.g.saved, true) // before the margins, as it may be outside of them
 	d.margins()
-	d.cursor(s.g, &s.g.saved, true)
 	now := s.cursor
 	now.origin = s.modes.on(originMode)
 	now.set = true
@@ -259,31 +280,37 @@ func (d *drawing) cursor(g *grid, c *cursor, save bool) {
 	}
 	d.dst = appendMode(d.dst, originMode, c.origin)
 	x, y := c.x, c.y
-	if c.origin {
+	if c.origin && !save {
 		x, y = x-d.s.margin.left, y-d.s.margin.top
 	}
-	d.move(max(0, x), max(0, y))
-	if c.pending {
+	d.move(x, y)
+	if c.pends(g) {
+		d.charset(charsets{})
 		d.pend(g.row(c.y), c.x, x, y)
 	}
 	d.style(c.pen)
-	for i, set := range c.charset.set {
-		if set == 0 {
-			set = 'B'
-		}
-		if set != 'B' || save {
+	d.charset(c.charset)
+	if save {
+		d.add("\x1b7")
+	}
+}
+
+func (d *drawing) charset(c charsets) {
+	for i, set := range c.set {
+		if set != d.sets[i] {
+			d.sets[i] = set
+			if set == 0 {
+				set = 'B'
+			}
 			d.dst = append(d.dst, 0x1b, "()*+"[i], set)
 		}
 	}
-	d.add([]string{"\x0f", "\x0e", "\x1bn", "\x1bo"}[c.charset.active])
-	switch c.charset.single {
+	d.add([]string{"\x0f", "\x0e", "\x1bn", "\x1bo"}[c.active])
+	switch c.single {
 	case 2:
 		d.add("\x1bN")
 	case 3:
 		d.add("\x1bO")
-	}
-	if save {
-		d.add("\x1b7")
 	}
 }
 

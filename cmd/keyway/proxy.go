@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/link"
 )
 
 func newProxyCommand() *cobra.Command {
@@ -56,7 +57,11 @@ func runProxy(ctx context.Context, arg string, fdpass bool) error {
 	if fdpass {
 		return passDescriptor(os.Stdout, conn)
 	}
-	return pump(conn, os.Stdin, os.Stdout)
+	err = pump(conn, os.Stdin, os.Stdout)
+	if _, gone := link.Running(ctx, a.runtime); gone != nil && ctx.Err() == nil {
+		return keyway.Errorf(keyway.Other, "the process that carried this connection (keyway link) has ended, and the connection with it")
+	}
+	return err
 }
 
 // pump copies between conn and the standard streams until conn's other end has

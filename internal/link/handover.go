@@ -117,7 +117,7 @@ func (l *Link) allMovable() ([]*carried, error) {
 	defer l.mu.Unlock()
 	lives := make([]*carried, 0, len(l.lives))
 	for c := range l.lives {
-		if c.guest.Load() == nil {
+		if c.plain.Load() {
 			return nil, keyway.Errorf(keyway.Other, "the connection to %s ends with this link, which cannot hand it over", c.name)
 		}
 		lives = append(lives, c)
@@ -215,7 +215,6 @@ func (l *Link) inherit(in Inherited) error {
 	way.mu.Unlock()
 	c := newCarried(way, in.Name, in.HostKey, in.Since)
 	c.ssh, c.screen, c.state, c.unsent = in.ssh, in.screen, in.State, in.Unsent
-	l.enter(c)
 	l.ended.Go(func() { l.carry(l.ctx, c) })
 	return nil
 }

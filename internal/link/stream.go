@@ -50,7 +50,8 @@ type carried struct {
 	forgot  bool              // that was too much to be kept
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
-	up, down atomic.Int64                // bytes of a plain pipe
+	plain    atomic.Bool
+	up, down atomic.Int64 // bytes of a plain pipe
 
 	// Between two processes; see handover.go.
 	leave   chan struct{} // closed when the connection is to move to another process
@@ -82,24 +83,26 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, switching(streamProtocol)); err != nil {
-		return
-	}
-	if r.Header.Get(headerTerminal) != "" {
-		if c.screen, err = receiveTerminal(conn); err != nil {
-			return
+	// In a goroutine of its own, because that of the request holds two buffers. The
+	// request's context does not count: it may have ended already, with an ssh that
+	// has sent all it has to say.
+	l.ended.Go(func() {
+		defer conn.Close()
+		if err := c.begin(conn, r.Header.Get(headerTerminal) != ""); err == nil {
+			l.carry(l.ctx, c)
 		}
-	}
+	})
+}
+
+// begin gives the connection to the command, and takes its terminal if one is
+// announced.
+func (c *carried) begin(conn net.Conn, terminal bool) (err error) {
 	c.ssh = conn
-	if !l.enter(c) {
-		return
+	_, err = io.WriteString(conn, switching(streamProtocol))
+	if err == nil && terminal {
+		c.screen, err = receiveTerminal(conn)
 	}
-	l.ended.Add(1)
-	defer l.ended.Done()
-	// The request's own context may have ended already: with an ssh that has sent
-	// all it has to say.
-	l.carry(l.ctx, c)
+	return err
 }
 
 // requested is the connection that r asks for.
@@ -121,6 +124,13 @@ func (l *Link) requested(r *http.Request) (*carried, error) {
 // carry copies between the ssh and the guest until one of them ends, or another
 // process goes on with it.
 func (l *Link) carry(ctx context.Context, c *carried) {
+	if c.screen != nil {
+		defer c.screen.close()
+	}
+	if !l.enter(c) {
+		sayGoodbye(c.ssh, keyway.Errorf(keyway.Interrupted, "keyway was upgraded at this moment").Hint("try again"))
+		return
+	}
 	defer l.gone(c)
 	unguard := l.guard.add(c.screen, c.name)
 	defer unguard()
@@ -142,9 +152,6 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 		c.sayWhy(ctx, keyway.AsError(err))
 	}
 	c.ssh.Close()
-	if c.screen != nil {
-		c.screen.close()
-	}
 }
 
 // sayWhy tells the user why the connection has ended.
@@ -370,6 +377,11 @@ func (in *inlet) shrink() {
 // overPipe carries the connection to a guest that knows no streams; it ends with
 // the way.
 func (c *carried) overPipe(ctx context.Context) error {
+	c.plain.Store(true)
+	if isClosed(c.leave) {
+		c.unsent = c.said // nobody has answered yet: the other process begins anew
+		return stream.ErrMoved
+	}
 	node, err := c.way.node(ctx, nil, nil)
 	if err != nil {
 		return err

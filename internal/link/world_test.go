@@ -85,6 +85,11 @@ func playSSH(args []string) int {
 			fmt.Fprintln(os.Stderr, "ssh_dispatch_run_fatal: Connection to UNKNOWN port 65535: Broken pipe")
 			return 255
 		}
+	case place == "denies":
+		if _, err := os.Stat(filepath.Join(os.Getenv("GUESTS"), "denies")); err == nil {
+			fmt.Fprintf(os.Stderr, "root@%s: Permission denied (publickey).\n", place)
+			return 255
+		}
 	case place == "counts":
 		f, err := os.OpenFile(os.Getenv("COUNT_FILE"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -566,6 +571,9 @@ func TestStreamsCarryAndCount(t *testing.T) {
 	w := startWorld(t)
 	conn := w.ssh("train").(*net.UnixConn)
 	echo(t, conn, strings.Repeat("0123456789", 100_000))
+	for deadline := time.Now().Add(10 * time.Second); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // what was read is counted a moment later
+	}
 	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
 		t.Errorf("%+v", st)
 	}
@@ -703,6 +711,116 @@ func TestReadUpgradeTakesNoByteTooMuch(t *testing.T) {
 	}
 	if err := readUpgrade(strings.NewReader(strings.Repeat("x", maxUpgradeAnswer+1))); err == nil {
 		t.Error("an endless answer was accepted")
+	}
+}
+
+// at is a connection to train at a place, brought up with somebody's help.
+func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Conn {
+	w.t.Helper()
+	if _, err := w.client.Place(context.Background(), place, env, p); err != nil {
+		w.t.Fatal(err)
+	}
+	conn, err := w.client.Stream(context.Background(), place, "train", w.guest.hostKey(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// killWay kills the process that leads to the only place.
+func (w *world) killWay() {
+	w.t.Helper()
+	s, err := w.client.Status(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Places[0].PID, syscall.SIGKILL); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// waits waits until the only stream waits for a reason that holds why.
+func (w *world) waits(why string) {
+	w.t.Helper()
+	var s StreamStatus
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if s = w.stream(); strings.Contains(s.Why, why) {
+			return
+		}
+	}
+	w.t.Fatalf("it waits for %+v, not for %q", s, why)
+}
+
+// A place that asks for a code when its way is made anew: the stream waits until
+// somebody is there to answer, and asks nobody meanwhile.
+func TestAQuestionThatNobodyHears(t *testing.T) {
+	w := startWorld(t)
+	conn := w.at("asks", nil, &person{answer: "123456"})
+	echo(t, conn, "before")
+	w.killWay()
+	w.waits("One-time code for asks:; waiting for you: keyway status asks")
+	p := &person{answer: "123456"}
+	if _, err := w.client.Place(context.Background(), "asks", nil, p); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, conn, "after")
+	if len(p.asked) != 1 {
+		t.Errorf("asked %q", p.asked)
+	}
+}
+
+// fakeAgent answers whoever asks what it holds.
+func fakeAgent(t *testing.T, path string, keys byte) {
+	t.Helper()
+	l, err := unixsock.Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		l.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.ReadFull(c, make([]byte, 5))
+			c.Write([]byte{0, 0, 0, 5, agentIdentitiesAnswer, 0, 0, 0, keys})
+			c.Close()
+		}
+	})
+}
+
+// A locked agent is waited for; a key that the place does not take any more is
+// not.
+func TestALockedAgentAndAWithdrawnKey(t *testing.T) {
+	w := startWorld(t)
+	agent := filepath.Join(w.dir, "agent")
+	env := map[string]string{"SSH_AUTH_SOCK": agent}
+	conn := w.at("denies", env, &person{})
+	echo(t, conn, "before")
+	denies := filepath.Join(w.dir, "denies")
+	if err := os.WriteFile(denies, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.killWay()
+	w.waits("waiting for you: keyway unlock")
+	if err := os.Remove(denies); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, conn, "after")
+
+	fakeAgent(t, agent, 1)
+	if err := os.WriteFile(denies, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.killWay()
+	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v instead of the end", rest, err)
 	}
 }
 

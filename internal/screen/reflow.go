@@ -1,7 +1,5 @@
 package screen
 
-import "slices"
-
 // Resize gives the screen another size, subject to Bound. Lines of the main
 // screen that were wrapped are broken anew; rows that have no room go to the
 // history, and come back when there is room again. The alternate screen is cut,
@@ -94,7 +92,7 @@ func (s *Screen) reflow(cols, rows int) {
 func (f *flow) collect() (full bool) {
 	g := &f.s.main
 	last := g.rows - 1
-	for last > 0 && g.lines[last].used == 0 && !slices.ContainsFunc(f.cursors, func(c *flowCursor) bool { return c.cursor.y == last }) {
+	for last > 0 && g.lines[last].used == 0 && !f.cursorIn(last) {
 		last--
 	}
 	for y := 0; y <= last; y++ {
@@ -113,6 +111,15 @@ func (f *flow) collect() (full bool) {
 		l.cells = append(l.cells, g.row(y)[:f.rowEnd(g, y)]...)
 	}
 	return last == g.rows-1
+}
+
+func (f *flow) cursorIn(y int) bool {
+	for _, c := range f.cursors {
+		if c.cursor.y == y {
+			return true
+		}
+	}
+	return false
 }
 
 // rowEnd is how many cells of a row belong to its line. Where the width changes,
@@ -151,23 +158,24 @@ func (f *flow) recall(n int) (got int) {
 	h := &f.s.history
 	for got < n || h.open() && f.cols != f.s.cols {
 		joined := h.open()
-		var parts [][]cell
+		var line []cell
+		some := false
 		for size := 0; size <= f.cols*f.rows; {
 			text, _, ok := h.pop()
 			if !ok {
 				break
 			}
 			part := f.s.decode(text)
-			parts = append(parts, part)
-			if size += len(part); !h.open() {
+			some, size = true, size+len(part)
+			line = append(part, line...)
+			if !h.open() {
 				break
 			}
 		}
-		if parts == nil {
+		if !some {
 			return got
 		}
-		slices.Reverse(parts)
-		got += f.prepend(slices.Concat(parts...), joined)
+		got += f.prepend(line, joined)
 		if joined && h.open() {
 			return got // that is a screen's worth of one line
 		}
@@ -183,7 +191,7 @@ func (f *flow) prepend(cells []cell, joined bool) int {
 		before = len(f.lines[0].rows)
 		f.lines[0].cells = append(cells, f.lines[0].cells...)
 	} else {
-		f.lines = slices.Insert(f.lines, 0, flowLine{cells: cells})
+		f.lines = append([]flowLine{{cells: cells}}, f.lines...)
 	}
 	for _, c := range f.cursors {
 		switch {

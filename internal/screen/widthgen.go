@@ -120,15 +120,19 @@ func spans(b *bytes.Buffer, doc, name string, set map[rune]bool) {
 		log.Fatalf("%#x is below firstWide", all[0])
 	}
 	fmt.Fprintf(b, "// %s\nvar %s = [...]span{\n", doc, name)
-	for i := 0; i < len(all); {
+	for i, n := 0, 0; i < len(all); {
 		j := i
 		for j+1 < len(all) && all[j+1] == all[j]+1 {
 			j++
 		}
-		fmt.Fprintf(b, "{%#x, %#x},\n", all[i], all[j])
+		sep := ' '
+		if n++; n%6 == 0 {
+			sep = '\n'
+		}
+		fmt.Fprintf(b, "{%#x, %#x},%c", all[i], all[j], sep)
 		i = j + 1
 	}
-	fmt.Fprintf(b, "}\n\n")
+	fmt.Fprintf(b, "\n}\n\n")
 }
 
 // version of the database, from the first line of a file.

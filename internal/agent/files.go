@@ -30,9 +30,9 @@ const (
 // files are looked at, not listened to: a look costs a few system calls, and misses
 // nothing on file systems that notify nobody.
 type files struct {
-	mu     sync.Mutex
-	keys   map[string]*keyFile // by path: those that keyway unlock has named
-	stamps map[string]string   // of certificates, when they were read
+	mu   sync.Mutex
+	keys map[string]*keyFile    // by path: those that keyway unlock has named
+	read map[string]os.FileInfo // certificates, as they were then
 }
 
 // keyFile is the file that a key came from.
@@ -41,13 +41,10 @@ type keyFile struct {
 	absent      int // looks in a row
 }
 
-// stamp changes when a file does; empty: there is none.
-func stamp(path string) string {
-	info, err := os.Stat(path)
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+// unchanged says whether a file is as it was. Two that were written within a tick of
+// the file system's clock differ by being two.
+func unchanged(was, is os.FileInfo) bool {
+	return was != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
 }
 
 // readPublic reads a public key, or a certificate, in the form of OpenSSH's files.
@@ -97,8 +94,8 @@ func (c *connection) watchFile(r *sshwire.Reader) (struct{}, error) {
 func (a *Agent) lookAtFiles() {
 	a.files.mu.Lock()
 	defer a.files.mu.Unlock()
-	if a.files.stamps == nil {
-		a.files.stamps = map[string]string{}
+	if a.files.read == nil {
+		a.files.read = map[string]os.FileInfo{}
 	}
 	dirs := map[string]bool{}
 	for _, dir := range a.config.CertDirs {
@@ -118,7 +115,7 @@ func (a *Agent) lookAtFiles() {
 
 // gone says why the file is not the key's any more; empty if it is.
 func (f *keyFile) gone(path string) string {
-	if stamp(path) == "" {
+	if _, err := os.Stat(path); err != nil {
 		if f.absent++; f.absent >= goneLooks {
 			return path + " is gone"
 		}
@@ -154,12 +151,12 @@ func (a *Agent) lookAtCertificates(dir string) {
 			return
 		}
 		path := filepath.Join(dir, e.Name())
-		now := stamp(path)
-		if now == "" || now == a.files.stamps[path] {
+		is, err := os.Stat(path)
+		if err != nil || unchanged(a.files.read[path], is) {
 			continue
 		}
 		if a.takeCertificate(path) {
-			a.files.stamps[path] = now
+			a.files.read[path] = is
 		}
 	}
 }

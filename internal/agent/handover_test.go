@@ -88,10 +88,29 @@ func newHandedOver(t *testing.T, c Config) (h *handedOver, local, forward string
 	return h, local, forward
 }
 
+// scripted is a person who knows all answers beforehand, and says no after them.
+type scripted struct {
+	mu      sync.Mutex
+	answers []Answer
+	asked   []Question
+}
+
+func (*scripted) CanAsk() bool { return true }
+
+func (s *scripted) Ask(_ context.Context, q Question) (a Answer, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, q)
+	if len(s.answers) > 0 {
+		a, s.answers = s.answers[0], s.answers[1:]
+	}
+	return a, nil
+}
+
 // Keys, what was put on them, connections and what they have shown survive.
 func TestHandOver(t *testing.T) {
 	w := theWorld()
-	me := newPerson()
+	me := &scripted{answers: []Answer{{Allow: true, Ever: true, By: "a test"}}}
 	h, local, forward := newHandedOver(t, Config{Askers: []Asker{me}})
 	c := dial(t, local)
 	toGPU := restrict(step{to: hopOf{name: "train", keys: []ssh.PublicKey{w.gpu.public}}})
@@ -107,10 +126,8 @@ func TestHandOver(t *testing.T) {
 	tainted, far, silent := dial(t, local), dial(t, forward), dial(t, local)
 	tainted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
 	far.expect(t, "list", []byte{msgList}, true)
-	me.said <- Answer{Allow: true, Ever: true, By: "a test"}
 	toDB := loginMessage(s2, "root", w.me.public, w.db.public)
 	db.expect(t, "login that is asked for", toDB, true)
-	<-me.asked
 	gpu.expect(t, "first of two signatures", loginMessage(s1, "root", w.other.public, w.gpu.public), true)
 
 	for range 2 {
@@ -134,10 +151,9 @@ func TestHandOver(t *testing.T) {
 	}
 	gpu.expect(t, "second of two signatures", loginMessage(s1, "root", w.other.public, w.gpu.public), true)
 	gpu.expect(t, "third of two signatures", loginMessage(s1, "root", w.other.public, w.gpu.public), false)
-	me.said <- Answer{}
 	silent.expect(t, "a key to be confirmed", loginMessage(s1, "root", w.rsa.public, nil), false)
-	if q := <-me.asked; !q.Confirm {
-		t.Errorf("%+v", q)
+	if n := len(me.asked); n != 2 || !me.asked[1].Confirm {
+		t.Errorf("%+v", me.asked)
 	}
 	if f := h.occasions(); f != (policy.Forget{Idle: 5 * time.Hour, Sleep: true}) {
 		t.Errorf("%+v", f)

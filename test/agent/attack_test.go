@@ -167,7 +167,7 @@ func flood(t *testing.T, s *session) bool {
 	}
 	a := start(t, s.agent.name+"-flood", env...)
 	a.unlock(t)
-	c := a.forwardTo(t, s.hop, a.socket).dial(t)
+	c := a.forwardTo(t, s.hop, a.socket).dialAnswered(t)
 	a.unlock(t, "-c")
 	for i := range 40 {
 		c.sign(s.w.key(), s.loginData("made up", fmt.Sprint("user", i), second))

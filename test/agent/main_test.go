@@ -8,11 +8,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,6 +36,11 @@ func TestMain(m *testing.M) {
 
 func runAll(m *testing.M) (code int, err error) {
 	ctx := context.Background()
+	// They wait more than they work.
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.NumCPU())); err != nil {
+		return 1, err
+	}
 	if err := lab.Install(ctx, "test"); err != nil {
 		return 1, err
 	}

@@ -24,6 +24,7 @@ import (
 const (
 	agentFailure   = 5
 	agentSuccess   = 6
+	agentList      = 11
 	agentSign      = 13
 	agentSignature = 14
 	agentExtension = 27
@@ -45,6 +46,24 @@ func (s *session) dial(t *testing.T) asker {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return asker{conn}
+}
+
+// dialAnswered is dial where others may still be in the way: a workspace takes a
+// number of connections at once, and needs a moment to see that some are gone.
+func (s *session) dialAnswered(t *testing.T) asker {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(patience); ; {
+		if a := s.dial(t); a.ask([]byte{agentList}) != nil {
+			return a
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("the forwarded agent does not answer")
+		}
+	}
 }
 
 // ask gives the answer, or nothing if the agent hung up.

@@ -48,8 +48,7 @@ func TestOpenSSHRegress(t *testing.T) {
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// The long ones first. They wait more than they work.
-	slots := make(chan struct{}, 6)
+	// The long ones first.
 	for _, c := range []struct {
 		script, preset string
 		unprivileged   account
@@ -69,8 +68,6 @@ func TestOpenSSHRegress(t *testing.T) {
 		for _, who := range []account{asRoot, c.unprivileged} {
 			t.Run(c.script+"/"+c.preset+"/"+who.name, func(t *testing.T) {
 				t.Parallel()
-				slots <- struct{}{}
-				defer func() { <-slots }()
 				newPlace(t, c.preset).regress(t, c.script, who)
 			})
 		}

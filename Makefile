@@ -68,6 +68,13 @@ test: ## run every test (installs what it needs: root on Debian)
 	$(MAKE) --no-print-directory vet size
 	$(GO) test -race -timeout 30m ./...
 
+SOAK ?= 1h
+
+.PHONY: soak
+soak: ## kill bastion, node and ssh at random under everything for SOAK (1h)
+	test/lab/install test
+	$(GO) test ./test/faults -run '^TestKillAtRandom$$' -v -timeout 0 -args -duration $(SOAK)
+
 .PHONY: bench
 bench: ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (ONLY=connect: that section)
 	test/lab/install bench

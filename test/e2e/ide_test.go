@@ -195,18 +195,31 @@ func TestVSCode(t *testing.T) {
 	reloaded := w.openWindow(t, "code", "ide4", 7702)
 	equal(t, "the server after a reload", reloaded.pid, first.pid)
 
-	// The bastion dies under all windows; the editor connects again.
+	// The bastion dies under all windows, and none notices: what was connected
+	// before goes on, and the windows' ssh takes new connections as before.
+	var stay [5]net.Conn
+	for i := range stay {
+		stay[i] = socks(t, w, "127.0.0.1:7701", "127.0.0.1", first.port)
+		if _, err := io.WriteString(stay[i], "before"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(stay[i], make([]byte, len("before"))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.Bastion.KillSSHD()
 	if err := w.Bastion.StartSSHD(); err != nil {
 		t.Fatal(err)
 	}
-	first.close()
-	reloaded.close()
-	again := w.openWindow(t, "code", "ide5", 7704)
-	equal(t, "the server after the bastion's death", again.pid, first.pid)
-	w.manyConnections(t, again, 7704)
+	for i, conn := range stay {
+		if err := echoes(conn, 1<<20); err != nil {
+			t.Errorf("connection %d after the bastion's death: %v", i, err)
+		}
+	}
+	w.manyConnections(t, first, 7701)
+	w.manyConnections(t, reloaded, 7702)
 	// The server runs since before the cut, with the link of then.
-	holds(t, "the agent after the bastion's death", w.ask(t, again, 7704, "agent"), "ED25519")
+	holds(t, "the agent after the bastion's death", w.ask(t, first, 7701, "agent"), "ED25519")
 }
 
 // manyConnections moves 10 MB each through 20 connections at the same time.

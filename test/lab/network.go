@@ -81,3 +81,20 @@ func (h *Host) slowRoute(to *Host, device string) error {
 	}
 	return h.route(to, device)
 }
+
+// Move takes a's address away and gives it another, as when a laptop comes into
+// another network: what was connected by the old one stays silent for ever, new
+// connections work.
+func (l *Lab) Move(a, b *Host, address string) error {
+	old := a.Address
+	if _, err := a.Output("ip", "address", "add", address+"/32", "dev", "lo"); err != nil {
+		return err
+	}
+	a.Address = address
+	if err := errors.Join(a.route(b, b.Name), b.route(a, a.Name)); err != nil {
+		return err
+	}
+	_, err1 := a.Output("ip", "address", "del", old+"/32", "dev", "lo")
+	_, err2 := b.Output("ip", "route", "del", old+"/32")
+	return errors.Join(err1, err2)
+}

@@ -51,7 +51,9 @@ type flow struct {
 // proxied is one connection, and the one that goes on from here.
 type proxied struct {
 	near, far *net.TCPConn
-	gone      bool // under the Proxy's lock
+	// Under the Proxy's lock.
+	dead [2]bool // passes nothing any more
+	gone bool
 }
 
 // Proxy puts a proxy between the laptop and a host's sshd: the laptop's ssh goes
@@ -131,6 +133,15 @@ func (p *Proxy) end(how func(*net.TCPConn)) int {
 // Stall keeps what comes in a direction from going on, without a word to
 // anybody; Flow lets it.
 func (p *Proxy) Stall(d Direction) { p.change(func() { p.flows[d].stalled = true }) }
+
+// Deaden is Stall of the connections there are, for good: new ones work.
+func (p *Proxy) Deaden(d Direction) {
+	p.change(func() {
+		for c := range p.conns {
+			c.dead[d] = true
+		}
+	})
+}
 
 // Flow undoes Stall and Slow.
 func (p *Proxy) Flow(d Direction) {
@@ -235,7 +246,7 @@ func (p *Proxy) pass(c *proxied, d Direction, b []byte) (pause time.Duration, ok
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := &p.flows[d]
-	for f.stalled && !c.gone {
+	for (f.stalled || c.dead[d]) && !c.gone {
 		p.changed.Wait()
 	}
 	if f.spoil > 0 {

@@ -140,6 +140,17 @@ func TestProxyStallsOneWay(t *testing.T) {
 	}
 }
 
+func TestProxyDeadens(t *testing.T) {
+	p, dial := proxyToEcho(t)
+	c := dial()
+	reads(t, c, "1")
+	p.Deaden(Up)
+	_, _ = c.Write([]byte("lost"))
+	silent(t, c)
+	reads(t, dial(), "2")
+	silent(t, c)
+}
+
 func TestProxySpoils(t *testing.T) {
 	p, dial := proxyToEcho(t)
 	c := dial()

@@ -228,12 +228,7 @@ func (h *Host) KillSSHD() {
 // KillConnections kills the processes of every connection to the host's sshd,
 // and returns how many there were.
 func (h *Host) KillConnections() int {
-	var pids []int
-	for _, pid := range h.Processes("sshd") {
-		if !h.isListener(pid) {
-			pids = append(pids, pid)
-		}
-	}
+	pids := h.Sessions()
 	_ = Kill(syscall.SIGKILL, pids...)
 	return len(pids)
 }

@@ -31,6 +31,7 @@ var sections = []section{
 	agentSection,
 	startSection,
 	screenSection,
+	streamSection,
 	sizeSection,
 }
 

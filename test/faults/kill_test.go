@@ -111,7 +111,7 @@ func TestKill(t *testing.T) {
 			w.prepare(works)
 			k := w.startKiller(test.victims(w))
 			defer k.stop()
-			w.all(works, k, func(seen int64, _ int) bool { return seen >= least })
+			w.all(works, k, func(seen int64) bool { return seen >= least })
 		})
 	}
 }
@@ -137,7 +137,7 @@ func TestKillAtRandom(t *testing.T) {
 	k := w.startKiller(func() (string, []int) { return w.any(r) })
 	defer k.stop()
 	end := time.Now().Add(*duration)
-	w.all(works, k, func(int64, int) bool { return time.Now().After(end) })
+	w.all(works, k, func(int64) bool { return time.Now().After(end) })
 }
 
 func (w *world) prepare(works []work) {
@@ -153,8 +153,8 @@ func (w *world) prepare(works []work) {
 }
 
 // all does all works at the same time, each again and again until enough says
-// that it has seen enough kills in so many rounds.
-func (w *world) all(works []work, k *killer, enough func(kills int64, rounds int) bool) {
+// that it has seen enough kills.
+func (w *world) all(works []work, k *killer, enough func(kills int64) bool) {
 	var all sync.WaitGroup
 	for _, x := range works {
 		all.Go(func() {
@@ -168,7 +168,7 @@ func (w *world) all(works []work, k *killer, enough func(kills int64, rounds int
 					w.t.Errorf("%s, round %d, after %d kills: %v", x.name, rounds, seen, err)
 					return
 				}
-				if enough(seen, rounds) {
+				if enough(seen) {
 					w.t.Logf("%s: %d rounds, %d kills, %v", x.name, rounds, seen, time.Since(begin).Round(time.Second))
 					return
 				}

@@ -167,7 +167,13 @@ func TestProxyFaults(t *testing.T) {
 			{"slow", func() { p.Slow(lab.Up, 1<<20); p.Slow(lab.Down, 1<<20) }, false},
 			{"nothing goes up any more", func() { p.Deaden(lab.Up) }, true},
 			{"nothing comes down any more", func() { p.Deaden(lab.Down) }, true},
-			{"the next connection is overtaken", func() { p.Overtake(); p.Cut() }, true},
+			{"the next connection is overtaken", func() {
+				n := p.Accepted()
+				p.Overtake()
+				p.Cut()
+				w.await("the link's ssh connects", func() bool { return p.Accepted() > n })
+				w.must("ssh", "gpu1", "true") // comes after it, and is through before
+			}, true},
 			{"cut, and nobody can connect for 3 s", func() {
 				p.Refuse(true)
 				p.Cut()

@@ -51,6 +51,7 @@ Whichever command needs it first starts it; there is nothing to set up.`,
 	}, &cobra.Command{
 		Use:     "stop",
 		Short:   "End the link and every connection that goes through it",
+		Long:    "End the link and every connection that goes through it. The next command that needs one starts another." + exitCodes(),
 		Example: "  keyway link stop",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -30,7 +30,7 @@ func newNodeCommand() *cobra.Command {
 		Use:   "node --stdio",
 		Short: "Be the node: run workspaces at this place for a link",
 		Long: `Serve the API of a place over standard input and output. The link runs this at the
-other end of its ssh; nobody needs to type it.`,
+other end of its ssh; nobody needs to type it.` + exitCodes(keyway.BadConfig),
 		Example: "  ssh gpu1 .cache/keyway/keyway-… node --stdio",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

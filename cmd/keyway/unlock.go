@@ -163,7 +163,7 @@ func newLockCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "lock",
 		Short:   "Make the agent forget every key",
-		Long:    "Make the agent forget every key it holds. Connections that are open stay open.",
+		Long:    "Make the agent forget every key it holds. Connections that are open stay open." + exitCodes(keyway.NoKey),
 		Example: "  keyway lock",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -111,6 +111,13 @@ func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
 	}
 }
 
+// asking says whether a question is open.
+func (a *attempt) asking() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.question != nil
+}
+
 // answer gives the person's answer to the question of that id, if it is still
 // open.
 func (a *attempt) answer(id string, answer api.Answer) bool {

@@ -164,7 +164,7 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	w.mu.Lock()
 	env := slices.Clone(w.env)
 	w.mu.Unlock()
-	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, options: l.cfg.Options, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
+	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, options: l.cfg.Options, asking: a.asking, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
 	p, err := s.start(ctx, w.place, env, a.report)
 	if err != nil {
 		err = a.needsAnswer(w.place, err)

@@ -122,7 +122,18 @@ type starter struct {
 	askpass  []string // environment that brings ssh's questions back to us
 	programs Programs
 	options  func(context.Context, keyway.Place) []string // see Config.Options
+	asking   func() bool                                  // a question of this ssh is open; nil: there are none
+	silence  time.Duration                                // see maxSilence
 }
+
+// maxSilence is how long a place may say nothing before it has greeted. An sshd
+// gives its clients two minutes to log in; who says nothing for longer has logged
+// in and hangs, on a home directory that is away, say. While a person is asked,
+// no time passes.
+const maxSilence = 3 * time.Minute
+
+// hush is when people hear that a place is waited for.
+const hush = 10 * time.Second
 
 // start reaches the place's node and returns when it has greeted. env replaces
 // variables of our own environment.
@@ -157,10 +168,14 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, e
 		return nil, keyway.Errorf(keyway.Other, "%s cannot be started: %w", cmd.Path, err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { p.cmd.Process.Kill(); p.conn.Close() })
-	err = bootstrap(place, p.out, p.conn, s.programs, report)
+	watch := s.watch(place, cancel, report)
+	err = bootstrap(place, p.out, p.conn, s.programs, watch.heard)
+	watch.end()
 	if !stop() && err == nil {
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	}
 	if err == nil {
 		return p, nil

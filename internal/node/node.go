@@ -59,9 +59,13 @@ func (n *Node) List(ctx context.Context) (api.Listing, error) {
 	for _, e := range n.engines {
 		all.Go(func() {
 			found, err := e.List(ctx)
+			var bereft []keyway.Workspace
+			if err == nil {
+				bereft = n.bereft(ctx, e, found)
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			list.Workspaces = append(list.Workspaces, found...)
+			list.Workspaces = append(list.Workspaces, slices.Concat(found, bereft)...)
 			if err != nil && !keyway.Is(err, keyway.EngineAbsent) {
 				unseen := n.unseen(e.Name(), keyway.AsError(err))
 				list.Workspaces = append(list.Workspaces, unseen...)
@@ -220,6 +224,41 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 		}
 		w.Guest, _ = engine.Info(n.homes.Home(name))
 		list = append(list, w)
+	}
+	return list
+}
+
+// bereft are the workspaces of e of which only the Home is left: what ran there was
+// removed behind keyway's back. They are not forgotten unasked, because an engine
+// that was pointed at another daemon looks the same.
+func (n *Node) bereft(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
+	without := func(list, found []keyway.Workspace) []keyway.Workspace {
+		return slices.DeleteFunc(list, func(w keyway.Workspace) bool {
+			return slices.ContainsFunc(found, func(f keyway.Workspace) bool { return f.Name == w.Name })
+		})
+	}
+	list := without(n.unseen(e.Name(), &keyway.Error{}), found)
+	// Those that are just being made or removed have their Home without a
+	// container, too, and a lock; what has none is whole by now, or bereft.
+	list = slices.DeleteFunc(list, func(w keyway.Workspace) bool {
+		unlock, err := n.homes.TryLock(w.Name)
+		if err != nil {
+			return true
+		}
+		defer unlock()
+		_, err = n.homes.Spec(w.Name)
+		return err != nil
+	})
+	if len(list) == 0 {
+		return nil
+	}
+	again, err := e.List(ctx)
+	if err != nil {
+		return nil
+	}
+	list = without(list, again)
+	for i, w := range list {
+		list[i].State, list[i].Reason = keyway.Broken, "its container was removed by other means; forget it: keyway rm "+string(w.Name)
 	}
 	return list
 }

@@ -178,3 +178,33 @@ func TestInstallGuest(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What was removed behind keyway's back is told of, unless it is just being made.
+func TestListTellsOfWhatIsBereft(t *testing.T) {
+	homes := engine.HomesIn(t.TempDir())
+	for _, name := range []keyway.Name{"whole", "gone", "coming"} {
+		if _, err := homes.Make(keyway.Spec{Name: name, Engine: "docker"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock, err := homes.TryLock("coming")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	docker := &fakeEngine{name: "docker", has: []keyway.Name{"whole"}}
+	list, err := New(homes, nil, docker).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[keyway.Name]keyway.State{}
+	for _, w := range list.Workspaces {
+		states[w.Name] = w.State
+		if w.State == keyway.Broken && !strings.Contains(w.Reason, "keyway rm gone") {
+			t.Errorf("%s: %q names no next step", w.Name, w.Reason)
+		}
+	}
+	if len(states) != 2 || states["whole"] != keyway.Running || states["gone"] != keyway.Broken {
+		t.Errorf("listed: %v", states)
+	}
+}

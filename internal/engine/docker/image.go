@@ -31,7 +31,7 @@ func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report
 	arch, err := e.imageArch(ctx, image)
 	if errdefs.IsNotFound(err) {
 		if err := e.pull(ctx, d, image, report); err != nil {
-			return err
+			return e.withNearest(ctx, image, err)
 		}
 		arch, err = e.imageArch(ctx, image)
 	}

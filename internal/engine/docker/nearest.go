@@ -1,0 +1,109 @@
+package docker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/distribution/reference"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on looking for an image that somebody may have meant.
+const (
+	maxNearest = 4096 // names that are looked at
+	maxRefName = 256  // bytes of a name
+)
+
+// withNearest adds to an error about an absent image the name of the present one
+// that is nearest to it, if one is near.
+func (e *Engine) withNearest(ctx context.Context, image string, err error) error {
+	var absent *keyway.Error
+	if !errors.As(err, &absent) || absent.Kind != keyway.ImageNotFound {
+		return err
+	}
+	found, listErr := e.client.ImageList(ctx, client.ImageListOptions{})
+	if listErr != nil {
+		return err
+	}
+	var names []string
+	for _, i := range found.Items {
+		names = append(names, i.RepoTags...)
+	}
+	near := nearest(image, names)
+	if near == "" {
+		return err
+	}
+	return absent.Hint("the nearest at the place: --image %s\n%s", near, absent.Next)
+}
+
+// nearest is the name among present that image was most likely meant to be:
+// another tag of the same repository before any other name. It is empty when
+// none is near. Names are returned as people write them.
+func nearest(image string, present []string) string {
+	want, ok := splitRef(image)
+	if !ok {
+		return ""
+	}
+	best, bestFar := "", -1
+	for _, name := range present[:min(len(present), maxNearest)] {
+		have, ok := splitRef(name)
+		if !ok || have == want {
+			continue
+		}
+		far := distance(want.repo, have.repo)
+		switch {
+		case far > len(want.repo)/3:
+			continue // another image altogether
+		case far == 0:
+			far = distance(want.tag, have.tag)
+		default: // a tag is written correctly more often than it tells images apart
+			far = maxRefName*far + distance(want.tag, have.tag)
+		}
+		if bestFar < 0 || far < bestFar || far == bestFar && name < best {
+			best, bestFar = have.repo+":"+have.tag, far
+		}
+	}
+	return best
+}
+
+// ref is an image's name in two parts, as people write them.
+type ref struct{ repo, tag string }
+
+func splitRef(name string) (ref, bool) {
+	if len(name) > maxRefName {
+		return ref{}, false
+	}
+	parsed, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return ref{}, false
+	}
+	tagged, ok := reference.TagNameOnly(parsed).(reference.Tagged)
+	if !ok {
+		return ref{}, false // by digest
+	}
+	return ref{reference.FamiliarName(parsed), tagged.Tag()}, true
+}
+
+// distance is how many bytes must be put in, taken out or changed to make b of
+// a (Levenshtein's).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -60,6 +60,29 @@ func TestReach(t *testing.T) {
 	}
 }
 
+func TestForwardedReach(t *testing.T) {
+	known := func(name string, groups ...string) policy.Host {
+		return policy.Host{Fingerprint: "SHA256:" + name, Names: []string{name}, Groups: groups}
+	}
+	hosts := []policy.Host{known("db"), known("github.com", policy.GroupGit), known("lab"), known("train", policy.GroupWorkspaces)}
+	rules, err := policy.Parse([]byte("rules:\n  - allow: login\n    from: lab\n    to: db\n  - deny: login\n    key: secret\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for comment, want := range map[string][]string{
+		"me":     {"forwarded through db, github.com, train, any other host: to github.com, train", "forwarded through lab: to db, github.com, train"},
+		"secret": {"forwarded through db, github.com, train, any other host: nowhere unasked", "forwarded through lab: to db"},
+	} {
+		if got := forwarded(rules, hosts, agent.KeyInfo{Comment: comment}, time.Now()); !slices.Equal(got, want) {
+			t.Errorf("%s: %q", comment, got)
+		}
+	}
+	all := forwarded(policy.Standard(), hosts, agent.KeyInfo{}, time.Now())
+	if want := []string{"forwarded through any host: to github.com, train"}; !slices.Equal(all, want) {
+		t.Errorf("%q", all)
+	}
+}
+
 func TestEventsAreSentences(t *testing.T) {
 	when := time.Date(2026, 11, 24, 14, 2, 11, 0, time.Local)
 	for want, e := range map[string]audit.Event{

@@ -16,6 +16,7 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
+	"keyway/internal/policy"
 )
 
 func newKeysCommand() *cobra.Command {
@@ -26,7 +27,9 @@ func newKeysCommand() *cobra.Command {
 		Long: `List the keys of the agent: type, fingerprint, until when they are kept, and where
 each may be used. For a key with destinations (ssh-add -h) that is, for each host that
 a way can begin with, every host that can be reached from there by any of its steps: a
-host can make a way look longer than it is, but not lead elsewhere at its end.` +
+host can make a way look longer than it is, but not lead elsewhere at its end. For the
+other keys it is, for each host that an agent can be forwarded through, where policy.yaml
+lets the key log in without asking you.` +
 			exitCodes(keyway.NoKey),
 		Example: "  keyway keys\n  keyway keys --json",
 		Args:    takes(0, 0, ""),
@@ -57,8 +60,22 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	if len(keys) == 0 {
 		return keyway.Errorf(keyway.NoKey, "the agent holds no key").Hint("unlock yours: keyway unlock")
 	}
+	path, err := policyPath(nil)
+	if err != nil {
+		return err
+	}
+	rules, err := policy.Read(path)
+	if err != nil {
+		return badPolicy(err)
+	}
+	hosts := reachable()
 	for _, k := range keys {
 		printKey(stdout, k)
+		if len(k.Destinations) == 0 {
+			for _, line := range forwarded(rules, hosts, k, time.Now()) {
+				fmt.Fprintf(stdout, "    %s\n", line)
+			}
+		}
 	}
 	return nil
 }
@@ -141,7 +158,7 @@ func plain(s string) string {
 // and for each of those every host that its steps lead on to.
 func reach(steps []agent.Step) []string {
 	if len(steps) == 0 {
-		return []string{"from here anywhere; through a forwarded agent as the policy says"}
+		return []string{"from here anywhere"}
 	}
 	var lines []string
 	for _, s := range steps {

@@ -20,6 +20,19 @@ var gitHosts = map[string]string{
 // GitHost is the name of the public git host with the host key, or empty.
 func GitHost(fingerprint string) string { return gitHosts[fingerprint] }
 
+// GitHosts are the public git hosts, one for each name.
+func GitHosts() []Host {
+	byName := map[string]Host{}
+	for fingerprint, name := range gitHosts {
+		byName[name] = Host{Fingerprint: fingerprint, Names: []string{name}, Groups: []string{GroupGit}}
+	}
+	var list []Host
+	for _, h := range byName {
+		list = append(list, h)
+	}
+	return list
+}
+
 // IsGitHost says whether the name is that of a public git host.
 func IsGitHost(name string) bool {
 	for _, known := range gitHosts {

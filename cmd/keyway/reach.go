@@ -1,0 +1,75 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"keyway/internal/agent"
+	"keyway/internal/policy"
+)
+
+// maxReachHosts bounds how many known hosts are looked at, each as the first of a way
+// with each as its end.
+const maxReachHosts = 400
+
+// forwarded says for every host that a forwarding can begin at where the policy lets
+// a key log in from there. Hosts of the same reach are on one line.
+func forwarded(p *policy.Policy, hosts []policy.Host, k agent.KeyInfo, now time.Time) []string {
+	other := policy.Host{Fingerprint: "none that is known"}
+	reaches := map[string][]string{} // reach → first hops
+	for _, hop := range append(slices.Clone(hosts), other) {
+		var to []string
+		for _, h := range hosts {
+			f := policy.Facts{
+				Op: policy.Sign, When: now, Remote: true, From: hop, Proven: true, To: h, Purpose: policy.Login, AnyUser: true,
+				Key: policy.Key{Fingerprint: k.Fingerprint, Comment: k.Comment}, Constraint: policy.Unconstrained,
+			}
+			if p.Decide(f, nil).Verdict == policy.Allow {
+				to = append(to, plain(h.String()))
+			}
+		}
+		name := "any other host"
+		if len(hop.Names) > 0 {
+			name = plain(hop.String())
+		}
+		reach := "nowhere unasked"
+		if len(to) > 0 {
+			reach = "to " + strings.Join(to, ", ")
+		}
+		reaches[reach] = append(reaches[reach], name)
+	}
+	var lines []string
+	for reach, hops := range reaches {
+		from := strings.Join(hops, ", ")
+		if len(reaches) == 1 {
+			from = "any host"
+		}
+		lines = append(lines, "forwarded through "+from+": "+reach)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// reachable are the hosts that the user's files name, by their first names, and the
+// public git hosts; not all, where there are very many.
+func reachable() []policy.Host {
+	n := &hostKeyNames{files: knownHostsFiles()}
+	n.mu.Lock()
+	n.refreshLocked()
+	byName := map[string]policy.Host{}
+	for fingerprint, h := range n.hosts {
+		if len(h.Names) > 0 {
+			h.Fingerprint = fingerprint
+			byName[h.Names[0]] = h
+		}
+	}
+	n.mu.Unlock()
+	for _, h := range policy.GitHosts() {
+		byName[h.Names[0]] = h
+	}
+	hosts := slices.SortedFunc(maps.Values(byName), func(a, b policy.Host) int { return cmp.Compare(a.Names[0], b.Names[0]) })
+	return hosts[:min(len(hosts), maxReachHosts)]
+}

@@ -1,0 +1,489 @@
+//go:build linux
+
+package link
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// A process that dies is replaced, and who was connected through it goes on.
+func TestADeadWayIsMadeAnew(t *testing.T) {
+	w := startWorld(t)
+	conn := w.ssh("train")
+	for i := range 5 {
+		echo(t, conn, fmt.Sprintf("before %d", i))
+		first := pid(t, w.node("gpu1"))
+		if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		echo(t, conn, fmt.Sprintf("after %d", i))
+		if second := pid(t, w.node("gpu1")); second == first {
+			t.Error("the dead node answered")
+		}
+	}
+	s := w.stream()
+	if s.State != "up" || s.Stalls != 5 || s.Resumes != 5 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestNothingIsLost(t *testing.T) {
+	w := startWorld(t)
+	conn := w.ssh("train")
+	data := make([]byte, 20<<20)
+	rand.Read(data)
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		if _, err := conn.Write(data); err != nil {
+			t.Error(err)
+		}
+	})
+	got := make([]byte, len(data))
+	for part := range 20 {
+		if _, err := io.ReadFull(conn, got[part<<20:][:1<<20]); err != nil {
+			t.Fatal(err)
+		}
+		if part%5 == 0 {
+			syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL)
+		}
+	}
+	if !bytes.Equal(got, data) {
+		t.Error("other bytes came back")
+	}
+}
+
+// A way that has frozen still counts as up, and never ends by itself. Whoever
+// needs it gets another, and who was on it moves there.
+func TestAFrozenWayIsReplaced(t *testing.T) {
+	w := startWorld(t)
+	before := w.ssh("train")
+	echo(t, before, "before")
+	frozen := pid(t, w.node("gpu1"))
+	freeze(t, frozen)
+	defer syscall.Kill(frozen, syscall.SIGCONT)
+	if pid(t, w.node("gpu1")) == frozen {
+		t.Error("the frozen node answered")
+	}
+	echo(t, w.ssh("train"), "new")
+	echo(t, before, "after")
+}
+
+// freeze stops a process, all of it.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		stopped := len(threads) > 0
+		for _, file := range threads {
+			stat, _ := os.ReadFile(file)
+			stopped = stopped && bytes.Contains(stat, []byte(") T "))
+		}
+		if stopped {
+			return
+		}
+	}
+	t.Fatal("the process does not stop")
+}
+
+// A way that answers late is the way again, and the attempt to replace it ends.
+func TestALateAnswerIsAnAnswer(t *testing.T) {
+	w := startWorld(t)
+	first := pid(t, w.node("counts"))
+	freeze(t, first)
+	w.hang(true) // whoever is to replace it takes for ever
+	answered := make(chan int)
+	go func() { answered <- pid(t, w.node("counts")) }()
+	w.await("connecting")
+	if err := syscall.Kill(first, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if second := <-answered; second != first {
+		t.Errorf("process %d answered, not %d", second, first)
+	}
+	w.await("up")
+}
+
+// stream is the status of the only stream.
+func (w *world) stream() StreamStatus {
+	w.t.Helper()
+	s, err := w.client.Status(context.Background())
+	if err != nil || len(s.Places) != 1 || len(s.Places[0].Streams) != 1 {
+		w.t.Fatalf("%+v, %v", s, err)
+	}
+	return s.Places[0].Streams[0]
+}
+
+// A node that was killed a moment ago is not noticed by the first who needs it.
+func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
+	w := startWorld(t)
+	for range 20 {
+		if err := syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo(t, conn, "SSH-2.0-test\r\n")
+		echo(t, conn, "and on")
+		conn.Close()
+	}
+}
+
+// A guest without streams gets what the ssh has said as it was, over a plain
+// pipe.
+func TestAnOldGuestGetsAPipe(t *testing.T) {
+	w := startWorld(t)
+	for _, hostKey := range []string{w.guest.hostKey(), ""} {
+		w.node("gpu1")
+		conn, err := w.client.Stream(context.Background(), "gpu1", "old", hostKey, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "SSH-2.0-test\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		want := "SSH-2.0-old\r\nSSH-2.0-test\r\n"
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+			t.Errorf("with host key %q: %q, %v", hostKey, got, err)
+		}
+		echo(t, conn, "and on")
+		if s := w.stream(); s.State != "" || s.Up != int64(len("SSH-2.0-test\r\nand on")) {
+			t.Errorf("%+v", s)
+		}
+		conn.Close()
+		w.noStream()
+	}
+}
+
+// noStream waits until nothing is carried.
+func (w *world) noStream() {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if s, err := w.client.Status(context.Background()); err == nil && len(s.Places[0].Streams) == 0 {
+			return
+		}
+	}
+	w.t.Fatal("a stream has not ended")
+}
+
+// Whoever answers without the host key does not get a byte to the ssh.
+func TestAnotherHostKeyIsRefused(t *testing.T) {
+	w := startWorld(t)
+	w.node("gpu1")
+	other := guest{key: ed25519.NewKeyFromSeed(make([]byte, 32))}
+	conn, err := w.client.Stream(context.Background(), "gpu1", "train", other.hostKey(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "SSH-2.0-test\r\n")
+	said, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(said), "does not hold its host key") {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
+func TestStreamsCarryAndCount(t *testing.T) {
+	w := startWorld(t)
+	conn := w.ssh("train").(*net.UnixConn)
+	echo(t, conn, strings.Repeat("0123456789", 100_000))
+	for deadline := time.Now().Add(10 * time.Second); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // what was read is counted a moment later
+	}
+	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
+		t.Errorf("%+v", st)
+	}
+	conn.CloseWrite()
+	if rest, err := io.ReadAll(conn); err != nil || len(rest) != 0 {
+		t.Errorf("%q, %v after the end", rest, err)
+	}
+}
+
+func TestAStreamSaysWhyItCannotBe(t *testing.T) {
+	w := startWorld(t)
+	w.node("gpu1")
+	conn, err := w.client.Stream(context.Background(), "gpu1", "other", w.guest.hostKey(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "SSH-2.0-test\r\n")
+	conn.CloseWrite()
+	said, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(said), "there is no workspace other. Next: keyway ls") {
+		t.Errorf("%q, %v", said, err)
+	}
+	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey(), nil); !keyway.Is(err, keyway.Unreachable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// at is a connection to train at a place, brought up with somebody's help.
+func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Conn {
+	w.t.Helper()
+	if _, err := w.client.Place(context.Background(), place, env, p); err != nil {
+		w.t.Fatal(err)
+	}
+	conn, err := w.client.Stream(context.Background(), place, "train", w.guest.hostKey(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// killWay kills the process that leads to the only place.
+func (w *world) killWay() {
+	w.t.Helper()
+	s, err := w.client.Status(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Places[0].PID, syscall.SIGKILL); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// waits waits until the only stream waits for a reason that holds why.
+func (w *world) waits(why string) {
+	w.t.Helper()
+	var s StreamStatus
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if s = w.stream(); strings.Contains(s.Why, why) {
+			return
+		}
+	}
+	w.t.Fatalf("it waits for %+v, not for %q", s, why)
+}
+
+// A place that asks for a code when its way is made anew: the stream waits until
+// somebody is there to answer, and asks nobody meanwhile.
+func TestAQuestionThatNobodyHears(t *testing.T) {
+	w := startWorld(t)
+	conn := w.at("asks", nil, &person{answer: "123456"})
+	echo(t, conn, "before")
+	w.killWay()
+	w.waits("One-time code for asks:; waiting for you: keyway status asks")
+	p := &person{answer: "123456"}
+	if _, err := w.client.Place(context.Background(), "asks", nil, p); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, conn, "after")
+	if len(p.asked) != 1 {
+		t.Errorf("asked %q", p.asked)
+	}
+}
+
+// fakeAgent answers whoever asks what it holds.
+func fakeAgent(t *testing.T, path string, keys byte) {
+	t.Helper()
+	l, err := unixsock.Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		l.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.ReadFull(c, make([]byte, 5))
+			c.Write([]byte{0, 0, 0, 5, agentIdentitiesAnswer, 0, 0, 0, keys})
+			c.Close()
+		}
+	})
+}
+
+// A locked agent is waited for; a key that the place does not take any more is
+// not.
+func TestALockedAgentAndAWithdrawnKey(t *testing.T) {
+	w := startWorld(t)
+	agent := filepath.Join(w.dir, "agent")
+	env := map[string]string{"SSH_AUTH_SOCK": agent}
+	conn := w.at("denies", env, &person{})
+	echo(t, conn, "before")
+	denies := filepath.Join(w.dir, "denies")
+	if err := os.WriteFile(denies, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.killWay()
+	w.waits("waiting for you: keyway unlock")
+	if err := os.Remove(denies); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, conn, "after")
+
+	fakeAgent(t, agent, 1)
+	if err := os.WriteFile(denies, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.killWay()
+	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v instead of the end", rest, err)
+	}
+}
+
+// While a stream stalls, its user sees why, and afterwards sees nothing of it.
+func TestAStallIsShownOnTheTerminal(t *testing.T) {
+	w := startWorld(t)
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	patience := time.AfterFunc(30*time.Second, func() { master.Close() })
+	defer patience.Stop()
+	if err := pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+		t.Fatal(err)
+	}
+	first := pid(t, w.node("counts"))
+	conn, err := w.client.Stream(context.Background(), "counts", "train", w.guest.hostKey(), tty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	echo(t, conn, "before")
+	w.hang(true)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	shown := bufio.NewReader(master)
+	if text, err := shown.ReadString('g'); err != nil || !strings.HasSuffix(text, "\x1b7\x1b[1;52H\x1b[0;2mstalled 3s: redialling") {
+		t.Errorf("shown: %q, %v", text, err)
+	}
+	w.hang(false)
+	echo(t, conn, "after")
+	for text := ""; !strings.HasSuffix(text, "\x1b[m\x1b[29X\x1b8"); {
+		b, err := shown.ReadByte()
+		if err != nil {
+			t.Fatalf("the line stays: %q, %v", text, err)
+		}
+		text += string(b)
+	}
+}
+
+// hang makes every ssh to "counts" hang that starts from now on, or lets those
+// that do go on.
+func (w *world) hang(on bool) {
+	w.t.Helper()
+	lock := filepath.Join(w.dir, "hang")
+	var err error
+	if on {
+		err = os.WriteFile(lock, nil, 0o600)
+	} else {
+		err = os.Remove(lock)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A new build takes the connections over: their sshs notice nothing, whatever is
+// under way.
+func TestHandOver(t *testing.T) {
+	w := startWorld(t)
+	busy, idle := w.ssh("train"), w.ssh("train")
+	echo(t, idle, "before")
+	fresh := w.ssh("train") // whose guest may not have answered yet
+	io.WriteString(fresh, "SSH-2.0-te")
+	data := make([]byte, 30<<20)
+	rand.Read(data)
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		if _, err := busy.Write(data); err != nil {
+			t.Error(err)
+		}
+	})
+	got := make([]byte, len(data))
+	for part := range 6 {
+		if _, err := io.ReadFull(busy, got[part*5<<20:][:5<<20]); err != nil {
+			t.Fatal(err)
+		}
+		if part%2 == 0 {
+			old := w.ended
+			w.client.rt.CloseIdleConnections()
+			w.serve()
+			if err := <-old; err != nil {
+				t.Errorf("the old link: %v", err)
+			}
+		}
+	}
+	if !bytes.Equal(got, data) {
+		t.Error("other bytes came back")
+	}
+	echo(t, idle, "after")
+	io.WriteString(fresh, "st")
+	first := make([]byte, len("SSH-2.0-test"))
+	if _, err := io.ReadFull(fresh, first); err != nil || string(first) != "SSH-2.0-test" {
+		t.Errorf("%q came back, %v", first, err)
+	}
+	s, err := w.client.Status(context.Background())
+	if err != nil || len(s.Places) != 1 || len(s.Places[0].Streams) != 3 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// What a link that was killed cannot say any more, its guard says; after an
+// orderly end there is nothing to say.
+func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		end  func(*guard)
+		says string
+	}{
+		{func(g *guard) { g.conn.Close(); g.cmd.Wait() }, "\r\r\nkeyway: the process that carried this connection (keyway link) was killed, and the connection to train with it\r\r\n"},
+		{(*guard).stop, "the end"},
+	} {
+		master, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &guard{program: exe}
+		shown := newTerminal(int(tty.Fd()))
+		g.add(shown, "train")
+		g.add(shown, "gone")()
+		c.end(g)
+		io.WriteString(tty, "the end")
+		got := make([]byte, len(c.says))
+		if _, err := io.ReadFull(master, got); err != nil || string(got) != c.says {
+			t.Errorf("%q, %v", got, err)
+		}
+		tty.Close()
+		master.Close()
+	}
+}

@@ -515,9 +515,9 @@ func (cl *client) commit(hello *resumeHello, answer *resumed) (*commit, error) {
 	switch {
 	case !cl.wanted():
 		return nil, context.Canceled
-	case !c.tx.resumable(answer.received):
-		return nil, Permanent(&Refusal{CodeOffset, fmt.Sprintf("the server has received %d bytes, which is not from %d to %d",
-			answer.received, c.tx.base, c.tx.sent)})
+	case !c.tx.maybeResumable(answer.received):
+		return nil, Permanent(&Refusal{CodeOffset, fmt.Sprintf("the server has received %d bytes, of %d that were sent",
+			answer.received, c.tx.sent)})
 	}
 	m := &commit{}
 	m.received, m.limit = c.rx.onNewPath()

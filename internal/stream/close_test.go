@@ -193,6 +193,7 @@ func TestServerClose(t *testing.T) {
 		l := newLab(t)
 		client, server := l.pair()
 		exchange(t, client, server, "hello")
+		synctest.Wait() // nothing is under way
 		l.server.Close()
 		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, ErrReset) {
 			t.Errorf("the client reads %v", err)

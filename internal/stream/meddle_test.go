@@ -250,3 +250,31 @@ func TestSlowPath(t *testing.T) {
 		}
 	})
 }
+
+// While the hello of a second path is on its way, the first may go on: what it
+// moves and acknowledges meanwhile makes the hello old, not wrong.
+func TestFirstPathMovesOnDuringAHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		defer l.close()
+		client, server := l.pair()
+		defer client.Close()
+		exchange(t, client, server, "before")
+		synctest.Wait()
+		first := l.net.latest()
+		first.stall(true)
+		l.net.set(func(f *faultNet) { f.shape = func(_ int, line *line) { line.up.stall(true) } })
+		client.Nudge()
+		synctest.Wait() // the hello is under way
+		first.down.stall(false)
+		pass(t, server, client, "over the first path")
+		first.down.stall(true) // the PONG, which would end all this, does not come
+		time.Sleep(100 * time.Millisecond)
+		first.up.stall(false) // the ACK does
+		synctest.Wait()
+		l.net.latest().stall(false)
+		synctest.Wait()
+		first.cut()
+		exchange(t, client, server, "after")
+	})
+}

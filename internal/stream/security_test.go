@@ -78,7 +78,6 @@ func TestRefusals(t *testing.T) {
 		"no MAC":       {&resumeHello{id: client.keys.id, epoch: 100}, CodeProof},
 		"same epoch":   {hello(client, func(h *resumeHello) { h.epoch = 1 }), CodeFenced},
 		"older epoch":  {hello(client, func(h *resumeHello) { h.epoch = 0 }), CodeFenced},
-		"low offset":   {hello(client, func(h *resumeHello) { h.received = 3 }), CodeOffset},
 		"high offset":  {hello(client, func(h *resumeHello) { h.received = 1 << 40 }), CodeOffset},
 		"great offset": {hello(client, func(h *resumeHello) { h.received = 1<<64 - 1 }), CodeOffset},
 	} {
@@ -96,6 +95,37 @@ func TestRefusals(t *testing.T) {
 	if s := client.Status(); s.Resumes != 1 {
 		t.Errorf("%d resumes, want the one of the cut", s.Resumes)
 	}
+}
+
+// A hello may be older than what the path before it has moved since; a commit may
+// not.
+func TestCommitWithALowOffset(t *testing.T) {
+	l := newLab(t)
+	defer l.close()
+	client, server := l.pair()
+	defer client.Close()
+	exchange(t, client, server, "hello")
+	exchange(t, client, server, "all of it acknowledged")
+	path, epoch := livePath(server)
+	h := hello(client, func(h *resumeHello) { h.received = 3 })
+	line, said := l.send(h.encode())
+	if kind, err := readKind(line.near); err != nil || kind != kindResumed {
+		t.Fatalf("answer of kind %d, %v", kind, err)
+	}
+	answer, err := readResumed(line.near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &commit{received: 3, limit: h.limit}
+	m.mac = client.keys.commitMAC(h, answer, m)
+	line.near.Write(m.encode())
+	if err := <-said; !errors.Is(err, ErrOffset) {
+		t.Errorf("the commit gets %v", err)
+	}
+	if p, e := livePath(server); p != path || e != epoch {
+		t.Errorf("epoch %d, was %d; same path: %v", e, epoch, p == path)
+	}
+	exchange(t, client, server, "untouched")
 }
 
 func livePath(c *Conn) (*path, uint64) {

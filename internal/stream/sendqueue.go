@@ -315,6 +315,11 @@ func (q *sendQueue) resumable(received uint64) bool {
 	return q.gone || received >= q.base && received <= q.sent
 }
 
+// maybeResumable is resumable for a number that may be old: while a hello or its
+// answer is on its way, the path before may still move bytes and acknowledge
+// them.
+func (q *sendQueue) maybeResumable(received uint64) bool { return q.gone || received <= q.sent }
+
 // rewind makes the frame that holds offset the next to be sent.
 func (q *sendQueue) rewind(offset uint64) { q.at, q.pos = q.find(offset) }
 

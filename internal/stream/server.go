@@ -359,8 +359,8 @@ func (c *Conn) mayResume(hello *resumeHello) (Code, string) {
 		return CodeProof, ""
 	case hello.epoch <= c.epoch:
 		return CodeFenced, fmt.Sprintf("epoch %d, have seen %d", hello.epoch, c.epoch)
-	case !c.tx.resumable(hello.received):
-		return CodeOffset, fmt.Sprintf("%d is not from %d to %d", hello.received, c.tx.base, c.tx.sent)
+	case !c.tx.maybeResumable(hello.received):
+		return CodeOffset, fmt.Sprintf("%d of %d that were sent", hello.received, c.tx.sent)
 	}
 	return 0, ""
 }

@@ -41,18 +41,30 @@ func connect(dir string, h hello) (*connection, error) {
 	return dial(dir, h)
 }
 
-func dial(dir string, h hello) (*connection, error) {
-	conn, err := unixsock.Dial(filepath.Join(dir, sockName))
-	if err != nil {
-		return nil, keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
-	}
+// dial is connect without renewal. A holder that is being renewed drops those that
+// it has just let in; it is there again at once.
+func dial(dir string, h hello) (c *connection, err error) {
 	h.Version = version
-	c := &connection{peer: newPeer(conn), conn: conn}
-	if err := c.open(h); err != nil {
+	for range maxRenewals {
+		var conn *net.UnixConn
+		conn, err = unixsock.Dial(filepath.Join(dir, sockName))
+		if err != nil {
+			return nil, notAnswering(err)
+		}
+		c = &connection{peer: newPeer(conn), conn: conn}
+		if err = c.open(h); err == nil {
+			return c, nil
+		}
 		conn.Close()
-		return nil, err
+		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+			break
+		}
 	}
-	return c, nil
+	return nil, err
+}
+
+func notAnswering(err error) error {
+	return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
 }
 
 func (c *connection) open(h hello) error {
@@ -64,7 +76,7 @@ func (c *connection) open(h hello) error {
 		err = writeErr
 	}
 	if err != nil {
-		return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
+		return notAnswering(err)
 	}
 	switch m := m.(type) {
 	case welcome:

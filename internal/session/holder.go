@@ -204,7 +204,7 @@ func resume(o holdOptions, signals chan os.Signal) int {
 // caches for each of them.
 func frugal() {
 	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(15) // most of the heap is history, which costs nothing to collect
 }
 
 // catchSignals takes the signals that would end a holder. They are caught, not
@@ -372,9 +372,23 @@ func (h *holder) keep(s source, p []byte) {
 	}
 }
 
+// A terminal hands out 4 KiB at a time, and has the next a moment later. While a job
+// prints as much as that, it is worth to wait for more: every piece is written to
+// the log and shown, and few large ones cost far less than many small ones.
+const (
+	busyPiece  = 2 << 10
+	busyMillis = 1
+)
+
 // readAll fills buf with what there is. over says that no more will come.
 func readAll(fd int, buf []byte) (n int, over bool) {
 	for n < len(buf) {
+		if n >= busyPiece {
+			ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, busyMillis)
+			if err == nil && ready == 0 {
+				return n, false
+			}
+		}
 		got, err := unix.Read(fd, buf[n:])
 		switch {
 		case errors.Is(err, unix.EINTR):

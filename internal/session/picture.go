@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"keyway/internal/keyway"
 	"keyway/internal/screen"
@@ -37,6 +38,8 @@ func newScreen(w window, lines int) *screen.Screen {
 // follow feeds the screen until the job has ended and all is read.
 func (p *picture) follow(w *watcher) {
 	buf := make([]byte, maxData)
+	idle := time.NewTimer(idleAfter)
+	defer idle.Stop()
 	for {
 		n, s, err := p.tape.read(buf, p.at)
 		switch {
@@ -44,7 +47,7 @@ func (p *picture) follow(w *watcher) {
 			if _, ended := p.tape.state(); ended {
 				return
 			}
-			<-w.wake
+			p.await(w, idle)
 			continue
 		case err != nil: // the log cannot be read: as lost as if it had not been written
 			n, s = p.tape.unreadable(p.at), lost
@@ -52,6 +55,22 @@ func (p *picture) follow(w *watcher) {
 		p.feed(buf, n, s)
 		p.tape.followed(p.at)
 	}
+}
+
+// idleAfter is how long a job must have printed nothing for memory to be given back
+// that its last burst has taken.
+const idleAfter = 2 * time.Second
+
+// await waits for more output.
+func (p *picture) await(w *watcher, idle *time.Timer) {
+	idle.Reset(idleAfter)
+	select {
+	case <-w.wake:
+		return
+	case <-idle.C:
+	}
+	ReleaseMemory()
+	<-w.wake
 }
 
 func (p *picture) feed(buf []byte, n uint64, s stream) {

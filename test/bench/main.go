@@ -32,6 +32,7 @@ var sections = []section{
 	startSection,
 	screenSection,
 	streamSection,
+	sessionSection,
 	sizeSection,
 }
 

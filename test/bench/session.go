@@ -1,0 +1,322 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/creack/pty"
+
+	"keyway/internal/keyway"
+	"keyway/test/lab"
+)
+
+// What is aimed at.
+const (
+	targetPrinting    = 0.9        // of a terminal that is drained raw
+	targetHolder      = 5_000_000  // bytes, before anything is printed
+	targetHolderLines = 12_000_000 // bytes, with screenLines coloured lines
+	sessionMegabytes  = 64
+	sessionRuns       = 5
+	paintRuns         = 15
+)
+
+var sessionSection = section{
+	name:  "session",
+	title: "Sessions",
+	measure: func(ctx context.Context, _ *bench) (string, error) {
+		s, err := newSessionBench(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer s.close()
+		return s.measure(ctx)
+	},
+}
+
+// sessionBench is a workspace on this machine, with the guest as it is shipped, and
+// a tmux beside it.
+type sessionBench struct {
+	dir  string
+	home keyway.Home
+	tmux *tmux
+}
+
+func newSessionBench(ctx context.Context) (*sessionBench, error) {
+	dir, err := os.MkdirTemp("", "session")
+	if err != nil {
+		return nil, err
+	}
+	s := &sessionBench{dir: dir, home: keyway.Home(filepath.Join(dir, "home"))}
+	root, err := lab.ModuleRoot()
+	if err == nil {
+		err = os.MkdirAll(s.home.Bin(), 0o700)
+	}
+	if err == nil {
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", s.home.Program(), "./cmd/keyway-guest")
+		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		var out []byte
+		if out, err = build.CombinedOutput(); err != nil {
+			err = fmt.Errorf("go build: %w: %s", err, out)
+		}
+	}
+	if err == nil {
+		err = os.Symlink(keyway.GuestProgram, filepath.Join(s.home.Bin(), "keyway"))
+	}
+	if err == nil {
+		s.tmux, err = startTmux(dir)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *sessionBench) close() {
+	if s.tmux != nil {
+		s.tmux.stop()
+	}
+	os.RemoveAll(s.dir)
+}
+
+// keyway prepares a command as it is typed in the workspace.
+func (s *sessionBench) keyway(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.home.Bin(), "keyway"), args...)
+	cmd.Env = append(os.Environ(), keyway.EnvHome+"="+string(s.home), "TERM=xterm-256color")
+	return cmd
+}
+
+func (s *sessionBench) run(args ...string) (string, error) {
+	out, err := s.keyway(args...).Output()
+	if err != nil {
+		err = fmt.Errorf("keyway %s: %w", strings.Join(args, " "), err)
+	}
+	return string(out), err
+}
+
+// record is what keyway ls knows of a session.
+type record struct {
+	Holder int
+	Exit   *struct{ Started, Ended time.Time }
+}
+
+func (s *sessionBench) record(name string) (record, error) {
+	var all []struct {
+		Name string
+		record
+	}
+	out, err := s.run("ls", "-a", "--json")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &all)
+	}
+	for _, one := range all {
+		if one.Name == name {
+			return one.record, err
+		}
+	}
+	return record{}, fmt.Errorf("there is no session %s: %w", name, err)
+}
+
+func (s *sessionBench) measure(ctx context.Context) (string, error) {
+	var text strings.Builder
+	var t targets
+	if err := s.printing(&text, &t); err != nil {
+		return "", err
+	}
+	if err := s.painting(ctx, &text, &t); err != nil {
+		return "", err
+	}
+	if err := s.memory(ctx, &text, &t); err != nil {
+		return "", err
+	}
+	return text.String() + "\n" + t.String(), ctx.Err()
+}
+
+// printing measures a job that prints as fast as it can.
+func (s *sessionBench) printing(text io.Writer, t *targets) error {
+	fmt.Fprintf(text, "A job that prints %d MB as fast as it can, median of %d runs each, in turn. The session keeps a log and a\nscreen of it; raw means that the bytes are read and thrown away.\n\n| output | terminal, raw | session | |\n|---|--:|--:|--:|\n", sessionMegabytes, sessionRuns)
+	for _, kind := range screenOutputs {
+		file := filepath.Join(s.dir, "output")
+		size, err := kind.write(file, sessionMegabytes*1_000_000)
+		if err != nil {
+			return err
+		}
+		var raw, ours []time.Duration
+		for range sessionRuns {
+			r, err := drainRaw(file)
+			if err != nil {
+				return err
+			}
+			o, err := s.printed(file)
+			if err != nil {
+				return err
+			}
+			raw, ours = append(raw, r), append(ours, o)
+		}
+		rate := func(d []time.Duration) float64 { return mb(int64(size)) / median(d).Seconds() }
+		share := rate(ours) / rate(raw)
+		fmt.Fprintf(text, "| %s | %.0f MB/s | %.0f MB/s | %.2f × |\n", kind.name, rate(raw), rate(ours), share)
+		t.add(fmt.Sprintf("%s ≥ %.1f × a terminal drained raw", kind.name, targetPrinting), fmt.Sprintf("%.2f ×", share), share >= targetPrinting)
+	}
+	return nil
+}
+
+// printed is how long a session's job took to print a file.
+func (s *sessionBench) printed(file string) (time.Duration, error) {
+	if _, err := s.run("run", "-d", "-t", "--as", "printing", "--", "cat", file); err != nil {
+		return 0, err
+	}
+	if _, err := s.run("wait", "printing"); err != nil {
+		return 0, err
+	}
+	r, err := s.record("printing")
+	if err != nil {
+		return 0, err
+	}
+	_, err = s.run("rm", "--ended")
+	return r.Exit.Ended.Sub(r.Exit.Started), err
+}
+
+// drainRaw is how long it takes to print a file to a terminal whose output is read
+// and thrown away.
+func drainRaw(file string) (time.Duration, error) {
+	began := time.Now()
+	cmd := exec.Command("cat", file)
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: screenRows, Cols: screenCols})
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	buf := make([]byte, 64<<10)
+	for err == nil {
+		_, err = f.Read(buf)
+	}
+	err = cmd.Wait()
+	return time.Since(began), err
+}
+
+const painted = "all is painted"
+
+// painting measures how long it takes to see a session again.
+func (s *sessionBench) painting(ctx context.Context, text io.Writer, t *targets) error {
+	show := "seq 5000; printf '" + painted + "'; exec sleep 10000"
+	if _, err := s.run("run", "-d", "-t", "--as", "shown", "--", "sh", "-c", show); err != nil {
+		return err
+	}
+	if _, err := s.tmux.run("new-session", "-d", "-s", "shown", show); err != nil {
+		return err
+	}
+	var theirs, ours []time.Duration
+	for range paintRuns {
+		cmd := exec.CommandContext(ctx, "tmux", "-S", s.tmux.socket, "attach", "-t", "shown")
+		cmd.Env = append(os.Environ(), "TERM=xterm-256color", "LC_ALL=C.UTF-8", "TMUX=")
+		d, err := firstPaint(cmd)
+		if err != nil {
+			return fmt.Errorf("tmux attach: %w", err)
+		}
+		theirs = append(theirs, d)
+		if d, err = firstPaint(s.keyway("attach", "shown")); err != nil {
+			return fmt.Errorf("keyway attach: %w", err)
+		}
+		ours = append(ours, d)
+	}
+	a, b := median(theirs), median(ours)
+	fmt.Fprintf(text, "\nFrom attach to the screen, median of %d: tmux %.1f ms, keyway, with the last 2000 lines in the terminal's own\nscrollback, %.1f ms.\n", paintRuns, ms(a), ms(b))
+	t.add("attach to first paint ≤ tmux's", fmt.Sprintf("%.2f ×", ratio(b, a)), b <= a)
+	_, err := s.run("kill", "--grace", "0", "shown")
+	return err
+}
+
+func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+// firstPaint is how long a command takes to show what is painted.
+func firstPaint(cmd *exec.Cmd) (time.Duration, error) {
+	began := time.Now()
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: screenRows, Cols: screenCols})
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	_ = f.SetReadDeadline(time.Now().Add(10 * time.Second))
+	var seen []byte
+	buf := make([]byte, 64<<10)
+	for !bytes.Contains(seen, []byte(painted)) {
+		n, err := f.Read(buf)
+		if err != nil {
+			return 0, fmt.Errorf("%w after %q", err, seen[max(0, len(seen)-200):])
+		}
+		seen = append(seen, buf[:n]...)
+	}
+	return time.Since(began), nil
+}
+
+// memory measures what a session takes.
+func (s *sessionBench) memory(ctx context.Context, text io.Writer, t *targets) error {
+	theirsEmpty, err := s.tmux.resident()
+	if err != nil {
+		return err
+	}
+	empty, err := s.holder("empty", "exec sleep 10000")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, "output")
+	var b bytes.Buffer
+	for i := range screenLines {
+		colouredLine(&b, i)
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		return err
+	}
+	full, err := s.holder("full", "cat "+file+"; exec sleep 10000")
+	if err != nil {
+		return err
+	}
+	if _, err := s.tmux.feed(ctx, file); err != nil {
+		return err
+	}
+	theirs, err := s.tmux.resident()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(text, "\n| memory | tmux's server | keyway's holder |\n|---|--:|--:|\n| nothing printed | %.1f MB | %.1f MB |\n| %d coloured lines | %.1f MB | %.1f MB |\n",
+		mb(theirsEmpty), mb(empty), screenLines, mb(theirs), mb(full))
+	t.add(fmt.Sprintf("a holder ≤ %.0f MB", mb(targetHolder)), fmt.Sprintf("%.1f MB", mb(empty)), empty <= targetHolder)
+	t.add(fmt.Sprintf("with %d coloured lines ≤ %.0f MB", screenLines, mb(targetHolderLines)), fmt.Sprintf("%.1f MB", mb(full)), full <= targetHolderLines)
+	return nil
+}
+
+// atRest is a while after which a holder has given back what it needs only to work.
+const atRest = 3 * time.Second
+
+// holder is what a session's holder takes when its job has printed all and sleeps.
+func (s *sessionBench) holder(name, script string) (int64, error) {
+	script = "printf begun; " + strings.Replace(script, "exec", "printf '\\n"+painted+"\\n'; exec", 1)
+	if _, err := s.run("run", "-d", "-t", "--as", name, "--", "sh", "-c", script); err != nil {
+		return 0, err
+	}
+	if _, err := firstPaint(s.keyway("attach", name)); err != nil {
+		return 0, err
+	}
+	r, err := s.record(name)
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(atRest)
+	size, err := procField(r.Holder, "status", "VmRSS")
+	if err == nil {
+		_, err = s.run("kill", "--grace", "0", name)
+	}
+	return size, err
+}

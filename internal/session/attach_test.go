@@ -238,7 +238,7 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	l := newLab(t)
 	// A full-screen program: alternate screen, mouse, bracketed paste, no cursor, colour.
 	const on = `\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[31m\033=`
-	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `trap 'stty size' WINCH; printf '`+on+`'; echo ready; while :; do read line || :; done`)
+	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `trap 'stty size' WINCH; printf '`+on+`'; echo ready; while :; do sleep 0.1; done`)
 	p := l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "\x1b[?1049h")
 	p.out.expect(t, "ready")

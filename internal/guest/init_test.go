@@ -188,18 +188,3 @@ func residentKiB(pid int) int {
 	}
 	return 1 << 30
 }
-
-func TestProgramSize(t *testing.T) {
-	info, err := os.Stat(guestProgram)
-	must(t, err)
-	if info.Size() > 6_000_000 {
-		t.Fatalf("the program has %d bytes", info.Size())
-	}
-	deps, err := exec.Command("go", "list", "-deps", "keyway/cmd/keyway-guest").Output()
-	must(t, err)
-	for _, forbidden := range []string{"net/http", "text/template", "html/template", "github.com/spf13/cobra"} {
-		if strings.Contains("\n"+string(deps), "\n"+forbidden+"\n") {
-			t.Errorf("it contains %s", forbidden)
-		}
-	}
-}

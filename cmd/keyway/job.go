@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"keyway/internal/keyway"
 	"keyway/internal/watch"
@@ -157,9 +158,10 @@ func newLogsCommand() *cobra.Command {
 		Use:   "logs NAME[/JOB] [-f] [--since TIME]",
 		Short: "Print what a job has written",
 		Long: `Print what a job has written so far; with -f go on until it ends. Without JOB it is
-the newest one. Of a progress bar only the last state comes; --raw gives every byte.
-A TIME is how long ago (30s, 45m, 12h, 2d), a time of today by the workspace's clock
-(14:30), a date (2026-01-31) or both (2026-01-31T14:30:00Z).
+the newest one. Of a progress bar only the last state comes, and with -f on a terminal
+the one that it has now; --raw gives every byte. A TIME is how long ago (30s, 45m, 12h,
+2d), a time of today by the workspace's clock (14:30), a date (2026-01-31) or both
+(2026-01-31T14:30:00Z).
 
 Exit code: 0, 30 if there is no such job, 31 if the workspace does not run, 255 if the
 connection failed.`,
@@ -177,7 +179,9 @@ connection failed.`,
 			if since != "" {
 				words = append(words, "--since", since)
 			}
-			return inJob(cmd.Context(), inside{}, args[0], words...)
+			// On a terminal it shows the state of a progress bar that goes on.
+			here := inside{terminal: follow && !raw && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
+			return inJob(cmd.Context(), here, args[0], words...)
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")

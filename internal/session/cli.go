@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"keyway/internal/keyway"
@@ -69,6 +70,9 @@ func (c *cli) dispatch(args []string) (int, error) {
 
 func (c *cli) invoke(cmd command, args []string) (int, error) {
 	cmd.options = append(cmd.options, option{name: "help", letter: 'h'})
+	if cmd.strict && len(args) > 0 && args[0] == c.workspace && slices.Contains(args, "--") {
+		args = args[1:] // as on the laptop: keyway run WORKSPACE -- COMMAND
+	}
 	g, err := cmd.parse(args)
 	if err != nil {
 		return 0, misused(cmd.name, "%s", err)
@@ -95,7 +99,7 @@ func (c *cli) complain(err error) int {
 	e := keyway.AsError(err)
 	fmt.Fprintln(c.err, "keyway:", e.Message)
 	if e.Next != "" {
-		fmt.Fprintln(c.err, "  "+strings.ReplaceAll(e.Next, "\n", "\n  "))
+		fmt.Fprintln(c.err, "  → "+strings.ReplaceAll(e.Next, "\n", "\n  → "))
 	}
 	return keyway.ExitCode(err)
 }
@@ -106,14 +110,14 @@ func overview() string {
 	for _, cmd := range commands() {
 		fmt.Fprintf(&b, "  keyway %-7s %s\n", cmd.name, cmd.summary)
 	}
-	b.WriteString("\nkeyway COMMAND --help says more. NAME is a session's name; WORKSPACE/NAME is understood too.\n")
+	b.WriteString("\nkeyway COMMAND --help says more. NAME is a session's name; WORKSPACE/NAME is understood, too.\n")
 	return b.String()
 }
 
 // oneName is the session a command is about: the name that was given, or what
 // pick finds.
 func (c *cli) oneName(cmd string, args []string) (keyway.Name, error) {
-	switch len(args) {
+	switch args = c.jobs(args); len(args) {
 	case 0:
 		i, err := c.pick()
 		return i.Name, err

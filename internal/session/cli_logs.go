@@ -5,7 +5,10 @@ package session
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +59,9 @@ func (c *cli) logs(g given) (int, error) {
 		}
 	}
 	to := c.logSink(g.has("raw"), g.has("follow"))
+	if g.has("follow") {
+		defer to.endOnInterrupt()()
+	}
 	err = i.copyOutput(to, at, g.has("follow"))
 	if closeErr := to.close(); err == nil {
 		err = closeErr
@@ -154,6 +160,28 @@ func (c *cli) logSink(raw, follow bool) *logSink {
 }
 
 var _ sink = (*logSink)(nil)
+
+// endOnInterrupt makes Ctrl-C an end with an exit code, until stop is called: ssh
+// takes the death by a signal for a broken connection. What is shown stays.
+func (l *logSink) endOnInterrupt() (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT)
+	var done sync.WaitGroup
+	done.Go(func() {
+		if _, interrupted := <-signals; !interrupted {
+			return
+		}
+		if l.tty.display {
+			fmt.Fprintln(l.tty.out)
+		}
+		os.Exit(128 + int(unix.SIGINT))
+	})
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		done.Wait()
+	}
+}
 
 func (l *logSink) put(s stream, p []byte) error {
 	if l.raw {

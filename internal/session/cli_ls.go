@@ -94,7 +94,7 @@ func lsCommand() command {
 const recent = 10
 
 func (c *cli) ls(g given) (int, error) {
-	if len(g.words) > 0 {
+	if len(c.jobs(g.words)) > 0 {
 		return 0, misused("ls", "it takes no names")
 	}
 	list, err := c.list()
@@ -112,12 +112,12 @@ func (c *cli) ls(g given) (int, error) {
 		return 0, writeJSON(c.out, shown)
 	}
 	if len(shown) == 0 {
-		fmt.Fprintln(c.err, "[no sessions; start one: keyway run -- COMMAND]")
+		fmt.Fprintln(c.err, "[no sessions; start one: "+c.command("run")+" -- COMMAND]")
 		return 0, nil
 	}
 	err = writeTable(c.out, shown, time.Now())
 	if hidden > 0 {
-		fmt.Fprintf(c.err, "[%d older ones: keyway ls -a]\n", hidden)
+		fmt.Fprintf(c.err, "[%d older ones: %s -a]\n", hidden, c.command("ls"))
 	}
 	return 0, err
 }

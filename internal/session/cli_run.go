@@ -141,7 +141,7 @@ func attachCommand() command {
 }
 
 func (c *cli) attach(g given) (int, error) {
-	look, args := g.has("view"), g.words
+	look, args := g.has("view"), c.jobs(g.words)
 	name := shellName
 	var err error
 	switch len(args) {
@@ -178,7 +178,7 @@ func (c *cli) ensureShell() error {
 	}
 	if !onTerminal(c.in) || !onTerminal(c.out) {
 		return keyway.Errorf(keyway.Usage, "a shell needs a terminal, and this is none").
-			Hint("over ssh, ask for one: ssh -t; or run a command: keyway run -- COMMAND")
+			Hint("over ssh, ask for one: ssh -t; or run a command: %s -- COMMAND", c.command("run"))
 	}
 	shell, err := c.shell()
 	if err != nil {

@@ -41,6 +41,13 @@ func TestLogsOnATerminalShowTheBarAsItIs(t *testing.T) {
 	if code := p.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	l.ok("run", "-d", "--as", "y", "--", "sh", "-c", `printf '\r30%%'; exec sleep 1000`)
+	p = l.startTTY(24, 80, "logs", "-f", "y")
+	p.out.expect(t, "30%")
+	p.keys("\x03")
+	if code := p.wait(); code != 130 {
+		t.Errorf("exit code %d after Ctrl-C", code)
+	}
 }
 
 func TestLogsSince(t *testing.T) {

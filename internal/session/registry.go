@@ -124,6 +124,23 @@ func (r registry) show(name keyway.Name) string {
 	return r.workspace + "/" + string(name)
 }
 
+// command is a command about this workspace that works in it and on the laptop.
+func (r registry) command(word string) string {
+	return strings.TrimRight("keyway "+word+" "+r.workspace, " ")
+}
+
+// jobs are the names of sessions among words. The workspace's own name alone,
+// which is typed on the laptop, is none, unless a session is called so.
+func (r registry) jobs(words []string) []string {
+	if len(words) != 1 || words[0] != r.workspace {
+		return words
+	}
+	if _, err := os.Stat(r.path(keyway.Name(words[0]))); err == nil {
+		return words
+	}
+	return nil
+}
+
 // parse reads a session's name; WORKSPACE/NAME is understood as well, since that
 // is what messages say and what is typed on the laptop.
 func (r registry) parse(s string) (keyway.Name, error) {
@@ -144,7 +161,7 @@ func (r registry) load(name keyway.Name) (info, error) {
 	dir := r.path(name)
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		return info{}, keyway.Errorf(keyway.NotFound, "there is no session %s", r.show(name)).
-			Hint("see what there is: keyway ls -a")
+			Hint("see what there is: %s -a", r.command("ls"))
 	}
 	i := info{dir: dir}
 	// The lock first: a session that ends meanwhile writes its exit record before
@@ -449,7 +466,7 @@ func (r registry) pick() (info, error) {
 	switch {
 	case newest == nil:
 		return info{}, keyway.Errorf(keyway.NotFound, "there are no sessions").
-			Hint("start one: keyway run -- COMMAND")
+			Hint("start one: %s -- COMMAND", r.command("run"))
 	case len(living) > 1:
 		return info{}, keyway.Errorf(keyway.Usage, "which session? %s are running", strings.Join(living, ", ")).
 			Hint("name one of them")

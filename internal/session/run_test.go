@@ -545,7 +545,7 @@ func TestListAndRemove(t *testing.T) {
 	}
 	l.ok("run", "-d", "--as", "living", "--", "sleep", "1000")
 	r := l.keyway("ls")
-	if strings.Count(r.out, "\n") != 1+10+1 || !strings.Contains(r.err, "2 older ones: keyway ls -a") {
+	if strings.Count(r.out, "\n") != 1+10+1 || !strings.Contains(r.err, "2 older ones: keyway ls train -a") {
 		t.Errorf("%+v", r)
 	}
 	var list []struct {
@@ -581,6 +581,20 @@ func TestNameLeftOut(t *testing.T) {
 	l.ok("run", "--", "echo", "two")
 	if got := l.ok("logs"); got != "two\n" {
 		t.Errorf("the newest printed %q", got)
+	}
+	// The workspace's own name is what the laptop's commands have in its place.
+	if got := l.ok("logs", "train"); got != "two\n" {
+		t.Errorf("train printed %q", got)
+	}
+	if got, own := l.ok("ls", "--json"), l.ok("ls", "train", "--json"); got != own {
+		t.Errorf("ls says %s, and ls train %s", got, own)
+	}
+	if got := l.ok("run", "train", "--as", "train", "--", "echo", "three"); got != "three\n" {
+		t.Errorf("run train -- printed %q", got)
+	}
+	l.ok("run", "--", "echo", "four")
+	if got := l.ok("logs", "train"); got != "three\n" {
+		t.Errorf("a session that is called as the workspace printed %q", got)
 	}
 	l.ok("run", "-d", "--", "sh", "-c", "exec sleep 1000")
 	if got := l.ok("logs"); got != "" {

@@ -255,6 +255,19 @@ func TestCtrlCAsksOnTheLaptop(t *testing.T) {
 	v.await("left with 130")
 }
 
+// A progress bar that goes on is shown as it is now, and Ctrl-C leaves the job alone.
+func TestLogsFollowABar(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.must(t, "keyway", "run", train, "-d", "--as", "bar", "--", "sh", "-c", "printf '\\r10%%'; printf '\\r20%%'; exec sleep 1000")
+	v := w.openTerminal(t, 100, 30)
+	v.typeIn("keyway logs -f " + train + "/bar; echo left with $?\r")
+	v.await("20%")
+	v.typeIn("\x03")
+	v.await("left with 130")
+	w.must(t, "keyway", "kill", train+"/bar")
+}
+
 // A job that was left alone tells of its end, and every command says so of a
 // workspace that was stopped.
 func TestJobsThatWereLeftAlone(t *testing.T) {

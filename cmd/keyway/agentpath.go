@@ -88,6 +88,9 @@ func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
 			Hint("see what is wrong: keyway agent -d")
 	}
 	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
+	if os.Getenv("SSH_AUTH_SOCK") != path {
+		fmt.Fprintf(news, "for plain ssh to other hosts, in your shell's profile: export SSH_AUTH_SOCK=%s\n", path)
+	}
 	a.useAgent()
 	return nil
 }

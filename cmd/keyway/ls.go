@@ -178,7 +178,7 @@ func printWorkspaces(out io.Writer, list []keyway.Workspace) error {
 	fmt.Fprintln(w, "NAME\tPLACE\tENGINE\tSTATE\tGPUS\tJOBS\tAGE\tIMAGE")
 	for _, ws := range list {
 		state := string(ws.State)
-		if ws.Reason != "" && ws.State != keyway.Unknown {
+		if ws.Reason != "" && ws.Reason != "was "+state && ws.State != keyway.Unknown {
 			state += " (" + ws.Reason + ")"
 		}
 		jobs := "?"

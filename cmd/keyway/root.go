@@ -88,7 +88,7 @@ func takes(min, max int, what string) cobra.PositionalArgs {
 			}
 		}
 		return keyway.Errorf(keyway.Usage, "%s %s", cmd.CommandPath(), problem).
-			Hint("for example:\n%s", firstExample(cmd))
+			Hint("for example: %s", firstExample(cmd))
 	}
 }
 

@@ -103,7 +103,7 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 		return a.settle(there, s.Name)
 	}
 	if err != nil {
-		return err
+		return calledThere(err, place)
 	}
 	made.Place = place
 	if err := a.remember(made, true); err != nil {
@@ -115,6 +115,17 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%s is up at %s (%s): ssh %s\n", made.Name, place, made.Engine, made.Name)
 	a.adviseInit(os.Stderr)
 	return nil
+}
+
+// calledThere is err with the place's name in what to type next, which the node
+// does not know.
+func calledThere(err error, place keyway.Place) error {
+	if place == keyway.Local {
+		return err
+	}
+	e := *keyway.AsError(err)
+	e.Next = strings.ReplaceAll(e.Next, "| ssh PLACE ", "| ssh "+string(place)+" ")
+	return &e
 }
 
 // settleTimeout is how long an interrupted up waits to see that nothing is left.

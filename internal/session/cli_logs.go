@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,15 +57,32 @@ func (c *cli) logs(g given) (int, error) {
 			return 0, err
 		}
 	}
-	to := c.logSink(g.has("raw"), g.has("follow"))
-	if g.has("follow") {
-		defer to.endOnInterrupt()()
+	follow := g.has("follow")
+	var interrupted chan os.Signal
+	if follow {
+		interrupted = make(chan os.Signal, 1)
+		signal.Notify(interrupted, unix.SIGINT)
 	}
-	err = i.copyOutput(to, at, g.has("follow"))
-	if closeErr := to.close(); err == nil {
-		err = closeErr
+	to := c.logSink(g.has("raw"), follow)
+	printed := make(chan error, 1)
+	go func() { // which the end of the process ends; see CLI
+		err := i.copyOutput(to, at, follow)
+		if closeErr := to.close(); err == nil {
+			err = closeErr
+		}
+		printed <- err
+	}()
+	select {
+	case err := <-printed:
+		return c.piped(err)
+	case <-interrupted:
+		// An exit code, since ssh takes death by a signal for a broken connection.
+		// The bar that is shown stays.
+		if to.tty.display {
+			fmt.Fprintln(c.out)
+		}
+		return 128 + int(unix.SIGINT), nil
 	}
-	return c.piped(err)
 }
 
 // copyOutput passes on what a session has printed from an offset on, until there
@@ -160,28 +176,6 @@ func (c *cli) logSink(raw, follow bool) *logSink {
 }
 
 var _ sink = (*logSink)(nil)
-
-// endOnInterrupt makes Ctrl-C an end with an exit code, until stop is called: ssh
-// takes the death by a signal for a broken connection. What is shown stays.
-func (l *logSink) endOnInterrupt() (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGINT)
-	var done sync.WaitGroup
-	done.Go(func() {
-		if _, interrupted := <-signals; !interrupted {
-			return
-		}
-		if l.tty.display {
-			fmt.Fprintln(l.tty.out)
-		}
-		os.Exit(128 + int(unix.SIGINT))
-	})
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-		done.Wait()
-	}
-}
 
 func (l *logSink) put(s stream, p []byte) error {
 	if l.raw {

@@ -126,8 +126,14 @@ func runMutant(t *testing.T, suite string, i int) (caught bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	// A mutant that panics removes nothing of what its tests have made.
+	dir, err := os.MkdirTemp("", "kwm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
 	run := exec.CommandContext(ctx, suite, "-test.failfast", "-test.timeout=60s", "-test.skip="+notForMutants)
-	run.Env = append(os.Environ(), activeMutant+"="+suffix(i))
+	run.Env = append(os.Environ(), activeMutant+"="+suffix(i), "TMPDIR="+dir)
 	out, err := run.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -239,7 +239,11 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	// A full-screen program: alternate screen, mouse, bracketed paste, no cursor, colour.
 	const on = `\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[31m\033=`
 	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `trap 'stty size' WINCH; printf '`+on+`'; echo ready; while :; do sleep 0.1; done`)
-	p := l.startTTY(24, 80, "attach", "x")
+	p := l.startTTY(24, 80, "logs", "-f", "--raw", "x")
+	p.out.expect(t, "ready") // by then it hears of its size
+	p.keys("\x03")
+	p.wait()
+	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "\x1b[?1049h")
 	p.out.expect(t, "ready")
 	// A program in the alternate screen is told to draw again.
@@ -249,7 +253,8 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 		t.Errorf("the terminal is not raw: %v", err)
 	}
 	p.keys("~d")
-	for _, off := range []string{"\x1b[?1049l", "\x1b[?25h", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?1006l", "\x1b>", "\x1b[m"} {
+	// The colour goes with the alternate screen.
+	for _, off := range []string{"\x1b[?1049l", "\x1b[?25h", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?1006l", "\x1b>"} {
 		p.out.expect(t, off)
 	}
 	p.out.expect(t, "[detached")

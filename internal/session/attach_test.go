@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -417,5 +418,29 @@ func TestAViewerGoesOnFromTheLogOnDisk(t *testing.T) {
 	}
 	if got := len(p.out.String()); got != 3_000_000 {
 		t.Errorf("%d bytes came", got)
+	}
+}
+
+// A window that is closed reads as ended; the job must not take that for Ctrl-D.
+func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	var sent bytes.Buffer
+	f := forward{conn: &connection{peer: newPeer(&sent)}, in: slave, escapes: true}
+	f.finish(io.EOF, nil)
+	if sent.Len() == 0 {
+		t.Error("Ctrl-D on a terminal is not passed on")
+	}
+	sent.Reset()
+	master.Close()
+	if n, err := slave.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatalf("a closed window reads as %d, %v", n, err)
+	}
+	f.finish(io.EOF, nil)
+	if sent.Len() > 0 {
+		t.Errorf("a closed window sends %q", sent.Bytes())
 	}
 }

@@ -186,7 +186,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question,
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer in.release()
-		to := forward{conn: conn, asking: asking, escapes: onTerminal(t.in), mute: !v.input}
+		to := forward{conn: conn, in: t.in, asking: asking, escapes: onTerminal(t.in), mute: !v.input}
 		if to.all(in) {
 			close(detached)
 		}
@@ -213,8 +213,9 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question,
 // forward copies what is typed to a session.
 type forward struct {
 	conn    *connection
+	in      *os.File
 	asking  *question
-	escapes bool // heed ~d
+	escapes bool // in is a terminal: heed ~d
 	mute    bool // drop all but what detaches: ~d and Ctrl-C
 }
 
@@ -252,9 +253,11 @@ func (f forward) all(in io.Reader) bool {
 
 const ctrlC = 3
 
-// finish passes on the end of input.
+// finish passes on the end of input. A terminal that was closed reads as ended,
+// too, and is none any more: the job must not take that for Ctrl-D.
 func (f forward) finish(err error, pending []byte) {
-	if f.mute || !errors.Is(err, io.EOF) {
+	closed := f.escapes && !onTerminal(f.in)
+	if f.mute || closed || !errors.Is(err, io.EOF) {
 		return
 	}
 	if pending != nil {

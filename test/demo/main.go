@@ -3,7 +3,7 @@
 // Demo shows what keyway is for, for real and in a minute: a laptop, a bastion
 // and a GPU machine behind it, each with stock OpenSSH only; one passphrase
 // prompt; a container that ssh, scp and a training job reach; the bastion killed
-// in the middle. It checks what it shows, exits with 1 if anything is not as it
+// in the middle; a terminal found again as it was. It checks what it shows, exits with 1 if anything is not as it
 // should be, and leaves nothing behind.
 package main
 

@@ -86,7 +86,9 @@ func runForwarding(cmd *exec.Cmd) error {
 	// Ends with the process.
 	go func() {
 		for s := range signals {
-			if s == syscall.SIGTERM || !onTerminal {
+			// The keyboard's signals reach cmd as well; a closed window's only us, who
+			// lead the terminal's session.
+			if s == syscall.SIGTERM || s == syscall.SIGHUP || !onTerminal {
 				_ = cmd.Process.Signal(s)
 			}
 		}

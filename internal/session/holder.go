@@ -275,8 +275,7 @@ func (h *holder) run(signals chan os.Signal) {
 	ReleaseMemory()
 	if p := h.viewers.picture; p != nil {
 		h.tape.followed(p.at)
-		w := h.tape.newWatcher()
-		all.Go(func() { p.follow(w); w.stop() })
+		all.Go(p.follow)
 	}
 	status := h.outlive()
 	if status.signal == unix.SIGTERM && !h.isEnding() {
@@ -327,80 +326,6 @@ func (h *holder) sources() []*os.File {
 		}
 	}
 	return files
-}
-
-// drainBuffer is how much of the job's output is taken at a time: a pipe's
-// default capacity. A terminal hands out 4 KiB at most, so several reads go into
-// one buffer as long as there is more.
-const drainBuffer = 64 << 10
-
-// drain reads one output to its end, or to the deadline that outlive sets, and
-// then what is left without waiting.
-func (h *holder) drain(s source) {
-	raw, err := s.f.SyscallConn()
-	if err != nil {
-		return
-	}
-	buf := make([]byte, drainBuffer)
-	for over := false; !over; {
-		n := 0
-		err := raw.Read(func(fd uintptr) bool {
-			h.gate.RLock()
-			defer h.gate.RUnlock()
-			n, over = readAll(int(fd), buf)
-			h.keep(s, buf[:n])
-			return over || n > 0
-		})
-		if err != nil {
-			break
-		}
-	}
-	// As much as can have been in a pipe when the job ended: a process that it left
-	// behind may be printing for ever.
-	const most = 1 << 20
-	_ = raw.Control(func(fd uintptr) {
-		for total, n := 0, 1; n > 0 && total < most; total += n {
-			n, _ = readAll(int(fd), buf)
-			h.keep(s, buf[:n])
-		}
-	})
-}
-
-func (h *holder) keep(s source, p []byte) {
-	if len(p) > 0 {
-		h.tape.append(s.stream, p)
-	}
-}
-
-// A terminal hands out 4 KiB at a time, and has the next a moment later. While a job
-// prints as much as that, it is worth to wait for more: every piece is written to
-// the log and shown, and few large ones cost far less than many small ones.
-const (
-	busyPiece  = 2 << 10
-	busyMillis = 1
-)
-
-// readAll fills buf with what there is. over says that no more will come.
-func readAll(fd int, buf []byte) (n int, over bool) {
-	for n < len(buf) {
-		if n >= busyPiece {
-			ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, busyMillis)
-			if err == nil && ready == 0 {
-				return n, false
-			}
-		}
-		got, err := unix.Read(fd, buf[n:])
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return n, false
-		case err != nil || got <= 0: // EOF; of a terminal that nobody has open EIO
-			return n, true
-		default:
-			n += got
-		}
-	}
-	return n, false
 }
 
 // jobStatus is how a job ended.

@@ -12,21 +12,34 @@ import (
 	"keyway/internal/screen"
 )
 
-// picture is what the job's terminal shows: a model of it that follows the tape.
-// It is fed by a goroutine of its own, so that the job waits for it only when it
-// is followLimit behind; see tape.append.
+// picture is what the job's terminal shows: a model of it that follows the tape. What
+// a job prints slowly it is fed at once. In a flood it waits for a pause, or for
+// somebody who asks: feeding costs more than reading the job's output and keeping it
+// does, and most of a flood scrolls by without being seen.
 type picture struct {
-	tape *tape
+	tape  *tape
+	watch *watcher
 	// answer gets what a terminal would answer to the job's questions.
 	answer func([]byte)
 
 	mu     sync.Mutex // guards all below
 	screen *screen.Screen
 	at     uint64 // offset up to which the screen knows the output
+	buf    []byte
 }
 
+const (
+	// floodAfter is how much a job must print without a pause to make it a flood.
+	floodAfter = 256 << 10
+	// pause is how long a job that waits for an answer, after a flood, is left alone.
+	pause = 20 * time.Millisecond
+	// idleAfter is how long a job must have printed nothing for memory to be given
+	// back that its last burst has taken.
+	idleAfter = 2 * time.Second
+)
+
 func newPicture(t *tape, w window, answer func([]byte)) *picture {
-	return &picture{tape: t, answer: answer, screen: newScreen(w, 0)}
+	return &picture{tape: t, watch: t.newWatcher(), answer: answer, screen: newScreen(w, 0), buf: make([]byte, maxData)}
 }
 
 // newScreen makes a model of a terminal; lines is how much history it keeps, 0 for
@@ -35,67 +48,121 @@ func newScreen(w window, lines int) *screen.Screen {
 	return screen.New(int(w.cols), int(w.rows), screen.Options{Lines: lines, Name: "keyway " + keyway.Version})
 }
 
-// follow feeds the screen until the job has ended and all is read.
-func (p *picture) follow(w *watcher) {
-	buf := make([]byte, maxData)
+// follow feeds the screen until the job has ended. From then on only those who ask
+// for it do.
+func (p *picture) follow() {
+	defer p.watch.stop()
 	idle := time.NewTimer(idleAfter)
 	defer idle.Stop()
+	flood := uint64(0) // printed since the last pause
 	for {
-		n, s, err := p.tape.read(buf, p.at)
-		switch {
-		case errors.Is(err, io.EOF):
-			if _, ended := p.tape.state(); ended {
-				return
-			}
-			p.await(w, idle)
-			continue
-		case err != nil: // the log cannot be read: as lost as if it had not been written
-			n, s = p.tape.unreadable(p.at), lost
+		if flood > floodAfter && p.settle() {
+			flood = 0
 		}
-		p.feed(buf, n, s)
-		p.tape.followed(p.at)
+		if _, ended := p.tape.state(); ended {
+			return
+		}
+		flood += p.catchUp()
+		before := time.Now()
+		if p.await(idle); time.Since(before) > pause {
+			flood = 0
+		}
 	}
 }
 
-// idleAfter is how long a job must have printed nothing for memory to be given back
-// that its last burst has taken.
-const idleAfter = 2 * time.Second
+// settle waits until the output pauses, which it then says, or until the picture must
+// not be further behind.
+func (p *picture) settle() (paused bool) {
+	for last := uint64(0); ; {
+		end, urgent := p.tape.urgent()
+		if urgent || end == last {
+			return !urgent
+		}
+		last = end
+		time.Sleep(pause)
+	}
+}
 
-// await waits for more output.
-func (p *picture) await(w *watcher, idle *time.Timer) {
+// await waits for more output, or to be woken.
+func (p *picture) await(idle *time.Timer) {
 	idle.Reset(idleAfter)
 	select {
-	case <-w.wake:
+	case <-p.watch.wake:
 		return
 	case <-idle.C:
 	}
 	ReleaseMemory()
-	<-w.wake
+	<-p.watch.wake
 }
 
-func (p *picture) feed(buf []byte, n uint64, s stream) {
+// catchUp feeds the screen what has been printed until now, and passes its answers on.
+func (p *picture) catchUp() (fed uint64) {
 	p.mu.Lock()
-	if s != lost {
-		_, _ = p.screen.Write(buf[:n])
-	}
-	p.at += n
+	from := p.at
+	p.catchUpLocked()
+	fed = p.at - from
 	answers := p.screen.Answers()
 	p.mu.Unlock()
 	if len(answers) > 0 {
 		p.answer(answers)
 	}
+	return fed
 }
 
+func (p *picture) catchUpLocked() {
+	end, _ := p.tape.state()
+	for p.at < end {
+		p.feed(p.skip(end))
+	}
+}
+
+// feed shows what lies before offset stop, and a little more.
+func (p *picture) feed(stop uint64) {
+	for {
+		n, s := p.read(p.at)
+		if s != lost {
+			_, _ = p.screen.Write(p.buf[:n])
+		}
+		p.advance(p.at + n)
+		if n == 0 || p.at >= stop {
+			return
+		}
+	}
+}
+
+// read reads what was printed at an offset into buf. Of what is lost, n bytes are
+// missing.
+func (p *picture) read(offset uint64) (n uint64, s stream) {
+	n, s, err := p.tape.read(p.buf, offset)
+	switch {
+	case errors.Is(err, io.EOF):
+		return 0, stdout
+	case err != nil: // the log cannot be read: as lost as if it had not been written
+		return p.tape.unreadable(offset), lost
+	}
+	return n, s
+}
+
+func (p *picture) advance(at uint64) {
+	p.at = at
+	p.tape.followed(at)
+}
+
+// resize comes after all that was printed before. Its caller may hold what is needed
+// to pass on answers: follow does.
 func (p *picture) resize(w window) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.catchUpLocked()
 	p.screen.Resize(int(w.cols), int(w.rows))
+	p.watch.notify()
 }
 
 // attach is what brings a terminal to where this one is: the last lines of history
 // and the screen; without history, what was on it makes way. What is printed from
 // offset at on belongs after it. full says that a program has the whole screen.
 func (p *picture) attach(lines int) (picture []byte, at uint64, full bool) {
+	p.catchUp()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if lines > 0 {

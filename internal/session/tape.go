@@ -43,16 +43,16 @@ func newTape(log *logWriter) *tape {
 
 const noFollower = math.MaxUint64
 
-// followLimit is how far the picture may be behind: half of what is in memory, so
-// that it need not read the log.
-const followLimit = ringLog / 2
+// ringLimit is how far the picture may be behind while the log cannot be written:
+// half of what is in memory at least.
+const ringLimit = ringLog / 2
 
-// append takes what the job printed. Of all readers it waits for the picture only:
-// a terminal that draws as slowly would make the job wait as well.
+// append takes what the job printed. Of all readers it waits for the picture only,
+// which must not lose anything that it has not read.
 func (t *tape) append(s stream, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.follower < noFollower && t.ring.end-t.follower > followLimit {
+	for t.follower < noFollower && t.ring.end-t.follower > t.leash() {
 		t.caught.Wait()
 	}
 	t.log.append(s, p, t.now())
@@ -62,6 +62,22 @@ func (t *tape) append(s stream, p []byte) {
 	}
 	t.ring.append(s, p, limit)
 	t.wakeLocked()
+}
+
+// leash is how far the picture may be behind: half of what the log keeps.
+func (t *tape) leash() uint64 {
+	if t.log.losing {
+		return ringLimit
+	}
+	return t.log.bounds.segment * uint64(t.log.bounds.segments) / 2
+}
+
+// urgent says that the picture must go on before the job has to wait for it, or that
+// it need not any more.
+func (t *tape) urgent() (end uint64, urgent bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ring.end, t.ended || t.log.losing || t.ring.end-min(t.ring.end, t.follower) > t.leash()/2
 }
 
 // followed says up to where the picture has read.
@@ -90,10 +106,7 @@ func (t *tape) end() {
 
 func (t *tape) wakeLocked() {
 	for w := range t.watch {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		w.notify()
 	}
 }
 
@@ -109,6 +122,13 @@ func (t *tape) newWatcher() *watcher {
 	defer t.mu.Unlock()
 	t.watch[w] = true
 	return w
+}
+
+func (w *watcher) notify() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (w *watcher) stop() {

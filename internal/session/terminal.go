@@ -112,19 +112,19 @@ func (t *tty) put(s stream, p []byte) error {
 	if s == stderr {
 		to = t.err
 	}
+	_, err := to.Write(p) // first, as somebody waits for it
 	if s == terminal && t.display {
 		t.show(p, false)
 	}
-	_, err := to.Write(p)
 	return err
 }
 
 // picture takes what the whole terminal is to show.
 func (t *tty) picture(p []byte) error {
+	_, err := t.out.Write(p)
 	if t.display {
 		t.show(p, true)
 	}
-	_, err := t.out.Write(p)
 	return err
 }
 

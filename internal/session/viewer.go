@@ -156,6 +156,9 @@ func (vs *viewers) serve(v *viewer) {
 		return
 	}
 	_ = v.conn.SetReadDeadline(time.Time{})
+	if vs.picture != nil && h.Flags&flagInput != 0 {
+		vs.picture.catchUp() // what was asked before is not for the new terminal to answer
+	}
 	vs.welcome(v, h)
 	gone := make(chan struct{})
 	var sender sync.WaitGroup

@@ -97,13 +97,12 @@ func (v *personsTerminal) await(text string) {
 // fullScreen is a program that uses all of a terminal, and says the size that it
 // has: alternate screen, mouse, bracketed paste, no cursor.
 const fullScreen = `exec python3 -c '
-import os, signal, sys, time
-def draw(*_):
+import os, signal, time
+def draw(*_): # not by sys.stdout, which a signal must not interrupt
     size = os.get_terminal_size()
-    sys.stdout.write("\033[2J\033[H\033[44mfull screen %dx%d\033[0m" % (size.columns, size.lines))
-    sys.stdout.flush()
+    os.write(1, b"\033[2J\033[H\033[44mfull screen %dx%d\033[0m" % (size.columns, size.lines))
 signal.signal(signal.SIGWINCH, draw)
-sys.stdout.write("\033[?1049h\033[?1000h\033[?1006h\033[?2004h\033[?25l")
+os.write(1, b"\033[?1049h\033[?1000h\033[?1006h\033[?2004h\033[?25l")
 draw()
 while True: time.sleep(3600)
 '`

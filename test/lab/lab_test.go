@@ -189,16 +189,16 @@ func TestSlowLineTakesItsTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := connectTime(t, l)
-	if during < 2*oneWay || before > oneWay || after > oneWay {
+	if during < 2*oneWay || before >= 2*oneWay || after >= 2*oneWay {
 		t.Errorf("connecting took %v before, %v over the slow line, %v after; one round trip of it is %v", before, during, after, 2*oneWay)
 	}
 }
 
-// connectTime is how long TCP's handshake with the bastion takes, best of three.
+// connectTime is how long TCP's handshake with the bastion takes, best of ten.
 func connectTime(t *testing.T, l *lab.Lab) time.Duration {
 	t.Helper()
 	best := time.Hour
-	for _, ns := range strings.Fields(output(t, l.Laptop, "labtool", "time", "3", "--", "nc", "-z", l.Bastion.Address, "22")) {
+	for _, ns := range strings.Fields(output(t, l.Laptop, "labtool", "time", "10", "--", "nc", "-z", l.Bastion.Address, "22")) {
 		n, err := strconv.Atoi(ns)
 		if err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that 
 test: ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 60m ./...
 
 SOAK ?= 1h
 

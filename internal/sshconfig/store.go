@@ -325,31 +325,11 @@ func (h *hosts) nearest(name string) (keyway.Name, bool) {
 	}
 	best, distance := keyway.Name(""), maxSlips+1
 	for _, e := range h.Workspaces {
-		if d := slips(string(e.Name), name); d < distance && d < len(e.Name) {
+		if d := keyway.Distance(string(e.Name), name); d < distance && d < len(e.Name) {
 			best, distance = e.Name, d
 		}
 	}
 	return best, best != ""
-}
-
-// slips is the Levenshtein distance of a and b.
-func slips(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 func (h *hosts) sort() {

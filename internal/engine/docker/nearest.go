@@ -52,14 +52,14 @@ func nearest(image string, present []string) string {
 		if !ok || have == want {
 			continue
 		}
-		far := distance(want.repo, have.repo)
+		far := keyway.Distance(want.repo, have.repo)
 		switch {
 		case far > len(want.repo)/3:
 			continue // another image altogether
 		case far == 0:
-			far = distance(want.tag, have.tag)
+			far = keyway.Distance(want.tag, have.tag)
 		default: // a tag is written correctly more often than it tells images apart
-			far = maxRefName*far + distance(want.tag, have.tag)
+			far = maxRefName*far + keyway.Distance(want.tag, have.tag)
 		}
 		if bestFar < 0 || far < bestFar || far == bestFar && name < best {
 			best, bestFar = have.repo+":"+have.tag, far
@@ -84,26 +84,4 @@ func splitRef(name string) (ref, bool) {
 		return ref{}, false // by digest
 	}
 	return ref{reference.FamiliarName(parsed), tagged.Tag()}, true
-}
-
-// distance is how many bytes must be put in, taken out or changed to make b of
-// a (Levenshtein's).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

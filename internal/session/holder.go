@@ -399,7 +399,7 @@ func (h *holder) record(s jobStatus) exitRecord {
 		r.LogErr = noSpaceReason(why)
 	}
 	if s.code != 0 {
-		r.OOMKills = oomKills() - min(oomKills(), h.oomKills)
+		r.OOMKills = max(oomKills(), h.oomKills) - h.oomKills
 		r.OOM = r.OOMKills > 0 && (s.signal == unix.SIGKILL || s.code == 128+int(unix.SIGKILL))
 	}
 	data, err := json.MarshalIndent(r, "", "  ")

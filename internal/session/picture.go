@@ -3,8 +3,6 @@
 package session
 
 import (
-	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -134,11 +132,8 @@ func (p *picture) feed(stop uint64) {
 // missing.
 func (p *picture) read(offset uint64) (n uint64, s stream) {
 	n, s, err := p.tape.read(p.buf, offset)
-	switch {
-	case errors.Is(err, io.EOF):
+	if err != nil {
 		return 0, stdout
-	case err != nil: // the log cannot be read: as lost as if it had not been written
-		return p.tape.unreadable(offset), lost
 	}
 	return n, s
 }

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"io"
 	"math"
 	"sync"
@@ -151,7 +152,9 @@ func (t *tape) loss() (bytes uint64, why error) {
 	return t.log.lost, t.log.failed
 }
 
-// read is as logReader.read, but io.EOF means only that there is no more yet.
+// read is as logReader.read, but its only error is io.EOF, and that means only that
+// there is no more yet: what the log cannot give is lost as if it had not been
+// written.
 func (t *tape) read(p []byte, offset uint64) (n uint64, s stream, err error) {
 	t.mu.Lock()
 	if offset >= t.ring.end {
@@ -167,7 +170,10 @@ func (t *tape) read(p []byte, offset uint64) (n uint64, s stream, err error) {
 	t.mu.Unlock()
 	// Not under the lock: the log may be on a slow disk.
 	log.size = min(log.size, memory)
-	return log.read(p, offset)
+	if n, s, err = log.read(p, offset); err != nil && !errors.Is(err, io.EOF) {
+		return t.unreadable(offset), lost, nil
+	}
+	return n, s, err
 }
 
 // tail is the start of a line at most back bytes before the end.

@@ -4,7 +4,6 @@ package session
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -403,11 +402,8 @@ func (c *cursor) next() (more bool, err error) {
 		}
 	}
 	n, s, err := c.tape.read(c.buf, c.at)
-	switch {
-	case errors.Is(err, io.EOF):
+	if err != nil {
 		return false, c.tellLive()
-	case err != nil: // the log cannot be read: as lost as if it had not been written
-		n, s = c.tape.unreadable(c.at), lost
 	}
 	at := c.at
 	c.at += n

@@ -168,7 +168,7 @@ func (t *tables) appendGlyph(dst []byte, glyph uint32) []byte {
 	case glyph&clusterBit != 0:
 		return append(dst, t.clusters[glyph&glyphMask]...)
 	}
-	return appendRune(dst, rune(glyph&glyphMask))
+	return utf8.AppendRune(dst, rune(glyph&glyphMask))
 }
 
 // first is the first code point of a glyph.

@@ -203,7 +203,7 @@ func (s *Screen) join(r rune, w int) bool {
 	if len(text)+utf8.RuneLen(r) > maxClusterSize {
 		return true
 	}
-	glyph, ok := s.tables.cluster(appendRune(text, r))
+	glyph, ok := s.tables.cluster(utf8.AppendRune(text, r))
 	if !ok {
 		return true
 	}
@@ -234,7 +234,7 @@ func (s *Screen) before() (x int, ok bool) {
 // continues says that r, which has a width, is a part of the character before.
 func (s *Screen) continues(glyph uint32, r rune) bool {
 	if isRegional(r) {
-		return glyph&glyphMask == uint32(glyph) && isRegional(rune(glyph))
+		return glyph&glyphMask == glyph && isRegional(rune(glyph))
 	}
 	if isSkin(r) {
 		return glyph&wideBit != 0
@@ -269,8 +269,6 @@ func (s *Screen) widen(x int) {
 	g.lines[s.y].used = max(g.lines[s.y].used, int32(x+2))
 	s.advance(1, end)
 }
-
-func appendRune(dst []byte, r rune) []byte { return utf8.AppendRune(dst, r) }
 
 // repeat is REP.
 func (s *Screen) repeat(n int) {

@@ -24,8 +24,6 @@ const (
 	tellTimeout = time.Minute
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 // Config is config.yaml.
 type Config struct {
 	// OnExit is the command that is run when a job has ended: a program and its
@@ -111,7 +109,7 @@ func tellBy(ctx context.Context, argv, env []string) error {
 func facts(j Job, e End) []string {
 	return []string{
 		"KEYWAY_WORKSPACE=" + string(j.Workspace), "KEYWAY_SESSION=" + string(j.Session), "KEYWAY_COMMAND=" + j.Command,
-		"KEYWAY_EXIT_CODE=" + itoa(e.Code), "KEYWAY_SIGNAL=" + e.Signal, "KEYWAY_OOM=" + strconv.FormatBool(e.OOM),
+		"KEYWAY_EXIT_CODE=" + strconv.Itoa(e.Code), "KEYWAY_SIGNAL=" + e.Signal, "KEYWAY_OOM=" + strconv.FormatBool(e.OOM),
 		"KEYWAY_RESULT=" + e.String(),
 	}
 }

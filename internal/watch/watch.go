@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -56,7 +57,7 @@ func (e End) String() string {
 	case e.Code == 0:
 		return "finished"
 	}
-	return "failed with exit code " + itoa(e.Code)
+	return "failed with exit code " + strconv.Itoa(e.Code)
 }
 
 // ErrGone is what a Waiter returns of a job that nobody knows any more.

@@ -87,13 +87,11 @@ func installService(home, program string, news io.Writer) error {
 		return err
 	}
 	for _, f := range files {
-		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
-			return keyway.Errorf(keyway.BadConfig, "the service cannot be written: %w", err)
+		err := os.MkdirAll(filepath.Dir(f.path), 0o755)
+		if err == nil {
+			err = keyway.WriteFile(f.path, []byte(f.text), 0o644)
 		}
-		if err := os.WriteFile(f.path+".new", []byte(f.text), 0o644); err != nil {
-			return keyway.Errorf(keyway.BadConfig, "the service cannot be written: %w", err)
-		}
-		if err := os.Rename(f.path+".new", f.path); err != nil {
+		if err != nil {
 			return keyway.Errorf(keyway.BadConfig, "the service cannot be written: %w", err)
 		}
 		fmt.Fprintf(news, "wrote %s\n", f.path)

@@ -33,6 +33,16 @@ func agentSocketPaths() (local, forward string, err error) {
 	return filepath.Join(dir, agentSocketName), filepath.Join(dir, forwardSocketName), err
 }
 
+// agentPath is the one path of the agent.
+func (a *app) agentPath() string { return filepath.Join(a.runtime, agentSocketName) }
+
+// isSocket says whether a socket is at path itself: an agent of ours, not a link to
+// another.
+func isSocket(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&os.ModeSocket != 0
+}
+
 // forwardPath is where our own agent listens for those who come through a
 // forwarding.
 func (a *app) forwardPath() string { return filepath.Join(a.runtime, forwardSocketName) }
@@ -40,8 +50,7 @@ func (a *app) forwardPath() string { return filepath.Join(a.runtime, forwardSock
 // forwardSocket is the socket to forward: our own agent's second one. Another
 // agent, which agent.sock is only a link to, has none.
 func (a *app) forwardSocket() string {
-	own, err := os.Lstat(filepath.Join(a.runtime, agentSocketName))
-	if err != nil || own.Mode()&os.ModeSocket == 0 {
+	if !isSocket(a.agentPath()) {
 		return ""
 	}
 	if _, err := os.Stat(a.forwardPath()); err != nil {
@@ -53,7 +62,7 @@ func (a *app) forwardSocket() string {
 // agentSocket is the one path of the agent, where there is one; else ssh's own
 // rules apply.
 func (a *app) agentSocket() string {
-	path := filepath.Join(a.runtime, agentSocketName)
+	path := a.agentPath()
 	if _, err := os.Stat(path); err != nil {
 		return ""
 	}
@@ -63,18 +72,16 @@ func (a *app) agentSocket() string {
 // ensureAgent sees to it that an agent listens at the one path: with own set, one
 // of ours.
 func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
-	path := filepath.Join(a.runtime, agentSocketName)
+	path := a.agentPath()
 	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !own && agentAnswers(ctx, theirs) {
 		if now, err := os.Readlink(path); err == nil && now == theirs {
 			return nil
 		}
-		if !a.ownAgentHoldsKeys(ctx, path) {
+		if !isSocket(path) || listKeys(ctx, path) != nil { // an agent of ours that holds keys must not be lost
 			return relink(theirs, path)
 		}
 	}
-	info, err := os.Lstat(path)
-	isOwn := err == nil && info.Mode()&os.ModeSocket != 0
-	if (isOwn || !own) && agentAnswers(ctx, path) {
+	if (isSocket(path) || !own) && agentAnswers(ctx, path) {
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -127,18 +134,6 @@ func listens(socket string) bool {
 	return true
 }
 
-// ownAgentHoldsKeys says whether the agent that an earlier unlock started is
-// still in use: it must not be lost for another one.
-func (a *app) ownAgentHoldsKeys(ctx context.Context, path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return false
-	}
-	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
-	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+path)
-	return cmd.Run() == nil
-}
-
 // relink makes path a symbolic link to target, without a moment without one.
 func relink(target, path string) error {
 	tmp := path + ".new"
@@ -152,9 +147,14 @@ func relink(target, path string) error {
 // agentAnswers says whether an agent listens at socket: ssh-add exits with 2 if
 // none does, and with 1 if it holds no key.
 func agentAnswers(ctx context.Context, socket string) bool {
-	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
-	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
-	err := cmd.Run()
+	err := listKeys(ctx, socket)
 	var exit *exec.ExitError
 	return err == nil || errors.As(err, &exit) && exit.ExitCode() == 1
+}
+
+// listKeys fails where the agent at socket holds no key, or there is none.
+func listKeys(ctx context.Context, socket string) error {
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
+	return cmd.Run()
 }

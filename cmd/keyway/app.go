@@ -40,10 +40,21 @@ func newApp() (*app, error) {
 		return nil, err
 	}
 	a := &app{ui: newUI(os.Stderr), program: program, runtime: runtimeDir}
-	followAgent(filepath.Join(runtimeDir, agentSocketName), os.Getenv("SSH_AUTH_SOCK"))
+	followAgent(a.agentPath(), os.Getenv("SSH_AUTH_SOCK"))
 	a.state = state
 	a.useAgent()
 	return a, nil
+}
+
+// appFor is newApp for a command about one workspace, by the name that the user
+// gave it.
+func appFor(name string) (*app, sshconfig.Entry, error) {
+	a, err := newApp()
+	if err != nil {
+		return nil, sshconfig.Entry{}, err
+	}
+	entry, err := a.lookup(name)
+	return a, entry, err
 }
 
 // useAgent has the generated ssh_config name the agent that there is now.

@@ -25,11 +25,7 @@ type inside struct {
 // run runs the command. A workspace that does not run is an error of kind
 // NotRunning; otherwise the command's exit status, or ssh's, is the error.
 func (i inside) run(ctx context.Context, name string, args ...string) error {
-	a, err := newApp()
-	if err != nil {
-		return err
-	}
-	entry, err := a.lookup(name)
+	a, entry, err := appFor(name)
 	if err != nil {
 		return err
 	}

@@ -98,11 +98,7 @@ const interrupted = exitStatus(130)
 
 // watchJob has the link tell when a job has ended.
 func watchJob(name, session string, command []string) error {
-	a, err := newApp()
-	if err != nil {
-		return err
-	}
-	entry, err := a.lookup(name)
+	a, entry, err := appFor(name)
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,7 @@ func newSSHCommand() *cobra.Command {
 			if args[0] == "-h" || args[0] == "--help" {
 				return cmd.Help()
 			}
-			a, err := newApp()
-			if err != nil {
-				return err
-			}
-			entry, err := a.lookup(args[0])
+			a, entry, err := appFor(args[0])
 			if err != nil {
 				return err
 			}

@@ -166,6 +166,7 @@ func (w *workspace) terminalClient(size windowChange, args ...string) (*terminal
 	w.t.Cleanup(func() { term.master.Close() })
 	must(w.t, term.resize(size))
 	cmd := w.ssh(args...)
+	cmd.Env = append(cmd.Environ(), "TERM=xterm-256color") // whatever these tests are run in
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	must(w.t, cmd.Start())

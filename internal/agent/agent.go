@@ -183,9 +183,11 @@ func (a *Agent) enlist(l net.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listeners[l] = struct{}{}
-	if !a.Frozen() {
-		setDeadline(l, time.Time{})
+	var wait time.Time
+	if a.Frozen() { // since before it was listed: nobody else wakes it
+		wait = time.Unix(1, 0)
 	}
+	setDeadline(l, wait)
 }
 
 func (a *Agent) forgetListener(l net.Listener) {

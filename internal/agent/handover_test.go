@@ -254,6 +254,24 @@ func TestThaw(t *testing.T) {
 	h.done.Wait()
 }
 
+// Who freezes an agent may be faster than one that begins to serve.
+func TestServeWhileFrozen(t *testing.T) {
+	a := New(Config{})
+	l := must(net.Listen("unix", filepath.Join(t.TempDir(), "s")))
+	defer l.Close()
+	a.Freeze()
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(t.Context(), l, false) }()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it serves")
+	}
+}
+
 func FuzzTakeOver(f *testing.F) {
 	w := theWorld()
 	a := New(Config{})

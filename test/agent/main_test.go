@@ -141,7 +141,7 @@ func (p place) run(t *testing.T, limit time.Duration, dir string, env []string, 
 	cmd.Dir, cmd.Env = dir, env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // for the sshds of its last login to end, which take their time on a busy machine
 	stop := time.AfterFunc(limit, func() {
 		if cmd.Process != nil {
 			cmd.Process.Kill()

@@ -363,7 +363,7 @@ func (o *agentOptions) becomeCommand(socket string, pid int) error {
 
 func endProcess(pid int) {
 	if p, err := os.FindProcess(pid); err == nil {
-		p.Signal(syscall.SIGTERM)
+		_ = p.Signal(syscall.SIGTERM)
 	}
 }
 

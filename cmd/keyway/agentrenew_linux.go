@@ -140,7 +140,7 @@ func inherit() (*heirloom, error) {
 	if err != nil {
 		return nil, nil
 	}
-	os.Unsetenv(envHeirloom)
+	_ = os.Unsetenv(envHeirloom)
 	if err := agent.HardenProcess(); err != nil {
 		return nil, err
 	}
@@ -271,5 +271,5 @@ func (s *agentSetup) renewOnSignal(ctx context.Context, a *agent.Agent, signals 
 }
 
 func (s *agentSetup) notRenewed(err error) {
-	s.log.Append(audit.Event{Event: "renew", Verdict: "failed", Reason: err.Error()})
+	_ = s.log.Append(audit.Event{Event: "renew", Verdict: "failed", Reason: err.Error()})
 }

@@ -210,7 +210,7 @@ func (s *agentSetup) begin(a *agent.Agent) {
 			}
 		}
 	}
-	s.log.Append(start)
+	_ = s.log.Append(start)
 }
 
 // answer returns when ctx ends, the agent's parent has ended, a listener fails, or

@@ -90,7 +90,7 @@ func activated() (*agentSockets, error) {
 		return nil, nil
 	}
 	for _, v := range []string{"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"} {
-		os.Unsetenv(v) // not for those that the agent starts
+		_ = os.Unsetenv(v) // not for those that the agent starts
 	}
 	if n < 1 || n > 2 {
 		return nil, keyway.Errorf(keyway.BadConfig, "there are %d sockets to listen at, not one and perhaps a second for forwarding", n)

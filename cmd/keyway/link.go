@@ -92,7 +92,7 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	}
 	if path, err := linkLog(); err == nil {
 		if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-			os.Truncate(path, 0)
+			_ = os.Truncate(path, 0)
 		}
 	}
 	program, err := os.Executable()

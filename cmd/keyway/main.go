@@ -27,7 +27,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	if os.Getenv(envHeirloom) != "" {
-		agent.HardenProcess() // at once: inherit refuses what was traced before
+		_ = agent.HardenProcess() // at once: inherit refuses what was traced before
 	}
 	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == keyway.GuestProgram {
 		return guest.Main(os.Args)

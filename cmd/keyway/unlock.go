@@ -109,7 +109,7 @@ func watchFiles(ctx context.Context, files []string) {
 	defer c.Close()
 	for _, f := range files {
 		if path, err := filepath.Abs(f); err == nil {
-			c.Watch(ctx, path)
+			_ = c.Watch(ctx, path)
 		}
 	}
 }

@@ -14,7 +14,7 @@ const processName = "keyway-agent"
 // memory: it can be neither traced nor dumped (prctl(2), PR_SET_DUMPABLE).
 func HardenProcess() error {
 	// Before it cannot be traced: then the file is root's (proc(5)).
-	os.WriteFile("/proc/self/comm", []byte(processName), 0)
+	_ = os.WriteFile("/proc/self/comm", []byte(processName), 0)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // the map can no longer be read.
 func TrimProcess() {
 	for _, r := range fileRanges() {
-		unix.Syscall(unix.SYS_MADVISE, r.from, r.to-r.from, unix.MADV_DONTNEED)
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, r.from, r.to-r.from, unix.MADV_DONTNEED)
 	}
 }
 

@@ -78,7 +78,7 @@ func confirmBy(a *assuan, q Question) (Answer, error) {
 	locale := cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG"))
 	for _, option := range []string{"ttyname=" + os.Getenv("GPG_TTY"), "ttytype=" + os.Getenv("TERM"), "lc-ctype=" + locale} {
 		if !strings.HasSuffix(option, "=") {
-			a.command("OPTION", option) // one that it does not know does no harm
+			_ = a.command("OPTION", option) // one that it does not know does no harm
 		}
 	}
 	buttons := []struct{ command, text string }{
@@ -90,7 +90,7 @@ func confirmBy(a *assuan, q Question) (Answer, error) {
 		}
 	}
 	graded := q.Grantable && a.command("SETNOTOK", "Allow for 15 _minutes") == nil
-	a.command("SETTIMEOUT", fmt.Sprint(int(answerWithin/time.Second))) // some have none; ours ends it all the same
+	_ = a.command("SETTIMEOUT", fmt.Sprint(int(answerWithin/time.Second))) // some have none; ours ends it all the same
 	err := a.command("CONFIRM", "")
 	var refused *assuanError
 	switch {

@@ -306,7 +306,7 @@ func scenarios() []scenario {
 			same("list", []byte{msgList}, true),
 			same("a wrong password", join([]byte{msgUnlock}, text("wrong")), false),
 			further("a bind", bindMessage(w.bastion, s1, true), "recorded since OpenSSH 10.5, or the forwarding would count as local").onNew(),
-			exchange{what: "unlock", message: join([]byte{msgUnlock}, text("password")), stock: true, ours: true, openssh: true, fresh: true},
+			{what: "unlock", message: join([]byte{msgUnlock}, text("password")), stock: true, ours: true, openssh: true, fresh: true},
 			same("login", loginMessage(s1, "root", me, nil), true),
 		}},
 		{"cards", nil, []exchange{

@@ -156,7 +156,7 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 func (c *Client) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	up, out := io.Pipe()
-	req, err := http.NewRequestWithContext(ctx, "POST", c.base+workspacePath(name)+"/stream", up)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+workspacePath(name)+"/stream", up)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -189,7 +189,7 @@ func (s *streamConn) Read(p []byte) (int, error) {
 		return 0, s.err
 	}
 	n, err := s.resp.Body.Read(p)
-	if err != nil && err != io.EOF && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
 		err = keyway.Errorf(keyway.Unreachable, "the connection broke: %w", err)
 	}
 	return n, err

@@ -31,7 +31,7 @@ func (l lineReader) next() ([]byte, error) {
 		if err == nil {
 			return line[:len(line)-1], nil
 		}
-		if err != bufio.ErrBufferFull {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return nil, err
 		}
 	}

@@ -110,7 +110,7 @@ func (l *Log) write(e Event) error {
 	}
 	if _, err := l.file.Write(line); err != nil {
 		// A part of a line would be repaired later; better that there is none.
-		l.file.Truncate(l.end.size)
+		_ = l.file.Truncate(l.end.size)
 		return fmt.Errorf("the audit log cannot be written: %w", err)
 	}
 	l.end.advance(line, e.Seq)

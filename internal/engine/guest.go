@@ -70,7 +70,7 @@ func Sessions(home keyway.Home) int {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(maxSessions)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return -1
 	}
 	living := 0

@@ -69,10 +69,10 @@ func FuzzAuthorizedKeys(f *testing.F) {
 }
 
 func FuzzPayloads(f *testing.F) {
-	f.Add([]byte(ssh.Marshal(ptyRequest{Term: "xterm", Columns: 80, Rows: 24, Modes: "\x03\x00\x00\x00\x7f\x00"})))
-	f.Add([]byte(ssh.Marshal(envRequest{"LANG", "C"})))
-	f.Add([]byte(ssh.Marshal(tcpipChannel{"localhost", 80, "::1", 1024})))
-	f.Add([]byte(ssh.Marshal(streamlocalChannel{Path: "/tmp/x"})))
+	f.Add(ssh.Marshal(ptyRequest{Term: "xterm", Columns: 80, Rows: 24, Modes: "\x03\x00\x00\x00\x7f\x00"}))
+	f.Add(ssh.Marshal(envRequest{"LANG", "C"}))
+	f.Add(ssh.Marshal(tcpipChannel{"localhost", 80, "::1", 1024}))
+	f.Add(ssh.Marshal(streamlocalChannel{Path: "/tmp/x"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if p, err := decode[ptyRequest](data); err == nil {
 			survives(t, data, p)

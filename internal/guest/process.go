@@ -195,7 +195,7 @@ func readNow(f *os.File, buf []byte) (n int, err error) {
 	outer := raw.Read(func(fd uintptr) bool {
 		for {
 			n, err = unix.Read(int(fd), buf)
-			if err != unix.EINTR {
+			if !errors.Is(err, unix.EINTR) {
 				return true
 			}
 		}

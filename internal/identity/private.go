@@ -291,7 +291,7 @@ func (p parts) ecdsa() (crypto.PrivateKey, func(), error) {
 			return nil, nil, err
 		}
 	}
-	return key, func() { clear(key.D.Bits()) }, nil
+	return key, func() { clear(key.D.Bits()) }, nil //nolint:staticcheck // nothing else gives the words to wipe
 }
 
 func sameECDSA(key *ecdsa.PrivateKey, point []byte) error {

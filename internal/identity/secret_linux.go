@@ -4,6 +4,6 @@ import "golang.org/x/sys/unix"
 
 // keepOutOfDumps also keeps the pages from a forked child (madvise(2)).
 func keepOutOfDumps(memory []byte) {
-	unix.Madvise(memory, unix.MADV_DONTDUMP)
-	unix.Madvise(memory, unix.MADV_DONTFORK)
+	_ = unix.Madvise(memory, unix.MADV_DONTDUMP)
+	_ = unix.Madvise(memory, unix.MADV_DONTFORK)
 }

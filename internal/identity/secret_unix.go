@@ -17,12 +17,12 @@ func allocate(size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	unix.Mlock(memory)
+	_ = unix.Mlock(memory)
 	keepOutOfDumps(memory)
 	return memory, nil
 }
 
 func release(memory []byte) {
-	unix.Munlock(memory)
-	unix.Munmap(memory)
+	_ = unix.Munlock(memory)
+	_ = unix.Munmap(memory)
 }

@@ -199,7 +199,7 @@ func (t *terminal) size() int {
 func (t *terminal) write(text string) {
 	ready := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLOUT}}
 	if n, err := unix.Poll(ready, 0); err == nil && n == 1 && ready[0].Revents == unix.POLLOUT {
-		unix.Write(t.fd, []byte(text))
+		_, _ = unix.Write(t.fd, []byte(text))
 	}
 }
 

@@ -36,7 +36,7 @@ func (d *dialer) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, d.judge(err)
 	}
-	return newPath(conn, trusted, d), nil
+	return newPath(trusted, conn, d), nil
 }
 
 // Bounds of the time in which a way has to come up: what it waits for may be gone
@@ -142,7 +142,7 @@ type path struct {
 	keep    func() bool // the way may be doubted, and this path goes on
 }
 
-func newPath(conn net.Conn, trusted context.Context, d *dialer) *path {
+func newPath(trusted context.Context, conn net.Conn, d *dialer) *path {
 	return &path{Conn: conn, d: d, trusted: trusted, keep: context.AfterFunc(trusted, func() { conn.Close() })}
 }
 

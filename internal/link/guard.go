@@ -49,12 +49,12 @@ func (g *guard) add(s screen, name keyway.Name) (drop func()) {
 	if sendScreen(g.conn, guardAdd, s) != nil {
 		return func() {}
 	}
-	g.conn.Write(id)
-	g.conn.Write(append([]byte{byte(len(name))}, name...))
+	_, _ = g.conn.Write(id)
+	_, _ = g.conn.Write(append([]byte{byte(len(name))}, name...))
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.conn.Write(append([]byte{guardDrop}, id...))
+		_, _ = g.conn.Write(append([]byte{guardDrop}, id...))
 	}
 }
 
@@ -85,7 +85,7 @@ func (g *guard) stop() {
 	if g.conn == nil {
 		return
 	}
-	g.conn.Write([]byte{guardBye})
+	_, _ = g.conn.Write([]byte{guardBye})
 	g.conn.Close()
 	g.cmd.Wait()
 }

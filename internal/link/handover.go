@@ -106,7 +106,7 @@ func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
 		close(c.shipped)
 	}
 	l.listener.Close() // before the last byte: the other process binds the socket then
-	conn.Write([]byte{0})
+	_, _ = conn.Write([]byte{0})
 	l.cfg.Log.Info("handed over", "connections", len(lives), "error", err)
 }
 

@@ -292,7 +292,7 @@ func (c *carried) upload(guest *stream.Conn, ended func()) {
 	case <-guest.Done():
 	case <-c.leave:
 	case <-patience.C:
-		guest.CloseWithError(errors.New("its ssh has ended"))
+		_ = guest.CloseWithError(errors.New("its ssh has ended"))
 	}
 }
 

@@ -205,7 +205,7 @@ func (s *Screen) decode(text []byte) []cell {
 	d.main.init(d.cols, d.rows)
 	d.g = &d.main
 	d.reset()
-	d.Write(text)
+	_, _ = d.Write(text)
 	n := d.x
 	if d.pending {
 		n++

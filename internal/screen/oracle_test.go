@@ -285,7 +285,7 @@ func vtCell(e *vt.Emulator, x, y int) (drawn, bool) {
 	if c.Width == 0 {
 		d.text = ""
 	}
-	d.style = style{fg: vtColor(c.Style.Fg), bg: vtColor(c.Style.Bg), line: vtColor(c.Style.UnderlineColor), underline: uint8(c.Style.Underline)}
+	d.style = style{fg: vtColor(c.Style.Fg), bg: vtColor(c.Style.Bg), line: vtColor(c.Style.UnderlineColor), underline: c.Style.Underline}
 	for i, a := range []attr{bold, faint, italic, blink, fastBlink, inverse, hidden, struck} {
 		if c.Style.Attrs&(1<<i) != 0 {
 			d.style.attrs |= a

@@ -102,7 +102,7 @@ func (s *Screen) Skip(p []byte) {
 		p = p[i:]
 		size := max(1, lineSequence(p))
 		if p[size-1] == 'm' {
-			s.Write(p[:size])
+			_, _ = s.Write(p[:size])
 		}
 		p = p[size:]
 	}

@@ -99,13 +99,6 @@ type info struct {
 
 func (i info) alive() bool { return i.Status == running || i.Status == starting }
 
-func (i info) ended() time.Time {
-	if i.Exit != nil {
-		return i.Exit.Ended
-	}
-	return i.Started
-}
-
 // registry is the directory with all sessions of a workspace.
 type registry struct {
 	dir       string

@@ -209,7 +209,7 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	parts := make(net.Buffers, 0, gather)
 	for {
 		bufs, err := c.peek(parts[:0], held[:0])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return total, nil
 		}
 		if err != nil {
@@ -321,9 +321,9 @@ func (c *Conn) writeErr() error {
 		return net.ErrClosed
 	case c.tx.fin:
 		return io.ErrClosedPipe
-	case c.tx.gone && (c.err == nil || c.err == errFinished):
+	case c.tx.gone && (c.err == nil || errors.Is(c.err, errFinished)):
 		return ErrStopped
-	case c.err == errFinished:
+	case errors.Is(c.err, errFinished):
 		return io.ErrClosedPipe
 	}
 	return c.err
@@ -423,7 +423,7 @@ func (c *Conn) end(err error) {
 		return
 	}
 	why := ""
-	if err != errFinished {
+	if !errors.Is(err, errFinished) {
 		why = err.Error()
 	}
 	c.setState(Ended, time.Now(), why)
@@ -445,7 +445,7 @@ func (c *Conn) end(err error) {
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.unlock()
-	if c.err == errFinished {
+	if errors.Is(c.err, errFinished) {
 		return nil
 	}
 	return c.err

@@ -161,10 +161,6 @@ func (q *sendQueue) push(s *slab) {
 	q.held += len(s.buf)
 }
 
-// full reports whether the next append would take nothing. It does not say so
-// when only another stream's memory is in the way: there append finds out.
-func (q *sendQueue) full() bool { return q.held+largeSlab > maxRing }
-
 // finish queues the FIN. It always finds room: a FIN without a slab of its own
 // would have to be remembered beside the ring.
 func (q *sendQueue) finish() {
@@ -237,21 +233,6 @@ func (q *sendQueue) release(s *slab) {
 	if s != nil {
 		s.pins--
 	}
-}
-
-// pending reports whether take would return something.
-func (q *sendQueue) pending(limit uint64) bool {
-	for i := q.at; i < len(q.slabs); i++ {
-		s, pos := q.slabs[i], q.pos
-		if i > q.at {
-			pos = s.head
-		}
-		if pos < s.fill {
-			_, to := s.span(pos)
-			return to <= limit || frameType(s.buf[pos]) == frameFin
-		}
-	}
-	return false
 }
 
 // ack drops what the peer has consumed.

@@ -6,13 +6,13 @@ import "time"
 type State int
 
 const (
-	// Redialling: there is no path. A stream begins so.
+	// Redialling means that there is no path. A stream begins so.
 	Redialling State = iota
-	// Up: there is a path, and nothing says that it does not work.
+	// Up means that there is a path, and nothing says that it does not work.
 	Up
-	// Stalled: there is a path, but no answer; a client dials a second one.
+	// Stalled means that there is a path, but no answer; a client dials a second one.
 	Stalled
-	// Ended: for good.
+	// Ended means that it is over for good.
 	Ended
 )
 

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -151,8 +152,8 @@ func TestOtherProcesses(t *testing.T) {
 func TestCommandEndsTheAgent(t *testing.T) {
 	p := newPlace(t, "standard")
 	out, err := p.run(t, 30*time.Second, p.dir, p.env(), p.program, "sh", "-c", "echo $SSH_AGENT_PID; exit 7")
-	exit, ok := err.(*exec.ExitError)
-	if !ok || exit.ExitCode() != 7 {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		t.Fatalf("%v: %s", err, out)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(out))

@@ -264,7 +264,7 @@ func (t *tour) checkTraining() error {
 		_, err := t.quietly("keyway", "run", "train", "--", "sh", "-c", "exit 7")
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 7 {
-			return fmt.Errorf("it exited with %v", err)
+			return errors.Join(errors.New("it did not exit with 7"), err)
 		}
 		return nil
 	})
@@ -307,7 +307,7 @@ func (t *tour) leave() error {
 	return t.screen.step("nothing is left of it on the GPU machine or in ssh's configuration", func() error {
 		if t.engine == "docker" && t.lab.Mode == lab.Namespaces {
 			if ids, err := t.lab.Docker("ps", "-aq"); err != nil || ids != "" {
-				return fmt.Errorf("containers %q, %v", ids, err)
+				return errors.Join(fmt.Errorf("containers %q", ids), err)
 			}
 		}
 		if pids := t.lab.GPU.ProcessesInside("keyway-guest"); len(pids) != 0 {

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,7 +48,7 @@ func (d *demux) Read(p []byte) (int, error) {
 	}
 	n, err := d.from.Read(p[:min(len(p), int(d.left))])
 	d.left -= uint32(n)
-	if err == io.EOF && d.left > 0 {
+	if errors.Is(err, io.EOF) && d.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
@@ -74,7 +75,7 @@ func (d *demux) next() error {
 // ended is the end of the output, with the reason if the command gave one.
 func (d *demux) ended(err error) error {
 	said := strings.TrimSpace(strings.ToValidUTF8(d.stderr.String(), "?"))
-	if err == io.EOF && said != "" {
+	if errors.Is(err, io.EOF) && said != "" {
 		return fmt.Errorf("the connection ended: %s", said)
 	}
 	return err

@@ -87,7 +87,7 @@ func ensureDaemon() (stop func(), err error) {
 		select {
 		case err := <-ended:
 			said, _ := os.ReadFile(log.Name())
-			return nil, fmt.Errorf("dockerd ended: %v: %s", err, said)
+			return nil, fmt.Errorf("dockerd ended: %w: %s", err, said)
 		default:
 		}
 	}

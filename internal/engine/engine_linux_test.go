@@ -25,13 +25,13 @@ func TestMake(t *testing.T) {
 	root := t.TempDir()
 	homes := HomesIn(root)
 	old := syscall.Umask(0o077) // the container's user must get in all the same
-	home, err := homes.Make(spec("train"))
+	home, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
 	syscall.Umask(old)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for path, perm := range map[string]fs.FileMode{
-		homes.Dir(): 0o700, string(home): 0o777, home.Spec(): 0o600, home.AuthorizedKeys(): 0o644,
+		homes.Dir(): 0o700, string(home): 0o777, homes.recordPath("train"): 0o600, home.AuthorizedKeys(): 0o644,
 	} {
 		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != perm {
 			t.Errorf("%s: %v, %v; want %o", path, st.Mode(), err, perm)
@@ -43,7 +43,13 @@ func TestMake(t *testing.T) {
 	if s, err := homes.Spec("train"); err != nil || s.Engine != "docker" || len(s.AuthorizedKeys) != 2 {
 		t.Errorf("the spec is %+v, %v", s, err)
 	}
-	if _, err := homes.Make(spec("train")); !keyway.Is(err, keyway.NameTaken) {
+	if err := homes.RunsWith("train", Guest{Dir: "/guests/beef"}); err != nil {
+		t.Error(err)
+	}
+	if rec, err := homes.Record("train"); err != nil || rec.Guest != "beef" || rec.Spec.Engine != "docker" || time.Since(rec.Created) > time.Minute {
+		t.Errorf("remembered is %+v, %v", rec, err)
+	}
+	if _, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"}); !keyway.Is(err, keyway.NameTaken) {
 		t.Errorf("a second one: %v", err)
 	}
 	if names, err := homes.Names(); err != nil || len(names) != 1 || names[0] != "train" {
@@ -68,7 +74,7 @@ func TestMakeOnFullDisk(t *testing.T) {
 		}
 	}()
 	homes := HomesIn(root)
-	_, err := homes.Make(spec("train"))
+	_, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
 	if !keyway.Is(err, keyway.NoSpace) || !strings.Contains(keyway.AsError(err).Next, "df -h") {
 		t.Errorf("it says: %v", err)
 	}
@@ -110,6 +116,27 @@ func TestLock(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(homes.Dir()); err != nil || len(entries) > 0 {
 		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+// A workspace that could rewrite what it was made from would choose what the
+// place runs for it, outside of its container, at the next start.
+func TestSpecIsOutOfReach(t *testing.T) {
+	homes := HomesIn(t.TempDir())
+	home, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"spec.json", ".json", "train.json", ".train.json"} {
+		if err := os.WriteFile(filepath.Join(string(home), name), []byte(`{"spec":{"name":"train","engine":"host"},"engine":"host"}`), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := homes.Spec("train"); err != nil || s.Engine != "docker" {
+		t.Errorf("it says that it was made from %+v, %v", s, err)
+	}
+	if rel, err := filepath.Rel(string(home), homes.recordPath("train")); err != nil || !strings.HasPrefix(rel, "..") {
+		t.Errorf("the record is inside of the Home: %s, %v", rel, err)
 	}
 }
 
@@ -264,12 +291,12 @@ func TestIsHomeOf(t *testing.T) {
 	}
 }
 
-func FuzzSpec(f *testing.F) {
-	f.Add([]byte(`{"name":"x","gpus":{"all":true}}`))
-	f.Add([]byte(`{"name":`))
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte(`{"spec":{"name":"x","gpus":{"all":true}},"created":"2026-01-02T03:04:05Z","guest":"cafe"}`))
+	f.Add([]byte(`{"spec":{"name":`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if _, err := decodeSpec(bytes.NewReader(in)); err == nil && len(in) > maxSpec {
-			t.Error("a specification without end is read")
+		if _, err := decodeRecord(bytes.NewReader(in)); err == nil && len(in) > maxRecord {
+			t.Error("a record without end is read")
 		}
 	})
 }

@@ -17,7 +17,8 @@ import (
 )
 
 // Homes is where one owner's workspaces have their Homes at a place:
-// ROOT/workspaces/NAME. A Home appears there complete or not at all.
+// ROOT/workspaces/NAME. A Home appears there complete or not at all. Beside it,
+// where no workspace reaches, is .NAME.json, its Record.
 type Homes struct{ dir string }
 
 // HomesIn are the Homes below root, keyway's state directory at the place.
@@ -31,33 +32,75 @@ func (h Homes) Home(name keyway.Name) keyway.Home {
 	return keyway.Home(filepath.Join(h.dir, string(name)))
 }
 
-// maxSpec bounds spec.json in bytes.
-const maxSpec = 4 << 20
-
-// Spec is what the workspace's Home says it was made from. The error wraps
-// fs.ErrNotExist if there is no such Home.
-func (h Homes) Spec(name keyway.Name) (keyway.Spec, error) {
-	f, err := os.Open(h.Home(name).Spec())
-	if err != nil {
-		return keyway.Spec{}, err
-	}
-	defer f.Close()
-	return decodeSpec(f)
+// Record is what the place itself remembers of a workspace. It is not in the
+// Home: what a workspace can rewrite must not say which engine runs it, or what.
+type Record struct {
+	Spec    keyway.Spec `json:"spec"`    // what it was made from
+	Created time.Time   `json:"created"` // when
+	Guest   string      `json:"guest"`   // the last element of Guest.Dir it runs with
 }
 
-func decodeSpec(r io.Reader) (keyway.Spec, error) {
-	var s keyway.Spec
-	data, err := io.ReadAll(io.LimitReader(r, maxSpec+1))
+// maxRecord bounds a Record's file in bytes.
+const maxRecord = 4 << 20
+
+func (h Homes) recordPath(name keyway.Name) string {
+	return filepath.Join(h.dir, "."+string(name)+".json")
+}
+
+// Record is what is remembered of the workspace. The error wraps fs.ErrNotExist
+// if there is no such Home.
+func (h Homes) Record(name keyway.Name) (Record, error) {
+	// A Home that somebody removed by hand leaves its Record.
+	if _, err := os.Lstat(string(h.Home(name))); err != nil {
+		return Record{}, err
+	}
+	f, err := os.Open(h.recordPath(name))
 	if err != nil {
-		return s, err
+		return Record{}, err
 	}
-	if len(data) > maxSpec {
-		return s, fmt.Errorf("the workspace's specification is over %d bytes", maxSpec)
+	defer f.Close()
+	return decodeRecord(f)
+}
+
+func decodeRecord(r io.Reader) (Record, error) {
+	var rec Record
+	data, err := io.ReadAll(io.LimitReader(r, maxRecord+1))
+	if err != nil {
+		return rec, err
 	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("the workspace's specification: %w", err)
+	if len(data) > maxRecord {
+		return rec, fmt.Errorf("what is remembered of the workspace is over %d bytes", maxRecord)
 	}
-	return s, nil
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return rec, fmt.Errorf("what is remembered of the workspace: %w", err)
+	}
+	return rec, nil
+}
+
+func (h Homes) remember(rec Record) error {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	return keyway.WriteFile(h.recordPath(rec.Spec.Name), data, 0o600)
+}
+
+// Spec is what the workspace was made from. The error wraps fs.ErrNotExist if
+// there is no such Home.
+func (h Homes) Spec(name keyway.Name) (keyway.Spec, error) {
+	rec, err := h.Record(name)
+	return rec.Spec, err
+}
+
+// RunsWith remembers that the workspace runs with that guest from now on. The
+// caller holds the name's lock.
+func (h Homes) RunsWith(name keyway.Name, guest Guest) error {
+	rec, err := h.Record(name)
+	if err != nil || rec.Guest == filepath.Base(guest.Dir) {
+		return err
+	}
+	rec.Guest = filepath.Base(guest.Dir)
+	return h.remember(rec)
 }
 
 // Names are the workspaces that have a Home here, sorted.
@@ -76,14 +119,17 @@ func (h Homes) Names() ([]keyway.Name, error) {
 	return names, err
 }
 
-// Make makes the Home of a workspace with all that the place puts into it.
-// NameTaken if there is one of that name. The caller holds the name's lock.
-func (h Homes) Make(s keyway.Spec) (home keyway.Home, err error) {
-	home = h.Home(s.Name)
+// Make makes the Home of a workspace that runs with guest, and all that the place
+// puts into it. NameTaken if there is one of that name. The caller holds the
+// name's lock.
+func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
+	home, fresh := h.Home(s.Name), keyway.Home(h.freshPath(s.Name))
+	if _, err := os.Lstat(string(home)); err == nil {
+		return "", NameTaken(s.Name)
+	}
 	if err := h.makeDir(); err != nil {
 		return "", full(err, h.dir)
 	}
-	fresh := keyway.Home(filepath.Join(h.dir, "."+string(s.Name)+".new"))
 	// A node that was killed in the middle may have left one.
 	if err := os.RemoveAll(string(fresh)); err != nil {
 		return "", err
@@ -92,16 +138,22 @@ func (h Homes) Make(s keyway.Spec) (home keyway.Home, err error) {
 		if err != nil {
 			err = full(err, h.dir)
 			os.RemoveAll(string(fresh))
+			os.Remove(h.recordPath(s.Name))
 		}
 	}()
 	if err := fill(fresh, s); err != nil {
 		return "", err
 	}
-	err = os.Rename(string(fresh), string(home))
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
-		return "", NameTaken(s.Name)
+	// The Home comes last: it is what says that there is a workspace.
+	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir)}
+	if err := h.remember(rec); err != nil {
+		return "", err
 	}
-	return home, err
+	return home, os.Rename(string(fresh), string(home))
+}
+
+func (h Homes) freshPath(name keyway.Name) string {
+	return filepath.Join(h.dir, "."+string(name)+".new")
 }
 
 func (h Homes) makeDir() error {
@@ -123,13 +175,6 @@ func fill(home keyway.Home, s keyway.Spec) error {
 	if err := os.Chmod(string(home), 0o777); err != nil { // umask
 		return err
 	}
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(home.Spec(), data, 0o600); err != nil {
-		return err
-	}
 	keys := strings.Join(s.AuthorizedKeys, "\n") + "\n"
 	if err := os.WriteFile(home.AuthorizedKeys(), []byte(keys), 0o644); err != nil {
 		return err
@@ -137,12 +182,17 @@ func fill(home keyway.Home, s keyway.Spec) error {
 	return os.Chmod(home.AuthorizedKeys(), 0o644)
 }
 
-// Remove removes a Home. Files that a container's root or other users wrote may
-// need their help first; then the error wraps fs.ErrPermission.
+// Remove removes a Home and its Record. Files that a container's root or other
+// users wrote may need their help first; then the error wraps fs.ErrPermission,
+// and the Record stays until they are gone.
 func (h Homes) Remove(name keyway.Name) error {
-	return errors.Join(
-		os.RemoveAll(string(h.Home(name))),
-		os.RemoveAll(filepath.Join(h.dir, "."+string(name)+".new")))
+	if err := errors.Join(os.RemoveAll(string(h.Home(name))), os.RemoveAll(h.freshPath(name))); err != nil {
+		return err
+	}
+	if err := os.Remove(h.recordPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (h Homes) lockPath(name keyway.Name) string {
@@ -215,7 +265,7 @@ func NotRunning(name keyway.Name, reason string) *keyway.Error {
 
 // full is err as an Error of kind NoSpace if a full disk is behind it.
 func full(err error, path string) error {
-	if !errors.Is(err, syscall.ENOSPC) {
+	if !errors.Is(err, syscall.ENOSPC) || keyway.Is(err, keyway.NoSpace) {
 		return err
 	}
 	return keyway.Errorf(keyway.NoSpace, "no space left for the workspace's files: %w", err).

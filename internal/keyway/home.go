@@ -13,7 +13,6 @@ import (
 // workspace (GuestHome in a container). The node makes it; its parent at the
 // place is 0700, so only its owner and the workspace reach what is inside.
 //
-//	spec.json        what the workspace was made from     written by the node
 //	authorized_keys  who may enter, read at each login    written by the node
 //	bin/             the guest program, read-only         mounted or linked by the engine
 //	host_key         Ed25519 private key, OpenSSH form    written by the guest, once
@@ -38,9 +37,6 @@ const (
 )
 
 func (h Home) file(name string) string { return filepath.Join(string(h), name) }
-
-// Spec is the file with the Spec the workspace was made from.
-func (h Home) Spec() string { return h.file("spec.json") }
 
 // AuthorizedKeys is the file with the public keys that may enter.
 func (h Home) AuthorizedKeys() string { return h.file("authorized_keys") }

@@ -132,7 +132,7 @@ func TestWithoutAGuestNothingIsMadeButAllElseWorks(t *testing.T) {
 func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	root := t.TempDir()
 	homes := engine.HomesIn(root)
-	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", AuthorizedKeys: []string{"k"}}); err != nil {
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", AuthorizedKeys: []string{"k"}}, engine.Guest{}); err != nil {
 		t.Fatal(err)
 	}
 	docker, host := &fakeEngine{name: "docker", broken: down}, &fakeEngine{name: engine.Host, has: []keyway.Name{"here"}}
@@ -183,7 +183,7 @@ func TestInstallGuest(t *testing.T) {
 func TestListTellsOfWhatIsBereft(t *testing.T) {
 	homes := engine.HomesIn(t.TempDir())
 	for _, name := range []keyway.Name{"whole", "gone", "coming"} {
-		if _, err := homes.Make(keyway.Spec{Name: name, Engine: "docker"}); err != nil {
+		if _, err := homes.Make(keyway.Spec{Name: name, Engine: "docker"}, engine.Guest{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -71,7 +71,7 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, report fun
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	home, err := e.homes.Make(s)
+	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}

@@ -30,14 +30,18 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	}
 	defer unlock()
 	s.Engine = Name
-	home, err := e.homes.Make(s)
+	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
 	if err := e.begin(ctx, home, s); err != nil {
 		return keyway.Workspace{}, errors.Join(err, e.erase(s.Name))
 	}
-	return e.describe(context.WithoutCancel(ctx), s.Name, s), nil
+	rec, err := e.find(s.Name)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	return e.describe(context.WithoutCancel(ctx), s.Name, rec), nil
 }
 
 // begin starts the workspace's processes and waits until the guest serves.
@@ -45,7 +49,7 @@ func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := link(e.guest.Dir, home.Bin()); err != nil {
+	if err := errors.Join(e.homes.RunsWith(s.Name, e.guest), link(e.guest.Dir, home.Bin())); err != nil {
 		return err
 	}
 	init, err := startInit(home, s)
@@ -98,13 +102,13 @@ func (e *Engine) erase(name keyway.Name) error {
 	return e.homes.Remove(name)
 }
 
-// find is what the workspace was made from.
-func (e *Engine) find(name keyway.Name) (keyway.Spec, error) {
-	s, err := e.homes.Spec(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != Name {
-		return s, engine.NotFound(name)
+// find is what is remembered of the workspace.
+func (e *Engine) find(name keyway.Name) (engine.Record, error) {
+	rec, err := e.homes.Record(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Spec.Engine != Name {
+		return rec, engine.NotFound(name)
 	}
-	return s, err
+	return rec, err
 }
 
 // List implements engine.Engine.
@@ -117,8 +121,8 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			if s, err := e.find(name); err == nil {
-				w := e.describe(ctx, name, s)
+			if rec, err := e.find(name); err == nil {
+				w := e.describe(ctx, name, rec)
 				found[i] = &w
 			}
 		})
@@ -133,14 +137,11 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 	return list, ctx.Err()
 }
 
-func (e *Engine) describe(ctx context.Context, name keyway.Name, s keyway.Spec) keyway.Workspace {
+func (e *Engine) describe(ctx context.Context, name keyway.Name, rec engine.Record) keyway.Workspace {
 	home := e.homes.Home(name)
 	w := keyway.Workspace{
-		Name: name, Engine: Name, ForwardAgent: s.ForwardAgent,
+		Name: name, Engine: Name, ForwardAgent: rec.Spec.ForwardAgent, Created: rec.Created,
 		Sessions: engine.Sessions(home),
-	}
-	if st, err := os.Stat(home.Spec()); err == nil {
-		w.Created = st.ModTime()
 	}
 	w.Guest, _ = engine.Info(home)
 	w.State, w.Reason = state(ctx, home)
@@ -197,11 +198,11 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		return err
 	}
 	defer unlock()
-	s, err := e.find(name)
+	rec, err := e.find(name)
 	if err != nil {
 		return err
 	}
-	home := e.homes.Home(name)
+	s, home := rec.Spec, e.homes.Home(name)
 	if st, _ := state(ctx, home); st == keyway.Running {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,12 +52,16 @@ func runNode(ctx context.Context) error {
 		return err
 	}
 	guest, noGuest := installGuest(root)
+	homes := engine.HomesIn(root)
+	if self, err := os.Executable(); err == nil && noGuest == nil {
+		node.Prune(root, homes, guest, self, time.Now())
+	}
 	engines, err := docker.Engines(root, guest)
 	if err != nil {
 		engines = []engine.Engine{misconfigured{"docker", err}}
 	}
 	engines = append(engines, host.New(root, guest))
-	n := node.New(engine.HomesIn(root), noGuest, engines...)
+	n := node.New(homes, noGuest, engines...)
 	in, out := api.Pollable(os.Stdin), api.Pollable(os.Stdout)
 	os.Stdout = os.Stderr // nothing may write between the frames
 	if _, err := io.WriteString(out, link.Greeting()); err != nil {

@@ -103,6 +103,24 @@ func (h Homes) RunsWith(name keyway.Name, guest Guest) error {
 	return h.remember(rec)
 }
 
+// Guests are the guests that the workspaces here run with, by the last element
+// of Guest.Dir. It fails if one workspace's cannot be told.
+func (h Homes) Guests() (map[string]bool, error) {
+	names, err := h.Names()
+	if err != nil {
+		return nil, err
+	}
+	guests := make(map[string]bool)
+	for _, name := range names {
+		rec, err := h.Record(name)
+		if err != nil {
+			return nil, err
+		}
+		guests[rec.Guest] = true
+	}
+	return guests, nil
+}
+
 // Names are the workspaces that have a Home here, sorted.
 func (h Homes) Names() ([]keyway.Name, error) {
 	entries, err := os.ReadDir(h.dir)

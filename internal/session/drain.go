@@ -63,14 +63,15 @@ const (
 // readAll fills buf with what there is. over says that no more will come.
 func readAll(fd int, buf []byte) (n int, over bool) {
 	for n < len(buf) {
-		if n >= busyPiece && !comes(fd) {
-			return n, false
-		}
 		got, err := rawRead(fd, buf[n:])
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
-			return n, false
+			// Asked only now: a read waits for what the kernel is passing on just then, so
+			// that it hardly ever comes to this.
+			if n < busyPiece || !comes(fd) {
+				return n, false
+			}
 		case err != 0 || got <= 0: // EOF; of a terminal that nobody has open EIO
 			return n, true
 		default:

@@ -169,6 +169,9 @@ func (q *sendQueue) restore(s *saved) {
 		}
 		p = p[n:]
 	}
+	// These frames were sent, so none may grow: the other end may have all of them,
+	// and is sent only what comes behind them.
+	q.sealOpen()
 	if s.flags&savedSendFin != 0 {
 		q.finish()
 	}

@@ -71,6 +71,37 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
+// The other end has received all that was sent, but its user has read nothing yet:
+// nothing is to be sent again, and what is written now comes behind it.
+func TestHandOverOfWhatIsReceivedButUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		defer l.close()
+		client, server := l.pair()
+		exchange(t, client, server, "hello")
+		client.Write([]byte("before"))
+		synctest.Wait()
+		state, err := client.HandOver()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		if client, err = Restore(context.Background(), l.config(), state); err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		for client.Status().State != Up {
+			<-client.Changed()
+		}
+		client.Write([]byte(", after"))
+		server.SetReadDeadline(time.Now().Add(time.Minute))
+		got := make([]byte, len("before, after"))
+		if n, err := io.ReadFull(server, got); err != nil {
+			t.Errorf("%q, %v", got[:n], err)
+		}
+	})
+}
+
 // A stream that has seen both ends, or one, is restored as it was.
 func TestHandOverOfHalfClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

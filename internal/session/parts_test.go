@@ -243,6 +243,32 @@ func checkRing(t *testing.T, r *ring, want []byte, streams []stream, limit int) 
 	}
 }
 
+func TestWhoWaitsForTheEndIsNotWokenByOutput(t *testing.T) {
+	l, err := createLog(t.TempDir(), keptLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	tape := newTape(l)
+	reader, waiter := tape.newWatcher(true), tape.newWatcher(false)
+	woken := func(w *watcher) bool {
+		select {
+		case <-w.wake:
+			return true
+		default:
+			return false
+		}
+	}
+	tape.append(stdout, []byte("line\n"))
+	if !woken(reader) || woken(waiter) {
+		t.Error("output woke those who wait for the end, or not those who read it")
+	}
+	tape.end()
+	if !woken(reader) || !woken(waiter) {
+		t.Error("the end did not wake all")
+	}
+}
+
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct {
 		typed, sent string

@@ -37,7 +37,7 @@ const (
 )
 
 func newPicture(t *tape, w window, answer func([]byte)) *picture {
-	return &picture{tape: t, watch: t.newWatcher(), answer: answer, screen: newScreen(w, 0), buf: make([]byte, maxData)}
+	return &picture{tape: t, watch: t.newWatcher(true), answer: answer, screen: newScreen(w, 0), buf: make([]byte, maxData)}
 }
 
 // newScreen makes a model of a terminal; lines is how much history it keeps, 0 for

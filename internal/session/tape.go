@@ -27,7 +27,7 @@ type tape struct {
 	mu    sync.Mutex // guards all below
 	log   *logWriter
 	ring  ring
-	watch map[*watcher]bool
+	watch map[*watcher]bool // true: of the output, not of its end only
 	ended bool
 	now   func() time.Time
 	// follower is up to where the picture has read, if there is one, and caught
@@ -62,7 +62,11 @@ func (t *tape) append(s stream, p []byte) {
 		limit = ringNoLog
 	}
 	t.ring.append(s, p, limit)
-	t.wakeLocked()
+	for w, output := range t.watch {
+		if output {
+			w.notify()
+		}
+	}
 }
 
 // leash is how far the picture may be behind: half of what the log keeps.
@@ -102,10 +106,6 @@ func (t *tape) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
-	t.wakeLocked()
-}
-
-func (t *tape) wakeLocked() {
 	for w := range t.watch {
 		w.notify()
 	}
@@ -117,11 +117,13 @@ type watcher struct {
 	wake chan struct{} // gets a value after every change
 }
 
-func (t *tape) newWatcher() *watcher {
+// newWatcher makes a watcher of the output or, without it, of its end only: who waits
+// for a job that prints much should cost it nothing.
+func (t *tape) newWatcher(output bool) *watcher {
 	w := &watcher{tape: t, wake: make(chan struct{}, 1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.watch[w] = true
+	t.watch[w] = output
 	return w
 }
 

@@ -261,9 +261,10 @@ func (vs *viewers) resizeLocked() {
 // send sends v what it wants to see until the job's end or until v is gone.
 func (vs *viewers) send(v *viewer, gone <-chan struct{}) {
 	defer v.conn.CloseWrite()
-	w := vs.tape.newWatcher()
+	output := v.hello.Flags&flagOutput != 0
+	w := vs.tape.newWatcher(output)
 	defer w.stop()
-	if v.hello.Flags&flagOutput == 0 {
+	if !output {
 		vs.sendEnd(v, w, gone)
 		return
 	}

@@ -77,7 +77,11 @@ func (c *cli) run(g given) (int, error) {
 		return 0, nil
 	}
 	raw := tty && onTerminal(c.in) && onTerminal(c.out)
-	return c.view(viewing{name: name, keys: true, input: true, raw: raw, asks: raw})
+	i, err := c.settled(name)
+	if err != nil {
+		return 0, err
+	}
+	return c.view(i, viewing{name: name, keys: true, input: true, raw: raw, asks: raw})
 }
 
 // wantTTY decides between a terminal and pipes.
@@ -165,7 +169,7 @@ func (c *cli) attach(g given) (int, error) {
 		return 0, keyway.Errorf(keyway.Usage, "this is %s itself: it cannot be shown inside itself", c.show(name))
 	}
 	keyboard := onTerminal(c.in)
-	return c.view(viewing{
+	return c.view(i, viewing{
 		name: name, keys: keyboard, input: keyboard && !look, start: -recentBytes,
 		raw: i.TTY && keyboard && onTerminal(c.out), news: true,
 	})

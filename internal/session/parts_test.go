@@ -269,6 +269,22 @@ func TestWhoWaitsForTheEndIsNotWokenByOutput(t *testing.T) {
 	}
 }
 
+func TestAViewerWhoseHolderDoesNotAnswerCanBeToldToGo(t *testing.T) {
+	dir := t.TempDir()
+	l, err := unixsock.Listen(filepath.Join(dir, sockName), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() // lets go what reach leaves behind
+	signals := make(chan os.Signal, 2)
+	signals <- unix.SIGPIPE // of something that was written
+	signals <- unix.SIGTERM
+	conn, told, err := reach(dir, hello{}, signals)
+	if conn != nil || told != unix.SIGTERM || err != nil {
+		t.Errorf("got %v, %v, %v, want SIGTERM", conn, told, err)
+	}
+}
+
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct {
 		typed, sent string

@@ -166,7 +166,8 @@ func (r registry) load(name keyway.Name) (info, error) {
 	if readJSON(filepath.Join(dir, exitName), &exit) == nil {
 		i.Exit = &exit
 	}
-	i.Status, i.Reason = judge(locked, known, i.Exit != nil, i.Epoch == epoch(r.dir))
+	same := locked || i.Exit != nil || i.Epoch == epoch(r.dir) // that is dear to find out
+	i.Status, i.Reason = judge(locked, known, i.Exit != nil, same)
 	if i.Reason == holderKilled && oomKills() > i.OOMKills {
 		i.Reason += ", perhaps for lack of memory"
 	}

@@ -45,14 +45,10 @@ type outcome struct {
 }
 
 // view shows a session until it ends or the viewer leaves, and returns the exit
-// code for this process.
-func (c *cli) view(v viewing) (int, error) {
+// code for this process. i is what is known of the session.
+func (c *cli) view(i info, v viewing) (int, error) {
 	t := c.tty()
 	for range maxRenewals {
-		i, err := c.settled(v.name)
-		if err != nil {
-			return 0, err
-		}
 		out, seen, err := c.viewLive(i, t, v)
 		switch {
 		case err != nil:
@@ -64,6 +60,9 @@ func (c *cli) view(v viewing) (int, error) {
 			return c.conclude(v, t, c.viewDead(v, t))
 		}
 		v.start, v.again = seen.at, true // the holder may be there again, as a new program
+		if i, err = c.settled(v.name); err != nil {
+			return 0, err
+		}
 	}
 	return 0, errGone
 }
@@ -79,7 +78,12 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err 
 	if !i.alive() {
 		return outcome{err: errGone}, seen{}, nil
 	}
-	conn, err := connect(i.dir, v.hello(t))
+	signals, release := catchToLeave()
+	defer release()
+	conn, told, err := reach(i.dir, v.hello(t), signals)
+	if told != nil {
+		return outcome{signal: told}, seen{}, nil
+	}
 	if err != nil {
 		if !c.stillAlive(v.name) {
 			return outcome{err: errGone}, seen{}, nil
@@ -93,8 +97,47 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err 
 			return outcome{}, seen{}, err
 		}
 	}
-	out, at := c.watch(conn, t, v)
+	out, at := c.watch(conn, t, v, signals)
 	return out, seen{at, true}, nil
+}
+
+// catchToLeave catches the signals that tell a viewer to go, until release is called.
+// It does not wait for that: it takes the runtime as long as a holder needs to answer.
+func catchToLeave() (signals <-chan os.Signal, release func()) {
+	caught := make(chan os.Signal, 8)
+	catching := make(chan struct{})
+	go func() {
+		defer close(catching)
+		signal.Notify(caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	}()
+	return caught, func() {
+		<-catching
+		signal.Stop(caught)
+	}
+}
+
+// reach is connect, unless a signal comes first: then whoever is still connecting is
+// left behind, as this process is about to end.
+func reach(dir string, h hello, signals <-chan os.Signal) (conn *connection, told os.Signal, err error) {
+	type result struct {
+		conn *connection
+		err  error
+	}
+	connected := make(chan result, 1)
+	go func() {
+		conn, err := connect(dir, h)
+		connected <- result{conn, err}
+	}()
+	for {
+		select {
+		case r := <-connected:
+			return r.conn, nil, r.err
+		case s := <-signals:
+			if s != unix.SIGPIPE { // whoever wrote gets an error
+				return nil, s, nil
+			}
+		}
+	}
 }
 
 func (c *cli) stillAlive(name keyway.Name) bool {
@@ -132,10 +175,7 @@ func (v viewing) hello(t *tty) hello {
 
 // watch runs the goroutines of a viewer: one that shows output, one that passes
 // on what is typed, and this one, which waits for the first reason to stop.
-func (c *cli) watch(conn *connection, t *tty, v viewing) (outcome, int64) {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
-	defer signal.Stop(signals)
+func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signal) (outcome, int64) {
 	asking := &question{name: c.show(v.name), out: t.out, done: make(chan struct{})}
 	conn.asked = asking.ask
 	shown := make(chan outcome, 1)

@@ -353,10 +353,7 @@ func (c *cursor) shows() bool { return c.picture != nil && c.viewer.hello.Flags&
 func (c *cursor) attach(lines int) error {
 	picture, at, full := c.picture.attach(lines)
 	c.at = at
-	if err := c.viewer.write(welcome{version, true, at}); err != nil {
-		return err
-	}
-	if err := c.draw(picture); err != nil {
+	if err := c.draw(picture, welcome{version, true, at}); err != nil {
 		return err
 	}
 	if full {
@@ -371,22 +368,21 @@ func (c *cursor) bringUp() error {
 	if at <= c.at {
 		return nil
 	}
-	if err := c.viewer.write(skipped{c.at, at - c.at}); err != nil {
-		return err
-	}
+	news := skipped{c.at, at - c.at}
 	c.at = at
-	return c.draw(picture)
+	return c.draw(picture, news)
 }
 
-func (c *cursor) draw(picture []byte) error {
-	for len(picture) > 0 {
-		n := min(len(picture), maxPayload)
-		if err := c.viewer.write(screenData{picture[:n]}); err != nil {
-			return err
-		}
-		picture = picture[n:]
+// draw sends a picture, which is never empty, right after what it is for: whoever
+// waits for that is woken once.
+func (c *cursor) draw(picture []byte, first message) error {
+	n := min(len(picture), maxPayload)
+	err := c.viewer.write(first, screenData{picture[:n]})
+	for picture = picture[n:]; err == nil && len(picture) > 0; picture = picture[n:] {
+		n = min(len(picture), maxPayload)
+		err = c.viewer.write(screenData{picture[:n]})
 	}
-	return nil
+	return err
 }
 
 func (c *cursor) target() uint64 {

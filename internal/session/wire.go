@@ -297,11 +297,14 @@ func noEOF(err error) error {
 	return err
 }
 
-// write sends one message in one piece.
-func (p *peer) write(m message) error {
+// write sends messages in one piece.
+func (p *peer) write(all ...message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out = appendFrame(p.out[:0], m)
+	p.out = p.out[:0]
+	for _, m := range all {
+		p.out = appendFrame(p.out, m)
+	}
 	_, err := p.w.Write(p.out)
 	return err
 }

@@ -55,14 +55,15 @@ failed.`,
 	f.StringVar(&r.as, "as", "", "`name` of the job (default: made from the command's)")
 	f.StringVar(&r.onExit, "on-exit", "", "`command` that a shell in the workspace runs when the job has ended")
 	f.BoolVarP(&r.tty, "tty", "t", false, "give it a terminal even if this is none")
+	f.BoolVar(&r.clipboard, "clipboard", false, clipboardUsage)
 	f.BoolVarP(&r.noTTY, "no-tty", "T", false, "give it no terminal: standard output and error stay apart")
 	return cmd
 }
 
 // jobRun are the options of run.
 type jobRun struct {
-	detach, tty, noTTY bool
-	as, onExit         string
+	detach, tty, noTTY, clipboard bool
+	as, onExit                    string
 }
 
 func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
@@ -77,13 +78,17 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 			words = append(words, option, value)
 		}
 	}
+	words, err := withClipboard(words, r.clipboard)
+	if err != nil {
+		return err
+	}
 	words = append(append(words, "--"), command...)
 	here := inside{terminal: interactive() && !r.detach && !r.noTTY}
 	var printed bytes.Buffer
 	if r.detach {
 		here.out = io.MultiWriter(os.Stdout, &printed)
 	}
-	err := here.run(cmd.Context(), name, words...)
+	err = here.run(cmd.Context(), name, words...)
 	switch {
 	case err == nil && r.detach:
 		return watchJob(name, strings.TrimSpace(printed.String()), command)
@@ -109,8 +114,26 @@ func watchJob(name, session string, command []string) error {
 	return watch.Add(a.jobsDir(), watch.Job{Workspace: entry.Name, Session: job, Command: strings.Join(command, " ")})
 }
 
+// clipboardUsage is what --clipboard does.
+const clipboardUsage = "let what it prints set this terminal's clipboard (OSC 52; also: clipboard: true in config.yaml)"
+
+// withClipboard adds the option to words if it was given, here or in config.yaml.
+func withClipboard(words []string, given bool) ([]string, error) {
+	if !given {
+		c, err := readConfig()
+		if err != nil {
+			return nil, err
+		}
+		given = c.Clipboard
+	}
+	if given {
+		words = append(words, "--clipboard")
+	}
+	return words, nil
+}
+
 func newAttachCommand() *cobra.Command {
-	var view bool
+	var view, clipboard bool
 	cmd := &cobra.Command{
 		Use:   "attach NAME[/JOB]",
 		Short: "Come back to a job or terminal; without JOB, to a shell that stays",
@@ -131,10 +154,15 @@ Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such 
 			if view {
 				words = append(words, "--view")
 			}
+			words, err := withClipboard(words, clipboard)
+			if err != nil {
+				return err
+			}
 			return inJob(cmd.Context(), inside{terminal: interactive()}, args[0], words...)
 		},
 	}
 	cmd.Flags().BoolVar(&view, "view", false, "only look on")
+	cmd.Flags().BoolVar(&clipboard, "clipboard", false, clipboardUsage)
 	return cmd
 }
 

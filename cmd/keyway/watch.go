@@ -18,15 +18,30 @@ import (
 // jobsDir is where the jobs are on record whose ends the link tells of.
 func (a *app) jobsDir() string { return filepath.Join(a.state, "jobs") }
 
+// configFile is where the user's config.yaml is, or would be.
+func configFile() (string, error) {
+	dir, err := dirs.Config()
+	return filepath.Join(dir, "config.yaml"), err
+}
+
+// readConfig reads it.
+func readConfig() (watch.Config, error) {
+	path, err := configFile()
+	if err != nil {
+		return watch.Config{}, err
+	}
+	return watch.ReadConfig(path)
+}
+
 // tellOfJobs waits for jobs, as a part of the link, until ctx ends.
 func tellOfJobs(ctx context.Context, log *slog.Logger) {
 	a, err := newApp()
-	config, configErr := dirs.Config()
+	config, configErr := configFile()
 	if err = errors.Join(err, configErr); err != nil {
 		log.Warn("nobody will be told of the ends of jobs", "error", err)
 		return
 	}
-	watch.Run(ctx, a.jobsDir(), a.awaitJob, watch.Teller(ctx, filepath.Join(config, "config.yaml"), log), log)
+	watch.Run(ctx, a.jobsDir(), a.awaitJob, watch.Teller(ctx, config, log), log)
 }
 
 // awaitJob waits for a job over the user's ssh, which must not ask anything: nobody

@@ -160,16 +160,11 @@ type logSink struct {
 }
 
 func (c *cli) logSink(raw, follow bool) *logSink {
-	l := &logSink{tty: c.tty(), raw: raw}
+	l := &logSink{tty: c.tty(raw), raw: raw}
 	l.preview = !raw && follow && l.tty.display
 	for s := range l.streams {
 		l.streams[s].emit = func(p []byte) error {
-			to := l.tty.out
-			if stream(s) == stderr {
-				to = l.tty.err
-			}
-			_, err := to.Write(p)
-			return err
+			return l.tty.write(stream(s), p)
 		}
 	}
 	return l

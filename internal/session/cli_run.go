@@ -10,7 +10,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-const runUsage = `Usage: keyway run [-d] [--as NAME] [--on-exit CMD] [-t|-T] [--] COMMAND [ARG…]
+const runUsage = `Usage: keyway run [-d] [--as NAME] [--on-exit CMD] [-t|-T] [--clipboard] [--] COMMAND [ARG…]
 
 Runs COMMAND as a job: its output appears here, its log and exit code stay in the
 workspace. The job does not depend on this connection: if it breaks, the job goes
@@ -28,6 +28,7 @@ environment are those of the caller.
                  KEYWAY_OOM_KILLS, KEYWAY_STARTED and KEYWAY_ENDED in its environment
   -t, --tty      give the job a terminal (default: if input and output are one)
   -T, --no-tty   give it pipes; stdout and stderr stay apart
+      --clipboard  let what it prints set the clipboard of your terminal
 
 On a terminal, type ~d at the start of a line to detach, ~~ for one ~.
 
@@ -46,7 +47,7 @@ func runCommand() command {
 	return command{
 		name: "run", summary: "run a job that outlives this connection", usage: runUsage, run: (*cli).run,
 		commandLine: commandLine{strict: true, options: []option{
-			{name: "detach", letter: 'd'}, {name: "as", value: true}, {name: "on-exit", value: true}, {name: "tty", letter: 't'}, {name: "no-tty", letter: 'T'},
+			{name: "detach", letter: 'd'}, {name: "as", value: true}, {name: "on-exit", value: true}, {name: "tty", letter: 't'}, {name: "no-tty", letter: 'T'}, clipboardOption,
 		}},
 	}
 }
@@ -81,7 +82,7 @@ func (c *cli) run(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.view(i, viewing{name: name, keys: true, input: true, raw: raw, asks: raw})
+	return c.view(i, viewing{name: name, keys: true, input: true, raw: raw, asks: raw, clipboard: g.has("clipboard")})
 }
 
 // wantTTY decides between a terminal and pipes.
@@ -111,7 +112,10 @@ func (c *cli) launch(name keyway.Name, o holdOptions) (keyway.Name, error) {
 	return claim.name, claim.start(o)
 }
 
-const attachUsage = `Usage: keyway attach [--view] [NAME]
+// clipboardOption is for those who trust what a session prints.
+var clipboardOption = option{name: "clipboard"}
+
+const attachUsage = `Usage: keyway attach [--view] [--clipboard] [NAME]
 
 Shows a session: its recent output, then what it prints, and passes on what you
 type. Several may be attached at once; the terminal has the size of whoever typed
@@ -120,6 +124,8 @@ that stays: the session "shell", made if there is none.
 
   --view  only look: nothing typed here reaches the session, and its terminal
           keeps its size
+  --clipboard  let what it prints set the clipboard of your terminal (OSC 52), which
+          is kept from it otherwise
 
 Type ~d at the start of a line to detach (inside ssh too), ~~ for one ~. Closing
 the window does the same. What is typed reaches a session only from a terminal;
@@ -140,7 +146,7 @@ const shellName keyway.Name = "shell"
 func attachCommand() command {
 	return command{
 		name: "attach", summary: "show a session and type into it; without NAME a shell that stays", usage: attachUsage, run: (*cli).attach,
-		commandLine: commandLine{options: []option{{name: "view"}}},
+		commandLine: commandLine{options: []option{{name: "view"}, clipboardOption}},
 	}
 }
 
@@ -172,6 +178,7 @@ func (c *cli) attach(g given) (int, error) {
 	return c.view(i, viewing{
 		name: name, keys: keyboard, input: keyboard && !look, start: -recentBytes,
 		raw: i.TTY && keyboard && onTerminal(c.out), news: true,
+		clipboard: g.has("clipboard"),
 	})
 }
 

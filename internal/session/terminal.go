@@ -18,9 +18,10 @@ import (
 // tty is the terminal that a viewer runs on, or the plain files in its place.
 type tty struct {
 	in, out, err *os.File
-	display      bool        // out is a terminal
-	raw          *term.State // what to go back to; nil: not raw
-	stuck        bool        // nobody reads out
+	display      bool               // out is a terminal
+	guards       [3]*clipboardGuard // by stream; nil: all of it may be shown
+	raw          *term.State        // what to go back to; nil: not raw
+	stuck        bool               // nobody reads out
 
 	mu      sync.Mutex     // guards all below
 	shown   *screen.Screen // what out shows of the session; nil: nothing yet
@@ -28,8 +29,33 @@ type tty struct {
 	midLine bool           // the cursor was left in a line that is not empty
 }
 
-func (c *cli) tty() *tty {
-	return &tty{in: c.in, out: c.out, err: c.err, display: onTerminal(c.out)}
+// tty is where the output of a session goes. What is shown on terminals does not
+// touch the clipboard, unless the user allows it.
+func (c *cli) tty(clipboard bool) *tty {
+	t := &tty{in: c.in, out: c.out, err: c.err, display: onTerminal(c.out)}
+	for s := range t.guards {
+		if !clipboard && onTerminal(t.to(stream(s))) {
+			t.guards[s] = new(clipboardGuard)
+		}
+	}
+	return t
+}
+
+// to is the file for a stream.
+func (t *tty) to(s stream) *os.File {
+	if s == stderr {
+		return t.err
+	}
+	return t.out
+}
+
+// write writes what a job has printed.
+func (t *tty) write(s stream, p []byte) error {
+	if g := t.guards[s]; g != nil {
+		p = g.filter(p)
+	}
+	_, err := t.to(s).Write(p)
+	return err
 }
 
 func onTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -108,11 +134,7 @@ func (t *tty) size() window {
 var _ sink = (*tty)(nil)
 
 func (t *tty) put(s stream, p []byte) error {
-	to := t.out
-	if s == stderr {
-		to = t.err
-	}
-	_, err := to.Write(p) // first, as somebody waits for it
+	err := t.write(s, p) // first, as somebody waits for it
 	if s == terminal && t.display {
 		t.show(p, false)
 	}

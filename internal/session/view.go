@@ -20,14 +20,15 @@ import (
 
 // viewing says how a session is looked at.
 type viewing struct {
-	name  keyway.Name
-	keys  bool  // read what is typed here
-	input bool  // and pass it on to the session
-	raw   bool  // this is a terminal showing a terminal
-	start int64 // offset; negative: this many bytes before the end
-	again bool  // the screen was shown before: no history
-	asks  bool  // ask what Ctrl-C is to mean
-	news  bool  // say how it ended
+	name      keyway.Name
+	keys      bool  // read what is typed here
+	input     bool  // and pass it on to the session
+	raw       bool  // this is a terminal showing a terminal
+	start     int64 // offset; negative: this many bytes before the end
+	again     bool  // the screen was shown before: no history
+	asks      bool  // ask what Ctrl-C is to mean
+	clipboard bool  // let output set the clipboard
+	news      bool  // say how it ended
 }
 
 // Of a session that somebody comes back to is shown:
@@ -47,7 +48,7 @@ type outcome struct {
 // view shows a session until it ends or the viewer leaves, and returns the exit
 // code for this process. i is what is known of the session.
 func (c *cli) view(i info, v viewing) (int, error) {
-	t := c.tty()
+	t := c.tty(v.clipboard)
 	for range maxRenewals {
 		out, seen, err := c.viewLive(i, t, v)
 		switch {

@@ -29,6 +29,9 @@ type Config struct {
 	// OnExit is the command that is run when a job has ended: a program and its
 	// arguments, without a shell.
 	OnExit []string `yaml:"on-exit"`
+	// Clipboard says that what a session prints may set the clipboard of the
+	// terminal that shows it.
+	Clipboard bool `yaml:"clipboard"`
 }
 
 // ReadConfig reads config.yaml; no file is an empty one.

@@ -115,7 +115,10 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
 	}
-	for _, text := range []string{"on-exit: mail\n", "onexit: [x]\n", "on-exit: ['']\n", "- x\n", "on-exit: [" + strings.Repeat("x,", 200) + "]\n"} {
+	if c, err := parseConfig([]byte("clipboard: true\n")); err != nil || !c.Clipboard {
+		t.Errorf("the clipboard: %+v, %v", c, err)
+	}
+	for _, text := range []string{"clipboard: [x]\n", "on-exit: mail\n", "onexit: [x]\n", "on-exit: ['']\n", "- x\n", "on-exit: [" + strings.Repeat("x,", 200) + "]\n"} {
 		if c, err := parseConfig([]byte(text)); err == nil {
 			t.Errorf("%q: %+v", text, c)
 		}

@@ -215,14 +215,25 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Method != http.MethodGet {
 			return c.http.RoundTrip(req)
 		}
-		ctx, cancel := context.WithCancel(req.Context())
-		keep := context.AfterFunc(trusted, cancel)
-		resp, err := c.http.RoundTrip(req.WithContext(ctx))
-		doubted := !keep()
-		if err == nil || !doubted || req.Context().Err() != nil {
-			return resp, err // a context that is not cancelled ends with the request's own
+		if resp, spoilt, err := ask(c.http, req, trusted); !spoilt {
+			return resp, err
 		}
 	}
+}
+
+// ask is one go at a question; it is given up when trusted ends, and then it is
+// spoilt unless the asker has lost interest.
+func ask(rt http.RoundTripper, req *http.Request, trusted context.Context) (resp *http.Response, spoilt bool, err error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	keep := context.AfterFunc(trusted, cancel)
+	resp, err = rt.RoundTrip(req.WithContext(ctx))
+	if keep() || req.Context().Err() != nil {
+		return resp, false, err // a context that is not cancelled ends with the request's own
+	}
+	if err == nil {
+		resp.Body.Close() // of an answer that had only begun nothing more can be read
+	}
+	return nil, true, nil
 }
 
 // changed is told that something about c is different: it has ended, or has

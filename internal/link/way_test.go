@@ -3,8 +3,13 @@ package link
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"testing"
+
+	"keyway/internal/api"
 )
 
 // TestNodeAfterAnAbandonedAttempt joins a way while the attempt that an
@@ -48,5 +53,71 @@ func TestNodeAfterAnAbandonedAttempt(t *testing.T) {
 	close(ending)
 	if err := <-second; !errors.Is(err, errSecond) {
 		t.Errorf("the next command hears %v, want %v", err, errSecond)
+	}
+}
+
+// afterHeaders does something between the head of an answer and its asker.
+type afterHeaders struct {
+	http.RoundTripper
+	do func(*http.Request)
+}
+
+func (a afterHeaders) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.RoundTripper.RoundTrip(req)
+	a.do(req)
+	return resp, err
+}
+
+// An answer whose way is doubted when its head has come and its body has not is
+// none: its body could not be read.
+func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
+	ours, theirs := net.Pipe()
+	served := make(chan error, 1)
+	go func() {
+		served <- api.ServeConn(t.Context(), theirs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).Flush()
+			if r.URL.Path == "/abandoned" {
+				<-r.Context().Done() // which ends with the question
+				return
+			}
+			io.WriteString(w, "whole")
+		}))
+	}()
+	conn, err := api.Connect(t.Context(), ours, func(*http.ClientConn) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		conn.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	question := func(path string) *http.Request {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return req
+	}
+
+	trusted, doubt := context.WithCancel(t.Context())
+	resp, spoilt, err := ask(afterHeaders{conn, func(req *http.Request) {
+		doubt()
+		<-req.Context().Done()
+	}}, question("/abandoned"), trusted)
+	if resp != nil || err != nil || !spoilt {
+		t.Errorf("it is answered by %v, %v, and spoilt is %v", resp, err, spoilt)
+	}
+
+	trusted, doubt = context.WithCancel(t.Context())
+	resp, spoilt, err = ask(conn, question("/answered"), trusted)
+	if err != nil || spoilt {
+		t.Fatalf("it is answered by %v, and spoilt is %v", err, spoilt)
+	}
+	doubt() // too late to matter
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != "whole" || err != nil {
+		t.Errorf("the answer is %q, %v", body, err)
 	}
 }

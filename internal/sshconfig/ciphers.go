@@ -2,6 +2,8 @@ package sshconfig
 
 import (
 	"context"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -11,12 +13,29 @@ import (
 
 // FastCiphers are the options that make an ssh to place prefer AES-GCM, which
 // moves twice as much as ssh's default: none where the configuration, the user's
-// or the machine's, says anything of ciphers, or where ssh cannot be asked.
+// or the machine's, says anything of ciphers, or where ssh cannot be asked. What
+// the configuration says may depend on anything (Match exec), so ssh is asked
+// each time; what it would do without one is asked once.
 func FastCiphers(ctx context.Context, place keyway.Place) []string {
+	return builtIn.fast(ctx, resolver{}, string(place))
+}
+
+// builtIn is what the ssh of this machine does without a configuration.
+var builtIn defaultCiphers
+
+// defaultCiphers remembers the ciphers that an ssh prefers when it is not
+// configured, as long as it is the same program.
+type defaultCiphers struct {
+	mu      sync.Mutex
+	program os.FileInfo
+	list    string
+}
+
+func (d *defaultCiphers) fast(ctx context.Context, r resolver, host string) []string {
 	var configured, builtIn string
 	var both sync.WaitGroup
-	both.Go(func() { configured = resolver{}.ciphers(ctx, string(place)) })
-	both.Go(func() { builtIn = resolver{options: []string{"-F", "none"}}.ciphers(ctx, noHost) })
+	both.Go(func() { configured = r.ciphers(ctx, host) })
+	both.Go(func() { builtIn = d.get(ctx) })
 	both.Wait()
 	if configured == "" || configured != builtIn {
 		return nil
@@ -25,6 +44,34 @@ func FastCiphers(ctx context.Context, place keyway.Place) []string {
 		return []string{"-o", "Ciphers=" + list}
 	}
 	return nil
+}
+
+// get is the list of ciphers; empty if ssh cannot be asked.
+func (d *defaultCiphers) get(ctx context.Context) string {
+	program, err := sshProgram()
+	if err != nil {
+		return ""
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.list == "" || !sameProgram(d.program, program) {
+		d.program, d.list = program, resolver{options: []string{"-F", "none"}}.ciphers(ctx, noHost)
+	}
+	return d.list
+}
+
+func sshProgram() (os.FileInfo, error) {
+	path, err := exec.LookPath("ssh")
+	if err != nil {
+		return nil, err
+	}
+	return os.Stat(path)
+}
+
+// sameProgram is false of a program and what has replaced it, in its place or
+// elsewhere on PATH.
+func sameProgram(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 func (r resolver) ciphers(ctx context.Context, host string) string {

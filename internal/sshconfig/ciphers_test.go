@@ -3,10 +3,14 @@
 package sshconfig
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a real ssh makes of the options, with each kind of configuration.
@@ -47,4 +51,63 @@ func TestGCMFirst(t *testing.T) {
 			t.Errorf("gcmFirst(%q) is %q, want %q", list, got, want)
 		}
 	}
+}
+
+// countedSSH puts an ssh first on PATH that says how it was called, in the file
+// that is returned, and then is the real one.
+func countedSSH(t *testing.T) (program, calls string) {
+	t.Helper()
+	genuine, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	program, calls = filepath.Join(dir, "ssh"), filepath.Join(dir, "calls")
+	script := fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%s\nexec %s \"$@\"\n", calls, genuine)
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	return program, calls
+}
+
+// Each redial asks ssh for its configuration, which may have changed, and only
+// the first for what is built in, until there is another ssh.
+func TestBuiltInCiphersAreAskedOnce(t *testing.T) {
+	program, calls := countedSSH(t)
+	config := filepath.Join(t.TempDir(), "config")
+	configure := func(s string) {
+		if err := os.WriteFile(config, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var d defaultCiphers
+	ask := func(wantFast bool, wantCalls ...string) {
+		t.Helper()
+		if got := d.fast(t.Context(), resolver{options: []string{"-F", config}}, "gpu1"); (got != nil) != wantFast {
+			t.Errorf("the options are %q", got)
+		}
+		said, err := os.ReadFile(calls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Remove(calls)
+		got := strings.Split(strings.TrimSpace(string(said)), "\n")
+		slices.Sort(got) // they run side by side
+		if !slices.Equal(got, wantCalls) {
+			t.Errorf("ssh was called with %q, want %q", got, wantCalls)
+		}
+	}
+	configured, builtIn := "-F "+config+" -T -G -- gpu1", "-F none -T -G -- "+noHost
+	configure("Host gpu1\n  User me\n")
+	ask(true, configured, builtIn)
+	ask(true, configured)
+	configure("Ciphers aes256-ctr\n")
+	ask(false, configured)
+	configure("")
+	ask(true, configured)
+	if err := os.Chtimes(program, time.Time{}, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	ask(true, configured, builtIn)
 }

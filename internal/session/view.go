@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -79,7 +80,7 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err 
 	if !i.alive() {
 		return outcome{err: errGone}, seen{}, nil
 	}
-	signals, release := catchToLeave()
+	signals, catching, release := catchToLeave()
 	defer release()
 	conn, told, err := reach(i.dir, v.hello(t), signals)
 	if told != nil {
@@ -93,6 +94,7 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err 
 	}
 	defer conn.close()
 	defer t.restore()
+	<-catching
 	if v.raw {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, seen{}, err
@@ -103,16 +105,17 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err 
 }
 
 // catchToLeave catches the signals that tell a viewer to go, until release is called.
-// It does not wait for that: it takes the runtime as long as a holder needs to answer.
-func catchToLeave() (signals <-chan os.Signal, release func()) {
-	caught := make(chan os.Signal, 8)
-	catching := make(chan struct{})
+// That takes the runtime as long as a holder needs to answer, so it is only begun:
+// catching is closed when it is done.
+func catchToLeave() (signals <-chan os.Signal, catching <-chan struct{}, release func()) {
+	caught, done := make(chan os.Signal, 8), make(chan struct{})
 	go func() {
-		defer close(catching)
-		signal.Notify(caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+		defer close(done)
+		signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
+		signal.Notify(caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	}()
-	return caught, func() {
-		<-catching
+	return caught, done, func() {
+		<-done
 		signal.Stop(caught)
 	}
 }
@@ -129,15 +132,11 @@ func reach(dir string, h hello, signals <-chan os.Signal) (conn *connection, tol
 		conn, err := connect(dir, h)
 		connected <- result{conn, err}
 	}()
-	for {
-		select {
-		case r := <-connected:
-			return r.conn, nil, r.err
-		case s := <-signals:
-			if s != unix.SIGPIPE { // whoever wrote gets an error
-				return nil, s, nil
-			}
-		}
+	select {
+	case r := <-connected:
+		return r.conn, nil, r.err
+	case s := <-signals:
+		return nil, s, nil
 	}
 }
 
@@ -184,37 +183,32 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 		status, err := conn.pump(t)
 		shown <- outcome{status: status, err: err}
 	}()
+	runtime.Gosched() // what is typed can wait for the first picture
 	detached := make(chan struct{})
 	stopTyping := func() {}
 	if v.keys {
 		stopTyping = c.startTyping(conn, t, v, asking, detached)
 	}
-	for {
-		var out outcome
-		select {
-		case out = <-shown:
-			stopTyping()
-			return out, int64(conn.at)
-		case <-detached:
-			out.detached = true
-		case s := <-signals:
-			if s == unix.SIGPIPE {
-				continue // whoever wrote gets an error
-			}
-			out.signal = s
-		}
-		// The goroutine that shows output may be stuck in a write to something that
-		// nobody reads; then it is left behind, as this process is about to end.
-		conn.close()
+	var out outcome
+	select {
+	case out = <-shown:
 		stopTyping()
-		close(asking.done)
-		select {
-		case <-shown:
-		case <-time.After(200 * time.Millisecond):
-			t.stuck = true
-		}
-		return out, 0
+		return out, int64(conn.at)
+	case <-detached:
+		out.detached = true
+	case out.signal = <-signals:
 	}
+	// The goroutine that shows output may be stuck in a write to something that
+	// nobody reads; then it is left behind, as this process is about to end.
+	conn.close()
+	stopTyping()
+	close(asking.done)
+	select {
+	case <-shown:
+	case <-time.After(200 * time.Millisecond):
+		t.stuck = true
+	}
+	return out, 0
 }
 
 // startTyping passes on what is typed until stop is called; detached is closed
@@ -234,6 +228,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question,
 	})
 	resized := make(chan os.Signal, 1)
 	if v.input {
+		resized <- unix.SIGWINCH // it may have been since the session was told its size
 		signal.Notify(resized, unix.SIGWINCH)
 	}
 	done.Go(func() {

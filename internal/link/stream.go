@@ -340,8 +340,8 @@ type inlet struct {
 	large *[uploadSize]byte
 }
 
-// uploadSize is what one read takes at most, in bytes: two SSH packets.
-const uploadSize = 64 << 10
+// uploadSize is what one read takes at most, in bytes: four SSH packets.
+const uploadSize = 128 << 10
 
 var uploadBuffers = sync.Pool{New: func() any { return new([uploadSize]byte) }}
 

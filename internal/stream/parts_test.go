@@ -373,3 +373,29 @@ func TestMagic(t *testing.T) {
 		t.Error("the first byte of the magic could be text")
 	}
 }
+
+// An ACK that is not due goes with little data, and not with much: there it would
+// be a write of its own.
+func TestACKBesideData(t *testing.T) {
+	for _, test := range []struct{ data, words int }{
+		{1, headerLen + 16},
+		{smallBatch - dataStart, headerLen + 16},
+		{smallBatch, 0},
+		{largeSlab, 0},
+	} {
+		c := newConn(nil, NewBudget(1<<20), true)
+		p := newPath(c, nil)
+		p.ready, c.path = true, p
+		c.rx.received, c.rx.consumed = 1, 1
+		for left := test.data; left > 0; {
+			left -= c.tx.append(make([]byte, left))
+		}
+		words, data, _, _ := c.batch(p, nil, nil)
+		if len(words) != test.words || len(data) == 0 {
+			t.Errorf("beside %d bytes there are %d, want %d", test.data, len(words), test.words)
+		}
+		if unsaid := c.rx.unsaid() > 0; unsaid != (test.words == 0) {
+			t.Errorf("beside %d bytes what was consumed is left to be said: %v", test.data, unsaid)
+		}
+	}
+}

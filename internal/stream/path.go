@@ -254,7 +254,7 @@ func (c *Conn) batch(p *path, said []byte, sent *slab) (words, data []byte, from
 		}
 	}
 	if p.ready {
-		said = c.words(said, len(data) > 0)
+		said = c.words(said, len(data) > 0 && len(data) <= smallBatch)
 	}
 	return said, data, from, p.last
 }
@@ -265,8 +265,10 @@ func (c *Conn) release(s *slab) {
 	c.tx.release(s)
 }
 
-// words encodes what is to be said beside the data. Whatever is sent takes an
-// ACK along.
+// words encodes what is to be said beside the data. Whatever is one write with
+// it takes an ACK along; beside much data an ACK would be a write of its own,
+// which every relay on the way passes on by itself, so that there it waits until
+// it is due.
 func (c *Conn) words(b []byte, more bool) []byte {
 	s := &c.say
 	if s.confirm {

@@ -11,8 +11,8 @@ const (
 	maxWindow   = 4 << 20
 	ackBytes    = 256 << 10 // what is acknowledged at least, once that is half a window
 
-	smallChunk = 2 << 10  // what an idle path reads into
-	largeChunk = 64 << 10 // what a busy one does
+	smallChunk = 2 << 10   // what an idle path reads into
+	largeChunk = 128 << 10 // what a busy one does
 
 	// The window of a path with a shorter round trip than this is wide enough:
 	// 256 KiB in 1 ms are 256 MB/s. More would only move the bytes out of the
@@ -122,7 +122,7 @@ func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error
 // keep queues p, by reference where that does not cost more memory than it
 // saves copying.
 func (q *recvQueue) keep(p []byte, c *chunk) {
-	if len(p) < smallData || q.live > q.window+q.window/4 {
+	if len(p) < smallData || q.live > q.window+max(q.window/4, largeChunk) {
 		q.copy(p)
 		return
 	}

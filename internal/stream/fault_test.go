@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -53,15 +54,17 @@ func faults(t *testing.T, r *rand.Rand) {
 	up, down := random(r, r.IntN(3<<20)), random(r, r.IntN(3<<20))
 	client, server := l.pair()
 	synctest.Wait()
+	nomad := newNomad(l, client)
 	stop := make(chan struct{})
 	var trouble sync.WaitGroup
-	trouble.Go(func() { troubles(l, pick, stop) })
+	trouble.Go(func() { troubles(l, nomad, pick, stop) })
 	var all sync.WaitGroup
-	talk(t, &all, client, server, up, pick)
-	talk(t, &all, server, client, down, pick)
+	talk(t, &all, nomad, server, up, pick)
+	talk(t, &all, server, nomad, down, pick)
 	all.Wait()
 	close(stop)
 	trouble.Wait()
+	client = nomad.c
 	client.Close()
 	server.Close()
 	<-client.Done()
@@ -163,8 +166,77 @@ func misbehave(p *pipe, pick func(int) int) {
 	}
 }
 
-// troubles cuts, stalls and hides the network while bytes move.
-func troubles(l *lab, pick func(int) int, stop <-chan struct{}) {
+// nomad is a client's end that moves from process to process while it is used.
+type nomad struct {
+	l *lab
+	c *Conn
+	// Held by who reads, by who writes, and both by who moves. Unlike mutexes they
+	// let the bubble's clock go on.
+	reading, writing chan struct{}
+}
+
+func newNomad(l *lab, c *Conn) *nomad {
+	return &nomad{l: l, c: c, reading: make(chan struct{}, 1), writing: make(chan struct{}, 1)}
+}
+
+func (m *nomad) Read(p []byte) (int, error) {
+	return m.use(m.reading, func() (int, error) { return m.c.Read(p) })
+}
+
+func (m *nomad) Write(p []byte) (n int, err error) {
+	for {
+		k, err := m.use(m.writing, func() (int, error) { return m.c.Write(p[n:]) })
+		if n += k; err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+func (m *nomad) CloseWrite() error {
+	_, err := m.use(m.writing, func() (int, error) { return 0, m.c.CloseWrite() })
+	return err
+}
+
+// use calls f again when a move has interrupted it before it did anything.
+func (m *nomad) use(held chan struct{}, f func() (int, error)) (int, error) {
+	for {
+		held <- struct{}{}
+		n, err := f()
+		<-held
+		switch {
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		case n > 0:
+			return n, nil
+		}
+		time.Sleep(time.Millisecond) // who moves comes first
+	}
+}
+
+// move is what one link does and the next: the first stops its copying, takes the
+// stream's state and ends.
+func (m *nomad) move() {
+	m.c.SetDeadline(time.Unix(1, 0))
+	m.reading <- struct{}{}
+	m.writing <- struct{}{}
+	defer func() { <-m.reading; <-m.writing }()
+	state, err := m.c.HandOver()
+	if err != nil { // it has ended
+		m.c.SetDeadline(time.Time{})
+		return
+	}
+	m.c.Close()
+	next, err := Restore(context.Background(), m.l.config(), state)
+	if err != nil {
+		m.l.t.Errorf("restoring: %v", err)
+		return
+	}
+	m.c = next
+}
+
+// troubles cuts, stalls and hides the network, and moves the client, while bytes
+// move.
+func troubles(l *lab, client *nomad, pick func(int) int, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
@@ -172,7 +244,7 @@ func troubles(l *lab, pick func(int) int, stop <-chan struct{}) {
 		case <-time.After(time.Duration(pick(8000)) * time.Millisecond):
 		}
 		line := l.net.latest()
-		switch pick(5) {
+		switch pick(8) {
 		case 0:
 			line.cut()
 		case 1:
@@ -186,12 +258,20 @@ func troubles(l *lab, pick func(int) int, stop <-chan struct{}) {
 			line.cut()
 			time.Sleep(time.Duration(pick(200)) * time.Second)
 			l.net.set(func(f *faultNet) { f.refuse = nil })
+		default:
+			client.move()
 		}
 	}
 }
 
+// end is a Conn, or one that moves.
+type end interface {
+	io.ReadWriter
+	CloseWrite() error
+}
+
 // talk sends b with pauses, and reads it with others.
-func talk(t *testing.T, all *sync.WaitGroup, from, to *Conn, b []byte, pick func(int) int) {
+func talk(t *testing.T, all *sync.WaitGroup, from, to end, b []byte, pick func(int) int) {
 	all.Go(func() {
 		for rest := b; len(rest) > 0; {
 			n := min(len(rest), 1+pick(100<<10))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync"
 )
 
 // Bounds of a frame on the wire.
@@ -50,8 +51,9 @@ func violation(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errViolation}, args...)...)
 }
 
-// castagnoli is the polynomial that CPUs have an instruction for.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is the table of the polynomial that CPUs have an instruction for. It
+// takes 0.13 ms to make, which a program that only shows a session does not need.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // frame is a frame as it lies in a buffer; payload is a part of that buffer.
 type frame struct {
@@ -101,7 +103,8 @@ func parseFrame(b []byte) (f frame, need int, err error) {
 
 // frameSum is the crc of a whole frame.
 func frameSum(b []byte) uint32 {
-	return crc32.Update(crc32.Checksum(b[:4], castagnoli), castagnoli, b[headerLen:])
+	table := castagnoli()
+	return crc32.Update(crc32.Checksum(b[:4], table), table, b[headerLen:])
 }
 
 // putHeader writes the header of the frame in b but for its crc.

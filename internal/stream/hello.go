@@ -134,13 +134,13 @@ func (r *refused) signed() []byte {
 func (r *refused) encode() []byte { return appendSum(append(r.signed(), r.signature[:]...)) }
 
 func appendSum(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
 }
 
 // checkSum returns b without the crc at its end.
 func checkSum(b []byte) ([]byte, error) {
 	body := b[:len(b)-crcLen]
-	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[len(body):]) {
+	if crc32.Checksum(body, castagnoli()) != binary.BigEndian.Uint32(b[len(body):]) {
 		return nil, violation("crc of a handshake")
 	}
 	return body, nil

@@ -28,6 +28,50 @@ func (s *Screen) Attach(dst []byte, n int) []byte {
 	return s.finish(d)
 }
 
+// Crop appends bytes that draw on a terminal of another size, which is at rest,
+// as much of the screen as it has room for, with the cursor in it. Nothing else is
+// changed there but the title and whether the cursor shows.
+func (s *Screen) Crop(dst []byte, cols, rows int) []byte {
+	cols, rows = Bound(cols, rows)
+	left, top := max(0, s.x-cols+1), max(0, s.y-rows+1)
+	d := s.begin(appendMode(dst, syncOutput, true))
+	if s.titles.title != "" {
+		d.dst = appendOSC(d.dst, 2, s.titles.title)
+	}
+	room := make([]cell, 0, cols)
+	for y := range rows {
+		d.move(0, y)
+		if top+y < s.rows {
+			room = d.crop(room[:0], s.g.row(top+y), left, cols)
+			d.row(room, cols, false)
+		}
+		d.style(style{})
+		if top+y >= s.rows || len(room) < cols {
+			d.add("\x1b[K")
+		}
+	}
+	d.move(s.x-left, s.y-top)
+	d.dst = appendMode(d.dst, cursorShown, s.modes.on(cursorShown))
+	return appendMode(d.dst, syncOutput, false)
+}
+
+// crop appends the cells of a row from column left on, at most so many, without
+// those at the end that are zero and the halves of characters that are cut.
+func (d *drawing) crop(dst, row []cell, left, most int) []cell {
+	row = row[min(left, len(row)):]
+	dst = append(dst, row[:min(most, len(row))]...)
+	if len(dst) > 0 && dst[0].tail() {
+		dst[0] = cell{style: dst[0].style}
+	}
+	if n := len(dst); n > 0 && dst[n-1].wide() {
+		dst[n-1] = cell{style: dst[n-1].style}
+	}
+	for n := len(dst); n > 0 && dst[n-1] == (cell{}); n-- {
+		dst = dst[:n-1]
+	}
+	return dst
+}
+
 // drawing is what a snapshot is written with: it knows where the terminal's
 // cursor is, and what it draws with.
 type drawing struct {

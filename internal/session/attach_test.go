@@ -186,6 +186,44 @@ func TestTheLatestTypistsSize(t *testing.T) {
 	}
 }
 
+// A viewer's terminal of another size shows what it has room for, and all of it as
+// soon as it has.
+func TestAViewerOfAnotherSize(t *testing.T) {
+	l := newLab(t)
+	const wide = "0123456789abcdefghijKLMNOPQRST"
+	a := l.startTTY(10, 40, "run", "--as", "x", "--", "sh", "-c", `printf '`+wide+`\nsecond\n'; read x; echo third; read x; echo fourth; read x`)
+	a.out.expect(t, "second")
+	look := l.startTTY(5, 20, "attach", "--view", "x")
+	if before := look.out.expect(t, "second"); !strings.Contains(before, wide[:20]) || strings.Contains(before, "K") {
+		t.Errorf("20 columns show %q", before)
+	}
+	a.keys("\r")
+	look.out.expect(t, "third")
+	look.resize(10, 40)
+	look.out.expect(t, wide)
+	look.out.expect(t, "third")
+	look.resize(2, 10)
+	if before := look.out.expect(t, "third"); strings.Contains(before, "second") {
+		t.Errorf("2 rows show %q", before)
+	}
+	a.keys("\r")
+	a.out.expect(t, "fourth")
+	look.out.expect(t, "fourth")
+	look.resize(10, 40)
+	look.out.expect(t, wide)
+	look.out.expect(t, "fourth")
+	look.keys("\x03")
+	if code := look.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	b := l.startTTY(8, 30, "attach", "x") // has the size now
+	b.out.expect(t, "fourth")
+	b.keys("~d")
+	b.wait()
+	a.keys("\r")
+	a.wait()
+}
+
 func TestSeveralViewersSeeTheSame(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()

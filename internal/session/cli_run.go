@@ -123,7 +123,7 @@ last. Of a session that has ended it shows the end. Without NAME, a login shell
 that stays: the session "shell", made if there is none.
 
   --view  only look: nothing typed here reaches the session, and its terminal
-          keeps its size
+          keeps its size; a smaller window shows the part around the cursor
   --clipboard  let what it prints set the clipboard of your terminal (OSC 52), which
           is kept from it otherwise
 

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -154,15 +155,23 @@ func (p *picture) resize(w window) {
 }
 
 // attach is what brings a terminal to where this one is: the last lines of history
-// and the screen; without history, what was on it makes way. What is printed from
-// offset at on belongs after it. full says that a program has the whole screen.
-func (p *picture) attach(lines int) (picture []byte, at uint64, full bool) {
+// and the screen; without history, what was on it makes way. A terminal of another
+// size is shown what there is room for. What is printed from offset at on belongs
+// after it. full says that a program has the whole screen.
+func (p *picture) attach(lines int, f fit) (picture []byte, at uint64, full bool) {
 	p.catchUp()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if lines > 0 {
+	switch {
+	case f.crops():
+		if lines > 0 {
+			picture = p.screen.History([]byte("\x1b[J"), lines)
+			picture = append(picture, bytes.Repeat([]byte("\r\n"), int(f.viewer.rows))...) // up into the scrollback
+		}
+		picture = p.screen.Crop(picture, int(f.viewer.cols), int(f.viewer.rows))
+	case lines > 0:
 		picture = p.screen.Attach(nil, lines)
-	} else {
+	default:
 		picture = p.screen.Snapshot(nil)
 	}
 	return picture, p.at, p.screen.Alternate()

@@ -141,7 +141,7 @@ func (vs *viewers) handOver(s *handover) {
 	s.Window = [2]uint16{vs.window.rows, vs.window.cols}
 	vs.mu.Unlock()
 	if vs.picture != nil {
-		s.Screen, s.At, _ = vs.picture.attach(maxHistory)
+		s.Screen, s.At, _ = vs.picture.attach(maxHistory, fit{})
 	}
 }
 

@@ -62,6 +62,17 @@ func (t *tape) append(s stream, p []byte) {
 		limit = ringNoLog
 	}
 	t.ring.append(s, p, limit)
+	t.nudgeLocked()
+}
+
+// nudge has those who watch the output look again.
+func (t *tape) nudge() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nudgeLocked()
+}
+
+func (t *tape) nudgeLocked() {
 	for w, output := range t.watch {
 		if output {
 			w.notify()

@@ -149,11 +149,13 @@ func (v viewing) hello(t *tty) hello {
 	h := hello{Flags: flagOutput}
 	if v.input {
 		h.Flags |= flagInput
-		w := t.size()
-		h.Rows, h.Cols = w.rows, w.cols
 	}
 	if v.raw {
 		h.Flags |= flagScreen
+	}
+	if v.input || v.raw {
+		w := t.size()
+		h.Rows, h.Cols = w.rows, w.cols
 	}
 	switch {
 	case v.raw && v.again:
@@ -227,7 +229,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question,
 		}
 	})
 	resized := make(chan os.Signal, 1)
-	if v.input {
+	if v.input || v.raw {
 		resized <- unix.SIGWINCH // it may have been since the session was told its size
 		signal.Notify(resized, unix.SIGWINCH)
 	}

@@ -185,6 +185,10 @@ func (vs *viewers) receive(v *viewer) {
 		if err != nil {
 			return
 		}
+		if m, ok := m.(size); ok {
+			vs.resized(v, window{m.Rows, m.Cols})
+			continue
+		}
 		if v.hello.Flags&flagInput == 0 {
 			return // it said that it would only look
 		}
@@ -193,8 +197,6 @@ func (vs *viewers) receive(v *viewer) {
 			vs.input(v, m.Data)
 		case eof:
 			vs.job.endInput()
-		case size:
-			vs.resized(v, window{m.Rows, m.Cols})
 		case signalM:
 			vs.job.signal(unix.Signal(m.Number))
 		case end:
@@ -242,6 +244,8 @@ func (vs *viewers) resized(v *viewer, w window) {
 	v.window = w
 	if vs.typist == v {
 		vs.resizeLocked()
+	} else {
+		vs.tape.nudge()
 	}
 }
 
@@ -256,6 +260,7 @@ func (vs *viewers) resizeLocked() {
 	vs.window = w
 	setWindow(vs.job.input, w)
 	vs.picture.resize(w)
+	vs.tape.nudge()
 }
 
 // send sends v what it wants to see until the job's end or until v is gone.
@@ -326,7 +331,26 @@ type cursor struct {
 	at      uint64
 	live    bool // has been told that history is over
 	buf     []byte
+	fit     fit       // as it was drawn last
+	drawn   time.Time // when that was, where the sizes differ
 }
+
+// fit is the size of a session's terminal, and that of a viewer's.
+type fit struct{ session, viewer window }
+
+// crops says that what a session prints cannot be shown as it is: it was meant for
+// another size.
+func (f fit) crops() bool { return f.viewer.rows > 0 && f.viewer.cols > 0 && f.viewer != f.session }
+
+func (c *cursor) fits() fit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fit{c.window, c.viewer.window}
+}
+
+// frame is how often a viewer's terminal of another size is drawn at most: it is
+// drawn whole.
+const frame = 40 * time.Millisecond
 
 // start finds where the viewer wants to begin, and sends what comes before it.
 func (c *cursor) start() error {
@@ -351,7 +375,8 @@ func (c *cursor) shows() bool { return c.picture != nil && c.viewer.hello.Flags&
 // show what no snapshot has, such as images: they are told to look at their
 // terminal, on which most draw anew.
 func (c *cursor) attach(lines int) error {
-	picture, at, full := c.picture.attach(lines)
+	c.fit, c.drawn = c.fits(), time.Now()
+	picture, at, full := c.picture.attach(lines, c.fit)
 	c.at = at
 	if err := c.draw(picture, welcome{version, true, at}); err != nil {
 		return err
@@ -362,10 +387,11 @@ func (c *cursor) attach(lines int) error {
 	return nil
 }
 
-// bringUp shows a terminal that is too far behind what the screen looks like now.
+// bringUp shows a terminal that is too far behind, or of another size, what the
+// screen looks like now.
 func (c *cursor) bringUp() error {
-	picture, at, _ := c.picture.attach(0)
-	if at <= c.at {
+	picture, at, _ := c.picture.attach(0, c.fit)
+	if at < c.at {
 		return nil
 	}
 	news := skipped{c.at, at - c.at}
@@ -390,8 +416,26 @@ func (c *cursor) target() uint64 {
 	return end
 }
 
+// refit draws the screen for a viewer whose size is, or was, another than that of the
+// session, if there is anything new.
+func (c *cursor) refit(now fit) (more bool, err error) {
+	if now == c.fit && c.at >= c.target() {
+		return false, c.tellLive()
+	}
+	time.Sleep(frame - time.Since(c.drawn))
+	c.fit, c.drawn = now, time.Now()
+	return true, c.bringUp()
+}
+
 // next sends one frame of output, if there is any.
 func (c *cursor) next() (more bool, err error) {
+	if c.shows() {
+		now := c.fits()
+		if now.crops() || c.fit.crops() {
+			return c.refit(now)
+		}
+		c.fit = now
+	}
 	behind := c.target() - min(c.target(), c.at)
 	if behind > maxBehind && c.shows() {
 		if err := c.bringUp(); err != nil {

@@ -215,7 +215,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Method != http.MethodGet {
 			return c.http.RoundTrip(req)
 		}
-		if resp, spoilt, err := ask(c.http, req, trusted); !spoilt {
+		if resp, spoilt, err := ask(trusted, c.http, req); !spoilt {
 			return resp, err
 		}
 	}
@@ -223,7 +223,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // ask is one go at a question; it is given up when trusted ends, and then it is
 // spoilt unless the asker has lost interest.
-func ask(rt http.RoundTripper, req *http.Request, trusted context.Context) (resp *http.Response, spoilt bool, err error) {
+func ask(trusted context.Context, rt http.RoundTripper, req *http.Request) (resp *http.Response, spoilt bool, err error) {
 	ctx, cancel := context.WithCancel(req.Context())
 	keep := context.AfterFunc(trusted, cancel)
 	resp, err = rt.RoundTrip(req.WithContext(ctx))

@@ -102,16 +102,16 @@ func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
 	}
 
 	trusted, doubt := context.WithCancel(t.Context())
-	resp, spoilt, err := ask(afterHeaders{conn, func(req *http.Request) {
+	resp, spoilt, err := ask(trusted, afterHeaders{conn, func(req *http.Request) {
 		doubt()
 		<-req.Context().Done()
-	}}, question("/abandoned"), trusted)
+	}}, question("/abandoned"))
 	if resp != nil || err != nil || !spoilt {
 		t.Errorf("it is answered by %v, %v, and spoilt is %v", resp, err, spoilt)
 	}
 
 	trusted, doubt = context.WithCancel(t.Context())
-	resp, spoilt, err = ask(conn, question("/answered"), trusted)
+	resp, spoilt, err = ask(trusted, conn, question("/answered"))
 	if err != nil || spoilt {
 		t.Fatalf("it is answered by %v, and spoilt is %v", err, spoilt)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -62,12 +63,15 @@ func newSessionBench(ctx context.Context) (*sessionBench, error) {
 		err = os.MkdirAll(s.home.Bin(), 0o700)
 	}
 	if err == nil {
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", s.home.Program(), "./cmd/keyway-guest")
-		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		build := exec.CommandContext(ctx, "make", "guest-"+runtime.GOARCH, "DIST="+dir)
+		build.Dir = root
 		var out []byte
 		if out, err = build.CombinedOutput(); err != nil {
-			err = fmt.Errorf("go build: %w: %s", err, out)
+			err = fmt.Errorf("make: %w: %s", err, out)
 		}
+	}
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, "guest-linux-"+runtime.GOARCH), s.home.Program())
 	}
 	if err == nil {
 		err = os.Symlink(keyway.GuestProgram, filepath.Join(s.home.Bin(), "keyway"))

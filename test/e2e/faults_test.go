@@ -38,7 +38,7 @@ func TestInterruptedUp(t *testing.T) {
 			w.must(t, "keyway", "rm", "a")
 		case 130:
 			interrupted++
-			if r.stderr != "" { // else it came before there was anything to interrupt
+			if r.stderr != "" { // else it came before there was anything to interrupt, or anybody to catch it
 				holds(t, "what an interrupted up says", r.stderr, "interrupted")
 			}
 		default:

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,6 +172,9 @@ func (w *world) finish(cmd *exec.Cmd, stdin string, started ...func()) result {
 	switch {
 	case errors.As(err, &exit):
 		r.code = exit.ExitCode()
+		if how, ok := exit.Sys().(syscall.WaitStatus); ok && how.Signaled() {
+			r.code = 128 + int(how.Signal()) // as a shell has it
+		}
 	case err != nil:
 		r.code, r.stderr = -1, r.stderr+err.Error()
 	}

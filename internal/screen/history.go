@@ -111,24 +111,32 @@ func rowHeader(p []byte) (length int, wrapped bool) {
 	return int(header >> 1), header&1 != 0
 }
 
-// each calls use with the rows of the last n lines.
-func (h *history) each(n int, use func(text []byte, wrapped bool)) {
-	first, skip := len(h.pieces), -n // pieces and lines to leave out
-	for first > 0 && skip < 0 {
+// last returns the pieces that hold the last n lines, and how many lines they hold
+// before those.
+func (h *history) last(n int) (pieces []piece, before int) {
+	first, before := len(h.pieces), -n
+	for first > 0 && before < 0 {
 		first--
-		skip += h.pieces[first].lines
+		before += h.pieces[first].lines
 	}
-	for _, p := range h.pieces[first:] {
-		for data := p.data; len(data) > 0; {
-			length, wrapped := rowHeader(data)
-			if skip <= 0 {
-				use(data[2:2+length], wrapped)
-			} else if !wrapped {
-				skip--
-			}
-			data = data[length+rowOverhead:]
+	return h.pieces[first:], before
+}
+
+// nextRow splits the first row off what a piece holds.
+func nextRow(data []byte) (text []byte, wrapped bool, rest []byte) {
+	length, wrapped := rowHeader(data)
+	return data[2 : 2+length], wrapped, data[length+rowOverhead:]
+}
+
+// skipLines leaves out the first n lines, and returns how many of those data has not.
+func skipLines(data []byte, n int) (rest []byte, left int) {
+	for n > 0 && len(data) > 0 {
+		var wrapped bool
+		if _, wrapped, data = nextRow(data); !wrapped {
+			n--
 		}
 	}
+	return data, max(0, n)
 }
 
 // remember puts row y of the main screen into the history.
@@ -243,11 +251,24 @@ func (s *Screen) HistoryLines() int { return s.history.count }
 // was wrapped is whole, so that the terminal that gets it breaks it at its own
 // width.
 func (s *Screen) History(dst []byte, n int) []byte {
-	s.history.each(n, func(text []byte, wrapped bool) {
-		dst = append(dst, text...)
-		if !wrapped {
-			dst = append(dst, "\r\n"...)
+	pieces, before := s.history.last(n)
+	room := 0 // for all at once: somebody waits for it
+	for _, p := range pieces {
+		room += len(p.data)
+	}
+	dst = slices.Grow(dst, room)
+	for _, p := range pieces {
+		rest := p.data
+		rest, before = skipLines(rest, before)
+		for len(rest) > 0 {
+			var text []byte
+			var wrapped bool
+			text, wrapped, rest = nextRow(rest)
+			dst = append(dst, text...)
+			if !wrapped {
+				dst = append(dst, "\r\n"...)
+			}
 		}
-	})
+	}
 	return dst
 }

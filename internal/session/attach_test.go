@@ -126,12 +126,36 @@ func TestTheClipboardIsOutOfReach(t *testing.T) {
 	shown(true, cut, "run", "--as", "x", "--", "sh", "-c", script)
 	shown(true, "after", "run", "-T", "--", "sh", "-c", script)
 	shown(true, set, "run", "--clipboard", "--", "sh", "-c", script)
-	shown(false, cut, "attach", "x")
-	shown(false, set, "attach", "--clipboard", "x")
+	shown(false, "after", "attach", "--clipboard", "x") // it has ended: that was long ago
 	shown(false, "after", "logs", "x")
 	shown(false, set, "logs", "--raw", "x")
 	if got := l.ok("logs", "--raw", "x"); !strings.Contains(got, set) {
 		t.Errorf("a pipe gets %q", got)
+	}
+}
+
+// Of a session that has ended its screen is seen as it was last, and in a terminal
+// that nothing of it has changed.
+func TestAnEndedTerminalIsSeenAsItWas(t *testing.T) {
+	l := newLab(t)
+	const end = "[train/x ended: exit code 0]\r\n"
+	for name, c := range map[string]struct{ script, want string }{
+		"bar":    {`printf '\033[1mbold\033[m\nstep 1\rstep 2\rstep 3\n'`, "\x1b[1mbold\x1b[m\r\nstep 3\r\n" + end},
+		"editor": {`printf 'before\n\033[?1049h\033[?1000h\033[5;5Hin the editor'; kill -9 $$`, "before\r\n[train/x was ended by SIGKILL]\r\n"},
+		"wrap":   {`printf '\033[7;1Hlow\033[1;1Hhigh\033[3;1H%025d' 7`, "high\r\n\r\n" + strings.Repeat("0", 24) + "7\r\n\r\n\r\nlow\r\n" + end},
+		"none":   {`:`, end},
+		"long":   {`seq 5000`, "\n4999\r\n5000\r\n" + end},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := l.startTTY(7, 20, "run", "--as", "x", "--", "sh", "-c", c.script)
+			p.wait()
+			p = l.startTTY(24, 80, "attach", "x")
+			p.wait()
+			got := p.out.String()
+			if whole := name != "long"; whole && got != c.want || !strings.HasSuffix(got, c.want) {
+				t.Errorf("got %q, want %q", got[max(0, len(got)-200):], c.want)
+			}
+		})
 	}
 }
 

@@ -77,12 +77,8 @@ func (c *cli) run(g given) (int, error) {
 		fmt.Fprintf(c.err, "[%s runs; see it: keyway attach %s]\n", c.show(name), c.show(name))
 		return 0, nil
 	}
-	raw := tty && onTerminal(c.in) && onTerminal(c.out)
-	i, err := c.settled(name)
-	if err != nil {
-		return 0, err
-	}
-	return c.view(i, viewing{name: name, keys: true, input: true, raw: raw, asks: raw, clipboard: g.has("clipboard")})
+	screen := tty && onTerminal(c.in) && onTerminal(c.out)
+	return c.view(viewing{name: name, keys: true, input: true, screen: screen, asks: screen, clipboard: g.has("clipboard")})
 }
 
 // wantTTY decides between a terminal and pipes.
@@ -119,8 +115,8 @@ const attachUsage = `Usage: keyway attach [--view] [--clipboard] [NAME]
 
 Shows a session: its recent output, then what it prints, and passes on what you
 type. Several may be attached at once; the terminal has the size of whoever typed
-last. Of a session that has ended it shows the end. Without NAME, a login shell
-that stays: the session "shell", made if there is none.
+last. Of a session that has ended it shows the end, a terminal's as it looked then.
+Without NAME, a login shell that stays: the session "shell", made if there is none.
 
   --view  only look: nothing typed here reaches the session, and its terminal
           keeps its size; a smaller window shows the part around the cursor
@@ -167,17 +163,13 @@ func (c *cli) attach(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	i, err := c.settled(name)
-	if err != nil {
-		return 0, err
-	}
 	if os.Getenv(EnvSession) == string(name) {
 		return 0, keyway.Errorf(keyway.Usage, "this is %s itself: it cannot be shown inside itself", c.show(name))
 	}
 	keyboard := onTerminal(c.in)
-	return c.view(i, viewing{
+	return c.view(viewing{
 		name: name, keys: keyboard, input: keyboard && !look, start: -recentBytes,
-		raw: i.TTY && keyboard && onTerminal(c.out), news: true,
+		screen: keyboard && onTerminal(c.out), news: true,
 		clipboard: g.has("clipboard"),
 	})
 }

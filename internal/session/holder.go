@@ -392,6 +392,10 @@ func (h *holder) record(s jobStatus) exitRecord {
 		Code: s.code, Started: h.started, Ended: s.at, Output: output, Lost: missing, Cut: s.cut, Reason: h.reason,
 	}
 	h.mu.Unlock()
+	if h.job.tty {
+		w := h.viewers.size()
+		r.Rows, r.Cols = w.rows, w.cols
+	}
 	if s.signal != 0 {
 		r.Signal = unix.SignalName(s.signal)
 	}

@@ -75,6 +75,9 @@ type exitRecord struct {
 	OOMKills uint64 `json:"oomKills,omitempty"`
 	OOM      bool   `json:"oom,omitempty"`    // it was the job's own end
 	Reason   string `json:"reason,omitempty"` // who ended it, if keyway did
+	// Rows and Cols are the size that its terminal had in the end, if it had one.
+	Rows uint16 `json:"rows,omitempty"`
+	Cols uint16 `json:"cols,omitempty"`
 }
 
 // status is what a session does.

@@ -24,7 +24,7 @@ type viewing struct {
 	name      keyway.Name
 	keys      bool  // read what is typed here
 	input     bool  // and pass it on to the session
-	raw       bool  // this is a terminal showing a terminal
+	screen    bool  // this is a terminal that can show the session's, if it has one
 	start     int64 // offset; negative: this many bytes before the end
 	again     bool  // the screen was shown before: no history
 	asks      bool  // ask what Ctrl-C is to mean
@@ -47,11 +47,11 @@ type outcome struct {
 }
 
 // view shows a session until it ends or the viewer leaves, and returns the exit
-// code for this process. i is what is known of the session.
-func (c *cli) view(i info, v viewing) (int, error) {
+// code for this process.
+func (c *cli) view(v viewing) (int, error) {
 	t := c.tty(v.clipboard)
 	for range maxRenewals {
-		out, seen, err := c.viewLive(i, t, v)
+		out, seen, err := c.viewLive(t, v)
 		switch {
 		case err != nil:
 			return 0, err
@@ -62,27 +62,34 @@ func (c *cli) view(i info, v viewing) (int, error) {
 			return c.conclude(v, t, c.viewDead(v, t))
 		}
 		v.start, v.again = seen.at, true // the holder may be there again, as a new program
-		if i, err = c.settled(v.name); err != nil {
-			return 0, err
-		}
+		v.screen = v.screen && seen.tty
 	}
 	return 0, errGone
 }
 
 // seen is up to where a session's output was shown, if it was at all.
 type seen struct {
-	at int64
-	ok bool
+	at  int64
+	tty bool // it is that of a terminal
+	ok  bool
 }
 
-// viewLive looks at the session through its holder.
-func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err error) {
-	if !i.alive() {
-		return outcome{err: errGone}, seen{}, nil
+// viewLive looks at the session through its holder. What is on disk of it is asked
+// only if there is none: that takes longer than to find the holder.
+func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
+	signals := make(chan os.Signal, 8)
+	defer signal.Stop(signals)
+	conn, told, err := reach(c.path(v.name), v.hello(t), signals)
+	if err != nil {
+		var i info
+		if i, err = c.settled(v.name); err != nil {
+			return outcome{}, seen{}, err
+		}
+		if !i.alive() {
+			return outcome{err: errGone}, seen{}, nil
+		}
+		conn, told, err = reach(i.dir, v.hello(t), signals)
 	}
-	signals, catching, release := catchToLeave()
-	defer release()
-	conn, told, err := reach(i.dir, v.hello(t), signals)
 	if told != nil {
 		return outcome{signal: told}, seen{}, nil
 	}
@@ -94,35 +101,18 @@ func (c *cli) viewLive(i info, t *tty, v viewing) (out outcome, shown seen, err 
 	}
 	defer conn.close()
 	defer t.restore()
-	<-catching
-	if v.raw {
+	if v.screen && conn.tty {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, seen{}, err
 		}
 	}
 	out, at := c.watch(conn, t, v, signals)
-	return out, seen{at, true}, nil
+	return out, seen{at, conn.tty, true}, nil
 }
 
-// catchToLeave catches the signals that tell a viewer to go, until release is called.
-// That takes the runtime as long as a holder needs to answer, so it is only begun:
-// catching is closed when it is done.
-func catchToLeave() (signals <-chan os.Signal, catching <-chan struct{}, release func()) {
-	caught, done := make(chan os.Signal, 8), make(chan struct{})
-	go func() {
-		defer close(done)
-		signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
-		signal.Notify(caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
-	}()
-	return caught, done, func() {
-		<-done
-		signal.Stop(caught)
-	}
-}
-
-// reach is connect, unless a signal comes first: then whoever is still connecting is
-// left behind, as this process is about to end.
-func reach(dir string, h hello, signals <-chan os.Signal) (conn *connection, told os.Signal, err error) {
+// reach is connect, and catches the signals that tell a viewer to go. If one comes
+// first, whoever is still connecting is left behind, as this process is about to end.
+func reach(dir string, h hello, signals chan os.Signal) (conn *connection, told os.Signal, err error) {
 	type result struct {
 		conn *connection
 		err  error
@@ -132,6 +122,9 @@ func reach(dir string, h hello, signals <-chan os.Signal) (conn *connection, tol
 		conn, err := connect(dir, h)
 		connected <- result{conn, err}
 	}()
+	runtime.Gosched()           // the holder first: it takes as long to answer as what follows
+	signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	select {
 	case r := <-connected:
 		return r.conn, nil, r.err
@@ -150,19 +143,19 @@ func (v viewing) hello(t *tty) hello {
 	if v.input {
 		h.Flags |= flagInput
 	}
-	if v.raw {
+	if v.screen {
 		h.Flags |= flagScreen
 	}
-	if v.input || v.raw {
+	if v.input || v.screen {
 		w := t.size()
 		h.Rows, h.Cols = w.rows, w.cols
 	}
 	switch {
-	case v.raw && v.again:
+	case v.screen && v.again:
 		h.Flags |= flagTail
 	case v.start >= 0:
 		h.From = uint64(v.start)
-	case v.raw:
+	case v.screen:
 		h.Flags |= flagTail
 		h.From = historyLines
 	default:
@@ -229,7 +222,7 @@ func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question,
 		}
 	})
 	resized := make(chan os.Signal, 1)
-	if v.input || v.raw {
+	if v.input || v.screen {
 		resized <- unix.SIGWINCH // it may have been since the session was told its size
 		signal.Notify(resized, unix.SIGWINCH)
 	}
@@ -302,49 +295,6 @@ func (f forward) finish(err error, pending []byte) {
 		_ = f.conn.write(input{pending})
 	}
 	_ = f.conn.write(eof{})
-}
-
-// viewDead shows what is on disk of a session that has ended.
-func (c *cli) viewDead(v viewing, t *tty) outcome {
-	i, err := c.abandoned(v.name)
-	if err != nil {
-		return outcome{err: err}
-	}
-	defer t.restore()
-	at := uint64(max(0, v.start))
-	if v.start < 0 {
-		at = tailOf(i.dir, uint64(-v.start))
-	}
-	if _, err := copyLog(i.dir, at, t); err != nil {
-		return outcome{err: err}
-	}
-	switch {
-	case i.Exit != nil:
-		return outcome{status: statusOfRecord(i.Exit)}
-	case i.alive():
-		return outcome{err: keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(v.name)).
-			Hint("it still runs: keyway attach %s", c.show(v.name))}
-	}
-	return outcome{err: c.lostError(i)}
-}
-
-func tailOf(dir string, back uint64) uint64 {
-	r, closeLog, err := openLog(dir)
-	if err != nil {
-		return 0
-	}
-	defer closeLog()
-	return r.lineStart(back)
-}
-
-func statusOfRecord(r *exitRecord) *jobStatus {
-	return &jobStatus{code: r.Code, signal: unix.SignalNum(r.Signal)}
-}
-
-// lostError says what became of a session without an exit record.
-func (c *cli) lostError(i info) error {
-	return keyway.Errorf(keyway.NotRunning, "%s runs no more and left no exit code: %s", c.show(i.Name), i.Reason).
-		Hint("its output until then: keyway logs %s", c.show(i.Name))
 }
 
 // conclude tells the user how the viewing ended and returns the exit code.

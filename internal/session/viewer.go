@@ -117,6 +117,13 @@ func (vs *viewers) remove(v *viewer) {
 	vs.group.Done()
 }
 
+// size is that of the job's terminal.
+func (vs *viewers) size() window {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.window
+}
+
 // end lets viewers go once they have read everything.
 func (vs *viewers) end(s jobStatus) {
 	vs.mu.Lock()
@@ -159,9 +166,16 @@ func (vs *viewers) serve(v *viewer) {
 		vs.picture.catchUp() // what was asked before is not for the new terminal to answer
 	}
 	vs.welcome(v, h)
+	c := &cursor{viewers: vs, viewer: v, watcher: vs.tape.newWatcher(h.Flags&flagOutput != 0)}
+	defer c.watcher.stop()
+	// Not by the goroutine that goes on from there: to start that takes as long as to
+	// draw a screen.
+	if c.start() != nil {
+		return
+	}
 	gone := make(chan struct{})
 	var sender sync.WaitGroup
-	sender.Go(func() { vs.send(v, gone) })
+	sender.Go(func() { c.send(gone) })
 	vs.receive(v)
 	close(gone)
 	v.conn.Close() // interrupts a send to a viewer that does not read
@@ -263,20 +277,9 @@ func (vs *viewers) resizeLocked() {
 	vs.tape.nudge()
 }
 
-// send sends v what it wants to see until the job's end or until v is gone.
-func (vs *viewers) send(v *viewer, gone <-chan struct{}) {
-	defer v.conn.CloseWrite()
-	output := v.hello.Flags&flagOutput != 0
-	w := vs.tape.newWatcher(output)
-	defer w.stop()
-	if !output {
-		vs.sendEnd(v, w, gone)
-		return
-	}
-	c := &cursor{viewers: vs, viewer: v, watcher: w, buf: make([]byte, maxData)}
-	if c.start() != nil {
-		return
-	}
+// send sends what the viewer wants to see until the job's end or until it is gone.
+func (c *cursor) send(gone <-chan struct{}) {
+	defer c.viewer.conn.CloseWrite()
 	for {
 		more, err := c.next()
 		if err != nil {
@@ -285,31 +288,12 @@ func (vs *viewers) send(v *viewer, gone <-chan struct{}) {
 		if more {
 			continue
 		}
-		if _, over := vs.tape.state(); over && c.at >= c.target() {
-			vs.tellEnd(v)
+		if end, over := c.tape.state(); over && (c.at >= end || !c.wants(flagOutput)) {
+			c.tellEnd(c.viewer)
 			return
 		}
 		select {
-		case <-w.wake:
-		case <-gone:
-			return
-		}
-	}
-}
-
-// sendEnd is send for those who wait only for the end.
-func (vs *viewers) sendEnd(v *viewer, w *watcher, gone <-chan struct{}) {
-	at, _ := vs.tape.state()
-	if v.write(welcome{version, vs.job.tty, at}) != nil {
-		return
-	}
-	for {
-		if _, over := vs.tape.state(); over {
-			vs.tellEnd(v)
-			return
-		}
-		select {
-		case <-w.wake:
+		case <-c.watcher.wake:
 		case <-gone:
 			return
 		}
@@ -355,21 +339,28 @@ const frame = 40 * time.Millisecond
 // start finds where the viewer wants to begin, and sends what comes before it.
 func (c *cursor) start() error {
 	h := c.viewer.hello
-	c.at = h.From
-	if h.Flags&flagTail != 0 {
-		if c.shows() {
-			return c.attach(int(min(h.From, maxHistory)))
-		}
+	switch {
+	case !c.wants(flagOutput):
+		c.at = c.target()
+	case !c.wants(flagTail):
+		c.at = h.From
+	case c.shows():
+		return c.attach(int(min(h.From, maxHistory)))
+	case c.wants(flagScreen): // it did not know that there is none
+		c.at = c.tape.tail(recentBytes)
+	default:
 		c.at = c.tape.tail(h.From)
 	}
 	return c.viewer.write(welcome{version, c.job.tty, c.at})
 }
 
+func (c *cursor) wants(flag byte) bool { return c.viewer.hello.Flags&flag != 0 }
+
 // maxHistory is how many lines of history a viewer may ask for.
 const maxHistory = 1 << 20
 
 // shows says that the viewer wants a picture, and that there is one.
-func (c *cursor) shows() bool { return c.picture != nil && c.viewer.hello.Flags&flagScreen != 0 }
+func (c *cursor) shows() bool { return c.picture != nil && c.wants(flagScreen) }
 
 // attach shows a terminal the history and the screen. Full-screen programs may
 // show what no snapshot has, such as images: they are told to look at their
@@ -429,6 +420,9 @@ func (c *cursor) refit(now fit) (more bool, err error) {
 
 // next sends one frame of output, if there is any.
 func (c *cursor) next() (more bool, err error) {
+	if !c.wants(flagOutput) {
+		return false, nil
+	}
 	if c.shows() {
 		now := c.fits()
 		if now.crops() || c.fit.crops() {
@@ -441,6 +435,9 @@ func (c *cursor) next() (more bool, err error) {
 		if err := c.bringUp(); err != nil {
 			return false, err
 		}
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, maxData)
 	}
 	n, s, err := c.tape.read(c.buf, c.at)
 	if err != nil {

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -21,34 +22,85 @@ func (h *holder) drain(s source) {
 	if err != nil {
 		return
 	}
+	k := keeper{holder: h, stream: s.stream}
 	buf := make([]byte, drainBuffer)
 	for over := false; !over; {
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
 			h.gate.RLock()
-			defer h.gate.RUnlock()
-			n, over = readAll(int(fd), buf)
-			h.keep(s, buf[:n])
+			if n, over = readAll(int(fd), buf); n == len(buf) {
+				buf = k.hand(buf)
+			} else {
+				k.keep(buf[:n])
+			}
 			return over || n > 0
 		})
 		if err != nil {
 			break
 		}
 	}
+	k.stop()
 	// As much as can have been in a pipe when the job ended: a process that it left
 	// behind may be printing for ever.
 	const most = 1 << 20
 	_ = raw.Control(func(fd uintptr) {
 		for total, n := 0, 1; n > 0 && total < most; total += n {
+			h.gate.RLock()
 			n, _ = readAll(int(fd), buf)
-			h.keep(s, buf[:n])
+			k.keep(buf[:n])
 		}
 	})
 }
 
-func (h *holder) keep(s source, p []byte) {
+// keeper puts on the tape what was taken from the job, and then lets go of the gate
+// that whoever took it holds. In a flood it does so while more is read: a terminal
+// has 4 KiB at a time and refills when they are read, so that whatever is done
+// between two reads slows the job down.
+type keeper struct {
+	holder  *holder
+	stream  stream
+	full    chan []byte // to the goroutine that keeps; nil: there is none
+	free    chan []byte // what it is done with
+	keeping sync.WaitGroup
+}
+
+// keep takes what is less than a flood.
+func (k *keeper) keep(p []byte) {
+	if k.full != nil { // what was before comes first
+		k.free <- <-k.free
+	}
+	k.take(p)
+}
+
+// hand takes a full buffer, and returns one to go on with.
+func (k *keeper) hand(p []byte) (next []byte) {
+	if k.full == nil {
+		k.full, k.free = make(chan []byte), make(chan []byte, 1)
+		k.free <- make([]byte, len(p))
+		k.keeping.Go(func() {
+			for p := range k.full {
+				k.take(p)
+				k.free <- p
+			}
+		})
+	}
+	k.full <- p
+	return <-k.free
+}
+
+func (k *keeper) take(p []byte) {
+	defer k.holder.gate.RUnlock()
 	if len(p) > 0 {
-		h.tape.append(s.stream, p)
+		k.holder.tape.append(k.stream, p)
+	}
+}
+
+// stop returns when all is kept.
+func (k *keeper) stop() {
+	if k.full != nil {
+		close(k.full)
+		k.keeping.Wait()
+		k.full = nil
 	}
 }
 

@@ -161,11 +161,13 @@ func TestAnEndedTerminalIsSeenAsItWas(t *testing.T) {
 
 func TestAViewerOnATerminalThatIsKilled(t *testing.T) {
 	l := newLab(t)
-	p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `echo ready; read x; exit 3`)
+	p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `echo ready; read x; echo "got $x"; read x; exit 3`)
 	p.out.expect(t, "ready")
 	p.kill()
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "ready")
+	p.keys("word\r")
+	p.out.expect(t, "got word") // from here on it says that it goes
 	// The window is closed: its terminal hangs up.
 	if err := p.cmd.Process.Signal(unix.SIGHUP); err != nil {
 		t.Fatal(err)

@@ -19,9 +19,10 @@ import (
 // connection is a viewer's end of the connection to a holder.
 type connection struct {
 	*peer
-	conn *net.UnixConn
-	tty  bool
-	at   uint64 // offset of the output that comes next
+	conn  *net.UnixConn
+	tty   bool
+	draws bool   // a picture comes before any output
+	at    uint64 // offset of the output that comes next
 	// asked is called when Ctrl-C was typed and not passed on; it returns when the
 	// user has said what it is to mean.
 	asked func() error
@@ -84,6 +85,7 @@ func (c *connection) open(h hello) error {
 			return keyway.Errorf(keyway.VersionMismatch, "%s", otherVersion)
 		}
 		c.tty, c.at = m.TTY, m.Offset
+		c.draws = m.TTY && h.Flags&flagOutput != 0 && h.Flags&flagTail != 0 && h.Flags&flagScreen != 0
 		return nil
 	case refused:
 		kind := keyway.NotRunning
@@ -153,34 +155,51 @@ func (e sinkError) Unwrap() error { return e.error }
 // become known over this connection.
 func (c *connection) pump(to sink) (*jobStatus, error) {
 	for {
-		m, err := c.read()
-		if err != nil {
-			if errors.Is(err, errMalformed) {
-				return nil, err
-			}
-			return nil, errGone
-		}
-		switch m := m.(type) {
-		case output:
-			err = to.put(m.Stream, m.Data)
-			c.at = m.Offset + uint64(len(m.Data))
-		case screenData:
-			err = to.picture(m.Data)
-		case skipped:
-			err = to.gap(m.Count)
-			c.at = m.Offset + m.Count
-		case live:
-		case ask:
-			err = c.asked()
-		case ended:
-			return &jobStatus{code: int(m.Code), signal: unix.Signal(m.Signal)}, nil
-		default:
-			return nil, fmt.Errorf("%w: not for viewers", errMalformed)
-		}
-		if err != nil {
-			return nil, sinkError{err}
+		if status, err := c.pumpOne(to); status != nil || err != nil {
+			return status, err
 		}
 	}
+}
+
+// pumpPicture passes on the picture that comes first, if one was asked for.
+func (c *connection) pumpPicture(to sink) error {
+	if !c.draws {
+		return nil
+	}
+	_, err := c.pumpOne(to)
+	return err
+}
+
+// pumpOne is pump for one message.
+func (c *connection) pumpOne(to sink) (*jobStatus, error) {
+	m, err := c.read()
+	switch {
+	case errors.Is(err, errMalformed):
+		return nil, err
+	case err != nil:
+		return nil, errGone
+	}
+	switch m := m.(type) {
+	case output:
+		err = to.put(m.Stream, m.Data)
+		c.at = m.Offset + uint64(len(m.Data))
+	case screenData:
+		err = to.picture(m.Data)
+	case skipped:
+		err = to.gap(m.Count)
+		c.at = m.Offset + m.Count
+	case live:
+	case ask:
+		err = c.asked()
+	case ended:
+		return &jobStatus{code: int(m.Code), signal: unix.Signal(m.Signal)}, nil
+	default:
+		return nil, fmt.Errorf("%w: not for viewers", errMalformed)
+	}
+	if err != nil {
+		return nil, sinkError{err}
+	}
+	return nil, nil
 }
 
 // copyLog passes on what the log in dir holds from offset on, and returns where

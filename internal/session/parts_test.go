@@ -276,8 +276,8 @@ func TestAViewerWhoseHolderDoesNotAnswerCanBeToldToGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close() // lets go what reach leaves behind
-	signals := make(chan os.Signal, 1)
-	signals <- unix.SIGTERM
+	signals := newTold()
+	signals.c <- unix.SIGTERM
 	conn, told, err := reach(dir, hello{}, signals)
 	if conn != nil || told != unix.SIGTERM || err != nil {
 		t.Errorf("got %v, %v, %v, want SIGTERM", conn, told, err)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -77,8 +76,8 @@ type seen struct {
 // viewLive looks at the session through its holder. What is on disk of it is asked
 // only if there is none: that takes longer than to find the holder.
 func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
-	signals := make(chan os.Signal, 8)
-	defer signal.Stop(signals)
+	signals := newTold()
+	defer signals.stop()
 	conn, told, err := reach(c.path(v.name), v.hello(t), signals)
 	if err != nil {
 		var i info
@@ -105,14 +104,40 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, seen{}, err
 		}
+		if err := conn.pumpPicture(t); err != nil {
+			return outcome{err: err}, seen{int64(conn.at), true, true}, nil
+		}
 	}
-	out, at := c.watch(conn, t, v, signals)
+	signals.catch()
+	out, at := c.watch(conn, t, v, signals.c)
 	return out, seen{at, conn.tty, true}, nil
 }
 
-// reach is connect, and catches the signals that tell a viewer to go. If one comes
-// first, whoever is still connecting is left behind, as this process is about to end.
-func reach(dir string, h hello, signals chan os.Signal) (conn *connection, told os.Signal, err error) {
+// told catches the signals that tell a viewer to go. To begin with that takes the
+// runtime as long as it takes to find a session's holder, so the first picture does
+// not wait for it; until then they end a viewer as they do any process.
+type told struct {
+	c     chan os.Signal
+	catch func()
+}
+
+func newTold() told {
+	c := make(chan os.Signal, 8)
+	return told{c, sync.OnceFunc(func() {
+		signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
+		signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	})}
+}
+
+func (t told) stop() { signal.Stop(t.c) }
+
+// answerTime is how long a holder may take to answer until a viewer that is told to
+// go does so with an exit code: ssh takes death by a signal for a broken connection.
+const answerTime = 100 * time.Millisecond
+
+// reach is connect, unless a signal comes first: then whoever is still connecting is
+// left behind, as this process is about to end.
+func reach(dir string, h hello, signals told) (conn *connection, told os.Signal, err error) {
 	type result struct {
 		conn *connection
 		err  error
@@ -122,13 +147,12 @@ func reach(dir string, h hello, signals chan os.Signal) (conn *connection, told 
 		conn, err := connect(dir, h)
 		connected <- result{conn, err}
 	}()
-	runtime.Gosched()           // the holder first: it takes as long to answer as what follows
-	signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	slow := time.AfterFunc(answerTime, signals.catch)
+	defer slow.Stop()
 	select {
 	case r := <-connected:
 		return r.conn, nil, r.err
-	case s := <-signals:
+	case s := <-signals.c:
 		return nil, s, nil
 	}
 }
@@ -178,7 +202,6 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 		status, err := conn.pump(t)
 		shown <- outcome{status: status, err: err}
 	}()
-	runtime.Gosched() // what is typed can wait for the first picture
 	detached := make(chan struct{})
 	stopTyping := func() {}
 	if v.keys {

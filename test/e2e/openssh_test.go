@@ -77,8 +77,9 @@ func TestSSHTerminal(t *testing.T) {
 	// The change is on its way while the command is: bash waits for it.
 	screen.write(t, term, "until [ \"$(stty size)\" = '40 120' ]; do :; done; echo re''sized\r")
 	screen.await(t, "resized")
-	screen.write(t, term, "sleep 1000\r")
-	screen.await(t, "sleep 1000")
+	// It says so itself: before it runs, Ctrl-C is for the shell.
+	screen.write(t, term, "sh -c 'echo be\"\"gun; exec sleep 1000'\r")
+	screen.await(t, "begun")
 	screen.write(t, term, "\x03echo inter''rupted $?\r")
 	screen.await(t, "interrupted 130")
 	screen.write(t, term, "exit 9\r")

@@ -93,7 +93,7 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	case err == nil && r.detach:
 		return watchJob(name, strings.TrimSpace(printed.String()), command)
 	case errors.Is(err, interrupted) && !here.terminal:
-		fmt.Fprintf(cmd.ErrOrStderr(), "[the job goes on; see it: keyway ls %s]\n", name)
+		fmt.Fprintf(cmd.ErrOrStderr(), "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/NAME]\n", name, name)
 	}
 	return err
 }

@@ -333,7 +333,7 @@ func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
 		return 0, nil
 	case out.signal != nil:
 		t.midLine = true // of what the terminal shows for Ctrl-C
-		t.news("[%s]", c.goesOn(v.name))
+		t.news("[%s; stop it: keyway kill %s]", c.goesOn(v.name), c.show(v.name))
 		return 128 + int(out.signal.(syscall.Signal)), nil
 	}
 	var own sinkError

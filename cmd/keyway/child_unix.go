@@ -18,10 +18,9 @@ import (
 	"keyway/internal/screen"
 )
 
-// runChild runs a program for the user, whose terminal it shares, and returns what
-// it exits with: 128 and the signal's number if a signal ended it. With terminal,
-// what it prints is a terminal's, which is left as it was found however the
-// program ends.
+// runChild runs ssh for the user, whose terminal it shares, and returns what it exits
+// with: 128 and the signal's number if a signal ended it. With terminal, what it
+// prints is a terminal's, which is left as it was found however the program ends.
 func runChild(path string, args, env []string, terminal bool, out io.Writer) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
@@ -32,33 +31,63 @@ func runChild(path string, args, env []string, terminal bool, out io.Writer) (in
 		if err := cmd.Start(); err != nil {
 			return 0, err
 		}
-		defer passOn(signals, cmd.Process)()
-		return exitCodeOf(cmd.Wait(), cmd)
+		last := passOn(signals, cmd.Process)
+		code, err := exitCodeOf(cmd.Wait(), cmd)
+		return endedBy(last(), signals, code), err
 	}
 	k := &keeper{in: os.Stdin, out: out}
 	if err := k.start(cmd); err != nil {
 		return 0, err
 	}
-	defer passOn(signals, cmd.Process)()
-	return k.wait(cmd.Process.Pid), nil
+	last := passOn(signals, cmd.Process)
+	code := k.wait(cmd.Process.Pid)
+	return endedBy(last(), signals, code), nil
 }
 
 // passOn sends a process the signals that we get, until the function it returns is
-// called. (One from the keyboard it gets twice, which is as good as once.)
-func passOn(signals <-chan os.Signal, p *os.Process) (stop func()) {
+// called, which says what the last one was. (One from the keyboard it gets twice,
+// which is as good as once.)
+func passOn(signals <-chan os.Signal, p *os.Process) (stop func() (last os.Signal)) {
 	over := make(chan struct{})
 	var done sync.WaitGroup
+	var last os.Signal
 	done.Go(func() {
 		for {
 			select {
-			case s := <-signals:
-				_ = p.Signal(s)
+			case last = <-signals:
+				_ = p.Signal(last)
 			case <-over:
 				return
 			}
 		}
 	})
-	return func() { close(over); done.Wait() }
+	return func() os.Signal {
+		close(over)
+		done.Wait()
+		return last
+	}
+}
+
+// signalDelay is how long the Go runtime may take to hand on a signal that another
+// process has ended of already.
+const signalDelay = 100 * time.Millisecond
+
+// endedBy is the exit code of an ssh that was sent a signal, if it was: it catches
+// most of them, and says of none of them that it was not the connection that failed.
+func endedBy(last os.Signal, signals <-chan os.Signal, code int) int {
+	if code != sshFailed {
+		return code
+	}
+	if last == nil {
+		select {
+		case last = <-signals:
+		case <-time.After(signalDelay):
+		}
+	}
+	if s, ok := last.(syscall.Signal); ok {
+		return 128 + int(s)
+	}
+	return code
 }
 
 func exitCodeOf(err error, cmd *exec.Cmd) (int, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,12 +94,12 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	case err == nil && r.detach:
 		return watchJob(name, strings.TrimSpace(printed.String()), command)
 	case errors.Is(err, interrupted) && !here.terminal:
-		fmt.Fprintf(cmd.ErrOrStderr(), "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/NAME]\n", name, name)
+		fmt.Fprintf(cmd.ErrOrStderr(), "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(r.as, "NAME"))
 	}
 	return err
 }
 
-// interrupted is what ssh exits with on Ctrl-C.
+// interrupted is what runChild returns on Ctrl-C.
 const interrupted = exitStatus(130)
 
 // watchJob has the link tell when a job has ended.

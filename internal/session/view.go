@@ -113,9 +113,9 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 	return out, seen{at, conn.tty, true}, nil
 }
 
-// told catches the signals that tell a viewer to go. To begin with that takes the
+// told catches the signals that tell a viewer to go. To begin with it takes the Go
 // runtime as long as it takes to find a session's holder, so the first picture does
-// not wait for it; until then they end a viewer as they do any process.
+// not wait for that; until then they end a viewer as they do any process.
 type told struct {
 	c     chan os.Signal
 	catch func()
@@ -148,7 +148,11 @@ func reach(dir string, h hello, signals told) (conn *connection, told os.Signal,
 		connected <- result{conn, err}
 	}()
 	slow := time.AfterFunc(answerTime, signals.catch)
-	defer slow.Stop()
+	defer func() {
+		if !slow.Stop() {
+			signals.catch() // has begun; nothing is caught after stop
+		}
+	}()
 	select {
 	case r := <-connected:
 		return r.conn, nil, r.err

@@ -5,6 +5,7 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ func (c *cli) viewDead(v viewing, t *tty) outcome {
 	case v.start >= 0:
 		_, err = copyLog(i.dir, uint64(v.start), t)
 	case v.screen && i.TTY:
-		err = showLast(i, t)
+		err = showLast(i, c.window(), t.out)
 	default:
 		_, err = copyLog(i.dir, tailOf(i.dir, uint64(-v.start)), t)
 	}
@@ -45,9 +46,9 @@ func (c *cli) viewDead(v viewing, t *tty) outcome {
 const lastBytes = 8 << 20
 
 // showLast shows what a terminal showed when its job ended: the last lines and the
-// screen, as text, for this terminal to break at its own width.
-func showLast(i info, t *tty) error {
-	w := t.size()
+// screen, as text, for this terminal to break at its own width. w is its size if the
+// session's is not known.
+func showLast(i info, w window, to io.Writer) error {
 	if i.Exit != nil && i.Exit.Rows > 0 && i.Exit.Cols > 0 {
 		w = window{i.Exit.Rows, i.Exit.Cols}
 	}
@@ -62,7 +63,7 @@ func showLast(i info, t *tty) error {
 	if text = bytes.TrimRight(text, "\n"); len(text) == 0 {
 		return nil
 	}
-	if _, err := t.out.Write(append(text, '\n')); err != nil {
+	if _, err := to.Write(append(text, '\n')); err != nil {
 		return sinkError{err}
 	}
 	return nil

@@ -30,6 +30,25 @@ func TestRun(t *testing.T) {
 	equal(t, "arguments arrive as they are", w.must(t, "keyway", "run", train, "--", "printf", "%s|", "a b", "it's", "$HOME", "", "*"), "a b|it's|$HOME||*|")
 }
 
+// Without a terminal nobody can be asked what Ctrl-C means: the job goes on.
+func TestRunThatIsInterrupted(t *testing.T) {
+	t.Parallel()
+	w := shared
+	cmd := w.command("keyway", "run", train, "--as", "cut", "--", "sh", "-c", "echo begun; exec sleep 1000")
+	said := w.background(t, "begun", cmd)
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	said.await(t, "[the job goes on; see it: keyway ls "+train+"; stop it: keyway kill "+train+"/cut]")
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+		t.Errorf("want exit code 130: %v", err)
+	}
+	w.must(t, "keyway", "kill", train+"/cut")
+	if r := w.do("keyway", "wait", train+"/cut"); r.code != 128+15 {
+		t.Errorf("the job that was stopped: %s", r)
+	}
+}
+
 func TestDetachedJob(t *testing.T) {
 	t.Parallel()
 	w := shared

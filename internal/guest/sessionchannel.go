@@ -320,23 +320,20 @@ func (s *sessionChannel) environ() environment {
 // carry moves the program's input and output until both have ended, tells how
 // it exited as soon as all that it wrote is on its way, and closes the channel.
 // As with sshd, a background process that keeps a pipe open keeps the channel
-// open, but not the news of the exit.
+// open, but not the news of the exit. The end of the output is told after that, also
+// if it came before: a client whose input has ended closes the channel on it, and
+// after that there is no way to tell anything.
 func (s *sessionChannel) carry(p *process) {
 	s.work.Go(func() { s.feed(p) })
 	var outputs sync.WaitGroup
 	for _, o := range p.outputs {
 		outputs.Go(o.copy)
 	}
-	ended := make(chan struct{})
-	s.work.Go(func() {
-		defer close(ended)
-		outputs.Wait()
-		_ = s.channel.CloseWrite()
-	})
 	if s.awaitExit(p) {
 		s.sendExit(p.state)
 	}
-	<-ended
+	outputs.Wait()
+	_ = s.channel.CloseWrite()
 	if s.awaitExit(p) {
 		s.channel.Close()
 	}

@@ -513,4 +513,9 @@ func TestControlMaster(t *testing.T) {
 	for range 10 {
 		equal(t, "over the shared connection", w.must(t, "ssh", "-S", "/tmp/cm", train, "echo hi"), "hi\n")
 	}
+	// How a program ends is told also if its output and its input have ended before: a
+	// master closes the channel then.
+	if r := w.do("ssh", "-S", "/tmp/cm", train, "exec >&- 2>&-; sleep 0.3; exit 7"); r.code != 7 {
+		t.Errorf("want exit code 7: %s", r)
+	}
 }

@@ -110,7 +110,8 @@ func TestDetachAndReattach(t *testing.T) {
 func TestTheClipboardIsOutOfReach(t *testing.T) {
 	l := newLab(t)
 	const set, cut = "\x1b]52;c;cm0gLXJm\a", "before\x18after"
-	script := `printf 'before\033]52;c;cm0gLXJm\007after\n'; read x`
+	const prints = `printf 'before\033]52;c;cm0gLXJm\007after\n'`
+	const script = prints + "; read x"
 	shown := func(waits bool, want string, args ...string) {
 		t.Helper()
 		p := l.startTTY(24, 80, args...)
@@ -126,7 +127,19 @@ func TestTheClipboardIsOutOfReach(t *testing.T) {
 	shown(true, cut, "run", "--as", "x", "--", "sh", "-c", script)
 	shown(true, "after", "run", "-T", "--", "sh", "-c", script)
 	shown(true, set, "run", "--clipboard", "--", "sh", "-c", script)
+	shown(false, "after", "attach", "x")
 	shown(false, "after", "attach", "--clipboard", "x") // it has ended: that was long ago
+	l.ok("run", "-d", "-t", "--as", "live", "--", "sh", "-c", "stty -echo; echo ready; while read x; do "+prints+"; done")
+	for want, args := range map[string][]string{cut: {"attach", "live"}, set: {"attach", "--clipboard", "live"}} {
+		p := l.startTTY(24, 80, args...)
+		p.out.expect(t, "ready")
+		p.keys("\r")
+		p.out.expect(t, want)
+		p.kill()
+		if want == cut && strings.Contains(p.out.String(), set) {
+			t.Errorf("%q shows %q", args, p.out)
+		}
+	}
 	shown(false, "after", "logs", "x")
 	shown(false, set, "logs", "--raw", "x")
 	if got := l.ok("logs", "--raw", "x"); !strings.Contains(got, set) {

@@ -19,10 +19,9 @@ import (
 // connection is a viewer's end of the connection to a holder.
 type connection struct {
 	*peer
-	conn  *net.UnixConn
-	tty   bool
-	draws bool   // a picture comes before any output
-	at    uint64 // offset of the output that comes next
+	conn *net.UnixConn
+	tty  bool
+	at   uint64 // offset of the output that comes next
 	// asked is called when Ctrl-C was typed and not passed on; it returns when the
 	// user has said what it is to mean.
 	asked func() error
@@ -85,7 +84,6 @@ func (c *connection) open(h hello) error {
 			return keyway.Errorf(keyway.VersionMismatch, "%s", otherVersion)
 		}
 		c.tty, c.at = m.TTY, m.Offset
-		c.draws = m.TTY && h.Flags&flagOutput != 0 && h.Flags&flagTail != 0 && h.Flags&flagScreen != 0
 		return nil
 	case refused:
 		kind := keyway.NotRunning
@@ -159,15 +157,6 @@ func (c *connection) pump(to sink) (*jobStatus, error) {
 			return status, err
 		}
 	}
-}
-
-// pumpPicture passes on the picture that comes first, if one was asked for.
-func (c *connection) pumpPicture(to sink) error {
-	if !c.draws {
-		return nil
-	}
-	_, err := c.pumpOne(to)
-	return err
 }
 
 // pumpOne is pump for one message.

@@ -78,7 +78,8 @@ type seen struct {
 func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 	signals := newTold()
 	defer signals.stop()
-	conn, told, err := reach(c.path(v.name), v.hello(t), signals)
+	h := v.hello(t)
+	conn, told, err := reach(c.path(v.name), h, signals)
 	if err != nil {
 		var i info
 		if i, err = c.settled(v.name); err != nil {
@@ -87,7 +88,7 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 		if !i.alive() {
 			return outcome{err: errGone}, seen{}, nil
 		}
-		conn, told, err = reach(i.dir, v.hello(t), signals)
+		conn, told, err = reach(i.dir, h, signals)
 	}
 	if told != nil {
 		return outcome{signal: told}, seen{}, nil
@@ -104,8 +105,10 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, seen{}, err
 		}
-		if err := conn.pumpPicture(t); err != nil {
-			return outcome{err: err}, seen{int64(conn.at), true, true}, nil
+		if h.Flags&flagTail != 0 { // then a picture comes before any output
+			if _, err := conn.pumpOne(t); err != nil {
+				return outcome{err: err}, seen{int64(conn.at), true, true}, nil
+			}
 		}
 	}
 	signals.catch()

@@ -43,12 +43,14 @@ func (f fakeNode) Stop(ctx context.Context, name keyway.Name) error {
 }
 
 // serve joins a client and n by a real socket.
-func serve(t *testing.T, n Node) *Client {
+func serve(t *testing.T, n Node) *Client { return serveHandler(t, NewHandler(n)) }
+
+func serveHandler(t *testing.T, h http.Handler) *Client {
 	t.Helper()
 	ours, theirs := socketPair(t)
 	var served sync.WaitGroup
 	served.Go(func() {
-		if err := ServeConn(context.Background(), theirs, NewHandler(n)); err != nil {
+		if err := ServeConn(context.Background(), theirs, h); err != nil {
 			t.Errorf("ServeConn: %v", err)
 		}
 	})
@@ -188,6 +190,34 @@ func TestDialErrorComesWithTheFirstRead(t *testing.T) {
 	conn.Write([]byte("SSH-2.0-test\r\n"))
 	if _, err := conn.Read(make([]byte, 1)); !keyway.Is(err, keyway.NotRunning) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A refusal comes in pieces, and with the first of them HTTP takes no more of the
+// request: who writes learns why, whatever it does about it.
+func TestWriterLearnsWhyItWasRefused(t *testing.T) {
+	begun := make(chan struct{})
+	c := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(errorStatus)
+		http.NewResponseController(w).Flush()
+		<-begun
+		time.Sleep(20 * time.Millisecond) // in which the client has the status and no reason
+		io.WriteString(w, `{"error":{"kind":"not-running","message":"it sleeps"}}`)
+	}))
+	conn, err := c.Dial(context.Background(), "train")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begin := sync.OnceFunc(func() { close(begun) }); err == nil; begin() {
+		_, err = conn.Write([]byte("SSH-2.0-test\r\n"))
+	}
+	conn.Close()
+	_, read := conn.Read(make([]byte, 1))
+	for what, err := range map[string]error{"Write": err, "Read": read} {
+		if !keyway.Is(err, keyway.NotRunning) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -195,7 +195,19 @@ func (s *streamConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *streamConn) Write(p []byte) (int, error) { return s.out.Write(p) }
+// Write fails with the reason for a refusal, and not before it is known: HTTP
+// takes no more of the request from the first byte of the refusal on, and who
+// then closes the connection would never hear the rest of it.
+func (s *streamConn) Write(p []byte) (int, error) {
+	n, err := s.out.Write(p)
+	if errors.Is(err, io.ErrClosedPipe) {
+		<-s.answered
+		if s.err != nil {
+			err = s.err
+		}
+	}
+	return n, err
+}
 
 func (s *streamConn) CloseWrite() error { return s.out.Close() }
 

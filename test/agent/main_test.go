@@ -137,17 +137,16 @@ func freePort(t *testing.T) string {
 // run runs a command to its end and gives what it said.
 func (p place) run(t *testing.T, limit time.Duration, dir string, env []string, argv ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = dir, env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second // for the sshds of its last login to end, which take their time on a busy machine
-	stop := time.AfterFunc(limit, func() {
-		if cmd.Process != nil {
-			cmd.Process.Kill()
-		}
-	})
-	defer stop.Stop()
 	err := cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("not done within %v: %w", limit, err)
+	}
 	return out.String(), err
 }

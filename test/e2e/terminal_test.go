@@ -130,7 +130,8 @@ func TestATerminalIsFoundAsItWas(t *testing.T) {
 	holds(t, "what the session showed stays", v.shown(), "typed\ntyped\n[detached")
 	v.typeIn("clear; keyway attach " + train + "/lines\r")
 	v.awaitThat("the session again", func() bool { // not as it was shown before
-		return strings.Contains(v.shown(), "typed\ntyped") && !strings.Contains(v.shown(), "[detached")
+		shown := v.shown()
+		return strings.Contains(shown, "typed\ntyped") && !strings.Contains(shown, "[detached")
 	})
 	v.typeIn("\x04")
 	v.await("lines ended: exit code 0]")

@@ -535,8 +535,8 @@ func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
 	}
 	defer slave.Close()
 	var sent bytes.Buffer
-	f := forward{conn: &connection{peer: newPeer(&sent)}, in: slave, escapes: true}
-	f.finish(io.EOF, nil)
+	f := forward{conn: &connection{peer: newPeer(&sent)}, in: slave, escapes: new(escapes)}
+	f.finish(io.EOF)
 	if sent.Len() == 0 {
 		t.Error("Ctrl-D on a terminal is not passed on")
 	}
@@ -545,7 +545,7 @@ func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
 	if n, err := slave.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("a closed window reads as %d, %v", n, err)
 	}
-	f.finish(io.EOF, nil)
+	f.finish(io.EOF)
 	if sent.Len() > 0 {
 		t.Errorf("a closed window sends %q", sent.Bytes())
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -207,13 +208,20 @@ func (o holdOptions) environment() []string {
 	return append(env, EnvSession+"="+string(o.name))
 }
 
-// write passes on what a viewer typed. It blocks while the job does not read.
-func (j *job) write(p []byte) error {
+// write passes on what a viewer typed. It blocks while the job does not read, or
+// until there is a deadline; n is how much the job has got.
+func (j *job) write(p []byte) (n int, err error) {
 	if j.input == nil {
-		return os.ErrClosed
+		return 0, os.ErrClosed
 	}
-	_, err := j.input.Write(p)
-	return err
+	return j.input.Write(p)
+}
+
+// setWriteDeadline interrupts write, and with the zero time lets it go on.
+func (j *job) setWriteDeadline(at time.Time) {
+	if j.input != nil {
+		_ = j.input.SetWriteDeadline(at) // a closed one has no writes
+	}
 }
 
 // tryWrite is write, but drops what the job's terminal has no room for.
@@ -234,16 +242,6 @@ func (j *job) interruptible() bool {
 		is = err == nil && t.Lflag&cooked == cooked
 	})
 	return is
-}
-
-// endInput is the end of what viewers type: on a terminal the character for it.
-func (j *job) endInput() {
-	const endOfTransmission = 4
-	if j.tty {
-		_ = j.write([]byte{endOfTransmission})
-		return
-	}
-	j.closeInput()
 }
 
 func (j *job) closeInput() {

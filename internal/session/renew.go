@@ -26,7 +26,7 @@ import (
 // speaks any more. It is renewed by becoming the new program: it executes it, with
 // the descriptors of the job, the lock and the socket inherited, and hands over
 // what it knows in a file in memory. The job sees nothing of it; viewers connect
-// again.
+// again, and what they had sent before reaches the job.
 
 const (
 	// handoverVersion is that of the format of what is handed over. A program of
@@ -55,22 +55,36 @@ type handover struct {
 	LogError string
 	Screen   []byte // what brings a screen to where the picture is
 	At       uint64 // which is this offset
+	Left     []leftViewer
+}
+
+// leftViewer is a viewer that is shown nothing any more, and what has come of it.
+type leftViewer struct {
+	Conn   int    // descriptor
+	Flags  byte   // of its hello
+	Unsent []byte // to the job
+	Unread []byte // part of what it sends
 }
 
 // renew becomes another program. It returns only if that does not work, and then
-// nothing has changed.
+// all is as it was, but that viewers have to connect again.
 func (h *holder) renew(program string) error {
 	if err := understands(program); err != nil {
 		return err
 	}
 	h.gate.Lock() // from here on nothing is read of the job, nor is it waited for
 	defer h.gate.Unlock()
-	if h.over || h.isEnding() {
-		return errors.New("the session is ending")
+	if h.over {
+		return errEnding
+	}
+	held := h.viewers.hold()
+	defer h.viewers.goOn(held)
+	if h.isEnding() {
+		return errEnding
 	}
 	passed := &passing{}
 	defer passed.close()
-	state, err := h.handOver(passed)
+	state, err := h.handOver(passed, held)
 	if err != nil {
 		return err
 	}
@@ -88,8 +102,10 @@ func (h *holder) renew(program string) error {
 	return err
 }
 
+var errEnding = errors.New("the session is ending")
+
 // handOver writes down what the successor must know.
-func (h *holder) handOver(passed *passing) (*os.File, error) {
+func (h *holder) handOver(passed *passing, held []*viewer) (*os.File, error) {
 	s := handover{
 		Started: h.started, Cwd: h.cwd, OOMKills: h.oomKills, Job: h.job.pid, Closed: h.job.closed, Input: passed.add(h.job.input),
 	}
@@ -110,6 +126,9 @@ func (h *holder) handOver(passed *passing) (*os.File, error) {
 		return nil, err
 	}
 	h.viewers.handOver(&s)
+	for _, v := range held {
+		s.Left = append(s.Left, leftViewer{passed.add(v.conn), v.hello.Flags, v.unsent, v.unread()})
+	}
 	fd, err := unix.MemfdCreate("session", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -151,12 +170,9 @@ type passing struct {
 	err error
 }
 
-// add makes a descriptor for f's file that is inherited; -1 if there is no f.
-func (p *passing) add(f *os.File) int {
+// add makes a descriptor for f's file that is inherited; -1 if f is closed.
+func (p *passing) add(f syscall.Conn) int {
 	copied := -1
-	if f == nil {
-		return copied
-	}
 	raw, err := f.SyscallConn()
 	if err == nil {
 		err = raw.Control(func(fd uintptr) {
@@ -166,7 +182,7 @@ func (p *passing) add(f *os.File) int {
 			}
 		})
 	}
-	if err != nil { // closed: the job's input has ended
+	if err != nil { // the job's input has ended, or a viewer is gone
 		return -1
 	}
 	p.fds = append(p.fds, copied)
@@ -239,6 +255,9 @@ func resumeHolder(o holdOptions) (*holder, error) {
 		_, _ = p.screen.Write(s.Screen)
 		p.screen.Answers()
 		p.at = s.At
+	}
+	for _, left := range s.Left {
+		h.viewers.adopt(left)
 	}
 	return h, nil
 }

@@ -22,6 +22,7 @@ type tty struct {
 	guards       [3]*clipboardGuard // by stream; nil: all of it may be shown
 	raw          *term.State        // what to go back to; nil: not raw
 	stuck        bool               // nobody reads out
+	escapes      escapes            // in what is typed
 
 	mu      sync.Mutex     // guards all below
 	shown   *screen.Screen // what out shows of the session; nil: nothing yet
@@ -62,6 +63,9 @@ func onTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // makeRaw passes every key on as it is.
 func (t *tty) makeRaw() error {
+	if t.raw != nil {
+		return nil
+	}
 	raw, err := term.MakeRaw(int(t.in.Fd()))
 	if err != nil {
 		return fmt.Errorf("the terminal cannot be switched to raw mode: %w", err)
@@ -70,12 +74,16 @@ func (t *tty) makeRaw() error {
 	return nil
 }
 
-// restore leaves the terminal as it was found: whatever the session's programs
-// have switched on is switched off, and only that.
-func (t *tty) restore() {
+// undo switches off what the session's programs have switched on, and only that.
+func (t *tty) undo() {
 	if !t.stuck {
 		_, _ = t.out.Write(t.leave())
 	}
+}
+
+// restore leaves the terminal as it was found.
+func (t *tty) restore() {
+	t.undo()
 	if t.raw != nil {
 		_ = term.Restore(int(t.in.Fd()), t.raw)
 		t.raw = nil
@@ -242,12 +250,4 @@ func (e *escapes) filter(p []byte) (rest []byte, detach bool) {
 		e.inLine = c != '\r' && c != '\n'
 	}
 	return rest, false
-}
-
-// pending is what filter has kept back.
-func (e *escapes) pending() []byte {
-	if e.tilde {
-		return []byte{'~'}
-	}
-	return nil
 }

@@ -49,17 +49,21 @@ type outcome struct {
 // code for this process.
 func (c *cli) view(v viewing) (int, error) {
 	t := c.tty(v.clipboard)
+	defer t.restore()
 	for range maxRenewals {
 		out, seen, err := c.viewLive(t, v)
 		switch {
 		case err != nil:
 			return 0, err
 		case !errors.Is(out.err, errGone):
+			t.restore()
 			return c.conclude(v, t, out)
 		case !seen.ok:
 			// Ended before or while we were looking: the rest is on disk.
+			t.restore()
 			return c.conclude(v, t, c.viewDead(v, t))
 		}
+		t.undo()                         // and stay raw: what is typed meanwhile is for the session
 		v.start, v.again = seen.at, true // the holder may be there again, as a new program
 		v.screen = v.screen && seen.tty
 	}
@@ -100,7 +104,6 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 		return outcome{}, seen{}, err
 	}
 	defer conn.close()
-	defer t.restore()
 	if v.screen && conn.tty {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, seen{}, err
@@ -210,14 +213,24 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 		shown <- outcome{status: status, err: err}
 	}()
 	detached := make(chan struct{})
-	stopTyping := func() {}
+	keyboard := &typing{}
 	if v.keys {
-		stopTyping = c.startTyping(conn, t, v, asking, detached)
+		keyboard.start(conn, t, v, asking, detached)
 	}
 	var out outcome
 	select {
 	case out = <-shown:
-		stopTyping()
+		if errors.Is(out.err, errGone) {
+			// What was taken from the keyboard still goes to the holder, which may be
+			// there again, as a new program.
+			select {
+			case <-keyboard.ended():
+			case s := <-signals:
+				out = outcome{signal: s}
+			}
+		}
+		conn.close()
+		<-keyboard.ended()
 		return out, int64(conn.at)
 	case <-detached:
 		out.detached = true
@@ -226,7 +239,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 	// The goroutine that shows output may be stuck in a write to something that
 	// nobody reads; then it is left behind, as this process is about to end.
 	conn.close()
-	stopTyping()
+	<-keyboard.ended()
 	close(asking.done)
 	select {
 	case <-shown:
@@ -236,39 +249,63 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 	return out, 0
 }
 
-// startTyping passes on what is typed until stop is called; detached is closed
-// on the user's wish to leave.
-func (c *cli) startTyping(conn *connection, t *tty, v viewing, asking *question, detached chan struct{}) (stop func()) {
+// typing passes on what is typed and how large the terminal is. The zero value does
+// not.
+type typing struct {
+	in      *interruptible
+	resized chan os.Signal
+	done    chan struct{}
+}
+
+// start begins; detached is closed on the user's wish to leave.
+func (ty *typing) start(conn *connection, t *tty, v viewing, asking *question, detached chan struct{}) {
 	in, err := newInterruptible(t.in)
 	if err != nil {
-		return func() {}
+		return
 	}
-	var done sync.WaitGroup
-	done.Go(func() {
+	ty.in, ty.resized, ty.done = in, make(chan os.Signal, 1), make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() {
 		defer in.release()
-		to := forward{conn: conn, in: t.in, asking: asking, escapes: onTerminal(t.in), mute: !v.input}
+		to := forward{conn: conn, in: t.in, asking: asking, mute: !v.input}
+		if onTerminal(t.in) {
+			to.escapes = &t.escapes
+		}
 		if to.all(in) {
 			close(detached)
 		}
 	})
-	resized := make(chan os.Signal, 1)
 	if v.input || v.screen {
-		resized <- unix.SIGWINCH // it may have been since the session was told its size
-		signal.Notify(resized, unix.SIGWINCH)
+		ty.resized <- unix.SIGWINCH // it may have been since the session was told its size
+		signal.Notify(ty.resized, unix.SIGWINCH)
 	}
-	done.Go(func() {
-		for range resized {
+	both.Go(func() {
+		for range ty.resized {
 			w := t.resized()
 			_ = conn.write(size{w.rows, w.cols})
 		}
 	})
-	return func() {
-		in.stop()
-		conn.close()
-		signal.Stop(resized)
-		close(resized)
-		done.Wait()
+	go func() {
+		both.Wait()
+		close(ty.done)
+	}()
+}
+
+// ended takes nothing more from the keyboard, and returns what is closed when all that
+// was taken has been passed on, or cannot be.
+func (ty *typing) ended() <-chan struct{} {
+	if ty.in == nil {
+		nothing := make(chan struct{})
+		close(nothing)
+		return nothing
 	}
+	if ty.resized != nil {
+		ty.in.stop()
+		signal.Stop(ty.resized)
+		close(ty.resized)
+		ty.resized = nil
+	}
+	return ty.done
 }
 
 // forward copies what is typed to a session.
@@ -276,14 +313,13 @@ type forward struct {
 	conn    *connection
 	in      *os.File
 	asking  *question
-	escapes bool // in is a terminal: heed ~d
-	mute    bool // drop all but what detaches: ~d and Ctrl-C
+	escapes *escapes // in is a terminal: heed ~d
+	mute    bool     // drop all but what detaches: ~d and Ctrl-C
 }
 
 // all copies until the end of in or of the connection. It returns true if the
 // user detached.
 func (f forward) all(in io.Reader) bool {
-	var e escapes
 	buf := make([]byte, maxData)
 	for {
 		n, err := in.Read(buf)
@@ -293,8 +329,8 @@ func (f forward) all(in io.Reader) bool {
 		} else if taken {
 			continue
 		}
-		if f.escapes {
-			p, detach = e.filter(p)
+		if f.escapes != nil {
+			p, detach = f.escapes.filter(p)
 		}
 		switch {
 		case f.mute:
@@ -306,7 +342,7 @@ func (f forward) all(in io.Reader) bool {
 			return true
 		}
 		if err != nil {
-			f.finish(err, e.pending())
+			f.finish(err)
 			return false
 		}
 	}
@@ -316,13 +352,13 @@ const ctrlC = 3
 
 // finish passes on the end of input. A terminal that was closed reads as ended,
 // too, and is none any more: the job must not take that for Ctrl-D.
-func (f forward) finish(err error, pending []byte) {
-	closed := f.escapes && !onTerminal(f.in)
+func (f forward) finish(err error) {
+	closed := f.escapes != nil && !onTerminal(f.in)
 	if f.mute || closed || !errors.Is(err, io.EOF) {
 		return
 	}
-	if pending != nil {
-		_ = f.conn.write(input{pending})
+	if f.escapes != nil && f.escapes.tilde {
+		_ = f.conn.write(input{[]byte{'~'}})
 	}
 	_ = f.conn.write(eof{})
 }

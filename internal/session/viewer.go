@@ -5,6 +5,8 @@ package session
 import (
 	"errors"
 	"net"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,14 +30,18 @@ type viewers struct {
 	picture *picture // nil: the job has no terminal
 	kill    func(grace time.Duration, reason string)
 	renew   func(program string) error
+	gate    *sync.RWMutex // the holder's
 
 	mu     sync.Mutex // guards all below
 	all    map[*viewer]bool
 	window window  // of the job's terminal
 	typist *viewer // whose size that is
 	clock  uint64  // counts input, to find the latest typist
+	count  uint64  // counts viewers
 	status jobStatus
 	group  sync.WaitGroup
+	ending bool // those who are left are waited for
+	still  standstill
 }
 
 // viewer is one connection. Its goroutine reads what the viewer sends; a second
@@ -43,14 +49,19 @@ type viewers struct {
 type viewer struct {
 	*peer
 	conn   *net.UnixConn
+	pid    int32
 	hello  hello
 	window window
 	typed  uint64 // when it last sent input, by viewers.clock
+	number uint64 // by viewers.count
+	left   bool   // it is shown nothing any more; see standstill
+	unsent []byte // of its input, what the job has not got yet; of receive alone
 	replies
 }
 
 func newViewers(h *holder, w window) *viewers {
-	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, all: map[*viewer]bool{}}
+	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, gate: &h.gate, all: map[*viewer]bool{}}
+	vs.still.changed.L = &vs.mu
 	if h.job.tty {
 		vs.picture = newPicture(h.tape, w, vs.answer)
 	}
@@ -79,7 +90,7 @@ func (vs *viewers) accept(l *net.UnixListener) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		v := &viewer{peer: newPeer(conn), conn: conn}
+		v := &viewer{peer: newPeer(conn), conn: conn, pid: processOf(conn)}
 		if !vs.add(v) {
 			_ = v.write(refused{"too many viewers are attached"})
 			conn.Close()
@@ -89,12 +100,21 @@ func (vs *viewers) accept(l *net.UnixListener) {
 	}
 }
 
+// add counts v in, if there is room.
 func (vs *viewers) add(v *viewer) bool {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	if len(vs.all) >= maxViewers {
+	n := 0
+	for other := range vs.all {
+		if !other.left {
+			n++
+		}
+	}
+	if n >= maxViewers && !v.left {
 		return false
 	}
+	vs.count++
+	v.number = vs.count
 	vs.all[v] = true
 	vs.group.Add(1)
 	return true
@@ -105,10 +125,12 @@ func (vs *viewers) remove(v *viewer) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
+	vs.still.stopped(v)
+	vs.still.changed.Broadcast() // to those who follow it
 	if vs.typist == v {
 		vs.typist = nil
 		for other := range vs.all {
-			if other.hello.Flags&flagInput != 0 && (vs.typist == nil || other.typed > vs.typist.typed) {
+			if other.hello.Flags&flagInput != 0 && !other.left && (vs.typist == nil || other.typed > vs.typist.typed) {
 				vs.typist = other
 			}
 		}
@@ -136,6 +158,7 @@ func (vs *viewers) end(s jobStatus) {
 // grace is dropped.
 func (vs *viewers) wait(grace time.Duration) {
 	vs.mu.Lock()
+	vs.ending = true
 	for v := range vs.all {
 		_ = v.conn.SetDeadline(time.Now().Add(grace))
 	}
@@ -183,6 +206,8 @@ func (vs *viewers) serve(v *viewer) {
 }
 
 func (vs *viewers) welcome(v *viewer, h hello) {
+	vs.gate.RLock() // who comes while the holder is renewed is not let in half-way
+	defer vs.gate.RUnlock()
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	v.hello, v.window = h, window{h.Rows, h.Cols}
@@ -195,7 +220,16 @@ func (vs *viewers) welcome(v *viewer, h hello) {
 // protocol.
 func (vs *viewers) receive(v *viewer) {
 	for {
+		over := vs.turn(v)
+		if unsent := v.unsent; len(unsent) > 0 {
+			v.unsent = nil
+			vs.pass(v, unsent)
+			continue
+		}
 		m, err := v.read()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !over {
+			continue
+		}
 		if err != nil {
 			return
 		}
@@ -210,7 +244,7 @@ func (vs *viewers) receive(v *viewer) {
 		case input:
 			vs.input(v, m.Data)
 		case eof:
-			vs.job.endInput()
+			vs.endInput(v)
 		case signalM:
 			vs.job.signal(unix.Signal(m.Number))
 		case end:
@@ -239,8 +273,27 @@ func (vs *viewers) input(v *viewer, p []byte) {
 		p = typed
 	}
 	if len(p) > 0 {
-		_ = vs.job.write(p) // fails once the job reads no more, which is its right
+		vs.pass(v, p)
 	}
+}
+
+// pass gives the job what was typed. That fails once the job reads no more, which is
+// its right.
+func (vs *viewers) pass(v *viewer, p []byte) {
+	n, err := vs.job.write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		v.unsent = slices.Clone(p[n:])
+	}
+}
+
+// endInput is the end of what v types: on a terminal the character for it.
+func (vs *viewers) endInput(v *viewer) {
+	const endOfTransmission = 4
+	if vs.job.tty {
+		vs.pass(v, []byte{endOfTransmission})
+		return
+	}
+	vs.job.closeInput()
 }
 
 func (vs *viewers) typedLocked(v *viewer) {

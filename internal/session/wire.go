@@ -3,7 +3,6 @@
 package session
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -257,38 +256,66 @@ func decodeNews(kind byte, p []byte) (message, error) {
 // peer is one end of a connection between holder and viewer. One goroutine may
 // read, any number may write.
 type peer struct {
-	r   *bufio.Reader
-	in  []byte
-	w   io.Writer
-	mu  sync.Mutex // guards out and the order of frames
-	out []byte
+	r        io.Reader
+	in       []byte
+	from, to int // of in: what has come and is in no message yet
+	w        io.Writer
+	mu       sync.Mutex // guards out and the order of frames
+	out      []byte
 }
 
-func newPeer(conn io.ReadWriter) *peer {
-	return &peer{r: bufio.NewReaderSize(conn, 4<<10), w: conn}
-}
+// peerBuffer is what one read takes at least, in bytes.
+const peerBuffer = 4 << 10
+
+func newPeer(conn io.ReadWriter) *peer { return &peer{r: conn, w: conn} }
 
 const headerLen = 4
 
-// read returns the next message, io.EOF at an end between two frames.
+// read returns the next message, which is valid until the next call, and io.EOF at an
+// end between two frames. After a deadline it may be called again, and goes on where
+// it was.
 func (p *peer) read() (message, error) {
-	var header [headerLen]byte
-	if _, err := io.ReadFull(p.r, header[:]); err != nil {
+	if err := p.fill(headerLen); err != nil {
 		return nil, err
 	}
-	n := int(header[1])<<16 | int(header[2])<<8 | int(header[3])
+	kind, size := p.in[p.from], p.in[p.from+1:]
+	n := int(size[0])<<16 | int(size[1])<<8 | int(size[2])
 	if n > maxPayload {
-		return nil, malformed(header[0], "too long")
+		return nil, malformed(kind, "too long")
 	}
-	if cap(p.in) < n {
-		p.in = make([]byte, n)
-	}
-	p.in = p.in[:n]
-	if _, err := io.ReadFull(p.r, p.in); err != nil {
+	if err := p.fill(headerLen + n); err != nil {
 		return nil, fmt.Errorf("in the middle of a frame: %w", noEOF(err))
 	}
-	return decode(header[0], p.in)
+	payload := p.in[p.from+headerLen:][:n]
+	p.from += headerLen + n
+	return decode(kind, payload)
 }
+
+// fill reads until n bytes are there.
+func (p *peer) fill(n int) error {
+	if p.from == p.to || p.from+n > len(p.in) {
+		into := p.in
+		if n > len(into) {
+			into = make([]byte, max(n, peerBuffer))
+		}
+		p.to = copy(into, p.unread())
+		p.in, p.from = into, 0
+	}
+	for p.to-p.from < n {
+		got, err := p.r.Read(p.in[p.to:])
+		p.to += got
+		if err != nil && p.to-p.from < n {
+			if p.to > p.from {
+				err = noEOF(err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// unread is what has come and is in no message yet.
+func (p *peer) unread() []byte { return p.in[p.from:p.to] }
 
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {

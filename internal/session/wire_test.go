@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // samples is one message of each type, and their extremes.
@@ -28,19 +29,43 @@ func TestFramesComeBackAsTheyWere(t *testing.T) {
 	for _, m := range samples() {
 		stream = appendFrame(stream, m)
 	}
-	p := newPeer(readOnly{bytes.NewReader(stream)})
-	for _, want := range samples() {
-		got, err := p.read()
-		if err != nil {
-			t.Fatalf("%T: %v", want, err)
+	for name, r := range map[string]io.Reader{
+		"at once": bytes.NewReader(stream), "by pieces": iotest.HalfReader(bytes.NewReader(stream)),
+		"interrupted": &interruptedReader{r: iotest.HalfReader(bytes.NewReader(stream))},
+	} {
+		p := newPeer(readOnly{r})
+		read := func() (m message, err error) {
+			for m, err = p.read(); errors.Is(err, os.ErrDeadlineExceeded); m, err = p.read() {
+				p = &peer{r: p.r, in: bytes.Clone(p.unread()), to: len(p.unread())} // as it is handed over
+			}
+			return m, err
 		}
-		if got.kind() != want.kind() || !bytes.Equal(got.append(nil), want.append(nil)) {
-			t.Errorf("%#v became %#v", want, got)
+		for _, want := range samples() {
+			got, err := read()
+			if err != nil {
+				t.Fatalf("%s: %T: %v", name, want, err)
+			}
+			if got.kind() != want.kind() || !bytes.Equal(got.append(nil), want.append(nil)) {
+				t.Errorf("%s: %#v became %#v", name, want, got)
+			}
+		}
+		if _, err := read(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: at the end: %v", name, err)
 		}
 	}
-	if _, err := p.read(); !errors.Is(err, io.EOF) {
-		t.Errorf("at the end: %v", err)
+}
+
+// interruptedReader meets a deadline at every second read.
+type interruptedReader struct {
+	r   io.Reader
+	met bool
+}
+
+func (i *interruptedReader) Read(p []byte) (int, error) {
+	if i.met = !i.met; i.met {
+		return 0, os.ErrDeadlineExceeded
 	}
+	return i.r.Read(p[:min(len(p), 100)])
 }
 
 type readOnly struct{ io.Reader }
@@ -96,7 +121,7 @@ func FuzzFrames(f *testing.F) {
 				t.Fatalf("%#v encodes to %x, came from %x", m, frame, rest[:min(len(rest), len(frame))])
 			}
 			rest = rest[len(frame):]
-			if cap(p.in) > maxPayload {
+			if cap(p.in) > headerLen+maxPayload {
 				t.Fatalf("a buffer of %d bytes", cap(p.in))
 			}
 		}

@@ -30,8 +30,8 @@ func (s *standstill) stopped(v *viewer) {
 	}
 }
 
-// hold begins a standstill, and returns when nothing moves any more, with those who may have sent
-// something, in the order in which they came.
+// hold begins a standstill, and returns when nothing moves any more, with those who may
+// have sent something, in the order in which they came.
 func (vs *viewers) hold() []*viewer {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -70,8 +70,8 @@ func (vs *viewers) goOn(held []*viewer) {
 	vs.still.changed.Broadcast()
 }
 
-// turn waits until what v sends may be passed on: not in a standstill, nor before all that
-// the same process has sent on a connection that it left. over says that who sends
+// turn waits until what v sends may be passed on: not in a standstill, nor before all
+// that the same process has sent on a connection that it left. over says that who sends
 // nothing is not waited for any more.
 func (vs *viewers) turn(v *viewer) (over bool) {
 	vs.mu.Lock()

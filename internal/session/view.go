@@ -63,8 +63,10 @@ func (c *cli) view(v viewing) (int, error) {
 			t.restore()
 			return c.conclude(v, t, c.viewDead(v, t))
 		}
-		t.undo()                         // and stay raw: what is typed meanwhile is for the session
-		v.start, v.again = seen.at, true // the holder may be there again, as a new program
+		// The holder may be there again, as a new program. The terminal stays raw: what
+		// is typed meanwhile is for the session.
+		t.undo()
+		v.start, v.again = seen.at, true
 		v.screen = v.screen && seen.tty
 	}
 	return 0, errGone
@@ -221,8 +223,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 	select {
 	case out = <-shown:
 		if errors.Is(out.err, errGone) {
-			// What was taken from the keyboard still goes to the holder, which may be
-			// there again, as a new program.
+			// A holder that becomes another program still takes what was typed.
 			select {
 			case <-keyboard.ended():
 			case s := <-signals:
@@ -263,7 +264,8 @@ func (ty *typing) start(conn *connection, t *tty, v viewing, asking *question, d
 	if err != nil {
 		return
 	}
-	ty.in, ty.resized, ty.done = in, make(chan os.Signal, 1), make(chan struct{})
+	resized := make(chan os.Signal, 1)
+	ty.in, ty.resized, ty.done = in, resized, make(chan struct{})
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer in.release()
@@ -276,11 +278,11 @@ func (ty *typing) start(conn *connection, t *tty, v viewing, asking *question, d
 		}
 	})
 	if v.input || v.screen {
-		ty.resized <- unix.SIGWINCH // it may have been since the session was told its size
-		signal.Notify(ty.resized, unix.SIGWINCH)
+		resized <- unix.SIGWINCH // it may have been since the session was told its size
+		signal.Notify(resized, unix.SIGWINCH)
 	}
 	both.Go(func() {
-		for range ty.resized {
+		for range resized {
 			w := t.resized()
 			_ = conn.write(size{w.rows, w.cols})
 		}

@@ -114,60 +114,89 @@ func TestARenewedHolderKnowsTheScreen(t *testing.T) {
 	p.wait()
 }
 
+// onBothInputs runs a test with a job that is typed to, and with one that is piped to.
+func onBothInputs(t *testing.T, test func(t *testing.T, l *lab, start func(args ...string) *liveProcess)) {
+	t.Run("terminal", func(t *testing.T) {
+		l := newLab(t)
+		test(t, l, func(args ...string) *liveProcess { return l.startTTY(24, 80, args...) })
+	})
+	t.Run("pipe", func(t *testing.T) {
+		l := newLab(t)
+		test(t, l, l.start)
+	})
+}
+
 // What is typed, or piped into a job, while the holder becomes another program
 // reaches the job as it was typed: in order, and no key as a signal.
 func TestARenewedHolderLosesNoInput(t *testing.T) {
-	l := newLab(t)
 	next := []string{nextVersion(t), nextVersion(t)}
 	const script = `stty raw -echo 2>/dev/null; echo ready; sed -u '/^end$/q' >%[1]s.tmp; mv %[1]s.tmp %[1]s; echo got`
-	for _, c := range []struct {
-		name  string
-		start func(args ...string) *liveProcess
-	}{
-		{"terminal", func(args ...string) *liveProcess { return l.startTTY(24, 80, args...) }},
-		{"pipe", l.start},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "got")
-			p := c.start("run", "--as", c.name, "--", "sh", "-c", fmt.Sprintf(script, file))
-			p.t = t
-			p.out.expect(t, "ready")
-			var renewed error
-			over := make(chan struct{})
-			go func() {
-				defer close(over)
-				for n := 0; n < 8 && renewed == nil; n++ {
-					renewed = Renew(l.home, next[n%2])
-				}
-			}()
-			var want strings.Builder
-			for n := 0; !closed(over); n++ {
-				line := fmt.Sprintf("%d \x03\x04\x1a %s\n", n, strings.Repeat("x", n%200))
-				want.WriteString(line)
-				p.keys(line)
+	onBothInputs(t, func(t *testing.T, l *lab, start func(args ...string) *liveProcess) {
+		file := filepath.Join(t.TempDir(), "got")
+		p := start("run", "--as", "x", "--", "sh", "-c", fmt.Sprintf(script, file))
+		p.out.expect(t, "ready")
+		var renewed error
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for n := 0; n < 8 && renewed == nil; n++ {
+				renewed = Renew(l.home, next[n%2])
 			}
-			if renewed != nil {
-				t.Fatal(renewed)
+		}()
+		var want strings.Builder
+		for n := 0; !closed(over); n++ {
+			line := fmt.Sprintf("%d \x03\x04\x1a %s\n", n, strings.Repeat("x", n%200))
+			want.WriteString(line)
+			p.keys(line)
+		}
+		if renewed != nil {
+			t.Fatal(renewed)
+		}
+		p.keys("end\n")
+		p.out.expect(t, "got")
+		p.wait()
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(want.String()+"end\n", "\n")
+		for n, line := range strings.Split(string(got), "\n") {
+			if n >= len(lines) || line != lines[n] {
+				t.Fatalf("line %d is %q, want %q", n, line, lines[min(n, len(lines)-1)])
 			}
-			p.keys("end\n")
-			p.out.expect(t, "got")
-			p.wait()
-			got, err := os.ReadFile(file)
-			if err != nil {
+		}
+		if len(got) != want.Len()+len("end\n") {
+			t.Errorf("%d bytes came, want %d", len(got), want.Len())
+		}
+	})
+}
+
+// So does what is stuck on its way to a job that reads nothing for now.
+func TestARenewedHolderKeepsInputThatWaits(t *testing.T) {
+	next := []string{nextVersion(t), nextVersion(t)}
+	var sent strings.Builder
+	for n := range 20_000 {
+		fmt.Fprintln(&sent, n)
+	}
+	onBothInputs(t, func(t *testing.T, l *lab, start func(args ...string) *liveProcess) {
+		fifo := l.fifo()
+		p := start("run", "--as", "x", "--", "sh", "-c", fmt.Sprintf("stty raw -echo 2>/dev/null; echo ready; read x <%s; head -c %d | md5sum", fifo, sent.Len()))
+		p.out.expect(t, "ready")
+		var typing sync.WaitGroup
+		typing.Go(func() { p.keys(sent.String()) })
+		for n := range 4 {
+			if err := Renew(l.home, goneWhenAsked(t)); err == nil {
+				t.Error("a program that is gone took over")
+			}
+			if err := Renew(l.home, next[n%2]); err != nil {
 				t.Fatal(err)
 			}
-			lines := strings.Split(want.String()+"end\n", "\n")
-			for n, line := range strings.Split(string(got), "\n") {
-				if n >= len(lines) || line != lines[n] {
-					t.Fatalf("line %d is %q, want %q", n, line, lines[min(n, len(lines)-1)])
-				}
-			}
-			if len(got) != want.Len()+len("end\n") {
-				t.Errorf("%d bytes came, want %d", len(got), want.Len())
-			}
-			t.Logf("%d lines", len(lines))
-		})
-	}
+		}
+		l.writeFifo(fifo, "go\n")
+		p.out.expect(t, fmt.Sprintf("%x", md5.Sum([]byte(sent.String()))))
+		typing.Wait()
+		p.wait()
+	})
 }
 
 // goneWhenAsked is a program that understands what is handed over, and is gone before
@@ -179,44 +208,6 @@ func goneWhenAsked(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// So does what is stuck on its way to a job that reads nothing for now.
-func TestARenewedHolderKeepsInputThatWaits(t *testing.T) {
-	l := newLab(t)
-	next := []string{nextVersion(t), nextVersion(t)}
-	var sent strings.Builder
-	for n := range 20_000 {
-		fmt.Fprintln(&sent, n)
-	}
-	for _, c := range []struct {
-		name  string
-		start func(args ...string) *liveProcess
-	}{
-		{"terminal", func(args ...string) *liveProcess { return l.startTTY(24, 80, args...) }},
-		{"pipe", l.start},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			fifo := l.fifo()
-			p := c.start("run", "--as", c.name, "--", "sh", "-c", fmt.Sprintf("stty raw -echo 2>/dev/null; echo ready; read x <%s; head -c %d | md5sum", fifo, sent.Len()))
-			p.t = t
-			p.out.expect(t, "ready")
-			var typing sync.WaitGroup
-			typing.Go(func() { p.keys(sent.String()) })
-			for n := range 4 {
-				if err := Renew(l.home, goneWhenAsked(t)); err == nil {
-					t.Error("a program that is gone took over")
-				}
-				if err := Renew(l.home, next[n%2]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			l.writeFifo(fifo, "go\n")
-			p.out.expect(t, fmt.Sprintf("%x", md5.Sum([]byte(sent.String()))))
-			typing.Wait()
-			p.wait()
-		})
-	}
 }
 
 func closed(c <-chan struct{}) bool {

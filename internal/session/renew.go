@@ -77,14 +77,20 @@ func (h *holder) renew(program string) error {
 	if h.over {
 		return errEnding
 	}
-	held := h.viewers.hold()
+	var s handover
+	if err := h.tape.handOver(&s); err != nil {
+		return err
+	}
+	held := h.viewers.hold() // they notice
 	defer h.viewers.goOn(held)
 	if h.isEnding() {
 		return errEnding
 	}
 	passed := &passing{}
 	defer passed.close()
-	state, err := h.handOver(passed, held)
+	h.handOver(&s, passed)
+	h.viewers.handOver(&s, passed, held)
+	state, err := s.file()
 	if err != nil {
 		return err
 	}
@@ -104,11 +110,10 @@ func (h *holder) renew(program string) error {
 
 var errEnding = errors.New("the session is ending")
 
-// handOver writes down what the successor must know.
-func (h *holder) handOver(passed *passing, held []*viewer) (*os.File, error) {
-	s := handover{
-		Started: h.started, Cwd: h.cwd, OOMKills: h.oomKills, Job: h.job.pid, Closed: h.job.closed, Input: passed.add(h.job.input),
-	}
+// handOver writes down what the successor must know of the job.
+func (h *holder) handOver(s *handover, passed *passing) {
+	s.Started, s.Cwd, s.OOMKills = h.started, h.cwd, h.oomKills
+	s.Job, s.Closed, s.Input = h.job.pid, h.job.closed, passed.add(h.job.input)
 	for _, out := range h.job.outs {
 		fd := s.Input
 		if out.f != h.job.input {
@@ -116,19 +121,11 @@ func (h *holder) handOver(passed *passing, held []*viewer) (*os.File, error) {
 		}
 		s.Outs, s.Streams = append(s.Outs, fd), append(s.Streams, out.stream)
 	}
-	l, err := h.listener.File()
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	s.Listener = passed.add(l)
-	if err := h.tape.handOver(&s); err != nil {
-		return nil, err
-	}
-	h.viewers.handOver(&s)
-	for _, v := range held {
-		s.Left = append(s.Left, leftViewer{passed.add(v.conn), v.hello.Flags, v.unsent, v.unread()})
-	}
+	s.Listener = passed.add(h.listener)
+}
+
+// file is a file in memory with s.
+func (s handover) file() (*os.File, error) {
 	fd, err := unix.MemfdCreate("session", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -155,12 +152,15 @@ func (t *tape) handOver(s *handover) error {
 	return nil
 }
 
-func (vs *viewers) handOver(s *handover) {
+func (vs *viewers) handOver(s *handover, passed *passing, held []*viewer) {
 	vs.mu.Lock()
 	s.Window = [2]uint16{vs.window.rows, vs.window.cols}
 	vs.mu.Unlock()
 	if vs.picture != nil {
 		s.Screen, s.At, _ = vs.picture.attach(maxHistory, fit{})
+	}
+	for _, v := range held {
+		s.Left = append(s.Left, leftViewer{passed.add(v.conn), v.hello.Flags, v.unsent, v.unread()})
 	}
 }
 

@@ -199,6 +199,29 @@ func TestARenewedHolderKeepsInputThatWaits(t *testing.T) {
 	})
 }
 
+// And so does the end of it, behind what waits.
+func TestARenewedHolderKeepsTheEndOfInput(t *testing.T) {
+	l := newLab(t)
+	fifo, next := l.fifo(), []string{nextVersion(t), nextVersion(t)}
+	sent := strings.Repeat("0123456789abcdef", 1<<16)
+	p := l.start("run", "--as", "x", "--", "sh", "-c", "echo ready; read x <"+fifo+"; md5sum")
+	p.out.expect(t, "ready")
+	var piping sync.WaitGroup
+	piping.Go(func() {
+		p.keys(sent)
+		p.in.Close()
+	})
+	for n := range 3 {
+		if err := Renew(l.home, next[n%2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.writeFifo(fifo, "go\n")
+	p.out.expect(t, fmt.Sprintf("%x", md5.Sum([]byte(sent))))
+	piping.Wait()
+	p.wait()
+}
+
 // goneWhenAsked is a program that understands what is handed over, and is gone before
 // it can be executed.
 func goneWhenAsked(t *testing.T) string {

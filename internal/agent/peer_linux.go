@@ -5,7 +5,7 @@ import (
 	"net"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"keyway/internal/unixsock"
 )
 
 // peerOf learns who connects and refuses other users: the socket's mode may have
@@ -15,19 +15,9 @@ func peerOf(conn net.Conn) (peer, error) {
 	if !ok {
 		return peer{}, nil
 	}
-	raw, err := u.SyscallConn()
+	cred, err := unixsock.Peer(u)
 	if err != nil {
 		return peer{}, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return peer{}, err
-	}
-	if credErr != nil {
-		return peer{}, credErr
 	}
 	p := peer{pid: int(cred.Pid), uid: int(cred.Uid), known: true}
 	if p.uid != 0 && p.uid != os.Geteuid() {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"keyway/internal/unixsock"
 )
 
 // standstill stops what viewers send on its way to the job, so that a holder can be
@@ -118,14 +118,9 @@ func (vs *viewers) adopt(l leftViewer) {
 
 // processOf is the process at the other end of a connection; 0 if it is not known.
 func processOf(conn *net.UnixConn) (pid int32) {
-	raw, err := conn.SyscallConn()
+	c, err := unixsock.Peer(conn)
 	if err != nil {
 		return 0
 	}
-	_ = raw.Control(func(fd uintptr) {
-		if c, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = c.Pid
-		}
-	})
-	return pid
+	return c.Pid
 }

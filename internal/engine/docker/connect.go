@@ -28,14 +28,15 @@ const (
 // minAPI is the oldest API that has all that is used here (Docker 20.10).
 const minAPI = "1.41"
 
-// connect makes a client for the endpoint. It does not talk to the daemon yet.
-func connect(p endpoint) (*client.Client, error) {
+// connect makes a client for the endpoint that lets hear see every answer. It does
+// not talk to the daemon yet.
+func connect(p endpoint, hear client.ResponseHook) (*client.Client, error) {
 	if strings.HasPrefix(p.host, "ssh://") {
 		return nil, keyway.Errorf(keyway.BadConfig, "%s points to %s, which is another machine", p.from, p.host).
 			Hint("let keyway go there: keyway up --on %s\nor use this machine's Docker: unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
 				strings.TrimPrefix(p.host, "ssh://"))
 	}
-	opts := []client.Opt{}
+	opts := []client.Opt{client.WithHTTPResponseHook(hear)}
 	if p.tls != "" {
 		tls, err := tlsClient(p)
 		if err != nil {
@@ -94,7 +95,7 @@ func (d daemon) title() string {
 	return "Docker"
 }
 
-// identify asks a daemon who it is.
+// identify asks a daemon for its version, which tells all but its name.
 func identify(ctx context.Context, c *client.Client) (daemon, error) {
 	v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
@@ -104,13 +105,7 @@ func identify(ctx context.Context, c *client.Client) (daemon, error) {
 		return daemon{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",
 			v.Version, v.APIVersion, minAPI).Hint("update Docker at this place to 20.10 or newer, or use: --engine host")
 	}
-	d := daemon{version: v.Version, arch: v.Arch}
-	for _, component := range v.Components {
-		if strings.Contains(strings.ToLower(component.Name), namePodman) {
-			d.podman = true
-		}
-	}
-	return d, nil
+	return daemon{version: v.Version, arch: v.Arch}, nil
 }
 
 // apart says why the daemon cannot mount this machine's files, or why containers
@@ -161,16 +156,16 @@ func (e *Engine) unusable(err error) error {
 	}
 	socket := e.at.socket()
 	if socket == "" {
-		return keyway.Errorf(keyway.EngineDown, "the %s daemon at %s (%s) does not answer: %w", e.wanted, e.at.host, e.at.from, err).
+		return keyway.Errorf(keyway.EngineDown, "the %s daemon at %s (%s) does not answer: %w", e.Name(), e.at.host, e.at.from, err).
 			Hint("see whether it runs, or use: --engine host")
 	}
 	conn, dialErr := net.DialTimeout("unix", socket, time.Second)
 	if dialErr == nil {
 		conn.Close()
-		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, e.wanted, err).
+		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, e.Name(), err).
 			Hint("see what it is: sudo ss -xlp src %s", socket)
 	}
-	return refused(e.wanted, socket, dialErr, installed(e.wanted))
+	return refused(e.Name(), socket, dialErr, installed(e.Name()))
 }
 
 // refused says in the user's words what a failed connect(2) to a daemon's socket

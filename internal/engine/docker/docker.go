@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -20,11 +21,11 @@ type Engine struct {
 	client *client.Client
 	at     endpoint
 	around surroundings
-	wanted string // what the user asked for: docker or podman
 	owner  string
 	byExec bool // never use the way "bind"
 
 	mu    sync.Mutex
+	name  string  // docker or podman: what was asked for, until an answer says who it is
 	known *daemon // who answered; nil until somebody has
 }
 
@@ -34,7 +35,7 @@ var _ engine.Engine = (*Engine)(nil)
 type Option func(*Engine)
 
 // Podman looks for Podman's socket instead of Docker's.
-func Podman() Option { return func(e *Engine) { e.wanted = namePodman } }
+func Podman() Option { return func(e *Engine) { e.name = namePodman } }
 
 // Host uses the daemon that listens there, written as in DOCKER_HOST.
 func Host(host string) Option {
@@ -58,7 +59,7 @@ const greeting = 2 * time.Second
 func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	e := &Engine{
 		homes: engine.HomesIn(root), guest: guest, around: here(),
-		wanted: nameDocker, owner: strconv.Itoa(os.Getuid()),
+		name: nameDocker, owner: strconv.Itoa(os.Getuid()),
 	}
 	for _, opt := range opts {
 		opt(e)
@@ -66,7 +67,7 @@ func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	var err error
 	switch {
 	case e.at.host != "":
-	case e.wanted == namePodman:
+	case e.name == namePodman:
 		e.at = e.around.podman()
 	default:
 		e.at, err = e.around.docker()
@@ -74,25 +75,34 @@ func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.client, err = connect(e.at); err != nil {
+	if e.client, err = connect(e.at, e.hear); err != nil {
 		return nil, err
 	}
 	// Docker's socket may be Podman's in truth, and the engine is to be called by
 	// its right name from the start. That nobody answers is for Probe to say.
 	ctx, cancel := context.WithTimeout(context.Background(), greeting)
 	defer cancel()
-	_, _ = e.daemon(ctx)
+	_, _ = e.client.Ping(ctx, client.PingOptions{})
 	return e, nil
+}
+
+// hear learns from the header of an answer who sent it. Podman puts one of its own
+// on all of them, also on that to a ping, which it gives at once: to say its
+// version it asks its helpers first, 0.2 s, or seconds on a busy machine.
+func (e *Engine) hear(answer *http.Response) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.name = nameDocker
+	if answer.Header.Get("Libpod-Api-Version") != "" {
+		e.name = namePodman
+	}
 }
 
 // Name implements engine.Engine.
 func (e *Engine) Name() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.known != nil {
-		return e.known.name()
-	}
-	return e.wanted
+	return e.name
 }
 
 // Probe implements engine.Engine.
@@ -122,8 +132,9 @@ func (e *Engine) daemon(ctx context.Context) (daemon, error) {
 		return daemon{}, e.unusable(err)
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	d.podman = e.name == namePodman
 	e.known = &d
-	e.mu.Unlock()
 	return d, nil
 }
 

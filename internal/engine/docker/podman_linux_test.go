@@ -1,6 +1,14 @@
 package docker_test
 
 import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"keyway/internal/engine/docker"
@@ -44,6 +52,12 @@ func TestPodman(t *testing.T) {
 		if name := d.world(t).Engine.Name(); name != "podman" {
 			t.Errorf("it is called %s", name)
 		}
+		// So it is by one too busy to say its version.
+		busy := d
+		busy.host = "unix://" + sayNoVersion(t, d.host)
+		if name := busy.world(t).Engine.Name(); name != "podman" {
+			t.Errorf("busy, it is called %s", name)
+		}
 	})
 	t.Run("NoGPU", func(t *testing.T) {
 		w := d.world(t)
@@ -53,6 +67,33 @@ func TestPodman(t *testing.T) {
 		enginetest.WantKind(t, err, keyway.NoGPU)
 		w.WantNothingOf(t, "gpu")
 	})
+}
+
+// sayNoVersion is a socket that forwards to host all requests but that for the
+// version, which nobody answers.
+func sayNoVersion(t *testing.T, host string) string {
+	t.Helper()
+	forward := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "podman"}) },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(host, "unix://"))
+		}},
+	}
+	busy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/version") {
+			<-r.Context().Done()
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	socket := filepath.Join(t.TempDir(), "busy.sock")
+	var err error
+	if busy.Listener, err = net.Listen("unix", socket); err != nil {
+		t.Fatal(err)
+	}
+	busy.Start()
+	t.Cleanup(busy.Close)
+	return socket
 }
 
 // startBlindDocker starts a dockerd that sees nothing in dir.

@@ -41,7 +41,7 @@ func (e *Engine) whoever() daemon {
 	if e.known != nil {
 		return *e.known
 	}
-	return daemon{podman: e.wanted == namePodman}
+	return daemon{podman: e.name == namePodman}
 }
 
 // errApart says that the daemon does not see the Home: another way is needed.

@@ -117,7 +117,7 @@ func TestPodmanEndpoint(t *testing.T) {
 }
 
 func TestSSHEndpointIsRefused(t *testing.T) {
-	_, err := connect(endpoint{host: "ssh://gpu1", from: "DOCKER_HOST"})
+	_, err := connect(endpoint{host: "ssh://gpu1", from: "DOCKER_HOST"}, nil)
 	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(keyway.AsError(err).Next, "--on gpu1") {
 		t.Errorf("it says: %v", err)
 	}
@@ -187,7 +187,7 @@ func TestExitReason(t *testing.T) {
 // TestRefusal has sentences of daemons that are not here: of newer dockerds,
 // crun and CDI.
 func TestRefusal(t *testing.T) {
-	e := &Engine{wanted: nameDocker, homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
+	e := &Engine{name: nameDocker, homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
 	spec := keyway.Spec{
 		Name: "x", Image: "image", User: "u", Workdir: "/work", GPUs: keyway.GPUs{All: true},
 		Mounts: []keyway.Mount{{Source: "/data", Target: "/mnt/data"}},

@@ -27,8 +27,8 @@ const (
 	targetHolder      = 5_000_000  // bytes, before anything is printed
 	targetHolderLines = 12_000_000 // bytes, with screenLines coloured lines
 	sessionMegabytes  = 64
-	sessionRuns       = 9
-	paintRuns         = 99
+	sessionRuns       = 21
+	paintRuns         = 299
 )
 
 var sessionSection = section{

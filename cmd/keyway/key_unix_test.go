@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 const secret = "correct horse"
 
 // patience is how long a command of these tests may take.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // program runs keyway in a session of its own, without a terminal.
 func program(t *testing.T, stdin io.Reader, args ...string) (output string, code int) {

@@ -223,7 +223,7 @@ type client struct {
 func (c *client) Close() { c.conn.Close() }
 
 func (c *client) ask(message []byte) ([]byte, error) {
-	c.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	c.conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := c.conn.Write(frame(message)); err != nil {
 		return nil, err
 	}

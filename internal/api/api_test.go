@@ -250,7 +250,7 @@ func TestStalledStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := c.List(ctx); err != nil {
 		t.Fatalf("the API waits for stalled streams: %v", err)

@@ -26,7 +26,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // guestProgram is the program as it is shipped, built once for all tests.
 var guestProgram string

@@ -94,7 +94,7 @@ func freeze(t *testing.T, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		stopped := len(threads) > 0
 		for _, file := range threads {
@@ -183,7 +183,7 @@ func TestAnOldGuestGetsAPipe(t *testing.T) {
 // noStream waits until nothing is carried.
 func (w *world) noStream() {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if s, err := w.client.Status(context.Background()); err == nil && len(s.Places[0].Streams) == 0 {
 			return
 		}
@@ -212,7 +212,7 @@ func TestStreamsCarryAndCount(t *testing.T) {
 	w := startWorld(t)
 	conn := w.ssh("train").(*net.UnixConn)
 	echo(t, conn, strings.Repeat("0123456789", 100_000))
-	for deadline := time.Now().Add(10 * time.Second); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // what was read is counted a moment later
 	}
 	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
@@ -273,7 +273,7 @@ func (w *world) killWay() {
 func (w *world) waits(why string) {
 	w.t.Helper()
 	var s StreamStatus
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if s = w.stream(); strings.Contains(s.Why, why) {
 			return
 		}

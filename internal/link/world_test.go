@@ -446,7 +446,7 @@ func TestNobodyWaitsAnyMore(t *testing.T) {
 // await waits until the only place is in state.
 func (w *world) await(state string) {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		s, err := w.client.Status(context.Background())
 		if err != nil {
 			w.t.Fatal(err)

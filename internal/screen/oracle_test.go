@@ -94,7 +94,7 @@ func (m *tmux) showIn(cols, rows int, name string, p []byte) string {
 	}
 	m.run("new-session", "-d", "-x", strconv.Itoa(cols), "-y", strconv.Itoa(rows), "-s", name,
 		"stty raw -echo; cat "+file+"; printf '\\033]2;all is shown\\033\\\\'; sleep 1000")
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if strings.TrimSpace(m.run("display-message", "-p", "-t", name, "#{pane_title}")) == "all is shown" {
 			return name
 		}

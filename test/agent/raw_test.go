@@ -32,7 +32,7 @@ const (
 )
 
 // patience is how long an answer may take.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // asker speaks to an agent in raw messages.
 type asker struct{ net.Conn }

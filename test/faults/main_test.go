@@ -197,7 +197,7 @@ func (w *world) put(s sample, name string) {
 
 // status is what the link says of itself.
 func (w *world) status() (link.Status, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := link.Running(ctx, w.Laptop.Path("/tmp/keyway-0"))
 	if err != nil {

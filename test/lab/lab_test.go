@@ -259,7 +259,7 @@ func TestCommandEndsWithUs(t *testing.T) {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Errorf("what it ran lives on: %v", l.Laptop.Processes("sleep"))
 	}
 	_ = cmd.Wait()
@@ -307,7 +307,7 @@ func TestKilledLabLeavesNothing(t *testing.T) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	start(t, lab.Options{}) // removes what is left on disk and in control groups
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		left := mentions(dir)
 		if len(left) == 0 {

@@ -58,7 +58,7 @@ func proxyToEcho(t *testing.T) (p *Proxy, dial func() *net.TCPConn) {
 func reads(t *testing.T, c net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Fatalf("read %q, %v; want %q", got, err, want)
 	}
@@ -134,7 +134,7 @@ func TestProxyStallsOneWay(t *testing.T) {
 	_, _ = c.Write([]byte("lost"))
 	silent(t, c)
 	p.Cut()
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("read ends with %v", err)
 	}

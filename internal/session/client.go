@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,14 +99,35 @@ func (c *connection) open(h hello) error {
 // otherVersion is how a holder refuses somebody whom it does not understand.
 const otherVersion = "the session was started by another version of keyway"
 
-// maxRenewals is how often a holder may go away under a viewer and be there again.
-const maxRenewals = 20
+// A holder may go away under a viewer and be there again any number of times, but so
+// often only without having stayed for a moment: then something is wrong with it.
+const (
+	maxRenewals = 20
+	stayed      = 10 * time.Second
+)
+
+// renewals counts how often a holder went away soon. The zero value is for a viewer
+// that begins.
+type renewals struct {
+	last time.Time
+	n    int
+}
+
+// another says whether to look for the holder (again).
+func (r *renewals) another(now time.Time) bool {
+	if now.Sub(r.last) > stayed {
+		r.n = 0
+	}
+	r.last = now
+	r.n++
+	return r.n <= maxRenewals
+}
 
 // pumpAll passes output on until the job ends, also while its holder is renewed. at
 // is the offset of the output that would come next.
 func pumpAll(dir string, h hello, to sink) (status *jobStatus, at uint64, err error) {
 	at = h.From
-	for range maxRenewals {
+	for r := new(renewals); r.another(time.Now()); {
 		conn, err := connect(dir, h)
 		if err != nil {
 			return nil, at, err

@@ -50,7 +50,7 @@ type outcome struct {
 func (c *cli) view(v viewing) (int, error) {
 	t := c.tty(v.clipboard)
 	defer t.restore()
-	for range maxRenewals {
+	for r := new(renewals); r.another(time.Now()); {
 		out, seen, err := c.viewLive(t, v)
 		switch {
 		case err != nil:

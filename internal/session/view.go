@@ -253,9 +253,8 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 // typing passes on what is typed and how large the terminal is. The zero value does
 // not.
 type typing struct {
-	in      *interruptible
-	resized chan os.Signal
-	done    chan struct{}
+	stop func() // takes nothing more from the keyboard
+	done chan struct{}
 }
 
 // start begins; detached is closed on the user's wish to leave.
@@ -265,7 +264,12 @@ func (ty *typing) start(conn *connection, t *tty, v viewing, asking *question, d
 		return
 	}
 	resized := make(chan os.Signal, 1)
-	ty.in, ty.resized, ty.done = in, resized, make(chan struct{})
+	ty.done = make(chan struct{})
+	ty.stop = sync.OnceFunc(func() {
+		in.stop()
+		signal.Stop(resized)
+		close(resized)
+	})
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer in.release()
@@ -296,17 +300,12 @@ func (ty *typing) start(conn *connection, t *tty, v viewing, asking *question, d
 // ended takes nothing more from the keyboard, and returns what is closed when all that
 // was taken has been passed on, or cannot be.
 func (ty *typing) ended() <-chan struct{} {
-	if ty.in == nil {
+	if ty.stop == nil {
 		nothing := make(chan struct{})
 		close(nothing)
 		return nothing
 	}
-	if ty.resized != nil {
-		ty.in.stop()
-		signal.Stop(ty.resized)
-		close(ty.resized)
-		ty.resized = nil
-	}
+	ty.stop()
 	return ty.done
 }
 

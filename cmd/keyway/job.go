@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -25,8 +24,8 @@ func newRunCommand() *cobra.Command {
 		Short: "Run a job in a workspace that no lost connection can end",
 		Long: `Run a job in a workspace. Its output comes here; its log and exit code stay there.
 The job goes on when this command, the connection, the bastion or the laptop ends:
-come back with attach, logs or wait. On a terminal Ctrl-C asks whether to stop the
-job or to leave it running.
+come back with attach, logs or wait. At a terminal Ctrl-C asks whether to stop the job
+or to leave it running, also where the output goes to a file or another program.
 
 A job that was started with -d tells when it has ended: on this laptop's desktop,
 and by the command that on-exit in config.yaml names (see the README). --on-exit is
@@ -94,13 +93,10 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	case err == nil && r.detach:
 		return watchJob(name, strings.TrimSpace(printed.String()), command)
 	case errors.Is(err, interrupted) && !here.terminal:
-		fmt.Fprintf(cmd.ErrOrStderr(), "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(r.as, "NAME"))
+		return cmp.Or(r.interrupted(cmd, name, command), err)
 	}
 	return err
 }
-
-// interrupted is what runChild returns on Ctrl-C.
-const interrupted = exitStatus(130)
 
 // watchJob has the link tell when a job has ended.
 func watchJob(name, session string, command []string) error {

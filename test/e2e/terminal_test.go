@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -306,4 +308,37 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 	}
 	w.must(t, "keyway", "start", train)
 	holds(t, "what became of it", w.must(t, "keyway", "ls", train), "the workspace was stopped")
+}
+
+// Where a job's output goes elsewhere, Ctrl-C asks at the terminal all the same.
+func TestCtrlCAsksWhereTheOutputGoesElsewhere(t *testing.T) {
+	t.Parallel()
+	w := shared
+	for _, c := range []struct {
+		answer, options string
+		says            string // with the job's name
+		code            int    // of the job; 0: it goes on
+	}{
+		{"s", "", `\[` + train + `/(\S+) was sent SIGINT; see it: keyway logs`, 7},
+		{"k", "--as told-to-end ", `\[(\S+) ended: SIGTERM`, 128 + 15},
+		{"\x03", "", `\[the job goes on; see it: keyway ls (\S+);`, 0},
+	} {
+		v := w.openTerminal(t, 160, 30)
+		v.typeIn("keyway run " + train + " " + c.options + "-- sh -c 'trap \"exit 7\" INT; echo beg\"\"un-" + c.options + "; while :; do sleep 0.1; done' | cat\r")
+		v.await("begun")
+		v.typeIn("\x03")
+		v.await("[Ctrl-C: s stops the job, k kills it, any other key leaves it running]")
+		v.typeIn(c.answer)
+		var said []string
+		v.awaitThat("what is done", func() bool {
+			said = regexp.MustCompile(c.says).FindStringSubmatch(v.shown())
+			return said != nil
+		})
+		if c.code == 0 {
+			continue
+		}
+		if r := w.do("keyway", "wait", train+"/"+path.Base(said[1])); r.code != c.code {
+			t.Errorf("after the answer %q the job ends with another code than %d: %s", c.answer, c.code, r)
+		}
+	}
 }

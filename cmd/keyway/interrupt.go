@@ -1,0 +1,95 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+// interrupted is what runChild returns on Ctrl-C.
+const interrupted = exitStatus(130)
+
+// interrupted does what the user wants with a job after Ctrl-C, where the job has no
+// terminal on which it could ask itself. The ssh that showed its output is gone then.
+func (r jobRun) interrupted(cmd *cobra.Command, name string, command []string) error {
+	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
+	var answer byte
+	if !r.detach {
+		answer = askKey("[Ctrl-C: s stops the job, k kills it, any other key leaves it running]")
+	}
+	words := map[byte][]string{'s': {"send", "--signal", "INT", "--"}, 'k': {"kill"}}[answer|' ']
+	if words == nil {
+		fmt.Fprintf(out, "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(r.as, "NAME"))
+		return nil
+	}
+	job, err := r.job(ctx, name, command)
+	if err != nil {
+		return err
+	}
+	if err := (inside{}).run(ctx, name, append(words, job)...); err != nil {
+		return err
+	}
+	if words[0] == "send" {
+		fmt.Fprintf(out, "[%s/%s was sent SIGINT; see it: keyway logs %s/%s]\n", name, job, name, job)
+	}
+	return nil
+}
+
+// job is the name of the job that run has started. One that the workspace has named
+// is found by its command.
+func (r jobRun) job(ctx context.Context, name string, command []string) (string, error) {
+	if r.as != "" {
+		return r.as, nil
+	}
+	list, w := io.Pipe()
+	listed := make(chan error, 1)
+	go func() {
+		err := inside{out: w}.run(ctx, name, "ls", "--json")
+		w.Close()
+		listed <- err
+	}()
+	running, err := runningWith(list, command)
+	_, _ = io.Copy(io.Discard, list)
+	if err := <-listed; err != nil {
+		return "", err
+	}
+	if err != nil {
+		return "", keyway.Errorf(keyway.Other, "the list of jobs in %s cannot be read: %w", name, err)
+	}
+	switch len(running) {
+	case 0:
+		return "", keyway.Errorf(keyway.NotFound, "the job has ended, or had not begun").Hint("see what runs: keyway ls %s", name)
+	case 1:
+		return running[0], nil
+	}
+	return "", keyway.Errorf(keyway.Other, "%d jobs run this command in %s, and which of them is meant is not known", len(running), name).
+		Hint("see them: keyway ls %s\nend one: keyway kill %s/%s", name, name, running[len(running)-1])
+}
+
+// maxJobList bounds, in bytes, what is read of a workspace's list of jobs.
+const maxJobList = 8 << 20
+
+// runningWith reads keyway ls --json and names the jobs that run with the command.
+func runningWith(list io.Reader, command []string) ([]string, error) {
+	var all []struct {
+		Name, State string
+		Command     []string
+	}
+	if err := json.NewDecoder(io.LimitReader(list, maxJobList)).Decode(&all); err != nil {
+		return nil, err
+	}
+	var running []string
+	for _, j := range all {
+		if j.State == "running" && slices.Equal(j.Command, command) {
+			running = append(running, j.Name)
+		}
+	}
+	return running, nil
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +51,7 @@ type frameMeddler struct {
 	out               []byte // not yet read
 	held              []byte // a frame that waits for the next to overtake it
 	old               [][]byte
-	did               *[mischiefs]int
+	did               *[mischiefs]atomic.Int32 // by all directions at once
 }
 
 // The mischiefs.
@@ -95,7 +96,7 @@ func (f *frameMeddler) one(frame []byte) (out []byte) {
 	case repeated:
 		out = slices.Concat(frame, frame)
 	case swapped:
-		f.did[what]++
+		f.did[what].Add(1)
 		f.held = frame
 		return nil
 	case lost:
@@ -107,7 +108,7 @@ func (f *frameMeddler) one(frame []byte) (out []byte) {
 		out = frame
 	}
 	if what < mischiefs {
-		f.did[what]++
+		f.did[what].Add(1)
 	}
 	if len(f.old) < 100 {
 		f.old = append(f.old, frame)
@@ -145,24 +146,24 @@ func downBegins(b []byte) int {
 // Whatever happens to whole frames, what goes in comes out.
 func TestMeddledFrames(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	var did [mischiefs]int
+	var did [mischiefs]atomic.Int32
 	for i := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
 			t.Logf("seed %d, run %d", seed, i)
 			meddled(t, rand.New(rand.NewPCG(seed, i)), &did)
 		})
 	}
-	for what, n := range did {
-		if n == 0 {
+	for what := range did {
+		if did[what].Load() == 0 {
 			t.Errorf("mischief %d was never done", what)
 		}
 	}
 }
 
-func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]int) {
+func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]atomic.Int32) {
 	l := newLab(t)
 	defer l.close()
-	var mu sync.Mutex // r and did are used by many
+	var mu sync.Mutex // r is used by many
 	pick := func(n int) int {
 		mu.Lock()
 		defer mu.Unlock()

@@ -2,7 +2,11 @@
 
 package session
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // drainBuffer is how much of the job's output is taken at a time: a pipe's
 // default capacity. A terminal hands out 4 KiB at most.
@@ -22,7 +26,7 @@ func (h *holder) drain(s source) {
 	for over := false; !over; {
 		err := raw.Read(func(fd uintptr) (done bool) {
 			n, err := h.take(s.stream, int(fd), buf)
-			over = n == 0 && err != unix.EAGAIN
+			over = n == 0 && !errors.Is(err, unix.EAGAIN)
 			return over || n > 0
 		})
 		if err != nil {

@@ -26,7 +26,7 @@ type Engine struct {
 
 	mu    sync.Mutex
 	name  string  // docker or podman: what was asked for, until an answer says who it is
-	known *daemon // who answered; nil until somebody has
+	known *daemon // its version, not its name; nil until somebody has answered
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -82,7 +82,7 @@ func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	// its right name from the start. That nobody answers is for Probe to say.
 	ctx, cancel := context.WithTimeout(context.Background(), greeting)
 	defer cancel()
-	_, _ = e.client.Ping(ctx, client.PingOptions{})
+	_, _ = e.client.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}) // which is once for all
 	return e, nil
 }
 
@@ -120,7 +120,7 @@ func (e *Engine) daemon(ctx context.Context) (daemon, error) {
 	known := e.known
 	e.mu.Unlock()
 	if known != nil {
-		return *known, nil
+		return e.whoever(), nil
 	}
 	timed, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -132,10 +132,9 @@ func (e *Engine) daemon(ctx context.Context) (daemon, error) {
 		return daemon{}, e.unusable(err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	d.podman = e.name == namePodman
 	e.known = &d
-	return d, nil
+	e.mu.Unlock()
+	return e.whoever(), nil
 }
 
 // Engines are the container engines of this place, Docker first. Where Docker's

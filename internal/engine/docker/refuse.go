@@ -38,10 +38,12 @@ func (e *Engine) explain(ctx context.Context, err error) error {
 func (e *Engine) whoever() daemon {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var d daemon
 	if e.known != nil {
-		return *e.known
+		d = *e.known
 	}
-	return daemon{podman: e.name == namePodman}
+	d.podman = e.name == namePodman
+	return d
 }
 
 // errApart says that the daemon does not see the Home: another way is needed.

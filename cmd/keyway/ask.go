@@ -8,10 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
+	"keyway/internal/agent"
 	"keyway/internal/keyway"
 )
 
@@ -41,6 +45,40 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 		fmt.Fprintln(out)
 		return false, ctx.Err()
 	}
+}
+
+// askKey puts a question to the person at the controlling terminal, wherever the
+// standard streams lead, and returns the first byte that is typed; 0 if nobody can be
+// asked: there is no such terminal, this process is in its background, where to read
+// would stop it, or standard error is kept from it, as scripts do. SIGTERM and SIGHUP
+// end the waiting.
+func askKey(question string) byte {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return 0
+	}
+	tty, err := openTerminal()
+	if err != nil {
+		return 0
+	}
+	defer tty.Close()
+	raw, err := tty.SyscallConn() // Fd would make reads that nothing interrupts
+	fd := -1
+	if err != nil || raw.Control(func(p uintptr) { fd = int(p) }) != nil || !agent.InForeground(tty) {
+		return 0
+	}
+	state, err := term.MakeRaw(fd)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = term.Restore(fd, state) }()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
+	fmt.Fprintf(tty, "\r\n%s ", question)
+	var typed [1]byte
+	_, _ = tty.Read(typed[:])
+	fmt.Fprint(tty, "\r\n")
+	return typed[0]
 }
 
 // onTerminal runs one of OpenSSH's programs with the user's own streams: it asks

@@ -16,16 +16,21 @@ import (
 // interrupted is what runChild returns on Ctrl-C.
 const interrupted = exitStatus(130)
 
-// interrupted does what the user wants with a job after Ctrl-C, where the job has no
+// afterInterrupt does what the user wants with a job after Ctrl-C, where the job has no
 // terminal on which it could ask itself. The ssh that showed its output is gone then.
-func (r jobRun) interrupted(cmd *cobra.Command, name string, command []string) error {
+func (r jobRun) afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
 	var answer byte
 	if !r.detach {
 		answer = askKey("[Ctrl-C: s stops the job, k kills it, any other key leaves it running]")
 	}
-	words := map[byte][]string{'s': {"send", "--signal", "INT", "--"}, 'k': {"kill"}}[answer|' ']
-	if words == nil {
+	var words []string
+	switch answer {
+	case 's', 'S':
+		words = []string{"send", "--signal", "INT", "--"}
+	case 'k', 'K':
+		words = []string{"kill"}
+	default:
 		fmt.Fprintf(out, "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(r.as, "NAME"))
 		return nil
 	}

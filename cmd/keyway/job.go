@@ -93,7 +93,7 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	case err == nil && r.detach:
 		return watchJob(name, strings.TrimSpace(printed.String()), command)
 	case errors.Is(err, interrupted) && !here.terminal:
-		return cmp.Or(r.interrupted(cmd, name, command), err)
+		return cmp.Or(r.afterInterrupt(cmd, name, command), err)
 	}
 	return err
 }

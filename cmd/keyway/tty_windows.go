@@ -8,9 +8,6 @@ import (
 
 func openTerminal() (*os.File, error) { return os.OpenFile("CONIN$", os.O_RDWR, 0) }
 
-// askKey asks nobody: Ctrl-C ends all that run at a console.
-func askKey(question string) byte { return 0 }
-
 // become runs the program in our place: Windows cannot replace a process.
 func become(path string, argv []string, env []string) error {
 	cmd := exec.Command(path, argv[1:]...)

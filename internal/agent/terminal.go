@@ -22,7 +22,7 @@ func NewTerminal(f *os.File) (*Terminal, error) {
 
 // CanAsk says whether the terminal is the agent's now: one in a shell's background
 // would be stopped.
-func (t *Terminal) CanAsk() bool { return inForeground(t.file) }
+func (t *Terminal) CanAsk() bool { return InForeground(t.file) }
 
 // Ask writes the question and reads a line.
 func (t *Terminal) Ask(ctx context.Context, q Question) (Answer, error) {

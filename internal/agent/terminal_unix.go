@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inForeground says whether f is a terminal whose foreground process group is ours
+// InForeground says whether f is a terminal whose foreground process group is ours
 // (tcgetpgrp(3)).
-func inForeground(f *os.File) bool {
+func InForeground(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return false

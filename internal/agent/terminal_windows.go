@@ -2,5 +2,5 @@ package agent
 
 import "os"
 
-// inForeground is never true: a question could not be taken back from a console.
-func inForeground(*os.File) bool { return false }
+// InForeground is never true: a question could not be taken back from a console.
+func InForeground(*os.File) bool { return false }

@@ -48,7 +48,7 @@ func (h *holder) drain(s source) {
 func (h *holder) take(s stream, fd int, buf []byte) (n int, err error) {
 	h.gate.RLock()
 	defer h.gate.RUnlock()
-	for n, err = unix.Read(fd, buf); err == unix.EINTR; {
+	for err = unix.EINTR; err == unix.EINTR; {
 		n, err = unix.Read(fd, buf)
 	}
 	if n <= 0 {

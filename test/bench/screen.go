@@ -113,12 +113,11 @@ func feedAll(ctx context.Context, dir string, o output) (rates, error) {
 	if err != nil {
 		return rates{}, err
 	}
-	model := func() *screen.Screen { return screen.New(screenCols, screenRows, screen.Options{Lines: screenLines}) }
 	feeds := []func() (time.Duration, error){
 		func() (time.Duration, error) { return feedTmux(ctx, dir, file) },
-		func() (time.Duration, error) { return feedModel(model(), file) },
+		func() (time.Duration, error) { return feedModel(newModel(), file) },
 		func() (time.Duration, error) { return feedModel(nil, file) },
-		func() (time.Duration, error) { return feedFromMemory(model(), file) },
+		func() (time.Duration, error) { return feedFromMemory(newModel(), file) },
 	}
 	used := make([][]time.Duration, len(feeds))
 	for range screenRuns {
@@ -134,23 +133,21 @@ func feedAll(ctx context.Context, dir string, o output) (rates, error) {
 	return rates{rate(0), rate(1), rate(2), rate(3)}, nil
 }
 
+func newModel() *screen.Screen {
+	return screen.New(screenCols, screenRows, screen.Options{Lines: screenLines})
+}
+
 // feedFromMemory returns the CPU time that the model takes for a file.
 func feedFromMemory(s *screen.Screen, file string) (time.Duration, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := threadTime()
-	if err != nil {
-		return 0, err
-	}
-	for piece := range slices.Chunk(data, screenPiece) {
-		s.Write(piece)
-	}
-	after, err := threadTime()
-	return after - before, err
+	return threadTimeOf(func() {
+		for piece := range slices.Chunk(data, screenPiece) {
+			s.Write(piece)
+		}
+	})
 }
 
 func feedTmux(ctx context.Context, dir, file string) (time.Duration, error) {
@@ -185,7 +182,7 @@ func historyMemory(ctx context.Context, dir string) (theirs, ours int64, err err
 	}
 	b = bytes.Buffer{}
 	before := heap()
-	s := screen.New(screenCols, screenRows, screen.Options{Lines: screenLines})
+	s := newModel()
 	if _, err := feedModel(s, file); err != nil {
 		return 0, 0, err
 	}
@@ -222,18 +219,11 @@ func feedModel(s *screen.Screen, file string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := threadTime()
+	used, err := threadTimeOf(func() { show(s, int(ours.Fd())) })
 	if err != nil {
 		return 0, err
 	}
-	show(s, int(ours.Fd()))
-	after, err := threadTime()
-	if err != nil {
-		return 0, err
-	}
-	return after - before, cat.Wait()
+	return used, cat.Wait()
 }
 
 // show writes what comes from a terminal until that closes. It reads without the
@@ -250,6 +240,19 @@ func show(s *screen.Screen, terminal int) {
 			s.Write(buf[:n])
 		}
 	}
+}
+
+// threadTimeOf is the CPU time of the thread that does the work.
+func threadTimeOf(work func()) (time.Duration, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
+	work()
+	after, err := threadTime()
+	return after - before, err
 }
 
 func threadTime() (time.Duration, error) {

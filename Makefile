@@ -68,6 +68,11 @@ test: ## run every test (installs what it needs: root on Debian)
 	$(MAKE) --no-print-directory vet size
 	$(GO) test -race -timeout 60m ./...
 
+.PHONY: mutants
+mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)
+	test/lab/install test
+	$(GO) run ./test/mutants -only "$(ONLY)"
+
 SOAK ?= 1h
 
 .PHONY: soak

@@ -1,0 +1,97 @@
+// Mutants breaks the claims of docs/THREATS.md and docs/PRIVILEGES.md one at a
+// time, and demands that a test notices each.
+//
+// A mutant is one change of the source that takes away one claim. It is compiled
+// by means of an overlay, so that the tree itself is never touched. A mutant is
+// killed if the tests that its row names fail; a mutant that does not compile, or
+// whose row names no test, is an error.
+//
+//	go run ./test/mutants                 every mutant
+//	go run ./test/mutants -only guest     those whose area or claim contains "guest"
+//
+// The SSH agent has a suite of its own, which compiles all of its mutants into one
+// program: internal/agent's TestMutants.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mutant is one row: the claim, the change that breaks it, and the test that
+// must see it.
+type mutant struct {
+	claim    string // what the documents promise, in a few words
+	file     string // the source file, from the module's root
+	old, new string // old occurs in file exactly once
+	pkg      string // the package whose tests must fail, from the module's root
+	run      string // go test's -run
+}
+
+// areas are the tables, one for each part of the program.
+var areas = []struct {
+	name    string
+	mutants []mutant
+}{
+	{"laptop", laptop},
+	{"link", link},
+	{"workspace", workspace},
+	{"guest", guest},
+	{"session", session},
+	{"stream", stream},
+	{"audit", audit},
+}
+
+func main() {
+	only := flag.String("only", "", "run the mutants whose area or claim contains `text`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+// run tries every chosen mutant and reports those that survived.
+func run(ctx context.Context, only string) error {
+	var healthy []string // the pairs of package and tests that pass without a mutant
+	var survivors []string
+	total := 0
+	for _, area := range areas {
+		for _, m := range area.mutants {
+			if !strings.Contains(area.name, only) && !strings.Contains(m.claim, only) {
+				continue
+			}
+			total++
+			if key := m.pkg + " " + m.run; !slices.Contains(healthy, key) {
+				if err := passes(ctx, m); err != nil {
+					return err
+				}
+				healthy = append(healthy, key)
+			}
+			began := time.Now()
+			killed, err := try(ctx, m)
+			if err != nil {
+				return err
+			}
+			verdict := "killed"
+			if !killed {
+				verdict = "SURVIVED"
+				survivors = append(survivors, m.claim)
+			}
+			fmt.Printf("%-9s %-8s %5.1f s  %s\n", area.name, verdict, time.Since(began).Seconds(), m.claim)
+		}
+	}
+	if len(survivors) > 0 {
+		return fmt.Errorf("%d of %d survived:\n  %s", len(survivors), total, strings.Join(survivors, "\n  "))
+	}
+	fmt.Printf("%d mutants, all killed\n", total)
+	return nil
+}

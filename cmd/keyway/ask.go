@@ -17,6 +17,7 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // confirm asks yes or no, yes being the default. assume answers for scripts;
@@ -31,7 +32,7 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 			Hint("answer beforehand with: %s", flag)
 	}
 	defer tty.Close()
-	fmt.Fprintf(out, "%s [Y/n] ", question)
+	fmt.Fprintf(out, "%s [Y/n] ", plain.Text(question))
 	read := make(chan string, 1)
 	go func() { // a read from a terminal cannot be cancelled: it ends with the process
 		line, _ := bufio.NewReader(io.LimitReader(tty, 4096)).ReadString('\n')
@@ -74,7 +75,7 @@ func askKey(question string) byte {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
-	fmt.Fprintf(tty, "\r\n%s ", question)
+	fmt.Fprintf(tty, "\r\n%s ", plain.Line(question))
 	var typed [1]byte
 	_, _ = tty.Read(typed[:])
 	fmt.Fprint(tty, "\r\n")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"keyway/internal/audit"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 func newLogCommand() *cobra.Command {
@@ -38,8 +38,7 @@ somewhere else, and a later check proves that nothing before it was changed.` +
 			}
 			print := func(e audit.Event) error { return printEvent(out, e) }
 			if asJSON {
-				encoder := json.NewEncoder(out)
-				print = func(e audit.Event) error { return encoder.Encode(e) }
+				print = func(e audit.Event) error { return plain.JSON(out, e) }
 			}
 			return showLog(cmd.Context(), path, last, follow, print)
 		},
@@ -122,7 +121,7 @@ func printEvent(w io.Writer, e audit.Event) error {
 	if e.Verdict != "allowed" && e.Reason != "" || e.Event != "sign" && e.Reason != "" {
 		text += ": " + e.Reason
 	}
-	_, err := fmt.Fprintln(w, plain(text))
+	_, err := fmt.Fprintln(w, plain.Line(text))
 	return err
 }
 

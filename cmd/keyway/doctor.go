@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ import (
 	"keyway/internal/engine/docker"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 	"keyway/internal/unixsock"
 )
@@ -94,7 +94,7 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		}
 	}
 	if asJSON {
-		if err := json.NewEncoder(stdout).Encode(map[string]any{"version": keyway.Version, "ok": failed == 0, "checks": findings}); err != nil {
+		if err := plain.JSON(stdout, map[string]any{"version": keyway.Version, "ok": failed == 0, "checks": findings}); err != nil {
 			return err
 		}
 	} else {
@@ -108,8 +108,8 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 
 func printFindings(w io.Writer, findings []finding) {
 	for _, f := range findings {
-		fmt.Fprintf(w, "%-5s %-12s %s\n", f.Health, f.Check, f.Message)
-		for line := range strings.Lines(f.Next) {
+		plain.Fprintf(w, "%-5s %-12s %s\n", f.Health, f.Check, f.Message)
+		for line := range strings.Lines(plain.Text(f.Next)) {
 			fmt.Fprintf(w, "                   → %s\n", strings.TrimRight(line, "\n"))
 		}
 	}

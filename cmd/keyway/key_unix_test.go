@@ -26,6 +26,9 @@ import (
 const envMain = "KEYWAY_TEST_MAIN"
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv(envLiar); how != "" {
+		os.Exit(lie(how))
+	}
 	if os.Getenv(envMain) != "" {
 		os.Exit(run())
 	}

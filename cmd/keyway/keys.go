@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 	"keyway/internal/policy"
 )
 
@@ -55,7 +55,7 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(stdout).Encode(keys)
+		return plain.JSON(stdout, keys)
 	}
 	if len(keys) == 0 {
 		return keyway.Errorf(keyway.NoKey, "the agent holds no key").Hint("unlock yours: keyway unlock")
@@ -117,10 +117,10 @@ func listOtherAgent(ctx context.Context, env []string, asJSON bool, stdout io.Wr
 }
 
 func printKey(w io.Writer, k agent.KeyInfo) {
-	fmt.Fprintf(w, "%s  %s  %s\n", k.Fingerprint, strings.TrimSuffix(k.Type, "@openssh.com"), plain(k.Comment))
+	fmt.Fprintf(w, "%s  %s  %s\n", k.Fingerprint, strings.TrimSuffix(k.Type, "@openssh.com"), plain.Line(k.Comment))
 	var notes []string
 	if k.Upstream != "" {
-		notes = append(notes, "held by the agent at "+plain(k.Upstream))
+		notes = append(notes, "held by the agent at "+plain.Line(k.Upstream))
 	} else if k.Until.IsZero() {
 		notes = append(notes, "kept until the agent ends")
 	} else {
@@ -136,22 +136,12 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 		notes = append(notes, fmt.Sprintf("%d signatures left", *k.SignsLeft))
 	}
 	if k.Provider != "" {
-		notes = append(notes, "through "+plain(k.Provider))
+		notes = append(notes, "through "+plain.Line(k.Provider))
 	}
 	fmt.Fprintf(w, "    %s\n", strings.Join(notes, ", "))
 	for _, line := range reach(k.Destinations) {
 		fmt.Fprintf(w, "    %s\n", line)
 	}
-}
-
-// plain is text that somebody else may have chosen, safe for a terminal.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // reach says where a key may be used: the hosts that it may log in to from here,
@@ -165,7 +155,7 @@ func reach(steps []agent.Step) []string {
 		if s.From != "" {
 			continue
 		}
-		line := "from here to " + plain(asUser(s))
+		line := "from here to " + plain.Line(asUser(s))
 		if on := onward(steps, s.To); len(on) > 0 {
 			line += "; from there to " + strings.Join(on, ", ")
 		}
@@ -190,7 +180,7 @@ func onward(steps []agent.Step, from string) []string {
 			if s.From != queue[0] {
 				continue
 			}
-			if name := plain(asUser(s)); !slices.Contains(found, name) {
+			if name := plain.Line(asUser(s)); !slices.Contains(found, name) {
 				found = append(found, name)
 			}
 			if !seen[s.To] {

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -15,6 +13,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 func newLsCommand() *cobra.Command {
@@ -96,7 +95,7 @@ func runLs(ctx context.Context, on []string, asJSON bool, stdout, stderr io.Writ
 		}
 	}
 	if asJSON {
-		err = json.NewEncoder(stdout).Encode(list)
+		err = plain.JSON(stdout, list)
 	} else {
 		err = printWorkspaces(stdout, list)
 	}
@@ -185,9 +184,8 @@ func printWorkspaces(out io.Writer, list []keyway.Workspace) error {
 		if ws.Sessions >= 0 {
 			jobs = strconv.Itoa(ws.Sessions)
 		}
-		fmt.Fprintln(w, strings.Join([]string{
-			string(ws.Name), string(ws.Place), ws.Engine, state, ws.GPUs.String(), jobs, sinceText(ws.Created), ws.Image,
-		}, "\t"))
+		plain.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			ws.Name, ws.Place, ws.Engine, state, ws.GPUs, jobs, sinceText(ws.Created), ws.Image)
 	}
 	return w.Flush()
 }

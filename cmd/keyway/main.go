@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"keyway/internal/guest"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
+	"keyway/internal/plain"
 )
 
 func main() { os.Exit(run()) }
@@ -63,7 +63,7 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 	}
 	e := keyway.AsError(err)
 	if wantsJSON(cmd) {
-		json.NewEncoder(w).Encode(map[string]*keyway.Error{"error": e})
+		_ = plain.JSON(w, map[string]*keyway.Error{"error": e})
 		return keyway.ExitCode(e)
 	}
 	complain(w, e)
@@ -72,9 +72,27 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 
 // complain says what is wrong and what to type next.
 func complain(w io.Writer, e *keyway.Error) {
-	fmt.Fprintf(w, "keyway: %s\n", e.Message)
-	for line := range strings.Lines(e.Next) {
-		fmt.Fprintf(w, "  → %s\n", strings.TrimRight(line, "\n"))
+	explain(w, e, "keyway: ", "  ")
+}
+
+// explain says what e is behind a label, and what to type next on lines that begin
+// with indent. What a place says is shown as its words: only advice of this laptop
+// has the arrow, and further lines of a message are told from both.
+func explain(w io.Writer, e *keyway.Error, label, indent string) {
+	first, quoted, _ := strings.Cut(plain.Text(e.Message), "\n")
+	if e.Host != "" {
+		label += plain.Line(string(e.Host)) + " says: "
+	}
+	fmt.Fprintf(w, "%s%s\n", label, first)
+	for line := range strings.Lines(quoted) {
+		fmt.Fprintf(w, "%s| %s\n", indent, strings.TrimRight(line, "\n"))
+	}
+	arrow := "→"
+	if e.Host != "" {
+		arrow = plain.Line(string(e.Host)) + " suggests:"
+	}
+	for line := range strings.Lines(plain.Text(e.Next)) {
+		fmt.Fprintf(w, "%s%s %s\n", indent, arrow, strings.TrimRight(line, "\n"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"keyway/internal/agent"
+	"keyway/internal/plain"
 	"keyway/internal/policy"
 )
 
@@ -28,12 +29,12 @@ func forwarded(p *policy.Policy, hosts []policy.Host, k agent.KeyInfo, now time.
 				Key: policy.Key{Fingerprint: k.Fingerprint, Comment: k.Comment}, Constraint: policy.Unconstrained,
 			}
 			if p.Decide(f, nil).Verdict == policy.Allow {
-				to = append(to, plain(h.String()))
+				to = append(to, plain.Line(h.String()))
 			}
 		}
 		name := "any other host"
 		if len(hop.Names) > 0 {
-			name = plain(hop.String())
+			name = plain.Line(hop.String())
 		}
 		reach := "nowhere unasked"
 		if len(to) > 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 func newRootCommand() *cobra.Command {
@@ -47,6 +48,8 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	if args, ok := standInForSSHAgent(os.Args); ok {
 		root.SetArgs(args)
 	}
+	root.SetOut(&plain.Writer{To: os.Stdout})
+	root.SetErr(&plain.Writer{To: os.Stderr})
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
@@ -85,12 +85,12 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 		}
 	}
 	if asJSON {
-		json.NewEncoder(stdout).Encode(map[string]any{"link": map[string]any{"pid": s.PID, "version": s.Version, "started": s.Started}, "places": reports})
+		err = plain.JSON(stdout, map[string]any{"link": map[string]any{"pid": s.PID, "version": s.Version, "started": s.Started}, "places": reports})
 	} else {
 		printStatus(stdout, s, reports)
 	}
-	if len(named) == 0 {
-		return nil // told, not failed
+	if len(named) == 0 || err != nil {
+		return err // told, not failed
 	}
 	return failed
 }
@@ -149,28 +149,25 @@ func printStatus(w io.Writer, s link.Status, reports []wayReport) {
 		fmt.Fprintln(w, "no place is in use; name one: keyway status PLACE")
 	}
 	for _, r := range reports {
-		fmt.Fprintf(w, "\n%s: %s", r.Place, r.State)
+		plain.Fprintf(w, "\n%s: %s", r.Place, r.State)
 		if r.State == "up" {
 			fmt.Fprintf(w, " for %s, round trip %s", age(time.Since(r.Since)), r.RTT.Round(10*time.Microsecond))
 		}
 		fmt.Fprintln(w)
 		if len(r.Hops) > 0 {
-			fmt.Fprintf(w, "  way:      this machine → %s\n", strings.Join(r.Hops, " → "))
+			plain.Fprintf(w, "  way:      this machine → %s\n", strings.Join(r.Hops, " → "))
 		}
 		if r.Error != nil {
-			fmt.Fprintf(w, "  problem:  %s\n", r.Error.Message)
-			for line := range strings.Lines(r.Error.Next) {
-				fmt.Fprintf(w, "            → %s\n", strings.TrimSpace(line))
-			}
+			explain(w, r.Error, "  problem:  ", "            ")
 		}
 		if r.Node != nil {
-			fmt.Fprintf(w, "  machine:  %s, %s/%s, as %s\n", r.Node.Host, r.Node.OS, r.Node.Arch, r.Node.User)
+			plain.Fprintf(w, "  machine:  %s, %s/%s, as %s\n", r.Node.Host, r.Node.OS, r.Node.Arch, r.Node.User)
 			for _, e := range r.Node.Engines {
 				why := "can be used"
 				if !e.Usable && e.Why != nil {
 					why = e.Why.Message
 				}
-				fmt.Fprintf(w, "  engine:   %s: %s\n", e.Name, why)
+				plain.Fprintf(w, "  engine:   %s: %s\n", e.Name, why)
 			}
 		}
 		for _, st := range r.Streams {
@@ -181,13 +178,13 @@ func printStatus(w io.Writer, s link.Status, reports []wayReport) {
 
 // streamText is what status tells of one ssh connection.
 func streamText(st link.StreamStatus, now time.Time) string {
-	text := fmt.Sprintf("%s for %s, %s up, %s down", st.Workspace, age(now.Sub(st.Since)), size(st.Up), size(st.Down))
+	text := plain.Sprintf("%s for %s, %s up, %s down", st.Workspace, age(now.Sub(st.Since)), size(st.Up), size(st.Down))
 	if st.State == "" {
 		return text + "; ends with this way (the guest is older than resumable streams)"
 	}
 	text += fmt.Sprintf(", %s unacknowledged, %s, %s", size(st.Unacked), count(st.Stalls, "stall"), count(st.Resumes, "resume"))
 	if st.State != "up" {
-		text += fmt.Sprintf("\n            %s for %s: %s", st.State, age(now.Sub(st.StateSince)), st.Why)
+		text += "\n            " + plain.Sprintf("%s for %s: %s", st.State, age(now.Sub(st.StateSince)), st.Why)
 	}
 	return text
 }

@@ -14,6 +14,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // terminalUI tells news on standard error and asks on the terminal. stdout is
@@ -42,6 +43,7 @@ func (u *terminalUI) Progress(p keyway.Progress) {
 	if u.quiet {
 		return
 	}
+	p.Message = plain.Line(p.Message)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.fancy {
@@ -116,7 +118,7 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 	}
 	defer tty.Close()
 	u.end()
-	fmt.Fprint(tty, strings.TrimRight(q.Prompt, "\n"))
+	fmt.Fprint(tty, strings.TrimRight(plain.Text(q.Prompt), "\n"))
 	if q.Kind == "none" {
 		fmt.Fprintln(tty)
 		return api.Answer{OK: true}, nil

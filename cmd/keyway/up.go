@@ -3,10 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/node"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
@@ -103,29 +103,29 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 		return a.settle(there, s.Name)
 	}
 	if err != nil {
-		return calledThere(err, place)
+		return o.bring(err, place)
 	}
 	made.Place = place
 	if err := a.remember(made, true); err != nil {
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(stdout).Encode(made)
+		return plain.JSON(stdout, made)
 	}
-	fmt.Fprintf(stdout, "%s is up at %s (%s): ssh %s\n", made.Name, place, made.Engine, made.Name)
+	plain.Fprintf(stdout, "%s is up at %s (%s): ssh %s\n", made.Name, place, made.Engine, made.Name)
 	a.adviseInit(os.Stderr)
 	return nil
 }
 
-// calledThere is err with the place's name in what to type next, which the node
-// does not know.
-func calledThere(err error, place keyway.Place) error {
-	if place == keyway.Local {
+// bring is err with how an image that the place cannot pull is brought there, which
+// only this laptop can say.
+func (o upOptions) bring(err error, place keyway.Place) error {
+	if place == keyway.Local || o.image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
-	e := *keyway.AsError(err)
-	e.Next = strings.ReplaceAll(e.Next, "| ssh PLACE ", "| ssh "+string(place)+" ")
-	return &e
+	load := cmp.Or(o.engine, "docker")
+	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, o.image, err).
+		Hint("if you have it here: docker save %s | ssh %s %s load", plain.Shell(o.image), plain.Shell(string(place)), plain.Shell(load))
 }
 
 // settleTimeout is how long an interrupted up waits to see that nothing is left.

@@ -19,6 +19,7 @@ import (
 type Client struct {
 	rt   http.RoundTripper
 	base string // URL before /v1/…, without a slash at its end
+	host keyway.Place
 }
 
 var _ Node = (*Client)(nil)
@@ -28,15 +29,39 @@ func NewClient(rt http.RoundTripper, base string) *Client {
 	return &Client{rt: rt, base: base}
 }
 
+// At is c whose errors, as far as they are the other end's, are marked as the words
+// of host.
+func (c *Client) At(host keyway.Place) *Client {
+	with := *c
+	with.host = host
+	return &with
+}
+
+// said marks e as the other end's words.
+func (c *Client) said(e *keyway.Error) *keyway.Error {
+	if e == nil || c.host == "" {
+		return e
+	}
+	marked := *e
+	marked.Host = c.host
+	return &marked
+}
+
 // Info implements Node.
 func (c *Client) Info(ctx context.Context) (info Info, err error) {
 	err = c.Do(ctx, "GET", "/v1/node", nil, &info)
+	for i := range info.Engines {
+		info.Engines[i].Why = c.said(info.Engines[i].Why)
+	}
 	return info, err
 }
 
 // List implements Node.
 func (c *Client) List(ctx context.Context) (list Listing, err error) {
 	err = c.Do(ctx, "GET", "/v1/workspaces", nil, &list)
+	for i := range list.Problems {
+		list.Problems[i] = c.said(list.Problems[i])
+	}
 	return list, err
 }
 
@@ -114,8 +139,13 @@ func (c *Client) Events(ctx context.Context, method, path string, body any, each
 	}
 	defer resp.Body.Close()
 	e, err := ReadEvents(resp.Body, each)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return e, nil
+	case ctx.Err() != nil:
 		err = ctx.Err()
+	case e.Error != nil:
+		err = c.said(e.Error)
 	}
 	return e, err
 }
@@ -147,7 +177,7 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
-		return nil, ReadError(resp)
+		return nil, c.said(keyway.AsError(ReadError(resp)))
 	}
 	return resp, nil
 }

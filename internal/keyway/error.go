@@ -53,7 +53,10 @@ type Error struct {
 	Kind    Kind   `json:"kind"`
 	Message string `json:"message"`
 	Next    string `json:"next,omitempty"` // what to do about it; may be several lines
-	cause   error
+	// Host is the place whose words these are: a claim, to be shown as such. It is
+	// empty for what this laptop has found out itself.
+	Host  Place `json:"host,omitempty"`
+	cause error
 }
 
 // Errorf makes an Error. %w works as in fmt.Errorf; a *Error does not cross the

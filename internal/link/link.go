@@ -128,7 +128,7 @@ func (l *Link) handler() http.Handler {
 			api.WriteError(w, err)
 			return
 		}
-		node := api.NewClient(transport{way}, "http://node")
+		node := api.NewClient(transport{way}, "http://node").At(way.host())
 		http.StripPrefix("/v1/places/"+string(way.place), api.NewHandler(node)).ServeHTTP(w, r)
 	})
 	return mux

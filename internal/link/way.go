@@ -192,12 +192,21 @@ func (w *way) connect(ctx context.Context, a *attempt) (*connection, error) {
 		return nil, diagnose(w.place, p.errors.String(), err)
 	}
 	c.http = cc
-	c.Client = api.NewClient(cc, "http://node")
+	c.Client = api.NewClient(cc, "http://node").At(w.host())
 	w.work.Go(func() { // a process that ended is a connection that ended
 		<-p.ended
 		w.down(c)
 	})
 	return c, nil
+}
+
+// host is whose words the node's errors are: nobody's else for the node that this
+// machine runs itself.
+func (w *way) host() keyway.Place {
+	if w.place == keyway.Local {
+		return ""
+	}
+	return w.place
 }
 
 // transport sends requests to the node over the way as it is then.

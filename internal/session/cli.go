@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // cli is the keyway command inside a workspace. Answers go to out, news to err:
@@ -93,13 +94,13 @@ func misused(name, format string, args ...any) error {
 func (c *cli) complain(err error) int {
 	var start *startError
 	if errors.As(err, &start) {
-		fmt.Fprintln(c.err, "keyway:", start.Message)
+		fmt.Fprintln(c.err, "keyway:", plain.Line(start.Message))
 		return start.Code
 	}
 	e := keyway.AsError(err)
-	fmt.Fprintln(c.err, "keyway:", e.Message)
+	fmt.Fprintln(c.err, "keyway:", plain.Line(e.Message))
 	if e.Next != "" {
-		fmt.Fprintln(c.err, "  → "+strings.ReplaceAll(e.Next, "\n", "\n  → "))
+		fmt.Fprintln(c.err, "  → "+strings.ReplaceAll(plain.Text(e.Next), "\n", "\n  → "))
 	}
 	return keyway.ExitCode(err)
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 	"keyway/internal/screen"
 )
 
@@ -40,7 +41,7 @@ func (c *cli) wait(g given) (int, error) {
 	}
 	i, err := c.awaitEnd(name)
 	if err == nil && g.has("json") {
-		err = json.NewEncoder(c.out).Encode(i)
+		err = plain.JSON(c.out, i)
 	}
 	if err != nil {
 		return 0, err
@@ -146,9 +147,11 @@ func writeJSON(w io.Writer, list []info) error {
 	if list == nil {
 		list = []info{}
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(list)
+	text, err := json.MarshalIndent(list, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(plain.Escape(text), '\n'))
+	}
+	return err
 }
 
 func writeTable(w io.Writer, list []info, now time.Time) error {
@@ -159,7 +162,7 @@ func writeTable(w io.Writer, list []info, now time.Time) error {
 			ended = since(i.Exit.Ended, now)
 		}
 		rows = append(rows, []string{
-			string(i.Name), i.describe(), since(i.Started, now), ended, i.took(now), printable(strings.Join(i.Command, " "), 40), printable(i.Last, 60),
+			plain.Line(string(i.Name)), i.describe(), since(i.Started, now), ended, i.took(now), printable(strings.Join(i.Command, " "), 40), printable(i.Last, 60),
 		})
 	}
 	_, err := io.WriteString(w, aligned(rows))
@@ -191,13 +194,13 @@ func aligned(rows [][]string) string {
 func (i info) describe() string {
 	if i.Exit == nil {
 		if i.Reason != "" {
-			return "lost: " + i.Reason
+			return "lost: " + plain.Line(i.Reason)
 		}
-		return string(i.Status)
+		return plain.Line(string(i.Status))
 	}
 	words := fmt.Sprint("exit code ", i.Exit.Code)
 	if i.Exit.Signal != "" {
-		words = i.Exit.Signal
+		words = plain.Line(i.Exit.Signal)
 	}
 	switch {
 	case i.Exit.OOM:
@@ -206,10 +209,10 @@ func (i info) describe() string {
 		words += fmt.Sprintf(", out of memory meanwhile: %d processes killed", i.Exit.OOMKills)
 	}
 	if i.Exit.Reason != "" {
-		words += ", " + i.Exit.Reason
+		words += ", " + plain.Line(i.Exit.Reason)
 	}
 	if i.Exit.Lost > 0 {
-		words += fmt.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)
+		words += plain.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)
 	}
 	return words
 }
@@ -273,12 +276,7 @@ func (d *drawing) gap(uint64) error     { return nil }
 // printable is text for a table: one line of at most so many characters, nothing
 // that a terminal obeys.
 func printable(text string, most int) string {
-	line := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, text)
+	line := plain.Line(text)
 	if cut := []rune(line); len(cut) > most {
 		return string(cut[:most-1]) + "…"
 	}

@@ -82,22 +82,15 @@ func (c *connection) open(h hello) error {
 	switch m := m.(type) {
 	case welcome:
 		if m.Version != version {
-			return keyway.Errorf(keyway.VersionMismatch, "%s", otherVersion)
+			return keyway.Errorf(keyway.VersionMismatch, "the session was started by another version of keyway")
 		}
 		c.tty, c.at = m.TTY, m.Offset
 		return nil
 	case refused:
-		kind := keyway.NotRunning
-		if m.Text == otherVersion {
-			kind = keyway.VersionMismatch
-		}
-		return keyway.Errorf(kind, "%s", m.Text)
+		return keyway.Errorf(keyway.NotRunning, "the session says: %s", m.Text)
 	}
 	return fmt.Errorf("%w: expected a welcome", errMalformed)
 }
-
-// otherVersion is how a holder refuses somebody whom it does not understand.
-const otherVersion = "the session was started by another version of keyway"
 
 // A holder may go away under a viewer and be there again any number of times, but so
 // often only without having stayed for a moment: then something is wrong with it.

@@ -513,7 +513,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestTablesHoldNothingATerminalObeys(t *testing.T) {
-	if got := printable("sh -c \x1b]0;x\x07\u009b31m\nrm", 100); got != "sh -c ?]0;x??31m?rm" {
+	if got := printable("sh -c \x1b]0;x\x07\u009b31m\nrm", 100); got != "sh -c ?]0;x??31m rm" {
 		t.Errorf("%q", got)
 	}
 	if got := []rune(printable(strings.Repeat("é", 1000), 100)); len(got) != 100 {

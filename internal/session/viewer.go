@@ -181,7 +181,7 @@ func (vs *viewers) serve(v *viewer) {
 		return
 	}
 	if h.Version != version {
-		_ = v.write(refused{otherVersion})
+		_ = v.write(welcome{Version: version}) // which is how the other learns of it
 		return
 	}
 	_ = v.conn.SetReadDeadline(time.Time{})

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 const (
@@ -79,9 +80,9 @@ func badConfig(path string, err error) error {
 // configuration at path.
 func Teller(ctx context.Context, path string, log *slog.Logger) func(Job, End) {
 	return func(j Job, e End) {
-		title := fmt.Sprintf("%s/%s %s", j.Workspace, j.Session, e)
+		title := plain.Sprintf("%s/%s %s", j.Workspace, j.Session, e)
 		log.Info("job ended", "workspace", j.Workspace, "session", j.Session, "how", e.String())
-		if argv, env := desktop(title, j.Command); len(argv) > 0 {
+		if argv, env := desktop(title, plain.Line(j.Command)); len(argv) > 0 {
 			_ = tellBy(ctx, argv, env) // a laptop without a desktop has nobody to tell
 		}
 		c, err := ReadConfig(path)

@@ -97,10 +97,10 @@ func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
 			Hint("install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker\nor leave --gpus out")
 	case strings.Contains(low, "unknown device"), strings.Contains(low, "unresolvable cdi devices"):
 		return keyway.Errorf(keyway.NoGPU, "this place has no such GPU (--gpus %s): %s", s.GPUs, said).
-			Hint("see which there are: ssh PLACE nvidia-smi -L")
+			Hint("see which there are, at the place: nvidia-smi -L")
 	case strings.Contains(low, "nvidia"):
 		return keyway.Errorf(keyway.NoGPU, "the GPUs cannot be used (--gpus %s): %s", s.GPUs, said).
-			Hint("see whether the driver works: ssh PLACE nvidia-smi")
+			Hint("see whether the driver works, at the place: nvidia-smi")
 	}
 	return nil
 }

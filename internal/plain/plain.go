@@ -1,0 +1,132 @@
+// Package plain makes text that somebody else may have chosen safe to show: on a
+// terminal it moves no cursor, changes no colour, hides nothing and does not
+// reverse what stands beside it.
+package plain
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+)
+
+// Mark stands where something was that is not shown.
+const Mark = '?'
+
+// Line is s as a part of one line: each line break, tab and other character that
+// a terminal obeys or does not show is a Mark, each byte that is no UTF-8, too.
+// Line breaks and white space at both ends are dropped.
+func Line(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' {
+			return ' '
+		}
+		return visible(r)
+	}, valid(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n"))))
+}
+
+// Text is s as lines: line breaks stay, a tab is a space.
+func Text(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '\n':
+			return r
+		case '\t':
+			return ' '
+		}
+		return visible(r)
+	}, valid(strings.ReplaceAll(s, "\r\n", "\n")))
+}
+
+// valid is s with a Mark for each byte that is no UTF-8.
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s { // a byte that is no UTF-8 comes as utf8.RuneError of its own
+		if r == utf8.RuneError {
+			r = Mark
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func visible(r rune) rune {
+	if Hidden(r) {
+		return Mark
+	}
+	return r
+}
+
+// hidden are the characters that are obeyed or not shown, beside C0, in order:
+// DEL and C1 (ECMA-48), soft hyphen, the controls of bidirectional text (UAX #9,
+// section 2), separators of lines and paragraphs, characters without a width,
+// interlinear annotation and tags.
+var hidden = [...][2]rune{
+	{0x7f, 0x9f}, {0xad, 0xad}, {0x034f, 0x034f}, {0x061c, 0x061c}, {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f},
+	{0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0x3164, 0x3164}, {0xd800, 0xdfff}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0},
+	{0xfff0, 0xfffb}, {0xfffe, 0xffff}, {0xe0000, 0xe0fff},
+}
+
+// Hidden reports whether a terminal obeys r or does not show it. Line breaks and
+// tabs are among these.
+func Hidden(r rune) bool {
+	if r < ' ' {
+		return true
+	}
+	for _, span := range hidden {
+		if r <= span[1] {
+			return r >= span[0]
+		}
+	}
+	return false
+}
+
+// Sprintf is fmt.Sprintf with every text among args made a Line: the format is
+// ours, the values need not be.
+func Sprintf(format string, args ...any) string { return fmt.Sprintf(format, Args(args)...) }
+
+// Fprintf is fmt.Fprintf with every text among args made a Line.
+func Fprintf(w io.Writer, format string, args ...any) (int, error) {
+	return fmt.Fprintf(w, format, Args(args)...)
+}
+
+// Args is args with every text made a Line.
+func Args(args []any) []any {
+	clean := make([]any, len(args))
+	for i, a := range args {
+		clean[i] = value(a)
+	}
+	return clean
+}
+
+func value(a any) any {
+	switch v := a.(type) {
+	case nil:
+		return nil
+	case error:
+		return Line(v.Error())
+	case fmt.Stringer:
+		return Line(v.String())
+	}
+	if v := reflect.ValueOf(a); v.Kind() == reflect.String {
+		return Line(v.String())
+	}
+	return a
+}
+
+// Shell is word as a word of a command for the user's shell (POSIX, also fish):
+// quoted if it needs to be.
+func Shell(word string) string {
+	word = Line(word)
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:@%+=,", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

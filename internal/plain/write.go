@@ -1,0 +1,76 @@
+package plain
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// JSON writes v as one line of JSON in which everything that is Hidden is escaped:
+// programs read what was there, and a terminal obeys none of it.
+func JSON(w io.Writer, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(Escape(text), '\n'))
+	return err
+}
+
+// Escape is JSON text with everything that is Hidden in its strings escaped. (What
+// is below a space encoding/json escapes by itself; outside of strings it is white
+// space.)
+func Escape(text []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case r < ' ' || !Hidden(r):
+			b.WriteRune(r)
+		case r > 0xffff: // as two halves, RFC 8259 section 7
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.Bytes()
+}
+
+// Writer passes text on with a Mark for everything that is Hidden but line breaks
+// and tabs: for what is printed with fmt, as the last gate before a terminal.
+type Writer struct {
+	To   io.Writer
+	rest []byte // a character that has begun
+}
+
+// Write implements io.Writer.
+func (w *Writer) Write(p []byte) (int, error) {
+	text := append(w.rest, p...)
+	w.rest = nil
+	if at := begun(text); at < len(text) {
+		w.rest = bytes.Clone(text[at:])
+		text = text[:at]
+	}
+	clean := bytes.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return visible(r)
+	}, []byte(valid(string(text))))
+	if _, err := w.To.Write(clean); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// begun is where a character begins that is not whole at the end of p.
+func begun(p []byte) int {
+	for at := max(0, len(p)-utf8.UTFMax+1); at < len(p); at++ {
+		if utf8.RuneStart(p[at]) && !utf8.FullRune(p[at:]) {
+			return at
+		}
+	}
+	return len(p)
+}

@@ -112,6 +112,7 @@ func (s *Screen) dcs(p []byte) {
 	if len(p) < 2 || !ourDCS(p) {
 		return
 	}
+	s.askedDCS(p)
 	if p[0] == '+' {
 		s.answer("\x1bP0+r\x1b\\")
 		return

@@ -3,6 +3,12 @@ package screen
 // csi obeys a control sequence.
 func (s *Screen) csi(final byte) {
 	q := &s.parser
+	switch final {
+	case 'c', 'n', 'p', 'q', 't', 'u', 'w', 'x', 'y', 'm', 'S':
+		if final != 'm' || q.private != 0 { // SGR is the most frequent of all
+			s.askedCSI(final)
+		}
+	}
 	switch {
 	case q.inter != 0:
 		s.csiInter(q.private, q.inter, final)

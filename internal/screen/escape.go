@@ -51,6 +51,7 @@ func (s *Screen) plainEscape(final byte) {
 	case '9':
 		s.forwardIndex()
 	case 'Z':
+		s.asked(AnswerAttributes, 1)
 		s.answerIdentity(0)
 	}
 }

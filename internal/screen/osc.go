@@ -44,6 +44,7 @@ func (s *Screen) osc(p []byte) {
 	if !utf8.Valid(p) || hasC1(p) {
 		return
 	}
+	s.askedOSC(p)
 	head, rest, _ := bytes.Cut(p, []byte(";"))
 	n, err := strconv.Atoi(string(head))
 	if err != nil {

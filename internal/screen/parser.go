@@ -273,6 +273,9 @@ func (s *Screen) stepEscape(c byte) {
 			q.state, q.string = dcsString, q.string[:0]
 			return
 		case 'X', '^', '_', 'k': // the last is an old title of screen
+			if c == '_' { // kitty's graphics answer
+				s.asked(AnswerProgram, 1)
+			}
 			q.state = skipString
 			return
 		}

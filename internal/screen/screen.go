@@ -47,8 +47,9 @@ type Screen struct {
 	titles titles
 	state  oscState
 
-	parser  parser
-	answers []byte
+	parser    parser
+	answers   []byte
+	questions Questions
 }
 
 // noID says that the pen's style has no number yet.

@@ -157,7 +157,10 @@ func goesBack(p []byte) (back bool, sure int) {
 		case c == '\r' && p[sure+1] != '\n' && p[sure+1] != '\r':
 			return true, 0
 		case c == esc:
-			n, _, complete := sequence(p[sure:])
+			n, complete := sequence(p[sure:])
+			if n == 0 {
+				return true, 0
+			}
 			switch last := p[sure+n-1]; {
 			case p[sure+1] != '[' || complete && last != 'm' || n > maxHeld:
 				return true, 0

@@ -25,6 +25,7 @@ type picture struct {
 	screen *screen.Screen
 	at     uint64 // offset up to which the screen knows the output
 	buf    []byte
+	asks   asked
 }
 
 const (
@@ -108,6 +109,14 @@ func (p *picture) catchUp() (fed uint64) {
 	return fed
 }
 
+// asked is what the terminal was asked until now.
+func (p *picture) asked() asked {
+	p.catchUp()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asks
+}
+
 func (p *picture) catchUpLocked() {
 	end, _ := p.tape.state()
 	for p.at < end {
@@ -121,6 +130,7 @@ func (p *picture) feed(stop uint64) {
 		n, s := p.read(p.at)
 		if s != lost {
 			_, _ = p.screen.Write(p.buf[:n])
+			p.asks.note(p.screen, time.Now())
 		}
 		p.advance(p.at + n)
 		if n == 0 || p.at >= stop {

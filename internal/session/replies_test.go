@@ -4,58 +4,229 @@ package session
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
+	"time"
 )
 
-func TestReplies(t *testing.T) {
-	for _, c := range []struct{ sent, typed string }{
-		{"ls -l\r", "ls -l\r"},
-		{"\x1b", "\x1b"},
-		{"\x1b[A\x1bOP\x1bx\x1b[1;5C\x1b[15~", "\x1b[A\x1bOP\x1bx\x1b[1;5C\x1b[15~"}, // keys
-		{"\x1b[1;2R\x1b[97;5u", "\x1b[1;2R\x1b[97;5u"},                               // Shift-F3, a key of kitty's protocol
-		{"\x1b[200~pasted\x1b[201~", "\x1b[200~pasted\x1b[201~"},
-		{"\x1b[<0;3;4M\x1b[<0;3;4m", "\x1b[<0;3;4M\x1b[<0;3;4m"}, // the mouse
-		{"\x1b]", "\x1b]"},   // Alt-]
-		{"\x1bP", "\x1bP"},   // Alt-Shift-P
-		{"\x1b[?62;22c", ""}, // device attributes
-		{"a\x1b[>1;277;0cb", "ab"},
-		{"\x1b[24;80R\x1b[?24;80;1R", ""},
-		{"\x1b[0n\x1b[?997;1n\x1b[?2026;2$y\x1b[?1u\x1b[8;24;80t\x1b[I\x1b[O", ""},
-		{"\x1b]11;rgb:0000/0000/0000\x1b\\x\x1b]10;rgb:ffff/ffff/ffff\x07y", "xy"},
-		{"\x1bP>|XTerm(390)\x1b\\\x1b_Gi=1;OK\x1b\\z", "z"},
-	} {
-		for cut := range len(c.sent) {
-			if cut > 0 && (c.typed != "" || c.sent[cut-1] == esc) {
-				continue // a key arrives in one piece, an answer may not
+// asking is what a terminal has been asked that was shown output.
+func asking(output string, at time.Time) (a asked) {
+	s := newScreen(window{24, 80}, 0)
+	a.note(s, at)
+	_, _ = s.Write([]byte(output))
+	a.note(s, at)
+	return a
+}
+
+// questions has every question that a terminal answers, and answers to them.
+var questions = []struct{ question, answer string }{
+	{"\x1b[c", "\x1b[?62;22c"},
+	{"\x1b[>c", "\x1b[>1;277;0c"},
+	{"\x1b[=c", "\x1bP!|00000000\x1b\\"},
+	{"\x1bZ", "\x1b[?1;2c"},
+	{"\x1b[5n", "\x1b[0n"},
+	{"\x1b[6n", "\x1b[24;80R"},
+	{"\x1b[6n", "\x1b[1;5R"},
+	{"\x1b[?6n", "\x1b[?24;80;1R"},
+	{"\x1b[?996n", "\x1b[?997;1n"},
+	{"\x1b[?2026$p", "\x1b[?2026;2$y"},
+	{"\x1b[4$p", "\x1b[4;2$y"},
+	{"\x1b[?u", "\x1b[?1u"},
+	{"\x1b[x", "\x1b[2;1;1;112;112;1;0x"},
+	{"\x1b[?4m", "\x1b[>4;2m"},
+	{"\x1b[?1;1;0S", "\x1b[?1;0;256S"},
+	{"\x1b[18t", "\x1b[8;24;80t"},
+	{"\x1b[14t", "\x1b[4;600;800t"},
+	{"\x1b[21t", "\x1b]lthe title\x1b\\"},
+	{"\x1b[>q", "\x1bP>|XTerm(390)\x1b\\"},
+	{"\x1bP$qm\x1b\\", "\x1bP1$r0m\x1b\\"},
+	{"\x1bP+q544e\x1b\\", "\x1bP1+r544e=787465726d\x1b\\"},
+	{"\x1b]11;?\x1b\\", "\x1b]11;rgb:0000/0000/0000\x1b\\"},
+	{"\x1b]4;1;?\x07", "\x1b]4;1;rgb:ffff/0000/0000\x07"},
+	{"\x1b_Gi=1,a=q;AAAA\x1b\\", "\x1b_Gi=1;OK\x1b\\"},
+}
+
+// What was asked for is an answer once, however it is cut, and what is typed around it
+// is not touched.
+func TestAnswers(t *testing.T) {
+	now := time.Now()
+	for _, q := range questions {
+		sent := "ab" + q.answer + "c"
+		for cut := range len(sent) + 1 {
+			if cut > 2 && cut < 5 || cut > 0 && cut < len(sent) && sent[cut-1] == esc {
+				continue // keys alone, which are not kept back
 			}
 			var r replies
-			typed := string(r.typed([]byte(c.sent[:cut]))) + string(r.typed([]byte(c.sent[cut:])))
-			if typed != c.typed {
-				t.Errorf("%q cut at %d: %q was typed, want %q", c.sent, cut, typed, c.typed)
+			r.ask(asking(q.question, now), now)
+			typed := string(r.typed([]byte(sent[:cut])))
+			if held := len(r.held); held > 0 && cut < 5 {
+				t.Errorf("%q holds %d bytes back", sent[:cut], held)
+			}
+			typed += string(r.typed([]byte(sent[cut:])))
+			if typed != "abc" {
+				t.Errorf("%q cut at %d: %q was typed", sent, cut, typed)
+			}
+			if typed = string(r.typed([]byte(sent))); typed != sent {
+				t.Errorf("%q when nothing is asked any more: %q was typed", sent, typed)
+			}
+		}
+		// Whom nobody asks, who was not there, and who takes too long does not answer.
+		for name, ask := range map[string]func(r *replies){
+			"nothing": func(*replies) {},
+			"before":  func(r *replies) { r.begin(asking(q.question, now)) },
+			"late":    func(r *replies) { r.ask(asking(q.question, now), now.Add(answerWithin+1)) },
+		} {
+			var r replies
+			if ask(&r); string(r.typed([]byte(sent))) != sent || len(r.held) > 0 {
+				t.Errorf("asked %s: not all of %q was typed", name, sent)
 			}
 		}
 	}
 }
 
-// Whatever a terminal sends: what is taken as typed is a part of it, in order, and
-// what is kept back is bounded.
-func FuzzReplies(f *testing.F) {
-	f.Add([]byte("a\x1b[?62;22cb\x1b]11;rgb\x1b"), []byte("\\\x1b[1;2Rx"))
-	f.Add([]byte("\x1b["), bytes.Repeat([]byte("1;"), 100))
-	f.Fuzz(func(t *testing.T, first, second []byte) {
+func TestNews(t *testing.T) {
+	now := time.Now()
+	for mode, news := range map[string]string{"1004": "\x1b[I\x1b[O", "2031": "\x1b[?997;1n", "2048": "\x1b[48;24;80;600;800t"} {
 		var r replies
-		typed := append([]byte(nil), r.typed(first)...)
-		typed = append(typed, r.typed(second)...)
-		if len(r.held) > len(first)+len(second) || len(r.held) > 2*maxHeld {
+		r.ask(asking("\x1b[?"+mode+"h", now), now)
+		if typed := string(r.typed([]byte("a" + news + "b" + news))); typed != "ab" {
+			t.Errorf("%s: %q was typed", mode, typed)
+		}
+		r.ask(asking("\x1b[?"+mode+"h\x1b[?"+mode+"l", now), now)
+		if typed := string(r.typed([]byte(news))); typed != news {
+			t.Errorf("%s: %q was typed", mode, typed)
+		}
+	}
+}
+
+// Keys that begin as answers do reach the job at once, or when there is no answer.
+func TestNoKeyIsHeldBack(t *testing.T) {
+	var all strings.Builder
+	for _, q := range questions {
+		all.WriteString(q.question)
+	}
+	now := time.Now()
+	for _, keys := range []string{
+		"\x1b", "\x1b[", "\x1b_", "\x1bP", "\x1b]", "\x1b[A", "\x1bOP", "\x1b[15~", "\x1b[1;5C", "\x1b[97;5u", "\x1b[200~x\x1b[201~", "\x1b[<0;3;4M",
+		"\x1b_ls -l\r", "\x1bPwd\r", "\x1b]x\r", "\x1b_G\r", "\x1b]1\r",
+	} {
+		var r replies
+		r.ask(asking(all.String(), now), now)
+		if typed := string(r.typed([]byte(keys))); typed != keys {
+			t.Errorf("%q: %q was typed, %q is held", keys, typed, r.held)
+		}
+	}
+	for _, keys := range []string{"\x1b_Good", "\x1b]12", "\x1bP1", "\x1b[1", "\x1b]1" + strings.Repeat("1", 2*maxAnswer), "\x1b[" + strings.Repeat("1", maxHeld)} {
+		var r replies
+		r.ask(asking(all.String(), now), now)
+		typed := string(r.typed([]byte(keys)))
+		if len(r.held) > maxAnswer {
+			t.Errorf("%d bytes are held", len(r.held))
+		}
+		if typed += string(r.flush()); typed != keys {
+			t.Errorf("%q: %q was typed", keys, typed)
+		}
+	}
+}
+
+// Without a question nothing is an answer; with any, all that is not one is typed.
+func FuzzReplies(f *testing.F) {
+	f.Add([]byte("a\x1b[?62;22cb\x1b]11;rgb\x1b"), []byte("\\\x1b[1;2Rx"), []byte("\x1b[c\x1b]11;?\x07"))
+	f.Add([]byte("\x1b["), bytes.Repeat([]byte("1;"), 100), []byte("\x1b[6n"))
+	f.Fuzz(func(t *testing.T, first, second, output []byte) {
+		var r replies
+		typed := append(bytes.Clone(r.typed(first)), r.typed(second)...)
+		all := append(bytes.Clone(first), second...)
+		if !bytes.Equal(typed, all) {
+			t.Fatalf("%q was typed of %q", typed, all)
+		}
+		r = replies{}
+		r.ask(asking(string(output), time.Now()), time.Now())
+		typed = append(bytes.Clone(r.typed(first)), r.typed(second)...)
+		if len(r.held) > maxAnswer {
 			t.Fatalf("%d bytes are held", len(r.held))
 		}
-		rest := append(append([]byte(nil), first...), second...)
+		typed = append(typed, r.flush()...)
 		for _, c := range typed {
-			at := bytes.IndexByte(rest, c)
+			at := bytes.IndexByte(all, c)
 			if at < 0 {
 				t.Fatalf("%q was typed of %q %q", typed, first, second)
 			}
-			rest = rest[at+1:]
+			all = all[at+1:]
 		}
 	})
+}
+
+// Two who type at once: what each has typed arrives whole and in order.
+func TestTwoTypists(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	a := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `stty raw -echo; echo ready; exec head -c 262144 >`+fifo)
+	a.out.expect(t, "ready")
+	b := l.startTTY(24, 80, "attach", "x")
+	b.out.expect(t, "ready")
+	const packets = 2_000
+	var sent [2]string
+	r := rand.New(rand.NewPCG(1, 2))
+	read := make(chan []byte)
+	go func() { got, _ := os.ReadFile(fifo); read <- got }()
+	for n := range packets {
+		who := r.IntN(2)
+		begin := questions[r.IntN(len(questions))].answer
+		if r.IntN(2) == 0 {
+			begin = "\x1b_" + strings.Repeat("k", r.IntN(40))
+		}
+		keys := fmt.Sprintf("%s of %d, %d;", begin, who, n)
+		sent[who] += keys
+		[]*liveProcess{a, b}[who].keys(keys)
+	}
+	rest := strings.Repeat(".", 256<<10-len(sent[0]+sent[1])) // the job reads so much
+	sent[0] += rest
+	a.keys(rest)
+	var got []byte
+	within(t, "all that was typed", func() { got = <-read })
+	if at := interleaved(got, sent[0], sent[1]); at < len(sent[0]+sent[1]) {
+		t.Errorf("at %d of %d came %.60q", at, len(sent[0]+sent[1]), got[at:])
+	}
+}
+
+// interleaved is how much of p can be made of a and b, each taken in order.
+func interleaved(p []byte, a, b string) (n int) {
+	taken := map[int]bool{0: true} // how much of a may have been taken
+	for n < len(p) && len(taken) > 0 {
+		next := map[int]bool{}
+		for i := range taken {
+			if i < len(a) && a[i] == p[n] {
+				next[i+1] = true
+			}
+			if j := n - i; j < len(b) && b[j] == p[n] {
+				next[i] = true
+			}
+		}
+		if taken = next; len(taken) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// With two attached, Alt-_ and other keys in one packet reach the job, and the answer
+// of the one that was not typed on last does not.
+func TestKeysThatLookLikeAnswers(t *testing.T) {
+	l := newLab(t)
+	a := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `stty raw -echo; echo ready; printf '\033_Gi=1,a=q;AAAA\033\\\033[c'; while :; do dd bs=1 count=1 2>/dev/null | od -An -c | tr -d ' \n'; done`)
+	a.out.expect(t, "ready")
+	b := l.startTTY(24, 80, "attach", "x")
+	b.out.expect(t, "ready")
+	a.keys("1") // typed on last; the question came before b
+	a.out.expect(t, "1")
+	b.keys("\x1b_Gone")
+	b.out.expect(t, "033_Gone")
+	b.keys("\x1b[?62;22c")
+	b.out.expect(t, "033[?62;22c")
+	b.keys("2")
+	a.out.expect(t, "2")
 }

@@ -178,6 +178,9 @@ func (v viewing) hello(t *tty) hello {
 	h := hello{Flags: flagOutput}
 	if v.input {
 		h.Flags |= flagInput
+		if onTerminal(t.in) {
+			h.Flags |= flagKeys
+		}
 	}
 	if v.screen {
 		h.Flags |= flagScreen

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -186,7 +187,7 @@ func (vs *viewers) serve(v *viewer) {
 	}
 	_ = v.conn.SetReadDeadline(time.Time{})
 	if vs.picture != nil && h.Flags&flagInput != 0 {
-		vs.picture.catchUp() // what was asked before is not for the new terminal to answer
+		v.begin(vs.picture.asked()) // which is not for the new terminal to answer
 	}
 	vs.welcome(v, h)
 	c := &cursor{viewers: vs, viewer: v, watcher: vs.tape.newWatcher(h.Flags&flagOutput != 0)}
@@ -226,11 +227,17 @@ func (vs *viewers) receive(v *viewer) {
 			vs.pass(v, unsent)
 			continue
 		}
+		if len(v.held) > 0 {
+			vs.await(v, heldFor)
+		}
 		m, err := v.read()
 		if errors.Is(err, os.ErrDeadlineExceeded) && !over {
+			vs.await(v, 0)
+			vs.typed(v, v.flush())
 			continue
 		}
 		if err != nil {
+			vs.typed(v, v.flush())
 			return
 		}
 		if m, ok := m.(size); ok {
@@ -255,25 +262,61 @@ func (vs *viewers) receive(v *viewer) {
 	}
 }
 
-// input passes on what came from a viewer's terminal: everything of the one that
-// was typed on last, of the others only what was typed.
+// input passes on what a viewer sends: everything, but of terminals that were not
+// typed on last only what was typed.
 func (vs *viewers) input(v *viewer, p []byte) {
 	if v.hello.Flags&flagAsk != 0 && string(p) == "\x03" && vs.job.interruptible() {
 		_ = v.write(ask{})
 		return
 	}
+	latest, others := vs.among(v)
+	if !others || v.hello.Flags&flagKeys == 0 || len(v.held) == 0 && bytes.IndexByte(p, esc) < 0 {
+		vs.typed(v, p)
+		return
+	}
+	v.ask(vs.picture.asked(), time.Now())
+	if !latest {
+		vs.typed(v, v.replies.typed(p))
+		return
+	}
+	p = append(v.flush(), p...)
+	v.replies.typed(p) // counts its answers
+	v.flush()
+	vs.typed(v, p)
+}
+
+// among reports whether v was typed on last, and whether there are others whose
+// terminals may be shown what v's is.
+func (vs *viewers) among(v *viewer) (latest, others bool) {
 	vs.mu.Lock()
-	typed := v.replies.typed(p)
-	primary := vs.typist == v
-	if len(typed) > 0 {
-		vs.typedLocked(v)
+	defer vs.mu.Unlock()
+	for other := range vs.all {
+		others = others || other != v && !other.left && other.hello.Flags&flagInput != 0 && other.window.rows > 0
 	}
+	return vs.typist == v, others && vs.picture != nil
+}
+
+// typed passes on what was typed.
+func (vs *viewers) typed(v *viewer, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	vs.mu.Lock()
+	vs.typedLocked(v)
 	vs.mu.Unlock()
-	if !primary {
-		p = typed
-	}
-	if len(p) > 0 {
-		vs.pass(v, p)
+	vs.pass(v, p)
+}
+
+// await bounds the next read from v, if nothing else does; 0 is no bound.
+func (vs *viewers) await(v *viewer, most time.Duration) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	switch {
+	case vs.still.on || vs.ending:
+	case most > 0:
+		_ = v.conn.SetReadDeadline(time.Now().Add(most))
+	default:
+		_ = v.conn.SetReadDeadline(time.Time{})
 	}
 }
 

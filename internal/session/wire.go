@@ -18,7 +18,7 @@ const (
 	maxData    = 32 << 10 // bytes of output in one frame, as written here
 	maxText    = 1 << 10  // of a refusal
 	maxWindow  = 10_000   // rows or columns
-	version    = 1
+	version    = 2
 )
 
 // Frame types; PROTOCOL.session.md has the table.
@@ -57,7 +57,8 @@ const (
 	flagTail                    // start this many bytes before the end, not at this offset
 	flagScreen                  // for eyes on a terminal: rather the screen as it is than far behind; with flagTail this many lines of history first
 	flagAsk                     // ask what Ctrl-C is to mean
-	helloFlags = flagInput | flagOutput | flagTail | flagScreen | flagAsk
+	flagKeys                    // input comes from a terminal, which answers questions by itself
+	helloFlags = flagInput | flagOutput | flagTail | flagScreen | flagAsk | flagKeys
 )
 
 // message is one frame. What a message points to is valid until the next read
@@ -204,7 +205,7 @@ func decode(kind byte, p []byte) (message, error) {
 
 func decodeHello(p []byte) (message, error) {
 	m := hello{Version: p[0], Flags: p[1], From: be.Uint64(p[2:])}
-	if m.Flags&^helloFlags != 0 {
+	if m.Version == version && m.Flags&^helloFlags != 0 { // one of another version is refused in words
 		return nil, malformed(typeHello, "unknown flags")
 	}
 	window, err := decodeSize(p[10:])

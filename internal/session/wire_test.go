@@ -77,7 +77,7 @@ func TestBrokenFrames(t *testing.T) {
 		"too long":         {typeInput, 1, 0, 1},
 		"unknown":          {77, 0, 0, 0},
 		"short hello":      {typeHello, 0, 0, 1, 0},
-		"unknown flag":     appendFrame(nil, hello{Flags: 1 << 7}),
+		"unknown flag":     appendFrame(nil, hello{Version: version, Flags: 1 << 7}),
 		"huge window":      appendFrame(nil, size{maxWindow + 1, 1}),
 		"huge hello":       appendFrame(nil, hello{Cols: maxWindow + 1}),
 		"signal 65":        appendFrame(nil, signalM{65}),

@@ -1,0 +1,56 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// random is that many random bytes, in which there is much that terminals answer.
+func random(r *rand.Rand, n int) []byte {
+	p := make([]byte, 0, n+64)
+	for len(p) < n {
+		if r.IntN(20) == 0 {
+			p = append(p, questions[r.IntN(len(questions))].answer...)
+		}
+		p = append(p, byte(r.Uint32()))
+	}
+	return p[:n]
+}
+
+// Whatever is piped into a job and out of it, and however it is cut, is equal.
+func TestAnyBytesThroughPipes(t *testing.T) {
+	l := newLab(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, script := range []string{"exec cat", "exec cat >&2", `exec cat >"$0"`} {
+		for _, most := range []int{1, 100, 70_000} {
+			all := random(r, 200_000)
+			if most == 1 {
+				all = all[:20_000]
+			}
+			file := filepath.Join(t.TempDir(), "out")
+			p := l.start("run", "-T", "--", "sh", "-c", script, file)
+			for rest := all; len(rest) > 0; {
+				n := min(len(rest), 1+r.IntN(most))
+				p.keys(string(rest[:n]))
+				rest = rest[n:]
+				if r.IntN(200) == 0 {
+					time.Sleep(time.Millisecond) // for the pieces to arrive one by one
+				}
+			}
+			p.in.Close()
+			if code := p.wait(); code != 0 {
+				t.Fatalf("%s: exit code %d: %s", script, code, p.errs)
+			}
+			inFile, _ := os.ReadFile(file)
+			if got := append([]byte(p.out.String()+p.errs.String()), inFile...); !bytes.Equal(got, all) {
+				t.Errorf("%s: %d bytes of %d came back, or others", script, len(got), len(all))
+			}
+		}
+	}
+}

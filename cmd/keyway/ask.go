@@ -18,6 +18,7 @@ import (
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
+	"keyway/internal/typeahead"
 )
 
 // confirm asks yes or no, yes being the default. assume answers for scripts;
@@ -49,10 +50,10 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 }
 
 // askKey puts a question to the person at the controlling terminal, wherever the
-// standard streams lead, and returns the first byte that is typed; 0 if nobody can be
-// asked: there is no such terminal, this process is in its background, where to read
-// would stop it, or standard error is kept from it, as scripts do. SIGTERM and SIGHUP
-// end the waiting.
+// standard streams lead, and returns the byte that is typed; 0 if more than one is, as of
+// a pasted text, or if nobody can be asked: there is no such terminal, this process is in
+// its background, where to read would stop it, or standard error is kept from it, as
+// scripts do. SIGTERM and SIGHUP end the waiting.
 func askKey(question string) byte {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return 0
@@ -75,10 +76,15 @@ func askKey(question string) byte {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
+	typeahead.Discard(tty, false) // was not typed as an answer
 	fmt.Fprintf(tty, "\r\n%s ", plain.Line(question))
-	var typed [1]byte
-	_, _ = tty.Read(typed[:])
+	var typed [16]byte
+	n, _ := tty.Read(typed[:])
 	fmt.Fprint(tty, "\r\n")
+	if n > 1 || n == 1 && typeahead.Follows(tty, typeahead.Pause) {
+		typeahead.Discard(tty, true)
+		return 0
+	}
 	return typed[0]
 }
 

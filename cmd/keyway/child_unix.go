@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/screen"
+	"keyway/internal/typeahead"
 )
 
 // runChild runs ssh for the user, whose terminal it shares, and returns what it exits
@@ -202,13 +203,18 @@ func (k *keeper) resize() {
 	}
 }
 
-// restore switches off what the output has left switched on, if it has.
+// restore switches off what the output has left switched on, if it has. What was typed
+// for the program and read by nobody is thrown away: the rest of a pasted text must not
+// become commands here.
 func (k *keeper) restore() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if undo := k.shown.Undo(nil); len(undo) > 0 {
 		_, rows := k.shown.Size()
 		_, _ = k.out.Write(fmt.Appendf(undo, "\x1b[%d;1H\r\n", rows))
+	}
+	if _, err := term.MakeRaw(int(k.in.Fd())); err == nil {
+		typeahead.Discard(k.in, false)
 	}
 	_ = term.Restore(int(k.in.Fd()), k.state)
 }

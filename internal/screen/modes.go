@@ -28,6 +28,7 @@ const (
 	graphemes
 	colorScheme
 	resizeEvents
+	inputRecords
 	mouseX10
 	mouseClicks
 	mouseHilite
@@ -54,7 +55,7 @@ var modeTable = [modeCount]struct {
 	numericKeypad: {66, false}, backspaceKey: {67, false}, sideMargins: {69, false}, altScroll: {1007, false},
 	focusEvents: {1004, false}, urgentBell: {1042, false}, popOnBell: {1043, false}, metaKey: {1034, true},
 	altEscape: {1036, true}, bracketedPaste: {2004, false}, syncOutput: {2026, false}, graphemes: {2027, false},
-	colorScheme: {2031, false}, resizeEvents: {2048, false},
+	colorScheme: {2031, false}, resizeEvents: {2048, false}, inputRecords: {9001, false},
 	mouseX10: {9, false}, mouseClicks: {1000, false}, mouseHilite: {1001, false}, mouseDrags: {1002, false},
 	mouseMoves: {1003, false}, mouseUTF8: {1005, false}, mouseSGR: {1006, false}, mouseURXVT: {1015, false},
 	mousePixels: {1016, false},
@@ -330,6 +331,9 @@ func (s *Screen) Undo(dst []byte) []byte {
 	}
 	if left.charset.set[0] != 0 {
 		dst = append(dst, "\x1b(B"...)
+	}
+	for range s.titles.stack {
+		dst = append(dst, "\x1b[23;0t"...)
 	}
 	return s.state.undo(dst)
 }

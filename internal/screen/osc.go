@@ -171,6 +171,16 @@ func (t *titles) pop() {
 	}
 }
 
+// PushTitle appends what makes a terminal keep its title, until Undo brings it back, and
+// show another one. An empty one changes nothing.
+func PushTitle(dst []byte, title string) []byte {
+	dst = append(dst, "\x1b[22;0t"...)
+	if title != "" {
+		dst = appendOSC(dst, 2, title)
+	}
+	return dst
+}
+
 // window is XTWINOPS, of which sizes and the title stack concern a terminal
 // without a window.
 func (s *Screen) window(p *params) {

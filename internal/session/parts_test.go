@@ -304,38 +304,6 @@ func TestRenewalsAreBoundedInARowOnly(t *testing.T) {
 	}
 }
 
-func TestEscapes(t *testing.T) {
-	for _, c := range []struct {
-		typed, sent string
-		detach      bool
-	}{
-		{"ls\r", "ls\r", false},
-		{"~d", "", true},
-		{"ls\r~d", "ls\r", true},
-		{"ls\n~drop", "ls\n", true},
-		{"cd ~d\r", "cd ~d\r", false},
-		{"~~d", "~d", false},
-		{"~~~d", "~~d", false},
-		{"~/x\r", "~/x\r", false},
-		{"~\r~d", "~\r", true},
-		{"~", "", false},
-	} {
-		for _, piece := range []int{1, 3, 100} {
-			var e escapes
-			var sent []byte
-			detached := false
-			for p := []byte(c.typed); len(p) > 0 && !detached; p = p[min(piece, len(p)):] {
-				var rest []byte
-				rest, detached = e.filter(p[:min(piece, len(p))])
-				sent = append(sent, rest...)
-			}
-			if string(sent) != c.sent || detached != c.detach {
-				t.Errorf("%q in pieces of %d: %q %t, want %q %t", c.typed, piece, sent, detached, c.sent, c.detach)
-			}
-		}
-	}
-}
-
 func TestKeys(t *testing.T) {
 	for word, want := range map[string]string{
 		"C-c": "\x03", "C-C": "\x03", "C-[": "\x1b", "C-?": "\x7f", "Enter": "\r", "enter": "\r", "M-x": "\x1bx", "M-Up": "\x1b\x1b[A",

@@ -18,17 +18,19 @@ type question struct {
 	out  *os.File
 	done chan struct{} // closed when nobody types any more
 
-	mu   sync.Mutex
-	open chan struct{} // closed by the answer; nil: nothing is asked
+	mu    sync.Mutex
+	open  chan struct{} // closed by the answer; nil: nothing is asked
+	key   rune          // was typed, and nothing else since; noKey: none was
+	burst bool          // so much came that no person has typed it
 }
 
 // ask asks and waits for the answer.
 func (q *question) ask() error {
 	open := make(chan struct{})
 	q.mu.Lock()
-	q.open = open
+	q.open, q.key, q.burst = open, noKey, false
 	q.mu.Unlock()
-	_, err := fmt.Fprintf(q.out, "\r\n[Ctrl-C: s stops %s, k kills it, l leaves it running, any other key goes on] ", q.name)
+	_, err := fmt.Fprintf(q.out, "\r\n[Ctrl-C: s stops %s, k kills it, l leaves it running (and so does Ctrl-C), any other key goes on] ", q.name)
 	select {
 	case <-open:
 	case <-q.done:
@@ -36,26 +38,54 @@ func (q *question) ask() error {
 	return err
 }
 
+func (q *question) isOpen() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open != nil
+}
+
+// patience is how long nothing must follow what was typed for it to be the answer.
+func (q *question) patience() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.key != noKey || q.burst {
+		return settled
+	}
+	return -1
+}
+
+// typed takes what was typed: one key, or more than that, which is no answer.
+func (q *question) typed(key rune, only bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if only && !q.burst && (q.key == noKey || q.key == key) {
+		q.key = key
+		return
+	}
+	q.key, q.burst = noKey, true
+}
+
 // killGrace is what a job that is killed gets to end by itself.
 const killGrace = 10 * time.Second
 
-// answer takes what was typed if it is an answer, and says whether the user
-// leaves.
-func (q *question) answer(p []byte, conn *connection) (taken, leave bool) {
+// settle is called when nothing has followed what was typed. It acts on the answer, if
+// that is one, and says whether the user leaves.
+func (q *question) settle(conn *connection) (leave bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.open == nil || len(p) == 0 {
-		return false, false
+	if q.key == noKey || q.open == nil {
+		q.burst = false
+		return false
 	}
 	said := "go on"
-	switch p[0] {
+	switch q.key {
 	case 's', 'S':
 		said = "stop"
 		_ = conn.write(signalM{byte(unix.SIGINT)})
 	case 'k', 'K':
 		said = "kill"
 		_ = conn.write(end{uint32(killGrace.Milliseconds())})
-	case 'l', 'L', 'd', 'D':
+	case 'l', 'L', 'd', 'D', ctrlC:
 		said, leave = "leave", true
 	}
 	fmt.Fprint(q.out, said, "\r\n")
@@ -63,5 +93,5 @@ func (q *question) answer(p []byte, conn *connection) (taken, leave bool) {
 		close(q.open)
 		q.open = nil
 	}
-	return true, leave
+	return leave
 }

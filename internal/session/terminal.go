@@ -4,15 +4,15 @@ package session
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"keyway/internal/screen"
+	"keyway/internal/typeahead"
 )
 
 // tty is the terminal that a viewer runs on, or the plain files in its place.
@@ -23,6 +23,7 @@ type tty struct {
 	raw          *term.State        // what to go back to; nil: not raw
 	stuck        bool               // nobody reads out
 	escapes      escapes            // in what is typed
+	title        string             // of the window, until the session sets one; empty: it stays
 
 	mu      sync.Mutex     // guards all below
 	shown   *screen.Screen // what out shows of the session; nil: nothing yet
@@ -81,10 +82,12 @@ func (t *tty) undo() {
 	}
 }
 
-// restore leaves the terminal as it was found.
+// restore leaves the terminal as it was found. What was typed for the session and read
+// by nobody is thrown away: it must not become a command of the shell that is next.
 func (t *tty) restore() {
 	t.undo()
 	if t.raw != nil {
+		typeahead.Discard(t.in, time.Since(t.escapes.bulk) < bulkEnds)
 		_ = term.Restore(int(t.in.Fd()), t.raw)
 		t.raw = nil
 	}
@@ -119,6 +122,14 @@ func (t *tty) news(format string, args ...any) {
 	fmt.Fprintf(t.err, format+"\n", args...)
 }
 
+// extendedKeys reports whether programs have asked the terminal to send keys as control
+// sequences.
+func (t *tty) extendedKeys() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shown != nil && t.shown.Keyboard().Extended()
+}
+
 // resized returns the terminal's new size.
 func (t *tty) resized() window {
 	w := t.size()
@@ -142,6 +153,9 @@ func (t *tty) size() window {
 var _ sink = (*tty)(nil)
 
 func (t *tty) put(s stream, p []byte) error {
+	if s == terminal && t.display {
+		t.begin()
+	}
 	err := t.write(s, p) // first, as somebody waits for it
 	if s == terminal && t.display {
 		t.show(p, false)
@@ -151,6 +165,9 @@ func (t *tty) put(s stream, p []byte) error {
 
 // picture takes what the whole terminal is to show.
 func (t *tty) picture(p []byte) error {
+	if t.display {
+		t.begin()
+	}
 	_, err := t.out.Write(p)
 	if t.display {
 		t.show(p, true)
@@ -158,14 +175,24 @@ func (t *tty) picture(p []byte) error {
 	return err
 }
 
+// begin keeps the window's title for the time after the session.
+func (t *tty) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shown != nil {
+		return
+	}
+	w := t.size()
+	t.shown = screen.New(int(w.cols), int(w.rows), screen.Options{Lines: -1})
+	head := screen.PushTitle(nil, t.title)
+	_, _ = t.shown.Write(head)
+	_, _ = t.out.Write(head)
+}
+
 // show keeps track of what the terminal is shown.
 func (t *tty) show(p []byte, placed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.shown == nil {
-		w := t.size()
-		t.shown = screen.New(int(w.cols), int(w.rows), screen.Options{Lines: -1})
-	}
 	t.placed = t.placed || placed
 	_, _ = t.shown.Write(p)
 	t.shown.Answers()
@@ -179,75 +206,4 @@ func (t *tty) gap(n uint64) error {
 	}
 	_, err := fmt.Fprintf(t.err, "[%d bytes skipped]\n", n)
 	return err
-}
-
-// interruptible reads a file without being stuck in it: a terminal or a pipe
-// that was inherited cannot be made non-blocking, as that would change it for
-// all the other processes that have it open.
-type interruptible struct {
-	f     *os.File
-	stopR *os.File
-	stopW *os.File
-}
-
-func newInterruptible(f *os.File) (*interruptible, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	return &interruptible{f: f, stopR: r, stopW: w}, nil
-}
-
-// Read is as that of the file, and os.ErrClosed after stop.
-func (i *interruptible) Read(p []byte) (int, error) {
-	fds := []unix.PollFd{{Fd: int32(i.f.Fd()), Events: unix.POLLIN}, {Fd: int32(i.stopR.Fd()), Events: unix.POLLIN}}
-	for {
-		_, err := unix.Poll(fds, -1)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return 0, err
-		case fds[1].Revents != 0:
-			return 0, os.ErrClosed
-		default:
-			return i.f.Read(p)
-		}
-	}
-}
-
-// stop ends a Read that waits, and all that come. release frees what it took,
-// after the last Read.
-func (i *interruptible) stop() { i.stopW.Close() }
-
-func (i *interruptible) release() { i.stopR.Close() }
-
-// escapes finds ~d in what a user types at the start of a line. ~~ there is one
-// ~. OpenSSH, which has ~ as well, passes on what it does not know: ~d works
-// inside it, ~~ must be typed as ~~~~.
-type escapes struct {
-	inLine, tilde bool
-}
-
-// filter returns what of p goes to the session, and whether the user detached.
-func (e *escapes) filter(p []byte) (rest []byte, detach bool) {
-	rest = make([]byte, 0, len(p)+1)
-	for _, c := range p {
-		switch {
-		case e.tilde && c == 'd':
-			return rest, true
-		case e.tilde && c == '~':
-			e.tilde, e.inLine = false, true
-			rest = append(rest, '~')
-			continue
-		case e.tilde:
-			e.tilde = false
-			rest = append(rest, '~')
-		case !e.inLine && c == '~':
-			e.tilde = true
-			continue
-		}
-		rest = append(rest, c)
-		e.inLine = c != '\r' && c != '\n'
-	}
-	return rest, false
 }

@@ -3,10 +3,8 @@
 package session
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -110,6 +108,7 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 		if err := t.makeRaw(); err != nil {
 			return outcome{}, seen{}, err
 		}
+		c.tellHowToLeave(t, v)
 		if h.Flags&flagTail != 0 { // then a picture comes before any output
 			if _, err := conn.pumpOne(t); err != nil {
 				return outcome{err: err}, seen{int64(conn.at), true, true}, nil
@@ -119,6 +118,18 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 	signals.catch()
 	out, at := c.watch(conn, t, v, signals.c)
 	return out, seen{at, conn.tty, true}, nil
+}
+
+// tellHowToLeave says so in a line above what the session shows, to who comes back to it,
+// and in the window's title.
+func (c *cli) tellHowToLeave(t *tty, v viewing) {
+	t.title = c.show(v.name) + ": ~d at the start of a line leaves"
+	if !v.input {
+		t.title = c.show(v.name) + ": Ctrl-C leaves"
+	}
+	if v.news && !v.again {
+		fmt.Fprintf(t.out, "[%s]\r\n", t.title)
+	}
 }
 
 // told catches the signals that tell a viewer to go. To begin with it takes the Go
@@ -218,7 +229,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 		shown <- outcome{status: status, err: err}
 	}()
 	detached := make(chan struct{})
-	keyboard := &typing{}
+	keyboard := &keyboard{}
 	if v.keys {
 		keyboard.start(conn, t, v, asking, detached)
 	}
@@ -251,120 +262,6 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 		t.stuck = true
 	}
 	return out, 0
-}
-
-// typing passes on what is typed and how large the terminal is. The zero value does
-// not.
-type typing struct {
-	stop func() // takes nothing more from the keyboard
-	done chan struct{}
-}
-
-// start begins; detached is closed on the user's wish to leave.
-func (ty *typing) start(conn *connection, t *tty, v viewing, asking *question, detached chan struct{}) {
-	in, err := newInterruptible(t.in)
-	if err != nil {
-		return
-	}
-	resized := make(chan os.Signal, 1)
-	ty.done = make(chan struct{})
-	ty.stop = sync.OnceFunc(func() {
-		in.stop()
-		signal.Stop(resized)
-		close(resized)
-	})
-	var both sync.WaitGroup
-	both.Go(func() {
-		defer in.release()
-		to := forward{conn: conn, in: t.in, asking: asking, mute: !v.input}
-		if onTerminal(t.in) {
-			to.escapes = &t.escapes
-		}
-		if to.all(in) {
-			close(detached)
-		}
-	})
-	if v.input || v.screen {
-		resized <- unix.SIGWINCH // it may have been since the session was told its size
-		signal.Notify(resized, unix.SIGWINCH)
-	}
-	both.Go(func() {
-		for range resized {
-			w := t.resized()
-			_ = conn.write(size{w.rows, w.cols})
-		}
-	})
-	go func() {
-		both.Wait()
-		close(ty.done)
-	}()
-}
-
-// ended takes nothing more from the keyboard, and returns what is closed when all that
-// was taken has been passed on, or cannot be.
-func (ty *typing) ended() <-chan struct{} {
-	if ty.stop == nil {
-		nothing := make(chan struct{})
-		close(nothing)
-		return nothing
-	}
-	ty.stop()
-	return ty.done
-}
-
-// forward copies what is typed to a session.
-type forward struct {
-	conn    *connection
-	in      *os.File
-	asking  *question
-	escapes *escapes // in is a terminal: heed ~d
-	mute    bool     // drop all but what detaches: ~d and Ctrl-C
-}
-
-// all copies until the end of in or of the connection. It returns true if the
-// user detached.
-func (f forward) all(in io.Reader) bool {
-	buf := make([]byte, maxData)
-	for {
-		n, err := in.Read(buf)
-		p, detach := buf[:n], false
-		if taken, leave := f.asking.answer(p, f.conn); taken && leave {
-			return true
-		} else if taken {
-			continue
-		}
-		if f.escapes != nil {
-			p, detach = f.escapes.filter(p)
-		}
-		switch {
-		case f.mute:
-			detach = detach || bytes.IndexByte(p, ctrlC) >= 0
-		case len(p) > 0 && f.conn.write(input{p}) != nil:
-			return false
-		}
-		if detach {
-			return true
-		}
-		if err != nil {
-			f.finish(err)
-			return false
-		}
-	}
-}
-
-const ctrlC = 3
-
-// finish passes on the end of input. A terminal that was closed reads as ended,
-// too, and is none any more: the job must not take that for Ctrl-D.
-func (f forward) finish(err error) {
-	closed := f.escapes != nil && !onTerminal(f.in)
-	if f.mute || closed || !errors.Is(err, io.EOF) {
-		return
-	}
-	if f.escapes != nil && f.escapes.tilde {
-		_ = f.conn.write(input{[]byte{'~'}})
-	}
-	_ = f.conn.write(eof{})
 }
 
 // conclude tells the user how the viewing ended and returns the exit code.

@@ -45,6 +45,7 @@ var areas = []struct {
 	{"guest", guest},
 	{"session", session},
 	{"stream", stream},
+	{"terminal", terminal},
 	{"audit", audit},
 }
 

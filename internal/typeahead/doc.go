@@ -1,0 +1,14 @@
+// Package typeahead is about what is in a terminal's input queue and was read by nobody
+// yet. Whoever stops reading a terminal leaves the rest of a pasted text there, and the
+// shell that reads next would run it.
+package typeahead
+
+import "time"
+
+const (
+	// Pause is how long nothing follows what a person has typed. Pasted text comes
+	// without a pause of that length.
+	Pause = 150 * time.Millisecond
+	// most bounds how long Discard goes on.
+	most = 5 * time.Second
+)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"keyway/internal/keyway"
 )
 
@@ -17,7 +19,8 @@ workspace. The job does not depend on this connection: if it breaks, the job goe
 on, and keyway attach shows it again. On a terminal Ctrl-C asks whether to stop the
 job or to leave it running (a program that reads every key, as editors do, gets
 Ctrl-C itself); without one, Ctrl-C leaves it running. The directory and the
-environment are those of the caller.
+environment are those of the caller, but for variables that speak of one terminal
+or connection; on a terminal TERM is xterm-256color.
 
   -d, --detach   do not stay: print the session's name and return once it runs.
                  The job reads from /dev/null.
@@ -68,7 +71,7 @@ func (c *cli) run(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := holdOptions{tty: tty, noInput: detach, onExit: g.values["on-exit"], command: args, window: c.window()}
+	o := holdOptions{tty: tty, noInput: detach, onExit: g.values["on-exit"], command: args, window: c.window(), erase: c.eraseKey()}
 	if name, err = c.launch(name, o); err != nil {
 		return 0, err
 	}
@@ -97,6 +100,16 @@ func (c *cli) window() window {
 		return window{rows: 24, cols: 80}
 	}
 	return w
+}
+
+// eraseKey is what the terminal that is typed on sends to erase a character; 0 if there
+// is none.
+func (c *cli) eraseKey() byte {
+	t, err := unix.IoctlGetTermios(int(c.in.Fd()), unix.TCGETS)
+	if err != nil {
+		return 0
+	}
+	return t.Cc[unix.VERASE]
 }
 
 // launch makes a session and returns once its job runs.
@@ -163,7 +176,7 @@ func (c *cli) attach(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if os.Getenv(EnvSession) == string(name) {
+	if i, err := c.load(name); err == nil && c.showsItself(i) {
 		return 0, keyway.Errorf(keyway.Usage, "this is %s itself: it cannot be shown inside itself", c.show(name))
 	}
 	keyboard := onTerminal(c.in)
@@ -190,7 +203,7 @@ func (c *cli) ensureShell() error {
 	if home, err := os.UserHomeDir(); err == nil {
 		_ = os.Chdir(home) // as a login does; without a home directory, stay
 	}
-	_, err = c.launch(shellName, holdOptions{tty: true, login: true, command: []string{shell}, window: c.window()})
+	_, err = c.launch(shellName, holdOptions{tty: true, login: true, command: []string{shell}, window: c.window(), erase: c.eraseKey()})
 	if keyway.Is(err, keyway.NameTaken) {
 		return nil // another attach was faster
 	}

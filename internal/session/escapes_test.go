@@ -5,17 +5,13 @@ package session
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/creack/pty"
 )
 
 // typedIn types pieces, after the last of which nothing follows, and returns what the
@@ -178,24 +174,12 @@ func TestNoPasteLeaves(t *testing.T) {
 // What is pasted into a session never gets to the shell in which it is attached: not
 // where it looks like ~d, nor when the session ends in the middle of it.
 func TestThePasteNeverRunsHere(t *testing.T) {
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, job := range map[string]string{"to the end": `stty raw -echo; echo ready; cat >got`, "job ends": `stty -echo; echo ready; read x; read x`} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(6) {
 				random := rand.New(rand.NewPCG(seed, 8))
 				l := newLab(t)
-				p := &liveProcess{t: t, out: newExpecter(), done: make(chan struct{})}
-				p.cmd = exec.Command("sh", "-c", program+" run --as x -- sh -c '"+job+`'; echo "left"; stty echo; while read line; do echo "HERE $line"; done`)
-				p.cmd.Env, p.cmd.Dir = append(l.cmd().Env, "TERM=xterm"), t.TempDir()
-				f, err := pty.Start(p.cmd)
-				if err != nil {
-					t.Fatal(err)
-				}
-				p.in, p.pty, p.errs = f, f, p.out
-				go func() { _, _ = io.Copy(p.out, f); _ = p.cmd.Wait(); close(p.done) }()
+				p := l.startShellTTY(`"$0" run --as x -- sh -c '` + job + `'; echo left; stty echo; while read line; do echo "HERE $line"; done`)
 				p.out.expect(t, "ready")
 				text := pasted(random, 2000)
 				for rest := text; len(rest) > 0; {
@@ -216,11 +200,10 @@ func TestThePasteNeverRunsHere(t *testing.T) {
 				}
 				p.out.expect(t, "left\r\n")
 				p.keys("\x04")
-				within(t, "the shell", func() { <-p.done })
+				p.wait()
 				if strings.Contains(p.out.String(), "HERE") {
 					t.Errorf("seed %d: pasted lines ran here: %.200q", seed, p.out)
 				}
-				f.Close()
 			}
 		})
 	}

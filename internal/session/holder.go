@@ -56,6 +56,7 @@ type holdOptions struct {
 	noInput bool
 	login   bool // as a login shell
 	window  window
+	erase   byte // the key of the terminal's user; 0: the usual one
 	by      string
 	onExit  string // for sh
 	resume  int    // descriptor of a handover; 0: this session begins
@@ -66,7 +67,7 @@ type holdOptions struct {
 func (o holdOptions) args() []string {
 	args := []string{
 		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
-		"--on-exit", o.onExit, "--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols),
+		"--on-exit", o.onExit, "--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols), "--erase", fmt.Sprint(o.erase),
 	}
 	for word, set := range map[string]bool{"--tty": o.tty, "--no-input": o.noInput, "--login": o.login} {
 		if set {
@@ -82,7 +83,7 @@ func (o holdOptions) args() []string {
 func parseHoldOptions(args []string) (holdOptions, error) {
 	g, err := commandLine{strict: true, options: []option{
 		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "on-exit", value: true}, {name: "rows", value: true},
-		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"}, {name: "resume", value: true},
+		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"}, {name: "resume", value: true}, {name: "erase", value: true},
 	}}.parse(args)
 	if err != nil {
 		return holdOptions{}, err
@@ -94,6 +95,8 @@ func parseHoldOptions(args []string) (holdOptions, error) {
 	rows, rowsErr := strconv.ParseUint(g.values["rows"], 10, 16)
 	cols, colsErr := strconv.ParseUint(g.values["cols"], 10, 16)
 	o.window = window{uint16(rows), uint16(cols)}
+	erase, _ := strconv.ParseUint(g.values["erase"], 10, 8) // an older program gives none
+	o.erase = byte(erase)
 	if fd, ok := g.values["resume"]; ok {
 		o.resume, err = strconv.Atoi(fd)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -145,6 +144,7 @@ func startOnTerminal(program string, o holdOptions) (*job, error) {
 	}
 	defer slave.Close()
 	setWindow(master, o.window)
+	setLine(master, o.erase)
 	fd := slave.Fd()
 	pid, err := o.exec(program, []uintptr{fd, fd, fd}, &syscall.SysProcAttr{Setsid: true, Setctty: true})
 	if err != nil {
@@ -186,26 +186,6 @@ func (o holdOptions) exec(program string, files []uintptr, sys *syscall.SysProcA
 		return 0, notStarted(o.command[0], err)
 	}
 	return pid, nil
-}
-
-// EnvSession tells programs in a session how it is called.
-const EnvSession = "KEYWAY_SESSION"
-
-// environment is the caller's own, with the session's name.
-func (o holdOptions) environment() []string {
-	var env []string
-	term := false
-	for _, e := range os.Environ() {
-		if strings.HasPrefix(e, EnvSession+"=") {
-			continue
-		}
-		term = term || strings.HasPrefix(e, "TERM=") && e != "TERM="
-		env = append(env, e)
-	}
-	if o.tty && !term {
-		env = append(env, "TERM=xterm-256color")
-	}
-	return append(env, EnvSession+"="+string(o.name))
 }
 
 // write passes on what a viewer typed. It blocks while the job does not read, or
@@ -279,6 +259,22 @@ type window struct{ rows, cols uint16 }
 func setWindow(master *os.File, w window) {
 	control(master, func(fd int) {
 		_ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: w.rows, Col: w.cols})
+	})
+}
+
+// setLine lets a new terminal take the erase key of the one that it is first shown on,
+// and whole characters with it; 0: the usual key.
+func setLine(master *os.File, erase byte) {
+	control(master, func(fd int) {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil {
+			return
+		}
+		t.Iflag |= unix.IUTF8
+		if erase != 0 {
+			t.Cc[unix.VERASE] = erase
+		}
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, t)
 	})
 }
 

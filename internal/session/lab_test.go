@@ -186,6 +186,12 @@ func (l *lab) startTTY(rows, cols uint16, args ...string) *liveProcess {
 	l.t.Helper()
 	p := &liveProcess{t: l.t, cmd: l.cmd(args...), out: newExpecter(), done: make(chan struct{})}
 	p.errs = p.out
+	l.onTTY(p, rows, cols)
+	return p
+}
+
+func (l *lab) onTTY(p *liveProcess, rows, cols uint16) {
+	l.t.Helper()
 	p.cmd.Env = append(p.cmd.Env, "TERM=xterm-256color")
 	f, err := pty.StartWithSize(p.cmd, &pty.Winsize{Rows: rows, Cols: cols})
 	if err != nil {
@@ -196,6 +202,15 @@ func (l *lab) startTTY(rows, cols uint16, args ...string) *liveProcess {
 	read.Go(func() { _, _ = io.Copy(p.out, f) })
 	go func() { _ = p.cmd.Wait(); read.Wait(); p.out.Close(); f.Close(); close(p.done) }()
 	l.t.Cleanup(p.kill)
+}
+
+// startShellTTY runs a script, in which $0 is the program, on a terminal.
+func (l *lab) startShellTTY(script string) *liveProcess {
+	l.t.Helper()
+	p := &liveProcess{t: l.t, cmd: l.cmd(), out: newExpecter(), done: make(chan struct{})}
+	p.errs = p.out
+	p.cmd.Path, p.cmd.Args = "/bin/sh", []string{"sh", "-c", script, p.cmd.Path}
+	l.onTTY(p, 24, 80)
 	return p
 }
 

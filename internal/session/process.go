@@ -17,6 +17,7 @@ import (
 type process struct {
 	pid, parent int
 	session     int
+	terminal    uint64 // the controlling one's device, as proc(5) has it; 0: none
 	zombie      bool
 	start       string // in clock ticks since boot
 }
@@ -41,8 +42,9 @@ func parseStat(s string) (process, error) {
 	pid, err1 := strconv.Atoi(head)
 	parent, err2 := strconv.Atoi(f[1])
 	session, err3 := strconv.Atoi(f[3])
-	p := process{pid: pid, parent: parent, session: session, zombie: f[0] == "Z" || f[0] == "X", start: f[19]}
-	return p, errors.Join(err1, err2, err3)
+	terminal, err4 := strconv.ParseUint(f[4], 10, 64)
+	p := process{terminal: terminal, pid: pid, parent: parent, session: session, zombie: f[0] == "Z" || f[0] == "X", start: f[19]}
+	return p, errors.Join(err1, err2, err3, err4)
 }
 
 func allProcesses() []process {

@@ -1,0 +1,47 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// showsItself reports whether this process shows a session on that session's own
+// terminal: what it prints would be what it is to print next. It runs there if it was
+// started there, by whatever way, or has that terminal. (A variable would say the same
+// of what was started elsewhere with it, and nothing where it was left out.)
+func (c *cli) showsItself(i info) bool {
+	return i.alive() && (i.started(os.Getpid()) || i.hasTerminal(c.in) || i.hasTerminal(c.out))
+}
+
+// started reports whether a process descends from the session's job. What a job starts
+// as a session of its own belongs to that.
+func (i info) started(pid int) bool {
+	for pid > 1 {
+		if pid == i.Holder {
+			return true
+		}
+		p, err := readProcess(pid)
+		if err != nil || isHolder(pid) {
+			return false
+		}
+		pid = p.parent
+	}
+	return false
+}
+
+// hasTerminal reports whether f is the terminal of the session's job.
+func (i info) hasTerminal(f *os.File) bool {
+	job, err := readProcess(i.Job)
+	if err != nil || job.terminal == 0 || job.start != i.JobStart {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return false
+	}
+	major, minor := uint64(unix.Major(st.Rdev)), uint64(unix.Minor(st.Rdev))
+	return job.terminal == major<<8|minor&0xff|minor&^0xff<<12 // as proc(5) has it
+}

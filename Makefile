@@ -23,21 +23,24 @@ HOST_OS   := $(shell $(GO) env GOOS)
 HOST_ARCH := $(shell $(GO) env GOARCH)
 EXE       := $(shell $(GO) env GOEXE)
 
-# On Linux a place is most often a machine of the same kind, which gets a copy
-# of the program itself; elsewhere that cannot be.
+# A keyway carries the nodes that it sends to places. On Linux, where a place is
+# most often a machine of the same kind, one built here carries that one only.
 ifeq ($(HOST_OS),linux)
-BUILD_TAGS   = embed_guest
-BUILD_ASSETS = guest-$(HOST_ARCH)
+NODES = $(HOST_ARCH)
 else
-BUILD_TAGS   = embed_nodes
-BUILD_ASSETS = nodes
+NODES = amd64 arm64
 endif
+empty =
+comma = ,
+tags  = $(subst $(empty) ,$(comma),$(strip $(1:%=embed_node_%)))
 
 PREFIX ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 
-# Bounds in bytes: a guest travels into every workspace, and goes there often.
-MAX_KEYWAY = 30000000
+# Bounds in bytes, what each program has plus a tenth. A guest travels into every
+# workspace, and goes there often: its bound stays.
+MAX_KEYWAY = 23200000
+MAX_NODE   = 12100000
 MAX_GUEST  = 6000000
 
 FUZZTIME ?= 20s
@@ -48,8 +51,8 @@ help: ## show this list
 		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 .PHONY: build
-build: $(BUILD_ASSETS) ## build bin/keyway for this machine
-	$(BUILD) -tags $(BUILD_TAGS) -o bin/keyway$(EXE) ./cmd/keyway
+build: $(NODES:%=node-%) ## build bin/keyway for this machine
+	$(BUILD) -tags $(call tags,$(NODES)) -o bin/keyway$(EXE) ./cmd/keyway
 
 .PHONY: install
 install: build ## build, and install into PREFIX/bin (/usr/local for root, else ~/.local)
@@ -108,11 +111,11 @@ fuzz: ## fuzz every parser for FUZZTIME (20s) each
 		done; \
 	done
 
-# A release is built in three stages, because a keyway carries others: guests,
-# then the Linux keyways that become nodes and carry the guest of their own
-# architecture, then the keyway for each system, which carries both nodes.
+# A release is built in three stages, because programs carry others: guests, then
+# the nodes, each with the guest of its own architecture, then the keyway for each
+# system, which carries both nodes.
 .PHONY: release
-release: nodes guest-amd64 guest-arm64 $(addprefix release-,$(subst /,-,$(PLATFORMS))) ## build keyway for every system into dist/
+release: nodes $(addprefix release-,$(subst /,-,$(PLATFORMS))) ## build keyway for every system into dist/
 	@cd $(DIST) && { sha256sum keyway-* 2>/dev/null || shasum -a 256 keyway-*; } > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: nodes
@@ -123,17 +126,18 @@ guest-%:
 	$(PACK) $(DIST)/guest-linux-$* internal/assets/guest-linux-$*
 
 node-%: guest-%
-	GOOS=linux GOARCH=$* $(BUILD) -tags embed_guest -o $(DIST)/node-linux-$* ./cmd/keyway
+	GOOS=linux GOARCH=$* $(BUILD) -tags embed_guest -o $(DIST)/node-linux-$* ./cmd/keyway-node
 	$(PACK) $(DIST)/node-linux-$* internal/assets/node-linux-$*
 
 release-%: nodes
-	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) $(BUILD) -tags embed_guest,embed_nodes \
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) $(BUILD) -tags $(call tags,amd64 arm64) \
 		-o $(DIST)/keyway-$*$(if $(findstring windows,$*),.exe) ./cmd/keyway
 
 .PHONY: size
 size: release ## build a release and check how large its programs are
-	$(GO) test -tags embed_guest,embed_nodes ./internal/assets
+	$(GO) test -tags embed_guest,$(call tags,amd64 arm64) ./internal/assets
 	@test/size $(MAX_KEYWAY) $(DIST)/keyway-*
+	@test/size $(MAX_NODE) $(DIST)/node-*
 	@test/size $(MAX_GUEST) $(DIST)/guest-*
 
 .PHONY: clean

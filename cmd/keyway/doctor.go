@@ -16,9 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"keyway/internal/dirs"
-	"keyway/internal/engine"
-	"keyway/internal/engine/docker"
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/plain"
@@ -132,7 +130,7 @@ func examineLaptop(ctx context.Context) []finding {
 	findings = append(findings, checkSockets(a.runtime), a.checkAgent(ctx), a.checkInclude(home))
 	findings = append(findings, a.checkHosts(ctx)...)
 	findings = append(findings, a.checkLink(ctx))
-	return append(findings, checkEngines(ctx)...)
+	return append(findings, a.checkEngines(ctx)...)
 }
 
 // oldestClient is the first OpenSSH that has all we use: SSH_ASKPASS_REQUIRE,
@@ -342,36 +340,38 @@ func logPath() string {
 	return path
 }
 
-// checkEngines says what workspaces on this machine can be. That there is no
-// Docker here is no fault: most people's workspaces are elsewhere.
-func checkEngines(ctx context.Context) []finding {
+// checkEngines reports what workspaces on this machine can be, as the local node
+// sees it. That there is no Docker here is no fault: most people's workspaces are
+// elsewhere.
+func (a *app) checkEngines(ctx context.Context) []finding {
 	if runtime.GOOS != "linux" {
 		return []finding{found("local", healthy, "workspaces on this machine need Linux; those at other places do not")}
 	}
-	state, err := dirs.State()
-	if err != nil {
-		return nil // told already
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	programs, err := programs(a.program)
+	var info api.Info
+	if err == nil {
+		info, err = link.LocalInfo(ctx, plainNode(a.program), programs)
 	}
-	engines, err := docker.Engines(state, engine.Guest{})
 	if err != nil {
-		return []finding{fault("docker", warning, err)}
+		return []finding{fault("local", warning, err)}
 	}
 	var findings []finding
 	usable := false
-	for _, e := range engines {
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-		err := e.Probe(ctx)
-		cancel()
+	for _, e := range info.Engines {
 		switch {
-		case err == nil:
+		case e.Usable:
 			usable = true
-			findings = append(findings, found(e.Name(), healthy, "can be used for workspaces on this machine"))
+			findings = append(findings, found(e.Name, healthy, "can be used for workspaces on this machine"))
+		case e.Why == nil:
+			findings = append(findings, found(e.Name, warning, "cannot be used, and does not tell why"))
 		case usable:
-			findings = append(findings, found(e.Name(), healthy, "not needed, and not usable: %s", keyway.AsError(err).Message))
-		case keyway.Is(err, keyway.EngineAbsent):
-			findings = append(findings, found(e.Name(), healthy, "not on this machine; workspaces here can be plain processes (--engine host)"))
+			findings = append(findings, found(e.Name, healthy, "not needed, and not usable: %s", e.Why.Message))
+		case e.Why.Kind == keyway.EngineAbsent:
+			findings = append(findings, found(e.Name, healthy, "not on this machine; workspaces here can be plain processes (--engine host)"))
 		default:
-			findings = append(findings, fault(e.Name(), warning, err))
+			findings = append(findings, fault(e.Name, warning, e.Why))
 		}
 	}
 	return findings

@@ -48,6 +48,7 @@ func write(t *testing.T, path, content string, mode os.FileMode) {
 // doctor runs the command and gives its findings by the name of the check.
 func doctor(t *testing.T) (map[string][]finding, error) {
 	t.Helper()
+	t.Setenv(envMain, "1") // for the node that it starts
 	var out strings.Builder
 	err := runDoctor(t.Context(), true, &out)
 	var report struct {

@@ -21,7 +21,6 @@ import (
 	"keyway/internal/api"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
-	"keyway/internal/link"
 	"keyway/internal/sshconfig"
 )
 
@@ -96,7 +95,7 @@ func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progre
 // lie is the main of such a node.
 func lie(how string) int {
 	fmt.Fprint(os.Stderr, strings.ReplaceAll(nasty, "\x00", ""))
-	fmt.Print(link.Greeting())
+	fmt.Print(api.Greeting())
 	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
 	if err := api.ServeConn(context.Background(), conn, api.NewHandler(liar{how == "errors"})); err != nil {
 		return 1

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/api"
 	"keyway/internal/assets"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
@@ -78,14 +79,8 @@ func linkLog() (string, error) {
 	return filepath.Join(state, "link.log"), err
 }
 
-// relayOnOneCPU is for processes that carry bytes: one CPU carries more than the
-// one ssh beside them can encrypt. A chain of goroutines that wake each other
-// costs, when each may run elsewhere, more in waking than in working: a third of
-// the CPU time of a transfer was that.
-func relayOnOneCPU() { runtime.GOMAXPROCS(1) }
-
 func runLink(ctx context.Context, ready, log io.Writer) error {
-	relayOnOneCPU()
+	api.RelayOnOneCPU()
 	runtimeDir, err := dirs.Runtime()
 	if err != nil {
 		return err
@@ -121,7 +116,7 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	defer telling.Wait()
 	defer stop()
 	return link.Serve(ctx, l, link.Config{
-		Program: program, Socket: socket, Identity: link.Identity(program), Programs: programs,
+		Program: program, Node: plainNode(program), Socket: socket, Identity: link.Identity(program), Programs: programs,
 		Options: sshconfig.FastCiphers,
 		Log:     said, Inherited: inherited,
 	})
@@ -138,7 +133,7 @@ func programs(self string) (link.Programs, error) {
 			}}
 		}
 	}
-	if _, ok := all[runtime.GOARCH]; ok || runtime.GOOS != "linux" {
+	if plainNode(self) == "" {
 		return all, nil
 	}
 	data, err := os.ReadFile(self)

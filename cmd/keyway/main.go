@@ -1,6 +1,6 @@
 // Command keyway unlocks an SSH key once and reaches workspaces behind any
-// bastion. On the laptop it is the command line and the link; at a place, run
-// by ssh, it is the node; a plain go build of it can also be the guest.
+// bastion. It is the laptop's program: the command line, the agent and the link.
+// A plain go build of it can also be the node and the guest.
 package main
 
 import (
@@ -10,14 +10,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/agent"
-	"keyway/internal/guest"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/plain"
@@ -29,14 +27,14 @@ func run() int {
 	if os.Getenv(envHeirloom) != "" {
 		_ = agent.HardenProcess() // at once: inherit refuses what was traced before
 	}
-	if exe, err := os.Executable(); err == nil && filepath.Base(exe) == keyway.GuestProgram {
-		return guest.Main(os.Args)
-	}
 	if code, ok := standIn(os.Args[1:]); ok {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if code, ok := asAnother(ctx, os.Args); ok {
+		return code
+	}
 	root := newRootCommand()
 	isCommand := func(arg string) bool {
 		found, _, err := root.Find([]string{arg})

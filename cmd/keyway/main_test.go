@@ -66,7 +66,6 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 		"rm":                   "keyway rm train",
 		"run train":            "keyway run train -- python train.py",
 		"run -- python":        "keyway run train",
-		"node":                 "--stdio",
 		"init now":             "too much",
 		"ssh":                  "keyway ssh train",
 		"link serve something": "too much",

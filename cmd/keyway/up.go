@@ -17,7 +17,6 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
-	"keyway/internal/node"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
@@ -62,7 +61,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f := cmd.Flags()
 	f.StringVar(&o.place, "on", string(keyway.Local), "`place`: a host of your ~/.ssh/config, or local")
 	f.StringVar(&o.name, "name", "", "`name` of the workspace and of its ssh host (default: made from the image's)")
-	f.StringVar(&o.image, "image", "", "`image` to make a container from (default "+node.DefaultImage+")")
+	f.StringVar(&o.image, "image", "", "`image` to make a container from (default "+keyway.DefaultImage+")")
 	f.StringVar(&o.engine, "engine", "", "what runs it: docker, podman or host (`engine`; default: the first that can be used)")
 	f.StringVar(&o.gpus, "gpus", "", "`gpus`: all, a number, device=0,3, or UUIDs separated by commas")
 	f.StringVar(&o.shm, "shm-size", "", "`size` of /dev/shm, such as 16gb")

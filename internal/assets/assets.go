@@ -1,8 +1,8 @@
 // Package assets holds the programs that keyway carries for other machines: the
-// guest that goes into workspaces, and in releases the Linux programs that become
-// nodes. They are gzip'd files which the Makefile puts here before it builds with
-// the tags embed_guest and embed_nodes. A plain go build carries none, and its
-// callers use the program itself.
+// nodes, which keyway sends to places, and the guest, which a node puts into
+// workspaces. They are gzip'd files which the Makefile puts here before it builds
+// a keyway with the tags embed_node_amd64 and embed_node_arm64, and a node with
+// embed_guest. A plain go build carries none.
 package assets
 
 import "strings"
@@ -16,11 +16,11 @@ type Program struct {
 // Guest is the guest for Linux on the architecture, which is a GOARCH.
 func Guest(arch string) (Program, bool) { return lookup(guests, arch) }
 
-// Node is the keyway for Linux on the architecture, which is a GOARCH.
+// Node is the keyway-node for Linux on the architecture, which is a GOARCH.
 func Node(arch string) (Program, bool) { return lookup(nodes, arch) }
 
-// guests and nodes are set by the files that embed them.
-var guests, nodes map[string]embedded
+// guests and nodes are filled by the files that embed them.
+var guests, nodes = map[string]embedded{}, map[string]embedded{}
 
 type embedded struct {
 	gzip []byte

@@ -11,4 +11,4 @@ var (
 	guestHash string
 )
 
-func init() { guests = map[string]embedded{"amd64": {guestGzip, guestHash}} }
+func init() { guests["amd64"] = embedded{guestGzip, guestHash} }

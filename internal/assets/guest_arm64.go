@@ -11,4 +11,4 @@ var (
 	guestHash string
 )
 
-func init() { guests = map[string]embedded{"arm64": {guestGzip, guestHash}} }
+func init() { guests["arm64"] = embedded{guestGzip, guestHash} }

@@ -181,3 +181,7 @@ type Progress struct {
 	Done    int64  `json:"done,omitempty"`
 	Total   int64  `json:"total,omitempty"`
 }
+
+// DefaultImage is what a container is made of when no image is named: small, and
+// with what people expect in a shell.
+const DefaultImage = "debian:12"

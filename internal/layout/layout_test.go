@@ -217,31 +217,61 @@ func ownerOf(imported string) (owner, mod string) {
 	return "nobody", ""
 }
 
-// denied is what must not get into the guest, with the reason. It runs inside
-// other people's containers, and is sent to machines behind slow lines.
-var denied = map[string]string{
-	"net/http":                  "2 MB; the guest speaks SSH only",
-	"crypto/tls":                "1 MB; the guest speaks SSH only",
-	"text/template":             "switches off dead-code elimination",
-	"html/template":             "switches off dead-code elimination",
-	"github.com/spf13/cobra":    "the guest has five words, not a command tree",
-	"github.com/moby/moby":      "the guest knows no engine",
-	"k8s.io":                    "the guest knows no engine",
-	"runtime/cgo":               "the guest must be static: images without libc",
-	"keyway/internal/engine":    "the guest knows no engine",
-	"keyway/internal/sshconfig": "the guest is not the laptop",
-	"keyway/internal/assets":    "the guest carries no other program",
-	"github.com/prometheus":     "3 MB",
-	"github.com/charmbracelet":  "another terminal model, to test ours against",
-	"testing":                   "tests stay outside of programs",
-	"keyway/test":               "tests stay outside of programs",
+// denied is what must not be linked into each program as a release builds it,
+// with the reason. What a program cannot do is a property of what it contains.
+var denied = []struct {
+	program, tags string
+	packages      map[string]string
+}{
+	{"cmd/keyway-guest", "", map[string]string{
+		"net/http":                  "2 MB; the guest speaks SSH only",
+		"crypto/tls":                "1 MB; the guest speaks SSH only",
+		"text/template":             "switches off dead-code elimination",
+		"html/template":             "switches off dead-code elimination",
+		"github.com/spf13/cobra":    "the guest has five words, not a command tree",
+		"github.com/moby/moby":      "the guest knows no engine",
+		"k8s.io":                    "the guest knows no engine",
+		"runtime/cgo":               "the guest must be static: images without libc",
+		"keyway/internal/engine":    "the guest knows no engine",
+		"keyway/internal/sshconfig": "the guest is not the laptop",
+		"keyway/internal/assets":    "the guest carries no other program",
+		"github.com/prometheus":     "3 MB",
+		"github.com/charmbracelet":  "another terminal model, to test ours against",
+		"testing":                   "tests stay outside of programs",
+		"keyway/test":               "tests stay outside of programs",
+	}},
+	{"cmd/keyway-node", "embed_guest", map[string]string{
+		"keyway/internal/agent":     "no key is at a place",
+		"keyway/internal/identity":  "no key is at a place",
+		"keyway/internal/link":      "the node is at the other end",
+		"keyway/internal/guest":     "the node relays what the guest ends",
+		"keyway/internal/sshconfig": "the node is not the laptop",
+		"golang.org/x/crypto/ssh":   "the node sees no plaintext",
+		"github.com/spf13/cobra":    "the node has no words for people",
+		"runtime/cgo":               "the node must be static: places without this libc",
+	}},
+	{"cmd/keyway", "embed_node_amd64,embed_node_arm64", map[string]string{
+		"keyway/internal/engine": "the node drives engines",
+		"keyway/internal/node":   "the node is a program of its own",
+		"keyway/internal/guest":  "the guest is a program of its own",
+		"github.com/moby/moby":   "the node drives engines",
+		"github.com/pkg/sftp":    "the guest serves files",
+	}},
 }
 
-func TestGuestStaysSmall(t *testing.T) {
-	for _, p := range goList(t, "linux", "-deps", "./cmd/keyway-guest") {
-		for path, why := range denied {
-			if p.ImportPath == path || strings.HasPrefix(p.ImportPath, path+"/") {
-				t.Errorf("the guest depends on %s: %s", p.ImportPath, why)
+// linked is what a release of program is made of, for Linux.
+func linked(t *testing.T, program, tags string) []pkg {
+	t.Helper()
+	return goList(t, "linux", "-e", "-deps", "-tags", tags, "./"+program)
+}
+
+func TestProgramsHaveTheirLimits(t *testing.T) {
+	for _, d := range denied {
+		for _, p := range linked(t, d.program, d.tags) {
+			for path, why := range d.packages {
+				if p.ImportPath == path || strings.HasPrefix(p.ImportPath, path+"/") {
+					t.Errorf("%s links %s: %s", d.program, p.ImportPath, why)
+				}
 			}
 		}
 	}

@@ -61,12 +61,6 @@ func bootstrapCommand(amd64, arm64 string, fresh bool) string {
 	return fmt.Sprintf("exec sh -c '%s' keyway-bootstrap %s %s %s", bootstrapScript, amd64, arm64, mode)
 }
 
-// Greeting is the line that a node writes before it speaks HTTP/2: its protocol
-// version and its program's version.
-func Greeting() string {
-	return fmt.Sprintf("keyway-node %d %s\n", api.Version, keyway.Version)
-}
-
 // Program is a keyway program for places of one architecture.
 type Program struct {
 	Hash string // SHA-256 of the program, hexadecimal

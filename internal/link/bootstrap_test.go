@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 )
 
@@ -139,7 +140,7 @@ func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
 
 func TestBootstrapIgnoresNoiseButNotForEver(t *testing.T) {
 	greet := func(noise string) error {
-		return bootstrap("gpu1", bufio.NewReader(strings.NewReader(noise+Greeting())), io.Discard, nil, nil)
+		return bootstrap("gpu1", bufio.NewReader(strings.NewReader(noise+api.Greeting())), io.Discard, nil, nil)
 	}
 	if err := greet("Welcome to gpu1!\n\nYou have mail.\n"); err != nil {
 		t.Error(err)

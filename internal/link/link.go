@@ -26,7 +26,8 @@ import (
 
 // Config is what a link needs to know.
 type Config struct {
-	Program  string // our own executable, for the local node and as SSH_ASKPASS
+	Program  string // our own executable, for the guard and as SSH_ASKPASS
+	Node     string // an executable that is a node for this machine; "": one of Programs is
 	Socket   string // where the link listens
 	Identity string // which build this is; see Identity
 	Programs Programs
@@ -164,7 +165,7 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	w.mu.Lock()
 	env := slices.Clone(w.env)
 	w.mu.Unlock()
-	s := starter{program: l.cfg.Program, programs: l.cfg.Programs, options: l.cfg.Options, asking: a.asking, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
+	s := starter{node: l.cfg.Node, programs: l.cfg.Programs, options: l.cfg.Options, asking: a.asking, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
 	p, err := s.start(ctx, w.place, env, a.report)
 	if err != nil {
 		err = a.needsAnswer(w.place, err)

@@ -118,7 +118,7 @@ func (t *tail) String() string {
 
 // starter starts the processes that lead to places.
 type starter struct {
-	program  string   // our own executable
+	node     string   // an executable for the local place, or ""; see Config.Node
 	askpass  []string // environment that brings ssh's questions back to us
 	programs Programs
 	options  func(context.Context, keyway.Place) []string // see Config.Options
@@ -138,26 +138,40 @@ const hush = 10 * time.Second
 // start reaches the place's node and returns when it has greeted. env replaces
 // variables of our own environment.
 func (s starter) start(ctx context.Context, place keyway.Place, env []string, report func(keyway.Progress)) (*nodeProcess, error) {
-	if place == keyway.Local {
-		return s.begin(ctx, place, exec.Command(s.program, "node", "--stdio"), env, report)
+	if place == keyway.Local && s.node != "" {
+		return s.begin(ctx, place, exec.Command(s.node, "node", "--stdio"), env, report)
 	}
-	env = append(slices.Clone(env), s.askpass...)
-	options := slices.Clone(sshOptions)
-	if s.options != nil {
-		options = append(options, s.options(ctx, place)...)
+	command := localCommand
+	if place != keyway.Local {
+		env = append(slices.Clone(env), s.askpass...)
+		options := slices.Clone(sshOptions)
+		if s.options != nil {
+			options = append(options, s.options(ctx, place)...)
+		}
+		command = sshCommand(place, options)
 	}
-	p, err := s.begin(ctx, place, s.sshCommand(place, options, false), env, report)
+	p, err := s.begin(ctx, place, command(s.bootstrap(false)), env, report)
 	if errors.Is(err, errCached) {
 		report(keyway.Progress{Message: "the program that " + string(place) + " has kept does not start; sending it again"})
-		p, err = s.begin(ctx, place, s.sshCommand(place, options, true), env, report)
+		p, err = s.begin(ctx, place, command(s.bootstrap(true)), env, report)
 	}
 	return p, err
 }
 
-func (s starter) sshCommand(place keyway.Place, options []string, fresh bool) *exec.Cmd {
-	args := append(slices.Clone(options), "--", string(place),
-		bootstrapCommand(s.programs.hash("amd64"), s.programs.hash("arm64"), fresh))
-	return exec.Command("ssh", args...)
+// localCommand runs script here: the local place is a place like any other, less
+// the ssh.
+func localCommand(script string) *exec.Cmd { return exec.Command("sh", "-c", script) }
+
+// sshCommand gives the command that runs a script at place.
+func sshCommand(place keyway.Place, options []string) func(script string) *exec.Cmd {
+	return func(script string) *exec.Cmd {
+		return exec.Command("ssh", append(slices.Clone(options), "--", string(place), script)...)
+	}
+}
+
+// bootstrap is the bootstrap's command for the programs that there are.
+func (s starter) bootstrap(fresh bool) string {
+	return bootstrapCommand(s.programs.hash("amd64"), s.programs.hash("arm64"), fresh)
 }
 
 func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, env []string, report func(keyway.Progress)) (*nodeProcess, error) {
@@ -165,6 +179,10 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, e
 	detach(cmd)
 	p, err := startProcess(cmd)
 	if err != nil {
+		if place == keyway.Local {
+			return nil, keyway.Errorf(keyway.EngineAbsent, "workspaces need Linux, and this machine has no sh: %w", err).
+				Hint("name a place: --on HOST")
+		}
 		return nil, keyway.Errorf(keyway.Other, "%s cannot be started: %w", cmd.Path, err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	}

@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 }
 
 func playNode() int {
-	fmt.Print(Greeting())
+	fmt.Print(api.Greeting())
 	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
 	if err := api.ServeConn(context.Background(), conn, api.NewHandler(playedNode{})); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -107,6 +107,8 @@ func playSSH(args []string) int {
 // playedNode knows two workspaces: the guest of one knows streams, that of the
 // other, called old, does not. Both echo, and live in the test itself.
 type playedNode struct{ api.Node }
+
+func (playedNode) Info(context.Context) (api.Info, error) { return api.Info{OS: "linux"}, nil }
 
 func (playedNode) List(context.Context) (api.Listing, error) {
 	return api.Listing{Workspaces: []keyway.Workspace{{Name: "train", State: keyway.Running, Reason: strconv.Itoa(os.Getpid())}}}, nil
@@ -243,7 +245,7 @@ func (w *world) serve() {
 	ended := make(chan error, 1)
 	w.ended = ended
 	go func() {
-		ended <- Serve(ctx, l, Config{Program: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited})
+		ended <- Serve(ctx, l, Config{Program: exe, Node: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited})
 	}()
 	if w.client, err = Running(context.Background(), w.dir); err != nil {
 		w.t.Fatal(err)

@@ -103,15 +103,11 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	}
 	s.Engine = e.Name()
 	if s.Image == "" && s.Engine != engine.Host {
-		s.Image = DefaultImage
+		s.Image = keyway.DefaultImage
 		report(keyway.Progress{Message: "no image was named: using " + s.Image})
 	}
 	return e.Create(ctx, s, report)
 }
-
-// DefaultImage is what a container is made of when no image is named: small, and
-// with what people expect in a shell.
-const DefaultImage = "debian:12"
 
 // choose is the engine the user named, or the first that works; which one, and
 // why not the ones before it, is reported. Whoever names an image wants it:

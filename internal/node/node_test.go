@@ -72,7 +72,7 @@ func TestCreateChoosesTheEngine(t *testing.T) {
 		says   string
 	}{
 		{"the first", keyway.Spec{Image: "x"}, nil, "docker", "x", "using docker"},
-		{"a default image", keyway.Spec{}, nil, "docker", DefaultImage, DefaultImage},
+		{"a default image", keyway.Spec{}, nil, "docker", keyway.DefaultImage, keyway.DefaultImage},
 		{"what is left", keyway.Spec{}, down, "host", "", "Docker does not run"},
 		{"an image needs a container", keyway.Spec{Image: "x"}, down, "", "", ""},
 		{"as asked", keyway.Spec{Engine: "host"}, nil, "host", "", ""},

@@ -1,0 +1,14 @@
+//go:build embed_node_amd64
+
+package assets
+
+import _ "embed"
+
+var (
+	//go:embed node-linux-amd64.gz
+	nodeAMD64Gzip []byte
+	//go:embed node-linux-amd64.sha256
+	nodeAMD64Hash string
+)
+
+func init() { nodes["amd64"] = embedded{nodeAMD64Gzip, nodeAMD64Hash} }

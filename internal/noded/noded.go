@@ -1,0 +1,103 @@
+// Package noded is the process around the node: its engines, its directories and
+// the guest program that it puts into workspaces.
+package noded
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/assets"
+	"keyway/internal/dirs"
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker"
+	"keyway/internal/engine/host"
+	"keyway/internal/keyway"
+	"keyway/internal/node"
+)
+
+// Run serves the API of this place over standard input and output until the
+// other end closes them. args are the program's arguments: --stdio, the one
+// transport that there is, with or without the word node before it. guest is an
+// executable that can be a guest, for a build that embeds none; "" if there is
+// no such executable.
+func Run(ctx context.Context, args []string, guest string) error {
+	if len(args) > 0 && args[0] == "node" {
+		args = args[1:]
+	}
+	if len(args) != 1 || args[0] != "--stdio" {
+		return keyway.Errorf(keyway.Usage, "a node speaks over standard input and output only").Hint("keyway-node --stdio")
+	}
+	return serve(ctx, guest)
+}
+
+func serve(ctx context.Context, plainGuest string) error {
+	api.RelayOnOneCPU()
+	root, err := nodeRoot()
+	if err != nil {
+		return err
+	}
+	guest, noGuest := installGuest(root, plainGuest)
+	homes := engine.HomesIn(root)
+	if self, err := os.Executable(); err == nil && noGuest == nil {
+		node.Prune(root, homes, guest, self, time.Now())
+	}
+	engines, err := docker.Engines(root, guest)
+	if err != nil {
+		engines = []engine.Engine{misconfigured{"docker", err}}
+	}
+	engines = append(engines, host.New(root, guest))
+	n := node.New(homes, noGuest, engines...)
+	in, out := api.Pollable(os.Stdin), api.Pollable(os.Stdout)
+	os.Stdout = os.Stderr // nothing may write between the frames
+	if _, err := io.WriteString(out, api.Greeting()); err != nil {
+		return err
+	}
+	api.Widen(in, out)
+	conn := api.PipeConn(bufio.NewReaderSize(in, api.ReadAhead), out, func() error { return errors.Join(in.Close(), out.Close()) })
+	return api.ServeConn(ctx, conn, api.NewHandler(n))
+}
+
+// nodeRoot is where workspaces have their files: the state directory, or the
+// runtime directory where the home directory is read-only.
+func nodeRoot() (string, error) {
+	root, err := dirs.State()
+	if err == nil {
+		err = writable(root)
+	}
+	if err == nil || keyway.Is(err, keyway.NoSpace) {
+		return root, nil // a full disk is told by whatever needs it; removing still works
+	}
+	if other, fallback := dirs.Runtime(); fallback == nil && writable(other) == nil {
+		return other, nil
+	}
+	return "", err
+}
+
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return keyway.Errorf(keyway.BadConfig, "%s cannot be written to: %w", dir, err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+// installGuest puts the guest program where workspaces find it: the embedded
+// one, else program.
+func installGuest(root, program string) (engine.Guest, error) {
+	if g, ok := assets.Guest(runtime.GOARCH); ok {
+		return node.InstallGuest(root, bytes.NewReader(g.Gzip), g.Hash, "")
+	}
+	if program == "" {
+		return engine.Guest{}, keyway.Errorf(keyway.VersionMismatch, "this keyway-node carries no program to put into workspaces").
+			Hint("use a release of keyway, or build one with: make build")
+	}
+	return node.InstallGuest(root, nil, "", program)
+}

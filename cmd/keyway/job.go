@@ -27,6 +27,10 @@ The job goes on when this command, the connection, the bastion or the laptop end
 come back with attach, logs or wait. At a terminal Ctrl-C asks whether to stop the job
 or to leave it running, also where the output goes to a file or another program.
 
+At a terminal the job gets a terminal too, also with -d; with -T it gets pipes, which
+keep standard output and error apart, and in which Python is told to print at once
+(PYTHONUNBUFFERED=1, unless it is set).
+
 A job that was started with -d tells when it has ended: on this laptop's desktop,
 and by the command that on-exit in config.yaml names (see the README). --on-exit is
 a command in the workspace.
@@ -68,7 +72,8 @@ type jobRun struct {
 
 func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	words := []string{"run"}
-	for option, set := range map[string]bool{"-d": r.detach, "-t": r.tty, "-T": r.noTTY} {
+	person := r.detach && !r.noTTY && interactive() // the ssh that starts it has no terminal
+	for option, set := range map[string]bool{"-d": r.detach, "-t": r.tty || person, "-T": r.noTTY} {
 		if set {
 			words = append(words, option)
 		}

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -51,6 +53,46 @@ func TestAnyBytesThroughPipes(t *testing.T) {
 			if got := append([]byte(p.out.String()+p.errs.String()), inFile...); !bytes.Equal(got, all) {
 				t.Errorf("%s: %d bytes of %d came back, or others", script, len(got), len(all))
 			}
+		}
+	}
+}
+
+// What a detached Python job prints is there at once, and stays when it is killed.
+func TestDetachedPython(t *testing.T) {
+	l := newLab(t)
+	const train = `import os, time; print("epoch 1", os.isatty(0), os.isatty(1)); time.sleep(1000)`
+	for _, c := range []struct {
+		by   string
+		args []string
+		want string
+	}{
+		{"a person", nil, "epoch 1 True True\n"},
+		{"a person", []string{"-T"}, "epoch 1 False False\n"},
+		{"a script", nil, "epoch 1 False False\n"},
+		{"a script", []string{"-t"}, "epoch 1 True True\n"},
+	} {
+		args := append(append([]string{"run", "-d", "--as", "x"}, c.args...), "--", "python3", "-c", train)
+		if c.by == "a person" {
+			if p := l.startTTY(24, 80, args...); p.wait() != 0 {
+				t.Fatalf("%v: %s", args, p.out)
+			}
+		} else {
+			l.ok(args...)
+		}
+		l.start("logs", "-f", "x").out.expect(t, c.want)
+		l.ok("send", "--signal", "KILL", "x")
+		l.keyway("wait", "x")
+		if got := l.ok("logs", "x"); got != c.want {
+			t.Errorf("by %s, %v: %q", c.by, c.args, got)
+		}
+	}
+	for set, want := range map[string]string{"PYTHONUNBUFFERED=": "", "PYTHONUNBUFFERED=x": "x", "": "1"} {
+		cmd := l.cmd("run", "-T", "--", "sh", "-c", `printf %s "$PYTHONUNBUFFERED"`)
+		if cmd.Env = append(cmd.Env, set); set == "" {
+			cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return e == "" || strings.HasPrefix(e, unbuffered+"=") })
+		}
+		if r := l.finish(cmd); r.out != want {
+			t.Errorf("%q: %+v", set, r)
 		}
 	}
 }

@@ -23,14 +23,17 @@ environment are those of the caller, but for variables that speak of one termina
 or connection; on a terminal TERM is xterm-256color.
 
   -d, --detach   do not stay: print the session's name and return once it runs.
-                 The job reads from /dev/null.
+                 Without a terminal the job reads from /dev/null.
       --as NAME  the session's name; else it is made from the command, as python-1.
                  An ended session of that name is kept as NAME.1, NAME.2, …
       --on-exit CMD  run CMD in a shell of its own when the job has ended, whoever is
                  there then; it finds KEYWAY_SESSION, KEYWAY_EXIT_CODE, KEYWAY_SIGNAL,
                  KEYWAY_OOM_KILLS, KEYWAY_STARTED and KEYWAY_ENDED in its environment
-  -t, --tty      give the job a terminal (default: if input and output are one)
-  -T, --no-tty   give it pipes; stdout and stderr stay apart
+  -t, --tty      give the job a terminal (default: if input and output are one, with
+                 -d as without)
+  -T, --no-tty   give it pipes; stdout and stderr stay apart. Programs print into
+                 pipes in large pieces; to Python jobs PYTHONUNBUFFERED=1 is given,
+                 unless it is set, so that their lines come at once
       --clipboard  let what it prints set the clipboard of your terminal
 
 On a terminal, type ~d at the start of a line to detach, ~~ for one ~.
@@ -90,7 +93,7 @@ func (c *cli) wantTTY(g given) (bool, error) {
 	if yes && no {
 		return false, misused("run", "-t and -T exclude each other")
 	}
-	return yes || !no && !g.has("detach") && onTerminal(c.in) && onTerminal(c.out), nil
+	return yes || !no && onTerminal(c.in) && onTerminal(c.out), nil
 }
 
 // window is the size a new terminal gets.

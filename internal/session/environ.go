@@ -18,6 +18,10 @@ const (
 	envColor = "COLORTERM=truecolor"
 )
 
+// unbuffered makes Python print at once what it prints, also into a pipe: a job's
+// lines are there when somebody looks, and when it is killed.
+const unbuffered = "PYTHONUNBUFFERED"
+
 // environment is the caller's own, with the session's name, and without what is true of
 // the caller's terminal and connection only: the job outlives both, and is shown on
 // others.
@@ -28,6 +32,8 @@ func (o holdOptions) environment() []string {
 	})
 	if o.tty {
 		env = append(env, envTerm, envColor)
+	} else if _, set := os.LookupEnv(unbuffered); !set {
+		env = append(env, unbuffered+"=1")
 	}
 	return append(env, EnvSession+"="+string(o.name))
 }

@@ -32,7 +32,9 @@ Examples:
   keyway logs -f --since 1h exp7 2>/dev/null
   keyway logs --raw exp7 >model.bin
 
-Exit code: 0; 2 wrong usage; 30 no such session; 130 after Ctrl-C.
+Exit code: 0; 1 if bytes were skipped that a pipe or file should have got, as when
+it is read more slowly than the job prints; 2 wrong usage; 30 no such session; 130
+after Ctrl-C.
 `
 
 func logsCommand() command {
@@ -51,19 +53,24 @@ func (c *cli) logs(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	at := uint64(0)
+	follow := g.has("follow")
+	to := c.logSink(g.has("raw"), follow)
+	at, err := i.begins()
+	if err != nil {
+		return 0, err
+	}
 	if when, ok := g.values["since"]; ok {
 		if at, err = i.since(when, time.Now()); err != nil {
 			return 0, err
 		}
+	} else if at > 0 {
+		fmt.Fprintf(c.err, "[the log has the last of it; the first %d bytes are gone]\n", at)
 	}
-	follow := g.has("follow")
 	var interrupted chan os.Signal
 	if follow {
 		interrupted = make(chan os.Signal, 1)
 		signal.Notify(interrupted, unix.SIGINT)
 	}
-	to := c.logSink(g.has("raw"), follow)
 	printed := make(chan error, 1)
 	go func() { // which the end of the process ends; see CLI
 		err := i.copyOutput(to, at, follow)
@@ -74,6 +81,9 @@ func (c *cli) logs(g given) (int, error) {
 	}()
 	select {
 	case err := <-printed:
+		if skipped := to.tty.skipped; err == nil && skipped > 0 && !to.tty.display {
+			err = c.incomplete(name, skipped)
+		}
 		return c.piped(err)
 	case <-interrupted:
 		// An exit code, since ssh takes death by a signal for a broken connection.
@@ -83,6 +93,16 @@ func (c *cli) logs(g given) (int, error) {
 		}
 		return 128 + int(unix.SIGINT), nil
 	}
+}
+
+// begins is the offset of the first byte that the log still has.
+func (i info) begins() (uint64, error) {
+	r, closeLog, err := openLog(i.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeLog()
+	return r.base(), nil
 }
 
 // copyOutput passes on what a session has printed from an offset on, until there

@@ -20,7 +20,9 @@ on, and keyway attach shows it again. On a terminal Ctrl-C asks whether to stop 
 job or to leave it running (a program that reads every key, as editors do, gets
 Ctrl-C itself); without one, Ctrl-C leaves it running. The directory and the
 environment are those of the caller, but for variables that speak of one terminal
-or connection; on a terminal TERM is xterm-256color.
+or connection; on a terminal TERM is xterm-256color. With its output in a pipe or a
+file all of it arrives there: the job waits rather than that more than the log keeps
+is unread, until keyway run ends.
 
   -d, --detach   do not stay: print the session's name and return once it runs.
                  Without a terminal the job reads from /dev/null.
@@ -44,7 +46,7 @@ Examples:
   keyway run -d --on-exit 'echo "$KEYWAY_SESSION: $KEYWAY_EXIT_CODE" >>ended' -- make
   tar c src | keyway run -- tar x -C /data
 
-Exit code: the job's own; 128 + n if signal n ended it; 127 if there is no such
+Exit code: the job's own, but 1 instead of 0 if output is missing here; 128 + n if signal n ended it; 127 if there is no such
 command, 126 if it cannot be run; 0 when detached; 130 after Ctrl-C without a
 terminal; 2 wrong usage; 24 the name is in use; 25 no space left.
 `
@@ -74,7 +76,12 @@ func (c *cli) run(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := holdOptions{tty: tty, noInput: detach, onExit: g.values["on-exit"], command: args, window: c.window(), erase: c.eraseKey()}
+	screen := tty && onTerminal(c.in) && onTerminal(c.out)
+	whole := !screen && !(onTerminal(c.out) && onTerminal(c.err))
+	o := holdOptions{
+		tty: tty, noInput: detach, awaited: whole && !detach, onExit: g.values["on-exit"], command: args,
+		window: c.window(), erase: c.eraseKey(),
+	}
 	if name, err = c.launch(name, o); err != nil {
 		return 0, err
 	}
@@ -83,8 +90,7 @@ func (c *cli) run(g given) (int, error) {
 		fmt.Fprintf(c.err, "[%s runs; see it: keyway attach %s]\n", c.show(name), c.show(name))
 		return 0, nil
 	}
-	screen := tty && onTerminal(c.in) && onTerminal(c.out)
-	return c.view(viewing{name: name, keys: true, input: true, screen: screen, asks: screen, clipboard: g.has("clipboard")})
+	return c.view(viewing{name: name, keys: true, input: true, screen: screen, asks: screen, whole: whole, clipboard: g.has("clipboard")})
 }
 
 // wantTTY decides between a terminal and pipes.

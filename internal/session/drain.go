@@ -24,6 +24,7 @@ func (h *holder) drain(s source) {
 	}
 	buf := make([]byte, drainBuffer)
 	for over := false; !over; {
+		h.tape.room()
 		err := raw.Read(func(fd uintptr) (done bool) {
 			n, err := h.take(s.stream, int(fd), buf)
 			over = n == 0 && !errors.Is(err, unix.EAGAIN)

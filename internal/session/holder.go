@@ -55,6 +55,7 @@ type holdOptions struct {
 	tty     bool
 	noInput bool
 	login   bool // as a login shell
+	awaited bool // whoever starts it wants all of its output
 	window  window
 	erase   byte // the key of the terminal's user; 0: the usual one
 	by      string
@@ -69,7 +70,7 @@ func (o holdOptions) args() []string {
 		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
 		"--on-exit", o.onExit, "--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols), "--erase", fmt.Sprint(o.erase),
 	}
-	for word, set := range map[string]bool{"--tty": o.tty, "--no-input": o.noInput, "--login": o.login} {
+	for word, set := range map[string]bool{"--tty": o.tty, "--no-input": o.noInput, "--login": o.login, "--awaited": o.awaited} {
 		if set {
 			args = append(args, word)
 		}
@@ -83,14 +84,14 @@ func (o holdOptions) args() []string {
 func parseHoldOptions(args []string) (holdOptions, error) {
 	g, err := commandLine{strict: true, options: []option{
 		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "on-exit", value: true}, {name: "rows", value: true},
-		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"}, {name: "resume", value: true}, {name: "erase", value: true},
+		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"}, {name: "awaited"}, {name: "resume", value: true}, {name: "erase", value: true},
 	}}.parse(args)
 	if err != nil {
 		return holdOptions{}, err
 	}
 	o := holdOptions{
 		dir: g.values["dir"], by: g.values["by"], onExit: g.values["on-exit"], command: g.words,
-		tty: g.has("tty"), noInput: g.has("no-input"), login: g.has("login"),
+		tty: g.has("tty"), noInput: g.has("no-input"), login: g.has("login"), awaited: g.has("awaited"),
 	}
 	rows, rowsErr := strconv.ParseUint(g.values["rows"], 10, 16)
 	cols, colsErr := strconv.ParseUint(g.values["cols"], 10, 16)
@@ -248,6 +249,9 @@ func newHolder(o holdOptions) (h *holder, err error) {
 		fmt.Fprintln(os.Stderr, "the job's process number is not on record:", err)
 	}
 	h.viewers = newViewers(h, o.window)
+	if o.awaited {
+		h.viewers.expect(int32(os.Getppid()), h.tape.waitFor(0))
+	}
 	return h, nil
 }
 
@@ -368,6 +372,7 @@ func (h *holder) reapOne(done chan<- jobStatus) error {
 		s := statusOf(ws)
 		s.at = time.Now()
 		h.over = true
+		h.tape.release()
 		done <- s
 	}
 	return err

@@ -24,6 +24,7 @@ type logWriter struct {
 	losing   bool
 	lostFrom uint64
 	lost     uint64
+	hole     uint64 // offset after the last stretch that is lost and ended
 }
 
 func createLog(dir string, bounds logBounds) (*logWriter, error) {
@@ -79,15 +80,30 @@ func (l *logWriter) append(s stream, p []byte, now time.Time) {
 	}
 }
 
+// keeps is the offset of the first byte that is still there after so many more, with
+// so many records.
+func (l *logWriter) keeps(bytes uint64, records int64) uint64 {
+	c, more := l.current(), 0
+	if l.end+bytes > c.start+l.bounds.segment || c.records+records > l.bounds.records {
+		more = 1 + int(bytes/l.bounds.segment)
+	}
+	gone := max(0, len(l.segments)+more-l.bounds.segments)
+	if gone >= len(l.segments) {
+		return l.end
+	}
+	return l.segments[gone].start
+}
+
 // take is append for what fits into one segment.
 func (l *logWriter) take(s stream, p []byte, now time.Time) {
 	start := l.end
 	n, err := 0, l.failed
 	if wait := l.losing && now.Before(l.retry); !wait {
 		n, err = l.write(s, p, now)
-		if err == nil {
-			l.losing = false
-		} else {
+		if err == nil && l.losing {
+			l.losing, l.hole = false, start
+		}
+		if err != nil {
 			l.lose(err, start+uint64(n), now)
 		}
 	}

@@ -103,6 +103,7 @@ func TestAPictureLosesNothing(t *testing.T) {
 	_, _ = whole.Write(printed)
 	for rest := printed; len(rest) > 0; {
 		n := min(len(rest), drainBuffer)
+		p.tape.room()
 		p.tape.append(terminal, rest[:n])
 		rest = rest[n:]
 	}

@@ -64,6 +64,8 @@ type leftViewer struct {
 	Flags  byte   // of its hello
 	Unsent []byte // to the job
 	Unread []byte // part of what it sends
+	Waits  bool   // the job waits for it
+	At     uint64 // which has read up to here
 }
 
 // renew becomes another program. It returns only if that does not work, and then
@@ -142,7 +144,7 @@ func (s handover) file() (*os.File, error) {
 func (t *tape) handOver(s *handover) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.log.losing {
+	if t.inMemoryLocked() {
 		return errors.New("the disk is full") // what is in memory only would be lost
 	}
 	s.End, s.Lost = t.log.end, t.log.lost
@@ -160,7 +162,11 @@ func (vs *viewers) handOver(s *handover, passed *passing, held []*viewer) {
 		s.Screen, s.At, _ = vs.picture.attach(maxHistory, fit{})
 	}
 	for _, v := range held {
-		s.Left = append(s.Left, leftViewer{passed.add(v.conn), v.hello.Flags, v.unsent, v.unread()})
+		l := leftViewer{Conn: passed.add(v.conn), Flags: v.hello.Flags, Unsent: v.unsent, Unread: v.unread()}
+		if v.waiter != nil {
+			l.Waits, l.At = true, v.waiter.offset()
+		}
+		s.Left = append(s.Left, l)
 	}
 }
 

@@ -109,8 +109,12 @@ func (vs *viewers) adopt(l leftViewer) {
 		conn: conn, pid: processOf(conn), hello: hello{Flags: l.Flags}, left: true, unsent: l.Unsent,
 	}
 	vs.add(v)
+	if l.Waits {
+		v.waiter = vs.tape.waitFor(l.At)
+	}
 	go func() { // joined by wait
 		defer vs.remove(v)
+		defer vs.parted(v)
 		defer conn.Close()
 		vs.receive(v)
 	}()

@@ -22,7 +22,7 @@ const (
 
 // tape is the output of a job: appended to by the goroutines that drain it, read
 // by any number of viewers, each at its own offset. Appending never waits for a
-// reader.
+// reader; those who drain the job do, see room.
 type tape struct {
 	mu    sync.Mutex // guards all below
 	log   *logWriter
@@ -30,35 +30,33 @@ type tape struct {
 	watch map[*watcher]bool // true: of the output, not of its end only
 	ended bool
 	now   func() time.Time
-	// follower is up to where the picture has read, if there is one, and caught
-	// tells of its progress.
+	// follower is up to where the picture has read, if there is one; waiters are other
+	// readers that the job waits for, until it is free; caught tells of their progress.
 	follower uint64
+	waiters  map[*waiter]bool
+	free     bool
 	caught   sync.Cond
 }
 
 func newTape(log *logWriter) *tape {
-	t := &tape{log: log, watch: map[*watcher]bool{}, now: time.Now, follower: noFollower}
+	t := &tape{log: log, watch: map[*watcher]bool{}, waiters: map[*waiter]bool{}, now: time.Now, follower: noFollower}
 	t.caught.L = &t.mu
 	return t
 }
 
 const noFollower = math.MaxUint64
 
-// ringLimit is how far the picture may be behind while the log cannot be written:
-// half of what is in memory at least.
+// ringLimit is how far those who are waited for may be behind while the log cannot be
+// written: half of what is in memory at least.
 const ringLimit = ringLog / 2
 
-// append takes what the job printed. Of all readers it waits for the picture only,
-// which must not lose anything that it has not read.
+// append takes what the job printed.
 func (t *tape) append(s stream, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.follower < noFollower && t.ring.end-t.follower > t.leash() {
-		t.caught.Wait()
-	}
 	t.log.append(s, p, t.now())
 	limit := ringLog
-	if t.log.losing {
+	if t.inMemoryLocked() {
 		limit = ringNoLog
 	}
 	t.ring.append(s, p, limit)
@@ -80,14 +78,6 @@ func (t *tape) nudgeLocked() {
 	}
 }
 
-// leash is how far the picture may be behind: half of what the log keeps.
-func (t *tape) leash() uint64 {
-	if t.log.losing {
-		return ringLimit
-	}
-	return t.log.bounds.segment * uint64(t.log.bounds.segments) / 2
-}
-
 // urgent says that the picture must go on before the job has to wait for it, or that
 // it need not any more.
 func (t *tape) urgent() (end uint64, urgent bool) {
@@ -101,7 +91,7 @@ func (t *tape) followed(at uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.follower = at
-	t.caught.Signal()
+	t.caught.Broadcast()
 }
 
 // finish says that no more will be appended, and puts the log on disk.

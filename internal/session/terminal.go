@@ -22,6 +22,7 @@ type tty struct {
 	guards       [3]*clipboardGuard // by stream; nil: all of it may be shown
 	raw          *term.State        // what to go back to; nil: not raw
 	stuck        bool               // nobody reads out
+	skipped      uint64             // bytes that are missing in what it got
 	escapes      escapes            // in what is typed
 	title        string             // of the window, until the session sets one; empty: it stays
 
@@ -204,6 +205,7 @@ func (t *tty) gap(n uint64) error {
 		_, err := t.out.Write(append([]byte(cancel), t.leave()...))
 		return err
 	}
+	t.skipped += n
 	_, err := fmt.Fprintf(t.err, "[%d bytes skipped]\n", n)
 	return err
 }

@@ -27,6 +27,7 @@ type viewing struct {
 	asks      bool  // ask what Ctrl-C is to mean
 	clipboard bool  // let output set the clipboard
 	news      bool  // say how it ended
+	whole     bool  // the job waits rather than that output is skipped
 }
 
 // Of a session that somebody comes back to is shown:
@@ -215,6 +216,9 @@ func (v viewing) hello(t *tty) hello {
 	if v.asks {
 		h.Flags |= flagAsk
 	}
+	if v.whole {
+		h.Flags |= flagWhole
+	}
 	return h
 }
 
@@ -271,6 +275,9 @@ func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
 		if v.news || out.status.signal != 0 {
 			t.news("[%s %s]", c.show(v.name), out.status)
 		}
+		if t.skipped > 0 && v.whole && out.status.code == 0 {
+			return 0, c.incomplete(v.name, t.skipped)
+		}
 		return out.status.code, nil
 	case out.detached:
 		t.news("[detached; %s]", c.goesOn(v.name))
@@ -286,6 +293,12 @@ func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
 		return 128 + int(unix.SIGPIPE), nil
 	}
 	return 0, out.err
+}
+
+// incomplete is the error of who wanted all of a session's output.
+func (c *cli) incomplete(name keyway.Name, skipped uint64) error {
+	return keyway.Errorf(keyway.Other, "%d bytes of the output of %s are missing here", skipped, c.show(name)).
+		Hint("what its log has: keyway logs --raw %s", c.show(name))
 }
 
 func (c *cli) goesOn(name keyway.Name) string {

@@ -41,7 +41,8 @@ type viewers struct {
 	count  uint64  // counts viewers
 	status jobStatus
 	group  sync.WaitGroup
-	ending bool // those who are left are waited for
+	ending bool              // those who are left are waited for
+	coming map[int32]*waiter // by process: they are about to connect
 	still  standstill
 }
 
@@ -53,15 +54,16 @@ type viewer struct {
 	pid    int32
 	hello  hello
 	window window
-	typed  uint64 // when it last sent input, by viewers.clock
-	number uint64 // by viewers.count
-	left   bool   // it is shown nothing any more; see standstill
-	unsent []byte // of its input, what the job has not got yet; of receive alone
+	typed  uint64  // when it last sent input, by viewers.clock
+	number uint64  // by viewers.count
+	left   bool    // it is shown nothing any more; see standstill
+	unsent []byte  // of its input, what the job has not got yet; of receive alone
+	waiter *waiter // nil: the job does not wait for it
 	replies
 }
 
 func newViewers(h *holder, w window) *viewers {
-	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, gate: &h.gate, all: map[*viewer]bool{}}
+	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, gate: &h.gate, all: map[*viewer]bool{}, coming: map[int32]*waiter{}}
 	vs.still.changed.L = &vs.mu
 	if h.job.tty {
 		vs.picture = newPicture(h.tape, w, vs.answer)
@@ -192,6 +194,7 @@ func (vs *viewers) serve(v *viewer) {
 	vs.welcome(v, h)
 	c := &cursor{viewers: vs, viewer: v, watcher: vs.tape.newWatcher(h.Flags&flagOutput != 0)}
 	defer c.watcher.stop()
+	defer vs.parted(v)
 	// Not by the goroutine that goes on from there: to start that takes as long as to
 	// draw a screen.
 	if c.start() != nil {
@@ -447,6 +450,9 @@ func (c *cursor) start() error {
 	default:
 		c.at = c.tape.tail(h.From)
 	}
+	if c.wants(flagOutput) && c.wants(flagWhole) {
+		c.arrived(c.viewer, c.at)
+	}
 	return c.viewer.write(welcome{version, c.job.tty, c.at})
 }
 
@@ -518,6 +524,9 @@ func (c *cursor) refit(now fit) (more bool, err error) {
 func (c *cursor) next() (more bool, err error) {
 	if !c.wants(flagOutput) {
 		return false, nil
+	}
+	if w := c.viewer.waiter; w != nil {
+		w.passed(c.at)
 	}
 	if c.shows() {
 		now := c.fits()

@@ -58,7 +58,8 @@ const (
 	flagScreen                  // for eyes on a terminal: rather the screen as it is than far behind; with flagTail this many lines of history first
 	flagAsk                     // ask what Ctrl-C is to mean
 	flagKeys                    // input comes from a terminal, which answers questions by itself
-	helloFlags = flagInput | flagOutput | flagTail | flagScreen | flagAsk | flagKeys
+	flagWhole                   // wants all output: the job waits rather than that some is lost
+	helloFlags = flagInput | flagOutput | flagTail | flagScreen | flagAsk | flagKeys | flagWhole
 )
 
 // message is one frame. What a message points to is valid until the next read

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
@@ -392,20 +391,4 @@ func (s *sessionChannel) finish(code int) {
 	s.sendStatus(code)
 	_ = s.channel.CloseWrite()
 	s.channel.Close()
-}
-
-// serveSFTP serves the SFTP subsystem within this process. Relative paths are
-// meant from the process's own directory, which serve has set: the library's
-// option for another one makes the targets of relative links absolute.
-func (s *sessionChannel) serveSFTP() {
-	server, err := sftp.NewServer(s.channel)
-	if err == nil {
-		err = server.Serve()
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.conn.server.log.warn("sftp", "error", err)
-		s.finish(1)
-		return
-	}
-	s.finish(0)
 }

@@ -169,7 +169,6 @@ func TestRolesAreApart(t *testing.T) {
 // import beside this is theirs.
 var owners = map[string]string{
 	"github.com/creack/pty":             "internal/session",
-	"github.com/pkg/sftp":               "internal/guest",
 	"go.yaml.in/yaml/v3":                "internal/policy internal/watch", // a file of the user's each
 	"github.com/spf13/cobra":            "cmd/keyway",
 	"github.com/docker/go-units":        "cmd/keyway",

@@ -55,6 +55,15 @@ func (r *Reader) Uint32() uint32 {
 	return binary.BigEndian.Uint32(b)
 }
 
+// Uint64 reads a uint64.
+func (r *Reader) Uint64() uint64 {
+	b := r.take(8)
+	if b == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
 // String reads a string; nil only after an error.
 func (r *Reader) String() []byte {
 	n := r.Uint32()

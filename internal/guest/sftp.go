@@ -1,0 +1,30 @@
+//go:build linux
+
+package guest
+
+import (
+	"context"
+
+	"keyway/internal/sftp"
+)
+
+// exitProtocol is how sftp-server ends when its client breaks the protocol.
+const exitProtocol = 255
+
+// serveSFTP serves the SFTP subsystem within this process. Relative paths are
+// meant from the process's own directory, which serve has set.
+func (s *sessionChannel) serveSFTP() {
+	ctx, cancel := context.WithCancel(s.conn.ctx)
+	defer cancel()
+	s.work.Go(func() { // a copy between two files of the workspace ends with its channel
+		<-s.gone
+		cancel()
+	})
+	account := s.conn.server.account
+	if err := sftp.Serve(ctx, s.channel, sftp.Config{User: account.Name, Home: account.Home}); err != nil {
+		s.conn.server.log.warn("sftp", "error", err)
+		s.finish(exitProtocol)
+		return
+	}
+	s.finish(0)
+}

@@ -43,6 +43,7 @@ var areas = []struct {
 	{"link", link},
 	{"workspace", workspace},
 	{"guest", guest},
+	{"sftp", sftp},
 	{"session", session},
 	{"stream", stream},
 	{"terminal", terminal},

@@ -77,7 +77,7 @@ func (a *app) node(ctx context.Context, place keyway.Place) (*api.Client, error)
 	if err != nil {
 		return nil, err
 	}
-	return l.Place(ctx, place, a.env(), a.ui)
+	return l.Place(ctx, place, a.env(), a.ui.at(place))
 }
 
 // env is what the link's ssh gets of our environment.

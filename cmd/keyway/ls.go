@@ -4,9 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
+	"slices"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,185 +13,274 @@ import (
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
 )
 
+type lsOptions struct {
+	on        []string
+	all, json bool
+}
+
 func newLsCommand() *cobra.Command {
-	var asJSON, all bool
-	var on []string
+	var o lsOptions
 	cmd := &cobra.Command{
 		Use:     "ls [NAME]",
 		Aliases: []string{"list"},
-		Short:   "List workspaces at every place, or the jobs and terminals of one",
-		Long: `List the workspaces at every place where this laptop has made one. Each place is
-asked now; what cannot be asked is listed as unknown, with the reason.
+		Short:   "List workspaces, or the jobs and terminals of one",
+		Long: `List the workspaces at every place where this laptop knows one. Each place is asked
+now; what cannot be asked is listed as unknown, with the reason, and makes it fail.
+Nothing is changed by it: workspaces that this laptop did not make are listed with the
+command that adds them.
 With NAME: list the jobs and terminals in that workspace, living and ended: since
-when, how they ended, and the last line that they printed.` + exitCodes(placeKinds...),
-		Example:           "  keyway ls\n  keyway ls --json\n  keyway ls train",
+when, how they ended, and the last line that they printed.` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
+		Example:           "  keyway ls\n  keyway ls --json\n  keyway ls --on gpu2\n  keyway ls train",
 		Args:              takes(0, 1, "at most one workspace"),
 		ValidArgsFunction: completeWorkspaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				words := []string{"ls"}
-				if asJSON {
+				if o.json {
 					words = append(words, "--json")
 				}
-				if all {
+				if o.all {
 					words = append(words, "-a")
 				}
 				return inside{}.run(cmd.Context(), args[0], words...)
 			}
-			return runLs(cmd.Context(), on, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runLs(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "with NAME: all jobs on record, not only the ten that ended last")
-	cmd.Flags().StringArrayVar(&on, "on", nil, "ask only this `place`; may be repeated")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&o.all, "all", "a", false, "ask all places that were ever used, and this machine;\nwith NAME: all jobs on record, not only the ten that ended last")
+	cmd.Flags().StringArrayVar(&o.on, "on", nil, "ask only this `place`; may be repeated")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	return cmd
 }
 
-// placeTimeout is how long ls waits for one place.
+// placeTimeout is how long ls waits for one place, beside the time in which a
+// person is asked.
 const placeTimeout = 30 * time.Second
 
-func runLs(ctx context.Context, on []string, asJSON bool, stdout, stderr io.Writer) error {
+// runLs asks all places at once and prints what each answers when it does: a slow
+// one does not hold back the others.
+func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	a, err := newApp()
 	if err != nil {
 		return err
 	}
-	places, err := a.places(on)
+	machines, err := a.machines(ctx, o)
 	if err != nil {
 		return err
 	}
-	all := make([]placeListing, len(places))
+	locked := a.watchLock(ctx)
+	answers := make(chan listing)
 	var asked sync.WaitGroup
-	for i, p := range places {
-		asked.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, placeTimeout)
-			defer cancel()
-			all[i] = a.ask(ctx, p)
-		})
+	for _, m := range machines {
+		asked.Go(func() { answers <- a.ask(ctx, m, locked) })
 	}
-	asked.Wait()
-	a.ui.end()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	list := []keyway.Workspace{}
-	var failed error
-	reached := 0
-	for _, l := range all {
-		list = append(list, l.Workspaces...)
-		if l.err == nil {
-			reached++
-		} else {
-			failed = l.err
-			l.Problems = append(l.Problems, keyway.AsError(l.err))
+	go func() { // ends with the last of those who are asked
+		asked.Wait()
+		close(answers)
+	}()
+	rows, table := []row{}, newTable(stdout)
+	var failures []*keyway.Error
+	for l := range answers {
+		rows = append(rows, l.rows...)
+		failures = append(failures, l.problems...)
+		if o.json || ctx.Err() != nil {
+			continue
 		}
-		if !asJSON {
-			for _, p := range l.Problems {
+		a.ui.end()
+		for _, p := range l.problems {
+			if !locked.told(p, stderr) {
 				complain(stderr, p)
 			}
 		}
+		if err := table.add(l.rows); err != nil {
+			return err
+		}
 	}
-	if asJSON {
-		err = plain.JSON(stdout, list)
-	} else {
-		err = printWorkspaces(stdout, list)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case o.json:
+		slices.SortStableFunc(rows, byName)
+		if err := plain.JSON(stdout, rows); err != nil {
+			return err
+		}
+	case len(rows) == 0 && len(failures) == 0:
+		fmt.Fprintln(stdout, "no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME")
 	}
-	if err == nil && reached == 0 {
-		err = failed
+	if len(failures) > 0 && o.json {
+		return failures[0]
+	} else if len(failures) > 0 {
+		return exitStatus(keyway.ExitCode(failures[0])) // all has been said
 	}
-	return err
+	return nil
 }
 
-// placeListing is what one place answered.
-type placeListing struct {
-	api.Listing
-	err error
+// machine is one machine with the names by which this laptop knows it as a place.
+type machine struct {
+	names []keyway.Place
+	known []sshconfig.Entry // what this laptop knows there
 }
 
-// ask lists one place and lets ssh forget what is gone there. A place that
-// cannot be asked keeps what this laptop remembers of it.
-func (a *app) ask(ctx context.Context, place keyway.Place) placeListing {
-	var l placeListing
-	asked := time.Now()
-	node, err := a.node(ctx, place)
-	if err == nil {
-		l.Listing, err = node.List(ctx)
-	}
-	if err == nil && len(l.Problems) == 0 {
-		_, err = a.hosts.Reconcile(place, asked, l.Workspaces)
-	}
-	if err == nil {
-		l.Problems = append(l.Problems, a.learn(place, l.Workspaces)...)
-	}
+// machines are those to be asked: of the places named, or those where this laptop
+// knows a workspace, or all places that it knows.
+func (a *app) machines(ctx context.Context, o lsOptions) ([]machine, error) {
+	known, err := a.hosts.List()
 	if err != nil {
-		l = placeListing{Listing: api.Listing{Workspaces: a.remembered(place, err)}, err: err}
+		return nil, err
 	}
-	for i := range l.Workspaces {
-		l.Workspaces[i].Place = place
+	var places []keyway.Place
+	switch {
+	case len(o.on) > 0 || o.all:
+		if places, err = a.places(o.on); err != nil {
+			return nil, err
+		}
+	default:
+		for _, e := range known {
+			places = append(places, e.Place)
+		}
 	}
-	return l
+	slices.Sort(places)
+	places = slices.Compact(places)
+	var machines []machine
+	for _, names := range sameMachines(ctx, places) {
+		m := machine{names: names}
+		for _, e := range known {
+			if slices.Contains(names, e.Place) {
+				m.known = append(m.known, e)
+			}
+		}
+		machines = append(machines, m)
+	}
+	return machines, nil
 }
 
-// learn lets ssh know what was made at place from another laptop, and tells of
-// workspaces that show another host key than the remembered one. A name that
-// stands for something else here stays that.
-func (a *app) learn(place keyway.Place, list []keyway.Workspace) []*keyway.Error {
-	var problems []*keyway.Error
-	for _, w := range list {
-		known, err := a.hosts.Lookup(string(w.Name))
-		if w.Guest.HostKey == "" || err == nil && (known.Place != place || known.HostKey == w.Guest.HostKey) {
+// sameMachines puts together the places that ssh reaches in the same way, under
+// the names gpu1 and ada@gpu1, say.
+func sameMachines(ctx context.Context, places []keyway.Place) [][]keyway.Place {
+	ways := make([]string, len(places))
+	var resolved sync.WaitGroup
+	for i, p := range places {
+		ways[i] = string(p)
+		if p == keyway.Local || len(places) == 1 {
 			continue
 		}
-		w.Place = place
-		if err := a.remember(w, false); err != nil {
-			problems = append(problems, keyway.AsError(err))
-		}
+		resolved.Go(func() {
+			if h, err := sshconfig.Resolve(ctx, p); err == nil {
+				ways[i] = fmt.Sprintf("%s@%s:%s %q %q", h.User, h.HostName, h.Port, h.ProxyJump, h.ProxyCommand)
+			}
+		})
 	}
-	return problems
+	resolved.Wait()
+	var machines [][]keyway.Place
+	for i, p := range places {
+		if first := slices.Index(ways, ways[i]); first < i {
+			at := slices.IndexFunc(machines, func(m []keyway.Place) bool { return m[0] == places[first] })
+			machines[at] = append(machines[at], p)
+			continue
+		}
+		machines = append(machines, []keyway.Place{p})
+	}
+	return machines
 }
 
-// remembered is what this laptop knows of a place that cannot be asked.
-func (a *app) remembered(place keyway.Place, why error) []keyway.Workspace {
-	var list []keyway.Workspace
-	known, _ := a.hosts.List()
-	for _, e := range known {
-		if e.Place == place {
-			list = append(list, keyway.Workspace{
-				Name: e.Name, Engine: e.Engine, State: keyway.Unknown, Reason: keyway.AsError(why).Message,
-				Created: e.Created, Sessions: -1,
-			})
-		}
-	}
-	return list
+// listing is what is told of one machine.
+type listing struct {
+	rows     []row
+	problems []*keyway.Error
 }
 
-func printWorkspaces(out io.Writer, list []keyway.Workspace) error {
-	if len(list) == 0 {
-		_, err := fmt.Fprintln(out, "no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME")
-		return err
+// ask lists one machine. It changes nothing, here or there.
+func (a *app) ask(ctx context.Context, m machine, locked *lockWatch) listing {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	place := m.names[0]
+	patience := time.AfterFunc(placeTimeout, cancel)
+	defer patience.Stop()
+	ui := a.ui.at(place)
+	ui.before = func(q api.Question) error { patience.Stop(); return locked.refuse(q) }
+	ui.after = func() { patience.Reset(placeTimeout) }
+	var said api.Listing
+	l, err := a.link(ctx)
+	var node *api.Client
+	if err == nil {
+		node, err = l.Place(ctx, place, a.env(), ui)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tPLACE\tENGINE\tSTATE\tGPUS\tJOBS\tAGE\tIMAGE")
-	for _, ws := range list {
-		state := string(ws.State)
-		if ws.Reason != "" && ws.Reason != "was "+state && ws.State != keyway.Unknown {
-			state += " (" + ws.Reason + ")"
-		}
-		jobs := "?"
-		if ws.Sessions >= 0 {
-			jobs = strconv.Itoa(ws.Sessions)
-		}
-		plain.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			ws.Name, ws.Place, ws.Engine, state, ws.GPUs, jobs, sinceText(ws.Created), ws.Image)
+	if err == nil {
+		said, err = node.List(ctx)
 	}
-	return w.Flush()
+	if err != nil && ctx.Err() != nil {
+		err = keyway.Errorf(keyway.Unreachable, "%s has not answered within %v", place, placeTimeout).
+			Hint("see where it stops: keyway status %s", place)
+	}
+	if err != nil {
+		return listing{unasked(m, err), []*keyway.Error{keyway.AsError(err)}}
+	}
+	rows, problems := compare(m, said.Workspaces)
+	return listing{rows, append(said.Problems, problems...)}
 }
 
-func sinceText(t time.Time) string {
-	if t.IsZero() {
-		return "?"
+// unasked is what this laptop knows of a machine that cannot be asked.
+func unasked(m machine, why error) []row {
+	var rows []row
+	for _, e := range m.known {
+		rows = append(rows, unseen(e, keyway.AsError(why).Message))
 	}
-	return age(time.Since(t))
+	return rows
+}
+
+// maxStrangers bounds how many workspaces of one machine are listed that this
+// laptop did not make: it can name any number.
+const maxStrangers = 500
+
+// compare holds what a machine lists against what this laptop knows of it.
+func compare(m machine, said []keyway.Workspace) (rows []row, problems []*keyway.Error) {
+	place := m.names[0]
+	known := map[keyway.Name]sshconfig.Entry{}
+	for _, e := range m.known {
+		known[e.Name] = e
+	}
+	seen := map[keyway.Name]bool{}
+	odd, more := 0, 0
+	for _, w := range said {
+		e, ours := known[w.Name]
+		if _, err := keyway.ParseName(string(w.Name)); err != nil || seen[w.Name] {
+			odd++
+			continue
+		}
+		seen[w.Name] = true
+		switch {
+		case ours:
+			w.Place = e.Place
+			if w.Guest.HostKey != "" {
+				if err := e.SameKey(w.Guest.HostKey); err != nil {
+					problems = append(problems, keyway.AsError(err))
+				}
+			}
+			rows = append(rows, row{Workspace: w, Known: true})
+		case len(rows) >= len(known)+maxStrangers:
+			more++
+		default:
+			w.Place = place
+			rows = append(rows, row{Workspace: w, Add: fmt.Sprintf("keyway add %s/%s", place, w.Name)})
+		}
+	}
+	for _, e := range m.known {
+		if !seen[e.Name] {
+			gone := unseen(e, fmt.Sprintf("%s does not list it; if it was removed: keyway forget %s", place, e.Name))
+			gone.why = true
+			rows = append(rows, gone)
+		}
+	}
+	if odd > 0 {
+		problems = append(problems, keyway.Errorf(keyway.Untrusted, "%s lists %s by impossible names, or twice", place, count(odd, "workspace")))
+	}
+	if more > 0 {
+		problems = append(problems, keyway.Errorf(keyway.Untrusted, "%s lists %s more that this laptop did not make", place, count(more, "workspace")))
+	}
+	slices.SortStableFunc(rows, byName)
+	return rows, problems
 }

@@ -46,8 +46,13 @@ func runProxy(ctx context.Context, arg string, fdpass bool) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.Place(ctx, entry.Place, a.env(), a.ui); err != nil {
+	if _, err := l.Place(ctx, entry.Place, a.env(), a.ui.at(entry.Place)); err != nil {
 		return err
+	}
+	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
+		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
+			_ = a.hosts.Proved(entry) // or the next time
+		}
 	}
 	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr)
 	if err != nil {

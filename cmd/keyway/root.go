@@ -42,7 +42,8 @@ or an environment there. Nothing has to be installed at the place or in the imag
 		&cobra.Group{ID: "operate", Title: "Under the hood:"},
 	)
 	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newKeysCommand(), newLogCommand(), newApproveCommand(), newPolicyCommand(), newDoctorCommand())
-	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(), newStatusCommand())
+	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
+		newAddCommand(), newForgetCommand(), newStatusCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand(), newSendCommand(), newKillCommand())
 	add(root, "operate", newProxyCommand(), newLinkCommand(), newAgentCommand())
 	if args, ok := standInForSSHAgent(os.Args); ok {
@@ -135,6 +136,7 @@ var kindMeaning = map[keyway.Kind]string{
 	keyway.Denied:          "a host does not accept your key",
 	keyway.NoKey:           "the agent is gone or holds no key",
 	keyway.WrongPassphrase: "the key was not unlocked",
+	keyway.Untrusted:       "a place claims what it cannot prove",
 	keyway.EngineAbsent:    "the engine is not installed",
 	keyway.EngineDown:      "the engine does not run",
 	keyway.EngineForbidden: "you may not use the engine",

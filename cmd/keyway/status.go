@@ -110,7 +110,7 @@ func (a *app) examine(ctx context.Context, l *link.Client, place keyway.Place) w
 	}
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
-	node, err := l.Place(ctx, place, a.env(), a.ui)
+	node, err := l.Place(ctx, place, a.env(), a.ui.at(place))
 	if err == nil {
 		r.RTT, err = roundTrip(ctx, node)
 	}

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"io"
-	"os"
-	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +20,7 @@ import (
 type upOptions struct {
 	place, name, image, engine, gpus, shm string
 	user, workdir                         string
-	mounts, env                           []string
+	mounts, env, keys                     []string
 	readOnly, forwardAgent, json          bool
 	command                               []string
 }
@@ -44,18 +40,17 @@ processes (host), and says which and why.
 
 COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
-				keyway.ImageNotFound, keyway.NameTaken, keyway.NoSpace, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
+				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoSpace, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
 		Example: `  keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
   keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
   keyway up --name here                        on this machine`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); at > 0 || at < 0 && len(args) > 0 {
-				return keyway.Errorf(keyway.Usage, "there is no template %q", args[0]).
-					Hint("name an image: keyway up --image %s", args[0])
+				return noTemplate(cmd.Context(), args[0])
 			}
 			o.command = args
-			return runUp(cmd.Context(), o, cmd.OutOrStdout())
+			return runUp(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
@@ -67,6 +62,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.StringVar(&o.shm, "shm-size", "", "`size` of /dev/shm, such as 16gb")
 	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "show a directory of the place inside: `SOURCE:TARGET[:ro]`; may be repeated")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME=VALUE`; may be repeated")
+	f.StringArrayVar(&o.keys, "key", nil, "public `key` that may enter: its file, or its fingerprint or comment in the agent; may be repeated\n(default: those that your ssh has for the place, else all that the agent holds)")
 	f.StringVar(&o.user, "user", "", "`user` or uid[:gid] inside (default: the image's own)")
 	f.StringVar(&o.workdir, "workdir", "", "`directory` to start in (default: the image's own)")
 	f.BoolVar(&o.readOnly, "read-only", false, "make the root file system read-only")
@@ -77,7 +73,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	return cmd
 }
 
-func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
+func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	s, place, err := o.spec()
 	if err != nil {
 		return err
@@ -86,16 +82,26 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := a.freeName(ctx, s.Name, place); err != nil {
+	known, err := a.hosts.Surroundings(ctx)
+	if err != nil {
 		return err
 	}
-	if s.AuthorizedKeys, err = a.publicKeys(ctx); err != nil {
+	if err := known.CheckName(ctx, s.Name); err != nil {
 		return err
+	}
+	keys, why, err := a.entryKeys(ctx, place, o.keys)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		s.AuthorizedKeys = append(s.AuthorizedKeys, k.line())
 	}
 	there, err := a.node(ctx, place)
 	if err != nil {
 		return err
 	}
+	a.ui.end()
+	tellKeys(news, keys, why)
 	made, err := there.Create(ctx, s, a.ui.Progress)
 	a.ui.end()
 	if ctx.Err() != nil {
@@ -104,16 +110,69 @@ func runUp(ctx context.Context, o upOptions, stdout io.Writer) error {
 	if err != nil {
 		return o.bring(err, place)
 	}
-	made.Place = place
-	if err := a.remember(made, true); err != nil {
-		return err
+	if err := a.pin(ctx, known, place, s, made); err != nil {
+		return a.undo(ctx, there, place, s.Name, err)
 	}
+	made.Place = place
 	if o.json {
 		return plain.JSON(stdout, made)
 	}
 	plain.Fprintf(stdout, "%s is up at %s (%s): ssh %s\n", made.Name, place, made.Engine, made.Name)
-	a.adviseInit(os.Stderr)
+	a.adviseInit(news)
 	return nil
+}
+
+// pin lets ssh know a workspace that was made just now, once the place's answer
+// fits the request and the host key in it has proved itself.
+func (a *app) pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace) error {
+	if err := checkAnswer(place, s, made); err != nil {
+		return err
+	}
+	e := entryOf(place, s, made)
+	if err := a.prove(ctx, known, e); err != nil {
+		return err
+	}
+	return a.hosts.Add(e)
+}
+
+// undo removes what was made and cannot be used. What only could not be reached
+// may yet be of use.
+func (a *app) undo(ctx context.Context, there *api.Client, place keyway.Place, name keyway.Name, why error) error {
+	interrupted := ctx.Err() != nil
+	if keyway.Is(why, keyway.Unreachable) && !interrupted {
+		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, why).
+			Hint("when %s can be reached: keyway add %[1]s/%s", place, name)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	err := there.Remove(ctx, name)
+	switch {
+	case err != nil:
+		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", why).
+			Hint("remove it: keyway rm %s/%s", place, name)
+	case interrupted:
+		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
+	}
+	return why
+}
+
+// noTemplate says what somebody may have meant by "keyway up WORD".
+func noTemplate(ctx context.Context, word string) error {
+	e := keyway.Errorf(keyway.Usage, "there is no template %q", word)
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	if w, err := a.lookup(word); err == nil {
+		return keyway.Errorf(keyway.Usage, "%s is a workspace at %s already", w.Name, w.Place).
+			Hint("enter it: ssh %[1]s; if it was stopped: keyway start %[1]s", w.Name)
+	}
+	places, _ := a.hosts.Places()
+	if slices.Contains(append(places, keyway.Local), keyway.Place(word)) || sshconfig.IsHost(ctx, word) {
+		return keyway.Errorf(keyway.Usage, "%s is a host: it goes after --on", word).
+			Hint("keyway up --on %s --image IMAGE --name NAME", word)
+	}
+	return e.Hint("name an image: keyway up --image %s", word)
 }
 
 // bring is err with how an image that the place cannot pull is brought there, which
@@ -197,70 +256,6 @@ func nameOfImage(image string) string {
 	if i := strings.IndexAny(name, ":@"); i >= 0 {
 		name = name[:i]
 	}
-	return strings.ToLower(name)
-}
-
-// freeName refuses a name that this laptop's ssh knows as something else.
-func (a *app) freeName(ctx context.Context, name keyway.Name, place keyway.Place) error {
-	e, err := a.hosts.Lookup(string(name))
-	switch {
-	case err == nil && e.Place == place: // the node knows better what it has
-		return nil
-	case err == nil:
-		return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", name, e.Place).
-			Hint("choose another name: --name %s-2\nor remove that one: keyway rm %s", name, name)
-	}
-	// What else may be wrong with the user's ssh, reaching the place will tell.
-	if err := sshconfig.CheckFree(ctx, name); keyway.Is(err, keyway.NameTaken) {
-		return err
-	}
-	return nil
-}
-
-// remember lets ssh know the workspace. One that was made just now may have
-// another host key than a predecessor of its name.
-func (a *app) remember(w keyway.Workspace, new bool) error {
-	err := a.hosts.AddPlace(w.Place)
-	if err == nil {
-		err = a.hosts.Add(sshconfig.Entry{
-			Name: w.Name, Place: w.Place, Engine: w.Engine, User: w.Guest.User,
-			HostKey: w.Guest.HostKey, ForwardAgent: w.ForwardAgent, Created: w.Created, New: new,
-		})
-	}
-	return err
-}
-
-// publicKeys are the keys that the agent holds: whoever can use one of them may
-// enter the workspace.
-func (a *app) publicKeys(ctx context.Context) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
-	cmd.Env = a.environ()
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if errors.As(err, &exit) && exit.ExitCode() == 2 {
-		return nil, keyway.Errorf(keyway.NoKey, "there is no ssh agent: %s", strings.TrimSpace(stderr.String())).
-			Hint("start one and unlock your key: keyway unlock")
-	}
-	if err != nil && !errors.As(err, &exit) {
-		return nil, keyway.Errorf(keyway.NoKey, "the agent cannot be asked: %w", err).
-			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
-	}
-	var keys []string
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		kind, _, _ := strings.Cut(lines.Text(), " ")
-		// A certificate's key is listed beside it.
-		if strings.Contains(kind, "-cert-v01@") || !(strings.HasPrefix(kind, "ssh-") || strings.HasPrefix(kind, "ecdsa-") || strings.HasPrefix(kind, "sk-")) {
-			continue
-		}
-		keys = append(keys, lines.Text())
-	}
-	if len(keys) == 0 {
-		return nil, keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Hint("unlock yours: keyway unlock")
-	}
-	return keys, nil
+	// A workspace's name has no dot; see sshconfig.CheckName.
+	return strings.ReplaceAll(strings.ToLower(name), ".", "-")
 }

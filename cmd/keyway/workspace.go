@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
-	"keyway/internal/sshconfig"
 )
 
 func newStopCommand() *cobra.Command {
@@ -37,17 +35,17 @@ func actCommand(verb, short, done string, act func(*api.Client, context.Context,
 				return err
 			}
 			return each(args, func(arg string) error {
-				entry, err := a.lookup(arg)
+				place, name, err := a.target(arg)
 				if err != nil {
 					return err
 				}
-				node, err := a.node(cmd.Context(), entry.Place)
+				node, err := a.node(cmd.Context(), place)
 				if err == nil {
-					err = act(node, cmd.Context(), entry.Name)
+					err = act(node, cmd.Context(), name)
 				}
 				a.ui.end()
 				if err == nil {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", done, entry.Name)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", done, name)
 				}
 				return err
 			})
@@ -78,14 +76,14 @@ func each(args []string, do func(string) error) error {
 }
 
 func newRmCommand() *cobra.Command {
-	var forget bool
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "rm NAME…",
 		Short: "Remove workspaces, with all that runs and all files in them",
 		Long: `Remove workspaces: what runs in them ends, their files, logs and host keys are
-deleted, and ssh forgets them. Mounted directories of the place are left alone.` +
+deleted, and ssh forgets them. Mounted directories of the place are left alone.
+One that this laptop does not know is named as PLACE/NAME.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
-		Example:           "  keyway rm train\n  keyway rm --forget train      the place is gone for good; only this laptop forgets",
+		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,53 +91,34 @@ deleted, and ssh forgets them. Mounted directories of the place are left alone.`
 			if err != nil {
 				return err
 			}
-			return each(args, func(arg string) error { return a.remove(cmd.Context(), arg, forget, cmd.ErrOrStderr()) })
+			return each(args, func(arg string) error { return a.remove(cmd.Context(), arg, cmd.ErrOrStderr()) })
 		},
 	}
-	cmd.Flags().BoolVar(&forget, "forget", false, "do not ask the place: only remove the entry on this laptop")
-	return cmd
 }
 
-func (a *app) remove(ctx context.Context, arg string, forget bool, stderr io.Writer) error {
-	entry, err := a.lookup(arg)
+func (a *app) remove(ctx context.Context, arg string, stderr io.Writer) error {
+	place, name, err := a.target(arg)
 	if err != nil {
 		return err
 	}
 	said := "removed"
-	if forget {
-		said = "forgot"
-	} else {
-		node, err := a.node(ctx, entry.Place)
-		if err == nil {
-			err = node.Remove(ctx, entry.Name)
-		}
-		a.ui.end()
-		switch {
-		case keyway.Is(err, keyway.NotFound):
-			said = "was gone already:"
-		case keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.UnknownPlace):
-			e := keyway.AsError(err)
-			return e.Hint("%s\nif the place is gone for good: keyway rm --forget %s", e.Next, arg)
-		case err != nil:
-			return err
-		}
+	node, err := a.node(ctx, place)
+	if err == nil {
+		err = node.Remove(ctx, name)
 	}
-	if err := a.hosts.Remove(entry.Place, entry.Name); err != nil {
+	a.ui.end()
+	switch {
+	case keyway.Is(err, keyway.NotFound):
+		said = "was gone already:"
+	case keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.UnknownPlace):
+		e := keyway.AsError(err)
+		return e.Hint("%s\nif the place is gone for good: keyway forget %s", e.Next, place)
+	case err != nil:
 		return err
 	}
-	fmt.Fprintf(stderr, "%s %s\n", said, entry.Name)
-	if forget {
-		return a.forgetEmpty(entry.Place)
+	if err := a.hosts.Remove(place, name); err != nil {
+		return err
 	}
+	fmt.Fprintf(stderr, "%s %s\n", said, name)
 	return nil
-}
-
-// forgetEmpty forgets a place that no workspace is known at any more: one that is
-// gone for good would keep every ls waiting.
-func (a *app) forgetEmpty(place keyway.Place) error {
-	known, err := a.hosts.List()
-	if err != nil || slices.ContainsFunc(known, func(e sshconfig.Entry) bool { return e.Place == place }) {
-		return err
-	}
-	return a.hosts.ForgetPlace(place)
 }

@@ -22,6 +22,7 @@ const (
 	Denied          Kind = "denied"           // 14: the place does not accept the user's key
 	NoKey           Kind = "no-key"           // 15: the agent is gone or holds no key
 	WrongPassphrase Kind = "wrong-passphrase" // 16: the key was not unlocked
+	Untrusted       Kind = "untrusted"        // 17: a place claims what it cannot prove, or what was not asked for
 	EngineAbsent    Kind = "engine-absent"    // 20: the engine is not installed
 	EngineDown      Kind = "engine-down"      // 21: the engine is installed but does not run
 	EngineForbidden Kind = "engine-forbidden" // 22: the user may not use the engine
@@ -40,7 +41,7 @@ const (
 
 var exitCodes = map[Kind]int{
 	Other: 1, Usage: 2,
-	UnknownPlace: 10, Unreachable: 11, HostKeyChanged: 12, HostKeyUnknown: 13, Denied: 14, NoKey: 15, WrongPassphrase: 16,
+	UnknownPlace: 10, Unreachable: 11, HostKeyChanged: 12, HostKeyUnknown: 13, Denied: 14, NoKey: 15, WrongPassphrase: 16, Untrusted: 17,
 	EngineAbsent: 20, EngineDown: 21, EngineForbidden: 22, ImageNotFound: 23, NameTaken: 24, NoSpace: 25, NoGPU: 26,
 	NotFound: 30, NotRunning: 31, GuestFailed: 32, VersionMismatch: 33,
 	BadConfig: 40, NeedsAnswer: 41, Interrupted: 130,

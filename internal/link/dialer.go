@@ -173,8 +173,8 @@ func (p *path) Close() error {
 // parseHostKey reads a key as it stands in known_hosts. Streams need an Ed25519
 // key; nil stands for any other.
 func parseHostKey(text string) ed25519.PublicKey {
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
-	if err != nil {
+	key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil || len(options) > 0 || len(rest) > 0 {
 		return nil
 	}
 	crypto, ok := key.(ssh.CryptoPublicKey)
@@ -193,7 +193,7 @@ func (c *carried) inWords(err error) error {
 		return e
 	case errors.Is(err, stream.ErrHostKey):
 		return keyway.Errorf(keyway.HostKeyChanged, "whoever answers as %s does not hold its host key", c.name).
-			Hint("somebody may be in between. If the workspace was made anew elsewhere: keyway ls")
+			Hint("somebody may be in between. If you know that it was made anew: keyway forget %s, then keyway add %s/%[1]s", c.name, c.way.place)
 	case errors.Is(err, stream.ErrUnknown):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s was restarted meanwhile, which ended this connection", c.name).
 			Hint("jobs and terminals go on: ssh %s, keyway attach %s", c.name, c.name)

@@ -117,6 +117,7 @@ func (l *Link) handler() http.Handler {
 	mux.HandleFunc("POST /v1/handover", l.handOver)
 	mux.HandleFunc("POST /v1/places/{place}/connect", l.connect)
 	mux.HandleFunc("POST /v1/places/{place}/answer", l.answer)
+	mux.HandleFunc("POST /v1/places/{place}/prove", l.prove)
 	mux.HandleFunc("POST /v1/askpass", l.askpass)
 	mux.HandleFunc("POST /v1/places/{place}/v1/workspaces/{name}/stream", l.stream)
 	mux.HandleFunc("/v1/places/{place}/v1/", func(w http.ResponseWriter, r *http.Request) {

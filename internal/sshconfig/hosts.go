@@ -57,7 +57,7 @@ func decodeHosts(data []byte) (hosts, error) {
 	}
 	seen := map[keyway.Name]bool{}
 	for _, e := range h.Workspaces {
-		if err := e.validate(); err != nil {
+		if err := e.Validate(); err != nil {
 			return hosts{}, err
 		}
 		if seen[e.Name] {
@@ -68,9 +68,9 @@ func decodeHosts(data []byte) (hosts, error) {
 	return h, nil
 }
 
-// validate refuses what must not get into an ssh_config: login name and host key
+// Validate refuses what must not get into an ssh_config: login name and host key
 // are the workspace's own words, and whatever runs in it may have chosen them.
-func (e Entry) validate() error {
+func (e Entry) Validate() error {
 	if _, err := keyway.ParseName(string(e.Name)); err != nil {
 		return err
 	}

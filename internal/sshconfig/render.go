@@ -46,7 +46,7 @@ const hostOptions = `  StrictHostKeyChecking yes
 //   - never RequestTTY: it breaks sftp and editors.
 
 // renderConfig is the ssh_config for entries.
-func renderConfig(entries []Entry, c Client, knownHosts string) ([]byte, error) {
+func renderConfig(entries []Entry, c Client, knownHosts, unproved string) ([]byte, error) {
 	proxy, err := proxyCommand(c.Program)
 	if err != nil {
 		return nil, err
@@ -55,6 +55,11 @@ func renderConfig(entries []Entry, c Client, knownHosts string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
+	both, err := quotePath(unproved)
+	if err != nil {
+		return nil, err
+	}
+	both = known + " " + both
 	agent := ""
 	if c.Agent != "" {
 		path, err := quotePath(c.Agent)
@@ -72,7 +77,11 @@ func renderConfig(entries []Entry, c Client, knownHosts string) ([]byte, error) 
 	var b bytes.Buffer
 	b.WriteString(configHead)
 	for _, e := range entries {
-		if err := renderHost(&b, e, proxy, known, agent, forward); err != nil {
+		files := known
+		if e.Proved.IsZero() {
+			files = both // it moves to the other when it has proved itself, perhaps while an ssh is reading this
+		}
+		if err := renderHost(&b, e, proxy, files, agent, forward); err != nil {
 			return nil, err
 		}
 	}
@@ -101,11 +110,15 @@ func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, agent, forward stri
 	return nil
 }
 
-// renderKnownHosts is the known_hosts for entries. The keys are encoded anew:
+// renderKnownHosts is the known_hosts for those of entries that have proved
+// themselves, or for the others. The keys are encoded anew:
 // no byte of what a workspace said gets into the file as it was.
-func renderKnownHosts(entries []Entry) []byte {
+func renderKnownHosts(entries []Entry, proved bool) []byte {
 	var b bytes.Buffer
 	for _, e := range entries {
+		if e.Proved.IsZero() == proved {
+			continue
+		}
 		if key, err := ParseHostKey(e.HostKey); err == nil {
 			fmt.Fprintf(&b, "%s%s %s %s\n", e.Name, aliasSuffix, key.Type(), base64.StdEncoding.EncodeToString(key.Marshal()))
 		}

@@ -30,6 +30,8 @@ type Host struct {
 	ProxyCommand  string   `json:"proxyCommand,omitempty"`
 	IdentityAgent string   `json:"identityAgent,omitempty"`
 	IdentityFiles []string `json:"identityFiles,omitempty"`
+	HostKeyAlias  string   `json:"hostKeyAlias,omitempty"`
+	KnownHosts    []string `json:"knownHosts,omitempty"` // the user's and the system's known_hosts files
 }
 
 // Resolve asks ssh what the user's configuration makes of host. ssh -G runs the
@@ -182,36 +184,13 @@ func parseResolved(name, out string) Host {
 			h.IdentityAgent = value
 		case "identityfile":
 			h.IdentityFiles = append(h.IdentityFiles, value)
+		case "hostkeyalias":
+			h.HostKeyAlias = value
+		case "userknownhostsfile", "globalknownhostsfile":
+			h.KnownHosts = append(h.KnownHosts, splitArgs(value)...)
 		}
 	}
 	return h
-}
-
-// CheckFree refuses a workspace name that the user's ssh already gives a
-// meaning: its entry would come first and hide that host.
-func CheckFree(ctx context.Context, name keyway.Name) error {
-	return resolver{}.checkFree(ctx, name)
-}
-
-// noHost is a host that no configuration speaks of (RFC 2606, section 2): what
-// ssh makes of it is what it makes of every name.
-const noHost = "keyway-no-such-host.invalid"
-
-func (r resolver) checkFree(ctx context.Context, name keyway.Name) error {
-	none, err := r.resolve(ctx, noHost)
-	if err != nil {
-		return err
-	}
-	host, err := r.resolve(ctx, string(name))
-	if err != nil {
-		return err
-	}
-	if host.HostName == string(name) && host.User == none.User && host.Port == none.Port &&
-		host.ProxyCommand == none.ProxyCommand && slices.Equal(host.ProxyJump, none.ProxyJump) {
-		return nil
-	}
-	return keyway.Errorf(keyway.NameTaken, "%s is a host in your ~/.ssh/config already (%s@%s)", name, host.User, host.HostName).
-		Hint("choose another name: --name %s-1", name)
 }
 
 func firstLine(s string) string {

@@ -236,18 +236,3 @@ func TestResolveBadConfig(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestCheckFree(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "config")
-	config := "Host gpu1\n  HostName 10.0.0.7\nHost jump\n  ProxyJump x\nHost *\n  User me\n  ProxyJump bastion\n"
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r := resolver{options: []string{"-F", file}}
-	if err := r.checkFree(t.Context(), "train"); err != nil {
-		t.Error(err)
-	}
-	for _, name := range []keyway.Name{"gpu1", "jump"} {
-		wantKind(t, r.checkFree(t.Context(), name), keyway.NameTaken)
-	}
-}

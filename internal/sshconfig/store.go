@@ -30,10 +30,24 @@ type Entry struct {
 
 	// Added is when this laptop learned of the workspace; Add sets it.
 	Added time.Time `json:"added"`
-	// New says that the workspace was made just now: a host key remembered under
-	// its name and place is that of a predecessor.
-	New bool `json:"-"`
+	// Proved is when the host key last proved itself; Add sets it, so only what has
+	// is added. It is zero for keys that an earlier keyway took on trust: those are
+	// no workspaces to the agent.
+	Proved time.Time `json:"proved,omitzero"`
 }
+
+// SameKey refuses another host key than the one that is remembered.
+func (e Entry) SameKey(shown string) error {
+	if sameKey(e.HostKey, shown) {
+		return nil
+	}
+	return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered",
+		e.Name, fingerprint(shown), fingerprint(e.HostKey)).
+		Hint("was it made anew, from another laptop? Ask who did. If so: keyway forget %s, then keyway add %s/%[1]s", e.Name, e.Place)
+}
+
+// Fingerprint is that of the host key, as ssh shows it.
+func (e Entry) Fingerprint() string { return fingerprint(e.HostKey) }
 
 // Client is how the generated ssh_config shall have ssh reach workspaces.
 type Client struct {
@@ -63,52 +77,44 @@ func (s *Store) ConfigPath() string { return filepath.Join(s.dir, "ssh_config") 
 // KnownHostsPath is the generated known_hosts.
 func (s *Store) KnownHostsPath() string { return filepath.Join(s.dir, "known_hosts") }
 
+// unprovedPath is a known_hosts of its own for the keys that have not proved
+// themselves: ssh is strict about them, and the agent does not trust them.
+func (s *Store) unprovedPath() string { return filepath.Join(s.dir, "known_hosts_unproved") }
+
 func (s *Store) hostsPath() string { return filepath.Join(s.dir, "hosts.json") }
 
-// Add remembers a workspace, or what has changed of one. A name that is in use
-// at another place is NameTaken; another host key than the remembered one is
-// HostKeyChanged unless the workspace is new.
+// Add remembers a workspace whose host key has proved itself, or what has changed
+// of one. A name that is in use at another place is NameTaken; another host key
+// than the remembered one is HostKeyChanged.
 func (s *Store) Add(e Entry) error {
-	if err := e.validate(); err != nil {
+	if err := e.Validate(); err != nil {
 		return err
 	}
 	return s.change(func(h *hosts) error { return h.add(e) })
 }
 
-// Remove forgets a workspace. One that is not known is forgotten already.
-func (s *Store) Remove(place keyway.Place, name keyway.Name) error {
+// Proved notes that the key of e, as it is remembered, has proved itself.
+func (s *Store) Proved(e Entry) error {
 	return s.change(func(h *hosts) error {
-		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool { return e.Place == place && e.Name == name })
+		for i, known := range h.Workspaces {
+			if known.Name == e.Name && known.Place == e.Place && known.HostKey == e.HostKey {
+				h.Workspaces[i].Proved = time.Now().UTC()
+			}
+		}
 		return nil
 	})
 }
 
-// Reconcile forgets what is gone: the entries of place that are not among
-// present, which the place said when it was asked at the given time. What was
-// added since then is kept, because the answer could not hold it yet. It
-// returns what was forgotten.
-func (s *Store) Reconcile(place keyway.Place, asked time.Time, present []keyway.Workspace) ([]Entry, error) {
-	there := map[keyway.Name]bool{}
-	for _, w := range present {
-		there[w.Name] = true
-	}
-	gone := func(e Entry) bool { return e.Place == place && !there[e.Name] && e.Added.Before(asked) }
-	var dropped []Entry
-	// most often nothing is gone, and then nobody needs to wait for the lock
-	if known, err := s.List(); err != nil || !slices.ContainsFunc(known, gone) {
-		return nil, err
-	}
-	err := s.change(func(h *hosts) error {
-		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool {
-			if gone(e) {
-				dropped = append(dropped, e)
-				return true
-			}
-			return false
-		})
+// Remove forgets a workspace, and with the last one at a place the place. One that
+// is not known is forgotten already.
+func (s *Store) Remove(place keyway.Place, name keyway.Name) error {
+	return s.change(func(h *hosts) error {
+		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool { return e.Place == place && e.Name == name })
+		if !slices.ContainsFunc(h.Workspaces, func(e Entry) bool { return e.Place == place }) {
+			h.Places = slices.DeleteFunc(h.Places, func(p keyway.Place) bool { return p == place })
+		}
 		return nil
 	})
-	return dropped, err
 }
 
 // List is what is remembered, sorted by name.
@@ -126,7 +132,8 @@ func (s *Store) Lookup(arg string) (Entry, error) {
 	return h.lookup(arg)
 }
 
-// Places are the places where workspaces are or were made, sorted.
+// Places are the places where this laptop knows workspaces, sorted; an earlier
+// keyway remembered others, too.
 func (s *Store) Places() ([]keyway.Place, error) {
 	h, err := s.read()
 	return h.Places, err
@@ -139,18 +146,6 @@ func (s *Store) ForgetPlace(p keyway.Place) error {
 		h.Workspaces = slices.DeleteFunc(h.Workspaces, func(e Entry) bool { return e.Place == p })
 		return nil
 	})
-}
-
-// AddPlace remembers a place, so that its workspaces are asked for.
-func (s *Store) AddPlace(p keyway.Place) error {
-	if _, err := keyway.ParsePlace(string(p)); err != nil {
-		return err
-	}
-	known, err := s.Places()
-	if err != nil || slices.Contains(known, p) {
-		return err
-	}
-	return s.change(func(h *hosts) error { return h.addPlace(p) })
 }
 
 // Sync writes the derived files anew if they are not what the registry says:
@@ -189,7 +184,7 @@ func (s *Store) read() (hosts, error) {
 	}
 	if err != nil {
 		return hosts{}, keyway.Errorf(keyway.BadConfig, "the list of workspaces %s cannot be read: %w", s.hostsPath(), err).
-			Hint("move it away, and name each workspace once more with keyway up:\nmv %[1]s %[1]s.broken", s.hostsPath())
+			Hint("move it away, and add each workspace once more with keyway add:\nmv %[1]s %[1]s.broken", s.hostsPath())
 	}
 	return h, nil
 }
@@ -197,7 +192,7 @@ func (s *Store) read() (hosts, error) {
 // write writes the registry, then the host keys, then the entries that need
 // them.
 func (s *Store) write(h hosts) error {
-	config, err := renderConfig(h.Workspaces, s.client, s.KnownHostsPath())
+	config, err := renderConfig(h.Workspaces, s.client, s.KnownHostsPath(), s.unprovedPath())
 	if err != nil {
 		return err
 	}
@@ -210,10 +205,12 @@ func (s *Store) write(h hosts) error {
 		data []byte
 	}{
 		{s.hostsPath(), registry},
-		{s.KnownHostsPath(), renderKnownHosts(h.Workspaces)},
+		{s.KnownHostsPath(), renderKnownHosts(h.Workspaces, true)},
+		{s.unprovedPath(), renderKnownHosts(h.Workspaces, false)},
 		{s.ConfigPath(), config},
 	} {
-		if old, err := os.ReadFile(f.path); err == nil && bytes.Equal(old, f.data) {
+		old, err := os.ReadFile(f.path)
+		if err == nil && bytes.Equal(old, f.data) || os.IsNotExist(err) && f.path == s.unprovedPath() && len(f.data) == 0 {
 			continue
 		}
 		if err := keyway.WriteFile(f.path, f.data, 0o600); err != nil {
@@ -239,6 +236,7 @@ func (h *hosts) add(e Entry) error {
 		return err
 	}
 	e.Added = time.Now().UTC()
+	e.Proved = e.Added
 	i := slices.IndexFunc(h.Workspaces, func(old Entry) bool { return old.Name == e.Name })
 	if i < 0 {
 		if len(h.Workspaces) >= maxEntries {
@@ -250,13 +248,10 @@ func (h *hosts) add(e Entry) error {
 	}
 	old := h.Workspaces[i]
 	if old.Place != e.Place {
-		return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, old.Place).
-			Hint("choose another name (--name), or remove that one: keyway rm %s", e.Name)
+		return nameInUse(old)
 	}
-	if !e.New && !sameKey(old.HostKey, e.HostKey) {
-		return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered",
-			e.Name, fingerprint(e.HostKey), fingerprint(old.HostKey)).
-			Hint("was it made anew, from another laptop? Ask who did. If so, let this laptop forget the old one: keyway rm --forget %s", e.Name)
+	if err := old.SameKey(e.HostKey); err != nil {
+		return err
 	}
 	h.Workspaces[i] = e
 	return nil
@@ -266,8 +261,7 @@ func (h *hosts) add(e Entry) error {
 // hide the place's own, and the way to the place would lead into itself.
 func (h *hosts) checkNotPlace(n keyway.Name) error {
 	for _, p := range h.Places {
-		host := string(p)[strings.LastIndexByte(string(p), '@')+1:]
-		if strings.EqualFold(host, string(n)) {
+		if strings.EqualFold(hostOf(p), string(n)) {
 			return keyway.Errorf(keyway.NameTaken, "%s is the name of a place: ssh %s would no longer lead to it", n, n).
 				Hint("choose another name: --name %s-1", n)
 		}

@@ -157,7 +157,7 @@ func TestNameAtAnotherPlace(t *testing.T) {
 	s := testStore(t)
 	add(t, s, entry("train"))
 	other := entry("train")
-	other.Place, other.New = "lab", true
+	other.Place = "lab"
 	wantKind(t, s.Add(other), keyway.NameTaken)
 	if got := names(t, s); got != "gpu1/train" {
 		t.Errorf("a refused Add changed the registry: %s", got)
@@ -167,9 +167,9 @@ func TestNameAtAnotherPlace(t *testing.T) {
 func TestNameOfAPlace(t *testing.T) {
 	s := testStore(t)
 	wantKind(t, s.Add(entry("gpu1")), keyway.NameTaken)
-	if err := s.AddPlace("me@lab"); err != nil {
-		t.Fatal(err)
-	}
+	there := entry("train")
+	there.Place = "me@lab"
+	add(t, s, there)
 	wantKind(t, s.Add(entry("lab")), keyway.NameTaken)
 }
 
@@ -184,55 +184,93 @@ func TestHostKeyChanged(t *testing.T) {
 			t.Errorf("%q does not name %s", e.Message, f)
 		}
 	}
-	changed.New = true
-	add(t, s, changed)
-	if got, _ := s.Lookup("train"); got.HostKey != keyB {
-		t.Error("the new workspace's key was not taken")
+	if got, _ := s.Lookup("train"); got.HostKey != keyA {
+		t.Error("the pin was replaced")
 	}
-	sameWithComment := changed
-	sameWithComment.New, sameWithComment.HostKey = false, keyB+" another comment"
+	sameWithComment := entry("train")
+	sameWithComment.HostKey = keyA + " another comment"
 	add(t, s, sameWithComment)
+	if err := s.Remove("gpu1", "train"); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, changed)
 }
 
-func TestReconcile(t *testing.T) {
+// A place is known as long as a workspace there is.
+func TestPlaces(t *testing.T) {
 	s := testStore(t)
-	add(t, s, entry("train"))
-	add(t, s, entry("eval"))
-	elsewhere := entry("else")
-	elsewhere.Place = "lab"
-	add(t, s, elsewhere)
-	asked := time.Now().Add(time.Millisecond)
-	time.Sleep(2 * time.Millisecond)
-	add(t, s, entry("late")) // made while the place was being asked
-	dropped, err := s.Reconcile("gpu1", asked, []keyway.Workspace{{Name: "eval"}})
+	places := func() string {
+		got, err := s.Places()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(got)
+	}
+	lab := entry("else")
+	lab.Place = "lab"
+	for _, e := range []Entry{lab, entry("train"), entry("eval")} {
+		add(t, s, e)
+	}
+	if places() != "[gpu1 lab]" {
+		t.Error(places())
+	}
+	for _, step := range []struct {
+		do   func() error
+		left string
+	}{
+		{func() error { return s.Remove("gpu1", "train") }, "[gpu1 lab]"},
+		{func() error { return s.Remove("gpu1", "eval") }, "[lab]"},
+		{func() error { return s.ForgetPlace("lab") }, "[]"},
+	} {
+		if err := step.do(); err != nil || places() != step.left {
+			t.Errorf("%s, want %s: %v", places(), step.left, err)
+		}
+	}
+	if names(t, s) != "" {
+		t.Error(names(t, s))
+	}
+}
+
+// What an earlier keyway took on trust is read, ssh is strict about it, and the
+// agent, which reads known_hosts, does not take it for a workspace until it has
+// proved itself.
+func TestKeysTakenOnTrust(t *testing.T) {
+	s := testStore(t)
+	old := `{"version": 1, "places": ["gpu1", "empty"], "workspaces": [{"name": "my.old", "place": "gpu1", "engine": "docker",
+		"user": "root", "hostKey": "` + keyA + `", "created": "2026-11-24T08:00:00Z", "added": "2026-11-24T08:00:00Z"}]}`
+	if err := os.WriteFile(s.hostsPath(), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	read := func(path string) string {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if got := read(s.KnownHostsPath()); got != "" {
+		t.Errorf("the agent is given a key that has proved nothing: %s", got)
+	}
+	if got := read(s.unprovedPath()); !strings.HasPrefix(got, "my.old.keyway ssh-ed25519 ") {
+		t.Errorf("ssh does not know the key: %q", got)
+	}
+	if got := read(s.ConfigPath()); !strings.Contains(got, `UserKnownHostsFile "`+s.KnownHostsPath()+`" "`+s.unprovedPath()+`"`) {
+		t.Errorf("ssh reads: %s", got)
+	}
+	e, err := s.Lookup("my.old")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(dropped) != 1 || dropped[0].Name != "train" {
-		t.Errorf("dropped %v", dropped)
+	other := e
+	other.HostKey = keyB
+	if err := s.Proved(other); err != nil || read(s.KnownHostsPath()) != "" {
+		t.Errorf("another key proved it: %v", err)
 	}
-	if got := names(t, s); got != "lab/else gpu1/eval gpu1/late" {
-		t.Errorf("got %s", got)
-	}
-}
-
-func TestPlaces(t *testing.T) {
-	s := testStore(t)
-	for _, p := range []keyway.Place{"lab", "gpu1", "lab"} {
-		if err := s.AddPlace(p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wantKind(t, s.AddPlace("-oProxyCommand=x"), keyway.Usage)
-	add(t, s, entry("train"))
-	if got, err := s.Places(); err != nil || !slices.Equal(got, []keyway.Place{"gpu1", "lab"}) {
-		t.Errorf("got %v, %v", got, err)
-	}
-	if err := s.ForgetPlace("gpu1"); err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := s.Places(); !slices.Equal(got, []keyway.Place{"lab"}) || names(t, s) != "" {
-		t.Errorf("got %v, %s", got, names(t, s))
+	if err := s.Proved(e); err != nil || !strings.HasPrefix(read(s.KnownHostsPath()), "my.old.keyway ") || read(s.unprovedPath()) != "" {
+		t.Errorf("proved, and not known: %v", err)
 	}
 }
 
@@ -382,7 +420,7 @@ func FuzzDecodeHosts(f *testing.F) {
 		if err != nil {
 			return
 		}
-		config, err := renderConfig(h.Workspaces, Client{Program: "/k"}, "/s/known_hosts")
+		config, err := renderConfig(h.Workspaces, Client{Program: "/k"}, "/s/known_hosts", "/s/unproved")
 		if err != nil {
 			t.Fatalf("what was accepted cannot be rendered: %v", err)
 		}
@@ -410,10 +448,16 @@ func FuzzParseHostKey(f *testing.F) {
 		}
 		e := entry("train")
 		e.HostKey = line
-		known := renderKnownHosts([]Entry{e})
+		known := renderKnownHosts([]Entry{e}, false)
 		marker, hosts, key, _, rest, err := ssh.ParseKnownHosts(known)
 		if err != nil || marker != "" || len(rest) != 0 || !slices.Equal(hosts, []string{"train.keyway"}) || !sameKey(line, string(ssh.MarshalAuthorizedKey(key))) {
 			t.Errorf("%q became %q", line, known)
 		}
 	})
+}
+
+// newKey is the n-th of some fixed keys.
+func newKey(t testing.TB, n byte) ed25519.PublicKey {
+	t.Helper()
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)).Public().(ed25519.PublicKey)
 }

@@ -369,12 +369,10 @@ func guard(ctx context.Context, conn net.Conn) (release func()) {
 // open asks for a new stream. It does not wait for the answer, which the path's
 // reader reads: what the user has written may follow at once.
 func (cl *client) open(conn net.Conn) (*path, error) {
-	own, err := newEphemeral()
+	own, hello, err := newHello()
 	if err != nil {
 		return nil, err
 	}
-	hello := &openHello{public: [keyLen]byte(own.PublicKey().Bytes())}
-	rand.Read(hello.nonce[:])
 	if _, err := conn.Write(hello.encode()); err != nil {
 		return nil, err
 	}
@@ -397,23 +395,9 @@ func (cl *client) open(conn net.Conn) (*path, error) {
 // greet reads the answer to open. Nothing reaches the user before the host key
 // has signed for it.
 func (cl *client) greet(p *path, hello *openHello, derive func(*opened) (*keys, error)) error {
-	kind, err := readKind(p.conn)
+	answer, err := readAnswer(p.conn, hello, cl.cfg.HostKey)
 	if err != nil {
 		return err
-	}
-	switch kind {
-	case kindOpened:
-	case kindRefused:
-		return cl.refusal(p.conn, hello.encode(), true)
-	default:
-		return violation("answer of kind %d to open", kind)
-	}
-	answer, err := readOpened(p.conn)
-	if err != nil {
-		return err
-	}
-	if !verifyHello(cl.cfg.HostKey, labelOpened, hello.encode(), answer.signed(), answer.signature) {
-		return ErrHostKey
 	}
 	keys, err := derive(answer)
 	if err != nil {
@@ -436,14 +420,14 @@ func (cl *client) opened(p *path, keys *keys) {
 	c.log.Debug("stream opened", "stream", c.idString())
 }
 
-// refusal reads why the server refused. Only the host key can refuse: anybody
-// could otherwise end the stream by inventing an answer.
-func (cl *client) refusal(r io.Reader, hello []byte, opening bool) error {
+// readRefusal reads why the server refused hello. Only the host key can refuse:
+// anybody could otherwise end the stream by inventing an answer.
+func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool) error {
 	answer, err := readRefused(r)
 	if err != nil {
 		return err
 	}
-	if !verifyHello(cl.cfg.HostKey, labelRefused, hello, answer.signed(), answer.signature) {
+	if !verifyHello(key, labelRefused, hello, answer.signed(), answer.signature) {
 		if opening {
 			return ErrHostKey
 		}
@@ -495,7 +479,7 @@ func (cl *client) readResumed(r io.Reader, hello *resumeHello) (*resumed, error)
 	switch kind {
 	case kindResumed:
 	case kindRefused:
-		return nil, cl.refusal(r, hello.encode(), false)
+		return nil, readRefusal(r, hello.encode(), cl.cfg.HostKey, false)
 	default:
 		return nil, violation("answer of kind %d to resume", kind)
 	}

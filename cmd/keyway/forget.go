@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+func newForgetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget NAME|PLACE…",
+		Short: "Let ssh forget workspaces, or all of a place; there they live on",
+		Long: `Remove from this laptop what it knows of a workspace: its entry for ssh and its host
+key. With PLACE: of all workspaces there, and of the place. No place is asked, and what
+runs there runs on; keyway add lets ssh know it again. To end a workspace: keyway rm.` +
+			exitCodes(keyway.NotFound, keyway.BadConfig),
+		Example:           "  keyway forget train\n  keyway forget gpu1                   the machine is gone for good",
+		Args:              takes(1, -1, "a workspace or a place"),
+		ValidArgsFunction: completeForget,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := newApp()
+			if err != nil {
+				return err
+			}
+			return each(args, func(arg string) error { return a.forget(arg, cmd.ErrOrStderr()) })
+		},
+	}
+}
+
+func (a *app) forget(arg string, news io.Writer) error {
+	entry, unknown := a.lookup(arg)
+	if unknown == nil {
+		if err := a.hosts.Remove(entry.Place, entry.Name); err != nil {
+			return err
+		}
+		fmt.Fprintf(news, "forgot %s; it lives on at %s: keyway add %[2]s/%[1]s\n", entry.Name, entry.Place)
+		return nil
+	}
+	places, err := a.hosts.Places()
+	if err != nil || !slices.Contains(places, keyway.Place(arg)) {
+		return unknown
+	}
+	known, err := a.knownAt(keyway.Place(arg))
+	if err != nil {
+		return err
+	}
+	if err := a.hosts.ForgetPlace(keyway.Place(arg)); err != nil {
+		return err
+	}
+	fmt.Fprintf(news, "forgot %s and %s there\n", arg, count(len(known), "workspace"))
+	return nil
+}
+
+func completeForget(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	names, directive := completeWorkspaces(cmd, args, toComplete)
+	places, _ := completePlaces(cmd, args, toComplete)
+	return append(names, places...), directive
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// placeUI is the person at the terminal for one place: every question says for
+// which place it is, and however many places are reached at once, there is one
+// question at a time.
+type placeUI struct {
+	*terminalUI
+	place keyway.Place
+	// before is called when a question has come, and refuses it by an error; after
+	// when it has been answered. Both may be nil.
+	before func(api.Question) error
+	after  func()
+}
+
+// at is the terminal for one place.
+func (u *terminalUI) at(place keyway.Place) placeUI { return placeUI{terminalUI: u, place: place} }
+
+// oneQuestion holds a value while a question is open.
+var oneQuestion = make(chan struct{}, 1)
+
+// Ask implements link.UI.
+func (u placeUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
+	if u.before != nil {
+		if err := u.before(q); err != nil {
+			return api.Answer{}, err
+		}
+	}
+	if u.after != nil {
+		defer u.after()
+	}
+	select {
+	case oneQuestion <- struct{}{}:
+		defer func() { <-oneQuestion }()
+	case <-ctx.Done():
+		return api.Answer{}, nil
+	}
+	q.Prompt = string(u.place) + ": " + q.Prompt
+	answer, err := u.terminalUI.Ask(ctx, q)
+	if e := keyway.AsError(err); e != nil {
+		return answer, e.Hint("%s", strings.ReplaceAll(e.Next, "PLACE", string(u.place)))
+	}
+	return answer, nil
+}

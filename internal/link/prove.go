@@ -1,0 +1,105 @@
+package link
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/stream"
+)
+
+// proveRequest is the body of POST /v1/places/PLACE/prove.
+type proveRequest struct {
+	Name    keyway.Name `json:"name"`
+	HostKey string      `json:"hostKey"` // public, in authorized_keys form
+}
+
+// Prove reports whether the guest of a workspace holds hostKey: nil only if that
+// key has signed the answer to a fresh hello of a stream. What a place says of a
+// key is a claim, and so is the place's SSH key exchange, which it can relay
+// (docs/PROTOCOL.stream.md, "A host key proves itself").
+func (c *Client) Prove(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string) error {
+	return c.api.Do(ctx, http.MethodPost, "/v1/places/"+url.PathEscape(string(place))+"/prove", proveRequest{name, hostKey}, nil)
+}
+
+func (l *Link) prove(w http.ResponseWriter, r *http.Request) {
+	var req proveRequest
+	err := api.ReadJSON(r.Body, 64<<10, &req)
+	if err == nil {
+		_, err = keyway.ParseName(string(req.Name))
+	}
+	var way *way
+	if err == nil {
+		way, err = l.way(r.PathValue("place"))
+	}
+	if err == nil {
+		err = way.prove(r.Context(), req.Name, parseHostKey(req.HostKey))
+	}
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	api.WriteJSON(w, struct{}{})
+}
+
+const (
+	// proofTime bounds how long a guest may take to prove its key, while the way to
+	// it breaks or it has no room.
+	proofTime  = 20 * time.Second
+	proofPause = 200 * time.Millisecond
+)
+
+// prove demands a signature of key from the guest, again while what fails is only
+// the way to it.
+func (w *way) prove(ctx context.Context, name keyway.Name, key ed25519.PublicKey) error {
+	if key == nil {
+		return keyway.Errorf(keyway.Untrusted, "what %s gives as the host key of %s is no Ed25519 key, and only such a key can prove itself", w.place, name)
+	}
+	limited, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	d := &dialer{way: w, name: name, begun: time.Now(), opened: func() bool { return false }}
+	for {
+		err := d.prove(limited, key)
+		if err == nil || stream.IsPermanent(err) || ctx.Err() != nil {
+			return unproven(w.place, name, err)
+		}
+		select {
+		case <-time.After(proofPause):
+		case <-limited.Done():
+			return unproven(w.place, name, err)
+		}
+	}
+}
+
+// prove is one go at it.
+func (d *dialer) prove(ctx context.Context, key ed25519.PublicKey) error {
+	conn, err := d.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return stream.Prove(ctx, conn, key)
+}
+
+// unproven is in the user's words why a key has not proved itself.
+func unproven(place keyway.Place, name keyway.Name, err error) error {
+	var user *keyway.Error
+	switch {
+	case err == nil || errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &user):
+		return user
+	case errors.Is(err, stream.ErrHostKey):
+		return keyway.Errorf(keyway.Untrusted, "whoever answers as %s at %s does not hold the host key that %s gives for it", name, place, place).
+			Hint("somebody may be in between, or %s lies: ask its administrator", place)
+	case errors.Is(err, errPlain):
+		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s knows no streams, so its host key cannot prove itself", name).
+			Hint("make the workspace anew: its guest is older than this keyway")
+	}
+	return keyway.Errorf(keyway.Unreachable, "the guest of %s at %s has not proved its host key: %w", name, place, err)
+}

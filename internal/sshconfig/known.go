@@ -1,0 +1,155 @@
+package sshconfig
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // what OpenSSH hashes names with
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Bounds on known_hosts files.
+const (
+	maxKnownHosts = 8 << 20 // bytes of a file
+	maxKnownFiles = 64
+)
+
+// knownLine is a line of a known_hosts file, as sshd(8) has it.
+type knownLine struct {
+	where   string // file:line
+	marker  string // @cert-authority or @revoked; else empty
+	hosts   string // as it stands there, perhaps hashed
+	keyBlob []byte // empty where it cannot be read
+}
+
+// readKnown reads all lines of those files that can be read. A line that ssh
+// cannot read either names nobody.
+func readKnown(files []string) []knownLine {
+	var all []knownLine
+	for _, file := range files[:min(len(files), maxKnownFiles)] {
+		data, err := readBounded(file, maxKnownHosts)
+		if err != nil {
+			continue
+		}
+		n := 0
+		for text := range strings.Lines(string(data)) {
+			n++
+			if l, ok := parseKnownLine(text); ok {
+				l.where = fmt.Sprintf("%s:%d", file, n)
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
+func parseKnownLine(text string) (knownLine, bool) {
+	var l knownLine
+	fields := strings.Fields(text)
+	if len(fields) > 0 && strings.HasPrefix(fields[0], "@") {
+		l.marker, fields = fields[0], fields[1:]
+	}
+	if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
+		return knownLine{}, false
+	}
+	l.hosts = fields[0]
+	if len(fields) > 2 {
+		l.keyBlob, _ = base64.StdEncoding.DecodeString(fields[2])
+	}
+	return l, true
+}
+
+// names reports whether the line is about a host of that name, at whichever of
+// the ports. A pattern that is about any host (noHost) is about none.
+func (l knownLine) names(name string, ports []string) bool {
+	if strings.HasPrefix(l.hosts, "|") {
+		return l.hashOf(name) || slices.ContainsFunc(ports, func(p string) bool { return l.hashOf("[" + name + "]:" + p) })
+	}
+	return l.matches(name) && !l.matches(noHost)
+}
+
+// matches is names for a line that is not hashed.
+func (l knownLine) matches(name string) bool {
+	found := false
+	for pattern := range strings.SplitSeq(l.hosts, ",") {
+		pattern, not := strings.CutPrefix(strings.ToLower(pattern), "!")
+		if rest, ok := strings.CutPrefix(pattern, "["); ok {
+			pattern, _, _ = strings.Cut(rest, "]")
+		}
+		if matchPattern(pattern, name) {
+			if not {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// hashOf reports whether the line's name is the hash of name: |1|salt|HMAC-SHA1.
+func (l knownLine) hashOf(name string) bool {
+	parts := strings.Split(l.hosts, "|")
+	if len(parts) != 4 || parts[1] != "1" {
+		return false
+	}
+	salt, err1 := base64.StdEncoding.DecodeString(parts[2])
+	want, err2 := base64.StdEncoding.DecodeString(parts[3])
+	h := hmac.New(sha1.New, salt)
+	h.Write([]byte(name))
+	return err1 == nil && err2 == nil && hmac.Equal(h.Sum(nil), want)
+}
+
+// owner is what the line calls its host. The name behind a hash is found if it is
+// one of candidates.
+func (l knownLine) owner(candidates, ports []string) string {
+	if !strings.HasPrefix(l.hosts, "|") {
+		first, _, _ := strings.Cut(l.hosts, ",")
+		return printable(clip(first, 255))
+	}
+	for _, name := range candidates {
+		if l.names(name, ports) {
+			return name
+		}
+	}
+	return "a host whose name is hashed"
+}
+
+// ownerOf looks for a line that has key.
+func ownerOf(lines []knownLine, key ssh.PublicKey) (knownLine, bool) {
+	blob := key.Marshal()
+	i := slices.IndexFunc(lines, func(l knownLine) bool { return bytes.Equal(l.keyBlob, blob) })
+	if i < 0 {
+		return knownLine{}, false
+	}
+	return lines[i], true
+}
+
+// matchPattern is OpenSSH's match_pattern: '*' stands for any letters, '?' for
+// one. It takes time in proportion to the product of both lengths at most.
+func matchPattern(pattern, s string) bool {
+	p, i := 0, 0
+	star, mark := -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}

@@ -1,0 +1,169 @@
+package sshconfig
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/keyway"
+)
+
+// noHost is a host that no configuration speaks of: what ssh makes of it is what
+// it makes of every name. It has no dot, as workspaces have none: people give all
+// short names a domain or a jump host.
+const noHost = "keyway-no-such-host"
+
+// usualPorts are tried where a hashed name may have a port: a name's hash covers it.
+var usualPorts = []string{"22", "222", "2022", "2222", "22022", "22222"}
+
+// reservedNames mean this machine to ssh, or to keyway.
+var reservedNames = []keyway.Name{"localhost", keyway.Name(keyway.Local)}
+
+// Surroundings are what this laptop's ssh knows beside workspaces: against it are
+// held the names and the host keys that workspaces shall have. It is read once,
+// for one command.
+type Surroundings struct {
+	registry hosts
+	config   *userConfig
+	none     Host // what ssh makes of any name
+	lines    []knownLine
+	resolver resolver
+}
+
+// Surroundings reads the user's configuration, all known_hosts files and the
+// registry.
+func (s *Store) Surroundings(ctx context.Context) (*Surroundings, error) {
+	return s.surroundings(ctx, resolver{})
+}
+
+func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, error) {
+	registry, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	none, err := r.resolve(ctx, noHost)
+	if err != nil {
+		return nil, err
+	}
+	u := &Surroundings{registry: registry, config: readUserConfig(s.ConfigPath()), none: none, resolver: r}
+	files := u.config.knownFiles(none.KnownHosts)
+	files = slices.DeleteFunc(files, func(f string) bool { return f == s.KnownHostsPath() || f == s.unprovedPath() })
+	u.lines = readKnown(files)
+	return u, nil
+}
+
+// CheckName refuses a name for a new workspace that means something else here
+// already, or could: its Host entry would come first and hide that. A dot makes
+// the name of a host in the network.
+func (u *Surroundings) CheckName(ctx context.Context, name keyway.Name) error {
+	if _, err := keyway.ParseName(string(name)); err != nil {
+		return err
+	}
+	if strings.ContainsRune(string(name), '.') {
+		return keyway.Errorf(keyway.Usage, "%s cannot be the name of a new workspace: with a dot it could be that of a host in the network", name).
+			Hint("for example: --name %s", strings.ReplaceAll(string(name), ".", "-"))
+	}
+	if slices.Contains(reservedNames, name) {
+		return taken(name, "means this machine")
+	}
+	for _, e := range u.registry.Workspaces {
+		if e.Name == name {
+			return nameInUse(e)
+		}
+	}
+	if err := u.registry.checkNotPlace(name); err != nil {
+		return err
+	}
+	for _, h := range u.config.hosts {
+		if h.name == string(name) {
+			return taken(name, "is a host in "+h.where+" already")
+		}
+	}
+	for _, l := range u.lines {
+		if l.names(string(name), u.ports()) {
+			return taken(name, "is a host that "+l.where+" knows already")
+		}
+	}
+	host, err := u.resolver.resolve(ctx, string(name))
+	if err != nil {
+		return err
+	}
+	if !u.plain(name, host) {
+		return taken(name, "is a host in your ssh configuration already ("+host.User+"@"+host.HostName+")")
+	}
+	return nil
+}
+
+// IsHost reports whether the user's ssh makes something special of word.
+func IsHost(ctx context.Context, word string) bool {
+	u := &Surroundings{}
+	var err error
+	if u.none, err = u.resolver.resolve(ctx, noHost); err != nil {
+		return false
+	}
+	host, err := u.resolver.resolve(ctx, word)
+	return err == nil && !u.plain(keyway.Name(word), host)
+}
+
+// plain reports whether ssh makes of name what it makes of any.
+func (u *Surroundings) plain(name keyway.Name, h Host) bool {
+	any := func(value string) string { return strings.ReplaceAll(value, noHost, string(name)) }
+	same := func(values, ofAny []string) bool {
+		return slices.EqualFunc(values, ofAny, func(v, a string) bool { return v == any(a) })
+	}
+	n := u.none
+	return h.HostName == string(name) && h.User == any(n.User) && h.Port == n.Port && h.HostKeyAlias == any(n.HostKeyAlias) &&
+		h.ProxyCommand == any(n.ProxyCommand) && same(h.ProxyJump, n.ProxyJump) && h.IdentityAgent == any(n.IdentityAgent) &&
+		same(h.IdentityFiles, n.IdentityFiles) && same(h.KnownHosts, n.KnownHosts)
+}
+
+func taken(name keyway.Name, why string) error {
+	return keyway.Errorf(keyway.NameTaken, "%s %s: ssh %[1]s would no longer lead to it", name, why).
+		Hint("choose another name: --name %s-1", name)
+}
+
+// nameInUse says what can be done with a workspace that is there already.
+func nameInUse(e Entry) error {
+	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, e.Place).
+		Hint("enter it: ssh %[1]s; start it again: keyway start %[1]s; remove it: keyway rm %[1]s\n"+
+			"if it is gone from there: keyway forget %[1]s\nor choose another name: --name %[1]s-2", e.Name)
+}
+
+// CheckKey refuses a host key for a workspace that belongs to another: the agent
+// would sign logins to that other host as if it were the workspace.
+func (u *Surroundings) CheckKey(place keyway.Place, name keyway.Name, hostKey string) error {
+	key, err := ParseHostKey(hostKey)
+	if err != nil {
+		return keyway.Errorf(keyway.Untrusted, "%s gives no usable host key for the workspace %s: %w", place, name, err)
+	}
+	owner := ""
+	for _, e := range u.registry.Workspaces {
+		if (e.Name != name || e.Place != place) && sameKey(e.HostKey, hostKey) {
+			owner = "the workspace " + string(e.Name) + " at " + string(e.Place)
+		}
+	}
+	if l, ok := ownerOf(u.lines, key); ok {
+		owner = l.owner(u.candidates(), u.ports()) + " (" + l.where + ")"
+	}
+	if owner == "" {
+		return nil
+	}
+	return keyway.Errorf(keyway.Untrusted, "%s gives for the workspace %s the host key of %s: %s", place, name, owner, ssh.FingerprintSHA256(key)).
+		Hint("nothing was written. A place that does this lies, or has copied that key: ask its administrator")
+}
+
+// candidates are the names that a hashed one may be.
+func (u *Surroundings) candidates() []string {
+	all := u.config.names()
+	for _, p := range u.registry.Places {
+		all = append(all, hostOf(p))
+	}
+	return append(all, "github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "ssh.dev.azure.com")
+}
+
+func (u *Surroundings) ports() []string { return append(slices.Clone(usualPorts), u.config.ports...) }
+
+// hostOf is a place without the user.
+func hostOf(p keyway.Place) string { return string(p)[strings.LastIndexByte(string(p), '@')+1:] }

@@ -1,0 +1,192 @@
+//go:build unix
+
+package sshconfig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/keyway"
+)
+
+// laptop is a home directory with what its ssh knows. The real ssh reads its
+// configuration, by -F.
+type laptop struct {
+	t        *testing.T
+	home     string
+	store    *Store
+	resolver resolver
+}
+
+func newLaptop(t *testing.T, config string) *laptop {
+	t.Helper()
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	l := &laptop{t: t, home: home, store: testStore(t)}
+	l.write("config", config)
+	l.resolver = resolver{options: []string{"-F", filepath.Join(home, ".ssh", "config"), "-o", "UserKnownHostsFile=" + filepath.Join(home, ".ssh", "known_hosts")}}
+	return l
+}
+
+// write writes a file below ~/.ssh.
+func (l *laptop) write(name, content string) string {
+	l.t.Helper()
+	path := filepath.Join(l.home, ".ssh", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+func (l *laptop) surroundings() *Surroundings {
+	l.t.Helper()
+	u, err := l.store.surroundings(l.t.Context(), l.resolver)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return u
+}
+
+// hash has ssh-keygen hash the names in a known_hosts file.
+func (l *laptop) hash(path string) {
+	l.t.Helper()
+	if out, err := exec.Command("ssh-keygen", "-H", "-f", path).CombinedOutput(); err != nil {
+		l.t.Fatalf("ssh-keygen -H: %v\n%s", err, out)
+	}
+	os.Remove(path + ".old")
+}
+
+const crowdedConfig = `Include extra/*
+Host gpu1
+  HostName 10.0.0.7
+  ProxyJump outer,ada@inner:2022
+Host quiet
+Match originalhost matched,other
+  LogLevel ERROR
+Host by-?
+  Port 2200
+Host keyed*
+  IdentityFile ~/.ssh/id_of_%h
+Host harmless*
+  ServerAliveInterval 7
+Host *
+  User me
+  ControlPath ~/.ssh/%r@%h
+  UserKnownHostsFile ~/.ssh/known_hosts ~/.ssh/more_hosts
+`
+
+// A name for a workspace means nothing else to this laptop, in whichever way it
+// could.
+func TestNamesThatAreTaken(t *testing.T) {
+	l := newLaptop(t, crowdedConfig)
+	l.write("extra/one", "Host included\n  UserKnownHostsFile ~/.ssh/of_one\n")
+	key := keyA + "\n"
+	l.write("known_hosts", "plainly "+key+"[ported]:2022 "+key+"first,second "+key+"!not-me,pat-* "+key+"* "+key+"@cert-authority certified "+key)
+	l.hash(l.write("more_hosts", "hashed "+key+"[hashed-port]:2222 "+key))
+	l.write("of_one", "of-one "+key)
+	add(t, l.store, entry("train"))
+	u := l.surroundings()
+	for _, name := range []keyway.Name{
+		"gpu1", "quiet", "matched", "other", "by-x", "keyed1", "included", "outer", "inner",
+		"plainly", "ported", "first", "second", "pat-1", "certified", "hashed", "hashed-port", "of-one",
+		"train", "local", "localhost",
+	} {
+		err := u.CheckName(t.Context(), name)
+		if !keyway.Is(err, keyway.NameTaken) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if e := wantKind(t, err, keyway.NameTaken); !strings.Contains(e.Message, string(name)) {
+			t.Errorf("%s: %s", name, e.Message)
+		}
+	}
+	for _, name := range []keyway.Name{"free", "harmless1", "not-me", "plainly2", "by-xx"} {
+		if err := u.CheckName(t.Context(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []keyway.Name{"github.com", "a.b", "x.", "", "Train", "-x", "a b", "a\nb"} {
+		if err := u.CheckName(t.Context(), name); !keyway.Is(err, keyway.Usage) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// A key that this laptop knows by another name is no workspace's.
+func TestKeysOfOthers(t *testing.T) {
+	l := newLaptop(t, "Host db\n  HostName 10.0.0.9\n")
+	hostKey := func(n int) string {
+		key, err := ssh.NewPublicKey(newKey(t, byte(n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	}
+	l.write("known_hosts", "prod.lab,10.0.0.8 "+hostKey(1)+" comment\n[bastion]:2222 "+hostKey(2)+"\n@revoked * "+hostKey(3)+"\n@cert-authority *.lab "+hostKey(4)+"\n")
+	l.hash(l.write("known_hosts2", "db "+hostKey(5)+"\nunknown.example "+hostKey(6)+"\n"))
+	mine := entry("train")
+	mine.HostKey = hostKey(7)
+	add(t, l.store, mine)
+	u := l.surroundings()
+	for n, owner := range map[int]string{
+		1: "prod.lab", 2: "[bastion]:2222", 3: "*", 4: "*.lab", 5: "db", 6: "hashed", 7: "train",
+	} {
+		e := wantKind(t, u.CheckKey("gpu1", "new", hostKey(n)), keyway.Untrusted)
+		for _, say := range []string{"new", owner, "SHA256:"} {
+			if !strings.Contains(e.Message, say) {
+				t.Errorf("key %d: %q does not name %s", n, e.Message, say)
+			}
+		}
+	}
+	if err := u.CheckKey("gpu1", "new", hostKey(8)); err != nil {
+		t.Error(err)
+	}
+	if err := u.CheckKey("gpu1", "train", hostKey(7)); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	wantKind(t, u.CheckKey("gpu2", "train", hostKey(7)), keyway.Untrusted)
+	if err := u.CheckKey("gpu1", "new", "nonsense"); !keyway.Is(err, keyway.Untrusted) {
+		t.Error(err)
+	}
+}
+
+// OpenSSH is the judge of what a pattern matches.
+func TestMatchPattern(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	for _, pattern := range []string{"*", "a*", "*a", "a*b*c", "?", "??", "a?c", "*?*", "abc", "a**c", "*b*"} {
+		if err := os.WriteFile(file, fmt.Appendf(nil, "Host %s\n  HostName matched\n", pattern), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []string{"a", "abc", "ac", "abbc", "ab", "xbx", "abcabc"} {
+			want := sshG(t, file, s)["hostname"] == "matched"
+			if got := matchPattern(pattern, s); got != want {
+				t.Errorf("%s, %s: %v", pattern, s, got)
+			}
+		}
+	}
+}
+
+func FuzzParseKnownLine(f *testing.F) {
+	for _, s := range []string{"a,b " + keyA, "|1|c2FsdA==|aGFzaA== " + keyB, "@revoked * " + keyA, "[x]:22 y z", "# x y z", "!a,*b k v", "|1||", "@x"} {
+		f.Add(s, "train")
+	}
+	f.Fuzz(func(t *testing.T, text, name string) {
+		l, ok := parseKnownLine(text)
+		if !ok {
+			return
+		}
+		l.names(name, usualPorts)
+		if owner := l.owner([]string{name}, usualPorts); strings.ContainsAny(owner, "\x1b\r\n\x00") {
+			t.Errorf("%q is shown as %q", text, owner)
+		}
+	})
+}

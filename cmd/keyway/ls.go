@@ -220,8 +220,12 @@ func (a *app) ask(ctx context.Context, m machine, locked *lockWatch) listing {
 		return listing{unasked(m, err), []*keyway.Error{keyway.AsError(err)}}
 	}
 	rows, problems := compare(m, said.Workspaces)
-	return listing{rows, append(said.Problems, problems...)}
+	return listing{rows, append(problems, said.Problems[:min(len(said.Problems), maxProblems)]...)}
 }
+
+// maxProblems bounds how many problems of its own a machine may tell: it has one
+// for each engine.
+const maxProblems = 8
 
 // unasked is what this laptop knows of a machine that cannot be asked.
 func unasked(m machine, why error) []row {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +60,7 @@ func (c *Client) Info(ctx context.Context) (info Info, err error) {
 // List implements Node.
 func (c *Client) List(ctx context.Context) (list Listing, err error) {
 	err = c.Do(ctx, "GET", "/v1/workspaces", nil, &list)
+	list.Problems = slices.DeleteFunc(list.Problems, func(e *keyway.Error) bool { return e == nil })
 	for i := range list.Problems {
 		list.Problems[i] = c.said(list.Problems[i])
 	}

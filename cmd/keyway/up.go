@@ -22,6 +22,7 @@ type upOptions struct {
 	user, workdir                         string
 	mounts, env, keys                     []string
 	readOnly, forwardAgent, json          bool
+	privileges                            privilegeOptions
 	command                               []string
 }
 
@@ -66,6 +67,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.StringVar(&o.user, "user", "", "`user` or uid[:gid] inside (default: the image's own)")
 	f.StringVar(&o.workdir, "workdir", "", "`directory` to start in (default: the image's own)")
 	f.BoolVar(&o.readOnly, "read-only", false, "make the root file system read-only")
+	o.privileges.declare(cmd)
 	f.BoolVar(&o.forwardAgent, "forward-agent", false, "let every connection carry your agent into it (ssh -A does it for one)")
 	f.BoolVar(&o.json, "json", false, "print the workspace as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
@@ -210,6 +212,9 @@ func (o upOptions) spec() (keyway.Spec, keyway.Place, error) {
 	}
 	place, err := keyway.ParsePlace(o.place)
 	if err != nil {
+		return s, "", err
+	}
+	if err := o.privileges.add(&s); err != nil {
 		return s, "", err
 	}
 	if o.name == "" {

@@ -15,23 +15,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// OpenIn opens a regular file that a workspace wrote for reading. Whatever runs
-// in the workspace can put other things in its place, so links that lead out of
-// root are not followed, and a named pipe cannot make the opener wait.
-func OpenIn(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+func notRegular(name string) error {
+	return &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
 }
 
 // Info is what the guest wrote about itself. The error wraps fs.ErrNotExist
@@ -53,17 +38,46 @@ func Info(home keyway.Home) (keyway.GuestInfo, error) {
 // maxSessions bounds how many sessions of a workspace are looked at.
 const maxSessions = 10_000
 
-// Sessions counts the living sessions of a workspace; -1 if that cannot be told,
-// because they belong to another user or the Home is not here.
-func Sessions(home keyway.Home) int {
-	root, err := os.OpenRoot(home.Sessions())
+// Sessions counts the living sessions of the workspace that keeps its data in
+// that directory; -1 if that cannot be told, because they belong to another user
+// or the directory is not here.
+func Sessions(data string) int {
+	if data == "" {
+		return -1
+	}
+	root, err := os.OpenRoot(data)
+	if err != nil {
+		return -1
+	}
+	defer root.Close()
+	sessions, err := openDir(root, sessionsDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}
 	if err != nil {
 		return -1
 	}
-	defer root.Close()
+	defer sessions.Close()
+	return countHeld(sessions)
+}
+
+var sessionsDir = path.Base(keyway.GuestHome.Sessions())
+
+// openDir opens a directory that a workspace made. What is put in its place
+// meanwhile is still beneath root: a Root follows no link out of it.
+func openDir(root *os.Root, name string) (*os.Root, error) {
+	st, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
+	}
+	return root.OpenRoot(name)
+}
+
+// countHeld counts the directories in root whose lock somebody holds.
+func countHeld(root *os.Root) int {
 	dir, err := root.Open(".")
 	if err != nil {
 		return -1
@@ -76,10 +90,11 @@ func Sessions(home keyway.Home) int {
 	living := 0
 	for _, name := range names {
 		held, err := Held(root, path.Join(name, "lock"))
-		if err != nil && !errors.Is(err, syscall.ENOTDIR) {
+		if errors.Is(err, fs.ErrPermission) {
 			return -1
 		}
-		if held {
+		if held { // what is no session's lock is no session
+
 			living++
 		}
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 
 // Homes is where one owner's workspaces have their Homes at a place:
 // ROOT/workspaces/NAME. A Home appears there complete or not at all. Beside it,
-// where no workspace reaches, is .NAME.json, its Record.
+// where no workspace reaches, are .NAME.json, its Record, and .NAME.key, the host
+// key of its guest.
 type Homes struct{ dir string }
 
 // HomesIn are the Homes below root, keyway's state directory at the place.
@@ -38,6 +40,14 @@ type Record struct {
 	Spec    keyway.Spec `json:"spec"`    // what it was made from
 	Created time.Time   `json:"created"` // when
 	Guest   string      `json:"guest"`   // the last element of Guest.Dir it runs with
+	// HostKey is the public key that the place has given the guest, in
+	// authorized_keys form. Empty: an older keyway made the workspace, whose guest
+	// made its key itself.
+	HostKey string `json:"hostKey,omitempty"`
+	// Container is what the platform calls the workspace, and Data where the place
+	// finds the workspace's Home.Data; empty where there is no such thing.
+	Container string `json:"container,omitempty"`
+	Data      string `json:"data,omitempty"`
 }
 
 // maxRecord bounds a Record's file in bytes.
@@ -92,15 +102,64 @@ func (h Homes) Spec(name keyway.Name) (keyway.Spec, error) {
 	return rec.Spec, err
 }
 
+// Revise changes what is remembered of the workspace. The caller holds the
+// name's lock.
+func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
+	rec, err := h.Record(name)
+	if err != nil {
+		return err
+	}
+	before := rec.revisable()
+	if change(&rec); rec.revisable() == before {
+		return nil
+	}
+	return h.remember(rec)
+}
+
+// revisable is the part of r that can change in a workspace's life.
+func (r Record) revisable() [4]string { return [4]string{r.Guest, r.HostKey, r.Container, r.Data} }
+
 // RunsWith remembers that the workspace runs with that guest from now on. The
 // caller holds the name's lock.
 func (h Homes) RunsWith(name keyway.Name, guest Guest) error {
-	rec, err := h.Record(name)
-	if err != nil || rec.Guest == filepath.Base(guest.Dir) {
+	return h.Revise(name, func(r *Record) { r.Guest = filepath.Base(guest.Dir) })
+}
+
+func (h Homes) keyPath(name keyway.Name) string {
+	return filepath.Join(h.dir, "."+string(name)+".key")
+}
+
+// HostKey is the guest's host key as it is handed over. The error wraps
+// fs.ErrNotExist for a workspace whose Record has none.
+func (h Homes) HostKey(name keyway.Name) ([]byte, error) {
+	f, err := os.Open(h.keyPath(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	key, err := keyway.ReadHostKey(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", h.keyPath(name), err)
+	}
+	return keyway.MarshalHostKey(key), nil
+}
+
+// GiveKey gives a workspace whose Record has no host key this one. The caller
+// holds the name's lock.
+func (h Homes) GiveKey(name keyway.Name, key ed25519.PrivateKey) error {
+	public, err := h.keepKey(name, key)
+	if err != nil {
 		return err
 	}
-	rec.Guest = filepath.Base(guest.Dir)
-	return h.remember(rec)
+	return h.Revise(name, func(r *Record) { r.HostKey = public })
+}
+
+// keepKey keeps a guest's host key and returns its public half.
+func (h Homes) keepKey(name keyway.Name, key ed25519.PrivateKey) (string, error) {
+	if err := keyway.WriteFile(h.keyPath(name), keyway.MarshalHostKey(key), 0o600); err != nil {
+		return "", err
+	}
+	return keyway.PublicHostKey(key.Public().(ed25519.PublicKey)), nil
 }
 
 // Guests are the guests that the workspaces here run with, by the last element
@@ -157,13 +216,22 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 			err = full(err, h.dir)
 			os.RemoveAll(string(fresh))
 			os.Remove(h.recordPath(s.Name))
+			os.Remove(h.keyPath(s.Name))
 		}
 	}()
 	if err := fill(fresh, s); err != nil {
 		return "", err
 	}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", err
+	}
+	public, err := h.keepKey(s.Name, key)
+	if err != nil {
+		return "", err
+	}
 	// The Home comes last: it is what says that there is a workspace.
-	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir)}
+	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir), HostKey: public}
 	if err := h.remember(rec); err != nil {
 		return "", err
 	}
@@ -182,22 +250,35 @@ func (h Homes) makeDir() error {
 	return os.Chmod(h.dir, 0o700)
 }
 
-// fill makes a Home. The guest in it may be any uid: the one an image or --user
-// names, or one that user namespaces make of it. It must be able to write here,
-// so the directory is open to all; nobody else gets here, because the directory
-// above is 0700.
-func fill(home keyway.Home, s keyway.Spec) error {
-	if err := os.Mkdir(string(home), 0o777); err != nil {
-		return err
+// homeMode is the mode of a Home. The guest in a container may be any uid: the
+// one an image or --user names, or one that user namespaces make of it. It must
+// be able to write there, so the directory is open to all, and its sticky bit
+// keeps every uid from what belongs to another. Who is not in the workspace does
+// not get here, because the directory above is 0700. Plain processes are the
+// owner's own.
+func homeMode(s keyway.Spec) fs.FileMode {
+	if s.Engine == Host {
+		return 0o700
 	}
-	if err := os.Chmod(string(home), 0o777); err != nil { // umask
+	return 0o777 | fs.ModeSticky
+}
+
+// fill makes a Home with what is the place's in it, also the directories that
+// containers get something mounted on: made by a daemon they would be root's.
+func fill(home keyway.Home, s keyway.Spec) error {
+	if err := os.Mkdir(string(home), 0o700); err != nil {
 		return err
 	}
 	keys := strings.Join(s.AuthorizedKeys, "\n") + "\n"
-	if err := os.WriteFile(home.AuthorizedKeys(), []byte(keys), 0o644); err != nil {
+	if err := keyway.WriteFile(home.AuthorizedKeys(), []byte(keys), 0o644); err != nil {
 		return err
 	}
-	return os.Chmod(home.AuthorizedKeys(), 0o644)
+	if s.Engine != Host {
+		if err := errors.Join(os.Mkdir(home.Bin(), 0o700), os.Mkdir(home.Data(), 0o700)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(string(home), homeMode(s)) // last, and whatever the umask
 }
 
 // Remove removes a Home and its Record. Files that a container's root or other
@@ -207,10 +288,7 @@ func (h Homes) Remove(name keyway.Name) error {
 	if err := errors.Join(os.RemoveAll(string(h.Home(name))), os.RemoveAll(h.freshPath(name))); err != nil {
 		return err
 	}
-	if err := os.Remove(h.recordPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return errors.Join(removeFile(h.keyPath(name)), removeFile(h.recordPath(name)))
 }
 
 func (h Homes) lockPath(name keyway.Name) string {
@@ -296,7 +374,7 @@ func Unanswered(name keyway.Name, err error) *keyway.Error {
 		Hint("restart it: keyway stop %s && keyway start %s", name, name)
 }
 
-// IsHomeOf says whether path looks like a Home of that workspace below any root.
+// IsHomeOf reports whether path looks like a Home of that workspace below any root.
 // A path that was read from elsewhere must, before it is removed.
 func IsHomeOf(path string, name keyway.Name) bool {
 	dir, last := filepath.Split(filepath.Clean(path))

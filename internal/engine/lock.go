@@ -39,7 +39,7 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(mine, there)
 }
 
-// Held says whether some living process holds the lock on the file name in the
+// Held reports whether some living process holds the lock on the file name in the
 // directory that root is of. It never waits and follows no link out of root:
 // what is there was put there by the workspace.
 func Held(root *os.Root, name string) (bool, error) {

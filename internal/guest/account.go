@@ -103,15 +103,14 @@ func isExecutable(path string) bool {
 // home is the first directory the user can write to: editors and tools that
 // people bring along install themselves there. $HOME comes first because it is
 // what the engine or the template asked for. The last resort always works: it
-// lies beside the guest's own files.
+// lies among the guest's own files, where no other user can have made it.
 func (f accountFacts) home(own string) string {
 	for _, dir := range []string{f.env("HOME"), own, f.workdir} {
 		if dir != "" && filepath.Clean(dir) != "/" && f.isUsable(dir) {
 			return filepath.Clean(dir)
 		}
 	}
-	made := filepath.Join(string(f.keyway), "home")
-	if err := os.Mkdir(made, 0o700); err == nil || os.IsExist(err) {
+	if made := f.keyway.UserHome(); ownDir(made) == nil {
 		return made
 	}
 	return "/"

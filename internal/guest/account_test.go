@@ -74,8 +74,9 @@ func TestAccountHome(t *testing.T) {
 		t.Errorf("then the working directory: got %q", a.Home)
 	}
 	f.workdir = "/"
+	must(t, os.Mkdir(f.keyway.Data(), 0o700))
 	a := newAccount(f)
-	if want := filepath.Join(string(f.keyway), "home"); a.Home != want {
+	if want := f.keyway.UserHome(); a.Home != want {
 		t.Errorf("then one beside the guest's files: got %q", a.Home)
 	}
 	if info, err := os.Stat(a.Home); err != nil || !info.IsDir() {

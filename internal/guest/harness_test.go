@@ -54,6 +54,7 @@ func withProgram(run func() int) int {
 // configuration to reach it.
 type workspace struct {
 	t      *testing.T
+	key    ed25519.PrivateKey // the host key that the test hands over
 	home   keyway.Home
 	dir    string // for the test's files
 	config string // ssh_config
@@ -125,11 +126,25 @@ func startWorkspace(t *testing.T, command ...string) *workspace {
 	w.init.Dir = w.dir
 	w.init.Env = append(os.Environ(), "HOME="+w.dir, "IMAGE_SAYS=from the image")
 	w.init.Stdout, w.init.Stderr = w.news, w.news
+	w.key = handOver(t, w.init)
 	must(t, w.init.Start())
 	t.Cleanup(w.stop)
 	w.info = w.awaitInfo()
 	w.writeConfig(key)
 	return w
+}
+
+// handOver gives a first process that is about to be started a new host key.
+func handOver(t *testing.T, init *exec.Cmd) ed25519.PrivateKey {
+	t.Helper()
+	key := newPrivateKey(t)
+	init.Stdin = bytes.NewReader(keyway.MarshalHostKey(key))
+	return key
+}
+
+// hostKey is the workspace's in authorized_keys form.
+func (w *workspace) hostKey() string {
+	return keyway.PublicHostKey(w.key.Public().(ed25519.PublicKey))
 }
 
 func (w *workspace) awaitInfo() keyway.GuestInfo {
@@ -146,7 +161,7 @@ func (w *workspace) awaitInfo() keyway.GuestInfo {
 // writeConfig is what keyway writes for ssh, but that dial is the way.
 func (w *workspace) writeConfig(key string) {
 	known := filepath.Join(w.dir, "known_hosts")
-	must(w.t, os.WriteFile(known, []byte("ws "+w.info.HostKey+"\n"), 0o600))
+	must(w.t, os.WriteFile(known, []byte("ws "+w.hostKey()+"\n"), 0o600))
 	w.config = filepath.Join(w.dir, "config")
 	must(w.t, os.WriteFile(w.config, []byte(strings.Join([]string{
 		"Host ws",

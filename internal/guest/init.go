@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -48,15 +50,41 @@ func initMain(home keyway.Home, command []string) int {
 		return fail(os.Stderr, err)
 	}
 	defer lock.Close()
+	in, err := begin(home)
+	if err != nil {
+		return fail(os.Stderr, err)
+	}
+	defer in.sockets.Close()
 	surviveBrokenPipes()
 	setCommandEnvironment(home)
-	in := &initProcess{home: home, events: make(chan os.Signal, 64)}
 	// Before the first child, so that no end of one is missed.
 	signal.Notify(in.events, initSignals...)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		in.note("processes that detach will not be reaped: %v", err)
 	}
 	return in.run(command)
+}
+
+// begin takes the host key in and makes what the guest has in its Home. All of
+// it is done before anything of the image starts.
+func begin(home keyway.Home) (*initProcess, error) {
+	if err := concealMemory(home); err != nil {
+		return nil, err
+	}
+	key, err := takeHostKey(handOverPatience)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareHome(home); err != nil {
+		return nil, err
+	}
+	s, err := bindSockets(home)
+	if err != nil {
+		return nil, err
+	}
+	return &initProcess{
+		home: home, keeper: keeper{key}, sockets: s, ready: make(chan struct{}, 1), events: make(chan os.Signal, 64),
+	}, nil
 }
 
 // setCommandEnvironment gives the command what sessions have of the workspace:
@@ -114,13 +142,19 @@ func flockPatiently(fd int) error {
 // initProcess is the state of the first process. One goroutine owns it; all
 // that happens comes to it as a signal or a timer.
 //
-//	running ── SIGTERM, SIGINT, the command's end ──► ending ── grace over ──► killing
+//	starting ── the first server serves, the command is started ──► running
+//	starting, running ── SIGTERM, SIGINT, the command's end ──► ending ── grace over ──► killing
 //	ending, killing ── nothing lives any more ──► run returns
 type initProcess struct {
-	home   keyway.Home
-	events chan os.Signal
+	home    keyway.Home
+	keeper  keeper
+	sockets sockets
+	events  chan os.Signal
+	ready   chan struct{} // a server serves
 
-	server      int // pid; 0: to be started at restart
+	server      int      // pid; 0: to be started at restart
+	control     net.Conn // to the server
+	answering   sync.WaitGroup
 	serverSince time.Time
 	restart     <-chan time.Time
 	pause       time.Duration
@@ -139,17 +173,12 @@ func (in *initProcess) note(format string, args ...any) {
 
 func (in *initProcess) run(command []string) int {
 	in.startServer()
-	if err := in.startCommand(command); err != nil {
-		in.note("%v", err)
-		status := exitNotExecutable
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-			status = exitNotFound
-		}
-		in.end(status, unix.SIGTERM)
-	}
 	session.ReleaseMemory()
 	for !in.over() {
 		select {
+		case <-in.ready:
+			in.begun(command)
+			command = nil // once
 		case sig := <-in.events:
 			in.signal(sig.(unix.Signal))
 		case <-in.restart:
@@ -160,7 +189,26 @@ func (in *initProcess) run(command []string) int {
 		}
 	}
 	in.reap() // over does not count those that only wait for this
+	in.hangUp()
 	return in.status
+}
+
+// begun starts the command. It comes after the first server has begun to serve:
+// until then nothing of the image runs that could get at what that server needs.
+func (in *initProcess) begun(command []string) {
+	if in.ending {
+		return
+	}
+	err := in.startCommand(command)
+	if err == nil {
+		return
+	}
+	in.note("%v", err)
+	status := exitNotExecutable
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+		status = exitNotFound
+	}
+	in.end(status, unix.SIGTERM)
 }
 
 // over says that the workspace has ended and nothing of it is left.
@@ -168,28 +216,67 @@ func (in *initProcess) over() bool {
 	return in.ending && (in.killed && in.grace == nil || len(descendants()) == 0)
 }
 
-// spawn starts a child. It is not os/exec's to wait for: reap waits for all.
-func (in *initProcess) spawn(path string, argv []string, sys *syscall.SysProcAttr) (int, error) {
-	return syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   sys,
-	})
+// spawn starts a child with files from the third descriptor on. It is not
+// os/exec's to wait for: reap waits for all.
+func (in *initProcess) spawn(path string, argv []string, sys *syscall.SysProcAttr, files ...*os.File) (int, error) {
+	fds := []uintptr{0, 1, 2}
+	for _, f := range files {
+		fds = append(fds, f.Fd())
+	}
+	return syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: os.Environ(), Files: fds, Sys: sys})
 }
 
 func (in *initProcess) startServer() {
-	// What the last one said is not true any more; nobody shall take it for ready.
-	_ = os.Remove(in.home.Info())
 	in.serverSince = time.Now()
-	// In a session of its own it does not get the command's terminal signals.
-	pid, err := in.spawn(ownProgram(in.home), []string{keyway.GuestProgram, "serve", "--home", string(in.home)},
-		&syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM})
+	theirs, err := in.answer()
+	if err == nil {
+		defer theirs.Close()
+		// In a session of its own it does not get the command's terminal signals.
+		in.server, err = in.spawn(thisProgram(in.home), []string{keyway.GuestProgram, "serve", "--home", string(in.home)},
+			&syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}, theirs, in.sockets.ssh, in.sockets.agent)
+	}
 	if err != nil {
+		in.server = 0
+		in.hangUp()
 		in.note("the server cannot be started: %v", err)
 		in.restartLater()
-		return
 	}
-	in.server = pid
+}
+
+// answer makes a server's socket to the keeper, which answers on it until hangUp.
+func (in *initProcess) answer() (theirs *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours := os.NewFile(uintptr(pair[0]), "keeper")
+	defer ours.Close()
+	theirs = os.NewFile(uintptr(pair[1]), "server")
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, err
+	}
+	in.control = conn
+	in.answering.Go(func() {
+		in.keeper.serve(conn, func() {
+			select {
+			case in.ready <- struct{}{}:
+			default: // one is as good as two
+			}
+		})
+	})
+	return theirs, nil
+}
+
+// hangUp ends the keeper's answers to a server that has ended: no copy of its
+// socket is good for anything then.
+func (in *initProcess) hangUp() {
+	if in.control != nil {
+		in.control.Close()
+		in.control = nil
+	}
+	in.answering.Wait()
 }
 
 func (in *initProcess) restartLater() {
@@ -297,9 +384,9 @@ func (in *initProcess) childEnded(pid int, status unix.WaitStatus) {
 	switch pid {
 	case in.server:
 		in.server = 0
+		in.hangUp()
 		if !in.ending {
 			in.note("the server has ended (%s) and is started again", describe(status))
-			_ = os.Remove(in.home.Info())
 			in.restartLater()
 		}
 	case in.command:

@@ -46,6 +46,7 @@ func TestInitEndsWithTheCommandsStatus(t *testing.T) {
 	for command, want := range map[string]int{"exit 3": 3, "exit 0": 0, "kill -KILL $$": 128 + 9} {
 		home, _ := newHome(t)
 		cmd := exec.Command(home.Program(), "init", "--home", string(home), "--", "sh", "-c", command)
+		handOver(t, cmd)
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != want {
 			t.Errorf("%s: exit %d\n%s", command, code, out)
@@ -151,6 +152,7 @@ func killIfIn(pid int, dir string) {
 func TestInitWithACommandThatIsNotThere(t *testing.T) {
 	home, _ := newHome(t)
 	cmd := exec.Command(home.Program(), "init", "--home", string(home), "--", "no-such-program")
+	handOver(t, cmd)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 127 || !strings.Contains(string(out), "no-such-program") {
 		t.Fatalf("%v\n%s", err, out)
@@ -162,6 +164,7 @@ func TestInitAsProcess1(t *testing.T) {
 	home, _ := newHome(t)
 	cmd := exec.Command("unshare", "--pid", "--fork", "--mount-proc", home.Program(), "init", "--home", string(home), "--",
 		"sh", "-c", "(setsid sleep 1000 &); echo pid $PPID; exit 6")
+	handOver(t, cmd)
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 6 || !strings.Contains(string(out), "pid 1\n") {
 		t.Fatalf("exit %d\n%s", cmd.ProcessState.ExitCode(), out)

@@ -5,13 +5,9 @@ package guest
 import (
 	"bytes"
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"golang.org/x/crypto/ssh"
@@ -19,59 +15,21 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Bounds on the key files, which lie where the workspace's own processes can
-// write.
-const (
-	maxAuthorizedKeys = 1 << 20 // bytes of the file
-	maxHostKey        = 64 << 10
-)
+// maxAuthorizedKeys bounds the file in bytes.
+const maxAuthorizedKeys = 1 << 20
 
-// loadHostKey reads the host key, or makes it when there is none: it lives as
-// long as the workspace, so that whoever has pinned it never sees it change.
-func loadHostKey(home keyway.Home) (*hostKey, error) {
-	data, err := readBounded(home.HostKey(), maxHostKey)
-	if errors.Is(err, fs.ErrNotExist) {
-		data, err = makeHostKey(home)
-	}
+// hostKey is the workspace's key as SSH uses it and as streams do.
+type hostKey struct {
+	ssh.Signer
+	streams crypto.Signer
+}
+
+func newHostKey(key crypto.Signer) (*hostKey, error) {
+	signer, err := ssh.NewSignerFromSigner(key)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}
-	private, err := ssh.ParseRawPrivateKey(data)
-	if err == nil {
-		var signer ssh.Signer
-		if signer, err = ssh.NewSignerFromKey(private); err == nil {
-			return &hostKey{signer, private}, nil
-		}
-	}
-	return nil, fmt.Errorf("host key %s: %w", home.HostKey(), err)
-}
-
-// hostKey is the workspace's key as SSH uses it and as it was read.
-type hostKey struct {
-	ssh.Signer
-	private any
-}
-
-// streams is the key as streams use it, or nil: they want an Ed25519 key, which
-// is what keyway makes, but the file may hold another.
-func (k *hostKey) streams() crypto.Signer {
-	if p, ok := k.private.(*ed25519.PrivateKey); ok {
-		return *p
-	}
-	return nil
-}
-
-func makeHostKey(home keyway.Home) ([]byte, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "keyway workspace")
-	if err != nil {
-		return nil, err
-	}
-	data := pem.EncodeToMemory(block)
-	return data, keyway.WriteFile(home.HostKey(), data, 0o600)
+	return &hostKey{signer, key}, nil
 }
 
 // authorizedKey is one key that may enter.
@@ -83,7 +41,7 @@ type authorizedKey struct {
 // findAuthorized looks for key among those that may enter now. A file that
 // cannot be read lets nobody in.
 func findAuthorized(home keyway.Home, key ssh.PublicKey) (authorizedKey, error) {
-	data, err := readBounded(home.AuthorizedKeys(), maxAuthorizedKeys)
+	data, err := readOwned(home.AuthorizedKeys(), maxAuthorizedKeys, ownersOf(home))
 	if err != nil {
 		return authorizedKey{}, fmt.Errorf("nobody may enter: %w", err)
 	}
@@ -122,6 +80,10 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readAtMost(f, path, limit)
+}
+
+func readAtMost(f io.Reader, path string, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err

@@ -132,6 +132,15 @@ func ownProgram(home keyway.Home) string {
 	return "/proc/self/exe"
 }
 
+// thisProgram is the program that this process runs, by the kernel's name for it
+// where there is a /proc: nobody can put another program behind that one.
+func thisProgram(home keyway.Home) string {
+	if self := "/proc/self/exe"; isExecutable(self) {
+		return self
+	}
+	return ownProgram(home)
+}
+
 // fail tells people why the command did not work and returns its exit status.
 func fail(w io.Writer, err error) int {
 	e := keyway.AsError(err)

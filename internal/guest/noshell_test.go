@@ -46,6 +46,7 @@ func startEmptyImage(t *testing.T, uid int) *workspace {
 		Chroot:     root,
 		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)},
 	}
+	w.key = handOver(t, w.init)
 	must(t, w.init.Start())
 	t.Cleanup(w.stop)
 	w.info = w.awaitInfo()
@@ -62,7 +63,7 @@ func copyProgram(t *testing.T, from, to string) {
 
 func TestEmptyImage(t *testing.T) {
 	w := startEmptyImage(t, 1234)
-	if w.info.User != "keyway" || w.info.Shell != "" || w.info.Home != "/.keyway/home" {
+	if w.info.User != "keyway" || w.info.Shell != "" || w.info.Home != "/.keyway/data/home" {
 		t.Fatalf("got %+v", w.info)
 	}
 	for _, c := range []struct {
@@ -72,10 +73,10 @@ func TestEmptyImage(t *testing.T) {
 	}{
 		{[]string{"ws"}, "", "this image has no shell; run a program by its path: ssh NAME /path/to/program", 127},
 		{[]string{"ws", "/busybox echo 'a  b' c\\ d"}, "a  b c d\n", "", 0},
-		{[]string{"ws", "/busybox pwd"}, "/.keyway/home\n", "", 0},
+		{[]string{"ws", "/busybox pwd"}, "/.keyway/data/home\n", "", 0},
 		{[]string{"ws", "/busybox echo a | /busybox cat"}, "", "needs a shell", 126},
 		{[]string{"ws", "/busybox echo $HOME"}, "", "needs a shell", 126},
-		{[]string{"ws", "/busybox sh -c 'echo $HOME; exit 4'"}, "/.keyway/home\n", "", 4},
+		{[]string{"ws", "/busybox sh -c 'echo $HOME; exit 4'"}, "/.keyway/data/home\n", "", 4},
 		{[]string{"ws", "ls"}, "", "ls: no such program in ", 127},
 		{[]string{"ws", "/none"}, "", "no such file", 127},
 	} {
@@ -90,7 +91,7 @@ func TestEmptyImageGetsAPasswdEntry(t *testing.T) {
 	w := startEmptyImage(t, 1234)
 	passwd, err := os.ReadFile(filepath.Join(filepath.Dir(string(w.home)), "etc/passwd"))
 	must(t, err)
-	want := "root:x:0:0::/root:/bin/sh\nkeyway:x:1234:1234:keyway:/.keyway/home:/sbin/nologin\n"
+	want := "root:x:0:0::/root:/bin/sh\nkeyway:x:1234:1234:keyway:/.keyway/data/home:/sbin/nologin\n"
 	if string(passwd) != want {
 		t.Fatalf("got %q", passwd)
 	}

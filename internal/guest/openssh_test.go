@@ -491,7 +491,7 @@ func TestOtherClients(t *testing.T) {
 		w.t = t
 		converted := filepath.Join(w.dir, "other.ppk")
 		w.output(w.command("puttygen", key, "-o", converted))
-		fields := strings.Fields(w.output(w.command("ssh-keygen", "-l", "-f", hostKeyFile(t, w.info.HostKey))))
+		fields := strings.Fields(w.output(w.command("ssh-keygen", "-l", "-f", hostKeyFile(t, w.hostKey()))))
 		out := w.output(w.command("plink", "-batch", "-ssh", "-hostkey", fields[1], "-i", converted,
 			"-proxycmd", guestProgram+" dial --home "+string(w.home), w.info.User+"@ws", "echo hello"))
 		if strings.TrimSpace(out) != "hello" {

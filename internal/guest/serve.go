@@ -5,20 +5,17 @@ package guest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
-
-	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
 	"keyway/internal/session"
-	"keyway/internal/unixsock"
 )
 
 // partOfCPUs is the part of the machine's CPUs that the server uses at once, at
@@ -30,13 +27,16 @@ const partOfCPUs = 4
 func serveMain(home keyway.Home, _ []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	log := &logger{os.Stderr}
+	if err := concealMemory(home); err != nil {
+		log.warn("the server's memory is not closed to other processes", "error", err)
+	}
 	surviveBrokenPipes()
 	// Every packet is an allocation in x/crypto. Over a heap as small as this one
 	// the default would collect hundreds of times a second: a quarter of the CPU
 	// time of an upload. What this lets grow is given back when nobody is left.
 	debug.SetGCPercent(400)
 	runtime.GOMAXPROCS(max(1, runtime.NumCPU()/partOfCPUs))
-	log := &logger{os.Stderr}
 	account := newAccount(processFacts(home))
 	if err := os.Chdir(account.Start); err != nil {
 		log.warn("sftp will not begin where commands do", "error", err)
@@ -51,48 +51,66 @@ func serveMain(home keyway.Home, _ []string) int {
 // away. Ignoring the signal instead would be inherited by every program.
 func surviveBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// serve binds the workspace's sockets, says that it is ready and serves.
+// The descriptors that the first process gives the server, from the third on.
+const (
+	fdKeeper = 3 + iota
+	fdSSH
+	fdAgent
+)
+
+// inherited is what the first process gives the server.
+type inherited struct {
+	keeper     net.Conn
+	ssh, agent net.Listener
+}
+
+func inherit() (in inherited, err error) {
+	keep := os.NewFile(fdKeeper, "keeper")
+	defer keep.Close()
+	if in.keeper, err = net.FileConn(keep); err != nil {
+		return in, fmt.Errorf("the server is started by the first process only: %w", err)
+	}
+	if in.ssh, err = fileListener(fdSSH); err == nil {
+		in.agent, err = fileListener(fdAgent)
+	}
+	return in, err
+}
+
+func fileListener(fd uintptr) (net.Listener, error) {
+	f := os.NewFile(fd, "socket")
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// serve says that the guest is ready and serves.
 func serve(ctx context.Context, home keyway.Home, account Account, log *logger) error {
-	key, err := loadHostKey(home)
+	in, err := inherit()
 	if err != nil {
 		return err
 	}
-	agent, err := unixsock.Listen(home.AgentSocket(), 0o600)
+	kept, err := keptAt(in.keeper)
 	if err != nil {
 		return err
 	}
-	defer agent.Close()
-	l, err := listenReplacing(home.Socket())
+	key, err := newHostKey(kept)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
 	linkNames(home)
-	if err := announce(home, account, key.PublicKey()); err != nil {
+	if err := announce(home, account); err != nil {
 		return err
 	}
 	if err := session.Renew(home, ownProgram(home)); err != nil {
 		log.warn("sessions that were started by another version stay with it", "error", err)
 	}
+	if err := kept.ready(); err != nil {
+		return err
+	}
 	session.ReleaseMemory()
 	log.info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
-	return newServer(home, account, os.Environ(), key, log).Serve(ctx, l, agent)
-}
-
-// listenReplacing binds a socket beside path and moves it there, so that there
-// is no moment without a socket when a predecessor's is still in place. Everyone
-// may connect: the directory above keeps strangers out, and SSH the rest.
-func listenReplacing(path string) (net.Listener, error) {
-	beside := path + ".new"
-	l, err := unixsock.Listen(beside, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Rename(beside, path); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+	ssh := &ownListener{Listener: in.ssh, owners: ownersOf(home), log: log}
+	agent := &ownListener{Listener: in.agent, owners: owners{uint32(os.Getuid()), 0}, log: log}
+	return newServer(home, account, os.Environ(), key, log).Serve(ctx, ssh, agent)
 }
 
 // linkNames puts the program's other names beside it where the engine has not
@@ -104,9 +122,8 @@ func linkNames(home keyway.Home) {
 }
 
 // announce writes guest.json, which says that the guest is ready.
-func announce(home keyway.Home, account Account, key ssh.PublicKey) error {
+func announce(home keyway.Home, account Account) error {
 	info := keyway.GuestInfo{
-		HostKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))),
 		User:    account.Name,
 		UID:     account.UID,
 		Home:    account.Home,

@@ -65,9 +65,7 @@ func newServer(home keyway.Home, account Account, environ []string, key *hostKey
 		agent: newAgentBroker(log),
 	}
 	s.config = s.newConfig(key)
-	if signer := key.streams(); signer != nil {
-		s.streams, _ = stream.NewServer(stream.ServerConfig{HostKey: signer, Logger: streamLog{log}})
-	}
+	s.streams, _ = stream.NewServer(stream.ServerConfig{HostKey: key.streams, Logger: streamLog{log}})
 	return s
 }
 

@@ -5,6 +5,7 @@ package guest
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ import (
 // inProcess is a server within the test, which must leave no goroutine behind.
 type inProcess struct {
 	home   keyway.Home
+	key    ed25519.PrivateKey
 	signer ssh.Signer
 	user   string
 	news   *lockedBuffer
@@ -42,9 +44,10 @@ func serveInProcess(t *testing.T, account Account) *inProcess {
 	p := &inProcess{home: home, user: account.Name, news: &lockedBuffer{}}
 	p.signer, err = ssh.ParsePrivateKey(pem)
 	must(t, err)
-	hostKey, err := loadHostKey(home)
+	p.key = newPrivateKey(t)
+	hostKey, err := newHostKey(p.key)
 	must(t, err)
-	l, err := listenReplacing(home.Socket())
+	l, err := listenReplacing(home.Socket(), 0o666)
 	must(t, err)
 	agent, err := unixsock.Listen(home.AgentSocket(), 0o600)
 	must(t, err)

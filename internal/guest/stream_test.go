@@ -46,9 +46,7 @@ func (w *cutWay) cut() {
 // overStream is an SSH client whose connection is a stream over w.
 func (p *inProcess) overStream(t *testing.T, w *cutWay) (*ssh.Client, *stream.Conn) {
 	t.Helper()
-	key, err := loadHostKey(p.home)
-	must(t, err)
-	s, err := stream.Dial(t.Context(), stream.Config{Dial: w.dial, HostKey: key.streams().Public().(ed25519.PublicKey)})
+	s, err := stream.Dial(t.Context(), stream.Config{Dial: w.dial, HostKey: p.key.Public().(ed25519.PublicKey)})
 	must(t, err)
 	c, chans, reqs, err := ssh.NewClientConn(s, "ws", p.config(p.user, p.signer))
 	must(t, err)

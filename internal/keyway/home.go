@@ -6,6 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Home is the directory where one workspace keeps all it needs to persist: the
@@ -15,11 +18,17 @@ import (
 //
 //	authorized_keys  who may enter, read at each login    written by the node
 //	bin/             the guest program, read-only         mounted or linked by the engine
-//	host_key         Ed25519 private key, OpenSSH form    written by the guest, once
 //	guest.json       GuestInfo, when the guest is ready   written by the guest, at each start
-//	guest.sock       SSH, for the node to dial            bound by the guest
-//	agent.sock       what SSH_AUTH_SOCK names             bound by the guest
-//	sessions/        one directory a session              written by its holder
+//	guest.sock       SSH, for the node to dial            bound by the guest's first process
+//	agent.sock       what SSH_AUTH_SOCK names             bound by the guest's first process
+//	data/            what only the workspace's user sees  a volume in a container
+//	data/sessions/   one directory a session              written by its holder
+//	data/home/       home of a user who has none          made by the guest
+//
+// A container's Home is open to every user and has the sticky bit, because the
+// workspace's user may be any uid: what is in it belongs to the owner at the
+// place or to that user, and no third one can replace it. The guest makes its
+// own part before anything of the image starts.
 type Home string
 
 // GuestHome is where a container sees its Home.
@@ -47,9 +56,6 @@ func (h Home) Bin() string { return h.file("bin") }
 // Program is the guest program itself.
 func (h Home) Program() string { return filepath.Join(h.Bin(), GuestProgram) }
 
-// HostKey is the guest's private host key.
-func (h Home) HostKey() string { return h.file("host_key") }
-
 // Info is the file with the GuestInfo.
 func (h Home) Info() string { return h.file("guest.json") }
 
@@ -59,14 +65,24 @@ func (h Home) Socket() string { return h.file("guest.sock") }
 // AgentSocket is the one path of the forwarded agent inside the workspace.
 func (h Home) AgentSocket() string { return h.file("agent.sock") }
 
-// Sessions is the directory with one directory a session.
-func (h Home) Sessions() string { return h.file("sessions") }
+// Data is the directory for what no user but the workspace's shall see. In a
+// container it is a volume: what is written there is not the place's owner's to
+// read, and has no business in the owner's home directory.
+func (h Home) Data() string { return h.file("data") }
 
-// GuestInfo is what a guest says of itself once it serves: its presence means
-// ready.
+// Sessions is the directory with one directory a session.
+func (h Home) Sessions() string { return filepath.Join(h.Data(), "sessions") }
+
+// UserHome is the home directory of a user whose image gives him none.
+func (h Home) UserHome() string { return filepath.Join(h.Data(), "home") }
+
+// GuestInfo is what a guest says of itself once it serves, and the host key that
+// the node has given it. All but the key is the workspace's own word.
 type GuestInfo struct {
-	HostKey string `json:"hostKey"` // public, in authorized_keys form
-	User    string `json:"user"`    // login name that ssh must use
+	// HostKey is public, in authorized_keys form. It comes from the node's record,
+	// never from the guest; empty for a workspace of an older keyway.
+	HostKey string `json:"hostKey,omitempty"`
+	User    string `json:"user"` // login name that ssh must use
 	UID     int    `json:"uid"`
 	Home    string `json:"home"`            // home directory of User
 	Shell   string `json:"shell,omitempty"` // login shell; empty: the image has none
@@ -78,8 +94,8 @@ type GuestInfo struct {
 // whatever runs there.
 const maxInfo = 64 << 10
 
-// ReadInfo reads h.Info. The error wraps fs.ErrNotExist while the guest has not
-// become ready.
+// ReadInfo reads h.Info, for programs in the workspace. The error wraps
+// fs.ErrNotExist while the guest has not become ready.
 func (h Home) ReadInfo() (GuestInfo, error) {
 	f, err := os.Open(h.Info())
 	if err != nil {
@@ -89,7 +105,8 @@ func (h Home) ReadInfo() (GuestInfo, error) {
 	return DecodeInfo(f)
 }
 
-// DecodeInfo reads a GuestInfo, at most 64 KiB of it.
+// DecodeInfo reads what a guest says of itself, at most 64 KiB of it. A host key
+// in it is ignored, and text that no guest of ours says is an error.
 func DecodeInfo(r io.Reader) (GuestInfo, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxInfo+1))
 	if err != nil {
@@ -102,8 +119,31 @@ func DecodeInfo(r io.Reader) (GuestInfo, error) {
 	if err := json.Unmarshal(data, &info); err != nil {
 		return GuestInfo{}, fmt.Errorf("the guest's description of itself: %w", err)
 	}
+	if err := info.check(); err != nil {
+		return GuestInfo{}, err
+	}
+	info.HostKey = ""
 	return info, nil
 }
+
+// maxInfoText bounds each text of a GuestInfo in bytes; PATH_MAX of Linux.
+const maxInfoText = 4096
+
+// check refuses what could not be a user or a path, and what a terminal obeys.
+func (i GuestInfo) check() error {
+	for what, text := range map[string]string{"user": i.User, "home": i.Home, "shell": i.Shell, "version": i.Version} {
+		if len(text) > maxInfoText || !utf8.ValidString(text) || strings.ContainsFunc(text, isUnprintable) {
+			return fmt.Errorf("the guest's description of itself has no good %s: %.64q", what, text)
+		}
+	}
+	if i.User == "" || i.User[0] == '-' || strings.ContainsAny(i.User, " \"'\\#%$`") {
+		return fmt.Errorf("the guest's description of itself names a user that ssh would not take: %.64q", i.User)
+	}
+	return nil
+}
+
+// isUnprintable reports controls, also those that reorder text.
+func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // WriteFile writes data to path so that readers see the old content or the new,
 // never a part, also after a crash. A full disk is an Error of kind NoSpace.

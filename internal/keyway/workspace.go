@@ -25,6 +25,14 @@ type Spec struct {
 	ReadOnly bool   `json:"readOnly,omitempty"` // root file system read-only
 	// Command is started beside the guest; the workspace ends when it ends.
 	Command []string `json:"command,omitempty"`
+	// CapAdd are capabilities of capabilities(7) that the container gets beside
+	// those that every one has, without CAP_, or ALL.
+	CapAdd []string `json:"capAdd,omitempty"`
+	// NewPrivileges lets programs gain privileges when they start, as sudo does.
+	NewPrivileges bool `json:"newPrivileges,omitempty"`
+	// PidsLimit is how many processes and threads there may be; 0 is the engine's
+	// default, -1 as many as the place allows.
+	PidsLimit int64 `json:"pidsLimit,omitempty"`
 	// ForwardAgent says that connections to this workspace carry the user's agent.
 	ForwardAgent bool `json:"forwardAgent,omitempty"`
 	// AuthorizedKeys are the public keys, in authorized_keys form, that may enter.
@@ -37,6 +45,7 @@ const (
 	maxMounts         = 256
 	maxEnv            = 1024
 	maxCommand        = 4096
+	maxCaps           = 64
 )
 
 // Validate says what is wrong with s, in the user's words.
@@ -59,6 +68,17 @@ func (s Spec) Validate() error {
 	}
 	if s.ShmSize < 0 {
 		return Errorf(Usage, "--shm-size must not be negative")
+	}
+	if s.PidsLimit < -1 {
+		return Errorf(Usage, "--pids-limit %d: a number from 1 on, or -1 for no limit", s.PidsLimit)
+	}
+	if len(s.CapAdd) > maxCaps {
+		return Errorf(Usage, "--cap-add: at most %d capabilities", maxCaps)
+	}
+	for _, c := range s.CapAdd {
+		if _, err := ParseCapability(c); err != nil {
+			return err
+		}
 	}
 	for k, v := range s.Env {
 		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(v, 0) {
@@ -93,6 +113,17 @@ func ParseMount(s string) (Mount, error) {
 	}
 	return Mount{}, Errorf(Usage, "%q is not a mount", s).
 		Hint("give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro")
+}
+
+// ParseCapability reads the name of a capability as docker run --cap-add takes it:
+// with or without CAP_, in any case, or ALL. Which there are, the engine knows.
+func ParseCapability(s string) (string, error) {
+	c := strings.TrimPrefix(strings.ToUpper(s), "CAP_")
+	if c == "" || len(c) > 32 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
+		return "", Errorf(Usage, "--cap-add %s: not the name of a capability", s).
+			Hint("for example: --cap-add NET_RAW; see which there are: man 7 capabilities")
+	}
+	return c, nil
 }
 
 // GPUs says which GPUs a workspace gets. The zero value is none.

@@ -210,7 +210,8 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 	}
 	var list []keyway.Workspace
 	for _, name := range names {
-		s, err := n.homes.Spec(name)
+		rec, err := n.homes.Record(name)
+		s := rec.Spec
 		if err != nil || s.Engine != engineName {
 			continue
 		}
@@ -219,6 +220,7 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 			State: keyway.Unknown, Reason: why.Message, Sessions: -1,
 		}
 		w.Guest, _ = engine.Info(n.homes.Home(name))
+		w.Guest.HostKey = rec.HostKey
 		list = append(list, w)
 	}
 	return list

@@ -28,7 +28,7 @@ const (
 	labelWay     = "dev.keyway.way"     // wayBind or wayExec
 	labelHome    = "dev.keyway.home"    // the Home at the place
 	// labelHelper is on containers that help with the workspace of that name for
-	// a moment and are never listed.
+	// a moment, for people to see. Nothing goes by it: an image can have any label.
 	labelHelper = "dev.keyway.helper"
 )
 
@@ -59,7 +59,7 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "a mount needs two absolute paths, not %q and %q", m.Source, m.Target).
 				Hint("for example: -v /data:/mnt/data")
 		}
-		if m.Target == string(keyway.GuestHome) || strings.HasPrefix(m.Target, string(keyway.GuestHome)+"/") {
+		if isOurs(m.Target) {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Hint("mount it elsewhere: -v %s:/mnt/data", m.Source)
 		}
@@ -68,6 +68,12 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 		}
 	}
 	return nil
+}
+
+// isOurs reports whether the path in a container is the Home or in it.
+func isOurs(target string) bool {
+	target = path.Clean("/" + target)
+	return target == string(keyway.GuestHome) || strings.HasPrefix(target, string(keyway.GuestHome)+"/")
 }
 
 func noSource(m keyway.Mount) error {
@@ -98,6 +104,8 @@ func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions,
 			User:       s.User,
 			WorkingDir: s.Workdir,
 			Labels:     labels,
+			// The host key comes in there; see handOver.
+			OpenStdin: true, StdinOnce: true,
 			// An image may name another signal (nginx: QUIT), but the first process is
 			// the guest.
 			StopSignal:  "SIGTERM",
@@ -164,7 +172,10 @@ func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
 		ReadonlyRootfs: s.ReadOnly,
 		ShmSize:        s.ShmSize,
 		Mounts:         append(e.homeMounts(s.Name, way), userMounts(s)...),
-		Resources:      container.Resources{DeviceRequests: deviceRequests(s.GPUs)},
+		SecurityOpt:    securityOptions(s),
+		CapAdd:         s.CapAdd,
+		CapDrop:        dropped(s.CapAdd),
+		Resources:      container.Resources{DeviceRequests: deviceRequests(s.GPUs), PidsLimit: pidsLimit(s)},
 	}
 	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }) {
 		// Nearly every program wants a place for temporary files, and some run them.
@@ -173,14 +184,57 @@ func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
 	return h
 }
 
-func (e *Engine) homeMounts(name keyway.Name, way string) []mount.Mount {
-	if way == wayExec {
-		return []mount.Mount{{Type: mount.TypeVolume, Target: string(keyway.GuestHome)}}
+// noNewPrivileges is the option of docker run --security-opt: a program cannot
+// gain privileges by being started (prctl(2), PR_SET_NO_NEW_PRIVS).
+const noNewPrivileges = "no-new-privileges"
+
+func securityOptions(s keyway.Spec) []string {
+	if s.NewPrivileges {
+		return nil
 	}
+	return []string{noNewPrivileges}
+}
+
+// needless are the capabilities that Docker gives to every container and Podman to
+// none: to forge packets of the network that containers share, to make devices,
+// and to write into the kernel's audit log.
+var needless = []string{"AUDIT_WRITE", "MKNOD", "NET_RAW"}
+
+// dropped are the needless capabilities that were not asked for.
+func dropped(added []string) []string {
+	return slices.DeleteFunc(slices.Clone(needless), func(c string) bool {
+		return slices.ContainsFunc(added, func(a string) bool {
+			a, _ = keyway.ParseCapability(a)
+			return a == c || a == "ALL"
+		})
+	})
+}
+
+// defaultPids is the limit of processes and threads: what data loaders of eight
+// GPUs need many times over, and what a fork bomb reaches before the machine's own
+// limit.
+const defaultPids = 32768
+
+func pidsLimit(s keyway.Spec) *int64 {
+	if s.PidsLimit == 0 {
+		return new(int64(defaultPids))
+	}
+	return new(s.PidsLimit)
+}
+
+// homeMounts are the container's Home. NoCopy, because a daemon would fill a new
+// volume with what the image has at its place.
+func (e *Engine) homeMounts(name keyway.Name, way string) []mount.Mount {
+	volume := mount.Mount{Type: mount.TypeVolume, Target: string(keyway.GuestHome), VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
+	if way == wayExec {
+		return []mount.Mount{volume}
+	}
+	volume.Target = keyway.GuestHome.Data()
 	// Mounts, not Binds: for those dockerd makes a source that it does not find.
 	return []mount.Mount{
 		{Type: mount.TypeBind, Source: string(e.homes.Home(name)), Target: string(keyway.GuestHome)},
 		{Type: mount.TypeBind, Source: e.guest.Dir, Target: keyway.GuestHome.Bin(), ReadOnly: true},
+		volume,
 	}
 }
 
@@ -209,13 +263,14 @@ func deviceRequests(g keyway.GPUs) []container.DeviceRequest {
 	return []container.DeviceRequest{r}
 }
 
-// made is a workspace's container as its labels tell it.
+// made is a workspace's container, as its labels and the place's Record tell it.
 type made struct {
 	id    string
 	image string // id of the image
 	way   string
 	home  keyway.Home
 	spec  keyway.Spec
+	rec   engine.Record // zero: the place remembers nothing of it
 }
 
 // maxLabel bounds the Spec in a label: whoever may use the daemon may write one.
@@ -223,7 +278,8 @@ const maxLabel = 4 << 20
 
 // parseLabels reads the labels of a container that has the given name. Labels
 // alone do not make a workspace: an image made from one (docker commit) hands
-// them on to every container of that image, but not the name.
+// them on to every container of that image, but not the name. So nothing that is
+// removed, opened or believed goes by a label; see recall.
 func (e *Engine) parseLabels(containerName string, labels map[string]string) (made, error) {
 	name, err := keyway.ParseName(labels[labelName])
 	if err != nil {
@@ -240,9 +296,28 @@ func (e *Engine) parseLabels(containerName string, labels map[string]string) (ma
 		return made{}, fmt.Errorf("the specification of %s: %w", name, err)
 	}
 	m.spec.Name = name
-	// A workspace made with another state directory has its Home there.
-	if home := labels[labelHome]; engine.IsHomeOf(home, name) {
-		m.home = keyway.Home(home)
-	}
 	return m, nil
 }
+
+// recall adds to m what the place remembers of it. A workspace that was made with
+// another state directory has its Home there; its label only says where to look,
+// and the Record that is found must name this very container.
+func (e *Engine) recall(m *made, labels map[string]string) {
+	name := m.spec.Name
+	if rec, err := e.homes.Record(name); err == nil {
+		if rec.Container == m.id || rec.Container == "" && rec.Spec.Engine == e.Name() {
+			m.rec = rec
+		}
+		return
+	}
+	home := labels[labelHome]
+	if !engine.IsHomeOf(home, name) || m.id == "" {
+		return
+	}
+	if rec, err := engine.HomesAbove(keyway.Home(home)).Record(name); err == nil && rec.Container == m.id {
+		m.home, m.rec = keyway.Home(home), rec
+	}
+}
+
+// homes are the Homes that m's is one of.
+func (m made) homes() engine.Homes { return engine.HomesAbove(m.home) }

@@ -37,11 +37,12 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if err := e.vacant(ctx, s.Name); err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := e.ensureImage(ctx, d, s.Image, report); err != nil {
+	image, err := e.ensureImage(ctx, d, s.Image, report)
+	if err != nil {
 		return keyway.Workspace{}, err
 	}
 	s.Engine = d.name()
-	return e.create(ctx, d, s, report)
+	return e.create(ctx, d, s, image, report)
 }
 
 // vacant sees to it that the name is free. A Home whose container somebody
@@ -66,7 +67,7 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 
 // create makes the workspace by the first way that works and leaves nothing if
 // none does.
-func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imageFacts, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why, err := e.apart(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
@@ -79,14 +80,14 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, report fun
 	if e.byExec || why != "" {
 		way = wayExec
 	}
-	w, err := e.try(ctx, s, way)
+	w, err := e.try(ctx, s, image, way)
 	if errors.Is(err, errApart) && way == wayBind {
 		why = errApart.Error()
 		cleanup, cancel := cleanupContext(ctx)
 		// What the guest left in a directory of the daemon's own; it may be none.
 		_ = e.sweep(cleanup, s.Name, home, s.Image)
 		cancel()
-		w, err = e.try(ctx, s, wayExec)
+		w, err = e.try(ctx, s, image, wayExec)
 	}
 	if err != nil {
 		cleanup, cancel := cleanupContext(ctx)
@@ -109,7 +110,7 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // try makes and starts the container and waits for its guest. If that fails, no
 // container is left.
-func (e *Engine) try(ctx context.Context, s keyway.Spec, way string) (w keyway.Workspace, err error) {
+func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way string) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
@@ -131,20 +132,83 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, way string) (w keyway.W
 			err = errors.Join(err, removeErr)
 		}
 	}()
-	if way == wayExec {
-		if err := e.copyIn(ctx, id, s); err != nil {
-			return w, e.refusal(ctx, s, err)
-		}
-	}
-	if _, err := e.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+	m, err := e.furnish(ctx, made{id: id, way: way, home: e.homes.Home(s.Name), spec: s}, image)
+	if err != nil {
 		return w, e.refusal(ctx, s, err)
 	}
-	m := made{id: id, way: way, home: e.homes.Home(s.Name), spec: s}
+	if err := e.launch(ctx, m); err != nil {
+		return w, e.refusal(ctx, s, err)
+	}
 	info, err := e.await(ctx, m)
 	if err != nil {
 		return w, err
 	}
 	return e.workspace(m, keyway.Running, "", info, time.Now()), nil
+}
+
+// furnish puts into a container that was never started what its guest needs
+// there, and has the place remember which container it is.
+func (e *Engine) furnish(ctx context.Context, m made, image imageFacts) (made, error) {
+	var err error
+	switch {
+	case m.way == wayExec:
+		err = e.copyIn(ctx, m.id, m.spec, e.homeArchive)
+	case !image.runsAsRoot(m.spec.User):
+		err = e.copyIn(ctx, m.id, m.spec, dataArchive)
+	}
+	if err != nil {
+		return m, err
+	}
+	data, err := e.dataSource(ctx, m)
+	if err != nil {
+		return m, err
+	}
+	if err := e.homes.Revise(m.spec.Name, func(r *engine.Record) { r.Container, r.Data = m.id, data }); err != nil {
+		return m, err
+	}
+	m.rec, err = e.homes.Record(m.spec.Name)
+	return m, err
+}
+
+// dataSource is where this machine may find the volume of Home.Data; empty where
+// there is none of its own or the daemon is on another machine.
+func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
+	if m.way != wayBind || !e.at.local() {
+		return "", nil
+	}
+	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
+	if err != nil {
+		return "", err
+	}
+	for _, mount := range c.Container.Mounts {
+		if mount.Destination == keyway.GuestHome.Data() && filepath.IsAbs(mount.Source) {
+			return mount.Source, nil
+		}
+	}
+	return "", nil
+}
+
+// launch starts a container that does not run and hands its first process the
+// guest's host key: on standard input, which that process reads before it starts
+// anything, and which leads nowhere afterwards. Whoever starts the container by
+// other means starts no guest.
+func (e *Engine) launch(ctx context.Context, m made) error {
+	if m.rec.HostKey != "" {
+		key, err := m.homes().HostKey(m.spec.Name)
+		if err != nil {
+			return err
+		}
+		stdin, err := e.client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true})
+		if err != nil {
+			return err
+		}
+		defer stdin.Close()
+		if _, err := stdin.Conn.Write(key); err != nil {
+			return err
+		}
+	}
+	_, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{})
+	return err
 }
 
 // claimPatience bounds how long a daemon may take to make a container; it copies

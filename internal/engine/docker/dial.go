@@ -143,32 +143,29 @@ func (e *Engine) greetsSoon(ctx context.Context, m made) error {
 	return e.greets(ctx, m)
 }
 
-// copyIn puts the guest program and the keys into the container's volume.
-func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec) error {
-	archive, err := e.archive(s)
+// copyIn puts an archive into the container's volumes.
+func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec, archive func(keyway.Spec) ([]byte, error)) error {
+	data, err := archive(s)
 	if err != nil {
 		return err
 	}
 	if !s.ReadOnly {
-		return e.extract(ctx, id, archive)
+		return e.extract(ctx, id, data)
 	}
 	// Daemons refuse to copy to "/" of a read-only container, and only from there
 	// can the volume's own directory be opened to all. So another container that
-	// has the same volume, and is never started, takes the files.
-	helper, err := e.client.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Config: &container.Config{
-			Image: s.Image, Entrypoint: []string{keyway.GuestHome.Program()},
-			Labels: map[string]string{labelHelper: string(s.Name), labelOwner: e.owner},
-		},
+	// has the same volumes, and is never started, takes the files.
+	helper, err := e.help(ctx, s.Name, client.ContainerCreateOptions{
+		Config:     &container.Config{Image: s.Image, Entrypoint: []string{keyway.GuestHome.Program()}},
 		HostConfig: &container.HostConfig{VolumesFrom: []string{id}},
 	})
 	if err != nil {
 		return err
 	}
-	err = e.extract(ctx, helper.ID, archive)
+	err = e.extract(ctx, helper, data)
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	_, removeErr := e.client.ContainerRemove(cleanup, helper.ID, client.ContainerRemoveOptions{Force: true})
+	_, removeErr := e.client.ContainerRemove(cleanup, helper, client.ContainerRemoveOptions{Force: true})
 	return errors.Join(err, removeErr)
 }
 
@@ -179,9 +176,23 @@ func (e *Engine) extract(ctx context.Context, id string, archive []byte) error {
 	return err
 }
 
-// archive is the Home as the container shall find it. Its directory is open to
-// all for the reason that a Home at the place is.
-func (e *Engine) archive(s keyway.Spec) ([]byte, error) {
+// openMode is that of a directory in which any user may make files and none may
+// replace another's. The guest may be any uid; see engine.Homes.
+const openMode = 0o1777
+
+// dataArchive is Home.Data as a guest other than root shall find it.
+func dataArchive(keyway.Spec) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	err := writeDir(w, strings.TrimPrefix(keyway.GuestHome.Data(), "/"), openMode)
+	if err == nil {
+		err = w.Close()
+	}
+	return out.Bytes(), err
+}
+
+// homeArchive is the Home as the container shall find it.
+func (e *Engine) homeArchive(s keyway.Spec) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	home := strings.TrimPrefix(string(keyway.GuestHome), "/")
@@ -192,7 +203,7 @@ func (e *Engine) archive(s keyway.Spec) ([]byte, error) {
 		return nil, err
 	}
 	err = errors.Join(
-		writeDir(w, home, 0o777), writeDir(w, bin, 0o755),
+		writeDir(w, home, openMode), writeDir(w, bin, 0o755),
 		writeFile(w, path.Join(home, path.Base(keyway.GuestHome.AuthorizedKeys())), 0o644, keys))
 	for _, entry := range entries {
 		if err == nil {

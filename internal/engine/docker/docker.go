@@ -88,8 +88,12 @@ func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 
 // hear learns from the header of an answer who sent it. Podman puts one of its own
 // on all of them, also on that to a ping, which it gives at once: to say its
-// version it asks its helpers first, 0.2 s, or seconds on a busy machine.
+// version it asks its helpers first, 0.2 s, or seconds on a busy machine. Neither
+// puts any on an answer that becomes a stream.
 func (e *Engine) hear(answer *http.Response) {
+	if answer.Header.Get("Api-Version") == "" && answer.Header.Get("Libpod-Api-Version") == "" {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.name = nameDocker

@@ -17,36 +17,68 @@ import (
 	"keyway/internal/keyway"
 )
 
-// ensureImage sees to it that the daemon has the image and that it is made for
-// the machine the daemon runs on.
-func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report func(keyway.Progress)) error {
-	if image == "" {
-		return keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
-			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime\nor run without containers: --engine host")
+// imageFacts is what an image says of itself that matters here.
+type imageFacts struct {
+	arch    string
+	user    string // that containers run as; empty: root
+	volumes map[string]struct{}
+}
+
+// runsAsRoot reports whether a workspace with that --user certainly runs as root.
+// A name may stand for any uid in the image.
+func (f imageFacts) runsAsRoot(user string) bool {
+	if user == "" {
+		user = f.user
 	}
-	if _, err := reference.ParseAnyReference(image); err != nil {
-		return keyway.Errorf(keyway.Usage, "%q cannot be an image: %w", image, err).
-			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime")
+	uid, _, _ := strings.Cut(user, ":")
+	return uid == "" || uid == "0"
+}
+
+// check refuses an image that would put something of its own into the Home.
+func (f imageFacts) check(d daemon, image string) error {
+	if f.arch != "" && d.arch != "" && f.arch != d.arch {
+		return otherPlatform(d, image, "it is for "+f.arch)
 	}
-	arch, err := e.imageArch(ctx, image)
-	if errdefs.IsNotFound(err) {
-		if err := e.pull(ctx, d, image, report); err != nil {
-			return e.withNearest(ctx, image, err)
+	for target := range f.volumes {
+		if isOurs(target) {
+			return keyway.Errorf(keyway.Usage, "the image %s wants a volume at %.200q, which is keyway's own place in a workspace", image, target).
+				Hint("take another image, or make one without that VOLUME")
 		}
-		arch, err = e.imageArch(ctx, image)
-	}
-	if err != nil {
-		return e.explain(ctx, err)
-	}
-	if arch != "" && d.arch != "" && arch != d.arch {
-		return otherPlatform(d, image, "it is for "+arch)
 	}
 	return nil
 }
 
-func (e *Engine) imageArch(ctx context.Context, image string) (string, error) {
+// ensureImage sees to it that the daemon has the image and that it can be made
+// into a workspace on the machine the daemon runs on.
+func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report func(keyway.Progress)) (imageFacts, error) {
+	if image == "" {
+		return imageFacts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
+			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime\nor run without containers: --engine host")
+	}
+	if _, err := reference.ParseAnyReference(image); err != nil {
+		return imageFacts{}, keyway.Errorf(keyway.Usage, "%q cannot be an image: %w", image, err).
+			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime")
+	}
+	facts, err := e.imageFacts(ctx, image)
+	if errdefs.IsNotFound(err) {
+		if err := e.pull(ctx, d, image, report); err != nil {
+			return facts, e.withNearest(ctx, image, err)
+		}
+		facts, err = e.imageFacts(ctx, image)
+	}
+	if err != nil {
+		return facts, e.explain(ctx, err)
+	}
+	return facts, facts.check(d, image)
+}
+
+func (e *Engine) imageFacts(ctx context.Context, image string) (imageFacts, error) {
 	found, err := e.client.ImageInspect(ctx, image)
-	return found.Architecture, err
+	facts := imageFacts{arch: found.Architecture}
+	if found.Config != nil {
+		facts.user, facts.volumes = found.Config.User, found.Config.Volumes
+	}
+	return facts, err
 }
 
 func otherPlatform(d daemon, image, why string) *keyway.Error {

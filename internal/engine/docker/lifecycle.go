@@ -37,6 +37,7 @@ func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.S
 		return made{}, nil, engine.NotFound(name)
 	}
 	m.id, m.image = c.ID, c.Image
+	e.recall(&m, c.Config.Labels)
 	return m, c.State, nil
 }
 
@@ -91,8 +92,7 @@ func (e *Engine) restart(ctx context.Context, m made) error {
 			return err
 		}
 	}
-	_, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{})
-	err = e.refusal(ctx, m.spec, err)
+	err := e.refusal(ctx, m.spec, e.launch(ctx, m))
 	if errors.Is(err, errApart) {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace's files at the place are gone (%s or %s)", m.home, e.guest.Dir).
 			Hint("it cannot be started again; remove it: keyway rm %s", m.spec.Name)
@@ -117,7 +117,7 @@ func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
 	if err := e.removeContainer(ctx, m.id); err != nil {
 		return err
 	}
-	if err := e.removeHelpers(ctx, name); err != nil {
+	if err := e.removeHelper(ctx, name); err != nil {
 		return err
 	}
 	image := m.image
@@ -134,7 +134,7 @@ func (e *Engine) removeRest(ctx context.Context, name keyway.Name, notFound erro
 	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != e.Name() {
 		return notFound
 	}
-	return errors.Join(e.removeHelpers(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), s.Image))
+	return errors.Join(e.removeHelper(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), s.Image))
 }
 
 // gonePoll is how often a container that is being removed is looked for.
@@ -163,19 +163,29 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 	}
 }
 
-// removeHelpers removes what a killed node left of its helpers.
-func (e *Engine) removeHelpers(ctx context.Context, name keyway.Name) error {
-	filter := make(client.Filters).Add("label", labelHelper+"="+string(name), labelOwner+"="+e.owner)
-	found, err := e.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
-	if err != nil {
-		return e.explain(ctx, err)
+// helperName is the name of the container that helps with the workspace for a
+// moment. There is one at a time, because whoever makes it holds the name's lock.
+func (e *Engine) helperName(name keyway.Name) string {
+	return "keyway-helper-" + e.owner + "-" + string(name)
+}
+
+// help makes a container that helps with the workspace. What a killed node left
+// of one goes first.
+func (e *Engine) help(ctx context.Context, name keyway.Name, plan client.ContainerCreateOptions) (id string, err error) {
+	if err := e.removeHelper(ctx, name); err != nil {
+		return "", err
 	}
-	for _, c := range found.Items {
-		if err := e.removeContainer(ctx, c.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	plan.Name = e.helperName(name)
+	plan.Config.Labels = map[string]string{labelHelper: string(name), labelOwner: e.owner}
+	plan.HostConfig.SecurityOpt = []string{noNewPrivileges}
+	plan.HostConfig.CapDrop = needless
+	made, err := e.client.ContainerCreate(ctx, plan)
+	return made.ID, err
+}
+
+// removeHelper removes what a killed node left of its helper.
+func (e *Engine) removeHelper(ctx context.Context, name keyway.Name) error {
+	return e.removeContainer(ctx, e.helperName(name))
 }
 
 // removeHome removes a Home. What the workspace's root or other users wrote, a
@@ -200,7 +210,6 @@ func (e *Engine) sweep(ctx context.Context, name keyway.Name, home keyway.Home, 
 			Image:      image,
 			User:       "0:0",
 			Entrypoint: []string{keyway.GuestHome.Program(), "sweep", "--home", string(keyway.GuestHome)},
-			Labels:     map[string]string{labelHelper: string(name), labelOwner: e.owner},
 		},
 		HostConfig: &container.HostConfig{
 			NetworkMode:    network.NetworkNone,
@@ -212,17 +221,17 @@ func (e *Engine) sweep(ctx context.Context, name keyway.Name, home keyway.Home, 
 			},
 		},
 	}
-	c, err := e.client.ContainerCreate(ctx, plan)
+	id, err := e.help(ctx, name, plan)
 	if err != nil {
 		return e.explain(ctx, err)
 	}
-	_, err = e.client.ContainerStart(ctx, c.ID, client.ContainerStartOptions{})
+	_, err = e.client.ContainerStart(ctx, id, client.ContainerStartOptions{})
 	if err == nil {
-		err = e.ended(ctx, c.ID)
+		err = e.ended(ctx, id)
 	}
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	return errors.Join(e.explain(ctx, err), e.removeContainer(cleanup, c.ID))
+	return errors.Join(e.explain(ctx, err), e.removeContainer(cleanup, id))
 }
 
 // ended waits until a container has ended, well or not.

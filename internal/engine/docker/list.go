@@ -53,6 +53,7 @@ func (e *Engine) lookInto(ctx context.Context, items []container.Summary) []keyw
 			continue
 		}
 		m.id, m.image = c.ID, c.ImageID
+		e.recall(&m, c.Labels)
 		free <- struct{}{}
 		all.Go(func() {
 			defer func() { <-free }()
@@ -86,12 +87,22 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	if reason == gone {
 		return nil
 	}
-	if info.HostKey == "" && m.way == wayBind {
+	if info.User == "" && m.way == wayBind {
 		info, _ = engine.Info(m.home)
+	}
+	if reason == "" && m.isOld() {
+		reason = oldReason
 	}
 	w := e.workspace(m, state, reason, info, time.Unix(c.Created, 0))
 	return &w
 }
+
+// oldReason is the reason of a workspace that is as it was made.
+const oldReason = "made by an older keyway: its host key is its own word; make it anew when you can"
+
+// isOld reports whether an older keyway made the workspace. Its guest keeps its
+// sessions in the Home itself and makes its own host key.
+func (m made) isOld() bool { return m.way == wayBind && m.rec.HostKey == "" }
 
 // gone is the reason of a workspace that was removed while it was looked at.
 const gone = "gone"
@@ -141,10 +152,12 @@ func (e *Engine) greets(ctx context.Context, m made) error {
 }
 
 func (e *Engine) workspace(m made, state keyway.State, reason string, info keyway.GuestInfo, created time.Time) keyway.Workspace {
-	sessions := -1
-	if m.way == wayBind {
-		sessions = engine.Sessions(m.home)
+	data := m.rec.Data
+	if m.isOld() {
+		data = string(m.home)
 	}
+	sessions := engine.Sessions(data)
+	info.HostKey = m.rec.HostKey // whatever the guest says
 	if state == keyway.Stopped {
 		sessions = 0 // nothing outlives the container
 	}

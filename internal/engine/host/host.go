@@ -40,7 +40,7 @@ func (e *Engine) Probe(ctx context.Context) error {
 // check refuses, each with its own sentence, what plain processes cannot be
 // given: ignoring it would give a workspace other than the one asked for.
 func check(s keyway.Spec) error {
-	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noReadOnly, noOtherUser, noMounts, workdirExists} {
+	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noReadOnly, noOtherUser, noPrivileges, noMounts, workdirExists} {
 		if err := refuse(s); err != nil {
 			return err
 		}
@@ -86,6 +86,18 @@ func noOtherUser(s keyway.Spec) error {
 	}
 	return keyway.Errorf(keyway.Usage, "the host engine runs everything as the user who is logged in and cannot become %s", s.User).
 		Hint("leave --user out; %s", tryContainers)
+}
+
+// noPrivileges refuses what belongs to containers. Plain processes may do what
+// their user may, sudo included.
+func noPrivileges(s keyway.Spec) error {
+	for flag, given := range map[string]bool{"--cap-add": len(s.CapAdd) > 0, "--pids-limit": s.PidsLimit != 0, "--security-opt": s.NewPrivileges} {
+		if given {
+			return keyway.Errorf(keyway.Usage, "the host engine neither gives nor takes privileges: its processes may do what their user may").
+				Hint("leave %s out; %s", flag, tryContainers)
+		}
+	}
+	return nil
 }
 
 func isMe(user string) bool {

@@ -49,10 +49,14 @@ func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := errors.Join(e.homes.RunsWith(s.Name, e.guest), link(e.guest.Dir, home.Bin())); err != nil {
+	if err := errors.Join(e.homes.RunsWith(s.Name, e.guest), link(e.guest.Dir, home.Bin()), os.Chmod(string(home), 0o700)); err != nil {
 		return err
 	}
-	init, err := startInit(home, s)
+	key, err := e.hostKey(s.Name, home)
+	if err != nil {
+		return err
+	}
+	init, err := startInit(home, s, key)
 	if err != nil {
 		return err
 	}
@@ -141,11 +145,21 @@ func (e *Engine) describe(ctx context.Context, name keyway.Name, rec engine.Reco
 	home := e.homes.Home(name)
 	w := keyway.Workspace{
 		Name: name, Engine: Name, ForwardAgent: rec.Spec.ForwardAgent, Created: rec.Created,
-		Sessions: engine.Sessions(home),
+		Sessions: engine.Sessions(dataOf(home, rec)),
 	}
 	w.Guest, _ = engine.Info(home)
+	w.Guest.HostKey = rec.HostKey
 	w.State, w.Reason = state(ctx, home)
 	return w
+}
+
+// dataOf is where the workspace's sessions are. One that an older keyway started
+// keeps them in its Home until it is started again.
+func dataOf(home keyway.Home, rec engine.Record) string {
+	if rec.HostKey == "" {
+		return string(home)
+	}
+	return home.Data()
 }
 
 func state(ctx context.Context, home keyway.Home) (keyway.State, string) {

@@ -41,10 +41,15 @@ type initProcess struct {
 	ended <-chan struct{} // closed when it has
 }
 
-// startInit starts the workspace's first process. It is in a session of its own
-// and has no descriptor of ours, so it outlives the node and the ssh that
-// started the node.
-func startInit(home keyway.Home, s keyway.Spec) (*initProcess, error) {
+// startInit starts the workspace's first process and hands it its host key. It is
+// in a session of its own and has no descriptor of ours, so it outlives the node
+// and the ssh that started the node.
+func startInit(home keyway.Home, s keyway.Spec, key []byte) (*initProcess, error) {
+	in, err := filled(key)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
 	log, err := openLog(home)
 	if err != nil {
 		return nil, err
@@ -56,7 +61,7 @@ func startInit(home keyway.Home, s keyway.Spec) (*initProcess, error) {
 	cmd := exec.Command(home.Program(), args...)
 	cmd.Env = environment(os.Environ(), home, s)
 	cmd.Dir = workdir(s)
-	cmd.Stdout, cmd.Stderr = log.file, log.file
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, log.file, log.file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		log.Close()
@@ -70,6 +75,21 @@ func startInit(home keyway.Home, s keyway.Spec) (*initProcess, error) {
 		_ = cmd.Wait()
 	}()
 	return &initProcess{log: log, ended: ended}, nil
+}
+
+// filled is the end of a pipe that data can be read from, and then its end. data
+// is less than what a pipe takes without a reader (PIPE_BUF).
+func filled(data []byte) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	if _, err := w.Write(data); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 func workdir(s keyway.Spec) string {

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+// privilegeOptions are the flags of docker run that give a container back what
+// keyway takes from it by default.
+type privilegeOptions struct {
+	capAdd, security []string
+	pids             int64
+}
+
+func (o *privilegeOptions) declare(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&o.capAdd, "cap-add", nil, "give the container this `capability`, such as NET_RAW for ping, or ALL; may be repeated")
+	f.StringArrayVar(&o.security, "security-opt", nil, "`no-new-privileges=false` lets sudo and other setuid programs work")
+	f.Int64Var(&o.pids, "pids-limit", 0, "at most that `many` processes and threads; -1: no limit (default 32768)")
+}
+
+// add puts what was asked for into s.
+func (o privilegeOptions) add(s *keyway.Spec) error {
+	for _, c := range o.capAdd {
+		capability, err := keyway.ParseCapability(c)
+		if err != nil {
+			return err
+		}
+		s.CapAdd = append(s.CapAdd, capability)
+	}
+	for _, option := range o.security {
+		none, err := parseSecurityOption(option)
+		if err != nil {
+			return err
+		}
+		s.NewPrivileges = !none
+	}
+	s.PidsLimit = o.pids
+	return nil
+}
+
+// parseSecurityOption reads docker's own spellings of the one option there is, and
+// reports whether new privileges are to be denied.
+func parseSecurityOption(option string) (bool, error) {
+	name, value, given := strings.Cut(strings.Replace(option, ":", "=", 1), "=")
+	none, err := strconv.ParseBool(value)
+	if !given {
+		none, err = true, nil
+	}
+	if name != "no-new-privileges" || err != nil {
+		return false, keyway.Errorf(keyway.Usage, "--security-opt %s: keyway knows no-new-privileges=true and no-new-privileges=false only", option).
+			Hint("let sudo work inside: --security-opt no-new-privileges=false")
+	}
+	return none, nil
+}

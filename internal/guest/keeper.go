@@ -1,0 +1,194 @@
+//go:build linux
+
+package guest
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+// The first process keeps the workspace's host key; the server asks it to sign.
+// So the key is in one process that runs no other program after the key has come
+// in, and a server that is started while the image's programs run has none that
+// they could take from it. They speak over a socket pair that keeps packets
+// apart, a request and its answer each:
+//
+//	K          the public key, 32 bytes
+//	S message  its signature, 64 bytes
+//	R          none: the server serves
+const (
+	askPublic = 'K'
+	askSign   = 'S'
+	tellReady = 'R'
+)
+
+// maxSigned bounds a message in bytes; SSH signs a hash, streams a transcript.
+const maxSigned = 16 << 10
+
+// takeHostKey reads the host key that the node hands over on standard input, and
+// lets standard input be empty from then on: nothing of it is left to read for
+// what is started later.
+func takeHostKey(patience time.Duration) (ed25519.PrivateKey, error) {
+	key, err := keyway.ReadHostKey(&patientReader{fd: int(os.Stdin.Fd()), until: time.Now().Add(patience)})
+	if err != nil {
+		return nil, keyway.Errorf(keyway.GuestFailed, "%w", err).Hint("a workspace is started by keyway: keyway start %s", os.Getenv(keyway.EnvName))
+	}
+	return key, emptyStdin()
+}
+
+// handOverPatience is how long the host key may take to come in. The node sends
+// it before it starts the workspace.
+const handOverPatience = 20 * time.Second
+
+// patientReader reads from a descriptor until its time is over.
+type patientReader struct {
+	fd    int
+	until time.Time
+}
+
+func (r *patientReader) Read(p []byte) (int, error) {
+	for {
+		left := time.Until(r.until)
+		if left <= 0 {
+			return 0, errors.New("nothing came in time")
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if errors.Is(err, unix.EINTR) || err == nil && n == 0 {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		switch n, err = unix.Read(r.fd, p); {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// emptyStdin makes standard input a pipe that nobody writes to: an image may have
+// no /dev/null.
+func emptyStdin() error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	defer unix.Close(pipe[0])
+	return errors.Join(unix.Close(pipe[1]), unix.Dup3(pipe[0], 0, 0))
+}
+
+// concealMemory keeps all other processes of the container from this one's
+// memory and descriptors, those of its own user and of root too, unless they have
+// CAP_SYS_PTRACE (prctl(2), PR_SET_DUMPABLE). Plain processes have no wall around
+// them that this could be a part of.
+func concealMemory(home keyway.Home) error {
+	if home != keyway.GuestHome {
+		return nil
+	}
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// keeper answers a server.
+type keeper struct {
+	key ed25519.PrivateKey
+}
+
+// serve answers until conn ends. ready is called when the server says that it
+// serves.
+func (k keeper) serve(conn net.Conn, ready func()) {
+	packet := make([]byte, maxSigned+2)
+	for {
+		n, err := conn.Read(packet)
+		if err != nil || n == 0 || n > maxSigned+1 {
+			return
+		}
+		switch packet[0] {
+		case askPublic:
+			_, err = conn.Write(k.key.Public().(ed25519.PublicKey))
+		case askSign:
+			_, err = conn.Write(ed25519.Sign(k.key, packet[1:n]))
+		case tellReady:
+			ready()
+		default:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// keptKey is the host key as the server has it: the first process signs.
+type keptKey struct {
+	mu     sync.Mutex // a request and its answer
+	conn   net.Conn
+	public ed25519.PublicKey
+}
+
+var _ crypto.Signer = (*keptKey)(nil)
+
+// keeperPatience bounds how long the first process may take to answer.
+const keeperPatience = 10 * time.Second
+
+// keptAt asks the first process at the other end of conn for its public key.
+func keptAt(conn net.Conn) (*keptKey, error) {
+	k := &keptKey{conn: conn}
+	public, err := k.ask([]byte{askPublic}, ed25519.PublicKeySize)
+	k.public = public
+	return k, err
+}
+
+func (k *keptKey) ask(request []byte, size int) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.conn.SetDeadline(time.Now().Add(keeperPatience)); err != nil {
+		return nil, err
+	}
+	if _, err := k.conn.Write(request); err != nil {
+		return nil, fmt.Errorf("the first process does not listen: %w", err)
+	}
+	answer := make([]byte, size+1)
+	n, err := k.conn.Read(answer)
+	if err == nil && n != size {
+		err = fmt.Errorf("%d bytes instead of %d", n, size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the first process does not answer: %w", err)
+	}
+	return answer[:size], nil
+}
+
+// Public implements crypto.Signer.
+func (k *keptKey) Public() crypto.PublicKey { return k.public }
+
+// Sign implements crypto.Signer.
+func (k *keptKey) Sign(_ io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts.HashFunc() != 0 || len(message) > maxSigned {
+		return nil, errors.New("the host key signs short messages, not hashes of them")
+	}
+	return k.ask(append([]byte{askSign}, message...), ed25519.SignatureSize)
+}
+
+// ready tells the first process that the server serves.
+func (k *keptKey) ready() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, err := k.conn.Write([]byte{tellReady})
+	return err
+}

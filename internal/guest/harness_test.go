@@ -54,7 +54,7 @@ func withProgram(run func() int) int {
 // configuration to reach it.
 type workspace struct {
 	t      *testing.T
-	key    ed25519.PrivateKey // the host key that the test hands over
+	kept   ed25519.PrivateKey // the host key that the test hands over
 	home   keyway.Home
 	dir    string // for the test's files
 	config string // ssh_config
@@ -126,7 +126,7 @@ func startWorkspace(t *testing.T, command ...string) *workspace {
 	w.init.Dir = w.dir
 	w.init.Env = append(os.Environ(), "HOME="+w.dir, "IMAGE_SAYS=from the image")
 	w.init.Stdout, w.init.Stderr = w.news, w.news
-	w.key = handOver(t, w.init)
+	w.kept = handOver(t, w.init)
 	must(t, w.init.Start())
 	t.Cleanup(w.stop)
 	w.info = w.awaitInfo()
@@ -144,7 +144,7 @@ func handOver(t *testing.T, init *exec.Cmd) ed25519.PrivateKey {
 
 // hostKey is the workspace's in authorized_keys form.
 func (w *workspace) hostKey() string {
-	return keyway.PublicHostKey(w.key.Public().(ed25519.PublicKey))
+	return keyway.PublicHostKey(w.kept.Public().(ed25519.PublicKey))
 }
 
 func (w *workspace) awaitInfo() keyway.GuestInfo {

@@ -46,7 +46,7 @@ func startEmptyImage(t *testing.T, uid int) *workspace {
 		Chroot:     root,
 		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)},
 	}
-	w.key = handOver(t, w.init)
+	w.kept = handOver(t, w.init)
 	must(t, w.init.Start())
 	t.Cleanup(w.stop)
 	w.info = w.awaitInfo()

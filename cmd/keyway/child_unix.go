@@ -211,7 +211,7 @@ func (k *keeper) restore() {
 	defer k.mu.Unlock()
 	if undo := k.shown.Undo(nil); len(undo) > 0 {
 		_, rows := k.shown.Size()
-		_, _ = k.out.Write(fmt.Appendf(undo, "\x1b[%d;1H\r\n", rows))
+		_, _ = k.out.Write(fmt.Appendf(append(undo, screen.Rest...), "\x1b[%d;1H\r\n", rows))
 	}
 	if _, err := term.MakeRaw(int(k.in.Fd())); err == nil {
 		typeahead.Discard(k.in, false)

@@ -9,6 +9,12 @@ func (s *Screen) csi(final byte) {
 			s.askedCSI(final)
 		}
 	}
+	switch final {
+	case 'i', 't', 'T', 'm', 'n', 'f', 'q', 'p', 's', 'c', 'x', 'y', '}', '~':
+		if q.private != 0 || q.inter != 0 || final == 'i' || final == 't' {
+			s.residueCSI(final)
+		}
+	}
 	switch {
 	case q.inter != 0:
 		s.csiInter(q.private, q.inter, final)
@@ -261,7 +267,7 @@ func (s *Screen) csiOther(final byte) {
 		s.sgr(p)
 	case 'h', 'l':
 		for i := range p.n {
-			s.modes.setANSI(p.v[i], final == 'h')
+			s.setANSI(p.v[i], final == 'h')
 		}
 	case 'r':
 		s.setMargins(p.get(0, 1)-1, p.get(1, s.rows)-1)

@@ -3,6 +3,7 @@ package screen
 // escape obeys an escape sequence that is not the start of a longer one.
 func (s *Screen) escape(inter, final byte) {
 	s.last = 0
+	s.residueEscape(s.parser.lead, inter, final)
 	switch inter {
 	case 0:
 		s.plainEscape(final)

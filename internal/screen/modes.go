@@ -123,12 +123,14 @@ func findMode(number uint16) (mode, bool) {
 	return 0, false
 }
 
-func (m *modes) setANSI(number uint16, on bool) {
+func (s *Screen) setANSI(number uint16, on bool) {
 	switch number {
 	case modeTable[insertMode].number:
-		m.set(insertMode, on)
+		s.modes.set(insertMode, on)
 	case modeTable[newLine].number:
-		m.set(newLine, on)
+		s.modes.set(newLine, on)
+	default:
+		s.residue.setANSI(number, on)
 	}
 }
 
@@ -148,6 +150,7 @@ func (s *Screen) setMode(number uint16, on bool) {
 	}
 	m, ok := findMode(number)
 	if !ok {
+		s.residue.private(number, on)
 		return
 	}
 	s.modes.set(m, on)
@@ -291,10 +294,23 @@ func appendNumber(dst []byte, n int, after string) []byte {
 	return append(strconv.AppendInt(dst, int64(n), 10), after...)
 }
 
+// Rest brings a terminal to rest whatever a program has done, as far as every terminal
+// agrees on what that is and obeys, or ignores, the sequence: for what a model may have
+// missed. It moves nothing. Keyboard lock, insert, echo by the terminal, newline; cursor
+// keys, keypad, wrapping, cursor; mouse, focus, paste, synchronised output, reports and
+// records; the character set and the style.
+const Rest = "\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h" +
+	"\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
+	"\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?9001l\x1b(B\x0f\x1b[m"
+
 // Undo appends the bytes that bring a terminal which has shown all this to rest:
 // they leave the alternate screen and switch off what has been switched on. A
 // program that has cleaned up after itself leaves nothing to undo.
 func (s *Screen) Undo(dst []byte) []byte {
+	if s.parser.state != ground {
+		dst = append(dst, "\x18\x1b\\"...) // what was cut off; some terminals heed one of them only
+	}
+	dst = s.residue.first(dst)
 	if s.margin != s.g.whole() {
 		dst = s.undoMargins(dst)
 	}
@@ -329,13 +345,27 @@ func (s *Screen) Undo(dst []byte) []byte {
 	if left.charset.active != 0 {
 		dst = append(dst, 0x0f)
 	}
-	if left.charset.set[0] != 0 {
+	if left.charset.set[0] != 0 && s.residue.sets&1 == 0 {
 		dst = append(dst, "\x1b(B"...)
 	}
+	dst = s.residue.rest(dst)
+	dst = s.undoTabs(dst)
 	for range s.titles.stack {
 		dst = append(dst, "\x1b[23;0t"...)
 	}
 	return s.state.undo(dst)
+}
+
+// undoTabs puts the tab stops back to every eighth column.
+func (s *Screen) undoTabs(dst []byte) []byte {
+	if s.usualTabs() {
+		return dst
+	}
+	dst = append(dst, "\x1b7\x1b[3g"...)
+	for x := 8; x < s.cols; x += 8 {
+		dst = appendNumber(append(dst, "\x1b["...), x+1, "G\x1bH")
+	}
+	return append(dst, "\x1b8"...)
 }
 
 // undoMargins takes care of the cursor, which goes home with the margins; the

@@ -48,8 +48,12 @@ func (s *Screen) osc(p []byte) {
 	head, rest, _ := bytes.Cut(p, []byte(";"))
 	n, err := strconv.Atoi(string(head))
 	if err != nil {
+		if len(head) > 0 && (head[0] == 'P' || head[0] == 'R') { // the Linux console's palette
+			s.residue.put(consoleColors, head[0] == 'P')
+		}
 		return
 	}
+	s.residueOSC(n, rest)
 	switch {
 	case n == 0 || n == 2:
 		s.titles.title = string(rest[:min(len(rest), maxTitle)])

@@ -31,6 +31,7 @@ type parser struct {
 	state   parserState
 	params  params
 	private byte   // '?', '>', '=' or '<' before the parameters; 0: none
+	lead    byte   // the first intermediate character of an escape sequence
 	inter   byte   // the last intermediate character
 	string  []byte // what an OSC or DCS has said so far
 	rune    [utf8.UTFMax]byte
@@ -209,7 +210,7 @@ func (s *Screen) control(c byte) {
 		s.charset.active = 0
 	case 0x1b:
 		s.parser.state = escape
-		s.parser.inter = 0
+		s.parser.lead, s.parser.inter = 0, 0
 	}
 }
 
@@ -234,6 +235,9 @@ func (s *Screen) step(c byte) {
 		q.state = ground
 		return
 	case c < 0x20:
+		if c == 0x03 && q.state == escape {
+			s.residue.put(tektronix, false)
+		}
 		s.control(c)
 		return
 	case c >= 0x7f:
@@ -258,6 +262,9 @@ func (s *Screen) step(c byte) {
 func (s *Screen) stepEscape(c byte) {
 	q := &s.parser
 	if c < 0x30 {
+		if q.state == escape {
+			q.lead = c
+		}
 		q.state, q.inter = escapeInter, c
 		return
 	}
@@ -315,7 +322,7 @@ func (s *Screen) writeString(p []byte) int {
 		switch {
 		case c == 0x1b: // of ST, or of whatever comes instead
 			s.endString()
-			q.state, q.inter = escape, 0
+			q.state, q.lead, q.inter = escape, 0, 0
 		case c == 0x18 || c == 0x1a:
 			q.state = ground
 		case c == 0x07 && (q.state == oscString || q.state == skipOSC):
@@ -343,7 +350,7 @@ func (s *Screen) keep(p []byte) {
 		return
 	}
 	q.string = append(q.string, p...)
-	if q.state == dcsString && len(q.string) >= 2 && !ourDCS(q.string) {
+	if q.state == dcsString && len(q.string) >= 2 && !ourDCS(q.string) && !s.residueDCS(q.string) {
 		q.state = skipString
 	}
 }

@@ -38,14 +38,15 @@ type Screen struct {
 	g          *grid // the one that is shown
 	history    history
 
-	cursor // where the next character goes, and how it looks
-	penID  uint32
-	margin box
-	last   uint32 // the glyph printed last, for REP; 0: none
-	tabs   []bool
-	modes  modes
-	titles titles
-	state  oscState
+	cursor  // where the next character goes, and how it looks
+	penID   uint32
+	margin  box
+	last    uint32 // the glyph printed last, for REP; 0: none
+	tabs    []bool
+	modes   modes
+	titles  titles
+	state   oscState
+	residue residue
 
 	parser    parser
 	answers   []byte
@@ -110,7 +111,7 @@ func (s *Screen) fullReset() {
 	s.alt = grid{}
 	s.pen = style{}
 	s.clearRows(0, s.rows)
-	s.state, s.titles = oscState{cwd: s.state.cwd}, titles{}
+	s.state, s.titles, s.residue = oscState{cwd: s.state.cwd}, titles{}, residue{}
 	s.reset()
 }
 
@@ -165,6 +166,16 @@ func (s *Screen) endHistory(y int) {
 	if y == 0 && s.g == &s.main {
 		s.history.close()
 	}
+}
+
+// usualTabs reports whether the tab stops are where they are in a new terminal.
+func (s *Screen) usualTabs() bool {
+	for x, stop := range s.tabs {
+		if stop != (x > 0 && x%8 == 0) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Screen) resetTabs() {

@@ -261,11 +261,7 @@ func (d *drawing) titles(t *titles) {
 
 // tabs sets the tab stops if they are not where they are in a new terminal.
 func (d *drawing) tabs() {
-	usual := true
-	for x, stop := range d.s.tabs {
-		usual = usual && stop == (x > 0 && x%8 == 0)
-	}
-	if usual {
+	if d.s.usualTabs() {
 		return
 	}
 	d.add("\x1b[3g")

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/screen"
 	"keyway/internal/unixsock"
 )
 
@@ -376,8 +379,51 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	p = l.startTTY(24, 80, "run", "--", "printf", on+`\033>\033[0m\033[?25h\033[?2004l\033[?1006l\033[?1000l\033[?1049l`+"over")
 	p.out.expect(t, "over")
 	p.wait()
-	if got := p.out.String(); got != "\x1b[23;0t" {
+	if got := p.out.String(); got != "\x1b[23;0t"+screen.Rest {
 		t.Errorf("after the end: %q", got)
+	}
+}
+
+// Whatever a job has switched on in the terminal is off after leaving it, and after its
+// end, of itself or by force.
+func TestNothingOfAJobStaysOn(t *testing.T) {
+	data, err := os.ReadFile("../screen/testdata/stays.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var prints strings.Builder
+	for line := range strings.Lines(string(data)) {
+		if text, err := strconv.Unquote(strings.TrimSpace(line)); err == nil {
+			prints.WriteString(text)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "prints")
+	if err := os.WriteFile(file, []byte(prints.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(l *lab, p *liveProcess){
+		"left":   func(_ *lab, p *liveProcess) { p.keys("~d") },
+		"ended":  func(_ *lab, p *liveProcess) { p.keys("\r") },
+		"killed": func(l *lab, _ *liveProcess) { l.ok("kill", "--grace", "0", "x") },
+		"cut":    func(_ *lab, p *liveProcess) { _ = p.cmd.Process.Signal(unix.SIGHUP) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", "cat "+file+"; printf '\\033\\\\ready'; read x")
+			var all strings.Builder
+			all.WriteString(p.out.expect(t, "ready"))
+			end(l, p)
+			p.wait()
+			all.WriteString("ready" + p.out.String())
+			s := screen.New(80, 24, screen.Options{Lines: -1})
+			_, _ = s.Write([]byte("\x1b]2;mine\x1b\\" + all.String()))
+			if undo := s.Undo(nil); len(undo) > 0 || s.Title() != "mine" {
+				t.Errorf("what is to be undone is %q, and the title is %q", undo, s.Title())
+			}
+			if !strings.Contains(all.String(), screen.Rest) {
+				t.Error("what every terminal knows is not switched off")
+			}
+		})
 	}
 }
 

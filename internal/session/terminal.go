@@ -86,7 +86,9 @@ func (t *tty) undo() {
 // restore leaves the terminal as it was found. What was typed for the session and read
 // by nobody is thrown away: it must not become a command of the shell that is next.
 func (t *tty) restore() {
-	t.undo()
+	if undo := t.leave(); undo != nil && !t.stuck {
+		_, _ = t.out.Write(append(undo, screen.Rest...))
+	}
 	if t.raw != nil {
 		typeahead.Discard(t.in, time.Since(t.escapes.bulk) < bulkEnds)
 		_ = term.Restore(int(t.in.Fd()), t.raw)

@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -89,19 +88,20 @@ func command(name string, args []string) int {
 	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command is called %q", name))
 }
 
-// withHome reads --home DIR and hands on what follows it.
+// withHome reads --home DIR and hands on what follows it. (The flag package would be 12 KB
+// more of a program that is copied to every place.)
 func withHome(args []string, run func(home keyway.Home, rest []string) int) int {
-	flags := flag.NewFlagSet(keyway.GuestProgram, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	dir := flags.String("home", "", "")
-	err := flags.Parse(args)
-	if err == nil && !filepath.IsAbs(*dir) {
-		err = fmt.Errorf("--home must name an absolute directory, not %q", *dir)
+	if len(args) < 2 || args[0] != "--home" {
+		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "--home DIR is needed"))
 	}
-	if err != nil {
-		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "%w", err))
+	if !filepath.IsAbs(args[1]) {
+		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "--home must name an absolute directory, not %q", args[1]))
 	}
-	return run(keyway.Home(filepath.Clean(*dir)), flags.Args())
+	rest := args[2:]
+	if len(rest) > 0 && rest[0] == "--" {
+		rest = rest[1:]
+	}
+	return run(keyway.Home(filepath.Clean(args[1])), rest)
 }
 
 // ownHome is the Home this process belongs to: what its environment says, else

@@ -16,6 +16,7 @@ import (
 type connection struct {
 	server   *Server
 	ssh      *ssh.ServerConn
+	out      *gatherer       // what ssh writes to
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 	channels atomic.Int32 // open now
@@ -30,8 +31,8 @@ type connection struct {
 	noMoreSessions bool
 }
 
-func newConnection(ctx context.Context, s *Server, login *ssh.ServerConn) *connection {
-	c := &connection{server: s, ssh: login}
+func newConnection(ctx context.Context, s *Server, login *ssh.ServerConn, out *gatherer) *connection {
+	c := &connection{server: s, ssh: login, out: out}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.forwards = newRemoteForwards(c)
 	return c

@@ -123,6 +123,7 @@ type output struct {
 	// endsWithProcess: nothing is read that others write after the program has
 	// exited. So it is on a terminal, which ends with its session's leader.
 	endsWithProcess bool
+	first           func() // called before the first byte is sent; may be nil
 
 	once    sync.Once
 	drained chan struct{} // closed when all that the program wrote has been copied
@@ -146,6 +147,10 @@ func (o *output) copy() {
 	for {
 		n, err := o.src.Read(buf[:])
 		if n > 0 {
+			if o.first != nil {
+				o.first()
+				o.first = nil
+			}
 			if _, err := o.dst.Write(buf[:n]); err != nil {
 				return
 			}

@@ -45,6 +45,7 @@ type Server struct {
 	log       *logger
 	config    *ssh.ServerConfig
 	streams   *stream.Server // nil: SSH only
+	gather    time.Duration  // how long packets are held back to leave together
 	agent     *agentBroker
 	strangers atomic.Int32
 	guests    atomic.Int32 // connections, authenticated or not
@@ -60,9 +61,10 @@ func newServer(home keyway.Home, account Account, environ []string, key *hostKey
 		// A login shell reads /etc/profile, which on most images sets PATH anew
 		// and so loses the image's. In a container the image's environment is the
 		// one people were promised; on a machine they expect a login.
-		login: home != keyway.GuestHome,
-		log:   log,
-		agent: newAgentBroker(log),
+		login:  home != keyway.GuestHome,
+		log:    log,
+		gather: gatherTime,
+		agent:  newAgentBroker(log),
 	}
 	s.config = s.newConfig(key)
 	s.streams, _ = stream.NewServer(stream.ServerConfig{HostKey: key.streams, Logger: streamLog{log}})
@@ -174,14 +176,15 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 	defer stop()
 	s.guests.Add(1)
 	defer s.leave()
-	login, chans, reqs, err := s.handshake(conn)
+	out := &gatherer{Conn: conn, limit: s.gather}
+	login, chans, reqs, err := s.handshake(out)
 	if err != nil {
 		s.log.warn("refused", "reason", err)
 		return
 	}
 	s.log.info("login", "key", login.Permissions.Extensions[extKey], "comment", login.Permissions.Extensions[extComment],
 		"client", string(login.ClientVersion()))
-	newConnection(ctx, s, login).serve(chans, reqs)
+	newConnection(ctx, s, login, out).serve(chans, reqs)
 }
 
 // leave gives memory back when nobody is left: a workspace may idle for days,

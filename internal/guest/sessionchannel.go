@@ -54,6 +54,9 @@ func (c *connection) serveSession(nc ssh.NewChannel) {
 	s := &sessionChannel{conn: c, channel: channel, gone: make(chan struct{})}
 	for req := range reqs {
 		run, err := s.handle(req)
+		if run != nil && s.term == nil {
+			s.conn.out.hold() // a short program's words and its end leave with this
+		}
 		_ = req.Reply(err == nil, nil)
 		// Only now: a client must hear that its command was accepted before it
 		// hears that the command has ended.
@@ -321,14 +324,19 @@ func (s *sessionChannel) environ() environment {
 // As with sshd, a background process that keeps a pipe open keeps the channel
 // open, but not the news of the exit. The end of the output is told after that, also
 // if it came before: a client whose input has ended closes the channel on it, and
-// after that there is no way to tell anything.
+// after that there is no way to tell anything. All of this leaves in one write if
+// it comes together.
 func (s *sessionChannel) carry(p *process) {
 	s.work.Go(func() { s.feed(p) })
 	var outputs sync.WaitGroup
 	for _, o := range p.outputs {
+		if p.term == nil {
+			o.first = s.conn.out.hold
+		}
 		outputs.Go(o.copy)
 	}
 	if s.awaitExit(p) {
+		s.conn.out.hold()
 		s.sendExit(p.state)
 	}
 	outputs.Wait()
@@ -336,6 +344,7 @@ func (s *sessionChannel) carry(p *process) {
 	if s.awaitExit(p) {
 		s.channel.Close()
 	}
+	s.conn.out.flush()
 }
 
 // feed copies the client's input to the program. The end of input ends a pipe;
@@ -391,4 +400,5 @@ func (s *sessionChannel) finish(code int) {
 	s.sendStatus(code)
 	_ = s.channel.CloseWrite()
 	s.channel.Close()
+	s.conn.out.flush()
 }

@@ -32,25 +32,33 @@ import (
 //	keyway-bootstrap broken               what came had another hash, or did not fit on the disk
 //	keyway-bootstrap run DIR
 //
+// Others can exchange what a path below /tmp leads to at any moment. So the
+// script enters a directory, looks whether that is the user's own and closed to
+// all others, and from then on uses names in it only.
+//
 // sh's read takes a byte at a time from a pipe, and nothing follows the program
-// until it has said that it runs, so no byte is lost between the two.
-const bootstrapScript = `umask 077; LC_ALL=C; export LC_ALL; m=$(uname -m); o=$(uname -s); ` +
+// until it has said that it runs, so no byte is lost between the two. The program
+// gets the umask and the locale of the login.
+const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$(uname -s); ` +
 	`case $m in x86_64|amd64) h=$1;; aarch64|arm64) h=$2;; *) h=-;; esac; ` +
 	`if [ "$o" = Linux ]; then :; else h=-; fi; if [ "$h" = - ]; then echo "keyway-bootstrap unsupported $o $m"; exit 0; fi; ` +
-	`u=$(id -u); a="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/keyway"; b="${XDG_RUNTIME_DIR:-/run/user/$u}/keyway"; c="/tmp/keyway-$u"; ` +
-	`own() { [ -d "$1" ] && [ -O "$1" ] && if [ -h "$1" ]; then false; fi; }; ` +
-	`if [ "$3" = fresh ]; then :; else for d in "$a" "$b" "$c"; do if own "$d" && [ -O "$d/keyway-$h" ] && [ -x "$d/keyway-$h" ]; then ` +
-	`echo "keyway-bootstrap run $d"; exec "$d/keyway-$h" node --stdio; fi; done; fi; ` +
-	`w=; for d in "$a" "$b" "$c"; do t="$d/.try$$"; ` +
-	`if mkdir -p "$d" && own "$d" && chmod 700 "$d" && echo : > "$t" && chmod 700 "$t" && "$t"; then w=$d; fi 2>/dev/null; ` +
-	`rm -f "$t" 2>/dev/null; if [ -n "$w" ]; then break; fi; done; ` +
+	`u=$(id -u); case ${XDG_CACHE_HOME:-} in /*) a="$XDG_CACHE_HOME/keyway";; *) a="${HOME:-/nonexistent}/.cache/keyway";; esac; ` +
+	`case ${XDG_RUNTIME_DIR:-} in /*) b="$XDG_RUNTIME_DIR/keyway";; *) b="/run/user/$u/keyway";; esac; c="/tmp/keyway-$u"; ` +
+	`own() { if [ -h "$1" ]; then return 1; fi; cd "$1" 2>/dev/null || return 1; if [ -O . ]; then :; else cd /; return 1; fi; }; ` +
+	`shut() { case $(LC_ALL=C ls -ld .) in d????-??-*) ;; *) return 1;; esac; }; ` +
+	`become() { echo "keyway-bootstrap run $1"; umask "$q"; exec "./keyway-$h" node --stdio; }; ` +
+	`if [ "$3" = fresh ]; then :; else for d in "$a" "$b" "$c"; do ` +
+	`if own "$d" && shut && [ -f "./keyway-$h" ] && [ -O "./keyway-$h" ] && [ -x "./keyway-$h" ]; then become "$d"; fi; done; fi; ` +
+	`w=; t="./.try$$"; for d in "$a" "$b" "$c"; do ` +
+	`if mkdir -p "$d" && own "$d" && chmod 700 . && shut && rm -f "$t" && echo : > "$t" && chmod 700 "$t" && "$t"; then w=$d; fi 2>/dev/null; ` +
+	`rm -f "$t" 2>/dev/null; if [ -n "$w" ]; then break; fi; cd /; done; ` +
 	`if [ -z "$w" ]; then echo "keyway-bootstrap nowhere"; exit 0; fi; ` +
-	`t="$w/.keyway-$h.$$"; trap "rm -f $t" EXIT; trap "exit 1" HUP INT TERM PIPE; ` +
+	`t="./.keyway-$h.$$"; rm -f "$t"; trap "rm -f ./.keyway-$h.$$" EXIT; trap "exit 1" HUP INT TERM PIPE; ` +
 	`if [ "$w" = "$a" ]; then k=cache; else k=fallback; fi; echo "keyway-bootstrap need $m $k $w"; read -r n || exit 1; ` +
 	`head -c "$n" | gzip -dc > "$t" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
 	`if s=$(sha256sum "$t" 2>/dev/null); then case $s in "$h "*) ;; *) echo "keyway-bootstrap broken"; exit 0;; esac; fi; ` +
-	`chmod 700 "$t" && mv -f "$t" "$w/keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
-	`echo "keyway-bootstrap run $w"; exec "$w/keyway-$h" node --stdio`
+	`if [ -d "./keyway-$h" ]; then rm -rf "./keyway-$h"; fi; chmod 700 "$t" && mv -f "$t" "./keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
+	`become "$w"`
 
 // bootstrapCommand is the remote command that runs the script.
 func bootstrapCommand(amd64, arm64 string, fresh bool) string {
@@ -86,8 +94,8 @@ var machines = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64":
 var errCached = errors.New("the cached program did not start")
 
 const (
-	// maxNoise bounds in bytes what a place may print before the bootstrap's first
-	// line: messages of the login shell's start files.
+	// maxNoise bounds in bytes what a place may print before its node greets:
+	// messages of the login shell's start files, and the bootstrap's few lines.
 	maxNoise = 64 << 10
 	// maxLine bounds a line of the bootstrap in bytes.
 	maxLine = 8 << 10
@@ -105,14 +113,14 @@ func bootstrap(place keyway.Place, r *bufio.Reader, w io.Writer, programs Progra
 			return err
 		}
 		word, rest, _ := strings.Cut(line, " ")
-		switch {
-		case word == "keyway-node":
+		if word == "keyway-node" {
 			return checkGreeting(place, rest)
-		case word != "keyway-bootstrap":
-			if noise += len(line); noise > maxNoise {
-				return keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
-					Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", place)
-			}
+		}
+		if noise += len(line) + 1; noise > maxNoise { // with its end: an empty line is a line
+			return keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
+				Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", place)
+		}
+		if word != "keyway-bootstrap" {
 			continue
 		}
 		verb, rest, _ := strings.Cut(rest, " ")
@@ -120,6 +128,10 @@ func bootstrap(place keyway.Place, r *bufio.Reader, w io.Writer, programs Progra
 		case "run":
 			running = true
 		case "need":
+			if sent {
+				return keyway.Errorf(keyway.VersionMismatch, "%s asks for the program again after it has been sent", place).
+					Hint("see what answers there: ssh %s true", place)
+			}
 			sent = true
 			if err := sendProgram(place, rest, w, programs, report); err != nil {
 				return err

@@ -56,7 +56,7 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 	`t="./.keyway-$h.$$"; rm -f "$t"; trap "rm -f ./.keyway-$h.$$" EXIT; trap "exit 1" HUP INT TERM PIPE; ` +
 	`if [ "$w" = "$a" ]; then k=cache; else k=fallback; fi; echo "keyway-bootstrap need $m $k $w"; read -r n || exit 1; ` +
 	`head -c "$n" | gzip -dc > "$t" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
-	`if s=$(sha256sum "$t" 2>/dev/null); then case $s in "$h "*) ;; *) echo "keyway-bootstrap broken"; exit 0;; esac; fi; ` +
+	`if s=$(sha256sum "$t" 2>/dev/null || openssl dgst -sha256 -r "$t" 2>/dev/null); then case $s in "$h "*) ;; *) echo "keyway-bootstrap broken"; exit 0;; esac; fi; ` +
 	`if [ -d "./keyway-$h" ]; then rm -rf "./keyway-$h"; fi; chmod 700 "$t" && mv -f "$t" "./keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
 	`become "$w"`
 

@@ -6,10 +6,13 @@ import (
 	"debug/elf"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
@@ -18,9 +21,15 @@ import (
 // guestNames are the other names of the guest program; see guest.Main.
 var guestNames = []string{"keyway", "scp"}
 
+// maxGuest bounds the guest program in bytes; a whole keyway that is one, too, has
+// some 30 MB.
+const maxGuest = 256 << 20
+
 // InstallGuest puts the guest program below root, in a directory named after
-// its content, if it is not there yet. gzipped is the embedded program, or nil:
-// then program, an executable that can be a guest too, is copied.
+// its content, if it is not there yet. gzipped is the embedded program, whose
+// SHA-256 is hash, or nil: then program, an executable that can be a guest too, is
+// copied. What is there is looked at whole before it is used: what a workspace
+// runs as its guest has the host key.
 func InstallGuest(root string, gzipped io.Reader, hash string, program string) (engine.Guest, error) {
 	open := func() (io.ReadCloser, error) { return os.Open(program) }
 	if gzipped != nil {
@@ -36,10 +45,10 @@ func InstallGuest(root string, gzipped io.Reader, hash string, program string) (
 		hash = sum
 	}
 	dir := filepath.Join(root, "guests", hash)
-	if _, err := os.Stat(filepath.Join(dir, keyway.GuestProgram)); err == nil {
+	if verifyGuest(dir, hash) == nil {
 		return engine.Guest{Dir: dir, Version: keyway.Version}, nil
 	}
-	if err := installGuest(dir, open); err != nil {
+	if err := installGuest(dir, hash, open); err != nil {
 		return engine.Guest{}, keyway.Errorf(kindOf(err), "the guest program cannot be put into %s: %w", dir, err).
 			Hint("see whether there is space, and who may write there: df -h %s", root)
 	}
@@ -53,9 +62,43 @@ func kindOf(err error) keyway.Kind {
 	return keyway.Other
 }
 
+// verifyGuest reports what is wrong with an installed guest.
+func verifyGuest(dir, hash string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(dir, e.Name())
+		switch target, _ := os.Readlink(path); {
+		case e.Name() == keyway.GuestProgram && info.Mode().IsRegular() && isClosed(info):
+		case slices.Contains(guestNames, e.Name()) && target == keyway.GuestProgram:
+		default:
+			return fmt.Errorf("%s does not belong there", path)
+		}
+	}
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() || !isClosed(st) || len(entries) != len(guestNames)+1 {
+		return fmt.Errorf("%s is not as it was made: %w", dir, err)
+	}
+	sum, err := hashFile(filepath.Join(dir, keyway.GuestProgram))
+	if err == nil && sum != hash {
+		err = errors.New("the guest program was changed")
+	}
+	return err
+}
+
+// isClosed reports whether nobody but its owner can write to a file, where the
+// system has such permissions.
+func isClosed(st fs.FileInfo) bool { return runtime.GOOS == "windows" || st.Mode().Perm()&0o022 == 0 }
+
 // installGuest fills a directory beside dir and renames it: another node that
-// does the same loses or wins, both are right.
-func installGuest(dir string, open func() (io.ReadCloser, error)) error {
+// does the same loses or wins, both are right. What is at dir and was found wrong
+// is moved away first; containers that have it mounted keep it.
+func installGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
 	}
@@ -64,33 +107,44 @@ func installGuest(dir string, open func() (io.ReadCloser, error)) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
+	if err := fillGuest(tmp, hash, open); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		if err := os.Rename(dir, tmp+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Rename(tmp, dir); err != nil && verifyGuest(dir, hash) != nil { // else another node was faster
+		return err
+	}
+	return nil
+}
+
+// fillGuest makes an installed guest of a directory.
+func fillGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 	src, err := open()
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	data, err := io.ReadAll(src)
+	data, err := io.ReadAll(io.LimitReader(src, maxGuest+1))
 	if err != nil {
 		return err
 	}
-	if err := keyway.WriteFile(filepath.Join(tmp, keyway.GuestProgram), data, 0o755); err != nil {
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != hash {
+		return fmt.Errorf("the program is damaged: its hash is %x, not %s", sum, hash)
+	}
+	if err := keyway.WriteFile(filepath.Join(dir, keyway.GuestProgram), data, 0o755); err != nil {
 		return err
 	}
 	for _, name := range guestNames {
-		if err := os.Symlink(keyway.GuestProgram, filepath.Join(tmp, name)); err != nil {
+		if err := os.Symlink(keyway.GuestProgram, filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
 	// The container's user, whoever that is, must be able to run it.
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		if _, statErr := os.Stat(filepath.Join(dir, keyway.GuestProgram)); statErr != nil {
-			return err
-		}
-	}
-	return nil
+	return os.Chmod(dir, 0o755)
 }
 
 // static refuses a program that needs a dynamic loader: the image it is put into

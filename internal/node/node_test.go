@@ -1,14 +1,9 @@
 package node
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
-	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -147,35 +142,6 @@ func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	absent := &fakeEngine{name: "podman", broken: keyway.Errorf(keyway.EngineAbsent, "no Podman")}
 	if list, _ := New(engine.HomesIn(t.TempDir()), nil, absent).List(context.Background()); len(list.Problems) != 0 {
 		t.Errorf("an engine that nobody uses is no problem: %+v", list.Problems)
-	}
-}
-
-func TestInstallGuest(t *testing.T) {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	io.WriteString(z, "a guest")
-	z.Close()
-	root := t.TempDir()
-	for range 2 { // the second time it is there
-		g, err := InstallGuest(root, bytes.NewReader(packed.Bytes()), "cafe", "")
-		if err != nil || g.Dir != filepath.Join(root, "guests", "cafe") {
-			t.Fatalf("%+v, %v", g, err)
-		}
-		for _, name := range append(guestNames, keyway.GuestProgram) {
-			if text, err := os.ReadFile(filepath.Join(g.Dir, name)); err != nil || string(text) != "a guest" {
-				t.Errorf("%s: %q, %v", name, text, err)
-			}
-		}
-	}
-	if left, _ := os.ReadDir(filepath.Join(root, "guests")); len(left) != 1 {
-		t.Errorf("left behind: %v", left)
-	}
-	if _, err := InstallGuest(root, strings.NewReader("no gzip"), "beef", ""); err == nil {
-		t.Error("garbage was installed")
-	}
-	// A dynamically linked program may not run in an image with another libc.
-	if _, err := InstallGuest(root, nil, "", "/bin/sh"); !keyway.Is(err, keyway.GuestFailed) || !strings.Contains(keyway.AsError(err).Next, "make build") {
-		t.Errorf("got %v", err)
 	}
 }
 

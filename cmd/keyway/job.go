@@ -241,9 +241,11 @@ func newSendCommand() *cobra.Command {
 		Use:   "send NAME/JOB KEYS…",
 		Short: "Type keys into a job, or send it a signal",
 		Long: `Type into a job without attaching to it, or send a signal to it. KEYS are text, or
-names of keys: Enter, Tab, Space, Escape, Backspace, Up, Down, Left, Right, Home, End,
-PageUp, PageDown, Insert, Delete, C-x for Ctrl-x, M-x for Alt-x. A word that begins
-with SIG is a signal.
+names of keys, also as tmux has them: Enter, Tab, BTab, Space, Escape, BSpace, Up, Down,
+Left, Right, Home, End, PPage (PageUp), NPage (PageDown), IC (Insert), DC (Delete), F1 to
+F12, KP0 to KP9, KP/ KP* KP- KP+ KP. KPEnter; before a key or a character C-, M- and S-
+stand for Ctrl, Alt and Shift, as in C-c, M-x, C-Left. Keys are sent as the program has
+asked its terminal for them. A word that begins with SIG is a signal.
 
 Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run, 255
 if the connection failed.`,

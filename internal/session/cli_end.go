@@ -15,16 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/screen"
 )
 
 const sendUsage = `Usage: keyway send [--text] NAME KEYS|SIGNAL…
        keyway send --signal SIGNAL NAME
 
-Types into a session or signals its job. KEYS are text, or names of keys: Enter,
-Tab, Space, Escape, Backspace, Up, Down, Left, Right, Home, End, PageUp, PageDown,
-Insert, Delete, C-x for Ctrl-x, M-x for Alt-x. A SIGNAL begins with SIG and goes
-to what runs in the foreground. A job without a terminal gets C-c, C-\ and C-z as
-signals, and C-d as the end of its input.
+Types into a session or signals its job. KEYS are text, or names of keys, also as
+tmux has them: Enter, Tab, BTab, Space, Escape, BSpace, Up, Down, Left, Right, Home,
+End, PPage (PageUp), NPage (PageDown), IC (Insert), DC (Delete), F1 to F12, KP0 to
+KP9, KP/ KP* KP- KP+ KP. KPEnter. C-, M- and S- before a key or a character stand for
+Ctrl, Alt and Shift, as in C-c, M-x, C-Left. Keys are sent as the program has asked
+its terminal for them. A SIGNAL begins with SIG and goes to what runs in the
+foreground. A job without a terminal gets C-c, C-\ and C-z as signals, and C-d as the
+end of its input.
 
   --signal SIGNAL  only this signal, as TERM or SIGTERM
   --text           all words are text
@@ -102,17 +106,22 @@ func frameFor(word string, tty, text bool) (message, error) {
 	if sig, ok, err := parseSignal(word); ok || err != nil {
 		return signalM{byte(sig)}, err
 	}
-	typed := keys(word)
-	if !tty {
-		if sig, ok := keySignals[typed]; ok {
-			return signalM{byte(sig)}, nil
-		}
-		switch typed {
-		case "\x04":
-			return eof{}, nil
-		case "\r":
-			typed = "\n" // a terminal would translate it
-		}
+	k, ok := parseKey(word)
+	switch {
+	case !ok:
+		return input{[]byte(word)}, nil
+	case tty:
+		return k, nil
+	}
+	typed := string(k.encode(screen.Keyboard{}))
+	if sig, ok := keySignals[typed]; ok {
+		return signalM{byte(sig)}, nil
+	}
+	switch typed {
+	case "\x04":
+		return eof{}, nil
+	case "\r":
+		typed = "\n" // a terminal would translate it
 	}
 	return input{[]byte(typed)}, nil
 }

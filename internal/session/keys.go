@@ -3,38 +3,178 @@
 package session
 
 import (
+	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/screen"
 )
 
-// keyNames are the keys that have a name, with what terminals send for them.
-var keyNames = map[string]string{
-	"enter": "\r", "tab": "\t", "space": " ", "escape": "\x1b", "esc": "\x1b", "backspace": "\x7f",
-	"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "home": "\x1b[H", "end": "\x1b[F",
-	"pageup": "\x1b[5~", "pagedown": "\x1b[6~", "insert": "\x1b[2~", "delete": "\x1b[3~",
+// key is a key as people name it: its modifiers and what it is called, or makes.
+type key struct {
+	mods byte // modShift, modAlt and modCtrl
+	name string
 }
 
-// keys are the bytes a terminal sends for a word of `keyway send`: a key's name,
-// C-x, M-x, or else the text itself.
-func keys(word string) string {
-	if k, ok := keyNames[strings.ToLower(word)]; ok {
-		return k
-	}
-	if rest, ok := strings.CutPrefix(word, "M-"); ok && rest != "" {
-		return "\x1b" + keys(rest)
-	}
-	if c, ok := strings.CutPrefix(word, "C-"); ok && len(c) == 1 {
-		switch upper := strings.ToUpper(c)[0]; {
-		case upper >= '@' && upper <= '_':
-			return string(rune(upper & 0x1f))
-		case upper == '?':
-			return "\x7f"
+const keyMods = modShift | modAlt | modCtrl
+
+// code is what terminals send for a key that has a name.
+type code struct {
+	char   rune // it makes a character
+	final  byte // it is CSI final, or SS3 final where the program has asked for that
+	number int  // it is CSI number ~
+	keypad byte // on the keypad, it is SS3 keypad where the program has asked for that
+	ss3    bool // SS3 always, without modifiers
+}
+
+// codes are the keys that have a name, in lower case.
+var codes = map[string]code{
+	"enter": {char: '\r'}, "tab": {char: '\t'}, "space": {char: ' '}, "escape": {char: esc}, "bspace": {char: del},
+	"up": {final: 'A'}, "down": {final: 'B'}, "right": {final: 'C'}, "left": {final: 'D'}, "end": {final: 'F'}, "home": {final: 'H'},
+	"btab": {char: '\t'}, // with Shift
+	"ic":   {number: 2}, "dc": {number: 3}, "ppage": {number: 5}, "npage": {number: 6},
+	"f1": {final: 'P', ss3: true}, "f2": {final: 'Q', ss3: true}, "f3": {final: 'R', ss3: true}, "f4": {final: 'S', ss3: true},
+	"f5": {number: 15}, "f6": {number: 17}, "f7": {number: 18}, "f8": {number: 19}, "f9": {number: 20}, "f10": {number: 21},
+	"f11": {number: 23}, "f12": {number: 24},
+	"kp0": {char: '0', keypad: 'p'}, "kp1": {char: '1', keypad: 'q'}, "kp2": {char: '2', keypad: 'r'}, "kp3": {char: '3', keypad: 's'},
+	"kp4": {char: '4', keypad: 't'}, "kp5": {char: '5', keypad: 'u'}, "kp6": {char: '6', keypad: 'v'}, "kp7": {char: '7', keypad: 'w'},
+	"kp8": {char: '8', keypad: 'x'}, "kp9": {char: '9', keypad: 'y'}, "kp*": {char: '*', keypad: 'j'}, "kp+": {char: '+', keypad: 'k'},
+	"kp-": {char: '-', keypad: 'm'}, "kp.": {char: '.', keypad: 'n'}, "kp/": {char: '/', keypad: 'o'}, "kpenter": {char: '\r', keypad: 'M'},
+}
+
+// aliases are other names of keys.
+var aliases = map[string]string{
+	"esc": "escape", "backspace": "bspace", "insert": "ic", "delete": "dc",
+	"pageup": "ppage", "pgup": "ppage", "pagedown": "npage", "pgdn": "npage",
+}
+
+// parseKey reads the name of a key as tmux has it, with C-, M- and S- before it, or ^ for
+// C-. A word that is none is text: so is dc, which is a program, but DC is a key.
+func parseKey(word string) (k key, ok bool) {
+	rest := word
+	for len(rest) > 2 && rest[1] == '-' {
+		mod, known := map[byte]byte{'C': modCtrl, 'M': modAlt, 'S': modShift}[rest[0]]
+		if !known {
+			break
 		}
+		k.mods |= mod
+		rest = rest[2:]
 	}
-	return word
+	if len(rest) == 2 && rest[0] == '^' {
+		k.mods |= modCtrl
+		rest = rest[1:]
+	}
+	if utf8.RuneCountInString(rest) == 1 {
+		k.name = rest
+		return k, k.mods != 0 && k.known()
+	}
+	k.name = strings.ToLower(rest)
+	if alias, ok := aliases[k.name]; ok {
+		k.name = alias
+	}
+	if short := k.name == "ic" || k.name == "dc"; short && rest == k.name {
+		return k, false
+	}
+	if k.name == "btab" {
+		k.mods |= modShift
+	}
+	return k, k.known()
+}
+
+// known reports whether there is such a key.
+func (k key) known() bool {
+	if k.mods&^byte(keyMods) != 0 {
+		return false
+	}
+	if r, n := utf8.DecodeRuneInString(k.name); n == len(k.name) {
+		return r >= ' ' && r != del && (r != utf8.RuneError || n > 1)
+	}
+	_, ok := codes[k.name]
+	return ok
+}
+
+// encode is what a terminal sends for the key to a program that has asked for keys in
+// that way.
+func (k key) encode(as screen.Keyboard) []byte {
+	c, named := codes[k.name]
+	if !named {
+		c.char, _ = utf8.DecodeRuneInString(k.name)
+	}
+	switch {
+	case c.keypad != 0 && as.AppKeypad && k.mods == 0:
+		return []byte{esc, 'O', c.keypad}
+	case c.number != 0 && k.mods == 0:
+		return fmt.Appendf(nil, "\x1b[%d~", c.number)
+	case c.number != 0:
+		return fmt.Appendf(nil, "\x1b[%d;%d~", c.number, k.mods+1)
+	case c.final != 0 && k.mods != 0:
+		return fmt.Appendf(nil, "\x1b[1;%d%c", k.mods+1, c.final)
+	case c.final != 0 && (c.ss3 || as.AppCursor):
+		return []byte{esc, 'O', c.final}
+	case c.final != 0:
+		return []byte{esc, '[', c.final}
+	}
+	plain, exact := k.legacy(c.char, as)
+	return k.extended(c.char, as, plain, exact)
+}
+
+// extended is what a program gets that has asked for keys as control sequences; plain is
+// what others get, and exact says that it tells this key from others.
+func (k key) extended(char rune, as screen.Keyboard, plain []byte, exact bool) []byte {
+	const disambiguate, all = 1, 8
+	typed := k.mods&^modShift == 0 && char > ' ' && char != del // a character, not a key
+	usual := k.mods == 0 && char != esc                         // Enter, Tab, Space, Backspace
+	switch {
+	case as.Kitty&all != 0, as.Kitty&disambiguate != 0 && !typed && !usual:
+		if k.mods == 0 {
+			return fmt.Appendf(nil, "\x1b[%du", char)
+		}
+		return fmt.Appendf(nil, "\x1b[%d;%du", unicode.ToLower(char), k.mods+1)
+	case typed || k.mods == 0:
+		return plain
+	case as.OtherKeys > 1, as.OtherKeys == 1 && !exact:
+		return fmt.Appendf(nil, "\x1b[27;%d;%d~", k.mods+1, char)
+	}
+	return plain
+}
+
+// controls are the characters that Ctrl makes of others than those from @ to _.
+var controls = map[rune]byte{
+	' ': 0, '2': 0, '3': esc, '4': 0x1c, '5': 0x1d, '6': 0x1e, '7': 0x1f, '/': 0x1f, '8': del, '?': del, '\r': '\r', '\t': '\t', esc: esc,
+}
+
+// legacy is what a terminal sends without any keyboard mode, and whether no other key
+// sends the same.
+func (k key) legacy(char rune, as screen.Keyboard) (sent []byte, exact bool) {
+	exact = k.mods&modShift == 0 || char > ' ' && char != del
+	if k.mods&modShift != 0 {
+		char = unicode.ToUpper(char)
+	}
+	sent = utf8.AppendRune(nil, char)
+	switch upper := unicode.ToUpper(char); {
+	case char == '\t' && k.mods&modShift != 0:
+		sent, exact = []byte("\x1b[Z"), k.mods == modShift
+	case char == del && as.Backspace != (k.mods&modCtrl != 0):
+		sent = []byte{'\b'}
+	case char == '\r' && as.Newline && k.mods == 0:
+		sent = []byte("\r\n")
+	case k.mods&modCtrl != 0 && upper >= '@' && upper <= '_':
+		sent = []byte{byte(upper & 0x1f)}
+	case k.mods&modCtrl != 0:
+		c, ok := controls[char]
+		if ok {
+			sent = []byte{c}
+		}
+		exact = exact && ok && char != '\r' && char != '\t' && char != esc
+	}
+	if k.mods&modAlt != 0 {
+		sent = append([]byte{esc}, sent...)
+	}
+	return sent, exact
 }
 
 // keySignals are the keys that a terminal turns into signals; a job without one

@@ -304,15 +304,7 @@ func TestRenewalsAreBoundedInARowOnly(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
-	for word, want := range map[string]string{
-		"C-c": "\x03", "C-C": "\x03", "C-[": "\x1b", "C-?": "\x7f", "Enter": "\r", "enter": "\r", "M-x": "\x1bx", "M-Up": "\x1b\x1b[A",
-		"text": "text", "C-": "C-", "C-é": "C-é", "M-": "M-", "C-1": "C-1",
-	} {
-		if got := keys(word); got != want {
-			t.Errorf("%s: %q, want %q", word, got, want)
-		}
-	}
+func TestSignalsAreNoKeys(t *testing.T) {
 	if sig, ok, err := parseSignal("sigterm"); sig != unix.SIGTERM || !ok || err != nil {
 		t.Errorf("sigterm: %v %t %v", sig, ok, err)
 	}

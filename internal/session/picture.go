@@ -164,6 +164,14 @@ func (p *picture) resize(w window) {
 	p.watch.notify()
 }
 
+// keyboard is how the job has asked for keys, after all that it has printed.
+func (p *picture) keyboard() screen.Keyboard {
+	p.catchUp()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.screen.Keyboard()
+}
+
 // attach is what brings a terminal to where this one is: the last lines of history
 // and the screen; without history, what was on it makes way. A terminal of another
 // size is shown what there is room for. What is printed from offset at on belongs

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/screen"
 )
 
 // Bounds on viewers.
@@ -253,6 +255,8 @@ func (vs *viewers) receive(v *viewer) {
 		switch m := m.(type) {
 		case input:
 			vs.input(v, m.Data)
+		case key:
+			vs.typed(v, m.encode(vs.keyboard()))
 		case eof:
 			vs.endInput(v)
 		case signalM:
@@ -263,6 +267,14 @@ func (vs *viewers) receive(v *viewer) {
 			return
 		}
 	}
+}
+
+// keyboard is how the job has asked for keys.
+func (vs *viewers) keyboard() screen.Keyboard {
+	if vs.picture == nil {
+		return screen.Keyboard{}
+	}
+	return vs.picture.keyboard()
 }
 
 // input passes on what a viewer sends: everything, but of terminals that were not

@@ -30,6 +30,7 @@ const (
 	typeSignal  byte = 5
 	typeEnd     byte = 6
 	typeRenew   byte = 7
+	typeKey     byte = 8
 	typeWelcome byte = 16
 	typeScreen  byte = 17
 	typeOutput  byte = 18
@@ -109,6 +110,7 @@ func (size) kind() byte       { return typeSize }
 func (signalM) kind() byte    { return typeSignal }
 func (end) kind() byte        { return typeEnd }
 func (renewM) kind() byte     { return typeRenew }
+func (key) kind() byte        { return typeKey }
 func (welcome) kind() byte    { return typeWelcome }
 func (screenData) kind() byte { return typeScreen }
 func (output) kind() byte     { return typeOutput }
@@ -132,6 +134,7 @@ func (m size) append(b []byte) []byte {
 }
 func (m signalM) append(b []byte) []byte { return append(b, m.Number) }
 func (m renewM) append(b []byte) []byte  { return append(b, m.Program...) }
+func (k key) append(b []byte) []byte     { return append(append(b, k.mods), k.name...) }
 func (m end) append(b []byte) []byte     { return be.AppendUint32(b, m.GraceMillis) }
 func (m welcome) append(b []byte) []byte {
 	tty := byte(0)
@@ -194,6 +197,11 @@ func decode(kind byte, p []byte) (message, error) {
 			return nil, malformed(kind, "not a path")
 		}
 		return renewM{string(p)}, nil
+	case typeKey:
+		if len(p) < 2 || !(key{p[0], string(p[1:])}).known() {
+			return nil, malformed(kind, "no such key")
+		}
+		return key{p[0], string(p[1:])}, nil
 	case typeScreen:
 		return screenData{p}, nil
 	case typeOutput:

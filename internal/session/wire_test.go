@@ -18,7 +18,7 @@ import (
 func samples() []message {
 	return []message{
 		hello{}, hello{Version: version, Flags: helloFlags, From: 1<<64 - 1, Rows: maxWindow, Cols: maxWindow},
-		input{[]byte{}}, input{[]byte("ls\r")}, input{bytes.Repeat([]byte{0}, maxPayload)}, eof{}, size{24, 80}, signalM{2}, signalM{64},
+		input{[]byte{}}, input{[]byte("ls\r")}, input{bytes.Repeat([]byte{0}, maxPayload)}, eof{}, size{24, 80}, signalM{2}, signalM{64}, key{modCtrl, "left"}, key{0, "é"},
 		end{10_000}, welcome{version, true, 5}, welcome{}, screenData{[]byte("\x1b[?1049h")}, ask{}, output{terminal, 0, []byte{}},
 		output{stderr, 1 << 40, []byte("line\n")}, skipped{1, 2}, live{}, ended{0, 0}, ended{137, 9}, refused{"too many"},
 	}
@@ -80,6 +80,11 @@ func TestBrokenFrames(t *testing.T) {
 		"unknown flag":     appendFrame(nil, hello{Version: version, Flags: 1 << 7}),
 		"huge window":      appendFrame(nil, size{maxWindow + 1, 1}),
 		"huge hello":       appendFrame(nil, hello{Cols: maxWindow + 1}),
+		"no key":           appendFrame(nil, key{0, "left up"}),
+		"no character":     appendFrame(nil, key{0, "\x1b"}),
+		"half a key":       {typeKey, 0, 0, 2, 0, 0xc3},
+		"unknown modifier": appendFrame(nil, key{8, "left"}),
+		"key of 1":         {typeKey, 0, 0, 1, 0},
 		"signal 65":        appendFrame(nil, signalM{65}),
 		"stream 3":         appendFrame(nil, output{lost, 0, nil}),
 		"output of 8":      {typeOutput, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0},

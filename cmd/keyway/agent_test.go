@@ -70,7 +70,7 @@ func TestForwardedReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for comment, want := range map[string][]string{
-		"me":     {"forwarded through db, github.com, train, any other host: to github.com, train", "forwarded through lab: to db, github.com, train"},
+		"me":     {"forwarded through db, github.com, any other host: nowhere unasked", "forwarded through lab: to db", "forwarded through train: to github.com, train"},
 		"secret": {"forwarded through db, github.com, train, any other host: nowhere unasked", "forwarded through lab: to db"},
 	} {
 		if got := forwarded(rules, hosts, agent.KeyInfo{Comment: comment}, time.Now()); !slices.Equal(got, want) {
@@ -78,7 +78,7 @@ func TestForwardedReach(t *testing.T) {
 		}
 	}
 	all := forwarded(policy.Standard(), hosts, agent.KeyInfo{}, time.Now())
-	if want := []string{"forwarded through any host: to github.com, train"}; !slices.Equal(all, want) {
+	if want := []string{"forwarded through db, github.com, lab, any other host: nowhere unasked", "forwarded through train: to github.com, train"}; !slices.Equal(all, want) {
 		t.Errorf("%q", all)
 	}
 }
@@ -91,6 +91,9 @@ func TestEventsAreSentences(t *testing.T) {
 		},
 		"2026-11-24 14:02:11  denied   me@laptop to sign for git, asked from an unknown host (ask): nobody can be asked\n": {
 			Event: "sign", Verdict: "denied", Purpose: "signature", Namespace: "git", Comment: "me@laptop", Remote: true, Rule: "ask", Reason: "nobody can be asked",
+		},
+		"2026-11-24 14:02:11  denied   me@laptop to sign for git, asked from bastion (ask): nobody can be asked (and 4,711 more)\n": {
+			Event: "sign", Verdict: "denied", Purpose: "signature", Namespace: "git", Comment: "me@laptop", Remote: true, From: "bastion", Rule: "ask", Reason: "nobody can be asked", More: 4711,
 		},
 		"2026-11-24 14:02:11  allowed  evil?[2J to sign data of an unknown kind, asked by /usr/bin/x (7)\n": {
 			Event: "sign", Verdict: "allowed", Purpose: "data", Comment: "evil\x1b[2J", Program: "/usr/bin/x", PID: 7,

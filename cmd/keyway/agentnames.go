@@ -1,7 +1,12 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // known_hosts is hashed with it
+	"encoding/base64"
 	"io"
+	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,17 +16,35 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/policy"
+	"keyway/internal/sshconfig"
 )
 
 // hostKeyNames are the names of hosts by the fingerprints of their keys, from
-// known_hosts files that are read anew when they change.
+// known_hosts files that are read anew when they change. What is hashed there is
+// tried with every name that the user's configuration and policy know.
 type hostKeyNames struct {
 	files []knownHostsFile
 
+	// config gives the names in ssh_config, with the files that they come from;
+	// nil: none.
+	config func() sshconfig.Names
+	// places gives where each workspace of this laptop is, by its name, and the file
+	// that it comes from; nil: nobody knows.
+	places func() (where map[string]string, source string)
+	// policy gives the policy, for the names in its rules; nil: none.
+	policy func() *policy.Policy
+
 	mu          sync.Mutex
 	stamps      string
+	sources     []string
+	rules       *policy.Policy // whose names were tried
 	hosts       map[string]policy.Host
+	hashed      map[string][]string // fingerprint → names as known_hosts hashes them
 	authorities map[string][]string // fingerprint → patterns of names
+	names       sshconfig.Names
+	aliases     map[string][]string // name in known_hosts → what the configuration calls it
+	guesses     []string            // to try with hashed names
+	resolved    map[string]policy.Host
 }
 
 type knownHostsFile struct {
@@ -29,12 +52,35 @@ type knownHostsFile struct {
 	group string
 }
 
-// maxKnownHosts bounds a known_hosts file in bytes.
-const maxKnownHosts = 8 << 20
+// Bounds on known_hosts files.
+const (
+	maxKnownHosts = 8 << 20 // bytes of one
+	maxHashed     = 1000    // hashed names of one key
+	maxGuesses    = 100_000
+)
 
-// knownHostNames tells what the user calls the host with a key.
-func knownHostNames() func(ssh.PublicKey) policy.Host {
-	return (&hostKeyNames{files: knownHostsFiles()}).lookup
+// knownHostNames tells what the user calls hosts.
+func knownHostNames(rules func() *policy.Policy) *hostKeyNames {
+	n := &hostKeyNames{files: knownHostsFiles(), policy: rules}
+	if home, err := os.UserHomeDir(); err == nil {
+		n.config = func() sshconfig.Names { return sshconfig.ReadNames(home) }
+	}
+	if dir, err := statePath(""); err == nil {
+		n.places = func() (map[string]string, string) { return workspacePlaces(dir) }
+	}
+	return n
+}
+
+// workspacePlaces are the places of the workspaces that this laptop knows.
+func workspacePlaces(dir string) (where map[string]string, source string) {
+	entries, err := sshconfig.Open(dir, sshconfig.Client{}).List()
+	where = map[string]string{}
+	if err == nil {
+		for _, e := range entries {
+			where[string(e.Name)] = string(e.Place)
+		}
+	}
+	return where, filepath.Join(dir, "hosts.json")
 }
 
 // knownHostsFiles are keyway's own, the user's and the system's.
@@ -43,23 +89,31 @@ func knownHostsFiles() (files []knownHostsFile) {
 		files = append(files, knownHostsFile{path, policy.GroupWorkspaces})
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		files = append(files, knownHostsFile{filepath.Join(home, ".ssh", "known_hosts"), ""})
+		for _, name := range []string{"known_hosts", "known_hosts2"} {
+			files = append(files, knownHostsFile{filepath.Join(home, ".ssh", name), ""})
+		}
 	}
-	return append(files, knownHostsFile{"/etc/ssh/ssh_known_hosts", ""})
+	return append(files, knownHostsFile{"/etc/ssh/ssh_known_hosts", ""}, knownHostsFile{"/etc/ssh/ssh_known_hosts2", ""})
 }
 
-// named is the host of that name.
+// named is the host of that name, as lookup has it: its names are those that the agent
+// knows, which need not have this one among them.
 func (n *hostKeyNames) named(name string) (policy.Host, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refreshLocked()
-	for fingerprint, h := range n.hosts {
-		if slices.Contains(h.Names, name) {
-			h.Fingerprint = fingerprint
-			if policy.GitHost(fingerprint) != "" {
-				h.Groups = append(h.Groups[:len(h.Groups):len(h.Groups)], policy.GroupGit)
+	if n.hosts[name].Fingerprint != "" || strings.HasPrefix(name, "SHA256:") {
+		return n.hostLocked(name), true
+	}
+	wanted := append([]string{name}, n.names.Lookups[name]...)
+	for _, port := range sshconfig.Ports(n.guesses) {
+		wanted = append(wanted, sshconfig.WithPort(name, port))
+	}
+	for _, name := range wanted {
+		for fingerprint, h := range n.hosts {
+			if slices.Contains(h.Names, name) || slices.ContainsFunc(n.hashed[fingerprint], func(hash string) bool { return isHashOf(hash, name) }) {
+				return n.hostLocked(fingerprint), true
 			}
-			return h, true
 		}
 	}
 	return policy.Host{}, false
@@ -73,14 +127,97 @@ func (n *hostKeyNames) lookup(key ssh.PublicKey) policy.Host {
 	if isCert {
 		key = cert.Key
 	}
-	h := n.hosts[ssh.FingerprintSHA256(key)]
-	if name := policy.GitHost(ssh.FingerprintSHA256(key)); name != "" {
-		h.Names, h.Groups = append([]string{name}, h.Names...), append(h.Groups[:len(h.Groups):len(h.Groups)], policy.GroupGit)
-	}
+	h := n.hostLocked(ssh.FingerprintSHA256(key))
 	if isCert && cert.SignatureKey != nil && cert.CertType == ssh.HostCert {
 		h.Names = append(h.Names[:len(h.Names):len(h.Names)], n.certifiedLocked(cert)...)
 	}
 	return h
+}
+
+// hostLocked is all that is known of the host with a key.
+func (n *hostKeyNames) hostLocked(fingerprint string) policy.Host {
+	h, done := n.resolved[fingerprint]
+	if !done {
+		h = n.resolveLocked(fingerprint)
+		n.resolved[fingerprint] = h
+	}
+	return h
+}
+
+func (n *hostKeyNames) resolveLocked(fingerprint string) policy.Host {
+	h := n.hosts[fingerprint]
+	h.Fingerprint = fingerprint
+	h.Names = slices.Clone(h.Names)
+	if name := policy.GitHost(fingerprint); name != "" {
+		h.Names, h.Groups = append([]string{name}, h.Names...), append(slices.Clone(h.Groups), policy.GroupGit)
+	}
+	for _, hash := range n.hashed[fingerprint] {
+		i := slices.IndexFunc(n.guesses, func(name string) bool { return isHashOf(hash, name) })
+		if i < 0 {
+			h.Partial = true
+			continue
+		}
+		h.Names = addName(h.Names, n.guesses[i])
+	}
+	h.Names = n.withAliasesLocked(h.Names)
+	return h
+}
+
+// withAliasesLocked adds what the configuration calls the host, before an address and
+// after a name: the first one is for people.
+func (n *hostKeyNames) withAliasesLocked(names []string) (all []string) {
+	for _, name := range names {
+		aliases := n.aliases[strings.ToLower(name)]
+		host := strings.Trim(name, "[]")
+		if h, _, err := net.SplitHostPort(name); err == nil {
+			host = h
+		}
+		if net.ParseIP(host) == nil {
+			all = addName(all, name)
+		}
+		for _, alias := range aliases {
+			all = addName(all, alias)
+		}
+		all = addName(all, name)
+	}
+	return all
+}
+
+func addName(names []string, name string) []string {
+	if slices.Contains(names, name) {
+		return names
+	}
+	return append(names, name)
+}
+
+// isHashOf reports whether hash is the name as ssh-keygen -H writes it.
+func isHashOf(hash, name string) bool {
+	parts := strings.Split(hash, "|") // |1|SALT|HASH
+	if len(parts) != 4 || parts[1] != "1" {
+		return false
+	}
+	salt, err1 := base64.StdEncoding.DecodeString(parts[2])
+	want, err2 := base64.StdEncoding.DecodeString(parts[3])
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	mac := hmac.New(sha1.New, salt)
+	io.WriteString(mac, name)
+	return hmac.Equal(mac.Sum(nil), want)
+}
+
+// countHashed is how many hosts have a hashed name, and of how many one is not known.
+func (n *hostKeyNames) countHashed() (hashed, unknown int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refreshLocked()
+	for fingerprint := range n.hashed {
+		hashed++
+		if n.hostLocked(fingerprint).Partial {
+			unknown++
+		}
+	}
+	return hashed, unknown
 }
 
 // certifiedLocked are the names in the certificate that its authority may give.
@@ -96,24 +233,102 @@ func (n *hostKeyNames) certifiedLocked(cert *ssh.Certificate) (names []string) {
 	return names
 }
 
+// refreshLocked reads what has changed.
 func (n *hostKeyNames) refreshLocked() {
+	var rules *policy.Policy
+	if n.policy != nil {
+		rules = n.policy()
+	}
+	if n.hosts != nil && n.stampsOf() == n.stamps && rules == n.rules {
+		return
+	}
+	n.rules, n.sources, n.names = rules, nil, sshconfig.Names{}
+	if n.config != nil {
+		n.names = n.config()
+		n.sources = append(n.sources, n.names.Sources...)
+	}
+	var places map[string]string
+	if n.places != nil {
+		var source string
+		places, source = n.places()
+		n.sources = append(n.sources, source)
+	}
+	files := slices.Clone(n.files)
+	for _, path := range n.names.KnownHosts {
+		if !slices.ContainsFunc(files, func(f knownHostsFile) bool { return f.path == path }) {
+			files = append(files, knownHostsFile{path, ""})
+			n.sources = append(n.sources, path)
+		}
+	}
+	n.stamps = n.stampsOf()
+	n.hosts, n.hashed, n.authorities = map[string]policy.Host{}, map[string][]string{}, map[string][]string{}
+	n.resolved = map[string]policy.Host{}
+	for _, f := range files {
+		n.readLocked(f, places)
+	}
+	n.guessLocked(places)
+}
+
+func (n *hostKeyNames) stampsOf() string {
 	var stamps []string
 	for _, f := range n.files {
 		stamps = append(stamps, stampOf(f.path))
 	}
-	if now := strings.Join(stamps, "\n"); now == n.stamps && n.hosts != nil {
-		return
-	} else {
-		n.stamps = now
+	for _, path := range n.sources {
+		stamps = append(stamps, stampOf(path))
 	}
-	n.hosts, n.authorities = map[string]policy.Host{}, map[string][]string{}
-	for _, f := range n.files {
-		n.readLocked(f)
+	return strings.Join(stamps, "\n")
+}
+
+// guessLocked collects the names to try with hashed ones, and what the configuration
+// calls hosts.
+func (n *hostKeyNames) guessLocked(places map[string]string) {
+	n.aliases = map[string][]string{}
+	guesses, ports := map[string]bool{}, map[string]bool{}
+	add := func(names ...string) {
+		for _, name := range names {
+			guesses[strings.ToLower(name)] = true
+		}
+		for _, port := range sshconfig.Ports(names) {
+			ports[port] = true
+		}
 	}
+	for alias, lookups := range n.names.Lookups {
+		add(alias)
+		add(lookups...)
+		for _, lookup := range lookups {
+			n.aliases[lookup] = append(n.aliases[lookup], alias)
+		}
+	}
+	for _, aliases := range n.aliases {
+		slices.Sort(aliases)
+	}
+	add(n.names.Others...)
+	add(n.rules.HostNames()...)
+	for _, h := range n.hosts {
+		add(h.Names...)
+	}
+	for name, place := range places {
+		add(name, hostOfPlace(place))
+	}
+	for _, name := range slices.Collect(maps.Keys(guesses)) {
+		for port := range ports {
+			guesses[sshconfig.WithPort(name, port)] = true
+		}
+	}
+	n.guesses = slices.Sorted(maps.Keys(guesses))
+	n.guesses = n.guesses[:min(len(n.guesses), maxGuesses)]
+}
+
+// hostOfPlace is the host's name in USER@HOST:PORT.
+func hostOfPlace(place string) string {
+	host := place[strings.LastIndexByte(place, '@')+1:]
+	name, _, _ := strings.Cut(host, ":")
+	return name
 }
 
 // readLocked reads what it can: a line that ssh cannot read either names nobody.
-func (n *hostKeyNames) readLocked(f knownHostsFile) {
+func (n *hostKeyNames) readLocked(f knownHostsFile, places map[string]string) {
 	file, err := os.Open(f.path)
 	if err != nil {
 		return
@@ -134,12 +349,23 @@ func (n *hostKeyNames) readLocked(f knownHostsFile) {
 			continue
 		}
 		h := n.hosts[fingerprint]
+		h.Fingerprint = fingerprint
 		for _, name := range names {
-			if strings.HasPrefix(name, "|") || strings.HasPrefix(name, "!") {
-				continue // hashed, or the opposite of a name
-			}
-			if f.group == policy.GroupWorkspaces {
+			switch {
+			case strings.HasPrefix(name, "|"):
+				if len(n.hashed[fingerprint]) < maxHashed {
+					n.hashed[fingerprint] = append(n.hashed[fingerprint], name)
+				} else {
+					h.Partial = true
+				}
+				continue
+			case strings.HasPrefix(name, "!"):
+				continue // the opposite of a name
+			case strings.ContainsAny(name, "*?"):
+				h.Partial = true
+			case f.group == policy.GroupWorkspaces:
 				name = strings.TrimSuffix(name, ".keyway")
+				h.Place = placeOf(name, places)
 			}
 			h.Names = append(h.Names, name)
 		}
@@ -148,4 +374,14 @@ func (n *hostKeyNames) readLocked(f knownHostsFile) {
 		}
 		n.hosts[fingerprint] = h
 	}
+}
+
+// placeOf is where a workspace is. One of which that is not known is at a place of
+// its own.
+func placeOf(name string, places map[string]string) string {
+	place, known := places[name]
+	if places != nil && !known {
+		return "?" + name
+	}
+	return place
 }

@@ -72,7 +72,7 @@ func (o *agentOptions) prepare(news io.Writer) (*agentSetup, error) {
 		return nil, err
 	}
 	s.config = agent.Config{
-		Policy: rules.current, Log: log, Hosts: knownHostNames(), Askers: []agent.Asker{agent.Pinentry{}, agent.Askpass{}},
+		Policy: rules.current, Log: log, Hosts: knownHostNames(rules.current).lookup, Askers: []agent.Asker{agent.Pinentry{}, agent.Askpass{}},
 		Providers: o.providers, Lifetime: o.life,
 		Upstream: func() string { return inHome(rules.current().Upstream()) },
 	}

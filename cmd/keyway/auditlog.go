@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,13 @@ func newLogCommand() *cobra.Command {
 		Short: "Every signature: when, which key, asked from where, for what, why allowed",
 		Long: `Show what the agent did: every signature that was asked for, allowed or denied, and
 every change of its keys. The log is a chain: each line holds the SHA-256 of the one
-before. With --verify it is checked from its beginning; note the hash that it prints
-somewhere else, and a later check proves that nothing before it was changed.` +
+before. With --verify it is checked from its beginning: lines that were changed show, and
+files that somebody removed, other than those that keyway itself rotates out. Note the
+hash that it prints somewhere else, and a later check proves that nothing before it was
+changed.
+
+Refusals that repeat are one line with their number (and 4,711 more). However many there
+are, the lines of what was allowed stay.` +
 			exitCodes(keyway.BadConfig),
 		Example: "  keyway log\n  keyway log -f\n  keyway log --verify",
 		Args:    takes(0, 0, ""),
@@ -53,15 +59,18 @@ somewhere else, and a later check proves that nothing before it was changed.` +
 func verifyLog(path string, out io.Writer) error {
 	r, err := audit.Verify(path)
 	if err != nil {
-		return keyway.Errorf(keyway.Other, "the log was changed: %w", err).Hint("what is before that line is sound; keep the files as they are")
+		return keyway.Errorf(keyway.Other, "the log was changed: %w", err).Hint("what is before that is sound; keep the files as they are")
 	}
 	if r.Events == 0 {
 		fmt.Fprintln(out, "the log is empty")
 		return nil
 	}
 	fmt.Fprintf(out, "sound: %d events from %s to %s\n", r.Events, r.First.Local().Format(time.DateTime), r.Last.Local().Format(time.DateTime))
-	if r.Rotated {
-		fmt.Fprintln(out, "older ones have been rotated out")
+	switch {
+	case r.Unsaid:
+		fmt.Fprintln(out, "older ones are gone: an earlier version rotated them out without a word, or somebody removed them")
+	case r.Rotated:
+		fmt.Fprintf(out, "older ones have been rotated out, as the log says; %d uses and changes of keys are kept from them\n", r.Kept)
 	}
 	if r.Torn > 0 {
 		fmt.Fprintf(out, "%d lines were not written to their end, and the log says so\n", r.Torn)
@@ -121,8 +130,20 @@ func printEvent(w io.Writer, e audit.Event) error {
 	if e.Verdict != "allowed" && e.Reason != "" || e.Event != "sign" && e.Reason != "" {
 		text += ": " + e.Reason
 	}
+	if e.More > 0 {
+		text += fmt.Sprintf(" (and %s more)", thousands(e.More))
+	}
 	_, err := fmt.Fprintln(w, plain.Line(text))
 	return err
+}
+
+// thousands is n with commas.
+func thousands(n uint64) string {
+	text := strconv.FormatUint(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
 func eventText(e audit.Event) string {

@@ -20,6 +20,7 @@ import (
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/plain"
+	"keyway/internal/policy"
 	"keyway/internal/sshconfig"
 	"keyway/internal/unixsock"
 )
@@ -127,7 +128,7 @@ func examineLaptop(ctx context.Context) []finding {
 	if err != nil {
 		return append(findings, fault("directories", failing, err))
 	}
-	findings = append(findings, checkSockets(a.runtime), a.checkAgent(ctx), a.checkInclude(home))
+	findings = append(findings, checkSockets(a.runtime), a.checkAgent(ctx), checkPolicy(), a.checkInclude(home))
 	findings = append(findings, a.checkHosts(ctx)...)
 	findings = append(findings, a.checkLink(ctx))
 	return append(findings, a.checkEngines(ctx)...)
@@ -248,6 +249,28 @@ func (a *app) checkAgent(ctx context.Context) finding {
 		return found("agent", warning, "there is none").then("keyway unlock starts one")
 	}
 	return found("agent", failing, "ssh-add cannot be run: %v", err).then("install the OpenSSH client (Debian: apt-get install openssh-client)")
+}
+
+// checkPolicy reads the policy as the agent does, and looks for hosts that its rules
+// cannot tell by name.
+func checkPolicy() finding {
+	path, err := policyPath(nil)
+	if err != nil {
+		return fault("policy", failing, err)
+	}
+	rules, err := policy.Read(path)
+	if err != nil {
+		return fault("policy", failing, badPolicy(err))
+	}
+	names := knownHostNames(func() *policy.Policy { return rules })
+	text := hashedText(rules, names)
+	if text == "" {
+		return found("policy", healthy, "%s", path)
+	}
+	if _, unknown := names.countHashed(); unknown > 0 && rules.GoesByName() {
+		return found("policy", warning, "%s", text).then("name them in ~/.ssh/config (Host and HostName), or write the rules with fingerprints: ssh-keygen -l -f ~/.ssh/known_hosts")
+	}
+	return found("policy", healthy, "%s", text)
 }
 
 func count(n int, what string) string {

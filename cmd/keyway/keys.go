@@ -68,7 +68,7 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	if err != nil {
 		return badPolicy(err)
 	}
-	hosts := reachable()
+	hosts := reachable(rules)
 	for _, k := range keys {
 		printKey(stdout, k)
 		if len(k.Destinations) == 0 {

@@ -27,7 +27,8 @@ looked at in order, and the first that matches decides:
   rules:
     - name: never production
       deny: any               # login, git, sign:NAMESPACE, data, any (all but data)
-      to: ["prod-*"]          # names from known_hosts, SHA256:…, @workspaces, @git
+      to: ["prod-*"]          # names from known_hosts and ssh_config, SHA256:…,
+                              # @workspaces, @git
     - name: nightly jobs
       allow: login
       from: [train]           # the first host of the way, local, or remote
@@ -39,10 +40,15 @@ looked at in order, and the first that matches decides:
     - ask: git
       from: remote
 
-Without a file: programs on this machine may do all. Remote askers may list, and log in
-to your workspaces and to the public git hosts; all else is asked, and denied where
-nobody can be. They never add, remove, lock or load. What does not verify is denied
-whatever the rules say.`,
+Without a file: programs on this machine may do all. Remote askers may list. Those in a
+workspace that this laptop knows may log in to the workspaces of its place and to the
+public git hosts. All else is asked, also from a bastion or a GPU machine, and denied
+where nobody can be. Remote askers never add, remove, lock or load. What does not verify
+is denied whatever the rules say.
+
+Names in known_hosts that are hashed are tried with every name in ssh_config and in the
+rules. Where a rule that asks or denies goes by name, and not all names of a host are
+known, you are asked.`,
 		Example: "  keyway policy check\n  keyway policy explain --from gpu1 --to db1 --user root",
 		Args:    takes(0, 0, "check or explain"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
@@ -71,13 +77,42 @@ func newPolicyCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := policy.Read(path); err != nil {
+			rules, err := policy.Read(path)
+			if err != nil {
 				return badPolicy(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: fine\n", path)
+			if text := hashedText(rules, knownHostNames(func() *policy.Policy { return rules })); text != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), text)
+			}
 			return nil
 		},
 	}
+}
+
+// hashedText says how many hosts are hashed in known_hosts, and what comes of it;
+// empty: none is.
+func hashedText(rules *policy.Policy, names *hostKeyNames) string {
+	hashed, unknown := names.countHashed()
+	if hashed == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s in known_hosts hashed", isOrAre(hashed, "host"))
+	if unknown == 0 {
+		return text + ", and all of their names are known from ssh_config and the policy"
+	}
+	text += fmt.Sprintf("; of %d of them a name is not known", unknown)
+	if rules.GoesByName() {
+		text += ": you are asked where a rule that asks or denies by name may mean one of them"
+	}
+	return text
+}
+
+func isOrAre(n int, what string) string {
+	if n == 1 {
+		return count(n, what) + " is"
+	}
+	return count(n, what) + " are"
 }
 
 // explained is a request as keyway policy explain is told it.
@@ -92,7 +127,8 @@ func newPolicyExplainCommand() *cobra.Command {
 		Use:   "explain",
 		Short: "Say what would become of a request, and by which rule",
 		Long: `Say what the policy decides about a request, and why the rules before the one that
-decides did not match. Hosts are names from known_hosts, or fingerprints.` + exitCodes(keyway.BadConfig),
+decides did not match. Hosts are names from known_hosts or ssh_config, or fingerprints;
+what the agent would not know of them is not known here, either.` + exitCodes(keyway.BadConfig),
 		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -122,11 +158,14 @@ func runPolicyExplain(x explained, out io.Writer) error {
 	if err != nil {
 		return badPolicy(err)
 	}
-	f := x.facts()
+	f, unseen := x.facts(rules)
 	d, passed := rules.Explain(f, nil)
 	fmt.Fprintf(out, "May %s %s? %s: %s (%s)\n", f.Who(), f.What(), answerOf(d.Verdict), d.Reason, d.Rule)
 	for _, line := range passed {
 		fmt.Fprintf(out, "  %s\n", line)
+	}
+	for _, name := range unseen {
+		fmt.Fprintf(out, "known_hosts has no key for %s, so the agent does not know its name yet\n", name)
 	}
 	return nil
 }
@@ -141,8 +180,18 @@ func answerOf(v policy.Verdict) string {
 	return "no"
 }
 
-func (x explained) facts() policy.Facts {
-	f := policy.Facts{
+// facts are those that the agent would have, and the names for which it would have no
+// key.
+func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string) {
+	names := knownHostNames(func() *policy.Policy { return rules })
+	host := func(name string) policy.Host {
+		h, ok := namedHost(names, name)
+		if !ok {
+			unseen = append(unseen, name)
+		}
+		return h
+	}
+	f = policy.Facts{
 		Op: policy.Sign, When: time.Now(), Purpose: policy.Login, User: x.user, AnyUser: x.user == "",
 		Constraint: policy.Unconstrained, Key: policy.Key{Comment: x.key},
 	}
@@ -150,34 +199,28 @@ func (x explained) facts() policy.Facts {
 		f.Key = policy.Key{Fingerprint: x.key}
 	}
 	if x.from != "" {
-		f.Remote, f.From = true, namedHost(x.from)
+		f.Remote, f.From = true, host(x.from)
 	}
 	if x.sign != "" {
 		f.Purpose, f.Namespace = policy.Signature, x.sign
-		return f
+		return f, unseen
 	}
-	if f.To = namedHost(x.to); x.to != "" {
-		f.Proven = !x.unproven
+	if x.to != "" {
+		f.To, f.Proven = host(x.to), !x.unproven
 	}
-	return f
+	return f, unseen
 }
 
-// namedHost is the host that the user's files call so. One that they do not know
-// has a key that nobody has seen.
-func namedHost(name string) policy.Host {
-	if name == "" {
-		return policy.Host{}
-	}
-	n := &hostKeyNames{files: knownHostsFiles()}
+// namedHost is the host that the user's files call so, as the agent sees it. One that
+// they do not know has a key that nobody has seen, and no name.
+func namedHost(n *hostKeyNames, name string) (h policy.Host, known bool) {
 	if h, ok := n.named(name); ok {
-		return h
+		return h, true
 	}
-	if strings.HasPrefix(name, "SHA256:") {
-		return policy.Host{Fingerprint: name}
+	for _, h := range policy.GitHosts() {
+		if h.Names[0] == name {
+			return h, true
+		}
 	}
-	h := policy.Host{Fingerprint: "not in known_hosts", Names: []string{name}}
-	if policy.IsGitHost(name) {
-		h.Groups = []string{policy.GroupGit}
-	}
-	return h
+	return policy.Host{Fingerprint: "not in known_hosts"}, false
 }

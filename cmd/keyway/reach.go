@@ -56,14 +56,13 @@ func forwarded(p *policy.Policy, hosts []policy.Host, k agent.KeyInfo, now time.
 
 // reachable are the hosts that the user's files name, by their first names, and the
 // public git hosts; not all, where there are very many.
-func reachable() []policy.Host {
-	n := &hostKeyNames{files: knownHostsFiles()}
+func reachable(rules *policy.Policy) []policy.Host {
+	n := knownHostNames(func() *policy.Policy { return rules })
 	n.mu.Lock()
 	n.refreshLocked()
 	byName := map[string]policy.Host{}
-	for fingerprint, h := range n.hosts {
-		if len(h.Names) > 0 {
-			h.Fingerprint = fingerprint
+	for fingerprint := range n.hosts {
+		if h := n.hostLocked(fingerprint); len(h.Names) > 0 {
 			byName[h.Names[0]] = h
 		}
 	}

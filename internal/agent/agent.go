@@ -52,6 +52,8 @@ type Agent struct {
 	away      away
 	files     files
 	questions questions
+	logins    logins
+	refusals  refusals
 
 	upstreamDown atomic.Bool // said in the log
 
@@ -90,6 +92,7 @@ func New(c Config) *Agent {
 // Forget forgets every key and says how many there were.
 func (a *Agent) Forget(why string) int {
 	n := a.keys.clear()
+	a.noteRefusals(true)
 	a.note(audit.Event{Event: "remove", Verdict: "allowed", Reason: why})
 	return n
 }
@@ -101,16 +104,22 @@ func (a *Agent) policy() *policy.Policy {
 	return a.config.Policy()
 }
 
-func (a *Agent) hosts() naming { return a.config.Hosts }
+func (a *Agent) known() known { return known{a.config.Hosts, &a.logins} }
 
-// note logs an event that no signature depends on.
+// note logs an event that no signature depends on, and is no refusal.
 func (a *Agent) note(e audit.Event) {
 	if err := a.log(e); err != nil {
 		a.config.Logf("%v", err)
 	}
 }
 
+// log logs an event, after the refusals that were only counted so far.
 func (a *Agent) log(e audit.Event) error {
+	a.noteRefusals(true)
+	return a.write(e)
+}
+
+func (a *Agent) write(e audit.Event) error {
 	if a.config.Log == nil {
 		return nil
 	}
@@ -212,34 +221,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// admit makes the value for a connection, and room for it if need be.
-func (a *Agent) admit(conn net.Conn, remote bool) *connection {
-	c := &connection{agent: a, conn: conn, way: way{remote: remote}, number: a.connections.Add(1)}
-	c.touch()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.open) >= maxConnections {
-		a.oldestLocked().conn.Close()
-	}
-	a.open[c] = struct{}{}
-	return c
-}
-
-func (a *Agent) oldestLocked() *connection {
-	var oldest *connection
-	for c := range a.open {
-		if oldest == nil || c.active.Load() < oldest.active.Load() {
-			oldest = c
-		}
-	}
-	delete(a.open, oldest)
-	return oldest
-}
-
-func (a *Agent) gone(c *connection) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.open, c)
 }

@@ -82,13 +82,78 @@ func TestForwardSocket(t *testing.T) {
 		return // whoever may read questions waits for one
 	}
 	c.expect(t, "questions", join([]byte{msgExtension}, text(extQuestions)), false)
-	// A bind that claims to be local does not make it so; its destination counts.
+	// A bind that claims to be local does not make it so.
 	c = dial(t, a.forward)
 	c.expect(t, "bind", bindMessage(w.gpu, s1, false), true)
-	c.expect(t, "login at a workspace", loginMessage(s1, "root", w.me.public, nil), true)
+	c.expect(t, "login at a workspace, from nobody knows where", loginMessage(s1, "root", w.me.public, nil), false)
 	c.expect(t, "add", addMessage(w.other, "planted"), false)
 	if e := a.log.last(); !e.Remote || e.FromKey != "" {
 		t.Errorf("the log believes a bind that nobody vouched for: %+v", e)
+	}
+}
+
+// Through the socket for forwarding the first host of a way may be made up by an
+// asker far away, unless the user's own login to it was signed here.
+func TestFirstHostThroughTheForwardSocket(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	login := loginMessage(s2, "git", w.me.public, nil)
+	forwarded := func(first string) *client {
+		c := dial(t, a.forward)
+		c.expect(t, "bind", bindMessage(w.gpu, first, true), true)
+		c.expect(t, "bind", bindMessage(w.git, s2, false), true)
+		return c
+	}
+	forwarded(s1).expect(t, "a first host that somebody greeted", login, false)
+	a.bound(t, bindMessage(w.gpu, s1, false)).expect(t, "the user's login", loginMessage(s1, "root", w.me.public, nil), true)
+	forwarded(s1).expect(t, "the session that the user logged in to", login, true)
+	forwarded(s3).expect(t, "another session with that host", login, false)
+	// A login that a remote asker had signed vouches for no first host.
+	far := dial(t, a.forward)
+	far.expect(t, "bind", bindMessage(w.gpu, s1, true), true)
+	far.expect(t, "bind", bindMessage(w.gpu, s3, false), true)
+	far.expect(t, "login", loginMessage(s3, "root", w.me.public, nil), true)
+	forwarded(s3).expect(t, "a session that a remote asker logged in to", login, false)
+}
+
+// The user may say that a way is theirs, for the sessions that it has.
+func TestAnswersAboutAWay(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	bastion, gpu := hopOf{name: "bastion", keys: []ssh.PublicKey{w.bastion.public}}, hopOf{name: "train", keys: []ssh.PublicKey{w.gpu.public}}
+	db := hopOf{name: "db", keys: []ssh.PublicKey{w.db.public}}
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me", restrict(step{to: bastion}, step{from: bastion, to: gpu}, step{from: gpu, to: db})), true)
+	login := loginMessage(s3, "root", w.me.public, w.db.public)
+	through := func(session string) *client {
+		return a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.gpu, session, true), bindMessage(w.db, s3, false))
+	}
+	me.said <- Answer{Allow: true, Ever: true, By: "a test"}
+	through(s2).expect(t, "asked", login, true)
+	if q := <-me.asked; !q.Grantable || !strings.Contains(q.Text(), "on behalf of train (as it claims)") || !strings.Contains(q.Why, "train") {
+		t.Errorf("%s %s", q.Text(), q.Why)
+	}
+	through(s2).expect(t, "not asked again", login, true)
+	me.said <- Answer{By: "a test"}
+	through("another session").expect(t, "another session", login, false)
+	<-me.asked
+}
+
+func TestLoginsAreBounded(t *testing.T) {
+	var l logins
+	at := func(i int) bind { return bind{session: []byte(fmt.Sprint(i)), blob: []byte("host")} }
+	l.signed(at(-1), false)
+	for i := range maxLogins + 1 {
+		l.signed(at(i), true)
+	}
+	if !l.hasLocal(at(-1)) || l.has(at(0)) || !l.has(at(maxLogins)) || l.hasLocal(at(maxLogins)) || l.has(bind{session: []byte("1"), blob: []byte("other")}) {
+		t.Error("the wrong ones are remembered")
+	}
+	var after logins
+	after.take(l.export())
+	if !after.hasLocal(at(-1)) || !after.has(at(maxLogins)) || after.hasLocal(at(maxLogins)) {
+		t.Error("lost in a handing over")
 	}
 }
 
@@ -124,7 +189,8 @@ func TestListFitsTheDestination(t *testing.T) {
 		{"forwarded", [][]byte{bindMessage(w.bastion, s1, true)}, "me other"},
 		{"forwarded by a host where the way of one ends", [][]byte{bindMessage(w.gpu, s1, true)}, "me other"},
 		{"forwarded to where nobody can allow it", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.db, s2, false)}, ""},
-		{"forwarded to the git host", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.git, s2, false)}, "me other"},
+		{"forwarded to the git host", [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.git, s2, false)}, ""},
+		{"forwarded by a workspace to the git host", [][]byte{bindMessage(w.gpu, s1, true), bindMessage(w.git, s2, false)}, "me other"},
 	} {
 		if got := names(a.bound(t, want.binds...)); got != want.keys {
 			t.Errorf("%s: %q, want %q", want.name, got, want.keys)
@@ -379,7 +445,7 @@ func TestNothingForRemoteThatCannotBeLogged(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
 	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
-	c := a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.gpu, s2, false))
+	c := a.bound(t, bindMessage(w.second, s1, true), bindMessage(w.gpu, s2, false))
 	login := loginMessage(s2, "root", w.me.public, nil)
 	c.expect(t, "logged", login, true)
 	a.log.mu.Lock()

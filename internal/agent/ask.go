@@ -45,21 +45,31 @@ type Asker interface {
 type dialog struct {
 	askers []Asker
 	turn   chan struct{} // holds one while a question is asked
+	remote chan struct{} // holds one while a remote asker's question has its turn, or is next
 }
 
-func newDialog(askers []Asker) *dialog { return &dialog{askers, make(chan struct{}, 1)} }
+func newDialog(askers []Asker) *dialog {
+	return &dialog{askers, make(chan struct{}, 1), make(chan struct{}, 1)}
+}
 
 // CanAsk says whether one of them can.
 func (d *dialog) CanAsk() bool { return slices.ContainsFunc(d.askers, Asker.CanAsk) }
 
-// Ask waits for its turn.
+// Ask waits for its turn. A question from this machine waits for one of a remote asker
+// at most, however many of those there are.
 func (d *dialog) Ask(ctx context.Context, q Question) (Answer, error) {
-	select {
-	case d.turn <- struct{}{}:
-	case <-ctx.Done():
-		return Answer{}, context.Cause(ctx)
+	turns := []chan struct{}{d.turn}
+	if q.Facts.Remote {
+		turns = []chan struct{}{d.remote, d.turn}
 	}
-	defer func() { <-d.turn }()
+	for _, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return Answer{}, context.Cause(ctx)
+		}
+	}
 	i := slices.IndexFunc(d.askers, Asker.CanAsk)
 	if i < 0 {
 		return Answer{}, errors.New("nobody can be asked any more")
@@ -75,13 +85,29 @@ type questions struct {
 	mu      sync.Mutex
 	given   []policy.Grant
 	pending map[policy.Scope]*pending
-	recent  map[string][]time.Time // by asker: when a question was raised
+	recent  []raised // by remote askers, in the last minute
 	nextID  uint64
+}
+
+// raised is when a remote asker raised a question. Of the asker the first hop is all
+// that is certain; who has none, or one that nobody vouches for, is one with all such.
+type raised struct {
+	from string
+	when time.Time
+}
+
+func raiser(f policy.Facts) string {
+	if f.FromClaimed {
+		return ""
+	}
+	return f.From.Fingerprint
 }
 
 // pending is a question that is being asked, for all requests of the same scope.
 type pending struct {
 	done   chan struct{}
+	from   string // who raised it
+	remote bool
 	answer policy.Decision // once done
 	wait   int             // requests that want the answer
 	cancel context.CancelFunc
@@ -140,7 +166,7 @@ func (q *questions) join(question *Question) (p *pending, mine bool, reason stri
 		p.wait++
 		return p, false, ""
 	}
-	if len(q.pending) >= maxTotalPending || q.pending[scope] != nil {
+	if !q.hasRoomLocked(question.Facts) || q.pending[scope] != nil {
 		return nil, false, "too many questions are open"
 	}
 	if !q.mayRaiseLocked(question.Facts) {
@@ -149,27 +175,47 @@ func (q *questions) join(question *Question) (p *pending, mine bool, reason stri
 	if q.pending == nil {
 		q.pending = map[policy.Scope]*pending{}
 	}
-	p = &pending{done: make(chan struct{}), wait: 1}
+	p = &pending{done: make(chan struct{}), wait: 1, remote: question.Facts.Remote, from: raiser(question.Facts)}
 	q.pending[scope] = p
 	q.nextID++
 	question.ID = q.nextID
 	return p, true, ""
 }
 
-// mayRaiseLocked counts questions by the first hop, which is all of an asker
-// that is certain.
+// hasRoomLocked keeps room for questions from this machine, and for other askers than
+// the one with the most.
+func (q *questions) hasRoomLocked(f policy.Facts) bool {
+	if !f.Remote {
+		return len(q.pending) < maxTotalPending
+	}
+	remote, mine := 0, 0
+	for _, p := range q.pending {
+		if p.remote {
+			remote++
+			if p.from == raiser(f) {
+				mine++
+			}
+		}
+	}
+	return remote < maxRemotePending && mine < maxPending
+}
+
+// mayRaiseLocked limits what remote askers may ask in a minute, each and all together.
 func (q *questions) mayRaiseLocked(f policy.Facts) bool {
 	if !f.Remote {
 		return true
 	}
-	if q.recent == nil || len(q.recent) > maxConnections {
-		q.recent = map[string][]time.Time{}
+	q.recent = slices.DeleteFunc(q.recent, func(r raised) bool { return f.When.Sub(r.when) > time.Minute })
+	mine := 0
+	for _, r := range q.recent {
+		if r.from == raiser(f) {
+			mine++
+		}
 	}
-	times := slices.DeleteFunc(q.recent[f.From.Fingerprint], func(t time.Time) bool { return f.When.Sub(t) > time.Minute })
-	if len(times) >= maxPerMinute {
+	if mine >= maxPerMinute || len(q.recent) >= maxAllPerMinute {
 		return false
 	}
-	q.recent[f.From.Fingerprint] = append(times, f.When)
+	q.recent = append(q.recent, raised{raiser(f), f.When})
 	return true
 }
 

@@ -93,6 +93,7 @@ func (a *Agent) Watch(ctx context.Context) {
 	for {
 		a.lookAround()
 		a.lookAtFiles()
+		a.noteRefusals(false)
 		if f := a.occasions(); f.Sleep || f.ScreenLock {
 			logind.start(ctx, a.followLogind)
 		} else {

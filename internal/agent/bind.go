@@ -62,11 +62,13 @@ func verify(key ssh.PublicKey, session, sigBlob []byte) error {
 // addBind is binds with b, or the reason why b contradicts them. The same bind
 // once more changes nothing.
 func addBind(binds []bind, b bind) ([]bind, error) {
+	// Also the same bind as an earlier one: after a login nothing can follow.
+	if n := len(binds); n > 0 && !binds[n-1].forwarding {
+		return nil, errors.New("a bind after one that was for a login")
+	}
 	for _, old := range binds {
 		sameSession, sameKey := bytes.Equal(old.session, b.session), bytes.Equal(old.blob, b.blob)
 		switch {
-		case !old.forwarding:
-			return nil, errors.New("a bind after one that was for a login")
 		case sameSession && !sameKey:
 			return nil, errors.New("a bind of a session to a second host")
 		case sameSession && old.forwarding != b.forwarding:

@@ -17,8 +17,8 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// connection is one asker. But for active, only the goroutine that serves it
-// touches it.
+// connection is one asker. But for active and waiting, and what is under a lock, only
+// the goroutine that serves it touches it.
 type connection struct {
 	agent  *Agent
 	conn   net.Conn
@@ -26,10 +26,16 @@ type connection struct {
 	peer   peer
 	active atomic.Int64 // when it last said something, for who must make room
 
+	stranger error       // it is another user's
+	waiting  atomic.Bool // for a person
+	remote   bool        // under the agent's lock: where it has room
+
 	in       *bufio.Reader
 	way      way
 	up       upstream
 	refusals int
+	slow     time.Duration // how long the answer to a refusal waits
+	drop     bool          // the asker has collected too many on all its connections
 
 	parked bool // under the agent's lock: open, and answered by nobody
 }
@@ -52,9 +58,8 @@ func (c *connection) serve(ctx context.Context) {
 
 // greet is false for connections of other users.
 func (c *connection) greet() bool {
-	var err error
-	if c.peer, err = peerOf(c.conn); err != nil {
-		c.agent.note(c.event("connect", "denied", policy.Decision{Rule: "built in: this user", Reason: err.Error()}))
+	if c.stranger != nil {
+		c.refuse(c.event("connect", "denied", policy.Decision{Rule: "built in: this user", Reason: c.stranger.Error()}))
 		return false
 	}
 	c.in = bufio.NewReader(c.conn)
@@ -96,13 +101,17 @@ func (c *connection) exchange(ctx context.Context) error {
 	c.agent.lookAround()
 	answer := c.handle(ctx, request)
 	clear(request) // it may have held a private key or a password
+	if c.slow > 0 && !sleep(ctx, c.slow) {
+		return ctx.Err()
+	}
+	c.slow = 0
 	if err := c.conn.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
 		return err
 	}
 	if _, err := c.conn.Write(frame(answer)); err != nil {
 		return err
 	}
-	if c.refusals >= maxRefusals {
+	if c.refusals >= maxRefusals || c.drop {
 		return errRefusals
 	}
 	return nil
@@ -141,7 +150,7 @@ func (c *connection) handle(ctx context.Context, request []byte) []byte {
 
 // change does what changes the agent, if the asker may, and logs it either way.
 func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte {
-	d := c.agent.policy().Decide(c.way.facts(op, c.agent.hosts(), time.Now()), nil)
+	d := c.agent.policy().Decide(c.way.facts(op, c.agent.known(), time.Now()), nil)
 	if d.Verdict != policy.Allow {
 		c.refuse(c.event(string(op), "denied", d))
 		return failure
@@ -165,8 +174,10 @@ func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte
 // trying.
 func (c *connection) refuse(e audit.Event) {
 	c.refusals++
+	wait, drop := c.agent.refusals.refused(askerID{c.way.remote, c.peer.pid}, time.Now())
+	c.slow, c.drop = max(c.slow, wait), c.drop || drop
 	c.agent.config.Logf("connection %d: %s %s: %s (%s)", c.number, e.Event, e.Verdict, e.Reason, e.Rule)
-	c.agent.note(e)
+	c.agent.noteRefusal(e)
 }
 
 // event is a line for the log with what is known of the asker.
@@ -176,7 +187,7 @@ func (c *connection) event(what, verdict string, d policy.Decision) audit.Event 
 		Remote: c.way.remote, Connection: c.number,
 		PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program(),
 	}
-	describeWay(&e, c.way.facts(policy.List, c.agent.hosts(), time.Time{}))
+	describeWay(&e, c.way.facts(policy.List, c.agent.known(), time.Time{}))
 	return e
 }
 
@@ -195,6 +206,7 @@ func describeWay(e *audit.Event, f policy.Facts) {
 // before the connection is read again.
 func (c *connection) watch(ctx context.Context) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
+	c.waiting.Store(true)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -209,5 +221,6 @@ func (c *connection) watch(ctx context.Context) (watched context.Context, stop f
 		<-ended
 		c.conn.SetReadDeadline(time.Time{})
 		cancel(nil)
+		c.waiting.Store(false)
 	}
 }

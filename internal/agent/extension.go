@@ -36,29 +36,22 @@ func (c *connection) query() []byte {
 }
 
 // bind records a host that proves itself. It is recorded while the agent is
-// locked too: a forwarding that is opened then would look local later. What does
-// not verify taints the connection for good, so that no asker can try again.
+// locked too: a forwarding that is opened then would look local later.
 func (c *connection) bind(r *sshwire.Reader) []byte {
-	b, err := parseBind(r)
-	var binds []bind
-	if err == nil {
-		binds, err = addBind(c.way.binds, b)
-	}
+	err := c.way.take(parseBind(r))
 	if err != nil {
-		if c.way.taint == "" {
-			c.way.taint = err.Error()
-		}
 		c.refuse(c.event("bind", "denied", policy.Decision{Rule: "built in: verification", Reason: err.Error()}))
 		return extFailure
 	}
-	c.way.binds = binds
-	c.way.remote = c.way.remote || binds[0].forwarding
+	if c.way.remote {
+		c.agent.turnRemote(c)
+	}
 	return success
 }
 
 // manage serves keyway's own commands, on this machine only.
 func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader) []byte {
-	d := c.agent.policy().Decide(c.way.facts(policy.Manage, c.agent.hosts(), time.Now()), nil)
+	d := c.agent.policy().Decide(c.way.facts(policy.Manage, c.agent.known(), time.Now()), nil)
 	if len(c.way.binds) > 0 || c.way.taint != "" {
 		d = policy.Decision{Reason: "only a program of this machine that is no SSH client may ask this"}
 	}

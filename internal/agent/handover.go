@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -33,6 +34,7 @@ var ErrHandover = errors.New("what is handed over cannot be read")
 // HandOver gives the state of a frozen agent, which the caller must overwrite, and
 // the connections that belong to it, in order. They are the caller's to close.
 func (a *Agent) HandOver() (state []byte, conns []*os.File, err error) {
+	a.noteRefusals(true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := []byte{handoverVersion}
@@ -53,8 +55,14 @@ func (a *Agent) HandOver() (state []byte, conns []*os.File, err error) {
 	return w, conns, err
 }
 
+// appendSettings is called under the agent's lock.
 func (a *Agent) appendSettings(w []byte) ([]byte, error) {
-	var s settings
+	s := settings{Logins: a.logins.export(), Near: []uint64{}}
+	for c := range a.open {
+		if !c.way.far {
+			s.Near = append(s.Near, c.number)
+		}
+	}
 	a.questions.mu.Lock()
 	s.Grants, s.NextID = a.questions.given, a.questions.nextID
 	a.questions.mu.Unlock()
@@ -75,6 +83,10 @@ type settings struct {
 	Told    *policy.Forget
 	LastUse time.Duration
 	Files   map[string]*keyFile
+	Logins  signedLogins
+	// Near are the connections through the socket for this machine. Earlier versions
+	// do not name them, so all of theirs that are remote count as far.
+	Near []uint64
 }
 
 func appendUint64(w []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(w, n) }
@@ -191,6 +203,7 @@ func (a *Agent) TakeOver(state []byte, conns []net.Conn) error {
 	a.questions.given, a.questions.nextID = s.Grants, s.NextID
 	maps.DeleteFunc(s.Files, func(_ string, f *keyFile) bool { return f == nil })
 	a.away.told, a.away.lastUse, a.files.keys = s.Told, s.LastUse, s.Files
+	a.logins.take(s.Logins)
 	for {
 		data := r.String()
 		if r.Err() != nil {
@@ -202,7 +215,7 @@ func (a *Agent) TakeOver(state []byte, conns []net.Conn) error {
 		if len(conns) == 0 {
 			return fmt.Errorf("%w: a connection is missing", ErrHandover)
 		}
-		if err := a.takeConnection(conns[0], data); err != nil {
+		if err := a.takeConnection(conns[0], data, s.Near); err != nil {
 			return err
 		}
 		conns = conns[1:]
@@ -211,18 +224,20 @@ func (a *Agent) TakeOver(state []byte, conns []net.Conn) error {
 }
 
 // takeConnection closes the connection if it cannot be what it was.
-func (a *Agent) takeConnection(conn net.Conn, data []byte) error {
+func (a *Agent) takeConnection(conn net.Conn, data []byte, near []uint64) error {
 	c := &connection{agent: a, conn: conn, in: bufio.NewReader(conn), parked: true}
 	c.touch()
 	peer, err := peerOf(conn)
 	if err == nil {
 		c.peer = peer
 		err = c.restore(data)
+		c.way.far = c.way.remote && !slices.Contains(near, c.number)
 	}
 	if err != nil {
 		conn.Close()
 		return err
 	}
+	c.remote = c.way.remote
 	a.open[c] = struct{}{}
 	return nil
 }

@@ -126,6 +126,12 @@ func TestHandOver(t *testing.T) {
 	tainted, far, silent := dial(t, local), dial(t, forward), dial(t, local)
 	tainted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
 	far.expect(t, "list", []byte{msgList}, true)
+	forwarded := dial(t, forward)
+	dialBound := dial(t, local)
+	dialBound.expect(t, "bind", bindMessage(w.second, "mine", false), true)
+	dialBound.expect(t, "login at a workspace", loginMessage("mine", "root", w.me.public, nil), true)
+	forwarded.expect(t, "bind", bindMessage(w.second, "not mine", true), true)
+	toGit := loginMessage(s3, "git", w.me.public, nil)
 	toDB := loginMessage(s2, "root", w.me.public, w.db.public)
 	db.expect(t, "login that is asked for", toDB, true)
 	gpu.expect(t, "first of two signatures", loginMessage(s1, "root", w.other.public, w.gpu.public), true)
@@ -142,6 +148,15 @@ func TestHandOver(t *testing.T) {
 		bastion.expect(t, "add from far away", addMessage(w.ca, "planted"), false)
 		bastion.expect(t, "bind for another purpose", bindMessage(w.bastion, s1, true), true)
 		far.expect(t, "remove all through the socket for forwarding", []byte{msgRemoveAll}, false)
+		vouched := dial(t, forward)
+		vouched.expect(t, "bind", bindMessage(w.second, "mine", true), true)
+		vouched.expect(t, "bind", bindMessage(w.git, s3, false), true)
+		vouched.expect(t, "login from where the user is logged in", toGit, true)
+		forwarded.expect(t, "bind", bindMessage(w.git, s3, false), true)
+		forwarded.expect(t, "login from where the user is not", toGit, false)
+		forwarded.Close()
+		forwarded = dial(t, forward)
+		forwarded.expect(t, "bind", bindMessage(w.second, "not mine", true), true)
 		tainted.expect(t, "login on a connection that cannot be believed", loginMessage(s1, "root", w.me.public, nil), false)
 		gpu.expect(t, "login for another session", loginMessage(s2, "root", w.me.public, nil), false)
 		dial(t, local).expect(t, "restricted key without a bind", loginMessage(s1, "root", w.other.public, nil), false)
@@ -152,7 +167,7 @@ func TestHandOver(t *testing.T) {
 	gpu.expect(t, "second of two signatures", loginMessage(s1, "root", w.other.public, w.gpu.public), true)
 	gpu.expect(t, "third of two signatures", loginMessage(s1, "root", w.other.public, w.gpu.public), false)
 	silent.expect(t, "a key to be confirmed", loginMessage(s1, "root", w.rsa.public, nil), false)
-	if n := len(me.asked); n != 2 || !me.asked[1].Confirm {
+	if n := len(me.asked); n != 3 || !me.asked[2].Confirm {
 		t.Errorf("%+v", me.asked)
 	}
 	if f := h.occasions(); f != (policy.Forget{Idle: 5 * time.Hour, Sleep: true}) {

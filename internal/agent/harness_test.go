@@ -66,13 +66,14 @@ type world struct {
 	me, other, rsa        pair // keys of the user
 	bastion, gpu, db, git pair // hosts
 	ca                    pair
+	second                pair // a workspace beside gpu, which is train
 }
 
 var theWorld = sync.OnceValue(func() world {
 	return world{
 		me: newEd25519(), other: newEd25519(), rsa: newRSA(),
 		bastion: newECDSA(elliptic.P256()), gpu: newEd25519(), db: newRSA(), git: newECDSA(elliptic.P384()),
-		ca: newEd25519(),
+		ca: newEd25519(), second: newEd25519(),
 	}
 })
 
@@ -82,7 +83,9 @@ func (w world) hosts(key ssh.PublicKey) policy.Host {
 	case string(w.bastion.public.Marshal()):
 		return policy.Host{Names: []string{"bastion"}}
 	case string(w.gpu.public.Marshal()):
-		return policy.Host{Names: []string{"train"}, Groups: []string{policy.GroupWorkspaces}}
+		return policy.Host{Names: []string{"train"}, Groups: []string{policy.GroupWorkspaces}, Place: "gpu1"}
+	case string(w.second.public.Marshal()):
+		return policy.Host{Names: []string{"second"}, Groups: []string{policy.GroupWorkspaces}, Place: "gpu1"}
 	case string(w.git.public.Marshal()):
 		return policy.Host{Names: []string{"github.com"}, Groups: []string{policy.GroupGit}}
 	case string(w.db.public.Marshal()):
@@ -320,6 +323,13 @@ func start(t testing.TB, c Config) *running {
 		os.RemoveAll(dir)
 	})
 	return r
+}
+
+// pardon forgets who was refused what.
+func (r *running) pardon() {
+	r.refusals.mu.Lock()
+	defer r.refusals.mu.Unlock()
+	r.refusals.askers = nil
 }
 
 func dial(t testing.TB, path string) *client {

@@ -14,8 +14,28 @@ import (
 // way is what a connection has shown of itself. It is only ever added to.
 type way struct {
 	remote bool   // a latch: the first bind, or the socket, sets it for good
+	far    bool   // through the socket for forwarding: nobody here has made the first bind
 	binds  []bind // verified, in order
 	taint  string // why nothing said on this connection can be believed any more
+}
+
+// take adds a bind that was read, or the reason why it could not be. What does not
+// verify, or contradicts what was there, taints the way for good, so that no asker can
+// try again.
+func (w *way) take(b bind, err error) error {
+	binds := w.binds
+	if err == nil {
+		binds, err = addBind(binds, b)
+	}
+	if err != nil {
+		if w.taint == "" {
+			w.taint = err.Error()
+		}
+		return err
+	}
+	w.binds = binds
+	w.remote = w.remote || binds[0].forwarding
+	return nil
 }
 
 // last is the bind that a login has to be for, or nil.
@@ -38,30 +58,54 @@ func (n naming) of(key ssh.PublicKey) policy.Host {
 	return h
 }
 
+// known is what the agent knows beside what a connection has shown.
+type known struct {
+	naming         // what the user calls a host
+	logins *logins // where the agent has signed logins; nil: nowhere
+}
+
 // facts are those that hold for every request on the connection.
-func (w way) facts(op policy.Op, hosts naming, now time.Time) policy.Facts {
+func (w way) facts(op policy.Op, k known, now time.Time) policy.Facts {
 	f := policy.Facts{Op: op, When: now, Remote: w.remote}
 	if w.taint != "" && op == policy.Sign {
 		f.Violation = "this connection cannot be believed: " + w.taint
 	}
-	if !w.remote || len(w.binds) == 0 || !w.binds[0].forwarding {
+	switch {
+	case !w.remote:
+		return f
+	case len(w.binds) == 0 || !w.binds[0].forwarding:
+		// Through the socket for forwarding, by a client that does not say where from.
+		f.FromClaimed, f.Unverified, f.Way = true, []policy.Host{{}}, wayOf(w.binds)
 		return f
 	}
-	// The first bind of a forwarding is of the user's own ssh. All later ones come
-	// through the hosts before them, which can make a way look longer, never
-	// lead elsewhere at its end.
-	f.From = hosts.of(w.binds[0].key)
+	// The first bind of a forwarding is of the user's own ssh, whichever way the user
+	// logged in. Only through the socket for forwarding may it come from far away, if
+	// the client that forwards makes none; there a login tells that the session is the
+	// user's. All later ones come through the hosts before them, which can make a way
+	// look longer, never lead elsewhere at its end.
+	f.From = k.of(w.binds[0].key)
+	f.FromClaimed = w.far && !k.logins.hasLocal(w.binds[0])
+	var unverified []bind
+	if f.FromClaimed {
+		f.Unverified, unverified = []policy.Host{f.From}, w.binds[:1:1]
+	}
 	for _, b := range w.binds[1:] {
-		if b.forwarding {
-			f.Claimed = append(f.Claimed, hosts.of(b.key))
+		if !b.forwarding {
+			continue
+		}
+		h := k.of(b.key)
+		f.Claimed = append(f.Claimed, h)
+		if !k.logins.has(b) {
+			f.Unverified, unverified = append(f.Unverified, h), append(unverified, b)
 		}
 	}
+	f.Way = wayOf(unverified)
 	return f
 }
 
 // judgeSign turns a request for a signature into facts.
-func judgeSign(w way, h *held, c content, hosts naming, now time.Time) policy.Facts {
-	f := w.facts(policy.Sign, hosts, now)
+func judgeSign(w way, h *held, c content, k known, now time.Time) policy.Facts {
+	f := w.facts(policy.Sign, k, now)
 	f.Purpose, f.User, f.Namespace = c.purpose, c.user, c.namespace
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
 	f.Constraint, f.Restriction = judgeConstraint(w, h, c, now)
@@ -69,7 +113,7 @@ func judgeSign(w way, h *held, c content, hosts naming, now time.Time) policy.Fa
 		f.Violation = contradiction(w, h, c)
 	}
 	if last := w.last(); last != nil && !last.forwarding && c.purpose == policy.Login {
-		f.To = hosts.of(last.key)
+		f.To = k.of(last.key)
 		f.Proven = f.Violation == ""
 	}
 	return f
@@ -152,12 +196,12 @@ func visible(w way, h *held, now time.Time) bool {
 // offered says whether the key can be of use on the connection: Allow if it can.
 // Where that is bound for a login, what the policy would refuse anyway only uses
 // up the server's patience (MaxAuthTries of sshd_config(5)).
-func offered(p *policy.Policy, w way, h *held, hosts naming, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
-	f := w.facts(policy.Sign, hosts, now)
+func offered(p *policy.Policy, w way, h *held, k known, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
+	f := w.facts(policy.Sign, k, now)
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
 	last := w.last()
 	if last != nil && !last.forwarding {
-		f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, hosts.of(last.key)
+		f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, k.of(last.key)
 	}
 	switch {
 	case !visible(w, h, now):

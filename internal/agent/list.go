@@ -13,7 +13,7 @@ import (
 // is locked it seems empty.
 func (c *connection) list(ctx context.Context) []byte {
 	now := time.Now()
-	f := c.way.facts(policy.List, c.agent.hosts(), now)
+	f := c.way.facts(policy.List, c.agent.known(), now)
 	var shown []*held
 	if c.agent.policy().Decide(f, nil).Verdict == policy.Allow {
 		shown = c.offered(ctx, now)
@@ -33,7 +33,7 @@ func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 	var list []*held
 	var useless audit.Event
 	for _, h := range append(c.agent.keys.all(), c.upstreamKeys(ctx)...) {
-		if f, d := offered(p, c.way, h, c.agent.hosts(), canAsk, grants, now); d.Verdict == policy.Allow {
+		if f, d := offered(p, c.way, h, c.agent.known(), canAsk, grants, now); d.Verdict == policy.Allow {
 			list = append(list, h)
 		} else {
 			useless = c.signEvent(f, "denied", d)
@@ -47,6 +47,6 @@ func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 	if len(list) == 0 && useless.Event != "" {
 		c.refuse(useless)
 	}
-	c.agent.keys.bestFirst(list, c.agent.hosts().of(last.key).Fingerprint)
+	c.agent.keys.bestFirst(list, c.agent.known().of(last.key).Fingerprint)
 	return list
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,9 +28,9 @@ var mutants = []mutant{
 		"case !bytes.Equal(c.session, last.session):\n\t\treturn \"the login", "case false:\n\t\treturn \"the login"},
 	{"host key in data unchecked", "agent/judge.go",
 		"case c.hostKey != nil && !bytes.Equal(c.hostKey, last.blob):\n\t\treturn \"the login", "case false:\n\t\treturn \"the login"},
-	{"rebind after authentication accepted", "agent/bind.go", "case !old.forwarding:", "case false:"},
-	{"failed bind forgotten", "agent/extension.go", "c.way.taint = err.Error()", "_ = err"},
-	{"forwarded latch reset", "agent/extension.go", "c.way.remote || binds[0].forwarding", "b.forwarding"},
+	{"rebind after authentication accepted", "agent/bind.go", "if n := len(binds); n > 0 && !binds[n-1].forwarding {", "if false {"},
+	{"failed bind forgotten", "agent/judge.go", "w.taint = err.Error()", "_ = err"},
+	{"forwarded latch reset", "agent/judge.go", "w.remote = w.remote || binds[0].forwarding", "w.remote = b.forwarding"},
 	{"user ignored", "agent/destination.go", `case user != nil && d.to.user != "" && !policy.Match(d.to.user, *user):`, "case false:"},
 	{"principal ignored", "agent/destination.go", "if policy.Match(strings.ToLower(principal), strings.ToLower(name)) {", "if true {"},
 	{"list unfiltered", "agent/list.go", "d.Verdict == policy.Allow {\n\t\t\tlist", "true {\n\t\t\tlist"},
@@ -65,7 +67,7 @@ var mutants = []mutant{
 	{"provider from anywhere", "agent/change.go", "if !c.agent.mayLoad(path) {\n\t\treturn done,", "if false {\n\t\treturn done,"},
 	{"unknown constraint ignored", "agent/constraint.go", `err = fmt.Errorf("a constraint %d that is not known", kind)`, ""},
 	{"unknown constraint extension ignored", "agent/constraint.go", `err = fmt.Errorf("a constraint %.64q that is not known here", name)`, "r.String()"},
-	{"forwarding socket taken for local", "agent/agent.go", "way: way{remote: remote}", "way: way{}"},
+	{"forwarding socket taken for local", "agent/room.go", "way: way{remote: remote, far: remote}", "way: way{}"},
 	{"locking does nothing", "agent/keyring.go", "k.locked = err == nil", "k.locked = false"},
 	{"lists while locked", "agent/keyring.go", "if k.locked {\n\t\treturn nil\n", "if false {\n\t\treturn nil\n"},
 	{"any password unlocks", "agent/keyring.go", "subtle.ConstantTimeCompare(hash, k.hash) != 1", "subtle.ConstantTimeCompare(hash, k.hash) > 1"},
@@ -93,11 +95,71 @@ var mutants = []mutant{
 	{"no policy allows", "policy/decide.go", `return Decision{Deny, "built in: no policy",`, `return Decision{Allow, "built in: no policy",`},
 	{"rule's user ignored", "policy/rule.go", "!f.AnyUser && !anyGlob(r.users, f.User):", "false:"},
 	{"rule without proof", "policy/rule.go", "f.Purpose == Login && !f.Proven && !r.trustsAny:", "false:"},
-	{"unknown host matches", "policy/rule.go", "if !h.Known() {", "if false {"},
+	{"unknown host matches", "policy/rule.go", "case h.Known() && (isGroup", "case (isGroup"},
+
+	// What the hosts of a way are worth.
+	{"a host between believed without a login", "agent/judge.go", "if !k.logins.has(b) {", "if false {"},
+	{"first host of the forwarding socket believed", "agent/judge.go", "f.FromClaimed = w.far && !k.logins.hasLocal(w.binds[0])", "f.FromClaimed = false"},
+	{"a remote asker's login vouches for the first host", "agent/judge.go", "f.FromClaimed = w.far && !k.logins.hasLocal(w.binds[0])", "f.FromClaimed = w.far && !k.logins.has(w.binds[0])"},
+	{"a login that was not proven remembered", "agent/sign.go", "if f.Proven {\n\t\tc.agent.logins", "if c.way.last() != nil {\n\t\tc.agent.logins"},
+	{"an asker that binds nothing counts as here", "agent/judge.go", "f.FromClaimed, f.Unverified, f.Way = true, []policy.Host{{}}, wayOf(w.binds)", ""},
+	{"logins lost in a handing over", "agent/handover.go", "a.logins.take(s.Logins)", "_ = s.Logins"},
+	{"forwarding socket lost in a handing over", "agent/handover.go", "c.way.far = c.way.remote && !slices.Contains(near, c.number)", "_ = slices.Contains(near, c.number)"},
+	{"forged way allowed", "policy/decide.go", "case f.Constraint == Permits && len(f.Unverified) > 0 && p.preset != openSSH:", "case false:"},
+	{"answer about another way", "policy/decide.go", "Way: f.Way,", ""},
+	{"workspaces from anywhere", "policy/decide.go", "f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupWorkspaces) &&", "f.Proven && in(f.To.Groups, GroupWorkspaces) &&"},
+	{"git hosts from anywhere", "policy/decide.go", "f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupGit):", "f.Proven && in(f.To.Groups, GroupGit):"},
+	{"workspaces of another place", "policy/decide.go", "&& f.To.Place == f.From.Place:", ":"},
+	{"hosts beyond a workspace", "policy/facts.go", "for _, h := range f.Claimed {\n\t\tif !in(", "for _, h := range f.Claimed[:0] {\n\t\tif !in("},
+	{"a claimed first host is a workspace", "policy/facts.go", "if f.FromClaimed || !f.From.Known() ||", "if !f.From.Known() ||"},
+
+	// Names that are not known.
+	{"unknown names slip past a rule", "policy/decide.go", "case doubt != nil:", "case false:"},
+	{"unproven destinations slip past a rule", "policy/rule.go", "if !f.Proven {\n\t\treturn mayMatch", "if !f.Proven {\n\t\treturn differs"},
+	{"a hashed name counts as none", "policy/facts.go", "len(h.Names) == 0 || h.Partial", "len(h.Names) == 0"},
+	{"a port hides a name", "policy/rule.go", "r.verdict != Allow && Match(pattern, host)", "false && Match(pattern, host)"},
+	{"a rule that allows may match", "policy/rule.go", "case r.verdict == Allow:\n\t\treturn differs", "case r.verdict == Allow:\n\t\treturn matches"},
+
+	// What many requests cost.
+	{"peer's user unchecked", "agent/peer.go", "if uid != 0 && uid != me {", "if false {"},
+	{"another user served", "agent/connection.go", "if c.stranger != nil {", "if false {"},
+	{"only the first three refusals of a connection logged", "agent/connection.go", "c.agent.noteRefusal(e)", "if c.refusals <= 3 {\n\t\tc.agent.noteRefusal(e)\n\t}"},
+	{"refusals not slowed", "agent/refuse.go", "return min(s.next.Sub(now), slowMost),", "return 0,"},
+	{"refusals never dropped", "agent/refuse.go", "who.remote && s.level > dropAfter", "false"},
+	{"counted refusals lost", "audit/fold.go", "k.more++", ""},
+	{"remote connections end those of this machine", "agent/room.go", "if o == c || o.remote != c.remote || o.peer.pid != pid {", "if o == c || o.peer.pid != pid {"},
+	{"any number of connections through one ssh", "agent/room.go", "|| most[pid] < maxRemotePerPeer {", "|| true {"},
+	{"bound connections count as of this machine", "agent/extension.go", "c.agent.turnRemote(c)", "_ = c"},
+	{"questions unlimited overall", "agent/ask.go", "if mine >= maxPerMinute || len(q.recent) >= maxAllPerMinute {", "if mine >= maxPerMinute {"},
+	{"each made up host may ask", "agent/ask.go", "if f.FromClaimed {", "if false {"},
+	{"no room for questions of this machine", "agent/ask.go", "return remote < maxRemotePending && mine < maxPending", "return true"},
+	{"no turn for questions of this machine", "agent/ask.go", "if q.Facts.Remote {\n\t\tturns", "if false {\n\t\tturns"},
+
+	// What the log is worth.
+	{"refusals push out uses", "audit/rotate.go", "keeps(e) && e.Seq > last", "keeps(Event{Verdict: Denied}) && e.Seq > last"},
+	{"a removed file unseen", "audit/read.go", "case c.first.Seq > r.Oldest:", "case false:"},
+	{"a removed file forgotten", "audit/rotate.go", "is.Oldest > next && next > 0 &&", "is.Oldest > next && next > 0 && false &&"},
+	{"the newest file's removal unseen", "audit/read.go", "case len(list) > 0 && c.last.Event == rotateEvent && list[len(list)-1] != c.path:", "case false:"},
+	{"kept lines changed", "audit/read.go", "case hash == r.Hash && n == r.Kept:", "case n == r.Kept:"},
+	{"kept lines removed", "audit/read.go", "if r.Kept > 0 {", "if false {"},
+	{"an earlier version's log begins anywhere for ever", "audit/log.go", "if err == nil && !l.end.begun {", "if false {"},
 }
 
 // notForMutants are tests that are slow, or say nothing about our code.
-const notForMutants = "^(TestMutants|TestNoNetwork|(Test|Fuzz)AgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays)$"
+const notForMutants = "^(TestMutants|TestNoNetwork|(Test|Fuzz)AgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays|TestFloodOfRefusals)$"
+
+// TestMutantsFollowTheCode finds each mutant's place, in a moment.
+func TestMutantsFollowTheCode(t *testing.T) {
+	for _, m := range mutants {
+		source, err := os.ReadFile(filepath.Join("..", m.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), m.old); n != 1 {
+			t.Errorf("%s: %q is in %s %d times", m.name, m.old, m.file, n)
+		}
+	}
+}
 
 // TestMutants runs the suite against each mutant.
 func TestMutants(t *testing.T) {

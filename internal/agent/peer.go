@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,15 @@ type peer struct {
 	pid   int
 	uid   int
 	known bool
+}
+
+// mayConnect says why a user may not ask the agent of another; nil: they are the same,
+// or it is root, who has the agent anyway.
+func mayConnect(uid, me int) error {
+	if uid != 0 && uid != me {
+		return fmt.Errorf("user %d is not user %d, whose agent this is", uid, me)
+	}
+	return nil
 }
 
 // program is the peer's program, for the log. It may have gone since, and is no

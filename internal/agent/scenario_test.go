@@ -56,10 +56,16 @@ func hostCert(w world, host pair, change func(*ssh.Certificate)) pair {
 	if change != nil {
 		change(cert)
 	}
-	if err := cert.SignCert(rand.Reader, w.ca.signer); err != nil {
-		panic(err)
-	}
+	signCert(cert, w.ca)
 	return pair{host.private, must(ssh.NewCertSigner(cert, host.signer)), cert}
+}
+
+// signCert signs any certificate, also one without principals, which x/crypto does not:
+// the signature is over all that comes before it (OpenSSH's PROTOCOL.certkeys).
+func signCert(cert *ssh.Certificate, by pair) {
+	cert.Nonce, cert.SignatureKey, cert.Signature = []byte("nonce"), by.public, nil
+	signed := cert.Marshal()
+	cert.Signature = must(by.signer.Sign(rand.Reader, signed[:len(signed)-len(text(""))]))
 }
 
 // certBind binds a host certificate: the host signs with its plain key.
@@ -79,6 +85,7 @@ func scenarios() []scenario {
 	bastion := hopOf{name: "bastion", keys: []ssh.PublicKey{w.bastion.public}}
 	rootAtDB := hopOf{user: "root", name: "db", keys: []ssh.PublicKey{w.db.public}}
 	restricted := [][]byte{addMessage(w.me, "me", restrict(step{to: atGPU}, step{to: bastion}, step{from: bastion, to: rootAtDB}))}
+	farther := [][]byte{addMessage(w.me, "me", restrict(step{to: bastion}, step{from: bastion, to: atGPU}, step{from: atGPU, to: rootAtDB}))}
 	byCA := [][]byte{addMessage(w.me, "me", restrict(step{to: hopOf{name: "train", cas: []ssh.PublicKey{w.ca.public}}}))}
 	cert := hostCert(w, w.gpu, nil)
 	elsewhere := hostCert(w, w.gpu, func(c *ssh.Certificate) { c.ValidPrincipals = []string{"elsewhere"} })
@@ -169,8 +176,8 @@ func scenarios() []scenario {
 			stricter("login", loginMessage(s1, "root", me, nil), tainted),
 		}},
 		{"too many hops", add, many},
-		{"forwarded to a workspace", add, []exchange{
-			same("bind", bindMessage(w.bastion, s1, true), true),
+		{"forwarded by a workspace to another", add, []exchange{
+			same("bind", bindMessage(w.second, s1, true), true),
 			same("bind", bindMessage(w.gpu, s2, false), true),
 			same("login", loginMessage(s2, "root", me, w.gpu.public), true),
 			same("login of a client without hostbound", loginMessage(s2, "root", me, nil), true),
@@ -184,10 +191,45 @@ func scenarios() []scenario {
 			byPolicy("login for its own session", loginMessage(s1, "root", me, w.gpu.public), policySays),
 			byPolicy("login of a client that does not bind", loginMessage(s2, "root", me, w.gpu.public), policySays),
 		}},
-		{"forwarded to a git host", add, []exchange{
-			same("bind", bindMessage(w.bastion, s1, true), true),
+		{"forwarded by a workspace to a git host", add, []exchange{
+			same("bind", bindMessage(w.gpu, s1, true), true),
 			same("bind", bindMessage(w.git, s2, false), true),
 			same("login", loginMessage(s2, "git", me, nil), true),
+		}},
+		{"forwarded by a bastion to a workspace", add, []exchange{
+			same("bind", bindMessage(w.bastion, s1, true), true),
+			same("bind", bindMessage(w.gpu, s2, false), true),
+			byPolicy("login", loginMessage(s2, "root", me, w.gpu.public), policySays),
+		}},
+		{"forwarded by a bastion to a git host", add, []exchange{
+			same("bind", bindMessage(w.bastion, s1, true), true),
+			same("bind", bindMessage(w.git, s2, false), true),
+			byPolicy("login", loginMessage(s2, "git", me, nil), policySays),
+		}},
+		{"forwarded beyond a workspace to a git host", add, []exchange{
+			same("bind", bindMessage(w.gpu, s1, true), true),
+			same("bind", bindMessage(w.bastion, s2, true), true),
+			same("bind", bindMessage(w.git, s3, false), true),
+			byPolicy("login", loginMessage(s3, "git", me, nil), "the asker is behind a host that is no workspace"),
+		}},
+		{"restricted key, on a way that was forged", farther, []exchange{
+			same("bind", bindMessage(w.bastion, s1, true), true),
+			same("bind of a host that only said hello", bindMessage(w.gpu, s2, true), true),
+			same("bind", bindMessage(w.db, s3, false), true),
+			byPolicy("login", loginMessage(s3, "root", me, w.db.public), "no login was signed for the session with the host between"),
+		}},
+		{"restricted key, on a way that this agent has signed for", farther, []exchange{
+			same("bind", bindMessage(w.bastion, s1, true), true),
+			same("bind", bindMessage(w.gpu, s2, false), true),
+			same("login at the host between", loginMessage(s2, "root", me, w.gpu.public), true),
+			same("bind", bindMessage(w.bastion, s1, true), true).onNew(),
+			same("bind", bindMessage(w.gpu, s2, true), true),
+			same("bind", bindMessage(w.db, s3, false), true),
+			same("login", loginMessage(s3, "root", me, w.db.public), true),
+			same("bind", bindMessage(w.bastion, s1, true), true).onNew(),
+			same("bind of another session with that host", bindMessage(w.gpu, "session four", true), true),
+			same("bind", bindMessage(w.db, s3, false), true),
+			byPolicy("login", loginMessage(s3, "root", me, w.db.public), "no login was signed for this session"),
 		}},
 		{"forwarded to a host nobody knows", add, []exchange{
 			same("bind", bindMessage(w.bastion, s1, true), true),

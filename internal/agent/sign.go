@@ -28,7 +28,7 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 		c.refuse(c.event("sign", "denied", policy.Decision{Reason: err.Error()}))
 		return failure
 	}
-	f := judgeSign(c.way, h, parseContent(data), c.agent.hosts(), time.Now())
+	f := judgeSign(c.way, h, parseContent(data), c.agent.known(), time.Now())
 	d := c.agent.policy().Decide(f, c.agent.questions.grants(f.When))
 	if d = c.ask(ctx, f, d, h); d.Verdict != policy.Allow {
 		c.refuse(c.signEvent(f, "denied", d))
@@ -39,6 +39,9 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 		d.Reason = err.Error()
 		c.refuse(c.signEvent(f, "failed", d))
 		return failure
+	}
+	if f.Proven {
+		c.agent.logins.signed(*c.way.last(), c.way.remote)
 	}
 	return sshwire.AppendString([]byte{msgSignature}, ssh.Marshal(sig))
 }

@@ -87,7 +87,7 @@ func TestUpstreamIsUnderThePolicy(t *testing.T) {
 	} {
 		far.expect(t, what, message, false)
 	}
-	a.bound(t, bindMessage(w.bastion, s1, true), bindMessage(w.gpu, s2, false)).
+	a.bound(t, bindMessage(w.second, s1, true), bindMessage(w.gpu, s2, false)).
 		expect(t, "login at a workspace", loginMessage(s2, "root", w.me.public, nil), true)
 	c := dial(t, a.local)
 	c.expect(t, "lock", join([]byte{msgLock}, text("password")), true)
@@ -301,7 +301,7 @@ func FuzzUpstreamList(f *testing.F) {
 			if h.key == nil || h.upstream == "" || len(h.key.Comment) > maxText || len(h.key.Blob) > len(answer) {
 				t.Errorf("%+v", h)
 			}
-			judgeSign(way{}, h, content{purpose: policy.Data}, nil, time.Time{})
+			judgeSign(way{}, h, content{purpose: policy.Data}, known{}, time.Time{})
 		}
 	})
 }

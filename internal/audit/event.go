@@ -19,6 +19,13 @@ const (
 	maxFiles = 16        // rotated files that are kept
 )
 
+// The verdicts.
+const (
+	Allowed = "allowed"
+	Denied  = "denied"
+	Failed  = "failed" // it was allowed, and came to nothing
+)
+
 // Event is one line. Texts longer than maxField are cut.
 type Event struct {
 	Seq  uint64    `json:"seq"`
@@ -29,6 +36,9 @@ type Event struct {
 	Verdict string `json:"verdict,omitempty"` // allowed, denied, failed
 	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	// More is how many refusals like this one the event stands for, beside those that
+	// have events of their own; 0: it is one itself.
+	More uint64 `json:"more,omitempty"`
 
 	Key        string `json:"key,omitempty"` // fingerprint
 	Comment    string `json:"comment,omitempty"`
@@ -46,6 +56,8 @@ type Event struct {
 	PID        int    `json:"pid,omitempty"` // of the local program that asked
 	UID        int    `json:"uid,omitempty"`
 	Program    string `json:"program,omitempty"`
+
+	Rotation *Rotation `json:"rotation,omitempty"` // of the event rotated
 }
 
 // encode is the line for e.

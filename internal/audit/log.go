@@ -11,8 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +29,7 @@ var genesis = strings.Repeat("0", 2*sha256.Size)
 type Log struct {
 	path  string
 	limit int64 // bytes of a file before it is rotated
+	files int   // rotated files that are kept
 
 	mu   sync.Mutex // serialises Append within the process
 	file *os.File
@@ -43,13 +42,15 @@ type tail struct {
 	seq  uint64
 	hash string
 	torn bool // the last line has no end, or is not ours
+
+	begun bool // the file has the event that says where the log begins
 }
 
 // Open opens the log at path, which it makes if need be. A last line that was
 // not written to its end stays, is ended, and is followed by an event that says
 // so.
 func Open(path string) (*Log, error) {
-	l := &Log{path: path, limit: maxFile}
+	l := &Log{path: path, limit: maxFile, files: maxFiles}
 	unlock, err := filelock.Lock(path + ".lock")
 	if err != nil {
 		return nil, err
@@ -148,10 +149,13 @@ func (l *Log) reopen() error {
 	}
 	l.file = file
 	l.end, err = l.before()
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.readOn()
 	}
-	return l.readOn()
+	if err == nil && !l.end.begun {
+		err = l.begin()
+	}
+	return err
 }
 
 // before is the end of the newest rotated file, which the file at the path
@@ -168,7 +172,7 @@ func (l *Log) before() (tail, error) {
 	defer f.Close()
 	end := tail{hash: genesis}
 	err = end.read(f)
-	end.size = 0
+	end.size, end.begun = 0, false
 	return end, err
 }
 
@@ -226,46 +230,9 @@ func (t *tail) read(r io.Reader) error {
 			t.torn = true
 			continue
 		}
+		t.begun = t.begun || e.Rotation != nil
 		t.advance(line, e.Seq)
 	}
-}
-
-// rotate renames the file after its last event, and begins another.
-func (l *Log) rotate() error {
-	if err := os.Rename(l.path, fmt.Sprintf("%s.%020d", l.path, l.end.seq)); err != nil {
-		return err
-	}
-	if err := l.reopen(); err != nil {
-		return err
-	}
-	old, err := rotated(l.path)
-	if err != nil {
-		return err
-	}
-	for len(old) > maxFiles {
-		if err := os.Remove(old[0]); err != nil {
-			return err
-		}
-		old = old[1:]
-	}
-	return nil
-}
-
-// rotated are the rotated files of the log at path, oldest first.
-func rotated(path string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, e := range entries {
-		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
-		if ok && len(suffix) == 20 && strings.Trim(suffix, "0123456789") == "" {
-			files = append(files, filepath.Join(filepath.Dir(path), e.Name()))
-		}
-	}
-	slices.Sort(files)
-	return files, nil
 }
 
 // files are all files of the log, oldest first.

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -16,18 +18,20 @@ import (
 type Report struct {
 	Files   int
 	Events  int
+	Kept    int       // uses and changes of keys of before, which stay when refusals go
 	Torn    int       // lines that were not written to their end
 	Rotated bool      // the oldest events are no longer there
+	Unsaid  bool      // and no event says who removed them: an earlier version does not
 	First   time.Time // of the events that are
 	Last    time.Time
 	Seq     uint64
 	Hash    string // of the last line: whoever noted it can prove what came before
 }
 
-// Verify checks that every line continues the one before it. An error says where
-// the chain breaks.
+// Verify checks that every line continues the one before it, and that nothing is
+// missing but what the log says was rotated out. An error says where the chain breaks.
 func Verify(path string) (Report, error) {
-	c := checker{tail: tail{hash: genesis}}
+	c := checker{path: path, tail: tail{hash: genesis}}
 	list, err := files(path)
 	if err != nil {
 		return c.report, err
@@ -39,12 +43,59 @@ func Verify(path string) (Report, error) {
 		}
 	}
 	c.report.Seq, c.report.Hash = c.tail.seq, c.tail.hash
-	return c.report, nil
+	return c.report, c.end(list)
 }
 
 type checker struct {
-	tail   tail
-	report Report
+	path     string
+	tail     tail
+	report   Report
+	first    Event     // of those that are there
+	last     Event     //
+	rotation *Rotation // what the last event says of where the log begins
+}
+
+// end checks what is not there.
+func (c *checker) end(list []string) error {
+	r := c.rotation
+	if r == nil {
+		c.report.Unsaid = c.report.Rotated
+		r = &Rotation{Oldest: c.first.Seq, Before: c.first.Prev}
+	}
+	switch {
+	case c.first.Seq > r.Oldest:
+		return errors.New(missing(r.Oldest, c.first.Seq-1))
+	case len(r.Flaws) > 0:
+		return errors.New(strings.Join(r.Flaws, "; "))
+	case c.first.Seq == r.Oldest && c.first.Prev != r.Before && c.report.Events > 0 && c.report.Torn == 0:
+		return fmt.Errorf("event %d is not the one that the log says it begins with", c.first.Seq)
+	case len(list) > 0 && c.last.Event == rotateEvent && list[len(list)-1] != c.path:
+		return fmt.Errorf("%s is missing: the file before it says that the log goes on", c.path)
+	}
+	return c.kept(r)
+}
+
+// kept checks the lines that are kept beside the log.
+func (c *checker) kept(r *Rotation) error {
+	for _, path := range []string{keptPath(c.path), nextKept(c.path)} {
+		n, hash, err := hashLines(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		case hash == r.Hash && n == r.Kept:
+			c.report.Kept = n
+			return nil
+		}
+	}
+	if r.Kept > 0 {
+		return errors.New(keptLost(c.path, r.Kept))
+	}
+	if _, err := os.Stat(keptPath(c.path)); err == nil {
+		return fmt.Errorf("%s is not of this log", keptPath(c.path))
+	}
+	return nil
 }
 
 func (c *checker) file(name string) error {
@@ -83,6 +134,8 @@ func (c *checker) line(line []byte) error {
 	switch {
 	case first && e.Prev != genesis && !c.tail.torn:
 		c.report.Rotated = true
+	case e.Seq > c.tail.seq+1:
+		return errors.New(missing(c.tail.seq+1, e.Seq-1))
 	case e.Prev != c.tail.hash:
 		return fmt.Errorf("event %d does not continue the line before it", e.Seq)
 	case e.Seq != c.tail.seq+1:
@@ -91,7 +144,10 @@ func (c *checker) line(line []byte) error {
 		return errors.New("the line before is not an event, and nothing says why")
 	}
 	if first {
-		c.report.First = e.Time
+		c.report.First, c.first = e.Time, e
+	}
+	if c.last = e; e.Rotation != nil {
+		c.rotation = e.Rotation
 	}
 	c.report.Events++
 	c.report.Last = e.Time
@@ -105,6 +161,13 @@ const pollInterval = 200 * time.Millisecond
 // Read calls each for every event, oldest first.
 func Read(path string, each func(Event) error) error {
 	list, err := files(path)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	r, err := oldest(list)
+	if err == nil {
+		err = readKept(path, r.Oldest, each)
+	}
 	if err != nil {
 		return err
 	}

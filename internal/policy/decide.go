@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -51,6 +53,28 @@ func (p *Policy) Upstream() string {
 	return p.upstream
 }
 
+// HostNames are the names of hosts in the rules, but for patterns.
+func (p *Policy) HostNames() (names []string) {
+	if p == nil {
+		return nil
+	}
+	for _, r := range p.rules {
+		for _, pattern := range slices.Concat(r.from, r.to) {
+			if byName(pattern) && !strings.ContainsAny(pattern, "*?") {
+				names = append(names, pattern)
+			}
+		}
+	}
+	return names
+}
+
+// GoesByName reports whether a rule that asks or denies goes by the names of hosts.
+func (p *Policy) GoesByName() bool {
+	return p != nil && slices.ContainsFunc(p.rules, func(r rule) bool {
+		return r.verdict != Allow && slices.ContainsFunc(slices.Concat(r.from, r.to), byName)
+	})
+}
+
 type preset int
 
 const (
@@ -60,8 +84,9 @@ const (
 )
 
 // Standard is the policy of whoever has written none: programs on this machine
-// may do all; remote askers may list and log in to the user's workspaces and to
-// the public git hosts; whatever else they want is asked for.
+// may do all; remote askers may list; those in a workspace that this laptop knows
+// may log in to the workspaces of its place and to the public git hosts; whatever
+// else they want is asked for.
 func Standard() *Policy { return &Policy{preset: standard} }
 
 // OpenSSH is as permissive about destinations as ssh-agent, while everything is
@@ -80,6 +105,7 @@ type Grant struct {
 type Scope struct {
 	Remote    bool
 	From      string // fingerprint of the first hop
+	Way       string `json:",omitempty"` // the sessions on the way that the agent did not sign for
 	To        string // fingerprint of the destination
 	Purpose   Purpose
 	User      string
@@ -90,7 +116,7 @@ type Scope struct {
 // ScopeOf is the scope of an answer to the question that f raises.
 func ScopeOf(f Facts) Scope {
 	s := Scope{
-		Remote: f.Remote, From: f.From.Fingerprint,
+		Remote: f.Remote, From: f.From.Fingerprint, Way: f.Way,
 		Purpose: f.Purpose, User: f.User, Namespace: f.Namespace, Key: f.Key.Fingerprint,
 	}
 	if f.Proven {
@@ -137,18 +163,39 @@ func (p *Policy) decide(f Facts, grants []Grant, trace []string) (Decision, []st
 	return d, trace
 }
 
+// byRules is what the first rule that matches says, or what is built in. A rule
+// before it that asks or denies, and of which it is unknown whether it matches,
+// leaves no more than a question.
 func (p *Policy) byRules(f Facts, trace []string) (Decision, []string) {
+	var doubt *rule
 	for i := range p.rules {
 		r := &p.rules[i]
-		why := r.mismatch(f)
-		if why == "" {
-			return r.decision(), trace
+		m, why := r.compare(f)
+		if m == matches {
+			return p.cautious(f, r.decision(), doubt), trace
+		}
+		if m == mayMatch && doubt == nil {
+			doubt = r
 		}
 		if trace != nil {
-			trace = append(trace, fmt.Sprintf("%s (line %d) does not match: %s", r.label(), r.line, why))
+			trace = append(trace, fmt.Sprintf("%s (line %d) %s: %s", r.label(), r.line, m, why))
 		}
 	}
-	return p.builtIn(f), trace
+	return p.cautious(f, p.builtIn(f), doubt), trace
+}
+
+// cautious turns Allow into Ask where something that the decision rests on is not
+// certain: whether the rule doubt matches, or a host on the way of a key that may
+// only be used on that way.
+func (p *Policy) cautious(f Facts, d Decision, doubt *rule) Decision {
+	switch {
+	case d.Verdict != Allow:
+	case doubt != nil:
+		return Decision{Ask, doubt.label(), fmt.Sprintf("line %d of the policy goes by name, and %s", doubt.line, doubt.unnamed(f))}
+	case f.Constraint == Permits && len(f.Unverified) > 0 && p.preset != openSSH:
+		return Decision{Ask, "built in: the way", fmt.Sprintf("the way leads through %s, by a login that this agent did not sign", f.Unverified[0])}
+	}
+	return d
 }
 
 // guard refuses what no rule can allow.
@@ -194,16 +241,29 @@ func (p *Policy) builtIn(f Facts) Decision {
 		return Decision{Allow, "built in: preset openssh", "ssh-agent would sign this too"}
 	case f.Purpose == Data:
 		return Decision{Deny, "built in: unknown data", "a remote asker wants data of an unknown kind signed"}
-	case f.Purpose == Login && f.Proven && in(f.To.Groups, GroupWorkspaces):
-		return Decision{Allow, "built in: workspaces", "the destination is a workspace of yours"}
-	case f.Purpose == Login && f.Proven && in(f.To.Groups, GroupGit):
-		return Decision{Allow, "built in: git hosts", "the destination is a public git host, with the host key it publishes"}
+	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupWorkspaces) && f.To.Place == f.From.Place:
+		return Decision{Allow, "built in: workspaces", "a workspace of yours asks, and the destination is one at the same place"}
+	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupGit):
+		return Decision{Allow, "built in: git hosts", "a workspace of yours asks, and the destination is a public git host, with the host key it publishes"}
+	case f.Purpose == Login && f.Proven && (in(f.To.Groups, GroupWorkspaces) || in(f.To.Groups, GroupGit)):
+		return Decision{Ask, "built in: ask", f.outside() + ", and no rule allows it"}
 	case f.Purpose == Login && !f.Proven:
 		return Decision{Ask, "built in: ask", "the asker does not prove which host it logs in to"}
 	case f.Purpose == Login:
 		return Decision{Ask, "built in: ask", "no rule says whether this destination is fine"}
 	}
 	return Decision{Ask, "built in: ask", "no rule says whether a remote asker may have this signed"}
+}
+
+// outside is why a workspace or a git host is not simply allowed.
+func (f Facts) outside() string {
+	switch {
+	case f.FromClaimed && in(f.From.Groups, GroupWorkspaces):
+		return "this agent signed no login to the workspace that the asker says it is in"
+	case f.fromOwnWorkspace():
+		return "the asker is in a workspace of another place"
+	}
+	return "the asker is in no workspace of yours"
 }
 
 func in(list []string, word string) bool {

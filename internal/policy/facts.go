@@ -36,7 +36,15 @@ type Host struct {
 	Fingerprint string   `json:"fingerprint,omitempty"` // SHA256:…
 	Names       []string `json:"names,omitempty"`
 	Groups      []string `json:"groups,omitempty"` // GroupWorkspaces, GroupGit
+	// Place is where a workspace runs: two workspaces with one Place belong together.
+	Place string `json:"place,omitempty"`
+	// Partial reports that the host has a name that is not among Names: one that is
+	// hashed in known_hosts and that nothing on this machine could guess, or a pattern.
+	Partial bool `json:"partial,omitempty"`
 }
+
+// nameless reports whether the host may have a name that is not among Names.
+func (h Host) nameless() bool { return !h.Known() || len(h.Names) == 0 || h.Partial }
 
 // The groups of hosts that rules may name with an @ before them.
 const (
@@ -94,8 +102,19 @@ type Facts struct {
 	// user's own ssh connected to and vouched for. Hosts further on are claims
 	// of the one before them, and no rule may rely on them.
 	From Host
-	// Claimed are the hosts after From, for people to read.
+	// FromClaimed reports that nobody on this machine vouches for From: the bind came
+	// through the socket for forwarding, for a session that the agent signed no login
+	// for. An asker further on may have made it up.
+	FromClaimed bool
+	// Claimed are the hosts after From. Those that are honest cannot be left out by an
+	// asker behind them; those that are not may add more.
 	Claimed []Host
+	// Unverified are those on the way in whose session the agent has signed no login: of
+	// Claimed, and From if it is claimed.
+	Unverified []Host
+	// Way identifies the sessions of Unverified, so that an answer about one way does
+	// not hold for another; empty: none.
+	Way string
 
 	// Violation is why the connection or the request contradicts itself: a bind
 	// that did not verify, data signed for another session. Such a request is
@@ -127,10 +146,40 @@ func (f Facts) Who() string {
 		return "somebody at the far end of a forwarded agent"
 	}
 	who := f.From.String()
+	if f.FromClaimed {
+		who += " (as the asker claims)"
+	}
 	for _, h := range f.Claimed {
 		who += ", on behalf of " + h.String()
+		if f.unverified(h) {
+			who += " (as it claims)"
+		}
 	}
 	return who
+}
+
+func (f Facts) unverified(h Host) bool {
+	for _, u := range f.Unverified {
+		if u.Fingerprint == h.Fingerprint {
+			return true
+		}
+	}
+	return false
+}
+
+// fromOwnWorkspace reports whether the asker is in a workspace that this laptop
+// knows: the first hop is one beyond doubt, and so is every host after it. A
+// workspace that adds hosts only gives up what it may.
+func (f Facts) fromOwnWorkspace() bool {
+	if f.FromClaimed || !f.From.Known() || !in(f.From.Groups, GroupWorkspaces) {
+		return false
+	}
+	for _, h := range f.Claimed {
+		if !in(h.Groups, GroupWorkspaces) {
+			return false
+		}
+	}
+	return true
 }
 
 // What says in the user's words what is asked for.

@@ -32,13 +32,3 @@ func GitHosts() []Host {
 	}
 	return list
 }
-
-// IsGitHost says whether the name is that of a public git host.
-func IsGitHost(name string) bool {
-	for _, known := range gitHosts {
-		if known == name {
-			return true
-		}
-	}
-	return false
-}

@@ -10,7 +10,9 @@ import (
 
 var (
 	monday = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	train  = Host{Fingerprint: "SHA256:train", Names: []string{"train"}, Groups: []string{GroupWorkspaces}}
+	train  = Host{Fingerprint: "SHA256:train", Names: []string{"train"}, Groups: []string{GroupWorkspaces}, Place: "gpu1"}
+	second = Host{Fingerprint: "SHA256:second", Names: []string{"second"}, Groups: []string{GroupWorkspaces}, Place: "gpu1"}
+	far    = Host{Fingerprint: "SHA256:far", Names: []string{"far"}, Groups: []string{GroupWorkspaces}, Place: "gpu2"}
 	gpu1   = Host{Fingerprint: "SHA256:gpu1", Names: []string{"gpu1", "gpu1.lab"}}
 	github = Host{Fingerprint: "SHA256:github", Names: []string{"github.com"}, Groups: []string{GroupGit}}
 	db1    = Host{Fingerprint: "SHA256:db1", Names: []string{"db1.lab"}}
@@ -32,6 +34,11 @@ func login(remote bool, to Host, change ...func(*Facts)) Facts {
 	return f
 }
 
+func from(h Host) func(*Facts) { return func(f *Facts) { f.From = h } }
+
+// forged puts a host on the way that the agent did not log in to.
+func forged(f *Facts) { f.Claimed, f.Unverified, f.Way = []Host{db1}, []Host{db1}, "a session" }
+
 func TestBuiltIn(t *testing.T) {
 	for _, c := range []struct {
 		name              string
@@ -43,13 +50,22 @@ func TestBuiltIn(t *testing.T) {
 		{"local data", login(false, Host{}, func(f *Facts) { f.Purpose = Data; f.Proven = false }), Allow, Allow},
 		{"local add", Facts{Op: Add}, Allow, Allow},
 		{"remote list", Facts{Op: List, Remote: true}, Allow, Allow},
-		{"remote to a workspace", login(true, train), Allow, Allow},
-		{"remote to a git host", login(true, github), Allow, Allow},
+		{"a bastion to a workspace", login(true, train), Ask, Allow},
+		{"a bastion to a git host", login(true, github), Ask, Allow},
+		{"nobody knows who to a workspace", login(true, train, from(Host{})), Ask, Allow},
+		{"a workspace to one of its place", login(true, second, from(train)), Allow, Allow},
+		{"a workspace to one of another place", login(true, far, from(train)), Ask, Allow},
+		{"a workspace to a git host", login(true, github, from(train)), Allow, Allow},
+		{"a workspace to a git host that it does not prove", login(true, github, from(train), func(f *Facts) { f.Proven = false }), Ask, Allow},
+		{"a workspace that nobody vouches for", login(true, github, from(train), func(f *Facts) { f.FromClaimed = true }), Ask, Allow},
+		{"a host beyond a workspace", login(true, github, from(train), func(f *Facts) { f.Claimed = []Host{gpu1} }), Ask, Allow},
+		{"a workspace beyond a workspace", login(true, github, from(train), func(f *Facts) { f.Claimed = []Host{second} }), Allow, Allow},
 		{"remote to a host nobody knows", login(true, db1), Ask, Allow},
 		{"remote without proof", login(true, train, func(f *Facts) { f.Proven = false }), Ask, Allow},
 		{"remote git signature", login(true, Host{}, func(f *Facts) { f.Purpose = Signature; f.Namespace = "git" }), Ask, Allow},
 		{"remote data", login(true, Host{}, func(f *Facts) { f.Purpose = Data }), Deny, Allow},
 		{"the key's own destination", login(true, db1, func(f *Facts) { f.Constraint = Permits }), Allow, Allow},
+		{"the key's own destination, on a way that was forged", login(true, db1, forged, func(f *Facts) { f.Constraint = Permits }), Ask, Allow},
 		{"beyond the key's own destinations", login(true, train, func(f *Facts) { f.Constraint = Refuses }), Deny, Deny},
 		{"beyond them, locally", login(false, train, func(f *Facts) { f.Constraint = Refuses }), Deny, Deny},
 		{"constraint nobody looked at", login(false, train, func(f *Facts) { f.Constraint = "" }), Deny, Deny},
@@ -153,6 +169,7 @@ func TestGrants(t *testing.T) {
 		"another hop":   func(f *Facts) { f.From = Host{Fingerprint: "SHA256:else"} },
 		"another host":  func(f *Facts) { f.To = Host{Fingerprint: "SHA256:else"} },
 		"without proof": func(f *Facts) { f.Proven = false },
+		"another way":   forged,
 		"for git":       func(f *Facts) { f.Purpose, f.Namespace = Signature, "git" },
 	} {
 		g := login(true, db1)
@@ -277,4 +294,59 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Rules that go by name hold for hosts of which not every name is known: such a host
+// is asked for where a rule that asks or denies may mean it, and never allowed by a
+// rule that may not.
+func TestNamesThatAreNotKnown(t *testing.T) {
+	nameless := Host{Fingerprint: "SHA256:h"}
+	partial := Host{Fingerprint: "SHA256:h", Names: []string{"10.0.0.5"}, Partial: true}
+	named := Host{Fingerprint: "SHA256:h", Names: []string{"10.0.0.5"}}
+	port := Host{Fingerprint: "SHA256:h", Names: []string{"[prod-1]:2222"}}
+	upper := Host{Fingerprint: "SHA256:h", Names: []string{"Prod-1"}}
+	unproven := func(f *Facts) { f.Proven = false }
+	for _, c := range []struct {
+		rules string
+		f     Facts
+		want  Verdict
+	}{
+		{"- {deny: any, to: ['prod-*']}", login(false, nameless), Ask},
+		{"- {deny: any, to: ['prod-*']}", login(false, partial), Ask},
+		{"- {deny: any, to: ['prod-*']}", login(false, named), Allow},
+		{"- {deny: any, to: ['prod-*']}", login(false, port), Deny},
+		{"- {deny: any, to: ['PROD-*']}", login(false, upper), Deny},
+		{"- {deny: any, to: ['prod-*']}", login(false, Host{}, unproven), Ask},
+		{"- {ask: login, to: ['prod-*']}", login(false, nameless), Ask},
+		{"- {ask: login, to: ['prod-*']}", login(false, named), Allow},
+		{"- {deny: any, to: ['prod-*'], user: admin}", login(false, nameless), Allow},
+		{"- {deny: any, to: ['prod-*'], from: remote}", login(false, nameless), Allow},
+		{"- {deny: any, to: ['@git', 'SHA256:ybgmFkzwOSotHTHLJgHO0QN8L0xErw6vd0VhFA9m3SM']}", login(false, nameless), Allow},
+		{"- {deny: any, to: ['@git']}", login(false, Host{}, unproven), Ask},
+		{"- {deny: any, from: ['bastion']}", login(true, second, from(Host{Fingerprint: "SHA256:h", Names: []string{"x"}, Groups: train.Groups, Place: train.Place, Partial: true})), Ask},
+		{"- {deny: any, from: ['bastion']}\n- {allow: login, to: ['*']}", login(true, db1, from(nameless)), Ask},
+		{"- {deny: any, from: ['bastion']}\n- {allow: login, to: ['*']}", login(true, db1), Allow},
+		{"- {deny: any, to: ['prod-*']}\n- {allow: login, to: ['*']}\n- {deny: any}", login(true, nameless), Deny},
+		{"- {deny: any, to: ['prod-*']}\n- {allow: login, from: gpu1}", login(true, partial), Ask},
+		{"- {allow: login, to: [db]}\n- {deny: any, to: ['prod-*']}", login(true, db1), Ask},
+		{"- {allow: login, to: ['10.*']}", login(true, partial), Allow},
+		{"- {allow: login, to: ['prod-*']}", login(true, partial), Ask},
+		{"- {allow: login, to: ['prod-1']}", login(true, port), Ask},
+		{"- {allow: login, to: ['[[]prod-1]:2222', '?prod-1?:2222']}", login(true, port), Allow},
+		{"- {deny: any, to: ['prod-*']}\npreset: openssh", login(true, nameless), Ask},
+	} {
+		rules, preset, _ := strings.Cut(c.rules, "\npreset")
+		text := "rules:\n  " + strings.ReplaceAll(rules, "\n", "\n  ") + "\n"
+		if preset != "" {
+			text += "preset" + preset + "\n"
+		}
+		p, err := Parse([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		d, trace := p.Explain(c.f, nil)
+		if d.Verdict != c.want {
+			t.Errorf("%s, to %+v: %+v, want %v %q", c.rules, c.f.To, d, c.want, trace)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -40,21 +41,76 @@ func (r *rule) decision() Decision {
 	return Decision{r.verdict, r.label(), fmt.Sprintf("line %d of the policy says so", r.line)}
 }
 
-// mismatch says why the rule does not apply to f; empty means that it does.
+// match is whether a rule, or a list of hosts, is about a request.
+type match int
+
+const (
+	differs  match = iota
+	mayMatch       // it goes by names, and not all names are known
+	matches
+)
+
+func (m match) String() string {
+	switch m {
+	case matches:
+		return "matches"
+	case mayMatch:
+		return "may match"
+	}
+	return "does not match"
+}
+
+// compare reports whether the rule applies to f, and why not. A rule that allows
+// applies only where that is certain.
+func (r *rule) compare(f Facts) (match, string) {
+	if why := r.mismatch(f); why != "" {
+		return differs, why
+	}
+	from, to := matches, matches
+	if r.from != nil {
+		from = r.matchFrom(f)
+	}
+	if r.to != nil {
+		to = r.matchTo(f)
+	}
+	switch {
+	case from == differs:
+		return differs, "it is not for askers at " + fromWord(f)
+	case to == differs:
+		return differs, "it is not for the destination " + f.To.String()
+	case from == matches && to == matches:
+		return matches, ""
+	case r.verdict == Allow && !f.Proven && to == mayMatch:
+		return differs, "it names destinations, and the asker proves none"
+	case r.verdict == Allow:
+		return differs, "it allows, and " + r.unnamed(f)
+	}
+	return mayMatch, r.unnamed(f)
+}
+
+// unnamed is what is missing to say whether the rule applies.
+func (r *rule) unnamed(f Facts) string {
+	switch {
+	case r.to == nil || r.matchTo(f) != mayMatch:
+		return fmt.Sprintf("not every name of the first host on the way is known (%s)", f.From)
+	case !f.Proven:
+		return "the asker does not prove which host it logs in to"
+	case f.To.Partial:
+		return fmt.Sprintf("a name of the destination is hashed in known_hosts (%s)", f.To)
+	}
+	return fmt.Sprintf("known_hosts has no name for the destination (%s)", f.To)
+}
+
+// mismatch says why the rule does not apply to f, whatever the hosts; empty means
+// that they decide.
 func (r *rule) mismatch(f Facts) string {
 	switch {
 	case !r.isFor(f):
 		return "it is not about " + purposeWord(f)
 	case r.verdict == Allow && f.Remote && f.Purpose == Login && !f.Proven && !r.trustsAny:
 		return "it allows, and the destination of this login is not proven"
-	case r.from != nil && !matchFrom(r.from, f):
-		return "it is not for askers at " + fromWord(f)
 	case r.to != nil && f.Purpose != Login:
 		return "it is about destinations, and this is no login"
-	case r.to != nil && !f.Proven:
-		return "it names destinations, and the asker proves none"
-	case r.to != nil && !matchHost(r.to, f.To):
-		return "it is not for the destination " + f.To.String()
 	case r.users != nil && f.Purpose != Login:
 		return "it is about users, and this is no login"
 	case r.users != nil && f.AnyUser && r.verdict == Deny:
@@ -94,13 +150,24 @@ func purposeWord(f Facts) string {
 	return string(f.Purpose)
 }
 
-func matchFrom(patterns []string, f Facts) bool {
-	for _, p := range patterns {
+func (r *rule) matchFrom(f Facts) match {
+	for _, p := range r.from {
 		if p == "local" && !f.Remote || p == "remote" && f.Remote {
-			return true
+			return matches
 		}
 	}
-	return f.Remote && matchHost(patterns, f.From)
+	if !f.Remote {
+		return differs
+	}
+	return r.matchHost(r.from, f.From)
+}
+
+// matchTo is matchHost for the destination. One that is not proven may be any.
+func (r *rule) matchTo(f Facts) match {
+	if !f.Proven {
+		return mayMatch
+	}
+	return r.matchHost(r.to, f.To)
 }
 
 func fromWord(f Facts) string {
@@ -110,22 +177,43 @@ func fromWord(f Facts) string {
 	return f.From.String()
 }
 
-// matchHost never matches a host that is not known.
-func matchHost(patterns []string, h Host) bool {
-	if !h.Known() {
-		return false
-	}
+// matchHost reports whether one of the patterns is the host. Where not every name of
+// the host is known, a pattern of names may be.
+func (r *rule) matchHost(patterns []string, h Host) match {
+	m := differs
 	for _, p := range patterns {
-		if group, ok := strings.CutPrefix(p, "@"); ok && in(h.Groups, group) || p == h.Fingerprint {
+		group, isGroup := strings.CutPrefix(p, "@")
+		switch {
+		case h.Known() && (isGroup && in(h.Groups, group) || p == h.Fingerprint || !isGroup && r.matchName(p, h)):
+			return matches
+		case byName(p) && h.nameless():
+			m = mayMatch
+		}
+	}
+	return m
+}
+
+// matchName ignores case, as host names do. A host that is known at another port than
+// 22, as [NAME]:PORT, is also NAME for rules that do not allow: what listens there
+// may be another server, which nobody meant to allow, but which is no other machine.
+func (r *rule) matchName(pattern string, h Host) bool {
+	pattern = strings.ToLower(pattern)
+	for _, name := range h.Names {
+		name = strings.ToLower(name)
+		if Match(pattern, name) {
 			return true
 		}
-		for _, name := range h.Names {
-			if !strings.HasPrefix(p, "@") && Match(p, name) {
-				return true
-			}
+		host, _, err := net.SplitHostPort(name)
+		if err == nil && strings.HasPrefix(name, "[") && r.verdict != Allow && Match(pattern, host) {
+			return true
 		}
 	}
 	return false
+}
+
+// byName reports whether a pattern goes by names, not by what was proven.
+func byName(pattern string) bool {
+	return !strings.HasPrefix(pattern, "@") && !strings.HasPrefix(pattern, "SHA256:") && pattern != "local" && pattern != "remote"
 }
 
 func matchKey(patterns []string, k Key) bool {

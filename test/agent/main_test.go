@@ -7,6 +7,9 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,8 +19,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"keyway/test/lab"
 )
@@ -48,11 +54,60 @@ func runAll(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
-	if err := lab.Build(ctx, bin); err != nil {
+	if err := buildWithGitHost(ctx, bin); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, closeWorld()) }()
 	return m.Run(), nil
+}
+
+// gitHost is the private host key of a public git host of ours: that of a real one is
+// not to be had.
+var gitHost []byte
+
+// buildWithGitHost builds the programs with one more public git host in the list.
+func buildWithGitHost(ctx context.Context, bin string) error {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(key, "git")
+	if err != nil {
+		return err
+	}
+	gitHost = pem.EncodeToMemory(block)
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return err
+	}
+	root, err := lab.ModuleRoot()
+	if err != nil {
+		return err
+	}
+	list := filepath.Join(root, "internal", "policy", "githosts.go")
+	source, err := os.ReadFile(list)
+	if err != nil {
+		return err
+	}
+	const begin = "var gitHosts = map[string]string{\n"
+	before, after, ok := strings.Cut(string(source), begin)
+	if !ok {
+		return errors.New("the list of git hosts begins otherwise")
+	}
+	changed := before + begin + fmt.Sprintf("\t%q: %q,\n", ssh.FingerprintSHA256(signer.PublicKey()), "git") + after
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{list: filepath.Join(bin, "githosts.go")}})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(bin, "githosts.go"), []byte(changed), 0o600),
+		os.WriteFile(filepath.Join(bin, "overlay.json"), overlay, 0o600),
+		os.Setenv("GOFLAGS", "-overlay="+filepath.Join(bin, "overlay.json")),
+	); err != nil {
+		return err
+	}
+	defer os.Unsetenv("GOFLAGS")
+	return lab.Build(ctx, bin)
 }
 
 // place is a directory of a test's own, with a copy of the program: one of

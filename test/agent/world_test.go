@@ -23,18 +23,20 @@ import (
 
 // world is three machines: a laptop, a bastion and a GPU machine with stock
 // sshd. The user has two workspaces on the GPU machine and has unlocked one key.
-// db is a host that takes the key, too, and is neither workspace nor git host.
+// db is a host that takes the key, too, and is neither workspace nor git host; git is
+// a public git host.
 type world struct {
 	*lab.Lab
 	mine    string            // the user's public key
-	hostKey map[string]string // of bastion, gpu1, db, train and second
+	hostKey map[string]string // of bastion, gpu1, db, git, train and second
 	socket  map[string]string // of the guests in train and second, on the GPU machine
-	db      *exec.Cmd
+	db, git *exec.Cmd
 }
 
 const (
 	train, second = "train", "second" // the workspaces
 	dbPort        = "2022"
+	gitPort       = "2023"
 	knownHosts    = "/root/.ssh/known_hosts"
 	ourKnownHosts = "/root/.local/state/keyway/known_hosts"
 )
@@ -70,9 +72,11 @@ func closeWorld() error {
 	if made == nil {
 		return nil
 	}
-	if made.db != nil {
-		_ = made.db.Process.Kill()
-		_ = made.db.Wait()
+	for _, sshd := range []*exec.Cmd{made.db, made.git} {
+		if sshd != nil {
+			_ = sshd.Process.Kill()
+			_ = sshd.Wait()
+		}
 	}
 	return made.Close()
 }
@@ -90,7 +94,7 @@ func (w *world) furnish() error {
 		w.laptop(w.AskpassEnv(), "keyway", "unlock"),
 		w.laptop(nil, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train),
 		w.laptop(nil, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", second),
-		w.startDB(),
+		w.startDB(), w.startGit(),
 	); err != nil {
 		return err
 	}
@@ -121,29 +125,49 @@ func (w *world) try(h *lab.Host, env []string, argv ...string) (string, error) {
 	return out.String(), nil
 }
 
-func (w *world) startDB() error {
+func (w *world) startDB() (err error) {
 	if _, err := w.GPU.Output("sh", "-c", "mkdir -p /srv/db && ssh-keygen -q -t ed25519 -N '' -C db -f /srv/db/host_key"); err != nil {
 		return err
 	}
-	config := fmt.Sprintf("Port %s\nListenAddress %s\nHostKey /srv/db/host_key\nUsePAM no\nPidFile none\nMaxStartups 100\n", dbPort, w.GPU.Address)
-	if err := w.GPU.WriteFile("/srv/db/sshd_config", config, 0o600); err != nil {
+	w.db, err = w.startSSHD("db", dbPort)
+	return err
+}
+
+// startGit starts the public git host, with the user's repository.
+func (w *world) startGit() (err error) {
+	if _, err := w.GPU.Output("sh", "-c", "mkdir -p /srv/git && git init -q --bare /srv/git/mine.git"); err != nil {
 		return err
 	}
-	cmd := w.GPU.Command("/usr/sbin/sshd", "-D", "-e", "-f", "/srv/db/sshd_config")
+	if err := w.GPU.WriteFile("/srv/git/host_key", string(gitHost), 0o600); err != nil {
+		return err
+	}
+	if _, err := w.GPU.Output("sh", "-c", "ssh-keygen -y -f /srv/git/host_key >/srv/git/host_key.pub"); err != nil {
+		return err
+	}
+	w.git, err = w.startSSHD("git", gitPort)
+	return err
+}
+
+func (w *world) startSSHD(name, port string) (*exec.Cmd, error) {
+	dir := "/srv/" + name
+	config := fmt.Sprintf("Port %s\nListenAddress %s\nHostKey %s/host_key\nUsePAM no\nPidFile none\nMaxStartups 100\n", port, w.GPU.Address, dir)
+	if err := w.GPU.WriteFile(dir+"/sshd_config", config, 0o600); err != nil {
+		return nil, err
+	}
+	cmd := w.GPU.Command("/usr/sbin/sshd", "-D", "-e", "-f", dir+"/sshd_config")
 	said, err := cmd.StderrPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	w.db = cmd
 	lines := bufio.NewReader(said)
 	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "listening") {
-		return fmt.Errorf("sshd of db: %q %w", line, err)
+		return cmd, fmt.Errorf("sshd of %s: %q %w", name, line, err)
 	}
 	go io.Copy(io.Discard, lines) // ends with the process
-	return nil
+	return cmd, nil
 }
 
 // learnHosts notes what everybody may know, and gives the machines names on the
@@ -152,12 +176,13 @@ func (w *world) learnHosts() error {
 	known, err1 := w.Laptop.ReadFile(knownHosts)
 	guests, err2 := w.Laptop.ReadFile(ourKnownHosts)
 	db, err3 := w.GPU.ReadFile("/srv/db/host_key.pub")
-	if err := errors.Join(err1, err2, err3); err != nil {
+	git, err4 := w.GPU.ReadFile("/srv/git/host_key.pub")
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
-	names := map[string]string{w.Bastion.Address: "bastion", w.GPU.Address: "gpu1", train + ".keyway": train, second + ".keyway": second, "db": "db"}
+	names := map[string]string{w.Bastion.Address: "bastion", w.GPU.Address: "gpu1", train + ".keyway": train, second + ".keyway": second, "db": "db", "git": "git"}
 	var more strings.Builder
-	for line := range strings.Lines(known + guests + "db " + db) {
+	for line := range strings.Lines(known + guests + "db " + db + "git " + git) {
 		f := strings.Fields(line)
 		if len(f) < 3 || names[f[0]] == "" {
 			continue
@@ -362,6 +387,7 @@ func (s *session) config(h *lab.Host) string {
 	ways := map[string]string{
 		"bastion": "HostName " + s.w.Bastion.Address, "gpu1": "HostName " + s.w.GPU.Address,
 		"db":  "HostName " + s.w.GPU.Address + "\n  Port " + dbPort,
+		"git": "HostName " + s.w.GPU.Address + "\n  Port " + gitPort,
 		train: "ProxyCommand " + s.wayTo(h, train), second: "ProxyCommand " + s.wayTo(h, second),
 	}
 	var text strings.Builder
@@ -389,7 +415,7 @@ func (s *session) sh(script string) (string, error) {
 
 func (s *session) shWith(socket, script string) (string, error) {
 	env := []string{
-		"SSH_AUTH_SOCK=" + socket, "HOME=" + s.dir, "LAB_DIR=" + s.dir, "HOP=" + s.hop.name, "DB=" + s.w.GPU.Address, "DBPORT=" + dbPort,
+		"SSH_AUTH_SOCK=" + socket, "HOME=" + s.dir, "LAB_DIR=" + s.dir, "HOP=" + s.hop.name, "THIRD=" + third(s.hop.name), "DB=" + s.w.GPU.Address, "DBPORT=" + dbPort,
 		"WAY=" + s.wayTo(s.hop.host, second), "FINGERPRINT=" + s.w.fingerprint(second), "LIBRARY=" + library,
 	}
 	return s.w.try(s.hop.host, env, "sh", "-c", script)

@@ -1,0 +1,128 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/policy"
+	"keyway/internal/sshconfig"
+)
+
+// hashedHosts is a known_hosts file as Debian's ssh writes it: each line is hashed by
+// ssh-keygen.
+func hashedHosts(t *testing.T, path string, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ssh-keygen", "-H", "-f", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if data, err := os.ReadFile(path); err != nil || strings.Count(string(data), "|1|") != len(lines) {
+		t.Fatalf("%v: %s", err, data)
+	}
+}
+
+// A hashed name is found by every name that the configuration, the policy or another
+// line knows, at every port that one of them has; what nothing knows is reported.
+func TestHashedNames(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "known_hosts")
+	config := sshconfig.Names{
+		Lookups: map[string][]string{"prod-1": {"10.1.1.1"}, "prod-2": {"[prod-2.lab]:2222"}, "aliased": {"the-alias"}},
+		Others:  []string{"canonical.lab"},
+	}
+	rules, err := policy.Parse([]byte("rules:\n  - {deny: any, to: [by-rule, 'prod-*']}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, lines := map[string]ssh.PublicKey{}, []string{}
+	for _, name := range []string{"10.1.1.1", "[prod-2.lab]:2222", "the-alias", "canonical.lab", "by-rule", "[by-rule]:2222", "gpu9", "nobody-knows"} {
+		signer, line := newHostKey(t)
+		keys[name] = signer.PublicKey()
+		lines = append(lines, name+" "+line)
+	}
+	both, bothLine := newHostKey(t)
+	hashedHosts(t, path, append(lines, "secret "+bothLine)...)
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, []byte("10.9.9.9 "+bothLine+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := &hostKeyNames{
+		files: []knownHostsFile{{path, ""}, {plain, ""}}, config: func() sshconfig.Names { return config },
+		policy: func() *policy.Policy { return rules },
+		places: func() (map[string]string, string) { return map[string]string{"train": "ada@gpu9"}, "" },
+	}
+	for name, want := range map[string][]string{
+		"10.1.1.1": {"prod-1", "10.1.1.1"}, "[prod-2.lab]:2222": {"[prod-2.lab]:2222", "prod-2"}, "the-alias": {"the-alias", "aliased"},
+		"canonical.lab": {"canonical.lab"}, "by-rule": {"by-rule"}, "[by-rule]:2222": {"[by-rule]:2222"}, "gpu9": {"gpu9"}, "nobody-knows": nil,
+	} {
+		h := n.lookup(keys[name])
+		if !slices.Equal(h.Names, want) || h.Partial != (want == nil) {
+			t.Errorf("%s: %+v", name, h)
+		}
+		named, ok := n.named(name)
+		if !ok || named.Fingerprint != h.Fingerprint || !slices.Equal(named.Names, h.Names) || named.Partial != h.Partial {
+			t.Errorf("%s: the agent has %+v, keyway policy explain %+v", name, h, named)
+		}
+	}
+	if h := n.lookup(both.PublicKey()); !slices.Equal(h.Names, []string{"10.9.9.9"}) || !h.Partial {
+		t.Errorf("%+v", h)
+	}
+	if h, ok := n.named("prod-1"); !ok || h.Fingerprint != ssh.FingerprintSHA256(keys["10.1.1.1"]) {
+		t.Errorf("%+v", h)
+	}
+	if hashed, unknown := n.countHashed(); hashed != 9 || unknown != 2 {
+		t.Errorf("%d are hashed, %d unknown", hashed, unknown)
+	}
+	// Another policy has other names to try.
+	if rules, err = policy.Parse([]byte("rules:\n  - {deny: any, to: nobody-knows}\n")); err != nil {
+		t.Fatal(err)
+	}
+	if h := n.lookup(keys["nobody-knows"]); !slices.Equal(h.Names, []string{"nobody-knows"}) || h.Partial {
+		t.Errorf("%+v", h)
+	}
+}
+
+// keyway policy and keyway doctor say what the agent does.
+func TestPolicyWithHashedHosts(t *testing.T) {
+	home := laptop(t)
+	prod, prodLine := newHostKey(t)
+	_, otherLine := newHostKey(t)
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hashedHosts(t, filepath.Join(home, ".ssh", "known_hosts"), "10.1.1.1 "+prodLine, "10.2.2.2 "+otherLine)
+	write(t, filepath.Join(home, ".ssh", "config"), "Host prod-1\n  HostName 10.1.1.1\n", 0o600)
+	dir := filepath.Join(home, "config", "keyway")
+	if path, err := policyPath(nil); err == nil {
+		dir = filepath.Dir(path)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, policyName), "rules:\n  - {deny: any, to: ['prod-*']}\n", 0o600)
+	for host, want := range map[string]string{
+		"prod-1": "? no: ", "10.1.1.1": "? no: ", ssh.FingerprintSHA256(prod.PublicKey()): "? no: ",
+		"10.2.2.2": "you are asked", "prod-9": "known_hosts has no key for prod-9", "github.com": "? yes: ",
+	} {
+		if out, code := program(t, nil, "policy", "explain", "--to", host, "--user", "root"); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: code %d: %s", host, code, out)
+		}
+	}
+	out, code := program(t, nil, "policy", "check")
+	if code != 0 || !strings.Contains(out, "2 hosts are in known_hosts hashed; of 1 of them a name is not known: you are asked") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if by, _ := doctor(t); len(by["policy"]) != 1 || by["policy"][0].Health != warning || !strings.Contains(by["policy"][0].Message, "2 hosts") {
+		t.Errorf("%+v", by["policy"])
+	}
+}

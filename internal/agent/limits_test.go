@@ -1,0 +1,306 @@
+package agent
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"keyway/internal/audit"
+	"keyway/internal/policy"
+)
+
+// stand is for how many refusals the log stands.
+func (l *memoryLog) stand() (n uint64, lines int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		switch {
+		case e.Verdict != audit.Denied:
+		case e.More > 0:
+			n, lines = n+e.More, lines+1
+		default:
+			n, lines = n+1, lines+1
+		}
+	}
+	return n, lines
+}
+
+// Every refusal of a connection is in the log, and so are those of one that goes on
+// for long, as a count.
+func TestEveryRefusalIsLogged(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	c := a.bound(t, bindMessage(w.bastion, s1, true))
+	for i := range maxRefusals {
+		c.expect(t, "login", loginMessage(s2, fmt.Sprint("user", i%20), w.me.public, nil), false)
+		if n, _ := a.log.stand(); i < foldedFrom && n != uint64(i)+1 {
+			t.Errorf("after %d refusals the log has %d", i+1, n)
+		}
+	}
+	a.noteRefusals(true)
+	if n, lines := a.log.stand(); n != maxRefusals || lines < 20 {
+		t.Errorf("%d refusals are %d in %d lines", maxRefusals, n, lines)
+	}
+}
+
+// foldedFrom is how many refusals of different kinds are lines of their own.
+const foldedFrom = 20
+
+// A flood of refusals is a few lines, and what is allowed comes after the count of
+// those before it.
+func TestFloodOfRefusals(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	var refused uint64
+	var c *client
+	for i := range 20 * maxRefusals {
+		if c == nil {
+			c = a.bound(t, bindMessage(w.second, s1, true))
+		}
+		answer, err := c.ask(loginMessage(s2, fmt.Sprint("user", i), w.me.public, nil))
+		if err != nil || refused%maxRefusals == maxRefusals-1 {
+			c.Close()
+			c = nil
+		}
+		if err == nil && !yes(answer) {
+			refused++
+		}
+	}
+	if refused < dropAfter-slowAfter {
+		t.Fatalf("%d were refused", refused)
+	}
+	c = a.bound(t, bindMessage(w.second, s1, true), bindMessage(w.gpu, s2, false))
+	c.expect(t, "what is allowed", loginMessage(s2, "root", w.me.public, nil), true)
+	if last := a.log.last(); last.Verdict != audit.Allowed || last.To != "train" {
+		t.Errorf("%+v", last)
+	}
+	if n, lines := a.log.stand(); n < refused || lines > 150 {
+		t.Errorf("%d refusals are %d in %d lines", refused, n, lines)
+	}
+}
+
+func TestAskersAreSlowedAndDropped(t *testing.T) {
+	var r refusals
+	now := time.Now()
+	far, near := askerID{true, 7}, askerID{false, 7}
+	for i := range 2 * dropAfter {
+		wait, drop := r.refused(far, now)
+		if (wait > 0) != (i >= slowAfter) || drop != (i >= dropAfter) || wait > slowMost {
+			t.Fatalf("refusal %d waits %v, drop %v", i+1, wait, drop)
+		}
+	}
+	if wait, drop := r.refused(askerID{true, 8}, now); wait != 0 || drop {
+		t.Error("another asker pays for it")
+	}
+	for range 2 * dropAfter {
+		if _, drop := r.refused(near, now); drop {
+			t.Fatal("an asker on this machine is dropped")
+		}
+	}
+	if wait, drop := r.refused(far, now.Add(2*dropAfter*time.Second)); wait != 0 || drop {
+		t.Error("it is never forgotten")
+	}
+	for i := range 3 * maxSlowed {
+		r.refused(askerID{true, i}, now)
+	}
+	if len(r.askers) > maxSlowed {
+		t.Errorf("%d askers", len(r.askers))
+	}
+}
+
+// Connections for forwarding end none of this machine, by whichever socket they come:
+// keyway approve goes on, and so does an ssh that waits.
+func TestRemoteConnectionsCrowdOutNobody(t *testing.T) {
+	w := theWorld()
+	for name, flood := range map[string]func(t *testing.T, a *running) *client{
+		"forward.sock": func(t *testing.T, a *running) *client { return dial(t, a.forward) },
+		"agent.sock":   func(t *testing.T, a *running) *client { return a.bound(t, bindMessage(w.bastion, s1, true)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := start(t, Config{})
+			waits := dial(t, a.local)
+			waits.expect(t, "add", addMessage(w.me, "me", []byte{constrainConfirm}), true)
+			approve := dial(t, a.local)
+			shown := make(chan error, 1)
+			go func() {
+				_, err := approve.ask(join([]byte{msgExtension}, text(extQuestions)))
+				shown <- err
+			}()
+			await(t, a.questions.canAsk)
+			for range maxConnections + 1 {
+				flood(t, a).expect(t, "list", []byte{msgList}, true)
+			}
+			signed := make(chan error, 1)
+			go func() {
+				answer, err := waits.ask(loginMessage(s1, "root", w.me.public, nil))
+				if err == nil && !yes(answer) {
+					err = fmt.Errorf("answered %d", answer[0])
+				}
+				signed <- err
+			}()
+			if err := <-shown; err != nil {
+				t.Errorf("keyway approve was ended: %v", err)
+			}
+			dial(t, a.local).expect(t, "an answer", join([]byte{msgExtension}, text(extAnswer), []byte{0, 0, 0, 1, 1, 0, 0, 0, 0}), true)
+			if err := <-signed; err != nil {
+				t.Errorf("the ssh that waited: %v", err)
+			}
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if n := len(a.open); n > maxRemotePerPeer+5 {
+				t.Errorf("%d connections are open", n)
+			}
+		})
+	}
+}
+
+// Room is made at the cost of the process that has the most.
+func TestRoomIsMadeByWhoHasMost(t *testing.T) {
+	a := New(Config{})
+	open := func(pid int) *connection {
+		here, there := net.Pipe()
+		t.Cleanup(func() { there.Close() })
+		c := &connection{agent: a, conn: here, peer: peer{pid: pid, known: true}, remote: true}
+		c.touch()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.makeRoomLocked(c)
+		a.open[c] = struct{}{}
+		return c
+	}
+	one := open(1)
+	for pid := range 10 {
+		for range maxRemotePerPeer {
+			open(100 + pid)
+		}
+	}
+	if _, there := a.open[one]; !there || len(a.open) != maxRemote {
+		t.Errorf("%d connections, the one of another process is there: %v", len(a.open), there)
+	}
+}
+
+// First hops that are made up do not multiply the questions.
+func TestQuestionsAreLimitedOverall(t *testing.T) {
+	w := theWorld()
+	me := newPerson()
+	a := start(t, Config{Askers: []Asker{me}})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	for range 100 {
+		me.said <- Answer{Allow: true, By: "a test"}
+	}
+	for _, through := range []string{a.forward, a.local} {
+		before := len(me.asked)
+		for i := range 40 {
+			c := dial(t, through)
+			c.expect(t, "bind", bindMessage(newEd25519(), fmt.Sprint("first", i), true), true)
+			if _, err := c.ask(loginMessage(s2, fmt.Sprint("user", i), w.me.public, nil)); err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+		}
+		most := maxAllPerMinute - before
+		if through == a.forward {
+			most = maxPerMinute // nobody vouches for any of these hops: they are one asker
+		}
+		if n := len(me.asked) - before; n != most {
+			t.Errorf("%d questions, not %d", n, most)
+		}
+	}
+	// A question of this machine is still put.
+	before := len(me.asked)
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.other, "other", []byte{constrainConfirm}), true)
+	c.expect(t, "login", loginMessage(s1, "root", w.other.public, nil), true)
+	if len(me.asked) != before+1 {
+		t.Error("this machine's question was not put")
+	}
+}
+
+// Open questions of remote askers leave room, and a turn, for those of this machine.
+func TestRemoteQuestionsLeaveRoom(t *testing.T) {
+	q := &questions{pending: map[policy.Scope]*pending{}}
+	open := func(f policy.Facts) bool {
+		_, _, reason := q.join(&Question{Facts: f})
+		return reason == ""
+	}
+	n := 0
+	for hop := range 10 {
+		for i := range 10 {
+			f := policy.Facts{Remote: true, User: fmt.Sprint(i), From: policy.Host{Fingerprint: fmt.Sprint(hop)}}
+			f.When = time.Now().Add(time.Duration(10*hop+i) * time.Hour)
+			if open(f) {
+				n++
+			}
+		}
+		if n > maxPending*(hop+1) {
+			t.Errorf("%d of %d hops", n, hop+1)
+		}
+	}
+	if n != maxRemotePending || !open(policy.Facts{User: "me"}) {
+		t.Errorf("%d remote questions, and none of this machine", n)
+	}
+
+	first := newPerson()
+	d := newDialog([]Asker{first})
+	var all sync.WaitGroup
+	defer all.Wait()
+	ask := func(remote bool) {
+		all.Go(func() { d.Ask(t.Context(), Question{ID: 1, Facts: policy.Facts{Remote: remote}}) })
+	}
+	d.remote <- struct{}{} // a remote asker is next
+	for range 10 {
+		ask(true)
+	}
+	ask(false)
+	if q := <-first.asked; q.Facts.Remote {
+		t.Error("more than one remote question is before one of this machine")
+	}
+	for range 11 {
+		first.said <- Answer{}
+	}
+	<-d.remote
+}
+
+const otherUser = 47001
+
+// Another user is refused, whatever the mode of the socket.
+func TestOtherUsersAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		uid, me int
+		fine    bool
+	}{{1000, 1000, true}, {0, 1000, true}, {1001, 1000, false}, {1000, 0, false}, {0, 0, true}, {-1, 1000, false}} {
+		if (mayConnect(c.uid, c.me) == nil) != c.fine {
+			t.Errorf("user %d at an agent of user %d: fine is not %v", c.uid, c.me, c.fine)
+		}
+	}
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		return // who is not root cannot be another user
+	}
+	a := start(t, Config{})
+	for _, path := range []string{a.local, a.forward} {
+		if err := os.Chmod(path, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(a.local), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{a.local, a.forward} {
+		if out, err := listAs(t.Context(), otherUser, path); err != nil || out != "closed" {
+			t.Errorf("another user at %s: %q %v", path, out, err)
+		}
+		if e := a.log.last(); e.Event != "connect" || e.Verdict != audit.Denied || e.UID != otherUser {
+			t.Errorf("%+v", e)
+		}
+	}
+	if out, err := listAs(t.Context(), 0, a.local); err != nil || out != "answered" {
+		t.Errorf("the same user: %q %v", out, err)
+	}
+}

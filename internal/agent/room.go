@@ -1,0 +1,88 @@
+package agent
+
+import "net"
+
+// Connections that are remote, by their socket or by their first bind, have room of
+// their own: however many there are, none on this machine ends for them.
+
+// admit makes the value for a connection, and room for it if need be.
+func (a *Agent) admit(conn net.Conn, remote bool) *connection {
+	c := &connection{agent: a, conn: conn, way: way{remote: remote, far: remote}, number: a.connections.Add(1)}
+	c.touch()
+	c.peer, c.stranger = peerOf(conn)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c.remote = remote
+	a.makeRoomLocked(c)
+	a.open[c] = struct{}{}
+	return c
+}
+
+// turnRemote has the connection count as remote from now on.
+func (a *Agent) turnRemote(c *connection) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !c.remote {
+		c.remote = true
+		a.makeRoomLocked(c)
+	}
+}
+
+// makeRoomLocked ends a connection if there is one too many of those like c: of the
+// process that has the most, the one that was idle longest, and rather one that waits
+// for nothing.
+func (a *Agent) makeRoomLocked(c *connection) {
+	most, limit := map[int]int{}, maxConnections
+	if c.remote {
+		limit = maxRemote
+	}
+	total := 0
+	for o := range a.open {
+		if o != c && o.remote == c.remote {
+			most[o.peer.pid]++
+			total++
+		}
+	}
+	pid := c.peer.pid
+	if total < limit {
+		if !c.remote || !c.peer.known || most[pid] < maxRemotePerPeer {
+			return
+		}
+	} else {
+		for p, n := range most {
+			if n > most[pid] {
+				pid = p
+			}
+		}
+	}
+	if o := a.oldestLocked(c, pid); o != nil {
+		delete(a.open, o)
+		o.conn.Close()
+	}
+}
+
+// oldestLocked is the connection to end of those like c of a process.
+func (a *Agent) oldestLocked(c *connection, pid int) (oldest *connection) {
+	for o := range a.open {
+		if o == c || o.remote != c.remote || o.peer.pid != pid {
+			continue
+		}
+		if oldest == nil || o.before(oldest) {
+			oldest = o
+		}
+	}
+	return oldest
+}
+
+func (c *connection) before(other *connection) bool {
+	if waits, otherWaits := c.waiting.Load(), other.waiting.Load(); waits != otherWaits {
+		return otherWaits
+	}
+	return c.active.Load() < other.active.Load()
+}
+
+func (a *Agent) gone(c *connection) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.open, c)
+}

@@ -1,0 +1,322 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A file that is full ends with the event rotate and gets another name. The next one
+// begins with the event rotated, which says where the log begins from then on: what is
+// missing after that was removed by somebody else. Of the files that the program
+// removes itself it keeps the lines that are no refusals, in a file beside the log
+// whose hash is in the event, so that no number of refusals pushes out a use of a key.
+
+// The events of a rotation.
+const (
+	rotateEvent  = "rotate"
+	rotatedEvent = "rotated"
+)
+
+// Rotation is what the event rotated says.
+type Rotation struct {
+	Oldest uint64 `json:"oldest"`             // the first event that is there from then on
+	Before string `json:"before"`             // its Prev
+	Kept   int    `json:"kept,omitempty"`     // lines of earlier ones that are kept beside the log
+	Hash   string `json:"keptHash,omitempty"` // SHA-256 of the file of these
+
+	Flaws []string `json:"flaws,omitempty"` // what was missing before, and is not to be forgotten
+}
+
+func keptPath(path string) string { return path + ".kept" }
+
+// nextKept is the file of kept lines until the event that vouches for it is written.
+func nextKept(path string) string { return keptPath(path) + ".new" }
+
+// keeps reports whether the event stays when its file goes.
+func keeps(e Event) bool {
+	switch e.Event {
+	case rotateEvent, rotatedEvent, repaired:
+		return false
+	}
+	return e.Verdict != Denied && e.Verdict != Failed
+}
+
+// rotate ends the file and begins another.
+func (l *Log) rotate() error {
+	if err := l.write(Event{Event: rotateEvent, Time: time.Now(), Reason: "the log goes on in the next file"}); err != nil {
+		return err
+	}
+	if err := os.Rename(l.path, fmt.Sprintf("%s.%020d", l.path, l.end.seq)); err != nil {
+		return err
+	}
+	return l.reopen()
+}
+
+// begin writes the event rotated into a file that has none although others came
+// before it, and removes the oldest of those if there are too many. A crash leaves
+// more files than the event says, never fewer.
+func (l *Log) begin() error {
+	old, err := rotated(l.path)
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	gone, stay := old[:max(0, len(old)-l.files)], old[max(0, len(old)-l.files):]
+	r, err := l.prepare(old, gone, stay)
+	if err != nil {
+		return err
+	}
+	e := Event{Event: rotatedEvent, Time: time.Now(), Rotation: &r, Reason: fmt.Sprintf("the log begins with event %d", r.Oldest)}
+	if err := l.write(e); err != nil {
+		return err
+	}
+	l.end.begun = true
+	if err := os.Rename(nextKept(l.path), keptPath(l.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, path := range gone {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare is what the event is to say once the files that go have gone.
+func (l *Log) prepare(old, gone, stay []string) (r Rotation, err error) {
+	before, err := lastRotation(old)
+	if err != nil {
+		return r, err
+	}
+	if err := l.settleKept(before); err != nil {
+		return r, err
+	}
+	if r, err = oldest(append(slices.Clone(stay), l.path)); err != nil {
+		return r, err
+	}
+	if r.Flaws, err = l.flaws(before, append(slices.Clone(old), l.path)); err != nil {
+		return r, err
+	}
+	r.Kept, r.Hash, err = l.keep(gone)
+	return r, err
+}
+
+// oldest says with which event the files begin.
+func oldest(files []string) (r Rotation, err error) {
+	found := errors.New("found")
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return r, err
+		}
+		_, err = lines(f, func(e Event) error {
+			r = Rotation{Oldest: e.Seq, Before: e.Prev}
+			return found
+		})
+		f.Close()
+		if errors.Is(err, found) {
+			return r, nil
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// lastRotation is what the newest event says of where the log begins; nil: none does.
+func lastRotation(files []string) (last *Rotation, err error) {
+	for _, path := range slices.Backward(files) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		_, err = lines(f, func(e Event) error {
+			if e.Rotation != nil {
+				last = e.Rotation
+			}
+			return nil
+		})
+		f.Close()
+		if err != nil || last != nil {
+			return last, err
+		}
+	}
+	return nil, nil
+}
+
+// settleKept ends a rotation that was not ended: the kept lines for which its event
+// vouches still have the name for the time before.
+func (l *Log) settleKept(r *Rotation) error {
+	_, hash, err := hashLines(nextKept(l.path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r != nil && r.Hash == hash {
+		return os.Rename(nextKept(l.path), keptPath(l.path))
+	}
+	return os.Remove(nextKept(l.path))
+}
+
+// flaws are those of before, and what is missing now: they must not be forgotten
+// because the log begins elsewhere from now on.
+func (l *Log) flaws(before *Rotation, files []string) ([]string, error) {
+	if before == nil {
+		return nil, nil
+	}
+	flaws := before.Flaws
+	next := before.Oldest
+	for _, path := range files {
+		is, err := oldest([]string{path})
+		if err != nil {
+			return nil, err
+		}
+		if flaw := missing(next, is.Oldest-1); is.Oldest > next && next > 0 && !slices.Contains(flaws, flaw) {
+			flaws = append(flaws, flaw)
+		}
+		next = lastOf(path) + 1
+	}
+	if _, hash, err := hashLines(keptPath(l.path)); before.Kept > 0 && (err != nil || hash != before.Hash) {
+		flaws = append(flaws, keptLost(l.path, before.Kept))
+	}
+	return flaws[:min(len(flaws), maxFlaws)], nil
+}
+
+// lastOf is the number of the last event in a rotated file, by its name.
+func lastOf(path string) uint64 {
+	n, err := strconv.ParseUint(strings.TrimPrefix(filepath.Ext(path), "."), 10, 64)
+	if err != nil {
+		return 0 // it is the newest file
+	}
+	return n
+}
+
+// maxFlaws bounds what the event rotated repeats.
+const maxFlaws = 16
+
+func missing(first, last uint64) string {
+	return fmt.Sprintf("events %d to %d are missing: they were removed, and not by keyway", first, last)
+}
+
+func keptLost(path string, n int) string {
+	return fmt.Sprintf("%s was changed or removed, and not by keyway: it had %d uses and changes of keys", keptPath(path), n)
+}
+
+// keep writes the kept lines, with those of the files that go, under their next name.
+// It gives their number and hash.
+func (l *Log) keep(gone []string) (n int, hash string, err error) {
+	old, err := os.ReadFile(keptPath(l.path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, "", err
+	}
+	last := lastSeq(old)
+	kept := bytes.Clone(old)
+	for _, path := range gone {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return 0, "", err
+		}
+		for line := range bytes.Lines(data) {
+			var e Event
+			if json.Unmarshal(line, &e) == nil && keeps(e) && e.Seq > last && bytes.HasSuffix(line, []byte("\n")) {
+				kept = append(kept, line...)
+			}
+		}
+	}
+	// Uses of keys may push out uses of keys; refusals may not.
+	for int64(len(kept)) > int64(l.files)*l.limit {
+		kept = kept[bytes.IndexByte(kept, '\n')+1:]
+	}
+	if len(kept) == 0 {
+		return 0, "", nil
+	}
+	sum := sha256.Sum256(kept)
+	if !bytes.Equal(kept, old) {
+		err = os.WriteFile(nextKept(l.path), kept, 0o600)
+	}
+	return bytes.Count(kept, []byte("\n")), hex.EncodeToString(sum[:]), err
+}
+
+// lastSeq is the number of the last event in data, 0 if there is none.
+func lastSeq(data []byte) uint64 {
+	data = bytes.TrimSuffix(data, []byte("\n"))
+	var e Event
+	if json.Unmarshal(data[bytes.LastIndexByte(data, '\n')+1:], &e) != nil {
+		return 0
+	}
+	return e.Seq
+}
+
+// hashLines is the number of lines and the hash of a file.
+func hashLines(path string) (n int, hash string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	b := bufio.NewReader(f)
+	for {
+		line, err := b.ReadSlice('\n')
+		h.Write(line)
+		switch {
+		case err == nil:
+			n++
+		case errors.Is(err, io.EOF):
+			return n, hex.EncodeToString(h.Sum(nil)), nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return 0, "", err
+		}
+	}
+}
+
+// readKept calls each for the kept events before the one with the number, in order.
+func readKept(path string, before uint64, each func(Event) error) error {
+	f, err := os.Open(keptPath(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = lines(f, func(e Event) error {
+		if e.Seq >= before {
+			return nil // its file is still there
+		}
+		return each(e)
+	})
+	return err
+}
+
+// rotated are the rotated files of the log at path, oldest first.
+func rotated(path string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		if ok && len(suffix) == 20 && strings.Trim(suffix, "0123456789") == "" {
+			files = append(files, filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+	slices.Sort(files)
+	return files, nil
+}

@@ -1,3 +1,92 @@
 package main
 
-var laptop = []mutant{}
+var laptop = []mutant{
+	{
+		claim: "a list writes nothing on the laptop",
+		file:  "cmd/keyway/ls.go",
+		old: `	rows, problems := compare(m, said.Workspaces)
+`,
+		new: `	for _, e := range m.known {
+		_ = a.hosts.Remove(e.Place, e.Name)
+	}
+	rows, problems := compare(m, said.Workspaces)
+`,
+		pkg: "test/hostile",
+		run: "^TestVanishAndReturn$",
+	},
+	{
+		claim: "a host key is pinned only when it has proved itself",
+		file:  "cmd/keyway/pin.go",
+		old:   `	return l.Prove(ctx, e.Place, e.Name, e.HostKey)`,
+		new: `	_ = l
+	return nil`,
+		pkg: "test/hostile",
+		run: "^TestAnotherHostsKey$",
+	},
+	{
+		claim: "a key that known_hosts has for another host is refused",
+		file:  "cmd/keyway/pin.go",
+		old:   `	if err := known.CheckKey(e.Place, e.Name, e.HostKey); err != nil {`,
+		new:   `	if err := known.CheckKey(e.Place, e.Name, e.HostKey); err != nil && false {`,
+		pkg:   "test/hostile",
+		run:   "^TestAnotherHostsKey$",
+	},
+	{
+		claim: "what up is answered must be what was asked for",
+		file:  "cmd/keyway/pin.go",
+		old:   `		if c.asked != "" && c.asked != c.got {`,
+		new:   `		if c.asked != "" && c.asked != c.got && false {`,
+		pkg:   "test/hostile",
+		run:   "^TestUpAnsweredWithAnother$",
+	},
+	{
+		claim: "a place does not have the agent forwarded",
+		file:  "cmd/keyway/add.go",
+		old: `	e.ForwardAgent = o.forwardAgent
+`,
+		new: `	e.ForwardAgent = true
+`,
+		pkg: "test/hostile",
+		run: "^TestVanishAndReturn$",
+	},
+	{
+		claim: "a hashed known_hosts takes a name",
+		file:  "internal/sshconfig/known.go",
+		old:   `		return l.hashOf(name) || slices`,
+		new:   `		return false && slices`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestNamesThatAreTaken$",
+	},
+	{
+		claim: "a hashed known_hosts takes a key",
+		file:  "internal/sshconfig/names.go",
+		old:   `	if l, ok := ownerOf(u.lines, key); ok {`,
+		new:   `	if l, ok := ownerOf(u.lines, key); ok && l.hosts[0] != '|' {`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestKeysOfOthers$",
+	},
+	{
+		claim: "a workspace has no name with a dot",
+		file:  "internal/sshconfig/names.go",
+		old:   `	if strings.ContainsRune(string(name), '.') {`,
+		new:   `	if strings.ContainsRune(string(name), 0) {`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestNamesThatAreTaken$",
+	},
+	{
+		claim: "a pin is not replaced",
+		file:  "internal/sshconfig/store.go",
+		old:   `	if err := old.SameKey(e.HostKey); err != nil {`,
+		new:   `	if err := old.SameKey(e.HostKey); err != nil && false {`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestHostKeyChanged$",
+	},
+	{
+		claim: "only keys that have proved themselves are workspaces to the agent",
+		file:  "internal/sshconfig/render.go",
+		old:   `		if e.Proved.IsZero() == proved {`,
+		new:   `		if e.Proved.IsZero() == proved && !proved {`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestKeysTakenOnTrust$",
+	},
+}

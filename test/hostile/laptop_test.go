@@ -99,7 +99,7 @@ func (l *laptop) says(place, file, body string) {
 	l.write("places/"+place+"/"+file, body)
 }
 
-// startAgent starts OpenSSH's agent with a key.
+// startAgent starts OpenSSH's agent with the key that ssh uses by default.
 func (l *laptop) startAgent() {
 	l.t.Helper()
 	agent := exec.Command("ssh-agent", "-D", "-a", l.path("agent"))
@@ -107,19 +107,32 @@ func (l *laptop) startAgent() {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { agent.Process.Kill(); agent.Wait() })
-	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada@laptop", "-f", l.path(".ssh/id_ed25519")).CombinedOutput(); err != nil {
-		l.t.Fatalf("%v\n%s", err, out)
-	}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(l.path("agent")); err == nil {
 			break
 		}
 	}
-	add := exec.Command("ssh-add", "-q", l.path(".ssh/id_ed25519"))
-	add.Env = l.env
-	if out, err := add.CombinedOutput(); err != nil {
-		l.t.Fatalf("%v\n%s", err, out)
+	l.newKey("id_ed25519")
+}
+
+// newKey makes a key in ~/.ssh, puts it into the agent, and returns the public one.
+func (l *laptop) newKey(name string) string {
+	l.t.Helper()
+	path := l.path(".ssh/" + name)
+	for _, argv := range [][]string{
+		{"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name + "@laptop", "-f", path}, {"ssh-add", "-q", path},
+	} {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Env = l.env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			l.t.Fatalf("%v: %v\n%s", argv, err, out)
+		}
 	}
+	public, err := os.ReadFile(path + ".pub")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(public))
 }
 
 // result is how a command has ended.

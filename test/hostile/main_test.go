@@ -59,6 +59,7 @@ const (
 	fileList   = "list"   // body of the answer to GET /v1/workspaces
 	fileInfo   = "info"   // of GET /v1/node
 	fileCreate = "create" // of PUT /v1/workspaces/NAME: events
+	fileAsked  = "asked"  // written by the place: the last body of a PUT
 	fileGuest  = "guest"  // the socket to which every guest is relayed
 	fileHang   = "hang"   // while it is there the place says nothing
 )
@@ -94,7 +95,8 @@ func place(dir string) http.Handler {
 	mux.HandleFunc("GET /v1/workspaces", answer(fileList, `{"workspaces":[]}`))
 	mux.HandleFunc("GET /v1/node", answer(fileInfo, `{}`))
 	mux.HandleFunc("PUT /v1/workspaces/{name}", func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
+		asked, _ := io.ReadAll(r.Body)
+		_ = os.WriteFile(filepath.Join(dir, fileAsked), asked, 0o600)
 		answer(fileCreate, "")(w, r)
 	})
 	mux.HandleFunc("POST /v1/workspaces/{name}/stream", func(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,113 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+// manyPlaces is a laptop that knows a workspace at each of eight places, whose ssh
+// runs the shell's words script, with the place in $place, before it leads to a
+// node.
+func manyPlaces(t *testing.T, script string) (home string) {
+	t.Helper()
+	openssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home = lyingPlace(t)
+	store := sshconfig.Open(filepath.Join(home, "state", "keyway"), sshconfig.Client{Program: os.Args[0]})
+	if err := store.Remove("gpu1", "train"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 8 {
+		err := store.Add(sshconfig.Entry{
+			Name: keyway.Name(fmt.Sprintf("w%d", n)), Place: keyway.Place(fmt.Sprintf("place%d", n)), Engine: "host", User: "ada",
+			HostKey: strings.TrimSpace(string(read(t, filepath.Join(home, ".ssh", "id.pub")))), Created: time.Now(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(home, "bin", "ssh"), "#!/bin/bash\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec "+openssh+" \"$@\";; esac\n"+
+		"place=${@: -2:1}\n"+script+"\nexec env "+envLiar+"=answers "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
+	return home
+}
+
+// In the morning, before the key is unlocked, ls says so once instead of asking for
+// the passphrase once for every place.
+func TestListWithALockedAgent(t *testing.T) {
+	manyPlaces(t, `[ -n "$("$SSH_ASKPASS" "Enter passphrase for key '/home/ada/.ssh/id': ")" ] ||
+		{ echo "ada@$place: Permission denied (publickey)." >&2; exit 255; }`)
+	if out, err := exec.Command("ssh-add", "-D").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, args := range [][]string{{"ls"}, {"ls", "--json"}} {
+		said, code := onTTY(t, nil, args...)
+		if code != keyway.ExitCode(keyway.Errorf(keyway.NoKey, "")) {
+			t.Errorf("exit code %d", code)
+		}
+		if strings.Count(said, "is locked") != 1+8*(len(args)-1) || strings.Count(said, "keyway unlock") != 1 && len(args) == 1 || strings.Contains(said, "Enter passphrase") {
+			t.Errorf("keyway %s says:\n%s", strings.Join(args, " "), said)
+		}
+		for n := range 8 {
+			if !strings.Contains(said, fmt.Sprintf("place%d", n)) {
+				t.Errorf("place%d is missing:\n%s", n, said)
+			}
+		}
+	}
+}
+
+// What has to be asked is asked once for each place, one at a time, by the place's
+// name.
+func TestOneQuestionAtATime(t *testing.T) {
+	manyPlaces(t, `[ "$("$SSH_ASKPASS" "One-time code: ")" = "of $place" ] ||
+		{ echo "ada@$place: Permission denied (keyboard-interactive)." >&2; exit 255; }`)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "ls")
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	tty, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	stop := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer stop.Stop()
+	var said bytes.Buffer
+	question := regexp.MustCompile(`(place\d): One-time code:`)
+	answered := map[string]bool{}
+	for buf := make([]byte, 4096); ; {
+		n, err := tty.Read(buf)
+		said.Write(buf[:n])
+		if err != nil {
+			break
+		}
+		asked := question.FindAllStringSubmatch(said.String(), -1)
+		if len(asked) > len(answered)+1 || strings.Count(said.String(), "One-time code") != len(asked) {
+			t.Fatalf("asked while a question was open, or without a name:\n%s", said.String())
+		}
+		if len(asked) > len(answered) {
+			place := asked[len(asked)-1][1]
+			answered[place] = true
+			time.Sleep(100 * time.Millisecond) // in which another question would show; and what is typed before the echo is off is thrown away
+			io.WriteString(tty, "of "+place+"\n")
+		}
+	}
+	cmd.Wait()
+	if len(answered) != 8 || strings.Contains(said.String(), "Permission denied") {
+		t.Errorf("%d places were asked for:\n%s", len(answered), said.String())
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ when, how they ended, and the last line that they printed.` + exitCodes(append(p
 				if o.all {
 					words = append(words, "-a")
 				}
+				if columns := windowOf(cmd.OutOrStdout()); columns > 0 && !o.json {
+					words = append(words, "--columns", strconv.Itoa(columns))
+				}
 				return inside{}.run(cmd.Context(), args[0], words...)
 			}
 			return runLs(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -82,7 +86,7 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 		asked.Wait()
 		close(answers)
 	}()
-	rows, table := []row{}, newTable(stdout)
+	rows, table := []row{}, newPrintout(stdout)
 	var failures []*keyway.Error
 	for l := range answers {
 		rows = append(rows, l.rows...)

@@ -2,16 +2,17 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
+	"os"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
+	"keyway/internal/table"
 )
 
 // row is what ls tells of one workspace.
@@ -63,42 +64,42 @@ func sinceText(t time.Time) string {
 	return age(time.Since(t))
 }
 
-// maxCell bounds the width that one cell gives its column.
-const maxCell = 40
-
-// table prints rows in columns as they come: a column is as wide as the widest of
-// its cells so far.
-type table struct {
-	out    io.Writer
-	widths []int
+// printout prints workspaces as they come: a column is as wide as the widest of its cells
+// so far. On a terminal it fits the window, for which IMAGE gives way first.
+type printout struct {
+	out   io.Writer
+	table table.Table
+	begun bool
 }
 
-func newTable(out io.Writer) *table { return &table{out: out} }
+func newPrintout(out io.Writer) *printout {
+	const image = 7
+	return &printout{out: out, table: table.Table{Window: windowOf(out), Yield: []int{image}}}
+}
+
+// windowOf is how many columns the terminal has that w is; 0: it is none.
+func windowOf(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
 
 // add prints rows, the first of all below the names of the columns.
-func (t *table) add(rows []row) error {
+func (p *printout) add(rows []row) error {
 	var lines [][]string
-	if len(rows) > 0 && t.widths == nil {
+	if len(rows) > 0 && !p.begun {
+		p.begun = true
 		lines = append(lines, []string{"NAME", "PLACE", "ENGINE", "STATE", "GPUS", "JOBS", "AGE", "IMAGE"})
 	}
 	for _, r := range rows {
 		lines = append(lines, r.cells())
 	}
-	for _, cells := range lines {
-		for i, cell := range cells {
-			if i == len(t.widths) {
-				t.widths = append(t.widths, 0)
-			}
-			t.widths[i] = max(t.widths[i], min(utf8.RuneCountInString(cell), maxCell))
-		}
-	}
-	var b strings.Builder
-	for _, cells := range lines {
-		for i, cell := range cells[:len(cells)-1] {
-			fmt.Fprintf(&b, "%-*s  ", t.widths[i], cell)
-		}
-		b.WriteString(cells[len(cells)-1] + "\n")
-	}
-	_, err := io.WriteString(t.out, b.String())
+	_, err := io.WriteString(p.out, p.table.Rows(lines))
 	return err
 }

@@ -6,13 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/screen"
+	"keyway/internal/table"
 )
 
 const waitUsage = `Usage: keyway wait [--json] [NAME]
@@ -76,6 +77,8 @@ if it was told to end, or if its holder or the workspace ended before it.
 
   -a, --all   all that are on record
       --json  as a JSON array, for programs
+      --columns N  fit the table into so many columns, by shortening commands and last
+              lines first; else the terminal's, and in a pipe all is shown
 
 Examples:
   keyway ls
@@ -87,7 +90,7 @@ Exit code: 0; 2 wrong usage.
 func lsCommand() command {
 	return command{
 		name: "ls", summary: "list sessions, running and ended", usage: lsUsage, run: (*cli).ls,
-		commandLine: commandLine{options: []option{{name: "all", letter: 'a'}, {name: "json"}}},
+		commandLine: commandLine{options: []option{{name: "all", letter: 'a'}, {name: "json"}, {name: "columns", value: true}}},
 	}
 }
 
@@ -97,6 +100,10 @@ const recent = 10
 func (c *cli) ls(g given) (int, error) {
 	if len(c.jobs(g.words)) > 0 {
 		return 0, misused("ls", "it takes no names")
+	}
+	columns, err := c.columns(g)
+	if err != nil {
+		return 0, err
 	}
 	list, err := c.list()
 	if err != nil {
@@ -116,11 +123,27 @@ func (c *cli) ls(g given) (int, error) {
 		fmt.Fprintln(c.err, "[no sessions; start one: "+c.command("run")+" -- COMMAND]")
 		return 0, nil
 	}
-	err = writeTable(c.out, shown, time.Now())
+	err = writeTable(c.out, shown, time.Now(), columns)
 	if hidden > 0 {
 		fmt.Fprintf(c.err, "[%d older ones: %s -a]\n", hidden, c.command("ls"))
 	}
 	return 0, err
+}
+
+// columns is how wide a table may be; 0: as wide as it is.
+func (c *cli) columns(g given) (int, error) {
+	given, ok := g.values["columns"]
+	if !ok {
+		if !onTerminal(c.out) {
+			return 0, nil
+		}
+		return int((&tty{in: c.out, out: c.out}).size().cols), nil
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil || n < 0 || n > maxWindow {
+		return 0, misused("ls", "--columns takes a number up to %d, not %q", maxWindow, given)
+	}
+	return n, nil
 }
 
 // latest keeps the living and the n that ended last.
@@ -154,7 +177,7 @@ func writeJSON(w io.Writer, list []info) error {
 	return err
 }
 
-func writeTable(w io.Writer, list []info, now time.Time) error {
+func writeTable(w io.Writer, list []info, now time.Time, columns int) error {
 	rows := [][]string{{"NAME", "STATE", "STARTED", "ENDED", "TOOK", "COMMAND", "LAST LINE"}}
 	for _, i := range list {
 		ended := "-"
@@ -162,32 +185,13 @@ func writeTable(w io.Writer, list []info, now time.Time) error {
 			ended = since(i.Exit.Ended, now)
 		}
 		rows = append(rows, []string{
-			plain.Line(string(i.Name)), i.describe(), since(i.Started, now), ended, i.took(now), printable(strings.Join(i.Command, " "), 40), printable(i.Last, 60),
+			plain.Line(string(i.Name)), i.describe(), since(i.Started, now), ended, i.took(now), plain.Line(strings.Join(i.Command, " ")), plain.Line(i.Last),
 		})
 	}
-	_, err := io.WriteString(w, aligned(rows))
+	// In a narrow window the command and the last line give way first.
+	text := (&table.Table{Window: columns, Yield: []int{5, 6}}).Rows(rows)
+	_, err := io.WriteString(w, text)
 	return err
-}
-
-// aligned is a table whose columns are as wide as their widest word. (text/tabwriter
-// would be 20 KB more of a program that is copied to every place.)
-func aligned(rows [][]string) string {
-	width := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, word := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(word))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		last := len(row) - 1
-		for i, word := range row[:last] {
-			b.WriteString(word)
-			b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(word)+2))
-		}
-		b.WriteString(row[last] + "\n")
-	}
-	return b.String()
 }
 
 // describe is a session's state in a few words.
@@ -272,13 +276,3 @@ func (d *drawing) put(_ stream, p []byte) error {
 
 func (d *drawing) picture([]byte) error { return nil }
 func (d *drawing) gap(uint64) error     { return nil }
-
-// printable is text for a table: one line of at most so many characters, nothing
-// that a terminal obeys.
-func printable(text string, most int) string {
-	line := plain.Line(text)
-	if cut := []rune(line); len(cut) > most {
-		return string(cut[:most-1]) + "…"
-	}
-	return line
-}

@@ -55,7 +55,7 @@ func TestRecordsAreShownPlain(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer errs.Close()
-		if err := writeTable(&table, list, time.Now()); err != nil {
+		if err := writeTable(&table, list, time.Now(), 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := writeJSON(&js, list); err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clipperhouse/displaywidth"
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
@@ -631,5 +632,37 @@ func TestHelpAndMisuse(t *testing.T) {
 		if r := l.keyway(args...); r.code != 30 {
 			t.Errorf("%v: %+v", args, r)
 		}
+	}
+}
+
+// A list fits the window, for which the command and the last line give way; in a pipe
+// it is whole.
+func TestTheListFitsTheWindow(t *testing.T) {
+	l := newLab(t)
+	long := strings.Repeat("世界 and more ", 30)
+	l.ok("run", "--as", "exp7", "--", "echo", long)
+	if got := l.ok("ls"); strings.Count(got, strings.TrimSpace(long)) != 2 {
+		t.Errorf("in a pipe: %q", got)
+	}
+	check := func(columns int, text string) {
+		t.Helper()
+		lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r", "")), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[1], "exp7") || !strings.Contains(lines[1], "exit code 0") {
+			t.Errorf("in %d columns: %q", columns, text)
+		}
+		for _, line := range lines {
+			if w := displaywidth.String(line); w > columns {
+				t.Errorf("a line of %d columns in %d: %q", w, columns, line)
+			}
+		}
+	}
+	for _, columns := range []int{80, 100, 200} {
+		p := l.startTTY(24, uint16(columns), "ls")
+		p.wait()
+		check(columns, p.out.String())
+		check(columns, l.ok("ls", "--columns", fmt.Sprint(columns)))
+	}
+	if r := l.keyway("ls", "--columns", "many"); r.code != 2 {
+		t.Errorf("%+v", r)
 	}
 }

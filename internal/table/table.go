@@ -1,0 +1,159 @@
+// Package table lays text out in columns that fit a terminal: as wide as terminals draw
+// it (East Asian characters and emoji take two columns, combining ones none).
+package table
+
+import (
+	"slices"
+	"strings"
+
+	"keyway/internal/screen"
+)
+
+// Table is a table that may come in several parts: a column is never narrower than it
+// was. The zero value is as wide as its cells are.
+type Table struct {
+	// Window is how many columns the terminal has; 0: what is shown is not cut, as it is
+	// for a pipe or a file.
+	Window int
+	// Yield are the columns that give way, counted from 0, when there is not enough room.
+	// When they have, the others do, but for the first one and those without a heading.
+	Yield []int
+
+	headings []int // widths of the cells of the first row of all
+	widths   []int // of the columns until now
+	ruler    *screen.Screen
+}
+
+const (
+	gap = 2 // columns between two cells
+	// least is how narrow a column becomes at least, if its heading is not wider.
+	least = 5
+	// maxWidth is how much of a cell is looked at, in columns.
+	maxWidth = 4000
+)
+
+// Rows lays out the next rows, a line for each. The cells hold one line each, of
+// characters that are shown. The first row of all is the headings.
+func (t *Table) Rows(rows [][]string) string {
+	if len(rows) > 0 && t.headings == nil {
+		for _, cell := range rows[0] {
+			t.headings = append(t.headings, t.width(cell))
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(t.widths) {
+				t.widths = append(t.widths, 0)
+			}
+			t.widths[i] = max(t.widths[i], t.width(cell))
+		}
+	}
+	widths := t.fit()
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			cell, width := t.cut(cell, widths[i])
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-width+gap))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// fit is how wide the columns are in the window.
+func (t *Table) fit() []int {
+	widths := slices.Clone(t.widths)
+	if t.Window <= 0 {
+		return widths
+	}
+	over := gap*(len(widths)-1) - t.Window
+	for _, w := range widths {
+		over += w
+	}
+	over = t.narrow(widths, t.Yield, over)
+	var others []int
+	for i := 1; i < len(t.headings); i++ {
+		if !slices.Contains(t.Yield, i) {
+			others = append(others, i)
+		}
+	}
+	t.narrow(widths, others, over)
+	return widths
+}
+
+// narrow takes columns away from the widest of some, and returns how many are still too many.
+func (t *Table) narrow(widths, from []int, over int) int {
+	for over > 0 {
+		widest := -1
+		for _, i := range from {
+			if i < len(t.headings) && widths[i] > max(least, t.headings[i]) && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+		over--
+	}
+	return over
+}
+
+// width is how many columns a terminal gives text.
+func (t *Table) width(text string) int {
+	if ascii(text) {
+		return min(len(text), maxWidth)
+	}
+	width := 0
+	t.measure(text, func(_, w int) bool { width = w; return true })
+	return width
+}
+
+// cut shortens text to so many columns, and returns how many it has.
+func (t *Table) cut(text string, most int) (string, int) {
+	width := t.width(text)
+	if width <= most {
+		return text, width
+	}
+	const more = "…"
+	if most < 1 {
+		return "", 0
+	}
+	end, width := 0, 0
+	t.measure(text, func(at, w int) bool {
+		if w < most {
+			end, width = at, w
+		}
+		return w < most
+	})
+	return text[:end] + more, width + 1
+}
+
+// measure calls each with the end of each character of text and the width up to there,
+// as long as it says so.
+func (t *Table) measure(text string, each func(end, width int) bool) {
+	if t.ruler == nil {
+		t.ruler = screen.New(maxWidth+8, 1, screen.Options{Lines: -1})
+	}
+	_, _ = t.ruler.Write([]byte("\r\x1b[K"))
+	for at, r := range text {
+		char := string(r)
+		_, _ = t.ruler.Write([]byte(char))
+		width, _ := t.ruler.Cursor()
+		if !each(at+len(char), width) || width >= maxWidth {
+			return
+		}
+	}
+}
+
+func ascii(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

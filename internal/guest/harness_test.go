@@ -117,6 +117,14 @@ func writeKey(t *testing.T, path string) ssh.PublicKey {
 func startWorkspace(t *testing.T, command ...string) *workspace {
 	t.Helper()
 	home, key := newHome(t)
+	w := startWorkspaceIn(t, home, command...)
+	w.writeConfig(key)
+	return w
+}
+
+// startWorkspaceIn runs init in a home until the test ends.
+func startWorkspaceIn(t *testing.T, home keyway.Home, command ...string) *workspace {
+	t.Helper()
 	w := &workspace{t: t, home: home, dir: t.TempDir(), news: &lockedBuffer{}}
 	args := []string{"init", "--home", string(home)}
 	if len(command) > 0 {
@@ -130,7 +138,6 @@ func startWorkspace(t *testing.T, command ...string) *workspace {
 	must(t, w.init.Start())
 	t.Cleanup(w.stop)
 	w.info = w.awaitInfo()
-	w.writeConfig(key)
 	return w
 }
 

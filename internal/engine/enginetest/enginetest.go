@@ -46,6 +46,11 @@ type Subject struct {
 	Kill func(t testing.TB, name keyway.Name)
 	// SeesSessions says that the engine can count sessions.
 	SeesSessions bool
+	// Walled says that a workspace is a container: other users are in it, and its
+	// guest's memory is closed to them.
+	Walled bool
+	// Home is where a workspace finds its Home; nil: keyway.GuestHome.
+	Home func(name keyway.Name) string
 	// Dials is how many connections at once the platform is asked for.
 	Dials int
 }

@@ -40,6 +40,9 @@ func Run(t *testing.T, s Subject) {
 		{"ManyDials", manyDials},
 		{"Sessions", sessions},
 		{"Fresh", fresh},
+		{"Impostor", impostor},
+		{"Robber", robber},
+		{"Peeker", peeker},
 	}
 	if err := s.Engine.Probe(Context(t)); err != nil {
 		t.Fatalf("Probe: %v", Full(err))

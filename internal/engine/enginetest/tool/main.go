@@ -23,7 +23,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: tool env NAME | cat FILE | write FILE TEXT | id | pwd | shm | ls DIR | hang | exit")
+		return fmt.Errorf("usage: tool env NAME | cat FILE | write FILE TEXT | id | pwd | shm | ls DIR | hang | exit | as UID … | rob HOME | peek HOME | impostor HOME KEY")
 	}
 	arg := strings.Join(args[1:min(2, len(args))], "")
 	switch args[0] {
@@ -51,6 +51,14 @@ func run(args []string) error {
 		return list(arg)
 	case "hang":
 		return hang()
+	case "as":
+		return as(arg, args[2:])
+	case "rob":
+		return rob(arg)
+	case "peek":
+		return peek(arg)
+	case "impostor":
+		return impostor(arg, strings.Join(args[2:], " "))
 	case "exit":
 		os.Exit(7)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,6 +127,54 @@ func TestCommitWithALowOffset(t *testing.T) {
 		t.Errorf("epoch %d, was %d; same path: %v", e, epoch, p == path)
 	}
 	exchange(t, client, server, "untouched")
+}
+
+// Two paths may be begun with one epoch, both by hellos that were in time: the
+// first that commits is the stream's, and the other changes nothing any more.
+func TestOneCommitForAnEpoch(t *testing.T) {
+	l := newLab(t)
+	defer l.close()
+	client, server := l.pair()
+	defer client.Close()
+	exchange(t, client, server, "hello")
+	h := hello(client, func(*resumeHello) {})
+	begin := func() (*line, <-chan error, *resumed) {
+		t.Helper()
+		line, said := l.send(h.encode())
+		if kind, err := readKind(line.near); err != nil || kind != kindResumed {
+			t.Fatalf("answer of kind %d, %v", kind, err)
+		}
+		answer, err := readResumed(line.near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return line, said, answer
+	}
+	end := func(line *line, answer *resumed) {
+		m := &commit{received: h.received, limit: h.limit}
+		m.mac = client.keys.commitMAC(h, answer, m)
+		line.near.Write(m.encode())
+	}
+	first, firstSaid, firstAnswer := begin()
+	second, secondSaid, secondAnswer := begin()
+	end(first, firstAnswer)
+	moved := time.Now().Add(time.Minute)
+	for _, e := livePath(server); e != h.epoch; _, e = livePath(server) {
+		if time.Now().After(moved) {
+			t.Fatal("the first commit does not move the stream")
+		}
+		runtime.Gosched()
+	}
+	path, _ := livePath(server)
+	end(second, secondAnswer)
+	if err := <-secondSaid; !errors.Is(err, ErrFenced) {
+		t.Errorf("the second commit gets %v", err)
+	}
+	if p, _ := livePath(server); p != path {
+		t.Error("the second commit moved the stream")
+	}
+	first.cut()
+	<-firstSaid
 }
 
 func livePath(c *Conn) (*path, uint64) {

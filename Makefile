@@ -54,10 +54,19 @@ help: ## show this list
 build: $(NODES:%=node-%) ## build bin/keyway for this machine
 	$(BUILD) -tags $(call tags,$(NODES)) -o bin/keyway$(EXE) ./cmd/keyway
 
+SHARE = $(DESTDIR)$(PREFIX)/share
+
 .PHONY: install
-install: build ## build, and install into PREFIX/bin (/usr/local for root, else ~/.local)
+install: build ## build, and install into PREFIX (/usr/local for root, else ~/.local), with man pages and completions
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	install -m 755 bin/keyway$(EXE) $(DESTDIR)$(PREFIX)/bin/keyway$(EXE)
+	bin/keyway$(EXE) man $(DESTDIR)$(PREFIX)/share/man/man1
+	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	bin/keyway$(EXE) completion bash > $(SHARE)/bash-completion/completions/keyway
+	bin/keyway$(EXE) completion zsh > $(SHARE)/zsh/site-functions/_keyway
+	bin/keyway$(EXE) completion fish > $(SHARE)/fish/vendor_completions.d/keyway.fish
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) \
+		echo "$(PREFIX)/bin is not on your PATH; in your shell's profile: export PATH=\"$(PREFIX)/bin:\$$PATH\"";; esac
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/keyway$(EXE); next: keyway init"
 
 .PHONY: demo

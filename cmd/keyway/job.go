@@ -56,8 +56,8 @@ failed.`,
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&r.detach, "detach", "d", false, "only start it, and print its name")
-	f.StringVar(&r.as, "as", "", "`name` of the job (default: made from the command's)")
-	f.StringVar(&r.onExit, "on-exit", "", "`command` that a shell in the workspace runs when the job has ended")
+	f.StringVar(&r.as, "as", "", "call the job `NAME` (default: made from the command's)")
+	f.StringVar(&r.onExit, "on-exit", "", "run `CMD` in a shell in the workspace when the job has ended")
 	f.BoolVarP(&r.tty, "tty", "t", false, "give it a terminal even if this is none")
 	f.BoolVar(&r.clipboard, "clipboard", false, clipboardUsage)
 	f.BoolVarP(&r.noTTY, "no-tty", "T", false, "give it no terminal: standard output and error stay apart")
@@ -150,7 +150,7 @@ Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such 
 31 if the workspace does not run, 255 if the connection failed.`,
 		Example:           "  keyway attach train\n  keyway attach train/exp7\n  keyway attach --view train/exp7      look on, type nothing",
 		Args:              takes(1, 1, "one workspace or job"),
-		ValidArgsFunction: completeWorkspaces,
+		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			words := []string{"attach"}
 			if view {
@@ -193,7 +193,7 @@ Exit code: 0, 30 if there is no such job, 31 if the workspace does not run, 255 
 connection failed.`,
 		Example:           "  keyway logs train -f\n  keyway logs train/exp7 -f --since 1h\n  keyway logs --raw train/exp7 >out",
 		Args:              takes(1, 1, "one workspace or job"),
-		ValidArgsFunction: completeWorkspaces,
+		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			words := []string{"logs"}
 			if follow {
@@ -212,7 +212,7 @@ connection failed.`,
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
 	cmd.Flags().BoolVar(&raw, "raw", false, "all bytes, as they were written")
-	cmd.Flags().StringVar(&since, "since", "", "only what was written since this `time`")
+	cmd.Flags().StringVar(&since, "since", "", "only what was written since this `TIME`")
 	return cmd
 }
 
@@ -227,7 +227,7 @@ is no such job; 31 if the workspace does not run or the job left no exit code; 2
 the connection failed.`,
 		Example:           "  keyway wait train/exp7 && keyway rm train",
 		Args:              takes(1, 1, "one workspace or job"),
-		ValidArgsFunction: completeWorkspaces,
+		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return inJob(cmd.Context(), inside{}, args[0], "wait")
 		},
@@ -251,7 +251,7 @@ Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run
 if the connection failed.`,
 		Example:           "  keyway send train/exp7 C-c\n  keyway send train/exp7 --signal USR1\n  keyway send train/shell 'make test' Enter",
 		Args:              takes(1, -1, "a job and what to send"),
-		ValidArgsFunction: completeWorkspaces,
+		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, session := splitSession(args[0])
 			if session == "" {
@@ -269,7 +269,7 @@ if the connection failed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&text, "text", false, "all words are text, whatever they look like")
-	cmd.Flags().StringVar(&signal, "signal", "", "send only this `signal`, as TERM or SIGTERM")
+	cmd.Flags().StringVar(&signal, "signal", "", "send only `SIGNAL`, as TERM or SIGTERM")
 	return cmd
 }
 
@@ -284,7 +284,7 @@ Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run
 if the connection failed.`,
 		Example:           "  keyway kill train/exp7",
 		Args:              takes(1, -1, "a job"),
-		ValidArgsFunction: completeWorkspaces,
+		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if i := slices.IndexFunc(args, func(a string) bool { return !strings.Contains(a, "/") }); i >= 0 {
 				return keyway.Errorf(keyway.Usage, "keyway kill needs a job, not only a workspace").Hint("for example: keyway kill %s/JOB\nend the workspace itself: keyway stop %s", args[i], args[i])

@@ -56,7 +56,7 @@ when, how they ended, and the last line that they printed.` + exitCodes(append(p
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 	cmd.Flags().BoolVarP(&o.all, "all", "a", false, "ask all places that were ever used, and this machine;\nwith NAME: all jobs on record, not only the ten that ended last")
-	cmd.Flags().StringArrayVar(&o.on, "on", nil, "ask only this `place`; may be repeated")
+	cmd.Flags().StringArrayVar(&o.on, "on", nil, "ask only `PLACE`; may be repeated")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	return cmd
 }

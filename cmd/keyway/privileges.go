@@ -18,9 +18,9 @@ type privilegeOptions struct {
 
 func (o *privilegeOptions) declare(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.capAdd, "cap-add", nil, "give the container this `capability`, such as NET_RAW for ping, or ALL; may be repeated")
-	f.StringArrayVar(&o.security, "security-opt", nil, "`no-new-privileges=false` lets sudo and other setuid programs work")
-	f.Int64Var(&o.pids, "pids-limit", 0, "at most that `many` processes and threads; -1: no limit (default 32768)")
+	f.StringArrayVar(&o.capAdd, "cap-add", nil, "give the container the capability `CAP`, such as NET_RAW for ping, or ALL; may be repeated")
+	f.StringArrayVar(&o.security, "security-opt", nil, "take the `OPTION` no-new-privileges=false, which lets sudo and other setuid programs work")
+	f.Int64Var(&o.pids, "pids-limit", 0, "allow at most `N` processes and threads; -1: no limit (default 32768)")
 }
 
 // add puts what was asked for into s.

@@ -45,12 +45,13 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
 		newAddCommand(), newForgetCommand(), newStatusCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand(), newSendCommand(), newKillCommand())
-	add(root, "operate", newProxyCommand(), newLinkCommand(), newAgentCommand())
+	add(root, "operate", newProxyCommand(), newLinkCommand(), newAgentCommand(), newManCommand())
 	if args, ok := standInForSSHAgent(os.Args); ok {
 		root.SetArgs(args)
 	}
 	root.SetOut(&plain.Writer{To: os.Stdout})
 	root.SetErr(&plain.Writer{To: os.Stderr})
+	root.SetHelpFunc(help)
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -64,18 +65,6 @@ func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 		c.GroupID = group
 		root.AddCommand(c)
 	}
-}
-
-// runRoot is reached when no command was recognised.
-func runRoot(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return cmd.Help()
-	}
-	e := keyway.Errorf(keyway.Usage, "there is no command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return e.Hint("did you mean: keyway %s", strings.Join(near, " or keyway "))
-	}
-	return e.Hint("see the commands: keyway --help")
 }
 
 // takes is what a command expects after its options, said in its usage line.

@@ -36,8 +36,8 @@ keyway lock). The same words as a list, forget: in policy.yaml, say it for every
 			return runUnlock(cmd.Context(), args, o, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringSliceVar(&o.forgetOn, "forget-on", nil, "forget every key on these `occasions`: idle=TIME, sleep, screen-lock, or never")
-	cmd.Flags().StringVarP(&o.life, "lifetime", "t", "", "how long the agent keeps it, such as 12h (`duration`; default: until it ends)")
+	cmd.Flags().StringSliceVar(&o.forgetOn, "forget-on", nil, "forget every key on `OCCASION`: idle=TIME, sleep, screen-lock, or never")
+	cmd.Flags().StringVarP(&o.life, "lifetime", "t", "", "keep it for `TIME`, such as 12h (default: until the agent ends)")
 	return cmd
 }
 

@@ -171,6 +171,7 @@ var owners = map[string]string{
 	"github.com/creack/pty":             "internal/session",
 	"go.yaml.in/yaml/v3":                "internal/policy internal/watch", // a file of the user's each
 	"github.com/spf13/cobra":            "cmd/keyway",
+	"github.com/spf13/pflag":            "cmd/keyway",
 	"github.com/docker/go-units":        "cmd/keyway",
 	"github.com/Microsoft/go-winio":     "cmd/keyway", // named pipes
 	"github.com/moby/moby/":             "internal/engine/docker",

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// How a command is called comes before what its exit codes mean.
+func TestHelpBeginsWithWhatPeopleNeed(t *testing.T) {
+	commands(newRootCommand(), func(c *cobra.Command) {
+		var out bytes.Buffer
+		c.Root().SetOut(&out)
+		c.HelpFunc()(c, nil)
+		text := out.String()
+		usage, examples, options, codes := strings.Index(text, "\nUsage:"), strings.Index(text, "\nExamples:"), strings.Index(text, "\nFlags:"), strings.Index(text, "\nExit code")
+		if usage < 0 || examples < usage || options >= 0 && codes >= 0 && codes < options || codes >= 0 && codes < examples {
+			t.Errorf("%s: usage at %d, examples at %d, options at %d, exit codes at %d", c.CommandPath(), usage, examples, options, codes)
+		}
+		if strings.Count(text, "Exit code") > 1 {
+			t.Errorf("%s tells its exit codes twice", c.CommandPath())
+		}
+	})
+}
+
+// What stands for an option's value is a word in capitals, in a sentence that reads.
+func TestOptionsReadWell(t *testing.T) {
+	commands(newRootCommand(), func(c *cobra.Command) {
+		if c.Name() == "agent" {
+			return // as ssh-agent has them
+		}
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			value, usage := pflag.UnquoteUsage(f)
+			if f.Value.Type() == "bool" || f.Hidden || !strings.Contains(f.Usage, "`") {
+				return
+			}
+			if value != strings.ToUpper(value) || strings.HasPrefix(usage, value) || strings.Contains(usage, value+": "+value) {
+				t.Errorf("%s --%s %s: %s", c.CommandPath(), f.Name, value, usage)
+			}
+		})
+	})
+}
+
+func TestWordsOfOtherProgramsLeadHere(t *testing.T) {
+	for word, says := range map[string]string{
+		"version": "keyway --version", "exec": "keyway run NAME -- COMMAND", "ps": "keyway ls", "down": "keyway stop NAME", "DOWN": "keyway stop NAME",
+		"delete": "keyway rm", "statsu": "keyway status",
+	} {
+		out, err := execute(word)
+		if err == nil || !strings.Contains(out, says) {
+			t.Errorf("%s: %s", word, out)
+		}
+	}
+	known := map[string]bool{}
+	commands(newRootCommand(), func(c *cobra.Command) { known[c.Name()] = true })
+	for word, say := range meant {
+		if known[word] {
+			t.Errorf("%s is a command", word)
+		}
+		for line := range strings.Lines(say) {
+			if rest, ok := strings.CutPrefix(line, "keyway "); ok && !strings.HasPrefix(rest, "--") && !known[strings.Fields(rest)[0]] {
+				t.Errorf("%s leads to %q", word, line)
+			}
+		}
+	}
+}
+
+// Every command has a page that man shows without a complaint.
+func TestManualPages(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := execute("man", dir); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands(newRootCommand(), func(c *cobra.Command) {
+		page := filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1")
+		if !slices.Contains(pages, page) {
+			t.Errorf("%s has no page", c.CommandPath())
+			return
+		}
+		text, err := os.ReadFile(page)
+		for _, part := range []string{".TH ", ".SH NAME", ".SH SYNOPSIS", ".SH EXAMPLES"} {
+			if err != nil || !strings.Contains(string(text), part) {
+				t.Errorf("%s: no %s in %s, %v", c.CommandPath(), part, text, err)
+			}
+		}
+	})
+	if _, err := exec.LookPath("groff"); err == nil {
+		out, err := exec.Command("groff", append([]string{"-man", "-Tutf8", "-ww", "-z"}, pages...)...).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("groff: %v %s", err, out)
+		}
+	}
+}
+
+func TestJobsAreCompleted(t *testing.T) {
+	list := `[{"name":"old","state":"ended","command":["make"]},{"name":"exp7","state":"running","command":["python","\u001b[31mtrain.py"]},
+		{"name":"../x","state":"running"},{"name":"taken","state":"running"}]`
+	got := jobsIn(strings.NewReader(list), "train", []string{"train/taken"})
+	want := []cobra.Completion{"train/exp7\trunning: python ?[31mtrain.py", "train/old\tended: make"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := jobsIn(strings.NewReader("nonsense"), "train", nil); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}

@@ -129,7 +129,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 	}
 	home := lyingPlace(t)
 	for _, how := range []string{"errors", "answers"} {
-		ssh := "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec " + openssh + " \"$@\";; esac\nexec env " + envLiar + "=" + how + " " + envMain + "=1 " + os.Args[0] + "\n"
+		ssh := "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec " + openssh + " \"$@\";; esac\nexec env " + envLiar + "=" + how + " " + envMain + "=1 " + os.Args[0] + " \"$@\"\n"
 		write(t, filepath.Join(home, "bin", "ssh"), ssh, 0o755)
 		for _, line := range []string{
 			"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train",

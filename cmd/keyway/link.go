@@ -117,8 +117,8 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	defer stop()
 	return link.Serve(ctx, l, link.Config{
 		Program: program, Node: plainNode(program), Socket: socket, Identity: link.Identity(program), Programs: programs,
-		Options: sshconfig.FastCiphers,
-		Log:     said, Inherited: inherited,
+		Options: sshconfig.FastCiphers, KnownHosts: sshconfig.KnownHostsFiles, FirstHop: sshconfig.FirstHop,
+		Log: said, Inherited: inherited,
 	})
 }
 

@@ -27,6 +27,9 @@ func run() int {
 	if os.Getenv(envHeirloom) != "" {
 		_ = agent.HardenProcess() // at once: inherit refuses what was traced before
 	}
+	if code, ok := link.Hop(os.Args); ok {
+		return code
+	}
 	if code, ok := standIn(os.Args[1:]); ok {
 		return code
 	}

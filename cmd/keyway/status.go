@@ -185,6 +185,9 @@ func streamText(st link.StreamStatus, now time.Time) string {
 	text += fmt.Sprintf(", %s unacknowledged, %s, %s", size(st.Unacked), count(st.Stalls, "stall"), count(st.Resumes, "resume"))
 	if st.State != "up" {
 		text += "\n            " + plain.Sprintf("%s for %s: %s", st.State, age(now.Sub(st.StateSince)), st.Why)
+		if st.Help != "" {
+			text += plain.Sprintf("; %s", st.Help)
+		}
 	}
 	return text
 }

@@ -109,15 +109,43 @@ func (u *terminalUI) endLocked() {
 	}
 }
 
+// Said implements link.UI: also where there is no other news, because what the
+// person waits for may be what is said.
+func (u *terminalUI) Said(w api.Words) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.endLocked()
+	say(u.out, w)
+}
+
+// say shows what a host says as its words.
+func say(out io.Writer, w api.Words) {
+	host, text := plain.Line(w.Host), strings.TrimSpace(plain.Text(w.Text))
+	if !strings.Contains(text, "\n") {
+		fmt.Fprintf(out, "%s says: %s\n", host, text)
+		return
+	}
+	fmt.Fprintf(out, "%s says:\n", host)
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(out, "  | %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
 // Ask implements link.UI: it asks on the controlling terminal, as ssh does.
 func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	tty, err := openTerminal()
 	if err != nil {
-		return api.Answer{}, keyway.Errorf(keyway.NeedsAnswer, "ssh asks, and there is no terminal to answer at: %s", strings.TrimSpace(q.Prompt)).
+		return api.Answer{}, keyway.Errorf(keyway.NeedsAnswer, "ssh asks, and there is no terminal to answer at: “%s”", plain.Line(q.Prompt)).
 			Hint("answer it once in a terminal: keyway status PLACE")
 	}
 	defer tty.Close()
 	u.end()
+	for _, w := range q.Said {
+		say(tty, w)
+	}
+	if q.Host != "" {
+		fmt.Fprintf(tty, "%s: ", plain.Line(q.Host))
+	}
 	fmt.Fprint(tty, strings.TrimRight(plain.Text(q.Prompt), "\n"))
 	if q.Kind == "none" {
 		fmt.Fprintln(tty)

@@ -69,6 +69,16 @@ type Question struct {
 	// Kind is empty for a secret to type, "confirm" for yes or no, "none" for a
 	// notice that needs no answer (SSH_ASKPASS_PROMPT of ssh(1)).
 	Kind string `json:"kind,omitempty"`
+	// Host is on whose behalf is asked, and Said what hosts on the way have said so
+	// far: a one-time code may need a page that one of them names.
+	Host string  `json:"host,omitempty"`
+	Said []Words `json:"said,omitempty"`
+}
+
+// Words are what a host on the way says, as it says it: a claim of that host's.
+type Words struct {
+	Host string `json:"host"`
+	Text string `json:"text"`
 }
 
 // Answer is what the person said. The zero value is a refusal.
@@ -82,6 +92,7 @@ type Answer struct {
 type Event struct {
 	Progress  *keyway.Progress  `json:"progress,omitempty"`
 	Question  *Question         `json:"question,omitempty"`
+	Words     *Words            `json:"words,omitempty"`
 	Workspace *keyway.Workspace `json:"workspace,omitempty"`
 	Error     *keyway.Error     `json:"error,omitempty"`
 	Done      bool              `json:"done,omitempty"`

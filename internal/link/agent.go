@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"io"
 	"os"
@@ -22,6 +23,19 @@ const agentPatience = 2 * time.Second
 // agentIsEmpty says whether the agent that the way's ssh uses holds no key, or is
 // not there. Without an agent there is none to be empty.
 func (w *way) agentIsEmpty() bool {
+	socket := w.agentSocket()
+	return socket != "" && agentKeys(socket).count == 0
+}
+
+// agentHolds is what the agent that the way's ssh uses holds now.
+func (w *way) agentHolds() held {
+	if socket := w.agentSocket(); socket != "" {
+		return agentKeys(socket)
+	}
+	return held{}
+}
+
+func (w *way) agentSocket() string {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	w.mu.Lock()
 	for _, kv := range w.env {
@@ -30,24 +44,38 @@ func (w *way) agentIsEmpty() bool {
 		}
 	}
 	w.mu.Unlock()
-	return socket != "" && agentKeys(socket) == 0
+	return socket
 }
 
-// agentKeys is how many keys the agent at socket offers: none if it is locked or
-// does not answer.
-func agentKeys(socket string) uint32 {
+// held is what an agent holds: how many keys, and which.
+type held struct {
+	count uint32
+	which [sha256.Size]byte
+}
+
+// maxHeld bounds an agent's answer in bytes.
+const maxHeld = 1 << 20
+
+// agentKeys is what the agent at socket offers: nothing if it is locked or does not
+// answer.
+func agentKeys(socket string) (h held) {
 	conn, err := unixsock.Dial(socket)
 	if err != nil {
-		return 0
+		return held{}
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(agentPatience))
 	if _, err := conn.Write([]byte{0, 0, 0, 1, agentRequestIdentities}); err != nil {
-		return 0
+		return held{}
 	}
 	var head [9]byte // length, type, number of keys
 	if _, err := io.ReadFull(conn, head[:]); err != nil || head[4] != agentIdentitiesAnswer {
-		return 0
+		return held{}
 	}
-	return binary.BigEndian.Uint32(head[5:])
+	sum := sha256.New()
+	length := int64(binary.BigEndian.Uint32(head[:])) - int64(len(head)-4)
+	_, _ = io.Copy(sum, io.LimitReader(conn, min(max(length, 0), maxHeld)))
+	h.count = binary.BigEndian.Uint32(head[5:])
+	sum.Sum(h.which[:0])
+	return h
 }

@@ -32,6 +32,7 @@ func askpassEnv(program, socket, secret string) []string {
 type askpassRequest struct {
 	Secret string `json:"secret"` // which ssh asks
 	Prompt string `json:"prompt"`
+	Host   string `json:"host"` // for whom
 	Kind   string `json:"kind"` // SSH_ASKPASS_PROMPT
 }
 
@@ -48,7 +49,7 @@ func (l *Link) askpass(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, keyway.Errorf(keyway.NotFound, "nobody waits for this ssh any more"))
 		return
 	}
-	api.WriteJSON(w, a.ask(r.Context(), api.Question{ID: rand.Text(), Prompt: req.Prompt, Kind: req.Kind}))
+	api.WriteJSON(w, a.ask(r.Context(), api.Question{ID: rand.Text(), Prompt: req.Prompt, Kind: req.Kind, Host: req.Host}))
 }
 
 // Askpass answers for ssh if this process was started as its SSH_ASKPASS: then
@@ -65,7 +66,7 @@ func Askpass(ctx context.Context, args []string, isCommand func(string) bool, st
 		kind = "text" // ssh sets no kind for what may be shown while typed
 	}
 	var answer api.Answer
-	err := newClient(socket).Do(ctx, http.MethodPost, "/v1/askpass", askpassRequest{Secret: secret, Prompt: args[0], Kind: kind}, &answer)
+	err := newClient(socket).Do(ctx, http.MethodPost, "/v1/askpass", askpassRequest{Secret: secret, Prompt: args[0], Kind: kind, Host: os.Getenv(hopNameEnv)}, &answer)
 	if err != nil || !answer.OK {
 		return 1, true
 	}
@@ -74,7 +75,8 @@ func Askpass(ctx context.Context, args []string, isCommand func(string) bool, st
 }
 
 // isYesNo recognises ssh's question about an unknown host key, whose answer may
-// be seen.
+// be seen. What a host asks begins with its name.
 func isYesNo(prompt string) bool {
-	return strings.Contains(prompt, "(yes/no") || strings.Contains(prompt, "'yes', 'no'")
+	return strings.HasPrefix(prompt, "The authenticity of host ") || strings.HasPrefix(prompt, "Please type 'yes'") ||
+		strings.HasPrefix(prompt, "Accept updated hostkeys? (yes/no)")
 }

@@ -1,12 +1,16 @@
 package link
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // attempt is one try to bring a way up. Its listeners hear its news, and the
@@ -22,7 +26,11 @@ type attempt struct {
 	waiting   int
 	abandoned bool // all who waited have left
 	question  *openQuestion
-	unheard   string // a question that nobody was there for
+	unheard   *api.Question // a question that nobody was there for
+	trip      *trip         // under way
+	words     []api.Words   // what hosts have said, each once
+	quiet     *time.Timer   // until they are passed on
+	told      int           // so many of words have been
 }
 
 type openQuestion struct {
@@ -62,7 +70,7 @@ func (a *attempt) leave(events chan api.Event) {
 		a.cancel(context.Canceled)
 	}
 	if a.question != nil && len(a.listeners) == 0 {
-		a.unheard = a.question.Prompt
+		a.unheard = &a.question.Question
 		a.question.refuse()
 	}
 }
@@ -84,10 +92,12 @@ func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
 	open := &openQuestion{Question: q, answer: make(chan api.Answer, 1)}
 	a.mu.Lock()
 	if len(a.listeners) == 0 || a.question != nil {
-		a.unheard = q.Prompt
+		a.unheard = &q
 		a.mu.Unlock()
 		return api.Answer{}
 	}
+	q.Said = a.saidLocked()
+	open.Question = q
 	a.question = open
 	for l := range a.listeners {
 		select {
@@ -143,12 +153,104 @@ func (q *openQuestion) refuse() {
 
 // needsAnswer is err, or that a question was asked which nobody heard: then the
 // attempt has failed for no other reason.
-func (a *attempt) needsAnswer(place keyway.Place, err error) error {
+func (a *attempt) needsAnswer(w *way, err error) error {
+	a.mu.Lock()
+	q := a.unheard
+	a.mu.Unlock()
+	switch {
+	case q == nil && keyway.Is(err, keyway.Denied) && w.agentIsEmpty():
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key: %w", err).Hint("keyway unlock")
+	case q == nil:
+		return err
+	case strings.HasPrefix(q.Prompt, keyQuestion) && w.agentIsEmpty():
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", w.place).Hint("keyway unlock")
+	}
+	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks for %s, and nobody is there to answer: “%s”", w.place, cmp.Or(q.Host, string(w.place)), brief(q.Prompt)).
+		Hint("keyway status %s", plain.Shell(string(w.place)))
+}
+
+// keyQuestion begins ssh's own question for a key file's passphrase. What a host asks
+// begins with its name.
+const keyQuestion = "Enter passphrase for key "
+
+// travels is told of each trip.
+func (a *attempt) travels(t *trip) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.unheard == "" {
-		return err
+	a.trip = t
+}
+
+// stage is how far the attempt has come; see trip.stage.
+func (a *attempt) stage(place keyway.Place) string {
+	a.mu.Lock()
+	t := a.trip
+	a.mu.Unlock()
+	if t == nil {
+		return string(place) + " has not been asked yet"
 	}
-	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks, and nobody is there to answer: %s", place, strings.TrimSpace(a.unheard)).
-		Hint("keyway status %s", place)
+	return t.stage(place)
+}
+
+const (
+	// quietTime is how long a host's words are kept back: what everybody is greeted
+	// with is no news to somebody who is let in at once, and to somebody who has to
+	// wait it may be what the waiting is for.
+	quietTime = time.Second
+	// maxWords bounds what is kept of hosts' words, in bytes.
+	maxWords = 16 << 10
+)
+
+// hear takes what a host says.
+func (a *attempt) hear(w api.Words) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	size := len(w.Text)
+	for _, other := range a.words {
+		size += len(other.Text)
+	}
+	if size > maxWords || isClosed(a.done) {
+		return
+	}
+	if n := len(a.words); n > a.told && a.words[n-1].Host == w.Host {
+		a.words[n-1].Text += w.Text
+	} else {
+		a.words = append(a.words, w)
+	}
+	if a.quiet == nil {
+		a.quiet = time.AfterFunc(quietTime, a.pass)
+	}
+}
+
+// pass tells the listeners what hosts have said.
+func (a *attempt) pass() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.quiet = nil
+	if isClosed(a.done) {
+		return
+	}
+	for _, w := range a.words[a.told:] {
+		for l := range a.listeners {
+			select {
+			case l <- api.Event{Words: &w}:
+			default:
+			}
+		}
+	}
+	a.told = len(a.words)
+}
+
+// saidLocked is all that hosts have said: by themselves, and with a question, which
+// ssh writes where it writes its own words.
+func (a *attempt) saidLocked() []api.Words {
+	said := slices.Clone(a.words)
+	if a.trip != nil {
+		for _, h := range a.trip.way() {
+			if text := h.instruction(); text != "" {
+				said = append(said, api.Words{Host: h.name, Text: text})
+			}
+		}
+	}
+	a.told = len(a.words) // they are with the question
+	return said
 }

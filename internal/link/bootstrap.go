@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,21 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 	`if [ -d "./keyway-$h" ]; then rm -rf "./keyway-$h"; fi; chmod 700 "$t" && mv -f "$t" "./keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
 	`become "$w"`
 
+// scriptWord begins what the script says. In its place it is told to write a marker
+// that nobody can know beforehand: start files may print anything, also without a
+// line end, before the script runs.
+const scriptWord = "keyway-bootstrap"
+
+// nodeWord begins a node's greeting.
+const nodeWord = "keyway-node"
+
+func newMarker() string { return scriptWord + "-" + rand.Text() }
+
+// marked is a command that runs the script with the marker.
+func marked(command, marker string) string {
+	return strings.ReplaceAll(command, scriptWord+" ", marker+" ")
+}
+
 // bootstrapCommand is the remote command that runs the script.
 func bootstrapCommand(amd64, arm64 string, fresh bool) string {
 	mode := "cached"
@@ -98,14 +114,22 @@ const (
 	// messages of the login shell's start files, and the bootstrap's few lines.
 	maxNoise = 64 << 10
 	// maxLine bounds a line of the bootstrap in bytes.
-	maxLine = 8 << 10
+	maxLine = maxNoise
 )
 
-// bootstrap speaks with the script over r and w until the node has greeted.
-func bootstrap(place keyway.Place, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress)) error {
+// bootstrap speaks with the script over r and w until the node has greeted. What
+// the place has printed by itself meanwhile is heard, all of it.
+func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) error {
 	noise, sent, running := 0, false, false
 	for {
 		line, err := readLine(r)
+		noise += len(line) + 1                          // with its end: an empty line is a line
+		if at := strings.Index(line, marker); at >= 0 { // after what was printed without a line end
+			line = scriptWord + line[at+len(marker):]
+		} else if !running && !strings.HasPrefix(line, nodeWord+" ") {
+			heard(line + "\n") // also the one that broke off
+			line = ""
+		}
 		if err != nil {
 			if running && !sent {
 				return errCached
@@ -113,14 +137,14 @@ func bootstrap(place keyway.Place, r *bufio.Reader, w io.Writer, programs Progra
 			return err
 		}
 		word, rest, _ := strings.Cut(line, " ")
-		if word == "keyway-node" {
+		if word == nodeWord {
 			return checkGreeting(place, rest)
 		}
-		if noise += len(line) + 1; noise > maxNoise { // with its end: an empty line is a line
+		if noise > maxNoise {
 			return keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
 				Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", place)
 		}
-		if word != "keyway-bootstrap" {
+		if word != scriptWord {
 			continue
 		}
 		verb, rest, _ := strings.Cut(rest, " ")
@@ -205,13 +229,14 @@ func (p *progressReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// readLine reads one line of bounded length, without its end.
+// readLine reads one line of bounded length, without its end. With an error comes
+// what there was of it.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {
 		b, err := r.ReadByte()
 		if err != nil {
-			return "", err
+			return string(line), err
 		}
 		if b == '\n' {
 			return strings.TrimSuffix(string(line), "\r"), nil

@@ -188,7 +188,7 @@ func TestEndlessChatterEnds(t *testing.T) {
 		programs["amd64"], programs["arm64"] = programs[runtime.GOARCH], programs[runtime.GOARCH]
 		ended := make(chan error, 1)
 		go func() {
-			ended <- bootstrap("gpu1", bufio.NewReader(forever{text}), io.Discard, programs, func(keyway.Progress) {})
+			ended <- bootstrap("gpu1", scriptWord, bufio.NewReader(forever{text}), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
 		}()
 		select {
 		case err := <-ended:

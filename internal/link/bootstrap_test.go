@@ -39,11 +39,11 @@ func runScript(t *testing.T, shell []string, programs Programs, fresh bool, env 
 	t.Helper()
 	cmd := exec.Command(shell[0], append(shell[1:], "-c", bootstrapCommand(programs.hash("amd64"), programs.hash("arm64"), fresh))...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
-	p, err := startProcess(cmd)
+	p, err := startProcess(cmd, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = bootstrap("gpu1", p.out, p.conn, programs, func(p keyway.Progress) { said = append(said, p) })
+	err = bootstrap("gpu1", scriptWord, p.out, p.conn, programs, func(p keyway.Progress) { said = append(said, p) }, func(string) {})
 	p.stop()
 	return said, p.errors.String(), err
 }
@@ -140,10 +140,12 @@ func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
 
 func TestBootstrapIgnoresNoiseButNotForEver(t *testing.T) {
 	greet := func(noise string) error {
-		return bootstrap("gpu1", bufio.NewReader(strings.NewReader(noise+api.Greeting())), io.Discard, nil, nil)
+		return bootstrap("gpu1", "MARK", bufio.NewReader(strings.NewReader(noise+"MARK run /x\n"+api.Greeting())), io.Discard, nil, nil, func(string) {})
 	}
-	if err := greet("Welcome to gpu1!\n\nYou have mail.\n"); err != nil {
-		t.Error(err)
+	for _, noise := range []string{"", "Welcome to gpu1!\n\nYou have mail.\n", "\x1b]0;ada@gpu1\a", "\x1b[H\x1b[2J", "keyway-bootstrap run /x\n", strings.Repeat("x", maxNoise/2)} {
+		if err := greet(noise); err != nil {
+			t.Errorf("after %.30q: %v", noise, err)
+		}
 	}
 	if err := greet(strings.Repeat("spam spam spam\n", maxNoise/10)); err == nil {
 		t.Error("noise without end was accepted")
@@ -160,7 +162,7 @@ func TestBootstrapSaysWhatIsWrong(t *testing.T) {
 		"keyway-node 7 v9":                          keyway.VersionMismatch,
 		"keyway-bootstrap need mips64 cache /x":     keyway.EngineAbsent,
 	} {
-		err := bootstrap("gpu1", bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil)
+		err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
 		if !keyway.Is(err, want) {
 			t.Errorf("%s: got %v (%s), want %s", line, err, keyway.AsError(err).Kind, want)
 		}
@@ -182,6 +184,6 @@ func FuzzBootstrap(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{'a'}, maxLine+1))
 	programs := programOf(greeter)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		bootstrap("gpu1", bufio.NewReader(bytes.NewReader(data)), io.Discard, programs, func(keyway.Progress) {})
+		_ = bootstrap("gpu1", scriptWord, bufio.NewReader(bytes.NewReader(data)), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -35,6 +36,8 @@ type Client struct {
 // UI is how the link reaches the person at the command.
 type UI interface {
 	Progress(keyway.Progress)
+	// Said shows what a host on the way says.
+	Said(api.Words)
 	// Ask puts a question to the person. Where nobody can be asked it returns the
 	// zero Answer, and an error that says so.
 	Ask(context.Context, api.Question) (api.Answer, error)
@@ -168,10 +171,12 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 	asking, stopAsking := context.WithCancel(ctx)
 	defer stopAsking()
 	var unanswered error
-	_, err := c.api.Events(ctx, http.MethodPost, base+"/connect", ConnectRequest{Env: env}, func(e api.Event) {
+	_, err := c.api.Events(ctx, http.MethodPost, base+"/connect", ConnectRequest{Env: env, Patience: patience(ctx)}, func(e api.Event) {
 		switch {
 		case e.Progress != nil:
 			ui.Progress(*e.Progress)
+		case e.Words != nil:
+			ui.Said(*e.Words)
 		case e.Question != nil:
 			answer, err := ui.Ask(asking, *e.Question)
 			if err != nil {
@@ -187,6 +192,17 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 		return nil, err
 	}
 	return api.NewClient(c.rt, "http://link"+base), nil
+}
+
+// patience is for how long the link may try, so that it can say what it has waited
+// for; 0: for as long as somebody waits.
+func patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	left := time.Until(deadline)
+	return max(left-min(left/10, time.Second), time.Millisecond)
 }
 
 // maxUpgradeAnswer bounds the head of the answer to an upgrade in bytes.

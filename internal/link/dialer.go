@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 	"keyway/internal/stream"
 )
 
@@ -20,9 +21,11 @@ type dialer struct {
 	way    *way
 	name   keyway.Name
 	begun  time.Time
-	opened func() bool // the guest has answered once
+	opened func() bool       // the guest has answered once
+	help   func(what string) // hears what a person can do about a stream that waits; may be nil
 
 	patience time.Duration // of the next attempt
+	gone     time.Time     // since when the node has said, each time, that the workspace is not there
 }
 
 // Dial makes one path. The path ends with the way, not with ctx.
@@ -48,8 +51,10 @@ const (
 
 // reach returns the connection of the way, brought up if need be.
 func (d *dialer) reach(ctx context.Context) (*connection, error) {
-	if err := d.way.awaitPerson(ctx); err != nil {
-		return nil, err
+	if d.opened() {
+		if err := d.way.awaitTurn(ctx); err != nil {
+			return nil, err
+		}
 	}
 	d.patience = max(d.patience, leastPatience)
 	limited, cancel := context.WithTimeout(ctx, d.patience)
@@ -59,73 +64,78 @@ func (d *dialer) reach(ctx context.Context) (*connection, error) {
 	case err == nil:
 		d.patience = 0
 	case ctx.Err() == nil && limited.Err() != nil:
-		err = keyway.Errorf(keyway.Unreachable, "%s does not answer within %v", d.way.place, d.patience)
 		d.patience = min(2*d.patience, mostPatience)
 	}
 	return c, err
 }
 
-// personPause is how long nobody is asked again, if nobody has answered: a place
-// that counts failed logins shall not shut its user out.
-const personPause = 5 * time.Minute
-
-// awaitPerson waits while bringing the way up would only ask nobody once more:
-// until a command has brought it up or begun to, or for personPause.
-func (w *way) awaitPerson(ctx context.Context) error {
-	w.mu.Lock()
-	pause := personPause - time.Since(w.unheard)
-	if w.unheard.IsZero() || w.up != nil || w.attempt != nil || pause <= 0 {
-		w.mu.Unlock()
-		return nil
-	}
-	if w.risen == nil {
-		w.risen = make(chan struct{})
-	}
-	risen := w.risen
-	w.mu.Unlock()
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-risen:
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
-// hopeless are the errors that trying again does not cure: the stream ends, and
-// the user hears of them at once.
+// hopeless are the errors that trying again at once does not cure: a stream that was
+// never opened ends with them, and its user hears of them at once.
 var hopeless = []keyway.Kind{
 	keyway.Denied, keyway.HostKeyChanged, keyway.HostKeyUnknown,
 	keyway.VersionMismatch, keyway.NotFound, keyway.NotRunning,
 }
 
-// openPatience is how long somebody who has just called a guest waits for a way
-// that breaks.
-const openPatience = 30 * time.Second
+const (
+	// openPatience is how long somebody who has just called a guest waits for a way
+	// that breaks.
+	openPatience = 30 * time.Second
+	// goneTime is how long a node must have said that a workspace is not there, or
+	// does not run, before a stream believes it.
+	goneTime = 10 * time.Second
+)
 
-// judge marks the errors that end a stream. One that was never opened has
-// nothing to lose: its user wants to know what is wrong. For one that was, a
-// locked agent or a question that nobody heard is a reason to wait: hours of
-// copying shall not end because its user is at lunch.
+// judge marks the errors that end a stream. One that was never opened has nothing
+// to lose: its user wants to know what is wrong. One that was opened ends by the
+// word of its guest alone, who is the only one to have proved anything: whatever a
+// host on the way says is of the moment. Its accounts may be away, the agent
+// locked, the user at lunch. Only the node, which runs the workspace, is believed
+// that it is gone, when it has said nothing else for a while.
 func (d *dialer) judge(err error) error {
 	var e *keyway.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	opened := d.opened()
-	switch {
-	case opened && e.Kind == keyway.Denied && d.way.agentIsEmpty():
-		return keyway.Errorf(keyway.NoKey, "the agent holds no key; %skeyway unlock", waitsForPerson)
-	case opened && e.Kind == keyway.NeedsAnswer:
-		return keyway.Errorf(e.Kind, "%s; %skeyway status %s", e.Message, waitsForPerson, d.way.place)
-	case slices.Contains(hopeless, e.Kind):
-		return stream.Permanent(err)
-	case !opened && (e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience):
+	if d.opened() {
+		d.tell(whatHelps(e.Kind, d.way.place))
+		return d.judgeOpened(e)
+	}
+	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience {
 		return stream.Permanent(err)
 	}
 	return err
+}
+
+func (d *dialer) tell(what string) {
+	if d.help != nil {
+		d.help(what)
+	}
+}
+
+func (d *dialer) judgeOpened(e *keyway.Error) error {
+	if e.Kind != keyway.NotFound && e.Kind != keyway.NotRunning {
+		d.gone = time.Time{}
+		return e
+	}
+	if d.gone.IsZero() {
+		d.gone = time.Now()
+	}
+	if time.Since(d.gone) >= goneTime {
+		return stream.Permanent(e)
+	}
+	return e
+}
+
+// whatHelps is what a person can type about a stream that waits; empty if there is
+// nothing but to wait.
+func whatHelps(kind keyway.Kind, place keyway.Place) string {
+	switch kind {
+	case keyway.NoKey:
+		return "keyway unlock"
+	case keyway.Unreachable, keyway.NotFound, keyway.NotRunning, keyway.Interrupted:
+		return ""
+	}
+	return "keyway status " + plain.Shell(string(place))
 }
 
 // errPlain says that a guest answers as an SSH server, and not as one of
@@ -152,10 +162,13 @@ func (p *path) Read(b []byte) (int, error) {
 		return n, err
 	}
 	switch {
-	case n > 0 && b[0] == 'S': // of SSH-2.0; no answer of a stream begins so
+	case n > 0 && b[0] == 'S' && !p.d.opened(): // of SSH-2.0; no answer of a stream begins so
 		return 0, stream.Permanent(errPlain)
+	case n > 0 && b[0] == 'S':
+		return 0, errPlain // at this moment; the guest that knows the stream has not said so
 	case n > 0:
 		p.begun = true
+		p.d.tell("")
 		p.keep()
 	case err != nil && p.trusted.Err() != nil:
 		err = keyway.Errorf(keyway.Unreachable, "%s does not answer any more", p.d.way.place)
@@ -190,7 +203,7 @@ func (c *carried) inWords(err error) error {
 	var e *keyway.Error
 	switch {
 	case errors.As(err, &e):
-		return e
+		return c.withAdvice(e)
 	case errors.Is(err, stream.ErrHostKey):
 		return keyway.Errorf(keyway.HostKeyChanged, "whoever answers as %s does not hold its host key", c.name).
 			Hint("somebody may be in between. If you know that it was made anew: keyway forget %s, then keyway add %s/%[1]s", c.name, c.way.place)
@@ -206,4 +219,20 @@ func (c *carried) inWords(err error) error {
 		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s is another one now, and knows nothing of this connection", c.name)
 	}
 	return keyway.Errorf(keyway.Other, "the connection to %s ended: %w", c.name, err)
+}
+
+// withAdvice is e with what to type next, where this laptop knows that better than
+// the place.
+func (c *carried) withAdvice(e *keyway.Error) error {
+	if e.Host == "" {
+		return e
+	}
+	with := *e
+	switch e.Kind {
+	case keyway.NotRunning:
+		with = *keyway.Errorf(e.Kind, "the workspace %s does not run%s", c.name, quoted(string(e.Host), e.Message)).Hint("keyway start %s", c.name)
+	case keyway.NotFound:
+		with = *keyway.Errorf(e.Kind, "the workspace %s is not there%s", c.name, quoted(string(e.Host), e.Message)).Hint("keyway ls")
+	}
+	return &with
 }

@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // sayGoodbye tells the ssh at the other end of conn why there will be no
@@ -20,11 +20,14 @@ import (
 func sayGoodbye(conn net.Conn, err error) {
 	e := keyway.AsError(err)
 	text := e.Message
-	if e.Next != "" {
+	switch {
+	case e.Host != "":
+		text = string(e.Host) + " says: " + text
+	case e.Next != "":
 		text += ". Next: " + e.Next
 	}
 	conn.SetDeadline(time.Now().Add(goodbyeTimeout))
-	if _, err := conn.Write(disconnectPacket(strings.Join(strings.Fields(text), " "))); err != nil {
+	if _, err := conn.Write(disconnectPacket(plain.Line(text))); err != nil {
 		return
 	}
 	// Clients send their own identification line first and read afterwards: the

@@ -33,7 +33,12 @@ type Config struct {
 	Programs Programs
 	// Options are more options for the ssh to a place; nil for none.
 	Options func(context.Context, keyway.Place) []string
-	Log     *slog.Logger
+	// KnownHosts are the files in which that ssh looks for the key of a host on the
+	// way; nil: not known.
+	KnownHosts func(ctx context.Context, host string) (files []string)
+	// FirstHop names the machine that the way to a place begins at; nil: not known.
+	FirstHop func(context.Context, keyway.Place) string
+	Log      *slog.Logger
 
 	// Inherited are the connections that the link before this one has handed over.
 	Inherited []Inherited
@@ -50,6 +55,7 @@ type Link struct {
 	budget   *stream.Budget
 	watcher  *stream.Watcher
 	guard    guard
+	gate     gate
 
 	mu      sync.Mutex
 	ways    map[keyway.Place]*way
@@ -69,6 +75,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
 		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
 	}
+	cleanTrips(filepath.Dir(cfg.Socket))
 	link.ended.Go(func() { link.watcher.Run(ctx) })
 	for _, in := range cfg.Inherited {
 		if err := link.inherit(in); err != nil {
@@ -131,7 +138,7 @@ func (l *Link) handler() http.Handler {
 			return
 		}
 		node := api.NewClient(transport{way}, "http://node").At(way.host())
-		http.StripPrefix("/v1/places/"+string(way.place), api.NewHandler(node)).ServeHTTP(w, r)
+		http.StripPrefix("/v1/places/"+string(way.place), api.NewHandler(stopping{node, l, way})).ServeHTTP(w, r)
 	})
 	return mux
 }
@@ -146,7 +153,7 @@ func (l *Link) way(name string) (*way, error) {
 	defer l.mu.Unlock()
 	w := l.ways[place]
 	if w == nil {
-		w = &way{place: place, log: l.cfg.Log, old: map[*connection]struct{}{}}
+		w = &way{place: place, log: l.cfg.Log, old: map[*connection]struct{}{}, ending: map[keyway.Name]*keyway.Error{}}
 		w.start = func(ctx context.Context, a *attempt) (*nodeProcess, error) { return l.startNode(ctx, w, a) }
 		l.ways[place] = w
 	}
@@ -166,10 +173,23 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	w.mu.Lock()
 	env := slices.Clone(w.env)
 	w.mu.Unlock()
-	s := starter{node: l.cfg.Node, programs: l.cfg.Programs, options: l.cfg.Options, asking: a.asking, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret)}
+	options, firstHop := l.lookAt(ctx, w.place)
+	leave, err := l.gate.enter(ctx, firstHop)
+	if err != nil {
+		return nil, err
+	}
+	knocking, in := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer in()
+	watching.Go(func() { a.whenIn(knocking, leave) })
+	s := starter{
+		program: l.cfg.Program, node: l.cfg.Node, runtime: filepath.Dir(l.cfg.Socket), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts,
+		asking: a.asking, begun: a.travels, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
+	}
 	p, err := s.start(ctx, w.place, env, a.report)
 	if err != nil {
-		err = a.needsAnswer(w.place, err)
+		err = a.needsAnswer(w, err)
 		l.cfg.Log.Info("way failed", "place", w.place, "error", err)
 		return nil, err
 	}
@@ -177,11 +197,30 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	return p, nil
 }
 
+// lookAt asks the user's ssh about the way to place: more options, and where it
+// begins.
+func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, firstHop string) {
+	if place == keyway.Local {
+		return nil, ""
+	}
+	var both sync.WaitGroup
+	if l.cfg.Options != nil {
+		both.Go(func() { options = l.cfg.Options(ctx, place) })
+	}
+	if l.cfg.FirstHop != nil {
+		both.Go(func() { firstHop = l.cfg.FirstHop(ctx, place) })
+	}
+	both.Wait()
+	return options, firstHop
+}
+
 // ConnectRequest is the body of POST /v1/places/PLACE/connect.
 type ConnectRequest struct {
 	// Env are variables of the command's environment that ssh needs to reach the
 	// user's agent, tickets and display; others are ignored.
 	Env map[string]string `json:"env"`
+	// Patience is for how long the command waits, in nanoseconds; 0: for ever.
+	Patience time.Duration `json:"patience,omitempty"`
 }
 
 // passedEnv are the variables that a command hands to the link: the link lives
@@ -216,16 +255,22 @@ func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
 			env = append(env, k+"="+v)
 		}
 	}
-	l.await(w, r, way, env)
+	l.await(w, r, way, env, req.Patience)
 }
 
 // await brings the way up and streams the news of it.
-func (l *Link) await(w http.ResponseWriter, r *http.Request, way *way, env []string) {
+func (l *Link) await(w http.ResponseWriter, r *http.Request, way *way, env []string, patience time.Duration) {
+	ctx := r.Context()
+	if patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	out := api.NewEventWriter(w)
 	events := make(chan api.Event, news)
 	result := make(chan error, 1)
 	go func() { // ends when the way is up or has failed, or with the request
-		_, err := way.node(r.Context(), env, events)
+		_, err := way.node(ctx, env, events)
 		result <- err
 	}()
 	for {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // watch ends the waiting for a place that says nothing.
@@ -21,7 +22,7 @@ type watch struct {
 
 // watch begins to watch over an ssh that was started just now; give up is called
 // with the reason. The caller calls end.
-func (s starter) watch(place keyway.Place, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
+func (s starter) watch(place keyway.Place, t *trip, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
 	w := &watch{report: report, stop: make(chan struct{}), since: time.Now()}
 	w.done.Go(func() {
 		tick := time.NewTicker(min(hush, s.silence/4))
@@ -36,11 +37,11 @@ func (s starter) watch(place keyway.Place, giveUp context.CancelCauseFunc, repor
 				}
 				silent := w.silent(now)
 				if silent >= s.silence {
-					giveUp(silentPlace(place, s.silence))
+					giveUp(t.silentPlace(place, s.silence))
 					return
 				}
 				if silent >= hush {
-					report(keyway.Progress{Message: fmt.Sprintf("waiting for %s, which has said nothing for %d s", place, int(silent.Seconds()))})
+					report(keyway.Progress{Message: fmt.Sprintf("%s; waiting for %d s", t.stage(place), int(silent.Seconds()))})
 				}
 			}
 		}
@@ -48,9 +49,28 @@ func (s starter) watch(place keyway.Place, giveUp context.CancelCauseFunc, repor
 	return w
 }
 
-func silentPlace(place keyway.Place, silence time.Duration) error {
-	return keyway.Errorf(keyway.Unreachable, "%s has said nothing for %v: the login or the shell there hangs", place, silence).
-		Hint("see where it stops: ssh -v %s true", place)
+func (t *trip) silentPlace(place keyway.Place, silence time.Duration) error {
+	return keyway.Errorf(keyway.Unreachable, "%s, and that for %v", t.stage(place), silence.Round(time.Second)).
+		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
+}
+
+// stage is how far the trip has come: who answers, and who does not. A nil trip is
+// that to the local place.
+func (t *trip) stage(place keyway.Place) string {
+	if t == nil {
+		return "the node on this machine does not answer"
+	}
+	answers := ""
+	for _, h := range t.way() {
+		if !h.state().authenticated {
+			if answers == "" {
+				return h.name + " does not let anybody in yet, and says nothing"
+			}
+			return answers + " answers, but " + h.name + " behind it is silent: is it up, and does a firewall let " + answers + " through to it?"
+		}
+		answers = h.name
+	}
+	return answers + " has let us in, but says nothing: the login or the shell there hangs"
 }
 
 // heard takes news of the place, which are a sign of life, and passes them on.

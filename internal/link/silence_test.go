@@ -16,8 +16,8 @@ import (
 // A place that logs one in and then hangs is given up with a sentence.
 func TestASilentPlaceIsGivenUp(t *testing.T) {
 	s := starter{silence: 50 * time.Millisecond}
-	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, func(keyway.Progress) {})
-	if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "said nothing") {
+	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
+	if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "does not answer, and that for") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -26,7 +26,7 @@ func TestASilentPlaceIsGivenUp(t *testing.T) {
 func TestAQuestionIsNoSilence(t *testing.T) {
 	var asked atomic.Int32
 	s := starter{silence: 40 * time.Millisecond, asking: func() bool { return asked.Add(1) < 20 }}
-	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, func(keyway.Progress) {})
+	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
 	if !keyway.Is(err, keyway.Unreachable) || asked.Load() < 20 {
 		t.Errorf("given up after %d looks at the question: %v", asked.Load(), err)
 	}
@@ -37,7 +37,7 @@ func TestSilenceEndsWithWhoWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	s := starter{silence: time.Hour}
-	_, err := s.begin(ctx, "gpu1", exec.Command("sleep", "600"), nil, func(keyway.Progress) {})
+	_, err := s.begin(ctx, "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
 	if err != context.Canceled {
 		t.Errorf("the error is %v", err)
 	}

@@ -36,7 +36,7 @@ func (c *carried) watchStalls(ctx context.Context, guest *stream.Conn) {
 	defer timer.Stop()
 	for {
 		st := guest.Status()
-		text, next := stallText(string(c.way.place), st, time.Since(st.Since))
+		text, next := stallText(string(c.way.place), st, time.Since(st.Since), c.advice())
 		line.show(text)
 		timer.Reset(next)
 		select {
@@ -52,7 +52,7 @@ func (c *carried) watchStalls(ctx context.Context, guest *stream.Conn) {
 
 // stallText is what is to be said of a stream that has been in its state for so
 // long, nothing if all is well, and when to look again.
-func stallText(place string, st stream.Status, since time.Duration) (text string, next time.Duration) {
+func stallText(place string, st stream.Status, since time.Duration, help string) (text string, next time.Duration) {
 	switch {
 	case st.State == stream.Up || st.State == stream.Ended:
 		return "", time.Hour
@@ -60,20 +60,10 @@ func stallText(place string, st stream.Status, since time.Duration) (text string
 		return "", stallTime - since
 	}
 	text = fmt.Sprintf("stalled %s: redialling %s", since.Truncate(time.Second), place)
-	if hint := whatToType(st.Why); hint != "" {
-		text += " (" + hint + ")"
+	if help != "" {
+		text += " (" + help + ")"
 	}
 	return text, stallRedraw
-}
-
-// waitsForPerson goes before what a person is to do about a stream that waits;
-// see dialer.judge.
-const waitsForPerson = "waiting for you: "
-
-// whatToType is what the reason says a person has to do.
-func whatToType(why string) string {
-	_, hint, _ := strings.Cut(why, waitsForPerson)
-	return hint
 }
 
 // stallLine is one dim line in the top right corner, where there is least to

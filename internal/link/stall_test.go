@@ -12,18 +12,19 @@ func TestStallText(t *testing.T) {
 	for _, c := range []struct {
 		st    stream.Status
 		since time.Duration
+		help  string
 		text  string
 		next  time.Duration
 	}{
-		{stream.Status{State: stream.Up}, time.Hour, "", time.Hour},
-		{stream.Status{State: stream.Ended}, time.Hour, "", time.Hour},
-		{stream.Status{State: stream.Redialling}, 2 * time.Second, "", time.Second},
-		{stream.Status{State: stream.Redialling, Why: "refused"}, 42*time.Second + 900*time.Millisecond, "stalled 42s: redialling gpu1", time.Second},
-		{stream.Status{State: stream.Stalled}, 75 * time.Second, "stalled 1m15s: redialling gpu1", time.Second},
-		{stream.Status{State: stream.Redialling, Why: "the agent holds no key; " + waitsForPerson + "keyway unlock"}, 5 * time.Second,
-			"stalled 5s: redialling gpu1 (keyway unlock)", time.Second},
+		{stream.Status{State: stream.Up}, time.Hour, "", "", time.Hour},
+		{stream.Status{State: stream.Ended}, time.Hour, "", "", time.Hour},
+		{stream.Status{State: stream.Redialling}, 2 * time.Second, "", "", time.Second},
+		{stream.Status{State: stream.Redialling, Why: "refused"}, 42*time.Second + 900*time.Millisecond, "", "stalled 42s: redialling gpu1", time.Second},
+		{stream.Status{State: stream.Stalled}, 75 * time.Second, "", "stalled 1m15s: redialling gpu1", time.Second},
+		{stream.Status{State: stream.Redialling, Why: "the agent holds no key"}, 5 * time.Second,
+			"keyway unlock", "stalled 5s: redialling gpu1 (keyway unlock)", time.Second},
 	} {
-		if text, next := stallText("gpu1", c.st, c.since); text != c.text || next != c.next {
+		if text, next := stallText("gpu1", c.st, c.since, c.help); text != c.text || next != c.next {
 			t.Errorf("%v after %v: %q, %v", c.st, c.since, text, next)
 		}
 	}

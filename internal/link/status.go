@@ -9,6 +9,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/stream"
 )
 
 // Status is the answer to GET /v1/status.
@@ -43,7 +44,8 @@ type StreamStatus struct {
 	Unacked    int64     `json:"unacknowledged,omitempty"` // bytes that the guest has not taken yet
 	Stalls     int       `json:"stalls,omitempty"`         // how often it was without a working path
 	Resumes    int       `json:"resumes,omitempty"`
-	Why        string    `json:"why,omitempty"` // it waits
+	Why        string    `json:"why,omitempty"`  // it waits
+	Help       string    `json:"help,omitempty"` // what to type about it
 }
 
 func (l *Link) status(w http.ResponseWriter, r *http.Request) {
@@ -86,6 +88,9 @@ func (c *carried) status() StreamStatus {
 	st := guest.Status()
 	s.Up, s.Down, s.Unacked = int64(st.Up), int64(st.Down), int64(st.Unacked)
 	s.State, s.StateSince, s.Why = st.State.String(), st.Since, st.Why
+	if st.State != stream.Up {
+		s.Help = c.advice()
+	}
 	s.Stalls, s.Resumes = st.Stalls, st.Resumes
 	return s
 }

@@ -9,13 +9,13 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 	"keyway/internal/stream"
 )
 
@@ -51,7 +51,8 @@ type carried struct {
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	plain    atomic.Bool
-	up, down atomic.Int64 // bytes of a plain pipe
+	help     atomic.Pointer[string] // what a person can do about a stream that waits
+	up, down atomic.Int64           // bytes of a plain pipe
 
 	// Between two processes; see handover.go.
 	leave   chan struct{} // closed when the connection is to move to another process
@@ -142,6 +143,9 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 		err = c.overPipe(ctx)
 	}
 	moved := errors.Is(err, stream.ErrMoved)
+	if reason := c.way.endsBy(c.name); reason != nil && !moved {
+		err = reason
+	}
 	c.packed <- moved
 	switch {
 	case moved:
@@ -164,7 +168,13 @@ func (c *carried) sayWhy(ctx context.Context, e *keyway.Error) {
 		e = keyway.Errorf(keyway.Interrupted, "the link was stopped, and the connection to %s with it", c.name)
 	}
 	// In the middle of a connection ssh would take no word of ours.
-	say(c.screen, strings.TrimRight(e.Message+"\n"+e.Next, "\n"))
+	text := plain.Line(e.Message)
+	if e.Host != "" {
+		text = plain.Sprintf("%s says: %s", e.Host, e.Message)
+	} else if e.Next != "" {
+		text += "\n" + plain.Text(e.Next)
+	}
+	say(c.screen, text)
 }
 
 // enter counts c in, unless the link is being replaced.
@@ -186,7 +196,7 @@ func (l *Link) gone(c *carried) {
 // streamConfig is how c's stream finds its guest, now and whenever it has lost
 // the way.
 func (l *Link) streamConfig(c *carried) stream.Config {
-	d := &dialer{way: c.way, name: c.name, begun: c.since, opened: c.opened}
+	d := &dialer{way: c.way, name: c.name, begun: c.since, opened: c.opened, help: c.helps}
 	return stream.Config{
 		Dial: d.Dial, HostKey: c.hostKey, Budget: l.budget, Watcher: l.watcher,
 		Linger: farewell, Logger: l.cfg.Log,
@@ -196,6 +206,16 @@ func (l *Link) streamConfig(c *carried) stream.Config {
 func (c *carried) opened() bool {
 	guest := c.guest.Load()
 	return guest != nil && guest.Status().Opened
+}
+
+func (c *carried) helps(what string) { c.help.Store(&what) }
+
+// advice is what a person can do now.
+func (c *carried) advice() string {
+	if what := c.help.Load(); what != nil {
+		return *what
+	}
+	return ""
 }
 
 // farewell is how long a guest that cannot be reached is tried to be told that

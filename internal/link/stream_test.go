@@ -235,7 +235,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	fmt.Fprint(conn, "SSH-2.0-test\r\n")
 	conn.CloseWrite()
 	said, err := io.ReadAll(conn)
-	if err != nil || !strings.Contains(string(said), "there is no workspace other. Next: keyway ls") {
+	if err != nil || !strings.Contains(string(said), "the workspace other is not there; gpu1 says: “there is no workspace other”. Next: keyway ls") {
 		t.Errorf("%q, %v", said, err)
 	}
 	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey(), nil); !keyway.Is(err, keyway.Unreachable) {
@@ -269,12 +269,13 @@ func (w *world) killWay() {
 	}
 }
 
-// waits waits until the only stream waits for a reason that holds why.
-func (w *world) waits(why string) {
+// waits waits until the only stream waits for a reason that holds why, with that to
+// be typed.
+func (w *world) waits(why, help string) {
 	w.t.Helper()
 	var s StreamStatus
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if s = w.stream(); strings.Contains(s.Why, why) {
+		if s = w.stream(); strings.Contains(s.Why, why) && s.Help == help {
 			return
 		}
 	}
@@ -288,7 +289,7 @@ func TestAQuestionThatNobodyHears(t *testing.T) {
 	conn := w.at("asks", nil, &person{answer: "123456"})
 	echo(t, conn, "before")
 	w.killWay()
-	w.waits("One-time code for asks:; waiting for you: keyway status asks")
+	w.waits("One-time code for asks:", "keyway status asks")
 	p := &person{answer: "123456"}
 	if _, err := w.client.Place(context.Background(), "asks", nil, p); err != nil {
 		t.Fatal(err)
@@ -324,32 +325,67 @@ func fakeAgent(t *testing.T, path string, keys byte) {
 	})
 }
 
-// A locked agent is waited for; a key that the place does not take any more is
-// not.
-func TestALockedAgentAndAWithdrawnKey(t *testing.T) {
+// Neither a locked agent nor a key that a host refuses ends what is open: the host's
+// accounts may be away, and the agent gets other keys. Then it is tried at once.
+func TestALockedAgentAndARefusedKey(t *testing.T) {
 	w := startWorld(t)
 	agent := filepath.Join(w.dir, "agent")
 	env := map[string]string{"SSH_AUTH_SOCK": agent}
 	conn := w.at("denies", env, &person{})
 	echo(t, conn, "before")
 	denies := filepath.Join(w.dir, "denies")
-	if err := os.WriteFile(denies, nil, 0o600); err != nil {
-		t.Fatal(err)
+	refuse := func() {
+		t.Helper()
+		if err := os.WriteFile(denies, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.killWay()
 	}
-	w.killWay()
-	w.waits("waiting for you: keyway unlock")
-	if err := os.Remove(denies); err != nil {
-		t.Fatal(err)
+	accept := func() {
+		t.Helper()
+		if err := os.Remove(denies); err != nil {
+			t.Fatal(err)
+		}
 	}
+	refuse()
+	w.waits("the agent is locked", "keyway unlock")
+	accept()
+	fakeAgent(t, agent, 1)
 	echo(t, conn, "after")
 
-	fakeAgent(t, agent, 1)
-	if err := os.WriteFile(denies, nil, 0o600); err != nil {
+	refuse()
+	w.waits("does not accept your key", "keyway status denies")
+	accept()
+	if _, err := w.client.Place(context.Background(), "denies", env, &person{}); err != nil {
 		t.Fatal(err)
 	}
-	w.killWay()
-	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
-		t.Errorf("%q, %v instead of the end", rest, err)
+	echo(t, conn, "at last")
+}
+
+// A refusal is tried again soon, and then seldom enough for a host that counts five
+// in ten minutes.
+func TestRefusalsAreTriedAgainSoonAndThenSeldom(t *testing.T) {
+	begin := time.Now()
+	var at turn
+	now := begin
+	var tries []time.Time
+	for range 12 {
+		tries = append(tries, now)
+		at = at.after(keyway.Errorf(keyway.Denied, "no"), now)
+		now = at.next
+	}
+	if soon := tries[1].Sub(begin); soon > 5*time.Second {
+		t.Errorf("tried again only after %v", soon)
+	}
+	for i := range tries[4:] {
+		if window := tries[i+4].Sub(tries[i]); window < 10*time.Minute {
+			t.Errorf("five tries in %v", window)
+		}
+	}
+	for _, err := range []error{nil, context.Canceled, keyway.Errorf(keyway.Unreachable, "down"), keyway.Errorf(keyway.Interrupted, "stopped")} {
+		if got := (turn{}).after(err, begin); got != (turn{}) {
+			t.Errorf("after %v it waits until %v", err, got.next)
+		}
 	}
 }
 

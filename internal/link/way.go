@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // way is the way to one place:
@@ -30,14 +32,15 @@ type way struct {
 	start func(ctx context.Context, a *attempt) (*nodeProcess, error)
 
 	mu      sync.Mutex
-	env     []string                 // of the newest command that named this place
-	attempt *attempt                 // while connecting
-	up      *connection              // while up
-	old     map[*connection]struct{} // doubted or replaced, and not ended yet
-	unheard time.Time                // when an attempt last failed because it asked nobody
-	fell    time.Time                // when it last ceased to be up
-	risen   chan struct{}            // closed when the way is up the next time
-	closed  bool                     // for good
+	env     []string                      // of the newest command that named this place
+	attempt *attempt                      // while connecting
+	up      *connection                   // while up
+	old     map[*connection]struct{}      // doubted or replaced, and not ended yet
+	turn    turn                          // when it may be tried again unasked
+	fell    time.Time                     // when it last ceased to be up
+	risen   chan struct{}                 // closed when the way is up the next time
+	closed  bool                          // for good
+	ending  map[keyway.Name]*keyway.Error // workspaces that are being stopped, and what that is called
 	work    sync.WaitGroup
 }
 
@@ -78,6 +81,10 @@ func (w *way) node(ctx context.Context, env []string, events chan api.Event) (*c
 		select {
 		case <-a.done:
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, keyway.Errorf(keyway.Unreachable, "%s%w", a.stage(w.place), hide(ctx.Err())).
+					Hint("see where it stops: ssh -v %s true", plain.Shell(string(w.place)))
+			}
 			return nil, ctx.Err()
 		}
 		if joined {
@@ -116,11 +123,12 @@ func (w *way) beginLocked() *attempt {
 	w.attempt = a
 	w.work.Go(func() {
 		defer cancel(nil)
-		for !w.try(ctx, a) {
-			select {
-			case <-time.After(tryPause):
-			case <-ctx.Done():
+		for tries := 0; ; tries++ {
+			pause, settled := w.try(ctx, a, tries)
+			if settled {
+				return
 			}
+			_ = sleep(ctx, pause)
 		}
 	})
 	return a
@@ -134,20 +142,28 @@ const (
 	tryPause = 100 * time.Millisecond
 )
 
-// try is one go at bringing the way up. It is false when another may help.
-func (w *way) try(ctx context.Context, a *attempt) (settled bool) {
+// try is one go at bringing the way up. It has not settled when another may help,
+// after a pause.
+func (w *way) try(ctx context.Context, a *attempt, tries int) (pause time.Duration, settled bool) {
 	conn, err := w.connect(ctx, a)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil && conn.ended {
-		err = diagnose(w.place, conn.process.errors.String(), nil)
+		err = brokeOff(w.place, conn.process, nil)
 	}
-	if keyway.Is(err, keyway.Unreachable) && w.up == nil && !w.closed && ctx.Err() == nil && time.Since(w.fell) < fellTime {
+	switch {
+	case w.up != nil || w.closed || ctx.Err() != nil:
+	case errors.Is(err, errDropped) && tries < maxDropped:
+		pause = dropPause<<tries + rand.N(dropPause<<tries)
+	case keyway.Is(err, keyway.Unreachable) && time.Since(w.fell) < fellTime:
+		pause = tryPause
+	}
+	if pause > 0 {
 		w.log.Debug("way tried again", "place", w.place, "error", err)
-		return false
+		return pause, false
 	}
 	w.settleLocked(a, conn, err)
-	return true
+	return 0, true
 }
 
 // settleLocked ends an attempt. The connection it was to replace may have come
@@ -163,8 +179,8 @@ func (w *way) settleLocked(a *attempt, conn *connection, err error) {
 		w.riseLocked(conn)
 	case w.up != nil:
 		conn, err = w.up, nil
-	case keyway.Is(err, keyway.NeedsAnswer):
-		w.unheard = time.Now()
+	default:
+		w.turn = w.turn.after(err, time.Now())
 	}
 	a.conn, a.err = conn, err
 }
@@ -172,7 +188,7 @@ func (w *way) settleLocked(a *attempt, conn *connection, err error) {
 // riseLocked makes c the way.
 func (w *way) riseLocked(c *connection) {
 	c.trusted, c.distrust = context.WithCancel(context.Background())
-	w.up, w.unheard = c, time.Time{}
+	w.up, w.turn = c, turn{}
 	if w.risen != nil {
 		close(w.risen)
 		w.risen = nil
@@ -189,7 +205,7 @@ func (w *way) connect(ctx context.Context, a *attempt) (*connection, error) {
 	cc, err = api.Connect(ctx, p.conn, func(cc *http.ClientConn) { w.changed(c, cc) })
 	if err != nil {
 		p.stop()
-		return nil, diagnose(w.place, p.errors.String(), err)
+		return nil, brokeOff(w.place, p, err)
 	}
 	c.http = cc
 	c.Client = api.NewClient(cc, "http://node").At(w.host())

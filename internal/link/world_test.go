@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,14 @@ import (
 // The test program plays every other program of the world: the node, and, found
 // as "ssh" on PATH, an ssh whose behaviour the place's name chooses.
 func TestMain(m *testing.M) {
+	if ssh, err := filepath.EvalSymlinks(os.Getenv(hopSSHEnv)); err == nil && filepath.Base(ssh) == "ssh" {
+		if code, ok := Hop(os.Args); ok { // of a test with OpenSSH's own
+			os.Exit(code)
+		}
+	}
 	switch {
+	case slices.Contains(os.Args, "-G"):
+		os.Exit(0)
 	case len(os.Args) > 1 && os.Args[1] == "node":
 		os.Exit(playNode())
 	case len(os.Args) > 2 && os.Args[1] == "link" && os.Args[2] == "guard":
@@ -64,28 +72,31 @@ func playNode() int {
 // playSSH is an ssh to a place called after what shall happen.
 func playSSH(args []string) int {
 	place := args[len(args)-2] // before the command
+	say := func(format string, words ...any) int {
+		text := fmt.Sprintf(format+"\r\n", words...)
+		if err := os.WriteFile(args[slices.Index(args, "-E")+1], []byte(text), 0o600); err != nil {
+			panic(err)
+		}
+		return 255
+	}
 	switch {
 	case place == "down":
-		fmt.Fprintln(os.Stderr, "ssh: connect to host 10.0.0.1 port 22: Connection refused")
-		return 255
+		return say("ssh: connect to host 10.0.0.1 port 22: Connection refused")
 	case place == "silent":
 		time.Sleep(time.Hour)
 	case strings.HasPrefix(place, "asks"):
 		ask := exec.Command(os.Getenv("SSH_ASKPASS"), "One-time code for "+place+":")
 		answer, err := ask.Output()
 		if err != nil || strings.TrimSpace(string(answer)) != "123456" {
-			fmt.Fprintf(os.Stderr, "root@%s: Permission denied (keyboard-interactive).\n", place)
-			return 255
+			return say("root@%s: Permission denied (keyboard-interactive).", place)
 		}
 	case place == "breaks":
 		if os.Remove(filepath.Join(os.Getenv("GUESTS"), "break")) == nil {
-			fmt.Fprintln(os.Stderr, "ssh_dispatch_run_fatal: Connection to UNKNOWN port 65535: Broken pipe")
-			return 255
+			return say("ssh_dispatch_run_fatal: Connection to UNKNOWN port 65535: Broken pipe")
 		}
 	case place == "denies":
 		if _, err := os.Stat(filepath.Join(os.Getenv("GUESTS"), "denies")); err == nil {
-			fmt.Fprintf(os.Stderr, "root@%s: Permission denied (publickey).\n", place)
-			return 255
+			return say("root@%s: Permission denied (publickey).", place)
 		}
 	case place == "counts":
 		f, err := os.OpenFile(os.Getenv("COUNT_FILE"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -217,6 +228,7 @@ func startWorld(t *testing.T) *world {
 	t.Setenv("PATH", w.dir+":"+os.Getenv("PATH"))
 	t.Setenv("COUNT_FILE", filepath.Join(w.dir, "count"))
 	t.Setenv("GUESTS", w.dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // of the programs that the test program plays
 	w.guest = startGuest(t, w.dir)
 	t.Cleanup(w.guest.stop)
 	w.serve()
@@ -266,10 +278,17 @@ type person struct {
 	answer string
 	mu     sync.Mutex
 	asked  []string
+	said   []api.Words
 	wait   chan struct{} // if not nil, answers only when it is closed
 }
 
 func (p *person) Progress(keyway.Progress) {}
+
+func (p *person) Said(w api.Words) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, w)
+}
 
 func (p *person) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	p.mu.Lock()

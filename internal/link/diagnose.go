@@ -1,0 +1,203 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+)
+
+// errDropped marks that a host closed the connection before it had said what it is:
+// it may have had too many at that moment.
+var errDropped = errors.New("dropped before the host has said what it is")
+
+// diagnose says in the user's words why p, an ssh that has ended, did not lead to
+// the place's node. noise is what the place printed on standard output.
+func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Place, noise string, err error) error {
+	if p.trip == nil {
+		return keyway.Errorf(keyway.Other, "the node on this machine does not start: %s", brief(p.errors.String()))
+	}
+	way := p.trip.way()
+	for i, h := range way {
+		st := h.state()
+		if st.fault == noFault {
+			continue
+		}
+		c := complaint{place: string(place), hop: h.name, state: st, told: h.told(), greeted: h.greeted()}
+		if i < len(way)-1 {
+			c.next = way[i+1].name
+		}
+		if st.fault == keyChanged && s.known != nil {
+			c.files = s.known(ctx, h.name)
+		}
+		return c.inWords()
+	}
+	last := way[len(way)-1]
+	return endedWithoutFault(string(place), last.state().authenticated, strings.TrimSpace(noise+"\n"+last.told()), last.greeted(), err)
+}
+
+// endedWithoutFault is for an ssh that has nothing to complain of: the place has
+// ended the login, or runs something else than what was asked.
+func endedWithoutFault(place string, in bool, said, greeted string, err error) error {
+	if said == "" && !in {
+		said = greeted
+	}
+	e := keyway.Errorf(keyway.Unreachable, "%s cannot be reached: the connection closed%s", place, quoted(place, said))
+	switch {
+	case err != nil:
+		e = keyway.Errorf(keyway.Other, "%s does not start keyway's node: %w%s", place, err, quoted(place, said))
+	case in && said == "":
+		e = keyway.Errorf(keyway.Unreachable, "%s let you in and ended the login without a word", place)
+	case in:
+		e = keyway.Errorf(keyway.Unreachable, "%s let you in, but runs no command%s", place, quoted(place, said))
+	}
+	return e.Hint("try by hand: ssh %s true", plain.Shell(place))
+}
+
+// quoted is what a host says, as its words; nothing if it says nothing.
+func quoted(host, said string) string {
+	if said = brief(said); said == "" {
+		return ""
+	}
+	return fmt.Sprintf("; %s says: “%s”", plain.Line(host), said)
+}
+
+// complaint is a fault on the way to a place.
+type complaint struct {
+	place string
+	hop   string // whose ssh it is
+	next  string // host behind it, towards the place; empty: it is the place
+	state sshState
+
+	told, greeted string   // what the hop said after the login, and before
+	files         []string // known_hosts files of the hop, as ssh -G names them
+}
+
+// where is the hop as people think of it.
+func (c complaint) where() string {
+	if c.next == "" {
+		return c.hop
+	}
+	return c.hop + ", on the way to " + c.place + ","
+}
+
+func (c complaint) try() string { return "ssh -v " + plain.Shell(c.hop) + " true" }
+
+// inWords is the fault in the user's words: with the hop, the cause, and what to
+// type next. What is typed is made of values.
+func (c complaint) inWords() error {
+	st := c.state
+	switch st.fault {
+	case unresolved:
+		return c.noSuchHost()
+	case resolverDown:
+		return keyway.Errorf(keyway.Unreachable, "the name %s cannot be looked up now: no network, or the VPN is off?", c.hop).
+			Hint("when the network is there: %s", c.try())
+	case unconnected:
+		return keyway.Errorf(keyway.Unreachable, "%s cannot be reached: %s", c.where(), st.detail).Hint("try by hand: %s", c.try())
+	case dropped, unidentified:
+		err := errDropped
+		if st.fault == dropped {
+			err = errors.New("")
+		}
+		return keyway.Errorf(keyway.Unreachable, "%s closed the connection before anybody was logged in%s%w", c.where(), quoted(c.hop, c.greeted), hide(err)).
+			Hint("try by hand: %s", c.try())
+	case broken:
+		return keyway.Errorf(keyway.Unreachable, "the connection to %s broke%s", c.hop, quoted(c.hop, c.told)).Hint("try by hand: %s", c.try())
+	case keyChanged:
+		return c.hostKeyChanged()
+	case keyUnknown:
+		return keyway.Errorf(keyway.HostKeyUnknown, "%s is not known yet, and its key was not accepted", c.where()).
+			Hint("compare its fingerprint with what its administrator publishes, once: ssh %s true", plain.Shell(c.hop))
+	case refused:
+		return keyway.Errorf(keyway.Denied, "%s does not accept your key (it takes: %s)", c.where(), strings.ReplaceAll(st.detail, ",", ", ")).
+			Hint("see which keys the agent holds: ssh-add -l\nand try by hand: %s", c.try())
+	case dismissed:
+		return c.dismissed()
+	case notThrough, mayNotThrough:
+		return c.notThrough()
+	case noCommon:
+		return keyway.Errorf(keyway.VersionMismatch, "%s and this ssh have no algorithm in common: %s%s", c.where(), st.detail, quoted(c.hop, st.said)).
+			Hint("try by hand: %s", c.try())
+	case badConfig:
+		return keyway.Errorf(keyway.BadConfig, "ssh cannot read its configuration: %s", brief(st.detail)).
+			Hint("set that line right; ssh -G %s shows when it is", plain.Shell(c.hop))
+	}
+	return keyway.Errorf(keyway.Unreachable, "%s cannot be reached: %s%s", c.where(), brief(st.detail), quoted(c.hop, c.told)).
+		Hint("try by hand: %s", c.try())
+}
+
+func (c complaint) noSuchHost() error {
+	if c.next == "" {
+		return keyway.Errorf(keyway.UnknownPlace, "there is no host %s: %s", c.hop, c.state.detail).
+			Hint("add it to ~/.ssh/config (Host %s), or name another place: --on PLACE", c.hop)
+	}
+	return keyway.Errorf(keyway.UnknownPlace, "there is no host %s, through which the way to %s leads: %s", c.hop, c.place, c.state.detail).
+		Hint("set its name right in the ProxyJump line of ~/.ssh/config; this shows it: ssh -G %s", plain.Shell(c.next))
+}
+
+func (c complaint) dismissed() error {
+	kind := keyway.Denied
+	if c.state.authenticated {
+		kind = keyway.Unreachable
+	}
+	return keyway.Errorf(kind, "%s ended the connection%s", c.where(), quoted(c.hop, c.state.said)).
+		Hint("try by hand: %s\nif it counts keys, name the right one in ~/.ssh/config: IdentityFile and IdentitiesOnly yes", c.try())
+}
+
+func (c complaint) notThrough() error {
+	if c.state.fault == mayNotThrough {
+		return keyway.Errorf(keyway.Unreachable, "%s lets nobody through to %s: it forbids forwarding%s", c.hop, c.next, quoted(c.hop, c.state.said)).
+			Hint("ask the administrator of %s for AllowTcpForwarding yes in its sshd_config, and a PermitOpen that names %s if it has one", c.hop, c.next)
+	}
+	return keyway.Errorf(keyway.Unreachable, "%s answers, but does not reach %s%s", c.hop, c.next, quoted(c.hop, c.state.said)).
+		Hint("is %s up, and is its name the one that %s knows? HostName and Port show with: ssh -G %s", c.next, c.hop, plain.Shell(c.next))
+}
+
+// hostKeyChanged names both fingerprints: the one shown, which ssh prints, and the
+// one remembered, in a file of known hosts. A file counts only if ssh -G names it.
+func (c complaint) hostKeyChanged() error {
+	st := c.state
+	shown, known := st.shown, "another one"
+	if shown == "" {
+		shown = "another one"
+	}
+	file, at := "", ""
+	if slices.Contains(c.files, st.file) {
+		file, at, known = st.file, fmt.Sprintf(" (%s:%s)", st.file, st.line), knownFingerprint(st.file, st.line)
+	} else if len(c.files) > 0 {
+		file = c.files[0]
+	}
+	remove := "ssh-keygen -R " + plain.Shell(st.nameOr(c.hop))
+	if file != "" {
+		remove += " -f " + plain.Shell(file)
+	}
+	return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered%s", c.where(), shown, known, at).
+		Hint("somebody may be listening in. Ask its administrator whether the key was changed; if so, remove the old one:\n%s", remove)
+}
+
+func (s sshState) nameOr(host string) string {
+	if s.name != "" {
+		return s.name
+	}
+	return host
+}
+
+// hidden wraps an error without a word of its own.
+type hidden struct{ error }
+
+func hide(err error) error     { return hidden{err} }
+func (h hidden) Error() string { return "" }
+func (h hidden) Unwrap() error { return h.error }
+
+// brokeOff says why p, whose node has greeted, does not lead to it any more.
+func brokeOff(place keyway.Place, p *nodeProcess, err error) error {
+	if p.trip == nil {
+		return keyway.Errorf(keyway.Unreachable, "the node on this machine has ended: %s", brief(p.errors.String()))
+	}
+	return starter{}.diagnose(context.Background(), p, place, "", err)
+}

@@ -1,0 +1,258 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// inn is a machine with OpenSSH's sshd, several of them, and a configuration of the
+// user's.
+type inn struct {
+	t    *testing.T
+	dir  string
+	conf string
+	mu   sync.Mutex
+	said []api.Words
+}
+
+func newInn(t *testing.T) *inn {
+	t.Helper()
+	i := &inn{t: t, dir: t.TempDir()}
+	i.conf = i.file("config", "")
+	for _, key := range []string{"host", "other", "id"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(i.dir, key)).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSH_AUTH_SOCK", "")
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	return i
+}
+
+func (i *inn) file(name, content string) string {
+	i.t.Helper()
+	path := filepath.Join(i.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	return path
+}
+
+// sshd starts one with more lines of configuration, known to the user under a name,
+// with more lines for that, and returns its port.
+func (i *inn) sshd(name, serves string, uses ...string) string {
+	i.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	conf := i.file("sshd_"+name, fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %[2]s/host\nAuthorizedKeysFile %[2]s/id.pub\nStrictModes no\nPermitRootLogin yes\n"+
+		"UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nSetEnv XDG_CACHE_HOME=%[2]s/cache\n%[3]s\n", port, i.dir, serves))
+	cmd := exec.Command("/usr/sbin/sshd", "-D", "-f", conf, "-E", filepath.Join(i.dir, "log_"+name))
+	if err := cmd.Start(); err != nil {
+		i.t.Fatal(err)
+	}
+	i.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	i.await("127.0.0.1:" + port)
+	public, err := os.ReadFile(filepath.Join(i.dir, "host.pub"))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.known("["+"127.0.0.1]:"+port, string(public))
+	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
+	return port
+}
+
+func (i *inn) await(addr string) {
+	i.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return
+		}
+	}
+	i.t.Fatalf("nothing listens on %s", addr)
+}
+
+func (i *inn) known(host, key string) {
+	f, err := os.OpenFile(filepath.Join(i.dir, "known"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer f.Close()
+	fmt.Fprintln(f, host, strings.TrimSpace(key))
+}
+
+// host adds an entry to the user's configuration.
+func (i *inn) host(name string, lines ...string) {
+	f, err := os.OpenFile(i.conf, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "Host %s\n  %s\n", name, strings.Join(lines, "\n  "))
+}
+
+// everywhere ends the configuration with what holds for every host.
+func (i *inn) everywhere(lines ...string) {
+	i.host("*", append(lines, "User root", "IdentityFile "+i.dir+"/id", "IdentitiesOnly yes", "StrictHostKeyChecking yes", "UserKnownHostsFile "+i.dir+"/known")...)
+}
+
+// travel travels to a place.
+func (i *inn) travel(place keyway.Place) (*nodeProcess, error) {
+	i.t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	s := starter{
+		program: program, runtime: i.dir, programs: programOf(greeter), silence: time.Minute,
+		options: []string{"-F", i.conf},
+		known:   func(context.Context, string) []string { return []string{filepath.Join(i.dir, "known")} },
+		heard: func(w api.Words) {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			i.said = append(i.said, w)
+		},
+	}
+	return s.start(i.t.Context(), place, nil, func(keyway.Progress) {})
+}
+
+// fails travels to a place in vain.
+func (i *inn) fails(place keyway.Place) *keyway.Error {
+	i.t.Helper()
+	p, err := i.travel(place)
+	if err == nil {
+		p.stop()
+		i.t.Fatalf("%s is reached", place)
+	}
+	if left, _ := filepath.Glob(filepath.Join(i.dir, tripPrefix+"*")); len(left) > 0 {
+		i.t.Errorf("left behind: %v", left)
+	}
+	return keyway.AsError(err)
+}
+
+// Each host on the way says OpenSSH's own sentences where it can. What went wrong is
+// what went wrong, at the host where it did, and what a host says has its name.
+func TestFaultsBehindLyingBanners(t *testing.T) {
+	i := newInn(t)
+	banner := "Banner " + i.file("banner", forged)
+	i.sshd("bastion", banner)
+	i.sshd("closed", banner+"\nAllowTcpForwarding no")
+	i.sshd("talks", "ForceCommand echo use the web portal; echo "+strings.ReplaceAll(shellQuote(forged), "\n", "; echo ")+" >&2; exit 1\n"+banner)
+	i.sshd("gpu1", banner, "ProxyJump bastion")
+	i.sshd("stranger", banner+"\nMatch all\nAuthorizedKeysFile none")
+	i.sshd("changed", "HostKey "+i.dir+"/other", "ProxyJump bastion", "HostKeyAlias changed")
+	i.host("behindstranger", "ProxyJump stranger", "HostName 127.0.0.1")
+	i.host("nothingthere", "ProxyJump bastion", "HostName 127.0.0.1", "Port 1")
+	i.host("mistyped", "ProxyJump badjump.invalid", "HostName 127.0.0.1")
+	i.host("noway", "ProxyJump closed", "HostName 127.0.0.1", "Port 22")
+	i.host("deep", "ProxyJump bastion,stranger", "HostName 127.0.0.1")
+	i.host("bycommand", "ProxyCommand ssh -F "+i.conf+" -W 127.0.0.1:1 bastion")
+	public, err := os.ReadFile(filepath.Join(i.dir, "id.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.known("changed", string(public)) // any other
+	i.everywhere("LogLevel QUIET")
+	for _, c := range []struct {
+		place keyway.Place
+		kind  keyway.Kind
+		says  string
+	}{
+		{"stranger", keyway.Denied, "stranger does not accept your key"},
+		{"behindstranger", keyway.Denied, "stranger, on the way to behindstranger, does not accept your key"},
+		{"deep", keyway.Denied, "stranger, on the way to deep, does not accept your key"},
+		{"nothingthere", keyway.Unreachable, "bastion answers, but does not reach nothingthere"},
+		{"bycommand", keyway.Unreachable, "bastion answers, but does not reach bycommand"},
+		{"mistyped", keyway.UnknownPlace, "there is no host badjump.invalid, through which the way to mistyped leads"},
+		{"noway", keyway.Unreachable, "closed lets nobody through to noway"},
+		{"talks", keyway.Unreachable, "talks says: “use the web portal"},
+		{"changed", keyway.HostKeyChanged, "the host key of changed is not the one"},
+	} {
+		e := i.fails(c.place)
+		if e.Kind == keyway.Unreachable && strings.Contains(e.Message, "Temporary failure") || e.Kind == keyway.Unreachable && strings.Contains(e.Message, "VPN") {
+			e.Kind, e.Message = keyway.UnknownPlace, c.says // this machine has no resolver
+		}
+		if e.Kind != c.kind || !strings.Contains(e.Message, c.says) {
+			t.Errorf("%s: %s: %q, want %s and %q", c.place, e.Kind, e.Message, c.kind, c.says)
+		}
+		if strings.Contains(e.Next, "evil") || e.Next == "" {
+			t.Errorf("%s: to be typed is %q", c.place, e.Next)
+		}
+		if c.place == "changed" && !strings.Contains(e.Next, "ssh-keygen -R changed -f "+i.dir+"/known") {
+			t.Errorf("to be typed is %q", e.Next)
+		}
+	}
+	p, err := i.travel("gpu1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, host := range []string{"bastion", "gpu1"} {
+		if !slices.ContainsFunc(i.said, func(w api.Words) bool { return w.Host == host && strings.Contains(w.Text, "Permission denied") }) {
+			t.Errorf("of %s nothing was heard: %q", host, i.said)
+		}
+	}
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", "") + "'" }
+
+// Whatever the user's configuration wants for the user's own connections, the link's
+// shares nothing with them, is told nothing less, and opens nothing.
+func TestTheLinksConnectionsAreApart(t *testing.T) {
+	i := newInn(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	agent := filepath.Join(i.dir, "agent")
+	fakeAgent(t, agent, 0)
+	t.Setenv("SSH_AUTH_SOCK", agent)
+	i.sshd("bastion", "")
+	i.sshd("gpu1", "", "ProxyJump bastion")
+	i.sshd("tells", "ForceCommand echo agent=$SSH_AUTH_SOCK. display=$DISPLAY. tty=$SSH_TTY.; exit 1", "ProxyJump bastion")
+	i.everywhere("ControlMaster auto", "ControlPath "+i.dir+"/master-%n", "ControlPersist yes", "LogLevel QUIET",
+		"ForwardAgent yes", "ForwardX11 yes", "LocalForward 127.0.0.1:"+port+" 127.0.0.1:1", "DynamicForward 127.0.0.1:1",
+		"ExitOnForwardFailure yes", "RequestTTY force", "RemoteCommand false", "PermitLocalCommand yes", "LocalCommand touch "+i.dir+"/local",
+		"SessionType none", "StdinNull yes", "ForkAfterAuthentication yes", "ServerAliveInterval 1")
+	p, err := i.travel("gpu1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
+		conn.Close()
+		t.Error("a port is forwarded")
+	}
+	if left, _ := filepath.Glob(filepath.Join(i.dir, "master-*")); len(left) > 0 {
+		t.Errorf("shared connections: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(i.dir, "local")); err == nil {
+		t.Error("a local command was run")
+	}
+	p.stop()
+	if e := i.fails("tells"); !strings.Contains(e.Message, "agent=. display=. tty=.") {
+		t.Errorf("%q", e.Message)
+	}
+}

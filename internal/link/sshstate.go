@@ -1,0 +1,153 @@
+package link
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// fault is what an ssh says has gone wrong.
+type fault int
+
+const (
+	noFault       fault = iota
+	unresolved          // the host has no address
+	resolverDown        // nobody could be asked for its address
+	unconnected         // no connection to it
+	unidentified        // it closed the connection before it had said what it is
+	dropped             // it closed the connection before anybody was logged in
+	broken              // the connection broke afterwards
+	keyChanged          // its key is another than the one that is known
+	keyUnknown          // its key is not known, and was not accepted
+	refused             // no key was accepted
+	dismissed           // it ended the connection, with words of its own
+	notThrough          // it has no connection to the next host
+	mayNotThrough       // it forbids to go through it
+	noCommon            // no algorithm that both know
+	badConfig           // ssh cannot read its configuration
+	unexplained         // something else, in ssh's words
+)
+
+// sshState is what an ssh has said of itself until now.
+type sshState struct {
+	authenticated bool
+	fault         fault
+	host, detail  string // in ssh's words
+	said          string // in the host's words
+	shown         string // fingerprint of a key that is not the known one
+	file, line    string // where that one is
+	name          string // of the host in that file
+}
+
+// ssh's sentences have been stable since 2001. Each is looked for where ssh says it:
+// what decides is the last line, which is of the fatal error. Some lines hold words
+// of the host (a reason for disconnecting, what to enter), which may hold line ends:
+// such a line is the host's from there on, with all that follows it. So what a host
+// says can at most make the fault one that is the host's.
+var (
+	reUnresolved   = regexp.MustCompile(`^\S+: Could not resolve hostname (\S*): (.*)$`)
+	reUnconnected  = regexp.MustCompile(`^ssh: connect to (?:host|address) (\S+) port (\d+): (.*)$`)
+	reRefused      = regexp.MustCompile(`^(?:\S+@)?\S+: Permission denied \(([a-z0-9@.,-]*)\)\.$`)
+	reDismissed    = regexp.MustCompile(`^Received disconnect from \S+ port \d+:\d+: (.*)$`)
+	reChannel      = regexp.MustCompile(`^channel \d+: open failed: (administratively prohibited|connect failed|unknown channel type|resource shortage)(?:: (.*))?$`)
+	reNoCommon     = regexp.MustCompile(`^Unable to negotiate with \S+(?: port \d+)?: (no matching [a-z ]{1,40} found)?(.*)$`)
+	reOffending    = regexp.MustCompile(`^Offending \S+ key in (.*):(\d+)$`)
+	reChanged      = regexp.MustCompile(`^Host key for (\S+) has changed and you have requested strict checking\.$`)
+	reFingerprint  = regexp.MustCompile(`^(SHA256:[A-Za-z0-9+/]+)\.$`)
+	reBadConfig    = regexp.MustCompile(`^\S.* line \d+: |^\S+: terminating, \d+ bad configuration options|^command-line(:| line)`)
+	reDropped      = regexp.MustCompile(`^(kex_exchange_identification|ssh_exchange_identification|banner exchange|kex_protocol_error)\b|^Connection (closed|reset) by |^Connection to \S+ port \d+ timed out|^Connection timed out during banner exchange|^ssh_dispatch_run_fatal: `)
+	reUnidentified = regexp.MustCompile(`^(kex|ssh)_exchange_identification: `)
+	reBroken       = regexp.MustCompile(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
+)
+
+// afterthoughts follow a fault, or say nothing of one.
+var afterthoughts = []string{
+	"Killed by signal", "Transferred: ", "Bytes per second: ", "Disconnected from ", "Authenticated to ", "Warning: ", "mm_", "Connection to ", "debug",
+}
+
+const (
+	keyFailure   = "Host key verification failed."
+	keyIsChanged = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @"
+	stdioFailure = "stdio forwarding failed"
+)
+
+// readState reads what an ssh has said itself, line by line.
+func readState(lines []string) sshState {
+	s := sshState{authenticated: slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Authenticated to ") })}
+	for i, l := range lines {
+		if m := reNoCommon.FindStringSubmatch(l); m != nil {
+			s.fault, s.detail, s.said = noCommon, strings.TrimSpace(m[1]), m[2]
+			return s
+		}
+		if m := reDismissed.FindStringSubmatch(l); m != nil {
+			s.fault, s.said = dismissed, strings.TrimSuffix(m[1], " [preauth]")
+			return s
+		}
+		if m := reChannel.FindStringSubmatch(l); m != nil && s.authenticated && lines[len(lines)-1] != l && slices.Contains(lines[i:], stdioFailure) {
+			s.fault, s.detail, s.said = notThrough, m[1], m[2]
+			if m[1] == "administratively prohibited" {
+				s.fault = mayNotThrough
+			}
+			return s
+		}
+	}
+	s.readLast(lines)
+	return s
+}
+
+// readLast reads the last line that says anything of a fault.
+func (s *sshState) readLast(lines []string) {
+	last := ""
+	for _, l := range slices.Backward(lines) {
+		if !slices.ContainsFunc(afterthoughts, func(a string) bool { return strings.HasPrefix(l, a) && !reDropped.MatchString(l) }) {
+			last = l
+			break
+		}
+	}
+	match := func(re *regexp.Regexp) (m []string) { return re.FindStringSubmatch(last) }
+	switch {
+	case last == "":
+	case last == keyFailure:
+		s.readHostKey(lines)
+	case match(reUnresolved) != nil:
+		m := match(reUnresolved)
+		s.fault, s.host, s.detail = unresolved, m[1], m[2]
+		if strings.HasPrefix(m[2], "Temporary failure") { // EAI_AGAIN
+			s.fault = resolverDown
+		}
+	case match(reUnconnected) != nil:
+		m := match(reUnconnected)
+		s.fault, s.host, s.detail = unconnected, m[1], m[3]
+	case match(reRefused) != nil:
+		s.fault, s.detail = refused, match(reRefused)[1]
+	case reBadConfig.MatchString(last):
+		s.fault, s.detail = badConfig, last
+	case reUnidentified.MatchString(last):
+		s.fault, s.detail = unidentified, last
+	case reDropped.MatchString(last) && !s.authenticated:
+		s.fault, s.detail = dropped, last
+	case reDropped.MatchString(last) || reBroken.MatchString(last):
+		s.fault, s.detail = broken, last
+	default:
+		s.fault, s.detail = unexplained, last
+	}
+}
+
+// readHostKey reads what ssh says of a host key that it did not take: by then the
+// host has said nothing that ssh repeats.
+func (s *sshState) readHostKey(lines []string) {
+	s.fault = keyUnknown
+	for _, l := range lines {
+		switch {
+		case l == keyIsChanged:
+			s.fault = keyChanged
+		case reOffending.MatchString(l) && s.file == "":
+			m := reOffending.FindStringSubmatch(l)
+			s.file, s.line = m[1], m[2]
+		case reFingerprint.MatchString(l):
+			s.shown = reFingerprint.FindStringSubmatch(l)[1]
+		case reChanged.MatchString(l):
+			s.name = reChanged.FindStringSubmatch(l)[1]
+		}
+	}
+}

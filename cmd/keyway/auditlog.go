@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/agent"
 	"keyway/internal/audit"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
@@ -42,6 +43,7 @@ are, the lines of what was allowed stay.` +
 			if verify {
 				return verifyLog(path, out)
 			}
+			sayWhoseAgent(cmd.Context(), cmd.ErrOrStderr())
 			print := func(e audit.Event) error { return printEvent(out, e) }
 			if asJSON {
 				print = func(e audit.Event) error { return plain.JSON(out, e) }
@@ -54,6 +56,21 @@ are, the lines of what was allowed stay.` +
 	cmd.Flags().IntVarP(&last, "lines", "n", 0, "only the last `N` (0: all)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")
 	return cmd
+}
+
+// sayWhoseAgent says when the agent that ssh uses keeps no log.
+func sayWhoseAgent(ctx context.Context, news io.Writer) {
+	c, _, err := dialAgent()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if _, err := c.Keys(ctx); errors.Is(err, agent.ErrOtherAgent) {
+		fmt.Fprintln(news, "the agent that ssh uses is not keyway's, or is locked: another one's signatures are not in this log")
+		fmt.Fprintln(news, "  → have keyway's agent show its keys, under the policy and the log: keyway agent --upstream \"$SSH_AUTH_SOCK\"")
+	}
 }
 
 func verifyLog(path string, out io.Writer) error {

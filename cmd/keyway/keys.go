@@ -126,6 +126,9 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 	} else {
 		notes = append(notes, "kept until "+k.Until.Local().Format("Mon 15:04:05"))
 	}
+	if forgotten := forgottenOn(k); forgotten != "" {
+		notes = append(notes, forgotten)
+	}
 	if !k.Expires.IsZero() {
 		notes = append(notes, "certificate until "+k.Expires.Local().Format(time.DateTime))
 	}
@@ -142,6 +145,31 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 	for _, line := range reach(k.Destinations) {
 		fmt.Fprintf(w, "    %s\n", line)
 	}
+}
+
+// forgottenOn says what makes the agent forget the key before its time.
+func forgottenOn(k agent.KeyInfo) string {
+	var when []string
+	for _, word := range k.ForgetOn {
+		idle, isIdle := strings.CutPrefix(word, "idle=")
+		switch {
+		case isIdle:
+			if d, err := policy.ParseDuration(idle); err == nil {
+				when = append(when, "after "+spellOut(d)+" without a signature")
+			}
+		case word == "sleep":
+			when = append(when, "when the machine sleeps")
+		case word == "screen-lock":
+			when = append(when, "when the screen is locked")
+		}
+	}
+	if k.File != "" {
+		when = append(when, "when "+plain.Line(k.File)+" goes")
+	}
+	if when == nil {
+		return ""
+	}
+	return "forgotten " + strings.Join(when, ", ")
 }
 
 // reach says where a key may be used: the hosts that it may log in to from here,

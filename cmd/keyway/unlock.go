@@ -8,9 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
@@ -24,7 +28,8 @@ func newUnlockCommand() *cobra.Command {
 		Short: "Unlock your key: the day's one prompt",
 		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
 at SSH_AUTH_SOCK, or starts keyway's own if there is none. Without KEYFILE it takes the
-usual ones in ~/.ssh. A key that the agent holds already is not asked for again.
+usual ones in ~/.ssh. A key that the agent holds already is not asked for again, unless
+-t is to make it stay longer: keyway's agent shortens its time without.
 
 With --forget-on, keyway's agent forgets every key when nothing was signed for that
 long (idle=30m), when the machine goes to sleep (sleep), and when the screen is locked
@@ -69,17 +74,25 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	if len(files) == 0 {
 		return keyway.Errorf(keyway.NoKey, "there is no key in %s", filepath.Join(home, ".ssh")).Hint("make one: keyway init\nor name yours: keyway unlock KEYFILE")
 	}
+	life, err := o.lifetime()
+	if err != nil {
+		return err
+	}
 	locked, err := a.lockedOf(ctx, files)
 	if err != nil {
 		return err
+	}
+	locked, changed := shortened(ctx, files, locked, life, news)
+	if len(locked) == 0 && changed {
+		return a.hosts.Sync()
 	}
 	if len(locked) == 0 {
 		fmt.Fprintln(news, "unlocked already; lock with: keyway lock")
 		return a.hosts.Sync()
 	}
 	args := []string{"-q"}
-	if o.life != "" {
-		args = append(args, "-t", o.life)
+	if life > 0 {
+		args = append(args, "-t", strconv.Itoa(int(life/time.Second)))
 	}
 	if err := onTerminal(ctx, a.environ(), "ssh-add", append(append(args, "--"), locked...)...); err != nil {
 		var exit *exec.ExitError
@@ -93,10 +106,78 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 		return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
 	}
 	for _, f := range locked {
-		fmt.Fprintf(news, "unlocked %s\n", f)
+		fmt.Fprintf(news, "unlocked %s%s\n", f, forLife(life))
 	}
 	watchFiles(ctx, locked)
 	return a.hosts.Sync()
+}
+
+// lifetime is how long keys stay; 0: until the agent ends.
+func (o unlockOptions) lifetime() (time.Duration, error) {
+	if o.life == "" {
+		return 0, nil
+	}
+	life, err := policy.ParseDuration(o.life)
+	if err != nil {
+		return 0, keyway.Errorf(keyway.Usage, "-t: %w", err).Hint("such as: keyway unlock -t 12h")
+	}
+	return life, nil
+}
+
+// forLife is what -t came to mean: a number alone is seconds, as with ssh-add.
+func forLife(life time.Duration) string {
+	if life == 0 {
+		return ""
+	}
+	return ", for " + spellOut(life)
+}
+
+// spellOut is d in words, such as 1 hour 30 minutes.
+func spellOut(d time.Duration) string {
+	var words []string
+	for _, unit := range []struct {
+		name string
+		size time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
+		if n := int(d / unit.size); n > 0 {
+			words = append(words, count(n, unit.name))
+			d %= unit.size
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// shortened has the agent forget those of files that it holds already after life. Where
+// it cannot, because it is another agent or the key would stay longer, the file is added
+// to the locked ones: the key is put in once more, with its passphrase.
+func shortened(ctx context.Context, files, locked []string, life time.Duration, news io.Writer) (still []string, changed bool) {
+	if life == 0 {
+		return locked, false
+	}
+	c, _, err := dialAgent()
+	if err != nil {
+		return locked, false
+	}
+	defer c.Close()
+	for _, f := range files {
+		if slices.Contains(locked, f) {
+			continue
+		}
+		done := false
+		if public, err := os.ReadFile(f + ".pub"); err == nil {
+			if key, _, _, _, err := ssh.ParseAuthorizedKey(public); err == nil {
+				done, _ = c.Shorten(ctx, ssh.FingerprintSHA256(key), life)
+			}
+		}
+		if !done {
+			fmt.Fprintf(news, "the agent holds %s already; to keep it for %s it needs the passphrase once more\n", f, spellOut(life))
+			locked = append(locked, f)
+			continue
+		}
+		changed = true
+		fmt.Fprintf(news, "unlocked already: %s, now for %s\n", f, spellOut(life))
+	}
+	return locked, changed
 }
 
 // watchFiles has the agent forget the keys when their files go. Another agent than

@@ -6,11 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/policy"
 )
@@ -257,4 +260,45 @@ func FuzzSignals(f *testing.F) {
 			t.Errorf("%d signals", n)
 		}
 	})
+}
+
+// A key's time can be made shorter by whoever may ask, and longer by nobody.
+func TestShorten(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	c := dial(t, a.local)
+	c.expect(t, "add", addMessage(w.me, "me"), true)
+	client := must(Dial(a.local))
+	defer client.Close()
+	mine := ssh.FingerprintSHA256(w.me.public)
+	until := func() time.Duration {
+		t.Helper()
+		keys, err := client.Keys(t.Context())
+		if err != nil || len(keys) != 1 {
+			t.Fatalf("%+v %v", keys, err)
+		}
+		return time.Until(keys[0].Until).Round(time.Minute)
+	}
+	for _, step := range []struct {
+		key        string
+		life, want time.Duration
+		done       bool
+	}{
+		{mine, 12 * time.Hour, 12 * time.Hour, true}, {mine, time.Hour, time.Hour, true}, {mine, 2 * time.Hour, time.Hour, false},
+		{mine, 0, time.Hour, false}, {"SHA256:other", time.Minute, time.Hour, false},
+	} {
+		done, err := client.Shorten(t.Context(), step.key, step.life)
+		if err != nil || done != step.done || until() != step.want {
+			t.Errorf("%+v: %v %v, then %v are left", step, done, err, until())
+		}
+	}
+	far := dial(t, a.forward)
+	far.expect(t, "from far away", join([]byte{msgExtension}, text(extLifetime), text(mine), []byte{0, 0, 0, 1}), false)
+	if until() != time.Hour {
+		t.Error("a remote asker changed it")
+	}
+	c.expect(t, "occasions", join([]byte{msgExtension}, text(extForget), text("idle=30m,sleep")), true)
+	if keys, err := client.Keys(t.Context()); err != nil || !slices.Equal(keys[0].ForgetOn, []string{"idle=1800s", "sleep"}) {
+		t.Errorf("%+v %v", keys, err)
+	}
 }

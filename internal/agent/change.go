@@ -86,8 +86,8 @@ func (a *Agent) hold(key *identity.Key, c constraints) *held {
 
 func (a *Agent) describe(h *held) string {
 	text := "added"
-	if h.dies != 0 {
-		text += fmt.Sprintf(" for %v", (h.dies - a.config.uptime()).Round(time.Second))
+	if dies, _, _ := a.keys.limits(h); dies != 0 {
+		text += fmt.Sprintf(" for %v", (dies - a.config.uptime()).Round(time.Second))
 	}
 	if h.confirm {
 		text += ", each use to be confirmed"

@@ -64,6 +64,15 @@ func (c *Client) Watch(ctx context.Context, path string) error {
 	return c.ask(ctx, extWatch, sshwire.AppendString(nil, path), &struct{}{})
 }
 
+// Shorten has the agent forget the key after life. It reports whether the agent will:
+// one that goes sooner stays as it is.
+func (c *Client) Shorten(ctx context.Context, fingerprint string, life time.Duration) (bool, error) {
+	var s Shortened
+	body := sshwire.AppendUint32(sshwire.AppendString(nil, fingerprint), uint32(life/time.Second))
+	err := c.ask(ctx, extLifetime, body, &s)
+	return s.Done, err
+}
+
 // Answer answers a question.
 func (c *Client) Answer(ctx context.Context, id uint64, a Answer) error {
 	body, seconds := sshwire.AppendUint32(nil, uint32(id)), uint32(a.For/time.Second)

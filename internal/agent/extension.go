@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
 		return c.bind(r)
 	case extQuery:
 		return c.query()
-	case extKeys, extQuestions, extAnswer, extForget, extWatch:
+	case extKeys, extQuestions, extAnswer, extForget, extWatch, extLifetime:
 		return c.manage(ctx, name, r)
 	}
 	return failure
@@ -72,6 +73,8 @@ func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader)
 		result, err = c.forgetOn(r)
 	case extWatch:
 		result, err = c.watchFile(r)
+	case extLifetime:
+		result, err = c.shorten(r)
 	}
 	if err != nil {
 		return extFailure
@@ -100,6 +103,8 @@ type KeyInfo struct {
 	Provider     string    `json:"provider,omitempty"`
 	Destinations []Step    `json:"destinations,omitempty"`
 	Upstream     string    `json:"upstream,omitempty"` // the agent that holds it, if it is another
+	ForgetOn     []string  `json:"forgetOn,omitempty"` // what else makes the agent forget it: idle=TIME, sleep, screen-lock
+	File         string    `json:"file,omitempty"`     // the file with which it goes
 }
 
 // Step is one destination of a key. An empty From is this machine.
@@ -122,25 +127,30 @@ func (a *Agent) describeKey(h *held) KeyInfo {
 		Type: h.key.Public.Type(), Fingerprint: h.key.Fingerprint, Comment: h.key.Comment, Blob: h.key.Blob,
 		Confirm: h.confirm, Provider: h.key.Provider, Upstream: h.upstream,
 	}
-	if h.dies != 0 {
-		info.Until = time.Now().Add(h.dies - a.config.uptime()).Round(time.Second)
+	dies, left, limited := a.keys.limits(h)
+	if dies != 0 {
+		info.Until = time.Now().Add(dies - a.config.uptime()).Round(time.Second)
 	}
 	if cert := h.key.Certificate(); cert != nil && cert.ValidBefore < 1<<40 {
 		info.Expires = time.Unix(int64(cert.ValidBefore), 0)
 	}
-	if left, limited := a.keys.left(h); limited {
+	if limited {
 		info.SignsLeft = &left
 	}
+	if f := a.occasions(); f != (policy.Forget{}) && h.upstream == "" {
+		info.ForgetOn = f.Words()
+	}
+	info.File = a.files.of(h.key.Fingerprint)
 	for _, d := range h.destinations {
 		info.Destinations = append(info.Destinations, Step{From: d.from.name, To: d.to.name, User: d.to.user})
 	}
 	return info
 }
 
-func (k *keyring) left(h *held) (uint32, bool) {
+func (k *keyring) limits(h *held) (dies time.Duration, signsLeft uint32, limited bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return h.signsLeft, h.limited
+	return h.dies, h.signsLeft, h.limited
 }
 
 // OpenQuestion is a question as keyway approve shows it.
@@ -195,6 +205,24 @@ func (c *connection) forgetOn(r *sshwire.Reader) (w Warning, err error) {
 		}
 	}
 	return w, nil
+}
+
+// Shortened reports whether a key is forgotten within the time that was asked for.
+type Shortened struct {
+	Done bool `json:"done"`
+}
+
+// shorten reads a key's fingerprint and for how many seconds it stays. It never makes a
+// time longer: who wants that has to show the key once more.
+func (c *connection) shorten(r *sshwire.Reader) (s Shortened, err error) {
+	fingerprint, life := r.Text(), time.Duration(r.Uint32())*time.Second
+	if err := r.End(); err != nil {
+		return s, err
+	}
+	if s.Done = life > 0 && c.agent.keys.shorten(fingerprint, life); s.Done {
+		c.agent.note(audit.Event{Event: "lifetime", Verdict: audit.Allowed, Key: fingerprint, Reason: fmt.Sprintf("forgotten after %v", life), Connection: c.number, PID: c.peer.pid, Program: c.peer.program()})
+	}
+	return s, nil
 }
 
 // takeAnswer reads the number of a question, 1 for yes, and for how many seconds

@@ -41,6 +41,18 @@ type keyFile struct {
 	absent      int // looks in a row
 }
 
+// of is the file of a key that is watched; empty: none is.
+func (f *files) of(fingerprint string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path, k := range f.keys {
+		if k.Fingerprint == fingerprint {
+			return path
+		}
+	}
+	return ""
+}
+
 // unchanged says whether a file is as it was. Two that were written within a tick of
 // the file system's clock differ by being two.
 func unchanged(was, is os.FileInfo) bool {

@@ -19,7 +19,7 @@ import (
 // keyring, except for what is said to be under the keyring's lock.
 type held struct {
 	key          *identity.Key
-	dies         time.Duration // uptime; 0: never
+	dies         time.Duration // uptime; 0: never; under the lock
 	confirm      bool
 	destinations []destination
 	restriction  []byte // the destinations as they came
@@ -166,6 +166,30 @@ func (k *keyring) expireLocked() time.Duration {
 		}
 	}
 	return next
+}
+
+// shorten has the keys with the fingerprint forgotten after life. It changes nothing
+// and reports false if there is none, or one that goes sooner.
+func (k *keyring) shorten(fingerprint string, life time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.expireLocked()
+	dies, found := k.uptime()+life, false
+	for _, h := range k.keys {
+		if h.key.Fingerprint != fingerprint {
+			continue
+		}
+		if h.dies != 0 && h.dies < dies {
+			return false
+		}
+		found = true
+	}
+	for _, h := range k.keys {
+		if h.key.Fingerprint == fingerprint && found {
+			h.dies = dies
+		}
+	}
+	return found
 }
 
 func (k *keyring) expire() time.Duration {

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -284,23 +286,36 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		return // who is not root cannot be another user
 	}
 	a := start(t, Config{})
-	for _, path := range []string{a.local, a.forward} {
-		if err := os.Chmod(path, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(filepath.Dir(a.local), 0o755); err != nil {
+	// Not where TMPDIR says: others could not come there.
+	dir, err := os.MkdirTemp("/tmp", "kwu")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{a.local, a.forward} {
-		if out, err := listAs(t.Context(), otherUser, path); err != nil || out != "closed" {
-			t.Errorf("another user at %s: %q %v", path, out, err)
-		}
-		if e := a.log.last(); e.Event != "connect" || e.Verdict != audit.Denied || e.UID != otherUser {
-			t.Errorf("%+v", e)
-		}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", path)
+	if err == nil {
+		err = errors.Join(os.Chmod(path, 0o666), os.Chmod(dir, 0o755))
 	}
-	if out, err := listAs(t.Context(), 0, a.local); err != nil || out != "answered" {
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel()
+	serving.Go(func() {
+		if err := a.Serve(ctx, l, false); err != nil {
+			t.Error(err)
+		}
+	})
+	if out, err := listAs(ctx, otherUser, path); err != nil || out != "closed" {
+		t.Errorf("another user: %q %v", out, err)
+	}
+	if e := a.log.last(); e.Event != "connect" || e.Verdict != audit.Denied || e.UID != otherUser {
+		t.Errorf("%+v", e)
+	}
+	if out, err := listAs(ctx, 0, path); err != nil || out != "answered" {
 		t.Errorf("the same user: %q %v", out, err)
 	}
 }

@@ -52,6 +52,7 @@ const (
 	extAnswer          = "answer@keyway"
 	extForget          = "forget@keyway"
 	extWatch           = "watch@keyway"
+	extLifetime        = "lifetime@keyway"
 )
 
 var (

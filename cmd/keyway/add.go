@@ -32,7 +32,7 @@ For a workspace that is known already: change whether your agent is forwarded.` 
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.NameTaken, keyway.Untrusted, keyway.BadConfig)...),
 		Example:           "  keyway add gpu1/train\n  keyway add gpu1/train --forward-agent\n  keyway add gpu1/train --yes          in a script",
 		Args:              takes(1, 1, "one workspace as PLACE/NAME"),
-		ValidArgsFunction: completePlaces,
+		ValidArgsFunction: completePlaceSlash,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runAdd(cmd.Context(), args[0], o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -89,6 +89,16 @@ func runAdd(ctx context.Context, arg string, o addOptions, stdout, news io.Write
 	fmt.Fprintf(stdout, "%s is known now: ssh %[1]s\n", e.Name)
 	a.adviseInit(news)
 	return nil
+}
+
+// completePlaceSlash completes the PLACE/ of PLACE/NAME. What is there only the place
+// could say, and completing asks nobody.
+func completePlaceSlash(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	places, directive := completePlaces(cmd, args, toComplete)
+	for i := range places {
+		places[i] += "/"
+	}
+	return places, directive | cobra.ShellCompDirectiveNoSpace
 }
 
 func forwardingText(on bool) string {

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // known_hosts is hashed with it
-	"encoding/base64"
 	"io"
 	"maps"
 	"net"
@@ -111,7 +108,7 @@ func (n *hostKeyNames) named(name string) (policy.Host, bool) {
 	}
 	for _, name := range wanted {
 		for fingerprint, h := range n.hosts {
-			if slices.Contains(h.Names, name) || slices.ContainsFunc(n.hashed[fingerprint], func(hash string) bool { return isHashOf(hash, name) }) {
+			if slices.Contains(h.Names, name) || slices.ContainsFunc(n.hashed[fingerprint], func(hash string) bool { return sshconfig.IsHashOf(hash, name) }) {
 				return n.hostLocked(fingerprint), true
 			}
 		}
@@ -152,7 +149,7 @@ func (n *hostKeyNames) resolveLocked(fingerprint string) policy.Host {
 		h.Names, h.Groups = append([]string{name}, h.Names...), append(slices.Clone(h.Groups), policy.GroupGit)
 	}
 	for _, hash := range n.hashed[fingerprint] {
-		i := slices.IndexFunc(n.guesses, func(name string) bool { return isHashOf(hash, name) })
+		i := slices.IndexFunc(n.guesses, func(name string) bool { return sshconfig.IsHashOf(hash, name) })
 		if i < 0 {
 			h.Partial = true
 			continue
@@ -188,22 +185,6 @@ func addName(names []string, name string) []string {
 		return names
 	}
 	return append(names, name)
-}
-
-// isHashOf reports whether hash is the name as ssh-keygen -H writes it.
-func isHashOf(hash, name string) bool {
-	parts := strings.Split(hash, "|") // |1|SALT|HASH
-	if len(parts) != 4 || parts[1] != "1" {
-		return false
-	}
-	salt, err1 := base64.StdEncoding.DecodeString(parts[2])
-	want, err2 := base64.StdEncoding.DecodeString(parts[3])
-	if err1 != nil || err2 != nil {
-		return false
-	}
-	mac := hmac.New(sha1.New, salt)
-	io.WriteString(mac, name)
-	return hmac.Equal(mac.Sum(nil), want)
 }
 
 // countHashed is how many hosts have a hashed name, and of how many one is not known.

@@ -86,41 +86,64 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 		asked.Wait()
 		close(answers)
 	}()
-	rows, table := []row{}, newPrintout(stdout)
-	var failures []*keyway.Error
+	p := &lsPrinter{json: o.json, ui: a.ui, locked: locked, table: newPrintout(stdout), stdout: stdout, stderr: stderr, rows: []row{}}
 	for l := range answers {
-		rows = append(rows, l.rows...)
-		failures = append(failures, l.problems...)
-		if o.json || ctx.Err() != nil {
-			continue
+		if ctx.Err() == nil {
+			p.add(l)
 		}
-		a.ui.end()
-		for _, p := range l.problems {
-			if !locked.told(p, stderr) {
-				complain(stderr, p)
-			}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return p.end()
+}
+
+// lsPrinter prints what places answer: JSON at the end, for people at once.
+type lsPrinter struct {
+	json           bool
+	ui             *terminalUI
+	locked         *lockWatch
+	table          *printout
+	stdout, stderr io.Writer
+
+	rows     []row
+	failures []*keyway.Error
+	err      error // of writing
+}
+
+func (p *lsPrinter) add(l listing) {
+	p.rows = append(p.rows, l.rows...)
+	p.failures = append(p.failures, l.problems...)
+	if p.json {
+		return
+	}
+	p.ui.end()
+	for _, problem := range l.problems {
+		if !p.locked.told(problem, p.stderr) {
+			complain(p.stderr, problem)
 		}
-		if err := table.add(l.rows); err != nil {
-			return err
-		}
+	}
+	if err := p.table.add(l.rows); p.err == nil {
+		p.err = err
+	}
+}
+
+// end fails if anything could not be asked.
+func (p *lsPrinter) end() error {
+	switch {
+	case p.json:
+		slices.SortStableFunc(p.rows, byName)
+		p.err = plain.JSON(p.stdout, p.rows)
+	case len(p.rows) == 0 && len(p.failures) == 0:
+		fmt.Fprintln(p.stdout, "no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME")
 	}
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case o.json:
-		slices.SortStableFunc(rows, byName)
-		if err := plain.JSON(stdout, rows); err != nil {
-			return err
-		}
-	case len(rows) == 0 && len(failures) == 0:
-		fmt.Fprintln(stdout, "no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME")
+	case p.err != nil || len(p.failures) == 0:
+		return p.err
+	case p.json:
+		return p.failures[0]
 	}
-	if len(failures) > 0 && o.json {
-		return failures[0]
-	} else if len(failures) > 0 {
-		return exitStatus(keyway.ExitCode(failures[0])) // all has been said
-	}
-	return nil
+	return exitStatus(keyway.ExitCode(p.failures[0])) // all has been said
 }
 
 // machine is one machine with the names by which this laptop knows it as a place.

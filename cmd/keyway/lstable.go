@@ -79,6 +79,9 @@ func newPrintout(out io.Writer) *printout {
 
 // windowOf is how many columns the terminal has that w is; 0: it is none.
 func windowOf(w io.Writer) int {
+	if cleaned, ok := w.(*plain.Writer); ok {
+		w = cleaned.To
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return 0

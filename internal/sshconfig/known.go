@@ -5,46 +5,54 @@ import (
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what OpenSSH hashes names with
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/keyway"
 )
 
 // Bounds on known_hosts files.
 const (
-	maxKnownHosts = 8 << 20 // bytes of a file
-	maxKnownFiles = 64
+	maxKnownHosts = 32 << 20 // bytes of a file
+	maxKnownFiles = 256
 )
 
 // knownLine is a line of a known_hosts file, as sshd(8) has it.
 type knownLine struct {
+	file    string
 	where   string // file:line
 	marker  string // @cert-authority or @revoked; else empty
 	hosts   string // as it stands there, perhaps hashed
 	keyBlob []byte // empty where it cannot be read
 }
 
-// readKnown reads all lines of those files that can be read. A line that ssh
-// cannot read either names nobody.
-func readKnown(files []string) []knownLine {
+// readKnown reads all lines of the files. A file or line that ssh cannot read
+// either names nobody; one that is too large is an error, not an empty one.
+func readKnown(files []string) ([]knownLine, error) {
+	if len(files) > maxKnownFiles {
+		return nil, keyway.Errorf(keyway.BadConfig, "your ssh configuration names %d known_hosts files, more than %d", len(files), maxKnownFiles)
+	}
 	var all []knownLine
-	for _, file := range files[:min(len(files), maxKnownFiles)] {
+	for _, file := range files {
 		data, err := readBounded(file, maxKnownHosts)
-		if err != nil {
-			continue
+		if errors.Is(err, errTooLarge) {
+			return nil, keyway.Errorf(keyway.BadConfig, "%s is larger than %d bytes, too large for a known_hosts", file, maxKnownHosts).
+				Hint("see what is in it: ls -l %s", file)
 		}
 		n := 0
 		for text := range strings.Lines(string(data)) {
 			n++
 			if l, ok := parseKnownLine(text); ok {
-				l.where = fmt.Sprintf("%s:%d", file, n)
+				l.file, l.where = file, fmt.Sprintf("%s:%d", file, n)
 				all = append(all, l)
 			}
 		}
 	}
-	return all
+	return all, nil
 }
 
 func parseKnownLine(text string) (knownLine, bool) {
@@ -67,7 +75,7 @@ func parseKnownLine(text string) (knownLine, bool) {
 // the ports. A pattern that is about any host (noHost) is about none.
 func (l knownLine) names(name string, ports []string) bool {
 	if strings.HasPrefix(l.hosts, "|") {
-		return l.hashOf(name) || slices.ContainsFunc(ports, func(p string) bool { return l.hashOf("[" + name + "]:" + p) })
+		return IsHashOf(l.hosts, name) || slices.ContainsFunc(ports, func(p string) bool { return IsHashOf(l.hosts, "["+name+"]:"+p) })
 	}
 	return l.matches(name) && !l.matches(noHost)
 }
@@ -90,9 +98,9 @@ func (l knownLine) matches(name string) bool {
 	return found
 }
 
-// hashOf reports whether the line's name is the hash of name: |1|salt|HMAC-SHA1.
-func (l knownLine) hashOf(name string) bool {
-	parts := strings.Split(l.hosts, "|")
+// IsHashOf reports whether hash is how known_hosts hides name: |1|SALT|HMAC-SHA1.
+func IsHashOf(hash, name string) bool {
+	parts := strings.Split(hash, "|")
 	if len(parts) != 4 || parts[1] != "1" {
 		return false
 	}
@@ -118,15 +126,8 @@ func (l knownLine) owner(candidates, ports []string) string {
 	return "a host whose name is hashed"
 }
 
-// ownerOf looks for a line that has key.
-func ownerOf(lines []knownLine, key ssh.PublicKey) (knownLine, bool) {
-	blob := key.Marshal()
-	i := slices.IndexFunc(lines, func(l knownLine) bool { return bytes.Equal(l.keyBlob, blob) })
-	if i < 0 {
-		return knownLine{}, false
-	}
-	return lines[i], true
-}
+// has reports whether the line has key.
+func (l knownLine) has(key ssh.PublicKey) bool { return bytes.Equal(l.keyBlob, key.Marshal()) }
 
 // matchPattern is OpenSSH's match_pattern: '*' stands for any letters, '?' for
 // one. It takes time in proportion to the product of both lengths at most.

@@ -2,6 +2,9 @@ package sshconfig
 
 import (
 	"context"
+	"os"
+	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,9 +29,10 @@ var reservedNames = []keyway.Name{"localhost", keyway.Name(keyway.Local)}
 // for one command.
 type Surroundings struct {
 	registry hosts
-	config   *userConfig
-	none     Host // what ssh makes of any name
+	config   []string // names of hosts in ssh_config files
 	lines    []knownLine
+	ports    []string // that a name in known_hosts may have
+	none     Host     // what ssh makes of any name
 	resolver resolver
 }
 
@@ -47,11 +51,35 @@ func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, er
 	if err != nil {
 		return nil, err
 	}
-	u := &Surroundings{registry: registry, config: readUserConfig(s.ConfigPath()), none: none, resolver: r}
-	files := u.config.knownFiles(none.KnownHosts)
-	files = slices.DeleteFunc(files, func(f string) bool { return f == s.KnownHostsPath() || f == s.unprovedPath() })
-	u.lines = readKnown(files)
-	return u, nil
+	u := &Surroundings{registry: registry, none: none, resolver: r}
+	files := append([]string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}, none.KnownHosts...)
+	var lookups []string
+	for _, home := range homes() {
+		n := ReadNames(home)
+		files = append(append(files, n.KnownHosts...), filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2"))
+		u.config = append(u.config, n.Others...)
+		for alias, names := range n.Lookups {
+			u.config = append(u.config, alias)
+			lookups = append(lookups, names...)
+		}
+	}
+	slices.Sort(files)
+	files = slices.DeleteFunc(slices.Compact(files), func(f string) bool { return f == s.KnownHostsPath() || f == s.unprovedPath() })
+	u.lines, err = readKnown(files)
+	u.ports = Ports(append(lookups, u.config...))
+	return u, err
+}
+
+// homes are the user's home directories: by $HOME, and by the user database, which
+// is what ssh goes by.
+func homes() (dirs []string) {
+	if home, err := os.UserHomeDir(); err == nil {
+		dirs = append(dirs, home)
+	}
+	if me, err := user.Current(); err == nil && me.HomeDir != "" && !slices.Contains(dirs, me.HomeDir) {
+		dirs = append(dirs, me.HomeDir)
+	}
+	return dirs
 }
 
 // CheckName refuses a name for a new workspace that means something else here
@@ -76,14 +104,13 @@ func (u *Surroundings) CheckName(ctx context.Context, name keyway.Name) error {
 	if err := u.registry.checkNotPlace(name); err != nil {
 		return err
 	}
-	for _, h := range u.config.hosts {
-		if h.name == string(name) {
-			return taken(name, "is a host in "+h.where+" already")
-		}
+	if slices.ContainsFunc(u.config, func(host string) bool { return strings.EqualFold(host, string(name)) }) {
+		return taken(name, "is a host in your ssh configuration already")
 	}
 	for _, l := range u.lines {
-		if l.names(string(name), u.ports()) {
-			return taken(name, "is a host that "+l.where+" knows already")
+		if l.names(string(name), u.ports) {
+			e := keyway.AsError(taken(name, "is a host that "+l.where+" knows already"))
+			return e.Hint("%s\nor, if that host is no more, remove its key: ssh-keygen -R %s -f %s", e.Next, name, l.file)
 		}
 	}
 	host, err := u.resolver.resolve(ctx, string(name))
@@ -144,8 +171,11 @@ func (u *Surroundings) CheckKey(place keyway.Place, name keyway.Name, hostKey st
 			owner = "the workspace " + string(e.Name) + " at " + string(e.Place)
 		}
 	}
-	if l, ok := ownerOf(u.lines, key); ok {
-		owner = l.owner(u.candidates(), u.ports()) + " (" + l.where + ")"
+	for _, l := range u.lines {
+		// Clients that do not go by keyway's known_hosts may have noted the workspace itself.
+		if l.has(key) && (l.marker != "" || !l.names(string(name), u.ports)) {
+			owner = l.owner(u.candidates(), u.ports) + " (" + l.where + ")"
+		}
 	}
 	if owner == "" {
 		return nil
@@ -156,14 +186,17 @@ func (u *Surroundings) CheckKey(place keyway.Place, name keyway.Name, hostKey st
 
 // candidates are the names that a hashed one may be.
 func (u *Surroundings) candidates() []string {
-	all := u.config.names()
+	all := slices.Clone(u.config)
 	for _, p := range u.registry.Places {
 		all = append(all, hostOf(p))
 	}
+	for _, l := range u.lines {
+		if !strings.HasPrefix(l.hosts, "|") {
+			all = append(all, strings.Split(l.hosts, ",")...)
+		}
+	}
 	return append(all, "github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "ssh.dev.azure.com")
 }
-
-func (u *Surroundings) ports() []string { return append(slices.Clone(usualPorts), u.config.ports...) }
 
 // hostOf is a place without the user.
 func hostOf(p keyway.Place) string { return string(p)[strings.LastIndexByte(string(p), '@')+1:] }

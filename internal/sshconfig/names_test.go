@@ -153,10 +153,26 @@ func TestKeysOfOthers(t *testing.T) {
 	if err := u.CheckKey("gpu1", "train", hostKey(7)); err != nil {
 		t.Errorf("its own: %v", err)
 	}
+	// A client that does not go by keyway's known_hosts has noted the workspace itself.
+	l.write("known_hosts", "train "+hostKey(7)+"\n@revoked * "+hostKey(3)+"\n")
+	if err := l.surroundings().CheckKey("gpu1", "train", hostKey(7)); err != nil {
+		t.Errorf("its own, in known_hosts: %v", err)
+	}
 	wantKind(t, u.CheckKey("gpu2", "train", hostKey(7)), keyway.Untrusted)
 	if err := u.CheckKey("gpu1", "new", "nonsense"); !keyway.Is(err, keyway.Untrusted) {
 		t.Error(err)
 	}
+}
+
+// A known_hosts that is too large to be read is no empty one.
+func TestKnownHostsTooLarge(t *testing.T) {
+	l := newLaptop(t, "")
+	path := l.write("known_hosts", "x "+keyA+"\n")
+	if err := os.Truncate(path, maxKnownHosts+1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.store.surroundings(t.Context(), l.resolver)
+	wantKind(t, err, keyway.BadConfig)
 }
 
 // OpenSSH is the judge of what a pattern matches.

@@ -52,7 +52,7 @@ var laptop = []mutant{
 	{
 		claim: "a hashed known_hosts takes a name",
 		file:  "internal/sshconfig/known.go",
-		old:   `		return l.hashOf(name) || slices`,
+		old:   `		return IsHashOf(l.hosts, name) || slices`,
 		new:   `		return false && slices`,
 		pkg:   "internal/sshconfig",
 		run:   "^TestNamesThatAreTaken$",
@@ -60,8 +60,8 @@ var laptop = []mutant{
 	{
 		claim: "a hashed known_hosts takes a key",
 		file:  "internal/sshconfig/names.go",
-		old:   `	if l, ok := ownerOf(u.lines, key); ok {`,
-		new:   `	if l, ok := ownerOf(u.lines, key); ok && l.hosts[0] != '|' {`,
+		old:   `		if l.has(key) && (`,
+		new:   `		if l.has(key) && l.hosts[0] != '|' && (`,
 		pkg:   "internal/sshconfig",
 		run:   "^TestKeysOfOthers$",
 	},

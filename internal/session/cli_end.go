@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 	"keyway/internal/screen"
 )
 
@@ -197,6 +198,10 @@ func (c *cli) killOne(name keyway.Name, grace time.Duration) error {
 		fmt.Fprintf(c.err, "[what was left of %s was killed]\n", c.show(name))
 		return nil
 	}
+	if i.Status == finished && i.endLeft(grace) {
+		fmt.Fprintf(c.err, "[what %s had left running has ended]\n", c.show(name))
+		return nil
+	}
 	if i, err = c.mustRun(name); err != nil {
 		return err
 	}
@@ -228,7 +233,7 @@ func (i info) killOrphans() bool {
 		return false
 	}
 	members := sessionMembers(i.Job)
-	if start := startTime(i.Job); len(members) == 0 || start != "" && start != i.JobStart {
+	if start := proctree.StartTime(i.Job); len(members) == 0 || start != "" && start != i.JobStart {
 		return false // pids are used again, but not while their session has members
 	}
 	signalAll(members, unix.SIGKILL)

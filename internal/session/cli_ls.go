@@ -50,7 +50,15 @@ func (c *cli) wait(g given) (int, error) {
 	if i.Exit == nil {
 		return 0, c.lostError(i)
 	}
+	c.tellLeft(i)
 	return i.Exit.Code, nil
+}
+
+// tellLeft tells of what a job has left running.
+func (c *cli) tellLeft(i info) {
+	if i.Left > 0 {
+		fmt.Fprintf(c.err, "[%s %s; end it: keyway kill %s]\n", c.show(i.Name), leftNews(i.Left), c.show(i.Name))
+	}
 }
 
 // awaitEnd returns when the session runs no more.
@@ -214,6 +222,12 @@ func (i info) describe() string {
 	}
 	if i.Exit.Reason != "" {
 		words += ", " + plain.Line(i.Exit.Reason)
+	}
+	if i.Left > 0 {
+		words += ", " + leftNews(i.Left)
+	}
+	if why := i.Hook.failure(); why != "" {
+		words += ", --on-exit failed: " + why
 	}
 	if i.Exit.Lost > 0 {
 		words += plain.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)

@@ -14,18 +14,20 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
 
 // Times in the life of a holder.
 const (
-	// drainGrace is how long output is still read after the job itself has ended,
-	// if something it left behind holds its output open. sshd waits for ever,
+	// drainGrace is how long the news of the end waits for the end of the output, if
+	// something that the job left behind holds that open. sshd waits for ever,
 	// which hangs on every forgotten background process; tmux does not wait, which
 	// loses the end of `cmd > >(tee log)`. What the job itself printed is in the
 	// pipe or terminal by then and is read in any case.
@@ -33,10 +35,6 @@ const (
 	// lingerGrace is how long a viewer that reads nothing keeps the holder of an
 	// ended session alive. Viewers go on from the log on disk without it.
 	lingerGrace = 30 * time.Second
-	// stopGrace is what a job gets to end by itself when the workspace stops. The
-	// workspace's first process kills what is left after five seconds; by then the
-	// record must be on disk.
-	stopGrace = 4 * time.Second
 	// stopMoment is how long after its job's the holder's own SIGTERM may come, if
 	// somebody sends it to all processes.
 	stopMoment = 50 * time.Millisecond
@@ -140,23 +138,28 @@ func reportOf(err error) startReport {
 //	viewers  two for each connection; see viewer
 type holder struct {
 	options  holdOptions
+	home     keyway.Home
 	job      *job
 	tape     *tape
 	viewers  *viewers
 	listener *net.UnixListener
 	exit     *reserved
 	started  time.Time
-	cwd      string // the job's, at the start
-	oomKills uint64 // at the start
+	cwd      string        // the job's, at the start
+	oomKills uint64        // at the start
+	spared   atomic.Uint64 // oomKills when the job was last seen alive
 
 	// gate is held for reading by who takes something from the job: its output or
 	// its end. Who holds it for writing finds nothing half-way; see renew.
 	gate sync.RWMutex
 	over bool // the job has ended; guarded by gate
 
-	mu     sync.Mutex // guards reason and ending
+	ended chan struct{} // gets a value when an ending is over
+
+	mu     sync.Mutex // guards all below
 	reason string     // why the job is being ended
-	ending *time.Timer
+	ending *jobEnding
+	hook   hook
 }
 
 // Hold is the holder process: `keyway-guest holder …`. It is started by run and
@@ -222,7 +225,8 @@ func catchSignals() chan os.Signal {
 // newHolder makes all that can fail and starts the job last.
 func newHolder(o holdOptions) (h *holder, err error) {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
-	h = &holder{options: o, started: time.Now(), oomKills: oomKills()}
+	h = &holder{options: o, home: homeOf(o.dir), started: time.Now(), oomKills: oomKills(), ended: make(chan struct{}, 1)}
+	h.spared.Store(h.oomKills)
 	h.cwd, _ = os.Getwd()
 	log, err := createLog(o.dir, keptLog)
 	if err != nil {
@@ -237,6 +241,7 @@ func newHolder(o holdOptions) (h *holder, err error) {
 	if err != nil {
 		return nil, asNoSpace(err, o.dir)
 	}
+	h.listener.SetUnlinkOnClose(false) // the path may be another session's by then
 	m := h.meta()
 	if err := writeMeta(o.dir, m); err != nil {
 		return nil, err
@@ -244,7 +249,7 @@ func newHolder(o holdOptions) (h *holder, err error) {
 	if h.job, err = startJob(o); err != nil {
 		return nil, err
 	}
-	m.Job, m.JobStart = h.job.pid, startTime(h.job.pid)
+	m.Job, m.JobStart = h.job.pid, proctree.StartTime(h.job.pid)
 	if err := writeMeta(o.dir, m); err != nil {
 		fmt.Fprintln(os.Stderr, "the job's process number is not on record:", err)
 	}
@@ -254,6 +259,9 @@ func newHolder(o holdOptions) (h *holder, err error) {
 	}
 	return h, nil
 }
+
+// homeOf is the home of the workspace that has the session in dir.
+func homeOf(dir string) keyway.Home { return keyway.Home(filepath.Dir(filepath.Dir(dir))) }
 
 func (h *holder) meta() meta {
 	return meta{
@@ -284,45 +292,88 @@ func (h *holder) run(signals chan os.Signal) {
 		h.tape.followed(p.at)
 		all.Go(p.follow)
 	}
-	status := h.outlive()
+	status, drained := h.outlive()
 	if status.signal == unix.SIGTERM && !h.isEnding() {
 		<-time.After(stopMoment) // for the record to tell whose it was
+	}
+	if dir := h.holdDirectory(); dir != nil {
+		defer dir.Close()
 	}
 	// The order matters: log, exit record, and only then those who wait.
 	h.tape.finish()
 	record := h.record(status)
-	if err := h.onExit(record); err != nil {
-		fmt.Fprintln(os.Stderr, "what was to be run at the end could not be:", err)
-	}
+	hooked := h.onExit(record)
 	h.viewers.end(status)
+	h.linger(drained, hooked)
 	h.listener.Close()
 	close(stop)
 	all.Wait()
 	h.viewers.wait(lingerGrace)
 }
 
-// outlive drains the job until it has ended and returns how.
-func (h *holder) outlive() jobStatus {
+// outlive returns how the job has ended, and what is closed when nobody can print to
+// its output any more.
+func (h *holder) outlive() (status jobStatus, drained <-chan struct{}) {
 	var drains sync.WaitGroup
-	drained := make(chan struct{})
+	done := make(chan struct{})
 	for _, s := range h.job.outs {
 		drains.Go(func() { h.drain(s) })
 	}
-	go func() { drains.Wait(); close(drained) }()
-	status := <-h.reap()
-	h.finishOff()
+	go func() { drains.Wait(); close(done) }()
+	status = <-h.reap()
+	h.job.letGo()
+	h.awaitEnding()
+	if h.isEnding() {
+		h.cutOff()
+	}
 	select {
-	case <-drained:
+	case <-done:
 	case <-time.After(drainGrace):
 		status.cut = true
-		for _, s := range h.job.outs {
-			_ = s.f.SetReadDeadline(time.Now())
-		}
-		<-drained
 	}
+	if !h.job.tty {
+		h.job.closeInput()
+	}
+	status.left = leftBehind()
+	return status, done
+}
+
+// linger goes on reading into the log as long as somebody has the other end, and waits
+// for the command that --on-exit names.
+func (h *holder) linger(drained, hooked <-chan struct{}) {
+	ReleaseMemory()
+	for drained != nil || hooked != nil {
+		select {
+		case <-drained:
+			drained = nil
+		case <-hooked:
+			hooked = nil
+		case <-h.ended:
+			h.cutOff()
+		}
+	}
+	h.tape.finish()
 	h.job.closeInput()
 	closeAll(h.sources()...)
-	return status
+}
+
+// cutOff has the output end with what is in it already.
+func (h *holder) cutOff() {
+	for _, s := range h.job.outs {
+		_ = s.f.SetReadDeadline(time.Now())
+	}
+}
+
+// holdDirectory keeps the session's directory for what is still written to it: it may
+// be renamed to make way for a new session of the name.
+func (h *holder) holdDirectory() *os.File {
+	dir, err := os.Open(h.options.dir)
+	if err != nil {
+		return nil
+	}
+	h.options.dir = fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	h.tape.moved(h.options.dir)
+	return dir
 }
 
 func (h *holder) sources() []*os.File {
@@ -341,6 +392,11 @@ type jobStatus struct {
 	signal unix.Signal // 0: none
 	at     time.Time
 	cut    bool
+	left   []leftProcess
+	// What the kernel says of its memory: the most at once, in KiB, of it or of a
+	// child, and that it was rather the job itself.
+	memory    int64
+	ownFaults bool
 }
 
 // reap collects all children, the job and what it left without a parent, and
@@ -348,32 +404,42 @@ type jobStatus struct {
 // the job keep it waiting until the holder exits.
 func (h *holder) reap() <-chan jobStatus {
 	done := make(chan jobStatus, 1)
-	go func() {
-		for {
-			// Waits without taking what there is: see gate.
-			err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
-			if err == nil {
-				err = h.reapOne(done)
-			}
-			if err != nil && !errors.Is(err, unix.EINTR) {
-				return
-			}
-		}
-	}()
+	go h.reapAll(done)
 	return done
+}
+
+// reapAll collects children until there is none.
+func (h *holder) reapAll(done chan<- jobStatus) {
+	for {
+		// Waits without taking what there is: see gate.
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			err = h.reapOne(done)
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 func (h *holder) reapOne(done chan<- jobStatus) error {
 	h.gate.RLock()
 	defer h.gate.RUnlock()
 	var ws unix.WaitStatus
-	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
-	if err == nil && pid == h.job.pid {
+	var used unix.Rusage
+	job, _ := proctree.Read(h.job.pid)
+	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &used)
+	switch {
+	case err != nil:
+	case pid == h.job.pid:
 		s := statusOf(ws)
 		s.at = time.Now()
+		s.memory, s.ownFaults = used.Maxrss, job.Faults >= job.ChildFaults
 		h.over = true
 		h.tape.release()
 		done <- s
+	default:
+		h.hookEnded(pid, ws)
 	}
 	return err
 }
@@ -397,7 +463,7 @@ func (h *holder) record(s jobStatus) exitRecord {
 	missing, why := h.tape.loss()
 	h.mu.Lock()
 	r := exitRecord{
-		Code: s.code, Started: h.started, Ended: s.at, Output: output, Lost: missing, Cut: s.cut, Reason: h.reason,
+		Code: s.code, Started: h.started, Ended: s.at, Output: output, Lost: missing, Cut: s.cut, Left: s.left, Reason: h.reason,
 	}
 	h.mu.Unlock()
 	if h.job.tty {
@@ -412,7 +478,7 @@ func (h *holder) record(s jobStatus) exitRecord {
 	}
 	if s.code != 0 {
 		r.OOMKills = max(oomKills(), h.oomKills) - h.oomKills
-		r.OOM = r.OOMKills > 0 && (s.signal == unix.SIGKILL || s.code == 128+int(unix.SIGKILL))
+		r.OOM = h.outOfMemory(s)
 	}
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
@@ -427,58 +493,18 @@ func (h *holder) record(s jobStatus) exitRecord {
 // handle acts on signals to the holder. Only SIGTERM means something: the
 // workspace is being stopped. Hang-ups and Ctrl-C are for viewers.
 func (h *holder) handle(signals chan os.Signal, stop chan struct{}) {
+	memory := time.NewTicker(memoryPoll)
+	defer memory.Stop()
 	for {
 		select {
+		case <-memory.C:
+			h.watchMemory()
 		case s := <-signals:
 			if s == unix.SIGTERM {
-				h.end(stopGrace, "the workspace was stopped")
+				h.end(h.home.Grace(), "the workspace was stopped")
 			}
 		case <-stop:
 			return
 		}
-	}
-}
-
-// end asks the job and all it started to end, and makes them after grace.
-func (h *holder) end(grace time.Duration, reason string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.reason == "" {
-		h.reason = reason
-	}
-	if h.ending != nil {
-		h.ending.Reset(grace) // the latest word counts
-	} else {
-		h.ending = time.AfterFunc(grace, killDescendants)
-	}
-	pids := descendants(os.Getpid())
-	signalAll(pids, unix.SIGTERM)
-	if h.job.tty {
-		signalAll(pids, unix.SIGHUP) // what shells on a terminal heed
-	}
-	signalAll(pids, unix.SIGCONT) // the stopped ones cannot end
-}
-
-// finishOff kills what the job left behind, if it was told to end.
-func (h *holder) finishOff() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ending != nil {
-		h.ending.Stop()
-		killDescendants()
-	}
-}
-
-// killDescendants kills all there is. Processes may be starting others
-// meanwhile, so it looks again until none is left, though not for ever: one that
-// waits for a dead disk cannot be killed.
-func killDescendants() {
-	for range 100 {
-		pids := descendants(os.Getpid())
-		if len(pids) == 0 {
-			return
-		}
-		signalAll(pids, unix.SIGKILL)
-		time.Sleep(5 * time.Millisecond)
 	}
 }

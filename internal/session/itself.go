@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/proctree"
 )
 
 // showsItself reports whether this process shows a session on that session's own
@@ -23,19 +25,19 @@ func (i info) started(pid int) bool {
 		if pid == i.Holder {
 			return true
 		}
-		p, err := readProcess(pid)
+		p, err := proctree.Read(pid)
 		if err != nil || isHolder(pid) {
 			return false
 		}
-		pid = p.parent
+		pid = p.Parent
 	}
 	return false
 }
 
 // hasTerminal reports whether f is the terminal of the session's job.
 func (i info) hasTerminal(f *os.File) bool {
-	job, err := readProcess(i.Job)
-	if err != nil || job.terminal == 0 || job.start != i.JobStart {
+	job, err := proctree.Read(i.Job)
+	if err != nil || job.Terminal == 0 || job.Start != i.JobStart {
 		return false
 	}
 	var st unix.Stat_t
@@ -43,5 +45,5 @@ func (i info) hasTerminal(f *os.File) bool {
 		return false
 	}
 	major, minor := uint64(unix.Major(st.Rdev)), uint64(unix.Minor(st.Rdev))
-	return job.terminal == major<<8|minor&0xff|minor&^0xff<<12 // as proc(5) has it
+	return uint64(job.Terminal) == major<<8|minor&0xff|minor&^0xff<<12 // as proc(5) has it
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -30,6 +31,9 @@ type job struct {
 	tty   bool
 	input *os.File // what the job reads; the terminal if it has one
 	outs  []source // what it prints to
+	// slave keeps the job's terminal open while the job lives: the kernel takes one
+	// that nobody has open for hung up, if only until the job opens it again.
+	slave *os.File
 	// mu guards input against use after close: a viewer may still be typing.
 	mu     sync.Mutex
 	closed bool
@@ -142,17 +146,32 @@ func startOnTerminal(program string, o holdOptions) (*job, error) {
 		return nil, keyway.Errorf(keyway.Other, "no terminal can be made in this workspace: %w", err).
 			Hint("run the command without one: keyway run -T")
 	}
-	defer slave.Close()
 	setWindow(master, o.window)
 	setLine(master, o.erase)
 	fd := slave.Fd()
 	pid, err := o.exec(program, []uintptr{fd, fd, fd}, &syscall.SysProcAttr{Setsid: true, Setctty: true})
 	if err != nil {
-		master.Close()
+		closeAll(master, slave)
 		return nil, err
 	}
-	return &job{pid: pid, tty: true, input: master, outs: []source{{terminal, master}}}, nil
+	return &job{pid: pid, tty: true, input: master, outs: []source{{terminal, master}}, slave: slave}, nil
 }
+
+// holdOn opens the job's terminal, as startOnTerminal does, for a holder that has taken
+// over. Where that cannot be, a job that closes its terminal loses it.
+func (j *job) holdOn() {
+	if !j.tty {
+		return
+	}
+	control(j.input, func(fd int) {
+		if n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN); err == nil {
+			j.slave, _ = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+		}
+	})
+}
+
+// letGo lets the end of whoever else has the job's terminal open be seen.
+func (j *job) letGo() { closeAll(j.slave) }
 
 // openTerminal opens a pty. The library leaves its master in blocking mode,
 // where neither Close nor a deadline interrupts a Read; a non-blocking duplicate

@@ -3,37 +3,125 @@
 package session
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
-// onExitLog is the file with what the command that --on-exit names has printed.
-const onExitLog = "on-exit.log"
+const (
+	// onExitLog is the file with what the command that --on-exit names has printed.
+	onExitLog = "on-exit.log"
+	// hookName is the file that tells how that command has ended.
+	hookName = "on-exit.json"
+)
 
-// onExit starts the command that was to be run when the job has ended. Nobody
-// waits for it: it is in a kernel session of its own and outlives the holder.
-func (h *holder) onExit(r exitRecord) error {
+// hook is the command that --on-exit names, once it runs.
+type hook struct {
+	pid  int
+	done chan struct{} // closed when it has ended
+}
+
+// hookRecord is on-exit.json.
+type hookRecord struct {
+	Code   int    `json:"code"`             // 128 + signal if a signal ended it
+	Signal string `json:"signal,omitempty"` // its name
+	Error  string `json:"error,omitempty"`  // why it was not run
+}
+
+// failure is how it has failed, in a few words; empty if it has not.
+func (r *hookRecord) failure() string {
+	switch {
+	case r == nil:
+		return ""
+	case r.Error != "":
+		return r.Error
+	case r.Signal != "":
+		return r.Signal
+	case r.Code != 0:
+		return fmt.Sprint("exit code ", r.Code)
+	}
+	return ""
+}
+
+// onExit starts the command that was to be run when the job has ended, and returns what
+// is closed when it has ended; nil if there is none.
+func (h *holder) onExit(r exitRecord) <-chan struct{} {
 	if h.options.onExit == "" {
 		return nil
 	}
+	h.mu.Lock() // until its pid is known: it may have ended by then
+	defer h.mu.Unlock()
+	pid, err := h.startHook(r)
+	if err != nil {
+		h.recordHook(hookRecord{Error: err.Error()})
+		return nil
+	}
+	h.hook = hook{pid, make(chan struct{})}
+	go h.reapAll(nil) // the other one ends when there are no children for a moment; nor is this one joined
+	return h.hook.done
+}
+
+// startHook starts the command in a kernel session of its own.
+func (h *holder) startHook(r exitRecord) (pid int, err error) {
 	out, err := os.OpenFile(filepath.Join(h.options.dir, onExitLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return 0, asNoSpace(err, h.options.dir)
 	}
 	defer out.Close()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer null.Close()
-	_, err = syscall.ForkExec("/bin/sh", []string{"sh", "-c", h.options.onExit}, &syscall.ProcAttr{
-		Dir: h.cwd, Env: append(h.options.environment(), r.facts()...),
+	return syscall.ForkExec("/bin/sh", []string{"sh", "-c", h.options.onExit}, &syscall.ProcAttr{
+		Dir: h.hookDir(), Env: append(h.options.environment(), r.facts()...),
 		Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
-	return err
+}
+
+// hookDir is where the job began, if that is still there.
+func (h *holder) hookDir() string {
+	for _, dir := range []string{h.cwd, os.Getenv("HOME")} {
+		if st, err := os.Stat(dir); err == nil && st.IsDir() && unix.Access(dir, unix.X_OK) == nil {
+			return dir
+		}
+	}
+	return "/"
+}
+
+// hookEnded takes note of the end of a child that may be the command.
+func (h *holder) hookEnded(pid int, ws unix.WaitStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hook.done == nil || pid != h.hook.pid {
+		return
+	}
+	s := statusOf(ws)
+	r := hookRecord{Code: s.code}
+	if s.signal != 0 {
+		r.Signal = unix.SignalName(s.signal)
+	}
+	h.recordHook(r)
+	close(h.hook.done)
+	h.hook = hook{}
+}
+
+func (h *holder) recordHook(r hookRecord) {
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = keyway.WriteFile(filepath.Join(h.options.dir, hookName), append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "how the command at the end ended is not on record:", err)
+	}
 }
 
 // facts are what the command is told of the end, in its environment.

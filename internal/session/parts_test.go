@@ -316,28 +316,6 @@ func TestSignalsAreNoKeys(t *testing.T) {
 	}
 }
 
-func FuzzStat(f *testing.F) {
-	f.Add("12 (a (b) c) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0")
-	f.Add("12 (")
-	f.Add(")")
-	f.Fuzz(func(t *testing.T, line string) {
-		if p, err := parseStat(line); err == nil && (p.start == "" || p.pid < 0 && !strings.HasPrefix(line, "-")) {
-			t.Errorf("%q: %+v", line, p)
-		}
-	})
-}
-
-func TestStat(t *testing.T) {
-	p, err := parseStat("12 (a (b) c) Z 1 12 13 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0")
-	if want := (process{pid: 12, parent: 1, session: 13, zombie: true, start: "4711"}); err != nil || p != want {
-		t.Errorf("%+v, %v", p, err)
-	}
-	self, err := readProcess(os.Getpid())
-	if err != nil || self.pid != os.Getpid() || self.parent != os.Getppid() || self.start == "" {
-		t.Errorf("%+v, %v", self, err)
-	}
-}
-
 // Every goroutine that serves viewers ends when the job has, also those of
 // viewers that read nothing.
 func TestViewersAreJoined(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 // Files of a session besides its log.
@@ -70,6 +71,8 @@ type exitRecord struct {
 	// Cut says that something the job left behind still held its output when the
 	// session ended.
 	Cut bool `json:"cut,omitempty"`
+	// Left are processes that the job had left running by then.
+	Left []leftProcess `json:"left,omitempty"`
 	// OOMKills is how many processes the kernel killed meanwhile for lack of memory,
 	// if the job did not end well.
 	OOMKills uint64 `json:"oomKills,omitempty"`
@@ -95,8 +98,10 @@ type info struct {
 	meta
 	Status status      `json:"state"`
 	Exit   *exitRecord `json:"exit,omitempty"`
-	Reason string      `json:"reason,omitempty"` // why it is lost
-	Last   string      `json:"last,omitempty"`   // line that it printed; only in lists
+	Hook   *hookRecord `json:"onExitEnd,omitempty"` // how what OnExit names has ended
+	Left   int         `json:"left,omitempty"`      // processes that it left behind and that still run
+	Reason string      `json:"reason,omitempty"`    // why it is lost
+	Last   string      `json:"last,omitempty"`      // line that it printed; only in lists
 	dir    string
 }
 
@@ -168,6 +173,11 @@ func (r registry) load(name keyway.Name) (info, error) {
 	var exit exitRecord
 	if readJSON(filepath.Join(dir, exitName), &exit) == nil {
 		i.Exit = &exit
+		i.Left = len(i.leftRunning())
+	}
+	var hook hookRecord
+	if i.Exit != nil && i.OnExit != "" && readJSON(filepath.Join(dir, hookName), &hook) == nil {
+		i.Hook = &hook
 	}
 	same := locked || i.Exit != nil || i.Epoch == epoch(r.dir) // that is dear to find out
 	i.Status, i.Reason = judge(locked, known, i.Exit != nil, same)
@@ -280,21 +290,12 @@ func flock(f *os.File, how int) error {
 // into init.lock.
 func epoch(sessions string) string {
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	id := strings.TrimSpace(string(boot)) + "/" + startTime(1)
+	id := strings.TrimSpace(string(boot)) + "/" + proctree.StartTime(1)
 	lock, err := os.ReadFile(filepath.Join(filepath.Dir(sessions), "init.lock"))
 	if pid, convErr := strconv.Atoi(strings.TrimSpace(string(lock))); err == nil && convErr == nil {
-		id += "/" + startTime(pid)
+		id += "/" + proctree.StartTime(pid)
 	}
 	return id
-}
-
-// startTime is field 22 of /proc/PID/stat, empty if there is no such process.
-func startTime(pid int) string {
-	p, err := readProcess(pid)
-	if err != nil {
-		return ""
-	}
-	return p.start
 }
 
 // claim is a new session's directory, locked for its holder-to-be.

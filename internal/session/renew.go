@@ -232,7 +232,8 @@ func resumeHolder(o holdOptions) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &holder{options: o, started: s.Started, cwd: s.Cwd, oomKills: s.OOMKills}
+	h := &holder{options: o, home: homeOf(o.dir), started: s.Started, cwd: s.Cwd, oomKills: s.OOMKills, ended: make(chan struct{}, 1)}
+	h.spared.Store(oomKills())
 	h.options.resume = 0
 	log, err := reopenLog(o.dir, keptLog, s)
 	if err != nil {
@@ -256,6 +257,7 @@ func resumeHolder(o holdOptions) (*holder, error) {
 		}
 		h.job.outs = append(h.job.outs, source{s.Streams[i], f})
 	}
+	h.job.holdOn()
 	h.viewers = newViewers(h, window{s.Window[0], s.Window[1]})
 	if p := h.viewers.picture; p != nil {
 		_, _ = p.screen.Write(s.Screen)

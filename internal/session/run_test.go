@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 func TestRunPassesTheExitCodeOn(t *testing.T) {
@@ -332,10 +333,10 @@ func TestNothingButItsOwnEndReachesASession(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p, err := readProcess(i.Holder); err != nil || p.session != i.Holder {
+	if p, err := proctree.Read(i.Holder); err != nil || p.Session != i.Holder {
 		t.Errorf("the holder is in session %+v, %v", p, err)
 	}
-	if p, err := readProcess(i.Job); err != nil || p.session != i.Job {
+	if p, err := proctree.Read(i.Job); err != nil || p.Session != i.Job {
 		t.Errorf("the job is in session %+v, %v", p, err)
 	}
 	l.writeFifo(fifo, "")

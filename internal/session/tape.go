@@ -29,6 +29,7 @@ type tape struct {
 	ring  ring
 	watch map[*watcher]bool // true: of the output, not of its end only
 	ended bool
+	final uint64 // where the output was when the job had ended
 	now   func() time.Time
 	// follower is up to where the picture has read, if there is one; waiters are other
 	// readers that the job waits for, until it is free; caught tells of their progress.
@@ -90,7 +91,9 @@ func (t *tape) urgent() (end uint64, urgent bool) {
 func (t *tape) followed(at uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.follower = at
+	if !t.ended {
+		t.follower = at
+	}
 	t.caught.Broadcast()
 }
 
@@ -101,12 +104,21 @@ func (t *tape) finish() {
 	t.log.sync()
 }
 
+// moved says that the log's directory is to be found there from now on.
+func (t *tape) moved(dir string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.dir = dir
+}
+
 // end lets viewers go that have read everything. It comes after the exit record
 // is on disk.
 func (t *tape) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended = true
+	t.ended, t.final = true, t.ring.end
+	t.follower = noFollower // it follows on demand only
+	t.caught.Broadcast()
 	for w := range t.watch {
 		w.notify()
 	}
@@ -141,10 +153,14 @@ func (w *watcher) stop() {
 	delete(w.tape.watch, w)
 }
 
-// state is the offset after the last byte, and whether the job has ended.
+// state is the offset after the last byte, and whether the job has ended; then it is
+// the last byte that waited for nobody whom the job has left behind.
 func (t *tape) state() (end uint64, ended bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ended {
+		return t.final, true
+	}
 	return t.ring.end, t.ended
 }
 

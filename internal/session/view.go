@@ -275,6 +275,9 @@ func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
 		if v.news || out.status.signal != 0 {
 			t.news("[%s %s]", c.show(v.name), out.status)
 		}
+		if i, err := c.load(v.name); err == nil {
+			c.tellLeft(i)
+		}
 		if t.skipped > 0 && v.whole && out.status.code == 0 {
 			return 0, c.incomplete(v.name, t.skipped)
 		}

@@ -1,0 +1,47 @@
+package keyway
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What the programs of a workspace get between being told to end and being killed.
+const (
+	DefaultGrace = 30 * time.Second
+	MaxGrace     = 24 * time.Hour
+)
+
+// GraceFile says for how many milliseconds whoever stops the workspace lets its programs
+// end; without it they have DefaultGrace.
+func (h Home) GraceFile() string { return filepath.Join(string(h), "grace") }
+
+// GraceText is the content of GraceFile for a grace.
+func GraceText(grace time.Duration) []byte {
+	return append(strconv.AppendInt(nil, grace.Milliseconds(), 10), '\n')
+}
+
+// Grace is what GraceFile says. Programs of the workspace can write it too, so what
+// makes no sense there counts as nothing.
+func (h Home) Grace() time.Duration {
+	if st, err := os.Lstat(h.GraceFile()); err != nil || !st.Mode().IsRegular() {
+		return DefaultGrace
+	}
+	f, err := os.Open(h.GraceFile())
+	if err != nil {
+		return DefaultGrace
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return DefaultGrace
+	}
+	ms, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	if grace := time.Duration(ms) * time.Millisecond; err == nil && grace <= MaxGrace {
+		return grace
+	}
+	return DefaultGrace
+}

@@ -1,0 +1,3 @@
+// Package proctree reads the kernel's table of processes and decides whom to tell
+// next when a tree of them is to end.
+package proctree

@@ -1,0 +1,192 @@
+//go:build linux
+
+package proctree
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// LastCall is what processes get between SIGTERM and SIGKILL whose turn had not come
+// when the time of an ending was over.
+const LastCall = 2 * time.Second
+
+// Ending ends processes in turns: each gets one SIGTERM, and not before those have
+// ended that it may need in order to end well, or that need it.
+//
+//   - At first it is the turn of those at the top: a program whose helpers are gone
+//     cannot finish its step. The rest follows when they have ended.
+//   - A shell is there for the programs that it runs: it is their turn before. A script
+//     is held meanwhile, so that it starts nothing new, unless it catches SIGTERM.
+//   - A shell with job control ignores SIGTERM, and gets SIGHUP with it.
+//
+// When the time is over, all whose turn has not come get SIGTERM together, and after
+// LastCall whoever is left is killed.
+type Ending struct {
+	by      time.Time         // when the turns are over
+	kill    time.Time         // when all are killed; zero: not yet known
+	killing bool              // SIGKILL was sent
+	told    map[identity]bool // who has got SIGTERM
+	held    map[identity]bool // scripts that were stopped
+	send    func(int, unix.Signal) error
+	is      func(Process) kind // what a process is
+}
+
+// identity names a process for good.
+type identity struct {
+	pid   int
+	start string
+}
+
+// kind is what a process is, as far as its end goes.
+type kind int
+
+const (
+	program kind = iota
+	script       // a shell that only runs what it was told to
+	deaf         // one that ignores SIGTERM
+	prompt       // a shell with job control
+)
+
+// NewEnding makes an ending whose turns are over at that time.
+func NewEnding(by time.Time) *Ending {
+	return &Ending{by: by, told: map[identity]bool{}, held: map[identity]bool{}, send: unix.Kill, is: kindOf}
+}
+
+// kindOf tells shells by their programs. One that moves jobs to the foreground of its
+// terminal and back has to ignore SIGTTOU.
+func kindOf(p Process) kind {
+	if !isShell(p.PID) {
+		return program
+	}
+	switch d := dispositionsOf(p.PID); {
+	case p.Terminal != 0 && d.ignores(unix.SIGTTOU):
+		return prompt
+	case d.catches(unix.SIGTERM):
+		return program // it has its own way to end
+	case d.ignores(unix.SIGTERM):
+		return deaf
+	}
+	return script
+}
+
+// By brings the end of the turns forward; a later time than the one that is set
+// changes nothing.
+func (e *Ending) By(at time.Time) {
+	if at.Before(e.by) {
+		e.by = at
+	}
+}
+
+// Hurry has the next Step kill all that is left.
+func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
+
+// Step does what is due at that moment: all are the processes that are to end, top
+// those of them at the top. It is to be called again, every few hundredths of a
+// second, until none is left.
+func (e *Ending) Step(now time.Time, all, top []Process) {
+	if now.Before(e.by) {
+		below := NewTree(all)
+		for _, p := range foremost(e.turn(nil, below, top)) {
+			e.tell(p)
+		}
+		return
+	}
+	if e.kill.IsZero() {
+		e.kill = e.lastCall(now, all)
+	}
+	if !now.Before(e.kill) {
+		e.killing = true
+		for _, p := range all {
+			_ = e.send(p.PID, unix.SIGKILL)
+		}
+	}
+}
+
+// turn appends those to due whose turn it is among processes and what is below them.
+func (e *Ending) turn(due []Process, below Tree, processes []Process) []Process {
+	for _, p := range processes {
+		what, children := program, below[p.PID]
+		if len(children) > 0 {
+			what = e.is(p)
+		}
+		switch what {
+		case program:
+			due = append(due, p)
+		case script:
+			e.hold(p)
+			due = e.turn(due, below, children)
+		case deaf, prompt:
+			due = e.turn(due, below, children)
+		}
+	}
+	return due
+}
+
+// foremost leaves out of due whoever is in the background of a terminal that another
+// of due is in the foreground of.
+func foremost(due []Process) []Process {
+	inFront := func(p Process) bool { return p.Terminal != 0 && p.Group == p.Foreground }
+	used := map[int]bool{} // terminals
+	for _, p := range due {
+		if inFront(p) {
+			used[p.Terminal] = true
+		}
+	}
+	return slices.DeleteFunc(due, func(p Process) bool { return used[p.Terminal] && !inFront(p) })
+}
+
+// tell sends SIGTERM once, and sees to it that a stopped process gets it.
+func (e *Ending) tell(p Process) {
+	if id := (identity{p.PID, p.Start}); !e.told[id] {
+		e.told[id] = true
+		_ = e.send(p.PID, unix.SIGTERM)
+		if e.is(p) == prompt {
+			_ = e.send(p.PID, unix.SIGHUP)
+		}
+	}
+	if p.Stopped {
+		_ = e.send(p.PID, unix.SIGCONT)
+	}
+}
+
+// Told has the ending send no SIGTERM to p, which has got another signal.
+func (e *Ending) Told(p Process) { e.told[identity{p.PID, p.Start}] = true }
+
+// hold stops a script until its turn comes.
+func (e *Ending) hold(p Process) {
+	if id := (identity{p.PID, p.Start}); !e.held[id] {
+		e.held[id] = true
+		_ = e.send(p.PID, unix.SIGSTOP)
+	}
+}
+
+// lastCall tells all whose turn has not come, and returns when all are to be killed:
+// at once if all have had their turn, or there was no time for any.
+func (e *Ending) lastCall(now time.Time, all []Process) (kill time.Time) {
+	kill = now
+	if len(e.told) == 0 {
+		return kill
+	}
+	for _, p := range all {
+		if !e.told[identity{p.PID, p.Start}] {
+			kill = now.Add(LastCall)
+		}
+		e.tell(p)
+	}
+	return kill
+}
+
+// Killing reports whether SIGKILL was sent.
+func (e *Ending) Killing() bool { return e.killing }
+
+// killPatience is what the kernel gets to end what was killed.
+const killPatience = time.Second
+
+// Hopeless reports whether those who are left have not ended although they were
+// killed: one that waits for a dead disk cannot be ended.
+func (e *Ending) Hopeless(now time.Time) bool {
+	return e.killing && now.After(e.kill.Add(killPatience))
+}

@@ -1,0 +1,219 @@
+//go:build linux
+
+package proctree
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func FuzzStat(f *testing.F) {
+	f.Add([]byte("12 (a (b) c) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 0"))
+	f.Add([]byte("12 ("))
+	f.Add([]byte(")"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if p, err := Parse(line); err == nil && p.Start == "" {
+			t.Errorf("%q: %+v", line, p)
+		}
+	})
+}
+
+func TestStat(t *testing.T) {
+	p, err := Parse([]byte("12 (a (b) c) Z 1 12 13 34816 14 4194304 7 8 0 0 0 0 0 0 20 0 1 0 4711 0"))
+	want := Process{
+		PID: 12, Parent: 1, Group: 12, Session: 13, Terminal: 34816, Foreground: 14, Start: "4711",
+		Zombie: true, Exiting: true, Faults: 7, ChildFaults: 8,
+	}
+	if err != nil || p != want {
+		t.Errorf("%+v, %v", p, err)
+	}
+	self, err := Read(os.Getpid())
+	if err != nil || self.PID != os.Getpid() || self.Parent != os.Getppid() || self.Start == "" {
+		t.Errorf("%+v, %v", self, err)
+	}
+}
+
+func TestBelow(t *testing.T) {
+	all := []Process{
+		{PID: 1}, {PID: 10, Parent: 1}, {PID: 11, Parent: 10}, {PID: 12, Parent: 11, Zombie: true}, {PID: 13, Parent: 12},
+		{PID: 20, Parent: 1}, {PID: 30}, {PID: 31, Parent: 30},
+	}
+	none := func(Process) bool { return false }
+	for _, c := range []struct {
+		root    int
+		foreign func(Process) bool
+		want    []int
+	}{
+		{10, nil, []int{11, 13}},
+		// Process 1 of a container also answers for those put in from outside.
+		{1, none, []int{10, 20, 30, 11, 31, 13}},
+		{1, func(p Process) bool { return p.PID == 10 }, []int{20, 30, 31}},
+	} {
+		if got := pids(NewTree(all).Below(c.root, c.foreign)); !slices.Equal(got, c.want) {
+			t.Errorf("below %d: %v, want %v", c.root, got, c.want)
+		}
+	}
+	ring := []Process{{PID: 5, Parent: 5}, {PID: 5, Parent: 6}, {PID: 6, Parent: 5}}
+	if got := NewTree(ring).Below(5, nil); len(got) != 1 {
+		t.Errorf("a ring: %v", got)
+	}
+}
+
+func pids(all []Process) []int {
+	var list []int
+	for _, p := range all {
+		list = append(list, p.PID)
+	}
+	return list
+}
+
+// sent is a signal that an ending has sent.
+type sent struct {
+	pid int
+	sig unix.Signal
+}
+
+// world is processes that end as a script of the test says.
+type world struct {
+	all   []Process
+	kinds map[int]kind
+	sent  []sent
+}
+
+func (w *world) ending(by time.Time) *Ending {
+	e := NewEnding(by)
+	e.send = func(pid int, sig unix.Signal) error { w.sent = append(w.sent, sent{pid, sig}); return nil }
+	e.is = func(p Process) kind { return w.kinds[p.PID] }
+	return e
+}
+
+// step returns what is sent.
+func (w *world) step(e *Ending, now time.Time, top int) []sent {
+	w.sent = nil
+	var first []Process
+	for _, p := range w.all {
+		if p.PID == top || top == 0 && p.Parent == 1 {
+			first = append(first, p)
+		}
+	}
+	e.Step(now, w.all, first)
+	return w.sent
+}
+
+// end removes a process; its children become those of 1.
+func (w *world) end(pid int) {
+	w.all = slices.DeleteFunc(w.all, func(p Process) bool { return p.PID == pid })
+	for i := range w.all {
+		if w.all[i].Parent == pid {
+			w.all[i].Parent = 1
+		}
+	}
+}
+
+func (w *world) stop(pid int) {
+	for i := range w.all {
+		if w.all[i].PID == pid {
+			w.all[i].Stopped = true
+		}
+	}
+}
+
+func expect(t *testing.T, what string, got []sent, want ...sent) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: sent %v, want %v", what, got, want)
+	}
+}
+
+const (
+	term = unix.SIGTERM
+	hup  = unix.SIGHUP
+	stop = unix.SIGSTOP
+	cont = unix.SIGCONT
+	kill = unix.SIGKILL
+)
+
+func TestTheJobIsToldFirstAndOnce(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}, {PID: 12, Parent: 1}}}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "the job", w.step(e, start, 10), sent{10, term})
+	expect(t, "while it saves", w.step(e, start, 10))
+	w.end(10)
+	expect(t, "what it left", w.step(e, start, 0), sent{11, term}, sent{12, term})
+	expect(t, "once", w.step(e, start, 0))
+	if e.Killing() {
+		t.Error("it kills before the time")
+	}
+	expect(t, "the time is over", w.step(e, start.Add(time.Minute), 0), sent{11, kill}, sent{12, kill})
+}
+
+func TestWhoseTurnHasNotComeGetsALastCall(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}}
+	e := w.ending(start.Add(time.Minute))
+	w.step(e, start, 10)
+	over := start.Add(time.Minute)
+	expect(t, "the last call", w.step(e, over, 10), sent{11, term})
+	expect(t, "before its end", w.step(e, over.Add(LastCall-1), 10))
+	expect(t, "at its end", w.step(e, over.Add(LastCall), 10), sent{10, kill}, sent{11, kill})
+	if at := over.Add(LastCall + killPatience + 1); !e.Hopeless(at) || e.Hopeless(over.Add(LastCall)) {
+		t.Error("it waits too short, or for ever")
+	}
+}
+
+func TestNoTimeAtAll(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}}
+	expect(t, "no grace", w.step(w.ending(start), start, 10), sent{10, kill}, sent{11, kill})
+	e := w.ending(start.Add(time.Minute))
+	w.step(e, start, 10)
+	e.By(start.Add(time.Hour))
+	expect(t, "a later time changes nothing", w.step(e, start.Add(time.Minute), 10), sent{11, term})
+	e = w.ending(start.Add(time.Minute))
+	w.step(e, start, 10)
+	e.Hurry(start)
+	expect(t, "in a hurry", w.step(e, start, 10), sent{10, kill}, sent{11, kill})
+}
+
+func TestAScriptIsHeldUntilItsProgramHasEnded(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{
+		all:   []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}, {PID: 12, Parent: 11}},
+		kinds: map[int]kind{10: script},
+	}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "the script and its program", w.step(e, start, 10), sent{10, stop}, sent{11, term})
+	w.stop(10)
+	expect(t, "while it saves", w.step(e, start, 10))
+	w.end(11)
+	expect(t, "the script goes on, to its end", w.step(e, start, 10), sent{10, term}, sent{10, cont})
+}
+
+func TestAShellComesAfterItsJobs(t *testing.T) {
+	start := time.Unix(1000, 0)
+	const tty = 34816
+	w := &world{
+		all: []Process{
+			{PID: 10, Parent: 1, Group: 10, Terminal: tty, Foreground: 20},
+			{PID: 20, Parent: 10, Group: 20, Terminal: tty, Foreground: 20},
+			{PID: 21, Parent: 20, Group: 20, Terminal: tty, Foreground: 20},
+			{PID: 30, Parent: 10, Group: 30, Terminal: tty, Foreground: 20, Stopped: true},
+		},
+		kinds: map[int]kind{10: prompt},
+	}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "what is in the foreground", w.step(e, start, 10), sent{20, term})
+	w.end(21)
+	w.end(20)
+	for i := range w.all {
+		w.all[i].Foreground = 10
+	}
+	expect(t, "a stopped job in the background", w.step(e, start, 10), sent{30, term}, sent{30, cont})
+	w.end(30)
+	expect(t, "the shell itself", w.step(e, start, 10), sent{10, term}, sent{10, hup})
+}

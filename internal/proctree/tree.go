@@ -1,0 +1,48 @@
+//go:build linux
+
+package proctree
+
+import "slices"
+
+// Tree is processes at one moment, by who started whom.
+type Tree map[int][]Process
+
+// NewTree makes the tree of all.
+func NewTree(all []Process) Tree {
+	t := Tree{}
+	for _, p := range all {
+		t[p.Parent] = append(t[p.Parent], p)
+	}
+	return t
+}
+
+// Children are the children of pid, dead or alive. Process 1 of a container answers
+// for whoever was put in from outside, too.
+func (t Tree) Children(pid int) []Process {
+	if pid == 1 {
+		return slices.Concat(t[1], t[0])
+	}
+	return t[pid]
+}
+
+// Below are the living processes that root started, directly or not. What foreign
+// reports true for is left out, with what is below it; nil: nothing is.
+//
+// If root is a subreaper (prctl(2)), what loses its parent becomes root's own child
+// and is still found.
+func (t Tree) Below(root int, foreign func(Process) bool) []Process {
+	var found []Process
+	seen := map[int]bool{root: true}
+	for queue := slices.Clone(t.Children(root)); len(queue) > 0; queue = queue[1:] {
+		p := queue[0]
+		if seen[p.PID] || foreign != nil && foreign(p) {
+			continue
+		}
+		seen[p.PID] = true
+		if !p.Zombie {
+			found = append(found, p)
+		}
+		queue = append(queue, t.Children(p.PID)...)
+	}
+	return found
+}

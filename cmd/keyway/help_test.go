@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"keyway/internal/keyway"
 )
 
 // How a command is called comes before what its exit codes mean.
@@ -113,5 +115,27 @@ func TestJobsAreCompleted(t *testing.T) {
 	}
 	if got := jobsIn(strings.NewReader("nonsense"), "train", nil); len(got) > 0 {
 		t.Errorf("%q", got)
+	}
+}
+
+// A message that does not fit is told whole, once; a bar fits its line.
+func TestProgressIsNotCut(t *testing.T) {
+	reason := "docker may not be used (permission denied: add ada to the group docker), so it is podman"
+	for _, c := range []struct {
+		p       keyway.Progress
+		columns int
+		line    string
+		bar     string
+	}{
+		{keyway.Progress{Message: reason}, 40, reason + "\n", ""},
+		{keyway.Progress{Message: reason}, 200, "", reason},
+		{keyway.Progress{Message: reason, Done: 1, Total: 2}, 80, reason + "\n", "  ████████████░░░░░░░░░░░░ 1 B of 2 B"},
+		{keyway.Progress{Message: "pull", Done: 2000}, 80, "", "pull  2.0 kB"},
+		{keyway.Progress{Message: "pull", Done: 1, Total: 2}, 20, "", "pull  ████████████░"},
+	} {
+		line, bar := progressText(c.p, c.columns)
+		if line != c.line || bar != c.bar {
+			t.Errorf("%+v in %d columns: %q and %q", c.p, c.columns, line, bar)
+		}
 	}
 }

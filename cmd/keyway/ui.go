@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -59,25 +60,41 @@ func (u *terminalUI) bar(p keyway.Progress) {
 	if p.Message == u.last && !done && time.Since(u.shown) < redraw {
 		return
 	}
+	columns, _, err := term.GetSize(int(u.out.Fd()))
+	if err != nil || columns < 2 {
+		columns = math.MaxInt
+	}
+	line, bar := progressText(p, columns)
 	if p.Message != u.last {
 		u.endLocked()
+		fmt.Fprint(u.out, line)
 	}
 	u.last, u.shown = p.Message, time.Now()
-	text := p.Message
+	if bar != "" {
+		fmt.Fprintf(u.out, "\r\x1b[K%s", bar)
+		u.open = true
+	}
+}
+
+// progressText is what is shown of p in a window: a message that has no room in a line
+// that is rewritten, as with an engine's reason, is told once in lines of its own.
+func progressText(p keyway.Progress, columns int) (line, bar string) {
+	message := []rune(p.Message)
+	if len(message) >= columns {
+		line, message = p.Message+"\n", nil
+	}
+	bar = string(message)
 	if p.Total > 0 {
 		const width = 24
 		full := int(width * min(p.Done, p.Total) / p.Total)
-		text = fmt.Sprintf("%s  %s%s %s of %s", p.Message, strings.Repeat("█", full), strings.Repeat("░", width-full), size(p.Done), size(p.Total))
+		bar += fmt.Sprintf("  %s%s %s of %s", strings.Repeat("█", full), strings.Repeat("░", width-full), size(p.Done), size(p.Total))
 	} else if p.Done > 0 {
-		text += "  " + size(p.Done)
+		bar += "  " + size(p.Done)
 	}
-	if columns, _, err := term.GetSize(int(u.out.Fd())); err == nil && columns > 1 {
-		if r := []rune(text); len(r) >= columns {
-			text = string(r[:columns-1])
-		}
+	if r := []rune(bar); len(r) >= columns {
+		bar = string(r[:columns-1])
 	}
-	fmt.Fprintf(u.out, "\r\x1b[K%s", text)
-	u.open = true
+	return line, bar
 }
 
 // line tells each message once, and the quarters of long work.

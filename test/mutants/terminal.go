@@ -29,4 +29,11 @@ var terminal = []mutant{
 		new:   "return key, n > 0",
 		pkg:   "internal/session", run: "TestAPasteAnswersNoQuestion",
 	},
+	{
+		claim: "what a job has switched on in a terminal is off after leaving it",
+		file:  "internal/screen/modes.go",
+		old:   "	dst = s.residue.rest(dst)\n",
+		new:   "",
+		pkg:   "internal/screen", run: "TestNothingStaysOn",
+	},
 }

@@ -107,6 +107,14 @@ vet: ## go vet for every system that keyway is built for
 lint: vet ## run golangci-lint
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
+.PHONY: static
+static: ## run staticcheck, the part of the linter that compiles in a minute
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+.PHONY: reproduce
+reproduce: build ## build bin/keyway again, elsewhere and without a cache, and compare
+	test/reproduce $(VERSION)
+
 .PHONY: vuln
 vuln: ## ask the Go vulnerability database about what is linked in (needs the internet)
 	$(GO) tool -modfile=tools/go.mod govulncheck ./...

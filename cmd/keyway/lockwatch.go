@@ -41,8 +41,8 @@ func (l *lockWatch) refuse(q api.Question) error {
 // told reports whether a problem is that the agent is locked, and says so if it
 // has not been said yet.
 func (l *lockWatch) told(p *keyway.Error, stderr io.Writer) bool {
-	if p.Kind != keyway.NoKey && (p.Kind != keyway.Denied || !l.empty()) {
-		return false
+	if p.Kind != keyway.NoKey && p.Kind != keyway.Denied || !l.empty() {
+		return false // also where a place claims it
 	}
 	l.once.Do(func() { complain(stderr, errLocked) })
 	return true

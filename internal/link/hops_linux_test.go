@@ -118,21 +118,25 @@ func (i *inn) everywhere(lines ...string) {
 // travel travels to a place.
 func (i *inn) travel(place keyway.Place) (*nodeProcess, error) {
 	i.t.Helper()
+	return i.travelWith(i.t.Context(), place, nil)
+}
+
+func (i *inn) travelWith(ctx context.Context, place keyway.Place, begun func(*trip)) (*nodeProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
 		i.t.Fatal(err)
 	}
 	s := starter{
 		program: program, runtime: i.dir, programs: programOf(greeter), silence: time.Minute,
-		options: []string{"-F", i.conf},
-		known:   func(context.Context, string) []string { return []string{filepath.Join(i.dir, "known")} },
+		options: []string{"-F", i.conf}, begun: begun,
+		known: func(context.Context, string) []string { return []string{filepath.Join(i.dir, "known")} },
 		heard: func(w api.Words) {
 			i.mu.Lock()
 			defer i.mu.Unlock()
 			i.said = append(i.said, w)
 		},
 	}
-	return s.start(i.t.Context(), place, nil, func(keyway.Progress) {})
+	return s.start(ctx, place, nil, func(keyway.Progress) {})
 }
 
 // fails travels to a place in vain.

@@ -151,19 +151,26 @@ func (w *way) try(ctx context.Context, a *attempt, tries int) (pause time.Durati
 	if err == nil && conn.ended {
 		err = brokeOff(w.place, conn.process, nil)
 	}
-	switch {
-	case w.up != nil || w.closed || ctx.Err() != nil:
-	case errors.Is(err, errDropped) && tries < maxDropped:
-		pause = dropPause<<tries + rand.N(dropPause<<tries)
-	case keyway.Is(err, keyway.Unreachable) && time.Since(w.fell) < fellTime:
-		pause = tryPause
-	}
-	if pause > 0 {
-		w.log.Debug("way tried again", "place", w.place, "error", err)
-		return pause, false
+	if w.up == nil && !w.closed && ctx.Err() == nil {
+		if pause, again := w.again(err, tries); again {
+			w.log.Debug("way tried again", "place", w.place, "error", err)
+			return pause, false
+		}
 	}
 	w.settleLocked(a, conn, err)
 	return 0, true
+}
+
+// again says whether an attempt that has failed for the so manieth time is made once
+// more, and after which pause.
+func (w *way) again(err error, tries int) (pause time.Duration, again bool) {
+	switch {
+	case errors.Is(err, errDropped) && tries < maxDropped:
+		return dropPause<<tries + rand.N(dropPause<<tries), true
+	case keyway.Is(err, keyway.Unreachable) && time.Since(w.fell) < fellTime:
+		return tryPause, true
+	}
+	return 0, false
 }
 
 // settleLocked ends an attempt. The connection it was to replace may have come

@@ -84,7 +84,13 @@ func playSSH(args []string) int {
 		return say("ssh: connect to host 10.0.0.1 port 22: Connection refused")
 	case place == "silent":
 		time.Sleep(time.Hour)
+	case place == "greets":
+		fmt.Fprintln(os.Stderr, "Authorised use only.")
 	case strings.HasPrefix(place, "asks"):
+		if place == "asks-slowly" {
+			fmt.Fprintln(os.Stderr, "To authenticate, visit: https://login.example.org/1")
+			time.Sleep(2 * quietTime)
+		}
 		ask := exec.Command(os.Getenv("SSH_ASKPASS"), "One-time code for "+place+":")
 		answer, err := ask.Output()
 		if err != nil || strings.TrimSpace(string(answer)) != "123456" {
@@ -124,6 +130,8 @@ func (playedNode) Info(context.Context) (api.Info, error) { return api.Info{OS: 
 func (playedNode) List(context.Context) (api.Listing, error) {
 	return api.Listing{Workspaces: []keyway.Workspace{{Name: "train", State: keyway.Running, Reason: strconv.Itoa(os.Getpid())}}}, nil
 }
+
+func (playedNode) Stop(context.Context, keyway.Name) error { return nil }
 
 func (playedNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 	if name != "train" && name != "old" {
@@ -279,6 +287,7 @@ type person struct {
 	mu     sync.Mutex
 	asked  []string
 	said   []api.Words
+	again  []api.Words   // with the last question
 	wait   chan struct{} // if not nil, answers only when it is closed
 }
 
@@ -292,7 +301,7 @@ func (p *person) Said(w api.Words) {
 
 func (p *person) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	p.mu.Lock()
-	p.asked = append(p.asked, q.Prompt)
+	p.asked, p.again = append(p.asked, q.Prompt), q.Said
 	p.mu.Unlock()
 	if p.wait != nil {
 		<-p.wait

@@ -1,0 +1,43 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// A workspace that somebody stops in another window says that on the terminals that
+// are connected to it, and only that.
+func TestAStoppedWorkspaceSaysSo(t *testing.T) {
+	w := startWorld(t)
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	defer time.AfterFunc(time.Minute, func() { master.Close() }).Stop()
+	node := w.node("gpu1")
+	conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), tty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	echo(t, conn, "before")
+	if err := node.Stop(context.Background(), "train"); err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for shown := bufio.NewReader(master); err == nil && !strings.Contains(said, "keyway start train"); {
+		var b byte
+		b, err = shown.ReadByte()
+		said += string(b)
+	}
+	if want := "\r\r\nkeyway: the workspace train was stopped\r\r\n  keyway start train"; err != nil || said != want {
+		t.Errorf("it says %q, %v, want %q", said, err, want)
+	}
+}

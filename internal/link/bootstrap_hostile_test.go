@@ -200,3 +200,13 @@ func TestEndlessChatterEnds(t *testing.T) {
 		}
 	}
 }
+
+// A place is sent the program once, however often it asks.
+func TestBootstrapAsksOnce(t *testing.T) {
+	programs := programOf(greeter)
+	programs["amd64"] = programs[runtime.GOARCH]
+	asks := strings.Repeat("keyway-bootstrap need x86_64 cache /x\n", 3) + "keyway-node 1 test\n"
+	if err := bootstrap("gpu1", bufio.NewReader(strings.NewReader(asks)), io.Discard, programs, func(keyway.Progress) {}); !keyway.Is(err, keyway.VersionMismatch) {
+		t.Errorf("got %v", err)
+	}
+}

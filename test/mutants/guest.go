@@ -1,3 +1,59 @@
 package main
 
-var guest = []mutant{}
+var guest = []mutant{
+	{
+		claim: "guest.sock answers its own uid, the owner and root only",
+		file:  "internal/guest/owners.go", old: "if err == nil && l.owners.has(uid) {", new: "if err == nil {",
+		pkg: "internal/guest", run: "TestStrangersAreNotAnswered",
+	},
+	{
+		claim: "the guest refuses files of others",
+		file:  "internal/guest/owners.go", old: "case !o.has(ownerOf(st)):", new: "case false:",
+		pkg: "internal/guest", run: "TestFilesOfOthersAreRefused",
+	},
+	{
+		claim: "the guest refuses files that others can write to",
+		file:  "internal/guest/owners.go", old: "case st.Mode().Perm()&0o022 != 0:", new: "case false:",
+		pkg: "internal/guest", run: "TestFilesOfOthersAreRefused",
+	},
+	{
+		claim: "the guest opens no device and waits for no pipe",
+		file:  "internal/guest/owners.go", old: "case !st.Mode().IsRegular():", new: "case false:",
+		pkg: "internal/guest", run: "TestFilesOfOthersAreRefused",
+	},
+	{
+		claim: "sessions/ is closed to all others",
+		file:  "internal/guest/home.go", old: "return os.Chmod(path, 0o700)", new: "return os.Chmod(path, 0o755)",
+		pkg: "internal/guest", run: "TestGuestsPartOfItsHome",
+	},
+	{
+		claim: "another user's sessions/ is not taken over",
+		file:  "internal/guest/home.go", old: "if !st.IsDir() || ownerOf(st) != uint32(os.Getuid()) {", new: "if false {",
+		pkg: "internal/guest", run: "TestGuestsPartOfItsHome",
+	},
+	{
+		claim: "the registry of sessions is closed to all others",
+		file:  "internal/session/registry.go", old: "os.MkdirAll(r.dir, 0o700)", new: "os.MkdirAll(r.dir, 0o755)",
+		pkg: "internal/session", run: "TestTheRegistryIsClosed",
+	},
+	{
+		claim: "the command starts after the server serves",
+		file:  "internal/guest/init.go", old: "\tin.startServer()\n\tsession.ReleaseMemory()", new: "\tin.startServer()\n\tin.begun(command)\n\tcommand = nil\n\tsession.ReleaseMemory()",
+		pkg: "internal/guest", run: "TestTheCommandComesLast",
+	},
+	{
+		claim: "nothing of the handed over key is left on standard input",
+		file:  "internal/guest/keeper.go", old: "return key, emptyStdin()", new: "return key, nil",
+		pkg: "internal/guest", run: "TestTheCommandComesLast",
+	},
+	{
+		claim: "no guest serves without a key of the node's",
+		file:  "internal/guest/keeper.go", old: "if err != nil {\n\t\treturn nil, keyway.Errorf(keyway.GuestFailed, \"%w\", err)", new: "if err != nil {\n\t\t_, key, err = ed25519.GenerateKey(nil)\n\t\treturn key, err\n\t}\n\tif err != nil {\n\t\treturn nil, keyway.Errorf(keyway.GuestFailed, \"%w\", err)",
+		pkg: "internal/guest", run: "TestNoGuestWithoutAHostKey",
+	},
+	{
+		claim: "the guest's memory is closed to the container",
+		file:  "internal/guest/keeper.go", old: "return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)", new: "return nil",
+		pkg: "internal/engine/docker", run: "TestContract$/Peeker$",
+	},
+}

@@ -1,3 +1,107 @@
 package main
 
-var workspace = []mutant{}
+// workspace has what keeps a workspace from becoming, imitating or robbing its
+// own guest, and the place from trusting what a workspace or another user wrote.
+var workspace = []mutant{
+	{
+		claim: "workspaces/ is closed to all others",
+		file:  "internal/engine/homes.go", old: "return os.Chmod(h.dir, 0o700)", new: "return os.Chmod(h.dir, 0o755)",
+		pkg: "internal/engine", run: "TestModes",
+	},
+	{
+		claim: "a Home is sticky",
+		file:  "internal/engine/homes.go", old: "return 0o777 | fs.ModeSticky", new: "return 0o777",
+		pkg: "internal/engine", run: "TestModes",
+	},
+	{
+		claim: "the guest's key is the owner's alone",
+		file:  "internal/engine/homes.go", old: "keyway.MarshalHostKey(key), 0o600)", new: "keyway.MarshalHostKey(key), 0o644)",
+		pkg: "internal/engine", run: "TestModes",
+	},
+	{
+		claim: "what a guest says of its host key is not believed",
+		file:  "internal/keyway/home.go", old: "info.HostKey = \"\"", new: "_ = 0",
+		pkg: "internal/engine", run: "TestHostKeyIsThePlaces",
+	},
+	{
+		claim: "the place tells of the host key that it made",
+		file:  "internal/engine/host/host_linux.go", old: "w.Guest.HostKey = rec.HostKey", new: "w.Guest.HostKey = \"\"",
+		pkg: "internal/engine/host", run: "TestContract/Impostor",
+	},
+	{
+		claim: "the place opens no device of a workspace's",
+		file:  "internal/engine/open_linux.go", old: "if !st.Mode().IsRegular() {", new: "if st.IsDir() {",
+		pkg: "internal/engine", run: "TestHostileHome",
+	},
+	{
+		claim: "the place follows no link to sessions",
+		file:  "internal/engine/guest.go", old: "\troot, err := os.OpenRoot(data)\n\tif err != nil {\n\t\treturn -1\n\t}\n\tdefer root.Close()\n\tsessions, err := openDir(root, sessionsDir)",
+		new: "\tsessions, err := os.OpenRoot(data + \"/\" + sessionsDir)",
+		pkg: "internal/engine", run: "TestSessionsAreThoseOfTheData",
+	},
+	{
+		claim: "a label names no Home that is removed",
+		file:  "internal/engine/docker/container.go", old: "err == nil && rec.Container == m.id {\n\t\tm.home", new: "err == nil {\n\t\tm.home",
+		pkg: "internal/engine/docker", run: "TestRecall",
+	},
+	{
+		claim: "an image puts no volume into the Home",
+		file:  "internal/engine/docker/image.go", old: "if isOurs(target) {", new: "if false {",
+		pkg: "internal/engine/docker", run: "TestImageFacts",
+	},
+	{
+		claim: "programs in a container gain no privileges",
+		file:  "internal/engine/docker/container.go", old: "return []string{noNewPrivileges}", new: "return nil",
+		pkg: "internal/engine/docker", run: "TestPrivileges",
+	},
+	{
+		claim: "containers have no needless capability",
+		file:  "internal/engine/docker/container.go", old: "CapDrop:        dropped(s.CapAdd),", new: "",
+		pkg: "internal/engine/docker", run: "TestPrivileges",
+	},
+	{
+		claim: "a volume that containers' users share is sticky",
+		file:  "internal/engine/docker/dial.go", old: "const openMode = 0o1777", new: "const openMode = 0o777",
+		pkg: "internal/engine/docker", run: "TestArchivesAreSticky",
+	},
+	{
+		claim: "a changed guest program is not used",
+		file:  "internal/node/guest.go", old: "if err == nil && sum != hash {", new: "if sum == \"\" {",
+		pkg: "internal/node", run: "TestChangedGuestIsReplaced",
+	},
+	{
+		claim: "a damaged guest program is not installed",
+		file:  "internal/node/guest.go", old: "hex.EncodeToString(sum[:]) != hash {", new: "len(sum) == 0 {",
+		pkg: "internal/node", run: "TestDamagedGuestIsRefused",
+	},
+	{
+		claim: "the bootstrap uses no directory of another's",
+		file:  "internal/link/bootstrap.go", old: "if [ -O . ]; then :; else cd /; return 1; fi; }; ", new: "}; ",
+		pkg: "internal/link", run: "TestBootstrapRunsOnlyItsOwn",
+	},
+	{
+		claim: "the bootstrap runs no program of another's",
+		file:  "internal/link/bootstrap.go", old: "&& [ -O \"./keyway-$h\" ] ", new: "",
+		pkg: "internal/link", run: "TestBootstrapRunsOnlyItsOwn",
+	},
+	{
+		claim: "the bootstrap follows no link",
+		file:  "internal/link/bootstrap.go", old: "if [ -h \"$1\" ]; then return 1; fi; ", new: "",
+		pkg: "internal/link", run: "TestBootstrapRunsOnlyItsOwn",
+	},
+	{
+		claim: "the bootstrap trusts no directory that others can write to",
+		file:  "internal/link/bootstrap.go", old: "if own \"$d\" && shut && [ -f", new: "if own \"$d\" && [ -f",
+		pkg: "internal/link", run: "TestBootstrapRunsOnlyItsOwn",
+	},
+	{
+		claim: "the bootstrap uses names in the directory that it tested",
+		file:  "internal/link/bootstrap.go", old: "exec \"./keyway-$h\" node", new: "exec \"$1/keyway-$h\" node",
+		pkg: "internal/link", run: "TestBootstrapWhileItsDirectoryIsExchanged",
+	},
+	{
+		claim: "the program is sent once",
+		file:  "internal/link/bootstrap.go", old: "\t\t\tif sent {", new: "\t\t\tif false {",
+		pkg: "internal/link", run: "TestBootstrapAsksOnce",
+	},
+}

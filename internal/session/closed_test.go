@@ -1,0 +1,29 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// What sessions say, and who may type into them, is the workspace's user's alone,
+// whatever the umask.
+func TestTheRegistryIsClosed(t *testing.T) {
+	home := keyway.Home(filepath.Join(t.TempDir(), "home"))
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	c, err := registry{dir: home.Sessions(), workspace: "train"}.create("job", []string{"true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{home.Sessions(), c.dir} {
+		if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, st.Mode(), err)
+		}
+	}
+}

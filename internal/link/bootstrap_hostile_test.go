@@ -206,7 +206,7 @@ func TestBootstrapAsksOnce(t *testing.T) {
 	programs := programOf(greeter)
 	programs["amd64"] = programs[runtime.GOARCH]
 	asks := strings.Repeat("keyway-bootstrap need x86_64 cache /x\n", 3) + "keyway-node 1 test\n"
-	if err := bootstrap("gpu1", bufio.NewReader(strings.NewReader(asks)), io.Discard, programs, func(keyway.Progress) {}); !keyway.Is(err, keyway.VersionMismatch) {
+	if err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(asks)), io.Discard, programs, func(keyway.Progress) {}, func(string) {}); !keyway.Is(err, keyway.VersionMismatch) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -57,7 +57,10 @@ func gathering(t *testing.T, hold time.Duration) (*counted, *ssh.Client) {
 	ours, theirs := socketPair(t)
 	conn := &counted{Conn: ours}
 	done := make(chan struct{})
-	go func() { defer close(done); server.serveConn(context.Background(), conn) }()
+	go func() {
+		defer close(done)
+		server.serveConn(context.Background(), conn, server.strangers.Enter(0, func() {}), func() error { return nil })
+	}()
 	c, chans, reqs, err := ssh.NewClientConn(theirs, "ws", &ssh.ClientConfig{
 		User: "tester", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		HostKeyCallback: ssh.FixedHostKey(hostKey.PublicKey()),

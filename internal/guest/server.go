@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lobby"
 	"keyway/internal/session"
 	"keyway/internal/stream"
 )
@@ -21,20 +22,27 @@ import (
 // Bounds on clients. Those who are not yet in are strangers; those who are in
 // may use the workspace up but shall not do it by accident.
 const (
-	maxStrangers = 64   // connections that have not authenticated
+	maxStrangers = 64   // connections that have not authenticated; one more takes the place of one
 	maxAuthTries = 20   // an agent offers all its keys, one try each
 	maxChannels  = 1024 // open at once on one connection
 	maxListeners = 64   // remote forwardings on one connection
+
+	// identPatience is how long a client may take to say which version of SSH it
+	// speaks: that needs no person.
+	identPatience = 10 * time.Second
 
 	// A login may wait for a person to touch a hardware key, and the stream it
 	// comes through may stall while a laptop changes networks.
 	handshakePatience = 2 * time.Minute
 )
 
-// serverVersion begins with OpenSSH because OpenSSH's clients tell only such
-// servers that nobody reads their output any more (eow@openssh.com). Otherwise
-// `ssh train cat log | head` would go on until all of the log has been sent.
-const serverVersion = "SSH-2.0-OpenSSH_keyway"
+// serverVersion begins with OpenSSH and a number because clients ask for OpenSSH's
+// extensions by that name alone: OpenSSH's own tell only such a server that nobody
+// reads their output any more (eow@openssh.com), without which `ssh train cat log |
+// head` would go on until all of the log has been sent; npm's ssh2 uses sockets of
+// the other side only where a number of 5 or more follows. It goes no further than
+// that: a minor number would make clients look up the faults of that version.
+const serverVersion = "SSH-2.0-OpenSSH_9_compatible keyway"
 
 // Server is the SSH server of one workspace.
 type Server struct {
@@ -47,7 +55,7 @@ type Server struct {
 	streams   *stream.Server // nil: SSH only
 	gather    time.Duration  // how long packets are held back to leave together
 	agent     *agentBroker
-	strangers atomic.Int32
+	strangers *lobby.Lobby // of connections that have not authenticated
 	guests    atomic.Int32 // connections, authenticated or not
 }
 
@@ -61,10 +69,11 @@ func newServer(home keyway.Home, account Account, environ []string, key *hostKey
 		// A login shell reads /etc/profile, which on most images sets PATH anew
 		// and so loses the image's. In a container the image's environment is the
 		// one people were promised; on a machine they expect a login.
-		login:  home != keyway.GuestHome,
-		log:    log,
-		gather: gatherTime,
-		agent:  newAgentBroker(log),
+		login:     home != keyway.GuestHome,
+		log:       log,
+		gather:    gatherTime,
+		agent:     newAgentBroker(log),
+		strangers: lobby.New(maxStrangers),
 	}
 	s.config = s.newConfig(key)
 	s.streams, _ = stream.NewServer(stream.ServerConfig{HostKey: key.streams, Logger: streamLog{log}})
@@ -170,14 +179,19 @@ func acceptEach(l net.Listener, serve func(net.Conn)) error {
 	}
 }
 
-func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
+// serveConn serves SSH on conn, which has place in the lobby until its client has
+// logged in. vouch is then told, and may object.
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Place, vouch func() error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s.guests.Add(1)
 	defer s.leave()
 	out := &gatherer{Conn: conn, limit: s.gather}
-	login, chans, reqs, err := s.handshake(out)
+	login, chans, reqs, err := s.handshake(out, place)
+	if err == nil {
+		err = vouch()
+	}
 	if err != nil {
 		s.log.warn("refused", "reason", err)
 		return
@@ -195,22 +209,11 @@ func (s *Server) leave() {
 	}
 }
 
-// admit counts a stranger in, unless there are too many.
-func (s *Server) admit() bool {
-	if s.strangers.Add(1) > maxStrangers {
-		s.strangers.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (s *Server) handshake(conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	if !s.admit() {
-		return nil, nil, nil, fmt.Errorf("%d connections are logging in already", maxStrangers)
-	}
-	defer s.strangers.Add(-1)
-	_ = conn.SetDeadline(time.Now().Add(handshakePatience))
-	login, chans, reqs, err := ssh.NewServerConn(conn, s.config)
+// handshake lets the client log in that has place in the lobby until it has.
+func (s *Server) handshake(conn net.Conn, place *lobby.Place) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	defer place.Leave()
+	_ = conn.SetDeadline(time.Now().Add(identPatience))
+	login, chans, reqs, err := ssh.NewServerConn(&identified{Conn: conn}, s.config)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -138,23 +138,43 @@ func TestKeysAreReadAtEachLogin(t *testing.T) {
 	}
 }
 
+// Silent connections are bounded, and keep nobody out: not who comes as SSH, nor
+// over a stream.
 func TestStrangersAreBounded(t *testing.T) {
 	p := serveInProcess(t, here(t))
-	conns := make([]net.Conn, maxStrangers)
-	for i := range conns {
-		conns[i] = dialUnix(t, p.home.Socket())
-		defer conns[i].Close()
-	}
-	for _, conn := range conns {
-		// The server's version says that it is counted.
-		if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
-			t.Fatal(err)
+	ended := make(chan struct{}, 4*maxStrangers)
+	for i := range 4 * maxStrangers {
+		conn := dialUnix(t, p.home.Socket())
+		defer conn.Close()
+		if i%4 == 0 { // one that speaks, and then says no more
+			_, err := io.WriteString(conn, "SSH-2.0-silent\r\n")
+			must(t, err)
 		}
+		go func() { // until its connection is closed, at the latest with the test
+			_, _ = io.Copy(io.Discard, conn)
+			ended <- struct{}{}
+		}()
 	}
-	conn := dialUnix(t, p.home.Socket())
-	defer conn.Close()
-	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Fatalf("one too many: %v", err)
+	for range 3 * maxStrangers {
+		<-ended
+	}
+	for range 5 {
+		p.client(t).Close()
+	}
+}
+
+// Whoever does not speak SSH is told so and sent away at once.
+func TestNoIdentification(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	for _, said := range []string{"\n", "GET / HTTP/1.1\r\n\r\n", "xyzzy\n", "SSX", "S\n", "\x00\x00\x00\x00", "\x16\x03\x01"} {
+		conn := dialUnix(t, p.home.Socket())
+		_, err := io.WriteString(conn, said)
+		must(t, err)
+		answer, err := io.ReadAll(conn)
+		conn.Close()
+		if want := serverVersion + "\r\nInvalid SSH identification string.\r\n"; err != nil || string(answer) != want {
+			t.Errorf("to %q it answers %q, %v", said, answer, err)
+		}
 	}
 }
 

@@ -20,13 +20,22 @@ import (
 // SSH: some clients, ssh-keyscan among them, let the server speak first.
 const firstPatience = 2 * time.Second
 
+// overStream stands in the lobby for whoever comes over a stream: no uid.
+const overStream = -1
+
+var errCrowded = errors.New("too many were logging in at once")
+
 // receive serves one connection to the guest's socket: its first byte tells a
 // stream from SSH. A stream that it begins, or has begun, does not end with it.
 func (s *Server) receive(ctx context.Context, conn net.Conn) {
-	if s.streams == nil || s.firstByte(conn) != stream.Magic[0] {
-		s.serveConn(ctx, conn)
+	uid, _ := peerOf(conn) // who may connect was decided before
+	place := s.strangers.Enter(int(uid), func() { conn.Close() })
+	defer place.Leave()
+	if s.streams == nil || firstByte(conn) != stream.Magic[0] {
+		s.serveConn(ctx, conn, place, func() error { return nil })
 		return
 	}
+	place.Leave() // for one among the streams' own strangers
 	// Not with ctx, which would cut the streams' last words off: the server of
 	// streams is closed when ctx ends, and that ends them all. Handle logs why.
 	_ = s.streams.Handle(context.WithoutCancel(ctx), conn)
@@ -44,18 +53,21 @@ func (s *Server) acceptStreams(ctx context.Context, all *sync.WaitGroup) {
 		if err != nil {
 			return
 		}
-		all.Go(func() { s.serveConn(ctx, conn) })
+		all.Go(func() {
+			place := s.strangers.Enter(overStream, func() { conn.CloseWithError(errCrowded) })
+			defer place.Leave()
+			s.serveConn(ctx, conn, place, conn.Vouch)
+		})
 	}
 }
 
 // firstByte is the first byte of what conn will read, without taking it: 0 when
-// none comes in time, the connection has ended, or too many are waited for.
-func (s *Server) firstByte(conn net.Conn) byte {
+// none comes in time or the connection has ended.
+func firstByte(conn net.Conn) byte {
 	c, ok := conn.(syscall.Conn)
-	if !ok || !s.admit() {
+	if !ok {
 		return 0
 	}
-	defer s.strangers.Add(-1)
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0

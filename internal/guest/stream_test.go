@@ -122,3 +122,24 @@ func TestJunkIsNoStream(t *testing.T) {
 	}
 	p.client(t)
 }
+
+// Streams that nobody logs in over end others of their kind, and never one that
+// somebody has logged in over.
+func TestLoginVouches(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	client, mine := p.overStream(t, &cutWay{socket: p.home.Socket()})
+	defer client.Close()
+	for range 8 * maxStrangers {
+		s, err := stream.Dial(t.Context(), stream.Config{Dial: (&cutWay{socket: p.home.Socket()}).dial, HostKey: p.key.Public().(ed25519.PublicKey)})
+		must(t, err)
+		defer s.CloseWithError(io.EOF)
+		_, err = io.ReadFull(s, make([]byte, 4)) // the server's version: it waits for a login
+		must(t, err)
+	}
+	session, err := client.NewSession()
+	must(t, err)
+	must(t, session.Run("true"))
+	if err := mine.Err(); err != nil {
+		t.Error(err)
+	}
+}

@@ -63,8 +63,10 @@ type Conn struct {
 	epoch uint64 // of the live path, or the last one
 	// confirmed says that the other end is known to have the keys.
 	confirmed bool
-	rtt       time.Duration // the shortest of the live path; 0: not known
-	pingSent  time.Time     // when the latest PING was
+	// vouched says that whoever uses it at a server's end has proved who he is.
+	vouched  bool
+	rtt      time.Duration // the shortest of the live path; 0: not known
+	pingSent time.Time     // when the latest PING was
 
 	state   State
 	since   time.Time

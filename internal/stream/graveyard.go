@@ -58,6 +58,14 @@ func epitaph(err error) (Code, string) {
 	return CodeReset, err.Error()
 }
 
+// Ranks of streams without a path, by how much they would be missed.
+const (
+	rankUnvouched   = iota // nobody has logged in over it
+	rankUnconfirmed        // its client never showed that it has the keys
+	rankClosed             // its local user has closed it
+	rankMissed
+)
+
 // candidate is a stream without a path.
 type candidate struct {
 	c     *Conn
@@ -67,8 +75,7 @@ type candidate struct {
 }
 
 // detached returns the streams without a path, those that would be missed least
-// first: a client that never confirmed, a local user who has closed, then by how
-// long they have been alone. The server's lock is held.
+// first: by rank, then by how long they have been alone. The server's lock is held.
 func (s *Server) detached() []candidate {
 	var all []candidate
 	for _, c := range s.live {
@@ -90,12 +97,14 @@ func (c *Conn) candidate() (candidate, bool) {
 	if !ok || c.path != nil || c.err != nil {
 		return candidate{}, false
 	}
-	one := candidate{c: c, since: v.since, held: c.tx.held + c.rx.live, rank: 2}
+	one := candidate{c: c, since: v.since, held: c.tx.held + c.rx.live, rank: rankMissed}
 	switch {
+	case !c.vouched:
+		one.rank = rankUnvouched
 	case !c.confirmed:
-		one.rank = 0
+		one.rank = rankUnconfirmed
 	case c.closed:
-		one.rank = 1
+		one.rank = rankClosed
 	}
 	return one, true
 }

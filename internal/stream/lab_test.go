@@ -103,6 +103,9 @@ func (l *lab) pair(change ...func(*Config)) (client, server *Conn) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	if err := server.Vouch(); err != nil {
+		l.t.Fatal(err)
+	}
 	return client, server
 }
 

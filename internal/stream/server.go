@@ -7,9 +7,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"sync"
 	"time"
+
+	"keyway/internal/lobby"
 )
 
 // Bounds of a server.
@@ -18,6 +21,7 @@ const (
 	maxDetached      = 64
 	maxDetachedBytes = 64 << 20
 	maxHandshakes    = 64
+	maxUnvouched     = 64
 	maxUnaccepted    = 64
 	graceTime        = 24 * time.Hour
 	unconfirmedTime  = 2 * time.Minute
@@ -30,7 +34,8 @@ type ServerConfig struct {
 	HostKey crypto.Signer
 	// Budget is shared with other streams; nil makes one of DefaultBudget.
 	Budget *Budget
-	// MaxStreams bounds the streams, attached or not; 256 when zero.
+	// MaxStreams bounds the streams that somebody has vouched for (Conn.Vouch),
+	// attached or not; 256 when zero.
 	MaxStreams int
 	// MaxDetached bounds the streams without a path; 64 when zero.
 	MaxDetached int
@@ -72,7 +77,7 @@ type Server struct {
 	queue  chan *Conn      // opened, not yet accepted
 	ctx    context.Context // ended by Close
 	cancel context.CancelFunc
-	slots  chan struct{} // one for each handshake under way
+	lobby  *lobby.Lobby // of handshakes in which nothing is proved yet
 	paths  sync.WaitGroup
 	mu     sync.Mutex // protects all below; comes before the lock of a Conn
 	live   map[[idLen]byte]*Conn
@@ -89,7 +94,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		cfg:   cfg,
 		log:   cfg.Logger,
 		queue: make(chan *Conn, maxUnaccepted),
-		slots: make(chan struct{}, maxHandshakes),
+		lobby: lobby.New(maxHandshakes),
 		live:  map[[idLen]byte]*Conn{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -171,12 +176,8 @@ func (s *Server) conns() []*Conn {
 
 // handshake makes a path of conn, attached.
 func (s *Server) handshake(conn net.Conn) (*path, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return nil, fmt.Errorf("%d handshakes are under way already", maxHandshakes)
-	}
+	place := s.lobby.Enter(0, func() { conn.Close() })
+	defer place.Leave()
 	release := guard(s.ctx, conn)
 	defer release()
 	open, resume, err := readHello(conn)
@@ -186,7 +187,7 @@ func (s *Server) handshake(conn net.Conn) (*path, error) {
 	case open != nil:
 		return s.open(conn, open)
 	default:
-		return s.resume(conn, resume)
+		return s.resume(conn, resume, place)
 	}
 }
 
@@ -281,22 +282,29 @@ func (s *Server) admit(c *Conn) error {
 		if victim == nil {
 			return err
 		}
-		victim.evict("another stream needed its place")
+		victim.abort(errors.New("it was one of too many that nobody had logged in over"), resetByEnd)
 	}
 }
 
-// enter lets c in, or names the stream that must go before.
+// enter lets c in, or names the stream that must go before: one that nobody has
+// vouched for, as nobody has for c. Those that somebody has never give way to it.
 func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, net.ErrClosed
 	}
-	if len(s.live) >= s.cfg.MaxStreams {
-		if idle := s.detached(); len(idle) > 0 {
-			return idle[0].c, nil
+	var strangers []*Conn
+	for _, other := range s.live {
+		if !other.isVouched() {
+			strangers = append(strangers, other)
 		}
-		return nil, fmt.Errorf("%d streams are in use", len(s.live))
+	}
+	if len(strangers) >= maxUnvouched {
+		return strangers[mathrand.IntN(len(strangers))], nil
+	}
+	if in := len(s.live) - len(strangers); in >= s.cfg.MaxStreams && s.idle(nil) == nil {
+		return nil, fmt.Errorf("%d streams are in use", in)
 	}
 	select {
 	case s.queue <- c:
@@ -307,12 +315,68 @@ func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	}
 }
 
-// resume moves a stream to conn.
-func (s *Server) resume(conn net.Conn, hello *resumeHello) (*path, error) {
+// Vouch tells the server that the user of c has proved who he is. From then on c
+// counts, and no stream without such a user can take its place. It may take that
+// of another that has no path; if there is none, Vouch fails. The client's end of
+// a stream has nobody to tell.
+func (c *Conn) Vouch() error {
+	v, ok := c.side.(*served)
+	if !ok {
+		return nil
+	}
+	return v.s.vouch(c)
+}
+
+func (s *Server) vouch(c *Conn) error {
+	s.mu.Lock()
+	in := 0
+	for _, other := range s.live {
+		if other != c && other.isVouched() {
+			in++
+		}
+	}
+	var victim *Conn
+	if in >= s.cfg.MaxStreams {
+		if victim = s.idle(c); victim == nil {
+			s.mu.Unlock()
+			return fmt.Errorf("%d streams are in use", in)
+		}
+	}
+	c.mu.Lock()
+	c.vouched = true
+	c.mu.Unlock()
+	s.mu.Unlock()
+	if victim != nil {
+		victim.evict("another stream needed its place")
+	}
+	return nil
+}
+
+// idle is the vouched stream without a path that is missed least, but for c; nil
+// if there is none. The server's lock is held.
+func (s *Server) idle(c *Conn) *Conn {
+	for _, one := range s.detached() {
+		if one.c != c && one.rank > rankUnvouched {
+			return one.c
+		}
+	}
+	return nil
+}
+
+func (c *Conn) isVouched() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.vouched
+}
+
+// resume moves a stream to conn. A client that has its keys leaves its place to
+// strangers, of whom none can then take it away.
+func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Place) (*path, error) {
 	c, code, text := s.find(hello)
 	if c == nil {
 		return nil, s.refuse(conn, hello.encode(), code, text)
 	}
+	place.Leave()
 	answer, early := c.answerResume(hello)
 	if _, err := conn.Write(append(answer.encode(), early.frames...)); err != nil {
 		return nil, err
@@ -424,7 +488,7 @@ func (v *served) trusted() {}
 func (v *served) lost(_ *path, now time.Time) {
 	grace := v.s.cfg.Grace
 	text := fmt.Sprintf("nobody came back for %v", grace)
-	if !v.c.confirmed {
+	if !v.c.confirmed || !v.c.vouched {
 		grace = min(grace, unconfirmedTime)
 		text = fmt.Sprintf("its client was never heard of again, for %v", grace)
 	}

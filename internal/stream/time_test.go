@@ -1,10 +1,8 @@
 package stream
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -290,124 +288,85 @@ func TestSilentStranger(t *testing.T) {
 	})
 }
 
+// Strangers who say nothing keep nobody out: neither one who opens a stream, nor
+// one who comes back to his.
 func TestTooManyStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		defer l.close()
-		for range maxHandshakes {
+		client, server := l.pair()
+		defer client.CloseWithError(io.EOF)
+		exchange(t, client, server, "before")
+		for range 3 * maxHandshakes {
 			l.send([]byte(Magic))
 		}
 		synctest.Wait()
-		_, said := l.send([]byte(Magic))
-		if err := <-said; err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxHandshakes)) {
-			t.Errorf("one more stranger gets %v", err)
-		}
+		other, serverOther := l.pair()
+		defer other.Close()
+		exchange(t, other, serverOther, "a new stream")
+		l.net.lines[0].cut()
+		exchange(t, client, server, "an old stream")
 	})
 }
 
-func TestContextEndsTheStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		defer l.close()
-		ctx, cancel := context.WithCancelCause(context.Background())
-		client, err := Dial(ctx, l.config())
-		if err != nil {
-			t.Fatal(err)
-		}
-		server, _ := l.server.Accept()
-		exchange(t, client, server, "hello")
-		cancel(errors.New("the link is leaving"))
-		var reset *ResetError
-		if _, err := server.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Text != "the link is leaving" {
-			t.Errorf("the server reads %v", err)
-		}
-		client.Close()
-	})
-}
-
-func TestDeadlines(t *testing.T) {
+// A client that has shown its keys keeps its place, however many come after it.
+func TestProvedHandshakeIsNotDrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		defer l.close()
 		client, server := l.pair()
-		defer client.Close()
-		exchange(t, client, server, "hello")
-		start := time.Now()
-		client.SetReadDeadline(start.Add(3 * time.Second))
-		_, err := client.Read(make([]byte, 1))
-		var timeout net.Error
-		if !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(start) != 3*time.Second {
-			t.Errorf("read ends after %v with %v", time.Since(start), err)
+		defer client.CloseWithError(io.EOF)
+		exchange(t, client, server, "before")
+		l.net.set(func(f *faultNet) { f.refuse = errCut })
+		l.net.lines[0].cut()
+		synctest.Wait()
+		client.mu.Lock()
+		h := &resumeHello{id: client.keys.id, epoch: client.epoch + 1, received: client.rx.received, limit: client.rx.limit}
+		h.mac = client.keys.resumeMAC(h)
+		client.mu.Unlock()
+		_, said := l.send(h.encode()) // which the server answers, and then waits for its commit
+		synctest.Wait()
+		for range 20 * maxHandshakes {
+			l.send([]byte(Magic))
 		}
-		client.SetDeadline(time.Time{})
-		exchange(t, client, server, "again")
-		go func() {
-			time.Sleep(time.Second)
-			client.SetReadDeadline(time.Now())
-		}()
-		if _, err := client.Read(make([]byte, 1)); !errors.As(err, &timeout) {
-			t.Errorf("a deadline set meanwhile: %v", err)
-		}
-		client.SetReadDeadline(time.Time{})
-		client.SetWriteDeadline(time.Now().Add(time.Minute))
-		if _, err := client.Write(make([]byte, 16<<20)); !errors.As(err, &timeout) {
-			t.Errorf("write ends with %v", err)
+		synctest.Wait()
+		select {
+		case err := <-said:
+			t.Errorf("its connection ended by %v", err)
+		default:
 		}
 	})
 }
 
-// Over a new path bytes flow to the client after one round trip, and to the
-// server after one and a half.
-func TestRoundTripsOfAResume(t *testing.T) {
-	const oneWay = 50 * time.Millisecond
-	for _, toClient := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			l := newLab(t)
-			defer l.close()
-			l.net.shape = func(_ int, line *line) { line.up.delay, line.down.delay = oneWay, oneWay }
-			client, server := l.pair()
-			defer client.Close()
-			exchange(t, client, server, "before")
-			time.Sleep(time.Second)
-			l.net.set(func(f *faultNet) { f.refuse = errCut })
-			l.net.latest().cut()
-			synctest.Wait()
-			from, to, want := client, server, 3*oneWay
-			if toClient {
-				from, to, want = server, client, 2*oneWay
-			}
-			from.Write([]byte("written while there was no path"))
-			l.net.set(func(f *faultNet) { f.refuse = nil })
-			start := time.Now()
-			client.Nudge()
-			expect(t, to, "written while there was no path")
-			if took := time.Since(start); took != want {
-				t.Errorf("to the client: %v; bytes came after %v, want %v", toClient, took, want)
-			}
-		})
-	}
-}
-
-// The first bytes of a stream wait for nothing.
-func TestOpenCostsNoRoundTrip(t *testing.T) {
+// Streams that nobody has logged in over take no place of those that somebody has,
+// with a path or without, however many there are and whatever they do.
+func TestStrangersStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const oneWay = 50 * time.Millisecond
-		l := newLab(t)
+		l := newLab(t, func(c *ServerConfig) { c.MaxStreams, c.MaxDetached = 4, 2 })
 		defer l.close()
-		l.net.shape = func(_ int, line *line) { line.up.delay, line.down.delay = oneWay, oneWay }
-		start := time.Now()
-		client := l.dial()
-		defer client.Close()
-		client.Write([]byte("SSH-2.0-client"))
-		server, _ := l.server.Accept()
-		server.Write([]byte("SSH-2.0-server"))
-		expect(t, server, "SSH-2.0-client")
-		if took := time.Since(start); took != oneWay {
-			t.Errorf("the client's first bytes came after %v", took)
+		detached, serverDetached := l.pair()
+		defer detached.CloseWithError(io.EOF)
+		exchange(t, detached, serverDetached, "one")
+		attached, serverAttached := l.pair()
+		defer attached.Close()
+		exchange(t, attached, serverAttached, "two")
+		l.net.set(func(f *faultNet) { f.refuse = errCut })
+		l.net.lines[0].cut()
+		for i := range 3 * maxUnvouched {
+			line, _ := l.send((&openHello{public: [32]byte{9, byte(i), byte(i >> 8)}}).encode())
+			if _, err := l.server.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				line.cut()
+			}
+			synctest.Wait()
 		}
-		expect(t, client, "SSH-2.0-server")
-		if took := time.Since(start); took != 2*oneWay {
-			t.Errorf("the server's first bytes came after %v", took)
-		}
+		l.net.set(func(f *faultNet) { f.refuse = nil })
+		exchange(t, detached, serverDetached, "still there")
+		exchange(t, attached, serverAttached, "undisturbed")
+		late, serverLate := l.pair()
+		defer late.Close()
+		exchange(t, late, serverLate, "and room for another")
 	})
 }

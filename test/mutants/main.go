@@ -44,6 +44,7 @@ var areas = []struct {
 	{"workspace", workspace},
 	{"guest", guest},
 	{"sftp", sftp},
+	{"strangers", strangers},
 	{"session", session},
 	{"stream", stream},
 	{"terminal", terminal},

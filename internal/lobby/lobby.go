@@ -1,0 +1,94 @@
+// Package lobby bounds the connections of peers that have not proved who they
+// are, so that none of them keeps others out.
+//
+// A lobby that is full refuses nobody: one connection is drawn at random, from
+// the peer that has the most, and ends. Whoever fills a lobby with silent
+// connections loses his own; a login takes a fraction of a second, and is drawn
+// in that time only by much bad luck.
+package lobby
+
+import (
+	"math/rand/v2"
+	"sync"
+)
+
+// Lobby holds the places of connections. The zero Lobby has room for none: each
+// connection ends as soon as it enters.
+type Lobby struct {
+	size   int
+	mu     sync.Mutex
+	places []*Place
+}
+
+// New makes a lobby with that many places.
+func New(size int) *Lobby { return &Lobby{size: size} }
+
+// Place is a connection's place in a lobby.
+type Place struct {
+	lobby *Lobby
+	peer  int
+	evict func()
+}
+
+// Enter gives a connection of a peer a place. evict is called, once and from
+// anywhere, when the place is needed by another; it may be called before Enter
+// returns. It must not call the lobby.
+func (l *Lobby) Enter(peer int, evict func()) *Place {
+	p := &Place{lobby: l, peer: peer, evict: evict}
+	l.mu.Lock()
+	l.places = append(l.places, p)
+	var drawn *Place
+	if len(l.places) > l.size {
+		drawn = l.remove(victim(l.places, rand.IntN))
+	}
+	l.mu.Unlock()
+	if drawn != nil {
+		drawn.evict()
+	}
+	return p
+}
+
+// Leave gives the place back: the connection has ended, or its peer has proved
+// who it is. It may be called again.
+func (p *Place) Leave() {
+	p.lobby.mu.Lock()
+	defer p.lobby.mu.Unlock()
+	for i, q := range p.lobby.places {
+		if q == p {
+			p.lobby.remove(i)
+			return
+		}
+	}
+}
+
+func (l *Lobby) remove(i int) *Place {
+	p := l.places[i]
+	last := len(l.places) - 1
+	l.places[i], l.places[last] = l.places[last], nil
+	l.places = l.places[:last]
+	return p
+}
+
+// victim is the index of a place that draw picks among those of the peer that has
+// the most. There is at least one place.
+func victim(places []*Place, draw func(n int) int) int {
+	count := map[int]int{}
+	most := places[0].peer
+	for _, p := range places {
+		count[p.peer]++
+		if count[p.peer] > count[most] {
+			most = p.peer
+		}
+	}
+	left := draw(count[most])
+	for i, p := range places {
+		if p.peer != most {
+			continue
+		}
+		if left == 0 {
+			return i
+		}
+		left--
+	}
+	panic("lobby: drew a place that is not there")
+}

@@ -1,0 +1,68 @@
+package main
+
+var strangers = []mutant{
+	{
+		claim: "whoever floods a workspace's socket loses his own connections",
+		file:  "internal/lobby/lobby.go",
+		old:   "if count[p.peer] > count[most] {",
+		new:   "if false {",
+		pkg:   "internal/lobby",
+		run:   "^TestFloodTakesItsOwn$",
+	},
+	{
+		claim: "a newcomer is neither refused nor safe",
+		file:  "internal/lobby/lobby.go",
+		old:   "left := draw(count[most])",
+		new:   "left := count[most] - 1",
+		pkg:   "internal/lobby",
+		run:   "^TestDrawsEveryPlace$",
+	},
+	{
+		claim: "silent connections are bounded",
+		file:  "internal/lobby/lobby.go",
+		old:   "if len(l.places) > l.size {",
+		new:   "if false {",
+		pkg:   "internal/guest",
+		run:   "^TestStrangersAreBounded$",
+	},
+	{
+		claim: "a resume with a valid MAC keeps its place",
+		file:  "internal/stream/server.go",
+		old:   "	place.Leave()\n	answer, early",
+		new:   "	answer, early",
+		pkg:   "internal/stream",
+		run:   "^TestProvedHandshakeIsNotDrawn$",
+	},
+	{
+		claim: "streams that nobody has logged in over count for nothing",
+		file:  "internal/stream/server.go",
+		old:   "if in := len(s.live) - len(strangers); in >=",
+		new:   "if in := len(s.live); in >=",
+		pkg:   "internal/stream",
+		run:   "^TestStrangersStreams$",
+	},
+	{
+		claim: "a stream that somebody has logged in over is missed more than one that nobody has",
+		file:  "internal/stream/graveyard.go",
+		old:   "case !c.vouched:",
+		new:   "case false:",
+		pkg:   "internal/stream",
+		run:   "^TestStrangersStreams$",
+	},
+	{
+		claim: "a login over a stream is what makes it count",
+		file:  "internal/guest/server.go",
+		old:   "		err = vouch()\n",
+		new:   "",
+		pkg:   "internal/guest",
+		run:   "^TestLoginVouches$",
+	},
+	{
+		claim: "a first line that is no SSH identification is answered and closed",
+		file:  "internal/guest/identify.go",
+		old:   "string(c.first) != identPrefix[:len(c.first)]",
+		new:   "false",
+		pkg:   "internal/guest",
+		run:   "^TestNoIdentification$",
+	},
+}

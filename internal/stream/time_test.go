@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -362,10 +364,34 @@ func TestStrangersStreams(t *testing.T) {
 			}
 			synctest.Wait()
 		}
+		for range 2 * l.server.cfg.MaxDetached { // these have shown their keys, and are no less strangers
+			line, dials := newLine(), 0
+			l.serve(line.far)
+			other := l.dial(func(c *Config) {
+				c.Dial = func(context.Context) (net.Conn, error) {
+					if dials++; dials > 1 {
+						return nil, errCut
+					}
+					return line.near, nil
+				}
+			})
+			defer other.CloseWithError(io.EOF)
+			serverOther, err := l.server.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			exchange(t, other, serverOther, "a stranger")
+			line.cut()
+			synctest.Wait()
+		}
 		l.net.set(func(f *faultNet) { f.refuse = nil })
 		exchange(t, detached, serverDetached, "still there")
 		exchange(t, attached, serverAttached, "undisturbed")
+		start := time.Now()
 		late, serverLate := l.pair()
+		if waited := time.Since(start); waited > time.Second {
+			t.Errorf("a login waited %v", waited)
+		}
 		defer late.Close()
 		exchange(t, late, serverLate, "and room for another")
 	})

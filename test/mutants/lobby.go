@@ -22,8 +22,8 @@ var strangers = []mutant{
 		file:  "internal/lobby/lobby.go",
 		old:   "if len(l.places) > l.size {",
 		new:   "if false {",
-		pkg:   "internal/guest",
-		run:   "^TestStrangersAreBounded$",
+		pkg:   "internal/lobby",
+		run:   "^TestFloodTakesItsOwn$",
 	},
 	{
 		claim: "a resume with a valid MAC keeps its place",

@@ -42,14 +42,6 @@ var strangers = []mutant{
 		run:   "^TestStrangersStreams$",
 	},
 	{
-		claim: "a stream that somebody has logged in over is missed more than one that nobody has",
-		file:  "internal/stream/graveyard.go",
-		old:   "case !c.vouched:",
-		new:   "case false:",
-		pkg:   "internal/stream",
-		run:   "^TestStrangersStreams$",
-	},
-	{
 		claim: "a login over a stream is what makes it count",
 		file:  "internal/guest/server.go",
 		old:   "		err = vouch()\n",

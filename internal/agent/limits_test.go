@@ -147,8 +147,13 @@ func TestRemoteConnectionsCrowdOutNobody(t *testing.T) {
 				}
 				signed <- err
 			}()
-			if err := <-shown; err != nil {
-				t.Errorf("keyway approve was ended: %v", err)
+			select {
+			case err := <-shown:
+				if err != nil {
+					t.Fatalf("keyway approve was ended: %v", err)
+				}
+			case err := <-signed:
+				t.Fatalf("the ssh that waited got an answer that nobody gave: %v", err)
 			}
 			dial(t, a.local).expect(t, "an answer", join([]byte{msgExtension}, text(extAnswer), []byte{0, 0, 0, 1, 1, 0, 0, 0, 0}), true)
 			if err := <-signed; err != nil {
@@ -259,6 +264,9 @@ func TestRemoteQuestionsLeaveRoom(t *testing.T) {
 	d.remote <- struct{}{} // a remote asker is next
 	for range 10 {
 		ask(true)
+	}
+	for range 1000 {
+		runtime.Gosched() // they wait for their turn by now
 	}
 	ask(false)
 	if q := <-first.asked; q.Facts.Remote {

@@ -101,7 +101,6 @@ var mutants = []mutant{
 	{"a host between believed without a login", "agent/judge.go", "if !k.logins.has(b) {", "if false {"},
 	{"first host of the forwarding socket believed", "agent/judge.go", "f.FromClaimed = w.far && !k.logins.hasLocal(w.binds[0])", "f.FromClaimed = false"},
 	{"a remote asker's login vouches for the first host", "agent/judge.go", "f.FromClaimed = w.far && !k.logins.hasLocal(w.binds[0])", "f.FromClaimed = w.far && !k.logins.has(w.binds[0])"},
-	{"a login that was not proven remembered", "agent/sign.go", "if f.Proven {\n\t\tc.agent.logins", "if c.way.last() != nil {\n\t\tc.agent.logins"},
 	{"an asker that binds nothing counts as here", "agent/judge.go", "f.FromClaimed, f.Unverified, f.Way = true, []policy.Host{{}}, wayOf(w.binds)", ""},
 	{"logins lost in a handing over", "agent/handover.go", "a.logins.take(s.Logins)", "_ = s.Logins"},
 	{"forwarding socket lost in a handing over", "agent/handover.go", "c.way.far = c.way.remote && !slices.Contains(near, c.number)", "_ = slices.Contains(near, c.number)"},

@@ -197,6 +197,10 @@ func TestStrangerSweeps(t *testing.T) {
 	if list, err := e.List(enginetest.Context(t)); err != nil || len(list) != 1 || list[0].State != keyway.Running {
 		t.Errorf("List: %+v, %v", list, err)
 	}
+	// What lies in the home directory of this user is his to back up.
+	if out, err := exec.Command("tar", "-cf", "/dev/null", "-C", os.Getenv(envRoot), ".").CombinedOutput(); err != nil {
+		t.Errorf("a backup fails: %v: %s", err, out)
+	}
 	if err := e.Remove(enginetest.Context(t), "swept"); err != nil {
 		t.Fatal(enginetest.Full(err))
 	}

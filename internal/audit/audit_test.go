@@ -486,3 +486,22 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// The newest file's removal shows by what the file before it says.
+func TestRemovalOfTheNewestFile(t *testing.T) {
+	l, path := small(t)
+	for files := 0; files < 1; {
+		flood(t, l, 1)
+		old, err := rotated(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = len(old)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(path); err == nil || !strings.Contains(err.Error(), "is missing") {
+		t.Errorf("%v", err)
+	}
+}

@@ -179,19 +179,21 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 
 func newLogsCommand() *cobra.Command {
 	var follow, raw bool
-	var since string
+	var since, tail string
 	cmd := &cobra.Command{
-		Use:   "logs NAME[/JOB] [-f] [--since TIME]",
+		Use:   "logs NAME[/JOB] [-f] [--tail N] [--since TIME]",
 		Short: "Print what a job has written",
 		Long: `Print what a job has written so far; with -f go on until it ends. Without JOB it is
-the newest one. Of a progress bar only the last state comes, and with -f on a terminal
-the one that it has now; --raw gives every byte. A TIME is how long ago (30s, 45m, 12h,
+the newest one. Of what is drawn over, as progress bars are, comes what is left in the
+end, each line once, as a terminal of the job's size shows it; with -f a line comes when
+it does not change any more, and on a terminal those that may are shown below as they
+are now. --raw gives every byte. A TIME is how long ago (30s, 45m, 12h,
 2d), a time of today by the workspace's clock (14:30), a date (2026-01-31) or both
 (2026-01-31T14:30:00Z).
 
-Exit code: 0, 30 if there is no such job, 31 if the workspace does not run, 255 if the
-connection failed.`,
-		Example:           "  keyway logs train -f\n  keyway logs train/exp7 -f --since 1h\n  keyway logs --raw train/exp7 >out",
+Exit code: 0, 1 if bytes were skipped that a pipe or file should have got, 30 if there
+is no such job, 31 if the workspace does not run, 255 if the connection failed.`,
+		Example:           "  keyway logs train -f\n  keyway logs train/exp7 --tail 20\n  keyway logs train/exp7 -f --since 1h\n  keyway logs --raw train/exp7 >out",
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -201,6 +203,9 @@ connection failed.`,
 			}
 			if raw {
 				words = append(words, "--raw")
+			}
+			if cmd.Flags().Changed("tail") {
+				words = append(words, "--tail", tail)
 			}
 			if since != "" {
 				words = append(words, "--since", since)
@@ -212,6 +217,7 @@ connection failed.`,
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
 	cmd.Flags().BoolVar(&raw, "raw", false, "all bytes, as they were written")
+	cmd.Flags().StringVarP(&tail, "tail", "n", "", "only the last `N` lines, and with -f what follows")
 	cmd.Flags().StringVar(&since, "since", "", "only what was written since this `TIME`")
 	return cmd
 }

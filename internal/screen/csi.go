@@ -255,6 +255,7 @@ func (s *Screen) eraseLine(what int) {
 	case 1:
 		s.g.erase(s.y, 0, s.x+1, s.blank())
 	case 2:
+		s.g.unwrap(s.y - 1)
 		s.g.erase(s.y, 0, s.cols, s.blank())
 	}
 }

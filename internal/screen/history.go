@@ -146,6 +146,7 @@ func (s *Screen) remember(y int) {
 
 func (s *Screen) rememberCells(cells []cell, wrapped bool) {
 	if s.history.lines < 0 && s.options.Scrolled == nil {
+		s.gone++
 		return
 	}
 	s.encode(cells, func(text []byte, more bool) {
@@ -154,6 +155,7 @@ func (s *Screen) rememberCells(cells []cell, wrapped bool) {
 			s.options.Scrolled(text, more || wrapped)
 		}
 	})
+	s.gone++
 }
 
 // encode calls use with the text of a row, in parts if it is too long for one;

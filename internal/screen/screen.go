@@ -35,7 +35,8 @@ type Screen struct {
 	tables     *tables
 	shared     bool // tables are those of another screen
 	main, alt  grid
-	g          *grid // the one that is shown
+	gone       uint64 // rows that have left main at its top
+	g          *grid  // the one that is shown
 	history    history
 
 	cursor  // where the next character goes, and how it looks

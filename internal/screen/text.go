@@ -8,7 +8,7 @@ func (s *Screen) Text(dst []byte) []byte {
 		last--
 	}
 	for y := 0; y <= last; y++ {
-		dst = append(s.rowText(dst, y), '\n')
+		dst = append(s.rowText(dst, s.g, y), '\n')
 	}
 	return dst
 }
@@ -16,16 +16,16 @@ func (s *Screen) Text(dst []byte) []byte {
 // LastLine returns the text of the last row that is not empty.
 func (s *Screen) LastLine() string {
 	for y := s.rows - 1; y >= 0; y-- {
-		if text := s.rowText(nil, y); len(text) > 0 {
+		if text := s.rowText(nil, s.g, y); len(text) > 0 {
 			return string(text)
 		}
 	}
 	return ""
 }
 
-func (s *Screen) rowText(dst []byte, y int) []byte {
+func (s *Screen) rowText(dst []byte, g *grid, y int) []byte {
 	start := len(dst)
-	for _, c := range s.g.row(y)[:s.g.lines[y].used] {
+	for _, c := range g.row(y)[:g.lines[y].used] {
 		if !c.tail() {
 			dst = s.tables.appendGlyph(dst, c.glyph&^wideBit)
 		}

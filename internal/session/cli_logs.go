@@ -15,20 +15,24 @@ import (
 	"keyway/internal/keyway"
 )
 
-const logsUsage = `Usage: keyway logs [-f] [--since TIME] [--raw] [NAME]
+const logsUsage = `Usage: keyway logs [-f] [--tail N] [--since TIME] [--raw] [NAME]
 
 Prints what a job has printed since it began, stdout to stdout and stderr to
-stderr. Of a progress bar only its last state comes; while it runs, and with -f on
-a terminal, the state it has now. The last 256 MiB of a log are kept. Without NAME:
-the session that runs, or the one that ended last.
+stderr. Of what is drawn over, as progress bars are, comes what is left in the end,
+each line once: as a terminal of the job's size shows it. With -f a line comes when
+the cursor has left it and the program has never gone up that far; on a terminal the
+lines that may yet change are shown below as they are now. The last 256 MiB of a log
+are kept. Without NAME: the session that runs, or the one that ended last.
 
   -f, --follow      go on until the job ends
+  -n, --tail N      only the last N lines, and with -f what follows
       --since TIME  only what came since then: 30s, 45m, 12h or 2d ago, 14:30 today,
                     2026-01-31, or 2026-01-31T14:30:00Z
       --raw         all bytes as they were printed
 
 Examples:
   keyway logs exp7
+  keyway logs -f --tail 20 exp7
   keyway logs -f --since 1h exp7 2>/dev/null
   keyway logs --raw exp7 >model.bin
 
@@ -40,7 +44,7 @@ after Ctrl-C.
 func logsCommand() command {
 	return command{
 		name: "logs", summary: "print what a job has printed", usage: logsUsage, run: (*cli).logs,
-		commandLine: commandLine{options: []option{{name: "follow", letter: 'f'}, {name: "since", value: true}, {name: "raw"}}},
+		commandLine: commandLine{options: []option{{name: "follow", letter: 'f'}, {name: "tail", letter: 'n', value: true}, {name: "since", value: true}, {name: "raw"}}},
 	}
 }
 
@@ -54,7 +58,7 @@ func (c *cli) logs(g given) (int, error) {
 		return 0, err
 	}
 	follow := g.has("follow")
-	to := c.logSink(g.has("raw"), follow)
+	raw := g.has("raw")
 	at, err := i.begins()
 	if err != nil {
 		return 0, err
@@ -63,8 +67,21 @@ func (c *cli) logs(g given) (int, error) {
 		if at, err = i.since(when, time.Now()); err != nil {
 			return 0, err
 		}
-	} else if at > 0 {
+	} else if at > 0 && !g.has("tail") {
 		fmt.Fprintf(c.err, "[the log has the last of it; the first %d bytes are gone]\n", at)
+	}
+	drop := 0
+	if n, ok := g.values["tail"]; ok {
+		if at, drop, err = i.tail(n, at, raw); err != nil {
+			return 0, err
+		}
+	}
+	to := c.logSink(raw, follow)
+	to.drop = drop
+	if !raw {
+		if to.depths, err = i.measure(at); err != nil {
+			return 0, err
+		}
 	}
 	var interrupted chan os.Signal
 	if follow {
@@ -105,14 +122,25 @@ func (i info) begins() (uint64, error) {
 	return r.base(), nil
 }
 
+// measure is measure of the log as it is now.
+func (i info) measure(at uint64) (depths [3]uint64, err error) {
+	r, closeLog, err := openLog(i.dir)
+	if err != nil {
+		return depths, err
+	}
+	defer closeLog()
+	return measure(r, at)
+}
+
 // copyOutput passes on what a session has printed from an offset on, until there
 // is no more or, if follow says so, until it ends.
-func (i info) copyOutput(to sink, at uint64, follow bool) error {
-	if !follow || !i.alive() {
-		_, err := copyLog(i.dir, at, to)
+func (i info) copyOutput(to *logSink, at uint64, follow bool) error {
+	at, err := copyLog(i.dir, at, to)
+	if err != nil || !follow || !i.alive() {
 		return err
 	}
-	_, at, err := pumpAll(i.dir, hello{Flags: flagOutput, From: at}, to)
+	to.goesLive()
+	_, at, err = pumpAll(i.dir, hello{Flags: flagOutput, From: at}, to)
 	if err == nil || !isGone(err) {
 		return err
 	}
@@ -167,68 +195,4 @@ func (c *cli) piped(err error) (int, error) {
 		return 128 + int(unix.SIGPIPE), nil
 	}
 	return 0, err
-}
-
-// logSink prints a log.
-type logSink struct {
-	tty     *tty
-	streams [3]collapser // by stream; unused if raw
-	raw     bool
-	// preview is whether the line that has not ended is shown as well, as long as
-	// it is the last; previewed whether one is.
-	preview, previewed bool
-}
-
-func (c *cli) logSink(raw, follow bool) *logSink {
-	l := &logSink{tty: c.tty(raw), raw: raw}
-	l.preview = !raw && follow && l.tty.display
-	for s := range l.streams {
-		l.streams[s].emit = func(p []byte) error {
-			return l.tty.write(stream(s), p)
-		}
-	}
-	return l
-}
-
-var _ sink = (*logSink)(nil)
-
-func (l *logSink) put(s stream, p []byte) error {
-	if l.raw {
-		return l.tty.put(s, p)
-	}
-	l.erase()
-	if err := l.streams[s].write(p); err != nil || !l.preview {
-		return err
-	}
-	line := []rune(l.streams[s].current())
-	l.previewed = len(line) > 0
-	_, err := l.tty.out.WriteString(string(line[:min(len(line), max(1, int(l.tty.size().cols)-1))]))
-	return err
-}
-
-func (l *logSink) erase() {
-	if l.previewed {
-		fmt.Fprint(l.tty.out, "\r\x1b[K")
-	}
-	l.previewed = false
-}
-
-func (l *logSink) picture([]byte) error { return nil } // it asks for none
-
-func (l *logSink) gap(n uint64) error {
-	l.erase()
-	return l.tty.gap(n)
-}
-
-func (l *logSink) close() error {
-	l.erase()
-	var err error
-	for s := range l.streams {
-		err = errors.Join(err, l.streams[s].close())
-	}
-	l.tty.restore()
-	if err != nil {
-		err = sinkError{err}
-	}
-	return err
 }

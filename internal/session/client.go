@@ -150,6 +150,13 @@ type sink interface {
 	gap(n uint64) error
 }
 
+// resizable is a sink for which it matters how large the job's terminal was.
+type resizable interface {
+	// resized comes before what was printed for a terminal of that size; without rows
+	// it is not known.
+	resized(w window)
+}
+
 // discard is the sink of those who wait only for the end.
 type discard struct{}
 
@@ -193,6 +200,10 @@ func (c *connection) pumpOne(to sink) (*jobStatus, error) {
 	case skipped:
 		err = to.gap(m.Count)
 		c.at = m.Offset + m.Count
+	case sizedM:
+		if s, ok := to.(resizable); ok {
+			s.resized(window{m.Rows, m.Cols})
+		}
 	case live:
 	case ask:
 		err = c.asked()
@@ -220,7 +231,14 @@ func copyLog(dir string, offset uint64, to sink) (uint64, error) {
 
 func (r logReader) copyTo(to sink, offset uint64) (uint64, error) {
 	buf := make([]byte, maxData)
+	sizes, _ := to.(resizable)
+	if sizes != nil {
+		sizes.resized(r.sizeAt(offset))
+	}
 	for {
+		if w, ok := r.sizeBegins(offset); ok && sizes != nil {
+			sizes.resized(w)
+		}
 		n, s, err := r.read(buf, offset)
 		if errors.Is(err, io.EOF) {
 			return offset, nil

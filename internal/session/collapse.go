@@ -4,173 +4,317 @@ package session
 
 import (
 	"bytes"
+	"slices"
 
 	"keyway/internal/screen"
 )
 
-// collapser makes of an output the lines that are left in the end. A line that
-// only prints passes as it is. One that goes back, as progress bars do, is drawn
-// on a screen with the ones that follow, and comes as it finally looked when
-// calmLines have passed that did not go back.
+// collapser makes of an output the lines that are left in the end, as a terminal of
+// the job's size shows them. They are drawn on a model of one. A line is final when
+// the cursor has left it and the program has never gone up that far. One that was
+// printed from its start to its end comes as it was printed, any other as it looks.
 type collapser struct {
-	emit  func([]byte) error
-	line  []byte         // has not ended; none of it goes back
-	sure  int            // as far as this much of it shows
-	bar   *screen.Screen // nil: nothing is being drawn
-	spare *screen.Screen // for the next bar
-	dirty bool           // the line being drawn goes back
-	cut   bool           // it may, by what comes next
-	calm  int            // lines drawn since one that did
-	text  []byte         // the drawn line that has scrolled off in part
-	err   error          // of emit, the first
+	emit   func([]byte) error // nil: only how far the program goes up is wanted
+	window window
+	pipe   bool // what a line feed does; see screen.Options
+
+	screen *screen.Screen
+	low    uint64 // the row, by number, down to which the cursor has been
+	depth  uint64 // how many rows above that it has been
+	moved  bool   // the program does more than to print
+	next   uint64 // the first row whose line has not come
+	floor  uint64 // the first row that is drawn: what was above has come for good
+
+	held   []byte       // what can be told only by what comes next
+	within bool         // a string that only terminals read
+	line   plainLine    // that the cursor is in
+	plain  []plainLine  // those before that are as they were printed
+	came   []cameLine   // those that may be seen again, as they came
+	part   []byte       // the start of a line that has scrolled off
+	partAt uint64       // the first row of that
+	stream bool         // the line is too long to be drawn, and passes as it is
+	reflow *reflowState // the screen gets another size
+	err    error        // of emit, the first
 }
 
+// plainLine is a line that was printed in one go.
+type plainLine struct {
+	from, to uint64 // rows
+	text     []byte
+	ok       bool // it is one
+}
+
+// cameLine is a line that has come.
+type cameLine struct {
+	from uint64
+	text []byte
+}
+
+// reflowState is how many lines at the top have come, while rows get other numbers.
+type reflowState struct{ came int }
+
 const (
-	maxLine   = 64 << 10 // of a line that has not ended; a longer one is cut
-	calmLines = 3
-	barRows   = 50 // as far up as bars go
-	barCols   = 500
+	maxLine = 64 << 10 // of a line that is kept as it was printed; a longer one is not drawn
+	barRows = 100      // as far up as bars go where there is no terminal
+	barCols = 512
 )
+
+// pipeWindow is the size of the model for output that goes to no terminal.
+var pipeWindow = window{barRows, barCols}
+
+func newCollapser(w window, pipe bool, emit func([]byte) error) *collapser {
+	c := &collapser{emit: emit, window: w, pipe: pipe}
+	c.begin()
+	return c
+}
+
+// begin begins on a blank screen.
+func (c *collapser) begin() {
+	o := screen.Options{Lines: -1, Newline: c.pipe}
+	if c.emit != nil {
+		o.Scrolled = c.scrolled
+	}
+	c.screen = screen.New(int(c.window.cols), int(c.window.rows), o)
+	c.low, c.next, c.floor = 0, 0, 0
+	c.held, c.within, c.plain, c.came, c.part, c.stream = nil, false, nil, nil, nil, false
+	c.fresh()
+}
+
+// row is the number of the row that the cursor is in.
+func (c *collapser) row() uint64 {
+	_, y := c.screen.Cursor()
+	return c.screen.Gone() + uint64(y)
+}
+
+// y is where on the screen a row is.
+func (c *collapser) y(row uint64) int { return int(row - c.screen.Gone()) }
 
 // write takes output.
 func (c *collapser) write(p []byte) error {
+	if len(c.held) > 0 {
+		p = append(c.held, p...)
+		c.held = nil
+	}
 	for len(p) > 0 && c.err == nil {
-		n := bytes.IndexByte(p, '\n') + 1
-		if n == 0 {
-			n = len(p)
+		n := 0
+		if !c.within {
+			n, _, _ = screen.Plain(p)
 		}
-		c.take(p[:n], p[n-1] == '\n')
+		switch {
+		case n > 0 && n == len(p) && p[n-1] == '\r':
+			c.print(p[:n-1])
+			c.held = []byte{'\r'}
+		case n > 0:
+			c.print(p[:n])
+		default:
+			if n = controlAt(p, &c.within); n == 0 {
+				c.held = append([]byte(nil), p...)
+				return c.err
+			}
+			c.control(p[:n])
+		}
 		p = p[n:]
 	}
 	return c.err
 }
 
-// take takes output up to the end of a line, or what there is of it.
-func (c *collapser) take(p []byte, whole bool) {
-	if c.bar == nil {
-		c.line = append(c.line, p...)
-		back, sure := goesBack(c.line[c.sure:])
-		c.sure += sure
-		if !back {
-			if whole || len(c.line) > maxLine {
-				c.pass(unixLine(c.line))
-				c.line, c.sure = c.line[:0], 0
-			}
-			return
-		}
-		c.begin()
-		p, c.line, c.sure = c.line, nil, 0
-	}
-	back, _ := goesBack(p)
-	c.dirty = c.dirty || back || c.cut && p[0] != '\n'
-	c.cut = p[len(p)-1] == '\r' || p[len(p)-1] == esc
-	_, _ = c.bar.Write(p)
-	c.bar.Answers()
-	if !whole {
+// final is the first row that may yet change.
+func (c *collapser) final() uint64 { return c.low - min(c.low, c.depth) }
+
+// look follows the cursor.
+func (c *collapser) look() {
+	if c.screen.Alternate() {
 		return
 	}
-	c.calm++
-	if c.dirty {
-		c.calm = 0
-	}
-	c.dirty = false
-	if c.calm >= calmLines {
-		c.end()
+	row := c.row()
+	c.low = max(c.low, row)
+	c.depth = max(c.depth, c.low-row)
+	if final := c.final(); c.next > final { // it has gone up further than ever before
+		c.next = min(c.next, max(c.floor, c.lineStart(final)))
 	}
 }
 
-func (c *collapser) begin() {
-	c.calm, c.dirty, c.cut = 0, false, false
-	if c.bar, c.spare = c.spare, nil; c.bar == nil {
-		c.bar = screen.New(barCols, barRows, screen.Options{Lines: -1, Newline: true, Scrolled: c.scrolled})
+// lineStart is the first row of the line that a row belongs to.
+func (c *collapser) lineStart(row uint64) uint64 {
+	for row > c.screen.Gone() && c.screen.Wrapped(c.y(row)-1) {
+		row--
 	}
+	return max(row, c.screen.Gone())
+}
+
+// release lets go the lines that end above a row.
+func (c *collapser) release(before uint64) {
+	if c.emit == nil {
+		c.next = max(c.next, before)
+		return
+	}
+	for c.next < before {
+		from := max(c.next, c.screen.Gone())
+		if from >= before {
+			return
+		}
+		to := from
+		for to+1 < before && c.screen.Wrapped(c.y(to)) {
+			to++
+		}
+		if c.screen.Wrapped(c.y(to)) {
+			return // it goes on below
+		}
+		text := c.part
+		for row := from; row <= to; row++ {
+			text, _ = c.screen.Row(text, c.y(row))
+		}
+		start := from
+		if len(c.part) > 0 {
+			start = c.partAt
+		}
+		c.part = nil
+		c.comes(start, append(text, '\n'))
+		c.next = to + 1
+	}
+}
+
+// comes lets a line go, unless it has come as it is.
+func (c *collapser) comes(from uint64, text []byte) {
+	if i, ok := slices.BinarySearchFunc(c.plain, from, plainLine.compare); ok {
+		text = c.plain[i].text
+	}
+	i, before := slices.BinarySearchFunc(c.came, from, cameLine.compare)
+	if before && bytes.Equal(c.came[i].text, text) {
+		return
+	}
+	if from >= c.screen.Gone() { // it may be changed yet
+		if !before {
+			c.came = slices.Insert(c.came, i, cameLine{from: from})
+		}
+		c.came[i].text = bytes.Clone(text)
+	}
+	c.pass(text)
 }
 
 // scrolled gets a row of the screen that will not change any more.
-func (c *collapser) scrolled(row []byte, wrapped bool) {
-	c.text = append(c.text, row...)
-	if !wrapped {
-		c.pass(append(c.text, '\n'))
-		c.text = c.text[:0]
+func (c *collapser) scrolled(text []byte, wrapped bool) {
+	row := c.screen.Gone()
+	if r := c.reflow; r != nil {
+		if r.came > 0 {
+			if !wrapped {
+				r.came--
+			}
+			return
+		}
+	} else if row < c.next {
+		c.forget(row)
+		return
+	}
+	if len(c.part) == 0 {
+		c.partAt = row
+	}
+	c.part = append(c.part, text...)
+	if wrapped {
+		c.cutPart()
+		return
+	}
+	line := append(c.part, '\n')
+	c.part = nil
+	c.comes(c.partAt, line)
+	c.next = row + 1
+	c.forget(row)
+}
+
+// cutPart passes on what has scrolled off of a line that is too long.
+func (c *collapser) cutPart() {
+	if long := len(c.part) > maxLine; long && !(c.line.ok && c.line.from == c.partAt) {
+		c.pass(c.part)
+		c.part = c.part[:0]
 	}
 }
 
+// forget drops what is known of rows down to one.
+func (c *collapser) forget(row uint64) {
+	n := 0
+	for n < len(c.plain) && c.plain[n].to <= row {
+		n++
+	}
+	c.plain = c.plain[n:]
+	n = 0
+	for n < len(c.came) && c.came[n].from <= row {
+		n++
+	}
+	c.came = c.came[n:]
+}
+
 func (c *collapser) pass(line []byte) {
-	if c.err == nil {
+	if c.err == nil && c.emit != nil && len(line) > 0 {
 		c.err = c.emit(line)
 	}
 }
 
-// end lets all that was drawn go: the screen is scrolled until it is empty.
-func (c *collapser) end() {
-	_, _ = c.bar.Write(c.bar.Undo(nil))
-	_, row := c.bar.Cursor()
-	rows := max(row, bytes.Count(c.bar.Text(nil), []byte("\n")))
-	_, _ = c.bar.Write([]byte("\x1b[9999;1H"))
-	for range rows {
-		_, _ = c.bar.Write([]byte("\n"))
+// resize is the job's terminal's new size.
+func (c *collapser) resize(w window) {
+	if w == c.window || w.rows == 0 || w.cols == 0 {
+		return
 	}
-	_, _ = c.bar.Write([]byte("\x1bc"))
-	c.bar, c.spare = nil, c.bar
+	c.endStream()
+	c.window = w
+	r := &reflowState{}
+	for row := c.screen.Gone(); row < c.next; row++ {
+		if !c.screen.Wrapped(c.y(row)) {
+			r.came++
+		}
+	}
+	c.reflow = r
+	c.screen.Resize(int(w.cols), int(w.rows))
+	c.reflow = nil
+	c.plain, c.came = nil, nil // by rows that are others now
+	row := c.screen.Gone()
+	for ; r.came > 0 && c.y(row) < int(w.rows)-1; row++ {
+		if !c.screen.Wrapped(c.y(row)) {
+			r.came--
+		}
+	}
+	c.next, c.floor = row, row
+	c.low = max(c.row(), c.screen.Gone()+uint64(max(1, c.screen.Used()))-1)
+	c.line.ok = false
 }
 
-// close lets go what has not ended in a line.
+// flush lets all go that is drawn: nothing is known of what comes next.
+func (c *collapser) flush() {
+	_, _ = c.screen.Write(c.held)
+	_, _ = c.screen.Write(c.screen.Undo(nil))
+	if last := c.line; last.ok && len(last.text) > 0 && !c.stream { // and nothing is below it
+		c.release(last.from)
+		c.pass(last.text)
+	} else {
+		c.release(max(c.end(), c.row()))
+		c.pass(c.part)
+	}
+	c.begin()
+}
+
+// end is the first row after all in which something is seen, and those that such a
+// row goes on in.
+func (c *collapser) end() uint64 {
+	y := c.screen.Used()
+	for y > 0 && c.screen.Wrapped(y-1) {
+		y++
+	}
+	return c.screen.Gone() + uint64(y)
+}
+
+// close lets go what is left.
 func (c *collapser) close() error {
-	if c.bar != nil {
-		c.end()
-	}
-	if len(c.line) > 0 {
-		c.pass(c.line)
-	}
-	c.line = nil
+	c.flush()
 	return c.err
 }
 
-// current is the text of the line that has not ended.
-func (c *collapser) current() string {
-	if c.bar != nil {
-		return c.bar.LastLine()
+// rest is what is drawn and has not come, as text.
+func (c *collapser) rest() (rows []string) {
+	if c.screen.Alternate() {
+		return nil
 	}
-	s := newScreen(window{rows: 1, cols: barCols}, -1)
-	_, _ = s.Write(c.line)
-	return s.LastLine()
-}
-
-// unixLine is a line without the carriage return that terminals end it with.
-func unixLine(line []byte) []byte {
-	if n := len(line); bytes.HasSuffix(line, []byte("\r\n")) {
-		return append(line[:n-2], '\n')
+	used := c.screen.Gone() + uint64(c.screen.Used())
+	for row := max(c.next, c.screen.Gone()); row < used; row++ {
+		rows = append(rows, string(c.screen.Plaintext(nil, c.y(row))))
 	}
-	return line
-}
-
-// goesBack says that part of a line does more than to print one character after
-// the other: colours and tabs are fine, and a carriage return before the end. If
-// not, what comes next cannot change that for the first sure bytes.
-func goesBack(p []byte) (back bool, sure int) {
-	for sure < len(p) {
-		switch c := p[sure]; {
-		case c == '\b' || c == '\v' || c == '\f':
-			return true, 0
-		case (c == '\r' || c == esc) && sure+1 == len(p):
-			return false, sure
-		case c == '\r' && p[sure+1] != '\n' && p[sure+1] != '\r':
-			return true, 0
-		case c == esc:
-			n, complete := sequence(p[sure:])
-			if n == 0 {
-				return true, 0
-			}
-			switch last := p[sure+n-1]; {
-			case p[sure+1] != '[' || complete && last != 'm' || n > maxHeld:
-				return true, 0
-			case !complete:
-				return false, sure
-			}
-			sure += n
-			continue
-		}
-		sure++
-	}
-	return false, sure
+	return rows
 }

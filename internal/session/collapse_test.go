@@ -8,16 +8,34 @@ import (
 	"testing"
 )
 
-func collapsed(t *testing.T, output string, piece int) string {
+// collapsed is what comes of an output as logs prints it; w is the size of the
+// terminal, pipeWindow for none.
+func collapsed(t testing.TB, w window, output string, piece int) string {
 	t.Helper()
 	var got bytes.Buffer
-	c := collapser{emit: func(p []byte) error { got.Write(p); return nil }}
-	for p := []byte(output); len(p) > 0; p = p[min(piece, len(p)):] {
-		if err := c.write(p[:min(piece, len(p))]); err != nil {
-			t.Fatal(err)
-		}
+	s := terminal
+	if w == pipeWindow {
+		s = stdout
 	}
-	if err := c.close(); err != nil {
+	run := func(c *collapsers) *collapser {
+		for p := []byte(output); len(p) > 0; p = p[min(piece, len(p)):] {
+			if err := c.put(s, p[:min(piece, len(p))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c.of(s)
+	}
+	c := &collapsers{window: w, emit: func(_ stream, p []byte) error { got.Write(p); return nil }}
+	scan := &upScan{}
+	for i := range len(output) {
+		_ = scan.put(s, []byte{output[i]})
+	}
+	depth := run(&collapsers{window: w}).depth
+	if depth > 0 && !scan.up {
+		t.Fatalf("%q goes up %d rows, which is not seen", output, depth)
+	}
+	c.depths[s] = depth
+	if err := run(c).close(); err != nil {
 		t.Fatal(err)
 	}
 	return got.String()
@@ -49,13 +67,13 @@ func TestCollapse(t *testing.T) {
 		"many rows":           {"\r" + strings.Repeat("x\r\ny\x1b[K\n", 100), strings.Repeat("x\ny\n", 100)},
 	} {
 		for _, piece := range []int{1, 3, 1000} {
-			if got := collapsed(t, c.output, piece); got != c.want {
+			if got := collapsed(t, pipeWindow, c.output, piece); got != c.want {
 				t.Errorf("%s by %d: %q, want %q", name, piece, got, c.want)
 			}
 		}
 	}
 	long := strings.Repeat("0123456789", 50_000)
-	if got := collapsed(t, long+"\nend", 10_000); got != long+"\nend" {
+	if got := collapsed(t, pipeWindow, long+"\nend", 10_000); got != long+"\nend" {
 		t.Errorf("a long line became %d bytes", len(got))
 	}
 }
@@ -66,9 +84,14 @@ func FuzzCollapse(f *testing.F) {
 	f.Add([]byte("\x1b[?1049h\x1b[2J\x1b[10;10H\x1b[999b"), 1)
 	f.Fuzz(func(t *testing.T, output []byte, piece int) {
 		piece = 1 + piece&0xff
-		got := collapsed(t, string(output), piece)
+		got := collapsed(t, pipeWindow, string(output), piece)
 		if bytes.IndexFunc(output, func(r rune) bool { return r < ' ' && r != '\n' }) < 0 && got != string(output) {
 			t.Fatalf("%q became %q", output, got)
+		}
+		for _, w := range []window{pipeWindow, {5, 20}, {24, 80}} {
+			if cut, whole := collapsed(t, w, string(output), piece), collapsed(t, w, string(output), len(output)+1); cut != whole {
+				t.Fatalf("by %d %q becomes %q, else %q", piece, output, cut, whole)
+			}
 		}
 	})
 }

@@ -52,6 +52,19 @@ type record struct {
 	stream stream
 }
 
+// A record of this stream has in place of the time the size of the job's terminal, in
+// which what follows was printed. It is the second of two for one stretch.
+const sized stream = 4
+
+// sizeRecord is such a record.
+func sizeRecord(offset uint64, w window) record {
+	return record{offset, uint64(w.rows)<<16 | uint64(w.cols), sized}
+}
+
+func (r record) window() window {
+	return window{uint16(min(r.millis>>16, maxWindow)), uint16(min(r.millis&0xffff, maxWindow))}
+}
+
 func (r record) append(b []byte) []byte {
 	return be.AppendUint64(be.AppendUint64(b, r.offset), r.millis<<8|uint64(r.stream))
 }
@@ -59,7 +72,7 @@ func (r record) append(b []byte) []byte {
 func decodeRecord(p []byte) record {
 	low := be.Uint64(p[8:])
 	r := record{offset: be.Uint64(p), millis: low >> 8, stream: stream(low & 0xff)}
-	if r.stream > lost {
+	if r.stream > sized {
 		r.stream = stdout
 	}
 	return r
@@ -78,6 +91,7 @@ type segment struct {
 	start       uint64
 	data, index *os.File
 	records     int64
+	window      window // that its index says last; of the writer alone
 }
 
 func openSegment(dir string, start uint64, flags int) (segment, error) {

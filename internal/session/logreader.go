@@ -73,11 +73,67 @@ func (r logReader) base() uint64 {
 	return min(r.parts[0].start, r.size)
 }
 
-// at reads a record of the index; of one that cannot be read all is zero.
-func (p part) at(i int) record {
+// raw reads a record of the index; of one that cannot be read all is zero.
+func (p part) raw(i int) record {
 	var b [recordSize]byte
 	_, _ = p.index.ReadAt(b[:], int64(i)*recordSize)
 	return decodeRecord(b[:])
+}
+
+// at is raw, but for one that has a size what the stretch is otherwise.
+func (p part) at(i int) record {
+	r := p.raw(i)
+	if r.stream == sized {
+		before := record{stream: stdout}
+		if i > 0 {
+			before = p.raw(i - 1)
+		}
+		r.millis, r.stream = before.millis, min(before.stream, lost)
+	}
+	return r
+}
+
+// last is the last record before an offset, or at it; -1: there is none.
+func (r logReader) last(offset uint64) (p part, i int) {
+	next := sort.Search(len(r.parts), func(i int) bool { return r.parts[i].start > offset })
+	if next == 0 {
+		return part{}, -1
+	}
+	p = r.parts[next-1]
+	return p, p.find(func(r record) bool { return r.offset > offset }) - 1
+}
+
+// sizeBegins is the size of the terminal from where a stretch begins, if it is another
+// there or has not been told in its segment.
+func (r logReader) sizeBegins(offset uint64) (w window, ok bool) {
+	p, i := r.last(offset)
+	if i < 0 {
+		return window{}, false
+	}
+	rec := p.raw(i)
+	return rec.window(), rec.stream == sized
+}
+
+// sizeAt is the size of the terminal at an offset; 0 if the log does not tell.
+func (r logReader) sizeAt(offset uint64) window {
+	p, i := r.last(offset)
+	index := make([]byte, max(0, i+1)*recordSize)
+	if n, _ := p.readIndex(index); n < len(index) {
+		return window{}
+	}
+	for ; i >= 0; i-- {
+		if rec := decodeRecord(index[i*recordSize:]); rec.stream == sized {
+			return rec.window()
+		}
+	}
+	return window{}
+}
+
+func (p part) readIndex(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	return p.index.ReadAt(b, 0)
 }
 
 // find is the first record for which is says so, or the number of records.

@@ -23,6 +23,7 @@ type logWriter struct {
 	retry    time.Time
 	losing   bool
 	lostFrom uint64
+	window   window // of the job's terminal, if it has one
 	lost     uint64
 	hole     uint64 // offset after the last stretch that is lost and ended
 }
@@ -163,7 +164,28 @@ func (l *logWriter) begin(r record) error {
 	}
 	c.records++
 	l.last, l.open = r, true
+	if l.window != c.window && r.stream == terminal {
+		return l.beginSize(c)
+	}
 	return nil
+}
+
+// beginSize writes the size of the terminal, once for each segment and change.
+func (l *logWriter) beginSize(c *segment) error {
+	if _, err := c.index.WriteAt(sizeRecord(l.last.offset, l.window).append(nil), c.records*recordSize); err != nil {
+		l.open = false
+		return err
+	}
+	c.records++
+	c.window = l.window
+	return nil
+}
+
+// resize says what size the job's terminal has from here on.
+func (l *logWriter) resize(w window) {
+	if w != l.window {
+		l.window, l.open = w, false
+	}
 }
 
 func (l *logWriter) lose(err error, from uint64, now time.Time) {

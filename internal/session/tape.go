@@ -28,6 +28,7 @@ type tape struct {
 	log   *logWriter
 	ring  ring
 	watch map[*watcher]bool // true: of the output, not of its end only
+	sizes []sizeMark        // ascending
 	ended bool
 	final uint64 // where the output was when the job had ended
 	now   func() time.Time

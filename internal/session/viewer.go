@@ -69,6 +69,7 @@ func newViewers(h *holder, w window) *viewers {
 	vs.still.changed.L = &vs.mu
 	if h.job.tty {
 		vs.picture = newPicture(h.tape, w, vs.answer)
+		h.tape.resize(w)
 	}
 	return vs
 }
@@ -384,6 +385,7 @@ func (vs *viewers) resizeLocked() {
 	}
 	vs.window = w
 	setWindow(vs.job.input, w)
+	vs.tape.resize(w)
 	vs.picture.resize(w)
 	vs.tape.nudge()
 }
@@ -428,6 +430,7 @@ type cursor struct {
 	buf     []byte
 	fit     fit       // as it was drawn last
 	drawn   time.Time // when that was, where the sizes differ
+	size    window    // that it was told
 }
 
 // fit is the size of a session's terminal, and that of a viewer's.
@@ -556,7 +559,11 @@ func (c *cursor) next() (more bool, err error) {
 	if c.buf == nil {
 		c.buf = make([]byte, maxData)
 	}
-	n, s, err := c.tape.read(c.buf, c.at)
+	buf, err := c.sized()
+	if err != nil {
+		return false, err
+	}
+	n, s, err := c.tape.read(buf, c.at)
 	if err != nil {
 		return false, c.tellLive()
 	}
@@ -566,6 +573,24 @@ func (c *cursor) next() (more bool, err error) {
 		return true, c.viewer.write(skipped{at, n})
 	}
 	return true, c.viewer.write(output{s, at, c.buf[:n]})
+}
+
+// sized tells a viewer that draws by itself what size the terminal has of what comes
+// next, and returns room for as much as was printed with it.
+func (c *cursor) sized() ([]byte, error) {
+	if !c.job.tty || c.wants(flagScreen) {
+		return c.buf, nil
+	}
+	w, until := c.tape.sizeAt(c.at)
+	room := c.buf
+	if n := until - c.at; n > 0 && n < uint64(len(room)) {
+		room = room[:n]
+	}
+	if w == c.size {
+		return room, nil
+	}
+	c.size = w
+	return room, c.viewer.write(sizedM{w.rows, w.cols})
 }
 
 func (c *cursor) tellLive() error {

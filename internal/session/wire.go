@@ -39,6 +39,7 @@ const (
 	typeEnded   byte = 21
 	typeRefused byte = 22
 	typeAsk     byte = 23
+	typeSized   byte = 24
 )
 
 // stream says where a byte of output came from.
@@ -100,7 +101,8 @@ type (
 		Signal byte
 	}
 	refused struct{ Text string }
-	ask     struct{} // Ctrl-C was typed and not passed on
+	ask     struct{}                    // Ctrl-C was typed and not passed on
+	sizedM  struct{ Rows, Cols uint16 } // of the job's terminal, for the output that follows
 )
 
 func (hello) kind() byte      { return typeHello }
@@ -119,6 +121,7 @@ func (live) kind() byte       { return typeLive }
 func (ended) kind() byte      { return typeEnded }
 func (refused) kind() byte    { return typeRefused }
 func (ask) kind() byte        { return typeAsk }
+func (sizedM) kind() byte     { return typeSized }
 
 var be = binary.BigEndian
 
@@ -156,6 +159,7 @@ func (m ended) append(b []byte) []byte {
 }
 func (m refused) append(b []byte) []byte { return append(b, m.Text...) }
 func (ask) append(b []byte) []byte       { return b }
+func (m sizedM) append(b []byte) []byte  { return size(m).append(b) }
 
 // errMalformed is what every frame that cannot be understood ends in; the
 // connection is closed on it.
@@ -168,7 +172,7 @@ func malformed(kind byte, why string) error {
 // lengths are the exact payload lengths of the frames that have one.
 var lengths = map[byte]int{
 	typeHello: 14, typeEOF: 0, typeSize: 4, typeSignal: 1, typeEnd: 4,
-	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5, typeAsk: 0,
+	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5, typeAsk: 0, typeSized: 4,
 }
 
 // decode reads the payload of a frame. It accepts only what append makes.
@@ -206,6 +210,9 @@ func decode(kind byte, p []byte) (message, error) {
 		return screenData{p}, nil
 	case typeOutput:
 		return decodeOutput(p)
+	case typeSized:
+		m, err := decodeSize(p)
+		return sizedM(m), err
 	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused, typeAsk:
 		return decodeNews(kind, p)
 	}

@@ -20,7 +20,7 @@ func samples() []message {
 		hello{}, hello{Version: version, Flags: helloFlags, From: 1<<64 - 1, Rows: maxWindow, Cols: maxWindow},
 		input{[]byte{}}, input{[]byte("ls\r")}, input{bytes.Repeat([]byte{0}, maxPayload)}, eof{}, size{24, 80}, signalM{2}, signalM{64}, key{modCtrl, "left"}, key{0, "é"},
 		end{10_000}, welcome{version, true, 5}, welcome{}, screenData{[]byte("\x1b[?1049h")}, ask{}, output{terminal, 0, []byte{}},
-		output{stderr, 1 << 40, []byte("line\n")}, skipped{1, 2}, live{}, ended{0, 0}, ended{137, 9}, refused{"too many"},
+		output{stderr, 1 << 40, []byte("line\n")}, skipped{1, 2}, live{}, ended{0, 0}, ended{137, 9}, refused{"too many"}, sizedM{24, 80},
 	}
 }
 

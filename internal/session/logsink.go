@@ -1,0 +1,205 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// settle is how long a line of a job that may draw is left alone while it is followed:
+// twice as long as this at most. Programs draw their first picture in one go and move
+// up in it for the next.
+const settle = 100 * time.Millisecond
+
+// logSink prints a log.
+type logSink struct {
+	tty    *tty
+	raw    bool
+	follow bool
+
+	mu sync.Mutex // guards all below
+	collapsers
+	drop    int // lines that are not printed
+	out     bytes.Buffer
+	to      stream // of out
+	live    bool   // what comes is printed by the job now
+	timer   *time.Timer
+	armed   bool
+	settled [3]uint64 // the first row of each stream that might have changed at the last tick
+	shown   int       // rows of what is not final that are shown below
+	closed  bool
+	err     error // of a tick
+}
+
+func (c *cli) logSink(raw, follow bool) *logSink {
+	l := &logSink{tty: c.tty(raw), raw: raw, follow: follow}
+	l.collapsers = collapsers{window: unknownWindow, emit: l.print}
+	return l
+}
+
+var (
+	_ sink      = (*logSink)(nil)
+	_ resizable = (*logSink)(nil)
+)
+
+func (l *logSink) put(s stream, p []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if l.raw {
+		return l.tty.put(s, l.dropped(p))
+	}
+	c := l.of(s)
+	err := c.write(p)
+	if l.live && (s == terminal || c.moved || l.shows()) {
+		l.arm()
+	} else {
+		c.release(c.final())
+	}
+	return errors.Join(err, c.err, l.flush())
+}
+
+// shows says that what is not final is shown as well.
+func (l *logSink) shows() bool { return l.follow && l.tty.display }
+
+func (l *logSink) resized(w window) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.collapsers.resized(w)
+}
+
+// goesLive says that the job prints now what comes.
+func (l *logSink) goesLive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live = true
+	l.arm()
+}
+
+func (l *logSink) arm() {
+	if l.armed || l.closed {
+		return
+	}
+	l.armed = true
+	if l.timer == nil {
+		l.timer = time.AfterFunc(settle, l.tick)
+	} else {
+		l.timer.Reset(settle)
+	}
+}
+
+// tick prints what has not changed since the last one and is final.
+func (l *logSink) tick() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed = false
+	if l.closed || l.raw {
+		return
+	}
+	for s, c := range l.all {
+		if c == nil {
+			continue
+		}
+		final := c.final()
+		c.release(min(final, l.settled[s]))
+		if l.settled[s] = final; c.next < final {
+			l.arm()
+		}
+		l.err = errors.Join(l.err, c.err)
+	}
+	l.err = errors.Join(l.err, l.flush())
+	if l.shows() && l.err == nil {
+		l.err = l.show()
+	}
+}
+
+// print takes lines, for flush to print.
+func (l *logSink) print(s stream, p []byte) error {
+	var err error
+	if l.to != s || l.out.Len() > maxData {
+		err = l.flush()
+	}
+	l.to = s
+	l.out.Write(l.dropped(p))
+	return err
+}
+
+// dropped is p without the lines that are not printed.
+func (l *logSink) dropped(p []byte) []byte {
+	for l.drop > 0 && len(p) > 0 {
+		n := bytes.IndexByte(p, '\n') + 1
+		if n == 0 {
+			return nil
+		}
+		l.drop--
+		p = p[n:]
+	}
+	return p
+}
+
+func (l *logSink) flush() error {
+	if l.out.Len() == 0 {
+		return nil
+	}
+	l.erase()
+	err := l.tty.write(l.to, l.out.Bytes())
+	l.out.Reset()
+	return err
+}
+
+// show shows below what is printed what is not final, as far as there is room.
+func (l *logSink) show() error {
+	var rows []string
+	for _, c := range l.all {
+		if c != nil {
+			rows = append(rows, c.rest()...)
+		}
+	}
+	w := l.tty.size()
+	rows = rows[max(0, len(rows)-max(1, int(w.rows)-1)):]
+	for i, row := range rows {
+		line := []rune(row)
+		rows[i] = string(line[:min(len(line), max(1, int(w.cols)-1))])
+	}
+	l.erase()
+	l.shown = len(rows)
+	_, err := l.tty.out.WriteString(strings.Join(rows, "\r\n"))
+	return err
+}
+
+func (l *logSink) erase() {
+	if l.shown > 0 {
+		fmt.Fprint(l.tty.out, "\r\x1b[K"+strings.Repeat("\x1b[A\x1b[K", l.shown-1))
+	}
+	l.shown = 0
+}
+
+func (l *logSink) gap(n uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := errors.Join(l.collapsers.gap(n), l.flush()); err != nil {
+		return err
+	}
+	l.erase()
+	return l.tty.gap(n)
+}
+
+func (l *logSink) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	err := errors.Join(l.err, l.collapsers.gap(0), l.flush())
+	l.erase()
+	l.tty.restore()
+	if err != nil {
+		err = sinkError{err}
+	}
+	return err
+}

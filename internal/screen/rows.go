@@ -35,6 +35,9 @@ func (s *Screen) Plaintext(dst []byte, y int) []byte {
 	return s.rowText(dst, &s.main, y)
 }
 
+// CursorHidden reports whether the cursor is not shown.
+func (s *Screen) CursorHidden() bool { return !s.modes.on(cursorShown) }
+
 // AtRest reports whether what is printed next looks as it does in a new terminal.
 func (s *Screen) AtRest() bool {
 	return s.parser.state == ground && s.g == &s.main && s.pen == (style{}) && !s.charset.translates() &&

@@ -159,7 +159,21 @@ func TestLogsOfPipes(t *testing.T) {
 		})
 	}
 	l := newLab(t)
-	l.ok("run", "-T", "--as", "x", "--", "sh", "-c", `for n in 1 2 3; do printf '\r 10%%\r100%% of %d\n' $n >&2; sleep 0.02; echo "epoch	$n"; sleep 0.02; done`)
+	fifo := l.fifo()
+	l.ok("run", "-d", "-T", "--as", "x", "--", "sh", "-c", `for n in 1 2 3; do printf '\r 10%%\r100%% of %d\n' $n >&2; read x <"$0"; echo "epoch	$n"; read x <"$0"; done`, fifo)
+	for n := range 3 {
+		for _, size := range []uint64{16, 24} { // in the log, before the job goes on
+			waitFor(t, "the log", func() bool {
+				r, closeLog, err := openLog(l.path("x"))
+				if err == nil {
+					closeLog()
+				}
+				return r.size == uint64(n)*24+size
+			})
+			l.writeFifo(fifo, "on\n")
+		}
+	}
+	l.ok("wait", "x")
 	cmd := l.cmd("logs", "x")
 	both, err := cmd.CombinedOutput() // one pipe
 	if want := "100% of 1\nepoch\t1\n100% of 2\nepoch\t2\n100% of 3\nepoch\t3\n"; err != nil || string(both) != want {

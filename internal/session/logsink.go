@@ -11,10 +11,14 @@ import (
 	"time"
 )
 
-// settle is how long a line of a job that may draw is left alone while it is followed:
-// twice as long as this at most. Programs draw their first picture in one go and move
-// up in it for the next.
-const settle = 100 * time.Millisecond
+// While a job is followed that may draw, a line is left alone for a while: a program
+// draws its first picture in one go and moves up in it for the next. One that hides
+// the cursor most likely does, and may begin with fewer rows than it has soon.
+const (
+	settle       = 100 * time.Millisecond // and up to the next tick, which is as long
+	settleHidden = time.Second
+	settleFirst  = 3 * time.Second // after the program has gone up further than before
+)
 
 // logSink prints a log.
 type logSink struct {
@@ -30,10 +34,39 @@ type logSink struct {
 	live    bool   // what comes is printed by the job now
 	timer   *time.Timer
 	armed   bool
-	settled [3]uint64 // the first row of each stream that might have changed at the last tick
-	shown   int       // rows of what is not final that are shown below
+	settled [3]settling
+	shown   int // rows of what is not final that are shown below
 	closed  bool
 	err     error // of a tick
+}
+
+// boundary is the first row that might have changed at a time.
+type boundary struct {
+	row uint64
+	at  time.Time
+}
+
+// settling is what has been seen of a stream that is followed.
+type settling struct {
+	seen  []boundary
+	depth uint64
+	grew  time.Time // when that changed
+}
+
+// rows is up to where the rows of c have been final for long enough.
+func (s *settling) rows(c *collapser, now time.Time) (row uint64) {
+	if c.depth != s.depth {
+		s.depth, s.grew = c.depth, now
+	}
+	wait := settle
+	if c.screen.CursorHidden() && (c.depth == 0 || now.Sub(s.grew) < settleFirst) {
+		wait = settleHidden
+	}
+	s.seen = append(s.seen, boundary{c.final(), now})
+	for len(s.seen) > 0 && now.Sub(s.seen[0].at) >= wait {
+		row, s.seen = s.seen[0].row, s.seen[1:]
+	}
+	return min(row, c.final())
 }
 
 func (c *cli) logSink(raw, follow bool) *logSink {
@@ -107,9 +140,8 @@ func (l *logSink) tick() {
 		if c == nil {
 			continue
 		}
-		final := c.final()
-		c.release(min(final, l.settled[s]))
-		if l.settled[s] = final; c.next < final {
+		c.release(l.settled[s].rows(c, time.Now()))
+		if c.next < c.final() {
 			l.arm()
 		}
 		l.err = errors.Join(l.err, c.err)

@@ -21,6 +21,7 @@ type collapser struct {
 	screen *screen.Screen
 	low    uint64 // the row, by number, down to which the cursor has been
 	depth  uint64 // how many rows above that it has been
+	exact  bool   // that is how far it ever goes
 	moved  bool   // the program does more than to print
 	next   uint64 // the first row whose line has not come
 	floor  uint64 // the first row that is drawn: what was above has come for good

@@ -25,7 +25,7 @@ func collapsed(t testing.TB, w window, output string, piece int) string {
 		}
 		return c.of(s)
 	}
-	c := &collapsers{window: w, emit: func(_ stream, p []byte) error { got.Write(p); return nil }}
+	c := &collapsers{window: w, exact: true, emit: func(_ stream, p []byte) error { got.Write(p); return nil }}
 	scan := &upScan{}
 	for i := range len(output) {
 		_ = scan.put(s, []byte{output[i]})

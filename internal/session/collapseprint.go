@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+
+	"keyway/internal/screen"
 )
 
 // fresh begins a line: one in an empty row that looks like any other can be kept as it
@@ -36,16 +38,19 @@ func (c *collapser) print(p []byte) {
 // flood passes lines on of which nothing is left on the screen when those that follow
 // are printed, and returns those.
 func (c *collapser) flood(p []byte) (rest []byte) {
-	rows := int(c.window.rows)
+	rows, keep := int(c.window.rows), int(c.window.rows)
+	if c.exact || c.emit == nil { // nothing that is further up is ever seen again
+		keep = int(min(uint64(rows), c.depth))
+	}
 	lines := bytes.Count(p, []byte("\n"))
-	if lines <= 2*rows || !c.line.ok || len(c.line.text) > 0 || c.stream || bytes.ContainsAny(p, "\b\x1b") {
+	if lines <= 2*keep+8 || !c.line.ok || len(c.line.text) > 0 || c.stream || bytes.ContainsAny(p, "\b\x1b") {
 		return p
 	}
 	if pairs := bytes.Count(p, []byte("\r\n")); pairs != bytes.Count(p, []byte("\r")) || !c.pipe && pairs != lines {
 		return p
 	}
 	at := 0
-	for range lines - rows {
+	for range lines - keep {
 		at += bytes.IndexByte(p[at:], '\n') + 1
 	}
 	c.release(c.row())
@@ -77,6 +82,9 @@ func (c *collapser) printLine(p []byte, whole bool) {
 		p, body = p[at:], body[at:]
 	}
 	c.line.ok = c.line.ok && (c.stream || !erases(body))
+	if whole && c.passAt(p, body) {
+		return
+	}
 	if c.stream || c.line.ok && len(c.line.text)+len(body) > maxLine {
 		c.passLong(body, whole)
 		return
@@ -108,6 +116,23 @@ func (c *collapser) keep() {
 func (l plainLine) compare(from uint64) int { return cmp.Compare(l.from, from) }
 
 func (l cameLine) compare(from uint64) int { return cmp.Compare(l.from, from) }
+
+// passAt passes on a line that need not be drawn, as no cursor comes back to it, and
+// leaves the next one looking as if it had been.
+func (c *collapser) passAt(p, body []byte) bool {
+	if !c.exact || c.depth > 0 || c.stream || !c.line.ok || len(c.line.text) > 0 || len(body) > maxLine || !c.pipe && len(p) != len(body)+2 {
+		return false
+	}
+	if last := bytes.LastIndexByte(body, esc); last >= 0 {
+		if _, _, reset := screen.Plain(body); reset != last {
+			return false
+		}
+	}
+	c.release(c.line.from)
+	c.pass(body)
+	c.pass([]byte("\n"))
+	return true
+}
 
 // passLong passes a line on that is too long to be drawn.
 func (c *collapser) passLong(body []byte, whole bool) {

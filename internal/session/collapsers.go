@@ -11,6 +11,7 @@ type collapsers struct {
 	emit   func(stream, []byte) error
 	window window    // of the job's terminal
 	depths [3]uint64 // how far up the programs are known to go
+	exact  bool      // they never go up further
 	all    [3]*collapser
 }
 
@@ -29,7 +30,7 @@ func (c *collapsers) of(s stream) *collapser {
 			emit = func(p []byte) error { return c.emit(s, p) }
 		}
 		c.all[s] = newCollapser(w, pipe, emit)
-		c.all[s].depth = c.depths[s]
+		c.all[s].depth, c.all[s].exact = c.depths[s], c.exact
 	}
 	return c.all[s]
 }

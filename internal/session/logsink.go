@@ -71,7 +71,7 @@ func (s *settling) rows(c *collapser, now time.Time) (row uint64) {
 
 func (c *cli) logSink(raw, follow bool) *logSink {
 	l := &logSink{tty: c.tty(raw), raw: raw, follow: follow}
-	l.collapsers = collapsers{window: unknownWindow, emit: l.print}
+	l.collapsers = collapsers{window: unknownWindow, emit: l.print, exact: true}
 	return l
 }
 
@@ -112,7 +112,12 @@ func (l *logSink) resized(w window) {
 func (l *logSink) goesLive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.live = true
+	l.live, l.exact = true, false
+	for _, c := range l.all {
+		if c != nil {
+			c.exact = false
+		}
+	}
 	l.arm()
 }
 

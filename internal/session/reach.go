@@ -92,7 +92,7 @@ func countLines(r logReader, at uint64, raw bool) (n int, err error) {
 	if raw {
 		_, err = r.copyTo(rawCount(count), at)
 	} else {
-		c := &collapsers{window: unknownWindow, emit: count}
+		c := &collapsers{window: unknownWindow, emit: count, exact: true}
 		if c.depths, err = measure(r, at); err == nil {
 			_, err = r.copyTo(c, at)
 		}

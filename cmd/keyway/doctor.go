@@ -154,6 +154,9 @@ func checkClient(ctx context.Context) finding {
 		return found("ssh", failing, "OpenSSH %d.%d is too old: %d.%d is the first that can be used", version[0], version[1], oldestClient[0], oldestClient[1]).
 			then("install a newer OpenSSH client")
 	}
+	if version[0] == 9 && version[1] < 9 || version[0] < 9 {
+		return found("ssh", healthy, "OpenSSH %d.%d; from 9.9 on its key exchange with a workspace is post-quantum, too", version[0], version[1])
+	}
 	return found("ssh", healthy, "OpenSSH %d.%d", version[0], version[1])
 }
 

@@ -3,47 +3,108 @@
 package guest
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
-// identified is a connection whose client has to begin with an SSH
-// identification (RFC 4253, section 4.2). One that does not has come to the wrong
-// server: it is told so in a line, as sshd does, and waits for nothing.
+// identified is a connection whose ends have said which versions of SSH they
+// speak (RFC 4253, section 4.2). They are exchanged before x/crypto does it, which
+// is then given the client's again and whose own goes nowhere: what is offered can
+// depend on who asks, and one who does not speak SSH waits for nothing.
 type identified struct {
 	net.Conn
-	first []byte // what has been read of its beginning
+	in     *bufio.Reader
+	replay string // of what the client has said
+	told   int    // bytes of what x/crypto has yet to say that have been said
 }
 
 const (
+	maxIdent     = 255 // bytes of an identification with its CR LF
 	identPrefix  = "SSH-"
-	drainTime    = 50 * time.Millisecond
 	identRefusal = "Invalid SSH identification string.\r\n"
+	drainTime    = 50 * time.Millisecond
 )
 
-func (c *identified) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if len(c.first) == len(identPrefix) || n == 0 {
-		return n, err
+// identify exchanges versions with a client, which is told in a line, as by sshd,
+// if it does not speak SSH.
+func identify(conn net.Conn) (*identified, error) {
+	if _, err := io.WriteString(conn, serverVersion+"\r\n"); err != nil {
+		return nil, err
 	}
-	c.first = append(c.first, p[:min(n, len(identPrefix)-len(c.first))]...)
-	if string(c.first) != identPrefix[:len(c.first)] {
-		_, _ = io.WriteString(c.Conn, identRefusal)
-		c.drain()
-		return 0, fmt.Errorf("it begins with %q, which is no SSH identification", c.first)
+	c := &identified{Conn: conn, in: bufio.NewReader(conn), told: len(serverVersion) + 2}
+	for !strings.HasSuffix(c.replay, "\n") {
+		b, err := c.in.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		c.replay += string([]byte{b})
+		if n := min(len(c.replay), len(identPrefix)); c.replay[:n] != identPrefix[:n] {
+			return nil, c.refuse()
+		}
+		if len(c.replay) > maxIdent {
+			return nil, errors.New("an identification without an end")
+		}
 	}
-	if len(c.first) == len(identPrefix) {
-		// What follows may wait for a person.
-		_ = c.SetDeadline(time.Now().Add(handshakePatience))
-	}
-	return n, err
+	return c, nil
 }
 
-// drain takes the rest of what was said, if it is there: to close a connection
+// refuse takes the rest of what was said, if it is there: to close a connection
 // that has something to be read can cost the other end what was written last.
-func (c *identified) drain() {
+func (c *identified) refuse() error {
+	_, _ = io.WriteString(c.Conn, identRefusal)
 	_ = c.SetReadDeadline(time.Now().Add(drainTime))
 	_, _ = c.Conn.Read(make([]byte, 4<<10))
+	return fmt.Errorf("it begins with %q, which is no SSH identification", c.replay)
+}
+
+func (c *identified) Read(p []byte) (int, error) {
+	if c.replay != "" {
+		n := copy(p, c.replay)
+		c.replay = c.replay[n:]
+		return n, nil
+	}
+	if c.in.Buffered() > 0 {
+		return c.in.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *identified) Write(p []byte) (int, error) {
+	skip := min(c.told, len(p))
+	if skip == 0 {
+		return c.Conn.Write(p)
+	}
+	c.told -= skip
+	if skip == len(p) {
+		return skip, nil
+	}
+	n, err := c.Conn.Write(p[skip:])
+	return skip + n, err
+}
+
+// isOldLibssh2 reports whether a client is libssh2 before 1.11, which has neither
+// MACs over ciphertext nor AEAD ciphers: curl's on Debian 12 and Ubuntu 22.04. The
+// exchange of keys signs the version, so nobody on the way can make a better
+// client look like one.
+func isOldLibssh2(ident string) bool {
+	minor, ok := strings.CutPrefix(ident, "SSH-2.0-libssh2_1.")
+	minor, _, _ = strings.Cut(minor, ".")
+	return ok && (len(minor) == 1 || minor == "10")
+}
+
+// offer is what the server offers to a client.
+func (c *identified) offer(config *ssh.ServerConfig) *ssh.ServerConfig {
+	if !isOldLibssh2(c.replay) {
+		return config
+	}
+	old := *config
+	old.MACs = append([]string{ssh.HMACSHA256, ssh.HMACSHA512}, config.MACs...)
+	return &old
 }

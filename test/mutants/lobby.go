@@ -52,9 +52,17 @@ var strangers = []mutant{
 	{
 		claim: "a first line that is no SSH identification is answered and closed",
 		file:  "internal/guest/identify.go",
-		old:   "string(c.first) != identPrefix[:len(c.first)]",
+		old:   "c.replay[:n] != identPrefix[:n]",
 		new:   "false",
 		pkg:   "internal/guest",
 		run:   "^TestNoIdentification$",
+	},
+	{
+		claim: "the guest offers no MAC over plaintext",
+		file:  "internal/guest/server.go",
+		old:   "MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},",
+		new:   "MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256},",
+		pkg:   "internal/guest",
+		run:   "^TestAudit$",
 	},
 }

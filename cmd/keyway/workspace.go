@@ -12,10 +12,6 @@ import (
 	"keyway/internal/keyway"
 )
 
-func newStopCommand() *cobra.Command {
-	return actCommand("stop", "Stop workspaces: all that runs in them ends, their files stay", "stopped", (*api.Client).Stop)
-}
-
 func newStartCommand() *cobra.Command {
 	return actCommand("start", "Start stopped workspaces again", "started", (*api.Client).Start)
 }
@@ -76,12 +72,14 @@ func each(args []string, do func(string) error) error {
 }
 
 func newRmCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rm NAME…",
+	yes := false
+	cmd := &cobra.Command{
+		Use:   "rm NAME… [--yes]",
 		Short: "Remove workspaces, with all that runs and all files in them",
 		Long: `Remove workspaces: what runs in them ends, their files, logs and host keys are
 deleted, and ssh forgets them. Mounted directories of the place are left alone.
-One that this laptop does not know is named as PLACE/NAME.` +
+One that this laptop does not know is named as PLACE/NAME. At a terminal the running
+jobs are named and you are asked first; they may save what they have, as with stop.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),
@@ -91,12 +89,14 @@ One that this laptop does not know is named as PLACE/NAME.` +
 			if err != nil {
 				return err
 			}
-			return each(args, func(arg string) error { return a.remove(cmd.Context(), arg, cmd.ErrOrStderr()) })
+			return each(args, func(arg string) error { return a.remove(cmd.Context(), arg, yes, cmd.ErrOrStderr()) })
 		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
 }
 
-func (a *app) remove(ctx context.Context, arg string, stderr io.Writer) error {
+func (a *app) remove(ctx context.Context, arg string, yes bool, stderr io.Writer) error {
 	place, name, err := a.target(arg)
 	if err != nil {
 		return err
@@ -104,7 +104,17 @@ func (a *app) remove(ctx context.Context, arg string, stderr io.Writer) error {
 	said := "removed"
 	node, err := a.node(ctx, place)
 	if err == nil {
-		err = node.Remove(ctx, name)
+		jobs := a.runningJobs(ctx, node, name, arg)
+		if err := confirmEnd(jobs, "Remove "+arg+" with all its files?", yes); err != nil {
+			return err
+		}
+		if len(jobs) > 0 {
+			fmt.Fprintf(stderr, "stopping %s first; Ctrl-C twice kills at once\n", arg)
+			err = stopPatiently(ctx, node, name, keyway.DefaultGrace, stderr)
+		}
+		if err == nil {
+			err = node.Remove(ctx, name)
+		}
 	}
 	a.ui.end()
 	switch {

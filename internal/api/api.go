@@ -7,6 +7,7 @@ package api
 import (
 	"context"
 	"net"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -24,7 +25,7 @@ type Node interface {
 	List(ctx context.Context) (Listing, error)
 	// Create makes and starts a workspace; see engine.Engine.
 	Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error)
-	Stop(ctx context.Context, name keyway.Name) error
+	Stop(ctx context.Context, name keyway.Name, grace time.Duration) error
 	Start(ctx context.Context, name keyway.Name) error
 	Remove(ctx context.Context, name keyway.Name) error
 	// Settle returns when nobody is making or changing the workspace: after a

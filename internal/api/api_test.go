@@ -38,7 +38,7 @@ func (f fakeNode) Create(ctx context.Context, s keyway.Spec, report func(keyway.
 
 func (f fakeNode) List(context.Context) (Listing, error) { return f.list() }
 
-func (f fakeNode) Stop(ctx context.Context, name keyway.Name) error {
+func (f fakeNode) Stop(ctx context.Context, name keyway.Name, _ time.Duration) error {
 	return keyway.Errorf(keyway.NotFound, "no %s", name).Hint("try another")
 }
 
@@ -85,7 +85,7 @@ func socketPair(t *testing.T) (a, b net.Conn) {
 
 func TestErrorsKeepTheirWords(t *testing.T) {
 	c := serve(t, fakeNode{})
-	err := c.Stop(context.Background(), "x")
+	err := c.Stop(context.Background(), "x", time.Second)
 	var e *keyway.Error
 	if !errors.As(err, &e) || e.Kind != keyway.NotFound || e.Message != "no x" || e.Next != "try another" {
 		t.Fatalf("got %#v", err)
@@ -93,7 +93,7 @@ func TestErrorsKeepTheirWords(t *testing.T) {
 	if err := c.Do(context.Background(), "GET", "/v2/what", nil, nil); !keyway.Is(err, keyway.VersionMismatch) {
 		t.Errorf("an unknown path: %v", err)
 	}
-	if err := c.Stop(context.Background(), "Not/A Name"); !keyway.Is(err, keyway.Usage) {
+	if err := c.Stop(context.Background(), "Not/A Name", time.Second); !keyway.Is(err, keyway.Usage) {
 		t.Errorf("a bad name: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -68,8 +69,8 @@ func (c *Client) List(ctx context.Context) (list Listing, err error) {
 }
 
 // Stop implements Node.
-func (c *Client) Stop(ctx context.Context, name keyway.Name) error {
-	return c.Do(ctx, "POST", workspacePath(name)+"/stop", nil, nil)
+func (c *Client) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
+	return c.Do(ctx, "POST", workspacePath(name)+"/stop?grace="+strconv.FormatInt(grace.Milliseconds(), 10), nil, nil)
 }
 
 // Start implements Node.

@@ -8,7 +8,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -26,7 +28,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("GET /v1/node", h.info)
 	mux.HandleFunc("GET /v1/workspaces", h.list)
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
-	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.act(n.Stop))
+	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
 	mux.HandleFunc("POST /v1/workspaces/{name}/settle", h.act(n.Settle))
 	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.act(n.Remove))
@@ -72,6 +74,20 @@ func (h handler) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	events.Send(Event{Workspace: &made})
+}
+
+// stop stops a workspace, whose programs have as many milliseconds as the query's grace
+// says to end by themselves.
+func (h handler) stop(w http.ResponseWriter, r *http.Request) {
+	grace := keyway.DefaultGrace
+	if text := r.URL.Query().Get("grace"); text != "" {
+		ms, err := strconv.ParseUint(text, 10, 32)
+		if grace = time.Duration(ms) * time.Millisecond; err != nil || grace > keyway.MaxGrace {
+			WriteError(w, keyway.Errorf(keyway.Usage, "a grace of %q ms is none from 0 to %v", text, keyway.MaxGrace))
+			return
+		}
+	}
+	h.act(func(ctx context.Context, name keyway.Name) error { return h.node.Stop(ctx, name, grace) })(w, r)
 }
 
 func (h handler) act(do func(context.Context, keyway.Name) error) http.HandlerFunc {

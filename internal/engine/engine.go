@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"net"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -33,9 +34,9 @@ type Engine interface {
 	// List tells of all workspaces, sorted by name. An owner without any gets an
 	// empty list.
 	List(ctx context.Context) ([]keyway.Workspace, error)
-	// Stop ends all that runs in the workspace; files stay. Stopping what is
-	// stopped is no error.
-	Stop(ctx context.Context, name keyway.Name) error
+	// Stop ends all that runs in the workspace; files stay. Programs have grace to
+	// end by themselves. Stopping what is stopped is no error.
+	Stop(ctx context.Context, name keyway.Name, grace time.Duration) error
 	// Start starts a stopped workspace and returns when its guest serves.
 	// Starting what runs is no error.
 	Start(ctx context.Context, name keyway.Name) error

@@ -20,13 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 	"keyway/internal/session"
 )
 
 const (
-	// endGrace is what programs get between SIGTERM and SIGKILL; engines kill a
-	// container 10 s after they have asked it to stop.
-	endGrace = 5 * time.Second
 	// killGrace is what the kernel gets to end what was killed. A program that
 	// hangs in a device is not waited for any longer.
 	killGrace = 2 * time.Second
@@ -161,9 +159,10 @@ type initProcess struct {
 
 	command int // pid; 0: none, or ended
 
-	ending bool
-	status int // what to exit with
-	grace  <-chan time.Time
+	ending *stopping // nil: the workspace lives
+	status int       // what to exit with
+	step   <-chan time.Time
+	grace  <-chan time.Time // after all were killed
 	killed bool
 }
 
@@ -184,8 +183,10 @@ func (in *initProcess) run(command []string) int {
 		case <-in.restart:
 			in.restart = nil
 			in.startServer()
+		case <-in.step:
+			in.stepEnd()
 		case <-in.grace:
-			in.kill()
+			in.grace = nil
 		}
 	}
 	in.reap() // over does not count those that only wait for this
@@ -196,7 +197,7 @@ func (in *initProcess) run(command []string) int {
 // begun starts the command. It comes after the first server has begun to serve:
 // until then nothing of the image runs that could get at what that server needs.
 func (in *initProcess) begun(command []string) {
-	if in.ending {
+	if in.ending != nil {
 		return
 	}
 	err := in.startCommand(command)
@@ -213,7 +214,7 @@ func (in *initProcess) begun(command []string) {
 
 // over says that the workspace has ended and nothing of it is left.
 func (in *initProcess) over() bool {
-	return in.ending && (in.killed && in.grace == nil || len(descendants()) == 0)
+	return in.ending != nil && (in.killed && in.grace == nil || len(descendants()) == 0)
 }
 
 // spawn starts a child with files from the third descriptor on. It is not
@@ -329,30 +330,32 @@ func (in *initProcess) stop(sig unix.Signal) {
 	in.end(status, sig)
 }
 
-// end begins the end: the command gets sig, all others SIGTERM.
+// end begins the end, in which the command gets sig for SIGTERM. Called again, it may
+// hurry.
 func (in *initProcess) end(status int, sig unix.Signal) {
-	if in.ending {
+	if in.ending != nil {
+		in.ending.again(in.home.Grace(), time.Now())
 		return
 	}
-	in.ending, in.status = true, status
-	in.restart = nil
-	in.grace = time.After(endGrace)
-	for _, pid := range descendants() {
-		if pid == in.command {
-			_ = unix.Kill(pid, sig)
-		} else {
-			_ = unix.Kill(pid, unix.SIGTERM)
-		}
+	in.status, in.restart = status, nil
+	in.ending = newStopping(in.home.Grace(), time.Now())
+	in.step = time.Tick(stepPoll)
+	if p, err := proctree.Read(in.command); in.command != 0 && err == nil {
+		_ = unix.Kill(in.command, sig)
+		in.ending.turns.Told(p)
+	}
+	in.stepEnd()
+}
+
+// stepEnd goes on with the end.
+func (in *initProcess) stepEnd() {
+	if !in.killed && in.ending.next(in.server, time.Now()) {
+		in.kill()
 	}
 }
 
-// kill is called when the grace is over, and once more when the killed had
-// their time to go.
+// kill is called when the time is over.
 func (in *initProcess) kill() {
-	if in.killed {
-		in.grace = nil
-		return
-	}
 	in.killed = true
 	in.grace = time.After(killGrace)
 	killAll()
@@ -385,13 +388,13 @@ func (in *initProcess) childEnded(pid int, status unix.WaitStatus) {
 	case in.server:
 		in.server = 0
 		in.hangUp()
-		if !in.ending {
+		if in.ending == nil {
 			in.note("the server has ended (%s) and is started again", describe(status))
 			in.restartLater()
 		}
 	case in.command:
 		in.command = 0
-		if in.ending {
+		if in.ending != nil {
 			in.status = exitCode(status)
 		}
 		in.end(exitCode(status), unix.SIGTERM)

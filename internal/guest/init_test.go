@@ -3,21 +3,27 @@
 package guest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 // hasZombieChild says whether a child of pid waits to be reaped.
 func hasZombieChild(pid int) bool {
-	for _, p := range processes() {
-		if p.parent == pid && p.zombie {
+	for _, p := range proctree.All() {
+		if p.Parent == pid && p.Zombie {
 			return true
 		}
 	}
@@ -84,6 +90,7 @@ func TestInitStopsWhatDetached(t *testing.T) {
 		must(t, err)
 		pids = append(pids, pid)
 	}
+	must(t, os.WriteFile(w.home.GraceFile(), keyway.GraceText(time.Second), 0o600))
 	must(t, w.init.Process.Signal(unix.SIGTERM))
 	if code := w.wait(); code != 0 {
 		t.Fatalf("exit %d\n%s", code, w.news)
@@ -137,8 +144,8 @@ func TestInitLockTellsWhetherTheWorkspaceLives(t *testing.T) {
 	_ = w.init.Wait()
 	must(t, unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB))
 	eventually(t, "the server ended with its parent", func() bool { return !lives(w.info.PID) })
-	for _, p := range processes() {
-		killIfIn(p.pid, w.dir)
+	for _, p := range proctree.All() {
+		killIfIn(p.PID, w.dir)
 	}
 }
 
@@ -190,4 +197,41 @@ func residentKiB(pid int) int {
 		}
 	}
 	return 1 << 30
+}
+
+// Whoever waits for a job hears of its own end when the workspace is stopped, and the
+// job has its time, with its helpers.
+func TestInitLetsJobsEnd(t *testing.T) {
+	w := startWorkspace(t)
+	script := `trap 'sleep 1; echo saved >'"$HOME"'/saved; exit 9' TERM; echo begun; while :; do sleep 0.1; done`
+	w.output(w.ssh("ws", "keyway run -d -T --as caught -- sh -c '"+strings.ReplaceAll(script, "'", `'\''`)+"'"))
+	w.output(w.ssh("ws", "keyway run -d -T --as plain -- sleep 1000"))
+	var all sync.WaitGroup
+	for name, want := range map[string]int{"caught": 9, "plain": 143} {
+		cmd := w.ssh("ws", "keyway wait "+name)
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		must(t, cmd.Start())
+		all.Go(func() {
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != want {
+				t.Errorf("wait %s: exit code %d, want %d: %s\n%s", name, code, want, &errs, w.news)
+			}
+		})
+	}
+	eventually(t, "two wait", func() bool {
+		n := 0
+		for _, p := range proctree.NewTree(proctree.All()).Below(w.info.PID, nil) {
+			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID)); strings.HasPrefix(string(line), "keyway\x00wait\x00") {
+				n++
+			}
+		}
+		return n == 2
+	})
+	must(t, w.init.Process.Signal(unix.SIGTERM))
+	w.wait()
+	all.Wait()
+	if saved, _ := os.ReadFile(w.dir + "/saved"); string(saved) != "saved\n" {
+		t.Errorf("it saved %q", saved)
+	}
 }

@@ -6,31 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 )
-
-func TestLiving(t *testing.T) {
-	all := []procStat{
-		{1, 0, false}, {10, 1, false}, {11, 10, false}, {12, 11, true}, {13, 12, false}, {20, 1, false}, {30, 0, false}, {31, 30, false},
-	}
-	if got := living(all, 10); !slices.Equal(got, []int{11, 13}) {
-		t.Errorf("got %v", got)
-	}
-	// Process 1 of a container also answers for those put in from outside.
-	if got := living(all, 1); !slices.Equal(got, []int{10, 20, 30, 11, 31, 13}) {
-		t.Errorf("got %v", got)
-	}
-	if got := living([]procStat{{5, 5, false}, {5, 6, false}, {6, 5, false}}, 5); len(got) != 1 {
-		t.Errorf("a ring: got %v", got)
-	}
-}
-
-func FuzzStat(f *testing.F) {
-	f.Add([]byte("12 (a) b) S 1 12 12 0"))
-	f.Add([]byte("12 () Z -1"))
-	f.Fuzz(func(_ *testing.T, line []byte) { parseStat(line) })
-}
 
 func FuzzMountInfo(f *testing.F) {
 	f.Add(`36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 - ext3 /dev/root rw`)

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
@@ -17,9 +18,9 @@ type stopping struct {
 }
 
 // Stop implements api.Node.
-func (s stopping) Stop(ctx context.Context, name keyway.Name) error {
+func (s stopping) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
 	return s.link.during(s.way, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Hint("keyway start %s", name),
-		func() error { return s.Node.Stop(ctx, name) })
+		func() error { return s.Node.Stop(ctx, name, grace) })
 }
 
 // Remove implements api.Node.

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/engine"
@@ -166,8 +167,8 @@ func (n *Node) Start(ctx context.Context, name keyway.Name) error {
 }
 
 // Stop implements api.Node.
-func (n *Node) Stop(ctx context.Context, name keyway.Name) error {
-	return n.with(ctx, name, engine.Engine.Stop)
+func (n *Node) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
+	return n.with(ctx, name, func(e engine.Engine, ctx context.Context, name keyway.Name) error { return e.Stop(ctx, name, grace) })
 }
 
 // Remove implements api.Node.

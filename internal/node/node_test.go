@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -48,9 +49,9 @@ func (f *fakeEngine) act(name keyway.Name) error {
 	}
 	return f.broken
 }
-func (f *fakeEngine) Stop(_ context.Context, n keyway.Name) error   { return f.act(n) }
-func (f *fakeEngine) Start(_ context.Context, n keyway.Name) error  { return f.act(n) }
-func (f *fakeEngine) Remove(_ context.Context, n keyway.Name) error { return f.act(n) }
+func (f *fakeEngine) Stop(_ context.Context, n keyway.Name, _ time.Duration) error { return f.act(n) }
+func (f *fakeEngine) Start(_ context.Context, n keyway.Name) error                 { return f.act(n) }
+func (f *fakeEngine) Remove(_ context.Context, n keyway.Name) error                { return f.act(n) }
 func (f *fakeEngine) Dial(_ context.Context, n keyway.Name) (net.Conn, error) {
 	return nil, f.act(n)
 }

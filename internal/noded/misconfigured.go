@@ -3,6 +3,7 @@ package noded
 import (
 	"context"
 	"net"
+	"time"
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
@@ -24,9 +25,9 @@ func (m misconfigured) List(context.Context) ([]keyway.Workspace, error) {
 func (m misconfigured) Create(context.Context, keyway.Spec, func(keyway.Progress)) (keyway.Workspace, error) {
 	return keyway.Workspace{}, m.why
 }
-func (m misconfigured) Stop(context.Context, keyway.Name) error   { return m.why }
-func (m misconfigured) Start(context.Context, keyway.Name) error  { return m.why }
-func (m misconfigured) Remove(context.Context, keyway.Name) error { return m.why }
+func (m misconfigured) Stop(context.Context, keyway.Name, time.Duration) error { return m.why }
+func (m misconfigured) Start(context.Context, keyway.Name) error               { return m.why }
+func (m misconfigured) Remove(context.Context, keyway.Name) error              { return m.why }
 func (m misconfigured) Dial(context.Context, keyway.Name) (net.Conn, error) {
 	return nil, m.why
 }

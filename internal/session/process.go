@@ -24,6 +24,9 @@ func descendants(root int) []proctree.Process {
 // holderWord is the guest program's argument that makes it a holder.
 const holderWord = "holder"
 
+// IsHolder reports whether a process is the holder of a session.
+func IsHolder(pid int) bool { return isHolder(pid) }
+
 func isHolder(pid int) bool {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	program, err := os.Readlink(filepath.Join(dir, "exe"))

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -38,9 +39,14 @@ const (
 	wayExec = "exec"
 )
 
-// stopSeconds is how long the guest has to end what runs in the workspace. It
-// gives that 10 s itself before it kills.
-const stopSeconds = 15
+// stopSlack is what the guest needs beside the grace of the programs: for a last call,
+// to kill, for records, and for those who wait.
+const stopSlack = 15 * time.Second
+
+// stopSeconds is when the engine kills a container that somebody stops with a grace.
+func stopSeconds(grace time.Duration) int {
+	return int((grace + stopSlack + time.Second - 1) / time.Second)
+}
 
 // check refuses what no container can be given.
 func check(d daemon, at endpoint, s keyway.Spec) error {
@@ -109,7 +115,7 @@ func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions,
 			// An image may name another signal (nginx: QUIT), but the first process is
 			// the guest.
 			StopSignal:  "SIGTERM",
-			StopTimeout: new(stopSeconds),
+			StopTimeout: new(stopSeconds(keyway.DefaultGrace)),
 			Healthcheck: noHealthcheck(e.whoever()),
 		},
 		HostConfig: e.hostConfig(s, way),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/client"
 
@@ -89,7 +90,7 @@ func TestOrdinaryUserOnReadOnlyFiles(t *testing.T) {
 		if _, err := w.Try(t, made, "write /file text"); err == nil {
 			t.Error("the root file system can be written to")
 		}
-		if err := w.Engine.Stop(enginetest.Context(t), "strict"); err != nil {
+		if err := w.Engine.Stop(enginetest.Context(t), "strict", time.Second); err != nil {
 			t.Fatal(enginetest.Full(err))
 		}
 		if err := w.Engine.Start(enginetest.Context(t), "strict"); err != nil {
@@ -149,7 +150,7 @@ func testImageIsKept(t *testing.T, w world) {
 			t.Errorf("%s: %q, want %q", args, got, want)
 		}
 	}
-	if err := w.Engine.Stop(enginetest.Context(t), "kept"); err != nil {
+	if err := w.Engine.Stop(enginetest.Context(t), "kept", time.Second); err != nil {
 		t.Fatal(enginetest.Full(err))
 	}
 	if now, _ := w.State(t, "kept"); now.Reason != "was stopped" {

@@ -1,9 +1,12 @@
 package docker
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -42,21 +45,58 @@ func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.S
 }
 
 // Stop implements engine.Engine.
-func (e *Engine) Stop(ctx context.Context, name keyway.Name) error {
+func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
+	if grace == 0 {
+		e.hurry(ctx, name)
+	}
 	unlock, err := e.homes.Lock(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	m, _, err := e.find(ctx, name)
+	m, st, err := e.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	_, err = e.client.ContainerStop(ctx, m.id, client.ContainerStopOptions{Timeout: new(stopSeconds)})
+	if st.Paused { // what is paused hears nothing until it is too late
+		if _, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{}); err != nil {
+			return e.explain(ctx, err)
+		}
+	}
+	if st.Running {
+		e.sayGrace(ctx, m, grace)
+	}
+	_, err = e.client.ContainerStop(ctx, m.id, client.ContainerStopOptions{Timeout: new(stopSeconds(grace))})
 	if errdefs.IsNotModified(err) {
 		return nil
 	}
 	return e.explain(ctx, err)
+}
+
+// sayGrace tells the guest how long programs have. Where that cannot be, they have
+// what they have by default.
+func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
+	if m.way == wayBind {
+		_ = keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)
+		return
+	}
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	err := writeFile(w, strings.TrimPrefix(keyway.GuestHome.GraceFile(), "/"), 0o644, keyway.GraceText(grace))
+	if err = errors.Join(err, w.Close()); err == nil {
+		_ = e.extract(ctx, m.id, archive.Bytes())
+	}
+}
+
+// hurry has a guest that is stopping already kill what is left. It does not wait for the
+// Stop that is under way.
+func (e *Engine) hurry(ctx context.Context, name keyway.Name) {
+	m, st, err := e.find(ctx, name)
+	if err != nil || !st.Running || st.Paused {
+		return
+	}
+	e.sayGrace(ctx, m, 0)
+	_, _ = e.client.ContainerKill(ctx, m.id, client.ContainerKillOptions{Signal: "TERM"})
 }
 
 // Start implements engine.Engine.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker"
@@ -55,7 +56,7 @@ func TestSockets(t *testing.T) {
 			_, dialErr := e.Dial(enginetest.Context(t), "x")
 			for what, err := range map[string]error{
 				"Probe": e.Probe(enginetest.Context(t)), "Create": createErr, "List": listErr, "Dial": dialErr,
-				"Stop": e.Stop(enginetest.Context(t), "x"), "Start": e.Start(enginetest.Context(t), "x"), "Remove": e.Remove(enginetest.Context(t), "x"),
+				"Stop": e.Stop(enginetest.Context(t), "x", time.Second), "Start": e.Start(enginetest.Context(t), "x"), "Remove": e.Remove(enginetest.Context(t), "x"),
 			} {
 				enginetest.WantKind(t, err, c.kind)
 				if !strings.Contains(keyway.AsError(err).Next, c.next) {

@@ -50,7 +50,7 @@ func impostor(t *testing.T, s Subject) {
 		now, _ := s.State(t, w.Name)
 		check("in a list", now)
 	}
-	if err := s.Engine.Stop(Context(t), w.Name); err != nil {
+	if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	stopped, _ := s.State(t, w.Name)
@@ -87,7 +87,7 @@ func robber(t *testing.T, s Subject) {
 		if round > 0 {
 			break
 		}
-		if err := s.Engine.Stop(Context(t), w.Name); err != nil {
+		if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Engine.Start(Context(t), w.Name); err != nil {

@@ -108,7 +108,7 @@ func stopAndStart(t *testing.T, s Subject) {
 	home := s.Run(t, w, "env "+keyway.EnvHome)
 	s.Run(t, w, "write "+home+"/kept text")
 	for range 2 { // stopping what is stopped is no error
-		if err := s.Engine.Stop(Context(t), w.Name); err != nil {
+		if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 			t.Fatalf("Stop: %v", Full(err))
 		}
 	}
@@ -154,7 +154,7 @@ func removeLeavesNothing(t *testing.T, s Subject) {
 	s.WantNothingOf(t, w.Name)
 	WantKind(t, s.Engine.Remove(Context(t), w.Name), keyway.NotFound)
 	w = s.Create(t, s.Spec(t, "removed"))
-	if err := s.Engine.Stop(Context(t), w.Name); err != nil {
+	if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Engine.Remove(Context(t), w.Name); err != nil {
@@ -170,7 +170,7 @@ func nameTaken(t *testing.T, s Subject) {
 	if got := s.Run(t, w, "env "+keyway.EnvName); got != "taken" {
 		t.Errorf("the first one suffered: %q", got)
 	}
-	if err := s.Engine.Stop(Context(t), w.Name); err != nil {
+	if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Engine.Create(Context(t), s.Spec(t, "taken"), Quiet)
@@ -252,7 +252,7 @@ func oddNames(t *testing.T, s Subject) {
 func notThere(t *testing.T, s Subject) {
 	const name = "nowhere"
 	WantKind(t, s.Engine.Start(Context(t), name), keyway.NotFound)
-	WantKind(t, s.Engine.Stop(Context(t), name), keyway.NotFound)
+	WantKind(t, s.Engine.Stop(Context(t), name, time.Second), keyway.NotFound)
 	WantKind(t, s.Engine.Remove(Context(t), name), keyway.NotFound)
 	_, err := s.Engine.Dial(Context(t), name)
 	WantKind(t, err, keyway.NotFound)
@@ -399,7 +399,7 @@ func sessions(t *testing.T, s Subject) {
 	if now, _ := s.State(t, w.Name); now.Sessions != 1 {
 		t.Errorf("%d sessions, want 1", now.Sessions)
 	}
-	if err := s.Engine.Stop(Context(t), w.Name); err != nil {
+	if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if now, _ := s.State(t, w.Name); now.Sessions != 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
@@ -186,7 +187,11 @@ func state(ctx context.Context, home keyway.Home) (keyway.State, string) {
 func stoppedFile(home keyway.Home) string { return filepath.Join(string(home), "stopped") }
 
 // Stop implements engine.Engine.
-func (e *Engine) Stop(ctx context.Context, name keyway.Name) error {
+func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
+	if home := e.homes.Home(name); grace == 0 && alive(home) {
+		sayGrace(home, 0) // also to a Stop that is under way
+		terminate(home)
+	}
 	unlock, err := e.homes.Lock(ctx, name)
 	if err != nil {
 		return err
@@ -197,12 +202,12 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name) error {
 	}
 	home := e.homes.Home(name)
 	if !alive(home) {
-		return end(home)
+		return end(home, 0)
 	}
 	if err := keyway.WriteFile(stoppedFile(home), nil, 0o600); err != nil {
 		return err
 	}
-	return end(home)
+	return end(home, grace)
 }
 
 // Start implements engine.Engine.
@@ -221,7 +226,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		return nil
 	}
 	// What is left of a guest that does not answer would be in the way.
-	if err := end(home); err != nil {
+	if err := end(home, 0); err != nil {
 		return err
 	}
 	if err := workdirExists(s); err != nil {
@@ -231,7 +236,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		return err
 	}
 	if err := e.begin(ctx, home, s); err != nil {
-		return errors.Join(err, end(home))
+		return errors.Join(err, end(home, 0))
 	}
 	return nil
 }

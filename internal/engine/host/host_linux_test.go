@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"keyway/internal/engine/enginetest"
 	"keyway/internal/engine/host"
@@ -160,7 +161,7 @@ func TestStopEndsStrays(t *testing.T) {
 	}
 	killInit(t, root, w.Name)
 	s.Await(t, w.Name, keyway.Stopped)
-	if err := s.Engine.Stop(enginetest.Context(t), w.Name); err != nil {
+	if err := s.Engine.Stop(enginetest.Context(t), w.Name, time.Second); err != nil {
 		t.Fatal(enginetest.Full(err))
 	}
 	if left := processes(root); len(left) > 0 {

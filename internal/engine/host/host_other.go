@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"runtime"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -24,7 +25,7 @@ func (e *Engine) Create(context.Context, keyway.Spec, func(keyway.Progress)) (ke
 func (e *Engine) List(context.Context) ([]keyway.Workspace, error) { return nil, probe() }
 
 // Stop implements engine.Engine.
-func (e *Engine) Stop(context.Context, keyway.Name) error { return probe() }
+func (e *Engine) Stop(context.Context, keyway.Name, time.Duration) error { return probe() }
 
 // Start implements engine.Engine.
 func (e *Engine) Start(context.Context, keyway.Name) error { return probe() }

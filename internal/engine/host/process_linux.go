@@ -176,8 +176,8 @@ func (l *initLog) tail() string {
 	return strings.TrimSpace(strings.ToValidUTF8(string(data), "?"))
 }
 
-// How long init has to end what runs in the workspace, and then the kernel to
-// end what was killed.
+// How long init has beside the grace of the programs to end what runs in the workspace,
+// and then the kernel to end what was killed.
 const (
 	endPatience  = 15 * time.Second
 	killPatience = 5 * time.Second
@@ -187,9 +187,10 @@ const (
 // end ends all processes of the workspace: first init, which ends the others in
 // good order, then whoever is left. It does not heed a context: half an end
 // would leave a workspace that is neither running nor stopped.
-func end(home keyway.Home) error {
+func end(home keyway.Home, grace time.Duration) error {
+	sayGrace(home, grace)
 	asked := false
-	for deadline := time.Now().Add(endPatience); alive(home) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(grace + endPatience); alive(home) && time.Now().Before(deadline); {
 		if !asked {
 			// Its lock may be there before its pid is.
 			asked = terminate(home)
@@ -197,6 +198,12 @@ func end(home keyway.Home) error {
 		time.Sleep(endPoll)
 	}
 	return killAll(home)
+}
+
+// sayGrace tells init how long programs have; without it they have what they have by
+// default.
+func sayGrace(home keyway.Home, grace time.Duration) {
+	_ = keyway.WriteFile(home.GraceFile(), keyway.GraceText(grace), 0o600)
 }
 
 // terminate asks init to end and says whether it could. The pid is only good as

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+)
+
+func newStopCommand() *cobra.Command {
+	grace, yes := keyway.DefaultGrace, false
+	cmd := &cobra.Command{
+		Use:   "stop NAME… [--grace TIME] [--yes]",
+		Short: "Stop workspaces: all that runs in them ends, their files stay",
+		Long: `Stop workspaces: all that runs in them ends, their files stay. Jobs get SIGTERM and
+have the grace to save what they have; then they are killed. At a terminal the running
+jobs are named and you are asked; elsewhere nothing is asked. Press Ctrl-C twice to
+kill what is left at once.` +
+			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
+		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
+		Args:              takes(1, -1, "a workspace"),
+		ValidArgsFunction: completeWorkspaces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if grace < 0 || grace > keyway.MaxGrace {
+				return keyway.Errorf(keyway.Usage, "--grace %v is not from 0 to %v", grace, keyway.MaxGrace).Hint("for example: --grace 2m")
+			}
+			a, err := newApp()
+			if err != nil {
+				return err
+			}
+			return each(args, func(arg string) error {
+				if err := a.stop(cmd.Context(), arg, grace, yes, cmd.ErrOrStderr()); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "stopped %s\n", arg)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&grace, "grace", grace, "`time` that jobs have to end by themselves; 0: none")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes bool, out io.Writer) error {
+	place, name, err := a.target(arg)
+	if err != nil {
+		return err
+	}
+	node, err := a.node(ctx, place)
+	if err != nil {
+		a.ui.end()
+		return err
+	}
+	defer a.ui.end()
+	jobs := a.runningJobs(ctx, node, name, arg)
+	if err := confirmEnd(jobs, "Stop "+arg+"?", yes); err != nil {
+		return err
+	}
+	if len(jobs) > 0 {
+		fmt.Fprintf(out, "stopping %s: %s may take %v to end; Ctrl-C twice kills at once\n", arg, strings.Join(jobs, ", "), grace)
+	}
+	return stopPatiently(ctx, node, name, grace, out)
+}
+
+// runningJobs names the jobs that run in a workspace, where a person can be asked about
+// them. What cannot be found out is nothing.
+func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Name, arg string) []string {
+	if !interactive() || !mayRunJobs(ctx, node, name) {
+		return nil
+	}
+	if _, err := a.lookup(arg); err != nil {
+		return nil
+	}
+	var list bytes.Buffer
+	var jobs []struct{ Name, State string }
+	if err := (inside{out: &list}).run(ctx, arg, "ls", "--json"); err != nil || json.Unmarshal(list.Bytes(), &jobs) != nil {
+		return nil
+	}
+	var running []string
+	for _, j := range jobs {
+		if j.State == "running" {
+			running = append(running, plain.Line(j.Name))
+		}
+	}
+	return running
+}
+
+// mayRunJobs reports whether a workspace runs and may have jobs.
+func mayRunJobs(ctx context.Context, node *api.Client, name keyway.Name) bool {
+	list, err := node.List(ctx)
+	return err == nil && slices.ContainsFunc(list.Workspaces, func(w keyway.Workspace) bool {
+		return w.Name == name && w.State == keyway.Running && w.Sessions != 0
+	})
+}
+
+// confirmEnd asks whether to end the jobs, if there are any.
+func confirmEnd(jobs []string, question string, yes bool) error {
+	if yes || len(jobs) == 0 {
+		return nil
+	}
+	answer := askKey(fmt.Sprintf("%s runs. %s [y/N]", strings.Join(jobs, ", "), question))
+	if answer == 'y' || answer == 'Y' {
+		return nil
+	}
+	return keyway.Errorf(keyway.Interrupted, "nothing was changed").Hint("without a question: --yes")
+}
+
+// stopPatiently stops a workspace. A second Ctrl-C kills what is left in it.
+func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grace time.Duration, out io.Writer) error {
+	pressed := make(chan os.Signal, 2)
+	signal.Notify(pressed, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(pressed)
+	ctx = context.WithoutCancel(ctx) // the first Ctrl-C only asks for the second
+	stopped := make(chan error, 1)
+	go func() { stopped <- node.Stop(ctx, name, grace) }()
+	for n := 1; ; n++ {
+		select {
+		case err := <-stopped:
+			return err
+		case <-pressed:
+		}
+		if n == 1 {
+			fmt.Fprintln(out, "\nwaiting for what runs to end; Ctrl-C again kills it")
+			continue
+		}
+		fmt.Fprintln(out, "\nkilling what is left")
+		return node.Stop(ctx, name, 0)
+	}
+}

@@ -227,7 +227,7 @@ func (i info) describe() string {
 		words += ", " + leftNews(i.Left)
 	}
 	if why := i.Hook.failure(); why != "" {
-		words += ", --on-exit failed: " + why
+		words += ", --on-exit failed: " + plain.Line(why)
 	}
 	if i.Exit.Lost > 0 {
 		words += plain.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)

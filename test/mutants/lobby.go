@@ -65,4 +65,12 @@ var strangers = []mutant{
 		pkg:   "internal/guest",
 		run:   "^TestAudit$",
 	},
+	{
+		claim: "a forwarding from the workspace is on its loopback alone",
+		file:  "internal/guest/forward.go",
+		old:   "net.JoinHostPort(a, strconv.Itoa(port))",
+		new:   "net.JoinHostPort(req.Host, strconv.Itoa(port))",
+		pkg:   "internal/guest",
+		run:   "^TestRemoteForwardIsOnLoopback$",
+	},
 }

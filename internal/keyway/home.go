@@ -6,8 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -143,7 +143,7 @@ func (i GuestInfo) check() error {
 }
 
 // isUnprintable reports controls, also those that reorder text.
-func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
+func isUnprintable(r rune) bool { return !strconv.IsPrint(r) }
 
 // WriteFile writes data to path so that readers see the old content or the new,
 // never a part, also after a crash. A full disk is an Error of kind NoSpace.

@@ -29,13 +29,10 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	words := []string{"keyway"}
-	for _, arg := range args {
-		words = append(words, shellQuote(arg))
-	}
+	words, argv := remoteCommand(args)
 	// LogLevel keeps ssh from adding "Connection to train closed." to the job's
 	// own last words; errors still show.
-	ssh := []string{"-o", "LogLevel=ERROR", string(entry.Name), strings.Join(words, " ")}
+	ssh := []string{"-o", "LogLevel=ERROR", "-o", "SendEnv=" + keyway.EnvArgv + "*", string(entry.Name), words}
 	if i.terminal {
 		ssh = append([]string{"-t"}, ssh...)
 	}
@@ -46,7 +43,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	if i.out == nil {
 		i.out = os.Stdout
 	}
-	code, err := runChild(path, ssh, a.environ(), i.terminal, i.out)
+	code, err := runChild(path, ssh, append(a.environ(), argv...), i.terminal, i.out)
 	switch {
 	case err != nil:
 		return err
@@ -57,6 +54,23 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		err = exitStatus(code)
 	}
 	return err
+}
+
+// maxShellWords is how long the words of a command may be, in bytes, for them to be sent
+// for a shell, too.
+const maxShellWords = 64 << 10
+
+// remoteCommand is a command of the workspace's keyway: as a guest takes it from the
+// environment, without a shell; and as a shell reads it, for guests of earlier versions.
+func remoteCommand(args []string) (command string, argv []string) {
+	words := []string{"keyway"}
+	for _, arg := range args {
+		words = append(words, shellQuote(arg))
+	}
+	if command = strings.Join(words, " "); len(command) > maxShellWords {
+		command = "keyway too-long-for-this-version" // which that one says of itself
+	}
+	return command, keyway.EncodeArgv(args)
 }
 
 // sshFailed is what ssh exits with when the connection failed.

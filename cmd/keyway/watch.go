@@ -54,8 +54,9 @@ func (a *app) awaitJob(ctx context.Context, j watch.Job) (watch.End, error) {
 	if err != nil {
 		return watch.End{}, err
 	}
-	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", string(j.Workspace), "keyway wait --json "+string(j.Session))
-	cmd.Env = a.environ()
+	command, argv := remoteCommand([]string{"wait", "--json", string(j.Session)})
+	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "SendEnv="+keyway.EnvArgv+"*", string(j.Workspace), command)
+	cmd.Env = append(a.environ(), argv...)
 	out, err := cmd.Output()
 	if end, ok := parseEnd(out); ok {
 		return end, nil

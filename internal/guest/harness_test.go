@@ -116,14 +116,21 @@ func writeKey(t *testing.T, path string) ssh.PublicKey {
 // startWorkspace runs init in a new home until the test ends.
 func startWorkspace(t *testing.T, command ...string) *workspace {
 	t.Helper()
+	return startWorkspaceAs(t, "", command...)
+}
+
+// startWorkspaceAs is startWorkspace where passwd names that login shell; empty: the
+// machine's own.
+func startWorkspaceAs(t *testing.T, shell string, command ...string) *workspace {
+	t.Helper()
 	home, key := newHome(t)
-	w := startWorkspaceIn(t, home, command...)
+	w := startWorkspaceIn(t, home, shell, command...)
 	w.writeConfig(key)
 	return w
 }
 
 // startWorkspaceIn runs init in a home until the test ends.
-func startWorkspaceIn(t *testing.T, home keyway.Home, command ...string) *workspace {
+func startWorkspaceIn(t *testing.T, home keyway.Home, shell string, command ...string) *workspace {
 	t.Helper()
 	w := &workspace{t: t, home: home, dir: t.TempDir(), news: &lockedBuffer{}}
 	args := []string{"init", "--home", string(home)}
@@ -131,6 +138,13 @@ func startWorkspaceIn(t *testing.T, home keyway.Home, command ...string) *worksp
 		args = append(append(args, "--"), command...)
 	}
 	w.init = exec.Command(home.Program(), args...)
+	if shell != "" {
+		path, err := exec.LookPath(shell)
+		must(t, err)
+		passwd := filepath.Join(w.dir, "passwd")
+		must(t, os.WriteFile(passwd, []byte("root:x:0:0::"+w.dir+":"+path+"\n"), 0o644))
+		w.init = exec.Command("unshare", append([]string{"--mount", "sh", "-c", `mount --bind "$0" /etc/passwd && exec "$@"`, passwd, home.Program()}, args...)...)
+	}
 	w.init.Dir = w.dir
 	w.init.Env = append(os.Environ(), "HOME="+w.dir, "IMAGE_SAYS=from the image")
 	w.init.Stdout, w.init.Stderr = w.news, w.news

@@ -101,7 +101,7 @@ func stat(t *testing.T, path string) fs.FileInfo {
 func TestStrangersAreNotAnswered(t *testing.T) {
 	home, _ := newHome(t)
 	const owner = 61238
-	w := startWorkspaceIn(t, home)
+	w := startWorkspaceIn(t, home, "")
 	must(t, os.Chown(string(home), owner, owner))
 	must(t, syscall.Kill(w.awaitInfo().PID, syscall.SIGKILL)) // the next server sees whose the Home is
 	eventually(t, "the owner is answered", func() bool { return w.greets(owner) })

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
 // Exit statuses of a command that could not be run, as shells have them
@@ -37,9 +39,10 @@ type sessionChannel struct {
 	conn    *connection
 	channel ssh.Channel
 	env     clientEnvironment
-	term    *terminal // nil: none was asked for
-	slave   *os.File  // the terminal's other end until the program has it
-	termEnv string    // TERM
+	argv    keyway.Argv // of the session's command, for which no shell is needed
+	term    *terminal   // nil: none was asked for
+	slave   *os.File    // the terminal's other end until the program has it
+	termEnv string      // TERM
 	started bool
 	process *process
 	gone    chan struct{}
@@ -112,6 +115,9 @@ func (s *sessionChannel) setEnv(payload []byte) error {
 	req, err := decode[envRequest](payload)
 	if err != nil {
 		return err
+	}
+	if s.argv.Set(req.Name, req.Value) {
+		return nil
 	}
 	if !s.env.set(req.Name, req.Value) {
 		return errors.New("not a variable that a client may set")
@@ -246,6 +252,10 @@ func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, i
 	}
 	name := filepath.Base(account.Shell)
 	switch {
+	case !interactive && s.argv.Given():
+		words, err := s.argv.Words()
+		cmd.Path, cmd.Args = ownProgram(s.conn.server.home), append([]string{nameSession}, words...)
+		return cmd, exitNotExecutable, err
 	case account.Shell == "" && interactive:
 		return nil, exitNotFound, errNoShell
 	case account.Shell == "":

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -265,10 +266,24 @@ func homeOf(dir string) keyway.Home { return keyway.Home(filepath.Dir(filepath.D
 
 func (h *holder) meta() meta {
 	return meta{
-		Name: h.options.name, Command: h.options.command, Dir: h.cwd, TTY: h.options.tty, By: h.options.by,
+		Name: h.options.name, Command: onRecord(h.options.command), Dir: h.cwd, TTY: h.options.tty, By: h.options.by,
 		Started: h.started, Epoch: epoch(filepath.Dir(h.options.dir)), Holder: os.Getpid(),
 		OnExit: h.options.onExit, OOMKills: h.oomKills,
 	}
+}
+
+// maxShown bounds, in bytes, what is on record of a command.
+const maxShown = 32 << 10
+
+// onRecord is a command as it is shown: of a long one the beginning.
+func onRecord(command []string) []string {
+	left := maxShown
+	for i, word := range command {
+		if left -= len(word) + 1; left < 0 {
+			return append(slices.Clone(command[:i]), "…")
+		}
+	}
+	return command
 }
 
 func writeMeta(dir string, m meta) error {

@@ -75,15 +75,23 @@ func sharedWith(path string, dir, file int) error {
 	return os.Chown(path, file, file)
 }
 
+// letThrough lets everybody enter dir and the directories above it. Those that
+// let everybody enter already, /tmp among them, stay as they are.
+func letThrough(t *testing.T, dir string) {
+	t.Helper()
+	const open = 0o555
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if mode := stat(t, dir).Mode(); mode.Perm()&open != open {
+			must(t, os.Chmod(dir, mode|open))
+		}
+	}
+}
+
 // as runs a command of the guest program as another user.
 func (w *workspace) as(uid uint32, args ...string) *exec.Cmd {
 	w.t.Helper()
-	for dir := filepath.Dir(guestProgram); dir != "/"; dir = filepath.Dir(dir) {
-		must(w.t, os.Chmod(dir, stat(w.t, dir).Mode().Perm()|0o555))
-	}
-	for dir := string(w.home); dir != "/"; dir = filepath.Dir(dir) {
-		must(w.t, os.Chmod(dir, stat(w.t, dir).Mode().Perm()|0o555|stat(w.t, dir).Mode()&fs.ModeSticky))
-	}
+	letThrough(w.t, filepath.Dir(guestProgram))
+	letThrough(w.t, string(w.home))
 	cmd := w.command(guestProgram, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	cmd.Dir = "/"

@@ -4,7 +4,7 @@ package session
 
 import (
 	"bytes"
-	"slices"
+	"sort"
 
 	"keyway/internal/screen"
 )
@@ -28,9 +28,9 @@ type collapser struct {
 
 	held   []byte       // what can be told only by what comes next
 	within bool         // a string that only terminals read
-	line   plainLine    // that the cursor is in
-	plain  []plainLine  // those before that are as they were printed
-	came   []cameLine   // those that may be seen again, as they came
+	line   keptLine     // that the cursor is in
+	plain  keptLines    // those before that are as they were printed
+	came   keptLines    // those that may be seen again, as they came
 	part   []byte       // the start of a line that has scrolled off
 	partAt uint64       // the first row of that
 	stream bool         // the line is too long to be drawn, and passes as it is
@@ -38,17 +38,30 @@ type collapser struct {
 	err    error        // of emit, the first
 }
 
-// plainLine is a line that was printed in one go.
-type plainLine struct {
+// keptLine is a line as it was printed in one go, or as it has come.
+type keptLine struct {
 	from, to uint64 // rows
 	text     []byte
 	ok       bool // it is one
 }
 
-// cameLine is a line that has come.
-type cameLine struct {
-	from uint64
-	text []byte
+// keptLines are lines by their first rows, ascending.
+type keptLines []keptLine
+
+// find is where the line is that begins in a row, or belongs.
+func (k keptLines) find(from uint64) (i int, ok bool) {
+	i = sort.Search(len(k), func(i int) bool { return k[i].from >= from })
+	return i, i < len(k) && k[i].from == from
+}
+
+// put adds a line, in place of one that begins in the same row.
+func (k *keptLines) put(l keptLine) {
+	i, ok := k.find(l.from)
+	if !ok {
+		*k = append(*k, l)
+		copy((*k)[i+1:], (*k)[i:])
+	}
+	(*k)[i] = l
 }
 
 // reflowState is how many lines at the top have come, while rows get other numbers.
@@ -177,18 +190,14 @@ func (c *collapser) release(before uint64) {
 
 // comes lets a line go, unless it has come as it is.
 func (c *collapser) comes(from uint64, text []byte) {
-	if i, ok := slices.BinarySearchFunc(c.plain, from, plainLine.compare); ok {
+	if i, ok := c.plain.find(from); ok {
 		text = c.plain[i].text
 	}
-	i, before := slices.BinarySearchFunc(c.came, from, cameLine.compare)
-	if before && bytes.Equal(c.came[i].text, text) {
+	if i, ok := c.came.find(from); ok && bytes.Equal(c.came[i].text, text) {
 		return
 	}
 	if from >= c.screen.Gone() { // it may be changed yet
-		if !before {
-			c.came = slices.Insert(c.came, i, cameLine{from: from})
-		}
-		c.came[i].text = bytes.Clone(text)
+		c.came.put(keptLine{from: from, text: bytes.Clone(text)})
 	}
 	c.pass(text)
 }

@@ -4,8 +4,6 @@ package session
 
 import (
 	"bytes"
-	"cmp"
-	"slices"
 
 	"keyway/internal/screen"
 )
@@ -14,7 +12,7 @@ import (
 // is printed.
 func (c *collapser) fresh() {
 	x, y := c.screen.Cursor()
-	c.line = plainLine{from: c.row(), text: c.line.text[:0], ok: x == 0 && c.screen.AtRest() && c.screen.Used() <= y}
+	c.line = keptLine{from: c.row(), text: c.line.text[:0], ok: x == 0 && c.screen.AtRest() && c.screen.Used() <= y}
 }
 
 // print takes plain output.
@@ -107,15 +105,10 @@ func (c *collapser) printLine(p []byte, whole bool) {
 
 // keep keeps the line that has just been printed.
 func (c *collapser) keep() {
-	l := plainLine{c.line.from, c.line.to, append(bytes.Clone(c.line.text), '\n'), true}
+	l := keptLine{c.line.from, c.line.to, append(bytes.Clone(c.line.text), '\n'), true}
 	c.touch(l.from, l.to)
-	i, _ := slices.BinarySearchFunc(c.plain, l.from, plainLine.compare)
-	c.plain = slices.Insert(c.plain, i, l)
+	c.plain.put(l)
 }
-
-func (l plainLine) compare(from uint64) int { return cmp.Compare(l.from, from) }
-
-func (l cameLine) compare(from uint64) int { return cmp.Compare(l.from, from) }
 
 // passAt passes on a line that need not be drawn, as no cursor comes back to it, and
 // leaves the next one looking as if it had been.
@@ -170,7 +163,13 @@ func (c *collapser) touch(from, to uint64) {
 	if n := len(c.plain); n == 0 || c.plain[n-1].to < from {
 		return
 	}
-	c.plain = slices.DeleteFunc(c.plain, func(l plainLine) bool { return l.to >= from && l.from <= to })
+	left := c.plain[:0]
+	for _, l := range c.plain {
+		if l.to < from || l.from > to {
+			left = append(left, l)
+		}
+	}
+	c.plain = left
 }
 
 const (

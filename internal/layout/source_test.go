@@ -116,9 +116,9 @@ func TestNoReplace(t *testing.T) {
 	}
 }
 
-// The exit codes are a promise to scripts: the README lists each.
-func TestReadmeListsExitCodes(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+// The exit codes are a promise to scripts: docs/EXIT-CODES.md lists each.
+func TestExitCodesAreListed(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join(root(t), "docs", "EXIT-CODES.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +128,8 @@ func TestReadmeListsExitCodes(t *testing.T) {
 	}
 	for _, k := range kinds {
 		row := fmt.Sprintf("| %d | `%s` |", keyway.ExitCode(keyway.Errorf(k, "")), k)
-		if !strings.Contains(string(readme), row) {
-			t.Errorf("the README lacks the exit code %s", row)
+		if !strings.Contains(string(doc), row) {
+			t.Errorf("docs/EXIT-CODES.md lacks the exit code %s", row)
 		}
 	}
 }

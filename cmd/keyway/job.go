@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -280,22 +282,30 @@ if the connection failed.`,
 }
 
 func newKillCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "kill NAME/JOB…",
+	grace := 10 * time.Second
+	cmd := &cobra.Command{
+		Use:   "kill NAME/JOB… [--grace TIME]",
 		Short: "End jobs with all their processes",
-		Long: `End jobs: they and all that they have started are asked to end, and killed if they
-have not after ten seconds. Logs and exit codes stay.
+		Long: `End jobs: each gets SIGTERM, what it has started when it has ended, and whoever is left
+after the grace is killed. Logs and exit codes stay. A second kill with a shorter grace
+shortens the time; --grace 0 kills at once.
 
 Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run, 255
 if the connection failed.`,
-		Example:           "  keyway kill train/exp7",
+		Example:           "  keyway kill train/exp7\n  keyway kill --grace 2m train/exp7",
 		Args:              takes(1, -1, "a job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if i := slices.IndexFunc(args, func(a string) bool { return !strings.Contains(a, "/") }); i >= 0 {
 				return keyway.Errorf(keyway.Usage, "keyway kill needs a job, not only a workspace").Hint("for example: keyway kill %s/JOB\nend the workspace itself: keyway stop %s", args[i], args[i])
 			}
-			return each(args, func(arg string) error { return inJob(cmd.Context(), inside{}, arg, "kill") })
+			if grace < 0 || grace > keyway.MaxGrace {
+				return keyway.Errorf(keyway.Usage, "--grace %v is not from 0 to %v", grace, keyway.MaxGrace).Hint("for example: --grace 2m")
+			}
+			words := []string{"kill", "--grace", strconv.FormatFloat(grace.Seconds(), 'f', -1, 64)}
+			return each(args, func(arg string) error { return inJob(cmd.Context(), inside{}, arg, words...) })
 		},
 	}
+	cmd.Flags().DurationVar(&grace, "grace", grace, "`time` to end by themselves; 0: none")
+	return cmd
 }

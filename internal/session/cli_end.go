@@ -138,9 +138,10 @@ func (c *cli) mustRun(name keyway.Name) (info, error) {
 
 const killUsage = `Usage: keyway kill [--grace SECONDS] NAME…
 
-Ends sessions: their jobs and all processes these started get SIGTERM, and
-SIGKILL if they have not ended after some seconds. Returns when they have ended.
-Logs and exit codes stay.
+Ends sessions: their jobs get SIGTERM, what these started when they have ended, and
+whoever is left after the grace is killed. Returns when all have ended. Logs and exit
+codes stay. A second kill with a shorter grace shortens the time. Of a session that
+has ended it ends what that has left running.
 
   --grace SECONDS  time to end by themselves (default 10); 0: none at all
 

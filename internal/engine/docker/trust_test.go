@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/moby/moby/api/types/mount"
+
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
 )
@@ -93,6 +95,9 @@ func TestPrivileges(t *testing.T) {
 	if !slices.Equal(h.SecurityOpt, []string{"no-new-privileges"}) || !slices.Equal(h.CapDrop, []string{"AUDIT_WRITE", "MKNOD", "NET_RAW"}) ||
 		len(h.CapAdd) != 0 || h.PidsLimit == nil || *h.PidsLimit != 32768 || h.Privileged {
 		t.Errorf("by default: %v, drop %v, add %v, %v pids", h.SecurityOpt, h.CapDrop, h.CapAdd, h.PidsLimit)
+	}
+	if !slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool { return m.Target == keyway.GuestHome.Bin() && m.ReadOnly }) {
+		t.Errorf("the guest program can be written to: %+v", h.Mounts)
 	}
 	h = e.hostConfig(keyway.Spec{Name: "x", NewPrivileges: true, CapAdd: []string{"NET_RAW", "SYS_PTRACE"}, PidsLimit: -1}, wayExec)
 	if len(h.SecurityOpt) != 0 || !slices.Equal(h.CapDrop, []string{"AUDIT_WRITE", "MKNOD"}) ||

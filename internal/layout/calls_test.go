@@ -1,0 +1,87 @@
+package layout
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// calls are what only a few files of the programs may call.
+var calls = []struct {
+	what  string
+	calls *regexp.Regexp
+	where []string // patterns of paths (filepath.Match)
+}{
+	{
+		what:  "listens on a network",
+		calls: regexp.MustCompile(`^net\.(Listen|ListenTCP|ListenUDP|ListenIP|ListenPacket|ListenMulticastUDP|ListenConfig)$|^http\.(ListenAndServe|ListenAndServeTLS)$`),
+		where: []string{"internal/guest/forward.go"}, // ssh -R
+	},
+	{
+		what:  "connects over a network",
+		calls: regexp.MustCompile(`^net\.(Dial|DialTimeout|DialTCP|DialUDP|DialIP|Dialer)$|^http\.(Get|Head|Post|PostForm|DefaultClient|DefaultTransport)$`),
+		where: []string{"internal/guest/direct.go", "internal/engine/dial_linux.go", "internal/engine/docker/connect.go"}, // ssh -L and -D; sockets of guests; the daemon
+	},
+	{
+		what:  "signs with a private key",
+		calls: regexp.MustCompile(`^ssh\.(NewSignerFromKey|NewSignerFromSigner|ParsePrivateKey\w*|ParseRawPrivateKeyWithPassphrase)$`),
+		where: []string{"internal/identity/*.go", "internal/guest/keys.go"},
+	},
+	{
+		what:  "reads a private key",
+		calls: regexp.MustCompile(`^ssh\.ParseRawPrivateKey$`),
+		where: []string{"cmd/keyway/init.go"}, // does it have a passphrase?
+	},
+}
+
+// TestCallsHaveTheirPlace holds what a program may never do to what its source
+// calls.
+func TestCallsHaveTheirPlace(t *testing.T) {
+	used := map[string]bool{}
+	sources(t, ".go", func(path string, data []byte) {
+		path = filepath.ToSlash(path)
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "test/") || strings.HasPrefix(path, "internal/engine/enginetest/") {
+			return
+		}
+		for _, called := range selectors(t, path, data) {
+			for _, c := range calls {
+				if !c.calls.MatchString(called) {
+					continue
+				}
+				used[c.what] = true
+				if !slices.ContainsFunc(c.where, func(p string) bool { ok, err := filepath.Match(p, path); return ok && err == nil }) {
+					t.Errorf("%s %s: %s", path, c.what, called)
+				}
+			}
+		}
+	})
+	for _, c := range calls {
+		if !used[c.what] {
+			t.Errorf("nothing %s any more: take it off the list", c.what)
+		}
+	}
+}
+
+// selectors are the names that a file takes from others, with the package's or
+// the variable's.
+func selectors(t *testing.T, path string, data []byte) (names []string) {
+	t.Helper()
+	tree, err := parser.ParseFile(token.NewFileSet(), path, data, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(tree, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok {
+				names = append(names, x.Name+"."+s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return names
+}

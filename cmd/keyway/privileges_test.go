@@ -14,9 +14,9 @@ func TestPrivilegeOptions(t *testing.T) {
 		bad  bool
 	}{
 		{privilegeOptions{}, keyway.Spec{}, false},
-		{privilegeOptions{capAdd: []string{"net_raw", "CAP_SYS_PTRACE"}, pids: -1}, keyway.Spec{CapAdd: []string{"NET_RAW", "SYS_PTRACE"}, PidsLimit: -1}, false},
-		{privilegeOptions{security: []string{"no-new-privileges=false"}}, keyway.Spec{NewPrivileges: true}, false},
-		{privilegeOptions{security: []string{"no-new-privileges:false"}}, keyway.Spec{NewPrivileges: true}, false},
+		{privilegeOptions{capAdd: []string{"net_raw", "CAP_SYS_PTRACE"}, pids: -1}, keyway.Spec{Resources: keyway.Resources{PidsLimit: -1}, Process: keyway.Process{CapAdd: []string{"NET_RAW", "SYS_PTRACE"}}}, false},
+		{privilegeOptions{security: []string{"no-new-privileges=false"}}, keyway.Spec{Process: keyway.Process{NewPrivileges: true}}, false},
+		{privilegeOptions{security: []string{"no-new-privileges:false"}}, keyway.Spec{Process: keyway.Process{NewPrivileges: true}}, false},
 		{privilegeOptions{security: []string{"no-new-privileges"}}, keyway.Spec{}, false},
 		{privilegeOptions{security: []string{"no-new-privileges:true"}}, keyway.Spec{}, false},
 		{privilegeOptions{security: []string{"seccomp=unconfined"}}, keyway.Spec{}, true},

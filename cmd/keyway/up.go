@@ -207,8 +207,10 @@ func (a *app) settle(there *api.Client, name keyway.Name) error {
 // spec turns the options into what is asked of the node, less the keys.
 func (o upOptions) spec() (keyway.Spec, keyway.Place, error) {
 	s := keyway.Spec{
-		Engine: o.engine, Image: o.image, User: o.user, Workdir: o.workdir,
-		ReadOnly: o.readOnly, ForwardAgent: o.forwardAgent, Command: o.command,
+		Engine: o.engine, Image: o.image, Command: o.command,
+		Access:  keyway.Access{ForwardAgent: o.forwardAgent},
+		Files:   keyway.Files{Workdir: o.workdir, ReadOnly: o.readOnly},
+		Process: keyway.Process{User: o.user},
 	}
 	place, err := keyway.ParsePlace(o.place)
 	if err != nil {

@@ -99,7 +99,7 @@ func TestErrorsKeepTheirWords(t *testing.T) {
 }
 
 func spec(name keyway.Name) keyway.Spec {
-	return keyway.Spec{Name: name, AuthorizedKeys: []string{"ssh-ed25519 AAAA x"}}
+	return keyway.Spec{Name: name, Access: keyway.Access{AuthorizedKeys: []string{"ssh-ed25519 AAAA x"}}}
 }
 
 func TestCreateStreamsProgress(t *testing.T) {

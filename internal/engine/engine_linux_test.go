@@ -17,7 +17,7 @@ import (
 )
 
 func spec(name keyway.Name) keyway.Spec {
-	return keyway.Spec{Name: name, Engine: "docker", AuthorizedKeys: []string{"ssh-ed25519 A", "ssh-ed25519 B"}}
+	return keyway.Spec{Name: name, Engine: "docker", Access: keyway.Access{AuthorizedKeys: []string{"ssh-ed25519 A", "ssh-ed25519 B"}}}
 }
 
 func TestMake(t *testing.T) {

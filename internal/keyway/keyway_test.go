@@ -116,7 +116,7 @@ func TestTheZeroSpecIsRefused(t *testing.T) {
 	if err := (Spec{}).Validate(); err == nil {
 		t.Error("accepted")
 	}
-	good := Spec{Name: "x", AuthorizedKeys: []string{"ssh-ed25519 AAAA"}}
+	good := Spec{Name: "x", Access: Access{AuthorizedKeys: []string{"ssh-ed25519 AAAA"}}}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}

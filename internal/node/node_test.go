@@ -128,7 +128,7 @@ func TestWithoutAGuestNothingIsMadeButAllElseWorks(t *testing.T) {
 func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	root := t.TempDir()
 	homes := engine.HomesIn(root)
-	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", AuthorizedKeys: []string{"k"}}, engine.Guest{}); err != nil {
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", Access: keyway.Access{AuthorizedKeys: []string{"k"}}}, engine.Guest{}); err != nil {
 		t.Fatal(err)
 	}
 	docker, host := &fakeEngine{name: "docker", broken: down}, &fakeEngine{name: engine.Host, has: []keyway.Name{"here"}}

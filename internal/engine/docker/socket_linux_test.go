@@ -50,7 +50,7 @@ func TestSockets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			spec := keyway.Spec{Name: "x", Image: "x", AuthorizedKeys: []string{enginetest.AuthorizedKey(t)}}
+			spec := keyway.Spec{Name: "x", Image: "x", Access: keyway.Access{AuthorizedKeys: []string{enginetest.AuthorizedKey(t)}}}
 			_, createErr := e.Create(enginetest.Context(t), spec, enginetest.Quiet)
 			_, listErr := e.List(enginetest.Context(t))
 			_, dialErr := e.Dial(enginetest.Context(t), "x")

@@ -99,12 +99,15 @@ func TestPrivileges(t *testing.T) {
 	if !slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool { return m.Target == keyway.GuestHome.Bin() && m.ReadOnly }) {
 		t.Errorf("the guest program can be written to: %+v", h.Mounts)
 	}
-	h = e.hostConfig(keyway.Spec{Name: "x", NewPrivileges: true, CapAdd: []string{"NET_RAW", "SYS_PTRACE"}, PidsLimit: -1}, wayExec)
+	h = e.hostConfig(keyway.Spec{
+		Name: "x", Resources: keyway.Resources{PidsLimit: -1},
+		Process: keyway.Process{NewPrivileges: true, CapAdd: []string{"NET_RAW", "SYS_PTRACE"}},
+	}, wayExec)
 	if len(h.SecurityOpt) != 0 || !slices.Equal(h.CapDrop, []string{"AUDIT_WRITE", "MKNOD"}) ||
 		!slices.Equal(h.CapAdd, []string{"NET_RAW", "SYS_PTRACE"}) || *h.PidsLimit != -1 {
 		t.Errorf("as asked: %v, drop %v, add %v, %d pids", h.SecurityOpt, h.CapDrop, h.CapAdd, *h.PidsLimit)
 	}
-	if h = e.hostConfig(keyway.Spec{Name: "x", CapAdd: []string{"cap_all"}}, wayBind); len(h.CapDrop) != 0 {
+	if h = e.hostConfig(keyway.Spec{Name: "x", Process: keyway.Process{CapAdd: []string{"cap_all"}}}, wayBind); len(h.CapDrop) != 0 {
 		t.Errorf("with all: drop %v", h.CapDrop)
 	}
 }

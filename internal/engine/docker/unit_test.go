@@ -7,11 +7,13 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -189,8 +191,9 @@ func TestExitReason(t *testing.T) {
 func TestRefusal(t *testing.T) {
 	e := &Engine{name: nameDocker, homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
 	spec := keyway.Spec{
-		Name: "x", Image: "image", User: "u", Workdir: "/work", GPUs: keyway.GPUs{All: true},
-		Mounts: []keyway.Mount{{Source: "/data", Target: "/mnt/data"}},
+		Name: "x", Image: "image", Process: keyway.Process{User: "u"},
+		Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}},
+		Files:     keyway.Files{Workdir: "/work", Mounts: []keyway.Mount{{Source: "/data", Target: "/mnt/data"}}},
 	}
 	for said, kind := range map[string]keyway.Kind{
 		`Conflict. The container name "/keyway-0-x" is already in use by container "abc". You have to remove (or rename) that container to be able to reuse that name.`: keyway.NameTaken,
@@ -267,14 +270,14 @@ func TestRegistryAuth(t *testing.T) {
 func TestEnvironmentWithGPUs(t *testing.T) {
 	for want, s := range map[string]keyway.Spec{
 		"NVIDIA_VISIBLE_DEVICES=void": {},
-		"NVIDIA_VISIBLE_DEVICES=3":    {Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "3"}},
+		"NVIDIA_VISIBLE_DEVICES=3":    {Process: keyway.Process{Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "3"}}},
 	} {
 		if env := environment(s); !slices.Contains(env, want) {
 			t.Errorf("the environment is %q, want %s", env, want)
 		}
 	}
 	// The daemon says it itself then.
-	if env := environment(keyway.Spec{GPUs: keyway.GPUs{All: true}}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, visibleDevices) }) {
+	if env := environment(keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, visibleDevices) }) {
 		t.Errorf("the environment is %q", env)
 	}
 }
@@ -368,4 +371,29 @@ func FuzzLabels(f *testing.F) {
 			t.Errorf("taken for a workspace: %+v", m)
 		}
 	})
+}
+
+// TestLabelsOfBefore reads labels that builds of those days wrote.
+func TestLabelsOfBefore(t *testing.T) {
+	e := &Engine{homes: engine.HomesIn(t.TempDir()), owner: "1000"}
+	for file, caps := range map[string]int{"label-2026-11-27.json": 0, "label-2026-11-29.json": 1} {
+		sample, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := e.parseLabels("/keyway-1000-train", map[string]string{labelName: "train", labelOwner: "1000", labelSpec: string(sample), labelWay: wayBind})
+		s := m.spec
+		if err != nil || s.Name != "train" || len(s.GPUs.IDs) != 2 || s.ShmSize != 16<<30 || len(s.Mounts) != 2 || len(s.Env) != 2 || s.User != "1000:1000" ||
+			s.Workdir != "/workspace" || !s.ReadOnly || len(s.Command) != 3 || !s.ForwardAgent || len(s.CapAdd) != caps || s.NewPrivileges != (caps > 0) {
+			t.Errorf("%s: %+v, %v", file, s, err)
+		}
+		again, err := e.labels(s, wayBind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var was, is map[string]any
+		if err := errors.Join(json.Unmarshal(sample, &was), json.Unmarshal([]byte(again[labelSpec]), &is)); err != nil || !reflect.DeepEqual(was, is) {
+			t.Errorf("%s is written again as %s, %v", file, again[labelSpec], err)
+		}
+	}
 }

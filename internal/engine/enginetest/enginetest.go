@@ -106,7 +106,7 @@ func AuthorizedKey(t testing.TB) string {
 
 // Spec is a plain workspace of that name.
 func (s Subject) Spec(t testing.TB, name keyway.Name) keyway.Spec {
-	return keyway.Spec{Name: name, Image: s.Image, AuthorizedKeys: []string{AuthorizedKey(t)}}
+	return keyway.Spec{Name: name, Image: s.Image, Access: keyway.Access{AuthorizedKeys: []string{AuthorizedKey(t)}}}
 }
 
 // patience bounds one step of a test. It is far above what any needs, also with

@@ -1,0 +1,230 @@
+package keyway
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Spec says how a workspace shall look. The zero Spec is refused. Each engine gives a
+// workspace all that its Spec asks for, or refuses by name what it cannot give.
+//
+// The groups are embedded, so they show in Go only: as JSON, in requests, records and
+// labels, a Spec is one flat object, as it was before there were groups.
+type Spec struct {
+	Name   Name   `json:"name"`
+	Engine string `json:"engine,omitempty"` // the name of an engine; empty: the node chooses and says why
+	Image  string `json:"image,omitempty"`  // reference; the host engine says that it uses none
+	// Command is started beside the guest; the workspace ends when it ends.
+	Command []string `json:"command,omitempty"`
+	Access
+	Resources
+	Files
+	Process
+}
+
+// Access says who may enter a workspace, and what they bring.
+type Access struct {
+	// AuthorizedKeys are the public keys, in authorized_keys form, that may enter.
+	AuthorizedKeys []string `json:"authorizedKeys"`
+	// ForwardAgent says that connections to this workspace carry the user's agent.
+	ForwardAgent bool `json:"forwardAgent,omitempty"`
+}
+
+// Resources are what a workspace may use of its place. Zero values leave the
+// engine's defaults.
+type Resources struct {
+	GPUs GPUs `json:"gpus,omitzero"`
+	// ShmSize is the size of /dev/shm in bytes.
+	ShmSize int64 `json:"shmSize,omitempty"`
+	// PidsLimit is how many processes and threads there may be; -1 is as many as the
+	// place allows.
+	PidsLimit int64 `json:"pidsLimit,omitempty"`
+}
+
+// Files are what a workspace sees of the file systems.
+type Files struct {
+	Mounts []Mount `json:"mounts,omitempty"`
+	// Workdir is the directory people and jobs start in; empty: the image's own,
+	// else the home directory.
+	Workdir  string `json:"workdir,omitempty"`
+	ReadOnly bool   `json:"readOnly,omitempty"` // root file system read-only
+}
+
+// Process says what the programs of a workspace run as, and with.
+type Process struct {
+	// User is a user or uid[:gid] of the image; empty: the image's own.
+	User string            `json:"user,omitempty"`
+	Env  map[string]string `json:"env,omitempty"`
+	// CapAdd are capabilities of capabilities(7) that the container gets beside
+	// those that every one has, without CAP_, or ALL.
+	CapAdd []string `json:"capAdd,omitempty"`
+	// NewPrivileges lets programs gain privileges when they start, as sudo does.
+	NewPrivileges bool `json:"newPrivileges,omitempty"`
+}
+
+// Bounds on a Spec, which comes from the network.
+const (
+	maxAuthorizedKeys = 256
+	maxMounts         = 256
+	maxEnv            = 1024
+	maxCommand        = 4096
+	maxCaps           = 64
+)
+
+// Validate says what is wrong with s, in the user's words.
+func (s Spec) Validate() error {
+	if _, err := ParseName(string(s.Name)); err != nil {
+		return err
+	}
+	if len(s.Command) > maxCommand {
+		return Errorf(Usage, "the command has over %d words", maxCommand).Hint("put it into a script, and name that")
+	}
+	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate} {
+		if err := validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a Access) validate() error {
+	if len(a.AuthorizedKeys) == 0 {
+		return Errorf(NoKey, "the workspace would be closed to everybody: no public key was given").
+			Hint("unlock a key first: keyway unlock")
+	}
+	if len(a.AuthorizedKeys) > maxAuthorizedKeys {
+		return Errorf(Usage, "at most %d public keys may enter a workspace", maxAuthorizedKeys).Hint("name those that shall: --key KEY")
+	}
+	for _, k := range a.AuthorizedKeys {
+		if strings.ContainsAny(k, "\r\n\x00") {
+			return Errorf(Usage, "a public key must be one line")
+		}
+	}
+	return nil
+}
+
+func (r Resources) validate() error {
+	switch {
+	case r.ShmSize < 0:
+		return Errorf(Usage, "--shm-size must not be negative").Hint("for example: --shm-size 16gb")
+	case r.PidsLimit < -1:
+		return Errorf(Usage, "--pids-limit %d: a number from 1 on, or -1 for no limit", r.PidsLimit)
+	}
+	return nil
+}
+
+func (f Files) validate() error {
+	if len(f.Mounts) > maxMounts {
+		return Errorf(Usage, "at most %d mounts are possible", maxMounts).Hint("mount a directory above them")
+	}
+	seen := map[string]bool{}
+	for _, m := range f.Mounts {
+		if seen[m.Target] {
+			return Errorf(Usage, "two mounts at %s", m.Target)
+		}
+		seen[m.Target] = true
+	}
+	return nil
+}
+
+func (p Process) validate() error {
+	if len(p.Env) > maxEnv || len(p.CapAdd) > maxCaps {
+		return Errorf(Usage, "too much in one workspace: at most %d variables and %d capabilities", maxEnv, maxCaps)
+	}
+	for _, c := range p.CapAdd {
+		if _, err := ParseCapability(c); err != nil {
+			return err
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
+		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(p.Env[k], 0) {
+			return Errorf(Usage, "%q cannot be the name of an environment variable", k)
+		}
+	}
+	return nil
+}
+
+// Mount shows a directory or file of the place inside the workspace.
+type Mount struct {
+	Source   string `json:"source"` // absolute path at the place
+	Target   string `json:"target"` // absolute path in the workspace
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// ParseMount reads SOURCE:TARGET[:ro|:rw], as docker run -v takes it.
+func ParseMount(s string) (Mount, error) {
+	fields := strings.Split(s, ":")
+	if len(fields) == 3 && (fields[2] == "ro" || fields[2] == "rw") || len(fields) == 2 {
+		m := Mount{Source: fields[0], Target: path.Clean(fields[1]), ReadOnly: len(fields) == 3 && fields[2] == "ro"}
+		if path.IsAbs(m.Source) && path.IsAbs(fields[1]) && m.Target != "/" {
+			return m, nil
+		}
+	}
+	return Mount{}, Errorf(Usage, "%q is not a mount", s).
+		Hint("give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro")
+}
+
+// ParseCapability reads the name of a capability as docker run --cap-add takes it:
+// with or without CAP_, in any case, or ALL. Which there are, the engine knows.
+func ParseCapability(s string) (string, error) {
+	c := strings.TrimPrefix(strings.ToUpper(s), "CAP_")
+	if c == "" || len(c) > 32 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
+		return "", Errorf(Usage, "--cap-add %s: not the name of a capability", s).
+			Hint("for example: --cap-add NET_RAW; see which there are: man 7 capabilities")
+	}
+	return c, nil
+}
+
+// GPUs says which GPUs a workspace gets. The zero value is none.
+type GPUs struct {
+	All   bool     `json:"all,omitempty"`
+	Count int      `json:"count,omitempty"` // that many, the engine chooses
+	IDs   []string `json:"ids,omitempty"`   // these, by UUID or index
+}
+
+// None says that no GPU is asked for.
+func (g GPUs) None() bool { return !g.All && g.Count == 0 && len(g.IDs) == 0 }
+
+// String is g as --gpus takes it.
+func (g GPUs) String() string {
+	switch {
+	case g.All:
+		return "all"
+	case g.Count > 0:
+		return strconv.Itoa(g.Count)
+	case len(g.IDs) > 0:
+		return strings.Join(g.IDs, ",")
+	}
+	return "none"
+}
+
+// ParseGPUs reads what --gpus takes: all, none, a number of GPUs, UUIDs
+// separated by commas, or device=… with indices or UUIDs as docker run has it.
+func ParseGPUs(s string) (GPUs, error) {
+	switch s {
+	case "all":
+		return GPUs{All: true}, nil
+	case "", "none", "0":
+		return GPUs{}, nil
+	}
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 0 || n > 1024 {
+			return GPUs{}, Errorf(Usage, "--gpus %s: a number from 0 to 1024 is possible", s)
+		}
+		return GPUs{Count: n}, nil
+	}
+	list, byDevice := strings.CutPrefix(s, "device=")
+	ids := strings.Split(list, ",")
+	for _, id := range ids {
+		_, err := strconv.Atoi(id)
+		uuid := strings.HasPrefix(id, "GPU-") || strings.HasPrefix(id, "MIG-")
+		if !(uuid || byDevice && err == nil) || len(id) > 128 || strings.ContainsAny(id, " \t\r\n\"'\\") {
+			return GPUs{}, Errorf(Usage, "--gpus %s: %q is not a GPU", s, id).
+				Hint("--gpus all, --gpus 2, --gpus device=0,3, or UUIDs as nvidia-smi -L prints them: --gpus GPU-…,GPU-…")
+		}
+	}
+	return GPUs{IDs: ids}, nil
+}

@@ -71,6 +71,11 @@ install: build ## build, and install into PREFIX (/usr/local for root, else ~/.l
 		echo "$(PREFIX)/bin is not on your PATH; in your shell's profile: export PATH=\"$(PREFIX)/bin:\$$PATH\"";; esac
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/keyway$(EXE); next: keyway init"
 
+.PHONY: uninstall
+uninstall: ## remove what make install has put into PREFIX; configuration, keys and logs stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/keyway$(EXE) $(SHARE)/man/man1/keyway.1 $(SHARE)/man/man1/keyway-*.1 \
+		$(SHARE)/bash-completion/completions/keyway $(SHARE)/zsh/site-functions/_keyway $(SHARE)/fish/vendor_completions.d/keyway.fish
+
 .PHONY: demo
 demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that survives
 	test/lab/install demo

@@ -306,6 +306,6 @@ if the connection failed.`,
 			return each(args, func(arg string) error { return inJob(cmd.Context(), inside{}, arg, words...) })
 		},
 	}
-	cmd.Flags().DurationVar(&grace, "grace", grace, "`time` to end by themselves; 0: none")
+	cmd.Flags().DurationVar(&grace, "grace", grace, "let the job end by itself within `TIME`; 0: none")
 	return cmd
 }

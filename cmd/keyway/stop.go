@@ -50,7 +50,7 @@ kill what is left at once.` +
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&grace, "grace", grace, "`time` that jobs have to end by themselves; 0: none")
+	cmd.Flags().DurationVar(&grace, "grace", grace, "let jobs end by themselves within `TIME`; 0: none")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }

@@ -184,8 +184,23 @@ func (o upOptions) bring(err error, place keyway.Place) error {
 		return err
 	}
 	load := cmp.Or(o.engine, "docker")
-	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, o.image, err).
-		Hint("if you have it here: docker save %s | ssh %s %s load", plain.Shell(o.image), plain.Shell(string(place)), plain.Shell(load))
+	hint := plain.Sprintf("if you have it here: docker save %s | ssh %s %s load", plain.Shell(o.image), plain.Shell(string(place)), plain.Shell(load))
+	if near := keyway.AsError(err).Nearest; isReference(near) {
+		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
+	}
+	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, o.image, err).Hint("%s", hint)
+}
+
+// maxReference bounds the name of an image in bytes.
+const maxReference = 256
+
+// isReference reports whether a place's word can be the name of an image, and
+// nothing else to a shell or to keyway.
+func isReference(word string) bool {
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/:@", r))
+	}
+	return word != "" && len(word) <= maxReference && word[0] != '-' && !strings.ContainsFunc(word, odd)
 }
 
 // settleTimeout is how long an interrupted up waits to see that nothing is left.

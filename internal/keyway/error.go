@@ -56,8 +56,11 @@ type Error struct {
 	Next    string `json:"next,omitempty"` // what to do about it; may be several lines
 	// Host is the place whose words these are: a claim, to be shown as such. It is
 	// empty for what this laptop has found out itself.
-	Host  Place `json:"host,omitempty"`
-	cause error
+	Host Place `json:"host,omitempty"`
+	// Nearest is a name that is there and may have been meant, such as that of an
+	// image.
+	Nearest string `json:"nearest,omitempty"`
+	cause   error
 }
 
 // Errorf makes an Error. %w works as in fmt.Errorf; a *Error does not cross the

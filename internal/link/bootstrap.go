@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -121,6 +122,7 @@ const (
 // the place has printed by itself meanwhile is heard, all of it.
 func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) error {
 	noise, sent, running := 0, false, false
+	var unsent error // why the program did not go out; the script may tell more
 	for {
 		line, err := readLine(r)
 		noise += len(line) + 1                          // with its end: an empty line is a line
@@ -134,7 +136,7 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 			if running && !sent {
 				return errCached
 			}
-			return err
+			return cmp.Or(unsent, err)
 		}
 		word, rest, _ := strings.Cut(line, " ")
 		if word == nodeWord {
@@ -157,8 +159,9 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 					Hint("see what answers there: ssh %s true", place)
 			}
 			sent = true
-			if err := sendProgram(place, rest, w, programs, report); err != nil {
-				return err
+			unsent = sendProgram(place, rest, w, programs, report)
+			if user := (*keyway.Error)(nil); errors.As(unsent, &user) {
+				return unsent
 			}
 		case "unsupported":
 			return unsupported(place, rest, programs)

@@ -34,6 +34,9 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		if st.fault == keyChanged && s.known != nil {
 			c.files = s.known(ctx, h.name)
 		}
+		if st.fault == resolverDown && s.isHost != nil && !s.isHost(ctx, h.name) {
+			c.state.fault, c.state.detail = unresolved, "your ~/.ssh/config does not have it, and its name cannot be looked up now (no network, or the VPN is off?)"
+		}
 		return c.inWords()
 	}
 	last := way[len(way)-1]

@@ -36,6 +36,9 @@ type Config struct {
 	// KnownHosts are the files in which that ssh looks for the key of a host on the
 	// way; nil: not known.
 	KnownHosts func(ctx context.Context, host string) (files []string)
+	// IsHost reports whether the user's configuration of ssh knows a host; nil: it
+	// knows all.
+	IsHost func(ctx context.Context, host string) bool
 	// FirstHop names the machine that the way to a place begins at; nil: not known.
 	FirstHop func(context.Context, keyway.Place) string
 	Log      *slog.Logger
@@ -184,7 +187,7 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 	defer in()
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
-		program: l.cfg.Program, node: l.cfg.Node, runtime: filepath.Dir(l.cfg.Socket), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts,
+		program: l.cfg.Program, node: l.cfg.Node, runtime: filepath.Dir(l.cfg.Socket), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.travels, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, w.place, env, a.report)

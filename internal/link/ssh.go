@@ -124,6 +124,7 @@ type starter struct {
 	programs Programs
 	options  []string                                       // more for the ssh to the place
 	known    func(context.Context, string) (files []string) // see Config.KnownHosts
+	isHost   func(context.Context, string) bool             // see Config.IsHost
 	asking   func() bool                                    // a question of this ssh is open; nil: there are none
 	begun    func(*trip)                                    // hears of each trip; may be nil
 	heard    func(api.Words)                                // hears what hosts say; may be nil

@@ -28,7 +28,7 @@ func TestAStoppedWorkspaceSaysSo(t *testing.T) {
 	}
 	defer conn.Close()
 	echo(t, conn, "before")
-	if err := node.Stop(context.Background(), "train"); err != nil {
+	if err := node.Stop(context.Background(), "train", 0); err != nil {
 		t.Fatal(err)
 	}
 	said := ""

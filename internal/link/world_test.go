@@ -131,7 +131,7 @@ func (playedNode) List(context.Context) (api.Listing, error) {
 	return api.Listing{Workspaces: []keyway.Workspace{{Name: "train", State: keyway.Running, Reason: strconv.Itoa(os.Getpid())}}}, nil
 }
 
-func (playedNode) Stop(context.Context, keyway.Name) error { return nil }
+func (playedNode) Stop(context.Context, keyway.Name, time.Duration) error { return nil }
 
 func (playedNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 	if name != "train" && name != "old" {

@@ -35,7 +35,9 @@ func (e *Engine) withNearest(ctx context.Context, image string, err error) error
 	if near == "" {
 		return err
 	}
-	return absent.Hint("the nearest at the place: --image %s\n%s", near, absent.Next)
+	with := absent.Hint("the nearest at the place: --image %s\n%s", near, absent.Next)
+	with.Nearest = near
+	return with
 }
 
 // nearest is the name among present that image was most likely meant to be:

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"keyway/internal/api"
@@ -18,12 +17,13 @@ import (
 )
 
 type upOptions struct {
-	place, name, image, engine, gpus, shm string
-	user, workdir                         string
-	mounts, env, keys                     []string
-	readOnly, forwardAgent, json          bool
-	privileges                            privilegeOptions
-	command                               []string
+	place, name, image, engine, gpus string
+	user, workdir                    string
+	mounts, env, keys                []string
+	readOnly, forwardAgent, json     bool
+	privileges                       privilegeOptions
+	limits                           limitOptions
+	command                          []string
 }
 
 func newUpCommand() *cobra.Command {
@@ -60,9 +60,9 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.StringVar(&o.image, "image", "", "make a container from the image `REF` (default "+keyway.DefaultImage+")")
 	f.StringVar(&o.engine, "engine", "", "run it with `ENGINE`: docker, podman or host (default: the first that can be used)")
 	f.StringVar(&o.gpus, "gpus", "", "give it `GPUS`: all, a number, device=0,3, or UUIDs separated by commas")
-	f.StringVar(&o.shm, "shm-size", "", "make /dev/shm of `SIZE`, such as 16gb")
+	o.limits.declare(cmd)
 	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "show a directory of the place inside, as `SOURCE:TARGET`, or SOURCE:TARGET:ro to read only; may be repeated")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "set an environment variable, as `NAME=VALUE`; may be repeated")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "set an environment variable, as `NAME=VALUE`, or NAME for the value it has here; may be repeated")
 	f.StringArrayVar(&o.keys, "key", nil, "let the public `KEY` enter: its file, or its fingerprint or comment in the agent; may be repeated\n(default: those that your ssh has for the place, else all that the agent holds)")
 	f.StringVar(&o.user, "user", "", "run as `USER` or uid[:gid] inside (default: the image's own)")
 	f.StringVar(&o.workdir, "workdir", "", "start in `DIR` (default: the image's own)")
@@ -243,10 +243,8 @@ func (o upOptions) spec() (keyway.Spec, keyway.Place, error) {
 	if s.GPUs, err = keyway.ParseGPUs(o.gpus); err != nil {
 		return s, "", err
 	}
-	if o.shm != "" {
-		if s.ShmSize, err = units.RAMInBytes(o.shm); err != nil || s.ShmSize <= 0 {
-			return s, "", keyway.Errorf(keyway.Usage, "--shm-size %s is not a size", o.shm).Hint("for example: --shm-size 16gb")
-		}
+	if err := o.limits.add(&s.Resources); err != nil {
+		return s, "", err
 	}
 	for _, v := range o.mounts {
 		m, err := keyway.ParseMount(v)
@@ -255,15 +253,8 @@ func (o upOptions) spec() (keyway.Spec, keyway.Place, error) {
 		}
 		s.Mounts = append(s.Mounts, m)
 	}
-	for _, e := range o.env {
-		k, v, ok := strings.Cut(e, "=")
-		if !ok || k == "" {
-			return s, "", keyway.Errorf(keyway.Usage, "%q is not NAME=VALUE", e).Hint("for example: -e HF_HOME=/mnt/data/hf")
-		}
-		if s.Env == nil {
-			s.Env = map[string]string{}
-		}
-		s.Env[k] = v
+	if s.Env, err = parseEnv(o.env); err != nil {
+		return s, "", err
 	}
 	return s, place, nil
 }

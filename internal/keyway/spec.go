@@ -1,6 +1,7 @@
 package keyway
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -37,8 +38,14 @@ type Access struct {
 // engine's defaults.
 type Resources struct {
 	GPUs GPUs `json:"gpus,omitzero"`
+	// CPUs is how much processor time there may be, in processors: 1.5 is one and a half.
+	CPUs float64 `json:"cpus,omitempty"`
+	// Memory is how much memory there may be, in bytes, swap not counted.
+	Memory int64 `json:"memory,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes.
 	ShmSize int64 `json:"shmSize,omitempty"`
+	// Ulimits are limits of each process, as setrlimit(2) has them.
+	Ulimits []Ulimit `json:"ulimits,omitempty"`
 	// PidsLimit is how many processes and threads there may be; -1 is as many as the
 	// place allows.
 	PidsLimit int64 `json:"pidsLimit,omitempty"`
@@ -72,6 +79,8 @@ const (
 	maxEnv            = 1024
 	maxCommand        = 4096
 	maxCaps           = 64
+	maxUlimits        = 32
+	maxCPUs           = 1 << 16
 )
 
 // Validate says what is wrong with s, in the user's words.
@@ -110,8 +119,24 @@ func (r Resources) validate() error {
 	switch {
 	case r.ShmSize < 0:
 		return Errorf(Usage, "--shm-size must not be negative").Hint("for example: --shm-size 16gb")
+	case r.Memory < 0:
+		return Errorf(Usage, "--memory must not be negative").Hint("for example: --memory 64gb")
+	case !(r.CPUs >= 0 && r.CPUs <= maxCPUs): // also what is no number
+		return Errorf(Usage, "--cpus %v: a number of processors from 0.01 to %d", r.CPUs, maxCPUs).Hint("for example: --cpus 1.5")
 	case r.PidsLimit < -1:
 		return Errorf(Usage, "--pids-limit %d: a number from 1 on, or -1 for no limit", r.PidsLimit)
+	case len(r.Ulimits) > maxUlimits:
+		return Errorf(Usage, "--ulimit: at most %d limits", maxUlimits)
+	}
+	seen := map[string]bool{}
+	for _, u := range r.Ulimits {
+		if err := u.validate(); err != nil {
+			return err
+		}
+		if seen[u.Name] {
+			return Errorf(Usage, "--ulimit %s is given twice", u.Name).Hint("give both of its values at once: --ulimit %s=SOFT:HARD", u.Name)
+		}
+		seen[u.Name] = true
 	}
 	return nil
 }
@@ -143,6 +168,27 @@ func (p Process) validate() error {
 		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(p.Env[k], 0) {
 			return Errorf(Usage, "%q cannot be the name of an environment variable", k)
 		}
+	}
+	return nil
+}
+
+// Ulimit is a limit of each process of a workspace, as docker run --ulimit has it.
+type Ulimit struct {
+	Name string `json:"name"` // of setrlimit(2), in lower case and without RLIMIT_: nofile, memlock
+	Soft int64  `json:"soft"` // what holds; -1: no limit
+	Hard int64  `json:"hard"` // up to where a process may raise it; -1: no limit
+}
+
+func (u Ulimit) String() string { return fmt.Sprintf("%s=%d:%d", u.Name, u.Soft, u.Hard) }
+
+func (u Ulimit) validate() error {
+	if u.Name == "" || len(u.Name) > 16 || strings.Trim(u.Name, "abcdefghijklmnopqrstuvwxyz") != "" {
+		return Errorf(Usage, "--ulimit %q: not the name of a limit", u.Name).
+			Hint("for example: --ulimit memlock=-1; see which there are: man 2 setrlimit")
+	}
+	if u.Soft < -1 || u.Hard < -1 || u.Hard != -1 && (u.Soft == -1 || u.Soft > u.Hard) {
+		return Errorf(Usage, "--ulimit %s: the first value must not be above the second, and -1 is no limit", u).
+			Hint("for example: --ulimit nofile=65536:1048576")
 	}
 	return nil
 }

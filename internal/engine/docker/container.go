@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -181,7 +182,7 @@ func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
 		SecurityOpt:    securityOptions(s),
 		CapAdd:         s.CapAdd,
 		CapDrop:        dropped(s.CapAdd),
-		Resources:      container.Resources{DeviceRequests: deviceRequests(s.GPUs), PidsLimit: pidsLimit(s)},
+		Resources:      resources(s.Resources),
 	}
 	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }) {
 		// Nearly every program wants a place for temporary files, and some run them.
@@ -221,11 +222,24 @@ func dropped(added []string) []string {
 // limit.
 const defaultPids = 32768
 
-func pidsLimit(s keyway.Spec) *int64 {
-	if s.PidsLimit == 0 {
+func pidsLimit(r keyway.Resources) *int64 {
+	if r.PidsLimit == 0 {
 		return new(int64(defaultPids))
 	}
-	return new(s.PidsLimit)
+	return new(r.PidsLimit)
+}
+
+// resources are what the daemon limits. A limit that is not asked for stays the
+// daemon's own.
+func resources(r keyway.Resources) container.Resources {
+	limits := container.Resources{
+		DeviceRequests: deviceRequests(r.GPUs), PidsLimit: pidsLimit(r),
+		Memory: r.Memory, NanoCPUs: int64(math.Round(r.CPUs * 1e9)),
+	}
+	for _, u := range r.Ulimits {
+		limits.Ulimits = append(limits.Ulimits, &container.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+	}
+	return limits
 }
 
 // homeMounts are the container's Home. NoCopy, because a daemon would fill a new

@@ -118,7 +118,7 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 	if err != nil {
 		return w, err
 	}
-	id, err := e.claim(ctx, s, plan)
+	id, warnings, err := e.claim(ctx, s, plan)
 	if err != nil {
 		return w, err
 	}
@@ -132,6 +132,9 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 			err = errors.Join(err, removeErr)
 		}
 	}()
+	if err := discarded(e.whoever(), s.Resources, warnings); err != nil {
+		return w, err
+	}
 	m, err := e.furnish(ctx, made{id: id, way: way, home: e.homes.Home(s.Name), spec: s}, image)
 	if err != nil {
 		return w, e.refusal(ctx, s, err)
@@ -200,7 +203,7 @@ func (e *Engine) launch(ctx context.Context, m made) error {
 		}
 		stdin, err := e.client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true})
 		if err != nil {
-			return err
+			return e.whyUnattached(ctx, m.id, err)
 		}
 		defer stdin.Close()
 		if _, err := stdin.Conn.Write(key); err != nil {
@@ -211,6 +214,20 @@ func (e *Engine) launch(ctx context.Context, m made) error {
 	return err
 }
 
+// whyUnattached is why the daemon attached nobody to a container that does not run.
+// Podman makes all that a container runs in before it attaches somebody, and tells
+// of that only that it failed; asked to start the container, it says why.
+func (e *Engine) whyUnattached(ctx context.Context, id string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	if _, why := e.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); why != nil {
+		return why
+	}
+	_, _ = e.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"}) // it has no host key
+	return err
+}
+
 // claimPatience bounds how long a daemon may take to make a container; it copies
 // nothing for that, but may be busy.
 const claimPatience = time.Minute
@@ -218,14 +235,14 @@ const claimPatience = time.Minute
 // claim makes the container, and with it claims its name. It does not stop when
 // ctx does: a daemon may go on with a request whose client has gone, and the
 // container would turn up after all was cleaned away.
-func (e *Engine) claim(ctx context.Context, s keyway.Spec, plan client.ContainerCreateOptions) (id string, err error) {
+func (e *Engine) claim(ctx context.Context, s keyway.Spec, plan client.ContainerCreateOptions) (id string, warnings []string, err error) {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
 	defer cancel()
 	made, err := e.client.ContainerCreate(whole, plan)
 	if err != nil {
-		return "", e.refusal(ctx, s, err)
+		return "", nil, e.refusal(ctx, s, err)
 	}
-	return made.ID, nil
+	return made.ID, made.Warnings, nil
 }
 
 // await waits until the guest serves, or the container has ended.

@@ -110,3 +110,17 @@ func startBlindDocker(t *testing.T, dir string) (*lab.ContainerEngine, error) {
 	})
 	return blind, nil
 }
+
+// TestPodmanSaysWhy asks for what the runtime refuses while Podman attaches: the
+// refusal must not be the attachment's.
+func TestPodmanSaysWhy(t *testing.T) {
+	w := onDaemon(t, startPodman(t).Host).world(t, docker.Podman())
+	spec := w.Spec(t, "why")
+	spec.Ulimits = []keyway.Ulimit{{Name: "nofile", Soft: 1 << 40, Hard: 1 << 40}} // above fs.nr_open
+	_, err := w.Engine.Create(enginetest.Context(t), spec, enginetest.Quiet)
+	enginetest.WantKind(t, err, keyway.Usage)
+	if !strings.Contains(err.Error(), "--ulimit") {
+		t.Error(enginetest.Full(err))
+	}
+	w.WantNothingOf(t, "why")
+}

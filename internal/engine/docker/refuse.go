@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -61,7 +62,7 @@ func (e *Engine) refusal(ctx context.Context, s keyway.Spec, err error) error {
 	}
 	said := daemonSays(err)
 	low := strings.ToLower(said)
-	for _, f := range []func(daemon, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, mountMissing, badWorkdir} {
+	for _, f := range []func(daemon, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, badLimit, mountMissing, badWorkdir} {
 		if refused := f(e.whoever(), s, said, low); refused != nil {
 			return refused
 		}
@@ -110,6 +111,57 @@ func userUnknown(_ daemon, s keyway.Spec, said, low string) error {
 		if strings.Contains(low, sign) {
 			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
 				Hint("give a number instead: --user 1000:1000")
+		}
+	}
+	return nil
+}
+
+// limit is a limit of a Spec's, and how daemons speak of it.
+type limit struct {
+	flag  string
+	asked bool
+	words []string
+}
+
+func limits(r keyway.Resources) []limit {
+	return []limit{
+		{"--cpus", r.CPUs > 0, []string{"cpu"}},
+		{"--memory", r.Memory > 0, []string{"memory"}},
+		{"--ulimit", len(r.Ulimits) > 0, []string{"ulimit", "rlimit"}},
+		{"--pids-limit", r.PidsLimit > 0, []string{"pids"}},
+	}
+}
+
+// speaksOf is the limit that was asked for and that a daemon's sentence is about.
+func speaksOf(r keyway.Resources, low string) (limit, bool) {
+	for _, l := range limits(r) {
+		if l.asked && slices.ContainsFunc(l.words, func(w string) bool { return strings.Contains(low, w) }) {
+			return l, true
+		}
+	}
+	return limit{}, false
+}
+
+// badLimit knows the limits that a daemon finds out of range or has not heard of.
+func badLimit(d daemon, s keyway.Spec, said, low string) error {
+	wrong := slices.ContainsFunc([]string{"invalid", "minimum", "range of", "not available", "permitted", "error setting", "not support"},
+		func(w string) bool { return strings.Contains(low, w) })
+	l, found := speaksOf(s.Resources, low)
+	if !wrong || !found {
+		return nil
+	}
+	return keyway.Errorf(keyway.Usage, "%s cannot give the workspace what %s asks for: %s", d.title(), l.flag, said).
+		Hint("change it, or leave %s out", l.flag)
+}
+
+// discarded refuses a container that the daemon has made without a limit that was
+// asked for, which it says in a warning only.
+func discarded(d daemon, r keyway.Resources, warnings []string) error {
+	for _, said := range warnings {
+		low := strings.ToLower(said)
+		if l, found := speaksOf(r, low); found && strings.Contains(low, "discarded") {
+			return keyway.Errorf(keyway.Usage, "%s cannot do what %s asks for at this place: %.200s", d.title(), l.flag, said).
+				Hint("leave %s out, or have the place's administrator switch on that cgroup controller", l.flag)
 		}
 	}
 	return nil

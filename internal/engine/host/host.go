@@ -40,7 +40,7 @@ func (e *Engine) Probe(ctx context.Context) error {
 // check refuses, each with its own sentence, what plain processes cannot be
 // given: ignoring it would give a workspace other than the one asked for.
 func check(s keyway.Spec) error {
-	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noReadOnly, noOtherUser, noPrivileges, noMounts, workdirExists} {
+	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noLimits, noReadOnly, noOtherUser, noPrivileges, noMounts, workdirExists} {
 		if err := refuse(s); err != nil {
 			return err
 		}
@@ -88,13 +88,31 @@ func noOtherUser(s keyway.Spec) error {
 		Hint("leave --user out; %s", tryContainers)
 }
 
+// noLimits refuses what a cgroup or a container's first process would hold. The
+// processes of the host engine have the limits of a login at this machine.
+func noLimits(s keyway.Spec) error {
+	for _, limit := range []struct {
+		flag  string
+		given bool
+	}{{"--cpus", s.CPUs != 0}, {"--memory", s.Memory != 0}, {"--ulimit", len(s.Ulimits) > 0}, {"--pids-limit", s.PidsLimit != 0}} {
+		if limit.given {
+			return keyway.Errorf(keyway.Usage, "the host engine cannot limit a workspace (%s): its processes have the limits of a login here", limit.flag).
+				Hint("leave %s out; %s", limit.flag, tryContainers)
+		}
+	}
+	return nil
+}
+
 // noPrivileges refuses what belongs to containers. Plain processes may do what
 // their user may, sudo included.
 func noPrivileges(s keyway.Spec) error {
-	for flag, given := range map[string]bool{"--cap-add": len(s.CapAdd) > 0, "--pids-limit": s.PidsLimit != 0, "--security-opt": s.NewPrivileges} {
-		if given {
+	for _, privilege := range []struct {
+		flag  string
+		given bool
+	}{{"--cap-add", len(s.CapAdd) > 0}, {"--security-opt", s.NewPrivileges}} {
+		if privilege.given {
 			return keyway.Errorf(keyway.Usage, "the host engine neither gives nor takes privileges: its processes may do what their user may").
-				Hint("leave %s out; %s", flag, tryContainers)
+				Hint("leave %s out; %s", privilege.flag, tryContainers)
 		}
 	}
 	return nil

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+)
+
+// limitOptions are the flags of docker run that bound what a workspace may use.
+type limitOptions struct {
+	cpus, memory, shm string
+	ulimits           []string
+}
+
+func (o *limitOptions) declare(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.cpus, "cpus", "", "give it the time of at most `N` processors, such as 1.5")
+	f.StringVar(&o.memory, "memory", "", "give it at most `SIZE` of memory, such as 64gb")
+	f.StringVar(&o.shm, "shm-size", "", "make /dev/shm of `SIZE`, such as 16gb")
+	f.StringArrayVar(&o.ulimits, "ulimit", nil, "set a limit of each process, as `NAME=SOFT[:HARD]`, such as memlock=-1; may be repeated")
+}
+
+// add puts what was asked for into r.
+func (o limitOptions) add(r *keyway.Resources) (err error) {
+	if o.cpus != "" {
+		if r.CPUs, err = strconv.ParseFloat(o.cpus, 64); err != nil || !(r.CPUs >= 0.01 && r.CPUs < 1<<16) {
+			return keyway.Errorf(keyway.Usage, "--cpus %s: a number of processors from 0.01 on is possible", o.cpus).Hint("for example: --cpus 1.5")
+		}
+	}
+	if r.Memory, err = parseSize("--memory", o.memory, "64gb"); err != nil {
+		return err
+	}
+	if r.ShmSize, err = parseSize("--shm-size", o.shm, "16gb"); err != nil {
+		return err
+	}
+	for _, text := range o.ulimits {
+		u, err := units.ParseUlimit(text)
+		if err != nil {
+			return keyway.Errorf(keyway.Usage, "--ulimit %s: %w", text, err).
+				Hint("for example: --ulimit memlock=-1 or --ulimit nofile=65536:1048576; see which there are: man 2 setrlimit")
+		}
+		r.Ulimits = append(r.Ulimits, keyway.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+	}
+	return nil
+}
+
+// parseSize reads a size in bytes, with a unit or without; empty is 0.
+func parseSize(flag, text, example string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := units.RAMInBytes(text)
+	if err != nil || n <= 0 {
+		return 0, keyway.Errorf(keyway.Usage, "%s %s is not a size", flag, text).Hint("for example: %s %s", flag, example)
+	}
+	return n, nil
+}
+
+// parseEnv reads what -e takes: NAME=VALUE, or NAME for the value that the variable has
+// where keyway is called.
+func parseEnv(given []string) (map[string]string, error) {
+	var env map[string]string
+	for _, text := range given {
+		name, value, whole := strings.Cut(text, "=")
+		if name == "" {
+			return nil, keyway.Errorf(keyway.Usage, "%q is not NAME=VALUE", text).Hint("for example: -e HF_HOME=/mnt/data/hf")
+		}
+		if !whole {
+			if value, whole = os.LookupEnv(name); !whole {
+				return nil, keyway.Errorf(keyway.Usage, "-e %s: there is no variable %s in your environment to take the value from", name, name).
+					Hint("set it: export %s=VALUE\nor give the value: -e %[1]s=VALUE", name)
+			}
+		}
+		if env == nil {
+			env = map[string]string{}
+		}
+		env[name] = value
+	}
+	return env, nil
+}

@@ -170,13 +170,17 @@ func (s Subject) Client(t testing.TB, w keyway.Workspace) *ssh.Client {
 }
 
 func (s Subject) enter(ctx context.Context, w keyway.Workspace) (*ssh.Client, error) {
-	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.Guest.HostKey))
-	if err != nil {
-		return nil, fmt.Errorf("the guest's host key %q: %w", w.Guest.HostKey, err)
-	}
 	signer, err := key()
 	if err != nil {
 		return nil, err
+	}
+	return s.enterWith(ctx, w, signer)
+}
+
+func (s Subject) enterWith(ctx context.Context, w keyway.Workspace, signer ssh.Signer) (*ssh.Client, error) {
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.Guest.HostKey))
+	if err != nil {
+		return nil, fmt.Errorf("the guest's host key %q: %w", w.Guest.HostKey, err)
 	}
 	conn, err := s.Engine.Dial(ctx, w.Name)
 	if err != nil {

@@ -35,7 +35,7 @@ func Run(t *testing.T, s Subject) {
 		{"KilledFromOutside", killedFromOutside},
 		{"CommandEnds", commandEnds},
 		{"CommandMissing", commandMissing},
-		{"Workdir", workdir},
+		{"Fields", Fields},
 		{"HalfClose", halfClose},
 		{"ManyDials", manyDials},
 		{"Sessions", sessions},
@@ -315,15 +315,6 @@ func commandMissing(t *testing.T, s Subject) {
 		t.Errorf("a command that is not there: %v", Full(err))
 	}
 	s.WantNothingOf(t, "no-command")
-}
-
-func workdir(t *testing.T, s Subject) {
-	spec := s.Spec(t, "workdir")
-	spec.Workdir = "/dev"
-	w := s.Create(t, spec)
-	if got := s.Run(t, w, "pwd"); got != "/dev" {
-		t.Errorf("people start in %s, not in /dev", got)
-	}
 }
 
 // halfClose ends the test's side of a connection at once; the guest's banner

@@ -23,14 +23,19 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: tool env NAME | cat FILE | write FILE TEXT | id | pwd | shm | ls DIR | hang | exit | as UID … | rob HOME | peek HOME | impostor HOME KEY")
+		return fmt.Errorf("usage: tool env NAME | cat FILE… | mark FILE | write FILE TEXT | id | pwd | shm | ls DIR | hang | exit | as UID … | rob HOME | peek HOME | impostor HOME KEY")
 	}
 	arg := strings.Join(args[1:min(2, len(args))], "")
 	switch args[0] {
 	case "env":
 		return say(os.Getenv(arg))
 	case "cat":
-		return cat(arg)
+		return cat(args[1:])
+	case "mark":
+		if err := os.WriteFile(arg, []byte("marked"), 0o644); err != nil {
+			return err
+		}
+		return hang()
 	case "write":
 		return os.WriteFile(arg, []byte(args[2]), 0o600)
 	case "id":
@@ -70,14 +75,20 @@ func say(s string) error {
 	return err
 }
 
-func cat(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+// cat prints the files, one after the other.
+func cat(paths []string) error {
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(os.Stdout, f)
+		f.Close()
+		if err != nil {
+			return err
+		}
 	}
-	defer f.Close()
-	_, err = io.Copy(os.Stdout, f)
-	return err
+	return nil
 }
 
 func list(dir string) error {

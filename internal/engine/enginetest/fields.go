@@ -1,0 +1,435 @@
+//go:build linux
+
+package enginetest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// A field is a case of the rule that no field of a Spec is dropped without a word: it
+// takes effect, or it is refused by name with a next step.
+type field struct {
+	leaves []string // the fields that ask sets, as leaves names them
+	flag   string   // what a refusal names: how users ask for it
+	ask    func(t *testing.T, s Subject, spec *keyway.Spec)
+	// see returns an error unless what was asked for is so, seen from inside w.
+	// It is tried on a workspace that did not ask for it, too.
+	see func(t *testing.T, s Subject, w keyway.Workspace) error
+	// always says that a workspace which did not ask for it looks the same.
+	always bool
+	// told is what Create may say instead of refusing; empty: nothing.
+	told string
+}
+
+// Fields is the rule, tried for every field that a Spec has.
+func Fields(t *testing.T, s Subject) {
+	cases := fieldCases()
+	if missing := unhandled(reflect.TypeFor[keyway.Spec](), cases); len(missing) > 0 {
+		t.Errorf("no case says how these fields are seen from inside, or refused: %q", missing)
+	}
+	plain := s.Create(t, s.Spec(t, "plain"))
+	for _, f := range cases {
+		t.Run(f.leaves[0], func(t *testing.T) { f.test(t, s, plain) })
+	}
+}
+
+func (f field) test(t *testing.T, s Subject, plain keyway.Workspace) {
+	spec := s.Spec(t, "field")
+	f.ask(t, s, &spec)
+	for _, leaf := range f.leaves {
+		if !asks(reflect.ValueOf(spec), strings.Split(leaf, ".")) {
+			t.Fatalf("the case does not set %s", leaf)
+		}
+	}
+	var news strings.Builder
+	made, err := s.Engine.Create(Context(t), spec, func(p keyway.Progress) { fmt.Fprintln(&news, p.Message) })
+	if err != nil {
+		if said := keyway.AsError(err); said.Next == "" || said.Kind == keyway.Other || !strings.Contains(said.Message+"\n"+said.Next, f.flag) {
+			t.Errorf("it is refused without naming %s, a kind or a next step: %v", f.flag, Full(err))
+		}
+		t.Logf("refused: %s", Full(err))
+		s.WantNothingOf(t, spec.Name)
+		return
+	}
+	defer func() {
+		if err := s.Engine.Remove(Context(t), spec.Name); err != nil {
+			t.Error(Full(err))
+		}
+	}()
+	if f.told != "" && strings.Contains(news.String(), f.told) {
+		return
+	}
+	if err := f.awaitEffect(t, s, made); err != nil {
+		t.Errorf("it is neither refused nor so: %v", err)
+	}
+	if !f.always && f.see(t, s, plain) == nil {
+		t.Error("a workspace that did not ask for it looks the same")
+	}
+}
+
+// awaitEffect looks for a while: a command that runs beside the guest takes its time.
+func (f field) awaitEffect(t *testing.T, s Subject, w keyway.Workspace) error {
+	ctx, cancel := context.WithTimeout(Context(t), 30*time.Second)
+	defer cancel()
+	for {
+		err := f.see(t, s, w)
+		if err == nil || engine.Sleep(ctx, 50*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// leaves are the fields of a struct that hold no struct of ours, by their path.
+// Those of the elements of a list are fields of the list.
+func leaves(typ reflect.Type, prefix string) []string {
+	var all []string
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		inner := f.Type
+		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Map {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			all = append(all, leaves(inner, prefix+f.Name+".")...)
+		} else {
+			all = append(all, prefix+f.Name)
+		}
+	}
+	return all
+}
+
+// unhandled are the leaves that no case sets.
+func unhandled(typ reflect.Type, cases []field) []string {
+	return slices.DeleteFunc(leaves(typ, ""), func(leaf string) bool {
+		return slices.ContainsFunc(cases, func(f field) bool { return slices.Contains(f.leaves, leaf) })
+	})
+}
+
+// asks reports whether the field at that path is set.
+func asks(v reflect.Value, path []string) bool {
+	if v.Kind() == reflect.Slice && len(path) > 0 {
+		for i := range v.Len() {
+			if asks(v.Index(i), path) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(path) == 0 {
+		return !v.IsZero()
+	}
+	return asks(v.FieldByName(path[0]), path[1:])
+}
+
+// want is an error unless what the tool prints is that.
+func want(t *testing.T, s Subject, w keyway.Workspace, command, text string) error {
+	if got, err := s.Try(t, w, command); err != nil || got != text {
+		return fmt.Errorf("%s: %q, %v; want %q", command, got, err, text)
+	}
+	return nil
+}
+
+// wantLine is an error unless the file inside has the line, spaces not counted.
+func wantLine(t *testing.T, s Subject, w keyway.Workspace, file, line string) error {
+	text, err := s.Try(t, w, "cat "+file)
+	for l := range strings.Lines(text) {
+		if strings.Join(strings.Fields(l), " ") == line {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has no line %q, %v:\n%s", file, line, err, text)
+}
+
+// wantLimit is an error unless one file of the cgroup, or some beside each other, hold
+// the text: that of version 2, or those of version 1.
+func wantLimit(t *testing.T, s Subject, w keyway.Workspace, text string, files ...string) error {
+	var said []error
+	for _, file := range files {
+		got, err := s.Try(t, w, "cat /sys/fs/cgroup/"+strings.ReplaceAll(file, " ", " /sys/fs/cgroup/"))
+		got = strings.Join(strings.Fields(got), " ")
+		if err == nil && got == text {
+			return nil
+		}
+		said = append(said, fmt.Errorf("%s: %q, %v; want %q", file, got, err, text))
+	}
+	return errors.Join(said...)
+}
+
+// wantCapability is an error unless a program can have the capability of that number.
+func wantCapability(t *testing.T, s Subject, w keyway.Workspace, number int) error {
+	text, err := s.Try(t, w, "cat /proc/self/status")
+	if err != nil {
+		return err
+	}
+	_, bounding, _ := strings.Cut(text, "CapBnd:")
+	bounding, _, _ = strings.Cut(bounding, "\n")
+	set, err := strconv.ParseUint(strings.TrimSpace(bounding), 16, 64)
+	if err != nil || set>>number&1 == 0 {
+		return fmt.Errorf("the bounding set is %q, %v", bounding, err)
+	}
+	return nil
+}
+
+func wantGPU(t *testing.T, s Subject, w keyway.Workspace) error {
+	devices, err := s.Try(t, w, "ls /dev")
+	if err != nil || !slices.Contains(strings.Fields(devices), "nvidia0") {
+		return fmt.Errorf("/dev has no nvidia0, %v:\n%s", err, devices)
+	}
+	return nil
+}
+
+// secondKey is of a colleague who may enter, too.
+var secondKey = func() ssh.Signer {
+	seed := make([]byte, ed25519.SeedSize)
+	signer, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed))
+	if err != nil {
+		panic(err)
+	}
+	return signer
+}()
+
+// homeInside is where the workspace of a case finds its Home.
+func (s Subject) homeInside(name keyway.Name) string {
+	if s.Home != nil {
+		return s.Home(name)
+	}
+	return string(keyway.GuestHome)
+}
+
+// fieldCases has a case for every field of a Spec.
+func fieldCases() []field {
+	return slices.Concat(identityFields(), resourceFields(), fileFields(), processFields())
+}
+
+func identityFields() []field {
+	return []field{
+		{
+			leaves: []string{"Name"}, flag: "--name",
+			ask: func(*testing.T, Subject, *keyway.Spec) {},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return want(t, s, w, "env "+keyway.EnvName, "field")
+			},
+		},
+		{
+			leaves: []string{"Engine"}, flag: "--engine", always: true,
+			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) { spec.Engine = s.Engine.Name() },
+			see: func(_ *testing.T, s Subject, w keyway.Workspace) error {
+				if w.Engine != s.Engine.Name() {
+					return fmt.Errorf("it is run by %s", w.Engine)
+				}
+				return nil
+			},
+		},
+		{
+			leaves: []string{"Image"}, flag: "--image", always: true, told: "is not used",
+			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) {
+				if spec.Image = s.Image; s.Image == "" {
+					spec.Image = "some/image"
+				}
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				if w.Image != s.Image {
+					return fmt.Errorf("it is made from %q", w.Image)
+				}
+				_, err := s.Try(t, w, "pwd") // by the one program that the image has
+				return err
+			},
+		},
+		{
+			leaves: []string{"Command"}, flag: "command",
+			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) {
+				spec.Command = []string{s.Tool, "mark", s.homeInside(spec.Name) + "/marked"}
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return want(t, s, w, "cat "+s.homeInside(w.Name)+"/marked", "marked")
+			},
+		},
+		{
+			leaves: []string{"Access.AuthorizedKeys"}, flag: "--key",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
+				spec.AuthorizedKeys = append(spec.AuthorizedKeys, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(secondKey.PublicKey()))))
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				c, err := s.enterWith(Context(t), w, secondKey)
+				if err == nil {
+					c.Close()
+				}
+				return err
+			},
+		},
+		{
+			leaves: []string{"Access.ForwardAgent"}, flag: "--forward-agent",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ForwardAgent = true },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error { // ssh does it, by what List tells
+				if now, _ := s.State(t, w.Name); !now.ForwardAgent {
+					return errors.New("List does not tell of it")
+				}
+				return nil
+			},
+		},
+	}
+}
+
+func resourceFields() []field {
+	gpu := func(leaf string, set func(*keyway.GPUs)) field {
+		return field{
+			leaves: []string{"Resources.GPUs." + leaf}, flag: "--gpus", see: wantGPU,
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { set(&spec.GPUs) },
+		}
+	}
+	return []field{
+		gpu("All", func(g *keyway.GPUs) { g.All = true }),
+		gpu("Count", func(g *keyway.GPUs) { g.Count = 1 }),
+		gpu("IDs", func(g *keyway.GPUs) { g.IDs = []string{"0"} }),
+		{
+			leaves: []string{"Resources.CPUs"}, flag: "--cpus",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.CPUs = 0.75 },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return wantLimit(t, s, w, "75000 100000", "cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
+			},
+		},
+		{
+			leaves: []string{"Resources.Memory"}, flag: "--memory",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.Memory = 768 << 20 },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return wantLimit(t, s, w, strconv.Itoa(768<<20), "memory.max", "memory/memory.limit_in_bytes")
+			},
+		},
+		{
+			leaves: []string{"Resources.ShmSize"}, flag: "--shm-size",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ShmSize = 96 << 20 },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return want(t, s, w, "shm", strconv.Itoa(96<<20))
+			},
+		},
+		{
+			leaves: []string{"Resources.Ulimits.Name", "Resources.Ulimits.Soft", "Resources.Ulimits.Hard"}, flag: "--ulimit",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
+				// Podman raises those of files and processes that are not given, which this
+				// machine may not allow.
+				spec.Ulimits = []keyway.Ulimit{{Name: "core", Soft: 4096, Hard: 8192}, own("nofile", unix.RLIMIT_NOFILE), own("nproc", unix.RLIMIT_NPROC)}
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return wantLine(t, s, w, "/proc/self/limits", "Max core file size 4096 8192 bytes")
+			},
+		},
+		{
+			leaves: []string{"Resources.PidsLimit"}, flag: "--pids-limit",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.PidsLimit = 777 },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return wantLimit(t, s, w, "777", "pids.max", "pids/pids.max")
+			},
+		},
+	}
+}
+
+// own is the limit that the tests have themselves.
+func own(name string, resource int) keyway.Ulimit {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(resource, &r); err != nil || r.Max > math.MaxInt64 {
+		return keyway.Ulimit{Name: name, Soft: -1, Hard: -1}
+	}
+	return keyway.Ulimit{Name: name, Soft: int64(r.Max), Hard: int64(r.Max)}
+}
+
+func fileFields() []field {
+	mounted := func(readOnly bool) func(*testing.T, Subject, *keyway.Spec) {
+		return func(t *testing.T, _ Subject, spec *keyway.Spec) {
+			dir := t.TempDir()
+			if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(filepath.Join(dir, "file"), []byte("data"), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			spec.Mounts = []keyway.Mount{{Source: dir, Target: "/mnt/asked", ReadOnly: readOnly}}
+		}
+	}
+	return []field{
+		{
+			leaves: []string{"Files.Mounts.Source", "Files.Mounts.Target"}, flag: "-v", ask: mounted(false),
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				if err := want(t, s, w, "cat /mnt/asked/file", "data"); err != nil {
+					return err
+				}
+				return want(t, s, w, "write /mnt/asked/new text", "")
+			},
+		},
+		{
+			leaves: []string{"Files.Mounts.ReadOnly"}, flag: "-v", ask: mounted(true),
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				if err := want(t, s, w, "cat /mnt/asked/file", "data"); err != nil {
+					return err
+				}
+				return wantReadOnly(t, s, w, "/mnt/asked/new")
+			},
+		},
+		{
+			leaves: []string{"Files.Workdir"}, flag: "--workdir",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.Workdir = "/dev" },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return want(t, s, w, "pwd", "/dev") },
+		},
+		{
+			leaves: []string{"Files.ReadOnly"}, flag: "--read-only",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ReadOnly = true },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return wantReadOnly(t, s, w, "/keyway-wrote-here")
+			},
+		},
+	}
+}
+
+// wantReadOnly is an error unless nothing can be written to path, for that reason.
+func wantReadOnly(t *testing.T, s Subject, w keyway.Workspace, path string) error {
+	if _, err := s.Try(t, w, "write "+path+" text"); err == nil || !strings.Contains(err.Error(), "read-only file system") {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+func processFields() []field {
+	const sysPtrace = 19 // CAP_SYS_PTRACE, include/uapi/linux/capability.h
+	return []field{
+		{
+			leaves: []string{"Process.User"}, flag: "--user",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.User = "12345:54321" },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return want(t, s, w, "id", "12345:54321") },
+		},
+		{
+			leaves: []string{"Process.Env"}, flag: "--env",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
+				spec.Env = map[string]string{"ASKED": "two words, an = and a 'quote'"}
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return want(t, s, w, "env ASKED", "two words, an = and a 'quote'")
+			},
+		},
+		{
+			leaves: []string{"Process.CapAdd"}, flag: "--cap-add",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.CapAdd = []string{"SYS_PTRACE"} },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return wantCapability(t, s, w, sysPtrace) },
+		},
+		{
+			leaves: []string{"Process.NewPrivileges"}, flag: "--security-opt",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.NewPrivileges = true },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				return wantLine(t, s, w, "/proc/self/status", "NoNewPrivs: 0")
+			},
+		},
+	}
+}

@@ -23,10 +23,10 @@ func newAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add PLACE/NAME",
 		Short: "Let ssh know a workspace that was made from elsewhere",
-		Long: `Let ssh know a workspace that this laptop did not make. The workspace's host key must
-prove itself first. Then name, place, user, agent forwarding and the key's fingerprint
-are shown, and written only after a yes. Whether your agent is forwarded is yours to
-say (--forward-agent), never the place's.
+		Long: `Let ssh know a workspace that this laptop did not make. The workspace first proves its
+host key. Then keyway shows name, place, user, agent forwarding and the key's
+fingerprint, and writes them only after you say yes. You decide whether your agent is
+forwarded (--forward-agent), never the place.
 
 For a workspace that is known already: change whether your agent is forwarded.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.NameTaken, keyway.Untrusted, keyway.BadConfig)...),

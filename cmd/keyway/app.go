@@ -127,7 +127,7 @@ func (a *app) places(named []string) ([]keyway.Place, error) {
 	return places, nil
 }
 
-// localMayHaveWorkspaces says whether a node on this machine has ever made one.
+// localMayHaveWorkspaces reports whether a node on this machine has ever made one.
 func (a *app) localMayHaveWorkspaces() bool {
 	state, err := dirs.State()
 	if err != nil {

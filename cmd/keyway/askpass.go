@@ -53,7 +53,7 @@ func standIn(args []string) (code int, ok bool) {
 	return 1, true
 }
 
-// hasTerminal says whether somebody sits at a terminal.
+// hasTerminal reports whether somebody sits at a terminal.
 func hasTerminal() bool {
 	tty, err := openTerminal()
 	if err != nil {

@@ -24,13 +24,13 @@ func newLogCommand() *cobra.Command {
 		Short: "Every signature: when, which key, asked from where, for what, why allowed",
 		Long: `Show what the agent did: every signature that was asked for, allowed or denied, and
 every change of its keys. The log is a chain: each line holds the SHA-256 of the one
-before. With --verify it is checked from its beginning: lines that were changed show, and
-files that somebody removed, other than those that keyway itself rotates out. Note the
-hash that it prints somewhere else, and a later check proves that nothing before it was
+before. --verify checks it from its beginning, and reports lines that were changed and files
+that somebody removed, other than those that keyway itself rotates out. Note the hash
+that it prints somewhere else: a later check then proves that nothing before it was
 changed.
 
-Refusals that repeat are one line with their number (and 4,711 more). However many there
-are, the lines of what was allowed stay.` +
+Refusals that repeat are one line with their number (and 4,711 more). No number of
+refusals pushes a line of an allowed use out of the log.` +
 			exitCodes(keyway.BadConfig),
 		Example: "  keyway log\n  keyway log -f\n  keyway log --verify",
 		Args:    takes(0, 0, ""),

@@ -31,9 +31,8 @@ func newDoctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this laptop: ssh, the agent, your key, ~/.ssh/config, Docker",
 		Long: `Check what keyway needs on this laptop and say what to do about what is missing. It
-changes nothing and goes to no other machine; for the way to a place there is
-keyway status. It fails if something must be mended; what only could be better is a
-warning.` + exitCodes(),
+changes nothing and contacts no other machine; keyway status checks the way to a
+place. It fails if something must be mended, and warns of what could be better.` + exitCodes(),
 		Example: "  keyway doctor\n  keyway doctor --json",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -13,10 +13,10 @@ import (
 func newForgetCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "forget NAME|PLACE…",
-		Short: "Let ssh forget workspaces, or all of a place; there they live on",
+		Short: "Let ssh forget workspaces, or all of a place; they go on there",
 		Long: `Remove from this laptop what it knows of a workspace: its entry for ssh and its host
-key. With PLACE: of all workspaces there, and of the place. No place is asked, and what
-runs there runs on; keyway add lets ssh know it again. To end a workspace: keyway rm.` +
+key. With PLACE, forget all workspaces there, and the place. No place is contacted, and the
+workspaces go on; keyway add lets ssh know them again. To end a workspace: keyway rm.` +
 			exitCodes(keyway.NotFound, keyway.BadConfig),
 		Example:           "  keyway forget train\n  keyway forget gpu1                   the machine is gone for good",
 		Args:              takes(1, -1, "a workspace or a place"),

@@ -130,7 +130,7 @@ func makeKey(ctx context.Context, home string, o initOptions, news io.Writer) er
 	return nil
 }
 
-// isOpen says whether the private key at path can be read without a passphrase.
+// isOpen reports whether the private key at path can be read without a passphrase.
 func isOpen(path string) bool {
 	data, err := os.ReadFile(path)
 	if err != nil {

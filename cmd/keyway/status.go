@@ -24,10 +24,10 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [PLACE…]",
 		Short: "Show the way to each place: hops, latency, engines, connections",
-		Long: `Show the way to each place this laptop uses: through which hosts it goes, whether it
-is up, how long a round trip takes, which engines can be used there, and what
-connections it carries. A place that is named is reached if it is not yet; that is
-also how to answer what its ssh asks.` + exitCodes(placeKinds...),
+		Long: `Show the way to each place this laptop uses: the hosts it goes through, whether it is
+up, the time of a round trip, the engines that can be used there, and the connections
+that it carries. With PLACE, connect to it if it is not connected yet; its ssh can then
+ask its questions here.` + exitCodes(placeKinds...),
 		Example:           "  keyway status\n  keyway status gpu1 --json",
 		ValidArgsFunction: completePlaces,
 		RunE: func(cmd *cobra.Command, args []string) error {

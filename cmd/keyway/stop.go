@@ -26,9 +26,9 @@ func newStopCommand() *cobra.Command {
 		Use:   "stop NAME… [--grace TIME] [--yes]",
 		Short: "Stop workspaces: all that runs in them ends, their files stay",
 		Long: `Stop workspaces: all that runs in them ends, their files stay. Jobs get SIGTERM and
-have the grace to save what they have; then they are killed. At a terminal the running
-jobs are named and you are asked; elsewhere nothing is asked. Press Ctrl-C twice to
-kill what is left at once.` +
+have the grace to save what they have; then they are killed. At a terminal, stop lists
+the running jobs and asks; elsewhere it does not ask. Press Ctrl-C twice to kill what
+is left at once.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
 		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
 		Args:              takes(1, -1, "a workspace"),

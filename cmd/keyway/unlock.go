@@ -28,13 +28,14 @@ func newUnlockCommand() *cobra.Command {
 		Short: "Unlock your key: the day's one prompt",
 		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
 at SSH_AUTH_SOCK, or starts keyway's own if there is none. Without KEYFILE it takes the
-usual ones in ~/.ssh. A key that the agent holds already is not asked for again, unless
--t is to make it stay longer: keyway's agent shortens its time without.
+usual ones in ~/.ssh. For a key that the agent holds already it asks for no passphrase,
+unless -t makes the key stay longer; keyway's agent shortens the time without asking.
 
 With --forget-on, keyway's agent forgets every key when nothing was signed for that
 long (idle=30m), when the machine goes to sleep (sleep), and when the screen is locked
-(screen-lock, where systemd-logind says so; elsewhere have the screen's locker run
-keyway lock). The same words as a list, forget: in policy.yaml, say it for every day.` +
+(screen-lock, where systemd-logind tells the agent; elsewhere have the screen's locker
+run keyway lock). To have it every day, write the same words as a list into policy.yaml:
+forget: [idle=30m, sleep].` +
 			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock --forget-on idle=30m,sleep,screen-lock\n  keyway unlock ~/.ssh/id_work",
 		RunE: func(cmd *cobra.Command, args []string) error {

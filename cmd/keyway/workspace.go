@@ -78,8 +78,8 @@ func newRmCommand() *cobra.Command {
 		Short: "Remove workspaces, with all that runs and all files in them",
 		Long: `Remove workspaces: what runs in them ends, their files, logs and host keys are
 deleted, and ssh forgets them. Mounted directories of the place are left alone.
-One that this laptop does not know is named as PLACE/NAME. At a terminal the running
-jobs are named and you are asked first; they may save what they have, as with stop.` +
+Name a workspace that this laptop does not know as PLACE/NAME. At a terminal, rm lists
+the running jobs and asks first; they get the time to save, as with stop.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),

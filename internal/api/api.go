@@ -16,12 +16,12 @@ import (
 // theirs before the first request; others than equal ones do not talk.
 const Version = 1
 
-// Node is what runs workspaces at one place. Its errors are *keyway.Error; all
+// Node runs workspaces at one place. Its errors are *keyway.Error; all
 // methods may run concurrently.
 type Node interface {
-	// Info tells about the place.
+	// Info describes the place.
 	Info(ctx context.Context) (Info, error)
-	// List tells of all workspaces of this user at the place, sorted by name.
+	// List returns all workspaces of this user at the place, sorted by name.
 	List(ctx context.Context) (Listing, error)
 	// Create makes and starts a workspace; see engine.Engine.
 	Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error)
@@ -37,7 +37,7 @@ type Node interface {
 	Dial(ctx context.Context, name keyway.Name) (net.Conn, error)
 }
 
-// Info is what a node says of itself and its place.
+// Info describes a node and its place, as the node claims.
 type Info struct {
 	Version string       `json:"version"` // of the program
 	OS      string       `json:"os"`
@@ -47,7 +47,7 @@ type Info struct {
 	Engines []EngineInfo `json:"engines"`
 }
 
-// EngineInfo says whether an engine can be used at a place.
+// EngineInfo reports whether an engine can be used at a place.
 type EngineInfo struct {
 	Name   string        `json:"name"`
 	Usable bool          `json:"usable"`
@@ -76,13 +76,13 @@ type Question struct {
 	Said []Words `json:"said,omitempty"`
 }
 
-// Words are what a host on the way says, as it says it: a claim of that host's.
+// Words are the text of a host on the way, unchanged: a claim of that host's.
 type Words struct {
 	Host string `json:"host"`
 	Text string `json:"text"`
 }
 
-// Answer is what the person said. The zero value is a refusal.
+// Answer is the answer of a person. The zero value is a refusal.
 type Answer struct {
 	OK   bool   `json:"ok"`
 	Text string `json:"text,omitempty"`

@@ -32,7 +32,8 @@ func Pollable(f *os.File) *os.File {
 // than one frame with its head, so that each would wait for its reader twice.
 const pipeSize = 1 << 20
 
-// Widen lets each file that is a pipe hold more. What cannot be, stays as it is.
+// Widen enlarges the buffer of each file that is a pipe. Other files, and pipes that
+// the kernel does not enlarge, stay as they are.
 func Widen(files ...*os.File) {
 	for _, f := range files {
 		if raw, err := f.SyscallConn(); err == nil {

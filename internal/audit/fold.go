@@ -30,7 +30,7 @@ type Fold struct {
 	kinds  map[Event]*folded // by the event without what differs between repeats
 }
 
-// asker is who is refused, as far as that is certain enough to count by.
+// asker identifies a refused peer, as far as that is certain enough to count by.
 type asker struct {
 	remote bool
 	from   string

@@ -36,7 +36,7 @@ type Log struct {
 	end  tail
 }
 
-// tail is what is known of a file's end: what the next line has to continue.
+// tail describes the end of a file, which the next line has to continue.
 type tail struct {
 	size int64
 	seq  uint64
@@ -211,8 +211,8 @@ func (l *Log) mend() error {
 	return l.write(Event{Event: repaired, Time: time.Now(), Reason: "the line before was not written to its end"})
 }
 
-// read goes over whole lines. What it leaves out is a rest without newline, and
-// it says so in torn.
+// read goes over whole lines. It leaves out a rest without newline, and reports
+// that in torn.
 func (t *tail) read(r io.Reader) error {
 	b := bufio.NewReaderSize(r, 64<<10)
 	for {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Files   int
 	Events  int

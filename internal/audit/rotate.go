@@ -30,7 +30,7 @@ const (
 	rotatedEvent = "rotated"
 )
 
-// Rotation is what the event rotated says.
+// Rotation is the content of the event "rotated".
 type Rotation struct {
 	Oldest uint64 `json:"oldest"`             // the first event that is there from then on
 	Before string `json:"before"`             // its Prev
@@ -94,7 +94,7 @@ func (l *Log) begin() error {
 	return nil
 }
 
-// prepare is what the event is to say once the files that go have gone.
+// prepare returns the content of the event that is written once the old files are gone.
 func (l *Log) prepare(old, gone, stay []string) (r Rotation, err error) {
 	before, err := lastRotation(old)
 	if err != nil {

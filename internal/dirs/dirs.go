@@ -15,8 +15,8 @@ import (
 // name is our directory's name below each of the bases.
 const name = "keyway"
 
-// private is the permission of every directory of ours: sockets in it let
-// whoever reaches them use the user's keys.
+// private is the permission of every directory of ours: a process
+// that reaches the sockets in it can use the user's keys.
 const private = 0o700
 
 // maxRuntime bounds the runtime directory's path in bytes, so that a socket in

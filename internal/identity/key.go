@@ -121,7 +121,7 @@ func (k *Key) SetProvider(path string) error {
 	return nil
 }
 
-// OnSecurityKey says whether the private half is on a security key.
+// OnSecurityKey reports whether the private half is on a security key.
 func (k *Key) OnSecurityKey() bool { return strings.HasPrefix(k.Public.Type(), "sk-") }
 
 // WithCertificate is k presenting cert. Both sign by the same means, and both
@@ -135,8 +135,8 @@ func (k *Key) WithCertificate(cert *ssh.Certificate) (*Key, error) {
 	return c, nil
 }
 
-// Copy is k presenting cert. What is held here is held twice from then on, and each
-// is destroyed alone; the keys of a card stay one with it.
+// Copy returns k presenting cert. The secret is held twice from then on, and each copy
+// is destroyed alone. Keys of a card share the card.
 func (k *Key) Copy(cert *ssh.Certificate) (*Key, error) {
 	c, err := k.WithCertificate(cert)
 	if err != nil {
@@ -165,7 +165,7 @@ func (k *Key) Certificate() *ssh.Certificate {
 	return cert
 }
 
-// Expired says whether the key is a certificate that no server takes any more.
+// Expired reports whether the key is a certificate that no server takes any more.
 func (k *Key) Expired(now time.Time) bool {
 	cert := k.Certificate()
 	return cert != nil && cert.ValidBefore != ssh.CertTimeInfinity && uint64(now.Unix()) >= cert.ValidBefore

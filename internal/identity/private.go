@@ -120,7 +120,7 @@ func parseCertificate(blob []byte) (*ssh.Certificate, error) {
 	return cert, nil
 }
 
-// isSecurityKey says whether the private half is on a security key.
+// isSecurityKey reports whether the private half is on a security key.
 func (p parts) isSecurityKey() bool {
 	return p.plain == ssh.KeyAlgoSKED25519 || p.plain == ssh.KeyAlgoSKECDSA256
 }

@@ -21,8 +21,8 @@ const (
 	syslogError = 2 // how much the helper says
 )
 
-// securityKey signs by a helper. What it keeps secret is the handle: without the
-// device it signs nothing.
+// securityKey signs by a helper. Its secret is the handle, which signs nothing without
+// the device.
 type securityKey struct {
 	secret   *secret
 	provider string

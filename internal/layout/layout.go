@@ -1,4 +1,4 @@
-// Package layout is the tests that keep the rooms of the house apart: which
-// package may import which, who owns which foreign module, what must not get
-// into the guest. docs/ARCHITECTURE.md has the table that they enforce.
+// Package layout holds the tests of the project's structure: which package may
+// import which, which package owns which foreign module, what each program must not
+// contain, and what the documents must list. docs/ARCHITECTURE.md has the table.
 package layout

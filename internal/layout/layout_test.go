@@ -18,7 +18,7 @@ import (
 // module is the module's path, which every package path of ours begins with.
 const module = "keyway/"
 
-// pkg is what go list says of a package.
+// pkg is a package as go list describes it.
 type pkg struct {
 	ImportPath string
 	Dir        string

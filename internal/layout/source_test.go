@@ -86,7 +86,7 @@ func TestPackagesAreDocumented(t *testing.T) {
 	}
 }
 
-// onlyTests says whether a directory has test files alone: go list knows no
+// onlyTests reports whether a directory has test files alone: go list knows no
 // comment of such a package.
 func onlyTests(t *testing.T, dir string) bool {
 	t.Helper()

@@ -2,9 +2,9 @@
 // are, so that none of them keeps others out.
 //
 // A lobby that is full refuses nobody: one connection is drawn at random, from
-// the peer that has the most, and ends. Whoever fills a lobby with silent
-// connections loses his own; a login takes a fraction of a second, and is drawn
-// in that time only by much bad luck.
+// the peer that has the most, and ends. A peer that fills a lobby with silent
+// connections therefore loses its own. A login takes a fraction of a second, and
+// is unlikely to be drawn in that time.
 package lobby
 
 import (

@@ -28,8 +28,8 @@ const maxGuest = 256 << 20
 // InstallGuest puts the guest program below root, in a directory named after
 // its content, if it is not there yet. gzipped is the embedded program, whose
 // SHA-256 is hash, or nil: then program, an executable that can be a guest too, is
-// copied. What is there is looked at whole before it is used: what a workspace
-// runs as its guest has the host key.
+// copied. A program that is there already is compared whole before it is used:
+// the program that a workspace runs as its guest has the host key.
 func InstallGuest(root string, gzipped io.Reader, hash string, program string) (engine.Guest, error) {
 	open := func() (io.ReadCloser, error) { return os.Open(program) }
 	if gzipped != nil {
@@ -95,8 +95,8 @@ func verifyGuest(dir, hash string) error {
 // system has such permissions.
 func isClosed(st fs.FileInfo) bool { return runtime.GOOS == "windows" || st.Mode().Perm()&0o022 == 0 }
 
-// installGuest fills a directory beside dir and renames it: another node that
-// does the same loses or wins, both are right. What is at dir and was found wrong
+// installGuest fills a directory beside dir and renames it. If another node does
+// the same, the result of either is right. A directory at dir that was found wrong
 // is moved away first; containers that have it mounted keep it.
 func installGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {

@@ -110,9 +110,9 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	return e.Create(ctx, s, report)
 }
 
-// choose is the engine the user named, or the first that works; which one, and
-// why not the ones before it, is reported. Whoever names an image wants it:
-// plain processes are no substitute then.
+// choose returns the engine that the user named, or the first that works. It reports
+// which one, and why not the ones before it. Plain processes are no substitute for an
+// image that the user named.
 func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (engine.Engine, error) {
 	if s.Engine == "" {
 		candidates := slices.Clone(n.engines)

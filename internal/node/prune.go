@@ -17,8 +17,8 @@ const unusedFor = 30 * 24 * time.Hour
 // Prune removes from the place the programs of other versions that nothing has
 // used for unusedFor: guests below root that no workspace in homes runs with,
 // and nodes beside program, the executable of this one, if they were put there
-// by a link. It marks those in use here, guest and program, as used now. What it
-// cannot remove, the next node tries again.
+// by a link. It marks those in use here, guest and program, as used now. The next
+// node tries again to remove what this one could not.
 func Prune(root string, homes engine.Homes, guest engine.Guest, program string, now time.Time) {
 	mine := filepath.Base(guest.Dir)
 	if used, err := homes.Guests(); err == nil {
@@ -44,7 +44,7 @@ func prune(dir string, now time.Time, unwanted func(name string) bool) {
 	}
 }
 
-// isSentProgram says whether a file is a node's program that a link's bootstrap
+// isSentProgram reports whether a file is a node's program that a link's bootstrap
 // put there: keyway-HASH, or .keyway-HASH.PID if it was killed in the middle.
 func isSentProgram(name string) bool {
 	hash, ok := strings.CutPrefix(strings.TrimPrefix(name, "."), "keyway-")

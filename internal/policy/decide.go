@@ -101,7 +101,8 @@ type Grant struct {
 	Reason  string
 }
 
-// Scope is what an answer is about: all of it must be the same again.
+// Scope is the part of a request that an answer holds for. A later request gets the
+// same answer only if all of it is equal.
 type Scope struct {
 	Remote    bool
 	From      string // fingerprint of the first hop
@@ -125,7 +126,7 @@ func ScopeOf(f Facts) Scope {
 	return s
 }
 
-// Grantable says whether an answer may hold for longer than once: not where the
+// Grantable reports whether an answer may hold for longer than once: not where the
 // destination is unproven or the data unknown, because the next request of the
 // same look may be for something else entirely.
 func Grantable(f Facts) bool {
@@ -163,9 +164,8 @@ func (p *Policy) decide(f Facts, grants []Grant, trace []string) (Decision, []st
 	return d, trace
 }
 
-// byRules is what the first rule that matches says, or what is built in. A rule
-// before it that asks or denies, and of which it is unknown whether it matches,
-// leaves no more than a question.
+// byRules returns the decision of the first rule that matches, or the built-in one. If
+// an earlier rule asks or denies, and may match, the decision is at most Ask.
 func (p *Policy) byRules(f Facts, trace []string) (Decision, []string) {
 	var doubt *rule
 	for i := range p.rules {
@@ -230,7 +230,7 @@ func granted(f Facts, grants []Grant) (Decision, bool) {
 	return Decision{}, false
 }
 
-// builtIn is what holds where no rule matched.
+// builtIn decides where no rule matched.
 func (p *Policy) builtIn(f Facts) Decision {
 	switch {
 	case !f.Remote:

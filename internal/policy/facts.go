@@ -52,7 +52,7 @@ const (
 	GroupGit        = "git"        // public git hosts with the host keys they publish
 )
 
-// Known says whether there is a host at all.
+// Known reports whether there is a host at all.
 func (h Host) Known() bool { return h.Fingerprint != "" }
 
 // String names the host for people: its first name, else its key.
@@ -137,7 +137,7 @@ type Facts struct {
 	Restriction string
 }
 
-// Who says in the user's words who asks.
+// Who describes the asker in the user's words.
 func (f Facts) Who() string {
 	if !f.Remote {
 		return "a program on this machine"
@@ -182,7 +182,7 @@ func (f Facts) fromOwnWorkspace() bool {
 	return true
 }
 
-// What says in the user's words what is asked for.
+// What describes the request in the user's words.
 func (f Facts) What() string {
 	switch {
 	case f.Op == List:

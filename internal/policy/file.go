@@ -141,7 +141,7 @@ func Parse(data []byte) (*Policy, error) {
 	return p, nil
 }
 
-// isPath says whether s is empty, absolute, or below the user's home directory.
+// isPath reports whether s is empty, absolute, or below the user's home directory.
 func isPath(s string) bool {
 	return s == "" || len(s) <= maxPattern && (filepath.IsAbs(s) || strings.HasPrefix(s, "~/"))
 }

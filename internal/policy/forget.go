@@ -16,7 +16,7 @@ type Forget struct {
 	ScreenLock bool          // the user's screen is locked
 }
 
-// Forget is what the policy says of it.
+// Forget returns the triggers by which the policy has keys forgotten.
 func (p *Policy) Forget() Forget {
 	if p == nil {
 		return Forget{}
@@ -54,7 +54,7 @@ func ParseForget(words []string) (Forget, error) {
 	return f, nil
 }
 
-// Words are what ParseForget reads.
+// Words returns f in the form that ParseForget reads.
 func (f Forget) Words() []string {
 	var words []string
 	if f.Idle > 0 {

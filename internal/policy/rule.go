@@ -88,7 +88,7 @@ func (r *rule) compare(f Facts) (match, string) {
 	return mayMatch, r.unnamed(f)
 }
 
-// unnamed is what is missing to say whether the rule applies.
+// unnamed names the fact that is missing to decide whether the rule applies.
 func (r *rule) unnamed(f Facts) string {
 	switch {
 	case r.to == nil || r.matchTo(f) != mayMatch:
@@ -125,7 +125,7 @@ func (r *rule) mismatch(f Facts) string {
 	return ""
 }
 
-// isFor says whether the rule is about this purpose. Data of an unknown kind
+// isFor reports whether the rule is about this purpose. Data of an unknown kind
 // must be named: "any" would hide how much it gives away.
 func (r *rule) isFor(f Facts) bool {
 	for _, p := range r.purposes {
@@ -257,7 +257,7 @@ func anyGlob(patterns []string, s string) bool {
 	return false
 }
 
-// Match says whether s is of the form pattern, in which * stands for any bytes
+// Match reports whether s is of the form pattern, in which * stands for any bytes
 // and ? for one: ssh_config(5), PATTERNS, without lists. It never takes more than len(pattern)·len(s) steps, whatever a
 // remote asker puts into s.
 func Match(pattern, s string) bool {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LastCall is what processes get between SIGTERM and SIGKILL whose turn had not come
+// LastCall is the time between SIGTERM and SIGKILL for processes whose turn had not come
 // when the time of an ending was over.
 const LastCall = 2 * time.Second
 
@@ -22,8 +22,8 @@ const LastCall = 2 * time.Second
 //     is held meanwhile, so that it starts nothing new, unless it catches SIGTERM.
 //   - A shell with job control ignores SIGTERM, and gets SIGHUP with it.
 //
-// When the time is over, all whose turn has not come get SIGTERM together, and after
-// LastCall whoever is left is killed.
+// When the time is over, all processes whose turn has not come get SIGTERM together. Those
+// that are left after LastCall are killed.
 type Ending struct {
 	by      time.Time         // when the turns are over
 	kill    time.Time         // when all are killed; zero: not yet known
@@ -40,7 +40,7 @@ type identity struct {
 	start string
 }
 
-// kind is what a process is, as far as its end goes.
+// kind is the class of a process, as far as its end goes.
 type kind int
 
 const (

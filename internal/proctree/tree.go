@@ -16,8 +16,8 @@ func NewTree(all []Process) Tree {
 	return t
 }
 
-// Children are the children of pid, dead or alive. Process 1 of a container answers
-// for whoever was put in from outside, too.
+// Children returns the children of pid, dead or alive. Those of process 1 include the
+// processes that were put into its container from outside.
 func (t Tree) Children(pid int) []Process {
 	if pid == 1 {
 		return slices.Concat(t[1], t[0])
@@ -25,11 +25,12 @@ func (t Tree) Children(pid int) []Process {
 	return t[pid]
 }
 
-// Below are the living processes that root started, directly or not. What foreign
-// reports true for is left out, with what is below it; nil: nothing is.
+// Below returns the living processes that root started, directly or not. Processes for
+// which foreign reports true are left out, with all below them; a nil foreign leaves
+// none out.
 //
-// If root is a subreaper (prctl(2)), what loses its parent becomes root's own child
-// and is still found.
+// If root is a subreaper (prctl(2)), a process that loses its parent becomes root's own
+// child and is still found.
 func (t Tree) Below(root int, foreign func(Process) bool) []Process {
 	var found []Process
 	seen := map[int]bool{root: true}

@@ -6,8 +6,8 @@ import "strconv"
 const maxAnswers = 4096
 
 // Answers returns what a terminal answers to the questions that were written
-// since the last call, or nil. Whoever has a real terminal attached discards
-// them: it answers itself.
+// since the last call, or nil. A caller with a real terminal attached discards
+// them, since that terminal answers by itself.
 func (s *Screen) Answers() []byte {
 	a := s.answers
 	s.answers = nil
@@ -104,7 +104,7 @@ func (s *Screen) answerMode(private byte, number int) {
 	s.answer("\x1b[?", number, ";", value, "$y")
 }
 
-// ourDCS says whether a device control string is a question that has an answer.
+// ourDCS reports whether a device control string is a question that has an answer.
 func ourDCS(p []byte) bool { return string(p[:2]) == "$q" || string(p[:2]) == "+q" }
 
 // dcs answers DECRQSS, and XTGETTCAP with a no: programs then rely on $TERM.

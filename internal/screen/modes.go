@@ -62,7 +62,7 @@ var modeTable = [modeCount]struct {
 	insertMode:  {4, false}, newLine: {20, false},
 }
 
-// modes is what is switched on.
+// modes holds the modes that are switched on.
 type modes struct {
 	bits  uint64
 	mouse mode // of those that say what a mouse reports, the one in force; 0: none
@@ -210,8 +210,8 @@ func (s *Screen) setAlternate(number uint16, on bool) {
 	}
 }
 
-// keyStack is what programs have pushed of the kitty keyboard protocol; each
-// screen has its own.
+// keyStack holds the flags of the kitty keyboard protocol that programs have pushed.
+// Each screen has its own.
 type keyStack struct {
 	flags [maxKeys]uint8 // the last one is in force
 	n     int

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// residue is what a program has switched on in a terminal that the model does not follow
-// otherwise: it changes nothing that a snapshot shows, but stays on.
+// residue holds the modes that a program has switched on and that the model does not
+// follow otherwise. They change nothing that a snapshot shows, but stay on.
 type residue struct {
 	set      uint64   // by residueKind
 	sets     uint8    // bit n: Gn is not ASCII

@@ -87,7 +87,7 @@ func (s *Screen) Size() (cols, rows int) { return s.cols, s.rows }
 // Cursor returns where the cursor is, counted from 0.
 func (s *Screen) Cursor() (col, row int) { return s.x, s.y }
 
-// Alternate says whether a full-screen program has the alternate screen.
+// Alternate reports whether a full-screen program has the alternate screen.
 func (s *Screen) Alternate() bool { return s.g == &s.alt }
 
 // reset puts everything but the content to what it is in a new terminal.

@@ -7,7 +7,8 @@ import (
 )
 
 // Much of what a job prints in a burst is never seen: it scrolls through the screen
-// and out of the history at once. What does nothing but that need not be shown.
+// and out of the history at once. Output that has no other effect
+// need not be shown.
 
 // Plain measures the start of p that only prints text and scrolls: characters, CR,
 // LF, TAB, BS, BEL, and complete sequences that change the pen or erase in a line. It
@@ -81,7 +82,7 @@ func resets(p []byte) bool {
 	return p[len(p)-1] == 'm' && (len(p) == 3 || len(p) == 4 && p[2] == '0')
 }
 
-// Skippable says whether what is plain and comes next has no lasting effect but on
+// Skippable reports whether what is plain and comes next has no lasting effect but on
 // the pen if it ends with CR LF, and is followed by something as plain with so many
 // lines: they push it out of the screen and the history.
 func (s *Screen) Skippable() (lines int, ok bool) {

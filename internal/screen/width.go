@@ -34,7 +34,7 @@ func lookupWidth(r rune) int {
 	return 1
 }
 
-// within says whether a code point is in one of spans, which ascend.
+// within reports whether a code point is in one of spans, which ascend.
 func within(spans []span, r rune) bool {
 	lo, hi := 0, len(spans)
 	for lo < hi {

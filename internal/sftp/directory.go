@@ -23,8 +23,8 @@ func (s *session) opendir(name string) (byte, error) {
 }
 
 // readdir answers with the next entries, "." and ".." among them. sftp-server
-// finds what it says of each by the directory's name; this server by the
-// directory itself, which may have been renamed since.
+// reads the attributes of each by the directory's name; this server reads them by
+// the open directory, which may have been renamed since.
 func (s *session) readdir(h *handle) (byte, error) {
 	if h == nil || h.entries == nil {
 		return 0, statusFailure

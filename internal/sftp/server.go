@@ -249,7 +249,7 @@ func withAttributes(do func(name string, a attributes) error) handler {
 	}
 }
 
-// doing is what to do with a name where the status is all of the answer.
+// doing makes a handler of a request that takes a name and is answered by a status.
 func doing(do func(name string) error) func(*session, string) (byte, error) {
 	return func(_ *session, name string) (byte, error) { return fxpStatus, do(name) }
 }

@@ -79,7 +79,7 @@ func (r *Reader) Text() string { return string(r.String()) }
 // Rest is what has not been read.
 func (r *Reader) Rest() []byte { return r.rest }
 
-// More says whether there is something left to read.
+// More reports whether there is something left to read.
 func (r *Reader) More() bool { return r.err == nil && len(r.rest) > 0 }
 
 // Err is the first error.

@@ -1,6 +1,6 @@
-// Package typeahead is about what is in a terminal's input queue and was read by nobody
-// yet. Whoever stops reading a terminal leaves the rest of a pasted text there, and the
-// shell that reads next would run it.
+// Package typeahead discards the unread input of a terminal. A program that stops
+// reading a terminal leaves the rest of a pasted text in its input queue, and the shell
+// that reads next would run it.
 package typeahead
 
 import "time"

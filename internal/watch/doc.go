@@ -2,7 +2,7 @@
 // its user how they ended: on the desktop, and by a command that the user has
 // named in config.yaml.
 //
-// What is waited for is a file a job in one directory, so that it is not forgotten
-// with the process that waits. Files come from Add, in any process; Run waits, in
-// one.
+// Each job that is waited for is a file in one directory, so that it outlives the
+// process that waits. Add writes the files, in any process; Run waits, in one
+// process.
 package watch

@@ -109,7 +109,7 @@ func tellBy(ctx context.Context, argv, env []string) error {
 	return nil
 }
 
-// facts are what the user's command finds in its environment.
+// facts returns the environment of the user's command, beside the watch's own.
 func facts(j Job, e End) []string {
 	return []string{
 		"KEYWAY_WORKSPACE=" + string(j.Workspace), "KEYWAY_SESSION=" + string(j.Session), "KEYWAY_COMMAND=" + j.Command,

@@ -60,7 +60,7 @@ func (e End) String() string {
 	return "failed with exit code " + strconv.Itoa(e.Code)
 }
 
-// ErrGone is what a Waiter returns of a job that nobody knows any more.
+// ErrGone is returned by a Waiter for a job that its workspace no longer knows.
 var ErrGone = errors.New("there is no such job any more")
 
 // Waiter waits for one job. Of its errors only ErrGone is final.

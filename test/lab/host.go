@@ -149,7 +149,7 @@ func (h *Host) processes(is func(name string) bool) []int {
 	return found
 }
 
-// owns says whether pid is a process of the host.
+// owns reports whether pid is a process of the host.
 func (h *Host) owns(pid int) bool {
 	if h.pid == 0 {
 		return h.marked(pid) || h.sshd != nil && descends(pid, h.sshd.pid())
@@ -169,7 +169,7 @@ func pidNamespace(pid int) string {
 	return link
 }
 
-// descends says whether pid is ancestor or was started by it or its children.
+// descends reports whether pid is ancestor or was started by it or its children.
 func descends(pid, ancestor int) bool {
 	for pid > 1 {
 		if pid == ancestor {

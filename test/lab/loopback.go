@@ -115,7 +115,7 @@ func currentUser() string {
 	return u.Username
 }
 
-// marked says whether pid carries the host's mark.
+// marked reports whether pid carries the host's mark.
 func (h *Host) marked(pid int) bool {
 	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {

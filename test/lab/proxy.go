@@ -154,7 +154,7 @@ func (p *Proxy) Slow(d Direction, rate int) { p.change(func() { p.flows[d].rate 
 // Spoil changes a bit in what comes next in a direction.
 func (p *Proxy) Spoil(d Direction) { p.change(func() { p.flows[d].spoil++ }) }
 
-// Refuse says whether new connections are closed at once.
+// Refuse reports whether new connections are closed at once.
 func (p *Proxy) Refuse(on bool) { p.change(func() { p.refusing = on }) }
 
 // Overtake holds the next connection back until the one after it has been made.

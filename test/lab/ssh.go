@@ -233,7 +233,7 @@ func (h *Host) KillConnections() int {
 	return len(pids)
 }
 
-// isListener says whether pid is the sshd that listens: we (or labtool and
+// isListener reports whether pid is the sshd that listens: we (or labtool and
 // setpriv, which became it) started it, no other sshd did.
 func (h *Host) isListener(pid int) bool {
 	p := parent(pid)

@@ -58,7 +58,7 @@ func (h *Host) Ways() []int {
 // A node is named as its file, which is keyway and a hash.
 func isKeyway(name string) bool { return strings.HasPrefix(name, "keyway") }
 
-// hasWords says whether these are the arguments of a process.
+// hasWords reports whether these are the arguments of a process.
 func hasWords(pid int, words ...string) bool {
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 	return err == nil && bytes.Contains(line, []byte("\x00"+strings.Join(words, "\x00")+"\x00"))

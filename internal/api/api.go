@@ -12,10 +12,6 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Version is the version of the protocol between link and node. Both sides name
-// theirs before the first request; others than equal ones do not talk.
-const Version = 1
-
 // Node runs workspaces at one place. Its errors are *keyway.Error; all
 // methods may run concurrently.
 type Node interface {

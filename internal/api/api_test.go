@@ -46,11 +46,15 @@ func (f fakeNode) Stop(ctx context.Context, name keyway.Name, _ time.Duration) e
 func serve(t *testing.T, n Node) *Client { return serveHandler(t, NewHandler(n)) }
 
 func serveHandler(t *testing.T, h http.Handler) *Client {
+	return serveAny(t, versioned(Spoken, h))
+}
+
+func serveAny(t *testing.T, h http.Handler) *Client {
 	t.Helper()
 	ours, theirs := socketPair(t)
 	var served sync.WaitGroup
 	served.Go(func() {
-		if err := ServeConn(context.Background(), theirs, h); err != nil {
+		if err := serveConn(context.Background(), theirs, h); err != nil {
 			t.Errorf("ServeConn: %v", err)
 		}
 	})

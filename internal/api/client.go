@@ -22,6 +22,8 @@ type Client struct {
 	rt   http.RoundTripper
 	base string // URL before /v1/…, without a slash at its end
 	host keyway.Place
+	// version is what both ends have agreed on; 0: they need not, or it is 1.
+	version int
 }
 
 var _ Node = (*Client)(nil)
@@ -171,6 +173,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 
 // roundTrip is an answer that succeeded, or an error in the user's words.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	if c.version > 1 {
+		req.Header.Set(versionHeader, strconv.Itoa(c.version))
+	}
 	resp, err := c.rt.RoundTrip(req)
 	if err != nil {
 		if ctxErr := req.Context().Err(); ctxErr != nil {

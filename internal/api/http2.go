@@ -58,9 +58,13 @@ func Connect(ctx context.Context, conn net.Conn, changed func(*http.ClientConn))
 	return cc, nil
 }
 
-// ServeConn serves h by HTTP/2 on conn until the connection has ended or ctx
+// ServeConn serves h, in the versions that are Spoken, by HTTP/2 on conn until the connection has ended or ctx
 // does, and returns when the last request has been dealt with.
 func ServeConn(ctx context.Context, conn net.Conn, h http.Handler) error {
+	return serveConn(ctx, conn, versioned(Spoken, h))
+}
+
+func serveConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 	var requests inFlight
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"keyway/internal/api"
@@ -67,9 +66,6 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 // line end, before the script runs.
 const scriptWord = "keyway-bootstrap"
 
-// nodeWord begins a node's greeting.
-const nodeWord = "keyway-node"
-
 func newMarker() string { return scriptWord + "-" + rand.Text() }
 
 // marked is a command that runs the script with the marker.
@@ -118,9 +114,10 @@ const (
 	maxLine = maxNoise
 )
 
-// bootstrap speaks with the script over r and w until the node has greeted. What
-// the place has printed by itself meanwhile is heard, all of it.
-func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) error {
+// bootstrap speaks with the script over r and w until the node has greeted, and returns
+// the version that is spoken with the node from then on. What the place has printed by
+// itself meanwhile is heard, all of it.
+func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) (version int, err error) {
 	noise, sent, running := 0, false, false
 	var unsent error // why the program did not go out; the script may tell more
 	for {
@@ -128,22 +125,22 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 		noise += len(line) + 1                          // with its end: an empty line is a line
 		if at := strings.Index(line, marker); at >= 0 { // after what was printed without a line end
 			line = scriptWord + line[at+len(marker):]
-		} else if !running && !strings.HasPrefix(line, nodeWord+" ") {
+		} else if !running && !strings.HasPrefix(line, api.GreetingWord+" ") {
 			heard(line + "\n") // also the one that broke off
 			line = ""
 		}
 		if err != nil {
 			if running && !sent {
-				return errCached
+				return 0, errCached
 			}
-			return cmp.Or(unsent, err)
+			return 0, cmp.Or(unsent, err)
 		}
 		word, rest, _ := strings.Cut(line, " ")
-		if word == nodeWord {
-			return checkGreeting(place, rest)
+		if word == api.GreetingWord {
+			return agree(place, rest, api.Spoken)
 		}
 		if noise > maxNoise {
-			return keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
+			return 0, keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
 				Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", place)
 		}
 		if word != scriptWord {
@@ -155,35 +152,41 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 			running = true
 		case "need":
 			if sent {
-				return keyway.Errorf(keyway.VersionMismatch, "%s asks for the program again after it has been sent", place).
+				return 0, keyway.Errorf(keyway.VersionMismatch, "%s asks for the program again after it has been sent", place).
 					Hint("see what answers there: ssh %s true", place)
 			}
 			sent = true
 			unsent = sendProgram(place, rest, w, programs, report)
 			if user := (*keyway.Error)(nil); errors.As(unsent, &user) {
-				return unsent
+				return 0, unsent
 			}
 		case "unsupported":
-			return unsupported(place, rest, programs)
+			return 0, unsupported(place, rest, programs)
 		case "nowhere":
-			return keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", place).
+			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", place).
 				Hint("see which is full, read-only or mounted noexec: ssh %s df -h . /run /tmp", place)
 		case "broken":
-			return keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", place).
+			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", place).
 				Hint("see whether its disk is full: ssh %s df -h", place)
 		default:
-			return keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %q", place, verb)
+			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %q", place, verb)
 		}
 	}
 }
 
-func checkGreeting(place keyway.Place, rest string) error {
-	version, program, _ := strings.Cut(rest, " ")
-	if version != strconv.Itoa(api.Version) {
-		return keyway.Errorf(keyway.VersionMismatch, "the keyway at %s (%s) speaks protocol %s, this one (%s) speaks %d",
-			place, program, version, keyway.Version, api.Version)
+// agree is the highest version that this program, which speaks those in spoken, and the
+// node that has greeted both speak.
+func agree(place keyway.Place, greeting string, spoken api.Versions) (int, error) {
+	theirs, program, err := api.ParseGreeting(greeting)
+	if err != nil {
+		return 0, keyway.Errorf(keyway.VersionMismatch, "%s does not greet as a keyway does: %w", place, err).
+			Hint("see what answers there: ssh %s true", place)
 	}
-	return nil
+	if version := spoken.Common(theirs); version > 0 {
+		return version, nil
+	}
+	return 0, keyway.Errorf(keyway.VersionMismatch, "the keyway at %s (%s) speaks protocol %s, this one (%s) speaks %s",
+		place, program, theirs, keyway.Version, spoken).Hint("use the same version of keyway at both ends")
 }
 
 func unsupported(place keyway.Place, system string, programs Programs) error {

@@ -188,7 +188,8 @@ func TestEndlessChatterEnds(t *testing.T) {
 		programs["amd64"], programs["arm64"] = programs[runtime.GOARCH], programs[runtime.GOARCH]
 		ended := make(chan error, 1)
 		go func() {
-			ended <- bootstrap("gpu1", scriptWord, bufio.NewReader(forever{text}), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
+			_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(forever{text}), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
+			ended <- err
 		}()
 		select {
 		case err := <-ended:
@@ -206,7 +207,7 @@ func TestBootstrapAsksOnce(t *testing.T) {
 	programs := programOf(greeter)
 	programs["amd64"] = programs[runtime.GOARCH]
 	asks := strings.Repeat("keyway-bootstrap need x86_64 cache /x\n", 3) + "keyway-node 1 test\n"
-	if err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(asks)), io.Discard, programs, func(keyway.Progress) {}, func(string) {}); !keyway.Is(err, keyway.VersionMismatch) {
+	if _, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(asks)), io.Discard, programs, func(keyway.Progress) {}, func(string) {}); !keyway.Is(err, keyway.VersionMismatch) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -43,7 +43,7 @@ func runScript(t *testing.T, shell []string, programs Programs, fresh bool, env 
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = bootstrap("gpu1", scriptWord, p.out, p.conn, programs, func(p keyway.Progress) { said = append(said, p) }, func(string) {})
+	_, err = bootstrap("gpu1", scriptWord, p.out, p.conn, programs, func(p keyway.Progress) { said = append(said, p) }, func(string) {})
 	p.stop()
 	return said, p.errors.String(), err
 }
@@ -140,7 +140,8 @@ func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
 
 func TestBootstrapIgnoresNoiseButNotForEver(t *testing.T) {
 	greet := func(noise string) error {
-		return bootstrap("gpu1", "MARK", bufio.NewReader(strings.NewReader(noise+"MARK run /x\n"+api.Greeting())), io.Discard, nil, nil, func(string) {})
+		_, err := bootstrap("gpu1", "MARK", bufio.NewReader(strings.NewReader(noise+"MARK run /x\n"+api.Greeting())), io.Discard, nil, nil, func(string) {})
+		return err
 	}
 	for _, noise := range []string{"", "Welcome to gpu1!\n\nYou have mail.\n", "\x1b]0;ada@gpu1\a", "\x1b[H\x1b[2J", "keyway-bootstrap run /x\n", strings.Repeat("x", maxNoise/2)} {
 		if err := greet(noise); err != nil {
@@ -162,9 +163,30 @@ func TestBootstrapSaysWhatIsWrong(t *testing.T) {
 		"keyway-node 7 v9":                          keyway.VersionMismatch,
 		"keyway-bootstrap need mips64 cache /x":     keyway.EngineAbsent,
 	} {
-		err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
+		_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
 		if !keyway.Is(err, want) {
 			t.Errorf("%s: got %v (%s), want %s", line, err, keyway.AsError(err).Kind, want)
+		}
+	}
+}
+
+func TestHighestCommonVersion(t *testing.T) {
+	for _, c := range []struct {
+		greeting string
+		spoken   api.Versions
+		want     int
+	}{
+		{"1 devel", api.Versions{Lowest: 1, Highest: 1}, 1}, // of before there were ranges
+		{"1 devel", api.Versions{Lowest: 1, Highest: 3}, 1},
+		{"1 devel", api.Versions{Lowest: 2, Highest: 3}, 0},
+		{"1 devel <=4", api.Versions{Lowest: 1, Highest: 3}, 3},
+		{"2 devel <=2", api.Versions{Lowest: 1, Highest: 3}, 2},
+		{"4 devel <=5", api.Versions{Lowest: 1, Highest: 3}, 0},
+		{"what devel", api.Versions{Lowest: 1, Highest: 3}, 0},
+	} {
+		got, err := agree("gpu1", c.greeting, c.spoken)
+		if got != c.want || (err == nil) != (c.want > 0) || err != nil && (!keyway.Is(err, keyway.VersionMismatch) || keyway.AsError(err).Next == "") {
+			t.Errorf("%q for %v: %d, %v", c.greeting, c.spoken, got, err)
 		}
 	}
 }
@@ -184,6 +206,6 @@ func FuzzBootstrap(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{'a'}, maxLine+1))
 	programs := programOf(greeter)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = bootstrap("gpu1", scriptWord, bufio.NewReader(bytes.NewReader(data)), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
+		_, _ = bootstrap("gpu1", scriptWord, bufio.NewReader(bytes.NewReader(data)), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
 	})
 }

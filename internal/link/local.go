@@ -22,5 +22,5 @@ func LocalInfo(ctx context.Context, node string, programs Programs) (api.Info, e
 		return api.Info{}, err
 	}
 	defer conn.Close()
-	return api.NewClient(conn, "http://node").Info(ctx)
+	return api.NewClient(conn, "http://node").Speaking(p.version).Info(ctx)
 }

@@ -21,12 +21,13 @@ import (
 // nodeProcess is a process whose standard input and output lead to a node: an
 // ssh, or for the local place the node itself.
 type nodeProcess struct {
-	cmd    *exec.Cmd
-	out    *bufio.Reader
-	conn   net.Conn
-	errors *tail         // what the local node says
-	trip   *trip         // of an ssh; nil for the local node
-	ended  chan struct{} // closed when the process has been waited for
+	cmd     *exec.Cmd
+	out     *bufio.Reader
+	conn    net.Conn
+	errors  *tail         // what the local node says
+	version int           // of the protocol, once the node has greeted
+	trip    *trip         // of an ssh; nil for the local node
+	ended   chan struct{} // closed when the process has been waited for
 }
 
 // startProcess starts cmd with its standard streams as pipes to us. What an ssh
@@ -225,7 +226,7 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, t
 	stop := context.AfterFunc(ctx, func() { p.cmd.Process.Kill(); p.conn.Close() })
 	watch := s.watch(place, t, cancel, report)
 	noise := &tail{}
-	err = bootstrap(place, marker, p.out, p.conn, s.programs, watch.heard, func(line string) { io.WriteString(noise, line) })
+	p.version, err = bootstrap(place, marker, p.out, p.conn, s.programs, watch.heard, func(line string) { io.WriteString(noise, line) })
 	watch.end()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)

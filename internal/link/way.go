@@ -215,7 +215,7 @@ func (w *way) connect(ctx context.Context, a *attempt) (*connection, error) {
 		return nil, brokeOff(w.place, p, err)
 	}
 	c.http = cc
-	c.Client = api.NewClient(cc, "http://node").At(w.host())
+	c.Client = api.NewClient(cc, "http://node").At(w.host()).Speaking(p.version)
 	w.work.Go(func() { // a process that ended is a connection that ended
 		<-p.ended
 		w.down(c)

@@ -1,0 +1,247 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// The bytes in testdata/version1 are what a link and a node of protocol version 1 said
+// to each other before greetings had a range of versions: a connection a request.
+
+// notingNode answers always the same, and notes what it was asked.
+type notingNode struct {
+	mu    sync.Mutex
+	notes []string
+}
+
+func (n *notingNode) note(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notes = append(n.notes, fmt.Sprintf(format, args...))
+}
+
+func (n *notingNode) noted() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.notes)
+}
+
+func (n *notingNode) Info(context.Context) (Info, error) {
+	n.note("info")
+	return Info{Version: "v1.0.0", OS: "linux", Arch: "amd64", Host: "gpu1", User: "ada", Engines: []EngineInfo{
+		{Name: "docker", Usable: true}, {Name: "podman", Why: keyway.Errorf(keyway.EngineAbsent, "not installed").Hint("install it")},
+	}}, nil
+}
+
+func (n *notingNode) List(context.Context) (Listing, error) {
+	n.note("list")
+	return Listing{Workspaces: []keyway.Workspace{{Name: "train", Engine: "docker", State: keyway.Running, Sessions: 2}}}, nil
+}
+
+func (n *notingNode) Create(_ context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	text, err := json.Marshal(s)
+	n.note("create %s %v", text, err)
+	report(keyway.Progress{Message: "pulling", Done: 1, Total: 2})
+	return keyway.Workspace{Name: s.Name, Engine: s.Engine, State: keyway.Running}, nil
+}
+
+func (n *notingNode) Stop(_ context.Context, name keyway.Name, grace time.Duration) error {
+	n.note("stop %s %v", name, grace)
+	return keyway.Errorf(keyway.NotFound, "no %s", name).Hint("try another")
+}
+
+func (n *notingNode) Start(_ context.Context, name keyway.Name) error {
+	n.note("start %s", name)
+	return nil
+}
+
+func (n *notingNode) Remove(_ context.Context, name keyway.Name) error {
+	n.note("remove %s", name)
+	return nil
+}
+
+func (n *notingNode) Settle(_ context.Context, name keyway.Name) error {
+	n.note("settle %s", name)
+	return nil
+}
+
+// Dial connects to an echo.
+func (n *notingNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
+	n.note("dial %s", name)
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		word := make([]byte, len("hello"))
+		if _, err := io.ReadFull(theirs, word); err == nil {
+			n.note("heard %s", word)
+			_, _ = theirs.Write(word)
+		}
+	}()
+	return ours, nil
+}
+
+// conversations are a client's requests, each with what came of it.
+func conversations() map[string]func(*Client) string {
+	ctx := context.Background()
+	said := func(v any, err error) string {
+		text, bad := json.Marshal(v)
+		return fmt.Sprintf("%s %v", text, errors.Join(err, bad))
+	}
+	spec := keyway.Spec{
+		Name: "train", Engine: "docker", Image: "debian:12", Command: []string{"sleep", "1"},
+		Access: keyway.Access{AuthorizedKeys: []string{"ssh-ed25519 AAAA ada@laptop"}}, Resources: keyway.Resources{ShmSize: 1 << 30},
+		Files: keyway.Files{ReadOnly: true}, Process: keyway.Process{Env: map[string]string{"A": "b"}},
+	}
+	return map[string]func(*Client) string{
+		"info":   func(c *Client) string { return said(c.Info(ctx)) },
+		"list":   func(c *Client) string { return said(c.List(ctx)) },
+		"stop":   func(c *Client) string { return said(nil, c.Stop(ctx, "train", 5*time.Second)) },
+		"start":  func(c *Client) string { return said(nil, c.Start(ctx, "train")) },
+		"settle": func(c *Client) string { return said(nil, c.Settle(ctx, "train")) },
+		"remove": func(c *Client) string { return said(nil, c.Remove(ctx, "train")) },
+		"create": func(c *Client) string {
+			var news []keyway.Progress
+			w, err := c.Create(ctx, spec, func(p keyway.Progress) { news = append(news, p) })
+			return said([]any{w, news}, err)
+		},
+		"stream": func(c *Client) string {
+			conn, err := c.Dial(ctx, "train")
+			if err != nil {
+				return err.Error()
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "hello"); err != nil {
+				return err.Error()
+			}
+			word := make([]byte, len("hello"))
+			_, err = io.ReadFull(conn, word)
+			return said(string(word), err)
+		},
+	}
+}
+
+// recorded are the bytes of one side of a conversation.
+func recorded(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata/version1", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestLinkOfVersion1 plays a link of version 1 to this node.
+func TestLinkOfVersion1(t *testing.T) {
+	for name, want := range map[string]string{
+		"info": "info", "list": "list", "stop": "stop train 5s", "start": "start train", "settle": "settle train", "remove": "remove train",
+		"create": `create {"name":"train","engine":"docker","image":"debian:12","command":["sleep","1"],"authorizedKeys":["ssh-ed25519 AAAA ada@laptop"],` +
+			`"shmSize":1073741824,"readOnly":true,"env":{"A":"b"}} <nil>`,
+		"stream": "dial train; heard hello",
+	} {
+		ours, theirs := socketPair(t)
+		node := &notingNode{}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		var served sync.WaitGroup
+		served.Go(func() { _ = ServeConn(ctx, theirs, NewHandler(node)) })
+		if _, err := ours.Write(recorded(t, name+".link")); err != nil {
+			t.Fatal(err)
+		}
+		answered := awaitAnswer(ours)
+		if got := strings.Join(node.noted(), "; "); got != want || answered != nil {
+			t.Errorf("%s: the node was asked %q, want %q; its answer: %v", name, got, want, answered)
+		}
+		ours.Close()
+		served.Wait()
+		cancel()
+	}
+}
+
+// awaitAnswer reads frames (RFC 9113, section 4.1) until one of a request's stream
+// ends that stream.
+func awaitAnswer(r io.Reader) error {
+	for {
+		kind, flags, stream, err := readFrame(r)
+		if err != nil {
+			return err
+		}
+		if stream == 0 {
+			continue
+		}
+		const data, headers, endStream = 0, 1, 1
+		switch {
+		case kind != data && kind != headers && kind != 8: // window updates
+			return fmt.Errorf("a frame of type %d", kind)
+		case kind != 8 && flags&endStream != 0:
+			return nil
+		}
+	}
+}
+
+func readFrame(r io.Reader) (kind, flags byte, stream uint32, err error) {
+	var head [9]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, 0, 0, err
+	}
+	length := int64(head[0])<<16 | int64(head[1])<<8 | int64(head[2])
+	_, err = io.CopyN(io.Discard, r, length)
+	return head[3], head[4], binary.BigEndian.Uint32(head[5:]) & (1<<31 - 1), err
+}
+
+// TestNodeOfVersion1 plays a node of version 1 to this link.
+func TestNodeOfVersion1(t *testing.T) {
+	here := serve(t, &notingNode{})
+	for name, call := range conversations() {
+		ours, theirs := socketPair(t)
+		var played sync.WaitGroup
+		played.Go(func() {
+			defer theirs.Close()
+			preface := make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+			if _, err := io.ReadFull(theirs, preface); err != nil {
+				t.Error(err)
+				return
+			}
+			for stream := uint32(0); stream == 0; { // until there is a request
+				var err error
+				if _, _, stream, err = readFrame(theirs); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			if _, err := theirs.Write(recorded(t, name+".node")); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.Copy(io.Discard, theirs)
+		})
+		down := make(chan struct{})
+		cc, err := Connect(context.Background(), ours, whenEnded(func() { close(down) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := call(NewClient(cc, "http://node").Speaking(1)), call(here)
+		if got != want {
+			t.Errorf("%s of a node of version 1: %s, want %s", name, got, want)
+		}
+		cc.Close()
+		<-down
+		played.Wait()
+	}
+}

@@ -175,3 +175,25 @@ func TestLinksInDocuments(t *testing.T) {
 		}
 	})
 }
+
+// Documents name files and folders that are there. A part in capitals stands for a
+// name to choose, and * for several.
+func TestPathsInDocuments(t *testing.T) {
+	path := regexp.MustCompile("`((?:internal|cmd|test|tools|docs)/[A-Za-z0-9_./*-]+)`")
+	named := 0
+	sources(t, ".md", func(file string, data []byte) {
+		for _, m := range path.FindAllSubmatch(data, -1) {
+			name := string(m[1])
+			if isTest(name[strings.LastIndex(name, ".")+1:]) || strings.Contains(name, "NAME") {
+				continue
+			}
+			named++
+			if found, err := filepath.Glob(filepath.Join(root(t), name)); err != nil || len(found) == 0 {
+				t.Errorf("%s names %s, which is not there", file, name)
+			}
+		}
+	})
+	if named < 20 {
+		t.Errorf("only %d paths found: has the form of the documents changed?", named)
+	}
+}

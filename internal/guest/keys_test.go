@@ -48,6 +48,9 @@ func TestNobodyEntersWithoutAFile(t *testing.T) {
 	if _, err := findAuthorized(home, key); err != nil {
 		t.Error(err)
 	}
+	if _, err := findAuthorized(home, writeKey(t, filepath.Join(dir, "b"))); err == nil {
+		t.Error("with a key that is not in the file")
+	}
 }
 
 func FuzzAuthorizedKeys(f *testing.F) {

@@ -171,11 +171,28 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestDecodeInfoIsBounded(t *testing.T) {
-	if _, err := DecodeInfo(strings.NewReader(`{"user":"` + strings.Repeat("x", maxInfo) + `"}`)); err == nil {
-		t.Error("too long, and accepted")
+	const good = `{"user":"dev","uid":1000,"home":"/home/dev","version":"1.2","hostKey":"ssh-ed25519 AAAA"}`
+	if i, err := DecodeInfo(strings.NewReader(good)); err != nil || i.User != "dev" || i.UID != 1000 || i.HostKey != "" {
+		t.Errorf("%+v, %v", i, err)
 	}
-	if _, err := DecodeInfo(strings.NewReader("{")); err == nil {
-		t.Error("broken, and accepted")
+	for what, text := range map[string]string{
+		"broken":                    "{",
+		"too long":                  good + strings.Repeat(" ", maxInfo),
+		"a long text":               `{"user":"` + strings.Repeat("x", maxInfoText+1) + `"}`,
+		"no user":                   `{"uid":1000}`,
+		"a user that is an option":  `{"user":"-oProxyCommand=evil"}`,
+		"a user of two words":       `{"user":"dev evil"}`,
+		"a user with a token":       `{"user":"%h"}`,
+		"a user with a variable":    `{"user":"${HOME}"}`,
+		"a user with a quote":       `{"user":"de'v"}`,
+		"a user with a line":        `{"user":"dev\nProxyCommand evil"}`,
+		"a home with an escape":     `{"user":"dev","home":"/\u001b[2J"}`,
+		"a shell with a C1 control": `{"user":"dev","shell":"/bin/\u009b2J"}`,
+		"a version that reverses":   `{"user":"dev","version":"\u202e"}`,
+	} {
+		if i, err := DecodeInfo(strings.NewReader(text)); err == nil {
+			t.Errorf("%s is accepted: %+v", what, i)
+		}
 	}
 }
 

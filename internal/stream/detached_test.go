@@ -5,10 +5,36 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// leave makes a stream whose path is lost for good, and has the server do something
+// with it.
+func (l *lab) leave(t *testing.T, afterwards func(server *Conn)) *Conn {
+	t.Helper()
+	line, dialled := newLine(), false
+	client, server := l.pair(func(c *Config) {
+		c.Dial = func(context.Context) (net.Conn, error) {
+			if dialled {
+				return nil, errCut
+			}
+			dialled = true
+			l.serve(line.far)
+			return line.near, nil
+		}
+	})
+	t.Cleanup(func() { client.CloseWithError(io.EOF) })
+	exchange(t, client, server, "one")
+	time.Sleep(time.Second) // until the client has shown that it has the keys
+	line.cut()
+	synctest.Wait()
+	afterwards(server)
+	time.Sleep(time.Second)
+	return server
+}
 
 // A server keeps 64 streams without a path; the one alone for longest goes first.
 func TestDetachedIsBounded(t *testing.T) {
@@ -18,28 +44,44 @@ func TestDetachedIsBounded(t *testing.T) {
 		const kept = 64
 		var servers []*Conn
 		for range kept + 2 {
-			line, dialled := newLine(), false
-			client, server := l.pair(func(c *Config) {
-				c.Dial = func(context.Context) (net.Conn, error) {
-					if dialled {
-						return nil, errCut
-					}
-					dialled = true
-					l.serve(line.far)
-					return line.near, nil
-				}
-			})
-			defer client.CloseWithError(io.EOF)
-			exchange(t, client, server, "one")
-			servers = append(servers, server)
-			time.Sleep(time.Second) // until the client has shown that it has the keys
-			line.cut()
+			servers = append(servers, l.leave(t, func(*Conn) {}))
 		}
 		time.Sleep(time.Hour)
 		for i, c := range servers {
 			if got := errors.Is(c.Err(), ErrExpired); got != (i < len(servers)-kept) {
 				t.Errorf("stream %d of %d has ended: %v", i, len(servers), c.Err())
 			}
+		}
+	})
+}
+
+// Whenever a stream has lost its path, a server keeps 64 MiB of all that have.
+func TestDetachedHoldsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		defer l.close()
+		var servers []*Conn
+		for range maxDetachedBytes/maxRing + 3 {
+			server := l.leave(t, func(server *Conn) {
+				server.SetWriteDeadline(time.Now().Add(time.Minute))
+				if n, err := server.Write(make([]byte, 2*maxRing)); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%d bytes were taken, %v", n, err)
+				}
+			})
+			servers = append(servers, server)
+		}
+		servers = append(servers, l.leave(t, func(*Conn) {}))
+		var held int
+		for _, c := range servers {
+			if c.Err() == nil {
+				held += c.tx.held
+			}
+		}
+		if held > maxDetachedBytes || held < maxDetachedBytes/2 {
+			t.Errorf("%d MiB are held", held>>20)
+		}
+		if servers[0].Err() == nil || servers[len(servers)-1].Err() != nil {
+			t.Errorf("the oldest ended by %v, the newest by %v", servers[0].Err(), servers[len(servers)-1].Err())
 		}
 	})
 }

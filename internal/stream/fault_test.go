@@ -344,12 +344,12 @@ func TestSlowReader(t *testing.T) {
 
 // Without a path the ring takes 8 MiB, and no more than the budget has.
 func TestRingIsBounded(t *testing.T) {
-	for _, size := range []int{maxRing, 1 << 20} {
+	for limit, size := range map[int]int{DefaultBudget: maxRing, 1 << 20: 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
 				defer l.close()
-				budget := NewBudget(min(size, DefaultBudget))
+				budget := NewBudget(limit)
 				client, server := l.pair(func(c *Config) { c.Budget = budget })
 				exchange(t, client, server, "hello")
 				l.net.set(func(f *faultNet) { f.refuse = errCut })

@@ -95,19 +95,45 @@ func buildWithGitHost(ctx context.Context, bin string) error {
 		return errors.New("the list of git hosts begins otherwise")
 	}
 	changed := before + begin + fmt.Sprintf("\t%q: %q,\n", ssh.FingerprintSHA256(signer.PublicKey()), "git") + after
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{list: filepath.Join(bin, "githosts.go")}})
+	flags := os.Getenv("GOFLAGS")
+	replaced, err := overlaid(flags)
+	if err != nil {
+		return err
+	}
+	replaced[list] = filepath.Join(bin, "githosts.go")
+	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(bin, "githosts.go"), []byte(changed), 0o600),
 		os.WriteFile(filepath.Join(bin, "overlay.json"), overlay, 0o600),
-		os.Setenv("GOFLAGS", "-overlay="+filepath.Join(bin, "overlay.json")),
+		os.Setenv("GOFLAGS", flags+" -overlay="+filepath.Join(bin, "overlay.json")),
 	); err != nil {
 		return err
 	}
-	defer os.Unsetenv("GOFLAGS")
+	defer os.Setenv("GOFLAGS", flags)
 	return lab.Build(ctx, bin)
+}
+
+// overlaid is what flags for the go command replace already: a mutant of the source
+// (test/mutants), which a second overlay would hide.
+func overlaid(flags string) (map[string]string, error) {
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for _, f := range strings.Fields(flags) {
+		path, ok := strings.CutPrefix(f, "-overlay=")
+		if !ok {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = json.Unmarshal(data, &overlay)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return overlay.Replace, nil
 }
 
 // place is a directory of a test's own, with a copy of the program: one of

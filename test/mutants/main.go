@@ -48,6 +48,7 @@ var areas = []struct {
 	{"session", session},
 	{"stream", stream},
 	{"terminal", terminal},
+	{"privileges", privileges},
 	{"audit", audit},
 }
 

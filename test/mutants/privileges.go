@@ -1,0 +1,186 @@
+package main
+
+// privileges has what each process may do, which files are closed to others, and
+// what the agent is forwarded to.
+var privileges = []mutant{
+	{
+		claim: "the laptop's directories are closed to all others",
+		file:  "internal/dirs/dirs_unix.go", old: "if st.Mode().Perm() == private {", new: "if true {",
+		pkg: "internal/dirs", run: "^TestLooseDirectoryIsClosed$",
+	},
+	{
+		claim: "no directory of another user is used",
+		file:  "internal/dirs/dirs_unix.go", old: "uid != os.Getuid() {\n\t\treturn &fs", new: "uid < 0 {\n\t\treturn &fs",
+		pkg: "internal/dirs", run: "^TestForeignDirectoryIsRefused$",
+	},
+	{
+		claim: "no link in a directory that is open to all is followed",
+		file:  "internal/dirs/dirs_unix.go", old: "if parent.Mode()&fs.ModeSticky != 0 {", new: "if parent.Mode()&fs.ModeSticky == fs.ModeDir {",
+		pkg: "internal/dirs", run: "^TestLinkInOpenDirectoryIsRefused$",
+	},
+	{
+		claim: "the agent has no network",
+		file:  "internal/agent/bounds.go", old: `import "time"`, new: "import (\n\t_ \"net/http\"\n\t\"time\"\n)",
+		pkg: "internal/agent", run: "^TestNoNetwork$",
+	},
+	{
+		claim: "the agent's memory is closed to other programs of the user",
+		file:  "internal/agent/harden_linux.go", old: "unix.Prctl(unix.PR_SET_DUMPABLE, 0,", new: "unix.Prctl(unix.PR_SET_DUMPABLE, 1,",
+		pkg: "test/agent", run: "^TestOtherProcesses$",
+	},
+	{
+		claim: "the agent leaves no core",
+		file:  "internal/agent/harden_linux.go", old: "return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})", new: "return nil",
+		pkg: "test/agent", run: "^TestOtherProcesses$",
+	},
+	{
+		claim: "the agent is renewed only by a program of root's",
+		file:  "cmd/keyway/agentrenew_linux.go", old: "if st.Uid != 0 || st.Mode&0o022 != 0 && !sticky {", new: "if st.Uid != 0 && !sticky {",
+		pkg: "cmd/keyway", run: "^TestOwnedByRoot$",
+	},
+	{
+		claim: "a hashed name is tried with the names of the configuration",
+		file:  "cmd/keyway/agentnames.go", old: "wanted := append([]string{name}, n.names.Lookups[name]...)", new: "wanted := []string{name}",
+		pkg: "cmd/keyway", run: "^(TestHashedNames|TestPolicyWithHashedHosts)$",
+	},
+	{
+		claim: "the link keeps little of what a guest has not acknowledged",
+		file:  "internal/stream/sendqueue.go", old: "case q.held+largeSlab > maxRing || !q.budget.take(largeSlab):", new: "case q.held+largeSlab > maxRing:",
+		pkg: "internal/stream", run: "^TestRingIsBounded$",
+	},
+	{
+		claim: "one stream keeps 8 MiB",
+		file:  "internal/stream/sendqueue.go", old: "case q.held+largeSlab > maxRing || !q.budget.take(largeSlab):", new: "case !q.budget.take(largeSlab):",
+		pkg: "internal/stream", run: "^TestRingIsBounded$",
+	},
+	{
+		claim: "a guest keeps 64 streams without a path",
+		file:  "internal/stream/graveyard.go", old: "if len(all)-i <= s.cfg.MaxDetached && held", new: "if i >= 0 && held",
+		pkg: "internal/stream", run: "^TestDetachedIsBounded$",
+	},
+	{
+		claim: "a guest keeps 64 MiB of streams without a path",
+		file:  "internal/stream/graveyard.go", old: "<= s.cfg.MaxDetached && held <= maxDetachedBytes {", new: "<= s.cfg.MaxDetached {",
+		pkg: "internal/stream", run: "^TestDetachedHoldsLittle$",
+	},
+	{
+		claim: "a guest keeps a stream without a path for a day",
+		file:  "internal/stream/server.go", old: "graceTime        = 24 * time.Hour", new: "graceTime        = 25 * time.Hour",
+		pkg: "internal/stream", run: "^TestFreezeBeyondGrace$",
+	},
+	{
+		claim: "the guard says nothing after an orderly end",
+		file:  "internal/link/guard.go", old: "\t_, _ = g.conn.Write([]byte{guardBye})\n", new: "",
+		pkg: "internal/link", run: "^TestTheGuardSpeaksForAKilledLink$",
+	},
+	{
+		claim: "only the link's own ssh asks the person",
+		file:  "internal/link/askpass.go", old: "a := l.asks[req.Secret]", new: "a := l.asks[req.Secret]\n\tif a == nil {\n\t\ta = &attempt{}\n\t}",
+		pkg: "internal/link", run: "^TestAskpassNeedsTheSecret$",
+	},
+	{
+		claim: "a place that talks for ever is left",
+		file:  "internal/link/bootstrap.go", old: "if noise > maxNoise {", new: "if noise > 1<<40 {",
+		pkg: "internal/link", run: "^TestEndlessChatterEnds$",
+	},
+	{
+		claim: "how a job ended is no script for the desktop",
+		file:  "internal/watch/desktop.go", old: `"notify-send", "--app-name=keyway", "--", title, text`, new: `"sh", "-c", "notify-send '" + title + "' '" + text + "'"`,
+		pkg: "internal/watch", run: "^TestNotificationsAreNoScripts$",
+	},
+	{
+		claim: "a job is the holder's, not the server's",
+		file:  "internal/session/start.go", old: "cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}", new: "cmd.SysProcAttr = &syscall.SysProcAttr{}",
+		pkg: "internal/session", run: "^TestNothingButItsOwnEndReachesASession$",
+	},
+	{
+		claim: "a program of another version goes only when it is old",
+		file:  "internal/node/prune.go", old: "now.Sub(st.ModTime()) > unusedFor {", new: "now.Sub(st.ModTime()) > 0 {",
+		pkg: "internal/node", run: "^TestPrune$",
+	},
+	{
+		claim: "the node holds no key of a user",
+		file:  "internal/noded/misconfigured.go", old: "import (\n", new: "import (\n\t_ \"keyway/internal/identity\"\n",
+		pkg: "internal/layout", run: "^TestProgramsHaveTheirLimits$",
+	},
+	{
+		claim: "what a workspace was made from is the owner's alone",
+		file:  "internal/engine/homes.go", old: "keyway.WriteFile(h.recordPath(rec.Spec.Name), data, 0o600)", new: "keyway.WriteFile(h.recordPath(rec.Spec.Name), data, 0o644)",
+		pkg: "internal/engine", run: "^TestModes$",
+	},
+	{
+		claim: "plain processes' Home is closed to all others",
+		file:  "internal/engine/homes.go", old: "\t\treturn 0o700\n", new: "\t\treturn 0o755\n",
+		pkg: "internal/engine", run: "^TestModes$",
+	},
+	{
+		claim: "only the place writes who may enter",
+		file:  "internal/engine/homes.go", old: "home.AuthorizedKeys(), []byte(keys), 0o644)", new: "home.AuthorizedKeys(), []byte(keys), 0o666)",
+		pkg: "internal/engine", run: "^TestModes$",
+	},
+	{
+		claim: "no workspace changes the guest program",
+		file:  "internal/engine/docker/container.go", old: "Target: keyway.GuestHome.Bin(), ReadOnly: true},\n\t\tvolume,", new: "Target: keyway.GuestHome.Bin()},\n\t\tvolume,",
+		pkg: "internal/engine/docker", run: "^TestPrivileges$",
+	},
+	{
+		claim: "a container has a bounded number of processes",
+		file:  "internal/engine/docker/container.go", old: "return new(int64(defaultPids))", new: "return nil",
+		pkg: "internal/engine/docker", run: "^TestPrivileges$",
+	},
+	{
+		claim: "what a guest says of itself is bounded",
+		file:  "internal/keyway/home.go", old: "if len(data) > maxInfo {", new: "if len(data) > 1<<40 {",
+		pkg: "internal/keyway", run: "^TestDecodeInfoIsBounded$",
+	},
+	{
+		claim: "what a guest says of itself is plain",
+		file:  "internal/keyway/home.go", old: "if err := info.check(); err != nil {", new: "if err := info.check(); err != nil && false {",
+		pkg: "internal/keyway", run: "^TestDecodeInfoIsBounded$",
+	},
+	{
+		claim: "a key enters only if it is listed",
+		file:  "internal/guest/keys.go", old: "if bytes.Equal(k.key.Marshal(), wanted) {", new: "if !bytes.Equal(nil, wanted) {",
+		pkg: "internal/guest", run: "^TestNobodyEntersWithoutAFile$",
+	},
+	{
+		claim: "no restricted line becomes a permission",
+		file:  "internal/guest/keys.go", old: "if err != nil || len(options) > 0 || len", new: "if err != nil || len(options) < 0 || len",
+		pkg: "internal/guest", run: "^TestAuthorizedKeys$",
+	},
+	{
+		claim: "the forwarded agent is the workspace's user's alone",
+		file:  "internal/guest/home.go", old: "bindFile(home.AgentSocket(), 0o600)", new: "bindFile(home.AgentSocket(), 0o666)",
+		pkg: "internal/guest", run: "^TestGuestsPartOfItsHome$",
+	},
+	{
+		claim: "the agent that is asked is the newest connection's",
+		file:  "internal/guest/agent.go", old: "\tslices.Reverse(list)\n", new: "",
+		pkg: "internal/guest", run: "^TestAgentIsTheNewestConnections$",
+	},
+	{
+		claim: "no agent is forwarded by a connection that has ended",
+		file:  "internal/guest/agent.go", old: "\tdefer b.mu.Unlock()\n\tb.offers = without(b.offers, c)\n", new: "\tdefer b.mu.Unlock()\n\t_ = without(b.offers, c)\n",
+		pkg: "internal/guest", run: "^TestAgentIsTheNewestConnections$",
+	},
+	{
+		claim: "no agent is forwarded unless asked for",
+		file:  "internal/sshconfig/render.go", old: "if !e.ForwardAgent {", new: "if false {",
+		pkg: "internal/sshconfig", run: "^TestForwardAgentOnlyWhereAsked$",
+	},
+	{
+		claim: "ssh takes no host key that is not known",
+		file:  "internal/sshconfig/render.go", old: "`  StrictHostKeyChecking yes\n", new: "`  StrictHostKeyChecking accept-new\n",
+		pkg: "internal/sshconfig", run: "^TestSSHTakesOurValues$",
+	},
+	{
+		claim: "a name that ssh's configuration has is no workspace's",
+		file:  "internal/sshconfig/names.go", old: "if !u.plain(name, host) {", new: "if !u.plain(name, host) && false {",
+		pkg: "internal/sshconfig", run: "^TestNamesThatAreTaken$",
+	},
+	{
+		claim: "the guest offers no curve of NIST",
+		file:  "internal/guest/server.go", old: "ssh.KeyExchangeDH16SHA512, //", new: "ssh.KeyExchangeDH16SHA512, ssh.KeyExchangeECDHP256, //",
+		pkg: "internal/guest", run: "^TestAudit$",
+	},
+}

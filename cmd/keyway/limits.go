@@ -73,7 +73,7 @@ func parseEnv(given []string) (map[string]string, error) {
 		if !whole {
 			if value, whole = os.LookupEnv(name); !whole {
 				return nil, keyway.Errorf(keyway.Usage, "-e %s: there is no variable %s in your environment to take the value from", name, name).
-					Hint("set it: export %s=VALUE\nor give the value: -e %[1]s=VALUE", name)
+					Hint("set it: export %s=VALUE\nor give the value (NAME=VALUE): -e %[1]s=VALUE", name)
 			}
 		}
 		if env == nil {

@@ -318,9 +318,9 @@ func (o *agentOptions) startServing(sockets *agentSockets) (*os.Process, error) 
 		parent = os.Getpid()
 	}
 	args := []string{"agent", "-O", "serve=" + strconv.Itoa(parent), "-a", sockets.path, "-P", strings.Join(o.providers, ",")}
-	for name, value := range map[string]string{"policy": o.policy, "forward": o.forward, "audit": o.audit, "upstream": o.upstream} {
-		if value != "" {
-			args = append(args, "-O", name+"="+value)
+	for _, file := range []struct{ name, value string }{{"policy", o.policy}, {"forward", o.forward}, {"audit", o.audit}, {"upstream", o.upstream}} {
+		if file.value != "" {
+			args = append(args, "-O", file.name+"="+file.value)
 		}
 	}
 	if o.renewAny {

@@ -73,19 +73,8 @@ type jobRun struct {
 }
 
 func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
-	words := []string{"run"}
 	person := r.detach && !r.noTTY && interactive() // the ssh that starts it has no terminal
-	for option, set := range map[string]bool{"-d": r.detach, "-t": r.tty || person, "-T": r.noTTY} {
-		if set {
-			words = append(words, option)
-		}
-	}
-	for option, value := range map[string]string{"--as": r.as, "--on-exit": r.onExit} {
-		if value != "" {
-			words = append(words, option, value)
-		}
-	}
-	words, err := withClipboard(words, r.clipboard)
+	words, err := withClipboard(r.words(person), r.clipboard)
 	if err != nil {
 		return err
 	}
@@ -103,6 +92,25 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 		return cmp.Or(r.afterInterrupt(cmd, name, command), err)
 	}
 	return err
+}
+
+// words are the options as the workspace's keyway takes them, always in one order.
+func (r jobRun) words(person bool) []string {
+	words := []string{"run"}
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{{"-d", r.detach}, {"-t", r.tty || person}, {"-T", r.noTTY}} {
+		if o.set {
+			words = append(words, o.name)
+		}
+	}
+	for _, o := range []struct{ name, value string }{{"--as", r.as}, {"--on-exit", r.onExit}} {
+		if o.value != "" {
+			words = append(words, o.name, o.value)
+		}
+	}
+	return words
 }
 
 // watchJob has the link tell when a job has ended.

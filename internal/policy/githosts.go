@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"maps"
+	"slices"
+)
+
 // gitHosts are public git hosts by the SHA-256 fingerprints of the host keys that
 // they publish. A login there is proven by the key, not by the name.
 var gitHosts = map[string]string{
@@ -20,15 +25,16 @@ var gitHosts = map[string]string{
 // GitHost is the name of the public git host with the host key, or empty.
 func GitHost(fingerprint string) string { return gitHosts[fingerprint] }
 
-// GitHosts are the public git hosts, one for each name.
+// GitHosts are the public git hosts, one for each name, in the order of their names.
 func GitHosts() []Host {
 	byName := map[string]Host{}
-	for fingerprint, name := range gitHosts {
+	for _, fingerprint := range slices.Sorted(maps.Keys(gitHosts)) {
+		name := gitHosts[fingerprint]
 		byName[name] = Host{Fingerprint: fingerprint, Names: []string{name}, Groups: []string{GroupGit}}
 	}
 	var list []Host
-	for _, h := range byName {
-		list = append(list, h)
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		list = append(list, byName[name])
 	}
 	return list
 }

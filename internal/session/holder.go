@@ -69,9 +69,12 @@ func (o holdOptions) args() []string {
 		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
 		"--on-exit", o.onExit, "--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols), "--erase", fmt.Sprint(o.erase),
 	}
-	for word, set := range map[string]bool{"--tty": o.tty, "--no-input": o.noInput, "--login": o.login, "--awaited": o.awaited} {
-		if set {
-			args = append(args, word)
+	for _, flag := range []struct {
+		word string
+		set  bool
+	}{{"--tty", o.tty}, {"--no-input", o.noInput}, {"--login", o.login}, {"--awaited", o.awaited}} {
+		if flag.set {
+			args = append(args, flag.word)
 		}
 	}
 	if o.resume > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,8 +124,8 @@ func passes(kv string) bool {
 // connection, and with what the workspace asks for.
 func environment(base []string, home keyway.Home, s keyway.Spec) []string {
 	env := slices.DeleteFunc(slices.Clone(base), passes)
-	for k, v := range s.Env {
-		env = append(env, k+"="+v)
+	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
+		env = append(env, k+"="+s.Env[k])
 	}
 	return append(env, keyway.EnvHome+"="+string(home), keyway.EnvName+"="+string(s.Name))
 }

@@ -71,7 +71,7 @@ func runAdd(ctx context.Context, arg string, o addOptions, stdout, news io.Write
 		if err := old.SameKey(e.HostKey); err != nil {
 			return err
 		}
-		e.Engine, e.User, e.HostKey = old.Engine, old.User, old.HostKey
+		e.Engine, e.User, e.HostKey, e.Keys, e.Sent = old.Engine, old.User, old.HostKey, old.Keys, old.Sent
 	}
 	e.ForwardAgent = o.forwardAgent
 	if err := a.prove(ctx, known, e); err != nil {

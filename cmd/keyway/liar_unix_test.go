@@ -86,8 +86,11 @@ func (l liar) List(context.Context) (api.Listing, error)              { return f
 func (l liar) Stop(context.Context, keyway.Name, time.Duration) error { return l.answer() }
 func (l liar) Start(context.Context, keyway.Name) error               { return l.answer() }
 func (l liar) Remove(context.Context, keyway.Name) error              { return l.answer() }
-func (l liar) Settle(context.Context, keyway.Name) error              { return l.answer() }
-func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error)    { return nil, l.answer() }
+func (l liar) Admit(context.Context, keyway.Name, []keyway.EntryKey) error {
+	return l.answer()
+}
+func (l liar) Settle(context.Context, keyway.Name) error           { return l.answer() }
+func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
 	report(filled[keyway.Progress]())
 	return filled[keyway.Workspace](), l.answer()

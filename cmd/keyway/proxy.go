@@ -46,9 +46,11 @@ func runProxy(ctx context.Context, arg string, fdpass bool) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.Place(ctx, entry.Place, a.env(), a.ui.at(entry.Place)); err != nil {
+	node, err := l.Place(ctx, entry.Place, a.env(), a.ui.at(entry.Place))
+	if err != nil {
 		return err
 	}
+	a.sendKeys(ctx, node, entry)
 	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
 		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
 			_ = a.hosts.Proved(entry) // or the next time

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -112,7 +113,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return o.bring(err, place)
 	}
-	if err := a.pin(ctx, known, place, s, made); err != nil {
+	if err := a.pin(ctx, known, place, s, made, o.named()); err != nil {
 		return a.undo(ctx, there, place, s.Name, err)
 	}
 	made.Place = place
@@ -126,11 +127,12 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 
 // pin lets ssh know a workspace that was made just now, once the place's answer
 // fits the request and the host key in it has proved itself.
-func (a *app) pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace) error {
+func (a *app) pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace, named []string) error {
 	if err := checkAnswer(place, s, made); err != nil {
 		return err
 	}
 	e := entryOf(place, s, made)
+	e.Keys, e.Sent = named, sshconfig.Sent{Holds: a.agentDigest(ctx), At: time.Now().UTC()}
 	if err := a.prove(ctx, known, e); err != nil {
 		return err
 	}
@@ -217,6 +219,20 @@ func (a *app) settle(there *api.Client, name keyway.Name) error {
 			Hint("see: keyway ls")
 	}
 	return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
+}
+
+// named are the keys of --key as every later command finds them, wherever it runs.
+func (o upOptions) named() []string {
+	var names []string
+	for _, k := range o.keys {
+		if _, err := readPublicKey(k); err == nil {
+			if path, err := filepath.Abs(k); err == nil {
+				k = path
+			}
+		}
+		names = append(names, k)
+	}
+	return names
 }
 
 // spec turns the options into what is asked of the node, less the keys.

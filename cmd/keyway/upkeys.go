@@ -143,6 +143,22 @@ func readPublicKey(file string) (publicKey, error) {
 // agentKeys are the keys that the agent holds, without certificates, whose keys are
 // listed beside them. Without any there is an error that says what to do.
 func (a *app) agentKeys(ctx context.Context) ([]publicKey, error) {
+	keys, err := a.agentLists(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys = slices.DeleteFunc(keys, func(k publicKey) bool {
+		_, certified := k.PublicKey.(*ssh.Certificate)
+		return certified
+	})
+	if len(keys) == 0 {
+		return nil, keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Hint("unlock yours: keyway unlock")
+	}
+	return keys, nil
+}
+
+// agentLists is all that the agent holds.
+func (a *app) agentLists(ctx context.Context) ([]publicKey, error) {
 	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
 	cmd.Env = a.environ()
 	var stderr bytes.Buffer
@@ -159,16 +175,9 @@ func (a *app) agentKeys(ctx context.Context) ([]publicKey, error) {
 	}
 	var keys []publicKey
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		key, comment, _, _, err := ssh.ParseAuthorizedKey(lines.Bytes())
-		if err != nil {
-			continue
-		}
-		if _, certified := key.(*ssh.Certificate); !certified {
+		if key, comment, _, _, err := ssh.ParseAuthorizedKey(lines.Bytes()); err == nil {
 			keys = append(keys, publicKey{key, comment})
 		}
-	}
-	if len(keys) == 0 {
-		return nil, keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Hint("unlock yours: keyway unlock")
 	}
 	return keys, nil
 }

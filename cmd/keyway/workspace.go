@@ -10,14 +10,22 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
 )
 
 func newStartCommand() *cobra.Command {
-	return actCommand("start", "Start stopped workspaces again", "started", (*api.Client).Start)
+	return actCommand("start", "Start stopped workspaces again", "started", func(a *app, there *api.Client, ctx context.Context, e sshconfig.Entry) error {
+		if err := there.Start(ctx, e.Name); err != nil {
+			return err
+		}
+		e.Sent = sshconfig.Sent{} // whoever starts it wants to enter
+		a.sendKeys(ctx, there, e)
+		return nil
+	})
 }
 
 // actCommand does the same to each workspace named.
-func actCommand(verb, short, done string, act func(*api.Client, context.Context, keyway.Name) error) *cobra.Command {
+func actCommand(verb, short, done string, act func(*app, *api.Client, context.Context, sshconfig.Entry) error) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " NAME…",
 		Short:             short,
@@ -37,7 +45,11 @@ func actCommand(verb, short, done string, act func(*api.Client, context.Context,
 				}
 				node, err := a.node(cmd.Context(), place)
 				if err == nil {
-					err = act(node, cmd.Context(), name)
+					e, unknown := a.lookup(arg)
+					if unknown != nil {
+						e = sshconfig.Entry{Place: place, Name: name}
+					}
+					err = act(a, node, cmd.Context(), e)
 				}
 				a.ui.end()
 				if err == nil {

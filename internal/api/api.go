@@ -24,6 +24,9 @@ type Node interface {
 	Stop(ctx context.Context, name keyway.Name, grace time.Duration) error
 	Start(ctx context.Context, name keyway.Name) error
 	Remove(ctx context.Context, name keyway.Name) error
+	// Admit lets keys enter the workspace from now on, beside those that may; see
+	// keyway.MergeKeys.
+	Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error
 	// Settle returns when nobody is making or changing the workspace: after a
 	// cancelled Create, when nothing of it is left.
 	Settle(ctx context.Context, name keyway.Name) error

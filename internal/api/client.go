@@ -85,6 +85,11 @@ func (c *Client) Remove(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "DELETE", workspacePath(name), nil, nil)
 }
 
+// Admit implements Node.
+func (c *Client) Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error {
+	return c.Do(ctx, "POST", workspacePath(name)+"/keys", keys, nil)
+}
+
 // Settle implements Node.
 func (c *Client) Settle(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/settle", nil, nil)

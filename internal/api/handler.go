@@ -30,6 +30,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
+	mux.HandleFunc("POST /v1/workspaces/{name}/keys", h.admit)
 	mux.HandleFunc("POST /v1/workspaces/{name}/settle", h.act(n.Settle))
 	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.act(n.Remove))
 	mux.HandleFunc("POST /v1/workspaces/{name}/stream", h.stream)
@@ -88,6 +89,20 @@ func (h handler) stop(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.act(func(ctx context.Context, name keyway.Name) error { return h.node.Stop(ctx, name, grace) })(w, r)
+}
+
+// admit lets the keys in the body enter a workspace.
+func (h handler) admit(w http.ResponseWriter, r *http.Request) {
+	var keys []keyway.EntryKey
+	err := ReadJSON(r.Body, maxSpec, &keys)
+	if err == nil {
+		err = keyway.ValidateKeys(keys)
+	}
+	if err != nil {
+		WriteError(w, err)
+		return
+	}
+	h.act(func(ctx context.Context, name keyway.Name) error { return h.node.Admit(ctx, name, keys) })(w, r)
 }
 
 func (h handler) act(do func(context.Context, keyway.Name) error) http.HandlerFunc {

@@ -75,6 +75,11 @@ func (n *notingNode) Remove(_ context.Context, name keyway.Name) error {
 	return nil
 }
 
+func (n *notingNode) Admit(_ context.Context, name keyway.Name, keys []keyway.EntryKey) error {
+	n.note("admit %s %v", name, keys)
+	return nil
+}
+
 func (n *notingNode) Settle(_ context.Context, name keyway.Name) error {
 	n.note("settle %s", name)
 	return nil

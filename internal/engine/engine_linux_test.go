@@ -20,6 +20,32 @@ func spec(name keyway.Name) keyway.Spec {
 	return keyway.Spec{Name: name, Engine: "docker", Access: keyway.Access{AuthorizedKeys: []string{"ssh-ed25519 A", "ssh-ed25519 B"}}}
 }
 
+// TestAdmit: who is sent enters, beside those the workspace was made with; what the
+// workspace wrote into its own file is gone, and was never taken over.
+func TestAdmit(t *testing.T) {
+	homes := HomesIn(t.TempDir())
+	home, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(home.AuthorizedKeys(), []byte("ssh-ed25519 INTRUDER\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	want := "ssh-ed25519 A\nssh-ed25519 B\n" + `expiry-time="20260301130000Z" ssh-ed25519 C` + "\n"
+	file, err := homes.Admit("train", []keyway.EntryKey{{Line: "ssh-ed25519 C", Until: now.Add(time.Hour)}}, now)
+	written, readErr := os.ReadFile(home.AuthorizedKeys())
+	if err != nil || readErr != nil || string(file) != want || string(written) != want {
+		t.Errorf("the file is %q, %v; written is %q, %v; want %q", file, err, written, readErr, want)
+	}
+	if file, err = homes.Admit("train", []keyway.EntryKey{{Line: "ssh-ed25519 D"}}, now.Add(2*time.Hour)); err != nil || strings.Contains(string(file), " C") || !strings.Contains(string(file), " D") {
+		t.Errorf("after C's end: %q, %v", file, err)
+	}
+	if _, err := homes.Admit("other", nil, now); !keyway.Is(err, keyway.NotFound) {
+		t.Errorf("of no workspace: %v", err)
+	}
+}
+
 func TestMake(t *testing.T) {
 	root := t.TempDir()
 	homes := HomesIn(root)

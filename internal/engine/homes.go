@@ -44,6 +44,8 @@ type Record struct {
 	// authorized_keys form. Empty: an older keyway made the workspace, whose guest
 	// made its key itself.
 	HostKey string `json:"hostKey,omitempty"`
+	// Sent are the keys that may enter beside those of Spec, as the owner sent them.
+	Sent []keyway.EntryKey `json:"sent,omitempty"`
 	// Container is what the platform calls the workspace, and Data where the place
 	// finds the workspace's Home.Data; empty where there is no such thing.
 	Container string `json:"container,omitempty"`
@@ -118,6 +120,26 @@ func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
 
 // revisable is the part of r that can change in a workspace's life.
 func (r Record) revisable() [4]string { return [4]string{r.Guest, r.HostKey, r.Container, r.Data} }
+
+// Admit lets keys enter the workspace, beside those it was made with and those that
+// were sent before and have not ended, and returns the file that says so. What the
+// workspace itself may have written into that file is not taken over. The caller
+// holds the name's lock.
+func (h Homes) Admit(name keyway.Name, keys []keyway.EntryKey, now time.Time) ([]byte, error) {
+	rec, err := h.Record(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, NotFound(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec.Sent = keyway.MergeKeys(rec.Sent, keys, now)
+	if err := h.remember(rec); err != nil {
+		return nil, full(err, h.dir)
+	}
+	file := keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent)
+	return file, full(keyway.WriteFile(h.Home(name).AuthorizedKeys(), file, 0o644), h.dir)
+}
 
 // RunsWith remembers that the workspace runs with that guest from now on. The
 // caller holds the name's lock.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -46,7 +48,7 @@ func findAuthorized(home keyway.Home, key ssh.PublicKey) (authorizedKey, error) 
 		return authorizedKey{}, fmt.Errorf("nobody may enter: %w", err)
 	}
 	wanted := key.Marshal()
-	for _, k := range parseAuthorizedKeys(data) {
+	for _, k := range parseAuthorizedKeys(data, time.Now()) {
 		if bytes.Equal(k.key.Marshal(), wanted) {
 			return k, nil
 		}
@@ -54,15 +56,16 @@ func findAuthorized(home keyway.Home, key ssh.PublicKey) (authorizedKey, error) 
 	return authorizedKey{}, errors.New("the key is not among those that may enter")
 }
 
-// parseAuthorizedKeys returns the keys of an authorized_keys file (sshd(8)).
-// A line with options is left out: each of them restricts, and a restriction
-// that is not enforced must not become a permission. So is a certificate, which
+// parseAuthorizedKeys returns the keys of an authorized_keys file (sshd(8)) that may
+// enter at now. A line with an option other than expiry-time is left out: each of
+// them restricts, and a restriction that is not enforced must not become a
+// permission. So is a certificate, which
 // says what one signature allows and not whose signatures to believe.
-func parseAuthorizedKeys(data []byte) []authorizedKey {
+func parseAuthorizedKeys(data []byte, now time.Time) []authorizedKey {
 	var keys []authorizedKey
 	for line := range bytes.Lines(data) {
 		key, comment, options, rest, err := ssh.ParseAuthorizedKey(line)
-		if err != nil || len(options) > 0 || len(bytes.TrimSpace(rest)) > 0 {
+		if err != nil || !allowed(options, now) || len(bytes.TrimSpace(rest)) > 0 {
 			continue
 		}
 		if _, isCert := key.(*ssh.Certificate); isCert {
@@ -71,6 +74,16 @@ func parseAuthorizedKeys(data []byte) []authorizedKey {
 		keys = append(keys, authorizedKey{key: key, comment: comment})
 	}
 	return keys
+}
+
+// allowed reports whether the options of a line let its key enter at now.
+func allowed(options []string, now time.Time) bool {
+	if len(options) == 0 {
+		return true
+	}
+	until, ok := strings.CutPrefix(options[0], `expiry-time="`)
+	end, err := time.Parse(keyway.ExpiryForm+`"`, until)
+	return len(options) == 1 && ok && err == nil && now.Before(end)
 }
 
 // readBounded reads a file of at most limit bytes.

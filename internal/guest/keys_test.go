@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -22,9 +23,35 @@ func TestAuthorizedKeys(t *testing.T) {
 		"# a comment", "", line(plain) + " ann@laptop", "restrict " + line(restricted),
 		`command="true" ` + line(restricted), "ssh-ed25519 AAAA broken", "nonsense",
 	}, "\r\n")
-	keys := parseAuthorizedKeys([]byte(file))
+	keys := parseAuthorizedKeys([]byte(file), time.Now())
 	if len(keys) != 1 || !bytes.Equal(keys[0].key.Marshal(), plain.Marshal()) || keys[0].comment != "ann@laptop" {
 		t.Fatalf("got %+v", keys)
+	}
+}
+
+// TestKeysEnd: a key with an end enters before it and never after; an end that cannot
+// be read, or beside which there is something else, lets nobody in.
+func TestKeysEnd(t *testing.T) {
+	key := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(writeKey(t, filepath.Join(t.TempDir(), "a")))))
+	end := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	file := keyway.KeysFile(nil, []keyway.EntryKey{{Line: key, Until: end}})
+	for _, c := range []struct {
+		file string
+		now  time.Time
+		want int
+	}{
+		{string(file), end.Add(-time.Second), 1},
+		{string(file), end, 0},
+		{string(file), end.Add(time.Hour), 0},
+		{`expiry-time="" ` + key, end.Add(-time.Hour), 0},
+		{`expiry-time="tomorrow" ` + key, end.Add(-time.Hour), 0},
+		{`expiry-time="20990301120000" ` + key, end, 0},
+		{`expiry-time="20990301120000Z",restrict ` + key, end, 0},
+		{`restrict,expiry-time="20990301120000Z" ` + key, end, 0},
+	} {
+		if keys := parseAuthorizedKeys([]byte(c.file), c.now); len(keys) != c.want {
+			t.Errorf("%q at %v lets %d in, want %d", c.file, c.now, len(keys), c.want)
+		}
 	}
 }
 
@@ -56,14 +83,15 @@ func TestNobodyEntersWithoutAFile(t *testing.T) {
 func FuzzAuthorizedKeys(f *testing.F) {
 	f.Add([]byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIMPm2Q1fqPmymKxYlVkYxHAWBnRwFI34lCJjWlNT7tp a@b\n"))
 	f.Add([]byte("restrict,pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIMPm2Q1fqPmymKxYlVkYxHAWBnRwFI34lCJjWlNT7tp\n"))
+	f.Add([]byte("expiry-time=\"20990301120000Z\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIMPm2Q1fqPmymKxYlVkYxHAWBnRwFI34lCJjWlNT7tp\n"))
 	f.Add([]byte("\n\r\n#\nno-touch-required"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		keys := parseAuthorizedKeys(data)
+		keys := parseAuthorizedKeys(data, time.Now())
 		if len(keys) > bytes.Count(data, []byte("\n"))+1 {
 			t.Fatalf("%d keys", len(keys))
 		}
 		for _, k := range keys {
-			again := parseAuthorizedKeys(ssh.MarshalAuthorizedKey(k.key))
+			again := parseAuthorizedKeys(ssh.MarshalAuthorizedKey(k.key), time.Now())
 			if len(again) != 1 || !bytes.Equal(again[0].key.Marshal(), k.key.Marshal()) {
 				t.Fatalf("a key does not survive: %v", k)
 			}

@@ -176,6 +176,33 @@ func (n *Node) Remove(ctx context.Context, name keyway.Name) error {
 	return n.with(ctx, name, engine.Engine.Remove)
 }
 
+// keyBearer is an engine whose workspaces do not see their Homes at the place, and
+// are brought the file of those who may enter.
+type keyBearer interface {
+	BringKeys(ctx context.Context, name keyway.Name, file []byte) error
+}
+
+// Admit implements api.Node.
+func (n *Node) Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error {
+	e, err := n.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	unlock, err := n.homes.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	file, err := n.homes.Admit(name, keys, time.Now())
+	if err != nil {
+		return err
+	}
+	if b, ok := e.(keyBearer); ok {
+		return b.BringKeys(ctx, name, file)
+	}
+	return nil
+}
+
 func (n *Node) with(ctx context.Context, name keyway.Name, do func(engine.Engine, context.Context, keyway.Name) error) error {
 	e, err := n.find(ctx, name)
 	if err != nil {

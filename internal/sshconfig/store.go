@@ -34,6 +34,18 @@ type Entry struct {
 	// is added. It is zero for keys that an earlier keyway took on trust: those are
 	// no workspaces to the agent.
 	Proved time.Time `json:"proved,omitzero"`
+
+	// Keys are what the user named as the keys that may enter; nil: those that ssh
+	// has for the place.
+	Keys []string `json:"keys,omitempty"`
+	// Sent is what was last sent to the place of the keys that may enter.
+	Sent Sent `json:"sent,omitzero"`
+}
+
+// Sent says which keys a workspace was told of.
+type Sent struct {
+	Holds string    `json:"holds"` // names what the agent held
+	At    time.Time `json:"at"`
 }
 
 // SameKey refuses another host key than the one that is remembered.
@@ -99,6 +111,18 @@ func (s *Store) Proved(e Entry) error {
 		for i, known := range h.Workspaces {
 			if known.Name == e.Name && known.Place == e.Place && known.HostKey == e.HostKey {
 				h.Workspaces[i].Proved = time.Now().UTC()
+			}
+		}
+		return nil
+	})
+}
+
+// Sent notes that the keys that may enter e were sent.
+func (s *Store) Sent(e Entry, sent Sent) error {
+	return s.change(func(h *hosts) error {
+		for i, known := range h.Workspaces {
+			if known.Name == e.Name && known.Place == e.Place && known.HostKey == e.HostKey {
+				h.Workspaces[i].Sent = sent
 			}
 		}
 		return nil

@@ -2,6 +2,16 @@ package main
 
 var guest = []mutant{
 	{
+		claim: "a key that was sent ends",
+		file:  "internal/guest/keys.go", old: "err == nil && now.Before(end)", new: "err == nil && !end.IsZero()",
+		pkg: "internal/guest", run: "TestKeysEnd",
+	},
+	{
+		claim: "who may enter is what the node remembers, not what the workspace has written",
+		file:  "internal/engine/homes.go", old: "file := keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent)", new: "now2, _ := os.ReadFile(h.Home(name).AuthorizedKeys())\n\tfile := append(now2, keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent)...)",
+		pkg: "internal/engine", run: "TestAdmit",
+	},
+	{
 		claim: "guest.sock answers its own uid, the owner and root only",
 		file:  "internal/guest/owners.go", old: "if err == nil && l.owners.has(uid) {", new: "if err == nil {",
 		pkg: "internal/guest", run: "TestStrangersAreNotAnswered",

@@ -191,6 +191,21 @@ func dataArchive(keyway.Spec) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// BringKeys puts the file of those who may enter into a workspace that does not see
+// its Home at the place.
+func (e *Engine) BringKeys(ctx context.Context, name keyway.Name, file []byte) error {
+	m, _, err := e.find(ctx, name)
+	if err != nil || m.way == wayBind {
+		return err
+	}
+	return e.copyIn(ctx, m.id, m.spec, func(keyway.Spec) ([]byte, error) {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		err := writeFile(w, strings.TrimPrefix(keyway.GuestHome.AuthorizedKeys(), "/"), 0o644, file)
+		return out.Bytes(), errors.Join(err, w.Close())
+	})
+}
+
 // homeArchive is the Home as the container shall find it.
 func (e *Engine) homeArchive(s keyway.Spec) ([]byte, error) {
 	var out bytes.Buffer

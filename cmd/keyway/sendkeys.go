@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+	"keyway/internal/unixsock"
+)
+
+const (
+	// sendAgain is when keys are sent that have not changed: their time at the place
+	// is keyway.MaxEntry, and another laptop may have sent many.
+	sendAgain = 7 * 24 * time.Hour
+	// sendPatience bounds how long a connection waits for them to be sent.
+	sendPatience = 10 * time.Second
+	// holdPatience bounds how long an agent may take to say what it holds.
+	holdPatience = 2 * time.Second
+)
+
+// sendKeys lets today's keys enter a workspace, where the agent holds others than
+// when they were sent last: whoever reaches the node is the owner. A failure is none
+// of the connection's: the keys of before may still enter.
+func (a *app) sendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry) {
+	ctx, cancel := context.WithTimeout(ctx, sendPatience)
+	defer cancel()
+	holds := a.agentDigest(ctx)
+	age := time.Since(e.Sent.At)
+	if holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain {
+		return
+	}
+	keys, _, err := a.entryKeys(ctx, e.Place, e.Keys)
+	if err != nil || node.Admit(ctx, e.Name, a.withEnds(ctx, keys)) != nil {
+		return
+	}
+	_ = a.hosts.Sent(e, sshconfig.Sent{Holds: holds, At: time.Now().UTC()}) // or the next time
+}
+
+// withEnds are keys with the ends that their certificates give them.
+func (a *app) withEnds(ctx context.Context, keys []publicKey) []keyway.EntryKey {
+	held, _ := a.agentLists(ctx)
+	now := time.Now()
+	var entries []keyway.EntryKey
+	for _, k := range keys {
+		entries = append(entries, keyway.EntryKey{Line: k.line(), Until: endOf(k, held, now)})
+	}
+	return entries
+}
+
+// endOf is when a key may enter no more: the last of its certificates' ends, or
+// keyway.MaxEntry from now where there is none or it has none.
+func endOf(k publicKey, held []publicKey, now time.Time) time.Time {
+	longest := now.Add(keyway.MaxEntry)
+	var end time.Time
+	for _, h := range held {
+		cert, ok := h.PublicKey.(*ssh.Certificate)
+		if !ok || !k.is(cert.Key) {
+			continue
+		}
+		until := longest
+		if cert.ValidBefore < uint64(longest.Unix()) {
+			until = time.Unix(int64(cert.ValidBefore), 0)
+		}
+		if until.After(end) {
+			end = until
+		}
+	}
+	if end.IsZero() {
+		return longest
+	}
+	return end
+}
+
+// agentDigest names what the agent holds; empty: it holds nothing, or there is none.
+func (a *app) agentDigest(ctx context.Context) string {
+	socket := a.agentSocket()
+	if socket == "" {
+		socket = os.Getenv("SSH_AUTH_SOCK")
+	}
+	if socket == "" {
+		return ""
+	}
+	conn, err := unixsock.Dial(socket)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	_ = conn.SetDeadline(time.Now().Add(holdPatience))
+	keys, err := agent.NewClient(conn).List()
+	if err != nil || len(keys) == 0 {
+		return ""
+	}
+	var lines []string
+	for _, k := range keys {
+		lines = append(lines, k.String())
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:])
+}

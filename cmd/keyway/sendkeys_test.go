@@ -1,0 +1,46 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/keyway"
+)
+
+// TestEndsOfKeys: a key enters as long as the last of its certificates holds, and
+// never for longer than a key without one.
+func TestEndsOfKeys(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	longest := now.Add(keyway.MaxEntry)
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := func(until uint64) publicKey {
+		return publicKey{PublicKey: &ssh.Certificate{Key: key, ValidBefore: until}}
+	}
+	day := now.Add(24 * time.Hour)
+	mine := publicKey{PublicKey: key}
+	for what, c := range map[string]struct {
+		held []publicKey
+		want time.Time
+	}{
+		"no certificate":         {[]publicKey{mine}, longest},
+		"of a day":               {[]publicKey{mine, cert(uint64(day.Unix()))}, day},
+		"the last counts":        {[]publicKey{cert(uint64(day.Unix())), cert(uint64(now.Unix()))}, day},
+		"over already":           {[]publicKey{cert(uint64(now.Add(-time.Hour).Unix()))}, now.Add(-time.Hour)},
+		"without an end":         {[]publicKey{cert(ssh.CertTimeInfinity)}, longest},
+		"beyond what time knows": {[]publicKey{cert(ssh.CertTimeInfinity - 1)}, longest},
+	} {
+		if got := endOf(mine, c.held, now); !got.Equal(c.want) {
+			t.Errorf("%s: until %v, want %v", what, got, c.want)
+		}
+	}
+}

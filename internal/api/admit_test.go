@@ -1,0 +1,28 @@
+package api
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// TestOnlyKeysAreAdmitted: what is no list of public keys, each with an end, never
+// gets to the node.
+func TestOnlyKeysAreAdmitted(t *testing.T) {
+	for body, admitted := range map[string]bool{
+		`[{"line":"ssh-ed25519 AAAA ada","until":"2026-03-01T12:00:00Z"}]`: true,
+		`[]`:   false,
+		`null`: false,
+		`{}`:   false,
+		`[{"line":"ssh-ed25519 AAAA\nssh-ed25519 BBBB","until":"2026-03-01T12:00:00Z"}]`: false,
+		`[{"line":"restrict ssh-ed25519 AAAA","until":"2026-03-01T12:00:00Z"}]`:          false,
+		`[{"line":"ssh-ed25519 AAAA","until":"soon"}]`:                                   false,
+		`[{"line":"ssh-ed25519 AAAA","forever":true}]`:                                   false,
+	} {
+		node, answer := &notingNode{}, httptest.NewRecorder()
+		NewHandler(node).ServeHTTP(answer, httptest.NewRequest("POST", "/v1/workspaces/train/keys", strings.NewReader(body)))
+		if asked := len(node.noted()) == 1; asked != admitted || (answer.Code == 200) != admitted {
+			t.Errorf("%s: the node was asked %q, the answer has status %d", body, node.noted(), answer.Code)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+//go:build linux
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"keyway/test/lab"
+)
+
+// TestANewKeyEnters: the key of the day of up is gone and another has come. Whoever
+// reaches the node as the owner enters, runs and reads jobs, with the same workspace.
+func TestANewKeyEnters(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train)
+	w.must(t, "keyway", "run", train, "-d", "--as", "exp", "--", "sh", "-c", "echo kept")
+	named := w.must(t, "sh", "-c", "keyway up --on gpu1 --engine host --name closed --key ~/.ssh/id_ed25519.pub && ssh closed echo in")
+	holds(t, "with its key", named, "in\n")
+
+	socket := sshOption(t, w, train, "identityagent")
+	add := func(file string) {
+		t.Helper()
+		w.must(t, "sh", "-c", "ssh-keygen -q -t ed25519 -N '' -C "+file+" -f /root/"+file+
+			" && SSH_AUTH_SOCK="+socket+" ssh-add -q -D && SSH_AUTH_SOCK="+socket+" ssh-add -q /root/"+file)
+	}
+	add("second")
+	equal(t, "ssh with a new key", w.must(t, "ssh", train, "echo in"), "in\n")
+	holds(t, "logs with a new key", w.must(t, "keyway", "logs", train+"/exp"), "kept")
+	if r := w.do("ssh", "-o", "BatchMode=yes", "closed", "true"); r.code == 0 {
+		t.Errorf("a key that --key did not name enters: %s", r)
+	}
+	hosts := w.must(t, "cat", "/root/.local/state/keyway/hosts.json")
+	w.must(t, "ssh", train, "true")
+	equal(t, "what is remembered after a second time", w.must(t, "cat", "/root/.local/state/keyway/hosts.json"), hosts)
+
+	add("third")
+	w.must(t, "keyway", "stop", "--yes", train)
+	w.must(t, "keyway", "start", train)
+	equal(t, "ssh after start", w.must(t, "ssh", train, "echo in"), "in\n")
+	keys := w.must(t, "ssh", train, `cat "$KEYWAY_HOME/authorized_keys"`)
+	if strings.Count(keys, "expiry-time=") != 2 || !strings.Contains(keys, " third\n") {
+		t.Errorf("those who may enter:\n%s", keys)
+	}
+}

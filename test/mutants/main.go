@@ -9,8 +9,8 @@
 //	go run ./test/mutants                 every mutant
 //	go run ./test/mutants -only guest     those whose area or claim contains "guest"
 //
-// The SSH agent has a suite of its own, which compiles all of its mutants into one
-// program: internal/agent's TestMutants.
+// The SSH agent and its log have a suite of their own, which compiles all of its
+// mutants into one program: internal/agent's TestMutants.
 package main
 
 import (
@@ -49,7 +49,6 @@ var areas = []struct {
 	{"stream", stream},
 	{"terminal", terminal},
 	{"privileges", privileges},
-	{"audit", audit},
 }
 
 func main() {

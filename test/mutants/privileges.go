@@ -145,7 +145,7 @@ var privileges = []mutant{
 	},
 	{
 		claim: "no restricted line becomes a permission",
-		file:  "internal/guest/keys.go", old: "if err != nil || len(options) > 0 || len", new: "if err != nil || len(options) < 0 || len",
+		file:  "internal/guest/keys.go", old: "if len(options) == 0 {", new: "if len(options) >= 0 {",
 		pkg: "internal/guest", run: "^TestAuthorizedKeys$",
 	},
 	{

@@ -394,7 +394,7 @@ func (a *app) checkEngines(ctx context.Context) []finding {
 		case usable:
 			findings = append(findings, found(e.Name, healthy, "not needed, and not usable: %s", e.Why.Message))
 		case e.Why.Kind == keyway.EngineAbsent:
-			findings = append(findings, found(e.Name, healthy, "not on this machine; workspaces here can be plain processes (--engine host)"))
+			findings = append(findings, found(e.Name, healthy, "not on this machine; workspaces here can be plain processes (--engine %s)", keyway.EngineWith(false)))
 		default:
 			findings = append(findings, fault(e.Name, warning, e.Why))
 		}

@@ -37,8 +37,8 @@ func newUpCommand() *cobra.Command {
 The place needs an sshd and, for containers, Docker or Podman that its user may
 use. keyway brings the rest: a small program into the user's cache directory there,
 and a small SSH server into the container. No port is published, no image rebuilt.
-Without --engine it takes docker if it can be used, else podman, else plain
-processes (host), and says which and why.
+Without --engine it takes the first that can be used of ` + strings.Join(keyway.EngineNames(), ", ") + `, and
+says which and why. With ` + keyway.EngineWith(false) + ` the workspace is plain processes.
 
 COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
@@ -59,7 +59,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.StringVar(&o.place, "on", string(keyway.Local), "make it at `PLACE`: a host of your ~/.ssh/config, or local")
 	f.StringVar(&o.name, "name", "", "call the workspace, and its ssh host, `NAME` (default: made from the image's)")
 	f.StringVar(&o.image, "image", "", "make a container from the image `REF` (default "+keyway.DefaultImage+")")
-	f.StringVar(&o.engine, "engine", "", "run it with `ENGINE`: docker, podman or host (default: the first that can be used)")
+	f.StringVar(&o.engine, "engine", "", "run it with `ENGINE`: "+keyway.EngineChoice()+" (default: the first that can be used)")
 	f.StringVar(&o.gpus, "gpus", "", "give it `GPUS`: all, a number, device=0,3, or UUIDs separated by commas")
 	o.limits.declare(cmd)
 	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "show a directory of the place inside, as `SOURCE:TARGET`, or SOURCE:TARGET:ro to read only; may be repeated")
@@ -72,7 +72,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.BoolVar(&o.forwardAgent, "forward-agent", false, "let every connection carry your agent into it (ssh -A does it for one)")
 	f.BoolVar(&o.json, "json", false, "print the workspace as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
-	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]cobra.Completion{"docker", "podman", "host"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EngineNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -185,7 +185,7 @@ func (o upOptions) bring(err error, place keyway.Place) error {
 	if place == keyway.Local || o.image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
-	load := cmp.Or(o.engine, "docker")
+	load := cmp.Or(o.engine, keyway.EngineWith(true))
 	hint := plain.Sprintf("if you have it here: docker save %s | ssh %s %s load", plain.Shell(o.image), plain.Shell(string(place)), plain.Shell(load))
 	if near := keyway.AsError(err).Nearest; isReference(near) {
 		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint

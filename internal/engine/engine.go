@@ -12,7 +12,7 @@ import (
 
 // Host is the name of the engine that runs plain processes: the one without
 // images.
-const Host = "host"
+const Host = keyway.EngineHost
 
 // Engine runs workspaces of one owner on one platform. All truth about them
 // lives in the platform itself and in the workspace's Home, so an Engine may be
@@ -23,7 +23,7 @@ const Host = "host"
 // NoSpace, and EngineAbsent, EngineDown or EngineForbidden when the platform
 // itself cannot be used. All methods may run concurrently.
 type Engine interface {
-	// Name is how users call the platform: host, docker or podman.
+	// Name is how users call the platform: one of keyway.Engines.
 	Name() string
 	// Probe says whether the platform can be used, and if not, why.
 	Probe(ctx context.Context) error

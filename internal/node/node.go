@@ -103,7 +103,7 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 		return keyway.Workspace{}, engine.NameTaken(s.Name)
 	}
 	s.Engine = e.Name()
-	if s.Image == "" && s.Engine != engine.Host {
+	if s.Image == "" && keyway.UsesImages(s.Engine) {
 		s.Image = keyway.DefaultImage
 		report(keyway.Progress{Message: "no image was named: using " + s.Image})
 	}
@@ -117,7 +117,7 @@ func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	if s.Engine == "" {
 		candidates := slices.Clone(n.engines)
 		if s.Image != "" {
-			candidates = slices.DeleteFunc(candidates, func(e engine.Engine) bool { return e.Name() == engine.Host })
+			candidates = slices.DeleteFunc(candidates, func(e engine.Engine) bool { return !keyway.UsesImages(e.Name()) })
 		}
 		e, why, err := engine.Choose(ctx, candidates)
 		if err == nil {
@@ -130,7 +130,7 @@ func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 			return e, e.Probe(ctx)
 		}
 	}
-	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("possible are: docker, podman, host")
+	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("possible are: %s", keyway.EngineChoice())
 }
 
 // find is the engine that has the workspace.

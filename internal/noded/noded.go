@@ -16,8 +16,6 @@ import (
 	"keyway/internal/assets"
 	"keyway/internal/dirs"
 	"keyway/internal/engine"
-	"keyway/internal/engine/docker"
-	"keyway/internal/engine/host"
 	"keyway/internal/keyway"
 	"keyway/internal/node"
 )
@@ -52,12 +50,7 @@ func serve(ctx context.Context, plainGuest string) error {
 	if self, err := os.Executable(); err == nil && noGuest == nil {
 		node.Prune(root, homes, guest, self, time.Now())
 	}
-	engines, err := docker.Engines(root, guest)
-	if err != nil {
-		engines = []engine.Engine{misconfigured{"docker", err}}
-	}
-	engines = append(engines, host.New(root, guest))
-	n := node.New(homes, noGuest, engines...)
+	n := node.New(homes, noGuest, openEngines(root, guest)...)
 	in, out := api.Pollable(os.Stdin), api.Pollable(os.Stdout)
 	os.Stdout = os.Stderr // nothing may write between the frames
 	if _, err := io.WriteString(out, api.Greeting()); err != nil {

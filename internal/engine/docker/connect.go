@@ -21,8 +21,8 @@ import (
 
 // The names this engine can have.
 const (
-	nameDocker = "docker"
-	namePodman = "podman"
+	nameDocker = keyway.EngineDocker
+	namePodman = keyway.EnginePodman
 )
 
 // minAPI is the oldest API that has all that is used here (Docker 20.10).

@@ -141,23 +141,6 @@ func (e *Engine) daemon(ctx context.Context) (daemon, error) {
 	return e.whoever(), nil
 }
 
-// Engines are the container engines of this place, Docker first. Where Docker's
-// socket is Podman's in truth there is one, called podman.
-func Engines(root string, guest engine.Guest) ([]engine.Engine, error) {
-	docker, err := New(root, guest)
-	if err != nil {
-		return nil, err
-	}
-	podman, err := New(root, guest, Podman())
-	if err != nil {
-		return nil, err
-	}
-	if docker.Name() == podman.Name() {
-		return []engine.Engine{docker}, nil
-	}
-	return []engine.Engine{docker, podman}, nil
-}
-
 // container is the container's name: the daemon lets one of that name exist,
 // which makes it the claim to the workspace's name.
 func (e *Engine) container(name keyway.Name) string {

@@ -48,7 +48,7 @@ func check(s keyway.Spec) error {
 	return nil
 }
 
-const tryContainers = "or use containers: --engine docker"
+var tryContainers = "or use containers: --engine " + keyway.EngineWith(true)
 
 func noGPUs(s keyway.Spec) error {
 	if s.GPUs.None() {

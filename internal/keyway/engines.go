@@ -1,0 +1,61 @@
+package keyway
+
+import (
+	"slices"
+	"strings"
+)
+
+// The names of the engines, as users call them.
+const (
+	EngineDocker = "docker"
+	EnginePodman = "podman"
+	EngineHost   = "host"
+)
+
+// EngineKind is what is known of an engine before any place is asked.
+type EngineKind struct {
+	Name string
+	// Images says that it makes containers from images; else a workspace is plain
+	// processes of the place as it is.
+	Images bool
+}
+
+// Engines are the engines that there are, the preferred one first. All that lists
+// engines, on a laptop or at a place, goes by this list.
+var Engines = []EngineKind{
+	{Name: EngineDocker, Images: true},
+	{Name: EnginePodman, Images: true},
+	{Name: EngineHost},
+}
+
+// EngineNames are the names of the engines, the preferred one first.
+func EngineNames() []string {
+	names := make([]string, len(Engines))
+	for i, e := range Engines {
+		names[i] = e.Name
+	}
+	return names
+}
+
+// EngineChoice is the names of the engines as a sentence has them: a, b or c.
+func EngineChoice() string {
+	names := EngineNames()
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// UsesImages reports whether the engine of that name makes containers from images.
+func UsesImages(name string) bool {
+	return slices.ContainsFunc(Engines, func(e EngineKind) bool { return e.Name == name && e.Images })
+}
+
+// EngineWith is the preferred engine that makes containers from images, or that does
+// not.
+func EngineWith(images bool) string {
+	for _, e := range Engines {
+		if e.Images == images {
+			return e.Name
+		}
+	}
+	return ""
+}

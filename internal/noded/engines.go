@@ -1,0 +1,45 @@
+package noded
+
+import (
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker"
+	"keyway/internal/engine/host"
+	"keyway/internal/keyway"
+)
+
+// openers make the engines of keyway.Engines. Whoever adds an engine names it there,
+// with what it can do, and opens it here.
+var openers = map[string]func(root string, guest engine.Guest) (engine.Engine, error){
+	keyway.EngineDocker: func(root string, guest engine.Guest) (engine.Engine, error) { return opened(docker.New(root, guest)) },
+	keyway.EnginePodman: func(root string, guest engine.Guest) (engine.Engine, error) {
+		return opened(docker.New(root, guest, docker.Podman()))
+	},
+	keyway.EngineHost: func(root string, guest engine.Guest) (engine.Engine, error) { return host.New(root, guest), nil },
+}
+
+// opened is what New has made, without an Engine that holds a nil pointer.
+func opened(e *docker.Engine, err error) (engine.Engine, error) {
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// openEngines makes the engines of this place, the preferred one first. One whose
+// configuration cannot be used is there all the same, and says why; the others work.
+// Where Docker's socket is Podman's in truth there is one of the two.
+func openEngines(root string, guest engine.Guest) []engine.Engine {
+	var engines []engine.Engine
+	seen := map[string]bool{}
+	for _, kind := range keyway.Engines {
+		e, err := openers[kind.Name](root, guest)
+		if err != nil {
+			e = misconfigured{kind.Name, err}
+		}
+		if !seen[e.Name()] {
+			seen[e.Name()] = true
+			engines = append(engines, e)
+		}
+	}
+	return engines
+}

@@ -37,10 +37,10 @@ func FuzzClientVersion(f *testing.F) {
 
 func TestJudgeHost(t *testing.T) {
 	for command, want := range map[string]health{
-		"/bin/sh proxy --fdpass train":           healthy,
-		`/no\ where/100%%/keyway proxy --fdpass`: failing,
-		"":                                       failing,
-		"nc -X connect jump 22":                  failing,
+		"/bin/sh proxy train":           healthy,
+		`/no\ where/100%%/keyway proxy`: failing,
+		"":                              failing,
+		"nc -X connect jump 22":         failing,
 	} {
 		got := judgeHost("train", sshconfig.Host{HostName: "train", ProxyCommand: command}, 1)
 		if got.Health != want || want != healthy && got.Next == "" {

@@ -5,6 +5,7 @@ package main
 import (
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,8 +23,54 @@ func passDescriptor(to *os.File, conn *net.UnixConn) error {
 	defer f.Close()
 	err = unix.Sendmsg(int(to.Fd()), []byte{0}, unix.UnixRights(int(f.Fd())), nil, 0)
 	if err != nil {
-		return keyway.Errorf(keyway.Usage, "standard output is no socket to pass a descriptor over: %w", err).
-			Hint("--fdpass is for ssh with ProxyUseFdpass yes; leave it out otherwise")
+		return keyway.Errorf(keyway.Other, "ssh did not take the connection: %w", err)
 	}
 	return nil
+}
+
+// speakTime bounds how long a client that is not called ssh may take to send its
+// first byte, before it counts as one that waits for a descriptor. Clients that
+// want bytes send their identification line as soon as the socket is there.
+const speakTime = time.Second
+
+// wantsDescriptor reports whether the client waits for a descriptor (ssh's
+// ProxyUseFdpass) and not for bytes. Other programs read the same ssh_config and
+// do not know the option, so only their descriptors tell. OpenSSH's ssh gives its
+// proxy one unix socket as standard input and output, and says nothing. A pipe, or
+// a socket for each direction, is another client's. libssh gives one socket too,
+// but sends its identification line at once.
+func wantsDescriptor(in, out *os.File) bool {
+	var i, o unix.Stat_t
+	if unix.Fstat(int(in.Fd()), &i) != nil || unix.Fstat(int(out.Fd()), &o) != nil {
+		return false
+	}
+	if o.Mode&unix.S_IFMT != unix.S_IFSOCK || i.Dev != o.Dev || i.Ino != o.Ino || !isUnixSocket(out) {
+		return false
+	}
+	var patience time.Duration
+	if !isOpenSSH(out) {
+		patience = speakTime
+	}
+	return !speaks(in, patience)
+}
+
+func isUnixSocket(f *os.File) bool {
+	address, err := unix.Getsockname(int(f.Fd()))
+	if err != nil {
+		return false
+	}
+	_, ok := address.(*unix.SockaddrUnix)
+	return ok
+}
+
+// speaks reports whether a byte, or the end, comes from f within patience.
+func speaks(f *os.File, patience time.Duration) bool {
+	end := time.Now().Add(patience)
+	for {
+		ready := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready, int(max(0, time.Until(end)).Milliseconds()))
+		if err != unix.EINTR {
+			return err == nil && n > 0
+		}
+	}
 }

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
-
-	"keyway/internal/keyway"
 )
 
-func passDescriptor(*os.File, *net.UnixConn) error {
-	return keyway.Errorf(keyway.Usage, "Windows cannot pass descriptors").Hint("leave out --fdpass")
-}
+// wantsDescriptor reports false: Windows cannot pass descriptors.
+func wantsDescriptor(_, _ *os.File) bool { return false }
+
+func passDescriptor(*os.File, *net.UnixConn) error { return errors.ErrUnsupported }

@@ -15,7 +15,7 @@ import (
 )
 
 type initOptions struct {
-	yes, noPassphrase, service bool
+	yes, noPassphrase, service, print bool
 }
 
 func newInitCommand() *cobra.Command {
@@ -26,17 +26,45 @@ func newInitCommand() *cobra.Command {
 		Long: `Prepare this laptop, once. If there is no key in ~/.ssh it makes an Ed25519 one, whose
 passphrase ssh-keygen asks for. Then it shows the one Include line that lets ssh, scp,
 git and VS Code know your workspaces by name, and adds it at the top of ~/.ssh/config.
-Nothing else in that file is touched. It can be run again at any time.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer, keyway.NoSpace),
-		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked",
+Nothing else in that file is touched. It can be run again at any time.
+
+With --print it changes nothing, and prints the entries of your workspaces as they are
+now: for programs that read ~/.ssh/config themselves and do not follow Include
+(Paramiko, Fabric).` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer, keyway.NoSpace),
+		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked\n  keyway init --print >~/workspaces   then, in Paramiko: SSHConfig.from_path",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.print {
+				return printHosts(cmd.OutOrStdout())
+			}
 			return runInit(cmd.Context(), o, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().BoolVar(&o.service, "service", false, "make the agent a service of yours (systemd, launchd), which starts with every login")
+	cmd.Flags().BoolVar(&o.print, "print", false, "print the entries of your workspaces, for programs that do not follow Include")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "answer yes to every question")
 	cmd.Flags().BoolVar(&o.noPassphrase, "no-passphrase", false, "make the key without a passphrase: whoever copies the file has the key")
+	for _, other := range []string{"service", "yes", "no-passphrase"} {
+		cmd.MarkFlagsMutuallyExclusive("print", other)
+	}
 	return cmd
+}
+
+// printHosts prints the generated ssh_config.
+func printHosts(out io.Writer) error {
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	if err := a.hosts.Sync(); err != nil {
+		return err
+	}
+	config, err := os.ReadFile(a.hosts.ConfigPath())
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(config)
+	return err
 }
 
 func runInit(ctx context.Context, o initOptions, news io.Writer) error {

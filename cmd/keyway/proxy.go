@@ -13,26 +13,31 @@ import (
 )
 
 func newProxyCommand() *cobra.Command {
-	var fdpass bool
 	cmd := &cobra.Command{
-		Use:   "proxy [--fdpass] NAME",
+		Use:   "proxy NAME",
 		Short: "Carry one SSH connection to a workspace (the ProxyCommand of ssh)",
 		Long: `Carry one SSH connection to a workspace between standard input and output.
 keyway's ssh_config names it as ProxyCommand, so ssh, scp, sftp, rsync, git and
-VS Code run it by themselves. Other SSH clients can use it the same way.` + exitCodes(append(placeKinds, keyway.NotFound)...),
+VS Code run it by themselves. Other SSH clients can use it the same way.
+
+An ssh that waits for a descriptor (ProxyUseFdpass, as in keyway's ssh_config) gets
+the connection itself, so that no process copies its bytes. Every other client gets
+bytes: libraries that read ~/.ssh/config work unchanged. Those that do not follow
+Include, like Paramiko, need the hosts themselves: keyway init --print.` + exitCodes(append(placeKinds, keyway.NotFound)...),
 		Example: `  plink -proxycmd "keyway proxy train" root@train
   ssh -o ProxyCommand="keyway proxy train" root@train`,
 		Args:              takes(1, 1, "one workspace"),
 		ValidArgsFunction: completeWorkspaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runProxy(cmd.Context(), args[0], fdpass)
+			return runProxy(cmd.Context(), args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&fdpass, "fdpass", false, "hand ssh the connection itself over standard output (ssh's ProxyUseFdpass)")
+	cmd.Flags().Bool("fdpass", false, "")
+	_ = cmd.Flags().MarkHidden("fdpass") // entries of earlier versions say it; the client's socket tells
 	return cmd
 }
 
-func runProxy(ctx context.Context, arg string, fdpass bool) error {
+func runProxy(ctx context.Context, arg string) error {
 	a, err := newApp()
 	if err != nil {
 		return err
@@ -61,7 +66,7 @@ func runProxy(ctx context.Context, arg string, fdpass bool) error {
 		return err
 	}
 	defer conn.Close()
-	if fdpass {
+	if wantsDescriptor(os.Stdin, os.Stdout) {
 		return passDescriptor(os.Stdout, conn)
 	}
 	err = pump(conn, os.Stdin, os.Stdout)

@@ -126,8 +126,9 @@ func renderKnownHosts(entries []Entry, proved bool) []byte {
 	return b.Bytes()
 }
 
-// fdpass says whether this system's ssh takes a descriptor from its proxy
-// command.
+// fdpass reports whether this system's ssh takes a descriptor from its proxy
+// command. Clients that do not know ProxyUseFdpass get bytes: keyway proxy tells
+// them apart.
 const fdpass = runtime.GOOS != "windows"
 
 // proxyCommand is the format of the ProxyCommand, with %s for the workspace's
@@ -142,9 +143,6 @@ func proxyCommand(program string) (string, error) {
 	}
 	// fmt and ssh both read % as the start of something: %%%% leaves %% for ssh
 	word := strings.ReplaceAll(shellWord(program), "%", "%%%%")
-	if fdpass {
-		return word + " proxy --fdpass %s", nil
-	}
 	return word + " proxy %s", nil
 }
 

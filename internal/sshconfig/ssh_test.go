@@ -100,7 +100,7 @@ func TestSSHTakesOurValues(t *testing.T) {
 			"user":                     "root",
 			"port":                     "22",
 			"forwardagent":             "no",
-			"proxycommand":             `/opt/key\ way/keyway proxy --fdpass train`,
+			"proxycommand":             `/opt/key\ way/keyway proxy train`,
 			"proxyusefdpass":           "yes",
 			"stricthostkeychecking":    "true",
 			"checkhostip":              "no",
@@ -168,7 +168,7 @@ func TestProxyCommandReachesProgram(t *testing.T) {
 			cmd := exec.Command("ssh", "-F", s.ConfigPath(), "-o", "BatchMode=yes", "train", "true")
 			cmd.Env = append(os.Environ(), "SHELL="+shell)
 			out, _ := cmd.CombinedOutput() // fails: the script is no proxy
-			if got, err := os.ReadFile(proof); err != nil || string(got) != "proxy --fdpass train\n" {
+			if got, err := os.ReadFile(proof); err != nil || string(got) != "proxy train\n" {
 				t.Errorf("%s, %d: %q was not started: %q, %v\n%s", shell, i, name, got, err, out)
 			}
 		}

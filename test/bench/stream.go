@@ -72,7 +72,7 @@ const plainState = "/root/plain"
 
 var forms = []form{
 	{"with", nil},
-	{"without", []string{"-o", "ProxyCommand=env XDG_STATE_HOME=" + plainState + " keyway proxy --fdpass %n"}},
+	{"without", []string{"-o", "ProxyCommand=env XDG_STATE_HOME=" + plainState + " keyway proxy %n"}},
 }
 
 func (m *streamBench) prepare() error {

@@ -142,3 +142,71 @@ rm -r /srv/mounted/moved
 `
 	w.mustFeed(t, script, "sh")
 }
+
+// The clients below read ~/.ssh/config, or what keyway init --print prints, and
+// find everything there: the proxy command, the host key, the agent.
+
+const asyncsshByConfig = `
+import asyncio, asyncssh
+async def main():
+    async with asyncssh.connect("train", config=["/root/.ssh/config"]) as c:
+        r = await c.run("cat; echo err >&2; exit 8", input="fed")
+        assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
+        data = bytes(range(256)) * 8192
+        r = await c.run("cat", input=data, encoding=None)
+        assert r.stdout == data, len(r.stdout)
+asyncio.run(main())
+print("good")
+`
+
+func TestAsyncSSHByConfig(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/root/asyncssh-config.py", asyncsshByConfig)
+	equal(t, "asyncssh", w.must(t, "/usr/bin/python3", "-W", "ignore", "/root/asyncssh-config.py"), "good\n")
+}
+
+const paramikoByConfig = `
+import os, paramiko
+c = paramiko.SSHConfig.from_path("/root/printed").lookup("train")
+os.environ["SSH_AUTH_SOCK"] = c["identityagent"].strip('"')
+client = paramiko.SSHClient()
+client.load_host_keys(c["userknownhostsfile"].strip('"'))
+client.set_missing_host_key_policy(paramiko.RejectPolicy())
+client.connect(c["hostkeyalias"], username=c["user"], sock=paramiko.ProxyCommand(c["proxycommand"]), look_for_keys=False)
+i, o, e = client.exec_command("cat; exit 8")
+i.write("fed"); i.channel.shutdown_write()
+assert o.read() == b"fed" and o.channel.recv_exit_status() == 8
+client.close()
+print("good")
+`
+
+// TestParamikoByConfig has the entries from keyway init --print: Paramiko does not
+// follow Include.
+func TestParamikoByConfig(t *testing.T) {
+	t.Parallel()
+	w := shared
+	w.write(t, "/root/printed", w.must(t, "keyway", "init", "--print"))
+	w.write(t, "/root/paramiko-config.py", paramikoByConfig)
+	equal(t, "paramiko", w.must(t, "/usr/bin/python3", "-W", "ignore", "/root/paramiko-config.py"), "good\n")
+}
+
+// TestProxyCommandFromTheCommandLine has ssh wait for a descriptor, as the entry
+// says, or for bytes.
+func TestProxyCommandFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	w := shared
+	for _, options := range [][]string{
+		{"-o", "ProxyCommand=keyway proxy train"},
+		{"-o", "ProxyCommand=keyway proxy --fdpass train"},
+		{"-o", "ProxyCommand=sh -c 'keyway proxy train; exit'"},
+		{"-o", "ProxyUseFdpass=no"},
+		{"-o", "ProxyUseFdpass=no", "-o", "ProxyCommand=keyway proxy train"},
+		{"-o", "ProxyUseFdpass=no", "-o", "ProxyCommand=cat | keyway proxy --fdpass train | cat"},
+	} {
+		r := w.finish(w.command(append(append([]string{"ssh"}, options...), train, "cat; exit 7")...), "fed")
+		if r.code != 7 || r.stdout != "fed" {
+			t.Error(r)
+		}
+	}
+}

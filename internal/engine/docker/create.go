@@ -80,14 +80,20 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 	if e.byExec || why != "" {
 		way = wayExec
 	}
-	w, err := e.try(ctx, s, image, way)
+	try := func(way string) (keyway.Workspace, error) {
+		if way == wayExec && d.podman && s.ReadOnly {
+			return keyway.Workspace{}, noReadOnly()
+		}
+		return e.try(ctx, s, image, way)
+	}
+	w, err := try(way)
 	if errors.Is(err, errApart) && way == wayBind {
 		why = errApart.Error()
 		cleanup, cancel := cleanupContext(ctx)
 		// What the guest left in a directory of the daemon's own; it may be none.
 		_ = e.sweep(cleanup, s.Name, home, s.Image)
 		cancel()
-		w, err = e.try(ctx, s, image, wayExec)
+		w, err = try(wayExec)
 	}
 	if err != nil {
 		cleanup, cancel := cleanupContext(ctx)
@@ -98,6 +104,13 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 		report(keyway.Progress{Message: "connections go through " + d.title() + " itself, because " + why})
 	}
 	return w, nil
+}
+
+// noReadOnly refuses a read-only container of a Podman that has the Home in a
+// volume: of such a container's volumes, Podman 4 takes no files but from the image.
+func noReadOnly() error {
+	return keyway.Errorf(keyway.Usage, "a Podman on another machine, or behind a socket of one, cannot have its workspaces with --read-only").
+		Hint("leave --read-only out, or name the Podman of the place itself: --engine podman")
 }
 
 // cleanupPatience bounds how long removing a workspace that failed may take.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
@@ -95,7 +96,11 @@ func (a *app) notRunning(ctx context.Context, entry sshconfig.Entry) error {
 	}
 	for _, w := range list.Workspaces {
 		if w.Name == entry.Name && w.State != keyway.Running && w.State != keyway.Unknown {
-			return keyway.Errorf(keyway.NotRunning, "%s does not run: it is %s", entry.Name, w.State).
+			why := string(w.State)
+			if w.Reason != "" {
+				why += " (" + plain.Line(w.Reason) + ")"
+			}
+			return keyway.Errorf(keyway.NotRunning, "%s does not run: it is %s", entry.Name, why).
 				Hint("start it: keyway start %s", entry.Name)
 		}
 	}

@@ -92,9 +92,24 @@ func runningWith(list io.Reader, command []string) ([]string, error) {
 	}
 	var running []string
 	for _, j := range all {
-		if j.State == "running" && slices.Equal(j.Command, command) {
+		if j.State == "running" && recordOf(j.Command, command) {
 			running = append(running, j.Name)
 		}
 	}
 	return running, nil
+}
+
+// recordOf reports whether record is what a list of jobs has of command: JSON has no
+// bytes that are not UTF-8, and of a long command only the first words are on record,
+// before an ellipsis.
+func recordOf(record, command []string) bool {
+	var listed []string
+	if text, err := json.Marshal(command); err != nil || json.Unmarshal(text, &listed) != nil {
+		return false
+	}
+	if slices.Equal(record, listed) {
+		return true
+	}
+	last := len(record) - 1
+	return last >= 0 && last < len(listed) && record[last] == "…" && slices.Equal(record[:last], listed[:last])
 }

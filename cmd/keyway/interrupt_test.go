@@ -23,3 +23,26 @@ func TestRunningWith(t *testing.T) {
 		}
 	}
 }
+
+// A job is found by its command although its record has less of it, or other bytes.
+func TestRecordOf(t *testing.T) {
+	long := []string{"python", strings.Repeat("x", 10), "end"}
+	for _, c := range []struct {
+		record, command []string
+		want            bool
+	}{
+		{long, long, true},
+		{[]string{"python", "…"}, long, true},
+		{[]string{"…"}, long, true},
+		{[]string{"sh", "…"}, long, false},
+		{[]string{"python"}, long, false},
+		{[]string{"python", long[1], "end", "…"}, long, false},
+		{[]string{"echo", "\ufffd\ufffda"}, []string{"echo", "\xff\xfea"}, true},
+		{[]string{"echo", "…"}, []string{"echo", "…"}, true},
+		{nil, long, false},
+	} {
+		if got := recordOf(c.record, c.command); got != c.want {
+			t.Errorf("recordOf(%q, %q) is %v", c.record, c.command, got)
+		}
+	}
+}

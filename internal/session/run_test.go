@@ -469,18 +469,17 @@ func TestSessionsOfAnEarlierRunOfTheWorkspace(t *testing.T) {
 	}
 }
 
-func TestEndAll(t *testing.T) {
+func TestTheWorkspaceStops(t *testing.T) {
 	l := newLab(t)
 	l.ok("run", "-d", "--as", "a", "--", "sh", "-c", "trap 'echo saved; exit 5' TERM; echo begun; while :; do sleep 0.1; done")
 	l.ok("run", "-d", "-t", "--as", "b", "--", "sh", "-i")
 	l.start("logs", "-f", "a").out.expect(t, "begun\n")
-	if n, err := Living(l.home); n != 2 || err != nil {
-		t.Errorf("%d living, %v", n, err)
+	for _, name := range []keyway.Name{"a", "b"} {
+		_ = unix.Kill(l.session(name).Holder, unix.SIGTERM)
 	}
 	within(t, "the end of all", func() {
-		if err := EndAll(t.Context(), l.home); err != nil {
-			t.Error(err)
-		}
+		l.keyway("wait", "a")
+		l.keyway("wait", "b")
 	})
 	if got := l.session("a").describe(); got != "exit code 5, the workspace was stopped" {
 		t.Errorf("a: %s", got)
@@ -490,9 +489,6 @@ func TestEndAll(t *testing.T) {
 	}
 	if got := l.session("b"); got.Exit == nil || got.Exit.Reason != "the workspace was stopped" {
 		t.Errorf("b: %s", got.describe())
-	}
-	if n, err := Living(l.home); n != 0 || err != nil {
-		t.Errorf("%d living, %v", n, err)
 	}
 }
 

@@ -43,7 +43,7 @@ func runAll(m *testing.M) (code int, err error) {
 	if err := lab.Install(ctx, "test"); err != nil {
 		return 1, err
 	}
-	l, err := lab.Start(ctx, lab.Options{Docker: true, Images: []lab.Image{lab.Base, lab.NonRoot, lab.Static, lab.Busybox}})
+	l, err := lab.Start(ctx, lab.Options{Docker: true, Images: []lab.Image{lab.Base, lab.NonRoot, lab.Shells, lab.Static, lab.Busybox}})
 	if err != nil {
 		return 1, err
 	}

@@ -27,6 +27,9 @@ const (
 	Static Image = "keyway-lab/static"
 	// Busybox holds busybox and its names in /bin.
 	Busybox Image = "keyway-lab/busybox"
+	// Shells is Base with other shells, and with users who have the name of their login
+	// shell. The shells' start files print.
+	Shells Image = "keyway-lab/shells"
 	// SSHD is Base with the OpenSSH server, as people bake it into images.
 	SSHD Image = "keyway-lab/sshd"
 )
@@ -36,7 +39,7 @@ const ImagePath = "/opt/tool/bin"
 
 // makeImages makes images with the GPU machine's docker.
 func (l *Lab) makeImages(ctx context.Context, images []Image) error {
-	if slices.Contains(images, NonRoot) || slices.Contains(images, SSHD) {
+	if slices.ContainsFunc(images, func(i Image) bool { return i == NonRoot || i == SSHD || i == Shells }) {
 		images = append([]Image{Base}, images...)
 	}
 	for _, i := range images {
@@ -82,6 +85,8 @@ func (l *Lab) makeImage(i Image) error {
 		return l.importImage(i, func(w *tar.Writer) error { return (&rootfs{tar: w}).copyAs(l.tool(), "/labtool") }, `CMD ["/labtool", "wait"]`)
 	case Busybox:
 		return l.importImage(i, writeBusybox, "ENV PATH=/bin", `CMD ["sh"]`)
+	case Shells:
+		return l.derive(i, Base, writeShells, `CMD ["bash"]`)
 	case SSHD:
 		return l.derive(i, Base, writeSSHD, `CMD ["/usr/sbin/sshd", "-D", "-e"]`)
 	}

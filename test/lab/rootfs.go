@@ -346,16 +346,43 @@ func writeBusybox(w *tar.Writer) error {
 	return r.directory("/tmp", 0o1777, 0)
 }
 
-// writeSSHD writes what SSHD has and Base has not.
-func writeSSHD(w *tar.Writer) error {
+// onBase is an archive of what is added to Base, whose links must not become
+// directories.
+func onBase(w *tar.Writer) (*rootfs, error) {
 	r, err := newRootfs(w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// The links of Base must not become directories.
 	for _, name := range linksInRoot {
 		r.note("/" + name)
 		r.note("/usr/" + name)
+	}
+	return r, nil
+}
+
+// writeShells writes what Shells has and Base has not.
+func writeShells(w *tar.Writer) error {
+	r, err := onBase(w)
+	if err != nil {
+		return err
+	}
+	passwd, err := "root:x:0:0:root:/root:/bin/bash\n", r.tree("/usr/share/fish", "man", "groff", "tools")
+	for i, shell := range []string{"bash", "fish", "tcsh"} {
+		home, id := "/home/"+shell, 1001+i
+		passwd += fmt.Sprintf("%s:x:%d:%d::%s:/usr/bin/%s\n", shell, id, id, home, shell)
+		err = errors.Join(err, r.program(shell), r.directory(home, 0o755, id))
+		for _, file := range []string{".bashrc", ".tcshrc", ".config/fish/config.fish"} {
+			err = errors.Join(err, r.text(home+"/"+file, "echo printed by a start file\n", 0o644))
+		}
+	}
+	return errors.Join(err, r.text("/etc/passwd", passwd, 0o644))
+}
+
+// writeSSHD writes what SSHD has and Base has not.
+func writeSSHD(w *tar.Writer) error {
+	r, err := onBase(w)
+	if err != nil {
+		return err
 	}
 	return all(
 		func() error { return r.file(sshdProgram) },

@@ -1,3 +1,59 @@
 package main
 
-var session = []mutant{}
+var session = []mutant{
+	{
+		claim: "a job is told to end once",
+		file:  "internal/proctree/ending.go", old: "!e.told[id] {\n\t\te.told[id] = true\n", new: "!e.told[id] {\n",
+		pkg: "internal/proctree", run: "^TestTheJobIsToldFirstAndOnce$",
+	},
+	{
+		claim: "a job's helpers live until it has ended",
+		file:  "internal/proctree/ending.go", old: "case program:\n\t\t\tdue = append(due, p)", new: "case program:\n\t\t\tdue = e.turn(append(due, p), below, children)",
+		pkg: "internal/proctree", run: "^TestTheJobIsToldFirstAndOnce$",
+	},
+	{
+		claim: "a job that is told to end gets no SIGHUP",
+		file:  "internal/proctree/ending.go", old: "if e.is(p) == prompt {", new: "if true {",
+		pkg: "internal/session", run: "^TestATrainingRunSavesWhenItIsTold$",
+	},
+	{
+		claim: "a script starts nothing new while its program saves",
+		file:  "internal/proctree/ending.go", old: "_ = e.send(p.PID, unix.SIGSTOP)", new: "",
+		pkg: "internal/session", run: "^TestATrainingRunSavesWhenItIsTold$/by_a_loop",
+	},
+	{
+		claim: "a second word to end shortens the time",
+		file:  "internal/proctree/ending.go", old: "func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }", new: "func (e *Ending) Hurry(now time.Time) {}",
+		pkg: "internal/proctree", run: "^TestNoTimeAtAll$",
+	},
+	{
+		claim: "what a job leaves behind may print on",
+		file:  "internal/session/holder.go", old: "for drained != nil || hooked != nil {", new: "for hooked != nil {",
+		pkg: "internal/session", run: "^TestWhatIsLeftBehindGoesOn$",
+	},
+	{
+		claim: "a job may close its terminal for a moment",
+		file:  "internal/session/job.go", old: "outs: []source{{terminal, master}}, slave: slave}, nil", new: "outs: []source{{terminal, master}}}, slave.Close()",
+		pkg: "internal/session", run: "^TestATerminalThatNobodyHasOpen$",
+	},
+	{
+		claim: "a command's words meet no shell",
+		file:  "cmd/keyway/inside.go", old: "return command, keyway.EncodeArgv(args)", new: "return command, nil",
+		pkg: "test/e2e", run: "^TestArgumentsFromTheLaptop$",
+	},
+	{
+		claim: "a paused container hears that it is to stop",
+		file:  "internal/engine/docker/lifecycle.go", old: "if st.Paused { // what is paused hears nothing until it is too late", new: "if false {",
+		pkg: "test/e2e", run: "^TestPausedWorkspacesAreToldAtOnce$",
+	},
+	{
+		claim: "those who wait for a job hear of its own end when the workspace stops",
+		file:  "internal/guest/stopping.go", old: "\t\tdefault:\n\t\t\tc.programs = append(c.programs, p)", new: "\t\t}\n\t\tif p.PID != server {\n\t\t\tc.programs = append(c.programs, p)",
+		pkg: "test/e2e", run: "^TestEveryEndReachesWhoWaits$",
+	},
+	{
+		claim: "at a terminal stop and rm ask before they end jobs",
+		file:  "cmd/keyway/stop.go", old: "if yes || len(jobs) == 0 {", new: "if true {",
+		pkg: "test/e2e", run: "^TestStopAndRmAsk$",
+	},
+}

@@ -31,7 +31,10 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	// The usual case needs no daemon.
 	if s, err := e.homes.Spec(name); err == nil && s.Engine == e.Name() {
 		if conn, err := engine.Dial(ctx, e.homes.Home(name)); err == nil {
-			return conn, nil
+			if !engine.Frozen(conn) {
+				return conn, nil
+			}
+			conn.Close()
 		}
 	}
 	m, st, err := e.find(ctx, name)

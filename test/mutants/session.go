@@ -19,7 +19,7 @@ var session = []mutant{
 	{
 		claim: "a script starts nothing new while its program saves",
 		file:  "internal/proctree/ending.go", old: "_ = e.send(p.PID, unix.SIGSTOP)", new: "",
-		pkg: "internal/session", run: "^TestATrainingRunSavesWhenItIsTold$/by_a_loop",
+		pkg: "internal/session", run: "^TestATrainingRunSavesWhenItIsTold$/by_a_script",
 	},
 	{
 		claim: "a second word to end shortens the time",

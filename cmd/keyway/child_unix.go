@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"keyway/internal/screen"
@@ -217,4 +218,11 @@ func (k *keeper) restore() {
 		typeahead.Discard(k.in, false)
 	}
 	_ = term.Restore(int(k.in.Fd()), k.state)
+}
+
+// unread reports whether f is a pipe or a socket that nobody reads any more.
+func unread(f *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLOUT}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }

@@ -30,7 +30,7 @@ Nothing else in that file is touched. It can be run again at any time.
 
 With --print it changes nothing, and prints the entries of your workspaces as they are
 now: for programs that read ~/.ssh/config themselves and do not follow Include
-(Paramiko, Fabric).` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer, keyway.NoSpace),
+(Paramiko, Fabric).` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked\n  keyway init --print >~/workspaces   then, in Paramiko: SSHConfig.from_path",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -41,11 +41,17 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
+	var stored *storing
 	if i.out == nil {
 		i.out = os.Stdout
+		if stored = storedIn(os.Stdout); stored != nil {
+			i.out = stored
+		}
 	}
 	code, err := runChild(path, ssh, append(a.environ(), argv...), i.terminal, i.out)
 	switch {
+	case stored != nil && stored.err != nil:
+		return notWritten(stored.err)
 	case err != nil:
 		return err
 	case code == sshFailed:
@@ -120,8 +126,10 @@ func shellQuote(s string) string {
 
 // interactive says whether a person sits at both standard streams.
 func interactive() bool {
-	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	return isTerminal(os.Stdin) && isTerminal(os.Stdout)
 }
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // splitSession splits NAME[/SESSION].
 func splitSession(arg string) (name, session string) {

@@ -16,6 +16,10 @@ import (
 // interrupted is what runChild returns on Ctrl-C.
 const interrupted = exitStatus(130)
 
+// brokenPipe is what it returns when nobody reads the output of a job, or when the job
+// itself was ended by SIGPIPE.
+const brokenPipe = exitStatus(141)
+
 // afterInterrupt does what the user wants with a job after Ctrl-C, where the job has no
 // terminal on which it could ask itself. The ssh that showed its output is gone then.
 func (r jobRun) afterInterrupt(cmd *cobra.Command, name string, command []string) error {

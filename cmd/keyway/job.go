@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -88,6 +89,8 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	switch {
 	case err == nil && r.detach:
 		return watchJob(name, strings.TrimSpace(printed.String()), command)
+	case keyway.Is(err, keyway.NoSpace) && !r.detach, errors.Is(err, brokenPipe) && unread(os.Stdout):
+		fmt.Fprintf(cmd.ErrOrStderr(), "[no output arrives here any more; the job does not end by that: keyway ls %s]\n", name)
 	case errors.Is(err, interrupted) && !here.terminal:
 		return cmp.Or(r.afterInterrupt(cmd, name, command), err)
 	}

@@ -47,6 +47,9 @@ func run() int {
 		return code
 	}
 	cmd, err := root.ExecuteContextC(ctx)
+	if printed, ok := root.OutOrStdout().(*plain.Writer); ok {
+		err = printedAll(err, printed.Err())
+	}
 	return report(os.Stderr, cmd, err)
 }
 

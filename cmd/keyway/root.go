@@ -96,7 +96,7 @@ func firstExample(cmd *cobra.Command) string {
 
 // exitCodes is the section of a help text that lists them.
 func exitCodes(kinds ...keyway.Kind) string {
-	all := append([]keyway.Kind{keyway.Other, keyway.Usage}, kinds...)
+	all := append([]keyway.Kind{keyway.Other, keyway.Usage, keyway.NoSpace}, kinds...)
 	all = append(all, keyway.Interrupted)
 	slices.SortFunc(all, func(a, b keyway.Kind) int { return code(a) - code(b) })
 	var b strings.Builder

@@ -42,7 +42,7 @@ says which and why. With ` + keyway.EngineWith(false) + ` the workspace is plain
 
 COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
-				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoSpace, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
+				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
 		Example: `  keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
   keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
   keyway up --name here                        on this machine`,

@@ -43,7 +43,11 @@ func Escape(text []byte) []byte {
 type Writer struct {
 	To   io.Writer
 	rest []byte // a character that has begun
+	err  error
 }
+
+// Err returns the first error of To, which callers of fmt.Fprintln do not look at.
+func (w *Writer) Err() error { return w.err }
 
 // Write implements io.Writer.
 func (w *Writer) Write(p []byte) (int, error) {
@@ -60,6 +64,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return visible(r)
 	}, []byte(valid(string(text))))
 	if _, err := w.To.Write(clean); err != nil {
+		if w.err == nil {
+			w.err = err
+		}
 		return 0, err
 	}
 	return len(p), nil

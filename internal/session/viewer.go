@@ -398,10 +398,11 @@ func (c *cursor) send(gone <-chan struct{}) {
 		if err != nil {
 			return
 		}
-		if more {
+		end, over := c.tape.state()
+		if more && !(over && c.at > end) { // what comes behind the end may never stop
 			continue
 		}
-		if end, over := c.tape.state(); over && (c.at >= end || !c.wants(flagOutput)) {
+		if over && (c.at >= end || !c.wants(flagOutput)) {
 			c.tellEnd(c.viewer)
 			return
 		}

@@ -96,11 +96,11 @@ type segment struct {
 
 func openSegment(dir string, start uint64, flags int) (segment, error) {
 	path := segmentPath(dir, start)
-	data, err := os.OpenFile(path+logSuffix, flags, 0o600)
+	data, err := openRegular(path+logSuffix, flags)
 	if err != nil {
 		return segment{}, err
 	}
-	index, err := os.OpenFile(path+indexSuffix, flags, 0o600)
+	index, err := openRegular(path+indexSuffix, flags)
 	if err != nil {
 		data.Close()
 		return segment{}, err

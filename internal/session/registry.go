@@ -254,7 +254,7 @@ func (r registry) list() ([]info, error) {
 
 // readJSON reads a small file of a registry.
 func readJSON(path string, v any) error {
-	f, err := os.Open(path)
+	f, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func readJSON(path string, v any) error {
 
 // isLocked says whether another process holds the lock at path.
 func isLocked(path string) bool {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := openRegular(path, os.O_RDWR)
 	if err != nil {
 		return false
 	}
@@ -324,7 +324,7 @@ func (r registry) settled(name keyway.Name) (info, error) {
 	if err != nil || i.Status != starting {
 		return i, err
 	}
-	if busy, err := os.Open(filepath.Join(i.dir, startName)); err == nil {
+	if busy, err := openRegular(filepath.Join(i.dir, startName), os.O_RDONLY); err == nil {
 		_ = flock(busy, unix.LOCK_SH)
 		busy.Close()
 	}

@@ -36,19 +36,30 @@ func (a *app) sendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry)
 	defer cancel()
 	holds := a.agentDigest(ctx)
 	age := time.Since(e.Sent.At)
-	if holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain {
+	known := func() bool { return holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain }
+	if known() {
 		return
 	}
 	keys, _, err := a.entryKeys(ctx, e.Place, e.Keys)
-	if err != nil || node.Admit(ctx, e.Name, a.withEnds(ctx, keys)) != nil {
+	if err != nil {
+		return
+	}
+	if holds == "" { // they are files, or another agent's
+		holds = digest(keys, publicKey.line)
+	}
+	if known() || node.Admit(ctx, e.Name, a.withEnds(ctx, e.Place, keys)) != nil {
 		return
 	}
 	_ = a.hosts.Sent(e, sshconfig.Sent{Holds: holds, At: time.Now().UTC()}) // or the next time
 }
 
 // withEnds are keys with the ends that their certificates give them.
-func (a *app) withEnds(ctx context.Context, keys []publicKey) []keyway.EntryKey {
-	held, _ := a.agentLists(ctx)
+func (a *app) withEnds(ctx context.Context, place keyway.Place, keys []publicKey) []keyway.EntryKey {
+	held, _ := a.agentLists(ctx, "")
+	if host, _ := configured(ctx, place); identityAgent(host) != "" {
+		more, _ := a.agentLists(ctx, identityAgent(host))
+		held = append(held, more...)
+	}
 	now := time.Now()
 	var entries []keyway.EntryKey
 	for _, k := range keys {
@@ -102,9 +113,14 @@ func (a *app) agentDigest(ctx context.Context) string {
 	if err != nil || len(keys) == 0 {
 		return ""
 	}
+	return digest(keys, (*agent.Key).String)
+}
+
+// digest names a set of keys by their lines.
+func digest[K any](keys []K, line func(K) string) string {
 	var lines []string
 	for _, k := range keys {
-		lines = append(lines, k.String())
+		lines = append(lines, line(k))
 	}
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))

@@ -28,7 +28,7 @@ func TestANewKeyEnters(t *testing.T) {
 			" && SSH_AUTH_SOCK="+socket+" ssh-add -q -D && SSH_AUTH_SOCK="+socket+" ssh-add -q /root/"+file)
 	}
 	add("second")
-	equal(t, "ssh with a new key", w.must(t, "ssh", train, "echo in"), "in\n")
+	equal(t, "ssh with a new key", w.must(t, "ssh", "-o", "BatchMode=yes", train, "echo in"), "in\n")
 	holds(t, "logs with a new key", w.must(t, "keyway", "logs", train+"/exp"), "kept")
 	if r := w.do("ssh", "-o", "BatchMode=yes", "closed", "true"); r.code == 0 {
 		t.Errorf("a key that --key did not name enters: %s", r)
@@ -40,7 +40,7 @@ func TestANewKeyEnters(t *testing.T) {
 	add("third")
 	w.must(t, "keyway", "stop", "--yes", train)
 	w.must(t, "keyway", "start", train)
-	equal(t, "ssh after start", w.must(t, "ssh", train, "echo in"), "in\n")
+	equal(t, "ssh after start", w.must(t, "ssh", "-o", "BatchMode=yes", train, "echo in"), "in\n")
 	keys := w.must(t, "ssh", train, `cat "$KEYWAY_HOME/authorized_keys"`)
 	if strings.Count(keys, "expiry-time=") != 2 || !strings.Contains(keys, " third\n") {
 		t.Errorf("those who may enter:\n%s", keys)

@@ -126,12 +126,12 @@ func compareLines(t *testing.T, got, want []string) {
 
 // Who follows a job gets the same lines in the end, each once.
 func TestWhoFollowsGetsEveryLineOnce(t *testing.T) {
+	t.Setenv(envSettle, "3s")
 	for _, name := range drawers {
 		if name == "dashboard" || name == "rich_12" && testing.Short() {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			l := newLab(t)
 			fifo := l.fifo()
 			l.ok(append([]string{"run", "-d", "-t", "--as", "x", "--", "sh", "-c", `read x <"$0"; exec "$@"`, fifo}, drawer(t, name)...)...)

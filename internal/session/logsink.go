@@ -13,8 +13,10 @@ import (
 
 // While a job is followed that may draw, a line is left alone for a while: a program
 // draws its first picture in one go and moves up in it for the next. One that hides
-// the cursor most likely does, and may begin with fewer rows than it has soon.
-const (
+// the cursor most likely does, and may begin with fewer rows than it has soon. Tests
+// that compare what programs draw are more patient: a busy machine can stop a program
+// between two pictures.
+var (
 	settle       = 100 * time.Millisecond // and up to the next tick, which is as long
 	settleHidden = time.Second
 	settleFirst  = 3 * time.Second // after the program has gone up further than before

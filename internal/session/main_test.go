@@ -5,6 +5,7 @@ package session
 import (
 	"os"
 	"testing"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -13,9 +14,15 @@ import (
 // the tests and by itself.
 const envProgram = "KEYWAY_TEST_PROGRAM"
 
+// envSettle is how long a line is left alone that a program may draw again.
+const envSettle = "KEYWAY_TEST_SETTLE"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(envProgram) == "" {
 		os.Exit(m.Run())
+	}
+	if d, err := time.ParseDuration(os.Getenv(envSettle)); err == nil {
+		settle, settleHidden = d, d
 	}
 	if len(os.Args) > 1 && os.Args[1] == holderWord {
 		os.Exit(Hold(os.Args[2:]))

@@ -36,30 +36,19 @@ func (a *app) sendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry)
 	defer cancel()
 	holds := a.agentDigest(ctx)
 	age := time.Since(e.Sent.At)
-	known := func() bool { return holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain }
-	if known() {
+	if holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain {
 		return
 	}
 	keys, _, err := a.entryKeys(ctx, e.Place, e.Keys)
-	if err != nil {
-		return
-	}
-	if holds == "" { // they are files, or another agent's
-		holds = digest(keys, publicKey.line)
-	}
-	if known() || node.Admit(ctx, e.Name, a.withEnds(ctx, e.Place, keys)) != nil {
+	if err != nil || node.Admit(ctx, e.Name, a.withEnds(ctx, keys)) != nil {
 		return
 	}
 	_ = a.hosts.Sent(e, sshconfig.Sent{Holds: holds, At: time.Now().UTC()}) // or the next time
 }
 
 // withEnds are keys with the ends that their certificates give them.
-func (a *app) withEnds(ctx context.Context, place keyway.Place, keys []publicKey) []keyway.EntryKey {
-	held, _ := a.agentLists(ctx, "")
-	if host, _ := configured(ctx, place); identityAgent(host) != "" {
-		more, _ := a.agentLists(ctx, identityAgent(host))
-		held = append(held, more...)
-	}
+func (a *app) withEnds(ctx context.Context, keys []publicKey) []keyway.EntryKey {
+	held, _ := a.agentLists(ctx)
 	now := time.Now()
 	var entries []keyway.EntryKey
 	for _, k := range keys {
@@ -113,14 +102,9 @@ func (a *app) agentDigest(ctx context.Context) string {
 	if err != nil || len(keys) == 0 {
 		return ""
 	}
-	return digest(keys, (*agent.Key).String)
-}
-
-// digest names a set of keys by their lines.
-func digest[K any](keys []K, line func(K) string) string {
 	var lines []string
 	for _, k := range keys {
-		lines = append(lines, line(k))
+		lines = append(lines, k.String())
 	}
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))

@@ -41,8 +41,7 @@ func (k publicKey) is(other ssh.PublicKey) bool { return bytes.Equal(k.Marshal()
 // these: those that the user named; else those that the user's ssh has for the
 // place; else all that the agent holds.
 func (a *app) entryKeys(ctx context.Context, place keyway.Place, named []string) ([]publicKey, string, error) {
-	host, files := configured(ctx, place)
-	held, noAgent := a.agentKeys(ctx, identityAgent(host))
+	held, noAgent := a.agentKeys(ctx)
 	if ctx.Err() != nil {
 		return nil, "", ctx.Err()
 	}
@@ -50,13 +49,10 @@ func (a *app) entryKeys(ctx context.Context, place keyway.Place, named []string)
 		keys, err := pickKeys(named, held)
 		return keys, "named by --key", err
 	}
-	if noAgent != nil && len(files) > 0 { // ssh asks for their passphrases itself
-		return files, "the key files of your ssh, as no agent holds a key", nil
-	}
 	if noAgent != nil {
 		return nil, "", noAgent
 	}
-	if meant := heldOf(files, held); len(meant) > 0 {
+	if meant := meantKeys(ctx, place, held); len(meant) > 0 {
 		return meant, "which your ssh has for " + string(place), nil
 	}
 	return held, "all that the agent holds", nil
@@ -70,33 +66,27 @@ func tellKeys(news io.Writer, keys []publicKey, why string) {
 	}
 }
 
-// configured is what the user's configuration makes of a place, and the keys whose
-// public halves lie beside the files that it names or that ssh takes by itself.
-func configured(ctx context.Context, place keyway.Place) (sshconfig.Host, []publicKey) {
+// meantKeys are those of held that the user's configuration names for a place, or
+// that ssh takes from its usual files.
+func meantKeys(ctx context.Context, place keyway.Place, held []publicKey) []publicKey {
 	if place == keyway.Local {
 		place = "localhost" // no host is logged in to: what holds for all of them
 	}
 	host, err := sshconfig.Resolve(ctx, place)
 	if err != nil {
-		return host, nil // reaching the place will tell
+		return nil // reaching the place will tell
 	}
 	home, _ := os.UserHomeDir()
-	var keys []publicKey
+	var meant []publicKey
 	for _, file := range host.IdentityFiles {
 		if rest, ok := strings.CutPrefix(file, "~/"); ok {
 			file = filepath.Join(home, rest)
 		}
-		if key, err := readPublicKey(strings.ReplaceAll(file, "%d", home)); err == nil {
-			keys = append(keys, key)
+		key, err := readPublicKey(strings.ReplaceAll(file, "%d", home))
+		if err != nil {
+			continue
 		}
-	}
-	return host, keys
-}
-
-// heldOf are those of files that the agent holds: the others would not get in unasked.
-func heldOf(files, held []publicKey) []publicKey {
-	var meant []publicKey
-	for _, key := range files {
+		// What the agent does not hold would not get in unasked.
 		if i := slices.IndexFunc(held, func(h publicKey) bool { return h.is(key) }); i >= 0 {
 			meant = append(meant, held[i])
 		}
@@ -151,15 +141,9 @@ func readPublicKey(file string) (publicKey, error) {
 }
 
 // agentKeys are the keys that the agent holds, without certificates, whose keys are
-// listed beside them. Where it holds none, it is the agent at other, if that is not
-// empty. Without any there is an error that says what to do.
-func (a *app) agentKeys(ctx context.Context, other string) ([]publicKey, error) {
-	keys, err := a.agentLists(ctx, "")
-	if other != "" && len(keys) == 0 {
-		if more, otherErr := a.agentLists(ctx, other); otherErr == nil {
-			keys, err = more, nil
-		}
-	}
+// listed beside them. Without any there is an error that says what to do.
+func (a *app) agentKeys(ctx context.Context) ([]publicKey, error) {
+	keys, err := a.agentLists(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -173,13 +157,10 @@ func (a *app) agentKeys(ctx context.Context, other string) ([]publicKey, error) 
 	return keys, nil
 }
 
-// agentLists is all that the agent at socket holds; empty: the one that keyway uses.
-func (a *app) agentLists(ctx context.Context, socket string) ([]publicKey, error) {
+// agentLists is all that the agent holds.
+func (a *app) agentLists(ctx context.Context) ([]publicKey, error) {
 	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
 	cmd.Env = a.environ()
-	if socket != "" {
-		cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+socket)
-	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

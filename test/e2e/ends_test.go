@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,13 +163,15 @@ func TestEveryEndReachesWhoWaits(t *testing.T) {
 // awaitWaiters returns when n commands wait for jobs inside a workspace.
 func (w *world) awaitWaiters(t *testing.T, name string, n int) {
 	t.Helper()
-	count := `n=0; for f in /proc/[0-9]*/cmdline; do case "$(tr '\0' ' ' <$f 2>/dev/null)" in *keyway-guest*' wait '*|'keyway wait '*) n=$((n+1));; esac; done; echo $n`
-	var got string
-	for deadline := time.Now().Add(patience); got != fmt.Sprint(n); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s commands wait in %s, want %d: %s", got, name, n, w.must(t, "ssh", name, "ps -ef"))
+	count := `n=0; for f in /proc/[0-9]*/cmdline; do case "$(tr '\0' ' ' <$f 2>/dev/null)" in 'keyway wait '*) n=$((n+1));; esac; done; echo $n`
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		got, err := strconv.Atoi(strings.TrimSpace(w.must(t, "ssh", name, count)))
+		if err == nil && got >= n {
+			return
 		}
-		got = strings.TrimSpace(w.must(t, "ssh", name, count))
+		if time.Now().After(deadline) {
+			t.Fatalf("%d commands wait in %s, want %d: %s", got, name, n, w.must(t, "ssh", name, "ps -ef"))
+		}
 	}
 }
 

@@ -46,16 +46,3 @@ func TestANewKeyEnters(t *testing.T) {
 		t.Errorf("those who may enter:\n%s", keys)
 	}
 }
-
-// TestTheAgentThatTheConfigurationNames: the only agent with a key is the one of
-// IdentityAgent; then there is none at all, and the key's file is a key, too.
-func TestTheAgentThatTheConfigurationNames(t *testing.T) {
-	t.Parallel()
-	w := start(t, lab.Options{})
-	w.must(t, "keyway", "init", "--yes")
-	w.must(t, "sh", "-c", "mkdir -p /root/vault && ssh-agent -a /root/vault/agent-0.sock >/root/vault/env && SSH_AUTH_SOCK=/root/vault/agent-0.sock ssh-add -q"+
-		" && printf '\\nHost *\\n  IdentityAgent %%d/vault/agent-%%i.sock\\n' >>/root/.ssh/config")
-	t.Cleanup(func() { w.do("sh", "-c", ". /root/vault/env; kill $SSH_AGENT_PID") })
-	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train)
-	equal(t, "ssh", w.must(t, "ssh", "-o", "BatchMode=yes", train, "echo in"), "in\n")
-}

@@ -215,7 +215,7 @@ func TestStopAndRmAsk(t *testing.T) {
 	v := w.openTerminal(t, 120, 30)
 	for _, command := range []string{"stop", "rm"} {
 		for _, answer := range []string{"n", "\r", "\x03"} {
-			v.typeIn("clear; keyway " + command + " " + name + "; echo left with $?\r")
+			v.begin("keyway " + command + " " + name + "; echo left with $?")
 			v.await("[y/N]")
 			for _, job := range []string{"exp7", "exp8"} {
 				holds(t, "the question", v.shown(), job)
@@ -226,7 +226,7 @@ func TestStopAndRmAsk(t *testing.T) {
 		}
 	}
 	equal(t, "state", state(t, w, name).State, "running")
-	v.typeIn("clear; keyway stop " + name + "; echo left with $?\r")
+	v.begin("keyway stop " + name + "; echo left with $?")
 	v.await("[y/N]")
 	v.typeIn("y")
 	v.await("left with 0")
@@ -234,7 +234,7 @@ func TestStopAndRmAsk(t *testing.T) {
 	w.must(t, "keyway", "start", name)
 
 	begin("deaf", `trap "" TERM; echo begun; while :; do sleep 1000; done`)
-	v.typeIn("clear; keyway stop --yes --grace 30m " + name + "; echo left with $?\r")
+	v.begin("keyway stop --yes --grace 30m " + name + "; echo left with $?")
 	v.await("may take 30m0s to end")
 	v.typeIn("\x03")
 	v.await("Ctrl-C again kills it")

@@ -69,6 +69,15 @@ func (v *personsTerminal) typeIn(text string) {
 	v.tmux(keys...)
 }
 
+// begin types a command into a window that shows nothing else, so that what is then
+// awaited in it is this command's and not the one's before.
+func (v *personsTerminal) begin(command string) {
+	v.t.Helper()
+	v.typeIn("clear\r")
+	v.awaitThat("a clear window", func() bool { return strings.TrimSpace(v.shown()) == "laptop>" })
+	v.typeIn(command + "\r")
+}
+
 // shown is what the window shows now; with history also what has scrolled off.
 func (v *personsTerminal) shown() string { return v.tmux("capture-pane", "-p", "-t", v.name) }
 
@@ -130,7 +139,7 @@ func TestATerminalIsFoundAsItWas(t *testing.T) {
 	v.await("[detached")
 	v.awaitThat("the prompt", func() bool { return strings.HasSuffix(strings.TrimSpace(v.shown()), "laptop>") })
 	holds(t, "what the session showed stays", v.shown(), "typed\ntyped\n[detached")
-	v.typeIn("clear; keyway attach " + train + "/lines\r")
+	v.begin("keyway attach " + train + "/lines")
 	v.awaitThat("the session again", func() bool { // not as it was shown before
 		shown := v.shown()
 		return strings.Contains(shown, "typed\ntyped") && !strings.Contains(shown, "[detached")
@@ -150,7 +159,7 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 	w.must(t, "keyway", "run", train, "-d", "-t", "--as", "full", "--", "sh", "-c", fullScreen)
 	v := w.openTerminal(t, 90, 25)
 	attach := func() {
-		v.typeIn("clear; keyway attach " + train + "/full; echo left with $?\r")
+		v.begin("keyway attach " + train + "/full; echo left with $?")
 		v.await("full screen 90x25")
 		v.awaitThat("the modes", func() bool {
 			return v.is("alternate_on") == "1" && v.is("mouse_sgr_flag") == "1" && v.is("cursor_flag") == "0"
@@ -176,7 +185,7 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 		}
 		v.await("left with")
 		v.awaitThat("a clean terminal after "+c.what+" was killed", v.clean)
-		v.typeIn("clear; stty -a\r") // the shell has its keyboard back
+		v.begin("stty -a") // the shell has its keyboard back
 		v.await(" icanon ")
 		attach()
 	}
@@ -253,7 +262,7 @@ func TestCtrlCAsksOnTheLaptop(t *testing.T) {
 	v.await("[Ctrl-C: s stops train/ask")
 	v.typeIn("l")
 	v.await("left with 0")
-	v.typeIn("clear; keyway attach " + train + "/ask; echo left with $?\r")
+	v.begin("keyway attach " + train + "/ask; echo left with $?")
 	v.await("begun")
 	w.must(t, "keyway", "send", train+"/ask", "C-c")
 	v.await("left with 130")

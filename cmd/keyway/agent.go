@@ -16,7 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/agent"
+	"keyway/internal/agentd"
+	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/policy"
 )
 
@@ -208,7 +211,7 @@ func (o *agentOptions) extra(option string) error {
 	case option == "renew=any":
 		o.renewAny = true
 	case option == "runtime":
-		o.socket, o.forward, err = agentSocketPaths()
+		o.socket, o.forward, err = dirs.AgentSockets()
 	case name == "upstream" && value != "":
 		o.upstream, err = filepath.Abs(value)
 	case name == "serve":
@@ -228,44 +231,45 @@ func (o *agentOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if shell := os.Getenv("SHELL"); !o.csh && !o.sh && strings.HasSuffix(shell, "csh") {
 		o.csh = true
 	}
-	from, err := inherit()
-	if err != nil {
-		return err
-	}
-	switch {
-	case from != nil:
-		return o.serveInheritance(ctx, from, stderr)
-	case o.kill:
+	if o.kill {
 		return o.killAgent(stdout)
-	case o.serve:
-		return o.serveInherited(ctx)
 	}
-	setup, err := o.prepare(stderr)
+	options := o.options(stdout, stderr)
+	if o.serve || o.foreground || agentd.Renewed() {
+		return agentd.Run(ctx, options)
+	}
+	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	sockets, err := activated()
-	if sockets == nil && err == nil {
-		sockets, err = listenAsAgent(o.socket, o.forward)
-	}
+	socket, child, err := agentd.Start(options, func(socket, forward string) *exec.Cmd {
+		return o.background(program, socket, forward)
+	})
 	if err != nil {
-		return err
-	}
-	if o.foreground {
-		defer sockets.remove()
-		o.announce(stdout, sockets.path, os.Getpid())
-		return setup.serve(ctx, sockets)
-	}
-	child, err := o.startServing(sockets)
-	if err != nil {
-		sockets.remove()
 		return err
 	}
 	if len(o.command) > 0 {
-		return o.becomeCommand(sockets.path, child.Pid)
+		return o.becomeCommand(socket, child.Pid)
 	}
-	o.announce(stdout, sockets.path, child.Pid)
+	o.announce(stdout, socket, child.Pid)
 	return child.Release()
+}
+
+// options are those of the process that serves.
+func (o *agentOptions) options(stdout, stderr io.Writer) agentd.Options {
+	options := agentd.Options{
+		Socket: o.socket, Forward: o.forward, Inherited: o.serve,
+		Policy: o.policy, Audit: o.audit, Upstream: o.upstream, Providers: o.providers, Lifetime: o.life,
+		Parent: o.parent, RenewAny: o.renewAny, Hosts: laptop.HostNames, News: stderr, Debug: o.debug,
+	}
+	if o.serve {
+		options.News = io.Discard
+	}
+	if o.foreground {
+		options.Terminal = openTerminal
+		options.Ready = func(socket string) { o.announce(stdout, socket, os.Getpid()) }
+	}
+	return options
 }
 
 // announce says how to find the agent, in the words that scripts evaluate.
@@ -307,18 +311,14 @@ func (o *agentOptions) killAgent(stdout io.Writer) error {
 	return nil
 }
 
-// startServing starts the process that serves the sockets in the background.
-func (o *agentOptions) startServing(sockets *agentSockets) (*os.Process, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+// background is the command whose process serves the sockets.
+func (o *agentOptions) background(program, socket, forward string) *exec.Cmd {
 	parent := 0
 	if len(o.command) > 0 {
 		parent = os.Getpid()
 	}
-	args := []string{"agent", "-O", "serve=" + strconv.Itoa(parent), "-a", sockets.path, "-P", strings.Join(o.providers, ",")}
-	for _, file := range []struct{ name, value string }{{"policy", o.policy}, {"forward", o.forward}, {"audit", o.audit}, {"upstream", o.upstream}} {
+	args := []string{"agent", "-O", "serve=" + strconv.Itoa(parent), "-a", socket, "-P", strings.Join(o.providers, ",")}
+	for _, file := range []struct{ name, value string }{{"policy", o.policy}, {"forward", forward}, {"audit", o.audit}, {"upstream", o.upstream}} {
 		if file.value != "" {
 			args = append(args, "-O", file.name+"="+file.value)
 		}
@@ -331,20 +331,7 @@ func (o *agentOptions) startServing(sockets *agentSockets) (*os.Process, error) 
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Args[0] = "keyway"
-	cmd.Dir = string(filepath.Separator)
-	detach(cmd)
-	if cmd.ExtraFiles, err = sockets.files(); err != nil {
-		return nil, err
-	}
-	defer func() {
-		for _, f := range cmd.ExtraFiles {
-			f.Close()
-		}
-	}()
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("the agent cannot be started: %w", err)
-	}
-	return cmd.Process, nil
+	return cmd
 }
 
 // becomeCommand runs the command in the place of this process: the agent is its

@@ -2,21 +2,12 @@ package main
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"keyway/internal/agent"
 	"keyway/internal/audit"
-	"keyway/internal/policy"
 )
 
 func TestAgentOptions(t *testing.T) {
@@ -60,29 +51,6 @@ func TestReach(t *testing.T) {
 	}
 }
 
-func TestForwardedReach(t *testing.T) {
-	known := func(name string, groups ...string) policy.Host {
-		return policy.Host{Fingerprint: "SHA256:" + name, Names: []string{name}, Groups: groups}
-	}
-	hosts := []policy.Host{known("db"), known("github.com", policy.GroupGit), known("lab"), known("train", policy.GroupWorkspaces)}
-	rules, err := policy.Parse([]byte("rules:\n  - allow: login\n    from: lab\n    to: db\n  - deny: login\n    key: secret\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for comment, want := range map[string][]string{
-		"me":     {"forwarded through db, github.com, any other host: nowhere unasked", "forwarded through lab: to db", "forwarded through train: to github.com, train"},
-		"secret": {"forwarded through db, github.com, train, any other host: nowhere unasked", "forwarded through lab: to db"},
-	} {
-		if got := forwarded(rules, hosts, agent.KeyInfo{Comment: comment}, time.Now()); !slices.Equal(got, want) {
-			t.Errorf("%s: %q", comment, got)
-		}
-	}
-	all := forwarded(policy.Standard(), hosts, agent.KeyInfo{}, time.Now())
-	if want := []string{"forwarded through db, github.com, lab, any other host: nowhere unasked", "forwarded through train: to github.com, train"}; !slices.Equal(all, want) {
-		t.Errorf("%q", all)
-	}
-}
-
 func TestEventsAreSentences(t *testing.T) {
 	when := time.Date(2026, 11, 24, 14, 2, 11, 0, time.Local)
 	for want, e := range map[string]audit.Event{
@@ -105,96 +73,4 @@ func TestEventsAreSentences(t *testing.T) {
 			t.Errorf("%q, want %q", b.String(), want)
 		}
 	}
-}
-
-func newHostKey(t *testing.T) (ssh.Signer, string) {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.PublicKey())))
-}
-
-func TestNamesOfHostKeys(t *testing.T) {
-	dir := t.TempDir()
-	mine, theirs := filepath.Join(dir, "mine"), filepath.Join(dir, "theirs")
-	train, trainLine := newHostKey(t)
-	db, dbLine := newHostKey(t)
-	ca, caLine := newHostKey(t)
-	gone, goneLine := newHostKey(t)
-	write := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(mine, "train.keyway "+trainLine+"\n")
-	write(theirs, "# a comment\nnonsense\n|1|aGFzaA==|aGFzaA== "+dbLine+"\ndb.lab,10.0.0.1 "+dbLine+"\n@cert-authority *.lab "+caLine+"\n@revoked gone.lab "+goneLine+"\n")
-	n := &hostKeyNames{files: []knownHostsFile{{mine, policy.GroupWorkspaces}, {theirs, ""}, {filepath.Join(dir, "absent"), ""}}}
-	if h := n.lookup(train.PublicKey()); !slices.Equal(h.Names, []string{"train"}) || !slices.Equal(h.Groups, []string{policy.GroupWorkspaces}) {
-		t.Errorf("%+v", h)
-	}
-	if h := n.lookup(db.PublicKey()); !slices.Equal(h.Names, []string{"db.lab", "10.0.0.1"}) || h.Groups != nil {
-		t.Errorf("%+v", h)
-	}
-	if h := n.lookup(gone.PublicKey()); h.Names != nil {
-		t.Errorf("a revoked key has a name: %+v", h)
-	}
-	cert := &ssh.Certificate{Key: gone.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{"gpu.lab", "gpu.elsewhere"}, ValidBefore: ssh.CertTimeInfinity}
-	if err := cert.SignCert(rand.Reader, ca); err != nil {
-		t.Fatal(err)
-	}
-	if h := n.lookup(cert); !slices.Equal(h.Names, []string{"gpu.lab"}) {
-		t.Errorf("%+v", h)
-	}
-	// A workspace that goes is no workspace any more, from that moment on.
-	write(mine, "")
-	if h := n.lookup(train.PublicKey()); h.Names != nil || h.Groups != nil {
-		t.Errorf("%+v", h)
-	}
-}
-
-func TestPolicyFollowsItsFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "policy.yaml")
-	if _, err := openPolicy(path, io.Discard); err == nil {
-		t.Error("a policy that was named and is not there")
-	}
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("preset: openssh\n")
-	var news bytes.Buffer
-	f, err := openPolicy(path, &news)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unknown := policy.Facts{Op: policy.Sign, Remote: true, Proven: true, Purpose: policy.Login, Constraint: policy.Unconstrained, To: policy.Host{Fingerprint: "SHA256:x"}}
-	expect := func(what string, want policy.Verdict) {
-		t.Helper()
-		if d := f.current().Decide(unknown, nil); d.Verdict != want {
-			t.Errorf("%s: %+v", what, d)
-		}
-	}
-	expect("openssh", policy.Allow)
-	write("rules:\n  - deny: any\n")
-	expect("changed", policy.Deny)
-	write("rules: [a mistake]\n")
-	expect("wrong", policy.Deny)
-	if !strings.Contains(news.String(), "the last good policy stays") {
-		t.Errorf("nothing was said: %q", news.String())
-	}
-	if _, err := openPolicy(path, io.Discard); err == nil {
-		t.Error("an agent starts with a wrong policy")
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	expect("gone", policy.Ask)
 }

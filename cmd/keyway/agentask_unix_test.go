@@ -94,7 +94,7 @@ func confirmedKey(t *testing.T, home, socket string) string {
 
 // An agent in the foreground asks at its terminal.
 func TestAsksAtItsTerminal(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	for _, v := range []string{"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY", "GPG_TTY"} {
 		t.Setenv(v, "")
 	}
@@ -128,7 +128,7 @@ func TestAsksAtItsTerminal(t *testing.T) {
 }
 
 func TestApproveInAnotherWindow(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	for _, v := range []string{"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY", "GPG_TTY", "SSH_AUTH_SOCK"} {
 		t.Setenv(v, "")

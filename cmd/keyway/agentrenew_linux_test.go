@@ -22,7 +22,7 @@ type upgradable struct {
 
 func startUpgradable(t *testing.T, args ...string) *upgradable {
 	t.Helper()
-	home := laptop(t)
+	home := newLaptop(t)
 	u := &upgradable{
 		program: filepath.Join(home, "program"),
 		socket:  filepath.Join(runtimeDir(t), "l"), forward: filepath.Join(runtimeDir(t), "f"),
@@ -165,24 +165,6 @@ func TestNotRenewed(t *testing.T) {
 		if out := mustAdd(t, "-l"); !strings.Contains(out, "ED25519") {
 			t.Errorf("%s: %s", c.name, out)
 		}
-	}
-}
-
-func TestOwnedByRoot(t *testing.T) {
-	if err := ownedByRoot("/bin/sh"); err != nil {
-		t.Error(err)
-	}
-	dir := t.TempDir()
-	path := filepath.Join(dir, "program")
-	write(t, path, "", 0o755)
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := ownedByRoot(path); err == nil {
-		t.Error("anybody can replace it")
-	}
-	if err := ownedByRoot(filepath.Join(dir, "none")); err == nil {
-		t.Error("there is nothing")
 	}
 }
 

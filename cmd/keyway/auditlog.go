@@ -12,7 +12,9 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/audit"
+	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
 )
 
@@ -35,7 +37,7 @@ refusals pushes a line of an allowed use out of the log.` +
 		Example: "  keyway log\n  keyway log -f\n  keyway log --verify",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := statePath(auditLogName)
+			path, err := dirs.AuditLog()
 			if err != nil {
 				return err
 			}
@@ -65,7 +67,7 @@ func sayWhoseAgent(ctx context.Context, news io.Writer) {
 		return
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, laptop.CheckTimeout)
 	defer cancel()
 	if _, err := c.Keys(ctx); errors.Is(err, agent.ErrOtherAgent) {
 		fmt.Fprintln(news, "the agent that ssh uses is not keyway's, or is locked: another one's signatures are not in this log")

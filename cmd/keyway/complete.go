@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
-	"keyway/internal/link"
 	"keyway/internal/plain"
 )
 
@@ -32,7 +31,7 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
 	defer cancel()
-	if !a.isUp(ctx, entry.Place) {
+	if !a.IsUp(ctx, entry.Place) {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	path, err := exec.LookPath("ssh")
@@ -40,23 +39,12 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ask := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=QUIET", string(entry.Name), "keyway ls --json")
-	ask.Env, ask.WaitDelay = a.environ(), time.Second
+	ask.Env, ask.WaitDelay = a.Environ(), time.Second
 	list, err := ask.Output()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return jobsIn(strings.NewReader(string(list)), name, args), cobra.ShellCompDirectiveNoFileComp
-}
-
-// isUp reports whether there is a way to place already: Tab makes none, for which a
-// person might be asked something.
-func (a *app) isUp(ctx context.Context, place keyway.Place) bool {
-	l, err := link.Running(ctx, a.runtime)
-	if err != nil {
-		return false
-	}
-	s, err := l.Status(ctx)
-	return err == nil && slices.ContainsFunc(s.Places, func(p link.PlaceStatus) bool { return p.Place == place && p.State == "up" })
 }
 
 // jobsIn reads keyway ls --json; those that run come first.

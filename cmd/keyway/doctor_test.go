@@ -4,59 +4,14 @@ import (
 	"strings"
 	"testing"
 
-	"keyway/internal/sshconfig"
+	"keyway/internal/laptop"
 )
-
-func TestClientVersion(t *testing.T) {
-	for said, want := range map[string][2]int{
-		"OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19 27 Jan 2026": {9, 2},
-		"OpenSSH_for_Windows_9.5p1, LibreSSL 3.8.2":                   {9, 5},
-		"OpenSSH_10.0p2 Debian-5":                                     {10, 0},
-		"OpenSSH_8.10":                                                {8, 10},
-	} {
-		if got, ok := clientVersion(said); !ok || got != want {
-			t.Errorf("%q: %v, %v", said, got, ok)
-		}
-	}
-	for _, said := range []string{"", "Dropbear v2022.83", "OpenSSH_", "OpenSSH_x.y", "OpenSSH_-9.-2", "OpenSSH_9"} {
-		if got, ok := clientVersion(said); ok {
-			t.Errorf("%q was taken for %v", said, got)
-		}
-	}
-}
-
-func FuzzClientVersion(f *testing.F) {
-	f.Add("OpenSSH_9.2p1")
-	f.Add("OpenSSH_for_Windows_9.5p1")
-	f.Fuzz(func(t *testing.T, said string) {
-		if v, ok := clientVersion(said); ok && (v[0] < 0 || v[1] < 0 || v[0] > 999 || v[1] > 999) {
-			t.Errorf("%q gave %v", said, v)
-		}
-	})
-}
-
-func TestJudgeHost(t *testing.T) {
-	for command, want := range map[string]health{
-		"/bin/sh proxy train":           healthy,
-		`/no\ where/100%%/keyway proxy`: failing,
-		"":                              failing,
-		"nc -X connect jump 22":         failing,
-	} {
-		got := judgeHost("train", sshconfig.Host{HostName: "train", ProxyCommand: command}, 1)
-		if got.Health != want || want != healthy && got.Next == "" {
-			t.Errorf("%q: %+v", command, got)
-		}
-	}
-	if got := judgeHost("train", sshconfig.Host{ProxyCommand: `/no\ where/100%%/keyway proxy x`}, 1); !strings.Contains(got.Message, "/no where/100%/keyway") {
-		t.Errorf("the path is not named as it is: %s", got.Message)
-	}
-}
 
 func TestPrintFindings(t *testing.T) {
 	var b strings.Builder
-	printFindings(&b, []finding{
-		found("ssh", healthy, "OpenSSH %d.%d", 9, 2),
-		found("agent", warning, "it holds no key").then("one\ntwo"),
+	printFindings(&b, []laptop.Finding{
+		{Check: "ssh", Health: laptop.Healthy, Message: "OpenSSH 9.2"},
+		{Check: "agent", Health: laptop.Warning, Message: "it holds no key", Next: "one\ntwo"},
 	})
 	const want = "ok    ssh          OpenSSH 9.2\n" +
 		"warn  agent        it holds no key\n" +

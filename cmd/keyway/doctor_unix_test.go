@@ -13,11 +13,12 @@ import (
 	"testing"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/sshconfig"
 )
 
-// laptop gives the test a home directory and sockets of its own, and no agent.
-func laptop(t *testing.T) (home string) {
+// newLaptop gives the test a home directory and sockets of its own, and no agent.
+func newLaptop(t *testing.T) (home string) {
 	t.Helper()
 	home, err := os.MkdirTemp("/tmp", "kw") // short, for the sockets
 	if err != nil {
@@ -46,14 +47,14 @@ func write(t *testing.T, path, content string, mode os.FileMode) {
 }
 
 // doctor runs the command and gives its findings by the name of the check.
-func doctor(t *testing.T) (map[string][]finding, error) {
+func doctor(t *testing.T) (map[string][]laptop.Finding, error) {
 	t.Helper()
 	t.Setenv(envMain, "1") // for the node that it starts
 	var out strings.Builder
 	err := runDoctor(t.Context(), true, &out)
 	var report struct {
 		OK     bool
-		Checks []finding
+		Checks []laptop.Finding
 	}
 	if e := json.Unmarshal([]byte(out.String()), &report); e != nil {
 		t.Fatalf("%v: %s", e, out.String())
@@ -61,9 +62,9 @@ func doctor(t *testing.T) (map[string][]finding, error) {
 	if report.OK != (err == nil) {
 		t.Errorf("it says ok: %v and ends with %v", report.OK, err)
 	}
-	by := map[string][]finding{}
+	by := map[string][]laptop.Finding{}
 	for _, f := range report.Checks {
-		if f.Health != healthy && f.Next == "" {
+		if f.Health != laptop.Healthy && f.Next == "" {
 			t.Errorf("%s: %q has no next step", f.Check, f.Message)
 		}
 		by[f.Check] = append(by[f.Check], f)
@@ -71,10 +72,10 @@ func doctor(t *testing.T) (map[string][]finding, error) {
 	return by, err
 }
 
-func worst(findings []finding) health {
-	h := healthy
+func worst(findings []laptop.Finding) laptop.Health {
+	h := laptop.Healthy
 	for _, f := range findings {
-		if f.Health == failing || f.Health == warning && h == healthy {
+		if f.Health == laptop.Failing || f.Health == laptop.Warning && h == laptop.Healthy {
 			h = f.Health
 		}
 	}
@@ -82,12 +83,12 @@ func worst(findings []finding) health {
 }
 
 func TestDoctorOnNewLaptop(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	by, err := doctor(t)
 	if keyway.ExitCode(err) != 1 {
 		t.Errorf("exit code %d", keyway.ExitCode(err))
 	}
-	for check, want := range map[string]health{"ssh": healthy, "key": warning, "agent": warning, "ssh_config": failing, "sockets": healthy, "link": healthy, "workspaces": healthy} {
+	for check, want := range map[string]laptop.Health{"ssh": laptop.Healthy, "key": laptop.Warning, "agent": laptop.Warning, "ssh_config": laptop.Failing, "sockets": laptop.Healthy, "link": laptop.Healthy, "workspaces": laptop.Healthy} {
 		if got := worst(by[check]); got != want || len(by[check]) == 0 {
 			t.Errorf("%s is %s, want %s: %v", check, got, want, by[check])
 		}
@@ -98,7 +99,7 @@ func TestDoctorOnNewLaptop(t *testing.T) {
 }
 
 func TestDoctorFindsOpenFiles(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	write(t, filepath.Join(home, ".ssh", "config"), "", 0o666)
 	write(t, filepath.Join(home, ".ssh", "id_ed25519"), "x", 0o644)
 	by, err := doctor(t)
@@ -106,23 +107,23 @@ func TestDoctorFindsOpenFiles(t *testing.T) {
 		t.Error("nothing failed")
 	}
 	for check, next := range map[string]string{"~/.ssh": "chmod go-w", "key": "chmod 600"} {
-		if f := by[check]; worst(f) != failing || !strings.Contains(f[0].Next, next) {
+		if f := by[check]; worst(f) != laptop.Failing || !strings.Contains(f[0].Next, next) {
 			t.Errorf("%s: %+v", check, f)
 		}
 	}
 }
 
 func TestDoctorAfterInit(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	write(t, filepath.Join(home, ".ssh", "id_ed25519"), "x", 0o600)
 	a, err := newApp()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.hosts.Sync(); err != nil {
+	if err := a.Hosts.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	change, err := sshconfig.PlanInclude(home, a.hosts.ConfigPath())
+	change, err := sshconfig.PlanInclude(home, a.Hosts.ConfigPath())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,15 +136,15 @@ func TestDoctorAfterInit(t *testing.T) {
 }
 
 func TestDoctorMeetsBrokenRegistry(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	write(t, filepath.Join(home, ".local/state/keyway/hosts.json"), "{", 0o600)
-	if by, _ := doctor(t); worst(by["workspaces"]) != failing {
+	if by, _ := doctor(t); worst(by["workspaces"]) != laptop.Failing {
 		t.Errorf("%+v", by["workspaces"])
 	}
 }
 
 func TestDoctorCountsKeys(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	socket := filepath.Join(home, "agent")
 	agent := exec.Command("ssh-agent", "-D", "-a", socket)
 	if err := agent.Start(); err != nil {
@@ -151,7 +152,14 @@ func TestDoctorCountsKeys(t *testing.T) {
 	}
 	t.Cleanup(func() { agent.Process.Kill(); agent.Wait() })
 	t.Setenv("SSH_AUTH_SOCK", socket)
-	for !listens(socket) {
+	answers := func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	for !answers() {
 		if t.Context().Err() != nil {
 			t.Fatal("the agent does not start")
 		}
@@ -169,50 +177,5 @@ func TestDoctorCountsKeys(t *testing.T) {
 	}
 	if by, _ := doctor(t); by["agent"][0].Message != "it holds 2 keys" {
 		t.Errorf("%+v", by["agent"])
-	}
-}
-
-// After a new login SSH_AUTH_SOCK is another; the one path that ssh_config names
-// must lead to it.
-func TestFollowAgent(t *testing.T) {
-	dir := laptop(t)
-	path, old, theirs := filepath.Join(dir, agentSocketName), filepath.Join(dir, "old"), filepath.Join(dir, "theirs")
-	target := func() string {
-		to, _ := os.Readlink(path)
-		return to
-	}
-	followAgent(path, theirs)
-	if target() != "" {
-		t.Error("a path was made that nobody asked for")
-	}
-	serve := func(socket string) net.Listener {
-		l, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		return l
-	}
-	first := serve(old)
-	if err := relink(old, path); err != nil {
-		t.Fatal(err)
-	}
-	followAgent(path, theirs)
-	if target() != old {
-		t.Error("a living agent was left for a dead one")
-	}
-	serve(theirs)
-	followAgent(path, theirs)
-	if target() != old {
-		t.Error("a living agent was left")
-	}
-	first.Close()
-	followAgent(path, "")
-	if target() != old {
-		t.Error("changed for no agent at all")
-	}
-	followAgent(path, theirs)
-	if target() != theirs {
-		t.Errorf("the path leads to %q", target())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 )
 
 func newForgetCommand() *cobra.Command {
@@ -32,26 +33,26 @@ workspaces go on; keyway add lets ssh know them again. To end a workspace: keywa
 }
 
 func (a *app) forget(arg string, news io.Writer) error {
-	entry, unknown := a.lookup(arg)
+	entry, unknown := a.Lookup(arg)
 	if unknown == nil {
-		if err := a.hosts.Remove(entry.Place, entry.Name); err != nil {
+		if err := a.Hosts.Remove(entry.Place, entry.Name); err != nil {
 			return err
 		}
 		fmt.Fprintf(news, "forgot %s; it lives on at %s: keyway add %[2]s/%[1]s\n", entry.Name, entry.Place)
 		return nil
 	}
-	places, err := a.hosts.Places()
+	places, err := a.Hosts.Places()
 	if err != nil || !slices.Contains(places, keyway.Place(arg)) {
 		return unknown
 	}
-	known, err := a.knownAt(keyway.Place(arg))
+	known, err := a.KnownAt(keyway.Place(arg))
 	if err != nil {
 		return err
 	}
-	if err := a.hosts.ForgetPlace(keyway.Place(arg)); err != nil {
+	if err := a.Hosts.ForgetPlace(keyway.Place(arg)); err != nil {
 		return err
 	}
-	fmt.Fprintf(news, "forgot %s and %s there\n", arg, count(len(known), "workspace"))
+	fmt.Fprintf(news, "forgot %s and %s there\n", arg, laptop.Count(len(known), "workspace"))
 	return nil
 }
 

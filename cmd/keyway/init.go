@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/agentd"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/sshconfig"
 )
 
@@ -56,10 +58,10 @@ func printHosts(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := a.hosts.Sync(); err != nil {
+	if err := a.Hosts.Sync(); err != nil {
 		return err
 	}
-	config, err := os.ReadFile(a.hosts.ConfigPath())
+	config, err := os.ReadFile(a.Hosts.ConfigPath())
 	if err != nil {
 		return err
 	}
@@ -80,14 +82,14 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 		return err
 	}
 	if o.service {
-		if err := installService(home, a.program, news); err != nil {
+		if err := agentd.InstallService(home, a.Program, news); err != nil {
 			return err
 		}
 	}
-	if err := a.hosts.Sync(); err != nil {
+	if err := a.Hosts.Sync(); err != nil {
 		return err
 	}
-	change, err := sshconfig.PlanInclude(home, a.hosts.ConfigPath())
+	change, err := sshconfig.PlanInclude(home, a.Hosts.ConfigPath())
 	if err != nil {
 		return err
 	}
@@ -111,25 +113,10 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 	return nil
 }
 
-// defaultKeys are the files that ssh and ssh-add use unasked, in ssh's order.
-var defaultKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"}
-
-// keyFiles are those of the default keys that exist.
-func keyFiles(home string) []string {
-	var found []string
-	for _, name := range defaultKeys {
-		path := filepath.Join(home, ".ssh", name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			found = append(found, path)
-		}
-	}
-	return found
-}
-
 // makeKey makes an Ed25519 key if there is none. ssh-keygen asks for the
 // passphrase, and -a 100 makes guessing it 100 rounds of bcrypt slow.
 func makeKey(ctx context.Context, home string, o initOptions, news io.Writer) error {
-	if have := keyFiles(home); len(have) > 0 {
+	if have := laptop.KeyFiles(home); len(have) > 0 {
 		fmt.Fprintf(news, "using your key %s\n", have[len(have)-1])
 		return nil
 	}
@@ -168,26 +155,9 @@ func isOpen(path string) bool {
 	return err == nil
 }
 
-// requireInclude refuses to run ssh by a name it cannot know.
-func (a *app) requireInclude() error {
-	if a.included() {
-		return nil
-	}
-	return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet").Hint("add the line for them to ~/.ssh/config: keyway init")
-}
-
-func (a *app) included() bool {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return false
-	}
-	change, err := sshconfig.PlanInclude(home, a.hosts.ConfigPath())
-	return err == nil && !change.Needed()
-}
-
 // adviseInit says what is missing before "ssh NAME" works.
 func (a *app) adviseInit(news io.Writer) {
-	if !a.included() {
+	if !a.Included() {
 		fmt.Fprintln(news, "ssh does not know it by name yet: keyway init")
 	}
 }

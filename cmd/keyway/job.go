@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/watch"
 )
 
@@ -126,7 +127,7 @@ func watchJob(name, session string, command []string) error {
 	if err != nil {
 		return err
 	}
-	return watch.Add(a.jobsDir(), watch.Job{Workspace: entry.Name, Session: job, Command: strings.Join(command, " ")})
+	return watch.Add(a.JobsDir(), watch.Job{Workspace: entry.Name, Session: job, Command: strings.Join(command, " ")})
 }
 
 // clipboardUsage is what --clipboard does.
@@ -135,7 +136,7 @@ const clipboardUsage = "let what it prints set this terminal's clipboard (OSC 52
 // withClipboard adds the option to words if it was given, here or in config.yaml.
 func withClipboard(words []string, given bool) ([]string, error) {
 	if !given {
-		c, err := readConfig()
+		c, err := laptop.ReadConfig()
 		if err != nil {
 			return nil, err
 		}

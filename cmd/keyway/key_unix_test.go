@@ -20,6 +20,7 @@ import (
 
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 )
 
 // envMain makes the test binary the program itself.
@@ -138,7 +139,7 @@ func runtimeDir(t *testing.T) string {
 
 // A key without a passphrase must never come of nobody being there to give one.
 func TestInitInScript(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	t.Setenv("SSH_ASKPASS", "")
 	key := filepath.Join(home, ".ssh", "id_ed25519")
 	out, code := program(t, nil, "init", "--yes")
@@ -172,7 +173,7 @@ func TestInitInScript(t *testing.T) {
 }
 
 func TestInitOnTerminal(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	write(t, filepath.Join(home, ".ssh", "config"), "Host gpu1\n", 0o600)
 	passphrases := [][2]string{{"(empty for no passphrase)", secret}, {"same passphrase again", secret}}
 	out, code := onTTY(t, append(passphrases, [2]string{"[Y/n]", "n"}), "init")
@@ -190,7 +191,7 @@ func TestInitOnTerminal(t *testing.T) {
 }
 
 func TestInitAsksNobody(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	lockedKey(t, home)
 	out, code := program(t, nil, "init")
 	if code != keyway.ExitCode(keyway.Errorf(keyway.NeedsAnswer, "")) || !strings.Contains(out, "--yes") {
@@ -202,7 +203,7 @@ func TestInitAsksNobody(t *testing.T) {
 }
 
 func TestUnlockInScript(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	t.Setenv("SSH_ASKPASS", "")
 	if out, code := program(t, nil, "unlock"); code != keyway.ExitCode(keyway.Errorf(keyway.NoKey, "")) || !strings.Contains(out, "keyway init") {
@@ -230,13 +231,13 @@ func TestUnlockInScript(t *testing.T) {
 	if out, code := program(t, nil, "lock"); code != 0 {
 		t.Errorf("code %d: %s", code, out)
 	}
-	if by, _ := doctor(t); by["agent"][0].Health != warning {
+	if by, _ := doctor(t); by["agent"][0].Health != laptop.Warning {
 		t.Errorf("after lock: %+v", by["agent"])
 	}
 }
 
 func TestUnlockOnTerminal(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	key := lockedKey(t, home)
 	out, code := onTTY(t, [][2]string{{"Enter passphrase", "wrong"}, {"try again", secret}}, "unlock", "-t", "1h")
@@ -246,7 +247,7 @@ func TestUnlockOnTerminal(t *testing.T) {
 }
 
 func TestUnlockForgetsOnOccasions(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	lockedKey(t, home)
 	askpass(t, home, secret)
@@ -273,7 +274,7 @@ func TestUnlockForgetsOnOccasions(t *testing.T) {
 // A certificate that another program renews beside the key is used from then on, and
 // a key whose file goes is forgotten.
 func TestAgentFollowsFiles(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	key := lockedKey(t, home)
 	ca := filepath.Join(home, "ca")

@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/agent"
+	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
 	"keyway/internal/policy"
 )
@@ -60,19 +62,19 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	if len(keys) == 0 {
 		return keyway.Errorf(keyway.NoKey, "the agent holds no key").Hint("unlock yours: keyway unlock")
 	}
-	path, err := policyPath(nil)
+	path, err := dirs.Policy()
 	if err != nil {
 		return err
 	}
-	rules, err := policy.Read(path)
+	rules, err := policy.Open(path)
 	if err != nil {
-		return badPolicy(err)
+		return err
 	}
-	hosts := reachable(rules)
+	hosts := laptop.Reachable(rules)
 	for _, k := range keys {
 		printKey(stdout, k)
 		if len(k.Destinations) == 0 {
-			for _, line := range forwarded(rules, hosts, k, time.Now()) {
+			for _, line := range laptop.Forwarded(rules, hosts, policy.Key{Fingerprint: k.Fingerprint, Comment: k.Comment}, time.Now()) {
 				fmt.Fprintf(stdout, "    %s\n", line)
 			}
 		}
@@ -86,7 +88,7 @@ func dialAgent() (*agent.Client, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	path := a.agentSocket()
+	path := a.AgentSocket()
 	if path == "" {
 		path = os.Getenv("SSH_AUTH_SOCK")
 	}
@@ -98,7 +100,7 @@ func dialAgent() (*agent.Client, []string, error) {
 	if err != nil {
 		return nil, nil, noAgent
 	}
-	return c, a.environ(), nil
+	return c, a.Environ(), nil
 }
 
 // listOtherAgent says what can be said of another agent's keys.

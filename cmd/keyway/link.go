@@ -20,6 +20,7 @@ import (
 	"keyway/internal/assets"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/link"
 	"keyway/internal/sshconfig"
 	"keyway/internal/unixsock"
@@ -74,18 +75,13 @@ Whichever command needs it first starts it; there is nothing to set up.`,
 // maxLog is the size in bytes at which a new link begins its log anew.
 const maxLog = 1 << 20
 
-func linkLog() (string, error) {
-	state, err := dirs.State()
-	return filepath.Join(state, "link.log"), err
-}
-
 func runLink(ctx context.Context, ready, log io.Writer) error {
 	api.RelayOnOneCPU()
 	runtimeDir, err := dirs.Runtime()
 	if err != nil {
 		return err
 	}
-	if path, err := linkLog(); err == nil {
+	if path, err := dirs.LinkLog(); err == nil {
 		if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 			_ = os.Truncate(path, 0)
 		}
@@ -112,7 +108,7 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	fmt.Fprintln(ready, link.Ready)
 	ctx, stop := context.WithCancel(ctx)
 	var telling sync.WaitGroup
-	telling.Go(func() { tellOfJobs(ctx, said) })
+	telling.Go(func() { laptop.TellOfJobs(ctx, said) })
 	defer telling.Wait()
 	defer stop()
 	return link.Serve(ctx, l, link.Config{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"io"
 	"os"
 	"strconv"
@@ -10,37 +9,14 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
-	"keyway/internal/sshconfig"
 	"keyway/internal/table"
 )
 
-// row is what ls tells of one workspace.
-type row struct {
-	keyway.Workspace
-	// Known says that this laptop made or added it; Add is the command that adds it
-	// where it did not.
-	Known bool   `json:"known"`
-	Add   string `json:"add,omitempty"`
-
-	why bool // Reason is shown also of an unknown state: nothing else tells it
-}
-
-func byName(a, b row) int {
-	return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Name, b.Name))
-}
-
-// unseen is a workspace that this laptop knows and has not heard of now.
-func unseen(e sshconfig.Entry, why string) row {
-	return row{Known: true, Workspace: keyway.Workspace{
-		Name: e.Name, Place: e.Place, Engine: e.Engine, State: keyway.Unknown, Reason: why,
-		Created: e.Created, Sessions: -1,
-	}}
-}
-
-func (r row) cells() []string {
+func cells(r laptop.Row) []string {
 	state := string(r.State)
-	if r.Reason != "" && r.Reason != "was "+state && (r.why || r.State != keyway.Unknown) {
+	if r.Reason != "" && r.Reason != "was "+state && (r.Why || r.State != keyway.Unknown) {
 		state += " (" + r.Reason + ")"
 	}
 	jobs := "?"
@@ -94,14 +70,14 @@ func windowOf(w io.Writer) int {
 }
 
 // add prints rows, the first of all below the names of the columns.
-func (p *printout) add(rows []row) error {
+func (p *printout) add(rows []laptop.Row) error {
 	var lines [][]string
 	if len(rows) > 0 && !p.begun {
 		p.begun = true
 		lines = append(lines, []string{"NAME", "PLACE", "ENGINE", "STATE", "GPUS", "JOBS", "AGE", "IMAGE"})
 	}
 	for _, r := range rows {
-		lines = append(lines, r.cells())
+		lines = append(lines, cells(r))
 	}
 	_, err := io.WriteString(p.out, p.table.Rows(lines))
 	return err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"keyway/internal/agent"
+	"keyway/internal/agentd"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/plain"
@@ -24,9 +24,7 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	if os.Getenv(envHeirloom) != "" {
-		_ = agent.HardenProcess() // at once: inherit refuses what was traced before
-	}
+	agentd.HardenRenewed()
 	if code, ok := link.Hop(os.Args); ok {
 		return code
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/policy"
 )
 
@@ -57,14 +57,6 @@ known, you are asked.`,
 	return cmd
 }
 
-func policyPath(args []string) (string, error) {
-	if len(args) > 0 {
-		return args[0], nil
-	}
-	dir, err := dirs.Config()
-	return filepath.Join(dir, policyName), err
-}
-
 func newPolicyCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "check [FILE]",
@@ -73,46 +65,24 @@ func newPolicyCheckCommand() *cobra.Command {
 		Example: "  keyway policy check",
 		Args:    takes(0, 1, "at most one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := policyPath(args)
+			path, err := dirs.Policy()
 			if err != nil {
 				return err
 			}
-			rules, err := policy.Read(path)
+			if len(args) > 0 {
+				path = args[0]
+			}
+			rules, err := policy.Open(path)
 			if err != nil {
-				return badPolicy(err)
+				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: fine\n", path)
-			if text := hashedText(rules, knownHostNames(func() *policy.Policy { return rules })); text != "" {
+			if text := laptop.HashedText(rules, laptop.ReadNames(func() *policy.Policy { return rules })); text != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), text)
 			}
 			return nil
 		},
 	}
-}
-
-// hashedText says how many hosts are hashed in known_hosts, and what comes of it;
-// empty: none is.
-func hashedText(rules *policy.Policy, names *hostKeyNames) string {
-	hashed, unknown := names.countHashed()
-	if hashed == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("%s in known_hosts hashed", isOrAre(hashed, "host"))
-	if unknown == 0 {
-		return text + ", and all of their names are known from ssh_config and the policy"
-	}
-	text += fmt.Sprintf("; of %d of them a name is not known", unknown)
-	if rules.GoesByName() {
-		text += ": you are asked where a rule that asks or denies by name may mean one of them"
-	}
-	return text
-}
-
-func isOrAre(n int, what string) string {
-	if n == 1 {
-		return count(n, what) + " is"
-	}
-	return count(n, what) + " are"
 }
 
 // explained is a request as keyway policy explain is told it.
@@ -147,16 +117,16 @@ what the agent would not know of them is not known here, either.` + exitCodes(ke
 }
 
 func runPolicyExplain(x explained, out io.Writer) error {
-	path, err := policyPath(nil)
+	path, err := dirs.Policy()
 	if err != nil {
 		return err
 	}
 	if x.file != "" {
 		path = x.file
 	}
-	rules, err := policy.Read(path)
+	rules, err := policy.Open(path)
 	if err != nil {
-		return badPolicy(err)
+		return err
 	}
 	f, unseen := x.facts(rules)
 	d, passed := rules.Explain(f, nil)
@@ -183,9 +153,9 @@ func answerOf(v policy.Verdict) string {
 // facts are those that the agent would have, and the names for which it would have no
 // key.
 func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string) {
-	names := knownHostNames(func() *policy.Policy { return rules })
+	names := laptop.ReadNames(func() *policy.Policy { return rules })
 	host := func(name string) policy.Host {
-		h, ok := namedHost(names, name)
+		h, ok := names.Find(name)
 		if !ok {
 			unseen = append(unseen, name)
 		}
@@ -209,18 +179,4 @@ func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string)
 		f.To, f.Proven = host(x.to), !x.unproven
 	}
 	return f, unseen
-}
-
-// namedHost is the host that the user's files call so, as the agent sees it. One that
-// they do not know has a key that nobody has seen, and no name.
-func namedHost(n *hostKeyNames, name string) (h policy.Host, known bool) {
-	if h, ok := n.named(name); ok {
-		return h, true
-	}
-	for _, h := range policy.GitHosts() {
-		if h.Names[0] == name {
-			return h, true
-		}
-	}
-	return policy.Host{Fingerprint: "not in known_hosts"}, false
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
-	"keyway/internal/link"
 )
 
 func newProxyCommand() *cobra.Command {
@@ -43,22 +42,18 @@ func runProxy(ctx context.Context, arg string) error {
 		return err
 	}
 	a.ui.quiet = true // what ssh's user sees is ssh's; only questions and errors are ours
-	entry, err := a.lookup(arg)
+	entry, err := a.Lookup(arg)
 	if err != nil {
 		return err
 	}
-	l, err := a.link(ctx)
+	l, node, err := a.Connect(ctx, entry.Place)
 	if err != nil {
 		return err
 	}
-	node, err := l.Place(ctx, entry.Place, a.env(), a.ui.at(entry.Place))
-	if err != nil {
-		return err
-	}
-	a.sendKeys(ctx, node, entry)
+	a.SendKeys(ctx, node, entry)
 	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
 		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
-			_ = a.hosts.Proved(entry) // or the next time
+			_ = a.Hosts.Proved(entry) // or the next time
 		}
 	}
 	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr)
@@ -70,7 +65,7 @@ func runProxy(ctx context.Context, arg string) error {
 		return passDescriptor(os.Stdout, conn)
 	}
 	err = pump(conn, os.Stdin, os.Stdout)
-	if _, gone := link.Running(ctx, a.runtime); gone != nil && ctx.Err() == nil {
+	if !a.LinkRuns(ctx) && ctx.Err() == nil {
 		return keyway.Errorf(keyway.Other, "the process that carried this connection (keyway link) has ended, and the connection with it")
 	}
 	return err

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os/exec"
-
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
@@ -34,18 +32,9 @@ func newSSHCommand() *cobra.Command {
 
 // ssh becomes the user's ssh.
 func (a *app) ssh(args ...string) error {
-	path, err := a.findSSH()
+	path, err := a.FindSSH()
 	if err != nil {
 		return err
 	}
-	return become(path, append([]string{"ssh"}, args...), a.environ())
-}
-
-// findSSH is the path of the user's ssh, which must know the workspaces.
-func (a *app) findSSH() (string, error) {
-	path, err := exec.LookPath("ssh")
-	if err != nil {
-		return "", keyway.Errorf(keyway.Other, "there is no ssh: %w", err).Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
-	}
-	return path, a.requireInclude()
+	return become(path, append([]string{"ssh"}, args...), a.Environ())
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -12,11 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"keyway/internal/api"
-	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/link"
 	"keyway/internal/plain"
-	"keyway/internal/sshconfig"
 )
 
 func newStatusCommand() *cobra.Command {
@@ -38,32 +35,23 @@ ask its questions here.` + exitCodes(placeKinds...),
 	return cmd
 }
 
-// wayReport is what status tells of one place.
-type wayReport struct {
-	link.PlaceStatus
-	Hops  []string      `json:"hops,omitempty"`
-	RTT   time.Duration `json:"rttNanoseconds,omitempty"`
-	Node  *api.Info     `json:"node,omitempty"`
-	Error *keyway.Error `json:"error,omitempty"`
-}
-
 func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Writer) error {
 	a, err := newApp()
 	if err != nil {
 		return err
 	}
-	places, err := a.places(named)
+	places, err := a.Places(named)
 	if err != nil {
 		return err
 	}
-	l, err := a.link(ctx)
+	l, err := a.Link(ctx)
 	if err != nil {
 		return err
 	}
-	reports := make([]wayReport, len(places))
+	reports := make([]laptop.Report, len(places))
 	var asked sync.WaitGroup
 	for i, p := range places {
-		asked.Go(func() { reports[i] = a.examine(ctx, l, p) })
+		asked.Go(func() { reports[i] = a.Examine(ctx, l, p) })
 	}
 	asked.Wait()
 	a.ui.end()
@@ -95,55 +83,7 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 	return failed
 }
 
-// pings is how many round trips are measured; the shortest is told.
-const pings = 3
-
-// examine reaches one place and measures the way.
-func (a *app) examine(ctx context.Context, l *link.Client, place keyway.Place) wayReport {
-	r := wayReport{PlaceStatus: link.PlaceStatus{Place: place, State: "down"}}
-	if place != keyway.Local {
-		if way, err := sshconfig.Way(ctx, place); err == nil {
-			for _, h := range way {
-				r.Hops = append(r.Hops, hopText(h))
-			}
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
-	defer cancel()
-	node, err := l.Place(ctx, place, a.env(), a.ui.at(place))
-	if err == nil {
-		r.RTT, err = roundTrip(ctx, node)
-	}
-	if err == nil {
-		var info api.Info
-		if info, err = node.Info(ctx); err == nil {
-			r.Node = &info
-		}
-	}
-	r.Error = keyway.AsError(err)
-	return r
-}
-
-// hopText is a host as the user wrote it, and what that stands for.
-func hopText(h sshconfig.Host) string {
-	address := h.User + "@" + net.JoinHostPort(h.HostName, h.Port)
-	return h.Name + " (" + address + ")"
-}
-
-func roundTrip(ctx context.Context, node *api.Client) (best time.Duration, err error) {
-	for range pings {
-		begun := time.Now()
-		if err := node.Ping(ctx); err != nil {
-			return 0, err
-		}
-		if d := time.Since(begun); best == 0 || d < best {
-			best = d
-		}
-	}
-	return best, nil
-}
-
-func printStatus(w io.Writer, s link.Status, reports []wayReport) {
+func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 	fmt.Fprintf(w, "link: process %d, version %s, up %s\n", s.PID, s.Version, age(time.Since(s.Started)))
 	if len(reports) == 0 {
 		fmt.Fprintln(w, "no place is in use; name one: keyway status PLACE")
@@ -182,7 +122,7 @@ func streamText(st link.StreamStatus, now time.Time) string {
 	if st.State == "" {
 		return text + "; ends with this way (the guest is older than resumable streams)"
 	}
-	text += fmt.Sprintf(", %s unacknowledged, %s, %s", size(st.Unacked), count(st.Stalls, "stall"), count(st.Resumes, "resume"))
+	text += fmt.Sprintf(", %s unacknowledged, %s, %s", size(st.Unacked), laptop.Count(st.Stalls, "stall"), laptop.Count(st.Resumes, "resume"))
 	if st.State != "up" {
 		text += "\n            " + plain.Sprintf("%s for %s: %s", st.State, age(now.Sub(st.StateSince)), st.Why)
 		if st.Help != "" {

@@ -56,11 +56,11 @@ is left at once.` +
 }
 
 func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes bool, out io.Writer) error {
-	place, name, err := a.target(arg)
+	place, name, err := a.Target(arg)
 	if err != nil {
 		return err
 	}
-	node, err := a.node(ctx, place)
+	node, err := a.Node(ctx, place)
 	if err != nil {
 		a.ui.end()
 		return err
@@ -82,7 +82,7 @@ func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Nam
 	if !interactive() || !mayRunJobs(ctx, node, name) {
 		return nil
 	}
-	if _, err := a.lookup(arg); err != nil {
+	if _, err := a.Lookup(arg); err != nil {
 		return nil
 	}
 	var list bytes.Buffer

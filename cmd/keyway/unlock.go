@@ -18,6 +18,7 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/policy"
 )
 
@@ -57,7 +58,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	if err != nil {
 		return err
 	}
-	if err := a.ensureAgent(ctx, o.forgetOn != nil || wantsOwnAgent(), news); err != nil {
+	if err := a.EnsureAgent(ctx, o.forgetOn != nil || laptop.WantsOwnAgent(), news); err != nil {
 		return err
 	}
 	if o.forgetOn != nil {
@@ -70,7 +71,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 		return keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
 	}
 	if len(files) == 0 {
-		files = keyFiles(home)
+		files = laptop.KeyFiles(home)
 	}
 	if len(files) == 0 {
 		return keyway.Errorf(keyway.NoKey, "there is no key in %s", filepath.Join(home, ".ssh")).Hint("make one: keyway init\nor name yours: keyway unlock KEYFILE")
@@ -79,23 +80,23 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	if err != nil {
 		return err
 	}
-	locked, err := a.lockedOf(ctx, files)
+	locked, err := a.Locked(ctx, files)
 	if err != nil {
 		return err
 	}
 	locked, changed := shortened(ctx, files, locked, life, news)
 	if len(locked) == 0 && changed {
-		return a.hosts.Sync()
+		return a.Hosts.Sync()
 	}
 	if len(locked) == 0 {
 		fmt.Fprintln(news, "unlocked already; lock with: keyway lock")
-		return a.hosts.Sync()
+		return a.Hosts.Sync()
 	}
 	args := []string{"-q"}
 	if life > 0 {
 		args = append(args, "-t", strconv.Itoa(int(life/time.Second)))
 	}
-	if err := onTerminal(ctx, a.environ(), "ssh-add", append(append(args, "--"), locked...)...); err != nil {
+	if err := onTerminal(ctx, a.Environ(), "ssh-add", append(append(args, "--"), locked...)...); err != nil {
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) {
 			return err
@@ -110,7 +111,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 		fmt.Fprintf(news, "unlocked %s%s\n", f, forLife(life))
 	}
 	watchFiles(ctx, locked)
-	return a.hosts.Sync()
+	return a.Hosts.Sync()
 }
 
 // lifetime is how long keys stay; 0: until the agent ends.
@@ -141,7 +142,7 @@ func spellOut(d time.Duration) string {
 		size time.Duration
 	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
 		if n := int(d / unit.size); n > 0 {
-			words = append(words, count(n, unit.name))
+			words = append(words, laptop.Count(n, unit.name))
 			d %= unit.size
 		}
 	}
@@ -218,29 +219,6 @@ func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 	return err
 }
 
-// lockedOf are those of the key files whose key the agent does not hold.
-func (a *app) lockedOf(ctx context.Context, files []string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
-	cmd.Env = a.environ()
-	held, err := cmd.Output()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return nil, err
-	}
-	var locked []string
-	for _, f := range files {
-		if _, err := os.Stat(f); err != nil {
-			return nil, keyway.Errorf(keyway.NoKey, "the key file cannot be used: %w", err).Hint("see which there are: ls ~/.ssh")
-		}
-		public, err := os.ReadFile(f + ".pub")
-		words := strings.Fields(string(public))
-		if err != nil || len(words) < 2 || !strings.Contains(string(held), words[1]) {
-			locked = append(locked, f)
-		}
-	}
-	return locked, nil
-}
-
 func newLockCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "lock",
@@ -254,7 +232,7 @@ func newLockCommand() *cobra.Command {
 				return err
 			}
 			c := exec.CommandContext(cmd.Context(), "ssh-add", "-D")
-			c.Env = a.environ()
+			c.Env = a.Environ()
 			if out, err := c.CombinedOutput(); err != nil {
 				return keyway.Errorf(keyway.NoKey, "the agent did not forget: %s", strings.TrimSpace(string(out))).Hint("is there one? keyway unlock starts it")
 			}

@@ -13,12 +13,13 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/audit"
+	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 )
 
 // A lifetime for a key that the agent holds is set, or asks for the passphrase.
 func TestUnlockForAWhile(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	key := lockedKey(t, home)
 	askpass(t, home, secret)
@@ -70,7 +71,7 @@ func TestUnlockForAWhile(t *testing.T) {
 
 // A number alone is seconds, and unlock says so.
 func TestUnlockForSeconds(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	endAgent(t)
 	lockedKey(t, home)
 	askpass(t, home, secret)
@@ -81,7 +82,7 @@ func TestUnlockForSeconds(t *testing.T) {
 
 // keyway log says that another agent keeps none.
 func TestLogOfAnotherAgent(t *testing.T) {
-	home := laptop(t)
+	home := newLaptop(t)
 	socket := filepath.Join(home, "stock")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -107,8 +108,8 @@ func TestLogOfAnotherAgent(t *testing.T) {
 // keyway log --verify tells what keyway rotates out from what somebody removes, in a log
 // as the agent fills it.
 func TestLogVerifiesRotation(t *testing.T) {
-	laptop(t)
-	path, err := statePath(auditLogName)
+	newLaptop(t)
+	path, err := dirs.AuditLog()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,16 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 
-	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
@@ -85,21 +86,21 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return err
 	}
-	known, err := a.hosts.Surroundings(ctx)
+	known, err := a.Hosts.Surroundings(ctx)
 	if err != nil {
 		return err
 	}
 	if err := known.CheckName(ctx, s.Name); err != nil {
 		return err
 	}
-	keys, why, err := a.entryKeys(ctx, place, o.keys)
+	keys, why, err := a.EntryKeys(ctx, place, o.keys)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
-		s.AuthorizedKeys = append(s.AuthorizedKeys, k.line())
+		s.AuthorizedKeys = append(s.AuthorizedKeys, k.Line())
 	}
-	there, err := a.node(ctx, place)
+	there, err := a.Node(ctx, place)
 	if err != nil {
 		return err
 	}
@@ -108,13 +109,15 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	made, err := there.Create(ctx, s, a.ui.Progress)
 	a.ui.end()
 	if ctx.Err() != nil {
-		return a.settle(there, s.Name)
+		err := a.Settle(there, s.Name)
+		a.ui.end()
+		return err
 	}
 	if err != nil {
 		return o.bring(err, place)
 	}
-	if err := a.pin(ctx, known, place, s, made, o.named()); err != nil {
-		return a.undo(ctx, there, place, s.Name, err)
+	if err := a.Pin(ctx, known, place, s, made, o.named()); err != nil {
+		return a.Undo(ctx, there, place, s.Name, err)
 	}
 	made.Place = place
 	if o.json {
@@ -125,39 +128,12 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return nil
 }
 
-// pin lets ssh know a workspace that was made just now, once the place's answer
-// fits the request and the host key in it has proved itself.
-func (a *app) pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace, named []string) error {
-	if err := checkAnswer(place, s, made); err != nil {
-		return err
+// tellKeys says which keys may enter.
+func tellKeys(news io.Writer, keys []laptop.PublicKey, why string) {
+	fmt.Fprintf(news, "keys that may enter (%s):\n", why)
+	for _, k := range keys {
+		fmt.Fprintf(news, "  %s %s\n", ssh.FingerprintSHA256(k), plain.Line(k.Comment))
 	}
-	e := entryOf(place, s, made)
-	e.Keys, e.Sent = named, sshconfig.Sent{Holds: a.agentDigest(ctx), At: time.Now().UTC()}
-	if err := a.prove(ctx, known, e); err != nil {
-		return err
-	}
-	return a.hosts.Add(e)
-}
-
-// undo removes what was made and cannot be used. What only could not be reached
-// may yet be of use.
-func (a *app) undo(ctx context.Context, there *api.Client, place keyway.Place, name keyway.Name, why error) error {
-	interrupted := ctx.Err() != nil
-	if keyway.Is(why, keyway.Unreachable) && !interrupted {
-		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, why).
-			Hint("when %s can be reached: keyway add %[1]s/%s", place, name)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
-	err := there.Remove(ctx, name)
-	switch {
-	case err != nil:
-		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", why).
-			Hint("remove it: keyway rm %s/%s", place, name)
-	case interrupted:
-		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
-	}
-	return why
 }
 
 // noTemplate says what somebody may have meant by "keyway up WORD".
@@ -167,11 +143,11 @@ func noTemplate(ctx context.Context, word string) error {
 	if err != nil {
 		return err
 	}
-	if w, err := a.lookup(word); err == nil {
+	if w, err := a.Lookup(word); err == nil {
 		return keyway.Errorf(keyway.Usage, "%s is a workspace at %s already", w.Name, w.Place).
 			Hint("enter it: ssh %[1]s; if it was stopped: keyway start %[1]s", w.Name)
 	}
-	places, _ := a.hosts.Places()
+	places, _ := a.Hosts.Places()
 	if slices.Contains(append(places, keyway.Local), keyway.Place(word)) || sshconfig.IsHost(ctx, word) {
 		return keyway.Errorf(keyway.Usage, "%s is a host: it goes after --on", word).
 			Hint("keyway up --on %s --image IMAGE --name NAME", word)
@@ -205,27 +181,11 @@ func isReference(word string) bool {
 	return word != "" && len(word) <= maxReference && word[0] != '-' && !strings.ContainsFunc(word, odd)
 }
 
-// settleTimeout is how long an interrupted up waits to see that nothing is left.
-const settleTimeout = 30 * time.Second
-
-// settle waits until an interrupted Create has cleaned up at the place.
-func (a *app) settle(there *api.Client, name keyway.Name) error {
-	a.ui.Progress(keyway.Progress{Message: "interrupted: removing what was begun"})
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-	defer cancel()
-	defer a.ui.end()
-	if err := there.Settle(ctx, name); err != nil {
-		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, err).
-			Hint("see: keyway ls")
-	}
-	return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
-}
-
 // named are the keys of --key as every later command finds them, wherever it runs.
 func (o upOptions) named() []string {
 	var names []string
 	for _, k := range o.keys {
-		if _, err := readPublicKey(k); err == nil {
+		if _, err := laptop.ReadPublicKey(k); err == nil {
 			if path, err := filepath.Abs(k); err == nil {
 				k = path
 			}

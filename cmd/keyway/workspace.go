@@ -19,7 +19,7 @@ func newStartCommand() *cobra.Command {
 			return err
 		}
 		e.Sent = sshconfig.Sent{} // whoever starts it wants to enter
-		a.sendKeys(ctx, there, e)
+		a.SendKeys(ctx, there, e)
 		return nil
 	})
 }
@@ -39,13 +39,13 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 				return err
 			}
 			return each(args, func(arg string) error {
-				place, name, err := a.target(arg)
+				place, name, err := a.Target(arg)
 				if err != nil {
 					return err
 				}
-				node, err := a.node(cmd.Context(), place)
+				node, err := a.Node(cmd.Context(), place)
 				if err == nil {
-					e, unknown := a.lookup(arg)
+					e, unknown := a.Lookup(arg)
 					if unknown != nil {
 						e = sshconfig.Entry{Place: place, Name: name}
 					}
@@ -109,12 +109,12 @@ the running jobs and asks first; they get the time to save, as with stop.` +
 }
 
 func (a *app) remove(ctx context.Context, arg string, yes bool, stderr io.Writer) error {
-	place, name, err := a.target(arg)
+	place, name, err := a.Target(arg)
 	if err != nil {
 		return err
 	}
 	said := "removed"
-	node, err := a.node(ctx, place)
+	node, err := a.Node(ctx, place)
 	if err == nil {
 		jobs := a.runningJobs(ctx, node, name, arg)
 		if err := confirmEnd(jobs, "Remove "+arg+" with all its files?", yes); err != nil {
@@ -138,7 +138,7 @@ func (a *app) remove(ctx context.Context, arg string, yes bool, stderr io.Writer
 	case err != nil:
 		return err
 	}
-	if err := a.hosts.Remove(place, name); err != nil {
+	if err := a.Hosts.Remove(place, name); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "%s %s\n", said, name)

@@ -181,3 +181,12 @@ func writeFile(path string, data []byte, perm os.FileMode) (err error) {
 	}
 	return os.Rename(f.Name(), path)
 }
+
+// FileStamp changes when the file at path does.
+func FileStamp(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}

@@ -173,7 +173,7 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":            "cmd/keyway",
 	"github.com/spf13/pflag":            "cmd/keyway",
 	"github.com/docker/go-units":        "cmd/keyway",
-	"github.com/Microsoft/go-winio":     "cmd/keyway", // named pipes
+	"github.com/Microsoft/go-winio":     "internal/agentd", // named pipes
 	"github.com/moby/moby/":             "internal/engine/docker",
 	"github.com/containerd/errdefs":     "internal/engine/docker",
 	"github.com/distribution/reference": "internal/engine/docker",

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
 )
 
 // Bounds of a policy file.
@@ -92,6 +94,15 @@ func Read(path string) (*Policy, error) {
 	p, err := Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Open is Read with errors for the user.
+func Open(path string) (*Policy, error) {
+	p, err := Read(path)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "the policy is wrong: %w", err).Hint("mend it and look again: keyway policy check")
 	}
 	return p, nil
 }

@@ -3,11 +3,11 @@ package main
 var laptop = []mutant{
 	{
 		claim: "a list writes nothing on the laptop",
-		file:  "cmd/keyway/ls.go",
+		file:  "internal/laptop/list.go",
 		old: `	rows, problems := compare(m, said.Workspaces)
 `,
 		new: `	for _, e := range m.known {
-		_ = a.hosts.Remove(e.Place, e.Name)
+		_ = here.Hosts.Remove(e.Place, e.Name)
 	}
 	rows, problems := compare(m, said.Workspaces)
 `,
@@ -16,7 +16,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "a host key is pinned only when it has proved itself",
-		file:  "cmd/keyway/pin.go",
+		file:  "internal/laptop/pin.go",
 		old:   `	return l.Prove(ctx, e.Place, e.Name, e.HostKey)`,
 		new: `	_ = l
 	return nil`,
@@ -25,7 +25,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "a key that known_hosts has for another host is refused",
-		file:  "cmd/keyway/pin.go",
+		file:  "internal/laptop/pin.go",
 		old:   `	if err := known.CheckKey(e.Place, e.Name, e.HostKey); err != nil {`,
 		new:   `	if err := known.CheckKey(e.Place, e.Name, e.HostKey); err != nil && false {`,
 		pkg:   "test/hostile",
@@ -33,7 +33,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "what up is answered must be what was asked for",
-		file:  "cmd/keyway/pin.go",
+		file:  "internal/laptop/pin.go",
 		old:   `		if c.asked != "" && c.asked != c.got {`,
 		new:   `		if c.asked != "" && c.asked != c.got && false {`,
 		pkg:   "test/hostile",

@@ -35,13 +35,13 @@ var privileges = []mutant{
 	},
 	{
 		claim: "the agent is renewed only by a program of root's",
-		file:  "cmd/keyway/agentrenew_linux.go", old: "if st.Uid != 0 || st.Mode&0o022 != 0 && !sticky {", new: "if st.Uid != 0 && !sticky {",
-		pkg: "cmd/keyway", run: "^TestOwnedByRoot$",
+		file:  "internal/agentd/renew_linux.go", old: "if st.Uid != 0 || st.Mode&0o022 != 0 && !sticky {", new: "if st.Uid != 0 && !sticky {",
+		pkg: "internal/agentd", run: "^TestOwnedByRoot$",
 	},
 	{
 		claim: "a hashed name is tried with the names of the configuration",
-		file:  "cmd/keyway/agentnames.go", old: "wanted := append([]string{name}, n.names.Lookups[name]...)", new: "wanted := []string{name}",
-		pkg: "cmd/keyway", run: "^(TestHashedNames|TestPolicyWithHashedHosts)$",
+		file:  "internal/laptop/names.go", old: "wanted := append([]string{name}, n.names.Lookups[name]...)", new: "wanted := []string{name}",
+		pkg: "internal/laptop", run: "^TestHashedNames$",
 	},
 	{
 		claim: "the link keeps little of what a guest has not acknowledged",

@@ -38,7 +38,7 @@ var session = []mutant{
 	},
 	{
 		claim: "a command's words meet no shell",
-		file:  "cmd/keyway/inside.go", old: "return command, keyway.EncodeArgv(args)", new: "return command, nil",
+		file:  "internal/laptop/remote.go", old: "return command, keyway.EncodeArgv(args)", new: "return command, nil",
 		pkg: "test/e2e", run: "^TestArgumentsFromTheLaptop$",
 	},
 	{

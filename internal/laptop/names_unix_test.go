@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package laptop
 
 import (
 	"os"
@@ -56,7 +56,7 @@ func TestHashedNames(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("10.9.9.9 "+bothLine+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := &hostKeyNames{
+	n := &Names{
 		files: []knownHostsFile{{path, ""}, {plain, ""}}, config: func() sshconfig.Names { return config },
 		policy: func() *policy.Policy { return rules },
 		places: func() (map[string]string, string) { return map[string]string{"train": "ada@gpu9"}, "" },
@@ -89,40 +89,5 @@ func TestHashedNames(t *testing.T) {
 	}
 	if h := n.lookup(keys["nobody-knows"]); !slices.Equal(h.Names, []string{"nobody-knows"}) || h.Partial {
 		t.Errorf("%+v", h)
-	}
-}
-
-// keyway policy and keyway doctor say what the agent does.
-func TestPolicyWithHashedHosts(t *testing.T) {
-	home := laptop(t)
-	prod, prodLine := newHostKey(t)
-	_, otherLine := newHostKey(t)
-	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	hashedHosts(t, filepath.Join(home, ".ssh", "known_hosts"), "10.1.1.1 "+prodLine, "10.2.2.2 "+otherLine)
-	write(t, filepath.Join(home, ".ssh", "config"), "Host prod-1\n  HostName 10.1.1.1\n", 0o600)
-	dir := filepath.Join(home, "config", "keyway")
-	if path, err := policyPath(nil); err == nil {
-		dir = filepath.Dir(path)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, policyName), "rules:\n  - {deny: any, to: ['prod-*']}\n", 0o600)
-	for host, want := range map[string]string{
-		"prod-1": "? no: ", "10.1.1.1": "? no: ", ssh.FingerprintSHA256(prod.PublicKey()): "? no: ",
-		"10.2.2.2": "you are asked", "prod-9": "known_hosts has no key for prod-9", "github.com": "? yes: ",
-	} {
-		if out, code := program(t, nil, "policy", "explain", "--to", host, "--user", "root"); code != 0 || !strings.Contains(out, want) {
-			t.Errorf("%s: code %d: %s", host, code, out)
-		}
-	}
-	out, code := program(t, nil, "policy", "check")
-	if code != 0 || !strings.Contains(out, "2 hosts are in known_hosts hashed; of 1 of them a name is not known: you are asked") {
-		t.Errorf("code %d: %s", code, out)
-	}
-	if by, _ := doctor(t); len(by["policy"]) != 1 || by["policy"][0].Health != warning || !strings.Contains(by["policy"][0].Message, "2 hosts") {
-		t.Errorf("%+v", by["policy"])
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -28,38 +28,38 @@ const (
 	holdPatience = 2 * time.Second
 )
 
-// sendKeys lets today's keys enter a workspace, where the agent holds others than
+// SendKeys lets today's keys enter a workspace, where the agent holds others than
 // when they were sent last: whoever reaches the node is the owner. A failure is none
 // of the connection's: the keys of before may still enter.
-func (a *app) sendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry) {
+func (here *Laptop) SendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry) {
 	ctx, cancel := context.WithTimeout(ctx, sendPatience)
 	defer cancel()
-	holds := a.agentDigest(ctx)
+	holds := here.agentDigest(ctx)
 	age := time.Since(e.Sent.At)
 	if holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain {
 		return
 	}
-	keys, _, err := a.entryKeys(ctx, e.Place, e.Keys)
-	if err != nil || node.Admit(ctx, e.Name, a.withEnds(ctx, keys)) != nil {
+	keys, _, err := here.EntryKeys(ctx, e.Place, e.Keys)
+	if err != nil || node.Admit(ctx, e.Name, here.withEnds(ctx, keys)) != nil {
 		return
 	}
-	_ = a.hosts.Sent(e, sshconfig.Sent{Holds: holds, At: time.Now().UTC()}) // or the next time
+	_ = here.Hosts.Sent(e, sshconfig.Sent{Holds: holds, At: time.Now().UTC()}) // or the next time
 }
 
 // withEnds are keys with the ends that their certificates give them.
-func (a *app) withEnds(ctx context.Context, keys []publicKey) []keyway.EntryKey {
-	held, _ := a.agentLists(ctx)
+func (here *Laptop) withEnds(ctx context.Context, keys []PublicKey) []keyway.EntryKey {
+	held, _ := here.agentLists(ctx)
 	now := time.Now()
 	var entries []keyway.EntryKey
 	for _, k := range keys {
-		entries = append(entries, keyway.EntryKey{Line: k.line(), Until: endOf(k, held, now)})
+		entries = append(entries, keyway.EntryKey{Line: k.Line(), Until: endOf(k, held, now)})
 	}
 	return entries
 }
 
 // endOf is when a key may enter no more: the last of its certificates' ends, or
 // keyway.MaxEntry from now where there is none or it has none.
-func endOf(k publicKey, held []publicKey, now time.Time) time.Time {
+func endOf(k PublicKey, held []PublicKey, now time.Time) time.Time {
 	longest := now.Add(keyway.MaxEntry)
 	var end time.Time
 	for _, h := range held {
@@ -82,8 +82,8 @@ func endOf(k publicKey, held []publicKey, now time.Time) time.Time {
 }
 
 // agentDigest names what the agent holds; empty: it holds nothing, or there is none.
-func (a *app) agentDigest(ctx context.Context) string {
-	socket := a.agentSocket()
+func (here *Laptop) agentDigest(ctx context.Context) string {
+	socket := here.AgentSocket()
 	if socket == "" {
 		socket = os.Getenv("SSH_AUTH_SOCK")
 	}

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"bytes"
@@ -17,26 +17,12 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// The agent's paths in the runtime directory. agentSocketName is the one path of
-// the agent: the socket itself of one that unlock or the system started for us, or
-// a symbolic link to that of the user's. ssh_config names it, so that programs
-// started by a desktop, which know no SSH_AUTH_SOCK, reach it too. Through
-// forwardSocketName come those at the far end of a forwarding.
-const (
-	agentSocketName   = "agent.sock"
-	forwardSocketName = "forward.sock"
-)
+// agentPath is the one path of the agent: the socket itself of one that unlock or the
+// system started for us, or a symbolic link to that of the user's. ssh_config names it,
+// so that programs started by a desktop, which know no SSH_AUTH_SOCK, reach it too.
+func (here *Laptop) agentPath() string { return filepath.Join(here.runtime, dirs.AgentSocket) }
 
-// agentSocketPaths are where our own agent listens.
-func agentSocketPaths() (local, forward string, err error) {
-	dir, err := dirs.Runtime()
-	return filepath.Join(dir, agentSocketName), filepath.Join(dir, forwardSocketName), err
-}
-
-// agentPath is the one path of the agent.
-func (a *app) agentPath() string { return filepath.Join(a.runtime, agentSocketName) }
-
-// isSocket says whether a socket is at path itself: an agent of ours, not a link to
+// isSocket reports whether a socket is at path itself: an agent of ours, not a link to
 // another.
 func isSocket(path string) bool {
 	info, err := os.Lstat(path)
@@ -45,34 +31,34 @@ func isSocket(path string) bool {
 
 // forwardPath is where our own agent listens for those who come through a
 // forwarding.
-func (a *app) forwardPath() string { return filepath.Join(a.runtime, forwardSocketName) }
+func (here *Laptop) forwardPath() string { return filepath.Join(here.runtime, dirs.ForwardSocket) }
 
 // forwardSocket is the socket to forward: our own agent's second one. Another
 // agent, which agent.sock is only a link to, has none.
-func (a *app) forwardSocket() string {
-	if !isSocket(a.agentPath()) {
+func (here *Laptop) forwardSocket() string {
+	if !isSocket(here.agentPath()) {
 		return ""
 	}
-	if _, err := os.Stat(a.forwardPath()); err != nil {
+	if _, err := os.Stat(here.forwardPath()); err != nil {
 		return ""
 	}
-	return a.forwardPath()
+	return here.forwardPath()
 }
 
-// agentSocket is the one path of the agent, where there is one; else ssh's own
+// AgentSocket is the one path of the agent, where there is one; else ssh's own
 // rules apply.
-func (a *app) agentSocket() string {
-	path := a.agentPath()
+func (here *Laptop) AgentSocket() string {
+	path := here.agentPath()
 	if _, err := os.Stat(path); err != nil {
 		return ""
 	}
 	return path
 }
 
-// ensureAgent sees to it that an agent listens at the one path: with own set, one
+// EnsureAgent sees to it that an agent listens at the one path: with own set, one
 // of ours.
-func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
-	path := a.agentPath()
+func (here *Laptop) EnsureAgent(ctx context.Context, own bool, news io.Writer) error {
+	path := here.agentPath()
 	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !own && agentAnswers(ctx, theirs) {
 		if now, err := os.Readlink(path); err == nil && now == theirs {
 			return nil
@@ -87,7 +73,7 @@ func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, a.program, "agent", "-s", "-O", "runtime")
+	cmd := exec.CommandContext(ctx, here.Program, "agent", "-s", "-O", "runtime")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
@@ -98,14 +84,14 @@ func (a *app) ensureAgent(ctx context.Context, own bool, news io.Writer) error {
 	if os.Getenv("SSH_AUTH_SOCK") != path {
 		fmt.Fprintf(news, "for plain ssh to other hosts, in your shell's profile: export SSH_AUTH_SOCK=%s\n", path)
 	}
-	a.useAgent()
+	here.useAgent()
 	return nil
 }
 
-// wantsOwnAgent says whether the policy has what no other agent does: keys of
+// WantsOwnAgent reports whether the policy has what no other agent does: keys of
 // another agent beside its own, or occasions on which they are forgotten.
-func wantsOwnAgent() bool {
-	path, err := policyPath(nil)
+func WantsOwnAgent() bool {
+	path, err := dirs.Policy()
 	if err != nil {
 		return false
 	}
@@ -124,7 +110,7 @@ func followAgent(path, theirs string) {
 	relink(theirs, path) // when two do this at once, either is right
 }
 
-// listens says whether a process accepts connections at socket.
+// listens reports whether a process accepts connections at socket.
 func listens(socket string) bool {
 	conn, err := unixsock.Dial(socket)
 	if err != nil {
@@ -144,7 +130,7 @@ func relink(target, path string) error {
 	return os.Rename(tmp, path)
 }
 
-// agentAnswers says whether an agent listens at socket: ssh-add exits with 2 if
+// agentAnswers reports whether an agent listens at socket: ssh-add exits with 2 if
 // none does, and with 1 if it holds no key.
 func agentAnswers(ctx context.Context, socket string) bool {
 	err := listKeys(ctx, socket)

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"crypto/ed25519"
@@ -23,21 +23,21 @@ func TestEndsOfKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := func(until uint64) publicKey {
-		return publicKey{PublicKey: &ssh.Certificate{Key: key, ValidBefore: until}}
+	cert := func(until uint64) PublicKey {
+		return PublicKey{PublicKey: &ssh.Certificate{Key: key, ValidBefore: until}}
 	}
 	day := now.Add(24 * time.Hour)
-	mine := publicKey{PublicKey: key}
+	mine := PublicKey{PublicKey: key}
 	for what, c := range map[string]struct {
-		held []publicKey
+		held []PublicKey
 		want time.Time
 	}{
-		"no certificate":         {[]publicKey{mine}, longest},
-		"of a day":               {[]publicKey{mine, cert(uint64(day.Unix()))}, day},
-		"the last counts":        {[]publicKey{cert(uint64(day.Unix())), cert(uint64(now.Unix()))}, day},
-		"over already":           {[]publicKey{cert(uint64(now.Add(-time.Hour).Unix()))}, now.Add(-time.Hour)},
-		"without an end":         {[]publicKey{cert(ssh.CertTimeInfinity)}, longest},
-		"beyond what time knows": {[]publicKey{cert(ssh.CertTimeInfinity - 1)}, longest},
+		"no certificate":         {[]PublicKey{mine}, longest},
+		"of a day":               {[]PublicKey{mine, cert(uint64(day.Unix()))}, day},
+		"the last counts":        {[]PublicKey{cert(uint64(day.Unix())), cert(uint64(now.Unix()))}, day},
+		"over already":           {[]PublicKey{cert(uint64(now.Add(-time.Hour).Unix()))}, now.Add(-time.Hour)},
+		"without an end":         {[]PublicKey{cert(ssh.CertTimeInfinity)}, longest},
+		"beyond what time knows": {[]PublicKey{cert(ssh.CertTimeInfinity - 1)}, longest},
 	} {
 		if got := endOf(mine, c.held, now); !got.Equal(c.want) {
 			t.Errorf("%s: until %v, want %v", what, got, c.want)

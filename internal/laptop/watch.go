@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"bytes"
@@ -15,53 +15,47 @@ import (
 	"keyway/internal/watch"
 )
 
-// jobsDir is where the jobs are on record whose ends the link tells of.
-func (a *app) jobsDir() string { return filepath.Join(a.state, "jobs") }
+// JobsDir is where the jobs are on record whose ends the link tells of.
+func (here *Laptop) JobsDir() string { return filepath.Join(here.state, "jobs") }
 
-// configFile is where the user's config.yaml is, or would be.
-func configFile() (string, error) {
-	dir, err := dirs.Config()
-	return filepath.Join(dir, "config.yaml"), err
-}
-
-// readConfig reads it.
-func readConfig() (watch.Config, error) {
-	path, err := configFile()
+// ReadConfig reads config.yaml.
+func ReadConfig() (watch.Config, error) {
+	path, err := dirs.Settings()
 	if err != nil {
 		return watch.Config{}, err
 	}
 	return watch.ReadConfig(path)
 }
 
-// tellOfJobs waits for jobs, as a part of the link, until ctx ends.
-func tellOfJobs(ctx context.Context, log *slog.Logger) {
-	a, err := newApp()
-	config, configErr := configFile()
-	if err = errors.Join(err, configErr); err != nil {
+// TellOfJobs waits for jobs, as a part of the link, until ctx ends.
+func TellOfJobs(ctx context.Context, log *slog.Logger) {
+	here, err := New(nil)
+	settings, settingsErr := dirs.Settings()
+	if err = errors.Join(err, settingsErr); err != nil {
 		log.Warn("nobody will be told of the ends of jobs", "error", err)
 		return
 	}
-	watch.Run(ctx, a.jobsDir(), a.awaitJob, watch.Teller(ctx, config, log), log)
+	watch.Run(ctx, here.JobsDir(), here.awaitJob, watch.Teller(ctx, settings, log), log)
 }
 
 // awaitJob waits for a job over the user's ssh, which must not ask anything: nobody
 // may be there.
-func (a *app) awaitJob(ctx context.Context, j watch.Job) (watch.End, error) {
-	if _, err := a.lookup(string(j.Workspace)); keyway.Is(err, keyway.NotFound) {
+func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.End, error) {
+	if _, err := here.Lookup(string(j.Workspace)); keyway.Is(err, keyway.NotFound) {
 		return watch.End{}, watch.ErrGone
 	}
-	path, err := a.findSSH()
+	path, err := here.FindSSH()
 	if err != nil {
 		return watch.End{}, err
 	}
-	command, argv := remoteCommand([]string{"wait", "--json", string(j.Session)})
+	command, argv := RemoteCommand([]string{"wait", "--json", string(j.Session)})
 	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "SendEnv="+keyway.EnvArgv+"*", string(j.Workspace), command)
-	cmd.Env = append(a.environ(), argv...)
+	cmd.Env = append(here.Environ(), argv...)
 	out, err := cmd.Output()
 	if end, ok := parseEnd(out); ok {
 		return end, nil
 	}
-	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == code(keyway.NotFound) {
+	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == keyway.ExitCode(keyway.Errorf(keyway.NotFound, "")) {
 		return watch.End{}, watch.ErrGone
 	}
 	return watch.End{}, fmt.Errorf("ssh: %w", err)

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"keyway/internal/keyway"
 )
 
-// placeUI is the person at the terminal for one place: every question says for
+// placeUI is the person for one place: every question says for
 // which place it is, and however many places are reached at once, there is one
 // question at a time.
 type placeUI struct {
-	*terminalUI
+	UI
 	place keyway.Place
 	// before is called when a question has come, and refuses it by an error; after
 	// when it has been answered. Both may be nil.
@@ -20,8 +20,8 @@ type placeUI struct {
 	after  func()
 }
 
-// at is the terminal for one place.
-func (u *terminalUI) at(place keyway.Place) placeUI { return placeUI{terminalUI: u, place: place} }
+// at is the person for one place.
+func (here *Laptop) at(place keyway.Place) placeUI { return placeUI{UI: here.UI, place: place} }
 
 // oneQuestion holds a value while a question is open.
 var oneQuestion = make(chan struct{}, 1)
@@ -43,7 +43,7 @@ func (u placeUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 		return api.Answer{}, nil
 	}
 	q.Prompt = string(u.place) + ": " + q.Prompt
-	answer, err := u.terminalUI.Ask(ctx, q)
+	answer, err := u.UI.Ask(ctx, q)
 	if e := keyway.AsError(err); e != nil {
 		return answer, e.Hint("%s", strings.ReplaceAll(e.Next, "PLACE", string(u.place)))
 	}

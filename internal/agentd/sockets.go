@@ -1,9 +1,10 @@
-package main
+package agentd
 
 import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,25 +12,25 @@ import (
 	"keyway/internal/keyway"
 )
 
-// agentSockets are where an agent listens: the first for this machine, the
+// socketSet is where an agent listens: the first for this machine, the
 // second, if there is one, for forwarding.
-type agentSockets struct {
+type socketSet struct {
 	path, forward string
 	kept          bool // the files are somebody else's to remove
 	listeners     []net.Listener
 }
 
-func (s *agentSockets) paths() []string {
+func (s *socketSet) paths() []string {
 	if s.forward == "" {
 		return []string{s.path}
 	}
 	return []string{s.path, s.forward}
 }
 
-// listenAsAgent listens at path, or at a new one in a directory of its own as
+// listen listens at path, or at a new one in a directory of its own as
 // ssh-agent does.
-func listenAsAgent(path, forward string) (*agentSockets, error) {
-	s := &agentSockets{path: path, forward: forward}
+func listen(path, forward string) (*socketSet, error) {
+	s := &socketSet{path: path, forward: forward}
 	if path == "" {
 		var err error
 		if s.path, err = newSocketPath(); err != nil {
@@ -47,11 +48,11 @@ func listenAsAgent(path, forward string) (*agentSockets, error) {
 	return s, nil
 }
 
-// socketDirectory is how the directories that listenAsAgent makes are called.
+// socketDirectory is how the directories that listen makes are called.
 const socketDirectory = "ssh-keyway-*"
 
 // remove removes the sockets' files, and the directory that was made for them.
-func (s *agentSockets) remove() {
+func (s *socketSet) remove() {
 	for _, l := range s.listeners {
 		l.Close()
 	}
@@ -67,9 +68,30 @@ func (s *agentSockets) remove() {
 	}
 }
 
+// handTo starts cmd, which inherits the sockets and outlives the terminal.
+func (s *socketSet) handTo(cmd *exec.Cmd) (*os.Process, error) {
+	cmd.Dir = string(filepath.Separator)
+	detach(cmd)
+	var err error
+	if cmd.ExtraFiles, err = s.files(); err != nil {
+		return nil, err
+	}
+	defer closeAll(cmd.ExtraFiles)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return cmd.Process, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
 // inherited makes listeners of descriptors, from the first one on, that another
 // process has opened.
-func (s *agentSockets) inherited(first uintptr, paths []string) error {
+func (s *socketSet) inherited(first uintptr, paths []string) error {
 	for i, path := range paths {
 		f := os.NewFile(first+uintptr(i), path)
 		l, err := net.FileListener(f)
@@ -84,7 +106,7 @@ func (s *agentSockets) inherited(first uintptr, paths []string) error {
 
 // activated are the sockets that systemd listens at for us (sd_listen_fds(3)); nil:
 // there are none. The first is for this machine, the second for forwarding.
-func activated() (*agentSockets, error) {
+func activated() (*socketSet, error) {
 	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	if err != nil || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil, nil
@@ -95,7 +117,7 @@ func activated() (*agentSockets, error) {
 	if n < 1 || n > 2 {
 		return nil, keyway.Errorf(keyway.BadConfig, "there are %d sockets to listen at, not one and perhaps a second for forwarding", n)
 	}
-	s := &agentSockets{kept: true}
+	s := &socketSet{kept: true}
 	if err := s.inherited(firstInherited, make([]string, n)); err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "the socket cannot be used: %w", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"cmp"
@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"keyway/internal/agent"
 	"keyway/internal/plain"
 	"keyway/internal/policy"
 )
@@ -16,9 +15,9 @@ import (
 // with each as its end.
 const maxReachHosts = 400
 
-// forwarded says for every host that a forwarding can begin at where the policy lets
+// Forwarded says for every host that a forwarding can begin at where the policy lets
 // a key log in from there. Hosts of the same reach are on one line.
-func forwarded(p *policy.Policy, hosts []policy.Host, k agent.KeyInfo, now time.Time) []string {
+func Forwarded(p *policy.Policy, hosts []policy.Host, k policy.Key, now time.Time) []string {
 	other := policy.Host{Fingerprint: "none that is known"}
 	reaches := map[string][]string{} // reach → first hops
 	for _, hop := range append(slices.Clone(hosts), other) {
@@ -26,7 +25,7 @@ func forwarded(p *policy.Policy, hosts []policy.Host, k agent.KeyInfo, now time.
 		for _, h := range hosts {
 			f := policy.Facts{
 				Op: policy.Sign, When: now, Remote: true, From: hop, Proven: true, To: h, Purpose: policy.Login, AnyUser: true,
-				Key: policy.Key{Fingerprint: k.Fingerprint, Comment: k.Comment}, Constraint: policy.Unconstrained,
+				Key: k, Constraint: policy.Unconstrained,
 			}
 			if p.Decide(f, nil).Verdict == policy.Allow {
 				to = append(to, plain.Line(h.String()))
@@ -54,10 +53,10 @@ func forwarded(p *policy.Policy, hosts []policy.Host, k agent.KeyInfo, now time.
 	return lines
 }
 
-// reachable are the hosts that the user's files name, by their first names, and the
+// Reachable are the hosts that the user's files name, by their first names, and the
 // public git hosts; not all, where there are very many.
-func reachable(rules *policy.Policy) []policy.Host {
-	n := knownHostNames(func() *policy.Policy { return rules })
+func Reachable(rules *policy.Policy) []policy.Host {
+	n := ReadNames(func() *policy.Policy { return rules })
 	n.mu.Lock()
 	n.refreshLocked()
 	byName := map[string]policy.Host{}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package agentd
 
 import (
 	"fmt"
@@ -32,10 +32,10 @@ func newSocketPath() (string, error) {
 }
 
 // open takes over the sockets that our starter has opened.
-func (s *agentSockets) open() error { return s.inherited(firstInherited, s.paths()) }
+func (s *socketSet) open() error { return s.inherited(firstInherited, s.paths()) }
 
 // files are the listeners as descriptors for another process.
-func (s *agentSockets) files() ([]*os.File, error) {
+func (s *socketSet) files() ([]*os.File, error) {
 	var files []*os.File
 	for _, l := range s.listeners {
 		f, err := l.(*net.UnixListener).File()

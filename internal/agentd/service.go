@@ -1,4 +1,4 @@
-package main
+package agentd
 
 import (
 	"fmt"
@@ -80,8 +80,9 @@ func serviceFiles(system, home, program string) (files []serviceFile, start stri
 	return nil, "", keyway.Errorf(keyway.Usage, "there is no service for %s here", system).Hint("keyway unlock starts the agent when it is needed")
 }
 
-// installService writes the files and says how to start the service.
-func installService(home, program string, news io.Writer) error {
+// InstallService writes the files that make program the agent of the user whose home
+// directory is home, and tells how to start it.
+func InstallService(home, program string, news io.Writer) error {
 	files, start, err := serviceFiles(runtime.GOOS, home, program)
 	if err != nil {
 		return err

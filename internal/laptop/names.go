@@ -1,6 +1,7 @@
-package main
+package laptop
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -12,14 +13,16 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
 	"keyway/internal/policy"
 	"keyway/internal/sshconfig"
 )
 
-// hostKeyNames are the names of hosts by the fingerprints of their keys, from
+// Names are the names of hosts by the fingerprints of their keys, from
 // known_hosts files that are read anew when they change. What is hashed there is
 // tried with every name that the user's configuration and policy know.
-type hostKeyNames struct {
+type Names struct {
 	files []knownHostsFile
 
 	// config gives the names in ssh_config, with the files that they come from;
@@ -56,16 +59,22 @@ const (
 	maxGuesses    = 100_000
 )
 
-// knownHostNames tells what the user calls hosts.
-func knownHostNames(rules func() *policy.Policy) *hostKeyNames {
-	n := &hostKeyNames{files: knownHostsFiles(), policy: rules}
+// ReadNames tells what the user calls hosts.
+func ReadNames(rules func() *policy.Policy) *Names {
+	n := &Names{files: knownHostsFiles(), policy: rules}
 	if home, err := os.UserHomeDir(); err == nil {
 		n.config = func() sshconfig.Names { return sshconfig.ReadNames(home) }
 	}
-	if dir, err := statePath(""); err == nil {
+	if dir, err := dirs.State(); err == nil {
 		n.places = func() (map[string]string, string) { return workspacePlaces(dir) }
 	}
 	return n
+}
+
+// HostNames is what an agent asks for what the user calls hosts, under the policy in
+// force.
+func HostNames(rules func() *policy.Policy) func(ssh.PublicKey) policy.Host {
+	return ReadNames(rules).lookup
 }
 
 // workspacePlaces are the places of the workspaces that this laptop knows.
@@ -82,8 +91,8 @@ func workspacePlaces(dir string) (where map[string]string, source string) {
 
 // knownHostsFiles are keyway's own, the user's and the system's.
 func knownHostsFiles() (files []knownHostsFile) {
-	if path, err := statePath("known_hosts"); err == nil {
-		files = append(files, knownHostsFile{path, policy.GroupWorkspaces})
+	if dir, err := dirs.State(); err == nil {
+		files = append(files, knownHostsFile{filepath.Join(dir, "known_hosts"), policy.GroupWorkspaces})
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		for _, name := range []string{"known_hosts", "known_hosts2"} {
@@ -95,7 +104,7 @@ func knownHostsFiles() (files []knownHostsFile) {
 
 // named is the host of that name, as lookup has it: its names are those that the agent
 // knows, which need not have this one among them.
-func (n *hostKeyNames) named(name string) (policy.Host, bool) {
+func (n *Names) named(name string) (policy.Host, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refreshLocked()
@@ -116,7 +125,7 @@ func (n *hostKeyNames) named(name string) (policy.Host, bool) {
 	return policy.Host{}, false
 }
 
-func (n *hostKeyNames) lookup(key ssh.PublicKey) policy.Host {
+func (n *Names) lookup(key ssh.PublicKey) policy.Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refreshLocked()
@@ -132,7 +141,7 @@ func (n *hostKeyNames) lookup(key ssh.PublicKey) policy.Host {
 }
 
 // hostLocked is all that is known of the host with a key.
-func (n *hostKeyNames) hostLocked(fingerprint string) policy.Host {
+func (n *Names) hostLocked(fingerprint string) policy.Host {
 	h, done := n.resolved[fingerprint]
 	if !done {
 		h = n.resolveLocked(fingerprint)
@@ -141,7 +150,7 @@ func (n *hostKeyNames) hostLocked(fingerprint string) policy.Host {
 	return h
 }
 
-func (n *hostKeyNames) resolveLocked(fingerprint string) policy.Host {
+func (n *Names) resolveLocked(fingerprint string) policy.Host {
 	h := n.hosts[fingerprint]
 	h.Fingerprint = fingerprint
 	h.Names = slices.Clone(h.Names)
@@ -162,7 +171,7 @@ func (n *hostKeyNames) resolveLocked(fingerprint string) policy.Host {
 
 // withAliasesLocked adds what the configuration calls the host, before an address and
 // after a name: the first one is for people.
-func (n *hostKeyNames) withAliasesLocked(names []string) (all []string) {
+func (n *Names) withAliasesLocked(names []string) (all []string) {
 	for _, name := range names {
 		aliases := n.aliases[strings.ToLower(name)]
 		host := strings.Trim(name, "[]")
@@ -188,7 +197,7 @@ func addName(names []string, name string) []string {
 }
 
 // countHashed is how many hosts have a hashed name, and of how many one is not known.
-func (n *hostKeyNames) countHashed() (hashed, unknown int) {
+func (n *Names) countHashed() (hashed, unknown int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refreshLocked()
@@ -202,7 +211,7 @@ func (n *hostKeyNames) countHashed() (hashed, unknown int) {
 }
 
 // certifiedLocked are the names in the certificate that its authority may give.
-func (n *hostKeyNames) certifiedLocked(cert *ssh.Certificate) (names []string) {
+func (n *Names) certifiedLocked(cert *ssh.Certificate) (names []string) {
 	checker := ssh.CertChecker{}
 	for _, pattern := range n.authorities[ssh.FingerprintSHA256(cert.SignatureKey)] {
 		for _, name := range cert.ValidPrincipals {
@@ -215,7 +224,7 @@ func (n *hostKeyNames) certifiedLocked(cert *ssh.Certificate) (names []string) {
 }
 
 // refreshLocked reads what has changed.
-func (n *hostKeyNames) refreshLocked() {
+func (n *Names) refreshLocked() {
 	var rules *policy.Policy
 	if n.policy != nil {
 		rules = n.policy()
@@ -250,20 +259,20 @@ func (n *hostKeyNames) refreshLocked() {
 	n.guessLocked(places)
 }
 
-func (n *hostKeyNames) stampsOf() string {
+func (n *Names) stampsOf() string {
 	var stamps []string
 	for _, f := range n.files {
-		stamps = append(stamps, stampOf(f.path))
+		stamps = append(stamps, keyway.FileStamp(f.path))
 	}
 	for _, path := range n.sources {
-		stamps = append(stamps, stampOf(path))
+		stamps = append(stamps, keyway.FileStamp(path))
 	}
 	return strings.Join(stamps, "\n")
 }
 
 // guessLocked collects the names to try with hashed ones, and what the configuration
 // calls hosts.
-func (n *hostKeyNames) guessLocked(places map[string]string) {
+func (n *Names) guessLocked(places map[string]string) {
 	n.aliases = map[string][]string{}
 	guesses, ports := map[string]bool{}, map[string]bool{}
 	add := func(names ...string) {
@@ -309,7 +318,7 @@ func hostOfPlace(place string) string {
 }
 
 // readLocked reads what it can: a line that ssh cannot read either names nobody.
-func (n *hostKeyNames) readLocked(f knownHostsFile, places map[string]string) {
+func (n *Names) readLocked(f knownHostsFile, places map[string]string) {
 	file, err := os.Open(f.path)
 	if err != nil {
 		return
@@ -365,4 +374,43 @@ func placeOf(name string, places map[string]string) string {
 		return "?" + name
 	}
 	return place
+}
+
+// HashedText says how many hosts are hashed in known_hosts, and what comes of it;
+// empty: none is.
+func HashedText(rules *policy.Policy, names *Names) string {
+	hashed, unknown := names.countHashed()
+	if hashed == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s in known_hosts hashed", isOrAre(hashed, "host"))
+	if unknown == 0 {
+		return text + ", and all of their names are known from ssh_config and the policy"
+	}
+	text += fmt.Sprintf("; of %d of them a name is not known", unknown)
+	if rules.GoesByName() {
+		text += ": you are asked where a rule that asks or denies by name may mean one of them"
+	}
+	return text
+}
+
+func isOrAre(n int, what string) string {
+	if n == 1 {
+		return Count(n, what) + " is"
+	}
+	return Count(n, what) + " are"
+}
+
+// Find is the host that the user's files call so, as the agent sees it. One that
+// they do not know has a key that nobody has seen, and no name.
+func (n *Names) Find(name string) (h policy.Host, known bool) {
+	if h, ok := n.named(name); ok {
+		return h, true
+	}
+	for _, h := range policy.GitHosts() {
+		if h.Names[0] == name {
+			return h, true
+		}
+	}
+	return policy.Host{Fingerprint: "not in known_hosts"}, false
 }

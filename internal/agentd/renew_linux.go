@@ -1,4 +1,4 @@
-package main
+package agentd
 
 import (
 	"context"
@@ -30,6 +30,21 @@ const (
 	triesProgram = 10 * time.Second
 )
 
+// envHeirloom names the descriptor at which a renewed agent finds what it goes on
+// with.
+const envHeirloom = "KEYWAY_AGENT_HEIRLOOM"
+
+// Renewed reports whether an agent of an older program has become this process.
+func Renewed() bool { return os.Getenv(envHeirloom) != "" }
+
+// HardenRenewed hardens such a process, which is to be done before all else: Run refuses
+// one that was traced.
+func HardenRenewed() {
+	if Renewed() {
+		_ = agent.HardenProcess()
+	}
+}
+
 // heirloom is what a renewed agent finds. The keys are in a sealed memory file that
 // waits in the socket as a message: in the moment between exec and HardenProcess
 // other programs of the user could open every descriptor of ours through /proc, but
@@ -45,7 +60,7 @@ type heirloom struct {
 }
 
 // renew becomes the program. It returns only if that fails.
-func (s *agentSetup) renew(a *agent.Agent, sockets *agentSockets) error {
+func (s *setup) renew(a *agent.Agent, sockets *socketSet) error {
 	state, conns, err := a.HandOver()
 	defer clear(state)
 	defer closeAll(conns)
@@ -74,12 +89,6 @@ func (s *agentSetup) renew(a *agent.Agent, sockets *agentSockets) error {
 		return err
 	}
 	return syscall.Exec(s.program, os.Args, append(os.Environ(), envHeirloom+"="+strconv.Itoa(kept[0])))
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }
 
 // keepOpen keeps descriptors over an exec, and gives their numbers.
@@ -201,8 +210,8 @@ func receive(socket int) (*heirloom, error) {
 }
 
 // sockets are those of the agent before.
-func (h *heirloom) sockets() (*agentSockets, error) {
-	s := &agentSockets{path: h.Path, forward: h.Forward, kept: h.Kept}
+func (h *heirloom) sockets() (*socketSet, error) {
+	s := &socketSet{path: h.Path, forward: h.Forward, kept: h.Kept}
 	for _, fd := range h.Listeners {
 		if err := s.inherited(uintptr(fd), []string{h.Path}); err != nil {
 			return nil, err
@@ -213,7 +222,7 @@ func (h *heirloom) sockets() (*agentSockets, error) {
 
 // renewable says why the agent must not become the program, or nil. A program that
 // its user could replace would be a way for any other of the user's to the keys.
-func (s *agentSetup) renewable(ctx context.Context) error {
+func (s *setup) renewable(ctx context.Context) error {
 	if !s.renewAny {
 		if err := ownedByRoot(s.program); err != nil {
 			return err
@@ -252,7 +261,7 @@ func ownedByRoot(path string) error {
 }
 
 // renewOnSignal freezes the agent for each signal that can be followed.
-func (s *agentSetup) renewOnSignal(ctx context.Context, a *agent.Agent, signals <-chan os.Signal) {
+func (s *setup) renewOnSignal(ctx context.Context, a *agent.Agent, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-signals:
@@ -270,6 +279,6 @@ func (s *agentSetup) renewOnSignal(ctx context.Context, a *agent.Agent, signals 
 	}
 }
 
-func (s *agentSetup) notRenewed(err error) {
+func (s *setup) notRenewed(err error) {
 	_ = s.log.Append(audit.Event{Event: "renew", Verdict: "failed", Reason: err.Error()})
 }

@@ -1,4 +1,4 @@
-package main
+package laptop
 
 import (
 	"bufio"
@@ -16,32 +16,31 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
-	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
-// publicKey is a key that may enter a workspace.
-type publicKey struct {
+// PublicKey is a key that may enter a workspace.
+type PublicKey struct {
 	ssh.PublicKey
-	comment string
+	Comment string
 }
 
-// line is the key in authorized_keys form.
-func (k publicKey) line() string {
+// Line is the key in authorized_keys form.
+func (k PublicKey) Line() string {
 	text := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
-	if k.comment != "" {
-		text += " " + k.comment
+	if k.Comment != "" {
+		text += " " + k.Comment
 	}
 	return text
 }
 
-func (k publicKey) is(other ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), other.Marshal()) }
+func (k PublicKey) is(other ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), other.Marshal()) }
 
-// entryKeys are the keys that shall be able to enter a workspace at place, and why
+// EntryKeys are the keys that shall be able to enter a workspace at place, and why
 // these: those that the user named; else those that the user's ssh has for the
 // place; else all that the agent holds.
-func (a *app) entryKeys(ctx context.Context, place keyway.Place, named []string) ([]publicKey, string, error) {
-	held, noAgent := a.agentKeys(ctx)
+func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []string) ([]PublicKey, string, error) {
+	held, noAgent := here.agentKeys(ctx)
 	if ctx.Err() != nil {
 		return nil, "", ctx.Err()
 	}
@@ -58,17 +57,9 @@ func (a *app) entryKeys(ctx context.Context, place keyway.Place, named []string)
 	return held, "all that the agent holds", nil
 }
 
-// tellKeys says which keys may enter.
-func tellKeys(news io.Writer, keys []publicKey, why string) {
-	fmt.Fprintf(news, "keys that may enter (%s):\n", why)
-	for _, k := range keys {
-		fmt.Fprintf(news, "  %s %s\n", ssh.FingerprintSHA256(k), plain.Line(k.comment))
-	}
-}
-
 // meantKeys are those of held that the user's configuration names for a place, or
 // that ssh takes from its usual files.
-func meantKeys(ctx context.Context, place keyway.Place, held []publicKey) []publicKey {
+func meantKeys(ctx context.Context, place keyway.Place, held []PublicKey) []PublicKey {
 	if place == keyway.Local {
 		place = "localhost" // no host is logged in to: what holds for all of them
 	}
@@ -77,17 +68,17 @@ func meantKeys(ctx context.Context, place keyway.Place, held []publicKey) []publ
 		return nil // reaching the place will tell
 	}
 	home, _ := os.UserHomeDir()
-	var meant []publicKey
+	var meant []PublicKey
 	for _, file := range host.IdentityFiles {
 		if rest, ok := strings.CutPrefix(file, "~/"); ok {
 			file = filepath.Join(home, rest)
 		}
-		key, err := readPublicKey(strings.ReplaceAll(file, "%d", home))
+		key, err := ReadPublicKey(strings.ReplaceAll(file, "%d", home))
 		if err != nil {
 			continue
 		}
 		// What the agent does not hold would not get in unasked.
-		if i := slices.IndexFunc(held, func(h publicKey) bool { return h.is(key) }); i >= 0 {
+		if i := slices.IndexFunc(held, func(h PublicKey) bool { return h.is(key) }); i >= 0 {
 			meant = append(meant, held[i])
 		}
 	}
@@ -96,17 +87,17 @@ func meantKeys(ctx context.Context, place keyway.Place, held []publicKey) []publ
 
 // pickKeys finds the keys that the user named: by file, or by fingerprint or
 // comment among those that the agent holds.
-func pickKeys(named []string, held []publicKey) ([]publicKey, error) {
-	var keys []publicKey
+func pickKeys(named []string, held []PublicKey) ([]PublicKey, error) {
+	var keys []PublicKey
 	for _, name := range named {
-		i := slices.IndexFunc(held, func(h publicKey) bool {
-			return ssh.FingerprintSHA256(h) == name || h.comment != "" && h.comment == name
+		i := slices.IndexFunc(held, func(h PublicKey) bool {
+			return ssh.FingerprintSHA256(h) == name || h.Comment != "" && h.Comment == name
 		})
 		if i >= 0 {
 			keys = append(keys, held[i])
 			continue
 		}
-		key, err := readPublicKey(name)
+		key, err := ReadPublicKey(name)
 		if err != nil {
 			return nil, keyway.Errorf(keyway.NoKey, "--key %s is neither a key file nor the fingerprint or comment of a key that the agent holds: %w", name, err).
 				Hint("see what it holds: ssh-add -l")
@@ -119,35 +110,35 @@ func pickKeys(named []string, held []publicKey) ([]publicKey, error) {
 // maxKeyFile bounds a key file in bytes.
 const maxKeyFile = 64 << 10
 
-// readPublicKey reads a public key file, or that of a private one beside it.
-func readPublicKey(file string) (publicKey, error) {
+// ReadPublicKey reads a public key file, or that of a private one beside it.
+func ReadPublicKey(file string) (PublicKey, error) {
 	if !strings.HasSuffix(file, ".pub") {
 		file += ".pub"
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return publicKey{}, err
+		return PublicKey{}, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
-		return publicKey{}, err
+		return PublicKey{}, err
 	}
 	key, comment, _, _, err := ssh.ParseAuthorizedKey(data)
 	if err != nil {
-		return publicKey{}, fmt.Errorf("%s holds no public key", file)
+		return PublicKey{}, fmt.Errorf("%s holds no public key", file)
 	}
-	return publicKey{key, comment}, nil
+	return PublicKey{key, comment}, nil
 }
 
 // agentKeys are the keys that the agent holds, without certificates, whose keys are
 // listed beside them. Without any there is an error that says what to do.
-func (a *app) agentKeys(ctx context.Context) ([]publicKey, error) {
-	keys, err := a.agentLists(ctx)
+func (here *Laptop) agentKeys(ctx context.Context) ([]PublicKey, error) {
+	keys, err := here.agentLists(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keys = slices.DeleteFunc(keys, func(k publicKey) bool {
+	keys = slices.DeleteFunc(keys, func(k PublicKey) bool {
 		_, certified := k.PublicKey.(*ssh.Certificate)
 		return certified
 	})
@@ -158,9 +149,9 @@ func (a *app) agentKeys(ctx context.Context) ([]publicKey, error) {
 }
 
 // agentLists is all that the agent holds.
-func (a *app) agentLists(ctx context.Context) ([]publicKey, error) {
+func (here *Laptop) agentLists(ctx context.Context) ([]PublicKey, error) {
 	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
-	cmd.Env = a.environ()
+	cmd.Env = here.Environ()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -173,11 +164,34 @@ func (a *app) agentLists(ctx context.Context) ([]publicKey, error) {
 		return nil, keyway.Errorf(keyway.NoKey, "the agent cannot be asked: %w", err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	}
-	var keys []publicKey
+	var keys []PublicKey
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		if key, comment, _, _, err := ssh.ParseAuthorizedKey(lines.Bytes()); err == nil {
-			keys = append(keys, publicKey{key, comment})
+			keys = append(keys, PublicKey{key, comment})
 		}
 	}
 	return keys, nil
+}
+
+// Locked are those of the key files whose key the agent does not hold.
+func (here *Laptop) Locked(ctx context.Context, files []string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
+	cmd.Env = here.Environ()
+	held, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return nil, err
+	}
+	var locked []string
+	for _, f := range files {
+		if _, err := os.Stat(f); err != nil {
+			return nil, keyway.Errorf(keyway.NoKey, "the key file cannot be used: %w", err).Hint("see which there are: ls ~/.ssh")
+		}
+		public, err := os.ReadFile(f + ".pub")
+		words := strings.Fields(string(public))
+		if err != nil || len(words) < 2 || !strings.Contains(string(held), words[1]) {
+			locked = append(locked, f)
+		}
+	}
+	return locked, nil
 }

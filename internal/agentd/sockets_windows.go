@@ -1,4 +1,4 @@
-package main
+package agentd
 
 import (
 	"net"
@@ -46,7 +46,7 @@ func pipeAccess(sid string) string { return "D:P(A;;GA;;;" + sid + ")" }
 func newSocketPath() (string, error) { return systemPipe, nil }
 
 // open listens anew: Windows does not pass listeners on.
-func (s *agentSockets) open() error {
+func (s *socketSet) open() error {
 	for _, p := range s.paths() {
 		l, err := listenLocally(p)
 		if err != nil {
@@ -58,7 +58,7 @@ func (s *agentSockets) open() error {
 }
 
 // files are none: the listeners are closed for the process that opens them anew.
-func (s *agentSockets) files() ([]*os.File, error) {
+func (s *socketSet) files() ([]*os.File, error) {
 	for _, l := range s.listeners {
 		l.Close()
 	}

@@ -1,9 +1,8 @@
-package main
+package laptop
 
 import (
 	"cmp"
 	"context"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -12,17 +11,17 @@ import (
 	"keyway/internal/keyway"
 )
 
-// lockWatch speaks for an agent that is locked or holds no key, once, where every
+// LockWatch speaks for an agent that is locked or holds no key, once, where every
 // place would ask for a passphrase or refuse.
-type lockWatch struct {
+type LockWatch struct {
 	empty func() bool
 	once  sync.Once
 }
 
-// watchLock asks the agent when it first matters.
-func (a *app) watchLock(ctx context.Context) *lockWatch {
-	return &lockWatch{empty: sync.OnceValue(func() bool {
-		socket := cmp.Or(a.agentSocket(), os.Getenv("SSH_AUTH_SOCK"))
+// WatchLock asks the agent when it first matters.
+func (here *Laptop) WatchLock(ctx context.Context) *LockWatch {
+	return &LockWatch{empty: sync.OnceValue(func() bool {
+		socket := cmp.Or(here.AgentSocket(), os.Getenv("SSH_AUTH_SOCK"))
 		return socket != "" && agentAnswers(ctx, socket) && listKeys(ctx, socket) != nil
 	})}
 }
@@ -31,19 +30,19 @@ var errLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no ke
 
 // refuse refuses to ask for the passphrase of a key file, which would be asked
 // once for every place, and has a command of its own.
-func (l *lockWatch) refuse(q api.Question) error {
+func (l *LockWatch) refuse(q api.Question) error {
 	if q.Kind == "" && strings.Contains(q.Prompt, "passphrase for key") && l.empty() {
 		return errLocked
 	}
 	return nil
 }
 
-// told reports whether a problem is that the agent is locked, and says so if it
-// has not been said yet.
-func (l *lockWatch) told(p *keyway.Error, stderr io.Writer) bool {
+// Told reports whether a problem is that the agent is locked, and gives that to say
+// when none has said it.
+func (l *LockWatch) Told(p *keyway.Error) (told bool, say *keyway.Error) {
 	if p.Kind != keyway.NoKey && p.Kind != keyway.Denied || !l.empty() {
-		return false // also where a place claims it
+		return false, nil // also where a place claims it
 	}
-	l.once.Do(func() { complain(stderr, errLocked) })
-	return true
+	l.once.Do(func() { say = errLocked })
+	return true, say
 }

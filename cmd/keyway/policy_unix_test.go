@@ -1,0 +1,81 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keyway/internal/dirs"
+	"keyway/internal/laptop"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// keyway policy and keyway doctor say what the agent does.
+func TestPolicyWithHashedHosts(t *testing.T) {
+	home := newLaptop(t)
+	prod, prodLine := newHostKey(t)
+	_, otherLine := newHostKey(t)
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hashedHosts(t, filepath.Join(home, ".ssh", "known_hosts"), "10.1.1.1 "+prodLine, "10.2.2.2 "+otherLine)
+	write(t, filepath.Join(home, ".ssh", "config"), "Host prod-1\n  HostName 10.1.1.1\n", 0o600)
+	dir := filepath.Join(home, "config", "keyway")
+	if path, err := dirs.Policy(); err == nil {
+		dir = filepath.Dir(path)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "policy.yaml"), "rules:\n  - {deny: any, to: ['prod-*']}\n", 0o600)
+	for host, want := range map[string]string{
+		"prod-1": "? no: ", "10.1.1.1": "? no: ", ssh.FingerprintSHA256(prod.PublicKey()): "? no: ",
+		"10.2.2.2": "you are asked", "prod-9": "known_hosts has no key for prod-9", "github.com": "? yes: ",
+	} {
+		if out, code := program(t, nil, "policy", "explain", "--to", host, "--user", "root"); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: code %d: %s", host, code, out)
+		}
+	}
+	out, code := program(t, nil, "policy", "check")
+	if code != 0 || !strings.Contains(out, "2 hosts are in known_hosts hashed; of 1 of them a name is not known: you are asked") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	if by, _ := doctor(t); len(by["policy"]) != 1 || by["policy"][0].Health != laptop.Warning || !strings.Contains(by["policy"][0].Message, "2 hosts") {
+		t.Errorf("%+v", by["policy"])
+	}
+}
+
+func newHostKey(t *testing.T) (ssh.Signer, string) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.PublicKey())))
+}
+
+// hashedHosts is a known_hosts file as Debian's ssh writes it: each line is hashed by
+// ssh-keygen.
+func hashedHosts(t *testing.T, path string, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ssh-keygen", "-H", "-f", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if data, err := os.ReadFile(path); err != nil || strings.Count(string(data), "|1|") != len(lines) {
+		t.Fatalf("%v: %s", err, data)
+	}
+}

@@ -1,0 +1,53 @@
+package agentd
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keyway/internal/policy"
+)
+
+func TestPolicyFollowsItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	if _, err := openPolicy(path, io.Discard); err == nil {
+		t.Error("a policy that was named and is not there")
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("preset: openssh\n")
+	var news bytes.Buffer
+	f, err := openPolicy(path, &news)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := policy.Facts{Op: policy.Sign, Remote: true, Proven: true, Purpose: policy.Login, Constraint: policy.Unconstrained, To: policy.Host{Fingerprint: "SHA256:x"}}
+	expect := func(what string, want policy.Verdict) {
+		t.Helper()
+		if d := f.current().Decide(unknown, nil); d.Verdict != want {
+			t.Errorf("%s: %+v", what, d)
+		}
+	}
+	expect("openssh", policy.Allow)
+	write("rules:\n  - deny: any\n")
+	expect("changed", policy.Deny)
+	write("rules: [a mistake]\n")
+	expect("wrong", policy.Deny)
+	if !strings.Contains(news.String(), "the last good policy stays") {
+		t.Errorf("nothing was said: %q", news.String())
+	}
+	if _, err := openPolicy(path, io.Discard); err == nil {
+		t.Error("an agent starts with a wrong policy")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	expect("gone", policy.Ask)
+}

@@ -1,0 +1,55 @@
+//go:build unix
+
+package laptop
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// After a new login SSH_AUTH_SOCK is another; the one path that ssh_config names
+// must lead to it.
+func TestFollowAgent(t *testing.T) {
+	dir := t.TempDir()
+	path, old, theirs := filepath.Join(dir, "agent.sock"), filepath.Join(dir, "old"), filepath.Join(dir, "theirs")
+	target := func() string {
+		to, _ := os.Readlink(path)
+		return to
+	}
+	followAgent(path, theirs)
+	if target() != "" {
+		t.Error("a path was made that nobody asked for")
+	}
+	serve := func(socket string) net.Listener {
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	first := serve(old)
+	if err := relink(old, path); err != nil {
+		t.Fatal(err)
+	}
+	followAgent(path, theirs)
+	if target() != old {
+		t.Error("a living agent was left for a dead one")
+	}
+	serve(theirs)
+	followAgent(path, theirs)
+	if target() != old {
+		t.Error("a living agent was left")
+	}
+	first.Close()
+	followAgent(path, "")
+	if target() != old {
+		t.Error("changed for no agent at all")
+	}
+	followAgent(path, theirs)
+	if target() != theirs {
+		t.Errorf("the path leads to %q", target())
+	}
+}

@@ -1,0 +1,346 @@
+package laptop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/link"
+	"keyway/internal/policy"
+	"keyway/internal/sshconfig"
+	"keyway/internal/unixsock"
+)
+
+// Health is what a check found.
+type Health string
+
+const (
+	Healthy Health = "ok"
+	Warning Health = "warn"
+	Failing Health = "fail"
+)
+
+// Finding is one line of the doctor's report.
+type Finding struct {
+	Check   string `json:"check"`
+	Health  Health `json:"health"`
+	Message string `json:"message"`
+	Next    string `json:"next,omitempty"`
+}
+
+func found(check string, h Health, format string, args ...any) Finding {
+	return Finding{Check: check, Health: h, Message: fmt.Sprintf(format, args...)}
+}
+
+// then is f with what to do about it.
+func (f Finding) then(format string, args ...any) Finding {
+	f.Next = fmt.Sprintf(format, args...)
+	return f
+}
+
+// fault is what a failed call says.
+func fault(check string, h Health, err error) Finding {
+	e := keyway.AsError(err)
+	return Finding{Check: check, Health: h, Message: e.Message, Next: e.Next}
+}
+
+// CheckTimeout is how long one program may take that a check runs: a hanging
+// agent or daemon is a finding, not a reason to wait.
+const CheckTimeout = 5 * time.Second
+
+// CheckAll makes every check that can be made: without the directories there is
+// nothing to be said of what is in them. local asks the node of this machine.
+func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)) []Finding {
+	findings := []Finding{checkClient(ctx)}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return append(findings, fault("home", Failing, keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")))
+	}
+	findings = append(findings, checkHome(home)...)
+	findings = append(findings, checkKeys(home)...)
+	here, err := New(nil)
+	if err != nil {
+		return append(findings, fault("directories", Failing, err))
+	}
+	findings = append(findings, checkSockets(here.runtime), here.checkAgent(ctx), checkPolicy(), here.checkInclude(home))
+	findings = append(findings, here.checkHosts(ctx)...)
+	findings = append(findings, here.checkLink(ctx))
+	return append(findings, checkEngines(ctx, local)...)
+}
+
+// oldestClient is the first OpenSSH that has all we use: SSH_ASKPASS_REQUIRE,
+// by which the link's ssh brings its questions back, is of 8.4.
+var oldestClient = [2]int{8, 4}
+
+func checkClient(ctx context.Context) Finding {
+	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
+	if err != nil {
+		return found("ssh", Failing, "the OpenSSH client cannot be run: %v", err).then("install it (Debian: apt-get install openssh-client)")
+	}
+	said := strings.TrimSpace(string(out))
+	version, ok := clientVersion(said)
+	switch {
+	case !ok:
+		return found("ssh", Warning, "this ssh is not OpenSSH: %q", said).then("put OpenSSH's first on the PATH")
+	case version[0] < oldestClient[0] || version[0] == oldestClient[0] && version[1] < oldestClient[1]:
+		return found("ssh", Failing, "OpenSSH %d.%d is too old: %d.%d is the first that can be used", version[0], version[1], oldestClient[0], oldestClient[1]).
+			then("install a newer OpenSSH client")
+	}
+	if version[0] == 9 && version[1] < 9 || version[0] < 9 {
+		return found("ssh", Healthy, "OpenSSH %d.%d; from 9.9 on its key exchange with a workspace is post-quantum, too", version[0], version[1])
+	}
+	return found("ssh", Healthy, "OpenSSH %d.%d", version[0], version[1])
+}
+
+// clientVersion reads what ssh -V says: OpenSSH_9.2p1 Debian-2, or
+// OpenSSH_for_Windows_9.5p1.
+func clientVersion(said string) (version [2]int, ok bool) {
+	rest, ok := strings.CutPrefix(said, "OpenSSH_")
+	if !ok {
+		return version, false
+	}
+	rest = strings.TrimPrefix(rest, "for_Windows_")
+	n, err := fmt.Sscanf(rest, "%3d.%3d", &version[0], &version[1])
+	return version, err == nil && n == 2 && version[0] >= 0 && version[1] >= 0
+}
+
+// checkHome looks at ~/.ssh: ssh refuses a configuration that others may write,
+// and reads it from the home directory that the system has for the user.
+func checkHome(home string) []Finding {
+	var findings []Finding
+	if me, err := user.Current(); err == nil && me.HomeDir != "" && filepath.Clean(me.HomeDir) != filepath.Clean(home) {
+		findings = append(findings, found("home", Warning, "HOME is %s, but ssh reads %s", home, filepath.Join(me.HomeDir, ".ssh")).
+			then("run keyway init with HOME=%s", me.HomeDir))
+	}
+	for _, path := range []string{filepath.Join(home, ".ssh"), filepath.Join(home, ".ssh", "config")} {
+		info, err := os.Stat(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			findings = append(findings, found("~/.ssh", Failing, "%s cannot be looked at: %v", path, err).then("see who owns it: ls -ld %s", path))
+		} else if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
+			findings = append(findings, found("~/.ssh", Failing, "others may write to %s, so ssh does not trust it", path).then("chmod go-w %s", path))
+		}
+	}
+	if len(findings) == 0 {
+		findings = append(findings, found("~/.ssh", Healthy, "nobody else may write to it"))
+	}
+	return findings
+}
+
+// checkKeys looks at the usual key files. One that others may read is refused
+// by ssh and ssh-add.
+func checkKeys(home string) []Finding {
+	files := KeyFiles(home)
+	if len(files) == 0 {
+		return []Finding{found("key", Warning, "there is no key in %s", filepath.Join(home, ".ssh")).
+			then("make one: keyway init\nor, if your key is elsewhere: keyway unlock KEYFILE")}
+	}
+	var findings []Finding
+	for _, f := range files {
+		info, err := os.Stat(f)
+		switch {
+		case err != nil:
+			findings = append(findings, found("key", Failing, "%s cannot be looked at: %v", f, err).then("see who owns it: ls -l %s", f))
+		case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+			findings = append(findings, found("key", Failing, "others may read %s, so ssh does not use it", f).then("chmod 600 %s", f))
+		default:
+			findings = append(findings, found("key", Healthy, "%s", f))
+		}
+	}
+	return findings
+}
+
+// checkSockets binds a socket where the link and the agent have theirs.
+func checkSockets(dir string) Finding {
+	path := filepath.Join(dir, fmt.Sprintf(".doctor-%d", os.Getpid()))
+	l, err := unixsock.Listen(path, 0o600)
+	if err != nil {
+		return found("sockets", Failing, "no socket can be made in %s: %v", dir, err).then("name a private directory with a short path: export XDG_RUNTIME_DIR=/path/of/yours")
+	}
+	l.Close()
+	os.Remove(path)
+	return found("sockets", Healthy, "%s", dir)
+}
+
+// checkAgent asks the agent that ssh will ask. ssh-add exits with 1 if it holds
+// no key, and with 2 if there is none.
+func (here *Laptop) checkAgent(ctx context.Context) Finding {
+	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
+	cmd.Env = here.Environ()
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return found("agent", Healthy, "it holds %s", Count(bytes.Count(out, []byte("\n")), "key"))
+	case ctx.Err() != nil:
+		return found("agent", Failing, "the agent does not answer within %v", CheckTimeout).then("end it, and start another: keyway unlock")
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		return found("agent", Warning, "it holds no key").then("keyway unlock")
+	case errors.As(err, &exit):
+		return found("agent", Warning, "there is none").then("keyway unlock starts one")
+	}
+	return found("agent", Failing, "ssh-add cannot be run: %v", err).then("install the OpenSSH client (Debian: apt-get install openssh-client)")
+}
+
+// checkPolicy reads the policy as the agent does, and looks for hosts that its rules
+// cannot tell by name.
+func checkPolicy() Finding {
+	path, err := dirs.Policy()
+	if err != nil {
+		return fault("policy", Failing, err)
+	}
+	rules, err := policy.Open(path)
+	if err != nil {
+		return fault("policy", Failing, err)
+	}
+	names := ReadNames(func() *policy.Policy { return rules })
+	text := HashedText(rules, names)
+	if text == "" {
+		return found("policy", Healthy, "%s", path)
+	}
+	if _, unknown := names.countHashed(); unknown > 0 && rules.GoesByName() {
+		return found("policy", Warning, "%s", text).then("name them in ~/.ssh/config (Host and HostName), or write the rules with fingerprints: ssh-keygen -l -f ~/.ssh/known_hosts")
+	}
+	return found("policy", Healthy, "%s", text)
+}
+
+// Count is a number of things in words.
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// checkInclude looks for the one line in the user's ssh_config.
+func (here *Laptop) checkInclude(home string) Finding {
+	change, err := sshconfig.PlanInclude(home, here.Hosts.ConfigPath())
+	switch {
+	case err != nil:
+		return fault("ssh_config", Failing, err)
+	case change.Needed():
+		return found("ssh_config", Failing, "%s", change.Why).then("keyway init")
+	}
+	return found("ssh_config", Healthy, "%s includes keyway's hosts", change.Path)
+}
+
+// checkHosts asks ssh itself what it makes of a workspace: an Include that is
+// there may still not be read, in another HOME or a file named by -F.
+func (here *Laptop) checkHosts(ctx context.Context) []Finding {
+	known, err := here.Hosts.List()
+	if err != nil {
+		return []Finding{fault("workspaces", Failing, err)}
+	}
+	if len(known) == 0 {
+		return []Finding{found("workspaces", Healthy, "none yet: keyway up")}
+	}
+	sample := known[0].Name
+	host, err := sshconfig.Resolve(ctx, keyway.Place(sample))
+	if err != nil {
+		return []Finding{fault("workspaces", Failing, err)}
+	}
+	return []Finding{judgeHost(string(sample), host, len(known))}
+}
+
+func judgeHost(name string, host sshconfig.Host, known int) Finding {
+	program, _, ours := strings.Cut(host.ProxyCommand, " proxy ")
+	if !ours {
+		return found("workspaces", Failing, "ssh %s would not come by keyway but go to %s", name, host.HostName).then("keyway init")
+	}
+	path := unescape(program)
+	if _, err := os.Stat(path); err != nil {
+		return found("workspaces", Failing, "ssh %s would run a keyway that is not there: %s", name, path).then("write the entries anew: keyway unlock")
+	}
+	return found("workspaces", Healthy, "ssh knows %s by name", Count(known, "workspace"))
+}
+
+// unescape is the path in a generated ProxyCommand, as ssh -G prints it.
+func unescape(word string) string {
+	if runtime.GOOS == "windows" {
+		return strings.Trim(word, `"`)
+	}
+	var b strings.Builder
+	for i := 0; i < len(word); i++ {
+		if word[i] == '\\' && i+1 < len(word) {
+			i++
+		}
+		b.WriteByte(word[i])
+	}
+	return strings.ReplaceAll(b.String(), "%%", "%")
+}
+
+// checkLink asks the link, if there is one: it is started when it is needed.
+func (here *Laptop) checkLink(ctx context.Context) Finding {
+	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
+	defer cancel()
+	l, err := link.Running(ctx, here.runtime)
+	if ctx.Err() != nil {
+		return found("link", Failing, "the link does not answer within %v", CheckTimeout).then("keyway link stop\nif that hangs too, see its log: %s", logPath())
+	}
+	if err != nil {
+		return found("link", Healthy, "not running; it is started when it is needed")
+	}
+	s, err := l.Status(ctx)
+	if err != nil {
+		return fault("link", Failing, err).then("keyway link stop")
+	}
+	return found("link", Healthy, "process %d, version %s, %s", s.PID, s.Version, Count(len(s.Places), "place"))
+}
+
+func logPath() string {
+	path, err := dirs.LinkLog()
+	if err != nil {
+		return "link.log in keyway's state directory"
+	}
+	return path
+}
+
+// checkEngines reports what workspaces on this machine can be, as the local node
+// sees it. That there is no Docker here is no fault: most people's workspaces are
+// elsewhere.
+func checkEngines(ctx context.Context, local func(context.Context) (api.Info, error)) []Finding {
+	if runtime.GOOS != "linux" {
+		return []Finding{found("local", Healthy, "workspaces on this machine need Linux; those at other places do not")}
+	}
+	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
+	defer cancel()
+	info, err := local(ctx)
+	if err != nil {
+		return []Finding{fault("local", Warning, err)}
+	}
+	var findings []Finding
+	usable := false
+	for _, e := range info.Engines {
+		switch {
+		case e.Usable:
+			usable = true
+			findings = append(findings, found(e.Name, Healthy, "can be used for workspaces on this machine"))
+		case e.Why == nil:
+			findings = append(findings, found(e.Name, Warning, "cannot be used, and does not tell why"))
+		case usable:
+			findings = append(findings, found(e.Name, Healthy, "not needed, and not usable: %s", e.Why.Message))
+		case e.Why.Kind == keyway.EngineAbsent:
+			findings = append(findings, found(e.Name, Healthy, "not on this machine; workspaces here can be plain processes (--engine %s)", keyway.EngineWith(false)))
+		default:
+			findings = append(findings, fault(e.Name, Warning, e.Why))
+		}
+	}
+	return findings
+}

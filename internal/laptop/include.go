@@ -1,0 +1,42 @@
+package laptop
+
+import (
+	"os"
+	"path/filepath"
+
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+// defaultKeys are the files that ssh and ssh-add use unasked, in ssh's order.
+var defaultKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"}
+
+// KeyFiles are those of the default keys that exist.
+func KeyFiles(home string) []string {
+	var found []string
+	for _, name := range defaultKeys {
+		path := filepath.Join(home, ".ssh", name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			found = append(found, path)
+		}
+	}
+	return found
+}
+
+// RequireInclude refuses to run ssh by a name it cannot know.
+func (here *Laptop) RequireInclude() error {
+	if here.Included() {
+		return nil
+	}
+	return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet").Hint("add the line for them to ~/.ssh/config: keyway init")
+}
+
+// Included reports whether ssh reads what keyway has written.
+func (here *Laptop) Included() bool {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return false
+	}
+	change, err := sshconfig.PlanInclude(home, here.Hosts.ConfigPath())
+	return err == nil && !change.Needed()
+}

@@ -1,0 +1,151 @@
+// Package laptop is what the commands on the laptop work with: the workspaces that it
+// knows, the places, the agent and the link. It returns values and errors, prints
+// nothing, and asks through UI.
+package laptop
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/link"
+	"keyway/internal/sshconfig"
+)
+
+// UI is the person who has given a command.
+type UI interface {
+	// Progress reports what is being done.
+	Progress(keyway.Progress)
+	// Said reports what a host on the way has said.
+	Said(api.Words)
+	// Ask asks a question of ssh's.
+	Ask(context.Context, api.Question) (api.Answer, error)
+}
+
+// Laptop is this machine as keyway sees it.
+type Laptop struct {
+	UI      UI
+	Hosts   *sshconfig.Store // the workspaces that it knows
+	Program string           // our own executable
+
+	runtime string // directory of sockets
+	state   string // directory of what is remembered
+}
+
+// New opens what is remembered, and mends the path of the agent.
+func New(ui UI) (*Laptop, error) {
+	state, err := dirs.State()
+	if err != nil {
+		return nil, err
+	}
+	runtimeDir, err := dirs.Runtime()
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	here := &Laptop{UI: ui, Program: program, runtime: runtimeDir, state: state}
+	followAgent(here.agentPath(), os.Getenv("SSH_AUTH_SOCK"))
+	here.useAgent()
+	return here, nil
+}
+
+// useAgent has the generated ssh_config name the agent that there is now.
+func (here *Laptop) useAgent() {
+	here.Hosts = sshconfig.Open(here.state, sshconfig.Client{Program: here.Program, Agent: here.AgentSocket(), Forward: here.forwardSocket()})
+}
+
+// Link reaches the user's link, starting it if need be.
+func (here *Laptop) Link(ctx context.Context) (*link.Client, error) {
+	log, err := dirs.LinkLog()
+	if err != nil {
+		return nil, err
+	}
+	return link.Open(ctx, here.runtime, here.Program, log)
+}
+
+// Node reaches the node at place.
+func (here *Laptop) Node(ctx context.Context, place keyway.Place) (*api.Client, error) {
+	_, node, err := here.Connect(ctx, place)
+	return node, err
+}
+
+// Connect reaches the link and the node at place.
+func (here *Laptop) Connect(ctx context.Context, place keyway.Place) (*link.Client, *api.Client, error) {
+	l, err := here.Link(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	node, err := l.Place(ctx, place, here.env(), here.at(place))
+	return l, node, err
+}
+
+// LinkRuns reports whether there is a link.
+func (here *Laptop) LinkRuns(ctx context.Context) bool {
+	_, err := link.Running(ctx, here.runtime)
+	return err == nil
+}
+
+// env is what the link's ssh gets of our environment.
+func (here *Laptop) env() map[string]string {
+	env := map[string]string{}
+	for _, kv := range here.Environ() {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	return link.PassedEnv(env)
+}
+
+// Environ is our environment with the agent that keyway uses.
+func (here *Laptop) Environ() []string {
+	env := os.Environ()
+	if sock := here.AgentSocket(); sock != "" {
+		env = append(slices.DeleteFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "SSH_AUTH_SOCK=") }), "SSH_AUTH_SOCK="+sock)
+	}
+	return env
+}
+
+// Lookup finds a workspace by NAME or PLACE/NAME.
+func (here *Laptop) Lookup(arg string) (sshconfig.Entry, error) {
+	return here.Hosts.Lookup(arg)
+}
+
+// Places are those named, or all that this laptop has used, and this machine.
+func (here *Laptop) Places(named []string) ([]keyway.Place, error) {
+	if len(named) == 0 {
+		places, err := here.Hosts.Places()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(places, keyway.Local) && here.localMayHaveWorkspaces() {
+			places = append(places, keyway.Local)
+		}
+		return places, nil
+	}
+	var places []keyway.Place
+	for _, n := range named {
+		p, err := keyway.ParsePlace(n)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, p)
+	}
+	return places, nil
+}
+
+// localMayHaveWorkspaces reports whether a node on this machine has ever made one.
+func (here *Laptop) localMayHaveWorkspaces() bool {
+	state, err := dirs.State()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(state, "workspaces"))
+	return err == nil
+}

@@ -1,0 +1,212 @@
+package laptop
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+// Row is what ls tells of one workspace.
+type Row struct {
+	keyway.Workspace
+	// Known says that this laptop made or added it; Add is the command that adds it
+	// where it did not.
+	Known bool   `json:"known"`
+	Add   string `json:"add,omitempty"`
+
+	Why bool `json:"-"` // Reason is shown also of an unknown state: nothing else tells it
+}
+
+// ByName orders rows by place and name.
+func ByName(a, b Row) int {
+	return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Name, b.Name))
+}
+
+// unseen is a workspace that this laptop knows and has not heard of now.
+func unseen(e sshconfig.Entry, why string) Row {
+	return Row{Known: true, Workspace: keyway.Workspace{
+		Name: e.Name, Place: e.Place, Engine: e.Engine, State: keyway.Unknown, Reason: why,
+		Created: e.Created, Sessions: -1,
+	}}
+}
+
+// placeTimeout is how long ls waits for one place, beside the time in which a
+// person is asked.
+const placeTimeout = 30 * time.Second
+
+// Machine is one machine with the names by which this laptop knows it as a place.
+type Machine struct {
+	names []keyway.Place
+	known []sshconfig.Entry // what this laptop knows there
+}
+
+// Machines are those to be asked: of the places named, or those where this laptop
+// knows a workspace, or all places that it knows.
+func (here *Laptop) Machines(ctx context.Context, named []string, all bool) ([]Machine, error) {
+	known, err := here.Hosts.List()
+	if err != nil {
+		return nil, err
+	}
+	var places []keyway.Place
+	switch {
+	case len(named) > 0 || all:
+		if places, err = here.Places(named); err != nil {
+			return nil, err
+		}
+	default:
+		for _, e := range known {
+			places = append(places, e.Place)
+		}
+	}
+	slices.Sort(places)
+	places = slices.Compact(places)
+	var machines []Machine
+	for _, names := range sameMachines(ctx, places) {
+		m := Machine{names: names}
+		for _, e := range known {
+			if slices.Contains(names, e.Place) {
+				m.known = append(m.known, e)
+			}
+		}
+		machines = append(machines, m)
+	}
+	return machines, nil
+}
+
+// sameMachines puts together the places that ssh reaches in the same way, under
+// the names gpu1 and ada@gpu1, say.
+func sameMachines(ctx context.Context, places []keyway.Place) [][]keyway.Place {
+	ways := make([]string, len(places))
+	var resolved sync.WaitGroup
+	for i, p := range places {
+		ways[i] = string(p)
+		if p == keyway.Local || len(places) == 1 {
+			continue
+		}
+		resolved.Go(func() {
+			if h, err := sshconfig.Resolve(ctx, p); err == nil {
+				ways[i] = fmt.Sprintf("%s@%s:%s %q %q", h.User, h.HostName, h.Port, h.ProxyJump, h.ProxyCommand)
+			}
+		})
+	}
+	resolved.Wait()
+	var machines [][]keyway.Place
+	for i, p := range places {
+		if first := slices.Index(ways, ways[i]); first < i {
+			at := slices.IndexFunc(machines, func(m []keyway.Place) bool { return m[0] == places[first] })
+			machines[at] = append(machines[at], p)
+			continue
+		}
+		machines = append(machines, []keyway.Place{p})
+	}
+	return machines
+}
+
+// Listing is what is told of one machine.
+type Listing struct {
+	Rows     []Row
+	Problems []*keyway.Error
+}
+
+// List lists one machine. It changes nothing, here or there.
+func (here *Laptop) List(ctx context.Context, m Machine, locked *LockWatch) Listing {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	place := m.names[0]
+	patience := time.AfterFunc(placeTimeout, cancel)
+	defer patience.Stop()
+	ui := here.at(place)
+	ui.before = func(q api.Question) error { patience.Stop(); return locked.refuse(q) }
+	ui.after = func() { patience.Reset(placeTimeout) }
+	var said api.Listing
+	l, err := here.Link(ctx)
+	var node *api.Client
+	if err == nil {
+		node, err = l.Place(ctx, place, here.env(), ui)
+	}
+	if err == nil {
+		said, err = node.List(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = keyway.Errorf(keyway.Unreachable, "%s has not answered within %v", place, placeTimeout).
+			Hint("see where it stops: keyway status %s", place)
+	}
+	if err != nil {
+		return Listing{unasked(m, err), []*keyway.Error{keyway.AsError(err)}}
+	}
+	rows, problems := compare(m, said.Workspaces)
+	return Listing{rows, append(problems, said.Problems[:min(len(said.Problems), maxProblems)]...)}
+}
+
+// maxProblems bounds how many problems of its own a machine may tell: it has one
+// for each engine.
+const maxProblems = 8
+
+// unasked is what this laptop knows of a machine that cannot be asked.
+func unasked(m Machine, why error) []Row {
+	var rows []Row
+	for _, e := range m.known {
+		rows = append(rows, unseen(e, keyway.AsError(why).Message))
+	}
+	return rows
+}
+
+// maxStrangers bounds how many workspaces of one machine are listed that this
+// laptop did not make: it can name any number.
+const maxStrangers = 500
+
+// compare holds what a machine lists against what this laptop knows of it.
+func compare(m Machine, said []keyway.Workspace) (rows []Row, problems []*keyway.Error) {
+	place := m.names[0]
+	known := map[keyway.Name]sshconfig.Entry{}
+	for _, e := range m.known {
+		known[e.Name] = e
+	}
+	seen := map[keyway.Name]bool{}
+	odd, more := 0, 0
+	for _, w := range said {
+		e, ours := known[w.Name]
+		if _, err := keyway.ParseName(string(w.Name)); err != nil || seen[w.Name] {
+			odd++
+			continue
+		}
+		seen[w.Name] = true
+		switch {
+		case ours:
+			w.Place = e.Place
+			if w.Guest.HostKey != "" {
+				if err := e.SameKey(w.Guest.HostKey); err != nil {
+					problems = append(problems, keyway.AsError(err))
+				}
+			}
+			rows = append(rows, Row{Workspace: w, Known: true})
+		case len(rows) >= len(known)+maxStrangers:
+			more++
+		default:
+			w.Place = place
+			rows = append(rows, Row{Workspace: w, Add: fmt.Sprintf("keyway add %s/%s", place, w.Name)})
+		}
+	}
+	for _, e := range m.known {
+		if !seen[e.Name] {
+			gone := unseen(e, fmt.Sprintf("%s does not list it; if it was removed: keyway forget %s", place, e.Name))
+			gone.Why = true
+			rows = append(rows, gone)
+		}
+	}
+	if odd > 0 {
+		problems = append(problems, keyway.Errorf(keyway.Untrusted, "%s lists %s by impossible names, or twice", place, Count(odd, "workspace")))
+	}
+	if more > 0 {
+		problems = append(problems, keyway.Errorf(keyway.Untrusted, "%s lists %s more that this laptop did not make", place, Count(more, "workspace")))
+	}
+	slices.SortStableFunc(rows, ByName)
+	return rows, problems
+}

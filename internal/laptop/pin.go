@@ -1,0 +1,127 @@
+package laptop
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+// checkAnswer compares what a place says it has made with what it was asked for.
+// What goes into the entry comes from the request; an answer that differs is about
+// something else, or a lie.
+func checkAnswer(place keyway.Place, s keyway.Spec, made keyway.Workspace) error {
+	user, _, _ := strings.Cut(s.User, ":")
+	answered := made.Guest.User
+	if _, err := strconv.Atoi(user); err == nil {
+		answered = strconv.Itoa(made.Guest.UID) // asked for by number: what it is called there is the image's to say
+	}
+	for _, c := range []struct{ what, asked, got string }{
+		{"name", string(s.Name), string(made.Name)},
+		{"engine", s.Engine, made.Engine},
+		{"user", user, answered},
+		{"agent forwarding", onOff(s.ForwardAgent), onOff(made.ForwardAgent)},
+	} {
+		if c.asked != "" && c.asked != c.got {
+			return keyway.Errorf(keyway.Untrusted, "%s was asked for a workspace with the %s %s, and answers with %q", place, c.what, c.asked, brief(c.got)).
+				Hint("nothing was written on this laptop. See what is wrong with %s, or ask its administrator", place)
+		}
+	}
+	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// brief is the beginning of a word that may be long.
+func brief(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// EntryOf is the entry for a workspace as it was asked for. From the place come
+// only its host key, which has yet to prove itself, the name to log in with, and
+// the engine where none was asked for.
+func EntryOf(place keyway.Place, s keyway.Spec, made keyway.Workspace) sshconfig.Entry {
+	return sshconfig.Entry{
+		Name: s.Name, Place: place, Engine: made.Engine, User: made.Guest.User,
+		HostKey: made.Guest.HostKey, ForwardAgent: s.ForwardAgent, Created: made.Created,
+	}
+}
+
+// Prove demands of e's host key that it is nobody else's and that the guest holds
+// it. Nothing is written before.
+func (here *Laptop) Prove(ctx context.Context, known *sshconfig.Surroundings, e sshconfig.Entry) error {
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	if err := known.CheckKey(e.Place, e.Name, e.HostKey); err != nil {
+		return err
+	}
+	l, err := here.Link(ctx)
+	if err != nil {
+		return err
+	}
+	return l.Prove(ctx, e.Place, e.Name, e.HostKey)
+}
+
+// Pin lets ssh know a workspace that was made just now, once the place's answer
+// fits the request and the host key in it has proved itself.
+func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace, named []string) error {
+	if err := checkAnswer(place, s, made); err != nil {
+		return err
+	}
+	e := EntryOf(place, s, made)
+	e.Keys, e.Sent = named, sshconfig.Sent{Holds: here.agentDigest(ctx), At: time.Now().UTC()}
+	if err := here.Prove(ctx, known, e); err != nil {
+		return err
+	}
+	return here.Hosts.Add(e)
+}
+
+// Undo removes what was made and cannot be used. What only could not be reached
+// may yet be of use.
+func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Place, name keyway.Name, why error) error {
+	interrupted := ctx.Err() != nil
+	if keyway.Is(why, keyway.Unreachable) && !interrupted {
+		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, why).
+			Hint("when %s can be reached: keyway add %[1]s/%s", place, name)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	err := there.Remove(ctx, name)
+	switch {
+	case err != nil:
+		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", why).
+			Hint("remove it: keyway rm %s/%s", place, name)
+	case interrupted:
+		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
+	}
+	return why
+}
+
+// settleTimeout is how long an interrupted up waits to see that nothing is left.
+const settleTimeout = 30 * time.Second
+
+// Settle waits until an interrupted Create has cleaned up at the place.
+func (here *Laptop) Settle(there *api.Client, name keyway.Name) error {
+	here.UI.Progress(keyway.Progress{Message: "interrupted: removing what was begun"})
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	if err := there.Settle(ctx, name); err != nil {
+		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, err).
+			Hint("see: keyway ls")
+	}
+	return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
+}

@@ -1,0 +1,86 @@
+package laptop
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
+)
+
+// FindSSH is the path of the user's ssh, which must know the workspaces.
+func (here *Laptop) FindSSH() (string, error) {
+	path, err := exec.LookPath("ssh")
+	if err != nil {
+		return "", keyway.Errorf(keyway.Other, "there is no ssh: %w", err).Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
+	}
+	return path, here.RequireInclude()
+}
+
+// maxShellWords is how long the words of a command may be, in bytes, for them to be sent
+// for a shell, too.
+const maxShellWords = 64 << 10
+
+// RemoteCommand is a command of the workspace's keyway: as a guest takes it from the
+// environment, without a shell; and as a shell reads it, for guests of earlier versions.
+func RemoteCommand(args []string) (command string, argv []string) {
+	words := []string{"keyway"}
+	for _, arg := range args {
+		words = append(words, shellQuote(arg))
+	}
+	if command = strings.Join(words, " "); len(command) > maxShellWords {
+		command = "keyway too-long-for-this-version" // which that one says of itself
+	}
+	return command, keyway.EncodeArgv(args)
+}
+
+// notRunningTimeout is how long the place may take to say why a connection failed.
+const notRunningTimeout = 10 * time.Second
+
+// NotRunning reports whether a connection to a workspace failed because it does not
+// run. What cannot be found out is nil: ssh has said what it knows.
+func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
+	defer cancel()
+	unseen := *here
+	unseen.UI = noProgress{here.UI}
+	node, err := unseen.Node(ctx, entry.Place)
+	if err != nil {
+		return nil
+	}
+	list, err := node.List(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, w := range list.Workspaces {
+		if w.Name == entry.Name && w.State != keyway.Running && w.State != keyway.Unknown {
+			why := string(w.State)
+			if w.Reason != "" {
+				why += " (" + plain.Line(w.Reason) + ")"
+			}
+			return keyway.Errorf(keyway.NotRunning, "%s does not run: it is %s", entry.Name, why).
+				Hint("start it: keyway start %s", entry.Name)
+		}
+	}
+	return nil
+}
+
+// noProgress is a person who does not wait.
+type noProgress struct{ UI }
+
+// Progress implements UI.
+func (noProgress) Progress(keyway.Progress) {}
+
+// shellQuote makes s one word for a POSIX shell.
+func shellQuote(s string) string {
+	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:=+@%", r))
+	}) < 0
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,81 @@
+package laptop
+
+import (
+	"context"
+	"net"
+	"slices"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/link"
+	"keyway/internal/sshconfig"
+)
+
+// Report is what status tells of one place.
+type Report struct {
+	link.PlaceStatus
+	Hops  []string      `json:"hops,omitempty"`
+	RTT   time.Duration `json:"rttNanoseconds,omitempty"`
+	Node  *api.Info     `json:"node,omitempty"`
+	Error *keyway.Error `json:"error,omitempty"`
+}
+
+// pings is how many round trips are measured; the shortest is told.
+const pings = 3
+
+// Examine reaches one place and measures the way.
+func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Place) Report {
+	r := Report{PlaceStatus: link.PlaceStatus{Place: place, State: "down"}}
+	if place != keyway.Local {
+		if way, err := sshconfig.Way(ctx, place); err == nil {
+			for _, h := range way {
+				r.Hops = append(r.Hops, hopText(h))
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	node, err := l.Place(ctx, place, here.env(), here.at(place))
+	if err == nil {
+		r.RTT, err = roundTrip(ctx, node)
+	}
+	if err == nil {
+		var info api.Info
+		if info, err = node.Info(ctx); err == nil {
+			r.Node = &info
+		}
+	}
+	r.Error = keyway.AsError(err)
+	return r
+}
+
+// hopText is a host as the user wrote it, and what that stands for.
+func hopText(h sshconfig.Host) string {
+	address := h.User + "@" + net.JoinHostPort(h.HostName, h.Port)
+	return h.Name + " (" + address + ")"
+}
+
+func roundTrip(ctx context.Context, node *api.Client) (best time.Duration, err error) {
+	for range pings {
+		begun := time.Now()
+		if err := node.Ping(ctx); err != nil {
+			return 0, err
+		}
+		if d := time.Since(begun); best == 0 || d < best {
+			best = d
+		}
+	}
+	return best, nil
+}
+
+// IsUp reports whether there is a way to place already: Tab makes none, for which a
+// person might be asked something.
+func (here *Laptop) IsUp(ctx context.Context, place keyway.Place) bool {
+	l, err := link.Running(ctx, here.runtime)
+	if err != nil {
+		return false
+	}
+	s, err := l.Status(ctx)
+	return err == nil && slices.ContainsFunc(s.Places, func(p link.PlaceStatus) bool { return p.Place == place && p.State == "up" })
+}

@@ -27,7 +27,7 @@ workspaces go on; keyway add lets ssh know them again. To end a workspace: keywa
 			if err != nil {
 				return err
 			}
-			return each(args, func(arg string) error { return a.forget(arg, cmd.ErrOrStderr()) })
+			return each(args, cmd.ErrOrStderr(), func(arg string) error { return a.forget(arg, cmd.ErrOrStderr()) })
 		},
 	}
 }

@@ -315,7 +315,7 @@ if the connection failed.`,
 				return keyway.Errorf(keyway.Usage, "--grace %v is not from 0 to %v", grace, keyway.MaxGrace).Hint("for example: --grace 2m")
 			}
 			words := []string{"kill", "--grace", strconv.FormatFloat(grace.Seconds(), 'f', -1, 64)}
-			return each(args, func(arg string) error { return inJob(cmd.Context(), inside{}, arg, words...) })
+			return each(args, cmd.ErrOrStderr(), func(arg string) error { return inJob(cmd.Context(), inside{}, arg, words...) })
 		},
 	}
 	cmd.Flags().DurationVar(&grace, "grace", grace, "let the job end by itself within `TIME`; 0: none")

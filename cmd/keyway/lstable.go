@@ -28,10 +28,14 @@ func cells(r laptop.Row) []string {
 		cells = append(cells, "not made here: "+r.Add)
 	}
 	for i, cell := range cells {
-		cells[i] = plain.Line(cell)
+		cells[i] = plain.Line(clip(cell, maxCell))
 	}
 	return cells
 }
+
+// maxCell bounds what a list shows of one value, in characters: the longest are
+// reasons in an engine's words.
+const maxCell = 400
 
 func sinceText(t time.Time) string {
 	if t.IsZero() {

@@ -44,7 +44,7 @@ func manyPlaces(t *testing.T, script string) (home string) {
 		}
 	}
 	write(t, filepath.Join(home, "bin", "ssh"), "#!/bin/bash\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec "+openssh+" \"$@\";; esac\n"+
-		"place=${@: -2:1}\n"+script+"\nexec env "+envLiar+"=answers "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
+		"place=${@: -2:1}\n"+script+"\nexec env '"+envLiar+"=0 answers' "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
 	return home
 }
 

@@ -41,7 +41,7 @@ is left at once.` +
 			if err != nil {
 				return err
 			}
-			return each(args, func(arg string) error {
+			return each(args, cmd.ErrOrStderr(), func(arg string) error {
 				if err := a.stop(cmd.Context(), arg, grace, yes, cmd.ErrOrStderr()); err != nil {
 					return err
 				}

@@ -36,15 +36,20 @@ func newUI(out *os.File) *terminalUI {
 	return &terminalUI{out: out, fancy: term.IsTerminal(int(out.Fd()))}
 }
 
-// redraw is how often a progress line is rewritten at most.
-const redraw = 100 * time.Millisecond
+const (
+	// redraw is how often a progress line is rewritten at most.
+	redraw = 100 * time.Millisecond
+	// maxNews bounds a message of progress, in characters.
+	maxNews = 400
+)
 
 // Progress implements link.UI.
 func (u *terminalUI) Progress(p keyway.Progress) {
 	if u.quiet {
 		return
 	}
-	p.Message = plain.Line(p.Message)
+	p.Message = clip(plain.Line(p.Message), maxNews)
+	p.Done, p.Total = max(p.Done, 0), max(p.Total, 0)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.fancy {
@@ -86,7 +91,7 @@ func progressText(p keyway.Progress, columns int) (line, bar string) {
 	bar = string(message)
 	if p.Total > 0 {
 		const width = 24
-		full := int(width * min(p.Done, p.Total) / p.Total)
+		full := int(width * share(p))
 		bar += fmt.Sprintf("  %s%s %s of %s", strings.Repeat("█", full), strings.Repeat("░", width-full), size(p.Done), size(p.Total))
 	} else if p.Done > 0 {
 		bar += "  " + size(p.Done)
@@ -95,6 +100,19 @@ func progressText(p keyway.Progress, columns int) (line, bar string) {
 		bar = string(r[:columns-1])
 	}
 	return line, bar
+}
+
+// clip is the beginning of a text that may be long: at most so many characters.
+func clip(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// share is how much of the work is done, from 0 to 1. Both numbers may be of any size.
+func share(p keyway.Progress) float64 {
+	return float64(min(p.Done, p.Total)) / float64(p.Total)
 }
 
 // line tells each message once, and the quarters of long work.
@@ -106,7 +124,7 @@ func (u *terminalUI) line(p keyway.Progress) {
 	if p.Total <= 0 {
 		return
 	}
-	if q := 4 * p.Done / p.Total; q > u.quarter {
+	if q := int64(4 * share(p)); q > u.quarter {
 		u.quarter = q
 		fmt.Fprintf(u.out, "%s: %d%%\n", p.Message, 25*q)
 	}

@@ -106,7 +106,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	}
 	a.ui.end()
 	tellKeys(news, keys, why)
-	made, err := there.Create(ctx, s, a.ui.Progress)
+	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
 	if ctx.Err() != nil {
 		err := a.Settle(there, s.Name)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -38,7 +37,7 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 			if err != nil {
 				return err
 			}
-			return each(args, func(arg string) error {
+			return each(args, cmd.ErrOrStderr(), func(arg string) error {
 				place, name, err := a.Target(arg)
 				if err != nil {
 					return err
@@ -61,26 +60,24 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 	}
 }
 
-// each does all, also after one has failed; the first failure counts.
-func each(args []string, do func(string) error) error {
-	var errs []error
+// each does all, also after one has failed; the first failure counts. Each of several
+// failures is told on news as it comes: some may be in the words of a place.
+func each(args []string, news io.Writer, do func(string) error) error {
+	var first error
 	for _, arg := range args {
-		if err := do(arg); err != nil {
-			errs = append(errs, err)
+		err := do(arg)
+		stop := keyway.Is(err, keyway.Interrupted)
+		if err != nil && len(args) > 1 {
+			err = exitStatus(report(news, nil, err))
 		}
-		var e *keyway.Error
-		if len(errs) > 0 && errors.As(errs[len(errs)-1], &e) && e.Kind == keyway.Interrupted {
+		if first == nil {
+			first = err
+		}
+		if stop {
 			break
 		}
 	}
-	switch len(errs) {
-	case 0:
-		return nil
-	case 1:
-		return errs[0]
-	}
-	first := keyway.AsError(errs[0])
-	return &keyway.Error{Kind: first.Kind, Message: errors.Join(errs...).Error(), Next: first.Next}
+	return first
 }
 
 func newRmCommand() *cobra.Command {
@@ -101,7 +98,7 @@ the running jobs and asks first; they get the time to save, as with stop.` +
 			if err != nil {
 				return err
 			}
-			return each(args, func(arg string) error { return a.remove(cmd.Context(), arg, yes, cmd.ErrOrStderr()) })
+			return each(args, cmd.ErrOrStderr(), func(arg string) error { return a.remove(cmd.Context(), arg, yes, cmd.ErrOrStderr()) })
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +43,13 @@ func (c *Client) At(host keyway.Place) *Client {
 	return &with
 }
 
+const (
+	// maxText bounds what is kept of each text in the other end's answers, in bytes.
+	maxText = 4 << 10
+	// maxEngines bounds how many engines a place may have.
+	maxEngines = 16
+)
+
 // said marks e as the other end's words.
 func (c *Client) said(e *keyway.Error) *keyway.Error {
 	if e == nil || c.host == "" {
@@ -48,12 +57,39 @@ func (c *Client) said(e *keyway.Error) *keyway.Error {
 	}
 	marked := *e
 	marked.Host = c.host
+	clip(reflect.ValueOf(&marked).Elem())
 	return &marked
+}
+
+// clip cuts every text that v holds to its beginning of at most maxText bytes.
+func clip(v reflect.Value) {
+	if !v.CanSet() { // no field of ours
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if text := v.String(); len(text) > maxText {
+			v.SetString(strings.ToValidUTF8(text[:maxText], "?") + "…")
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			clip(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			clip(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			clip(v.Field(i))
+		}
+	}
 }
 
 // Info implements Node.
 func (c *Client) Info(ctx context.Context) (info Info, err error) {
 	err = c.Do(ctx, "GET", "/v1/node", nil, &info)
+	info.Engines = info.Engines[:min(len(info.Engines), maxEngines)]
 	for i := range info.Engines {
 		info.Engines[i].Why = c.said(info.Engines[i].Why)
 	}
@@ -137,6 +173,9 @@ func (c *Client) Do(ctx context.Context, method, path string, body, v any) error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(v); err != nil {
 		return keyway.Errorf(keyway.Other, "the answer cannot be read: %w", err)
 	}
+	if c.host != "" {
+		clip(reflect.ValueOf(v).Elem())
+	}
 	return nil
 }
 
@@ -149,6 +188,9 @@ func (c *Client) Events(ctx context.Context, method, path string, body any, each
 	}
 	defer resp.Body.Close()
 	e, err := ReadEvents(resp.Body, each)
+	if c.host != "" {
+		clip(reflect.ValueOf(&e).Elem())
+	}
 	switch {
 	case err == nil:
 		return e, nil

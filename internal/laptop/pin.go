@@ -44,8 +44,8 @@ func onOff(on bool) string {
 // brief is the beginning of a word that may be long.
 func brief(s string) string {
 	const most = 64
-	if len(s) > most {
-		return s[:most] + "…"
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
 	}
 	return s
 }

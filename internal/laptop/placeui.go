@@ -23,6 +23,17 @@ type placeUI struct {
 // at is the person for one place.
 func (here *Laptop) at(place keyway.Place) placeUI { return placeUI{UI: here.UI, place: place} }
 
+// Heard shows what the node of a place says of its progress as the place's words:
+// a line of ours would look the same.
+func (here *Laptop) Heard(place keyway.Place) func(keyway.Progress) {
+	return func(p keyway.Progress) {
+		if place != keyway.Local {
+			p.Message = string(place) + ": " + p.Message
+		}
+		here.UI.Progress(p)
+	}
+}
+
 // oneQuestion holds a value while a question is open.
 var oneQuestion = make(chan struct{}, 1)
 

@@ -89,4 +89,37 @@ var laptop = []mutant{
 		pkg:   "internal/sshconfig",
 		run:   "^TestKeysTakenOnTrust$",
 	},
+	{
+		claim: "of several errors each is told in the words of its place",
+		file:  "cmd/keyway/workspace.go",
+		old:   `exitStatus(report(news, nil, err))`,
+		new:   `exitStatus(report(news, nil, &keyway.Error{Kind: keyway.Other, Message: err.Error(), Next: keyway.AsError(err).Next}))`,
+		pkg:   "cmd/keyway",
+		run:   "^TestNoWordOfAPlaceIsObeyed$",
+	},
+	{
+		claim: "what a place says of its progress is shown as its words",
+		file:  "internal/laptop/placeui.go",
+		old:   `	if place != keyway.Local {`,
+		new:   `	if place == "" {`,
+		pkg:   "cmd/keyway",
+		run:   "^TestNoWordOfAPlaceIsObeyed$",
+	},
+	{
+		claim: "no number of a place ends the command",
+		file:  "cmd/keyway/ui.go",
+		old: `	p.Done, p.Total = max(p.Done, 0), max(p.Total, 0)
+`,
+		new: ``,
+		pkg: "cmd/keyway",
+		run: "^TestNoWordOfAPlaceIsObeyed$",
+	},
+	{
+		claim: "what a place says is bounded",
+		file:  "internal/api/client.go",
+		old:   `len(text) > maxText {`,
+		new:   `len(text) > 1<<40 {`,
+		pkg:   "cmd/keyway",
+		run:   "^TestNoWordOfAPlaceIsObeyed$",
+	},
 }

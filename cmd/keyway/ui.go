@@ -178,10 +178,7 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 	for _, w := range q.Said {
 		say(tty, w)
 	}
-	if q.Host != "" {
-		fmt.Fprintf(tty, "%s: ", plain.Line(q.Host))
-	}
-	fmt.Fprint(tty, strings.TrimRight(plain.Text(q.Prompt), "\n"))
+	fmt.Fprint(tty, promptText(q))
 	if q.Kind == "none" {
 		fmt.Fprintln(tty)
 		return api.Answer{OK: true}, nil
@@ -193,6 +190,23 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 	}
 	ok := q.Kind != "confirm" || isYes(text)
 	return api.Answer{OK: ok, Text: text}, nil
+}
+
+// sshsOwn is the kind of a question whose every line is ssh's own: whether to accept a
+// host's key.
+const sshsOwn = "text"
+
+// promptText is the question as it is shown: for whom, and each line of it told from
+// ours, because a host may ask in any words.
+func promptText(q api.Question) string {
+	prompt := strings.TrimSpace(plain.Text(q.Prompt))
+	if q.Host != "" {
+		prompt = plain.Line(q.Host) + ": " + prompt
+	}
+	if q.Kind == sshsOwn {
+		return prompt
+	}
+	return strings.ReplaceAll(prompt, "\n", "\n  | ")
 }
 
 // readAnswer reads a line, without showing it if it is secret.

@@ -29,9 +29,10 @@ func (here *Laptop) WatchLock(ctx context.Context) *LockWatch {
 var errLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no key").Hint("unlock your key: keyway unlock")
 
 // refuse refuses to ask for the passphrase of a key file, which would be asked
-// once for every place, and has a command of its own.
+// once for every place, and has a command of its own. What a host asks begins with its
+// name.
 func (l *LockWatch) refuse(q api.Question) error {
-	if q.Kind == "" && strings.Contains(q.Prompt, "passphrase for key") && l.empty() {
+	if q.Kind == "" && strings.HasPrefix(q.Prompt, "Enter passphrase for key ") && l.empty() {
 		return errLocked
 	}
 	return nil

@@ -53,7 +53,7 @@ func (u placeUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	case <-ctx.Done():
 		return api.Answer{}, nil
 	}
-	q.Prompt = string(u.place) + ": " + q.Prompt
+	q.Host = strings.TrimPrefix(q.Host+": ", ": ") + string(u.place)
 	answer, err := u.UI.Ask(ctx, q)
 	if e := keyway.AsError(err); e != nil {
 		return answer, e.Hint("%s", strings.ReplaceAll(e.Next, "PLACE", string(u.place)))

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -11,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
 )
 
@@ -39,28 +37,24 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ask := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=QUIET", string(entry.Name), "keyway ls --json")
-	ask.Env, ask.WaitDelay = a.Environ(), time.Second
-	list, err := ask.Output()
+	ask.Env = a.Environ()
+	list, err := laptop.OutputOf(ask, laptop.MaxJobList)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return jobsIn(strings.NewReader(string(list)), name, args), cobra.ShellCompDirectiveNoFileComp
+	return completeList(list, name, args), cobra.ShellCompDirectiveNoFileComp
 }
 
-// jobsIn reads keyway ls --json; those that run come first.
-func jobsIn(list io.Reader, name string, args []string) []cobra.Completion {
-	var all []struct {
-		Name, State string
-		Command     []string
-	}
-	if json.NewDecoder(io.LimitReader(list, maxJobList)).Decode(&all) != nil {
+// completeList completes NAME/JOB from keyway ls --json; those that run come first.
+func completeList(list []byte, name string, args []string) []cobra.Completion {
+	all, err := laptop.ReadJobs(list)
+	if err != nil {
 		return nil
 	}
 	var running, ended []cobra.Completion
 	for _, j := range all {
-		job, err := keyway.ParseName(j.Name)
-		full := name + "/" + string(job)
-		if err != nil || slices.Contains(args, full) {
+		full := name + "/" + j.Name
+		if slices.Contains(args, full) {
 			continue
 		}
 		completion := cobra.CompletionWithDesc(full, plain.Line(j.State+": "+strings.Join(j.Command, " ")))

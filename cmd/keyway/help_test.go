@@ -108,12 +108,12 @@ func TestManualPages(t *testing.T) {
 func TestJobsAreCompleted(t *testing.T) {
 	list := `[{"name":"old","state":"ended","command":["make"]},{"name":"exp7","state":"running","command":["python","\u001b[31mtrain.py"]},
 		{"name":"../x","state":"running"},{"name":"taken","state":"running"}]`
-	got := jobsIn(strings.NewReader(list), "train", []string{"train/taken"})
+	got := completeList([]byte(list), "train", []string{"train/taken"})
 	want := []cobra.Completion{"train/exp7\trunning: python ?[31mtrain.py", "train/old\tended: make"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := jobsIn(strings.NewReader("nonsense"), "train", nil); len(got) > 0 {
+	if got := completeList([]byte("nonsense"), "train", nil); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/term"
 
-	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 )
 
@@ -28,10 +27,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	words, argv := laptop.RemoteCommand(args)
-	// LogLevel keeps ssh from adding "Connection to train closed." to the job's
-	// own last words; errors still show.
-	ssh := []string{"-o", "LogLevel=ERROR", "-o", "SendEnv=" + keyway.EnvArgv + "*", string(entry.Name), words}
+	ssh, argv := laptop.InsideArgs(entry, args...)
 	if i.terminal {
 		ssh = append([]string{"-t"}, ssh...)
 	}

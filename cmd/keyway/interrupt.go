@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 )
 
 // interrupted is what runChild returns on Ctrl-C.
@@ -57,21 +57,15 @@ func (r jobRun) job(ctx context.Context, name string, command []string) (string,
 	if r.as != "" {
 		return r.as, nil
 	}
-	list, w := io.Pipe()
-	listed := make(chan error, 1)
-	go func() {
-		err := inside{out: w}.run(ctx, name, "ls", "--json")
-		w.Close()
-		listed <- err
-	}()
-	running, err := runningWith(list, command)
-	_, _ = io.Copy(io.Discard, list)
-	if err := <-listed; err != nil {
-		return "", err
+	var jobs []laptop.Job
+	here, err := newApp()
+	if err == nil {
+		jobs, err = here.ListJobs(ctx, name)
 	}
 	if err != nil {
 		return "", keyway.Errorf(keyway.Other, "the list of jobs in %s cannot be read: %w", name, err)
 	}
+	running := runningWith(jobs, command)
 	switch len(running) {
 	case 0:
 		return "", keyway.Errorf(keyway.NotFound, "the job has ended, or had not begun").Hint("see what runs: keyway ls %s", name)
@@ -82,25 +76,15 @@ func (r jobRun) job(ctx context.Context, name string, command []string) (string,
 		Hint("see them: keyway ls %s\nend one: keyway kill %s/%s", name, name, running[len(running)-1])
 }
 
-// maxJobList bounds, in bytes, what is read of a workspace's list of jobs.
-const maxJobList = 8 << 20
-
-// runningWith reads keyway ls --json and names the jobs that run with the command.
-func runningWith(list io.Reader, command []string) ([]string, error) {
-	var all []struct {
-		Name, State string
-		Command     []string
-	}
-	if err := json.NewDecoder(io.LimitReader(list, maxJobList)).Decode(&all); err != nil {
-		return nil, err
-	}
+// runningWith names the jobs that run with the command.
+func runningWith(jobs []laptop.Job, command []string) []string {
 	var running []string
-	for _, j := range all {
+	for _, j := range jobs {
 		if j.State == "running" && recordOf(j.Command, command) {
 			running = append(running, j.Name)
 		}
 	}
-	return running, nil
+	return running
 }
 
 // recordOf reports whether record is what a list of jobs has of command: JSON has no

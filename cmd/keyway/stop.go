@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +15,6 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
-	"keyway/internal/plain"
 )
 
 func newStopCommand() *cobra.Command {
@@ -71,7 +68,7 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 		return err
 	}
 	if len(jobs) > 0 {
-		fmt.Fprintf(out, "stopping %s: %s may take %v to end; Ctrl-C twice kills at once\n", arg, strings.Join(jobs, ", "), grace)
+		fmt.Fprintf(out, "stopping %s: %s may take %v to end; Ctrl-C twice kills at once\n", arg, nameJobs(jobs), grace)
 	}
 	return stopPatiently(ctx, node, name, grace, out)
 }
@@ -85,15 +82,14 @@ func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Nam
 	if _, err := a.Lookup(arg); err != nil {
 		return nil
 	}
-	var list bytes.Buffer
-	var jobs []struct{ Name, State string }
-	if err := (inside{out: &list}).run(ctx, arg, "ls", "--json"); err != nil || json.Unmarshal(list.Bytes(), &jobs) != nil {
+	jobs, err := a.ListJobs(ctx, arg)
+	if err != nil {
 		return nil
 	}
 	var running []string
 	for _, j := range jobs {
 		if j.State == "running" {
-			running = append(running, plain.Line(j.Name))
+			running = append(running, j.Name)
 		}
 	}
 	return running
@@ -112,7 +108,7 @@ func confirmEnd(jobs []string, question string, yes bool) error {
 	if yes || len(jobs) == 0 {
 		return nil
 	}
-	answer := askKey(fmt.Sprintf("%s runs. %s [y/N]", strings.Join(jobs, ", "), question))
+	answer := askKey(fmt.Sprintf("%s runs. %s [y/N]", nameJobs(jobs), question))
 	if answer == 'y' || answer == 'Y' {
 		return nil
 	}
@@ -140,4 +136,15 @@ func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grac
 		fmt.Fprintln(out, "\nkilling what is left")
 		return node.Stop(ctx, name, 0)
 	}
+}
+
+// namedJobs is how many jobs are named in a question.
+const namedJobs = 8
+
+// nameJobs names jobs in a sentence, if they are many the first of them.
+func nameJobs(jobs []string) string {
+	if more := len(jobs) - namedJobs; more > 0 {
+		return strings.Join(jobs[:namedJobs], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(jobs, ", ")
 }

@@ -24,9 +24,9 @@ func (here *Laptop) FindSSH() (string, error) {
 // for a shell, too.
 const maxShellWords = 64 << 10
 
-// RemoteCommand is a command of the workspace's keyway: as a guest takes it from the
+// remoteCommand is a command of the workspace's keyway: as a guest takes it from the
 // environment, without a shell; and as a shell reads it, for guests of earlier versions.
-func RemoteCommand(args []string) (command string, argv []string) {
+func remoteCommand(args []string) (command string, argv []string) {
 	words := []string{"keyway"}
 	for _, arg := range args {
 		words = append(words, shellQuote(arg))
@@ -35,6 +35,14 @@ func RemoteCommand(args []string) (command string, argv []string) {
 		command = "keyway too-long-for-this-version" // which that one says of itself
 	}
 	return command, keyway.EncodeArgv(args)
+}
+
+// InsideArgs are ssh's arguments and environment for a command of the workspace's
+// keyway. LogLevel keeps ssh from adding "Connection to train closed." to the job's own
+// last words; errors still show.
+func InsideArgs(entry sshconfig.Entry, args ...string) (ssh, env []string) {
+	words, env := remoteCommand(args)
+	return []string{"-o", "LogLevel=ERROR", "-o", "SendEnv=" + keyway.EnvArgv + "*", string(entry.Name), words}, env
 }
 
 // notRunningTimeout is how long the place may take to say why a connection failed.

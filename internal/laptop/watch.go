@@ -38,6 +38,9 @@ func TellOfJobs(ctx context.Context, log *slog.Logger) {
 	watch.Run(ctx, here.JobsDir(), here.awaitJob, watch.Teller(ctx, settings, log), log)
 }
 
+// maxEnd bounds, in bytes, what a workspace may print of a job's end.
+const maxEnd = 64 << 10
+
 // awaitJob waits for a job over the user's ssh, which must not ask anything: nobody
 // may be there.
 func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.End, error) {
@@ -48,10 +51,10 @@ func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.End, error
 	if err != nil {
 		return watch.End{}, err
 	}
-	command, argv := RemoteCommand([]string{"wait", "--json", string(j.Session)})
+	command, argv := remoteCommand([]string{"wait", "--json", string(j.Session)})
 	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "SendEnv="+keyway.EnvArgv+"*", string(j.Workspace), command)
 	cmd.Env = append(here.Environ(), argv...)
-	out, err := cmd.Output()
+	out, err := OutputOf(cmd, maxEnd)
 	if end, ok := parseEnd(out); ok {
 		return end, nil
 	}

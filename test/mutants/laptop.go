@@ -122,4 +122,23 @@ var laptop = []mutant{
 		pkg:   "cmd/keyway",
 		run:   "^TestNoWordOfAPlaceIsObeyed$",
 	},
+	{
+		claim: "what a workspace prints of its jobs is bounded",
+		file:  "internal/laptop/joblist.go",
+		old: `		err = fmt.Errorf("it is longer than %d bytes", most)
+`,
+		new: ``,
+		pkg: "internal/laptop",
+		run: "^TestEndlessOutputEnds$",
+	},
+	{
+		claim: "no name of a job makes a command",
+		file:  "internal/laptop/joblist.go",
+		old: `		return err != nil
+`,
+		new: `		return err != nil && false
+`,
+		pkg: "cmd/keyway",
+		run: "^TestNamesOfJobsAreNames$",
+	},
 }

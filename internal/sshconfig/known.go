@@ -85,10 +85,7 @@ func (l knownLine) matches(name string) bool {
 	found := false
 	for pattern := range strings.SplitSeq(l.hosts, ",") {
 		pattern, not := strings.CutPrefix(strings.ToLower(pattern), "!")
-		if rest, ok := strings.CutPrefix(pattern, "["); ok {
-			pattern, _, _ = strings.Cut(rest, "]")
-		}
-		if matchPattern(pattern, name) {
+		if matchPattern(withoutPort(pattern), name) {
 			if not {
 				return false
 			}

@@ -30,6 +30,7 @@ var reservedNames = []keyway.Name{"localhost", keyway.Name(keyway.Local)}
 type Surroundings struct {
 	registry hosts
 	config   []string // names of hosts in ssh_config files
+	system   []string // names that this system gives addresses, and its own
 	lines    []knownLine
 	ports    []string // that a name in known_hosts may have
 	none     Host     // what ssh makes of any name
@@ -51,7 +52,7 @@ func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, er
 	if err != nil {
 		return nil, err
 	}
-	u := &Surroundings{registry: registry, none: none, resolver: r}
+	u := &Surroundings{registry: registry, none: none, resolver: r, system: systemNames(r.hostsFile())}
 	files := append([]string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}, none.KnownHosts...)
 	var lookups []string
 	for _, home := range homes() {
@@ -61,6 +62,9 @@ func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, er
 		for alias, names := range n.Lookups {
 			u.config = append(u.config, alias)
 			lookups = append(lookups, names...)
+			for _, name := range names {
+				u.config = append(u.config, withoutPort(name))
+			}
 		}
 	}
 	slices.Sort(files)
@@ -93,8 +97,15 @@ func (u *Surroundings) CheckName(ctx context.Context, name keyway.Name) error {
 		return keyway.Errorf(keyway.Usage, "%s cannot be the name of a new workspace: with a dot it could be that of a host in the network", name).
 			Hint("for example: --name %s", strings.ReplaceAll(string(name), ".", "-"))
 	}
+	if isAddress(string(name)) {
+		return keyway.Errorf(keyway.Usage, "%s cannot be the name of a new workspace: to ssh a number is an address", name).
+			Hint("for example: --name w%s", name)
+	}
 	if slices.Contains(reservedNames, name) {
 		return taken(name, "means this machine")
+	}
+	if slices.Contains(u.system, string(name)) {
+		return taken(name, "is a host that this system knows already")
 	}
 	for _, e := range u.registry.Workspaces {
 		if e.Name == name {
@@ -196,6 +207,14 @@ func (u *Surroundings) candidates() []string {
 		}
 	}
 	return append(all, "github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "ssh.dev.azure.com")
+}
+
+// withoutPort is a name in known_hosts without the port that it may have.
+func withoutPort(name string) string {
+	if rest, ok := strings.CutPrefix(name, "["); ok {
+		name, _, _ = strings.Cut(rest, "]")
+	}
+	return name
 }
 
 // hostOf is a place without the user.

@@ -66,6 +66,15 @@ func (l *laptop) hash(path string) {
 }
 
 const crowdedConfig = `Include extra/*
+Host alias
+  HostName target
+Host ported-alias
+  HostName ported-target
+  Port 2022
+Host expanded
+  HostName %h-really
+Host keyed-alias
+  HostKeyAlias the-key-of
 Host gpu1
   HostName 10.0.0.7
   ProxyJump outer,ada@inner:2022
@@ -94,8 +103,15 @@ func TestNamesThatAreTaken(t *testing.T) {
 	l.hash(l.write("more_hosts", "hashed "+key+"[hashed-port]:2222 "+key))
 	l.write("of_one", "of-one "+key)
 	add(t, l.store, entry("train"))
+	l.resolver.hosts = l.write("hosts", "127.0.0.1\tlocalhost loopback\n10.0.0.5 db.lab\tDB # the-database\n#10.0.0.6 gone\n")
+	own, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _, _ = strings.Cut(strings.ToLower(own), ".")
 	u := l.surroundings()
 	for _, name := range []keyway.Name{
+		"alias", "target", "ported-alias", "ported-target", "the-key-of", "expanded-really", "db", "loopback", keyway.Name(own),
 		"gpu1", "quiet", "matched", "other", "by-x", "keyed1", "included", "outer", "inner",
 		"plainly", "ported", "first", "second", "pat-1", "certified", "hashed", "hashed-port", "of-one",
 		"train", "local", "localhost",
@@ -109,12 +125,13 @@ func TestNamesThatAreTaken(t *testing.T) {
 			t.Errorf("%s: %s", name, e.Message)
 		}
 	}
-	for _, name := range []keyway.Name{"free", "harmless1", "not-me", "plainly2", "by-xx"} {
+	for _, name := range []keyway.Name{"free", "harmless1", "not-me", "plainly2", "by-xx", "gone", "the-database", "x7", "7x", "0y", "xn--bcher-kva"} {
 		if err := u.CheckName(t.Context(), name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, name := range []keyway.Name{"github.com", "a.b", "x.", "", "Train", "-x", "a b", "a\nb"} {
+	for _, name := range []keyway.Name{"github.com", "a.b", "x.", "", "Train", "-x", "a b", "a\nb", "7", "2130706433", "0x7f000001", "0x", "017700000001",
+		"bücher", "%h", "~", "*", "tr?in", "!train", "a,b", "[a]", "a@b", "ssh://a", "a/b", "a:22", "\u202eniart", "GPU1", "\x1b[31m"} {
 		if err := u.CheckName(t.Context(), name); !keyway.Is(err, keyway.Usage) {
 			t.Errorf("%q: %v", name, err)
 		}

@@ -50,6 +50,7 @@ func Way(ctx context.Context, place keyway.Place) ([]Host, error) {
 // resolver asks ssh, with more options in tests.
 type resolver struct {
 	options []string
+	hosts   string // the file hosts(5); empty: this system's
 }
 
 func (r resolver) resolve(ctx context.Context, host string) (Host, error) {

@@ -141,4 +141,29 @@ var laptop = []mutant{
 		pkg: "cmd/keyway",
 		run: "^TestNamesOfJobsAreNames$",
 	},
+	{
+		claim: "a number is no name of a workspace",
+		file:  "internal/sshconfig/names.go",
+		old:   `	if isAddress(string(name)) {`,
+		new:   `	if isAddress(string(name)) && false {`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestNamesThatAreTaken$",
+	},
+	{
+		claim: "a name that the system gives an address is no workspace's",
+		file:  "internal/sshconfig/names.go",
+		old:   `	if slices.Contains(u.system, string(name)) {`,
+		new:   `	if slices.Contains(u.system, string(name)) && false {`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestNamesThatAreTaken$",
+	},
+	{
+		claim: "a host that an alias stands for is no workspace's",
+		file:  "internal/sshconfig/names.go",
+		old: `				u.config = append(u.config, withoutPort(name))
+`,
+		new: "\t\t\t\t_ = withoutPort(name)\n",
+		pkg: "internal/sshconfig",
+		run: "^TestNamesThatAreTaken$",
+	},
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -314,11 +315,17 @@ func listenTCP(t *testing.T) (net.Listener, int) {
 	return l, l.Addr().(*net.TCPAddr).Port
 }
 
+// freePort is a port that nothing listens on, of those that the system gives to nobody
+// by itself: it stays free until it is used.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, port := listenTCP(t)
-	must(t, l.Close())
-	return port
+	for {
+		port := 10_000 + rand.IntN(20_000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			must(t, l.Close())
+			return port
+		}
+	}
 }
 
 // forwarding runs ssh with a forwarding until the test ends; it returns once the

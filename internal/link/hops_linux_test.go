@@ -3,11 +3,13 @@ package link
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -57,12 +59,7 @@ func (i *inn) file(name, content string) string {
 // with more lines for that, and returns its port.
 func (i *inn) sshd(name, serves string, uses ...string) string {
 	i.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	port := freePort(i.t)
 	conf := i.file("sshd_"+name, fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %[2]s/host\nAuthorizedKeysFile %[2]s/id.pub\nStrictModes no\nPermitRootLogin yes\n"+
 		"UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nSetEnv XDG_CACHE_HOME=%[2]s/cache\n%[3]s\n", port, i.dir, serves))
 	cmd := exec.Command("/usr/sbin/sshd", "-D", "-f", conf, "-E", filepath.Join(i.dir, "log_"+name))
@@ -78,6 +75,19 @@ func (i *inn) sshd(name, serves string, uses ...string) string {
 	i.known("["+"127.0.0.1]:"+port, string(public))
 	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
 	return port
+}
+
+// freePort is a port that nothing listens on, of those that the system gives to nobody
+// by itself: it stays free until it is used.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
+	}
 }
 
 func (i *inn) await(addr string) {
@@ -225,12 +235,7 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", "") +
 // shares nothing with them, is told nothing less, and opens nothing.
 func TestTheLinksConnectionsAreApart(t *testing.T) {
 	i := newInn(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	port := freePort(t)
 	agent := filepath.Join(i.dir, "agent")
 	fakeAgent(t, agent, 0)
 	t.Setenv("SSH_AUTH_SOCK", agent)

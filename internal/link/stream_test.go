@@ -398,7 +398,7 @@ func TestAStallIsShownOnTheTerminal(t *testing.T) {
 	}
 	defer master.Close()
 	defer tty.Close()
-	patience := time.AfterFunc(30*time.Second, func() { master.Close() })
+	patience := time.AfterFunc(time.Minute, func() { master.Close() })
 	defer patience.Stop()
 	if err := pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatal(err)

@@ -52,13 +52,18 @@ func TestLogsOnATerminalShowTheBarAsItIs(t *testing.T) {
 
 func TestLogsSince(t *testing.T) {
 	l := newLab(t)
-	l.ok("run", "--as", "x", "--", "sh", "-c", "echo early; sleep 1.2; echo late")
+	fifo := l.fifo()
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "echo early; cat "+fifo+"; echo late")
+	l.start("logs", "-f", "x").out.expect(t, "early\n")
+	time.Sleep(2 * indexEvery) // after which the next output has a time of its own
+	between := time.Now().Format(time.RFC3339Nano)
+	l.writeFifo(fifo, "")
+	l.ok("wait", "x")
 	if got := l.ok("logs", "--since", "1h", "x"); got != "early\nlate\n" {
 		t.Errorf("of the last hour: %q", got)
 	}
-	early := l.session("x").Started.Add(time.Second).Format(time.RFC3339Nano)
-	if got := l.ok("logs", "--since", early, "x"); got != "late\n" {
-		t.Errorf("since %s: %q", early, got)
+	if got := l.ok("logs", "--since", between, "x"); got != "late\n" {
+		t.Errorf("since %s: %q", between, got)
 	}
 	if got := l.ok("logs", "--since", "0s", "x"); got != "" {
 		t.Errorf("since now: %q", got)

@@ -336,7 +336,7 @@ func (a *testAgent) forwardBy(t *testing.T, h hop, argv []string) *session {
 	late.Stop()
 	t.Cleanup(func() {
 		in.Close()
-		late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		late := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 		defer late.Stop()
 		cmd.Wait()
 	})

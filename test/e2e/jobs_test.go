@@ -53,10 +53,10 @@ func TestDetachedJob(t *testing.T) {
 	t.Parallel()
 	w := shared
 	w.must(t, "keyway", "run", train, "-d", "--as", "gate", "--", "sh", "-c", "echo begun; until [ -e /tmp/gate-open ]; do sleep 0.1; done; echo done; exit 3")
-	holds(t, "its log", w.must(t, "keyway", "logs", train+"/gate"), "begun")
 	holds(t, "the list of jobs", w.must(t, "keyway", "ls", train), "gate")
 	follow := w.command("keyway", "logs", "-f", train+"/gate")
 	w.background(t, "begun", follow)
+	holds(t, "its log", w.must(t, "keyway", "logs", train+"/gate"), "begun")
 	if r := w.do("keyway", "run", train, "-d", "--as", "gate", "--", "true"); r.code != 24 {
 		t.Errorf("a second job of that name, want exit code 24: %s", r)
 	}

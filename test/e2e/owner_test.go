@@ -18,6 +18,7 @@ func TestANewKeyEnters(t *testing.T) {
 	w.must(t, "keyway", "unlock")
 	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train)
 	w.must(t, "keyway", "run", train, "-d", "--as", "exp", "--", "sh", "-c", "echo kept")
+	w.must(t, "keyway", "wait", train+"/exp")
 	named := w.must(t, "sh", "-c", "keyway up --on gpu1 --engine host --name closed --key ~/.ssh/id_ed25519.pub && ssh closed echo in")
 	holds(t, "with its key", named, "in\n")
 

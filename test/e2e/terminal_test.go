@@ -183,7 +183,9 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 		if err := c.kill(); err != nil {
 			t.Fatalf("%s: %v", c.what, err)
 		}
-		v.await("left with")
+		v.awaitThat("the end of the command", func() bool { // not the words of the command itself
+			return leftWith.MatchString(v.shown())
+		})
 		v.awaitThat("a clean terminal after "+c.what+" was killed", v.clean)
 		v.begin("stty -a") // the shell has its keyboard back
 		v.await(" icanon ")
@@ -205,6 +207,9 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// leftWith is what the shell prints when keyway attach has ended.
+var leftWith = regexp.MustCompile(`left with \d`)
 
 // viewers are the ssh processes that show a session.
 func viewers(w *world) []int { return withArgument(w.Laptop.Processes("ssh"), "attach") }

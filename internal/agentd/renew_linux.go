@@ -3,14 +3,12 @@ package agentd
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,24 +16,22 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/audit"
+	"keyway/internal/handover"
 )
 
 // renewSignal has the agent become the program that lies where its own lay: after
 // an upgrade, with all its keys, and in the same process.
 var renewSignal os.Signal = syscall.SIGUSR2
 
-const (
-	maxHeirloom  = 64 << 20 // bytes of state
-	maxHeader    = 1 << 17  // bytes of what comes before it
-	triesProgram = 10 * time.Second
-)
+// triesProgram is how long a new program may take to show that it runs.
+const triesProgram = 10 * time.Second
 
-// envHeirloom names the descriptor at which a renewed agent finds what it goes on
-// with.
-const envHeirloom = "KEYWAY_AGENT_HEIRLOOM"
+// envHandover names the variable by which a renewed agent finds what it goes on with. The
+// name is that of earlier versions, whose agents are renewed as well.
+const envHandover = "KEYWAY_AGENT_HEIRLOOM"
 
 // Renewed reports whether an agent of an older program has become this process.
-func Renewed() bool { return os.Getenv(envHeirloom) != "" }
+func Renewed() bool { return os.Getenv(envHandover) != "" }
 
 // HardenRenewed hardens such a process, which is to be done before all else: Run refuses
 // one that was traced.
@@ -45,14 +41,12 @@ func HardenRenewed() {
 	}
 }
 
-// heirloom is what a renewed agent finds. The keys are in a sealed memory file that
-// waits in the socket as a message: in the moment between exec and HardenProcess
-// other programs of the user could open every descriptor of ours through /proc, but
-// not one that we have yet to receive.
-type heirloom struct {
+// takenOver is what a renewed agent finds. The keys are in the state, which no other
+// program can read on its way.
+type takenOver struct {
 	Path, Forward string
 	Kept          bool
-	Listeners     []int
+	Listeners     []int // descriptors
 	Conns         []int
 
 	state []byte
@@ -72,148 +66,47 @@ func (s *setup) renew(a *agent.Agent, sockets *socketSet) error {
 	if err != nil {
 		return err
 	}
-	h := heirloom{Path: sockets.path, Forward: sockets.forward, Kept: sockets.kept}
-	if h.Listeners, err = keepOpen(listeners); err != nil {
-		return err
+	b := handover.Bundle{State: state}
+	for _, f := range slices.Concat(listeners, conns) {
+		if err := b.Add(f); err != nil {
+			return err
+		}
 	}
-	if h.Conns, err = keepOpen(conns); err != nil {
-		return err
-	}
-	waiting, err := h.bequeath(state)
+	note, err := json.Marshal(takenOver{
+		Path: sockets.path, Forward: sockets.forward, Kept: sockets.kept,
+		Listeners: b.Descriptors[:len(listeners)], Conns: b.Descriptors[len(listeners):],
+	})
 	if err != nil {
 		return err
 	}
-	defer waiting.Close()
-	kept, err := keepOpen([]*os.File{waiting})
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(s.program, os.Args, append(os.Environ(), envHeirloom+"="+strconv.Itoa(kept[0])))
+	return b.Exec(s.program, envHandover, note)
 }
 
-// keepOpen keeps descriptors over an exec, and gives their numbers.
-func keepOpen(files []*os.File) ([]int, error) {
-	numbers := []int{}
-	for _, f := range files {
-		raw, err := f.SyscallConn()
+// inherit gives what a renewed agent finds; nil: this is none.
+func inherit() (*takenOver, error) {
+	note, state, found, err := handover.Inherit(envHandover, agent.HardenProcess)
+	if !found || err != nil {
+		return nil, err
+	}
+	t := &takenOver{state: state}
+	if err := json.Unmarshal(note, t); err != nil {
+		return nil, err
+	}
+	for _, fd := range t.Conns {
+		conn, err := handover.Conn(fd)
 		if err != nil {
 			return nil, err
 		}
-		var errSet error
-		err = raw.Control(func(fd uintptr) {
-			numbers = append(numbers, int(fd))
-			_, errSet = unix.FcntlInt(fd, unix.F_SETFD, 0)
-		})
-		if err = errors.Join(err, errSet); err != nil {
-			return nil, err
-		}
+		t.conns = append(t.conns, conn)
 	}
-	return numbers, nil
-}
-
-// bequeath puts the state into a socket and gives the end to read it from.
-func (h heirloom) bequeath(state []byte) (*os.File, error) {
-	memory, err := unix.MemfdCreate("keyway", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, err
-	}
-	file := os.NewFile(uintptr(memory), "state")
-	defer file.Close()
-	if _, err := file.Write(state); err != nil {
-		return nil, err
-	}
-	if _, err := unix.FcntlInt(uintptr(memory), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
-		return nil, err
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	from, to := os.NewFile(uintptr(pair[0]), "from"), os.NewFile(uintptr(pair[1]), "to")
-	defer from.Close()
-	header, err := json.Marshal(h)
-	if err == nil {
-		err = unix.Sendmsg(pair[0], header, unix.UnixRights(memory), nil, 0)
-	}
-	if err != nil {
-		to.Close()
-		return nil, err
-	}
-	return to, nil
-}
-
-// inherit gives what a renewed agent finds; nil: this is none. Nobody may trace the
-// process by then.
-func inherit() (*heirloom, error) {
-	number, err := strconv.Atoi(os.Getenv(envHeirloom))
-	if err != nil {
-		return nil, nil
-	}
-	_ = os.Unsetenv(envHeirloom)
-	if err := agent.HardenProcess(); err != nil {
-		return nil, err
-	}
-	waiting := os.NewFile(uintptr(number), "heirloom")
-	if waiting == nil {
-		return nil, errors.New("the keys are not where they should be")
-	}
-	defer waiting.Close()
-	if traced() {
-		return nil, errors.New("another program traces this one")
-	}
-	return receive(number)
-}
-
-func traced() bool {
-	status, err := os.ReadFile("/proc/self/status")
-	return err != nil || !strings.Contains(string(status), "\nTracerPid:\t0\n")
-}
-
-func receive(socket int) (*heirloom, error) {
-	header, rights := make([]byte, maxHeader), make([]byte, unix.CmsgSpace(4))
-	n, nr, _, _, err := unix.Recvmsg(socket, header, rights, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	messages, err := unix.ParseSocketControlMessage(rights[:nr])
-	if err != nil || len(messages) != 1 {
-		return nil, errors.New("no keys came with the message")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		return nil, err
-	}
-	memory := os.NewFile(uintptr(fds[0]), "state")
-	defer memory.Close()
-	h := &heirloom{}
-	if err := json.Unmarshal(header[:n], h); err != nil {
-		return nil, err
-	}
-	info, err := memory.Stat()
-	if err != nil || info.Size() > maxHeirloom {
-		return nil, errors.New("the state has a wrong size")
-	}
-	h.state = make([]byte, info.Size())
-	if _, err := memory.ReadAt(h.state, 0); err != nil {
-		return nil, err
-	}
-	for _, fd := range h.Conns {
-		f := os.NewFile(uintptr(fd), "connection")
-		conn, err := net.FileConn(f)
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
-		h.conns = append(h.conns, conn)
-	}
-	return h, nil
+	return t, nil
 }
 
 // sockets are those of the agent before.
-func (h *heirloom) sockets() (*socketSet, error) {
-	s := &socketSet{path: h.Path, forward: h.Forward, kept: h.Kept}
-	for _, fd := range h.Listeners {
-		if err := s.inherited(uintptr(fd), []string{h.Path}); err != nil {
+func (t *takenOver) sockets() (*socketSet, error) {
+	s := &socketSet{path: t.Path, forward: t.Forward, kept: t.Kept}
+	for _, fd := range t.Listeners {
+		if err := s.inherited(uintptr(fd), []string{t.Path}); err != nil {
 			return nil, err
 		}
 	}

@@ -20,14 +20,14 @@ func Renewed() bool { return false }
 // HardenRenewed has nothing to do: no process is one.
 func HardenRenewed() {}
 
-type heirloom struct {
+type takenOver struct {
 	state []byte
 	conns []net.Conn
 }
 
-func inherit() (*heirloom, error) { return nil, nil }
+func inherit() (*takenOver, error) { return nil, nil }
 
-func (h *heirloom) sockets() (*socketSet, error) { return nil, errors.ErrUnsupported }
+func (t *takenOver) sockets() (*socketSet, error) { return nil, errors.ErrUnsupported }
 
 func (s *setup) renew(*agent.Agent, *socketSet) error { return errors.ErrUnsupported }
 

@@ -138,7 +138,7 @@ type setup struct {
 	program     string       // where ours lay when it was started, and a newer one may
 	renewAny    bool         // also one that the user can change
 	checkPolicy func() error // returns why a new agent would not start
-	from        *heirloom    // of the agent before; nil: there was none
+	from        *takenOver   // of the agent before; nil: there was none
 }
 
 // prepare reads the policy and opens the log, or returns why the agent must not start.

@@ -3,11 +3,12 @@
 package link
 
 import (
-	"io"
 	"net"
 	"os"
 	"syscall"
 	"time"
+
+	"keyway/internal/handover"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,8 +21,7 @@ const movable = true
 
 // passTerminal sends the terminal's descriptor over conn, beside one byte.
 func passTerminal(conn *net.UnixConn, fd int) error {
-	_, _, err := conn.WriteMsgUnix([]byte{0}, unix.UnixRights(fd), nil)
-	return err
+	return handover.SendDescriptors(conn, 0, fd)
 }
 
 // receiveTerminal takes what passTerminal has sent. That it is a descriptor of
@@ -33,7 +33,7 @@ func receiveTerminal(conn net.Conn) (screen, error) {
 	}
 	c.SetReadDeadline(time.Now().Add(terminalPatience))
 	defer c.SetReadDeadline(time.Time{})
-	_, fds, err := receiveRights(c)
+	_, fds, err := handover.ReceiveDescriptors(c)
 	if err != nil {
 		return nil, err
 	}
@@ -53,44 +53,42 @@ func newTerminal(fd int) screen {
 	return &terminal{fd}
 }
 
-// sendDescriptors sends those of a connection and, if it has one, of its screen.
-func sendDescriptors(to *net.UnixConn, conn net.Conn, s screen) error {
+// send gives a connection and, if it has one, its screen to another process, with the
+// state that goes with them.
+func send(to *net.UnixConn, conn net.Conn, s screen, state []byte) error {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
 		return net.ErrClosed
 	}
-	f, err := c.File()
-	if err != nil {
+	b := handover.Bundle{State: state}
+	if err := b.Add(c); err != nil {
 		return err
 	}
-	defer f.Close()
-	fds := []int{int(f.Fd())}
 	if t, ok := s.(*terminal); ok {
-		fds = append(fds, t.fd)
+		b.Descriptors = append(b.Descriptors, t.fd)
 	}
-	_, _, err = to.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
-	return err
+	return b.Send(to)
 }
 
-// receiveDescriptors takes what sendDescriptors has sent; io.EOF when there is
-// nothing beside the byte.
-func receiveDescriptors(from *net.UnixConn) (net.Conn, screen, error) {
-	_, fds, err := receiveRights(from)
+// sendEnd tells the other process that there is no further connection.
+func sendEnd(to *net.UnixConn) error { return handover.SendEnd(to) }
+
+// receive takes what send has sent; io.EOF after sendEnd.
+func receive(from *net.UnixConn) (conn net.Conn, s screen, state []byte, err error) {
+	b, err := handover.Receive(from, maxHandedOver)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	if len(fds) == 0 {
-		return nil, nil, io.EOF
-	}
-	f := os.NewFile(uintptr(fds[0]), "ssh")
-	conn, err := net.FileConn(f)
+	f := os.NewFile(uintptr(b.Descriptors[0]), "ssh")
+	conn, err = net.FileConn(f)
 	f.Close()
-	if err != nil || len(fds) == 1 {
-		closeAll(fds[1:])
-		return conn, nil, err
+	rest := b.Descriptors[1:]
+	if err != nil || len(rest) == 0 {
+		closeAll(rest)
+		return conn, nil, b.State, err
 	}
-	closeAll(fds[2:])
-	return conn, newTerminal(fds[1]), nil
+	closeAll(rest[1:])
+	return conn, newTerminal(rest[0]), b.State, nil
 }
 
 // sendScreen sends what and the descriptor of a screen.
@@ -99,13 +97,12 @@ func sendScreen(to *net.UnixConn, what byte, s screen) error {
 	if !ok {
 		return net.ErrClosed
 	}
-	_, _, err := to.WriteMsgUnix([]byte{what}, unix.UnixRights(t.fd), nil)
-	return err
+	return handover.SendDescriptors(to, what, t.fd)
 }
 
 // receiveScreen takes what sendScreen has sent; the screen may be nil.
 func receiveScreen(from *net.UnixConn) (what byte, s screen, err error) {
-	what, fds, err := receiveRights(from)
+	what, fds, err := handover.ReceiveDescriptors(from)
 	if err != nil || len(fds) == 0 {
 		return what, nil, err
 	}
@@ -146,37 +143,6 @@ func fileConn(f *os.File) (*net.UnixConn, error) {
 		return nil, net.ErrClosed
 	}
 	return c, nil
-}
-
-// maxDescriptors is how many descriptors one message may bring.
-const maxDescriptors = 8
-
-// receiveRights reads one byte and the descriptors beside it.
-func receiveRights(c *net.UnixConn) (what byte, fds []int, err error) {
-	oob := make([]byte, unix.CmsgSpace(4*maxDescriptors))
-	var one [1]byte
-	n, oobn, _, _, err := c.ReadMsgUnix(one[:], oob)
-	if err != nil {
-		return 0, nil, err
-	}
-	if n == 0 {
-		return 0, nil, io.ErrUnexpectedEOF
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, m := range messages {
-		some, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue
-		}
-		for _, fd := range some {
-			unix.CloseOnExec(fd)
-		}
-		fds = append(fds, some...)
-	}
-	return one[0], fds, nil
 }
 
 func closeAll(fds []int) {

@@ -13,10 +13,12 @@ func passTerminal(*net.UnixConn, int) error { return errors.ErrUnsupported }
 
 func receiveTerminal(net.Conn) (screen, error) { return nil, nil }
 
-func sendDescriptors(*net.UnixConn, net.Conn, screen) error { return errors.ErrUnsupported }
+func send(*net.UnixConn, net.Conn, screen, []byte) error { return errors.ErrUnsupported }
 
-func receiveDescriptors(*net.UnixConn) (net.Conn, screen, error) {
-	return nil, nil, errors.ErrUnsupported
+func sendEnd(*net.UnixConn) error { return errors.ErrUnsupported }
+
+func receive(*net.UnixConn) (net.Conn, screen, []byte, error) {
+	return nil, nil, nil, errors.ErrUnsupported
 }
 
 func sendScreen(*net.UnixConn, byte, screen) error { return errors.ErrUnsupported }

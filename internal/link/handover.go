@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,11 +16,9 @@ import (
 )
 
 // A link that is replaced by another build hands its connections over: the new
-// process upgrades a connection to the old one, and gets for each ssh a byte with
-// the descriptors beside it (the ssh's, then its terminal's if there is one), and
-// behind that the length, in four bytes, and the JSON of a handedOver. The end of
-// it all is a byte without descriptors. To the guests it is a lost path, and to
-// the sshs it is nothing.
+// process upgrades a connection to the old one, and gets a handover.Bundle for each
+// ssh: its descriptor, then its terminal's if there is one, and the JSON of a
+// handedOver. To the guests it is a lost path, and to the sshs it is nothing.
 const handoverProtocol = "keyway-handover"
 
 // handedOver is one connection on its way between two processes. It has the
@@ -106,7 +103,7 @@ func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
 		close(c.shipped)
 	}
 	l.listener.Close() // before the last byte: the other process binds the socket then
-	_, _ = conn.Write([]byte{0})
+	_ = sendEnd(conn)
 	l.cfg.Log.Info("handed over", "connections", len(lives), "error", err)
 }
 
@@ -140,11 +137,7 @@ func (c *carried) ship(conn *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	if err := sendDescriptors(conn, c.ssh, c.screen); err != nil {
-		return err
-	}
-	_, err = conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...))
-	return err
+	return send(conn, c.ssh, c.screen, text)
 }
 
 // TakeOver asks the link that listens on socket for its connections and ends it.
@@ -164,7 +157,7 @@ func TakeOver(ctx context.Context, socket string) ([]Inherited, error) {
 	}
 	var all []Inherited
 	for {
-		one, err := receive(conn)
+		one, err := receiveOne(conn)
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
@@ -175,25 +168,13 @@ func TakeOver(ctx context.Context, socket string) ([]Inherited, error) {
 	}
 }
 
-// receive reads one connection; io.EOF when that was all.
-func receive(conn *net.UnixConn) (Inherited, error) {
-	var in Inherited
-	var err error
-	if in.ssh, in.screen, err = receiveDescriptors(conn); err != nil {
+// receiveOne reads one connection; io.EOF when that was all.
+func receiveOne(conn *net.UnixConn) (in Inherited, err error) {
+	var state []byte
+	if in.ssh, in.screen, state, err = receive(conn); err != nil {
 		return in, err
 	}
-	var length [4]byte
-	_, err = io.ReadFull(conn, length[:])
-	if err == nil && binary.BigEndian.Uint32(length[:]) > maxHandedOver {
-		err = errors.New("a connection that is too large")
-	}
-	if err == nil {
-		text := make([]byte, binary.BigEndian.Uint32(length[:]))
-		if _, err = io.ReadFull(conn, text); err == nil {
-			err = json.Unmarshal(text, &in.handedOver)
-		}
-	}
-	if err != nil {
+	if err = json.Unmarshal(state, &in.handedOver); err != nil {
 		in.ssh.Close()
 		if in.screen != nil {
 			in.screen.close()

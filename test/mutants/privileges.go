@@ -9,6 +9,16 @@ var privileges = []mutant{
 		pkg: "internal/dirs", run: "^TestLooseDirectoryIsClosed$",
 	},
 	{
+		claim: "a process that is traced takes no keys over",
+		file:  "internal/handover/exec_linux.go", old: "	if traced() {", new: "	if false {",
+		pkg: "internal/handover", run: "^TestInheritRefuses$",
+	},
+	{
+		claim: "nobody changes the keys on their way to the newer program",
+		file:  "internal/handover/exec_linux.go", old: "unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE", new: "unix.F_SEAL_SHRINK",
+		pkg: "internal/handover", run: "^TestStateIsSealed$",
+	},
+	{
 		claim: "no directory of another user is used",
 		file:  "internal/dirs/dirs_unix.go", old: "uid != os.Getuid() {\n\t\treturn &fs", new: "uid < 0 {\n\t\treturn &fs",
 		pkg: "internal/dirs", run: "^TestForeignDirectoryIsRefused$",

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TurnPoll is how often an ending looks whose turn it is.
+const TurnPoll = 20 * time.Millisecond
+
 // LastCall is the time between SIGTERM and SIGKILL for processes whose turn had not come
 // when the time of an ending was over.
 const LastCall = 2 * time.Second

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 )
 
 // printing is a job that prints lines as fast as it can.
@@ -42,7 +44,7 @@ func BenchmarkPrinting(b *testing.B) {
 	b.Run("terminal/raw", func(b *testing.B) {
 		b.SetBytes(printed)
 		for b.Loop() {
-			master, slave, err := openTerminal()
+			master, slave, err := pty.Open()
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -71,7 +73,7 @@ func drainRaw(b *testing.B, cmd *exec.Cmd, r, w *os.File) {
 		b.Fatal(err)
 	}
 	w.Close()
-	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, drainBuffer))
+	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, 64<<10))
 	if err := cmd.Wait(); err != nil {
 		b.Fatal(err)
 	}

@@ -16,9 +16,8 @@ import (
 // cli is the keyway command inside a workspace. Answers go to out, news to err:
 // over ssh both reach the user's own terminal or pipes.
 type cli struct {
-	registry
-	home         keyway.Home
-	in, out, err *os.File
+	viewerProcess
+	home keyway.Home
 }
 
 // command is one word of the command line.
@@ -39,7 +38,7 @@ func commands() []command {
 // returns the exit code of the process, and must be the last thing that the
 // process does: where a reader of its output is stuck, so is a goroutine.
 func CLI(home keyway.Home, args []string) int {
-	c := &cli{registry: openRegistry(home), home: home, in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	c := &cli{viewerProcess{openRegistry(home), os.Stdin, os.Stdout, os.Stderr}, home}
 	code, err := c.dispatch(args)
 	if err != nil {
 		return c.complain(err)

@@ -7,15 +7,11 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"keyway/internal/keyway"
-	"keyway/internal/proctree"
 	"keyway/internal/screen"
 )
 
@@ -71,7 +67,7 @@ func (c *cli) send(g given) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	conn, err := connect(i.dir, hello{Flags: flagInput})
+	conn, err := connect(i.path, hello{Flags: flagInput})
 	if err != nil {
 		return 0, err
 	}
@@ -131,7 +127,7 @@ func frameFor(word string, tty, text bool) (message, error) {
 func (c *cli) mustRun(name keyway.Name) (info, error) {
 	i, err := c.settled(name)
 	if err == nil && !i.alive() {
-		err = keyway.Errorf(keyway.NotRunning, "%s does not run (%s)", c.show(name), i.describe())
+		err = keyway.Errorf(keyway.NotRunning, "%s does not run (%s)", c.show(name), describe(i))
 	}
 	return i, err
 }
@@ -212,33 +208,19 @@ func (c *cli) killOne(name keyway.Name, grace time.Duration) error {
 	if i, err = c.awaitEnd(name); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.err, "[%s ended: %s]\n", c.show(name), i.describe())
+	fmt.Fprintf(c.err, "[%s ended: %s]\n", c.show(name), describe(i))
 	return nil
 }
 
 // askEnd tells the holder to end its job. The holder sees to it also if nobody
 // waits.
 func askEnd(i info, grace time.Duration) error {
-	conn, err := connect(i.dir, hello{Flags: flagInput})
+	conn, err := connect(i.path, hello{Flags: flagInput})
 	if err != nil {
 		return err
 	}
 	defer conn.close()
 	return conn.write(end{uint32(grace.Milliseconds())})
-}
-
-// killOrphans kills the job of a session whose holder is gone, if it is still
-// there, with all of its kernel session.
-func (i info) killOrphans() bool {
-	if i.Job <= 0 || i.JobStart == "" || i.Epoch != epoch(filepath.Dir(i.dir)) {
-		return false
-	}
-	members := sessionMembers(i.Job)
-	if start := proctree.StartTime(i.Job); len(members) == 0 || start != "" && start != i.JobStart {
-		return false // pids are used again, but not while their session has members
-	}
-	signalAll(members, unix.SIGKILL)
-	return true
 }
 
 const rmUsage = `Usage: keyway rm NAME…
@@ -277,7 +259,7 @@ func (c *cli) removeEnded() error {
 	var failed []error
 	for _, i := range list {
 		if !i.alive() {
-			failed = append(failed, os.RemoveAll(i.dir))
+			failed = append(failed, os.RemoveAll(i.path))
 		}
 	}
 	return errors.Join(append(failed, err)...)

@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"keyway/internal/keyway"
 )
 
 const logsUsage = `Usage: keyway logs [-f] [--tail N] [--since TIME] [--raw] [NAME]
@@ -59,12 +58,12 @@ func (c *cli) logs(g given) (int, error) {
 	}
 	follow := g.has("follow")
 	raw := g.has("raw")
-	at, err := i.begins()
+	at, err := begins(i.path)
 	if err != nil {
 		return 0, err
 	}
 	if when, ok := g.values["since"]; ok {
-		if at, err = i.since(when, time.Now()); err != nil {
+		if at, err = printedSince(i.path, when, time.Now()); err != nil {
 			return 0, err
 		}
 	} else if at > 0 && !g.has("tail") {
@@ -72,14 +71,14 @@ func (c *cli) logs(g given) (int, error) {
 	}
 	drop := 0
 	if n, ok := g.values["tail"]; ok {
-		if at, drop, err = i.tail(n, at, raw); err != nil {
+		if at, drop, err = lastLines(i.path, n, at, raw); err != nil {
 			return 0, err
 		}
 	}
 	to := c.logSink(raw, follow)
 	to.drop = drop
 	if !raw {
-		if to.depths, err = i.measure(at); err != nil {
+		if to.depths, err = measureNow(i.path, at); err != nil {
 			return 0, err
 		}
 	}
@@ -90,7 +89,7 @@ func (c *cli) logs(g given) (int, error) {
 	}
 	printed := make(chan error, 1)
 	go func() { // which the end of the process ends; see CLI
-		err := i.copyOutput(to, at, follow)
+		err := copyOutput(i, to, at, follow)
 		if closeErr := to.close(); err == nil {
 			err = closeErr
 		}
@@ -112,9 +111,9 @@ func (c *cli) logs(g given) (int, error) {
 	}
 }
 
-// begins is the offset of the first byte that the log still has.
-func (i info) begins() (uint64, error) {
-	r, closeLog, err := openLog(i.dir)
+// begins is the offset of the first byte that the log in dir still has.
+func begins(dir string) (uint64, error) {
+	r, closeLog, err := openLog(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -122,9 +121,9 @@ func (i info) begins() (uint64, error) {
 	return r.base(), nil
 }
 
-// measure is measure of the log as it is now.
-func (i info) measure(at uint64) (depths [3]uint64, err error) {
-	r, closeLog, err := openLog(i.dir)
+// measureNow is measure of the log in dir as it is now.
+func measureNow(dir string, at uint64) (depths [3]uint64, err error) {
+	r, closeLog, err := openLog(dir)
 	if err != nil {
 		return depths, err
 	}
@@ -134,32 +133,28 @@ func (i info) measure(at uint64) (depths [3]uint64, err error) {
 
 // copyOutput passes on what a session has printed from an offset on, until there
 // is no more or, if follow says so, until it ends.
-func (i info) copyOutput(to *logSink, at uint64, follow bool) error {
-	at, err := copyLog(i.dir, at, to)
+func copyOutput(i info, to *logSink, at uint64, follow bool) error {
+	at, err := copyLog(i.path, at, to)
 	if err != nil || !follow || !i.alive() {
 		return err
 	}
 	to.goesLive()
-	_, at, err = pumpAll(i.dir, hello{Flags: flagOutput, From: at}, to)
+	_, at, err = pumpAll(i.path, hello{Flags: flagOutput, From: at}, to)
 	if err == nil || !isGone(err) {
 		return err
 	}
 	// It ended, or its holder did: the rest is on disk.
-	_, err = copyLog(i.dir, at, to)
+	_, err = copyLog(i.path, at, to)
 	return err
 }
 
-func isGone(err error) bool {
-	return errors.Is(err, errGone) || keyway.Is(err, keyway.NotRunning)
-}
-
-// since is the offset in the log of what was printed since a time.
-func (i info) since(when string, now time.Time) (uint64, error) {
+// printedSince is the offset in the log in dir of what was printed since a time.
+func printedSince(dir, when string, now time.Time) (uint64, error) {
 	t, ok := parseSince(when, now)
 	if !ok {
 		return 0, misused("logs", "--since: %q is no time", when)
 	}
-	r, closeLog, err := openLog(i.dir)
+	r, closeLog, err := openLog(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -195,4 +190,19 @@ func (c *cli) piped(err error) (int, error) {
 		return 128 + int(unix.SIGPIPE), nil
 	}
 	return 0, err
+}
+
+// lastLines is from where on to read the log in dir, and how many of the lines that come
+// of it not to print, for as many of the last ones as count says.
+func lastLines(dir, count string, from uint64, raw bool) (at uint64, drop int, err error) {
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 0 {
+		return 0, 0, misused("logs", "--tail: %q is no number of lines", count)
+	}
+	r, closeLog, err := openLog(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer closeLog()
+	return tailOfLines(r, n, from, raw)
 }

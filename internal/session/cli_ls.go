@@ -12,7 +12,6 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
-	"keyway/internal/screen"
 	"keyway/internal/table"
 )
 
@@ -54,20 +53,13 @@ func (c *cli) wait(g given) (int, error) {
 	return i.Exit.Code, nil
 }
 
-// tellLeft tells of what a job has left running.
-func (c *cli) tellLeft(i info) {
-	if i.Left > 0 {
-		fmt.Fprintf(c.err, "[%s %s; end it: keyway kill %s]\n", c.show(i.Name), leftNews(i.Left), c.show(i.Name))
-	}
-}
-
 // awaitEnd returns when the session runs no more.
 func (c *cli) awaitEnd(name keyway.Name) (info, error) {
 	i, err := c.settled(name)
 	if err != nil || !i.alive() {
 		return i, err
 	}
-	_, _, err = pumpAll(i.dir, hello{}, discard{})
+	_, _, err = pumpAll(i.path, hello{}, discard{})
 	if err != nil && !isGone(err) {
 		return i, err
 	}
@@ -122,7 +114,7 @@ func (c *cli) ls(g given) (int, error) {
 		shown, hidden = latest(list, recent)
 	}
 	for i := range shown {
-		shown[i].Last = shown[i].lastLine()
+		shown[i].Last = lastLine(shown[i].path)
 	}
 	if g.has("json") {
 		return 0, writeJSON(c.out, shown)
@@ -193,7 +185,7 @@ func writeTable(w io.Writer, list []info, now time.Time, columns int) error {
 			ended = since(i.Exit.Ended, now)
 		}
 		rows = append(rows, []string{
-			plain.Line(string(i.Name)), i.describe(), since(i.Started, now), ended, i.took(now), plain.Line(strings.Join(i.Command, " ")), plain.Line(i.Last),
+			plain.Line(string(i.Name)), describe(i), since(i.Started, now), ended, took(i, now), plain.Line(strings.Join(i.Command, " ")), plain.Line(i.Last),
 		})
 	}
 	// In a narrow window the command and the last line give way first.
@@ -201,92 +193,3 @@ func writeTable(w io.Writer, list []info, now time.Time, columns int) error {
 	_, err := io.WriteString(w, text)
 	return err
 }
-
-// describe is a session's state in a few words.
-func (i info) describe() string {
-	if i.Exit == nil {
-		if i.Reason != "" {
-			return "lost: " + plain.Line(i.Reason)
-		}
-		return plain.Line(string(i.Status))
-	}
-	words := fmt.Sprint("exit code ", i.Exit.Code)
-	if i.Exit.Signal != "" {
-		words = plain.Line(i.Exit.Signal)
-	}
-	switch {
-	case i.Exit.OOM:
-		words = "out of memory: " + words
-	case i.Exit.OOMKills > 0:
-		words += fmt.Sprintf(", out of memory meanwhile: %d processes killed", i.Exit.OOMKills)
-	}
-	if i.Exit.Reason != "" {
-		words += ", " + plain.Line(i.Exit.Reason)
-	}
-	if i.Left > 0 {
-		words += ", " + leftNews(i.Left)
-	}
-	if why := i.Hook.failure(); why != "" {
-		words += ", --on-exit failed: " + plain.Line(why)
-	}
-	if i.Exit.Lost > 0 {
-		words += plain.Sprintf(", %d bytes of its log lost: %s", i.Exit.Lost, i.Exit.LogErr)
-	}
-	return words
-}
-
-// took is how long a session ran or has been running, as far as that is known.
-func (i info) took(now time.Time) string {
-	switch {
-	case i.Exit != nil:
-		return short(i.Exit.Ended.Sub(i.Exit.Started))
-	case i.Status == running:
-		return short(now.Sub(i.Started))
-	}
-	return "-"
-}
-
-func since(then, now time.Time) string {
-	if then.IsZero() {
-		return "-"
-	}
-	return short(now.Sub(then)) + " ago"
-}
-
-// short is a duration in its two largest units.
-func short(d time.Duration) string {
-	d = max(0, d)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
-}
-
-// lastLine is the last line that a session has printed, as it looks now.
-func (i info) lastLine() string {
-	const enough = 4 << 10
-	r, closeLog, err := openLog(i.dir)
-	if err != nil {
-		return ""
-	}
-	defer closeLog()
-	shown := screen.New(barCols, barRows, screen.Options{Lines: -1, Newline: true})
-	_, _ = r.copyTo(&drawing{shown}, r.lineStart(enough))
-	return shown.LastLine()
-}
-
-// drawing is a screen as a sink.
-type drawing struct{ *screen.Screen }
-
-func (d *drawing) put(_ stream, p []byte) error {
-	_, err := d.Write(p)
-	return err
-}
-
-func (d *drawing) picture([]byte) error { return nil }
-func (d *drawing) gap(uint64) error     { return nil }

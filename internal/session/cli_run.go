@@ -102,15 +102,6 @@ func (c *cli) wantTTY(g given) (bool, error) {
 	return yes || !no && onTerminal(c.in) && onTerminal(c.out), nil
 }
 
-// window is the size a new terminal gets.
-func (c *cli) window() window {
-	w := (&tty{in: c.in, out: c.out}).size()
-	if w.rows == 0 {
-		return window{rows: 24, cols: 80}
-	}
-	return w
-}
-
 // eraseKey is what the terminal that is typed on sends to erase a character; 0 if there
 // is none.
 func (c *cli) eraseKey() byte {
@@ -127,7 +118,7 @@ func (c *cli) launch(name keyway.Name, o holdOptions) (keyway.Name, error) {
 	if err != nil {
 		return "", err
 	}
-	return claim.name, claim.start(o)
+	return claim.name, startHolder(claim, o)
 }
 
 // clipboardOption is for those who trust what a session prints.

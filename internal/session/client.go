@@ -17,6 +17,9 @@ import (
 	"keyway/internal/unixsock"
 )
 
+// recentBytes are shown of a session without a terminal that somebody comes back to.
+const recentBytes = 64 << 10
+
 // connection is a viewer's end of the connection to a holder.
 type connection struct {
 	*peer
@@ -119,7 +122,7 @@ func (r *renewals) another(now time.Time) bool {
 
 // pumpAll passes output on until the job ends, also while its holder is renewed. at
 // is the offset of the output that would come next.
-func pumpAll(dir string, h hello, to sink) (status *jobStatus, at uint64, err error) {
+func pumpAll(dir string, h hello, to sink) (status *jobEnd, at uint64, err error) {
 	at = h.From
 	for r := new(renewals); r.another(time.Now()); {
 		conn, err := connect(dir, h)
@@ -140,41 +143,12 @@ func pumpAll(dir string, h hello, to sink) (status *jobStatus, at uint64, err er
 
 func (c *connection) close() { c.conn.Close() }
 
-// sink is where a session's output goes.
-type sink interface {
-	// put takes bytes of one stream. Its error ends the viewing.
-	put(s stream, p []byte) error
-	// picture takes bytes that draw all that a terminal shows.
-	picture(p []byte) error
-	// gap tells that n bytes are missing here.
-	gap(n uint64) error
-}
-
-// resizable is a sink for which it matters how large the job's terminal was.
-type resizable interface {
-	// resized comes before what was printed for a terminal of that size; without rows
-	// it is not known.
-	resized(w window)
-}
-
-// discard is the sink of those who wait only for the end.
-type discard struct{}
-
-func (discard) put(stream, []byte) error { return nil }
-func (discard) picture([]byte) error     { return nil }
-func (discard) gap(uint64) error         { return nil }
-
 // errGone says that the holder went away without saying how the job ended.
 var errGone = errors.New("the connection to the session ended")
 
-// sinkError is an error of the viewer's own output, as opposed to the session's.
-type sinkError struct{ error }
-
-func (e sinkError) Unwrap() error { return e.error }
-
 // pump passes output on until the job ends. It returns errGone if that does not
 // become known over this connection.
-func (c *connection) pump(to sink) (*jobStatus, error) {
+func (c *connection) pump(to sink) (*jobEnd, error) {
 	for {
 		if status, err := c.pumpOne(to); status != nil || err != nil {
 			return status, err
@@ -183,7 +157,7 @@ func (c *connection) pump(to sink) (*jobStatus, error) {
 }
 
 // pumpOne is pump for one message.
-func (c *connection) pumpOne(to sink) (*jobStatus, error) {
+func (c *connection) pumpOne(to sink) (*jobEnd, error) {
 	m, err := c.read()
 	switch {
 	case errors.Is(err, errMalformed):
@@ -208,7 +182,7 @@ func (c *connection) pumpOne(to sink) (*jobStatus, error) {
 	case ask:
 		err = c.asked()
 	case ended:
-		return &jobStatus{code: int(m.Code), signal: unix.Signal(m.Signal)}, nil
+		return &jobEnd{code: int(m.Code), signal: unix.Signal(m.Signal)}, nil
 	default:
 		return nil, fmt.Errorf("%w: not for viewers", errMalformed)
 	}
@@ -218,42 +192,7 @@ func (c *connection) pumpOne(to sink) (*jobStatus, error) {
 	return nil, nil
 }
 
-// copyLog passes on what the log in dir holds from offset on, and returns where
-// it stopped.
-func copyLog(dir string, offset uint64, to sink) (uint64, error) {
-	r, closeLog, err := openLog(dir)
-	if err != nil {
-		return offset, err
-	}
-	defer closeLog()
-	return r.copyTo(to, offset)
-}
-
-func (r logReader) copyTo(to sink, offset uint64) (uint64, error) {
-	buf := make([]byte, maxData)
-	sizes, _ := to.(resizable)
-	if sizes != nil {
-		sizes.resized(r.sizeAt(offset))
-	}
-	for {
-		if w, ok := r.sizeBegins(offset); ok && sizes != nil {
-			sizes.resized(w)
-		}
-		n, s, err := r.read(buf, offset)
-		if errors.Is(err, io.EOF) {
-			return offset, nil
-		}
-		if err != nil {
-			return offset, err
-		}
-		if s == lost {
-			err = to.gap(n)
-		} else {
-			err = to.put(s, buf[:n])
-		}
-		if err != nil {
-			return offset, sinkError{err}
-		}
-		offset += n
-	}
+// isGone reports whether an error says that a session has no holder any more.
+func isGone(err error) bool {
+	return errors.Is(err, errGone) || keyway.Is(err, keyway.NotRunning)
 }

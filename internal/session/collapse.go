@@ -135,6 +135,12 @@ func (c *collapser) write(p []byte) error {
 // final is the first row that may yet change.
 func (c *collapser) final() uint64 { return c.low - min(c.low, c.depth) }
 
+// pending reports whether lines that are final have not come.
+func (c *collapser) pending() bool { return c.next < c.final() }
+
+// hidesCursor reports whether the program has hidden the cursor.
+func (c *collapser) hidesCursor() bool { return c.screen.CursorHidden() }
+
 // look follows the cursor.
 func (c *collapser) look() {
 	if c.screen.Alternate() {

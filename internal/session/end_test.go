@@ -85,7 +85,7 @@ func TestATrainingRunSavesWhenItIsTold(t *testing.T) {
 					end(l, l.session("x"))
 					l.keyway("wait", "x")
 					if got, _ := os.ReadFile(saved); string(got) != "saved" {
-						t.Errorf("it saved %q; %s\n%s", got, l.session("x").describe(), l.ok("logs", "x"))
+						t.Errorf("it saved %q; %s\n%s", got, describe(l.session("x")), l.ok("logs", "x"))
 					}
 					if got := l.ok("logs", "x"); strings.Contains(got, "the script went on") {
 						t.Errorf("the log: %q", got)
@@ -115,7 +115,7 @@ func TestAShellsJobsSaveWhenItIsTold(t *testing.T) {
 					t.Errorf("it took %v", took)
 				}
 				if got, _ := os.ReadFile(saved); string(got) != "saved" {
-					t.Errorf("it saved %q; %s\n%s", got, l.session("x").describe(), l.ok("logs", "x"))
+					t.Errorf("it saved %q; %s\n%s", got, describe(l.session("x")), l.ok("logs", "x"))
 				}
 			})
 		}
@@ -132,7 +132,7 @@ func TestAnIdleShellEndsAtOnce(t *testing.T) {
 			start := time.Now()
 			l.ok("kill", "--grace", "60", "x")
 			if took := time.Since(start); took > 30*time.Second {
-				t.Errorf("it took %v; %s", took, l.session("x").describe())
+				t.Errorf("it took %v; %s", took, describe(l.session("x")))
 			}
 		})
 	}
@@ -168,8 +168,8 @@ func TestWhatIsLeftBehindGoesOn(t *testing.T) {
 		if r := l.keyway("kill", "x.1"); r.code != 0 {
 			t.Errorf("kill of what is left: %+v", r)
 		}
-		if got := l.session("x.1"); got.Left != 0 || strings.Contains(got.describe(), "left") {
-			t.Errorf("after kill: %s", got.describe())
+		if got := l.session("x.1"); got.Left != 0 || strings.Contains(describe(got), "left") {
+			t.Errorf("after kill: %s", describe(got))
 		}
 		if r := l.keyway("kill", "x.1"); r.code != 31 {
 			t.Errorf("kill of nothing: %+v", r)
@@ -219,8 +219,8 @@ func TestASIGKILLThatIsNotForLackOfMemory(t *testing.T) {
 			l.ok("kill", "--grace", "0", "x")
 		}
 		l.keyway("wait", "x")
-		if i := l.session("x"); i.Exit == nil || i.Exit.Signal != "SIGKILL" || i.Exit.OOM || strings.Contains(i.describe(), "out of memory: SIGKILL") {
-			t.Errorf("%s: %+v, %s", c.what, i.Exit, i.describe())
+		if i := l.session("x"); i.Exit == nil || i.Exit.Signal != "SIGKILL" || i.Exit.OOM || strings.Contains(describe(i), "out of memory: SIGKILL") {
+			t.Errorf("%s: %+v, %s", c.what, i.Exit, describe(i))
 		}
 	}
 }
@@ -263,7 +263,7 @@ func TestASecondWordHurries(t *testing.T) {
 		}
 		first.Wait()
 	})
-	if got := l.session("x").describe(); got != "SIGKILL, ended by keyway kill" {
+	if got := describe(l.session("x")); got != "SIGKILL, ended by keyway kill" {
 		t.Errorf("it is %q", got)
 	}
 }

@@ -9,9 +9,6 @@ import (
 	"keyway/internal/proctree"
 )
 
-// turnPoll is how often an ending looks whose turn it is.
-const turnPoll = 20 * time.Millisecond
-
 // jobEnding is a job that was told to end, with all that it has started.
 type jobEnding struct {
 	*proctree.Ending
@@ -55,7 +52,7 @@ func (h *holder) endAll(e *jobEnding) {
 		default: // whoever waits knows already
 		}
 	}()
-	tick := time.NewTicker(turnPoll)
+	tick := time.NewTicker(proctree.TurnPoll)
 	defer tick.Stop()
 	for {
 		all := descendants(os.Getpid())

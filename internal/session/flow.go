@@ -132,10 +132,10 @@ func (t *tape) leash() uint64 {
 	if t.inMemoryLocked() {
 		return ringLimit
 	}
-	return t.log.bounds.segment * uint64(t.log.bounds.segments) / 2
+	return t.log.capacity() / 2
 }
 
 // inMemoryLocked reports whether something that is needed is not in the log.
 func (t *tape) inMemoryLocked() bool {
-	return t.log.losing || t.neededLocked() < t.log.hole
+	return t.log.lacks(t.neededLocked())
 }

@@ -6,11 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -146,79 +143,10 @@ func TestWhoFollowsTooSlowlyIsTold(t *testing.T) {
 			code = cmd.ProcessState.ExitCode()
 		}
 		if !strings.HasSuffix(got.String(), "\nend\n") {
-			t.Errorf("raw %t: it ends in %q", raw, tail(got.String()))
+			t.Errorf("raw %t: it ends in %q", raw, lastPart(got.String()))
 		}
 		if raw && (code != 1 || !strings.Contains(errs.String(), " bytes skipped]") || !strings.Contains(errs.String(), "missing")) || !raw && code != 0 {
 			t.Errorf("raw %t: exit code %d: %s", raw, code, errs.String())
 		}
 	}
-}
-
-// Nothing that is waited for is lost: not by full segments or indexes, nor where the
-// log cannot be written for a while.
-func TestATapeKeepsWhatIsNeeded(t *testing.T) {
-	for seed := range uint64(6) {
-		r := rand.New(rand.NewPCG(seed, 5))
-		log, err := createLog(t.TempDir(), logBounds{segment: 1 << 20, records: 1 + r.Int64N(200), segments: 4})
-		if err != nil {
-			t.Fatal(err)
-		}
-		tape := newTape(log)
-		now := time.Now()
-		tape.now = func() time.Time { return now }
-		var printed bytes.Buffer
-		var got []byte
-		var both sync.WaitGroup
-		w, read := tape.waitFor(0), tape.newWatcher(true)
-		both.Go(func() {
-			buf := make([]byte, maxData)
-			for at := uint64(0); ; {
-				w.passed(at)
-				n, s, err := tape.read(buf[:1+rand.IntN(maxData)], at)
-				if _, ended := tape.state(); err != nil && ended {
-					return
-				} else if err != nil {
-					<-read.wake
-					continue
-				} else if s == lost {
-					t.Errorf("seed %d: %d bytes are lost at %d", seed, n, at)
-				}
-				got, at = append(got, buf[:min(n, maxData)]...), at+n
-			}
-		})
-		for range 200 {
-			p := random(r, 1+r.IntN(drainBuffer))
-			printed.Write(p)
-			tape.room()
-			switch r.IntN(20) {
-			case 0:
-				tape.breakLog(t, os.O_RDONLY)
-			case 1:
-				tape.breakLog(t, os.O_RDWR)
-				tape.mu.Lock()
-				now = now.Add(2 * retryEvery)
-				tape.mu.Unlock()
-			}
-			tape.append(stream(1+r.IntN(2)), p)
-		}
-		tape.end()
-		both.Wait()
-		if !bytes.Equal(got, printed.Bytes()) {
-			t.Fatalf("seed %d: %d bytes of %d, or others", seed, len(got), printed.Len())
-		}
-		log.close()
-	}
-}
-
-// breakLog opens the files that are written to anew: where they can only be read, the
-// log cannot be written.
-func (t *tape) breakLog(tb testing.TB, flags int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s, err := openSegment(t.log.dir, t.log.current().start, flags)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.records = t.log.current().records
-	t.log.segments = append(t.log.segments[:len(t.log.segments)-1:len(t.log.segments)-1], s)
 }

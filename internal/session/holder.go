@@ -4,16 +4,11 @@ package session
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,98 +35,6 @@ const (
 	// somebody sends it to all processes.
 	stopMoment = 50 * time.Millisecond
 )
-
-// Descriptors that a holder inherits.
-const (
-	fdLock  = 3 // the session's lock; held as long as the holder lives
-	fdReady = 4 // a pipe: a startReport, then closed
-)
-
-// holdOptions is a holder's command line.
-type holdOptions struct {
-	dir     string
-	name    keyway.Name
-	tty     bool
-	noInput bool
-	login   bool // as a login shell
-	awaited bool // whoever starts it wants all of its output
-	window  window
-	erase   byte // the key of the terminal's user; 0: the usual one
-	by      string
-	onExit  string // for sh
-	resume  int    // descriptor of a handover; 0: this session begins
-	command []string
-}
-
-// args is o as Hold reads it.
-func (o holdOptions) args() []string {
-	args := []string{
-		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
-		"--on-exit", o.onExit, "--rows", fmt.Sprint(o.window.rows), "--cols", fmt.Sprint(o.window.cols), "--erase", fmt.Sprint(o.erase),
-	}
-	for _, flag := range []struct {
-		word string
-		set  bool
-	}{{"--tty", o.tty}, {"--no-input", o.noInput}, {"--login", o.login}, {"--awaited", o.awaited}} {
-		if flag.set {
-			args = append(args, flag.word)
-		}
-	}
-	if o.resume > 0 {
-		args = append(args, "--resume", fmt.Sprint(o.resume))
-	}
-	return append(append(args, "--"), o.command...)
-}
-
-func parseHoldOptions(args []string) (holdOptions, error) {
-	g, err := commandLine{strict: true, options: []option{
-		{name: "dir", value: true}, {name: "name", value: true}, {name: "by", value: true}, {name: "on-exit", value: true}, {name: "rows", value: true},
-		{name: "cols", value: true}, {name: "tty"}, {name: "no-input"}, {name: "login"}, {name: "awaited"}, {name: "resume", value: true}, {name: "erase", value: true},
-	}}.parse(args)
-	if err != nil {
-		return holdOptions{}, err
-	}
-	o := holdOptions{
-		dir: g.values["dir"], by: g.values["by"], onExit: g.values["on-exit"], command: g.words,
-		tty: g.has("tty"), noInput: g.has("no-input"), login: g.has("login"), awaited: g.has("awaited"),
-	}
-	rows, rowsErr := strconv.ParseUint(g.values["rows"], 10, 16)
-	cols, colsErr := strconv.ParseUint(g.values["cols"], 10, 16)
-	o.window = window{uint16(rows), uint16(cols)}
-	erase, _ := strconv.ParseUint(g.values["erase"], 10, 8) // an older program gives none
-	o.erase = byte(erase)
-	if fd, ok := g.values["resume"]; ok {
-		o.resume, err = strconv.Atoi(fd)
-	}
-	name, nameErr := keyway.ParseName(g.values["name"])
-	o.name = name
-	if err := errors.Join(rowsErr, colsErr, nameErr, err); err != nil {
-		return o, err
-	}
-	if !filepath.IsAbs(o.dir) || len(o.command) == 0 || o.command[0] == "" {
-		return o, errors.New("a holder needs a directory and a command")
-	}
-	return o, nil
-}
-
-// startReport is what a holder tells the process that started it: nothing is
-// wrong, or what.
-type startReport struct {
-	Start *startError   `json:"start,omitempty"`
-	Error *keyway.Error `json:"error,omitempty"`
-}
-
-func reportOf(err error) startReport {
-	var start *startError
-	switch {
-	case err == nil:
-		return startReport{}
-	case errors.As(err, &start):
-		return startReport{Start: start}
-	default:
-		return startReport{Error: keyway.AsError(err)}
-	}
-}
 
 // holder is the process that owns one session. Its goroutines:
 //
@@ -164,66 +67,6 @@ type holder struct {
 	reason string     // why the job is being ended
 	ending *jobEnding
 	hook   hook
-}
-
-// Hold is the holder process: `keyway-guest holder …`. It is started by run and
-// attach only, with the session's lock and a pipe for its report, as leader of a
-// kernel session of its own.
-func Hold(args []string) int {
-	if len(args) == 1 && args[0] == "--handover" {
-		fmt.Println(handoverVersion)
-		return 0
-	}
-	unix.CloseOnExec(fdLock)
-	o, err := parseHoldOptions(args)
-	frugal()
-	signals := catchSignals()
-	if err == nil && o.resume > 0 {
-		return resume(o, signals)
-	}
-	ready := os.NewFile(fdReady, "ready")
-	unix.CloseOnExec(fdReady)
-	var h *holder
-	if err == nil {
-		h, err = newHolder(o)
-	}
-	report := json.NewEncoder(ready).Encode(reportOf(err))
-	ready.Close()
-	if err != nil {
-		return 1
-	}
-	if report != nil {
-		// Whoever started this session is gone already. That is what sessions are for.
-		fmt.Fprintln(os.Stderr, "nobody waits for this session's start:", report)
-	}
-	h.run(signals)
-	return 0
-}
-
-// resume is Hold for a holder that was another program until now.
-func resume(o holdOptions, signals chan os.Signal) int {
-	h, err := resumeHolder(o)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "the session is lost with its new holder:", err)
-		return 1
-	}
-	h.run(signals)
-	return 0
-}
-
-// frugal keeps a holder small: on a machine with a hundred cores Go would keep
-// caches for each of them.
-func frugal() {
-	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(15) // most of the heap is history, which costs nothing to collect
-}
-
-// catchSignals takes the signals that would end a holder. They are caught, not
-// ignored: what is ignored here would be ignored in the job as well.
-func catchSignals() chan os.Signal {
-	c := make(chan os.Signal, 16)
-	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2)
-	return c
 }
 
 // newHolder makes all that can fail and starts the job last.
@@ -321,7 +164,7 @@ func (h *holder) run(signals chan os.Signal) {
 	h.tape.finish()
 	record := h.record(status)
 	hooked := h.onExit(record)
-	h.viewers.end(status)
+	h.viewers.end(status.jobEnd)
 	h.linger(drained, hooked)
 	h.listener.Close()
 	close(stop)
@@ -404,108 +247,10 @@ func (h *holder) sources() []*os.File {
 	return files
 }
 
-// jobStatus is how a job ended.
-type jobStatus struct {
-	code   int
-	signal unix.Signal // 0: none
-	at     time.Time
-	cut    bool
-	left   []leftProcess
-	// What the kernel says of its memory: the most at once, in KiB, of it or of a
-	// child, and that it was rather the job itself.
-	memory    int64
-	ownFaults bool
-}
-
-// reap collects all children, the job and what it left without a parent, and
-// tells of the job's end. The goroutine is not joined: processes that outlive
-// the job keep it waiting until the holder exits.
-func (h *holder) reap() <-chan jobStatus {
-	done := make(chan jobStatus, 1)
-	go h.reapAll(done)
-	return done
-}
-
-// reapAll collects children until there is none.
-func (h *holder) reapAll(done chan<- jobStatus) {
-	for {
-		// Waits without taking what there is: see gate.
-		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err == nil {
-			err = h.reapOne(done)
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
-func (h *holder) reapOne(done chan<- jobStatus) error {
-	h.gate.RLock()
-	defer h.gate.RUnlock()
-	var ws unix.WaitStatus
-	var used unix.Rusage
-	job, _ := proctree.Read(h.job.pid)
-	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &used)
-	switch {
-	case err != nil:
-	case pid == h.job.pid:
-		s := statusOf(ws)
-		s.at = time.Now()
-		s.memory, s.ownFaults = used.Maxrss, job.Faults >= job.ChildFaults
-		h.over = true
-		h.tape.release()
-		done <- s
-	default:
-		h.hookEnded(pid, ws)
-	}
-	return err
-}
-
-func statusOf(ws unix.WaitStatus) jobStatus {
-	if ws.Signaled() {
-		return jobStatus{code: 128 + int(ws.Signal()), signal: ws.Signal()}
-	}
-	return jobStatus{code: ws.ExitStatus()}
-}
-
 func (h *holder) isEnding() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.reason != ""
-}
-
-// record puts the exit record on disk.
-func (h *holder) record(s jobStatus) exitRecord {
-	output, _ := h.tape.state()
-	missing, why := h.tape.loss()
-	h.mu.Lock()
-	r := exitRecord{
-		Code: s.code, Started: h.started, Ended: s.at, Output: output, Lost: missing, Cut: s.cut, Left: s.left, Reason: h.reason,
-	}
-	h.mu.Unlock()
-	if h.job.tty {
-		w := h.viewers.size()
-		r.Rows, r.Cols = w.rows, w.cols
-	}
-	if s.signal != 0 {
-		r.Signal = unix.SignalName(s.signal)
-	}
-	if why != nil {
-		r.LogErr = noSpaceReason(why)
-	}
-	if s.code != 0 {
-		r.OOMKills = max(oomKills(), h.oomKills) - h.oomKills
-		r.OOM = h.outOfMemory(s)
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = h.exit.commit(append(data, '\n'))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "the exit record could not be written:", err)
-	}
-	return r
 }
 
 // handle acts on signals to the holder. Only SIGTERM means something: the

@@ -15,12 +15,12 @@ import (
 // started there, by whatever way, or has that terminal. (A variable would say the same
 // of what was started elsewhere with it, and nothing where it was left out.)
 func (c *cli) showsItself(i info) bool {
-	return i.alive() && (i.started(os.Getpid()) || i.hasTerminal(c.in) || i.hasTerminal(c.out))
+	return i.alive() && (startedBy(i, os.Getpid()) || isTerminalOf(i, c.in) || isTerminalOf(i, c.out))
 }
 
-// started reports whether a process descends from the session's job. What a job starts
+// startedBy reports whether a process descends from the session's job. What a job starts
 // as a session of its own belongs to that.
-func (i info) started(pid int) bool {
+func startedBy(i info, pid int) bool {
 	for pid > 1 {
 		if pid == i.Holder {
 			return true
@@ -34,8 +34,8 @@ func (i info) started(pid int) bool {
 	return false
 }
 
-// hasTerminal reports whether f is the terminal of the session's job.
-func (i info) hasTerminal(f *os.File) bool {
+// isTerminalOf reports whether f is the terminal of the session's job.
+func isTerminalOf(i info, f *os.File) bool {
 	job, err := proctree.Read(i.Job)
 	if err != nil || job.Terminal == 0 || job.Start != i.JobStart {
 		return false

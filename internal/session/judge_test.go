@@ -153,7 +153,7 @@ func TestLogsOfPipes(t *testing.T) {
 			l := newLab(t)
 			l.ok(append([]string{"run", "-T", "--as", "x", "--"}, drawer(t, name)...)...)
 			raw, logs := l.keyway("logs", "--raw", "x"), l.keyway("logs", "x")
-			large := window{barRows, barCols}
+			large := window{100, 512} // as the lines of pipes are drawn
 			compareLines(t, asSeen(logs.out), tmuxShows(t, large, strings.ReplaceAll(raw.out, "\n", "\r\n")))
 			compareLines(t, asSeen(logs.err), tmuxShows(t, large, strings.ReplaceAll(raw.err, "\n", "\r\n")))
 		})

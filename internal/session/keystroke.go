@@ -4,6 +4,7 @@ package session
 
 import (
 	"bytes"
+	"keyway/internal/screen"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -155,7 +156,7 @@ func namedCSI(p []byte, end int) (kind strokeKind, key rune, n int) {
 // isAnswer reports whether a control sequence may be a terminal's answer to a question, or
 // its news of being looked at.
 func isAnswer(params string, final byte) bool {
-	_, answer := formOf([]byte(params), final)
+	_, answer := screen.FormOf([]byte(params), final)
 	return answer || params == "" && (final == 'I' || final == 'O')
 }
 
@@ -202,16 +203,6 @@ func kittyKey(f []string) (strokeKind, rune) {
 	}
 	return keyPressed, withModifiers(c, number(shifted), number(base), number(modifiers))
 }
-
-// Modifiers, as control sequences have them: 1 and the sum of these.
-const (
-	modShift = 1 << iota
-	modAlt
-	modCtrl
-	modSuper
-	modHyper
-	modMeta
-)
 
 // withModifiers is the character that a key makes. shifted and base are what it makes
 // with Shift and on a Latin keyboard, 0 if that is not told.

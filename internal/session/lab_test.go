@@ -57,7 +57,7 @@ func (l *lab) clean() {
 			i.killOrphans()
 		}
 		l.holderGone(i)
-		if said, err := os.ReadFile(filepath.Join(i.dir, errName)); err != nil || len(said) > 0 {
+		if said, err := os.ReadFile(filepath.Join(i.path, "holder.err")); err != nil || len(said) > 0 {
 			l.t.Errorf("the holder of %s said %q, %v", i.Name, said, err)
 		}
 	}
@@ -66,12 +66,15 @@ func (l *lab) clean() {
 // holderGone waits until the holder has let its lock go.
 func (l *lab) holderGone(i info) {
 	l.t.Helper()
-	f, err := os.Open(filepath.Join(i.dir, lockName))
+	f, err := os.Open(filepath.Join(i.path, "lock"))
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	within(l.t, "the holder's end", func() { _ = flock(f, unix.LOCK_SH) })
+	within(l.t, "the holder's end", func() {
+		for errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH), unix.EINTR) {
+		}
+	})
 }
 
 // within fails the test if f takes too long.
@@ -298,3 +301,6 @@ func (e *expecter) expect(t testing.TB, s string) string {
 		}
 	}
 }
+
+// lastPart is the end of a long text.
+func lastPart(s string) string { return s[max(0, len(s)-1000):] }

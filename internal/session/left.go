@@ -4,40 +4,18 @@ package session
 
 import (
 	"fmt"
-	"os"
+	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"keyway/internal/proctree"
+
+	"golang.org/x/sys/unix"
 )
 
 // leftProcess is one that the job had started and that lived when the job had ended.
 type leftProcess struct {
 	PID   int    `json:"pid"`
 	Start string `json:"start"` // as /proc has it
-}
-
-const (
-	// maxLeft bounds how many are on record, which has little space.
-	maxLeft = 40
-	// leftMoment is what those that end with the job may take for it.
-	leftMoment = 100 * time.Millisecond
-)
-
-// leftBehind are the processes that the job has left running.
-func leftBehind() []leftProcess {
-	deadline := time.Now().Add(leftMoment)
-	all := descendants(os.Getpid())
-	for len(all) > 0 && time.Now().Before(deadline) {
-		time.Sleep(turnPoll)
-		all = descendants(os.Getpid())
-	}
-	var left []leftProcess
-	for _, p := range all[:min(len(all), maxLeft)] {
-		left = append(left, leftProcess{p.PID, p.Start})
-	}
-	return left
 }
 
 // leftRunning are those that the session's job has left behind and that still run.
@@ -81,13 +59,21 @@ func (i info) endLeft(grace time.Duration) bool {
 		}
 		now = time.Now()
 		e.Step(now, all, left)
-		time.Sleep(turnPoll)
+		time.Sleep(proctree.TurnPoll)
 	}
 	return true
 }
 
-// dying reports whether the kernel or somebody has killed a process that still shows.
-func dying(pid int) bool {
-	p, err := proctree.Read(pid)
-	return err != nil || p.Exiting || proctree.Pending(pid, unix.SIGKILL)
+// killOrphans kills the job of a session whose holder is gone, if it is still
+// there, with all of its kernel session.
+func (i info) killOrphans() bool {
+	if i.Job <= 0 || i.JobStart == "" || i.Epoch != epoch(filepath.Dir(i.path)) {
+		return false
+	}
+	members := sessionMembers(i.Job)
+	if start := proctree.StartTime(i.Job); len(members) == 0 || start != "" && start != i.JobStart {
+		return false // pids are used again, but not while their session has members
+	}
+	signalAll(members, unix.SIGKILL)
+	return true
 }

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,9 @@ type logBounds struct {
 
 var keptLog = logBounds{segment: 64 << 20, records: 256 << 10, segments: 4}
 
+// maxFiles bounds, in files, what is looked at in a session's directory.
+const maxFiles = 10_000
+
 // maxSegments bounds how many segments a reader opens: a job can make files.
 const maxSegments = 64
 
@@ -66,12 +70,12 @@ func (r record) window() window {
 }
 
 func (r record) append(b []byte) []byte {
-	return be.AppendUint64(be.AppendUint64(b, r.offset), r.millis<<8|uint64(r.stream))
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, r.offset), r.millis<<8|uint64(r.stream))
 }
 
 func decodeRecord(p []byte) record {
-	low := be.Uint64(p[8:])
-	r := record{offset: be.Uint64(p), millis: low >> 8, stream: stream(low & 0xff)}
+	low := binary.BigEndian.Uint64(p[8:])
+	r := record{offset: binary.BigEndian.Uint64(p), millis: low >> 8, stream: stream(low & 0xff)}
 	if r.stream > sized {
 		r.stream = stdout
 	}
@@ -108,7 +112,10 @@ func openSegment(dir string, start uint64, flags int) (segment, error) {
 	return segment{start: start, data: data, index: index, records: int64(fileSize(index) / recordSize)}, nil
 }
 
-func (s segment) close() { closeAll(s.data, s.index) }
+func (s segment) close() {
+	s.data.Close()
+	s.index.Close()
+}
 
 func fileSize(f *os.File) uint64 {
 	info, err := f.Stat()
@@ -125,7 +132,7 @@ func segmentStarts(dir string) ([]uint64, error) {
 		return nil, err
 	}
 	defer d.Close()
-	names, err := d.Readdirnames(maxSessions)
+	names, err := d.Readdirnames(maxFiles)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}

@@ -33,6 +33,12 @@ func newReader(segments []segment, size uint64) logReader {
 	return r
 }
 
+// upTo is r without what lies at an offset or beyond it.
+func (r logReader) upTo(offset uint64) logReader {
+	r.size = min(r.size, offset)
+	return r
+}
+
 // openLog opens the log in dir as it is now.
 func openLog(dir string) (r logReader, closeLog func(), err error) {
 	starts, err := segmentStarts(dir)

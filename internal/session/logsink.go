@@ -61,7 +61,7 @@ func (s *settling) rows(c *collapser, now time.Time) (row uint64) {
 		s.depth, s.grew = c.depth, now
 	}
 	wait := settle
-	if c.screen.CursorHidden() && (c.depth == 0 || now.Sub(s.grew) < settleFirst) {
+	if c.hidesCursor() && (c.depth == 0 || now.Sub(s.grew) < settleFirst) {
 		wait = settleHidden
 	}
 	s.seen = append(s.seen, boundary{c.final(), now})
@@ -148,7 +148,7 @@ func (l *logSink) tick() {
 			continue
 		}
 		c.release(l.settled[s].rows(c, time.Now()))
-		if c.next < c.final() {
+		if c.pending() {
 			l.arm()
 		}
 		l.err = errors.Join(l.err, c.err)

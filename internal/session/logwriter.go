@@ -36,11 +36,41 @@ func createLog(dir string, bounds logBounds) (*logWriter, error) {
 	return &logWriter{dir: dir, bounds: bounds, segments: []segment{first}}, nil
 }
 
+// logState is what only the writer of a log knows of it.
+type logState struct {
+	end, lost uint64
+	why       string // why some of it is lost
+}
+
+// state is the log's now.
+func (l *logWriter) state() logState {
+	s := logState{end: l.end, lost: l.lost}
+	if l.failed != nil {
+		s.why = noSpaceReason(l.failed)
+	}
+	return s
+}
+
+// capacity is how many bytes of output the log keeps.
+func (l *logWriter) capacity() uint64 { return l.bounds.segment * uint64(l.bounds.segments) }
+
+// base is the offset of the first byte that the log keeps.
+func (l *logWriter) base() uint64 { return l.segments[0].start }
+
+// moved says where the log's directory is to be found from now on.
+func (l *logWriter) moved(dir string) { l.dir = dir }
+
+// failing reports whether the log cannot be written for now.
+func (l *logWriter) failing() bool { return l.losing }
+
+// lacks reports whether something from an offset on is not in the log.
+func (l *logWriter) lacks(offset uint64) bool { return l.losing || offset < l.hole }
+
 // reopenLog goes on with a log where another process has stopped.
-func reopenLog(dir string, bounds logBounds, s handover) (*logWriter, error) {
-	l := &logWriter{dir: dir, bounds: bounds, end: s.End, lost: s.Lost}
-	if s.LogError != "" {
-		l.failed = errors.New(s.LogError)
+func reopenLog(dir string, bounds logBounds, at logState) (*logWriter, error) {
+	l := &logWriter{dir: dir, bounds: bounds, end: at.end, lost: at.lost}
+	if at.why != "" {
+		l.failed = errors.New(at.why)
 	}
 	starts, err := segmentStarts(dir)
 	for _, start := range starts {

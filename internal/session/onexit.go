@@ -16,39 +16,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-const (
-	// onExitLog is the file with what the command that --on-exit names has printed.
-	onExitLog = "on-exit.log"
-	// hookName is the file that tells how that command has ended.
-	hookName = "on-exit.json"
-)
+// onExitLog is the file with what the command that --on-exit names has printed.
+const onExitLog = "on-exit.log"
 
 // hook is the command that --on-exit names, once it runs.
 type hook struct {
 	pid  int
 	done chan struct{} // closed when it has ended
-}
-
-// hookRecord is on-exit.json.
-type hookRecord struct {
-	Code   int    `json:"code"`             // 128 + signal if a signal ended it
-	Signal string `json:"signal,omitempty"` // its name
-	Error  string `json:"error,omitempty"`  // why it was not run
-}
-
-// failure is how it has failed, in a few words; empty if it has not.
-func (r *hookRecord) failure() string {
-	switch {
-	case r == nil:
-		return ""
-	case r.Error != "":
-		return r.Error
-	case r.Signal != "":
-		return r.Signal
-	case r.Code != 0:
-		return fmt.Sprint("exit code ", r.Code)
-	}
-	return ""
 }
 
 // onExit starts the command that was to be run when the job has ended, and returns what
@@ -82,7 +56,7 @@ func (h *holder) startHook(r exitRecord) (pid int, err error) {
 	}
 	defer null.Close()
 	return syscall.ForkExec("/bin/sh", []string{"sh", "-c", h.options.onExit}, &syscall.ProcAttr{
-		Dir: h.hookDir(), Env: append(h.options.environment(), r.facts()...),
+		Dir: h.hookDir(), Env: append(h.options.environment(), factsOf(r)...),
 		Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 }
@@ -124,8 +98,8 @@ func (h *holder) recordHook(r hookRecord) {
 	}
 }
 
-// facts are what the command is told of the end, in its environment.
-func (r exitRecord) facts() []string {
+// factsOf are what the command is told of the end, in its environment.
+func factsOf(r exitRecord) []string {
 	return []string{
 		"KEYWAY_EXIT_CODE=" + strconv.Itoa(r.Code), "KEYWAY_SIGNAL=" + r.Signal, "KEYWAY_OOM_KILLS=" + strconv.FormatUint(r.OOMKills, 10),
 		"KEYWAY_STARTED=" + r.Started.Format(time.RFC3339), "KEYWAY_ENDED=" + r.Ended.Format(time.RFC3339),

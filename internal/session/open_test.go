@@ -22,12 +22,12 @@ func TestFilesThatAreNone(t *testing.T) {
 		l := newLab(t)
 		l.ok("run", "-T", "--as", "good", "--", "echo", "fine")
 		l.ok("run", "-T", "--as", "bad", "--", "echo", "gone")
-		files, err := os.ReadDir(l.session("bad").dir)
+		files, err := os.ReadDir(l.session("bad").path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range files {
-			path := filepath.Join(l.session("good").dir, "..", "bad", f.Name())
+			path := filepath.Join(l.session("good").path, "..", "bad", f.Name())
 			aside := path + ".aside"
 			if err := os.Rename(path, aside); err != nil {
 				t.Fatal(err)

@@ -61,7 +61,7 @@ func TestRecordsAreShownPlain(t *testing.T) {
 		if err := writeJSON(&js, list); err != nil {
 			t.Fatal(err)
 		}
-		c := &cli{err: errs}
+		c := &cli{viewerProcess: viewerProcess{err: errs}}
 		c.complain(&keyway.Error{Message: nasty, Next: nasty})
 		c.complain(&startError{Message: nasty})
 		if lines := strings.Count(table.String(), "\n"); lines != 2 {
@@ -71,7 +71,7 @@ func TestRecordsAreShownPlain(t *testing.T) {
 		if err != nil || len(complained) == 0 {
 			t.Fatal(err)
 		}
-		for _, said := range []string{table.String(), js.String(), string(complained), list[0].describe()} {
+		for _, said := range []string{table.String(), js.String(), string(complained), describe(list[0])} {
 			if !utf8.ValidString(said) || strings.IndexFunc(said, func(r rune) bool {
 				return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
 			}) >= 0 {

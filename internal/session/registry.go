@@ -3,9 +3,7 @@
 package session
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -20,92 +18,6 @@ import (
 	"keyway/internal/keyway"
 	"keyway/internal/proctree"
 )
-
-// Files of a session besides its log.
-const (
-	metaName = "meta.json"
-	lockName = "lock"
-	sockName = "sock"
-	exitName = "exit.json"
-	errName  = "holder.err"
-	// startName is locked by whoever starts the session, and removed when it has
-	// been started.
-	startName = "starting"
-)
-
-// Bounds on what is read from the registry, which jobs can write to.
-const (
-	maxMeta     = 256 << 10
-	maxSessions = 10_000
-)
-
-// meta is meta.json: what is known of a session from its start.
-type meta struct {
-	Name    keyway.Name `json:"name"`
-	Command []string    `json:"command"`
-	Dir     string      `json:"cwd"`
-	TTY     bool        `json:"tty,omitempty"`
-	By      string      `json:"by,omitempty"` // who started it
-	Started time.Time   `json:"started"`
-	// Epoch changes when the workspace is stopped and started again.
-	Epoch  string `json:"epoch"`
-	Holder int    `json:"holder"`        // pid
-	Job    int    `json:"job,omitempty"` // pid, which is also its session and group
-	// JobStart is the job's start time as /proc has it: a pid alone may by now be
-	// another process.
-	JobStart string `json:"jobStart,omitempty"`
-	OnExit   string `json:"onExit,omitempty"` // what is run when it ends
-	// OOMKills is what oomKills was at the start.
-	OOMKills uint64 `json:"oomKillsBefore,omitempty"`
-}
-
-// exitRecord is exit.json: how a job ended.
-type exitRecord struct {
-	Code    int       `json:"code"`             // 128 + signal if a signal ended it
-	Signal  string    `json:"signal,omitempty"` // its name
-	Started time.Time `json:"started"`
-	Ended   time.Time `json:"ended"`
-	Output  uint64    `json:"output"`             // bytes the job printed
-	Lost    uint64    `json:"lost,omitempty"`     // of them, not in the log
-	LogErr  string    `json:"logError,omitempty"` // why
-	// Cut says that something the job left behind still held its output when the
-	// session ended.
-	Cut bool `json:"cut,omitempty"`
-	// Left are processes that the job had left running by then.
-	Left []leftProcess `json:"left,omitempty"`
-	// OOMKills is how many processes the kernel killed meanwhile for lack of memory,
-	// if the job did not end well.
-	OOMKills uint64 `json:"oomKills,omitempty"`
-	OOM      bool   `json:"oom,omitempty"`    // it was the job's own end
-	Reason   string `json:"reason,omitempty"` // who ended it, if keyway did
-	// Rows and Cols are the size that its terminal had in the end, if it had one.
-	Rows uint16 `json:"rows,omitempty"`
-	Cols uint16 `json:"cols,omitempty"`
-}
-
-// status is what a session does.
-type status string
-
-const (
-	starting status = "starting"
-	running  status = "running"
-	finished status = "ended"
-	lostIt   status = "lost" // its holder is gone and left no exit record
-)
-
-// info is all the registry knows of one session.
-type info struct {
-	meta
-	Status status      `json:"state"`
-	Exit   *exitRecord `json:"exit,omitempty"`
-	Hook   *hookRecord `json:"onExitEnd,omitempty"` // how what OnExit names has ended
-	Left   int         `json:"left,omitempty"`      // processes that it left behind and that still run
-	Reason string      `json:"reason,omitempty"`    // why it is lost
-	Last   string      `json:"last,omitempty"`      // line that it printed; only in lists
-	dir    string
-}
-
-func (i info) alive() bool { return i.Status == running || i.Status == starting }
 
 // registry is the directory with all sessions of a workspace.
 type registry struct {
@@ -164,7 +76,7 @@ func (r registry) load(name keyway.Name) (info, error) {
 		return info{}, keyway.Errorf(keyway.NotFound, "there is no session %s", r.show(name)).
 			Hint("see what there is: %s -a", r.command("ls"))
 	}
-	i := info{dir: dir}
+	i := info{path: dir}
 	// The lock first: a session that ends meanwhile writes its exit record before
 	// it lets the lock go, so what looks dead now has its record by then.
 	locked := isLocked(filepath.Join(dir, lockName))
@@ -252,20 +164,6 @@ func (r registry) list() ([]info, error) {
 	return all, nil
 }
 
-// readJSON reads a small file of a registry.
-func readJSON(path string, v any) error {
-	f, err := openRegular(path, os.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxMeta))
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, v)
-}
-
 // isLocked says whether another process holds the lock at path.
 func isLocked(path string) bool {
 	f, err := openRegular(path, os.O_RDWR)
@@ -298,150 +196,17 @@ func epoch(sessions string) string {
 	return id
 }
 
-// claim is a new session's directory, locked for its holder-to-be.
-type claim struct {
-	name keyway.Name
-	dir  string
-	lock *os.File // for the holder
-	busy *os.File // lets others wait until the session has been started
-}
-
-// abandon removes what was claimed.
-func (c claim) abandon() {
-	os.RemoveAll(c.dir)
-	closeAll(c.lock, c.busy)
-}
-
-// settle hands the session over to its holder.
-func (c claim) settle() {
-	os.Remove(c.busy.Name())
-	closeAll(c.lock, c.busy)
-}
-
 // settled is load, but waits for a session that is being started.
 func (r registry) settled(name keyway.Name) (info, error) {
 	i, err := r.load(name)
 	if err != nil || i.Status != starting {
 		return i, err
 	}
-	if busy, err := openRegular(filepath.Join(i.dir, startName), os.O_RDONLY); err == nil {
+	if busy, err := openRegular(filepath.Join(i.path, startName), os.O_RDONLY); err == nil {
 		_ = flock(busy, unix.LOCK_SH)
 		busy.Close()
 	}
 	return r.load(name)
-}
-
-// create claims a name for a new session. With an empty name it makes one up
-// from the command. The record of an ended session of that name is kept under
-// NAME.1, NAME.2 and so on; the name of a living one is an error.
-func (r registry) create(name keyway.Name, command []string) (claim, error) {
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return claim{}, asNoSpace(err, r.dir)
-	}
-	all, err := os.OpenFile(filepath.Join(r.dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return claim{}, asNoSpace(err, r.dir)
-	}
-	defer all.Close() // which unlocks
-	if err := flock(all, unix.LOCK_EX); err != nil {
-		return claim{}, err
-	}
-	if name == "" {
-		name, err = r.freeName(baseName(command), "-")
-	} else {
-		err = r.makeWay(name)
-	}
-	if err != nil {
-		return claim{}, err
-	}
-	return r.claim(name)
-}
-
-// makeWay moves the record of an ended session out of the way of a new one.
-func (r registry) makeWay(name keyway.Name) error {
-	old, err := r.load(name)
-	switch {
-	case keyway.Is(err, keyway.NotFound):
-		return nil
-	case err != nil:
-		return err
-	case old.alive():
-		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.show(name)).
-			Hint("see it:          keyway attach %s\nor end it first: keyway kill %s", r.show(name), r.show(name))
-	case old.Status == lostIt && old.Epoch == "":
-		return os.RemoveAll(old.dir) // of a start that failed half-way
-	}
-	free, err := r.freeName(string(name), ".")
-	if err != nil {
-		return err
-	}
-	return os.Rename(old.dir, r.path(free))
-}
-
-// freeName is base, separator and the first number above all that are in use.
-func (r registry) freeName(base, separator string) (keyway.Name, error) {
-	base = base[:min(len(base), keyway.MaxName-len(separator)-len(strconv.Itoa(maxSessions)))]
-	entries, err := os.ReadDir(r.dir)
-	if err != nil {
-		return "", err
-	}
-	if len(entries) > maxSessions {
-		return "", keyway.Errorf(keyway.Other, "there are more than %d sessions on record", maxSessions).
-			Hint("remove the records of the ended ones: keyway rm --ended")
-	}
-	highest := 0
-	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), base+separator)
-		if n, err := strconv.Atoi(rest); ok && err == nil {
-			highest = max(highest, n)
-		}
-	}
-	return keyway.ParseName(fmt.Sprint(base, separator, highest+1))
-}
-
-// baseName makes the start of a session's name from a command.
-func baseName(command []string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(filepath.Base(command[0])) {
-		alnum := r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
-		if alnum || b.Len() > 0 && strings.ContainsRune("._-", r) {
-			b.WriteRune(r)
-		}
-	}
-	switch name := strings.TrimRight(b.String(), "._-"); name {
-	case "", "sh", "bash", "dash", "zsh", "env":
-		return "job"
-	default:
-		return name
-	}
-}
-
-func (r registry) claim(name keyway.Name) (claim, error) {
-	c := claim{name: name, dir: r.path(name)}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return claim{}, asNoSpace(err, r.dir)
-	}
-	var err error
-	if c.busy, err = lockedFile(filepath.Join(c.dir, startName)); err == nil {
-		c.lock, err = lockedFile(filepath.Join(c.dir, lockName))
-	}
-	if err != nil {
-		c.abandon()
-		return claim{}, asNoSpace(err, r.dir)
-	}
-	return c, nil
-}
-
-func lockedFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // pick finds the session that a command without a name means: the only living
@@ -482,5 +247,5 @@ func (r registry) remove(name keyway.Name) error {
 		return keyway.Errorf(keyway.NameTaken, "%s is still running", r.show(name)).
 			Hint("end it first: keyway kill %s", r.show(name))
 	}
-	return os.RemoveAll(i.dir)
+	return os.RemoveAll(i.path)
 }

@@ -12,14 +12,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
-	"keyway/internal/unixsock"
 )
 
 // A holder lives as long as its job, so it may be of a version that nobody else
@@ -33,9 +31,6 @@ const (
 	// another one is not executed.
 	handoverVersion = 1
 	maxHandover     = 64 << 20
-	// renewTimeout bounds how long a holder may take to answer, and its new
-	// program to say what it understands.
-	renewTimeout = 5 * time.Second
 )
 
 // handover is what a holder tells its successor, which is itself.
@@ -147,10 +142,8 @@ func (t *tape) handOver(s *handover) error {
 	if t.inMemoryLocked() {
 		return errors.New("the disk is full") // what is in memory only would be lost
 	}
-	s.End, s.Lost = t.log.end, t.log.lost
-	if t.log.failed != nil {
-		s.LogError = noSpaceReason(t.log.failed)
-	}
+	log := t.log.state()
+	s.End, s.Lost, s.LogError = log.end, log.lost, log.why
 	return nil
 }
 
@@ -235,7 +228,7 @@ func resumeHolder(o holdOptions) (*holder, error) {
 	h := &holder{options: o, home: homeOf(o.dir), started: s.Started, cwd: s.Cwd, oomKills: s.OOMKills, ended: make(chan struct{}, 1)}
 	h.spared.Store(oomKills())
 	h.options.resume = 0
-	log, err := reopenLog(o.dir, keptLog, s)
+	log, err := reopenLog(o.dir, keptLog, logState{s.End, s.Lost, s.LogError})
 	if err != nil {
 		return nil, err
 	}
@@ -288,56 +281,4 @@ func inherited(fd int) *os.File {
 	}
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "inherited")
-}
-
-// Renew has the holders of a workspace's living sessions become the program, if
-// they run another one. It returns when they have, or say why not.
-func Renew(home keyway.Home, program string) error {
-	list, err := openRegistry(home).list()
-	if err != nil {
-		return err
-	}
-	failed := make([]error, len(list))
-	var all sync.WaitGroup
-	for n, i := range list {
-		if i.Status == running && !runs(i.Holder, program) {
-			all.Go(func() { failed[n] = renewHolder(i.dir, program) })
-		}
-	}
-	all.Wait()
-	return errors.Join(failed...)
-}
-
-// runs says whether a process runs the program that is at the path now.
-func runs(pid int, program string) bool {
-	a, errA := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
-	b, errB := os.Stat(program)
-	return errA == nil && errB == nil && os.SameFile(a, b)
-}
-
-// renewHolder has one session's holder become the program.
-func renewHolder(dir, program string) error {
-	conn, err := unixsock.Dial(filepath.Join(dir, sockName))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * renewTimeout))
-	p := newPeer(conn)
-	if err := p.write(renewM{program}); err != nil {
-		return err
-	}
-	m, err := p.read()
-	if r, ok := m.(refused); ok {
-		return fmt.Errorf("%s cannot be renewed: %s", filepath.Base(dir), r.Text)
-	}
-	if err == nil {
-		return errMalformed
-	}
-	again, err := dial(dir, hello{}) // it listens before it is the other one, and answers after
-	if err != nil {
-		return err
-	}
-	again.close()
-	return nil
 }

@@ -178,20 +178,17 @@ func stringAt(p []byte, bell bool) (n int, is progress) {
 // sequence measures the control sequence at the start of p, if it is an answer or may
 // become one.
 func (r *replies) sequence(p []byte) (n int, is progress) {
-	n, complete := sequence(p)
+	n, complete := screen.Sequence(p)
 	switch {
 	case complete && n > 0:
 		if r.takes(p[2:n-1], p[n-1]) {
 			return n, whole
 		}
-	case !complete && n < maxHeld && r.expectsSequence():
+	case !complete && n < screen.MaxSequence && r.expectsSequence():
 		return 0, begun
 	}
 	return 0, none
 }
-
-// maxHeld bounds a control sequence.
-const maxHeld = 64
 
 // expectsSequence reports whether any control sequence may be an answer now.
 func (r *replies) expectsSequence() bool {
@@ -201,20 +198,6 @@ func (r *replies) expectsSequence() bool {
 		}
 	}
 	return r.asked.news != screen.News{}
-}
-
-// sequence measures the control sequence at the start of p. It is complete with its
-// last character, and with the first that cannot be in one, where n is 0.
-func sequence(p []byte) (n int, complete bool) {
-	for n = 2; n < len(p); n++ {
-		switch c := p[n]; {
-		case c >= 0x40 && c <= 0x7e:
-			return n + 1, true
-		case c < 0x20 || c > 0x7e:
-			return 0, true
-		}
-	}
-	return n, false
 }
 
 // takes reports whether a control sequence is an answer that is expected, or news that
@@ -228,39 +211,10 @@ func (r *replies) takes(params []byte, final byte) bool {
 		final == 't' && news.Size && bytes.HasPrefix(params, []byte("48;")):
 		return true
 	}
-	form, ok := formOf(params, final)
+	form, ok := screen.FormOf(params, final)
 	if !ok || !r.expects(form) {
 		return false
 	}
 	r.answered[form]++
 	return true
-}
-
-// formOf is the form of answer that a control sequence has. (A position in the first
-// row looks as F3 with Shift, Alt or Ctrl does.)
-func formOf(params []byte, final byte) (form screen.Answer, ok bool) {
-	if len(params) == 0 {
-		return 0, false
-	}
-	switch private := params[0]; final {
-	case 'c':
-		return screen.AnswerAttributes, private == '?' || private == '>'
-	case 'n':
-		return screen.AnswerStatus, true
-	case 'R':
-		return screen.AnswerPosition, true
-	case 'y':
-		return screen.AnswerMode, params[len(params)-1] == '$'
-	case 't':
-		return screen.AnswerWindow, true
-	case 'u':
-		return screen.AnswerKeyboard, private == '?'
-	case 'x':
-		return screen.AnswerParameters, true
-	case 'm':
-		return screen.AnswerKeys, private == '>'
-	case 'S':
-		return screen.AnswerGraphics, private == '?'
-	}
-	return 0, false
 }

@@ -3,14 +3,9 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
-
-	"keyway/internal/keyway"
 )
 
 // reserveSize is what exit.json takes on disk from the start, so that the end of
@@ -74,13 +69,4 @@ func syncDir(path string) error {
 	}
 	defer d.Close()
 	return d.Sync()
-}
-
-// asNoSpace gives err the kind that a full disk has.
-func asNoSpace(err error, dir string) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return keyway.Errorf(keyway.NoSpace, "no space left for a session: %w", err).
-			Hint("see what is full: df -h %s", dir)
-	}
-	return err
 }

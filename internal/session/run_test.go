@@ -53,7 +53,7 @@ func TestRunKeepsStdoutAndStderrApart(t *testing.T) {
 	if r.out != "out\nout2\n" || r.err != "err\n" || r.code != 0 {
 		t.Errorf("logs printed %q and %q", r.out, r.err)
 	}
-	raw, err := os.ReadFile(segmentPath(l.path("x"), 0) + logSuffix)
+	raw, err := os.ReadFile(filepath.Join(l.path("x"), "000000000000000.log"))
 	if err != nil || len(raw) != len("out\nerr\nout2\n") {
 		t.Errorf("the raw log is %q, %v", raw, err)
 	}
@@ -190,7 +190,7 @@ func TestTheExitRecordIsOnDiskBeforeAnybodyIsTold(t *testing.T) {
 		}
 		status, err := conn.pump(discard{})
 		var exit exitRecord
-		if readErr := readJSON(filepath.Join(dir, exitName), &exit); readErr != nil {
+		if readErr := recorded(dir, "exit.json", &exit); readErr != nil {
 			t.Fatalf("told %v (%v) without a record: %v", status, err, readErr)
 		}
 		if exit.Code != 9 || status != nil && status.code != 9 {
@@ -417,7 +417,7 @@ func TestKillSparesSessionsStartedInside(t *testing.T) {
 	l.start("logs", "-f", "outer").out.expect(t, "ready\n")
 	l.ok("kill", "outer")
 	if i := l.session("inner"); !i.alive() {
-		t.Errorf("inner is %s", i.describe())
+		t.Errorf("inner is %s", describe(i))
 	}
 }
 
@@ -458,13 +458,17 @@ func TestSessionsOfAnEarlierRunOfTheWorkspace(t *testing.T) {
 	i := l.session("x")
 	m := i.meta
 	m.Epoch = "another boot/1"
-	if err := writeMeta(i.dir, m); err != nil {
+	data, err := json.Marshal(m)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(i.path, "meta.json"), data, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	_ = unix.Kill(i.Holder, unix.SIGKILL)
 	_ = unix.Kill(i.Job, unix.SIGKILL)
 	l.holderGone(i)
-	if got := l.session("x").describe(); got != "lost: the workspace was stopped" {
+	if got := describe(l.session("x")); got != "lost: the workspace was stopped" {
 		t.Errorf("it says %q", got)
 	}
 }
@@ -481,14 +485,14 @@ func TestTheWorkspaceStops(t *testing.T) {
 		l.keyway("wait", "a")
 		l.keyway("wait", "b")
 	})
-	if got := l.session("a").describe(); got != "exit code 5, the workspace was stopped" {
+	if got := describe(l.session("a")); got != "exit code 5, the workspace was stopped" {
 		t.Errorf("a: %s", got)
 	}
 	if got := l.ok("logs", "a"); got != "begun\nsaved\n" {
 		t.Errorf("a printed %q", got)
 	}
 	if got := l.session("b"); got.Exit == nil || got.Exit.Reason != "the workspace was stopped" {
-		t.Errorf("b: %s", got.describe())
+		t.Errorf("b: %s", describe(got))
 	}
 }
 
@@ -662,4 +666,13 @@ func TestTheListFitsTheWindow(t *testing.T) {
 	if r := l.keyway("ls", "--columns", "many"); r.code != 2 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// recorded reads a record of a session.
+func recorded(dir, name string, v any) error {
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
 }

@@ -2,7 +2,10 @@
 
 package session
 
-import "bytes"
+import (
+	"bytes"
+	"keyway/internal/screen"
+)
 
 // touches says from which row on a sequence changes rows, noRow if none, and whether
 // it clears the screen; home says that the cursor is in the first column and row.
@@ -50,11 +53,11 @@ func controlAt(p []byte, within *bool) int {
 	}
 	switch c := p[1]; {
 	case c == '[':
-		n, complete := sequence(p)
+		n, complete := screen.Sequence(p)
 		switch {
 		case complete:
 			return max(2, n)
-		case n < maxHeld:
+		case n < screen.MaxSequence:
 			return 0
 		}
 		return n
@@ -96,7 +99,7 @@ func erases(p []byte) bool {
 		if at < 0 {
 			return false
 		}
-		n, _ := sequence(p[at:])
+		n, _ := screen.Sequence(p[at:])
 		if n > 0 && p[at+n-1] == 'K' {
 			return true
 		}

@@ -105,7 +105,7 @@ func (vs *viewers) adopt(l leftViewer) {
 	}
 	conn := c.(*net.UnixConn)
 	v := &viewer{
-		peer: &peer{r: conn, in: l.Unread, to: len(l.Unread), w: conn},
+		peer: resumePeer(conn, l.Unread),
 		conn: conn, pid: processOf(conn), hello: hello{Flags: l.Flags}, left: true, unsent: l.Unsent,
 	}
 	vs.add(v)

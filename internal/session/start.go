@@ -20,11 +20,11 @@ import (
 // maxReport bounds what a holder says about its start.
 const maxReport = 64 << 10
 
-// start starts a session's holder and returns when its job runs. It is in a
+// startHolder starts the holder of a claimed session and returns when its job runs. It is in a
 // kernel session of its own and holds none of the caller's descriptors, so
 // neither the end of the caller, nor of its terminal, nor of the connection it
 // came over reaches it. (It stays a child until the caller ends; that is no tie.)
-func (c claim) start(o holdOptions) (err error) {
+func startHolder(c claim, o holdOptions) (err error) {
 	defer func() {
 		if err != nil {
 			c.abandon()

@@ -85,7 +85,7 @@ func (t *tape) nudgeLocked() {
 func (t *tape) urgent() (end uint64, urgent bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.ring.end, t.ended || t.log.losing || t.ring.end-min(t.ring.end, t.follower) > t.leash()/2
+	return t.ring.end, t.ended || t.log.failing() || t.ring.end-min(t.ring.end, t.follower) > t.leash()/2
 }
 
 // followed says up to where the picture has read.
@@ -109,7 +109,7 @@ func (t *tape) finish() {
 func (t *tape) moved(dir string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.log.dir = dir
+	t.log.moved(dir)
 }
 
 // end lets viewers go that have read everything. It comes after the exit record
@@ -166,10 +166,11 @@ func (t *tape) state() (end uint64, ended bool) {
 }
 
 // loss says how much of the output found no space, and why.
-func (t *tape) loss() (bytes uint64, why error) {
+func (t *tape) loss() (bytes uint64, why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.log.lost, t.log.failed
+	log := t.log.state()
+	return log.lost, log.why
 }
 
 // read is as logReader.read, but its only error is io.EOF, and that means only that
@@ -189,7 +190,7 @@ func (t *tape) read(p []byte, offset uint64) (n uint64, s stream, err error) {
 	log, memory := t.log.reader(), t.ring.start
 	t.mu.Unlock()
 	// Not under the lock: the log may be on a slow disk.
-	log.size = min(log.size, memory)
+	log = log.upTo(memory)
 	if n, s, err = log.read(p, offset); err != nil && !errors.Is(err, io.EOF) {
 		return t.unreadable(offset), lost, nil
 	}
@@ -211,7 +212,7 @@ func (t *tape) unreadable(offset uint64) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := t.ring.start
-	if base := t.log.segments[0].start; offset < base {
+	if base := t.log.base(); offset < base {
 		next = min(next, base)
 	}
 	return max(next, offset+1) - offset

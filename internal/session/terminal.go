@@ -34,7 +34,7 @@ type tty struct {
 
 // tty is where the output of a session goes. What is shown on terminals does not
 // touch the clipboard, unless the user allows it.
-func (c *cli) tty(clipboard bool) *tty {
+func (c *viewerProcess) tty(clipboard bool) *tty {
 	t := &tty{in: c.in, out: c.out, err: c.err, display: onTerminal(c.out)}
 	for s := range t.guards {
 		if !clipboard && onTerminal(t.to(stream(s))) {
@@ -210,4 +210,13 @@ func (t *tty) gap(n uint64) error {
 	t.skipped += n
 	_, err := fmt.Fprintf(t.err, "[%d bytes skipped]\n", n)
 	return err
+}
+
+// window is the size a new terminal gets.
+func (c *viewerProcess) window() window {
+	w := (&tty{in: c.in, out: c.out}).size()
+	if w.rows == 0 {
+		return window{rows: 24, cols: 80}
+	}
+	return w
 }

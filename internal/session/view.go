@@ -16,6 +16,13 @@ import (
 	"keyway/internal/keyway"
 )
 
+// viewerProcess is a process that shows sessions. Answers go to out, news to err: over
+// ssh both reach the user's own terminal or pipes.
+type viewerProcess struct {
+	registry
+	in, out, err *os.File
+}
+
 // viewing says how a session is looked at.
 type viewing struct {
 	name      keyway.Name
@@ -30,15 +37,12 @@ type viewing struct {
 	whole     bool  // the job waits rather than that output is skipped
 }
 
-// Of a session that somebody comes back to is shown:
-const (
-	historyLines = 2000     // of a terminal
-	recentBytes  = 64 << 10 // of other output
-)
+// historyLines are shown of a terminal that somebody comes back to.
+const historyLines = 2000
 
 // outcome is why the viewing is over. Exactly one of the fields says so.
 type outcome struct {
-	status   *jobStatus
+	status   *jobEnd
 	detached bool
 	signal   os.Signal // this process was told to go
 	err      error
@@ -46,7 +50,7 @@ type outcome struct {
 
 // view shows a session until it ends or the viewer leaves, and returns the exit
 // code for this process.
-func (c *cli) view(v viewing) (int, error) {
+func (c *viewerProcess) view(v viewing) (int, error) {
 	t := c.tty(v.clipboard)
 	defer t.restore()
 	for r := new(renewals); r.another(time.Now()); {
@@ -80,7 +84,7 @@ type seen struct {
 
 // viewLive looks at the session through its holder. What is on disk of it is asked
 // only if there is none: that takes longer than to find the holder.
-func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
+func (c *viewerProcess) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 	signals := newTold()
 	defer signals.stop()
 	h := v.hello(t)
@@ -93,7 +97,7 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 		if !i.alive() {
 			return outcome{err: errGone}, seen{}, nil
 		}
-		conn, told, err = reach(i.dir, h, signals)
+		conn, told, err = reach(i.path, h, signals)
 	}
 	if told != nil {
 		return outcome{signal: told}, seen{}, nil
@@ -123,7 +127,7 @@ func (c *cli) viewLive(t *tty, v viewing) (out outcome, shown seen, err error) {
 
 // tellHowToLeave says so in a line above what the session shows, to who comes back to it,
 // and in the window's title.
-func (c *cli) tellHowToLeave(t *tty, v viewing) {
+func (c *viewerProcess) tellHowToLeave(t *tty, v viewing) {
 	t.title = c.show(v.name) + ": ~d at the start of a line leaves"
 	if !v.input {
 		t.title = c.show(v.name) + ": Ctrl-C leaves"
@@ -181,7 +185,7 @@ func reach(dir string, h hello, signals told) (conn *connection, told os.Signal,
 	}
 }
 
-func (c *cli) stillAlive(name keyway.Name) bool {
+func (c *viewerProcess) stillAlive(name keyway.Name) bool {
 	i, err := c.abandoned(name)
 	return err == nil && i.alive()
 }
@@ -224,7 +228,7 @@ func (v viewing) hello(t *tty) hello {
 
 // watch runs the goroutines of a viewer: one that shows output, one that passes
 // on what is typed, and this one, which waits for the first reason to stop.
-func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signal) (outcome, int64) {
+func (c *viewerProcess) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signal) (outcome, int64) {
 	asking := &question{name: c.show(v.name), out: t.out, done: make(chan struct{})}
 	conn.asked = asking.ask
 	shown := make(chan outcome, 1)
@@ -269,7 +273,7 @@ func (c *cli) watch(conn *connection, t *tty, v viewing, signals <-chan os.Signa
 }
 
 // conclude tells the user how the viewing ended and returns the exit code.
-func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
+func (c *viewerProcess) conclude(v viewing, t *tty, out outcome) (int, error) {
 	switch {
 	case out.status != nil:
 		if v.news || out.status.signal != 0 {
@@ -299,19 +303,18 @@ func (c *cli) conclude(v viewing, t *tty, out outcome) (int, error) {
 }
 
 // incomplete is the error of who wanted all of a session's output.
-func (c *cli) incomplete(name keyway.Name, skipped uint64) error {
+func (c *viewerProcess) incomplete(name keyway.Name, skipped uint64) error {
 	return keyway.Errorf(keyway.Other, "%d bytes of the output of %s are missing here", skipped, c.show(name)).
 		Hint("what its log has: keyway logs --raw %s", c.show(name))
 }
 
-func (c *cli) goesOn(name keyway.Name) string {
+func (c *viewerProcess) goesOn(name keyway.Name) string {
 	return fmt.Sprintf("the job goes on as %s: keyway attach %s", c.show(name), c.show(name))
 }
 
-// String is how a session ended, in words.
-func (s jobStatus) String() string {
-	if s.signal != 0 {
-		return "was ended by " + unix.SignalName(s.signal)
+// tellLeft tells of what a job has left running.
+func (c *viewerProcess) tellLeft(i info) {
+	if i.Left > 0 {
+		fmt.Fprintf(c.err, "[%s %s; end it: keyway kill %s]\n", c.show(i.Name), leftNews(i.Left), c.show(i.Name))
 	}
-	return fmt.Sprint("ended: exit code ", s.code)
 }

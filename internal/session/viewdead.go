@@ -8,13 +8,12 @@ import (
 	"io"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"keyway/internal/keyway"
+	"keyway/internal/screen"
 )
 
 // viewDead shows what is on disk of a session that has ended.
-func (c *cli) viewDead(v viewing, t *tty) outcome {
+func (c *viewerProcess) viewDead(v viewing, t *tty) outcome {
 	i, err := c.abandoned(v.name)
 	if err != nil {
 		return outcome{err: err}
@@ -22,18 +21,18 @@ func (c *cli) viewDead(v viewing, t *tty) outcome {
 	defer t.restore()
 	switch {
 	case v.start >= 0:
-		_, err = copyLog(i.dir, uint64(v.start), t)
+		_, err = copyLog(i.path, uint64(v.start), t)
 	case v.screen && i.TTY:
 		err = showLast(i, c.window(), t.out)
 	default:
-		_, err = copyLog(i.dir, tailOf(i.dir, uint64(-v.start)), t)
+		_, err = copyLog(i.path, tailOf(i.path, uint64(-v.start)), t)
 	}
 	if err != nil {
 		return outcome{err: err}
 	}
 	switch {
 	case i.Exit != nil:
-		return outcome{status: statusOfRecord(i.Exit)}
+		return outcome{status: i.Exit.end()}
 	case i.alive():
 		return outcome{err: keyway.Errorf(keyway.NotRunning, "%s closed the connection", c.show(v.name)).
 			Hint("it still runs: keyway attach %s", c.show(v.name))}
@@ -52,8 +51,8 @@ func showLast(i info, w window, to io.Writer) error {
 	if i.Exit != nil && i.Exit.Rows > 0 && i.Exit.Cols > 0 {
 		w = window{i.Exit.Rows, i.Exit.Cols}
 	}
-	s := newScreen(w, 0)
-	if _, err := copyLog(i.dir, tailOf(i.dir, lastBytes), &drawing{s}); err != nil {
+	s := screen.New(int(w.cols), int(w.rows), screen.Options{})
+	if _, err := copyLog(i.path, tailOf(i.path, lastBytes), &drawing{s}); err != nil {
 		return err
 	}
 	_, _ = s.Write(s.Undo(nil)) // a full-screen program that was killed makes way
@@ -78,12 +77,8 @@ func tailOf(dir string, back uint64) uint64 {
 	return r.lineStart(back)
 }
 
-func statusOfRecord(r *exitRecord) *jobStatus {
-	return &jobStatus{code: r.Code, signal: unix.SignalNum(r.Signal)}
-}
-
 // lostError says what became of a session without an exit record.
-func (c *cli) lostError(i info) error {
+func (c *viewerProcess) lostError(i info) error {
 	return keyway.Errorf(keyway.NotRunning, "%s runs no more and left no exit code: %s", c.show(i.Name), i.Reason).
 		Hint("its output until then: keyway logs %s", c.show(i.Name))
 }

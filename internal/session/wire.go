@@ -286,6 +286,11 @@ const peerBuffer = 4 << 10
 
 func newPeer(conn io.ReadWriter) *peer { return &peer{r: conn, w: conn} }
 
+// resumePeer is newPeer for a connection of which some has been read: unread.
+func resumePeer(conn io.ReadWriter, unread []byte) *peer {
+	return &peer{r: conn, in: unread, to: len(unread), w: conn}
+}
+
 const headerLen = 4
 
 // read returns the next message, which is valid until the next call, and io.EOF at an
@@ -360,3 +365,6 @@ func appendFrame(b []byte, m message) []byte {
 	b[at+1], b[at+2], b[at+3] = byte(n>>16), byte(n>>8), byte(n)
 	return b
 }
+
+// window is the size of a terminal.
+type window struct{ rows, cols uint16 }

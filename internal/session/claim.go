@@ -1,0 +1,149 @@
+//go:build linux
+
+package session
+
+import (
+	"fmt"
+	"keyway/internal/keyway"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// claim is a new session's directory, locked for its holder-to-be.
+type claim struct {
+	name keyway.Name
+	dir  string
+	lock *os.File // for the holder
+	busy *os.File // lets others wait until the session has been started
+}
+
+// abandon removes what was claimed.
+func (c claim) abandon() {
+	os.RemoveAll(c.dir)
+	c.lock.Close()
+	c.busy.Close()
+}
+
+// settle hands the session over to its holder.
+func (c claim) settle() {
+	os.Remove(c.busy.Name())
+	c.lock.Close()
+	c.busy.Close()
+}
+
+// create claims a name for a new session. With an empty name it makes one up
+// from the command. The record of an ended session of that name is kept under
+// NAME.1, NAME.2 and so on; the name of a living one is an error.
+func (r registry) create(name keyway.Name, command []string) (claim, error) {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	all, err := os.OpenFile(filepath.Join(r.dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	defer all.Close() // which unlocks
+	if err := flock(all, unix.LOCK_EX); err != nil {
+		return claim{}, err
+	}
+	if name == "" {
+		name, err = r.freeName(baseName(command), "-")
+	} else {
+		err = r.makeWay(name)
+	}
+	if err != nil {
+		return claim{}, err
+	}
+	return r.claim(name)
+}
+
+// makeWay moves the record of an ended session out of the way of a new one.
+func (r registry) makeWay(name keyway.Name) error {
+	old, err := r.load(name)
+	switch {
+	case keyway.Is(err, keyway.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case old.alive():
+		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.show(name)).
+			Hint("see it:          keyway attach %s\nor end it first: keyway kill %s", r.show(name), r.show(name))
+	case old.Status == lostIt && old.Epoch == "":
+		return os.RemoveAll(old.path) // of a start that failed half-way
+	}
+	free, err := r.freeName(string(name), ".")
+	if err != nil {
+		return err
+	}
+	return os.Rename(old.path, r.path(free))
+}
+
+// freeName is base, separator and the first number above all that are in use.
+func (r registry) freeName(base, separator string) (keyway.Name, error) {
+	base = base[:min(len(base), keyway.MaxName-len(separator)-len(strconv.Itoa(maxSessions)))]
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return "", err
+	}
+	if len(entries) > maxSessions {
+		return "", keyway.Errorf(keyway.Other, "there are more than %d sessions on record", maxSessions).
+			Hint("remove the records of the ended ones: keyway rm --ended")
+	}
+	highest := 0
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), base+separator)
+		if n, err := strconv.Atoi(rest); ok && err == nil {
+			highest = max(highest, n)
+		}
+	}
+	return keyway.ParseName(fmt.Sprint(base, separator, highest+1))
+}
+
+// baseName makes the start of a session's name from a command.
+func baseName(command []string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(filepath.Base(command[0])) {
+		alnum := r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
+		if alnum || b.Len() > 0 && strings.ContainsRune("._-", r) {
+			b.WriteRune(r)
+		}
+	}
+	switch name := strings.TrimRight(b.String(), "._-"); name {
+	case "", "sh", "bash", "dash", "zsh", "env":
+		return "job"
+	default:
+		return name
+	}
+}
+
+func (r registry) claim(name keyway.Name) (claim, error) {
+	c := claim{name: name, dir: r.path(name)}
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	var err error
+	if c.busy, err = lockedFile(filepath.Join(c.dir, startName)); err == nil {
+		c.lock, err = lockedFile(filepath.Join(c.dir, lockName))
+	}
+	if err != nil {
+		c.abandon()
+		return claim{}, asNoSpace(err, r.dir)
+	}
+	return c, nil
+}
+
+func lockedFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"keyway/internal/keyway"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Files of a session besides its log.
+const (
+	metaName = "meta.json"
+	lockName = "lock"
+	sockName = "sock"
+	exitName = "exit.json"
+	errName  = "holder.err"
+	// hookName tells how the command that --on-exit names has ended.
+	hookName = "on-exit.json"
+	// startName is locked by whoever starts the session, and removed when it has
+	// been started.
+	startName = "starting"
+)
+
+// Bounds on what is read from the registry, which jobs can write to.
+const (
+	maxMeta     = 256 << 10
+	maxSessions = 10_000
+)
+
+// meta is meta.json: what is known of a session from its start.
+type meta struct {
+	Name    keyway.Name `json:"name"`
+	Command []string    `json:"command"`
+	Dir     string      `json:"cwd"`
+	TTY     bool        `json:"tty,omitempty"`
+	By      string      `json:"by,omitempty"` // who started it
+	Started time.Time   `json:"started"`
+	// Epoch changes when the workspace is stopped and started again.
+	Epoch  string `json:"epoch"`
+	Holder int    `json:"holder"`        // pid
+	Job    int    `json:"job,omitempty"` // pid, which is also its session and group
+	// JobStart is the job's start time as /proc has it: a pid alone may by now be
+	// another process.
+	JobStart string `json:"jobStart,omitempty"`
+	OnExit   string `json:"onExit,omitempty"` // what is run when it ends
+	// OOMKills is what oomKills was at the start.
+	OOMKills uint64 `json:"oomKillsBefore,omitempty"`
+}
+
+// exitRecord is exit.json: how a job ended.
+type exitRecord struct {
+	Code    int       `json:"code"`             // 128 + signal if a signal ended it
+	Signal  string    `json:"signal,omitempty"` // its name
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Output  uint64    `json:"output"`             // bytes the job printed
+	Lost    uint64    `json:"lost,omitempty"`     // of them, not in the log
+	LogErr  string    `json:"logError,omitempty"` // why
+	// Cut says that something the job left behind still held its output when the
+	// session ended.
+	Cut bool `json:"cut,omitempty"`
+	// Left are processes that the job had left running by then.
+	Left []leftProcess `json:"left,omitempty"`
+	// OOMKills is how many processes the kernel killed meanwhile for lack of memory,
+	// if the job did not end well.
+	OOMKills uint64 `json:"oomKills,omitempty"`
+	OOM      bool   `json:"oom,omitempty"`    // it was the job's own end
+	Reason   string `json:"reason,omitempty"` // who ended it, if keyway did
+	// Rows and Cols are the size that its terminal had in the end, if it had one.
+	Rows uint16 `json:"rows,omitempty"`
+	Cols uint16 `json:"cols,omitempty"`
+}
+
+// status is what a session does.
+type status string
+
+const (
+	starting status = "starting"
+	running  status = "running"
+	finished status = "ended"
+	lostIt   status = "lost" // its holder is gone and left no exit record
+)
+
+// jobEnd is how a job ended.
+type jobEnd struct {
+	code   int
+	signal unix.Signal // 0: none
+}
+
+// info is all the registry knows of one session.
+type info struct {
+	meta
+	Status status      `json:"state"`
+	Exit   *exitRecord `json:"exit,omitempty"`
+	Hook   *hookRecord `json:"onExitEnd,omitempty"` // how what OnExit names has ended
+	Left   int         `json:"left,omitempty"`      // processes that it left behind and that still run
+	Reason string      `json:"reason,omitempty"`    // why it is lost
+	Last   string      `json:"last,omitempty"`      // line that it printed; only in lists
+	path   string      // its directory
+}
+
+func (i info) alive() bool { return i.Status == running || i.Status == starting }
+
+// readJSON reads a small file of a registry.
+func readJSON(path string, v any) error {
+	f, err := openRegular(path, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxMeta))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+// hookRecord is on-exit.json.
+type hookRecord struct {
+	Code   int    `json:"code"`             // 128 + signal if a signal ended it
+	Signal string `json:"signal,omitempty"` // its name
+	Error  string `json:"error,omitempty"`  // why it was not run
+}
+
+// failure is how it has failed, in a few words; empty if it has not.
+func (r *hookRecord) failure() string {
+	switch {
+	case r == nil:
+		return ""
+	case r.Error != "":
+		return r.Error
+	case r.Signal != "":
+		return r.Signal
+	case r.Code != 0:
+		return fmt.Sprint("exit code ", r.Code)
+	}
+	return ""
+}
+
+// String is how a session ended, in words.
+func (s jobEnd) String() string {
+	if s.signal != 0 {
+		return "was ended by " + unix.SignalName(s.signal)
+	}
+	return fmt.Sprint("ended: exit code ", s.code)
+}
+
+// end is how the job ended.
+func (r *exitRecord) end() *jobEnd { return &jobEnd{r.Code, unix.SignalNum(r.Signal)} }

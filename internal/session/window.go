@@ -1,0 +1,31 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func setWindow(master *os.File, w window) {
+	control(master, func(fd int) {
+		_ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: w.rows, Col: w.cols})
+	})
+}
+
+// setLine lets a new terminal take the erase key of the one that it is first shown on,
+// and whole characters with it; 0: the usual key.
+func setLine(master *os.File, erase byte) {
+	control(master, func(fd int) {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil {
+			return
+		}
+		t.Iflag |= unix.IUTF8
+		if erase != 0 {
+			t.Cc[unix.VERASE] = erase
+		}
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, t)
+	})
+}

@@ -10,7 +10,8 @@ import (
 	"syscall"
 
 	"keyway/internal/keyway"
-	"keyway/internal/session"
+	"keyway/internal/session/holder"
+	"keyway/internal/session/words"
 )
 
 // The names that the guest program goes by in Home.Bin beside its own.
@@ -35,7 +36,7 @@ func Main(argv []string) int {
 	}
 	switch filepath.Base(argv[0]) {
 	case nameSession:
-		return session.CLI(ownHome(), argv[1:])
+		return words.CLI(ownHome(), argv[1:])
 	case nameSCP:
 		if own := imageProgram(os.Getenv("PATH"), ownHome(), nameSCP); own != "" {
 			err := syscall.Exec(own, argv, os.Environ())
@@ -72,7 +73,7 @@ func imageProgram(path string, home keyway.Home, name string) string {
 func command(name string, args []string) int {
 	switch name {
 	case "holder":
-		return session.Hold(args)
+		return holder.Hold(args)
 	case "init":
 		return withHome(args, initMain)
 	case "serve":

@@ -16,6 +16,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/session"
+	"keyway/internal/session/holder"
 )
 
 // partOfCPUs is the part of the machine's CPUs that the server uses at once, at
@@ -100,7 +101,7 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger) 
 	if err := announce(home, account); err != nil {
 		return err
 	}
-	if err := session.Renew(home, ownProgram(home)); err != nil {
+	if err := holder.Renew(home, ownProgram(home)); err != nil {
 		log.warn("sessions that were started by another version stay with it", "error", err)
 	}
 	if err := kept.ready(); err != nil {

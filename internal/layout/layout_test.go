@@ -168,7 +168,7 @@ func TestRolesAreApart(t *testing.T) {
 // imports it, so that it alone changes when the module does. What the tests
 // import beside this is theirs.
 var owners = map[string]string{
-	"github.com/creack/pty":             "internal/session",
+	"github.com/creack/pty":             "internal/session/holder",
 	"go.yaml.in/yaml/v3":                "internal/policy internal/watch", // a file of the user's each
 	"github.com/spf13/cobra":            "cmd/keyway",
 	"github.com/spf13/pflag":            "cmd/keyway",

@@ -4,51 +4,52 @@ package session
 
 import (
 	"fmt"
-	"keyway/internal/keyway"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
-// claim is a new session's directory, locked for its holder-to-be.
-type claim struct {
-	name keyway.Name
-	dir  string
-	lock *os.File // for the holder
+// Claim is a new session's directory, locked for its holder-to-be.
+type Claim struct {
+	Name keyway.Name
+	Dir  string
+	Lock *os.File // for the holder
 	busy *os.File // lets others wait until the session has been started
 }
 
-// abandon removes what was claimed.
-func (c claim) abandon() {
-	os.RemoveAll(c.dir)
-	c.lock.Close()
+// Abandon removes what was claimed.
+func (c Claim) Abandon() {
+	os.RemoveAll(c.Dir)
+	c.Lock.Close()
 	c.busy.Close()
 }
 
-// settle hands the session over to its holder.
-func (c claim) settle() {
+// Settle hands the session over to its holder.
+func (c Claim) Settle() {
 	os.Remove(c.busy.Name())
-	c.lock.Close()
+	c.Lock.Close()
 	c.busy.Close()
 }
 
-// create claims a name for a new session. With an empty name it makes one up
+// Create claims a name for a new session. With an empty name it makes one up
 // from the command. The record of an ended session of that name is kept under
 // NAME.1, NAME.2 and so on; the name of a living one is an error.
-func (r registry) create(name keyway.Name, command []string) (claim, error) {
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return claim{}, asNoSpace(err, r.dir)
+func (r Registry) Create(name keyway.Name, command []string) (Claim, error) {
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return Claim{}, AsNoSpace(err, r.Dir)
 	}
-	all, err := os.OpenFile(filepath.Join(r.dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	all, err := os.OpenFile(filepath.Join(r.Dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return claim{}, asNoSpace(err, r.dir)
+		return Claim{}, AsNoSpace(err, r.Dir)
 	}
 	defer all.Close() // which unlocks
 	if err := flock(all, unix.LOCK_EX); err != nil {
-		return claim{}, err
+		return Claim{}, err
 	}
 	if name == "" {
 		name, err = r.freeName(baseName(command), "-")
@@ -56,36 +57,36 @@ func (r registry) create(name keyway.Name, command []string) (claim, error) {
 		err = r.makeWay(name)
 	}
 	if err != nil {
-		return claim{}, err
+		return Claim{}, err
 	}
 	return r.claim(name)
 }
 
 // makeWay moves the record of an ended session out of the way of a new one.
-func (r registry) makeWay(name keyway.Name) error {
-	old, err := r.load(name)
+func (r Registry) makeWay(name keyway.Name) error {
+	old, err := r.Load(name)
 	switch {
 	case keyway.Is(err, keyway.NotFound):
 		return nil
 	case err != nil:
 		return err
-	case old.alive():
-		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.show(name)).
-			Hint("see it:          keyway attach %s\nor end it first: keyway kill %s", r.show(name), r.show(name))
-	case old.Status == lostIt && old.Epoch == "":
-		return os.RemoveAll(old.path) // of a start that failed half-way
+	case old.Alive():
+		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.Show(name)).
+			Hint("see it:          keyway attach %s\nor end it first: keyway kill %s", r.Show(name), r.Show(name))
+	case old.Status == Lost && old.Epoch == "":
+		return os.RemoveAll(old.Path) // of a start that failed half-way
 	}
 	free, err := r.freeName(string(name), ".")
 	if err != nil {
 		return err
 	}
-	return os.Rename(old.path, r.path(free))
+	return os.Rename(old.Path, r.Path(free))
 }
 
 // freeName is base, separator and the first number above all that are in use.
-func (r registry) freeName(base, separator string) (keyway.Name, error) {
+func (r Registry) freeName(base, separator string) (keyway.Name, error) {
 	base = base[:min(len(base), keyway.MaxName-len(separator)-len(strconv.Itoa(maxSessions)))]
-	entries, err := os.ReadDir(r.dir)
+	entries, err := os.ReadDir(r.Dir)
 	if err != nil {
 		return "", err
 	}
@@ -120,18 +121,18 @@ func baseName(command []string) string {
 	}
 }
 
-func (r registry) claim(name keyway.Name) (claim, error) {
-	c := claim{name: name, dir: r.path(name)}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return claim{}, asNoSpace(err, r.dir)
+func (r Registry) claim(name keyway.Name) (Claim, error) {
+	c := Claim{Name: name, Dir: r.Path(name)}
+	if err := os.Mkdir(c.Dir, 0o700); err != nil {
+		return Claim{}, AsNoSpace(err, r.Dir)
 	}
 	var err error
-	if c.busy, err = lockedFile(filepath.Join(c.dir, startName)); err == nil {
-		c.lock, err = lockedFile(filepath.Join(c.dir, lockName))
+	if c.busy, err = lockedFile(filepath.Join(c.Dir, startName)); err == nil {
+		c.Lock, err = lockedFile(filepath.Join(c.Dir, lockName))
 	}
 	if err != nil {
-		c.abandon()
-		return claim{}, asNoSpace(err, r.dir)
+		c.Abandon()
+		return Claim{}, AsNoSpace(err, r.Dir)
 	}
 	return c, nil
 }

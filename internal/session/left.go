@@ -7,19 +7,19 @@ import (
 	"path/filepath"
 	"time"
 
-	"keyway/internal/proctree"
-
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/proctree"
 )
 
-// leftProcess is one that the job had started and that lived when the job had ended.
-type leftProcess struct {
+// LeftProcess is one that the job had started and that lived when the job had ended.
+type LeftProcess struct {
 	PID   int    `json:"pid"`
 	Start string `json:"start"` // as /proc has it
 }
 
 // leftRunning are those that the session's job has left behind and that still run.
-func (i info) leftRunning() []proctree.Process {
+func (i Info) leftRunning() []proctree.Process {
 	var living []proctree.Process
 	if i.Exit == nil {
 		return nil
@@ -32,17 +32,17 @@ func (i info) leftRunning() []proctree.Process {
 	return living
 }
 
-// leftNews is what to say of n processes that a job has left running.
-func leftNews(n int) string {
+// LeftNews is what to say of n processes that a job has left running.
+func LeftNews(n int) string {
 	if n == 1 {
 		return "left 1 process running"
 	}
 	return fmt.Sprintf("left %d processes running", n)
 }
 
-// endLeft ends what the session's job has left running, and reports whether there was
+// EndLeft ends what the session's job has left running, and reports whether there was
 // any.
-func (i info) endLeft(grace time.Duration) bool {
+func (i Info) EndLeft(grace time.Duration) bool {
 	left := i.leftRunning()
 	if len(left) == 0 {
 		return false
@@ -64,10 +64,10 @@ func (i info) endLeft(grace time.Duration) bool {
 	return true
 }
 
-// killOrphans kills the job of a session whose holder is gone, if it is still
+// KillOrphans kills the job of a session whose holder is gone, if it is still
 // there, with all of its kernel session.
-func (i info) killOrphans() bool {
-	if i.Job <= 0 || i.JobStart == "" || i.Epoch != epoch(filepath.Dir(i.path)) {
+func (i Info) KillOrphans() bool {
+	if i.Job <= 0 || i.JobStart == "" || i.Epoch != Epoch(filepath.Dir(i.Path)) {
 		return false
 	}
 	members := sessionMembers(i.Job)

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// oomKills is how many processes the kernel has killed for lack of memory, in the
+// OOMKills is how many processes the kernel has killed for lack of memory, in the
 // control group of this process; where that is not counted, on this machine. What
 // counts is only whether it grows.
-func oomKills() uint64 { return oomKillsIn("/") }
+func OOMKills() uint64 { return oomKillsIn("/") }
 
 // oomKillsIn is oomKills below another root directory.
 func oomKillsIn(root string) uint64 {

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openRegular opens a file of a session. Whatever runs in the workspace can put
+// OpenRegular opens a file of a session. Whatever runs in the workspace can put
 // something else in its place: a named pipe, which to open would wait for good, a
 // device or a link. That is an error.
-func openRegular(path string, flags int) (*os.File, error) {
+func OpenRegular(path string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err

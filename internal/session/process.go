@@ -13,21 +13,19 @@ import (
 	"keyway/internal/proctree"
 )
 
-// descendants are the living processes that root started, directly or not. A
+// Descendants are the living processes that root started, directly or not. A
 // holder among them belongs to another session, so it and what it started do
 // not count. root is a subreaper: what loses its parent becomes root's own child
 // and is still found.
-func descendants(root int) []proctree.Process {
-	return proctree.NewTree(proctree.All()).Below(root, func(p proctree.Process) bool { return isHolder(p.PID) })
+func Descendants(root int) []proctree.Process {
+	return proctree.NewTree(proctree.All()).Below(root, func(p proctree.Process) bool { return IsHolder(p.PID) })
 }
 
-// holderWord is the guest program's argument that makes it a holder.
-const holderWord = "holder"
+// HolderWord is the guest program's argument that makes it a holder.
+const HolderWord = "holder"
 
 // IsHolder reports whether a process is the holder of a session.
-func IsHolder(pid int) bool { return isHolder(pid) }
-
-func isHolder(pid int) bool {
+func IsHolder(pid int) bool {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	program, err := os.Readlink(filepath.Join(dir, "exe"))
 	if self, selfErr := os.Readlink("/proc/self/exe"); err != nil || selfErr != nil || program != self {
@@ -35,7 +33,7 @@ func isHolder(pid int) bool {
 	}
 	line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 	words := strings.SplitN(string(line), "\x00", 3)
-	return err == nil && len(words) == 3 && words[1] == holderWord
+	return err == nil && len(words) == 3 && words[1] == HolderWord
 }
 
 // sessionMembers are the living processes of a kernel session.

@@ -6,22 +6,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"keyway/internal/keyway"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
 // Files of a session besides its log.
 const (
-	metaName = "meta.json"
+	MetaName = "meta.json"
 	lockName = "lock"
-	sockName = "sock"
-	exitName = "exit.json"
-	errName  = "holder.err"
-	// hookName tells how the command that --on-exit names has ended.
-	hookName = "on-exit.json"
+	SockName = "sock"
+	ExitName = "exit.json"
+	ErrName  = "holder.err"
+	// HookName tells how the command that --on-exit names has ended.
+	HookName = "on-exit.json"
 	// startName is locked by whoever starts the session, and removed when it has
 	// been started.
 	startName = "starting"
@@ -33,8 +34,8 @@ const (
 	maxSessions = 10_000
 )
 
-// meta is meta.json: what is known of a session from its start.
-type meta struct {
+// Meta is meta.json: what is known of a session from its start.
+type Meta struct {
 	Name    keyway.Name `json:"name"`
 	Command []string    `json:"command"`
 	Dir     string      `json:"cwd"`
@@ -53,8 +54,8 @@ type meta struct {
 	OOMKills uint64 `json:"oomKillsBefore,omitempty"`
 }
 
-// exitRecord is exit.json: how a job ended.
-type exitRecord struct {
+// ExitRecord is exit.json: how a job ended.
+type ExitRecord struct {
 	Code    int       `json:"code"`             // 128 + signal if a signal ended it
 	Signal  string    `json:"signal,omitempty"` // its name
 	Started time.Time `json:"started"`
@@ -66,7 +67,7 @@ type exitRecord struct {
 	// session ended.
 	Cut bool `json:"cut,omitempty"`
 	// Left are processes that the job had left running by then.
-	Left []leftProcess `json:"left,omitempty"`
+	Left []LeftProcess `json:"left,omitempty"`
 	// OOMKills is how many processes the kernel killed meanwhile for lack of memory,
 	// if the job did not end well.
 	OOMKills uint64 `json:"oomKills,omitempty"`
@@ -77,39 +78,39 @@ type exitRecord struct {
 	Cols uint16 `json:"cols,omitempty"`
 }
 
-// status is what a session does.
-type status string
+// State is what a session does.
+type State string
 
 const (
-	starting status = "starting"
-	running  status = "running"
-	finished status = "ended"
-	lostIt   status = "lost" // its holder is gone and left no exit record
+	Starting State = "starting"
+	Running  State = "running"
+	Ended    State = "ended"
+	Lost     State = "lost" // its holder is gone and left no exit record
 )
 
-// jobEnd is how a job ended.
-type jobEnd struct {
-	code   int
-	signal unix.Signal // 0: none
+// End is how a job ended.
+type End struct {
+	Code   int
+	Signal unix.Signal // 0: none
 }
 
-// info is all the registry knows of one session.
-type info struct {
-	meta
-	Status status      `json:"state"`
-	Exit   *exitRecord `json:"exit,omitempty"`
-	Hook   *hookRecord `json:"onExitEnd,omitempty"` // how what OnExit names has ended
+// Info is all the registry knows of one session.
+type Info struct {
+	Meta
+	Status State       `json:"state"`
+	Exit   *ExitRecord `json:"exit,omitempty"`
+	Hook   *HookRecord `json:"onExitEnd,omitempty"` // how what OnExit names has ended
 	Left   int         `json:"left,omitempty"`      // processes that it left behind and that still run
 	Reason string      `json:"reason,omitempty"`    // why it is lost
 	Last   string      `json:"last,omitempty"`      // line that it printed; only in lists
-	path   string      // its directory
+	Path   string      // its directory
 }
 
-func (i info) alive() bool { return i.Status == running || i.Status == starting }
+func (i Info) Alive() bool { return i.Status == Running || i.Status == Starting }
 
 // readJSON reads a small file of a registry.
 func readJSON(path string, v any) error {
-	f, err := openRegular(path, os.O_RDONLY)
+	f, err := OpenRegular(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -121,15 +122,15 @@ func readJSON(path string, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-// hookRecord is on-exit.json.
-type hookRecord struct {
+// HookRecord is on-exit.json.
+type HookRecord struct {
 	Code   int    `json:"code"`             // 128 + signal if a signal ended it
 	Signal string `json:"signal,omitempty"` // its name
 	Error  string `json:"error,omitempty"`  // why it was not run
 }
 
-// failure is how it has failed, in a few words; empty if it has not.
-func (r *hookRecord) failure() string {
+// Failure is how it has failed, in a few words; empty if it has not.
+func (r *HookRecord) Failure() string {
 	switch {
 	case r == nil:
 		return ""
@@ -144,12 +145,12 @@ func (r *hookRecord) failure() string {
 }
 
 // String is how a session ended, in words.
-func (s jobEnd) String() string {
-	if s.signal != 0 {
-		return "was ended by " + unix.SignalName(s.signal)
+func (s End) String() string {
+	if s.Signal != 0 {
+		return "was ended by " + unix.SignalName(s.Signal)
 	}
-	return fmt.Sprint("ended: exit code ", s.code)
+	return fmt.Sprint("ended: exit code ", s.Code)
 }
 
-// end is how the job ended.
-func (r *exitRecord) end() *jobEnd { return &jobEnd{r.Code, unix.SignalNum(r.Signal)} }
+// End is how the job ended.
+func (r *ExitRecord) End() *End { return &End{r.Code, unix.SignalNum(r.Signal)} }

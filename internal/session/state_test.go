@@ -9,15 +9,15 @@ import (
 func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		locked, known, exit, same bool
-		want                      status
+		want                      State
 	}{
-		{true, true, false, true, running},
-		{true, false, false, false, starting},
-		{true, true, true, true, finished}, // its holder still serves a viewer
-		{false, true, true, false, finished},
-		{false, true, false, true, lostIt},
-		{false, true, false, false, lostIt},
-		{false, false, false, false, lostIt},
+		{true, true, false, true, Running},
+		{true, false, false, false, Starting},
+		{true, true, true, true, Ended}, // its holder still serves a viewer
+		{false, true, true, false, Ended},
+		{false, true, false, true, Lost},
+		{false, true, false, false, Lost},
+		{false, false, false, false, Lost},
 	} {
 		if got, _ := judge(c.locked, c.known, c.exit, c.same); got != c.want {
 			t.Errorf("%+v: %s", c, got)

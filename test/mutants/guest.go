@@ -43,7 +43,7 @@ var guest = []mutant{
 	},
 	{
 		claim: "the registry of sessions is closed to all others",
-		file:  "internal/session/registry.go", old: "os.MkdirAll(r.dir, 0o700)", new: "os.MkdirAll(r.dir, 0o755)",
+		file:  "internal/session/claim.go", old: "os.MkdirAll(r.Dir, 0o700)", new: "os.MkdirAll(r.Dir, 0o755)",
 		pkg: "internal/session", run: "TestTheRegistryIsClosed",
 	},
 	{

@@ -63,8 +63,8 @@ var link = []mutant{
 	},
 	{
 		claim: "records of sessions are shown plain",
-		file:  "internal/session/cli_ls.go",
+		file:  "internal/session/words/describe.go",
 		old:   `words += ", " + plain.Line(i.Exit.Reason)`, new: `words += ", " + i.Exit.Reason`,
-		pkg: "internal/session", run: "TestRecordsAreShownPlain",
+		pkg: "internal/session/words", run: "TestRecordsAreShownPlain",
 	},
 }

@@ -100,8 +100,8 @@ var privileges = []mutant{
 	},
 	{
 		claim: "a job is the holder's, not the server's",
-		file:  "internal/session/start.go", old: "cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}", new: "cmd.SysProcAttr = &syscall.SysProcAttr{}",
-		pkg: "internal/session", run: "^TestNothingButItsOwnEndReachesASession$",
+		file:  "internal/session/holder/start.go", old: "cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}", new: "cmd.SysProcAttr = &syscall.SysProcAttr{}",
+		pkg: "internal/session/words", run: "^TestNothingButItsOwnEndReachesASession$",
 	},
 	{
 		claim: "a program of another version goes only when it is old",

@@ -14,12 +14,12 @@ var session = []mutant{
 	{
 		claim: "a job that is told to end gets no SIGHUP",
 		file:  "internal/proctree/ending.go", old: "if e.is(p) == prompt {", new: "if true {",
-		pkg: "internal/session", run: "^TestATrainingRunSavesWhenItIsTold$",
+		pkg: "internal/session/words", run: "^TestATrainingRunSavesWhenItIsTold$",
 	},
 	{
 		claim: "a script starts nothing new while its program saves",
 		file:  "internal/proctree/ending.go", old: "_ = e.send(p.PID, unix.SIGSTOP)", new: "",
-		pkg: "internal/session", run: "^TestATrainingRunSavesWhenItIsTold$/by_a_script",
+		pkg: "internal/session/words", run: "^TestATrainingRunSavesWhenItIsTold$/by_a_script",
 	},
 	{
 		claim: "a second word to end shortens the time",
@@ -28,13 +28,13 @@ var session = []mutant{
 	},
 	{
 		claim: "what a job leaves behind may print on",
-		file:  "internal/session/holder.go", old: "for drained != nil || hooked != nil {", new: "for hooked != nil {",
-		pkg: "internal/session", run: "^TestWhatIsLeftBehindGoesOn$",
+		file:  "internal/session/holder/holder.go", old: "for drained != nil || hooked != nil {", new: "for hooked != nil {",
+		pkg: "internal/session/words", run: "^TestWhatIsLeftBehindGoesOn$",
 	},
 	{
 		claim: "a job may close its terminal for a moment",
-		file:  "internal/session/job.go", old: "outs: []source{{terminal, master}}, slave: slave}, nil", new: "outs: []source{{terminal, master}}}, slave.Close()",
-		pkg: "internal/session", run: "^TestATerminalThatNobodyHasOpen$",
+		file:  "internal/session/holder/job.go", old: "outs: []source{{wire.Terminal, master}}, slave: slave}, nil", new: "outs: []source{{wire.Terminal, master}}}, slave.Close()",
+		pkg: "internal/session/words", run: "^TestATerminalThatNobodyHasOpen$",
 	},
 	{
 		claim: "a command's words meet no shell",

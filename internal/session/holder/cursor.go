@@ -1,0 +1,223 @@
+//go:build linux
+
+package holder
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/session/wire"
+)
+
+// send sends what the viewer wants to see until the job's end or until it is gone.
+func (c *cursor) send(gone <-chan struct{}) {
+	defer c.viewer.conn.CloseWrite()
+	for {
+		more, err := c.next()
+		if err != nil {
+			return
+		}
+		end, over := c.tape.state()
+		if more && !(over && c.at > end) { // what comes behind the end may never stop
+			continue
+		}
+		if over && (c.at >= end || !c.wants(wire.FlagOutput)) {
+			c.tellEnd(c.viewer)
+			return
+		}
+		select {
+		case <-c.watcher.wake:
+		case <-gone:
+			return
+		}
+	}
+}
+
+func (vs *viewers) tellEnd(v *viewer) {
+	vs.mu.Lock()
+	s := vs.status
+	vs.mu.Unlock()
+	_ = v.Write(wire.Ended{Code: uint32(s.Code), Signal: byte(s.Signal)})
+}
+
+// cursor is a viewer's place in the output.
+type cursor struct {
+	*viewers
+	viewer  *viewer
+	watcher *watcher
+	at      uint64
+	live    bool // has been told that history is over
+	buf     []byte
+	fit     fit         // as it was drawn last
+	drawn   time.Time   // when that was, where the sizes differ
+	size    wire.Window // that it was told
+}
+
+// fit is the size of a session's terminal, and that of a viewer's.
+type fit struct{ session, viewer wire.Window }
+
+// crops says that what a session prints cannot be shown as it is: it was meant for
+// another size.
+func (f fit) crops() bool { return f.viewer.Rows > 0 && f.viewer.Cols > 0 && f.viewer != f.session }
+
+func (c *cursor) fits() fit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fit{c.window, c.viewer.window}
+}
+
+// frame is how often a viewer's terminal of another size is drawn at most: it is
+// drawn whole.
+const frame = 40 * time.Millisecond
+
+// start finds where the viewer wants to begin, and sends what comes before it.
+func (c *cursor) start() error {
+	h := c.viewer.hello
+	switch {
+	case !c.wants(wire.FlagOutput):
+		c.at = c.target()
+	case !c.wants(wire.FlagTail):
+		c.at = h.From
+	case c.shows():
+		return c.attach(int(min(h.From, maxHistory)))
+	case c.wants(wire.FlagScreen): // it did not know that there is none
+		c.at = c.tape.tail(wire.Recent)
+	default:
+		c.at = c.tape.tail(h.From)
+	}
+	if c.wants(wire.FlagOutput) && c.wants(wire.FlagWhole) {
+		c.arrived(c.viewer, c.at)
+	}
+	return c.viewer.Write(wire.Welcome{Version: wire.Version, TTY: c.job.tty, Offset: c.at})
+}
+
+func (c *cursor) wants(flag byte) bool { return c.viewer.hello.Flags&flag != 0 }
+
+// maxHistory is how many lines of history a viewer may ask for.
+const maxHistory = 1 << 20
+
+// shows says that the viewer wants a picture, and that there is one.
+func (c *cursor) shows() bool { return c.picture != nil && c.wants(wire.FlagScreen) }
+
+// attach shows a terminal the history and the screen. Full-screen programs may
+// show what no snapshot has, such as images: they are told to look at their
+// terminal, on which most draw anew.
+func (c *cursor) attach(lines int) error {
+	c.fit, c.drawn = c.fits(), time.Now()
+	picture, at, full := c.picture.attach(lines, c.fit)
+	c.at = at
+	if err := c.draw(picture, wire.Welcome{Version: wire.Version, TTY: true, Offset: at}); err != nil {
+		return err
+	}
+	if full {
+		c.job.signal(unix.SIGWINCH)
+	}
+	return nil
+}
+
+// bringUp shows a terminal that is too far behind, or of another size, what the
+// screen looks like now.
+func (c *cursor) bringUp() error {
+	picture, at, _ := c.picture.attach(0, c.fit)
+	if at < c.at {
+		return nil
+	}
+	news := wire.Skipped{Offset: c.at, Count: at - c.at}
+	c.at = at
+	return c.draw(picture, news)
+}
+
+// draw sends a picture, which is never empty, right after what it is for: whoever
+// waits for that is woken once.
+func (c *cursor) draw(picture []byte, first wire.Message) error {
+	n := min(len(picture), wire.MaxPayload)
+	err := c.viewer.Write(first, wire.ScreenData{Data: picture[:n]})
+	for picture = picture[n:]; err == nil && len(picture) > 0; picture = picture[n:] {
+		n = min(len(picture), wire.MaxPayload)
+		err = c.viewer.Write(wire.ScreenData{Data: picture[:n]})
+	}
+	return err
+}
+
+func (c *cursor) target() uint64 {
+	end, _ := c.tape.state()
+	return end
+}
+
+// refit draws the screen for a viewer whose size is, or was, another than that of the
+// session, if there is anything new.
+func (c *cursor) refit(now fit) (more bool, err error) {
+	if now == c.fit && c.at >= c.target() {
+		return false, c.tellLive()
+	}
+	time.Sleep(frame - time.Since(c.drawn))
+	c.fit, c.drawn = now, time.Now()
+	return true, c.bringUp()
+}
+
+// next sends one frame of output, if there is any.
+func (c *cursor) next() (more bool, err error) {
+	if !c.wants(wire.FlagOutput) {
+		return false, nil
+	}
+	if w := c.viewer.waiter; w != nil {
+		w.passed(c.at)
+	}
+	if c.shows() {
+		now := c.fits()
+		if now.crops() || c.fit.crops() {
+			return c.refit(now)
+		}
+		c.fit = now
+	}
+	behind := c.target() - min(c.target(), c.at)
+	if behind > maxBehind && c.shows() {
+		if err := c.bringUp(); err != nil {
+			return false, err
+		}
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, wire.MaxData)
+	}
+	buf, err := c.sized()
+	if err != nil {
+		return false, err
+	}
+	n, s, err := c.tape.read(buf, c.at)
+	if err != nil {
+		return false, c.tellLive()
+	}
+	at := c.at
+	c.at += n
+	if s == wire.Lost {
+		return true, c.viewer.Write(wire.Skipped{Offset: at, Count: n})
+	}
+	return true, c.viewer.Write(wire.Output{Stream: s, Offset: at, Data: c.buf[:n]})
+}
+
+// sized tells a viewer that draws by itself what size the terminal has of what comes
+// next, and returns room for as much as was printed with it.
+func (c *cursor) sized() ([]byte, error) {
+	if !c.job.tty || c.wants(wire.FlagScreen) {
+		return c.buf, nil
+	}
+	w, until := c.tape.sizeAt(c.at)
+	room := c.buf
+	if n := until - c.at; n > 0 && n < uint64(len(room)) {
+		room = room[:n]
+	}
+	if w == c.size {
+		return room, nil
+	}
+	c.size = w
+	return room, c.viewer.Write(wire.Sized{Rows: w.Rows, Cols: w.Cols})
+}
+
+func (c *cursor) tellLive() error {
+	if c.live {
+		return nil
+	}
+	c.live = true
+	return c.viewer.Write(wire.Live{})
+}

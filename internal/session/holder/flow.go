@@ -1,0 +1,141 @@
+//go:build linux
+
+package holder
+
+import "time"
+
+// A job waits for nobody but those who must have all of its output: the picture of
+// its terminal, and whoever runs it with the output in a pipe or a file. They may be
+// behind by half of what the log keeps, or by what is in memory of what it lacks.
+
+// waiter is a reader of a tape that the job waits for.
+type waiter struct {
+	tape *tape
+	at   uint64 // up to where it has read; guarded by tape.mu
+}
+
+// waitFor has the job wait for a reader who has read up to an offset.
+func (t *tape) waitFor(at uint64) *waiter {
+	w := &waiter{tape: t, at: at}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiters[w] = true
+	return w
+}
+
+// passed says up to where w has read.
+func (w *waiter) passed(at uint64) {
+	w.tape.mu.Lock()
+	defer w.tape.mu.Unlock()
+	w.at = at
+	w.tape.caught.Broadcast()
+}
+
+// offset is up to where w has read.
+func (w *waiter) offset() uint64 {
+	w.tape.mu.Lock()
+	defer w.tape.mu.Unlock()
+	return w.at
+}
+
+// stop has nobody wait for w any more. It may be called again.
+func (w *waiter) stop() {
+	w.tape.mu.Lock()
+	defer w.tape.mu.Unlock()
+	delete(w.tape.waiters, w)
+	w.tape.caught.Broadcast()
+}
+
+// returns is how long a job waits for somebody who is about to connect: the one who
+// has just started it, or whose connection ended when the holder was renewed.
+const returns = 10 * time.Second
+
+// arrived has the job wait for a viewer that connects, no longer for its process.
+func (vs *viewers) arrived(v *viewer, at uint64) {
+	v.waiter = vs.tape.waitFor(at)
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if w := vs.coming[v.pid]; w != nil {
+		w.stop()
+		delete(vs.coming, v.pid)
+	}
+}
+
+// parted ends it with the connection. One who was sent away will be here again.
+func (vs *viewers) parted(v *viewer) {
+	if v.waiter == nil {
+		return
+	}
+	vs.mu.Lock()
+	left := v.left
+	vs.mu.Unlock()
+	if left {
+		vs.expect(v.pid, v.waiter)
+	} else {
+		v.waiter.stop()
+	}
+}
+
+// expect has the job wait for a process that is about to connect.
+func (vs *viewers) expect(pid int32, w *waiter) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if before := vs.coming[pid]; before != nil {
+		before.stop()
+	}
+	vs.coming[pid] = w
+	time.AfterFunc(returns, w.stop) // which means nothing once it has connected
+}
+
+// room waits until the job's output can be read on without taking from those who
+// need it what they have not read.
+func (t *tape) room() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.free && !t.roomLocked() {
+		t.caught.Wait()
+	}
+}
+
+// release ends all waiting: the job has, and what it left in its pipes is little.
+func (t *tape) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free = true
+	t.caught.Broadcast()
+}
+
+// between bounds what is appended between room and the next: each output is drained
+// by a goroutine of its own.
+const (
+	drains       = 2
+	between      = drains * drainBuffer
+	betweenMarks = 2 * drains // with a lost stretch before
+)
+
+func (t *tape) roomLocked() bool {
+	need := t.neededLocked()
+	return t.ring.end-need <= t.leash() && (need == t.ring.end || need >= t.log.Keeps(between, betweenMarks))
+}
+
+// neededLocked is from where on the output must be kept.
+func (t *tape) neededLocked() uint64 {
+	need := min(t.follower, t.ring.end)
+	for w := range t.waiters {
+		need = min(need, w.at)
+	}
+	return need
+}
+
+// leash is how far the slowest of those who are waited for may be behind.
+func (t *tape) leash() uint64 {
+	if t.inMemoryLocked() {
+		return ringLimit
+	}
+	return t.log.Capacity() / 2
+}
+
+// inMemoryLocked reports whether something that is needed is not in the log.
+func (t *tape) inMemoryLocked() bool {
+	return t.log.Lacks(t.neededLocked())
+}

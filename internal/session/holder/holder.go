@@ -1,0 +1,275 @@
+//go:build linux
+
+package holder
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/proctree"
+	"keyway/internal/session"
+	"keyway/internal/session/joblog"
+	"keyway/internal/unixsock"
+)
+
+// Times in the life of a holder.
+const (
+	// drainGrace is how long the news of the end waits for the end of the output, if
+	// something that the job left behind holds that open. sshd waits for ever,
+	// which hangs on every forgotten background process; tmux does not wait, which
+	// loses the end of `cmd > >(tee log)`. What the job itself printed is in the
+	// pipe or terminal by then and is read in any case.
+	drainGrace = time.Second
+	// lingerGrace is how long a viewer that reads nothing keeps the holder of an
+	// ended session alive. Viewers go on from the log on disk without it.
+	lingerGrace = 30 * time.Second
+	// stopMoment is how long after its job's the holder's own SIGTERM may come, if
+	// somebody sends it to all processes.
+	stopMoment = 50 * time.Millisecond
+)
+
+// holder is the process that owns one session. Its goroutines:
+//
+//	drain    one for each output of the job; ends with the output
+//	reap     collects children; ends with the last, or with the process
+//	signals  ends with the holder
+//	accept   ends when the listener is closed
+//	viewers  two for each connection; see viewer
+type holder struct {
+	options  Options
+	home     keyway.Home
+	job      *job
+	tape     *tape
+	viewers  *viewers
+	listener *net.UnixListener
+	exit     *reserved
+	started  time.Time
+	cwd      string        // the job's, at the start
+	oomKills uint64        // at the start
+	spared   atomic.Uint64 // oomKills when the job was last seen alive
+
+	// gate is held for reading by who takes something from the job: its output or
+	// its end. Who holds it for writing finds nothing half-way; see renew.
+	gate sync.RWMutex
+	over bool // the job has ended; guarded by gate
+
+	ended chan struct{} // gets a value when an ending is over
+
+	mu     sync.Mutex // guards all below
+	reason string     // why the job is being ended
+	ending *jobEnding
+	hook   hook
+}
+
+// newHolder makes all that can fail and starts the job last.
+func newHolder(o Options) (h *holder, err error) {
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
+	h = &holder{options: o, home: homeOf(o.dir), started: time.Now(), oomKills: session.OOMKills(), ended: make(chan struct{}, 1)}
+	h.spared.Store(h.oomKills)
+	h.cwd, _ = os.Getwd()
+	log, err := joblog.Create(o.dir, joblog.Kept)
+	if err != nil {
+		return nil, session.AsNoSpace(err, o.dir)
+	}
+	h.tape = newTape(log)
+	h.exit, err = reserve(filepath.Join(o.dir, session.ExitName))
+	if err != nil {
+		return nil, session.AsNoSpace(err, o.dir)
+	}
+	h.listener, err = unixsock.Listen(filepath.Join(o.dir, session.SockName), 0o600)
+	if err != nil {
+		return nil, session.AsNoSpace(err, o.dir)
+	}
+	h.listener.SetUnlinkOnClose(false) // the path may be another session's by then
+	m := h.meta()
+	if err := writeMeta(o.dir, m); err != nil {
+		return nil, err
+	}
+	if h.job, err = startJob(o); err != nil {
+		return nil, err
+	}
+	m.Job, m.JobStart = h.job.pid, proctree.StartTime(h.job.pid)
+	if err := writeMeta(o.dir, m); err != nil {
+		fmt.Fprintln(os.Stderr, "the job's process number is not on record:", err)
+	}
+	h.viewers = newViewers(h, o.Window)
+	if o.Awaited {
+		h.viewers.expect(int32(os.Getppid()), h.tape.waitFor(0))
+	}
+	return h, nil
+}
+
+// homeOf is the home of the workspace that has the session in dir.
+func homeOf(dir string) keyway.Home { return keyway.Home(filepath.Dir(filepath.Dir(dir))) }
+
+func (h *holder) meta() session.Meta {
+	return session.Meta{
+		Name: h.options.name, Command: onRecord(h.options.Command), Dir: h.cwd, TTY: h.options.TTY, By: h.options.by,
+		Started: h.started, Epoch: session.Epoch(filepath.Dir(h.options.dir)), Holder: os.Getpid(),
+		OnExit: h.options.OnExit, OOMKills: h.oomKills,
+	}
+}
+
+// maxShown bounds, in bytes, what is on record of a command.
+const maxShown = 32 << 10
+
+// onRecord is a command as it is shown: of a long one the beginning.
+func onRecord(command []string) []string {
+	left := maxShown
+	for i, word := range command {
+		if left -= len(word) + 1; left < 0 {
+			return append(slices.Clone(command[:i]), "…")
+		}
+	}
+	return command
+}
+
+func writeMeta(dir string, m session.Meta) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return keyway.WriteFile(filepath.Join(dir, session.MetaName), append(data, '\n'), 0o600)
+}
+
+// run lives with the job and returns when it has ended and everybody knows.
+func (h *holder) run(signals chan os.Signal) {
+	_ = os.Chdir("/") // do not keep a mount busy that only the job needs
+	var all sync.WaitGroup
+	all.Go(func() { h.viewers.accept(h.listener) })
+	stop := make(chan struct{})
+	all.Go(func() { h.handle(signals, stop) })
+
+	session.ReleaseMemory()
+	if p := h.viewers.picture; p != nil {
+		h.tape.followed(p.at)
+		all.Go(p.follow)
+	}
+	status, drained := h.outlive()
+	if status.Signal == unix.SIGTERM && !h.isEnding() {
+		<-time.After(stopMoment) // for the record to tell whose it was
+	}
+	if dir := h.holdDirectory(); dir != nil {
+		defer dir.Close()
+	}
+	// The order matters: log, exit record, and only then those who wait.
+	h.tape.finish()
+	record := h.record(status)
+	hooked := h.onExit(record)
+	h.viewers.end(status.End)
+	h.linger(drained, hooked)
+	h.listener.Close()
+	close(stop)
+	all.Wait()
+	h.viewers.wait(lingerGrace)
+}
+
+// outlive returns how the job has ended, and what is closed when nobody can print to
+// its output any more.
+func (h *holder) outlive() (status jobStatus, drained <-chan struct{}) {
+	var drains sync.WaitGroup
+	done := make(chan struct{})
+	for _, s := range h.job.outs {
+		drains.Go(func() { h.drain(s) })
+	}
+	go func() { drains.Wait(); close(done) }()
+	status = <-h.reap()
+	h.job.letGo()
+	h.awaitEnding()
+	if h.isEnding() {
+		h.cutOff()
+	}
+	select {
+	case <-done:
+	case <-time.After(drainGrace):
+		status.cut = true
+	}
+	if !h.job.tty {
+		h.job.closeInput()
+	}
+	status.left = leftBehind()
+	return status, done
+}
+
+// linger goes on reading into the log as long as somebody has the other end, and waits
+// for the command that --on-exit names.
+func (h *holder) linger(drained, hooked <-chan struct{}) {
+	session.ReleaseMemory()
+	for drained != nil || hooked != nil {
+		select {
+		case <-drained:
+			drained = nil
+		case <-hooked:
+			hooked = nil
+		case <-h.ended:
+			h.cutOff()
+		}
+	}
+	h.tape.finish()
+	h.job.closeInput()
+	closeAll(h.sources()...)
+}
+
+// cutOff has the output end with what is in it already.
+func (h *holder) cutOff() {
+	for _, s := range h.job.outs {
+		_ = s.f.SetReadDeadline(time.Now())
+	}
+}
+
+// holdDirectory keeps the session's directory for what is still written to it: it may
+// be renamed to make way for a new session of the name.
+func (h *holder) holdDirectory() *os.File {
+	dir, err := os.Open(h.options.dir)
+	if err != nil {
+		return nil
+	}
+	h.options.dir = fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	h.tape.moved(h.options.dir)
+	return dir
+}
+
+func (h *holder) sources() []*os.File {
+	var files []*os.File
+	for _, s := range h.job.outs {
+		if s.f != h.job.input {
+			files = append(files, s.f)
+		}
+	}
+	return files
+}
+
+func (h *holder) isEnding() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reason != ""
+}
+
+// handle acts on signals to the holder. Only SIGTERM means something: the
+// workspace is being stopped. Hang-ups and Ctrl-C are for viewers.
+func (h *holder) handle(signals chan os.Signal, stop chan struct{}) {
+	memory := time.NewTicker(memoryPoll)
+	defer memory.Stop()
+	for {
+		select {
+		case <-memory.C:
+			h.watchMemory()
+		case s := <-signals:
+			if s == unix.SIGTERM {
+				h.end(h.home.Grace(), "the workspace was stopped")
+			}
+		case <-stop:
+			return
+		}
+	}
+}

@@ -1,0 +1,281 @@
+//go:build linux
+
+package holder
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/session/wire"
+)
+
+// Exit codes that shells use for commands that could not be started.
+const (
+	codeNotFound    = 127
+	codeNotRunnable = 126
+)
+
+// job is the started command with its terminal or pipes.
+type job struct {
+	pid   int
+	tty   bool
+	input *os.File // what the job reads; the terminal if it has one
+	outs  []source // what it prints to
+	// slave keeps the job's terminal open while the job lives: the kernel takes one
+	// that nobody has open for hung up, if only until the job opens it again.
+	slave *os.File
+	// mu guards input against use after close: a viewer may still be typing.
+	mu     sync.Mutex
+	closed bool
+}
+
+// source is one of the job's outputs, as the holder reads it.
+type source struct {
+	stream wire.Stream
+	f      *os.File
+}
+
+// startJob starts o.command in the holder's working directory with the holder's
+// environment, in a kernel session of its own.
+func startJob(o Options) (*job, error) {
+	program, err := lookUp(o.Command[0])
+	if err != nil {
+		return nil, err
+	}
+	if o.TTY {
+		return startOnTerminal(program, o)
+	}
+	return startOnPipes(program, o)
+}
+
+// lookUp finds the program as a shell does.
+func lookUp(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil || errors.Is(err, exec.ErrDot) { // a user who has . in PATH means it
+		return path, nil
+	}
+	return "", notStarted(name, err)
+}
+
+// notStarted words why a command could not be started. The message ends up with
+// the exit code that a shell gives.
+func notStarted(name string, err error) *StartError {
+	code, why := codeNotRunnable, err
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		why = path.Err
+	}
+	var lookup *exec.Error
+	if errors.As(err, &lookup) {
+		why = lookup.Err
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return &StartError{codeNotFound, name + ": command not found"}
+	case errors.Is(err, fs.ErrNotExist):
+		code = codeNotFound
+	}
+	return &StartError{code, name + ": " + why.Error()}
+}
+
+// StartError is why a job did not start.
+type StartError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *StartError) Error() string { return e.Message }
+
+func startOnPipes(program string, o Options) (*job, error) {
+	inR, inW, err := o.stdin()
+	if err != nil {
+		return nil, err
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		closeAll(inW)
+		return nil, err
+	}
+	defer outW.Close()
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		closeAll(inW, outR)
+		return nil, err
+	}
+	defer errW.Close()
+	pid, err := o.exec(program, []uintptr{inR.Fd(), outW.Fd(), errW.Fd()}, &syscall.SysProcAttr{Setsid: true})
+	if err != nil {
+		closeAll(inW, outR, errR)
+		return nil, err
+	}
+	return &job{pid: pid, input: inW, closed: inW == nil, outs: []source{{wire.Stdout, outR}, {wire.Stderr, errR}}}, nil
+}
+
+// stdin is a pipe, or nothing at all for a job that starts with nobody there who
+// could type.
+func (o Options) stdin() (r, w *os.File, err error) {
+	if o.NoInput {
+		r, err = os.Open(os.DevNull)
+		return r, nil, err
+	}
+	return os.Pipe()
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+func startOnTerminal(program string, o Options) (*job, error) {
+	master, slave, err := openTerminal()
+	if err != nil {
+		return nil, keyway.Errorf(keyway.Other, "no terminal can be made in this workspace: %w", err).
+			Hint("run the command without one: keyway run -T")
+	}
+	setWindow(master, o.Window)
+	setLine(master, o.Erase)
+	fd := slave.Fd()
+	pid, err := o.exec(program, []uintptr{fd, fd, fd}, &syscall.SysProcAttr{Setsid: true, Setctty: true})
+	if err != nil {
+		closeAll(master, slave)
+		return nil, err
+	}
+	return &job{pid: pid, tty: true, input: master, outs: []source{{wire.Terminal, master}}, slave: slave}, nil
+}
+
+// holdOn opens the job's terminal, as startOnTerminal does, for a holder that has taken
+// over. Where that cannot be, a job that closes its terminal loses it.
+func (j *job) holdOn() {
+	if !j.tty {
+		return
+	}
+	control(j.input, func(fd int) {
+		if n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN); err == nil {
+			j.slave, _ = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+		}
+	})
+}
+
+// letGo lets the end of whoever else has the job's terminal open be seen.
+func (j *job) letGo() { closeAll(j.slave) }
+
+// openTerminal opens a pty. The library leaves its master in blocking mode,
+// where neither Close nor a deadline interrupts a Read; a non-blocking duplicate
+// can be interrupted.
+func openTerminal() (master, slave *os.File, err error) {
+	blocking, slave, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer blocking.Close()
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		slave.Close()
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), blocking.Name()), slave, nil
+}
+
+// exec starts the program. os/exec is not used: the holder reaps all its
+// children itself (see reap).
+func (o Options) exec(program string, files []uintptr, sys *syscall.SysProcAttr) (int, error) {
+	argv := append([]string(nil), o.Command...)
+	if o.Login {
+		argv[0] = "-" + filepath.Base(argv[0])
+	}
+	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{Env: o.environment(), Files: files, Sys: sys})
+	if err != nil {
+		return 0, notStarted(o.Command[0], err)
+	}
+	return pid, nil
+}
+
+// write passes on what a viewer typed. It blocks while the job does not read, or
+// until there is a deadline; n is how much the job has got.
+func (j *job) write(p []byte) (n int, err error) {
+	if j.input == nil {
+		return 0, os.ErrClosed
+	}
+	return j.input.Write(p)
+}
+
+// setWriteDeadline interrupts write, and with the zero time lets it go on.
+func (j *job) setWriteDeadline(at time.Time) {
+	if j.input != nil {
+		_ = j.input.SetWriteDeadline(at) // a closed one has no writes
+	}
+}
+
+// tryWrite is write, but drops what the job's terminal has no room for.
+func (j *job) tryWrite(p []byte) {
+	control(j.input, func(fd int) { _, _ = unix.Write(fd, p) })
+}
+
+// interruptible says that Ctrl-C on the job's terminal would interrupt the job
+// itself: not a program that reads every key, nor one that a shell runs.
+func (j *job) interruptible() bool {
+	if !j.tty || foreground(j.input) != j.pid {
+		return false
+	}
+	const cooked = unix.ICANON | unix.ISIG
+	is := false
+	control(j.input, func(fd int) {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		is = err == nil && t.Lflag&cooked == cooked
+	})
+	return is
+}
+
+func (j *job) closeInput() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closed {
+		j.closed = true
+		j.input.Close()
+	}
+}
+
+// signal sends sig to those who would get it from a keyboard: the terminal's
+// foreground group, or the job's own group.
+func (j *job) signal(sig unix.Signal) {
+	group := j.pid
+	if j.tty {
+		if g := foreground(j.input); g > 0 {
+			group = g
+		}
+	}
+	_ = unix.Kill(-group, sig)
+}
+
+func foreground(master *os.File) int {
+	group := 0
+	control(master, func(fd int) {
+		group, _ = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	})
+	return group
+}
+
+// control calls use with f's descriptor. (f.Fd would make f blocking.)
+func control(f *os.File, use func(fd int)) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { use(int(fd)) })
+	}
+}

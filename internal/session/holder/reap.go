@@ -1,0 +1,109 @@
+//go:build linux
+
+package holder
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/proctree"
+	"keyway/internal/session"
+)
+
+// jobStatus is how a job ended.
+type jobStatus struct {
+	session.End
+	at   time.Time
+	cut  bool
+	left []session.LeftProcess
+	// What the kernel says of its memory: the most at once, in KiB, of it or of a
+	// child, and that it was rather the job itself.
+	memory    int64
+	ownFaults bool
+}
+
+// reap collects all children, the job and what it left without a parent, and
+// tells of the job's end. The goroutine is not joined: processes that outlive
+// the job keep it waiting until the holder exits.
+func (h *holder) reap() <-chan jobStatus {
+	done := make(chan jobStatus, 1)
+	go h.reapAll(done)
+	return done
+}
+
+// reapAll collects children until there is none.
+func (h *holder) reapAll(done chan<- jobStatus) {
+	for {
+		// Waits without taking what there is: see gate.
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			err = h.reapOne(done)
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+func (h *holder) reapOne(done chan<- jobStatus) error {
+	h.gate.RLock()
+	defer h.gate.RUnlock()
+	var ws unix.WaitStatus
+	var used unix.Rusage
+	job, _ := proctree.Read(h.job.pid)
+	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &used)
+	switch {
+	case err != nil:
+	case pid == h.job.pid:
+		s := jobStatus{End: statusOf(ws), at: time.Now()}
+		s.memory, s.ownFaults = used.Maxrss, job.Faults >= job.ChildFaults
+		h.over = true
+		h.tape.release()
+		done <- s
+	default:
+		h.hookEnded(pid, ws)
+	}
+	return err
+}
+
+func statusOf(ws unix.WaitStatus) session.End {
+	if ws.Signaled() {
+		return session.End{Code: 128 + int(ws.Signal()), Signal: ws.Signal()}
+	}
+	return session.End{Code: ws.ExitStatus()}
+}
+
+// record puts the exit record on disk.
+func (h *holder) record(s jobStatus) session.ExitRecord {
+	output, _ := h.tape.state()
+	missing, why := h.tape.loss()
+	h.mu.Lock()
+	r := session.ExitRecord{
+		Code: s.Code, Started: h.started, Ended: s.at, Output: output, Lost: missing, LogErr: why, Cut: s.cut, Left: s.left, Reason: h.reason,
+	}
+	h.mu.Unlock()
+	if h.job.tty {
+		w := h.viewers.size()
+		r.Rows, r.Cols = w.Rows, w.Cols
+	}
+	if s.Signal != 0 {
+		r.Signal = unix.SignalName(s.Signal)
+	}
+	if s.Code != 0 {
+		r.OOMKills = max(session.OOMKills(), h.oomKills) - h.oomKills
+		r.OOM = h.outOfMemory(s)
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = h.exit.commit(append(data, '\n'))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the exit record could not be written:", err)
+	}
+	return r
+}

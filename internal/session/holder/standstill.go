@@ -1,0 +1,131 @@
+//go:build linux
+
+package holder
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"keyway/internal/session/wire"
+	"keyway/internal/unixsock"
+)
+
+// standstill stops what viewers send on its way to the job, so that a holder can be
+// renewed and none of it is lost: what is typed, and what is piped into a job. Who is
+// to be shown something connects again; the old connection is handed over, and ends
+// when all is with the job that was sent on it.
+type standstill struct {
+	on      bool
+	moving  map[*viewer]bool // may still be passing something on
+	changed sync.Cond        // of the viewers' lock
+}
+
+// stopped says that v passes nothing on now.
+func (s *standstill) stopped(v *viewer) {
+	if s.moving[v] {
+		delete(s.moving, v)
+		s.changed.Broadcast()
+	}
+}
+
+// hold begins a standstill, and returns when nothing moves any more, with those who may
+// have sent something, in the order in which they came.
+func (vs *viewers) hold() []*viewer {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	vs.still.on, vs.still.moving = true, map[*viewer]bool{}
+	var held []*viewer
+	for v := range vs.all {
+		if v.hello.Flags&wire.FlagInput == 0 {
+			continue
+		}
+		held = append(held, v)
+		vs.still.moving[v], v.left = true, true
+		_ = v.conn.CloseWrite() // also ends a write to one that does not read
+		_ = v.conn.SetReadDeadline(longAgo)
+	}
+	slices.SortFunc(held, func(a, b *viewer) int { return cmp.Compare(a.number, b.number) })
+	vs.job.setWriteDeadline(longAgo)
+	vs.still.changed.Broadcast()
+	for len(vs.still.moving) > 0 {
+		vs.still.changed.Wait()
+	}
+	return held
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// goOn ends it.
+func (vs *viewers) goOn(held []*viewer) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	vs.still.on = false
+	vs.job.setWriteDeadline(time.Time{})
+	for _, v := range held {
+		_ = v.conn.SetReadDeadline(time.Time{})
+	}
+	vs.still.changed.Broadcast()
+}
+
+// turn waits until what v sends may be passed on: not in a standstill, nor before all
+// that the same process has sent on a connection that it left. over says that who sends
+// nothing is not waited for any more.
+func (vs *viewers) turn(v *viewer) (over bool) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	for vs.still.on || vs.followsLocked(v) {
+		vs.still.stopped(v)
+		vs.still.changed.Wait()
+	}
+	return vs.ending
+}
+
+func (vs *viewers) followsLocked(v *viewer) bool {
+	for other := range vs.all {
+		if other.left && other.number < v.number && other.pid == v.pid && v.pid != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt goes on with what a viewer of the holder's former program has sent.
+func (vs *viewers) adopt(l leftViewer) {
+	f := inherited(l.Conn)
+	if f == nil {
+		return
+	}
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return
+	}
+	conn := c.(*net.UnixConn)
+	v := &viewer{
+		Peer: wire.ResumePeer(conn, l.Unread),
+		conn: conn, pid: processOf(conn), hello: wire.Hello{Flags: l.Flags}, left: true, unsent: l.Unsent,
+	}
+	vs.add(v)
+	if l.Waits {
+		v.waiter = vs.tape.waitFor(l.At)
+	}
+	go func() { // joined by wait
+		defer vs.remove(v)
+		defer vs.parted(v)
+		defer conn.Close()
+		vs.receive(v)
+	}()
+}
+
+// processOf is the process at the other end of a connection; 0 if it is not known.
+func processOf(conn *net.UnixConn) (pid int32) {
+	c, err := unixsock.Peer(conn)
+	if err != nil {
+		return 0
+	}
+	return c.Pid
+}

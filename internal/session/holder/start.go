@@ -1,0 +1,109 @@
+//go:build linux
+
+package holder
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/session"
+)
+
+// maxReport bounds what a holder says about its start.
+const maxReport = 64 << 10
+
+// Start starts the holder of a claimed session and returns when its job runs. It is in a
+// kernel session of its own and holds none of the caller's descriptors, so
+// neither the end of the caller, nor of its terminal, nor of the connection it
+// came over reaches it. (It stays a child until the caller ends; that is no tie.)
+func Start(c session.Claim, o Options) (err error) {
+	defer func() {
+		if err != nil {
+			c.Abandon()
+		} else {
+			c.Settle()
+		}
+	}()
+	o.dir, o.name, o.by = c.Dir, c.Name, caller()
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	complaints, err := os.OpenFile(filepath.Join(c.Dir, session.ErrName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return session.AsNoSpace(err, c.Dir)
+	}
+	defer complaints.Close()
+	ready, readyW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	closeOnExec()
+	cmd := exec.Command(program)
+	cmd.Args = append([]string{keyway.GuestProgram, session.HolderWord}, o.args()...)
+	cmd.Stderr = complaints
+	cmd.ExtraFiles = []*os.File{c.Lock, readyW} // fdLock, fdReady
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	readyW.Close()
+	if err != nil {
+		return keyway.Errorf(keyway.Other, "no process could be started to hold the session: %w", err)
+	}
+	err = readReport(ready)
+	if err != nil {
+		_ = cmd.Wait() // it has failed, so it ends; only then its directory can be removed
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+func readReport(r io.Reader) error {
+	var report startReport
+	err := json.NewDecoder(io.LimitReader(r, maxReport)).Decode(&report)
+	switch {
+	case err != nil:
+		return keyway.Errorf(keyway.Other, "the process that should hold the session ended before the job began")
+	case report.Start != nil:
+		return report.Start
+	case report.Error != nil:
+		return report.Error
+	}
+	return nil
+}
+
+// closeOnExec keeps descriptors that this process was given by its own caller
+// from the holder and the job: one end of somebody's pipe, open for as long as
+// the job runs, hangs that somebody.
+func closeOnExec() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
+// caller says who runs this command.
+func caller() string {
+	name := os.Getenv("LOGNAME")
+	if name == "" {
+		name = os.Getenv("USER")
+	}
+	if name == "" {
+		name = fmt.Sprint("uid ", os.Getuid())
+	}
+	return name
+}

@@ -1,0 +1,318 @@
+//go:build linux
+
+package holder
+
+import (
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"keyway/internal/session/joblog"
+	"keyway/internal/session/wire"
+)
+
+// Sizes of the part of the output that is kept in memory. While the log can be
+// written the small one does, since viewers that are further behind read the
+// log; without a log the large one is all they have.
+const (
+	ringStart = 16 << 10
+	ringLog   = 256 << 10
+	ringNoLog = 1 << 20
+	ringMarks = 4096 // changes between stdout and stderr that are kept in memory
+)
+
+// tape is the output of a job: appended to by the goroutines that drain it, read
+// by any number of viewers, each at its own offset. Appending never waits for a
+// reader; those who drain the job do, see room.
+type tape struct {
+	mu    sync.Mutex // guards all below
+	log   *joblog.Writer
+	ring  ring
+	watch map[*watcher]bool // true: of the output, not of its end only
+	sizes []sizeMark        // ascending
+	ended bool
+	final uint64 // where the output was when the job had ended
+	now   func() time.Time
+	// follower is up to where the picture has read, if there is one; waiters are other
+	// readers that the job waits for, until it is free; caught tells of their progress.
+	follower uint64
+	waiters  map[*waiter]bool
+	free     bool
+	caught   sync.Cond
+}
+
+func newTape(log *joblog.Writer) *tape {
+	t := &tape{log: log, watch: map[*watcher]bool{}, waiters: map[*waiter]bool{}, now: time.Now, follower: noFollower}
+	t.caught.L = &t.mu
+	return t
+}
+
+const noFollower = math.MaxUint64
+
+// ringLimit is how far those who are waited for may be behind while the log cannot be
+// written: half of what is in memory at least.
+const ringLimit = ringLog / 2
+
+// append takes what the job printed.
+func (t *tape) append(s wire.Stream, p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.Append(s, p, t.now())
+	limit := ringLog
+	if t.inMemoryLocked() {
+		limit = ringNoLog
+	}
+	t.ring.append(s, p, limit)
+	t.nudgeLocked()
+}
+
+// nudge has those who watch the output look again.
+func (t *tape) nudge() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nudgeLocked()
+}
+
+func (t *tape) nudgeLocked() {
+	for w, output := range t.watch {
+		if output {
+			w.notify()
+		}
+	}
+}
+
+// urgent says that the picture must go on before the job has to wait for it, or that
+// it need not any more.
+func (t *tape) urgent() (end uint64, urgent bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ring.end, t.ended || t.log.Failing() || t.ring.end-min(t.ring.end, t.follower) > t.leash()/2
+}
+
+// followed says up to where the picture has read.
+func (t *tape) followed(at uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.follower = at
+	}
+	t.caught.Broadcast()
+}
+
+// finish says that no more will be appended, and puts the log on disk.
+func (t *tape) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.Sync()
+}
+
+// moved says that the log's directory is to be found there from now on.
+func (t *tape) moved(dir string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.Moved(dir)
+}
+
+// end lets viewers go that have read everything. It comes after the exit record
+// is on disk.
+func (t *tape) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended, t.final = true, t.ring.end
+	t.follower = noFollower // it follows on demand only
+	t.caught.Broadcast()
+	for w := range t.watch {
+		w.notify()
+	}
+}
+
+// watcher is a reader of a tape that is told of changes.
+type watcher struct {
+	tape *tape
+	wake chan struct{} // gets a value after every change
+}
+
+// newWatcher makes a watcher of the output or, without it, of its end only: who waits
+// for a job that prints much should cost it nothing.
+func (t *tape) newWatcher(output bool) *watcher {
+	w := &watcher{tape: t, wake: make(chan struct{}, 1)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watch[w] = output
+	return w
+}
+
+func (w *watcher) notify() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) stop() {
+	w.tape.mu.Lock()
+	defer w.tape.mu.Unlock()
+	delete(w.tape.watch, w)
+}
+
+// state is the offset after the last byte, and whether the job has ended; then it is
+// the last byte that waited for nobody whom the job has left behind.
+func (t *tape) state() (end uint64, ended bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return t.final, true
+	}
+	return t.ring.end, t.ended
+}
+
+// loss says how much of the output found no space, and why.
+func (t *tape) loss() (bytes uint64, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	log := t.log.State()
+	return log.Lost, log.Why
+}
+
+// read is as logReader.read, but its only error is io.EOF, and that means only that
+// there is no more yet: what the log cannot give is lost as if it had not been
+// written.
+func (t *tape) read(p []byte, offset uint64) (n uint64, s wire.Stream, err error) {
+	t.mu.Lock()
+	if offset >= t.ring.end {
+		t.mu.Unlock()
+		return 0, wire.Stdout, io.EOF
+	}
+	if offset >= t.ring.start {
+		n, s := t.ring.read(p, offset)
+		t.mu.Unlock()
+		return uint64(n), s, nil
+	}
+	log, memory := t.log.Reader(), t.ring.start
+	t.mu.Unlock()
+	// Not under the lock: the log may be on a slow disk.
+	log = log.UpTo(memory)
+	if n, s, err = log.Read(p, offset); err != nil && !errors.Is(err, io.EOF) {
+		return t.unreadable(offset), wire.Lost, nil
+	}
+	return n, s, err
+}
+
+// tail is the start of a line at most back bytes before the end.
+func (t *tape) tail(back uint64) uint64 {
+	t.mu.Lock()
+	log := t.log.Reader()
+	t.mu.Unlock()
+	return log.LineStart(back)
+}
+
+// unreadable is how many bytes from offset on are lost if the log cannot be
+// read there: those of a segment that was removed meanwhile, else all that are no
+// longer in memory.
+func (t *tape) unreadable(offset uint64) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := t.ring.start
+	if base := t.log.Base(); offset < base {
+		next = min(next, base)
+	}
+	return max(next, offset+1) - offset
+}
+
+// ring holds the last bytes of the output, with their streams.
+type ring struct {
+	buf        []byte
+	start, end uint64 // offsets of what it holds
+	marks      []mark // ascending; the first is at or before start
+}
+
+// mark says that bytes from offset on are of that stream.
+type mark struct {
+	offset uint64
+	stream wire.Stream
+}
+
+func (r *ring) append(s wire.Stream, p []byte, limit int) {
+	if n := len(r.marks); n == 0 || r.marks[n-1].stream != s {
+		r.marks = append(r.marks, mark{r.end, s})
+	}
+	r.grow(len(p), limit)
+	if skip := len(p) - len(r.buf); skip > 0 {
+		p = p[skip:]
+		r.end += uint64(skip)
+	}
+	for len(p) > 0 {
+		n := copy(r.buf[r.end%uint64(len(r.buf)):], p)
+		r.end += uint64(n)
+		p = p[n:]
+	}
+	r.start = max(r.start, r.end-min(r.end, uint64(len(r.buf))))
+	r.dropMarks()
+}
+
+// grow makes room for n more bytes, within limit.
+func (r *ring) grow(n, limit int) {
+	want := max(len(r.buf), ringStart)
+	for want < limit && uint64(want) < r.end-r.start+uint64(n) {
+		want *= 2
+	}
+	if want == len(r.buf) {
+		return
+	}
+	bigger := make([]byte, want)
+	for at := r.start; at < r.end; {
+		piece := r.piece(at, r.end)
+		for len(piece) > 0 {
+			n := copy(bigger[at%uint64(want):], piece)
+			at += uint64(n)
+			piece = piece[n:]
+		}
+	}
+	r.buf = bigger
+}
+
+// piece is what lies in one piece in buf from offset on, up to stop.
+func (r *ring) piece(offset, stop uint64) []byte {
+	at := offset % uint64(len(r.buf))
+	return r.buf[at:min(uint64(len(r.buf)), at+stop-offset)]
+}
+
+func (r *ring) dropMarks() {
+	if over := len(r.marks) - ringMarks; over > 0 {
+		r.start = max(r.start, r.marks[over].offset)
+	}
+	drop := 0
+	for drop+1 < len(r.marks) && r.marks[drop+1].offset <= r.start {
+		drop++
+	}
+	// A quarter at a time, so that the cost of moving the rest is spread.
+	if drop > ringMarks/4 {
+		r.marks = append(r.marks[:0], r.marks[drop:]...)
+	}
+}
+
+// read fills p with bytes of one stream from offset, which the ring holds.
+func (r *ring) read(p []byte, offset uint64) (int, wire.Stream) {
+	lo, hi := 0, len(r.marks) // marks[lo].offset <= offset
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; r.marks[mid].offset <= offset {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	stop := r.end
+	if hi < len(r.marks) {
+		stop = r.marks[hi].offset
+	}
+	stop = min(stop, offset+uint64(len(p)))
+	n := 0
+	for at := offset; at < stop; {
+		c := copy(p[n:], r.piece(at, stop))
+		at += uint64(c)
+		n += c
+	}
+	return n, r.marks[lo].stream
+}

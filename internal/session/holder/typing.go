@@ -1,0 +1,194 @@
+//go:build linux
+
+package holder
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/screen"
+	"keyway/internal/session/wire"
+)
+
+// answer passes on what the picture answers to the job, if there is no terminal
+// that does.
+func (vs *viewers) answer(p []byte) {
+	vs.mu.Lock()
+	attached := vs.typist != nil
+	vs.mu.Unlock()
+	if !attached {
+		vs.job.tryWrite(p)
+	}
+}
+
+// receive acts on what the viewer sends until it goes away or breaks the
+// protocol.
+func (vs *viewers) receive(v *viewer) {
+	for {
+		over := vs.turn(v)
+		if unsent := v.unsent; len(unsent) > 0 {
+			v.unsent = nil
+			vs.pass(v, unsent)
+			continue
+		}
+		if len(v.held) > 0 {
+			vs.await(v, heldFor)
+		}
+		m, err := v.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !over {
+			vs.await(v, 0)
+			vs.typed(v, v.flush())
+			continue
+		}
+		if err != nil {
+			vs.typed(v, v.flush())
+			return
+		}
+		if m, ok := m.(wire.Size); ok {
+			vs.resized(v, wire.Window{Rows: m.Rows, Cols: m.Cols})
+			continue
+		}
+		if v.hello.Flags&wire.FlagInput == 0 {
+			return // it said that it would only look
+		}
+		switch m := m.(type) {
+		case wire.Input:
+			vs.input(v, m.Data)
+		case wire.Key:
+			vs.typed(v, m.Encode(vs.keyboard()))
+		case wire.EOF:
+			vs.endInput(v)
+		case wire.Signal:
+			vs.job.signal(unix.Signal(m.Number))
+		case wire.End:
+			vs.kill(time.Duration(m.GraceMillis)*time.Millisecond, "ended by keyway kill")
+		default:
+			return
+		}
+	}
+}
+
+// keyboard is how the job has asked for keys.
+func (vs *viewers) keyboard() screen.Keyboard {
+	if vs.picture == nil {
+		return screen.Keyboard{}
+	}
+	return vs.picture.keyboard()
+}
+
+// input passes on what a viewer sends: everything, but of terminals that were not
+// typed on last only what was typed.
+func (vs *viewers) input(v *viewer, p []byte) {
+	if v.hello.Flags&wire.FlagAsk != 0 && string(p) == "\x03" && vs.job.interruptible() {
+		_ = v.Write(wire.Ask{})
+		return
+	}
+	latest, others := vs.among(v)
+	if !others || v.hello.Flags&wire.FlagKeys == 0 || len(v.held) == 0 && bytes.IndexByte(p, esc) < 0 {
+		vs.typed(v, p)
+		return
+	}
+	v.ask(vs.picture.asked(), time.Now())
+	if !latest {
+		vs.typed(v, v.replies.typed(p))
+		return
+	}
+	p = append(v.flush(), p...)
+	v.replies.typed(p) // counts its answers
+	v.flush()
+	vs.typed(v, p)
+}
+
+// among reports whether v was typed on last, and whether there are others whose
+// terminals may be shown what v's is.
+func (vs *viewers) among(v *viewer) (latest, others bool) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	for other := range vs.all {
+		others = others || other != v && !other.left && other.hello.Flags&wire.FlagInput != 0 && other.window.Rows > 0
+	}
+	return vs.typist == v, others && vs.picture != nil
+}
+
+// typed passes on what was typed.
+func (vs *viewers) typed(v *viewer, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	vs.mu.Lock()
+	vs.typedLocked(v)
+	vs.mu.Unlock()
+	vs.pass(v, p)
+}
+
+// await bounds the next read from v, if nothing else does; 0 is no bound.
+func (vs *viewers) await(v *viewer, most time.Duration) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	switch {
+	case vs.still.on || vs.ending:
+	case most > 0:
+		_ = v.conn.SetReadDeadline(time.Now().Add(most))
+	default:
+		_ = v.conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// pass gives the job what was typed. That fails once the job reads no more, which is
+// its right.
+func (vs *viewers) pass(v *viewer, p []byte) {
+	n, err := vs.job.write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		v.unsent = slices.Clone(p[n:])
+	}
+}
+
+// endInput is the end of what v types: on a terminal the character for it.
+func (vs *viewers) endInput(v *viewer) {
+	const endOfTransmission = 4
+	if vs.job.tty {
+		vs.pass(v, []byte{endOfTransmission})
+		return
+	}
+	vs.job.closeInput()
+}
+
+func (vs *viewers) typedLocked(v *viewer) {
+	vs.clock++
+	v.typed = vs.clock
+	if vs.typist != v && v.window.Rows > 0 {
+		vs.typist = v
+		vs.resizeLocked()
+	}
+}
+
+func (vs *viewers) resized(v *viewer, w wire.Window) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v.window = w
+	if vs.typist == v {
+		vs.resizeLocked()
+	} else {
+		vs.tape.nudge()
+	}
+}
+
+func (vs *viewers) resizeLocked() {
+	if vs.typist == nil || !vs.job.tty {
+		return
+	}
+	w := vs.typist.window
+	if w.Rows == 0 || w.Cols == 0 || w == vs.window {
+		return
+	}
+	vs.window = w
+	setWindow(vs.job.input, w)
+	vs.tape.resize(w)
+	vs.picture.resize(w)
+	vs.tape.nudge()
+}

@@ -1,0 +1,209 @@
+//go:build linux
+
+package holder
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"keyway/internal/session"
+	"keyway/internal/session/wire"
+)
+
+// Bounds on viewers.
+const (
+	maxViewers = 64
+	// maxBehind is how far a viewer on a terminal may be behind before it is
+	// brought up to date instead of shown everything.
+	maxBehind = 1 << 20
+	// helloTimeout is how long a connection may say nothing at first.
+	helloTimeout = 10 * time.Second
+)
+
+// viewers are the connections to a holder.
+type viewers struct {
+	job     *job
+	tape    *tape
+	picture *picture // nil: the job has no terminal
+	kill    func(grace time.Duration, reason string)
+	renew   func(program string) error
+	gate    *sync.RWMutex // the holder's
+
+	mu     sync.Mutex // guards all below
+	all    map[*viewer]bool
+	window wire.Window // of the job's terminal
+	typist *viewer     // whose size that is
+	clock  uint64      // counts input, to find the latest typist
+	count  uint64      // counts viewers
+	status session.End
+	group  sync.WaitGroup
+	ending bool              // those who are left are waited for
+	coming map[int32]*waiter // by process: they are about to connect
+	still  standstill
+}
+
+// viewer is one connection. Its goroutine reads what the viewer sends; a second
+// one sends output.
+type viewer struct {
+	*wire.Peer
+	conn   *net.UnixConn
+	pid    int32
+	hello  wire.Hello
+	window wire.Window
+	typed  uint64  // when it last sent input, by viewers.clock
+	number uint64  // by viewers.count
+	left   bool    // it is shown nothing any more; see standstill
+	unsent []byte  // of its input, what the job has not got yet; of receive alone
+	waiter *waiter // nil: the job does not wait for it
+	replies
+}
+
+func newViewers(h *holder, w wire.Window) *viewers {
+	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, gate: &h.gate, all: map[*viewer]bool{}, coming: map[int32]*waiter{}}
+	vs.still.changed.L = &vs.mu
+	if h.job.tty {
+		vs.picture = newPicture(h.tape, w, vs.answer)
+		h.tape.resize(w)
+	}
+	return vs
+}
+
+// accept serves connections until l is closed.
+func (vs *viewers) accept(l *net.UnixListener) {
+	for {
+		conn, err := l.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // out of descriptors
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		v := &viewer{Peer: wire.NewPeer(conn), conn: conn, pid: processOf(conn)}
+		if !vs.add(v) {
+			_ = v.Write(wire.Refused{Text: "too many viewers are attached"})
+			conn.Close()
+			continue
+		}
+		go vs.serve(v) // joined by wait
+	}
+}
+
+// add counts v in, if there is room.
+func (vs *viewers) add(v *viewer) bool {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	n := 0
+	for other := range vs.all {
+		if !other.left {
+			n++
+		}
+	}
+	if n >= maxViewers && !v.left {
+		return false
+	}
+	vs.count++
+	v.number = vs.count
+	vs.all[v] = true
+	vs.group.Add(1)
+	return true
+}
+
+// remove forgets v; the terminal gets the size of the latest typist that is left.
+func (vs *viewers) remove(v *viewer) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	delete(vs.all, v)
+	vs.still.stopped(v)
+	vs.still.changed.Broadcast() // to those who follow it
+	if vs.typist == v {
+		vs.typist = nil
+		for other := range vs.all {
+			if other.hello.Flags&wire.FlagInput != 0 && !other.left && (vs.typist == nil || other.typed > vs.typist.typed) {
+				vs.typist = other
+			}
+		}
+		vs.resizeLocked()
+	}
+	vs.group.Done()
+}
+
+// size is that of the job's terminal.
+func (vs *viewers) size() wire.Window {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.window
+}
+
+// end lets viewers go once they have read everything.
+func (vs *viewers) end(s session.End) {
+	vs.mu.Lock()
+	vs.status = s
+	vs.mu.Unlock()
+	vs.tape.end()
+}
+
+// wait returns when all viewers are gone. One that reads nothing for as long as
+// grace is dropped.
+func (vs *viewers) wait(grace time.Duration) {
+	vs.mu.Lock()
+	vs.ending = true
+	for v := range vs.all {
+		_ = v.conn.SetDeadline(time.Now().Add(grace))
+	}
+	vs.mu.Unlock()
+	vs.group.Wait()
+}
+
+// serve runs one connection from hello to its end.
+func (vs *viewers) serve(v *viewer) {
+	defer vs.remove(v)
+	defer v.conn.Close()
+	_ = v.conn.SetReadDeadline(time.Now().Add(helloTimeout))
+	m, err := v.Read()
+	if m, ok := m.(wire.Renew); ok && err == nil {
+		_ = v.Write(wire.Refused{Text: vs.renew(m.Program).Error()}) // it does not return otherwise
+		return
+	}
+	h, ok := m.(wire.Hello)
+	if err != nil || !ok {
+		return
+	}
+	if h.Version != wire.Version {
+		_ = v.Write(wire.Welcome{Version: wire.Version}) // which is how the other learns of it
+		return
+	}
+	_ = v.conn.SetReadDeadline(time.Time{})
+	if vs.picture != nil && h.Flags&wire.FlagInput != 0 {
+		v.begin(vs.picture.asked()) // which is not for the new terminal to answer
+	}
+	vs.welcome(v, h)
+	c := &cursor{viewers: vs, viewer: v, watcher: vs.tape.newWatcher(h.Flags&wire.FlagOutput != 0)}
+	defer c.watcher.stop()
+	defer vs.parted(v)
+	// Not by the goroutine that goes on from there: to start that takes as long as to
+	// draw a screen.
+	if c.start() != nil {
+		return
+	}
+	gone := make(chan struct{})
+	var sender sync.WaitGroup
+	sender.Go(func() { c.send(gone) })
+	vs.receive(v)
+	close(gone)
+	v.conn.Close() // interrupts a send to a viewer that does not read
+	sender.Wait()
+}
+
+func (vs *viewers) welcome(v *viewer, h wire.Hello) {
+	vs.gate.RLock() // who comes while the holder is renewed is not let in half-way
+	defer vs.gate.RUnlock()
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	v.hello, v.window = h, wire.Window{Rows: h.Rows, Cols: h.Cols}
+	if v.hello.Flags&wire.FlagInput != 0 && v.window.Rows > 0 {
+		vs.typedLocked(v)
+	}
+}

@@ -1,0 +1,33 @@
+//go:build linux
+
+package holder
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/session/wire"
+)
+
+func setWindow(master *os.File, w wire.Window) {
+	control(master, func(fd int) {
+		_ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: w.Rows, Col: w.Cols})
+	})
+}
+
+// setLine lets a new terminal take the erase key of the one that it is first shown on,
+// and whole characters with it; 0: the usual key.
+func setLine(master *os.File, erase byte) {
+	control(master, func(fd int) {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil {
+			return
+		}
+		t.Iflag |= unix.IUTF8
+		if erase != 0 {
+			t.Cc[unix.VERASE] = erase
+		}
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, t)
+	})
+}

@@ -1,0 +1,337 @@
+//go:build linux
+
+package lines
+
+import (
+	"bytes"
+	"sort"
+
+	"keyway/internal/screen"
+	"keyway/internal/session/wire"
+)
+
+// Collapser makes of an output the lines that are left in the end, as a terminal of
+// the job's size shows them. They are drawn on a model of one. A line is final when
+// the cursor has left it and the program has never gone up that far. One that was
+// printed from its start to its end comes as it was printed, any other as it looks.
+type Collapser struct {
+	emit   func([]byte) error // nil: only how far the program goes up is wanted
+	window wire.Window
+	pipe   bool // what a line feed does; see screen.Options
+
+	screen *screen.Screen
+	low    uint64 // the row, by number, down to which the cursor has been
+	Depth  uint64 // how many rows above that it has been
+	Exact  bool   // that is how far it ever goes
+	Moved  bool   // the program does more than to print
+	next   uint64 // the first row whose line has not come
+	floor  uint64 // the first row that is drawn: what was above has come for good
+
+	held   []byte       // what can be told only by what comes next
+	within bool         // a string that only terminals read
+	line   keptLine     // that the cursor is in
+	plain  keptLines    // those before that are as they were printed
+	came   keptLines    // those that may be seen again, as they came
+	part   []byte       // the start of a line that has scrolled off
+	partAt uint64       // the first row of that
+	stream bool         // the line is too long to be drawn, and passes as it is
+	reflow *reflowState // the screen gets another size
+	Err    error        // of emit, the first
+}
+
+// keptLine is a line as it was printed in one go, or as it has come.
+type keptLine struct {
+	from, to uint64 // rows
+	text     []byte
+	ok       bool // it is one
+}
+
+// keptLines are lines by their first rows, ascending.
+type keptLines []keptLine
+
+// find is where the line is that begins in a row, or belongs.
+func (k keptLines) find(from uint64) (i int, ok bool) {
+	i = sort.Search(len(k), func(i int) bool { return k[i].from >= from })
+	return i, i < len(k) && k[i].from == from
+}
+
+// put adds a line, in place of one that begins in the same row.
+func (k *keptLines) put(l keptLine) {
+	i, ok := k.find(l.from)
+	if !ok {
+		*k = append(*k, l)
+		copy((*k)[i+1:], (*k)[i:])
+	}
+	(*k)[i] = l
+}
+
+// reflowState is how many lines at the top have come, while rows get other numbers.
+type reflowState struct{ came int }
+
+const (
+	maxLine = 64 << 10 // of a line that is kept as it was printed; a longer one is not drawn
+	barRows = 100      // as far up as bars go where there is no terminal
+	barCols = 512
+)
+
+// pipeWindow is the size of the model for output that goes to no terminal.
+var pipeWindow = wire.Window{Rows: barRows, Cols: barCols}
+
+func newCollapser(w wire.Window, pipe bool, emit func([]byte) error) *Collapser {
+	c := &Collapser{emit: emit, window: w, pipe: pipe}
+	c.begin()
+	return c
+}
+
+// begin begins on a blank screen.
+func (c *Collapser) begin() {
+	o := screen.Options{Lines: -1, Newline: c.pipe}
+	if c.emit != nil {
+		o.Scrolled = c.scrolled
+	}
+	c.screen = screen.New(int(c.window.Cols), int(c.window.Rows), o)
+	c.low, c.next, c.floor = 0, 0, 0
+	c.held, c.within, c.plain, c.came, c.part, c.stream = nil, false, nil, nil, nil, false
+	c.fresh()
+}
+
+// row is the number of the row that the cursor is in.
+func (c *Collapser) row() uint64 {
+	_, y := c.screen.Cursor()
+	return c.screen.Gone() + uint64(y)
+}
+
+// y is where on the screen a row is.
+func (c *Collapser) y(row uint64) int { return int(row - c.screen.Gone()) }
+
+// Write takes output.
+func (c *Collapser) Write(p []byte) error {
+	if len(c.held) > 0 {
+		p = append(c.held, p...)
+		c.held = nil
+	}
+	for len(p) > 0 && c.Err == nil {
+		n := 0
+		if !c.within {
+			n, _, _ = screen.Plain(p)
+		}
+		switch {
+		case n > 0 && n == len(p) && p[n-1] == '\r':
+			c.print(p[:n-1])
+			c.held = []byte{'\r'}
+		case n > 0:
+			c.print(p[:n])
+		default:
+			if n = controlAt(p, &c.within); n == 0 {
+				c.held = append([]byte(nil), p...)
+				return c.Err
+			}
+			c.control(p[:n])
+		}
+		p = p[n:]
+	}
+	return c.Err
+}
+
+// Final is the first row that may yet change.
+func (c *Collapser) Final() uint64 { return c.low - min(c.low, c.Depth) }
+
+// Pending reports whether lines that are final have not come.
+func (c *Collapser) Pending() bool { return c.next < c.Final() }
+
+// HidesCursor reports whether the program has hidden the cursor.
+func (c *Collapser) HidesCursor() bool { return c.screen.CursorHidden() }
+
+// look follows the cursor.
+func (c *Collapser) look() {
+	if c.screen.Alternate() {
+		return
+	}
+	row := c.row()
+	c.low = max(c.low, row)
+	c.Depth = max(c.Depth, c.low-row)
+	if final := c.Final(); c.next > final { // it has gone up further than ever before
+		c.next = min(c.next, max(c.floor, c.lineStart(final)))
+	}
+}
+
+// lineStart is the first row of the line that a row belongs to.
+func (c *Collapser) lineStart(row uint64) uint64 {
+	for row > c.screen.Gone() && c.screen.Wrapped(c.y(row)-1) {
+		row--
+	}
+	return max(row, c.screen.Gone())
+}
+
+// Release lets go the lines that end above a row.
+func (c *Collapser) Release(before uint64) {
+	if c.emit == nil {
+		c.next = max(c.next, before)
+		return
+	}
+	for c.next < before {
+		from := max(c.next, c.screen.Gone())
+		if from >= before {
+			return
+		}
+		to := from
+		for to+1 < before && c.screen.Wrapped(c.y(to)) {
+			to++
+		}
+		if c.screen.Wrapped(c.y(to)) {
+			return // it goes on below
+		}
+		text := c.part
+		for row := from; row <= to; row++ {
+			text, _ = c.screen.Row(text, c.y(row))
+		}
+		start := from
+		if len(c.part) > 0 {
+			start = c.partAt
+		}
+		c.part = nil
+		c.comes(start, append(text, '\n'))
+		c.next = to + 1
+	}
+}
+
+// comes lets a line go, unless it has come as it is.
+func (c *Collapser) comes(from uint64, text []byte) {
+	if i, ok := c.plain.find(from); ok {
+		text = c.plain[i].text
+	}
+	if i, ok := c.came.find(from); ok && bytes.Equal(c.came[i].text, text) {
+		return
+	}
+	if from >= c.screen.Gone() { // it may be changed yet
+		c.came.put(keptLine{from: from, text: bytes.Clone(text)})
+	}
+	c.pass(text)
+}
+
+// scrolled gets a row of the screen that will not change any more.
+func (c *Collapser) scrolled(text []byte, wrapped bool) {
+	row := c.screen.Gone()
+	if r := c.reflow; r != nil {
+		if r.came > 0 {
+			if !wrapped {
+				r.came--
+			}
+			return
+		}
+	} else if row < c.next {
+		c.forget(row)
+		return
+	}
+	if len(c.part) == 0 {
+		c.partAt = row
+	}
+	c.part = append(c.part, text...)
+	if wrapped {
+		c.cutPart()
+		return
+	}
+	line := append(c.part, '\n')
+	c.part = nil
+	c.comes(c.partAt, line)
+	c.next = row + 1
+	c.forget(row)
+}
+
+// cutPart passes on what has scrolled off of a line that is too long.
+func (c *Collapser) cutPart() {
+	if long := len(c.part) > maxLine; long && !(c.line.ok && c.line.from == c.partAt) {
+		c.pass(c.part)
+		c.part = c.part[:0]
+	}
+}
+
+// forget drops what is known of rows down to one.
+func (c *Collapser) forget(row uint64) {
+	n := 0
+	for n < len(c.plain) && c.plain[n].to <= row {
+		n++
+	}
+	c.plain = c.plain[n:]
+	n = 0
+	for n < len(c.came) && c.came[n].from <= row {
+		n++
+	}
+	c.came = c.came[n:]
+}
+
+func (c *Collapser) pass(line []byte) {
+	if c.Err == nil && c.emit != nil && len(line) > 0 {
+		c.Err = c.emit(line)
+	}
+}
+
+// resize is the job's terminal's new size.
+func (c *Collapser) resize(w wire.Window) {
+	if w == c.window || w.Rows == 0 || w.Cols == 0 {
+		return
+	}
+	c.endStream()
+	c.window = w
+	r := &reflowState{}
+	for row := c.screen.Gone(); row < c.next; row++ {
+		if !c.screen.Wrapped(c.y(row)) {
+			r.came++
+		}
+	}
+	c.reflow = r
+	c.screen.Resize(int(w.Cols), int(w.Rows))
+	c.reflow = nil
+	c.plain, c.came = nil, nil // by rows that are others now
+	row := c.screen.Gone()
+	for ; r.came > 0 && c.y(row) < int(w.Rows)-1; row++ {
+		if !c.screen.Wrapped(c.y(row)) {
+			r.came--
+		}
+	}
+	c.next, c.floor = row, row
+	c.low = max(c.row(), c.screen.Gone()+uint64(max(1, c.screen.Used()))-1)
+	c.line.ok = false
+}
+
+// flush lets all go that is drawn: nothing is known of what comes next.
+func (c *Collapser) flush() {
+	_, _ = c.screen.Write(c.held)
+	_, _ = c.screen.Write(c.screen.Undo(nil))
+	if last := c.line; last.ok && len(last.text) > 0 && !c.stream { // and nothing is below it
+		c.Release(last.from)
+		c.pass(last.text)
+	} else {
+		c.Release(max(c.end(), c.row()))
+		c.pass(c.part)
+	}
+	c.begin()
+}
+
+// end is the first row after all in which something is seen, and those that such a
+// row goes on in.
+func (c *Collapser) end() uint64 {
+	y := c.screen.Used()
+	for y > 0 && c.screen.Wrapped(y-1) {
+		y++
+	}
+	return c.screen.Gone() + uint64(y)
+}
+
+// close lets go what is left.
+func (c *Collapser) close() error {
+	c.flush()
+	return c.Err
+}
+
+// Rest is what is drawn and has not come, as text.
+func (c *Collapser) Rest() (rows []string) {
+	if c.screen.Alternate() {
+		return nil
+	}
+	used := c.screen.Gone() + uint64(c.screen.Used())
+	for row := max(c.next, c.screen.Gone()); row < used; row++ {
+		rows = append(rows, string(c.screen.Plaintext(nil, c.y(row))))
+	}
+	return rows
+}

@@ -1,0 +1,99 @@
+//go:build linux
+
+package lines
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"keyway/internal/session/wire"
+)
+
+// collapsed is what comes of an output as logs prints it; w is the size of the
+// terminal, pipeWindow for none.
+func collapsed(t testing.TB, w wire.Window, output string, piece int) string {
+	t.Helper()
+	var got bytes.Buffer
+	s := wire.Terminal
+	if w == pipeWindow {
+		s = wire.Stdout
+	}
+	run := func(c *Collapsers) *Collapser {
+		for p := []byte(output); len(p) > 0; p = p[min(piece, len(p)):] {
+			if err := c.Put(s, p[:min(piece, len(p))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c.Of(s)
+	}
+	c := &Collapsers{Window: w, Exact: true, Emit: func(_ wire.Stream, p []byte) error { got.Write(p); return nil }}
+	scan := &upScan{}
+	for i := range len(output) {
+		_ = scan.Put(s, []byte{output[i]})
+	}
+	depth := run(&Collapsers{Window: w}).Depth
+	if depth > 0 && !scan.up {
+		t.Fatalf("%q goes up %d rows, which is not seen", output, depth)
+	}
+	c.Depths[s] = depth
+	if err := run(c).close(); err != nil {
+		t.Fatal(err)
+	}
+	return got.String()
+}
+
+func TestCollapse(t *testing.T) {
+	var bar, two strings.Builder
+	for range 5 {
+		bar.WriteString("\r 10%|#         |\r 60%|######    |")
+	}
+	two.WriteString("\router 0%\n\rinner 0%")
+	for _, percent := range []string{"30%", "60%", "100%"} {
+		two.WriteString("\r\x1b[Aouter " + percent + "\n\rinner " + percent)
+	}
+	for name, c := range map[string]struct{ output, want string }{
+		"lines":               {"one\ntwo  \n\tthree\n\n", "one\ntwo  \n\tthree\n\n"},
+		"of a terminal":       {"one\r\ntwo\r\n", "one\ntwo\n"},
+		"colours":             {"\x1b[31mred\x1b[0m\n", "\x1b[31mred\x1b[0m\n"},
+		"no end":              {"one\ntwo", "one\ntwo"},
+		"a bar":               {"begin\n" + bar.String() + "\r100%|##########|\nend\n", "begin\n100%|##########|\nend\n"},
+		"a bar at the end":    {bar.String(), " 60%|######    |\n"},
+		"two bars":            {two.String() + "\nend\n", "outer 100%\ninner 100%\nend\n"},
+		"a shorter last word": {"\rlong text\r\x1b[Kdone\n", "done\n"},
+		"backspaces":          {"abc\b\b\bxyz\n", "xyz\n"},
+		"lines after a bar":   {"\ra\rb\n1\n2\n3\n4\n5\n", "b\n1\n2\n3\n4\n5\n"},
+		"blank lines stay":    {"\ra\rb\n\n\n\n\nx\n", "b\n\n\n\n\nx\n"},
+		"a full screen":       {"before\n\x1b[?1049h\x1b[Hhello\x1b[?1049lafter\n", "before\nafter\n"},
+		"a title":             {"\x1b]0;title\x07text\n", "text\n"},
+		"many rows":           {"\r" + strings.Repeat("x\r\ny\x1b[K\n", 100), strings.Repeat("x\ny\n", 100)},
+	} {
+		for _, piece := range []int{1, 3, 1000} {
+			if got := collapsed(t, pipeWindow, c.output, piece); got != c.want {
+				t.Errorf("%s by %d: %q, want %q", name, piece, got, c.want)
+			}
+		}
+	}
+	long := strings.Repeat("0123456789", 50_000)
+	if got := collapsed(t, pipeWindow, long+"\nend", 10_000); got != long+"\nend" {
+		t.Errorf("a long line became %d bytes", len(got))
+	}
+}
+
+// Output that only prints comes as it is, and no output makes it grow much.
+func FuzzCollapse(f *testing.F) {
+	f.Add([]byte("a\r 10%\r 20%\nb\x1b[31mc\n"), 3)
+	f.Add([]byte("\x1b[?1049h\x1b[2J\x1b[10;10H\x1b[999b"), 1)
+	f.Fuzz(func(t *testing.T, output []byte, piece int) {
+		piece = 1 + piece&0xff
+		got := collapsed(t, pipeWindow, string(output), piece)
+		if bytes.IndexFunc(output, func(r rune) bool { return r < ' ' && r != '\n' }) < 0 && got != string(output) {
+			t.Fatalf("%q became %q", output, got)
+		}
+		for _, w := range []wire.Window{pipeWindow, {Rows: 5, Cols: 20}, {Rows: 24, Cols: 80}} {
+			if cut, whole := collapsed(t, w, string(output), piece), collapsed(t, w, string(output), len(output)+1); cut != whole {
+				t.Fatalf("by %d %q becomes %q, else %q", piece, output, cut, whole)
+			}
+		}
+	})
+}

@@ -1,0 +1,199 @@
+//go:build linux
+
+package lines
+
+import (
+	"bytes"
+
+	"keyway/internal/screen"
+)
+
+// fresh begins a line: one in an empty row that looks like any other can be kept as it
+// is printed.
+func (c *Collapser) fresh() {
+	x, y := c.screen.Cursor()
+	c.line = keptLine{from: c.row(), text: c.line.text[:0], ok: x == 0 && c.screen.AtRest() && c.screen.Used() <= y}
+}
+
+// print takes plain output.
+func (c *Collapser) print(p []byte) {
+	if c.screen.Alternate() {
+		_, _ = c.screen.Write(p)
+		return
+	}
+	p = c.flood(p)
+	for len(p) > 0 {
+		n := bytes.IndexByte(p, '\n') + 1
+		whole := n > 0
+		if !whole {
+			n = len(p)
+		}
+		c.printLine(p[:n], whole)
+		p = p[n:]
+	}
+}
+
+// flood passes lines on of which nothing is left on the screen when those that follow
+// are printed, and returns those.
+func (c *Collapser) flood(p []byte) (rest []byte) {
+	rows, keep := int(c.window.Rows), int(c.window.Rows)
+	if c.Exact || c.emit == nil { // nothing that is further up is ever seen again
+		keep = int(min(uint64(rows), c.Depth))
+	}
+	lines := bytes.Count(p, []byte("\n"))
+	if lines <= 2*keep+8 || !c.line.ok || len(c.line.text) > 0 || c.stream || bytes.ContainsAny(p, "\b\x1b") {
+		return p
+	}
+	if pairs := bytes.Count(p, []byte("\r\n")); pairs != bytes.Count(p, []byte("\r")) || !c.pipe && pairs != lines {
+		return p
+	}
+	at := 0
+	for range lines - keep {
+		at += bytes.IndexByte(p[at:], '\n') + 1
+	}
+	c.Release(c.row())
+	c.pass(bytes.ReplaceAll(p[:at], []byte("\r\n"), []byte("\n")))
+	c.next = allRows // what is there has come
+	_, _ = c.screen.Write(bytes.Repeat([]byte("\r\n"), rows))
+	c.skipTo(c.row())
+	c.fresh()
+	return p[at:]
+}
+
+// skipTo says that all above a row has come.
+func (c *Collapser) skipTo(row uint64) {
+	c.low, c.next, c.floor = row, row, row
+	c.plain, c.came, c.part = c.plain[:0], nil, nil
+}
+
+// printLine takes plain output up to the end of a line, or what there is of it.
+func (c *Collapser) printLine(p []byte, whole bool) {
+	body := p
+	if whole {
+		body = bytes.TrimRight(p[:len(p)-1], "\r")
+	}
+	if at := max(bytes.LastIndexByte(body, '\r'), bytes.LastIndexByte(body, '\b')) + 1; at > 0 {
+		c.endStream()
+		c.Moved = true
+		c.draw(p[:at])
+		c.fresh()
+		p, body = p[at:], body[at:]
+	}
+	c.line.ok = c.line.ok && (c.stream || !erases(body))
+	if whole && c.passAt(p, body) {
+		return
+	}
+	if c.stream || c.line.ok && len(c.line.text)+len(body) > maxLine {
+		c.passLong(body, whole)
+		return
+	}
+	if !c.line.ok {
+		c.draw(p)
+	} else {
+		c.line.text = append(c.line.text, body...)
+		_, _ = c.screen.Write(p)
+		c.look()
+	}
+	if !whole {
+		return
+	}
+	if c.line.to = c.row() - 1; c.line.ok && c.line.to >= c.line.from && c.screen.AtRest() && c.emit != nil {
+		c.keep()
+	}
+	c.fresh()
+}
+
+// keep keeps the line that has just been printed.
+func (c *Collapser) keep() {
+	l := keptLine{c.line.from, c.line.to, append(bytes.Clone(c.line.text), '\n'), true}
+	c.touch(l.from, l.to)
+	c.plain.put(l)
+}
+
+// passAt passes on a line that need not be drawn, as no cursor comes back to it, and
+// leaves the next one looking as if it had been.
+func (c *Collapser) passAt(p, body []byte) bool {
+	if !c.Exact || c.Depth > 0 || c.stream || !c.line.ok || len(c.line.text) > 0 || len(body) > maxLine || !c.pipe && len(p) != len(body)+2 {
+		return false
+	}
+	if last := bytes.LastIndexByte(body, esc); last >= 0 {
+		if _, _, reset := screen.Plain(body); reset != last {
+			return false
+		}
+	}
+	c.Release(c.line.from)
+	c.pass(body)
+	c.pass([]byte("\n"))
+	return true
+}
+
+// passLong passes a line on that is too long to be drawn.
+func (c *Collapser) passLong(body []byte, whole bool) {
+	if !c.stream {
+		c.Release(c.line.from)
+		c.pass(c.line.text)
+		c.stream, c.part, c.next = true, nil, allRows
+	}
+	c.pass(body)
+	if whole {
+		c.pass([]byte("\n"))
+		c.endStream()
+	}
+}
+
+func (c *Collapser) endStream() {
+	if c.stream {
+		c.stream = false
+		_, _ = c.screen.Write([]byte("\r\n"))
+		c.skipTo(c.row())
+		c.fresh()
+	}
+}
+
+// draw takes output that prints over something, or not from the start of a line.
+func (c *Collapser) draw(p []byte) {
+	from := c.row()
+	_, _ = c.screen.Write(p)
+	c.look()
+	c.touch(from, c.row())
+}
+
+// touch says that rows are not as they were printed.
+func (c *Collapser) touch(from, to uint64) {
+	if n := len(c.plain); n == 0 || c.plain[n-1].to < from {
+		return
+	}
+	left := c.plain[:0]
+	for _, l := range c.plain {
+		if l.to < from || l.from > to {
+			left = append(left, l)
+		}
+	}
+	c.plain = left
+}
+
+const (
+	allRows = ^uint64(0)
+	noRow   = allRows
+)
+
+// control takes a sequence or a control character that is not plain.
+func (c *Collapser) control(p []byte) {
+	c.endStream()
+	c.Moved = true
+	if !c.screen.Alternate() {
+		x, y := c.screen.Cursor()
+		from, clears := touches(p, c.row(), x == 0 && y == 0)
+		if clears { // what was on the screen has been seen
+			c.Release(c.end())
+			c.skipTo(c.screen.Gone())
+		}
+		if from != noRow {
+			c.touch(from, allRows)
+		}
+	}
+	_, _ = c.screen.Write(p)
+	c.screen.Answers()
+	c.look()
+	c.fresh()
+}

@@ -1,0 +1,90 @@
+//go:build linux
+
+package lines
+
+import (
+	"errors"
+
+	"keyway/internal/session/joblog"
+	"keyway/internal/session/wire"
+)
+
+// Collapsers draw the streams of an output, each by itself. What is final comes in the
+// order in which it was written.
+type Collapsers struct {
+	// Emit gets what is final; nil: only how far the programs go up is wanted.
+	Emit   func(wire.Stream, []byte) error
+	Window wire.Window // of the job's terminal
+	Depths [3]uint64   // how far up the programs are known to go
+	Exact  bool        // they never go up further
+	All    [3]*Collapser
+}
+
+// UnknownWindow is the size of a terminal of which the log does not tell it.
+var UnknownWindow = wire.Window{Rows: 24, Cols: 80}
+
+// Of is what draws a stream.
+func (c *Collapsers) Of(s wire.Stream) *Collapser {
+	if c.All[s] == nil {
+		w, pipe := c.Window, s != wire.Terminal
+		if pipe {
+			w = pipeWindow
+		}
+		var emit func([]byte) error
+		if c.Emit != nil {
+			emit = func(p []byte) error { return c.Emit(s, p) }
+		}
+		c.All[s] = newCollapser(w, pipe, emit)
+		c.All[s].Depth, c.All[s].Exact = c.Depths[s], c.Exact
+	}
+	return c.All[s]
+}
+
+// Put takes output, and lets go what is final.
+func (c *Collapsers) Put(s wire.Stream, p []byte) error {
+	one := c.Of(s)
+	_ = one.Write(p)
+	one.Release(one.Final())
+	return one.Err
+}
+
+func (c *Collapsers) Picture([]byte) error { return nil }
+
+func (c *Collapsers) Resized(w wire.Window) {
+	if w.Rows == 0 || w.Cols == 0 {
+		return
+	}
+	c.Window = w
+	if one := c.All[wire.Terminal]; one != nil {
+		one.resize(w)
+	}
+}
+
+// Gap lets all go: nothing is known of what comes after it.
+func (c *Collapsers) Gap(uint64) error {
+	var err error
+	for _, one := range c.All {
+		if one != nil {
+			one.flush()
+			err = errors.Join(err, one.Err)
+		}
+	}
+	return err
+}
+
+// Measure is how far up the programs of a job have gone from an offset of its log on.
+// Most never go up at all, and need not be drawn for it.
+func Measure(r joblog.Reader, at uint64) (depths [3]uint64, err error) {
+	scan := &upScan{}
+	if _, err := r.CopyTo(scan, at); err != nil || !scan.up {
+		return depths, err
+	}
+	c := &Collapsers{Window: UnknownWindow}
+	_, err = r.CopyTo(c, at)
+	for s, one := range c.All {
+		if one != nil {
+			depths[s] = one.Depth
+		}
+	}
+	return depths, err
+}

@@ -1,0 +1,55 @@
+//go:build linux
+
+package lines
+
+import (
+	"bytes"
+
+	"keyway/internal/session/joblog"
+	"keyway/internal/session/wire"
+)
+
+// Tail is from where on to read, and how many of the lines that come of it not to
+// print, for the last n lines of a log from an offset on.
+func Tail(r joblog.Reader, n int, from uint64, raw bool) (at uint64, drop int, err error) {
+	const spare = 200 // lines that may look otherwise where reading begins in the middle
+	for back := uint64(64<<10) + 256*uint64(n); ; back *= 8 {
+		at := max(from, r.LineStart(back))
+		lines, err := countLines(r, at, raw)
+		if err != nil || at <= from || lines >= n+spare {
+			return at, max(0, lines-n), err
+		}
+	}
+}
+
+// countLines is how many lines come of a log from an offset on.
+func countLines(r joblog.Reader, at uint64, raw bool) (n int, err error) {
+	open := false
+	count := func(_ wire.Stream, p []byte) error {
+		n += bytes.Count(p, []byte("\n"))
+		open = p[len(p)-1] != '\n'
+		return nil
+	}
+	if raw {
+		_, err = r.CopyTo(rawCount(count), at)
+	} else {
+		c := &Collapsers{Window: UnknownWindow, Emit: count, Exact: true}
+		if c.Depths, err = Measure(r, at); err == nil {
+			_, err = r.CopyTo(c, at)
+		}
+		_ = c.Gap(0)
+	}
+	if open {
+		n++
+	}
+	return n, err
+}
+
+// rawCount is a sink for all that is printed.
+type rawCount func(s wire.Stream, p []byte) error
+
+func (c rawCount) Put(s wire.Stream, p []byte) error { return c(s, p) }
+
+func (c rawCount) Picture([]byte) error { return nil }
+
+func (c rawCount) Gap(uint64) error { return nil }

@@ -1,0 +1,215 @@
+//go:build linux
+
+package view
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// typedIn types pieces, after the last of which nothing follows, and returns what the
+// session gets and whether the user leaves.
+func typedIn(e *escapes, pieces ...[]byte) (sent []byte, left bool) {
+	for _, p := range pieces {
+		sent = append(sent, e.filter(p)...)
+	}
+	for range 3 {
+		if e.patience() < 0 || left {
+			break
+		}
+		var rest []byte
+		rest, left = e.settle()
+		sent = append(sent, rest...)
+	}
+	return sent, left
+}
+
+func pieces(p []byte, n int) (all [][]byte) {
+	for len(p) > 0 {
+		m := min(n, len(p))
+		all = append(all, p[:m])
+		p = p[m:]
+	}
+	return all
+}
+
+func TestEscapes(t *testing.T) {
+	for _, c := range []struct {
+		typed, sent string
+		left        bool
+	}{
+		{"ls\r", "ls\r", false},
+		{"~d", "", true},
+		{"ls\r~d", "ls\r", true},
+		{"ls\n~drop", "ls\n~drop", false},
+		{"~d\r", "~d\r", false},
+		{"~d\r~d", "~d\r", true},
+		{"cd ~d\r", "cd ~d\r", false},
+		{"~~d", "~d", false},
+		{"~~~d", "~~d", false},
+		{"~/x\r", "~/x\r", false},
+		{"~\r~d", "~\r", true},
+		{"\x1b[200~a\n~d", "\x1b[200~a\n~d", false},
+		{"\x1b[200~a\n~d\x1b[201~", "\x1b[200~a\n~d\x1b[201~", false},
+		{"\x1b[200~a\n\x1b[201~\r~d", "\x1b[200~a\n\x1b[201~\r", true},
+		{"\r\x1b[I~d", "\r\x1b[I", true},               // looking at it is no key
+		{"\r\x1b[<35;1;1M~d", "\r\x1b[<35;1;1M", true}, // nor is the mouse
+		{"\x1b~d", "\x1b~d", false},
+		{"é~d", "é~d", false},
+	} {
+		for _, n := range []int{1, 3, 100} {
+			e := &escapes{extended: func() bool { return true }}
+			sent, left := typedIn(e, pieces([]byte(c.typed), n)...)
+			if string(sent) != c.sent || left != c.left {
+				t.Errorf("%q in pieces of %d: %q %t, want %q %t", c.typed, n, sent, left, c.sent, c.left)
+			}
+		}
+	}
+}
+
+// keyboards are the ways in which terminals send a key.
+var keyboards = map[string]func(r rune) string{
+	"plain":           func(r rune) string { return string(r) },
+	"kitty":           func(r rune) string { return kittySends(r, "\x1b[%d%su") },
+	"kitty, events":   func(r rune) string { return kittySends(r, "\x1b[%d%s:1u") + kittySends(r, "\x1b[%d%s:3u") },
+	"kitty, shift":    func(r rune) string { return "\x1b[57441;2u" + kittySends(r, "\x1b[%d%su") + "\x1b[57441;2:3u" },
+	"kitty, text":     func(r rune) string { return fmt.Sprintf("\x1b[%d;;%du", 1000, r) },
+	"kitty, shifted":  func(r rune) string { return fmt.Sprintf("\x1b[39:%d;2u", r) },
+	"kitty, num lock": func(r rune) string { return fmt.Sprintf("\x1b[%d;129u", r) },
+	"other keys 27":   func(r rune) string { return fmt.Sprintf("\x1b[27;2;%d~", r) },
+	"other keys u":    func(r rune) string { return fmt.Sprintf("\x1b[%d;2u", r) },
+	"records":         func(r rune) string { return fmt.Sprintf("\x1b[68;32;%d;1;0;1_\x1b[68;32;%d;0;0;1_", r, r) },
+}
+
+// kittySends is a key with an English keyboard: ~ is ` with Shift.
+func kittySends(r rune, format string) string {
+	if r == '~' {
+		return fmt.Sprintf(format, '`', ";2")
+	}
+	return fmt.Sprintf(format, r, ";1")
+}
+
+func TestLeavingInEveryKeyboardMode(t *testing.T) {
+	for name, key := range keyboards {
+		send := func(text string) string {
+			var b strings.Builder
+			for _, r := range text {
+				b.WriteString(key(r))
+			}
+			return b.String()
+		}
+		for _, n := range []int{1, 5, 1000} {
+			for text, want := range map[string]struct {
+				sent string
+				left bool
+			}{
+				"\r~d": {"\r", true}, "\r~~": {"\r~", false}, "\r~x": {"\r~x", false}, "x~d": {"x~d", false}, "~dx": {"~dx", false},
+			} {
+				e := &escapes{extended: func() bool { return true }}
+				sent, left := typedIn(e, pieces([]byte(send(text)), n)...)
+				// What a key that is let go sends may come before or after.
+				if left != want.left || !left && text != "\r~~" && string(sent) != send(want.sent) {
+					t.Errorf("%s, %q in pieces of %d: %q, left %t", name, text, n, sent, left)
+				}
+			}
+		}
+	}
+	for _, interrupt := range []string{"\x03", "\x1b[99;5u", "\x1b[99;133u", "\x1b[27;5;99~", "\x1b[1089::99;5u", "\x1b[99;5:1u\x1b[99;5:3u", "\x1b[67;46;3;1;8;1_", "\x03\x03\x03"} {
+		if _, left := typedIn(&escapes{view: true}, []byte(interrupt)); !left {
+			t.Errorf("--view: %q does not leave", interrupt)
+		}
+		if _, left := typedIn(&escapes{view: true}, []byte("\x1b[200~"+interrupt)); left {
+			t.Errorf("--view: %q leaves within a paste", interrupt)
+		}
+		if sent, left := typedIn(&escapes{}, []byte(interrupt)); left || string(sent) != interrupt {
+			t.Errorf("%q does not reach the session: %q", interrupt, sent)
+		}
+	}
+	for _, other := range []string{"\x1b[99;6u", "\x1b[99;7u", "\x1b[99;5:3u", "\x1b[99u", "c", "\x1b[27;6;67~"} {
+		if _, left := typedIn(&escapes{view: true}, []byte(other)); left {
+			t.Errorf("--view: %q leaves", other)
+		}
+	}
+}
+
+// No paste leaves, however it is cut, and all of it reaches the session.
+func TestNoPasteLeaves(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		text := pasted(random, 100)
+		e := &escapes{extended: func() bool { return seed%2 == 0 }}
+		var cut [][]byte
+		for rest := text; len(rest) > 0; {
+			n := min(len(rest), 1+random.IntN(1+random.IntN(60)))
+			cut = append(cut, rest[:n])
+			rest = rest[n:]
+		}
+		want := doubled.ReplaceAll(text, []byte("$1~"))
+		if sent, left := typedIn(e, cut...); left || !bytes.Equal(sent, want) {
+			t.Fatalf("seed %d: left %t, %q of %q", seed, left, sent, text)
+		}
+	}
+}
+
+// A question is answered by one key that a person has pressed, not by pasted text.
+func TestAPasteAnswersNoQuestion(t *testing.T) {
+	for _, c := range []struct {
+		pieces []string
+		key    rune
+	}{
+		{[]string{"s"}, 's'},
+		{[]string{"k", "k", "k"}, 'k'}, // it repeats
+		{[]string{"\x1b[107;1u"}, 'k'},
+		{[]string{"\x1b"}, esc},
+		{[]string{"kill"}, noKey},
+		{[]string{"k", "i"}, noKey},
+		{[]string{"k", "i", "k"}, noKey},
+		{[]string{"s\r"}, noKey},
+		{[]string{"\x1b[200~s\x1b[201~"}, noKey},
+		{[]string{"\x1b[200~", "s"}, noKey},
+	} {
+		q, s := &question{key: noKey}, &strokes{}
+		for _, p := range c.pieces {
+			q.typed(s.onlyKey([]byte(p)))
+		}
+		if q.key != c.key {
+			t.Errorf("%q: %q, want %q", c.pieces, q.key, c.key)
+		}
+	}
+}
+
+func FuzzStrokes(f *testing.F) {
+	for _, key := range keyboards {
+		f.Add([]byte(key('~')+key('d')), byte(3))
+	}
+	f.Add([]byte("\x1b[200~a\x1b[201~\x1b]52;c;\a\x1bOP\x1b[M   \x1b[1;1R"), byte(1))
+	f.Fuzz(func(t *testing.T, typed []byte, n byte) {
+		e := &escapes{}
+		sent, left := typedIn(e, pieces(typed, int(n)+1)...)
+		if held := e.release(nil); !left && len(held) == 0 && e.stage == idle && bytes.Count(typed, []byte("~")) == 0 && !bytes.Equal(sent, typed) {
+			if !bytes.Contains(typed, []byte("\x1b[")) { // in which ~ may be, too
+				t.Errorf("%q becomes %q", typed, sent)
+			}
+		}
+		if len(sent) > len(typed) {
+			t.Errorf("%q becomes %q", typed, sent)
+		}
+	})
+}
+
+// pasted is text as people paste it, rich in what would leave.
+func pasted(random *rand.Rand, lines int) []byte {
+	some := []string{"~dave/run.sh", "~d", "~~d", "~", "cd ~d", "~d && rm -rf x", "", "~\t~d", "echo é~d", "\x1b[A~d", "~d~d", "make"}
+	var b bytes.Buffer
+	for i := range lines {
+		fmt.Fprintf(&b, "%s%s%d%s", some[random.IntN(len(some))], []string{" ", ""}[random.IntN(2)], i, []string{"\n", "\r", "\r\n"}[random.IntN(3)])
+	}
+	return b.Bytes()
+}
+
+// doubled is ~~ at the start of a line, which stands for one ~.
+var doubled = regexp.MustCompile(`((?:^|[\r\n])(?:\r|\n)*)~~`)

@@ -1,0 +1,165 @@
+//go:build linux
+
+package view
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/session/wire"
+)
+
+// keyboard passes on what is typed and how large the terminal is. The zero value does
+// not.
+type keyboard struct {
+	stop func() // takes nothing more from the keyboard
+	done chan struct{}
+}
+
+// start begins; detached is closed on the user's wish to leave.
+func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *question, detached chan struct{}) {
+	in, err := newInterruptible(t.In)
+	if err != nil {
+		return
+	}
+	resized := make(chan os.Signal, 1)
+	k.done = make(chan struct{})
+	k.stop = sync.OnceFunc(func() {
+		in.stop()
+		signal.Stop(resized)
+		close(resized)
+	})
+	var both sync.WaitGroup
+	both.Go(func() {
+		defer in.release()
+		to := forward{conn: conn, in: t.In, asking: asking, mute: !v.Input}
+		if OnTerminal(t.In) {
+			to.escapes = &t.escapes
+			to.escapes.view, to.escapes.extended = to.mute, t.extendedKeys
+		}
+		if to.all(in) {
+			close(detached)
+		}
+	})
+	if v.Input || v.Screen {
+		resized <- unix.SIGWINCH // it may have been since the session was told its size
+		signal.Notify(resized, unix.SIGWINCH)
+	}
+	both.Go(func() {
+		for range resized {
+			w := t.resized()
+			_ = conn.Write(wire.Size{Rows: w.Rows, Cols: w.Cols})
+		}
+	})
+	go func() {
+		both.Wait()
+		close(k.done)
+	}()
+}
+
+// ended takes nothing more from the keyboard, and returns what is closed when all that
+// was taken has been passed on, or cannot be.
+func (k *keyboard) ended() <-chan struct{} {
+	if k.stop == nil {
+		nothing := make(chan struct{})
+		close(nothing)
+		return nothing
+	}
+	k.stop()
+	return k.done
+}
+
+// forward copies what is typed to a session.
+type forward struct {
+	conn    *wire.Connection
+	in      *os.File
+	asking  *question
+	escapes *escapes // in is a terminal: heed ~d
+	mute    bool     // drop all but what detaches
+}
+
+// all copies until the end of in or of the connection. It returns true if the
+// user detached.
+func (f forward) all(in *interruptible) bool {
+	buf := make([]byte, wire.MaxData)
+	for {
+		n, err := in.readWithin(buf, f.patience())
+		quiet := errors.Is(err, os.ErrDeadlineExceeded)
+		if f.asking.isOpen() {
+			if f.answer(buf[:n], quiet) {
+				return true
+			}
+		} else if p, leave := f.filter(buf[:n], quiet); leave {
+			return true
+		} else if len(p) > 0 && !f.mute && f.conn.Write(wire.Input{Data: p}) != nil {
+			return false
+		}
+		if err != nil && !quiet {
+			f.finish(err)
+			return false
+		}
+	}
+}
+
+// patience is how long more is waited for until what came is decided on.
+func (f forward) patience() time.Duration {
+	switch {
+	case f.asking.isOpen():
+		return f.asking.patience()
+	case f.escapes != nil:
+		return f.escapes.patience()
+	}
+	return -1
+}
+
+// filter returns what of p goes to the session, and whether the user leaves.
+func (f forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
+	switch {
+	case f.escapes == nil:
+		return p, false
+	case quiet:
+		return f.escapes.settle()
+	case len(p) == 0:
+		return nil, false
+	}
+	return f.escapes.filter(p), false
+}
+
+// answer takes what was typed for an answer to the open question, and says whether the
+// user leaves.
+func (f forward) answer(p []byte, quiet bool) (leave bool) {
+	if quiet {
+		return f.asking.settle(f.conn)
+	}
+	if len(p) > 0 {
+		keys := &strokes{}
+		if f.escapes != nil {
+			keys = &f.escapes.strokes
+		}
+		f.asking.typed(keys.onlyKey(p))
+	}
+	return false
+}
+
+const ctrlC = 3
+
+// finish passes on the end of input. A terminal that was closed reads as ended,
+// too, and is none any more: the job must not take that for Ctrl-D.
+func (f forward) finish(err error) {
+	closed := f.escapes != nil && !OnTerminal(f.in)
+	if f.mute || closed || !errors.Is(err, io.EOF) {
+		return
+	}
+	if f.escapes != nil {
+		if held := f.escapes.release(nil); len(held) > 0 {
+			_ = f.conn.Write(wire.Input{Data: held})
+		}
+	}
+	_ = f.conn.Write(wire.EOF{})
+}

@@ -1,0 +1,322 @@
+//go:build linux
+
+package view
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/session"
+	"keyway/internal/session/wire"
+)
+
+// Process is a process that shows sessions. Answers go to out, news to err: over
+// ssh both reach the user's own terminal or pipes.
+type Process struct {
+	session.Registry
+	In, Out, Err *os.File
+}
+
+// Viewing says how a session is looked at.
+type Viewing struct {
+	Name      keyway.Name
+	Keys      bool  // read what is typed here
+	Input     bool  // and pass it on to the session
+	Screen    bool  // this is a terminal that can show the session's, if it has one
+	Start     int64 // offset; negative: this many bytes before the end
+	again     bool  // the screen was shown before: no history
+	Asks      bool  // ask what Ctrl-C is to mean
+	Clipboard bool  // let output set the clipboard
+	News      bool  // say how it ended
+	Whole     bool  // the job waits rather than that output is skipped
+}
+
+// historyLines are shown of a terminal that somebody comes back to.
+const historyLines = 2000
+
+// outcome is why the viewing is over. Exactly one of the fields says so.
+type outcome struct {
+	status   *session.End
+	detached bool
+	signal   os.Signal // this process was told to go
+	err      error
+}
+
+// View shows a session until it ends or the viewer leaves, and returns the exit
+// code for this process.
+func (c *Process) View(v Viewing) (int, error) {
+	t := c.Terminal(v.Clipboard)
+	defer t.Restore()
+	for r := new(wire.Renewals); r.Another(time.Now()); {
+		out, seen, err := c.viewLive(t, v)
+		switch {
+		case err != nil:
+			return 0, err
+		case !errors.Is(out.err, wire.ErrGone):
+			t.Restore()
+			return c.conclude(v, t, out)
+		case !seen.ok:
+			// Ended before or while we were looking: the rest is on disk.
+			t.Restore()
+			return c.conclude(v, t, c.viewDead(v, t))
+		}
+		// The holder may be there again, as a new program. The terminal stays raw: what
+		// is typed meanwhile is for the session.
+		t.undo()
+		v.Start, v.again = seen.at, true
+		v.Screen = v.Screen && seen.tty
+	}
+	return 0, wire.ErrGone
+}
+
+// seen is up to where a session's output was shown, if it was at all.
+type seen struct {
+	at  int64
+	tty bool // it is that of a terminal
+	ok  bool
+}
+
+// viewLive looks at the session through its holder. What is on disk of it is asked
+// only if there is none: that takes longer than to find the holder.
+func (c *Process) viewLive(t *Terminal, v Viewing) (out outcome, shown seen, err error) {
+	signals := newTold()
+	defer signals.stop()
+	h := v.hello(t)
+	conn, told, err := reach(c.Path(v.Name), h, signals)
+	if err != nil {
+		var i session.Info
+		if i, err = c.Settled(v.Name); err != nil {
+			return outcome{}, seen{}, err
+		}
+		if !i.Alive() {
+			return outcome{err: wire.ErrGone}, seen{}, nil
+		}
+		conn, told, err = reach(i.Path, h, signals)
+	}
+	if told != nil {
+		return outcome{signal: told}, seen{}, nil
+	}
+	if err != nil {
+		if !c.stillAlive(v.Name) {
+			return outcome{err: wire.ErrGone}, seen{}, nil
+		}
+		return outcome{}, seen{}, err
+	}
+	defer conn.Close()
+	if v.Screen && conn.TTY {
+		if err := t.makeRaw(); err != nil {
+			return outcome{}, seen{}, err
+		}
+		c.tellHowToLeave(t, v)
+		if h.Flags&wire.FlagTail != 0 { // then a picture comes before any output
+			if _, err := conn.PumpOne(t); err != nil {
+				return outcome{err: err}, seen{int64(conn.At), true, true}, nil
+			}
+		}
+	}
+	signals.catch()
+	out, at := c.watch(conn, t, v, signals.c)
+	return out, seen{at, conn.TTY, true}, nil
+}
+
+// tellHowToLeave says so in a line above what the session shows, to who comes back to it,
+// and in the window's title.
+func (c *Process) tellHowToLeave(t *Terminal, v Viewing) {
+	t.title = c.Show(v.Name) + ": ~d at the start of a line leaves"
+	if !v.Input {
+		t.title = c.Show(v.Name) + ": Ctrl-C leaves"
+	}
+	if v.News && !v.again {
+		fmt.Fprintf(t.Out, "[%s]\r\n", t.title)
+	}
+}
+
+// told catches the signals that tell a viewer to go. To begin with it takes the Go
+// runtime as long as it takes to find a session's holder, so the first picture does
+// not wait for that; until then they end a viewer as they do any process.
+type told struct {
+	c     chan os.Signal
+	catch func()
+}
+
+func newTold() told {
+	c := make(chan os.Signal, 8)
+	return told{c, sync.OnceFunc(func() {
+		signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
+		signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	})}
+}
+
+func (t told) stop() { signal.Stop(t.c) }
+
+// answerTime is how long a holder may take to answer until a viewer that is told to
+// go does so with an exit code: ssh takes death by a signal for a broken connection.
+const answerTime = 100 * time.Millisecond
+
+// reach is connect, unless a signal comes first: then whoever is still connecting is
+// left behind, as this process is about to end.
+func reach(dir string, h wire.Hello, signals told) (conn *wire.Connection, told os.Signal, err error) {
+	type result struct {
+		conn *wire.Connection
+		err  error
+	}
+	connected := make(chan result, 1)
+	go func() {
+		conn, err := wire.Connect(dir, h)
+		connected <- result{conn, err}
+	}()
+	slow := time.AfterFunc(answerTime, signals.catch)
+	defer func() {
+		if !slow.Stop() {
+			signals.catch() // has begun; nothing is caught after stop
+		}
+	}()
+	select {
+	case r := <-connected:
+		return r.conn, nil, r.err
+	case s := <-signals.c:
+		return nil, s, nil
+	}
+}
+
+func (c *Process) stillAlive(name keyway.Name) bool {
+	i, err := c.Abandoned(name)
+	return err == nil && i.Alive()
+}
+
+func (v Viewing) hello(t *Terminal) wire.Hello {
+	h := wire.Hello{Flags: wire.FlagOutput}
+	if v.Input {
+		h.Flags |= wire.FlagInput
+		if OnTerminal(t.In) {
+			h.Flags |= wire.FlagKeys
+		}
+	}
+	if v.Screen {
+		h.Flags |= wire.FlagScreen
+	}
+	if v.Input || v.Screen {
+		w := t.Size()
+		h.Rows, h.Cols = w.Rows, w.Cols
+	}
+	switch {
+	case v.Screen && v.again:
+		h.Flags |= wire.FlagTail
+	case v.Start >= 0:
+		h.From = uint64(v.Start)
+	case v.Screen:
+		h.Flags |= wire.FlagTail
+		h.From = historyLines
+	default:
+		h.Flags |= wire.FlagTail
+		h.From = uint64(-v.Start)
+	}
+	if v.Asks {
+		h.Flags |= wire.FlagAsk
+	}
+	if v.Whole {
+		h.Flags |= wire.FlagWhole
+	}
+	return h
+}
+
+// watch runs the goroutines of a viewer: one that shows output, one that passes
+// on what is typed, and this one, which waits for the first reason to stop.
+func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <-chan os.Signal) (outcome, int64) {
+	asking := &question{name: c.Show(v.Name), out: t.Out, done: make(chan struct{})}
+	conn.Asked = asking.ask
+	shown := make(chan outcome, 1)
+	go func() {
+		status, err := conn.Pump(t)
+		shown <- outcome{status: status, err: err}
+	}()
+	detached := make(chan struct{})
+	keyboard := &keyboard{}
+	if v.Keys {
+		keyboard.start(conn, t, v, asking, detached)
+	}
+	var out outcome
+	select {
+	case out = <-shown:
+		if errors.Is(out.err, wire.ErrGone) {
+			// A holder that becomes another program still takes what was typed.
+			select {
+			case <-keyboard.ended():
+			case s := <-signals:
+				out = outcome{signal: s}
+			}
+		}
+		conn.Close()
+		<-keyboard.ended()
+		return out, int64(conn.At)
+	case <-detached:
+		out.detached = true
+	case out.signal = <-signals:
+	}
+	// The goroutine that shows output may be stuck in a write to something that
+	// nobody reads; then it is left behind, as this process is about to end.
+	conn.Close()
+	<-keyboard.ended()
+	close(asking.done)
+	select {
+	case <-shown:
+	case <-time.After(200 * time.Millisecond):
+		t.stuck = true
+	}
+	return out, 0
+}
+
+// conclude tells the user how the viewing ended and returns the exit code.
+func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
+	switch {
+	case out.status != nil:
+		if v.News || out.status.Signal != 0 {
+			t.news("[%s %s]", c.Show(v.Name), out.status)
+		}
+		if i, err := c.Load(v.Name); err == nil {
+			c.TellLeft(i)
+		}
+		if t.Skipped > 0 && v.Whole && out.status.Code == 0 {
+			return 0, c.Incomplete(v.Name, t.Skipped)
+		}
+		return out.status.Code, nil
+	case out.detached:
+		t.news("[detached; %s]", c.goesOn(v.Name))
+		return 0, nil
+	case out.signal != nil:
+		t.midLine = true // of what the terminal shows for Ctrl-C
+		t.news("[%s; stop it: keyway kill %s]", c.goesOn(v.Name), c.Show(v.Name))
+		return 128 + int(out.signal.(syscall.Signal)), nil
+	}
+	var own wire.SinkError
+	if errors.As(out.err, &own) && errors.Is(out.err, unix.EPIPE) {
+		t.news("[nobody reads the output; %s]", c.goesOn(v.Name))
+		return 128 + int(unix.SIGPIPE), nil
+	}
+	return 0, out.err
+}
+
+// Incomplete is the error of who wanted all of a session's output.
+func (c *Process) Incomplete(name keyway.Name, skipped uint64) error {
+	return keyway.Errorf(keyway.Other, "%d bytes of the output of %s are missing here", skipped, c.Show(name)).
+		Hint("what its log has: keyway logs --raw %s", c.Show(name))
+}
+
+func (c *Process) goesOn(name keyway.Name) string {
+	return fmt.Sprintf("the job goes on as %s: keyway attach %s", c.Show(name), c.Show(name))
+}
+
+// TellLeft tells of what a job has left running.
+func (c *Process) TellLeft(i session.Info) {
+	if i.Left > 0 {
+		fmt.Fprintf(c.Err, "[%s %s; end it: keyway kill %s]\n", c.Show(i.Name), session.LeftNews(i.Left), c.Show(i.Name))
+	}
+}

@@ -1,0 +1,199 @@
+//go:build linux
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+	"keyway/internal/session"
+	"keyway/internal/unixsock"
+)
+
+// Recent are shown of a session without a terminal that somebody comes back to.
+const Recent = 64 << 10
+
+// Connection is a viewer's end of the connection to a holder.
+type Connection struct {
+	*Peer
+	conn *net.UnixConn
+	TTY  bool
+	At   uint64 // offset of the output that comes next
+	// Asked is called when Ctrl-C was typed and not passed on; it returns when the
+	// user has said what it is to mean.
+	Asked func() error
+}
+
+// Connect attaches to a living session. The error is of kind NotRunning if its
+// holder does not answer (any more).
+func Connect(dir string, h Hello) (*Connection, error) {
+	c, err := dial(dir, h)
+	// A holder of version 1 hangs up on a flag that it does not know.
+	if !keyway.Is(err, keyway.VersionMismatch) && !errors.Is(err, io.EOF) {
+		return c, err
+	}
+	program, ownErr := os.Executable()
+	if ownErr != nil || RenewHolder(dir, program) != nil {
+		return nil, err
+	}
+	return dial(dir, h)
+}
+
+// dial is connect without renewal. A holder that is being renewed drops those that
+// it has just let in; it is there again at once.
+func dial(dir string, h Hello) (c *Connection, err error) {
+	h.Version = Version
+	for range maxRenewals {
+		var conn *net.UnixConn
+		conn, err = unixsock.Dial(filepath.Join(dir, session.SockName))
+		if err != nil {
+			return nil, notAnswering(err)
+		}
+		c = &Connection{Peer: NewPeer(conn), conn: conn}
+		if err = c.open(h); err == nil {
+			return c, nil
+		}
+		conn.Close()
+		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func notAnswering(err error) error {
+	return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
+}
+
+func (c *Connection) open(h Hello) error {
+	// A holder that has no room refuses before it has read anything: then the
+	// write fails, and the reason is there to be read.
+	writeErr := c.Write(h)
+	m, err := c.Read()
+	if err != nil && writeErr != nil {
+		err = writeErr
+	}
+	if err != nil {
+		return notAnswering(err)
+	}
+	switch m := m.(type) {
+	case Welcome:
+		if m.Version != Version {
+			return keyway.Errorf(keyway.VersionMismatch, "the session was started by another version of keyway")
+		}
+		c.TTY, c.At = m.TTY, m.Offset
+		return nil
+	case Refused:
+		return keyway.Errorf(keyway.NotRunning, "the session says: %s", m.Text)
+	}
+	return fmt.Errorf("%w: expected a welcome", errMalformed)
+}
+
+// A holder may go away under a viewer and be there again any number of times, but so
+// often only without having stayed for a moment: then something is wrong with it.
+const (
+	maxRenewals = 20
+	stayed      = 10 * time.Second
+)
+
+// Renewals counts how often a holder went away soon. The zero value is for a viewer
+// that begins.
+type Renewals struct {
+	last time.Time
+	n    int
+}
+
+// Another says whether to look for the holder (again).
+func (r *Renewals) Another(now time.Time) bool {
+	if now.Sub(r.last) > stayed {
+		r.n = 0
+	}
+	r.last = now
+	r.n++
+	return r.n <= maxRenewals
+}
+
+// PumpAll passes output on until the job ends, also while its holder is renewed. at
+// is the offset of the output that would come next.
+func PumpAll(dir string, h Hello, to Sink) (status *session.End, at uint64, err error) {
+	at = h.From
+	for r := new(Renewals); r.Another(time.Now()); {
+		conn, err := Connect(dir, h)
+		if err != nil {
+			return nil, at, err
+		}
+		status, err = conn.Pump(to)
+		at = conn.At
+		conn.Close()
+		if !errors.Is(err, ErrGone) {
+			return status, at, err
+		}
+		h.Flags &^= FlagTail
+		h.From = at
+	}
+	return nil, at, ErrGone
+}
+
+func (c *Connection) Close() { c.conn.Close() }
+
+// ErrGone says that the holder went away without saying how the job ended.
+var ErrGone = errors.New("the connection to the session ended")
+
+// Pump passes output on until the job ends. It returns errGone if that does not
+// become known over this connection.
+func (c *Connection) Pump(to Sink) (*session.End, error) {
+	for {
+		if status, err := c.PumpOne(to); status != nil || err != nil {
+			return status, err
+		}
+	}
+}
+
+// PumpOne is pump for one message.
+func (c *Connection) PumpOne(to Sink) (*session.End, error) {
+	m, err := c.Read()
+	switch {
+	case errors.Is(err, errMalformed):
+		return nil, err
+	case err != nil:
+		return nil, ErrGone
+	}
+	switch m := m.(type) {
+	case Output:
+		err = to.Put(m.Stream, m.Data)
+		c.At = m.Offset + uint64(len(m.Data))
+	case ScreenData:
+		err = to.Picture(m.Data)
+	case Skipped:
+		err = to.Gap(m.Count)
+		c.At = m.Offset + m.Count
+	case Sized:
+		if s, ok := to.(Resizable); ok {
+			s.Resized(Window{m.Rows, m.Cols})
+		}
+	case Live:
+	case Ask:
+		err = c.Asked()
+	case Ended:
+		return &session.End{Code: int(m.Code), Signal: unix.Signal(m.Signal)}, nil
+	default:
+		return nil, fmt.Errorf("%w: not for viewers", errMalformed)
+	}
+	if err != nil {
+		return nil, SinkError{err}
+	}
+	return nil, nil
+}
+
+// Gone reports whether an error says that a session has no holder any more.
+func Gone(err error) bool {
+	return errors.Is(err, ErrGone) || keyway.Is(err, keyway.NotRunning)
+}

@@ -1,0 +1,370 @@
+//go:build linux
+
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"unicode/utf8"
+)
+
+// Bounds on what comes over the socket.
+const (
+	MaxPayload = 64 << 10 // of any frame
+	MaxData    = 32 << 10 // bytes of output in one frame, as written here
+	MaxText    = 1 << 10  // of a refusal
+	MaxWindow  = 10_000   // rows or columns
+	Version    = 2
+)
+
+// Frame types; PROTOCOL.session.md has the table.
+const (
+	typeHello   byte = 1
+	typeInput   byte = 2
+	typeEOF     byte = 3
+	typeSize    byte = 4
+	typeSignal  byte = 5
+	typeEnd     byte = 6
+	typeRenew   byte = 7
+	typeKey     byte = 8
+	typeWelcome byte = 16
+	typeScreen  byte = 17
+	typeOutput  byte = 18
+	typeSkipped byte = 19
+	typeLive    byte = 20
+	typeEnded   byte = 21
+	typeRefused byte = 22
+	typeAsk     byte = 23
+	typeSized   byte = 24
+)
+
+// Stream says where a byte of output came from.
+type Stream byte
+
+const (
+	Terminal Stream = 0 // the job's terminal
+	Stdout   Stream = 1
+	Stderr   Stream = 2
+	Lost     Stream = 3 // in the log only: bytes that are not there
+)
+
+// Flags of hello.
+const (
+	FlagInput  byte = 1 << iota // may send input, size, signal and end
+	FlagOutput                  // wants output; without it only the end is told
+	FlagTail                    // start this many bytes before the end, not at this offset
+	FlagScreen                  // for eyes on a terminal: rather the screen as it is than far behind; with flagTail this many lines of history first
+	FlagAsk                     // ask what Ctrl-C is to mean
+	FlagKeys                    // input comes from a terminal, which answers questions by itself
+	FlagWhole                   // wants all output: the job waits rather than that some is lost
+	helloFlags = FlagInput | FlagOutput | FlagTail | FlagScreen | FlagAsk | FlagKeys | FlagWhole
+)
+
+// Message is one frame. What a message points to is valid until the next read
+// from the same peer.
+type Message interface {
+	kind() byte
+	append(b []byte) []byte // payload
+}
+
+type (
+	Hello struct {
+		Version, Flags byte
+		From           uint64
+		Rows, Cols     uint16
+	}
+	Input   struct{ Data []byte }
+	EOF     struct{}
+	Size    struct{ Rows, Cols uint16 }
+	Signal  struct{ Number byte }
+	End     struct{ GraceMillis uint32 }
+	Renew   struct{ Program string } // in place of hello, in all versions
+	Welcome struct {
+		Version byte
+		TTY     bool
+		Offset  uint64 // where output will start
+	}
+	ScreenData struct{ Data []byte } // for the terminal, not part of the log
+	Output     struct {
+		Stream Stream
+		Offset uint64
+		Data   []byte
+	}
+	Skipped struct{ Offset, Count uint64 }
+	Live    struct{}
+	Ended   struct {
+		Code   uint32
+		Signal byte
+	}
+	Refused struct{ Text string }
+	Ask     struct{}                    // Ctrl-C was typed and not passed on
+	Sized   struct{ Rows, Cols uint16 } // of the job's terminal, for the output that follows
+)
+
+func (Hello) kind() byte      { return typeHello }
+func (Input) kind() byte      { return typeInput }
+func (EOF) kind() byte        { return typeEOF }
+func (Size) kind() byte       { return typeSize }
+func (Signal) kind() byte     { return typeSignal }
+func (End) kind() byte        { return typeEnd }
+func (Renew) kind() byte      { return typeRenew }
+func (Key) kind() byte        { return typeKey }
+func (Welcome) kind() byte    { return typeWelcome }
+func (ScreenData) kind() byte { return typeScreen }
+func (Output) kind() byte     { return typeOutput }
+func (Skipped) kind() byte    { return typeSkipped }
+func (Live) kind() byte       { return typeLive }
+func (Ended) kind() byte      { return typeEnded }
+func (Refused) kind() byte    { return typeRefused }
+func (Ask) kind() byte        { return typeAsk }
+func (Sized) kind() byte      { return typeSized }
+
+var be = binary.BigEndian
+
+func (m Hello) append(b []byte) []byte {
+	b = append(b, m.Version, m.Flags)
+	b = be.AppendUint64(b, m.From)
+	return Size{m.Rows, m.Cols}.append(b)
+}
+func (m Input) append(b []byte) []byte { return append(b, m.Data...) }
+func (EOF) append(b []byte) []byte     { return b }
+func (m Size) append(b []byte) []byte {
+	return be.AppendUint16(be.AppendUint16(b, m.Rows), m.Cols)
+}
+func (m Signal) append(b []byte) []byte { return append(b, m.Number) }
+func (m Renew) append(b []byte) []byte  { return append(b, m.Program...) }
+func (k Key) append(b []byte) []byte    { return append(append(b, k.mods), k.name...) }
+func (m End) append(b []byte) []byte    { return be.AppendUint32(b, m.GraceMillis) }
+func (m Welcome) append(b []byte) []byte {
+	tty := byte(0)
+	if m.TTY {
+		tty = 1
+	}
+	return be.AppendUint64(append(b, m.Version, tty), m.Offset)
+}
+func (m ScreenData) append(b []byte) []byte { return append(b, m.Data...) }
+func (m Output) append(b []byte) []byte {
+	return append(be.AppendUint64(append(b, byte(m.Stream)), m.Offset), m.Data...)
+}
+func (m Skipped) append(b []byte) []byte {
+	return be.AppendUint64(be.AppendUint64(b, m.Offset), m.Count)
+}
+func (Live) append(b []byte) []byte { return b }
+func (m Ended) append(b []byte) []byte {
+	return append(be.AppendUint32(b, m.Code), m.Signal)
+}
+func (m Refused) append(b []byte) []byte { return append(b, m.Text...) }
+func (Ask) append(b []byte) []byte       { return b }
+func (m Sized) append(b []byte) []byte   { return Size(m).append(b) }
+
+// errMalformed is what every frame that cannot be understood ends in; the
+// connection is closed on it.
+var errMalformed = errors.New("malformed frame")
+
+func malformed(kind byte, why string) error {
+	return fmt.Errorf("%w of type %d: %s", errMalformed, kind, why)
+}
+
+// lengths are the exact payload lengths of the frames that have one.
+var lengths = map[byte]int{
+	typeHello: 14, typeEOF: 0, typeSize: 4, typeSignal: 1, typeEnd: 4,
+	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5, typeAsk: 0, typeSized: 4,
+}
+
+// decode reads the payload of a frame. It accepts only what append makes.
+func decode(kind byte, p []byte) (Message, error) {
+	if want, ok := lengths[kind]; ok && len(p) != want {
+		return nil, malformed(kind, "wrong length")
+	}
+	switch kind {
+	case typeHello:
+		return decodeHello(p)
+	case typeInput:
+		return Input{p}, nil
+	case typeEOF:
+		return EOF{}, nil
+	case typeSize:
+		return decodeSize(p)
+	case typeSignal:
+		if p[0] == 0 || p[0] > 64 {
+			return nil, malformed(kind, "no such signal")
+		}
+		return Signal{p[0]}, nil
+	case typeEnd:
+		return End{be.Uint32(p)}, nil
+	case typeRenew:
+		if len(p) > MaxText || !filepath.IsAbs(string(p)) {
+			return nil, malformed(kind, "not a path")
+		}
+		return Renew{string(p)}, nil
+	case typeKey:
+		if len(p) < 2 || !(Key{p[0], string(p[1:])}).known() {
+			return nil, malformed(kind, "no such key")
+		}
+		return Key{p[0], string(p[1:])}, nil
+	case typeScreen:
+		return ScreenData{p}, nil
+	case typeOutput:
+		return decodeOutput(p)
+	case typeSized:
+		m, err := decodeSize(p)
+		return Sized(m), err
+	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused, typeAsk:
+		return decodeNews(kind, p)
+	}
+	return nil, malformed(kind, "unknown type")
+}
+
+func decodeHello(p []byte) (Message, error) {
+	m := Hello{Version: p[0], Flags: p[1], From: be.Uint64(p[2:])}
+	if m.Version == Version && m.Flags&^helloFlags != 0 { // one of another version is refused in words
+		return nil, malformed(typeHello, "unknown flags")
+	}
+	window, err := decodeSize(p[10:])
+	if err != nil {
+		return nil, err
+	}
+	m.Rows, m.Cols = window.Rows, window.Cols
+	return m, nil
+}
+
+func decodeSize(p []byte) (Size, error) {
+	m := Size{be.Uint16(p), be.Uint16(p[2:])}
+	if m.Rows > MaxWindow || m.Cols > MaxWindow {
+		return Size{}, malformed(typeSize, "no terminal is that large")
+	}
+	return m, nil
+}
+
+func decodeOutput(p []byte) (Message, error) {
+	if len(p) < 9 || Stream(p[0]) > Stderr {
+		return nil, malformed(typeOutput, "no such stream")
+	}
+	return Output{Stream(p[0]), be.Uint64(p[1:]), p[9:]}, nil
+}
+
+func decodeNews(kind byte, p []byte) (Message, error) {
+	switch kind {
+	case typeWelcome:
+		if p[1] > 1 {
+			return nil, malformed(kind, "unknown flags")
+		}
+		return Welcome{p[0], p[1] == 1, be.Uint64(p[2:])}, nil
+	case typeSkipped:
+		return Skipped{be.Uint64(p), be.Uint64(p[8:])}, nil
+	case typeLive:
+		return Live{}, nil
+	case typeAsk:
+		return Ask{}, nil
+	case typeEnded:
+		return Ended{be.Uint32(p), p[4]}, nil
+	default:
+		if len(p) > MaxText || !utf8.Valid(p) {
+			return nil, malformed(kind, "not a short text")
+		}
+		return Refused{string(p)}, nil
+	}
+}
+
+// Peer is one end of a connection between holder and viewer. One goroutine may
+// read, any number may write.
+type Peer struct {
+	r        io.Reader
+	in       []byte
+	from, to int // of in: what has come and is in no message yet
+	w        io.Writer
+	mu       sync.Mutex // guards out and the order of frames
+	out      []byte
+}
+
+// peerBuffer is what one read takes at least, in bytes.
+const peerBuffer = 4 << 10
+
+func NewPeer(conn io.ReadWriter) *Peer { return &Peer{r: conn, w: conn} }
+
+// ResumePeer is newPeer for a connection of which some has been read: unread.
+func ResumePeer(conn io.ReadWriter, unread []byte) *Peer {
+	return &Peer{r: conn, in: unread, to: len(unread), w: conn}
+}
+
+const headerLen = 4
+
+// Read returns the next message, which is valid until the next call, and io.EOF at an
+// end between two frames. After a deadline it may be called again, and goes on where
+// it was.
+func (p *Peer) Read() (Message, error) {
+	if err := p.fill(headerLen); err != nil {
+		return nil, err
+	}
+	kind, size := p.in[p.from], p.in[p.from+1:]
+	n := int(size[0])<<16 | int(size[1])<<8 | int(size[2])
+	if n > MaxPayload {
+		return nil, malformed(kind, "too long")
+	}
+	if err := p.fill(headerLen + n); err != nil {
+		return nil, fmt.Errorf("in the middle of a frame: %w", noEOF(err))
+	}
+	payload := p.in[p.from+headerLen:][:n]
+	p.from += headerLen + n
+	return decode(kind, payload)
+}
+
+// fill reads until n bytes are there.
+func (p *Peer) fill(n int) error {
+	if p.from == p.to || p.from+n > len(p.in) {
+		into := p.in
+		if n > len(into) {
+			into = make([]byte, max(n, peerBuffer))
+		}
+		p.to = copy(into, p.Unread())
+		p.in, p.from = into, 0
+	}
+	for p.to-p.from < n {
+		got, err := p.r.Read(p.in[p.to:])
+		p.to += got
+		if err != nil && p.to-p.from < n {
+			if p.to > p.from {
+				err = noEOF(err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Unread is what has come and is in no message yet.
+func (p *Peer) Unread() []byte { return p.in[p.from:p.to] }
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Write sends messages in one piece.
+func (p *Peer) Write(all ...Message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = p.out[:0]
+	for _, m := range all {
+		p.out = appendFrame(p.out, m)
+	}
+	_, err := p.w.Write(p.out)
+	return err
+}
+
+func appendFrame(b []byte, m Message) []byte {
+	at := len(b)
+	b = m.append(append(b, m.kind(), 0, 0, 0))
+	n := len(b) - at - headerLen
+	b[at+1], b[at+2], b[at+3] = byte(n>>16), byte(n>>8), byte(n)
+	return b
+}
+
+// Window is the size of a terminal.
+type Window struct{ Rows, Cols uint16 }

@@ -1,0 +1,43 @@
+//go:build linux
+
+package wire
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"keyway/internal/session"
+	"keyway/internal/unixsock"
+)
+
+// RenewTimeout bounds how long a holder may take to answer, and its new program to say
+// what it understands.
+const RenewTimeout = 5 * time.Second
+
+// RenewHolder has one session's holder become the program.
+func RenewHolder(dir, program string) error {
+	conn, err := unixsock.Dial(filepath.Join(dir, session.SockName))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(2 * RenewTimeout))
+	p := NewPeer(conn)
+	if err := p.Write(Renew{program}); err != nil {
+		return err
+	}
+	m, err := p.Read()
+	if r, ok := m.(Refused); ok {
+		return fmt.Errorf("%s cannot be renewed: %s", filepath.Base(dir), r.Text)
+	}
+	if err == nil {
+		return errMalformed
+	}
+	again, err := dial(dir, Hello{}) // it listens before it is the other one, and answers after
+	if err != nil {
+		return err
+	}
+	again.Close()
+	return nil
+}

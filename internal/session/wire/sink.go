@@ -1,0 +1,35 @@
+//go:build linux
+
+package wire
+
+// Sink is where a session's output goes.
+type Sink interface {
+	// Put takes bytes of one stream. Its error ends the viewing.
+	Put(s Stream, p []byte) error
+	// Picture takes bytes that draw all that a terminal shows.
+	Picture(p []byte) error
+	// Gap tells that n bytes are missing here.
+	Gap(n uint64) error
+}
+
+// Resizable is a sink for which it matters how large the job's terminal was.
+type Resizable interface {
+	// Resized comes before what was printed for a terminal of that size; without rows
+	// it is not known.
+	Resized(w Window)
+}
+
+// Discard is the sink of those who wait only for the end.
+type Discard struct{}
+
+func (Discard) Put(Stream, []byte) error { return nil }
+
+func (Discard) Picture([]byte) error { return nil }
+
+func (Discard) Gap(uint64) error { return nil }
+
+// SinkError is an error of the viewer's own output, as opposed to the session's.
+type SinkError struct{ Err error }
+
+func (e SinkError) Error() string { return e.Err.Error() }
+func (e SinkError) Unwrap() error { return e.Err }

@@ -1,0 +1,104 @@
+//go:build linux
+
+package words
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// random is that many random bytes, in which there is much that terminals answer.
+// answers are what terminals send by themselves.
+var answers = []string{
+	"\x1b[?62;22c", "\x1bP!|00000000\x1b\\", "\x1b[0n", "\x1b[24;80R", "\x1b[?2026;2$y", "\x1b[?1u", "\x1b[>4;2m", "\x1b[8;24;80t",
+	"\x1b]lthe title\x1b\\", "\x1bP>|XTerm(390)\x1b\\", "\x1bP1+r544e=787465726d\x1b\\", "\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1b_Gi=1;OK\x1b\\",
+}
+
+func random(r *rand.Rand, n int) []byte {
+	p := make([]byte, 0, n+64)
+	for len(p) < n {
+		if r.IntN(20) == 0 {
+			p = append(p, answers[r.IntN(len(answers))]...)
+		}
+		p = append(p, byte(r.Uint32()))
+	}
+	return p[:n]
+}
+
+// Whatever is piped into a job and out of it, and however it is cut, is equal.
+func TestAnyBytesThroughPipes(t *testing.T) {
+	l := newLab(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, script := range []string{"exec cat", "exec cat >&2", `exec cat >"$0"`} {
+		for _, most := range []int{1, 100, 70_000} {
+			all := random(r, 200_000)
+			if most == 1 {
+				all = all[:20_000]
+			}
+			file := filepath.Join(t.TempDir(), "out")
+			p := l.start("run", "-T", "--", "sh", "-c", script, file)
+			for rest := all; len(rest) > 0; {
+				n := min(len(rest), 1+r.IntN(most))
+				p.keys(string(rest[:n]))
+				rest = rest[n:]
+				if r.IntN(200) == 0 {
+					time.Sleep(time.Millisecond) // for the pieces to arrive one by one
+				}
+			}
+			p.in.Close()
+			if code := p.wait(); code != 0 {
+				t.Fatalf("%s: exit code %d: %s", script, code, p.errs)
+			}
+			inFile, _ := os.ReadFile(file)
+			if got := append([]byte(p.out.String()+p.errs.String()), inFile...); !bytes.Equal(got, all) {
+				t.Errorf("%s: %d bytes of %d came back, or others", script, len(got), len(all))
+			}
+		}
+	}
+}
+
+// What a detached Python job prints is there at once, and stays when it is killed.
+func TestDetachedPython(t *testing.T) {
+	l := newLab(t)
+	const train = `import os, time; print("epoch 1", os.isatty(0), os.isatty(1)); time.sleep(1000)`
+	for _, c := range []struct {
+		by   string
+		args []string
+		want string
+	}{
+		{"a person", nil, "epoch 1 True True\n"},
+		{"a person", []string{"-T"}, "epoch 1 False False\n"},
+		{"a script", nil, "epoch 1 False False\n"},
+		{"a script", []string{"-t"}, "epoch 1 True True\n"},
+	} {
+		args := append(append([]string{"run", "-d", "--as", "x"}, c.args...), "--", "python3", "-c", train)
+		if c.by == "a person" {
+			if p := l.startTTY(24, 80, args...); p.wait() != 0 {
+				t.Fatalf("%v: %s", args, p.out)
+			}
+		} else {
+			l.ok(args...)
+		}
+		l.start("logs", "-f", "x").out.expect(t, c.want)
+		l.ok("send", "--signal", "KILL", "x")
+		l.keyway("wait", "x")
+		if got := l.ok("logs", "x"); got != c.want {
+			t.Errorf("by %s, %v: %q", c.by, c.args, got)
+		}
+	}
+	for set, want := range map[string]string{"PYTHONUNBUFFERED=": "", "PYTHONUNBUFFERED=x": "x", "": "1"} {
+		cmd := l.cmd("run", "-T", "--", "sh", "-c", `printf %s "$PYTHONUNBUFFERED"`)
+		if cmd.Env = append(cmd.Env, set); set == "" {
+			cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return e == "" || strings.HasPrefix(e, "PYTHONUNBUFFERED=") })
+		}
+		if r := l.finish(cmd); r.out != want {
+			t.Errorf("%q: %+v", set, r)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package words
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/internal/session/holder"
+	"keyway/internal/session/joblog"
+)
+
+// checked reads what should be the numbers that printed prints, one a line, and says
+// how much of it is.
+type checked struct {
+	next, bytes int
+	wrong       error
+	line        []byte
+}
+
+// numbers prints lines of a hundred bytes with their numbers.
+func numbers(lines int) string {
+	return fmt.Sprintf(`awk 'BEGIN { for (n = 0; n < %d; n++) printf "%%-99d\n", n }'`, lines)
+}
+
+func (c *checked) Write(p []byte) (int, error) {
+	c.bytes += len(p)
+	c.line = append(c.line, p...)
+	for len(c.line) >= 100 && c.wrong == nil {
+		if want := fmt.Sprintf("%-99d\n", c.next); string(c.line[:100]) != want {
+			c.wrong = fmt.Errorf("instead of line %d comes %q", c.next, c.line[:100])
+		}
+		c.line = c.line[100:]
+		c.next++
+	}
+	return len(p), nil
+}
+
+// Whoever runs a job in a pipe gets all of it, however slowly they read and however
+// much it prints: more than the log keeps.
+func TestRunInAPipeGetsAll(t *testing.T) {
+	const lines = 4_000_000 // 400 MB
+	l := newLab(t)
+	for name, renews := range map[string]int{"slow": 0, "renewed": 3} {
+		cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", numbers(lines))
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "the first bytes", func() { _, err = io.ReadFull(out, make([]byte, 100)) })
+		waitFor(t, "the job to wait", func() bool { return l.stalls("x") })
+		for range renews {
+			if err := holder.Renew(l.home, nextVersion(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := checked{next: 1}
+		within(t, "all output", func() { _, err = io.Copy(&got, out) })
+		if code := cmd.Wait(); err != nil || code != nil || got.wrong != nil || got.next != lines {
+			t.Errorf("%s: %d lines, %v, %v; %v", name, got.next, err, code, got.wrong)
+		}
+	}
+}
+
+// waitFor asks again and again.
+func waitFor(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	within(t, what, func() {
+		for !is() {
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
+// stalls reports whether the log of a session has grown, and does not any more.
+func (l *lab) stalls(name string) bool {
+	size := func() (n uint64) {
+		if r, closeLog, err := joblog.Open(filepath.Join(l.Dir, name)); err == nil {
+			n = r.Size
+			closeLog()
+		}
+		return n
+	}
+	before := size()
+	time.Sleep(300 * time.Millisecond)
+	return before > 64<<20 && size() == before
+}
+
+// When they go the job goes on.
+func TestAJobWhoseReaderGoesGoesOn(t *testing.T) {
+	l := newLab(t)
+	cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", numbers(4_000_000)+"; exit 3")
+	out, err := cmd.StdoutPipe() // which nobody reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the job to wait", func() bool { return l.stalls("x") })
+	_ = cmd.Process.Kill()
+	out.Close()
+	_ = cmd.Wait()
+	if r := l.keyway("wait", "x"); r.code != 3 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Who looks on from a pipe may miss some, is told how much, and ends non-zero.
+func TestWhoFollowsTooSlowlyIsTold(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	const lines = 4_000_000
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "cat "+fifo+"; "+numbers(lines)+"; echo end")
+	for _, raw := range []bool{true, false} {
+		cmd := l.cmd("logs", "-f", "x")
+		if raw {
+			cmd.Args = append(cmd.Args, "--raw")
+		}
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if raw { // the second comes too late to miss anything that is still there
+			l.writeFifo(fifo, "begin\n")
+			_, _ = io.ReadFull(out, make([]byte, 6))
+			l.ok("wait", "x")
+		}
+		var got bytes.Buffer
+		within(t, "the rest", func() { _, _ = got.ReadFrom(out) })
+		code := 0
+		if cmd.Wait() != nil {
+			code = cmd.ProcessState.ExitCode()
+		}
+		if !strings.HasSuffix(got.String(), "\nend\n") {
+			t.Errorf("raw %t: it ends in %q", raw, lastPart(got.String()))
+		}
+		if raw && (code != 1 || !strings.Contains(errs.String(), " bytes skipped]") || !strings.Contains(errs.String(), "missing")) || !raw && code != 0 {
+			t.Errorf("raw %t: exit code %d: %s", raw, code, errs.String())
+		}
+	}
+}

@@ -1,0 +1,214 @@
+//go:build linux
+
+package words
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/session"
+	"keyway/internal/session/joblog"
+	"keyway/internal/session/lines"
+	"keyway/internal/session/option"
+	"keyway/internal/session/wire"
+)
+
+const logsUsage = `Usage: keyway logs [-f] [--tail N] [--since TIME] [--raw] [NAME]
+
+Prints what a job has printed since it began, stdout to stdout and stderr to
+stderr. Of what is drawn over, as progress bars are, comes what is left in the end,
+each line once: as a terminal of the job's size shows it. With -f a line comes when
+the cursor has left it and the program has never gone up that far; on a terminal the
+lines that may yet change are shown below as they are now. The last 256 MiB of a log
+are kept. Without NAME: the session that runs, or the one that ended last.
+
+  -f, --follow      go on until the job ends
+  -n, --tail N      only the last N lines, and with -f what follows
+      --since TIME  only what came since then: 30s, 45m, 12h or 2d ago, 14:30 today,
+                    2026-01-31, or 2026-01-31T14:30:00Z
+      --raw         all bytes as they were printed
+
+Examples:
+  keyway logs exp7
+  keyway logs -f --tail 20 exp7
+  keyway logs -f --since 1h exp7 2>/dev/null
+  keyway logs --raw exp7 >model.bin
+
+Exit code: 0; 1 if bytes were skipped that a pipe or file should have got, as when
+it is read more slowly than the job prints; 2 wrong usage; 30 no such session; 130
+after Ctrl-C.
+`
+
+func logsCommand() command {
+	return command{
+		name: "logs", summary: "print what a job has printed", usage: logsUsage, run: (*cli).logs,
+		CommandLine: option.CommandLine{Options: []option.Option{{Name: "follow", Letter: 'f'}, {Name: "tail", Letter: 'n', Value: true}, {Name: "since", Value: true}, {Name: "raw"}}},
+	}
+}
+
+func (c *cli) logs(g option.Given) (int, error) {
+	name, err := c.oneName("logs", g.Words)
+	if err != nil {
+		return 0, err
+	}
+	i, err := c.Settled(name)
+	if err != nil {
+		return 0, err
+	}
+	follow := g.Has("follow")
+	raw := g.Has("raw")
+	at, err := begins(i.Path)
+	if err != nil {
+		return 0, err
+	}
+	if when, ok := g.Values["since"]; ok {
+		if at, err = printedSince(i.Path, when, time.Now()); err != nil {
+			return 0, err
+		}
+	} else if at > 0 && !g.Has("tail") {
+		fmt.Fprintf(c.Err, "[the log has the last of it; the first %d bytes are gone]\n", at)
+	}
+	drop := 0
+	if n, ok := g.Values["tail"]; ok {
+		if at, drop, err = lastLines(i.Path, n, at, raw); err != nil {
+			return 0, err
+		}
+	}
+	to := c.logSink(raw, follow)
+	to.drop = drop
+	if !raw {
+		if to.Depths, err = measureNow(i.Path, at); err != nil {
+			return 0, err
+		}
+	}
+	var interrupted chan os.Signal
+	if follow {
+		interrupted = make(chan os.Signal, 1)
+		signal.Notify(interrupted, unix.SIGINT)
+	}
+	printed := make(chan error, 1)
+	go func() { // which the end of the process ends; see CLI
+		err := copyOutput(i, to, at, follow)
+		if closeErr := to.close(); err == nil {
+			err = closeErr
+		}
+		printed <- err
+	}()
+	select {
+	case err := <-printed:
+		if skipped := to.tty.Skipped; err == nil && skipped > 0 && !to.tty.Display {
+			err = c.Incomplete(name, skipped)
+		}
+		return c.piped(err)
+	case <-interrupted:
+		// An exit code, since ssh takes death by a signal for a broken connection.
+		// The bar that is shown stays.
+		if to.tty.Display {
+			fmt.Fprintln(c.Out)
+		}
+		return 128 + int(unix.SIGINT), nil
+	}
+}
+
+// begins is the offset of the first byte that the log in dir still has.
+func begins(dir string) (uint64, error) {
+	r, closeLog, err := joblog.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeLog()
+	return r.Base(), nil
+}
+
+// measureNow is measure of the log in dir as it is now.
+func measureNow(dir string, at uint64) (depths [3]uint64, err error) {
+	r, closeLog, err := joblog.Open(dir)
+	if err != nil {
+		return depths, err
+	}
+	defer closeLog()
+	return lines.Measure(r, at)
+}
+
+// copyOutput passes on what a session has printed from an offset on, until there
+// is no more or, if follow says so, until it ends.
+func copyOutput(i session.Info, to *logSink, at uint64, follow bool) error {
+	at, err := joblog.Copy(i.Path, at, to)
+	if err != nil || !follow || !i.Alive() {
+		return err
+	}
+	to.goesLive()
+	_, at, err = wire.PumpAll(i.Path, wire.Hello{Flags: wire.FlagOutput, From: at}, to)
+	if err == nil || !wire.Gone(err) {
+		return err
+	}
+	// It ended, or its holder did: the rest is on disk.
+	_, err = joblog.Copy(i.Path, at, to)
+	return err
+}
+
+// printedSince is the offset in the log in dir of what was printed since a time.
+func printedSince(dir, when string, now time.Time) (uint64, error) {
+	t, ok := parseSince(when, now)
+	if !ok {
+		return 0, misused("logs", "--since: %q is no time", when)
+	}
+	r, closeLog, err := joblog.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeLog()
+	return r.Since(t), nil
+}
+
+// parseSince reads a time of day, a date, both, or how long ago.
+func parseSince(s string, now time.Time) (time.Time, bool) {
+	ago := s
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if d, err := time.ParseDuration(days + "h"); err == nil {
+			ago = (24 * d).String()
+		}
+	}
+	if d, err := time.ParseDuration(ago); err == nil && d >= 0 {
+		return now.Add(-d), true
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, true
+		}
+	}
+	t, err := time.ParseInLocation("15:04", s, now.Location())
+	return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location()), err == nil
+}
+
+// piped is the result of printing a log: a reader that has seen enough, as head
+// has, is no error.
+func (c *cli) piped(err error) (int, error) {
+	var own wire.SinkError
+	if errors.As(err, &own) && errors.Is(err, unix.EPIPE) {
+		return 128 + int(unix.SIGPIPE), nil
+	}
+	return 0, err
+}
+
+// lastLines is from where on to read the log in dir, and how many of the lines that come
+// of it not to print, for as many of the last ones as count says.
+func lastLines(dir, count string, from uint64, raw bool) (at uint64, drop int, err error) {
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 0 {
+		return 0, 0, misused("logs", "--tail: %q is no number of lines", count)
+	}
+	r, closeLog, err := joblog.Open(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer closeLog()
+	return lines.Tail(r, n, from, raw)
+}

@@ -1,0 +1,248 @@
+//go:build linux
+
+package words
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"keyway/internal/session/lines"
+	"keyway/internal/session/view"
+	"keyway/internal/session/wire"
+)
+
+// While a job is followed that may draw, a line is left alone for a while: a program
+// draws its first picture in one go and moves up in it for the next. One that hides
+// the cursor most likely does, and may begin with fewer rows than it has soon. Tests
+// that compare what programs draw are more patient: a busy machine can stop a program
+// between two pictures.
+var (
+	settle       = 100 * time.Millisecond // and up to the next tick, which is as long
+	settleHidden = time.Second
+	settleFirst  = 3 * time.Second // after the program has gone up further than before
+)
+
+// logSink prints a log.
+type logSink struct {
+	tty    *view.Terminal
+	raw    bool
+	follow bool
+
+	mu sync.Mutex // guards all below
+	lines.Collapsers
+	drop    int // lines that are not printed
+	out     bytes.Buffer
+	to      wire.Stream // of out
+	live    bool        // what comes is printed by the job now
+	timer   *time.Timer
+	armed   bool
+	settled [3]settling
+	shown   int // rows of what is not final that are shown below
+	closed  bool
+	err     error // of a tick
+}
+
+// boundary is the first row that might have changed at a time.
+type boundary struct {
+	row uint64
+	at  time.Time
+}
+
+// settling is what has been seen of a stream that is followed.
+type settling struct {
+	seen  []boundary
+	depth uint64
+	grew  time.Time // when that changed
+}
+
+// rows is up to where the rows of c have been final for long enough.
+func (s *settling) rows(c *lines.Collapser, now time.Time) (row uint64) {
+	if c.Depth != s.depth {
+		s.depth, s.grew = c.Depth, now
+	}
+	wait := settle
+	if c.HidesCursor() && (c.Depth == 0 || now.Sub(s.grew) < settleFirst) {
+		wait = settleHidden
+	}
+	s.seen = append(s.seen, boundary{c.Final(), now})
+	for len(s.seen) > 0 && now.Sub(s.seen[0].at) >= wait {
+		row, s.seen = s.seen[0].row, s.seen[1:]
+	}
+	return min(row, c.Final())
+}
+
+func (c *cli) logSink(raw, follow bool) *logSink {
+	l := &logSink{tty: c.Terminal(raw), raw: raw, follow: follow}
+	l.Collapsers = lines.Collapsers{Window: lines.UnknownWindow, Emit: l.print, Exact: true}
+	return l
+}
+
+var (
+	_ wire.Sink      = (*logSink)(nil)
+	_ wire.Resizable = (*logSink)(nil)
+)
+
+func (l *logSink) Put(s wire.Stream, p []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if l.raw {
+		return l.tty.Put(s, l.dropped(p))
+	}
+	c := l.Of(s)
+	err := c.Write(p)
+	if l.live && (s == wire.Terminal || c.Moved || l.shows()) {
+		l.arm()
+	} else {
+		c.Release(c.Final())
+	}
+	return errors.Join(err, c.Err, l.flush())
+}
+
+// shows says that what is not final is shown as well.
+func (l *logSink) shows() bool { return l.follow && l.tty.Display }
+
+func (l *logSink) Resized(w wire.Window) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Collapsers.Resized(w)
+}
+
+// goesLive says that the job prints now what comes.
+func (l *logSink) goesLive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live, l.Exact = true, false
+	for _, c := range l.All {
+		if c != nil {
+			c.Exact = false
+		}
+	}
+	l.arm()
+}
+
+func (l *logSink) arm() {
+	if l.armed || l.closed {
+		return
+	}
+	l.armed = true
+	if l.timer == nil {
+		l.timer = time.AfterFunc(settle, l.tick)
+	} else {
+		l.timer.Reset(settle)
+	}
+}
+
+// tick prints what has not changed since the last one and is final.
+func (l *logSink) tick() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed = false
+	if l.closed || l.raw {
+		return
+	}
+	for s, c := range l.All {
+		if c == nil {
+			continue
+		}
+		c.Release(l.settled[s].rows(c, time.Now()))
+		if c.Pending() {
+			l.arm()
+		}
+		l.err = errors.Join(l.err, c.Err)
+	}
+	l.err = errors.Join(l.err, l.flush())
+	if l.shows() && l.err == nil {
+		l.err = l.show()
+	}
+}
+
+// print takes lines, for flush to print.
+func (l *logSink) print(s wire.Stream, p []byte) error {
+	var err error
+	if l.to != s || l.out.Len() > wire.MaxData {
+		err = l.flush()
+	}
+	l.to = s
+	l.out.Write(l.dropped(p))
+	return err
+}
+
+// dropped is p without the lines that are not printed.
+func (l *logSink) dropped(p []byte) []byte {
+	for l.drop > 0 && len(p) > 0 {
+		n := bytes.IndexByte(p, '\n') + 1
+		if n == 0 {
+			return nil
+		}
+		l.drop--
+		p = p[n:]
+	}
+	return p
+}
+
+func (l *logSink) flush() error {
+	if l.out.Len() == 0 {
+		return nil
+	}
+	l.erase()
+	err := l.tty.Write(l.to, l.out.Bytes())
+	l.out.Reset()
+	return err
+}
+
+// show shows below what is printed what is not final, as far as there is room.
+func (l *logSink) show() error {
+	var rows []string
+	for _, c := range l.All {
+		if c != nil {
+			rows = append(rows, c.Rest()...)
+		}
+	}
+	w := l.tty.Size()
+	rows = rows[max(0, len(rows)-max(1, int(w.Rows)-1)):]
+	for i, row := range rows {
+		line := []rune(row)
+		rows[i] = string(line[:min(len(line), max(1, int(w.Cols)-1))])
+	}
+	l.erase()
+	l.shown = len(rows)
+	_, err := l.tty.Out.WriteString(strings.Join(rows, "\r\n"))
+	return err
+}
+
+func (l *logSink) erase() {
+	if l.shown > 0 {
+		fmt.Fprint(l.tty.Out, "\r\x1b[K"+strings.Repeat("\x1b[A\x1b[K", l.shown-1))
+	}
+	l.shown = 0
+}
+
+func (l *logSink) Gap(n uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := errors.Join(l.Collapsers.Gap(n), l.flush()); err != nil {
+		return err
+	}
+	l.erase()
+	return l.tty.Gap(n)
+}
+
+func (l *logSink) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	err := errors.Join(l.err, l.Collapsers.Gap(0), l.flush())
+	l.erase()
+	l.tty.Restore()
+	if err != nil {
+		err = wire.SinkError{Err: err}
+	}
+	return err
+}

@@ -1,0 +1,33 @@
+//go:build linux
+
+package words
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"keyway/internal/keyway"
+	"keyway/internal/session"
+	"keyway/internal/session/holder"
+)
+
+// envProgram makes the test binary the guest program, as which it is started by
+// the tests and by itself.
+const envProgram = "KEYWAY_TEST_PROGRAM"
+
+// envSettle is how long a line is left alone that a program may draw again.
+const envSettle = "KEYWAY_TEST_SETTLE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envProgram) == "" {
+		os.Exit(m.Run())
+	}
+	if d, err := time.ParseDuration(os.Getenv(envSettle)); err == nil {
+		settle, settleHidden = d, d
+	}
+	if len(os.Args) > 1 && os.Args[1] == session.HolderWord {
+		os.Exit(holder.Hold(os.Args[2:]))
+	}
+	os.Exit(CLI(keyway.Home(os.Getenv(keyway.EnvHome)), os.Args[1:]))
+}

@@ -1,0 +1,29 @@
+//go:build linux
+
+package words
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
+)
+
+// keySignals are the keys that a terminal turns into signals; a job without one
+// gets the signal.
+var keySignals = map[string]unix.Signal{"\x03": unix.SIGINT, "\x1c": unix.SIGQUIT, "\x1a": unix.SIGTSTP}
+
+// parseSignal reads SIGTERM, or TERM where a signal is expected. A word that
+// begins with SIG and is none is an error, not text.
+func parseSignal(word string) (sig unix.Signal, ok bool, err error) {
+	upper := strings.ToUpper(word)
+	if !strings.HasPrefix(upper, "SIG") {
+		return 0, false, nil
+	}
+	if sig = unix.SignalNum(upper); sig == 0 {
+		return 0, false, keyway.Errorf(keyway.Usage, "%s is not a signal", word).
+			Hint("for example: SIGINT, SIGTERM, SIGKILL, SIGUSR1; to type the word itself: keyway send --text NAME %s", word)
+	}
+	return sig, true, nil
+}

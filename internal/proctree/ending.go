@@ -32,6 +32,7 @@ type Ending struct {
 	kill    time.Time         // when all are killed; zero: not yet known
 	killing bool              // SIGKILL was sent
 	told    map[identity]bool // who has got SIGTERM
+	hungUp  map[identity]bool // who has got SIGHUP
 	held    map[identity]bool // scripts that were stopped
 	send    func(int, unix.Signal) error
 	is      func(Process) kind // what a process is
@@ -55,7 +56,7 @@ const (
 
 // NewEnding makes an ending whose turns are over at that time.
 func NewEnding(by time.Time) *Ending {
-	return &Ending{by: by, told: map[identity]bool{}, held: map[identity]bool{}, send: unix.Kill, is: kindOf}
+	return &Ending{by: by, told: map[identity]bool{}, hungUp: map[identity]bool{}, held: map[identity]bool{}, send: unix.Kill, is: kindOf}
 }
 
 // kindOf tells shells by their programs. One that moves jobs to the foreground of its
@@ -141,22 +142,29 @@ func foremost(due []Process) []Process {
 	return slices.DeleteFunc(due, func(p Process) bool { return used[p.Terminal] && !inFront(p) })
 }
 
-// tell sends SIGTERM once, and sees to it that a stopped process gets it.
+// tell sends SIGTERM once, SIGHUP to a shell with job control, and sees to it that a
+// stopped process gets them. Such a shell may not show what it is at once: while it
+// begins to read a line, it has other handlers for a moment.
 func (e *Ending) tell(p Process) {
-	if id := (identity{p.PID, p.Start}); !e.told[id] {
+	id := identity{p.PID, p.Start}
+	if !e.told[id] {
 		e.told[id] = true
 		_ = e.send(p.PID, unix.SIGTERM)
-		if e.is(p) == prompt {
-			_ = e.send(p.PID, unix.SIGHUP)
-		}
+	}
+	if !e.hungUp[id] && e.is(p) == prompt {
+		e.hungUp[id] = true
+		_ = e.send(p.PID, unix.SIGHUP)
 	}
 	if p.Stopped {
 		_ = e.send(p.PID, unix.SIGCONT)
 	}
 }
 
-// Told has the ending send no SIGTERM to p, which has got another signal.
-func (e *Ending) Told(p Process) { e.told[identity{p.PID, p.Start}] = true }
+// Told has the ending send no SIGTERM, nor SIGHUP, to p, which has got another signal.
+func (e *Ending) Told(p Process) {
+	id := identity{p.PID, p.Start}
+	e.told[id], e.hungUp[id] = true, true
+}
 
 // hold stops a script until its turn comes.
 func (e *Ending) hold(p Process) {

@@ -152,6 +152,20 @@ func TestTheJobIsToldFirstAndOnce(t *testing.T) {
 	expect(t, "the time is over", w.step(e, start.Add(time.Minute), 0), sent{11, kill}, sent{12, kill})
 }
 
+// A shell that shows only later that it is one with job control still hangs up, once.
+func TestAShellThatIsKnownLate(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{all: []Process{{PID: 10, Parent: 1}}, kinds: map[int]kind{10: program}}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "at first", w.step(e, start, 10), sent{10, term})
+	w.kinds[10] = prompt
+	expect(t, "then", w.step(e, start, 10), sent{10, unix.SIGHUP})
+	w.kinds[10] = program
+	expect(t, "and no more", w.step(e, start, 10))
+	w.kinds[10] = prompt
+	expect(t, "at all", w.step(e, start, 10))
+}
+
 func TestWhoseTurnHasNotComeGetsALastCall(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}}

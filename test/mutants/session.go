@@ -13,7 +13,7 @@ var session = []mutant{
 	},
 	{
 		claim: "a job that is told to end gets no SIGHUP",
-		file:  "internal/proctree/ending.go", old: "if e.is(p) == prompt {", new: "if true {",
+		file:  "internal/proctree/ending.go", old: "if !e.hungUp[id] && e.is(p) == prompt {", new: "if !e.hungUp[id] {",
 		pkg: "internal/session/words", run: "^TestATrainingRunSavesWhenItIsTold$",
 	},
 	{

@@ -166,6 +166,7 @@ func TestAnEndedTerminalIsSeenAsItWas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := l.startTTY(7, 20, "run", "--as", "x", "--", "sh", "-c", c.script)
 			p.wait()
+			l.holderGone(l.session("x"))
 			p = l.startTTY(24, 80, "attach", "x")
 			p.wait()
 			got := p.out.String()
@@ -388,7 +389,7 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 // Whatever a job has switched on in the terminal is off after leaving it, and after its
 // end, of itself or by force.
 func TestNothingOfAJobStaysOn(t *testing.T) {
-	data, err := os.ReadFile("../screen/testdata/stays.txt")
+	data, err := os.ReadFile("../../screen/testdata/stays.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

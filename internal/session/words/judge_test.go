@@ -162,10 +162,11 @@ func TestLogsOfPipes(t *testing.T) {
 		})
 	}
 	l := newLab(t)
-	fifo := l.fifo()
-	l.ok("run", "-d", "-T", "--as", "x", "--", "sh", "-c", `for n in 1 2 3; do printf '\r 10%%\r100%% of %d\n' $n >&2; read x <"$0"; echo "epoch	$n"; read x <"$0"; done`, fifo)
+	// In turns: the job may read from one while it is still open for the word before.
+	fifos := []string{l.fifo(), l.fifo()}
+	l.ok("run", "-d", "-T", "--as", "x", "--", "sh", "-c", `for n in 1 2 3; do printf '\r 10%%\r100%% of %d\n' $n >&2; read x <"$0"; echo "epoch	$n"; read x <"$1"; done`, fifos[0], fifos[1])
 	for n := range 3 {
-		for _, size := range []uint64{16, 24} { // in the log, before the job goes on
+		for i, size := range []uint64{16, 24} { // in the log, before the job goes on
 			waitFor(t, "the log", func() bool {
 				r, closeLog, err := joblog.Open(l.Path("x"))
 				if err == nil {
@@ -173,7 +174,7 @@ func TestLogsOfPipes(t *testing.T) {
 				}
 				return r.Size == uint64(n)*24+size
 			})
-			l.writeFifo(fifo, "on\n")
+			l.writeFifo(fifos[i], "on\n")
 		}
 	}
 	l.ok("wait", "x")

@@ -55,7 +55,7 @@ func TestLogsSince(t *testing.T) {
 	fifo := l.fifo()
 	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "echo early; cat "+fifo+"; echo late")
 	l.start("logs", "-f", "x").out.expect(t, "early\n")
-	time.Sleep(2 * indexEvery) // after which the next output has a time of its own
+	time.Sleep(2 * time.Second) // after which the next output has a time of its own
 	between := time.Now().Format(time.RFC3339Nano)
 	l.writeFifo(fifo, "")
 	l.ok("wait", "x")

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,28 +27,44 @@ func (o *limitOptions) declare(cmd *cobra.Command) {
 	f.StringArrayVar(&o.ulimits, "ulimit", nil, "set a limit of each process, as `NAME=SOFT[:HARD]`, such as memlock=-1; may be repeated")
 }
 
-// add puts what was asked for into r.
-func (o limitOptions) add(r *keyway.Resources) (err error) {
+// add puts what was asked for over what s has.
+func (o limitOptions) add(s *keyway.Spec) (err error) {
 	if o.cpus != "" {
-		if r.CPUs, err = strconv.ParseFloat(o.cpus, 64); err != nil || !(r.CPUs >= 0.01 && r.CPUs < 1<<16) {
+		if s.CPUs, err = strconv.ParseFloat(o.cpus, 64); err != nil || !(s.CPUs >= 0.01 && s.CPUs < 1<<16) {
 			return keyway.Errorf(keyway.Usage, "--cpus %s: a number of processors from 0.01 on is possible", o.cpus).Hint("for example: --cpus 1.5")
 		}
 	}
-	if r.Memory, err = parseSize("--memory", o.memory, "64gb"); err != nil {
+	for _, size := range []struct {
+		flag, text, example string
+		to                  *int64
+	}{{"--memory", o.memory, "64gb", &s.Memory}, {"--shm-size", o.shm, "16gb", &s.ShmSize}} {
+		n, err := parseSize(size.flag, size.text, size.example)
+		if err != nil {
+			return err
+		}
+		*size.to = cmp.Or(n, *size.to)
+	}
+	limits, err := o.parseUlimits()
+	if err != nil {
 		return err
 	}
-	if r.ShmSize, err = parseSize("--shm-size", o.shm, "16gb"); err != nil {
-		return err
-	}
+	own := slices.DeleteFunc(slices.Clone(s.Ulimits), func(u keyway.Ulimit) bool {
+		return slices.ContainsFunc(limits, func(l keyway.Ulimit) bool { return l.Name == u.Name })
+	})
+	s.Ulimits = append(own, limits...)
+	return nil
+}
+
+func (o limitOptions) parseUlimits() (limits []keyway.Ulimit, err error) {
 	for _, text := range o.ulimits {
 		u, err := units.ParseUlimit(text)
 		if err != nil {
-			return keyway.Errorf(keyway.Usage, "--ulimit %s: %w", text, err).
+			return nil, keyway.Errorf(keyway.Usage, "--ulimit %s: %w", text, err).
 				Hint("for example: --ulimit memlock=-1 or --ulimit nofile=65536:1048576; see which there are: man 2 setrlimit")
 		}
-		r.Ulimits = append(r.Ulimits, keyway.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+		limits = append(limits, keyway.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
-	return nil
+	return limits, nil
 }
 
 // parseSize reads a size in bytes, with a unit or without; empty is 0.

@@ -29,12 +29,12 @@ func TestLimitOptions(t *testing.T) {
 		{limitOptions{ulimits: []string{"nosuch=1"}}, nil},
 		{limitOptions{ulimits: []string{"nofile=2:1"}}, nil},
 	} {
-		var got keyway.Resources
+		var got keyway.Spec
 		err := c.o.add(&got)
 		switch {
 		case c.want == nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == ""):
 			t.Errorf("%+v: %+v, %v", c.o, got, err)
-		case c.want != nil && (err != nil || !reflect.DeepEqual(got, *c.want)):
+		case c.want != nil && (err != nil || !reflect.DeepEqual(got.Resources, *c.want)):
 			t.Errorf("%+v became %+v, %v", c.o, got, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -39,7 +40,7 @@ func (o privilegeOptions) add(s *keyway.Spec) error {
 		}
 		s.NewPrivileges = !none
 	}
-	s.PidsLimit = o.pids
+	s.PidsLimit = cmp.Or(o.pids, s.PidsLimit)
 	return nil
 }
 

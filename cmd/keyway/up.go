@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,13 +26,14 @@ type upOptions struct {
 	readOnly, forwardAgent, json     bool
 	privileges                       privilegeOptions
 	limits                           limitOptions
+	template                         templateOptions
 	command                          []string
 }
 
 func newUpCommand() *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
-		Use:   "up [--on PLACE] [--image REF] [--name NAME] [--gpus all|N|UUID,…] [-- COMMAND…]",
+		Use:   "up [TEMPLATE] [--on PLACE] [--image REF] [--name NAME] [--gpus all|N|UUID,…] [-- COMMAND…]",
 		Short: "Make a workspace and start it",
 		Long: `Make a workspace at a place and start it; then "ssh NAME" leads into it.
 
@@ -41,29 +43,41 @@ and a small SSH server into the container. No port is published, no image rebuil
 Without --engine it takes the first that can be used of ` + strings.Join(keyway.EngineNames(), ", ") + `, and
 says which and why. With ` + keyway.EngineWith(false) + ` the workspace is plain processes.
 
+TEMPLATE is a service of a Compose file: of the nearest keyway.yaml or compose.yaml
+above, one of yours, or one that is built in (keyway templates). Without TEMPLATE and
+--image it is the one service of the nearest keyway.yaml, if there is one. Options
+given here come before what the template says.
+
 COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
 				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
-		Example: `  keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
+		Example: `  keyway up pytorch --on gpu1 --gpus 2
+  keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
   keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
   keyway up --name here                        on this machine`,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeTemplates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if at := cmd.ArgsLenAtDash(); at > 0 || at < 0 && len(args) > 0 {
-				return noTemplate(cmd.Context(), args[0])
+			at := cmd.ArgsLenAtDash()
+			if at < 0 {
+				at = len(args)
 			}
-			o.command = args
+			if at > 1 {
+				return keyway.Errorf(keyway.Usage, "keyway up takes one template; %q is too much", args[1]).
+					Hint("a command comes after two dashes: keyway up %s -- COMMAND", args[0])
+			}
+			o.template.names, o.command = args[:at], args[at:]
 			return runUp(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.place, "on", string(keyway.Local), "make it at `PLACE`: a host of your ~/.ssh/config, or local")
-	f.StringVar(&o.name, "name", "", "call the workspace, and its ssh host, `NAME` (default: made from the image's)")
+	f.StringVar(&o.name, "name", "", "call the workspace, and its ssh host, `NAME` (default: the template's, else made from the image's)")
 	f.StringVar(&o.image, "image", "", "make a container from the image `REF` (default "+keyway.DefaultImage+")")
 	f.StringVar(&o.engine, "engine", "", "run it with `ENGINE`: "+keyway.EngineChoice()+" (default: the first that can be used)")
 	f.StringVar(&o.gpus, "gpus", "", "give it `GPUS`: all, a number, device=0,3, or UUIDs separated by commas")
 	o.limits.declare(cmd)
-	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "show a directory of the place inside, as `SOURCE:TARGET`, or SOURCE:TARGET:ro to read only; may be repeated")
+	o.template.declare(cmd)
+	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "show a directory of the place, or a volume by its name, inside, as `SOURCE:TARGET`, or SOURCE:TARGET:ro to read only; may be repeated")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set an environment variable, as `NAME=VALUE`, or NAME for the value it has here; may be repeated")
 	f.StringArrayVar(&o.keys, "key", nil, "let the public `KEY` enter: its file, or its fingerprint or comment in the agent; may be repeated\n(default: those that your ssh has for the place, else all that the agent holds)")
 	f.StringVar(&o.user, "user", "", "run as `USER` or uid[:gid] inside (default: the image's own)")
@@ -78,13 +92,23 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 }
 
 func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
-	s, place, err := o.spec()
+	asked, err := o.template.resolve(ctx, o)
 	if err != nil {
 		return err
 	}
+	s, place, err := o.spec(asked.Spec)
+	if err != nil {
+		return err
+	}
+	asked.tell(news)
 	a, err := newApp()
 	if err != nil {
 		return err
+	}
+	if asked.Setup != "" { // which runs by ssh
+		if err := a.RequireInclude(); err != nil {
+			return err
+		}
 	}
 	known, err := a.Hosts.Surroundings(ctx)
 	if err != nil {
@@ -114,12 +138,15 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	if err != nil {
-		return o.bring(err, place)
+		return o.bring(err, place, s.Image)
 	}
 	if err := a.Pin(ctx, known, place, s, made, o.named()); err != nil {
 		return a.Undo(ctx, there, place, s.Name, err)
 	}
 	made.Place = place
+	if err := asked.setUp(ctx, made.Name, news); err != nil {
+		return err
+	}
 	if o.json {
 		return plain.JSON(stdout, made)
 	}
@@ -136,9 +163,9 @@ func tellKeys(news io.Writer, keys []laptop.PublicKey, why string) {
 	}
 }
 
-// noTemplate says what somebody may have meant by "keyway up WORD".
-func noTemplate(ctx context.Context, word string) error {
-	e := keyway.Errorf(keyway.Usage, "there is no template %q", word)
+// noTemplate is what somebody may have meant by "keyway up WORD" where no template has
+// that name, else e.
+func noTemplate(ctx context.Context, word string, e error) error {
 	a, err := newApp()
 	if err != nil {
 		return err
@@ -152,21 +179,21 @@ func noTemplate(ctx context.Context, word string) error {
 		return keyway.Errorf(keyway.Usage, "%s is a host: it goes after --on", word).
 			Hint("keyway up --on %s --image IMAGE --name NAME", word)
 	}
-	return e.Hint("name an image: keyway up --image %s", word)
+	return e
 }
 
 // bring is err with how an image that the place cannot pull is brought there, which
 // only this laptop can say.
-func (o upOptions) bring(err error, place keyway.Place) error {
-	if place == keyway.Local || o.image == "" || !keyway.Is(err, keyway.ImageNotFound) {
+func (o upOptions) bring(err error, place keyway.Place, image string) error {
+	if place == keyway.Local || image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
 	load := cmp.Or(o.engine, keyway.EngineWith(true))
-	hint := plain.Sprintf("if you have it here: docker save %s | ssh %s %s load", plain.Shell(o.image), plain.Shell(string(place)), plain.Shell(load))
+	hint := plain.Sprintf("if you have it here: docker save %s | ssh %s %s load", plain.Shell(image), plain.Shell(string(place)), plain.Shell(load))
 	if near := keyway.AsError(err).Nearest; isReference(near) {
 		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
 	}
-	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, o.image, err).Hint("%s", hint)
+	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, err).Hint("%s", hint)
 }
 
 // maxReference bounds the name of an image in bytes.
@@ -195,44 +222,68 @@ func (o upOptions) named() []string {
 	return names
 }
 
-// spec turns the options into what is asked of the node, less the keys.
-func (o upOptions) spec() (keyway.Spec, keyway.Place, error) {
-	s := keyway.Spec{
-		Engine: o.engine, Image: o.image, Command: o.command,
-		Access:  keyway.Access{ForwardAgent: o.forwardAgent},
-		Files:   keyway.Files{Workdir: o.workdir, ReadOnly: o.readOnly},
-		Process: keyway.Process{User: o.user},
-	}
+// spec is what is asked of the node, less the keys: what the template asks for, and
+// over it the options.
+func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	place, err := keyway.ParsePlace(o.place)
 	if err != nil {
 		return s, "", err
 	}
-	if err := o.privileges.add(&s); err != nil {
+	s.Engine, s.Image, s.Workdir = o.engine, cmp.Or(o.image, s.Image), cmp.Or(o.workdir, s.Workdir)
+	s.ReadOnly, s.ForwardAgent = s.ReadOnly || o.readOnly, s.ForwardAgent || o.forwardAgent
+	if len(o.command) > 0 {
+		s.Command = o.command
+	}
+	if o.user != "" {
+		s.User, s.Caller = o.user, false
+	}
+	if s.Name, err = keyway.ParseName(cmp.Or(o.name, nameOf(s))); err != nil {
 		return s, "", err
 	}
-	if o.name == "" {
-		o.name = nameOfImage(s.Image)
+	if o.gpus != "" {
+		if s.GPUs, err = keyway.ParseGPUs(o.gpus); err != nil {
+			return s, "", err
+		}
 	}
-	if s.Name, err = keyway.ParseName(o.name); err != nil {
-		return s, "", err
+	for _, add := range []func(*keyway.Spec) error{o.privileges.add, o.limits.add, o.template.add, o.addMounts, o.addEnv} {
+		if err := add(&s); err != nil {
+			return s, "", err
+		}
 	}
-	if s.GPUs, err = keyway.ParseGPUs(o.gpus); err != nil {
-		return s, "", err
-	}
-	if err := o.limits.add(&s.Resources); err != nil {
-		return s, "", err
-	}
+	return s, place, nil
+}
+
+func (o upOptions) addMounts(s *keyway.Spec) error {
 	for _, v := range o.mounts {
 		m, err := keyway.ParseMount(v)
 		if err != nil {
-			return s, "", err
+			return err
 		}
-		s.Mounts = append(s.Mounts, m)
+		mountOver(s, m)
 	}
-	if s.Env, err = parseEnv(o.env); err != nil {
-		return s, "", err
+	return nil
+}
+
+func (o upOptions) addEnv(s *keyway.Spec) error {
+	env, err := parseEnv(o.env)
+	if err != nil || len(env) == 0 {
+		return err
 	}
-	return s, place, nil
+	all := maps.Clone(s.Env)
+	if all == nil {
+		all = env
+	}
+	maps.Copy(all, env)
+	s.Env = all
+	return nil
+}
+
+// nameOf is a name for a workspace that was given none.
+func nameOf(s keyway.Spec) string {
+	if s.Template != "" {
+		return nameOfImage(s.Template)
+	}
+	return nameOfImage(s.Image)
 }
 
 // nameOfImage is the last word of an image's path: pytorch of

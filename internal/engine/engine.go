@@ -58,3 +58,10 @@ type Guest struct {
 	// Version goes into what the engine records about a workspace.
 	Version string
 }
+
+// VolumeKeeper is an engine whose workspaces can have volumes that outlive them.
+type VolumeKeeper interface {
+	// RemoveVolume removes the owner's volume of that name with all files in it. One
+	// that is not there is no error; one that a workspace has is NameTaken.
+	RemoveVolume(ctx context.Context, name string) error
+}

@@ -79,6 +79,28 @@ func TestMake(t *testing.T) {
 	}
 }
 
+func TestNoSecretIsRecorded(t *testing.T) {
+	root := t.TempDir()
+	s := spec("train")
+	s.Secrets = []keyway.Secret{{Name: "token", Value: []byte("s3cret")}}
+	if _, err := HomesIn(root).Make(s, Guest{Dir: "/guests/cafe"}); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte("s3cret")) || bytes.Contains(data, []byte("czNjcmV0")) {
+			t.Errorf("%s holds the secret", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMakeOnFullDisk(t *testing.T) {
 	root := t.TempDir()
 	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=4k,nr_inodes=3"); err != nil {

@@ -253,6 +253,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 		return "", err
 	}
 	// The Home comes last: it is what says that there is a workspace.
+	s.Secrets = nil // they are in the workspace only
 	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir), HostKey: public}
 	if err := h.remember(rec); err != nil {
 		return "", err

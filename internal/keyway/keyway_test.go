@@ -64,16 +64,17 @@ func TestParsePlace(t *testing.T) {
 
 func TestParseMount(t *testing.T) {
 	for in, want := range map[string]Mount{
-		"/data:/mnt/data":       {"/data", "/mnt/data", false},
-		"/data:/mnt/data:ro":    {"/data", "/mnt/data", true},
-		"/data:/mnt//data/:rw":  {"/data", "/mnt/data", false},
-		"/with space:/mnt/x:ro": {"/with space", "/mnt/x", true},
+		"/data:/mnt/data":       {Source: "/data", Target: "/mnt/data"},
+		"/data:/mnt/data:ro":    {Source: "/data", Target: "/mnt/data", ReadOnly: true},
+		"/data:/mnt//data/:rw":  {Source: "/data", Target: "/mnt/data"},
+		"cache:/mnt/x":          {Kind: MountVolume, Source: "cache", Target: "/mnt/x"},
+		"/with space:/mnt/x:ro": {Source: "/with space", Target: "/mnt/x", ReadOnly: true},
 	} {
 		if got, err := ParseMount(in); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", in, got, err)
 		}
 	}
-	for _, bad := range []string{"", "/data", "data:/mnt", "/data:mnt", "/data:/", "/a:/b:/c", "/a:/b:xx", ":/x", "/x:", "/a:/b:ro:z"} {
+	for _, bad := range []string{"", "/data", "./data:/mnt", "da/ta:/mnt", "/data:mnt", "/data:/", "/a:/b:/c", "/a:/b:xx", ":/x", "/x:", "/a:/b:ro:z"} {
 		if _, err := ParseMount(bad); !Is(err, Usage) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -126,7 +127,7 @@ func TestTheZeroSpecIsRefused(t *testing.T) {
 		"negative shm":     func(s *Spec) { s.ShmSize = -1 },
 		"bad variable":     func(s *Spec) { s.Env = map[string]string{"A=B": ""} },
 		"NUL in variable":  func(s *Spec) { s.Env = map[string]string{"A": "\x00"} },
-		"mounts collide":   func(s *Spec) { s.Mounts = []Mount{{"/a", "/x", false}, {"/b", "/x", false}} },
+		"mounts collide":   func(s *Spec) { s.Mounts = []Mount{{Source: "/a", Target: "/x"}, {Source: "/b", Target: "/x"}} },
 		"too many mounts":  func(s *Spec) { s.Mounts = make([]Mount, maxMounts+1) },
 	} {
 		bad := good

@@ -3,7 +3,6 @@ package keyway
 import (
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ type Spec struct {
 	Resources
 	Files
 	Process
+	Origin
 }
 
 // Access says who may enter a workspace, and what they bring.
@@ -49,6 +49,8 @@ type Resources struct {
 	// PidsLimit is how many processes and threads there may be; -1 is as many as the
 	// place allows.
 	PidsLimit int64 `json:"pidsLimit,omitempty"`
+	// Devices are device files of the place.
+	Devices []Device `json:"devices,omitempty"`
 }
 
 // Files are what a workspace sees of the file systems.
@@ -58,13 +60,22 @@ type Files struct {
 	// else the home directory.
 	Workdir  string `json:"workdir,omitempty"`
 	ReadOnly bool   `json:"readOnly,omitempty"` // root file system read-only
+	// Secrets are files in SecretsDir that only the workspace's user reads. No record
+	// and no label holds them.
+	Secrets []Secret `json:"secrets,omitempty"`
+	// HomeVolume is the name of a volume for the user's home directory. It outlives
+	// the workspace.
+	HomeVolume string `json:"homeVolume,omitempty"`
 }
 
 // Process says what the programs of a workspace run as, and with.
 type Process struct {
 	// User is a user or uid[:gid] of the image; empty: the image's own.
-	User string            `json:"user,omitempty"`
-	Env  map[string]string `json:"env,omitempty"`
+	User string `json:"user,omitempty"`
+	// Caller runs programs with the uid and gid that the owner has at the place, so
+	// that files on mounts are the owner's. It excludes User.
+	Caller bool              `json:"caller,omitempty"`
+	Env    map[string]string `json:"env,omitempty"`
 	// CapAdd are capabilities of capabilities(7) that the container gets beside
 	// those that every one has, without CAP_, or ALL.
 	CapAdd []string `json:"capAdd,omitempty"`
@@ -91,7 +102,7 @@ func (s Spec) Validate() error {
 	if len(s.Command) > maxCommand {
 		return Errorf(Usage, "the command has over %d words", maxCommand).Hint("put it into a script, and name that")
 	}
-	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate} {
+	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate, s.Origin.validate} {
 		if err := validate(); err != nil {
 			return err
 		}
@@ -138,7 +149,7 @@ func (r Resources) validate() error {
 		}
 		seen[u.Name] = true
 	}
-	return nil
+	return validateDevices(r.Devices)
 }
 
 func (f Files) validate() error {
@@ -151,13 +162,22 @@ func (f Files) validate() error {
 			return Errorf(Usage, "two mounts at %s", m.Target)
 		}
 		seen[m.Target] = true
+		if err := m.validate(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if f.HomeVolume != "" && !IsVolumeName(f.HomeVolume) {
+		return Errorf(Usage, "%.80q cannot be the name of a volume", f.HomeVolume).Hint("for example: my-home")
+	}
+	return validateSecrets(f.Secrets)
 }
 
 func (p Process) validate() error {
 	if len(p.Env) > maxEnv || len(p.CapAdd) > maxCaps {
 		return Errorf(Usage, "too much in one workspace: at most %d variables and %d capabilities", maxEnv, maxCaps)
+	}
+	if p.Caller && p.User != "" {
+		return Errorf(Usage, "--user %s and --as-me exclude one another", p.User).Hint("keep one of the two")
 	}
 	for _, c := range p.CapAdd {
 		if _, err := ParseCapability(c); err != nil {
@@ -191,26 +211,6 @@ func (u Ulimit) validate() error {
 			Hint("for example: --ulimit nofile=65536:1048576")
 	}
 	return nil
-}
-
-// Mount shows a directory or file of the place inside the workspace.
-type Mount struct {
-	Source   string `json:"source"` // absolute path at the place
-	Target   string `json:"target"` // absolute path in the workspace
-	ReadOnly bool   `json:"readOnly,omitempty"`
-}
-
-// ParseMount reads SOURCE:TARGET[:ro|:rw], as docker run -v takes it.
-func ParseMount(s string) (Mount, error) {
-	fields := strings.Split(s, ":")
-	if len(fields) == 3 && (fields[2] == "ro" || fields[2] == "rw") || len(fields) == 2 {
-		m := Mount{Source: fields[0], Target: path.Clean(fields[1]), ReadOnly: len(fields) == 3 && fields[2] == "ro"}
-		if path.IsAbs(m.Source) && path.IsAbs(fields[1]) && m.Target != "/" {
-			return m, nil
-		}
-	}
-	return Mount{}, Errorf(Usage, "%q is not a mount", s).
-		Hint("give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro")
 }
 
 // ParseCapability reads the name of a capability as docker run --cap-add takes it:

@@ -28,6 +28,7 @@ type Workspace struct {
 	Sessions     int       `json:"sessions"`
 	ForwardAgent bool      `json:"forwardAgent,omitempty"`
 	Guest        GuestInfo `json:"guest"`
+	Origin
 }
 
 // Progress is one piece of news during long work. Done and Total are bytes;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path"
@@ -62,7 +63,7 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 		return keyway.Errorf(keyway.Usage, "--workdir %s is not an absolute path", s.Workdir).Hint("for example: --workdir /workspace")
 	}
 	for _, m := range s.Mounts {
-		if !path.IsAbs(m.Target) || !isAbsAnywhere(m.Source) {
+		if !path.IsAbs(m.Target) || m.Kind == keyway.MountBind && !isAbsAnywhere(m.Source) {
 			return keyway.Errorf(keyway.Usage, "a mount needs two absolute paths, not %q and %q", m.Source, m.Target).
 				Hint("for example: -v /data:/mnt/data")
 		}
@@ -70,7 +71,7 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Hint("mount it elsewhere: -v %s:/mnt/data", m.Source)
 		}
-		if _, err := os.Stat(m.Source); d.podman && at.local() && errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(m.Source); m.Kind == keyway.MountBind && d.podman && at.local() && errors.Is(err, fs.ErrNotExist) {
 			return noSource(m) // Podman's API would make a directory there
 		}
 	}
@@ -142,14 +143,19 @@ func initCommand(s keyway.Spec) []string {
 
 func (e *Engine) labels(s keyway.Spec, way string) (map[string]string, error) {
 	s.AuthorizedKeys = nil // they may change; the Home has them
+	s.Secrets = nil        // whoever may use the daemon sees labels
 	spec, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
+	own := map[string]string{
 		labelName: string(s.Name), labelOwner: e.owner, labelSpec: string(spec),
 		labelVersion: e.guest.Version, labelWay: way, labelHome: string(e.homes.Home(s.Name)),
-	}, nil
+	}
+	all := map[string]string{}
+	maps.Copy(all, s.Labels)
+	maps.Copy(all, own)
+	return all, nil
 }
 
 // visibleDevices is what NVIDIA's container runtime goes by.
@@ -166,6 +172,9 @@ func environment(s keyway.Spec) []string {
 	if _, set := s.Env[visibleDevices]; s.GPUs.None() && !set {
 		env = append(env, visibleDevices+"=void")
 	}
+	if _, set := s.Env["HOME"]; s.HomeVolume != "" && !set {
+		env = append(env, "HOME="+homeDir(s))
+	}
 	env = append(env, keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(s.Name))
 	slices.Sort(env)
 	return env
@@ -178,16 +187,13 @@ func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		ReadonlyRootfs: s.ReadOnly,
 		ShmSize:        s.ShmSize,
-		Mounts:         append(e.homeMounts(s.Name, way), userMounts(s)...),
+		Mounts:         append(e.homeMounts(s.Name, way), slices.Concat(userMounts(s), e.volumeMounts(s))...),
 		SecurityOpt:    securityOptions(s),
 		CapAdd:         s.CapAdd,
 		CapDrop:        dropped(s.CapAdd),
 		Resources:      resources(s.Resources),
 	}
-	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }) {
-		// Nearly every program wants a place for temporary files, and some run them.
-		h.Tmpfs = map[string]string{"/tmp": "rw,exec,nosuid,nodev,mode=1777"}
-	}
+	h.Tmpfs = tmpfs(s)
 	return h
 }
 
@@ -233,7 +239,7 @@ func pidsLimit(r keyway.Resources) *int64 {
 // daemon's own.
 func resources(r keyway.Resources) container.Resources {
 	limits := container.Resources{
-		DeviceRequests: deviceRequests(r.GPUs), PidsLimit: pidsLimit(r),
+		DeviceRequests: deviceRequests(r.GPUs), Devices: devices(r), PidsLimit: pidsLimit(r),
 		Memory: r.Memory, NanoCPUs: int64(math.Round(r.CPUs * 1e9)),
 	}
 	for _, u := range r.Ulimits {
@@ -261,6 +267,9 @@ func (e *Engine) homeMounts(name keyway.Name, way string) []mount.Mount {
 func userMounts(s keyway.Spec) []mount.Mount {
 	var mounts []mount.Mount
 	for _, m := range s.Mounts {
+		if m.Kind != keyway.MountBind {
+			continue
+		}
 		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
 	return mounts

@@ -42,6 +42,9 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	s.Engine = d.name()
+	if s, err = e.settled(ctx, d, s); err != nil {
+		return keyway.Workspace{}, err
+	}
 	return e.create(ctx, d, s, image, report)
 }
 
@@ -131,6 +134,10 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 	if err != nil {
 		return w, err
 	}
+	fresh, err := e.fresh(ctx, s)
+	if err != nil {
+		return w, err
+	}
 	id, warnings, err := e.claim(ctx, s, plan)
 	if err != nil {
 		return w, err
@@ -149,6 +156,9 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 		return w, err
 	}
 	m, err := e.furnish(ctx, made{id: id, way: way, home: e.homes.Home(s.Name), spec: s}, image)
+	if err == nil {
+		err = e.furnishVolumes(ctx, m, image, fresh)
+	}
 	if err != nil {
 		return w, e.refusal(ctx, s, err)
 	}

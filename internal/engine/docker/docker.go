@@ -29,7 +29,10 @@ type Engine struct {
 	known *daemon // its version, not its name; nil until somebody has answered
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine       = (*Engine)(nil)
+	_ engine.VolumeKeeper = (*Engine)(nil)
+)
 
 // An Option changes what New makes.
 type Option func(*Engine)

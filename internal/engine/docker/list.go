@@ -164,5 +164,6 @@ func (e *Engine) workspace(m made, state keyway.State, reason string, info keywa
 	return keyway.Workspace{
 		Name: m.spec.Name, Engine: e.Name(), Image: m.spec.Image, State: state, Reason: reason, GPUs: m.spec.GPUs,
 		Created: created.UTC().Truncate(time.Second), Sessions: sessions, ForwardAgent: m.spec.ForwardAgent, Guest: info,
+		Origin: m.spec.Origin,
 	}
 }

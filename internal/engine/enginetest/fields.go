@@ -216,7 +216,7 @@ func (s Subject) homeInside(name keyway.Name) string {
 
 // fieldCases has a case for every field of a Spec.
 func fieldCases() []field {
-	return slices.Concat(identityFields(), resourceFields(), fileFields(), processFields())
+	return slices.Concat(identityFields(), resourceFields(), fileFields(), processFields(), templateFields())
 }
 
 func identityFields() []field {

@@ -40,7 +40,7 @@ func (e *Engine) Probe(ctx context.Context) error {
 // check refuses, each with its own sentence, what plain processes cannot be
 // given: ignoring it would give a workspace other than the one asked for.
 func check(s keyway.Spec) error {
-	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noLimits, noReadOnly, noOtherUser, noPrivileges, noMounts, workdirExists} {
+	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noLimits, noReadOnly, noOtherUser, noPrivileges, noDevices, noMounts, workdirExists} {
 		if err := refuse(s); err != nil {
 			return err
 		}
@@ -118,6 +118,25 @@ func noPrivileges(s keyway.Spec) error {
 	return nil
 }
 
+// noDevices refuses what a container is given beside its image. Plain processes see
+// the devices, files and volumes of their machine, and have their user's own home.
+func noDevices(s keyway.Spec) error {
+	for _, thing := range []struct {
+		flag  string
+		given bool
+		why   string
+	}{
+		{"--device", len(s.Devices) > 0, "gives no devices: its processes use those that their user may"},
+		{"--secret", len(s.Secrets) > 0, "has no " + keyway.SecretsDir + " that is the workspace's alone"},
+		{"--home-volume", s.HomeVolume != "", "has no volumes: the home directory is its user's own, and stays"},
+	} {
+		if thing.given {
+			return keyway.Errorf(keyway.Usage, "the host engine %s (%s)", thing.why, thing.flag).Hint("leave %s out; %s", thing.flag, tryContainers)
+		}
+	}
+	return nil
+}
+
 func isMe(user string) bool {
 	uid := strconv.Itoa(os.Getuid())
 	return user == uid || user == uid+":"+strconv.Itoa(os.Getgid()) || user == os.Getenv("USER") || user == os.Getenv("LOGNAME")
@@ -127,6 +146,14 @@ func isMe(user string) bool {
 // both engines where data lies at the same path.
 func noMounts(s keyway.Spec) error {
 	for _, m := range s.Mounts {
+		switch m.Kind {
+		case keyway.MountVolume:
+			return keyway.Errorf(keyway.Usage, "the host engine has no volumes, such as the one for %s (-v)", m.Target).
+				Hint("use a directory of the place; %s", tryContainers)
+		case keyway.MountTmpfs:
+			return keyway.Errorf(keyway.Usage, "the host engine cannot mount memory at %s (--tmpfs)", m.Target).
+				Hint("use /dev/shm; %s", tryContainers)
+		}
 		if m.Source != m.Target || m.ReadOnly {
 			return keyway.Errorf(keyway.Usage, "the host engine cannot mount: %s is what it is, %s will not appear", m.Source, m.Target).
 				Hint("use the data where it is and leave -v %s:%s out; %s", m.Source, m.Target, tryContainers)

@@ -146,7 +146,7 @@ func (e *Engine) describe(ctx context.Context, name keyway.Name, rec engine.Reco
 	home := e.homes.Home(name)
 	w := keyway.Workspace{
 		Name: name, Engine: Name, ForwardAgent: rec.Spec.ForwardAgent, Created: rec.Created,
-		Sessions: engine.Sessions(dataOf(home, rec)),
+		Sessions: engine.Sessions(dataOf(home, rec)), Origin: rec.Spec.Origin,
 	}
 	w.Guest, _ = engine.Info(home)
 	w.Guest.HostKey = rec.HostKey

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/template"
+)
+
+// templateOptions are the template of up, and the flags for what templates can say.
+type templateOptions struct {
+	names                           []string // none or one
+	tmpfs, devices, secrets, labels []string
+	asMe                            bool
+	home                            string
+}
+
+func (o *templateOptions) declare(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&o.tmpfs, "tmpfs", nil, "show memory as a directory inside, as `TARGET[:size=SIZE]`; may be repeated")
+	f.StringArrayVar(&o.devices, "device", nil, "show a `DEVICE` file of the place inside, such as /dev/fuse; may be repeated")
+	f.StringArrayVar(&o.secrets, "secret", nil, "put a file of this laptop where only the workspace's user reads it, as `NAME=FILE`:\n"+keyway.SecretsDir+"/NAME; may be repeated")
+	f.StringArrayVar(&o.labels, "label", nil, "label it `NAME=VALUE`; may be repeated")
+	f.BoolVar(&o.asMe, "as-me", false, "run with your own uid and gid at the place, so that files on mounts are yours (templates do)")
+	f.StringVar(&o.home, "home-volume", "", "keep the home directory in the volume `NAME`, which outlives the workspace")
+}
+
+// asked is what a template asks for.
+type asked struct {
+	template.Asked
+	from template.Template // zero: no template
+}
+
+// finder looks for templates from the working directory on.
+func finder() (template.Finder, error) {
+	config, err := dirs.Config()
+	if err != nil {
+		return template.Finder{}, err
+	}
+	dir, _ := os.Getwd()
+	home, _ := os.UserHomeDir()
+	return template.Finder{Dir: dir, Mine: filepath.Join(config, "templates"), Home: home}, nil
+}
+
+// resolve is what the template of up asks for. Without a name and an image it is that
+// of the nearest keyway.yaml.
+func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, error) {
+	f, err := finder()
+	if err != nil {
+		return asked{}, err
+	}
+	var found template.Template
+	switch {
+	case len(o.names) > 0:
+		if found, err = f.Find(o.names[0]); keyway.Is(err, keyway.Usage) {
+			return asked{}, noTemplate(ctx, o.names[0], err)
+		}
+	case up.image != "":
+		return asked{}, nil
+	default:
+		var ok bool
+		if found, ok, err = f.Only(); err == nil && !ok {
+			return asked{}, nil
+		}
+	}
+	if err != nil {
+		return asked{}, err
+	}
+	return resolveAt(found, up.place)
+}
+
+// resolveAt is what a template asks for at a place.
+func resolveAt(found template.Template, place string) (asked, error) {
+	home, _ := os.UserHomeDir()
+	a, err := found.Resolve(template.Where{Local: place == string(keyway.Local), Home: home, Lookup: os.LookupEnv})
+	a.Spec.Template = found.Name
+	return asked{a, found}, err
+}
+
+// tell says which template it is, and what of this laptop went into it.
+func (a asked) tell(news io.Writer) {
+	if a.from.Name == "" {
+		return
+	}
+	plain.Fprintf(news, "template %s (%s)\n", a.from.Name, a.from.File)
+	if len(a.Variables) > 0 {
+		plain.Fprintf(news, "variables of this laptop that went into it: %s\n", strings.Join(a.Variables, ", "))
+	}
+	if len(a.Extensions) > 0 {
+		plain.Fprintf(news, "extensions for an editor in it: %s\n", strings.Join(a.Extensions, ", "))
+	}
+}
+
+// setupJob is the job that a template's setup runs as, with a log.
+const setupJob = "setup"
+
+// setUp runs the template's setup, once: the workspace was made just now. It is a job,
+// so no lost connection ends it.
+func (a asked) setUp(ctx context.Context, name keyway.Name, news io.Writer) error {
+	if a.Setup == "" {
+		return nil
+	}
+	fmt.Fprintf(news, "setting up: keyway logs %s/%s has it later\n", name, setupJob)
+	err := inside{out: news}.run(ctx, string(name), "run", "-T", "--as", setupJob, "--", "sh", "-c", a.Setup)
+	var status exitStatus
+	if errors.As(err, &status) {
+		return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
+			Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: ssh %[1]s, or make it anew: keyway rm %[1]s", name, setupJob)
+	}
+	return err
+}
+
+// add puts the flags over what s has.
+func (o templateOptions) add(s *keyway.Spec) error {
+	if o.asMe {
+		if s.User != "" {
+			s.User = ""
+		}
+		s.Caller = true
+	}
+	s.HomeVolume = cmp.Or(o.home, s.HomeVolume)
+	for _, text := range o.tmpfs {
+		m, err := parseTmpfs(text)
+		if err != nil {
+			return err
+		}
+		mountOver(s, m)
+	}
+	for _, text := range o.devices {
+		d, err := keyway.ParseDevice(text)
+		if err != nil {
+			return err
+		}
+		s.Devices = append(s.Devices, d)
+	}
+	for _, text := range o.secrets {
+		secret, err := readSecret(text)
+		if err != nil {
+			return err
+		}
+		s.Secrets = append(slices.DeleteFunc(s.Secrets, func(other keyway.Secret) bool { return other.Name == secret.Name }), secret)
+	}
+	for _, text := range o.labels {
+		name, value, _ := strings.Cut(text, "=")
+		if s.Labels == nil {
+			s.Labels = map[string]string{}
+		}
+		s.Labels[name] = value
+	}
+	return nil
+}
+
+// mountOver adds a mount in the place of one at the same target.
+func mountOver(s *keyway.Spec, m keyway.Mount) {
+	s.Mounts = append(slices.DeleteFunc(s.Mounts, func(other keyway.Mount) bool { return path.Clean(other.Target) == m.Target }), m)
+}
+
+// parseTmpfs reads TARGET[:size=SIZE].
+func parseTmpfs(text string) (keyway.Mount, error) {
+	target, options, given := strings.Cut(text, ":")
+	m := keyway.Mount{Kind: keyway.MountTmpfs, Target: path.Clean(target)}
+	size, ok := strings.CutPrefix(options, "size=")
+	if given && !ok || !path.IsAbs(target) {
+		return m, keyway.Errorf(keyway.Usage, "--tmpfs %s is not TARGET:size=SIZE", text).Hint("for example: --tmpfs /scratch:size=8gb")
+	}
+	var err error
+	m.Size, err = parseSize("--tmpfs", size, "/scratch:size=8gb")
+	return m, err
+}
+
+// readSecret reads NAME=FILE.
+func readSecret(text string) (keyway.Secret, error) {
+	name, file, ok := strings.Cut(text, "=")
+	if !ok {
+		return keyway.Secret{}, keyway.Errorf(keyway.Usage, "--secret %s is not NAME=FILE", text).Hint("for example: --secret hf_token=~/.hf_token")
+	}
+	const most = 64 << 10
+	f, err := os.Open(file)
+	if err != nil {
+		return keyway.Secret{}, keyway.Errorf(keyway.Usage, "--secret %s: %w", name, err).Hint("name a file of this laptop")
+	}
+	defer f.Close()
+	value, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return keyway.Secret{}, keyway.Errorf(keyway.Usage, "--secret %s: %w", name, err).Hint("name a file of this laptop")
+	}
+	return keyway.Secret{Name: name, Value: value}, nil // Validate bounds it
+}
+
+func completeTemplates(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	f, err := finder()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	all, _ := f.List()
+	var names []cobra.Completion
+	seen := map[string]bool{}
+	for _, t := range all {
+		if !seen[t.Name] {
+			seen[t.Name] = true
+			names = append(names, cobra.CompletionWithDesc(plain.Line(t.Name), string(t.Source)))
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

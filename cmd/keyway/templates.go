@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/table"
+	"keyway/internal/template"
+)
+
+func newTemplatesCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "templates",
+		Short: "List the templates that keyway up takes, and which wins",
+		Long: `List the templates that "keyway up TEMPLATE" takes. A template is a service of a
+Compose file; docs/TEMPLATES.md has its fields. They are looked for in this order, and of
+one name the first wins:
+
+  repository   keyway.yaml, compose.yaml or docker-compose.yaml in the working directory
+               or above it, up to the root of the repository or your home directory
+  mine         *.yaml in the directory templates beside keyway's config.yaml
+  built in     this program's
+
+One that cannot be used as it is says why.` + exitCodes(keyway.BadConfig),
+		Example: "  keyway templates\n  keyway templates --json",
+		Args:    takes(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runTemplates(cmd.Context(), asJSON, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// templateRow is a template as it is listed.
+type templateRow struct {
+	Name   string        `json:"name"`
+	Source string        `json:"source"`
+	File   string        `json:"file"`
+	Image  string        `json:"image,omitempty"`
+	GPUs   string        `json:"gpus,omitempty"`
+	Wins   bool          `json:"wins"`
+	Why    string        `json:"why"`             // why it wins, or does not
+	Error  *keyway.Error `json:"error,omitempty"` // why it cannot be used
+}
+
+func runTemplates(_ context.Context, asJSON bool, stdout io.Writer) error {
+	f, err := finder()
+	if err != nil {
+		return err
+	}
+	all, problems := f.List()
+	rows := templateRows(all)
+	if asJSON {
+		err = plain.JSON(stdout, rows)
+	} else {
+		err = printTemplates(rows, stdout)
+	}
+	if err != nil || len(problems) == 0 {
+		return err
+	}
+	return problems[0]
+}
+
+func templateRows(all []template.Template) []templateRow {
+	winners := map[string]template.Template{}
+	rows := []templateRow{}
+	for _, t := range all {
+		winner, hidden := winners[t.Name]
+		r := templateRow{Name: t.Name, Source: string(t.Source), File: t.File, Wins: !hidden, Why: "the only one of its name"}
+		if hidden {
+			r.Why = "hidden by " + string(winner.Source) + " (" + winner.File + ")"
+			for i := range rows {
+				if rows[i].Name == t.Name && rows[i].Wins {
+					rows[i].Why = "comes before " + string(t.Source)
+				}
+			}
+		} else {
+			winners[t.Name] = t
+		}
+		if a, err := resolveAt(t, string(keyway.Local)); err != nil {
+			r.Error = keyway.AsError(err)
+		} else {
+			r.Image, r.GPUs = a.Spec.Image, a.Spec.GPUs.String()
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func printTemplates(rows []templateRow, stdout io.Writer) error {
+	lines := [][]string{{"NAME", "SOURCE", "GPUS", "IMAGE", "NOTE"}}
+	for _, r := range rows {
+		note := ""
+		if !r.Wins || strings.HasPrefix(r.Why, "comes before") {
+			note = r.Why
+		}
+		if r.Error != nil {
+			first, _, more := strings.Cut(r.Error.Message, "\n")
+			if note = "cannot be used: " + first; more {
+				note += " …"
+			}
+		}
+		line := []string{r.Name, r.Source, r.GPUs, r.Image, note}
+		for i, cell := range line {
+			line[i] = plain.Line(clip(cell, maxCell))
+		}
+		lines = append(lines, line)
+	}
+	t := table.Table{Window: windowOf(stdout), Yield: []int{4}}
+	_, err := io.WriteString(stdout, t.Rows(lines))
+	return err
+}

@@ -1,0 +1,225 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
+)
+
+// volumeHome is where a home directory in a volume is, unless the environment says
+// where home is.
+const volumeHome = "/home/keyway"
+
+// volume is the daemon's name for an owner's volume. Two owners who call one cache
+// each have their own.
+func (e *Engine) volume(name string) string { return "keyway-" + e.owner + "-" + name }
+
+// homeDir is where the home volume of a workspace is mounted.
+func homeDir(s keyway.Spec) string {
+	if home := s.Env["HOME"]; path.IsAbs(home) && path.Clean(home) != "/" {
+		return path.Clean(home)
+	}
+	return volumeHome
+}
+
+// volumeMounts are the volumes that a Spec asks for, and one for its secrets, which
+// ends with the container and is in no image that is made from it.
+func (e *Engine) volumeMounts(s keyway.Spec) []mount.Mount {
+	var mounts []mount.Mount
+	add := func(name, target string, readOnly bool) {
+		m := mount.Mount{Type: mount.TypeVolume, Target: target, ReadOnly: readOnly}
+		if name != "" {
+			m.Source = e.volume(name)
+			m.VolumeOptions = &mount.VolumeOptions{Labels: map[string]string{labelOwner: e.owner}}
+		}
+		mounts = append(mounts, m)
+	}
+	for _, m := range s.Mounts {
+		if m.Kind == keyway.MountVolume {
+			add(m.Source, m.Target, m.ReadOnly)
+		}
+	}
+	if s.HomeVolume != "" {
+		add(s.HomeVolume, homeDir(s), false)
+	}
+	if len(s.Secrets) > 0 {
+		add("", keyway.SecretsDir, false)
+	}
+	return mounts
+}
+
+// tmpfs are the file systems in memory that a Spec asks for, as daemons take them.
+func tmpfs(s keyway.Spec) map[string]string {
+	found := map[string]string{}
+	for _, m := range s.Mounts {
+		if m.Kind != keyway.MountTmpfs {
+			continue
+		}
+		options := "rw,exec,nosuid,nodev,mode=1777"
+		if m.ReadOnly {
+			options = "ro,nosuid,nodev"
+		}
+		if m.Size > 0 {
+			options += ",size=" + strconv.FormatInt(m.Size, 10)
+		}
+		found[m.Target] = options
+	}
+	taken := func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }
+	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, taken) {
+		// Nearly every program wants a place for temporary files, and some run them.
+		found["/tmp"] = "rw,exec,nosuid,nodev,mode=1777"
+	}
+	return found
+}
+
+func devices(r keyway.Resources) []container.DeviceMapping {
+	var list []container.DeviceMapping
+	for _, d := range r.Devices {
+		list = append(list, container.DeviceMapping{PathOnHost: d.Source, PathInContainer: d.Target, CgroupPermissions: d.Access})
+	}
+	return list
+}
+
+// fresh are the volumes of a Spec that are not there yet, by where they are mounted.
+// They are opened to the workspace's user once they are made; one that is there
+// belongs to whoever filled it.
+func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]string, error) {
+	var targets []string
+	for _, m := range e.volumeMounts(s) {
+		if m.Source == "" {
+			if m.Target != keyway.SecretsDir {
+				targets = append(targets, m.Target)
+			}
+			continue
+		}
+		_, err := e.client.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{})
+		switch {
+		case errdefs.IsNotFound(err):
+			targets = append(targets, m.Target)
+		case err != nil:
+			return nil, e.explain(ctx, err)
+		}
+	}
+	return targets, nil
+}
+
+// owner is the numeric user and group of a workspace; false: the image alone knows.
+func (f imageFacts) owner(user string) (uid, gid int, known bool) {
+	if user == "" {
+		user = f.user
+	}
+	if user == "" {
+		return 0, 0, true
+	}
+	u, g, both := strings.Cut(user, ":")
+	uid, err := strconv.Atoi(u)
+	if err != nil {
+		return 0, 0, false
+	}
+	gid, err = strconv.Atoi(g)
+	return uid, gid, !both || err == nil
+}
+
+// furnishVolumes gives fresh volumes to the workspace's user and puts its secrets
+// where it finds them.
+func (e *Engine) furnishVolumes(ctx context.Context, m made, image imageFacts, fresh []string) error {
+	if len(fresh) == 0 && len(m.spec.Secrets) == 0 {
+		return nil
+	}
+	uid, gid, known := image.owner(m.spec.User)
+	return e.copyIn(ctx, m.id, m.spec, func(s keyway.Spec) ([]byte, error) { return volumeArchive(s, fresh, uid, gid, known) })
+}
+
+func volumeArchive(s keyway.Spec, fresh []string, uid, gid int, known bool) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	dirMode, fileMode := int64(0o755), int64(0o400)
+	if !known { // a name that the image gives some uid
+		dirMode, fileMode = openMode, 0o444
+	}
+	dir := func(name string, mode int64) error {
+		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(name, "/") + "/", Mode: mode, Uid: uid, Gid: gid})
+	}
+	var err error
+	for _, target := range fresh {
+		err = errors.Join(err, dir(target, dirMode))
+	}
+	if len(s.Secrets) > 0 {
+		err = errors.Join(err, dir(keyway.SecretsDir, 0o755))
+	}
+	for _, secret := range s.Secrets {
+		name := strings.TrimPrefix(path.Join(keyway.SecretsDir, secret.Name), "/")
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: fileMode, Size: int64(len(secret.Value)), Uid: uid, Gid: gid}))
+		_, writeErr := w.Write(secret.Value)
+		err = errors.Join(err, writeErr)
+	}
+	return out.Bytes(), errors.Join(err, w.Close())
+}
+
+// defaultShm is /dev/shm where a template does not say: half of the memory that the
+// workspace may use, as a machine without containers has it. Only what is used of it
+// takes memory. The 64 MiB of daemons end data loaders with a bus error.
+func defaultShm(total, limit int64) int64 {
+	if limit > 0 && limit < total {
+		total = limit
+	}
+	return total / 2
+}
+
+// settled is s with what only the place knows: who its owner is, and how much memory
+// there is.
+func (e *Engine) settled(ctx context.Context, d daemon, s keyway.Spec) (keyway.Spec, error) {
+	shm := s.Template != "" && s.ShmSize == 0
+	if !s.Caller && !shm {
+		return s, nil
+	}
+	found, err := e.client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return s, e.explain(ctx, err)
+	}
+	if shm {
+		s.ShmSize = defaultShm(found.Info.MemTotal, s.Memory)
+	}
+	if s.Caller {
+		s.Caller, s.User = false, caller(found.Info.SecurityOptions, os.Getuid(), os.Getgid())
+	}
+	return s, nil
+}
+
+// caller is who a program in a container must be so that its files are the owner's.
+// Where the daemon is the owner's own, that is the container's root.
+func caller(security []string, uid, gid int) string {
+	if slices.ContainsFunc(security, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" }) {
+		return "0:0"
+	}
+	return strconv.Itoa(uid) + ":" + strconv.Itoa(gid)
+}
+
+// RemoveVolume implements engine.VolumeKeeper.
+func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
+	if _, err := e.daemon(ctx); err != nil {
+		return err
+	}
+	_, err := e.client.VolumeRemove(ctx, e.volume(name), client.VolumeRemoveOptions{})
+	switch {
+	case errdefs.IsNotFound(err):
+		return nil
+	case errdefs.IsConflict(err):
+		return keyway.Errorf(keyway.NameTaken, "the volume %s is in use by another workspace, and stays", name).
+			Hint("remove that first: keyway ls")
+	}
+	return e.explain(ctx, err)
+}

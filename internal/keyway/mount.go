@@ -1,0 +1,179 @@
+package keyway
+
+import (
+	"path"
+	"strings"
+)
+
+// The kinds of a Mount. The zero value is MountBind.
+const (
+	MountBind   = ""       // a directory or file of the place
+	MountVolume = "volume" // storage that the engine keeps, by name; it outlives the workspace
+	MountTmpfs  = "tmpfs"  // memory
+)
+
+// Mount shows something in the file system of a workspace.
+type Mount struct {
+	Kind string `json:"kind,omitempty"`
+	// Source is an absolute path at the place, or the name of a volume: empty for a
+	// volume that ends with the workspace.
+	Source   string `json:"source"`
+	Target   string `json:"target"` // absolute path in the workspace
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	Size     int64  `json:"size,omitempty"` // of a tmpfs, in bytes; 0: half of the memory
+}
+
+// IsVolumeName reports whether engines take s for the name of a volume. Secrets'
+// names have the same form.
+func IsVolumeName(s string) bool {
+	const alnum = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return s != "" && len(s) <= 128 && strings.Trim(s, alnum+"_.-") == "" && strings.Contains(alnum, s[:1])
+}
+
+func (m Mount) validate() error {
+	switch m.Kind {
+	case MountBind:
+	case MountVolume:
+		if m.Source != "" && !IsVolumeName(m.Source) {
+			return Errorf(Usage, "%.80q cannot be the name of a volume", m.Source).Hint("for example: -v data:%s", m.Target)
+		}
+	case MountTmpfs:
+		if m.Source != "" || m.Size < 0 {
+			return Errorf(Usage, "--tmpfs %s: memory has no source, and its size is not negative", m.Target).Hint("for example: --tmpfs /scratch:size=8gb")
+		}
+	default:
+		return Errorf(Usage, "a mount at %s of the kind %.40q is not possible", m.Target, m.Kind).Hint("possible are directories, volumes and tmpfs")
+	}
+	if m.Kind != MountBind && (!path.IsAbs(m.Target) || path.Clean(m.Target) == "/") {
+		return Errorf(Usage, "%.80q in the workspace is not an absolute path", m.Target).Hint("for example: /scratch")
+	}
+	if m.Kind != MountTmpfs && m.Size != 0 {
+		return Errorf(Usage, "only a tmpfs has a size, and %s is none", m.Target).Hint("leave the size out")
+	}
+	return nil
+}
+
+// ParseMount reads SOURCE:TARGET[:ro|:rw], as docker run -v takes it: SOURCE is an
+// absolute path at the place, or the name of a volume.
+func ParseMount(s string) (Mount, error) {
+	fields := strings.Split(s, ":")
+	if len(fields) == 3 && (fields[2] == "ro" || fields[2] == "rw") || len(fields) == 2 {
+		m := Mount{Source: fields[0], Target: path.Clean(fields[1]), ReadOnly: len(fields) == 3 && fields[2] == "ro"}
+		if IsVolumeName(m.Source) {
+			m.Kind = MountVolume
+		}
+		if (path.IsAbs(m.Source) || m.Kind == MountVolume) && path.IsAbs(fields[1]) && m.Target != "/" {
+			return m, nil
+		}
+	}
+	return Mount{}, Errorf(Usage, "%q is not a mount", s).
+		Hint("give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro\nor the name of a volume, and where it is in the workspace: -v cache:/mnt/cache")
+}
+
+// Device shows a device file of the place in a workspace.
+type Device struct {
+	Source string `json:"source"` // absolute path at the place
+	Target string `json:"target"` // absolute path in the workspace
+	Access string `json:"access"` // of r, w and m, as docker run --device has them
+}
+
+// maxDevices bounds the devices of one workspace.
+const maxDevices = 64
+
+func validateDevices(devices []Device) error {
+	if len(devices) > maxDevices {
+		return Errorf(Usage, "--device: at most %d devices", maxDevices)
+	}
+	for _, d := range devices {
+		if !path.IsAbs(d.Source) || !path.IsAbs(d.Target) || d.Access == "" || len(d.Access) > 3 || strings.Trim(d.Access, "rwm") != "" {
+			return Errorf(Usage, "--device %.80s:%.80s:%.20s is no device", d.Source, d.Target, d.Access).Hint("for example: --device /dev/fuse")
+		}
+	}
+	return nil
+}
+
+// ParseDevice reads SOURCE[:TARGET[:rwm]], as docker run --device takes it.
+func ParseDevice(s string) (Device, error) {
+	parts := strings.Split(s, ":")
+	d := Device{Source: parts[0], Target: parts[0], Access: "rwm"}
+	if len(parts) > 1 {
+		d.Target = parts[1]
+	}
+	if len(parts) > 2 {
+		d.Access = parts[2]
+	}
+	if len(parts) > 3 {
+		return d, Errorf(Usage, "--device %.80s is no device", s).Hint("for example: --device /dev/fuse")
+	}
+	return d, validateDevices([]Device{d})
+}
+
+// SecretsDir is the directory of the secrets in a workspace.
+const SecretsDir = "/run/secrets"
+
+// Secret is a small file that only the workspace's user reads.
+type Secret struct {
+	Name  string `json:"name"` // of the file in SecretsDir
+	Value []byte `json:"value"`
+}
+
+// Bounds on secrets.
+const (
+	maxSecrets = 64
+	maxSecret  = 64 << 10 // bytes
+)
+
+func validateSecrets(secrets []Secret) error {
+	if len(secrets) > maxSecrets {
+		return Errorf(Usage, "at most %d secrets are possible", maxSecrets)
+	}
+	seen := map[string]bool{}
+	for _, s := range secrets {
+		if !IsVolumeName(s.Name) || seen[s.Name] {
+			return Errorf(Usage, "%.80q cannot be the name of a secret, or is there twice", s.Name).Hint("it becomes a file in %s, such as hf_token", SecretsDir)
+		}
+		seen[s.Name] = true
+		if len(s.Value) > maxSecret {
+			return Errorf(Usage, "the secret %s has over %d KiB", s.Name, maxSecret>>10).Hint("mount a file instead")
+		}
+	}
+	return nil
+}
+
+// Origin is what a workspace was made from, and what that says about it.
+type Origin struct {
+	Template string            `json:"template,omitempty"` // by name; empty: none
+	Labels   map[string]string `json:"labels,omitempty"`   // for people's own tools
+	// Ports are those that programs inside are expected to listen on. None is
+	// published.
+	Ports []int `json:"ports,omitempty"`
+}
+
+// Bounds on an Origin.
+const (
+	maxLabels    = 64
+	maxLabelText = 4 << 10 // bytes of a name or a value
+	maxPorts     = 64
+	maxTemplate  = 128
+	ownLabels    = "dev.keyway."
+)
+
+func (o Origin) validate() error {
+	if len(o.Labels) > maxLabels || len(o.Ports) > maxPorts || len(o.Template) > maxTemplate {
+		return Errorf(Usage, "too much in one workspace: at most %d labels and %d ports", maxLabels, maxPorts)
+	}
+	for name, value := range o.Labels {
+		if name == "" || len(name) > maxLabelText || len(value) > maxLabelText || strings.ContainsRune(name+value, 0) {
+			return Errorf(Usage, "--label %.80q: not a label", name).Hint("for example: --label team=vision")
+		}
+		if strings.HasPrefix(name, ownLabels) {
+			return Errorf(Usage, "--label %.80s: labels that begin with %s are keyway's own", name, ownLabels).Hint("for example: --label team=vision")
+		}
+	}
+	for _, p := range o.Ports {
+		if p < 1 || p > 65535 {
+			return Errorf(Usage, "%d is no port", p)
+		}
+	}
+	return nil
+}

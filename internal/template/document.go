@@ -1,0 +1,243 @@
+package template
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on a file. Those who write templates need a hundredth of them.
+const (
+	maxFile  = 1 << 20 // bytes
+	maxNodes = 20_000  // values, each use of an anchor counted in full
+	maxDepth = 64      // of values in values
+	maxText  = 64 << 10
+)
+
+// document is a Compose file whose size and shape are bounded.
+type document struct {
+	file string // as people call it
+	root *yaml.Node
+}
+
+// readDocument reads the Compose file at path.
+func readDocument(path string) (*document, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "the template file %s cannot be read: %w", path, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "the template file %s cannot be read: %w", path, err)
+	}
+	return parseDocument(path, data)
+}
+
+// parseDocument reads data, which people know as file.
+func parseDocument(file string, data []byte) (*document, error) {
+	d := &document{file: file}
+	if len(data) > maxFile {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s is larger than %d KiB, which no template needs", file, maxFile>>10).
+			Hint("keep the template in a file of its own: keyway.yaml")
+	}
+	var doc yaml.Node
+	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
+	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s is empty", file).Hint("see an example: keyway up --help")
+	} else if err != nil {
+		return nil, d.syntax(err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s holds more than one YAML document", file).Hint("keep the first, and remove what follows its ---")
+	}
+	d.root = doc.Content[0]
+	count := counter{document: d, sizes: map[*yaml.Node]int{}}
+	if size, err := count.size(d.root, 0); err != nil {
+		return nil, err
+	} else if size > maxNodes {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s has over %d values once its anchors are written out", file, maxNodes).
+			Hint("use fewer aliases (*NAME) in it")
+	}
+	if d.root.Kind != yaml.MappingNode {
+		return nil, d.errorf(d.root, "the file is no Compose file: it has no fields").Hint("it begins with: services:")
+	}
+	return d, nil
+}
+
+// atLine finds the line in an error of the YAML parser's.
+var atLine = regexp.MustCompile(`line (\d+): `)
+
+// syntax is an error of the YAML parser's, in the form that the others have.
+func (d *document) syntax(err error) error {
+	said := strings.TrimPrefix(err.Error(), "yaml: ")
+	where := d.file
+	if at := atLine.FindStringSubmatchIndex(said); at != nil {
+		where += ":" + said[at[2]:at[3]]
+		said = said[:at[0]] + said[at[1]:]
+	}
+	return keyway.Errorf(keyway.BadConfig, "%s: this is not YAML: %s", where, said).Hint("look at the line and the one above it: spaces, no tabs, and the colons")
+}
+
+// errorf is an error about a value of the file.
+func (d *document) errorf(at *yaml.Node, format string, args ...any) *keyway.Error {
+	return keyway.Errorf(keyway.BadConfig, "%s: %s", d.position(at), fmt.Sprintf(format, args...))
+}
+
+// position is FILE:LINE.
+func (d *document) position(at *yaml.Node) string {
+	if at == nil || at.Line == 0 {
+		return d.file
+	}
+	return d.file + ":" + strconv.Itoa(at.Line)
+}
+
+// counter counts the values of a document as if each alias were written out.
+type counter struct {
+	document *document
+	sizes    map[*yaml.Node]int // -1: being counted
+}
+
+func (c counter) size(n *yaml.Node, depth int) (int, error) {
+	if known, seen := c.sizes[n]; seen {
+		if known < 0 {
+			return 0, c.document.errorf(n, "the anchor %s contains itself", n.Anchor)
+		}
+		return known, nil
+	}
+	if depth > maxDepth {
+		return 0, c.document.errorf(n, "values are nested more than %d deep", maxDepth)
+	}
+	if len(n.Value) > maxText {
+		return 0, c.document.errorf(n, "a value is longer than %d KiB", maxText>>10)
+	}
+	c.sizes[n] = -1
+	inner := n.Content
+	if n.Kind == yaml.AliasNode {
+		inner = []*yaml.Node{n.Alias}
+	}
+	total := 1
+	for _, child := range inner {
+		size, err := c.size(child, depth+1)
+		if err != nil {
+			return 0, err
+		}
+		total = min(total+size, math.MaxInt32)
+	}
+	c.sizes[n] = total
+	return total, nil
+}
+
+// resolve is n, or what it is an alias of.
+func resolve(n *yaml.Node) *yaml.Node {
+	for n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// pair is a field of a mapping.
+type pair struct{ key, value *yaml.Node }
+
+// pairs are the fields of a mapping, those that << merges in last: a field of the
+// mapping's own comes before one of the same name that is merged.
+func pairs(n *yaml.Node) []pair {
+	n = resolve(n)
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var own, merged []pair
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Tag == "!!merge" {
+			merged = append(merged, mergedPairs(value)...)
+			continue
+		}
+		own = append(own, pair{key, value})
+	}
+	return append(own, merged...)
+}
+
+func mergedPairs(value *yaml.Node) []pair {
+	value = resolve(value)
+	if value.Kind != yaml.SequenceNode {
+		return pairs(value)
+	}
+	var all []pair
+	for _, each := range value.Content {
+		all = append(all, pairs(each)...)
+	}
+	return all
+}
+
+// field is the value of a mapping's field, nil if there is none.
+func field(n *yaml.Node, name string) *yaml.Node {
+	for _, p := range pairs(n) {
+		if p.key.Value == name {
+			return resolve(p.value)
+		}
+	}
+	return nil
+}
+
+// at is the value at a path of fields, or as much of the way as there is.
+func at(n *yaml.Node, path []string) *yaml.Node {
+	for _, name := range path {
+		next := field(n, name)
+		if n = resolve(n); next == nil && n.Kind == yaml.SequenceNode {
+			if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(n.Content) {
+				next = resolve(n.Content[i])
+			}
+		}
+		if next == nil {
+			return n
+		}
+		n = next
+	}
+	return n
+}
+
+// plain is n as compose-go takes it: maps, lists, strings, numbers and booleans.
+func plain(n *yaml.Node) any {
+	n = resolve(n)
+	switch n.Kind {
+	case yaml.MappingNode:
+		m := map[string]any{}
+		for _, p := range slices.Backward(pairs(n)) { // the mapping's own come last
+			m[p.key.Value] = plain(p.value)
+		}
+		return m
+	case yaml.SequenceNode:
+		list := make([]any, 0, len(n.Content))
+		for _, each := range n.Content {
+			list = append(list, plain(each))
+		}
+		return list
+	}
+	return scalar(n)
+}
+
+func scalar(n *yaml.Node) any {
+	switch n.ShortTag() {
+	case "!!null":
+		return nil
+	case "!!bool", "!!int", "!!float":
+		var v any
+		if err := n.Decode(&v); err == nil {
+			if f, ok := v.(float64); !ok || !math.IsNaN(f) && !math.IsInf(f, 0) {
+				return v
+			}
+		}
+	}
+	return n.Value // a date is text here
+}

@@ -1,0 +1,190 @@
+package template
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/dotenv"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on what comes from beside a template.
+const (
+	maxEnvFile = 1 << 20
+	maxSecret  = 64 << 10
+)
+
+// environment is what a template may be filled in with.
+type environment struct {
+	dir  string // of the file; empty: it is built in, and nothing is beside it
+	home string // the user's, for ~
+	// confined says that only files below dir may be read.
+	confined bool
+	lookup   func(string) (string, bool)
+}
+
+// dotEnv adds the .env file beside the template, whose variables give way to those
+// of the laptop, as with Compose.
+func (e environment) dotEnv() (environment, error) {
+	if e.dir == "" {
+		return e, nil
+	}
+	set, err := e.read(".env", e.lookup)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, nil
+	}
+	if err != nil {
+		return e, keyway.Errorf(keyway.BadConfig, "%s: %w", filepath.Join(e.dir, ".env"), err).Hint("it has lines of the form NAME=VALUE")
+	}
+	outer := e.lookup
+	e.lookup = func(name string) (string, bool) {
+		if v, ok := outer(name); ok {
+			return v, true
+		}
+		v, ok := set[name]
+		return v, ok
+	}
+	return e, nil
+}
+
+// read reads a file of NAME=VALUE lines.
+func (e environment) read(name string, lookup func(string) (string, bool)) (map[string]string, error) {
+	data, err := e.readFile(name, maxEnvFile)
+	if err != nil {
+		return nil, err
+	}
+	return dotenv.ParseWithLookup(bytes.NewReader(data), lookup)
+}
+
+// errOutside says that a template asks for a file which is not beside it.
+var errOutside = errors.New("a template of a repository reads files below its own directory only, because what it reads goes to the place")
+
+// readFile reads a regular file of at most limit bytes that the template names. Whoever
+// clones a repository and calls keyway up has not read its template, which could name
+// a private key as a secret: so it is confined to its directory, symbolic links
+// included.
+func (e environment) readFile(name string, limit int64) ([]byte, error) {
+	f, err := e.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > limit {
+		return nil, fmt.Errorf("it is no file of at most %d KiB", limit>>10)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func (e environment) open(name string) (*os.File, error) {
+	if !e.confined {
+		if rest, ok := strings.CutPrefix(name, "~/"); ok {
+			return os.Open(filepath.Join(e.home, rest))
+		}
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(e.dir, name)
+		}
+		return os.Open(name)
+	}
+	if filepath.IsAbs(name) || !filepath.IsLocal(name) || strings.HasPrefix(name, "~") {
+		return nil, errOutside
+	}
+	root, err := os.OpenRoot(e.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	st, err := root.Stat(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errOutside // a symbolic link that leads out
+	}
+	if err == nil && !st.Mode().IsRegular() {
+		return nil, errors.New("it is no file") // opening a FIFO would wait
+	}
+	return root.Open(name)
+}
+
+// environment is env_file and environment, the latter last. A variable without a
+// value has the laptop's.
+func (c converter) environment(s *keyway.Spec) error {
+	env := map[string]string{}
+	for _, f := range c.service.EnvFiles {
+		if f.Format != "" {
+			return c.errorf("env_file", "the format %.40q is not known", f.Format).Hint("leave format out")
+		}
+		set, err := c.env.read(f.Path, func(name string) (string, bool) {
+			if v, ok := env[name]; ok {
+				return v, true
+			}
+			return c.env.lookup(name)
+		})
+		if errors.Is(err, fs.ErrNotExist) && !bool(f.Required) {
+			continue
+		}
+		if err != nil {
+			return c.errorf("env_file", "%s cannot be read: %v", f.Path, err).Hint("it lies beside %s, on this laptop", c.file)
+		}
+		maps.Copy(env, set)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.service.Environment)) {
+		value := c.service.Environment[name]
+		if value != nil {
+			env[name] = *value
+			continue
+		}
+		if v, ok := c.env.lookup(name); ok {
+			env[name] = v
+		}
+	}
+	if len(env) > 0 {
+		s.Env = env
+	}
+	return nil
+}
+
+// secrets are files or variables of the laptop that only the workspace's user reads.
+func (c converter) secrets(s *keyway.Spec) error {
+	for _, ref := range c.service.Secrets {
+		declared, ok := c.service.secrets[ref.Source]
+		if !ok {
+			return c.errorf("secrets", "there is no secret %.80q below the file's secrets", ref.Source).
+				Hint("add it: secrets: {%s: {file: PATH}}", ref.Source)
+		}
+		value, err := c.secret(declared.File, declared.Environment)
+		if err != nil {
+			return c.errorf("secrets", "%s: %v", ref.Source, err).Hint("a secret is a file of this laptop (file: PATH), or a variable (environment: NAME)")
+		}
+		name := ref.Target
+		if name == "" {
+			name = ref.Source
+		}
+		s.Secrets = append(s.Secrets, keyway.Secret{Name: strings.TrimPrefix(name, keyway.SecretsDir+"/"), Value: value})
+	}
+	return nil
+}
+
+func (c converter) secret(file, variable string) ([]byte, error) {
+	switch {
+	case variable != "":
+		v, ok := c.env.lookup(variable)
+		if !ok {
+			return nil, errUnset{variable}
+		}
+		return []byte(v), nil
+	case file != "":
+		return c.env.readFile(file, maxSecret)
+	}
+	return nil, errors.New("it has neither a file nor a variable")
+}

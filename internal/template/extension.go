@@ -1,0 +1,85 @@
+package template
+
+import (
+	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
+)
+
+// extensionRule is x-keyway, what Compose has no words for.
+var extensionRule = fields(values("forward_agent", "setup", "extensions", "as", "home"))
+
+// Extension is x-keyway of a service.
+type Extension struct {
+	// ForwardAgent lets every connection carry the user's agent into the workspace.
+	ForwardAgent bool `yaml:"forward_agent"`
+	// Setup is a script for a shell, run once, after the workspace was made.
+	Setup string `yaml:"setup"`
+	// Extensions are those of editors that are offered for the workspace.
+	Extensions []string `yaml:"extensions"`
+	// As is caller, to run with the uid and gid of whoever made the workspace, or
+	// image, to run as the image says. Empty is caller, unless the service has a user.
+	As string `yaml:"as"`
+	// Home is the name of a volume for the home directory. It outlives the workspace.
+	Home string `yaml:"home"`
+}
+
+const (
+	asCaller = "caller"
+	asImage  = "image"
+)
+
+// maxSetup bounds the script in bytes, which is an argument of a command.
+const maxSetup = 32 << 10
+
+// extension reads x-keyway.
+func (d *document) extension(service *yaml.Node) (Extension, error) {
+	var x Extension
+	n := field(service, "x-keyway")
+	if n == nil {
+		return x, nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return x, d.errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home")
+	}
+	for _, p := range pairs(n) {
+		if err := p.value.Decode(x.target(p.key.Value)); err != nil {
+			return x, d.errorf(p.key, "x-keyway.%s cannot have this value", p.key.Value).
+				Hint("%s", extensionForms[p.key.Value])
+		}
+	}
+	switch {
+	case x.As != "" && x.As != asCaller && x.As != asImage:
+		return x, d.errorf(field(n, "as"), "x-keyway.as is %.40q", x.As).Hint("%s", extensionForms["as"])
+	case len(x.Setup) > maxSetup:
+		return x, d.errorf(field(n, "setup"), "x-keyway.setup is longer than %d KiB", maxSetup>>10).Hint("mount a script, and call it")
+	case x.Home != "" && !keyway.IsVolumeName(x.Home):
+		return x, d.errorf(field(n, "home"), "x-keyway.home is %.40q", x.Home).Hint("%s", extensionForms["home"])
+	}
+	return x, nil
+}
+
+var extensionForms = map[string]string{
+	"forward_agent": "true or false",
+	"setup":         "a script: |, and its lines below",
+	"extensions":    "a list of the editor's names for them: [ms-python.python]",
+	"as":            "caller: files on mounts are yours, with your uid at the place; image: as the image says",
+	"home":          "the name of a volume, such as my-home; it outlives the workspace",
+}
+
+// target is where the value of that field goes; nil for any other field.
+func (x *Extension) target(name string) any {
+	switch name {
+	case "forward_agent":
+		return &x.ForwardAgent
+	case "setup":
+		return &x.Setup
+	case "extensions":
+		return &x.Extensions
+	case "as":
+		return &x.As
+	case "home":
+		return &x.Home
+	}
+	return new(any)
+}

@@ -1,0 +1,265 @@
+package template
+
+import (
+	"embed"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// Source says whose template it is.
+type Source string
+
+// The sources, the one that wins first: what is nearest to the work.
+const (
+	Repository Source = "repository" // of a Compose file in the working directory or above it
+	Mine       Source = "mine"       // of the user's own directory of templates
+	BuiltIn    Source = "built in"   // of this program
+)
+
+// Template is a service of a Compose file.
+type Template struct {
+	Name   string
+	Source Source
+	File   string // as people call it
+	doc    *document
+	dir    string // of the file; empty: it is built in
+}
+
+// Finder looks for templates.
+type Finder struct {
+	Dir  string // the working directory
+	Mine string // the directory of the user's own templates; it need not exist
+	Home string // the user's home directory, above which nothing is looked for from within
+}
+
+// fileNames are those of a Compose file, the first that is there counts.
+var fileNames = []string{"keyway.yaml", "keyway.yml", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"}
+
+// maxUp bounds how many directories above the working directory are looked at.
+const maxUp = 64
+
+// maxMine bounds how many files the user's own directory may hold.
+const maxMine = 256
+
+// List is all templates: those that win first, and of one name the one that wins
+// before those that it hides. A file that cannot be read hides no other.
+func (f Finder) List() ([]Template, []error) {
+	var all []Template
+	var problems []error
+	add := func(source Source, file, dir string, doc *document, err error) {
+		if err != nil {
+			problems = append(problems, err)
+			return
+		}
+		for _, p := range pairs(field(doc.root, "services")) {
+			all = append(all, Template{Name: p.key.Value, Source: source, File: file, doc: doc, dir: dir})
+		}
+	}
+	if file, err := f.repository(); file != "" || err != nil {
+		var doc *document
+		if err == nil {
+			doc, err = readDocument(file)
+		}
+		add(Repository, file, filepath.Dir(file), doc, err)
+	}
+	mine, err := filepath.Glob(filepath.Join(f.Mine, "*.y*ml"))
+	if err == nil && f.Mine != "" {
+		for _, file := range mine[:min(len(mine), maxMine)] {
+			doc, err := readDocument(file)
+			add(Mine, file, f.Mine, doc, err)
+		}
+	}
+	doc, err := builtIn()
+	add(BuiltIn, string(BuiltIn), "", doc, err)
+	return all, problems
+}
+
+// Find is the template of that name that wins.
+func (f Finder) Find(name string) (Template, error) {
+	all, problems := f.List()
+	for _, t := range all {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	if len(problems) > 0 { // it may be in there
+		return Template{}, problems[0]
+	}
+	return Template{}, f.notFound(name, all)
+}
+
+func (f Finder) notFound(name string, all []Template) error {
+	e := keyway.Errorf(keyway.Usage, "there is no template %.80q", name)
+	best, far := "", len(name)/3+1
+	for _, t := range all {
+		if d := keyway.Distance(name[:min(len(name), 64)], t.Name[:min(len(t.Name), 64)]); d <= far && (best == "" || d < far) {
+			best, far = t.Name, d
+		}
+	}
+	if best != "" {
+		e = e.Hint("did you mean: keyway up %s", best)
+		e.Nearest = best
+		return e
+	}
+	return e.Hint("see which there are: keyway templates\nor name an image: keyway up --image IMAGE")
+}
+
+// Only is the one template of the working directory's keyway.yaml, for commands that
+// are given no name. A compose.yaml may be about anything, and is not meant unasked.
+func (f Finder) Only() (Template, bool, error) {
+	file, err := f.repository()
+	if err != nil || !slices.Contains(fileNames[:2], filepath.Base(file)) {
+		return Template{}, false, err
+	}
+	doc, err := readDocument(file)
+	if err != nil {
+		return Template{}, false, err
+	}
+	services := pairs(field(doc.root, "services"))
+	if len(services) != 1 {
+		var names []string
+		for _, p := range services {
+			names = append(names, p.key.Value)
+		}
+		return Template{}, false, keyway.Errorf(keyway.Usage, "%s has %d templates", file, len(services)).
+			Hint("name one: keyway up %s", strings.Join(names, ", or keyway up "))
+	}
+	return Template{Name: services[0].key.Value, Source: Repository, File: file, doc: doc, dir: filepath.Dir(file)}, true, nil
+}
+
+// repository is the Compose file in the working directory or the nearest above it.
+// The walk ends at the home directory or the root of a repository, and at a directory of
+// somebody else's: a compose.yaml in /tmp is anybody's.
+func (f Finder) repository() (string, error) {
+	dir := f.Dir
+	for range maxUp {
+		if dir == "" {
+			return "", nil
+		}
+		for _, name := range fileNames {
+			file := filepath.Join(dir, name)
+			st, err := os.Stat(file)
+			if err != nil || !st.Mode().IsRegular() {
+				continue
+			}
+			if !trusted(st) {
+				return "", keyway.Errorf(keyway.BadConfig, "%s belongs to another user, or all may write to it: they would choose what your workspace mounts and runs", file).
+					Hint("see what it asks for, and copy it: cp %s keyway.yaml", file)
+			}
+			return file, nil
+		}
+		_, err := os.Lstat(filepath.Join(dir, ".git"))
+		if parent := filepath.Dir(dir); err == nil || parent == dir || dir == f.Home {
+			return "", nil
+		} else {
+			dir = parent
+		}
+	}
+	return "", nil
+}
+
+//go:embed builtin/builtin.yaml
+var builtInFiles embed.FS
+
+// builtIn is the file with the templates of this program.
+func builtIn() (*document, error) {
+	data, err := fs.ReadFile(builtInFiles, "builtin/builtin.yaml")
+	if err != nil {
+		return nil, err
+	}
+	return parseDocument(string(BuiltIn), data)
+}
+
+// Where says where a workspace of a template will be, and what it is filled in with.
+type Where struct {
+	Local  bool // the place is this machine
+	Home   string
+	Lookup func(string) (string, bool) // the laptop's environment
+}
+
+// Resolve is what the template asks for. Its errors name the file and the line.
+func (t Template) Resolve(w Where) (Asked, error) {
+	names, err := t.doc.chain(t.Name)
+	if err != nil {
+		return Asked{}, err
+	}
+	if err := t.doc.check(names); err != nil {
+		return Asked{}, err
+	}
+	env, err := environment{dir: t.dir, home: w.Home, lookup: w.Lookup, confined: t.Source != Mine}.dotEnv()
+	if err != nil {
+		return Asked{}, err
+	}
+	service, err := t.doc.load(t.Name, names, env.lookup)
+	if err != nil {
+		return Asked{}, err
+	}
+	return t.asked(names, service, env, w)
+}
+
+func (t Template) asked(names []string, service loaded, env environment, w Where) (Asked, error) {
+	taken := map[string]bool{}
+	inner := env.lookup
+	env.lookup = func(name string) (string, bool) {
+		v, ok := inner(name)
+		taken[name] = taken[name] || ok
+		return v, ok
+	}
+	c := converter{document: t.doc, service: service, name: t.Name, env: env, local: w.Local}
+	a := Asked{Variables: service.used}
+	var err error
+	if a.Spec, err = c.spec(); err != nil {
+		return Asked{}, err
+	}
+	for _, name := range names { // the nearest that says something
+		n, _ := t.doc.service(name)
+		if a.Extension, err = t.doc.extension(n); err != nil {
+			return Asked{}, err
+		}
+		if field(n, "x-keyway") != nil {
+			break
+		}
+	}
+	for name := range taken {
+		if taken[name] && !slices.Contains(a.Variables, name) {
+			a.Variables = append(a.Variables, name)
+		}
+	}
+	slices.Sort(a.Variables)
+	if err := a.extend(t.doc); err != nil {
+		return Asked{}, err
+	}
+	return a, t.validate(a.Spec)
+}
+
+// extend puts into the Spec what x-keyway asks for.
+func (a *Asked) extend(d *document) error {
+	a.Spec.ForwardAgent = a.ForwardAgent
+	switch {
+	case a.As == asCaller && a.Spec.User != "":
+		return keyway.Errorf(keyway.BadConfig, "%s: user and x-keyway.as: caller exclude one another", d.file).Hint("keep one of the two")
+	case a.As != asImage && a.Spec.User == "":
+		a.Spec.Caller = true
+	}
+	if a.Home != "" {
+		a.Spec.HomeVolume = a.Home
+	}
+	return nil
+}
+
+// validate has the Spec's own bounds speak of the file.
+func (t Template) validate(s keyway.Spec) error {
+	s.Name, s.AuthorizedKeys = "template", []string{"key"}
+	err := s.Validate()
+	var said *keyway.Error
+	if errors.As(err, &said) {
+		return keyway.Errorf(keyway.BadConfig, "%s: %s: %s", t.File, t.Name, said.Message).Hint("%s", said.Next)
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	compose "github.com/compose-spec/compose-go/v2/template"
+	"github.com/compose-spec/compose-go/v2/types"
+	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
+)
+
+// service is the part of a document that one workspace is made from.
+func (d *document) service(name string) (*yaml.Node, error) {
+	services := field(d.root, "services")
+	n := field(services, name)
+	if n == nil {
+		return nil, keyway.Errorf(keyway.BadConfig, "%s has no service %s", d.file, name)
+	}
+	return n, nil
+}
+
+// maxExtends bounds a chain of services that each extend the next.
+const maxExtends = 16
+
+// chain are the service and those of the same file that it extends.
+func (d *document) chain(name string) (names []string, err error) {
+	for range maxExtends {
+		if slices.Contains(names, name) {
+			n, _ := d.service(name)
+			return nil, d.errorf(n, "the service %s extends itself", name).Hint("take one of these extends away: %s", strings.Join(append(names, name), " extends "))
+		}
+		n, err := d.service(name)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+		extends := field(n, "extends")
+		if extends == nil || field(extends, "file") != nil { // which check refuses
+			return names, nil
+		}
+		if name = extends.Value; extends.Kind == yaml.MappingNode {
+			base := field(extends, "service")
+			if base == nil {
+				return nil, d.errorf(extends, "extends names no service").Hint("write: extends: {service: NAME}")
+			}
+			name = base.Value
+		}
+	}
+	return nil, d.errorf(nil, "more than %d services extend one another", maxExtends)
+}
+
+// check finds the fields that cannot be honoured in what the services of names are
+// made from.
+func (d *document) check(names []string) error {
+	w := walker{document: d}
+	for _, p := range ownPairs(d.root) {
+		if p.key.Value != "services" {
+			w.field(p, fileRule, "")
+		}
+	}
+	for _, p := range pairs(field(d.root, "services")) {
+		if slices.Contains(names, p.key.Value) {
+			w.walk(p.value, serviceRule, "services."+p.key.Value+".")
+		}
+	}
+	return together(w.problems)
+}
+
+// together is several problems as one error.
+func together(problems []*keyway.Error) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	var said, next []string
+	for _, p := range problems {
+		said = append(said, p.Message)
+		if p.Next != "" && !slices.Contains(next, p.Next) {
+			next = append(next, p.Next)
+		}
+	}
+	return &keyway.Error{Kind: keyway.BadConfig, Message: strings.Join(said, "\n"), Next: strings.Join(next, "\n")}
+}
+
+// loaded is a service as compose-go reads it.
+type loaded struct {
+	types.ServiceConfig
+	volumes types.Volumes
+	secrets types.Secrets
+	used    []string // the variables that were filled in
+}
+
+// load has compose-go read one service and those that it extends.
+func (d *document) load(name string, names []string, lookup func(string) (string, bool)) (loaded, error) {
+	config := map[string]any{"name": "keyway", "services": d.services(names)}
+	for _, top := range []string{"volumes", "secrets"} {
+		if n := field(d.root, top); n != nil {
+			config[top] = plain(n)
+		}
+	}
+	used := map[string]bool{}
+	details := types.ConfigDetails{WorkingDir: "/", ConfigFiles: []types.ConfigFile{{Filename: d.file, Config: config}}}
+	project, err := loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
+		o.SkipInclude, o.SkipResolveEnvironment, o.SkipResolveLabels, o.SkipNormalization, o.SkipConsistencyCheck = true, true, true, true, true
+		o.ResolvePaths = false
+		o.SetProjectName("keyway", true)
+		o.Interpolate.Substitute = substitute
+		o.Interpolate.LookupValue = func(name string) (string, bool) {
+			v, ok := lookup(name)
+			if ok {
+				used[name] = true
+			}
+			return v, ok
+		}
+	})
+	if err != nil {
+		return loaded{}, d.explain(err)
+	}
+	s, ok := project.Services[name]
+	if !ok {
+		return loaded{}, keyway.Errorf(keyway.BadConfig, "%s has no service %s", d.file, name)
+	}
+	return loaded{ServiceConfig: s, volumes: project.Volumes, secrets: project.Secrets, used: slices.Sorted(maps.Keys(used))}, nil
+}
+
+// services are those that compose-go is given: what it would only refuse is not read
+// by it, such as other services of a file that is for others, too.
+func (d *document) services(names []string) map[string]any {
+	m := map[string]any{}
+	all := field(d.root, "services")
+	for _, name := range names {
+		m[name] = plain(field(all, name))
+	}
+	return m
+}
+
+// errUnset says that a variable without a default has no value.
+type errUnset struct{ name string }
+
+func (e errUnset) Error() string { return "the variable " + e.name + " is not set" }
+
+// substitute fills variables in. Compose takes one that is not set for an empty text;
+// a mount of /data/$USER is then one of /data/.
+func substitute(text string, mapping compose.Mapping) (string, error) {
+	return compose.SubstituteWithOptions(text, mapping, compose.WithoutLogging,
+		compose.WithReplacementFunction(func(part string, mapping compose.Mapping, c *compose.Config) (string, error) {
+			v, applied, err := compose.DefaultReplacementAppliedFunc(part, mapping, c)
+			if err == nil && !applied {
+				err = errUnset{strings.Trim(part, "${}")}
+			}
+			return v, err
+		}))
+}
+
+// inPath finds the path of fields in an error of compose-go's.
+var inPath = regexp.MustCompile(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.\[\]-]+'?`)
+
+// explain is an error of compose-go's with the line that it is about.
+func (d *document) explain(err error) error {
+	var unset errUnset
+	said := strings.TrimPrefix(err.Error(), "validating "+d.file+": ")
+	said = strings.Join(strings.Fields(said), " ")
+	where, message := d.root, said
+	if found := inPath.FindString(said); found != "" {
+		path := strings.Trim(found, "'")
+		where = at(d.root, strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }))
+		message = strings.Trim(strings.Replace(said, found, short(path), 1), ": ")
+	}
+	if errors.As(err, &unset) {
+		return d.errorf(where, "%v", unset).Hint("set it: export %s=VALUE\nor give it a default in the file: ${%[1]s:-VALUE}", unset.name)
+	}
+	e := d.errorf(where, "%.500s", message)
+	if strings.HasSuffix(message, "must be a string") {
+		return e.Hint("put it in quotes: \"…\"")
+	}
+	return e.Hint("see how it is written: docs/TEMPLATES.md")
+}
+
+// short is a path without the service's name, which people know.
+func short(path string) string {
+	parts := strings.SplitN(path, ".", 3)
+	if len(parts) == 3 && parts[0] == "services" {
+		return parts[2]
+	}
+	return path
+}

@@ -1,0 +1,394 @@
+//go:build unix
+
+package template
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// resolve resolves the service train of a Compose file in a repository.
+func resolveText(t *testing.T, text string, env map[string]string) (Asked, error) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "keyway.yaml"), text)
+	return resolveIn(t, dir, env)
+}
+
+func resolveIn(t *testing.T, dir string, env map[string]string) (Asked, error) {
+	t.Helper()
+	found, err := Finder{Dir: dir}.Find("train")
+	if err != nil {
+		return Asked{}, err
+	}
+	return found.Resolve(Where{Local: true, Home: "/home/ada", Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// service is a file whose service train has these lines.
+func service(lines string) string {
+	return "services:\n  train:\n    " + strings.ReplaceAll(strings.TrimSpace(lines), "\n", "\n    ") + "\n"
+}
+
+func TestFieldsBecomeASpec(t *testing.T) {
+	mib := int64(1 << 20)
+	for name, c := range map[string]struct {
+		text string
+		want func(*keyway.Spec)
+	}{
+		"image":          {"image: my/image:1", func(s *keyway.Spec) { s.Image = "my/image:1" }},
+		"gpus all":       {"gpus: all", func(s *keyway.Spec) { s.GPUs.All = true }},
+		"gpus count":     {"gpus: [{count: 2, driver: nvidia}]", func(s *keyway.Spec) { s.GPUs.Count = 2 }},
+		"gpus count all": {"gpus: [{count: all}]", func(s *keyway.Spec) { s.GPUs.All = true }},
+		"gpus ids":       {`gpus: [{device_ids: ["0", "3"]}]`, func(s *keyway.Spec) { s.GPUs.IDs = []string{"0", "3"} }},
+		"gpus uuid":      {"gpus: [{device_ids: [GPU-5f1c]}]", func(s *keyway.Spec) { s.GPUs.IDs = []string{"GPU-5f1c"} }},
+		"deploy":         {"deploy: {resources: {reservations: {devices: [{capabilities: [gpu], count: 2}]}}}", func(s *keyway.Spec) { s.GPUs.Count = 2 }},
+		"deploy limits":  {"deploy: {resources: {limits: {cpus: '1.5', memory: 64M, pids: 100}}}", func(s *keyway.Spec) { s.CPUs, s.Memory, s.PidsLimit = 1.5, 64*mib, 100 }},
+		"cdi":            {"devices: [nvidia.com/gpu=0, nvidia.com/gpu=1]", func(s *keyway.Spec) { s.GPUs.IDs = []string{"0", "1"} }},
+		"cdi all":        {"devices: [nvidia.com/gpu=all]", func(s *keyway.Spec) { s.GPUs.All = true }},
+		"device": {"devices: ['/dev/fuse', '/dev/a:/dev/b:r']", func(s *keyway.Spec) {
+			s.Devices = []keyway.Device{{Source: "/dev/fuse", Target: "/dev/fuse", Access: "rwm"}, {Source: "/dev/a", Target: "/dev/b", Access: "r"}}
+		}},
+		"shm_size": {"shm_size: 2gb", func(s *keyway.Spec) { s.ShmSize = 2048 * mib }},
+		"ulimits": {"ulimits: {nofile: {soft: 1, hard: 2}, memlock: -1}", func(s *keyway.Spec) {
+			s.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}, {Name: "nofile", Soft: 1, Hard: 2}}
+		}},
+		"bind": {"volumes: ['/data:/mnt/data:ro']", func(s *keyway.Spec) {
+			s.Mounts = []keyway.Mount{{Source: "/data", Target: "/mnt/data", ReadOnly: true}}
+		}},
+		"bind, long": {"volumes: [{type: bind, source: /data, target: /mnt/data, read_only: true}]", func(s *keyway.Spec) {
+			s.Mounts = []keyway.Mount{{Source: "/data", Target: "/mnt/data", ReadOnly: true}}
+		}},
+		"home of the laptop": {"volumes: ['~/data:/mnt/data']", func(s *keyway.Spec) { s.Mounts = []keyway.Mount{{Source: "/home/ada/data", Target: "/mnt/data"}} }},
+		"anonymous volume":   {"volumes: [/cache]", func(s *keyway.Spec) { s.Mounts = []keyway.Mount{{Kind: keyway.MountVolume, Target: "/cache"}} }},
+		"tmpfs": {"tmpfs: ['/a', '/b:size=1m']", func(s *keyway.Spec) {
+			s.Mounts = []keyway.Mount{{Kind: keyway.MountTmpfs, Target: "/a"}, {Kind: keyway.MountTmpfs, Target: "/b", Size: mib}}
+		}},
+		"tmpfs, long":       {"volumes: [{type: tmpfs, target: /a, tmpfs: {size: 1m}}]", func(s *keyway.Spec) { s.Mounts = []keyway.Mount{{Kind: keyway.MountTmpfs, Target: "/a", Size: mib}} }},
+		"environment":       {"environment: {A: 1, B: two, C: true, D: 2024-01-01}", func(s *keyway.Spec) { s.Env = map[string]string{"A": "1", "B": "two", "C": "true", "D": "2024-01-01"} }},
+		"environment, list": {"environment: [A=1, HERE, NOT_HERE]", func(s *keyway.Spec) { s.Env = map[string]string{"A": "1", "HERE": "h"} }},
+		"user":              {"user: '1000:1000'", func(s *keyway.Spec) { s.User, s.Caller = "1000:1000", false }},
+		"as the image":      {"x-keyway: {as: image}", func(s *keyway.Spec) { s.Caller = false }},
+		"working_dir":       {"working_dir: /work", func(s *keyway.Spec) { s.Workdir = "/work" }},
+		"command":           {"command: tensorboard --logdir '/my runs'", func(s *keyway.Spec) { s.Command = []string{"tensorboard", "--logdir", "/my runs"} }},
+		"entrypoint":        {"entrypoint: [a]\ncommand: [b, c]", func(s *keyway.Spec) { s.Command = []string{"a", "b", "c"} }},
+		"ports":             {"ports: ['8888:8888', '127.0.0.1:6006:6006', '80']", func(s *keyway.Spec) { s.Ports = []int{8888, 6006, 80} }},
+		"ports, long":       {"ports: [{target: 8888, published: '1234'}]\nexpose: ['8888', '9']", func(s *keyway.Spec) { s.Ports = []int{8888, 9} }},
+		"cpus":              {"cpus: 1.3", func(s *keyway.Spec) { s.CPUs = 1.3 }},
+		"cpus as text":      {"cpus: '0.75'", func(s *keyway.Spec) { s.CPUs = 0.75 }},
+		"mem_limit":         {"mem_limit: 64m", func(s *keyway.Spec) { s.Memory = 64 * mib }},
+		"mem_limit number":  {"mem_limit: 67108864", func(s *keyway.Spec) { s.Memory = 64 * mib }},
+		"labels":            {"labels: {team: vision}", func(s *keyway.Spec) { s.Labels = map[string]string{"team": "vision"} }},
+		"read_only": {"read_only: true\ncap_add: [SYS_PTRACE]\nsecurity_opt: ['no-new-privileges:false']\npids_limit: 9", func(s *keyway.Spec) {
+			s.ReadOnly, s.CapAdd, s.NewPrivileges, s.PidsLimit = true, []string{"SYS_PTRACE"}, true, 9
+		}},
+		"interactive":      {"stdin_open: true\ntty: true\ninit: true", func(*keyway.Spec) {}},
+		"forward_agent":    {"x-keyway: {forward_agent: true, home: my-home}", func(s *keyway.Spec) { s.ForwardAgent, s.HomeVolume = true, "my-home" }},
+		"interpolation":    {"image: 'a:${TAG:-1}'\ncpus: ${N}\nuser: $$x", func(s *keyway.Spec) { s.Image, s.CPUs, s.User, s.Caller = "a:1", 2, "$x", false }},
+		"other extensions": {"x-mine: {any: [thing]}\nimage: i", func(s *keyway.Spec) { s.Image = "i" }},
+	} {
+		a, err := resolveText(t, service(c.text), map[string]string{"HERE": "h", "N": "2"})
+		want := keyway.Spec{Process: keyway.Process{Caller: true}}
+		c.want(&want)
+		if err != nil || !reflect.DeepEqual(normal(a.Spec), normal(want)) {
+			t.Errorf("%s: %v %v\n got %+v\nwant %+v", name, err, keyway.AsError(err), a.Spec, want)
+		}
+	}
+}
+
+// normal has nil for what is empty.
+func normal(s keyway.Spec) keyway.Spec {
+	if len(s.Command) == 0 {
+		s.Command = nil
+	}
+	if len(s.Labels) == 0 {
+		s.Labels = nil
+	}
+	if len(s.CapAdd) == 0 {
+		s.CapAdd = nil
+	}
+	return s
+}
+
+// TestProblemsHaveALine has each kind of a problem with the line that it is in, and
+// words that people need.
+func TestProblemsHaveALine(t *testing.T) {
+	for name, c := range map[string]struct{ text, line, says, next string }{
+		"misspelled":      {"image: i\nshm_sise: 1g", "4", `there is no field "train.shm_sise"`, "did you mean: shm_size"},
+		"misspelled deep": {"deploy:\n  resources:\n    limit: {cpus: 1}", "5", `"train.deploy.resources.limit"`, "limits"},
+		"misspelled ours": {"x-keyway: {setpu: x}", "3", `"train.x-keyway.setpu"`, "setup"},
+		"user by number":  {"user: 1000", "3", "user must be a string", "quotes"},
+		"unsupported":     {"image: i\nrestart: always", "4", "restart is not for workspaces", "leave restart out"},
+		"build":           {"build: .", "3", "build is not for workspaces: an image is built", ""},
+		"not text":        {"image: [i]", "3", "image must be a string", ""},
+		"not a size":      {"image: i\nshm_size: lots", "4", "shm_size", ""},
+		"not a number":    {"cpus: many", "3", "cpus", ""},
+		"bad gpu":         {"gpus: [{device_ids: [gpu7]}]", "3", `"gpu7" is not a GPU`, "UUIDs"},
+		"gpus twice":      {"gpus: all\ndevices: [nvidia.com/gpu=0]", "4", "GPUs are asked for twice", "keep gpus"},
+		"count and ids":   {`gpus: [{count: 1, device_ids: ["0"]}]`, "3", "exclu", ""},
+		"other CDI":       {"devices: [example.com/net=0]", "3", "neither a GPU's CDI name nor a device file", "nvidia.com/gpu=0"},
+		"unset variable":  {"image: i\nvolumes: ['/data/${WHO}:/data']", "4", "the variable WHO is not set", "export WHO="},
+		"twice":           {"image: a\nimage: b", "4", "is there twice", "remove one"},
+		"unknown volume":  {"volumes: ['mine:/data']", "3", `no volume "mine"`, "volumes: {mine: {}}"},
+		"unknown secret":  {"secrets: [token]", "3", `no secret "token"`, "secrets: {token:"},
+		"udp":             {"ports: ['53:53/udp']", "3", "of udp", ""},
+		"extends itself":  {"extends: train", "3", "extends itself", ""},
+		"extends a file":  {"extends: {file: other.yaml, service: x}", "3", "file is not for workspaces", ""},
+		"extends nothing": {"extends: nothing", "", "no service nothing", ""},
+		"env_file":        {"env_file: none.env", "3", "none.env cannot be read", "beside"},
+		"tab":             {"image: i\n\tcpus: 1", "", "not YAML", "no tabs"},
+		"as":              {"x-keyway: {as: root}", "3", "x-keyway.as", "caller:"},
+		"as and user":     {"user: ada\nx-keyway: {as: caller}", "", "exclude one another", ""},
+		"capability":      {"cap_add: [not/one]", "", "not the name of a capability", ""},
+		"own label":       {"labels: {dev.keyway.name: x}", "", "keyway's own", ""},
+		"seccomp":         {"security_opt: ['seccomp:unconfined']", "3", "not possible", "no-new-privileges"},
+		"tmpfs option":    {"tmpfs: ['/a:uid=1']", "3", `the option "uid=1"`, "size=SIZE"},
+		"network":         {"networks: [x]", "3", "networks is not for workspaces", ""},
+	} {
+		_, err := resolveText(t, service(c.text), nil)
+		said := keyway.AsError(err)
+		at := ".yaml:" + c.line + ": "
+		if c.line == "" {
+			at = ".yaml"
+		}
+		if err == nil || !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, at) ||
+			!strings.Contains(said.Message, c.says) || !strings.Contains(said.Next, c.next) {
+			t.Errorf("%s: %v\nnext: %s", name, err, said)
+		}
+	}
+}
+
+func TestManyProblemsAtOnce(t *testing.T) {
+	_, err := resolveText(t, service("imge: i\nrestart: always\ngpu: all"), nil)
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestBounds has files that would be large once they are read.
+func TestBounds(t *testing.T) {
+	bomb := "x-0: &a0 [lol]\n"
+	for i := range 12 {
+		n := string(rune('0' + i%10))
+		from, to := "a"+strings.Repeat("x", i/10)+n, "a"+strings.Repeat("x", (i+1)/10)+string(rune('0'+(i+1)%10))
+		bomb += "x-" + to + ": &" + to + " [" + strings.TrimSuffix(strings.Repeat("*"+from+", ", 9), ", ") + "]\n"
+	}
+	for name, text := range map[string]string{
+		"anchors":         bomb + service("image: i"),
+		"10 MB":           "x-a: &a [" + strings.Repeat("lol, ", 2<<20) + "]\n" + service("image: i"),
+		"inside itself":   "x-a: &a [*a]\n" + service("image: i"),
+		"merge of itself": "x-a: &a\n  <<: *a\n" + service("image: i"),
+		"deep":            "x-a: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n" + service("image: i"),
+		"empty":           "",
+		"a list":          "- services",
+		"two documents":   service("image: i") + "---\n" + service("image: j"),
+		"include":         "include: [keyway.yaml]\n" + service("image: i"),
+		"ports":           service("ports: ['1-65535']"),
+	} {
+		began := time.Now()
+		_, err := resolveText(t, text, nil)
+		if !keyway.Is(err, keyway.BadConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+}
+
+func TestAnchorsAndExtends(t *testing.T) {
+	a, err := resolveText(t, `
+x-base: &base
+  image: base
+  shm_size: 1g
+services:
+  common:
+    environment: {A: "1", B: "1"}
+    x-keyway: {forward_agent: true}
+  train:
+    <<: *base
+    image: mine
+    extends: common
+    environment: {B: "2"}
+  other:
+    restart: always
+    depends_on: [train]
+`, nil)
+	if err != nil || a.Spec.Image != "mine" || a.Spec.ShmSize != 1<<30 || !reflect.DeepEqual(a.Spec.Env, map[string]string{"A": "1", "B": "2"}) || !a.Spec.ForwardAgent {
+		t.Errorf("%+v, %v", a.Spec, err)
+	}
+}
+
+// TestARepositoryIsConfined: a template that somebody else wrote does not choose which
+// files of the laptop go to the place.
+func TestARepositoryIsConfined(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "id_ed25519")
+	write(t, secret, "KEY=private\n")
+	for name, lines := range map[string]string{
+		"absolute":      "env_file: " + secret,
+		"upwards":       "env_file: ../" + filepath.Base(filepath.Dir(secret)) + "/id_ed25519",
+		"home":          "env_file: ~/.ssh/id_ed25519",
+		"symbolic link": "env_file: link",
+		"secret":        "secrets: [s]",
+		"linked .env":   "image: ${KEY}",
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "keyway.yaml"), service(lines)+"secrets: {s: {file: "+secret+"}}\n")
+		link := "link"
+		if name == "linked .env" {
+			link = ".env"
+		}
+		if err := os.Symlink(secret, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := resolveIn(t, dir, nil); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "below its own directory") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestAFileOfEverybodysIsRefused: a compose.yaml in a directory like /tmp is anybody's.
+func TestAFileOfEverybodysIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "compose.yaml")
+	write(t, file, service("image: i"))
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := resolveIn(t, dir, nil); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "another user") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFilesBesideATemplate(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "keyway.yaml"), service("image: ${IMAGE}\nenv_file: [a.env, {path: none.env, required: false}]\nenvironment: [B=mine]\nsecrets: [s, v]\nvolumes: ['./data:/data', 'named:/named']")+
+		"secrets: {s: {file: ./token}, v: {environment: TOKEN}}\nvolumes: {named: {name: other}}\n")
+	write(t, filepath.Join(dir, ".env"), "IMAGE=from-dot-env\nTOKEN=from-dot-env\n")
+	write(t, filepath.Join(dir, "a.env"), "A=1\nB=2\nC=${IMAGE}\n")
+	write(t, filepath.Join(dir, "token"), "s3cret")
+	a, err := resolveIn(t, dir, map[string]string{"TOKEN": "from-laptop"})
+	if err != nil {
+		t.Fatal(keyway.AsError(err))
+	}
+	want := keyway.Spec{
+		Image: "from-dot-env",
+		Files: keyway.Files{
+			Mounts:  []keyway.Mount{{Source: filepath.Join(dir, "data"), Target: "/data"}, {Kind: keyway.MountVolume, Source: "other", Target: "/named"}},
+			Secrets: []keyway.Secret{{Name: "s", Value: []byte("s3cret")}, {Name: "v", Value: []byte("from-laptop")}},
+		},
+		Process: keyway.Process{Caller: true, Env: map[string]string{"A": "1", "B": "mine", "C": "from-dot-env"}},
+	}
+	if !reflect.DeepEqual(normal(a.Spec), want) {
+		t.Errorf("got %+v\nwant %+v", a.Spec, want)
+	}
+	if !reflect.DeepEqual(a.Variables, []string{"IMAGE", "TOKEN"}) {
+		t.Errorf("told are the variables %q", a.Variables)
+	}
+}
+
+// TestALaptopsDirectory: what lies on the laptop cannot be mounted elsewhere.
+func TestALaptopsDirectory(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "keyway.yaml"), service("volumes: ['./data:/data']"))
+	found, err := Finder{Dir: dir}.Find("train")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := found.Resolve(Where{Lookup: os.LookupEnv}); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "directory of this laptop") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWhichWins(t *testing.T) {
+	root := t.TempDir()
+	work, mine := filepath.Join(root, "a", "b", "c"), filepath.Join(root, "mine")
+	write(t, filepath.Join(work, "file"), "")
+	for path, image := range map[string]string{"a/compose.yaml": "far", "a/b/compose.yaml": "near", "a/b/keyway.yaml": "nearest"} {
+		write(t, filepath.Join(root, path), "services: {train: {image: "+image+"}, "+image+": {image: i}}\n")
+	}
+	write(t, filepath.Join(mine, "x.yaml"), "services: {train: {image: mine}, pytorch: {image: mine}}\n")
+	f := Finder{Dir: work, Mine: mine, Home: root}
+	all, problems := f.List()
+	var got []string
+	for _, t := range all {
+		got = append(got, t.Name+"/"+string(t.Source))
+	}
+	want := []string{"train/repository", "nearest/repository", "train/mine", "pytorch/mine", "pytorch/built in", "pytorch-cu118/built in", "jupyter/built in", "base/built in"}
+	if !reflect.DeepEqual(got, want) || len(problems) > 0 {
+		t.Errorf("got %q, %v", got, problems)
+	}
+	if found, err := f.Find("pytorch"); err != nil || found.Source != Mine {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if _, err := f.Find("pytroch"); !strings.Contains(keyway.AsError(err).Next, "keyway up pytorch") {
+		t.Errorf("%v", keyway.AsError(err))
+	}
+	// A repository's root and the home directory end the walk.
+	f.Dir = filepath.Join(work, "d")
+	write(t, filepath.Join(work, ".git"), "")
+	write(t, filepath.Join(f.Dir, "file"), "")
+	if found, err := f.Find("train"); err != nil || found.Source != Mine {
+		t.Errorf("beyond the repository: %+v, %v", found, err)
+	}
+}
+
+func TestBuiltInTemplatesResolve(t *testing.T) {
+	all, problems := Finder{}.List()
+	if len(problems) > 0 || len(all) != 4 {
+		t.Fatalf("%v, %v", all, problems)
+	}
+	for _, b := range all {
+		a, err := b.Resolve(Where{Lookup: func(string) (string, bool) { return "", false }})
+		if err != nil || a.Spec.Image == "" {
+			t.Errorf("%s: %+v, %v", b.Name, a, err)
+		}
+	}
+}
+
+func FuzzResolve(f *testing.F) {
+	f.Add([]byte(service("image: i\nenvironment: {A: ${B:-c}}\nvolumes: [/a:/b]\nports: ['80:80']\ngpus: all")))
+	f.Add([]byte("x-a: &a {b: 1}\nservices: {train: {<<: *a, extends: train}}"))
+	f.Add([]byte("services: {train: {deploy: {resources: {limits: {cpus: 1}}}, ulimits: {a: 1}, x-keyway: {as: image}}}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := parseDocument("fuzz.yaml", data)
+		if err != nil {
+			return
+		}
+		a, err := Template{Name: "train", Source: BuiltIn, File: "fuzz.yaml", doc: d}.Resolve(Where{Lookup: func(string) (string, bool) { return "", false }})
+		if err != nil {
+			if said := keyway.AsError(err); said.Kind == keyway.Other || !strings.Contains(said.Message, "fuzz.yaml") {
+				t.Errorf("it says: %v", err)
+			}
+			return
+		}
+		a.Spec.Name, a.Spec.AuthorizedKeys = "x", []string{"key"}
+		if err := a.Spec.Validate(); err != nil {
+			t.Errorf("the Spec is refused: %v", err)
+		}
+	})
+}
+
+func BenchmarkResolve(b *testing.B) {
+	all, _ := Finder{}.List()
+	for b.Loop() {
+		if _, err := all[0].Resolve(Where{Lookup: os.LookupEnv}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -280,7 +280,7 @@ func identityFields() []field {
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ForwardAgent = true },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error { // ssh does it, by what List tells
 				if now, _ := s.State(t, w.Name); !now.ForwardAgent {
-					return errors.New("List does not tell of it")
+					return errors.New("it is not told by List")
 				}
 				return nil
 			},

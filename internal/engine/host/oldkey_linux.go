@@ -73,11 +73,13 @@ func parseOldKey(data []byte) (ed25519.PrivateKey, error) {
 	}
 	rest, ok := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
 	r := wire{rest: rest, bad: !ok}
-	plain := string(r.text()) == "none" && string(r.text()) == "none" && len(r.text()) == 0
+	cipher, kdf, options := r.text(), r.text(), r.text()
+	plain := string(cipher) == "none" && string(kdf) == "none" && len(options) == 0
 	one := r.number() == 1
 	r.text() // the public key, which is in what follows, too
 	r = wire{rest: r.text(), bad: r.bad}
-	same := r.number() == r.number()
+	check, again := r.number(), r.number()
+	same := check == again
 	kind, public, private := r.text(), r.text(), r.text()
 	if r.bad || !plain || !one || !same || string(kind) != "ssh-ed25519" || len(private) != ed25519.PrivateKeySize {
 		return nil, errNoKey

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,16 +99,27 @@ func filled[T any](l liar) (v T) {
 // liar is a node that lies wherever it may say anything.
 type liar struct {
 	lie
-	errors bool
+	kind  keyway.Kind // of its errors; empty: it answers without one
+	makes bool        // only the making of a workspace is answered without one
 }
 
 func (l liar) answer() error {
-	if !l.errors {
+	if l.kind == "" {
 		return nil
 	}
 	e := filled[keyway.Error](l)
-	e.Kind = keyway.EngineDown
+	e.Kind = l.kind
 	return &e
+}
+
+// ways are in which it does.
+var ways = map[string]liar{
+	"answers":     {},
+	"errors":      {kind: keyway.EngineDown},
+	"no-image":    {kind: keyway.ImageNotFound},
+	"not-there":   {kind: keyway.NotFound},
+	"unreachable": {kind: keyway.Unreachable},
+	"only-makes":  {kind: keyway.EngineDown, makes: true},
 }
 
 func (l liar) Info(context.Context) (api.Info, error) {
@@ -125,7 +138,12 @@ func (l liar) Settle(context.Context, keyway.Name) error           { return l.an
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
 	report(filled[keyway.Progress](l))
-	return filled[keyway.Workspace](l), l.answer()
+	w := filled[keyway.Workspace](l)
+	if l.makes {
+		w.Name = "new" // which is another than was asked for
+		return w, nil
+	}
+	return w, l.answer()
 }
 
 // playLiar is the main of such a node.
@@ -135,7 +153,8 @@ func playLiar(how string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	l := liar{lies[n], how == "errors"}
+	l := ways[how]
+	l.lie = lies[n]
 	fmt.Fprint(os.Stderr, strings.ReplaceAll(l.text, "\x00", ""))
 	fmt.Print(api.Greeting())
 	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
@@ -165,6 +184,9 @@ func obeyed(said string) string {
 // advice is a line that looks like keyway's own: with its arrow, or as its sentence.
 var advice = regexp.MustCompile(`(?m)^\s*(→|keyway: (run|your)).*`)
 
+// named is what stands before the words of a place.
+var named = regexp.MustCompile(`gpu1( says|\)? suggests|: )|^\s+\| |^(train|other) +gpu1 |^  engine: `)
+
 // Whatever a place says, nothing of it is obeyed by the terminal of whoever asked,
 // and none of it becomes advice of keyway's own.
 func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
@@ -174,13 +196,16 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 	}
 	for n := range lies {
 		home := lyingPlace(t)
-		for _, how := range []string{"errors", "answers"} {
+		for _, how := range slices.Sorted(maps.Keys(ways)) {
+			if n != 2 && how != "answers" && how != "errors" {
+				continue
+			}
 			how := fmt.Sprintf("%d %s", n, how)
 			ssh := "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec " + openssh + " \"$@\";; esac\nexec env '" + envLiar + "=" + how + "' " + envMain + "=1 " + os.Args[0] + " \"$@\"\n"
 			write(t, filepath.Join(home, "bin", "ssh"), ssh, 0o755)
 			for _, line := range []string{
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
-				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm train gpu1/other",
+				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)
 				judgeSaid(t, said, code, line, how)
@@ -209,6 +234,13 @@ func judgeSaid(t *testing.T, said string, code int, line, how string) {
 	}
 	if most := 32 << 10; len(said) > most {
 		t.Errorf("keyway %s, %s prints %d bytes, more than %d", line, how, len(said), most)
+	}
+	if !strings.Contains(line, "--json") && !strings.HasSuffix(how, "answers") {
+		for text := range strings.Lines(ours.Replace(said)) {
+			if at := strings.Index(text, "curl evil"); at >= 0 && !named.MatchString(text[:at]) {
+				t.Errorf("keyway %s, %s: words of the place without its name: %q\nin\n%s", line, how, text, said)
+			}
+		}
 	}
 	if strings.HasSuffix(how, "errors") && !strings.Contains(said, "curl evil") {
 		t.Errorf("keyway %s, %s does not tell the error:\n%.2000s", line, how, said)

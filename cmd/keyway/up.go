@@ -193,7 +193,7 @@ func (o upOptions) bring(err error, place keyway.Place, image string) error {
 	if near := keyway.AsError(err).Nearest; isReference(near) {
 		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
 	}
-	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, err).Hint("%s", hint)
+	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
 }
 
 // maxReference bounds the name of an image in bytes.

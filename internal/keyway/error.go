@@ -81,6 +81,22 @@ func (e *Error) Error() string { return e.Message }
 
 func (e *Error) Unwrap() error { return e.cause }
 
+// Quoted is err as a part of another sentence: where it is in the words of a host, these
+// are quoted, with its name.
+func Quoted(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Host == "" {
+		return err
+	}
+	return quoted{e}
+}
+
+type quoted struct{ said *Error }
+
+func (q quoted) Error() string { return string(q.said.Host) + " says: “" + q.said.Message + "”" }
+
+func (q quoted) Unwrap() error { return q.said }
+
 // AsError is err as an *Error: itself if there is one in its chain, Interrupted
 // for a cancelled context, else of kind Other. It is nil for nil.
 func AsError(err error) *Error {

@@ -95,7 +95,7 @@ func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, plac
 func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Place, name keyway.Name, why error) error {
 	interrupted := ctx.Err() != nil
 	if keyway.Is(why, keyway.Unreachable) && !interrupted {
-		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, why).
+		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, keyway.Quoted(why)).
 			Hint("when %s can be reached: keyway add %[1]s/%s", place, name)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
@@ -103,7 +103,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	err := there.Remove(ctx, name)
 	switch {
 	case err != nil:
-		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", why).
+		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", keyway.Quoted(why)).
 			Hint("remove it: keyway rm %s/%s", place, name)
 	case interrupted:
 		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
@@ -120,7 +120,7 @@ func (here *Laptop) Settle(there *api.Client, name keyway.Name) error {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	if err := there.Settle(ctx, name); err != nil {
-		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, err).
+		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, keyway.Quoted(err)).
 			Hint("see: keyway ls")
 	}
 	return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)

@@ -166,4 +166,12 @@ var laptop = []mutant{
 		pkg: "internal/sshconfig",
 		run: "^TestNamesThatAreTaken$",
 	},
+	{
+		claim: "within a sentence of keyway's a place's words are quoted",
+		file:  "cmd/keyway/up.go",
+		old:   `keyway.Quoted(err)).Hint("%s", hint)`,
+		new:   `err).Hint("%s", hint)`,
+		pkg:   "cmd/keyway",
+		run:   "^TestNoWordOfAPlaceIsObeyed$",
+	},
 }

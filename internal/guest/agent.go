@@ -19,6 +19,8 @@ const (
 	// agentPatience is how long a connection may take to open the agent's
 	// channel before the next one is asked: its laptop may be asleep.
 	agentPatience = 5 * time.Second
+	// lengthLen is the number of bytes of a request's length (RFC 9987, section 3).
+	lengthLen = 4
 )
 
 // agentBroker serves the one agent socket of the workspace. It hands each
@@ -90,11 +92,29 @@ func (b *agentBroker) serveClient(ctx context.Context, conn *net.UnixConn) {
 	defer stop()
 	for _, c := range b.newestFirst() {
 		if channel, reqs, ok := c.openAgent(); ok {
-			relay(channel, reqs, conn)
+			c.relay(channel, reqs, wholeRequests{conn, c.server.gather})
 			return
 		}
 	}
 	endGently(conn)
+}
+
+// wholeRequests reads what a program asks an agent. Programs of OpenSSH write a
+// request's length apart from the request; the two leave together.
+type wholeRequests struct {
+	*net.UnixConn
+	patience time.Duration // with what follows a length
+}
+
+// Read implements io.Reader.
+func (w wholeRequests) Read(p []byte) (int, error) {
+	n, err := w.UnixConn.Read(p)
+	if err != nil || n > lengthLen {
+		return n, err
+	}
+	_ = w.SetReadDeadline(time.Now().Add(w.patience))
+	more, _ := w.UnixConn.Read(p[n:]) // an error is told by the next read
+	return n + more, w.SetReadDeadline(time.Time{})
 }
 
 // endGently ends conn so that its peer reads the end. Closed as a whole it would

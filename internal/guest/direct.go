@@ -29,7 +29,7 @@ func (c *connection) serveDirectTCP(ch ssh.NewChannel) {
 		_ = ch.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
-	acceptAndRelay(ch, conn)
+	c.acceptAndRelay(ch, conn)
 }
 
 // dialTCP connects to host, where localhost needs neither a hosts file nor a
@@ -67,7 +67,7 @@ func (c *connection) serveDirectUnix(ch ssh.NewChannel) {
 		_ = ch.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
-	acceptAndRelay(ch, conn)
+	c.acceptAndRelay(ch, conn)
 }
 
 // absolute is path as seen from the directory where the client's commands start.
@@ -78,11 +78,11 @@ func (c *connection) absolute(path string) string {
 	return filepath.Join(c.server.account.Start, path)
 }
 
-func acceptAndRelay(ch ssh.NewChannel, conn halfCloser) {
+func (c *connection) acceptAndRelay(ch ssh.NewChannel, conn halfCloser) {
 	channel, reqs, err := ch.Accept()
 	if err != nil {
 		conn.Close()
 		return
 	}
-	relay(channel, reqs, conn)
+	c.relay(channel, reqs, conn)
 }

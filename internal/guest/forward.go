@@ -130,7 +130,7 @@ func (r *remoteForwards) offer(conn halfCloser, kind string, payload []byte) {
 		conn.Close()
 		return
 	}
-	relay(channel, reqs, conn)
+	r.conn.relay(channel, reqs, conn)
 }
 
 // listenTCP binds the loopback addresses whatever address the client names, as

@@ -3,9 +3,12 @@
 package guest
 
 import (
+	"io"
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 const (
@@ -23,22 +26,27 @@ const (
 // its TCP keeps a second small segment until the first is acknowledged. Without
 // gathering, the exit status of a short command waits a whole round trip behind
 // the news that the command was accepted.
+//
+// A connection carries many channels, and a hold is in the interest of one of
+// them: what another writes ends it (see prompt), so that nobody's keystroke waits
+// for somebody else's program.
 type gatherer struct {
 	net.Conn
 	limit time.Duration // gatherTime, but for tests
 
 	mu    sync.Mutex
 	timer *time.Timer // flushes; nil while nothing is held back
+	by    ssh.Channel // on whose behalf
 	held  []byte
 }
 
-// hold holds back what is written from now on until flush, or for limit. A hold
-// that has begun is not prolonged.
-func (g *gatherer) hold() {
+// hold holds back what is written from now on until flush, or for limit, on behalf
+// of a channel. A hold that has begun is not prolonged.
+func (g *gatherer) hold(by ssh.Channel) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.timer == nil {
-		g.timer = time.AfterFunc(g.limit, g.flush)
+		g.timer, g.by = time.AfterFunc(g.limit, g.flush), by
 	}
 }
 
@@ -50,8 +58,33 @@ func (g *gatherer) flush() {
 		return
 	}
 	g.timer.Stop()
-	g.timer = nil
+	g.timer, g.by = nil, nil
 	_, _ = g.writeLocked(nil)
+}
+
+// release ends a hold, unless it is on behalf of that channel.
+func (g *gatherer) release(by ssh.Channel) {
+	g.mu.Lock()
+	others := g.timer != nil && g.by != by
+	g.mu.Unlock()
+	if others {
+		g.flush()
+	}
+}
+
+// prompt writes to a channel what somebody may be waiting for. It waits for no
+// hold but one on behalf of the same channel.
+type prompt struct {
+	io.Writer
+	out *gatherer
+	by  ssh.Channel // nil: for no hold at all
+}
+
+// Write implements io.Writer.
+func (p prompt) Write(b []byte) (int, error) {
+	n, err := p.Writer.Write(b)
+	p.out.release(p.by)
+	return n, err
 }
 
 // Write implements net.Conn.

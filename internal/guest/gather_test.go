@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,11 +120,158 @@ func TestATerminalIsNeverHeldBack(t *testing.T) {
 	}
 }
 
+// A hold on behalf of one channel is for good here: the others' bytes come all the
+// same.
+func TestNobodyWaitsForAnothersProgram(t *testing.T) {
+	echo := map[string]func(*testing.T, *ssh.Client) io.ReadWriteCloser{
+		"a terminal": func(t *testing.T, client *ssh.Client) io.ReadWriteCloser {
+			s, in, out := open(t, client, true, "stty raw -echo; printf r; cat")
+			return pipes{out, in, s}
+		},
+		"a forward": func(t *testing.T, client *ssh.Client) io.ReadWriteCloser {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			must(t, err)
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "r")
+				_, _ = io.Copy(conn, conn)
+			}()
+			conn, err := client.Dial("tcp", l.Addr().String())
+			must(t, err)
+			return conn
+		},
+	}
+	for name, start := range echo {
+		t.Run(name, func(t *testing.T) {
+			_, client := gathering(t, forGood)
+			conn := start(t, client)
+			defer conn.Close()
+			other, _, _ := open(t, client, false, "exec sleep 600")
+			defer other.Close()
+			await := func(want string) {
+				t.Helper()
+				got := make([]byte, len(want))
+				if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+					t.Fatalf("read %q, %v", got, err)
+				}
+			}
+			await("r")
+			for _, key := range strings.Split("abcdefghijklmnopqrstuvwxyz", "") {
+				_, err := io.WriteString(conn, key)
+				must(t, err)
+				await(key)
+			}
+		})
+	}
+}
+
+// pipes are a session's output and input.
+type pipes struct {
+	io.Reader
+	io.WriteCloser
+	session *ssh.Session
+}
+
+func (p pipes) Close() error { return p.session.Close() }
+
+// open begins a session without waiting for the news that it was accepted, which
+// may be held back.
+func open(t *testing.T, client *ssh.Client, terminal bool, command string) (*ssh.Session, io.WriteCloser, io.Reader) {
+	t.Helper()
+	s, err := client.NewSession()
+	must(t, err)
+	if terminal {
+		must(t, s.RequestPty("xterm", 24, 80, nil))
+	}
+	in, err := s.StdinPipe()
+	must(t, err)
+	out, err := s.StdoutPipe()
+	must(t, err)
+	go func() { _ = s.Start(command) }()
+	return s, in, out
+}
+
+func TestASubsystemsEndIsOneWrite(t *testing.T) {
+	conn, client := gathering(t, forGood)
+	session, err := client.NewSession()
+	must(t, err)
+	in, err := session.StdinPipe()
+	must(t, err)
+	out, err := session.StdoutPipe()
+	must(t, err)
+	before := conn.writes.Load()
+	go func() { _ = session.RequestSubsystem("sftp") }()
+	must(t, in.Close())
+	if rest, err := io.ReadAll(out); len(rest) > 0 || err != nil {
+		t.Errorf("read %q, %v", rest, err)
+	}
+	if n := conn.writes.Load() - before; n > 1 {
+		t.Errorf("its beginning and end took %d writes", n)
+	}
+}
+
+// What ssh-add and ssh write as a length and a request reaches the client as one
+// piece.
+func TestAnAgentsRequestIsWhole(t *testing.T) {
+	ours, theirs := unixPair(t)
+	read := make(chan string, 2)
+	r := wholeRequests{ours, forGood}
+	go func() {
+		var buf [64]byte
+		for range 2 {
+			n, _ := r.Read(buf[:])
+			read <- string(buf[:n])
+		}
+	}()
+	_, err := theirs.Write([]byte{0, 0, 0, 1})
+	must(t, err)
+	_, err = theirs.Write([]byte{11})
+	must(t, err)
+	if got := <-read; got != "\x00\x00\x00\x01\x0b" {
+		t.Errorf("read %q", got)
+	}
+	_, err = theirs.Write([]byte("whole already"))
+	must(t, err)
+	if got := <-read; got != "whole already" {
+		t.Errorf("read %q", got)
+	}
+	// A length that nothing follows is no reason to wait for long.
+	r.patience = time.Millisecond
+	_, err = theirs.Write([]byte{0, 0, 0, 1})
+	must(t, err)
+	var buf [64]byte
+	if n, err := r.Read(buf[:]); n != 4 || err != nil {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	theirs.Close()
+	if n, err := r.Read(buf[:]); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+func unixPair(t *testing.T) (ours, theirs *net.UnixConn) {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	must(t, err)
+	defer l.Close()
+	b, err := net.Dial("unix", l.Addr().String())
+	must(t, err)
+	a, err := l.Accept()
+	must(t, err)
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a.(*net.UnixConn), b.(*net.UnixConn)
+}
+
 func TestWhatIsHeldBackIsReleased(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	g := &gatherer{Conn: ours, limit: time.Millisecond}
-	g.hold()
+	g.hold(nil)
 	_, err := g.Write([]byte("alone"))
 	must(t, err)
 	got := make([]byte, 5)
@@ -131,7 +280,7 @@ func TestWhatIsHeldBackIsReleased(t *testing.T) {
 	}
 
 	g.limit = forGood
-	g.hold()
+	g.hold(nil)
 	big := bytes.Repeat([]byte("x"), maxGathered)
 	go func() {
 		_, _ = g.Write([]byte("small"))

@@ -53,12 +53,12 @@ const lastWords = time.Minute
 // have ended or the channel is closed as a whole, then closes both. A direction
 // that cannot write any more leaves the other to run dry: the answer to a
 // request may still be on its way when its sender stops reading.
-func relay(ch ssh.Channel, reqs <-chan *ssh.Request, conn halfCloser) {
+func (c *connection) relay(ch ssh.Channel, reqs <-chan *ssh.Request, conn halfCloser) {
 	var work sync.WaitGroup
 	outbound := make(chan struct{})
 	work.Go(func() {
 		defer close(outbound)
-		copyHalf(ch, conn)
+		copyHalf(promptHalf{prompt{ch, c.out, nil}, ch}, conn)
 	})
 	inbound := make(chan struct{})
 	work.Go(func() {
@@ -79,6 +79,15 @@ func relay(ch ssh.Channel, reqs <-chan *ssh.Request, conn halfCloser) {
 	conn.Close()
 	work.Wait()
 }
+
+// promptHalf is a channel that is written to promptly.
+type promptHalf struct {
+	prompt
+	ch ssh.Channel
+}
+
+// CloseWrite ends the channel's sending side.
+func (p promptHalf) CloseWrite() error { return p.ch.CloseWrite() }
 
 func copyHalf(dst interface {
 	io.Writer

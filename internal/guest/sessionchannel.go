@@ -58,7 +58,7 @@ func (c *connection) serveSession(nc ssh.NewChannel) {
 	for req := range reqs {
 		run, err := s.handle(req)
 		if run != nil && s.term == nil {
-			s.conn.out.hold() // a short program's words and its end leave with this
+			s.conn.out.hold(channel) // a short program's words and its end leave with this
 		}
 		_ = req.Reply(err == nil, nil)
 		// Only now: a client must hear that its command was accepted before it
@@ -231,13 +231,16 @@ func (s *sessionChannel) startProgram(interactive bool, command string) func() {
 	return func() { s.carry(p) }
 }
 
+// prompt is a part of the channel for what a program writes.
+func (s *sessionChannel) prompt(w io.Writer) prompt { return prompt{w, s.conn.out, s.channel} }
+
 func (s *sessionChannel) launch(cmd *exec.Cmd) (*process, error) {
 	if s.term == nil {
-		return startPiped(cmd, s.channel, s.channel.Stderr())
+		return startPiped(cmd, s.prompt(s.channel), s.prompt(s.channel.Stderr()))
 	}
 	slave := s.slave
 	s.slave = nil
-	return startOnTerminal(cmd, s.term, slave, s.channel)
+	return startOnTerminal(cmd, s.term, slave, s.prompt(s.channel))
 }
 
 // program is the command to run, or why there is none and the exit status that
@@ -338,15 +341,17 @@ func (s *sessionChannel) environ() environment {
 // it comes together.
 func (s *sessionChannel) carry(p *process) {
 	s.work.Go(func() { s.feed(p) })
+	hold := func() { s.conn.out.hold(s.channel) }
+	first := sync.OnceFunc(hold) // of both outputs
 	var outputs sync.WaitGroup
 	for _, o := range p.outputs {
 		if p.term == nil {
-			o.first = s.conn.out.hold
+			o.first = first
 		}
 		outputs.Go(o.copy)
 	}
 	if s.awaitExit(p) {
-		s.conn.out.hold()
+		hold()
 		s.sendExit(p.state)
 	}
 	outputs.Wait()
@@ -407,6 +412,7 @@ func (s *sessionChannel) refuse(code int, err error) {
 }
 
 func (s *sessionChannel) finish(code int) {
+	s.conn.out.hold(s.channel)
 	s.sendStatus(code)
 	_ = s.channel.CloseWrite()
 	s.channel.Close()

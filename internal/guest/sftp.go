@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"io"
 
 	"keyway/internal/sftp"
 )
@@ -21,7 +22,11 @@ func (s *sessionChannel) serveSFTP() {
 		cancel()
 	})
 	account := s.conn.server.account
-	if err := sftp.Serve(ctx, s.channel, sftp.Config{User: account.Name, Home: account.Home}); err != nil {
+	client := struct {
+		io.Reader
+		io.Writer
+	}{s.channel, s.prompt(s.channel)}
+	if err := sftp.Serve(ctx, client, sftp.Config{User: account.Name, Home: account.Home}); err != nil {
 		s.conn.server.log.warn("sftp", "error", err)
 		s.finish(exitProtocol)
 		return

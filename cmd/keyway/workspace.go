@@ -81,12 +81,13 @@ func each(args []string, news io.Writer, do func(string) error) error {
 }
 
 func newRmCommand() *cobra.Command {
-	yes := false
+	var yes, volumes bool
 	cmd := &cobra.Command{
-		Use:   "rm NAME… [--yes]",
+		Use:   "rm NAME… [--volumes] [--yes]",
 		Short: "Remove workspaces, with all that runs and all files in them",
 		Long: `Remove workspaces: what runs in them ends, their files, logs and host keys are
-deleted, and ssh forgets them. Mounted directories of the place are left alone.
+deleted, and ssh forgets them. Mounted directories of the place are left alone, and so
+are volumes that have a name, unless --volumes says otherwise.
 Name a workspace that this laptop does not know as PLACE/NAME. At a terminal, rm lists
 the running jobs and asks first; they get the time to save, as with stop.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
@@ -98,14 +99,15 @@ the running jobs and asks first; they get the time to save, as with stop.` +
 			if err != nil {
 				return err
 			}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error { return a.remove(cmd.Context(), arg, yes, cmd.ErrOrStderr()) })
+			return each(args, cmd.ErrOrStderr(), func(arg string) error { return a.remove(cmd.Context(), arg, yes, volumes, cmd.ErrOrStderr()) })
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove its volumes, too, such as that of its home directory")
 	return cmd
 }
 
-func (a *app) remove(ctx context.Context, arg string, yes bool, stderr io.Writer) error {
+func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr io.Writer) error {
 	place, name, err := a.Target(arg)
 	if err != nil {
 		return err
@@ -121,7 +123,9 @@ func (a *app) remove(ctx context.Context, arg string, yes bool, stderr io.Writer
 			fmt.Fprintf(stderr, "stopping %s first; Ctrl-C twice kills at once\n", arg)
 			err = stopPatiently(ctx, node, name, keyway.DefaultGrace, stderr)
 		}
-		if err == nil {
+		if err == nil && volumes {
+			err = node.Purge(ctx, name)
+		} else if err == nil {
 			err = node.Remove(ctx, name)
 		}
 	}

@@ -24,6 +24,8 @@ type Node interface {
 	Stop(ctx context.Context, name keyway.Name, grace time.Duration) error
 	Start(ctx context.Context, name keyway.Name) error
 	Remove(ctx context.Context, name keyway.Name) error
+	// Purge is Remove, and removes the volumes that would outlive the workspace.
+	Purge(ctx context.Context, name keyway.Name) error
 	// Admit lets keys enter the workspace from now on, beside those that may; see
 	// keyway.MergeKeys.
 	Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error

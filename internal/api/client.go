@@ -121,6 +121,11 @@ func (c *Client) Remove(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "DELETE", workspacePath(name), nil, nil)
 }
 
+// Purge implements Node.
+func (c *Client) Purge(ctx context.Context, name keyway.Name) error {
+	return c.Do(ctx, "DELETE", workspacePath(name)+"?volumes=true", nil, nil)
+}
+
 // Admit implements Node.
 func (c *Client) Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/keys", keys, nil)

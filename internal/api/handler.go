@@ -32,7 +32,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
 	mux.HandleFunc("POST /v1/workspaces/{name}/keys", h.admit)
 	mux.HandleFunc("POST /v1/workspaces/{name}/settle", h.act(n.Settle))
-	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.act(n.Remove))
+	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.remove)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stream", h.stream)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, keyway.Errorf(keyway.VersionMismatch, "this version knows nothing of %s %s", r.Method, r.URL.Path))
@@ -89,6 +89,15 @@ func (h handler) stop(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.act(func(ctx context.Context, name keyway.Name) error { return h.node.Stop(ctx, name, grace) })(w, r)
+}
+
+// remove removes a workspace, with its volumes if the query says so.
+func (h handler) remove(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("volumes") == "true" {
+		h.act(h.node.Purge)(w, r)
+		return
+	}
+	h.act(h.node.Remove)(w, r)
 }
 
 // admit lets the keys in the body enter a workspace.

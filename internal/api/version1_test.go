@@ -80,6 +80,11 @@ func (n *notingNode) Admit(_ context.Context, name keyway.Name, keys []keyway.En
 	return nil
 }
 
+func (n *notingNode) Purge(_ context.Context, name keyway.Name) error {
+	n.note("purge %s", name)
+	return nil
+}
+
 func (n *notingNode) Settle(_ context.Context, name keyway.Name) error {
 	n.note("settle %s", name)
 	return nil

@@ -70,6 +70,20 @@ func ParseMount(s string) (Mount, error) {
 		Hint("give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro\nor the name of a volume, and where it is in the workspace: -v cache:/mnt/cache")
 }
 
+// Volumes are the names of those volumes that outlive the workspace.
+func (f Files) Volumes() []string {
+	var names []string
+	for _, m := range f.Mounts {
+		if m.Kind == MountVolume && m.Source != "" {
+			names = append(names, m.Source)
+		}
+	}
+	if f.HomeVolume != "" {
+		names = append(names, f.HomeVolume)
+	}
+	return names
+}
+
 // Device shows a device file of the place in a workspace.
 type Device struct {
 	Source string `json:"source"` // absolute path at the place

@@ -6,6 +6,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"os"
 	"os/user"
@@ -174,6 +175,27 @@ func (n *Node) Stop(ctx context.Context, name keyway.Name, grace time.Duration) 
 // Remove implements api.Node.
 func (n *Node) Remove(ctx context.Context, name keyway.Name) error {
 	return n.with(ctx, name, engine.Engine.Remove)
+}
+
+// Purge implements api.Node.
+func (n *Node) Purge(ctx context.Context, name keyway.Name) error {
+	e, err := n.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	s, unknown := n.homes.Spec(name)
+	if err := e.Remove(ctx, name); err != nil || unknown != nil {
+		return err
+	}
+	keeper, ok := e.(engine.VolumeKeeper)
+	if !ok {
+		return nil
+	}
+	var errs []error
+	for _, volume := range s.Volumes() {
+		errs = append(errs, keeper.RemoveVolume(ctx, volume))
+	}
+	return errors.Join(errs...)
 }
 
 // keyBearer is an engine whose workspaces do not see their Homes at the place, and

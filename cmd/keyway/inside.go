@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 )
 
@@ -42,20 +43,58 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 			i.out = stored
 		}
 	}
-	code, err := runChild(path, ssh, append(a.Environ(), argv...), i.terminal, i.out)
+	own, err := newSSHWords()
+	if err != nil {
+		return err
+	}
+	defer own.remove()
+	code, err := runChild(path, append(own.options(), ssh...), append(a.Environ(), argv...), i.terminal, i.out)
 	switch {
 	case stored != nil && stored.err != nil:
-		return notWritten(stored.err)
-	case err != nil:
+		err = notWritten(stored.err)
+	case err == nil && code == sshFailed:
+		if err = a.NotRunning(ctx, entry); err != nil {
+			return err // which says it better than ssh
+		}
+	}
+	own.show(os.Stderr)
+	if err != nil {
 		return err
-	case code == sshFailed:
-		err = a.NotRunning(ctx, entry)
 	}
-	if err == nil && code != 0 {
-		err = exitStatus(code)
+	if code != 0 {
+		return exitStatus(code)
 	}
-	return err
+	return nil
 }
+
+// sshWords are what ssh itself has to say, apart from what the job prints: in a file,
+// until it is known who says it better.
+type sshWords struct{ path string }
+
+func newSSHWords() (sshWords, error) {
+	f, err := os.CreateTemp("", "keyway-ssh-*")
+	if err != nil {
+		return sshWords{}, err
+	}
+	return sshWords{f.Name()}, f.Close()
+}
+
+// options has ssh write there.
+func (s sshWords) options() []string { return []string{"-E", s.path} }
+
+// maxSSHWords bounds, in bytes, what is shown of them.
+const maxSSHWords = 64 << 10
+
+func (s sshWords) show(to io.Writer) {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_, _ = io.Copy(to, io.LimitReader(f, maxSSHWords))
+}
+
+func (s sshWords) remove() { os.Remove(s.path) }
 
 // sshFailed is what ssh exits with when the connection failed.
 const sshFailed = 255
@@ -68,7 +107,14 @@ func interactive() bool {
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // splitSession splits NAME[/SESSION].
-func splitSession(arg string) (name, session string) {
-	name, session, _ = strings.Cut(arg, "/")
-	return name, session
+func splitSession(arg string) (name, session string, err error) {
+	name, session, named := strings.Cut(arg, "/")
+	switch {
+	case !named:
+		return name, "", nil
+	case session == "":
+		return "", "", keyway.Errorf(keyway.Usage, "%s names no job", arg).Hint("see the jobs: keyway ls %s", name)
+	}
+	job, err := keyway.ParseName(session)
+	return name, string(job), err
 }

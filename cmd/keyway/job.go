@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -82,14 +81,14 @@ func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
 	}
 	words = append(append(words, "--"), command...)
 	here := inside{terminal: interactive() && !r.detach && !r.noTTY}
-	var printed bytes.Buffer
+	var printed firstWords
 	if r.detach {
-		here.out = io.MultiWriter(os.Stdout, &printed)
+		here.out = &printed
 	}
 	err = here.run(cmd.Context(), name, words...)
 	switch {
 	case err == nil && r.detach:
-		return watchJob(name, strings.TrimSpace(printed.String()), command)
+		return started(name, printed.String(), command)
 	case keyway.Is(err, keyway.NoSpace) && !r.detach, errors.Is(err, brokenPipe) && unread(os.Stdout):
 		fmt.Fprintf(cmd.ErrOrStderr(), "[no output arrives here any more; the job does not end by that: keyway ls %s]\n", name)
 	case errors.Is(err, interrupted) && !here.terminal:
@@ -117,13 +116,33 @@ func (r jobRun) words(person bool) []string {
 	return words
 }
 
-// watchJob has the link tell when a job has ended.
-func watchJob(name, session string, command []string) error {
-	a, entry, err := appFor(name)
+// firstWords keeps the beginning of what is written to it: of a job's name all.
+type firstWords struct{ bytes.Buffer }
+
+// Write implements io.Writer.
+func (w *firstWords) Write(p []byte) (int, error) {
+	w.Buffer.Write(p[:min(len(p), 2*keyway.MaxName-min(w.Len(), 2*keyway.MaxName))])
+	return len(p), nil
+}
+
+// started prints the name of a job, as the workspace has, and has the link tell of its
+// end. The job runs, whatever becomes of either.
+func started(name, printed string, command []string) error {
+	job, err := keyway.ParseName(strings.TrimSpace(printed))
 	if err != nil {
-		return err
+		return keyway.Errorf(keyway.Untrusted, "%s does not say by what name the job runs: %w", name, err).
+			Hint("see what runs: keyway ls %s", name)
 	}
-	job, err := keyway.ParseName(session)
+	err = watchJob(name, job, command)
+	if _, lost := fmt.Println(job); lost != nil {
+		return notWritten(lost).Hint("the job runs all the same: keyway attach %s/%s", name, job)
+	}
+	return err
+}
+
+// watchJob has the link tell when a job has ended.
+func watchJob(name string, job keyway.Name, command []string) error {
+	a, entry, err := appFor(name)
 	if err != nil {
 		return err
 	}
@@ -184,7 +203,10 @@ Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such 
 
 // inJob runs the workspace's keyway with words and the session that arg names.
 func inJob(ctx context.Context, i inside, arg string, words ...string) error {
-	name, session := splitSession(arg)
+	name, session, err := splitSession(arg)
+	if err != nil {
+		return err
+	}
 	if session != "" {
 		words = append(words, session)
 	}
@@ -273,7 +295,10 @@ if the connection failed.`,
 		Args:              takes(1, -1, "a job and what to send"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, session := splitSession(args[0])
+			name, session, err := splitSession(args[0])
+			if err != nil {
+				return err
+			}
 			if session == "" {
 				return keyway.Errorf(keyway.Usage, "keyway send needs a job, not only a workspace").Hint("for example: keyway send %s/JOB C-c\nsee the jobs: keyway ls %s", name, name)
 			}

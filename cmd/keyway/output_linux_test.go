@@ -71,3 +71,12 @@ func TestReaderOfAJobGoes(t *testing.T) {
 		t.Errorf("%v: %s", err, said)
 	}
 }
+
+// A job whose name could not be written runs all the same: where it is found is said.
+func TestNameOfAJobOnAFullDisk(t *testing.T) {
+	printingJob(t, "echo exp7")
+	said, code := intoFull(t, "run", "train", "-d", "--", "true")
+	if want := keyway.ExitCode(keyway.Errorf(keyway.NoSpace, "")); code != want || !strings.Contains(said, "keyway attach train/exp7") {
+		t.Errorf("it exits with %d, want %d, and says: %s", code, want, said)
+	}
+}

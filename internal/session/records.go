@@ -103,7 +103,7 @@ type Info struct {
 	Left   int         `json:"left,omitempty"`      // processes that it left behind and that still run
 	Reason string      `json:"reason,omitempty"`    // why it is lost
 	Last   string      `json:"last,omitempty"`      // line that it printed; only in lists
-	Path   string      // its directory
+	Path   string      `json:"-"`                   // its directory
 }
 
 func (i Info) Alive() bool { return i.Status == Running || i.Status == Starting }

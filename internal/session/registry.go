@@ -72,7 +72,7 @@ func (r Registry) Path(name keyway.Name) string { return filepath.Join(r.Dir, st
 // Load tells of one session; the error is of kind NotFound if there is none.
 func (r Registry) Load(name keyway.Name) (Info, error) {
 	dir := r.Path(name)
-	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() { // a link would be another's
 		return Info{}, keyway.Errorf(keyway.NotFound, "there is no session %s", r.Show(name)).
 			Hint("see what there is: %s -a", r.Command("ls"))
 	}

@@ -161,6 +161,12 @@ func TestStopAndStart(t *testing.T) {
 	if r := w.do("ssh", "pause", "true"); r.code != 255 || !strings.Contains(r.stderr, "keyway start pause") {
 		t.Errorf("ssh into a stopped workspace: %s", r)
 	}
+	for _, command := range []string{"run pause -T -- true", "run pause -d -- true", "logs pause", "attach pause/x", "wait pause", "ls pause"} {
+		r := w.do(append([]string{"keyway"}, strings.Fields(command)...)...)
+		if r.code != 31 || strings.Count(r.stderr, "does not run") != 1 || strings.Count(r.stderr, "keyway start pause") != 1 {
+			t.Errorf("of a stopped workspace, want code 31 and the reason once: %s", r)
+		}
+	}
 	w.must(t, "keyway", "stop", "pause") // no error
 	w.must(t, "keyway", "start", "pause")
 	equal(t, "a file", w.must(t, "ssh", "pause", "cat /root/file"), "kept\n")

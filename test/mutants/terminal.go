@@ -9,6 +9,13 @@ var terminal = []mutant{
 		pkg:   "internal/session/view", run: "TestNoPasteLeaves",
 	},
 	{
+		claim: "pasted text that ends in what leaves a job does not leave it",
+		file:  "internal/session/view/escapes.go",
+		old:   " && !k.sent && !e.pasted():",
+		new:   " && !k.sent:",
+		pkg:   "internal/session/view", run: "TestAPasteThatEndsInLeaving",
+	},
+	{
 		claim: "the rest of a paste does not run where a job was left",
 		file:  "internal/session/view/terminal.go",
 		old:   "typeahead.Discard(t.In, time.Since(t.escapes.bulk) < bulkEnds)",

@@ -35,6 +35,9 @@ func newReader(segments []segment, size uint64) Reader {
 	return r
 }
 
+// Missing reports whether there is no log at all.
+func (r Reader) Missing() bool { return len(r.parts) == 0 }
+
 // UpTo is r without what lies at an offset or beyond it.
 func (r Reader) UpTo(offset uint64) Reader {
 	r.Size = min(r.Size, offset)

@@ -13,9 +13,10 @@ import (
 // ~. OpenSSH, which has ~ as well, passes on what it does not know: ~d works
 // inside it, ~~ must be typed as ~~~~.
 //
-// Only a person leaves, no pasted text: whatever else is typed or pasted comes at once
-// after it. So ~d counts when nothing follows it for a moment, and never within a
-// bracketed paste.
+// Only a person leaves, no pasted text. That comes at once: with more before or after it
+// in one piece, or more of it than anybody types in a moment. So ~d counts when nothing
+// follows it for a moment, when no text came with it or in a burst right before it, and
+// never within a bracketed paste.
 type escapes struct {
 	strokes
 	view bool // who only looks on leaves with Ctrl-C as well
@@ -27,6 +28,8 @@ type escapes struct {
 	stage  escapeStage
 	held   []byte    // of the stage
 	bulk   time.Time // when more than one key came at once last
+	text   int       // keys in this piece of input until now, without ends of lines
+	recent burst     // in those before
 }
 
 type escapeStage byte
@@ -45,6 +48,9 @@ const (
 	bulkEnds = 2 * time.Second
 	// split is how long the rest of a key may take that comes in two pieces.
 	split = 20 * time.Millisecond
+	// maxTyped is more keys than a person, or a key that is held down, makes in the time
+	// of settled.
+	maxTyped = 64
 	// maxEscape bounds what is held back with ~, in bytes.
 	maxEscape = 1 << 10
 )
@@ -67,12 +73,18 @@ func (e *escapes) patience() time.Duration {
 func (e *escapes) filter(p []byte) (rest []byte) {
 	rest = make([]byte, 0, len(p)+len(e.held)+1)
 	keys := 0
+	e.text = 0
+	e.recent.forget()
 	e.take(p, func(k stroke) {
 		rest = e.next(rest, k)
 		if k.kind != report {
 			keys++
 		}
+		if k.kind != report && !k.endsLine() {
+			e.text++
+		}
 	})
+	e.recent.add(keys)
 	if keys > 1 {
 		e.bulk = time.Now()
 	}
@@ -127,11 +139,11 @@ func (e *escapes) next(rest []byte, k stroke) []byte {
 		return append(rest, k.raw...)
 	case e.stage != idle:
 		rest = e.release(rest)
-	case !e.inLine && k.key == '~' && !k.sent:
+	case !e.inLine && k.key == '~' && !k.sent && !e.pasted():
 		e.stage, e.held = tilde, append(e.held[:0], k.raw...)
 		return rest
 	}
-	e.inLine = k.key != '\r' && k.key != '\n'
+	e.inLine = !k.endsLine()
 	return append(rest, k.raw...)
 }
 
@@ -144,3 +156,27 @@ func (e *escapes) release(rest []byte) []byte {
 	e.stage, e.held = idle, nil
 	return rest
 }
+
+// pasted reports whether what comes now is rather pasted than typed.
+func (e *escapes) pasted() bool { return e.text > 0 || e.recent.keys > maxTyped }
+
+// burst is how many keys have come lately: of more than a few, as many are forgotten in
+// the time of settled as a person cannot type in it.
+type burst struct {
+	keys int
+	at   time.Time
+	now  func() time.Time // nil: time.Now
+}
+
+// forget forgets what the time has made old.
+func (b *burst) forget() {
+	now := time.Now
+	if b.now != nil {
+		now = b.now
+	}
+	passed := min(now().Sub(b.at), 2*settled)
+	b.keys = max(0, b.keys-int(maxTyped*passed/settled))
+	b.at = now()
+}
+
+func (b *burst) add(keys int) { b.keys = min(b.keys+keys, 2*maxTyped) }

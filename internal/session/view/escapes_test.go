@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // typedIn types pieces, after the last of which nothing follows, and returns what the
@@ -39,34 +40,74 @@ func pieces(p []byte, n int) (all [][]byte) {
 
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct {
-		typed, sent string
-		left        bool
+		typed, sent  string
+		left, typing bool // typing: not if it comes at once, as it was pasted then
 	}{
-		{"ls\r", "ls\r", false},
-		{"~d", "", true},
-		{"ls\r~d", "ls\r", true},
-		{"ls\n~drop", "ls\n~drop", false},
-		{"~d\r", "~d\r", false},
-		{"~d\r~d", "~d\r", true},
-		{"cd ~d\r", "cd ~d\r", false},
-		{"~~d", "~d", false},
-		{"~~~d", "~~d", false},
-		{"~/x\r", "~/x\r", false},
-		{"~\r~d", "~\r", true},
-		{"\x1b[200~a\n~d", "\x1b[200~a\n~d", false},
-		{"\x1b[200~a\n~d\x1b[201~", "\x1b[200~a\n~d\x1b[201~", false},
-		{"\x1b[200~a\n\x1b[201~\r~d", "\x1b[200~a\n\x1b[201~\r", true},
-		{"\r\x1b[I~d", "\r\x1b[I", true},               // looking at it is no key
-		{"\r\x1b[<35;1;1M~d", "\r\x1b[<35;1;1M", true}, // nor is the mouse
-		{"\x1b~d", "\x1b~d", false},
-		{"é~d", "é~d", false},
+		{"ls\r", "ls\r", false, false},
+		{"~d", "", true, false},
+		{"\r~d", "\r", true, false},
+		{"ls\r~d", "ls\r", true, true},
+		{"ls\n~drop", "ls\n~drop", false, false},
+		{"~d\r", "~d\r", false, false},
+		{"~d\r~d", "~d\r", true, true},
+		{"cd ~d\r", "cd ~d\r", false, false},
+		{"~~d", "~d", false, false},
+		{"~~~d", "~~d", false, false},
+		{"~/x\r", "~/x\r", false, false},
+		{"~\r~d", "~\r", true, true},
+		{"\x1b[200~a\n~d", "\x1b[200~a\n~d", false, false},
+		{"\x1b[200~a\n~d\x1b[201~", "\x1b[200~a\n~d\x1b[201~", false, false},
+		{"\x1b[200~a\n\x1b[201~\r~d", "\x1b[200~a\n\x1b[201~\r", true, true},
+		{"\r\x1b[I~d", "\r\x1b[I", true, false},               // looking at it is no key
+		{"\r\x1b[<35;1;1M~d", "\r\x1b[<35;1;1M", true, false}, // nor is the mouse
+		{"\x1b~d", "\x1b~d", false, false},
+		{"é~d", "é~d", false, false},
 	} {
-		for _, n := range []int{1, 3, 100} {
+		for _, n := range []int{1, 2, 3, 100} {
 			e := &escapes{extended: func() bool { return true }}
 			sent, left := typedIn(e, pieces([]byte(c.typed), n)...)
+			switch {
+			case c.typing && n == 100:
+				c.sent, c.left = c.typed, false
+			case c.typing && n > 1:
+				continue
+			}
 			if string(sent) != c.sent || left != c.left {
 				t.Errorf("%q in pieces of %d: %q %t, want %q %t", c.typed, n, sent, left, c.sent, c.left)
 			}
+		}
+	}
+}
+
+// A text that ends in what would leave does not when it is pasted, however it is cut
+// after the first keys, but does when it is typed.
+func TestAPasteThatEndsInLeaving(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 9))
+		text := append(pasted(random, 20), "~d"...)
+		now := time.Unix(1000, 0)
+		e := &escapes{extended: func() bool { return seed%2 == 0 }, recent: burst{now: func() time.Time { return now }}}
+		var cut [][]byte
+		for rest := text; len(rest) > 0; {
+			n := min(len(rest), 1+random.IntN(1+random.IntN(60)))
+			cut = append(cut, rest[:n])
+			rest = rest[n:]
+		}
+		sent, left := typedIn(e, cut...)
+		if sent = append(sent, e.release(nil)...); left || !same(sent, text) {
+			t.Fatalf("seed %d: left %t, %q of %q", seed, left, sent, text)
+		}
+	}
+	for _, keys := range []int{1, 300} { // a person, also one who has pasted something before
+		now := time.Unix(1000, 0)
+		e := &escapes{recent: burst{now: func() time.Time { return now }}}
+		e.filter(bytes.Repeat([]byte("x"), keys))
+		for _, key := range "\r~d" {
+			now = now.Add(settled)
+			e.filter([]byte(string(key)))
+		}
+		if _, left := e.settle(); !left {
+			t.Errorf("who has typed %d keys before cannot leave", keys)
 		}
 	}
 }
@@ -136,6 +177,11 @@ func TestLeavingInEveryKeyboardMode(t *testing.T) {
 	}
 }
 
+// same reports whether the session got a text: where it looked typed with one ~ for two.
+func same(sent, text []byte) bool {
+	return bytes.Equal(doubled.ReplaceAll(sent, []byte("$1~")), doubled.ReplaceAll(text, []byte("$1~")))
+}
+
 // No paste leaves, however it is cut, and all of it reaches the session.
 func TestNoPasteLeaves(t *testing.T) {
 	for seed := range uint64(300) {
@@ -148,8 +194,7 @@ func TestNoPasteLeaves(t *testing.T) {
 			cut = append(cut, rest[:n])
 			rest = rest[n:]
 		}
-		want := doubled.ReplaceAll(text, []byte("$1~"))
-		if sent, left := typedIn(e, cut...); left || !bytes.Equal(sent, want) {
+		if sent, left := typedIn(e, cut...); left || !same(sent, text) {
 			t.Fatalf("seed %d: left %t, %q of %q", seed, left, sent, text)
 		}
 	}

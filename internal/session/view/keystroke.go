@@ -20,6 +20,9 @@ type stroke struct {
 	sent bool   // the beginning of it was
 }
 
+// endsLine reports whether it is Enter.
+func (k stroke) endsLine() bool { return k.kind == keyPressed && (k.key == '\r' || k.key == '\n') }
+
 type strokeKind byte
 
 const (

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/keyway"
 	"keyway/internal/session"
 	"keyway/internal/session/joblog"
 	"keyway/internal/session/lines"
@@ -64,7 +65,7 @@ func (c *cli) logs(g option.Given) (int, error) {
 	}
 	follow := g.Has("follow")
 	raw := g.Has("raw")
-	at, err := begins(i.Path)
+	at, err := c.begins(i)
 	if err != nil {
 		return 0, err
 	}
@@ -117,13 +118,17 @@ func (c *cli) logs(g option.Given) (int, error) {
 	}
 }
 
-// begins is the offset of the first byte that the log in dir still has.
-func begins(dir string) (uint64, error) {
-	r, closeLog, err := joblog.Open(dir)
+// begins is the offset of the first byte that the log of a session still has.
+func (c *cli) begins(i session.Info) (uint64, error) {
+	r, closeLog, err := joblog.Open(i.Path)
 	if err != nil {
-		return 0, err
+		return 0, keyway.Errorf(keyway.Other, "the log of %s cannot be read: %w", c.Show(i.Name), err)
 	}
 	defer closeLog()
+	if r.Missing() {
+		return 0, keyway.Errorf(keyway.NotFound, "%s has no log: %s", c.Show(i.Name), describe(i)).
+			Hint("see what there is: %s -a", c.Command("ls"))
+	}
 	return r.Base(), nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
 // Whatever runs in a workspace can put what it likes in place of a session's files.
@@ -47,6 +49,36 @@ func TestFilesThatAreNone(t *testing.T) {
 			}
 			if err := os.Rename(aside, path); err != nil {
 				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A directory among the sessions in which no job has ever printed is no log of nothing.
+func TestLogsOfWhatNeverStarted(t *testing.T) {
+	l := newLab(t)
+	l.ok("run", "-T", "--as", "good", "--", "echo", "fine")
+	for _, dir := range []string{"empty", "half"} {
+		if err := os.Mkdir(l.Path(keyway.Name(dir)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(l.Path("half"), "meta.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("good", l.Path("link")); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { // no holder of theirs has said anything
+		for _, name := range []keyway.Name{"empty", "half", "link"} {
+			os.RemoveAll(l.Path(name))
+		}
+	}()
+	for _, name := range []string{"empty", "half", "link", "nothing"} {
+		for _, options := range []string{"", "-f", "--raw", "--tail 3", "--since 1h"} {
+			r := l.keyway(append(append([]string{"logs"}, strings.Fields(options)...), name)...)
+			if r.code != 30 || r.out != "" || !strings.Contains(r.err, "train/"+name) {
+				t.Errorf("logs %s %s: %+v", options, name, r)
 			}
 		}
 	}

@@ -132,7 +132,7 @@ func TestAsProxyCommand(t *testing.T) {
 	if proof == "" {
 		return // it is a ProxyCommand of TestOpenSSHWantsDescriptor
 	}
-	found := fmt.Sprint(isOpenSSH(os.Stdout), wantsDescriptor(os.Stdin, os.Stdout))
+	found := fmt.Sprint(isOpenSSH(), givesPipes(os.Stdin, os.Stdout), wantsDescriptor(os.Stdin, os.Stdout))
 	if err := os.WriteFile(proof, []byte(found), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -146,14 +146,14 @@ func TestOpenSSHWantsDescriptor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for option, want := range map[string]string{"yes": "true true", "no": "false false"} {
+	for option, want := range map[string]string{"yes": "true false true", "no": "true true false"} {
 		proof := filepath.Join(t.TempDir(), "proof")
 		cmd := exec.Command("ssh", "-F", "none", "-o", "ProxyUseFdpass="+option,
 			"-o", fmt.Sprintf("ProxyCommand=%s -test.run=^TestAsProxyCommand$", self), "nowhere", "true")
 		cmd.Env = append(os.Environ(), proofVariable+"="+proof)
 		out, _ := cmd.CombinedOutput() // there is nothing to reach: it fails
 		if got, err := os.ReadFile(proof); err != nil || string(got) != want {
-			t.Errorf("ProxyUseFdpass %s: the client is ssh, and waits for a descriptor: %q, %v, want %q\n%s", option, got, err, want, out)
+			t.Errorf("ProxyUseFdpass %s: it is ssh, gives pipes, waits for a descriptor: %q, %v, want %q\n%s", option, got, err, want, out)
 		}
 	}
 }

@@ -28,17 +28,29 @@ func passDescriptor(to *os.File, conn *net.UnixConn) error {
 	return nil
 }
 
+// isOpenSSH reports whether OpenSSH's ssh has started this process. It is content
+// when a proxy command ends, as long as its pipes stay open. Other clients take the
+// end of the process for the end of the connection: Node closes its pipes then.
+func isOpenSSH() bool { return parentName() == "ssh" }
+
+// givesPipes reports whether in and out are pipes, whose ends the link can take over.
+func givesPipes(in, out *os.File) bool { return isPipe(in) && isPipe(out) }
+
+func isPipe(f *os.File) bool {
+	var s unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
 // speakTime bounds how long a client that is not called ssh may take to send its
 // first byte, before it counts as one that waits for a descriptor. Clients that
 // want bytes send their identification line as soon as the socket is there.
 const speakTime = time.Second
 
 // wantsDescriptor reports whether the client waits for a descriptor (ssh's
-// ProxyUseFdpass) and not for bytes. Other programs read the same ssh_config and
-// do not know the option, so only their descriptors tell. OpenSSH's ssh gives its
-// proxy one unix socket as standard input and output, and says nothing. A pipe, or
-// a socket for each direction, is another client's. libssh gives one socket too,
-// but sends its identification line at once.
+// ProxyUseFdpass, which a user may have set, and which entries of earlier versions
+// have). OpenSSH's ssh then gives its proxy one unix socket as standard input and
+// output, and says nothing. A pipe, or a socket for each direction, is another
+// client's. libssh gives one socket too, but sends its identification line at once.
 func wantsDescriptor(in, out *os.File) bool {
 	var i, o unix.Stat_t
 	if unix.Fstat(int(in.Fd()), &i) != nil || unix.Fstat(int(out.Fd()), &o) != nil {
@@ -48,7 +60,7 @@ func wantsDescriptor(in, out *os.File) bool {
 		return false
 	}
 	var patience time.Duration
-	if !isOpenSSH(out) {
+	if !isOpenSSH() {
 		patience = speakTime
 	}
 	return !speaks(in, patience)

@@ -9,4 +9,8 @@ import (
 // wantsDescriptor reports false: Windows cannot pass descriptors.
 func wantsDescriptor(_, _ *os.File) bool { return false }
 
+func isOpenSSH() bool { return false }
+
+func givesPipes(_, _ *os.File) bool { return false }
+
 func passDescriptor(*os.File, *net.UnixConn) error { return errors.ErrUnsupported }

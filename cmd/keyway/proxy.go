@@ -19,10 +19,10 @@ func newProxyCommand() *cobra.Command {
 keyway's ssh_config names it as ProxyCommand, so ssh, scp, sftp, rsync, git and
 VS Code run it by themselves. Other SSH clients can use it the same way.
 
-An ssh that waits for a descriptor (ProxyUseFdpass, as in keyway's ssh_config) gets
-the connection itself, so that no process copies its bytes. Every other client gets
-bytes: libraries that read ~/.ssh/config work unchanged. Those that do not follow
-Include, like Paramiko, need the hosts themselves: keyway init --print.` + exitCodes(append(placeKinds, keyway.NotFound)...),
+OpenSSH's ssh is served by keyway's link itself: this command ends at once, and no
+process copies the bytes. For every other client it copies them until the end, so that
+libraries that read ~/.ssh/config work unchanged. Those that do not follow Include,
+like Paramiko, need the hosts themselves: keyway init --print.` + exitCodes(append(placeKinds, keyway.NotFound)...),
 		Example: `  plink -proxycmd "keyway proxy train" root@train
   ssh -o ProxyCommand="keyway proxy train" root@train`,
 		Args:              takes(1, 1, "one workspace"),
@@ -54,6 +54,12 @@ func runProxy(ctx context.Context, arg string) error {
 	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
 		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
 			_ = a.Hosts.Proved(entry) // or the next time
+		}
+	}
+	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
+		err := l.Carry(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
+		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on
+			return err
 		}
 	}
 	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr)

@@ -214,6 +214,11 @@ const maxUpgradeAnswer = 8 << 10
 // known_hosts. News of the connection is shown on the terminal, if it is one and
 // not nil.
 func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
+	return c.upgrade(ctx, streamProtocol, place, name, hostKey, terminal)
+}
+
+// upgrade asks the link for a stream by protocol, and hands the terminal over.
+func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
 	conn, err := dialLink(c.socket)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
@@ -222,7 +227,7 @@ func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Nam
 	defer stop()
 	shown := terminal != nil && runtime.GOOS != "windows" && term.IsTerminal(int(terminal.Fd()))
 	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n",
-		url.PathEscape(string(place)), url.PathEscape(string(name)), streamProtocol, headerHostKey, strings.Join(strings.Fields(hostKey), " "))
+		url.PathEscape(string(place)), url.PathEscape(string(name)), protocol, headerHostKey, strings.Join(strings.Fields(hostKey), " "))
 	if shown {
 		fmt.Fprintf(conn, "%s: follows\r\n", headerTerminal)
 	}

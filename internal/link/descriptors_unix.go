@@ -44,6 +44,42 @@ func receiveTerminal(conn net.Conn) (screen, error) {
 	return newTerminal(fds[0]), nil
 }
 
+// passEnds sends the two descriptors over conn, beside one byte.
+func passEnds(conn *net.UnixConn, in, out *os.File) error {
+	return handover.SendDescriptors(conn, 0, int(in.Fd()), int(out.Fd()))
+}
+
+// receiveEnds takes what passEnds has sent.
+func receiveEnds(conn net.Conn) (net.Conn, error) {
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	c.SetReadDeadline(time.Now().Add(terminalPatience))
+	_, fds, err := handover.ReceiveDescriptors(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(fds) != 2 || !isPipe(fds[0]) || !isPipe(fds[1]) {
+		closeAll(fds)
+		return nil, os.ErrInvalid
+	}
+	return newPipes(fds[0], fds[1]), nil
+}
+
+func isPipe(fd int) bool {
+	var s unix.Stat_t
+	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
+// newPipes makes a connection of two pipes, which an ssh has the other ends of. They
+// must not block: only then can a deadline end a read.
+func newPipes(in, out int) *pipes {
+	_ = unix.SetNonblock(in, true)
+	_ = unix.SetNonblock(out, true)
+	return &pipes{os.NewFile(uintptr(in), "from ssh"), os.NewFile(uintptr(out), "to ssh")}
+}
+
 // newTerminal is the screen that fd is; nil if it is none.
 func newTerminal(fd int) screen {
 	if _, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err != nil {
@@ -56,13 +92,20 @@ func newTerminal(fd int) screen {
 // send gives a connection and, if it has one, its screen to another process, with the
 // state that goes with them.
 func send(to *net.UnixConn, conn net.Conn, s screen, state []byte) error {
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
+	var files []syscall.Conn
+	switch c := conn.(type) {
+	case *net.UnixConn:
+		files = []syscall.Conn{c}
+	case *pipes:
+		files = []syscall.Conn{c.in, c.out}
+	default:
 		return net.ErrClosed
 	}
 	b := handover.Bundle{State: state}
-	if err := b.Add(c); err != nil {
-		return err
+	for _, f := range files {
+		if err := b.Add(f); err != nil {
+			return err
+		}
 	}
 	if t, ok := s.(*terminal); ok {
 		b.Descriptors = append(b.Descriptors, t.fd)
@@ -79,10 +122,15 @@ func receive(from *net.UnixConn) (conn net.Conn, s screen, state []byte, err err
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	f := os.NewFile(uintptr(b.Descriptors[0]), "ssh")
-	conn, err = net.FileConn(f)
-	f.Close()
-	rest := b.Descriptors[1:]
+	fds := b.Descriptors
+	rest := fds[1:]
+	if len(fds) > 1 && isPipe(fds[0]) && isPipe(fds[1]) {
+		conn, rest = newPipes(fds[0], fds[1]), fds[2:]
+	} else {
+		f := os.NewFile(uintptr(fds[0]), "ssh")
+		conn, err = net.FileConn(f)
+		f.Close()
+	}
 	if err != nil || len(rest) == 0 {
 		closeAll(rest)
 		return conn, nil, b.State, err

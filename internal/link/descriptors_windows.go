@@ -15,6 +15,10 @@ func receiveTerminal(net.Conn) (screen, error) { return nil, nil }
 
 func send(*net.UnixConn, net.Conn, screen, []byte) error { return errors.ErrUnsupported }
 
+func passEnds(*net.UnixConn, *os.File, *os.File) error { return errors.ErrUnsupported }
+
+func receiveEnds(net.Conn) (net.Conn, error) { return nil, errors.ErrUnsupported }
+
 func sendEnd(*net.UnixConn) error { return errors.ErrUnsupported }
 
 func receive(*net.UnixConn) (net.Conn, screen, []byte, error) {

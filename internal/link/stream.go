@@ -89,19 +89,26 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	// has sent all it has to say.
 	l.ended.Go(func() {
 		defer conn.Close()
-		if err := c.begin(conn, r.Header.Get(headerTerminal) != ""); err == nil {
+		if err := c.begin(conn, r); err == nil {
 			l.carry(l.ctx, c)
 		}
 	})
 }
 
-// begin gives the connection to the command, and takes its terminal if one is
-// announced.
-func (c *carried) begin(conn net.Conn, terminal bool) (err error) {
+// begin answers the command, and takes what r announces: its terminal, and the ends
+// of its ssh, in whose place the connection stands otherwise.
+func (c *carried) begin(conn net.Conn, r *http.Request) (err error) {
 	c.ssh = conn
-	_, err = io.WriteString(conn, switching(streamProtocol))
-	if err == nil && terminal {
+	_, err = io.WriteString(conn, switching(r.Header.Get("Upgrade")))
+	if err == nil && r.Header.Get(headerTerminal) != "" {
 		c.screen, err = receiveTerminal(conn)
+	}
+	if err == nil && wantsEnds(r) {
+		c.ssh, err = receiveEnds(conn)
+		conn.Close()
+	}
+	if err != nil && c.screen != nil {
+		c.screen.close()
 	}
 	return err
 }
@@ -116,7 +123,7 @@ func (l *Link) requested(r *http.Request) (*carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Header.Get("Upgrade") != streamProtocol {
+	if r.Header.Get("Upgrade") != streamProtocol && !wantsEnds(r) {
 		return nil, keyway.Errorf(keyway.VersionMismatch, "a stream begins with Upgrade: %s", streamProtocol)
 	}
 	return newCarried(way, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil

@@ -21,6 +21,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/unixsock"
 )
@@ -48,7 +49,12 @@ func TestADeadWayIsMadeAnew(t *testing.T) {
 
 func TestNothingIsLost(t *testing.T) {
 	w := startWorld(t)
-	conn := w.ssh("train")
+	for client, open := range w.clients() {
+		t.Run(client, func(t *testing.T) { nothingIsLost(t, w, open("train")) })
+	}
+}
+
+func nothingIsLost(t *testing.T, w *world, conn net.Conn) {
 	data := make([]byte, 20<<20)
 	rand.Read(data)
 	var work sync.WaitGroup
@@ -210,15 +216,23 @@ func TestAnotherHostKeyIsRefused(t *testing.T) {
 
 func TestStreamsCarryAndCount(t *testing.T) {
 	w := startWorld(t)
-	conn := w.ssh("train").(*net.UnixConn)
-	echo(t, conn, strings.Repeat("0123456789", 100_000))
+	for client, open := range w.clients() {
+		t.Run(client, func(t *testing.T) { carriesAndCounts(t, w, open("train")) })
+		w.noStream()
+	}
+}
+
+func carriesAndCounts(t *testing.T, w *world, conn net.Conn) {
+	for range 100 { // pipes hold less than all of it
+		echo(t, conn, strings.Repeat("0123456789", 1_000))
+	}
 	for deadline := time.Now().Add(time.Minute); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // what was read is counted a moment later
 	}
 	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
 		t.Errorf("%+v", st)
 	}
-	conn.CloseWrite()
+	api.CloseWrite(conn)
 	if rest, err := io.ReadAll(conn); err != nil || len(rest) != 0 {
 		t.Errorf("%q, %v after the end", rest, err)
 	}
@@ -449,9 +463,19 @@ func (w *world) hang(on bool) {
 // under way.
 func TestHandOver(t *testing.T) {
 	w := startWorld(t)
-	busy, idle := w.ssh("train"), w.ssh("train")
+	for client, open := range w.clients() {
+		t.Run(client, func(t *testing.T) { handsOver(t, w, open) })
+		w.noStream()
+	}
+}
+
+func handsOver(t *testing.T, w *world, open func(keyway.Name) net.Conn) {
+	busy, idle := open("train"), open("train")
+	defer busy.Close()
+	defer idle.Close()
 	echo(t, idle, "before")
-	fresh := w.ssh("train") // whose guest may not have answered yet
+	fresh := open("train") // whose guest may not have answered yet
+	defer fresh.Close()
 	io.WriteString(fresh, "SSH-2.0-te")
 	data := make([]byte, 30<<20)
 	rand.Read(data)

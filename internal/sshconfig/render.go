@@ -43,6 +43,8 @@ const hostOptions = `  StrictHostKeyChecking yes
 //     or wait for a one-time code; keyway proxy says itself when it gives up.
 //   - ServerAliveInterval, TCPKeepAlive: ssh must not end a connection that only
 //     stalls; the link decides what is dead.
+//   - never ProxyUseFdpass: another ProxyCommand, given on the command line or by
+//     mosh, would have to pass a descriptor, too; the link takes ssh's pipes over.
 //   - never RequestTTY: it breaks sftp and editors.
 
 // renderConfig is the ssh_config for entries.
@@ -99,9 +101,6 @@ func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, agent, forward stri
 	fmt.Fprintf(b, "\n# %s\nHost %s\n", strings.TrimSpace(e.Engine+" at "+string(e.Place)), e.Name)
 	fmt.Fprintf(b, "  HostName %s\n  Port 22\n  User %s\n", e.Name, e.User)
 	fmt.Fprintf(b, "  ProxyCommand %s\n", fmt.Sprintf(proxy, e.Name))
-	if fdpass {
-		b.WriteString("  ProxyUseFdpass yes\n")
-	}
 	b.WriteString(agent)
 	fmt.Fprintf(b, "  ForwardAgent %s\n", forward)
 	fmt.Fprintf(b, "  HostKeyAlias %s%s\n  HostKeyAlgorithms %s\n", e.Name, aliasSuffix, hostKeyAlgorithms(key))
@@ -125,11 +124,6 @@ func renderKnownHosts(entries []Entry, proved bool) []byte {
 	}
 	return b.Bytes()
 }
-
-// fdpass reports whether this system's ssh takes a descriptor from its proxy
-// command. Clients that do not know ProxyUseFdpass get bytes: keyway proxy tells
-// them apart.
-const fdpass = runtime.GOOS != "windows"
 
 // proxyCommand is the format of the ProxyCommand, with %s for the workspace's
 // name.

@@ -101,7 +101,7 @@ func TestSSHTakesOurValues(t *testing.T) {
 			"port":                     "22",
 			"forwardagent":             "no",
 			"proxycommand":             `/opt/key\ way/keyway proxy train`,
-			"proxyusefdpass":           "yes",
+			"proxyusefdpass":           "no",
 			"stricthostkeychecking":    "true",
 			"checkhostip":              "no",
 			"updatehostkeys":           "false",

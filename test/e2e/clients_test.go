@@ -191,22 +191,46 @@ func TestParamikoByConfig(t *testing.T) {
 	equal(t, "paramiko", w.must(t, "/usr/bin/python3", "-W", "ignore", "/root/paramiko-config.py"), "good\n")
 }
 
-// TestProxyCommandFromTheCommandLine has ssh wait for a descriptor, as the entry
-// says, or for bytes.
+// TestProxyCommandFromTheCommandLine has other proxy commands than the entry's, some of
+// which are other programs, and an ssh that waits for a descriptor, as entries of
+// earlier versions have it do.
 func TestProxyCommandFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	w := shared
 	for _, options := range [][]string{
+		{},
 		{"-o", "ProxyCommand=keyway proxy train"},
 		{"-o", "ProxyCommand=keyway proxy --fdpass train"},
 		{"-o", "ProxyCommand=sh -c 'keyway proxy train; exit'"},
-		{"-o", "ProxyUseFdpass=no"},
-		{"-o", "ProxyUseFdpass=no", "-o", "ProxyCommand=keyway proxy train"},
-		{"-o", "ProxyUseFdpass=no", "-o", "ProxyCommand=cat | keyway proxy --fdpass train | cat"},
+		{"-o", "ProxyCommand=cat | keyway proxy --fdpass train | cat"},
+		{"-o", "ProxyUseFdpass=yes"},
+		{"-o", "ProxyUseFdpass=yes", "-o", "ProxyCommand=keyway proxy train"},
+		{"-o", "ProxyUseFdpass=yes", "-o", "ProxyCommand=sh -c 'keyway proxy train; exit'"},
 	} {
 		r := w.finish(w.command(append(append([]string{"ssh"}, options...), train, "cat; exit 7")...), "fed")
 		if r.code != 7 || r.stdout != "fed" {
 			t.Error(r)
 		}
+	}
+}
+
+// TestNoProcessCopiesForSSH: once ssh is connected, its proxy command ends, and what is
+// left of it is what ssh has not waited for.
+func TestNoProcessCopiesForSSH(t *testing.T) {
+	t.Parallel()
+	script := `set -e
+dir=$(mktemp -d); mkfifo $dir/in; exec 3<>$dir/in
+ssh train 'echo in; read line; echo $line' <&3 >$dir/out &
+until grep -q in $dir/out; do sleep 0.1; done
+tries=0
+while ps -o stat=,args= --ppid $! | grep -v '^Z'; do
+  tries=$((tries + 1)); [ $tries -lt 600 ] || exit 9
+  sleep 0.1
+done
+echo out >&3; wait; cat $dir/out
+`
+	out := shared.mustFeed(t, script, "sh")
+	if !strings.HasSuffix(out, "in\nout\n") {
+		t.Errorf("%q", out)
 	}
 }

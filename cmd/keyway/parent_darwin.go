@@ -1,0 +1,18 @@
+package main
+
+import (
+	"bytes"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// parentName is the name of the program that has started this one.
+func parentName() string {
+	info, err := unix.SysctlKinfoProc("kern.proc.pid", os.Getppid())
+	if err != nil {
+		return ""
+	}
+	name, _, _ := bytes.Cut(info.Proc.P_comm[:], []byte{0})
+	return string(name)
+}

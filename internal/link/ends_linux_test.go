@@ -1,0 +1,120 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// byPipes is ssh, but the ssh has a pipe for each direction, which its proxy command
+// gives away.
+func (w *world) byPipes(name keyway.Name) net.Conn {
+	w.t.Helper()
+	w.node("gpu1")
+	conn, in, out := pipePair(w.t)
+	defer in.Close()
+	defer out.Close()
+	if err := w.client.Carry(context.Background(), "gpu1", name, w.guest.hostKey(), nil, in, out); err != nil {
+		w.t.Fatal(err)
+	}
+	return conn
+}
+
+// pipePair is an ssh's side of its pipes, and its proxy command's.
+func pipePair(t *testing.T) (conn net.Conn, in, out *os.File) {
+	t.Helper()
+	proxyIn, sshOut, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sshIn, proxyOut, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn = &pipes{in: sshIn, out: sshOut}
+	t.Cleanup(func() { conn.Close() })
+	return conn, proxyIn, proxyOut
+}
+
+// clients are the ways in which an ssh can be connected to the link.
+func (w *world) clients() map[string]func(keyway.Name) net.Conn {
+	return map[string]func(keyway.Name) net.Conn{"a socket": w.ssh, "pipes": w.byPipes}
+}
+
+// An ssh that has pipes is told why there is no connection, too.
+func TestAnSSHWithPipesHearsWhy(t *testing.T) {
+	w := startWorld(t)
+	conn := w.byPipes("other")
+	fmt.Fprint(conn, "SSH-2.0-test\r\n")
+	said, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(said), "the workspace other is not there") {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
+// An ssh that ends is not carried any more, whether it has a socket or pipes.
+func TestTheEndOfAnSSHIsNoticed(t *testing.T) {
+	w := startWorld(t)
+	for name, open := range w.clients() {
+		conn := open("train")
+		echo(t, conn, name)
+		conn.Close()
+		w.noStream()
+	}
+}
+
+// What is no pipe is not taken for one: a file would have no deadlines, and a
+// terminal is somebody's.
+func TestOnlyPipesAreTakenOver(t *testing.T) {
+	w := startWorld(t)
+	w.node("gpu1")
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	conn, in, out := pipePair(t)
+	if err := w.client.Carry(context.Background(), "gpu1", "train", w.guest.hostKey(), nil, null, out); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	out.Close()
+	if said, err := io.ReadAll(conn); err != nil || len(said) > 0 {
+		t.Errorf("%q, %v", said, err)
+	}
+	w.noStream()
+}
+
+// A link of an earlier version does not know of pipes: the caller hears so, and asks
+// for a socket.
+func TestAnOlderLinkRefusesPipes(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), SocketName)
+	l, err := unixsock.Listen(socket, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != streamProtocol {
+			api.WriteError(w, keyway.Errorf(keyway.VersionMismatch, "a stream begins with Upgrade: %s", streamProtocol))
+		}
+	})}
+	go older.Serve(l)
+	defer older.Close()
+	_, in, out := pipePair(t)
+	defer in.Close()
+	defer out.Close()
+	c := &Client{socket: socket}
+	if err := c.Carry(t.Context(), "gpu1", "train", "", nil, in, out); !keyway.Is(err, keyway.VersionMismatch) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -117,11 +117,11 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err := known.CheckName(ctx, s.Name); err != nil {
 		return err
 	}
-	keys, why, err := a.EntryKeys(ctx, place, o.keys)
+	keys, err := a.EntryKeys(ctx, place, o.keys)
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
+	for _, k := range keys.Keys {
 		s.AuthorizedKeys = append(s.AuthorizedKeys, k.Line())
 	}
 	there, err := a.Node(ctx, place)
@@ -129,7 +129,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	a.ui.end()
-	tellKeys(news, keys, why)
+	tellKeys(news, keys)
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
 	if ctx.Err() != nil {
@@ -140,7 +140,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return o.bring(err, place, s.Image)
 	}
-	if err := a.Pin(ctx, known, place, s, made, o.named()); err != nil {
+	if err := a.Pin(ctx, known, place, s, made, o.named(), keys); err != nil {
 		return a.Undo(ctx, there, place, s.Name, err)
 	}
 	made.Place = place
@@ -156,9 +156,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 }
 
 // tellKeys says which keys may enter.
-func tellKeys(news io.Writer, keys []laptop.PublicKey, why string) {
-	fmt.Fprintf(news, "keys that may enter (%s):\n", why)
-	for _, k := range keys {
+func tellKeys(news io.Writer, e laptop.KeySet) {
+	fmt.Fprintf(news, "keys that may enter (%s):\n", e.Why)
+	for _, k := range e.Keys {
 		fmt.Fprintf(news, "  %s %s\n", ssh.FingerprintSHA256(k), plain.Line(k.Comment))
 	}
 }

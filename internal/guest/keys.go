@@ -47,6 +47,9 @@ func findAuthorized(home keyway.Home, key ssh.PublicKey) (authorizedKey, error) 
 	if err != nil {
 		return authorizedKey{}, fmt.Errorf("nobody may enter: %w", err)
 	}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key // the client proves to hold it, and there are agents that offer certificates alone
+	}
 	wanted := key.Marshal()
 	for _, k := range parseAuthorizedKeys(data, time.Now()) {
 		if bytes.Equal(k.key.Marshal(), wanted) {

@@ -23,7 +23,7 @@ import (
 // may use the workspace up but shall not do it by accident.
 const (
 	maxStrangers = 64   // connections that have not authenticated; one more takes the place of one
-	maxAuthTries = 20   // an agent offers all its keys, one try each
+	maxAuthTries = 1024 // keys that a client asks about; a wrong signature ends the connection at once
 	maxChannels  = 1024 // open at once on one connection
 	maxListeners = 64   // remote forwardings on one connection
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -123,6 +124,49 @@ func TestLoginIsRefusedWithAReason(t *testing.T) {
 	if client, err := p.login(p.user, p.signer); err == nil {
 		client.Close()
 		t.Error("somebody was let in without a list of keys")
+	}
+}
+
+// An agent offers all its keys before the right one; that is no attempt to get in.
+func TestAnAgentWithManyKeys(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	var many []ssh.Signer
+	for range 100 {
+		other, err := ssh.NewSignerFromKey(newPrivateKey(t))
+		must(t, err)
+		many = append(many, other)
+	}
+	c, err := p.login(p.user, append(many, p.signer)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// A certificate opens nothing by itself, whoever has signed it: it enters as its key.
+func TestACertificateEntersAsItsKey(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	authority, err := ssh.NewSignerFromKey(newPrivateKey(t))
+	must(t, err)
+	stranger, err := ssh.NewSignerFromKey(newPrivateKey(t))
+	must(t, err)
+	certified := func(signer, by ssh.Signer) ssh.Signer {
+		cert := &ssh.Certificate{Key: signer.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{p.user}, ValidBefore: ssh.CertTimeInfinity}
+		must(t, cert.SignCert(rand.Reader, by))
+		s, err := ssh.NewCertSigner(cert, signer)
+		must(t, err)
+		return s
+	}
+	c, err := p.login(p.user, certified(p.signer, authority))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for who, signer := range map[string]ssh.Signer{"a stranger": authority, "one who may enter": p.signer} {
+		if c, err := p.login(p.user, certified(stranger, signer)); err == nil {
+			c.Close()
+			t.Errorf("a stranger's key entered with a certificate of %s", who)
+		}
 	}
 }
 

@@ -36,53 +36,120 @@ func (k PublicKey) Line() string {
 
 func (k PublicKey) is(other ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), other.Marshal()) }
 
-// EntryKeys are the keys that shall be able to enter a workspace at place, and why
-// these: those that the user named; else those that the user's ssh has for the
-// place; else all that the agent holds.
-func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []string) ([]PublicKey, string, error) {
-	held, noAgent := here.agentKeys(ctx)
-	if ctx.Err() != nil {
-		return nil, "", ctx.Err()
-	}
-	if len(named) > 0 {
-		keys, err := pickKeys(named, held)
-		return keys, "named by --key", err
-	}
-	if noAgent != nil {
-		return nil, "", noAgent
-	}
-	if meant := meantKeys(ctx, place, held); len(meant) > 0 {
-		return meant, "which your ssh has for " + string(place), nil
-	}
-	return held, "all that the agent holds", nil
+// KeySet is the keys that shall be able to enter a workspace, and how ssh finds them.
+type KeySet struct {
+	Keys []PublicKey
+	Why  string // these keys
+	// Agent is the socket of the agent that holds them, where it is only the
+	// configuration of ssh that names it; empty: the usual one.
+	Agent string
+	// Files are private key files, which no agent holds and which have no passphrase.
+	Files []string
 }
 
-// meantKeys are those of held that the user's configuration names for a place, or
-// that ssh takes from its usual files.
-func meantKeys(ctx context.Context, place keyway.Place, held []PublicKey) []PublicKey {
+// EntryKeys are the keys that shall be able to enter a workspace at place: those that
+// the user named; else those that the user's ssh has for the place; else all that its
+// agent holds.
+func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []string) (KeySet, error) {
+	host := configured(ctx, place)
+	agent, held, noAgent := here.agentOf(ctx, host)
+	if ctx.Err() != nil {
+		return KeySet{}, ctx.Err()
+	}
+	e := KeySet{Agent: agent}
+	switch {
+	case len(named) > 0:
+		keys, err := pickKeys(named, held)
+		if err != nil {
+			return e, err
+		}
+		e.Keys, e.Why = keys, "named by --key"
+		e.Files = openFiles(ctx, named, held)
+	case noAgent != nil:
+		e.Why = "of the key files that your ssh has for " + string(place)
+		e.Files = openFiles(ctx, host.IdentityFiles, nil)
+		for _, file := range e.Files {
+			if key, err := keyOfFile(ctx, file); err == nil {
+				e.Keys = append(e.Keys, key)
+			}
+		}
+		if len(e.Keys) == 0 {
+			return e, noAgent
+		}
+	default:
+		e.Keys, e.Why = held, "all that the agent holds"
+		if meant := meantKeys(host, held); len(meant) > 0 {
+			e.Keys, e.Why = meant, "which your ssh has for "+string(place)
+		}
+	}
+	return e, nil
+}
+
+// configured is what the user's configuration makes of a place, with the names of
+// files in full; nothing, where ssh cannot say: reaching the place will tell.
+func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	if place == keyway.Local {
 		place = "localhost" // no host is logged in to: what holds for all of them
 	}
 	host, err := sshconfig.Resolve(ctx, place)
 	if err != nil {
-		return nil // reaching the place will tell
+		return sshconfig.Host{}
 	}
 	home, _ := os.UserHomeDir()
-	var meant []PublicKey
-	for _, file := range host.IdentityFiles {
+	for i, file := range host.IdentityFiles {
 		if rest, ok := strings.CutPrefix(file, "~/"); ok {
 			file = filepath.Join(home, rest)
 		}
-		key, err := ReadPublicKey(strings.ReplaceAll(file, "%d", home))
+		host.IdentityFiles[i] = strings.ReplaceAll(file, "%d", home)
+	}
+	return host
+}
+
+// meantKeys are those of held that the user's configuration names for a host, or that
+// ssh takes from its usual files. What the agent does not hold would not get in unasked.
+func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
+	var meant []PublicKey
+	for _, file := range host.IdentityFiles {
+		key, err := ReadPublicKey(file)
 		if err != nil {
 			continue
 		}
-		// What the agent does not hold would not get in unasked.
 		if i := slices.IndexFunc(held, func(h PublicKey) bool { return h.is(key) }); i >= 0 {
 			meant = append(meant, held[i])
 		}
 	}
 	return meant
+}
+
+// openFiles are those of files that are private keys without a passphrase, and not
+// among those that an agent holds.
+func openFiles(ctx context.Context, files []string, held []PublicKey) (open []string) {
+	for _, file := range files {
+		file, err := filepath.Abs(strings.TrimSuffix(file, ".pub"))
+		if err != nil || !sshconfig.CanName(file) {
+			continue
+		}
+		key, err := keyOfFile(ctx, file)
+		if err == nil && !slices.ContainsFunc(held, func(other PublicKey) bool { return key.is(other) }) {
+			open = append(open, file)
+		}
+	}
+	return open
+}
+
+// keyOfFile is the public key of a private key file without a passphrase, as
+// ssh-keygen has it: it reads every form that ssh reads, and refuses a file that
+// others may read as ssh does.
+func keyOfFile(ctx context.Context, file string) (PublicKey, error) {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return PublicKey{}, fmt.Errorf("%s is no file", file)
+	}
+	out, err := exec.CommandContext(ctx, "ssh-keygen", "-y", "-P", "", "-f", file).Output()
+	if err != nil {
+		return PublicKey{}, err
+	}
+	key, comment, _, _, err := ssh.ParseAuthorizedKey(out)
+	return PublicKey{key, comment}, err
 }
 
 // pickKeys finds the keys that the user named: by file, or by fingerprint or
@@ -131,27 +198,45 @@ func ReadPublicKey(file string) (PublicKey, error) {
 	return PublicKey{key, comment}, nil
 }
 
-// agentKeys are the keys that the agent holds, without certificates, whose keys are
-// listed beside them. Without any there is an error that says what to do.
-func (here *Laptop) agentKeys(ctx context.Context) ([]PublicKey, error) {
-	keys, err := here.agentLists(ctx)
-	if err != nil {
-		return nil, err
+// agentOf is the agent that has keys for a host, and those that may enter: our own
+// agent, if it holds any; else the one that the user's configuration names; else the
+// usual one, whose socket is empty here. Without any key there is an error that says
+// what to do.
+func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket string, keys []PublicKey, err error) {
+	usual, err := here.agentLists(ctx, "")
+	named := identityAgent(host)
+	if named != "" && sshconfig.CanName(named) && (len(usual) == 0 || !isSocket(here.agentPath())) {
+		if more, otherErr := here.agentLists(ctx, named); otherErr == nil && len(more) > 0 {
+			return named, entering(more), nil
+		}
 	}
-	keys = slices.DeleteFunc(keys, func(k PublicKey) bool {
-		_, certified := k.PublicKey.(*ssh.Certificate)
-		return certified
-	})
-	if len(keys) == 0 {
-		return nil, keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Hint("unlock yours: keyway unlock")
+	if err == nil && len(usual) == 0 {
+		err = keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Hint("unlock yours: keyway unlock")
 	}
-	return keys, nil
+	return "", entering(usual), err
 }
 
-// agentLists is all that the agent holds.
-func (here *Laptop) agentLists(ctx context.Context) ([]PublicKey, error) {
+// entering are the keys of what an agent lists: those of certificates are mostly listed
+// beside them, and count once.
+func entering(listed []PublicKey) (keys []PublicKey) {
+	for _, k := range listed {
+		if cert, ok := k.PublicKey.(*ssh.Certificate); ok {
+			k.PublicKey = cert.Key
+		}
+		if !slices.ContainsFunc(keys, func(other PublicKey) bool { return k.is(other) }) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// agentLists is all that the agent at socket holds; empty: the usual one.
+func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey, error) {
 	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
 	cmd.Env = here.Environ()
+	if socket != "" {
+		cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+socket)
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

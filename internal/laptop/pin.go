@@ -78,12 +78,12 @@ func (here *Laptop) Prove(ctx context.Context, known *sshconfig.Surroundings, e 
 
 // Pin lets ssh know a workspace that was made just now, once the place's answer
 // fits the request and the host key in it has proved itself.
-func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace, named []string) error {
+func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace, named []string, keys KeySet) error {
 	if err := checkAnswer(place, s, made); err != nil {
 		return err
 	}
 	e := EntryOf(place, s, made)
-	e.Keys, e.Sent = named, sshconfig.Sent{Holds: here.agentDigest(ctx), At: time.Now().UTC()}
+	e.Keys, e.Sent = named, here.sent(ctx, keys)
 	if err := here.Prove(ctx, known, e); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package laptop
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,24 +35,29 @@ const (
 func (here *Laptop) SendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry) {
 	ctx, cancel := context.WithTimeout(ctx, sendPatience)
 	defer cancel()
-	holds := here.agentDigest(ctx)
+	holds := here.holds(ctx, e.Sent.Agent, e.Sent.Files)
 	age := time.Since(e.Sent.At)
 	if holds != "" && holds == e.Sent.Holds && age >= 0 && age < sendAgain {
 		return
 	}
-	keys, _, err := here.EntryKeys(ctx, e.Place, e.Keys)
-	if err != nil || node.Admit(ctx, e.Name, here.withEnds(ctx, keys)) != nil {
+	today, err := here.EntryKeys(ctx, e.Place, e.Keys)
+	if err != nil || node.Admit(ctx, e.Name, here.withEnds(ctx, today)) != nil {
 		return
 	}
-	_ = here.Hosts.Sent(e, sshconfig.Sent{Holds: holds, At: time.Now().UTC()}) // or the next time
+	_ = here.Hosts.Sent(e, here.sent(ctx, today)) // or the next time
+}
+
+// sent is what is remembered of keys that were sent.
+func (here *Laptop) sent(ctx context.Context, e KeySet) sshconfig.Sent {
+	return sshconfig.Sent{Holds: here.holds(ctx, e.Agent, e.Files), At: time.Now().UTC(), Agent: e.Agent, Files: e.Files}
 }
 
 // withEnds are keys with the ends that their certificates give them.
-func (here *Laptop) withEnds(ctx context.Context, keys []PublicKey) []keyway.EntryKey {
-	held, _ := here.agentLists(ctx)
+func (here *Laptop) withEnds(ctx context.Context, e KeySet) []keyway.EntryKey {
+	held, _ := here.agentLists(ctx, e.Agent)
 	now := time.Now()
 	var entries []keyway.EntryKey
-	for _, k := range keys {
+	for _, k := range e.Keys {
 		entries = append(entries, keyway.EntryKey{Line: k.Line(), Until: endOf(k, held, now)})
 	}
 	return entries
@@ -81,12 +87,25 @@ func endOf(k PublicKey, held []PublicKey, now time.Time) time.Time {
 	return end
 }
 
-// agentDigest names what the agent holds; empty: it holds nothing, or there is none.
-func (here *Laptop) agentDigest(ctx context.Context) string {
-	socket := here.AgentSocket()
-	if socket == "" {
-		socket = os.Getenv("SSH_AUTH_SOCK")
+// holds names the keys that there are: those of our own agent, if it holds any; else
+// those of the agent that an entry names, or of the usual one; else the files.
+func (here *Laptop) holds(ctx context.Context, named string, files []string) (what string) {
+	usual := cmp.Or(here.AgentSocket(), os.Getenv("SSH_AUTH_SOCK"))
+	if named == "" || isSocket(here.agentPath()) {
+		what = agentDigest(ctx, usual)
 	}
+	if what == "" && named != "" {
+		what = agentDigest(ctx, named)
+	}
+	if what == "" && len(files) > 0 {
+		what = "files"
+	}
+	return what
+}
+
+// agentDigest names what the agent at socket holds; empty: it holds nothing, or there
+// is none.
+func agentDigest(ctx context.Context, socket string) string {
 	if socket == "" {
 		return ""
 	}

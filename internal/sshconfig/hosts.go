@@ -18,6 +18,7 @@ const (
 	maxPlaces  = 256
 	maxUser    = 64 // bytes in a login name
 	maxEngine  = 32 // bytes in an engine's name
+	maxFiles   = 32 // key files of a workspace
 )
 
 // hostsVersion is the form of hosts.json. It changes when an older keyway would
@@ -87,6 +88,21 @@ func (e Entry) Validate() error {
 	if _, err := ParseHostKey(e.HostKey); err != nil {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s shows no usable host key: %w", e.Name, err).
 			Hint("make it anew: keyway rm %s, then keyway up", e.Name)
+	}
+	return e.Sent.validate()
+}
+
+func (s Sent) validate() error {
+	if len(s.Files) > maxFiles {
+		return keyway.Errorf(keyway.BadConfig, "at most %d key files may be named for a workspace", maxFiles)
+	}
+	if s.Agent != "" && !CanName(s.Agent) {
+		return unnameable(s.Agent)
+	}
+	for _, file := range s.Files {
+		if !CanName(file) {
+			return unnameable(file)
+		}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ const hostOptions = `  StrictHostKeyChecking yes
   VerifyHostKeyDNS no
   CanonicalizeHostname no
   PubkeyAuthentication yes
+  IdentitiesOnly no
   PreferredAuthentications publickey
   Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com
   ConnectTimeout 300
@@ -43,6 +44,9 @@ const hostOptions = `  StrictHostKeyChecking yes
 //     or wait for a one-time code; keyway proxy says itself when it gives up.
 //   - ServerAliveInterval, TCPKeepAlive: ssh must not end a connection that only
 //     stalls; the link decides what is dead.
+//   - IdentitiesOnly no: the keys that may enter are those of the agent today, and a
+//     user's Host * must not shut them out. The guest does not count those that it
+//     does not know.
 //   - never ProxyUseFdpass: another ProxyCommand, given on the command line or by
 //     mosh, would have to pass a descriptor, too; the link takes ssh's pipes over.
 //   - never RequestTTY: it breaks sftp and editors.
@@ -83,14 +87,37 @@ func renderConfig(entries []Entry, c Client, knownHosts, unproved string) ([]byt
 		if e.Proved.IsZero() {
 			files = both // it moves to the other when it has proved itself, perhaps while an ssh is reading this
 		}
-		if err := renderHost(&b, e, proxy, files, agent, forward); err != nil {
+		keys, err := e.Sent.render(agent)
+		if err != nil {
+			return nil, err
+		}
+		if err := renderHost(&b, e, proxy, files, keys, forward); err != nil {
 			return nil, err
 		}
 	}
 	return b.Bytes(), nil
 }
 
-func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, agent, forward string) error {
+// render is where ssh finds the keys, with the lines for the usual agent.
+func (s Sent) render(agent string) (string, error) {
+	if s.Agent != "" {
+		path, err := quotePath(s.Agent)
+		if err != nil {
+			return "", err
+		}
+		agent = "  IdentityAgent " + path + "\n"
+	}
+	for _, file := range s.Files {
+		path, err := quotePath(file)
+		if err != nil {
+			return "", err
+		}
+		agent += "  IdentityFile " + path + "\n"
+	}
+	return agent, nil
+}
+
+func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, keys, forward string) error {
 	key, err := ParseHostKey(e.HostKey)
 	if err != nil {
 		return err
@@ -101,7 +128,7 @@ func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, agent, forward stri
 	fmt.Fprintf(b, "\n# %s\nHost %s\n", strings.TrimSpace(e.Engine+" at "+string(e.Place)), e.Name)
 	fmt.Fprintf(b, "  HostName %s\n  Port 22\n  User %s\n", e.Name, e.User)
 	fmt.Fprintf(b, "  ProxyCommand %s\n", fmt.Sprintf(proxy, e.Name))
-	b.WriteString(agent)
+	b.WriteString(keys)
 	fmt.Fprintf(b, "  ForwardAgent %s\n", forward)
 	fmt.Fprintf(b, "  HostKeyAlias %s%s\n  HostKeyAlgorithms %s\n", e.Name, aliasSuffix, hostKeyAlgorithms(key))
 	fmt.Fprintf(b, "  UserKnownHostsFile %s\n", knownHosts)
@@ -163,10 +190,21 @@ func shellWord(path string) string {
 func quotePath(path string) (string, error) {
 	path = filepath.ToSlash(path)
 	if hasControl(path) || strings.ContainsAny(path, `"\$`) {
-		return "", keyway.Errorf(keyway.BadConfig, "ssh_config cannot name a file at %q", path).
-			Hint("choose directories with plain names: XDG_STATE_HOME, XDG_RUNTIME_DIR")
+		return "", unnameable(path)
 	}
 	return `"` + strings.ReplaceAll(path, "%", "%%") + `"`, nil
+}
+
+func unnameable(path string) error {
+	return keyway.Errorf(keyway.BadConfig, "ssh_config cannot name a file at %q", path).
+		Hint("choose directories with plain names: XDG_STATE_HOME, XDG_RUNTIME_DIR")
+}
+
+// CanName reports whether an ssh_config can name the file at a path, which must be
+// absolute.
+func CanName(path string) bool {
+	_, err := quotePath(path)
+	return err == nil && filepath.IsAbs(path)
 }
 
 func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }

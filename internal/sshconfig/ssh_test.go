@@ -74,6 +74,7 @@ Host *
   UserKnownHostsFile /dev/null
   HostKeyAlgorithms ssh-rsa
   IdentityAgent /nowhere
+  IdentitiesOnly yes
   ServerAliveInterval 5
   TCPKeepAlive yes
   ConnectTimeout 1
@@ -109,6 +110,7 @@ func TestSSHTakesOurValues(t *testing.T) {
 			"hostkeyalias":             "train.keyway",
 			"hostkeyalgorithms":        "ssh-ed25519",
 			"identityagent":            "/run/user/1000/with space/agent.sock",
+			"identitiesonly":           "no",
 			"serveraliveinterval":      "0",
 			"tcpkeepalive":             "no",
 			"connecttimeout":           "300",
@@ -234,5 +236,33 @@ func TestResolveBadConfig(t *testing.T) {
 	cancel()
 	if _, err := (resolver{}).resolve(canceled, "gpu1"); err != context.Canceled {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSSHFindsTheKeys: the agent and the files that hold what may enter are named by
+// the entry, also where a user's Host * says otherwise.
+func TestSSHFindsTheKeys(t *testing.T) {
+	home, _ := homeWith(t, hostileConfig)
+	s := Open(t.TempDir(), Client{Program: "/opt/keyway", Agent: "/run/agent.sock"})
+	e := entry("train")
+	e.Sent.Agent, e.Sent.Files = "/home/ada/Group Containers/100%/agent.sock", []string{"/home/ada/.ssh/a key"}
+	add(t, s, e)
+	apply(t, home, s.ConfigPath())
+	got := sshG(t, filepath.Join(home, ".ssh", "config"), "train")
+	for key, want := range map[string]string{
+		"identityagent": e.Sent.Agent, "identityfile": e.Sent.Files[0], "identitiesonly": "no",
+	} {
+		if got[key] != want {
+			t.Errorf("%s is %q, want %q", key, got[key], want)
+		}
+	}
+	for _, odd := range []string{"relative", "/with\nline", `/with"quote`, "/with$VAR"} {
+		e.Sent = Sent{Agent: odd}
+		if e.Validate() == nil {
+			t.Errorf("an agent at %q goes into an ssh_config", odd)
+		}
+		if e.Sent = (Sent{Files: []string{odd}}); e.Validate() == nil {
+			t.Errorf("a key file %q goes into an ssh_config", odd)
+		}
 	}
 }

@@ -42,10 +42,14 @@ type Entry struct {
 	Sent Sent `json:"sent,omitzero"`
 }
 
-// Sent says which keys a workspace was told of.
+// Sent says which keys a workspace was told of, and where ssh finds them.
 type Sent struct {
 	Holds string    `json:"holds"` // names what the agent held
 	At    time.Time `json:"at"`
+	// Agent is the socket of the agent that holds them; empty: the usual one.
+	Agent string `json:"agent,omitempty"`
+	// Files are private key files that no agent holds.
+	Files []string `json:"files,omitempty"`
 }
 
 // SameKey refuses another host key than the one that is remembered.

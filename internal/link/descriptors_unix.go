@@ -77,6 +77,8 @@ func isPipe(fd int) bool {
 func newPipes(in, out int) *pipes {
 	_ = unix.SetNonblock(in, true)
 	_ = unix.SetNonblock(out, true)
+	widen(in)
+	widen(out)
 	return &pipes{os.NewFile(uintptr(in), "from ssh"), os.NewFile(uintptr(out), "to ssh")}
 }
 

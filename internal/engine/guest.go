@@ -175,6 +175,12 @@ func Await(ctx context.Context, home keyway.Home, alive func(context.Context) er
 // Answer is how long a guest that serves may take to greet.
 const Answer = 2 * time.Second
 
+// Answers reports whether the guest with that Home serves now.
+func Answers(ctx context.Context, home keyway.Home) bool {
+	_, ok := serves(ctx, home)
+	return ok
+}
+
 func serves(ctx context.Context, home keyway.Home) (keyway.GuestInfo, bool) {
 	info, err := Info(home)
 	if err != nil {

@@ -104,4 +104,9 @@ var workspace = []mutant{
 		file:  "internal/link/bootstrap.go", old: "\t\t\tif sent {", new: "\t\t\tif false {",
 		pkg: "internal/link", run: "TestBootstrapAsksOnce",
 	},
+	{
+		claim: "a container that was started by other means gets its key from keyway start",
+		file:  "internal/engine/docker/lifecycle.go", old: "case !e.answers(ctx, m): //", new: "case false: //",
+		pkg: "internal/engine/docker", run: "TestStartedByOtherMeans",
+	},
 }

@@ -219,31 +219,46 @@ func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
 // anything, and which leads nowhere afterwards. Whoever starts the container by
 // other means starts no guest.
 func (e *Engine) launch(ctx context.Context, m made) error {
-	if m.rec.HostKey != "" {
-		key, err := m.homes().HostKey(m.spec.Name)
-		if err != nil {
-			return err
-		}
-		stdin, err := e.client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true})
-		if err != nil {
-			return e.whyUnattached(ctx, m.id, err)
-		}
-		defer stdin.Close()
-		if _, err := stdin.Conn.Write(key); err != nil {
-			return err
-		}
+	if err := e.handKey(ctx, m); err != nil {
+		return e.whyUnattached(ctx, m.id, err)
 	}
 	_, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{})
 	return err
 }
 
+// handKey writes the host key to the standard input of the container's first process.
+// One that has a key already reads no other.
+func (e *Engine) handKey(ctx context.Context, m made) error {
+	if m.rec.HostKey == "" {
+		return nil
+	}
+	key, err := m.homes().HostKey(m.spec.Name)
+	if err != nil {
+		return err
+	}
+	stdin, err := e.client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true})
+	if err != nil {
+		return unattached{err}
+	}
+	defer stdin.Close()
+	_, err = stdin.Conn.Write(key)
+	return err
+}
+
+// unattached is that the daemon attached nobody.
+type unattached struct{ error }
+
+func (u unattached) Unwrap() error { return u.error }
+
 // whyUnattached is why the daemon attached nobody to a container that does not run.
 // Podman makes all that a container runs in before it attaches somebody, and tells
 // of that only that it failed; asked to start the container, it says why.
 func (e *Engine) whyUnattached(ctx context.Context, id string, err error) error {
-	if ctx.Err() != nil {
+	var at unattached
+	if !errors.As(err, &at) || ctx.Err() != nil {
 		return err
 	}
+	err = at.error
 	if _, why := e.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); why != nil {
 		return why
 	}

@@ -225,6 +225,30 @@ func TestBroken(t *testing.T) {
 	})
 }
 
+// A container that was started by other means has no key, until keyway starts it.
+func TestStartedByOtherMeans(t *testing.T) {
+	ways(t, func(t *testing.T, w world) {
+		made := w.Create(t, w.Spec(t, "by-hand"))
+		if err := w.Engine.Stop(enginetest.Context(t), "by-hand", 0); err != nil {
+			t.Fatal(enginetest.Full(err))
+		}
+		if out, err := w.tool("start", w.container("by-hand")).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if now, _ := w.State(t, "by-hand"); now.State == keyway.Running {
+			t.Errorf("without a key it is %s", now.State)
+		}
+		for range 2 { // the second has nothing to do
+			if err := w.Engine.Start(enginetest.Context(t), "by-hand"); err != nil {
+				t.Fatal(enginetest.Full(err))
+			}
+			if got := w.Run(t, made, "env KEYWAY_WORKSPACE"); got != "by-hand" {
+				t.Errorf("after Start: %q", got)
+			}
+		}
+	})
+}
+
 // servers are the serving processes in the workspace, as this machine sees them.
 func (w world) servers(t *testing.T, name keyway.Name) []int {
 	t.Helper()

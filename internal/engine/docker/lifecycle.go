@@ -120,9 +120,21 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		if err := e.restart(ctx, m); err != nil {
 			return err
 		}
+	case !e.answers(ctx, m): // started by other means, its guest waits for its key
+		if err := e.handKey(ctx, m); err != nil {
+			return e.explain(ctx, err)
+		}
 	}
 	_, err = e.await(ctx, m)
 	return err
+}
+
+// answers reports whether the guest serves now.
+func (e *Engine) answers(ctx context.Context, m made) bool {
+	if m.way == wayBind {
+		return engine.Answers(ctx, m.home)
+	}
+	return e.greetsSoon(ctx, m) == nil
 }
 
 func (e *Engine) restart(ctx context.Context, m made) error {

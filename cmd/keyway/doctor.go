@@ -40,7 +40,8 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		return ctx.Err()
 	}
 	failed := 0
-	for _, f := range findings {
+	for i, f := range findings {
+		findings[i].Next = next(f.Next, f.Advice)
 		if f.Health == laptop.Failing {
 			failed++
 		}

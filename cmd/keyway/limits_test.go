@@ -32,7 +32,7 @@ func TestLimitOptions(t *testing.T) {
 		var got keyway.Spec
 		err := c.o.add(&got)
 		switch {
-		case c.want == nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == ""):
+		case c.want == nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == ""):
 			t.Errorf("%+v: %+v, %v", c.o, got, err)
 		case c.want != nil && (err != nil || !reflect.DeepEqual(got.Resources, *c.want)):
 			t.Errorf("%+v became %+v, %v", c.o, got, err)
@@ -49,7 +49,7 @@ func TestEnvOptions(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, bad := range []string{"", "=x", "KEYWAY_TEST_NOT_SET"} {
-		if got, err := parseEnv([]string{bad}); !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
+		if got, err := parseEnv([]string{bad}); !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == "" {
 			t.Errorf("%q: %q, %v", bad, got, err)
 		}
 	}

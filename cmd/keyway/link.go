@@ -114,7 +114,7 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	return link.Serve(ctx, l, link.Config{
 		Program: program, Node: plainNode(program), Socket: socket, Identity: link.Identity(program), Programs: programs,
 		Options: sshconfig.FastCiphers, KnownHosts: sshconfig.KnownHostsFiles, IsHost: sshconfig.IsHost, FirstHop: sshconfig.FirstHop,
-		Log: said, Inherited: inherited,
+		Next: nextOf, Log: said, Inherited: inherited,
 	})
 }
 

@@ -65,7 +65,7 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 	}
 	e := keyway.AsError(err)
 	if wantsJSON(cmd) {
-		_ = plain.JSON(w, map[string]*keyway.Error{"error": e})
+		_ = plain.JSON(w, map[string]*keyway.Error{"error": spelledOut(e)})
 		return keyway.ExitCode(e)
 	}
 	complain(w, e)
@@ -93,7 +93,7 @@ func explain(w io.Writer, e *keyway.Error, label, indent string) {
 	if e.Host != "" {
 		arrow = plain.Line(string(e.Host)) + " suggests:"
 	}
-	for line := range strings.Lines(plain.Text(e.Next)) {
+	for line := range strings.Lines(plain.Text(nextOf(e))) {
 		fmt.Fprintf(w, "%s%s %s\n", indent, arrow, strings.TrimRight(line, "\n"))
 	}
 }

@@ -73,6 +73,10 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 		}
 	}
 	if asJSON {
+		for i := range reports {
+			reports[i].Error = spelledOut(reports[i].Error)
+			spellEngines(reports[i].Node)
+		}
 		err = plain.JSON(stdout, map[string]any{"link": map[string]any{"pid": s.PID, "version": s.Version, "started": s.Started}, "places": reports})
 	} else {
 		printStatus(stdout, s, reports)

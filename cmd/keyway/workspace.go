@@ -134,7 +134,7 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 	case keyway.Is(err, keyway.NotFound):
 		said = "was gone already:"
 	case keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.UnknownPlace):
-		e := keyway.AsError(err)
+		e := spelledOut(keyway.AsError(err))
 		return e.Hint("%s\nif the place is gone for good: keyway forget %s", e.Next, place)
 	case err != nil:
 		return err

@@ -38,7 +38,7 @@ func openPolicy(what string, news io.Writer) (*policyFile, error) {
 		}
 		f.path = path
 	} else if _, err := os.Stat(what); err != nil {
-		return nil, keyway.Errorf(keyway.BadConfig, "the policy cannot be read: %w", err).Hint("-O policy= takes openssh, standard or the path of a file")
+		return nil, keyway.Errorf(keyway.BadConfig, "the policy cannot be read: %w", err).Advise(keyway.PolicyForms)
 	}
 	f.stamp = keyway.FileStamp(f.path)
 	var err error

@@ -198,7 +198,7 @@ func openLog(path string) (*audit.Log, error) {
 	log, err := audit.Open(path)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "the audit log cannot be opened: %w", err).
-			Hint("an agent that cannot log does not start; say where it can: keyway agent -O audit=PATH")
+			Advise(keyway.LogElsewhere)
 	}
 	return log, nil
 }

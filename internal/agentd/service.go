@@ -77,7 +77,7 @@ func serviceFiles(system, home, program string) (files []serviceFile, start stri
 		escaped := strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(program)
 		return []serviceFile{{path, strings.Replace(launchdPlist, "PROGRAM", escaped, 1)}}, "launchctl bootstrap gui/$(id -u) " + path, nil
 	}
-	return nil, "", keyway.Errorf(keyway.Usage, "there is no service for %s here", system).Hint("keyway unlock starts the agent when it is needed")
+	return nil, "", keyway.Errorf(keyway.Usage, "there is no service for %s here", system).Advise(keyway.AgentByUnlock)
 }
 
 // InstallService writes the files that make program the agent of the user whose home

@@ -261,7 +261,7 @@ func WriteError(w http.ResponseWriter, err error) {
 }
 
 // maxError bounds an answered error in bytes.
-const maxError = 64 << 10
+const maxError = 256 << 10
 
 // ReadError is the error in an answer that is none.
 func ReadError(resp *http.Response) error {

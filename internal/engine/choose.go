@@ -30,8 +30,9 @@ func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 	if nearest == nil {
 		return nil, "", keyway.Errorf(keyway.EngineAbsent, "no engine is known at this place")
 	}
-	return nil, "", keyway.Errorf(nearest.Kind, "no engine can be used at this place (%s)", strings.Join(refused, "; ")).
-		Hint("%s\nor do without a container: --engine %s", nearest.Next, Host)
+	none := keyway.Errorf(nearest.Kind, "no engine can be used at this place (%s)", strings.Join(refused, "; "))
+	none.Next, none.Advice = nearest.Next, nearest.Advice
+	return nil, "", none.Advise(keyway.WithoutContainer)
 }
 
 func because(name string, refused []string) string {

@@ -113,7 +113,7 @@ func TestMakeOnFullDisk(t *testing.T) {
 	}()
 	homes := HomesIn(root)
 	_, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
-	if !keyway.Is(err, keyway.NoSpace) || !strings.Contains(keyway.AsError(err).Next, "df -h") {
+	if !keyway.Is(err, keyway.NoSpace) || !strings.Contains(keyway.AsError(err).Help(), "df -h") {
 		t.Errorf("it says: %v", err)
 	}
 	if entries, err := os.ReadDir(homes.Dir()); err != nil || len(entries) > 0 {
@@ -271,7 +271,7 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%v, %q, %v", e, why, err)
 		}
 	}
-	if _, _, err := Choose(context.Background(), []Engine{probed{name: "docker", err: down}}); !keyway.Is(err, keyway.EngineDown) || keyway.AsError(err).Next == "" {
+	if _, _, err := Choose(context.Background(), []Engine{probed{name: "docker", err: down}}); !keyway.Is(err, keyway.EngineDown) || keyway.AsError(err).Help() == "" {
 		t.Errorf("with none usable: %v", err)
 	}
 	if _, _, err := Choose(context.Background(), nil); !keyway.Is(err, keyway.EngineAbsent) {

@@ -327,7 +327,7 @@ func (h Homes) TryLock(name keyway.Name) (unlock func(), err error) {
 	unlock, err = tryLock(h.lockPath(name))
 	if errors.Is(err, errLocked) {
 		return nil, keyway.Errorf(keyway.NameTaken, "another command is making or changing the workspace %s just now", name).
-			Hint("see what becomes of it: keyway ls\nor choose another name: --name %s-2", name)
+			Advise(keyway.WaitOrRename, string(name))
 	}
 	return unlock, err
 }
@@ -364,13 +364,13 @@ func Sleep(ctx context.Context, d time.Duration) error {
 // NameTaken says that there is a workspace of that name.
 func NameTaken(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already", name).
-		Hint("enter it: ssh %s\nor remove it: keyway rm %s\nor choose another name: --name %s-2", name, name, name)
+		Advise(keyway.EnterOrRemove, string(name))
 }
 
 // NotFound says that there is no workspace of that name.
 func NotFound(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s at this place", name).
-		Hint("see which there are: keyway ls")
+		Advise(keyway.SeeWorkspaces)
 }
 
 // NotRunning says that the workspace is stopped.
@@ -379,7 +379,7 @@ func NotRunning(name keyway.Name, reason string) *keyway.Error {
 		reason = " (" + reason + ")"
 	}
 	return keyway.Errorf(keyway.NotRunning, "the workspace %s does not run%s", name, reason).
-		Hint("start it: keyway start %s", name)
+		Advise(keyway.StartWorkspace, string(name))
 }
 
 // full is err as an Error of kind NoSpace if a full disk is behind it.
@@ -394,7 +394,7 @@ func full(err error, path string) error {
 // Unanswered says that the workspace runs but its guest cannot be reached.
 func Unanswered(name keyway.Name, err error) *keyway.Error {
 	return keyway.Errorf(keyway.GuestFailed, "the workspace %s runs, but its guest does not answer: %w", name, err).
-		Hint("restart it: keyway stop %s && keyway start %s", name, name)
+		Advise(keyway.RestartWorkspace, string(name))
 }
 
 // IsHomeOf reports whether path looks like a Home of that workspace below any root.

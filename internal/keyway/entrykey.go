@@ -42,7 +42,7 @@ func ValidateKeys(keys []EntryKey) error {
 		}
 	}
 	if len(keys) > maxSentKeys {
-		return Errorf(Usage, "at most %d public keys can be sent to a workspace", maxSentKeys).Hint("name those that shall enter: --key KEY")
+		return Errorf(Usage, "at most %d public keys can be sent to a workspace", maxSentKeys).Advise(NameKeys)
 	}
 	return a.validate()
 }

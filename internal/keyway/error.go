@@ -48,12 +48,15 @@ var exitCodes = map[Kind]int{
 }
 
 // Error is an error fit for people: it says what is wrong in the user's nouns
-// and, where there is one, what to type next. It travels through the API as
+// and, where there is something, what may help. It travels through the API as
 // JSON, so what a node finds wrong is said on the laptop in the same words.
 type Error struct {
 	Kind    Kind   `json:"kind"`
 	Message string `json:"message"`
-	Next    string `json:"next,omitempty"` // what to do about it; may be several lines
+	// Next is what to do about it where that is no command of keyway's; it may be
+	// several lines. Advice is what else to do, which the face puts into words.
+	Next   string   `json:"next,omitempty"`
+	Advice []Advice `json:"advice,omitempty"`
 	// Host is the place whose words these are: a claim, to be shown as such. It is
 	// empty for what this laptop has found out itself.
 	Host Place `json:"host,omitempty"`
@@ -70,7 +73,7 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
 }
 
-// Hint is e with the next step for the user.
+// Hint is e with the next step for the user, which is none of keyway's own (Advise).
 func (e *Error) Hint(format string, args ...any) *Error {
 	with := *e
 	with.Next = fmt.Sprintf(format, args...)

@@ -22,13 +22,13 @@ func TestParseName(t *testing.T) {
 		}
 	}
 	for bad, offer := range map[string]string{
-		"": "--name train", "Train": "train", "my job": "my-job", "-rf": "rf", "../etc": "etc", "a/b": "a-b", "größe": "gre",
+		"": "example name train", "Train": "train", "my job": "my-job", "-rf": "rf", "../etc": "etc", "a/b": "a-b", "größe": "gre",
 		"a\nb": "ab", "%h": "h", "*": "", "\xff": "", ".hidden": "hidden", strings.Repeat("x", MaxName+1): "",
 	} {
 		_, err := ParseName(bad)
 		e := AsError(err)
-		if !Is(err, Usage) || !strings.Contains(e.Next, offer) {
-			t.Errorf("%q: %v → %q, want %q offered", bad, err, e.Next, offer)
+		if !Is(err, Usage) || !strings.Contains(e.Help(), offer) {
+			t.Errorf("%q: %v → %q, want %q offered", bad, err, e.Help(), offer)
 		}
 	}
 }

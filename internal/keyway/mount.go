@@ -35,11 +35,11 @@ func (m Mount) validate() error {
 	case MountBind:
 	case MountVolume:
 		if m.Source != "" && !IsVolumeName(m.Source) {
-			return Errorf(Usage, "%.80q cannot be the name of a volume", m.Source).Hint("for example: -v data:%s", m.Target)
+			return Errorf(Usage, "%.80q cannot be the name of a volume", m.Source).Advise(Example, "volume", "data:"+m.Target)
 		}
 	case MountTmpfs:
 		if m.Source != "" || m.Size < 0 {
-			return Errorf(Usage, "--tmpfs %s: memory has no source, and its size is not negative", m.Target).Hint("for example: --tmpfs /scratch:size=8gb")
+			return Errorf(Usage, "--tmpfs %s: memory has no source, and its size is not negative", m.Target).Advise(Example, "tmpfs", "/scratch:size=8gb")
 		}
 	default:
 		return Errorf(Usage, "a mount at %s of the kind %.40q is not possible", m.Target, m.Kind).Hint("possible are directories, volumes and tmpfs")
@@ -67,7 +67,7 @@ func ParseMount(s string) (Mount, error) {
 		}
 	}
 	return Mount{}, Errorf(Usage, "%q is not a mount", s).
-		Hint("give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro\nor the name of a volume, and where it is in the workspace: -v cache:/mnt/cache")
+		Advise(MountForms)
 }
 
 // Volumes are the names of those volumes that outlive the workspace.
@@ -100,7 +100,7 @@ func validateDevices(devices []Device) error {
 	}
 	for _, d := range devices {
 		if !path.IsAbs(d.Source) || !path.IsAbs(d.Target) || d.Access == "" || len(d.Access) > 3 || strings.Trim(d.Access, "rwm") != "" {
-			return Errorf(Usage, "--device %.80s:%.80s:%.20s is no device", d.Source, d.Target, d.Access).Hint("for example: --device /dev/fuse")
+			return Errorf(Usage, "--device %.80s:%.80s:%.20s is no device", d.Source, d.Target, d.Access).Advise(Example, "device", "/dev/fuse")
 		}
 	}
 	return nil
@@ -117,7 +117,7 @@ func ParseDevice(s string) (Device, error) {
 		d.Access = parts[2]
 	}
 	if len(parts) > 3 {
-		return d, Errorf(Usage, "--device %.80s is no device", s).Hint("for example: --device /dev/fuse")
+		return d, Errorf(Usage, "--device %.80s is no device", s).Advise(Example, "device", "/dev/fuse")
 	}
 	return d, validateDevices([]Device{d})
 }
@@ -178,10 +178,10 @@ func (o Origin) validate() error {
 	}
 	for name, value := range o.Labels {
 		if name == "" || len(name) > maxLabelText || len(value) > maxLabelText || strings.ContainsRune(name+value, 0) {
-			return Errorf(Usage, "--label %.80q: not a label", name).Hint("for example: --label team=vision")
+			return Errorf(Usage, "--label %.80q: not a label", name).Advise(Example, "label", "team=vision")
 		}
 		if strings.HasPrefix(name, ownLabels) {
-			return Errorf(Usage, "--label %.80s: labels that begin with %s are keyway's own", name, ownLabels).Hint("for example: --label team=vision")
+			return Errorf(Usage, "--label %.80s: labels that begin with %s are keyway's own", name, ownLabels).Advise(Example, "label", "team=vision")
 		}
 	}
 	for _, p := range o.Ports {

@@ -18,7 +18,7 @@ const MaxName = 48
 // right.
 func ParseName(s string) (Name, error) {
 	if s == "" {
-		return "", Errorf(Usage, "a name must not be empty").Hint("for example: --name train")
+		return "", Errorf(Usage, "a name must not be empty").Advise(Example, "name", "train")
 	}
 	if len(s) > MaxName {
 		return "", Errorf(Usage, "the name %q… is %d bytes long; at most %d are possible", s[:16], len(s), MaxName)

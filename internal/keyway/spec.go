@@ -113,10 +113,10 @@ func (s Spec) Validate() error {
 func (a Access) validate() error {
 	if len(a.AuthorizedKeys) == 0 {
 		return Errorf(NoKey, "the workspace would be closed to everybody: no public key was given").
-			Hint("unlock a key first: keyway unlock")
+			Advise(UnlockFirst)
 	}
 	if len(a.AuthorizedKeys) > maxAuthorizedKeys {
-		return Errorf(Usage, "at most %d public keys may enter a workspace", maxAuthorizedKeys).Hint("name those that shall: --key KEY")
+		return Errorf(Usage, "at most %d public keys may enter a workspace", maxAuthorizedKeys).Advise(NameKeys)
 	}
 	for _, k := range a.AuthorizedKeys {
 		if strings.ContainsAny(k, "\r\n\x00") {
@@ -129,11 +129,11 @@ func (a Access) validate() error {
 func (r Resources) validate() error {
 	switch {
 	case r.ShmSize < 0:
-		return Errorf(Usage, "--shm-size must not be negative").Hint("for example: --shm-size 16gb")
+		return Errorf(Usage, "--shm-size must not be negative").Advise(Example, "shm-size", "16gb")
 	case r.Memory < 0:
-		return Errorf(Usage, "--memory must not be negative").Hint("for example: --memory 64gb")
+		return Errorf(Usage, "--memory must not be negative").Advise(Example, "memory", "64gb")
 	case !(r.CPUs >= 0 && r.CPUs <= maxCPUs): // also what is no number
-		return Errorf(Usage, "--cpus %v: a number of processors from 0.01 to %d", r.CPUs, maxCPUs).Hint("for example: --cpus 1.5")
+		return Errorf(Usage, "--cpus %v: a number of processors from 0.01 to %d", r.CPUs, maxCPUs).Advise(Example, "cpus", "1.5")
 	case r.PidsLimit < -1:
 		return Errorf(Usage, "--pids-limit %d: a number from 1 on, or -1 for no limit", r.PidsLimit)
 	case len(r.Ulimits) > maxUlimits:
@@ -145,7 +145,7 @@ func (r Resources) validate() error {
 			return err
 		}
 		if seen[u.Name] {
-			return Errorf(Usage, "--ulimit %s is given twice", u.Name).Hint("give both of its values at once: --ulimit %s=SOFT:HARD", u.Name)
+			return Errorf(Usage, "--ulimit %s is given twice", u.Name).Advise(UlimitOnce, u.Name)
 		}
 		seen[u.Name] = true
 	}
@@ -204,11 +204,11 @@ func (u Ulimit) String() string { return fmt.Sprintf("%s=%d:%d", u.Name, u.Soft,
 func (u Ulimit) validate() error {
 	if u.Name == "" || len(u.Name) > 16 || strings.Trim(u.Name, "abcdefghijklmnopqrstuvwxyz") != "" {
 		return Errorf(Usage, "--ulimit %q: not the name of a limit", u.Name).
-			Hint("for example: --ulimit memlock=-1; see which there are: man 2 setrlimit")
+			Advise(UlimitForm)
 	}
 	if u.Soft < -1 || u.Hard < -1 || u.Hard != -1 && (u.Soft == -1 || u.Soft > u.Hard) {
 		return Errorf(Usage, "--ulimit %s: the first value must not be above the second, and -1 is no limit", u).
-			Hint("for example: --ulimit nofile=65536:1048576")
+			Advise(Example, "ulimit", "nofile=65536:1048576")
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func ParseCapability(s string) (string, error) {
 	c := strings.TrimPrefix(strings.ToUpper(s), "CAP_")
 	if c == "" || len(c) > 32 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
 		return "", Errorf(Usage, "--cap-add %s: not the name of a capability", s).
-			Hint("for example: --cap-add NET_RAW; see which there are: man 7 capabilities")
+			Advise(CapabilityForm)
 	}
 	return c, nil
 }
@@ -269,7 +269,7 @@ func ParseGPUs(s string) (GPUs, error) {
 		uuid := strings.HasPrefix(id, "GPU-") || strings.HasPrefix(id, "MIG-")
 		if !(uuid || byDevice && err == nil) || len(id) > 128 || strings.ContainsAny(id, " \t\r\n\"'\\") {
 			return GPUs{}, Errorf(Usage, "--gpus %s: %q is not a GPU", s, id).
-				Hint("--gpus all, --gpus 2, --gpus device=0,3, or UUIDs as nvidia-smi -L prints them: --gpus GPU-…,GPU-…")
+				Advise(GPUForms)
 		}
 	}
 	return GPUs{IDs: ids}, nil

@@ -78,7 +78,7 @@ func (here *Laptop) EnsureAgent(ctx context.Context, own bool, news io.Writer) e
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
 		return keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
-			Hint("see what is wrong: keyway agent -d")
+			Advise(keyway.DebugAgent)
 	}
 	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
 	if os.Getenv("SSH_AUTH_SOCK") != path {

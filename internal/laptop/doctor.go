@@ -33,10 +33,11 @@ const (
 
 // Finding is one line of the doctor's report.
 type Finding struct {
-	Check   string `json:"check"`
-	Health  Health `json:"health"`
-	Message string `json:"message"`
-	Next    string `json:"next,omitempty"`
+	Check   string          `json:"check"`
+	Health  Health          `json:"health"`
+	Message string          `json:"message"`
+	Next    string          `json:"next,omitempty"` // as in keyway.Error, as is Advice
+	Advice  []keyway.Advice `json:"-"`
 }
 
 func found(check string, h Health, format string, args ...any) Finding {
@@ -49,10 +50,16 @@ func (f Finding) then(format string, args ...any) Finding {
 	return f
 }
 
+// advise is f with a step that may help.
+func (f Finding) advise(step keyway.Step, about ...string) Finding {
+	f.Advice = append(f.Advice, keyway.Advice{Step: step, About: about})
+	return f
+}
+
 // fault is what a failed call says.
 func fault(check string, h Health, err error) Finding {
 	e := keyway.AsError(err)
-	return Finding{Check: check, Health: h, Message: e.Message, Next: e.Next}
+	return Finding{Check: check, Health: h, Message: e.Message, Next: e.Next, Advice: e.Advice}
 }
 
 // CheckTimeout is how long one program may take that a check runs: a hanging
@@ -123,7 +130,7 @@ func checkHome(home string) []Finding {
 	var findings []Finding
 	if me, err := user.Current(); err == nil && me.HomeDir != "" && filepath.Clean(me.HomeDir) != filepath.Clean(home) {
 		findings = append(findings, found("home", Warning, "HOME is %s, but ssh reads %s", home, filepath.Join(me.HomeDir, ".ssh")).
-			then("run keyway init with HOME=%s", me.HomeDir))
+			advise(keyway.PrepareIn, me.HomeDir))
 	}
 	for _, path := range []string{filepath.Join(home, ".ssh"), filepath.Join(home, ".ssh", "config")} {
 		info, err := os.Stat(path)
@@ -148,7 +155,7 @@ func checkKeys(home string) []Finding {
 	files := KeyFiles(home)
 	if len(files) == 0 {
 		return []Finding{found("key", Warning, "there is no key in %s", filepath.Join(home, ".ssh")).
-			then("make one: keyway init\nor, if your key is elsewhere: keyway unlock KEYFILE")}
+			advise(keyway.MakeKey)}
 	}
 	var findings []Finding
 	for _, f := range files {
@@ -190,11 +197,11 @@ func (here *Laptop) checkAgent(ctx context.Context) Finding {
 	case err == nil:
 		return found("agent", Healthy, "it holds %s", Count(bytes.Count(out, []byte("\n")), "key"))
 	case ctx.Err() != nil:
-		return found("agent", Failing, "the agent does not answer within %v", CheckTimeout).then("end it, and start another: keyway unlock")
+		return found("agent", Failing, "the agent does not answer within %v", CheckTimeout).advise(keyway.OtherAgent)
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
-		return found("agent", Warning, "it holds no key").then("keyway unlock")
+		return found("agent", Warning, "it holds no key").advise(keyway.UnlockNow)
 	case errors.As(err, &exit):
-		return found("agent", Warning, "there is none").then("keyway unlock starts one")
+		return found("agent", Warning, "there is none").advise(keyway.AgentUnlocks)
 	}
 	return found("agent", Failing, "ssh-add cannot be run: %v", err).then("install the OpenSSH client (Debian: apt-get install openssh-client)")
 }
@@ -236,7 +243,7 @@ func (here *Laptop) checkInclude(home string) Finding {
 	case err != nil:
 		return fault("ssh_config", Failing, err)
 	case change.Needed():
-		return found("ssh_config", Failing, "%s", change.Why).then("keyway init")
+		return found("ssh_config", Failing, "%s", change.Why).advise(keyway.PrepareNow)
 	}
 	return found("ssh_config", Healthy, "%s includes keyway's hosts", change.Path)
 }
@@ -262,11 +269,11 @@ func (here *Laptop) checkHosts(ctx context.Context) []Finding {
 func judgeHost(name string, host sshconfig.Host, known int) Finding {
 	program, _, ours := strings.Cut(host.ProxyCommand, " proxy ")
 	if !ours {
-		return found("workspaces", Failing, "ssh %s would not come by keyway but go to %s", name, host.HostName).then("keyway init")
+		return found("workspaces", Failing, "ssh %s would not come by keyway but go to %s", name, host.HostName).advise(keyway.PrepareNow)
 	}
 	path := unescape(program)
 	if _, err := os.Stat(path); err != nil {
-		return found("workspaces", Failing, "ssh %s would run a keyway that is not there: %s", name, path).then("write the entries anew: keyway unlock")
+		return found("workspaces", Failing, "ssh %s would run a keyway that is not there: %s", name, path).advise(keyway.RenewEntries)
 	}
 	return found("workspaces", Healthy, "ssh knows %s by name", Count(known, "workspace"))
 }
@@ -292,14 +299,14 @@ func (here *Laptop) checkLink(ctx context.Context) Finding {
 	defer cancel()
 	l, err := link.Running(ctx, here.runtime)
 	if ctx.Err() != nil {
-		return found("link", Failing, "the link does not answer within %v", CheckTimeout).then("keyway link stop\nif that hangs too, see its log: %s", logPath())
+		return found("link", Failing, "the link does not answer within %v", CheckTimeout).advise(keyway.StopLinkOrRead, logPath())
 	}
 	if err != nil {
 		return found("link", Healthy, "not running; it is started when it is needed")
 	}
 	s, err := l.Status(ctx)
 	if err != nil {
-		return fault("link", Failing, err).then("keyway link stop")
+		return found("link", Failing, "%s", keyway.AsError(err).Message).advise(keyway.StopLink)
 	}
 	return found("link", Healthy, "process %d, version %s, %s", s.PID, s.Version, Count(len(s.Places), "place"))
 }

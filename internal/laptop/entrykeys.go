@@ -211,7 +211,7 @@ func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket st
 		}
 	}
 	if err == nil && len(usual) == 0 {
-		err = keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Hint("unlock yours: keyway unlock")
+		err = keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Advise(keyway.UnlockYours)
 	}
 	return "", entering(usual), err
 }
@@ -243,7 +243,7 @@ func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey,
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 {
 		return nil, keyway.Errorf(keyway.NoKey, "there is no ssh agent: %s", strings.TrimSpace(stderr.String())).
-			Hint("start one and unlock your key: keyway unlock")
+			Advise(keyway.StartAgent)
 	}
 	if err != nil && !errors.As(err, &exit) {
 		return nil, keyway.Errorf(keyway.NoKey, "the agent cannot be asked: %w", err).

@@ -28,7 +28,7 @@ func (here *Laptop) RequireInclude() error {
 	if here.Included() {
 		return nil
 	}
-	return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet").Hint("add the line for them to ~/.ssh/config: keyway init")
+	return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet").Advise(keyway.Prepare)
 }
 
 // Included reports whether ssh reads what keyway has written.

@@ -28,12 +28,12 @@ func (here *Laptop) Offered(ctx context.Context, place keyway.Place, name keyway
 	switch {
 	case len(named) == 0:
 		return sshconfig.Entry{}, keyway.Errorf(keyway.NotFound, "there is no workspace %s at %s", name, place).
-			Hint("see which there are: keyway ls --on %s", place)
+			Advise(keyway.SeeAt, string(place))
 	case len(named) > 1:
 		return sshconfig.Entry{}, keyway.Errorf(keyway.Untrusted, "%s lists %d workspaces %s, and there can be but one", place, len(named), name)
 	case named[0].State != keyway.Running:
 		return sshconfig.Entry{}, keyway.Errorf(keyway.NotRunning, "%s does not run, and only a running workspace can prove its host key", name).
-			Hint("start it: keyway start %s/%s", place, name)
+			Advise(keyway.StartWorkspace, string(place)+"/"+string(name))
 	}
 	return EntryOf(place, keyway.Spec{Name: name}, named[0]), nil
 }
@@ -42,7 +42,7 @@ func (here *Laptop) Offered(ctx context.Context, place keyway.Place, name keyway
 func SplitWorkspace(arg string) (keyway.Place, keyway.Name, error) {
 	i := strings.LastIndexByte(arg, '/')
 	if i < 0 {
-		return "", "", keyway.Errorf(keyway.Usage, "%q names no place", arg).Hint("for example: keyway add gpu1/%s", arg)
+		return "", "", keyway.Errorf(keyway.Usage, "%q names no place", arg).Advise(keyway.ExampleOfAdding, arg)
 	}
 	place, err := keyway.ParsePlace(arg[:i])
 	if err != nil {

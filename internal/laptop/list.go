@@ -136,7 +136,7 @@ func (here *Laptop) List(ctx context.Context, m Machine, locked *LockWatch) List
 	}
 	if err != nil && ctx.Err() != nil {
 		err = keyway.Errorf(keyway.Unreachable, "%s has not answered within %v", place, placeTimeout).
-			Hint("see where it stops: keyway status %s", place)
+			Advise(keyway.SeePlace, string(place))
 	}
 	if err != nil {
 		return Listing{unasked(m, err), []*keyway.Error{keyway.AsError(err)}}

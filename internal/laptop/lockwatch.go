@@ -26,7 +26,7 @@ func (here *Laptop) WatchLock(ctx context.Context) *LockWatch {
 	})}
 }
 
-var errLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no key").Hint("unlock your key: keyway unlock")
+var errLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no key").Advise(keyway.UnlockKey)
 
 // refuse refuses to ask for the passphrase of a key file, which would be asked
 // once for every place, and has a command of its own. What a host asks begins with its

@@ -96,7 +96,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	interrupted := ctx.Err() != nil
 	if keyway.Is(why, keyway.Unreachable) && !interrupted {
 		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, keyway.Quoted(why)).
-			Hint("when %s can be reached: keyway add %[1]s/%s", place, name)
+			Advise(keyway.AddWhenReached, string(place), string(name))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
@@ -104,7 +104,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	switch {
 	case err != nil:
 		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", keyway.Quoted(why)).
-			Hint("remove it: keyway rm %s/%s", place, name)
+			Advise(keyway.RemoveRest, string(place)+"/"+string(name))
 	case interrupted:
 		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
 	}
@@ -121,7 +121,7 @@ func (here *Laptop) Settle(there *api.Client, name keyway.Name) error {
 	defer cancel()
 	if err := there.Settle(ctx, name); err != nil {
 		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, keyway.Quoted(err)).
-			Hint("see: keyway ls")
+			Advise(keyway.SeeLeft)
 	}
 	return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
 }

@@ -10,7 +10,6 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
-	"keyway/internal/plain"
 )
 
 // attempt is one try to bring a way up. Its listeners hear its news, and the
@@ -159,14 +158,14 @@ func (a *attempt) needsAnswer(w *way, err error) error {
 	a.mu.Unlock()
 	switch {
 	case q == nil && keyway.Is(err, keyway.Denied) && w.agentIsEmpty():
-		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key: %w", err).Hint("keyway unlock")
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key: %w", err).Advise(keyway.UnlockNow)
 	case q == nil:
 		return err
 	case strings.HasPrefix(q.Prompt, keyQuestion) && w.agentIsEmpty():
-		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", w.place).Hint("keyway unlock")
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", w.place).Advise(keyway.UnlockNow)
 	}
 	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks for %s, and nobody is there to answer: “%s”", w.place, cmp.Or(q.Host, string(w.place)), brief(q.Prompt)).
-		Hint("keyway status %s", plain.Shell(string(w.place)))
+		Advise(keyway.StatusNow, string(w.place))
 }
 
 // keyQuestion begins ssh's own question for a key file's passphrase. What a host asks

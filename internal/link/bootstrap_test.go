@@ -185,7 +185,7 @@ func TestHighestCommonVersion(t *testing.T) {
 		{"what devel", api.Versions{Lowest: 1, Highest: 3}, 0},
 	} {
 		got, err := agree("gpu1", c.greeting, c.spoken)
-		if got != c.want || (err == nil) != (c.want > 0) || err != nil && (!keyway.Is(err, keyway.VersionMismatch) || keyway.AsError(err).Next == "") {
+		if got != c.want || (err == nil) != (c.want > 0) || err != nil && (!keyway.Is(err, keyway.VersionMismatch) || keyway.AsError(err).Help() == "") {
 			t.Errorf("%q for %v: %d, %v", c.greeting, c.spoken, got, err)
 		}
 	}

@@ -137,7 +137,7 @@ func (c complaint) inWords() error {
 func (c complaint) noSuchHost() error {
 	if c.next == "" {
 		return keyway.Errorf(keyway.UnknownPlace, "there is no host %s: %s", c.hop, c.state.detail).
-			Hint("add it to ~/.ssh/config (Host %s), or name another place: --on PLACE", c.hop)
+			Advise(keyway.AddHost, c.hop)
 	}
 	return keyway.Errorf(keyway.UnknownPlace, "there is no host %s, through which the way to %s leads: %s", c.hop, c.place, c.state.detail).
 		Hint("set its name right in the ProxyJump line of ~/.ssh/config; this shows it: ssh -G %s", plain.Shell(c.next))

@@ -206,13 +206,13 @@ func (c *carried) inWords(err error) error {
 		return c.withAdvice(e)
 	case errors.Is(err, stream.ErrHostKey):
 		return keyway.Errorf(keyway.HostKeyChanged, "whoever answers as %s does not hold its host key", c.name).
-			Hint("somebody may be in between. If you know that it was made anew: keyway forget %s, then keyway add %s/%[1]s", c.name, c.way.place)
+			Advise(keyway.ForgetAndAdd, string(c.name), string(c.way.place))
 	case errors.Is(err, stream.ErrUnknown):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s was restarted meanwhile, which ended this connection", c.name).
-			Hint("jobs and terminals go on: ssh %s, keyway attach %s", c.name, c.name)
+			Advise(keyway.JobsGoOn, string(c.name))
 	case errors.Is(err, stream.ErrExpired):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s has given this connection up (%w)", c.name, err).
-			Hint("jobs and terminals go on: ssh %s, keyway attach %s", c.name, c.name)
+			Advise(keyway.JobsGoOn, string(c.name))
 	case errors.Is(err, stream.ErrGaveUp):
 		return keyway.Errorf(keyway.Unreachable, "%s could not be reached: %w", c.way.place, err)
 	case errors.Is(err, errPlain):
@@ -230,9 +230,9 @@ func (c *carried) withAdvice(e *keyway.Error) error {
 	with := *e
 	switch e.Kind {
 	case keyway.NotRunning:
-		with = *keyway.Errorf(e.Kind, "the workspace %s does not run%s", c.name, quoted(string(e.Host), e.Message)).Hint("keyway start %s", c.name)
+		with = *keyway.Errorf(e.Kind, "the workspace %s does not run%s", c.name, quoted(string(e.Host), e.Message)).Advise(keyway.StartNow, string(c.name))
 	case keyway.NotFound:
-		with = *keyway.Errorf(e.Kind, "the workspace %s is not there%s", c.name, quoted(string(e.Host), e.Message)).Hint("keyway ls")
+		with = *keyway.Errorf(e.Kind, "the workspace %s is not there%s", c.name, quoted(string(e.Host), e.Message)).Advise(keyway.ListWorkspaces)
 	}
 	return &with
 }

@@ -208,11 +208,11 @@ func TestFaultsBehindLyingBanners(t *testing.T) {
 		if e.Kind != c.kind || !strings.Contains(e.Message, c.says) {
 			t.Errorf("%s: %s: %q, want %s and %q", c.place, e.Kind, e.Message, c.kind, c.says)
 		}
-		if strings.Contains(e.Next, "evil") || e.Next == "" {
-			t.Errorf("%s: to be typed is %q", c.place, e.Next)
+		if strings.Contains(e.Help(), "evil") || e.Help() == "" {
+			t.Errorf("%s: to be typed is %q", c.place, e.Help())
 		}
-		if c.place == "changed" && !strings.Contains(e.Next, "ssh-keygen -R changed -f "+i.dir+"/known") {
-			t.Errorf("to be typed is %q", e.Next)
+		if c.place == "changed" && !strings.Contains(e.Help(), "ssh-keygen -R changed -f "+i.dir+"/known") {
+			t.Errorf("to be typed is %q", e.Help())
 		}
 	}
 	p, err := i.travel("gpu1")

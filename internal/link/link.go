@@ -41,7 +41,9 @@ type Config struct {
 	IsHost func(ctx context.Context, host string) bool
 	// FirstHop names the machine that the way to a place begins at; nil: not known.
 	FirstHop func(context.Context, keyway.Place) string
-	Log      *slog.Logger
+	// Next is what a user can do about an error, in words for a terminal; nil: Error.Next.
+	Next func(*keyway.Error) string
+	Log  *slog.Logger
 
 	// Inherited are the connections that the link before this one has handed over.
 	Inherited []Inherited

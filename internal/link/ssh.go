@@ -216,7 +216,7 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, t
 	if err != nil {
 		if place == keyway.Local {
 			return nil, keyway.Errorf(keyway.EngineAbsent, "workspaces need Linux, and this machine has no sh: %w", err).
-				Hint("name a place: --on HOST")
+				Advise(keyway.NamePlace)
 		}
 		return nil, keyway.Errorf(keyway.Other, "%s cannot be started: %w", cmd.Path, err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")

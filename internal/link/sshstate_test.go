@@ -73,7 +73,7 @@ func TestDiagnose(t *testing.T) {
 		if e.Kind != c.want || !strings.Contains(e.Message, c.says) {
 			t.Errorf("%s: %q is %s, want %s and %q in it", c.name, e.Message, e.Kind, c.want, c.says)
 		}
-		if e.Next == "" {
+		if e.Help() == "" {
 			t.Errorf("%s: no next step", c.name)
 		}
 	}
@@ -99,8 +99,8 @@ func TestNoWordOfAHostDecides(t *testing.T) {
 		if e.Kind != c.want {
 			t.Errorf("%s: %s is %q", name, e.Kind, e.Message)
 		}
-		if strings.Contains(e.Next, "evil") || strings.Contains(e.Next, "passwd") {
-			t.Errorf("%s: it is to be typed %q", name, e.Next)
+		if strings.Contains(e.Help(), "evil") || strings.Contains(e.Help(), "passwd") {
+			t.Errorf("%s: it is to be typed %q", name, e.Help())
 		}
 	}
 }
@@ -126,12 +126,12 @@ func TestHostKeyChangedNamesBothKeys(t *testing.T) {
 			t.Errorf("%q does not name %s", e.Message, want)
 		}
 	}
-	if want := "ssh-keygen -R '[gpu1]:2222' -f '" + known + "'"; !strings.Contains(e.Next, want) {
-		t.Errorf("%q does not have %s", e.Next, want)
+	if want := "ssh-keygen -R '[gpu1]:2222' -f '" + known + "'"; !strings.Contains(e.Help(), want) {
+		t.Errorf("%q does not have %s", e.Help(), want)
 	}
 	e = diagnosed(t, "", []string{"/home/ada/.ssh/known_hosts"}, onTheWay{"gpu1", own, ""})
-	if strings.Contains(e.Next+e.Message, known) || !strings.Contains(e.Next, "-f /home/ada/.ssh/known_hosts") {
-		t.Errorf("a file that ssh -G does not name: %q, %q", e.Message, e.Next)
+	if strings.Contains(e.Help()+e.Message, known) || !strings.Contains(e.Help(), "-f /home/ada/.ssh/known_hosts") {
+		t.Errorf("a file that ssh -G does not name: %q, %q", e.Message, e.Help())
 	}
 }
 

@@ -19,7 +19,7 @@ type stopping struct {
 
 // Stop implements api.Node.
 func (s stopping) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
-	return s.link.during(s.way, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Hint("keyway start %s", name),
+	return s.link.during(s.way, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, string(name)),
 		func() error { return s.Node.Stop(ctx, name, grace) })
 }
 

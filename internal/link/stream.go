@@ -160,7 +160,7 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 	case err != nil:
 		err = c.inWords(err)
 		l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.way.place, "error", err)
-		c.sayWhy(ctx, keyway.AsError(err))
+		c.sayWhy(ctx, l.spelledOut(keyway.AsError(err)))
 	}
 	c.ssh.Close()
 }
@@ -182,6 +182,16 @@ func (c *carried) sayWhy(ctx context.Context, e *keyway.Error) {
 		text += "\n" + plain.Text(e.Next)
 	}
 	say(c.screen, text)
+}
+
+// spelledOut is e with what to do next in the words of those who started the link.
+func (l *Link) spelledOut(e *keyway.Error) *keyway.Error {
+	if l.cfg.Next == nil {
+		return e
+	}
+	words := *e
+	words.Next = l.cfg.Next(e)
+	return &words
 }
 
 // enter counts c in, unless the link is being replaced.

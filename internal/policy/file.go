@@ -102,7 +102,7 @@ func Read(path string) (*Policy, error) {
 func Open(path string) (*Policy, error) {
 	p, err := Read(path)
 	if err != nil {
-		return nil, keyway.Errorf(keyway.BadConfig, "the policy is wrong: %w", err).Hint("mend it and look again: keyway policy check")
+		return nil, keyway.Errorf(keyway.BadConfig, "the policy is wrong: %w", err).Advise(keyway.CheckPolicy)
 	}
 	return p, nil
 }

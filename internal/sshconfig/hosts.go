@@ -80,14 +80,14 @@ func (e Entry) Validate() error {
 	}
 	if !plainWord(e.User, maxUser) {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has a login name that ssh cannot be given: %q", e.Name, clip(e.User, maxUser)).
-			Hint("choose a user with a plain name: keyway up --user NAME")
+			Advise(keyway.PlainUser)
 	}
 	if e.Engine != "" && !plainWord(e.Engine, maxEngine) {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has an engine of a strange name: %q", e.Name, clip(e.Engine, maxEngine))
 	}
 	if _, err := ParseHostKey(e.HostKey); err != nil {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s shows no usable host key: %w", e.Name, err).
-			Hint("make it anew: keyway rm %s, then keyway up", e.Name)
+			Advise(keyway.MakeAnew, string(e.Name))
 	}
 	return e.Sent.validate()
 }

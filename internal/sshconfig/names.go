@@ -95,11 +95,11 @@ func (u *Surroundings) CheckName(ctx context.Context, name keyway.Name) error {
 	}
 	if strings.ContainsRune(string(name), '.') {
 		return keyway.Errorf(keyway.Usage, "%s cannot be the name of a new workspace: with a dot it could be that of a host in the network", name).
-			Hint("for example: --name %s", strings.ReplaceAll(string(name), ".", "-"))
+			Advise(keyway.Example, "name", strings.ReplaceAll(string(name), ".", "-"))
 	}
 	if isAddress(string(name)) {
 		return keyway.Errorf(keyway.Usage, "%s cannot be the name of a new workspace: to ssh a number is an address", name).
-			Hint("for example: --name w%s", name)
+			Advise(keyway.Example, "name", "w"+string(name))
 	}
 	if slices.Contains(reservedNames, name) {
 		return taken(name, "means this machine")
@@ -121,7 +121,7 @@ func (u *Surroundings) CheckName(ctx context.Context, name keyway.Name) error {
 	for _, l := range u.lines {
 		if l.names(string(name), u.ports) {
 			e := keyway.AsError(taken(name, "is a host that "+l.where+" knows already"))
-			return e.Hint("%s\nor, if that host is no more, remove its key: ssh-keygen -R %s -f %s", e.Next, name, l.file)
+			return e.Advise(keyway.RemoveKnownKey, string(name), l.file)
 		}
 	}
 	host, err := u.resolver.resolve(ctx, string(name))
@@ -159,14 +159,13 @@ func (u *Surroundings) plain(name keyway.Name, h Host) bool {
 
 func taken(name keyway.Name, why string) error {
 	return keyway.Errorf(keyway.NameTaken, "%s %s: ssh %[1]s would no longer lead to it", name, why).
-		Hint("choose another name: --name %s-1", name)
+		Advise(keyway.OtherName, string(name)+"-1")
 }
 
 // nameInUse says what can be done with a workspace that is there already.
 func nameInUse(e Entry) error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, e.Place).
-		Hint("enter it: ssh %[1]s; start it again: keyway start %[1]s; remove it: keyway rm %[1]s\n"+
-			"if it is gone from there: keyway forget %[1]s\nor choose another name: --name %[1]s-2", e.Name)
+		Advise(keyway.UseOrRemove, string(e.Name))
 }
 
 // CheckKey refuses a host key for a workspace that belongs to another: the agent

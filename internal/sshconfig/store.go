@@ -59,7 +59,7 @@ func (e Entry) SameKey(shown string) error {
 	}
 	return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered",
 		e.Name, fingerprint(shown), fingerprint(e.HostKey)).
-		Hint("was it made anew, from another laptop? Ask who did. If so: keyway forget %s, then keyway add %s/%[1]s", e.Name, e.Place)
+		Advise(keyway.AskWhoMadeIt, string(e.Name), string(e.Place))
 }
 
 // Fingerprint is that of the host key, as ssh shows it.
@@ -212,7 +212,7 @@ func (s *Store) read() (hosts, error) {
 	}
 	if err != nil {
 		return hosts{}, keyway.Errorf(keyway.BadConfig, "the list of workspaces %s cannot be read: %w", s.hostsPath(), err).
-			Hint("move it away, and add each workspace once more with keyway add:\nmv %[1]s %[1]s.broken", s.hostsPath())
+			Advise(keyway.AddEachAgain, s.hostsPath())
 	}
 	return h, nil
 }
@@ -269,7 +269,7 @@ func (h *hosts) add(e Entry) error {
 	if i < 0 {
 		if len(h.Workspaces) >= maxEntries {
 			return keyway.Errorf(keyway.NameTaken, "this laptop knows %d workspaces already, which is as many as it can", maxEntries).
-				Hint("remove some: keyway rm NAME")
+				Advise(keyway.RemoveSome)
 		}
 		h.Workspaces = append(h.Workspaces, e)
 		return nil
@@ -291,7 +291,7 @@ func (h *hosts) checkNotPlace(n keyway.Name) error {
 	for _, p := range h.Places {
 		if strings.EqualFold(hostOf(p), string(n)) {
 			return keyway.Errorf(keyway.NameTaken, "%s is the name of a place: ssh %s would no longer lead to it", n, n).
-				Hint("choose another name: --name %s-1", n)
+				Advise(keyway.OtherName, string(n)+"-1")
 		}
 	}
 	return nil
@@ -327,15 +327,15 @@ func (h *hosts) unknown(place, name string) error {
 		for _, e := range h.Workspaces {
 			if string(e.Name) == name {
 				return keyway.Errorf(keyway.NotFound, "there is no workspace %s at %s", name, place).
-					Hint("there is one at %s: %s/%s", e.Place, e.Place, e.Name)
+					Advise(keyway.IsElsewhere, string(e.Place), string(e.Name))
 			}
 		}
 	}
 	err := keyway.Errorf(keyway.NotFound, "there is no workspace %q that this laptop knows", name)
 	if near, ok := h.nearest(name); ok {
-		return err.Hint("did you mean %s? See all: keyway ls", near)
+		return err.Advise(keyway.MeantWorkspace, string(near))
 	}
-	return err.Hint("see which there are: keyway ls; make one: keyway up --name NAME")
+	return err.Advise(keyway.SeeOrMake)
 }
 
 // nearest is the known name that differs from name by the fewest letters, if

@@ -63,7 +63,7 @@ func wantKind(t *testing.T, err error, kind keyway.Kind) *keyway.Error {
 	if !keyway.Is(err, kind) {
 		t.Fatalf("got %v, want kind %s", err, kind)
 	}
-	if keyway.AsError(err).Next == "" {
+	if keyway.AsError(err).Help() == "" {
 		t.Errorf("%v: no next step", err)
 	}
 	return keyway.AsError(err)
@@ -125,11 +125,11 @@ func TestAddListLookupRemove(t *testing.T) {
 			t.Errorf("%s: %v, %v", arg, e, err)
 		}
 	}
-	if e := wantKind(t, lookupErr(s, "trian"), keyway.NotFound); !strings.Contains(e.Next, "train") {
-		t.Errorf("no suggestion: %s", e.Next)
+	if e := wantKind(t, lookupErr(s, "trian"), keyway.NotFound); !strings.Contains(e.Help(), "train") {
+		t.Errorf("no suggestion: %s", e.Help())
 	}
-	if e := wantKind(t, lookupErr(s, "lab/train"), keyway.NotFound); !strings.Contains(e.Next, "gpu1/train") {
-		t.Errorf("no suggestion: %s", e.Next)
+	if e := wantKind(t, lookupErr(s, "lab/train"), keyway.NotFound); !strings.Contains(e.Help(), "gpu1 train") {
+		t.Errorf("no suggestion: %s", e.Help())
 	}
 	wantKind(t, lookupErr(s, ""), keyway.NotFound)
 	for range 2 {

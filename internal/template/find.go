@@ -259,7 +259,7 @@ func (t Template) validate(s keyway.Spec) error {
 	err := s.Validate()
 	var said *keyway.Error
 	if errors.As(err, &said) {
-		return keyway.Errorf(keyway.BadConfig, "%s: %s: %s", t.File, t.Name, said.Message).Hint("%s", said.Next)
+		return keyway.Errorf(keyway.BadConfig, "%s: %s: %s", t.File, t.Name, said.Message).HelpOf(said)
 	}
 	return err
 }

@@ -79,13 +79,15 @@ func together(problems []*keyway.Error) error {
 		return nil
 	}
 	var said, next []string
+	var advice []keyway.Advice
 	for _, p := range problems {
 		said = append(said, p.Message)
+		advice = append(advice, p.Advice...)
 		if p.Next != "" && !slices.Contains(next, p.Next) {
 			next = append(next, p.Next)
 		}
 	}
-	return &keyway.Error{Kind: keyway.BadConfig, Message: strings.Join(said, "\n"), Next: strings.Join(next, "\n")}
+	return &keyway.Error{Kind: keyway.BadConfig, Message: strings.Join(said, "\n"), Next: strings.Join(next, "\n"), Advice: advice}
 }
 
 // loaded is a service as compose-go reads it.

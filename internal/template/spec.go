@@ -103,7 +103,7 @@ func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) e
 	case len(r.IDs) > 0:
 		parsed, err := keyway.ParseGPUs("device=" + strings.Join(r.IDs, ","))
 		if err != nil {
-			return c.errorf(name, "%v", err).Hint("%s", keyway.AsError(err).Next)
+			return c.errorf(name, "%v", err).HelpOf(err)
 		}
 		*g = parsed
 	case r.Count > 0 && r.Count <= maxGPUs:
@@ -148,7 +148,7 @@ func (c converter) devices(s *keyway.Spec) error {
 	}
 	parsed, err := keyway.ParseGPUs(asked)
 	if err != nil {
-		return c.errorf("devices", "%v", err).Hint("%s", keyway.AsError(err).Next)
+		return c.errorf("devices", "%v", err).HelpOf(err)
 	}
 	s.GPUs = parsed
 	return nil

@@ -138,7 +138,7 @@ func TestProblemsHaveALine(t *testing.T) {
 		"not text":        {"image: [i]", "3", "image must be a string", ""},
 		"not a size":      {"image: i\nshm_size: lots", "4", "shm_size", ""},
 		"not a number":    {"cpus: many", "3", "cpus", ""},
-		"bad gpu":         {"gpus: [{device_ids: [gpu7]}]", "3", `"gpu7" is not a GPU`, "UUIDs"},
+		"bad gpu":         {"gpus: [{device_ids: [gpu7]}]", "3", `"gpu7" is not a GPU`, "gpu-forms"},
 		"gpus twice":      {"gpus: all\ndevices: [nvidia.com/gpu=0]", "4", "GPUs are asked for twice", "keep gpus"},
 		"count and ids":   {`gpus: [{count: 1, device_ids: ["0"]}]`, "3", "exclu", ""},
 		"other CDI":       {"devices: [example.com/net=0]", "3", "neither a GPU's CDI name nor a device file", "nvidia.com/gpu=0"},
@@ -167,7 +167,7 @@ func TestProblemsHaveALine(t *testing.T) {
 			at = ".yaml"
 		}
 		if err == nil || !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, at) ||
-			!strings.Contains(said.Message, c.says) || !strings.Contains(said.Next, c.next) {
+			!strings.Contains(said.Message, c.says) || !strings.Contains(said.Help(), c.next) {
 			t.Errorf("%s: %v\nnext: %s", name, err, said)
 		}
 	}

@@ -33,8 +33,7 @@ const minAPI = "1.41"
 func connect(p endpoint, hear client.ResponseHook) (*client.Client, error) {
 	if strings.HasPrefix(p.host, "ssh://") {
 		return nil, keyway.Errorf(keyway.BadConfig, "%s points to %s, which is another machine", p.from, p.host).
-			Hint("let keyway go there: keyway up --on %s\nor use this machine's Docker: unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
-				strings.TrimPrefix(p.host, "ssh://"))
+			Advise(keyway.GoThere, strings.TrimPrefix(p.host, "ssh://"))
 	}
 	opts := []client.Opt{client.WithHTTPResponseHook(hear)}
 	if p.tls != "" {
@@ -103,7 +102,7 @@ func identify(ctx context.Context, c *client.Client) (daemon, error) {
 	}
 	if versions.LessThan(v.APIVersion, minAPI) {
 		return daemon{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",
-			v.Version, v.APIVersion, minAPI).Hint("update Docker at this place to 20.10 or newer, or use: --engine host")
+			v.Version, v.APIVersion, minAPI).Advise(keyway.UpdateEngine, "Docker", "20.10")
 	}
 	return daemon{version: v.Version, arch: v.Arch}, nil
 }
@@ -157,7 +156,7 @@ func (e *Engine) unusable(err error) error {
 	socket := e.at.socket()
 	if socket == "" {
 		return keyway.Errorf(keyway.EngineDown, "the %s daemon at %s (%s) does not answer: %w", e.Name(), e.at.host, e.at.from, err).
-			Hint("see whether it runs, or use: --engine host")
+			Advise(keyway.SeeEngine)
 	}
 	conn, dialErr := net.DialTimeout("unix", socket, time.Second)
 	if dialErr == nil {
@@ -176,10 +175,10 @@ func refused(name, socket string, err error, installed bool) error {
 		return forbidden(name, socket)
 	case errors.Is(err, os.ErrNotExist) && !installed:
 		return keyway.Errorf(keyway.EngineAbsent, "%s is not installed here (there is no %s)", title(name), socket).
-			Hint("install it, or run without containers: --engine host")
+			Advise(keyway.InstallEngine)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return keyway.Errorf(keyway.EngineDown, "%s does not run here (nobody listens at %s)", title(name), socket).
-			Hint("start it: %s\nor run without containers: --engine host", startCommand(name))
+			Advise(keyway.StartEngine, startCommand(name))
 	}
 	return keyway.Errorf(keyway.EngineDown, "%s cannot be reached at %s: %w", title(name), socket, err)
 }
@@ -187,9 +186,9 @@ func refused(name, socket string, err error, installed bool) error {
 func forbidden(name, socket string) error {
 	e := keyway.Errorf(keyway.EngineForbidden, "you may not use %s here (%s: permission denied)", title(name), socket)
 	if name == namePodman {
-		return e.Hint("start your own: systemctl --user start podman.socket\nor run without containers: --engine host")
+		return e.Advise(keyway.StartOwnEngine, "systemctl --user start podman.socket")
 	}
-	return e.Hint("join its group: sudo usermod -aG docker $USER, then log in again\nor run without containers: --engine host")
+	return e.Advise(keyway.JoinEngineGroup, "sudo usermod -aG docker $USER")
 }
 
 func title(name string) string { return daemon{podman: name == namePodman}.title() }

@@ -57,19 +57,19 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 	}
 	if d.podman && !s.GPUs.None() {
 		return keyway.Errorf(keyway.NoGPU, "Podman's Docker-compatible API cannot give GPUs to containers: it would ignore --gpus %s without a word", s.GPUs).
-			Hint("use --engine docker, or --engine host where all GPUs are visible, or leave --gpus out")
+			Advise(keyway.OtherGPUEngine, nameDocker)
 	}
 	if s.Workdir != "" && !path.IsAbs(s.Workdir) {
-		return keyway.Errorf(keyway.Usage, "--workdir %s is not an absolute path", s.Workdir).Hint("for example: --workdir /workspace")
+		return keyway.Errorf(keyway.Usage, "--workdir %s is not an absolute path", s.Workdir).Advise(keyway.Example, "workdir", "/workspace")
 	}
 	for _, m := range s.Mounts {
 		if !path.IsAbs(m.Target) || m.Kind == keyway.MountBind && !isAbsAnywhere(m.Source) {
 			return keyway.Errorf(keyway.Usage, "a mount needs two absolute paths, not %q and %q", m.Source, m.Target).
-				Hint("for example: -v /data:/mnt/data")
+				Advise(keyway.Example, "volume", "/data:/mnt/data")
 		}
 		if isOurs(m.Target) {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
-				Hint("mount it elsewhere: -v %s:/mnt/data", m.Source)
+				Advise(keyway.MountElsewhere, m.Source)
 		}
 		if _, err := os.Stat(m.Source); m.Kind == keyway.MountBind && d.podman && at.local() && errors.Is(err, fs.ErrNotExist) {
 			return noSource(m) // Podman's API would make a directory there
@@ -86,7 +86,7 @@ func isOurs(target string) bool {
 
 func noSource(m keyway.Mount) error {
 	return keyway.Errorf(keyway.Usage, "the mount's source %s is not at the place", m.Source).
-		Hint("make it there, or correct the path: -v %s:%s", m.Source, m.Target)
+		Advise(keyway.CorrectMount, m.Source, m.Target)
 }
 
 // isAbsAnywhere says whether p is absolute on the daemon's machine, which may

@@ -113,7 +113,7 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 // volume: of such a container's volumes, Podman 4 takes no files but from the image.
 func noReadOnly() error {
 	return keyway.Errorf(keyway.Usage, "a Podman on another machine, or behind a socket of one, cannot have its workspaces with --read-only").
-		Hint("leave --read-only out, or name the Podman of the place itself: --engine podman")
+		Advise(keyway.NotReadOnly, namePodman)
 }
 
 // cleanupPatience bounds how long removing a workspace that failed may take.

@@ -48,16 +48,19 @@ func (f imageFacts) check(d daemon, image string) error {
 	return nil
 }
 
+// exampleImage is an image that a user may have meant to name.
+const exampleImage = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime"
+
 // ensureImage sees to it that the daemon has the image and that it can be made
 // into a workspace on the machine the daemon runs on.
 func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report func(keyway.Progress)) (imageFacts, error) {
 	if image == "" {
 		return imageFacts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
-			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime\nor run without containers: --engine host")
+			Advise(keyway.NameImage, exampleImage)
 	}
 	if _, err := reference.ParseAnyReference(image); err != nil {
 		return imageFacts{}, keyway.Errorf(keyway.Usage, "%q cannot be an image: %w", image, err).
-			Hint("for example: --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime")
+			Advise(keyway.Example, "image", exampleImage)
 	}
 	facts, err := e.imageFacts(ctx, image)
 	if errdefs.IsNotFound(err) {

@@ -147,7 +147,7 @@ func (e *Engine) restart(ctx context.Context, m made) error {
 	err := e.refusal(ctx, m.spec, e.launch(ctx, m))
 	if errors.Is(err, errApart) {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace's files at the place are gone (%s or %s)", m.home, e.guest.Dir).
-			Hint("it cannot be started again; remove it: keyway rm %s", m.spec.Name)
+			Advise(keyway.RemoveLost, string(m.spec.Name))
 	}
 	return err
 }

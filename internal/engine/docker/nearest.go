@@ -35,9 +35,9 @@ func (e *Engine) withNearest(ctx context.Context, image string, err error) error
 	if near == "" {
 		return err
 	}
-	with := absent.Hint("the nearest at the place: --image %s\n%s", near, absent.Next)
+	with := *absent
 	with.Nearest = near
-	return with
+	return with.Advise(keyway.NearestImage, near)
 }
 
 // nearest is the name among present that image was most likely meant to be:

@@ -95,7 +95,7 @@ func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
 	switch {
 	case strings.Contains(low, "could not select device driver"), strings.Contains(low, "failed to discover gpu vendor"):
 		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs to containers at this place (--gpus %s): %s", d.title(), s.GPUs, said).
-			Hint("install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker\nor leave --gpus out")
+			Advise(keyway.InstallGPUs, "install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker")
 	case strings.Contains(low, "unknown device"), strings.Contains(low, "unresolvable cdi devices"):
 		return keyway.Errorf(keyway.NoGPU, "this place has no such GPU (--gpus %s): %s", s.GPUs, said).
 			Hint("see which there are, at the place: nvidia-smi -L")
@@ -110,7 +110,7 @@ func userUnknown(_ daemon, s keyway.Spec, said, low string) error {
 	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {
 		if strings.Contains(low, sign) {
 			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
-				Hint("give a number instead: --user 1000:1000")
+				Advise(keyway.NumericUser)
 		}
 	}
 	return nil
@@ -151,7 +151,7 @@ func badLimit(d daemon, s keyway.Spec, said, low string) error {
 		return nil
 	}
 	return keyway.Errorf(keyway.Usage, "%s cannot give the workspace what %s asks for: %s", d.title(), l.flag, said).
-		Hint("change it, or leave %s out", l.flag)
+		Advise(keyway.ChangeOrLeaveOut, strings.TrimPrefix(l.flag, "--"))
 }
 
 // discarded refuses a container that the daemon has made without a limit that was
@@ -161,7 +161,7 @@ func discarded(d daemon, r keyway.Resources, warnings []string) error {
 		low := strings.ToLower(said)
 		if l, found := speaksOf(r, low); found && strings.Contains(low, "discarded") {
 			return keyway.Errorf(keyway.Usage, "%s cannot do what %s asks for at this place: %.200s", d.title(), l.flag, said).
-				Hint("leave %s out, or have the place's administrator switch on that cgroup controller", l.flag)
+				Advise(keyway.LeaveOutOrCgroup, strings.TrimPrefix(l.flag, "--"))
 		}
 	}
 	return nil
@@ -206,7 +206,7 @@ func badWorkdir(_ daemon, s keyway.Spec, said, low string) error {
 	if strings.Contains(low, "chdir to cwd") || strings.Contains(low, "cwd must be") || strings.Contains(low, "working directory") ||
 		strings.Contains(low, "workdir") || mentions(said, s.Workdir) {
 		return keyway.Errorf(keyway.Usage, "people and jobs cannot start in %s: %s", s.Workdir, said).
-			Hint("give a directory that the image %s has: --workdir DIR", s.Image)
+			Advise(keyway.OtherWorkdir, s.Image)
 	}
 	return nil
 }

@@ -224,7 +224,7 @@ func TestPullWithLogin(t *testing.T) {
 	spec.Image = r.ref("private")
 	_, err := w.Engine.Create(enginetest.Context(t), spec, enginetest.Quiet)
 	enginetest.WantKind(t, err, keyway.ImageNotFound)
-	if !strings.Contains(keyway.AsError(err).Next, "docker login "+r.host) {
+	if !strings.Contains(keyway.AsError(err).Help(), "docker login "+r.host) {
 		t.Errorf("the next step is not to log in: %s", enginetest.Full(err))
 	}
 	w.WantNothingOf(t, "private")

@@ -59,7 +59,7 @@ func TestSockets(t *testing.T) {
 				"Stop": e.Stop(enginetest.Context(t), "x", time.Second), "Start": e.Start(enginetest.Context(t), "x"), "Remove": e.Remove(enginetest.Context(t), "x"),
 			} {
 				enginetest.WantKind(t, err, c.kind)
-				if !strings.Contains(keyway.AsError(err).Next, c.next) {
+				if !strings.Contains(keyway.AsError(err).Help(), c.next) {
 					t.Errorf("%s: %s", what, enginetest.Full(err))
 				}
 			}

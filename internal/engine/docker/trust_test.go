@@ -72,7 +72,7 @@ func TestImageFacts(t *testing.T) {
 		if (err == nil) != good {
 			t.Errorf("VOLUME %s: %v", volume, err)
 		}
-		if err != nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "") {
+		if err != nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == "") {
 			t.Errorf("VOLUME %s: %v", volume, err)
 		}
 	}

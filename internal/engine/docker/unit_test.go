@@ -72,7 +72,7 @@ func TestEndpoint(t *testing.T) {
 			}}
 			got, err := s.docker()
 			if c.kind != "" {
-				if !keyway.Is(err, c.kind) || keyway.AsError(err).Next == "" {
+				if !keyway.Is(err, c.kind) || keyway.AsError(err).Help() == "" {
 					t.Errorf("the error is %v", err)
 				}
 				return
@@ -120,7 +120,7 @@ func TestPodmanEndpoint(t *testing.T) {
 
 func TestSSHEndpointIsRefused(t *testing.T) {
 	_, err := connect(endpoint{host: "ssh://gpu1", from: "DOCKER_HOST"}, nil)
-	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(keyway.AsError(err).Next, "--on gpu1") {
+	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(keyway.AsError(err).Help(), "go-there gpu1") {
 		t.Errorf("it says: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestRefused(t *testing.T) {
 		"not permitted": {dial(syscall.EACCES), true, keyway.EngineForbidden},
 	} {
 		for _, name := range []string{nameDocker, namePodman} {
-			if err := refused(name, "/x.sock", c.err, c.installed); !keyway.Is(err, c.kind) || keyway.AsError(err).Next == "" {
+			if err := refused(name, "/x.sock", c.err, c.installed); !keyway.Is(err, c.kind) || keyway.AsError(err).Help() == "" {
 				t.Errorf("%s, %s: %v", name, c.kind, err)
 			}
 		}
@@ -232,7 +232,7 @@ func TestPullFailed(t *testing.T) {
 		"what?": "cannot be pulled",
 	} {
 		err := pullFailed(daemon{arch: "arm64"}, "image", said)
-		if !strings.Contains(err.Error(), want) || keyway.AsError(err).Next == "" {
+		if !strings.Contains(err.Error(), want) || keyway.AsError(err).Help() == "" {
 			t.Errorf("%q becomes %v", said, err)
 		}
 	}
@@ -410,7 +410,7 @@ func TestDiscardedLimits(t *testing.T) {
 		"Your kernel does not support OomKillDisable. OomKillDisable discarded.":                                          "",
 	} {
 		err := discarded(daemon{}, all, []string{"something else", said})
-		if (err != nil) != (flag != "") || err != nil && !strings.Contains(withNext(err), flag) {
+		if (err != nil) != (flag != "") || err != nil && !strings.Contains(withNext(err), strings.TrimLeft(flag, "-")) {
 			t.Errorf("%s: %v", said, err)
 		}
 		if err := discarded(daemon{}, keyway.Resources{}, []string{said}); err != nil { // by default keyway limits processes itself
@@ -419,4 +419,4 @@ func TestDiscardedLimits(t *testing.T) {
 	}
 }
 
-func withNext(err error) string { return err.Error() + "\n" + keyway.AsError(err).Next }
+func withNext(err error) string { return err.Error() + "\n" + keyway.AsError(err).Help() }

@@ -219,7 +219,7 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
 		return nil
 	case errdefs.IsConflict(err):
 		return keyway.Errorf(keyway.NameTaken, "the volume %s is in use by another workspace, and stays", name).
-			Hint("remove that first: keyway ls")
+			Advise(keyway.RemoveFirst)
 	}
 	return e.explain(ctx, err)
 }

@@ -143,7 +143,7 @@ func (s Subject) Create(t testing.TB, spec keyway.Spec) keyway.Workspace {
 // Full is an error with its next step, as people see it.
 func Full(err error) string {
 	e := keyway.AsError(err)
-	return fmt.Sprintf("[%s] %v (next: %s)", e.Kind, err, e.Next)
+	return fmt.Sprintf("[%s] %v (next: %s)", e.Kind, err, e.Help())
 }
 
 // WantKind fails the test unless err is of that kind, and offers a next step.
@@ -152,7 +152,7 @@ func WantKind(t testing.TB, err error, kind keyway.Kind) {
 	if !keyway.Is(err, kind) {
 		t.Fatalf("the error is %v, want kind %s", err, kind)
 	}
-	if keyway.AsError(err).Next == "" {
+	if keyway.AsError(err).Help() == "" {
 		t.Fatalf("%v has no next step", err)
 	}
 }

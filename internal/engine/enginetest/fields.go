@@ -62,7 +62,7 @@ func (f field) test(t *testing.T, s Subject, plain keyway.Workspace) {
 	var news strings.Builder
 	made, err := s.Engine.Create(Context(t), spec, func(p keyway.Progress) { fmt.Fprintln(&news, p.Message) })
 	if err != nil {
-		if said := keyway.AsError(err); said.Next == "" || said.Kind == keyway.Other || !strings.Contains(said.Message+"\n"+said.Next, f.flag) {
+		if said := keyway.AsError(err); said.Help() == "" || said.Kind == keyway.Other || !strings.Contains(said.Message+"\n"+said.Help(), strings.TrimLeft(f.flag, "-")) {
 			t.Errorf("it is refused without naming %s, a kind or a next step: %v", f.flag, Full(err))
 		}
 		t.Logf("refused: %s", Full(err))

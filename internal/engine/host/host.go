@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"strings"
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
@@ -48,8 +49,6 @@ func check(s keyway.Spec) error {
 	return nil
 }
 
-var tryContainers = "or use containers: --engine " + keyway.EngineWith(true)
-
 func noGPUs(s keyway.Spec) error {
 	if s.GPUs.None() {
 		return nil
@@ -57,11 +56,11 @@ func noGPUs(s keyway.Spec) error {
 	e := keyway.Errorf(keyway.NoGPU, "the host engine cannot give out GPUs (--gpus %s): every process of this machine sees all of them", s.GPUs)
 	switch {
 	case s.GPUs.All:
-		return e.Hint("leave --gpus out; %s", tryContainers)
+		return e.Advise(keyway.LeaveOut, "gpus")
 	case len(s.GPUs.IDs) > 0:
-		return e.Hint("leave --gpus out and choose by --env CUDA_VISIBLE_DEVICES=%s; %s", s.GPUs, tryContainers)
+		return e.Advise(keyway.SeeGPUsByEnv, s.GPUs.String())
 	}
-	return e.Hint("leave --gpus out and choose by --env CUDA_VISIBLE_DEVICES=0; %s", tryContainers)
+	return e.Advise(keyway.SeeGPUsByEnv, "0")
 }
 
 func noShm(s keyway.Spec) error {
@@ -69,7 +68,7 @@ func noShm(s keyway.Spec) error {
 		return nil
 	}
 	return keyway.Errorf(keyway.Usage, "the host engine uses this machine's own /dev/shm and cannot size it").
-		Hint("leave --shm-size out; %s", tryContainers)
+		Advise(keyway.LeaveOut, "shm-size")
 }
 
 func noReadOnly(s keyway.Spec) error {
@@ -77,7 +76,7 @@ func noReadOnly(s keyway.Spec) error {
 		return nil
 	}
 	return keyway.Errorf(keyway.Usage, "the host engine uses this machine's own files and cannot make them read-only").
-		Hint("leave --read-only out; %s", tryContainers)
+		Advise(keyway.LeaveOut, "read-only")
 }
 
 func noOtherUser(s keyway.Spec) error {
@@ -85,7 +84,7 @@ func noOtherUser(s keyway.Spec) error {
 		return nil
 	}
 	return keyway.Errorf(keyway.Usage, "the host engine runs everything as the user who is logged in and cannot become %s", s.User).
-		Hint("leave --user out; %s", tryContainers)
+		Advise(keyway.LeaveOut, "user")
 }
 
 // noLimits refuses what a cgroup or a container's first process would hold. The
@@ -97,7 +96,7 @@ func noLimits(s keyway.Spec) error {
 	}{{"--cpus", s.CPUs != 0}, {"--memory", s.Memory != 0}, {"--ulimit", len(s.Ulimits) > 0}, {"--pids-limit", s.PidsLimit != 0}} {
 		if limit.given {
 			return keyway.Errorf(keyway.Usage, "the host engine cannot limit a workspace (%s): its processes have the limits of a login here", limit.flag).
-				Hint("leave %s out; %s", limit.flag, tryContainers)
+				Advise(keyway.LeaveOut, strings.TrimPrefix(limit.flag, "--"))
 		}
 	}
 	return nil
@@ -112,7 +111,7 @@ func noPrivileges(s keyway.Spec) error {
 	}{{"--cap-add", len(s.CapAdd) > 0}, {"--security-opt", s.NewPrivileges}} {
 		if privilege.given {
 			return keyway.Errorf(keyway.Usage, "the host engine neither gives nor takes privileges: its processes may do what their user may").
-				Hint("leave %s out; %s", privilege.flag, tryContainers)
+				Advise(keyway.LeaveOut, strings.TrimPrefix(privilege.flag, "--"))
 		}
 	}
 	return nil
@@ -131,7 +130,7 @@ func noDevices(s keyway.Spec) error {
 		{"--home-volume", s.HomeVolume != "", "has no volumes: the home directory is its user's own, and stays"},
 	} {
 		if thing.given {
-			return keyway.Errorf(keyway.Usage, "the host engine %s (%s)", thing.why, thing.flag).Hint("leave %s out; %s", thing.flag, tryContainers)
+			return keyway.Errorf(keyway.Usage, "the host engine %s (%s)", thing.why, thing.flag).Advise(keyway.LeaveOut, strings.TrimPrefix(thing.flag, "--"))
 		}
 	}
 	return nil
@@ -149,14 +148,14 @@ func noMounts(s keyway.Spec) error {
 		switch m.Kind {
 		case keyway.MountVolume:
 			return keyway.Errorf(keyway.Usage, "the host engine has no volumes, such as the one for %s (-v)", m.Target).
-				Hint("use a directory of the place; %s", tryContainers)
+				Hint("use a directory of the place").Advise(keyway.UseContainers)
 		case keyway.MountTmpfs:
 			return keyway.Errorf(keyway.Usage, "the host engine cannot mount memory at %s (--tmpfs)", m.Target).
-				Hint("use /dev/shm; %s", tryContainers)
+				Hint("use /dev/shm").Advise(keyway.UseContainers)
 		}
 		if m.Source != m.Target || m.ReadOnly {
 			return keyway.Errorf(keyway.Usage, "the host engine cannot mount: %s is what it is, %s will not appear", m.Source, m.Target).
-				Hint("use the data where it is and leave -v %s:%s out; %s", m.Source, m.Target, tryContainers)
+				Advise(keyway.LeaveVolumeOut, m.Source, m.Target)
 		}
 		if _, err := os.Stat(m.Source); err != nil {
 			return keyway.Errorf(keyway.Usage, "the mount's source is not there: %w", err).Hint("see what is at the place: ls %s", m.Source)
@@ -171,7 +170,7 @@ func workdirExists(s keyway.Spec) error {
 	}
 	if st, err := os.Stat(s.Workdir); err != nil || !st.IsDir() {
 		return keyway.Errorf(keyway.Usage, "there is no directory %s at the place for people and jobs to start in", s.Workdir).
-			Hint("make it, or leave --workdir out")
+			Advise(keyway.MakeWorkdir)
 	}
 	return nil
 }

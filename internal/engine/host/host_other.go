@@ -13,7 +13,7 @@ import (
 
 func probe() error {
 	return keyway.Errorf(keyway.EngineAbsent, "the host engine needs Linux; this machine runs %s", runtime.GOOS).
-		Hint("use containers here: --engine %s; or a Linux place: --on HOST", keyway.EngineWith(true))
+		Advise(keyway.LinuxOrContainer)
 }
 
 // Create implements engine.Engine.

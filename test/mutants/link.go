@@ -67,4 +67,10 @@ var link = []mutant{
 		old:   `words += ", " + plain.Line(i.Exit.Reason)`, new: `words += ", " + i.Exit.Reason`,
 		pkg: "internal/session/words", run: "TestRecordsAreShownPlain",
 	},
+	{
+		claim: "what a stream waits for is shown as the host's words",
+		file:  "internal/link/dialer.go",
+		old:   `return keyway.Quoted(err) //`, new: `return err //`,
+		pkg: "internal/link", run: "TestWaitingIsInTheHostsWords",
+	},
 }

@@ -55,37 +55,36 @@ func (here *Laptop) sent(ctx context.Context, e KeySet) sshconfig.Sent {
 // withEnds are keys with the ends that their certificates give them.
 func (here *Laptop) withEnds(ctx context.Context, e KeySet) []keyway.EntryKey {
 	held, _ := here.agentLists(ctx, e.Agent)
-	now := time.Now()
 	var entries []keyway.EntryKey
 	for _, k := range e.Keys {
-		entries = append(entries, keyway.EntryKey{Line: k.Line(), Until: endOf(k, held, now)})
+		entries = append(entries, keyway.EntryKey{Line: k.Line(), Until: endOf(k, held)})
 	}
 	return entries
 }
 
-// endOf is when a key may enter no more: the last of its certificates' ends, or
-// keyway.MaxEntry from now where there is none or it has none.
-func endOf(k PublicKey, held []PublicKey, now time.Time) time.Time {
-	longest := now.Add(keyway.MaxEntry)
+// endOf is when a key may enter no more: the last of its certificates' ends. Zero
+// leaves it to the place, by whose clock a key ends that has no certificate, or one
+// without an end: this laptop's may be wrong.
+func endOf(k PublicKey, held []PublicKey) time.Time {
 	var end time.Time
 	for _, h := range held {
 		cert, ok := h.PublicKey.(*ssh.Certificate)
 		if !ok || !k.is(cert.Key) {
 			continue
 		}
-		until := longest
-		if cert.ValidBefore < uint64(longest.Unix()) {
-			until = time.Unix(int64(cert.ValidBefore), 0)
+		if cert.ValidBefore > maxCertEnd {
+			return time.Time{}
 		}
-		if until.After(end) {
+		if until := time.Unix(int64(cert.ValidBefore), 0); until.After(end) {
 			end = until
 		}
 	}
-	if end.IsZero() {
-		return longest
-	}
 	return end
 }
+
+// maxCertEnd is the last end of a certificate that JSON has a date for, in seconds
+// since 1970: 9999-01-01.
+const maxCertEnd = 253_370_764_800
 
 // holds names the keys that there are: those of our own agent, if it holds any; else
 // those of the agent that an entry names, or of the usual one; else the files.

@@ -47,3 +47,24 @@ func TestANewKeyEnters(t *testing.T) {
 		t.Errorf("those who may enter:\n%s", keys)
 	}
 }
+
+// TestTheAgentThatTheConfigurationNames: the only agent with a key is the one of
+// IdentityAgent; the desktop's is empty, and Host * says IdentitiesOnly. Then there is
+// no agent at all, and a key file without a passphrase is a key, too.
+func TestTheAgentThatTheConfigurationNames(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "sh", "-c", "mkdir -p /root/vault && ssh-agent -a /root/vault/agent-0.sock >/root/vault/env && ssh-agent -a /root/vault/desktop >>/root/vault/env"+
+		" && SSH_AUTH_SOCK=/root/vault/agent-0.sock ssh-add -q"+
+		" && printf '\\nHost *\\n  IdentitiesOnly yes\\n  IdentityAgent %%d/vault/agent-%%i.sock\\n' >>/root/.ssh/config")
+	t.Cleanup(func() { w.do("sh", "-c", `sed -n 's/.*Agent pid \([0-9]*\);.*/\1/p' /root/vault/env | xargs kill`) })
+	w.must(t, "sh", "-c", "SSH_AUTH_SOCK=/root/vault/desktop keyway up --on gpu1 --engine host --name "+train)
+	equal(t, "ssh", w.must(t, "sh", "-c", "SSH_AUTH_SOCK=/root/vault/desktop ssh -o BatchMode=yes train echo in"), "in\n")
+
+	w.must(t, "sh", "-c", "SSH_AUTH_SOCK=/root/vault/agent-0.sock ssh-add -q -D; ssh-keygen -q -p -P 'correct horse battery staple' -N '' -f /root/.ssh/id_ed25519")
+	told := w.must(t, "sh", "-c", "keyway up --on gpu1 --engine host --name open 2>&1 && ssh -o BatchMode=yes open echo in")
+	holds(t, "up", told, "key files")
+	holds(t, "ssh", told, "in\n")
+	equal(t, "the entry's key", sshOption(t, w, "open", "identityfile"), "/root/.ssh/id_ed25519")
+}

@@ -66,4 +66,11 @@ var guest = []mutant{
 		file:  "internal/guest/keeper.go", old: "return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)", new: "return nil",
 		pkg: "internal/engine/docker", run: "TestContract$/Peeker$",
 	},
+	{
+		claim: "a certificate enters as its key, whoever has signed it",
+		file:  "internal/guest/keys.go",
+		old:   "key = cert.Key //",
+		new:   "key = cert.SignatureKey //",
+		pkg:   "internal/guest", run: "TestACertificateEntersAsItsKey",
+	},
 }

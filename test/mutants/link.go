@@ -73,4 +73,11 @@ var link = []mutant{
 		old:   `return keyway.Quoted(err) //`, new: `return err //`,
 		pkg: "internal/link", run: "TestWaitingIsInTheHostsWords",
 	},
+	{
+		claim: "the link takes over pipes and nothing else",
+		file:  "internal/link/descriptors_unix.go",
+		old:   "len(fds) != 2 || !isPipe(fds[0]) || !isPipe(fds[1])",
+		new:   "len(fds) != 2",
+		pkg:   "internal/link", run: "TestOnlyPipesAreTakenOver",
+	},
 }

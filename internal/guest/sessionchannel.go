@@ -255,6 +255,8 @@ func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, i
 	}
 	name := filepath.Base(account.Shell)
 	switch {
+	case isCopyID(command):
+		return nil, 1, errCopyID
 	case !interactive && s.argv.Given():
 		words, err := s.argv.Words()
 		cmd.Path, cmd.Args = ownProgram(s.conn.server.home), append([]string{nameSession}, words...)

@@ -99,6 +99,9 @@ func (a asked) tell(news io.Writer) {
 	if len(a.Variables) > 0 {
 		plain.Fprintf(news, "variables of this laptop that went into it: %s\n", strings.Join(a.Variables, ", "))
 	}
+	if a.Spec.ForwardAgent {
+		plain.Fprintf(news, "your agent is forwarded into it: %s says forward_agent\n", a.from.File)
+	}
 	if len(a.Extensions) > 0 {
 		plain.Fprintf(news, "extensions for an editor in it: %s\n", strings.Join(a.Extensions, ", "))
 	}

@@ -174,4 +174,14 @@ var laptop = []mutant{
 		pkg:   "cmd/keyway",
 		run:   "^TestNoWordOfAPlaceIsObeyed$",
 	},
+	{
+		claim: "a template that has the agent forwarded says so",
+		file:  "cmd/keyway/template.go",
+		old: `	if a.Spec.ForwardAgent {
+		plain`,
+		new: `	if a.Spec.ForwardAgent && false {
+		plain`,
+		pkg: "cmd/keyway",
+		run: "^TestATemplateThatForwardsTheAgentSaysSo$",
+	},
 }

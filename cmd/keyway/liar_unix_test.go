@@ -134,7 +134,10 @@ func (l liar) Remove(context.Context, keyway.Name) error              { return l
 func (l liar) Admit(context.Context, keyway.Name, []keyway.EntryKey) error {
 	return l.answer()
 }
-func (l liar) Purge(context.Context, keyway.Name) error            { return l.answer() }
+func (l liar) Purge(context.Context, keyway.Name) error { return l.answer() }
+func (l liar) GPUs(context.Context) (keyway.GPUReport, error) {
+	return filled[keyway.GPUReport](l), l.answer()
+}
 func (l liar) Settle(context.Context, keyway.Name) error           { return l.answer() }
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {

@@ -20,14 +20,14 @@ import (
 )
 
 type upOptions struct {
-	place, name, image, engine, gpus string
-	user, workdir                    string
-	mounts, env, keys                []string
-	readOnly, forwardAgent, json     bool
-	privileges                       privilegeOptions
-	limits                           limitOptions
-	template                         templateOptions
-	command                          []string
+	place, name, image, engine, gpus   string
+	user, workdir                      string
+	mounts, env, keys                  []string
+	readOnly, forwardAgent, json, wait bool
+	privileges                         privilegeOptions
+	limits                             limitOptions
+	template                           templateOptions
+	command                            []string
 }
 
 func newUpCommand() *cobra.Command {
@@ -54,6 +54,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 		Example: `  keyway up pytorch --on gpu1 --gpus 2
   keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
   keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
+  keyway up --on gpu1 --name later --gpus 2 --wait     as soon as two GPUs are free
   keyway up --name here                        on this machine`,
 		ValidArgsFunction: completeTemplates,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,7 +75,8 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.StringVar(&o.name, "name", "", "call the workspace, and its ssh host, `NAME` (default: the template's, else made from the image's)")
 	f.StringVar(&o.image, "image", "", "make a container from the image `REF` (default "+keyway.DefaultImage+")")
 	f.StringVar(&o.engine, "engine", "", "run it with `ENGINE`: "+keyway.EngineChoice()+" (default: the first that can be used)")
-	f.StringVar(&o.gpus, "gpus", "", "give it `GPUS`: all, a number, device=0,3, or UUIDs separated by commas")
+	f.StringVar(&o.gpus, "gpus", "", "give it `GPUS` that nobody else gets: all, a number, device=0,3, or UUIDs separated by commas\n(see them: keyway gpus)")
+	f.BoolVar(&o.wait, "wait", false, "wait in a queue for the GPUs if they are not free, as long as this command runs")
 	o.limits.declare(cmd)
 	o.template.declare(cmd)
 	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "show a directory of the place, or a volume by its name, inside, as `SOURCE:TARGET`, or SOURCE:TARGET:ro to read only; may be repeated")
@@ -244,6 +246,9 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 		if s.GPUs, err = keyway.ParseGPUs(o.gpus); err != nil {
 			return s, "", err
 		}
+	}
+	if s.GPUs.Wait = o.wait; o.wait && s.GPUs.None() {
+		return s, "", keyway.Errorf(keyway.Usage, "--wait is for GPUs, and none are asked for").Advise(keyway.WaitWithGPUs)
 	}
 	for _, add := range []func(*keyway.Spec) error{o.privileges.add, o.limits.add, o.template.add, o.addMounts, o.addEnv} {
 		if err := add(&s); err != nil {

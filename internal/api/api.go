@@ -32,6 +32,8 @@ type Node interface {
 	// Settle returns when nobody is making or changing the workspace: after a
 	// cancelled Create, when nothing of it is left.
 	Settle(ctx context.Context, name keyway.Name) error
+	// GPUs tells of the GPUs of the place, who has them, and who waits for some.
+	GPUs(ctx context.Context) (keyway.GPUReport, error)
 	// Dial connects to a workspace's guest. A Client returns before the other end
 	// has answered, so that the first bytes cost no extra round trip: what went
 	// wrong then is the error of the first Read.
@@ -53,7 +55,13 @@ type EngineInfo struct {
 	Name   string        `json:"name"`
 	Usable bool          `json:"usable"`
 	Why    *keyway.Error `json:"why,omitempty"` // why not
+	// Abilities are what the engine can do beside running workspaces, of the
+	// Ability constants and those of later versions.
+	Abilities []string `json:"abilities,omitempty"`
 }
+
+// AbilityGPUs is the ability to lend GPUs to workspaces.
+const AbilityGPUs = "gpus"
 
 // Listing is the answer to List. Where an engine cannot be asked, what it runs
 // is listed as Unknown if it is known at all, and the engine's error is in

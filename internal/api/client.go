@@ -106,6 +106,12 @@ func (c *Client) List(ctx context.Context) (list Listing, err error) {
 	return list, err
 }
 
+// GPUs implements Node.
+func (c *Client) GPUs(ctx context.Context) (report keyway.GPUReport, err error) {
+	err = c.Do(ctx, "GET", "/v1/gpus", nil, &report)
+	return report, err
+}
+
 // Stop implements Node.
 func (c *Client) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/stop?grace="+strconv.FormatInt(grace.Milliseconds(), 10), nil, nil)

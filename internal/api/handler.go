@@ -27,6 +27,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("GET /v1/ping", func(w http.ResponseWriter, r *http.Request) { WriteJSON(w, struct{}{}) })
 	mux.HandleFunc("GET /v1/node", h.info)
 	mux.HandleFunc("GET /v1/workspaces", h.list)
+	mux.HandleFunc("GET /v1/gpus", h.gpus)
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
@@ -50,6 +51,11 @@ func (h handler) info(w http.ResponseWriter, r *http.Request) {
 func (h handler) list(w http.ResponseWriter, r *http.Request) {
 	list, err := h.node.List(r.Context())
 	answer(w, list, err)
+}
+
+func (h handler) gpus(w http.ResponseWriter, r *http.Request) {
+	report, err := h.node.GPUs(r.Context())
+	answer(w, report, err)
 }
 
 func (h handler) create(w http.ResponseWriter, r *http.Request) {

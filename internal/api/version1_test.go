@@ -90,6 +90,9 @@ func (n *notingNode) Settle(_ context.Context, name keyway.Name) error {
 	return nil
 }
 
+// GPUs came later than the conversations that are kept.
+func (n *notingNode) GPUs(context.Context) (keyway.GPUReport, error) { return keyway.GPUReport{}, nil }
+
 // Dial connects to an echo.
 func (n *notingNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 	n.note("dial %s", name)

@@ -48,8 +48,8 @@ func takeHostKey(patience time.Duration) (ed25519.PrivateKey, error) {
 }
 
 // handOverPatience is how long the host key may take to come in. The node sends
-// it before it starts the workspace.
-const handOverPatience = 20 * time.Second
+// it as soon as the platform has started the workspace.
+const handOverPatience = time.Minute
 
 // patientReader reads from a descriptor until its time is over.
 type patientReader struct {

@@ -26,6 +26,7 @@ const usage = `usage: keyway-guest COMMAND
   dial  --home DIR            relay standard input and output to DIR/guest.sock
   info  --home DIR            print what the guest says of itself, once it is ready
   sweep --home DIR            remove everything in DIR
+  gpus  --home DIR            print the GPUs that are in /dev
 `
 
 // Main runs the command that argv names, by its first word or by the name the
@@ -84,6 +85,8 @@ func command(name string, args []string) int {
 		return withHome(args, infoMain)
 	case "sweep":
 		return withHome(args, sweepMain)
+	case "gpus":
+		return withHome(args, gpusMain)
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command is called %q", name))

@@ -64,9 +64,15 @@ const (
 	SeeEngine        Step = "see-engine"        //
 	UpdateEngine     Step = "update-engine"     // its name, the version
 	GoThere          Step = "go-there"          // the place
-	OtherGPUEngine   Step = "other-gpu-engine"  // an engine that can give GPUs
+	WithoutGPUs      Step = "without-gpus"      //
+	FewerGPUs        Step = "fewer-gpus"        // how many there are
+	NameGPUs         Step = "name-gpus"         // indices
+	EitherGPUs       Step = "either-gpus"       // the variable that says so, too
+	WaitForGPUs      Step = "wait-for-gpus"     // what was asked for
+	WaitWithGPUs     Step = "wait-with-gpus"    //
+	WithoutWait      Step = "without-wait"      //
+	SeeGPUs          Step = "see-gpus"          //
 	InstallGPUs      Step = "install-gpus"      // what to do at the place
-	SeeGPUsByEnv     Step = "see-gpus-by-env"   // the value of CUDA_VISIBLE_DEVICES
 	GPUForms         Step = "gpu-forms"         //
 	NumericUser      Step = "numeric-user"      //
 	PlainUser        Step = "plain-user"        //

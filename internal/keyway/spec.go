@@ -128,6 +128,8 @@ func (a Access) validate() error {
 
 func (r Resources) validate() error {
 	switch {
+	case r.GPUs.Wait && r.GPUs.None():
+		return Errorf(Usage, "--wait is for GPUs, and none are asked for").Advise(WaitWithGPUs)
 	case r.ShmSize < 0:
 		return Errorf(Usage, "--shm-size must not be negative").Advise(Example, "shm-size", "16gb")
 	case r.Memory < 0:
@@ -229,6 +231,8 @@ type GPUs struct {
 	All   bool     `json:"all,omitempty"`
 	Count int      `json:"count,omitempty"` // that many, the engine chooses
 	IDs   []string `json:"ids,omitempty"`   // these, by UUID or index
+	// Wait says that the workspace waits for them if they are not free.
+	Wait bool `json:"wait,omitempty"`
 }
 
 // None says that no GPU is asked for.

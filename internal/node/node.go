@@ -17,6 +17,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -25,6 +26,7 @@ type Node struct {
 	engines []engine.Engine // in the order of preference
 	homes   engine.Homes
 	noGuest error // why there is no guest program to make workspaces with
+	gpus    *gpu.Place
 }
 
 var _ api.Node = (*Node)(nil)
@@ -33,7 +35,7 @@ var _ api.Node = (*Node)(nil)
 // their Homes in homes. noGuest, if not nil, is why nothing can be created here;
 // the rest still works: with a full disk, removing is what helps.
 func New(homes engine.Homes, noGuest error, engines ...engine.Engine) *Node {
-	return &Node{engines: engines, homes: homes, noGuest: noGuest}
+	return &Node{engines: engines, homes: homes, noGuest: noGuest, gpus: gpu.Here()}
 }
 
 // Info implements api.Node.
@@ -45,7 +47,7 @@ func (n *Node) Info(ctx context.Context) (api.Info, error) {
 	}
 	for _, e := range n.engines {
 		err := e.Probe(ctx)
-		info.Engines = append(info.Engines, api.EngineInfo{Name: e.Name(), Usable: err == nil, Why: keyway.AsError(err)})
+		info.Engines = append(info.Engines, api.EngineInfo{Name: e.Name(), Usable: err == nil, Why: keyway.AsError(err), Abilities: abilities(e)})
 	}
 	return info, nil
 }

@@ -55,9 +55,8 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if d.podman && !s.GPUs.None() {
-		return keyway.Errorf(keyway.NoGPU, "Podman's Docker-compatible API cannot give GPUs to containers: it would ignore --gpus %s without a word", s.GPUs).
-			Advise(keyway.OtherGPUEngine, nameDocker)
+	if err := contradicts(s); err != nil {
+		return err
 	}
 	if s.Workdir != "" && !path.IsAbs(s.Workdir) {
 		return keyway.Errorf(keyway.Usage, "--workdir %s is not an absolute path", s.Workdir).Advise(keyway.Example, "workdir", "/workspace")
@@ -96,8 +95,8 @@ func isAbsAnywhere(p string) bool {
 }
 
 // plan is the container for a workspace.
-func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions, error) {
-	labels, err := e.labels(s, way)
+func (e *Engine) plan(s keyway.Spec, way string, gpus gpuOrder) (client.ContainerCreateOptions, error) {
+	labels, err := e.labels(s, way, gpus)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
@@ -108,11 +107,11 @@ func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions,
 			// An image's own entry point and command are for people who want the
 			// image's service; a workspace is entered instead.
 			Entrypoint: initCommand(s),
-			Env:        environment(s),
+			Env:        environment(s, gpus),
 			User:       s.User,
 			WorkingDir: s.Workdir,
 			Labels:     labels,
-			// The host key comes in there; see handOver.
+			// The host key comes in there; see launch.
 			OpenStdin: true, StdinOnce: true,
 			// An image may name another signal (nginx: QUIT), but the first process is
 			// the guest.
@@ -120,7 +119,7 @@ func (e *Engine) plan(s keyway.Spec, way string) (client.ContainerCreateOptions,
 			StopTimeout: new(stopSeconds(keyway.DefaultGrace)),
 			Healthcheck: noHealthcheck(e.whoever()),
 		},
-		HostConfig: e.hostConfig(s, way),
+		HostConfig: e.hostConfig(s, way, gpus),
 	}, nil
 }
 
@@ -141,7 +140,7 @@ func initCommand(s keyway.Spec) []string {
 	return argv
 }
 
-func (e *Engine) labels(s keyway.Spec, way string) (map[string]string, error) {
+func (e *Engine) labels(s keyway.Spec, way string, gpus gpuOrder) (map[string]string, error) {
 	s.AuthorizedKeys = nil // they may change; the Home has them
 	s.Secrets = nil        // whoever may use the daemon sees labels
 	spec, err := json.Marshal(s)
@@ -151,6 +150,7 @@ func (e *Engine) labels(s keyway.Spec, way string) (map[string]string, error) {
 	own := map[string]string{
 		labelName: string(s.Name), labelOwner: e.owner, labelSpec: string(spec),
 		labelVersion: e.guest.Version, labelWay: way, labelHome: string(e.homes.Home(s.Name)),
+		labelGPUs: strings.Join(gpus.grant.UUIDs(), ","),
 	}
 	all := map[string]string{}
 	maps.Copy(all, s.Labels)
@@ -163,14 +163,14 @@ const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
 
 // environment is what the first process gets beside the image's own. CUDA images
 // say NVIDIA_VISIBLE_DEVICES=all, and where NVIDIA's runtime is the default one
-// that gives all GPUs to a workspace that asked for none: so none is said, too.
-func environment(s keyway.Spec) []string {
+// that gives all GPUs to a workspace that asked for none: so it is always set.
+func environment(s keyway.Spec, gpus gpuOrder) []string {
 	env := make([]string, 0, len(s.Env)+3)
 	for k, v := range s.Env {
 		env = append(env, k+"="+v)
 	}
-	if _, set := s.Env[visibleDevices]; s.GPUs.None() && !set {
-		env = append(env, visibleDevices+"=void")
+	if _, set := s.Env[visibleDevices]; !set && gpus.visible() != "" {
+		env = append(env, visibleDevices+"="+gpus.visible())
 	}
 	if _, set := s.Env["HOME"]; s.HomeVolume != "" && !set {
 		env = append(env, "HOME="+homeDir(s))
@@ -180,7 +180,7 @@ func environment(s keyway.Spec) []string {
 	return env
 }
 
-func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
+func (e *Engine) hostConfig(s keyway.Spec, way string, gpus gpuOrder) *container.HostConfig {
 	h := &container.HostConfig{
 		// The guest is the init; a second one would only hide how it ended.
 		Init:           new(false),
@@ -191,7 +191,7 @@ func (e *Engine) hostConfig(s keyway.Spec, way string) *container.HostConfig {
 		SecurityOpt:    securityOptions(s),
 		CapAdd:         s.CapAdd,
 		CapDrop:        dropped(s.CapAdd),
-		Resources:      resources(s.Resources),
+		Resources:      resources(s.Resources, gpus),
 	}
 	h.Tmpfs = tmpfs(s)
 	return h
@@ -237,9 +237,9 @@ func pidsLimit(r keyway.Resources) *int64 {
 
 // resources are what the daemon limits. A limit that is not asked for stays the
 // daemon's own.
-func resources(r keyway.Resources) container.Resources {
+func resources(r keyway.Resources, gpus gpuOrder) container.Resources {
 	limits := container.Resources{
-		DeviceRequests: deviceRequests(r.GPUs), Devices: devices(r), PidsLimit: pidsLimit(r),
+		DeviceRequests: gpus.requests(), Devices: devices(r), PidsLimit: pidsLimit(r),
 		Memory: r.Memory, NanoCPUs: int64(math.Round(r.CPUs * 1e9)),
 	}
 	for _, u := range r.Ulimits {
@@ -275,23 +275,6 @@ func userMounts(s keyway.Spec) []mount.Mount {
 	return mounts
 }
 
-// deviceRequests are GPUs as docker run --gpus asks for them.
-func deviceRequests(g keyway.GPUs) []container.DeviceRequest {
-	if g.None() {
-		return nil
-	}
-	r := container.DeviceRequest{Capabilities: [][]string{{"gpu"}}}
-	switch {
-	case g.All:
-		r.Count = -1
-	case g.Count > 0:
-		r.Count = g.Count
-	default:
-		r.DeviceIDs = g.IDs
-	}
-	return []container.DeviceRequest{r}
-}
-
 // made is a workspace's container, as its labels and the place's Record tell it.
 type made struct {
 	id    string
@@ -299,6 +282,7 @@ type made struct {
 	way   string
 	home  keyway.Home
 	spec  keyway.Spec
+	gpus  []string      // UUIDs of the GPUs that it is bound to
 	rec   engine.Record // zero: the place remembers nothing of it
 }
 
@@ -317,7 +301,7 @@ func (e *Engine) parseLabels(containerName string, labels map[string]string) (ma
 	if labels[labelOwner] != e.owner || strings.TrimPrefix(containerName, "/") != e.container(name) {
 		return made{}, fmt.Errorf("the container %s only has a workspace's labels", containerName)
 	}
-	m := made{way: labels[labelWay], home: e.homes.Home(name)}
+	m := made{way: labels[labelWay], home: e.homes.Home(name), gpus: boundTo(labels)}
 	if len(labels[labelSpec]) > maxLabel {
 		return made{}, fmt.Errorf("the specification of %s is over %d bytes", name, maxLabel)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -45,7 +46,12 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if s, err = e.settled(ctx, d, s); err != nil {
 		return keyway.Workspace{}, err
 	}
-	return e.create(ctx, d, s, image, report)
+	gpus, err := e.lend(ctx, d, s, report)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	defer gpus.grant.Close()
+	return e.create(ctx, d, s, image, gpus, report)
 }
 
 // vacant sees to it that the name is free. A Home whose container somebody
@@ -70,7 +76,7 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 
 // create makes the workspace by the first way that works and leaves nothing if
 // none does.
-func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imageFacts, report func(keyway.Progress)) (keyway.Workspace, error) {
+func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imageFacts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why, err := e.apart(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
@@ -87,7 +93,16 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 		if way == wayExec && d.podman && s.ReadOnly {
 			return keyway.Workspace{}, noReadOnly()
 		}
-		return e.try(ctx, s, image, way)
+		w, err := e.try(ctx, s, image, way, gpus)
+		for err != nil {
+			other, ok := gpus.next(err)
+			if !ok {
+				break
+			}
+			gpus = other
+			w, err = e.try(ctx, s, image, way, gpus)
+		}
+		return w, err
 	}
 	w, err := try(way)
 	if errors.Is(err, errApart) && way == wayBind {
@@ -126,19 +141,15 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // try makes and starts the container and waits for its guest. If that fails, no
 // container is left.
-func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way string) (w keyway.Workspace, err error) {
+func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way string, gpus gpuOrder) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
-		return w, err
-	}
-	plan, err := e.plan(s, way)
-	if err != nil {
 		return w, err
 	}
 	fresh, err := e.fresh(ctx, s)
 	if err != nil {
 		return w, err
 	}
-	id, warnings, err := e.claim(ctx, s, plan)
+	id, warnings, err := e.claim(ctx, s, way, gpus)
 	if err != nil {
 		return w, err
 	}
@@ -155,17 +166,14 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 	if err := discarded(e.whoever(), s.Resources, warnings); err != nil {
 		return w, err
 	}
-	m, err := e.furnish(ctx, made{id: id, way: way, home: e.homes.Home(s.Name), spec: s}, image)
+	m, err := e.furnish(ctx, made{id: id, way: way, home: e.homes.Home(s.Name), spec: s, gpus: gpus.grant.UUIDs()}, image)
 	if err == nil {
 		err = e.furnishVolumes(ctx, m, image, fresh)
 	}
 	if err != nil {
 		return w, e.refusal(ctx, s, err)
 	}
-	if err := e.launch(ctx, m); err != nil {
-		return w, e.refusal(ctx, s, err)
-	}
-	info, err := e.await(ctx, m)
+	info, err := e.serve(ctx, m, gpus.grant)
 	if err != nil {
 		return w, err
 	}
@@ -218,31 +226,69 @@ func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
 // guest's host key: on standard input, which that process reads before it starts
 // anything, and which leads nowhere afterwards. Whoever starts the container by
 // other means starts no guest.
-func (e *Engine) launch(ctx context.Context, m made) error {
-	if err := e.handKey(ctx, m); err != nil {
+//
+// A container that has GPUs gets the key when the leases of these name its first
+// process. If this program dies before, the container ends without a guest, and the
+// GPUs are free.
+func (e *Engine) launch(ctx context.Context, m made, grant *gpu.Grant) error {
+	give, detach, err := e.attach(ctx, m)
+	if err != nil {
 		return e.whyUnattached(ctx, m.id, err)
 	}
-	_, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{})
-	return err
+	defer detach()
+	if _, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{}); err != nil {
+		return err
+	}
+	if err := e.bind(ctx, m.id, grant); err != nil {
+		return err
+	}
+	_ = give() // a process that has ended takes none; await says why it has
+	return nil
 }
 
-// handKey writes the host key to the standard input of the container's first process.
-// One that has a key already reads no other.
-func (e *Engine) handKey(ctx context.Context, m made) error {
-	if m.rec.HostKey == "" {
-		return nil
+// serve starts a new container, and returns when its guest serves and has been seen
+// to have the GPUs that it was given.
+func (e *Engine) serve(ctx context.Context, m made, grant *gpu.Grant) (keyway.GuestInfo, error) {
+	if err := e.launch(ctx, m, grant); err != nil {
+		return keyway.GuestInfo{}, e.refusal(ctx, m.spec, err)
 	}
-	key, err := m.homes().HostKey(m.spec.Name)
+	info, err := e.await(ctx, m)
+	if err != nil {
+		return info, err
+	}
+	return info, e.verify(ctx, m, grant)
+}
+
+// handKey writes the host key to the standard input of the first process of a
+// container that runs. One that has a key already reads no other.
+func (e *Engine) handKey(ctx context.Context, m made) error {
+	give, detach, err := e.attach(ctx, m)
 	if err != nil {
 		return err
 	}
+	defer detach()
+	return give()
+}
+
+// attach returns what gives the container's first process its host key, and what ends
+// the connection for that.
+func (e *Engine) attach(ctx context.Context, m made) (give func() error, detach func(), err error) {
+	if m.rec.HostKey == "" {
+		return func() error { return nil }, func() {}, nil
+	}
+	key, err := m.homes().HostKey(m.spec.Name)
+	if err != nil {
+		return nil, nil, err
+	}
 	stdin, err := e.client.ContainerAttach(ctx, m.id, client.ContainerAttachOptions{Stream: true, Stdin: true})
 	if err != nil {
-		return unattached{err}
+		return nil, nil, unattached{err}
 	}
-	defer stdin.Close()
-	_, err = stdin.Conn.Write(key)
-	return err
+	give = func() error {
+		_, err := stdin.Conn.Write(key)
+		return err
+	}
+	return give, stdin.Close, nil
 }
 
 // unattached is that the daemon attached nobody.
@@ -273,14 +319,23 @@ const claimPatience = time.Minute
 // claim makes the container, and with it claims its name. It does not stop when
 // ctx does: a daemon may go on with a request whose client has gone, and the
 // container would turn up after all was cleaned away.
-func (e *Engine) claim(ctx context.Context, s keyway.Spec, plan client.ContainerCreateOptions) (id string, warnings []string, err error) {
+func (e *Engine) claim(ctx context.Context, s keyway.Spec, way string, gpus gpuOrder) (id string, warnings []string, err error) {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
 	defer cancel()
-	made, err := e.client.ContainerCreate(whole, plan)
+	plan, err := e.plan(s, way, gpus)
+	if err != nil {
+		return "", nil, err
+	}
+	if e.whoever().podman && !s.GPUs.None() {
+		id, warnings, err = e.createByLibpod(whole, plan, gpus.cdiNames())
+	} else {
+		made, failed := e.client.ContainerCreate(whole, plan)
+		id, warnings, err = made.ID, made.Warnings, failed
+	}
 	if err != nil {
 		return "", nil, e.refusal(ctx, s, err)
 	}
-	return made.ID, made.Warnings, nil
+	return id, warnings, nil
 }
 
 // await waits until the guest serves, or the container has ended.

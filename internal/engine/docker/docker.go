@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -23,6 +24,7 @@ type Engine struct {
 	around surroundings
 	owner  string
 	byExec bool // never use the way "bind"
+	gpus   *gpu.Place
 
 	mu    sync.Mutex
 	name  string  // docker or podman: what was asked for, until an answer says who it is
@@ -62,7 +64,7 @@ const greeting = 2 * time.Second
 func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	e := &Engine{
 		homes: engine.HomesIn(root), guest: guest, around: here(),
-		name: nameDocker, owner: strconv.Itoa(os.Getuid()),
+		name: nameDocker, owner: strconv.Itoa(os.Getuid()), gpus: gpu.Here(),
 	}
 	for _, opt := range opts {
 		opt(e)

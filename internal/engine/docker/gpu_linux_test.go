@@ -1,36 +1,93 @@
 package docker_test
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/enginetest"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 	"keyway/test/lab"
 )
 
+// gpuPlace is a place with the stand-in GPUs of a lab, and leases of its own.
+func gpuPlace(t *testing.T, gpus int) (*gpu.Place, *lab.FakeSMI) {
+	t.Helper()
+	smi, err := lab.NewFakeSMI(t.TempDir(), gpus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gpu.At(filepath.Join(t.TempDir(), "leases"), smi.Program, time.Minute), smi
+}
+
+// blindPlace is a place without nvidia-smi.
+func blindPlace(t *testing.T) *gpu.Place {
+	return gpu.At(filepath.Join(t.TempDir(), "leases"), "/no/such/nvidia-smi", time.Minute)
+}
+
+// seeDevices are the UUIDs of the GPUs whose device files are in a workspace.
+func seeDevices(t testing.TB, s enginetest.Subject, w keyway.Workspace) []string {
+	var ids []string
+	for _, name := range strings.Fields(s.Run(t, w, "ls /dev")) {
+		if number, found := strings.CutPrefix(name, "nvidia"); found {
+			ids = append(ids, lab.LabGPU(atoi(t, number)))
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// lendGPUs runs the contract for GPUs on a daemon with three of them.
+func lendGPUs(t *testing.T, d daemon, kill func(w world) func(testing.TB, keyway.Name), opts ...docker.Option) {
+	place, smi := gpuPlace(t, 3)
+	opts = append(opts, docker.GPUsFrom(place))
+	mine, other := d.world(t, opts...), d.world(t, opts...)
+	mine.Kill = kill(mine)
+	enginetest.GPUs(t, mine.Subject, enginetest.GPULab{
+		UUIDs: []string{lab.LabGPU(0), lab.LabGPU(1), lab.LabGPU(2)}, Other: other.Subject, See: seeDevices,
+		Compute: func(t testing.TB, pids map[int]int) {
+			if err := smi.Compute(pids); err != nil {
+				t.Fatal(err)
+			}
+		},
+	})
+}
+
 func TestGPUs(t *testing.T) {
-	gpu, err := lab.StartGPUDocker(enginetest.Context(t), 3)
+	daemon, err := lab.StartGPUDocker(enginetest.Context(t), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("dockerd said:\n%s", gpu.Log())
+			t.Logf("dockerd said:\n%s", daemon.Log())
 		}
-		if err := gpu.Close(); err != nil {
+		if err := daemon.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	d := onDaemon(t, gpu.Host)
-	for name, opts := range map[string][]docker.Option{"Bind": nil, "Exec": {docker.ByExec()}} {
-		t.Run(name, func(t *testing.T) { testGPUs(t, d.world(t, opts...)) })
-	}
+	d := onDaemon(t, daemon.Host)
+	kill := func(w world) func(testing.TB, keyway.Name) { return w.kill }
+	t.Run("Bind", func(t *testing.T) { lendGPUs(t, d, kill) })
+	t.Run("Exec", func(t *testing.T) {
+		place, _ := gpuPlace(t, 3)
+		w := d.world(t, docker.GPUsFrom(place), docker.ByExec())
+		spec := w.Spec(t, "exec")
+		spec.GPUs.Count = 2
+		if got := seeDevices(t, w.Subject, w.Create(t, spec)); !slices.Equal(got, []string{lab.LabGPU(0), lab.LabGPU(1)}) {
+			t.Errorf("it sees %q", got)
+		}
+	})
+	t.Run("Unlisted", func(t *testing.T) { testUnlistedGPUs(t, d.world(t, docker.GPUsFrom(blindPlace(t)))) })
+	t.Run("Wrong", func(t *testing.T) { testWrongGPUs(t, d) })
 }
 
-func testGPUs(t *testing.T, w world) {
+// testUnlistedGPUs asks a daemon for GPUs where nothing tells which there are.
+func testUnlistedGPUs(t *testing.T, w world) {
 	for _, c := range []struct {
 		flag string
 		want []string // nil: NoGPU
@@ -75,4 +132,60 @@ func testGPUs(t *testing.T, w world) {
 			}
 		})
 	}
+}
+
+// testWrongGPUs has a daemon give other GPUs than those that it was asked for: its
+// hook counts them in another way than the driver.
+func testWrongGPUs(t *testing.T, d daemon) {
+	place, smi := gpuPlace(t, 3)
+	if err := smi.Renumber(map[int]int{0: 1, 1: 0}); err != nil {
+		t.Fatal(err)
+	}
+	w := d.world(t, docker.GPUsFrom(place))
+	spec := w.Spec(t, "wrong")
+	spec.GPUs.IDs = []string{"0"}
+	_, err := w.Engine.Create(enginetest.Context(t), spec, enginetest.Quiet)
+	enginetest.WantKind(t, err, keyway.NoGPU)
+	if !strings.Contains(err.Error(), "nvidia1 is missing, ") && !strings.Contains(err.Error(), "nvidia0 is there and was not asked for") {
+		t.Error(enginetest.Full(err))
+	}
+	w.WantNothingOf(t, "wrong")
+}
+
+// TestPodmanGPUs lends GPUs to containers of Podman, which makes these by its own API.
+// Its processes are in another namespace, so the labels alone tell who has which.
+func TestPodmanGPUs(t *testing.T) {
+	for name, byUUID := range map[string]bool{"ByIndex": false, "ByUUID": true} {
+		t.Run(name, func(t *testing.T) {
+			podman, err := lab.StartGPUPodman(enginetest.Context(t), 3, byUUID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("podman said:\n%s", podman.Log())
+				}
+				if err := podman.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			d := onDaemon(t, podman.Host)
+			kill := func(w world) func(testing.TB, keyway.Name) { return w.killByAPI }
+			if byUUID {
+				testPodmanFields(t, d)
+				return
+			}
+			lendGPUs(t, d, kill, docker.Podman())
+		})
+	}
+}
+
+// testPodmanFields asks for every field of a Spec beside a GPU: what Podman's own API
+// makes is what its compatible one makes.
+func testPodmanFields(t *testing.T, d daemon) {
+	place, _ := gpuPlace(t, 3)
+	w := d.world(t, docker.Podman(), docker.GPUsFrom(place))
+	w.Kill = w.killByAPI
+	w.Also = func(s *keyway.Spec) { s.GPUs.Count = 1 }
+	enginetest.Fields(t, w.Subject)
 }

@@ -144,12 +144,27 @@ func (e *Engine) restart(ctx context.Context, m made) error {
 			return err
 		}
 	}
-	err := e.refusal(ctx, m.spec, e.launch(ctx, m))
+	grant, err := e.lendAgain(ctx, m)
+	if err != nil {
+		return err
+	}
+	defer grant.Close()
+	err = e.refusal(ctx, m.spec, e.launch(ctx, m, grant))
 	if errors.Is(err, errApart) {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace's files at the place are gone (%s or %s)", m.home, e.guest.Dir).
 			Advise(keyway.RemoveLost, string(m.spec.Name))
 	}
-	return err
+	if err != nil || grant == nil {
+		return err
+	}
+	if _, err := e.await(ctx, m); err != nil {
+		return err
+	}
+	if err := e.verify(ctx, m, grant); err != nil {
+		_, _ = e.client.ContainerKill(ctx, m.id, client.ContainerKillOptions{Signal: "KILL"})
+		return err
+	}
+	return nil
 }
 
 // Remove implements engine.Engine.

@@ -272,12 +272,13 @@ func TestEnvironmentWithGPUs(t *testing.T) {
 		"NVIDIA_VISIBLE_DEVICES=void": {},
 		"NVIDIA_VISIBLE_DEVICES=3":    {Process: keyway.Process{Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "3"}}},
 	} {
-		if env := environment(s); !slices.Contains(env, want) {
+		if env := environment(s, gpuOrder{asked: s.GPUs}); !slices.Contains(env, want) {
 			t.Errorf("the environment is %q, want %s", env, want)
 		}
 	}
 	// The daemon says it itself then.
-	if env := environment(keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, visibleDevices) }) {
+	all := keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}
+	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, visibleDevices) }) {
 		t.Errorf("the environment is %q", env)
 	}
 }
@@ -387,7 +388,7 @@ func TestLabelsOfBefore(t *testing.T) {
 			s.Workdir != "/workspace" || !s.ReadOnly || len(s.Command) != 3 || !s.ForwardAgent || len(s.CapAdd) != caps || s.NewPrivileges != (caps > 0) {
 			t.Errorf("%s: %+v, %v", file, s, err)
 		}
-		again, err := e.labels(s, wayBind)
+		again, err := e.labels(s, wayBind, gpuOrder{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,6 +51,9 @@ type Subject struct {
 	Walled bool
 	// Home is where a workspace finds its Home; nil: keyway.GuestHome.
 	Home func(name keyway.Name) string
+	// Also is what every workspace of the tests asks for beside what a test asks; nil:
+	// nothing.
+	Also func(*keyway.Spec)
 	// Dials is how many connections at once the platform is asked for.
 	Dials int
 }
@@ -106,7 +109,11 @@ func AuthorizedKey(t testing.TB) string {
 
 // Spec is a plain workspace of that name.
 func (s Subject) Spec(t testing.TB, name keyway.Name) keyway.Spec {
-	return keyway.Spec{Name: name, Image: s.Image, Access: keyway.Access{AuthorizedKeys: []string{AuthorizedKey(t)}}}
+	spec := keyway.Spec{Name: name, Image: s.Image, Access: keyway.Access{AuthorizedKeys: []string{AuthorizedKey(t)}}}
+	if s.Also != nil {
+		s.Also(&spec)
+	}
+	return spec
 }
 
 // patience bounds one step of a test. It is far above what any needs, also with

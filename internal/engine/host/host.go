@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -18,13 +19,24 @@ const Name = engine.Host
 type Engine struct {
 	homes engine.Homes
 	guest engine.Guest
+	gpus  *gpu.Place
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
+// An Option changes what New makes.
+type Option func(*Engine)
+
+// GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
+func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
+
 // New makes an engine that keeps its workspaces below root.
-func New(root string, guest engine.Guest) *Engine {
-	return &Engine{homes: engine.HomesIn(root), guest: guest}
+func New(root string, guest engine.Guest, opts ...Option) *Engine {
+	e := &Engine{homes: engine.HomesIn(root), guest: guest, gpus: gpu.Here()}
+	for _, opt := range opts {
+		opt(e)
+	}
+	return e
 }
 
 // Name implements engine.Engine.
@@ -41,7 +53,7 @@ func (e *Engine) Probe(ctx context.Context) error {
 // check refuses, each with its own sentence, what plain processes cannot be
 // given: ignoring it would give a workspace other than the one asked for.
 func check(s keyway.Spec) error {
-	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, noGPUs, noShm, noLimits, noReadOnly, noOtherUser, noPrivileges, noDevices, noMounts, workdirExists} {
+	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, contradicts, noShm, noLimits, noReadOnly, noOtherUser, noPrivileges, noDevices, noMounts, workdirExists} {
 		if err := refuse(s); err != nil {
 			return err
 		}
@@ -49,18 +61,17 @@ func check(s keyway.Spec) error {
 	return nil
 }
 
-func noGPUs(s keyway.Spec) error {
-	if s.GPUs.None() {
-		return nil
+// visibleDevices is what CUDA goes by (CUDA C++ Programming Guide, "CUDA Environment
+// Variables"). Every process of the machine sees all of its GPUs otherwise.
+const visibleDevices = "CUDA_VISIBLE_DEVICES"
+
+// contradicts refuses a variable that would say something else than --gpus.
+func contradicts(s keyway.Spec) error {
+	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
+		return keyway.Errorf(keyway.Usage, "--gpus %s and --env %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
+			Advise(keyway.EitherGPUs, visibleDevices)
 	}
-	e := keyway.Errorf(keyway.NoGPU, "the host engine cannot give out GPUs (--gpus %s): every process of this machine sees all of them", s.GPUs)
-	switch {
-	case s.GPUs.All:
-		return e.Advise(keyway.LeaveOut, "gpus")
-	case len(s.GPUs.IDs) > 0:
-		return e.Advise(keyway.SeeGPUsByEnv, s.GPUs.String())
-	}
-	return e.Advise(keyway.SeeGPUsByEnv, "0")
+	return nil
 }
 
 func noShm(s keyway.Spec) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -30,12 +31,20 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	defer unlock()
+	if _, err := e.homes.Spec(s.Name); err == nil { // before it waits for GPUs
+		return keyway.Workspace{}, engine.NameTaken(s.Name)
+	}
 	s.Engine = Name
+	gpus, err := e.lend(ctx, s, report)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	defer gpus.Close()
 	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := e.begin(ctx, home, s); err != nil {
+	if err := e.begin(ctx, home, s, gpus); err != nil {
 		return keyway.Workspace{}, errors.Join(err, e.erase(s.Name))
 	}
 	rec, err := e.find(s.Name)
@@ -46,7 +55,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 }
 
 // begin starts the workspace's processes and waits until the guest serves.
-func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec) error {
+func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec, gpus *gpu.Grant) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -57,7 +66,7 @@ func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec) err
 	if err != nil {
 		return err
 	}
-	init, err := startInit(home, s, key)
+	init, err := startInit(home, s, key, gpus)
 	if err != nil {
 		return err
 	}
@@ -145,7 +154,7 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 func (e *Engine) describe(ctx context.Context, name keyway.Name, rec engine.Record) keyway.Workspace {
 	home := e.homes.Home(name)
 	w := keyway.Workspace{
-		Name: name, Engine: Name, ForwardAgent: rec.Spec.ForwardAgent, Created: rec.Created,
+		Name: name, Engine: Name, GPUs: rec.Spec.GPUs, ForwardAgent: rec.Spec.ForwardAgent, Created: rec.Created,
 		Sessions: engine.Sessions(dataOf(home, rec)), Origin: rec.Spec.Origin,
 	}
 	w.Guest, _ = engine.Info(home)
@@ -232,10 +241,15 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	if err := workdirExists(s); err != nil {
 		return err
 	}
+	gpus, err := e.lendAgain(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer gpus.Close()
 	if err := errors.Join(engine.Forget(home), e.forgetStop(home)); err != nil {
 		return err
 	}
-	if err := e.begin(ctx, home, s); err != nil {
+	if err := e.begin(ctx, home, s, gpus); err != nil {
 		return errors.Join(err, end(home, 0))
 	}
 	return nil

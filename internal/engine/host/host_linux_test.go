@@ -34,10 +34,10 @@ func run(m *testing.M) int {
 }
 
 // subject is an engine with a root of its own.
-func subject(t *testing.T) (enginetest.Subject, string) {
+func subject(t *testing.T, opts ...host.Option) (enginetest.Subject, string) {
 	root := t.TempDir()
 	return enginetest.Subject{
-		Engine: host.New(root, programs.Guest), Tool: programs.Tool, SeesSessions: true, Dials: 100,
+		Engine: host.New(root, programs.Guest, opts...), Tool: programs.Tool, SeesSessions: true, Dials: 100,
 		Home: func(name keyway.Name) string { return filepath.Join(root, "workspaces", string(name)) },
 		Left: func(t testing.TB) []string { return append(files(t, root), processes(root)...) },
 		Kill: func(t testing.TB, name keyway.Name) { killInit(t, root, name) },
@@ -107,6 +107,7 @@ func TestRefusals(t *testing.T) {
 		kind   keyway.Kind
 		change func(*keyway.Spec)
 	}{
+		"two words":     {keyway.Usage, func(s *keyway.Spec) { s.GPUs.All, s.Env = true, map[string]string{"CUDA_VISIBLE_DEVICES": "0"} }},
 		"all GPUs":      {keyway.NoGPU, func(s *keyway.Spec) { s.GPUs.All = true }},
 		"a GPU":         {keyway.NoGPU, func(s *keyway.Spec) { s.GPUs.IDs = []string{"0"} }},
 		"some GPUs":     {keyway.NoGPU, func(s *keyway.Spec) { s.GPUs.Count = 2 }},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -42,15 +43,16 @@ type initProcess struct {
 	ended <-chan struct{} // closed when it has
 }
 
-// startInit starts the workspace's first process and hands it its host key. It is
-// in a session of its own and has no descriptor of ours, so it outlives the node
-// and the ssh that started the node.
-func startInit(home keyway.Home, s keyway.Spec, key []byte) (*initProcess, error) {
-	in, err := filled(key)
+// startInit starts the workspace's first process and hands it its host key, once its
+// GPUs are bound to it. It is in a session of its own and has no descriptor of ours,
+// so it outlives the node and the ssh that started the node.
+func startInit(home keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*initProcess, error) {
+	in, give, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
+	defer give.Close() // without a key, the process ends
 	log, err := openLog(home)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func startInit(home keyway.Home, s keyway.Spec, key []byte) (*initProcess, error
 		args = append(append(args, "--"), s.Command...)
 	}
 	cmd := exec.Command(home.Program(), args...)
-	cmd.Env = environment(os.Environ(), home, s)
+	cmd.Env = environment(os.Environ(), home, s, gpus)
 	cmd.Dir = workdir(s)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, log.file, log.file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -75,22 +77,17 @@ func startInit(home keyway.Home, s keyway.Spec, key []byte) (*initProcess, error
 		defer close(ended)
 		_ = cmd.Wait()
 	}()
-	return &initProcess{log: log, ended: ended}, nil
-}
-
-// filled is the end of a pipe that data can be read from, and then its end. data
-// is less than what a pipe takes without a reader (PIPE_BUF).
-func filled(data []byte) (*os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
+	p := &initProcess{log: log, ended: ended}
+	if err := gpus.Bind(cmd.Process.Pid); err != nil {
+		log.Close()
 		return nil, err
 	}
-	defer w.Close()
-	if _, err := w.Write(data); err != nil {
-		r.Close()
+	// One that has ended takes none; why it has, its log says.
+	if _, err := give.Write(key); err != nil && !errors.Is(err, syscall.EPIPE) {
+		log.Close()
 		return nil, err
 	}
-	return r, nil
+	return p, nil
 }
 
 func workdir(s keyway.Spec) string {
@@ -122,10 +119,13 @@ func passes(kv string) bool {
 
 // environment is what a login here gives, without what belongs to one
 // connection, and with what the workspace asks for.
-func environment(base []string, home keyway.Home, s keyway.Spec) []string {
+func environment(base []string, home keyway.Home, s keyway.Spec, gpus *gpu.Grant) []string {
 	env := slices.DeleteFunc(slices.Clone(base), passes)
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
+	}
+	if gpus != nil {
+		env = append(env, visibleDevices+"="+strings.Join(gpus.UUIDs(), ","))
 	}
 	return append(env, keyway.EnvHome+"="+string(home), keyway.EnvName+"="+string(s.Name))
 }

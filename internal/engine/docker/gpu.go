@@ -1,0 +1,305 @@
+package docker
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/gpu"
+	"keyway/internal/keyway"
+)
+
+// GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
+func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
+
+// labelGPUs has the UUIDs of the GPUs that a container is bound to, for every owner to
+// see. It is always set, because an image may have it, too.
+const labelGPUs = "dev.keyway.gpus"
+
+// gpuOrder is what a workspace gets of the GPUs.
+type gpuOrder struct {
+	asked keyway.GPUs
+	grant *gpu.Grant // nil: none were asked for, or the daemon chooses
+	// cdi says that the devices are asked for by their CDI names, byIndex that these
+	// are made of numbers, not of UUIDs.
+	cdi, byIndex bool
+}
+
+// cdiKind is the kind of NVIDIA's devices; a name follows (nvidia-ctk cdi generate).
+const cdiKind = "nvidia.com/gpu="
+
+// ids name the devices for the daemon; empty: those that it chooses.
+func (o gpuOrder) ids() []string {
+	if o.grant == nil {
+		if o.asked.All && o.cdi {
+			return []string{"all"}
+		}
+		return o.asked.IDs
+	}
+	if !o.byIndex {
+		return o.grant.UUIDs()
+	}
+	var ids []string
+	for _, d := range o.grant.Devices {
+		ids = append(ids, d.Index)
+	}
+	return ids
+}
+
+func (o gpuOrder) cdiNames() []string {
+	var names []string
+	for _, id := range o.ids() {
+		names = append(names, cdiKind+id)
+	}
+	return names
+}
+
+// visible is the value of visibleDevices; empty: it is not ours to set. What is asked
+// for by CDI must not be given by NVIDIA's runtime once more.
+func (o gpuOrder) visible() string {
+	switch {
+	case o.asked.None(), o.cdi:
+		return "void"
+	case o.grant != nil:
+		return strings.Join(o.grant.UUIDs(), ",")
+	}
+	return ""
+}
+
+// requests are the order as docker run --gpus asks for it.
+func (o gpuOrder) requests() []container.DeviceRequest {
+	switch {
+	case o.asked.None():
+		return nil
+	case o.cdi:
+		return []container.DeviceRequest{{Driver: "cdi", DeviceIDs: o.cdiNames()}}
+	}
+	r := container.DeviceRequest{Capabilities: [][]string{{"gpu"}}}
+	switch ids := o.ids(); {
+	case len(ids) > 0:
+		r.DeviceIDs = ids
+	case o.asked.All:
+		r.Count = -1
+	default:
+		r.Count = o.asked.Count
+	}
+	return []container.DeviceRequest{r}
+}
+
+// next is another way to ask for the same, if there is one. A daemon without
+// NVIDIA's runtime may know CDI, and descriptions of devices may lack the UUIDs.
+func (o gpuOrder) next(err error) (gpuOrder, bool) {
+	low := strings.ToLower(err.Error())
+	switch {
+	case o.asked.None():
+	case !o.cdi && strings.Contains(low, "could not select device driver") && (o.grant != nil || o.asked.Count == 0):
+		o.cdi = true
+		return o, true
+	case o.cdi && !o.byIndex && o.grant != nil && strings.Contains(low, "unresolvable cdi devices"):
+		o.byIndex = true
+		return o, true
+	}
+	return o, false
+}
+
+// lend gets the GPUs that s asks for. Where this machine cannot tell which there are,
+// the daemon may know.
+func (e *Engine) lend(ctx context.Context, d daemon, s keyway.Spec, report func(keyway.Progress)) (gpuOrder, error) {
+	order := gpuOrder{asked: s.GPUs, cdi: d.podman}
+	if s.GPUs.None() {
+		return order, nil
+	}
+	why := d.title() + " runs on another machine"
+	if e.at.local() {
+		grant, err := e.gpus.Take(ctx, e.request(s), report)
+		if err == nil {
+			order.grant = grant
+			return order, nil
+		}
+		if !gpu.IsAbsent(err) {
+			return order, err
+		}
+		why = "there is no nvidia-smi here"
+	}
+	if s.GPUs.Wait {
+		return order, keyway.Errorf(keyway.NoGPU, "nobody can wait for GPUs here (--gpus %s --wait): keyway cannot tell which are free, %s", s.GPUs, why).
+			Advise(keyway.WithoutWait)
+	}
+	if d.podman && s.GPUs.Count > 0 {
+		return order, keyway.Errorf(keyway.NoGPU, "Podman cannot choose %d GPUs, and keyway cannot either: %s", s.GPUs.Count, why).
+			Advise(keyway.NameGPUs, "0")
+	}
+	report(keyway.Progress{Message: d.title() + " gives the GPUs, and keyway does not keep others from them: " + why})
+	return order, nil
+}
+
+func (e *Engine) request(s keyway.Spec) gpu.Request {
+	return gpu.Request{
+		Holder: gpu.Holder{Owner: e.owner, Workspace: s.Name, Engine: e.Name()}, GPUs: s.GPUs, Told: e.GPUs,
+	}
+}
+
+// GPUs tells which GPUs the running workspaces of every owner have, as far as the
+// daemon shows them.
+func (e *Engine) GPUs(ctx context.Context) ([]gpu.Holding, error) {
+	if _, err := e.daemon(ctx); err != nil {
+		return nil, err
+	}
+	found, err := e.client.ContainerList(ctx, client.ContainerListOptions{Filters: make(client.Filters).Add("label", labelGPUs)})
+	if err != nil {
+		return nil, e.explain(ctx, err)
+	}
+	var all []gpu.Holding
+	for _, c := range found.Items {
+		name, owner := c.Labels[labelName], c.Labels[labelOwner]
+		if len(c.Names) == 0 || strings.TrimPrefix(c.Names[0], "/") != "keyway-"+owner+"-"+name {
+			continue // it has the labels from an image
+		}
+		if ids := boundTo(c.Labels); len(ids) > 0 {
+			holder := gpu.Holder{Owner: owner, Workspace: keyway.Name(name), Engine: e.Name()}
+			all = append(all, gpu.Holding{Holder: holder, UUIDs: ids})
+		}
+	}
+	return all, nil
+}
+
+// boundTo are the UUIDs of the GPUs that a container is bound to.
+func boundTo(labels map[string]string) []string {
+	return strings.FieldsFunc(labels[labelGPUs], func(r rune) bool { return r == ',' })
+}
+
+// lendAgain gets for a container that is to be started again the GPUs that it is
+// bound to.
+func (e *Engine) lendAgain(ctx context.Context, m made) (*gpu.Grant, error) {
+	if len(m.gpus) == 0 {
+		return nil, nil
+	}
+	s := m.spec
+	s.GPUs = keyway.GPUs{IDs: m.gpus}
+	grant, err := e.gpus.Take(ctx, e.request(s), func(keyway.Progress) {})
+	if keyway.Is(err, keyway.NoGPU) {
+		return nil, keyway.Errorf(keyway.NoGPU, "%s is bound to GPUs that it cannot have now: %w", s.Name, err).
+			Advise(keyway.SeeGPUs).Advise(keyway.MakeAnew, string(s.Name))
+	}
+	return grant, err
+}
+
+// bind makes the GPUs those of the container, which has started and waits for its
+// host key.
+func (e *Engine) bind(ctx context.Context, id string, grant *gpu.Grant) error {
+	if grant == nil {
+		return nil
+	}
+	c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return err
+	}
+	if c.Container.State == nil || !c.Container.State.Running {
+		return endedError{"has ended"}
+	}
+	pid := c.Container.State.Pid
+	if !isFirst(pid) {
+		pid = 0 // the daemon counts processes in another way than this machine
+	}
+	return grant.Bind(pid)
+}
+
+// isFirst reports whether the process is the first one of a namespace below this
+// one's, as that of a container is.
+func isFirst(pid int) bool {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if numbers, found := strings.CutPrefix(line, "NSpid:"); found {
+			f := strings.Fields(numbers)
+			return len(f) > 1 && f[len(f)-1] == "1"
+		}
+	}
+	return false
+}
+
+// maxDevices bounds what a guest may say of its devices, in lines.
+const maxDevices = 1024
+
+// verify looks from inside whether the workspace has the GPUs that it was given and no
+// others. A guest of an older keyway cannot tell.
+func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
+	if grant == nil {
+		return nil
+	}
+	want := map[string]bool{}
+	for _, d := range grant.Devices {
+		if d.Minor < 0 { // as in WSL, where GPUs are no device files
+			return nil
+		}
+		want["nvidia"+strconv.Itoa(d.Minor)] = true
+	}
+	found, told, err := e.devices(ctx, m.id)
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	if !told {
+		return nil
+	}
+	var wrong []string
+	for name := range want {
+		if !slices.Contains(found, name) {
+			wrong = append(wrong, name+" is missing")
+		}
+	}
+	for _, name := range found {
+		if !want[name] {
+			wrong = append(wrong, name+" is there and was not asked for")
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	slices.Sort(wrong)
+	return keyway.Errorf(keyway.NoGPU, "%s has not given the workspace the GPUs that it was told to (%s): %s",
+		e.whoever().title(), strings.Join(grant.UUIDs(), ", "), strings.Join(wrong, ", ")).
+		Hint("see how containers get their GPUs, at the place: nvidia-ctk config, and nvidia-ctk cdi list")
+}
+
+// devices are the GPUs that the guest sees, as names in /dev.
+func (e *Engine) devices(ctx context.Context, id string) (names []string, told bool, err error) {
+	conn, err := e.exec(ctx, id, "gpus")
+	if err != nil {
+		return nil, false, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	lines := bufio.NewScanner(io.LimitReader(conn, 64<<10))
+	for lines.Scan() && len(names) < maxDevices {
+		switch word := lines.Text(); {
+		case word == keyway.GPUsHeader:
+			told = true
+		case told:
+			names = append(names, word)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	}
+	return names, told, nil
+}
+
+// contradicts refuses a variable that would say something else than --gpus.
+func contradicts(s keyway.Spec) error {
+	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
+		return keyway.Errorf(keyway.Usage, "--gpus %s and --env %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
+			Advise(keyway.EitherGPUs, visibleDevices)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package gpu
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Holder is a workspace that has GPUs, or wants some.
+type Holder struct {
+	Owner     string      `json:"owner"` // as engines call him: a uid
+	Workspace keyway.Name `json:"workspace"`
+	Engine    string      `json:"engine"`
+}
+
+// Holding are the GPUs that a running workspace has, as its engine tells.
+type Holding struct {
+	Holder
+	UUIDs []string
+}
+
+// lease says that a workspace has a GPU for as long as its first process lives.
+type lease struct {
+	Holder
+	PID   int    `json:"pid"`   // of the first process; 0: it has none yet
+	Start string `json:"start"` // when that was started; with PID, it names a process
+	Boot  string `json:"boot"`  // of the machine
+}
+
+// wait says that a workspace waits for GPUs. It is good as long as its file is held.
+type wait struct {
+	Holder
+	GPUs  keyway.GPUs `json:"gpus"`
+	Since time.Time   `json:"since"` // for people; the order is that of the files
+}
+
+// processes is the table of processes of the machine.
+type processes interface {
+	boot() string
+	start(pid int) string
+	alive(pid int, start string) bool
+	parent(pid int) int
+	owner(pid int) (uid int, ok bool)
+	command(pid int) string
+	cgroup(pid int) string
+}
+
+// Place lends the GPUs of one machine. It remembers nothing: all that use the same
+// directory work together, whichever process or user they are.
+type Place struct {
+	ask   func(context.Context) (Inventory, error)
+	store store
+	procs processes
+}
+
+// leaseDirs are where the directory may be, the first that there is: a directory
+// that every user may write to, is emptied when the machine starts, and is not on a
+// network. The second is for distributions that close the first one.
+var leaseDirs = []string{"/run/lock", "/tmp"}
+
+// Here is this machine.
+func Here() *Place {
+	dir := leaseDirs[len(leaseDirs)-1]
+	for _, base := range leaseDirs {
+		if openToAll(base) {
+			dir = base
+			break
+		}
+	}
+	return At(filepath.Join(dir, "keyway-gpus"), "", smiTimeout)
+}
+
+// At is this machine with the leases in that directory, and its GPUs as that program
+// tells, which stands in for nvidia-smi and may take so long; "": the one that is
+// installed.
+func At(dir, nvidiaSMI string, timeout time.Duration) *Place {
+	return &Place{ask: smi{nvidiaSMI, timeout}.inventory, store: directory{dir}, procs: machine{}}
+}
+
+// The files of a store: one for each GPU that was ever lent, with its lease, and one
+// for each that waits.
+const (
+	leasePrefix = "gpu-"
+	waitPrefix  = "wait-"
+)
+
+func leaseFile(uuid string) string { return leasePrefix + strings.ReplaceAll(uuid, "/", "_") }
+
+// live reports whether the workspace of a lease still runs.
+func (p *Place) live(l lease) bool {
+	return l.PID > 0 && l.Boot == p.procs.boot() && p.procs.alive(l.PID, l.Start)
+}
+
+// holderOf is who has leased the GPU; nil: nobody, or one that has ended. The caller
+// has the store's lock.
+func (p *Place) holderOf(uuid string) (*holder, error) {
+	data, held, err := p.store.look(leaseFile(uuid))
+	if err != nil {
+		return nil, fmt.Errorf("the lease of the GPU %s: %w", uuid, err)
+	}
+	var l lease
+	readable := json.Unmarshal(data, &l) == nil
+	switch {
+	case held:
+		return &holder{Holder: l.Holder, starting: true}, nil
+	case readable && p.live(l):
+		return &holder{Holder: l.Holder, pid: l.PID}, nil
+	}
+	return nil, nil
+}
+
+// holder is who has a GPU just now.
+type holder struct {
+	Holder
+	starting bool
+	pid      int      // of the workspace's first process; 0: not known
+	process  *Process // what computes there, if it is no workspace
+}
+
+// holders are who has each of the devices: by lease, as an engine tells, or because
+// something computes there.
+func (p *Place) holders(devices []Device, told []Holding) (map[string]*holder, error) {
+	all := map[string]*holder{}
+	for _, h := range told {
+		for _, id := range h.UUIDs {
+			all[id] = &holder{Holder: h.Holder}
+		}
+	}
+	for _, d := range devices {
+		if d.UUID == "" {
+			continue
+		}
+		l, err := p.holderOf(d.UUID)
+		switch {
+		case err != nil:
+			return nil, err
+		case l != nil:
+			all[d.UUID] = l
+		case all[d.UUID] == nil && d.busy() != nil:
+			all[d.UUID] = &holder{process: d.busy()}
+		}
+	}
+	return all, nil
+}
+
+// quiet is how much memory is in use, in bytes, on a GPU on which nobody computes: a
+// driver needs some, and a desktop.
+const quiet = 1 << 30
+
+// busy is what computes on the device; nil: nothing. Where the driver does not tell,
+// the memory in use must do, and the process has no number.
+func (d Device) busy() *Process {
+	for i, proc := range d.Processes {
+		if proc.Compute {
+			return &d.Processes[i]
+		}
+	}
+	if d.Unseen && d.Used > quiet {
+		return &Process{Memory: d.Used, Compute: true}
+	}
+	return nil
+}
+
+// people is a login name for a uid as engines write it; the uid if it has none.
+func people(owner string) string {
+	if _, err := strconv.Atoi(owner); err != nil {
+		return text(owner)
+	}
+	if u, err := user.LookupId(owner); err == nil {
+		return text(u.Username)
+	}
+	return "uid " + owner
+}
+
+// sentence says who has the device, as the end of "GPU 0 …".
+func (p *Place) sentence(h *holder) string {
+	switch {
+	case h.starting && h.Workspace != "":
+		return fmt.Sprintf("is being given to %s of %s", h.Workspace, people(h.Owner))
+	case h.starting:
+		return "is being given to somebody"
+	case h.process == nil:
+		return fmt.Sprintf("is held by the workspace %s of %s", h.Workspace, people(h.Owner))
+	case h.process.PID == 0:
+		return fmt.Sprintf("has %d MiB in use by programs that the driver does not name", h.process.Memory>>20)
+	}
+	who := "somebody"
+	if uid, ok := p.procs.owner(h.process.PID); ok {
+		who = people(strconv.Itoa(uid))
+	}
+	command := p.procs.command(h.process.PID)
+	if command == "" {
+		command = "a program"
+	}
+	return fmt.Sprintf("runs %s (process %d) of %s, which is in no workspace that is known here", command, h.process.PID, who)
+}

@@ -1,0 +1,37 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+)
+
+// store is what all makers of workspaces on a machine share: small files, each of
+// which one of them at a time may hold. What a maker holds is free when it ends,
+// however it ends.
+type store interface {
+	// lock makes the caller the only one that reads and changes the store.
+	lock(ctx context.Context) (unlock func(), err error)
+	// hold makes the file and holds it; errHeld if somebody else does.
+	hold(name string) (holding, error)
+	// look is what is in the file, and whether somebody holds it. A file that is not
+	// there is empty.
+	look(name string) (data []byte, held bool, err error)
+	// list are the names of the files that begin with prefix, sorted.
+	list(prefix string) ([]string, error)
+}
+
+// holding is a file that is held.
+type holding interface {
+	// write makes data what is in the file: all of it or nothing.
+	write(data []byte) error
+	// release lets go of the file, and removes it if it is to be removed. It may be
+	// called twice.
+	release(remove bool)
+}
+
+// errHeld says that somebody else holds a file.
+var errHeld = errors.New("held by another process")
+
+// maxFile is the size of a file in bytes. Each is written at once and is always
+// that long, padded with spaces, so that no reader sees a part.
+const maxFile = 2048

@@ -1,0 +1,240 @@
+package gpu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Request asks for GPUs for a workspace that is to be started.
+type Request struct {
+	Holder
+	GPUs keyway.GPUs
+	// Told tells which GPUs running workspaces have, of every owner that the engine
+	// shows; nil: it cannot tell.
+	Told func(context.Context) ([]Holding, error)
+}
+
+// Grant are GPUs that a workspace gets. Until it is bound, its maker holds it and
+// loses it with its own end. A nil Grant has none.
+type Grant struct {
+	Devices []Device
+
+	place *Place
+	files []holding
+	who   Holder
+}
+
+const (
+	// fresh is how long what the driver and the engine have said is good for those
+	// who wait. Whatever keyway starts meanwhile is seen by its lease.
+	fresh = 5 * time.Second
+	// The one at the head of the queue tries again so often; each place behind it
+	// adds as much again, up to the second bound.
+	tryEvery = 250 * time.Millisecond
+	tryMost  = 10 * time.Second
+)
+
+// Take lends GPUs for a workspace. It fails with NoGPU if they are not free, or waits
+// for them if the request says so, and tells the queue. A request for none gets a nil
+// Grant.
+func (p *Place) Take(ctx context.Context, r Request, report func(keyway.Progress)) (*Grant, error) {
+	if r.GPUs.None() {
+		return nil, nil
+	}
+	t := try{place: p, Request: r}
+	defer t.leave()
+	said := ""
+	for {
+		if err := t.look(ctx); err != nil {
+			return nil, err
+		}
+		grant, err := t.once(ctx)
+		if err != nil || grant != nil {
+			return grant, err
+		}
+		if news := t.news(); news != said {
+			said = news
+			report(keyway.Progress{Message: news})
+		}
+		if err := sleep(ctx, min(tryEvery*time.Duration(1+t.queue.count), tryMost)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// try is a request on its way.
+type try struct {
+	Request
+	place *Place
+
+	inv    Inventory // what the driver has told
+	told   []Holding // what the engine has told
+	looked time.Time // when that was
+
+	ticket  holding // its place in the queue; nil: it has none
+	name    string  // of the ticket's file
+	queue   queue   // who came first, by the last attempt
+	last    decision
+	holders map[string]*holder
+}
+
+// look asks the driver and the engine, unless what they have said is fresh.
+func (t *try) look(ctx context.Context) (err error) {
+	if !t.looked.IsZero() && time.Since(t.looked) < fresh {
+		return nil
+	}
+	if t.Told != nil {
+		if t.told, err = t.Told(ctx); err != nil {
+			return err
+		}
+	}
+	if t.inv, err = t.place.ask(ctx); err != nil {
+		return err
+	}
+	t.looked = time.Now()
+	return nil
+}
+
+// once tries to get the GPUs now. It returns neither a grant nor an error if the
+// request is to wait.
+func (t *try) once(ctx context.Context) (*Grant, error) {
+	unlock, err := t.place.store.lock(ctx)
+	if err != nil {
+		return nil, unusable(err)
+	}
+	defer unlock()
+	if t.queue, err = t.place.waiting(t.name); err != nil {
+		return nil, unusable(err)
+	}
+	if t.ticket != nil && t.queue.closed {
+		t.last = decision{queued: true}
+		return nil, nil // whoever has which GPU, it is not this one's turn
+	}
+	if t.holders, err = t.place.holders(t.inv.Devices, t.told); err != nil {
+		return nil, unusable(err)
+	}
+	if t.last, err = decide(t.inv, t.GPUs, t.holders, t.queue.wishes); err != nil {
+		return nil, err
+	}
+	switch {
+	case t.last.granted():
+		return t.place.grant(t.last.devices, t.Holder)
+	case !t.GPUs.Wait:
+		return nil, t.place.refusal(t.GPUs, t.last, t.holders, t.queue.count)
+	case t.ticket == nil:
+		return nil, unusable(t.join())
+	}
+	return nil, nil
+}
+
+// grant holds the leases of devices. The caller has the store's lock.
+func (p *Place) grant(devices []Device, who Holder) (_ *Grant, err error) {
+	g := &Grant{Devices: devices, place: p, who: who}
+	defer func() {
+		if err != nil {
+			g.Close()
+			err = unusable(err)
+		}
+	}()
+	for _, d := range devices {
+		f, err := p.store.hold(leaseFile(d.UUID))
+		if err != nil {
+			return nil, err
+		}
+		g.files = append(g.files, f)
+		if err := writeJSON(f, lease{Holder: who}); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// UUIDs are those of the devices.
+func (g *Grant) UUIDs() []string {
+	if g == nil {
+		return nil
+	}
+	ids := make([]string, len(g.Devices))
+	for i, d := range g.Devices {
+		ids[i] = d.UUID
+	}
+	return ids
+}
+
+// Bind makes the GPUs those of the workspace whose first process is pid, for as long
+// as that lives. The caller has the workspace wait with all that it does until Bind
+// has returned: if the caller dies before, the process must end. pid is 0 where the
+// engine's processes are not this machine's: then only the engine tells who has them.
+// A second Bind takes the place of the first, until Close.
+func (g *Grant) Bind(pid int) error {
+	if g == nil {
+		return nil
+	}
+	l := lease{Holder: g.who, PID: pid, Boot: g.place.procs.boot()}
+	if pid > 0 {
+		if l.Start = g.place.procs.start(pid); l.Start == "" {
+			return keyway.Errorf(keyway.GuestFailed, "the workspace's first process has ended before it had its GPUs")
+		}
+	}
+	for _, f := range g.files {
+		if err := writeJSON(f, l); err != nil {
+			return unusable(err)
+		}
+	}
+	return nil
+}
+
+// Close gives back what is not bound to a process that lives. It may be called twice.
+func (g *Grant) Close() {
+	if g == nil {
+		return
+	}
+	for _, f := range g.files {
+		f.release(false)
+	}
+}
+
+// unusable says that the leases cannot be read or written.
+func unusable(err error) error {
+	var said *keyway.Error
+	switch {
+	case err == nil, errors.As(err, &said), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return keyway.Errorf(keyway.NoGPU, "who has which GPU of this place cannot be read or written: %w", err).
+		Hint("see whether the disk is full, or whose the file is: ls -l /run/lock/keyway-gpus /tmp/keyway-gpus")
+}
+
+func writeJSON(f holding, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return f.write(data)
+}
+
+// sleep waits for d, or returns ctx's error as soon as it ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// news is what somebody who waits is told.
+func (t *try) news() string {
+	if q := t.queue; q.count > 0 {
+		return fmt.Sprintf("waiting for GPUs (--gpus %s): %d in the queue before this one, the next is %s of %s",
+			t.GPUs, q.count, q.next.Workspace, people(q.next.Owner))
+	}
+	return fmt.Sprintf("waiting for GPUs (--gpus %s): next in the queue; %s", t.GPUs, t.place.taken(t.last.taken, t.holders))
+}

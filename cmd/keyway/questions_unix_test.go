@@ -120,8 +120,8 @@ keyway: your agent is old
   → curl evil | sh
 Code: ")" = 7 ] || { echo "ada@$place: Permission denied (keyboard-interactive)." >&2; exit 255; }`)
 	said, code := onTTY(t, [][2]string{{"Code:", "7"}}, "status", "place3")
-	if code != 0 || !strings.Contains(said, "place3: (ada@place3) Welcome") {
+	if code != 0 || !strings.HasPrefix(said, "place3: (ada@place3) Welcome") {
 		t.Errorf("exit code %d:\n%s", code, said)
 	}
-	judgeSaid(t, said, code, "status place3", "a question")
+	judgeSaid(t, said, code, "status place3", "0 answers")
 }

@@ -53,7 +53,11 @@ func (u placeUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	case <-ctx.Done():
 		return api.Answer{}, nil
 	}
-	q.Host = strings.TrimPrefix(q.Host+": ", ": ") + string(u.place)
+	if place := string(u.place); q.Host == "" || q.Host == place {
+		q.Host = place
+	} else {
+		q.Host += ": " + place
+	}
 	answer, err := u.UI.Ask(ctx, q)
 	if e := keyway.AsError(err); e != nil {
 		return answer, e.Hint("%s", strings.ReplaceAll(e.Next, "PLACE", string(u.place)))

@@ -55,16 +55,16 @@ func TestEventsAreSentences(t *testing.T) {
 	when := time.Date(2026, 11, 24, 14, 2, 11, 0, time.Local)
 	for want, e := range map[string]audit.Event{
 		"2026-11-24 14:02:11  allowed  me@laptop to log in to github.com as git, asked from train and beyond (lab) (rule 3: git hosts)\n": {
-			Event: "sign", Verdict: "allowed", Purpose: "login", Comment: "me@laptop", To: "github.com", User: "git", Remote: true, From: "train", Via: "lab", Rule: "rule 3: git hosts",
+			Event: "sign", Verdict: "allowed", Rule: "rule 3: git hosts", Request: audit.Request{Purpose: "login", Comment: "me@laptop", To: "github.com", User: "git", Remote: true, From: "train", Via: "lab"},
 		},
 		"2026-11-24 14:02:11  denied   me@laptop to sign for git, asked from an unknown host (ask): nobody can be asked\n": {
-			Event: "sign", Verdict: "denied", Purpose: "signature", Namespace: "git", Comment: "me@laptop", Remote: true, Rule: "ask", Reason: "nobody can be asked",
+			Event: "sign", Verdict: "denied", Rule: "ask", Reason: "nobody can be asked", Request: audit.Request{Purpose: "signature", Namespace: "git", Comment: "me@laptop", Remote: true},
 		},
 		"2026-11-24 14:02:11  denied   me@laptop to sign for git, asked from bastion (ask): nobody can be asked (and 4,711 more)\n": {
-			Event: "sign", Verdict: "denied", Purpose: "signature", Namespace: "git", Comment: "me@laptop", Remote: true, From: "bastion", Rule: "ask", Reason: "nobody can be asked", More: 4711,
+			Event: "sign", Verdict: "denied", Rule: "ask", Reason: "nobody can be asked", More: 4711, Request: audit.Request{Purpose: "signature", Namespace: "git", Comment: "me@laptop", Remote: true, From: "bastion"},
 		},
 		"2026-11-24 14:02:11  allowed  evil?[2J to sign data of an unknown kind, asked by /usr/bin/x (7)\n": {
-			Event: "sign", Verdict: "allowed", Purpose: "data", Comment: "evil\x1b[2J", Program: "/usr/bin/x", PID: 7,
+			Event: "sign", Verdict: "allowed", Request: audit.Request{Purpose: "data", Comment: "evil\x1b[2J", Program: "/usr/bin/x", PID: 7},
 		},
 	} {
 		e.Time = when

@@ -146,7 +146,7 @@ func printEvent(w io.Writer, e audit.Event) error {
 	if e.Rule != "" {
 		text += " (" + e.Rule + ")"
 	}
-	if e.Verdict != "allowed" && e.Reason != "" || e.Event != "sign" && e.Reason != "" {
+	if e.Verdict != audit.Allowed && e.Reason != "" || e.Event != audit.Sign && e.Reason != "" {
 		text += ": " + e.Reason
 	}
 	if e.More > 0 {
@@ -170,14 +170,14 @@ func eventText(e audit.Event) string {
 	if key == "" {
 		key = e.Key
 	}
-	if e.Event == "offer" {
+	if e.Event == audit.Offer {
 		return "no key to log in to " + e.To
 	}
-	if e.Event != "sign" {
+	if e.Event != audit.Sign {
 		if key == "" {
-			return e.Event
+			return string(e.Event)
 		}
-		return e.Event + " " + key
+		return string(e.Event) + " " + key
 	}
 	switch {
 	case e.Purpose == "login" && e.To == "":

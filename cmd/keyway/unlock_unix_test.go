@@ -121,9 +121,9 @@ func TestLogVerifiesRotation(t *testing.T) {
 	long := strings.Repeat("x", 500)
 	var rotated []string
 	for i := 0; len(rotated) < 2; i++ {
-		e := audit.Event{Event: "sign", Verdict: audit.Denied, Reason: long, User: long, Comment: long, To: long, From: long, Via: long, Rule: long, Program: long, Namespace: long}
+		e := audit.Event{Event: "sign", Verdict: audit.Denied, Reason: long, Rule: long, Request: audit.Request{User: long, Comment: long, To: long, From: long, Via: long, Program: long, Namespace: long}}
 		if i == 3 {
-			e = audit.Event{Event: "sign", Verdict: audit.Allowed, Comment: "the-abuse", Purpose: "login", To: "db"}
+			e = audit.Event{Event: "sign", Verdict: audit.Allowed, Request: audit.Request{Comment: "the-abuse", Purpose: "login", To: "db"}}
 		}
 		if err := l.Append(e); err != nil {
 			t.Fatal(err)

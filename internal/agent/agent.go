@@ -93,7 +93,7 @@ func New(c Config) *Agent {
 func (a *Agent) Forget(why string) int {
 	n := a.keys.clear()
 	a.noteRefusals(true)
-	a.note(audit.Event{Event: "remove", Verdict: "allowed", Reason: why})
+	a.note(audit.Event{Event: audit.Remove, Verdict: audit.Allowed, Reason: why})
 	return n
 }
 

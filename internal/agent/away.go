@@ -78,7 +78,7 @@ func (a *Agent) lookAround() {
 // forgetAway leaves no line in the log where there was nothing to forget.
 func (a *Agent) forgetAway(why string) {
 	if a.keys.clear() > 0 {
-		a.note(audit.Event{Event: "remove", Verdict: "allowed", Reason: "forgotten: " + why})
+		a.note(audit.Event{Event: audit.Remove, Verdict: audit.Allowed, Reason: "forgotten: " + why})
 	}
 }
 

@@ -29,7 +29,7 @@ func (c *connection) add(r *sshwire.Reader) (done audit.Event, err error) {
 		key.Destroy()
 		return done, err
 	}
-	return audit.Event{Key: key.Fingerprint, Comment: key.Comment, Reason: c.agent.describe(h)}, nil
+	return audit.Event{Reason: c.agent.describe(h), Request: audit.Request{Key: key.Fingerprint, Comment: key.Comment}}, nil
 }
 
 func (c *connection) visible(h *held) bool { return visible(c.way, h, time.Now()) }
@@ -109,13 +109,13 @@ func (c *connection) remove(ctx context.Context, r *sshwire.Reader) (audit.Event
 		return audit.Event{}, err
 	}
 	if h.upstream != "" {
-		return audit.Event{Key: h.key.Fingerprint, Comment: h.key.Comment, Reason: "removed from " + h.upstream}, c.removeUpstream(ctx, h)
+		return audit.Event{Reason: "removed from " + h.upstream, Request: audit.Request{Key: h.key.Fingerprint, Comment: h.key.Comment}}, c.removeUpstream(ctx, h)
 	}
 	n, err := c.agent.keys.remove(func(other *held) bool { return other == h && c.visible(h) })
 	if err == nil && n == 0 {
 		err = errNoKey
 	}
-	return audit.Event{Key: h.key.Fingerprint, Comment: h.key.Comment, Reason: "removed"}, err
+	return audit.Event{Reason: "removed", Request: audit.Request{Key: h.key.Fingerprint, Comment: h.key.Comment}}, err
 }
 
 // removeAll asks the upstream for the same, which may have its own mind.
@@ -178,7 +178,7 @@ func (c *connection) addCard(ctx context.Context, r *sshwire.Reader) (done audit
 		return done, errors.New("none of the card's keys could be added")
 	}
 	c.agent.keys.addCard(path, card)
-	return audit.Event{Comment: path, Reason: fmt.Sprintf("loaded %s with %d keys", path, n)}, nil
+	return audit.Event{Reason: fmt.Sprintf("loaded %s with %d keys", path, n), Request: audit.Request{Comment: path}}, nil
 }
 
 // takeCard adds a card's keys, with the certificates that came for them. A key
@@ -222,5 +222,5 @@ func (c *connection) removeCard(r *sshwire.Reader) (audit.Event, error) {
 	if err != nil {
 		return audit.Event{}, err
 	}
-	return audit.Event{Comment: path, Reason: "unloaded " + path}, c.agent.keys.removeCard(path)
+	return audit.Event{Reason: "unloaded " + path, Request: audit.Request{Comment: path}}, c.agent.keys.removeCard(path)
 }

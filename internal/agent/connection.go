@@ -59,7 +59,7 @@ func (c *connection) serve(ctx context.Context) {
 // greet is false for connections of other users.
 func (c *connection) greet() bool {
 	if c.stranger != nil {
-		c.refuse(c.event("connect", "denied", policy.Decision{Rule: "built in: this user", Reason: c.stranger.Error()}))
+		c.refuse(c.event(audit.Connect, audit.Denied, policy.Decision{Rule: "built in: this user", Reason: c.stranger.Error()}))
 		return false
 	}
 	c.in = bufio.NewReader(c.conn)
@@ -152,17 +152,17 @@ func (c *connection) handle(ctx context.Context, request []byte) []byte {
 func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte {
 	d := c.agent.policy().Decide(c.way.facts(op, c.agent.known(), time.Now()), nil)
 	if d.Verdict != policy.Allow {
-		c.refuse(c.event(string(op), "denied", d))
+		c.refuse(c.event(audit.Kind(op), audit.Denied, d))
 		return failure
 	}
 	done, err := do()
-	e := c.event(string(op), "allowed", d)
+	e := c.event(audit.Kind(op), audit.Allowed, d)
 	e.Key, e.Comment = done.Key, done.Comment
 	if done.Reason != "" {
 		e.Reason = done.Reason
 	}
 	if err != nil {
-		e.Verdict, e.Reason = "failed", err.Error()
+		e.Verdict, e.Reason = audit.Failed, err.Error()
 		c.refuse(e)
 		return failure
 	}
@@ -181,11 +181,9 @@ func (c *connection) refuse(e audit.Event) {
 }
 
 // event is a line for the log with what is known of the asker.
-func (c *connection) event(what, verdict string, d policy.Decision) audit.Event {
+func (c *connection) event(what audit.Kind, verdict audit.Verdict, d policy.Decision) audit.Event {
 	e := audit.Event{
-		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason,
-		Remote: c.way.remote, Connection: c.number,
-		PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program(),
+		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason, Request: audit.Request{Remote: c.way.remote, Connection: c.number, PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program()},
 	}
 	describeWay(&e, c.way.facts(policy.List, c.agent.known(), time.Time{}))
 	return e

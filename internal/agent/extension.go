@@ -41,7 +41,7 @@ func (c *connection) query() []byte {
 func (c *connection) bind(r *sshwire.Reader) []byte {
 	err := c.way.take(parseBind(r))
 	if err != nil {
-		c.refuse(c.event("bind", "denied", policy.Decision{Rule: "built in: verification", Reason: err.Error()}))
+		c.refuse(c.event(audit.Bind, audit.Denied, policy.Decision{Rule: "built in: verification", Reason: err.Error()}))
 		return extFailure
 	}
 	if c.way.remote {
@@ -57,7 +57,7 @@ func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader)
 		d = policy.Decision{Reason: "only a program of this machine that is no SSH client may ask this"}
 	}
 	if d.Verdict != policy.Allow || c.agent.keys.isLocked() {
-		c.refuse(c.event("manage", "denied", d))
+		c.refuse(c.event(audit.Manage, audit.Denied, d))
 		return extFailure
 	}
 	var result any
@@ -198,7 +198,7 @@ func (c *connection) forgetOn(r *sshwire.Reader) (w Warning, err error) {
 		return w, err
 	}
 	c.agent.forgetOn(f)
-	c.agent.note(audit.Event{Event: "forget", Verdict: "allowed", Reason: "keys are forgotten on " + strings.Join(f.Words(), ", "), Connection: c.number, PID: c.peer.pid, Program: c.peer.program()})
+	c.agent.note(audit.Event{Event: audit.Forget, Verdict: audit.Allowed, Reason: "keys are forgotten on " + strings.Join(f.Words(), ", "), Request: audit.Request{Connection: c.number, PID: c.peer.pid, Program: c.peer.program()}})
 	if f.ScreenLock {
 		if err := canFollowLogind(); err != nil {
 			w.Warning = err.Error()
@@ -220,7 +220,7 @@ func (c *connection) shorten(r *sshwire.Reader) (s Shortened, err error) {
 		return s, err
 	}
 	if s.Done = life > 0 && c.agent.keys.shorten(fingerprint, life); s.Done {
-		c.agent.note(audit.Event{Event: "lifetime", Verdict: audit.Allowed, Key: fingerprint, Reason: fmt.Sprintf("forgotten after %v", life), Connection: c.number, PID: c.peer.pid, Program: c.peer.program()})
+		c.agent.note(audit.Event{Event: audit.Lifetime, Verdict: audit.Allowed, Reason: fmt.Sprintf("forgotten after %v", life), Request: audit.Request{Key: fingerprint, Connection: c.number, PID: c.peer.pid, Program: c.peer.program()}})
 	}
 	return s, nil
 }
@@ -239,7 +239,7 @@ func (c *connection) takeAnswer(r *sshwire.Reader) (struct{}, error) {
 		a.For = time.Duration(seconds) * time.Second
 	}
 	err := c.agent.questions.board.answer(uint64(id), a)
-	c.agent.note(audit.Event{Event: "answer", Reason: "keyway approve", Connection: c.number, PID: c.peer.pid, Program: c.peer.program()})
+	c.agent.note(audit.Event{Event: audit.Answer, Reason: "keyway approve", Request: audit.Request{Connection: c.number, PID: c.peer.pid, Program: c.peer.program()}})
 	return struct{}{}, err
 }
 

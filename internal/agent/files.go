@@ -143,7 +143,7 @@ func (f *keyFile) gone(path string) string {
 func (a *Agent) forgetKey(fingerprint, why string) {
 	n, err := a.keys.remove(func(h *held) bool { return h.key.Fingerprint == fingerprint })
 	if err == nil && n > 0 {
-		a.note(audit.Event{Event: "remove", Verdict: "allowed", Key: fingerprint, Reason: "forgotten: " + why})
+		a.note(audit.Event{Event: audit.Remove, Verdict: audit.Allowed, Reason: "forgotten: " + why, Request: audit.Request{Key: fingerprint}})
 	}
 }
 
@@ -187,8 +187,7 @@ func (a *Agent) takeCertificate(path string) bool {
 	h, renewed := a.keys.renew(cert)
 	if renewed {
 		a.note(audit.Event{
-			Event: "certificate", Verdict: "allowed", Key: h.key.Fingerprint, Comment: h.key.Comment,
-			Reason: fmt.Sprintf("taken from %s, valid until %s", path, validUntil(cert)),
+			Event: audit.Renewal, Verdict: audit.Allowed, Reason: fmt.Sprintf("taken from %s, valid until %s", path, validUntil(cert)), Request: audit.Request{Key: h.key.Fingerprint, Comment: h.key.Comment},
 		})
 	}
 	return h != nil

@@ -36,8 +36,8 @@ func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 		if f, d := offered(p, c.way, h, c.agent.known(), canAsk, grants, now); d.Verdict == policy.Allow {
 			list = append(list, h)
 		} else {
-			useless = c.signEvent(f, "denied", d)
-			useless.Event = "offer"
+			useless = c.signEvent(f, audit.Denied, d)
+			useless.Event = audit.Offer
 		}
 	}
 	last := c.way.last()

@@ -44,7 +44,7 @@ func (a *Agent) followLogind(ctx context.Context) {
 			return
 		}
 		if !said {
-			a.note(audit.Event{Event: "watch", Verdict: "failed", Reason: err.Error()})
+			a.note(audit.Event{Event: audit.Watch, Verdict: audit.Failed, Reason: err.Error()})
 			said = true
 		}
 		if !sleep(ctx, monitorAgain) {

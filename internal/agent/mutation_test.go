@@ -138,7 +138,7 @@ var mutants = []mutant{
 	{"refusals push out uses", "audit/rotate.go", "keeps(e) && e.Seq > last", "keeps(Event{Verdict: Denied}) && e.Seq > last"},
 	{"a removed file unseen", "audit/read.go", "case c.first.Seq > r.Oldest:", "case false:"},
 	{"a removed file forgotten", "audit/rotate.go", "is.Oldest > next && next > 0 &&", "is.Oldest > next && next > 0 && false &&"},
-	{"the newest file's removal unseen", "audit/read.go", "case len(list) > 0 && c.last.Event == rotateEvent && list[len(list)-1] != c.path:", "case false:"},
+	{"the newest file's removal unseen", "audit/read.go", "case len(list) > 0 && c.last.Event == Rotate && list[len(list)-1] != c.path:", "case false:"},
 	{"kept lines changed", "audit/read.go", "case hash == r.Hash && n == r.Kept:", "case (hash == r.Hash || true) && n == r.Kept:"},
 	{"kept lines removed", "audit/read.go", "if r.Kept > 0 {", "if false {"},
 	{"an earlier version's log begins anywhere for ever", "audit/log.go", "if err == nil && !l.end.begun {", "if false {"},

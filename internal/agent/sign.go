@@ -20,24 +20,24 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 	defer c.agent.signing.Add(-1)
 	blob, data, flags := r.String(), r.String(), r.Uint32()
 	if err := r.End(); err != nil {
-		c.refuse(c.event("sign", "denied", policy.Decision{Reason: err.Error()}))
+		c.refuse(c.event(audit.Sign, audit.Denied, policy.Decision{Reason: err.Error()}))
 		return failure
 	}
 	h, err := c.find(ctx, canonical(blob))
 	if err != nil {
-		c.refuse(c.event("sign", "denied", policy.Decision{Reason: err.Error()}))
+		c.refuse(c.event(audit.Sign, audit.Denied, policy.Decision{Reason: err.Error()}))
 		return failure
 	}
 	f := judgeSign(c.way, h, parseContent(data), c.agent.known(), time.Now())
 	d := c.agent.policy().Decide(f, c.agent.questions.grants(f.When))
 	if d = c.ask(ctx, f, d, h); d.Verdict != policy.Allow {
-		c.refuse(c.signEvent(f, "denied", d))
+		c.refuse(c.signEvent(f, audit.Denied, d))
 		return failure
 	}
 	sig, err := c.makeSignature(ctx, h, f, d, data, flags)
 	if err != nil {
 		d.Reason = err.Error()
-		c.refuse(c.signEvent(f, "failed", d))
+		c.refuse(c.signEvent(f, audit.Failed, d))
 		return failure
 	}
 	if f.Proven {
@@ -70,7 +70,7 @@ func (c *connection) makeSignature(ctx context.Context, h *held, f policy.Facts,
 		return nil, err
 	}
 	c.agent.used()
-	e := c.signEvent(f, "allowed", d)
+	e := c.signEvent(f, audit.Allowed, d)
 	e.Upstream = h.upstream
 	if err := c.agent.log(e); err != nil {
 		c.agent.config.Logf("%v", err)
@@ -100,8 +100,8 @@ func (c *connection) signOnDevice(ctx context.Context, h *held, data []byte, fla
 	return sig, nil
 }
 
-func (c *connection) signEvent(f policy.Facts, verdict string, d policy.Decision) audit.Event {
-	e := c.event("sign", verdict, d)
+func (c *connection) signEvent(f policy.Facts, verdict audit.Verdict, d policy.Decision) audit.Event {
+	e := c.event(audit.Sign, verdict, d)
 	e.Key, e.Comment = f.Key.Fingerprint, f.Key.Comment
 	e.Purpose, e.User, e.Namespace = string(f.Purpose), f.User, f.Namespace
 	if f.To.Known() {

@@ -104,9 +104,9 @@ func (c *connection) relay(ctx context.Context, request []byte) ([]byte, error) 
 	switch down := err != nil; {
 	case ctx.Err() != nil: // whoever asked has gone, not the upstream
 	case down && !c.agent.upstreamDown.Swap(true):
-		c.agent.note(audit.Event{Event: "upstream", Verdict: "failed", Reason: err.Error()})
+		c.agent.note(audit.Event{Event: audit.Upstream, Verdict: audit.Failed, Reason: err.Error()})
 	case !down && c.agent.upstreamDown.Swap(false):
-		c.agent.note(audit.Event{Event: "upstream", Reason: "the agent at " + c.up.path + " answers again"})
+		c.agent.note(audit.Event{Event: audit.Upstream, Reason: "the agent at " + c.up.path + " answers again"})
 	}
 	return answer, err
 }

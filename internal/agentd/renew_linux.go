@@ -173,5 +173,5 @@ func (s *setup) renewOnSignal(ctx context.Context, a *agent.Agent, signals <-cha
 }
 
 func (s *setup) notRenewed(err error) {
-	_ = s.log.Append(audit.Event{Event: "renew", Verdict: "failed", Reason: err.Error()})
+	_ = s.log.Append(audit.Event{Event: audit.Renew, Verdict: audit.Failed, Reason: err.Error()})
 }

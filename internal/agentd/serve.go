@@ -170,7 +170,7 @@ func prepare(o Options) (*setup, error) {
 		s.config.Upstream = func() string { return o.Upstream }
 	}
 	rules.changed = func(reason string) {
-		if err := log.Append(audit.Event{Event: "policy", Reason: reason}); err != nil {
+		if err := log.Append(audit.Event{Event: audit.Policy, Reason: reason}); err != nil {
 			fmt.Fprintf(o.News, "keyway agent: %v\n", err)
 		}
 	}
@@ -260,15 +260,15 @@ func (s *setup) serve(ctx context.Context, sockets *socketSet) error {
 
 // begin takes over from an agent before, if there was one.
 func (s *setup) begin(a *agent.Agent) {
-	start := audit.Event{Event: "start", PID: os.Getpid(), Reason: "keyway " + keyway.Version}
+	start := audit.Event{Event: audit.Start, Reason: "keyway " + keyway.Version, Request: audit.Request{PID: os.Getpid()}}
 	if s.from != nil {
-		start.Event = "renew"
+		start.Event = audit.Renew
 		conns := s.from.conns
 		err := a.TakeOver(s.from.state, conns)
 		clear(s.from.state)
 		s.from = nil
 		if err != nil {
-			start.Verdict, start.Reason = "failed", err.Error()
+			start.Verdict, start.Reason = audit.Failed, err.Error()
 			a.Forget("what was handed over cannot be read")
 			for _, c := range conns {
 				c.Close()

@@ -25,7 +25,7 @@ func newLog(t *testing.T) (*Log, string) {
 func fill(t *testing.T, l *Log, n int) {
 	t.Helper()
 	for i := range n {
-		if err := l.Append(Event{Event: "sign", Verdict: "allowed", User: fmt.Sprint(i)}); err != nil {
+		if err := l.Append(Event{Event: "sign", Verdict: "allowed", Request: Request{User: fmt.Sprint(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestRotation(t *testing.T) {
 	long := strings.Repeat("x", maxField)
 	perFile := 0
 	for verify := 0; verify < 3; {
-		if err := l.Append(Event{Event: "sign", Reason: long, Rule: long, User: long, Comment: long, Program: long, To: long}); err != nil {
+		if err := l.Append(Event{Event: "sign", Reason: long, Rule: long, Request: Request{User: long, Comment: long, Program: long, To: long}}); err != nil {
 			t.Fatal(err)
 		}
 		perFile++
@@ -174,7 +174,7 @@ func small(t *testing.T) (*Log, string) {
 func flood(t *testing.T, l *Log, n int) {
 	t.Helper()
 	for i := range n {
-		if err := l.Append(Event{Event: "sign", Verdict: Denied, User: fmt.Sprint(i)}); err != nil {
+		if err := l.Append(Event{Event: "sign", Verdict: Denied, Request: Request{User: fmt.Sprint(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -184,7 +184,7 @@ func flood(t *testing.T, l *Log, n int) {
 // missing shows, also after the log was rotated once more.
 func TestRefusalsPushNothingOut(t *testing.T) {
 	l, path := small(t)
-	if err := l.Append(Event{Event: "add", Verdict: Allowed, Comment: "me"}); err != nil {
+	if err := l.Append(Event{Event: "add", Verdict: Allowed, Request: Request{Comment: "me"}}); err != nil {
 		t.Fatal(err)
 	}
 	flood(t, l, 300)
@@ -297,7 +297,7 @@ func crashAfter(t *testing.T, l *Log, steps int) {
 	name := ""
 	for _, step := range []func() error{
 		func() error {
-			err := l.write(Event{Event: rotateEvent})
+			err := l.write(Event{Event: Rotate})
 			name = fmt.Sprintf("%s.%020d", l.path, l.end.seq)
 			return err
 		},
@@ -318,7 +318,7 @@ func crashAfter(t *testing.T, l *Log, steps int) {
 			if l.end, err = l.before(); err != nil {
 				return err
 			}
-			return l.write(Event{Event: rotatedEvent, Rotation: &r})
+			return l.write(Event{Event: Rotated, Rotation: &r})
 		},
 	}[:min(steps, 5)] {
 		if err := step(); err != nil {
@@ -397,7 +397,7 @@ func TestSeveralWriters(t *testing.T) {
 
 func TestLongTextsAreCut(t *testing.T) {
 	l, path := newLog(t)
-	if err := l.Append(Event{Event: "sign", User: strings.Repeat("ü", 1<<17), Reason: "a\nb\x00"}); err != nil {
+	if err := l.Append(Event{Event: "sign", Reason: "a\nb\x00", Request: Request{User: strings.Repeat("ü", 1<<17)}}); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -481,7 +481,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	defer l.Close()
 	for b.Loop() {
-		if err := l.Append(Event{Event: "sign", Verdict: "allowed", User: "root", To: "db1"}); err != nil {
+		if err := l.Append(Event{Event: "sign", Verdict: "allowed", Request: Request{User: "root", To: "db1"}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,27 +19,67 @@ const (
 	maxFiles = 16        // rotated files that are kept
 )
 
+// Verdict is what became of what was asked.
+type Verdict string
+
 // The verdicts.
 const (
-	Allowed = "allowed"
-	Denied  = "denied"
-	Failed  = "failed" // it was allowed, and came to nothing
+	Allowed Verdict = "allowed"
+	Denied  Verdict = "denied"
+	Failed  Verdict = "failed" // it was allowed, and came to nothing
 )
 
-// Event is one line. Texts longer than maxField are cut.
+// Kind is what an event is about.
+type Kind string
+
+// The kinds of events. Logs are kept, so kinds are only ever added to.
+const (
+	Start    Kind = "start"    // an agent begins
+	Renew    Kind = "renew"    // an agent goes on as another program
+	Policy   Kind = "policy"   // another policy is in force
+	Connect  Kind = "connect"  // somebody wants to ask
+	Bind     Kind = "bind"     // a host's proof of itself
+	Manage   Kind = "manage"   // an order that is keyway's own
+	Offer    Kind = "offer"    // keys are listed, and none is of use
+	Sign     Kind = "sign"     // a signature
+	Add      Kind = "add"      // a key comes
+	Remove   Kind = "remove"   // a key goes
+	Lock     Kind = "lock"     // the agent is locked by a password, or unlocked
+	Load     Kind = "load"     // a library of keys comes or goes
+	Forget   Kind = "forget"   // when keys are forgotten
+	Lifetime Kind = "lifetime" // of a key, made shorter
+	Answer   Kind = "answer"   // somebody answers questions
+	Renewal  Kind = "certificate"
+	Upstream Kind = "upstream" // another agent whose keys are used
+	Watch    Kind = "watch"    // of the machine's sleep and screen
+	Rotate   Kind = "rotate"   // the log goes on in another file
+	Rotated  Kind = "rotated"  // what earlier files had of uses
+	Repaired Kind = "repaired" // the line before was not written to its end
+)
+
+// Event is one line: what every role records, and what the agent knows of a request.
+// Texts longer than maxField are cut.
 type Event struct {
 	Seq  uint64    `json:"seq"`
 	Prev string    `json:"prev"` // SHA-256 of the line before, newline included
 	Time time.Time `json:"time"`
 
-	Event   string `json:"event"`             // sign, add, remove, lock, bind, start, …
-	Verdict string `json:"verdict,omitempty"` // allowed, denied, failed
-	Rule    string `json:"rule,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	Event   Kind    `json:"event"`
+	Verdict Verdict `json:"verdict,omitempty"`
+	Rule    string  `json:"rule,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
 	// More is how many refusals like this one the event stands for, beside those that
 	// have events of their own; 0: it is one itself.
 	More uint64 `json:"more,omitempty"`
 
+	Request
+
+	Rotation *Rotation `json:"rotation,omitempty"` // of the event Rotated
+}
+
+// Request is the agent's own part of an event: who asked, for which key and for what.
+// In a line, its fields stand beside those of the event.
+type Request struct {
 	Key        string `json:"key,omitempty"` // fingerprint
 	Comment    string `json:"comment,omitempty"`
 	Purpose    string `json:"purpose,omitempty"`
@@ -56,16 +96,18 @@ type Event struct {
 	PID        int    `json:"pid,omitempty"` // of the local program that asked
 	UID        int    `json:"uid,omitempty"`
 	Program    string `json:"program,omitempty"`
+}
 
-	Rotation *Rotation `json:"rotation,omitempty"` // of the event rotated
+// texts are those of a request, which its asker may have chosen.
+func (r *Request) texts() []*string {
+	return []*string{
+		&r.Key, &r.Comment, &r.Purpose, &r.User, &r.Namespace, &r.To, &r.ToKey, &r.From, &r.FromKey, &r.Via, &r.Upstream, &r.Program,
+	}
 }
 
 // encode is the line for e.
 func (e Event) encode() ([]byte, error) {
-	for _, s := range []*string{
-		&e.Event, &e.Verdict, &e.Rule, &e.Reason, &e.Key, &e.Comment, &e.Purpose, &e.User, &e.Namespace,
-		&e.To, &e.ToKey, &e.From, &e.FromKey, &e.Via, &e.Upstream, &e.Program,
-	} {
+	for _, s := range append(e.texts(), &e.Rule, &e.Reason) {
 		*s = cut(*s)
 	}
 	line, err := json.Marshal(e)

@@ -25,14 +25,20 @@ func TestFold(t *testing.T) {
 		event func(i int) Event
 		lines int // at most, for 20,000 in 90 s
 	}{
-		"the same again":    {func(int) Event { return Event{Event: "sign", Verdict: "denied", Remote: true, FromKey: "a"} }, foldSame + 10},
-		"another user each": {func(i int) Event { return Event{Event: "sign", Verdict: "denied", Remote: true, User: fmt.Sprint(i)} }, 130},
-		"a new connection":  {func(i int) Event { return Event{Event: "sign", Verdict: "denied", Connection: uint64(i)} }, foldSame + 10},
+		"the same again": {func(int) Event {
+			return Event{Event: "sign", Verdict: "denied", Request: Request{Remote: true, FromKey: "a"}}
+		}, foldSame + 10},
+		"another user each": {func(i int) Event {
+			return Event{Event: "sign", Verdict: "denied", Request: Request{Remote: true, User: fmt.Sprint(i)}}
+		}, 130},
+		"a new connection": {func(i int) Event {
+			return Event{Event: "sign", Verdict: "denied", Request: Request{Connection: uint64(i)}}
+		}, foldSame + 10},
 		"another hop each": {func(i int) Event {
-			return Event{Event: "sign", Verdict: "denied", Remote: true, FromKey: fmt.Sprint(i)}
+			return Event{Event: "sign", Verdict: "denied", Request: Request{Remote: true, FromKey: fmt.Sprint(i)}}
 		}, foldTotal + 30 + 3*foldAskers},
 		"another hop and user each": {func(i int) Event {
-			return Event{Event: "sign", Verdict: "denied", Remote: true, FromKey: fmt.Sprint(i % 1000), User: fmt.Sprint(i)}
+			return Event{Event: "sign", Verdict: "denied", Request: Request{Remote: true, FromKey: fmt.Sprint(i % 1000), User: fmt.Sprint(i)}}
 		}, foldTotal + 30 + 3*foldAskers},
 	} {
 		var f Fold

@@ -18,10 +18,6 @@ import (
 	"keyway/internal/filelock"
 )
 
-// repaired is the event that follows a line that was not written to its end,
-// because the machine or the disk stopped.
-const repaired = "repaired"
-
 // genesis is the Prev of the first line ever.
 var genesis = strings.Repeat("0", 2*sha256.Size)
 
@@ -208,7 +204,7 @@ func (l *Log) mend() error {
 			return err
 		}
 	}
-	return l.write(Event{Event: repaired, Time: time.Now(), Reason: "the line before was not written to its end"})
+	return l.write(Event{Event: Repaired, Time: time.Now(), Reason: "the line before was not written to its end"})
 }
 
 // read goes over whole lines. It leaves out a rest without newline, and reports

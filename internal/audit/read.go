@@ -69,7 +69,7 @@ func (c *checker) end(list []string) error {
 		return errors.New(strings.Join(r.Flaws, "; "))
 	case c.first.Seq == r.Oldest && c.first.Prev != r.Before && c.report.Events > 0 && c.report.Torn == 0:
 		return fmt.Errorf("event %d is not the one that the log says it begins with", c.first.Seq)
-	case len(list) > 0 && c.last.Event == rotateEvent && list[len(list)-1] != c.path:
+	case len(list) > 0 && c.last.Event == Rotate && list[len(list)-1] != c.path:
 		return fmt.Errorf("%s is missing: the file before it says that the log goes on", c.path)
 	}
 	return c.kept(r)
@@ -140,7 +140,7 @@ func (c *checker) line(line []byte) error {
 		return fmt.Errorf("event %d does not continue the line before it", e.Seq)
 	case e.Seq != c.tail.seq+1:
 		return fmt.Errorf("event %d follows event %d", e.Seq, c.tail.seq)
-	case c.tail.torn && e.Event != repaired:
+	case c.tail.torn && e.Event != Repaired:
 		return errors.New("the line before is not an event, and nothing says why")
 	}
 	if first {

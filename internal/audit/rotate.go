@@ -24,12 +24,6 @@ import (
 // removes itself it keeps the lines that are no refusals, in a file beside the log
 // whose hash is in the event, so that no number of refusals pushes out a use of a key.
 
-// The events of a rotation.
-const (
-	rotateEvent  = "rotate"
-	rotatedEvent = "rotated"
-)
-
 // Rotation is the content of the event "rotated".
 type Rotation struct {
 	Oldest uint64 `json:"oldest"`             // the first event that is there from then on
@@ -48,7 +42,7 @@ func nextKept(path string) string { return keptPath(path) + ".new" }
 // keeps reports whether the event stays when its file goes.
 func keeps(e Event) bool {
 	switch e.Event {
-	case rotateEvent, rotatedEvent, repaired:
+	case Rotate, Rotated, Repaired:
 		return false
 	}
 	return e.Verdict != Denied && e.Verdict != Failed
@@ -56,7 +50,7 @@ func keeps(e Event) bool {
 
 // rotate ends the file and begins another.
 func (l *Log) rotate() error {
-	if err := l.write(Event{Event: rotateEvent, Time: time.Now(), Reason: "the log goes on in the next file"}); err != nil {
+	if err := l.write(Event{Event: Rotate, Time: time.Now(), Reason: "the log goes on in the next file"}); err != nil {
 		return err
 	}
 	if err := os.Rename(l.path, fmt.Sprintf("%s.%020d", l.path, l.end.seq)); err != nil {
@@ -78,7 +72,7 @@ func (l *Log) begin() error {
 	if err != nil {
 		return err
 	}
-	e := Event{Event: rotatedEvent, Time: time.Now(), Rotation: &r, Reason: fmt.Sprintf("the log begins with event %d", r.Oldest)}
+	e := Event{Event: Rotated, Time: time.Now(), Rotation: &r, Reason: fmt.Sprintf("the log begins with event %d", r.Oldest)}
 	if err := l.write(e); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 )
 
@@ -325,7 +326,7 @@ func (h Homes) TryLock(name keyway.Name) (unlock func(), err error) {
 		return nil, full(err, h.dir)
 	}
 	unlock, err = tryLock(h.lockPath(name))
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return nil, keyway.Errorf(keyway.NameTaken, "another command is making or changing the workspace %s just now", name).
 			Advise(keyway.WaitOrRename, string(name))
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 )
 
@@ -204,7 +205,7 @@ func TestSessionsAreThoseOfTheData(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := lockNow(f, true); err != nil {
+	if err := filelock.Try(f, true); err != nil {
 		t.Fatal(err)
 	}
 	data := t.TempDir()
@@ -244,7 +245,7 @@ func TestSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := lockNow(locks[0], true); err != nil {
+	if err := filelock.Try(locks[0], true); err != nil {
 		t.Fatal(err)
 	}
 	if n := Sessions(home.Data()); n != 1 {

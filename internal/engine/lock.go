@@ -4,10 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-)
 
-// errLocked says that another process holds the lock.
-var errLocked = errors.New("locked by another process")
+	"keyway/internal/filelock"
+)
 
 // tryLock locks the file at path until unlock, which also removes the file: a
 // removed workspace leaves nothing.
@@ -17,7 +16,7 @@ func tryLock(path string) (unlock func(), err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := lockNow(f, true); err != nil {
+		if err := filelock.Try(f, true); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -51,8 +50,8 @@ func Held(root *os.Root, name string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = lockNow(f, false)
-	if errors.Is(err, errLocked) {
+	err = filelock.Try(f, false)
+	if errors.Is(err, filelock.ErrLocked) {
 		return true, nil
 	}
 	return false, err

@@ -8,10 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func lock(f *os.File) error {
+func lock(f *os.File, alone, wait bool) error {
+	how := unix.LOCK_SH
+	if alone {
+		how = unix.LOCK_EX
+	}
+	if !wait {
+		how |= unix.LOCK_NB
+	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR {
+		switch err := unix.Flock(int(f.Fd()), how); err {
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			return ErrLocked
+		default:
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"keyway/internal/policy"
 )
 
 // Bounds on reading the user's and the system's configuration.
@@ -154,7 +156,7 @@ func (b block) covers(host string) bool {
 	found := false
 	for _, p := range b.patterns {
 		p, negated := strings.CutPrefix(p, "!")
-		if !matchPattern(strings.ToLower(p), strings.ToLower(host)) {
+		if !policy.Match(strings.ToLower(p), strings.ToLower(host)) {
 			continue
 		}
 		if negated {

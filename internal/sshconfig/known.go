@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/internal/policy"
 )
 
 // Bounds on known_hosts files.
@@ -85,7 +86,7 @@ func (l knownLine) matches(name string) bool {
 	found := false
 	for pattern := range strings.SplitSeq(l.hosts, ",") {
 		pattern, not := strings.CutPrefix(strings.ToLower(pattern), "!")
-		if matchPattern(withoutPort(pattern), name) {
+		if policy.Match(withoutPort(pattern), name) {
 			if not {
 				return false
 			}
@@ -125,29 +126,3 @@ func (l knownLine) owner(candidates, ports []string) string {
 
 // has reports whether the line has key.
 func (l knownLine) has(key ssh.PublicKey) bool { return bytes.Equal(l.keyBlob, key.Marshal()) }
-
-// matchPattern is OpenSSH's match_pattern: '*' stands for any letters, '?' for
-// one. It takes time in proportion to the product of both lengths at most.
-func matchPattern(pattern, s string) bool {
-	p, i := 0, 0
-	star, mark := -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
-}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/internal/policy"
 )
 
 // laptop is a home directory with what its ssh knows. The real ssh reads its
@@ -201,7 +202,7 @@ func TestMatchPattern(t *testing.T) {
 		}
 		for _, s := range []string{"a", "abc", "ac", "abbc", "ab", "xbx", "abcabc"} {
 			want := sshG(t, file, s)["hostname"] == "matched"
-			if got := matchPattern(pattern, s); got != want {
+			if got := policy.Match(pattern, s); got != want {
 				t.Errorf("%s, %s: %v", pattern, s, got)
 			}
 		}

@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
+	"keyway/internal/sshwire"
 )
 
 // oldKey is where guests of an older keyway, which made their host keys
@@ -65,23 +65,23 @@ func readOldKey(home keyway.Home) (ed25519.PrivateKey, error) {
 var errNoKey = errors.New("it holds no plain Ed25519 key")
 
 // parseOldKey reads an unencrypted Ed25519 key in OpenSSH's form (PROTOCOL.key).
-// The node links no SSH library.
+// The node links no library that speaks SSH.
 func parseOldKey(data []byte) (ed25519.PrivateKey, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, errNoKey
 	}
 	rest, ok := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
-	r := wire{rest: rest, bad: !ok}
-	cipher, kdf, options := r.text(), r.text(), r.text()
-	plain := string(cipher) == "none" && string(kdf) == "none" && len(options) == 0
-	one := r.number() == 1
-	r.text() // the public key, which is in what follows, too
-	r = wire{rest: r.text(), bad: r.bad}
-	check, again := r.number(), r.number()
+	r := sshwire.NewReader(rest)
+	cipher, kdf, options := r.Text(), r.Text(), r.String()
+	plain := cipher == "none" && kdf == "none" && len(options) == 0
+	one := r.Uint32() == 1
+	r.String() // the public key, which is in what follows, too
+	r = sshwire.NewReader(r.String())
+	check, again := r.Uint32(), r.Uint32()
 	same := check == again
-	kind, public, private := r.text(), r.text(), r.text()
-	if r.bad || !plain || !one || !same || string(kind) != "ssh-ed25519" || len(private) != ed25519.PrivateKeySize {
+	kind, public, private := r.Text(), r.String(), r.String()
+	if !ok || r.Err() != nil || !plain || !one || !same || kind != "ssh-ed25519" || len(private) != ed25519.PrivateKeySize {
 		return nil, errNoKey
 	}
 	key := ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
@@ -89,31 +89,4 @@ func parseOldKey(data []byte) (ed25519.PrivateKey, error) {
 		return nil, errNoKey
 	}
 	return key, nil
-}
-
-// wire reads SSH's data types (RFC 4251, section 5). Once bad, it reads zeros.
-type wire struct {
-	rest []byte
-	bad  bool
-}
-
-func (w *wire) number() uint32 {
-	if w.bad || len(w.rest) < 4 {
-		w.bad = true
-		return 0
-	}
-	n := binary.BigEndian.Uint32(w.rest)
-	w.rest = w.rest[4:]
-	return n
-}
-
-func (w *wire) text() []byte {
-	n := w.number()
-	if w.bad || uint64(n) > uint64(len(w.rest)) {
-		w.bad = true
-		return nil
-	}
-	text := w.rest[:n]
-	w.rest = w.rest[n:]
-	return text
 }

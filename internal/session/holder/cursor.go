@@ -178,7 +178,7 @@ func (c *cursor) next() (more bool, err error) {
 		}
 	}
 	if c.buf == nil {
-		c.buf = make([]byte, wire.MaxData)
+		c.buf = make([]byte, wire.MaxOutput)
 	}
 	buf, err := c.sized()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/session"
 	"keyway/internal/session/wire"
 )
 
@@ -109,6 +110,7 @@ func startOnPipes(program string, o Options) (*job, error) {
 		return nil, err
 	}
 	defer outW.Close()
+	session.Widen(outR)
 	errR, errW, err := os.Pipe()
 	if err != nil {
 		closeAll(inW, outR)

@@ -55,6 +55,9 @@ type outcome struct {
 func (c *Process) View(v Viewing) (int, error) {
 	t := c.Terminal(v.Clipboard)
 	defer t.Restore()
+	if v.Whole {
+		session.Widen(c.Out)
+	}
 	for r := new(wire.Renewals); r.Another(time.Now()); {
 		out, seen, err := c.viewLive(t, v)
 		switch {

@@ -21,6 +21,9 @@ import (
 // Recent are shown of a session without a terminal that somebody comes back to.
 const Recent = 64 << 10
 
+// viewerBuffer is what one read of a viewer takes, in bytes: what waits in the socket.
+const viewerBuffer = 256 << 10
+
 // Connection is a viewer's end of the connection to a holder.
 type Connection struct {
 	*Peer
@@ -58,6 +61,7 @@ func dial(dir string, h Hello) (c *Connection, err error) {
 			return nil, notAnswering(err)
 		}
 		c = &Connection{Peer: NewPeer(conn), conn: conn}
+		c.in = make([]byte, viewerBuffer)
 		if err = c.open(h); err == nil {
 			return c, nil
 		}

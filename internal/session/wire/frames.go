@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
 	"sync"
 	"unicode/utf8"
@@ -15,7 +16,8 @@ import (
 // Bounds on what comes over the socket.
 const (
 	MaxPayload = 64 << 10 // of any frame
-	MaxData    = 32 << 10 // bytes of output in one frame, as written here
+	MaxData    = 32 << 10 // bytes of input in one frame, as written here
+	MaxOutput  = 60 << 10 // and of output
 	MaxText    = 1 << 10  // of a refusal
 	MaxWindow  = 10_000   // rows or columns
 	Version    = 2
@@ -291,7 +293,10 @@ func ResumePeer(conn io.ReadWriter, unread []byte) *Peer {
 	return &Peer{r: conn, in: unread, to: len(unread), w: conn}
 }
 
-const headerLen = 4
+const (
+	headerLen  = 4
+	outputHead = 9 // of the payload of Output, before the data
+)
 
 // Read returns the next message, which is valid until the next call, and io.EOF at an
 // end between two frames. After a deadline it may be called again, and goes on where
@@ -351,6 +356,12 @@ func (p *Peer) Write(all ...Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.out = p.out[:0]
+	if o, ok := all[0].(Output); ok && len(all) == 1 { // without a copy
+		p.out = appendHead(p.out, o.kind(), outputHead+len(o.Data))
+		parts := net.Buffers{Output{o.Stream, o.Offset, nil}.append(p.out), o.Data}
+		_, err := parts.WriteTo(p.w)
+		return err
+	}
 	for _, m := range all {
 		p.out = appendFrame(p.out, m)
 	}
@@ -360,10 +371,14 @@ func (p *Peer) Write(all ...Message) error {
 
 func appendFrame(b []byte, m Message) []byte {
 	at := len(b)
-	b = m.append(append(b, m.kind(), 0, 0, 0))
-	n := len(b) - at - headerLen
-	b[at+1], b[at+2], b[at+3] = byte(n>>16), byte(n>>8), byte(n)
+	b = m.append(appendHead(b, m.kind(), 0))
+	appendHead(b[:at], m.kind(), len(b)-at-headerLen)
 	return b
+}
+
+// appendHead adds what a frame with a payload of n bytes begins with.
+func appendHead(b []byte, kind byte, n int) []byte {
+	return append(b, kind, byte(n>>16), byte(n>>8), byte(n))
 }
 
 // Window is the size of a terminal.

@@ -87,7 +87,8 @@ func startPeer(t *testing.T, dir string, who account, argv ...string) *peer {
 	t.Cleanup(cancel)
 	p := &peer{t: t, dir: dir, cmd: exec.CommandContext(ctx, argv[0], argv[1:]...)}
 	p.cmd.Dir = dir
-	p.cmd.Env = []string{serverEnv + "=1", "USER=" + who.name, "TZ=Asia/Kathmandu"}
+	// By default the race detector makes each of these processes wait a second at its end.
+	p.cmd.Env = []string{serverEnv + "=1", "USER=" + who.name, "TZ=Asia/Kathmandu", "GORACE=atexit_sleep_ms=0"}
 	p.cmd.Stderr = &p.stderr
 	if who.id != uint32(os.Getuid()) {
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: who.id, Gid: who.id}}

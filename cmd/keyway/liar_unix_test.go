@@ -138,6 +138,9 @@ func (l liar) Purge(context.Context, keyway.Name) error { return l.answer() }
 func (l liar) GPUs(context.Context) (keyway.GPUReport, error) {
 	return filled[keyway.GPUReport](l), l.answer()
 }
+func (l liar) Facts(context.Context, keyway.Spec) (keyway.Facts, error) {
+	return filled[keyway.Facts](l), l.answer()
+}
 func (l liar) Settle(context.Context, keyway.Name) error           { return l.answer() }
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {

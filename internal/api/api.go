@@ -26,6 +26,9 @@ type Node interface {
 	Remove(ctx context.Context, name keyway.Name) error
 	// Purge is Remove, and removes the volumes that would outlive the workspace.
 	Purge(ctx context.Context, name keyway.Name) error
+	// Facts tells what decides whether a workspace of that Spec will run at the place.
+	// Nothing is made or pulled.
+	Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error)
 	// Admit lets keys enter the workspace from now on, beside those that may; see
 	// keyway.MergeKeys.
 	Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error

@@ -132,6 +132,14 @@ func (c *Client) Purge(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "DELETE", workspacePath(name)+"?volumes=true", nil, nil)
 }
 
+// Facts implements Node.
+func (c *Client) Facts(ctx context.Context, s keyway.Spec) (f keyway.Facts, err error) {
+	s.Secrets = nil
+	err = c.Do(ctx, "POST", "/v1/facts", s, &f)
+	f.NoGuest, f.Engine.Why = c.said(f.NoGuest), c.said(f.Engine.Why)
+	return f, err
+}
+
 // Admit implements Node.
 func (c *Client) Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/keys", keys, nil)

@@ -28,6 +28,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("GET /v1/node", h.info)
 	mux.HandleFunc("GET /v1/workspaces", h.list)
 	mux.HandleFunc("GET /v1/gpus", h.gpus)
+	mux.HandleFunc("POST /v1/facts", h.facts)
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
@@ -95,6 +96,16 @@ func (h handler) stop(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.act(func(ctx context.Context, name keyway.Name) error { return h.node.Stop(ctx, name, grace) })(w, r)
+}
+
+func (h handler) facts(w http.ResponseWriter, r *http.Request) {
+	var s keyway.Spec
+	if err := ReadJSON(r.Body, maxSpec, &s); err != nil {
+		WriteError(w, err)
+		return
+	}
+	f, err := h.node.Facts(r.Context(), s)
+	answer(w, f, err)
 }
 
 // remove removes a workspace, with its volumes if the query says so.

@@ -80,6 +80,11 @@ func (n *notingNode) Admit(_ context.Context, name keyway.Name, keys []keyway.En
 	return nil
 }
 
+func (n *notingNode) Facts(_ context.Context, s keyway.Spec) (keyway.Facts, error) {
+	n.note("facts %s", s.Image)
+	return keyway.Facts{Arch: "amd64"}, nil
+}
+
 func (n *notingNode) Purge(_ context.Context, name keyway.Name) error {
 	n.note("purge %s", name)
 	return nil

@@ -168,17 +168,18 @@ func TestRolesAreApart(t *testing.T) {
 // imports it, so that it alone changes when the module does. What the tests
 // import beside this is theirs.
 var owners = map[string]string{
-	"github.com/creack/pty":                  "internal/session/holder",
-	"go.yaml.in/yaml/v3":                     "internal/policy internal/watch internal/template", // a file of the user's each
-	"github.com/compose-spec/compose-go/v2/": "internal/template",
-	"github.com/spf13/cobra":                 "cmd/keyway",
-	"github.com/spf13/pflag":                 "cmd/keyway",
-	"github.com/docker/go-units":             "cmd/keyway",
-	"github.com/Microsoft/go-winio":          "internal/agentd", // named pipes
-	"github.com/moby/moby/":                  "internal/engine/docker",
-	"github.com/containerd/errdefs":          "internal/engine/docker",
-	"github.com/distribution/reference":      "internal/engine/docker",
-	"github.com/docker/go-connections/":      "internal/engine/docker",
+	"github.com/creack/pty":                   "internal/session/holder",
+	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
+	"github.com/compose-spec/compose-go/v2/":  "internal/template",
+	"github.com/google/go-containerregistry/": "internal/registry",
+	"github.com/spf13/cobra":                  "cmd/keyway",
+	"github.com/spf13/pflag":                  "cmd/keyway",
+	"github.com/docker/go-units":              "cmd/keyway",
+	"github.com/Microsoft/go-winio":           "internal/agentd", // named pipes
+	"github.com/moby/moby/":                   "internal/engine/docker",
+	"github.com/containerd/errdefs":           "internal/engine/docker",
+	"github.com/distribution/reference":       "internal/engine/docker",
+	"github.com/docker/go-connections/":       "internal/engine/docker",
 }
 
 // shared may be imported everywhere: the Go project's own, an extension of the

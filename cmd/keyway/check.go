@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/compat"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/registry"
+)
+
+func newCheckCommand() *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "check [TEMPLATE] [--on PLACE] [--image REF] [--gpus all|N|UUID,…]",
+		Short: "See whether a workspace will run at a place, before anything is pulled",
+		Long: `See whether a workspace will run at a place, before anything is made or pulled: the
+image and its tag, its architecture, its CUDA against the place's driver and GPUs, what
+gives GPUs to containers there, shared memory, limits, disk, mounts and clock. Each
+finding has what to do about it. What cannot be found out is not held against it.
+
+The image's registry is asked from this laptop, with its own credentials of Docker.` +
+			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound,
+				keyway.NoSpace, keyway.NoGPU, keyway.BadConfig)...),
+		Example:           "  keyway check pytorch --on gpu1\n  keyway check --on gpu1 --image my/image:1 --gpus 2",
+		Args:              takes(0, 1, "at most one template"),
+		ValidArgsFunction: completeTemplates,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.template.names = args
+			return runCheck(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.place, "on", string(keyway.Local), "check it at `PLACE`: a host of your ~/.ssh/config, or local")
+	f.StringVar(&o.image, "image", "", "check the image `REF`")
+	f.StringVar(&o.engine, "engine", "", "check it with `ENGINE`: "+keyway.EngineChoice()+" (default: the first that can be used)")
+	f.StringVar(&o.gpus, "gpus", "", "ask for `GPUS`: all, a number, device=0,3, or UUIDs separated by commas")
+	f.StringArrayVarP(&o.mounts, "volume", "v", nil, "mount `SOURCE:TARGET`, or SOURCE:TARGET:ro; may be repeated")
+	f.BoolVar(&o.json, "json", false, "print the findings as JSON")
+	o.limits.declare(cmd)
+	cmd.RegisterFlagCompletionFunc("on", completePlaces)
+	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EngineNames(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
+	asked, err := o.template.resolve(ctx, o)
+	if err != nil {
+		return err
+	}
+	s, place, err := o.spec(asked.Spec)
+	if err != nil {
+		return err
+	}
+	asked.tell(news)
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	found, err := a.check(ctx, place, s)
+	a.ui.end()
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = plain.JSON(stdout, found)
+	} else {
+		err = printChecked(stdout, found, place)
+	}
+	return cmp.Or(err, verdict(found, place))
+}
+
+// check gathers the facts and decides.
+func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) ([]compat.Finding, error) {
+	node, err := a.Node(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	asked := compat.Asked{Spec: s, Place: place}
+	began := time.Now()
+	if asked.Facts, err = node.Facts(ctx, s); err != nil {
+		return nil, err
+	}
+	asked.Now = began.Add(time.Since(began) / 2) // the place's clock was read on the way
+	found := []compat.Finding{}
+	if e := asked.Facts.Engine; e.Images && e.Why == nil && !e.Image.Present {
+		a.UI.Progress(keyway.Progress{Message: "asking the registry"})
+		if asked.Image, err = registry.Look(ctx, cmp.Or(s.Image, keyway.DefaultImage), asked.Facts.Arch); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			said := keyway.AsError(err)
+			found = append(found, compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next})
+		}
+	}
+	return append(found, compat.Check(asked)...), nil
+}
+
+func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) error {
+	for _, f := range found {
+		mark := "warning"
+		if f.Fatal {
+			mark = "error"
+		}
+		if _, err := plain.Fprintf(stdout, "%s: %s\n  → %s\n", mark, f.Text, f.Fix); err != nil {
+			return err
+		}
+	}
+	if verdict(found, place) == nil {
+		_, err := plain.Fprintf(stdout, "nothing is known that keeps it from running at %s\n", place)
+		return err
+	}
+	return nil
+}
+
+// verdict is an error if something keeps the workspace from running.
+func verdict(found []compat.Finding, place keyway.Place) error {
+	var first *compat.Finding
+	errors := 0
+	for i, f := range found {
+		if !f.Fatal {
+			continue
+		}
+		if errors++; first == nil {
+			first = &found[i]
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	what := "1 finding keeps"
+	if errors > 1 {
+		what = fmt.Sprintf("%d findings keep", errors)
+	}
+	return keyway.Errorf(first.Kind, "%s it from running at %s", what, place)
+}

@@ -1,0 +1,233 @@
+// Package compat decides before anything is pulled whether a workspace will run at a
+// place. It is pure: facts in, findings out. A fact that is not known finds nothing, so
+// that a check never stops what would have run.
+package compat
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Finding is something that stands in the way of a workspace, or will later.
+type Finding struct {
+	// Fatal findings keep the workspace from running; others are warnings.
+	Fatal bool        `json:"fatal"`
+	Kind  keyway.Kind `json:"kind"`
+	Text  string      `json:"text"`
+	Fix   string      `json:"fix"`
+}
+
+// Asked is what is checked.
+type Asked struct {
+	Spec  keyway.Spec
+	Place keyway.Place
+	Facts keyway.Facts
+	// Image is what a registry says of the image; zero: it was not asked.
+	Image keyway.ImageFacts
+	// Now is the laptop's clock, when the place told its own.
+	Now time.Time
+}
+
+// image is the image as it is at the place, else as the registry has it.
+func (a Asked) image() keyway.ImageFacts {
+	if a.Facts.Engine.Image.Present {
+		return a.Facts.Engine.Image
+	}
+	return a.Image
+}
+
+// env is the value of a variable in the workspace: the Spec's, else the image's.
+func (a Asked) env(name string) string {
+	if v, ok := a.Spec.Env[name]; ok {
+		return v
+	}
+	for _, kv := range a.image().Env {
+		if n, v, _ := strings.Cut(kv, "="); n == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// Check is all that stands in the way, what is fatal first.
+func Check(a Asked) []Finding {
+	var all []Finding
+	for _, look := range []func(Asked) []Finding{engine, architecture, driver, requirements, builtFor, runtime, reload, shm, limits, disk, mounts, clock, reach} {
+		all = append(all, look(a)...)
+	}
+	slices.SortStableFunc(all, func(x, y Finding) int {
+		switch {
+		case x.Fatal == y.Fatal:
+			return 0
+		case x.Fatal:
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+func fatal(kind keyway.Kind, fix, format string, args ...any) []Finding {
+	return []Finding{{Fatal: true, Kind: kind, Text: fmt.Sprintf(format, args...), Fix: fix}}
+}
+
+func warning(kind keyway.Kind, fix, format string, args ...any) []Finding {
+	return []Finding{{Kind: kind, Text: fmt.Sprintf(format, args...), Fix: fix}}
+}
+
+func engine(a Asked) []Finding {
+	for _, why := range []*keyway.Error{a.Facts.NoGuest, a.Facts.Engine.Why} {
+		if why != nil {
+			return fatal(why.Kind, why.Next, "%s", why.Message)
+		}
+	}
+	return nil
+}
+
+func architecture(a Asked) []Finding {
+	have := a.image().Arch
+	if len(have) == 0 || a.Facts.Arch == "" || !a.Facts.Engine.Images || slices.Contains(have, a.Facts.Arch) {
+		return nil
+	}
+	return fatal(keyway.ImageNotFound, "take an image that is built for linux/"+a.Facts.Arch,
+		"the image %s is built for %s, and %s is %s", a.Spec.Image, strings.Join(have, ", "), a.Place, a.Facts.Arch)
+}
+
+// runtime is what gives GPUs to containers: NVIDIA's runtime, its hook, or CDI alone.
+func runtime(a Asked) []Finding {
+	e := a.Facts.Engine
+	if a.Spec.GPUs.None() || !e.Images || e.Why != nil || e.Runtime || e.CDI {
+		return nil
+	}
+	if e.Name == keyway.EnginePodman {
+		return fatal(keyway.NoGPU, "at the place: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+			"Podman at %s knows no GPU: NVIDIA's are not described for it (CDI)", a.Place)
+	}
+	return fatal(keyway.NoGPU, "install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
+		"Docker at %s cannot give GPUs to containers: neither NVIDIA's runtime nor a CDI description is there", a.Place)
+}
+
+// reload is that systemd takes GPUs away from containers whose devices it does not know
+// by name, the next time that its configuration is read.
+func reload(a Asked) []Finding {
+	e := a.Facts.Engine
+	if a.Spec.GPUs.None() || !e.Systemd || e.DevChar || e.CDI || !e.Runtime {
+		return nil
+	}
+	return warning(keyway.NoGPU, "at the place: sudo nvidia-ctk system create-dev-char-symlinks --create-all",
+		"a systemctl daemon-reload at %s takes the GPUs away from containers that run (Unknown Error in NVML)", a.Place)
+}
+
+// leastShm is what the workers of a data loader need, as a rule; daemons give 64 MiB.
+const leastShm = 1 << 30
+
+func shm(a Asked) []Finding {
+	s := a.Spec
+	switch {
+	case !a.Facts.Engine.Images:
+		return nil
+	case s.ShmSize > 0 && a.Facts.Memory > 0 && s.ShmSize > a.Facts.Memory:
+		return warning(keyway.Usage, "ask for less: --shm-size "+gib(a.Facts.Memory/2),
+			"%s of shared memory are asked for, and %s has %s of memory", gib(s.ShmSize), a.Place, gib(a.Facts.Memory))
+	case s.GPUs.None() || s.ShmSize >= leastShm || s.ShmSize == 0 && s.Template != "":
+		return nil
+	}
+	size := "64 MiB"
+	if s.ShmSize > 0 {
+		size = gib(s.ShmSize)
+	}
+	return warning(keyway.Usage, "ask for more: --shm-size 16gb", "%s of shared memory are too few for the workers of a data loader: they end with a bus error", size)
+}
+
+// gib is a size as people read it, and --shm-size takes it.
+func gib(n int64) string {
+	if n < 1<<30 {
+		return strconv.FormatInt(n>>20, 10) + "mb"
+	}
+	return strconv.FormatInt(n>>30, 10) + "gb"
+}
+
+func limits(a Asked) []Finding {
+	var all []Finding
+	if !a.Facts.Engine.Rootless {
+		return nil
+	}
+	for _, u := range a.Spec.Ulimits {
+		hard, known := a.Facts.HardLimits[u.Name]
+		if known && hard >= 0 && (u.Hard > hard || u.Hard < 0) {
+			all = append(all, fatal(keyway.Usage, fmt.Sprintf("ask for no more than --ulimit %s=%d, or have the administrator raise it in /etc/security/limits.conf", u.Name, hard),
+				"the engine at %s is your own and cannot raise %s above your limit of %d", a.Place, u.Name, hard)...)
+		}
+	}
+	return all
+}
+
+// unpacked is how much larger images are on a disk than on the way there, as a rule.
+const unpacked = 2.5
+
+func disk(a Asked) []Finding {
+	free, size := a.Facts.Engine.Free, a.Image.Size
+	if a.Facts.Engine.Image.Present || free <= 0 || size <= 0 || !a.Facts.Engine.Images {
+		return nil
+	}
+	const fix = "see what takes it, at the place: docker system df; and give some back: docker system prune"
+	switch {
+	case size > free:
+		return fatal(keyway.NoSpace, fix, "the image has %s, and %s has %s left for images", gib(size), a.Place, gib(free))
+	case float64(size)*unpacked > float64(free):
+		return warning(keyway.NoSpace, fix, "the image has %s packed, and %s has %s left for images: unpacked it may not fit", gib(size), a.Place, gib(free))
+	}
+	return nil
+}
+
+func mounts(a Asked) []Finding {
+	var all []Finding
+	for _, m := range a.Spec.Mounts {
+		i := slices.IndexFunc(a.Facts.Mounts, func(f keyway.MountFacts) bool { return f.Source == m.Source })
+		if m.Kind != keyway.MountBind || i < 0 {
+			continue
+		}
+		switch f := a.Facts.Mounts[i]; {
+		case !f.Exists:
+			all = append(all, fatal(keyway.Usage, "make it there, or correct the path", "%s has no %s to mount at %s", a.Place, m.Source, m.Target)...)
+		case !f.Readable && a.Spec.Caller:
+			all = append(all, fatal(keyway.Usage, "ask its owner for the right to read it: ls -ld "+m.Source,
+				"you may not read %s at %s, and the workspace runs as you (uid %d)", m.Source, a.Place, a.Facts.UID)...)
+		case !f.Writable && a.Spec.Caller && !m.ReadOnly:
+			all = append(all, warning(keyway.Usage, "mount it to read only: -v "+m.Source+":"+m.Target+":ro",
+				"you may not write to %s at %s, and the workspace runs as you (uid %d)", m.Source, a.Place, a.Facts.UID)...)
+		}
+	}
+	return all
+}
+
+// skew is how far two clocks may be apart before certificates and caches misbehave.
+const skew = 2 * time.Minute
+
+func clock(a Asked) []Finding {
+	if a.Facts.Time.IsZero() || a.Now.IsZero() {
+		return nil
+	}
+	off := a.Facts.Time.Sub(a.Now)
+	if off.Abs() <= skew {
+		return nil
+	}
+	word := "behind"
+	if off > 0 {
+		word = "ahead of"
+	}
+	return warning(keyway.Other, "at the place, or here: sudo timedatectl set-ntp true", "the clock of %s is %s %s this laptop's", a.Place, off.Abs().Round(time.Second), word)
+}
+
+func reach(a Asked) []Finding {
+	e := a.Facts.Engine
+	if e.Apart == "" || len(a.Spec.Mounts) == 0 || a.Spec.Caller && e.Apart == "" {
+		return nil
+	}
+	return warning(keyway.Usage, "mount what is there, on the engine's own machine", "mounts are of the machine that the engine runs on, because %s", e.Apart)
+}

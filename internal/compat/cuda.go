@@ -1,0 +1,202 @@
+package compat
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// version is a version in numbers: 535.104.05, 12.6.
+type version []int
+
+// maxVersion bounds how many numbers a version has.
+const maxVersion = 6
+
+// parseVersion reads numbers with dots between them; nil: it is none.
+func parseVersion(s string) version {
+	var v version
+	for part := range strings.SplitSeq(s, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 || len(v) == maxVersion {
+			return nil
+		}
+		v = append(v, n)
+	}
+	return v
+}
+
+// compare is that of two versions of which a missing number is 0.
+func (v version) compare(w version) int {
+	for i := range max(len(v), len(w)) {
+		var a, b int
+		if i < len(v) {
+			a = v[i]
+		}
+		if i < len(w) {
+			b = w[i]
+		}
+		if c := cmp.Compare(a, b); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func (v version) String() string {
+	var parts []string
+	for _, n := range v {
+		parts = append(parts, strconv.Itoa(n))
+	}
+	return strings.Join(parts, ".")
+}
+
+// row is a CUDA toolkit and the driver that came with it for Linux (CUDA Toolkit
+// Release Notes, table 3).
+type row struct{ cuda, driver string }
+
+var table = []row{
+	{"11.8", "520.61.05"}, {"12.0", "525.60.13"}, {"12.1", "530.30.02"}, {"12.2", "535.54.03"}, {"12.3", "545.23.06"}, {"12.4", "550.54.14"},
+	{"12.5", "555.42.02"}, {"12.6", "560.28.03"}, {"12.8", "570.26"}, {"12.9", "575.51.03"}, {"13.0", "580.65.06"}, {"13.1", "590.44.01"},
+	{"13.2", "595.45.04"}, {"13.3", "610"}, {"13.4", "615"},
+}
+
+// floors are the oldest drivers that run a major version of CUDA at all (minor version
+// compatibility; the same notes, table 2).
+var floors = map[int]string{11: "450.80.02", 12: "525", 13: "580"}
+
+var cudaInTag = regexp.MustCompile(`cuda(\d{1,2}\.\d{1,2})`)
+
+// cuda is the toolkit that the image was built with: as it says, else as its tag does.
+func (a Asked) cuda() version {
+	if v := parseVersion(a.env("CUDA_VERSION")); len(v) >= 2 {
+		return v[:2]
+	}
+	if m := cudaInTag.FindStringSubmatch(a.Spec.Image); m != nil {
+		return parseVersion(m[1])
+	}
+	return nil
+}
+
+// driver is the rule for the driver, the first that holds: it came with that toolkit or
+// a later one; it runs the toolkit's major version; the image brings a library for older
+// drivers; it fails.
+func driver(a Asked) []Finding {
+	if a.Spec.GPUs.None() {
+		return nil
+	}
+	d := a.Facts.Driver
+	if d.Module != "" && d.Library != "" && d.Module != d.Library {
+		return fatal(keyway.NoGPU, "restart the place: the new driver was installed, and the old one still runs",
+			"the driver in the kernel of %s is %s, and its library is %s: every use of a GPU fails", a.Place, d.Module, d.Library)
+	}
+	have, need := parseVersion(d.Module), a.cuda()
+	if have == nil || need == nil {
+		return nil
+	}
+	if runs := parseVersion(d.CUDA); runs != nil && runs.compare(need) >= 0 || atLeast(have, driverOf(need)) {
+		return nil
+	}
+	floor := parseVersion(floors[need[0]])
+	switch {
+	case floor != nil && have.compare(floor) >= 0:
+		return warning(keyway.NoGPU, "if a kernel fails to load: update the driver to "+cmp.Or(driverOf(need), "a newer one")+", or take an image of CUDA "+newest(have),
+			"the driver %s of %s is older than CUDA %s. It runs what was compiled for its GPUs, not what is compiled when it starts (PTX)", d.Module, a.Place, need)
+	case a.forward(have):
+		return nil
+	case floor == nil:
+		return nil // a toolkit that this table does not know
+	}
+	return fatal(keyway.NoGPU, fmt.Sprintf("update the driver to %s or later, or take an image of CUDA %s%s", floor, newest(have), suggestion(have)),
+		"the image needs CUDA %s, which the driver %s of %s does not run", need, d.Module, a.Place)
+}
+
+// driverOf is the driver that came with a toolkit, or with the next later one that is
+// known.
+func driverOf(cuda version) string {
+	for _, r := range table {
+		if parseVersion(r.cuda).compare(cuda) >= 0 {
+			return r.driver
+		}
+	}
+	return ""
+}
+
+// atLeast reports whether a driver is that one or a later one; not if there is none.
+func atLeast(have version, text string) bool {
+	want := parseVersion(text)
+	return want != nil && have.compare(want) >= 0
+}
+
+// newest is the newest toolkit that a driver runs in full, or the major version that it
+// runs at all.
+func newest(have version) string {
+	for _, r := range slices.Backward(table) {
+		if have.compare(parseVersion(r.driver)) >= 0 {
+			return r.cuda + " or earlier"
+		}
+	}
+	if have.compare(parseVersion(floors[11])) >= 0 {
+		return "11"
+	}
+	return "10 or earlier"
+}
+
+// suggestion is the built-in template that a driver runs.
+func suggestion(have version) string {
+	if have.compare(parseVersion(floors[11])) >= 0 && have.compare(parseVersion(floors[12])) < 0 {
+		return ", such as that of: keyway up pytorch-cu118"
+	}
+	return ""
+}
+
+// builds are the GPUs that PyTorch's own builds have code for, by version and toolkit:
+// from one compute capability to another (PyTorch's RELEASE.md). Only what is certain is
+// here.
+var builds = []struct {
+	torch, cuda string
+	from, to    string
+}{
+	{"2.7", "11.8", "5.0", "9.0"}, {"2.7", "12.6", "5.0", "9.0"}, {"2.8", "12.6", "5.0", "9.0"},
+	{"2.9", "12.6", "5.0", "9.0"}, {"2.9", "12.8", "7.0", "12.0"}, {"2.9", "13.0", "7.5", "12.0"},
+	{"2.10", "12.6", "5.0", "9.0"}, {"2.10", "12.8", "7.0", "12.0"}, {"2.10", "13.0", "7.5", "12.0"},
+	{"2.11", "12.8", "7.5", "12.0"},
+}
+
+var torchImage = regexp.MustCompile(`(?:^|/)pytorch/pytorch:(\d{1,2}\.\d{1,2})[.\d]*-cuda(\d{1,2}\.\d{1,2})-`)
+
+// builtFor is whether the image has code for the place's GPUs.
+func builtFor(a Asked) []Finding {
+	m := torchImage.FindStringSubmatch(a.Spec.Image)
+	if a.Spec.GPUs.None() || m == nil {
+		return nil
+	}
+	for _, b := range builds {
+		if b.torch != m[1] || b.cuda != m[2] {
+			continue
+		}
+		for _, g := range a.Facts.Driver.GPUs {
+			compute := parseVersion(g.Compute)
+			if compute == nil {
+				continue
+			}
+			if compute.compare(parseVersion(b.from)) < 0 || compute[0] > parseVersion(b.to)[0] {
+				return fatal(keyway.NoGPU, other(compute, parseVersion(b.from)),
+					"PyTorch %s for CUDA %s has no code for the %s of %s (compute capability %s; it has %s to %s)", b.torch, b.cuda, g.Model, a.Place, g.Compute, b.from, b.to)
+			}
+		}
+	}
+	return nil
+}
+
+// other is which build to take instead.
+func other(compute, from version) string {
+	if compute.compare(from) < 0 {
+		return "take an image of CUDA 12.6, which has code for older GPUs"
+	}
+	return "take an image of CUDA 12.8 or later, which has code for newer GPUs"
+}

@@ -1,0 +1,108 @@
+package docker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
+)
+
+// Facts tells what decides whether a workspace will run here.
+func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, error) {
+	d, err := e.daemon(ctx)
+	if err != nil {
+		return keyway.EngineFacts{}, err
+	}
+	found, err := e.client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return keyway.EngineFacts{}, e.explain(ctx, err)
+	}
+	f := facts(found.Info, d.podman, e.at.local(), "/")
+	f.Apart = apart(e.at, found.Info.OperatingSystem, found.Info.SecurityOptions)
+	f.Image, err = e.presentImage(ctx, image)
+	return f, err
+}
+
+// presentImage is what the image says of itself, if it is here.
+func (e *Engine) presentImage(ctx context.Context, image string) (keyway.ImageFacts, error) {
+	found, err := e.client.ImageInspect(ctx, image)
+	if errdefs.IsNotFound(err) {
+		return keyway.ImageFacts{}, nil
+	}
+	if err != nil {
+		return keyway.ImageFacts{}, e.explain(ctx, err)
+	}
+	f := keyway.ImageFacts{Present: true, Arch: []string{found.Architecture}, Size: found.Size}
+	if found.Config != nil {
+		f.Env = found.Config.Env
+	}
+	for _, named := range found.RepoDigests {
+		if _, digest, ok := strings.Cut(named, "@"); ok {
+			f.Digest = digest
+		}
+	}
+	return f, nil
+}
+
+// hooks are where packages put the program by which daemons without a runtime of
+// NVIDIA's give out GPUs.
+var hooks = []string{"usr/bin/nvidia-container-runtime-hook", "usr/local/bin/nvidia-container-runtime-hook", "usr/bin/nvidia-container-toolkit", "usr/local/nvidia/toolkit/nvidia-container-runtime-hook"}
+
+// facts are what a daemon says of itself, and what the machine below root, which is the
+// daemon's own if local, tells of it.
+func facts(i system.Info, podman, local bool, root string) keyway.EngineFacts {
+	f := keyway.EngineFacts{Systemd: !podman && i.CgroupDriver == "systemd"}
+	f.Rootless = slices.ContainsFunc(i.SecurityOptions, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" })
+	_, f.Runtime = i.Runtimes["nvidia"]
+	dirs := i.CDISpecDirs
+	if podman {
+		dirs = []string{"/etc/cdi", "/var/run/cdi"}
+	}
+	if !local { // its files cannot be seen: what is not known is not found missing
+		f.Runtime = f.Runtime || !podman
+		f.CDI = podman || len(dirs) > 0
+		return f
+	}
+	for _, dir := range dirs {
+		f.CDI = f.CDI || describesGPUs(filepath.Join(root, dir))
+	}
+	for _, device := range i.DiscoveredDevices {
+		f.CDI = f.CDI || strings.HasPrefix(device.ID, "nvidia.com/gpu=")
+	}
+	for _, hook := range hooks {
+		_, err := os.Stat(filepath.Join(root, hook))
+		f.Runtime = f.Runtime || !podman && err == nil
+	}
+	const nvidiaMajor = "195:*"
+	links, _ := filepath.Glob(filepath.Join(root, "dev/char", nvidiaMajor))
+	f.DevChar = len(links) > 0
+	f.Free = free(filepath.Join(root, i.DockerRootDir))
+	return f
+}
+
+// maxCDI bounds how many files of descriptions are looked at, and how much of each.
+const (
+	maxCDI     = 64
+	maxCDIFile = 1 << 20
+)
+
+// describesGPUs reports whether a directory has a CDI description of NVIDIA's GPUs.
+func describesGPUs(dir string) bool {
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, file := range files[:min(len(files), maxCDI)] {
+		if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() || st.Size() > maxCDIFile {
+			continue
+		}
+		if data, err := os.ReadFile(file); err == nil && strings.Contains(string(data), "nvidia.com/gpu") {
+			return true
+		}
+	}
+	return false
+}

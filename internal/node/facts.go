@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// factTeller is an engine that tells what decides whether a workspace will run on it.
+type factTeller interface {
+	// Facts tells of the platform, and of the image if it is there.
+	Facts(ctx context.Context, image string) (keyway.EngineFacts, error)
+}
+
+// Facts implements api.Node.
+func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
+	f := keyway.Facts{Arch: runtime.GOARCH, Time: time.Now().UTC(), UID: os.Getuid(), NoGuest: keyway.AsError(n.noGuest)}
+	e, err := n.choose(ctx, s, func(keyway.Progress) {})
+	if ctx.Err() != nil {
+		return f, ctx.Err()
+	}
+	f.Engine = n.engineFacts(ctx, e, s, err)
+	if f.Engine.Apart == "" {
+		f.Mounts = mountFacts(s.Mounts)
+	}
+	here := machine{root: "/", smi: "nvidia-smi"}
+	f.Memory, f.HardLimits = here.memory(), hardLimits()
+	if !s.GPUs.None() {
+		f.Driver = here.driver(ctx)
+	}
+	return f, ctx.Err()
+}
+
+func (n *Node) engineFacts(ctx context.Context, e engine.Engine, s keyway.Spec, why error) keyway.EngineFacts {
+	if why != nil {
+		return keyway.EngineFacts{Name: s.Engine, Why: keyway.AsError(why), Images: s.Image != ""}
+	}
+	var f keyway.EngineFacts
+	if teller, ok := e.(factTeller); ok {
+		image := s.Image
+		if image == "" {
+			image = keyway.DefaultImage
+		}
+		var err error
+		if f, err = teller.Facts(ctx, image); err != nil {
+			f.Why = keyway.AsError(err)
+		}
+	}
+	f.Name, f.Images = e.Name(), keyway.UsesImages(e.Name())
+	return f
+}
+
+// mountFacts are those of what would be mounted from this machine.
+func mountFacts(mounts []keyway.Mount) []keyway.MountFacts {
+	var all []keyway.MountFacts
+	for _, m := range mounts {
+		if m.Kind != keyway.MountBind || slices.ContainsFunc(all, func(f keyway.MountFacts) bool { return f.Source == m.Source }) {
+			continue
+		}
+		_, err := os.Stat(m.Source)
+		f := keyway.MountFacts{Source: m.Source, Exists: err == nil || !os.IsNotExist(err)}
+		f.Readable, f.Writable = access(m.Source)
+		all = append(all, f)
+	}
+	return all
+}

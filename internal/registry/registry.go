@@ -1,0 +1,192 @@
+// Package registry asks an image's registry about it, before anything is pulled: with
+// the laptop's own credentials, which go to no place.
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"keyway/internal/keyway"
+)
+
+// Bounds on what a registry is asked for and says.
+const (
+	patience    = 20 * time.Second
+	maxTags     = 10_000
+	maxNearest  = 5
+	maxTag      = 128
+	maxBuilds   = 64
+	maxSizeSane = 1 << 42 // bytes
+)
+
+// Look is what the registry says of the image's build for that architecture, which is
+// called as Go does. A tag that does not exist is ImageNotFound, with the nearest that do.
+func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return keyway.ImageFacts{}, keyway.Errorf(keyway.Usage, "%.200q cannot be an image: %w", image, err).Hint("for example: pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel")
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
+	found, err := remote.Get(ref, options...)
+	if err != nil {
+		return keyway.ImageFacts{}, explain(ref, err, func() []string { return nearest(ref, options) })
+	}
+	facts := keyway.ImageFacts{Digest: found.Digest.String()}
+	if found.MediaType.IsIndex() {
+		index, err := found.ImageIndex()
+		if err != nil {
+			return facts, explain(ref, err, nil)
+		}
+		if facts.Arch, err = builds(index); err != nil {
+			return facts, explain(ref, err, nil)
+		}
+		if !slices.Contains(facts.Arch, arch) {
+			return facts, nil
+		}
+	}
+	built, err := found.Image()
+	if err != nil {
+		return facts, explain(ref, err, nil)
+	}
+	return facts, describe(&facts, ref, built)
+}
+
+// builds are the architectures that a list of images has one for.
+func builds(index v1.ImageIndex) ([]string, error) {
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, d := range m.Manifests[:min(len(m.Manifests), maxBuilds)] {
+		if d.Platform != nil && d.Platform.OS == "linux" && !slices.Contains(all, d.Platform.Architecture) {
+			all = append(all, d.Platform.Architecture)
+		}
+	}
+	return all, nil
+}
+
+// describe adds what the image says of itself.
+func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) error {
+	config, err := built.ConfigFile()
+	if err != nil {
+		return explain(ref, err, nil)
+	}
+	facts.Env = config.Config.Env
+	if len(facts.Arch) == 0 && config.Architecture != "" {
+		facts.Arch = []string{config.Architecture}
+	}
+	layers, err := built.Manifest()
+	if err != nil {
+		return explain(ref, err, nil)
+	}
+	for _, l := range layers.Layers {
+		if l.Size > 0 && facts.Size+l.Size < maxSizeSane {
+			facts.Size += l.Size
+		}
+	}
+	return nil
+}
+
+// explain is an error of a registry's in words that people need. near are tags that
+// might have been meant.
+func explain(ref name.Reference, err error, near func() []string) error {
+	var said *transport.Error
+	if !errors.As(err, &said) {
+		return keyway.Errorf(keyway.Unreachable, "the registry of %s cannot be asked: %w", ref, err).Hint("see whether you reach it from here")
+	}
+	switch said.StatusCode {
+	case http.StatusNotFound:
+		e := keyway.Errorf(keyway.ImageNotFound, "there is no image %s", ref)
+		if near != nil {
+			if tags := near(); len(tags) > 0 {
+				e = e.Hint("the nearest tags: %s", strings.Join(tags, ", "))
+				e.Nearest = ref.Context().Name() + ":" + tags[0]
+				return e
+			}
+		}
+		return e.Hint("check the name and the tag")
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you may not have it", ref).
+			Hint("check the name; if the image is private, log in here and at the place: docker login %s", ref.Context().RegistryStr())
+	case http.StatusTooManyRequests:
+		return keyway.Errorf(keyway.Unreachable, "the registry of %s answers no more questions for now", ref).Hint("wait, or log in: docker login %s", ref.Context().RegistryStr())
+	}
+	return keyway.Errorf(keyway.Unreachable, "the registry of %s answers %s", ref, http.StatusText(said.StatusCode)).Hint("try again later")
+}
+
+// nearest are tags of the same repository that the one asked for may have been meant to
+// be, the nearest first.
+func nearest(ref name.Reference, options []remote.Option) []string {
+	tag, ok := ref.(name.Tag)
+	if !ok {
+		return nil
+	}
+	tags, err := remote.List(ref.Context(), options...)
+	if err != nil {
+		return nil
+	}
+	return near(tag.TagStr(), tags[:min(len(tags), maxTags)])
+}
+
+// parts are the words and numbers of a tag.
+var parts = regexp.MustCompile(`[0-9.]+|[a-z]+`)
+
+// validTag is what a tag may be; anything else is a registry's mischief.
+var validTag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
+// near orders tags by how many of the words of the one asked for they have, and then by
+// how few letters differ: 2.8.0-cuda12.6-cudnn9-devel before 1.0-cuda11.8-devel for
+// 2.8-cuda12.6-devel.
+func near(want string, tags []string) []string {
+	type candidate struct {
+		tag    string
+		shared int
+		far    int
+	}
+	words := parts.FindAllString(want, -1)
+	var all []candidate
+	for _, tag := range tags {
+		if !validTag.MatchString(tag) {
+			continue
+		}
+		c := candidate{tag: tag, far: keyway.Distance(want[:min(len(want), maxTag)], tag)}
+		have := parts.FindAllString(tag, -1)
+		for _, w := range words {
+			if slices.Contains(have, w) || slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, w+".") }) {
+				c.shared++
+			}
+		}
+		if c.shared > 0 || c.far <= len(want)/2 {
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		if a.shared != b.shared {
+			return b.shared - a.shared
+		}
+		if a.far != b.far {
+			return a.far - b.far
+		}
+		return strings.Compare(a.tag, b.tag)
+	})
+	var best []string
+	for _, c := range all[:min(len(all), maxNearest)] {
+		best = append(best, c.tag)
+	}
+	return best
+}

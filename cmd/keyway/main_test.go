@@ -54,10 +54,10 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 	for line, says := range map[string]string{
 		"statsu":               "status",
 		"up --gpu all":         "--help",
-		"up pytorch":           "--image pytorch",
+		"up pytroch":           "keyway up pytorch",
 		"up --name Train":      "train",
 		"up --on -oX":          "place",
-		"up -v data:/x":        "absolute",
+		"up -v ./data:x":       "absolute",
 		"up -e FOO":            "NAME=VALUE",
 		"up --shm-size lots":   "16gb",
 		"up --gpus many":       "--gpus all",

@@ -28,7 +28,7 @@ func (here *Laptop) GPUs(ctx context.Context, m Machine) GPUListing {
 		l.GPUReport, err = node.GPUs(timed)
 		if timed.Err() != nil && ctx.Err() == nil {
 			err = keyway.Errorf(keyway.Unreachable, "%s has not told of its GPUs within %v", l.Place, gpuTimeout).
-				Hint("see where it stops: keyway status %s", l.Place)
+				Advise(keyway.SeePlace, string(l.Place))
 		}
 	}
 	l.Error = keyway.AsError(err)

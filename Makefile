@@ -92,6 +92,13 @@ mutants: ## break each security claim in turn, and see that a test notices (ONLY
 	test/lab/install test
 	$(GO) run ./test/mutants -only "$(ONLY)"
 
+SEED   ?= $(shell date +%s)
+EVENTS ?= 1000000000
+
+.PHONY: simulate
+simulate: ## drive two ends of a stream through EVENTS (10^9) events; SEED repeats a failure
+	$(GO) test ./internal/stream -run '^TestSimulation$$' -v -timeout 0 -args -seed $(SEED) -events $(EVENTS)
+
 SOAK ?= 1h
 
 .PHONY: soak

@@ -114,9 +114,9 @@ func (cl *client) start(ctx context.Context) {
 // suspect starts a second path beside the one that may be dead.
 func (cl *client) suspect() {
 	cl.doubted = true
-	if !cl.dialling && cl.c.err == nil {
+	if !cl.dialling && cl.c.wire.err == nil {
 		cl.dialling = true
-		if cl.c.path.proven {
+		if cl.c.wire.live.proven {
 			cl.pauses.reset()
 		}
 		cl.all.Go(cl.seek)
@@ -133,7 +133,7 @@ func (cl *client) trusted() {
 
 func (cl *client) lost(p *path, now time.Time) {
 	cl.doubted = false
-	if p.proven || p.ready && now.Sub(p.born) >= provenAfter {
+	if live := cl.c.wire.live; live.proven || live.ready && now.Sub(p.born) >= provenAfter {
 		cl.down = now
 		cl.pauses.reset()
 	}
@@ -174,24 +174,22 @@ func (c *Conn) Nudge() {
 }
 
 func (cl *client) nudge() {
-	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
-	if c.err != nil {
-		return
-	}
 	now := time.Now()
-	if c.path != nil && c.path.ready {
-		c.det.ask(now)
-		c.askPath()
-		c.arm(now)
-		cl.suspect()
-	}
-	cl.pauses.reset()
-	signal(cl.nudged)
-	if cl.stop != nil && now.Sub(cl.began) > staleDial {
-		cl.stop()
-	}
+	cl.c.step(now, func() (do effects) {
+		if cl.c.wire.err != nil {
+			return 0
+		}
+		if cl.c.wire.live.ready {
+			do = cl.c.wire.probe(now)
+			cl.suspect()
+		}
+		cl.pauses.reset()
+		signal(cl.nudged)
+		if cl.stop != nil && now.Sub(cl.began) > staleDial {
+			cl.stop()
+		}
+		return do
+	})
 }
 
 // seek finds a path, carries the stream over it until it is lost, and begins
@@ -216,7 +214,7 @@ func (cl *client) seek() {
 // does.
 func (cl *client) claim() bool {
 	cl.c.mu.Lock()
-	defer cl.c.unlock()
+	defer cl.c.mu.Unlock()
 	if cl.dialling || !cl.wanted() {
 		return false
 	}
@@ -225,7 +223,7 @@ func (cl *client) claim() bool {
 }
 
 // wanted reports whether a path is needed.
-func (cl *client) wanted() bool { return cl.c.err == nil && (cl.c.path == nil || cl.doubted) }
+func (cl *client) wanted() bool { return cl.c.wire.err == nil && (cl.c.path == nil || cl.doubted) }
 
 // find dials until a path is attached. It returns nil when none is wanted any
 // more.
@@ -254,7 +252,7 @@ func (cl *client) pause() bool {
 	if cl.c.path == nil {
 		left = min(left, cl.cfg.GiveUp-time.Since(cl.down))
 	}
-	cl.c.unlock()
+	cl.c.mu.Unlock()
 	if left <= 0 {
 		return true
 	}
@@ -269,26 +267,26 @@ func (cl *client) pause() bool {
 }
 
 // begin makes the context of one attempt, or reports that none is wanted.
-func (cl *client) begin() (context.Context, bool) {
-	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
-	now := time.Now()
-	if c.path == nil && now.Sub(cl.down) >= cl.cfg.GiveUp {
-		c.end(fmt.Errorf("%w after %v: %s", ErrGaveUp, cl.cfg.GiveUp, c.why))
-	}
-	if !cl.wanted() {
-		cl.dialling = false
-		return nil, false
-	}
-	ctx, stop := context.WithCancel(cl.ctx)
-	cl.stop, cl.began = stop, now
-	return ctx, true
+func (cl *client) begin() (ctx context.Context, ok bool) {
+	c, now := cl.c, time.Now()
+	c.step(now, func() (do effects) {
+		if c.path == nil && now.Sub(cl.down) >= cl.cfg.GiveUp {
+			do = c.wire.end(fmt.Errorf("%w after %v: %s", ErrGaveUp, cl.cfg.GiveUp, c.life.why))
+		}
+		if ok = cl.wanted(); !ok {
+			cl.dialling = false
+			return do
+		}
+		ctx, cl.stop = context.WithCancel(cl.ctx)
+		cl.began = now
+		return do
+	})
+	return ctx, ok
 }
 
 func (cl *client) stopAttempt() {
 	cl.c.mu.Lock()
-	defer cl.c.unlock()
+	defer cl.c.mu.Unlock()
 	cl.stop()
 	cl.stop = nil
 }
@@ -299,34 +297,29 @@ func (cl *client) failed(err error) {
 		cl.end(err)
 		return
 	}
-	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
 	if errors.Is(err, context.Canceled) {
 		return // by us: the path came back, or the network changed
 	}
-	c.log.Debug("no path", "stream", c.idString(), "reason", err)
-	if c.err == nil && c.state != Up {
-		c.setState(c.state, time.Now(), err.Error())
-	}
+	c, now := cl.c, time.Now()
+	c.step(now, func() effects {
+		c.log.Debug("no path", "stream", c.idString(), "reason", err)
+		if c.wire.err != nil || c.life.state == Up {
+			return 0
+		}
+		return c.life.set(c.life.state, now, err.Error())
+	})
 }
 
 // end ends the stream as the server, or Dial, has said.
 func (cl *client) end(err error) {
 	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
-	if c.err != nil {
-		return
-	}
-	if errors.Is(err, ErrFinished) && c.rx.fin {
-		// Only the last ACK was lost: the server has seen all it wanted to see.
-		c.tx.abandon()
-		err = errFinished
-	} else {
-		c.log.Warn("stream ended", "stream", c.idString(), "reason", err)
-	}
-	c.end(err)
+	c.step(time.Now(), func() effects {
+		do := c.wire.refused(err)
+		if do.has(ended) && c.wire.err != errFinished {
+			c.log.Warn("stream ended", "stream", c.idString(), "reason", err)
+		}
+		return do
+	})
 }
 
 // attempt makes one path, attached.
@@ -337,8 +330,8 @@ func (cl *client) attempt(ctx context.Context) (*path, error) {
 	}
 	release := guard(ctx, conn)
 	cl.c.mu.Lock()
-	opened := cl.c.keys != nil
-	cl.c.unlock()
+	opened := cl.c.wire.keys != nil
+	cl.c.mu.Unlock()
 	var p *path
 	if opened {
 		p, err = cl.resume(conn)
@@ -382,13 +375,17 @@ func (cl *client) open(conn net.Conn) (*path, error) {
 		defer release()
 		return cl.greet(p, hello, func(a *opened) (*keys, error) { return deriveKeys(own, a.public, hello, a) })
 	}
-	cl.c.mu.Lock()
-	defer cl.c.unlock()
-	cl.dialling = false
-	if cl.c.err != nil {
-		return nil, cl.c.err
+	cl.c.step(time.Now(), func() effects {
+		cl.dialling = false
+		if err = cl.c.wire.err; err != nil {
+			return 0
+		}
+		cl.c.attach(p)
+		return cl.c.wire.attach(0, smallWindow)
+	})
+	if err != nil {
+		return nil, err
 	}
-	cl.c.attach(p, 0, smallWindow)
 	return p, nil
 }
 
@@ -408,16 +405,15 @@ func (cl *client) greet(p *path, hello *openHello, derive func(*opened) (*keys, 
 }
 
 func (cl *client) opened(p *path, keys *keys) {
-	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
-	if c.path != p || c.err != nil {
-		return
-	}
-	c.keys = keys
-	c.say.confirm = true
-	c.begin(p, time.Now())
-	c.log.Debug("stream opened", "stream", c.idString())
+	c, now := cl.c, time.Now()
+	c.step(now, func() effects {
+		if c.path != p || c.wire.err != nil {
+			return 0
+		}
+		do := c.wire.opened(keys, now)
+		c.log.Debug("stream opened", "stream", c.idString())
+		return do
+	})
 }
 
 // readRefusal reads why the server refused hello. Only the host key can refuse:
@@ -460,15 +456,11 @@ func (cl *client) resume(conn net.Conn) (*path, error) {
 }
 
 func (cl *client) resumeHello() *resumeHello {
-	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
-	c.epoch++
-	hello := &resumeHello{id: c.keys.id, epoch: c.epoch}
-	rand.Read(hello.nonce[:])
-	hello.received, hello.limit = c.rx.onNewPath()
-	hello.mac = c.keys.resumeMAC(hello)
-	return hello
+	var nonce [nonceLen]byte
+	rand.Read(nonce[:])
+	cl.c.mu.Lock()
+	defer cl.c.mu.Unlock()
+	return cl.c.wire.hello(nonce)
 }
 
 func (cl *client) readResumed(r io.Reader, hello *resumeHello) (*resumed, error) {
@@ -483,47 +475,38 @@ func (cl *client) readResumed(r io.Reader, hello *resumeHello) (*resumed, error)
 	default:
 		return nil, violation("answer of kind %d to resume", kind)
 	}
-	answer, err := readResumed(r)
-	if err == nil && !sameMAC(answer.mac, cl.c.keys.resumedMAC(hello, answer)) {
-		err = violation("answer to resume with a wrong MAC")
-	}
-	return answer, err
+	return readResumed(r)
 }
 
 // commit makes the message that moves the stream to the new path, if that is
 // still wanted.
 func (cl *client) commit(hello *resumeHello, answer *resumed) (*commit, error) {
-	c := cl.c
-	c.mu.Lock()
-	defer c.unlock()
-	switch {
-	case !cl.wanted():
+	cl.c.mu.Lock()
+	defer cl.c.mu.Unlock()
+	if !cl.wanted() {
 		return nil, context.Canceled
-	case !c.tx.maybeResumable(answer.received):
-		return nil, Permanent(&Refusal{CodeOffset, fmt.Sprintf("the server has received %d bytes, of %d that were sent",
-			answer.received, c.tx.sent)})
 	}
-	m := &commit{}
-	m.received, m.limit = c.rx.onNewPath()
-	m.mac = c.keys.commitMAC(hello, answer, m)
-	return m, nil
+	return cl.c.wire.commit(hello, answer)
 }
 
 // switchTo attaches the new path, then closes the old one.
-func (cl *client) switchTo(conn net.Conn, hello *resumeHello, answer *resumed) (*path, error) {
-	p := newPath(cl.c, conn)
-	p.ready = true
-	c := cl.c
-	c.mu.Lock()
-	cl.dialling, cl.doubted = false, false
-	if c.err != nil {
-		defer c.unlock()
-		return nil, c.err
+func (cl *client) switchTo(conn net.Conn, hello *resumeHello, answer *resumed) (p *path, err error) {
+	c, now := cl.c, time.Now()
+	p = newPath(c, conn)
+	var old *path
+	c.step(now, func() effects {
+		cl.dialling, cl.doubted = false, false
+		if err = c.wire.err; err != nil {
+			return 0
+		}
+		c.life.resumes++
+		old = c.attach(p)
+		c.log.Debug("stream resumed", "stream", c.idString(), "epoch", hello.epoch)
+		return c.wire.committed(answer, now)
+	})
+	if err != nil {
+		return nil, err
 	}
-	c.resumes++
-	old := c.attach(p, answer.received, answer.limit)
-	c.log.Debug("stream resumed", "stream", c.idString(), "epoch", hello.epoch)
-	c.unlock()
 	if old != nil {
 		old.close()
 	}

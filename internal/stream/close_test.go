@@ -228,3 +228,27 @@ func TestLostLastAck(t *testing.T) {
 		client.Close()
 	})
 }
+
+// A client that has closed has sent all, if the server says that it has finished.
+func TestLostAckOfAClosedClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		defer l.close()
+		client, server := l.pair()
+		exchange(t, client, server, "hello")
+		synctest.Wait()
+		l.net.latest().down.stall(true)
+		closed := make(chan struct{})
+		go func() { client.Close(); close(closed) }()
+		if b, err := io.ReadAll(server); len(b) > 0 || err != nil {
+			t.Errorf("the server reads %q, %v", b, err)
+		}
+		server.Close()
+		<-server.Done()
+		l.net.latest().cut()
+		<-closed
+		if client.Err() != nil || server.Err() != nil {
+			t.Errorf("ended by %v and %v", client.Err(), server.Err())
+		}
+	})
+}

@@ -74,7 +74,7 @@ func TestDetachedHoldsLittle(t *testing.T) {
 		var held int
 		for _, c := range servers {
 			if c.Err() == nil {
-				held += c.tx.held
+				held += c.wire.tx.held
 			}
 		}
 		if held > maxDetachedBytes || held < maxDetachedBytes/2 {

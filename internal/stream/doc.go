@@ -11,9 +11,11 @@
 // Parts without goroutines, clocks or locks, each tested alone: frames
 // (frame.go), hellos (hello.go), keys (keys.go), what is sent and not yet
 // acknowledged (sendqueue.go), what is received and not yet read
-// (recvqueue.go), silence (detector.go), the pause between dials (backoff.go).
+// (recvqueue.go), silence (detector.go), the pause between dials (backoff.go). The
+// wire (wire.go) is one end of the protocol, made of these: the user's bytes,
+// frames and the time go in, frames and effects come out.
 //
-// [Conn] joins them under one lock. A path, one connection, has two goroutines:
+// [Conn] joins a wire to a lock, a timer and a connection. A path, one connection, has two goroutines:
 // the reader, which is the goroutine that made the path, and the writer, which
 // the reader starts and joins. The client (client.go) has one goroutine more
 // while it dials; a [Server] has none. A stream has one timer.

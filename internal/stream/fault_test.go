@@ -74,7 +74,7 @@ func faults(t *testing.T, r *rand.Rand) {
 	synctest.Wait()
 	// A server whose last ACK was lost keeps what it sent until its grace is over.
 	for _, c := range []*Conn{client, server} {
-		if n := c.tx.budget.Used(); n != 0 && isClosed(c.Done()) {
+		if n := c.wire.tx.budget.Used(); n != 0 && isClosed(c.Done()) {
 			t.Errorf("%d bytes of the budget are still used", n)
 		}
 	}
@@ -321,13 +321,13 @@ func TestSlowReader(t *testing.T) {
 		}()
 		time.Sleep(time.Hour)
 		server.mu.Lock()
-		held, buffered := server.rx.live, server.rx.buffered()
+		held, buffered := server.wire.rx.live, server.wire.rx.buffered()
 		server.mu.Unlock()
 		if most := smallWindow + smallWindow/4 + 2*largeChunk; held > most || buffered > smallWindow {
 			t.Errorf("the receiver holds %d bytes for %d, at most %d may be", held, buffered, most)
 		}
 		client.mu.Lock()
-		held = client.tx.held
+		held = client.wire.tx.held
 		client.mu.Unlock()
 		if held > smallWindow+maxUnsent+2*largeSlab {
 			t.Errorf("the sender holds %d bytes", held)
@@ -396,16 +396,16 @@ func TestWindowOfALongPath(t *testing.T) {
 			t.Errorf("40 MiB over 100 ms took %v: the window does not grow", took)
 		}
 		server.mu.Lock()
-		window := server.rx.window
+		window := server.wire.rx.window
 		server.mu.Unlock()
 		if window != maxWindow {
 			t.Errorf("the window is %d", window)
 		}
 		time.Sleep(2 * time.Minute)
 		server.mu.Lock()
-		window = server.rx.window
+		window = server.wire.rx.window
 		server.mu.Unlock()
-		if used := server.rx.budget.Used(); window != smallWindow || used != 0 {
+		if used := server.wire.rx.budget.Used(); window != smallWindow || used != 0 {
 			t.Errorf("after two idle minutes the window is %d, %d bytes of the budget are used", window, used)
 		}
 		go client.Write(make([]byte, 1<<20))

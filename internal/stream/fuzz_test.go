@@ -183,7 +183,7 @@ func FuzzPeer(f *testing.F) {
 		line.up.closeWrite()
 		<-done
 		c.mu.Lock()
-		live, held := c.rx.live, c.tx.held
+		live, held := c.wire.rx.live, c.wire.tx.held
 		c.mu.Unlock()
 		if live > 2*largeChunk+len(b) || held > smallSlab {
 			t.Errorf("%d bytes of frames hold %d and %d", len(b), live, held)
@@ -203,8 +203,8 @@ func readNow(c *Conn) []byte {
 	buf := make([]byte, 4096)
 	for {
 		c.mu.Lock()
-		n := c.rx.read(buf)
-		c.unlock()
+		n := c.wire.rx.read(buf)
+		c.mu.Unlock()
 		if n == 0 {
 			return got
 		}

@@ -94,16 +94,16 @@ func (c *Conn) candidate() (candidate, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v, ok := c.side.(*served)
-	if !ok || c.path != nil || c.err != nil {
+	if !ok || c.path != nil || c.wire.err != nil {
 		return candidate{}, false
 	}
-	one := candidate{c: c, since: v.since, held: c.tx.held + c.rx.live, rank: rankMissed}
+	one := candidate{c: c, since: v.since, held: c.wire.tx.held + c.wire.rx.live, rank: rankMissed}
 	switch {
-	case !c.vouched:
+	case !v.vouched:
 		one.rank = rankUnvouched
-	case !c.confirmed:
+	case !c.wire.confirmed:
 		one.rank = rankUnconfirmed
-	case c.closed:
+	case c.wire.closed:
 		one.rank = rankClosed
 	}
 	return one, true
@@ -129,9 +129,10 @@ func (s *Server) bury() {
 
 // evict ends a stream that has no path to make room, unless it has one again.
 func (c *Conn) evict(why string) {
-	c.mu.Lock()
-	defer c.unlock()
-	if c.path == nil {
-		c.end(&Refusal{CodeExpired, why})
-	}
+	c.step(time.Now(), func() effects {
+		if c.path != nil {
+			return 0
+		}
+		return c.wire.end(&Refusal{CodeExpired, why})
+	})
 }

@@ -93,33 +93,21 @@ func (c *Conn) HandOver() ([]byte, error) {
 }
 
 // save takes the stream's state, and ends it.
-func (c *Conn) save() (*saved, error) {
-	c.mu.Lock()
-	defer c.unlock()
-	switch {
-	case c.err != nil:
-		return nil, c.err
-	case c.closed:
-		return nil, net.ErrClosed
-	case c.keys == nil:
-		return nil, errors.New("the other end has not answered yet")
-	}
-	s := &saved{keys: *c.keys, epoch: c.epoch, base: c.tx.base, sent: c.tx.sent, consumed: c.rx.taken()}
-	s.unacked = c.tx.contents()
-	s.unread = make([]byte, c.rx.buffered())
-	c.rx.read(s.unread)
-	for flag, on := range map[byte]bool{savedSendFin: c.tx.fin, savedSendGone: c.tx.gone, savedRecvFin: c.rx.fin} {
-		if on {
-			s.flags |= flag
+func (c *Conn) save() (s *saved, err error) {
+	c.step(time.Now(), func() (do effects) {
+		switch {
+		case c.wire.err != nil:
+			err = c.wire.err
+		case c.wire.closed:
+			err = net.ErrClosed
+		case c.wire.keys == nil:
+			err = errors.New("the other end has not answered yet")
+		default:
+			s, do = c.wire.save()
 		}
-	}
-	p := c.path
-	c.closed = true
-	c.end(ErrMoved)
-	if p != nil {
-		p.fail(ErrMoved) // no last words: the stream goes on
-	}
-	return s, nil
+		return do
+	})
+	return s, err
 }
 
 // Restore continues a stream that HandOver has ended in another process. The
@@ -134,18 +122,15 @@ func Restore(ctx context.Context, cfg Config, state []byte) (*Conn, error) {
 		return nil, err
 	}
 	c := cl.c
-	c.keys, c.epoch, c.confirmed = &s.keys, s.epoch, true
-	c.tx.restore(s)
-	c.rx.restore(s)
-	c.det.sending(time.Now(), c.tx.unacked() > 0)
-	signal(c.readable)
+	c.wire.restore(s, time.Now())
+	signal(c.in.ready)
 	cl.start(ctx)
 	return c, nil
 }
 
 // contents are the user's bytes that are not acknowledged.
 func (q *sendQueue) contents() []byte {
-	var b []byte
+	b := make([]byte, 0, q.unacked())
 	for _, s := range q.slabs {
 		for i := s.head; i < s.fill; i += s.length(i) {
 			if from, _ := s.span(i); frameType(s.buf[i]) == frameData {

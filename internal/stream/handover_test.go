@@ -137,6 +137,39 @@ func TestHandOverOfHalfClosed(t *testing.T) {
 	})
 }
 
+// A FIN that the other end has acknowledged is not said again in another process, at
+// another offset.
+func TestHandOverAfterTheFIN(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		defer l.close()
+		client, server := l.pair()
+		exchange(t, client, server, "hello")
+		client.CloseWrite()
+		if b, err := io.ReadAll(server); len(b) > 0 || err != nil {
+			t.Fatalf("the server reads %q, %v", b, err)
+		}
+		synctest.Wait()
+		state, err := client.HandOver()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		again, err := Restore(context.Background(), l.config(), state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		pass(t, server, again, "what is left to be said")
+		server.CloseWrite()
+		<-again.Done()
+		if s := again.Status(); again.Err() != nil || s.Resumes != 1 || s.Up != 5 {
+			t.Errorf("it ended by %v: %+v", again.Err(), s)
+		}
+		again.Close()
+	})
+}
+
 func savedSeeds() [][]byte {
 	return [][]byte{
 		(&saved{epoch: 1}).encode(),

@@ -383,18 +383,17 @@ func TestACKBesideData(t *testing.T) {
 		{smallBatch, 0},
 		{largeSlab, 0},
 	} {
-		c := newConn(nil, NewBudget(1<<20), true)
-		p := newPath(c, nil)
-		p.ready, c.path = true, p
-		c.rx.received, c.rx.consumed = 1, 1
+		w := newWire(NewBudget(1<<20), true)
+		w.live.ready = true
+		w.rx.received, w.rx.consumed = 1, 1
 		for left := test.data; left > 0; {
-			left -= c.tx.append(make([]byte, left))
+			left -= w.tx.append(make([]byte, left))
 		}
-		words, data, _, _ := c.batch(p, nil, nil)
+		words, data, _, _ := w.next(nil, time.Now())
 		if len(words) != test.words || len(data) == 0 {
 			t.Errorf("beside %d bytes there are %d, want %d", test.data, len(words), test.words)
 		}
-		if unsaid := c.rx.unsaid() > 0; unsaid != (test.words == 0) {
+		if unsaid := w.rx.unsaid() > 0; unsaid != (test.words == 0) {
 			t.Errorf("beside %d bytes what was consumed is left to be said: %v", test.data, unsaid)
 		}
 	}

@@ -11,6 +11,7 @@ const (
 	smallBatch = 1 << 10   // copied, to be one write with what is said beside it
 	saidMost   = 512       // more than all control frames together
 	busyTime   = time.Second
+	lastWords  = time.Second // for what an ended stream still has to say
 )
 
 // path is one connection that a stream travels over. Its reader is the
@@ -29,10 +30,8 @@ type path struct {
 	got     int
 	hadMuch time.Time // when a read last filled the chunk
 
+	born time.Time
 	// Under the Conn's lock.
-	ready   bool // the handshake is over
-	proven  bool // it has carried something
-	born    time.Time
 	failure error       // why it was closed, if we did it
 	last    bool        // the stream has ended: say the last words
 	killer  *time.Timer // ends waiting for the last words
@@ -88,6 +87,13 @@ func (p *path) kill(after time.Duration) {
 	}
 }
 
+// endKiller is called when the path is closed.
+func (p *path) endKiller() {
+	if p.killer != nil {
+		p.killer.Stop()
+	}
+}
+
 // run carries the stream over an attached path until it is lost.
 func (p *path) run() error {
 	var writer sync.WaitGroup
@@ -122,7 +128,7 @@ func (p *path) read() error {
 
 func (p *path) dropChunk() {
 	p.c.mu.Lock()
-	defer p.c.unlock()
+	defer p.c.mu.Unlock()
 	p.in.drop()
 }
 
@@ -139,7 +145,7 @@ func (p *path) received(n int) error {
 		return err
 	}
 	p.c.mu.Lock()
-	defer p.c.unlock()
+	defer p.c.mu.Unlock()
 	p.makeRoom(need, filled, now)
 	return nil
 }
@@ -233,7 +239,7 @@ func (p *path) send(words, data []byte) error {
 // afterLast closes the path of an ended stream. A client leaves it to the
 // server: a relay that sees its client go may drop the last words.
 func (p *path) afterLast() {
-	if !p.c.client {
+	if !p.c.wire.client {
 		p.close()
 	}
 }
@@ -241,222 +247,34 @@ func (p *path) afterLast() {
 // batch collects what is to be sent now; slab is what data lies in, to be given
 // back with the next call.
 func (c *Conn) batch(p *path, said []byte, sent *slab) (words, data []byte, from *slab, last bool) {
-	c.mu.Lock()
-	defer c.unlock()
-	c.tx.release(sent)
-	if c.path != p {
-		return nil, nil, nil, false
-	}
-	if c.err == nil {
-		from, data = c.tx.take(maxBatch, c.limit)
-		if len(data) > 0 {
-			signal(c.writable)
+	now := time.Now()
+	c.step(now, func() (do effects) {
+		c.wire.tx.release(sent)
+		if c.path == p {
+			words, data, from, do = c.wire.next(said, now)
+			last = p.last
 		}
-	}
-	if p.ready {
-		said = c.words(said, len(data) > 0 && len(data) <= smallBatch)
-	}
-	return said, data, from, p.last
+		return do
+	})
+	return words, data, from, last
 }
 
 func (c *Conn) release(s *slab) {
 	c.mu.Lock()
-	defer c.unlock()
-	c.tx.release(s)
-}
-
-// words encodes what is to be said beside the data. Whatever is one write with
-// it takes an ACK along; beside much data an ACK would be a write of its own,
-// which every relay on the way passes on by itself, so that there it waits until
-// it is due.
-func (c *Conn) words(b []byte, more bool) []byte {
-	s := &c.say
-	if s.confirm {
-		sum := c.keys.confirmMAC()
-		b = appendFrame(b, frameConfirm, sum[:])
-	}
-	if s.pong {
-		b = appendNumbers(b, framePong, s.asked)
-	}
-	if s.ack || (more || len(b) > 0 || s.ping) && c.rx.unsaid() > 0 {
-		now := time.Now()
-		c.measure(now)
-		consumed, limit := c.rx.ack(now, c.rtt)
-		b = appendNumbers(b, frameAck, consumed, limit)
-		c.ackBy = time.Time{}
-	}
-	if s.narrow && c.rx.wide() {
-		consumed, limit := c.rx.narrow()
-		b = appendNumbers(b, frameAck, consumed, limit)
-	}
-	if s.ping {
-		c.pingSent = time.Now()
-		b = appendNumbers(b, framePing, s.pinged)
-	}
-	if s.stop {
-		b = appendFrame(b, frameStop)
-	}
-	if s.reset {
-		b = appendReset(b, s.code, s.text)
-	}
-	*s = control{pinged: s.pinged}
-	return b
+	defer c.mu.Unlock()
+	c.wire.tx.release(s)
 }
 
 // apply does what a frame says. Nothing that comes on a path that has been
 // replaced counts.
-func (c *Conn) apply(p *path, f frame, now time.Time) error {
-	c.mu.Lock()
-	defer c.unlock()
-	if c.path != p {
-		return errReplaced
-	}
-	if c.err != nil {
-		return nil // the last words of the other end
-	}
-	c.det.heard = now
-	switch f.typ {
-	case frameData:
-		return c.applyData(p, f, now)
-	case frameAck:
-		return c.applyAck(f, now)
-	case framePing:
-		c.say.pong, c.say.asked = true, f.offset()
-		p.poke()
-	case framePong:
-		c.applyPong(f, now)
-	case frameFin:
-		return c.applyFin(f)
-	case frameReset:
-		c.end(&ResetError{string(f.payload[2:])})
-	case frameStop:
-		c.applyStop()
-	case frameConfirm:
-		return c.applyConfirm(f)
-	}
-	return nil
-}
-
-func (c *Conn) applyData(p *path, f frame, now time.Time) error {
-	if err := c.rx.data(f.offset(), f.data(), p.in, now); err != nil {
-		return err
-	}
-	p.proven = true
-	signal(c.readable)
-	if c.closed {
-		c.consumed()
-	}
-	return nil
-}
-
-func (c *Conn) applyAck(f frame, now time.Time) error {
-	base := c.tx.base
-	if err := c.tx.ack(f.offset()); err != nil {
-		return err
-	}
-	c.limit = f.limit()
-	if c.tx.base > base {
-		c.proved(now)
-		c.det.sending(now, c.tx.unacked() > 0)
-		signal(c.writable)
-		c.settle()
-	}
-	c.path.poke()
-	return nil
-}
-
-func (c *Conn) applyPong(f frame, now time.Time) {
-	if f.offset() != c.say.pinged || c.say.ping || c.pingSent.IsZero() {
-		return // an answer to an earlier question
-	}
-	if took := now.Sub(c.pingSent); c.rtt == 0 || took < c.rtt {
-		c.rtt = took
-	}
-	c.proved(now)
-	c.rx.narrowed()
-}
-
-// measure asks for the round trip now and then while bytes come: it is what the
-// width of the window depends on.
-func (c *Conn) measure(now time.Time) {
-	if c.rx.much() && now.Sub(c.pingSent) >= time.Second && c.det.asked.IsZero() {
-		c.say.ping = true
-		c.say.pinged++
-	}
-}
-
-func (c *Conn) applyFin(f frame) error {
-	if err := c.rx.end(f.offset()); err != nil {
-		return err
-	}
-	signal(c.readable)
-	c.consumed()
-	return nil
-}
-
-func (c *Conn) applyStop() {
-	c.tx.abandon()
-	c.det.sending(time.Now(), false)
-	signal(c.writable)
-	c.settle()
-}
-
-func (c *Conn) applyConfirm(f frame) error {
-	if c.client || !sameMAC([macLen]byte(f.payload), c.keys.confirmMAC()) {
-		return violation("CONFIRM")
-	}
-	c.confirmed = true
-	return nil
-}
-
-// attach makes p the live path: what was sent from offset next on is sent again.
-// The path that was live is returned, to be closed.
-func (c *Conn) attach(p *path, next, limit uint64) (old *path) {
-	now := time.Now()
-	old, c.path = c.path, p
-	c.tx.rewind(next)
-	c.limit = limit
-	c.say = control{pinged: c.say.pinged, ack: true, stop: c.closed && !c.rx.fin}
-	c.ackBy, c.expiry = time.Time{}, time.Time{}
-	if p.ready {
-		c.begin(p, now)
-	}
-	p.poke()
-	return old
-}
-
-// begin starts watching a path whose handshake is over.
-func (c *Conn) begin(p *path, now time.Time) {
-	p.ready = true
-	c.rtt, c.pingSent = 0, time.Time{}
-	c.det.begin(now)
-	c.det.sending(now, c.tx.unacked() > 0)
-	c.det.wake = c.det.pingAt()
-	c.setState(Up, now, "")
-	c.arm(now)
-	p.poke()
-}
-
-// detach is called when p carries nothing any more; err is what its reader saw.
-func (c *Conn) detach(p *path, err error) error {
-	c.mu.Lock()
-	defer c.unlock()
-	if p.killer != nil {
-		p.killer.Stop()
-	}
-	if c.path != p {
-		return errReplaced
-	}
-	c.path = nil
-	if p.failure != nil {
-		err = p.failure
-	}
-	if c.err != nil {
-		return nil
-	}
-	now := time.Now()
-	c.setState(Redialling, now, err.Error())
-	c.side.lost(p, now)
-	c.arm(now)
+func (c *Conn) apply(p *path, f frame, now time.Time) (err error) {
+	c.step(now, func() (do effects) {
+		if c.path != p {
+			err = errReplaced
+			return 0
+		}
+		do, err = c.wire.frame(f, p.in, now)
+		return do
+	})
 	return err
 }

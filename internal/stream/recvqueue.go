@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"net"
 	"sync"
 	"time"
 )
@@ -226,6 +227,18 @@ func (q *recvQueue) read(p []byte) int {
 		n += k
 	}
 	return n
+}
+
+// peek appends what can be read to bufs, as far as there is room, and its memory to
+// held, which is a holder of it until it is dropped.
+func (q *recvQueue) peek(bufs net.Buffers, held []*chunk) net.Buffers {
+	for i := q.first; i < len(q.spans) && len(bufs) < cap(bufs); i++ {
+		s := q.spans[i]
+		s.refs++
+		held = append(held, s.chunk)
+		bufs = append(bufs, s.buf[s.from:s.to])
+	}
+	return bufs
 }
 
 // advance marks the next n bytes consumed.

@@ -51,10 +51,10 @@ func (l *lab) refusalTo(hello []byte) *refused {
 // hello is a resume hello that the client of c could send.
 func hello(c *Conn, change func(*resumeHello)) *resumeHello {
 	c.mu.Lock()
-	defer c.unlock()
-	h := &resumeHello{id: c.keys.id, epoch: c.epoch + 1, received: c.rx.received, limit: c.rx.limit}
+	defer c.mu.Unlock()
+	h := &resumeHello{id: c.wire.keys.id, epoch: c.wire.epoch + 1, received: c.wire.rx.received, limit: c.wire.rx.limit}
 	change(h)
-	h.mac = c.keys.resumeMAC(h)
+	h.mac = c.wire.keys.resumeMAC(h)
 	return h
 }
 
@@ -76,7 +76,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"unknown id":   {hello(client, func(h *resumeHello) { h.id[3] ^= 1 }), CodeUnknown},
 		"wrong MAC":    {wrongMAC, CodeProof},
-		"no MAC":       {&resumeHello{id: client.keys.id, epoch: 100}, CodeProof},
+		"no MAC":       {&resumeHello{id: client.wire.keys.id, epoch: 100}, CodeProof},
 		"same epoch":   {hello(client, func(h *resumeHello) { h.epoch = 1 }), CodeFenced},
 		"older epoch":  {hello(client, func(h *resumeHello) { h.epoch = 0 }), CodeFenced},
 		"high offset":  {hello(client, func(h *resumeHello) { h.received = 1 << 40 }), CodeOffset},
@@ -118,7 +118,7 @@ func TestCommitWithALowOffset(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &commit{received: 3, limit: h.limit}
-	m.mac = client.keys.commitMAC(h, answer, m)
+	m.mac = client.wire.keys.commitMAC(h, answer, m)
 	line.near.Write(m.encode())
 	if err := <-said; !errors.Is(err, ErrOffset) {
 		t.Errorf("the commit gets %v", err)
@@ -152,7 +152,7 @@ func TestOneCommitForAnEpoch(t *testing.T) {
 	}
 	end := func(line *line, answer *resumed) {
 		m := &commit{received: h.received, limit: h.limit}
-		m.mac = client.keys.commitMAC(h, answer, m)
+		m.mac = client.wire.keys.commitMAC(h, answer, m)
 		line.near.Write(m.encode())
 	}
 	first, firstSaid, firstAnswer := begin()
@@ -179,8 +179,8 @@ func TestOneCommitForAnEpoch(t *testing.T) {
 
 func livePath(c *Conn) (*path, uint64) {
 	c.mu.Lock()
-	defer c.unlock()
-	return c.path, c.epoch
+	defer c.mu.Unlock()
+	return c.path, c.wire.epoch
 }
 
 // What was recorded on a path, sent again, changes nothing and learns nothing
@@ -227,7 +227,7 @@ func replay(t *testing.T) {
 		t.Errorf("a replayed CONFIRM gets %v", err)
 	}
 	line.cut()
-	if other.confirmed || other.keys.id == server.keys.id {
+	if other.wire.confirmed || other.wire.keys.id == server.wire.keys.id {
 		t.Error("a replayed open was confirmed")
 	}
 	exchange(t, client, server, "untouched")

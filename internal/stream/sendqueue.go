@@ -323,6 +323,9 @@ func (q *sendQueue) find(offset uint64) (at, pos int) {
 // the offset behind them. The live path is not touched.
 func (q *sendQueue) copyFrom(offset, limit uint64, most int) (b []byte, next uint64) {
 	next = offset
+	if offset < q.end {
+		b = make([]byte, 0, min(most, int(min(q.end-offset, maxRing))+maxFrame))
+	}
 	at, pos := q.find(offset)
 	for ; at < len(q.slabs); at++ {
 		s := q.slabs[at]

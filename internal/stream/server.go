@@ -226,12 +226,12 @@ func (s *Server) open(conn net.Conn, hello *openHello) (*path, error) {
 		return nil, err
 	}
 	c := newConn(s.log, s.cfg.Budget, false)
-	c.side, c.keys = &served{s: s, c: c}, keys
-	p := newPath(c, conn)
-	p.ready = true
-	c.mu.Lock()
-	c.attach(p, 0, smallWindow)
-	c.unlock()
+	c.side, c.wire.keys = &served{s: s, c: c}, keys
+	p, now := newPath(c, conn), time.Now()
+	c.step(now, func() effects {
+		c.attach(p)
+		return c.wire.attach(0, smallWindow) | c.wire.begin(now)
+	})
 	if err := s.admit(c); err != nil {
 		c.stopTimer()
 		return nil, s.refuse(conn, hello.encode(), CodeBusy, err.Error())
@@ -253,9 +253,7 @@ func (c *Conn) lose(p *path, err error) error {
 func (c *Conn) stopTimer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.timer != nil {
-		c.timer.Stop()
-	}
+	c.alarm.stop()
 }
 
 // answer makes the server's half of the keys, and signs for it.
@@ -308,7 +306,7 @@ func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	}
 	select {
 	case s.queue <- c:
-		s.live[c.keys.id] = c
+		s.live[c.wire.keys.id] = c
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("%d streams wait to be accepted", maxUnaccepted)
@@ -343,7 +341,7 @@ func (s *Server) vouch(c *Conn) error {
 		}
 	}
 	c.mu.Lock()
-	c.vouched = true
+	c.side.(*served).vouched = true
 	c.mu.Unlock()
 	s.mu.Unlock()
 	if victim != nil {
@@ -366,7 +364,8 @@ func (s *Server) idle(c *Conn) *Conn {
 func (c *Conn) isVouched() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.vouched
+	v, ok := c.side.(*served)
+	return ok && v.vouched
 }
 
 // resume moves a stream to conn. A client that has its keys leaves its place to
@@ -385,10 +384,7 @@ func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Place) (
 	if err != nil {
 		return nil, err
 	}
-	if !sameMAC(m.mac, c.keys.commitMAC(hello, answer, m)) {
-		return nil, violation("commit with a wrong MAC")
-	}
-	return c.moveTo(conn, hello, m, early)
+	return c.moveTo(conn, hello, answer, m, early)
 }
 
 // find returns the stream that hello may continue, or why it may not. Nothing is
@@ -414,61 +410,37 @@ func (s *Server) find(hello *resumeHello) (*Conn, Code, string) {
 	}
 }
 
-// mayResume decides about a hello; no code means yes.
 func (c *Conn) mayResume(hello *resumeHello) (Code, string) {
 	c.mu.Lock()
-	defer c.unlock()
-	switch {
-	case !sameMAC(hello.mac, c.keys.resumeMAC(hello)):
-		return CodeProof, ""
-	case hello.epoch <= c.epoch:
-		return CodeFenced, fmt.Sprintf("epoch %d, have seen %d", hello.epoch, c.epoch)
-	case !c.tx.maybeResumable(hello.received):
-		return CodeOffset, fmt.Sprintf("%d of %d that were sent", hello.received, c.tx.sent)
-	}
-	return 0, ""
+	defer c.mu.Unlock()
+	return c.wire.judge(hello)
 }
 
-// early is what is sent behind resumed, before the client has committed.
-type early struct {
-	frames []byte
-	next   uint64 // the offset behind it
-}
-
-// answerResume makes the answer to a hello that may resume. The stream stays
-// where it is.
 func (c *Conn) answerResume(hello *resumeHello) (*resumed, early) {
+	var nonce [nonceLen]byte
+	rand.Read(nonce[:])
 	c.mu.Lock()
-	defer c.unlock()
-	answer := &resumed{}
-	rand.Read(answer.nonce[:])
-	answer.received, answer.limit = c.rx.onNewPath()
-	answer.mac = c.keys.resumedMAC(hello, answer)
-	frames, next := c.tx.copyFrom(hello.received, hello.limit, earlyBytes)
-	return answer, early{frames, next}
+	defer c.mu.Unlock()
+	return c.wire.answer(hello, nonce)
 }
 
 // moveTo attaches the new path, then closes the old one.
-func (c *Conn) moveTo(conn net.Conn, hello *resumeHello, m *commit, sent early) (*path, error) {
-	p := newPath(c, conn)
-	p.ready = true
-	c.mu.Lock()
-	switch {
-	case c.err != nil:
-		defer c.unlock()
-		return nil, c.err
-	case hello.epoch <= c.epoch:
-		defer c.unlock()
-		return nil, ErrFenced
-	case !c.tx.resumable(m.received):
-		defer c.unlock()
-		return nil, ErrOffset
+func (c *Conn) moveTo(conn net.Conn, hello *resumeHello, answer *resumed, m *commit, sent early) (*path, error) {
+	p, now := newPath(c, conn), time.Now()
+	var old *path
+	var err error
+	c.step(now, func() (do effects) {
+		if do, err = c.wire.move(hello, answer, m, sent, now); err != nil {
+			return 0
+		}
+		c.life.resumes++
+		old = c.attach(p)
+		c.log.Info("stream resumed", "stream", c.idString(), "epoch", hello.epoch)
+		return do
+	})
+	if err != nil {
+		return nil, err
 	}
-	c.epoch, c.confirmed = hello.epoch, true
-	c.resumes++
-	old := c.attach(p, max(m.received, sent.next), m.limit)
-	c.log.Info("stream resumed", "stream", c.idString(), "epoch", c.epoch)
-	c.unlock()
 	if old != nil {
 		old.close()
 	}
@@ -477,9 +449,11 @@ func (c *Conn) moveTo(conn net.Conn, hello *resumeHello, m *commit, sent early) 
 
 // served is a stream's side at a server.
 type served struct {
-	s     *Server
-	c     *Conn
-	since time.Time // when the path was lost; under the Conn's lock
+	s *Server
+	c *Conn
+	// Under the Conn's lock.
+	since   time.Time // when the path was lost
+	vouched bool      // its user has proved who he is
 }
 
 func (v *served) suspect() {}
@@ -488,20 +462,20 @@ func (v *served) trusted() {}
 func (v *served) lost(_ *path, now time.Time) {
 	grace := v.s.cfg.Grace
 	text := fmt.Sprintf("nobody came back for %v", grace)
-	if !v.c.confirmed || !v.c.vouched {
+	if !v.c.wire.confirmed || !v.vouched {
 		grace = min(grace, unconfirmedTime)
 		text = fmt.Sprintf("its client was never heard of again, for %v", grace)
 	}
 	v.since = now
-	v.c.expiry = now.Add(grace)
-	v.c.expire = &Refusal{CodeExpired, text}
+	v.c.life.until = now.Add(grace)
+	v.c.life.expired = &Refusal{CodeExpired, text}
 }
 
 // ended moves the stream to those that are remembered.
 func (v *served) ended(err error) {
 	v.s.mu.Lock()
-	delete(v.s.live, v.c.keys.id)
-	v.s.dead.add(v.c.keys, err)
+	delete(v.s.live, v.c.wire.keys.id)
+	v.s.dead.add(v.c.wire.keys, err)
 	v.s.mu.Unlock()
 	v.c.SetDeadline(time.Time{})
 	v.s.log.Info("stream ended", "stream", v.c.idString(), "reason", err)

@@ -35,43 +35,57 @@ type Status struct {
 	Why     string // why it is not Up
 }
 
+// life is what a stream is doing, as its user may want to know it.
+type life struct {
+	state   State
+	since   time.Time
+	why     string
+	stalls  int
+	resumes int
+	changed chan struct{} // holds a value after state or why has changed
+	until   time.Time     // when the stream ends for want of a path; zero: it does not
+	expired error         // why it ends then
+}
+
+func newLife(now time.Time) life { return life{since: now, changed: make(chan struct{}, 1)} }
+
+// set is the only place that moves the state.
+func (l *life) set(s State, since time.Time, why string) effects {
+	if l.state == Ended || l.state == s && l.why == why {
+		return 0
+	}
+	wasBad := l.state != Up
+	if l.state == Up && s != Ended {
+		l.stalls++
+	}
+	if s == Up || s == Ended || !wasBad {
+		l.since = since
+	}
+	l.state, l.why = s, why
+	signal(l.changed)
+	return canWrite // a ring without a path takes more
+}
+
 // Status returns what the stream is doing.
 func (c *Conn) Status() Status {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	return Status{
-		State:   c.state,
-		Since:   c.since,
-		Up:      c.tx.written(),
-		Down:    c.rx.taken(),
-		Unacked: c.tx.unacked(),
-		Stalls:  c.stalls,
-		Resumes: c.resumes,
-		Opened:  c.keys != nil,
-		Why:     c.why,
+		State:   c.life.state,
+		Since:   c.life.since,
+		Up:      c.wire.tx.written(),
+		Down:    c.wire.rx.taken(),
+		Unacked: c.wire.tx.unacked(),
+		Stalls:  c.life.stalls,
+		Resumes: c.life.resumes,
+		Opened:  c.wire.keys != nil,
+		Why:     c.life.why,
 	}
 }
 
 // Changed receives a value after State or Why has changed. Changes that nobody
 // received become one.
-func (c *Conn) Changed() <-chan struct{} { return c.changed }
-
-// setState is the only place that moves the state.
-func (c *Conn) setState(s State, since time.Time, why string) {
-	if c.state == Ended || c.state == s && c.why == why {
-		return
-	}
-	wasBad := c.state != Up
-	if c.state == Up && s != Ended {
-		c.stalls++
-	}
-	if s == Up || s == Ended || !wasBad {
-		c.since = since
-	}
-	c.state, c.why = s, why
-	signal(c.changed)
-	signal(c.writable) // a ring without a path takes more
-}
+func (c *Conn) Changed() <-chan struct{} { return c.life.changed }
 
 // signal leaves a value in a channel that holds one.
 func signal(c chan<- struct{}) {

@@ -323,8 +323,8 @@ func TestProvedHandshakeIsNotDrawn(t *testing.T) {
 		l.net.lines[0].cut()
 		synctest.Wait()
 		client.mu.Lock()
-		h := &resumeHello{id: client.keys.id, epoch: client.epoch + 1, received: client.rx.received, limit: client.rx.limit}
-		h.mac = client.keys.resumeMAC(h)
+		h := &resumeHello{id: client.wire.keys.id, epoch: client.wire.epoch + 1, received: client.wire.rx.received, limit: client.wire.rx.limit}
+		h.mac = client.wire.keys.resumeMAC(h)
 		client.mu.Unlock()
 		_, said := l.send(h.encode()) // which the server answers, and then waits for its commit
 		synctest.Wait()

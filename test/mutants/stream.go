@@ -19,28 +19,28 @@ var stream = []mutant{
 	},
 	{
 		claim: "a resume with an epoch that was seen is refused",
-		file:  "internal/stream/server.go",
-		old: `	case hello.epoch <= c.epoch:
+		file:  "internal/stream/wireresume.go",
+		old: `	case hello.epoch <= w.epoch:
 		return CodeFenced,`,
-		new: `	case hello.epoch < c.epoch:
+		new: `	case hello.epoch < w.epoch:
 		return CodeFenced,`,
 		pkg: "internal/stream",
 		run: "^TestRefusals$",
 	},
 	{
 		claim: "one epoch moves a stream once",
-		file:  "internal/stream/server.go",
-		old: `	case hello.epoch <= c.epoch:
-		defer`,
-		new: `	case hello.epoch < c.epoch:
-		defer`,
+		file:  "internal/stream/wireresume.go",
+		old: `	case hello.epoch <= w.epoch:
+		return 0, ErrFenced`,
+		new: `	case hello.epoch < w.epoch:
+		return 0, ErrFenced`,
 		pkg: "internal/stream",
 		run: "^TestOneCommitForAnEpoch$",
 	},
 	{
 		claim: "a resume needs the stream's MAC",
-		file:  "internal/stream/server.go",
-		old: `	case !sameMAC(hello.mac, c.keys.resumeMAC(hello)):
+		file:  "internal/stream/wireresume.go",
+		old: `	case !sameMAC(hello.mac, w.keys.resumeMAC(hello)):
 		return CodeProof, ""`,
 		new: `	case false:
 		return CodeProof, ""`,
@@ -49,10 +49,51 @@ var stream = []mutant{
 	},
 	{
 		claim: "a commit needs the MAC of this resume",
-		file:  "internal/stream/server.go",
-		old:   `	if !sameMAC(m.mac, c.keys.commitMAC(hello, answer, m)) {`,
-		new:   `	if false {`,
+		file:  "internal/stream/wireresume.go",
+		old:   `	case !sameMAC(m.mac, w.keys.commitMAC(hello, answer, m)):`,
+		new:   `	case false:`,
 		pkg:   "internal/stream",
 		run:   "^TestReplay$",
+	},
+	{
+		claim: "a frame whose checksum is wrong gives nothing to the user",
+		file:  "internal/stream/frame.go",
+		old:   `; got != want {`,
+		new:   `; got != want && frameType(b[0]) != frameData {`,
+		pkg:   "internal/stream",
+		run:   "^TestSimulation$",
+	},
+	{
+		claim: "bytes that are sent again are read once",
+		file:  "internal/stream/recvqueue.go",
+		old:   `	p = p[q.received-offset:]`,
+		new:   `	end = q.received + uint64(len(p))`,
+		pkg:   "internal/stream",
+		run:   "^TestSimulation$",
+	},
+	{
+		claim: "a stream that moves to another process sends what was written after the move",
+		file:  "internal/stream/handover.go",
+		old: `	q.sealOpen()
+	if s.flags&savedSendFin`,
+		new: `	if s.flags&savedSendFin`,
+		pkg: "internal/stream",
+		run: "^TestSimulation$",
+	},
+	{
+		claim: "a stream whose end is acknowledged can move to another process",
+		file:  "internal/stream/wireresume.go",
+		old:   `	s.base = min(w.tx.base, w.tx.written())`,
+		new:   `	s.base = w.tx.base`,
+		pkg:   "internal/stream",
+		run:   "^TestHandOverAfterTheFIN$",
+	},
+	{
+		claim: "the bytes on the wire are those of version 1",
+		file:  "internal/stream/wireframes.go",
+		old:   `		b = appendNumbers(b, framePong, s.asked)`,
+		new:   `		b = appendNumbers(b, framePong, s.asked, 0)`,
+		pkg:   "internal/stream",
+		run:   "^TestVersion1$",
 	},
 }

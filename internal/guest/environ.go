@@ -4,6 +4,7 @@ package guest
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -62,6 +63,18 @@ func workspaceEnvironment(environ []string, home keyway.Home, a Account) environ
 		e["SHELL"] = a.Shell
 	}
 	return e
+}
+
+// dropGone removes what belonged to the login that made the workspace, once that is
+// over: its runtime directory and its Kerberos tickets. Programs then look where they
+// look without them.
+func (e environment) dropGone() {
+	for name, dir := range map[string]string{"XDG_RUNTIME_DIR": "/run/user/", "KRB5CCNAME": "/tmp/krb5cc_"} {
+		path := strings.TrimPrefix(e[name], "FILE:")
+		if _, err := os.Stat(path); err != nil && strings.HasPrefix(path, dir) {
+			delete(e, name)
+		}
+	}
 }
 
 // pathWith puts dir in front: on a machine that has a keyway of its own, the

@@ -326,6 +326,7 @@ func (s *sessionChannel) startDir() string {
 
 func (s *sessionChannel) environ() environment {
 	e := maps.Clone(s.conn.server.env)
+	e.dropGone()
 	maps.Copy(e, s.env.vars)
 	if s.term != nil {
 		e["SSH_TTY"] = s.term.name

@@ -92,6 +92,11 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 		fmt.Fprintln(news, "unlocked already; lock with: keyway lock")
 		return a.Hosts.Sync()
 	}
+	for _, f := range locked {
+		if err := laptop.CheckKeyFile(f); err != nil {
+			return err
+		}
+	}
 	args := []string{"-q"}
 	if life > 0 {
 		args = append(args, "-t", strconv.Itoa(int(life/time.Second)))

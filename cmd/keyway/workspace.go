@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -135,7 +136,7 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 		said = "was gone already:"
 	case keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.UnknownPlace):
 		e := spelledOut(keyway.AsError(err))
-		return e.Hint("%s\nif the place is gone for good: keyway forget %s", e.Next, place)
+		return e.Hint("%s", strings.TrimSpace(e.Next+"\nif the place is gone for good: keyway forget "+string(place)))
 	case err != nil:
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -51,6 +52,8 @@ type Record struct {
 	// finds the workspace's Home.Data; empty where there is no such thing.
 	Container string `json:"container,omitempty"`
 	Data      string `json:"data,omitempty"`
+	// Machine is where it was made, and nowhere else can anything be done with it.
+	Machine Machine `json:"machine,omitzero"`
 }
 
 // maxRecord bounds a Record's file in bytes.
@@ -60,9 +63,19 @@ func (h Homes) recordPath(name keyway.Name) string {
 	return filepath.Join(h.dir, "."+string(name)+".json")
 }
 
-// Record is what is remembered of the workspace. The error wraps fs.ErrNotExist
-// if there is no such Home.
+// Record is what is remembered of a workspace of this machine. The error wraps
+// fs.ErrNotExist if there is no such Home, and says where it is if that is another
+// machine's.
 func (h Homes) Record(name keyway.Name) (Record, error) {
+	rec, err := h.read(name)
+	if err == nil && !rec.isHere() {
+		return Record{}, h.elsewhere(rec)
+	}
+	return rec, err
+}
+
+// read is Record, whichever machine it is of.
+func (h Homes) read(name keyway.Name) (Record, error) {
 	// A Home that somebody removed by hand leaves its Record.
 	if _, err := os.Lstat(string(h.Home(name))); err != nil {
 		return Record{}, err
@@ -188,13 +201,13 @@ func (h Homes) keepKey(name keyway.Name, key ed25519.PrivateKey) (string, error)
 // Guests are the guests that the workspaces here run with, by the last element
 // of Guest.Dir. It fails if one workspace's cannot be told.
 func (h Homes) Guests() (map[string]bool, error) {
-	names, err := h.Names()
+	names, err := h.all() // those of other machines run with the same files
 	if err != nil {
 		return nil, err
 	}
 	guests := make(map[string]bool)
 	for _, name := range names {
-		rec, err := h.Record(name)
+		rec, err := h.read(name)
 		if err != nil {
 			return nil, err
 		}
@@ -203,8 +216,17 @@ func (h Homes) Guests() (map[string]bool, error) {
 	return guests, nil
 }
 
-// Names are the workspaces that have a Home here, sorted.
+// Names are the workspaces of this machine that have a Home, sorted.
 func (h Homes) Names() ([]keyway.Name, error) {
+	names, err := h.all()
+	return slices.DeleteFunc(names, func(name keyway.Name) bool {
+		rec, err := h.read(name)
+		return err == nil && !rec.isHere()
+	}), err
+}
+
+// all are the workspaces that have a Home, of whichever machine.
+func (h Homes) all() ([]keyway.Name, error) {
 	entries, err := os.ReadDir(h.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -225,6 +247,9 @@ func (h Homes) Names() ([]keyway.Name, error) {
 func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	home, fresh := h.Home(s.Name), keyway.Home(h.freshPath(s.Name))
 	if _, err := os.Lstat(string(home)); err == nil {
+		if rec, err := h.read(s.Name); err == nil && !rec.isHere() {
+			return "", keyway.Errorf(keyway.NameTaken, "there is a workspace %s at %q, which has the same home directory: choose another name", s.Name, rec.Machine.Host)
+		}
 		return "", NameTaken(s.Name)
 	}
 	if err := h.makeDir(); err != nil {
@@ -255,7 +280,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	}
 	// The Home comes last: it is what says that there is a workspace.
 	s.Secrets = nil // they are in the workspace only
-	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir), HostKey: public}
+	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir), HostKey: public, Machine: thisMachine()}
 	if err := h.remember(rec); err != nil {
 		return "", err
 	}

@@ -11,6 +11,9 @@ const (
 	Stopped State = "stopped" // ended or was stopped; can be started again
 	Broken  State = "broken"  // runs, but its guest does not answer
 	Unknown State = "unknown" // its place cannot be asked
+	// Elsewhere is the state of a workspace of another machine, which has the same home
+	// directory as the one that was asked.
+	Elsewhere State = "elsewhere"
 )
 
 // Workspace is what an engine knows of one workspace. All of it is asked from

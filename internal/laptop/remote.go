@@ -64,7 +64,7 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 		return nil
 	}
 	for _, w := range list.Workspaces {
-		if w.Name == entry.Name && w.State != keyway.Running && w.State != keyway.Unknown {
+		if w.Name == entry.Name && w.State != keyway.Running && w.State != keyway.Unknown && w.State != keyway.Elsewhere {
 			why := string(w.State)
 			if w.Reason != "" {
 				why += " (" + plain.Line(w.Reason) + ")"

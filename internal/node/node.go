@@ -83,6 +83,7 @@ func (n *Node) List(ctx context.Context) (api.Listing, error) {
 	if err := ctx.Err(); err != nil {
 		return api.Listing{}, err
 	}
+	list.Workspaces = append(list.Workspaces, n.elsewhere()...)
 	slices.SortFunc(list.Workspaces, func(a, b keyway.Workspace) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
 }
@@ -138,7 +139,11 @@ func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 
 // find is the engine that has the workspace.
 func (n *Node) find(ctx context.Context, name keyway.Name) (engine.Engine, error) {
-	if s, err := n.homes.Spec(name); err == nil {
+	s, err := n.homes.Spec(name)
+	if keyway.Is(err, keyway.Unreachable) {
+		return nil, err // it is another machine's
+	}
+	if err == nil {
 		for _, e := range n.engines {
 			if e.Name() == s.Engine {
 				return e, nil
@@ -274,6 +279,21 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 		w.Guest, _ = engine.Info(n.homes.Home(name))
 		w.Guest.HostKey = rec.HostKey
 		list = append(list, w)
+	}
+	return list
+}
+
+// elsewhere are the workspaces of other machines that have the same home directory.
+func (n *Node) elsewhere() (list []keyway.Workspace) {
+	records, err := n.homes.Elsewhere()
+	if err != nil {
+		return nil
+	}
+	for _, rec := range records {
+		list = append(list, keyway.Workspace{
+			Name: rec.Spec.Name, Engine: rec.Spec.Engine, Image: rec.Spec.Image, GPUs: rec.Spec.GPUs, Created: rec.Created,
+			State: keyway.Elsewhere, Reason: "at " + rec.Machine.Host + ", which has the same home directory", Sessions: -1,
+		})
 	}
 	return list
 }

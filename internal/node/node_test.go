@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +146,44 @@ func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	absent := &fakeEngine{name: "podman", broken: keyway.Errorf(keyway.EngineAbsent, "no Podman")}
 	if list, _ := New(engine.HomesIn(t.TempDir()), nil, absent).List(context.Background()); len(list.Problems) != 0 {
 		t.Errorf("an engine that nobody uses is no problem: %+v", list.Problems)
+	}
+}
+
+// With one home directory for two machines, each lists what the other has, and touches
+// nothing of it.
+func TestAnotherMachinesWorkspaceIsLeftAlone(t *testing.T) {
+	root := t.TempDir()
+	homes := engine.HomesIn(root)
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, engine.Guest{}); err != nil {
+		t.Fatal(err)
+	}
+	record := filepath.Join(homes.Dir(), ".train.json")
+	data, err := os.ReadFile(record)
+	var rec engine.Record
+	if err != nil || json.Unmarshal(data, &rec) != nil {
+		t.Fatal(err)
+	}
+	rec.Machine = engine.Machine{ID: "another", Host: "gpu2"}
+	if data, err = json.Marshal(rec); err != nil || os.WriteFile(record, data, 0o600) != nil {
+		t.Fatal(err)
+	}
+	docker := &fakeEngine{name: "docker"}
+	n := New(homes, nil, docker)
+	list, err := n.List(t.Context())
+	if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != keyway.Elsewhere || !strings.HasPrefix(list.Workspaces[0].Reason, "at gpu2") {
+		t.Errorf("%+v, %v", list, err)
+	}
+	_, dialled := n.Dial(t.Context(), "train")
+	for what, err := range map[string]error{
+		"stop": n.Stop(t.Context(), "train", 0), "start": n.Start(t.Context(), "train"), "rm": n.Remove(t.Context(), "train"),
+		"rm --volumes": n.Purge(t.Context(), "train"), "keys": n.Admit(t.Context(), "train", nil), "ssh": dialled,
+	} {
+		if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "gpu2") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := os.Stat(string(homes.Home("train"))); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -197,6 +197,9 @@ func stoppedFile(home keyway.Home) string { return filepath.Join(string(home), "
 
 // Stop implements engine.Engine.
 func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
+	if _, err := e.find(name); err != nil {
+		return err // before anything of it is signalled: it may be another machine's
+	}
 	if home := e.homes.Home(name); grace == 0 && alive(home) {
 		sayGrace(home, 0) // also to a Stop that is under way
 		terminate(home)

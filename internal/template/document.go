@@ -54,7 +54,7 @@ func parseDocument(file string, data []byte) (*document, error) {
 	var doc yaml.Node
 	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
-		return nil, keyway.Errorf(keyway.BadConfig, "%s is empty", file).Hint("see an example: keyway up --help")
+		return nil, keyway.Errorf(keyway.BadConfig, "%s is empty", file).Advise(keyway.ExampleOfTemplate)
 	} else if err != nil {
 		return nil, d.syntax(err)
 	}

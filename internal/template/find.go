@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"keyway/internal/keyway"
 )
@@ -103,11 +102,11 @@ func (f Finder) notFound(name string, all []Template) error {
 		}
 	}
 	if best != "" {
-		e = e.Hint("did you mean: keyway up %s", best)
+		e = e.Advise(keyway.MeantTemplate, best)
 		e.Nearest = best
 		return e
 	}
-	return e.Hint("see which there are: keyway templates\nor name an image: keyway up --image IMAGE")
+	return e.Advise(keyway.SeeTemplates)
 }
 
 // Only is the one template of the working directory's keyway.yaml, for commands that
@@ -127,8 +126,11 @@ func (f Finder) Only() (Template, bool, error) {
 		for _, p := range services {
 			names = append(names, p.key.Value)
 		}
-		return Template{}, false, keyway.Errorf(keyway.Usage, "%s has %d templates", file, len(services)).
-			Hint("name one: keyway up %s", strings.Join(names, ", or keyway up "))
+		several := keyway.Errorf(keyway.Usage, "%s has %d templates", file, len(services))
+		for _, name := range names {
+			several = several.Advise(keyway.NameTemplate, name)
+		}
+		return Template{}, false, several
 	}
 	return Template{Name: services[0].key.Value, Source: Repository, File: file, doc: doc, dir: filepath.Dir(file)}, true, nil
 }

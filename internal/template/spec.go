@@ -206,7 +206,7 @@ func (c converter) source(given string) (string, error) {
 	}
 	if !c.local {
 		return "", c.errorf("volumes", "%.80q is a directory of this laptop, and the workspace is at another place", given).
-			Hint("write where the data is at the place: /data:TARGET\nor make the workspace here: --on local")
+			Hint("write where the data is at the place: /data:TARGET").Advise(keyway.MakeHere)
 	}
 	if rest, ok := strings.CutPrefix(given, "~"); ok && (rest == "" || rest[0] == '/') {
 		return filepath.Join(c.env.home, rest), nil

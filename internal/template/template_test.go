@@ -336,7 +336,7 @@ func TestWhichWins(t *testing.T) {
 	if found, err := f.Find("pytorch"); err != nil || found.Source != Mine {
 		t.Errorf("%+v, %v", found, err)
 	}
-	if _, err := f.Find("pytroch"); !strings.Contains(keyway.AsError(err).Next, "keyway up pytorch") {
+	if _, err := f.Find("pytroch"); !strings.Contains(keyway.AsError(err).Help(), "meant-template pytorch") {
 		t.Errorf("%v", keyway.AsError(err))
 	}
 	// A repository's root and the home directory end the walk.

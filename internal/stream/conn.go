@@ -44,27 +44,6 @@ type Conn struct {
 	alarm alarm
 }
 
-// half is one direction of a stream, as its user sees it.
-type half struct {
-	mu    sync.Mutex // one user at a time
-	by    deadline
-	ready chan struct{} // holds a value when it is worth another try
-}
-
-func newHalf() half { return half{ready: make(chan struct{}, 1)} }
-
-// wait returns when another try is worth it, with an error when the deadline has
-// passed.
-func (h *half) wait(done <-chan struct{}) error {
-	select {
-	case <-h.ready:
-	case <-done:
-	case <-h.by.passed():
-		return os.ErrDeadlineExceeded
-	}
-	return nil
-}
-
 func newConn(log Logger, budget *Budget, client bool) *Conn {
 	c := &Conn{
 		log:  log,

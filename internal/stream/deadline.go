@@ -1,9 +1,31 @@
 package stream
 
 import (
+	"os"
 	"sync"
 	"time"
 )
+
+// half is one direction of a stream, as its user sees it.
+type half struct {
+	mu    sync.Mutex // one user at a time
+	by    deadline
+	ready chan struct{} // holds a value when it is worth another try
+}
+
+func newHalf() half { return half{ready: make(chan struct{}, 1)} }
+
+// wait returns when another try is worth it, with an error when the deadline has
+// passed.
+func (h *half) wait(done <-chan struct{}) error {
+	select {
+	case <-h.ready:
+	case <-done:
+	case <-h.by.passed():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
 
 // deadline is one of the two of a net.Conn.
 type deadline struct {

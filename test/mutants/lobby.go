@@ -35,7 +35,7 @@ var strangers = []mutant{
 	},
 	{
 		claim: "streams that nobody has logged in over count for nothing",
-		file:  "internal/stream/server.go",
+		file:  "internal/stream/admission.go",
 		old:   "if in := len(s.live) - len(strangers); in >=",
 		new:   "if in := len(s.live); in >=",
 		pkg:   "internal/stream",

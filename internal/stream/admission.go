@@ -1,0 +1,104 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+)
+
+// admit makes room for c, and queues it to be accepted.
+func (s *Server) admit(c *Conn) error {
+	s.bury()
+	for {
+		victim, err := s.enter(c)
+		if victim == nil {
+			return err
+		}
+		victim.abort(errors.New("it was one of too many that nobody had logged in over"), resetByEnd)
+	}
+}
+
+// enter lets c in, or names the stream that must go before: one that nobody has
+// vouched for, as nobody has for c. Those that somebody has never give way to it.
+func (s *Server) enter(c *Conn) (victim *Conn, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	var strangers []*Conn
+	for _, other := range s.live {
+		if !other.isVouched() {
+			strangers = append(strangers, other)
+		}
+	}
+	if len(strangers) >= maxUnvouched {
+		return strangers[mathrand.IntN(len(strangers))], nil
+	}
+	if in := len(s.live) - len(strangers); in >= s.cfg.MaxStreams && s.idle(nil) == nil {
+		return nil, fmt.Errorf("%d streams are in use", in)
+	}
+	select {
+	case s.queue <- c:
+		s.live[c.wire.keys.id] = c
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("%d streams wait to be accepted", maxUnaccepted)
+	}
+}
+
+// Vouch tells the server that the user of c has proved who he is. From then on c
+// counts, and no stream without such a user can take its place. It may take that
+// of another that has no path; if there is none, Vouch fails. The client's end of
+// a stream has nobody to tell.
+func (c *Conn) Vouch() error {
+	v, ok := c.side.(*served)
+	if !ok {
+		return nil
+	}
+	return v.s.vouch(c)
+}
+
+func (s *Server) vouch(c *Conn) error {
+	s.mu.Lock()
+	in := 0
+	for _, other := range s.live {
+		if other != c && other.isVouched() {
+			in++
+		}
+	}
+	var victim *Conn
+	if in >= s.cfg.MaxStreams {
+		if victim = s.idle(c); victim == nil {
+			s.mu.Unlock()
+			return fmt.Errorf("%d streams are in use", in)
+		}
+	}
+	c.mu.Lock()
+	c.side.(*served).vouched = true
+	c.mu.Unlock()
+	s.mu.Unlock()
+	if victim != nil {
+		victim.evict("another stream needed its place")
+	}
+	return nil
+}
+
+// idle is the vouched stream without a path that is missed least, but for c; nil
+// if there is none. The server's lock is held.
+func (s *Server) idle(c *Conn) *Conn {
+	for _, one := range s.detached() {
+		if one.c != c && one.rank > rankUnvouched {
+			return one.c
+		}
+	}
+	return nil
+}
+
+func (c *Conn) isVouched() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.side.(*served)
+	return ok && v.vouched
+}

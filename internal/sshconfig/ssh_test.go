@@ -4,6 +4,7 @@ package sshconfig
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ func asNobody(t *testing.T) {
 	if err := os.WriteFile(program, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil {
+	if err := errors.Join(os.Chmod(program, 0o755), os.Chmod(dir, 0o777)); err != nil { // whatever the umask
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-test.v", "-test.run=^"+t.Name()+"$")

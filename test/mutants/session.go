@@ -44,7 +44,7 @@ var session = []mutant{
 	{
 		claim: "a paused container hears that it is to stop",
 		file:  "internal/engine/docker/lifecycle.go", old: "if st.Paused { // what is paused hears nothing until it is too late", new: "if false {",
-		pkg: "test/e2e", run: "^TestPausedWorkspacesAreToldAtOnce$",
+		pkg: "internal/engine/docker", run: "^TestPodman$/^Paused$",
 	},
 	{
 		claim: "those who wait for a job hear of its own end when the workspace stops",

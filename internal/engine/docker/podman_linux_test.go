@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
 
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/enginetest"
@@ -57,6 +60,20 @@ func TestPodman(t *testing.T) {
 		busy.host = "unix://" + sayNoVersion(t, d.host)
 		if name := busy.world(t).Engine.Name(); name != "podman" {
 			t.Errorf("busy, it is called %s", name)
+		}
+	})
+	t.Run("Paused", func(t *testing.T) { // Podman itself stops nothing that is paused
+		w := d.world(t, docker.Podman())
+		made := w.Create(t, w.Spec(t, "paused"))
+		ctx := enginetest.Context(t)
+		if _, err := d.client.ContainerPause(ctx, w.container("paused"), client.ContainerPauseOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Engine.Stop(ctx, "paused", 10*time.Second); err != nil {
+			t.Fatal(enginetest.Full(err))
+		}
+		if now, _ := w.State(t, made.Name); now.State != keyway.Stopped {
+			t.Errorf("after Stop it is %s (%s)", now.State, now.Reason)
 		}
 	})
 	t.Run("NoGPU", func(t *testing.T) {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,31 +14,8 @@ import (
 	"keyway/test/lab"
 )
 
-// trainer saves on SIGTERM, which takes it a few steps more, for each of which it needs
-// its loader. It fails if it is told twice, and dies of SIGHUP.
-const trainer = `
-import os, signal, sys, time
-r, w = os.pipe()
-if os.fork() == 0:
-    os.close(r)
-    while True:
-        os.write(w, b"batch\n")
-os.close(w)
-told = []
-signal.signal(signal.SIGTERM, lambda *_: told.append(1))
-print("training", flush=True)
-while not told:
-    os.read(r, 6)
-    time.sleep(0.01)
-for _ in range(20):
-    if os.read(r, 6) != b"batch\n":
-        sys.exit("the loader is gone")
-    time.sleep(0.01)
-if len(told) > 1:
-    sys.exit("told %d times" % len(told))
-open(sys.argv[1], "w").write("saved")
-sys.exit(9)
-`
+// trainer is a training run that saves when it is told to end.
+const trainer = "../../internal/session/words/testdata/train.py"
 
 // ways are those in which a job's output goes, and the option for each.
 var ways = map[string]string{"terminal": "-t", "pipes": "-T"}
@@ -56,7 +34,11 @@ func (w *world) container(t *testing.T, workspace string) string {
 func (w *world) upWithTrainer(t *testing.T, name string) {
 	t.Helper()
 	w.up(t, name, "--image", string(lab.NonRoot))
-	w.mustFeed(t, trainer, "ssh", name, "cat >/tmp/train.py")
+	program, err := os.ReadFile(trainer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustFeed(t, string(program), "ssh", name, "cat >/tmp/train.py")
 }
 
 // TestTrainingRunsSave ends training runs, with and without a terminal, in every way in

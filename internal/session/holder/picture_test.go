@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"keyway/internal/screen"
@@ -44,45 +45,57 @@ func shown(s *screen.Screen, lines int) string {
 
 // What a picture skips makes no difference to what it shows.
 func TestAPictureThatSkipsIsTheSame(t *testing.T) {
+	var skipped atomic.Uint64
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range uint64(9) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				skipped.Add(skipsTheSame(t, seed))
+			})
+		}
+	})
+	if n := skipped.Load(); n < 5_000_000 {
+		t.Errorf("only %d bytes were skipped", n)
+	}
+}
+
+// skipsTheSame compares a picture with one that is shown all, and returns how much it
+// has skipped, in bytes.
+func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 	const lines = 500
-	skipped := uint64(0)
-	for seed := range uint64(9) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		log, err := joblog.Create(t.TempDir(), joblog.Kept)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := wire.Window{Rows: uint16(2 + random.IntN(30)), Cols: uint16(5 + random.IntN(100))}
-		p := newPicture(newTape(log), w, func([]byte) {})
-		p.screen = newScreen(w, lines)
-		whole := newScreen(w, lines)
-		strange := int(seed%3) * random.IntN(2)
-		for range 2 {
-			printed := append(flood(random, 1000, 200), flood(random, 3_000_000, strange)...)
-			for rest := printed; len(rest) > 0; {
-				n := min(len(rest), 1+random.IntN(drainBuffer))
-				p.tape.append(wire.Terminal, rest[:n])
-				rest = rest[n:]
-			}
-			_, _ = whole.Write(printed)
-			from, end := p.at, p.at+uint64(len(printed))
-			p.mu.Lock()
-			for p.at < end {
-				before := p.at
-				stop := p.skip(end)
-				skipped += p.at - before
-				p.feed(stop)
-			}
-			p.mu.Unlock()
-			if got, want := shown(p.screen, lines), shown(whole, lines); got != want {
-				t.Fatalf("seed %d: after %d bytes from %d on, of which it was fed some, it shows\n%q, want\n%q", seed, len(printed), from, tail(got), tail(want))
-			}
-		}
-		log.Close()
+	random := rand.New(rand.NewPCG(seed, 1))
+	log, err := joblog.Create(t.TempDir(), joblog.Kept)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if skipped < 5_000_000 {
-		t.Errorf("only %d bytes were skipped", skipped)
+	defer log.Close()
+	w := wire.Window{Rows: uint16(2 + random.IntN(30)), Cols: uint16(5 + random.IntN(100))}
+	p := newPicture(newTape(log), w, func([]byte) {})
+	p.screen = newScreen(w, lines)
+	whole := newScreen(w, lines)
+	strange := int(seed%3) * random.IntN(2)
+	for range 2 {
+		printed := append(flood(random, 1000, 200), flood(random, 3_000_000, strange)...)
+		for rest := printed; len(rest) > 0; {
+			n := min(len(rest), 1+random.IntN(drainBuffer))
+			p.tape.append(wire.Terminal, rest[:n])
+			rest = rest[n:]
+		}
+		_, _ = whole.Write(printed)
+		from, end := p.at, p.at+uint64(len(printed))
+		p.mu.Lock()
+		for p.at < end {
+			before := p.at
+			stop := p.skip(end)
+			skipped += p.at - before
+			p.feed(stop)
+		}
+		p.mu.Unlock()
+		if got, want := shown(p.screen, lines), shown(whole, lines); got != want {
+			t.Fatalf("after %d bytes from %d on, of which it was fed some, it shows\n%q, want\n%q", len(printed), from, tail(got), tail(want))
+		}
 	}
+	return skipped
 }
 
 func tail(s string) string { return s[max(0, len(s)-1000):] }

@@ -15,40 +15,14 @@ import (
 	"keyway/internal/session"
 )
 
-// training saves on SIGTERM, which takes it a few steps more, for each of which it needs
-// its loader. It fails if it is told twice, and dies of SIGHUP.
-const training = `
-import os, signal, sys, time
-r, w = os.pipe()
-if os.fork() == 0:
-    os.close(r)
-    while True:
-        os.write(w, b"batch\n")
-os.close(w)
-told = []
-signal.signal(signal.SIGTERM, lambda *_: told.append(1))
-print("training", flush=True)
-while not told:
-    os.read(r, 6)
-    time.sleep(0.01)
-for _ in range(20):
-    if os.read(r, 6) != b"batch\n":
-        sys.exit("the loader is gone")
-    time.sleep(0.01)
-if len(told) > 1:
-    sys.exit("told %d times" % len(told))
-open(sys.argv[1], "w").write("saved")
-sys.exit(9)
-`
-
-// trainingJob writes the program, and returns the command and the file that it saves to.
+// trainingJob is the command of a training run, and the file that it saves to.
 func (l *lab) trainingJob() (command, saved string) {
-	dir := l.t.TempDir()
-	program := filepath.Join(dir, "train.py")
-	if err := os.WriteFile(program, []byte(training), 0o600); err != nil {
+	program, err := filepath.Abs("testdata/train.py")
+	if err != nil {
 		l.t.Fatal(err)
 	}
-	return "python3 " + program + " " + dir + "/saved", dir + "/saved"
+	saved = filepath.Join(l.t.TempDir(), "saved")
+	return "python3 " + program + " " + saved, saved
 }
 
 // How a job may begin, with %s for the command; and how it may be told to end.

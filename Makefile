@@ -99,6 +99,12 @@ EVENTS ?= 1000000000
 simulate: ## drive two ends of a stream through EVENTS (10^9) events; SEED repeats a failure
 	$(GO) test ./internal/stream -run '^TestSimulation$$' -v -timeout 0 -args -seed $(SEED) -events $(EVENTS)
 
+REQUESTS ?= 1000000
+
+.PHONY: leases
+leases: ## lend 8 GPUs to 100 people REQUESTS (1000000) times, with kills and lost machines, in a simulation
+	$(GO) test ./internal/gpu -run '^TestSimulation$$' -v -timeout 0 -args -requests $(REQUESTS) -seeds 10
+
 SOAK ?= 1h
 
 .PHONY: soak

@@ -13,13 +13,15 @@ import (
 )
 
 var (
-	requests = flag.Int("requests", 6_000, "how many requests the simulation makes")
+	requests = flag.Int("requests", 800, "how many requests the simulation makes")
 	seeds    = flag.Int("seeds", 1, "with how many seeds")
 )
 
 const (
-	persons  = 100
-	machines = 8 // GPUs of the one machine
+	persons = 100
+	// manyRequests are enough for the rarer wishes to have been met often.
+	manyRequests = 10_000
+	machines     = 8 // GPUs of the one machine
 )
 
 // TestSimulation has 100 people ask for 8 GPUs again and again, over the code that
@@ -60,6 +62,9 @@ func simulate(t *testing.T, seed uint64, requests int) {
 		t.Errorf("the waits of %d people are known", len(waits["1"]))
 	}
 	for wish, means := range waits {
+		if wish != "1" && requests < manyRequests {
+			continue
+		}
 		if j := jain(means); j < 0.95 {
 			t.Errorf("--gpus %s: Jain's index of the waiting times is %.3f", wish, j)
 		} else {
@@ -77,7 +82,7 @@ func simulate(t *testing.T, seed uint64, requests int) {
 func (w *world) person(number, times, enough int) map[string]time.Duration {
 	sum, count := map[string]time.Duration{}, map[string]int{}
 	for n := range times {
-		time.Sleep(time.Duration(w.draw(950)) * time.Second)
+		time.Sleep(time.Duration(w.draw(300)) * time.Second)
 		wish := keyway.GPUs{Count: 1, Wait: true}
 		switch w.draw(10) {
 		case 0, 1:
@@ -130,7 +135,7 @@ func (w *world) disorder(ended chan struct{}) {
 				break
 			}
 		}
-		if w.random.IntN(50) == 0 {
+		if w.random.IntN(8) == 0 {
 			w.boots++
 			clear(w.procs)
 		}

@@ -49,6 +49,7 @@ var areas = []struct {
 	{"stream", stream},
 	{"terminal", terminal},
 	{"privileges", privileges},
+	{"lending", lending},
 	{"templates", templates},
 }
 

@@ -1,0 +1,25 @@
+package main
+
+// lending are the claims about who has which GPU.
+var lending = []mutant{
+	{
+		"a GPU whose workspace lives is not lent again", "internal/gpu/lease.go",
+		`case readable && p.live(l):`, `case readable && l.PID < 0:`,
+		"internal/gpu", "TestKilledAtEveryStep",
+	},
+	{
+		"a GPU whose workspace has ended is free", "internal/gpu/lease.go",
+		`return l.PID > 0 && l.Boot == p.procs.boot() && p.procs.alive(l.PID, l.Start)`, `return l.PID > 0`,
+		"internal/gpu", "TestKilledAtEveryStep|TestGarbageIsNoLease",
+	},
+	{
+		"a lease in a link or a fifo is not followed", "internal/gpu/store_unix.go",
+		`os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)`, `os.O_RDWR|unix.O_NONBLOCK, 0)`,
+		"internal/gpu", "TestDirectory",
+	},
+	{
+		"nobody is passed by in the queue", "internal/gpu/choose.go",
+		`reserved := inv.reserved(ahead)`, `reserved := inv.reserved(nil)`,
+		"internal/engine/host", "TestGPUs",
+	},
+}

@@ -96,10 +96,14 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) ([]c
 				return nil, ctx.Err()
 			}
 			said := keyway.AsError(err)
-			found = append(found, compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next})
+			found = append(found, compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next, Advice: said.Advice})
 		}
 	}
-	return append(found, compat.Check(asked)...), nil
+	found = append(found, compat.Check(asked)...)
+	for i, f := range found {
+		found[i].Fix = next(f.Fix, f.Advice)
+	}
+	return found, nil
 }
 
 func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) error {

@@ -1,22 +1,98 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"keyway/internal/keyway"
 	"keyway/internal/template"
 )
 
-// A template may be anybody's, of a repository that was cloned: that it has the agent
-// forwarded is said.
-func TestATemplateThatForwardsTheAgentSaysSo(t *testing.T) {
-	for _, forward := range []bool{true, false} {
-		a := asked{from: template.Template{Name: "x", File: "keyway.yaml"}}
-		a.Spec.ForwardAgent = forward
-		var said strings.Builder
-		a.tell(&said)
-		if strings.Contains(said.String(), "agent is forwarded") != forward {
-			t.Errorf("forwarding %v: %s", forward, said.String())
+// TestOptionsComeBeforeTheTemplate: each replaces what the template says of that thing,
+// and nothing else.
+func TestOptionsComeBeforeTheTemplate(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(secret, []byte("s3cret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from := func() keyway.Spec {
+		return keyway.Spec{
+			Image: "template/image:1", Command: []string{"serve"},
+			Resources: keyway.Resources{GPUs: keyway.GPUs{Count: 2}, Memory: 1 << 30, Ulimits: []keyway.Ulimit{{Name: "core"}, {Name: "memlock", Soft: -1, Hard: -1}}},
+			Files:     keyway.Files{Mounts: []keyway.Mount{{Source: "/a", Target: "/x"}, {Source: "/b", Target: "/y"}}, HomeVolume: "home"},
+			Process:   keyway.Process{Caller: true, Env: map[string]string{"A": "1", "B": "1"}},
+			Origin:    keyway.Origin{Template: "My.Template"},
 		}
+	}
+	base := upOptions{place: "local"}
+	for name, c := range map[string]struct {
+		set  func(*upOptions)
+		want func(*keyway.Spec)
+	}{
+		"nothing": {func(*upOptions) {}, func(*keyway.Spec) {}},
+		"image":   {func(o *upOptions) { o.image = "other" }, func(s *keyway.Spec) { s.Image = "other" }},
+		"gpus":    {func(o *upOptions) { o.gpus = "none" }, func(s *keyway.Spec) { s.GPUs = keyway.GPUs{} }},
+		"user":    {func(o *upOptions) { o.user = "root" }, func(s *keyway.Spec) { s.User, s.Caller = "root", false }},
+		"command": {func(o *upOptions) { o.command = []string{"x"} }, func(s *keyway.Spec) { s.Command = []string{"x"} }},
+		"name":    {func(o *upOptions) { o.name = "train" }, func(s *keyway.Spec) { s.Name = "train" }},
+		"memory":  {func(o *upOptions) { o.limits.memory = "2g" }, func(s *keyway.Spec) { s.Memory = 2 << 30 }},
+		"ulimit": {func(o *upOptions) { o.limits.ulimits = []string{"core=1:2"} }, func(s *keyway.Spec) {
+			s.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}, {Name: "core", Soft: 1, Hard: 2}}
+		}},
+		"mount": {func(o *upOptions) { o.mounts = []string{"cache:/x"} }, func(s *keyway.Spec) {
+			s.Mounts = []keyway.Mount{{Source: "/b", Target: "/y"}, {Kind: keyway.MountVolume, Source: "cache", Target: "/x"}}
+		}},
+		"tmpfs": {func(o *upOptions) { o.template.tmpfs = []string{"/y:size=8m"} }, func(s *keyway.Spec) {
+			s.Mounts = []keyway.Mount{{Source: "/a", Target: "/x"}, {Kind: keyway.MountTmpfs, Target: "/y", Size: 8 << 20}}
+		}},
+		"env": {func(o *upOptions) { o.env = []string{"B=2", "C=3"} }, func(s *keyway.Spec) { s.Env = map[string]string{"A": "1", "B": "2", "C": "3"} }},
+		"device": {func(o *upOptions) { o.template.devices = []string{"/dev/fuse"} }, func(s *keyway.Spec) {
+			s.Devices = []keyway.Device{{Source: "/dev/fuse", Target: "/dev/fuse", Access: "rwm"}}
+		}},
+		"secret": {func(o *upOptions) { o.template.secrets = []string{"hf=" + secret} }, func(s *keyway.Spec) { s.Secrets = []keyway.Secret{{Name: "hf", Value: []byte("s3cret")}} }},
+		"label":  {func(o *upOptions) { o.template.labels = []string{"team=vision"} }, func(s *keyway.Spec) { s.Labels = map[string]string{"team": "vision"} }},
+		"home":   {func(o *upOptions) { o.template.home = "other" }, func(s *keyway.Spec) { s.HomeVolume = "other" }},
+	} {
+		o, want := base, from()
+		want.Name = "my-template"
+		c.set(&o)
+		c.want(&want)
+		got, place, err := o.spec(from())
+		if err != nil || place != keyway.Local || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v\n got %+v\nwant %+v", name, err, got, want)
+		}
+	}
+	for name, o := range map[string]upOptions{
+		"tmpfs":  {place: "local", template: templateOptions{tmpfs: []string{"scratch"}}},
+		"device": {place: "local", template: templateOptions{devices: []string{"fuse"}}},
+		"secret": {place: "local", template: templateOptions{secrets: []string{"name=/none/such"}}},
+	} {
+		if _, _, err := o.spec(from()); !keyway.Is(err, keyway.Usage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTemplatesAreListedWithWhoWins(t *testing.T) {
+	mine := t.TempDir()
+	if err := os.WriteFile(filepath.Join(mine, "x.yaml"), []byte("services: {pytorch: {image: mine}, bad: {imge: i}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, problems := template.Finder{Mine: mine}.List()
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	rows := templateRows(all)
+	if len(rows) != 6 || !rows[0].Wins || rows[0].Why != "comes before built in" || rows[0].Image != "mine" {
+		t.Errorf("%+v", rows)
+	}
+	if rows[1].Error == nil || !strings.Contains(rows[1].Error.Message, "imge") {
+		t.Errorf("%+v", rows[1])
+	}
+	if rows[2].Wins || !strings.HasPrefix(rows[2].Why, "hidden by mine") {
+		t.Errorf("%+v", rows[2])
 	}
 }

@@ -20,6 +20,8 @@ type Finding struct {
 	Kind  keyway.Kind `json:"kind"`
 	Text  string      `json:"text"`
 	Fix   string      `json:"fix"`
+	// Advice is what else to do, which the face puts into words.
+	Advice []keyway.Advice `json:"-"`
 }
 
 // Asked is what is checked.
@@ -83,7 +85,7 @@ func warning(kind keyway.Kind, fix, format string, args ...any) []Finding {
 func engine(a Asked) []Finding {
 	for _, why := range []*keyway.Error{a.Facts.NoGuest, a.Facts.Engine.Why} {
 		if why != nil {
-			return fatal(why.Kind, why.Next, "%s", why.Message)
+			return []Finding{{Fatal: true, Kind: why.Kind, Text: why.Message, Fix: why.Next, Advice: why.Advice}}
 		}
 	}
 	return nil

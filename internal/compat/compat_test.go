@@ -73,6 +73,9 @@ func TestPlantedFaults(t *testing.T) {
 		"podman without CDI": {func(a *Asked) { a.Facts.Engine.Runtime, a.Facts.Engine.Name = false, "podman" }, true, "Podman at gpu1 knows no GPU", "nvidia-ctk cdi generate"},
 		"daemon-reload":      {func(a *Asked) { a.Facts.Engine.Systemd, a.Facts.Engine.DevChar = true, false }, false, "daemon-reload", "create-dev-char-symlinks"},
 		"architecture":       {func(a *Asked) { a.Facts.Arch = "arm64" }, true, "built for amd64, and gpu1 is arm64", "linux/arm64"},
+		"engine down, with advice": {func(a *Asked) {
+			a.Facts.Engine.Why = keyway.Errorf(keyway.EngineDown, "Docker does not run here").Advise(keyway.StartEngine, "x")
+		}, true, "does not run", ""},
 		"engine down": {func(a *Asked) {
 			a.Facts.Engine.Why = keyway.Errorf(keyway.EngineDown, "Docker does not run here").Hint("start it")
 		}, true, "does not run", "start it"},

@@ -146,7 +146,7 @@ func printEvent(w io.Writer, e audit.Event) error {
 	if e.Rule != "" {
 		text += " (" + e.Rule + ")"
 	}
-	if e.Verdict != audit.Allowed && e.Reason != "" || e.Event != audit.Sign && e.Reason != "" {
+	if e.Verdict != audit.Allowed && e.Reason != "" || e.Event != audit.Sign && e.Event != audit.Session && e.Reason != "" {
 		text += ": " + e.Reason
 	}
 	if e.More > 0 {
@@ -172,6 +172,9 @@ func eventText(e audit.Event) string {
 	}
 	if e.Event == audit.Offer {
 		return "no key to log in to " + e.To
+	}
+	if e.Event == audit.Session {
+		return fmt.Sprintf("%s for a session on %s as %s", key, plain.Line(e.To), plain.Line(e.User))
 	}
 	if e.Event != audit.Sign {
 		if key == "" {

@@ -26,7 +26,7 @@ looked at in order, and the first that matches decides:
   upstream: /path/of/socket   # another agent, whose keys are used under this policy too
   rules:
     - name: never production
-      deny: any               # login, git, sign:NAMESPACE, data, any (all but data)
+      deny: any               # login, session, git, sign:NAMESPACE, data, any (all but data)
       to: ["prod-*"]          # names from known_hosts and ssh_config, SHA256:…,
                               # @workspaces, @git
     - name: nightly jobs
@@ -39,6 +39,8 @@ looked at in order, and the first that matches decides:
       hours: 22:00-06:00
     - ask: git
       from: remote
+    - deny: session           # on a connection that keyway mux holds
+      program: "*/node"       # the program that asks, or one that has started it
 
 Without a file: programs on this machine may do all. Remote askers may list. Those in a
 workspace that this laptop knows may log in to the workspaces of its place and to the

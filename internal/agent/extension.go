@@ -23,6 +23,8 @@ func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
 		return c.bind(r)
 	case extQuery:
 		return c.query()
+	case extSession:
+		return c.session(ctx, r)
 	case extKeys, extQuestions, extAnswer, extForget, extWatch, extLifetime:
 		return c.manage(ctx, name, r)
 	}

@@ -53,6 +53,7 @@ const (
 	extForget          = "forget@keyway"
 	extWatch           = "watch@keyway"
 	extLifetime        = "lifetime@keyway"
+	extSession         = "session@keyway"
 )
 
 var (

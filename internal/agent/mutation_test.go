@@ -39,6 +39,12 @@ var mutants = []mutant{
 	{"remote add allowed", "policy/decide.go", "case f.Remote && f.Op != List && f.Op != Sign:", "case false:"},
 	{"policy error allows", "policy/file.go", "return nil, fmt.Errorf(\"%s: %w\", path, err)\n", "return Standard(), nil\n"},
 
+	{"session for a remote asker", "agent/session.go", "if c.way.remote || c.way.far || last == nil", "if last == nil"},
+	{"session with a key to be confirmed", "agent/session.go", "case h.confirm:", "case false:"},
+	{"session against the rules about logins", "agent/session.go", "if login.Verdict != policy.Allow {", "if false {"},
+	{"session against the rules about sessions", "agent/session.go", "d := p.Decide(f, nil)", "d := policy.Decision{Verdict: policy.Allow}"},
+	{"session that nobody logs", "agent/session.go", "if err := c.agent.log(e); err != nil {\n\t\t\treturn jsonResponse", "if false {\n\t\t\treturn jsonResponse"},
+
 	// Whatever else a line of code decides.
 	{"SHA-1 believed", "agent/bind.go", "if sig.Format == ssh.KeyAlgoRSA ||", "if false && sig.Format == ssh.KeyAlgoRSA ||"},
 	{"session bound to a second host", "agent/bind.go", "case sameSession && !sameKey:", "case sameSession && !sameKey && false:"},

@@ -42,6 +42,7 @@ const (
 	Manage   Kind = "manage"   // an order that is keyway's own
 	Offer    Kind = "offer"    // keys are listed, and none is of use
 	Sign     Kind = "sign"     // a signature
+	Session  Kind = "session"  // a session on a connection that is held ready
 	Add      Kind = "add"      // a key comes
 	Remove   Kind = "remove"   // a key goes
 	Lock     Kind = "lock"     // the agent is locked by a password, or unlocked

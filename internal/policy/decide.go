@@ -214,6 +214,9 @@ func guard(f Facts) (Decision, bool) {
 		return deny("the key's own destinations", "the destinations that were put on the key do not include this one")
 	case f.Op == Sign && f.Constraint != Permits && f.Constraint != Unconstrained:
 		return deny("the key's own destinations", "nobody has looked at the key's own destinations")
+	case f.Op == Sign && f.Purpose == Session && (f.Remote || !f.Proven):
+		return deny("session", "sessions are for programs of this machine, on hosts that have proven themselves")
+	case f.Op == Sign && f.Purpose == Session:
 	case f.Op == Sign && f.Purpose != Login && f.Purpose != Signature && f.Purpose != Data:
 		return deny("purpose", "the purpose of the signature is not known")
 	}

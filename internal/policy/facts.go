@@ -28,6 +28,9 @@ const (
 	Login     Purpose = "login"     // SSH user authentication, RFC 4252 section 7
 	Signature Purpose = "signature" // SSHSIG, with a namespace
 	Data      Purpose = "data"      // anything else
+	// Session is no signature: one more session, or forwarding, on a connection that
+	// keyway's mux holds for programs of this machine.
+	Session Purpose = "session"
 )
 
 // Host is a host by what was proven of it, its key, and by what the user's own
@@ -132,6 +135,9 @@ type Facts struct {
 	Namespace  string // of an SSHSIG
 	Key        Key
 	Constraint Constraint
+	// Programs are the program that asks for a session and those that started it, by
+	// their paths; empty where one is not known.
+	Programs []string
 	// Restriction is why the constraint refuses; empty: the destination is none
 	// of the key's.
 	Restriction string
@@ -189,6 +195,8 @@ func (f Facts) What() string {
 		return "list keys"
 	case f.Op != Sign:
 		return string(f.Op) + " keys"
+	case f.Purpose == Session:
+		return fmt.Sprintf("have a session on %s as %s", f.destination(), printable(f.User))
 	case f.Purpose == Login && f.AnyUser:
 		return "log in to " + f.destination()
 	case f.Purpose == Login:

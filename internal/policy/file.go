@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,8 +42,11 @@ type fileRule struct {
 	To    words  `yaml:"to"`
 	User  words  `yaml:"user"`
 	Key   words  `yaml:"key"`
-	Days  words  `yaml:"days"`
-	Hours string `yaml:"hours"`
+	// Program is of rules about sessions: a path of the program that asks, or of one
+	// that started it.
+	Program words  `yaml:"program"`
+	Days    words  `yaml:"days"`
+	Hours   string `yaml:"hours"`
 }
 
 // words is one word or a list of them.
@@ -227,7 +231,7 @@ func lineOf(data []byte, field string, item int) int {
 }
 
 func (fr fileRule) compile() (rule, error) {
-	r := rule{name: fr.Name, from: fr.From, to: fr.To, users: fr.User, keys: fr.Key}
+	r := rule{name: fr.Name, from: fr.From, to: fr.To, users: fr.User, keys: fr.Key, programs: fr.Program}
 	verdicts := 0
 	for _, v := range []struct {
 		verdict Verdict
@@ -239,10 +243,13 @@ func (fr fileRule) compile() (rule, error) {
 		}
 	}
 	if verdicts != 1 {
-		return rule{}, errors.New("it needs exactly one of allow, ask and deny, with what it is about: login, git, sign:NAMESPACE, data or any")
+		return rule{}, errors.New("it needs exactly one of allow, ask and deny, with what it is about: login, session, git, sign:NAMESPACE, data or any")
 	}
 	if err := checkPurposes(r.purposes); err != nil {
 		return rule{}, err
+	}
+	if fr.Program != nil && !slices.Equal(r.purposes, []string{"session"}) {
+		return rule{}, errors.New("program is for rules about sessions alone, where it is known which program asks")
 	}
 	if err := checkHosts(fr.From, "local", "remote"); err != nil {
 		return rule{}, err
@@ -264,11 +271,11 @@ func (fr fileRule) compile() (rule, error) {
 func checkPurposes(list []string) error {
 	for _, p := range list {
 		switch p {
-		case "login", "git", "data", "any":
+		case "login", "session", "git", "data", "any":
 			continue
 		}
 		if ns, ok := strings.CutPrefix(p, "sign:"); !ok || ns == "" {
-			return fmt.Errorf("there is no purpose %q, only login, git, sign:NAMESPACE, data and any", p)
+			return fmt.Errorf("there is no purpose %q, only login, session, git, sign:NAMESPACE, data and any", p)
 		}
 	}
 	return nil

@@ -350,3 +350,45 @@ func TestNamesThatAreNotKnown(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesAboutSessions(t *testing.T) {
+	session := func(change ...func(*Facts)) Facts {
+		return login(false, train, append(change, func(f *Facts) { f.Purpose = Session })...)
+	}
+	by := func(programs ...string) func(*Facts) { return func(f *Facts) { f.Programs = programs } }
+	for _, c := range []struct {
+		rules string
+		f     Facts
+		want  Verdict
+	}{
+		{"[]", session(), Allow},
+		{"[]", session(func(f *Facts) { f.Remote = true }), Deny},
+		{"[]", session(func(f *Facts) { f.Proven = false }), Deny},
+		{"[{deny: session}]", session(), Deny},
+		{"[{deny: any}]", session(), Deny},
+		{"[{deny: login}]", session(), Allow}, // the agent asks for the login, too
+		{"[{deny: session, to: train}]", session(), Deny},
+		{"[{deny: session, to: db1.lab}]", session(), Allow},
+		{"[{deny: session, user: root}]", session(), Deny},
+		{"[{deny: session, program: '*/node'}]", session(by("/usr/bin/ssh", "/usr/bin/node")), Deny},
+		{"[{deny: session, program: '*/node'}]", session(by("/usr/bin/ssh", "/usr/bin/bash")), Allow},
+		{"[{deny: session, program: '*/node'}]", session(by("/usr/bin/ssh", "")), Deny},
+		{"[{deny: session, program: '*/node'}]", session(), Deny},
+		{"[{allow: session, program: '*/bash'}, {deny: session}]", session(by("/usr/bin/ssh", "/bin/bash")), Allow},
+		{"[{allow: session, program: '*/bash'}, {deny: session}]", session(by("/usr/bin/ssh", "")), Deny},
+		{"[{allow: session, program: '*/bash'}, {deny: session}]", session(), Deny},
+	} {
+		p, err := Parse([]byte("rules: " + c.rules))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := p.Decide(c.f, nil); d.Verdict != c.want {
+			t.Errorf("%s, %q: %+v", c.rules, c.f.Programs, d)
+		}
+	}
+	for _, wrong := range []string{"{deny: login, program: x}", "{deny: [session, login], program: x}", "{deny: any, program: x}", "{deny: session, program: []}"} {
+		if _, err := Parse([]byte("rules: [" + wrong + "]")); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
+	}
+}

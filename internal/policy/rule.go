@@ -15,11 +15,12 @@ type rule struct {
 	name    string
 	verdict Verdict
 
-	purposes  []string // login, data, git, sign:NAMESPACE, any
+	purposes  []string // login, session, data, git, sign:NAMESPACE, any
 	from      []string // local, remote, @GROUP, SHA256:…, names
 	to        []string // @GROUP, SHA256:…, names
 	users     []string
 	keys      []string // SHA256:…, comments
+	programs  []string // paths; only of rules about sessions
 	days      []time.Weekday
 	start     clock // of the hours in which it holds
 	end       clock
@@ -109,9 +110,9 @@ func (r *rule) mismatch(f Facts) string {
 		return "it is not about " + purposeWord(f)
 	case r.verdict == Allow && f.Remote && f.Purpose == Login && !f.Proven && !r.trustsAny:
 		return "it allows, and the destination of this login is not proven"
-	case r.to != nil && f.Purpose != Login:
+	case r.to != nil && !f.enters():
 		return "it is about destinations, and this is no login"
-	case r.users != nil && f.Purpose != Login:
+	case r.users != nil && !f.enters():
 		return "it is about users, and this is no login"
 	case r.users != nil && f.AnyUser && r.verdict == Deny:
 		return "it is about certain users, and the user is not known yet"
@@ -119,6 +120,8 @@ func (r *rule) mismatch(f Facts) string {
 		return "it is not for the user " + printable(f.User)
 	case r.keys != nil && !matchKey(r.keys, f.Key):
 		return "it is not for the key " + f.Key.String()
+	case r.programs != nil && !r.matchProgram(f.Programs):
+		return "it is not for the programs that ask"
 	case !r.holdsAt(f.When):
 		return "it does not hold at " + f.When.Format("Mon 15:04")
 	}
@@ -132,6 +135,7 @@ func (r *rule) isFor(f Facts) bool {
 		switch {
 		case p == "any" && f.Purpose != Data,
 			p == "login" && f.Purpose == Login,
+			p == "session" && f.Purpose == Session,
 			p == "data" && f.Purpose == Data,
 			p == "git" && f.Purpose == Signature && f.Namespace == "git":
 			return true
@@ -141,6 +145,20 @@ func (r *rule) isFor(f Facts) bool {
 		}
 	}
 	return false
+}
+
+// enters reports whether f is about a user of a host.
+func (f Facts) enters() bool { return f.Purpose == Login || f.Purpose == Session }
+
+// matchProgram reports whether the rule names one of the programs. Who cannot be
+// named may be any, to rules that do not allow.
+func (r *rule) matchProgram(programs []string) bool {
+	for _, p := range programs {
+		if p == "" && r.verdict != Allow || p != "" && anyGlob(r.programs, p) {
+			return true
+		}
+	}
+	return len(programs) == 0 && r.verdict != Allow
 }
 
 func purposeWord(f Facts) string {

@@ -37,6 +37,7 @@ var (
 	ours        = contender{"train", "`ssh train`, link up"}
 	published   = contender{"published", "`ssh -J bastion`, port published"}
 	unpublished = contender{"unpublished", "`ssh -J bastion,gpu1`, container's own address"}
+	held        = contender{"held", "`ssh train`, with the mux"}
 	warm        = contender{"warm", "the same with a ControlMaster that is up"}
 )
 
@@ -190,5 +191,20 @@ func (b *bench) startOurs() error {
 			return err
 		}
 	}
-	return check(b.laptop("ssh", ours.host, "true"))
+	if err := check(b.laptop("ssh", ours.host, "true")); err != nil {
+		return err
+	}
+	return b.startHeld()
+}
+
+// startHeld brings up a workspace that the mux holds ready.
+func (b *bench) startHeld() error {
+	if err := check(b.laptop("keyway", "up", "--on", "gpu1", "--image", string(lab.Base), "--name", held.host, "--mux")); err != nil {
+		return err
+	}
+	if err := check(b.laptop("ssh", held.host, "true")); err != nil {
+		return err
+	}
+	ready := "for i in $(seq 600); do keyway mux | grep -q '^" + held.host + ": ready' && exit 0; sleep 0.1; done; exit 1"
+	return check(b.laptop("sh", "-c", ready))
 }

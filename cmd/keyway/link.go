@@ -109,6 +109,7 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() { laptop.TellOfJobs(ctx, said) })
+	telling.Go(func() { guardMux(ctx) })
 	defer telling.Wait()
 	defer stop()
 	return link.Serve(ctx, l, link.Config{

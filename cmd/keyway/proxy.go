@@ -56,6 +56,7 @@ func runProxy(ctx context.Context, arg string) error {
 			_ = a.Hosts.Proved(entry) // or the next time
 		}
 	}
+	a.holdReady(entry)
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
 		err := l.Carry(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
 		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on

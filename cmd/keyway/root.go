@@ -45,7 +45,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
 		newAddCommand(), newForgetCommand(), newStatusCommand(), newGPUsCommand(), newTemplatesCommand(), newCheckCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand(), newSendCommand(), newKillCommand())
-	add(root, "operate", newProxyCommand(), newLinkCommand(), newAgentCommand(), newManCommand())
+	add(root, "operate", newProxyCommand(), newMuxCommand(), newLinkCommand(), newAgentCommand(), newManCommand())
 	if args, ok := standInForSSHAgent(os.Args); ok {
 		root.SetArgs(args)
 	}

@@ -20,14 +20,14 @@ import (
 )
 
 type upOptions struct {
-	place, name, image, engine, gpus   string
-	user, workdir                      string
-	mounts, env, keys                  []string
-	readOnly, forwardAgent, json, wait bool
-	privileges                         privilegeOptions
-	limits                             limitOptions
-	template                           templateOptions
-	command                            []string
+	place, name, image, engine, gpus        string
+	user, workdir                           string
+	mounts, env, keys                       []string
+	readOnly, forwardAgent, mux, json, wait bool
+	privileges                              privilegeOptions
+	limits                                  limitOptions
+	template                                templateOptions
+	command                                 []string
 }
 
 func newUpCommand() *cobra.Command {
@@ -67,6 +67,10 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 					Hint("a command comes after two dashes: keyway up %s -- COMMAND", args[0])
 			}
 			o.template.names, o.command = args[:at], args[at:]
+			var err error
+			if o.mux, err = muxWanted(cmd, o.mux); err != nil {
+				return err
+			}
 			return runUp(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -87,6 +91,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.BoolVar(&o.readOnly, "read-only", false, "make the root file system read-only")
 	o.privileges.declare(cmd)
 	f.BoolVar(&o.forwardAgent, "forward-agent", false, "let every connection carry your agent into it (ssh -A does it for one)")
+	f.BoolVar(&o.mux, "mux", false, "let ssh have its sessions on a connection that is held ready, as keyway mux on does\n(default: what mux in config.yaml says)")
 	f.BoolVar(&o.json, "json", false, "print the workspace as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EngineNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -146,6 +151,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return a.Undo(ctx, there, place, s.Name, err)
 	}
 	made.Place = place
+	if o.mux {
+		a.switchMux(ctx, made.Name, news)
+	}
 	if err := asked.setUp(ctx, made.Name, news); err != nil {
 		return err
 	}

@@ -20,6 +20,12 @@ func AuditLog() (string, error) { return file(State, "audit.jsonl") }
 // LinkLog is the file of what the link has met.
 func LinkLog() (string, error) { return file(State, "link.log") }
 
+// Mux leads to the sockets of the mux, and to nothing while there is none.
+func Mux() (string, error) { return file(Runtime, "mux") }
+
+// MuxLog is the file of what the mux has met.
+func MuxLog() (string, error) { return file(State, "mux.log") }
+
 // AgentSockets are where keyway's own agent listens: for programs of this machine, and
 // for those at the far end of a forwarding.
 func AgentSockets() (local, forward string, err error) {

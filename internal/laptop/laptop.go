@@ -59,7 +59,7 @@ func New(ui UI) (*Laptop, error) {
 
 // useAgent has the generated ssh_config name the agent that there is now.
 func (here *Laptop) useAgent() {
-	here.Hosts = sshconfig.Open(here.state, sshconfig.Client{Program: here.Program, Agent: here.AgentSocket(), Forward: here.forwardSocket()})
+	here.Hosts = sshconfig.Open(here.state, sshconfig.Client{Program: here.Program, Agent: here.AgentSocket(), Forward: here.forwardSocket(), Mux: muxSockets()})
 }
 
 // Link reaches the user's link, starting it if need be.

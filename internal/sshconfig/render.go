@@ -91,7 +91,11 @@ func renderConfig(entries []Entry, c Client, knownHosts, unproved string) ([]byt
 		if err != nil {
 			return nil, err
 		}
-		if err := renderHost(&b, e, proxy, files, keys, forward); err != nil {
+		mux, err := muxOptions(e, c.Mux)
+		if err != nil {
+			return nil, err
+		}
+		if err := renderHost(&b, e, proxy, files, keys+mux, forward); err != nil {
 			return nil, err
 		}
 	}

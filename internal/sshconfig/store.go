@@ -35,6 +35,9 @@ type Entry struct {
 	// no workspaces to the agent.
 	Proved time.Time `json:"proved,omitzero"`
 
+	// Mux reports that ssh may have sessions on the connection that keyway's mux holds.
+	Mux bool `json:"mux,omitempty"`
+
 	// Keys are what the user named as the keys that may enter; nil: those that ssh
 	// has for the place.
 	Keys []string `json:"keys,omitempty"`
@@ -74,6 +77,8 @@ type Client struct {
 	// Forward is the socket to forward where a workspace asks for the agent; empty
 	// forwards what ssh itself uses.
 	Forward string
+	// Mux is the directory of the mux's sockets; empty: this system has no mux.
+	Mux string
 }
 
 // Store is the registry of the workspaces this laptop knows. Several processes
@@ -115,6 +120,18 @@ func (s *Store) Proved(e Entry) error {
 		for i, known := range h.Workspaces {
 			if known.Name == e.Name && known.Place == e.Place && known.HostKey == e.HostKey {
 				h.Workspaces[i].Proved = time.Now().UTC()
+			}
+		}
+		return nil
+	})
+}
+
+// SetMux has ssh have sessions of e on the connection that keyway's mux holds, or not.
+func (s *Store) SetMux(e Entry, on bool) error {
+	return s.change(func(h *hosts) error {
+		for i, known := range h.Workspaces {
+			if known.Name == e.Name && known.Place == e.Place && known.HostKey == e.HostKey {
+				h.Workspaces[i].Mux = on
 			}
 		}
 		return nil
@@ -281,6 +298,7 @@ func (h *hosts) add(e Entry) error {
 	if err := old.SameKey(e.HostKey); err != nil {
 		return err
 	}
+	e.Mux = e.Mux || old.Mux
 	h.Workspaces[i] = e
 	return nil
 }

@@ -33,6 +33,9 @@ type Config struct {
 	// Clipboard says that what a session prints may set the clipboard of the
 	// terminal that shows it.
 	Clipboard bool `yaml:"clipboard"`
+	// Mux says that ssh has sessions in new workspaces on the connection that keyway's
+	// mux holds.
+	Mux bool `yaml:"mux"`
 }
 
 // ReadConfig reads config.yaml; no file is an empty one.

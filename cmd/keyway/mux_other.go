@@ -1,0 +1,18 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"io"
+
+	"keyway/internal/keyway"
+)
+
+func serveMux(context.Context, keyway.Name, io.Writer) error {
+	return keyway.Errorf(keyway.Usage, "there is a mux on Linux alone")
+}
+
+func startMux(*app, keyway.Name) {}
+
+func guardMux(context.Context) {}

@@ -1,0 +1,94 @@
+package laptop
+
+import (
+	"context"
+	"net"
+	"runtime"
+
+	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+// muxSockets is where ssh finds the sockets of keyway's mux; empty where there is no
+// mux: it needs /proc.
+func muxSockets() string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	path, err := dirs.Mux()
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// UseMux has ssh have its sessions in a workspace on the connection that keyway's mux
+// holds, or not.
+func (here *Laptop) UseMux(ctx context.Context, e sshconfig.Entry, on bool) error {
+	if on {
+		if err := here.checkMux(ctx, e); err != nil {
+			return err
+		}
+	}
+	return here.Hosts.SetMux(e, on)
+}
+
+// checkMux refuses the mux for a workspace where a session on it would not be what ssh
+// does by itself.
+func (here *Laptop) checkMux(ctx context.Context, e sshconfig.Entry) error {
+	sockets := muxSockets()
+	if sockets == "" {
+		return keyway.Errorf(keyway.Usage, "there is a mux on Linux alone")
+	}
+	if e.ForwardAgent {
+		return keyway.Errorf(keyway.Usage, "%s has your agent forwarded, which the mux does not do", e.Name).
+			Hint("make it without --forward-agent, and use ssh -A where the agent is needed")
+	}
+	why, err := sshconfig.MuxObstacle(ctx, e.Name, sockets)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		return keyway.Errorf(keyway.BadConfig, "your ssh configuration says %q for %s, and ssh would not do that on a shared connection", why, e.Name).
+			Hint("see what it says: ssh -G %s", e.Name)
+	}
+	return nil
+}
+
+// MuxWay is a connection to a workspace for the mux, with what it logs in with.
+type MuxWay struct {
+	Conn    net.Conn
+	User    string
+	HostKey ssh.PublicKey
+	Agent   string
+}
+
+// Carry reaches a workspace for the mux. Nobody is asked anything.
+func (here *Laptop) Carry(ctx context.Context, name keyway.Name) (w MuxWay, err error) {
+	e, err := here.Lookup(string(name))
+	if err != nil {
+		return w, err
+	}
+	if !e.Mux {
+		return w, keyway.Errorf(keyway.Usage, "the mux is off for %s", name)
+	}
+	if err := here.checkMux(ctx, e); err != nil {
+		return w, err
+	}
+	w.User, w.Agent = e.User, here.AgentSocket()
+	if w.Agent == "" {
+		return w, keyway.Errorf(keyway.NoKey, "there is no agent")
+	}
+	if w.HostKey, err = sshconfig.ParseHostKey(e.HostKey); err != nil {
+		return w, err
+	}
+	l, _, err := here.Connect(ctx, e.Place)
+	if err != nil {
+		return w, err
+	}
+	w.Conn, err = l.Stream(ctx, e.Place, e.Name, e.HostKey, nil)
+	return w, err
+}

@@ -1,0 +1,129 @@
+package mux
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Options of ssh(1) that mean the same with a mux: without a value, and with one. All
+// others, and those of later versions, are for an ssh that connects by itself: a
+// client cannot say in the protocol that it wants no session (-N) or goes to the
+// background (-f), and other keys, addresses or jump hosts are not the mux's.
+const (
+	plainFlags = "46aCknqsTtvxy"
+	valueFlags = "eElo"
+)
+
+// sameOptions are the options of ssh_config(5) for the command line that mean the
+// same with a mux, with the value that they must have; empty: any.
+var sameOptions = map[string]string{
+	"batchmode":               "",
+	"clearallforwardings":     "yes",
+	"compression":             "",
+	"connectionattempts":      "",
+	"connecttimeout":          "",
+	"controlmaster":           "",
+	"controlpath":             "",
+	"controlpersist":          "",
+	"escapechar":              "",
+	"forwardagent":            "no",
+	"forwardx11":              "no",
+	"loglevel":                "",
+	"permitlocalcommand":      "no",
+	"remotecommand":           "",
+	"requesttty":              "",
+	"sendenv":                 "",
+	"serveralivecountmax":     "",
+	"serveraliveinterval":     "",
+	"sessiontype":             "default",
+	"tcpkeepalive":            "",
+	"forwardx11trusted":       "no",
+	"numberofpasswordprompts": "",
+}
+
+// invocation is what an ssh was called for.
+type invocation struct {
+	control bool // ssh -O
+	user    string
+}
+
+// readArgs reads the command line of an ssh. The error is why it has to connect by
+// itself.
+func readArgs(args []string) (in invocation, err error) {
+	if len(args) == 0 || path.Base(args[0]) != "ssh" {
+		return in, fmt.Errorf("not called as ssh")
+	}
+	host, words, ended := "", args[1:], false
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		switch {
+		case !ended && word == "--":
+			ended = true
+		case !ended && len(word) > 1 && word[0] == '-':
+			used, err := in.readFlags(word[1:], words[i+1:])
+			if err != nil {
+				return in, err
+			}
+			i += used
+		case host == "":
+			host = word
+		default: // the command
+			return in, in.readHost(host)
+		}
+	}
+	return in, in.readHost(host)
+}
+
+// readFlags reads the letters of a word, and reports how many of the next words
+// belong to them.
+func (in *invocation) readFlags(letters string, next []string) (used int, err error) {
+	for i := 0; i < len(letters); i++ {
+		c := letters[i]
+		if strings.IndexByte(plainFlags, c) >= 0 {
+			continue
+		}
+		if c != 'O' && strings.IndexByte(valueFlags, c) < 0 {
+			return 0, fmt.Errorf("called with -%c", c)
+		}
+		value := letters[i+1:]
+		if value == "" {
+			if len(next) == 0 {
+				return 0, fmt.Errorf("called with -%c alone", c)
+			}
+			value, used = next[0], 1
+		}
+		return used, in.readValue(c, value)
+	}
+	return 0, nil
+}
+
+func (in *invocation) readValue(flag byte, value string) error {
+	switch flag {
+	case 'O':
+		in.control = true
+	case 'l':
+		in.user = value
+	case 'o':
+		name, rest := value, ""
+		if i := strings.IndexAny(value, " \t="); i >= 0 {
+			name, rest = value[:i], strings.Trim(value[i:], " \t=\"")
+		}
+		want, ok := sameOptions[strings.ToLower(name)]
+		if !ok || want != "" && !strings.EqualFold(rest, want) {
+			return fmt.Errorf("called with -o %s", name)
+		}
+	}
+	return nil
+}
+
+// readHost reads [USER@]HOST. URLs name ports, which are not the mux's.
+func (in *invocation) readHost(host string) error {
+	if host == "" || strings.HasPrefix(host, "ssh://") {
+		return fmt.Errorf("called for no host by name")
+	}
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		in.user = host[:i]
+	}
+	return nil
+}

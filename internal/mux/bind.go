@@ -1,0 +1,140 @@
+package mux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"sync"
+
+	"keyway/internal/sshwire"
+)
+
+// Messages of the SSH transport (RFC 4253, section 12; RFC 5656, section 7.1).
+const (
+	msgNewKeys      = 21
+	msgKexECDHReply = 31
+
+	// maxHandshake bounds in bytes what is kept of a server that does not come to the
+	// end of its first key exchange.
+	maxHandshake = 256 << 10
+)
+
+// observed is a connection to a server of SSH. It reads the host's signature from the
+// first key exchange, which is in the clear: x/crypto does not tell it, and an agent
+// believes a destination by nothing else (session-bind@openssh.com). What is written
+// to it can be held for a moment, so that what belongs together leaves in one piece.
+type observed struct {
+	net.Conn
+
+	// Of the reader, until the key exchange has ended.
+	buf      []byte
+	greeted  bool
+	finished bool
+	reply    []byte // the message with the host's key and signature
+
+	mu   sync.Mutex
+	held []byte
+	deep int // holds
+}
+
+// Read implements net.Conn.
+func (o *observed) Read(p []byte) (int, error) {
+	n, err := o.Conn.Read(p)
+	if !o.finished {
+		o.observe(p[:n])
+	}
+	return n, err
+}
+
+// observe reads the packets of the first key exchange (RFC 4253, section 6). There is
+// no encryption and no MAC yet.
+func (o *observed) observe(p []byte) {
+	o.buf = append(o.buf, p...)
+	for !o.greeted && len(o.buf) <= maxHandshake {
+		line, rest, ok := bytes.Cut(o.buf, []byte("\n"))
+		if !ok {
+			return
+		}
+		o.greeted, o.buf = bytes.HasPrefix(line, []byte("SSH-")), rest
+	}
+	for len(o.buf) >= 6 && len(o.buf) <= maxHandshake {
+		n, padding := binary.BigEndian.Uint32(o.buf), int(o.buf[4])
+		if n > maxHandshake || int(n) < padding+2 {
+			break
+		}
+		if len(o.buf) < 4+int(n) {
+			return
+		}
+		payload := o.buf[5 : 4+int(n)-padding]
+		o.buf = o.buf[4+n:]
+		switch payload[0] {
+		case msgKexECDHReply:
+			o.reply = bytes.Clone(payload[1:])
+		case msgNewKeys:
+			o.finished, o.buf = true, nil
+			return
+		}
+	}
+	if len(o.buf) >= 6 { // it is no such server, which x/crypto will find, too
+		o.finished, o.buf = true, nil
+	}
+}
+
+// signature is the host's signature of the session's identifier; nil if none was seen.
+func (o *observed) signature() []byte {
+	r := sshwire.NewReader(o.reply)
+	_, _, sig := r.String(), r.String(), r.String()
+	if r.End() != nil {
+		return nil
+	}
+	return sig
+}
+
+// maxHeld bounds in bytes what is held.
+const maxHeld = 32 << 10
+
+// Write implements net.Conn.
+func (o *observed) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.deep > 0 && len(o.held)+len(p) <= maxHeld {
+		o.held = append(o.held, p...)
+		return len(p), nil
+	}
+	if err := o.flushLocked(); err != nil {
+		return 0, err
+	}
+	return o.Conn.Write(p)
+}
+
+func (o *observed) flushLocked() error {
+	if len(o.held) == 0 {
+		return nil
+	}
+	b := o.held
+	o.held = nil
+	_, err := o.Conn.Write(b)
+	return err
+}
+
+// flush ends waiting for what belongs together.
+func (o *observed) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.flushLocked() // the next write tells
+}
+
+// together writes in one piece what f writes.
+func (o *observed) together(f func()) {
+	o.mu.Lock()
+	o.deep++
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.deep--; o.deep == 0 {
+			_ = o.flushLocked() // the next write tells
+		}
+	}()
+	f()
+}

@@ -1,0 +1,197 @@
+//go:build linux
+
+package mux
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// end is one of a client's descriptors, passed to the mux. Its flags belong to
+// whoever else has it open, the user's shell among them, so it is never made
+// non-blocking: pipes and terminals are opened once more, with flags of their own.
+type end struct {
+	fd       int      // -1: closed, for file
+	file     *os.File // the same pipe or terminal; nil for others
+	socket   bool
+	terminal bool
+	stopped  atomic.Bool
+	pid      int // the client, where this is a terminal to read from
+}
+
+// newEnd takes over fd.
+func newEnd(fd, mode, pid int) *end {
+	e := &end{fd: fd, pid: pid}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return e
+	}
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	e.terminal = err == nil
+	e.socket = st.Mode&unix.S_IFMT == unix.S_IFSOCK
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO && !e.terminal {
+		return e
+	}
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), mode|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return e
+	}
+	e.file = os.NewFile(uintptr(again), "a client's")
+	if !e.terminal { // whose size is still asked for
+		unix.Close(fd)
+		e.fd = -1
+	}
+	return e
+}
+
+// backgroundPause is how often a terminal is looked at whose client is in the
+// background, and stopPause how often a file or a socket that does not answer.
+const (
+	backgroundPause = 50 * time.Millisecond
+	stopPause       = 100 // milliseconds
+)
+
+// first is what is there to be read at once. It never waits.
+func (e *end) first(buf []byte) (n int, ended bool) {
+	if e.terminal {
+		return 0, false
+	}
+	var err error
+	if e.file != nil {
+		raw, rawErr := e.file.SyscallConn()
+		if rawErr != nil {
+			return 0, false
+		}
+		_ = raw.Read(func(fd uintptr) bool {
+			n, err = unix.Read(int(fd), buf)
+			return true
+		})
+	} else {
+		if ready, _ := unix.Poll([]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLIN}}, 0); ready != 1 {
+			return 0, false
+		}
+		n, err = e.readFD(buf)
+	}
+	return max(n, 0), n == 0 && err == nil
+}
+
+func (e *end) readFD(p []byte) (int, error) {
+	if e.socket {
+		n, _, err := unix.Recvfrom(e.fd, p, unix.MSG_DONTWAIT)
+		return n, err
+	}
+	return unix.Read(e.fd, p)
+}
+
+// Read implements io.Reader.
+func (e *end) Read(p []byte) (int, error) {
+	switch {
+	case e.terminal && e.file != nil:
+		return e.readTerminal(p)
+	case e.file != nil:
+		return e.file.Read(p)
+	}
+	for !e.stopped.Load() {
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLIN}}, stopPause)
+		if ready == 0 || errors.Is(err, unix.EINTR) {
+			continue
+		}
+		n, err := e.readFD(p)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+	return 0, os.ErrClosed
+}
+
+// readTerminal reads only while the client itself might.
+func (e *end) readTerminal(p []byte) (n int, err error) {
+	raw, err := e.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	for !e.stopped.Load() {
+		background := false
+		outer := raw.Read(func(fd uintptr) bool {
+			if ready, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0); ready == 0 {
+				return false
+			}
+			if background = !mayRead(e.pid, int(fd)); background {
+				return true
+			}
+			n, err = unix.Read(int(fd), p)
+			return !errors.Is(err, unix.EAGAIN)
+		})
+		switch {
+		case outer != nil:
+			return 0, outer
+		case background:
+			time.Sleep(backgroundPause)
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+	return 0, os.ErrClosed
+}
+
+// Write implements io.Writer.
+func (e *end) Write(p []byte) (done int, err error) {
+	if e.file != nil {
+		return e.file.Write(p)
+	}
+	for done < len(p) && !e.stopped.Load() {
+		var n int
+		if e.socket {
+			n, err = unix.SendmsgN(e.fd, p[done:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		} else {
+			n, err = unix.Write(e.fd, p[done:])
+		}
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLOUT}}, stopPause)
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return done, err
+		default:
+			done += n
+		}
+	}
+	if done < len(p) {
+		return done, os.ErrClosed
+	}
+	return done, nil
+}
+
+// stop ends what waits in Read or Write.
+func (e *end) stop() {
+	e.stopped.Store(true)
+	if e.file != nil {
+		_ = e.file.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+func (e *end) close() {
+	if e.file != nil {
+		e.file.Close()
+	}
+	if e.fd >= 0 {
+		unix.Close(e.fd)
+	}
+}

@@ -1,0 +1,200 @@
+//go:build linux
+
+package mux
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// ahead is how many session channels are open before anybody asks for them.
+	ahead = 16
+	// refillAfter is how long nothing must have begun or ended before channels are
+	// opened again: the answers would be in the way of others'.
+	refillAfter = 150 * time.Millisecond
+	// loginTime bounds the login, in which nobody is asked.
+	loginTime = 30 * time.Second
+)
+
+var errRefused = errors.New("the guest refuses it")
+
+// Target is a workspace to connect to.
+type Target struct {
+	Conn    net.Conn // to its guest
+	User    string
+	HostKey ssh.PublicKey
+	Agent   string // the agent's socket
+}
+
+// guest is an SSH connection to a workspace.
+type guest struct {
+	ssh    ssh.Conn
+	wire   *observed
+	permit *permit
+	ended  chan struct{} // closed with the connection
+
+	filling sync.Mutex
+	mu      sync.Mutex
+	ready   []opened // opened ahead
+	refill  *time.Timer
+	running map[*session]struct{}
+	idle    time.Time // since when nothing runs
+	leaving bool      // no new session
+	work    sync.WaitGroup
+}
+
+// login connects to a guest as a client with the user's key, if the agent lets a
+// session be had with it unasked.
+func login(t Target) (*guest, error) {
+	wire := &observed{Conn: t.Conn}
+	p := &permit{socket: t.Agent, wire: wire, hostKey: t.HostKey, user: t.User, self: os.Getpid()}
+	_ = t.Conn.SetDeadline(time.Now().Add(loginTime))
+	c, channels, requests, err := ssh.NewClientConn(wire, "workspace", &ssh.ClientConfig{
+		Config: ssh.Config{
+			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}, // whose reply observed knows
+			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
+		},
+		User:            t.User,
+		Auth:            []ssh.AuthMethod{ssh.PublicKeysCallback(p.signers)},
+		HostKeyCallback: ssh.FixedHostKey(t.HostKey),
+	})
+	if err != nil {
+		p.close()
+		t.Conn.Close()
+		return nil, err
+	}
+	_ = t.Conn.SetDeadline(time.Time{})
+	g := &guest{ssh: c, wire: wire, permit: p, ended: make(chan struct{}), running: map[*session]struct{}{}, idle: time.Now()}
+	g.work.Go(func() { ssh.DiscardRequests(requests) })
+	g.work.Go(func() {
+		for offered := range channels { // nothing is forwarded
+			_ = offered.Reject(ssh.Prohibited, "nothing is forwarded here")
+		}
+	})
+	g.work.Go(func() {
+		_ = c.Wait()
+		p.close()
+		close(g.ended)
+	})
+	g.fill()
+	return g, nil
+}
+
+// close ends the connection and waits for that.
+func (g *guest) close() {
+	g.mu.Lock()
+	g.leaving = true
+	if g.refill != nil {
+		g.refill.Stop()
+	}
+	g.mu.Unlock()
+	g.ssh.Close()
+	g.work.Wait()
+}
+
+// fill opens channels ahead, in one write.
+func (g *guest) fill() {
+	g.filling.Lock()
+	defer g.filling.Unlock()
+	g.mu.Lock()
+	missing := ahead - len(g.ready)
+	if g.leaving {
+		missing = 0
+	}
+	g.mu.Unlock()
+	var sent, answered sync.WaitGroup
+	g.wire.together(func() {
+		for range missing {
+			sent.Add(1)
+			answered.Go(func() { g.openAhead(sent.Done) })
+		}
+		// The openings are written before their answers are waited for, and nothing tells
+		// when: a moment is enough, and what comes later is a write of its own.
+		sent.Wait()
+		time.Sleep(time.Millisecond)
+	})
+	answered.Wait()
+}
+
+func (g *guest) openAhead(started func()) {
+	started()
+	channel, requests, err := g.ssh.OpenChannel("session", nil)
+	if err != nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ready = append(g.ready, opened{channel, requests})
+}
+
+// take is a channel for a session: one that is open already, if there is one.
+func (g *guest) take() (opened, error) {
+	g.mu.Lock()
+	if g.leaving {
+		g.mu.Unlock()
+		return opened{}, net.ErrClosed
+	}
+	g.touchLocked()
+	if n := len(g.ready); n > 0 {
+		o := g.ready[n-1]
+		g.ready = g.ready[:n-1]
+		g.mu.Unlock()
+		return o, nil
+	}
+	g.mu.Unlock()
+	channel, requests, err := g.ssh.OpenChannel("session", nil)
+	return opened{channel, requests}, err
+}
+
+// touchLocked notes that something has begun or ended.
+func (g *guest) touchLocked() {
+	switch {
+	case g.leaving:
+	case g.refill == nil:
+		g.refill = time.AfterFunc(refillAfter, g.fill)
+	default:
+		g.refill.Reset(refillAfter)
+	}
+}
+
+func (g *guest) enter(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running[s] = struct{}{}
+}
+
+func (g *guest) leave(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.running, s)
+	g.idle = time.Now()
+	g.touchLocked()
+}
+
+// idleSince reports since when nothing runs; false if something does.
+func (g *guest) idleSince() (time.Time, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.idle, len(g.running) == 0
+}
+
+// resize tells the guest the sizes of terminals that have changed.
+func (g *guest) resize() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for s := range g.running {
+		if !s.ask.tty {
+			continue
+		}
+		if now := windowOf(s.in.fd); now != s.size {
+			s.size = now
+			_, _ = s.channel.SendRequest("window-change", false, ssh.Marshal(now))
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// serving is a Server that reaches no workspace, and what ends when it does.
+func serving(t *testing.T, idle time.Duration) (dir string, asked *atomic.Int32, ended chan struct{}) {
+	t.Helper()
+	dir, asked, ended = t.TempDir(), new(atomic.Int32), make(chan struct{})
+	s, err := NewServer(Config{
+		Dir: dir, Identity: "this build", Log: slog.New(slog.DiscardHandler), Idle: idle,
+		Dial: func(context.Context, keyway.Name) (Target, error) {
+			asked.Add(1)
+			return Target{}, errors.New("not there")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(ended)
+		s.Serve(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return dir, asked, ended
+}
+
+func TestAMuxMakesWayForAnotherBuild(t *testing.T) {
+	dir, asked, ended := serving(t, time.Hour)
+	for range 3 {
+		if !Ask(dir, "this build", "train") {
+			t.Fatal("the mux of this build does not answer")
+		}
+	}
+	if Ask(dir, "another build", "train") {
+		t.Error("a mux of another build answers as this one's")
+	}
+	<-ended
+	if Ask(dir, "this build", "train") {
+		t.Error("a mux that has ended answers")
+	}
+	if n := asked.Load(); n > 1 { // it is left alone after it has failed
+		t.Errorf("the workspace was tried %d times", n)
+	}
+}
+
+func TestAMuxThatNobodyUsesEnds(t *testing.T) {
+	_, _, ended := serving(t, 10*time.Millisecond)
+	<-ended
+}
+
+func TestTheLinkLeadsToAMuxAlone(t *testing.T) {
+	runtime := t.TempDir()
+	link := filepath.Join(runtime, "mux")
+	if pid := current(runtime, link); pid != 0 {
+		t.Errorf("no link leads to %d", pid)
+	}
+	for _, target := range []string{"/proc/1/cwd", cwdOf(os.Getpid()), "/proc/self/cwd", "elsewhere"} {
+		_ = os.Remove(link)
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		if pid := current(runtime, link); pid != 0 {
+			t.Errorf("%s is taken for the mux %d", target, pid)
+		}
+	}
+	gone := filepath.Join(runtime, homePrefix+"999999999")
+	if err := os.Mkdir(gone, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sweep(runtime)
+	if _, err := os.Stat(gone); !os.IsNotExist(err) {
+		t.Errorf("the directory of a mux that has ended: %v", err)
+	}
+}

@@ -1,0 +1,198 @@
+//go:build linux
+
+package mux
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// opened is a session channel of a guest's.
+type opened struct {
+	ssh.Channel
+	requests <-chan *ssh.Request
+}
+
+// session is one session of a client's.
+type session struct {
+	guest         *guest
+	channel       opened
+	ask           sessionRequest
+	in, out, errs *end
+	size          window // under the guest's lock
+}
+
+// copySize is what one read takes in bytes: the payload of one SSH packet.
+const copySize = 32 << 10
+
+var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// begin asks for everything at once, with the first input behind it, and reports
+// whether that was all of the input. A guest of keyway's accepts every command and
+// tells by the exit status what is wrong with it; only a subsystem may be refused.
+func (s *session) begin() (ended bool, err error) {
+	buf := buffers.Get().(*[copySize]byte)
+	defer buffers.Put(buf)
+	s.guest.wire.together(func() {
+		if err = s.prepare(); err != nil {
+			return
+		}
+		kind, payload := s.program()
+		if s.ask.subsystem {
+			return
+		}
+		if _, err = s.channel.SendRequest(kind, false, payload); err != nil || s.ask.tty {
+			return
+		}
+		var n int
+		if n, ended = s.in.first(buf[:]); n > 0 {
+			_, err = s.channel.Write(buf[:n])
+		}
+		if ended && err == nil {
+			err = s.channel.CloseWrite()
+		}
+	})
+	if err == nil && s.ask.subsystem {
+		kind, payload := s.program()
+		ok, asked := s.channel.SendRequest(kind, true, payload)
+		if err = asked; err == nil && !ok {
+			err = errRefused
+		}
+	}
+	return ended, err
+}
+
+// prepare asks for a terminal and sends variables.
+func (s *session) prepare() error {
+	if s.ask.tty {
+		s.guest.mu.Lock()
+		s.size = windowOf(s.in.fd)
+		size := s.size
+		s.guest.mu.Unlock()
+		_, err := s.channel.SendRequest("pty-req", false, ssh.Marshal(struct {
+			Term                         string
+			Columns, Rows, Width, Height uint32
+			Modes                        []byte
+		}{s.ask.term, size.Columns, size.Rows, size.Width, size.Height, modesOf(s.in.fd)}))
+		if err != nil {
+			return err
+		}
+	}
+	for _, kv := range s.ask.env {
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok {
+			continue
+		}
+		if _, err := s.channel.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{name, value})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) program() (kind string, payload []byte) {
+	command := ssh.Marshal(struct{ Command string }{s.ask.command})
+	switch {
+	case s.ask.subsystem:
+		return "subsystem", command
+	case s.ask.command == "":
+		return "shell", nil
+	}
+	return "exec", command
+}
+
+// run carries the session until it ends or the client does, whose connection is
+// conn. It reports the exit status, if there was one.
+func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
+	var outputs, inputs sync.WaitGroup
+	outputs.Go(func() { s.print(s.out, s.channel, true) })
+	outputs.Go(func() { s.print(s.errs, s.channel.Stderr(), false) })
+	if !ended {
+		inputs.Go(s.feed)
+	}
+	inputs.Go(func() { // a client says no more, and takes its session with it
+		_, _ = io.Copy(io.Discard, conn)
+		s.channel.Close()
+		s.out.stop()
+		s.errs.stop()
+		s.in.stop()
+	})
+	status, exited = s.exit()
+	outputs.Wait()
+	s.in.stop()
+	s.channel.Close()
+	if exited {
+		_, _ = conn.Write(message("", sayExit, sessionNumber, status))
+	}
+	conn.Close()
+	inputs.Wait()
+	return status, exited
+}
+
+// print copies output to the client. When nobody reads it any more, the guest hears
+// of it, so that the program ends as it would in a pipeline.
+func (s *session) print(to *end, from io.Reader, standard bool) {
+	buf := buffers.Get().(*[copySize]byte)
+	defer buffers.Put(buf)
+	for broken := false; ; {
+		n, err := from.Read(buf[:])
+		if n > 0 && !broken {
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				broken = true
+				if standard {
+					_, _ = s.channel.SendRequest("eow@openssh.com", false, nil)
+				}
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// feed copies the client's input.
+func (s *session) feed() {
+	buf := buffers.Get().(*[copySize]byte)
+	defer buffers.Put(buf)
+	var typed *escapes
+	if s.ask.tty && s.ask.escape != noEscape {
+		typed = &escapes{char: byte(s.ask.escape)}
+	}
+	for {
+		n, err := s.in.Read(buf[:])
+		b, end := buf[:n], false
+		if typed != nil {
+			b, end = typed.read(b)
+		}
+		if len(b) > 0 {
+			if _, err := s.channel.Write(b); err != nil {
+				return
+			}
+			s.guest.wire.flush() // nobody's keystroke waits for another's session
+		}
+		if end {
+			s.channel.Close()
+			return
+		}
+		if err != nil {
+			_ = s.channel.CloseWrite()
+			return
+		}
+	}
+}
+
+// exit answers the guest's requests until the channel has ended.
+func (s *session) exit() (status uint32, exited bool) {
+	for req := range s.channel.requests {
+		if req.Type == "exit-status" && len(req.Payload) == 4 {
+			status, exited = binary.BigEndian.Uint32(req.Payload), true
+		}
+		_ = req.Reply(false, nil)
+	}
+	return status, exited
+}

@@ -1,0 +1,127 @@
+package mux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"keyway/internal/sshwire"
+)
+
+// The messages of OpenSSH's PROTOCOL.mux, version 4.
+const (
+	protocolVersion = 4
+
+	msgHello = 0x00000001
+
+	askSession   = 0x10000002
+	askAlive     = 0x10000004
+	askTerminate = 0x10000005
+	askStop      = 0x10000009
+
+	sayOK      = 0x80000001
+	sayDenied  = 0x80000002
+	sayFailure = 0x80000003
+	sayExit    = 0x80000004
+	sayAlive   = 0x80000005
+	sayOpened  = 0x80000006
+)
+
+const (
+	// maxMessage bounds a message in bytes, as OpenSSH does.
+	maxMessage = 256 << 10
+	// maxVariables bounds the variables of a session.
+	maxVariables = 1024
+	// noEscape is the escape character of a session without one.
+	noEscape = 0xffffffff
+)
+
+// request is a message of a client's. The session is of askSession alone.
+type request struct {
+	kind, id uint32
+	session  sessionRequest
+}
+
+// sessionRequest is what an ssh wants of a session.
+type sessionRequest struct {
+	tty, x11, agent, subsystem bool
+	escape                     uint32 // noEscape: none
+	term, command              string
+	env                        []string // NAME=VALUE
+}
+
+var errMalformed = errors.New("a message that cannot be read")
+
+// parseHello reads the greeting of a client.
+func parseHello(b []byte) error {
+	r := sshwire.NewReader(b)
+	kind, version := r.Uint32(), r.Uint32()
+	for r.More() { // extensions, of which OpenSSH has none
+		r.String()
+		r.String()
+	}
+	switch {
+	case r.End() != nil || kind != msgHello:
+		return errMalformed
+	case version != protocolVersion:
+		return fmt.Errorf("version %d of the protocol", version)
+	}
+	return nil
+}
+
+// parseRequest reads a message that follows the greeting.
+func parseRequest(b []byte) (request, error) {
+	r := sshwire.NewReader(b)
+	q := request{kind: r.Uint32(), id: r.Uint32()}
+	if r.Err() != nil {
+		return request{}, errMalformed
+	}
+	if q.kind != askSession {
+		return q, nil // what else follows is of no use here
+	}
+	r.String() // reserved
+	for _, flag := range []*bool{&q.session.tty, &q.session.x11, &q.session.agent, &q.session.subsystem} {
+		*flag = r.Uint32() != 0
+	}
+	q.session.escape = r.Uint32()
+	q.session.term, q.session.command = r.Text(), r.Text()
+	for r.More() {
+		if len(q.session.env) == maxVariables {
+			return request{}, errMalformed
+		}
+		q.session.env = append(q.session.env, r.Text())
+	}
+	if r.End() != nil {
+		return request{}, errMalformed
+	}
+	return q, nil
+}
+
+// readMessage reads one message and not a byte more: descriptors may follow.
+func readMessage(r io.Reader) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxMessage {
+		return nil, errMalformed
+	}
+	body := make([]byte, n)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+// message is a message of those numbers, and of the text if it is not empty.
+func message(text string, numbers ...uint32) []byte {
+	b := make([]byte, 4, 64)
+	for _, n := range numbers {
+		b = sshwire.AppendUint32(b, n)
+	}
+	if text != "" {
+		b = sshwire.AppendString(b, text)
+	}
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	return b
+}

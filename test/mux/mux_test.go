@@ -1,0 +1,422 @@
+//go:build linux
+
+// Package mux runs the user's own ssh, scp, sftp, rsync and git with keyway's mux and
+// without it, in the lab's three machines, and compares what they do.
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/test/lab"
+)
+
+const train = "train"
+
+var bin string // the programs
+
+func TestMain(m *testing.M) {
+	code, err := runAll(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mux:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runAll(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	if err := lab.Install(ctx, "test"); err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "keyway-mux-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if err := lab.Build(ctx, dir); err != nil {
+		return 1, err
+	}
+	bin = dir
+	return m.Run(), nil
+}
+
+// world is a lab with what tests do in it.
+type world struct{ *lab.Lab }
+
+// result is how a command ended.
+type result struct {
+	command        string
+	stdout, stderr string
+	code           int
+}
+
+func (r result) String() string {
+	const most = 2000
+	clip := func(s string) string { return s[max(0, len(s)-most):] }
+	return fmt.Sprintf("%s: exit code %d\nstdout: %s\nstderr: %s", r.command, r.code, clip(r.stdout), clip(r.stderr))
+}
+
+// patience is how long anything may take: far more than it does, so that a hang fails
+// one test and not the run.
+const patience = 3 * time.Minute
+
+// command prepares a command on the laptop.
+func (w *world) command(argv ...string) *exec.Cmd {
+	cmd := w.Laptop.Command(argv[0], argv[1:]...)
+	cmd.Env = append(cmd.Env, w.AskpassEnv()...)
+	return cmd
+}
+
+// do runs a command on the laptop.
+func (w *world) do(argv ...string) result {
+	cmd := w.command(argv...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(""), &stdout, &stderr
+	cmd.WaitDelay = 10 * time.Second // what it leaves in the background may hold its output
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	err := cmd.Run()
+	r := result{command: strings.Join(argv, " "), stdout: stdout.String(), stderr: stderr.String()}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		r.code = exit.ExitCode()
+	case err != nil:
+		r.code, r.stderr = -1, r.stderr+err.Error()
+	}
+	return r
+}
+
+// must runs a command that has to work and returns its standard output.
+func (w *world) must(t *testing.T, argv ...string) string {
+	t.Helper()
+	r := w.do(argv...)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	return r.stdout
+}
+
+// write puts a file onto the laptop, as a whole.
+func (w *world) write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := w.Laptop.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// muxed is a lab of its own with a workspace that the mux holds ready: the tests
+// lock the agent and change the policy.
+func muxed(t *testing.T) *world {
+	t.Helper()
+	l, err := lab.Start(context.Background(), lab.Options{Bin: bin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{l}
+	t.Cleanup(func() {
+		if t.Failed() {
+			text, _ := l.Laptop.ReadFile("/root/.local/state/keyway/mux.log")
+			t.Logf("mux.log: %s", text)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, argv := range [][]string{
+		{"keyway", "init", "--yes"},
+		{"keyway", "unlock"},
+		{"keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train, "--mux"},
+	} {
+		w.must(t, argv...)
+	}
+	w.awaitMux(t)
+	return w
+}
+
+// awaitMux enters the workspace, by which the mux is started, until that is ready.
+func (w *world) awaitMux(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		w.must(t, "ssh", train, "true")
+		if w.must(t, "keyway", "mux") == train+": ready\n" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the mux does not hold the workspace ready")
+		}
+	}
+}
+
+// fallback is what ssh says that the mux has sent away: the one line of it.
+const fallback = "muxclient: master hello exchange failed\r\n"
+
+// differential are commands, with SSH for ssh, that do the same with and without the
+// mux.
+var differential = []struct {
+	name, command string
+	byItself      bool // the mux sends the ssh away
+}{
+	{name: "exit status", command: "SSH train 'exit 3'"},
+	{name: "no such program", command: "SSH train nosuch"},
+	{name: "a signal", command: "SSH train 'kill -9 $$'"},
+	{name: "both outputs", command: "SSH train 'echo out; echo err >&2'"},
+	{name: "input and its end", command: "printf abc | SSH train cat"},
+	{name: "no input", command: "SSH -n train cat"},
+	{name: "input closed", command: "SSH train cat <&-"},
+	{name: "output closed", command: "SSH train 'echo out; echo err >&2' >&-"},
+	{name: "errors closed", command: "SSH train 'echo out; echo err >&2' 2>&-"},
+	{name: "one descriptor for both outputs", command: "SSH train 'echo out; echo err >&2' 2>&1 | sort"},
+	{name: "a loop that keeps its input", command: `printf 'a\nb\nc\n' | while read l; do SSH -n train "echo got $l"; done`},
+	{name: "a loop that loses its input", command: `printf 'a\nb\nc\n' | while read l; do echo "got $l"; SSH train 'cat >/dev/null'; done`},
+	{name: "SendEnv", command: `LC_TEST=sent SSH -o SendEnv=LC_TEST train 'echo $LC_TEST'`},
+	{name: "RemoteCommand", command: "SSH -o RemoteCommand='echo remote' train"},
+	{name: "a shell without a terminal", command: "echo 'echo from the script; exit 5' | SSH -T train"},
+	{name: "a terminal", command: "SSH -tt train 'tty | cut -c1-8; stty size' 2>/dev/null"},
+	{name: "a terminal's size", command: `script -qec "stty rows 33 cols 77; SSH -t train 'stty size' 2>/dev/null" /dev/null | grep -ao '33 77'`},
+	{name: "a terminal's modes", command: `script -qec "stty -echo -icanon -ixon; SSH -t train 'stty -g' 2>/dev/null" /dev/null | grep -ao '[0-9a-f:]\{40,\}'`},
+	{name: "much output", command: "SSH train 'head -c 8000000 /dev/zero' | md5sum"},
+	{name: "much input", command: "head -c 8000000 /dev/zero | SSH train md5sum"},
+	{name: "a reader that goes", command: "SSH train yes | head -3"},
+	{name: "input from a file", command: "SSH train md5sum </etc/passwd"},
+	{name: "output to a file", command: "SSH train 'seq 1000' >/tmp/out; md5sum </tmp/out"},
+	{name: "input that nobody reads", command: "head -c 8000000 /dev/zero | SSH train 'echo done'"},
+	{name: "a background process that holds the output", command: "SSH train 'sleep 0.3 & echo started'"},
+	{name: "scp up and down", command: "scp -q -S /tmp/ssh /etc/passwd train:/tmp/p1 && scp -q -S /tmp/ssh train:/tmp/p1 /tmp/p2 && cmp /etc/passwd /tmp/p2 && echo same"},
+	{name: "scp's older protocol", command: "scp -q -O -S /tmp/ssh /etc/passwd train:/tmp/p3 && SSH train 'cmp /etc/passwd /tmp/p3 && echo same'"},
+	{name: "sftp", command: "echo 'ls -1 /etc/passwd' | sftp -q -b - -S /tmp/ssh train"},
+	{name: "rsync", command: "rsync -a -e 'SSH' /etc/passwd train:/tmp/p4 && SSH train 'cmp /etc/passwd /tmp/p4 && echo same'"},
+	{name: "git", command: `SSH train 'rm -rf /tmp/g; git init -q /tmp/g; git -C /tmp/g -c user.name=a -c user.email=a@b commit -q --allow-empty -m one'
+		rm -rf /tmp/clone; GIT_SSH_COMMAND='SSH' git clone -q train:/tmp/g /tmp/clone && git -C /tmp/clone log --format=%s`},
+	{name: "many at once", command: "for i in $(seq 32); do SSH train echo $i & done | sort -n; wait"},
+	{name: "an end that stays as it is", command: `python3 -c 'import fcntl,os,subprocess
+r, w = os.pipe(); os.write(w, b"x"); os.close(w); o, p = os.pipe()
+subprocess.run("SSH train cat".split(), stdin=r, stdout=p)
+print(os.read(o, 9), [fcntl.fcntl(f, fcntl.F_GETFL) & os.O_NONBLOCK for f in (r, p)])'`},
+	{name: "sockets", command: `python3 -c 'import socket,subprocess
+a, b = socket.socketpair()
+p = subprocess.Popen("SSH train cat".split(), stdin=b, stdout=b); b.close()
+a.send(b"over a socket"); a.shutdown(1); got = b""
+while x := a.recv(100): got += x
+print(got, p.wait())'`},
+	{name: "a client that is killed", command: `SSH train 'echo $$ >/tmp/pid; while sleep 0.1; do echo; done' >/dev/null &
+		until SSH train 'test -s /tmp/pid'; do sleep 0.1; done; kill -TERM $!; wait $!; echo $?
+		SSH train 'p=$(cat /tmp/pid); rm /tmp/pid; while kill -0 $p 2>/dev/null; do sleep 0.1; done; echo ended'`},
+
+	{name: "no session", command: "timeout 4 ssh MODE -N train", byItself: true},
+	{name: "into the background", command: "SSH -f train 'echo background >/tmp/bg'; while ! test -s /tmp/bg; do SSH train 'cp /tmp/bg /tmp/bg2 2>/dev/null'; cat /tmp/bg2 2>/dev/null && break; scp -q -S /tmp/ssh train:/tmp/bg /tmp/bg; done 2>/dev/null; cat /tmp/bg; rm /tmp/bg", byItself: true},
+	{name: "a local forward", command: "SSH -o ExitOnForwardFailure=yes -L 127.0.0.1:17001:127.0.0.1:1 train echo ran", byItself: true},
+	{name: "a remote forward", command: "SSH -o ExitOnForwardFailure=yes -R /tmp/none.sock:127.0.0.1:1 train echo ran", byItself: true},
+	{name: "standard streams forwarded", command: "SSH -W 127.0.0.1:1 train </dev/null", byItself: true},
+	{name: "the agent", command: "SSH -A train 'ssh-add -l | wc -l'", byItself: true},
+	{name: "a local command", command: "SSH -o PermitLocalCommand=yes -o LocalCommand='echo local' train 'echo remote'", byItself: true},
+	{name: "SetEnv", command: "SSH -o SetEnv=LC_TEST=set train 'echo $LC_TEST'", byItself: true},
+	{name: "another user", command: "SSH nobody@train true", byItself: true},
+}
+
+func TestMuxDoesAsSSHDoes(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	if err := w.Laptop.WriteFile("/tmp/ssh", "#!/bin/sh\nexec ssh $MODE \"$@\"\n", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run := func(command, mode string) result {
+		command = strings.ReplaceAll(strings.ReplaceAll(command, "SSH", "ssh MODE"), "MODE", mode)
+		return w.do("env", "MODE="+mode, "bash", "-c", command)
+	}
+	for _, c := range differential {
+		t.Run(c.name, func(t *testing.T) {
+			alone := run(c.command, "-o ControlPath=none")
+			before := w.sessions(t)
+			with := run(c.command, "-o ControlMaster=no")
+			said := with.stderr
+			if c.byItself {
+				said = strings.Replace(said, fallback, "", 1)
+				if said == with.stderr && !strings.Contains(c.command, "2>/dev/null") {
+					t.Errorf("the mux has served it: %s", with)
+				}
+			} else if w.sessions(t) == before {
+				t.Errorf("the mux has not served it: %s", with)
+			}
+			if alone.code != with.code || alone.stdout != with.stdout || alone.stderr != said {
+				t.Errorf("alone: %s\nwith the mux: %s", alone, with)
+			}
+		})
+	}
+	many := run("for i in $(seq 64); do SSH train echo $i & done | sort -n | tail -1; wait", "-o ControlMaster=no")
+	if many.stdout != "64\n" || many.stderr != "" {
+		t.Errorf("64 at once: %s", many)
+	}
+	if r := w.do("ssh", "-O", "check", train); r.code != 0 || !strings.Contains(r.stderr, "Master running") {
+		t.Error(r)
+	}
+}
+
+// sessions is how many sessions the agent has allowed.
+func (w *world) sessions(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(w.log(t)) {
+		if strings.Contains(line, "  allowed  ") && strings.Contains(line, "for a session on train as") {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) log(t *testing.T) string {
+	t.Helper()
+	return w.must(t, "keyway", "log")
+}
+
+// typed runs an interactive shell on a terminal, types into it, and awaits a text
+// after each line.
+const typed = `
+import fcntl, os, pty, select, struct, sys, termios, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+seen = b""
+def await_(want):
+    global seen
+    end = time.time() + 60
+    while want not in seen:
+        if time.time() > end: sys.exit("no %r in %r" % (want, seen))
+        if select.select([fd], [], [], 1)[0]: seen += os.read(fd, 4096)
+    seen = seen[seen.index(want) + len(want):]
+def line(text, want):
+    os.write(fd, text.encode() + b"\r"); await_(want)
+def raw():
+    "waits until ssh has the terminal to itself, as it does after it has set its signals up"
+    end = time.time() + 60
+    while termios.tcgetattr(fd)[3] & termios.ICANON:
+        if time.time() > end: sys.exit("ssh does not take the terminal")
+        time.sleep(0.01)
+`
+
+func TestMuxLeavesTheShellItsInput(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	before := w.sessions(t)
+	program := typed + `
+line("PS1=; stty -echo; echo re''ady", b"ready")
+line("ssh train 'echo be''gun; cat >/tmp/stolen' & echo", b"begun")
+for n in range(6):
+    line("echo line$((%d * 7)).END" % n, b"line%d.END" % (n * 7))
+line("kill %1; wait %1; echo kil''led", b"killed")
+`
+	w.must(t, "python3", "-c", program)
+	if w.sessions(t) == before {
+		t.Error("the mux has not served it")
+	}
+	if stolen := w.must(t, "ssh", train, "cat /tmp/stolen"); stolen != "" {
+		t.Errorf("%q was stolen from the shell", stolen)
+	}
+}
+
+func TestMuxTerminal(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	before := w.sessions(t)
+	program := typed + `
+line("PS1=; stty -echo; echo re''ady", b"ready")
+line("ssh -t train 'trap \"stty size\" WINCH; trap \"echo int; exit 9\" INT; echo be''gun; while :; do sleep 0.1; done'; echo code=$?", b"begun")
+raw()
+fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 41, 123, 0, 0))
+await_(b"41 123")
+os.write(fd, b"\x03")
+await_(b"code=9")
+line("ssh -t train 'echo be''gun; exec cat'; echo code=$?", b"begun")
+raw()
+line("~~tilde", b"~tilde")
+os.write(fd, b"~.")
+await_(b"code=255")
+`
+	w.must(t, "python3", "-c", program)
+	if w.sessions(t) < before+2 {
+		t.Error("the mux has not served it")
+	}
+}
+
+func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	w.write(t, "/root/.config/keyway/policy.yaml", "rules:\n  - deny: session\n    program: '*/bash'\n")
+	before := w.sessions(t)
+	for i := range 20 {
+		r := w.do("bash", "-c", fmt.Sprintf("ssh train echo %d; exit $?", i))
+		if r.code != 0 || r.stdout != fmt.Sprintln(i) || r.stderr != fallback {
+			t.Fatal(r)
+		}
+	}
+	if log := w.log(t); strings.Count(log, "line 2 of the policy says so") == 0 || w.sessions(t) != before {
+		t.Errorf("sessions were allowed, or the refusals are not in the log: %s", log)
+	}
+
+	w.write(t, "/root/.config/keyway/policy.yaml", "rules: []\n")
+	w.awaitMux(t)
+	open := w.command("ssh", train, "echo begun; cat")
+	in, err := open.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := open.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = open.Wait() }()
+	begun := make([]byte, len("begun\n"))
+	if _, err := io.ReadFull(out, begun); err != nil {
+		t.Error(err)
+	}
+	w.must(t, "keyway", "lock")
+	allowed := w.sessions(t)
+	if r := w.do("ssh", "-o", "BatchMode=yes", train, "true"); r.code == 0 {
+		t.Errorf("a locked agent lets somebody in: %s", r)
+	}
+	if w.sessions(t) != allowed {
+		t.Error("a locked agent allows a session")
+	}
+	_, _ = io.WriteString(in, "goes on") // as keyway lock says of what is open
+	in.Close()
+	if rest, err := io.ReadAll(out); string(rest) != "goes on" {
+		t.Errorf("an open session: %q, %v", rest, err)
+	}
+}
+
+func TestMuxThatIsGoneIsNotMissed(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	pid := func() string {
+		return strings.TrimSpace(w.must(t, "sh", "-c", `d=$(ssh -G train | sed -n 's/^controlpath //p'); readlink ${d%/*} | cut -d/ -f3`))
+	}
+	r := w.do("bash", "-c", "ssh train 'echo begun >&2; sleep 600' 2>&1 | { read l; kill -9 "+pid()+"; cat; }; exit ${PIPESTATUS[0]}")
+	if r.code != 255 {
+		t.Errorf("a session whose mux was killed: %s", r)
+	}
+	if r := w.do("ssh", train, "echo after"); r.code != 0 || r.stdout != "after\n" || r.stderr != "" {
+		t.Errorf("the next ssh: %s", r)
+	}
+	w.awaitMux(t)
+	w.must(t, "kill", "-STOP", pid())
+	if r := w.do("ssh", train, "echo stopped"); r.code != 0 || r.stdout != "stopped\n" {
+		t.Errorf("with a mux that is stopped: %s", r)
+	}
+	w.awaitMux(t)
+	w.must(t, "keyway", "mux", "off", train)
+	if r := w.do("ssh", train, "echo off"); r.stdout != "off\n" || r.stderr != "" {
+		t.Error(r)
+	}
+}

@@ -84,13 +84,13 @@ func TestParseMount(t *testing.T) {
 func TestParseGPUs(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "none", "none": "none", "0": "none", "all": "all", "2": "2",
-		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "0,3", "MIG-1": "MIG-1",
+		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "0,3", "MIG-1": "MIG-1", "device=0:1,1": "0:1,1",
 	} {
 		if got, err := ParseGPUs(in); err != nil || got.String() != want {
 			t.Errorf("%q: %s, %v", in, got, err)
 		}
 	}
-	for _, bad := range []string{"-1", "some", "0,3", "GPU-a b", "device=", "GPU-1,", "99999"} {
+	for _, bad := range []string{"-1", "some", "0,3", "GPU-a b", "device=", "GPU-1,", "99999", "device=0:", "device=:1", "device=0:x", "device=0:1:2", "0:1"} {
 		if got, err := ParseGPUs(bad); !Is(err, Usage) {
 			t.Errorf("%q: %s, %v", bad, got, err)
 		}

@@ -269,7 +269,11 @@ func ParseGPUs(s string) (GPUs, error) {
 	list, byDevice := strings.CutPrefix(s, "device=")
 	ids := strings.Split(list, ",")
 	for _, id := range ids {
-		_, err := strconv.Atoi(id)
+		gpu, part, divided := strings.Cut(id, ":") // 0:1 is a part of a GPU that is divided (MIG)
+		_, err := strconv.ParseUint(gpu, 10, 16)
+		if _, bad := strconv.ParseUint(part, 10, 16); divided && bad != nil {
+			err = bad
+		}
 		uuid := strings.HasPrefix(id, "GPU-") || strings.HasPrefix(id, "MIG-")
 		if !(uuid || byDevice && err == nil) || len(id) > 128 || strings.ContainsAny(id, " \t\r\n\"'\\") {
 			return GPUs{}, Errorf(Usage, "--gpus %s: %q is not a GPU", s, id).

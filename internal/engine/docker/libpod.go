@@ -190,7 +190,7 @@ func (e *Engine) postLibpod(ctx context.Context, request libpodCreate) (id strin
 		Message  string   `json:"message"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxLibpod)).Decode(&answer); err != nil {
-		return "", nil, fmt.Errorf("Podman's answer cannot be read: %s: %w", resp.Status, err)
+		return "", nil, fmt.Errorf("the answer of Podman cannot be read: %s: %w", resp.Status, err)
 	}
 	if resp.StatusCode != http.StatusCreated || answer.ID == "" {
 		return "", nil, errors.New(answer.Message)

@@ -54,7 +54,7 @@ func originFields() []field {
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { set(&spec.Origin) },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				if now, _ := s.State(t, w.Name); !is(now.Origin) {
-					return fmt.Errorf("List tells %+v", now.Origin)
+					return fmt.Errorf("it is listed with %+v", now.Origin)
 				}
 				return nil
 			},

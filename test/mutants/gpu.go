@@ -13,11 +13,6 @@ var lending = []mutant{
 		"internal/gpu", "TestKilledAtEveryStep|TestGarbageIsNoLease",
 	},
 	{
-		"a lease in a link or a fifo is not followed", "internal/gpu/store_unix.go",
-		`os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)`, `os.O_RDWR|unix.O_NONBLOCK, 0)`,
-		"internal/gpu", "TestDirectory",
-	},
-	{
 		"nobody is passed by in the queue", "internal/gpu/choose.go",
 		`reserved := inv.reserved(ahead)`, `reserved := inv.reserved(nil)`,
 		"internal/engine/host", "TestGPUs",

@@ -39,7 +39,7 @@ var mutants = []mutant{
 	{"remote add allowed", "policy/decide.go", "case f.Remote && f.Op != List && f.Op != Sign:", "case false:"},
 	{"policy error allows", "policy/file.go", "return nil, fmt.Errorf(\"%s: %w\", path, err)\n", "return Standard(), nil\n"},
 
-	{"session for a remote asker", "agent/session.go", "if c.way.remote || c.way.far || last == nil", "if last == nil"},
+	{"session for a remote asker", "policy/decide.go", "f.Purpose == Session && (f.Remote || !f.Proven):", "f.Purpose == Session && !f.Proven:"},
 	{"session with a key to be confirmed", "agent/session.go", "case h.confirm:", "case false:"},
 	{"session against the rules about logins", "agent/session.go", "if login.Verdict != policy.Allow {", "if false {"},
 	{"session against the rules about sessions", "agent/session.go", "d := p.Decide(f, nil)", "d := policy.Decision{Verdict: policy.Allow}"},

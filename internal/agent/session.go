@@ -53,8 +53,8 @@ func (c *connection) judgeSession(ctx context.Context, blob []byte, user string,
 		return f, policy.Decision{Rule: "built in: session", Reason: why}
 	}
 	last := c.way.last()
-	if c.way.remote || c.way.far || last == nil || last.forwarding || len(c.way.binds) != 1 {
-		return deny("only keyway's mux on this machine asks for sessions, and shows to which host")
+	if last == nil || last.forwarding || len(c.way.binds) != 1 {
+		return deny("a program that asks for a session shows to which host, and to one only")
 	}
 	h, err := c.find(ctx, canonical(blob))
 	if err != nil {

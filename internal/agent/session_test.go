@@ -63,6 +63,7 @@ func TestSessionsAreDecidedLikeLogins(t *testing.T) {
 		{name: "bound for forwarding", bind: [][]byte{bindMessage(w.gpu, s1, true)}},
 		{name: "from far away", bind: [][]byte{bindMessage(w.bastion, s1, true), bindMessage(w.gpu, s2, false)}},
 		{name: "through the socket for forwarding", bind: [][]byte{bindMessage(w.gpu, s1, false)}, forward: true},
+		{name: "through it, where rules allow all", rules: "rules: [{allow: login}, {allow: session}]", bind: [][]byte{bindMessage(w.gpu, s1, false)}, forward: true},
 		{name: "a key that is gone", bind: [][]byte{bindMessage(w.gpu, s1, false)}, then: removeMessage(w.me.public)},
 		{name: "a locked agent", bind: [][]byte{bindMessage(w.gpu, s1, false)}, then: join([]byte{msgLock}, text("secret"))},
 		{name: "a key to be confirmed", add: [][]byte{{constrainConfirm}}, bind: [][]byte{bindMessage(w.gpu, s1, false)}},

@@ -115,11 +115,18 @@ func (t *try) once(ctx context.Context) (*Grant, error) {
 		t.last = decision{queued: true}
 		return nil, nil // whoever has which GPU, it is not this one's turn
 	}
-	if t.holders, err = t.place.holders(t.inv.Devices, t.told); err != nil {
-		return nil, unusable(err)
-	}
-	if t.last, err = decide(t.inv, t.GPUs, t.holders, t.queue.wishes); err != nil {
+	if err := t.decide(); err != nil {
 		return nil, err
+	}
+	if t.last.granted() && t.Told != nil {
+		// The engine has told before the lock was taken. A workspace that got GPUs since
+		// has no lease any more if this machine does not see its processes.
+		if t.told, err = t.Told(ctx); err != nil {
+			return nil, err
+		}
+		if err := t.decide(); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case t.last.granted():
@@ -130,6 +137,16 @@ func (t *try) once(ctx context.Context) (*Grant, error) {
 		return nil, unusable(t.join())
 	}
 	return nil, nil
+}
+
+// decide sets what becomes of the request, by what is known now. The caller has the
+// store's lock.
+func (t *try) decide() (err error) {
+	if t.holders, err = t.place.holders(t.inv.Devices, t.told); err != nil {
+		return unusable(err)
+	}
+	t.last, err = decide(t.inv, t.GPUs, t.holders, t.queue.wishes)
+	return err
 }
 
 // grant holds the leases of devices. The caller has the store's lock.

@@ -58,7 +58,11 @@ func (w *world) inventory(context.Context) (Inventory, error) {
 
 // The table of processes.
 
-func (w *world) boot() string { return fmt.Sprint(w.boots) }
+func (w *world) boot() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprint(w.boots)
+}
 
 func (w *world) start(pid int) string {
 	if w.lives(pid) {

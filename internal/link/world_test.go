@@ -265,11 +265,20 @@ func (w *world) serve() {
 	ended := make(chan error, 1)
 	w.ended = ended
 	go func() {
-		ended <- Serve(ctx, l, Config{Program: exe, Node: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited})
+		ended <- Serve(ctx, l, Config{Program: exe, Node: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited, Next: stepsOf})
 	}()
 	if w.client, err = Running(context.Background(), w.dir); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// stepsOf stands in for a face: it names the steps without putting them into words.
+func stepsOf(e *keyway.Error) string {
+	text := e.Next
+	for _, a := range e.Advice {
+		text += fmt.Sprint(append([]string{string(a.Step)}, a.About...))
+	}
+	return text
 }
 
 // end ends the link.

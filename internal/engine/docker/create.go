@@ -232,11 +232,16 @@ func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
 // GPUs are free.
 func (e *Engine) launch(ctx context.Context, m made, grant *gpu.Grant) error {
 	give, detach, err := e.attach(ctx, m)
-	if err != nil {
-		return e.whyUnattached(ctx, m.id, err)
+	var late unattached
+	if errors.As(err, &late) && ctx.Err() == nil {
+		give, detach, err = e.attachLate(ctx, m)
+	} else if err == nil {
+		_, err = e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{})
 	}
-	defer detach()
-	if _, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{}); err != nil {
+	if detach != nil {
+		defer detach()
+	}
+	if err != nil {
 		return err
 	}
 	if err := e.bind(ctx, m.id, grant); err != nil {
@@ -296,20 +301,19 @@ type unattached struct{ error }
 
 func (u unattached) Unwrap() error { return u.error }
 
-// whyUnattached is why the daemon attached nobody to a container that does not run.
-// Podman makes all that a container runs in before it attaches somebody, and tells
-// of that only that it failed; asked to start the container, it says why.
-func (e *Engine) whyUnattached(ctx context.Context, id string, err error) error {
-	var at unattached
-	if !errors.As(err, &at) || ctx.Err() != nil {
-		return err
+// attachLate starts a container first and attaches then. Podman makes all that a
+// container runs in before it attaches somebody, and tells of that only that it failed:
+// asked to start the container, it says why. It also attaches nobody while it clears up
+// after the container's last run, which is no reason to fail.
+func (e *Engine) attachLate(ctx context.Context, m made) (give func() error, detach func(), err error) {
+	if _, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{}); err != nil {
+		return nil, nil, err
 	}
-	err = at.error
-	if _, why := e.client.ContainerStart(ctx, id, client.ContainerStartOptions{}); why != nil {
-		return why
+	give, detach, err = e.attach(ctx, m)
+	if err != nil {
+		_, _ = e.client.ContainerKill(ctx, m.id, client.ContainerKillOptions{Signal: "KILL"}) // it has no host key
 	}
-	_, _ = e.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"}) // it has no host key
-	return err
+	return give, detach, err
 }
 
 // claimPatience bounds how long a daemon may take to make a container; it copies

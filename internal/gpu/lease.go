@@ -15,7 +15,7 @@ import (
 
 // Holder is a workspace that has GPUs, or wants some.
 type Holder struct {
-	Owner     string      `json:"owner"` // as engines call him: a uid
+	Owner     string      `json:"owner"` // as engines write it: a uid
 	Workspace keyway.Name `json:"workspace"`
 	Engine    string      `json:"engine"`
 }

@@ -105,7 +105,7 @@ func TestUpWord(t *testing.T) {
 	l.up("train", l.startGuest())
 	for word, says := range map[string]string{
 		gpu1: "keyway up --on gpu1", "bastion": "keyway up --on bastion", "local": "keyway up --on local",
-		"train": "ssh train", "pytorch": "keyway up --image pytorch",
+		"train": "ssh train", "pytroch": "keyway up pytorch",
 	} {
 		wants(t, l.keyway("up", word), keyway.ExitCode(keyway.Errorf(keyway.Usage, "")), says)
 	}

@@ -2,7 +2,7 @@ package keyway
 
 import "time"
 
-// Unknown numbers of a GPU are -1: not every driver tells everything.
+// UnknownNumber stands for a number that the driver does not tell.
 const UnknownNumber = -1
 
 // GPU is one GPU of a place, or one part of a GPU that is divided (MIG).

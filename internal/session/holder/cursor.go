@@ -211,7 +211,7 @@ func (c *cursor) sized() ([]byte, error) {
 		return room, nil
 	}
 	c.size = w
-	return room, c.viewer.Write(wire.Sized{Rows: w.Rows, Cols: w.Cols})
+	return room, c.viewer.Write(wire.Sized(w))
 }
 
 func (c *cursor) tellLive() error {

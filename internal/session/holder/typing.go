@@ -50,7 +50,7 @@ func (vs *viewers) receive(v *viewer) {
 			return
 		}
 		if m, ok := m.(wire.Size); ok {
-			vs.resized(v, wire.Window{Rows: m.Rows, Cols: m.Cols})
+			vs.resized(v, wire.Window(m))
 			continue
 		}
 		if v.hello.Flags&wire.FlagInput == 0 {

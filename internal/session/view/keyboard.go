@@ -54,7 +54,7 @@ func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *
 	both.Go(func() {
 		for range resized {
 			w := t.resized()
-			_ = conn.Write(wire.Size{Rows: w.Rows, Cols: w.Cols})
+			_ = conn.Write(wire.Size(w))
 		}
 	})
 	go func() {

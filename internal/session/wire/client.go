@@ -181,7 +181,7 @@ func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 		c.At = m.Offset + m.Count
 	case Sized:
 		if s, ok := to.(Resizable); ok {
-			s.Resized(Window{m.Rows, m.Cols})
+			s.Resized(Window(m))
 		}
 	case Live:
 	case Ask:

@@ -212,8 +212,14 @@ func TestPull(t *testing.T) {
 	if err := w.Engine.Remove(enginetest.Context(t), "pulled"); err != nil {
 		t.Fatal(enginetest.Full(err))
 	}
-	if len(news) < 2 || news[0].Message != "pulling "+spec.Image || news[1].Done == 0 || news[1].Total < news[1].Done {
-		t.Errorf("the news are %v", news)
+	// The daemon does not count what has come before it would tell of it.
+	for _, p := range news {
+		if p.Message != "pulling "+spec.Image || p.Total < p.Done {
+			t.Errorf("the news are %v", news)
+		}
+	}
+	if len(news) == 0 {
+		t.Error("there is no news")
 	}
 }
 

@@ -68,3 +68,22 @@ func TestTheAgentThatTheConfigurationNames(t *testing.T) {
 	holds(t, "ssh", told, "in\n")
 	equal(t, "the entry's key", sshOption(t, w, "open", "identityfile"), "/root/.ssh/id_ed25519")
 }
+
+// TestAHostWorkspaceIsALogin: what runs in a workspace of the host engine has the
+// environment, umask, limits and locale that ssh to the machine gives.
+func TestAHostWorkspaceIsALogin(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	w.must(t, "ssh", "gpu1", "printf 'umask 027\nulimit -n 777\nexport LC_ALL=C.UTF-8 OF_THE_LOGIN=1\n' >~/.bashrc")
+	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train)
+	// What differs is the connection's, the workspace's, the job's and the shell's own.
+	probe := `env | grep -v '^\(SSH_[A-Z_]*\|KEYWAY_[A-Z_]*\|PATH\|SHLVL\|PWD\|OLDPWD\|_\|TERM\|PYTHONUNBUFFERED\|MOTD_SHOWN\|XDG_SESSION_[A-Z]*\)=' | sort; umask; ulimit -a; locale; echo ärger >~/file; ls -l ~/file | cut -c1-10; rm ~/file`
+	login := w.must(t, "ssh", "gpu1", probe)
+	holds(t, "the login", login, "OF_THE_LOGIN=1")
+	holds(t, "the login", login, "\n-rw-r-----\n")
+	equal(t, "ssh to the workspace", w.must(t, "ssh", train, probe), login)
+	w.must(t, "ssh", "gpu1", "rm ~/.bashrc") // what the workspace has of its own
+	equal(t, "a job", w.must(t, "keyway", "run", train, "--", "bash", "-c", probe), login)
+}

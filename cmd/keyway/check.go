@@ -50,15 +50,10 @@ The image's registry is asked from this laptop, with its own credentials of Dock
 }
 
 func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
-	asked, err := o.template.resolve(ctx, o)
+	_, s, place, err := o.resolve(ctx, news)
 	if err != nil {
 		return err
 	}
-	s, place, err := o.spec(asked.Spec)
-	if err != nil {
-		return err
-	}
-	asked.tell(news)
 	a, err := newApp()
 	if err != nil {
 		return err

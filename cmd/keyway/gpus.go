@@ -102,7 +102,7 @@ func runGPUs(ctx context.Context, o gpusOptions, stdout, stderr io.Writer) error
 const maxListed = 512
 
 // gpuText is what people are shown of GPUs. Where there is no room, the models give
-// way first, then who has them.
+// way first, then their holders.
 func gpuText(listings []laptop.GPUListing, window int, now time.Time) string {
 	const model, holder = 2, 5
 	var gpus, queue [][]string
@@ -159,7 +159,7 @@ func lineCells(cells ...string) []string {
 // maxShownProcesses is how many processes of a GPU are named.
 const maxShownProcesses = 3
 
-// heldBy says who has a GPU: a workspace, or processes that are in none.
+// heldBy describes the holder of a GPU: a workspace, or processes outside of all.
 func heldBy(g keyway.GPU) string {
 	var said []string
 	switch h := g.Holder; {

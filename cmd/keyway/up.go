@@ -98,16 +98,25 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	return cmd
 }
 
+// resolve returns the template that is named, and the Spec and the place that it and the
+// options give. It tells news of what the template brings.
+func (o upOptions) resolve(ctx context.Context, news io.Writer) (asked, keyway.Spec, keyway.Place, error) {
+	from, err := o.template.resolve(ctx, o)
+	if err != nil {
+		return asked{}, keyway.Spec{}, "", err
+	}
+	s, place, err := o.spec(from.Spec)
+	if err == nil {
+		from.tell(news)
+	}
+	return from, s, place, err
+}
+
 func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
-	asked, err := o.template.resolve(ctx, o)
+	asked, s, place, err := o.resolve(ctx, news)
 	if err != nil {
 		return err
 	}
-	s, place, err := o.spec(asked.Spec)
-	if err != nil {
-		return err
-	}
-	asked.tell(news)
 	a, err := newApp()
 	if err != nil {
 		return err

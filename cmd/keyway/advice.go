@@ -59,7 +59,7 @@ var sentences = map[keyway.Step]string{
 	keyway.WaitForGPUs:       "wait for them: keyway up … --gpus %s --wait",
 	keyway.WaitWithGPUs:      "for example: --gpus 2 --wait",
 	keyway.WithoutWait:       "leave --wait out: the engine then gives the GPUs that it has",
-	keyway.SeeGPUs:           "see who has which: keyway gpus",
+	keyway.SeeGPUs:           "see the holder of each: keyway gpus",
 	keyway.MeantTemplate:     "did you mean: keyway up %s",
 	keyway.SeeTemplates:      "see which there are: keyway templates\nor name an image: keyway up --image IMAGE",
 	keyway.NameTemplate:      "name one: keyway up %s",

@@ -26,11 +26,11 @@ func newGPUsCommand() *cobra.Command {
 	var o gpusOptions
 	cmd := &cobra.Command{
 		Use:   "gpus [--on PLACE]",
-		Short: "Show each GPU of a place: model, memory, load, who has it, who waits",
+		Short: "Show each GPU of a place: model, memory, load, holder, and the queue",
 		Long: `Show the GPUs of every place where this laptop knows a workspace: the model, the memory
-in use, the load, and who has it. A GPU is held by a workspace, of whoever, that asked
-for it with --gpus, or is used by a process that is in no workspace, or is free.
-Below them stands who waits for GPUs (keyway up --gpus N --wait), the next one first.
+in use, the load, and the holder: a workspace of any user that asked for it with --gpus,
+or a process outside of all workspaces. Below them is the queue for GPUs
+(keyway up --gpus N --wait), the next one first.
 
 Leases are an agreement between those who use keyway at a place. They keep nobody from
 a GPU who does not ask for one.` + exitCodes(append(placeKinds, keyway.NoGPU)...),

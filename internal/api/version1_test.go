@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -193,35 +194,47 @@ func TestLinkOfVersion1(t *testing.T) {
 	}
 }
 
-// awaitAnswer reads frames (RFC 9113, section 4.1) until one of a request's stream
-// ends that stream.
+// The frames of RFC 9113, section 6, that carry a request and its answer.
+const (
+	dataFrame    = 0
+	headersFrame = 1
+	windowFrame  = 8
+	endStream    = 1 // a flag of the first two
+)
+
+type frame struct {
+	kind, flags    byte
+	stream, length uint32
+}
+
+// ends reports whether the frame is the last of its side of a request.
+func (f frame) ends() bool { return f.kind != windowFrame && f.flags&endStream != 0 }
+
+// awaitAnswer reads frames until one of a request's stream ends that stream.
 func awaitAnswer(r io.Reader) error {
 	for {
-		kind, flags, stream, err := readFrame(r)
-		if err != nil {
-			return err
-		}
-		if stream == 0 {
-			continue
-		}
-		const data, headers, endStream = 0, 1, 1
+		f, err := readFrame(r)
 		switch {
-		case kind != data && kind != headers && kind != 8: // window updates
-			return fmt.Errorf("a frame of type %d", kind)
-		case kind != 8 && flags&endStream != 0:
+		case err != nil:
+			return err
+		case f.stream == 0:
+		case f.kind != dataFrame && f.kind != headersFrame && f.kind != windowFrame:
+			return fmt.Errorf("a frame of type %d", f.kind)
+		case f.ends():
 			return nil
 		}
 	}
 }
 
-func readFrame(r io.Reader) (kind, flags byte, stream uint32, err error) {
+// readFrame reads a frame (RFC 9113, section 4.1) and leaves its payload out.
+func readFrame(r io.Reader) (frame, error) {
 	var head [9]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return 0, 0, 0, err
+		return frame{}, err
 	}
-	length := int64(head[0])<<16 | int64(head[1])<<8 | int64(head[2])
-	_, err = io.CopyN(io.Discard, r, length)
-	return head[3], head[4], binary.BigEndian.Uint32(head[5:]) & (1<<31 - 1), err
+	length := uint32(head[0])<<16 | uint32(head[1])<<8 | uint32(head[2])
+	_, err := io.CopyN(io.Discard, r, int64(length))
+	return frame{kind: head[3], flags: head[4], stream: binary.BigEndian.Uint32(head[5:]) & (1<<31 - 1), length: length}, err
 }
 
 // TestNodeOfVersion1 plays a node of version 1 to this link.
@@ -231,23 +244,9 @@ func TestNodeOfVersion1(t *testing.T) {
 		ours, theirs := socketPair(t)
 		var played sync.WaitGroup
 		played.Go(func() {
-			defer theirs.Close()
-			preface := make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
-			if _, err := io.ReadFull(theirs, preface); err != nil {
-				t.Error(err)
-				return
+			if err := playNode(theirs, recorded(t, name+".node")); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
-			for stream := uint32(0); stream == 0; { // until there is a request
-				var err error
-				if _, _, stream, err = readFrame(theirs); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-			if _, err := theirs.Write(recorded(t, name+".node")); err != nil {
-				t.Error(err)
-			}
-			_, _ = io.Copy(io.Discard, theirs)
 		})
 		down := make(chan struct{})
 		cc, err := Connect(context.Background(), ours, whenEnded(func() { close(down) }))
@@ -261,5 +260,56 @@ func TestNodeOfVersion1(t *testing.T) {
 		cc.Close()
 		<-down
 		played.Wait()
+	}
+}
+
+// playNode answers one request with the recorded bytes of a node. The data of the
+// answer waits for that of the request, as it did then: an answer that ends first ends
+// the request, too.
+func playNode(conn net.Conn, answer []byte) error {
+	defer conn.Close()
+	preface := make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	if _, err := io.ReadFull(conn, preface); err != nil {
+		return err
+	}
+	asked, err := awaitFrame(conn, func(f frame) bool { return f.kind == headersFrame })
+	if err != nil {
+		return err
+	}
+	head := headersIn(answer)
+	if _, err := conn.Write(answer[:head]); err != nil {
+		return err
+	}
+	if !asked.ends() {
+		if _, err := awaitFrame(conn, func(f frame) bool { return f.ends() || f.kind == dataFrame && f.length > 0 }); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Write(answer[head:]); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, conn)
+	return nil
+}
+
+// awaitFrame reads frames until one of a request's stream is the one looked for.
+func awaitFrame(r io.Reader, found func(frame) bool) (frame, error) {
+	for {
+		f, err := readFrame(r)
+		if err != nil || f.stream != 0 && found(f) {
+			return f, err
+		}
+	}
+}
+
+// headersIn returns the length of what comes before the first data of a request's
+// stream.
+func headersIn(answer []byte) int {
+	rest := bytes.NewReader(answer)
+	for {
+		at := len(answer) - rest.Len()
+		if f, err := readFrame(rest); err != nil || f.stream != 0 && f.kind == dataFrame {
+			return at
+		}
 	}
 }

@@ -85,7 +85,8 @@ demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that 
 test: ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
-	$(GO) test -race -timeout 60m ./...
+	$(GO) tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails \
+		--rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race -timeout 60m
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

@@ -20,30 +20,30 @@ const (
 // agentPatience bounds how long the agent may take to say what it holds.
 const agentPatience = 2 * time.Second
 
-// agentIsEmpty says whether the agent that the way's ssh uses holds no key, or is
+// agentIsEmpty says whether the agent that the uplink's ssh uses holds no key, or is
 // not there. Without an agent there is none to be empty.
-func (w *way) agentIsEmpty() bool {
-	socket := w.agentSocket()
+func (u *uplink) agentIsEmpty() bool {
+	socket := u.agentSocket()
 	return socket != "" && agentKeys(socket).count == 0
 }
 
-// agentHolds is what the agent that the way's ssh uses holds now.
-func (w *way) agentHolds() held {
-	if socket := w.agentSocket(); socket != "" {
+// agentHolds is what the agent that the uplink's ssh uses holds now.
+func (u *uplink) agentHolds() held {
+	if socket := u.agentSocket(); socket != "" {
 		return agentKeys(socket)
 	}
 	return held{}
 }
 
-func (w *way) agentSocket() string {
+func (u *uplink) agentSocket() string {
 	socket := os.Getenv("SSH_AUTH_SOCK")
-	w.mu.Lock()
-	for _, kv := range w.env {
+	u.mu.Lock()
+	for _, kv := range u.env {
 		if value, ok := strings.CutPrefix(kv, "SSH_AUTH_SOCK="); ok {
 			socket = value
 		}
 	}
-	w.mu.Unlock()
+	u.mu.Unlock()
 	return socket
 }
 

@@ -12,7 +12,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// attempt is one try to bring a way up. Its listeners hear its news, and the
+// attempt is one try to bring an uplink up. Its listeners hear its news, and the
 // first who answers a question answers it for all.
 type attempt struct {
 	cancel context.CancelCauseFunc
@@ -152,20 +152,20 @@ func (q *openQuestion) refuse() {
 
 // needsAnswer is err, or that a question was asked which nobody heard: then the
 // attempt has failed for no other reason.
-func (a *attempt) needsAnswer(w *way, err error) error {
+func (a *attempt) needsAnswer(u *uplink, err error) error {
 	a.mu.Lock()
 	q := a.unheard
 	a.mu.Unlock()
 	switch {
-	case q == nil && keyway.Is(err, keyway.Denied) && w.agentIsEmpty():
+	case q == nil && keyway.Is(err, keyway.Denied) && u.agentIsEmpty():
 		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key: %w", err).Advise(keyway.UnlockNow)
 	case q == nil:
 		return err
-	case strings.HasPrefix(q.Prompt, keyQuestion) && w.agentIsEmpty():
-		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", w.place).Advise(keyway.UnlockNow)
+	case strings.HasPrefix(q.Prompt, keyQuestion) && u.agentIsEmpty():
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", u.place).Advise(keyway.UnlockNow)
 	}
-	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks for %s, and nobody is there to answer: “%s”", w.place, cmp.Or(q.Host, string(w.place)), brief(q.Prompt)).
-		Advise(keyway.StatusNow, string(w.place))
+	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks for %s, and nobody is there to answer: “%s”", u.place, cmp.Or(q.Host, string(u.place)), brief(q.Prompt)).
+		Advise(keyway.StatusNow, string(u.place))
 }
 
 // keyQuestion begins ssh's own question for a key file's passphrase. What a host asks
@@ -244,7 +244,7 @@ func (a *attempt) pass() {
 func (a *attempt) saidLocked() []api.Words {
 	said := slices.Clone(a.words)
 	if a.trip != nil {
-		for _, h := range a.trip.way() {
+		for _, h := range a.trip.route() {
 			if text := h.instruction(); text != "" {
 				said = append(said, api.Words{Host: h.name, Text: text})
 			}

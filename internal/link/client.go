@@ -89,7 +89,7 @@ func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 	return c, spawn(program, log)
 }
 
-// stuck says that the link cannot be replaced now: it is bringing a way up, or
+// stuck says that the link cannot be replaced now: it is bringing an uplink up, or
 // carries what it cannot hand over.
 func (s Status) stuck() bool {
 	for _, p := range s.Places {
@@ -164,7 +164,7 @@ func (c *Client) Stop(ctx context.Context) error {
 	return awaitGone(ctx, c.socket)
 }
 
-// Place brings up the way to place, telling and asking the person through ui,
+// Place brings up the uplink to place, telling and asking the person through ui,
 // and returns its node.
 func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]string, ui UI) (*api.Client, error) {
 	base := "/v1/places/" + url.PathEscape(string(place))

@@ -21,15 +21,15 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 	if p.trip == nil {
 		return keyway.Errorf(keyway.Other, "the node on this machine does not start: %s", brief(p.errors.String()))
 	}
-	way := p.trip.way()
-	for i, h := range way {
+	route := p.trip.route()
+	for i, h := range route {
 		st := h.state()
 		if st.fault == noFault {
 			continue
 		}
 		c := complaint{place: string(place), hop: h.name, state: st, told: h.told(), greeted: h.greeted()}
-		if i < len(way)-1 {
-			c.next = way[i+1].name
+		if i < len(route)-1 {
+			c.next = route[i+1].name
 		}
 		if st.fault == keyChanged && s.known != nil {
 			c.files = s.known(ctx, h.name)
@@ -39,7 +39,7 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		}
 		return c.inWords()
 	}
-	last := way[len(way)-1]
+	last := route[len(route)-1]
 	return endedWithoutFault(string(place), last.state().authenticated, strings.TrimSpace(noise+"\n"+last.told()), last.greeted(), err)
 }
 

@@ -15,10 +15,10 @@ import (
 	"keyway/internal/stream"
 )
 
-// dialer finds the paths of one stream: over the way to its place, which is
+// dialer finds the paths of one stream: over the uplink to its place, which is
 // brought up anew when it is down.
 type dialer struct {
-	way    *way
+	uplink *uplink
 	name   keyway.Name
 	begun  time.Time
 	opened func() bool       // the guest has answered once
@@ -28,13 +28,13 @@ type dialer struct {
 	gone     time.Time     // since when the node has said, each time, that the workspace is not there
 }
 
-// Dial makes one path. The path ends with the way, not with ctx.
+// Dial makes one path. The path ends with the uplink, not with ctx.
 func (d *dialer) Dial(ctx context.Context) (net.Conn, error) {
 	c, err := d.reach(ctx)
 	if err != nil {
 		return nil, d.judge(err)
 	}
-	trusted := d.way.trust(c)
+	trusted := d.uplink.trust(c)
 	conn, err := c.Dial(context.WithoutCancel(ctx), d.name)
 	if err != nil {
 		return nil, d.judge(err)
@@ -42,24 +42,24 @@ func (d *dialer) Dial(ctx context.Context) (net.Conn, error) {
 	return newPath(trusted, conn, d), nil
 }
 
-// Bounds of the time in which a way has to come up: what it waits for may be gone
+// Bounds of the time in which an uplink has to come up: what it waits for may be gone
 // since the laptop has changed networks. It doubles from attempt to attempt.
 const (
 	leastPatience = 15 * time.Second
 	mostPatience  = 5 * time.Minute
 )
 
-// reach returns the connection of the way, brought up if need be.
+// reach returns the connection of the uplink, brought up if need be.
 func (d *dialer) reach(ctx context.Context) (*connection, error) {
 	if d.opened() {
-		if err := d.way.awaitTurn(ctx); err != nil {
+		if err := d.uplink.awaitTurn(ctx); err != nil {
 			return nil, err
 		}
 	}
 	d.patience = max(d.patience, leastPatience)
 	limited, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
-	c, err := d.way.node(limited, nil, nil)
+	c, err := d.uplink.node(limited, nil, nil)
 	switch {
 	case err == nil:
 		d.patience = 0
@@ -77,7 +77,7 @@ var hopeless = []keyway.Kind{
 }
 
 const (
-	// openPatience is how long somebody who has just called a guest waits for a way
+	// openPatience is how long somebody who has just called a guest waits for an uplink
 	// that breaks.
 	openPatience = 30 * time.Second
 	// goneTime is how long a node must have said that a workspace is not there, or
@@ -97,7 +97,7 @@ func (d *dialer) judge(err error) error {
 		return err
 	}
 	if d.opened() {
-		d.tell(whatHelps(e.Kind, d.way.place))
+		d.tell(whatHelps(e.Kind, d.uplink.place))
 		return d.judgeOpened(e)
 	}
 	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience {
@@ -143,13 +143,13 @@ func whatHelps(kind keyway.Kind, place keyway.Place) string {
 var errPlain = errors.New("the guest knows no streams")
 
 // path is a connection to a guest. Its first Read may bring what the node has to
-// say instead, or nothing, because its way is dead.
+// say instead, or nothing, because its uplink is dead.
 type path struct {
 	net.Conn
 	d       *dialer
 	begun   bool // something has come
 	trusted context.Context
-	keep    func() bool // the way may be doubted, and this path goes on
+	keep    func() bool // the uplink may be doubted, and this path goes on
 }
 
 func newPath(trusted context.Context, conn net.Conn, d *dialer) *path {
@@ -171,7 +171,7 @@ func (p *path) Read(b []byte) (int, error) {
 		p.d.tell("")
 		p.keep()
 	case err != nil && p.trusted.Err() != nil:
-		err = keyway.Errorf(keyway.Unreachable, "%s does not answer any more", p.d.way.place)
+		err = keyway.Errorf(keyway.Unreachable, "%s does not answer any more", p.d.uplink.place)
 	case err != nil:
 		err = p.d.judge(err)
 	}
@@ -206,7 +206,7 @@ func (c *carried) inWords(err error) error {
 		return c.withAdvice(e)
 	case errors.Is(err, stream.ErrHostKey):
 		return keyway.Errorf(keyway.HostKeyChanged, "whoever answers as %s does not hold its host key", c.name).
-			Advise(keyway.ForgetAndAdd, string(c.name), string(c.way.place))
+			Advise(keyway.ForgetAndAdd, string(c.name), string(c.uplink.place))
 	case errors.Is(err, stream.ErrUnknown):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s was restarted meanwhile, which ended this connection", c.name).
 			Advise(keyway.JobsGoOn, string(c.name))
@@ -214,7 +214,7 @@ func (c *carried) inWords(err error) error {
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s has given this connection up (%w)", c.name, err).
 			Advise(keyway.JobsGoOn, string(c.name))
 	case errors.Is(err, stream.ErrGaveUp):
-		return keyway.Errorf(keyway.Unreachable, "%s could not be reached: %w", c.way.place, err)
+		return keyway.Errorf(keyway.Unreachable, "%s could not be reached: %w", c.uplink.place, err)
 	case errors.Is(err, errPlain):
 		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s is another one now, and knows nothing of this connection", c.name)
 	}

@@ -78,7 +78,7 @@ func (a *attempt) whenIn(ctx context.Context, leave func()) {
 		a.mu.Lock()
 		t := a.trip
 		a.mu.Unlock()
-		if t != nil && t.way()[0].state().authenticated {
+		if t != nil && t.route()[0].state().authenticated {
 			return
 		}
 	}

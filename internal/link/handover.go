@@ -28,7 +28,7 @@ type handedOver struct {
 	Name    keyway.Name  `json:"name"`
 	Since   time.Time    `json:"since"`
 	HostKey []byte       `json:"hostKey"`
-	Env     []string     `json:"env"` // of the way
+	Env     []string     `json:"env"` // of the uplink
 	State   []byte       `json:"state,omitempty"`
 	Unsent  []byte       `json:"unsent,omitempty"`
 }
@@ -128,11 +128,11 @@ func (l *Link) allMovable() ([]*carried, error) {
 
 // ship sends c, which is packed.
 func (c *carried) ship(conn *net.UnixConn) error {
-	c.way.mu.Lock()
-	env := c.way.env
-	c.way.mu.Unlock()
+	c.uplink.mu.Lock()
+	env := c.uplink.env
+	c.uplink.mu.Unlock()
 	text, err := json.Marshal(handedOver{
-		Place: c.way.place, Name: c.name, Since: c.since, HostKey: c.hostKey, Env: env, State: c.state, Unsent: c.unsent,
+		Place: c.uplink.place, Name: c.name, Since: c.since, HostKey: c.hostKey, Env: env, State: c.state, Unsent: c.unsent,
 	})
 	if err != nil {
 		return err
@@ -185,16 +185,16 @@ func receiveOne(conn *net.UnixConn) (in Inherited, err error) {
 
 // inherit goes on with a connection of another process.
 func (l *Link) inherit(in Inherited) error {
-	way, err := l.way(string(in.Place))
+	uplink, err := l.uplink(string(in.Place))
 	if err != nil {
 		return err
 	}
-	way.mu.Lock()
-	if way.env == nil {
-		way.env = in.Env
+	uplink.mu.Lock()
+	if uplink.env == nil {
+		uplink.env = in.Env
 	}
-	way.mu.Unlock()
-	c := newCarried(way, in.Name, in.HostKey, in.Since)
+	uplink.mu.Unlock()
+	c := newCarried(uplink, in.Name, in.HostKey, in.Since)
 	c.ssh, c.screen, c.state, c.unsent = in.ssh, in.screen, in.State, in.Unsent
 	l.ended.Go(func() { l.carry(l.ctx, c) })
 	return nil

@@ -25,7 +25,7 @@ const (
 // the user's configuration may want for the user's own connections to the same
 // hosts. A shared connection would end with another's, outlive the link, or hang
 // where the network has died; forwarded ports would collide; an agent or display
-// that is forwarded would be open to a host's root for as long as the way is; a
+// that is forwarded would be open to a host's root for as long as the uplink is; a
 // command, no command or a closed standard input of their own would end the node.
 // What ssh says of itself must be said, or nobody knows why it ended. Everything
 // else of the configuration applies.

@@ -1,4 +1,4 @@
-// Package link keeps the ways from the laptop to places open. The link is one
+// Package link keeps uplinks from the laptop to places open. The link is one
 // process per user, started by whichever command needs it first. It reaches each
 // place by the user's own ssh, brings the node there if it is missing, and then
 // speaks HTTP/2 with it over that ssh's standard input and output. It never sees
@@ -34,12 +34,12 @@ type Config struct {
 	// Options are more options for the ssh to a place; nil for none.
 	Options func(context.Context, keyway.Place) []string
 	// KnownHosts are the files in which that ssh looks for the key of a host on the
-	// way; nil: not known.
+	// route; nil: not known.
 	KnownHosts func(ctx context.Context, host string) (files []string)
 	// IsHost reports whether the user's configuration of ssh knows a host; nil: it
 	// knows all.
 	IsHost func(ctx context.Context, host string) bool
-	// FirstHop names the machine that the way to a place begins at; nil: not known.
+	// FirstHop names the first machine on the route to a place; nil: not known.
 	FirstHop func(context.Context, keyway.Place) string
 	// Next is what a user can do about an error, in words for a terminal; nil: Error.Next.
 	Next func(*keyway.Error) string
@@ -63,7 +63,7 @@ type Link struct {
 	gate     gate
 
 	mu      sync.Mutex
-	ways    map[keyway.Place]*way
+	uplinks map[keyway.Place]*uplink
 	asks    map[string]*attempt // by the secret that its ssh's askpass shows
 	lives   map[*carried]struct{}
 	leaving bool           // to another process
@@ -78,7 +78,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	link := &Link{
 		cfg: cfg, started: time.Now(), listener: l, guard: guard{program: cfg.Program}, ctx: ctx, stop: cancel,
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
-		ways: map[keyway.Place]*way{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
+		uplinks: map[keyway.Place]*uplink{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
 	}
 	cleanTrips(filepath.Dir(cfg.Socket))
 	link.ended.Go(func() { link.watcher.Run(ctx) })
@@ -105,12 +105,12 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 
 func (l *Link) close() {
 	l.mu.Lock()
-	ways := make([]*way, 0, len(l.ways))
-	for _, w := range l.ways {
-		ways = append(ways, w)
+	uplinks := make([]*uplink, 0, len(l.uplinks))
+	for _, w := range l.uplinks {
+		uplinks = append(uplinks, w)
 	}
 	l.mu.Unlock()
-	for _, w := range ways {
+	for _, w := range uplinks {
 		w.close()
 	}
 	l.ended.Wait()
@@ -133,39 +133,39 @@ func (l *Link) handler() http.Handler {
 	mux.HandleFunc("POST /v1/askpass", l.askpass)
 	mux.HandleFunc("POST /v1/places/{place}/v1/workspaces/{name}/stream", l.stream)
 	mux.HandleFunc("/v1/places/{place}/v1/", func(w http.ResponseWriter, r *http.Request) {
-		way, err := l.way(r.PathValue("place"))
+		uplink, err := l.uplink(r.PathValue("place"))
 		if err != nil {
 			api.WriteError(w, err)
 			return
 		}
-		if _, err := way.node(r.Context(), nil, nil); err != nil {
+		if _, err := uplink.node(r.Context(), nil, nil); err != nil {
 			api.WriteError(w, err)
 			return
 		}
-		node := api.NewClient(transport{way}, "http://node").At(way.host())
-		http.StripPrefix("/v1/places/"+string(way.place), api.NewHandler(stopping{node, l, way})).ServeHTTP(w, r)
+		node := api.NewClient(transport{uplink}, "http://node").At(uplink.host())
+		http.StripPrefix("/v1/places/"+string(uplink.place), api.NewHandler(stopping{node, l, uplink})).ServeHTTP(w, r)
 	})
 	return mux
 }
 
-// way is the way to the place, made if it is new.
-func (l *Link) way(name string) (*way, error) {
+// uplink returns the uplink to the place, made if it is new.
+func (l *Link) uplink(name string) (*uplink, error) {
 	place, err := keyway.ParsePlace(name)
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.ways[place]
+	w := l.uplinks[place]
 	if w == nil {
-		w = &way{place: place, log: l.cfg.Log, old: map[*connection]struct{}{}, ending: map[keyway.Name]*keyway.Error{}}
+		w = &uplink{place: place, log: l.cfg.Log, old: map[*connection]struct{}{}, ending: map[keyway.Name]*keyway.Error{}}
 		w.start = func(ctx context.Context, a *attempt) (*nodeProcess, error) { return l.startNode(ctx, w, a) }
-		l.ways[place] = w
+		l.uplinks[place] = w
 	}
 	return w, nil
 }
 
-func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess, error) {
+func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProcess, error) {
 	secret := rand.Text()
 	l.mu.Lock()
 	l.asks[secret] = a
@@ -175,10 +175,10 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 		delete(l.asks, secret)
 		l.mu.Unlock()
 	}()
-	w.mu.Lock()
-	env := slices.Clone(w.env)
-	w.mu.Unlock()
-	options, firstHop := l.lookAt(ctx, w.place)
+	u.mu.Lock()
+	env := slices.Clone(u.env)
+	u.mu.Unlock()
+	options, firstHop := l.lookAt(ctx, u.place)
 	leave, err := l.gate.enter(ctx, firstHop)
 	if err != nil {
 		return nil, err
@@ -192,17 +192,17 @@ func (l *Link) startNode(ctx context.Context, w *way, a *attempt) (*nodeProcess,
 		program: l.cfg.Program, node: l.cfg.Node, runtime: filepath.Dir(l.cfg.Socket), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.travels, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
-	p, err := s.start(ctx, w.place, env, a.report)
+	p, err := s.start(ctx, u.place, env, a.report)
 	if err != nil {
-		err = a.needsAnswer(w, err)
-		l.cfg.Log.Info("way failed", "place", w.place, "error", err)
+		err = a.needsAnswer(u, err)
+		l.cfg.Log.Info("uplink failed", "place", u.place, "error", err)
 		return nil, err
 	}
-	l.cfg.Log.Info("way up", "place", w.place, "pid", p.cmd.Process.Pid)
+	l.cfg.Log.Info("uplink up", "place", u.place, "pid", p.cmd.Process.Pid)
 	return p, nil
 }
 
-// lookAt asks the user's ssh about the way to place: more options, and where it
+// lookAt asks the user's ssh about the route to place: more options, and where it
 // begins.
 func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, firstHop string) {
 	if place == keyway.Local {
@@ -249,7 +249,7 @@ func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
-	way, err := l.way(r.PathValue("place"))
+	uplink, err := l.uplink(r.PathValue("place"))
 	if err != nil {
 		api.WriteError(w, err)
 		return
@@ -260,11 +260,11 @@ func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
 			env = append(env, k+"="+v)
 		}
 	}
-	l.await(w, r, way, env, req.Patience)
+	l.await(w, r, uplink, env, req.Patience)
 }
 
-// await brings the way up and streams the news of it.
-func (l *Link) await(w http.ResponseWriter, r *http.Request, way *way, env []string, patience time.Duration) {
+// await brings the uplink up and streams the news of it.
+func (l *Link) await(w http.ResponseWriter, r *http.Request, uplink *uplink, env []string, patience time.Duration) {
 	ctx := r.Context()
 	if patience > 0 {
 		var cancel context.CancelFunc
@@ -274,8 +274,8 @@ func (l *Link) await(w http.ResponseWriter, r *http.Request, way *way, env []str
 	out := api.NewEventWriter(w)
 	events := make(chan api.Event, news)
 	result := make(chan error, 1)
-	go func() { // ends when the way is up or has failed, or with the request
-		_, err := way.node(ctx, env, events)
+	go func() { // ends when the uplink is up or has failed, or with the request
+		_, err := uplink.node(ctx, env, events)
 		result <- err
 	}()
 	for {
@@ -305,14 +305,14 @@ func (l *Link) answer(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
-	way, err := l.way(r.PathValue("place"))
+	uplink, err := l.uplink(r.PathValue("place"))
 	if err != nil {
 		api.WriteError(w, err)
 		return
 	}
-	way.mu.Lock()
-	a := way.attempt
-	way.mu.Unlock()
+	uplink.mu.Lock()
+	a := uplink.attempt
+	uplink.mu.Unlock()
 	if a == nil || !a.answer(req.ID, req.Answer) {
 		api.WriteError(w, keyway.Errorf(keyway.NotFound, "the question is no longer open"))
 	}

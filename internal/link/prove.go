@@ -33,12 +33,12 @@ func (l *Link) prove(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		_, err = keyway.ParseName(string(req.Name))
 	}
-	var way *way
+	var uplink *uplink
 	if err == nil {
-		way, err = l.way(r.PathValue("place"))
+		uplink, err = l.uplink(r.PathValue("place"))
 	}
 	if err == nil {
-		err = way.prove(r.Context(), req.Name, parseHostKey(req.HostKey))
+		err = uplink.prove(r.Context(), req.Name, parseHostKey(req.HostKey))
 	}
 	if err != nil {
 		api.WriteError(w, err)
@@ -48,30 +48,30 @@ func (l *Link) prove(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	// proofTime bounds how long a guest may take to prove its key, while the way to
+	// proofTime bounds how long a guest may take to prove its key, while the uplink to
 	// it breaks or it has no room.
 	proofTime  = 20 * time.Second
 	proofPause = 200 * time.Millisecond
 )
 
 // prove demands a signature of key from the guest, again while what fails is only
-// the way to it.
-func (w *way) prove(ctx context.Context, name keyway.Name, key ed25519.PublicKey) error {
+// the uplink to it.
+func (u *uplink) prove(ctx context.Context, name keyway.Name, key ed25519.PublicKey) error {
 	if key == nil {
-		return keyway.Errorf(keyway.Untrusted, "what %s gives as the host key of %s is no Ed25519 key, and only such a key can prove itself", w.place, name)
+		return keyway.Errorf(keyway.Untrusted, "what %s gives as the host key of %s is no Ed25519 key, and only such a key can prove itself", u.place, name)
 	}
 	limited, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	d := &dialer{way: w, name: name, begun: time.Now(), opened: func() bool { return false }}
+	d := &dialer{uplink: u, name: name, begun: time.Now(), opened: func() bool { return false }}
 	for {
 		err := d.prove(limited, key)
 		if err == nil || stream.IsPermanent(err) || ctx.Err() != nil {
-			return unproven(w.place, name, err)
+			return unproven(u.place, name, err)
 		}
 		select {
 		case <-time.After(proofPause):
 		case <-limited.Done():
-			return unproven(w.place, name, err)
+			return unproven(u.place, name, err)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (t *trip) stage(place keyway.Place) string {
 		return "the node on this machine does not answer"
 	}
 	answers := ""
-	for _, h := range t.way() {
+	for _, h := range t.route() {
 		if !h.state().authenticated {
 			if answers == "" {
 				return h.name + " does not let anybody in yet, and says nothing"

@@ -36,7 +36,7 @@ func (c *carried) watchStalls(ctx context.Context, guest *stream.Conn) {
 	defer timer.Stop()
 	for {
 		st := guest.Status()
-		text, next := stallText(string(c.way.place), st, time.Since(st.Since), c.advice())
+		text, next := stallText(string(c.uplink.place), st, time.Since(st.Since), c.advice())
 		line.show(text)
 		timer.Reset(next)
 		select {

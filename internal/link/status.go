@@ -22,7 +22,7 @@ type Status struct {
 	Places   []PlaceStatus `json:"places"`
 }
 
-// PlaceStatus tells of one way.
+// PlaceStatus is the state of one uplink.
 type PlaceStatus struct {
 	Place   keyway.Place   `json:"place"`
 	State   string         `json:"state"` // up, connecting or down
@@ -38,7 +38,7 @@ type StreamStatus struct {
 	Up        int64       `json:"up"`   // bytes that the ssh has sent
 	Down      int64       `json:"down"` // bytes that the ssh has got
 
-	// Of streams. A plain pipe, which ends with the way, has none of these.
+	// Of streams. A plain pipe, which ends with the uplink, has none of these.
 	State      string    `json:"state,omitempty"` // up, stalled or redialling
 	StateSince time.Time `json:"stateSince,omitzero"`
 	Unacked    int64     `json:"unacknowledged,omitempty"` // bytes that the guest has not taken yet
@@ -52,10 +52,10 @@ func (l *Link) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, way := range l.ways {
-		p := way.status()
+	for _, uplink := range l.uplinks {
+		p := uplink.status()
 		for c := range l.lives {
-			if c.way == way {
+			if c.uplink == uplink {
 				p.Streams = append(p.Streams, c.status())
 			}
 		}
@@ -66,14 +66,14 @@ func (l *Link) status(w http.ResponseWriter, r *http.Request) {
 	api.WriteJSON(w, s)
 }
 
-func (w *way) status() PlaceStatus {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	p := PlaceStatus{Place: w.place, State: "down"}
+func (u *uplink) status() PlaceStatus {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p := PlaceStatus{Place: u.place, State: "down"}
 	switch {
-	case w.up != nil:
-		p.State, p.Since, p.PID = "up", w.up.since, w.up.process.cmd.Process.Pid
-	case w.attempt != nil:
+	case u.up != nil:
+		p.State, p.Since, p.PID = "up", u.up.since, u.up.process.cmd.Process.Pid
+	case u.attempt != nil:
 		p.State = "connecting"
 	}
 	return p

@@ -13,32 +13,32 @@ import (
 // and not that a connection broke.
 type stopping struct {
 	api.Node
-	link *Link
-	way  *way
+	link   *Link
+	uplink *uplink
 }
 
 // Stop implements api.Node.
 func (s stopping) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
-	return s.link.during(s.way, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, string(name)),
+	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, string(name)),
 		func() error { return s.Node.Stop(ctx, name, grace) })
 }
 
 // Remove implements api.Node.
 func (s stopping) Remove(ctx context.Context, name keyway.Name) error {
-	return s.link.during(s.way, name, keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name),
+	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name),
 		func() error { return s.Node.Remove(ctx, name) })
 }
 
 // during does what ends all connections to a workspace, for a reason that they are
 // told.
-func (l *Link) during(w *way, name keyway.Name, reason *keyway.Error, do func() error) error {
-	w.mu.Lock()
-	w.ending[name] = reason
-	w.mu.Unlock()
+func (l *Link) during(u *uplink, name keyway.Name, reason *keyway.Error, do func() error) error {
+	u.mu.Lock()
+	u.ending[name] = reason
+	u.mu.Unlock()
 	defer func() {
-		w.mu.Lock()
-		delete(w.ending, name)
-		w.mu.Unlock()
+		u.mu.Lock()
+		delete(u.ending, name)
+		u.mu.Unlock()
 	}()
 	err := do()
 	if err != nil {
@@ -48,7 +48,7 @@ func (l *Link) during(w *way, name keyway.Name, reason *keyway.Error, do func() 
 	defer l.mu.Unlock()
 	for c := range l.lives {
 		guest := c.guest.Load()
-		if c.way == w && c.name == name && guest != nil {
+		if c.uplink == u && c.name == name && guest != nil {
 			l.ended.Go(func() { _ = guest.CloseWithError(reason) })
 		}
 	}
@@ -56,10 +56,10 @@ func (l *Link) during(w *way, name keyway.Name, reason *keyway.Error, do func() 
 }
 
 // endsBy is why connections to the workspace end now; nil: for no such reason.
-func (w *way) endsBy(name keyway.Name) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if reason := w.ending[name]; reason != nil {
+func (u *uplink) endsBy(name keyway.Name) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if reason := u.ending[name]; reason != nil {
 		return reason
 	}
 	return nil

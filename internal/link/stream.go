@@ -40,7 +40,7 @@ func switching(protocol string) string {
 
 // carried is one ssh connection that the link carries.
 type carried struct {
-	way     *way
+	uplink  *uplink
 	name    keyway.Name
 	since   time.Time
 	ssh     net.Conn          // to the user's ssh
@@ -62,9 +62,9 @@ type carried struct {
 	unsent  []byte        // what the ssh has said that is not in the state, to be sent first
 }
 
-func newCarried(way *way, name keyway.Name, hostKey ed25519.PublicKey, since time.Time) *carried {
+func newCarried(uplink *uplink, name keyway.Name, hostKey ed25519.PublicKey, since time.Time) *carried {
 	return &carried{
-		way: way, name: name, hostKey: hostKey, since: since,
+		uplink: uplink, name: name, hostKey: hostKey, since: since,
 		leave: make(chan struct{}), packed: make(chan bool, 1), shipped: make(chan struct{}),
 	}
 }
@@ -74,7 +74,7 @@ func newCarried(way *way, name keyway.Name, hostKey ed25519.PublicKey, since tim
 func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	c, err := l.requested(r)
 	if err == nil {
-		_, err = c.way.node(r.Context(), nil, nil)
+		_, err = c.uplink.node(r.Context(), nil, nil)
 	}
 	if err != nil {
 		api.WriteError(w, err)
@@ -115,7 +115,7 @@ func (c *carried) begin(conn net.Conn, r *http.Request) (err error) {
 
 // requested is the connection that r asks for.
 func (l *Link) requested(r *http.Request) (*carried, error) {
-	way, err := l.way(r.PathValue("place"))
+	uplink, err := l.uplink(r.PathValue("place"))
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (l *Link) requested(r *http.Request) (*carried, error) {
 	if r.Header.Get("Upgrade") != streamProtocol && !wantsEnds(r) {
 		return nil, keyway.Errorf(keyway.VersionMismatch, "a stream begins with Upgrade: %s", streamProtocol)
 	}
-	return newCarried(way, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil
+	return newCarried(uplink, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil
 }
 
 // carry copies between the ssh and the guest until one of them ends, or another
@@ -150,7 +150,7 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 		err = c.overPipe(ctx)
 	}
 	moved := errors.Is(err, stream.ErrMoved)
-	if reason := c.way.endsBy(c.name); reason != nil && !moved {
+	if reason := c.uplink.endsBy(c.name); reason != nil && !moved {
 		err = reason
 	}
 	c.packed <- moved
@@ -159,7 +159,7 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 		<-c.shipped
 	case err != nil:
 		err = c.inWords(err)
-		l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.way.place, "error", err)
+		l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.uplink.place, "error", err)
 		c.sayWhy(ctx, l.spelledOut(keyway.AsError(err)))
 	}
 	c.ssh.Close()
@@ -211,9 +211,9 @@ func (l *Link) gone(c *carried) {
 }
 
 // streamConfig is how c's stream finds its guest, now and whenever it has lost
-// the way.
+// the uplink.
 func (l *Link) streamConfig(c *carried) stream.Config {
-	d := &dialer{way: c.way, name: c.name, begun: c.since, opened: c.opened, help: c.helps}
+	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, help: c.helps}
 	return stream.Config{
 		Dial: d.Dial, HostKey: c.hostKey, Budget: l.budget, Watcher: l.watcher,
 		Linger: farewell, Logger: l.cfg.Log,
@@ -412,14 +412,14 @@ func (in *inlet) shrink() {
 }
 
 // overPipe carries the connection to a guest that knows no streams; it ends with
-// the way.
+// the uplink.
 func (c *carried) overPipe(ctx context.Context) error {
 	c.plain.Store(true)
 	if isClosed(c.leave) {
 		c.unsent = c.said // nobody has answered yet: the other process begins anew
 		return stream.ErrMoved
 	}
-	node, err := c.way.node(ctx, nil, nil)
+	node, err := c.uplink.node(ctx, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func nothingIsLost(t *testing.T, w *world, conn net.Conn) {
 	}
 }
 
-// A way that has frozen still counts as up, and never ends by itself. Whoever
+// An uplink that has frozen still counts as up, and never ends by itself. Whoever
 // needs it gets another, and who was on it moves there.
 func TestAFrozenWayIsReplaced(t *testing.T) {
 	w := startWorld(t)
@@ -114,7 +114,7 @@ func freeze(t *testing.T, pid int) {
 	t.Fatal("the process does not stop")
 }
 
-// A way that answers late is the way again, and the attempt to replace it ends.
+// A connection that answers late is in use again, and the attempt to replace it ends.
 func TestALateAnswerIsAnAnswer(t *testing.T) {
 	w := startWorld(t)
 	first := pid(t, w.node("counts"))
@@ -296,7 +296,7 @@ func (w *world) waits(why, help string) {
 	w.t.Fatalf("it waits for %+v, not for %q", s, why)
 }
 
-// A place that asks for a code when its way is made anew: the stream waits until
+// A place that asks for a code when its uplink is made anew: the stream waits until
 // somebody is there to answer, and asks nobody meanwhile.
 func TestAQuestionThatNobodyHears(t *testing.T) {
 	w := startWorld(t)

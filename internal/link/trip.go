@@ -179,15 +179,15 @@ func (w wordsOf) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// way is the hops from here to the place.
-func (t *trip) way() []*hop {
+// route is the hops from here to the place.
+func (t *trip) route() []*hop {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	way := make([]*hop, 0, len(t.hops))
+	route := make([]*hop, 0, len(t.hops))
 	for i := len(t.hops) - 1; i >= 0; i-- {
-		way = append(way, t.hops[i])
+		route = append(route, t.hops[i])
 	}
-	return way
+	return route
 }
 
 // close ends the trip and waits for that; its processes have ended.

@@ -9,19 +9,19 @@ import (
 	"keyway/internal/keyway"
 )
 
-// refusalPauses are how long streams wait before they try a way again that a host
+// refusalPauses are how long streams wait before they try an uplink again that a host
 // has refused, or that somebody has to answer for: soon, because what is of the
 // moment passes, and then so seldom that a host which counts failures (fail2ban: five
-// in ten minutes) does not shut its user out. A way that breaks otherwise is not
+// in ten minutes) does not shut its user out. An uplink that breaks otherwise is not
 // paused: the streams' own pauses are enough.
 var refusalPauses = []time.Duration{4 * time.Second, 16 * time.Second, 2 * time.Minute, 8 * time.Minute}
 
 // agentLook is how often the agent is looked at while streams wait for their turn.
 const agentLook = 2 * time.Second
 
-// turn is when the way may be tried again unasked. It is under the way's lock.
+// turn is when the uplink may be tried again unasked. It is under the uplink's lock.
 type turn struct {
-	refusals int       // since the way was up
+	refusals int       // since the uplink was up
 	next     time.Time // zero: now
 }
 
@@ -37,29 +37,29 @@ func (t turn) after(err error, now time.Time) turn {
 		return t
 	}
 	pause := refusalPauses[min(t.refusals, len(refusalPauses)-1)]
-	pause += time.Duration(rand.Int64N(int64(pause / 8))) // many ways need not come at once
+	pause += time.Duration(rand.Int64N(int64(pause / 8))) // many uplinks need not come at once
 	return turn{t.refusals + 1, now.Add(pause)}
 }
 
-// awaitTurn waits until the way may be tried again: when its pause is over, when a
+// awaitTurn waits until the uplink may be tried again: when its pause is over, when a
 // command has begun to bring it up, and at once when the agent has other keys or the
 // network has changed, which ends ctx.
-func (w *way) awaitTurn(ctx context.Context) error {
-	w.mu.Lock()
-	pause := time.Until(w.turn.next)
-	if w.turn.refusals == 0 || w.up != nil || w.attempt != nil || pause <= 0 {
-		w.mu.Unlock()
+func (u *uplink) awaitTurn(ctx context.Context) error {
+	u.mu.Lock()
+	pause := time.Until(u.turn.next)
+	if u.turn.refusals == 0 || u.up != nil || u.attempt != nil || pause <= 0 {
+		u.mu.Unlock()
 		return nil
 	}
-	if w.risen == nil {
-		w.risen = make(chan struct{})
+	if u.risen == nil {
+		u.risen = make(chan struct{})
 	}
-	risen := w.risen
-	w.mu.Unlock()
+	risen := u.risen
+	u.mu.Unlock()
 	timer, look := time.NewTimer(pause), time.NewTicker(agentLook)
 	defer timer.Stop()
 	defer look.Stop()
-	held := w.agentHolds()
+	held := u.agentHolds()
 	for {
 		select {
 		case <-risen:
@@ -67,20 +67,20 @@ func (w *way) awaitTurn(ctx context.Context) error {
 		case <-timer.C:
 			return nil
 		case <-look.C:
-			if w.agentHolds() != held {
-				w.hurry()
+			if u.agentHolds() != held {
+				u.hurry()
 				return nil
 			}
 		case <-ctx.Done():
-			w.hurry()
+			u.hurry()
 			return ctx.Err()
 		}
 	}
 }
 
 // hurry lets whoever asks next try at once.
-func (w *way) hurry() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.turn.next = time.Time{}
+func (u *uplink) hurry() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.turn.next = time.Time{}
 }

@@ -71,7 +71,7 @@ func TestManyPlacesBehindOneBastion(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range places {
 		all.Go(func() {
-			w := &way{place: keyway.Place(fmt.Sprintf("gpu%d", n)), log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}}
+			w := &uplink{place: keyway.Place(fmt.Sprintf("gpu%d", n)), log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}}
 			w.start = func(ctx context.Context, a *attempt) (*nodeProcess, error) {
 				leave, err := g.enter(ctx, "bastion")
 				if err != nil {

@@ -380,8 +380,8 @@ func (w *world) ssh(name keyway.Name) net.Conn {
 	return conn
 }
 
-// What is under way in both directions when the way dies arrives once.
-// What kills a way again and again kills the attempts to bring it back, too; who
+// What is under way in both directions when the uplink dies arrives once.
+// What kills an uplink again and again kills the attempts to bring it back, too; who
 // calls then need not call twice.
 func TestAWayIsTriedAgainSoonAfterItsFall(t *testing.T) {
 	w := startWorld(t)

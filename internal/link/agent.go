@@ -17,8 +17,8 @@ const (
 	agentIdentitiesAnswer  = 12
 )
 
-// agentPatience bounds how long the agent may take to say what it holds.
-const agentPatience = 2 * time.Second
+// agentTimeout bounds how long the agent may take to say what it holds.
+const agentTimeout = 2 * time.Second
 
 // agentIsEmpty says whether the agent that the uplink's ssh uses holds no key, or is
 // not there. Without an agent there is none to be empty.
@@ -64,7 +64,7 @@ func agentKeys(socket string) (h held) {
 		return held{}
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(agentPatience))
+	conn.SetDeadline(time.Now().Add(agentTimeout))
 	if _, err := conn.Write([]byte{0, 0, 0, 1, agentRequestIdentities}); err != nil {
 		return held{}
 	}

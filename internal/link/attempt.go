@@ -26,7 +26,7 @@ type attempt struct {
 	abandoned bool // all who waited have left
 	question  *openQuestion
 	unheard   *api.Question // a question that nobody was there for
-	trip      *trip         // under way
+	dial      *dialAttempt  // under way
 	words     []api.Words   // what hosts have said, each once
 	quiet     *time.Timer   // until they are passed on
 	told      int           // so many of words have been
@@ -172,17 +172,17 @@ func (a *attempt) needsAnswer(u *uplink, err error) error {
 // begins with its name.
 const keyQuestion = "Enter passphrase for key "
 
-// travels is told of each trip.
-func (a *attempt) travels(t *trip) {
+// dialling is told of each dial attempt.
+func (a *attempt) dialling(d *dialAttempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.trip = t
+	a.dial = d
 }
 
-// stage is how far the attempt has come; see trip.stage.
+// stage is how far the attempt has come; see dialAttempt.stage.
 func (a *attempt) stage(place keyway.Place) string {
 	a.mu.Lock()
-	t := a.trip
+	t := a.dial
 	a.mu.Unlock()
 	if t == nil {
 		return string(place) + " has not been asked yet"
@@ -243,8 +243,8 @@ func (a *attempt) pass() {
 // ssh writes where it writes its own words.
 func (a *attempt) saidLocked() []api.Words {
 	said := slices.Clone(a.words)
-	if a.trip != nil {
-		for _, h := range a.trip.route() {
+	if a.dial != nil {
+		for _, h := range a.dial.route() {
 			if text := h.instruction(); text != "" {
 				said = append(said, api.Words{Host: h.name, Text: text})
 			}

@@ -171,7 +171,7 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 	asking, stopAsking := context.WithCancel(ctx)
 	defer stopAsking()
 	var unanswered error
-	_, err := c.api.Events(ctx, http.MethodPost, base+"/connect", ConnectRequest{Env: env, Patience: patience(ctx)}, func(e api.Event) {
+	_, err := c.api.Events(ctx, http.MethodPost, base+"/connect", ConnectRequest{Env: env, Timeout: timeout(ctx)}, func(e api.Event) {
 		switch {
 		case e.Progress != nil:
 			ui.Progress(*e.Progress)
@@ -194,9 +194,9 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 	return api.NewClient(c.rt, "http://link"+base), nil
 }
 
-// patience is for how long the link may try, so that it can say what it has waited
+// timeout is for how long the link may try, so that it can say what it has waited
 // for; 0: for as long as somebody waits.
-func patience(ctx context.Context) time.Duration {
+func timeout(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return 0

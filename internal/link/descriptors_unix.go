@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminalPatience bounds how long a command may take to hand its terminal over.
-const terminalPatience = 5 * time.Second
+// terminalTimeout bounds how long a command may take to hand its terminal over.
+const terminalTimeout = 5 * time.Second
 
 // movable says whether connections can be handed to another process.
 const movable = true
@@ -31,7 +31,7 @@ func receiveTerminal(conn net.Conn) (screen, error) {
 	if !ok {
 		return nil, net.ErrClosed
 	}
-	c.SetReadDeadline(time.Now().Add(terminalPatience))
+	c.SetReadDeadline(time.Now().Add(terminalTimeout))
 	defer c.SetReadDeadline(time.Time{})
 	_, fds, err := handover.ReceiveDescriptors(c)
 	if err != nil {
@@ -55,7 +55,7 @@ func receiveEnds(conn net.Conn) (net.Conn, error) {
 	if !ok {
 		return nil, net.ErrClosed
 	}
-	c.SetReadDeadline(time.Now().Add(terminalPatience))
+	c.SetReadDeadline(time.Now().Add(terminalTimeout))
 	_, fds, err := handover.ReceiveDescriptors(c)
 	if err != nil {
 		return nil, err

@@ -18,10 +18,10 @@ var errDropped = errors.New("dropped before the host has said what it is")
 // diagnose says in the user's words why p, an ssh that has ended, did not lead to
 // the place's node. noise is what the place printed on standard output.
 func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Place, noise string, err error) error {
-	if p.trip == nil {
+	if p.dial == nil {
 		return keyway.Errorf(keyway.Other, "the node on this machine does not start: %s", brief(p.errors.String()))
 	}
-	route := p.trip.route()
+	route := p.dial.route()
 	for i, h := range route {
 		st := h.state()
 		if st.fault == noFault {
@@ -199,7 +199,7 @@ func (h hidden) Unwrap() error { return h.error }
 
 // brokeOff says why p, whose node has greeted, does not lead to it any more.
 func brokeOff(place keyway.Place, p *nodeProcess, err error) error {
-	if p.trip == nil {
+	if p.dial == nil {
 		return keyway.Errorf(keyway.Unreachable, "the node on this machine has ended: %s", brief(p.errors.String()))
 	}
 	return starter{}.diagnose(context.Background(), p, place, "", err)

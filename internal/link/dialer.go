@@ -24,8 +24,8 @@ type dialer struct {
 	opened func() bool       // the guest has answered once
 	help   func(what string) // hears what a person can do about a stream that waits; may be nil
 
-	patience time.Duration // of the next attempt
-	gone     time.Time     // since when the node has said, each time, that the workspace is not there
+	timeout time.Duration // of the next attempt
+	gone    time.Time     // since when the node has said, each time, that the workspace is not there
 }
 
 // Dial makes one path. The path ends with the uplink, not with ctx.
@@ -45,26 +45,26 @@ func (d *dialer) Dial(ctx context.Context) (net.Conn, error) {
 // Bounds of the time in which an uplink has to come up: what it waits for may be gone
 // since the laptop has changed networks. It doubles from attempt to attempt.
 const (
-	leastPatience = 15 * time.Second
-	mostPatience  = 5 * time.Minute
+	leastTimeout = 15 * time.Second
+	mostTimeout  = 5 * time.Minute
 )
 
 // reach returns the connection of the uplink, brought up if need be.
 func (d *dialer) reach(ctx context.Context) (*connection, error) {
 	if d.opened() {
-		if err := d.uplink.awaitTurn(ctx); err != nil {
+		if err := d.uplink.awaitRetry(ctx); err != nil {
 			return nil, err
 		}
 	}
-	d.patience = max(d.patience, leastPatience)
-	limited, cancel := context.WithTimeout(ctx, d.patience)
+	d.timeout = max(d.timeout, leastTimeout)
+	limited, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	c, err := d.uplink.node(limited, nil, nil)
 	switch {
 	case err == nil:
-		d.patience = 0
+		d.timeout = 0
 	case ctx.Err() == nil && limited.Err() != nil:
-		d.patience = min(2*d.patience, mostPatience)
+		d.timeout = min(2*d.timeout, mostTimeout)
 	}
 	return c, err
 }
@@ -77,9 +77,9 @@ var hopeless = []keyway.Kind{
 }
 
 const (
-	// openPatience is how long somebody who has just called a guest waits for an uplink
+	// openTimeout is how long somebody who has just called a guest waits for an uplink
 	// that breaks.
-	openPatience = 30 * time.Second
+	openTimeout = 30 * time.Second
 	// goneTime is how long a node must have said that a workspace is not there, or
 	// does not run, before a stream believes it.
 	goneTime = 10 * time.Second
@@ -100,7 +100,7 @@ func (d *dialer) judge(err error) error {
 		d.tell(whatHelps(e.Kind, d.uplink.place))
 		return d.judgeOpened(e)
 	}
-	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) > openPatience {
+	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) > openTimeout {
 		return stream.Permanent(err)
 	}
 	return keyway.Quoted(err) // what the stream waits for is shown
@@ -149,7 +149,7 @@ type path struct {
 	d       *dialer
 	begun   bool // something has come
 	trusted context.Context
-	keep    func() bool // the uplink may be doubted, and this path goes on
+	keep    func() bool // the uplink may be suspected, and this path goes on
 }
 
 func newPath(trusted context.Context, conn net.Conn, d *dialer) *path {
@@ -199,7 +199,7 @@ func parseHostKey(text string) ed25519.PublicKey {
 }
 
 // inWords is a stream's end in the user's words.
-func (c *carried) inWords(err error) error {
+func (c *proxied) inWords(err error) error {
 	var e *keyway.Error
 	switch {
 	case errors.As(err, &e):
@@ -223,7 +223,7 @@ func (c *carried) inWords(err error) error {
 
 // withAdvice is e with what to type next, where this laptop knows that better than
 // the place.
-func (c *carried) withAdvice(e *keyway.Error) error {
+func (c *proxied) withAdvice(e *keyway.Error) error {
 	if e.Host == "" {
 		return e
 	}

@@ -15,11 +15,11 @@ import (
 // know it answers with a VersionMismatch.
 const endsProtocol = "keyway-stream-ends"
 
-// Carry is Stream, but the link takes over the two pipes between an ssh and its proxy
+// Proxy is Stream, but the link takes over the two pipes between an ssh and its proxy
 // command: it reads from in and writes to out itself for as long as the stream lives,
-// so that the proxy command can end and no process copies the bytes. Carry returns when
+// so that the proxy command can end and no process copies the bytes. Proxy returns when
 // the link has both.
-func (c *Client) Carry(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal, in, out *os.File) error {
+func (c *Client) Proxy(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal, in, out *os.File) error {
 	conn, err := c.upgrade(ctx, endsProtocol, place, name, hostKey, terminal)
 	if err != nil {
 		return err

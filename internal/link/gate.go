@@ -76,7 +76,7 @@ func (a *attempt) whenIn(ctx context.Context, leave func()) {
 		case <-look.C:
 		}
 		a.mu.Lock()
-		t := a.trip
+		t := a.dial
 		a.mu.Unlock()
 		if t != nil && t.route()[0].state().authenticated {
 			return

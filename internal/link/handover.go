@@ -44,16 +44,16 @@ type Inherited struct {
 	screen screen
 }
 
-// pack takes the stream out of this process. If it has ended, the error is why;
+// save takes the stream out of this process. If it has ended, the error is why;
 // else it is stream.ErrMoved.
-func (c *carried) pack(guest *stream.Conn) error {
+func (c *proxied) save(guest *stream.Conn) error {
 	opened := guest.Status().Opened
 	state, err := guest.HandOver()
 	switch {
 	case err == nil:
-		c.state = state
+		c.moving.state = state
 	case guest.Err() == nil && !opened && !c.forgot:
-		c.unsent = c.said // the other process begins anew: nobody has answered yet
+		c.moving.unsent = c.said // the other process begins anew: nobody has answered yet
 	default:
 		if reason := guest.Err(); reason != nil {
 			err = reason
@@ -64,8 +64,8 @@ func (c *carried) pack(guest *stream.Conn) error {
 }
 
 // move stops the copying where it is.
-func (c *carried) move() {
-	close(c.leave)
+func (c *proxied) move() {
+	close(c.moving.leave)
 	c.ssh.SetDeadline(longAgo)
 	if guest := c.guest.Load(); guest != nil {
 		guest.SetDeadline(longAgo)
@@ -97,10 +97,10 @@ func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
 		c.move()
 	}
 	for _, c := range lives {
-		if <-c.packed && err == nil {
-			err = c.ship(conn)
+		if <-c.moving.saved && err == nil {
+			err = c.send(conn)
 		}
-		close(c.shipped)
+		close(c.moving.sent)
 	}
 	l.listener.Close() // before the last byte: the other process binds the socket then
 	_ = sendEnd(conn)
@@ -109,10 +109,10 @@ func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
 
 // allMovable are all connections, if each can be handed over. Then no new ones
 // are taken.
-func (l *Link) allMovable() ([]*carried, error) {
+func (l *Link) allMovable() ([]*proxied, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lives := make([]*carried, 0, len(l.lives))
+	lives := make([]*proxied, 0, len(l.lives))
 	for c := range l.lives {
 		if c.plain.Load() {
 			return nil, keyway.Errorf(keyway.Other, "the connection to %s ends with this link, which cannot hand it over", c.name)
@@ -126,13 +126,13 @@ func (l *Link) allMovable() ([]*carried, error) {
 	return lives, nil
 }
 
-// ship sends c, which is packed.
-func (c *carried) ship(conn *net.UnixConn) error {
+// send sends c, which is saved.
+func (c *proxied) send(conn *net.UnixConn) error {
 	c.uplink.mu.Lock()
 	env := c.uplink.env
 	c.uplink.mu.Unlock()
 	text, err := json.Marshal(handedOver{
-		Place: c.uplink.place, Name: c.name, Since: c.since, HostKey: c.hostKey, Env: env, State: c.state, Unsent: c.unsent,
+		Place: c.uplink.place, Name: c.name, Since: c.since, HostKey: c.hostKey, Env: env, State: c.moving.state, Unsent: c.moving.unsent,
 	})
 	if err != nil {
 		return err
@@ -183,8 +183,8 @@ func receiveOne(conn *net.UnixConn) (in Inherited, err error) {
 	return in, err
 }
 
-// inherit goes on with a connection of another process.
-func (l *Link) inherit(in Inherited) error {
+// take goes on with a connection of another process.
+func (l *Link) take(in Inherited) error {
 	uplink, err := l.uplink(string(in.Place))
 	if err != nil {
 		return err
@@ -194,8 +194,8 @@ func (l *Link) inherit(in Inherited) error {
 		uplink.env = in.Env
 	}
 	uplink.mu.Unlock()
-	c := newCarried(uplink, in.Name, in.HostKey, in.Since)
-	c.ssh, c.screen, c.state, c.unsent = in.ssh, in.screen, in.State, in.Unsent
-	l.ended.Go(func() { l.carry(l.ctx, c) })
+	c := newProxied(uplink, in.Name, in.HostKey, in.Since)
+	c.ssh, c.screen, c.moving.state, c.moving.unsent = in.ssh, in.screen, in.State, in.Unsent
+	l.ended.Go(func() { l.proxy(l.ctx, c) })
 	return nil
 }

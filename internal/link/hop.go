@@ -14,7 +14,7 @@ import (
 // options as the first (see Hop). The user's configuration is read by ssh alone,
 // as always: its Includes and tokens resolve as they do for the user.
 const (
-	hopDirEnv  = "KEYWAY_HOP_DIR" // the trip's directory
+	hopDirEnv  = "KEYWAY_HOP_DIR" // the dial attempt's directory
 	hopSSHEnv  = "KEYWAY_HOP_SSH" // the true ssh
 	hopNameEnv = "KEYWAY_HOP"     // the host that an ssh leads to
 	hopProgram = "ssh"            // name in the directory
@@ -42,7 +42,7 @@ var hopOptions = []string{
 // know them has no configuration that does.
 var newerHopOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
 
-// hopHello is what an ssh to a jump host says first on the trip's socket; the
+// hopHello is what an ssh to a jump host says first on the dial attempt's socket; the
 // answer is a hopWelcome. What follows is its standard error.
 type hopHello struct {
 	Host string `json:"host"`

@@ -125,13 +125,13 @@ func (i *inn) everywhere(lines ...string) {
 	i.host("*", append(lines, "User root", "IdentityFile "+i.dir+"/id", "IdentitiesOnly yes", "StrictHostKeyChecking yes", "UserKnownHostsFile "+i.dir+"/known")...)
 }
 
-// travel travels to a place.
-func (i *inn) travel(place keyway.Place) (*nodeProcess, error) {
+// dial reaches a place.
+func (i *inn) dial(place keyway.Place) (*nodeProcess, error) {
 	i.t.Helper()
-	return i.travelWith(i.t.Context(), place, nil)
+	return i.dialWith(i.t.Context(), place, nil)
 }
 
-func (i *inn) travelWith(ctx context.Context, place keyway.Place, begun func(*trip)) (*nodeProcess, error) {
+func (i *inn) dialWith(ctx context.Context, place keyway.Place, begun func(*dialAttempt)) (*nodeProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
 		i.t.Fatal(err)
@@ -149,15 +149,15 @@ func (i *inn) travelWith(ctx context.Context, place keyway.Place, begun func(*tr
 	return s.start(ctx, place, nil, func(keyway.Progress) {})
 }
 
-// fails travels to a place in vain.
+// fails dials a place in vain.
 func (i *inn) fails(place keyway.Place) *keyway.Error {
 	i.t.Helper()
-	p, err := i.travel(place)
+	p, err := i.dial(place)
 	if err == nil {
 		p.stop()
 		i.t.Fatalf("%s is reached", place)
 	}
-	if left, _ := filepath.Glob(filepath.Join(i.dir, tripPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(i.dir, dialPrefix+"*")); len(left) > 0 {
 		i.t.Errorf("left behind: %v", left)
 	}
 	return keyway.AsError(err)
@@ -215,7 +215,7 @@ func TestFaultsBehindLyingBanners(t *testing.T) {
 			t.Errorf("to be typed is %q", e.Help())
 		}
 	}
-	p, err := i.travel("gpu1")
+	p, err := i.dial("gpu1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestTheLinksConnectionsAreApart(t *testing.T) {
 		"ForwardAgent yes", "ForwardX11 yes", "LocalForward 127.0.0.1:"+port+" 127.0.0.1:1", "DynamicForward 127.0.0.1:1",
 		"ExitOnForwardFailure yes", "RequestTTY force", "RemoteCommand false", "PermitLocalCommand yes", "LocalCommand touch "+i.dir+"/local",
 		"SessionType none", "StdinNull yes", "ForkAfterAuthentication yes", "ServerAliveInterval 1")
-	p, err := i.travel("gpu1")
+	p, err := i.dial("gpu1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ type Link struct {
 	mu      sync.Mutex
 	uplinks map[keyway.Place]*uplink
 	asks    map[string]*attempt // by the secret that its ssh's askpass shows
-	lives   map[*carried]struct{}
+	lives   map[*proxied]struct{}
 	leaving bool           // to another process
 	ended   sync.WaitGroup // of lives, and of the watcher
 }
@@ -78,12 +78,12 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	link := &Link{
 		cfg: cfg, started: time.Now(), listener: l, guard: guard{program: cfg.Program}, ctx: ctx, stop: cancel,
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
-		uplinks: map[keyway.Place]*uplink{}, asks: map[string]*attempt{}, lives: map[*carried]struct{}{},
+		uplinks: map[keyway.Place]*uplink{}, asks: map[string]*attempt{}, lives: map[*proxied]struct{}{},
 	}
-	cleanTrips(filepath.Dir(cfg.Socket))
+	cleanDialAttempts(filepath.Dir(cfg.Socket))
 	link.ended.Go(func() { link.watcher.Run(ctx) })
 	for _, in := range cfg.Inherited {
-		if err := link.inherit(in); err != nil {
+		if err := link.take(in); err != nil {
 			cfg.Log.Warn("a connection was not taken over", "workspace", in.Name, "error", err)
 		}
 	}
@@ -190,7 +190,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
 		program: l.cfg.Program, node: l.cfg.Node, runtime: filepath.Dir(l.cfg.Socket), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
-		asking: a.asking, begun: a.travels, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
+		asking: a.asking, begun: a.dialling, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, u.place, env, a.report)
 	if err != nil {
@@ -224,8 +224,8 @@ type ConnectRequest struct {
 	// Env are variables of the command's environment that ssh needs to reach the
 	// user's agent, tickets and display; others are ignored.
 	Env map[string]string `json:"env"`
-	// Patience is for how long the command waits, in nanoseconds; 0: for ever.
-	Patience time.Duration `json:"patience,omitempty"`
+	// Timeout is for how long the command waits, in nanoseconds; 0: for ever.
+	Timeout time.Duration `json:"patience,omitempty"`
 }
 
 // passedEnv are the variables that a command hands to the link: the link lives
@@ -260,15 +260,15 @@ func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
 			env = append(env, k+"="+v)
 		}
 	}
-	l.await(w, r, uplink, env, req.Patience)
+	l.await(w, r, uplink, env, req.Timeout)
 }
 
 // await brings the uplink up and streams the news of it.
-func (l *Link) await(w http.ResponseWriter, r *http.Request, uplink *uplink, env []string, patience time.Duration) {
+func (l *Link) await(w http.ResponseWriter, r *http.Request, uplink *uplink, env []string, timeout time.Duration) {
 	ctx := r.Context()
-	if patience > 0 {
+	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
 	out := api.NewEventWriter(w)

@@ -10,8 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The goodbye must reach the person at a real ssh.
-func TestGoodbyeIsPrintedBySSH(t *testing.T) {
+// The reason must reach the person at a real ssh.
+func TestDisconnectIsPrintedBySSH(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func TestGoodbyeIsPrintedBySSH(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		sayGoodbye(conn, keyway.Errorf(keyway.NotRunning, "the workspace train does not run").Hint("start it: keyway start train"))
+		sendDisconnect(conn, keyway.Errorf(keyway.NotRunning, "the workspace train does not run").Hint("start it: keyway start train"))
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	out, err := exec.Command("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "k"),
@@ -37,7 +37,7 @@ func TestGoodbyeIsPrintedBySSH(t *testing.T) {
 	<-done
 }
 
-func TestGoodbyeIsBounded(t *testing.T) {
+func TestDisconnectIsBounded(t *testing.T) {
 	for n := range 600 {
 		packet := disconnectPacket(strings.Repeat("x", n))
 		body := packet[len("SSH-2.0-keyway\r\n"):]

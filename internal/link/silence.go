@@ -22,10 +22,10 @@ type watch struct {
 
 // watch begins to watch over an ssh that was started just now; give up is called
 // with the reason. The caller calls end.
-func (s starter) watch(place keyway.Place, t *trip, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
+func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
 	w := &watch{report: report, stop: make(chan struct{}), since: time.Now()}
 	w.done.Go(func() {
-		tick := time.NewTicker(min(hush, s.silence/4))
+		tick := time.NewTicker(min(silenceNotice, s.silence/4))
 		defer tick.Stop()
 		for {
 			select {
@@ -37,11 +37,11 @@ func (s starter) watch(place keyway.Place, t *trip, giveUp context.CancelCauseFu
 				}
 				silent := w.silent(now)
 				if silent >= s.silence {
-					giveUp(t.silentPlace(place, s.silence))
+					giveUp(d.silentPlace(place, s.silence))
 					return
 				}
-				if silent >= hush {
-					report(keyway.Progress{Message: fmt.Sprintf("%s; waiting for %d s", t.stage(place), int(silent.Seconds()))})
+				if silent >= silenceNotice {
+					report(keyway.Progress{Message: fmt.Sprintf("%s; waiting for %d s", d.stage(place), int(silent.Seconds()))})
 				}
 			}
 		}
@@ -49,19 +49,19 @@ func (s starter) watch(place keyway.Place, t *trip, giveUp context.CancelCauseFu
 	return w
 }
 
-func (t *trip) silentPlace(place keyway.Place, silence time.Duration) error {
-	return keyway.Errorf(keyway.Unreachable, "%s, and that for %v", t.stage(place), silence.Round(time.Second)).
+func (d *dialAttempt) silentPlace(place keyway.Place, silence time.Duration) error {
+	return keyway.Errorf(keyway.Unreachable, "%s, and that for %v", d.stage(place), silence.Round(time.Second)).
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
 }
 
-// stage is how far the trip has come: who answers, and who does not. A nil trip is
+// stage is how far the attempt has come: who answers, and who does not. A nil one is
 // that to the local place.
-func (t *trip) stage(place keyway.Place) string {
-	if t == nil {
+func (d *dialAttempt) stage(place keyway.Place) string {
+	if d == nil {
 		return "the node on this machine does not answer"
 	}
 	answers := ""
-	for _, h := range t.route() {
+	for _, h := range d.route() {
 		if !h.state().authenticated {
 			if answers == "" {
 				return h.name + " does not let anybody in yet, and says nothing"

@@ -24,15 +24,15 @@ type nodeProcess struct {
 	cmd     *exec.Cmd
 	out     *bufio.Reader
 	conn    net.Conn
-	errors  *tail         // what the local node says
+	errors  *stderrTail   // what the local node says
 	version int           // of the protocol, once the node has greeted
-	trip    *trip         // of an ssh; nil for the local node
+	dial    *dialAttempt  // of an ssh; nil for the local node
 	ended   chan struct{} // closed when the process has been waited for
 }
 
 // startProcess starts cmd with its standard streams as pipes to us. What an ssh
-// writes to its standard error is heard by its trip.
-func startProcess(cmd *exec.Cmd, t *trip) (*nodeProcess, error) {
+// writes to its standard error is heard by its dial attempt.
+func startProcess(cmd *exec.Cmd, d *dialAttempt) (*nodeProcess, error) {
 	in, inOurs, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -44,10 +44,10 @@ func startProcess(cmd *exec.Cmd, t *trip) (*nodeProcess, error) {
 		return nil, err
 	}
 	api.Widen(inOurs, outOurs)
-	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, api.ReadAhead), errors: &tail{}, trip: t, ended: make(chan struct{})}
+	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, api.ReadAhead), errors: &stderrTail{}, dial: d, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, io.Writer(p.errors)
-	if t != nil {
-		cmd.Stderr = t.words(t.last)
+	if d != nil {
+		cmd.Stderr = d.words(d.last)
 	}
 	cmd.WaitDelay = time.Second // a grandchild may hold stderr open
 	err = cmd.Start()
@@ -71,11 +71,11 @@ func startProcess(cmd *exec.Cmd, t *trip) (*nodeProcess, error) {
 // graceOfProcess is how long a process may take to end after its input has.
 const graceOfProcess = 3 * time.Second
 
-// stop ends the process and its trip, and waits for that.
+// stop ends the process and its dial attempt, and waits for that.
 func (p *nodeProcess) stop() {
 	p.halt()
-	if p.trip != nil {
-		p.trip.close()
+	if p.dial != nil {
+		p.dial.close()
 	}
 }
 
@@ -90,27 +90,27 @@ func (p *nodeProcess) halt() {
 	}
 }
 
-// tail keeps the end of what is written to it: what an ssh said last is why it
+// stderrTail keeps the end of what is written to it: what an ssh said last is why it
 // ended.
-type tail struct {
+type stderrTail struct {
 	mu  sync.Mutex
 	buf []byte
 }
 
-// maxTail is how much a tail keeps, in bytes.
-const maxTail = 16 << 10
+// maxStderrTail is how much it keeps, in bytes.
+const maxStderrTail = 16 << 10
 
-func (t *tail) Write(p []byte) (int, error) {
+func (t *stderrTail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
-	if extra := len(t.buf) - maxTail; extra > 0 {
+	if extra := len(t.buf) - maxStderrTail; extra > 0 {
 		t.buf = slices.Delete(t.buf, 0, extra)
 	}
 	return len(p), nil
 }
 
-func (t *tail) String() string {
+func (t *stderrTail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.buf)
@@ -120,14 +120,14 @@ func (t *tail) String() string {
 type starter struct {
 	program  string   // our own executable
 	node     string   // an executable for the local place, or ""; see Config.Node
-	runtime  string   // directory for trips
+	runtime  string   // directory for dial attempts
 	askpass  []string // environment that brings ssh's questions back to us
 	programs Programs
 	options  []string                                       // more for the ssh to the place
 	known    func(context.Context, string) (files []string) // see Config.KnownHosts
 	isHost   func(context.Context, string) bool             // see Config.IsHost
 	asking   func() bool                                    // a question of this ssh is open; nil: there are none
-	begun    func(*trip)                                    // hears of each trip; may be nil
+	begun    func(*dialAttempt)                             // hears of each; may be nil
 	heard    func(api.Words)                                // hears what hosts say; may be nil
 	silence  time.Duration                                  // see maxSilence
 }
@@ -138,8 +138,8 @@ type starter struct {
 // no time passes.
 const maxSilence = 3 * time.Minute
 
-// hush is when people hear that a place is waited for.
-const hush = 10 * time.Second
+// silenceNotice is the time after which people hear that a place is waited for.
+const silenceNotice = 10 * time.Second
 
 // start reaches the place's node and returns when it has greeted. env replaces
 // variables of our own environment.
@@ -147,10 +147,10 @@ func (s starter) start(ctx context.Context, place keyway.Place, env []string, re
 	if place == keyway.Local {
 		return s.stay(ctx, env, report)
 	}
-	p, err := s.travel(ctx, place, env, false, report)
+	p, err := s.dial(ctx, place, env, false, report)
 	if errors.Is(err, errCached) {
 		report(keyway.Progress{Message: "the program that " + string(place) + " has kept does not start; sending it again"})
-		p, err = s.travel(ctx, place, env, true, report)
+		p, err = s.dial(ctx, place, env, true, report)
 	}
 	return p, err
 }
@@ -180,8 +180,8 @@ func (s starter) bootstrap(fresh bool) string {
 	return bootstrapCommand(s.programs.hash("amd64"), s.programs.hash("arm64"), fresh)
 }
 
-// travel is one trip to the place.
-func (s starter) travel(ctx context.Context, place keyway.Place, env []string, fresh bool, report func(keyway.Progress)) (*nodeProcess, error) {
+// dial starts one ssh to the place, with its jump hosts.
+func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fresh bool, report func(keyway.Progress)) (*nodeProcess, error) {
 	env = slices.Concat(os.Environ(), env, s.askpass)
 	path := lookupEnv(env, "PATH")
 	ssh, err := sshOnPath(path)
@@ -190,7 +190,7 @@ func (s starter) travel(ctx context.Context, place keyway.Place, env []string, f
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	}
 	every := optionsOf(ctx, ssh)
-	t, err := newTrip(s.runtime, s.program, place, every, s.heard)
+	t, err := newDialAttempt(s.runtime, s.program, place, every, s.heard)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the way to %s in %s: %w", place, s.runtime, err)
 	}
@@ -210,9 +210,9 @@ func (s starter) travel(ctx context.Context, place keyway.Place, env []string, f
 
 // begin starts cmd and speaks with it until the node has greeted. t is nil for the
 // local place.
-func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, t *trip, marker string, report func(keyway.Progress)) (*nodeProcess, error) {
+func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d *dialAttempt, marker string, report func(keyway.Progress)) (*nodeProcess, error) {
 	detach(cmd)
-	p, err := startProcess(cmd, t)
+	p, err := startProcess(cmd, d)
 	if err != nil {
 		if place == keyway.Local {
 			return nil, keyway.Errorf(keyway.EngineAbsent, "workspaces need Linux, and this machine has no sh: %w", err).
@@ -224,8 +224,8 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, t
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { p.cmd.Process.Kill(); p.conn.Close() })
-	watch := s.watch(place, t, cancel, report)
-	noise := &tail{}
+	watch := s.watch(place, d, cancel, report)
+	noise := &stderrTail{}
 	p.version, err = bootstrap(place, marker, p.out, p.conn, s.programs, watch.heard, func(line string) { io.WriteString(noise, line) })
 	watch.end()
 	if !stop() && err == nil {

@@ -16,21 +16,21 @@ import (
 // onTheWay is what the ssh to a host has said itself, and what its host has.
 type onTheWay struct{ name, own, said string }
 
-// diagnosed is the error of a trip whose ssh have ended; the place is the first.
+// diagnosed is the error of a dial attempt whose ssh have ended; the place is the first.
 func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *keyway.Error {
 	t.Helper()
-	trip := &trip{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}
+	dial := &dialAttempt{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}
 	for _, h := range hops {
-		hop := trip.add(h.name)
+		hop := dial.add(h.name)
 		if err := os.WriteFile(hop.log, []byte(h.own), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := trip.words(hop).Write([]byte(h.said)); err != nil {
+		if _, err := dial.words(hop).Write([]byte(h.said)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := starter{known: func(context.Context, string) []string { return files }}
-	return keyway.AsError(s.diagnose(t.Context(), &nodeProcess{trip: trip, errors: &tail{}}, trip.place, noise, nil))
+	return keyway.AsError(s.diagnose(t.Context(), &nodeProcess{dial: dial, errors: &stderrTail{}}, dial.place, noise, nil))
 }
 
 const (

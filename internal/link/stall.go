@@ -29,7 +29,7 @@ type screen interface {
 
 // watchStalls tells on the terminal while the stream has no working path, until
 // it has ended or ctx does.
-func (c *carried) watchStalls(ctx context.Context, guest *stream.Conn) {
+func (c *proxied) watchStalls(ctx context.Context, guest *stream.Conn) {
 	line := stallLine{screen: c.screen}
 	defer line.clear()
 	timer := time.NewTimer(stallTime)

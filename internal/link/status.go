@@ -79,7 +79,7 @@ func (u *uplink) status() PlaceStatus {
 	return p
 }
 
-func (c *carried) status() StreamStatus {
+func (c *proxied) status() StreamStatus {
 	s := StreamStatus{Workspace: c.name, Since: c.since, Up: c.up.Load(), Down: c.down.Load()}
 	guest := c.guest.Load()
 	if guest == nil {

@@ -38,8 +38,8 @@ func switching(protocol string) string {
 	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"
 }
 
-// carried is one ssh connection that the link carries.
-type carried struct {
+// proxied is one ssh connection that the link proxies.
+type proxied struct {
 	uplink  *uplink
 	name    keyway.Name
 	since   time.Time
@@ -54,23 +54,27 @@ type carried struct {
 	help     atomic.Pointer[string] // what a person can do about a stream that waits
 	up, down atomic.Int64           // bytes of a plain pipe
 
-	// Between two processes; see handover.go.
-	leave   chan struct{} // closed when the connection is to move to another process
-	packed  chan bool     // receives whether it can: then state and unsent are set
-	shipped chan struct{} // closed when it has moved
-	state   []byte        // of the stream; nil: none yet
-	unsent  []byte        // what the ssh has said that is not in the state, to be sent first
+	moving moving
 }
 
-func newCarried(uplink *uplink, name keyway.Name, hostKey ed25519.PublicKey, since time.Time) *carried {
-	return &carried{
+// moving is a connection between two processes; see handover.go.
+type moving struct {
+	leave  chan struct{} // closed when the connection is to move to another process
+	saved  chan bool     // receives whether it can: then state and unsent are set
+	sent   chan struct{} // closed when it has moved
+	state  []byte        // of the stream; nil: none yet
+	unsent []byte        // what the ssh has said that is not in the state, to be sent first
+}
+
+func newProxied(uplink *uplink, name keyway.Name, hostKey ed25519.PublicKey, since time.Time) *proxied {
+	return &proxied{
 		uplink: uplink, name: name, hostKey: hostKey, since: since,
-		leave: make(chan struct{}), packed: make(chan bool, 1), shipped: make(chan struct{}),
+		moving: moving{leave: make(chan struct{}), saved: make(chan bool, 1), sent: make(chan struct{})},
 	}
 }
 
 // stream joins the command's connection to a guest. It is taken over before the
-// guest has answered: what goes wrong then is said by sayGoodbye.
+// guest has answered: what goes wrong then is said by sendDisconnect.
 func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	c, err := l.requested(r)
 	if err == nil {
@@ -90,14 +94,14 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	l.ended.Go(func() {
 		defer conn.Close()
 		if err := c.begin(conn, r); err == nil {
-			l.carry(l.ctx, c)
+			l.proxy(l.ctx, c)
 		}
 	})
 }
 
 // begin answers the command, and takes what r announces: its terminal, and the ends
 // of its ssh, in whose place the connection stands otherwise.
-func (c *carried) begin(conn net.Conn, r *http.Request) (err error) {
+func (c *proxied) begin(conn net.Conn, r *http.Request) (err error) {
 	c.ssh = conn
 	_, err = io.WriteString(conn, switching(r.Header.Get("Upgrade")))
 	if err == nil && r.Header.Get(headerTerminal) != "" {
@@ -114,7 +118,7 @@ func (c *carried) begin(conn net.Conn, r *http.Request) (err error) {
 }
 
 // requested is the connection that r asks for.
-func (l *Link) requested(r *http.Request) (*carried, error) {
+func (l *Link) requested(r *http.Request) (*proxied, error) {
 	uplink, err := l.uplink(r.PathValue("place"))
 	if err != nil {
 		return nil, err
@@ -126,17 +130,17 @@ func (l *Link) requested(r *http.Request) (*carried, error) {
 	if r.Header.Get("Upgrade") != streamProtocol && !wantsEnds(r) {
 		return nil, keyway.Errorf(keyway.VersionMismatch, "a stream begins with Upgrade: %s", streamProtocol)
 	}
-	return newCarried(uplink, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil
+	return newProxied(uplink, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil
 }
 
-// carry copies between the ssh and the guest until one of them ends, or another
+// proxy copies between the ssh and the guest until one of them ends, or another
 // process goes on with it.
-func (l *Link) carry(ctx context.Context, c *carried) {
+func (l *Link) proxy(ctx context.Context, c *proxied) {
 	if c.screen != nil {
 		defer c.screen.close()
 	}
 	if !l.enter(c) {
-		sayGoodbye(c.ssh, keyway.Errorf(keyway.Interrupted, "keyway was upgraded at this moment").Hint("try again"))
+		sendDisconnect(c.ssh, keyway.Errorf(keyway.Interrupted, "keyway was upgraded at this moment").Hint("try again"))
 		return
 	}
 	defer l.gone(c)
@@ -153,10 +157,10 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 	if reason := c.uplink.endsBy(c.name); reason != nil && !moved {
 		err = reason
 	}
-	c.packed <- moved
+	c.moving.saved <- moved
 	switch {
 	case moved:
-		<-c.shipped
+		<-c.moving.sent
 	case err != nil:
 		err = c.inWords(err)
 		l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.uplink.place, "error", err)
@@ -166,9 +170,9 @@ func (l *Link) carry(ctx context.Context, c *carried) {
 }
 
 // sayWhy tells the user why the connection has ended.
-func (c *carried) sayWhy(ctx context.Context, e *keyway.Error) {
+func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 	if c.status().Down == 0 {
-		sayGoodbye(c.ssh, e)
+		sendDisconnect(c.ssh, e)
 		return
 	}
 	if ctx.Err() != nil {
@@ -195,7 +199,7 @@ func (l *Link) spelledOut(e *keyway.Error) *keyway.Error {
 }
 
 // enter counts c in, unless the link is being replaced.
-func (l *Link) enter(c *carried) bool {
+func (l *Link) enter(c *proxied) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.leaving {
@@ -204,7 +208,7 @@ func (l *Link) enter(c *carried) bool {
 	return !l.leaving
 }
 
-func (l *Link) gone(c *carried) {
+func (l *Link) gone(c *proxied) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.lives, c)
@@ -212,52 +216,52 @@ func (l *Link) gone(c *carried) {
 
 // streamConfig is how c's stream finds its guest, now and whenever it has lost
 // the uplink.
-func (l *Link) streamConfig(c *carried) stream.Config {
+func (l *Link) streamConfig(c *proxied) stream.Config {
 	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, help: c.helps}
 	return stream.Config{
 		Dial: d.Dial, HostKey: c.hostKey, Budget: l.budget, Watcher: l.watcher,
-		Linger: farewell, Logger: l.cfg.Log,
+		Linger: closeTimeout, Logger: l.cfg.Log,
 	}
 }
 
-func (c *carried) opened() bool {
+func (c *proxied) opened() bool {
 	guest := c.guest.Load()
 	return guest != nil && guest.Status().Opened
 }
 
-func (c *carried) helps(what string) { c.help.Store(&what) }
+func (c *proxied) helps(what string) { c.help.Store(&what) }
 
 // advice is what a person can do now.
-func (c *carried) advice() string {
+func (c *proxied) advice() string {
 	if what := c.help.Load(); what != nil {
 		return *what
 	}
 	return ""
 }
 
-// farewell is how long a guest that cannot be reached is tried to be told that
+// closeTimeout is how long a guest that cannot be reached is tried to be told that
 // its ssh has ended.
-const farewell = 10 * time.Minute
+const closeTimeout = 10 * time.Minute
 
 // overStream carries the connection over a resumable stream. The error is why
 // there is no more of it: nil when guest or ssh has ended it.
-func (c *carried) overStream(ctx context.Context, cfg stream.Config) error {
+func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 	guest, err := c.dial(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	listening, deaf := context.WithCancel(ctx) // ends with the ssh
+	listening, stopListening := context.WithCancel(ctx) // ends with the ssh
 	var beside sync.WaitGroup
 	beside.Go(func() {
-		defer deaf()
-		c.upload(guest, deaf)
+		defer stopListening()
+		c.upload(guest, stopListening)
 	})
 	if c.screen != nil {
 		beside.Go(func() { c.watchStalls(listening, guest) })
 	}
 	_, err = guest.WriteTo(c.ssh)
 	c.ssh.SetReadDeadline(longAgo) // ends upload, without closing: the ssh may be told why
-	if !isClosed(c.leave) {
+	if !isClosed(c.moving.leave) {
 		reason := guest.Err()
 		switch {
 		case reason == nil && err != nil: // the ssh takes no more
@@ -267,9 +271,9 @@ func (c *carried) overStream(ctx context.Context, cfg stream.Config) error {
 		err = reason
 		beside.Wait()
 	} else {
-		deaf()
+		stopListening()
 		beside.Wait()
-		err = c.pack(guest)
+		err = c.save(guest)
 	}
 	guest.Close()
 	if errors.Is(err, errPlain) {
@@ -292,18 +296,18 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // dial begins the stream, or continues one of another process.
-func (c *carried) dial(ctx context.Context, cfg stream.Config) (guest *stream.Conn, err error) {
-	if c.state == nil {
+func (c *proxied) dial(ctx context.Context, cfg stream.Config) (guest *stream.Conn, err error) {
+	if c.moving.state == nil {
 		guest, err = stream.Dial(ctx, cfg)
 	} else {
-		guest, err = stream.Restore(ctx, cfg, c.state)
-		c.state = nil
+		guest, err = stream.Restore(ctx, cfg, c.moving.state)
+		c.moving.state = nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	c.guest.Store(guest)
-	if isClosed(c.leave) {
+	if isClosed(c.moving.leave) {
 		guest.SetDeadline(longAgo)
 	}
 	return guest, nil
@@ -317,33 +321,33 @@ const maxSaid = 64 << 10
 
 // upload copies from the ssh to the guest. When the ssh has ended, so must the
 // guest soon.
-func (c *carried) upload(guest *stream.Conn, ended func()) {
+func (c *proxied) upload(guest *stream.Conn, ended func()) {
 	if !c.copyUp(guest) {
 		return // the guest takes no more, or we leave
 	}
 	ended()
 	guest.CloseWrite()
-	patience := time.NewTimer(farewell)
-	defer patience.Stop()
+	timeout := time.NewTimer(closeTimeout)
+	defer timeout.Stop()
 	select {
 	case <-guest.Done():
-	case <-c.leave:
-	case <-patience.C:
+	case <-c.moving.leave:
+	case <-timeout.C:
 		_ = guest.CloseWithError(errors.New("its ssh has ended"))
 	}
 }
 
 // copyUp copies until the ssh has ended, of which it reports whether that is so.
 // What was read and not written is kept in unsent.
-func (c *carried) copyUp(guest *stream.Conn) (ended bool) {
+func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 	var in inlet
 	defer in.shrink()
 	keep := !guest.Status().Opened
-	rest := c.unsent
+	rest := c.moving.unsent
 	for {
 		n, err := guest.Write(rest)
 		if err != nil {
-			c.unsent = slices.Clone(rest[n:])
+			c.moving.unsent = slices.Clone(rest[n:])
 			return false
 		}
 		rest, err = in.read(c.ssh)
@@ -351,7 +355,7 @@ func (c *carried) copyUp(guest *stream.Conn) (ended bool) {
 			keep = c.keep(rest, guest)
 		}
 		if err != nil {
-			c.unsent = nil
+			c.moving.unsent = nil
 			return !errors.Is(err, os.ErrDeadlineExceeded)
 		}
 	}
@@ -359,7 +363,7 @@ func (c *carried) copyUp(guest *stream.Conn) (ended bool) {
 
 // keep keeps what the ssh has said, until the guest has answered as one of
 // streams, and reports whether it has not yet.
-func (c *carried) keep(b []byte, guest *stream.Conn) bool {
+func (c *proxied) keep(b []byte, guest *stream.Conn) bool {
 	if guest.Status().Opened {
 		c.said = nil
 		return false
@@ -413,10 +417,10 @@ func (in *inlet) shrink() {
 
 // overPipe carries the connection to a guest that knows no streams; it ends with
 // the uplink.
-func (c *carried) overPipe(ctx context.Context) error {
+func (c *proxied) overPipe(ctx context.Context) error {
 	c.plain.Store(true)
-	if isClosed(c.leave) {
-		c.unsent = c.said // nobody has answered yet: the other process begins anew
+	if isClosed(c.moving.leave) {
+		c.moving.unsent = c.said // nobody has answered yet: the other process begins anew
 		return stream.ErrMoved
 	}
 	node, err := c.uplink.node(ctx, nil, nil)
@@ -450,7 +454,7 @@ func (p pipeEnd) Read(b []byte) (int, error) {
 }
 
 // Close ends a Read that waits, without closing: the ssh is still to be told
-// goodbye.
+// why.
 func (p pipeEnd) Close() error { return p.SetReadDeadline(longAgo) }
 
 // firstError keeps the error of a guest that ended before its first byte.

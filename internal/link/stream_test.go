@@ -27,7 +27,7 @@ import (
 )
 
 // A process that dies is replaced, and who was connected through it goes on.
-func TestADeadWayIsMadeAnew(t *testing.T) {
+func TestADeadUplinkIsMadeAnew(t *testing.T) {
 	w := startWorld(t)
 	conn := w.ssh("train")
 	for i := range 5 {
@@ -80,7 +80,7 @@ func nothingIsLost(t *testing.T, w *world, conn net.Conn) {
 
 // An uplink that has frozen still counts as up, and never ends by itself. Whoever
 // needs it gets another, and who was on it moves there.
-func TestAFrozenWayIsReplaced(t *testing.T) {
+func TestAFrozenUplinkIsReplaced(t *testing.T) {
 	w := startWorld(t)
 	before := w.ssh("train")
 	echo(t, before, "before")
@@ -186,7 +186,7 @@ func TestAnOldGuestGetsAPipe(t *testing.T) {
 	}
 }
 
-// noStream waits until nothing is carried.
+// noStream waits until nothing is proxied.
 func (w *world) noStream() {
 	w.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -214,15 +214,15 @@ func TestAnotherHostKeyIsRefused(t *testing.T) {
 	}
 }
 
-func TestStreamsCarryAndCount(t *testing.T) {
+func TestStreamsProxyAndCount(t *testing.T) {
 	w := startWorld(t)
 	for client, open := range w.clients() {
-		t.Run(client, func(t *testing.T) { carriesAndCounts(t, w, open("train")) })
+		t.Run(client, func(t *testing.T) { proxiesAndCounts(t, w, open("train")) })
 		w.noStream()
 	}
 }
 
-func carriesAndCounts(t *testing.T, w *world, conn net.Conn) {
+func proxiesAndCounts(t *testing.T, w *world, conn net.Conn) {
 	for range 100 { // pipes hold less than all of it
 		echo(t, conn, strings.Repeat("0123456789", 1_000))
 	}
@@ -380,7 +380,7 @@ func TestALockedAgentAndARefusedKey(t *testing.T) {
 // in ten minutes.
 func TestRefusalsAreTriedAgainSoonAndThenSeldom(t *testing.T) {
 	begin := time.Now()
-	var at turn
+	var at retry
 	now := begin
 	var tries []time.Time
 	for range 12 {
@@ -397,7 +397,7 @@ func TestRefusalsAreTriedAgainSoonAndThenSeldom(t *testing.T) {
 		}
 	}
 	for _, err := range []error{nil, context.Canceled, keyway.Errorf(keyway.Unreachable, "down"), keyway.Errorf(keyway.Interrupted, "stopped")} {
-		if got := (turn{}).after(err, begin); got != (turn{}) {
+		if got := (retry{}).after(err, begin); got != (retry{}) {
 			t.Errorf("after %v it waits until %v", err, got.next)
 		}
 	}
@@ -412,8 +412,8 @@ func TestAStallIsShownOnTheTerminal(t *testing.T) {
 	}
 	defer master.Close()
 	defer tty.Close()
-	patience := time.AfterFunc(time.Minute, func() { master.Close() })
-	defer patience.Stop()
+	timeout := time.AfterFunc(time.Minute, func() { master.Close() })
+	defer timeout.Stop()
 	if err := pty.Setsize(tty, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,10 @@ import (
 //
 //	down ──node()──► connecting ──greeted──► up ──process or connection ends──► down
 //	  ▲                  └──failed, or nobody waits any more──► down             ▲
-//	  └──────────────── asked, and no answer in time: doubted ◄──────────────────┘ up
+//	  └──────────────── asked, and no answer in time: suspected ◄────────────────┘ up
 //
 // There is at most one attempt at a time; whoever needs the place waits for the
-// attempt under way. A connection that does not answer is doubted: it carries
+// attempt under way. A connection that does not answer is suspected: it carries
 // what it carries until that has ended or it is dead, and whoever needs the uplink
 // gets a new one. If it does answer in the end, it is in use again.
 type uplink struct {
@@ -35,8 +35,8 @@ type uplink struct {
 	env     []string                      // of the newest command that named this place
 	attempt *attempt                      // while connecting
 	up      *connection                   // while up
-	old     map[*connection]struct{}      // doubted or replaced, and not ended yet
-	turn    turn                          // when it may be tried again unasked
+	old     map[*connection]struct{}      // suspected or replaced, and not ended yet
+	retry   retry                         // when it may be tried again unasked
 	fell    time.Time                     // when it last ceased to be up
 	risen   chan struct{}                 // closed when the uplink is up the next time
 	closed  bool                          // for good
@@ -52,14 +52,14 @@ type connection struct {
 	since   time.Time
 
 	// Under the uplink's lock.
-	ended    bool               // for good
-	asked    bool               // a ping is under way
-	trusted  context.Context    // ends when the connection is doubted
-	distrust context.CancelFunc // ends it
+	ended      bool               // for good
+	asked      bool               // a ping is under way
+	trusted    context.Context    // ends when the connection is suspected
+	suspectNow context.CancelFunc // ends it
 }
 
 const (
-	// answerTime is how long an answer may take before the connection is doubted. A
+	// answerTime is how long an answer may take before the connection is suspected. A
 	// uplink with longer round trips costs an ssh that is begun for nothing.
 	answerTime = 500 * time.Millisecond
 	// deadTime is how long it may take before the connection is given up. Streams
@@ -187,15 +187,15 @@ func (u *uplink) settleLocked(a *attempt, conn *connection, err error) {
 	case u.up != nil:
 		conn, err = u.up, nil
 	default:
-		u.turn = u.turn.after(err, time.Now())
+		u.retry = u.retry.after(err, time.Now())
 	}
 	a.conn, a.err = conn, err
 }
 
 // riseLocked makes c the connection in use.
 func (u *uplink) riseLocked(c *connection) {
-	c.trusted, c.distrust = context.WithCancel(context.Background())
-	u.up, u.turn = c, turn{}
+	c.trusted, c.suspectNow = context.WithCancel(context.Background())
+	u.up, u.retry = c, retry{}
 	if u.risen != nil {
 		close(u.risen)
 		u.risen = nil
@@ -292,14 +292,14 @@ func (u *uplink) down(c *connection) {
 		u.up, u.fell = nil, time.Now()
 	}
 	delete(u.old, c)
-	if c.distrust != nil {
-		c.distrust()
+	if c.suspectNow != nil {
+		c.suspectNow()
 	}
 	u.work.Go(c.process.stop)
 }
 
 // trust is for who is about to use c, which may have died without a word: c is
-// asked for an answer meanwhile, and the context ends when c is doubted.
+// asked for an answer meanwhile, and the context ends when c is suspected.
 func (u *uplink) trust(c *connection) context.Context {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -317,27 +317,27 @@ func (u *uplink) askLocked(c *connection) {
 		defer cancel()
 		answered := make(chan error, 1)
 		u.work.Go(func() { answered <- c.Ping(ctx) })
-		patience := time.NewTimer(answerTime)
-		defer patience.Stop()
+		timeout := time.NewTimer(answerTime)
+		defer timeout.Stop()
 		var err error
 		select {
 		case err = <-answered:
-		case <-patience.C:
-			u.doubt(c)
+		case <-timeout.C:
+			u.suspect(c)
 			err = <-answered
 		}
 		u.answered(c, err)
 	})
 }
 
-// doubt takes c out of use for what is new.
-func (u *uplink) doubt(c *connection) {
+// suspect takes c out of use for what is new.
+func (u *uplink) suspect(c *connection) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.up == c {
 		u.up, u.fell = nil, time.Now()
 		u.old[c] = struct{}{}
-		c.distrust()
+		c.suspectNow()
 		u.log.Info("connection suspected", "place", u.place, "pid", c.process.cmd.Process.Pid)
 	}
 }

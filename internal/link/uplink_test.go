@@ -71,9 +71,9 @@ func (a afterHeaders) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// An answer whose uplink is doubted when its head has come and its body has not is
+// An answer whose uplink is suspected when its head has come and its body has not is
 // none: its body could not be read.
-func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
+func TestSuspectedAsTheAnswerBegins(t *testing.T) {
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
 	go func() {
@@ -104,21 +104,21 @@ func TestWayDoubtedAsTheAnswerBegins(t *testing.T) {
 		return req
 	}
 
-	trusted, doubt := context.WithCancel(t.Context())
+	trusted, suspect := context.WithCancel(t.Context())
 	resp, spoilt, err := ask(trusted, afterHeaders{conn, func(req *http.Request) {
-		doubt()
+		suspect()
 		<-req.Context().Done()
 	}}, question("/abandoned"))
 	if resp != nil || err != nil || !spoilt {
 		t.Errorf("it is answered by %v, %v, and spoilt is %v", resp, err, spoilt)
 	}
 
-	trusted, doubt = context.WithCancel(t.Context())
+	trusted, suspect = context.WithCancel(t.Context())
 	resp, spoilt, err = ask(trusted, conn, question("/answered"))
 	if err != nil || spoilt {
 		t.Fatalf("it is answered by %v, and spoilt is %v", err, spoilt)
 	}
-	doubt() // too late to matter
+	suspect() // too late to matter
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); string(body) != "whole" || err != nil {
 		t.Errorf("the answer is %q, %v", body, err)

@@ -82,7 +82,7 @@ func TestManyPlacesBehindOneBastion(t *testing.T) {
 				defer watching.Wait()
 				defer in()
 				watching.Go(func() { a.whenIn(knocking, leave) })
-				return i.travelWith(ctx, w.place, a.travels)
+				return i.dialWith(ctx, w.place, a.dialling)
 			}
 			defer w.close()
 			a, ctx := &attempt{done: make(chan struct{})}, t.Context()
@@ -102,7 +102,7 @@ func TestManyPlacesBehindOneBastion(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if left, _ := filepath.Glob(filepath.Join(i.dir, tripPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(i.dir, dialPrefix+"*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

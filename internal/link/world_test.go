@@ -344,7 +344,7 @@ func pid(t *testing.T, n *api.Client) int {
 	return pid
 }
 
-func TestOneWayForMany(t *testing.T) {
+func TestOneUplinkForMany(t *testing.T) {
 	w := startWorld(t)
 	var all sync.WaitGroup
 	for range 20 {
@@ -383,7 +383,7 @@ func (w *world) ssh(name keyway.Name) net.Conn {
 // What is under way in both directions when the uplink dies arrives once.
 // What kills an uplink again and again kills the attempts to bring it back, too; who
 // calls then need not call twice.
-func TestAWayIsTriedAgainSoonAfterItsFall(t *testing.T) {
+func TestAnUplinkIsTriedAgainSoonAfterItsFall(t *testing.T) {
 	w := startWorld(t)
 	broken := filepath.Join(os.Getenv("GUESTS"), "break")
 	shatter := func() {

@@ -16,11 +16,11 @@ import (
 // paused: the streams' own pauses are enough.
 var refusalPauses = []time.Duration{4 * time.Second, 16 * time.Second, 2 * time.Minute, 8 * time.Minute}
 
-// agentLook is how often the agent is looked at while streams wait for their turn.
+// agentLook is how often the agent is looked at while streams wait to try again.
 const agentLook = 2 * time.Second
 
-// turn is when the uplink may be tried again unasked. It is under the uplink's lock.
-type turn struct {
+// retry is when the uplink may be tried again unasked. It is under the uplink's lock.
+type retry struct {
 	refusals int       // since the uplink was up
 	next     time.Time // zero: now
 }
@@ -32,22 +32,22 @@ func isRefusal(err error) bool {
 }
 
 // after is t after an attempt that has ended with err.
-func (t turn) after(err error, now time.Time) turn {
+func (t retry) after(err error, now time.Time) retry {
 	if !isRefusal(err) {
 		return t
 	}
 	pause := refusalPauses[min(t.refusals, len(refusalPauses)-1)]
 	pause += time.Duration(rand.Int64N(int64(pause / 8))) // many uplinks need not come at once
-	return turn{t.refusals + 1, now.Add(pause)}
+	return retry{t.refusals + 1, now.Add(pause)}
 }
 
-// awaitTurn waits until the uplink may be tried again: when its pause is over, when a
+// awaitRetry waits until the uplink may be tried again: when its pause is over, when a
 // command has begun to bring it up, and at once when the agent has other keys or the
 // network has changed, which ends ctx.
-func (u *uplink) awaitTurn(ctx context.Context) error {
+func (u *uplink) awaitRetry(ctx context.Context) error {
 	u.mu.Lock()
-	pause := time.Until(u.turn.next)
-	if u.turn.refusals == 0 || u.up != nil || u.attempt != nil || pause <= 0 {
+	pause := time.Until(u.retry.next)
+	if u.retry.refusals == 0 || u.up != nil || u.attempt != nil || pause <= 0 {
 		u.mu.Unlock()
 		return nil
 	}
@@ -82,5 +82,5 @@ func (u *uplink) awaitTurn(ctx context.Context) error {
 func (u *uplink) hurry() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turn.next = time.Time{}
+	u.retry.next = time.Time{}
 }

@@ -11,13 +11,13 @@ import (
 	"keyway/internal/plain"
 )
 
-// sayGoodbye tells the ssh at the other end of conn why there will be no
+// sendDisconnect tells the ssh at the other end of conn why there will be no
 // connection, in the only words it understands: an identification line and an
 // SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and 11.1), which clients print.
 // By then the descriptor has been handed over, so there is no other way to be
 // heard; and not waiting for the guest before handing it over saves a round trip
 // on each connection. It must come before any byte of the guest.
-func sayGoodbye(conn net.Conn, err error) {
+func sendDisconnect(conn net.Conn, err error) {
 	e := keyway.AsError(err)
 	text := e.Message
 	switch {
@@ -26,7 +26,7 @@ func sayGoodbye(conn net.Conn, err error) {
 	case e.Next != "":
 		text += ". Next: " + e.Next
 	}
-	conn.SetDeadline(time.Now().Add(goodbyeTimeout))
+	conn.SetDeadline(time.Now().Add(disconnectTimeout))
 	if _, err := conn.Write(disconnectPacket(plain.Line(text))); err != nil {
 		return
 	}
@@ -36,14 +36,14 @@ func sayGoodbye(conn net.Conn, err error) {
 	io.Copy(io.Discard, conn)
 }
 
-// goodbyeTimeout bounds how long a client may take to read the reason.
-const goodbyeTimeout = 5 * time.Second
+// disconnectTimeout bounds how long a client may take to read the reason.
+const disconnectTimeout = 5 * time.Second
 
 const (
 	msgDisconnect           = 1
 	disconnectByApplication = 11
-	// maxGoodbye bounds the text in bytes; OpenSSH prints 400 of them.
-	maxGoodbye = 400
+	// maxDisconnectText bounds the text in bytes; OpenSSH prints 400 of them.
+	maxDisconnectText = 400
 	// blockSize is the packet alignment before encryption begins, minPadding the
 	// least padding (RFC 4253 section 6).
 	blockSize  = 8
@@ -51,8 +51,8 @@ const (
 )
 
 func disconnectPacket(text string) []byte {
-	if len(text) > maxGoodbye {
-		text = text[:maxGoodbye]
+	if len(text) > maxDisconnectText {
+		text = text[:maxDisconnectText]
 	}
 	payload := []byte{msgDisconnect}
 	payload = binary.BigEndian.AppendUint32(payload, disconnectByApplication)

@@ -19,10 +19,10 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// trip is one go at reaching a place: its ssh, and one for each jump host. What
+// dialAttempt is one go at reaching a place: its ssh, and one for each jump host. What
 // each of them says itself it writes to a file of its own (-E); what comes by its
 // standard error is what its host says, or what a program of the user's does.
-type trip struct {
+type dialAttempt struct {
 	dir      string
 	place    keyway.Place
 	last     *hop // the place
@@ -42,27 +42,27 @@ type hop struct {
 	name string
 	log  string // what its ssh says itself
 
-	banner tail // what it said before somebody had logged in
-	said   tail // and after
+	banner stderrTail // what it said before somebody had logged in
+	said   stderrTail // and after
 }
 
 const (
-	// tripPrefix begins the names of trips' directories.
-	tripPrefix = "way-"
-	// maxHopsOnTheWay bounds the jump hosts of a trip.
+	// dialPrefix begins the names of dial attempts' directories.
+	dialPrefix = "way-"
+	// maxHopsOnTheWay bounds the jump hosts of a dial attempt.
 	maxHopsOnTheWay = 32
 	// maxOwnWords is how much is read of what an ssh says itself, in bytes.
 	maxOwnWords = 64 << 10
 )
 
-// newTrip prepares a trip below dir. program is our own executable, options are
+// newDialAttempt prepares an attempt below dir. program is our own executable, options are
 // for the ssh to each jump host. The caller calls close.
-func newTrip(dir, program string, place keyway.Place, options []string, heard func(api.Words)) (*trip, error) {
-	dir, err := os.MkdirTemp(dir, tripPrefix)
+func newDialAttempt(dir, program string, place keyway.Place, options []string, heard func(api.Words)) (*dialAttempt, error) {
+	dir, err := os.MkdirTemp(dir, dialPrefix)
 	if err != nil {
 		return nil, err
 	}
-	t := &trip{dir: dir, place: place, options: options, heard: heard, conns: map[net.Conn]struct{}{}}
+	t := &dialAttempt{dir: dir, place: place, options: options, heard: heard, conns: map[net.Conn]struct{}{}}
 	t.last = t.add(string(place))
 	if !hopsAreApart {
 		return t, nil
@@ -79,17 +79,17 @@ func newTrip(dir, program string, place keyway.Place, options []string, heard fu
 	return t, nil
 }
 
-// cleanTrips removes what trips of a link that was killed have left.
-func cleanTrips(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, tripPrefix+"*"))
+// cleanDialAttempts removes what dial attempts of a link that was killed have left.
+func cleanDialAttempts(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, dialPrefix+"*"))
 	for _, d := range left {
 		os.RemoveAll(d)
 	}
 }
 
 // name is by which ssh is to be started, and env what it needs beside that.
-func (t *trip) name() string {
-	path := filepath.Join(t.dir, hopProgram)
+func (d *dialAttempt) name() string {
+	path := filepath.Join(d.dir, hopProgram)
 	// ssh puts it into a command line as it stands.
 	if !hopsAreApart || plain.Shell(path) != path || strings.Contains(path, "%") {
 		return "ssh"
@@ -97,49 +97,49 @@ func (t *trip) name() string {
 	return path
 }
 
-func (t *trip) env(ssh, path string) []string {
-	set := []string{hopNameEnv + "=" + string(t.place)}
+func (d *dialAttempt) env(ssh, path string) []string {
+	set := []string{hopNameEnv + "=" + string(d.place)}
 	if hopsAreApart {
-		set = append(set, hopDirEnv+"="+t.dir, hopSSHEnv+"="+ssh, "PATH="+t.dir+string(os.PathListSeparator)+path)
+		set = append(set, hopDirEnv+"="+d.dir, hopSSHEnv+"="+ssh, "PATH="+d.dir+string(os.PathListSeparator)+path)
 	}
 	return set
 }
 
-func (t *trip) add(name string) *hop {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.hops) > maxHopsOnTheWay {
+func (d *dialAttempt) add(name string) *hop {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.hops) > maxHopsOnTheWay {
 		return nil
 	}
-	h := &hop{name: plain.Line(name), log: filepath.Join(t.dir, strconv.Itoa(len(t.hops))+".log")}
-	t.hops = append(t.hops, h)
+	h := &hop{name: plain.Line(name), log: filepath.Join(d.dir, strconv.Itoa(len(d.hops))+".log")}
+	d.hops = append(d.hops, h)
 	return h
 }
 
-func (t *trip) accept() {
+func (d *dialAttempt) accept() {
 	for {
-		conn, err := t.listener.Accept()
+		conn, err := d.listener.Accept()
 		if err != nil {
 			return
 		}
-		t.mu.Lock()
-		if t.ended {
+		d.mu.Lock()
+		if d.ended {
 			conn.Close()
 		} else {
-			t.conns[conn] = struct{}{}
-			t.work.Go(func() { t.listen(conn) })
+			d.conns[conn] = struct{}{}
+			d.work.Go(func() { d.listen(conn) })
 		}
-		t.mu.Unlock()
+		d.mu.Unlock()
 	}
 }
 
 // listen hears one ssh to a jump host until it has ended.
-func (t *trip) listen(conn net.Conn) {
+func (d *dialAttempt) listen(conn net.Conn) {
 	defer func() {
 		conn.Close()
-		t.mu.Lock()
-		delete(t.conns, conn)
-		t.mu.Unlock()
+		d.mu.Lock()
+		delete(d.conns, conn)
+		d.mu.Unlock()
 	}()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	r := bufio.NewReaderSize(conn, maxHopMessage)
@@ -148,22 +148,22 @@ func (t *trip) listen(conn net.Conn) {
 	if err != nil || json.Unmarshal(line, &hello) != nil {
 		return
 	}
-	h := t.add(hello.Host)
+	h := d.add(hello.Host)
 	if h == nil {
 		return
 	}
-	if _, err := conn.Write(encodeLine(hopWelcome{Log: h.log, Options: t.options})); err != nil {
+	if _, err := conn.Write(encodeLine(hopWelcome{Log: h.log, Options: d.options})); err != nil {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	_, _ = io.Copy(t.words(h), r)
+	_, _ = io.Copy(d.words(h), r)
 }
 
 // words takes what h says.
-func (t *trip) words(h *hop) io.Writer { return wordsOf{t, h} }
+func (d *dialAttempt) words(h *hop) io.Writer { return wordsOf{d, h} }
 
 type wordsOf struct {
-	t *trip
+	d *dialAttempt
 	h *hop
 }
 
@@ -173,36 +173,36 @@ func (w wordsOf) Write(p []byte) (int, error) {
 		to = &w.h.said
 	}
 	n, err := to.Write(p)
-	if w.t.heard != nil {
-		w.t.heard(api.Words{Host: w.h.name, Text: string(p)})
+	if w.d.heard != nil {
+		w.d.heard(api.Words{Host: w.h.name, Text: string(p)})
 	}
 	return n, err
 }
 
 // route is the hops from here to the place.
-func (t *trip) route() []*hop {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	route := make([]*hop, 0, len(t.hops))
-	for i := len(t.hops) - 1; i >= 0; i-- {
-		route = append(route, t.hops[i])
+func (d *dialAttempt) route() []*hop {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	route := make([]*hop, 0, len(d.hops))
+	for i := len(d.hops) - 1; i >= 0; i-- {
+		route = append(route, d.hops[i])
 	}
 	return route
 }
 
-// close ends the trip and waits for that; its processes have ended.
-func (t *trip) close() {
-	if t.listener != nil {
-		t.listener.Close()
+// close ends the attempt and waits for that; its processes have ended.
+func (d *dialAttempt) close() {
+	if d.listener != nil {
+		d.listener.Close()
 	}
-	t.mu.Lock()
-	t.ended = true
-	for conn := range t.conns {
+	d.mu.Lock()
+	d.ended = true
+	for conn := range d.conns {
 		conn.Close()
 	}
-	t.mu.Unlock()
-	t.work.Wait()
-	os.RemoveAll(t.dir)
+	d.mu.Unlock()
+	d.work.Wait()
+	os.RemoveAll(d.dir)
 }
 
 // state is what the hop's ssh has said itself.

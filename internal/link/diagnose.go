@@ -40,33 +40,35 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		return c.inWords()
 	}
 	last := route[len(route)-1]
-	return endedWithoutFault(string(place), last.state().authenticated, strings.TrimSpace(noise+"\n"+last.told()), last.greeted(), err)
+	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.told())
 }
 
 // endedWithoutFault is for an ssh that has nothing to complain of: the place has
 // ended the login, or runs something else than what was asked.
-func endedWithoutFault(place string, in bool, said, greeted string, err error) error {
-	if said == "" && !in {
-		said = greeted
+func endedWithoutFault(place string, in bool, greeted string, err error, said ...string) error {
+	words := quoted(place, said...)
+	if words == "" && !in {
+		words = quoted(place, greeted)
 	}
-	e := keyway.Errorf(keyway.Unreachable, "%s cannot be reached: the connection closed%s", place, quoted(place, said))
+	e := keyway.Errorf(keyway.Unreachable, "%s cannot be reached: the connection closed%s", place, words)
 	switch {
 	case err != nil:
-		e = keyway.Errorf(keyway.Other, "%s does not start keyway's node: %w%s", place, err, quoted(place, said))
-	case in && said == "":
+		e = keyway.Errorf(keyway.Other, "%s does not start keyway's node: %w%s", place, err, words)
+	case in && words == "":
 		e = keyway.Errorf(keyway.Unreachable, "%s let you in and ended the login without a word", place)
 	case in:
-		e = keyway.Errorf(keyway.Unreachable, "%s let you in, but runs no command%s", place, quoted(place, said))
+		e = keyway.Errorf(keyway.Unreachable, "%s let you in, but runs no command%s", place, words)
 	}
 	return e.Hint("try by hand: ssh %s true", plain.Shell(place))
 }
 
 // quoted is what a host says, as its words; nothing if it says nothing.
-func quoted(host, said string) string {
-	if said = brief(said); said == "" {
+func quoted(host string, said ...string) string {
+	words := brief(said...)
+	if words == "" {
 		return ""
 	}
-	return fmt.Sprintf("; %s says: “%s”", plain.Line(host), said)
+	return fmt.Sprintf("; %s says: “%s”", plain.Line(host), words)
 }
 
 // complaint is a fault on the way to a place.

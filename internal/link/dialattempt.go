@@ -235,13 +235,21 @@ func (h *hop) greeted() string { return brief(h.banner.String()) }
 // maxBrief bounds what is quoted of a host in a message, in characters.
 const maxBrief = 400
 
-// brief is the end of a text in one line.
-func brief(text string) string {
-	r := []rune(plain.Line(text))
-	if len(r) > maxBrief {
-		return "…" + string(r[len(r)-maxBrief:])
+// brief is the ends of texts in one line, each with an equal share of it: a long one
+// does not crowd out the others.
+func brief(texts ...string) string {
+	var lines []string
+	for _, text := range texts {
+		if line := plain.Line(text); line != "" {
+			lines = append(lines, line)
+		}
 	}
-	return string(r)
+	for i, line := range lines {
+		if r, share := []rune(line), maxBrief/len(lines); len(r) > share {
+			lines[i] = "…" + string(r[len(r)-share:])
+		}
+	}
+	return strings.Join(lines, " ")
 }
 
 // instruction is what the host says with a question: all that its ssh has written

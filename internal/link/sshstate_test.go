@@ -79,6 +79,23 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
+// What a place printed on standard output is quoted beside its standard error, however
+// much there is of either.
+func TestNeitherOutputCrowdsOutTheOther(t *testing.T) {
+	long := strings.Repeat("chatter ", 200)
+	for _, c := range []struct{ printed, complained, want string }{
+		{"use the web portal\n", long, "gpu1 says: “use the web portal …"},
+		{long, "use the web portal\n", " use the web portal”"},
+		{long + "to the portal\n", long + "not here", "to the portal …"},
+		{"", "use the web portal\n", "gpu1 says: “use the web portal”"},
+	} {
+		e := diagnosed(t, c.printed, nil, onTheWay{"gpu1", in, c.complained})
+		if !strings.Contains(e.Message, c.want) || len([]rune(e.Message)) > maxBrief+100 {
+			t.Errorf("%.20q and %.20q: %q, want %q in it", c.printed, c.complained, e.Message, c.want)
+		}
+	}
+}
+
 // Wherever a host can put words into what ssh writes, they do not decide what went
 // wrong, and nothing of them becomes a command to type.
 func TestNoWordOfAHostDecides(t *testing.T) {

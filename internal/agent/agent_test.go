@@ -92,7 +92,7 @@ func TestForwardSocket(t *testing.T) {
 	}
 }
 
-// Through the socket for forwarding the first host of a way may be made up by an
+// Through the socket for forwarding the first host of a route may be made up by an
 // asker far away, unless the user's own login to it was signed here.
 func TestFirstHostThroughTheForwardSocket(t *testing.T) {
 	w := theWorld()
@@ -117,8 +117,8 @@ func TestFirstHostThroughTheForwardSocket(t *testing.T) {
 	forwarded(s3).expect(t, "a session that a remote asker logged in to", login, false)
 }
 
-// The user may say that a way is theirs, for the sessions that it has.
-func TestAnswersAboutAWay(t *testing.T) {
+// The user may say that a route is theirs, for the sessions that it has.
+func TestAnswersAboutARoute(t *testing.T) {
 	w := theWorld()
 	me := newPerson()
 	a := start(t, Config{Askers: []Asker{me}})

@@ -128,8 +128,8 @@ func (q *questions) grants(now time.Time) []policy.Grant {
 	return slices.Clone(q.given)
 }
 
-// settle asks the user, or finds a reason not to.
-func (q *questions) settle(ctx context.Context, question Question) policy.Decision {
+// resolve asks the user, or finds a reason not to.
+func (q *questions) resolve(ctx context.Context, question Question) policy.Decision {
 	deny := func(reason string) policy.Decision {
 		return policy.Decision{Verdict: policy.Deny, Rule: "ask", Reason: reason}
 	}
@@ -166,7 +166,7 @@ func (q *questions) join(question *Question) (p *pending, mine bool, reason stri
 		p.wait++
 		return p, false, ""
 	}
-	if !q.hasRoomLocked(question.Facts) || q.pending[scope] != nil {
+	if !q.hasQuotaLocked(question.Facts) || q.pending[scope] != nil {
 		return nil, false, "too many questions are open"
 	}
 	if !q.mayRaiseLocked(question.Facts) {
@@ -182,9 +182,9 @@ func (q *questions) join(question *Question) (p *pending, mine bool, reason stri
 	return p, true, ""
 }
 
-// hasRoomLocked keeps room for questions from this machine, and for other askers than
+// hasQuotaLocked keeps places for questions from this machine, and for other askers than
 // the one with the most.
-func (q *questions) hasRoomLocked(f policy.Facts) bool {
+func (q *questions) hasQuotaLocked(f policy.Facts) bool {
 	if !f.Remote {
 		return len(q.pending) < maxTotalPending
 	}

@@ -24,8 +24,8 @@ type away struct {
 // sleepSlack is how far the clocks may be apart without a sleep between them.
 const sleepSlack = 2 * time.Second
 
-// occasions are those on which keys are forgotten now.
-func (a *Agent) occasions() policy.Forget {
+// triggers are the events on which keys are forgotten now.
+func (a *Agent) triggers() policy.Forget {
 	a.away.mu.Lock()
 	told := a.away.told
 	a.away.mu.Unlock()
@@ -42,7 +42,7 @@ func (a *Agent) used() {
 	a.away.lastUse = a.config.uptime()
 }
 
-// forgetOn says on which occasions keys are forgotten from now.
+// forgetOn says on which events keys are forgotten from now.
 func (a *Agent) forgetOn(f policy.Forget) {
 	a.used()
 	a.away.mu.Lock()
@@ -65,9 +65,9 @@ func (a *Agent) lookAround() {
 	idle := uptime - a.away.lastUse
 	a.away.mu.Unlock()
 	if slept <= sleepSlack && idle < time.Second {
-		return // no occasion is shorter, and whoever signs a lot need not wait for a file
+		return // no idle time is shorter, and whoever signs a lot need not wait for a file
 	}
-	switch f := a.occasions(); {
+	switch f := a.triggers(); {
 	case f.Sleep && slept > sleepSlack:
 		a.forgetAway("the machine slept")
 	case f.Idle > 0 && idle >= f.Idle:
@@ -94,7 +94,7 @@ func (a *Agent) Watch(ctx context.Context) {
 		a.lookAround()
 		a.lookAtFiles()
 		a.noteRefusals(false)
-		if f := a.occasions(); f.Sleep || f.ScreenLock {
+		if f := a.triggers(); f.Sleep || f.ScreenLock {
 			logind.start(ctx, a.followLogind)
 		} else {
 			logind.end()

@@ -115,7 +115,7 @@ func TestOccasionsCanBeTold(t *testing.T) {
 	c.expect(t, "login", loginMessage(s1, "root", w.me.public, nil), true)
 	m.wait(time.Hour)
 	c.expect(t, "login after an hour", loginMessage(s1, "root", w.me.public, nil), false)
-	if e := a.occasions(); e != (policy.Forget{Idle: time.Hour, Sleep: true}) {
+	if e := a.triggers(); e != (policy.Forget{Idle: time.Hour, Sleep: true}) {
 		t.Errorf("%+v", e)
 	}
 }

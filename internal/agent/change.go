@@ -32,7 +32,7 @@ func (c *connection) add(r *sshwire.Reader) (done audit.Event, err error) {
 	return audit.Event{Reason: c.agent.describe(h), Request: audit.Request{Key: key.Fingerprint, Comment: key.Comment}}, nil
 }
 
-func (c *connection) visible(h *held) bool { return visible(c.way, h, time.Now()) }
+func (c *connection) visible(h *held) bool { return visible(c.route, h, time.Now()) }
 
 // constrained reads what follows a key: its comment and its constraints.
 func (c *connection) constrained(key *identity.Key, r *sshwire.Reader) (*held, error) {

@@ -24,14 +24,14 @@ type connection struct {
 	conn   net.Conn
 	number uint64
 	peer   peer
-	active atomic.Int64 // when it last said something, for who must make room
+	active atomic.Int64 // when it last said something, for the quota: the oldest goes first
 
 	stranger error       // it is another user's
 	waiting  atomic.Bool // for a person
-	remote   bool        // under the agent's lock: where it has room
+	remote   bool        // under the agent's lock: whose quota it counts against
 
 	in       *bufio.Reader
-	way      way
+	route    route
 	up       upstream
 	refusals int
 	slow     time.Duration // how long the answer to a refusal waits
@@ -150,7 +150,7 @@ func (c *connection) handle(ctx context.Context, request []byte) []byte {
 
 // change does what changes the agent, if the asker may, and logs it either way.
 func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte {
-	d := c.agent.policy().Decide(c.way.facts(op, c.agent.known(), time.Now()), nil)
+	d := c.agent.policy().Decide(c.route.facts(op, c.agent.known(), time.Now()), nil)
 	if d.Verdict != policy.Allow {
 		c.refuse(c.event(audit.Kind(op), audit.Denied, d))
 		return failure
@@ -174,7 +174,7 @@ func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte
 // trying.
 func (c *connection) refuse(e audit.Event) {
 	c.refusals++
-	wait, drop := c.agent.refusals.refused(askerID{c.way.remote, c.peer.pid}, time.Now())
+	wait, drop := c.agent.refusals.refused(askerID{c.route.remote, c.peer.pid}, time.Now())
 	c.slow, c.drop = max(c.slow, wait), c.drop || drop
 	c.agent.config.Logf("connection %d: %s %s: %s (%s)", c.number, e.Event, e.Verdict, e.Reason, e.Rule)
 	c.agent.noteRefusal(e)
@@ -183,13 +183,13 @@ func (c *connection) refuse(e audit.Event) {
 // event is a line for the log with what is known of the asker.
 func (c *connection) event(what audit.Kind, verdict audit.Verdict, d policy.Decision) audit.Event {
 	e := audit.Event{
-		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason, Request: audit.Request{Remote: c.way.remote, Connection: c.number, PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program()},
+		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason, Request: audit.Request{Remote: c.route.remote, Connection: c.number, PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program()},
 	}
-	describeWay(&e, c.way.facts(policy.List, c.agent.known(), time.Time{}))
+	describeRoute(&e, c.route.facts(policy.List, c.agent.known(), time.Time{}))
 	return e
 }
 
-func describeWay(e *audit.Event, f policy.Facts) {
+func describeRoute(e *audit.Event, f policy.Facts) {
 	if f.From.Known() {
 		e.From, e.FromKey = f.From.String(), f.From.Fingerprint
 	}

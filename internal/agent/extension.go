@@ -41,12 +41,12 @@ func (c *connection) query() []byte {
 // bind records a host that proves itself. It is recorded while the agent is
 // locked too: a forwarding that is opened then would look local later.
 func (c *connection) bind(r *sshwire.Reader) []byte {
-	err := c.way.take(parseBind(r))
+	err := c.route.take(parseBind(r))
 	if err != nil {
 		c.refuse(c.event(audit.Bind, audit.Denied, policy.Decision{Rule: "built in: verification", Reason: err.Error()}))
 		return extFailure
 	}
-	if c.way.remote {
+	if c.route.remote {
 		c.agent.turnRemote(c)
 	}
 	return success
@@ -54,8 +54,8 @@ func (c *connection) bind(r *sshwire.Reader) []byte {
 
 // manage serves keyway's own commands, on this machine only.
 func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader) []byte {
-	d := c.agent.policy().Decide(c.way.facts(policy.Manage, c.agent.known(), time.Now()), nil)
-	if len(c.way.binds) > 0 || c.way.taint != "" {
+	d := c.agent.policy().Decide(c.route.facts(policy.Manage, c.agent.known(), time.Now()), nil)
+	if len(c.route.binds) > 0 || c.route.untrusted != "" {
 		d = policy.Decision{Reason: "only a program of this machine that is no SSH client may ask this"}
 	}
 	if d.Verdict != policy.Allow || c.agent.keys.isLocked() {
@@ -139,7 +139,7 @@ func (a *Agent) describeKey(h *held) KeyInfo {
 	if limited {
 		info.SignsLeft = &left
 	}
-	if f := a.occasions(); f != (policy.Forget{}) && h.upstream == "" {
+	if f := a.triggers(); f != (policy.Forget{}) && h.upstream == "" {
 		info.ForgetOn = f.Words()
 	}
 	info.File = a.files.of(h.key.Fingerprint)
@@ -188,7 +188,7 @@ type Warning struct {
 	Warning string `json:"warning,omitempty"`
 }
 
-// forgetOn reads the occasions on which keys are forgotten, which hold in the
+// forgetOn reads the triggers on which keys are forgotten, which hold in the
 // place of the policy's as long as the agent runs.
 func (c *connection) forgetOn(r *sshwire.Reader) (w Warning, err error) {
 	words := strings.Split(r.Text(), ",")

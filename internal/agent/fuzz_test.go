@@ -39,7 +39,7 @@ func FuzzHandle(f *testing.F) {
 		near, far := net.Pipe()
 		defer near.Close()
 		defer far.Close()
-		c := &connection{agent: a, conn: near, in: bufio.NewReader(near), way: way{remote: true, binds: []bind{forwarding}}}
+		c := &connection{agent: a, conn: near, in: bufio.NewReader(near), route: route{remote: true, binds: []bind{forwarding}}}
 		answer := c.handle(context.Background(), bytes.Clone(message))
 		if len(answer) == 0 {
 			t.Fatal("no answer")
@@ -116,9 +116,9 @@ func FuzzDestinations(f *testing.F) {
 	})
 }
 
-// ways are binds, lists and requests to sign, of which any sequence makes sense
+// knownMessages are binds, lists and requests to sign, of which any sequence makes sense
 // to somebody.
-func ways() (messages [][]byte) {
+func knownMessages() (messages [][]byte) {
 	w := theWorld()
 	hosts := []pair{w.bastion, w.gpu, w.db}
 	sessions := []string{s1, s2}
@@ -144,17 +144,17 @@ func ways() (messages [][]byte) {
 	return append(messages, []byte{msgList}, []byte{msgList})
 }
 
-// FuzzAgainstSSHAgent plays the same ways, each byte a message, to ssh-agent and
+// FuzzAgainstSSHAgent plays the same sequences, each byte a message, to ssh-agent and
 // to ours under the preset that is as permissive: we never grant what it refuses
 // nor show what it hides. One key may be used anywhere, one as it was restricted.
 func FuzzAgainstSSHAgent(f *testing.F) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
-		way := make([]byte, 2+random.IntN(7))
-		for i := range way {
-			way[i] = byte(random.Uint32())
+		route := make([]byte, 2+random.IntN(7))
+		for i := range route {
+			route[i] = byte(random.Uint32())
 		}
-		f.Add(way)
+		f.Add(route)
 	}
 	w := theWorld()
 	agent := start(f, Config{Policy: policy.OpenSSH})
@@ -167,14 +167,14 @@ func FuzzAgainstSSHAgent(f *testing.F) {
 		setup.expect(f, "add", addMessage(w.me, "me", restrict(step{to: gpu}, step{to: bastion}, step{from: bastion, to: rootAtDB})), true)
 		setup.expect(f, "add", addMessage(w.other, "other"), true)
 	}
-	messages := ways()
-	f.Fuzz(func(t *testing.T, way []byte) {
-		if len(way) > maxRefusals/2 {
+	messages := knownMessages()
+	f.Fuzz(func(t *testing.T, route []byte) {
+		if len(route) > maxRefusals/2 {
 			return
 		}
 		agent.pardon()
 		a, b := dial(t, theirs), dial(t, ours)
-		for i, n := range way {
+		for i, n := range route {
 			m := messages[int(n)%len(messages)]
 			their, err1 := a.ask(m)
 			our, err2 := b.ask(m)
@@ -182,10 +182,10 @@ func FuzzAgainstSSHAgent(f *testing.F) {
 				t.Fatal(err)
 			}
 			if yes(our) && !yes(their) {
-				t.Fatalf("message %d of %v: we grant what ssh-agent refuses", i+1, way)
+				t.Fatalf("message %d of %v: we grant what ssh-agent refuses", i+1, route)
 			}
 			if m[0] == msgList && !subset(listed(our), listed(their)) {
-				t.Fatalf("message %d of %v: we show a key that ssh-agent hides", i+1, way)
+				t.Fatalf("message %d of %v: we show a key that ssh-agent hides", i+1, route)
 			}
 		}
 	})

@@ -21,7 +21,7 @@ import (
 )
 
 // What an agent hands to the process that takes its place: its keys, with what was
-// put on them, its lock, the user's answers and occasions, and each connection with
+// put on them, its lock, the user's answers and triggers, and each connection with
 // what it has shown of itself. A connection that was forgotten could begin anew and
 // seem local. Smart cards are not handed over, since their helpers want the PIN.
 
@@ -59,7 +59,7 @@ func (a *Agent) HandOver() (state []byte, conns []*os.File, err error) {
 func (a *Agent) appendSettings(w []byte) ([]byte, error) {
 	s := settings{Logins: a.logins.export(), Near: []uint64{}}
 	for c := range a.open {
-		if !c.way.far {
+		if !c.route.far {
 			s.Near = append(s.Near, c.number)
 		}
 	}
@@ -112,10 +112,10 @@ func (c *connection) file() (*os.File, error) {
 func (c *connection) append(w []byte) []byte {
 	var b []byte
 	b = appendUint64(b, c.number)
-	b = appendBool(b, c.way.remote)
-	b = sshwire.AppendString(b, c.way.taint)
+	b = appendBool(b, c.route.remote)
+	b = sshwire.AppendString(b, c.route.untrusted)
 	b = sshwire.AppendUint32(b, uint32(c.refusals))
-	for _, bind := range c.way.binds {
+	for _, bind := range c.route.binds {
 		b = sshwire.AppendString(b, bind.message)
 	}
 	return sshwire.AppendString(w, b)
@@ -124,14 +124,14 @@ func (c *connection) append(w []byte) []byte {
 // restore reads it. Binds are verified once more.
 func (c *connection) restore(data []byte) error {
 	r := sshwire.NewReader(data)
-	c.number, c.way.remote, c.way.taint = readUint64(r), r.Byte() != 0, r.Text()
+	c.number, c.route.remote, c.route.untrusted = readUint64(r), r.Byte() != 0, r.Text()
 	c.refusals = int(r.Uint32())
 	for r.More() {
 		b, err := parseBind(sshwire.NewReader(r.String()))
 		if err != nil {
 			return err
 		}
-		if c.way.binds, err = addBind(c.way.binds, b); err != nil {
+		if c.route.binds, err = addBind(c.route.binds, b); err != nil {
 			return err
 		}
 	}
@@ -231,13 +231,13 @@ func (a *Agent) takeConnection(conn net.Conn, data []byte, near []uint64) error 
 	if err == nil {
 		c.peer = peer
 		err = c.restore(data)
-		c.way.far = c.way.remote && !slices.Contains(near, c.number)
+		c.route.far = c.route.remote && !slices.Contains(near, c.number)
 	}
 	if err != nil {
 		conn.Close()
 		return err
 	}
-	c.remote = c.way.remote
+	c.remote = c.route.remote
 	a.open[c] = struct{}{}
 	return nil
 }

@@ -170,7 +170,7 @@ func TestHandOver(t *testing.T) {
 	if n := len(me.asked); n != 3 || !me.asked[2].Confirm {
 		t.Errorf("%+v", me.asked)
 	}
-	if f := h.occasions(); f != (policy.Forget{Idle: 5 * time.Hour, Sleep: true}) {
+	if f := h.triggers(); f != (policy.Forget{Idle: 5 * time.Hour, Sleep: true}) {
 		t.Errorf("%+v", f)
 	}
 	h.stop()
@@ -290,7 +290,7 @@ func TestServeWhileFrozen(t *testing.T) {
 func FuzzTakeOver(f *testing.F) {
 	w := theWorld()
 	a := New(Config{})
-	c := connection{agent: a, way: way{remote: true, taint: "x"}}
+	c := connection{agent: a, route: route{remote: true, untrusted: "x"}}
 	f.Add(join([]byte{handoverVersion}, make([]byte, 8), text("{}"), c.append(nil), text(""), []byte{0}, text("salt"), text("hash"),
 		testHeld(w).append(nil, addMessage(w.me, "")[1:])))
 	f.Fuzz(func(t *testing.T, state []byte) {

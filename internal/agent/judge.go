@@ -11,39 +11,39 @@ import (
 	"keyway/internal/policy"
 )
 
-// way is what a connection has shown of itself. It is only ever added to.
-type way struct {
-	remote bool   // a latch: the first bind, or the socket, sets it for good
-	far    bool   // through the socket for forwarding: nobody here has made the first bind
-	binds  []bind // verified, in order
-	taint  string // why nothing said on this connection can be believed any more
+// route is what a connection has shown of itself. It is only ever added to.
+type route struct {
+	remote    bool   // a latch: the first bind, or the socket, sets it for good
+	far       bool   // through the socket for forwarding: nobody here has made the first bind
+	binds     []bind // verified, in order
+	untrusted string // why nothing said on this connection can be believed any more
 }
 
 // take adds a bind that was read, or the reason why it could not be. What does not
-// verify, or contradicts what was there, taints the way for good, so that no asker can
+// verify, or contradicts what was there, makes the route untrusted for good, so that no asker can
 // try again.
-func (w *way) take(b bind, err error) error {
-	binds := w.binds
+func (r *route) take(b bind, err error) error {
+	binds := r.binds
 	if err == nil {
 		binds, err = addBind(binds, b)
 	}
 	if err != nil {
-		if w.taint == "" {
-			w.taint = err.Error()
+		if r.untrusted == "" {
+			r.untrusted = err.Error()
 		}
 		return err
 	}
-	w.binds = binds
-	w.remote = w.remote || binds[0].forwarding
+	r.binds = binds
+	r.remote = r.remote || binds[0].forwarding
 	return nil
 }
 
 // last is the bind that a login has to be for, or nil.
-func (w way) last() *bind {
-	if len(w.binds) == 0 {
+func (r route) last() *bind {
+	if len(r.binds) == 0 {
 		return nil
 	}
-	return &w.binds[len(w.binds)-1]
+	return &r.binds[len(r.binds)-1]
 }
 
 // naming tells what the user calls the host with a key.
@@ -65,31 +65,31 @@ type known struct {
 }
 
 // facts are those that hold for every request on the connection.
-func (w way) facts(op policy.Op, k known, now time.Time) policy.Facts {
-	f := policy.Facts{Op: op, When: now, Remote: w.remote}
-	if w.taint != "" && op == policy.Sign {
-		f.Violation = "this connection cannot be believed: " + w.taint
+func (r route) facts(op policy.Op, k known, now time.Time) policy.Facts {
+	f := policy.Facts{Op: op, When: now, Remote: r.remote}
+	if r.untrusted != "" && op == policy.Sign {
+		f.Violation = "this connection cannot be believed: " + r.untrusted
 	}
 	switch {
-	case !w.remote:
+	case !r.remote:
 		return f
-	case len(w.binds) == 0 || !w.binds[0].forwarding:
+	case len(r.binds) == 0 || !r.binds[0].forwarding:
 		// Through the socket for forwarding, by a client that does not say where from.
-		f.FromClaimed, f.Unverified, f.Way = true, []policy.Host{{}}, wayOf(w.binds)
+		f.FromClaimed, f.Unverified, f.Route = true, []policy.Host{{}}, routeOf(r.binds)
 		return f
 	}
 	// The first bind of a forwarding is of the user's own ssh, whichever way the user
 	// logged in. Only through the socket for forwarding may it come from far away, if
 	// the client that forwards makes none; there a login tells that the session is the
-	// user's. All later ones come through the hosts before them, which can make a way
+	// user's. All later ones come through the hosts before them, which can make a route
 	// look longer, never lead elsewhere at its end.
-	f.From = k.of(w.binds[0].key)
-	f.FromClaimed = w.far && !k.logins.hasLocal(w.binds[0])
+	f.From = k.of(r.binds[0].key)
+	f.FromClaimed = r.far && !k.logins.hasLocal(r.binds[0])
 	var unverified []bind
 	if f.FromClaimed {
-		f.Unverified, unverified = []policy.Host{f.From}, w.binds[:1:1]
+		f.Unverified, unverified = []policy.Host{f.From}, r.binds[:1:1]
 	}
-	for _, b := range w.binds[1:] {
+	for _, b := range r.binds[1:] {
 		if !b.forwarding {
 			continue
 		}
@@ -99,20 +99,20 @@ func (w way) facts(op policy.Op, k known, now time.Time) policy.Facts {
 			f.Unverified, unverified = append(f.Unverified, h), append(unverified, b)
 		}
 	}
-	f.Way = wayOf(unverified)
+	f.Route = routeOf(unverified)
 	return f
 }
 
 // judgeSign turns a request for a signature into facts.
-func judgeSign(w way, h *held, c content, k known, now time.Time) policy.Facts {
-	f := w.facts(policy.Sign, k, now)
+func judgeSign(r route, h *held, c content, k known, now time.Time) policy.Facts {
+	f := r.facts(policy.Sign, k, now)
 	f.Purpose, f.User, f.Namespace = c.purpose, c.user, c.namespace
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
-	f.Constraint, f.Restriction = judgeConstraint(w, h, c, now)
+	f.Constraint, f.Restriction = judgeConstraint(r, h, c, now)
 	if f.Violation == "" {
-		f.Violation = contradiction(w, h, c)
+		f.Violation = contradiction(r, h, c)
 	}
-	if last := w.last(); last != nil && !last.forwarding && c.purpose == policy.Login {
+	if last := r.last(); last != nil && !last.forwarding && c.purpose == policy.Login {
 		f.To = k.of(last.key)
 		f.Proven = f.Violation == ""
 	}
@@ -121,8 +121,8 @@ func judgeSign(w way, h *held, c content, k known, now time.Time) policy.Facts {
 
 // contradiction is why the data and the connection cannot both be true; empty if
 // they can.
-func contradiction(w way, h *held, c content) string {
-	last := w.last()
+func contradiction(r route, h *held, c content) string {
+	last := r.last()
 	if c.purpose == policy.Login && !sameKey(c.key, h) {
 		return "the login names another key than the one that is to sign"
 	}
@@ -160,19 +160,19 @@ func sameKey(blob []byte, h *held) bool {
 // judgeConstraint says what the key's own destinations say of a signature, and
 // why they refuse it where that is not plain. The rules are ssh-agent's, to the
 // letter.
-func judgeConstraint(w way, h *held, c content, now time.Time) (verdict policy.Constraint, why string) {
-	last := w.last()
+func judgeConstraint(r route, h *held, c content, now time.Time) (verdict policy.Constraint, why string) {
+	last := r.last()
 	switch {
 	case len(h.destinations) == 0:
 		return policy.Unconstrained, ""
 	case last == nil, c.purpose != policy.Login, !bytes.Equal(c.key, h.key.Blob):
 		return policy.Refuses, "a key with destinations only logs in, by clients that say where (ssh of OpenSSH 8.9 or newer)"
-	case !permitted(h.destinations, w.binds, &c.user, now):
+	case !permitted(h.destinations, r.binds, &c.user, now):
 		return policy.Refuses, ""
 	case !bytes.Equal(c.session, last.session):
 		return policy.Refuses, ""
 	// Beyond the first hop the data itself must name the host.
-	case len(w.binds) > 1 && c.hostKey == nil:
+	case len(r.binds) > 1 && c.hostKey == nil:
 		return policy.Refuses, noHostbound
 	case c.hostKey != nil && !bytes.Equal(c.hostKey, last.blob):
 		return policy.Refuses, ""
@@ -186,25 +186,25 @@ const noHostbound = "a key with destinations (ssh-add -h) logs in through anothe
 	methodHostbound + ", which sshd of OpenSSH does since 8.9 and workspaces do not; go there directly, or use a key without destinations"
 
 // visible says whether the connection may know of the key.
-func visible(w way, h *held, now time.Time) bool {
-	if w.taint != "" || h.key.Expired(now) {
+func visible(r route, h *held, now time.Time) bool {
+	if r.untrusted != "" || h.key.Expired(now) {
 		return false
 	}
-	return permitted(h.destinations, w.binds, nil, now)
+	return permitted(h.destinations, r.binds, nil, now)
 }
 
 // offered says whether the key can be of use on the connection: Allow if it can.
 // Where that is bound for a login, what the policy would refuse anyway only uses
 // up the server's patience (MaxAuthTries of sshd_config(5)).
-func offered(p *policy.Policy, w way, h *held, k known, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
-	f := w.facts(policy.Sign, k, now)
+func offered(p *policy.Policy, r route, h *held, k known, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
+	f := r.facts(policy.Sign, k, now)
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
-	last := w.last()
+	last := r.last()
 	if last != nil && !last.forwarding {
 		f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, k.of(last.key)
 	}
 	switch {
-	case !visible(w, h, now):
+	case !visible(r, h, now):
 		reason := f.Violation
 		if reason == "" {
 			reason = "the key's time is over, or the destinations that were put on it do not include this one"

@@ -178,7 +178,7 @@ func TestRoomIsMadeByWhoHasMost(t *testing.T) {
 		c.touch()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.makeRoomLocked(c)
+		a.enforceQuotaLocked(c)
 		a.open[c] = struct{}{}
 		return c
 	}

@@ -13,7 +13,7 @@ import (
 // is locked it seems empty.
 func (c *connection) list(ctx context.Context) []byte {
 	now := time.Now()
-	f := c.way.facts(policy.List, c.agent.known(), now)
+	f := c.route.facts(policy.List, c.agent.known(), now)
 	var shown []*held
 	if c.agent.policy().Decide(f, nil).Verdict == policy.Allow {
 		shown = c.offered(ctx, now)
@@ -33,14 +33,14 @@ func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 	var list []*held
 	var useless audit.Event
 	for _, h := range append(c.agent.keys.all(), c.upstreamKeys(ctx)...) {
-		if f, d := offered(p, c.way, h, c.agent.known(), canAsk, grants, now); d.Verdict == policy.Allow {
+		if f, d := offered(p, c.route, h, c.agent.known(), canAsk, grants, now); d.Verdict == policy.Allow {
 			list = append(list, h)
 		} else {
 			useless = c.signEvent(f, audit.Denied, d)
 			useless.Event = audit.Offer
 		}
 	}
-	last := c.way.last()
+	last := c.route.last()
 	if last == nil || last.forwarding {
 		return list
 	}

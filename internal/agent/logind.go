@@ -79,7 +79,7 @@ func (a *Agent) monitorLogind(ctx context.Context) error {
 }
 
 func (a *Agent) onSignal(ctx context.Context, s logindSignal) {
-	f := a.occasions()
+	f := a.triggers()
 	switch {
 	case s.sleep && f.Sleep:
 		a.forgetAway("the machine goes to sleep")

@@ -13,7 +13,7 @@ import (
 const maxLogins = 1024
 
 // logins are the sessions in which this agent has signed a login, each with the host
-// that the session leads to. A host between the first and the last of a way is
+// that the session leads to. A host between the first and the last of a route is
 // believed only if its session is among them: that its key has signed the session
 // shows that somebody spoke to it, not that the user is logged in there.
 type logins struct {
@@ -105,8 +105,8 @@ func (l *logins) take(s signedLogins) {
 	}
 }
 
-// wayOf is a short name of sessions, the same for the same ones.
-func wayOf(binds []bind) string {
+// routeOf is a short name of sessions, the same for the same ones.
+func routeOf(binds []bind) string {
 	if len(binds) == 0 {
 		return ""
 	}

@@ -51,7 +51,7 @@ import (
 // bound. The first one, through the agent's socket, is believed without: the user's own
 // ssh has bound it. Through the socket for forwarding, that login must have been asked
 // for on this machine; and if the first bind there does not forward, or there is none,
-// the way begins at a host that is not known, and not believed.
+// the route begins at a host that is not known, and not believed.
 
 // sHost is a host of the model.
 type sHost int
@@ -109,42 +109,42 @@ var sSteps = map[[2]sHost]bool{{sNone, sTrain}: true, {sNone, sBastion}: true, {
 
 // specification says what is to become of a request.
 func specification(far bool, binds []sBind, signed sSigned, r sRequest) policy.Verdict {
-	way, sound := soundWay(binds)
+	route, sound := soundRoute(binds)
 	login := r.kind == policy.Login
 	if !sound || login && r.anotherKey {
 		return policy.Deny
 	}
 	var to *sBind // where the connection logs in to
-	if n := len(way); n > 0 && !way[n-1].forwards {
-		to, way = &way[n-1], way[:n-1]
+	if n := len(route); n > 0 && !route[n-1].forwards {
+		to, route = &route[n-1], route[:n-1]
 	}
 	if to != nil && (r.kind == policy.Data || login && (r.session != to.session || r.names != sNone && r.names != to.host)) {
 		return policy.Deny
 	}
-	if r.restricted && (!login || to == nil || !everyStep(way, to.host) || len(way) > 0 && r.names == sNone) {
+	if r.restricted && (!login || to == nil || !everyStep(route, to.host) || len(route) > 0 && r.names == sNone) {
 		return policy.Deny
 	}
-	remote := far || len(way) > 0
-	first := len(way) > 0 && (!far || signed.believes(way[0], true))
-	all := first && !slices.ContainsFunc(way[1:], func(b sBind) bool { return !signed.believes(b, false) })
-	workspaces := !slices.ContainsFunc(way, func(b sBind) bool { return b.host != sTrain && b.host != sFar })
+	remote := far || len(route) > 0
+	first := len(route) > 0 && (!far || signed.believes(route[0], true))
+	all := first && !slices.ContainsFunc(route[1:], func(b sBind) bool { return !signed.believes(b, false) })
+	workspaces := !slices.ContainsFunc(route, func(b sBind) bool { return b.host != sTrain && b.host != sFar })
 	switch {
 	case !remote, r.restricted && all:
 		return policy.Allow
 	case r.kind == policy.Data:
 		return policy.Deny
-	case login && !r.restricted && to != nil && first && workspaces && (to.host == sGit || to.host == way[0].host):
+	case login && !r.restricted && to != nil && first && workspaces && (to.host == sGit || to.host == route[0].host):
 		return policy.Allow
 	}
 	return policy.Ask
 }
 
-// soundWay leaves out binds that came before, and reports whether the rest is true and
+// soundRoute leaves out binds that came before, and reports whether the rest is true and
 // without contradiction.
-func soundWay(binds []sBind) (way []sBind, sound bool) {
+func soundRoute(binds []sBind) (route []sBind, sound bool) {
 	for _, b := range binds {
-		again := slices.Contains(way, b)
-		for _, old := range way {
+		again := slices.Contains(route, b)
+		for _, old := range route {
 			if !old.forwards || old.session == b.session && old != b {
 				return nil, false
 			}
@@ -153,15 +153,15 @@ func soundWay(binds []sBind) (way []sBind, sound bool) {
 			return nil, false
 		}
 		if !again {
-			way = append(way, b)
+			route = append(route, b)
 		}
 	}
-	return way, true
+	return route, true
 }
 
-func everyStep(way []sBind, to sHost) bool {
+func everyStep(route []sBind, to sHost) bool {
 	from := sNone
-	for _, b := range way {
+	for _, b := range route {
 		if !sSteps[[2]sHost{from, b.host}] {
 			return false
 		}
@@ -175,7 +175,7 @@ type model struct {
 	pairs      [sHosts]pair
 	known      [signedChoices]known
 	binds      []sBind
-	parsed     []func(w *way) error // what a bind of the same number does
+	parsed     []func(w *route) error // what a bind of the same number does
 	requests   []sRequest
 	contents   []content
 	ordinary   *held
@@ -216,7 +216,7 @@ func newModel(t testing.TB) *model {
 	return m
 }
 
-// addBind reads and verifies the bind once; what it does to a way is done each time.
+// addBind reads and verifies the bind once; what it does to a route is done each time.
 func (m *model) addBind(s sBind) {
 	host := m.pairs[s.host]
 	by := host
@@ -226,7 +226,7 @@ func (m *model) addBind(s sBind) {
 	message := rawBind(host.public, sessionName(s.session), must(hostSignature(by.signer, sessionName(s.session))), s.forwards)
 	b, err := parseBind(sshwire.NewReader(message[1+len(text(extSessionBind)):]))
 	m.binds = append(m.binds, s)
-	m.parsed = append(m.parsed, func(w *way) error { return w.take(b, err) })
+	m.parsed = append(m.parsed, func(w *route) error { return w.take(b, err) })
 	if err != nil {
 		return
 	}
@@ -281,11 +281,11 @@ func (m *model) restrictedKey(t testing.TB, w world) *held {
 // play asks for everything on a connection with the binds, after all that the agent
 // may have signed, and gives the number of sequences.
 func (m *model) play(t *testing.T, far bool, numbers []int) (n int) {
-	w := way{remote: far, far: far}
+	w := route{remote: far, far: far}
 	var binds []sBind
 	for _, i := range numbers {
 		binds = append(binds, m.binds[i])
-		_ = m.parsed[i](&w) // the way keeps the reason
+		_ = m.parsed[i](&w) // the route keeps the reason
 	}
 	for signed := range signedChoices {
 		for i, r := range m.requests {
@@ -366,7 +366,7 @@ func TestModelHasTeeth(t *testing.T) {
 			t.Errorf("%s: %v", c.what, got)
 		}
 	}
-	if _, sound := soundWay([]sBind{{sTrain, 0, true, false}, {sTrain, 0, false, false}}); sound {
+	if _, sound := soundRoute([]sBind{{sTrain, 0, true, false}, {sTrain, 0, false, false}}); sound {
 		t.Error("a session has two purposes")
 	}
 	if n := len(sequences(3, 2)); n != 1+3+9 {

@@ -39,7 +39,7 @@ func (c *connection) session(ctx context.Context, r *sshwire.Reader) []byte {
 		c.agent.used()
 		return jsonResponse(extSession, SessionAnswer{Allowed: true})
 	}
-	if c.way.remote {
+	if c.route.remote {
 		c.refuse(e) // it is not asking but trying
 		return extFailure
 	}
@@ -52,15 +52,15 @@ func (c *connection) judgeSession(ctx context.Context, blob []byte, user string,
 	deny := func(why string) (policy.Facts, policy.Decision) {
 		return f, policy.Decision{Rule: "built in: session", Reason: why}
 	}
-	last := c.way.last()
-	if last == nil || last.forwarding || len(c.way.binds) != 1 {
+	last := c.route.last()
+	if last == nil || last.forwarding || len(c.route.binds) != 1 {
 		return deny("a program that asks for a session shows to which host, and to one only")
 	}
 	h, err := c.find(ctx, canonical(blob))
 	if err != nil {
 		return deny(err.Error())
 	}
-	f = judgeSign(c.way, h, content{purpose: policy.Login, user: user, key: h.key.Blob, session: last.session}, c.agent.known(), time.Now())
+	f = judgeSign(c.route, h, content{purpose: policy.Login, user: user, key: h.key.Blob, session: last.session}, c.agent.known(), time.Now())
 	p := c.agent.policy()
 	login := p.Decide(f, c.agent.questions.grants(f.When))
 	f.Purpose, f.Programs = policy.Session, asker.programs()

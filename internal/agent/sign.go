@@ -28,7 +28,7 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 		c.refuse(c.event(audit.Sign, audit.Denied, policy.Decision{Reason: err.Error()}))
 		return failure
 	}
-	f := judgeSign(c.way, h, parseContent(data), c.agent.known(), time.Now())
+	f := judgeSign(c.route, h, parseContent(data), c.agent.known(), time.Now())
 	d := c.agent.policy().Decide(f, c.agent.questions.grants(f.When))
 	if d = c.ask(ctx, f, d, h); d.Verdict != policy.Allow {
 		c.refuse(c.signEvent(f, audit.Denied, d))
@@ -41,7 +41,7 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 		return failure
 	}
 	if f.Proven {
-		c.agent.logins.signed(*c.way.last(), c.way.remote)
+		c.agent.logins.signed(*c.route.last(), c.route.remote)
 	}
 	return sshwire.AppendString([]byte{msgSignature}, ssh.Marshal(sig))
 }
@@ -54,7 +54,7 @@ func (c *connection) ask(ctx context.Context, f policy.Facts, d policy.Decision,
 	}
 	watched, stop := c.watch(ctx)
 	defer stop()
-	return c.agent.questions.settle(watched, Question{
+	return c.agent.questions.resolve(watched, Question{
 		Facts: f, Confirm: h.confirm, Grantable: policy.Grantable(f) && !h.confirm, Why: d.Reason,
 	})
 }
@@ -74,7 +74,7 @@ func (c *connection) makeSignature(ctx context.Context, h *held, f policy.Facts,
 	e.Upstream = h.upstream
 	if err := c.agent.log(e); err != nil {
 		c.agent.config.Logf("%v", err)
-		if c.way.remote {
+		if c.route.remote {
 			return nil, errors.New("a remote asker's signature could not be logged")
 		}
 	}

@@ -100,7 +100,7 @@ func (c *connection) relay(ctx context.Context, request []byte) ([]byte, error) 
 		c.up.close()
 		c.up = upstream{path: path}
 	}
-	answer, err := c.up.exchange(ctx, c.way.binds, request)
+	answer, err := c.up.exchange(ctx, c.route.binds, request)
 	switch down := err != nil; {
 	case ctx.Err() != nil: // whoever asked has gone, not the upstream
 	case down && !c.agent.upstreamDown.Swap(true):

@@ -301,7 +301,7 @@ func FuzzUpstreamList(f *testing.F) {
 			if h.key == nil || h.upstream == "" || len(h.key.Comment) > maxText || len(h.key.Blob) > len(answer) {
 				t.Errorf("%+v", h)
 			}
-			judgeSign(way{}, h, content{purpose: policy.Data}, known{}, time.Time{})
+			judgeSign(route{}, h, content{purpose: policy.Data}, known{}, time.Time{})
 		}
 	})
 }

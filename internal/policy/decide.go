@@ -106,7 +106,7 @@ type Grant struct {
 type Scope struct {
 	Remote    bool
 	From      string // fingerprint of the first hop
-	Way       string `json:",omitempty"` // the sessions on the way that the agent did not sign for
+	Route     string `json:"Way,omitempty"` // the sessions on the way that the agent did not sign for
 	To        string // fingerprint of the destination
 	Purpose   Purpose
 	User      string
@@ -117,7 +117,7 @@ type Scope struct {
 // ScopeOf is the scope of an answer to the question that f raises.
 func ScopeOf(f Facts) Scope {
 	s := Scope{
-		Remote: f.Remote, From: f.From.Fingerprint, Way: f.Way,
+		Remote: f.Remote, From: f.From.Fingerprint, Route: f.Route,
 		Purpose: f.Purpose, User: f.User, Namespace: f.Namespace, Key: f.Key.Fingerprint,
 	}
 	if f.Proven {
@@ -185,7 +185,7 @@ func (p *Policy) byRules(f Facts, trace []string) (Decision, []string) {
 }
 
 // cautious turns Allow into Ask where something that the decision rests on is not
-// certain: whether the rule doubt matches, or a host on the way of a key that may
+// certain: whether a rule might match, or a host on the way of a key that may
 // only be used on that way.
 func (p *Policy) cautious(f Facts, d Decision, doubt *rule) Decision {
 	switch {

@@ -115,9 +115,9 @@ type Facts struct {
 	// Unverified are those on the way in whose session the agent has signed no login: of
 	// Claimed, and From if it is claimed.
 	Unverified []Host
-	// Way identifies the sessions of Unverified, so that an answer about one way does
+	// Route identifies the sessions of Unverified, so that an answer about one route does
 	// not hold for another; empty: none.
-	Way string
+	Route string
 
 	// Violation is why the connection or the request contradicts itself: a bind
 	// that did not verify, data signed for another session. Such a request is

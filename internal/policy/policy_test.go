@@ -37,7 +37,7 @@ func login(remote bool, to Host, change ...func(*Facts)) Facts {
 func from(h Host) func(*Facts) { return func(f *Facts) { f.From = h } }
 
 // forged puts a host on the way that the agent did not log in to.
-func forged(f *Facts) { f.Claimed, f.Unverified, f.Way = []Host{db1}, []Host{db1}, "a session" }
+func forged(f *Facts) { f.Claimed, f.Unverified, f.Route = []Host{db1}, []Host{db1}, "a session" }
 
 func TestBuiltIn(t *testing.T) {
 	for _, c := range []struct {

@@ -2,18 +2,18 @@ package agent
 
 import "net"
 
-// Connections that are remote, by their socket or by their first bind, have room of
+// Connections that are remote, by their socket or by their first bind, have a quota of
 // their own: however many there are, none on this machine ends for them.
 
-// admit makes the value for a connection, and room for it if need be.
+// admit makes the value for a connection, and a place for it if need be.
 func (a *Agent) admit(conn net.Conn, remote bool) *connection {
-	c := &connection{agent: a, conn: conn, way: way{remote: remote, far: remote}, number: a.connections.Add(1)}
+	c := &connection{agent: a, conn: conn, route: route{remote: remote, far: remote}, number: a.connections.Add(1)}
 	c.touch()
 	c.peer, c.stranger = peerOf(conn)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c.remote = remote
-	a.makeRoomLocked(c)
+	a.enforceQuotaLocked(c)
 	a.open[c] = struct{}{}
 	return c
 }
@@ -24,14 +24,14 @@ func (a *Agent) turnRemote(c *connection) {
 	defer a.mu.Unlock()
 	if !c.remote {
 		c.remote = true
-		a.makeRoomLocked(c)
+		a.enforceQuotaLocked(c)
 	}
 }
 
-// makeRoomLocked ends a connection if there is one too many of those like c: of the
+// enforceQuotaLocked ends a connection if there is one too many of those like c: of the
 // process that has the most, the one that was idle longest, and rather one that waits
 // for nothing.
-func (a *Agent) makeRoomLocked(c *connection) {
+func (a *Agent) enforceQuotaLocked(c *connection) {
 	most, limit := map[int]int{}, maxConnections
 	if c.remote {
 		limit = maxRemote

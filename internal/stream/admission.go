@@ -9,7 +9,7 @@ import (
 
 // admit makes room for c, and queues it to be accepted.
 func (s *Server) admit(c *Conn) error {
-	s.bury()
+	s.retire()
 	for {
 		victim, err := s.enter(c)
 		if victim == nil {

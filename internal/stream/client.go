@@ -148,11 +148,11 @@ func (cl *client) ended(error) {
 
 // closed waits until the stream has ended, but not for long, and joins.
 func (cl *client) closed() error {
-	patience := time.NewTimer(cl.cfg.Linger)
-	defer patience.Stop()
+	linger := time.NewTimer(cl.cfg.Linger)
+	defer linger.Stop()
 	select {
 	case <-cl.c.done:
-	case <-patience.C:
+	case <-linger.C:
 		cl.c.abort(errors.New("its last bytes could not be delivered in time"), resetByEnd)
 	}
 	cl.unhook()

@@ -4,13 +4,13 @@ import "time"
 
 // Times of the detection of silence.
 const (
-	busyPing    = 2 * time.Second  // without proof of life while something is unacknowledged
-	clientPing  = 15 * time.Second // without proof of life
-	serverPing  = 20 * time.Second // without a sign; longer, so that only the client asks
-	suspectTime = 3 * time.Second  // a PING without answer
-	deadTime    = 10 * time.Second
-	lateTime    = time.Second // a timer this late says that this process stood still
-	maxPatience = 4           // doublings of the two waits for a PONG
+	busyPing     = 2 * time.Second  // without proof of life while something is unacknowledged
+	clientPing   = 15 * time.Second // without proof of life
+	serverPing   = 20 * time.Second // without a sign; longer, so that only the client asks
+	suspectTime  = 3 * time.Second  // a PING without answer
+	deadTime     = 10 * time.Second
+	lateTime     = time.Second // a timer this late says that this process stood still
+	maxDoublings = 4           // doublings of the two waits for a PONG
 )
 
 // verdict is what the detector thinks of the path.
@@ -36,17 +36,17 @@ type detector struct {
 	// A path may be so slow that a frame takes longer than the wait for an answer:
 	// if each is given up for the next, none carries anything. So the waits double
 	// with each that ended under suspicion, and halve when proof is quick.
-	patience  int
+	doublings int
 	suspected bool
 }
 
 // begin starts watching a new path.
 func (d *detector) begin(now time.Time) {
-	patience := d.patience
+	doublings := d.doublings
 	if d.suspected {
-		patience = min(patience+1, maxPatience)
+		doublings = min(doublings+1, maxDoublings)
 	}
-	*d = detector{client: d.client, heard: now, proof: now, busy: d.busy, patience: patience}
+	*d = detector{client: d.client, heard: now, proof: now, busy: d.busy, doublings: doublings}
 }
 
 // sending is told whether anything is unacknowledged.
@@ -62,7 +62,7 @@ func (d *detector) sending(now time.Time, unacked bool) {
 // proved is told that the other end has heard us.
 func (d *detector) proved(now time.Time) {
 	if now.Sub(d.waiting()) < suspectTime {
-		d.patience = max(d.patience-1, 0)
+		d.doublings = max(d.doublings-1, 0)
 	}
 	d.proof, d.asked, d.suspected = now, time.Time{}, false
 }
@@ -106,20 +106,20 @@ func (d *detector) judge(now time.Time) verdict {
 	switch waited := now.Sub(d.asked); {
 	case late:
 		return d.ask(now)
-	case waited >= deadTime<<d.patience:
+	case waited >= deadTime<<d.doublings:
 		d.wake = now.Add(deadTime) // closing it may take a while
 		return pathDead
-	case waited >= suspectTime<<d.patience:
+	case waited >= suspectTime<<d.doublings:
 		d.suspected = true
-		d.wake = d.asked.Add(deadTime << d.patience)
+		d.wake = d.asked.Add(deadTime << d.doublings)
 		return pathSuspect
 	default:
-		d.wake = d.asked.Add(suspectTime << d.patience)
+		d.wake = d.asked.Add(suspectTime << d.doublings)
 		return pathFine
 	}
 }
 
 func (d *detector) ask(now time.Time) verdict {
-	d.asked, d.wake = now, now.Add(suspectTime<<d.patience)
+	d.asked, d.wake = now, now.Add(suspectTime<<d.doublings)
 	return pathAsk
 }

@@ -246,7 +246,7 @@ func TestSlowPath(t *testing.T) {
 		if took := time.Since(begin); took < 100*time.Second || took > 150*time.Second {
 			t.Errorf("200 kB at 2 kB/s took %v", took)
 		}
-		if s := client.Status(); s.Resumes > maxPatience+1 {
+		if s := client.Status(); s.Resumes > maxDoublings+1 {
 			t.Errorf("it was given up again and again: %+v", s)
 		}
 	})

@@ -227,11 +227,11 @@ func TestDetector(t *testing.T) {
 	patient.begin(start)
 	patient.sending(start, true)
 	patient.proved(at(8))
-	if patient.patience != maxPatience {
+	if patient.doublings != maxDoublings {
 		t.Error("slow proof makes impatient")
 	}
 	patient.proved(at(9))
-	if patient.patience != maxPatience-1 {
+	if patient.doublings != maxDoublings-1 {
 		t.Error("quick proof does not")
 	}
 	server := detector{}
@@ -282,14 +282,14 @@ func TestClock(t *testing.T) {
 }
 
 func TestGraveyardIsBounded(t *testing.T) {
-	var g graveyard
+	var g tombstones
 	ids := make([]*keys, maxDead+10)
 	for i := range ids {
 		ids[i] = &keys{id: [idLen]byte{byte(i), byte(i >> 8), 1}}
 		g.add(ids[i], fmt.Errorf("reason %d", i))
 	}
-	if len(g.graves) != maxDead || len(g.order) != maxDead {
-		t.Errorf("%d are remembered", len(g.graves))
+	if len(g.byID) != maxDead || len(g.order) != maxDead {
+		t.Errorf("%d are remembered", len(g.byID))
 	}
 	if _, ok := g.find(ids[9].id); ok {
 		t.Error("the oldest is still known")

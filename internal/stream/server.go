@@ -80,7 +80,7 @@ type Server struct {
 	paths  sync.WaitGroup
 	mu     sync.Mutex // protects all below; comes before the lock of a Conn
 	live   map[[idLen]byte]*Conn
-	dead   graveyard
+	dead   tombstones
 	closed bool
 }
 
@@ -134,7 +134,7 @@ func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
 	err = p.run()
 	if err != nil && !errors.Is(err, errReplaced) {
 		s.log.Info("path lost", "stream", p.c.idString(), "reason", err)
-		s.bury()
+		s.retire()
 	}
 	return err
 }
@@ -295,7 +295,7 @@ func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Place) (
 func (s *Server) find(hello *resumeHello) (*Conn, Code, string) {
 	s.mu.Lock()
 	c, ok := s.live[hello.id]
-	end, buried := s.dead.find(hello.id)
+	end, ended := s.dead.find(hello.id)
 	s.mu.Unlock()
 	switch {
 	case ok:
@@ -304,9 +304,9 @@ func (s *Server) find(hello *resumeHello) (*Conn, Code, string) {
 			c = nil
 		}
 		return c, code, text
-	case buried && sameMAC(hello.mac, end.keys.resumeMAC(hello)):
+	case ended && sameMAC(hello.mac, end.keys.resumeMAC(hello)):
 		return nil, end.code, end.text
-	case buried:
+	case ended:
 		return nil, CodeProof, ""
 	default:
 		return nil, CodeUnknown, ""

@@ -349,7 +349,7 @@ func (s *simulation) resume(r *simRoute, e *simEnd, message []byte) error {
 	}
 	code, _ := e.w.judge(hello)
 	if code != CodeProof && e.w.err != nil {
-		code, _ = epitaph(e.w.err)
+		code, _ = reason(e.w.err)
 	}
 	r.hello = hello
 	if code != 0 {

@@ -135,8 +135,8 @@ func (p *pipe) written() int {
 
 // A path that is silent in one direction only is as dead as any.
 func TestOneWayStall(t *testing.T) {
-	for _, way := range []string{"up", "down"} {
-		t.Run(way, func(t *testing.T) {
+	for _, pipeline := range []string{"up", "down"} {
+		t.Run(pipeline, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
 				defer l.close()
@@ -144,7 +144,7 @@ func TestOneWayStall(t *testing.T) {
 				defer client.Close()
 				exchange(t, client, server, "before")
 				line := l.net.latest()
-				map[string]*pipe{"up": line.up, "down": line.down}[way].stall(true)
+				map[string]*pipe{"up": line.up, "down": line.down}[pipeline].stall(true)
 				start := time.Now()
 				exchange(t, client, server, "after")
 				if took := time.Since(start); took > 20*time.Second {

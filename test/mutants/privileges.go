@@ -65,12 +65,12 @@ var privileges = []mutant{
 	},
 	{
 		claim: "a guest keeps 64 streams without a path",
-		file:  "internal/stream/graveyard.go", old: "if len(all)-i <= s.cfg.MaxDetached && held", new: "if i >= 0 && held",
+		file:  "internal/stream/tombstones.go", old: "if len(all)-i <= s.cfg.MaxDetached && held", new: "if i >= 0 && held",
 		pkg: "internal/stream", run: "^TestDetachedIsBounded$",
 	},
 	{
 		claim: "a guest keeps 64 MiB of streams without a path",
-		file:  "internal/stream/graveyard.go", old: "<= s.cfg.MaxDetached && held <= maxDetachedBytes {", new: "<= s.cfg.MaxDetached {",
+		file:  "internal/stream/tombstones.go", old: "<= s.cfg.MaxDetached && held <= maxDetachedBytes {", new: "<= s.cfg.MaxDetached {",
 		pkg: "internal/stream", run: "^TestDetachedHoldsLittle$",
 	},
 	{

@@ -9,42 +9,42 @@ import (
 // maxDead bounds the ended streams that a server remembers.
 const maxDead = 1024
 
-// grave is what is known of a stream that has ended.
-type grave struct {
+// tombstone is what is known of a stream that has ended.
+type tombstone struct {
 	keys *keys
 	code Code
 	text string
 }
 
-// graveyard remembers why streams ended, the latest of them.
-type graveyard struct {
-	graves map[[idLen]byte]grave
+// tombstones remember why streams ended, the latest of them.
+type tombstones struct {
+	byID   map[[idLen]byte]tombstone
 	order  [][idLen]byte // a ring, once it is full
 	oldest int
 }
 
-func (g *graveyard) add(k *keys, err error) {
-	if g.graves == nil {
-		g.graves = map[[idLen]byte]grave{}
+func (g *tombstones) add(k *keys, err error) {
+	if g.byID == nil {
+		g.byID = map[[idLen]byte]tombstone{}
 	}
-	code, text := epitaph(err)
-	g.graves[k.id] = grave{k, code, text}
+	code, text := reason(err)
+	g.byID[k.id] = tombstone{k, code, text}
 	if len(g.order) < maxDead {
 		g.order = append(g.order, k.id)
 		return
 	}
-	delete(g.graves, g.order[g.oldest])
+	delete(g.byID, g.order[g.oldest])
 	g.order[g.oldest] = k.id
 	g.oldest = (g.oldest + 1) % maxDead
 }
 
-func (g *graveyard) find(id [idLen]byte) (grave, bool) {
-	end, ok := g.graves[id]
+func (g *tombstones) find(id [idLen]byte) (tombstone, bool) {
+	end, ok := g.byID[id]
 	return end, ok
 }
 
-// epitaph is what a client is told of a stream that ended by err.
-func epitaph(err error) (Code, string) {
+// reason is what a client is told of a stream that ended by err.
+func reason(err error) (Code, string) {
 	var refusal *Refusal
 	var abort *abortError
 	switch {
@@ -109,8 +109,8 @@ func (c *Conn) candidate() (candidate, bool) {
 	return one, true
 }
 
-// bury ends detached streams beyond their bounds.
-func (s *Server) bury() {
+// retire ends detached streams beyond their bounds.
+func (s *Server) retire() {
 	s.mu.Lock()
 	all := s.detached()
 	s.mu.Unlock()

@@ -18,7 +18,7 @@ func (c *cursor) send(gone <-chan struct{}) {
 		if err != nil {
 			return
 		}
-		end, over := c.tape.state()
+		end, over := c.output.state()
 		if more && !(over && c.at > end) { // what comes behind the end may never stop
 			continue
 		}
@@ -82,9 +82,9 @@ func (c *cursor) start() error {
 	case c.shows():
 		return c.attach(int(min(h.From, maxHistory)))
 	case c.wants(wire.FlagScreen): // it did not know that there is none
-		c.at = c.tape.tail(wire.Recent)
+		c.at = c.output.tail(wire.Recent)
 	default:
-		c.at = c.tape.tail(h.From)
+		c.at = c.output.tail(h.From)
 	}
 	if c.wants(wire.FlagOutput) && c.wants(wire.FlagWhole) {
 		c.arrived(c.viewer, c.at)
@@ -98,16 +98,16 @@ func (c *cursor) wants(flag byte) bool { return c.viewer.hello.Flags&flag != 0 }
 const maxHistory = 1 << 20
 
 // shows says that the viewer wants a picture, and that there is one.
-func (c *cursor) shows() bool { return c.picture != nil && c.wants(wire.FlagScreen) }
+func (c *cursor) shows() bool { return c.display != nil && c.wants(wire.FlagScreen) }
 
 // attach shows a terminal the history and the screen. Full-screen programs may
 // show what no snapshot has, such as images: they are told to look at their
 // terminal, on which most draw anew.
 func (c *cursor) attach(lines int) error {
 	c.fit, c.drawn = c.fits(), time.Now()
-	picture, at, full := c.picture.attach(lines, c.fit)
+	display, at, full := c.display.attach(lines, c.fit)
 	c.at = at
-	if err := c.draw(picture, wire.Welcome{Version: wire.Version, TTY: true, Offset: at}); err != nil {
+	if err := c.draw(display, wire.Welcome{Version: wire.Version, TTY: true, Offset: at}); err != nil {
 		return err
 	}
 	if full {
@@ -119,29 +119,29 @@ func (c *cursor) attach(lines int) error {
 // bringUp shows a terminal that is too far behind, or of another size, what the
 // screen looks like now.
 func (c *cursor) bringUp() error {
-	picture, at, _ := c.picture.attach(0, c.fit)
+	display, at, _ := c.display.attach(0, c.fit)
 	if at < c.at {
 		return nil
 	}
 	news := wire.Skipped{Offset: c.at, Count: at - c.at}
 	c.at = at
-	return c.draw(picture, news)
+	return c.draw(display, news)
 }
 
 // draw sends a picture, which is never empty, right after what it is for: whoever
 // waits for that is woken once.
-func (c *cursor) draw(picture []byte, first wire.Message) error {
-	n := min(len(picture), wire.MaxPayload)
-	err := c.viewer.Write(first, wire.ScreenData{Data: picture[:n]})
-	for picture = picture[n:]; err == nil && len(picture) > 0; picture = picture[n:] {
-		n = min(len(picture), wire.MaxPayload)
-		err = c.viewer.Write(wire.ScreenData{Data: picture[:n]})
+func (c *cursor) draw(display []byte, first wire.Message) error {
+	n := min(len(display), wire.MaxPayload)
+	err := c.viewer.Write(first, wire.ScreenData{Data: display[:n]})
+	for display = display[n:]; err == nil && len(display) > 0; display = display[n:] {
+		n = min(len(display), wire.MaxPayload)
+		err = c.viewer.Write(wire.ScreenData{Data: display[:n]})
 	}
 	return err
 }
 
 func (c *cursor) target() uint64 {
-	end, _ := c.tape.state()
+	end, _ := c.output.state()
 	return end
 }
 
@@ -184,7 +184,7 @@ func (c *cursor) next() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	n, s, err := c.tape.read(buf, c.at)
+	n, s, err := c.output.read(buf, c.at)
 	if err != nil {
 		return false, c.tellLive()
 	}
@@ -202,7 +202,7 @@ func (c *cursor) sized() ([]byte, error) {
 	if !c.job.tty || c.wants(wire.FlagScreen) {
 		return c.buf, nil
 	}
-	w, until := c.tape.sizeAt(c.at)
+	w, until := c.output.sizeAt(c.at)
 	room := c.buf
 	if n := until - c.at; n > 0 && n < uint64(len(room)) {
 		room = room[:n]

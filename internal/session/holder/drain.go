@@ -26,7 +26,7 @@ func (h *holder) drain(s source) {
 	}
 	buf := make([]byte, drainBuffer)
 	for over := false; !over; {
-		h.tape.room()
+		h.output.room()
 		err := raw.Read(func(fd uintptr) (done bool) {
 			n, err := h.take(s.stream, int(fd), buf)
 			over = n == 0 && !errors.Is(err, unix.EAGAIN)
@@ -46,7 +46,7 @@ func (h *holder) drain(s source) {
 	})
 }
 
-// take puts on the tape what one read finds. The end is 0 without an error, or EIO
+// take puts to the output what one read finds. The end is 0 without an error, or EIO
 // of a terminal that nobody has open.
 func (h *holder) take(s wire.Stream, fd int, buf []byte) (n int, err error) {
 	h.gate.RLock()
@@ -57,6 +57,6 @@ func (h *holder) take(s wire.Stream, fd int, buf []byte) (n int, err error) {
 	if n <= 0 {
 		return 0, err
 	}
-	h.tape.append(s, buf[:n])
+	h.output.append(s, buf[:n])
 	return n, nil
 }

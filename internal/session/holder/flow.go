@@ -4,46 +4,46 @@ package holder
 
 import "time"
 
-// A job waits for nobody but those who must have all of its output: the picture of
+// A job waits for nobody but those who must have all of its output: the display of
 // its terminal, and whoever runs it with the output in a pipe or a file. They may be
 // behind by half of what the log keeps, or by what is in memory of what it lacks.
 
-// waiter is a reader of a tape that the job waits for.
+// waiter is a reader of an output that the job waits for.
 type waiter struct {
-	tape *tape
-	at   uint64 // up to where it has read; guarded by tape.mu
+	output *output
+	at     uint64 // up to where it has read; guarded by output.mu
 }
 
 // waitFor has the job wait for a reader who has read up to an offset.
-func (t *tape) waitFor(at uint64) *waiter {
-	w := &waiter{tape: t, at: at}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.waiters[w] = true
+func (o *output) waitFor(at uint64) *waiter {
+	w := &waiter{output: o, at: at}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiters[w] = true
 	return w
 }
 
 // passed says up to where w has read.
 func (w *waiter) passed(at uint64) {
-	w.tape.mu.Lock()
-	defer w.tape.mu.Unlock()
+	w.output.mu.Lock()
+	defer w.output.mu.Unlock()
 	w.at = at
-	w.tape.caught.Broadcast()
+	w.output.caught.Broadcast()
 }
 
 // offset is up to where w has read.
 func (w *waiter) offset() uint64 {
-	w.tape.mu.Lock()
-	defer w.tape.mu.Unlock()
+	w.output.mu.Lock()
+	defer w.output.mu.Unlock()
 	return w.at
 }
 
 // stop has nobody wait for w any more. It may be called again.
 func (w *waiter) stop() {
-	w.tape.mu.Lock()
-	defer w.tape.mu.Unlock()
-	delete(w.tape.waiters, w)
-	w.tape.caught.Broadcast()
+	w.output.mu.Lock()
+	defer w.output.mu.Unlock()
+	delete(w.output.waiters, w)
+	w.output.caught.Broadcast()
 }
 
 // returns is how long a job waits for somebody who is about to connect: the one who
@@ -52,7 +52,7 @@ const returns = 10 * time.Second
 
 // arrived has the job wait for a viewer that connects, no longer for its process.
 func (vs *viewers) arrived(v *viewer, at uint64) {
-	v.waiter = vs.tape.waitFor(at)
+	v.waiter = vs.output.waitFor(at)
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	if w := vs.coming[v.pid]; w != nil {
@@ -89,20 +89,20 @@ func (vs *viewers) expect(pid int32, w *waiter) {
 
 // room waits until the job's output can be read on without taking from those who
 // need it what they have not read.
-func (t *tape) room() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for !t.free && !t.roomLocked() {
-		t.caught.Wait()
+func (o *output) room() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.free && !o.roomLocked() {
+		o.caught.Wait()
 	}
 }
 
 // release ends all waiting: the job has, and what it left in its pipes is little.
-func (t *tape) release() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.free = true
-	t.caught.Broadcast()
+func (o *output) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.free = true
+	o.caught.Broadcast()
 }
 
 // between bounds what is appended between room and the next: each output is drained
@@ -113,29 +113,29 @@ const (
 	betweenMarks = 2 * drains // with a lost stretch before
 )
 
-func (t *tape) roomLocked() bool {
-	need := t.neededLocked()
-	return t.ring.end-need <= t.leash() && (need == t.ring.end || need >= t.log.Keeps(between, betweenMarks))
+func (o *output) roomLocked() bool {
+	need := o.neededLocked()
+	return o.ring.end-need <= o.maxLag() && (need == o.ring.end || need >= o.log.Keeps(between, betweenMarks))
 }
 
 // neededLocked is from where on the output must be kept.
-func (t *tape) neededLocked() uint64 {
-	need := min(t.follower, t.ring.end)
-	for w := range t.waiters {
+func (o *output) neededLocked() uint64 {
+	need := min(o.follower, o.ring.end)
+	for w := range o.waiters {
 		need = min(need, w.at)
 	}
 	return need
 }
 
-// leash is how far the slowest of those who are waited for may be behind.
-func (t *tape) leash() uint64 {
-	if t.inMemoryLocked() {
+// maxLag is how far the slowest of those who are waited for may be behind.
+func (o *output) maxLag() uint64 {
+	if o.inMemoryLocked() {
 		return ringLimit
 	}
-	return t.log.Capacity() / 2
+	return o.log.Capacity() / 2
 }
 
 // inMemoryLocked reports whether something that is needed is not in the log.
-func (t *tape) inMemoryLocked() bool {
-	return t.log.Lacks(t.neededLocked())
+func (o *output) inMemoryLocked() bool {
+	return o.log.Lacks(o.neededLocked())
 }

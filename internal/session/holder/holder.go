@@ -49,7 +49,7 @@ type holder struct {
 	options  Options
 	home     keyway.Home
 	job      *job
-	tape     *tape
+	output   *output
 	viewers  *viewers
 	listener *net.UnixListener
 	exit     *reserved
@@ -81,7 +81,7 @@ func newHolder(o Options) (h *holder, err error) {
 	if err != nil {
 		return nil, session.AsNoSpace(err, o.dir)
 	}
-	h.tape = newTape(log)
+	h.output = newOutput(log)
 	h.exit, err = reserve(filepath.Join(o.dir, session.ExitName))
 	if err != nil {
 		return nil, session.AsNoSpace(err, o.dir)
@@ -104,7 +104,7 @@ func newHolder(o Options) (h *holder, err error) {
 	}
 	h.viewers = newViewers(h, o.Window)
 	if o.Awaited {
-		h.viewers.expect(int32(os.Getppid()), h.tape.waitFor(0))
+		h.viewers.expect(int32(os.Getppid()), h.output.waitFor(0))
 	}
 	return h, nil
 }
@@ -151,8 +151,8 @@ func (h *holder) run(signals chan os.Signal) {
 	all.Go(func() { h.handle(signals, stop) })
 
 	session.ReleaseMemory()
-	if p := h.viewers.picture; p != nil {
-		h.tape.followed(p.at)
+	if p := h.viewers.display; p != nil {
+		h.output.followed(p.at)
 		all.Go(p.follow)
 	}
 	status, drained := h.outlive()
@@ -163,7 +163,7 @@ func (h *holder) run(signals chan os.Signal) {
 		defer dir.Close()
 	}
 	// The order matters: log, exit record, and only then those who wait.
-	h.tape.finish()
+	h.output.finish()
 	record := h.record(status)
 	hooked := h.onExit(record)
 	h.viewers.end(status.End)
@@ -215,7 +215,7 @@ func (h *holder) linger(drained, hooked <-chan struct{}) {
 			h.cutOff()
 		}
 	}
-	h.tape.finish()
+	h.output.finish()
 	h.job.closeInput()
 	closeAll(h.sources()...)
 }
@@ -235,7 +235,7 @@ func (h *holder) holdDirectory() *os.File {
 		return nil
 	}
 	h.options.dir = fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
-	h.tape.moved(h.options.dir)
+	h.output.moved(h.options.dir)
 	return dir
 }
 

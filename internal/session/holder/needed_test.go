@@ -21,7 +21,7 @@ import (
 
 // Nothing that is waited for is lost: not by full segments or indexes, nor where the
 // log cannot be written for a while.
-func TestATapeKeepsWhatIsNeeded(t *testing.T) {
+func TestAnOutputKeepsWhatIsNeeded(t *testing.T) {
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		dir := t.TempDir()
@@ -29,19 +29,19 @@ func TestATapeKeepsWhatIsNeeded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tape := newTape(log)
+		output := newOutput(log)
 		now := time.Now()
-		tape.now = func() time.Time { return now }
+		output.now = func() time.Time { return now }
 		var printed bytes.Buffer
 		var got []byte
 		var both sync.WaitGroup
-		w, read := tape.waitFor(0), tape.newWatcher(true)
+		w, read := output.waitFor(0), output.newWatcher(true)
 		both.Go(func() {
 			buf := make([]byte, wire.MaxData)
 			for at := uint64(0); ; {
 				w.passed(at)
-				n, s, err := tape.read(buf[:1+rand.IntN(wire.MaxData)], at)
-				if _, ended := tape.state(); err != nil && ended {
+				n, s, err := output.read(buf[:1+rand.IntN(wire.MaxData)], at)
+				if _, ended := output.state(); err != nil && ended {
 					return
 				} else if err != nil {
 					<-read.wake
@@ -58,19 +58,19 @@ func TestATapeKeepsWhatIsNeeded(t *testing.T) {
 				p[i] = byte(r.Uint32())
 			}
 			printed.Write(p)
-			tape.room()
+			output.room()
 			switch r.IntN(20) {
 			case 0:
 				reopenFiles(t, dir, os.O_RDONLY)
 			case 1:
 				reopenFiles(t, dir, os.O_RDWR)
-				tape.mu.Lock()
+				output.mu.Lock()
 				now = now.Add(2 * joblog.RetryEvery)
-				tape.mu.Unlock()
+				output.mu.Unlock()
 			}
-			tape.append(wire.Stream(1+r.IntN(2)), p)
+			output.append(wire.Stream(1+r.IntN(2)), p)
 		}
-		tape.end()
+		output.end()
 		both.Wait()
 		if !bytes.Equal(got, printed.Bytes()) {
 			t.Fatalf("seed %d: %d bytes of %d, or others", seed, len(got), printed.Len())

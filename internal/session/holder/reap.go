@@ -63,7 +63,7 @@ func (h *holder) reapOne(done chan<- jobStatus) error {
 		s := jobStatus{End: statusOf(ws), at: time.Now()}
 		s.memory, s.ownFaults = used.Maxrss, job.Faults >= job.ChildFaults
 		h.over = true
-		h.tape.release()
+		h.output.release()
 		done <- s
 	default:
 		h.hookEnded(pid, ws)
@@ -80,11 +80,11 @@ func statusOf(ws unix.WaitStatus) session.End {
 
 // record puts the exit record on disk.
 func (h *holder) record(s jobStatus) session.ExitRecord {
-	output, _ := h.tape.state()
-	missing, why := h.tape.loss()
+	size, _ := h.output.state()
+	missing, why := h.output.loss()
 	h.mu.Lock()
 	r := session.ExitRecord{
-		Code: s.Code, Started: h.started, Ended: s.at, Output: output, Lost: missing, LogErr: why, Cut: s.cut, Left: s.left, Reason: h.reason,
+		Code: s.Code, Started: h.started, Ended: s.at, Output: size, Lost: missing, LogErr: why, Cut: s.cut, Left: s.left, Reason: h.reason,
 	}
 	h.mu.Unlock()
 	if h.job.tty {

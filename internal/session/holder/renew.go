@@ -52,7 +52,7 @@ type handover struct {
 	End      uint64    // of the log
 	Lost     uint64
 	LogError string
-	Screen   []byte // what brings a screen to where the picture is
+	Screen   []byte // what brings a screen to where the display is
 	At       uint64 // which is this offset
 	Left     []leftViewer
 }
@@ -79,7 +79,7 @@ func (h *holder) renew(program string) error {
 		return errEnding
 	}
 	var s handover
-	if err := h.tape.handOver(&s); err != nil {
+	if err := h.output.handOver(&s); err != nil {
 		return err
 	}
 	held := h.viewers.hold() // they notice
@@ -140,13 +140,13 @@ func (s handover) file() (*os.File, error) {
 	return file, err
 }
 
-func (t *tape) handOver(s *handover) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.inMemoryLocked() {
+func (o *output) handOver(s *handover) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.inMemoryLocked() {
 		return errors.New("the disk is full") // what is in memory only would be lost
 	}
-	log := t.log.State()
+	log := o.log.State()
 	s.End, s.Lost, s.LogError = log.End, log.Lost, log.Why
 	return nil
 }
@@ -155,8 +155,8 @@ func (vs *viewers) handOver(s *handover, passed *passing, held []*viewer) {
 	vs.mu.Lock()
 	s.Window = [2]uint16{vs.window.Rows, vs.window.Cols}
 	vs.mu.Unlock()
-	if vs.picture != nil {
-		s.Screen, s.At, _ = vs.picture.attach(maxHistory, fit{})
+	if vs.display != nil {
+		s.Screen, s.At, _ = vs.display.attach(maxHistory, fit{})
 	}
 	for _, v := range held {
 		l := leftViewer{Conn: passed.add(v.conn), Flags: v.hello.Flags, Unsent: v.unsent, Unread: v.Unread()}
@@ -236,8 +236,8 @@ func resumeHolder(o Options) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.tape = newTape(log)
-	h.tape.ring.start, h.tape.ring.end = s.End, s.End
+	h.output = newOutput(log)
+	h.output.ring.start, h.output.ring.end = s.End, s.End
 	if h.exit, err = reopenReserved(filepath.Join(o.dir, session.ExitName)); err != nil {
 		return nil, err
 	}
@@ -256,7 +256,7 @@ func resumeHolder(o Options) (*holder, error) {
 	}
 	h.job.holdOn()
 	h.viewers = newViewers(h, wire.Window{Rows: s.Window[0], Cols: s.Window[1]})
-	if p := h.viewers.picture; p != nil {
+	if p := h.viewers.display; p != nil {
 		_, _ = p.screen.Write(s.Screen)
 		p.screen.Answers()
 		p.at = s.At

@@ -15,30 +15,30 @@ type sizeMark struct {
 const maxSizes = 4096
 
 // resize says what size the job's terminal has from here on.
-func (t *tape) resize(w wire.Window) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.Resize(w)
-	if n := len(t.sizes); n > 0 && t.sizes[n-1].offset == t.ring.end {
-		t.sizes = t.sizes[:n-1]
+func (o *output) resize(w wire.Window) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.log.Resize(w)
+	if n := len(o.sizes); n > 0 && o.sizes[n-1].offset == o.ring.end {
+		o.sizes = o.sizes[:n-1]
 	}
-	if len(t.sizes) >= maxSizes {
-		t.sizes = append(t.sizes[:0], t.sizes[maxSizes/2:]...)
+	if len(o.sizes) >= maxSizes {
+		o.sizes = append(o.sizes[:0], o.sizes[maxSizes/2:]...)
 	}
-	t.sizes = append(t.sizes, sizeMark{t.ring.end, w})
+	o.sizes = append(o.sizes, sizeMark{o.ring.end, w})
 }
 
 // sizeAt is the size at an offset, and up to where it holds. Before the first that is
 // known it is that one.
-func (t *tape) sizeAt(offset uint64) (w wire.Window, until uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	until = t.ring.end
-	for i := len(t.sizes) - 1; i >= 0; i-- {
-		if w = t.sizes[i].window; t.sizes[i].offset <= offset {
+func (o *output) sizeAt(offset uint64) (w wire.Window, until uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	until = o.ring.end
+	for i := len(o.sizes) - 1; i >= 0; i-- {
+		if w = o.sizes[i].window; o.sizes[i].offset <= offset {
 			return w, max(until, offset)
 		}
-		until = t.sizes[i].offset
+		until = o.sizes[i].offset
 	}
 	return w, max(until, offset)
 }

@@ -9,7 +9,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// skipFrom is how far behind the picture must be for it to be worth to look for what
+// skipFrom is how far behind the display must be for it to be worth to look for what
 // need not be shown.
 const skipFrom = 1 << 20
 
@@ -22,7 +22,7 @@ type landing struct {
 
 // skip passes over what would have left the screen and the history by the time of
 // end, and returns up to where nothing more of that kind is to be found.
-func (p *picture) skip(end uint64) (stop uint64) {
+func (p *display) skip(end uint64) (stop uint64) {
 	need, ok := p.screen.Skippable()
 	if !ok || end-p.at < skipFrom {
 		return min(end, p.at+skipFrom)
@@ -37,9 +37,9 @@ func (p *picture) skip(end uint64) (stop uint64) {
 	return stop
 }
 
-// survey reads on from where the picture is, up to end or to something that is not
+// survey reads on from where the display is, up to end or to something that is not
 // plain.
-func (p *picture) survey(end uint64) (landings []landing, lines int, stop uint64) {
+func (p *display) survey(end uint64) (landings []landing, lines int, stop uint64) {
 	pen := p.at
 	for stop = p.at; stop < end; {
 		got, s := p.read(stop)
@@ -69,7 +69,7 @@ func (p *picture) survey(end uint64) (landings []landing, lines int, stop uint64
 }
 
 // jump skips to a landing.
-func (p *picture) jump(l landing) {
+func (p *display) jump(l landing) {
 	for at := l.pen; at < l.at; {
 		got, _ := p.read(at)
 		plain := p.buf[:min(got, l.at-at)]

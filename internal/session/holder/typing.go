@@ -15,11 +15,11 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// answer passes on what the picture answers to the job, if there is no terminal
+// answer passes on what the display answers to the job, if there is no terminal
 // that does.
 func (vs *viewers) answer(p []byte) {
 	vs.mu.Lock()
-	attached := vs.typist != nil
+	attached := vs.activeViewer != nil
 	vs.mu.Unlock()
 	if !attached {
 		vs.job.tryWrite(p)
@@ -75,10 +75,10 @@ func (vs *viewers) receive(v *viewer) {
 
 // keyboard is how the job has asked for keys.
 func (vs *viewers) keyboard() screen.Keyboard {
-	if vs.picture == nil {
+	if vs.display == nil {
 		return screen.Keyboard{}
 	}
-	return vs.picture.keyboard()
+	return vs.display.keyboard()
 }
 
 // input passes on what a viewer sends: everything, but of terminals that were not
@@ -93,7 +93,7 @@ func (vs *viewers) input(v *viewer, p []byte) {
 		vs.typed(v, p)
 		return
 	}
-	v.ask(vs.picture.asked(), time.Now())
+	v.ask(vs.display.asked(), time.Now())
 	if !latest {
 		vs.typed(v, v.replies.typed(p))
 		return
@@ -112,7 +112,7 @@ func (vs *viewers) among(v *viewer) (latest, others bool) {
 	for other := range vs.all {
 		others = others || other != v && !other.left && other.hello.Flags&wire.FlagInput != 0 && other.window.Rows > 0
 	}
-	return vs.typist == v, others && vs.picture != nil
+	return vs.activeViewer == v, others && vs.display != nil
 }
 
 // typed passes on what was typed.
@@ -161,8 +161,8 @@ func (vs *viewers) endInput(v *viewer) {
 func (vs *viewers) typedLocked(v *viewer) {
 	vs.clock++
 	v.typed = vs.clock
-	if vs.typist != v && v.window.Rows > 0 {
-		vs.typist = v
+	if vs.activeViewer != v && v.window.Rows > 0 {
+		vs.activeViewer = v
 		vs.resizeLocked()
 	}
 }
@@ -171,24 +171,24 @@ func (vs *viewers) resized(v *viewer, w wire.Window) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	v.window = w
-	if vs.typist == v {
+	if vs.activeViewer == v {
 		vs.resizeLocked()
 	} else {
-		vs.tape.nudge()
+		vs.output.nudge()
 	}
 }
 
 func (vs *viewers) resizeLocked() {
-	if vs.typist == nil || !vs.job.tty {
+	if vs.activeViewer == nil || !vs.job.tty {
 		return
 	}
-	w := vs.typist.window
+	w := vs.activeViewer.window
 	if w.Rows == 0 || w.Cols == 0 || w == vs.window {
 		return
 	}
 	vs.window = w
 	setWindow(vs.job.input, w)
-	vs.tape.resize(w)
-	vs.picture.resize(w)
-	vs.tape.nudge()
+	vs.output.resize(w)
+	vs.display.resize(w)
+	vs.output.nudge()
 }

@@ -25,23 +25,23 @@ const (
 // viewers are the connections to a holder.
 type viewers struct {
 	job     *job
-	tape    *tape
-	picture *picture // nil: the job has no terminal
+	output  *output
+	display *display // nil: the job has no terminal
 	kill    func(grace time.Duration, reason string)
 	renew   func(program string) error
 	gate    *sync.RWMutex // the holder's
 
-	mu     sync.Mutex // guards all below
-	all    map[*viewer]bool
-	window wire.Window // of the job's terminal
-	typist *viewer     // whose size that is
-	clock  uint64      // counts input, to find the latest typist
-	count  uint64      // counts viewers
-	status session.End
-	group  sync.WaitGroup
-	ending bool              // those who are left are waited for
-	coming map[int32]*waiter // by process: they are about to connect
-	still  standstill
+	mu           sync.Mutex // guards all below
+	all          map[*viewer]bool
+	window       wire.Window // of the job's terminal
+	activeViewer *viewer     // whose size that is
+	clock        uint64      // counts input, to find the viewer that typed last
+	count        uint64      // counts viewers
+	status       session.End
+	group        sync.WaitGroup
+	ending       bool              // those who are left are waited for
+	coming       map[int32]*waiter // by process: they are about to connect
+	still        inputFreeze
 }
 
 // viewer is one connection. Its goroutine reads what the viewer sends; a second
@@ -54,18 +54,18 @@ type viewer struct {
 	window wire.Window
 	typed  uint64  // when it last sent input, by viewers.clock
 	number uint64  // by viewers.count
-	left   bool    // it is shown nothing any more; see standstill
+	left   bool    // it is shown nothing any more; see inputFreeze
 	unsent []byte  // of its input, what the job has not got yet; of receive alone
 	waiter *waiter // nil: the job does not wait for it
 	replies
 }
 
 func newViewers(h *holder, w wire.Window) *viewers {
-	vs := &viewers{job: h.job, tape: h.tape, window: w, kill: h.end, renew: h.renew, gate: &h.gate, all: map[*viewer]bool{}, coming: map[int32]*waiter{}}
+	vs := &viewers{job: h.job, output: h.output, window: w, kill: h.end, renew: h.renew, gate: &h.gate, all: map[*viewer]bool{}, coming: map[int32]*waiter{}}
 	vs.still.changed.L = &vs.mu
 	if h.job.tty {
-		vs.picture = newPicture(h.tape, w, vs.answer)
-		h.tape.resize(w)
+		vs.display = newDisplay(h.output, w, vs.answer)
+		h.output.resize(w)
 	}
 	return vs
 }
@@ -111,18 +111,18 @@ func (vs *viewers) add(v *viewer) bool {
 	return true
 }
 
-// remove forgets v; the terminal gets the size of the latest typist that is left.
+// remove forgets v; the terminal gets the size of the viewer that typed last that is left.
 func (vs *viewers) remove(v *viewer) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
 	vs.still.changed.Broadcast() // to those who follow it
-	if vs.typist == v {
-		vs.typist = nil
+	if vs.activeViewer == v {
+		vs.activeViewer = nil
 		for other := range vs.all {
-			if other.hello.Flags&wire.FlagInput != 0 && !other.left && (vs.typist == nil || other.typed > vs.typist.typed) {
-				vs.typist = other
+			if other.hello.Flags&wire.FlagInput != 0 && !other.left && (vs.activeViewer == nil || other.typed > vs.activeViewer.typed) {
+				vs.activeViewer = other
 			}
 		}
 		vs.resizeLocked()
@@ -142,7 +142,7 @@ func (vs *viewers) end(s session.End) {
 	vs.mu.Lock()
 	vs.status = s
 	vs.mu.Unlock()
-	vs.tape.end()
+	vs.output.end()
 }
 
 // wait returns when all viewers are gone. One that reads nothing for as long as
@@ -176,11 +176,11 @@ func (vs *viewers) serve(v *viewer) {
 		return
 	}
 	_ = v.conn.SetReadDeadline(time.Time{})
-	if vs.picture != nil && h.Flags&wire.FlagInput != 0 {
-		v.begin(vs.picture.asked()) // which is not for the new terminal to answer
+	if vs.display != nil && h.Flags&wire.FlagInput != 0 {
+		v.begin(vs.display.asked()) // which is not for the new terminal to answer
 	}
 	vs.welcome(v, h)
-	c := &cursor{viewers: vs, viewer: v, watcher: vs.tape.newWatcher(h.Flags&wire.FlagOutput != 0)}
+	c := &cursor{viewers: vs, viewer: v, watcher: vs.output.newWatcher(h.Flags&wire.FlagOutput != 0)}
 	defer c.watcher.stop()
 	defer vs.parted(v)
 	// Not by the goroutine that goes on from there: to start that takes as long as to

@@ -37,8 +37,8 @@ func TestViewersAreJoined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tape := newTape(log)
-	vs := newViewers(&holder{job: &job{input: writer}, tape: tape}, wire.Window{Rows: 24, Cols: 80})
+	output := newOutput(log)
+	vs := newViewers(&holder{job: &job{input: writer}, output: output}, wire.Window{Rows: 24, Cols: 80})
 	accepted := make(chan struct{})
 	go func() { vs.accept(l); close(accepted) }()
 
@@ -54,8 +54,8 @@ func TestViewersAreJoined(t *testing.T) {
 	if err := stuck.Write(wire.Input{Data: make([]byte, wire.MaxPayload)}); err != nil { // the job does not read it
 		t.Fatal(err)
 	}
-	tape.append(wire.Stdout, make([]byte, 8<<20))
-	tape.finish()
+	output.append(wire.Stdout, make([]byte, 8<<20))
+	output.finish()
 	vs.end(session.End{Code: 7})
 	var got gathered
 	if status, err := good.Pump(&got); err != nil || status.Code != 7 || got.all.Len() != 8<<20 {

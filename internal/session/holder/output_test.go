@@ -64,8 +64,8 @@ func TestWhoWaitsForTheEndIsNotWokenByOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	tape := newTape(l)
-	reader, waiter := tape.newWatcher(true), tape.newWatcher(false)
+	output := newOutput(l)
+	reader, waiter := output.newWatcher(true), output.newWatcher(false)
 	woken := func(w *watcher) bool {
 		select {
 		case <-w.wake:
@@ -74,11 +74,11 @@ func TestWhoWaitsForTheEndIsNotWokenByOutput(t *testing.T) {
 			return false
 		}
 	}
-	tape.append(wire.Stdout, []byte("line\n"))
+	output.append(wire.Stdout, []byte("line\n"))
 	if !woken(reader) || woken(waiter) {
 		t.Error("output woke those who wait for the end, or not those who read it")
 	}
-	tape.end()
+	output.end()
 	if !woken(reader) || !woken(waiter) {
 		t.Error("the end did not wake all")
 	}

@@ -13,25 +13,25 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// standstill stops what viewers send on its way to the job, so that a holder can be
+// inputFreeze stops what viewers send on its way to the job, so that a holder can be
 // renewed and none of it is lost: what is typed, and what is piped into a job. Who is
 // to be shown something connects again; the old connection is handed over, and ends
 // when all is with the job that was sent on it.
-type standstill struct {
+type inputFreeze struct {
 	on      bool
 	moving  map[*viewer]bool // may still be passing something on
 	changed sync.Cond        // of the viewers' lock
 }
 
 // stopped says that v passes nothing on now.
-func (s *standstill) stopped(v *viewer) {
+func (s *inputFreeze) stopped(v *viewer) {
 	if s.moving[v] {
 		delete(s.moving, v)
 		s.changed.Broadcast()
 	}
 }
 
-// hold begins a standstill, and returns when nothing moves any more, with those who may
+// hold begins an input freeze, and returns when nothing moves any more, with those who may
 // have sent something, in the order in which they came.
 func (vs *viewers) hold() []*viewer {
 	vs.mu.Lock()
@@ -71,7 +71,7 @@ func (vs *viewers) goOn(held []*viewer) {
 	vs.still.changed.Broadcast()
 }
 
-// turn waits until what v sends may be passed on: not in a standstill, nor before all
+// turn waits until what v sends may be passed on: not in an input freeze, nor before all
 // that the same process has sent on a connection that it left. over says that who sends
 // nothing is not waited for any more.
 func (vs *viewers) turn(v *viewer) (over bool) {
@@ -111,7 +111,7 @@ func (vs *viewers) adopt(l leftViewer) {
 	}
 	vs.add(v)
 	if l.Waits {
-		v.waiter = vs.tape.waitFor(l.At)
+		v.waiter = vs.output.waitFor(l.At)
 	}
 	go func() { // joined by wait
 		defer vs.remove(v)

@@ -43,8 +43,8 @@ func shown(s *screen.Screen, lines int) string {
 	return string(s.Snapshot(s.History(nil, lines)))
 }
 
-// What a picture skips makes no difference to what it shows.
-func TestAPictureThatSkipsIsTheSame(t *testing.T) {
+// What a display skips makes no difference to what it shows.
+func TestADisplayThatSkipsIsTheSame(t *testing.T) {
 	var skipped atomic.Uint64
 	t.Run("seeds", func(t *testing.T) {
 		for seed := range uint64(9) {
@@ -59,7 +59,7 @@ func TestAPictureThatSkipsIsTheSame(t *testing.T) {
 	}
 }
 
-// skipsTheSame compares a picture with one that is shown all, and returns how much it
+// skipsTheSame compares a display with one that is shown all, and returns how much it
 // has skipped, in bytes.
 func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 	const lines = 500
@@ -70,7 +70,7 @@ func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 	}
 	defer log.Close()
 	w := wire.Window{Rows: uint16(2 + random.IntN(30)), Cols: uint16(5 + random.IntN(100))}
-	p := newPicture(newTape(log), w, func([]byte) {})
+	p := newDisplay(newOutput(log), w, func([]byte) {})
 	p.screen = newScreen(w, lines)
 	whole := newScreen(w, lines)
 	strange := int(seed%3) * random.IntN(2)
@@ -78,7 +78,7 @@ func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 		printed := append(flood(random, 1000, 200), flood(random, 3_000_000, strange)...)
 		for rest := printed; len(rest) > 0; {
 			n := min(len(rest), 1+random.IntN(drainBuffer))
-			p.tape.append(wire.Terminal, rest[:n])
+			p.output.append(wire.Terminal, rest[:n])
 			rest = rest[n:]
 		}
 		_, _ = whole.Write(printed)
@@ -100,17 +100,17 @@ func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 
 func tail(s string) string { return s[max(0, len(s)-1000):] }
 
-// A job waits for the picture rather than that something is removed that it has not
+// A job waits for the display rather than that something is removed that it has not
 // read.
-func TestAPictureLosesNothing(t *testing.T) {
+func TestADisplayLosesNothing(t *testing.T) {
 	bounds := joblog.Bounds{Segment: 64 << 10, Records: 1000, Segments: 4}
 	log, err := joblog.Create(t.TempDir(), bounds)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	p := newPicture(newTape(log), wire.Window{Rows: 24, Cols: 80}, func([]byte) {})
-	p.tape.followed(0)
+	p := newDisplay(newOutput(log), wire.Window{Rows: 24, Cols: 80}, func([]byte) {})
+	p.output.followed(0)
 	var follows sync.WaitGroup
 	follows.Go(p.follow)
 	whole := newScreen(wire.Window{Rows: 24, Cols: 80}, 0)
@@ -118,14 +118,14 @@ func TestAPictureLosesNothing(t *testing.T) {
 	_, _ = whole.Write(printed)
 	for rest := printed; len(rest) > 0; {
 		n := min(len(rest), drainBuffer)
-		p.tape.room()
-		p.tape.append(wire.Terminal, rest[:n])
+		p.output.room()
+		p.output.append(wire.Terminal, rest[:n])
 		rest = rest[n:]
 	}
 	p.catchUp()
 	if got, want := shown(p.screen, 1000), shown(whole, 1000); got != want {
 		t.Errorf("it shows %q, want %q", tail(got), tail(want))
 	}
-	p.tape.end()
+	p.output.end()
 	follows.Wait()
 }

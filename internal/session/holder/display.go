@@ -13,13 +13,13 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// picture is what the job's terminal shows: a model of it that follows the tape. What
+// display is what the job's terminal shows: a model of it that follows the output. What
 // a job prints slowly it is fed at once. In a flood it waits for a pause, or for
 // somebody who asks: feeding costs more than reading the job's output and keeping it
 // does, and most of a flood scrolls by without being seen.
-type picture struct {
-	tape  *tape
-	watch *watcher
+type display struct {
+	output *output
+	watch  *watcher
 	// answer gets what a terminal would answer to the job's questions.
 	answer func([]byte)
 
@@ -40,8 +40,8 @@ const (
 	idleAfter = 2 * time.Second
 )
 
-func newPicture(t *tape, w wire.Window, answer func([]byte)) *picture {
-	return &picture{tape: t, watch: t.newWatcher(true), answer: answer, screen: newScreen(w, 0), buf: make([]byte, wire.MaxData)}
+func newDisplay(o *output, w wire.Window, answer func([]byte)) *display {
+	return &display{output: o, watch: o.newWatcher(true), answer: answer, screen: newScreen(w, 0), buf: make([]byte, wire.MaxData)}
 }
 
 // newScreen makes a model of a terminal; lines is how much history it keeps, 0 for
@@ -52,7 +52,7 @@ func newScreen(w wire.Window, lines int) *screen.Screen {
 
 // follow feeds the screen until the job has ended. From then on only those who ask
 // for it do.
-func (p *picture) follow() {
+func (p *display) follow() {
 	defer p.watch.stop()
 	idle := time.NewTimer(idleAfter)
 	defer idle.Stop()
@@ -61,7 +61,7 @@ func (p *picture) follow() {
 		if flood > floodAfter && p.settle() {
 			flood = 0
 		}
-		if _, ended := p.tape.state(); ended {
+		if _, ended := p.output.state(); ended {
 			return
 		}
 		flood += p.catchUp()
@@ -72,11 +72,11 @@ func (p *picture) follow() {
 	}
 }
 
-// settle waits until the output pauses, which it then says, or until the picture must
+// settle waits until the output pauses, which it then says, or until the display must
 // not be further behind.
-func (p *picture) settle() (paused bool) {
+func (p *display) settle() (paused bool) {
 	for last := uint64(0); ; {
-		end, urgent := p.tape.urgent()
+		end, urgent := p.output.urgent()
 		if urgent || end == last {
 			return !urgent
 		}
@@ -86,7 +86,7 @@ func (p *picture) settle() (paused bool) {
 }
 
 // await waits for more output, or to be woken.
-func (p *picture) await(idle *time.Timer) {
+func (p *display) await(idle *time.Timer) {
 	idle.Reset(idleAfter)
 	select {
 	case <-p.watch.wake:
@@ -98,7 +98,7 @@ func (p *picture) await(idle *time.Timer) {
 }
 
 // catchUp feeds the screen what has been printed until now, and passes its answers on.
-func (p *picture) catchUp() (fed uint64) {
+func (p *display) catchUp() (fed uint64) {
 	p.mu.Lock()
 	from := p.at
 	p.catchUpLocked()
@@ -112,22 +112,22 @@ func (p *picture) catchUp() (fed uint64) {
 }
 
 // asked is what the terminal was asked until now.
-func (p *picture) asked() asked {
+func (p *display) asked() asked {
 	p.catchUp()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.asks
 }
 
-func (p *picture) catchUpLocked() {
-	end, _ := p.tape.state()
+func (p *display) catchUpLocked() {
+	end, _ := p.output.state()
 	for p.at < end {
 		p.feed(p.skip(end))
 	}
 }
 
 // feed shows what lies before offset stop, and a little more.
-func (p *picture) feed(stop uint64) {
+func (p *display) feed(stop uint64) {
 	for {
 		n, s := p.read(p.at)
 		if s != wire.Lost {
@@ -143,22 +143,22 @@ func (p *picture) feed(stop uint64) {
 
 // read reads what was printed at an offset into buf. Of what is lost, n bytes are
 // missing.
-func (p *picture) read(offset uint64) (n uint64, s wire.Stream) {
-	n, s, err := p.tape.read(p.buf, offset)
+func (p *display) read(offset uint64) (n uint64, s wire.Stream) {
+	n, s, err := p.output.read(p.buf, offset)
 	if err != nil {
 		return 0, wire.Stdout
 	}
 	return n, s
 }
 
-func (p *picture) advance(at uint64) {
+func (p *display) advance(at uint64) {
 	p.at = at
-	p.tape.followed(at)
+	p.output.followed(at)
 }
 
 // resize comes after all that was printed before. Its caller may hold what is needed
 // to pass on answers: follow does.
-func (p *picture) resize(w wire.Window) {
+func (p *display) resize(w wire.Window) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.catchUpLocked()
@@ -167,7 +167,7 @@ func (p *picture) resize(w wire.Window) {
 }
 
 // keyboard is how the job has asked for keys, after all that it has printed.
-func (p *picture) keyboard() screen.Keyboard {
+func (p *display) keyboard() screen.Keyboard {
 	p.catchUp()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,21 +178,21 @@ func (p *picture) keyboard() screen.Keyboard {
 // and the screen; without history, what was on it makes way. A terminal of another
 // size is shown what there is room for. What is printed from offset at on belongs
 // after it. full says that a program has the whole screen.
-func (p *picture) attach(lines int, f fit) (picture []byte, at uint64, full bool) {
+func (p *display) attach(lines int, f fit) (display []byte, at uint64, full bool) {
 	p.catchUp()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case f.crops():
 		if lines > 0 {
-			picture = p.screen.History([]byte("\x1b[J"), lines)
-			picture = append(picture, bytes.Repeat([]byte("\r\n"), int(f.viewer.Rows))...) // up into the scrollback
+			display = p.screen.History([]byte("\x1b[J"), lines)
+			display = append(display, bytes.Repeat([]byte("\r\n"), int(f.viewer.Rows))...) // up into the scrollback
 		}
-		picture = p.screen.Crop(picture, int(f.viewer.Cols), int(f.viewer.Rows))
+		display = p.screen.Crop(display, int(f.viewer.Cols), int(f.viewer.Rows))
 	case lines > 0:
-		picture = p.screen.Attach(nil, lines)
+		display = p.screen.Attach(nil, lines)
 	default:
-		picture = p.screen.Snapshot(nil)
+		display = p.screen.Snapshot(nil)
 	}
-	return picture, p.at, p.screen.Alternate()
+	return display, p.at, p.screen.Alternate()
 }

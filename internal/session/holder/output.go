@@ -23,10 +23,10 @@ const (
 	ringMarks = 4096 // changes between stdout and stderr that are kept in memory
 )
 
-// tape is the output of a job: appended to by the goroutines that drain it, read
+// output is the output of a job: appended to by the goroutines that drain it, read
 // by any number of viewers, each at its own offset. Appending never waits for a
 // reader; those who drain the job do, see room.
-type tape struct {
+type output struct {
 	mu    sync.Mutex // guards all below
 	log   *joblog.Writer
 	ring  ring
@@ -35,7 +35,7 @@ type tape struct {
 	ended bool
 	final uint64 // where the output was when the job had ended
 	now   func() time.Time
-	// follower is up to where the picture has read, if there is one; waiters are other
+	// follower is up to where the display has read, if there is one; waiters are other
 	// readers that the job waits for, until it is free; caught tells of their progress.
 	follower uint64
 	waiters  map[*waiter]bool
@@ -43,8 +43,8 @@ type tape struct {
 	caught   sync.Cond
 }
 
-func newTape(log *joblog.Writer) *tape {
-	t := &tape{log: log, watch: map[*watcher]bool{}, waiters: map[*waiter]bool{}, now: time.Now, follower: noFollower}
+func newOutput(log *joblog.Writer) *output {
+	t := &output{log: log, watch: map[*watcher]bool{}, waiters: map[*waiter]bool{}, now: time.Now, follower: noFollower}
 	t.caught.L = &t.mu
 	return t
 }
@@ -56,91 +56,91 @@ const noFollower = math.MaxUint64
 const ringLimit = ringLog / 2
 
 // append takes what the job printed.
-func (t *tape) append(s wire.Stream, p []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.Append(s, p, t.now())
+func (o *output) append(s wire.Stream, p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.log.Append(s, p, o.now())
 	limit := ringLog
-	if t.inMemoryLocked() {
+	if o.inMemoryLocked() {
 		limit = ringNoLog
 	}
-	t.ring.append(s, p, limit)
-	t.nudgeLocked()
+	o.ring.append(s, p, limit)
+	o.nudgeLocked()
 }
 
 // nudge has those who watch the output look again.
-func (t *tape) nudge() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.nudgeLocked()
+func (o *output) nudge() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.nudgeLocked()
 }
 
-func (t *tape) nudgeLocked() {
-	for w, output := range t.watch {
-		if output {
+func (o *output) nudgeLocked() {
+	for w, wantsOutput := range o.watch {
+		if wantsOutput {
 			w.notify()
 		}
 	}
 }
 
-// urgent says that the picture must go on before the job has to wait for it, or that
+// urgent says that the display must go on before the job has to wait for it, or that
 // it need not any more.
-func (t *tape) urgent() (end uint64, urgent bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ring.end, t.ended || t.log.Failing() || t.ring.end-min(t.ring.end, t.follower) > t.leash()/2
+func (o *output) urgent() (end uint64, urgent bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ring.end, o.ended || o.log.Failing() || o.ring.end-min(o.ring.end, o.follower) > o.maxLag()/2
 }
 
-// followed says up to where the picture has read.
-func (t *tape) followed(at uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.ended {
-		t.follower = at
+// followed says up to where the display has read.
+func (o *output) followed(at uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ended {
+		o.follower = at
 	}
-	t.caught.Broadcast()
+	o.caught.Broadcast()
 }
 
 // finish says that no more will be appended, and puts the log on disk.
-func (t *tape) finish() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.Sync()
+func (o *output) finish() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.log.Sync()
 }
 
 // moved says that the log's directory is to be found there from now on.
-func (t *tape) moved(dir string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.Moved(dir)
+func (o *output) moved(dir string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.log.Moved(dir)
 }
 
 // end lets viewers go that have read everything. It comes after the exit record
 // is on disk.
-func (t *tape) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ended, t.final = true, t.ring.end
-	t.follower = noFollower // it follows on demand only
-	t.caught.Broadcast()
-	for w := range t.watch {
+func (o *output) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended, o.final = true, o.ring.end
+	o.follower = noFollower // it follows on demand only
+	o.caught.Broadcast()
+	for w := range o.watch {
 		w.notify()
 	}
 }
 
-// watcher is a reader of a tape that is told of changes.
+// watcher is a reader of an output that is told of changes.
 type watcher struct {
-	tape *tape
-	wake chan struct{} // gets a value after every change
+	output *output
+	wake   chan struct{} // gets a value after every change
 }
 
 // newWatcher makes a watcher of the output or, without it, of its end only: who waits
 // for a job that prints much should cost it nothing.
-func (t *tape) newWatcher(output bool) *watcher {
-	w := &watcher{tape: t, wake: make(chan struct{}, 1)}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.watch[w] = output
+func (o *output) newWatcher(wantsOutput bool) *watcher {
+	w := &watcher{output: o, wake: make(chan struct{}, 1)}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.watch[w] = wantsOutput
 	return w
 }
 
@@ -152,70 +152,70 @@ func (w *watcher) notify() {
 }
 
 func (w *watcher) stop() {
-	w.tape.mu.Lock()
-	defer w.tape.mu.Unlock()
-	delete(w.tape.watch, w)
+	w.output.mu.Lock()
+	defer w.output.mu.Unlock()
+	delete(w.output.watch, w)
 }
 
 // state is the offset after the last byte, and whether the job has ended; then it is
 // the last byte that waited for nobody whom the job has left behind.
-func (t *tape) state() (end uint64, ended bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended {
-		return t.final, true
+func (o *output) state() (end uint64, ended bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return o.final, true
 	}
-	return t.ring.end, t.ended
+	return o.ring.end, o.ended
 }
 
 // loss says how much of the output found no space, and why.
-func (t *tape) loss() (bytes uint64, why string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	log := t.log.State()
+func (o *output) loss() (bytes uint64, why string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	log := o.log.State()
 	return log.Lost, log.Why
 }
 
 // read is as logReader.read, but its only error is io.EOF, and that means only that
 // there is no more yet: what the log cannot give is lost as if it had not been
 // written.
-func (t *tape) read(p []byte, offset uint64) (n uint64, s wire.Stream, err error) {
-	t.mu.Lock()
-	if offset >= t.ring.end {
-		t.mu.Unlock()
+func (o *output) read(p []byte, offset uint64) (n uint64, s wire.Stream, err error) {
+	o.mu.Lock()
+	if offset >= o.ring.end {
+		o.mu.Unlock()
 		return 0, wire.Stdout, io.EOF
 	}
-	if offset >= t.ring.start {
-		n, s := t.ring.read(p, offset)
-		t.mu.Unlock()
+	if offset >= o.ring.start {
+		n, s := o.ring.read(p, offset)
+		o.mu.Unlock()
 		return uint64(n), s, nil
 	}
-	log, memory := t.log.Reader(), t.ring.start
-	t.mu.Unlock()
+	log, memory := o.log.Reader(), o.ring.start
+	o.mu.Unlock()
 	// Not under the lock: the log may be on a slow disk.
 	log = log.UpTo(memory)
 	if n, s, err = log.Read(p, offset); err != nil && !errors.Is(err, io.EOF) {
-		return t.unreadable(offset), wire.Lost, nil
+		return o.unreadable(offset), wire.Lost, nil
 	}
 	return n, s, err
 }
 
 // tail is the start of a line at most back bytes before the end.
-func (t *tape) tail(back uint64) uint64 {
-	t.mu.Lock()
-	log := t.log.Reader()
-	t.mu.Unlock()
+func (o *output) tail(back uint64) uint64 {
+	o.mu.Lock()
+	log := o.log.Reader()
+	o.mu.Unlock()
 	return log.LineStart(back)
 }
 
 // unreadable is how many bytes from offset on are lost if the log cannot be
 // read there: those of a segment that was removed meanwhile, else all that are no
 // longer in memory.
-func (t *tape) unreadable(offset uint64) uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	next := t.ring.start
-	if base := t.log.Base(); offset < base {
+func (o *output) unreadable(offset uint64) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next := o.ring.start
+	if base := o.log.Base(); offset < base {
 		next = min(next, base)
 	}
 	return max(next, offset+1) - offset

@@ -16,9 +16,9 @@ import (
 const (
 	// maxAgentClients bounds how many programs talk to the agent at once.
 	maxAgentClients = 128
-	// agentPatience is how long a connection may take to open the agent's
+	// agentTimeout is how long a connection may take to open the agent's
 	// channel before the next one is asked: its laptop may be asleep.
-	agentPatience = 5 * time.Second
+	agentTimeout = 5 * time.Second
 	// lengthLen is the number of bytes of a request's length (RFC 9987, section 3).
 	lengthLen = 4
 )
@@ -121,7 +121,7 @@ func (w wholeRequests) Read(p []byte) (int, error) {
 // be a broken pipe to a program that is about to ask, and kill it wordlessly.
 func endGently(conn *net.UnixConn) {
 	_ = conn.CloseWrite()
-	_ = conn.SetReadDeadline(time.Now().Add(agentPatience))
+	_ = conn.SetReadDeadline(time.Now().Add(agentTimeout))
 	_ = copyPooled(io.Discard, conn)
 }
 
@@ -156,7 +156,7 @@ func (c *connection) openAgent() (ssh.Channel, <-chan *ssh.Request, bool) {
 	select {
 	case a := <-answer:
 		return a.channel, a.reqs, a.err == nil
-	case <-time.After(agentPatience):
+	case <-time.After(agentTimeout):
 		return nil, nil, false
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// dialPatience is how long a forwarded connection may take to come about.
-const dialPatience = time.Minute
+// dialTimeout is how long a forwarded connection may take to come about.
+const dialTimeout = time.Minute
 
 // serveDirectTCP connects a channel to a TCP port (ssh -L, -D, -W).
 func (c *connection) serveDirectTCP(ch ssh.NewChannel) {
@@ -35,7 +35,7 @@ func (c *connection) serveDirectTCP(ch ssh.NewChannel) {
 // dialTCP connects to host, where localhost needs neither a hosts file nor a
 // resolver (RFC 6761, section 6.3): minimal images have none.
 func dialTCP(ctx context.Context, host string, port int) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialPatience)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	hosts := []string{host}
 	if host == "localhost" {

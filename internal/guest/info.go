@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	infoPatience = 10 * time.Second
-	infoPoll     = 20 * time.Millisecond
+	infoTimeout = 10 * time.Second
+	infoPoll    = 20 * time.Millisecond
 )
 
 // infoMain prints what the guest says of itself as soon as it says so.
 func infoMain(home keyway.Home, _ []string) int {
-	deadline := time.Now().Add(infoPatience)
+	deadline := time.Now().Add(infoTimeout)
 	for {
 		info, err := home.ReadInfo()
 		if err == nil {
 			return printInfo(info)
 		}
 		if time.Now().After(deadline) {
-			return fail(os.Stderr, keyway.Errorf(keyway.GuestFailed, "the guest has not become ready in %v: %w", infoPatience, err))
+			return fail(os.Stderr, keyway.Errorf(keyway.GuestFailed, "the guest has not become ready in %v: %w", infoTimeout, err))
 		}
 		time.Sleep(infoPoll)
 	}

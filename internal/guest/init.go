@@ -69,7 +69,7 @@ func begin(home keyway.Home) (*initProcess, error) {
 	if err := concealMemory(home); err != nil {
 		return nil, err
 	}
-	key, err := takeHostKey(handOverPatience)
+	key, err := takeHostKey(handOverTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func begin(home keyway.Home) (*initProcess, error) {
 		return nil, err
 	}
 	return &initProcess{
-		home: home, keeper: keeper{key}, sockets: s, ready: make(chan struct{}, 1), events: make(chan os.Signal, 64),
+		home: home, keySigner: keySigner{key}, sockets: s, ready: make(chan struct{}, 1), events: make(chan os.Signal, 64),
 	}, nil
 }
 
@@ -124,12 +124,12 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 // Whoever looks whether the workspace lives takes the lock for a moment: only
 // who holds it for longer is another first process.
 const (
-	lockPatience = 300 * time.Millisecond
-	lockPause    = 5 * time.Millisecond
+	lockTimeout = 300 * time.Millisecond
+	lockPause   = 5 * time.Millisecond
 )
 
 func flockPatiently(fd int) error {
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPause) {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil || time.Now().After(deadline) {
 			return err
@@ -144,11 +144,11 @@ func flockPatiently(fd int) error {
 //	starting, running ── SIGTERM, SIGINT, the command's end ──► ending ── grace over ──► killing
 //	ending, killing ── nothing lives any more ──► run returns
 type initProcess struct {
-	home    keyway.Home
-	keeper  keeper
-	sockets sockets
-	events  chan os.Signal
-	ready   chan struct{} // a server serves
+	home      keyway.Home
+	keySigner keySigner
+	sockets   sockets
+	events    chan os.Signal
+	ready     chan struct{} // a server serves
 
 	server      int      // pid; 0: to be started at restart
 	control     net.Conn // to the server
@@ -244,7 +244,7 @@ func (in *initProcess) startServer() {
 	}
 }
 
-// answer makes a server's socket to the keeper, which answers on it until hangUp.
+// answer makes a server's socket to the key signer, which answers on it until hangUp.
 func (in *initProcess) answer() (theirs *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -260,7 +260,7 @@ func (in *initProcess) answer() (theirs *os.File, err error) {
 	}
 	in.control = conn
 	in.answering.Go(func() {
-		in.keeper.serve(conn, func() {
+		in.keySigner.serve(conn, func() {
 			select {
 			case in.ready <- struct{}{}:
 			default: // one is as good as two
@@ -270,7 +270,7 @@ func (in *initProcess) answer() (theirs *os.File, err error) {
 	return theirs, nil
 }
 
-// hangUp ends the keeper's answers to a server that has ended: no copy of its
+// hangUp ends the key signer's answers to a server that has ended: no copy of its
 // socket is good for anything then.
 func (in *initProcess) hangUp() {
 	if in.control != nil {

@@ -54,21 +54,21 @@ func surviveBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPI
 
 // The descriptors that the first process gives the server, from the third on.
 const (
-	fdKeeper = 3 + iota
+	fdKeySigner = 3 + iota
 	fdSSH
 	fdAgent
 )
 
 // inherited is what the first process gives the server.
 type inherited struct {
-	keeper     net.Conn
+	keySigner  net.Conn
 	ssh, agent net.Listener
 }
 
 func inherit() (in inherited, err error) {
-	keep := os.NewFile(fdKeeper, "keeper")
+	keep := os.NewFile(fdKeySigner, "keeper")
 	defer keep.Close()
-	if in.keeper, err = net.FileConn(keep); err != nil {
+	if in.keySigner, err = net.FileConn(keep); err != nil {
 		return in, fmt.Errorf("the server is started by the first process only: %w", err)
 	}
 	if in.ssh, err = fileListener(fdSSH); err == nil {
@@ -89,7 +89,7 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger) 
 	if err != nil {
 		return err
 	}
-	kept, err := keptAt(in.keeper)
+	kept, err := keptAt(in.keySigner)
 	if err != nil {
 		return err
 	}

@@ -27,13 +27,13 @@ const (
 	maxChannels  = 1024 // open at once on one connection
 	maxListeners = 64   // remote forwardings on one connection
 
-	// identPatience is how long a client may take to say which version of SSH it
+	// identTimeout is how long a client may take to say which version of SSH it
 	// speaks: that needs no person.
-	identPatience = 10 * time.Second
+	identTimeout = 10 * time.Second
 
 	// A login may wait for a person to touch a hardware key, and the stream it
 	// comes through may stall while a laptop changes networks.
-	handshakePatience = 2 * time.Minute
+	handshakeTimeout = 2 * time.Minute
 )
 
 // serverVersion begins with OpenSSH and a number because clients ask for OpenSSH's
@@ -211,12 +211,12 @@ func (s *Server) leave() {
 // handshake lets the client log in that has place in the lobby until it has.
 func (s *Server) handshake(conn net.Conn, place *lobby.Place) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	defer place.Leave()
-	_ = conn.SetDeadline(time.Now().Add(identPatience))
+	_ = conn.SetDeadline(time.Now().Add(identTimeout))
 	client, err := identify(conn)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(handshakePatience)) // what follows may wait for a person
+	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout)) // what follows may wait for a person
 	login, chans, reqs, err := ssh.NewServerConn(client, client.offer(s.config))
 	if err != nil {
 		return nil, nil, nil, err

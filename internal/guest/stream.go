@@ -16,9 +16,9 @@ import (
 	"keyway/internal/stream"
 )
 
-// firstPatience is how long a connection may be silent before it is taken for
+// firstTimeout is how long a connection may be silent before it is taken for
 // SSH: some clients, ssh-keyscan among them, let the server speak first.
-const firstPatience = 2 * time.Second
+const firstTimeout = 2 * time.Second
 
 // overStream stands in the lobby for whoever comes over a stream: no uid.
 const overStream = -1
@@ -72,7 +72,7 @@ func firstByte(conn net.Conn) byte {
 	if err != nil {
 		return 0
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(firstPatience))
+	_ = conn.SetReadDeadline(time.Now().Add(firstTimeout))
 	defer conn.SetReadDeadline(time.Time{})
 	var first [1]byte
 	err = raw.Read(func(fd uintptr) bool {

@@ -21,15 +21,15 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// cutWay is the way of a client to the guest. Its latest connection can be cut.
-type cutWay struct {
+// cutPath is the path of a client to the guest. Its latest connection can be cut.
+type cutPath struct {
 	socket string
 	mu     sync.Mutex
 	latest net.Conn
 	dials  int
 }
 
-func (w *cutWay) dial(context.Context) (net.Conn, error) {
+func (w *cutPath) dial(context.Context) (net.Conn, error) {
 	conn, err := unixsock.Dial(w.socket)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -37,14 +37,14 @@ func (w *cutWay) dial(context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-func (w *cutWay) cut() {
+func (w *cutPath) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.latest.Close()
 }
 
 // overStream is an SSH client whose connection is a stream over w.
-func (p *inProcess) overStream(t *testing.T, w *cutWay) (*ssh.Client, *stream.Conn) {
+func (p *inProcess) overStream(t *testing.T, w *cutPath) (*ssh.Client, *stream.Conn) {
 	t.Helper()
 	s, err := stream.Dial(t.Context(), stream.Config{Dial: w.dial, HostKey: p.key.Public().(ed25519.PublicKey)})
 	must(t, err)
@@ -57,7 +57,7 @@ func (p *inProcess) overStream(t *testing.T, w *cutWay) (*ssh.Client, *stream.Co
 // stream travels over.
 func TestSSHSurvivesCutConnections(t *testing.T) {
 	p := serveInProcess(t, here(t))
-	w := &cutWay{socket: p.home.Socket()}
+	w := &cutPath{socket: p.home.Socket()}
 	client, s := p.overStream(t, w)
 	defer client.Close()
 	session, err := client.NewSession()
@@ -102,7 +102,7 @@ func TestASilentClientIsSpokenToInSSH(t *testing.T) {
 // The end of the server ends its streams.
 func TestStreamsEndWithTheServer(t *testing.T) {
 	p := serveInProcess(t, here(t))
-	client, s := p.overStream(t, &cutWay{socket: p.home.Socket()})
+	client, s := p.overStream(t, &cutPath{socket: p.home.Socket()})
 	p.stop()
 	client.Wait()
 	client.Close()
@@ -127,10 +127,10 @@ func TestJunkIsNoStream(t *testing.T) {
 // somebody has logged in over.
 func TestLoginVouches(t *testing.T) {
 	p := serveInProcess(t, here(t))
-	client, mine := p.overStream(t, &cutWay{socket: p.home.Socket()})
+	client, mine := p.overStream(t, &cutPath{socket: p.home.Socket()})
 	defer client.Close()
 	for range 8 * maxStrangers {
-		s, err := stream.Dial(t.Context(), stream.Config{Dial: (&cutWay{socket: p.home.Socket()}).dial, HostKey: p.key.Public().(ed25519.PublicKey)})
+		s, err := stream.Dial(t.Context(), stream.Config{Dial: (&cutPath{socket: p.home.Socket()}).dial, HostKey: p.key.Public().(ed25519.PublicKey)})
 		must(t, err)
 		defer s.CloseWithError(io.EOF)
 		_, err = io.ReadFull(s, make([]byte, 4)) // the server's version: it waits for a login

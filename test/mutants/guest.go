@@ -53,17 +53,17 @@ var guest = []mutant{
 	},
 	{
 		claim: "nothing of the handed over key is left on standard input",
-		file:  "internal/guest/keeper.go", old: "return key, emptyStdin()", new: "return key, nil",
+		file:  "internal/guest/keysigner.go", old: "return key, emptyStdin()", new: "return key, nil",
 		pkg: "internal/guest", run: "TestTheCommandComesLast",
 	},
 	{
 		claim: "no guest serves without a key of the node's",
-		file:  "internal/guest/keeper.go", old: "if err != nil {\n\t\treturn nil, keyway.Errorf(keyway.GuestFailed, \"%w\", err)", new: "if err != nil {\n\t\t_, key, err = ed25519.GenerateKey(nil)\n\t\treturn key, err\n\t}\n\tif err != nil {\n\t\treturn nil, keyway.Errorf(keyway.GuestFailed, \"%w\", err)",
+		file:  "internal/guest/keysigner.go", old: "if err != nil {\n\t\treturn nil, keyway.Errorf(keyway.GuestFailed, \"%w\", err)", new: "if err != nil {\n\t\t_, key, err = ed25519.GenerateKey(nil)\n\t\treturn key, err\n\t}\n\tif err != nil {\n\t\treturn nil, keyway.Errorf(keyway.GuestFailed, \"%w\", err)",
 		pkg: "internal/guest", run: "TestNoGuestWithoutAHostKey",
 	},
 	{
 		claim: "the guest's memory is closed to the container",
-		file:  "internal/guest/keeper.go", old: "return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)", new: "return nil",
+		file:  "internal/guest/keysigner.go", old: "return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)", new: "return nil",
 		pkg: "internal/engine/docker", run: "TestContract$/Peeker$",
 	},
 	{

@@ -47,9 +47,9 @@ func takeHostKey(patience time.Duration) (ed25519.PrivateKey, error) {
 	return key, emptyStdin()
 }
 
-// handOverPatience is how long the host key may take to come in. The node sends
+// handOverTimeout is how long the host key may take to come in. The node sends
 // it as soon as the platform has started the workspace.
-const handOverPatience = time.Minute
+const handOverTimeout = time.Minute
 
 // patientReader reads from a descriptor until its time is over.
 type patientReader struct {
@@ -104,14 +104,14 @@ func concealMemory(home keyway.Home) error {
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
 
-// keeper answers a server.
-type keeper struct {
+// keySigner answers a server.
+type keySigner struct {
 	key ed25519.PrivateKey
 }
 
 // serve answers until conn ends. ready is called when the server says that it
 // serves.
-func (k keeper) serve(conn net.Conn, ready func()) {
+func (k keySigner) serve(conn net.Conn, ready func()) {
 	packet := make([]byte, maxSigned+2)
 	for {
 		n, err := conn.Read(packet)
@@ -143,8 +143,8 @@ type keptKey struct {
 
 var _ crypto.Signer = (*keptKey)(nil)
 
-// keeperPatience bounds how long the first process may take to answer.
-const keeperPatience = 10 * time.Second
+// keySignerTimeout bounds how long the first process may take to answer.
+const keySignerTimeout = 10 * time.Second
 
 // keptAt asks the first process at the other end of conn for its public key.
 func keptAt(conn net.Conn) (*keptKey, error) {
@@ -157,7 +157,7 @@ func keptAt(conn net.Conn) (*keptKey, error) {
 func (k *keptKey) ask(request []byte, size int) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.conn.SetDeadline(time.Now().Add(keeperPatience)); err != nil {
+	if err := k.conn.SetDeadline(time.Now().Add(keySignerTimeout)); err != nil {
 		return nil, err
 	}
 	if _, err := k.conn.Write(request); err != nil {

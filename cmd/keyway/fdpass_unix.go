@@ -59,11 +59,11 @@ func wantsDescriptor(in, out *os.File) bool {
 	if o.Mode&unix.S_IFMT != unix.S_IFSOCK || i.Dev != o.Dev || i.Ino != o.Ino || !isUnixSocket(out) {
 		return false
 	}
-	var patience time.Duration
+	var timeout time.Duration
 	if !isOpenSSH() {
-		patience = speakTime
+		timeout = speakTime
 	}
-	return !speaks(in, patience)
+	return !speaks(in, timeout)
 }
 
 func isUnixSocket(f *os.File) bool {
@@ -76,8 +76,8 @@ func isUnixSocket(f *os.File) bool {
 }
 
 // speaks reports whether a byte, or the end, comes from f within patience.
-func speaks(f *os.File, patience time.Duration) bool {
-	end := time.Now().Add(patience)
+func speaks(f *os.File, timeout time.Duration) bool {
+	end := time.Now().Add(timeout)
 	for {
 		ready := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
 		n, err := unix.Poll(ready, int(max(0, time.Until(end)).Milliseconds()))

@@ -141,7 +141,7 @@ func (l liar) GPUs(context.Context) (keyway.GPUReport, error) {
 func (l liar) Facts(context.Context, keyway.Spec) (keyway.Facts, error) {
 	return filled[keyway.Facts](l), l.answer()
 }
-func (l liar) Settle(context.Context, keyway.Name) error           { return l.answer() }
+func (l liar) WaitIdle(context.Context, keyway.Name) error         { return l.answer() }
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
 	report(filled[keyway.Progress](l))

@@ -149,7 +149,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
 	if ctx.Err() != nil {
-		err := a.Settle(there, s.Name)
+		err := a.WaitIdle(there, s.Name)
 		a.ui.end()
 		return err
 	}

@@ -32,9 +32,9 @@ type Node interface {
 	// Admit lets keys enter the workspace from now on, beside those that may; see
 	// keyway.MergeKeys.
 	Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error
-	// Settle returns when nobody is making or changing the workspace: after a
+	// WaitIdle returns when nobody is making or changing the workspace: after a
 	// cancelled Create, when nothing of it is left.
-	Settle(ctx context.Context, name keyway.Name) error
+	WaitIdle(ctx context.Context, name keyway.Name) error
 	// GPUs tells of the GPUs of the place, who has them, and who waits for some.
 	GPUs(ctx context.Context) (keyway.GPUReport, error)
 	// Dial connects to a workspace's guest. A Client returns before the other end

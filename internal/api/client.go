@@ -145,8 +145,8 @@ func (c *Client) Admit(ctx context.Context, name keyway.Name, keys []keyway.Entr
 	return c.Do(ctx, "POST", workspacePath(name)+"/keys", keys, nil)
 }
 
-// Settle implements Node.
-func (c *Client) Settle(ctx context.Context, name keyway.Name) error {
+// WaitIdle implements Node.
+func (c *Client) WaitIdle(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/settle", nil, nil)
 }
 

@@ -33,7 +33,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
 	mux.HandleFunc("POST /v1/workspaces/{name}/keys", h.admit)
-	mux.HandleFunc("POST /v1/workspaces/{name}/settle", h.act(n.Settle))
+	mux.HandleFunc("POST /v1/workspaces/{name}/settle", h.act(n.WaitIdle))
 	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.remove)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stream", h.stream)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -91,7 +91,7 @@ func (n *notingNode) Purge(_ context.Context, name keyway.Name) error {
 	return nil
 }
 
-func (n *notingNode) Settle(_ context.Context, name keyway.Name) error {
+func (n *notingNode) WaitIdle(_ context.Context, name keyway.Name) error {
 	n.note("settle %s", name)
 	return nil
 }
@@ -131,7 +131,7 @@ func conversations() map[string]func(*Client) string {
 		"list":   func(c *Client) string { return said(c.List(ctx)) },
 		"stop":   func(c *Client) string { return said(nil, c.Stop(ctx, "train", 5*time.Second)) },
 		"start":  func(c *Client) string { return said(nil, c.Start(ctx, "train")) },
-		"settle": func(c *Client) string { return said(nil, c.Settle(ctx, "train")) },
+		"settle": func(c *Client) string { return said(nil, c.WaitIdle(ctx, "train")) },
 		"remove": func(c *Client) string { return said(nil, c.Remove(ctx, "train")) },
 		"create": func(c *Client) string {
 			var news []keyway.Progress

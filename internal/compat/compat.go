@@ -228,8 +228,8 @@ func clock(a Asked) []Finding {
 
 func reach(a Asked) []Finding {
 	e := a.Facts.Engine
-	if e.Apart == "" || len(a.Spec.Mounts) == 0 || a.Spec.Caller && e.Apart == "" {
+	if e.RemoteDaemon == "" || len(a.Spec.Mounts) == 0 || a.Spec.Caller && e.RemoteDaemon == "" {
 		return nil
 	}
-	return warning(keyway.Usage, "mount what is there, on the engine's own machine", "mounts are of the machine that the engine runs on, because %s", e.Apart)
+	return warning(keyway.Usage, "mount what is there, on the engine's own machine", "mounts are of the machine that the engine runs on, because %s", e.RemoteDaemon)
 }

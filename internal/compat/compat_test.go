@@ -94,7 +94,7 @@ func TestPlantedFaults(t *testing.T) {
 		"mount not writable":        {func(a *Asked) { a.Spec.Mounts[0].ReadOnly = false }, false, "may not write to /data", ":ro"},
 		"clock behind":              {func(a *Asked) { a.Facts.Time = a.Now.Add(-time.Hour) }, false, "1h0m0s behind", "set-ntp"},
 		"clock ahead":               {func(a *Asked) { a.Facts.Time = a.Now.Add(3 * time.Minute) }, false, "3m0s ahead of", "set-ntp"},
-		"engine on another machine": {func(a *Asked) { a.Facts.Engine.Apart = "the daemon runs in a virtual machine" }, false, "virtual machine", "mount what is there"},
+		"engine on another machine": {func(a *Asked) { a.Facts.Engine.RemoteDaemon = "the daemon runs in a virtual machine" }, false, "virtual machine", "mount what is there"},
 	} {
 		a := good()
 		c.plant(&a)

@@ -134,11 +134,11 @@ func greetErr(ctx context.Context, err error) error {
 // How Await waits: closely at first, because a guest needs some ten
 // milliseconds and a person waits for it, then less so.
 const (
-	pollSoon      = 2 * time.Millisecond
-	pollLater     = 25 * time.Millisecond
-	soon          = 500 * time.Millisecond
-	pollAlive     = 60 * time.Millisecond
-	guestPatience = 30 * time.Second
+	pollSoon     = 2 * time.Millisecond
+	pollLater    = 25 * time.Millisecond
+	soon         = 500 * time.Millisecond
+	pollAlive    = 60 * time.Millisecond
+	guestTimeout = 30 * time.Second
 )
 
 // ErrGuestSilent is what Await returns if the guest had its time and did not
@@ -161,7 +161,7 @@ func Await(ctx context.Context, home keyway.Home, alive func(context.Context) er
 		}
 		pause := pollSoon
 		switch waited := time.Since(start); {
-		case waited > guestPatience:
+		case waited > guestTimeout:
 			return keyway.GuestInfo{}, ErrGuestSilent
 		case waited > soon:
 			pause = pollLater

@@ -32,17 +32,17 @@ const (
 	// lockPoll is how often a lock that somebody has is tried again. flock(2) can
 	// wait by itself, but then a context could not end the waiting.
 	lockPoll = 5 * time.Millisecond
-	// lockPatience is how long somebody may have the lock: he only reads and writes
+	// lockTimeout is how long somebody may have the lock: he only reads and writes
 	// small files.
-	lockPatience = 30 * time.Second
-	maxNames     = 8192 // in the directory
+	lockTimeout = 30 * time.Second
+	maxNames    = 8192 // in the directory
 )
 
 // open makes the directory if it is not there. A link in its place is refused, and
 // a directory in which others could remove what is ours. Its maker opens it to all
 // a moment after it has appeared.
 func (d directory) open(ctx context.Context) error {
-	for deadline := time.Now().Add(lockPatience); ; {
+	for deadline := time.Now().Add(lockTimeout); ; {
 		if err := os.Mkdir(d.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -124,7 +124,7 @@ func (d directory) lock(ctx context.Context) (func(), error) {
 	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(lockPatience); ; {
+	for deadline := time.Now().Add(lockTimeout); ; {
 		h, err := d.hold("lock")
 		if err == nil {
 			return func() { h.release(false) }, nil

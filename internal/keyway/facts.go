@@ -36,17 +36,17 @@ type GPUFacts struct {
 
 // EngineFacts are what is known of the engine that would run the workspace.
 type EngineFacts struct {
-	Name     string     `json:"name"`
-	Why      *Error     `json:"why,omitempty"` // why it cannot be used
-	Images   bool       `json:"images"`        // it makes containers from images
-	Rootless bool       `json:"rootless,omitempty"`
-	Runtime  bool       `json:"runtime,omitempty"` // NVIDIA's runtime or its hook is installed
-	CDI      bool       `json:"cdi,omitempty"`     // it takes CDI names, and NVIDIA's are described
-	Systemd  bool       `json:"systemd,omitempty"` // systemd keeps the devices of its containers
-	DevChar  bool       `json:"devChar,omitempty"` // /dev/char knows NVIDIA's devices, as systemd needs it
-	Free     int64      `json:"free,omitempty"`    // bytes where images lie
-	Apart    string     `json:"apart,omitempty"`   // why it does not see the place's files
-	Image    ImageFacts `json:"image"`             // if it is there
+	Name         string     `json:"name"`
+	Why          *Error     `json:"why,omitempty"` // why it cannot be used
+	Images       bool       `json:"images"`        // it makes containers from images
+	Rootless     bool       `json:"rootless,omitempty"`
+	Runtime      bool       `json:"runtime,omitempty"` // NVIDIA's runtime or its hook is installed
+	CDI          bool       `json:"cdi,omitempty"`     // it takes CDI names, and NVIDIA's are described
+	Systemd      bool       `json:"systemd,omitempty"` // systemd keeps the devices of its containers
+	DevChar      bool       `json:"devChar,omitempty"` // /dev/char knows NVIDIA's devices, as systemd needs it
+	Free         int64      `json:"free,omitempty"`    // bytes where images lie
+	RemoteDaemon string     `json:"apart,omitempty"`   // why it does not see the place's files
+	Image        ImageFacts `json:"image"`             // if it is there
 }
 
 // ImageFacts are what an image says of itself.

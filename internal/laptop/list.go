@@ -120,11 +120,11 @@ func (here *Laptop) List(ctx context.Context, m Machine, locked *LockWatch) List
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	place := m.names[0]
-	patience := time.AfterFunc(placeTimeout, cancel)
-	defer patience.Stop()
+	timeout := time.AfterFunc(placeTimeout, cancel)
+	defer timeout.Stop()
 	ui := here.at(place)
-	ui.before = func(q api.Question) error { patience.Stop(); return locked.refuse(q) }
-	ui.after = func() { patience.Reset(placeTimeout) }
+	ui.before = func(q api.Question) error { timeout.Stop(); return locked.refuse(q) }
+	ui.after = func() { timeout.Reset(placeTimeout) }
 	var said api.Listing
 	l, err := here.Link(ctx)
 	var node *api.Client

@@ -115,11 +115,11 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 const settleTimeout = 30 * time.Second
 
 // Settle waits until an interrupted Create has cleaned up at the place.
-func (here *Laptop) Settle(there *api.Client, name keyway.Name) error {
+func (here *Laptop) WaitIdle(there *api.Client, name keyway.Name) error {
 	here.UI.Progress(keyway.Progress{Message: "interrupted: removing what was begun"})
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	if err := there.Settle(ctx, name); err != nil {
+	if err := there.WaitIdle(ctx, name); err != nil {
 		return keyway.Errorf(keyway.Interrupted, "interrupted; whether anything of %s is left is not known: %w", name, keyway.Quoted(err)).
 			Advise(keyway.SeeLeft)
 	}

@@ -23,17 +23,17 @@ const (
 	// sendAgain is when keys are sent that have not changed: their time at the place
 	// is keyway.MaxEntry, and another laptop may have sent many.
 	sendAgain = 7 * 24 * time.Hour
-	// sendPatience bounds how long a connection waits for them to be sent.
-	sendPatience = 10 * time.Second
-	// holdPatience bounds how long an agent may take to say what it holds.
-	holdPatience = 2 * time.Second
+	// sendTimeout bounds how long a connection waits for them to be sent.
+	sendTimeout = 10 * time.Second
+	// holdTimeout bounds how long an agent may take to say what it holds.
+	holdTimeout = 2 * time.Second
 )
 
 // SendKeys lets today's keys enter a workspace, where the agent holds others than
 // when they were sent last: whoever reaches the node is the owner. A failure is none
 // of the connection's: the keys of before may still enter.
 func (here *Laptop) SendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry) {
-	ctx, cancel := context.WithTimeout(ctx, sendPatience)
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	holds := here.holds(ctx, e.Sent.Agent, e.Sent.Files)
 	age := time.Since(e.Sent.At)
@@ -115,7 +115,7 @@ func agentDigest(ctx context.Context, socket string) string {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	_ = conn.SetDeadline(time.Now().Add(holdPatience))
+	_ = conn.SetDeadline(time.Now().Add(holdTimeout))
 	keys, err := agent.NewClient(conn).List()
 	if err != nil || len(keys) == 0 {
 		return ""

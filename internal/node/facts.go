@@ -25,7 +25,7 @@ func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
 		return f, ctx.Err()
 	}
 	f.Engine = n.engineFacts(ctx, e, s, err)
-	if f.Engine.Apart == "" {
+	if f.Engine.RemoteDaemon == "" {
 		f.Mounts = mountFacts(s.Mounts)
 	}
 	here := machine{root: "/", smi: "nvidia-smi"}

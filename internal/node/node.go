@@ -63,13 +63,13 @@ func (n *Node) List(ctx context.Context) (api.Listing, error) {
 	for _, e := range n.engines {
 		all.Go(func() {
 			found, err := e.List(ctx)
-			var bereft []keyway.Workspace
+			var orphaned []keyway.Workspace
 			if err == nil {
-				bereft = n.bereft(ctx, e, found)
+				orphaned = n.orphaned(ctx, e, found)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			list.Workspaces = append(list.Workspaces, slices.Concat(found, bereft)...)
+			list.Workspaces = append(list.Workspaces, slices.Concat(found, orphaned)...)
 			if err != nil && !keyway.Is(err, keyway.EngineAbsent) {
 				unseen := n.unseen(e.Name(), keyway.AsError(err))
 				list.Workspaces = append(list.Workspaces, unseen...)
@@ -240,8 +240,8 @@ func (n *Node) with(ctx context.Context, name keyway.Name, do func(engine.Engine
 	return do(e, ctx, name)
 }
 
-// Settle implements api.Node.
-func (n *Node) Settle(ctx context.Context, name keyway.Name) error {
+// WaitIdle implements api.Node.
+func (n *Node) WaitIdle(ctx context.Context, name keyway.Name) error {
 	unlock, err := n.homes.Lock(ctx, name)
 	if err != nil {
 		return err
@@ -298,10 +298,10 @@ func (n *Node) elsewhere() (list []keyway.Workspace) {
 	return list
 }
 
-// bereft are the workspaces of e of which only the Home is left: what ran there was
+// orphaned are the workspaces of e of which only the Home is left: what ran there was
 // removed behind keyway's back. They are not forgotten unasked, because an engine
 // that was pointed at another daemon looks the same.
-func (n *Node) bereft(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
+func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
 	without := func(list, found []keyway.Workspace) []keyway.Workspace {
 		return slices.DeleteFunc(list, func(w keyway.Workspace) bool {
 			return slices.ContainsFunc(found, func(f keyway.Workspace) bool { return f.Name == w.Name })
@@ -309,7 +309,7 @@ func (n *Node) bereft(ctx context.Context, e engine.Engine, found []keyway.Works
 	}
 	list := without(n.unseen(e.Name(), &keyway.Error{}), found)
 	// Those that are just being made or removed have their Home without a
-	// container, too, and a lock; what has none is whole by now, or bereft.
+	// container, too, and a lock; what has none is whole by now, or orphaned.
 	list = slices.DeleteFunc(list, func(w keyway.Workspace) bool {
 		unlock, err := n.homes.TryLock(w.Name)
 		if err != nil {

@@ -48,10 +48,10 @@ type identity struct {
 type kind int
 
 const (
-	program kind = iota
-	script       // a shell that only runs what it was told to
-	deaf         // one that ignores SIGTERM
-	prompt       // a shell with job control
+	program     kind = iota
+	script           // a shell that only runs what it was told to
+	ignoresTERM      // one that ignores SIGTERM
+	prompt           // a shell with job control
 )
 
 // NewEnding makes an ending whose turns are over at that time.
@@ -71,7 +71,7 @@ func kindOf(p Process) kind {
 	case d.catches(unix.SIGTERM):
 		return program // it has its own way to end
 	case d.ignores(unix.SIGTERM):
-		return deaf
+		return ignoresTERM
 	}
 	return script
 }
@@ -122,7 +122,7 @@ func (e *Ending) turn(due []Process, below Tree, processes []Process) []Process 
 		case script:
 			e.hold(p)
 			due = e.turn(due, below, children)
-		case deaf, prompt:
+		case ignoresTERM, prompt:
 			due = e.turn(due, below, children)
 		}
 	}
@@ -193,11 +193,11 @@ func (e *Ending) lastCall(now time.Time, all []Process) (kill time.Time) {
 // Killing reports whether SIGKILL was sent.
 func (e *Ending) Killing() bool { return e.killing }
 
-// killPatience is what the kernel gets to end what was killed.
-const killPatience = time.Second
+// killTimeout is what the kernel gets to end what was killed.
+const killTimeout = time.Second
 
 // Hopeless reports whether those who are left have not ended although they were
 // killed: one that waits for a dead disk cannot be ended.
 func (e *Ending) Hopeless(now time.Time) bool {
-	return e.killing && now.After(e.kill.Add(killPatience))
+	return e.killing && now.After(e.kill.Add(killTimeout))
 }

@@ -175,7 +175,7 @@ func TestWhoseTurnHasNotComeGetsALastCall(t *testing.T) {
 	expect(t, "the last call", w.step(e, over, 10), sent{11, term})
 	expect(t, "before its end", w.step(e, over.Add(LastCall-1), 10))
 	expect(t, "at its end", w.step(e, over.Add(LastCall), 10), sent{10, kill}, sent{11, kill})
-	if at := over.Add(LastCall + killPatience + 1); !e.Hopeless(at) || e.Hopeless(over.Add(LastCall)) {
+	if at := over.Add(LastCall + killTimeout + 1); !e.Hopeless(at) || e.Hopeless(over.Add(LastCall)) {
 		t.Error("it waits too short, or for ever")
 	}
 }

@@ -149,8 +149,8 @@ func (w *window) picture() picture {
 	return picture{string(w.model.Text(nil)), string(w.model.Snapshot(nil))}
 }
 
-// windowPatience is how long a window may take to show something.
-const windowPatience = time.Minute
+// windowTimeout is how long a window may take to show something.
+const windowTimeout = time.Minute
 
 func (w *window) await(want string) error {
 	if !w.awaitThat(func(now picture) bool { return strings.Contains(now.text, want) }) {
@@ -162,7 +162,7 @@ func (w *window) await(want string) error {
 // awaitThat waits until the window is as it should be. It returns false if that
 // takes too long, or the program ends without it.
 func (w *window) awaitThat(ok func(picture) bool) bool {
-	late := time.After(windowPatience)
+	late := time.After(windowTimeout)
 	for open := true; !ok(w.picture()); {
 		if !open {
 			return false

@@ -105,8 +105,8 @@ func dockerd(dir, bin string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// enginePatience is how long a daemon may take until it listens.
-const enginePatience = time.Minute
+// engineTimeout is how long a daemon may take until it listens.
+const engineTimeout = time.Minute
 
 // startEngine starts the daemon that command makes; end is the signal that ends
 // it.
@@ -142,7 +142,7 @@ func startEngine(ctx context.Context, program string, end syscall.Signal, comman
 }
 
 func (e *ContainerEngine) awaitSocket(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, enginePatience)
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	path := strings.TrimPrefix(e.Host, "unix://")
 	for {

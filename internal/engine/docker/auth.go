@@ -24,8 +24,8 @@ const indexServer = "https://index.docker.io/v1/"
 
 // Bounds on a credential helper (docker-credential-NAME).
 const (
-	helperPatience = 10 * time.Second
-	maxHelperSays  = 64 << 10
+	helperTimeout = 10 * time.Second
+	maxHelperSays = 64 << 10
 )
 
 // registryAuth is what the daemon needs to pull the image as the user: the
@@ -100,7 +100,7 @@ func askHelper(ctx context.Context, helper, server string) (registry.AuthConfig,
 	if strings.ContainsAny(helper, "/\\") {
 		return registry.AuthConfig{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, helperPatience)
+	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker-credential-"+helper, "get")
 	cmd.Stdin = strings.NewReader(server)

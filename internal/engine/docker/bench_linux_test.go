@@ -46,13 +46,13 @@ func median(d []time.Duration) float64 {
 	return float64(d[len(d)/2].Microseconds()) / 1000
 }
 
-// BenchmarkGuests measures reaching guests by both ways.
+// BenchmarkGuests measures reaching guests by both modes.
 func BenchmarkGuests(b *testing.B) {
 	d := onDaemon(b, localDocker)
-	for way, opts := range map[string][]docker.Option{"bind": nil, "exec": {docker.ByExec()}} {
+	for mode, opts := range map[string][]docker.Option{"bind": nil, "exec": {docker.ByExec()}} {
 		w := d.world(b, opts...)
 		made := w.Create(b, w.Spec(b, "bench"))
-		b.Run("dial-"+way, func(b *testing.B) {
+		b.Run("dial-"+mode, func(b *testing.B) {
 			for b.Loop() {
 				conn, err := w.Engine.Dial(enginetest.Context(b), made.Name)
 				if err != nil {
@@ -61,7 +61,7 @@ func BenchmarkGuests(b *testing.B) {
 				conn.Close()
 			}
 		})
-		b.Run("list-"+way, func(b *testing.B) {
+		b.Run("list-"+mode, func(b *testing.B) {
 			for b.Loop() {
 				if list, err := w.Engine.List(enginetest.Context(b)); err != nil || len(list) != 1 || list[0].State != keyway.Running {
 					b.Fatal(list, err)

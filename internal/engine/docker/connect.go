@@ -107,22 +107,22 @@ func identify(ctx context.Context, c *client.Client) (daemon, error) {
 	return daemon{version: v.Version, arch: v.Arch}, nil
 }
 
-// apart says why the daemon cannot mount this machine's files, or why containers
+// remoteDaemon says why the daemon cannot mount this machine's files, or why containers
 // could not use them; empty: nothing is known to be in the way.
-func (e *Engine) apart(ctx context.Context) (string, error) {
+func (e *Engine) remoteDaemon(ctx context.Context) (string, error) {
 	if !e.at.local() {
-		return apart(e.at, "", nil), nil
+		return remoteDaemon(e.at, "", nil), nil
 	}
 	// Not asked when the daemon is identified: Podman takes up to a second for it.
 	info, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return "", e.explain(ctx, err)
 	}
-	return apart(e.at, info.Info.OperatingSystem, info.Info.SecurityOptions), nil
+	return remoteDaemon(e.at, info.Info.OperatingSystem, info.Info.SecurityOptions), nil
 }
 
-// apart says what stands between a daemon and this machine's files.
-func apart(p endpoint, system string, security []string) string {
+// remoteDaemon says what stands between a daemon and this machine's files.
+func remoteDaemon(p endpoint, system string, security []string) string {
 	if !p.local() {
 		return "the daemon is not reached through a unix socket of a Linux machine"
 	}

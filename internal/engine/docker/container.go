@@ -28,17 +28,17 @@ const (
 	labelOwner   = "dev.keyway.owner"
 	labelSpec    = "dev.keyway.spec"    // the Spec as JSON, without its keys
 	labelVersion = "dev.keyway.version" // of the guest
-	labelWay     = "dev.keyway.way"     // wayBind or wayExec
+	labelMode    = "dev.keyway.way"     // modeBind or modeExec
 	labelHome    = "dev.keyway.home"    // the Home at the place
 	// labelHelper is on containers that help with the workspace of that name for
 	// a moment, for people to see. Nothing goes by it: an image can have any label.
 	labelHelper = "dev.keyway.helper"
 )
 
-// The ways to a guest; see the package's description.
+// The modes of reaching a guest; see the package's description.
 const (
-	wayBind = "bind"
-	wayExec = "exec"
+	modeBind = "bind"
+	modeExec = "exec"
 )
 
 // stopSlack is what the guest needs beside the grace of the programs: for a last call,
@@ -95,8 +95,8 @@ func isAbsAnywhere(p string) bool {
 }
 
 // plan is the container for a workspace.
-func (e *Engine) plan(s keyway.Spec, way string, gpus gpuOrder) (client.ContainerCreateOptions, error) {
-	labels, err := e.labels(s, way, gpus)
+func (e *Engine) plan(s keyway.Spec, mode string, gpus gpuOrder) (client.ContainerCreateOptions, error) {
+	labels, err := e.labels(s, mode, gpus)
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
@@ -119,7 +119,7 @@ func (e *Engine) plan(s keyway.Spec, way string, gpus gpuOrder) (client.Containe
 			StopTimeout: new(stopSeconds(keyway.DefaultGrace)),
 			Healthcheck: noHealthcheck(e.whoever()),
 		},
-		HostConfig: e.hostConfig(s, way, gpus),
+		HostConfig: e.hostConfig(s, mode, gpus),
 	}, nil
 }
 
@@ -140,7 +140,7 @@ func initCommand(s keyway.Spec) []string {
 	return argv
 }
 
-func (e *Engine) labels(s keyway.Spec, way string, gpus gpuOrder) (map[string]string, error) {
+func (e *Engine) labels(s keyway.Spec, mode string, gpus gpuOrder) (map[string]string, error) {
 	s.AuthorizedKeys = nil // they may change; the Home has them
 	s.Secrets = nil        // whoever may use the daemon sees labels
 	spec, err := json.Marshal(s)
@@ -149,7 +149,7 @@ func (e *Engine) labels(s keyway.Spec, way string, gpus gpuOrder) (map[string]st
 	}
 	own := map[string]string{
 		labelName: string(s.Name), labelOwner: e.owner, labelSpec: string(spec),
-		labelVersion: e.guest.Version, labelWay: way, labelHome: string(e.homes.Home(s.Name)),
+		labelVersion: e.guest.Version, labelMode: mode, labelHome: string(e.homes.Home(s.Name)),
 		labelGPUs: strings.Join(gpus.grant.UUIDs(), ","),
 	}
 	all := map[string]string{}
@@ -180,14 +180,14 @@ func environment(s keyway.Spec, gpus gpuOrder) []string {
 	return env
 }
 
-func (e *Engine) hostConfig(s keyway.Spec, way string, gpus gpuOrder) *container.HostConfig {
+func (e *Engine) hostConfig(s keyway.Spec, mode string, gpus gpuOrder) *container.HostConfig {
 	h := &container.HostConfig{
 		// The guest is the init; a second one would only hide how it ended.
 		Init:           new(false),
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		ReadonlyRootfs: s.ReadOnly,
 		ShmSize:        s.ShmSize,
-		Mounts:         append(e.homeMounts(s.Name, way), slices.Concat(userMounts(s), e.volumeMounts(s))...),
+		Mounts:         append(e.homeMounts(s.Name, mode), slices.Concat(userMounts(s), e.volumeMounts(s))...),
 		SecurityOpt:    securityOptions(s),
 		CapAdd:         s.CapAdd,
 		CapDrop:        dropped(s.CapAdd),
@@ -250,9 +250,9 @@ func resources(r keyway.Resources, gpus gpuOrder) container.Resources {
 
 // homeMounts are the container's Home. NoCopy, because a daemon would fill a new
 // volume with what the image has at its place.
-func (e *Engine) homeMounts(name keyway.Name, way string) []mount.Mount {
+func (e *Engine) homeMounts(name keyway.Name, mode string) []mount.Mount {
 	volume := mount.Mount{Type: mount.TypeVolume, Target: string(keyway.GuestHome), VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
-	if way == wayExec {
+	if mode == modeExec {
 		return []mount.Mount{volume}
 	}
 	volume.Target = keyway.GuestHome.Data()
@@ -279,7 +279,7 @@ func userMounts(s keyway.Spec) []mount.Mount {
 type made struct {
 	id    string
 	image string // id of the image
-	way   string
+	mode  string
 	home  keyway.Home
 	spec  keyway.Spec
 	gpus  []string      // UUIDs of the GPUs that it is bound to
@@ -301,7 +301,7 @@ func (e *Engine) parseLabels(containerName string, labels map[string]string) (ma
 	if labels[labelOwner] != e.owner || strings.TrimPrefix(containerName, "/") != e.container(name) {
 		return made{}, fmt.Errorf("the container %s only has a workspace's labels", containerName)
 	}
-	m := made{way: labels[labelWay], home: e.homes.Home(name), gpus: boundTo(labels)}
+	m := made{mode: labels[labelMode], home: e.homes.Home(name), gpus: boundTo(labels)}
 	if len(labels[labelSpec]) > maxLabel {
 		return made{}, fmt.Errorf("the specification of %s is over %d bytes", name, maxLabel)
 	}

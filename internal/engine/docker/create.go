@@ -74,10 +74,10 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	return e.removeHome(ctx, name, e.homes.Home(name), s.Image)
 }
 
-// create makes the workspace by the first way that works and leaves nothing if
+// create makes the workspace by the first mode that works and leaves nothing if
 // none does.
 func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imageFacts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
-	why, err := e.apart(ctx)
+	why, err := e.remoteDaemon(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
@@ -85,33 +85,33 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	way := wayBind
+	mode := modeBind
 	if e.byExec || why != "" {
-		way = wayExec
+		mode = modeExec
 	}
-	try := func(way string) (keyway.Workspace, error) {
-		if way == wayExec && d.podman && s.ReadOnly {
+	try := func(mode string) (keyway.Workspace, error) {
+		if mode == modeExec && d.podman && s.ReadOnly {
 			return keyway.Workspace{}, noReadOnly()
 		}
-		w, err := e.try(ctx, s, image, way, gpus)
+		w, err := e.try(ctx, s, image, mode, gpus)
 		for err != nil {
 			other, ok := gpus.next(err)
 			if !ok {
 				break
 			}
 			gpus = other
-			w, err = e.try(ctx, s, image, way, gpus)
+			w, err = e.try(ctx, s, image, mode, gpus)
 		}
 		return w, err
 	}
-	w, err := try(way)
-	if errors.Is(err, errApart) && way == wayBind {
-		why = errApart.Error()
+	w, err := try(mode)
+	if errors.Is(err, errRemoteDaemon) && mode == modeBind {
+		why = errRemoteDaemon.Error()
 		cleanup, cancel := cleanupContext(ctx)
 		// What the guest left in a directory of the daemon's own; it may be none.
 		_ = e.sweep(cleanup, s.Name, home, s.Image)
 		cancel()
-		w, err = try(wayExec)
+		w, err = try(modeExec)
 	}
 	if err != nil {
 		cleanup, cancel := cleanupContext(ctx)
@@ -131,17 +131,17 @@ func noReadOnly() error {
 		Advise(keyway.NotReadOnly, namePodman)
 }
 
-// cleanupPatience bounds how long removing a workspace that failed may take.
-const cleanupPatience = 30 * time.Second
+// cleanupTimeout bounds how long removing a workspace that failed may take.
+const cleanupTimeout = 30 * time.Second
 
 // cleanupContext is for removing what was made although ctx has ended.
 func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), cleanupPatience)
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }
 
 // try makes and starts the container and waits for its guest. If that fails, no
 // container is left.
-func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way string, gpus gpuOrder) (w keyway.Workspace, err error) {
+func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, mode string, gpus gpuOrder) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
@@ -149,7 +149,7 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 	if err != nil {
 		return w, err
 	}
-	id, warnings, err := e.claim(ctx, s, way, gpus)
+	id, warnings, err := e.claim(ctx, s, mode, gpus)
 	if err != nil {
 		return w, err
 	}
@@ -166,7 +166,7 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 	if err := discarded(e.whoever(), s.Resources, warnings); err != nil {
 		return w, err
 	}
-	m, err := e.furnish(ctx, made{id: id, way: way, home: e.homes.Home(s.Name), spec: s, gpus: gpus.grant.UUIDs()}, image)
+	m, err := e.furnish(ctx, made{id: id, mode: mode, home: e.homes.Home(s.Name), spec: s, gpus: gpus.grant.UUIDs()}, image)
 	if err == nil {
 		err = e.furnishVolumes(ctx, m, image, fresh)
 	}
@@ -185,7 +185,7 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, way s
 func (e *Engine) furnish(ctx context.Context, m made, image imageFacts) (made, error) {
 	var err error
 	switch {
-	case m.way == wayExec:
+	case m.mode == modeExec:
 		err = e.copyIn(ctx, m.id, m.spec, e.homeArchive)
 	case !image.runsAsRoot(m.spec.User):
 		err = e.copyIn(ctx, m.id, m.spec, dataArchive)
@@ -207,7 +207,7 @@ func (e *Engine) furnish(ctx context.Context, m made, image imageFacts) (made, e
 // dataSource is where this machine may find the volume of Home.Data; empty where
 // there is none of its own or the daemon is on another machine.
 func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
-	if m.way != wayBind || !e.at.local() {
+	if m.mode != modeBind || !e.at.local() {
 		return "", nil
 	}
 	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
@@ -316,17 +316,17 @@ func (e *Engine) attachLate(ctx context.Context, m made) (give func() error, det
 	return give, detach, err
 }
 
-// claimPatience bounds how long a daemon may take to make a container; it copies
+// claimTimeout bounds how long a daemon may take to make a container; it copies
 // nothing for that, but may be busy.
-const claimPatience = time.Minute
+const claimTimeout = time.Minute
 
 // claim makes the container, and with it claims its name. It does not stop when
 // ctx does: a daemon may go on with a request whose client has gone, and the
 // container would turn up after all was cleaned away.
-func (e *Engine) claim(ctx context.Context, s keyway.Spec, way string, gpus gpuOrder) (id string, warnings []string, err error) {
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
+func (e *Engine) claim(ctx context.Context, s keyway.Spec, mode string, gpus gpuOrder) (id string, warnings []string, err error) {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
 	defer cancel()
-	plan, err := e.plan(s, way, gpus)
+	plan, err := e.plan(s, mode, gpus)
 	if err != nil {
 		return "", nil, err
 	}
@@ -350,11 +350,11 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 		if err := alive(ctx); err != nil || time.Since(started) < traceAfter || hasTrace(m.home) {
 			return err
 		}
-		return errApart
+		return errRemoteDaemon
 	}
 	var info keyway.GuestInfo
 	var err error
-	if m.way == wayBind {
+	if m.mode == modeBind {
 		info, err = engine.Await(ctx, m.home, here)
 	} else {
 		info, err = e.awaitByExec(ctx, m, alive)

@@ -70,9 +70,9 @@ func (e *Engine) dialFailed(ctx context.Context, name keyway.Name, err error) er
 	return e.explain(ctx, err)
 }
 
-// dial connects to the guest by the workspace's way.
+// dial connects to the guest by the workspace's mode.
 func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
-	if m.way == wayBind {
+	if m.mode == modeBind {
 		return engine.Dial(ctx, m.home)
 	}
 	return e.exec(ctx, m.id, "dial")
@@ -111,12 +111,12 @@ func (e *Engine) infoByExec(ctx context.Context, m made) (keyway.GuestInfo, erro
 	return info, err
 }
 
-// execPatience is how long a guest that is reached by exec may take to serve.
-const execPatience = 30 * time.Second
+// execTimeout is how long a guest that is reached by exec may take to serve.
+const execTimeout = 30 * time.Second
 
 // awaitByExec waits until the guest serves, asking it in the container.
 func (e *Engine) awaitByExec(ctx context.Context, m made, alive func(context.Context) error) (keyway.GuestInfo, error) {
-	deadline := time.Now().Add(execPatience)
+	deadline := time.Now().Add(execTimeout)
 	for {
 		info, err := e.infoByExec(ctx, m)
 		if err == nil {
@@ -198,7 +198,7 @@ func dataArchive(keyway.Spec) ([]byte, error) {
 // its Home at the place.
 func (e *Engine) BringKeys(ctx context.Context, name keyway.Name, file []byte) error {
 	m, _, err := e.find(ctx, name)
-	if err != nil || m.way == wayBind {
+	if err != nil || m.mode == modeBind {
 		return err
 	}
 	return e.copyIn(ctx, m.id, m.spec, func(keyway.Spec) ([]byte, error) {

@@ -23,7 +23,7 @@ type Engine struct {
 	at     endpoint
 	around surroundings
 	owner  string
-	byExec bool // never use the way "bind"
+	byExec bool // never use the mode "bind"
 	gpus   *gpu.Place
 
 	mu    sync.Mutex

@@ -25,7 +25,7 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 		return keyway.EngineFacts{}, e.explain(ctx, err)
 	}
 	f := facts(found.Info, d.podman, e.at.local(), "/")
-	f.Apart = apart(e.at, found.Info.OperatingSystem, found.Info.SecurityOptions)
+	f.RemoteDaemon = remoteDaemon(e.at, found.Info.OperatingSystem, found.Info.SecurityOptions)
 	f.Image, err = e.presentImage(ctx, image)
 	return f, err
 }

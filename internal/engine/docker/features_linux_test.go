@@ -17,15 +17,15 @@ import (
 	"keyway/internal/keyway"
 )
 
-// ways runs a test for both ways to a guest.
-func ways(t *testing.T, test func(*testing.T, world)) {
+// modes runs a test for both modes of reaching a guest.
+func modes(t *testing.T, test func(*testing.T, world)) {
 	d := onDaemon(t, localDocker)
 	t.Run("Bind", func(t *testing.T) { test(t, d.world(t)) })
 	t.Run("Exec", func(t *testing.T) { test(t, d.world(t, docker.ByExec())) })
 }
 
 func TestWhatIsAskedForIsGiven(t *testing.T) {
-	ways(t, func(t *testing.T, w world) {
+	modes(t, func(t *testing.T, w world) {
 		data := t.TempDir()
 		if err := os.WriteFile(filepath.Join(data, "file"), []byte("data"), 0o644); err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func (w world) wantPrivate(t *testing.T, name keyway.Name) {
 }
 
 func TestOrdinaryUserOnReadOnlyFiles(t *testing.T) {
-	ways(t, func(t *testing.T, w world) {
+	modes(t, func(t *testing.T, w world) {
 		spec := w.Spec(t, "strict")
 		spec.User, spec.ReadOnly = "12345:54321", true
 		made := w.Create(t, spec)
@@ -200,7 +200,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestBroken(t *testing.T) {
-	ways(t, func(t *testing.T, w world) {
+	modes(t, func(t *testing.T, w world) {
 		made := w.Create(t, w.Spec(t, "broken"))
 		if out, err := w.tool("pause", w.container("broken")).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -227,7 +227,7 @@ func TestBroken(t *testing.T) {
 
 // A container that was started by other means has no key, until keyway starts it.
 func TestStartedByOtherMeans(t *testing.T) {
-	ways(t, func(t *testing.T, w world) {
+	modes(t, func(t *testing.T, w world) {
 		made := w.Create(t, w.Spec(t, "by-hand"))
 		if err := w.Engine.Stop(enginetest.Context(t), "by-hand", 0); err != nil {
 			t.Fatal(enginetest.Full(err))
@@ -269,7 +269,7 @@ func (w world) servers(t *testing.T, name keyway.Name) []int {
 }
 
 func TestRemovedBehindOurBack(t *testing.T) {
-	ways(t, func(t *testing.T, w world) {
+	modes(t, func(t *testing.T, w world) {
 		for _, again := range []bool{true, false} {
 			w.Create(t, w.Spec(t, "behind"))
 			if out, err := w.tool("rm", "-fv", w.container("behind")).CombinedOutput(); err != nil {

@@ -76,7 +76,7 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 // sayGrace tells the guest how long programs have. Where that cannot be, they have
 // what they have by default.
 func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
-	if m.way == wayBind {
+	if m.mode == modeBind {
 		_ = keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)
 		return
 	}
@@ -131,14 +131,14 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 
 // answers reports whether the guest serves now.
 func (e *Engine) answers(ctx context.Context, m made) bool {
-	if m.way == wayBind {
+	if m.mode == modeBind {
 		return engine.Answers(ctx, m.home)
 	}
 	return e.greetsSoon(ctx, m) == nil
 }
 
 func (e *Engine) restart(ctx context.Context, m made) error {
-	if m.way == wayBind {
+	if m.mode == modeBind {
 		// Else the waiting would take the last life's guest.json for this one's.
 		if err := engine.Forget(m.home); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
@@ -150,7 +150,7 @@ func (e *Engine) restart(ctx context.Context, m made) error {
 	}
 	defer grant.Close()
 	err = e.refusal(ctx, m.spec, e.launch(ctx, m, grant))
-	if errors.Is(err, errApart) {
+	if errors.Is(err, errRemoteDaemon) {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace's files at the place are gone (%s or %s)", m.home, e.guest.Dir).
 			Advise(keyway.RemoveLost, string(m.spec.Name))
 	}

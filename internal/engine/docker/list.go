@@ -87,7 +87,7 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	if reason == gone {
 		return nil
 	}
-	if info.User == "" && m.way == wayBind {
+	if info.User == "" && m.mode == modeBind {
 		info, _ = engine.Info(m.home)
 	}
 	if reason == "" && m.isOld() {
@@ -102,7 +102,7 @@ const oldReason = "made by an older keyway: its host key is its own word; make i
 
 // isOld reports whether an older keyway made the workspace. Its guest keeps its
 // sessions in the Home itself and makes its own host key.
-func (m made) isOld() bool { return m.way == wayBind && m.rec.HostKey == "" }
+func (m made) isOld() bool { return m.mode == modeBind && m.rec.HostKey == "" }
 
 // gone is the reason of a workspace that was removed while it was looked at.
 const gone = "gone"
@@ -126,7 +126,7 @@ func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway
 	defer cancel()
 	var info keyway.GuestInfo
 	var err error
-	if m.way == wayExec {
+	if m.mode == modeExec {
 		info, err = e.infoByExec(ctx, m)
 	}
 	if err == nil {

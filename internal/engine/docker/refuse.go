@@ -47,8 +47,8 @@ func (e *Engine) whoever() daemon {
 	return d
 }
 
-// errApart says that the daemon does not see the Home: another way is needed.
-var errApart = errors.New("the daemon does not see this machine's files")
+// errRemoteDaemon says that the daemon does not see the Home: another mode is needed.
+var errRemoteDaemon = errors.New("the daemon does not see this machine's files")
 
 // refusal is why a daemon did not make or start the container for s, in the
 // user's words. What daemons refuse is only told apart by their sentences; those
@@ -68,7 +68,7 @@ func (e *Engine) refusal(ctx context.Context, s keyway.Spec, err error) error {
 		}
 	}
 	if e.missesHome(s, low) {
-		return errApart
+		return errRemoteDaemon
 	}
 	if errdefs.IsNotFound(err) && strings.Contains(low, "image") {
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s was removed while the workspace was made", s.Image).Hint("try again")

@@ -10,7 +10,7 @@ import (
 // TestSecondUserBesideAnOrdinaryOne has a workspace of a user who is not root,
 // on read-only files too, and another user in it whom only the daemon can start.
 func TestSecondUserBesideAnOrdinaryOne(t *testing.T) {
-	ways(t, func(t *testing.T, w world) {
+	modes(t, func(t *testing.T, w world) {
 		for name, readOnly := range map[string]bool{"writable": false, "fixed": true} {
 			spec := w.Spec(t, "ordinary")
 			spec.User, spec.ReadOnly = "12345:54321", readOnly

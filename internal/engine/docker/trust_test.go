@@ -91,7 +91,7 @@ func TestImageFacts(t *testing.T) {
 // TestPrivileges pins what a container may do by default, and what flags change.
 func TestPrivileges(t *testing.T) {
 	e := &Engine{name: nameDocker, homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
-	h := e.hostConfig(keyway.Spec{Name: "x"}, wayBind, gpuOrder{})
+	h := e.hostConfig(keyway.Spec{Name: "x"}, modeBind, gpuOrder{})
 	if !slices.Equal(h.SecurityOpt, []string{"no-new-privileges"}) || !slices.Equal(h.CapDrop, []string{"AUDIT_WRITE", "MKNOD", "NET_RAW"}) ||
 		len(h.CapAdd) != 0 || h.PidsLimit == nil || *h.PidsLimit != 32768 || h.Privileged {
 		t.Errorf("by default: %v, drop %v, add %v, %v pids", h.SecurityOpt, h.CapDrop, h.CapAdd, h.PidsLimit)
@@ -102,12 +102,12 @@ func TestPrivileges(t *testing.T) {
 	h = e.hostConfig(keyway.Spec{
 		Name: "x", Resources: keyway.Resources{PidsLimit: -1},
 		Process: keyway.Process{NewPrivileges: true, CapAdd: []string{"NET_RAW", "SYS_PTRACE"}},
-	}, wayExec, gpuOrder{})
+	}, modeExec, gpuOrder{})
 	if len(h.SecurityOpt) != 0 || !slices.Equal(h.CapDrop, []string{"AUDIT_WRITE", "MKNOD"}) ||
 		!slices.Equal(h.CapAdd, []string{"NET_RAW", "SYS_PTRACE"}) || *h.PidsLimit != -1 {
 		t.Errorf("as asked: %v, drop %v, add %v, %d pids", h.SecurityOpt, h.CapDrop, h.CapAdd, *h.PidsLimit)
 	}
-	if h = e.hostConfig(keyway.Spec{Name: "x", Process: keyway.Process{CapAdd: []string{"cap_all"}}}, wayBind, gpuOrder{}); len(h.CapDrop) != 0 {
+	if h = e.hostConfig(keyway.Spec{Name: "x", Process: keyway.Process{CapAdd: []string{"cap_all"}}}, modeBind, gpuOrder{}); len(h.CapDrop) != 0 {
 		t.Errorf("with all: drop %v", h.CapDrop)
 	}
 }

@@ -145,13 +145,13 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestApart(t *testing.T) {
+func TestRemoteDaemon(t *testing.T) {
 	local := endpoint{host: "unix:///x"}
 	for name, c := range map[string]struct {
-		at       endpoint
-		system   string
-		security []string
-		apart    bool
+		at           endpoint
+		system       string
+		security     []string
+		remoteDaemon bool
 	}{
 		"local":    {local, "Debian GNU/Linux 12", []string{"name=seccomp,profile=default", "name=cgroupns"}, false},
 		"rootless": {local, "Debian", []string{"name=rootless"}, false},
@@ -160,7 +160,7 @@ func TestApart(t *testing.T) {
 		"selinux":  {local, "Fedora", []string{"name=seccomp,profile=builtin", "name=selinux"}, true},
 		"userns":   {local, "Debian", []string{"name=userns"}, true},
 	} {
-		if got := apart(c.at, c.system, c.security); (got != "") != c.apart {
+		if got := remoteDaemon(c.at, c.system, c.security); (got != "") != c.remoteDaemon {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -382,13 +382,13 @@ func TestLabelsOfBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := e.parseLabels("/keyway-1000-train", map[string]string{labelName: "train", labelOwner: "1000", labelSpec: string(sample), labelWay: wayBind})
+		m, err := e.parseLabels("/keyway-1000-train", map[string]string{labelName: "train", labelOwner: "1000", labelSpec: string(sample), labelMode: modeBind})
 		s := m.spec
 		if err != nil || s.Name != "train" || len(s.GPUs.IDs) != 2 || s.ShmSize != 16<<30 || len(s.Mounts) != 2 || len(s.Env) != 2 || s.User != "1000:1000" ||
 			s.Workdir != "/workspace" || !s.ReadOnly || len(s.Command) != 3 || !s.ForwardAgent || len(s.CapAdd) != caps || s.NewPrivileges != (caps > 0) {
 			t.Errorf("%s: %+v, %v", file, s, err)
 		}
-		again, err := e.labels(s, wayBind, gpuOrder{})
+		again, err := e.labels(s, modeBind, gpuOrder{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,7 @@ func TestDefaultShm(t *testing.T) {
 func TestSecretsStayInTheContainer(t *testing.T) {
 	s := keyway.Spec{Name: "x", Files: keyway.Files{Secrets: []keyway.Secret{{Name: "token", Value: []byte("s3cret")}}}}
 	e := &Engine{owner: "1000"}
-	labels, err := e.labels(s, wayBind, gpuOrder{})
+	labels, err := e.labels(s, modeBind, gpuOrder{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestSecretsStayInTheContainer(t *testing.T) {
 
 func TestLabelsOfPeopleHideNone(t *testing.T) {
 	e := &Engine{owner: "1000"}
-	labels, err := e.labels(keyway.Spec{Name: "x", Origin: keyway.Origin{Labels: map[string]string{"team": "vision", labelOwner: "0"}}}, wayBind, gpuOrder{})
+	labels, err := e.labels(keyway.Spec{Name: "x", Origin: keyway.Origin{Labels: map[string]string{"team": "vision", labelOwner: "0"}}}, modeBind, gpuOrder{})
 	if err != nil || labels["team"] != "vision" || labels[labelOwner] != "1000" {
 		t.Errorf("%v, %v", labels, err)
 	}

@@ -180,9 +180,9 @@ func (l *initLog) tail() string {
 // How long init has beside the grace of the programs to end what runs in the workspace,
 // and then the kernel to end what was killed.
 const (
-	endPatience  = 15 * time.Second
-	killPatience = 5 * time.Second
-	endPoll      = 5 * time.Millisecond
+	endTimeout  = 15 * time.Second
+	killTimeout = 5 * time.Second
+	endPoll     = 5 * time.Millisecond
 )
 
 // end ends all processes of the workspace: first init, which ends the others in
@@ -191,7 +191,7 @@ const (
 func end(home keyway.Home, grace time.Duration) error {
 	sayGrace(home, grace)
 	asked := false
-	for deadline := time.Now().Add(grace + endPatience); alive(home) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(grace + endTimeout); alive(home) && time.Now().Before(deadline); {
 		if !asked {
 			// Its lock may be there before its pid is.
 			asked = terminate(home)
@@ -249,7 +249,7 @@ func initPID(home keyway.Home) (int, error) {
 // none is left: the ones that init does not know (it was killed, or they made
 // themselves children of somebody else) and the ones born meanwhile.
 func killAll(home keyway.Home) error {
-	for deadline := time.Now().Add(killPatience); ; time.Sleep(endPoll) {
+	for deadline := time.Now().Add(killTimeout); ; time.Sleep(endPoll) {
 		left := members(home)
 		if len(left) == 0 && !alive(home) {
 			return nil

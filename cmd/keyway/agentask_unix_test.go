@@ -186,7 +186,7 @@ func askUntilShown(t *testing.T, key string, shown *transcript) *exec.Cmd {
 	return nil
 }
 
-// showsWhile says whether the text comes before the process ends.
+// showsWhile reports whether the text comes before the process ends.
 func (tr *transcript) showsWhile(pid int, text string) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -202,7 +202,7 @@ func (tr *transcript) showsWhile(pid int, text string) bool {
 	}
 }
 
-// hasEnded says whether a child has ended, without taking its status.
+// hasEnded reports whether a child has ended, without taking its status.
 func hasEnded(pid int) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return err != nil || strings.HasPrefix(string(out), "Z")

@@ -99,7 +99,7 @@ func (s sshWords) remove() { os.Remove(s.path) }
 // sshFailed is what ssh exits with when the connection failed.
 const sshFailed = 255
 
-// interactive says whether a person sits at both standard streams.
+// interactive reports whether a person sits at both standard streams.
 func interactive() bool {
 	return isTerminal(os.Stdin) && isTerminal(os.Stdout)
 }

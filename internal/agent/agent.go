@@ -126,7 +126,7 @@ func (a *Agent) write(e audit.Event) error {
 	return a.config.Log.Append(e)
 }
 
-// mayLoad says whether a library may be loaded. path has no symbolic links. A
+// mayLoad reports whether a library may be loaded. path has no symbolic links. A
 // pattern after ! forbids what others permit (ssh_config(5), PATTERNS).
 func (a *Agent) mayLoad(path string) bool {
 	permitted := false
@@ -205,7 +205,7 @@ func (a *Agent) forgetListener(l net.Listener) {
 	delete(a.listeners, l)
 }
 
-// isTemporary says whether accepting may work again.
+// isTemporary reports whether accepting may work again.
 func isTemporary(err error) bool {
 	var t interface{ Temporary() bool }
 	return errors.As(err, &t) && t.Temporary()

@@ -35,7 +35,7 @@ func (q Question) Text() string {
 // Asker asks the user. It returns when ctx ends: the asker has hung up, or
 // another has answered.
 type Asker interface {
-	// CanAsk says whether there is somebody to ask.
+	// CanAsk reports whether there is somebody to ask.
 	CanAsk() bool
 	Ask(ctx context.Context, q Question) (Answer, error)
 }
@@ -52,7 +52,7 @@ func newDialog(askers []Asker) *dialog {
 	return &dialog{askers, make(chan struct{}, 1), make(chan struct{}, 1)}
 }
 
-// CanAsk says whether one of them can.
+// CanAsk reports whether one of them can.
 func (d *dialog) CanAsk() bool { return slices.ContainsFunc(d.askers, Asker.CanAsk) }
 
 // Ask waits for its turn. A question from this machine waits for one of a remote asker
@@ -90,7 +90,7 @@ type questions struct {
 }
 
 // raised is when a remote asker raised a question. Of the asker the first hop is all
-// that is certain; who has none, or one that nobody vouches for, is one with all such.
+// that is certain; askers without one, or with one that nobody vouches for, count as one.
 type raised struct {
 	from string
 	when time.Time
@@ -115,7 +115,7 @@ type pending struct {
 
 const maxGrants = 1000
 
-// canAsk says whether there is anybody to ask.
+// canAsk reports whether there is anybody to ask.
 func (q *questions) canAsk() bool {
 	return slices.ContainsFunc(q.askers, Asker.CanAsk)
 }
@@ -315,7 +315,7 @@ type posted struct {
 	answer   chan Answer
 }
 
-// CanAsk says whether somebody watches.
+// CanAsk reports whether somebody watches.
 func (b *board) CanAsk() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

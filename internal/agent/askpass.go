@@ -21,7 +21,7 @@ const maxAskpassOutput = 1 << 10
 // another of the words in KEYWAY_ANSWERS is taken at it.
 type Askpass struct{}
 
-// CanAsk says whether there is a program and a display to show it on.
+// CanAsk reports whether there is a program and a display to show it on.
 func (Askpass) CanAsk() bool { return askpassProgram() != "" }
 
 func askpassProgram() string {

@@ -109,7 +109,7 @@ func parseHop(data []byte) (hop, error) {
 	return h, r.Err()
 }
 
-// reaches says whether the host that key belongs to is h. A certificate counts
+// reaches reports whether the host that key belongs to is h. A certificate counts
 // where its authority was listed and it names the host.
 func (h hop) reaches(key ssh.PublicKey, now time.Time) bool {
 	cert, isCert := key.(*ssh.Certificate)
@@ -125,7 +125,7 @@ func (h hop) reaches(key ssh.PublicKey, now time.Time) bool {
 	return false
 }
 
-// certifies says whether a host certificate is valid for the name. One without
+// certifies reports whether a host certificate is valid for the name. One without
 // principals is for no host: an empty list means nobody.
 func certifies(cert *ssh.Certificate, name string, now time.Time) bool {
 	if cert.CertType != ssh.HostCert || cert.Signature == nil || cert.Signature.Format == ssh.KeyAlgoRSA {
@@ -141,7 +141,7 @@ func certifies(cert *ssh.Certificate, name string, now time.Time) bool {
 	return false
 }
 
-// allows says whether one of the destinations is the step from a host (nil: from
+// allows reports whether one of the destinations is the step from a host (nil: from
 // here) to a host (nil: to any) as a user (nil: not known yet).
 func allows(list []destination, from, to ssh.PublicKey, user *string, now time.Time) bool {
 	for _, d := range list {
@@ -157,7 +157,7 @@ func allows(list []destination, from, to ssh.PublicKey, user *string, now time.T
 	return false
 }
 
-// permitted says whether a key with these destinations may be used over a
+// permitted reports whether a key with these destinations may be used over a
 // connection: every step on its way must be one of them. user is nil where only
 // the sight of the key is in question; then a connection that forwards needs a
 // destination to go on to.

@@ -215,7 +215,7 @@ type Shortened struct {
 }
 
 // shorten reads a key's fingerprint and for how many seconds it stays. It never makes a
-// time longer: who wants that has to show the key once more.
+// time longer: for that, the key has to be shown once more.
 func (c *connection) shorten(r *sshwire.Reader) (s Shortened, err error) {
 	fingerprint, life := r.Text(), time.Duration(r.Uint32())*time.Second
 	if err := r.End(); err != nil {

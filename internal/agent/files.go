@@ -53,7 +53,7 @@ func (f *files) of(fingerprint string) string {
 	return ""
 }
 
-// unchanged says whether a file is as it was. Two that were written within a tick of
+// unchanged reports whether a file is as it was. Two that were written within a tick of
 // the file system's clock differ by being two.
 func unchanged(was, is os.FileInfo) bool {
 	return was != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()

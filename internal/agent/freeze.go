@@ -31,7 +31,7 @@ func (a *Agent) Freeze() {
 	}
 }
 
-// Frozen says whether the agent is frozen, or about to be.
+// Frozen reports whether the agent is frozen, or about to be.
 func (a *Agent) Frozen() bool {
 	select {
 	case <-a.freezing:

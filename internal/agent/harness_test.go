@@ -239,7 +239,7 @@ func (c *client) ask(message []byte) ([]byte, error) {
 	return answer, err
 }
 
-// yes says whether the agent did what was asked.
+// yes reports whether the agent did what was asked.
 func yes(answer []byte) bool {
 	return len(answer) > 0 && answer[0] != msgFailure && answer[0] != msgExtFailure
 }

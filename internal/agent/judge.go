@@ -147,7 +147,7 @@ func contradiction(r route, h *held, c content) string {
 	return ""
 }
 
-// sameKey says whether blob is the held key, or a certificate of it: ssh may
+// sameKey reports whether blob is the held key, or a certificate of it: ssh may
 // present a certificate and have the plain key sign.
 func sameKey(blob []byte, h *held) bool {
 	if bytes.Equal(blob, h.key.Blob) {
@@ -185,7 +185,7 @@ func judgeConstraint(r route, h *held, c content, now time.Time) (verdict policy
 const noHostbound = "a key with destinations (ssh-add -h) logs in through another host only where the server takes " +
 	methodHostbound + ", which sshd of OpenSSH does since 8.9 and workspaces do not; go there directly, or use a key without destinations"
 
-// visible says whether the connection may know of the key.
+// visible reports whether the connection may know of the key.
 func visible(r route, h *held, now time.Time) bool {
 	if r.untrusted != "" || h.key.Expired(now) {
 		return false
@@ -193,7 +193,7 @@ func visible(r route, h *held, now time.Time) bool {
 	return permitted(h.destinations, r.binds, nil, now)
 }
 
-// offered says whether the key can be of use on the connection: Allow if it can.
+// offered reports whether the key can be of use on the connection: Allow if it can.
 // Where that is bound for a login, what the policy would refuse anyway only uses
 // up the server's patience (MaxAuthTries of sshd_config(5)).
 func offered(p *policy.Policy, r route, h *held, k known, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {

@@ -19,7 +19,7 @@ import (
 // The specification of the agent's decisions, where the user has written no policy.
 //
 // A connection comes through the agent's socket or through the one for forwarding. On
-// it up to three hosts bind: each bind names a host and a session, and says whether the
+// it up to three hosts bind: each bind names a host and a session, and reports whether the
 // session forwards the agent or is for a login. Then a signature is asked for, with an
 // ordinary key or with one that is restricted to a list of steps (ssh-add -h). Before
 // all that the agent may have signed logins, for askers here or for remote ones.

@@ -188,7 +188,7 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// runMutant says whether the tests of a package noticed that mutant.
+// runMutant reports whether the tests of a package noticed that mutant.
 func runMutant(t *testing.T, suite string, i int) (caught bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -18,7 +18,7 @@ type peer struct {
 }
 
 // mayConnect says why a user may not ask the agent of another; nil: they are the same,
-// or it is root, who has the agent anyway.
+// or it is root, which has the agent anyway.
 func mayConnect(uid, me int) error {
 	if uid != 0 && uid != me {
 		return fmt.Errorf("user %d is not user %d, whose agent this is", uid, me)

@@ -22,7 +22,7 @@ type Pinentry struct {
 	Program string // path or name; empty: pinentry
 }
 
-// CanAsk says whether there is a program and a display or terminal to ask at.
+// CanAsk reports whether there is a program and a display or terminal to ask at.
 func (p Pinentry) CanAsk() bool {
 	if os.Getenv("SSH_ASKPASS") != "" || !hasDisplay() && os.Getenv("GPG_TTY") == "" {
 		return false

@@ -366,7 +366,7 @@ func sha1Signature(p pair, session string) []byte {
 	return ssh.Marshal(sig)
 }
 
-// subset says whether every key of ours is one of theirs.
+// subset reports whether every key of ours is one of theirs.
 func subset(ours, theirs []string) bool {
 	for _, k := range ours {
 		found := false

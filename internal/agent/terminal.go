@@ -20,7 +20,7 @@ func NewTerminal(f *os.File) (*Terminal, error) {
 	return &Terminal{f}, f.SetReadDeadline(time.Time{})
 }
 
-// CanAsk says whether the terminal is the agent's now: one in a shell's background
+// CanAsk reports whether the terminal is the agent's now: one in a shell's background
 // would be stopped.
 func (t *Terminal) CanAsk() bool { return InForeground(t.file) }
 

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// InForeground says whether f is a terminal whose foreground process group is ours
+// InForeground reports whether f is a terminal whose foreground process group is ours
 // (tcgetpgrp(3)).
 func InForeground(f *os.File) bool {
 	raw, err := f.SyscallConn()

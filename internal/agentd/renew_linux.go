@@ -132,7 +132,7 @@ func (s *setup) renewable(ctx context.Context) error {
 	return nil
 }
 
-// ownedByRoot says whether nobody but root can change what lies at path.
+// ownedByRoot reports whether nobody but root can change what lies at path.
 func ownedByRoot(path string) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -35,7 +35,7 @@ type Node interface {
 	// WaitIdle returns when nobody is making or changing the workspace: after a
 	// cancelled Create, when nothing of it is left.
 	WaitIdle(ctx context.Context, name keyway.Name) error
-	// GPUs tells of the GPUs of the place, who has them, and who waits for some.
+	// GPUs returns the GPUs of the place, with their holders, and the requests that wait for some.
 	GPUs(ctx context.Context) (keyway.GPUReport, error)
 	// Dial connects to a workspace's guest. A Client returns before the other end
 	// has answered, so that the first bytes cost no extra round trip: what went

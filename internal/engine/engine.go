@@ -25,7 +25,7 @@ const Host = keyway.EngineHost
 type Engine interface {
 	// Name is how users call the platform: one of keyway.Engines.
 	Name() string
-	// Probe says whether the platform can be used, and if not, why.
+	// Probe reports whether the platform can be used, and if not, why.
 	Probe(ctx context.Context) error
 	// Create makes and starts the workspace and returns when its guest serves.
 	// If it fails or ctx ends, nothing is left. report may be called from one

@@ -20,7 +20,7 @@ func spec(name keyway.Name) keyway.Spec {
 	return keyway.Spec{Name: name, Engine: "docker", Access: keyway.Access{AuthorizedKeys: []string{"ssh-ed25519 A", "ssh-ed25519 B"}}}
 }
 
-// TestAdmit: who is sent enters, beside those the workspace was made with; what the
+// TestAdmit: keys that are sent may enter, beside those the workspace was made with; what the
 // workspace wrote into its own file is gone, and was never taken over.
 func TestAdmit(t *testing.T) {
 	homes := HomesIn(t.TempDir())

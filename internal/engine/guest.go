@@ -105,7 +105,7 @@ func countHeld(root *os.Root) int {
 // to see what its client speaks. RFC 4253, section 4.2.
 const probeBanner = "SSH-2.0-keyway_probe\r\n"
 
-// Greets says whether a guest that serves is at the other end of conn, which it
+// Greets reports whether a guest that serves is at the other end of conn, which it
 // closes. It waits as long as ctx lets it.
 func Greets(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()

@@ -302,7 +302,7 @@ func (h Homes) makeDir() error {
 // homeMode is the mode of a Home. The guest in a container may be any uid: the
 // one an image or --user names, or one that user namespaces make of it. It must
 // be able to write there, so the directory is open to all, and its sticky bit
-// keeps every uid from what belongs to another. Who is not in the workspace does
+// keeps every uid from what belongs to another. A process outside the workspace does
 // not get here, because the directory above is 0700. Plain processes are the
 // owner's own.
 func homeMode(s keyway.Spec) fs.FileMode {

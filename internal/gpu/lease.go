@@ -98,7 +98,7 @@ func (p *Place) live(l lease) bool {
 	return l.PID > 0 && l.Boot == p.procs.boot() && p.procs.alive(l.PID, l.Start)
 }
 
-// holderOf is who has leased the GPU; nil: nobody, or one that has ended. The caller
+// holderOf returns the holder of the GPU's lease; nil: nobody, or one that has ended. The caller
 // has the store's lock.
 func (p *Place) holderOf(uuid string) (*holder, error) {
 	data, held, err := p.store.look(leaseFile(uuid))
@@ -116,7 +116,7 @@ func (p *Place) holderOf(uuid string) (*holder, error) {
 	return nil, nil
 }
 
-// holder is who has a GPU just now.
+// holder is the present holder of a GPU.
 type holder struct {
 	Holder
 	starting bool
@@ -124,7 +124,7 @@ type holder struct {
 	process  *Process // what computes there, if it is no workspace
 }
 
-// holders are who has each of the devices: by lease, as an engine tells, or because
+// holders are the holders of the devices: by lease, as an engine tells, or because
 // something computes there.
 func (p *Place) holders(devices []Device, told []Holding) (map[string]*holder, error) {
 	all := map[string]*holder{}

@@ -186,7 +186,7 @@ func (g *Grant) UUIDs() []string {
 // Bind makes the GPUs those of the workspace whose first process is pid, for as long
 // as that lives. The caller has the workspace wait with all that it does until Bind
 // has returned: if the caller dies before, the process must end. pid is 0 where the
-// engine's processes are not this machine's: then only the engine tells who has them.
+// engine's processes are not this machine's: then only the engine knows their holders.
 // A second Bind takes the place of the first, until Close.
 func (g *Grant) Bind(pid int) error {
 	if g == nil {

@@ -55,7 +55,7 @@ func without(list []*connection, c *connection) []*connection {
 	return slices.DeleteFunc(slices.Clone(list), func(x *connection) bool { return x == c })
 }
 
-// newestFirst is who may be asked now.
+// newestFirst are the agents that may be asked now.
 func (b *agentBroker) newestFirst() []*connection {
 	b.mu.Lock()
 	defer b.mu.Unlock()

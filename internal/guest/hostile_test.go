@@ -24,7 +24,7 @@ import (
 // strangerUID is a user whom no Home here belongs to.
 const strangerUID = 61237
 
-// Who may enter is said by a file of the workspace's user, of the owner of the
+// The keys that may enter are in a file of the workspace's user, of the owner of the
 // Home or of root, which nobody else can write to.
 func TestFilesOfOthersAreRefused(t *testing.T) {
 	for what, c := range map[string]struct {

@@ -20,7 +20,7 @@ import (
 	"keyway/internal/proctree"
 )
 
-// hasZombieChild says whether a child of pid waits to be reaped.
+// hasZombieChild reports whether a child of pid waits to be reaped.
 func hasZombieChild(pid int) bool {
 	for _, p := range proctree.All() {
 		if p.Parent == pid && p.Zombie {

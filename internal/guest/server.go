@@ -105,7 +105,7 @@ func (s *Server) newConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 	return config
 }
 
-// mayEnter says whether a client that proves to hold key may enter as the user
+// mayEnter reports whether a client that proves to hold key may enter as the user
 // it names. It is asked for keys that the client only might have, so it leaves
 // no trace.
 func (s *Server) mayEnter(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {

@@ -32,7 +32,7 @@ const (
 type stopping struct {
 	turns   *proctree.Ending
 	kill    time.Time    // when all are killed
-	holders map[int]bool // who has been told
+	holders map[int]bool // those that have been told
 	leave   time.Time    // when those who wait must have left; zero: not their turn
 	served  bool         // the server and all the rest were told
 }

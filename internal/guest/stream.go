@@ -28,7 +28,7 @@ var errCrowded = errors.New("too many were logging in at once")
 // receive serves one connection to the guest's socket: its first byte tells a
 // stream from SSH. A stream that it begins, or has begun, does not end with it.
 func (s *Server) receive(ctx context.Context, conn net.Conn) {
-	uid, _ := peerOf(conn) // who may connect was decided before
+	uid, _ := peerOf(conn) // whether it may connect was decided before
 	place := s.strangers.Enter(int(uid), func() { conn.Close() })
 	defer place.Leave()
 	if s.streams == nil || firstByte(conn) != stream.Magic[0] {

@@ -116,7 +116,7 @@ func AsError(err error) *Error {
 	}
 }
 
-// Is says whether err is an Error of that kind.
+// Is reports whether err is an Error of that kind.
 func Is(err error, kind Kind) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == kind

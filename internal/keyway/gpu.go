@@ -13,7 +13,7 @@ type GPU struct {
 	Memory int64  `json:"memory"` // in bytes; -1: not told
 	Used   int64  `json:"used"`   // of Memory, in bytes; -1: not told
 	Load   int    `json:"load"`   // in percent; -1: not told
-	// Holder is who has the GPU; nil: no workspace has it. A GPU without a holder on
+	// Holder is the workspace that has the GPU; nil: none. A GPU without a holder on
 	// which others compute is not free either.
 	Holder    *GPUHolder   `json:"holder,omitempty"`
 	Processes []GPUProcess `json:"processes,omitempty"`
@@ -39,7 +39,7 @@ type GPUProcess struct {
 	Workspace Name `json:"workspace,omitempty"`
 }
 
-// GPUWaiter is who waits for GPUs, the next one first.
+// GPUWaiter is a request that waits for GPUs, the next one first.
 type GPUWaiter struct {
 	Owner     string    `json:"owner"`
 	Workspace Name      `json:"workspace"`

@@ -86,9 +86,9 @@ var systems = []string{"linux", "darwin", "windows"}
 // stands alone.
 const nouns = "internal/keyway"
 
-// rooms reads the table of docs/ARCHITECTURE.md: for each package, those that it
+// allowed reads the table of docs/ARCHITECTURE.md: for each package, those that it
 // may import. nil stands for everything.
-func rooms(t *testing.T) map[string][]string {
+func allowed(t *testing.T) map[string][]string {
 	t.Helper()
 	doc, err := os.ReadFile(filepath.Join(root(t), "docs", "ARCHITECTURE.md"))
 	if err != nil {
@@ -120,7 +120,7 @@ func rooms(t *testing.T) map[string][]string {
 }
 
 func TestImportTable(t *testing.T) {
-	table := rooms(t)
+	table := allowed(t)
 	if len(table) < 10 {
 		t.Fatalf("docs/ARCHITECTURE.md has a table of only %d packages: has its form changed?", len(table))
 	}

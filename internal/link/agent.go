@@ -20,7 +20,7 @@ const (
 // agentTimeout bounds how long the agent may take to say what it holds.
 const agentTimeout = 2 * time.Second
 
-// agentIsEmpty says whether the agent that the uplink's ssh uses holds no key, or is
+// agentIsEmpty reports whether the agent that the uplink's ssh uses holds no key, or is
 // not there. Without an agent there is none to be empty.
 func (u *uplink) agentIsEmpty() bool {
 	socket := u.agentSocket()

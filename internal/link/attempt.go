@@ -120,7 +120,7 @@ func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
 	}
 }
 
-// asking says whether a question is open.
+// asking reports whether a question is open.
 func (a *attempt) asking() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // terminalTimeout bounds how long a command may take to hand its terminal over.
 const terminalTimeout = 5 * time.Second
 
-// movable says whether connections can be handed to another process.
+// movable reports whether connections can be handed to another process.
 const movable = true
 
 // passTerminal sends the terminal's descriptor over conn, beside one byte.

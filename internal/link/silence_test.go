@@ -32,7 +32,7 @@ func TestAQuestionIsNoSilence(t *testing.T) {
 	}
 }
 
-// Who waits no more is told of that, not of the silence.
+// A caller that has stopped waiting is told of that, not of the silence.
 func TestSilenceEndsWithWhoWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)

@@ -142,7 +142,7 @@ func (w *world) stream() StreamStatus {
 	return s.Places[0].Streams[0]
 }
 
-// A node that was killed a moment ago is not noticed by the first who needs it.
+// A node that was killed a moment ago is not noticed by its next user.
 func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 	w := startWorld(t)
 	for range 20 {

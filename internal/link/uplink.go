@@ -161,7 +161,7 @@ func (u *uplink) try(ctx context.Context, a *attempt, tries int) (pause time.Dur
 	return 0, true
 }
 
-// again says whether an attempt that has failed for the so manieth time is made once
+// again reports whether an attempt that has failed for the so manieth time is made once
 // more, and after which pause.
 func (u *uplink) again(err error, tries int) (pause time.Duration, again bool) {
 	switch {
@@ -298,7 +298,7 @@ func (u *uplink) down(c *connection) {
 	u.work.Go(c.process.stop)
 }
 
-// trust is for who is about to use c, which may have died without a word: c is
+// trust is for a caller about to use c, which may have died without a word: c is
 // asked for an answer meanwhile, and the context ends when c is suspected.
 func (u *uplink) trust(c *connection) context.Context {
 	u.mu.Lock()

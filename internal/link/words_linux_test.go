@@ -45,7 +45,7 @@ func TestAGreetingIsNoNews(t *testing.T) {
 	}
 }
 
-// Who waits no longer hears who was silent.
+// A caller that has stopped waiting hears which host was silent.
 func TestPatienceEndsWithWhoWasSilent(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

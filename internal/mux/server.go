@@ -250,7 +250,7 @@ func (w *workspace) serve() {
 	w.guest.close()
 }
 
-// retire takes the socket away: who comes now connects by itself, and what runs
+// retire takes the socket away: an ssh that comes now connects by itself, and what runs
 // goes on.
 func (w *workspace) retire() {
 	w.once.Do(func() {

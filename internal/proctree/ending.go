@@ -31,8 +31,8 @@ type Ending struct {
 	by      time.Time         // when the turns are over
 	kill    time.Time         // when all are killed; zero: not yet known
 	killing bool              // SIGKILL was sent
-	told    map[identity]bool // who has got SIGTERM
-	hungUp  map[identity]bool // who has got SIGHUP
+	told    map[identity]bool // those that have got SIGTERM
+	hungUp  map[identity]bool // those that have got SIGHUP
 	held    map[identity]bool // scripts that were stopped
 	send    func(int, unix.Signal) error
 	is      func(Process) kind // what a process is

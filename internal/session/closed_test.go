@@ -11,7 +11,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// What sessions say, and who may type into them, is the workspace's user's alone,
+// The output of sessions and their input belong to the workspace's user alone,
 // whatever the umask.
 func TestTheRegistryIsClosed(t *testing.T) {
 	home := keyway.Home(filepath.Join(t.TempDir(), "home"))

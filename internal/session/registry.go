@@ -164,7 +164,7 @@ func (r Registry) List() ([]Info, error) {
 	return all, nil
 }
 
-// isLocked says whether another process holds the lock at path.
+// isLocked reports whether another process holds the lock at path.
 func isLocked(path string) bool {
 	f, err := OpenRegular(path, os.O_RDWR)
 	if err != nil {

@@ -107,7 +107,7 @@ func (s Sent) validate() error {
 	return nil
 }
 
-// plainWord says whether s has only letters, digits and what login names have
+// plainWord reports whether s has only letters, digits and what login names have
 // beside them, and does not look like an option.
 func plainWord(s string, limit int) bool {
 	if s == "" || len(s) > limit {

@@ -33,7 +33,7 @@ type Change struct {
 	absent  bool // there is no such file yet
 }
 
-// Needed says whether there is anything to do.
+// Needed reports whether there is anything to do.
 func (c Change) Needed() bool { return c.Why != "" }
 
 // Diff shows the change, fit to print.

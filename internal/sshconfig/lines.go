@@ -133,7 +133,7 @@ func splitArgs(s string) []string {
 	return args
 }
 
-// includes says whether the directive makes ssh read the file at path. Relative
+// includes reports whether the directive makes ssh read the file at path. Relative
 // paths are below ~/.ssh, and wildcards are expanded.
 func (d directive) includes(home, path string) bool {
 	if d.keyword != "include" {

@@ -170,7 +170,7 @@ func misbehave(p *pipe, pick func(int) int) {
 type nomad struct {
 	l *lab
 	c *Conn
-	// Held by who reads, by who writes, and both by who moves. Unlike mutexes they
+	// The reader holds one, the writer the other, and a handover both. Unlike mutexes they
 	// let the bubble's clock go on.
 	reading, writing chan struct{}
 }

@@ -258,7 +258,7 @@ func (s *session) try(t *testing.T, a attempt) (worked bool) {
 	return err == nil
 }
 
-// logged says whether the log has that a remote asker got, or did not get, what
+// logged reports whether the log has that a remote asker got, or did not get, what
 // it wanted.
 func logged(events []audit.Event, worked bool) bool {
 	return slices.ContainsFunc(events, func(e audit.Event) bool {

@@ -228,7 +228,7 @@ func withArgument(pids []int, word string) (found []int) {
 	return found
 }
 
-// Two people work in one terminal: who types has it at their size, and who only
+// Two people work in one terminal: it has the size of the one that typed last, and one that only
 // looks on changes nothing.
 func TestSeveralTerminalsShowOneSession(t *testing.T) {
 	t.Parallel()

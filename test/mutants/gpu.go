@@ -1,6 +1,6 @@
 package main
 
-// lending are the claims about who has which GPU.
+// lending are the claims about the holders of GPUs.
 var lending = []mutant{
 	{
 		"a GPU whose workspace lives is not lent again", "internal/gpu/lease.go",

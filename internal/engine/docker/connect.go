@@ -203,7 +203,7 @@ func startCommand(name string) string {
 	return "systemctl --user start podman.socket"
 }
 
-// installed says whether the engine's programs are at this place.
+// installed reports whether the engine's programs are at this place.
 func installed(name string) bool {
 	programs := []string{"dockerd", "docker"}
 	if name == namePodman {

@@ -88,7 +88,7 @@ func noSource(m keyway.Mount) error {
 		Advise(keyway.CorrectMount, m.Source, m.Target)
 }
 
-// isAbsAnywhere says whether p is absolute on the daemon's machine, which may
+// isAbsAnywhere reports whether p is absolute on the daemon's machine, which may
 // run Windows (Docker Desktop).
 func isAbsAnywhere(p string) bool {
 	return path.IsAbs(p) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')

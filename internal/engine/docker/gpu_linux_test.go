@@ -153,7 +153,7 @@ func testWrongGPUs(t *testing.T, d daemon) {
 }
 
 // TestPodmanGPUs lends GPUs to containers of Podman, which makes these by its own API.
-// Its processes are in another namespace, so the labels alone tell who has which.
+// Its processes are in another namespace, so only the labels name the holder of each.
 func TestPodmanGPUs(t *testing.T) {
 	for name, byUUID := range map[string]bool{"ByIndex": false, "ByUUID": true} {
 		t.Run(name, func(t *testing.T) {

@@ -150,7 +150,7 @@ type pullSum struct {
 	layers map[string]jsonstream.Progress
 }
 
-// add says whether m changed the sum.
+// add reports whether m changed the sum.
 func (s pullSum) add(m jsonstream.Message) bool {
 	if m.Progress == nil || m.ID == "" || m.Status != "Downloading" {
 		return false

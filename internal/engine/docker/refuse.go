@@ -188,7 +188,7 @@ func mountMissing(_ daemon, s keyway.Spec, said, low string) error {
 	return nil
 }
 
-// mentions says whether path stands in text as a whole, not as the beginning of
+// mentions reports whether path stands in text as a whole, not as the beginning of
 // a longer one.
 func mentions(text, path string) bool {
 	path = strings.TrimRight(path, "/")

@@ -29,7 +29,7 @@ import (
 type registry struct {
 	host    string
 	blobs   map[string][]byte
-	private bool // only for who knows the password
+	private bool // asks for a password
 	// pulling is closed when half of the slow image's layer was sent; release
 	// lets the rest go.
 	pulling chan struct{}

@@ -26,7 +26,7 @@ const (
 	logFile  = "init.log"  // what init and the workspace's command print
 )
 
-// alive says whether the workspace's first process lives.
+// alive reports whether the workspace's first process lives.
 func alive(home keyway.Home) bool {
 	root, err := os.OpenRoot(string(home))
 	if err != nil {
@@ -207,7 +207,7 @@ func sayGrace(home keyway.Home, grace time.Duration) {
 	_ = keyway.WriteFile(home.GraceFile(), keyway.GraceText(grace), 0o600)
 }
 
-// terminate asks init to end and says whether it could. The pid is only good as
+// terminate asks init to end and reports whether it could. The pid is only good as
 // long as init holds its lock, so the process is pinned (os.Process is a pidfd)
 // before the lock is looked at once more.
 func terminate(home keyway.Home) bool {

@@ -78,7 +78,7 @@ func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 		printed := append(flood(random, 1000, 200), flood(random, 3_000_000, strange)...)
 		for rest := printed; len(rest) > 0; {
 			n := min(len(rest), 1+random.IntN(drainBuffer))
-			p.output.append(wire.Terminal, rest[:n])
+			p.output.append(wire.TTY, rest[:n])
 			rest = rest[n:]
 		}
 		_, _ = whole.Write(printed)
@@ -119,7 +119,7 @@ func TestADisplayLosesNothing(t *testing.T) {
 	for rest := printed; len(rest) > 0; {
 		n := min(len(rest), drainBuffer)
 		p.output.room()
-		p.output.append(wire.Terminal, rest[:n])
+		p.output.append(wire.TTY, rest[:n])
 		rest = rest[n:]
 	}
 	p.catchUp()

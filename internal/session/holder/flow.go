@@ -14,7 +14,7 @@ type waiter struct {
 	at     uint64 // up to where it has read; guarded by output.mu
 }
 
-// waitFor has the job wait for a reader who has read up to an offset.
+// waitFor has the job wait for a reader that has read up to an offset.
 func (o *output) waitFor(at uint64) *waiter {
 	w := &waiter{output: o, at: at}
 	o.mu.Lock()

@@ -157,7 +157,7 @@ func startOnTerminal(program string, o Options) (*job, error) {
 		closeAll(master, slave)
 		return nil, err
 	}
-	return &job{pid: pid, tty: true, input: master, outs: []source{{wire.Terminal, master}}, slave: slave}, nil
+	return &job{pid: pid, tty: true, input: master, outs: []source{{wire.TTY, master}}, slave: slave}, nil
 }
 
 // holdOn opens the job's terminal, as startOnTerminal does, for a holder that has taken

@@ -305,7 +305,7 @@ func Renew(home keyway.Home, program string) error {
 	return errors.Join(failed...)
 }
 
-// runs says whether a process runs the program that is at the path now.
+// runs reports whether a process runs the program that is at the path now.
 func runs(pid int, program string) bool {
 	a, errA := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
 	b, errB := os.Stat(program)

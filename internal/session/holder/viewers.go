@@ -198,7 +198,7 @@ func (vs *viewers) serve(v *viewer) {
 }
 
 func (vs *viewers) welcome(v *viewer, h wire.Hello) {
-	vs.gate.RLock() // who comes while the holder is renewed is not let in half-way
+	vs.gate.RLock() // a viewer that comes while the holder is renewed is not let in half-way
 	defer vs.gate.RUnlock()
 	vs.mu.Lock()
 	defer vs.mu.Unlock()

@@ -98,7 +98,7 @@ func TestALogIsRotated(t *testing.T) {
 	bounds := Bounds{Segment: segment, Records: records, Segments: 4}
 	most := uint64(bounds.Segments * (segment + records*recordSize))
 	for name, step := range map[string]func(i int) (wire.Stream, int){
-		"large pieces":      func(int) (wire.Stream, int) { return wire.Terminal, 2*segment + 7 },
+		"large pieces":      func(int) (wire.Stream, int) { return wire.TTY, 2*segment + 7 },
 		"one byte a stream": func(i int) (wire.Stream, int) { return wire.Stdout + wire.Stream(i%2), 1 },
 		"lines":             func(int) (wire.Stream, int) { return wire.Stdout, 100 },
 	} {
@@ -154,7 +154,7 @@ func TestALogKnowsWhatCameSince(t *testing.T) {
 // A log may be anything: the job can write to it.
 func FuzzLog(f *testing.F) {
 	record := func(offset, millis uint64, s wire.Stream) []byte { return record{offset, millis, s}.append(nil) }
-	f.Add([]byte("some output\n"), slices.Concat(record(0, 1, wire.Stdout), record(4, 2, wire.Stderr), record(6, 3, wire.Lost), record(8, 9, wire.Terminal)), uint64(0), uint64(6))
+	f.Add([]byte("some output\n"), slices.Concat(record(0, 1, wire.Stdout), record(4, 2, wire.Stderr), record(6, 3, wire.Lost), record(8, 9, wire.TTY)), uint64(0), uint64(6))
 	f.Add([]byte("not sorted"), slices.Concat(record(9, 1, wire.Stdout), record(4, 2, wire.Stderr), record(1<<63, 3, wire.Lost)), uint64(3), uint64(1<<62))
 	f.Add([]byte("cut off"), record(1, 1, wire.Stdout)[:7], uint64(100), uint64(2))
 	f.Add([]byte{}, []byte{}, uint64(0), uint64(0))

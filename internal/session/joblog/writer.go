@@ -196,7 +196,7 @@ func (l *Writer) begin(r record) error {
 	}
 	c.records++
 	l.last, l.open = r, true
-	if l.window != c.window && r.stream == wire.Terminal {
+	if l.window != c.window && r.stream == wire.TTY {
 		return l.beginSize(c)
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 func collapsed(t testing.TB, w wire.Window, output string, piece int) string {
 	t.Helper()
 	var got bytes.Buffer
-	s := wire.Terminal
+	s := wire.TTY
 	if w == pipeWindow {
 		s = wire.Stdout
 	}

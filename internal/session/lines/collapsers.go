@@ -26,7 +26,7 @@ var UnknownWindow = wire.Window{Rows: 24, Cols: 80}
 // Of is what draws a stream.
 func (c *Collapsers) Of(s wire.Stream) *Collapser {
 	if c.All[s] == nil {
-		w, pipe := c.Window, s != wire.Terminal
+		w, pipe := c.Window, s != wire.TTY
 		if pipe {
 			w = pipeWindow
 		}
@@ -55,7 +55,7 @@ func (c *Collapsers) Resized(w wire.Window) {
 		return
 	}
 	c.Window = w
-	if one := c.All[wire.Terminal]; one != nil {
+	if one := c.All[wire.TTY]; one != nil {
 		one.resize(w)
 	}
 }

@@ -131,7 +131,7 @@ func (f forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
 	return f.escapes.filter(p), false
 }
 
-// answer takes what was typed for an answer to the open question, and says whether the
+// answer takes what was typed for an answer to the open question, and reports whether the
 // user leaves.
 func (f forward) answer(p []byte, quiet bool) (leave bool) {
 	if quiet {

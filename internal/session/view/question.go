@@ -71,7 +71,7 @@ func (q *question) typed(key rune, only bool) {
 const killGrace = 10 * time.Second
 
 // settle is called when nothing has followed what was typed. It acts on the answer, if
-// that is one, and says whether the user leaves.
+// that is one, and reports whether the user leaves.
 func (q *question) settle(conn *wire.Connection) (leave bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -157,11 +157,11 @@ func (t *Terminal) Size() wire.Window {
 var _ wire.Sink = (*Terminal)(nil)
 
 func (t *Terminal) Put(s wire.Stream, p []byte) error {
-	if s == wire.Terminal && t.Display {
+	if s == wire.TTY && t.Display {
 		t.begin()
 	}
 	err := t.Write(s, p) // first, as somebody waits for it
-	if s == wire.Terminal && t.Display {
+	if s == wire.TTY && t.Display {
 		t.show(p, false)
 	}
 	return err

@@ -115,7 +115,7 @@ type Renewals struct {
 	n    int
 }
 
-// Another says whether to look for the holder (again).
+// Another reports whether to look for the holder (again).
 func (r *Renewals) Another(now time.Time) bool {
 	if now.Sub(r.last) > stayed {
 		r.n = 0

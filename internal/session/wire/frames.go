@@ -48,10 +48,10 @@ const (
 type Stream byte
 
 const (
-	Terminal Stream = 0 // the job's terminal
-	Stdout   Stream = 1
-	Stderr   Stream = 2
-	Lost     Stream = 3 // in the log only: bytes that are not there
+	TTY    Stream = 0 // the job's terminal
+	Stdout Stream = 1
+	Stderr Stream = 2
+	Lost   Stream = 3 // in the log only: bytes that are not there
 )
 
 // Flags of hello.

@@ -19,7 +19,7 @@ func samples() []Message {
 	return []Message{
 		Hello{}, Hello{Version: Version, Flags: helloFlags, From: 1<<64 - 1, Rows: MaxWindow, Cols: MaxWindow},
 		Input{[]byte{}}, Input{[]byte("ls\r")}, Input{bytes.Repeat([]byte{0}, MaxPayload)}, EOF{}, Size{24, 80}, Signal{2}, Signal{64}, Key{Ctrl, "left"}, Key{0, "é"},
-		End{10_000}, Welcome{Version, true, 5}, Welcome{}, ScreenData{[]byte("\x1b[?1049h")}, Ask{}, Output{Terminal, 0, []byte{}},
+		End{10_000}, Welcome{Version, true, 5}, Welcome{}, ScreenData{[]byte("\x1b[?1049h")}, Ask{}, Output{TTY, 0, []byte{}},
 		Output{Stderr, 1 << 40, []byte("line\n")}, Skipped{1, 2}, Live{}, Ended{0, 0}, Ended{137, 9}, Refused{"too many"}, Sized{24, 80},
 	}
 }

@@ -64,7 +64,7 @@ func TestCtrlCAsks(t *testing.T) {
 	if code := p.wait(); code != 0 {
 		t.Errorf("to leave: exit code %d", code)
 	}
-	// Who comes back to it is not asked.
+	// A user who comes back to it is not asked.
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "on\r\n")
 	p.keys("\x03")

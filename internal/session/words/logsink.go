@@ -97,7 +97,7 @@ func (l *logSink) Put(s wire.Stream, p []byte) error {
 	}
 	c := l.Of(s)
 	err := c.Write(p)
-	if l.live && (s == wire.Terminal || c.Moved || l.shows()) {
+	if l.live && (s == wire.TTY || c.Moved || l.shows()) {
 		l.arm()
 	} else {
 		c.Release(c.Final())

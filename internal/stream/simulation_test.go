@@ -165,11 +165,11 @@ func (s *simulation) end() error {
 			return fmt.Errorf("%w; client %s; server %s", err, s.client.brief(), s.server.brief())
 		}
 	}
-	for _, e := range []*simEnd{s.client, s.server} {
-		if e != nil { // one that has not ended waits for an ACK that its peer went without
-			e.w.close(s.now)
-			e.w.end(ErrExpired)
-		}
+	// One that has not ended waits for an ACK that its peer went without, or its client
+	// never heard that it was opened.
+	for _, e := range append(s.opened, s.client) {
+		e.w.close(s.now)
+		e.w.end(ErrExpired)
 	}
 	if n := s.budget.Used(); n != 0 {
 		return fmt.Errorf("%d bytes of the budget are used in the end", n)

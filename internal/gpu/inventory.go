@@ -62,6 +62,7 @@ type log struct {
 
 type logGPU struct {
 	Model     string       `xml:"product_name"`
+	Brand     string       `xml:"product_brand"`
 	UUID      string       `xml:"uuid"`
 	Minor     string       `xml:"minor_number"`
 	MIG       string       `xml:"mig_mode>current_mig"`

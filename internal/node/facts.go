@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"keyway/internal/engine"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -28,10 +29,10 @@ func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
 	if f.Engine.RemoteDaemon == "" {
 		f.Mounts = mountFacts(s.Mounts)
 	}
-	here := machine{root: "/", smi: "nvidia-smi"}
+	here := machine{root: "/"}
 	f.Memory, f.HardLimits = here.memory(), hardLimits()
 	if !s.GPUs.None() {
-		f.Driver = here.driver(ctx)
+		f.Driver = gpu.Driver(ctx)
 	}
 	return f, ctx.Err()
 }

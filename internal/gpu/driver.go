@@ -1,0 +1,120 @@
+package gpu
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/xml"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Driver returns what is known of this machine's NVIDIA driver. What it does not tell
+// stays empty.
+func Driver(ctx context.Context) keyway.DriverFacts {
+	return driver{root: "/", smi: smi{timeout: driverTimeout}}.facts(ctx)
+}
+
+const (
+	// driverTimeout is how long nvidia-smi may take when only the driver is asked
+	// about: the files tell most of it.
+	driverTimeout = 10 * time.Second
+	// maxVersionFile bounds what is read of a file of the kernel, in bytes.
+	maxVersionFile = 64 << 10
+)
+
+// driver is where the facts about a driver are found.
+type driver struct {
+	root string // "/", but in tests
+	smi  smi
+}
+
+// versionInText finds the driver's version in /proc/driver/nvidia/version.
+var versionInText = regexp.MustCompile(`Kernel Module.*?\s(\d+\.[\d.]+)\s`)
+
+// libraries are where Linux distributions have the driver's libraries.
+var libraries = []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "usr/lib64/nvidia"}
+
+// facts reads files first, because nvidia-smi fails where the two parts of a driver do
+// not fit, which is what is to be found out.
+func (d driver) facts(ctx context.Context) keyway.DriverFacts {
+	f := keyway.DriverFacts{Module: strings.TrimSpace(d.read("sys/module/nvidia/version"))}
+	if found := versionInText.FindStringSubmatch(d.read("proc/driver/nvidia/version")); f.Module == "" && found != nil {
+		f.Module = found[1]
+	}
+	f.Library = d.library()
+	path := d.smi.find()
+	if path == "" {
+		return f
+	}
+	var said log
+	output, err := d.smi.run(ctx, path, "-q", "-x")
+	if err != nil || xml.Unmarshal(withoutNames(output), &said) != nil {
+		return f
+	}
+	if f.Module == "" {
+		f.Module = told(said.Driver)
+	}
+	f.CUDA = told(said.CUDA)
+	computes := d.computes(ctx, path)
+	for i, g := range said.GPUs[:min(len(said.GPUs), maxGPUs)] {
+		one := keyway.GPUFacts{Model: told(g.Model), Brand: told(g.Brand)}
+		if i < len(computes) {
+			one.Compute = computes[i]
+		}
+		f.GPUs = append(f.GPUs, one)
+	}
+	return f
+}
+
+func (d driver) read(path string) string {
+	f, err := os.Open(filepath.Join(d.root, path))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	data, _ := io.ReadAll(io.LimitReader(f, maxVersionFile))
+	return string(data)
+}
+
+// library is the version of libcuda, from its file's name; of several, that which the
+// name without a version leads to.
+func (d driver) library() string {
+	for _, dir := range libraries {
+		target, err := filepath.EvalSymlinks(filepath.Join(d.root, dir, "libcuda.so.1"))
+		if err != nil {
+			continue
+		}
+		if version, ok := strings.CutPrefix(filepath.Base(target), "libcuda.so."); ok && strings.Contains(version, ".") {
+			return version
+		}
+	}
+	return ""
+}
+
+// computes are the compute capabilities of the GPUs, which older drivers do not tell.
+func (d driver) computes(ctx context.Context, path string) []string {
+	output, err := d.smi.run(ctx, path, "--query-gpu=compute_cap", "--format=csv,noheader")
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for lines := bufio.NewScanner(bytes.NewReader(output)); lines.Scan() && len(all) < maxGPUs; {
+		all = append(all, told(lines.Text()))
+	}
+	return all
+}
+
+// told is a value as a short line, empty where the driver does not tell it.
+func told(value string) string {
+	if unknown(value) {
+		return ""
+	}
+	return text(value)
+}

@@ -66,6 +66,14 @@ func Runtime() (string, error) {
 	return dir, refused(dir, "runtime", makePrivate(dir))
 }
 
+// Machine is a directory of this machine alone that outlives logins, with a short path:
+// /var/tmp/keyway-UID. It takes what a home directory cannot hold that is shared, full
+// of long names, mounted noexec or on a file system without sockets.
+func Machine() (string, error) {
+	dir := machineDir()
+	return dir, refused(dir, "local", makePrivate(dir))
+}
+
 // below is our directory below the base that the variable names, or below the
 // usual base. The XDG specification has relative values ignored.
 func below(variable, purpose string, usual func() (string, error)) (string, error) {

@@ -39,6 +39,8 @@ func runtimeCandidates() []string {
 	return append(dirs, filepath.Join("/tmp", name+"-"+uid))
 }
 
+func machineDir() string { return filepath.Join("/var/tmp", name+"-"+strconv.Itoa(os.Getuid())) }
+
 func ours(dir string) bool {
 	st, err := os.Stat(dir)
 	return err == nil && st.IsDir() && owner(st) == os.Getuid() && unix.Access(dir, unix.W_OK|unix.X_OK) == nil

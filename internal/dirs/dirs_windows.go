@@ -19,6 +19,8 @@ func runtimeCandidates() []string {
 	return []string{filepath.Join(base, name, "run")}
 }
 
+func machineDir() string { return filepath.Join(os.TempDir(), name) }
+
 func stat(dir string) (fs.FileInfo, error) { return os.Stat(dir) }
 
 // claim has nothing to do: what is made below a user's profile inherits an

@@ -1,6 +1,7 @@
 package noded
 
 import (
+	"keyway/internal/dirs"
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/host"
@@ -14,7 +15,9 @@ var openers = map[string]func(root string, guest engine.Guest) (engine.Engine, e
 	keyway.EnginePodman: func(root string, guest engine.Guest) (engine.Engine, error) {
 		return opened(docker.New(root, guest, docker.Podman()))
 	},
-	keyway.EngineHost: func(root string, guest engine.Guest) (engine.Engine, error) { return host.New(root, guest), nil },
+	keyway.EngineHost: func(root string, guest engine.Guest) (engine.Engine, error) {
+		return host.New(root, guest, host.ShortNamesIn(dirs.Machine)), nil
+	},
 }
 
 // opened is what New has made, without an Engine that holds a nil pointer.

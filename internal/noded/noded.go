@@ -14,7 +14,6 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/assets"
-	"keyway/internal/dirs"
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
 	"keyway/internal/node"
@@ -45,7 +44,7 @@ func serve(ctx context.Context, plainGuest string) error {
 	if err != nil {
 		return err
 	}
-	guest, noGuest := installGuest(root, plainGuest)
+	guest, noGuest := installGuest(guestRoot(root), plainGuest)
 	homes := engine.HomesIn(root)
 	if self, err := os.Executable(); err == nil && noGuest == nil {
 		node.Prune(root, homes, guest, self, time.Now())
@@ -59,31 +58,6 @@ func serve(ctx context.Context, plainGuest string) error {
 	api.Widen(in, out)
 	conn := api.PipeConn(bufio.NewReaderSize(in, api.ReadAhead), out, func() error { return errors.Join(in.Close(), out.Close()) })
 	return api.ServeConn(ctx, conn, api.NewHandler(n))
-}
-
-// nodeRoot is where workspaces have their files: the state directory, or the
-// runtime directory where the home directory is read-only.
-func nodeRoot() (string, error) {
-	root, err := dirs.State()
-	if err == nil {
-		err = writable(root)
-	}
-	if err == nil || keyway.Is(err, keyway.NoSpace) {
-		return root, nil // a full disk is told by whatever needs it; removing still works
-	}
-	if other, fallback := dirs.Runtime(); fallback == nil && writable(other) == nil {
-		return other, nil
-	}
-	return "", err
-}
-
-func writable(dir string) error {
-	f, err := os.CreateTemp(dir, ".writable-*")
-	if err != nil {
-		return keyway.Errorf(keyway.BadConfig, "%s cannot be written to: %w", dir, err)
-	}
-	f.Close()
-	return os.Remove(f.Name())
 }
 
 // installGuest puts the guest program where workspaces find it: the embedded

@@ -75,15 +75,19 @@ func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
 	if m.mode == modeBind {
 		return engine.Dial(ctx, m.home)
 	}
-	return e.exec(ctx, m.id, "dial")
+	return e.execGuest(ctx, m.id, "dial")
 }
 
-// exec runs a command of the guest program in the container; the connection is
-// its standard input and output.
-func (e *Engine) exec(ctx context.Context, id, command string) (*execConn, error) {
+// execGuest runs a command of the guest program in the container.
+func (e *Engine) execGuest(ctx context.Context, id, command string) (*execConn, error) {
+	return e.exec(ctx, id, keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome))
+}
+
+// exec runs a command in the container; the connection is its standard input and
+// output.
+func (e *Engine) exec(ctx context.Context, id string, command ...string) (*execConn, error) {
 	made, err := e.client.ExecCreate(ctx, id, client.ExecCreateOptions{
-		AttachStdin: true, AttachStdout: true, AttachStderr: true,
-		Cmd: []string{keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome)},
+		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: command,
 	})
 	if err != nil {
 		return nil, err
@@ -97,7 +101,7 @@ func (e *Engine) exec(ctx context.Context, id, command string) (*execConn, error
 
 // infoByExec is what the guest says of itself; it waits some seconds for it.
 func (e *Engine) infoByExec(ctx context.Context, m made) (keyway.GuestInfo, error) {
-	conn, err := e.exec(ctx, m.id, "info")
+	conn, err := e.execGuest(ctx, m.id, "info")
 	if err != nil {
 		return keyway.GuestInfo{}, err
 	}

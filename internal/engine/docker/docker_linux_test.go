@@ -15,6 +15,5 @@ func TestContract(t *testing.T) {
 // machine's files.
 func TestContractByExec(t *testing.T) {
 	s := onDaemon(t, localDocker).world(t, docker.ByExec()).Subject
-	s.SeesSessions = false
 	enginetest.Run(t, s)
 }

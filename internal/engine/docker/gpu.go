@@ -273,7 +273,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 
 // devices are the GPUs that the guest sees, as names in /dev.
 func (e *Engine) devices(ctx context.Context, id string) (names []string, told bool, err error) {
-	conn, err := e.exec(ctx, id, "gpus")
+	conn, err := e.execGuest(ctx, id, "gpus")
 	if err != nil {
 		return nil, false, err
 	}

@@ -94,6 +94,7 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 		reason = oldReason
 	}
 	w := e.workspace(m, state, reason, info, time.Unix(c.Created, 0))
+	w.Sessions = e.sessions(ctx, m, state)
 	return &w
 }
 
@@ -151,19 +152,12 @@ func (e *Engine) greets(ctx context.Context, m made) error {
 	return engine.Greets(ctx, conn)
 }
 
+// workspace is one that has no sessions, as a new one.
 func (e *Engine) workspace(m made, state keyway.State, reason string, info keyway.GuestInfo, created time.Time) keyway.Workspace {
-	data := m.rec.Data
-	if m.isOld() {
-		data = string(m.home)
-	}
-	sessions := engine.Sessions(data)
 	info.HostKey = m.rec.HostKey // whatever the guest says
-	if state == keyway.Stopped {
-		sessions = 0 // nothing outlives the container
-	}
 	return keyway.Workspace{
 		Name: m.spec.Name, Engine: e.Name(), Image: m.spec.Image, State: state, Reason: reason, GPUs: m.spec.GPUs,
-		Created: created.UTC().Truncate(time.Second), Sessions: sessions, ForwardAgent: m.spec.ForwardAgent, Guest: info,
+		Created: created.UTC().Truncate(time.Second), ForwardAgent: m.spec.ForwardAgent, Guest: info,
 		Origin: m.spec.Origin,
 	}
 }

@@ -179,7 +179,7 @@ func (d daemon) world(t testing.TB, opts ...docker.Option) world {
 	}
 	volumes := w.volumes(t)
 	w.Subject = enginetest.Subject{
-		Engine: e, Image: d.image, Tool: "/tool", SeesSessions: true, Walled: true, Dials: 100,
+		Engine: e, Image: d.image, Tool: "/tool", Walled: true, Dials: 100,
 		Kill: w.kill,
 		Left: func(t testing.TB) []string {
 			left := append(w.files(t), w.containers(t)...)

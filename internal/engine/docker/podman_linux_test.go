@@ -47,7 +47,7 @@ func TestPodman(t *testing.T) {
 	})
 	t.Run("Exec", func(t *testing.T) {
 		w := d.world(t, docker.Podman(), docker.ByExec())
-		w.Kill, w.SeesSessions, w.Dials = w.killByAPI, false, 20
+		w.Kill, w.Dials = w.killByAPI, 20
 		enginetest.Run(t, w.Subject)
 	})
 	t.Run("Recognised", func(t *testing.T) {

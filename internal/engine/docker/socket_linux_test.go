@@ -260,7 +260,7 @@ func testFallback(t *testing.T, w world) {
 	if got := w.Run(t, made, "env KEYWAY_WORKSPACE"); got != "far" {
 		t.Errorf("inside: %q", got)
 	}
-	if listed, _ := w.State(t, "far"); listed.State != keyway.Running || listed.Sessions != -1 {
+	if listed, _ := w.State(t, "far"); listed.State != keyway.Running || listed.Sessions != 0 {
 		t.Errorf("List tells %+v", listed)
 	}
 	if err := w.Engine.Remove(enginetest.Context(t), "far"); err != nil {

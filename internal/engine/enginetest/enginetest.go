@@ -44,8 +44,6 @@ type Subject struct {
 	Left func(t testing.TB) []string
 	// Kill kills the workspace's first process as somebody else would: kill -9.
 	Kill func(t testing.TB, name keyway.Name)
-	// SeesSessions says that the engine can count sessions.
-	SeesSessions bool
 	// Walled says that a workspace is a container: other users are in it, and its
 	// guest's memory is closed to them.
 	Walled bool

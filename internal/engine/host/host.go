@@ -20,6 +20,7 @@ type Engine struct {
 	homes engine.Homes
 	guest engine.Guest
 	gpus  *gpu.Place
+	short func() (string, error) // directory for short names of Homes; nil: there is none
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -29,6 +30,10 @@ type Option func(*Engine)
 
 // GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
 func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
+
+// ShortNamesIn has the engine make a short name in that directory for each Home whose
+// path is too long for the socket of an agent.
+func ShortNamesIn(dir func() (string, error)) Option { return func(e *Engine) { e.short = dir } }
 
 // New makes an engine that keeps its workspaces below root.
 func New(root string, guest engine.Guest, opts ...Option) *Engine {

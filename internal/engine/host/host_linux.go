@@ -66,7 +66,11 @@ func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec, gpu
 	if err != nil {
 		return err
 	}
-	init, err := startInit(home, s, key, gpus)
+	inner, err := e.inner(home)
+	if err != nil {
+		return err
+	}
+	init, err := startInit(home, inner, s, key, gpus)
 	if err != nil {
 		return err
 	}
@@ -110,9 +114,11 @@ func link(dir, bin string) error {
 
 // erase kills what is left of a workspace and removes its Home.
 func (e *Engine) erase(name keyway.Name) error {
-	if err := killAll(e.homes.Home(name)); err != nil {
+	home := e.home(name)
+	if err := killAll(home); err != nil {
 		return err
 	}
+	e.forgetShort(home)
 	return e.homes.Remove(name)
 }
 
@@ -152,7 +158,7 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 }
 
 func (e *Engine) describe(ctx context.Context, name keyway.Name, rec engine.Record) keyway.Workspace {
-	home := e.homes.Home(name)
+	home := e.home(name)
 	w := keyway.Workspace{
 		Name: name, Engine: Name, GPUs: rec.Spec.GPUs, ForwardAgent: rec.Spec.ForwardAgent, Created: rec.Created,
 		Sessions: engine.Sessions(dataOf(home, rec)), Origin: rec.Spec.Origin,
@@ -200,7 +206,7 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	if _, err := e.find(name); err != nil {
 		return err // before anything of it is signalled: it may be another machine's
 	}
-	if home := e.homes.Home(name); grace == 0 && alive(home) {
+	if home := e.home(name); grace == 0 && alive(home) {
 		sayGrace(home, 0) // also to a Stop that is under way
 		terminate(home)
 	}
@@ -212,7 +218,7 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	if _, err := e.find(name); err != nil {
 		return err
 	}
-	home := e.homes.Home(name)
+	home := e.home(name)
 	if !alive(home) {
 		return end(home, 0)
 	}
@@ -233,7 +239,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	if err != nil {
 		return err
 	}
-	s, home := rec.Spec, e.homes.Home(name)
+	s, home := rec.Spec, e.home(name)
 	if st, _ := state(ctx, home); st == keyway.Running {
 		return nil
 	}
@@ -283,7 +289,7 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	if _, err := e.find(name); err != nil {
 		return nil, err
 	}
-	home := e.homes.Home(name)
+	home := e.home(name)
 	// A server may live on for a moment after the first process has ended.
 	if !alive(home) {
 		_, reason := state(ctx, home)

@@ -37,7 +37,7 @@ func run(m *testing.M) int {
 func subject(t *testing.T, opts ...host.Option) (enginetest.Subject, string) {
 	root := t.TempDir()
 	return enginetest.Subject{
-		Engine: host.New(root, programs.Guest, opts...), Tool: programs.Tool, SeesSessions: true, Dials: 100,
+		Engine: host.New(root, programs.Guest, opts...), Tool: programs.Tool, Dials: 100,
 		Home: func(name keyway.Name) string { return filepath.Join(root, "workspaces", string(name)) },
 		Left: func(t testing.TB) []string { return append(files(t, root), processes(root)...) },
 		Kill: func(t testing.TB, name keyway.Name) { killInit(t, root, name) },

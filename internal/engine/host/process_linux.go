@@ -46,7 +46,8 @@ type initProcess struct {
 // startInit starts the workspace's first process and hands it its host key, once its
 // GPUs are bound to it. It is in a session of its own and has no descriptor of ours,
 // so it outlives the node and the ssh that started the node.
-func startInit(home keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*initProcess, error) {
+// inner is the name by which the process knows its home.
+func startInit(home, inner keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*initProcess, error) {
 	in, give, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -57,12 +58,12 @@ func startInit(home keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*i
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"init", "--home", string(home)}
+	args := []string{"init", "--home", string(inner)}
 	if len(s.Command) > 0 {
 		args = append(append(args, "--"), s.Command...)
 	}
 	cmd := exec.Command(home.Program(), args...)
-	cmd.Env = environment(os.Environ(), home, s, gpus)
+	cmd.Env = environment(os.Environ(), inner, s, gpus)
 	cmd.Dir = workdir(s)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, log.file, log.file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -311,8 +312,10 @@ func isMember(pid int, home keyway.Home) bool {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	want := []byte(keyway.EnvHome + "=" + string(home))
-	return slices.ContainsFunc(bytes.Split(env, []byte{0}), func(kv []byte) bool { return bytes.Equal(kv, want) })
+	return slices.ContainsFunc(bytes.Split(env, []byte{0}), func(kv []byte) bool {
+		name, ok := bytes.CutPrefix(kv, []byte(keyway.EnvHome+"="))
+		return ok && isNamed(string(name), home)
+	})
 }
 
 func joinInts(list []int) string {

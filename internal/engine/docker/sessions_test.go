@@ -1,0 +1,25 @@
+package docker
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCountSessions counts those that live, and no number at all in what is no list.
+func TestCountSessions(t *testing.T) {
+	for said, want := range map[string]int{
+		`[]`: 0,
+		`[{"name": "a", "state": "running"}, {"state": "ended"}, {"state": "starting"}, {"state": "lost"}]`: 2,
+		`[{"state": {"running": 1}}]`: -1,
+		`[{"state": "running"}`:       -1,
+		`{"state": "running"}`:        -1,
+		`null`:                        -1,
+		``:                            -1,
+		`7`:                           -1,
+		`[7]`:                         -1,
+	} {
+		if got, err := countSessions(strings.NewReader(said)); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%s: %d, %v", said, got, err)
+		}
+	}
+}

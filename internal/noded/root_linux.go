@@ -1,0 +1,9 @@
+package noded
+
+import "golang.org/x/sys/unix"
+
+// isNoexec reports whether the file system that holds dir lets no program be run from it.
+func isNoexec(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
+}

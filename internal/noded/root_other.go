@@ -1,0 +1,5 @@
+//go:build !linux
+
+package noded
+
+func isNoexec(string) bool { return false }

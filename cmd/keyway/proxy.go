@@ -71,8 +71,14 @@ func runProxy(ctx context.Context, arg string) error {
 	if wantsDescriptor(os.Stdin, os.Stdout) {
 		return passDescriptor(os.Stdout, conn)
 	}
+	// libssh and Paramiko end their proxy command by SIGTERM, and libssh waits for its end.
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
 	err = pump(conn, os.Stdin, os.Stdout)
-	if !a.LinkRuns(ctx) && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return interrupted
+	}
+	if !a.LinkRuns(ctx) {
 		return keyway.Errorf(keyway.Other, "the process that carried this connection (keyway link) has ended, and the connection with it")
 	}
 	return err

@@ -357,7 +357,9 @@ func (n *Names) readLocked(f knownHostsFile, places map[string]string) {
 				name = strings.TrimSuffix(name, ".keyway")
 				h.Place = placeOf(name, places)
 			}
-			h.Names = append(h.Names, name)
+			if !slices.Contains(h.Names, name) {
+				h.Names = append(h.Names, name)
+			}
 		}
 		if f.group != "" {
 			h.Groups = []string{f.group}

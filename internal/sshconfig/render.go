@@ -150,7 +150,9 @@ func renderKnownHosts(entries []Entry, proved bool) []byte {
 			continue
 		}
 		if key, err := ParseHostKey(e.HostKey); err == nil {
-			fmt.Fprintf(&b, "%s%s %s %s\n", e.Name, aliasSuffix, key.Type(), base64.StdEncoding.EncodeToString(key.Marshal()))
+			text := key.Type() + " " + base64.StdEncoding.EncodeToString(key.Marshal())
+			fmt.Fprintf(&b, "%s%s %s\n", e.Name, aliasSuffix, text)
+			fmt.Fprintf(&b, "%s %s\n", e.Name, text) // for clients without HostKeyAlias
 		}
 	}
 	return b.Bytes()

@@ -80,7 +80,7 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 		asked.Wait()
 		close(answers)
 	}()
-	p := &lsPrinter{json: o.json, ui: a.ui, locked: locked, table: newPrintout(stdout), stdout: stdout, stderr: stderr, rows: []laptop.Row{}}
+	p := &lsPrinter{json: o.json, ui: a.ui, locked: locked, table: newPrintout(stdout, machines), stdout: stdout, stderr: stderr, rows: []laptop.Row{}}
 	for l := range answers {
 		if ctx.Err() == nil {
 			p.add(l)

@@ -52,9 +52,18 @@ type printout struct {
 	begun bool
 }
 
-func newPrintout(out io.Writer) *printout {
+// newPrintout makes room for what this laptop knows already at the machines that are asked.
+func newPrintout(out io.Writer, machines []laptop.Machine) *printout {
 	const image = 7
-	return &printout{out: out, table: table.Table{Window: windowOf(out), Yield: []int{image}}}
+	p := &printout{out: out, table: table.Table{Window: windowOf(out), Yield: []int{image}}}
+	var known [][]string
+	for _, m := range machines {
+		for _, r := range m.Known() {
+			known = append(known, []string{string(r.Name), string(r.Place), r.Engine, string(keyway.Running)})
+		}
+	}
+	p.table.Expect(known)
+	return p
 }
 
 // windowOf is how many columns the terminal has that w is; 0: it is none.

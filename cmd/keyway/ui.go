@@ -25,11 +25,14 @@ type terminalUI struct {
 	fancy bool // out is a terminal: a line may be rewritten
 	quiet bool // no news at all (ssh runs us, and its user reads only errors)
 
-	mu      sync.Mutex
-	last    string // message shown last
-	shown   time.Time
-	quarter int64 // how many quarters of it have been told, where lines are plain
-	open    bool  // a rewritten line waits for its end
+	mu         sync.Mutex
+	last       string // message shown last
+	shown      time.Time
+	open       bool // a rewritten line waits for its end
+	unfinished bool // it shows long work that is under way
+	// told are the messages about long work that have been told in a line, and of each how
+	// many quarters: the work of several places goes on at once.
+	told map[string]int64
 }
 
 func newUI(out *os.File) *terminalUI {
@@ -41,6 +44,8 @@ const (
 	redraw = 100 * time.Millisecond
 	// maxNews bounds a message of progress, in characters.
 	maxNews = 400
+	// maxTold bounds how many messages are kept for not being told again.
+	maxTold = 1000
 )
 
 // Progress implements link.UI.
@@ -59,10 +64,11 @@ func (u *terminalUI) Progress(p keyway.Progress) {
 	}
 }
 
-// bar rewrites one line.
+// bar rewrites one line, in which the work of several places takes turns.
 func (u *terminalUI) bar(p keyway.Progress) {
-	done := p.Total > 0 && p.Done >= p.Total
-	if p.Message == u.last && !done && time.Since(u.shown) < redraw {
+	long, done := p.Total > 0, p.Total > 0 && p.Done >= p.Total
+	_, begun := u.told[p.Message]
+	if (p.Message == u.last || begun) && !done && time.Since(u.shown) < redraw {
 		return
 	}
 	columns, _, err := term.GetSize(int(u.out.Fd()))
@@ -71,14 +77,29 @@ func (u *terminalUI) bar(p keyway.Progress) {
 	}
 	line, bar := progressText(p, columns)
 	if p.Message != u.last {
-		u.endLocked()
-		fmt.Fprint(u.out, line)
+		if !u.unfinished || !long || line != "" && !begun {
+			u.endLocked()
+		}
+		if !begun {
+			fmt.Fprint(u.out, line)
+		}
 	}
-	u.last, u.shown = p.Message, time.Now()
+	if long {
+		u.tell(p.Message, 0)
+	}
+	u.last, u.shown, u.unfinished = p.Message, time.Now(), long && !done
 	if bar != "" {
 		fmt.Fprintf(u.out, "\r\x1b[K%s", bar)
 		u.open = true
 	}
+}
+
+// tell keeps how many quarters of long work have been told.
+func (u *terminalUI) tell(message string, quarters int64) {
+	if u.told == nil || len(u.told) >= maxTold {
+		u.told = map[string]int64{}
+	}
+	u.told[message] = quarters
 }
 
 // progressText is what is shown of p in a window: a message that has no room in a line
@@ -117,17 +138,22 @@ func share(p keyway.Progress) float64 {
 
 // line tells each message once, and the quarters of long work.
 func (u *terminalUI) line(p keyway.Progress) {
-	if p.Message != u.last {
-		u.last, u.quarter = p.Message, 0
-		fmt.Fprintln(u.out, p.Message)
-	}
 	if p.Total <= 0 {
+		if p.Message != u.last {
+			u.last = p.Message
+			fmt.Fprintln(u.out, p.Message)
+		}
 		return
 	}
-	if q := int64(4 * share(p)); q > u.quarter {
-		u.quarter = q
-		fmt.Fprintf(u.out, "%s: %d%%\n", p.Message, 25*q)
+	told, begun := u.told[p.Message]
+	if !begun {
+		fmt.Fprintln(u.out, p.Message)
 	}
+	quarters := max(told, int64(4*share(p)))
+	if quarters > told {
+		fmt.Fprintf(u.out, "%s: %d%%\n", p.Message, 25*quarters)
+	}
+	u.tell(p.Message, quarters)
 }
 
 // end finishes a rewritten line, so that what follows begins at a line's start.

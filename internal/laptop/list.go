@@ -47,6 +47,9 @@ type Machine struct {
 	known []sshconfig.Entry // what this laptop knows there
 }
 
+// Known are the workspaces that this laptop knows there.
+func (m Machine) Known() []sshconfig.Entry { return m.known }
+
 // Machines are those to be asked: of the places named, or those where this laptop
 // knows a workspace, or all places that it knows.
 func (here *Laptop) Machines(ctx context.Context, named []string, all bool) ([]Machine, error) {

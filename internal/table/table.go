@@ -32,14 +32,8 @@ const (
 	maxWidth = 4000
 )
 
-// Rows lays out the next rows, a line for each. The cells hold one line each, of
-// characters that are shown. The first row of all is the headings.
-func (t *Table) Rows(rows [][]string) string {
-	if len(rows) > 0 && t.headings == nil {
-		for _, cell := range rows[0] {
-			t.headings = append(t.headings, t.width(cell))
-		}
-	}
+// Expect makes the columns wide enough for rows that are to come.
+func (t *Table) Expect(rows [][]string) {
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(t.widths) {
@@ -48,6 +42,17 @@ func (t *Table) Rows(rows [][]string) string {
 			t.widths[i] = max(t.widths[i], t.width(cell))
 		}
 	}
+}
+
+// Rows lays out the next rows, a line for each. The cells hold one line each, of
+// characters that are shown. The first row of all is the headings.
+func (t *Table) Rows(rows [][]string) string {
+	if len(rows) > 0 && t.headings == nil {
+		for _, cell := range rows[0] {
+			t.headings = append(t.headings, t.width(cell))
+		}
+	}
+	t.Expect(rows)
 	widths := t.fit()
 	var b strings.Builder
 	for _, row := range rows {

@@ -82,6 +82,19 @@ func TestTablesFitTheWindow(t *testing.T) {
 	}
 }
 
+// TestExpect has a table that comes in parts, in columns from the beginning on.
+func TestExpect(t *testing.T) {
+	var tab Table
+	tab.Expect([][]string{{"a", "place-of-seventeen"}, {"a-longer-name", "b"}})
+	want := "NAME           PLACE               X\na              b                   1\n"
+	if got := tab.Rows([][]string{{"NAME", "PLACE", "X"}, {"a", "b", "1"}}); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := tab.Rows([][]string{{"a-longer-name", "place-of-seventeen", "2"}}), "a-longer-name  place-of-seventeen  2\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // What is cut in the middle of a character is not.
 func TestCut(t *testing.T) {
 	var tab Table

@@ -1,0 +1,77 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+
+	"keyway/internal/keyway"
+)
+
+// several is the work of three places that goes on at once.
+func several(u *terminalUI) {
+	const total = 400
+	for done := range int64(total + 1) {
+		for place := range 3 {
+			u.Progress(keyway.Progress{Message: fmt.Sprintf("copying keyway to gpu%d", place), Done: done, Total: total})
+		}
+	}
+	u.Progress(keyway.Progress{Message: "using docker"})
+	u.end()
+}
+
+// TestProgressOfSeveral tells each message, and each quarter of each work, once.
+func TestProgressOfSeveral(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	several(newUI(w))
+	w.Close()
+	told, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for line := range strings.Lines(string(told)) {
+		seen[line]++
+	}
+	if len(seen) != 3*5+1 {
+		t.Errorf("%d lines, want the beginning and four quarters of each of three, and one more:\n%s", len(seen), told)
+	}
+	for line, n := range seen {
+		if n != 1 {
+			t.Errorf("%d times %q", n, line)
+		}
+	}
+}
+
+// TestBarOfSeveral has the work of three places take turns in one line of the terminal.
+func TestBarOfSeveral(t *testing.T) {
+	master, terminal, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	shown := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(master) // EIO is the end
+		shown <- string(text)
+	}()
+	several(newUI(terminal))
+	terminal.Close()
+	text := <-shown
+	if lines := strings.Count(text, "\n"); lines > 4 {
+		t.Errorf("%d lines, want one for each place and one more:\n%q", lines, text)
+	}
+	if !strings.HasSuffix(text, "using docker\r\n") {
+		t.Errorf("the last line is not shown: %q", text)
+	}
+}

@@ -18,8 +18,8 @@ import (
 	"keyway/internal/agent"
 	"keyway/internal/agentd"
 	"keyway/internal/dirs"
+	"keyway/internal/hostnames"
 	"keyway/internal/keyway"
-	"keyway/internal/laptop"
 	"keyway/internal/policy"
 )
 
@@ -260,7 +260,7 @@ func (o *agentOptions) options(stdout, stderr io.Writer) agentd.Options {
 	options := agentd.Options{
 		Socket: o.socket, Forward: o.forward, Inherited: o.serve,
 		Policy: o.policy, Audit: o.audit, Upstream: o.upstream, Providers: o.providers, Lifetime: o.life,
-		Parent: o.parent, RenewAny: o.renewAny, Hosts: laptop.HostNames, News: stderr, Debug: o.debug,
+		Parent: o.parent, RenewAny: o.renewAny, Hosts: hostnames.Lookup, News: stderr, Debug: o.debug,
 	}
 	if o.serve {
 		options.News = io.Discard

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/dirs"
+	"keyway/internal/hostnames"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/policy"
@@ -79,7 +80,7 @@ func newPolicyCheckCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: fine\n", path)
-			if text := laptop.HashedText(rules, laptop.ReadNames(func() *policy.Policy { return rules })); text != "" {
+			if text := laptop.HashedText(rules, hostnames.Read(func() *policy.Policy { return rules })); text != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), text)
 			}
 			return nil
@@ -155,7 +156,7 @@ func answerOf(v policy.Verdict) string {
 // facts are those that the agent would have, and the names for which it would have no
 // key.
 func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string) {
-	names := laptop.ReadNames(func() *policy.Policy { return rules })
+	names := hostnames.Read(func() *policy.Policy { return rules })
 	host := func(name string) policy.Host {
 		h, ok := names.Find(name)
 		if !ok {

@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/dirs"
+	"keyway/internal/hostnames"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/policy"
@@ -217,12 +218,12 @@ func checkPolicy() Finding {
 	if err != nil {
 		return fault("policy", Failing, err)
 	}
-	names := ReadNames(func() *policy.Policy { return rules })
+	names := hostnames.Read(func() *policy.Policy { return rules })
 	text := HashedText(rules, names)
 	if text == "" {
 		return found("policy", Healthy, "%s", path)
 	}
-	if _, unknown := names.countHashed(); unknown > 0 && rules.GoesByName() {
+	if _, unknown := names.Hashed(); unknown > 0 && rules.GoesByName() {
 		return found("policy", Warning, "%s", text).then("name them in ~/.ssh/config (Host and HostName), or write the rules with fingerprints: ssh-keygen -l -f ~/.ssh/known_hosts")
 	}
 	return found("policy", Healthy, "%s", text)

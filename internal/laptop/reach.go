@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"keyway/internal/hostnames"
 	"keyway/internal/plain"
 	"keyway/internal/policy"
 )
@@ -56,16 +57,7 @@ func Forwarded(p *policy.Policy, hosts []policy.Host, k policy.Key, now time.Tim
 // Reachable are the hosts that the user's files name, by their first names, and the
 // public git hosts; not all, where there are very many.
 func Reachable(rules *policy.Policy) []policy.Host {
-	n := ReadNames(func() *policy.Policy { return rules })
-	n.mu.Lock()
-	n.refreshLocked()
-	byName := map[string]policy.Host{}
-	for fingerprint := range n.hosts {
-		if h := n.hostLocked(fingerprint); len(h.Names) > 0 {
-			byName[h.Names[0]] = h
-		}
-	}
-	n.mu.Unlock()
+	byName := hostnames.Read(func() *policy.Policy { return rules }).ByName()
 	for _, h := range policy.GitHosts() {
 		byName[h.Names[0]] = h
 	}

@@ -50,8 +50,8 @@ var privileges = []mutant{
 	},
 	{
 		claim: "a hashed name is tried with the names of the configuration",
-		file:  "internal/laptop/names.go", old: "wanted := append([]string{name}, n.names.Lookups[name]...)", new: "wanted := []string{name}",
-		pkg: "internal/laptop", run: "^TestHashedNames$",
+		file:  "internal/hostnames/names.go", old: "wanted := append([]string{name}, n.names.Lookups[name]...)", new: "wanted := []string{name}",
+		pkg: "internal/hostnames", run: "^TestHashedNames$",
 	},
 	{
 		claim: "the link keeps little of what a guest has not acknowledged",

@@ -1,6 +1,6 @@
 //go:build unix
 
-package laptop
+package hostnames
 
 import (
 	"os"
@@ -80,7 +80,7 @@ func TestHashedNames(t *testing.T) {
 	if h, ok := n.named("prod-1"); !ok || h.Fingerprint != ssh.FingerprintSHA256(keys["10.1.1.1"]) {
 		t.Errorf("%+v", h)
 	}
-	if hashed, unknown := n.countHashed(); hashed != 9 || unknown != 2 {
+	if hashed, unknown := n.Hashed(); hashed != 9 || unknown != 2 {
 		t.Errorf("%d are hashed, %d unknown", hashed, unknown)
 	}
 	// Another policy has other names to try.

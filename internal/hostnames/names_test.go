@@ -1,4 +1,4 @@
-package laptop
+package hostnames
 
 import (
 	"crypto/ed25519"
@@ -8,35 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/policy"
 )
-
-func TestForwardedReach(t *testing.T) {
-	known := func(name string, groups ...string) policy.Host {
-		return policy.Host{Fingerprint: "SHA256:" + name, Names: []string{name}, Groups: groups}
-	}
-	hosts := []policy.Host{known("db"), known("github.com", policy.GroupGit), known("lab"), known("train", policy.GroupWorkspaces)}
-	rules, err := policy.Parse([]byte("rules:\n  - allow: login\n    from: lab\n    to: db\n  - deny: login\n    key: secret\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for comment, want := range map[string][]string{
-		"me":     {"forwarded through db, github.com, any other host: nowhere unasked", "forwarded through lab: to db", "forwarded through train: to github.com, train"},
-		"secret": {"forwarded through db, github.com, train, any other host: nowhere unasked", "forwarded through lab: to db"},
-	} {
-		if got := Forwarded(rules, hosts, policy.Key{Comment: comment}, time.Now()); !slices.Equal(got, want) {
-			t.Errorf("%s: %q", comment, got)
-		}
-	}
-	all := Forwarded(policy.Standard(), hosts, policy.Key{}, time.Now())
-	if want := []string{"forwarded through db, github.com, lab, any other host: nowhere unasked", "forwarded through train: to github.com, train"}; !slices.Equal(all, want) {
-		t.Errorf("%q", all)
-	}
-}
 
 func newHostKey(t *testing.T) (ssh.Signer, string) {
 	t.Helper()

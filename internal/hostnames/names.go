@@ -1,7 +1,6 @@
-package laptop
+package hostnames
 
 import (
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -59,8 +58,8 @@ const (
 	maxGuesses    = 100_000
 )
 
-// ReadNames tells what the user calls hosts.
-func ReadNames(rules func() *policy.Policy) *Names {
+// Read finds the files that tell what the user calls hosts.
+func Read(rules func() *policy.Policy) *Names {
 	n := &Names{files: knownHostsFiles(), policy: rules}
 	if home, err := os.UserHomeDir(); err == nil {
 		n.config = func() sshconfig.Names { return sshconfig.ReadNames(home) }
@@ -71,10 +70,10 @@ func ReadNames(rules func() *policy.Policy) *Names {
 	return n
 }
 
-// HostNames is what an agent asks for what the user calls hosts, under the policy in
+// Lookup is what an agent asks for what the user calls hosts, under the policy in
 // force.
-func HostNames(rules func() *policy.Policy) func(ssh.PublicKey) policy.Host {
-	return ReadNames(rules).lookup
+func Lookup(rules func() *policy.Policy) func(ssh.PublicKey) policy.Host {
+	return Read(rules).lookup
 }
 
 // workspacePlaces are the places of the workspaces that this laptop knows.
@@ -196,8 +195,8 @@ func addName(names []string, name string) []string {
 	return append(names, name)
 }
 
-// countHashed is how many hosts have a hashed name, and of how many one is not known.
-func (n *Names) countHashed() (hashed, unknown int) {
+// Hashed is how many hosts have a hashed name, and of how many one is not known.
+func (n *Names) Hashed() (hashed, unknown int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refreshLocked()
@@ -378,29 +377,18 @@ func placeOf(name string, places map[string]string) string {
 	return place
 }
 
-// HashedText says how many hosts are hashed in known_hosts, and what comes of it;
-// empty: none is.
-func HashedText(rules *policy.Policy, names *Names) string {
-	hashed, unknown := names.countHashed()
-	if hashed == 0 {
-		return ""
+// ByName are the hosts that have a name, by their first one.
+func (n *Names) ByName() map[string]policy.Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refreshLocked()
+	byName := map[string]policy.Host{}
+	for fingerprint := range n.hosts {
+		if h := n.hostLocked(fingerprint); len(h.Names) > 0 {
+			byName[h.Names[0]] = h
+		}
 	}
-	text := fmt.Sprintf("%s in known_hosts hashed", isOrAre(hashed, "host"))
-	if unknown == 0 {
-		return text + ", and all of their names are known from ssh_config and the policy"
-	}
-	text += fmt.Sprintf("; of %d of them a name is not known", unknown)
-	if rules.GoesByName() {
-		text += ": you are asked where a rule that asks or denies by name may mean one of them"
-	}
-	return text
-}
-
-func isOrAre(n int, what string) string {
-	if n == 1 {
-		return Count(n, what) + " is"
-	}
-	return Count(n, what) + " are"
+	return byName
 }
 
 // Find is the host that the user's files call so, as the agent sees it. One that

@@ -398,3 +398,42 @@ func TestACKBesideData(t *testing.T) {
 		}
 	}
 }
+
+// A client acknowledges an echo at once, but not each of many, and not much. A server
+// waits: its next echo would have to wait for the ACK otherwise.
+func TestSmallACK(t *testing.T) {
+	start := time.Unix(946684800, 0)
+	for _, test := range []struct {
+		name   string
+		client bool
+		taken  uint64
+		after  time.Duration // since the start
+		wait   time.Duration // until the ACK
+	}{
+		{"an echo", true, 60, 0, 0},
+		{"another soon after", true, 60, 20 * time.Millisecond, ackDelay},
+		{"another later", true, 60, 200 * time.Millisecond, 0},
+		{"just little enough", true, smallAck, 400 * time.Millisecond, 0},
+		{"more", true, smallAck + 1, 600 * time.Millisecond, ackDelay},
+		{"an echo at the server", false, 60, 0, ackDelay},
+	} {
+		w := newWire(NewBudget(1<<20), test.client)
+		w.live.ready = true
+		if test.after > 0 { // with an ACK at the start
+			w.rx.received, w.rx.consumed = 1, 1
+			w.consumed(start)
+			w.next(nil, start)
+		}
+		now := start.Add(test.after)
+		w.rx.received += test.taken
+		w.rx.consumed += test.taken
+		do := w.consumed(now)
+		words, _, _, _ := w.next(nil, now)
+		if at := test.wait == 0; at != do.has(canSend) || at != (len(words) > 0) {
+			t.Errorf("%s: sent at once: %v, %d bytes", test.name, do.has(canSend), len(words))
+		}
+		if test.wait > 0 && !w.deadline().Equal(now.Add(test.wait)) {
+			t.Errorf("%s: due %v later", test.name, w.deadline().Sub(now))
+		}
+	}
+}

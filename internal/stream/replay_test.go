@@ -129,6 +129,7 @@ func (r *recording) end(name string) *replayed {
 	if r.ends[name] == nil {
 		e := &replayed{w: newWire(NewBudget(8<<20), name != "server")}
 		e.w.keys = &r.keys
+		e.w.prompt = false // the ACKs of the first version waited
 		e.w.attach(0, smallWindow)
 		e.w.begin(r.now)
 		r.ends[name] = e
@@ -279,6 +280,7 @@ func (r *recording) resume(verb string, args []string) error {
 			return err
 		}
 		c.w = newWire(NewBudget(8<<20), true)
+		c.w.prompt = false
 		c.w.restore(saved, r.now)
 		c.due, c.sent = time.Time{}, nil
 	case "resumes":

@@ -9,6 +9,8 @@ import (
 
 const (
 	ackDelay = 50 * time.Millisecond
+	// smallAck bounds in bytes what a client acknowledges at once.
+	smallAck = 1 << 10
 	// maxUnsent is how far Write may be ahead of a path that works. Only a path
 	// that does not is a reason to fill the ring.
 	maxUnsent = 128 << 10
@@ -32,6 +34,8 @@ type wire struct {
 	confirmed bool
 
 	ackBy  time.Time // when an ACK is due; zero: none is
+	acked  time.Time // when the latest was sent
+	prompt bool      // little is acknowledged at once
 	closed bool      // by the user
 	err    error     // why the stream has ended; nil: it has not
 }
@@ -78,6 +82,7 @@ func (e effects) has(one effects) bool { return e&one != 0 }
 func newWire(budget *Budget, client bool) wire {
 	return wire{
 		client: client,
+		prompt: client,
 		tx:     newSendQueue(budget),
 		rx:     newRecvQueue(budget),
 		det:    detector{client: client},
@@ -136,13 +141,23 @@ func (w *wire) atEnd(now time.Time) (effects, error) {
 
 // consumed is called after the user has taken something.
 func (w *wire) consumed(now time.Time) (do effects) {
-	if w.rx.ackDue() {
+	if w.rx.ackDue() || w.ackSmall(now) {
 		w.say.ack = true
 		do = canSend
 	} else if w.rx.unsaid() > 0 && w.ackBy.IsZero() {
 		w.ackBy = now.Add(ackDelay)
 	}
 	return do | w.settle()
+}
+
+// ackSmall reports whether to acknowledge at once: little was taken, and no ACK was sent
+// for a while. It is most likely the echo of a keystroke, and the next one comes in
+// 100 ms. Up to OpenSSH 10.0 the way to a jump host lets only one small segment be under
+// way; an ACK that waited 50 ms would still be that when the next keystroke comes. The
+// server's must wait, for its next echo goes the same way as its ACK.
+func (w *wire) ackSmall(now time.Time) bool {
+	n := w.rx.unsaid()
+	return w.prompt && n > 0 && n <= smallAck && now.Sub(w.acked) >= ackDelay
 }
 
 // write takes bytes of the user, as many as there is room for.

@@ -123,7 +123,7 @@ func (w *wire) words(b []byte, more bool, now time.Time) []byte {
 		w.measure(now)
 		consumed, limit := w.rx.ack(now, w.live.rtt)
 		b = appendNumbers(b, frameAck, consumed, limit)
-		w.ackBy = time.Time{}
+		w.ackBy, w.acked = time.Time{}, now
 	}
 	if s.narrow && w.rx.wide() {
 		consumed, limit := w.rx.narrow()

@@ -22,6 +22,9 @@ const (
 	SeeOrMake        Step = "see-or-make"       // About is empty
 	SeeAt            Step = "see-at"            // the place
 	MeantWorkspace   Step = "meant-workspace"   // the name of another one
+	IsAJob           Step = "is-a-job"          // the workspace, the job
+	IsAPlace         Step = "is-a-place"        // the place
+	IsWorkspace      Step = "is-workspace"      // the workspace
 	IsElsewhere      Step = "is-elsewhere"      // the place where it is, the name
 	StartWorkspace   Step = "start-workspace"   // or place/name
 	StartNow         Step = "start-now"         // said where there is little room

@@ -83,8 +83,16 @@ func (here *Laptop) Connect(ctx context.Context, place keyway.Place) (*link.Clie
 	if err != nil {
 		return nil, nil, err
 	}
-	node, err := l.Place(ctx, place, here.env(), here.at(place))
+	node, err := here.reach(ctx, l, place, here.at(place))
 	return l, node, err
+}
+
+// reach reaches the node at place, which is none of the workspaces.
+func (here *Laptop) reach(ctx context.Context, l *link.Client, place keyway.Place, ui link.UI) (*api.Client, error) {
+	if err := here.Hosts.CheckPlace(place); err != nil {
+		return nil, err
+	}
+	return l.Place(ctx, place, here.env(), ui)
 }
 
 // LinkRuns reports whether there is a link.

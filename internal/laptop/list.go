@@ -132,7 +132,7 @@ func (here *Laptop) List(ctx context.Context, m Machine, locked *LockWatch) List
 	l, err := here.Link(ctx)
 	var node *api.Client
 	if err == nil {
-		node, err = l.Place(ctx, place, here.env(), ui)
+		node, err = here.reach(ctx, l, place, ui)
 	}
 	if err == nil {
 		said, err = node.List(ctx)

@@ -36,7 +36,7 @@ func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Pl
 	}
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
-	node, err := l.Place(ctx, place, here.env(), here.at(place))
+	node, err := here.reach(ctx, l, place, here.at(place))
 	if err == nil {
 		r.RTT, err = roundTrip(ctx, node)
 	}

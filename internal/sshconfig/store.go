@@ -177,6 +177,15 @@ func (s *Store) Lookup(arg string) (Entry, error) {
 	return h.lookup(arg)
 }
 
+// CheckPlace refuses a place that is one of the workspaces.
+func (s *Store) CheckPlace(p keyway.Place) error {
+	h, err := s.read()
+	if err != nil {
+		return err
+	}
+	return h.checkPlace(p)
+}
+
 // Places are the places where this laptop knows workspaces, sorted; an earlier
 // keyway remembered others, too.
 func (s *Store) Places() ([]keyway.Place, error) {
@@ -330,6 +339,9 @@ func (h *hosts) lookup(arg string) (Entry, error) {
 	name, place := arg, ""
 	if i := strings.LastIndexByte(arg, '/'); i >= 0 {
 		place, name = arg[:i], arg[i+1:]
+		if place == "" || name == "" { // rm "$PLACE/train", with PLACE empty, means no train of any place
+			return Entry{}, keyway.Errorf(keyway.Usage, "%q is neither a workspace's name nor PLACE/NAME", arg).Advise(keyway.SeeOrMake)
+		}
 	}
 	for _, e := range h.Workspaces {
 		if string(e.Name) == name && (place == "" || string(e.Place) == place) {
@@ -339,15 +351,31 @@ func (h *hosts) lookup(arg string) (Entry, error) {
 	return Entry{}, h.unknown(place, name)
 }
 
+// checkPlace refuses a place that is a workspace: ssh knows that by the entry that
+// keyway wrote, and so a node would be put into it.
+func (h *hosts) checkPlace(p keyway.Place) error {
+	isIt := func(e Entry) bool { return string(e.Name) == string(p) }
+	if slices.Contains(h.Places, p) || !slices.ContainsFunc(h.Workspaces, isIt) {
+		return nil
+	}
+	return keyway.Errorf(keyway.Usage, "%s is a workspace, not a place", p).Advise(keyway.IsWorkspace, string(p))
+}
+
 // unknown says that there is no such workspace, in the way that helps most.
 func (h *hosts) unknown(place, name string) error {
 	if place != "" {
+		if err := h.checkPlace(keyway.Place(place)); err != nil {
+			return keyway.AsError(err).Advise(keyway.IsAJob, place, name)
+		}
 		for _, e := range h.Workspaces {
 			if string(e.Name) == name {
 				return keyway.Errorf(keyway.NotFound, "there is no workspace %s at %s", name, place).
 					Advise(keyway.IsElsewhere, string(e.Place), string(e.Name))
 			}
 		}
+	}
+	if place == "" && slices.Contains(h.Places, keyway.Place(name)) {
+		return keyway.Errorf(keyway.NotFound, "%s is a place, not a workspace", name).Advise(keyway.IsAPlace, name)
 	}
 	err := keyway.Errorf(keyway.NotFound, "there is no workspace %q that this laptop knows", name)
 	if near, ok := h.nearest(name); ok {

@@ -132,6 +132,9 @@ func TestAddListLookupRemove(t *testing.T) {
 		t.Errorf("no suggestion: %s", e.Help())
 	}
 	wantKind(t, lookupErr(s, ""), keyway.NotFound)
+	for _, bad := range []string{"/train", "gpu1/", "/"} {
+		wantKind(t, lookupErr(s, bad), keyway.Usage)
+	}
 	for range 2 {
 		if err := s.Remove("gpu1", "train"); err != nil {
 			t.Fatal(err)

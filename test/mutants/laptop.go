@@ -125,11 +125,10 @@ var laptop = []mutant{
 	{
 		claim: "what a workspace prints of its jobs is bounded",
 		file:  "internal/laptop/joblist.go",
-		old: `		err = fmt.Errorf("it is longer than %d bytes", most)
-`,
-		new: ``,
-		pkg: "internal/laptop",
-		run: "^TestEndlessOutputEnds$",
+		old:   `		err = fmt.Errorf("it is longer`,
+		new:   `		_ = fmt.Errorf("it is longer`,
+		pkg:   "internal/laptop",
+		run:   "^TestEndlessOutputEnds$",
 	},
 	{
 		claim: "no name of a job makes a command",
@@ -183,5 +182,21 @@ var laptop = []mutant{
 		plain`,
 		pkg: "cmd/keyway",
 		run: "^TestATemplateThatForwardsTheAgentSaysSo$",
+	},
+	{
+		claim: "a workspace is not taken for a place",
+		file:  "internal/sshconfig/store.go",
+		old:   `	if slices.Contains(h.Places, p) || !slices.ContainsFunc(h.Workspaces, isIt) {`,
+		new:   `	if slices.Contains(h.Places, p) || isIt != nil {`,
+		pkg:   "cmd/keyway",
+		run:   "^TestAWorkspaceIsNoPlace$",
+	},
+	{
+		claim: "half a name is no workspace's",
+		file:  "internal/sshconfig/store.go",
+		old:   `		if place == "" || name == "" {`,
+		new:   `		if place == "" && name == "" {`,
+		pkg:   "cmd/keyway",
+		run:   "^TestAWorkspaceIsNoPlace$",
 	},
 }

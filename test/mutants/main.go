@@ -15,11 +15,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"time"
 )
@@ -64,39 +64,65 @@ func main() {
 	}
 }
 
-// run tries every chosen mutant and reports those that survived.
+// run tries every chosen mutant and reports those that survived, and those that could
+// not be tried.
 func run(ctx context.Context, only string) error {
-	var healthy []string // the pairs of package and tests that pass without a mutant
-	var survivors []string
-	total := 0
+	r := round{healthy: map[string]bool{}}
 	for _, area := range areas {
 		for _, m := range area.mutants {
 			if !strings.Contains(area.name, only) && !strings.Contains(m.claim, only) {
 				continue
 			}
-			total++
-			if key := m.pkg + " " + m.run; !slices.Contains(healthy, key) {
-				if err := passes(ctx, m); err != nil {
-					return err
-				}
-				healthy = append(healthy, key)
-			}
 			began := time.Now()
-			killed, err := try(ctx, m)
-			if err != nil {
-				return err
+			verdict := r.one(ctx, m)
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			verdict := "killed"
-			if !killed {
-				verdict = "SURVIVED"
-				survivors = append(survivors, m.claim)
-			}
-			fmt.Printf("%-9s %-8s %5.1f s  %s\n", area.name, verdict, time.Since(began).Seconds(), m.claim)
+			fmt.Printf("%-10s %-8s %5.1f s  %s\n", area.name, verdict, time.Since(began).Seconds(), m.claim)
 		}
 	}
-	if len(survivors) > 0 {
-		return fmt.Errorf("%d of %d survived:\n  %s", len(survivors), total, strings.Join(survivors, "\n  "))
+	return r.result()
+}
+
+// round is what is known of the mutants that were tried.
+type round struct {
+	healthy map[string]bool // the packages and tests that pass without a mutant
+	total   int
+	failed  []string // the claims that survived, and why others could not be tried
+}
+
+// one tries one mutant.
+func (r *round) one(ctx context.Context, m mutant) (verdict string) {
+	r.total++
+	if key := m.pkg + " " + m.run; !r.healthy[key] {
+		if err := passes(ctx, m); err != nil {
+			return r.broken(err)
+		}
+		r.healthy[key] = true
 	}
-	fmt.Printf("%d mutants, all killed\n", total)
+	killed, err := try(ctx, m)
+	switch {
+	case err != nil:
+		return r.broken(err)
+	case !killed:
+		r.failed = append(r.failed, "survived: "+m.claim)
+		return "SURVIVED"
+	}
+	return "killed"
+}
+
+func (r *round) broken(err error) string {
+	r.failed = append(r.failed, err.Error())
+	return "BROKEN"
+}
+
+func (r *round) result() error {
+	if len(r.failed) > 0 {
+		return fmt.Errorf("%d of %d:\n  %s", len(r.failed), r.total, strings.Join(r.failed, "\n  "))
+	}
+	if r.total == 0 {
+		return errors.New("there is no such mutant")
+	}
+	fmt.Printf("%d mutants, all killed\n", r.total)
 	return nil
 }

@@ -53,11 +53,12 @@ func try(ctx context.Context, m mutant) (killed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	flags := "-overlay=" + overlay
-	if out, err := goTool(ctx, flags, "test", "-c", "-vet=off", "-o", os.DevNull, "./"+m.pkg); err != nil {
-		return false, fmt.Errorf("%q does not compile: %w\n%s", m.claim, err, out)
+	out, err := goTest(ctx, m, "-overlay="+overlay)
+	for _, sign := range []string{"[build failed]", "[setup failed]"} {
+		if bytes.Contains(out, []byte(sign)) {
+			return false, fmt.Errorf("%q does not compile:\n%s", m.claim, out)
+		}
 	}
-	_, err = goTest(ctx, m, flags)
 	return err != nil, ctx.Err()
 }
 

@@ -24,6 +24,9 @@ func Lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// Wait locks f as Try does, but waits for it.
+func Wait(f *os.File, alone bool) error { return lock(f, alone, true) }
+
 // Try locks f, alone or together with others that do not want it alone, until f is
 // closed. It does not wait: ErrLocked.
 func Try(f *os.File, alone bool) error { return lock(f, alone, false) }

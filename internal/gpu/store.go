@@ -1,9 +1,6 @@
 package gpu
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // store is what all makers of workspaces on a machine share: small files, each of
 // which one of them at a time may hold. What a maker holds is free when it ends,
@@ -11,7 +8,7 @@ import (
 type store interface {
 	// lock makes the caller the only one that reads and changes the store.
 	lock(ctx context.Context) (unlock func(), err error)
-	// hold makes the file and holds it; errHeld if somebody else does.
+	// hold makes the file and holds it; filelock.ErrLocked if somebody else does.
 	hold(name string) (holding, error)
 	// look is what is in the file, and whether somebody holds it. A file that is not
 	// there is empty.
@@ -28,9 +25,6 @@ type holding interface {
 	// called twice.
 	release(remove bool)
 }
-
-// errHeld says that somebody else holds a file.
-var errHeld = errors.New("held by another process")
 
 // maxFile is the size of a file in bytes. Each is written at once and is always
 // that long, padded with spaces, so that no reader sees a part.

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 )
 
@@ -107,19 +108,6 @@ func regular(f *os.File) (*os.File, error) {
 	return f, nil
 }
 
-// flock locks f, or says errHeld.
-func flock(f *os.File, how int) error {
-	for {
-		switch err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err {
-		case unix.EINTR:
-		case unix.EWOULDBLOCK:
-			return errHeld
-		default:
-			return err
-		}
-	}
-}
-
 func (d directory) lock(ctx context.Context) (func(), error) {
 	if err := d.open(ctx); err != nil {
 		return nil, err
@@ -129,7 +117,7 @@ func (d directory) lock(ctx context.Context) (func(), error) {
 		if err == nil {
 			return func() { h.release(false) }, nil
 		}
-		if !errors.Is(err, errHeld) {
+		if !errors.Is(err, filelock.ErrLocked) {
 			return nil, err
 		}
 		if time.Now().After(deadline) {
@@ -148,7 +136,7 @@ func (d directory) hold(name string) (holding, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f, unix.LOCK_EX); err != nil {
+		if err := filelock.Try(f, true); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -178,8 +166,8 @@ func (d directory) look(name string) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	defer f.Close()
-	err = flock(f, unix.LOCK_SH)
-	if err != nil && !errors.Is(err, errHeld) {
+	err = filelock.Try(f, false)
+	if err != nil && !errors.Is(err, filelock.ErrLocked) {
 		return nil, false, err
 	}
 	data := make([]byte, maxFile)

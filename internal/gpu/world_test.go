@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 )
 
@@ -184,7 +185,7 @@ func (m *maker) hold(name string) (holding, error) {
 		m.files[name] = f
 	}
 	if f.by != nil {
-		return nil, errHeld
+		return nil, filelock.ErrLocked
 	}
 	f.by = m
 	return &worldHolding{m, name, f}, nil

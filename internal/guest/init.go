@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 	"keyway/internal/proctree"
 	"keyway/internal/session"
@@ -106,7 +107,7 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flockPatiently(int(f.Fd())); err != nil {
+	if err := lockPatiently(f); err != nil {
 		f.Close()
 		return nil, keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
 	}
@@ -128,9 +129,9 @@ const (
 	lockPause   = 5 * time.Millisecond
 )
 
-func flockPatiently(fd int) error {
+func lockPatiently(f *os.File) error {
 	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPause) {
-		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		err := filelock.Try(f, true)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}

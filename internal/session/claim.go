@@ -9,8 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 )
 
@@ -48,7 +47,7 @@ func (r Registry) Create(name keyway.Name, command []string) (Claim, error) {
 		return Claim{}, AsNoSpace(err, r.Dir)
 	}
 	defer all.Close() // which unlocks
-	if err := flock(all, unix.LOCK_EX); err != nil {
+	if err := filelock.Wait(all, true); err != nil {
 		return Claim{}, err
 	}
 	if name == "" {
@@ -142,7 +141,7 @@ func lockedFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
+	if err := filelock.Wait(f, true); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -13,8 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 	"keyway/internal/proctree"
 )
@@ -171,15 +170,7 @@ func isLocked(path string) bool {
 		return false
 	}
 	defer f.Close()
-	return errors.Is(flock(f, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	return errors.Is(filelock.Try(f, false), filelock.ErrLocked)
 }
 
 // Epoch identifies this run of the workspace that has this directory of
@@ -203,7 +194,7 @@ func (r Registry) Settled(name keyway.Name) (Info, error) {
 		return i, err
 	}
 	if busy, err := OpenRegular(filepath.Join(i.Path, startName), os.O_RDONLY); err == nil {
-		_ = flock(busy, unix.LOCK_SH)
+		_ = filelock.Wait(busy, false)
 		busy.Close()
 	}
 	return r.Load(name)

@@ -141,6 +141,13 @@ func (l liar) GPUs(context.Context) (keyway.GPUReport, error) {
 func (l liar) Facts(context.Context, keyway.Spec) (keyway.Facts, error) {
 	return filled[keyway.Facts](l), l.answer()
 }
+func (l liar) Environments(_ context.Context, names []keyway.Name) ([]keyway.Environment, error) {
+	all := make([]keyway.Environment, len(names))
+	for i := range all {
+		all[i] = filled[keyway.Environment](l)
+	}
+	return all, l.answer()
+}
 func (l liar) WaitIdle(context.Context, keyway.Name) error         { return l.answer() }
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
@@ -213,6 +220,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 			for _, line := range []string{
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
 				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
+				"gpus --on gpu1", "gpus --on gpu1 --json", "pin base --on gpu1",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)
 				judgeSaid(t, said, code, line, how)

@@ -37,6 +37,9 @@ type Node interface {
 	WaitIdle(ctx context.Context, name keyway.Name) error
 	// GPUs returns the GPUs of the place, with their holders, and the requests that wait for some.
 	GPUs(ctx context.Context) (keyway.GPUReport, error)
+	// Environments tells what workspaces really consist of, in the order of their names,
+	// of which there are keyway.MaxEnvironments at most. What nothing is known of says why.
+	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 	// Dial connects to a workspace's guest. A Client returns before the other end
 	// has answered, so that the first bytes cost no extra round trip: what went
 	// wrong then is the error of the first Read.
@@ -63,8 +66,11 @@ type EngineInfo struct {
 	Abilities []string `json:"abilities,omitempty"`
 }
 
-// AbilityGPUs is the ability to lend GPUs to workspaces.
-const AbilityGPUs = "gpus"
+// The abilities.
+const (
+	AbilityGPUs         = "gpus"         // lends GPUs to workspaces
+	AbilityEnvironments = "environments" // tells what workspaces really consist of
+)
 
 // Listing is the answer to List. Where an engine cannot be asked, what it runs
 // is listed as Unknown if it is known at all, and the engine's error is in

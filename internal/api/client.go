@@ -112,6 +112,23 @@ func (c *Client) GPUs(ctx context.Context) (report keyway.GPUReport, err error) 
 	return report, err
 }
 
+// Environments implements Node.
+func (c *Client) Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error) {
+	var all []keyway.Environment
+	if err := c.Do(ctx, "POST", "/v1/environments", names, &all); err != nil {
+		return nil, err
+	}
+	if len(all) != len(names) {
+		return nil, keyway.Errorf(keyway.VersionMismatch, "the answer tells of %d workspaces, and %d were asked for", len(all), len(names))
+	}
+	for i := range all {
+		all[i].Name = names[i] // whatever the place calls it
+		all[i].Error = c.said(all[i].Error)
+		all[i].Bound()
+	}
+	return all, nil
+}
+
 // Stop implements Node.
 func (c *Client) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/stop?grace="+strconv.FormatInt(grace.Milliseconds(), 10), nil, nil)

@@ -29,6 +29,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("GET /v1/workspaces", h.list)
 	mux.HandleFunc("GET /v1/gpus", h.gpus)
 	mux.HandleFunc("POST /v1/facts", h.facts)
+	mux.HandleFunc("POST /v1/environments", h.environments)
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
@@ -106,6 +107,26 @@ func (h handler) facts(w http.ResponseWriter, r *http.Request) {
 	}
 	f, err := h.node.Facts(r.Context(), s)
 	answer(w, f, err)
+}
+
+// environments tells of the workspaces that the body names.
+func (h handler) environments(w http.ResponseWriter, r *http.Request) {
+	var names []keyway.Name
+	err := ReadJSON(r.Body, maxSpec, &names)
+	if err == nil && len(names) > keyway.MaxEnvironments {
+		err = keyway.Errorf(keyway.Usage, "%d workspaces are asked for at once, and %d are possible", len(names), keyway.MaxEnvironments)
+	}
+	for _, name := range names {
+		if err == nil {
+			_, err = keyway.ParseName(string(name))
+		}
+	}
+	if err != nil {
+		WriteError(w, err)
+		return
+	}
+	all, err := h.node.Environments(r.Context(), names)
+	answer(w, all, err)
 }
 
 // remove removes a workspace, with its volumes if the query says so.

@@ -99,6 +99,10 @@ func (n *notingNode) WaitIdle(_ context.Context, name keyway.Name) error {
 // GPUs came later than the conversations that are kept.
 func (n *notingNode) GPUs(context.Context) (keyway.GPUReport, error) { return keyway.GPUReport{}, nil }
 
+func (n *notingNode) Environments(context.Context, []keyway.Name) ([]keyway.Environment, error) {
+	return nil, nil
+}
+
 // Dial connects to an echo.
 func (n *notingNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 	n.note("dial %s", name)

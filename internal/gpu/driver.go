@@ -21,6 +21,20 @@ func Driver(ctx context.Context) keyway.DriverFacts {
 	return driver{root: "/", smi: smi{timeout: driverTimeout}}.facts(ctx)
 }
 
+// Module returns the version of the driver's part in the kernel, as files tell it; empty:
+// there is none.
+func Module() string { return driver{root: "/"}.module() }
+
+func (d driver) module() string {
+	if version := strings.TrimSpace(d.read("sys/module/nvidia/version")); version != "" {
+		return version
+	}
+	if found := versionInText.FindStringSubmatch(d.read("proc/driver/nvidia/version")); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
 const (
 	// driverTimeout is how long nvidia-smi may take when only the driver is asked
 	// about: the files tell most of it.
@@ -44,11 +58,7 @@ var libraries = []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"
 // facts reads files first, because nvidia-smi fails where the two parts of a driver do
 // not fit, which is what is to be found out.
 func (d driver) facts(ctx context.Context) keyway.DriverFacts {
-	f := keyway.DriverFacts{Module: strings.TrimSpace(d.read("sys/module/nvidia/version"))}
-	if found := versionInText.FindStringSubmatch(d.read("proc/driver/nvidia/version")); f.Module == "" && found != nil {
-		f.Module = found[1]
-	}
-	f.Library = d.library()
+	f := keyway.DriverFacts{Module: d.module(), Library: d.library()}
 	path := d.smi.find()
 	if path == "" {
 		return f

@@ -27,6 +27,7 @@ const usage = `usage: keyway-guest COMMAND
   info  --home DIR            print what the guest says of itself, once it is ready
   sweep --home DIR            remove everything in DIR
   gpus  --home DIR            print the GPUs that are in /dev
+  files --home DIR            serve SFTP on standard input and output
 `
 
 // Main runs the command that argv names, by its first word or by the name the
@@ -87,6 +88,8 @@ func command(name string, args []string) int {
 		return withHome(args, sweepMain)
 	case "gpus":
 		return withHome(args, gpusMain)
+	case "files":
+		return withHome(args, filesMain)
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command is called %q", name))

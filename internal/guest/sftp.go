@@ -5,7 +5,9 @@ package guest
 import (
 	"context"
 	"io"
+	"os"
 
+	"keyway/internal/keyway"
 	"keyway/internal/sftp"
 )
 
@@ -32,4 +34,17 @@ func (s *sessionChannel) serveSFTP() {
 		return
 	}
 	s.finish(0)
+}
+
+// filesMain shows the files of the workspace to whoever the engine lets start programs
+// in it.
+func filesMain(keyway.Home, []string) int {
+	client := struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, os.Stdout}
+	if sftp.Serve(context.Background(), client, sftp.Config{}) != nil {
+		return exitProtocol
+	}
+	return 0
 }

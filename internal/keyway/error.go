@@ -34,6 +34,7 @@ const (
 	NotRunning      Kind = "not-running"      // 31: the workspace or session does not run
 	GuestFailed     Kind = "guest-failed"     // 32: the guest inside the workspace did not come up
 	VersionMismatch Kind = "version-mismatch" // 33: the other end is of another version
+	Drifted         Kind = "drifted"          // 34: an environment is not the one that was pinned
 	BadConfig       Kind = "bad-config"       // 40: a configuration file cannot be read, parsed or written
 	NeedsAnswer     Kind = "needs-answer"     // 41: a question that nobody is there to answer
 	Interrupted     Kind = "interrupted"      // 130: Ctrl-C
@@ -43,7 +44,7 @@ var exitCodes = map[Kind]int{
 	Other: 1, Usage: 2,
 	UnknownPlace: 10, Unreachable: 11, HostKeyChanged: 12, HostKeyUnknown: 13, Denied: 14, NoKey: 15, WrongPassphrase: 16, Untrusted: 17,
 	EngineAbsent: 20, EngineDown: 21, EngineForbidden: 22, ImageNotFound: 23, NameTaken: 24, NoSpace: 25, NoGPU: 26,
-	NotFound: 30, NotRunning: 31, GuestFailed: 32, VersionMismatch: 33,
+	NotFound: 30, NotRunning: 31, GuestFailed: 32, VersionMismatch: 33, Drifted: 34,
 	BadConfig: 40, NeedsAnswer: 41, Interrupted: 130,
 }
 

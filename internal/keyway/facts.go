@@ -56,6 +56,8 @@ type ImageFacts struct {
 	Env     []string `json:"env,omitempty"`
 	Size    int64    `json:"size,omitempty"`   // bytes to pull; 0: not known
 	Digest  string   `json:"digest,omitempty"` // sha256:…, of what the reference names
+	Build   string   `json:"build,omitempty"`  // sha256:…, of the build for the place, which the former may list
+	ID      string   `json:"id,omitempty"`     // sha256:…, of its configuration: by this, engines know it
 }
 
 // MountFacts are what is known of a directory or file that would be mounted.
@@ -64,4 +66,15 @@ type MountFacts struct {
 	Exists   bool   `json:"exists"`
 	Readable bool   `json:"readable"` // by the user there
 	Writable bool   `json:"writable"`
+}
+
+// Identity is by what the image is known.
+func (f ImageFacts) Identity() ImageIdentity {
+	id := ImageIdentity{ID: f.ID}
+	for _, digest := range []string{f.Digest, f.Build} {
+		if digest != "" {
+			id.Digests = append(id.Digests, digest)
+		}
+	}
+	return id
 }

@@ -2,6 +2,7 @@ package keyway
 
 import (
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -21,6 +22,22 @@ type Mount struct {
 	Target   string `json:"target"` // absolute path in the workspace
 	ReadOnly bool   `json:"readOnly,omitempty"`
 	Size     int64  `json:"size,omitempty"` // of a tmpfs, in bytes; 0: half of the memory
+}
+
+// String is m as people read it; two that do the same have the same text.
+func (m Mount) String() string {
+	kind := m.Kind
+	if kind == MountBind {
+		kind = "bind"
+	}
+	text := kind + " " + m.Source + " at " + path.Clean(m.Target)
+	if m.ReadOnly {
+		text += " (read only)"
+	}
+	if m.Size > 0 {
+		text += " (" + strconv.FormatInt(m.Size, 10) + " bytes)"
+	}
+	return text
 }
 
 // IsVolumeName reports whether engines take s for the name of a volume. Secrets'

@@ -16,6 +16,7 @@ var known = []struct {
 	has  func(engine.Engine) bool
 }{
 	{api.AbilityGPUs, is[gpuLender]},
+	{api.AbilityEnvironments, is[surveyor]},
 }
 
 // gpuLender is an engine that lends GPUs to its workspaces.
@@ -23,6 +24,13 @@ type gpuLender interface {
 	// GPUs tells which GPUs running workspaces have, of every owner that the platform
 	// shows. Whoever has leases need not be told of.
 	GPUs(ctx context.Context) ([]gpu.Holding, error)
+}
+
+// surveyor is an engine that tells what its workspaces really consist of.
+type surveyor interface {
+	// Environments tells of each workspace, in that order, or in its Error why not. The
+	// names of GPUs in the answer are their UUIDs.
+	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 }
 
 func is[ability any](e engine.Engine) bool {

@@ -65,3 +65,12 @@ func (m machine) memory() int64 {
 	}
 	return 0
 }
+
+// kernel is the release of the running kernel.
+func kernel() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}

@@ -94,6 +94,10 @@ func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) erro
 	if err != nil {
 		return explain(ref, err, nil)
 	}
+	facts.ID = layers.Config.Digest.String()
+	if digest, err := built.Digest(); err == nil {
+		facts.Build = digest.String()
+	}
 	for _, l := range layers.Layers {
 		if l.Size > 0 && facts.Size+l.Size < maxSizeSane {
 			facts.Size += l.Size

@@ -164,7 +164,7 @@ func (e *Engine) unusable(err error) error {
 		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, e.Name(), err).
 			Hint("see what it is: sudo ss -xlp src %s", socket)
 	}
-	return refused(e.Name(), socket, dialErr, installed(e.Name()))
+	return refused(e.Name(), socket, dialErr, programHere(e.Name()))
 }
 
 // refused says in the user's words what a failed connect(2) to a daemon's socket
@@ -203,8 +203,8 @@ func startCommand(name string) string {
 	return "systemctl --user start podman.socket"
 }
 
-// installed reports whether the engine's programs are at this place.
-func installed(name string) bool {
+// programHere reports whether the engine's programs are at this place.
+func programHere(name string) bool {
 	programs := []string{"dockerd", "docker"}
 	if name == namePodman {
 		programs = []string{"podman"}

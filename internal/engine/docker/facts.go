@@ -39,7 +39,7 @@ func (e *Engine) presentImage(ctx context.Context, image string) (keyway.ImageFa
 	if err != nil {
 		return keyway.ImageFacts{}, e.explain(ctx, err)
 	}
-	f := keyway.ImageFacts{Present: true, Arch: []string{found.Architecture}, Size: found.Size}
+	f := keyway.ImageFacts{Present: true, Arch: []string{found.Architecture}, Size: found.Size, ID: digestOnly(found.ID)}
 	if found.Config != nil {
 		f.Env = found.Config.Env
 	}

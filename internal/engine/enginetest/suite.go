@@ -43,6 +43,7 @@ func Run(t *testing.T, s Subject) {
 		{"Impostor", impostor},
 		{"Robber", robber},
 		{"Peeker", peeker},
+		{"Environments", environments},
 	}
 	if err := s.Engine.Probe(Context(t)); err != nil {
 		t.Fatalf("Probe: %v", Full(err))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -23,7 +24,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: tool env NAME | cat FILE… | mark FILE | write FILE TEXT | id | pwd | shm | ls DIR | hang | exit | as UID … | rob HOME | peek HOME | impostor HOME KEY")
+		return fmt.Errorf("usage: tool env NAME | cat FILE… | mark FILE | write FILE TEXT | plant DIR | uproot DIR | pipe FILE | chmod FILE | id | pwd | shm | ls DIR | hang | exit | as UID … | rob HOME | peek HOME | impostor HOME KEY")
 	}
 	arg := strings.Join(args[1:min(2, len(args))], "")
 	switch args[0] {
@@ -38,6 +39,17 @@ func run(args []string) error {
 		return hang()
 	case "write":
 		return os.WriteFile(arg, []byte(args[2]), 0o600)
+	case "plant":
+		return os.MkdirAll(arg, 0o755)
+	case "uproot":
+		return os.RemoveAll(arg)
+	case "pipe":
+		if err := os.MkdirAll(filepath.Dir(arg), 0o755); err != nil {
+			return err
+		}
+		return syscall.Mkfifo(arg, 0o644)
+	case "chmod":
+		return os.Chmod(arg, 0o711)
 	case "id":
 		return say(fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()))
 	case "pwd":

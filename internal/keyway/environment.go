@@ -1,0 +1,154 @@
+package keyway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Environment is what a workspace really consists of, as its place claims: what decides
+// whether a program gives there what it gives elsewhere. What could not be found out is
+// empty.
+type Environment struct {
+	Name  Name   `json:"name,omitempty"`
+	Error *Error `json:"error,omitempty"` // why nothing is known of it
+
+	Engine string        `json:"engine,omitempty"`
+	Arch   string        `json:"arch,omitempty"` // as Go calls it: amd64
+	Image  ImageIdentity `json:"image,omitzero"`
+	Software
+	// Files are those of the image that are not as the image has them.
+	Files []FileChange `json:"files,omitempty"`
+	// MoreFiles is how many more of those there are.
+	MoreFiles int `json:"moreFiles,omitempty"`
+
+	Variables []Variable `json:"variables,omitempty"` // that were asked for, by their names
+	Mounts    []string   `json:"mounts,omitempty"`    // see Mount.String
+	Shm       int64      `json:"shm,omitempty"`       // bytes of /dev/shm; 0: the engine's own
+	// User is what programs run as: UserCaller, or a user of the image, or uid[:gid];
+	// empty: the image's own.
+	User string `json:"user,omitempty"`
+
+	Kernel string   `json:"kernel,omitempty"` // its release
+	Driver string   `json:"driver,omitempty"` // version of NVIDIA's driver in the kernel
+	GPUs   []string `json:"gpus,omitempty"`   // the model of each that the workspace has
+	Guest  string   `json:"guest,omitempty"`  // version of the guest
+}
+
+// Environment is the part of a workspace's environment that its Spec says. What the
+// Spec leaves to the place is empty.
+func (s Spec) Environment() Environment {
+	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User}
+	if s.Caller {
+		env.User = UserCaller
+	}
+	for _, m := range s.Mounts {
+		env.Mounts = append(env.Mounts, m.String())
+	}
+	if s.HomeVolume != "" {
+		env.Mounts = append(env.Mounts, Mount{Kind: MountVolume, Source: s.HomeVolume, Target: "~"}.String())
+	}
+	slices.Sort(env.Mounts)
+	return env
+}
+
+// UserCaller stands for the uid and gid that a workspace's owner has at the place, which
+// are others at each.
+const UserCaller = "caller"
+
+// ImageIdentity is by what an image is known. Two are the same image if they have a
+// digest or the ID in common.
+type ImageIdentity struct {
+	Reference string   `json:"reference,omitempty"` // that the workspace was made from
+	Digests   []string `json:"digests,omitempty"`   // sha256:…, by which registries know it
+	ID        string   `json:"id,omitempty"`        // sha256:…, by which the engine knows it
+}
+
+// Same reports whether both are of one image.
+func (i ImageIdentity) Same(other ImageIdentity) bool {
+	if i.ID != "" && i.ID == other.ID {
+		return true
+	}
+	return slices.ContainsFunc(i.Digests, func(d string) bool { return slices.Contains(other.Digests, d) })
+}
+
+// Software is what is installed.
+type Software struct {
+	Torch string `json:"torch,omitempty"`
+	CUDA  string `json:"cuda,omitempty"`
+	CuDNN string `json:"cudnn,omitempty"`
+	NCCL  string `json:"nccl,omitempty"`
+	// Python are the distributions as "pip freeze" has them, NAME==VERSION, sorted.
+	Python []string `json:"python,omitempty"`
+	// System are the packages of dpkg, apk and conda, NAME=VERSION, sorted.
+	System []string `json:"system,omitempty"`
+}
+
+// PackageHash is one hash for a list of packages; empty for none.
+func PackageHash(packages []string) string {
+	if len(packages) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, p := range packages {
+		fmt.Fprintln(h, p)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// FileChange is a file of an image that a workspace has changed.
+type FileChange struct {
+	Path   string `json:"path"`
+	Change string `json:"change"` // of the Change constants
+	Hash   string `json:"hash,omitempty"`
+}
+
+// What became of a file of an image.
+const (
+	ChangeModified = "modified"
+	ChangeDeleted  = "deleted"
+	ChangeAdded    = "added"
+)
+
+// Variable is an environment variable whose value is nobody's business.
+type Variable struct {
+	Name string `json:"name"`
+	Hash string `json:"hash"` // of name and value
+}
+
+// maxHashText is how much of a hash tells two values apart, in hexadecimal digits.
+const maxHashText = 32
+
+// hashVariables are the variables of env, by their names.
+func hashVariables(env map[string]string) []Variable {
+	var all []Variable
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		sum := sha256.Sum256([]byte(name + "=" + env[name]))
+		all = append(all, Variable{Name: name, Hash: "sha256:" + hex.EncodeToString(sum[:])[:maxHashText]})
+	}
+	return all
+}
+
+// Bounds on what a place tells of a workspace.
+const (
+	MaxPackages    = 20_000
+	MaxPackageText = 256 // bytes of a package's name and version
+	MaxFileChanges = 512
+	maxDigests     = 64
+	maxModels      = 1024
+	// MaxEnvironments is how many workspaces are asked for at once.
+	MaxEnvironments = 1024
+)
+
+// Bound cuts each list of e to what may be believed to be one.
+func (e *Environment) Bound() {
+	e.Python = e.Python[:min(len(e.Python), MaxPackages)]
+	e.System = e.System[:min(len(e.System), MaxPackages)]
+	e.Files = e.Files[:min(len(e.Files), MaxFileChanges)]
+	e.Variables = e.Variables[:min(len(e.Variables), maxEnv)]
+	e.Mounts = e.Mounts[:min(len(e.Mounts), maxMounts)]
+	e.GPUs = e.GPUs[:min(len(e.GPUs), maxModels)]
+	e.Image.Digests = e.Image.Digests[:min(len(e.Image.Digests), maxDigests)]
+}

@@ -43,7 +43,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	)
 	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newKeysCommand(), newLogCommand(), newApproveCommand(), newPolicyCommand(), newDoctorCommand())
 	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
-		newAddCommand(), newForgetCommand(), newStatusCommand(), newGPUsCommand(), newTemplatesCommand(), newCheckCommand())
+		newAddCommand(), newForgetCommand(), newStatusCommand(), newGPUsCommand(), newTemplatesCommand(), newCheckCommand(), newPinCommand(), newDriftCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand(), newSendCommand(), newKillCommand())
 	add(root, "operate", newProxyCommand(), newMuxCommand(), newLinkCommand(), newAgentCommand(), newManCommand())
 	if args, ok := standInForSSHAgent(os.Args); ok {
@@ -137,6 +137,7 @@ var kindMeaning = map[keyway.Kind]string{
 	keyway.NotRunning:      "it does not run",
 	keyway.GuestFailed:     "the guest in the workspace did not come up",
 	keyway.VersionMismatch: "the other end is of another version",
+	keyway.Drifted:         "an environment is not the one that was pinned",
 	keyway.BadConfig:       "a configuration file cannot be read or written",
 	keyway.NeedsAnswer:     "a question that nobody was there to answer",
 	keyway.Interrupted:     "interrupted",

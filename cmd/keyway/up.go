@@ -24,6 +24,7 @@ type upOptions struct {
 	user, workdir                           string
 	mounts, env, keys                       []string
 	readOnly, forwardAgent, mux, json, wait bool
+	byLock                                  bool // --pinned
 	privileges                              privilegeOptions
 	limits                                  limitOptions
 	template                                templateOptions
@@ -49,7 +50,7 @@ above, one of yours, or one that is built in (keyway templates). Without TEMPLAT
 given here come before what the template says.
 
 COMMAND runs beside the SSH server; the workspace ends when it ends.` +
-			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
+			exitCodes(append(placeKinds, keyway.Drifted, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
 				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
 		Example: `  keyway up pytorch --on gpu1 --gpus 2
   keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
@@ -80,6 +81,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.StringVar(&o.image, "image", "", "make a container from the image `REF` (default "+keyway.DefaultImage+")")
 	f.StringVar(&o.engine, "engine", "", "run it with `ENGINE`: "+keyway.EngineChoice()+" (default: the first that can be used)")
 	f.StringVar(&o.gpus, "gpus", "", "give it `GPUS` that nobody else gets: all, a number, device=0,3, or UUIDs separated by commas\n(see them: keyway gpus)")
+	f.BoolVar(&o.byLock, "pinned", false, "make it as keyway.lock says (keyway pin), and tell what differs")
 	f.BoolVar(&o.wait, "wait", false, "wait in a queue for the GPUs if they are not free, as long as this command runs")
 	o.limits.declare(cmd)
 	o.template.declare(cmd)
@@ -145,6 +147,12 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	a.ui.end()
+	var pinned *pinnedUp
+	if o.byLock {
+		if pinned, s, err = o.pinned(ctx, there, place, asked, s); err != nil {
+			return err
+		}
+	}
 	tellKeys(news, keys)
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
@@ -164,6 +172,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		a.switchMux(ctx, made.Name, news)
 	}
 	if err := asked.setUp(ctx, made.Name, news); err != nil {
+		return err
+	}
+	if err := pinned.verify(ctx, there, place, made.Name, news); err != nil {
 		return err
 	}
 	if o.json {

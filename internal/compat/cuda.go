@@ -69,6 +69,22 @@ var table = []row{
 // compatibility; the same notes, table 2).
 var floors = map[int]string{11: "450.80.02", 12: "525", 13: "580"}
 
+// Floor is the oldest driver that runs that version of CUDA at all; empty: it is not
+// known.
+func Floor(cuda string) string {
+	number, _, _ := strings.Cut(cuda, "-") // 12.6.77-1 of a package
+	if v := parseVersion(number); len(v) > 0 {
+		return floors[v[0]]
+	}
+	return ""
+}
+
+// Runs reports whether a driver is that floor or newer. What cannot be compared runs.
+func Runs(driver, floor string) bool {
+	have := parseVersion(driver)
+	return have == nil || floor == "" || atLeast(have, floor)
+}
+
 var cudaInTag = regexp.MustCompile(`cuda(\d{1,2}\.\d{1,2})`)
 
 // cuda is the toolkit that the image was built with: as it says, else as its tag does.

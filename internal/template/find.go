@@ -265,3 +265,6 @@ func (t Template) validate(s keyway.Spec) error {
 	}
 	return err
 }
+
+// Dir is the directory of the template's file; empty: it is built in.
+func (t Template) Dir() string { return t.dir }

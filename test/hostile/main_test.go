@@ -59,6 +59,8 @@ const (
 	fileList   = "list"   // body of the answer to GET /v1/workspaces
 	fileInfo   = "info"   // of GET /v1/node
 	fileCreate = "create" // of PUT /v1/workspaces/NAME: events
+	fileGPUs   = "gpus"   // of GET /v1/gpus
+	fileTold   = "told"   // of POST /v1/environments
 	fileAsked  = "asked"  // written by the place: the last body of a PUT
 	fileGuest  = "guest"  // the socket to which every guest is relayed
 	fileHang   = "hang"   // while it is there the place says nothing
@@ -94,6 +96,8 @@ func place(dir string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/workspaces", answer(fileList, `{"workspaces":[]}`))
 	mux.HandleFunc("GET /v1/node", answer(fileInfo, `{}`))
+	mux.HandleFunc("GET /v1/gpus", answer(fileGPUs, `{"gpus":[]}`))
+	mux.HandleFunc("POST /v1/environments", answer(fileTold, `[]`))
 	mux.HandleFunc("PUT /v1/workspaces/{name}", func(w http.ResponseWriter, r *http.Request) {
 		asked, _ := io.ReadAll(r.Body)
 		_ = os.WriteFile(filepath.Join(dir, fileAsked), asked, 0o600)

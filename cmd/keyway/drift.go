@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/pin"
+	"keyway/internal/plain"
+	"keyway/internal/registry"
+	"keyway/internal/table"
+)
+
+type driftOptions struct {
+	names, on, ignore []string
+	json              bool
+}
+
+func newDriftCommand() *cobra.Command {
+	var o driftOptions
+	cmd := &cobra.Command{
+		Use:   "drift [TEMPLATE] [--on PLACE] [--ignore FIELD]",
+		Short: "Tell what is no longer as keyway.lock says, and where",
+		Long: `Compare keyway.lock with what it was made from and with what really runs: the template,
+the registry's tag, and each workspace of that template, at every place where this laptop
+knows a workspace. What differs is a line each, and the exit code is then 34.
+
+The fields are: ` + strings.Join(pin.Fields, ", ") + `.
+What a run makes is no difference: what it writes, downloads, caches and compiles. Files
+of the image that were changed or removed are, and added ones that decide what programs
+load. Between machines of different kinds, leave out what is theirs: --ignore kernel,gpu.` +
+			exitCodes(append(placeKinds, keyway.Drifted, keyway.NotFound, keyway.GuestFailed, keyway.BadConfig)...),
+		Example:           "  keyway drift\n  keyway drift pytorch --on gpu1 --on gpu2 --ignore kernel,driver\n  keyway drift --json",
+		Args:              takes(0, 1, "at most one template"),
+		ValidArgsFunction: completeTemplates,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.names = args
+			return runDrift(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.on, "on", nil, "look at `PLACE` only; may be repeated")
+	f.StringSliceVar(&o.ignore, "ignore", nil, "leave out these `FIELDS`, separated by commas; may be repeated")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	cmd.RegisterFlagCompletionFunc("on", completePlaces)
+	cmd.RegisterFlagCompletionFunc("ignore", cobra.FixedCompletions(pin.Fields, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// drift is what was compared, and what came of it.
+type drift struct {
+	Template    string           `json:"template"`
+	Lock        string           `json:"lock"`
+	Compared    []string         `json:"compared"` // workspaces, by place and name
+	Differences []pin.Difference `json:"differences"`
+	Errors      []*keyway.Error  `json:"errors,omitempty"` // of what could not be compared
+}
+
+func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error {
+	for _, field := range o.ignore {
+		if !slices.Contains(pin.Fields, field) {
+			return keyway.Errorf(keyway.Usage, "--ignore %.40s: there is no such field", field).Hint("possible are: %s", strings.Join(pin.Fields, ", "))
+		}
+	}
+	t, err := findPinnable(ctx, o.names)
+	if err != nil {
+		return err
+	}
+	lock, err := readLock(t)
+	if err != nil {
+		return err
+	}
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	d, err := a.drift(ctx, t, lock, o, news)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		for i := range d.Errors {
+			d.Errors[i] = spelledOut(d.Errors[i])
+		}
+		err = plain.JSON(stdout, d)
+	} else {
+		err = d.print(stdout, news)
+	}
+	if err != nil {
+		return err
+	}
+	return d.verdict()
+}
+
+// readLock reads the lock of a template, which must have a pin in it.
+func readLock(t pinnable) (pin.Lock, error) {
+	lock, err := pin.Read(t.lock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return lock, keyway.Errorf(keyway.NotFound, "there is no %s, so nothing is pinned", t.lock).
+			Hint("make it: keyway pin %s", plain.Shell(t.from.Name))
+	}
+	if err == nil && len(lock.Of(t.from.Name)) == 0 {
+		return lock, keyway.Errorf(keyway.NotFound, "%s has no pin of the template %s", t.lock, t.from.Name).
+			Hint("add it: keyway pin %s", plain.Shell(t.from.Name))
+	}
+	return lock, err
+}
+
+func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptions, news io.Writer) (drift, error) {
+	d := drift{Template: t.from.Name, Lock: t.lock, Compared: []string{}, Differences: []pin.Difference{}}
+	add := func(more ...pin.Difference) {
+		for _, m := range more {
+			if !slices.Contains(o.ignore, m.Field) {
+				d.Differences = append(d.Differences, m)
+			}
+		}
+	}
+	if lock.Meddled() {
+		add(pin.Difference{Where: pin.FileName, Field: "lock", Want: "as keyway pin wrote it", Found: "changed by other means"})
+	}
+	pins := lock.Of(t.from.Name)
+	add(pins[0].CompareSpec(t.from.File, t.Spec)...)
+	if !slices.Contains(o.ignore, "tag") {
+		for _, p := range pins {
+			moved, err := tagMoved(ctx, p, news)
+			if err != nil {
+				return d, err
+			}
+			add(moved...)
+		}
+	}
+	found, failed, err := a.survey(ctx, t.from.Name, o.on, news)
+	if err != nil {
+		return d, err
+	}
+	for _, w := range found {
+		d.Compared = append(d.Compared, w.where())
+		p, others, ok := lock.Find(t.from.Name, w.Arch)
+		if !ok {
+			add(pin.Difference{Where: w.where(), Field: "arch", Want: strings.Join(others, ", "), Found: w.Arch})
+			continue
+		}
+		add(p.Compare(w.where(), w.Environment)...)
+	}
+	d.Errors = failed
+	return d, nil
+}
+
+// tagMoved asks the registry whether the image's reference still names what was pinned.
+// One that no registry has, or that cannot be asked, has not moved.
+func tagMoved(ctx context.Context, p pin.Pin, news io.Writer) ([]pin.Difference, error) {
+	if len(p.Image.Digests) == 0 {
+		return nil, nil
+	}
+	facts, err := registry.Look(ctx, p.Image.Reference, p.Arch)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		plain.Fprintf(news, "whether the tag has moved is not known: %v\n", err)
+		return nil, nil
+	}
+	if here := facts.Identity(); !p.Image.Same(here) {
+		return []pin.Difference{{Where: "the registry", Field: "tag", Name: p.Image.Reference, Want: p.Image.Digests[0], Found: facts.Digest}}, nil
+	}
+	return nil, nil
+}
+
+func (d drift) print(stdout, news io.Writer) error {
+	for _, e := range d.Errors {
+		complain(news, e)
+	}
+	if len(d.Compared) == 0 {
+		plain.Fprintf(news, "no workspace of %s was compared: none runs at a place that this laptop knows\n", d.Template)
+	}
+	if len(d.Differences) == 0 {
+		_, err := plain.Fprintf(stdout, "nothing differs from %s: %s\n", d.Lock, strings.Join(append([]string{"the template"}, d.Compared...), ", "))
+		return err
+	}
+	_, err := io.WriteString(stdout, driftTable(d.Differences, windowOf(stdout)))
+	return err
+}
+
+// driftTable is a line for each difference.
+func driftTable(all []pin.Difference, window int) string {
+	rows := [][]string{{"WHERE", "FIELD", "NAME", "PINNED", "THERE"}}
+	for _, d := range all {
+		rows = append(rows, lineCells(d.Where, d.Field, d.Name, orNone(d.Want), orNone(d.Found)))
+	}
+	t := table.Table{Window: window, Yield: []int{2, 3, 4}}
+	return t.Rows(rows)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+// verdict is an error if anything differs, or could not be compared.
+func (d drift) verdict() error {
+	if len(d.Differences) > 0 {
+		return keyway.Errorf(keyway.Drifted, "%s is not as it is pinned: %s", d.Template, strings.Join(fieldsOf(d.Differences), ", ")).
+			Hint("if this is how it is to be: keyway pin %[1]s; else make what differs anew: keyway rm NAME; keyway up %[1]s --pinned", plain.Shell(d.Template))
+	}
+	if len(d.Errors) > 0 {
+		return exitStatus(keyway.ExitCode(d.Errors[0])) // all has been said
+	}
+	return nil
+}
+
+func fieldsOf(all []pin.Difference) []string {
+	var fields []string
+	for _, f := range pin.Fields {
+		if slices.ContainsFunc(all, func(d pin.Difference) bool { return d.Field == f }) {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}

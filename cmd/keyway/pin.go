@@ -1,0 +1,277 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/pin"
+	"keyway/internal/plain"
+	"keyway/internal/registry"
+)
+
+type pinOptions struct {
+	names []string // none or one template
+	on    []string
+	from  string
+	json  bool
+}
+
+func newPinCommand() *cobra.Command {
+	var o pinOptions
+	cmd := &cobra.Command{
+		Use:   "pin [TEMPLATE] [--on PLACE] [--from WORKSPACE]",
+		Short: "Write keyway.lock: the exact environment that a template resolved to",
+		Long: `Write keyway.lock beside the template's file: the image by its digest, PyTorch, CUDA,
+cuDNN and NCCL, the packages of pip and of the system, files of the image that were
+changed, variables (their hashes, not their values), mounts, shared memory, user, kernel,
+driver, GPUs, and the guest's version.
+
+It looks into the workspace that runs from that template, at the places where this laptop
+knows one, or at PLACE. Nothing of the workspace is started for that. Where none runs, it
+asks the registry, which knows the image alone. Each architecture has its own pin.
+
+"keyway up --pinned" makes the same environment elsewhere, and "keyway drift" tells what
+is no longer as it was pinned. Put keyway.lock into the repository.` +
+			exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Drifted, keyway.ImageNotFound, keyway.BadConfig)...),
+		Example:           "  keyway pin\n  keyway pin pytorch --on gpu1\n  keyway pin train --from train-2",
+		Args:              takes(0, 1, "at most one template"),
+		ValidArgsFunction: completeTemplates,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.names = args
+			return runPin(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.on, "on", nil, "look at `PLACE` only; may be repeated")
+	f.StringVar(&o.from, "from", "", "pin what the workspace `NAME` is")
+	f.BoolVar(&o.json, "json", false, "print the pin as JSON")
+	cmd.RegisterFlagCompletionFunc("on", completePlaces)
+	cmd.RegisterFlagCompletionFunc("from", completeWorkspaces)
+	return cmd
+}
+
+// pinnable is a template, and where its lock is.
+type pinnable struct {
+	asked
+	lock string // the file
+}
+
+// findPinnable is the template that a command about locks is given, or the nearest.
+func findPinnable(ctx context.Context, names []string) (pinnable, error) {
+	from, err := templateOptions{names: names}.resolve(ctx, upOptions{place: string(keyway.Local)})
+	if err != nil {
+		return pinnable{}, err
+	}
+	if from.from.Name == "" {
+		return pinnable{}, keyway.Errorf(keyway.Usage, "there is no keyway.yaml here with one template in it, and none was named").Advise(keyway.SeeTemplates)
+	}
+	return pinnable{from, lockFile(from)}, nil
+}
+
+// lockFile is the lock of a template: beside its file, or in the working directory if
+// it is built in.
+func lockFile(a asked) string {
+	if dir := a.from.Dir(); dir != "" {
+		return filepath.Join(dir, pin.FileName)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return pin.FileName
+	}
+	return filepath.Join(dir, pin.FileName)
+}
+
+// workspaceOf is a workspace of a template that runs at a place.
+type workspaceOf struct {
+	place keyway.Place
+	keyway.Environment
+}
+
+// where is how people call it.
+func (w workspaceOf) where() string { return string(w.place) + "/" + string(w.Name) }
+
+// survey looks into all workspaces of a template, at the machines that are named or
+// where this laptop knows one. failed are those that cannot be asked.
+func (a *app) survey(ctx context.Context, template string, on []string, news io.Writer) (found []workspaceOf, failed []*keyway.Error, err error) {
+	machines, err := a.Machines(ctx, on, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, m := range machines {
+		all.Go(func() {
+			envs, stopped, err := a.OfTemplate(ctx, m, template)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = append(failed, keyway.AsError(err))
+			}
+			for _, name := range stopped {
+				plain.Fprintf(news, "%s/%s does not run, and was not looked into\n", m.Place(), name)
+			}
+			for _, e := range envs {
+				if e.Error != nil {
+					failed = append(failed, e.Error)
+					continue
+				}
+				found = append(found, workspaceOf{m.Place(), e})
+			}
+		})
+	}
+	all.Wait()
+	a.ui.end()
+	slices.SortFunc(found, func(x, y workspaceOf) int { return cmp.Compare(x.where(), y.where()) })
+	return found, failed, ctx.Err()
+}
+
+func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {
+	t, err := findPinnable(ctx, o.names)
+	if err != nil {
+		return err
+	}
+	lock, err := pin.Read(t.lock)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	p, from, err := a.pin(ctx, t, o, news)
+	if err != nil {
+		return err
+	}
+	if err := lock.With(p).Write(t.lock); err != nil {
+		return err
+	}
+	if o.json {
+		return plain.JSON(stdout, p)
+	}
+	plain.Fprintf(stdout, "%s pinned for %s, as %s: %s\n%s written; put it into the repository\n", p.Template, p.Arch, from, strings.Join(summary(p), ", "), t.lock)
+	return nil
+}
+
+// summary is a pin in a few words.
+func summary(p pin.Pin) []string {
+	var words []string
+	for _, w := range []struct{ name, version string }{{"torch", p.Torch}, {"CUDA", p.CUDA}, {"cuDNN", p.CuDNN}, {"NCCL", p.NCCL}} {
+		if w.version != "" {
+			words = append(words, w.name+" "+w.version)
+		}
+	}
+	if p.Seen {
+		words = append(words, plain.Sprintf("%d packages of pip, %d of the system", len(p.Python), len(p.System)))
+	}
+	if len(p.Image.Digests) == 0 {
+		return append(words, "an image without a digest, which no registry has")
+	}
+	return append(words, p.Image.Digests[0])
+}
+
+// pin makes the pin of what runs, or else of what the registry says. It says which.
+func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer) (pin.Pin, string, error) {
+	on := o.on
+	if o.from != "" && len(on) == 0 {
+		e, err := a.Lookup(o.from)
+		if err != nil {
+			return pin.Pin{}, "", err
+		}
+		on = []string{string(e.Place)}
+	}
+	found, failed, err := a.survey(ctx, t.from.Name, on, news)
+	if err != nil {
+		return pin.Pin{}, "", err
+	}
+	if o.from != "" {
+		found = slices.DeleteFunc(found, func(w workspaceOf) bool { return string(w.Name) != o.from })
+	}
+	switch {
+	case len(found) == 1:
+		return a.pinWorkspace(ctx, t, found[0], news)
+	case len(found) > 1:
+		var names []string
+		for _, w := range found {
+			names = append(names, w.where())
+		}
+		return pin.Pin{}, "", keyway.Errorf(keyway.Usage, "several workspaces run from the template %s: %s", t.from.Name, strings.Join(names, ", ")).
+			Hint("name one: keyway pin %s --from NAME", plain.Shell(t.from.Name))
+	case len(failed) > 0: // it may be in there
+		return pin.Pin{}, "", failed[0]
+	case o.from != "":
+		return pin.Pin{}, "", keyway.Errorf(keyway.NotFound, "%s does not run from the template %s", o.from, t.from.Name).Hint("see what runs: keyway ls")
+	}
+	return a.pinImage(ctx, t, cmp.Or(append(o.on, string(keyway.Local))...))
+}
+
+// pinWorkspace pins what runs. What the template does not say would never come again.
+func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news io.Writer) (pin.Pin, string, error) {
+	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
+	if other := p.CompareSpec(w.where(), t.Spec); len(other) > 0 {
+		return p, "", keyway.Errorf(keyway.Drifted, "%s was made with other options than the template's: %s", w.where(), strings.Join(fieldNames(other), ", ")).
+			Hint("put them into %s, or make it anew: keyway rm %[2]s; keyway up %[3]s", t.from.File, w.Name, plain.Shell(t.from.Name))
+	}
+	if facts, err := registry.Look(ctx, p.Image.Reference, p.Arch); err != nil {
+		if ctx.Err() != nil {
+			return p, "", ctx.Err()
+		}
+		plain.Fprintf(news, "the registry was not asked for the image's digest: %v\n", err)
+	} else if here := facts.Identity(); here.Same(p.Image) {
+		// That of the reference comes first: by it, all places pull.
+		p.Image.Digests = slices.Compact(append(here.Digests, slices.DeleteFunc(p.Image.Digests, func(d string) bool { return slices.Contains(here.Digests, d) })...))
+	} else {
+		plain.Fprintf(news, "%s names another image by now than that of %s\n", p.Image.Reference, w.where())
+	}
+	return p, w.where(), nil
+}
+
+// pinImage pins what a registry says of the image, for the place's architecture.
+func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, string, error) {
+	place, err := keyway.ParsePlace(on)
+	if err != nil {
+		return pin.Pin{}, "", err
+	}
+	node, err := a.Node(ctx, place)
+	if err != nil {
+		return pin.Pin{}, "", err
+	}
+	facts, err := node.Facts(ctx, t.Spec)
+	a.ui.end()
+	if err != nil {
+		return pin.Pin{}, "", err
+	}
+	image := facts.Engine.Image
+	from := "the image at " + string(place)
+	if said, err := registry.Look(ctx, t.Spec.Image, facts.Arch); err == nil {
+		image, from = said, "the registry says"
+	} else if !image.Present {
+		return pin.Pin{}, "", err
+	}
+	if len(image.Arch) > 0 && !slices.Contains(image.Arch, facts.Arch) {
+		return pin.Pin{}, "", keyway.Errorf(keyway.ImageNotFound, "%s has no build for %s, which %s is", t.Spec.Image, facts.Arch, place).
+			Hint("take an image that is built for linux/%s", facts.Arch)
+	}
+	return pin.FromImage(t.from.Name, facts.Arch, t.Spec, image), from, nil
+}
+
+// fieldNames are the fields of differences, with the names of what differs.
+func fieldNames(all []pin.Difference) []string {
+	var names []string
+	for _, d := range all {
+		if name := strings.TrimSpace(d.Field + " " + d.Name); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/compat"
+	"keyway/internal/keyway"
+	"keyway/internal/pin"
+	"keyway/internal/plain"
+)
+
+// pinnedUp is the pin that a workspace is to be made by; nil: none was asked for.
+type pinnedUp struct {
+	pin.Pin
+	lock string // the file
+}
+
+// pinned finds the pin for the place's architecture and makes s ask for the image that
+// it names. What the template or the command line say otherwise is refused.
+func (o upOptions) pinned(ctx context.Context, there api.Node, place keyway.Place, from asked, s keyway.Spec) (*pinnedUp, keyway.Spec, error) {
+	if from.from.Name == "" {
+		return nil, s, keyway.Errorf(keyway.Usage, "--pinned is for templates, and none was named").Advise(keyway.SeeTemplates)
+	}
+	t := pinnable{from, lockFile(from)}
+	lock, err := readLock(t)
+	if err != nil {
+		return nil, s, err
+	}
+	if lock.Meddled() {
+		return nil, s, keyway.Errorf(keyway.Drifted, "%s was changed by other means than keyway pin", t.lock).
+			Hint("restore it from where it came from, or make it anew: keyway pin %s", plain.Shell(t.from.Name))
+	}
+	facts, err := there.Facts(ctx, s)
+	if err != nil {
+		return nil, s, err
+	}
+	p, others, ok := lock.Find(t.from.Name, facts.Arch)
+	if !ok {
+		return nil, s, keyway.Errorf(keyway.Drifted, "%s is for %s, and %s is %s", t.lock, strings.Join(others, ", "), place, facts.Arch).
+			Hint("pin it there, too: keyway up %[1]s --on %[2]s; keyway pin %[1]s --on %[2]s", plain.Shell(t.from.Name), plain.Shell(string(place)))
+	}
+	if other := p.CompareSpec(t.from.File, s); len(other) > 0 {
+		return nil, s, keyway.Errorf(keyway.Drifted, "what is asked for is not what %s has: %s", t.lock, strings.Join(fieldNames(other), ", ")).
+			Hint("leave out the options that say otherwise; if the template was changed: keyway pin %s", plain.Shell(t.from.Name))
+	}
+	if !compat.Runs(facts.Driver.Module, p.DriverFloor) {
+		return nil, s, keyway.Errorf(keyway.NoGPU, "the driver %s of %s does not run what is pinned, which needs %s or newer", facts.Driver.Module, place, p.DriverFloor).
+			Hint("update the driver there")
+	}
+	s.Image, err = pinnedImage(p, place, s.Image, facts.Engine.Image)
+	return &pinnedUp{p, t.lock}, s, err
+}
+
+// pinnedImage is the reference by which the place gets the pinned image: by its digest,
+// unless it is there under its own name already.
+func pinnedImage(p pin.Pin, place keyway.Place, image string, present keyway.ImageFacts) (string, error) {
+	switch {
+	case p.Image.ID == "" && len(p.Image.Digests) == 0, present.Present && present.Identity().Same(p.Image):
+		return image, nil
+	case len(p.Image.Digests) > 0:
+		return pin.ByDigest(image, p.Image.Digests[0]), nil
+	}
+	return "", keyway.Errorf(keyway.ImageNotFound, "%s has not the image %s that is pinned, and no registry has it", place, image).
+		Hint("bring it there from where it is: docker save %s | ssh %s docker load", plain.Shell(image), plain.Shell(string(place)))
+}
+
+// verify tells what differs from the pin in a workspace that was just made.
+func (p *pinnedUp) verify(ctx context.Context, there api.Node, place keyway.Place, name keyway.Name, news io.Writer) error {
+	if p == nil {
+		return nil
+	}
+	found, err := there.Environments(ctx, []keyway.Name{name})
+	if err != nil {
+		return err
+	}
+	if found[0].Error != nil {
+		return found[0].Error
+	}
+	all := p.Compare(string(place)+"/"+string(name), found[0])
+	if len(all) == 0 {
+		return nil
+	}
+	if _, err := io.WriteString(news, driftTable(all, windowOf(news))); err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(d pin.Difference) bool { return slices.Contains(pin.PlaceFields, d.Field) })
+	if len(all) == 0 {
+		return nil
+	}
+	return keyway.Errorf(keyway.Drifted, "%s is up, and is not as it is pinned: %s", name, strings.Join(fieldsOf(all), ", ")).
+		Hint("see what its setup installs, and name versions there; then: keyway pin %s", plain.Shell(p.Template))
+}

@@ -1,0 +1,237 @@
+package pin
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"keyway/internal/compat"
+	"keyway/internal/keyway"
+)
+
+// Difference is one thing that is not as it was pinned.
+type Difference struct {
+	// Where is what differs: a workspace and its place, the template, a registry or the
+	// file itself.
+	Where string `json:"where"`
+	Field string `json:"field"`          // of Fields
+	Name  string `json:"name,omitempty"` // of the package, variable, file or mount
+	Want  string `json:"want"`           // as it is pinned; empty: there is none
+	Found string `json:"found"`          // as it is there; empty: there is none
+}
+
+// Fields are all that can differ, as --ignore takes them.
+var Fields = []string{"lock", "template", "tag", "arch", "image", "torch", "cuda", "cudnn", "nccl", "pip", "packages", "file", "env", "mount", "shm", "user", "kernel", "driver", "gpu", "guest"}
+
+// PlaceFields are those of Fields that no template decides about.
+var PlaceFields = []string{"kernel", "driver", "gpu"}
+
+// ByDigest is the reference of an image that has that digest and nothing else.
+func ByDigest(image, digest string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
+		image = image[:colon]
+	}
+	return image + "@" + digest
+}
+
+// MaxShown is how many differences of one field of one workspace are named; what is
+// beyond is counted.
+const MaxShown = 32
+
+// Compare is how what is found at a place differs from what was pinned.
+func (p Pin) Compare(where string, found keyway.Environment) []Difference {
+	c := comparison{where: where}
+	reference := line(found.Image.Reference)
+	found = clean(found)
+	found.Image.Reference = reference
+	if found.Arch != p.Arch {
+		c.text("arch", p.Arch, found.Arch)
+		return c.all // of another architecture, everything is another
+	}
+	c.image(p.Image, found.Image)
+	c.asked(p.Environment, found)
+	if !p.Seen { // the image's digest decides, and this about the place
+		if !compat.Runs(found.Driver, p.DriverFloor) {
+			c.add("driver", "", p.DriverFloor+" or newer", found.Driver)
+		}
+		return c.all
+	}
+	c.text("torch", p.Torch, found.Torch)
+	c.text("cuda", p.CUDA, found.CUDA)
+	c.text("cudnn", p.CuDNN, found.CuDNN)
+	c.text("nccl", p.NCCL, found.NCCL)
+	c.list("pip", packages(p.Python, "=="), packages(found.Python, "=="))
+	c.list("packages", packages(p.System, "="), packages(found.System, "="))
+	c.files(p.Environment, found)
+	c.text("kernel", p.Kernel, found.Kernel)
+	c.text("driver", p.Driver, found.Driver)
+	c.text("gpu", models(p.GPUs), models(found.GPUs))
+	c.text("guest", p.Guest, found.Guest)
+	return c.all
+}
+
+// CompareSpec is how what a template says now differs from what was pinned.
+func (p Pin) CompareSpec(where string, s keyway.Spec) []Difference {
+	c := comparison{where: where}
+	c.text("template", p.Image.Reference, s.Image)
+	c.asked(p.Environment, clean(s.Environment()))
+	return c.all
+}
+
+// comparison gathers differences.
+type comparison struct {
+	where string
+	all   []Difference
+}
+
+func (c *comparison) add(field, name, want, found string) {
+	c.all = append(c.all, Difference{Where: c.where, Field: field, Name: name, Want: want, Found: found})
+}
+
+func (c *comparison) text(field, want, found string) {
+	if want != found {
+		c.add(field, "", want, found)
+	}
+}
+
+func (c *comparison) image(want, found keyway.ImageIdentity) {
+	known := func(i keyway.ImageIdentity) bool { return i.ID != "" || len(i.Digests) > 0 }
+	if known(want) && !want.Same(found) || !known(want) && known(found) {
+		c.add("image", found.Reference, short(want), short(found))
+	}
+}
+
+// short is by what people know an image.
+func short(i keyway.ImageIdentity) string {
+	id := i.ID
+	if len(i.Digests) > 0 {
+		id = i.Digests[0]
+	}
+	const digits = 12
+	hash, ok := strings.CutPrefix(id, "sha256:")
+	if !ok || len(hash) < digits {
+		return id
+	}
+	return "sha256:" + hash[:digits]
+}
+
+// asked compares what a Spec says.
+func (c *comparison) asked(want, found keyway.Environment) {
+	c.list("env", variables(want.Variables), variables(found.Variables))
+	c.list("mount", set(want.Mounts), set(found.Mounts))
+	if want.Shm != found.Shm {
+		c.add("shm", "", size(want.Shm), size(found.Shm))
+	}
+	c.text("user", want.User, found.User)
+}
+
+func size(n int64) string {
+	if n == 0 {
+		return "as the place gives"
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
+}
+
+// files compares those of the image that were changed.
+func (c *comparison) files(want, found keyway.Environment) {
+	changes := func(all []keyway.FileChange) map[string]string {
+		m := map[string]string{}
+		for _, f := range all {
+			m[f.Path] = strings.TrimSpace(f.Change + " " + f.Hash)
+		}
+		return m
+	}
+	c.list("file", changes(want.Files), changes(found.Files))
+	if want.MoreFiles != found.MoreFiles {
+		c.add("file", "more", strconv.Itoa(want.MoreFiles), strconv.Itoa(found.MoreFiles))
+	}
+}
+
+// list compares values by their names.
+func (c *comparison) list(field string, want, found map[string]string) {
+	var names []string
+	for name, value := range want {
+		if other, ok := found[name]; !ok || other != value {
+			names = append(names, name)
+		}
+	}
+	for name := range found {
+		if _, ok := want[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names[:min(len(names), MaxShown)] {
+		c.add(field, name, shown(field, want, name), shown(field, found, name))
+	}
+	if more := len(names) - MaxShown; more > 0 {
+		c.add(field, fmt.Sprintf("and %d more", more), "", "")
+	}
+}
+
+// shown is a value as people are told of it: of variables and files only whether it is
+// there, and of files what became of them.
+func shown(field string, values map[string]string, name string) string {
+	value, ok := values[name]
+	switch {
+	case field == "file" && !ok:
+		return "as in the image"
+	case field == "file":
+		change, hash, _ := strings.Cut(value, " ")
+		if hash, ok = strings.CutPrefix(hash, "sha256:"); ok {
+			return change + " (" + hash[:min(len(hash), 12)] + ")"
+		}
+		return change
+	case !ok:
+		return ""
+	case field == "env":
+		_, hash, _ := strings.Cut(value, ":")
+		return "a value (" + hash[:min(len(hash), 12)] + ")"
+	}
+	return value
+}
+
+// packages are versions by name. Of a package that is there more than once, all are.
+func packages(list []string, sep string) map[string]string {
+	m := map[string]string{}
+	for _, p := range list {
+		name, version, _ := strings.Cut(p, sep)
+		if earlier, twice := m[name]; twice {
+			version = earlier + " and " + version
+		}
+		m[name] = version
+	}
+	return m
+}
+
+func variables(list []keyway.Variable) map[string]string {
+	m := map[string]string{}
+	for _, v := range list {
+		m[v.Name] = v.Hash
+	}
+	return m
+}
+
+func set(list []string) map[string]string {
+	m := map[string]string{}
+	for _, s := range list {
+		m[s] = "mounted"
+	}
+	return m
+}
+
+// models are GPUs as people count them: 2 × NVIDIA A100.
+func models(gpus []string) string {
+	count := map[string]int{}
+	for _, g := range gpus {
+		count[g]++
+	}
+	var parts []string
+	for g, n := range count {
+		parts = append(parts, fmt.Sprintf("%d × %s", n, g))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,96 @@
+//go:build linux
+
+package hostile
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/internal/keyway"
+	"keyway/internal/pin"
+)
+
+// loud are the lies that could reach a terminal, fill the memory or break a table; each
+// costs a command.
+func loud(all []lie) []lie {
+	return slices.DeleteFunc(all, func(l lie) bool {
+		return !slices.ContainsFunc([]string{" is escapes", " is huge", " is very many", " is null"}, func(end string) bool { return strings.HasSuffix(l.what, end) })
+	})
+}
+
+// TestEveryFieldOfGPUsLies: keyway gpus shows what a place says of its GPUs and who has
+// them, whatever it is, and changes nothing.
+func TestEveryFieldOfGPUsLies(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	l.up("train", l.startGuest())
+	before := l.files()
+	honest := keyway.GPUReport{Driver: "560.1", CUDA: "12.6",
+		GPUs: []keyway.GPU{{Index: "0", UUID: "GPU-1", Model: "NVIDIA A100", Memory: 1 << 34, Used: 1 << 30, Load: 7,
+			Holder:    &keyway.GPUHolder{Owner: "ada", Workspace: "train", Engine: "docker"},
+			Processes: []keyway.GPUProcess{{PID: 7, Owner: "bob", Command: "python3", Memory: 1 << 30, Compute: true}}}},
+		Queue: []keyway.GPUWaiter{{Owner: "eve", Workspace: "next", GPUs: "2", Since: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)}},
+	}
+	l.says(gpu1, fileGPUs, encode(honest))
+	wants(t, l.keyway("gpus"), 0, "NVIDIA A100", "train of ada", "python3 of bob", "eve")
+	all := loud(lies(honest, ""))
+	if len(all) < 40 {
+		t.Errorf("the generator has lost fields: %d lies", len(all))
+	}
+	for _, lie := range all {
+		l.says(gpu1, fileGPUs, lie.body)
+		l.unchanged(before, l.keyway("gpus", "--on", gpu1))
+		if t.Failed() {
+			t.Fatal(lie.what)
+		}
+	}
+}
+
+// TestEveryFieldOfAnEnvironmentLies: what a place says of a workspace is compared with
+// the lock and shown, and what is pinned of it can be read again.
+func TestEveryFieldOfAnEnvironmentLies(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	g := l.startGuest()
+	l.up("train", g)
+	l.write("config/keyway/templates/env.yaml", "services:\n  env:\n    image: 127.0.0.1:1/debian@sha256:"+strings.Repeat("a", 64)+"\n    environment: {A: b}\n")
+	w := workspace("train", g)
+	w.Template = "env"
+	l.says(gpu1, fileList, listing(w))
+	honest := keyway.Spec{Process: keyway.Process{Caller: true, Env: map[string]string{"A": "b"}}}.Environment()
+	honest.Name, honest.Engine, honest.Arch, honest.Kernel, honest.Driver, honest.Guest = "train", "docker", "amd64", "6.1", "560.1", "devel"
+	honest.Image = keyway.ImageIdentity{ID: "sha256:" + strings.Repeat("a", 64)}
+	honest.Software = keyway.Software{Torch: "2.8.0", CUDA: "12.6", CuDNN: "9", NCCL: "2", Python: []string{"torch==2.8.0"}, System: []string{"libc6=2"}}
+	honest.Files = []keyway.FileChange{{Path: "/usr/bin/x", Change: keyway.ChangeModified, Hash: "sha256:1"}}
+	honest.GPUs = []string{"NVIDIA A100"}
+	l.says(gpu1, fileTold, encode([]keyway.Environment{honest}))
+	wants(t, l.keyway("pin", "env"), 0, "gpu1/train")
+	wants(t, l.keyway("drift", "env", "--ignore", "tag"), 0, "nothing differs")
+	lock, err := os.ReadFile(l.path("config/keyway/templates/" + pin.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := l.files()
+	code := func(kind keyway.Kind) int { return keyway.ExitCode(keyway.Errorf(kind, "")) }
+	all := loud(lies([]keyway.Environment{honest}, ""))
+	if len(all) < 50 {
+		t.Errorf("the generator has lost fields: %d lies", len(all))
+	}
+	for i, lie := range all {
+		l.says(gpu1, fileTold, lie.body)
+		l.unchanged(before, l.keyway("drift", "env", "--ignore", "tag"))
+		if i%7 == 0 {
+			l.keyway("pin", "env")
+			if r := l.keyway("drift", "env", "--ignore", "tag"); r.code == code(keyway.BadConfig) {
+				t.Errorf("%s\nwhat was pinned cannot be read", r)
+			}
+			l.write("config/keyway/templates/"+pin.FileName, string(lock))
+		}
+		if t.Failed() {
+			t.Fatal(lie.what)
+		}
+	}
+}

@@ -220,7 +220,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 			for _, line := range []string{
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
 				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
-				"gpus --on gpu1", "gpus --on gpu1 --json", "pin base --on gpu1",
+				"gpus --on gpu1", "pin base --on gpu1",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)
 				judgeSaid(t, said, code, line, how)

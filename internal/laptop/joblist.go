@@ -26,6 +26,9 @@ type Job struct {
 	Command     []string
 }
 
+// Alive reports whether the job has not ended.
+func (j Job) Alive() bool { return j.State == "running" || j.State == "starting" }
+
 // ListJobs asks a workspace for its jobs. The list is what the workspace says: of any
 // length, never complete, or with names that no job has.
 func (here *Laptop) ListJobs(ctx context.Context, name string) ([]Job, error) {

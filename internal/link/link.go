@@ -61,6 +61,7 @@ type Link struct {
 	watcher  *stream.Watcher
 	guard    guard
 	gate     gate
+	forwards forwards
 
 	mu      sync.Mutex
 	uplinks map[keyway.Place]*uplink
@@ -80,7 +81,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
 		uplinks: map[keyway.Place]*uplink{}, asks: map[string]*attempt{}, lives: map[*proxied]struct{}{},
 	}
-	cleanDialAttempts(filepath.Dir(cfg.Socket))
+	cleanDialAttempts(link.runtime())
 	link.ended.Go(func() { link.watcher.Run(ctx) })
 	for _, in := range cfg.Inherited {
 		if err := link.take(in); err != nil {
@@ -102,6 +103,9 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	}
 	return err
 }
+
+// runtime is the directory for sockets and what lives as long as a process.
+func (l *Link) runtime() string { return filepath.Dir(l.cfg.Socket) }
 
 func (l *Link) close() {
 	l.mu.Lock()
@@ -132,6 +136,7 @@ func (l *Link) handler() http.Handler {
 	mux.HandleFunc("POST /v1/places/{place}/prove", l.prove)
 	mux.HandleFunc("POST /v1/askpass", l.askpass)
 	mux.HandleFunc("POST /v1/places/{place}/v1/workspaces/{name}/stream", l.stream)
+	mux.HandleFunc("POST /v1/places/{place}/workspaces/{name}/forward", l.forward)
 	mux.HandleFunc("/v1/places/{place}/v1/", func(w http.ResponseWriter, r *http.Request) {
 		uplink, err := l.uplink(r.PathValue("place"))
 		if err != nil {
@@ -189,7 +194,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	defer in()
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
-		program: l.cfg.Program, node: l.cfg.Node, runtime: filepath.Dir(l.cfg.Socket), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
+		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.dialling, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, u.place, env, a.report)
@@ -254,13 +259,18 @@ func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
+	l.await(w, r, uplink, envOf(req.Env), req.Timeout)
+}
+
+// envOf is what counts of an environment that a command has handed over.
+func envOf(passed map[string]string) []string {
 	env := []string{}
 	for _, k := range passedEnv {
-		if v, ok := req.Env[k]; ok && !strings.ContainsRune(v, 0) {
+		if v, ok := passed[k]; ok && !strings.ContainsRune(v, 0) {
 			env = append(env, k+"="+v)
 		}
 	}
-	l.await(w, r, uplink, env, req.Timeout)
+	return env
 }
 
 // await brings the uplink up and streams the news of it.

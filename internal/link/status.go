@@ -29,6 +29,8 @@ type PlaceStatus struct {
 	Since   time.Time      `json:"since,omitzero"`
 	PID     int            `json:"pid,omitempty"` // of the process that leads there
 	Streams []StreamStatus `json:"streams,omitempty"`
+	// Forwards are the ports of workspaces that commands have opened (keyway open).
+	Forwards []ForwardStatus `json:"forwards,omitempty"`
 }
 
 // StreamStatus tells of one ssh connection.
@@ -54,6 +56,7 @@ func (l *Link) status(w http.ResponseWriter, r *http.Request) {
 	defer l.mu.Unlock()
 	for _, uplink := range l.uplinks {
 		p := uplink.status()
+		p.Forwards = l.forwards.status(uplink.place)
 		for c := range l.lives {
 			if c.uplink == uplink {
 				p.Streams = append(p.Streams, c.status())

@@ -71,6 +71,9 @@ func playNode() int {
 
 // playSSH is an ssh to a place called after what shall happen.
 func playSSH(args []string) int {
+	if slices.Contains(args, "-N") {
+		return playForward(args)
+	}
 	place := args[len(args)-2] // before the command
 	say := func(format string, words ...any) int {
 		text := fmt.Sprintf(format+"\r\n", words...)

@@ -51,6 +51,7 @@ var areas = []struct {
 	{"privileges", privileges},
 	{"lending", lending},
 	{"templates", templates},
+	{"opening", opening},
 }
 
 func main() {

@@ -35,7 +35,7 @@ type command struct {
 
 // commands are all there are, in the order of the help.
 func commands() []command {
-	return []command{runCommand(), attachCommand(), logsCommand(), waitCommand(), lsCommand(), sendCommand(), killCommand(), rmCommand()}
+	return []command{runCommand(), attachCommand(), logsCommand(), waitCommand(), lsCommand(), sendCommand(), killCommand(), rmCommand(), portsCommand()}
 }
 
 // CLI is the command `keyway ARGS…` inside the workspace with that home. It

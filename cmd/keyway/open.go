@@ -1,0 +1,338 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/laptop"
+	"keyway/internal/link"
+	"keyway/internal/open"
+	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
+)
+
+// opening is one keyway open.
+type opening struct {
+	noBrowser, json bool
+	local           int
+
+	app    *app
+	entry  sshconfig.Entry
+	out    io.Writer // for the URL
+	news   io.Writer
+	browse func(url string) error
+}
+
+func newOpenCommand() *cobra.Command {
+	o := opening{browse: open.Browser}
+	cmd := &cobra.Command{
+		Use:   "open NAME TARGET [FOLDER] [-- ARG…]",
+		Short: "Open a port, Jupyter, TensorBoard or an editor of a workspace",
+		Long: `Open something of a workspace on this laptop. TARGET is
+
+` + targetList() + `
+A port of 127.0.0.1 of this laptop then leads there, always the same one as long as it
+is free: that of the workspace, or else one that depends on the workspace's name. Nothing
+is published at the place. The URL is printed and shown in the browser. The forward
+lives through lost connections, and ends when you press Ctrl-C in each keyway open that
+uses it. Every user of this laptop can connect to it: a server that wants no token or
+password is open to them.
+
+A server that does not run yet is started as a job of the same name (keyway logs
+NAME/jupyter). It goes on when the browser is closed, the laptop sleeps or this command
+ends; keyway kill ends it. What follows -- are arguments for it. A Jupyter that runs
+already is used as it is.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Untrusted)...),
+		Example: `  keyway open train 8080
+  keyway open train jupyter
+  keyway open train tensorboard -- --logdir runs
+  keyway open train code /data/project
+  keyway open --no-browser train jupyter`,
+		ValidArgsFunction: completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.out, o.news = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return o.run(cmd, args)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.noBrowser, "no-browser", false, "only print the URL")
+	f.BoolVar(&o.noBrowser, "print", false, "the same")
+	f.IntVarP(&o.local, "local-port", "p", 0, "use port `N` of this laptop, or fail")
+	f.BoolVar(&o.json, "json", false, "print JSON instead of the URL; implies --no-browser")
+	return cmd
+}
+
+// targetList describes the targets, for the help.
+func targetList() string {
+	var b strings.Builder
+	line := func(name, short string) { fmt.Fprintf(&b, "  %-12s %s\n", name, short) }
+	line("8080", "whatever listens on that port in the workspace (keyway ports NAME)")
+	for _, t := range open.Targets {
+		line(t.Name, t.Short)
+	}
+	for _, e := range open.Editors {
+		line(e.Name, e.Short)
+	}
+	return b.String()
+}
+
+func completeTargets(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return completeWorkspaces(cmd, args, toComplete)
+	case 1:
+		var all []cobra.Completion
+		for _, t := range open.Targets {
+			all = append(all, cobra.CompletionWithDesc(t.Name, t.Short))
+		}
+		for _, e := range open.Editors {
+			all = append(all, cobra.CompletionWithDesc(e.Name, e.Short))
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// run opens what args say: the workspace, the target, and what is for the target.
+func (o opening) run(cmd *cobra.Command, args []string) (err error) {
+	given := args // before --
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		given = args[:dash]
+	}
+	if err := takes(2, 3, "a workspace and what to open there")(cmd, given); err != nil {
+		return err
+	}
+	name, target, folder, rest := given[0], given[1], given[2:], args[len(given):]
+	if o.app, o.entry, err = appFor(name); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	defer o.app.ui.end()
+	if e, ok := editor(target); ok {
+		return o.edit(ctx, e, folder)
+	}
+	if len(folder) > 0 {
+		return keyway.Errorf(keyway.Usage, "%s is no editor, which alone takes a folder", target).
+			Hint("arguments for the server: keyway open %s %s -- %s", name, target, plain.Shell(folder[0]))
+	}
+	s, forgets, err := o.server(ctx, target, rest)
+	if err != nil {
+		return err
+	}
+	err = o.app.Forward(ctx, o.entry, s.Port, o.local, (&shown{opening: o, server: s, target: target, forgets: forgets}).state)
+	if ctx.Err() != nil {
+		return nil // Ctrl-C, which is how it ends
+	}
+	return err
+}
+
+// server finds or starts what target names.
+func (o opening) server(ctx context.Context, target string, args []string) (s open.Server, forgets string, err error) {
+	w := insideOf{o.app.Laptop, o.entry}
+	if t, ok := open.Lookup(target); ok {
+		s, err = t.Ready(ctx, w, args, func() {
+			o.app.ui.Progress(keyway.Progress{Message: "starting " + t.Name + " in " + string(o.entry.Name)})
+		})
+		if keyway.Is(err, keyway.NotRunning) {
+			if runs, _ := w.Runs(ctx, t.Session); !runs {
+				err = keyway.AsError(err).Hint("see what it said: keyway logs %s/%s", o.entry.Name, t.Session)
+			}
+		}
+		return s, t.Forgets, err
+	}
+	port, err := strconv.Atoi(target)
+	if err != nil {
+		return s, "", keyway.Errorf(keyway.Usage, "%.40q is nothing that can be opened", target).
+			Hint("a port, or one of: %s\nsee what listens: keyway ports %s", strings.Join(targetNames(), ", "), o.entry.Name)
+	}
+	if port < 1 || port > 65535 {
+		return s, "", keyway.Errorf(keyway.Usage, "%d is no port: they go from 1 to 65535", port)
+	}
+	if len(args) > 0 {
+		return s, "", keyway.Errorf(keyway.Usage, "a port takes no arguments; %q is too much", args[0])
+	}
+	ports, err := w.Ports(ctx)
+	if keyway.Is(err, keyway.NotRunning) {
+		return s, "", err
+	}
+	if err == nil {
+		o.warn(port, ports)
+	}
+	return open.Server{Port: port}, "", nil
+}
+
+// warn reports that nothing answers at a port yet.
+func (o opening) warn(port int, ports []keyway.Port) {
+	elsewhere := ""
+	for _, p := range ports {
+		if p.Port == port && open.OnLocalhost(p) {
+			return
+		}
+		if p.Port == port {
+			elsewhere = p.Address
+		}
+	}
+	if elsewhere != "" {
+		fmt.Fprintf(o.news, "[in %s port %d listens on %s alone; have its program listen on 127.0.0.1]\n", o.entry.Name, port, plain.Line(elsewhere))
+		return
+	}
+	fmt.Fprintf(o.news, "[nothing listens on port %d in %s yet; see what does: keyway ports %[2]s]\n", port, o.entry.Name)
+}
+
+func targetNames() (names []string) {
+	for _, t := range open.Targets {
+		names = append(names, t.Name)
+	}
+	for _, e := range open.Editors {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+func editor(name string) (open.Editor, bool) {
+	for _, e := range open.Editors {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return open.Editor{}, false
+}
+
+// edit has an editor open a folder: its own program where there is one, else by the
+// URL that it has registered.
+func (o opening) edit(ctx context.Context, e open.Editor, given []string) error {
+	if o.local != 0 {
+		return keyway.Errorf(keyway.Usage, "%s needs no port", e.Name)
+	}
+	folder := "/"
+	if len(given) > 0 {
+		folder = given[0]
+	} else if home, err := o.app.Output(ctx, o.entry, 4<<10, "sh", "-c", "pwd"); err == nil {
+		folder = cmp.Or(strings.TrimSpace(string(home)), "/")
+	}
+	url, err := e.URL(o.entry.Name, folder)
+	if err != nil {
+		return err
+	}
+	if err := o.print(url, 0, 0, ""); err != nil || o.quiet() {
+		return err
+	}
+	if program, err := exec.LookPath(e.Name); err == nil {
+		return open.Begin([]string{program, "--remote", open.Remote(o.entry.Name), path.Clean(folder)})
+	}
+	return o.show(url)
+}
+
+func (o opening) quiet() bool { return o.noBrowser || o.json }
+
+// show opens the browser. That it cannot is no error: the URL has been printed.
+func (o opening) show(url string) error {
+	if err := o.browse(url); err != nil {
+		fmt.Fprintf(o.news, "[no browser was started (%s); open the URL yourself]\n", plain.Line(err.Error()))
+	}
+	return nil
+}
+
+// print prints the URL for people or programs.
+func (o opening) print(url string, local, port int, session keyway.Name) error {
+	if o.json {
+		return plain.JSON(o.out, struct {
+			URL     string      `json:"url"`
+			Local   int         `json:"local,omitempty"`
+			Port    int         `json:"port,omitempty"`
+			Session keyway.Name `json:"session,omitempty"`
+		}{url, local, port, session})
+	}
+	_, err := fmt.Fprintln(o.out, url)
+	return err
+}
+
+// shown tells of a forward while it lasts.
+type shown struct {
+	opening
+	server  open.Server
+	target  string
+	forgets string
+	local   int // that was told; 0: none
+	why     string
+}
+
+// state tells what has changed.
+func (s *shown) state(now link.ForwardState) {
+	s.app.ui.end()
+	switch {
+	case now.Up && s.local != now.Local:
+		s.local = now.Local
+		s.begun()
+	case now.Up && s.why != "":
+		fmt.Fprintf(s.news, "[port %d leads to %s again]\n", s.local, s.entry.Name)
+	case !now.Up && now.Why != s.why:
+		fmt.Fprintf(s.news, "[port %d does not lead to %s now: %s; trying again]\n", now.Local, s.entry.Name, plain.Line(now.Why))
+	}
+	s.why = now.Why
+}
+
+// begun tells where the server is.
+func (s *shown) begun() {
+	url, err := s.server.URL(s.local)
+	if err != nil {
+		complain(s.news, keyway.AsError(err))
+		url, _ = open.Server{Port: s.server.Port}.URL(s.local)
+	}
+	if err := s.print(url, s.local, s.server.Port, s.server.Session); err != nil {
+		return
+	}
+	if s.server.Session != "" {
+		fmt.Fprintf(s.news, "[%s runs as %s/%s until: keyway kill %[2]s/%[3]s]\n", s.target, s.entry.Name, s.server.Session)
+	}
+	if s.forgets != "" {
+		fmt.Fprintf(s.news, "[%s]\n", s.forgets)
+	}
+	fmt.Fprintf(s.news, "[port %d of this laptop leads to port %d of %s; Ctrl-C ends that]\n", s.local, s.server.Port, s.entry.Name)
+	if !s.quiet() {
+		_ = s.show(url)
+	}
+}
+
+// insideOf is a workspace as package open sees it.
+type insideOf struct {
+	*laptop.Laptop
+	entry sshconfig.Entry
+}
+
+// maxAnswered bounds what is read of a program in a workspace, in bytes.
+const maxAnswered = 1 << 20
+
+// Ports implements open.Inside.
+func (w insideOf) Ports(ctx context.Context) ([]keyway.Port, error) {
+	return w.Laptop.Ports(ctx, w.entry)
+}
+
+// Output implements open.Inside.
+func (w insideOf) Output(ctx context.Context, argv ...string) ([]byte, error) {
+	return w.Laptop.Output(ctx, w.entry, maxAnswered, argv...)
+}
+
+// Start implements open.Inside.
+func (w insideOf) Start(ctx context.Context, session keyway.Name, argv ...string) error {
+	return w.StartJob(ctx, w.entry, session, argv...)
+}
+
+// Runs implements open.Inside.
+func (w insideOf) Runs(ctx context.Context, session keyway.Name) (bool, error) {
+	jobs, err := w.ListJobs(ctx, string(w.entry.Name))
+	for _, j := range jobs {
+		if j.Name == string(session) {
+			return j.Alive(), nil
+		}
+	}
+	return false, err
+}

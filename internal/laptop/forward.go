@@ -1,0 +1,32 @@
+package laptop
+
+import (
+	"context"
+	"errors"
+
+	"keyway/internal/link"
+	"keyway/internal/sshconfig"
+)
+
+// Forward has a port of this machine's 127.0.0.1 lead to a port of a workspace until ctx
+// ends, and calls each with every state of it. local is the port here; 0 is one that
+// stays the same as long as it is free. A link that ends is replaced.
+func (here *Laptop) Forward(ctx context.Context, e sshconfig.Entry, port, local int, each func(link.ForwardState)) error {
+	if _, err := here.FindSSH(); err != nil {
+		return err
+	}
+	for {
+		// The way first: where its ssh asks something, a person is here to answer.
+		l, _, err := here.Connect(ctx, e.Place)
+		if err == nil {
+			err = l.Forward(ctx, e.Place, e.Name, link.ForwardRequest{Port: port, Local: local, Env: here.env()}, each)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, link.ErrGone):
+			return err
+		}
+		each(link.ForwardState{Why: "keyway's link was replaced"})
+	}
+}

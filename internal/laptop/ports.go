@@ -1,0 +1,120 @@
+package laptop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
+)
+
+const (
+	// maxPortList bounds, in bytes, what is read of a workspace's list of ports, and
+	// maxPorts how many of them count.
+	maxPortList = 1 << 20
+	maxPorts    = 1024
+	// insideTimeout is how long a workspace may take to answer a question.
+	insideTimeout = time.Minute
+)
+
+// Ports asks a workspace where its programs listen.
+func (here *Laptop) Ports(ctx context.Context, e sshconfig.Entry) ([]keyway.Port, error) {
+	words, argv := InsideArgs(e, "ports", "--json")
+	list, err := here.answer(ctx, e, words, argv, maxPortList)
+	if err != nil {
+		return nil, err
+	}
+	return readPorts(list)
+}
+
+// readPorts reads a list of ports. What cannot be is left out, and what names a process
+// is cleaned.
+func readPorts(list []byte) ([]keyway.Port, error) {
+	var ports []keyway.Port
+	if err := json.Unmarshal(list, &ports); err != nil {
+		return nil, keyway.Errorf(keyway.VersionMismatch, "the workspace's list of ports cannot be read: %w", err)
+	}
+	ports = slices.DeleteFunc(ports, func(p keyway.Port) bool { return p.Port < 1 || p.Port > 65535 })
+	ports = ports[:min(len(ports), maxPorts)]
+	for i := range ports {
+		p := &ports[i]
+		p.Address, p.Program = plain.Line(p.Address), plain.Line(p.Program)
+		if _, err := keyway.ParseName(p.Session); err != nil {
+			p.Session = ""
+		}
+	}
+	slices.SortStableFunc(ports, func(a, b keyway.Port) int { return a.Port - b.Port })
+	return ports, nil
+}
+
+// Output runs a program in a workspace and returns what it prints: at most so many
+// bytes.
+func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, argv ...string) ([]byte, error) {
+	quoted := make([]string, len(argv))
+	for i, a := range argv {
+		quoted[i] = shellQuote(a)
+	}
+	return here.answer(ctx, e, []string{"-T", "-o", "LogLevel=ERROR", "--", string(e.Name), strings.Join(quoted, " ")}, nil, most)
+}
+
+// answer runs the user's ssh, and makes an error of what it and the workspace say.
+func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, args, env []string, most int) ([]byte, error) {
+	path, err := here.FindSSH()
+	if err != nil {
+		return nil, err
+	}
+	asked, cancel := context.WithTimeout(ctx, insideTimeout)
+	defer cancel()
+	var said bytes.Buffer
+	cmd := exec.CommandContext(asked, path, args...)
+	cmd.Env = append(here.Environ(), env...)
+	cmd.Stderr = &firstBytes{to: &said, left: maxSaid}
+	out, err := OutputOf(cmd, most)
+	switch {
+	case err == nil:
+		return out, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case asked.Err() != nil:
+		return nil, keyway.Errorf(keyway.Unreachable, "%s has not answered for %v", e.Name, insideTimeout)
+	}
+	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == sshFailed {
+		if err := here.NotRunning(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	return nil, keyway.Errorf(keyway.Other, "%s says: %s", e.Name, plain.Line(strings.TrimSpace(said.String())))
+}
+
+// sshFailed is what ssh exits with when the connection failed.
+const sshFailed = 255
+
+// maxSaid bounds, in bytes, what is quoted of an ssh.
+const maxSaid = 1 << 10
+
+// firstBytes passes the first bytes of what is written to it, and drops the rest.
+type firstBytes struct {
+	to   *bytes.Buffer
+	left int
+}
+
+// Write implements io.Writer.
+func (f *firstBytes) Write(p []byte) (int, error) {
+	n := min(len(p), f.left)
+	f.left -= n
+	f.to.Write(p[:n])
+	return len(p), nil
+}
+
+// StartJob starts a job in a workspace, under that name.
+func (here *Laptop) StartJob(ctx context.Context, e sshconfig.Entry, name keyway.Name, argv ...string) error {
+	words, env := InsideArgs(e, append([]string{"run", "-d", "-t", "--as", string(name), "--"}, argv...)...)
+	_, err := here.answer(ctx, e, words, env, maxSaid)
+	return err
+}

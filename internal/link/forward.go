@@ -1,0 +1,225 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// ForwardRequest is the body of POST /v1/places/PLACE/workspaces/NAME/forward.
+type ForwardRequest struct {
+	Port  int               `json:"port"`            // in the workspace, on its localhost
+	Local int               `json:"local,omitempty"` // on this machine's 127.0.0.1; 0: one that stays the same
+	Env   map[string]string `json:"env"`             // see ConnectRequest
+}
+
+// ForwardState is a line of the answer: a forward as it is now. Local stays as it is
+// as long as the forward has a user.
+type ForwardState struct {
+	Local int           `json:"local,omitempty"`
+	Up    bool          `json:"up"`
+	Why   string        `json:"why,omitempty"`   // it is not up
+	Error *keyway.Error `json:"error,omitempty"` // and will not be; the last line
+}
+
+// maxForwardRequest bounds a request in bytes.
+const maxForwardRequest = 1 << 20
+
+// forwardKey names a forward. Those with a local port of the user's choice are apart
+// from those with one of ours.
+type forwardKey struct {
+	place       keyway.Place
+	name        keyway.Name
+	port, local int
+}
+
+// forward is an ssh -N -L of the user's. It lives as long as somebody uses it.
+type forward struct {
+	key  forwardKey
+	stop context.CancelFunc
+	done chan struct{} // closed when its ssh has ended for good
+
+	mu      sync.Mutex
+	users   int
+	ending  bool // its last user has left, or it has failed: nobody joins it
+	state   ForwardState
+	changed chan struct{} // closed when the state is another
+}
+
+// forwards are those that there are. The zero value has none.
+type forwards struct {
+	mu  sync.Mutex
+	all map[forwardKey]*forward
+}
+
+// join returns the forward by that key, which begin makes if there is none. The
+// caller calls leave.
+func (fs *forwards) join(ctx context.Context, key forwardKey, begin func() *forward) (*forward, error) {
+	for {
+		fs.mu.Lock()
+		f := fs.all[key]
+		if f == nil {
+			f = begin()
+			if fs.all == nil {
+				fs.all = map[forwardKey]*forward{}
+			}
+			fs.all[key] = f
+		}
+		joined := f.enter()
+		fs.mu.Unlock()
+		if joined {
+			return f, nil
+		}
+		select { // its port is free then
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// ended drops a forward whose ssh has ended for good.
+func (fs *forwards) ended(f *forward) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	delete(fs.all, f.key)
+	close(f.done)
+}
+
+// status lists the forwards of a place.
+func (fs *forwards) status(place keyway.Place) (list []ForwardStatus) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for key, f := range fs.all {
+		if key.place == place {
+			f.mu.Lock()
+			list = append(list, ForwardStatus{Workspace: key.name, Port: key.port, Local: f.state.Local, Up: f.state.Up, Users: f.users})
+			f.mu.Unlock()
+		}
+	}
+	slices.SortFunc(list, func(a, b ForwardStatus) int { return a.Local - b.Local })
+	return list
+}
+
+// ForwardStatus tells of one forward.
+type ForwardStatus struct {
+	Workspace keyway.Name `json:"workspace"`
+	Port      int         `json:"port"`  // in the workspace
+	Local     int         `json:"local"` // on this machine; 0: not chosen yet
+	Up        bool        `json:"up"`
+	Users     int         `json:"users"` // commands that keep it
+}
+
+func (f *forward) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ending {
+		return false
+	}
+	f.users++
+	return true
+}
+
+// leave ends the forward with its last user, and then waits until its port is free.
+func (f *forward) leave() {
+	f.mu.Lock()
+	f.users--
+	last := f.users == 0
+	f.ending = f.ending || last
+	f.mu.Unlock()
+	if last {
+		f.stop()
+		<-f.done
+	}
+}
+
+func (f *forward) now() (ForwardState, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state, f.changed
+}
+
+// become changes the state. An error is the end of the forward.
+func (f *forward) become(s ForwardState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ending = f.ending || s.Error != nil
+	f.state = s
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// forward answers a request with the states of a forward, a line of JSON each, and
+// keeps it until the request's body ends. The answer ends when the forward has, if
+// nobody else uses it.
+func (l *Link) forward(w http.ResponseWriter, r *http.Request) {
+	out := http.NewResponseController(w)
+	_ = out.EnableFullDuplex() // HTTP/1.1, which this is
+	f, err := l.joinForward(r)
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	defer f.leave()
+	left := make(chan struct{})
+	go func() { // ends with the request
+		defer close(left)
+		_, _ = io.Copy(io.Discard, r.Body)
+	}()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	for lines := json.NewEncoder(w); ; {
+		state, changed := f.now()
+		if state != (ForwardState{}) && (lines.Encode(state) != nil || out.Flush() != nil || state.Error != nil) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-left:
+			return
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// joinForward reads a request and joins the forward that it asks for.
+func (l *Link) joinForward(r *http.Request) (*forward, error) {
+	var req ForwardRequest
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxForwardRequest)).Decode(&req); err != nil {
+		return nil, keyway.Errorf(keyway.VersionMismatch, "the request cannot be read: %w", err)
+	}
+	place, err := keyway.ParsePlace(r.PathValue("place"))
+	if err != nil {
+		return nil, err
+	}
+	name, err := keyway.ParseName(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	if req.Port < 1 || req.Port > maxPort || req.Local < 0 || req.Local > maxPort {
+		return nil, keyway.Errorf(keyway.Usage, "a port is a number from 1 to %d", maxPort)
+	}
+	key := forwardKey{place, name, req.Port, req.Local}
+	return l.forwards.join(r.Context(), key, func() *forward { return l.beginForward(key, envOf(req.Env)) })
+}
+
+// beginForward starts a forward.
+func (l *Link) beginForward(key forwardKey, env []string) *forward {
+	ctx, cancel := context.WithCancel(l.ctx)
+	f := &forward{key: key, stop: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	l.ended.Go(func() {
+		defer cancel()
+		defer l.forwards.ended(f)
+		run := forwardRun{f: f, dir: l.runtime(), env: env, log: l.cfg.Log}
+		if err := run.run(ctx); err != nil && ctx.Err() == nil {
+			f.become(ForwardState{Error: keyway.AsError(err)})
+		}
+	})
+	return f
+}

@@ -1,0 +1,244 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+const (
+	maxPort = 65535
+	// localPorts is how many ports of this machine are tried for a forward.
+	localPorts = 20
+	// firstOwn and lastOwn bound the ports that are tried when that of the workspace is
+	// taken: below those that Linux, macOS and Windows give to outgoing connections.
+	firstOwn, lastOwn = 20_000, 32_000
+	// look is how often it is looked whether an ssh listens.
+	look = 20 * time.Millisecond
+	// longestPause bounds the time between two starts of an ssh that does not stay.
+	longestPause = 10 * time.Second
+	// maxForwardLog bounds the file that an ssh writes, in bytes; tidy is how often
+	// it is looked at.
+	maxForwardLog = 64 << 10
+	tidy          = time.Minute
+)
+
+// errPortTaken says that another program has the local port.
+var errPortTaken = errors.New("the port is taken")
+
+// candidates are the local ports for a forward, the best first: always the same
+// for the same one.
+func (k forwardKey) candidates() []int {
+	if k.local != 0 {
+		return []int{k.local}
+	}
+	var ports []int
+	if k.port >= 1024 {
+		ports = append(ports, k.port)
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(string(k.place) + "\x00" + string(k.name) + "\x00" + strconv.Itoa(k.port)))
+	for i := range uint32(localPorts - len(ports)) {
+		ports = append(ports, firstOwn+int((h.Sum32()+i)%(lastOwn-firstOwn)))
+	}
+	return ports
+}
+
+// forwardArgs are ssh's for a forward to the workspace's localhost, which the guest
+// looks up. What it says itself goes to log.
+func forwardArgs(name keyway.Name, local, port int, log string) []string {
+	args := []string{"-N", "-T", "-a", "-x", "-E", log}
+	for _, o := range []string{
+		"BatchMode=yes", "LogLevel=DEBUG1", "GatewayPorts=no", "ControlMaster=no", "ControlPath=none", "PermitLocalCommand=no",
+		"RemoteCommand=none", "ForkAfterAuthentication=no", "ExitOnForwardFailure=no", "Tunnel=no",
+	} {
+		args = append(args, "-o", o)
+	}
+	return append(args, "-L", "127.0.0.1:"+strconv.Itoa(local)+":localhost:"+strconv.Itoa(port), "--", string(name))
+}
+
+// listens reads what an ssh has said at LogLevel DEBUG1: whether it listens on the
+// local port, or could not. It names the port before it binds, and then says of a
+// socket that listens that it is a channel.
+func listens(lines []string, local int) (up, taken bool) {
+	port := strconv.Itoa(local)
+	for i, l := range lines {
+		if l != "debug1: Local forwarding listening on 127.0.0.1 port "+port+"." {
+			continue
+		}
+		for _, next := range lines[i+1:] {
+			switch {
+			case strings.HasPrefix(next, "debug1: channel ") && strings.Contains(next, "[port listener]"):
+				return true, false
+			case strings.HasPrefix(next, "bind [") || strings.HasPrefix(next, "listen") || strings.HasPrefix(next, "channel_setup_fwd_listener_tcpip: cannot listen"):
+				return false, true
+			}
+		}
+	}
+	return false, false
+}
+
+// forwardRun keeps the ssh of a forward.
+type forwardRun struct {
+	f   *forward
+	dir string   // for what ssh writes
+	env []string // replaces variables of our own environment
+	log *slog.Logger
+}
+
+// run returns when ctx ends, or with the reason why there can be no forward.
+func (r forwardRun) run(ctx context.Context) error {
+	p, err := r.first(ctx)
+	if err != nil {
+		return err
+	}
+	for pause := time.Duration(0); ; {
+		r.f.become(ForwardState{Local: p.local, Up: true})
+		r.log.Info("forward up", "workspace", r.f.key.name, "port", r.f.key.port, "local", p.local)
+		since := time.Now()
+		err := p.wait(ctx)
+		if time.Since(since) > longestPause {
+			pause = 0
+		}
+		for local := p.local; err != nil; {
+			if ctx.Err() != nil {
+				return nil
+			}
+			r.log.Info("forward down", "workspace", r.f.key.name, "port", r.f.key.port, "error", err)
+			r.f.become(ForwardState{Local: local, Why: keyway.AsError(err).Message})
+			if err = sleep(ctx, pause); err == nil {
+				p, err = r.start(ctx, local)
+			}
+			pause = min(2*pause+100*time.Millisecond, longestPause)
+		}
+	}
+}
+
+// first starts an ssh on the first local port that is free.
+func (r forwardRun) first(ctx context.Context) (*forwardSSH, error) {
+	for _, local := range r.f.key.candidates() {
+		p, err := r.start(ctx, local)
+		if !errors.Is(err, errPortTaken) {
+			return p, err
+		}
+	}
+	if local := r.f.key.local; local != 0 {
+		return nil, keyway.Errorf(keyway.Other, "another program has port %d of this machine", local).
+			Hint("choose another one, or none: keyway open takes the next that is free")
+	}
+	return nil, keyway.Errorf(keyway.Other, "no port of this machine is free for port %d of %s", r.f.key.port, r.f.key.name)
+}
+
+// forwardSSH is a running ssh that listens.
+type forwardSSH struct {
+	local int
+	cmd   *exec.Cmd
+	log   string        // what it says
+	ended chan struct{} // closed when it has been waited for
+}
+
+// start starts an ssh and returns when it listens on the local port.
+func (r forwardRun) start(ctx context.Context, local int) (*forwardSSH, error) {
+	f, err := os.CreateTemp(r.dir, dialPrefix+"*.log")
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	env := slices.Concat(os.Environ(), r.env)
+	ssh, err := sshOnPath(lookupEnv(env, "PATH"))
+	if err != nil {
+		os.Remove(f.Name())
+		return nil, keyway.Errorf(keyway.Other, "there is no ssh: %w", err)
+	}
+	p := &forwardSSH{local: local, log: f.Name(), ended: make(chan struct{})}
+	p.cmd = exec.Command(ssh, forwardArgs(r.f.key.name, local, r.f.key.port, p.log)...)
+	p.cmd.Env = env
+	detach(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		os.Remove(p.log)
+		return nil, keyway.Errorf(keyway.Other, "ssh cannot be started: %w", err)
+	}
+	go func() { // joined by stop
+		defer close(p.ended)
+		_ = p.cmd.Wait()
+	}()
+	if err := p.listening(ctx); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// listening returns when the ssh listens.
+func (p *forwardSSH) listening(ctx context.Context) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		gone := isClosed(p.ended)
+		switch up, taken := listens(p.own(), p.local); {
+		case taken:
+			return errPortTaken
+		case gone:
+			return p.reason()
+		case up:
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-p.ended:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// wait returns when the ssh has ended, with the reason. Its file stays small.
+func (p *forwardSSH) wait(ctx context.Context) error {
+	defer p.stop()
+	tick := time.NewTicker(tidy)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if info, err := os.Stat(p.log); err == nil && info.Size() > maxForwardLog {
+				_ = os.Truncate(p.log, 0) // ssh appends to it
+			}
+		case <-p.ended:
+			return p.reason()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// stop ends the ssh, and waits for that.
+func (p *forwardSSH) stop() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	os.Remove(p.log)
+}
+
+func (p *forwardSSH) own() []string { return (&hop{log: p.log}).own() }
+
+// reason is why the ssh has ended, in its words.
+func (p *forwardSSH) reason() error {
+	s := readState(slices.DeleteFunc(p.own(), func(l string) bool { return strings.HasPrefix(l, "debug1: ") }))
+	switch {
+	case s.fault == refused:
+		return keyway.Errorf(keyway.Denied, "the workspace accepts no key of yours").Hint("is your key in the agent? keyway keys; keyway unlock")
+	case s.detail != "":
+		return keyway.Errorf(keyway.Unreachable, "ssh says: %s", brief(s.detail))
+	case s.said != "":
+		return keyway.Errorf(keyway.Unreachable, "the workspace says: %s", brief(s.said))
+	}
+	return keyway.Errorf(keyway.Unreachable, "ssh has ended")
+}

@@ -1,0 +1,87 @@
+//go:build linux
+
+package words
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/proctree"
+	"keyway/internal/session/holder"
+	"keyway/internal/session/option"
+)
+
+const portsUsage = `Usage: keyway ports [--json]
+
+Lists the TCP ports on which programs here accept connections.
+`
+
+func portsCommand() command {
+	return command{name: "ports", summary: "list the ports that programs listen on", usage: portsUsage, run: (*cli).ports,
+		CommandLine: option.CommandLine{Options: []option.Option{{Name: "json"}}}}
+}
+
+// maxPorts bounds how many are listed.
+const maxPorts = 1024
+
+func (c *cli) ports(g option.Given) (int, error) {
+	ports, inodes := []keyway.Port{}, map[string]int{}
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, _ := os.ReadFile(file) // a kernel without IPv6 has no second one
+		for _, line := range strings.Split(string(table), "\n") {
+			if p, inode := listening(line); p.Port != 0 && len(ports) < maxPorts {
+				inodes["socket:["+inode+"]"] = len(ports)
+				ports = append(ports, p)
+			}
+		}
+	}
+	for _, p := range proctree.All() {
+		nameHolder(ports, inodes, "/proc/"+strconv.Itoa(p.PID), p.PID)
+	}
+	if g.Has("json") {
+		return 0, plain.JSON(c.Out, ports)
+	}
+	for _, p := range ports {
+		fmt.Fprintln(c.Out, p.Port, p.Address, plain.Line(p.Program))
+	}
+	return 0, nil
+}
+
+// listening reads a line of /proc/net/tcp (proc_net(5)). Of a socket that does not
+// listen the port is 0.
+func listening(line string) (p keyway.Port, inode string) {
+	f := strings.Fields(line)
+	if len(f) < 10 || f[3] != "0A" {
+		return p, ""
+	}
+	address, port, _ := strings.Cut(f[1], ":")
+	ip, _ := hex.DecodeString(address)
+	n, _ := strconv.ParseUint(port, 16, 16)
+	for i := 0; i+3 < len(ip); i += 4 { // words of the machine's, which is little-endian
+		ip[i], ip[i+1], ip[i+2], ip[i+3] = ip[i+3], ip[i+2], ip[i+1], ip[i]
+	}
+	return keyway.Port{Port: int(n), Address: net.IP(ip).String()}, f[9]
+}
+
+// nameHolder writes the process down beside each port that it holds.
+func nameHolder(ports []keyway.Port, inodes map[string]int, proc string, pid int) {
+	fds, _ := os.ReadDir(proc + "/fd")
+	for _, fd := range fds {
+		target, _ := os.Readlink(proc + "/fd/" + fd.Name())
+		i, ok := inodes[target]
+		if !ok {
+			continue
+		}
+		name, _ := os.ReadFile(proc + "/comm")
+		env, _ := os.ReadFile(proc + "/environ")
+		_, session, _ := strings.Cut(string(env), holder.EnvSession+"=")
+		session, _, _ = strings.Cut(session, "\x00")
+		ports[i].PID, ports[i].Program, ports[i].Session = pid, strings.TrimSpace(string(name)), session
+	}
+}

@@ -90,6 +90,7 @@ var sentences = map[keyway.Step]string{
 	keyway.SeePlace:       "see where it stops: keyway status %s",
 	keyway.StatusNow:      "keyway status %s",
 	keyway.UnlockNow:      "keyway unlock",
+	keyway.UnlockFile:     "keyway unlock %s",
 	keyway.UnlockKey:      "unlock your key: keyway unlock",
 	keyway.UnlockYours:    "unlock yours: keyway unlock",
 	keyway.UnlockFirst:    "unlock a key first: keyway unlock",

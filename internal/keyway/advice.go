@@ -105,6 +105,7 @@ const (
 	SeePlace       Step = "see-place"       // the place
 	StatusNow      Step = "status-now"      // the place; said where there is little room
 	UnlockNow      Step = "unlock-now"      // said where there is little room
+	UnlockFile     Step = "unlock-file"     // the file
 	UnlockKey      Step = "unlock-key"      //
 	UnlockYours    Step = "unlock-yours"    //
 	UnlockFirst    Step = "unlock-first"    //

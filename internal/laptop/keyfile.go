@@ -40,7 +40,7 @@ func CheckKeyFile(file string) error {
 	case isPublic(data):
 		err := keyway.Errorf(keyway.NoKey, "%s is the public half of a key, which has nothing to unlock", name)
 		if private, ok := strings.CutSuffix(file, ".pub"); ok {
-			return err.Hint("keyway unlock %s", plain.Shell(private))
+			return err.Advise(keyway.UnlockFile, private)
 		}
 		return err.Hint("name the file of the private one: ls ~/.ssh")
 	default:

@@ -3,6 +3,7 @@
 package laptop
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ func TestCheckKeyFile(t *testing.T) {
 	for file, want := range map[string]struct{ says, next string }{
 		closed:                                     {},
 		newKey(t, dir, "open", ""):                 {},
-		closed + ".pub":                            {"public half", "keyway unlock " + closed},
+		closed + ".pub":                            {"public half", "{unlock-file [" + closed + "]}"},
 		write("loose", string(private), 0o644):     {"mode 0644", "chmod 600"},
 		write("group", string(private), 0o640):     {"mode 0640", "chmod 600"},
 		write("read-only", string(private), 0o400): {},
@@ -45,7 +46,7 @@ func TestCheckKeyFile(t *testing.T) {
 			}
 			continue
 		}
-		if e := keyway.AsError(err); !keyway.Is(err, keyway.NoKey) || !strings.Contains(e.Message, want.says) || !strings.Contains(e.Next, want.next) {
+		if e := keyway.AsError(err); !keyway.Is(err, keyway.NoKey) || !strings.Contains(e.Message, want.says) || !strings.Contains(e.Next+fmt.Sprint(e.Advice), want.next) {
 			t.Errorf("%s: %+v, want %q, %q", file, err, want.says, want.next)
 		}
 	}

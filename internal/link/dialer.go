@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
-	"keyway/internal/plain"
 	"keyway/internal/stream"
 )
 
@@ -21,8 +20,8 @@ type dialer struct {
 	uplink *uplink
 	name   keyway.Name
 	begun  time.Time
-	opened func() bool       // the guest has answered once
-	help   func(what string) // hears what a person can do about a stream that waits; may be nil
+	opened func() bool         // the guest has answered once
+	help   func(*keyway.Error) // hears what a person can do about a stream that waits; may be nil
 
 	timeout time.Duration // of the next attempt
 	gone    time.Time     // since when the node has said, each time, that the workspace is not there
@@ -106,9 +105,9 @@ func (d *dialer) judge(err error) error {
 	return keyway.Quoted(err) // what the stream waits for is shown
 }
 
-func (d *dialer) tell(what string) {
+func (d *dialer) tell(help *keyway.Error) {
 	if d.help != nil {
-		d.help(what)
+		d.help(help)
 	}
 }
 
@@ -126,16 +125,17 @@ func (d *dialer) judgeOpened(e *keyway.Error) error {
 	return keyway.Quoted(e)
 }
 
-// whatHelps is what a person can type about a stream that waits; empty if there is
-// nothing but to wait.
-func whatHelps(kind keyway.Kind, place keyway.Place) string {
+// whatHelps advises what a person can do about a stream that waits; it has no advice
+// if there is nothing but to wait.
+func whatHelps(kind keyway.Kind, place keyway.Place) *keyway.Error {
+	help := keyway.Errorf(kind, "the stream waits")
 	switch kind {
 	case keyway.NoKey:
-		return "keyway unlock"
+		return help.Advise(keyway.UnlockNow)
 	case keyway.Unreachable, keyway.NotFound, keyway.NotRunning, keyway.Interrupted:
-		return ""
+		return help
 	}
-	return "keyway status " + plain.Shell(string(place))
+	return help.Advise(keyway.StatusNow, string(place))
 }
 
 // errPlain says that a guest answers as an SSH server, and not as one of
@@ -168,7 +168,7 @@ func (p *path) Read(b []byte) (int, error) {
 		return 0, errPlain // at this moment; the guest that knows the stream has not said so
 	case n > 0:
 		p.begun = true
-		p.d.tell("")
+		p.d.tell(nil)
 		p.keep()
 	case err != nil && p.trusted.Err() != nil:
 		err = keyway.Errorf(keyway.Unreachable, "%s does not answer any more", p.d.uplink.place)

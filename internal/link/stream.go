@@ -198,6 +198,14 @@ func (l *Link) spelledOut(e *keyway.Error) *keyway.Error {
 	return &words
 }
 
+// nextOf is what to do next in those words; empty without an error, and without advice.
+func (l *Link) nextOf(e *keyway.Error) string {
+	if e == nil {
+		return ""
+	}
+	return l.spelledOut(e).Next
+}
+
 // enter counts c in, unless the link is being replaced.
 func (l *Link) enter(c *proxied) bool {
 	l.mu.Lock()
@@ -217,7 +225,7 @@ func (l *Link) gone(c *proxied) {
 // streamConfig is how c's stream finds its guest, now and whenever it has lost
 // the uplink.
 func (l *Link) streamConfig(c *proxied) stream.Config {
-	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, help: c.helps}
+	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
 	return stream.Config{
 		Dial: d.Dial, HostKey: c.hostKey, Budget: l.budget, Watcher: l.watcher,
 		Linger: closeTimeout, Logger: l.cfg.Log,

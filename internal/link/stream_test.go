@@ -303,7 +303,7 @@ func TestAQuestionThatNobodyHears(t *testing.T) {
 	conn := w.at("asks", nil, &person{answer: "123456"})
 	echo(t, conn, "before")
 	w.killWay()
-	w.waits("One-time code for asks:", "keyway status asks")
+	w.waits("One-time code for asks:", "[status-now asks]")
 	p := &person{answer: "123456"}
 	if _, err := w.client.Place(context.Background(), "asks", nil, p); err != nil {
 		t.Fatal(err)
@@ -362,13 +362,13 @@ func TestALockedAgentAndARefusedKey(t *testing.T) {
 		}
 	}
 	refuse()
-	w.waits("the agent is locked", "keyway unlock")
+	w.waits("the agent is locked", "[unlock-now]")
 	accept()
 	fakeAgent(t, agent, 1)
 	echo(t, conn, "after")
 
 	refuse()
-	w.waits("does not accept your key", "keyway status denies")
+	w.waits("does not accept your key", "[status-now denies]")
 	accept()
 	if _, err := w.client.Place(context.Background(), "denies", env, &person{}); err != nil {
 		t.Fatal(err)

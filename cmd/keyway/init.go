@@ -25,8 +25,8 @@ func newInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Prepare this laptop: a key if there is none, one line in ~/.ssh/config",
-		Long: `Prepare this laptop, once. If there is no key in ~/.ssh it makes an Ed25519 one, whose
-passphrase ssh-keygen asks for. Then it shows the one Include line that lets ssh, scp,
+		Long: `Prepare this laptop, once. If there is no key, neither in ~/.ssh nor in your agent, it
+makes an Ed25519 one, whose passphrase ssh-keygen asks for. Then it shows the one Include line that lets ssh, scp,
 git and VS Code know your workspaces by name, and adds it at the top of ~/.ssh/config.
 Nothing else in that file is touched. It can be run again at any time.
 
@@ -78,7 +78,8 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := makeKey(ctx, home, o, news); err != nil {
+	held, err := a.ownKey(ctx, home, o, news)
+	if err != nil {
 		return err
 	}
 	if o.service {
@@ -109,18 +110,37 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 	if err := change.Apply(); err != nil {
 		return err
 	}
-	fmt.Fprintln(news, "done; now unlock your key: keyway unlock")
+	if held {
+		fmt.Fprintln(news, "done")
+	} else {
+		fmt.Fprintln(news, "done; now unlock your key: keyway unlock")
+	}
 	return nil
 }
 
-// makeKey makes an Ed25519 key if there is none. ssh-keygen asks for the
-// passphrase, and -a 100 makes guessing it 100 rounds of bcrypt slow.
-func makeKey(ctx context.Context, home string, o initOptions, news io.Writer) error {
-	if have := laptop.KeyFiles(home); len(have) > 0 {
-		fmt.Fprintf(news, "using your key %s\n", have[len(have)-1])
-		return nil
-	}
+// ownKey says which key the user has, and makes one if there is none. held: no file has
+// it, but an agent, so that there is nothing to unlock.
+func (a *app) ownKey(ctx context.Context, home string, o initOptions, news io.Writer) (held bool, err error) {
+	files := append(laptop.ConfiguredKeys(ctx), laptop.KeyFiles(home)...)
+	keys, _ := a.Held(ctx)
 	path := filepath.Join(home, ".ssh", "id_ed25519")
+	switch _, err := os.Lstat(path + ".pub"); {
+	case len(files) > 0:
+		fmt.Fprintf(news, "using your key %s\n", files[len(files)-1])
+		return false, nil
+	case len(keys) > 0:
+		fmt.Fprintf(news, "using what your agent holds: %s\n", laptop.Count(len(keys), "key"))
+		return true, nil
+	case err == nil: // ssh-keygen would replace it
+		fmt.Fprintf(news, "making no key: there is %s.pub, the public half of one that an agent may hold\n", path)
+		return true, nil
+	}
+	return false, makeKey(ctx, path, o, news)
+}
+
+// makeKey makes an Ed25519 key. ssh-keygen asks for the passphrase, and -a 100 makes
+// guessing it 100 rounds of bcrypt slow.
+func makeKey(ctx context.Context, path string, o initOptions, news io.Writer) error {
 	args := []string{"-q", "-t", "ed25519", "-a", "100", "-f", path}
 	switch {
 	case o.noPassphrase:

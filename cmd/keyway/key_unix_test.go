@@ -190,6 +190,40 @@ func TestInitOnTerminal(t *testing.T) {
 	}
 }
 
+// TestInitMakesNoSecondKey: the key may be in an agent only, with its public half in
+// ~/.ssh, and that agent may be locked. Nothing is replaced then.
+func TestInitMakesNoSecondKey(t *testing.T) {
+	home := newLaptop(t)
+	path := lockedKey(t, home)
+	public, err := os.ReadFile(path + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	askpass(t, home, secret)
+	t.Setenv("SSH_AUTH_SOCK", stockAgent(t, home))
+	add := exec.Command("ssh-add", path)
+	add.Env = append(os.Environ(), "SSH_ASKPASS_REQUIRE=force")
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{"your agent holds: 1 key", "making no key"} {
+		out, code := program(t, nil, "init", "--yes")
+		now, _ := os.ReadFile(path + ".pub")
+		if _, err := os.Stat(path); code != 0 || err == nil || !bytes.Equal(now, public) || !strings.Contains(out, said) {
+			t.Errorf("want %q: code %d, the public half is %q, was %q: %s", said, code, now, public, out)
+		}
+		if said == "your agent holds: 1 key" {
+			if out, code := program(t, nil, "unlock"); code != 0 || !strings.Contains(out, "nothing to unlock") {
+				t.Errorf("unlock: code %d: %s", code, out)
+			}
+		}
+		t.Setenv("SSH_AUTH_SOCK", "")
+	}
+}
+
 func TestInitAsksNobody(t *testing.T) {
 	home := newLaptop(t)
 	lockedKey(t, home)

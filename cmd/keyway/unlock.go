@@ -58,6 +58,17 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	if err != nil {
 		return err
 	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
+	}
+	if len(files) == 0 {
+		files = laptop.KeyFiles(home)
+	}
+	if keys, _ := a.Held(ctx); len(files) == 0 && len(keys) > 0 {
+		fmt.Fprintf(news, "nothing to unlock: your agent holds %s, and there is no key file in %s\n", laptop.Count(len(keys), "key"), filepath.Join(home, ".ssh"))
+		return nil
+	}
 	if err := a.EnsureAgent(ctx, o.forgetOn != nil || laptop.WantsOwnAgent(), news); err != nil {
 		return err
 	}
@@ -65,13 +76,6 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 		if err := forgetOn(ctx, o.forgetOn, news); err != nil {
 			return err
 		}
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
-	}
-	if len(files) == 0 {
-		files = laptop.KeyFiles(home)
 	}
 	if len(files) == 0 {
 		return keyway.Errorf(keyway.NoKey, "there is no key in %s", filepath.Join(home, ".ssh")).Hint("make one: keyway init\nor name yours: keyway unlock KEYFILE")

@@ -80,26 +80,30 @@ func TestUnlockForSeconds(t *testing.T) {
 	}
 }
 
-// keyway log says that another agent keeps none.
-func TestLogOfAnotherAgent(t *testing.T) {
-	home := newLaptop(t)
+// stockAgent starts OpenSSH's agent, and returns its socket.
+func stockAgent(t *testing.T, home string) string {
+	t.Helper()
 	socket := filepath.Join(home, "stock")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "ssh-agent", "-D", "-a", socket)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { cancel(); _ = cmd.Wait() }()
+	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
 	for late := time.Now().Add(patience); ; {
 		if _, err := os.Stat(socket); err == nil {
-			break
+			return socket
 		}
 		if time.Now().After(late) {
 			t.Fatal("ssh-agent does not start")
 		}
 	}
-	t.Setenv("SSH_AUTH_SOCK", socket)
+}
+
+// keyway log says that another agent keeps none.
+func TestLogOfAnotherAgent(t *testing.T) {
+	home := newLaptop(t)
+	t.Setenv("SSH_AUTH_SOCK", stockAgent(t, home))
 	if out, code := program(t, nil, "log"); code != 0 || !strings.Contains(out, "is not keyway's") {
 		t.Errorf("code %d: %s", code, out)
 	}

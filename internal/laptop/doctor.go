@@ -76,11 +76,11 @@ func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)
 		return append(findings, fault("home", Failing, keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")))
 	}
 	findings = append(findings, checkHome(home)...)
-	findings = append(findings, checkKeys(home)...)
 	here, err := New(nil)
 	if err != nil {
-		return append(findings, fault("directories", Failing, err))
+		return append(append(findings, checkKeys(home, nil)...), fault("directories", Failing, err))
 	}
+	findings = append(findings, checkKeys(home, here.heldSoon(ctx))...)
 	findings = append(findings, checkSockets(here.runtime), here.checkAgent(ctx), checkPolicy(), here.checkInclude(home))
 	findings = append(findings, here.checkHosts(ctx)...)
 	findings = append(findings, here.checkLink(ctx))
@@ -150,10 +150,21 @@ func checkHome(home string) []Finding {
 	return findings
 }
 
+// heldSoon are the keys that the user's agent tells of in time.
+func (here *Laptop) heldSoon(ctx context.Context) []PublicKey {
+	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
+	defer cancel()
+	keys, _ := here.Held(ctx)
+	return keys
+}
+
 // checkKeys looks at the usual key files. One that others may read is refused
 // by ssh and ssh-add.
-func checkKeys(home string) []Finding {
+func checkKeys(home string, held []PublicKey) []Finding {
 	files := KeyFiles(home)
+	if len(files) == 0 && len(held) > 0 {
+		return []Finding{found("key", Healthy, "in your agent, and none in %s", filepath.Join(home, ".ssh"))}
+	}
 	if len(files) == 0 {
 		return []Finding{found("key", Warning, "there is no key in %s", filepath.Join(home, ".ssh")).
 			advise(keyway.MakeKey)}
@@ -190,6 +201,9 @@ func checkSockets(dir string) Finding {
 func (here *Laptop) checkAgent(ctx context.Context) Finding {
 	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
 	defer cancel()
+	if keys, named := here.Held(ctx); named != "" {
+		return found("agent", Healthy, "%s, which your configuration names, holds %s", named, Count(len(keys), "key"))
+	}
 	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
 	cmd.Env = here.Environ()
 	out, err := cmd.Output()

@@ -1,13 +1,26 @@
 package laptop
 
 import (
+	"context"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
 
+	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
 )
+
+// Held are the keys that may be used for any host without a file of them in ~/.ssh: those
+// that the user's agent holds, be it keyway's, the one of SSH_AUTH_SOCK or the one that
+// the configuration names. where is the socket of the last; empty: it is another.
+func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
+	where, keys, err := here.agentOf(ctx, configured(ctx, keyway.Local))
+	if err != nil {
+		return nil, ""
+	}
+	return keys, where
+}
 
 // identityAgent is the socket of the agent that the user's configuration names for h
 // (IdentityAgent of ssh_config(5)), with its tokens and variables; empty: it names

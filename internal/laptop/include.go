@@ -1,6 +1,7 @@
 package laptop
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 
@@ -21,6 +22,17 @@ func KeyFiles(home string) []string {
 		}
 	}
 	return found
+}
+
+// ConfiguredKeys are the private key files that the user's configuration names for all
+// hosts.
+func ConfiguredKeys(ctx context.Context) (files []string) {
+	for _, file := range configured(ctx, keyway.Local).IdentityFiles {
+		if _, err := os.Stat(file); err == nil && CheckKeyFile(file) == nil {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // RequireInclude refuses to run ssh by a name it cannot know.

@@ -1,0 +1,65 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"keyway/test/lab"
+)
+
+// socketless mounts a directory of uid's at its home over sshfs, which makes no sockets.
+const socketless = `
+import os, subprocess, sys
+uid, home = sys.argv[1:]
+down, up = os.pipe(), os.pipe()
+subprocess.Popen(["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "/usr/lib/openssh/sftp-server"],
+                 stdin=down[0], stdout=up[1], stderr=subprocess.DEVNULL, start_new_session=True)
+os.dup2(up[0], 0); os.dup2(down[1], 1)
+os.execvp("sshfs", ["sshfs", "-f", "-o", "passive,allow_other,default_permissions,idmap=none", ":/srv/" + uid, home])
+`
+
+// TestHomes has a workspace of the host engine in home directories that cannot hold all
+// of it: one whose path is too long for a socket's, one from which no program can be run,
+// and one without sockets, as on some network file systems.
+func TestHomes(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	long := "/home/" + strings.Repeat("l", 122-len("/home/"))
+	if err := w.GPU.WriteFile("/root/socketless.py", socketless, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, home := range []struct{ name, prepare string }{
+		{"long", "mv /home/long " + long + " && sed -i 's#/home/long#" + long + "#' /etc/passwd"},
+		{"noexec", "mount -t tmpfs -o noexec,mode=700,uid=2001,gid=2001 none /mnt && cp -a /home/noexec/.ssh /mnt && mount --move /mnt /home/noexec"},
+		{"socketless", "cp -a /home/socketless /srv/2002 && setsid python3 /root/socketless.py 2002 /home/socketless >/dev/null 2>&1 </dev/null & until mountpoint -q /home/socketless; do sleep 0.1; done"},
+	} {
+		if err := w.AddUser(w.GPU, home.name, 2000+i, home.name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.GPU.Output("sh", "-c", home.prepare); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(home.name, func(t *testing.T) {
+			t.Parallel()
+			w.must(t, "keyway", "up", "--on", home.name, "--engine", "host", "--name", "in-"+home.name)
+			inside := fmt.Sprintf("ssh-add -L && id -u && ls -d %q/agent.sock && keyway run -d --as j -- sh -c 'ssh-add -L >~/seen; sleep 600'", "$KEYWAY_HOME")
+			out := w.must(t, "ssh", "-A", "in-"+home.name, inside)
+			holds(t, "the agent", out, "lab@laptop\n"+fmt.Sprint(2000+i)+"\n")
+			if path := strings.Fields(out[strings.Index(out, "\n/")+1:])[0]; len(path) > 107 {
+				t.Errorf("the socket's path is %d bytes long: %s", len(path), path)
+			}
+			w.must(t, "keyway", "stop", "--yes", "in-"+home.name)
+			w.must(t, "keyway", "start", "in-"+home.name)
+			holds(t, "the agent after a start", w.must(t, "ssh", "-A", "in-"+home.name, "ssh-add -L"), "lab@laptop\n")
+			w.must(t, "keyway", "rm", "--yes", "in-"+home.name)
+			if left, _ := w.GPU.Output("sh", "-c", fmt.Sprintf("ls -d /var/tmp/keyway-%d/home-* 2>/dev/null; pgrep -u %d keyway-guest", 2000+i, 2000+i)); left != "" {
+				t.Errorf("left: %s", left)
+			}
+		})
+	}
+}

@@ -83,16 +83,13 @@ type try struct {
 	holders map[string]*holder
 }
 
-// look asks the driver and the engine, unless what they have said is fresh.
+// look asks the driver, unless what it has said is fresh. What the engine has said is as
+// old; once asks it when something depends on it.
 func (t *try) look(ctx context.Context) (err error) {
 	if !t.looked.IsZero() && time.Since(t.looked) < fresh {
 		return nil
 	}
-	if t.Told != nil {
-		if t.told, err = t.Told(ctx); err != nil {
-			return err
-		}
-	}
+	t.told = nil
 	if t.inv, err = t.place.ask(ctx); err != nil {
 		return err
 	}
@@ -118,9 +115,9 @@ func (t *try) once(ctx context.Context) (*Grant, error) {
 	if err := t.decide(); err != nil {
 		return nil, err
 	}
-	if t.last.granted() && t.Told != nil {
-		// The engine has told before the lock was taken. A workspace that got GPUs since
-		// has no lease any more if this machine does not see its processes.
+	if t.Told != nil && (t.last.granted() || !t.GPUs.Wait) {
+		// Only under the lock: a workspace that got GPUs a moment ago has no lease if this
+		// machine does not see its processes. A refusal names all that hold some.
 		if t.told, err = t.Told(ctx); err != nil {
 			return nil, err
 		}

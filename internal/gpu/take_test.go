@@ -2,25 +2,51 @@ package gpu
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"keyway/internal/keyway"
 )
 
-// A workspace whose processes this machine does not see is known by its engine alone.
-// If it comes while another asks, it is not overlooked for what the engine told before.
+// lockNoting is a store that knows whether its lock is held.
+type lockNoting struct {
+	store
+	held bool
+}
+
+func (l *lockNoting) lock(ctx context.Context) (func(), error) {
+	unlock, err := l.store.lock(ctx)
+	l.held = err == nil
+	return func() { l.held = false; unlock() }, err
+}
+
+// A workspace whose processes this machine does not see is known by its engine alone. The
+// engine is asked once, while nobody else can get GPUs, whether they are granted or not.
 func TestToldByTheEngineAlone(t *testing.T) {
-	w := newWorld(t, 1, 1)
-	asked := 0
-	told := func(context.Context) ([]Holding, error) {
-		if asked++; asked == 1 {
-			return nil, nil
+	for _, taken := range []bool{true, false} {
+		place := (&maker{world: newWorld(t, 1, 1)}).place()
+		noting := &lockNoting{store: place.store}
+		place.store = noting
+		asked := 0
+		told := func(context.Context) ([]Holding, error) {
+			if asked++; !noting.held {
+				t.Error("the engine is asked while others may get GPUs")
+			}
+			if !taken {
+				return nil, nil
+			}
+			return []Holding{{Holder: Holder{Owner: "p1", Workspace: "first"}, UUIDs: []string{"GPU-0"}}}, nil
 		}
-		return []Holding{{Holder: Holder{Owner: "p1", Workspace: "first"}, UUIDs: []string{"GPU-0"}}}, nil
-	}
-	m := &maker{world: w}
-	grant, err := m.place().Take(t.Context(), Request{Holder: Holder{Owner: "p2"}, GPUs: keyway.GPUs{Count: 1}, Told: told}, nil)
-	if grant != nil || !keyway.Is(err, keyway.NoGPU) {
-		t.Errorf("%+v, %v", grant, err)
+		grant, err := place.Take(t.Context(), Request{Holder: Holder{Owner: "p2"}, GPUs: keyway.GPUs{Count: 1}, Told: told}, nil)
+		if (grant == nil) != taken || keyway.Is(err, keyway.NoGPU) != taken {
+			t.Errorf("taken %v: %+v, %v", taken, grant, err)
+		}
+		if taken && (err == nil || !strings.Contains(err.Error(), "first")) {
+			t.Errorf("the refusal does not name the holder: %v", err)
+		}
+		if asked != 1 {
+			t.Errorf("taken %v: the engine is asked %d times", taken, asked)
+		}
+		grant.Close()
 	}
 }

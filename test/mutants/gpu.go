@@ -17,4 +17,11 @@ var lending = []mutant{
 		`reserved := inv.reserved(ahead)`, `reserved := inv.reserved(nil)`,
 		"internal/engine/host", "TestGPUs",
 	},
+	{
+		claim: "what the engine tells decides only while nobody else gets GPUs",
+		file:  "internal/gpu/take.go",
+		old:   "if t.Told != nil && (t.last.granted() || !t.GPUs.Wait) {",
+		new:   "if false {",
+		pkg:   "internal/gpu", run: "TestToldByTheEngineAlone",
+	},
 }

@@ -52,6 +52,7 @@ type cursor struct {
 	fit     fit         // as it was drawn last
 	drawn   time.Time   // when that was, where the sizes differ
 	size    wire.Window // that it was told
+	logged  uint64      // bytes from at on that the viewer takes from the log
 }
 
 // fit is the size of a session's terminal, and that of a viewer's.
@@ -161,8 +162,20 @@ func (c *cursor) next() (more bool, err error) {
 	if !c.wants(wire.FlagOutput) {
 		return false, nil
 	}
+	if c.logged > 0 {
+		if c.viewer.passed.Load() < c.at+c.logged {
+			return false, nil
+		}
+		c.at, c.logged = c.at+c.logged, 0
+	}
 	if w := c.viewer.waiter; w != nil {
 		w.passed(c.at)
+	}
+	if c.wants(wire.FlagLog) {
+		if m, ok := c.output.logged(c.at); ok {
+			c.logged = uint64(m.Count)
+			return true, c.viewer.Write(m)
+		}
 	}
 	if c.shows() {
 		now := c.fits()

@@ -4,46 +4,83 @@ package holder
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/session"
 	"keyway/internal/session/wire"
 )
 
-// drainBuffer is how much of the job's output is taken at a time: a pipe's
-// default capacity. A terminal hands out 4 KiB at most.
+// drainBuffer is how much of the job's output is taken at a time, in bytes. A terminal
+// hands out 4 KiB at most.
 const drainBuffer = 64 << 10
 
-// drain reads one output to its end, or to the deadline that outlive sets, and
-// then what is left without waiting. It reads once and then waits to be told that
-// there is more: a terminal is refilled meanwhile, and a job that prints without
-// pause is slowed down by one who asks for more at once (a progress bar to 0.9 of
-// a terminal that is read and thrown away; docs/BENCHMARKS.md).
+// drain reads one output to its end, or until it is cut off, and then what is left
+// without waiting.
 func (h *holder) drain(s source) {
-	raw, err := s.f.SyscallConn()
-	if err != nil {
-		return
-	}
 	buf := make([]byte, drainBuffer)
-	for over := false; !over; {
-		h.output.room()
-		err := raw.Read(func(fd uintptr) (done bool) {
-			n, err := h.take(s.stream, int(fd), buf)
-			over = n == 0 && !errors.Is(err, unix.EAGAIN)
-			return over || n > 0
-		})
-		if err != nil {
-			break
-		}
+	read := func(fd int) (n int, err error) { return h.take(s.stream, fd, buf) }
+	if s.pipe != nil {
+		h.drainPipe(s, read)
+	} else {
+		h.drainTerminal(s, read)
 	}
 	// As much as can have been in a pipe when the job ended: a process that it left
 	// behind may be printing for ever.
 	const most = 1 << 20
-	_ = raw.Control(func(fd uintptr) {
+	control(s.f, func(fd int) {
 		for total, n := 0, 1; n > 0 && total < most; total += n {
-			n, _ = h.take(s.stream, int(fd), buf)
+			n, _ = read(fd)
 		}
 	})
+}
+
+// drainTerminal reads once and then waits to be told that there is more: a terminal is
+// refilled meanwhile, and a job that prints without pause is slowed down by one who asks
+// for more at once (a progress bar to 0.9 of a terminal that is read and thrown away;
+// docs/BENCHMARKS.md).
+func (h *holder) drainTerminal(s source, read func(fd int) (int, error)) {
+	raw, err := s.f.SyscallConn()
+	for over := false; err == nil && !over; {
+		h.output.room()
+		err = raw.Read(func(fd uintptr) (done bool) {
+			n, err := read(int(fd))
+			over = n == 0 && !errors.Is(err, unix.EAGAIN)
+			return over || n > 0
+		})
+	}
+}
+
+// A job that prints much fills a wide pipe faster than its holder can be woken for each
+// piece: after a read of much, but not of all that the buffer holds, the pipe is left
+// alone for a moment. One that is not wide would be full before that.
+const (
+	muchPrinted = 4 << 10
+	moment      = time.Millisecond
+)
+
+// drainPipe reads all that there is, and waits.
+func (h *holder) drainPipe(s source, read func(fd int) (int, error)) {
+	wide := false
+	control(s.f, func(fd int) {
+		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+		wide = err == nil && size >= session.Wide
+	})
+	for {
+		h.output.room()
+		n, err := 0, error(nil)
+		control(s.f, func(fd int) { n, err = read(fd) })
+		switch {
+		case n == 0 && (!errors.Is(err, unix.EAGAIN) || !s.pipe.wait(s.f)):
+			return
+		case wide && muchPrinted <= n && n < drainBuffer:
+			time.Sleep(moment)
+		}
+		if s.pipe.cut.Load() {
+			return
+		}
+	}
 }
 
 // take puts to the output what one read finds. The end is 0 without an error, or EIO

@@ -223,7 +223,11 @@ func (h *holder) linger(drained, hooked <-chan struct{}) {
 // cutOff has the output end with what is in it already.
 func (h *holder) cutOff() {
 	for _, s := range h.job.outs {
-		_ = s.f.SetReadDeadline(time.Now())
+		if s.pipe != nil {
+			s.pipe.cutOff()
+		} else {
+			_ = s.f.SetReadDeadline(time.Now())
+		}
 	}
 }
 

@@ -3,9 +3,8 @@
 package holder
 
 import (
-	"cmp"
 	"net"
-	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -47,7 +46,7 @@ func (vs *viewers) hold() []*viewer {
 		_ = v.conn.CloseWrite() // also ends a write to one that does not read
 		_ = v.conn.SetReadDeadline(longAgo)
 	}
-	slices.SortFunc(held, func(a, b *viewer) int { return cmp.Compare(a.number, b.number) })
+	sort.Slice(held, func(i, j int) bool { return held[i].number < held[j].number }) // slices.SortFunc is 14 KB for each type
 	vs.job.setWriteDeadline(longAgo)
 	vs.still.changed.Broadcast()
 	for len(vs.still.moving) > 0 {

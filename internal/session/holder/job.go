@@ -45,6 +45,7 @@ type job struct {
 type source struct {
 	stream wire.Stream
 	f      *os.File
+	pipe   *pipe // nil: a terminal, which the runtime polls
 }
 
 // startJob starts o.command in the holder's working directory with the holder's
@@ -104,25 +105,29 @@ func startOnPipes(program string, o Options) (*job, error) {
 		return nil, err
 	}
 	defer inR.Close()
-	outR, outW, err := os.Pipe()
+	out, outW, err := openPipe(wire.Stdout)
 	if err != nil {
 		closeAll(inW)
 		return nil, err
 	}
 	defer outW.Close()
-	session.Widen(outR)
-	errR, errW, err := os.Pipe()
+	width := session.Wide
+	if o.Awaited {
+		width = session.VeryWide
+	}
+	session.Widen(out.f, width)
+	errs, errW, err := openPipe(wire.Stderr)
 	if err != nil {
-		closeAll(inW, outR)
+		closeAll(inW, out.f)
 		return nil, err
 	}
 	defer errW.Close()
 	pid, err := o.exec(program, []uintptr{inR.Fd(), outW.Fd(), errW.Fd()}, &syscall.SysProcAttr{Setsid: true})
 	if err != nil {
-		closeAll(inW, outR, errR)
+		closeAll(inW, out.f, errs.f)
 		return nil, err
 	}
-	return &job{pid: pid, input: inW, closed: inW == nil, outs: []source{{wire.Stdout, outR}, {wire.Stderr, errR}}}, nil
+	return &job{pid: pid, input: inW, closed: inW == nil, outs: []source{out, errs}}, nil
 }
 
 // stdin is a pipe, or nothing at all for a job that starts with nobody there who
@@ -157,7 +162,7 @@ func startOnTerminal(program string, o Options) (*job, error) {
 		closeAll(master, slave)
 		return nil, err
 	}
-	return &job{pid: pid, tty: true, input: master, outs: []source{{wire.TTY, master}}, slave: slave}, nil
+	return &job{pid: pid, tty: true, input: master, outs: []source{{stream: wire.TTY, f: master}}, slave: slave}, nil
 }
 
 // holdOn opens the job's terminal, as startOnTerminal does, for a holder that has taken

@@ -200,6 +200,30 @@ func (o *output) read(p []byte, offset uint64) (n uint64, s wire.Stream, err err
 	return n, s, err
 }
 
+// What is told of instead of sent, in bytes: for less it is not worth it, and of more the
+// job would have to wait for what the viewer has passed on already.
+const (
+	leastLogged = 64 << 10
+	mostLogged  = 4 << 20
+)
+
+// logged is output from an offset on that a viewer can take from the log.
+func (o *output) logged(offset uint64) (m wire.Logged, ok bool) {
+	o.mu.Lock()
+	ok = o.ring.end >= offset+leastLogged && !o.log.Lacks(offset)
+	var log joblog.Reader
+	if ok {
+		log = o.log.Reader()
+	}
+	o.mu.Unlock()
+	if !ok {
+		return wire.Logged{}, false
+	}
+	segment, s, stop := log.Stretch(offset)
+	n := min(stop-offset, mostLogged)
+	return wire.Logged{Stream: s, Offset: offset, Segment: segment, Count: uint32(n)}, s != wire.Lost && n >= leastLogged
+}
+
 // tail is the start of a line at most back bytes before the end.
 func (o *output) tail(back uint64) uint64 {
 	o.mu.Lock()

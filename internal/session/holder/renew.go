@@ -248,11 +248,14 @@ func resumeHolder(o Options) (*holder, error) {
 	h.listener = l.(*net.UnixListener)
 	h.job = &job{pid: s.Job, tty: o.TTY, input: inherited(s.Input), closed: s.Closed}
 	for i, fd := range s.Outs {
-		f := h.job.input
+		out := source{stream: s.Streams[i], f: h.job.input}
 		if fd != s.Input {
-			f = inherited(fd)
+			unix.CloseOnExec(fd)
+			if out, err = newPipe(s.Streams[i], fd); err != nil {
+				return nil, err
+			}
 		}
-		h.job.outs = append(h.job.outs, source{s.Streams[i], f})
+		h.job.outs = append(h.job.outs, out)
 	}
 	h.job.holdOn()
 	h.viewers = newViewers(h, wire.Window{Rows: s.Window[0], Cols: s.Window[1]})

@@ -53,6 +53,10 @@ func (vs *viewers) receive(v *viewer) {
 			vs.resized(v, wire.Window(m))
 			continue
 		}
+		if m, ok := m.(wire.Passed); ok {
+			v.hasPassed(m.Offset)
+			continue
+		}
 		if v.hello.Flags&wire.FlagInput == 0 {
 			return // it said that it would only look
 		}
@@ -70,6 +74,14 @@ func (vs *viewers) receive(v *viewer) {
 		default:
 			return
 		}
+	}
+}
+
+// hasPassed has output sent on to a viewer that has taken what it was told of.
+func (v *viewer) hasPassed(offset uint64) {
+	v.passed.Store(offset)
+	if v.watcher != nil { // not one of a program before this one
+		v.watcher.notify()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keyway/internal/session"
@@ -48,15 +49,17 @@ type viewers struct {
 // one sends output.
 type viewer struct {
 	*wire.Peer
-	conn   *net.UnixConn
-	pid    int32
-	hello  wire.Hello
-	window wire.Window
-	typed  uint64  // when it last sent input, by viewers.clock
-	number uint64  // by viewers.count
-	left   bool    // it is shown nothing any more; see inputFreeze
-	unsent []byte  // of its input, what the job has not got yet; of receive alone
-	waiter *waiter // nil: the job does not wait for it
+	conn    *net.UnixConn
+	watcher *watcher // of what it is sent; nil: nothing
+	pid     int32
+	hello   wire.Hello
+	window  wire.Window
+	typed   uint64        // when it last sent input, by viewers.clock
+	number  uint64        // by viewers.count
+	left    bool          // it is shown nothing any more; see inputFreeze
+	unsent  []byte        // of its input, what the job has not got yet; of receive alone
+	waiter  *waiter       // nil: the job does not wait for it
+	passed  atomic.Uint64 // up to where it has passed on what it took from the log
 	replies
 }
 
@@ -181,6 +184,7 @@ func (vs *viewers) serve(v *viewer) {
 	}
 	vs.welcome(v, h)
 	c := &cursor{viewers: vs, viewer: v, watcher: vs.output.newWatcher(h.Flags&wire.FlagOutput != 0)}
+	v.watcher = c.watcher
 	defer c.watcher.stop()
 	defer vs.parted(v)
 	// Not by the goroutine that goes on from there: to start that takes as long as to

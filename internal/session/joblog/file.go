@@ -115,6 +115,11 @@ func openSegment(dir string, start uint64, flags int) (segment, error) {
 	return segment{start: start, data: data, index: index, records: int64(fileSize(index) / recordSize)}, nil
 }
 
+// OpenData opens what the job has printed into the segment that begins at start.
+func OpenData(dir string, start uint64) (*os.File, error) {
+	return session.OpenRegular(segmentPath(dir, start)+logSuffix, os.O_RDONLY)
+}
+
 func (s segment) close() {
 	s.data.Close()
 	s.index.Close()

@@ -176,6 +176,13 @@ func (r Reader) stretchAt(offset uint64) (p part, s wire.Stream, stop uint64) {
 	return p, s, max(stop, offset+1) // it is not beyond only in an index that is not one
 }
 
+// Stretch is what holds an offset: where its segment begins, its stream, and where it
+// ends, which is always beyond the offset.
+func (r Reader) Stretch(offset uint64) (segment uint64, s wire.Stream, stop uint64) {
+	p, s, stop := r.stretchAt(offset)
+	return p.start, s, stop
+}
+
 // Read fills p with bytes of one stream from offset. For the stream lost, n
 // bytes are missing and p is untouched; n may then exceed len(p). It returns
 // io.EOF at the end.

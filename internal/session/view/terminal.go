@@ -25,6 +25,7 @@ type Terminal struct {
 	stuck        bool               // nobody reads out
 	Skipped      uint64             // bytes that are missing in what it got
 	escapes      escapes            // in what is typed
+	log          logFile            // what output was taken from last
 	title        string             // of the window, until the session sets one; empty: it stays
 
 	mu      sync.Mutex     // guards all below

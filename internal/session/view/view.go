@@ -56,7 +56,7 @@ func (c *Process) View(v Viewing) (int, error) {
 	t := c.Terminal(v.Clipboard)
 	defer t.Restore()
 	if v.Whole {
-		session.Widen(c.Out)
+		session.Widen(c.Out, session.VeryWide)
 	}
 	for r := new(wire.Renewals); r.Another(time.Now()); {
 		out, seen, err := c.viewLive(t, v)
@@ -93,6 +93,8 @@ func (c *Process) viewLive(t *Terminal, v Viewing) (out outcome, shown seen, err
 	signals := newTold()
 	defer signals.stop()
 	h := v.hello(t)
+	t.log.close() // another session may have the name now
+	t.log = logFile{}
 	conn, told, err := reach(c.Path(v.Name), h, signals)
 	if err != nil {
 		var i session.Info
@@ -227,6 +229,9 @@ func (v Viewing) hello(t *Terminal) wire.Hello {
 	}
 	if v.Whole {
 		h.Flags |= wire.FlagWhole
+		if t.takesLog() {
+			h.Flags |= wire.FlagLog
+		}
 	}
 	return h
 }

@@ -28,6 +28,7 @@ const viewerBuffer = 256 << 10
 type Connection struct {
 	*Peer
 	conn *net.UnixConn
+	dir  *os.File // of the session, which may be renamed; nil without FlagLog
 	TTY  bool
 	At   uint64 // offset of the output that comes next
 	// Asked is called when Ctrl-C was typed and not passed on; it returns when the
@@ -54,24 +55,40 @@ func Connect(dir string, h Hello) (*Connection, error) {
 // it has just let in; it is there again at once.
 func dial(dir string, h Hello) (c *Connection, err error) {
 	h.Version = Version
+	var held *os.File
+	if h.Flags&FlagLog != 0 {
+		if held, err = os.Open(dir); err != nil {
+			return nil, notAnswering(err)
+		}
+		defer func() {
+			if c == nil {
+				held.Close()
+			}
+		}()
+		dir = pathOf(held)
+	}
 	for range maxRenewals {
 		var conn *net.UnixConn
 		conn, err = unixsock.Dial(filepath.Join(dir, session.SockName))
 		if err != nil {
 			return nil, notAnswering(err)
 		}
-		c = &Connection{Peer: NewPeer(conn), conn: conn}
+		c = &Connection{Peer: NewPeer(conn), conn: conn, dir: held}
 		c.in = make([]byte, viewerBuffer)
 		if err = c.open(h); err == nil {
 			return c, nil
 		}
 		conn.Close()
+		c = nil
 		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
 			break
 		}
 	}
 	return nil, err
 }
+
+// pathOf is a path of an open directory, wherever that is now.
+func pathOf(dir *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", dir.Fd()) }
 
 func notAnswering(err error) error {
 	return keyway.Errorf(keyway.NotRunning, "the session does not answer: %w", err)
@@ -146,7 +163,12 @@ func PumpAll(dir string, h Hello, to Sink) (status *session.End, at uint64, err 
 	return nil, at, ErrGone
 }
 
-func (c *Connection) Close() { c.conn.Close() }
+func (c *Connection) Close() {
+	c.conn.Close()
+	if c.dir != nil {
+		c.dir.Close()
+	}
+}
 
 // ErrGone says that the holder went away without saying how the job ended.
 var ErrGone = errors.New("the connection to the session ended")
@@ -174,6 +196,10 @@ func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 	case Output:
 		err = to.Put(m.Stream, m.Data)
 		c.At = m.Offset + uint64(len(m.Data))
+	case Logged:
+		if err = c.passOn(m, to); errors.Is(err, errMalformed) {
+			return nil, err
+		}
 	case ScreenData:
 		err = to.Picture(m.Data)
 	case Skipped:
@@ -195,6 +221,20 @@ func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 		return nil, SinkError{err}
 	}
 	return nil, nil
+}
+
+// passOn has the sink take what is in the log, and tells the holder.
+func (c *Connection) passOn(l Logged, to Sink) error {
+	r, ok := to.(LogReader)
+	if !ok || c.dir == nil {
+		return fmt.Errorf("%w: not asked for", errMalformed)
+	}
+	err := r.PutLogged(pathOf(c.dir), l)
+	if err == nil {
+		c.At = l.Offset + uint64(l.Count)
+		_ = c.Write(Passed{c.At}) // whoever is gone is missed by the next read
+	}
+	return err
 }
 
 // Gone reports whether an error says that a session has no holder any more.

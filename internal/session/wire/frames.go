@@ -33,6 +33,7 @@ const (
 	typeEnd     byte = 6
 	typeRenew   byte = 7
 	typeKey     byte = 8
+	typePassed  byte = 9
 	typeWelcome byte = 16
 	typeScreen  byte = 17
 	typeOutput  byte = 18
@@ -42,6 +43,7 @@ const (
 	typeRefused byte = 22
 	typeAsk     byte = 23
 	typeSized   byte = 24
+	typeLogged  byte = 25
 )
 
 // Stream says where a byte of output came from.
@@ -63,7 +65,7 @@ const (
 	FlagAsk                     // ask what Ctrl-C is to mean
 	FlagKeys                    // input comes from a terminal, which answers questions by itself
 	FlagWhole                   // wants all output: the job waits rather than that some is lost
-	helloFlags = FlagInput | FlagOutput | FlagTail | FlagScreen | FlagAsk | FlagKeys | FlagWhole
+	FlagLog                     // output of the log may be told of with Logged instead of sent
 )
 
 // Message is one frame. What a message points to is valid until the next read
@@ -105,6 +107,14 @@ type (
 	Refused struct{ Text string }
 	Ask     struct{}                    // Ctrl-C was typed and not passed on
 	Sized   struct{ Rows, Cols uint16 } // of the job's terminal, for the output that follows
+	// Logged is output that is not sent: it is in the log, in the segment that begins at
+	// Segment. The viewer reads it there, and answers with Passed.
+	Logged struct {
+		Stream          Stream
+		Offset, Segment uint64
+		Count           uint32
+	}
+	Passed struct{ Offset uint64 } // up to where the viewer has passed on what was Logged
 )
 
 func (Hello) kind() byte      { return typeHello }
@@ -124,6 +134,8 @@ func (Ended) kind() byte      { return typeEnded }
 func (Refused) kind() byte    { return typeRefused }
 func (Ask) kind() byte        { return typeAsk }
 func (Sized) kind() byte      { return typeSized }
+func (Logged) kind() byte     { return typeLogged }
+func (Passed) kind() byte     { return typePassed }
 
 var be = binary.BigEndian
 
@@ -162,6 +174,10 @@ func (m Ended) append(b []byte) []byte {
 func (m Refused) append(b []byte) []byte { return append(b, m.Text...) }
 func (Ask) append(b []byte) []byte       { return b }
 func (m Sized) append(b []byte) []byte   { return Size(m).append(b) }
+func (m Logged) append(b []byte) []byte {
+	return be.AppendUint32(Skipped{m.Offset, m.Segment}.append(append(b, byte(m.Stream))), m.Count)
+}
+func (m Passed) append(b []byte) []byte { return be.AppendUint64(b, m.Offset) }
 
 // errMalformed is what every frame that cannot be understood ends in; the
 // connection is closed on it.
@@ -175,6 +191,7 @@ func malformed(kind byte, why string) error {
 var lengths = map[byte]int{
 	typeHello: 14, typeEOF: 0, typeSize: 4, typeSignal: 1, typeEnd: 4,
 	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5, typeAsk: 0, typeSized: 4,
+	typeLogged: 21, typePassed: 8,
 }
 
 // decode reads the payload of a frame. It accepts only what append makes.
@@ -208,6 +225,8 @@ func decode(kind byte, p []byte) (Message, error) {
 			return nil, malformed(kind, "no such key")
 		}
 		return Key{p[0], string(p[1:])}, nil
+	case typePassed:
+		return Passed{be.Uint64(p)}, nil
 	case typeScreen:
 		return ScreenData{p}, nil
 	case typeOutput:
@@ -215,7 +234,7 @@ func decode(kind byte, p []byte) (Message, error) {
 	case typeSized:
 		m, err := decodeSize(p)
 		return Sized(m), err
-	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused, typeAsk:
+	case typeWelcome, typeSkipped, typeLive, typeEnded, typeRefused, typeAsk, typeLogged:
 		return decodeNews(kind, p)
 	}
 	return nil, malformed(kind, "unknown type")
@@ -223,9 +242,6 @@ func decode(kind byte, p []byte) (Message, error) {
 
 func decodeHello(p []byte) (Message, error) {
 	m := Hello{Version: p[0], Flags: p[1], From: be.Uint64(p[2:])}
-	if m.Version == Version && m.Flags&^helloFlags != 0 { // one of another version is refused in words
-		return nil, malformed(typeHello, "unknown flags")
-	}
 	window, err := decodeSize(p[10:])
 	if err != nil {
 		return nil, err
@@ -249,6 +265,14 @@ func decodeOutput(p []byte) (Message, error) {
 	return Output{Stream(p[0]), be.Uint64(p[1:]), p[9:]}, nil
 }
 
+func decodeLogged(p []byte) (Message, error) {
+	m := Logged{Stream(p[0]), be.Uint64(p[1:]), be.Uint64(p[9:]), be.Uint32(p[17:])}
+	if m.Stream > Stderr || m.Segment > m.Offset {
+		return nil, malformed(typeLogged, "not in the log")
+	}
+	return m, nil
+}
+
 func decodeNews(kind byte, p []byte) (Message, error) {
 	switch kind {
 	case typeWelcome:
@@ -262,6 +286,8 @@ func decodeNews(kind byte, p []byte) (Message, error) {
 		return Live{}, nil
 	case typeAsk:
 		return Ask{}, nil
+	case typeLogged:
+		return decodeLogged(p)
 	case typeEnded:
 		return Ended{be.Uint32(p), p[4]}, nil
 	default:

@@ -17,10 +17,10 @@ import (
 // samples is one message of each type, and their extremes.
 func samples() []Message {
 	return []Message{
-		Hello{}, Hello{Version: Version, Flags: helloFlags, From: 1<<64 - 1, Rows: MaxWindow, Cols: MaxWindow},
+		Hello{}, Hello{Version: Version, Flags: 0xff, From: 1<<64 - 1, Rows: MaxWindow, Cols: MaxWindow},
 		Input{[]byte{}}, Input{[]byte("ls\r")}, Input{bytes.Repeat([]byte{0}, MaxPayload)}, EOF{}, Size{24, 80}, Signal{2}, Signal{64}, Key{Ctrl, "left"}, Key{0, "é"},
 		End{10_000}, Welcome{Version, true, 5}, Welcome{}, ScreenData{[]byte("\x1b[?1049h")}, Ask{}, Output{TTY, 0, []byte{}},
-		Output{Stderr, 1 << 40, []byte("line\n")}, Skipped{1, 2}, Live{}, Ended{0, 0}, Ended{137, 9}, Refused{"too many"}, Sized{24, 80},
+		Output{Stderr, 1 << 40, []byte("line\n")}, Skipped{1, 2}, Live{}, Ended{0, 0}, Ended{137, 9}, Refused{"too many"}, Sized{24, 80}, Logged{Stderr, 1 << 30, 1 << 26, 1 << 22}, Passed{1<<64 - 1},
 	}
 }
 
@@ -77,7 +77,6 @@ func TestBrokenFrames(t *testing.T) {
 		"too long":         {typeInput, 1, 0, 1},
 		"unknown":          {77, 0, 0, 0},
 		"short hello":      {typeHello, 0, 0, 1, 0},
-		"unknown flag":     appendFrame(nil, Hello{Version: Version, Flags: 1 << 7}),
 		"huge window":      appendFrame(nil, Size{MaxWindow + 1, 1}),
 		"huge hello":       appendFrame(nil, Hello{Cols: MaxWindow + 1}),
 		"no key":           appendFrame(nil, Key{0, "left up"}),
@@ -87,6 +86,10 @@ func TestBrokenFrames(t *testing.T) {
 		"key of 1":         {typeKey, 0, 0, 1, 0},
 		"signal 65":        appendFrame(nil, Signal{65}),
 		"stream 3":         appendFrame(nil, Output{Lost, 0, nil}),
+		"logged, lost":     appendFrame(nil, Logged{Lost, 5, 0, 1}),
+		"logged before":    appendFrame(nil, Logged{Stdout, 5, 6, 1}),
+		"short logged":     {typeLogged, 0, 0, 4, 1, 0, 0, 0},
+		"short passed":     {typePassed, 0, 0, 1, 0},
 		"output of 8":      {typeOutput, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0},
 		"long refusal":     appendFrame(nil, Refused{strings.Repeat("x", MaxText+1)}),
 		"refusal not text": appendFrame(nil, Refused{"\xff"}),

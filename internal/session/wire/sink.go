@@ -19,6 +19,12 @@ type Resizable interface {
 	Resized(w Window)
 }
 
+// LogReader is a sink that takes output from the log by itself.
+type LogReader interface {
+	// PutLogged takes Count bytes of the log in dir. Its error ends the viewing.
+	PutLogged(dir string, l Logged) error
+}
+
 // Discard is the sink of those who wait only for the end.
 type Discard struct{}
 

@@ -1,0 +1,66 @@
+//go:build linux
+
+package holder
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/session/wire"
+)
+
+// pipe is what a source that is a pipe has in place of the runtime's poller, which would
+// be woken for each piece that the job writes, also while nobody wants to read.
+type pipe struct {
+	cut  atomic.Bool // nothing is waited for any more
+	news *os.File    // an eventfd that can be read since then
+}
+
+// openPipe makes a pipe for a job's output.
+func openPipe(s wire.Stream) (source, *os.File, error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return source{}, nil, err
+	}
+	w := os.NewFile(uintptr(ends[1]), "output")
+	r, err := newPipe(s, ends[0])
+	if err != nil {
+		w.Close()
+	}
+	return r, w, err
+}
+
+// newPipe takes over the reading end of a pipe.
+func newPipe(s wire.Stream, fd int) (source, error) {
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(fd)
+		return source{}, err
+	}
+	_ = unix.SetNonblock(fd, false) // the poller takes what does not block
+	f := os.NewFile(uintptr(fd), "output")
+	_ = unix.SetNonblock(fd, true)
+	return source{stream: s, f: f, pipe: &pipe{news: os.NewFile(uintptr(event), "cut")}}, nil
+}
+
+// wait waits until something can be read of f, or it is cut off. It reports whether it
+// can wait.
+func (p *pipe) wait(f *os.File) (can bool) {
+	control(p.news, func(news int) {
+		control(f, func(fd int) {
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(news), Events: unix.POLLIN}}, -1)
+			can = err == nil || errors.Is(err, unix.EINTR)
+		})
+	})
+	return can
+}
+
+// cutOff has the output end with what is in it already.
+func (p *pipe) cutOff() {
+	if !p.cut.Swap(true) {
+		control(p.news, func(fd int) { _, _ = unix.Write(fd, []byte{7: 1}) })
+	}
+}

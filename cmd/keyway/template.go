@@ -96,6 +96,9 @@ func (a asked) tell(news io.Writer) {
 		return
 	}
 	plain.Fprintf(news, "template %s (%s)\n", a.from.Name, a.from.File)
+	for _, l := range a.from.Left {
+		plain.Fprintf(news, "  not taken over, line %d: %s (%s)\n", l.Line, l.Setting, l.Why)
+	}
 	if len(a.Variables) > 0 {
 		plain.Fprintf(news, "variables of this laptop that went into it: %s\n", strings.Join(a.Variables, ", "))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -23,7 +24,8 @@ Compose file; docs/TEMPLATES.md has its fields. They are looked for in this orde
 one name the first wins:
 
   repository   keyway.yaml, compose.yaml or docker-compose.yaml in the working directory
-               or above it, up to the root of the repository or your home directory
+               or above it, up to the root of the repository or your home directory;
+               then a devcontainer.json there, by the name devcontainer
   mine         *.yaml in the directory templates beside keyway's config.yaml
   built in     this program's
 
@@ -48,6 +50,8 @@ type templateRow struct {
 	Wins   bool          `json:"wins"`
 	Why    string        `json:"why"`             // why it wins, or does not
 	Error  *keyway.Error `json:"error,omitempty"` // why it cannot be used
+	// Left are the settings of a devcontainer.json that a workspace does not get.
+	Left []template.Left `json:"left,omitempty"`
 }
 
 func runTemplates(_ context.Context, asJSON bool, stdout io.Writer) error {
@@ -73,7 +77,7 @@ func templateRows(all []template.Template) []templateRow {
 	rows := []templateRow{}
 	for _, t := range all {
 		winner, hidden := winners[t.Name]
-		r := templateRow{Name: t.Name, Source: string(t.Source), File: t.File, Wins: !hidden, Why: "the only one of its name"}
+		r := templateRow{Name: t.Name, Source: string(t.Source), File: t.File, Left: t.Left, Wins: !hidden, Why: "the only one of its name"}
 		if hidden {
 			r.Why = "hidden by " + string(winner.Source) + " (" + winner.File + ")"
 			for i := range rows {
@@ -100,6 +104,9 @@ func printTemplates(rows []templateRow, stdout io.Writer) error {
 		note := ""
 		if !r.Wins || strings.HasPrefix(r.Why, "comes before") {
 			note = r.Why
+		}
+		if len(r.Left) > 0 {
+			note = strings.TrimPrefix(note+fmt.Sprintf("; %d of its settings are not taken over", len(r.Left)), "; ")
 		}
 		if r.Error != nil {
 			first, _, more := strings.Cut(r.Error.Message, "\n")

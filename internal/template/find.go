@@ -28,6 +28,8 @@ type Template struct {
 	File   string // as people call it
 	doc    *document
 	dir    string // of the file; empty: it is built in
+	// Left are the settings of a devcontainer.json that were not taken over.
+	Left []Left
 }
 
 // Finder looks for templates.
@@ -66,6 +68,17 @@ func (f Finder) List() ([]Template, []error) {
 			doc, err = readDocument(file)
 		}
 		add(Repository, file, filepath.Dir(file), doc, err)
+	}
+	if file, err := f.nearest(devcontainerFiles); file != "" || err != nil {
+		var doc *document
+		var left []Left
+		if err == nil {
+			doc, left, err = readDevcontainer(file)
+		}
+		add(Repository, file, filepath.Dir(file), doc, err)
+		if err == nil {
+			all[len(all)-1].Left = left
+		}
 	}
 	mine, err := filepath.Glob(filepath.Join(f.Mine, "*.y*ml"))
 	if err == nil && f.Mine != "" {
@@ -138,13 +151,16 @@ func (f Finder) Only() (Template, bool, error) {
 // repository is the Compose file in the working directory or the nearest above it.
 // The walk ends at the home directory or the root of a repository, and at a directory of
 // somebody else's: a compose.yaml in /tmp is anybody's.
-func (f Finder) repository() (string, error) {
+func (f Finder) repository() (string, error) { return f.nearest(fileNames) }
+
+// nearest is the first of those files that is there.
+func (f Finder) nearest(names []string) (string, error) {
 	dir := f.Dir
 	for range maxUp {
 		if dir == "" {
 			return "", nil
 		}
-		for _, name := range fileNames {
+		for _, name := range names {
 			file := filepath.Join(dir, name)
 			st, err := os.Stat(file)
 			if err != nil || !st.Mode().IsRegular() {

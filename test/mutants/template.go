@@ -17,6 +17,13 @@ var templates = []mutant{
 		pkg:   "internal/template", run: "TestAFileOfEverybodysIsRefused",
 	},
 	{
+		claim: "a devcontainer.json mounts no directory that it names by the laptop",
+		file:  "internal/template/devcontainer.go",
+		old:   `(kind == "localEnv" || kind == "env")`,
+		new:   `kind != ""`,
+		pkg:   "internal/template", run: "TestDevcontainerLeft",
+	},
+	{
 		claim: "anchors do not make a template large",
 		file:  "internal/template/document.go",
 		old:   "size > maxNodes",

@@ -1,0 +1,419 @@
+package template
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
+)
+
+// devcontainerName is how the template of a devcontainer.json is called.
+const devcontainerName = "devcontainer"
+
+// devcontainerFiles are where a devcontainer.json is, below the directory that it is
+// about.
+var devcontainerFiles = []string{".devcontainer/devcontainer.json", ".devcontainer.json"}
+
+// Left is a setting of a devcontainer.json that was not taken over.
+type Left struct {
+	Setting string `json:"setting"`
+	Line    int    `json:"line"`
+	Why     string `json:"why"`
+}
+
+// readDevcontainer reads a devcontainer.json as a Compose file with one service, and
+// lists what a workspace does not have of it.
+func readDevcontainer(file string) (*document, []Left, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, keyway.Errorf(keyway.BadConfig, "%s cannot be read: %w", file, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, nil, keyway.Errorf(keyway.BadConfig, "%s cannot be read: %w", file, err)
+	}
+	return parseDevcontainer(file, data)
+}
+
+func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
+	doc, err := parseDocument(file, withoutComments(data)) // JSON is YAML
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &devcontainer{service: mapping(), volumes: mapping()}
+	if err := d.refuse(doc); err != nil {
+		return nil, nil, err
+	}
+	for _, name := range settingOrder {
+		if n := field(doc.root, name); n != nil {
+			d.take(name, n)
+		}
+	}
+	for _, p := range ownPairs(doc.root) {
+		if !slices.Contains(settingOrder, p.key.Value) && !slices.Contains(meaningless, p.key.Value) {
+			d.leave(p.key.Value, p.key, reasonFor(p.key.Value))
+		}
+	}
+	services := mapping()
+	put(services, devcontainerName, d.service)
+	root := mapping()
+	put(root, "services", services)
+	put(root, "volumes", d.volumes)
+	slices.SortStableFunc(d.left, func(a, b Left) int { return a.Line - b.Line })
+	return &document{file: file, root: root}, d.left, nil
+}
+
+// withoutComments is JSON whose comments and tabs outside of strings are blanks: lines
+// stay where they are.
+func withoutComments(data []byte) []byte {
+	return notJSON.ReplaceAllFunc(data, func(found []byte) []byte {
+		if found[0] == '"' {
+			return found
+		}
+		return notNewline.ReplaceAll(found, []byte(" "))
+	})
+}
+
+var (
+	// notJSON finds comments and tabs; and strings, in which there are none.
+	notJSON    = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?s:.*?)\*/|\t`)
+	notNewline = regexp.MustCompile(`[^\n]`)
+)
+
+// devcontainer is one that is being taken over.
+type devcontainer struct {
+	service, volumes *yaml.Node
+	left             []Left
+}
+
+// refuse refuses a file that says by itself nothing of what would run.
+func (d *devcontainer) refuse(doc *document) error {
+	if n := field(doc.root, "dockerComposeFile"); n != nil {
+		return doc.errorf(n, "it is about a service of a Compose file").Hint("make a workspace of that service: keyway up SERVICE")
+	}
+	if field(doc.root, "image") != nil {
+		return nil
+	}
+	for _, name := range []string{"build", "dockerFile"} {
+		if n := field(doc.root, name); n != nil {
+			return doc.errorf(n, "%s: an image is built where it will run, or pulled", name).
+				Hint("docker build -t NAME . at the place, then name it here: \"image\": \"NAME\"")
+		}
+	}
+	return doc.errorf(doc.root, "it names no image").Hint("for example: \"image\": \"pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel\"")
+}
+
+func (d *devcontainer) leave(setting string, n *yaml.Node, why string) {
+	d.left = append(d.left, Left{Setting: setting, Line: n.Line, Why: why})
+}
+
+const (
+	whyForm     = "keyway does not know this form of it"
+	whyVariable = "keyway has no value for the variable in it"
+)
+
+// settingOrder are the settings that are taken over: of a field of the workspace that two
+// of them set, the later has it.
+var settingOrder = []string{
+	"image", "runArgs", "containerUser", "remoteUser", "workspaceFolder", "init", "privileged", "capAdd", "securityOpt", "containerEnv", "remoteEnv",
+	"mounts", "forwardPorts", "appPort", "hostRequirements", "onCreateCommand", "updateContentCommand", "postCreateCommand", "customizations", "overrideCommand",
+}
+
+// meaningless are settings that change nothing.
+var meaningless = []string{"$schema", "name"}
+
+// take takes one setting over.
+func (d *devcontainer) take(name string, n *yaml.Node) {
+	switch name {
+	case "image":
+		d.text(name, "image", n)
+	case "containerUser", "remoteUser":
+		d.text(name, "user", n)
+	case "workspaceFolder":
+		d.text(name, "working_dir", n)
+	case "init":
+		put(d.service, "init", n)
+	case "privileged", "overrideCommand":
+		if (n.Value == "true") == (name == "privileged") {
+			d.leave(name, n, reasonFor(name))
+		}
+	case "capAdd", "securityOpt":
+		d.list(name, map[string]string{"capAdd": "cap_add", "securityOpt": "security_opt"}[name], n)
+	case "containerEnv", "remoteEnv":
+		for _, p := range pairs(n) {
+			d.variable(name+"."+p.key.Value, p.key.Value, resolve(p.value))
+		}
+	case "mounts":
+		for _, each := range items(n) {
+			d.mount(name, each)
+		}
+	case "forwardPorts", "appPort":
+		for _, each := range items(n) {
+			d.port(name, each)
+		}
+	case "hostRequirements":
+		d.requirements(n)
+	case "customizations":
+		d.customizations(n)
+	case "runArgs":
+		d.runArgs(n)
+	default:
+		d.setup(name, n)
+	}
+}
+
+// variablePattern finds ${…} in a value.
+var variablePattern = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+// substituted is a value with its variables as Compose writes them: those of the laptop's
+// environment. Others have no value here.
+func substituted(text string) (string, bool) {
+	ok := true
+	var b strings.Builder
+	rest := 0
+	for _, m := range variablePattern.FindAllStringSubmatchIndex(text, -1) {
+		b.WriteString(strings.ReplaceAll(text[rest:m[0]], "$", "$$"))
+		rest = m[1]
+		kind, name, _ := strings.Cut(text[m[2]:m[3]], ":")
+		name, def, hasDefault := strings.Cut(name, ":")
+		ok = ok && (kind == "localEnv" || kind == "env") && environmentName.MatchString(name) && !strings.ContainsAny(def, "${}")
+		if hasDefault {
+			name += ":-" + def
+		}
+		b.WriteString("${" + name + "}")
+	}
+	b.WriteString(strings.ReplaceAll(text[rest:], "$", "$$"))
+	return b.String(), ok
+}
+
+var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// word is the text of n for a field of the service; false: it was left.
+func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
+	if n.Kind != yaml.ScalarNode {
+		d.leave(setting, n, whyForm)
+		return nil, false
+	}
+	text, ok := substituted(n.Value)
+	if !ok {
+		d.leave(setting, n, whyVariable)
+		return nil, false
+	}
+	return word(text, n.Line), true
+}
+
+func (d *devcontainer) text(setting, name string, n *yaml.Node) {
+	if w, ok := d.word(setting, n); ok {
+		put(d.service, name, w)
+	}
+}
+
+func (d *devcontainer) list(setting, name string, n *yaml.Node) {
+	for _, each := range items(n) {
+		w, ok := d.word(setting, each)
+		switch {
+		case !ok:
+		case name == "security_opt" && !strings.HasPrefix(w.Value, "no-new-privileges"):
+			d.leave(setting, each, "possible is no-new-privileges alone")
+		default:
+			d.add(name, w)
+		}
+	}
+}
+
+// add adds an item to a list of the service's.
+func (d *devcontainer) add(name string, item *yaml.Node) {
+	list := field(d.service, name)
+	if list == nil {
+		list = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: item.Line}
+		put(d.service, name, list)
+	}
+	list.Content = append(list.Content, item)
+}
+
+// inner is a mapping of the service's.
+func (d *devcontainer) inner(name string) *yaml.Node {
+	m := field(d.service, name)
+	if m == nil {
+		m = mapping()
+		put(d.service, name, m)
+	}
+	return m
+}
+
+func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		d.leave(setting, n, "a workspace's programs see all of its variables")
+		return
+	}
+	if w, ok := d.word(setting, n); ok {
+		put(d.inner("environment"), name, w)
+	}
+}
+
+func (d *devcontainer) port(setting string, n *yaml.Node) {
+	port, err := strconv.Atoi(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		d.leave(setting, n, "only ports of the workspace itself are opened: keyway open NAME PORT")
+		return
+	}
+	d.add("expose", word(strconv.Itoa(port), n.Line))
+}
+
+// mount takes a mount over, as docker's --mount has it or as an object.
+func (d *devcontainer) mount(setting string, n *yaml.Node) {
+	options := map[string]string{}
+	if n.Kind == yaml.ScalarNode {
+		for part := range strings.SplitSeq(n.Value, ",") {
+			name, v, _ := strings.Cut(part, "=")
+			options[strings.TrimSpace(name)] = v
+		}
+	}
+	for _, p := range pairs(n) {
+		options[p.key.Value] = resolve(p.value).Value
+	}
+	m := mapping()
+	for _, o := range []struct{ to, names, def string }{{"type", "type", "volume"}, {"source", "source src", ""}, {"target", "target dst destination", ""}} {
+		v := o.def
+		for _, name := range strings.Fields(o.names) {
+			if given, ok := options[name]; ok {
+				v = given
+			}
+			delete(options, name)
+		}
+		text, ok := substituted(v)
+		if !ok {
+			d.leave(setting, n, "directories are of the place, not of this laptop: name it with -v when you make the workspace")
+			return
+		}
+		if text != "" {
+			put(m, o.to, word(text, n.Line))
+		}
+	}
+	for _, name := range []string{"readonly", "ro"} {
+		if v, ok := options[name]; ok && v != "false" {
+			put(m, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
+		}
+		delete(options, name)
+	}
+	delete(options, "consistency") // which changes nothing on Linux
+	if source := field(m, "source"); len(options) > 0 || field(m, "target") == nil {
+		d.leave(setting, n, whyForm)
+		return
+	} else if source != nil && field(m, "type").Value == "volume" {
+		put(d.volumes, source.Value, mapping())
+	}
+	d.add("volumes", m)
+}
+
+// requirements takes the GPUs over. What else a host has to have, its operators know.
+func (d *devcontainer) requirements(n *yaml.Node) {
+	for _, p := range pairs(n) {
+		switch gpu := resolve(p.value); {
+		case p.key.Value != "gpu":
+			d.leave("hostRequirements."+p.key.Value, p.key, "you choose the place: keyway up --on PLACE; --cpus and --memory bound what the workspace takes")
+		case gpu.Value == "false":
+		case gpu.Kind == yaml.ScalarNode && gpu.Value != "true":
+			d.leave("hostRequirements.gpu", gpu, "say whether you want GPUs: keyway up --gpus all, where the place has some")
+		default:
+			put(d.service, "gpus", word("all", gpu.Line))
+			if gpu.Kind == yaml.MappingNode {
+				d.leave("hostRequirements.gpu.{cores,memory}", gpu, "all GPUs of the place are asked for; choose some: keyway gpus, keyway up --gpus N")
+			}
+		}
+	}
+}
+
+func (d *devcontainer) customizations(n *yaml.Node) {
+	for _, tool := range pairs(n) {
+		for _, p := range pairs(tool.value) {
+			if tool.key.Value == "vscode" && p.key.Value == "extensions" {
+				x := d.inner("x-keyway")
+				put(x, "extensions", resolve(p.value))
+				continue
+			}
+			d.leave("customizations."+tool.key.Value+"."+p.key.Value, p.key, "it is a setting of the editor's, which it reads itself when the folder is open there")
+		}
+	}
+}
+
+// setup adds a command that runs once to the setup.
+func (d *devcontainer) setup(setting string, n *yaml.Node) {
+	var commands []string
+	switch n.Kind {
+	case yaml.ScalarNode:
+		commands = []string{n.Value}
+	case yaml.SequenceNode:
+		commands = []string{quoted(n)}
+	case yaml.MappingNode: // which may run at the same time, and need not
+		for _, p := range pairs(n) {
+			c := resolve(p.value)
+			if c.Kind == yaml.SequenceNode {
+				commands = append(commands, quoted(c))
+			} else {
+				commands = append(commands, c.Value)
+			}
+		}
+	}
+	x := d.inner("x-keyway")
+	script := ""
+	if before := field(x, "setup"); before != nil {
+		script = before.Value
+	}
+	for _, c := range commands {
+		if strings.Contains(c, "${local") || strings.Contains(c, "${container") || strings.Contains(c, "${devcontainerId}") {
+			d.leave(setting, n, whyVariable)
+			continue
+		}
+		if script == "" {
+			script = "set -e\n"
+		}
+		script += "(" + c + "\n)\n"
+	}
+	if script != "" {
+		put(x, "setup", word(script, n.Line))
+	}
+	if len(x.Content) == 0 {
+		remove(d.service, "x-keyway")
+	}
+}
+
+// quoted is a list of words for a shell.
+func quoted(n *yaml.Node) string {
+	var words []string
+	for _, each := range items(n) {
+		words = append(words, "'"+strings.ReplaceAll(each.Value, "'", `'\''`)+"'")
+	}
+	return strings.Join(words, " ")
+}
+
+// reasons say why a setting is not taken over.
+var reasons = map[string]string{
+	"features":             "build them into the image, or install what they bring in postCreateCommand",
+	"privileged":           "name the capabilities that it needs instead: capAdd",
+	"overrideCommand":      "the image's own command is not started: name it as a job, keyway run NAME -- COMMAND",
+	"build":                "the image that is named counts; build it where it will run",
+	"dockerFile":           "the image that is named counts; build it where it will run",
+	"initializeCommand":    "it would run on this laptop",
+	"postStartCommand":     "start it as a job: keyway run NAME -d -- COMMAND",
+	"postAttachCommand":    "a shell's start file in the workspace does this",
+	"workspaceMount":       "directories are of the place: name yours with -v when you make the workspace",
+	"updateRemoteUserUID":  "without remoteUser the workspace has your own uid and gid of the place",
+	"portsAttributes":      "ports are opened one by one: keyway open NAME PORT",
+	"otherPortsAttributes": "ports are opened one by one: keyway open NAME PORT",
+	"shutdownAction":       "a workspace stays until: keyway stop, keyway rm",
+	"secrets":              "name files of this laptop: keyway up --secret NAME=FILE",
+	"runServices":          notOthers,
+}
+
+func reasonFor(setting string) string {
+	return cmp.Or(reasons[setting], "a workspace has nothing that corresponds to it")
+}

@@ -1,0 +1,178 @@
+//go:build unix
+
+package template
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// container resolves a devcontainer.json.
+func container(t *testing.T, text string, env map[string]string) (Asked, []Left, error) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, ".devcontainer", "devcontainer.json"), text)
+	found, err := Finder{Dir: dir}.Find(devcontainerName)
+	if err != nil {
+		return Asked{}, nil, err
+	}
+	a, err := found.Resolve(Where{Local: true, Home: "/home/ada", Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
+	return a, found.Left, err
+}
+
+// TestDevcontainerSettings takes settings over one by one: what they make of a workspace
+// is what the same words of a Compose file make of it.
+func TestDevcontainerSettings(t *testing.T) {
+	for settings, compose := range map[string]string{
+		`"containerEnv": {"A": "1", "B": "${localEnv:USER}"}`:                      "environment: {A: \"1\", B: \"${USER}\"}",
+		`"remoteEnv": {"A": "price: $5", "C": "${localEnv:NONE:none}"}`:            "environment: {A: \"price: $$5\", C: \"none\"}",
+		`"containerUser": "root", "remoteUser": "vscode"`:                          "user: vscode",
+		`"workspaceFolder": "/work"`:                                               "working_dir: /work",
+		`"capAdd": ["SYS_PTRACE"], "securityOpt": ["no-new-privileges:false"]`:     "cap_add: [SYS_PTRACE]\nsecurity_opt: [\"no-new-privileges:false\"]",
+		`"mounts": ["source=/data,target=/mnt/data,type=bind,readonly"]`:           "volumes: [{type: bind, source: /data, target: /mnt/data, read_only: true}]",
+		`"mounts": [{"type": "tmpfs", "target": "/scratch"}]`:                      "volumes: [{type: tmpfs, target: /scratch}]",
+		`"forwardPorts": [6006, "8888"], "appPort": 8080`:                          "expose: [\"6006\", \"8888\", \"8080\"]",
+		`"hostRequirements": {"gpu": true}`:                                        "gpus: all",
+		`"runArgs": ["--gpus", "2", "--shm-size=2gb", "--init"]`:                   "gpus: [{count: 2}]\nshm_size: 2gb\ninit: true",
+		`"runArgs": ["--gpus=device=0,1"]`:                                         "gpus: [{device_ids: [\"0\", \"1\"]}]",
+		`"runArgs": ["--ulimit", "memlock=-1", "-e", "A=x=y", "--cpus", "2"]`:      "ulimits: {memlock: {soft: -1, hard: -1}}\nenvironment: {A: x=y}\ncpus: 2",
+		`"runArgs": ["--mount", "source=/data,target=/d,type=bind", "-m", "1g"]`:   "volumes: [{type: bind, source: /data, target: /d}]\nmem_limit: 1g",
+		`"customizations": {"vscode": {"extensions": ["ms-python.python"]}}`:       "x-keyway: {extensions: [ms-python.python]}",
+		`"onCreateCommand": "pip install x", "postCreateCommand": ["echo", "a b"]`: "x-keyway: {setup: \"set -e\\n(pip install x\\n)\\n('echo' 'a b'\\n)\\n\"}",
+		`"postCreateCommand": {"one": "a", "two": ["b"]}`:                          "x-keyway: {setup: \"set -e\\n(a\\n)\\n('b'\\n)\\n\"}",
+		`"overrideCommand": true, "privileged": false, "name": "Training"`:         "",
+	} {
+		env := map[string]string{"USER": "ada"}
+		got, left, err := container(t, "{\n// what is trained\n\"image\": \"i:1\", /* , */ "+settings+",\n}", env)
+		if err != nil || len(left) > 0 {
+			t.Errorf("%s: %v, left %v", settings, err, left)
+			continue
+		}
+		want, err := resolveText(t, service("image: i:1\n"+compose), env)
+		if err != nil {
+			t.Fatal(compose, err)
+		}
+		if !reflect.DeepEqual(got.Spec, want.Spec) || got.Setup != want.Setup || !slices.Equal(got.Extensions, want.Extensions) {
+			t.Errorf("%s:\n%+v %q\nwant\n%+v %q", settings, got.Spec, got.Setup, want.Spec, want.Setup)
+		}
+	}
+}
+
+// TestDevcontainerVolume: a volume is the user's own, as one of a Compose file.
+func TestDevcontainerVolume(t *testing.T) {
+	a, left, err := container(t, `{"image": "i", "mounts": ["source=cache,target=/cache,type=volume"]}`, nil)
+	if err != nil || len(left) > 0 || len(a.Spec.Mounts) != 1 || a.Spec.Mounts[0].Kind != keyway.MountVolume || a.Spec.Mounts[0].Source != "cache" {
+		t.Errorf("%+v, %v, %v", a.Spec.Mounts, left, err)
+	}
+}
+
+// TestDevcontainerLeft: whatever is not taken over is listed, with its line and a reason.
+func TestDevcontainerLeft(t *testing.T) {
+	for settings, want := range map[string]string{
+		`"features": {"ghcr.io/devcontainers/features/git:1": {}}`:               "features",
+		`"build": {"dockerfile": "Dockerfile"}`:                                  "build",
+		`"workspaceMount": "source=${localWorkspaceFolder},target=/w,type=bind"`: "workspaceMount",
+		`"mounts": ["source=${localWorkspaceFolder},target=/w,type=bind"]`:       "mounts",
+		`"mounts": ["source=/a,target=/w,type=bind,bind-propagation=shared"]`:    "mounts",
+		`"containerEnv": {"P": "${containerEnv:PATH}:/x"}`:                       "containerEnv.P",
+		`"remoteEnv": {"P": null}`:                                               "remoteEnv.P",
+		`"workspaceFolder": "/w/${localWorkspaceFolderBasename}"`:                "workspaceFolder",
+		`"forwardPorts": ["db:5432"]`:                                            "forwardPorts",
+		`"hostRequirements": {"gpu": "optional"}`:                                "hostRequirements.gpu",
+		`"hostRequirements": {"cpus": 8}`:                                        "hostRequirements.cpus",
+		`"privileged": true`:                                                     "privileged",
+		`"overrideCommand": false`:                                               "overrideCommand",
+		`"postStartCommand": "x"`:                                                "postStartCommand",
+		`"postCreateCommand": "ls ${containerWorkspaceFolder}"`:                  "postCreateCommand",
+		`"initializeCommand": "rm -rf ~"`:                                        "initializeCommand",
+		`"customizations": {"vscode": {"settings": {}}}`:                         "customizations.vscode.settings",
+		`"securityOpt": ["seccomp=unconfined"]`:                                  "securityOpt",
+		`"runArgs": ["--security-opt", "seccomp=unconfined"]`:                    "runArgs --security-opt",
+		`"runArgs": ["--ipc=host"]`:                                              "runArgs --ipc",
+		`"runArgs": ["--network", "host"]`:                                       "runArgs --network",
+		`"runArgs": ["--gpus", "some"]`:                                          "runArgs --gpus",
+		`"runArgs": ["--ulimit", "memlock"]`:                                     "runArgs --ulimit",
+		`"invented": 1`:                                                          "invented",
+	} {
+		a, left, err := container(t, "{\n\"image\": \"i\",\n"+settings+"\n}", nil)
+		if err != nil || len(left) != 1 || left[0].Setting != want || left[0].Line != 3 || left[0].Why == "" {
+			t.Errorf("%s: %+v, %v", settings, left, err)
+		}
+		if !reflect.DeepEqual(a.Spec, keyway.Spec{Image: "i", Access: a.Spec.Access, Resources: a.Spec.Resources, Process: a.Spec.Process}) || a.Setup != "" {
+			t.Errorf("%s became %+v %q", settings, a.Spec, a.Setup)
+		}
+	}
+}
+
+// TestDevcontainerRefused: what says nothing of an image is refused, and what to do said.
+func TestDevcontainerRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"build": {"dockerfile": "D"}}`:                           "devcontainer.json:1: build",
+		"{\n\"dockerComposeFile\": \"c.yml\", \"service\": \"s\"}": "devcontainer.json:2: it is about a service",
+		`{}`:                                     "names no image",
+		`[]`:                                     "no fields",
+		`{"image": "i"`:                          "this is not",
+		`{"image": "i", "user": 1, "runArgs": [`: "this is not",
+		``:                                       "is empty",
+		`{"image": "i", "mounts": [{"source": "../x", "type": "volume", "target": "/x"}]}`: "volume",
+		`{"image": "i", "containerEnv": {"A": "${localEnv:UNSET}"}}`:                       "UNSET is not set",
+		`{"image": "` + strings.Repeat("x", maxFile) + `"}`:                                "larger than",
+	} {
+		_, _, err := container(t, text, nil)
+		if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestDevcontainerOfEverybody: a file that others may write to is refused, as a Compose
+// file is; and a Compose file's own service of that name wins.
+func TestDevcontainerOfEverybody(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, ".devcontainer.json")
+	write(t, file, `{"image": "theirs"}`)
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Finder{Dir: dir}).Find(devcontainerName); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "another user") {
+		t.Errorf("%v", err)
+	}
+	write(t, filepath.Join(dir, "keyway.yaml"), "services: {devcontainer: {image: mine}}")
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Finder{Dir: dir}.Find(devcontainerName)
+	if err != nil || filepath.Base(found.File) != "keyway.yaml" {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+func FuzzDevcontainer(f *testing.F) {
+	f.Add([]byte(`{"image": "i", /* a */ "mounts": ["source=a,target=/b,type=volume"], "runArgs": ["--gpus", "all"], }`))
+	f.Add([]byte("{\"image\": \"i//\\\"\", // x\n\"postCreateCommand\": {\"a\": [\"b\"]}}"))
+	f.Add([]byte(`{"image": &a "i", "containerEnv": {"A": *a, "B": "${localEnv:HOME}$"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		doc, left, err := parseDevcontainer("devcontainer.json", data)
+		if err != nil {
+			if !keyway.Is(err, keyway.BadConfig) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		for _, l := range left {
+			if l.Why == "" {
+				t.Errorf("%+v has no reason", l)
+			}
+		}
+		_, err = Template{Name: devcontainerName, Source: Repository, doc: doc, dir: "/nowhere"}.Resolve(Where{Lookup: func(string) (string, bool) { return "v", true }})
+		if err != nil && !keyway.Is(err, keyway.BadConfig) && !keyway.Is(err, keyway.Usage) {
+			t.Errorf("%v", err)
+		}
+	})
+}

@@ -1,0 +1,101 @@
+package template
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// runOptions are docker's that have a field of the service.
+var runOptions = map[string]string{
+	"--shm-size": "shm_size", "--memory": "mem_limit", "-m": "mem_limit", "--cpus": "cpus", "--pids-limit": "pids_limit", "--user": "user", "-u": "user",
+	"--workdir": "working_dir", "-w": "working_dir",
+}
+
+// runLists are those that may be repeated.
+var runLists = map[string]string{"--cap-add": "cap_add", "--security-opt": "security_opt", "--device": "devices", "--tmpfs": "tmpfs"}
+
+// runArgs takes options of docker run over.
+func (d *devcontainer) runArgs(n *yaml.Node) {
+	all := items(n)
+	for i := 0; i < len(all); i++ {
+		option, v, given := strings.Cut(all[i].Value, "=")
+		at := all[i]
+		if !given && i+1 < len(all) && !strings.HasPrefix(all[i+1].Value, "-") {
+			i++
+			v = all[i].Value
+		}
+		setting := "runArgs " + option
+		value := word(v, at.Line)
+		switch {
+		case option == "--init":
+			put(d.service, "init", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: at.Line})
+		case option == "--gpus":
+			d.gpus(setting, value)
+		case option == "--env" || option == "-e":
+			name, v, _ := strings.Cut(v, "=")
+			d.variable(setting, name, word(v, at.Line))
+		case option == "--ulimit":
+			d.ulimit(setting, value)
+		case option == "--mount":
+			d.mount(setting, value)
+		case runOptions[option] != "":
+			d.text(setting, runOptions[option], value)
+		case runLists[option] != "":
+			d.list(setting, runLists[option], value)
+		default:
+			d.leave(setting, at, cmp.Or(runReasons[option], "keyway up has no such option"))
+		}
+	}
+}
+
+var runReasons = map[string]string{
+	"--ipc": "the workspace has its own; its shared memory is half of the place's, or what --shm-size says", "--privileged": "name the capabilities that it needs instead: --cap-add",
+	"--network": notNetworks, "--net": notNetworks, "-p": notNetworks, "--publish": notNetworks, "--name": "the workspace's name is said when it is made: keyway up --name NAME",
+	"--rm": "a workspace stays until: keyway rm", "--runtime": "ask for GPUs by --gpus, and the engine finds the runtime",
+	"-v": "say it in mounts, or with -v when you make the workspace", "--volume": "say it in mounts, or with -v when you make the workspace",
+}
+
+// gpus takes docker's --gpus over: all, a number or device=….
+func (d *devcontainer) gpus(setting string, n *yaml.Node) {
+	ids, isList := strings.CutPrefix(strings.Trim(n.Value, `"'`), "device=")
+	_, err := strconv.Atoi(n.Value)
+	switch {
+	case n.Value == "all":
+		put(d.service, "gpus", n)
+	case isList || err == nil:
+		device := mapping()
+		if isList {
+			list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line}
+			for id := range strings.SplitSeq(ids, ",") {
+				list.Content = append(list.Content, word(id, n.Line))
+			}
+			put(device, "device_ids", list)
+		} else {
+			put(device, "count", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: n.Value, Line: n.Line})
+		}
+		put(d.service, "gpus", &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{device}})
+	default:
+		d.leave(setting, n, whyForm)
+	}
+}
+
+// ulimit takes NAME=SOFT[:HARD] over.
+func (d *devcontainer) ulimit(setting string, n *yaml.Node) {
+	name, limits, _ := strings.Cut(n.Value, "=")
+	soft, hard, two := strings.Cut(limits, ":")
+	if !two {
+		hard = soft
+	}
+	m := mapping()
+	for _, l := range []struct{ name, v string }{{"soft", soft}, {"hard", hard}} {
+		if _, err := strconv.Atoi(l.v); err != nil || name == "" {
+			d.leave(setting, n, whyForm)
+			return
+		}
+		put(m, l.name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: l.v, Line: n.Line})
+	}
+	put(d.inner("ulimits"), name, m)
+}

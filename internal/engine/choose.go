@@ -32,6 +32,9 @@ func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 	}
 	none := keyway.Errorf(nearest.Kind, "no engine can be used at this place (%s)", strings.Join(refused, "; "))
 	none.Next, none.Advice = nearest.Next, nearest.Advice
+	if len(none.Advice) > 0 { // which says how to do without, too
+		return nil, "", none
+	}
 	return nil, "", none.Advise(keyway.WithoutContainer)
 }
 

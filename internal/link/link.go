@@ -148,7 +148,7 @@ func (l *Link) handler() http.Handler {
 			return
 		}
 		node := api.NewClient(transport{uplink}, "http://node").At(uplink.host())
-		http.StripPrefix("/v1/places/"+string(uplink.place), api.NewHandler(stopping{node, l, uplink})).ServeHTTP(w, r)
+		http.StripPrefix("/v1/places/"+string(uplink.place), api.NewHandler(watched{node, l, uplink})).ServeHTTP(w, r)
 	})
 	return mux
 }

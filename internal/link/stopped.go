@@ -8,25 +8,63 @@ import (
 	"keyway/internal/keyway"
 )
 
-// stopping is the node of a place, through which somebody at this laptop may stop
-// or remove a workspace: whoever is connected to it is told that, in another window,
-// and not that a connection broke.
-type stopping struct {
+// watched is the node of a place, as commands on this laptop ask it. When somebody stops
+// or removes a workspace, whoever is connected to it is told that, in another window, and
+// not that a connection broke. When the user may not use an engine, the uplink is left:
+// the advice is to join a group, which counts from the next login on.
+type watched struct {
 	api.Node
 	link   *Link
 	uplink *uplink
 }
 
+// heed leaves the uplink if the user may not use an engine.
+func (s watched) heed(err error) error {
+	if keyway.Is(err, keyway.EngineForbidden) {
+		s.uplink.leave()
+	}
+	return err
+}
+
+// Create implements api.Node.
+func (s watched) Create(ctx context.Context, spec keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
+	w, err := s.Node.Create(ctx, spec, report)
+	return w, s.heed(err)
+}
+
+// Start implements api.Node.
+func (s watched) Start(ctx context.Context, name keyway.Name) error {
+	return s.heed(s.Node.Start(ctx, name))
+}
+
+// Facts implements api.Node.
+func (s watched) Facts(ctx context.Context, spec keyway.Spec) (keyway.Facts, error) {
+	f, err := s.Node.Facts(ctx, spec)
+	if f.Engine.Why != nil {
+		_ = s.heed(f.Engine.Why)
+	}
+	return f, s.heed(err)
+}
+
+// List implements api.Node.
+func (s watched) List(ctx context.Context) (api.Listing, error) {
+	list, err := s.Node.List(ctx)
+	for _, problem := range list.Problems {
+		_ = s.heed(problem)
+	}
+	return list, s.heed(err)
+}
+
 // Stop implements api.Node.
-func (s stopping) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
+func (s watched) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
 	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, string(name)),
-		func() error { return s.Node.Stop(ctx, name, grace) })
+		func() error { return s.heed(s.Node.Stop(ctx, name, grace)) })
 }
 
 // Remove implements api.Node.
-func (s stopping) Remove(ctx context.Context, name keyway.Name) error {
+func (s watched) Remove(ctx context.Context, name keyway.Name) error {
 	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name),
-		func() error { return s.Node.Remove(ctx, name) })
+		func() error { return s.heed(s.Node.Remove(ctx, name)) })
 }
 
 // during does what ends all connections to a workspace, for a reason that they are

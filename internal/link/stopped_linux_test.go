@@ -9,7 +9,33 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"keyway/internal/keyway"
 )
+
+// TestARefusedLoginIsLeft: what an engine refuses to a login it may allow to the next one.
+// What goes over the first goes on.
+func TestARefusedLoginIsLeft(t *testing.T) {
+	w := startWorld(t)
+	node := w.node("gpu1")
+	first := pid(t, node)
+	conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	echo(t, conn, "before")
+	if again := pid(t, node); again != first {
+		t.Fatalf("node %d instead of %d before anything is refused", again, first)
+	}
+	if err := node.Start(context.Background(), "train"); !keyway.Is(err, keyway.EngineForbidden) {
+		t.Fatalf("%v", err)
+	}
+	if again := pid(t, node); again == first {
+		t.Error("the node of the login that was refused is asked again")
+	}
+	echo(t, conn, "after")
+}
 
 // A workspace that somebody stops in another window says that on the terminals that
 // are connected to it, and only that.

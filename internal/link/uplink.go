@@ -54,6 +54,7 @@ type connection struct {
 	// Under the uplink's lock.
 	ended      bool               // for good
 	asked      bool               // a ping is under way
+	left       bool               // nothing new goes over it, whatever it answers
 	trusted    context.Context    // ends when the connection is suspected
 	suspectNow context.CancelFunc // ends it
 }
@@ -342,13 +343,28 @@ func (u *uplink) suspect(c *connection) {
 	}
 }
 
+// leave takes the connection out of use for what is new: the next need logs in again.
+// What it carries goes on.
+func (u *uplink) leave() {
+	u.mu.Lock()
+	c := u.up
+	if c != nil {
+		u.up, u.fell, c.left = nil, time.Now(), true
+		u.old[c] = struct{}{}
+	}
+	u.mu.Unlock()
+	if c != nil {
+		u.changed(c, c.http)
+	}
+}
+
 // answered is how asking c has ended.
 func (u *uplink) answered(c *connection, err error) {
 	u.mu.Lock()
 	c.asked = false
 	_, old := u.old[c]
 	switch {
-	case err == nil && old && u.up == nil:
+	case err == nil && old && u.up == nil && !c.left:
 		delete(u.old, c)
 		u.riseLocked(c)
 		if u.attempt != nil {

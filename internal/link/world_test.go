@@ -136,6 +136,11 @@ func (playedNode) List(context.Context) (api.Listing, error) {
 
 func (playedNode) Stop(context.Context, keyway.Name, time.Duration) error { return nil }
 
+// Start is refused as by an engine that this login may not use.
+func (playedNode) Start(context.Context, keyway.Name) error {
+	return keyway.Errorf(keyway.EngineForbidden, "you may not use Docker here")
+}
+
 func (playedNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 	if name != "train" && name != "old" {
 		return nil, keyway.Errorf(keyway.NotFound, "there is no workspace %s", name).Hint("keyway ls")

@@ -114,7 +114,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 // settleTimeout is how long an interrupted up waits to see that nothing is left.
 const settleTimeout = 30 * time.Second
 
-// Settle waits until an interrupted Create has cleaned up at the place.
+// WaitIdle returns when nobody is making or changing the workspace.
 func (here *Laptop) WaitIdle(there *api.Client, name keyway.Name) error {
 	here.UI.Progress(keyway.Progress{Message: "interrupted: removing what was begun"})
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)

@@ -22,10 +22,11 @@ const brokenPipe = exitStatus(141)
 
 // afterInterrupt does what the user wants with a job after Ctrl-C, where the job has no
 // terminal on which it could ask itself. The ssh that showed its output is gone then.
-func (r jobRun) afterInterrupt(cmd *cobra.Command, name string, command []string) error {
+func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
+	as, _ := cmd.Flags().GetString("as")
 	var answer byte
-	if !r.detach {
+	if !isOn(cmd.Flags(), "detach") {
 		answer = askKey("[Ctrl-C: s stops the job, k kills it, any other key leaves it running]")
 	}
 	var words []string
@@ -35,10 +36,10 @@ func (r jobRun) afterInterrupt(cmd *cobra.Command, name string, command []string
 	case 'k', 'K':
 		words = []string{"kill"}
 	default:
-		fmt.Fprintf(out, "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(r.as, "NAME"))
+		fmt.Fprintf(out, "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(as, "NAME"))
 		return nil
 	}
-	job, err := r.job(ctx, name, command)
+	job, err := jobOf(ctx, name, as, command)
 	if err != nil {
 		return err
 	}
@@ -51,11 +52,11 @@ func (r jobRun) afterInterrupt(cmd *cobra.Command, name string, command []string
 	return nil
 }
 
-// job is the name of the job that run has started. One that the workspace has named
+// jobOf is the name of the job that run has started: as, if it was given one. One that the workspace has named
 // is found by its command.
-func (r jobRun) job(ctx context.Context, name string, command []string) (string, error) {
-	if r.as != "" {
-		return r.as, nil
+func jobOf(ctx context.Context, name, as string, command []string) (string, error) {
+	if as != "" {
+		return as, nil
 	}
 	var jobs []laptop.Job
 	here, err := newApp()

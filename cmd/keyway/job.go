@@ -17,11 +17,11 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
+	"keyway/internal/session/option"
 	"keyway/internal/watch"
 )
 
 func newRunCommand() *cobra.Command {
-	var r jobRun
 	cmd := &cobra.Command{
 		Use:   "run NAME [-d] [--as JOB] [--on-exit CMD] -- COMMAND…",
 		Short: "Run a job in a workspace that no lost connection can end",
@@ -54,66 +54,40 @@ failed.`,
 			if at != 1 || len(args) < 2 {
 				return keyway.Errorf(keyway.Usage, "keyway run needs a workspace and a command").Hint("for example: keyway run train -- python train.py")
 			}
-			return r.run(cmd, args[0], args[1:])
+			return runJob(cmd, args[0], args[1:])
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVarP(&r.detach, "detach", "d", false, "only start it, and print its name")
-	f.StringVar(&r.as, "as", "", "call the job `NAME` (default: made from the command's)")
-	f.StringVar(&r.onExit, "on-exit", "", "run `CMD` in a shell in the workspace when the job has ended")
-	f.BoolVarP(&r.tty, "tty", "t", false, "give it a terminal even if this is none")
-	f.BoolVar(&r.clipboard, "clipboard", false, clipboardUsage)
-	f.BoolVarP(&r.noTTY, "no-tty", "T", false, "give it no terminal: standard output and error stay apart")
+	sharedOptions(cmd.Flags(), option.Run())
 	return cmd
 }
 
-// jobRun are the options of run.
-type jobRun struct {
-	detach, tty, noTTY, clipboard bool
-	as, onExit                    string
-}
-
-func (r jobRun) run(cmd *cobra.Command, name string, command []string) error {
-	person := r.detach && !r.noTTY && interactive() // the ssh that starts it has no terminal
-	words, err := withClipboard(r.words(person), r.clipboard)
+func runJob(cmd *cobra.Command, name string, command []string) error {
+	f := cmd.Flags()
+	detach, noTTY := isOn(f, "detach"), isOn(f, "no-tty")
+	words := append([]string{"run"}, givenOptions(f, option.Run())...)
+	if detach && !noTTY && !isOn(f, "tty") && interactive() { // the ssh that starts it has no terminal
+		words = append(words, "-t")
+	}
+	words, err := withClipboard(words, isOn(f, "clipboard"))
 	if err != nil {
 		return err
 	}
 	words = append(append(words, "--"), command...)
-	here := inside{terminal: interactive() && !r.detach && !r.noTTY}
+	here := inside{terminal: interactive() && !detach && !noTTY}
 	var printed firstWords
-	if r.detach {
+	if detach {
 		here.out = &printed
 	}
 	err = here.run(cmd.Context(), name, words...)
 	switch {
-	case err == nil && r.detach:
+	case err == nil && detach:
 		return started(name, printed.String(), command)
-	case keyway.Is(err, keyway.NoSpace) && !r.detach, errors.Is(err, brokenPipe) && unread(os.Stdout):
+	case keyway.Is(err, keyway.NoSpace) && !detach, errors.Is(err, brokenPipe) && unread(os.Stdout):
 		fmt.Fprintf(cmd.ErrOrStderr(), "[no output arrives here any more; the job does not end by that: keyway ls %s]\n", name)
 	case errors.Is(err, interrupted) && !here.terminal:
-		return cmp.Or(r.afterInterrupt(cmd, name, command), err)
+		return cmp.Or(afterInterrupt(cmd, name, command), err)
 	}
 	return err
-}
-
-// words are the options as the workspace's keyway takes them, always in one order.
-func (r jobRun) words(person bool) []string {
-	words := []string{"run"}
-	for _, o := range []struct {
-		name string
-		set  bool
-	}{{"-d", r.detach}, {"-t", r.tty || person}, {"-T", r.noTTY}} {
-		if o.set {
-			words = append(words, o.name)
-		}
-	}
-	for _, o := range []struct{ name, value string }{{"--as", r.as}, {"--on-exit", r.onExit}} {
-		if o.value != "" {
-			words = append(words, o.name, o.value)
-		}
-	}
-	return words
 }
 
 // firstWords keeps the beginning of what is written to it: of a job's name all.
@@ -149,26 +123,19 @@ func watchJob(name string, job keyway.Name, command []string) error {
 	return watch.Add(a.JobsDir(), watch.Job{Workspace: entry.Name, Session: job, Command: strings.Join(command, " ")})
 }
 
-// clipboardUsage is what --clipboard does.
-const clipboardUsage = "let what it prints set this terminal's clipboard (OSC 52; also: clipboard: true in config.yaml)"
-
-// withClipboard adds the option to words if it was given, here or in config.yaml.
+// withClipboard adds the option to words that do not have it, if config.yaml says so.
 func withClipboard(words []string, given bool) ([]string, error) {
-	if !given {
-		c, err := laptop.ReadConfig()
-		if err != nil {
-			return nil, err
-		}
-		given = c.Clipboard
-	}
 	if given {
+		return words, nil
+	}
+	c, err := laptop.ReadConfig()
+	if err == nil && c.Clipboard {
 		words = append(words, "--clipboard")
 	}
-	return words, nil
+	return words, err
 }
 
 func newAttachCommand() *cobra.Command {
-	var view, clipboard bool
 	cmd := &cobra.Command{
 		Use:   "attach NAME[/JOB]",
 		Short: "Come back to a job or terminal; without JOB, to a shell that stays",
@@ -179,25 +146,24 @@ may be attached; the terminal has the size of the one that was typed on last.
 Leave with ~d at the start of a line, or close the window: what runs goes on, and
 what its programs have switched on in your terminal is switched off.
 
+What it prints cannot set the clipboard of your terminal, unless --clipboard or
+clipboard: true in config.yaml says so.
+
 Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such job,
 31 if the workspace does not run, 255 if the connection failed.`,
 		Example:           "  keyway attach train\n  keyway attach train/exp7\n  keyway attach --view train/exp7      look on, type nothing",
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			words := []string{"attach"}
-			if view {
-				words = append(words, "--view")
-			}
-			words, err := withClipboard(words, clipboard)
+			f := cmd.Flags()
+			words, err := withClipboard(append([]string{"attach"}, givenOptions(f, option.Attach())...), isOn(f, "clipboard"))
 			if err != nil {
 				return err
 			}
 			return inJob(cmd.Context(), inside{terminal: interactive()}, args[0], words...)
 		},
 	}
-	cmd.Flags().BoolVar(&view, "view", false, "only look on")
-	cmd.Flags().BoolVar(&clipboard, "clipboard", false, clipboardUsage)
+	sharedOptions(cmd.Flags(), option.Attach())
 	return cmd
 }
 
@@ -214,8 +180,6 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 }
 
 func newLogsCommand() *cobra.Command {
-	var follow, raw bool
-	var since, tail string
 	cmd := &cobra.Command{
 		Use:   "logs NAME[/JOB] [-f] [--tail N] [--since TIME]",
 		Short: "Print what a job has written",
@@ -233,28 +197,14 @@ is no such job, 31 if the workspace does not run, 255 if the connection failed.`
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			words := []string{"logs"}
-			if follow {
-				words = append(words, "-f")
-			}
-			if raw {
-				words = append(words, "--raw")
-			}
-			if cmd.Flags().Changed("tail") {
-				words = append(words, "--tail", tail)
-			}
-			if since != "" {
-				words = append(words, "--since", since)
-			}
+			f := cmd.Flags()
+			words := append([]string{"logs"}, givenOptions(f, option.Logs())...)
 			// On a terminal it shows the state of a progress bar that goes on.
-			here := inside{terminal: follow && !raw && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
+			here := inside{terminal: isOn(f, "follow") && !isOn(f, "raw") && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
 			return inJob(cmd.Context(), here, args[0], words...)
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
-	cmd.Flags().BoolVar(&raw, "raw", false, "all bytes, as they were written")
-	cmd.Flags().StringVarP(&tail, "tail", "n", "", "only the last `N` lines, and with -f what follows")
-	cmd.Flags().StringVar(&since, "since", "", "only what was written since this `TIME`")
+	sharedOptions(cmd.Flags(), option.Logs())
 	return cmd
 }
 
@@ -277,8 +227,6 @@ the connection failed.`,
 }
 
 func newSendCommand() *cobra.Command {
-	var text bool
-	var signal string
 	cmd := &cobra.Command{
 		Use:   "send NAME/JOB KEYS…",
 		Short: "Type keys into a job, or send it a signal",
@@ -302,19 +250,12 @@ if the connection failed.`,
 			if session == "" {
 				return keyway.Errorf(keyway.Usage, "keyway send needs a job, not only a workspace").Hint("for example: keyway send %s/JOB C-c\nsee the jobs: keyway ls %s", name, name)
 			}
-			words := []string{"send"}
-			if text {
-				words = append(words, "--text")
-			}
-			if signal != "" {
-				words = append(words, "--signal", signal)
-			}
+			words := append([]string{"send"}, givenOptions(cmd.Flags(), option.Send())...)
 			words = append(words, "--", session)
 			return inside{}.run(cmd.Context(), name, append(words, args[1:]...)...)
 		},
 	}
-	cmd.Flags().BoolVar(&text, "text", false, "all words are text, whatever they look like")
-	cmd.Flags().StringVar(&signal, "signal", "", "send only `SIGNAL`, as TERM or SIGTERM")
+	sharedOptions(cmd.Flags(), option.Send())
 	return cmd
 }
 

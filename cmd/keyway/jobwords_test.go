@@ -5,14 +5,18 @@ import (
 	"testing"
 
 	"keyway/internal/keyway"
+	"keyway/internal/session/option"
 )
 
 func TestJobWordsHaveOneOrder(t *testing.T) {
-	r := jobRun{detach: true, tty: true, noTTY: true, as: "a", onExit: "b"}
-	want := []string{"run", "-d", "-t", "-T", "--as", "a", "--on-exit", "b"}
-	for range 50 {
-		if got := r.words(false); !slices.Equal(got, want) {
-			t.Fatalf("got %q, want %q", got, want)
+	for _, args := range [][]string{{"-dtT", "--as=a", "--on-exit", "b"}, {"--on-exit=b", "--as", "a", "-T", "--tty", "--detach", "--clipboard=false"}} {
+		cmd := newRunCommand()
+		if err := cmd.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"-d", "--as", "a", "--on-exit", "b", "-t", "-T"}
+		if got := givenOptions(cmd.Flags(), option.Run()); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -30,9 +30,7 @@ its terminal for them. A SIGNAL begins with SIG and goes to what runs in the
 foreground. A job without a terminal gets C-c, C-\ and C-z as signals, and C-d as the
 end of its input.
 
-  --signal SIGNAL  only this signal, as TERM or SIGTERM
-  --text           all words are text
-
+` + option.SendHelp + `
 Examples:
   keyway send exp7 C-c
   keyway send --signal USR1 exp7
@@ -44,7 +42,7 @@ Exit code: 0; 2 wrong usage; 30 no such session; 31 it does not run.
 func sendCommand() command {
 	return command{
 		name: "send", summary: "type keys into a session, or signal its job", usage: sendUsage, run: (*cli).send,
-		CommandLine: option.CommandLine{Options: []option.Option{{Name: "text"}, {Name: "signal", Value: true}}},
+		CommandLine: option.CommandLine{Options: option.Send().Options},
 	}
 }
 

@@ -30,12 +30,7 @@ the cursor has left it and the program has never gone up that far; on a terminal
 lines that may yet change are shown below as they are now. The last 256 MiB of a log
 are kept. Without NAME: the session that runs, or the one that ended last.
 
-  -f, --follow      go on until the job ends
-  -n, --tail N      only the last N lines, and with -f what follows
-      --since TIME  only what came since then: 30s, 45m, 12h or 2d ago, 14:30 today,
-                    2026-01-31, or 2026-01-31T14:30:00Z
-      --raw         all bytes as they were printed
-
+` + option.LogsHelp + `
 Examples:
   keyway logs exp7
   keyway logs -f --tail 20 exp7
@@ -50,7 +45,7 @@ after Ctrl-C.
 func logsCommand() command {
 	return command{
 		name: "logs", summary: "print what a job has printed", usage: logsUsage, run: (*cli).logs,
-		CommandLine: option.CommandLine{Options: []option.Option{{Name: "follow", Letter: 'f'}, {Name: "tail", Letter: 'n', Value: true}, {Name: "since", Value: true}, {Name: "raw"}}},
+		CommandLine: option.CommandLine{Options: option.Logs().Options},
 	}
 }
 

@@ -28,20 +28,7 @@ or connection; on a terminal TERM is xterm-256color. With its output in a pipe o
 file all of it arrives there: the job waits rather than that more than the log keeps
 is unread, until keyway run ends.
 
-  -d, --detach   do not stay: print the session's name and return once it runs.
-                 Without a terminal the job reads from /dev/null.
-      --as NAME  the session's name; else it is made from the command, as python-1.
-                 An ended session of that name is kept as NAME.1, NAME.2, …
-      --on-exit CMD  run CMD in a shell of its own when the job has ended, whoever is
-                 there then; it finds KEYWAY_SESSION, KEYWAY_EXIT_CODE, KEYWAY_SIGNAL,
-                 KEYWAY_OOM_KILLS, KEYWAY_STARTED and KEYWAY_ENDED in its environment
-  -t, --tty      give the job a terminal (default: if input and output are one, with
-                 -d as without)
-  -T, --no-tty   give it pipes; stdout and stderr stay apart. Programs print into
-                 pipes in large pieces; to Python jobs PYTHONUNBUFFERED=1 is given,
-                 unless it is set, so that their lines come at once
-      --clipboard  let what it prints set the clipboard of your terminal
-
+` + option.RunHelp + `
 On a terminal, type ~d at the start of a line to detach, ~~ for one ~.
 
 Examples:
@@ -58,9 +45,7 @@ terminal; 2 wrong usage; 24 the name is in use; 25 no space left.
 func runCommand() command {
 	return command{
 		name: "run", summary: "run a job that outlives this connection", usage: runUsage, run: (*cli).run,
-		CommandLine: option.CommandLine{Strict: true, Options: []option.Option{
-			{Name: "detach", Letter: 'd'}, {Name: "as", Value: true}, {Name: "on-exit", Value: true}, {Name: "tty", Letter: 't'}, {Name: "no-tty", Letter: 'T'}, clipboardOption,
-		}},
+		CommandLine: option.CommandLine{Strict: true, Options: option.Run().Options},
 	}
 }
 
@@ -125,9 +110,6 @@ func (c *cli) launch(name keyway.Name, o holder.Options) (keyway.Name, error) {
 	return claim.Name, holder.Start(claim, o)
 }
 
-// clipboardOption is for those who trust what a session prints.
-var clipboardOption = option.Option{Name: "clipboard"}
-
 const attachUsage = `Usage: keyway attach [--view] [--clipboard] [NAME]
 
 Shows a session: its recent output, then what it prints, and passes on what you
@@ -135,11 +117,7 @@ type. Several may be attached at once; the terminal has the size of whoever type
 last. Of a session that has ended it shows the end, a terminal's as it looked then.
 Without NAME, a login shell that stays: the session "shell", made if there is none.
 
-  --view  only look: nothing typed here reaches the session, and its terminal
-          keeps its size; a smaller window shows the part around the cursor
-  --clipboard  let what it prints set the clipboard of your terminal (OSC 52), which
-          is kept from it otherwise
-
+` + option.AttachHelp + `
 Type ~d at the start of a line to detach (inside ssh too), ~~ for one ~. Closing
 the window does the same. What is typed reaches a session only from a terminal;
 use keyway send elsewhere. With --view, Ctrl-C detaches too.
@@ -159,7 +137,7 @@ const shellName keyway.Name = "shell"
 func attachCommand() command {
 	return command{
 		name: "attach", summary: "show a session and type into it; without NAME a shell that stays", usage: attachUsage, run: (*cli).attach,
-		CommandLine: option.CommandLine{Options: []option.Option{{Name: "view"}, clipboardOption}},
+		CommandLine: option.CommandLine{Options: option.Attach().Options},
 	}
 }
 

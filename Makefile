@@ -81,6 +81,10 @@ demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that 
 	test/lab/install demo
 	$(GO) run ./test/demo
 
+.PHONY: demo-picture
+demo-picture: ## record make demo as the animated picture of the README
+	$(GO) run ./test/record/picture docs/demo.svg make demo
+
 .PHONY: test
 test: ## run every test (installs what it needs: root on Debian)
 	test/lab/install test

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"net"
@@ -148,8 +149,16 @@ func (l liar) Environments(_ context.Context, names []keyway.Name) ([]keyway.Env
 	}
 	return all, l.answer()
 }
-func (l liar) WaitIdle(context.Context, keyway.Name) error         { return l.answer() }
-func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
+func (l liar) ImageLayers(context.Context, string, string) (keyway.ImageLayers, error) {
+	return filled[keyway.ImageLayers](l), l.answer()
+}
+func (l liar) HaveLayers(context.Context, string, []string) (int, error) { return 1 << 30, l.answer() }
+func (l liar) ExportImage(context.Context, string, string, int) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader(l.text)), l.answer()
+}
+func (l liar) ImportImage(context.Context, string, string, io.Reader) error { return l.answer() }
+func (l liar) WaitIdle(context.Context, keyway.Name) error                  { return l.answer() }
+func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error)          { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
 	report(filled[keyway.Progress](l))
 	w := filled[keyway.Workspace](l)

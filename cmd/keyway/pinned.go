@@ -65,7 +65,7 @@ func pinnedImage(p pin.Pin, place keyway.Place, image string, present keyway.Ima
 		return pin.ByDigest(image, p.Image.Digests[0]), nil
 	}
 	return "", keyway.Errorf(keyway.ImageNotFound, "%s has not the image %s that is pinned, and no registry has it", place, image).
-		Hint("bring it there from where it is: docker save %s | ssh %s docker load", plain.Shell(image), plain.Shell(string(place)))
+		Hint("bring it there from a place that has it: keyway image copy PLACE %s %s", plain.Shell(string(place)), plain.Shell(image))
 }
 
 // verify tells what differs from the pin in a workspace that was just made.

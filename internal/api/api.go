@@ -6,6 +6,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net"
 	"time"
 
@@ -40,6 +41,17 @@ type Node interface {
 	// Environments tells what workspaces really consist of, in the order of their names,
 	// of which there are keyway.MaxEnvironments at most. What nothing is known of says why.
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
+	// ImageLayers tells what an image at the place is made of. An empty engine is the
+	// first that can be used, here as below.
+	ImageLayers(ctx context.Context, engine, image string) (keyway.ImageLayers, error)
+	// HaveLayers returns how many of these layers, from the lowest on, need not be in an
+	// archive for ImportImage.
+	HaveLayers(ctx context.Context, engine string, layers []string) (int, error)
+	// ExportImage is an archive of an image, as docker save makes it, without the files of
+	// its lowest layers. The caller closes it.
+	ExportImage(ctx context.Context, engine, image string, without int) (io.ReadCloser, error)
+	// ImportImage takes in an archive of one image, which gets that name and no other.
+	ImportImage(ctx context.Context, engine, image string, archive io.Reader) error
 	// Dial connects to a workspace's guest. A Client returns before the other end
 	// has answered, so that the first bytes cost no extra round trip: what went
 	// wrong then is the error of the first Read.
@@ -70,6 +82,7 @@ type EngineInfo struct {
 const (
 	AbilityGPUs         = "gpus"         // lends GPUs to workspaces
 	AbilityEnvironments = "environments" // tells what workspaces really consist of
+	AbilityImages       = "images"       // gives images to other places, and takes theirs
 )
 
 // Listing is the answer to List. Where an engine cannot be asked, what it runs

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,6 +99,18 @@ func (n *notingNode) WaitIdle(_ context.Context, name keyway.Name) error {
 
 // GPUs came later than the conversations that are kept.
 func (n *notingNode) GPUs(context.Context) (keyway.GPUReport, error) { return keyway.GPUReport{}, nil }
+
+func (n *notingNode) ImageLayers(context.Context, string, string) (keyway.ImageLayers, error) {
+	return keyway.ImageLayers{}, nil
+}
+
+func (n *notingNode) HaveLayers(context.Context, string, []string) (int, error) { return 0, nil }
+
+func (n *notingNode) ExportImage(context.Context, string, string, int) (io.ReadCloser, error) {
+	return http.NoBody, nil
+}
+
+func (n *notingNode) ImportImage(context.Context, string, string, io.Reader) error { return nil }
 
 func (n *notingNode) Environments(context.Context, []keyway.Name) ([]keyway.Environment, error) {
 	return nil, nil

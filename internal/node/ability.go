@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 
 	"keyway/internal/api"
 	"keyway/internal/engine"
@@ -17,6 +18,7 @@ var known = []struct {
 }{
 	{api.AbilityGPUs, is[gpuLender]},
 	{api.AbilityEnvironments, is[surveyor]},
+	{api.AbilityImages, is[imageKeeper]},
 }
 
 // gpuLender is an engine that lends GPUs to its workspaces.
@@ -31,6 +33,20 @@ type surveyor interface {
 	// Environments tells of each workspace, in that order, or in its Error why not. The
 	// names of GPUs in the answer are their UUIDs.
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
+}
+
+// imageKeeper is an engine whose images can be copied to and from other places.
+type imageKeeper interface {
+	// ImageLayers tells what an image that is here is made of.
+	ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error)
+	// HaveLayers returns how many of these layers, from the lowest on, need not be in an
+	// archive that is imported here.
+	HaveLayers(ctx context.Context, layers []string) (int, error)
+	// ExportImage is an archive of the image, as docker save makes it, without the files
+	// of its lowest layers. The caller closes it.
+	ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error)
+	// ImportImage takes in an archive of one image, which gets that name and no other.
+	ImportImage(ctx context.Context, image string, archive io.Reader) error
 }
 
 func is[ability any](e engine.Engine) bool {

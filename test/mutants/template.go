@@ -86,4 +86,18 @@ var templates = []mutant{
 		new:   `&& packageForm != nil`,
 		pkg:   "internal/installed", run: "TestPipImage",
 	},
+	{
+		claim: "an archive from elsewhere names no other image",
+		file:  "internal/engine/docker/archive.go",
+		old:   "m.RepoTags = []string{image}",
+		new:   "",
+		pkg:   "internal/engine/docker", run: "TestNamedArchive",
+	},
+	{
+		claim: "an archive that broke off ends nowhere as if it were whole",
+		file:  "internal/api/images.go",
+		old:   "panic(http.ErrAbortHandler)",
+		new:   "return",
+		pkg:   "internal/api", run: "TestImagesTravel",
+	},
 }

@@ -45,6 +45,7 @@ func TestPodman(t *testing.T) {
 		w.Kill = w.killByAPI // its processes are in another namespace
 		enginetest.Run(t, w.Subject)
 	})
+	t.Run("Images", func(t *testing.T) { imagesToPodman(t, d) })
 	t.Run("Exec", func(t *testing.T) {
 		w := d.world(t, docker.Podman(), docker.ByExec())
 		w.Kill, w.Dials = w.killByAPI, 20

@@ -1,0 +1,179 @@
+package docker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
+)
+
+// maxImages bounds how many images are looked at for layers that are here.
+const maxImages = 512
+
+// ImageLayers tells what an image that is here is made of.
+func (e *Engine) ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error) {
+	d, err := e.daemon(ctx)
+	if err != nil {
+		return keyway.ImageLayers{}, err
+	}
+	if _, err := reference.ParseAnyReference(image); err != nil || len(image) > keyway.MaxReference {
+		return keyway.ImageLayers{}, keyway.Errorf(keyway.Usage, "%.100q cannot be an image", image).Advise(keyway.Example, "image", exampleImage)
+	}
+	found, err := e.client.ImageInspect(ctx, image)
+	if isNotFound(err) {
+		return keyway.ImageLayers{}, keyway.Errorf(keyway.ImageNotFound, "%s has no image %s", d.title(), image).
+			Hint("see which there are, at the place: %s image ls", d.name())
+	}
+	if err != nil {
+		return keyway.ImageLayers{}, e.explain(ctx, err)
+	}
+	return keyway.ImageLayers{Reference: image, ID: digestOnly(found.ID), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size}, nil
+}
+
+// HaveLayers returns how many of these layers, from the lowest on, need not be in an
+// archive that is imported here.
+func (e *Engine) HaveLayers(ctx context.Context, layers []string) (int, error) {
+	d, err := e.daemon(ctx)
+	if err != nil {
+		return 0, err
+	}
+	host, err := e.client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return 0, e.explain(ctx, err)
+	}
+	if d.podman || byContainerd(host.Info) {
+		return 0, nil // they want each file that an archive names
+	}
+	all, err := e.client.ImageList(ctx, client.ImageListOptions{})
+	if err != nil {
+		return 0, e.explain(ctx, err)
+	}
+	most := 0
+	for _, i := range all.Items[:min(len(all.Items), maxImages)] {
+		found, err := e.client.ImageInspect(ctx, i.ID)
+		if isNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return 0, e.explain(ctx, err)
+		}
+		most = max(most, common(found.RootFS.Layers, layers))
+	}
+	return most, nil
+}
+
+// byContainerd reports whether a Docker daemon keeps its images in containerd.
+func byContainerd(host system.Info) bool {
+	return slices.ContainsFunc(host.DriverStatus, func(kv [2]string) bool { return strings.Contains(kv[1], "io.containerd.snapshotter") })
+}
+
+// common is how many layers two images have in common, from the lowest on.
+func common(a, b []string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+// ExportImage is an archive of the image, without the files of its lowest layers. The
+// caller closes it.
+func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error) {
+	if _, err := e.ImageLayers(ctx, image); err != nil {
+		return nil, err
+	}
+	save := func() (io.ReadCloser, error) {
+		archive, err := e.client.ImageSave(ctx, []string{image})
+		if err != nil {
+			return nil, e.explain(ctx, err)
+		}
+		return archive, nil
+	}
+	if without <= 0 {
+		return save()
+	}
+	// Which file is which layer, the archive says after them: it is read twice.
+	first, err := save()
+	if err != nil {
+		return nil, err
+	}
+	o, err := outlineOf(first)
+	if err = errors.Join(err, first.Close()); err != nil {
+		return nil, e.explain(ctx, err)
+	}
+	second, err := save()
+	if err != nil {
+		return nil, err
+	}
+	r, w := io.Pipe()
+	go func() { // ends with the archive, or when the reader is closed
+		w.CloseWithError(errors.Join(withoutLayers(w, second, o, without), second.Close()))
+	}()
+	return r, nil
+}
+
+// ImportImage takes in an archive of one image, which gets that name and no other.
+func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reader) error {
+	d, err := e.daemon(ctx)
+	if err != nil {
+		return err
+	}
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil || len(image) > keyway.MaxReference {
+		return keyway.Errorf(keyway.Usage, "%.100q cannot be the name of an image", image).Advise(keyway.Example, "image", exampleImage)
+	}
+	if _, digested := ref.(reference.Digested); digested {
+		return keyway.Errorf(keyway.Usage, "%s has a digest, which only a registry gives", image).Hint("name a tag: %s:TAG", reference.FamiliarName(ref))
+	}
+	name := reference.TagNameOnly(ref).String()
+	r, w := io.Pipe()
+	filtered := make(chan error, 1)
+	go func() {
+		err := named(w, archive, name)
+		w.CloseWithError(err)
+		filtered <- err
+	}()
+	err = e.load(ctx, r)
+	r.CloseWithError(io.ErrClosedPipe)
+	if bad := <-filtered; bad != nil && !errors.Is(bad, io.ErrClosedPipe) {
+		err = bad
+	}
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return ctx.Err()
+	case client.IsErrConnectionFailed(err):
+		return e.unusable(err)
+	case strings.Contains(err.Error(), "no space left on device"):
+		return noSpace(d, daemonSays(err))
+	}
+	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.title(), image, daemonSays(err)).Hint("see what it says, at the place: journalctl -u %s", d.name())
+}
+
+// load gives an archive to the daemon, and reads its news to their end.
+func (e *Engine) load(ctx context.Context, archive io.Reader) error {
+	news, err := e.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+	if err != nil {
+		return err
+	}
+	defer news.Close()
+	lines := bufio.NewScanner(news)
+	lines.Buffer(nil, maxPullLine)
+	for lines.Scan() {
+		var m jsonstream.Message
+		if json.Unmarshal(lines.Bytes(), &m) == nil && m.Error != nil {
+			return m.Error
+		}
+	}
+	return lines.Err()
+}

@@ -1,0 +1,116 @@
+package laptop
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+)
+
+// ImageCopy is an image that is to be at two places.
+type ImageCopy struct {
+	Image                string
+	From, To             keyway.Place
+	FromEngine, ToEngine string // engines; empty: the first that can be used
+}
+
+// Copied is what was copied.
+type Copied struct {
+	Image  string       `json:"image"`
+	From   keyway.Place `json:"from"`
+	To     keyway.Place `json:"to"`
+	ID     string       `json:"id"`
+	Layers int          `json:"layers"` // of the image
+	Had    int          `json:"had"`    // of these, that were there already
+	Bytes  int64        `json:"bytes"`  // that were sent
+}
+
+// CopyImage brings an image from one place to another, through this laptop: only the
+// layers that the other place has not.
+func (here *Laptop) CopyImage(ctx context.Context, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
+	done := Copied{Image: c.Image, From: c.From, To: c.To}
+	from, err := here.Node(ctx, c.From)
+	if err != nil {
+		return done, err
+	}
+	to, err := here.Node(ctx, c.To)
+	if err != nil {
+		return done, err
+	}
+	want, err := from.ImageLayers(ctx, c.FromEngine, c.Image)
+	if err != nil {
+		return done, err
+	}
+	done.ID, done.Layers = want.ID, len(want.Layers)
+	if same(ctx, to, c, want) {
+		done.Had = done.Layers
+		return done, nil
+	}
+	if done.Had, err = to.HaveLayers(ctx, c.ToEngine, want.Layers); err != nil {
+		return done, err
+	}
+	err = send(ctx, from, to, c, &done, report)
+	if err != nil && done.Had > 0 && ctx.Err() == nil { // it may want what it has
+		done.Had = 0
+		err = send(ctx, from, to, c, &done, report)
+	}
+	if err == nil && !same(ctx, to, c, want) && ctx.Err() == nil {
+		err = keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than %s has", c.To, c.Image, c.From).
+			Hint("see what it is there, and remove it: docker image inspect %s", plain.Shell(c.Image))
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	return done, err
+}
+
+// same reports whether the place has that very image by that name.
+func same(ctx context.Context, to *api.Client, c ImageCopy, want keyway.ImageLayers) bool {
+	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
+	return err == nil && want.ID != "" && there.ID == want.ID
+}
+
+func send(ctx context.Context, from, to *api.Client, c ImageCopy, done *Copied, report func(keyway.Progress)) error {
+	archive, err := from.ExportImage(ctx, c.FromEngine, c.Image, done.Had)
+	if err != nil {
+		return err
+	}
+	counted := &counting{Reader: archive, each: func(n int64) {
+		done.Bytes += n
+		report(keyway.Progress{Message: "copying " + c.Image, Done: done.Bytes})
+	}}
+	err = to.ImportImage(ctx, c.ToEngine, c.Image, counted)
+	if errors.Is(counted.err, io.EOF) {
+		counted.err = nil
+	}
+	if counted.err != nil { // why the other place complains
+		err = keyway.Errorf(keyway.Unreachable, "%s has not sent the whole image: %w", c.From, counted.err)
+	}
+	return errors.Join(err, archive.Close())
+}
+
+// reportEvery is how often people see a new number.
+const reportEvery = 100 * time.Millisecond
+
+// counting tells how many bytes were read, and keeps why no more were.
+type counting struct {
+	io.Reader
+	each   func(n int64)
+	untold int64
+	told   time.Time
+	err    error
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.err = err
+	if c.untold += int64(n); time.Since(c.told) > reportEvery || err != nil {
+		c.each(c.untold)
+		c.untold, c.told = 0, time.Now()
+	}
+	return n, err
+}

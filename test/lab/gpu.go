@@ -64,7 +64,7 @@ done
 // StartGPUDocker starts a dockerd that believes this machine has that many GPUs
 // (at most 10), with the UUIDs GPU-fake-0, GPU-fake-1 and so on.
 func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
-	return startEngine(ctx, "dockerd", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
+	return startEngine(ctx, "dockerd", "engine.sock", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
 		bin := filepath.Join(dir, "bin")
 		if err := os.Mkdir(bin, 0o755); err != nil {
 			return nil, err
@@ -80,7 +80,7 @@ func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
 // StartBlindDocker starts a dockerd that does not see what is in hidden, as one
 // on another machine or in another mount namespace.
 func StartBlindDocker(ctx context.Context, hidden string) (*ContainerEngine, error) {
-	return startEngine(ctx, "dockerd", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
+	return startEngine(ctx, "dockerd", "engine.sock", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
 		cmd, err := dockerd(dir, dir)
 		if err != nil {
 			return nil, err
@@ -108,9 +108,9 @@ func dockerd(dir, bin string) (*exec.Cmd, error) {
 // engineTimeout is how long a daemon may take until it listens.
 const engineTimeout = time.Minute
 
-// startEngine starts the daemon that command makes; end is the signal that ends
-// it.
-func startEngine(ctx context.Context, program string, end syscall.Signal, command func(dir string) (*exec.Cmd, error)) (_ *ContainerEngine, err error) {
+// startEngine starts the daemon that command makes, which listens on socket below
+// its directory; end is the signal that ends it.
+func startEngine(ctx context.Context, program, socket string, end syscall.Signal, command func(dir string) (*exec.Cmd, error)) (_ *ContainerEngine, err error) {
 	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("%s is not installed", program)
 	}
@@ -119,7 +119,7 @@ func startEngine(ctx context.Context, program string, end syscall.Signal, comman
 	if err != nil {
 		return nil, err
 	}
-	e := &ContainerEngine{Host: "unix://" + filepath.Join(dir, "engine.sock"), dir: dir, log: filepath.Join(dir, "log")}
+	e := &ContainerEngine{Host: "unix://" + filepath.Join(dir, socket), dir: dir, log: filepath.Join(dir, "log")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%s does not come up: %w\n%s", program, err, tail(e.log)), e.Close())

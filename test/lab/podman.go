@@ -28,6 +28,47 @@ podman --root "$DIR/data" --runroot "$DIR/state" --tmpdir "$DIR/tmp" --cgroup-ma
 wait
 `
 
+// rootlessInit is the same for a user who is not root: he has a home directory and
+// numbers of his own to give to a container's users.
+const rootlessInit = `
+mount --bind "$DIR/run" /run && mount -t tmpfs keyway "$DIR/work" && mkdir "$DIR/work/up" "$DIR/work/work" || exit 1
+grep -v "^keyway-lab:" /etc/passwd >"$DIR/work/up/passwd" && grep -v "^keyway-lab:" /etc/group >"$DIR/work/up/group" || exit 1
+echo "keyway-lab:x:$OWNER:$OWNER::$HOME:/bin/sh" >>"$DIR/work/up/passwd"
+echo "keyway-lab:x:$OWNER:" >>"$DIR/work/up/group"
+echo "keyway-lab:$RANGE" | tee "$DIR/work/up/subuid" >"$DIR/work/up/subgid"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$DIR/work/up,workdir=$DIR/work/work" /etc || exit 1
+mknod -m 666 "$DIR/tun" c 10 200 && mount --bind "$DIR/tun" /dev/net/tun || exit 1 # for slirp4netns
+mkdir -p "$XDG_RUNTIME_DIR" && chown "$OWNER:$OWNER" "$XDG_RUNTIME_DIR" || exit 1
+setpriv --reuid "$OWNER" --regid "$OWNER" --clear-groups \
+	podman --root "$HOME/data" --runroot "$HOME/state" --tmpdir "$HOME/tmp" --cgroup-manager cgroupfs \
+	system service --time 0 "unix://$HOME/engine.sock" &
+wait
+`
+
+// Subordinate is the range of numbers that the user of StartRootlessPodman gives to
+// users of containers: from the first, that many.
+var Subordinate = [2]int{1 << 21, 65536}
+
+// StartRootlessPodman starts the service of Podman that the user of that number has,
+// who is in no group.
+func StartRootlessPodman(ctx context.Context, uid int) (*ContainerEngine, error) {
+	for _, program := range []string{"newuidmap", "slirp4netns"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, err
+		}
+	}
+	return startEngine(ctx, "podman", filepath.Join("home", "engine.sock"), syscall.SIGKILL, func(dir string) (*exec.Cmd, error) {
+		cmd, err := podmanService(dir, rootlessInit, "run", "work", "home")
+		if err != nil {
+			return nil, err
+		}
+		home := filepath.Join(dir, "home")
+		cmd.Env = append(cmd.Env, fmt.Sprint("OWNER=", uid), fmt.Sprintf("RANGE=%d:%d", Subordinate[0], Subordinate[1]),
+			"HOME="+home, fmt.Sprint("XDG_RUNTIME_DIR=/run/user/", uid))
+		return cmd, errors.Join(os.Chmod(dir, 0o711), os.Chown(home, uid, uid))
+	})
+}
+
 // StartPodman starts Podman's service.
 func StartPodman(ctx context.Context) (*ContainerEngine, error) { return startPodman(ctx, "") }
 
@@ -58,12 +99,10 @@ func cdi(gpus int, byUUID bool) string {
 }
 
 func startPodman(ctx context.Context, devices string) (*ContainerEngine, error) {
-	// unshare(1) heeds no other signal, and takes the namespaces along.
-	return startEngine(ctx, "podman", syscall.SIGKILL, func(dir string) (*exec.Cmd, error) {
-		for _, name := range []string{"run", "data", "state", "tmp"} {
-			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-				return nil, err
-			}
+	return startEngine(ctx, "podman", "engine.sock", syscall.SIGKILL, func(dir string) (*exec.Cmd, error) {
+		cmd, err := podmanService(dir, podmanInit, "run", "data", "state", "tmp")
+		if err != nil {
+			return nil, err
 		}
 		if devices != "" {
 			err := errors.Join(os.MkdirAll(filepath.Join(dir, "etc", "cdi"), 0o755), os.Mkdir(filepath.Join(dir, "work"), 0o755),
@@ -72,14 +111,26 @@ func startPodman(ctx context.Context, devices string) (*ContainerEngine, error) 
 				return nil, err
 			}
 		}
-		config := filepath.Join(dir, "containers.conf")
-		if err := os.WriteFile(config, []byte(podmanConfig(dir)), 0o644); err != nil {
-			return nil, err
-		}
-		cmd := exec.Command("unshare", "--kill-child=KILL", "--mount-proc", "--pid", "--mount", "sh", "-c", podmanInit)
-		cmd.Env = append(os.Environ(), "DIR="+dir, "CONTAINERS_CONF="+config)
 		return cmd, nil
 	})
+}
+
+// podmanService is the command that runs a service of Podman's below dir by init.
+// Those directories are made there.
+func podmanService(dir, init string, names ...string) (*exec.Cmd, error) {
+	for _, name := range names {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	config := filepath.Join(dir, "containers.conf")
+	if err := os.WriteFile(config, []byte(podmanConfig(dir)), 0o644); err != nil {
+		return nil, err
+	}
+	// unshare(1) heeds no other signal, and takes the namespaces along.
+	cmd := exec.Command("unshare", "--kill-child=KILL", "--mount-proc", "--pid", "--mount", "sh", "-c", init)
+	cmd.Env = append(os.Environ(), "DIR="+dir, "CONTAINERS_CONF="+config)
+	return cmd, nil
 }
 
 // podmanConfig makes Podman work as root in a machine that is a container

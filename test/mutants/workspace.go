@@ -109,4 +109,9 @@ var workspace = []mutant{
 		file:  "internal/engine/docker/lifecycle.go", old: "case !e.answers(ctx, m): //", new: "case false: //",
 		pkg: "internal/engine/docker", run: "TestStartedByOtherMeans",
 	},
+	{
+		claim: "no limit is left out without a word by a Podman that does not run as root",
+		file:  "internal/engine/docker/rootless.go", old: "if !d.limitless {", new: "if true {",
+		pkg: "internal/engine/docker", run: "TestRootlessPodman",
+	},
 }

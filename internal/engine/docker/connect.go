@@ -76,6 +76,9 @@ type daemon struct {
 	podman  bool
 	version string
 	arch    string // as Go calls it
+	// What is known once inquire has asked.
+	rootless  bool // it runs as its user, who is root in its containers
+	limitless bool // it cannot limit what a container uses
 }
 
 // name is what users call such a daemon.

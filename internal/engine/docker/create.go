@@ -43,6 +43,12 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	s.Engine = d.name()
+	if d, err = e.inquire(ctx, d, s); err != nil {
+		return keyway.Workspace{}, err
+	}
+	if err := unlimited(d, s.Resources); err != nil {
+		return keyway.Workspace{}, err
+	}
 	if s, err = e.settled(ctx, d, s); err != nil {
 		return keyway.Workspace{}, err
 	}
@@ -330,7 +336,7 @@ func (e *Engine) claim(ctx context.Context, s keyway.Spec, mode string, gpus gpu
 	if err != nil {
 		return "", nil, err
 	}
-	if e.whoever().podman && !s.GPUs.None() {
+	if byLibpod(e.whoever(), s) {
 		id, warnings, err = e.createByLibpod(whole, plan, gpus.cdiNames())
 	} else {
 		made, failed := e.client.ContainerCreate(whole, plan)

@@ -84,7 +84,11 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, host system.
 	if c.Container.Config == nil {
 		return keyway.Environment{}, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Container.Name)
 	}
-	env := asked(m.spec, host)
+	d := e.whoever()
+	if d.rootless, err = e.rootless(ctx, d, host); err != nil {
+		return keyway.Environment{}, e.explain(ctx, err)
+	}
+	env := asked(m.spec, host, d)
 	env.Engine, env.Guest, env.GPUs = e.Name(), c.Container.Config.Labels[labelVersion], m.gpus
 	if env.Image, env.Arch, err = e.identity(ctx, m); err != nil {
 		return env, err
@@ -94,12 +98,12 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, host system.
 
 // asked is what a workspace was asked to have. The daemon has made the container by it,
 // and nothing in the container changes that.
-func asked(s keyway.Spec, host system.Info) keyway.Environment {
+func asked(s keyway.Spec, host system.Info, d daemon) keyway.Environment {
 	env := s.Environment()
 	if s.Template != "" && s.ShmSize == defaultShm(host.MemTotal, s.Memory) {
 		env.Shm = 0 // what the template left to the place
 	}
-	if s.User != "" && s.User == caller(host.SecurityOptions, os.Getuid(), os.Getgid()) {
+	if s.User != "" && s.User == caller(d, os.Getuid(), os.Getgid()) {
 		env.User = keyway.UserCaller
 	}
 	return env

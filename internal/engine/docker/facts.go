@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -25,6 +24,9 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 		return keyway.EngineFacts{}, e.explain(ctx, err)
 	}
 	f := facts(found.Info, d.podman, e.at.local(), "/")
+	if f.Rootless, err = e.rootless(ctx, d, found.Info); err != nil {
+		return keyway.EngineFacts{}, e.explain(ctx, err)
+	}
 	f.RemoteDaemon = remoteDaemon(e.at, found.Info.OperatingSystem, found.Info.SecurityOptions)
 	f.Image, err = e.presentImage(ctx, image)
 	return f, err
@@ -59,7 +61,6 @@ var hooks = []string{"usr/bin/nvidia-container-runtime-hook", "usr/local/bin/nvi
 // daemon's own if local, tells of it.
 func facts(i system.Info, podman, local bool, root string) keyway.EngineFacts {
 	f := keyway.EngineFacts{Systemd: !podman && i.CgroupDriver == "systemd"}
-	f.Rootless = slices.ContainsFunc(i.SecurityOptions, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" })
 	_, f.Runtime = i.Runtimes["nvidia"]
 	dirs := i.CDISpecDirs
 	if podman {

@@ -40,14 +40,14 @@ func TestGPUsAreFoundHoweverTheyAreGiven(t *testing.T) {
 		"other CDI":         {system.Info{CDISpecDirs: dirs}, false, true, put("etc/cdi/x.yaml", "kind: example.com/net"), keyway.EngineFacts{}},
 		"podman with CDI":   {system.Info{}, true, true, cdi, keyway.EngineFacts{CDI: true}},
 		"podman and a hook": {system.Info{}, true, true, put("usr/bin/nvidia-container-runtime-hook", ""), keyway.EngineFacts{}},
-		"systemd":           {system.Info{CgroupDriver: "systemd", SecurityOptions: []string{"name=rootless"}}, false, true, put("dev/char/195:0", ""), keyway.EngineFacts{Systemd: true, DevChar: true, Rootless: true}},
+		"systemd":           {system.Info{CgroupDriver: "systemd"}, false, true, put("dev/char/195:0", ""), keyway.EngineFacts{Systemd: true, DevChar: true}},
 		"another machine":   {system.Info{}, false, false, nothing, keyway.EngineFacts{Runtime: true}},
 	} {
 		root := t.TempDir()
 		c.plant(root)
 		got := facts(c.info, c.podman, c.local, root)
 		got.Free = 0
-		if got.Image.Env != nil || got.Name != c.want.Name || got.Runtime != c.want.Runtime || got.CDI != c.want.CDI || got.Systemd != c.want.Systemd || got.DevChar != c.want.DevChar || got.Rootless != c.want.Rootless {
+		if got.Image.Env != nil || got.Name != c.want.Name || got.Runtime != c.want.Runtime || got.CDI != c.want.CDI || got.Systemd != c.want.Systemd || got.DevChar != c.want.DevChar {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -15,8 +15,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// libpodCreate is Podman's own request to make a container: its Docker-compatible one
-// drops GPUs without a word. The names are those of Podman 4 (pkg/specgen).
+// libpodCreate is Podman's own request to make a container; see byLibpod. The names are those of Podman 4 (pkg/specgen).
 type libpodCreate struct {
 	Name       string            `json:"name"`
 	Image      string            `json:"image"`
@@ -168,32 +167,56 @@ func (e *Engine) createByLibpod(ctx context.Context, plan client.ContainerCreate
 }
 
 func (e *Engine) postLibpod(ctx context.Context, request libpodCreate) (id string, warnings []string, err error) {
-	body, err := json.Marshal(request)
-	if err != nil {
+	var answer struct {
+		ID       string   `json:"Id"`
+		Warnings []string `json:"Warnings"`
+	}
+	if err := e.askLibpod(ctx, http.MethodPost, "containers/create", request, &answer); err != nil {
 		return "", nil, err
+	}
+	if answer.ID == "" {
+		return "", nil, errors.New("Podman made a container and does not say which")
+	}
+	return answer.ID, answer.Warnings, nil
+}
+
+// askLibpod sends a request of Podman's own API and decodes the answer into answer.
+func (e *Engine) askLibpod(ctx context.Context, method, what string, request, answer any) error {
+	var body io.Reader
+	if request != nil {
+		text, err := json.Marshal(request)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
 	}
 	dial := e.client.Dialer()
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://podman/v4.0.0/libpod/containers/create", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://podman/v4.0.0/libpod/"+what, body)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	defer resp.Body.Close()
-	var answer struct {
-		ID       string   `json:"Id"`
-		Warnings []string `json:"Warnings"`
-		Message  string   `json:"message"`
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxLibpod))
+	if err != nil {
+		return err
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxLibpod)).Decode(&answer); err != nil {
-		return "", nil, fmt.Errorf("the answer of Podman cannot be read: %s: %w", resp.Status, err)
+	if resp.StatusCode >= http.StatusBadRequest {
+		var failed struct {
+			Message string `json:"message"`
+		}
+		if err := json.Unmarshal(text, &failed); err != nil || failed.Message == "" {
+			return fmt.Errorf("Podman answers %s", resp.Status)
+		}
+		return errors.New(failed.Message)
 	}
-	if resp.StatusCode != http.StatusCreated || answer.ID == "" {
-		return "", nil, errors.New(answer.Message)
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("the answer of Podman cannot be read: %s: %w", resp.Status, err)
 	}
-	return answer.ID, answer.Warnings, nil
+	return nil
 }

@@ -33,8 +33,10 @@ var (
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if os.Getenv(envGuest) != "" {
-		return m.Run() // see asStranger
+	if dir := os.Getenv(envGuest); dir != "" { // see asStranger
+		workDir = os.Getenv("TMPDIR")
+		programs.Guest, programs.Tool = engine.Guest{Dir: dir, Version: keyway.Version}, filepath.Join(filepath.Dir(dir), "tool")
+		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "keyway-docker-test-")
 	if err == nil {

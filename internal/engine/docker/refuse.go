@@ -116,6 +116,8 @@ func userUnknown(_ daemon, s keyway.Spec, said, low string) error {
 	return nil
 }
 
+const flagUlimit = "--ulimit"
+
 // limit is a limit of a Spec's, and how daemons speak of it.
 type limit struct {
 	flag  string
@@ -127,7 +129,7 @@ func limits(r keyway.Resources) []limit {
 	return []limit{
 		{"--cpus", r.CPUs > 0, []string{"cpu"}},
 		{"--memory", r.Memory > 0, []string{"memory"}},
-		{"--ulimit", len(r.Ulimits) > 0, []string{"ulimit", "rlimit"}},
+		{flagUlimit, len(r.Ulimits) > 0, []string{"ulimit", "rlimit"}},
 		{"--pids-limit", r.PidsLimit > 0, []string{"pids"}},
 	}
 }

@@ -194,15 +194,15 @@ func (e *Engine) settled(ctx context.Context, d daemon, s keyway.Spec) (keyway.S
 		s.ShmSize = defaultShm(found.Info.MemTotal, s.Memory)
 	}
 	if s.Caller {
-		s.Caller, s.User = false, caller(found.Info.SecurityOptions, os.Getuid(), os.Getgid())
+		s.Caller, s.User = false, caller(d, os.Getuid(), os.Getgid())
 	}
 	return s, nil
 }
 
 // caller is who a program in a container must be so that its files are the owner's.
 // Where the daemon is the owner's own, that is the container's root.
-func caller(security []string, uid, gid int) string {
-	if slices.ContainsFunc(security, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" }) {
+func caller(d daemon, uid, gid int) string {
+	if d.rootless {
 		return "0:0"
 	}
 	return strconv.Itoa(uid) + ":" + strconv.Itoa(gid)

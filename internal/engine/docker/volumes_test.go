@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/api/types/system"
+
 	"keyway/internal/keyway"
 )
 
@@ -16,7 +18,11 @@ func TestCallersAreWhoTheyAreAtThePlace(t *testing.T) {
 	for want, security := range map[string][]string{
 		"1000:100": {"name=seccomp,profile=default", "name=cgroupns"}, "0:0": {"name=seccomp", "name=rootless"},
 	} {
-		if got := caller(security, 1000, 100); got != want {
+		rootless, err := (&Engine{}).rootless(t.Context(), daemon{}, system.Info{SecurityOptions: security})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := caller(daemon{rootless: rootless}, 1000, 100); got != want {
 			t.Errorf("with %q: %s", security, got)
 		}
 	}

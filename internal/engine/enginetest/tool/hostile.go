@@ -29,6 +29,15 @@ func as(uid string, args []string) error {
 	return run(args)
 }
 
+// hide leaves in dir what nobody else can look into or remove.
+func hide(dir string) error {
+	hidden := filepath.Join(dir, "hidden")
+	inner := filepath.Join(hidden, "inner")
+	return errors.Join(os.MkdirAll(inner, 0o700), os.WriteFile(filepath.Join(inner, "file"), []byte("mine"), 0o600),
+		os.Symlink("/etc", filepath.Join(inner, "etc")), syscall.Mkfifo(filepath.Join(inner, "pipe"), 0o600),
+		os.Chmod(inner, 0), os.Chmod(hidden, 0))
+}
+
 // rob plays a user of the workspace who is not its own, and prints what he got.
 func rob(home string) error {
 	for _, name := range []string{

@@ -1,0 +1,77 @@
+package docker_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"keyway/internal/engine/docker"
+	"keyway/internal/engine/enginetest"
+	"keyway/internal/keyway"
+	"keyway/test/lab"
+)
+
+// TestRootlessPodman has a user without root, who has a Podman of his own, keep what
+// differs there: other users of his containers have numbers that are nobody's outside,
+// and their root is himself.
+func TestRootlessPodman(t *testing.T) {
+	podman, err := lab.StartRootlessPodman(enginetest.Context(t), strangerUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("podman said:\n%s", podman.Log())
+		}
+		if err := podman.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	// Of the contract what could differ, because all of it takes minutes.
+	const parts = "TestPodmanOfAStranger$/^(Robber|Peeker|SecondUser|Hostile|Fields)$/^(Process.Caller|Resources.(CPUs|Ulimits.Name))"
+	said := asStranger(t, parts, strangerUID, envSocket+"="+podman.Host)
+	for _, name := range []string{"Robber", "Peeker", "SecondUser", "Hostile", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
+		if !strings.Contains(said, "--- PASS: TestPodmanOfAStranger/"+name) {
+			t.Errorf("%s did not run:\n%s", name, said)
+		}
+	}
+}
+
+// TestPodmanOfAStranger only does something when TestRootlessPodman starts it.
+func TestPodmanOfAStranger(t *testing.T) {
+	socket := os.Getenv(envSocket)
+	if socket == "" {
+		return
+	}
+	w := onDaemon(t, socket).world(t, docker.Podman())
+	w.Kill = w.killByAPI
+	t.Run("SecondUser", func(t *testing.T) { secondUser(t, w) })
+	t.Run("Hostile", func(t *testing.T) { hostileHome(t, w) })
+	enginetest.Run(t, w.Subject)
+}
+
+// hostileHome has a user of the workspace leave in the Home what its owner at the
+// place may not even look into.
+func hostileHome(t *testing.T, w world) {
+	spec := w.Spec(t, "hostile")
+	spec.User = "12345:54321"
+	made := w.Create(t, spec)
+	for _, command := range []string{"hide /.keyway", "hide /.keyway/data"} {
+		if out, err := w.Try(t, made, command); err != nil {
+			t.Fatalf("%s: %v: %s", command, err, out)
+		}
+	}
+	if now, _ := w.State(t, "hostile"); now.State != keyway.Running {
+		t.Errorf("it is %s (%s)", now.State, now.Reason)
+	}
+	// What the container's user hides is his; all the guest's own can be saved.
+	out, err := exec.Command("tar", "-cf", "/dev/null", "--exclude", "hidden", "-C", w.root, ".").CombinedOutput()
+	if err != nil {
+		t.Errorf("a backup fails: %v: %s", err, out)
+	}
+	if err := w.Engine.Remove(enginetest.Context(t), "hostile"); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	w.WantNothingOf(t, "hostile")
+}

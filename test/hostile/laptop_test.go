@@ -37,9 +37,10 @@ const patience = time.Minute
 // laptop is a home directory with a key in an agent, an ssh on PATH behind which
 // every place is a double, and keyway.
 type laptop struct {
-	t    *testing.T
-	home string
-	env  []string
+	t      *testing.T
+	home   string
+	env    []string
+	within []string // what runs a command, before the command
 }
 
 // gpu1 is the place that lies, unless a test has more.
@@ -158,7 +159,8 @@ func (l *laptop) keyway(args ...string) result {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
+	argv := slices.Concat(l.within, []string{program}, args)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = l.env, &stdout, &stderr
 	cmd.WaitDelay = time.Second
@@ -177,7 +179,7 @@ func (l *laptop) keyway(args ...string) result {
 	if ctx.Err() != nil {
 		l.t.Errorf("%s\ndid not end within %v", r, patience)
 	}
-	if what := obeyed(r.stdout + r.stderr); what != "" {
+	if what := obeyed(strings.ReplaceAll(r.stdout+r.stderr, "\r\n", "\n")); what != "" { // ssh ends its lines so
 		l.t.Errorf("%s\nprints %s", r, what)
 	}
 	return r
@@ -245,6 +247,12 @@ type guest struct {
 
 func (l *laptop) startGuest() *guest {
 	l.t.Helper()
+	return l.startGuestThat(func(c net.Conn) { c.Close() }) // which waits for its last bytes
+}
+
+// startGuestThat is a guest that does so with each stream.
+func (l *laptop) startGuestThat(each func(net.Conn)) *guest {
+	l.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		l.t.Fatal(err)
@@ -260,7 +268,7 @@ func (l *laptop) startGuest() *guest {
 			if err != nil {
 				return
 			}
-			go c.Close() // waits for its last bytes
+			go each(c) // ends with the server
 		}
 	})
 	l.t.Cleanup(func() { server.Close(); accepting.Wait() })

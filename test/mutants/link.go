@@ -80,4 +80,10 @@ var link = []mutant{
 		new:   "len(fds) != 2",
 		pkg:   "internal/link", run: "TestOnlyPipesAreTakenOver",
 	},
+	{
+		claim: "a bastion's words do not pass for its ssh's own",
+		file:  "internal/link/hop_unix.go",
+		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, own)`, new: `own = slices.Concat(w.Options, own)`,
+		pkg: "test/hostile", run: "TestLyingBastion",
+	},
 }

@@ -33,7 +33,7 @@ var session = []mutant{
 	},
 	{
 		claim: "a job may close its terminal for a moment",
-		file:  "internal/session/holder/job.go", old: "outs: []source{{wire.TTY, master}}, slave: slave}, nil", new: "outs: []source{{wire.TTY, master}}}, slave.Close()",
+		file:  "internal/session/holder/job.go", old: "outs: []source{{stream: wire.TTY, f: master}}, slave: slave}, nil", new: "outs: []source{{stream: wire.TTY, f: master}}}, slave.Close()",
 		pkg: "internal/session/words", run: "^TestATerminalThatNobodyHasOpen$",
 	},
 	{

@@ -19,7 +19,12 @@ import (
 
 const portsUsage = `Usage: keyway ports [--json]
 
-Lists the TCP ports on which programs here accept connections.
+Lists the TCP ports that programs here listen on.
+
+Example:
+  keyway ports
+
+Exit code: 0; 2 wrong usage.
 `
 
 func portsCommand() command {

@@ -275,7 +275,7 @@ func (s *shown) state(now link.ForwardState) {
 	case now.Up && s.why != "":
 		fmt.Fprintf(s.news, "[port %d leads to %s again]\n", s.local, s.entry.Name)
 	case !now.Up && now.Why != s.why:
-		fmt.Fprintf(s.news, "[port %d does not lead to %s now: %s; trying again]\n", now.Local, s.entry.Name, plain.Line(now.Why))
+		fmt.Fprintf(s.news, "[port %d does not lead to %s now: %s; trying again]\n", s.local, s.entry.Name, plain.Line(now.Why))
 	}
 	s.why = now.Why
 }

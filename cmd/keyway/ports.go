@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,8 @@ func newPortsCommand() *cobra.Command {
 		Short: "List the ports that programs in a workspace listen on",
 		Long: `List the TCP ports on which programs in a workspace accept connections: the address that
 each is bound to, the program, and the job that it belongs to. keyway open NAME PORT leads
-to one. A program is named where the workspace's user may see it. A workspace of the host
+to one. Ports that the workspace's template offers are listed, too, whether a program
+listens there yet or not. A program is named where the workspace's user may see it. A workspace of the host
 engine shares the ports of its machine.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning)...),
 		Example:           "  keyway ports train\n  keyway ports train --json",
 		Args:              takes(1, 1, "one workspace"),
@@ -30,18 +32,22 @@ engine shares the ports of its machine.` + exitCodes(append(placeKinds, keyway.N
 				return err
 			}
 			ports, err := a.Ports(cmd.Context(), entry)
+			var rows []portRow
+			if err == nil {
+				rows = portRows(ports, a.OfferedPorts(cmd.Context(), entry))
+			}
 			a.ui.end()
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return plain.JSON(cmd.OutOrStdout(), ports)
+				return plain.JSON(cmd.OutOrStdout(), rows)
 			}
-			if len(ports) == 0 {
+			if len(rows) == 0 {
 				_, err = io.WriteString(cmd.ErrOrStderr(), "[no program listens in "+string(entry.Name)+"]\n")
 				return err
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), portsText(ports, windowOf(cmd.OutOrStdout())))
+			_, err = io.WriteString(cmd.OutOrStdout(), portsText(rows, windowOf(cmd.OutOrStdout())))
 			return err
 		},
 	}
@@ -49,10 +55,40 @@ engine shares the ports of its machine.` + exitCodes(append(placeKinds, keyway.N
 	return cmd
 }
 
-func portsText(ports []keyway.Port, window int) string {
-	rows := [][]string{{"PORT", "ADDRESS", "PROGRAM", "JOB"}}
+// portRow is a port on which a program listens, or which the template offers.
+type portRow struct {
+	keyway.Port
+	Offered bool `json:"offered,omitempty"` // by the template
+}
+
+// portRows are the ports that listen, and those that are offered and do not.
+func portRows(ports []keyway.Port, offered []int) []portRow {
+	rows := []portRow{}
+	listens := map[int]bool{}
 	for _, p := range ports {
-		rows = append(rows, lineCells(strconv.Itoa(p.Port), p.Address, cmp.Or(p.Program, "-"), cmp.Or(p.Session, "-")))
+		listens[p.Port] = true
+		rows = append(rows, portRow{p, slices.Contains(offered, p.Port)})
 	}
-	return (&table.Table{Window: window, Yield: []int{2, 3}}).Rows(rows)
+	for _, port := range offered {
+		if !listens[port] {
+			rows = append(rows, portRow{keyway.Port{Port: port}, true})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b portRow) int { return a.Port.Port - b.Port.Port })
+	return rows
+}
+
+func portsText(ports []portRow, window int) string {
+	rows := [][]string{{"PORT", "ADDRESS", "PROGRAM", "JOB", "NOTE"}}
+	for _, p := range ports {
+		note := ""
+		switch {
+		case p.Address == "":
+			note = "offered by the template; nothing listens"
+		case p.Offered:
+			note = "offered by the template"
+		}
+		rows = append(rows, lineCells(strconv.Itoa(p.Port.Port), cmp.Or(p.Address, "-"), cmp.Or(p.Program, "-"), cmp.Or(p.Session, "-"), note))
+	}
+	return (&table.Table{Window: window, Yield: []int{2, 3, 4}}).Rows(rows)
 }

@@ -53,6 +53,27 @@ func readPorts(list []byte) ([]keyway.Port, error) {
 	return ports, nil
 }
 
+// OfferedPorts are the ports that the workspace's template names; none where the place does
+// not say.
+func (here *Laptop) OfferedPorts(ctx context.Context, e sshconfig.Entry) (ports []int) {
+	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
+	defer cancel()
+	node, err := here.Node(ctx, e.Place)
+	if err != nil {
+		return nil
+	}
+	list, err := node.List(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, w := range list.Workspaces {
+		if w.Name == e.Name {
+			ports = slices.DeleteFunc(slices.Clone(w.Ports), func(p int) bool { return p < 1 || p > 65535 })
+		}
+	}
+	return ports[:min(len(ports), maxPorts)]
+}
+
 // Output runs a program in a workspace and returns what it prints: at most so many
 // bytes.
 func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, argv ...string) ([]byte, error) {

@@ -238,7 +238,7 @@ func (p *forwardSSH) reason() error {
 	case s.detail != "":
 		return keyway.Errorf(keyway.Unreachable, "ssh says: %s", brief(s.detail))
 	case s.said != "":
-		return keyway.Errorf(keyway.Unreachable, "the workspace says: %s", brief(s.said))
+		return keyway.Errorf(keyway.Unreachable, "ssh was told: %s", brief(s.said))
 	}
 	return keyway.Errorf(keyway.Unreachable, "ssh has ended")
 }

@@ -49,6 +49,10 @@ var behaviours = []struct {
 
 	// Erasing
 	{name: "EL", in: "abcdefgh\x1b[4G\x1b[K", rows: "abc", x: 3, y: 0},
+	{name: "EL after pending wrap", in: "0123456789\x1b[K", rows: "0123456789", x: 9, y: 0, only: true},
+	{name: "EL keeps pending wrap", in: "0123456789\x1b[KX", rows: "0123456789|X", x: 1, y: 1},
+	{name: "ED after pending wrap", in: "a\r\nb\x1b[1;1H0123456789\x1b[JX", rows: "0123456789|X", x: 1, y: 1},
+	{name: "EL in the last column without wrap", in: "\x1b[?7l0123456789\x1b[K", rows: "012345678", x: 9, y: 0},
 	{name: "EL 1", in: "abcdefgh\x1b[4G\x1b[1K", rows: "    efgh", x: 3, y: 0},
 	{name: "EL 2", in: "abcdefgh\x1b[4G\x1b[2K", rows: "", x: 3, y: 0},
 	{name: "ED", in: "aaa\r\nbbb\r\nccc\x1b[2;2H\x1b[J", rows: "aaa|b", x: 1, y: 1},

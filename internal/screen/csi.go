@@ -221,7 +221,7 @@ func (s *Screen) insertLines(n int, insert bool) {
 }
 
 func (s *Screen) eraseDisplay(what int) {
-	s.pending = false
+	s.pending = s.pending && what == 0 // see eraseLine
 	switch what {
 	case 0:
 		s.eraseLine(0)
@@ -247,7 +247,13 @@ func (s *Screen) clearRows(from, to int) {
 	}
 }
 
+// eraseLine is EL. After the last column, with the wrap pending, there is nothing right of
+// the cursor: programs that fill a row and erase the rest of it mean that, and tmux, kitty,
+// VTE and Alacritty take it so (xterm erases the last character).
 func (s *Screen) eraseLine(what int) {
+	if what == 0 && s.pending {
+		return
+	}
 	s.pending = false
 	switch what {
 	case 0:

@@ -263,7 +263,11 @@ func TestAgainstVT(t *testing.T) {
 						continue // the second half of a wide character
 					}
 					a.style.attrs &^= overlined
-					if b, ok := vtCell(other, x, y); ok && a != b {
+					b, ok := vtCell(other, x, y)
+					if x == recordedCols-1 && b == (drawn{text: " "}) {
+						continue // it erases the last column of a full row, see eraseLine
+					}
+					if ok && a != b {
 						wrong = append(wrong, fmt.Sprintf("%d,%d: %+v, x/vt %+v", x, y, a, b))
 					}
 				}

@@ -199,11 +199,37 @@ func pullFailed(d daemon, image, said string) error {
 			Hint("check the name and the tag")
 	case has("no such host", "dial tcp", "i/o timeout", "connection refused", "network is unreachable", "server misbehaving",
 		"timeout exceeded", "deadline exceeded", "tls handshake", "temporary failure in name resolution", "no route to host", "pinging container registry"):
-		return keyway.Errorf(keyway.ImageNotFound, "the image %s is not at the place, and its registry cannot be reached from there: %s", image, said).
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s is not at the place, and its registry cannot be reached from there: %s", image, whyUnreached(said)).
 			Hint("bring it to this machine from where it is: docker save %s, and here: %s load", image, d.name())
 	}
 	return keyway.Errorf(keyway.ImageNotFound, "the image %s cannot be pulled: %s", image, said).
 		Hint("try it at the place: %s pull %s", d.name(), image)
+}
+
+// unreached are the words of Go's net and net/http for a registry that does not answer,
+// and what they mean to somebody who does not read Go. The first that fits counts.
+var unreached = []struct{ said, means string }{
+	{"no such host", "its name is not known there"},
+	{"server misbehaving", "the name server there does not answer"},
+	{"temporary failure in name resolution", "the name server there does not answer"},
+	{"network is unreachable", "there is no way to the network"},
+	{"no route to host", "there is no way to it"},
+	{"connection refused", "nothing listens there"},
+	{"tls handshake timeout", "it does not answer"},
+	{"i/o timeout", "it does not answer"},
+	{"timeout exceeded", "it does not answer"},
+	{"deadline exceeded", "it does not answer"},
+}
+
+// whyUnreached says why a registry was not reached, for which daemons have the whole chain
+// of their calls: Get "https://…": dial tcp: lookup ….
+func whyUnreached(said string) string {
+	for _, u := range unreached {
+		if strings.Contains(strings.ToLower(said), u.said) {
+			return u.means
+		}
+	}
+	return said
 }
 
 func registryOf(image string) string {

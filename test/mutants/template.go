@@ -62,7 +62,7 @@ var templates = []mutant{
 		claim: "no value of a variable is in keyway.lock",
 		file:  "internal/keyway/environment.go",
 		old:   `hex.EncodeToString(sum[:])[:maxHashText]`,
-		new:   "env[name]",
+		new:   `hex.EncodeToString(sum[:0]) + env[name]`,
 		pkg:   "internal/pin", run: "TestNoValueIsInTheLock",
 	},
 	{

@@ -109,13 +109,13 @@ func TestNothingThatWaitsIsOpened(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	many := fstest.MapFS{}
+	var many strings.Builder
 	for i := range keyway.MaxPackages + 100 {
-		many[fmt.Sprintf("usr/lib/python3/dist-packages/p%d-1.dist-info", i)] = &fstest.MapFile{Mode: fs.ModeDir}
+		fmt.Fprintf(&many, "Package: p%d\nStatus: install ok installed\nVersion: 1\n\n", i)
 	}
-	got, err := Read(many, Where{})
-	if err != nil || len(got.Python) != keyway.MaxPackages {
-		t.Errorf("%d packages, %v", len(got.Python), err)
+	got, err := Read(fstest.MapFS{"var/lib/dpkg/status": file(many.String())}, Where{})
+	if err != nil || len(got.System) != keyway.MaxPackages {
+		t.Errorf("%d packages, %v", len(got.System), err)
 	}
 	if _, err := ReadFile(fstest.MapFS{"x": file("12345")}, "x", 4); err == nil {
 		t.Error("a file that is too large was read")

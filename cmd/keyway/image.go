@@ -16,7 +16,9 @@ func newImageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
 		Short: "Copy images between places",
-		Args:  takes(1, 1, "a command"),
+		Long: `Bring images from one place to another without a registry: the bytes go through this
+laptop, by the ways that your ssh has to both.`,
+		Args: takes(1, 1, "a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return keyway.Errorf(keyway.Usage, "%s has no command %.40q", cmd.CommandPath(), args[0]).Hint("keyway image copy gpu1 gpu2 IMAGE")
 		},

@@ -101,6 +101,9 @@ func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 		if len(r.Hops) > 0 {
 			plain.Fprintf(w, "  way:      this machine → %s\n", strings.Join(r.Hops, " → "))
 		}
+		if r.Note != "" {
+			plain.Fprintf(w, "  note:     %s\n", r.Note)
+		}
 		if r.Error != nil {
 			explain(w, r.Error, "  problem:  ", "            ")
 		}

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)
 	findings = append(findings, checkSockets(here.runtime), here.checkAgent(ctx), checkPolicy(), here.checkInclude(home))
 	findings = append(findings, here.checkHosts(ctx)...)
 	findings = append(findings, here.checkLink(ctx))
+	findings = append(findings, here.checkJumps(ctx)...)
 	return append(findings, checkEngines(ctx, local)...)
 }
 
@@ -279,6 +281,33 @@ func (here *Laptop) checkHosts(ctx context.Context) []Finding {
 		return []Finding{fault("workspaces", Failing, err)}
 	}
 	return []Finding{judgeHost(string(sample), host, len(known))}
+}
+
+// checkJumps looks at the jump hosts of the places with workspaces.
+func (here *Laptop) checkJumps(ctx context.Context) (findings []Finding) {
+	known, err := here.Hosts.List()
+	if err != nil {
+		return nil // checkHosts tells
+	}
+	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
+	defer cancel()
+	var seen []string
+	for _, e := range known {
+		if e.Place == keyway.Local || slices.Contains(seen, string(e.Place)) {
+			continue
+		}
+		seen = append(seen, string(e.Place))
+		way, err := sshconfig.Way(ctx, e.Place)
+		if err != nil {
+			continue
+		}
+		note := SlowJump(ctx, way)
+		if note != "" && !slices.Contains(seen, note) {
+			seen = append(seen, note)
+			findings = append(findings, found("jump host", Healthy, "%s", note))
+		}
+	}
+	return findings
 }
 
 func judgeHost(name string, host sshconfig.Host, known int) Finding {

@@ -17,6 +17,7 @@ type Report struct {
 	link.PlaceStatus
 	Hops  []string      `json:"hops,omitempty"`
 	RTT   time.Duration `json:"rttNanoseconds,omitempty"`
+	Note  string        `json:"note,omitempty"` // what makes the way slower than need be
 	Node  *api.Info     `json:"node,omitempty"`
 	Error *keyway.Error `json:"error,omitempty"`
 }
@@ -32,6 +33,7 @@ func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Pl
 			for _, h := range way {
 				r.Hops = append(r.Hops, hopText(h))
 			}
+			r.Note = SlowJump(ctx, way)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)

@@ -28,8 +28,9 @@ switch it on.
 Each session is decided by keyway's agent, as a login is, and is in keyway log.
 After keyway lock, or without the key, there is none. A rule of policy.yaml can
 deny sessions to programs (keyway policy --help). Keys that want a confirmation or
-a touch are not used. Whatever the mux refuses or cannot do, ssh does by itself over
-a connection of its own: forwarding, -N, -f, other users and keys.
+a touch are not used. Ports, sockets and the agent are forwarded (-L, -R, -D, -W, -A),
+each as the agent allows; ssh -O controls that. Whatever the mux refuses or cannot do,
+ssh does by itself over a connection of its own: -N, -f, LocalCommand, other users and keys.
 
 Without a command, show where the mux is on, and whether it is ready.` + exitCodes(keyway.NotFound, keyway.BadConfig, keyway.NoKey),
 		Example: "  keyway mux on train\n  keyway mux off train\n  keyway mux",

@@ -74,11 +74,58 @@ func (p *permit) dial() error {
 
 // bind shows the agent which host the connection leads to.
 func (p *permit) bind() error {
-	_, err := p.agent.Extension(extBind, ssh.Marshal(struct {
+	_, err := p.agent.Extension(extBind, p.proof(false))
+	return err
+}
+
+// proof is the contents of a bind: the host, and whether its programs ask over the
+// connection.
+func (p *permit) proof(forwarding bool) []byte {
+	return ssh.Marshal(struct {
 		HostKey, Session, Signature []byte
 		Forwarding                  bool
-	}{p.hostKey.Marshal(), p.session, p.wire.signature(), false}))
-	return err
+	}{p.hostKey.Marshal(), p.session, p.wire.signature(), forwarding})
+}
+
+// The messages of the agent's protocol that are written and read without a client: one
+// of x/crypto's reads on in the background.
+const (
+	msgSuccess   = 6
+	msgExtension = 27
+)
+
+// dialRemote connects to the agent for a program of the workspace's. The agent knows
+// from the first message on that it is remote.
+func (p *permit) dialRemote() (net.Conn, error) {
+	p.mu.Lock()
+	body := append(sshwire.AppendString([]byte{msgExtension}, extBind), p.proof(true)...)
+	p.mu.Unlock()
+	conn, err := unixsock.Dial(p.socket)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(answerTime))
+	if _, err = conn.Write(sshwire.AppendString(nil, string(body))); err == nil {
+		err = readSuccess(conn)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return conn, nil
+}
+
+// readSuccess reads that the agent has done what it was asked, and not a byte more.
+func readSuccess(r io.Reader) error {
+	var answer [5]byte
+	if _, err := io.ReadFull(r, answer[:]); err != nil {
+		return err
+	}
+	if answer != [5]byte{3: 1, 4: msgSuccess} {
+		return errors.New("the agent does not take the host's proof")
+	}
+	return nil
 }
 
 // boundSigner is a key of the agent's for a login to the host.

@@ -3,16 +3,17 @@ package mux
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
 // Options of ssh(1) that mean the same with a mux: without a value, and with one. All
 // others, and those of later versions, are for an ssh that connects by itself: a
-// client cannot say in the protocol that it wants no session (-N) or goes to the
-// background (-f), and other keys, addresses or jump hosts are not the mux's.
+// client cannot say in the protocol that it wants no session (-N), it does not go to the
+// background (-f) with a mux, and other keys, addresses or jump hosts are not the mux's.
 const (
-	plainFlags = "46aCknqsTtvxy"
-	valueFlags = "eElo"
+	plainFlags = "46AaCknqsTtvxy"
+	valueFlags = "DeELlORWo"
 )
 
 // sameOptions are the options of ssh_config(5) for the command line that mean the
@@ -26,25 +27,35 @@ var sameOptions = map[string]string{
 	"controlmaster":           "",
 	"controlpath":             "",
 	"controlpersist":          "",
+	"dynamicforward":          "",
 	"escapechar":              "",
-	"forwardagent":            "no",
+	"exitonforwardfailure":    "",
+	"forwardagent":            "", // which the protocol says, but no path: see readValue
 	"forwardx11":              "no",
+	"localforward":            "",
 	"loglevel":                "",
 	"permitlocalcommand":      "no",
+	"streamlocalbindunlink":   "no",
 	"remotecommand":           "",
+	"remoteforward":           "",
 	"requesttty":              "",
 	"sendenv":                 "",
 	"serveralivecountmax":     "",
 	"serveraliveinterval":     "",
 	"sessiontype":             "default",
+	"setenv":                  "",
 	"tcpkeepalive":            "",
 	"forwardx11trusted":       "no",
 	"numberofpasswordprompts": "",
 }
 
+// quietLevels are those at which ssh says nothing of a forward that works.
+var quietLevels = []string{"QUIET", "FATAL", "ERROR"}
+
 // invocation is what an ssh was called for.
 type invocation struct {
 	control bool // ssh -O
+	quiet   bool // no messages but errors
 	user    string
 }
 
@@ -81,9 +92,10 @@ func (in *invocation) readFlags(letters string, next []string) (used int, err er
 	for i := 0; i < len(letters); i++ {
 		c := letters[i]
 		if strings.IndexByte(plainFlags, c) >= 0 {
+			in.quiet = in.quiet || c == 'q'
 			continue
 		}
-		if c != 'O' && strings.IndexByte(valueFlags, c) < 0 {
+		if strings.IndexByte(valueFlags, c) < 0 {
 			return 0, fmt.Errorf("called with -%c", c)
 		}
 		value := letters[i+1:]
@@ -108,6 +120,12 @@ func (in *invocation) readValue(flag byte, value string) error {
 		name, rest := value, ""
 		if i := strings.IndexAny(value, " \t="); i >= 0 {
 			name, rest = value[:i], strings.Trim(value[i:], " \t=\"")
+		}
+		switch lower := strings.ToLower(name); {
+		case lower == "loglevel":
+			in.quiet = slices.Contains(quietLevels, strings.ToUpper(rest))
+		case lower == "forwardagent" && !strings.EqualFold(rest, "yes") && !strings.EqualFold(rest, "no"):
+			return fmt.Errorf("called with the agent %s", rest)
 		}
 		want, ok := sameOptions[strings.ToLower(name)]
 		if !ok || want != "" && !strings.EqualFold(rest, want) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"time"
 
 	"keyway/internal/sshwire"
 )
@@ -32,9 +33,10 @@ type observed struct {
 	finished bool
 	reply    []byte // the message with the host's key and signature
 
-	mu   sync.Mutex
-	held []byte
-	deep int // holds
+	mu    sync.Mutex
+	held  []byte
+	deep  int         // holds
+	timer *time.Timer // ends one that takes long
 }
 
 // Read implements net.Conn.
@@ -90,14 +92,22 @@ func (o *observed) signature() []byte {
 	return sig
 }
 
-// maxHeld bounds in bytes what is held.
-const maxHeld = 32 << 10
+const (
+	// maxHeld bounds in bytes what is held.
+	maxHeld = 32 << 10
+	// maxHold bounds how long. While the keys change, a write within a hold waits for the
+	// other end, which waits for what is held.
+	maxHold = 5 * time.Millisecond
+)
 
 // Write implements net.Conn.
 func (o *observed) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.deep > 0 && len(o.held)+len(p) <= maxHeld {
+		if o.timer == nil {
+			o.timer = time.AfterFunc(maxHold, o.flush)
+		}
 		o.held = append(o.held, p...)
 		return len(p), nil
 	}
@@ -108,6 +118,10 @@ func (o *observed) Write(p []byte) (int, error) {
 }
 
 func (o *observed) flushLocked() error {
+	if o.timer != nil {
+		o.timer.Stop()
+		o.timer = nil
+	}
 	if len(o.held) == 0 {
 		return nil
 	}

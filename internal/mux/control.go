@@ -5,6 +5,7 @@ package mux
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -27,6 +28,10 @@ type control struct {
 	pid  int
 	done bool // it has had its session, or wants to be forgotten
 	w    *workspace
+	in   invocation
+
+	forwards []*forward // that end with it
+	news     string     // what ssh would say itself of its forwards
 }
 
 // serve serves one client. What the client wants that cannot be the same here ends
@@ -55,10 +60,17 @@ func (c *control) serve() error {
 	if err != nil {
 		return err
 	}
+	c.in = in
 	_ = c.conn.SetDeadline(time.Now().Add(greetTime))
 	if err := c.greet(); err != nil {
 		return err
 	}
+	defer c.endForwards(true)
+	return c.converse()
+}
+
+// converse answers what the client asks for.
+func (c *control) converse() error {
 	for !c.done {
 		body, err := readMessage(c.conn)
 		if err != nil {
@@ -68,11 +80,19 @@ func (c *control) serve() error {
 		if err != nil {
 			return err
 		}
-		if err := c.answer(q, in.control); err != nil {
+		if err := c.answer(q); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// endForwards ends what ends with the client.
+func (c *control) endForwards(cut bool) {
+	for _, f := range c.forwards {
+		f.close(cut)
+	}
+	c.forwards = nil
 }
 
 func (c *control) greet() error {
@@ -86,25 +106,57 @@ func (c *control) greet() error {
 	return parseHello(body)
 }
 
-// answer does what a client asks for. One that came to control gets no session,
-// which was decided without the agent.
-func (c *control) answer(q request, controls bool) error {
+// answer does what a client asks for. One that came to control has not been allowed
+// anything by the agent: it gets no session, and asks for each forward.
+func (c *control) answer(q request) error {
 	switch {
 	case q.kind == askAlive:
 		return c.say(message("", sayAlive, q.id, uint32(os.Getpid())))
-	case q.kind == askSession && !controls:
+	case q.kind == askOpen:
+		return c.openForward(q)
+	case q.kind == askClose:
+		if err := c.w.guest.closeForward(q.forward); err != nil {
+			return c.say(message("port not forwarded", sayFailure, q.id))
+		}
+		return c.say(message("", sayOK, q.id))
+	case q.kind == askSession && !c.in.control:
 		return c.session(q)
-	case q.kind == askStop && controls:
+	case q.kind == askStdio && !c.in.control:
+		return c.stdio(q)
+	case q.kind == askStop && c.in.control:
 		c.w.retire()
 		return c.say(message("", sayOK, q.id))
-	case q.kind == askTerminate && controls:
+	case q.kind == askTerminate && c.in.control:
 		c.w.retire()
 		c.done = true
 		err := c.say(message("", sayOK, q.id))
 		c.w.guest.ssh.Close()
 		return err
 	}
-	return c.say(message("keyway's mux does not forward; ssh connects by itself", sayFailure, q.id))
+	return c.say(message("keyway's mux does not do that; ssh connects by itself", sayFailure, q.id))
+}
+
+// openForward opens a forward that ends with the client; one of ssh -O forward is
+// ended by ssh -O cancel alone.
+func (c *control) openForward(q request) error {
+	if c.in.control {
+		if err := c.w.guest.permit.allow(c.pid); err != nil {
+			return c.say(message(err.Error(), sayDenied, q.id))
+		}
+	}
+	f, err := c.w.guest.openForward(q.forward)
+	switch {
+	case errors.Is(err, errForwarded) && c.in.control:
+	case err != nil:
+		return c.say(message(err.Error(), sayFailure, q.id))
+	case !c.in.control:
+		c.forwards = append(c.forwards, f)
+	}
+	if f != nil && q.forward.kind == forwardRemote && q.forward.listen.port == 0 {
+		c.news += f.allocated()
+		return c.say(message("", sayPort, q.id, f.port))
+	}
+	return c.say(message("", sayOK, q.id))
 }
 
 func (c *control) say(b []byte) error {
@@ -112,29 +164,40 @@ func (c *control) say(b []byte) error {
 	return err
 }
 
-// session serves the one session of a client.
-func (c *control) session(q request) error {
-	c.done = true
-	var fds [3]int
+// descriptors takes n of the client's.
+func (c *control) descriptors(n int) ([]int, error) {
+	fds := make([]int, n)
 	for i := range fds {
 		fd, err := receiveDescriptor(c.conn)
 		if err != nil {
 			closeAll(fds[:i])
-			return err
+			return nil, err
 		}
 		fds[i] = fd
 	}
+	return fds, nil
+}
+
+// session serves the one session of a client.
+func (c *control) session(q request) error {
+	c.done = true
+	fds, err := c.descriptors(3)
+	if err != nil {
+		return err
+	}
 	s := &session{
-		guest: c.w.guest, ask: q.session,
+		guest: c.w.guest, ask: q.session, over: func() { c.endForwards(false) },
 		in: newEnd(fds[0], unix.O_RDONLY, c.pid), out: newEnd(fds[1], unix.O_WRONLY, c.pid), errs: newEnd(fds[2], unix.O_WRONLY, c.pid),
 	}
 	defer s.in.close()
 	defer s.out.close()
 	defer s.errs.close()
-	if s.ask.x11 || s.ask.agent {
-		return c.say(message("keyway's mux forwards neither agent nor display; ssh connects by itself", sayFailure, q.id))
+	if !c.in.quiet {
+		_, _ = io.WriteString(s.errs, c.news)
 	}
-	var err error
+	if s.ask.x11 {
+		return c.say(message("keyway's mux forwards no display; ssh connects by itself", sayFailure, q.id))
+	}
 	if s.channel, err = c.w.guest.take(); err != nil {
 		return c.say(message("the connection to the workspace has ended", sayFailure, q.id))
 	}
@@ -151,6 +214,38 @@ func (c *control) session(q request) error {
 	}
 	_ = c.conn.SetDeadline(time.Time{})
 	s.run(c.conn, ended)
+	return nil
+}
+
+// stdio connects a client's standard input and output to a target (ssh -W).
+func (c *control) stdio(q request) error {
+	c.done = true
+	fds, err := c.descriptors(2)
+	if err != nil {
+		return err
+	}
+	std := &stdio{in: newEnd(fds[0], unix.O_RDONLY, c.pid), out: newEnd(fds[1], unix.O_WRONLY, c.pid)}
+	defer std.in.close()
+	defer std.out.close()
+	channel, requests, err := c.w.guest.direct(q.target, nil)
+	if err != nil {
+		return c.say(message("Session open refused by peer", sayFailure, q.id))
+	}
+	defer channel.Close()
+	if err := c.say(message("", sayOpened, q.id, sessionNumber)); err != nil {
+		return err
+	}
+	_ = c.conn.SetDeadline(time.Time{})
+	gone := make(chan struct{})
+	go func() { // joined below
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, c.conn)
+		std.Close()
+		channel.Close()
+	}()
+	c.w.guest.relay(std, channel, requests)
+	c.conn.Close()
+	<-gone
 	return nil
 }
 

@@ -3,13 +3,18 @@
 package mux
 
 import (
+	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/sshwire"
 )
 
 const (
@@ -38,6 +43,8 @@ type guest struct {
 	wire   *observed
 	permit *permit
 	ended  chan struct{} // closed with the connection
+	open   context.Context
+	end    context.CancelFunc // of open, with the connection
 
 	filling sync.Mutex
 	mu      sync.Mutex
@@ -47,6 +54,9 @@ type guest struct {
 	idle    time.Time // since when nothing runs
 	leaving bool      // no new session
 	work    sync.WaitGroup
+
+	forwards map[forwardRequest]*forward
+	agents   int // sessions that forward the agent
 }
 
 // login connects to a guest as a client with the user's key, if the agent lets a
@@ -70,15 +80,17 @@ func login(t Target) (*guest, error) {
 		return nil, err
 	}
 	_ = t.Conn.SetDeadline(time.Time{})
-	g := &guest{ssh: c, wire: wire, permit: p, ended: make(chan struct{}), running: map[*session]struct{}{}, idle: time.Now()}
+	g := &guest{ssh: c, wire: wire, permit: p, ended: make(chan struct{}), running: map[*session]struct{}{}, idle: time.Now(), forwards: map[forwardRequest]*forward{}}
+	g.open, g.end = context.WithCancel(context.Background())
 	g.work.Go(func() { ssh.DiscardRequests(requests) })
 	g.work.Go(func() {
-		for offered := range channels { // nothing is forwarded
-			_ = offered.Reject(ssh.Prohibited, "nothing is forwarded here")
+		for offered := range channels {
+			g.work.Go(func() { g.offered(offered) })
 		}
 	})
 	g.work.Go(func() {
 		_ = c.Wait()
+		g.end()
 		p.close()
 		close(g.ended)
 	})
@@ -93,9 +105,51 @@ func (g *guest) close() {
 	if g.refill != nil {
 		g.refill.Stop()
 	}
+	forwards := slices.Collect(maps.Values(g.forwards))
 	g.mu.Unlock()
 	g.ssh.Close()
+	for _, f := range forwards {
+		f.close(true)
+	}
 	g.work.Wait()
+}
+
+// offered serves a channel that the guest opens: of a forward, or to the agent.
+func (g *guest) offered(offered ssh.NewChannel) {
+	r := sshwire.NewReader(offered.ExtraData())
+	switch offered.ChannelType() {
+	case "forwarded-tcpip":
+		host, port := r.Text(), r.Uint32()
+		g.forwarded(offered, func(f *forward) bool { return f.isAt(host, port) })
+	case "forwarded-streamlocal@openssh.com":
+		path := r.Text()
+		g.forwarded(offered, func(f *forward) bool { return f.asked.listen == target{path, onPath} })
+	case "auth-agent@openssh.com":
+		g.forwardAgent(offered)
+	default:
+		_ = offered.Reject(ssh.UnknownChannelType, "there is no such channel here")
+	}
+}
+
+// forwardAgent connects a program in the workspace to the user's agent, while a session
+// runs that forwards it (ssh -A). The agent hears that whoever asks is remote.
+func (g *guest) forwardAgent(offered ssh.NewChannel) {
+	g.mu.Lock()
+	on := g.agents > 0
+	g.mu.Unlock()
+	if !on {
+		_ = offered.Reject(ssh.Prohibited, "no session forwards the agent")
+		return
+	}
+	conn, err := g.permit.dialRemote()
+	if err != nil {
+		_ = offered.Reject(ssh.ConnectionFailed, "the agent cannot be reached")
+		return
+	}
+	defer conn.Close()
+	if channel, requests, err := offered.Accept(); err == nil {
+		g.relay(conn, channel, requests)
+	}
 }
 
 // fill opens channels ahead, in one write.
@@ -167,12 +221,18 @@ func (g *guest) enter(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.running[s] = struct{}{}
+	if s.ask.agent {
+		g.agents++
+	}
 }
 
 func (g *guest) leave(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.running, s)
+	if s.ask.agent {
+		g.agents--
+	}
 	g.idle = time.Now()
 	g.touchLocked()
 }
@@ -181,7 +241,7 @@ func (g *guest) leave(s *session) {
 func (g *guest) idleSince() (time.Time, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.idle, len(g.running) == 0
+	return g.idle, len(g.running)+len(g.forwards) == 0
 }
 
 // resize tells the guest the sizes of terminals that have changed.

@@ -25,6 +25,7 @@ type session struct {
 	ask           sessionRequest
 	in, out, errs *end
 	size          window // under the guest's lock
+	over          func() // called when it has ended, before the client hears of it
 }
 
 // copySize is what one read takes in bytes: the payload of one SSH packet.
@@ -41,6 +42,11 @@ func (s *session) begin() (ended bool, err error) {
 	s.guest.wire.together(func() {
 		if err = s.prepare(); err != nil {
 			return
+		}
+		if s.ask.agent {
+			if _, err = s.channel.SendRequest("auth-agent-req@openssh.com", false, nil); err != nil {
+				return
+			}
 		}
 		kind, payload := s.program()
 		if s.ask.subsystem {
@@ -127,6 +133,7 @@ func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 	s.in.stop()
 	s.channel.Close()
 	if exited {
+		s.over()
 		_, _ = conn.Write(message("", sayExit, sessionNumber, status))
 	}
 	conn.Close()

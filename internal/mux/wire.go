@@ -18,6 +18,9 @@ const (
 	askSession   = 0x10000002
 	askAlive     = 0x10000004
 	askTerminate = 0x10000005
+	askOpen      = 0x10000006 // a forward
+	askClose     = 0x10000007
+	askStdio     = 0x10000008 // ssh -W
 	askStop      = 0x10000009
 
 	sayOK      = 0x80000001
@@ -26,6 +29,7 @@ const (
 	sayExit    = 0x80000004
 	sayAlive   = 0x80000005
 	sayOpened  = 0x80000006
+	sayPort    = 0x80000007 // that the guest has chosen
 )
 
 const (
@@ -37,10 +41,35 @@ const (
 	noEscape = 0xffffffff
 )
 
-// request is a message of a client's. The session is of askSession alone.
+// request is a message of a client's. The session is of askSession alone, the forward of
+// askOpen and askClose, and the target of askStdio.
 type request struct {
 	kind, id uint32
 	session  sessionRequest
+	forward  forwardRequest
+	target   target
+}
+
+// target is a host and a port, or the path of a socket.
+type target struct {
+	host string
+	port uint32 // onPath: host is a path
+}
+
+// onPath is the port of a socket in the file system.
+const onPath = 0xfffffffe
+
+// The kinds of forwards.
+const (
+	forwardLocal   = 1
+	forwardRemote  = 2
+	forwardDynamic = 3
+)
+
+// forwardRequest is a forward: who connects to listen is connected to connect.
+type forwardRequest struct {
+	kind            uint32
+	listen, connect target
 }
 
 // sessionRequest is what an ssh wants of a session.
@@ -77,9 +106,26 @@ func parseRequest(b []byte) (request, error) {
 	if r.Err() != nil {
 		return request{}, errMalformed
 	}
-	if q.kind != askSession {
+	switch q.kind {
+	case askSession:
+		return q.readSession(r)
+	case askOpen, askClose:
+		q.forward.kind = r.Uint32()
+		q.forward.listen = target{r.Text(), r.Uint32()}
+		q.forward.connect = target{r.Text(), r.Uint32()}
+	case askStdio:
+		r.String() // reserved
+		q.target = target{r.Text(), r.Uint32()}
+	default:
 		return q, nil // what else follows is of no use here
 	}
+	if r.End() != nil || q.forward.kind > forwardDynamic || q.kind != askStdio && q.forward.kind == 0 {
+		return request{}, errMalformed
+	}
+	return q, nil
+}
+
+func (q request) readSession(r *sshwire.Reader) (request, error) {
 	r.String() // reserved
 	for _, flag := range []*bool{&q.session.tty, &q.session.x11, &q.session.agent, &q.session.subsystem} {
 		*flag = r.Uint32() != 0

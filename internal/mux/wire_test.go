@@ -11,7 +11,19 @@ import (
 // encode is a request as OpenSSH sends it, without its length.
 func (q request) encode() []byte {
 	b := sshwire.AppendUint32(sshwire.AppendUint32(nil, q.kind), q.id)
-	if q.kind != askSession {
+	appendTarget := func(t target) { b = sshwire.AppendUint32(sshwire.AppendString(b, t.host), t.port) }
+	switch q.kind {
+	case askOpen, askClose:
+		b = sshwire.AppendUint32(b, q.forward.kind)
+		appendTarget(q.forward.listen)
+		appendTarget(q.forward.connect)
+		return b
+	case askStdio:
+		b = sshwire.AppendString(b, "")
+		appendTarget(q.target)
+		return b
+	case askSession:
+	default:
 		return b
 	}
 	b = sshwire.AppendString(b, "")
@@ -57,6 +69,33 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+func TestForwardRequests(t *testing.T) {
+	for _, q := range []request{
+		{kind: askOpen, id: 1, forward: forwardRequest{forwardLocal, target{"", 8080}, target{"localhost", 80}}},
+		{kind: askOpen, id: 2, forward: forwardRequest{forwardRemote, target{"/tmp/s", onPath}, target{"::1", 80}}},
+		{kind: askClose, id: 3, forward: forwardRequest{forwardDynamic, target{"*", 1080}, target{}}},
+		{kind: askStdio, id: 4, target: target{"db", 5432}},
+	} {
+		whole := q.encode()
+		if got, err := parseRequest(whole); err != nil || !bytes.Equal(got.encode(), whole) {
+			t.Errorf("%+v is read as %+v, %v", q, got, err)
+		}
+		for n := 8; n < len(whole); n++ {
+			if got, err := parseRequest(whole[:n]); err == nil {
+				t.Errorf("%d of %d bytes are %+v", n, len(whole), got)
+			}
+		}
+		if got, err := parseRequest(append(whole, 0)); err == nil {
+			t.Errorf("a byte more is %+v", got)
+		}
+	}
+	for _, kind := range []uint32{0, 4} {
+		if got, err := parseRequest((request{kind: askOpen, forward: forwardRequest{kind: kind}}).encode()); err == nil {
+			t.Errorf("kind %d: %+v", kind, got)
+		}
+	}
+}
+
 func TestHello(t *testing.T) {
 	hello := func(kind, version uint32, more ...string) []byte {
 		b := sshwire.AppendUint32(sshwire.AppendUint32(nil, kind), version)
@@ -95,10 +134,12 @@ func TestMessagesAreBounded(t *testing.T) {
 func FuzzMessages(f *testing.F) {
 	f.Add(aRequest.encode())
 	f.Add(sshwire.AppendUint32(sshwire.AppendUint32(nil, msgHello), protocolVersion))
+	f.Add((request{kind: askOpen, forward: forwardRequest{forwardLocal, target{"", 8080}, target{"localhost", 80}}}).encode())
+	f.Add((request{kind: askStdio, target: target{"db", 5432}}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_ = parseHello(data)
 		q, err := parseRequest(data)
-		if err != nil || q.kind != askSession {
+		if err != nil {
 			return
 		}
 		again, err := parseRequest(q.encode())

@@ -4,6 +4,16 @@ package main
 // what the agent is forwarded to.
 var privileges = []mutant{
 	{
+		claim: "the mux forwards nothing that the agent has not allowed",
+		file:  "internal/mux/control.go", old: "	if c.in.control {\n\t\tif err", new: "	if false {\n\t\tif err",
+		pkg: "test/mux", run: "^TestMuxIsControlled$",
+	},
+	{
+		claim: "the mux forwards the agent only while a session runs that asked for it",
+		file:  "internal/mux/guest.go", old: "on := g.agents > 0", new: "on := g.agents >= 0",
+		pkg: "test/mux", run: "^TestMuxDoesAsSSHDoes$/^the_agent",
+	},
+	{
 		claim: "the laptop's directories are closed to all others",
 		file:  "internal/dirs/dirs_unix.go", old: "if st.Mode().Perm() == private {", new: "if true {",
 		pkg: "internal/dirs", run: "^TestLooseDirectoryIsClosed$",

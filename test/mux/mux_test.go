@@ -5,6 +5,7 @@
 package mux
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -160,11 +162,25 @@ func (w *world) awaitMux(t *testing.T) {
 // fallback is what ssh says that the mux has sent away: the one line of it.
 const fallback = "muxclient: master hello exchange failed\r\n"
 
+// behind runs a session with those options, and a script while it is open.
+func behind(options, script string) string {
+	return `d=$(mktemp -d); mkfifo $d/in; SSH ` + options + ` train 'echo up; cat' <$d/in >$d/out & exec 5>$d/in
+		while kill -0 $! && ! grep -q up $d/out 2>/dev/null; do sleep 0.05; done; ` + script + `
+		exec 5>&-; wait $!; echo "code $?"; cat $d/out; rm -r $d; `
+}
+
+// socksTo asks a SOCKS server for HOST:22, and prints what that begins with.
+func socksTo(address string, port int, host string) string {
+	return fmt.Sprintf(`exec 3<>/dev/tcp/%s/%d; h=%sHOST; printf '\5\1\0\5\1\0\3'"\\x$(printf %%02x ${#h})$h"'\0\26' >&3; timeout 30 head -c 19 <&3 | tail -c 7; exec 3>&-
+`, address, port, host)
+}
+
 // differential are commands, with SSH for ssh, that do the same with and without the
 // mux.
 var differential = []struct {
 	name, command string
 	byItself      bool // the mux sends the ssh away
+	says          bool // what ssh itself would say of a forward, the mux does not
 }{
 	{name: "exit status", command: "SSH train 'exit 3'"},
 	{name: "no such program", command: "SSH train nosuch"},
@@ -212,14 +228,52 @@ print(got, p.wait())'`},
 		until SSH train 'test -s /tmp/pid'; do sleep 0.1; done; kill -TERM $!; wait $!; echo $?
 		SSH train 'p=$(cat /tmp/pid); rm /tmp/pid; while kill -0 $p 2>/dev/null; do sleep 0.1; done; echo ended'`},
 
+	{name: "SetEnv", command: "SSH -o SetEnv=LC_TEST=set train 'echo $LC_TEST'"},
+	{name: "a local forward", command: behind("-L 127.0.0.1:17001:GPU", `head -c 7 </dev/tcp/127.0.0.1/17001; echo; head -c 7 </dev/tcp/127.0.0.1/17001; echo`) +
+		`(exec 4<>/dev/tcp/127.0.0.1/17001) 2>/dev/null || echo closed`},
+	{name: "a local forward to nothing", command: behind("-L 17001:127.0.0.1:1", `head -c 7 </dev/tcp/127.0.0.1/17001 2>/dev/null; echo`), says: true},
+	{name: "a socket forwarded", command: `cd /tmp; rm -f s.sock; ` + behind("-L /tmp/s.sock:GPU", `stat -c '%A %F' s.sock; python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX); s.connect("s.sock"); print(s.recv(7))'`) + `ls /tmp | grep -c 's.sock\|keyway-'`},
+	{name: "a forward in LocalForward", command: behind("-o LocalForward='17001 GPU'", `head -c 7 </dev/tcp/127.0.0.1/17001`)},
+	{name: "a port that is taken", command: `python3 -c 'import socket, subprocess
+s = socket.create_server(("127.0.0.1", 17001))
+print(subprocess.call("SSH -o ExitOnForwardFailure=yes -L 127.0.0.1:17001:GPU train echo ran".split(), stderr=subprocess.DEVNULL))'`, says: true},
+	{name: "much through a forward", command: `SSH train 'cd /tmp; head -c 8000000 /dev/zero >zero; cat >serve.py' <<'X'
+import socket
+l = socket.create_server(("127.0.0.1", 17004))
+for _ in "12":
+    c, _ = l.accept(); n = 0
+    while b := c.recv(1 << 16): n += len(b)
+    c.sendall(b"%d\n" % n + open("zero", "rb").read()); c.close()
+X
+		SSH train 'cd /tmp; python3 serve.py' & ` + behind("-L 17001:127.0.0.1:17004", `python3 -c 'import hashlib, socket
+def once():
+    try: s = socket.create_connection(("127.0.0.1", 17001)); s.sendall(bytes(3000000)); s.shutdown(1); b = b""
+    except OSError: return False
+    while True:
+        try: more = s.recv(1 << 16)
+        except OSError: return False
+        if not more: break
+        b += more
+    if b: print(hashlib.sha256(b).hexdigest(), len(b))
+    return bool(b)
+done = 0
+while done < 2: done += once()'`) + "wait"},
+	{name: "a remote forward", command: "SSH -R 17002:BASTION train 'head -c 7 </dev/tcp/127.0.0.1/17002'; SSH train '(exec 4<>/dev/tcp/127.0.0.1/17002) 2>/dev/null || echo closed'"},
+	{name: "a remote forward to nothing", command: "SSH -R 17002:127.0.0.1:1 train 'head -c 7 </dev/tcp/127.0.0.1/17002 2>/dev/null; echo ran'", says: true},
+	{name: "a remote forward of any port", command: "SSH -R 0:BASTION train 'echo ran' 2>&1 | sed 's/port [0-9]*/port N/'"},
+	{name: "a remote socket", command: "SSH -R /tmp/r.sock:BASTION train 'python3 -c \"import socket; s = socket.socket(socket.AF_UNIX); s.connect(\\\"/tmp/r.sock\\\"); print(s.recv(7))\"; stat -c %A /tmp/r.sock'; SSH train 'test -e /tmp/r.sock || echo gone'"},
+	{name: "a dynamic forward", command: behind("-D 17003", socksTo("127.0.0.1", 17003, "GPU"))},
+	{name: "a remote dynamic forward", command: "SSH -R 17005 train bash <<'X'\n" + socksTo("127.0.0.1", 17005, "BASTION") + "X"},
+	{name: "standard streams forwarded", command: "SSH -W GPU train </dev/null | head -c 7"},
+	{name: "standard streams forwarded with an answer", command: `(echo SSH-2.0-none; sleep 1) | timeout 10 ssh MODE -W GPU train | head -c 7`},
+	{name: "the agent", command: "SSH -A train 'ssh-add -l | wc -l; ssh-add -T /dev/null >/dev/null 2>&1; echo $?'; SSH train 'ssh-add -l 2>/dev/null | wc -l'"},
+	{name: "the agent after its session", command: "s=$(SSH -A train 'ssh-add -l >/dev/null && echo $SSH_AUTH_SOCK'); SSH train \"SSH_AUTH_SOCK=$s timeout 60 ssh-add -l >/dev/null 2>&1; echo \\$?\""},
+	{name: "the agent by its option", command: "SSH -o ForwardAgent=yes train 'ssh-add -l | wc -l'"},
+
 	{name: "no session", command: "timeout 4 ssh MODE -N train", byItself: true},
 	{name: "into the background", command: "SSH -f train 'echo background >/tmp/bg'; while ! test -s /tmp/bg; do SSH train 'cp /tmp/bg /tmp/bg2 2>/dev/null'; cat /tmp/bg2 2>/dev/null && break; scp -q -S /tmp/ssh train:/tmp/bg /tmp/bg; done 2>/dev/null; cat /tmp/bg; rm /tmp/bg", byItself: true},
-	{name: "a local forward", command: "SSH -o ExitOnForwardFailure=yes -L 127.0.0.1:17001:127.0.0.1:1 train echo ran", byItself: true},
-	{name: "a remote forward", command: "SSH -o ExitOnForwardFailure=yes -R /tmp/none.sock:127.0.0.1:1 train echo ran", byItself: true},
-	{name: "standard streams forwarded", command: "SSH -W 127.0.0.1:1 train </dev/null", byItself: true},
-	{name: "the agent", command: "SSH -A train 'ssh-add -l | wc -l'", byItself: true},
 	{name: "a local command", command: "SSH -o PermitLocalCommand=yes -o LocalCommand='echo local' train 'echo remote'", byItself: true},
-	{name: "SetEnv", command: "SSH -o SetEnv=LC_TEST=set train 'echo $LC_TEST'", byItself: true},
 	{name: "another user", command: "SSH nobody@train true", byItself: true},
 }
 
@@ -230,7 +284,8 @@ func TestMuxDoesAsSSHDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(command, mode string) result {
-		command = strings.ReplaceAll(strings.ReplaceAll(command, "SSH", "ssh MODE"), "MODE", mode)
+		command = strings.NewReplacer("SSH-2", "SSH-2", "SSH_AUTH", "SSH_AUTH", "SSH", "ssh "+mode, "MODE", mode,
+			"GPUHOST", w.GPU.Address, "GPU", w.GPU.Address+":22", "BASTIONHOST", w.Bastion.Address, "BASTION", w.Bastion.Address+":22").Replace(command)
 		return w.do("env", "MODE="+mode, "bash", "-c", command)
 	}
 	for _, c := range differential {
@@ -247,7 +302,7 @@ func TestMuxDoesAsSSHDoes(t *testing.T) {
 			} else if w.sessions(t) == before {
 				t.Errorf("the mux has not served it: %s", with)
 			}
-			if alone.code != with.code || alone.stdout != with.stdout || alone.stderr != said {
+			if alone.code != with.code || alone.stdout != with.stdout || alone.stderr != said && !c.says {
 				t.Errorf("alone: %s\nwith the mux: %s", alone, with)
 			}
 		})
@@ -347,6 +402,48 @@ await_(b"code=255")
 	}
 }
 
+// banner is what an sshd says first.
+const banner = "SSH-2.0"
+
+func TestMuxIsControlled(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	read := func() string { return w.do("bash", "-c", "head -c 7 </dev/tcp/127.0.0.1/17001").stdout }
+	local := "17001:" + w.GPU.Address + ":22"
+	before := w.sessions(t)
+	for range 2 { // the second finds the first, as OpenSSH's does
+		w.must(t, "ssh", "-O", "forward", "-L", local, train)
+	}
+	if got := read(); got != banner || w.sessions(t) != before+2 {
+		t.Errorf("%q by a forward, for which the agent was asked %d times", got, w.sessions(t)-before)
+	}
+	w.must(t, "ssh", "-O", "cancel", "-L", local, train)
+	if got := read(); got != "" {
+		t.Errorf("%q by a forward that was cancelled", got)
+	}
+	if r := w.do("ssh", "-O", "cancel", "-L", local, train); !strings.Contains(r.stderr, "port not forwarded") {
+		t.Errorf("cancelled twice: %s", r)
+	}
+	port := strings.TrimSpace(w.must(t, "ssh", "-O", "forward", "-R", "0:"+w.Bastion.Address+":22", train))
+	if got := w.must(t, "ssh", train, "head -c 7 </dev/tcp/127.0.0.1/"+port); got != banner {
+		t.Errorf("%q by port %s", got, port)
+	}
+
+	w.write(t, "/root/.config/keyway/policy.yaml", "rules:\n  - deny: session\n    program: '*/bash'\n")
+	if r := w.do("bash", "-c", "ssh -O forward -L "+local+" train; exit $?"); r.code != 255 || read() != "" {
+		t.Errorf("a forward that the policy denies: %s", r)
+	}
+	w.write(t, "/root/.config/keyway/policy.yaml", "rules: []\n")
+
+	w.must(t, "ssh", "-O", "stop", train)
+	if r := w.do("ssh", "-O", "check", train); r.code == 0 {
+		t.Errorf("it was stopped: %s", r)
+	}
+	w.awaitMux(t)
+	w.must(t, "ssh", "-O", "exit", train)
+	w.awaitMux(t)
+}
+
 func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
@@ -419,4 +516,108 @@ func TestMuxThatIsGoneIsNotMissed(t *testing.T) {
 	if r := w.do("ssh", train, "echo off"); r.stdout != "off\n" || r.stderr != "" {
 		t.Error(r)
 	}
+}
+
+// pids are the processes that the mux's survival depends on.
+func (w *world) pids(words string) []string {
+	return strings.Fields(w.do("pgrep", "-f", words).stdout)
+}
+
+// signal sends a signal to processes of the laptop.
+func (w *world) signal(t *testing.T, signal string, pids ...string) {
+	t.Helper()
+	w.must(t, append([]string{"kill", "-" + signal}, pids...)...)
+}
+
+// A session on the mux's connection is one on a stream: it loses no byte to a bastion
+// that is killed, a cable that is cut or a laptop that is suspended.
+func TestMuxLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	const steps = 3
+	// Each step waits for a line, so that what is done in between is done in the middle.
+	cmd := w.command("ssh", train, fmt.Sprintf("for i in $(seq %d); do echo begun $i; read go; seq 200000; done; exit 7", steps))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.sessions(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	lines := bufio.NewScanner(out)
+	expect := func(want string) {
+		t.Helper()
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("%q instead of %q: %v", lines.Text(), want, lines.Err())
+		}
+	}
+	laptop := append(w.pids("[m]ux serve"), w.pids("[l]ink serve")...)
+	for i, harm := range []func() (mend func()){
+		func() func() {
+			w.Bastion.KillSSHD()
+			return func() {
+				if err := w.Bastion.StartSSHD(); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		func() func() {
+			if err := w.Cut(w.Laptop, w.Bastion); err != nil {
+				t.Error(err)
+			}
+			return func() {
+				if err := w.Restore(w.Laptop, w.Bastion); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		func() func() {
+			w.signal(t, "STOP", laptop...)
+			return func() { w.signal(t, "CONT", laptop...) }
+		},
+	} {
+		expect(fmt.Sprintf("begun %d", i+1))
+		if _, err := io.WriteString(in, "go\n"); err != nil {
+			t.Fatal(err)
+		}
+		expect("1")
+		mend := harm()
+		time.Sleep(4 * time.Second) // longer than the stream takes to doubt the path
+		mend()
+		for n := 2; n <= 200000; n++ {
+			expect(strconv.Itoa(n))
+		}
+	}
+	if lines.Scan() {
+		t.Errorf("%q behind the end", lines.Text())
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Error(err)
+	}
+	if w.sessions(t) == before {
+		t.Error("the mux has not served it")
+	}
+}
+
+// A guest that starts anew ends its connections: a session ends with 255 at once, and
+// the next ssh works.
+func TestMuxOutlivesAGuest(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	r := w.do("bash", "-c", "ssh train 'echo $PPID; sleep 600' | { read pid; ssh -o ControlPath=none train \"kill -9 $pid\"; cat; }; exit ${PIPESTATUS[0]}")
+	if r.code != 255 {
+		t.Errorf("a session whose guest was killed: %s", r)
+	}
+	if r := w.do("ssh", train, "echo after"); r.code != 0 || r.stdout != "after\n" {
+		t.Errorf("the next ssh: %s", r)
+	}
+	w.awaitMux(t)
 }

@@ -1,0 +1,380 @@
+//go:build linux
+
+package mux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// maxForwards bounds how many forwards one workspace has at once.
+	maxForwards = 256
+	// dialTime bounds how long a target may take to answer.
+	dialTime = 2 * time.Minute
+)
+
+var (
+	errForwarded  = errors.New("it is forwarded already")
+	errForwards   = fmt.Errorf("there are %d forwards already", maxForwards)
+	errNotForward = errors.New("it is not forwarded")
+)
+
+// forward is one that a client asked for (ssh -L, -R and -D).
+type forward struct {
+	asked     forwardRequest
+	port      uint32 // where the guest listens
+	guest     *guest
+	listeners []net.Listener
+
+	mu    sync.Mutex
+	ended bool
+	conns map[net.Conn]struct{}
+}
+
+// openForward begins a forward.
+func (g *guest) openForward(asked forwardRequest) (*forward, error) {
+	f := &forward{asked: asked, port: asked.listen.port, guest: g, conns: map[net.Conn]struct{}{}}
+	g.mu.Lock()
+	var err error
+	switch {
+	case g.leaving:
+		err = net.ErrClosed
+	case g.forwards[asked] != nil:
+		err = errForwarded
+	case len(g.forwards) >= maxForwards:
+		err = errForwards
+	default:
+		g.forwards[asked] = f
+	}
+	g.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if asked.kind == forwardRemote {
+		err = f.askGuest()
+	} else {
+		err = f.listen()
+	}
+	if err != nil {
+		g.forget(f)
+		return nil, err
+	}
+	for _, l := range f.listeners {
+		g.work.Go(func() { f.accept(l) })
+	}
+	return f, nil
+}
+
+func (g *guest) forget(f *forward) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.forwards[f.asked] == f {
+		delete(g.forwards, f.asked)
+	}
+}
+
+// closeForward ends the forward that was asked for so.
+func (g *guest) closeForward(asked forwardRequest) error {
+	g.mu.Lock()
+	f := g.forwards[asked]
+	g.mu.Unlock()
+	if f == nil {
+		return errNotForward
+	}
+	f.close(false)
+	return nil
+}
+
+// close takes no more connections. Those that there are go on, or are cut, as by an
+// ssh that is killed.
+func (f *forward) close(cut bool) {
+	f.guest.forget(f)
+	f.mu.Lock()
+	first := !f.ended
+	f.ended = true
+	if cut {
+		for conn := range f.conns {
+			conn.Close()
+		}
+	}
+	f.mu.Unlock()
+	for _, l := range f.listeners {
+		l.Close()
+	}
+	if first && f.asked.kind == forwardRemote {
+		name, payload := f.remote("cancel-", f.port)
+		_, _, _ = f.guest.ssh.SendRequest(name, false, payload)
+	}
+}
+
+// remote is a request about a listener at the guest's (RFC 4254, section 7.1, and
+// OpenSSH's PROTOCOL, section 2.4).
+func (f *forward) remote(verb string, port uint32) (name string, payload []byte) {
+	if f.asked.listen.port == onPath {
+		return verb + "streamlocal-forward@openssh.com", ssh.Marshal(struct{ Path string }{f.asked.listen.host})
+	}
+	return verb + "tcpip-forward", ssh.Marshal(struct {
+		Host string
+		Port uint32
+	}{f.remoteHost(), port})
+}
+
+// remoteHost is the address of a listener at the guest's as it is said there.
+func (f *forward) remoteHost() string {
+	switch f.asked.listen.host {
+	case "":
+		return "localhost"
+	case "*":
+		return ""
+	}
+	return f.asked.listen.host
+}
+
+func (f *forward) askGuest() error {
+	name, payload := f.remote("", f.asked.listen.port)
+	ok, reply, err := f.guest.ssh.SendRequest(name, true, payload)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return errRefused
+	case f.port == 0 && len(reply) != 4:
+		return errMalformed
+	case f.port == 0:
+		f.mu.Lock()
+		f.port = binary.BigEndian.Uint32(reply)
+		f.mu.Unlock()
+	}
+	return nil
+}
+
+// allocated is what ssh says of a port that the guest has chosen. It does not say it of
+// a forward of a mux's.
+func (f *forward) allocated() string {
+	to := fmt.Sprintf("%s:%d", f.asked.connect.host, f.asked.connect.port) // without brackets
+	if f.asked.connect.port == onPath {
+		to = f.asked.connect.host
+	}
+	return fmt.Sprintf("Allocated port %d for remote forward to %s\r\n", f.port, to)
+}
+
+// listen listens as ssh does: on the loopback addresses unless told otherwise, and at
+// a path for the user alone.
+func (f *forward) listen() error {
+	at := f.asked.listen
+	if at.port == onPath {
+		l, err := listenOnly(at.host)
+		if err == nil {
+			f.listeners = []net.Listener{l}
+		}
+		return err
+	}
+	addresses := []string{at.host}
+	switch at.host {
+	case "", "localhost":
+		addresses = []string{"127.0.0.1", "::1"}
+	case "*":
+		addresses = []string{""}
+	}
+	if at.port == 0 || at.port > 65535 {
+		return errMalformed
+	}
+	var first error
+	for _, a := range addresses {
+		l, err := net.Listen("tcp", net.JoinHostPort(a, strconv.FormatUint(uint64(at.port), 10)))
+		if err == nil {
+			f.listeners = append(f.listeners, l)
+		} else if first == nil {
+			first = err
+		}
+	}
+	if len(f.listeners) == 0 {
+		return first
+	}
+	return nil
+}
+
+// listenOnly listens at a path where nothing is, for the user alone.
+func listenOnly(path string) (net.Listener, error) {
+	// Nobody enters between bind and chmod: a directory that others may enter keeps
+	// them out until then.
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".keyway-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	made := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // as ssh leaves it
+	err = os.Chmod(made, 0o600)
+	if err == nil {
+		err = os.Link(made, path) // which replaces nothing
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// enter notes a connection; it reports false if the forward has ended.
+func (f *forward) enter(conn net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return false
+	}
+	f.conns[conn] = struct{}{}
+	return true
+}
+
+func (f *forward) leave(conn net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, conn)
+}
+
+// accept carries each connection of a listener of ours.
+func (f *forward) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			pause()
+			continue
+		}
+		f.guest.work.Go(func() {
+			defer conn.Close()
+			if f.enter(conn) {
+				defer f.leave(conn)
+				f.carry(conn)
+			}
+		})
+	}
+}
+
+func (f *forward) carry(conn net.Conn) {
+	to := f.asked.connect
+	if f.asked.kind == forwardDynamic {
+		var err error
+		if to, err = readSOCKS(conn); err != nil {
+			return
+		}
+	}
+	channel, requests, err := f.guest.direct(to, conn.RemoteAddr())
+	if err == nil {
+		f.guest.relay(conn, channel, requests)
+	}
+}
+
+// direct opens a channel to a target as the guest sees it.
+func (g *guest) direct(to target, from net.Addr) (ssh.Channel, <-chan *ssh.Request, error) {
+	if to.port == onPath {
+		return g.ssh.OpenChannel("direct-streamlocal@openssh.com", ssh.Marshal(struct {
+			Path, Reserved string
+			Number         uint32
+		}{to.host, "", 0}))
+	}
+	origin, number := "127.0.0.1", 65535 // as ssh says of what has no address
+	if a, ok := from.(*net.TCPAddr); ok {
+		origin, number = a.IP.String(), a.Port
+	}
+	return g.ssh.OpenChannel("direct-tcpip", ssh.Marshal(struct {
+		Host   string
+		Port   uint32
+		Origin string
+		Number uint32
+	}{to.host, to.port, origin, uint32(number)}))
+}
+
+// forwarded serves a channel of the guest's for a forward.
+func (g *guest) forwarded(offered ssh.NewChannel, is func(*forward) bool) {
+	g.mu.Lock()
+	var found *forward
+	for _, f := range g.forwards {
+		if f.asked.kind == forwardRemote && is(f) {
+			found = f
+		}
+	}
+	g.mu.Unlock()
+	if found == nil {
+		_ = offered.Reject(ssh.Prohibited, "that is not forwarded")
+		return
+	}
+	found.receive(offered)
+}
+
+// isAt reports whether the guest listens there for f.
+func (f *forward) isAt(host string, port uint32) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked.listen.port != onPath && f.remoteHost() == host && f.port == port
+}
+
+// receive connects a channel of the guest's to the target; to what a SOCKS client
+// names if there is none (ssh -R PORT).
+func (f *forward) receive(offered ssh.NewChannel) {
+	to := f.asked.connect
+	if to.port == 0 {
+		f.receiveDynamic(offered)
+		return
+	}
+	conn, err := f.dial(to)
+	if err != nil {
+		_ = offered.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	defer conn.Close()
+	if !f.enter(conn) {
+		_ = offered.Reject(ssh.Prohibited, "that is not forwarded")
+		return
+	}
+	defer f.leave(conn)
+	if channel, requests, err := offered.Accept(); err == nil {
+		f.guest.relay(conn, channel, requests)
+	}
+}
+
+func (f *forward) receiveDynamic(offered ssh.NewChannel) {
+	channel, requests, err := offered.Accept()
+	if err != nil {
+		return
+	}
+	defer channel.Close()
+	to, err := readSOCKS(channel)
+	if err != nil {
+		return
+	}
+	conn, err := f.dial(to)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	if f.enter(conn) {
+		defer f.leave(conn)
+		f.guest.relay(conn, channel, requests)
+	}
+}
+
+func (f *forward) dial(to target) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTime}
+	if to.port == onPath {
+		return d.DialContext(f.guest.open, "unix", to.host)
+	}
+	return d.DialContext(f.guest.open, "tcp", net.JoinHostPort(to.host, strconv.FormatUint(uint64(to.port), 10)))
+}

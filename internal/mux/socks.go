@@ -1,0 +1,104 @@
+package mux
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+)
+
+var errSOCKS = errors.New("no SOCKS that is understood")
+
+// maxWord bounds in bytes the user and the name of a SOCKS 4 client.
+const maxWord = 255
+
+// readSOCKS reads where a client of SOCKS 4, 4a or 5 (RFC 1928) wants to go. It tells
+// the client at once, as ssh does, that it is there.
+func readSOCKS(conn io.ReadWriter) (target, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return target{}, err
+	}
+	switch head[0] {
+	case 4:
+		return readSOCKS4(conn, head[1])
+	case 5:
+		return readSOCKS5(conn, int(head[1]))
+	}
+	return target{}, errSOCKS
+}
+
+// socksConnect is the one command that is served, of each version.
+const socksConnect = 1
+
+func readSOCKS4(conn io.ReadWriter, command byte) (to target, err error) {
+	var b [6]byte // port, address
+	if _, err := io.ReadFull(conn, b[:]); err != nil {
+		return to, err
+	}
+	if _, err := readWord(conn); err != nil { // the user
+		return to, err
+	}
+	to = target{net.IP(b[2:]).String(), uint32(binary.BigEndian.Uint16(b[:]))}
+	if b[2] == 0 && b[3] == 0 && b[4] == 0 && b[5] != 0 { // 4a: a name follows
+		if to.host, err = readWord(conn); err != nil {
+			return to, err
+		}
+	}
+	if command != socksConnect {
+		return to, errSOCKS
+	}
+	_, err = conn.Write([]byte{0, 90, 0, 0, 0, 0, 0, 0})
+	return to, err
+}
+
+// readWord reads up to a zero byte.
+func readWord(r io.Reader) (string, error) {
+	var word []byte
+	for one := make([]byte, 1); len(word) <= maxWord; word = append(word, one[0]) {
+		if _, err := io.ReadFull(r, one); err != nil {
+			return "", err
+		}
+		if one[0] == 0 {
+			return string(word), nil
+		}
+	}
+	return "", errSOCKS
+}
+
+func readSOCKS5(conn io.ReadWriter, methods int) (to target, err error) {
+	if _, err := io.CopyN(io.Discard, conn, int64(methods)); err != nil {
+		return to, err
+	}
+	if _, err := conn.Write([]byte{5, 0}); err != nil { // no authentication
+		return to, err
+	}
+	var b [5]byte // version, command, 0, kind of address, its first byte
+	if _, err := io.ReadFull(conn, b[:]); err != nil {
+		return to, err
+	}
+	rest, name := 0, false
+	switch b[3] {
+	case 1:
+		rest = net.IPv4len - 1
+	case 3:
+		rest, name = int(b[4]), true
+	case 4:
+		rest = net.IPv6len - 1
+	}
+	if b[0] != 5 || b[1] != socksConnect || rest == 0 {
+		return to, errSOCKS
+	}
+	address := make([]byte, rest+2)
+	if _, err := io.ReadFull(conn, address); err != nil {
+		return to, err
+	}
+	to.port = uint32(binary.BigEndian.Uint16(address[rest:]))
+	if name {
+		to.host = string(address[:rest])
+	} else {
+		to.host = net.IP(append([]byte{b[4]}, address[:rest]...)).String()
+	}
+	_, err = conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	return to, err
+}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -176,6 +177,7 @@ func (s *Server) hold(name keyway.Name) {
 		return
 	}
 	s.cfg.Log.Info("held ready", "workspace", name)
+	debug.FreeOSMemory() // of the start and the login, which are over
 	if s.open.Err() != nil {
 		w.retire()
 	}

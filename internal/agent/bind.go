@@ -50,7 +50,7 @@ func verify(key ssh.PublicKey, session, sigBlob []byte) error {
 	if sr.Err() != nil {
 		return sr.Err()
 	}
-	if sig.Format == ssh.KeyAlgoRSA || sig.Format == ssh.InsecureKeyAlgoDSA {
+	if sig.Format == ssh.KeyAlgoRSA {
 		return errors.New("it is made with SHA-1")
 	}
 	if cert, ok := key.(*ssh.Certificate); ok {

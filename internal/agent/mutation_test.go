@@ -46,7 +46,7 @@ var mutants = []mutant{
 	{"session that nobody logs", "agent/session.go", "if err := c.agent.log(e); err != nil {\n\t\t\treturn jsonResponse", "if false {\n\t\t\treturn jsonResponse"},
 
 	// Whatever else a line of code decides.
-	{"SHA-1 believed", "agent/bind.go", "if sig.Format == ssh.KeyAlgoRSA ||", "if false && sig.Format == ssh.KeyAlgoRSA ||"},
+	{"SHA-1 believed", "agent/bind.go", "if sig.Format == ssh.KeyAlgoRSA {", "if false && sig.Format == ssh.KeyAlgoRSA {"},
 	{"session bound to a second host", "agent/bind.go", "case sameSession && !sameKey:", "case sameSession && !sameKey && false:"},
 	{"session bound for a second purpose", "agent/bind.go", "case sameSession && old.forwarding != b.forwarding:", "case false:"},
 	{"any number of binds", "agent/bind.go", "if len(binds) >= maxBinds {", "if false {"},

@@ -3,7 +3,6 @@ package identity
 import (
 	"bytes"
 	"crypto"
-	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -45,7 +44,6 @@ const (
 
 var (
 	shapeRSA     = shape{ssh.KeyAlgoRSA, []field{public, public, private, private, private, private}} // n e d iqmp p q
-	shapeDSA     = shape{ssh.InsecureKeyAlgoDSA, []field{public, public, public, public, private}}    // p q g y x
 	shapeEd25519 = shape{ssh.KeyAlgoED25519, []field{publicKept, private}}                            // pk sk
 	// security keys: application flags handle reserved
 	shapeSKEd25519 = shape{ssh.KeyAlgoSKED25519, []field{publicKept, afterPublic, flagByte, afterPublic, afterPublic}}
@@ -58,7 +56,6 @@ func shapeECDSA(name string) shape {
 
 var shapes = map[string]shape{
 	ssh.KeyAlgoRSA: shapeRSA, ssh.CertAlgoRSAv01: shapeRSA,
-	ssh.InsecureKeyAlgoDSA: shapeDSA, ssh.InsecureCertAlgoDSAv01: shapeDSA,
 	ssh.KeyAlgoED25519: shapeEd25519, ssh.CertAlgoED25519v01: shapeEd25519,
 	ssh.KeyAlgoECDSA256: shapeECDSA(ssh.KeyAlgoECDSA256), ssh.CertAlgoECDSA256v01: shapeECDSA(ssh.KeyAlgoECDSA256),
 	ssh.KeyAlgoECDSA384: shapeECDSA(ssh.KeyAlgoECDSA384), ssh.CertAlgoECDSA384v01: shapeECDSA(ssh.KeyAlgoECDSA384),
@@ -174,8 +171,6 @@ func (p parts) signer() (key crypto.PrivateKey, wipe func(), err error) {
 		return p.ed25519()
 	case ssh.KeyAlgoRSA:
 		return p.rsa()
-	case ssh.InsecureKeyAlgoDSA:
-		return p.dsa()
 	}
 	return p.ecdsa()
 }
@@ -241,28 +236,6 @@ func (p parts) rsaPublic() (*rsa.PublicKey, error) {
 		return nil, fmt.Errorf("an RSA key needs %d bits or more and a usual exponent", minRSABits)
 	}
 	return &rsa.PublicKey{N: list[0], E: int(list[1].Int64())}, nil
-}
-
-func (p parts) dsa() (crypto.PrivateKey, func(), error) {
-	list, err := integers(p.fields)
-	if err != nil {
-		return nil, nil, err
-	}
-	key := &dsa.PrivateKey{}
-	if p.cert != nil {
-		pub, ok := p.cert.Key.(ssh.CryptoPublicKey).CryptoPublicKey().(*dsa.PublicKey)
-		if !ok {
-			return nil, nil, errors.New("the certificate is for a key of another type")
-		}
-		key.PublicKey, key.X = *pub, list[0]
-	} else {
-		key.P, key.Q, key.G, key.Y, key.X = list[0], list[1], list[2], list[3], list[4]
-	}
-	if key.P.BitLen() != 1024 || key.Q.BitLen() != 160 || key.X.Cmp(key.Q) >= 0 ||
-		new(big.Int).Exp(key.G, key.X, key.P).Cmp(key.Y) != 0 {
-		return nil, nil, errHalves
-	}
-	return key, func() { clear(key.X.Bits()) }, nil
 }
 
 var curves = map[string]elliptic.Curve{

@@ -92,6 +92,28 @@ done
 exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups --inh-caps=-all --ambient-caps=-all "$@"
 `
 
+// withoutDSA has OpenSSH's tests make and name no DSA keys, which Debian's OpenSSH still
+// has and newer ones have not.
+func withoutDSA(t *testing.T, scripts ...string) {
+	t.Helper()
+	asks := regexp.MustCompile(`(?i)\$?ssh -Q key-(plain|sig) \|`)
+	found := false
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := asks.ReplaceAll(text, []byte("${0} grep -v ^ssh-dss |"))
+		found = found || len(changed) > len(text)
+		if err := os.WriteFile(script, changed, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !found {
+		t.Fatalf("none of %q asks ssh for its types of keys", scripts)
+	}
+}
+
 var skipped = regexp.MustCompile(`(?i)\bskipp`)
 
 // regressLimit is for a busy machine: all of OpenSSH's tests run at once, beside
@@ -105,6 +127,7 @@ func (p place) regress(t *testing.T, script string, who account) {
 	if out, err := exec.Command("cp", "-a", regress, work).CombinedOutput(); err != nil {
 		t.Fatalf("OpenSSH's tests (Debian: openssh-tests): %v: %s", err, out)
 	}
+	withoutDSA(t, filepath.Join(work, "test-exec.sh"), filepath.Join(work, script+".sh"))
 	env := p.env("BUILDDIR="+work, "TEST_SHELL=sh", "TEST_SSH_SSH=ssh", "TEST_SSH_SSHAGENT="+p.program,
 		"TEST_SSH_SFTPSERVER=/usr/lib/openssh/sftp-server", "TEST_SSH_UNSAFE_PERMISSIONS=1", "TEST_SSH_PORT="+freePort(t))
 	if slices.Contains(needsSudo, script) {

@@ -179,6 +179,7 @@ var owners = map[string]string{
 	"github.com/moby/moby/":                   "internal/engine/docker",
 	"github.com/containerd/errdefs":           "internal/engine/docker",
 	"github.com/distribution/reference":       "internal/engine/docker",
+	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front", // to clients; to the Jupyter server
 	"github.com/docker/go-connections/":       "internal/engine/docker",
 }
 
@@ -252,12 +253,27 @@ var denied = []struct {
 		"github.com/spf13/cobra":    "the node has no words for people",
 		"runtime/cgo":               "the node must be static: places without this libc",
 	}},
+	{"cmd/keyway-jupyter", "", map[string]string{
+		"keyway/internal/agent":    "no key is in a workspace",
+		"keyway/internal/identity": "no key is in a workspace",
+		"keyway/internal/link":     "the laptop comes to it",
+		"keyway/internal/guest":    "the guest is a program of its own",
+		"keyway/internal/session":  "it runs as a session, and holds none",
+		"keyway/internal/engine":   "it knows no engine",
+		"golang.org/x/crypto/ssh":  "it speaks HTTP only",
+		"github.com/spf13/cobra":   "it has four words",
+		"html/template":            "switches off dead-code elimination",
+		"text/template":            "switches off dead-code elimination",
+		"runtime/cgo":              "it must be static: workspaces without this libc",
+		"testing":                  "tests stay outside of programs",
+	}},
 	{"cmd/keyway", "embed_node_amd64,embed_node_arm64", map[string]string{
-		"keyway/internal/engine": "the node drives engines",
-		"keyway/internal/node":   "the node is a program of its own",
-		"keyway/internal/guest":  "the guest is a program of its own",
-		"github.com/moby/moby":   "the node drives engines",
-		"github.com/pkg/sftp":    "the guest serves files",
+		"keyway/internal/engine":  "the node drives engines",
+		"keyway/internal/node":    "the node is a program of its own",
+		"keyway/internal/guest":   "the guest is a program of its own",
+		"keyway/internal/jupyter": "keyway-jupyter is a program of its own",
+		"github.com/moby/moby":    "the node drives engines",
+		"github.com/pkg/sftp":     "the guest serves files",
 	}},
 }
 

@@ -1,0 +1,541 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"keyway/internal/jupyter/front"
+	"keyway/internal/jupyter/wire"
+)
+
+// world is a real Jupyter server with the program beside it.
+type world struct {
+	front, stock service
+	dir          string
+	pid          int
+	environ      []string
+	log          *buffer
+}
+
+// buffer is a log that is written while it is read.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func startWorld(t *testing.T) *world {
+	t.Helper()
+	home := t.TempDir()
+	w := &world{dir: filepath.Join(home, "work"), log: &buffer{}}
+	program := filepath.Join(home, "keyway-jupyter")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.Mkdir(w.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.environ = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
+	cmd := exec.Command(program, "serve", "--dir", w.dir, "--away", "100ms")
+	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ, w.log, w.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.pid = cmd.Process.Pid
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("the program said:\n%s", w.log)
+		}
+	})
+	where := exec.Command(program, "where", "--wait", "60")
+	where.Env = w.environ
+	out, err := where.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var r record
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	w.front = service{r.Socket, r.Token}
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_DATA_HOME", "")
+	pid := 0
+	for _, s := range running() {
+		w.stock, pid = service{s.Address, s.Token}, s.PID
+	}
+	for _, p := range []int{cmd.Process.Pid, pid} {
+		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)); len(args) == 0 || bytes.Contains(args, []byte(w.stock.token)) || bytes.Contains(args, []byte(w.front.token)) {
+			t.Errorf("the arguments of a process, which all can read, have a token: %q", args)
+		}
+	}
+	if w.stock.token == "" || w.stock.token == w.front.token {
+		t.Fatalf("the Jupyter server is not found, or has our token: %+v", w.stock)
+	}
+	return w
+}
+
+// status is what the program tells of a kernel.
+func (w *world) status(t *testing.T, id string) front.KernelStatus {
+	t.Helper()
+	var all []front.KernelStatus
+	w.front.call(t, "GET", "/keyway/kernels", nil, &all)
+	for _, k := range all {
+		if k.ID == id {
+			return k
+		}
+	}
+	return front.KernelStatus{}
+}
+
+func (w *world) wait(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// idle waits until a kernel has nothing left to do and nobody is connected.
+func (w *world) idle(t *testing.T, id string) {
+	t.Helper()
+	w.wait(t, "an idle kernel", func() bool {
+		s := w.status(t, id)
+		return s.ID != "" && s.Running+s.Queued+s.Clients == 0
+	})
+}
+
+// kill kills the program that does the work.
+func (w *world) kill(t *testing.T) {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", w.pid, w.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range strings.Fields(string(data)) {
+		pid, _ := strconv.Atoi(f)
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if bytes.Contains(args, []byte("\x00keep")) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	// children lists those of one thread only
+	out, _ := exec.Command("ps", "-o", "pid=,args=", "--ppid", strconv.Itoa(w.pid)).Output()
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == "keep" {
+			pid, _ := strconv.Atoi(fields[0])
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("there is no process to kill")
+}
+
+// TestNothingIsLost drives real kernels behind a real Jupyter server. What each case
+// wins, the Jupyter server alone loses: see stockLoses.
+func TestNothingIsLost(t *testing.T) {
+	w := startWorld(t)
+	t.Run("together", func(t *testing.T) {
+		for _, c := range []struct {
+			name string
+			test func(*testing.T, *world)
+		}{
+			{"back after the end", backAfterTheEnd},
+			{"back in the middle", backInTheMiddle},
+			{"the same session back", sameSessionBack},
+			{"half-open", halfOpen},
+			{"stock loses", stockLoses},
+			{"two at once", twoAtOnce},
+			{"queued cells", queuedCells},
+			{"input waits", inputWaits},
+			{"restart and interrupt", restartAndInterrupt},
+			{"displays", displays},
+			{"notebook", theNotebook},
+			{"two cells alike", cellsAlike},
+		} {
+			t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, w) })
+		}
+	})
+	t.Run("killed in mid-cell", func(t *testing.T) { killedInMidCell(t, w) })
+}
+
+// killedInMidCell kills the program under two cells: one whose page comes back with its
+// session, and one whose page never does.
+func killedInMidCell(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	code, want := lines(60, "0.05")
+	id := a.run(code, "")
+	a.line(id, 5)
+	w.kill(t)
+	<-a.done // its connection has ended
+	b := w.front.open(t, k, a.session, wire.V1)
+	survived(t, b.ended(id), want)
+	again := b.run(code, "")
+	b.line(again, 5)
+	b.close()
+	w.kill(t)
+	w.idle(t, k)
+	c := w.front.open(t, k, "", wire.JSON)
+	survived(t, c.ended(again), want)
+}
+
+// survived compares what a cell shows after the program was killed under it with what it
+// printed. What was on its way to the program in that moment may be missing, and the
+// output says so; what there is is in order, and there once.
+func survived(t *testing.T, got, want string) {
+	t.Helper()
+	const notice = "\n[keyway-jupyter was started again here: what the kernel said in that moment may be missing]\n"
+	before, after, told := strings.Cut(got, notice)
+	rest, lines := want, strings.SplitAfter(before+after, "\n")
+	for _, line := range lines {
+		at := strings.Index(rest, line)
+		if at < 0 {
+			t.Fatalf("it shows %q, out of order or twice", got)
+		}
+		rest = rest[at+len(line):]
+	}
+	if !told || rest != "" || !strings.HasPrefix(want, before) || len(lines) < strings.Count(want, "\n")/2 {
+		t.Errorf("it shows %q", got)
+	}
+}
+
+var protocols = map[string]wire.Protocol{"JSON": wire.JSON, "v1": wire.V1}
+
+func backAfterTheEnd(t *testing.T, w *world) {
+	for name, p := range protocols {
+		k := w.front.kernel(t)
+		a := w.front.open(t, k, "", p)
+		code, want := lines(40, "0.02")
+		id := a.run(code, "")
+		a.line(id, 3)
+		a.close()
+		w.idle(t, k)
+		if got := w.front.open(t, k, "", p).ended(id); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func backInTheMiddle(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	code, want := lines(100, "0.03")
+	id := a.run(code, "")
+	a.line(id, 3)
+	a.close()
+	b := w.front.open(t, k, "", wire.V1)
+	b.line(id, 50)
+	if got := b.ended(id); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
+func sameSessionBack(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.JSON)
+	code, want := lines(60, "0.03")
+	id := a.run(code, "")
+	a.line(id, 3)
+	a.close()
+	w.idle(t, k)
+	if got := w.front.open(t, k, a.session, wire.JSON).ended(id); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
+// halfOpen is a laptop that is gone without a word: its connection stays, and nothing
+// is read from it.
+func halfOpen(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	code, want := lines(60, "0.03")
+	id := a.run(code, "")
+	a.line(id, 3)
+	a.mu.Lock() // stops its reader
+	w.wait(t, "the end of the cell", func() bool { s := w.status(t, k); return s.Running+s.Queued == 0 })
+	b := w.front.open(t, k, a.session, wire.V1)
+	got := b.ended(id)
+	a.mu.Unlock()
+	if got != want {
+		t.Errorf("%q", got)
+	}
+}
+
+// stockLoses shows that the cases would fail without the program.
+func stockLoses(t *testing.T, w *world) {
+	k := w.stock.kernel(t)
+	a := w.stock.open(t, k, "", wire.JSON)
+	code, want := lines(40, "0.02")
+	id := a.run(code, "")
+	a.line(id, 3)
+	a.close()
+	w.wait(t, "the end of the cell", func() bool {
+		var s struct {
+			State string `json:"execution_state"`
+		}
+		w.stock.call(t, "GET", "/api/kernels/"+k, nil, &s)
+		return s.State == "idle"
+	})
+	b := w.stock.open(t, k, "", wire.JSON)
+	b.ended(b.run("1", "")) // whatever came before this would have come
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.cells[id]; s != nil && s.text.String() == want {
+		t.Error("the Jupyter server alone loses nothing: this program is not needed")
+	}
+}
+
+func twoAtOnce(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a, b := w.front.open(t, k, "", wire.V1), w.front.open(t, k, "", wire.JSON)
+	code, want := lines(30, "0.01")
+	id := a.run(code, "")
+	if got := a.ended(id); got != want {
+		t.Errorf("the one who asked has %q", got)
+	}
+	if got := b.until(id, "the other's end", func(s *shown) bool { return s.idle }); got != want {
+		t.Errorf("the other has %q", got)
+	}
+}
+
+func queuedCells(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	ids, want := []string{}, []string{}
+	for i := range 20 {
+		ids = append(ids, a.run(fmt.Sprintf("import time; time.sleep(0.05); print('cell %d')", i), fmt.Sprint("c", i)))
+		want = append(want, fmt.Sprintf("cell %d\n", i))
+	}
+	a.ended(ids[1])
+	a.close()
+	w.idle(t, k)
+	b := w.front.open(t, k, "", wire.V1)
+	for i, id := range ids {
+		if got := b.ended(id); got != want[i] {
+			t.Errorf("cell %d: %q", i, got)
+		}
+	}
+}
+
+// inputWaits closes the page at a question, and answers from another one.
+func inputWaits(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.JSON)
+	id := a.run("print('hello', input('who? '))", "")
+	a.until(id, "the question", func(s *shown) bool { return s.prompt != nil })
+	a.close()
+	b := w.front.open(t, k, "", wire.JSON)
+	b.until(id, "the question again", func(s *shown) bool { return s.prompt != nil })
+	b.mu.Lock()
+	header := b.cells[id].prompt.Header
+	b.mu.Unlock()
+	b.send("stdin", "input_reply", map[string]string{"value": "world", "status": "ok"}, "{}", header)
+	if got := b.ended(id); got != "hello world\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func restartAndInterrupt(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	code, _ := lines(10_000, "0.02")
+	id := a.run(code, "")
+	a.line(id, 3)
+	w.front.call(t, "POST", "/api/kernels/"+k+"/interrupt", map[string]any{}, nil)
+	a.until(id, "KeyboardInterrupt", func(s *shown) bool { return s.idle && s.replied && len(s.others) == 1 })
+	id = a.run(code, "")
+	a.line(id, 3)
+	a.close()
+	if code := w.front.call(t, "POST", "/api/kernels/"+k+"/restart", map[string]any{}, nil); code != 200 {
+		t.Fatal(code)
+	}
+	w.idle(t, k)
+	b := w.front.open(t, k, "", wire.V1)
+	b.ended(id) // told as aborted
+	code, want := lines(3, "0")
+	if got := b.ended(b.run(code, "")); got != want {
+		t.Errorf("after the restart: %q", got)
+	}
+}
+
+func displays(t *testing.T, w *world) {
+	k := w.front.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	id := a.run(`
+import time
+from IPython.display import display, clear_output
+for i in range(20):
+    clear_output(wait=True); print("round", i); time.sleep(0.02)
+h = display("bar 0", display_id="the-bar")
+for i in range(20):
+    h.update("bar %d" % i)
+42`, "")
+	a.until(id, "round", func(s *shown) bool { return strings.Contains(s.text.String(), "round 1") })
+	a.close()
+	w.idle(t, k)
+	b := w.front.open(t, k, "", wire.V1)
+	if got := b.ended(id); got != "round 19\n" {
+		t.Errorf("%q", got)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.cells[id]; s.display["the-bar"] != "'bar 19'" || len(s.others) != 1 || s.updates > 5 {
+		t.Errorf("%v, %v, %d updates", s.display, s.others, s.updates)
+	}
+}
+
+// book is a notebook in the contents API.
+type book struct {
+	w    *world
+	path string
+}
+
+func (b book) save(t *testing.T, cells ...map[string]any) {
+	t.Helper()
+	body := map[string]any{"type": "notebook", "format": "json", "content": map[string]any{
+		"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": cells}}
+	if code := b.w.front.call(t, "PUT", "/api/contents/"+b.path, body, nil); code/100 != 2 {
+		t.Fatalf("saving: %d", code)
+	}
+}
+
+func codeCell(id, source string) map[string]any {
+	return map[string]any{"cell_type": "code", "id": id, "metadata": map[string]any{}, "source": source, "outputs": []any{}, "execution_count": nil}
+}
+
+// kernel starts one for the notebook.
+func (b book) kernel(t *testing.T) string {
+	t.Helper()
+	var s struct{ Kernel struct{ ID string } }
+	code := b.w.front.call(t, "POST", "/api/sessions", map[string]any{"path": b.path, "name": b.path, "type": "notebook",
+		"kernel": map[string]string{"name": "python3"}}, &s)
+	if code/100 != 2 {
+		t.Fatal(code)
+	}
+	t.Cleanup(func() { b.w.front.call(t, "DELETE", "/api/kernels/"+s.Kernel.ID, nil, nil) })
+	return s.Kernel.ID
+}
+
+// cell is a cell as a client gets it.
+type cell struct {
+	ID       string         `json:"id"`
+	Source   string         `json:"source"`
+	Type     string         `json:"cell_type"`
+	Count    *int           `json:"execution_count"`
+	Metadata map[string]any `json:"metadata"`
+	Outputs  []struct {
+		Type string         `json:"output_type"`
+		Text string         `json:"text"`
+		Data map[string]any `json:"data"`
+	} `json:"outputs"`
+}
+
+func (b book) read(t *testing.T, s service) (cells []cell) {
+	t.Helper()
+	var m struct{ Content struct{ Cells []cell } }
+	if code := s.call(t, "GET", "/api/contents/"+b.path, nil, &m); code != 200 {
+		t.Fatal(code)
+	}
+	return m.Content.Cells
+}
+
+func (c cell) text() (all string) {
+	for _, o := range c.Outputs {
+		all += o.Text
+	}
+	return all
+}
+
+// theNotebook leaves a notebook in mid-cell, and looks at what another page reads, and at
+// the file.
+func theNotebook(t *testing.T, w *world) {
+	b := book{w, "the.ipynb"}
+	code, want := lines(60, "0.03")
+	b.save(t, codeCell("aaa", code), codeCell("bbb", "1/0"), codeCell("ccc", "changed"))
+	k := b.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	id := a.run(code, "aaa")
+	a.run("original", "ccc")
+	a.line(id, 10)
+	// another page, in mid-cell: what there is so far; the file does not have it
+	if got := b.read(t, w.front)[0]; !strings.HasPrefix(got.text(), "line 0\n") || got.Metadata["keyway"] != nil {
+		t.Errorf("in mid-cell: %q, %v", got.text(), got.Metadata)
+	}
+	if got := b.read(t, w.stock)[0]; len(got.Outputs) != 0 {
+		t.Errorf("the file has %v before the end", got.Outputs)
+	}
+	a.close()
+	w.idle(t, k)
+	w.wait(t, "the file", func() bool { return b.read(t, w.stock)[0].text() == want })
+	cells := b.read(t, w.front)
+	if len(cells[2].Outputs) != 0 {
+		t.Errorf("a changed cell shows %v", cells[2].Outputs)
+	}
+	if cells[0].Count == nil || *cells[0].Count != 1 || cells[0].Metadata["keyway"] == nil {
+		t.Errorf("the cell has %+v", cells[0])
+	}
+	out, err := exec.Command("/usr/bin/python3", "-c", "import nbformat,sys; nbformat.validate(nbformat.read(sys.argv[1], 4))", filepath.Join(w.dir, b.path)).CombinedOutput()
+	if err != nil {
+		t.Errorf("the file is not valid: %s", out)
+	}
+	// a page that clears what it has seen: it stays cleared
+	cleared := codeCell("aaa", code)
+	cleared["metadata"] = cells[0].Metadata
+	b.save(t, cleared)
+	for _, s := range []service{w.front, w.stock} {
+		if got := b.read(t, s)[0]; len(got.Outputs) != 0 || got.Metadata["keyway"] != nil {
+			t.Errorf("cleared, it shows %v, %v", got.Outputs, got.Metadata)
+		}
+	}
+}
+
+func cellsAlike(t *testing.T, w *world) {
+	b := book{w, "alike.ipynb"}
+	b.save(t, codeCell("aaa", "x = globals().get('x', 0) + 1; print(x)"), codeCell("bbb", "x = globals().get('x', 0) + 1; print(x)"))
+	k := b.kernel(t)
+	a := w.front.open(t, k, "", wire.JSON)
+	for _, c := range b.read(t, w.front) {
+		a.run(c.Source, "") // as the classic notebook does
+	}
+	a.close()
+	w.idle(t, k)
+	if cells := b.read(t, w.front); cells[0].text() != "1\n" || cells[1].text() != "2\n" {
+		t.Errorf("%q, %q", cells[0].text(), cells[1].text())
+	}
+	// a stale page saves over our file: what it has not seen is shown again
+	w.wait(t, "the file", func() bool { return b.read(t, w.stock)[1].text() == "2\n" })
+	b.save(t, codeCell("aaa", "x = globals().get('x', 0) + 1; print(x)"), codeCell("bbb", "x = globals().get('x', 0) + 1; print(x)"))
+	if cells := b.read(t, w.front); cells[0].text() != "1\n" || cells[1].text() != "2\n" {
+		t.Errorf("after a stale page's save: %q, %q", cells[0].text(), cells[1].text())
+	}
+}

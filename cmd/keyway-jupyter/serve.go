@@ -1,0 +1,292 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"keyway/internal/filelock"
+	"keyway/internal/jupyter/front"
+	"keyway/internal/jupyter/journal"
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// wish is what Jupyter server is wanted, if none runs.
+type wish struct {
+	kind string   // lab or notebook; empty: the best there is
+	dir  string   // where the notebooks are
+	args []string // for its command line
+}
+
+// startTime bounds how long a Jupyter server may take to begin.
+const startTime = 2 * time.Minute
+
+// serve finds or starts the Jupyter server, and has a child serve it until a signal
+// comes or the server ends.
+func serve(w wish, away time.Duration, news io.Writer, stop <-chan os.Signal) error {
+	state, err := stateDir()
+	if err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(filepath.Join(state, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := filelock.Try(lock, true); errors.Is(err, filelock.ErrLocked) {
+		return errors.New("it runs here already")
+	} else if err != nil {
+		return err
+	}
+	if w.dir == "" {
+		if w.dir, err = os.Getwd(); err != nil {
+			return err
+		}
+	}
+	s, err := ready(w, state, news, stop)
+	if err != nil {
+		return err
+	}
+	defer s.end(news)
+	listener, err := listen(filepath.Join(state, "front.sock"))
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	secret, err := token(state)
+	if err != nil {
+		return err
+	}
+	if err := publish(state, s, secret); err != nil {
+		return err
+	}
+	defer os.Remove(recordPath(state))
+	return supervise(s, listener, keeping{s, secret, state, away}, news, stop)
+}
+
+// ready finds a server that answers, or starts one and waits for it.
+func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server, error) {
+	for _, s := range running() {
+		if s.answers(context.Background()) {
+			fmt.Fprintf(news, "using the Jupyter server that runs here (process %d)\n", s.PID)
+			return s, nil
+		}
+	}
+	kind, argv, err := pick(w.kind)
+	if err != nil {
+		return server{}, err
+	}
+	s, err := start(kind, append(argv, w.args...), w.dir, state, news)
+	if err != nil {
+		return s, fmt.Errorf("the Jupyter server does not start: %w", err)
+	}
+	for end := time.Now().Add(startTime); !s.answers(context.Background()); {
+		if time.Now().After(end) {
+			s.end(news)
+			return s, fmt.Errorf("the Jupyter server does not answer after %v", startTime)
+		}
+		select {
+		case <-stop:
+			s.end(news)
+			return s, errors.New("stopped before the Jupyter server was there")
+		case <-time.After(200 * time.Millisecond):
+		}
+		if s.ended() {
+			return s, errors.New("the Jupyter server has ended: see above what it says")
+		}
+	}
+	return s, nil
+}
+
+// ended reports whether the server's process is no more.
+func (s server) ended() bool {
+	if s.cmd == nil {
+		return !alive(s.PID)
+	}
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(s.PID, &status, syscall.WNOHANG, nil)
+	return pid == s.PID || errors.Is(err, syscall.ECHILD)
+}
+
+// end stops a server that we have started, and with it its kernels.
+func (s server) end(news io.Writer) {
+	if s.cmd == nil || s.ended() {
+		return
+	}
+	_ = syscall.Kill(s.PID, syscall.SIGTERM)
+	for range 100 {
+		if s.ended() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	fmt.Fprintln(news, "the Jupyter server does not end by itself: it is killed")
+	_ = syscall.Kill(-s.PID, syscall.SIGKILL)
+}
+
+func listen(path string) (*net.UnixListener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("%s is too long for a socket: set XDG_STATE_HOME to a shorter directory", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return unixsock.Listen(path, 0o600)
+}
+
+// publish writes the record for clients.
+func publish(state string, s server, secret string) error {
+	page := map[string]string{"lab": "lab", "notebook": "tree"}[s.Kind]
+	data, err := json.Marshal(record{Socket: filepath.Join(state, "front.sock"), Token: secret, Base: s.Base, Page: page,
+		Server: s.Kind, Dir: s.Dir, PID: os.Getpid(), Since: keyway.Version})
+	if err != nil {
+		return err
+	}
+	return keyway.WriteFile(recordPath(state), append(data, '\n'), 0o600)
+}
+
+// keeping is what the child is told.
+type keeping struct {
+	Server server        `json:"server"`
+	Token  string        `json:"token"`
+	State  string        `json:"state"`
+	Away   time.Duration `json:"away"`
+}
+
+// supervise keeps a child running as long as the Jupyter server does.
+func supervise(s server, listener *net.UnixListener, told keeping, news io.Writer, stop <-chan os.Signal) error {
+	file, err := listener.File()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for {
+		child, err := begin(file, told, news)
+		if err != nil {
+			return err
+		}
+		end, err := watch(s, child, stop)
+		if end {
+			return err
+		}
+		fmt.Fprintf(news, "the program that keeps the outputs has ended (%v): starting it again\n", err)
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// child is the process that does the work.
+type child struct {
+	cmd  *exec.Cmd
+	done chan error
+}
+
+func begin(listener *os.File, told keeping, news io.Writer) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "keep")
+	cmd.Stderr, cmd.ExtraFiles = news, []*os.File{listener}
+	in, err := cmd.StdinPipe() // and its end tells the child that we are gone
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c := &child{cmd, make(chan error, 1)}
+	err = json.NewEncoder(in).Encode(told)
+	go func() { c.done <- cmd.Wait() }() // joined by watch
+	return c, err
+}
+
+// watch waits until the child, the server or we are to end, and reports whether all is
+// over.
+func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-c.done:
+			return s.ended(), err
+		case <-stop:
+			return true, c.end()
+		case <-look.C:
+			if s.ended() {
+				_ = c.end()
+				return true, errors.New("the Jupyter server has ended, and its kernels with it")
+			}
+		}
+	}
+}
+
+func (c *child) end() error {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-c.done:
+	case <-time.After(5 * time.Second):
+		_ = c.cmd.Process.Kill()
+		<-c.done
+	}
+	return nil
+}
+
+// memoryLimit is how much memory the child takes before it collects garbage more often.
+const memoryLimit = 24 << 20
+
+// keep is the child: it serves the socket that it was given until its input ends.
+func keep(in io.Reader, news io.Writer) error {
+	debug.SetGCPercent(25) // what is at hand is small, and stays so beside a training job
+	debug.SetMemoryLimit(memoryLimit)
+	var told keeping
+	d := json.NewDecoder(in)
+	if err := d.Decode(&told); err != nil {
+		return fmt.Errorf("keep is for serve: %w", err)
+	}
+	listener, err := net.FileListener(os.NewFile(3, "socket"))
+	if err != nil {
+		return fmt.Errorf("keep is for serve: %w", err)
+	}
+	dir := filepath.Join(told.State, "kernels")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := front.New(front.Options{
+		Upstream: front.Upstream{Dial: told.Server.dial, Base: told.Server.Base, Token: told.Server.Token},
+		Token:    told.Token, Dir: dir, Limits: journal.Default,
+		Logf: func(format string, args ...any) {
+			fmt.Fprintf(news, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
+		},
+		Away: told.Away, Gap: 300 * time.Millisecond, Again: 4 * time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Resume(context.Background()); err != nil {
+		fmt.Fprintln(news, err)
+	}
+	web := http.Server{Handler: f, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, io.MultiReader(d.Buffered(), in))
+		_ = web.Close()
+	}()
+	err = web.Serve(listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

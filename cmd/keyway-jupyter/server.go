@@ -1,0 +1,199 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"keyway/internal/unixsock"
+)
+
+// server is a Jupyter server: one that this program has started, or found.
+type server struct {
+	Kind    string `json:"kind"` // lab, notebook, server or found
+	Network string `json:"network"`
+	Address string `json:"address"`
+	Base    string `json:"base"`
+	Token   string `json:"token"`
+	Dir     string `json:"dir"`
+	PID     int    `json:"pid"`
+	cmd     *exec.Cmd
+}
+
+func (s server) dial(ctx context.Context) (net.Conn, error) {
+	if s.Network == "unix" {
+		return unixsock.Dial(s.Address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, s.Network, s.Address)
+}
+
+// answers reports whether the server answers as a Jupyter server that knows the token.
+func (s server) answers(ctx context.Context) bool {
+	t := http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx) }, DisableKeepAlives: true}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+s.Base+"api/kernels", nil)
+	if err != nil {
+		return false
+	}
+	req.Header.Set("Authorization", "token "+s.Token)
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// running finds the Jupyter servers of this user by the files that they leave, the
+// latest first.
+func running() (all []server) {
+	files, _ := filepath.Glob(filepath.Join(runtimeDir(), "*server-*.json")) // the pattern is well formed
+	type dated struct {
+		s  server
+		at time.Time
+	}
+	var found []dated
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil || info.Size() > 1<<16 || !mine(info) {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if s, ok := readServer(data); ok && alive(s.PID) {
+			found = append(found, dated{s, info.ModTime()})
+		}
+	}
+	slices.SortFunc(found, func(a, b dated) int { return b.at.Compare(a.at) })
+	for _, f := range found {
+		all = append(all, f.s)
+	}
+	return all
+}
+
+func runtimeDir() string {
+	if d := os.Getenv("JUPYTER_RUNTIME_DIR"); d != "" {
+		return d
+	}
+	if d := os.Getenv("JUPYTER_DATA_DIR"); d != "" {
+		return filepath.Join(d, "runtime")
+	}
+	base := os.Getenv("XDG_DATA_HOME")
+	if base == "" {
+		base = filepath.Join(os.Getenv("HOME"), ".local", "share")
+	}
+	return filepath.Join(base, "jupyter", "runtime")
+}
+
+// readServer reads the file that a Jupyter server leaves of itself. What cannot be
+// connected to, or not without a password, is passed over.
+func readServer(data []byte) (server, bool) {
+	var r struct {
+		Base     string `json:"base_url"`
+		Port     int    `json:"port"`
+		Sock     string `json:"sock"`
+		Token    string `json:"token"`
+		PID      int    `json:"pid"`
+		Secure   bool   `json:"secure"`
+		Root     string `json:"root_dir"`
+		Notebook string `json:"notebook_dir"`
+	}
+	if json.Unmarshal(data, &r) != nil || r.Secure || r.Token == "" || r.PID < 2 || !strings.HasPrefix(r.Base, "/") || !strings.HasSuffix(r.Base, "/") {
+		return server{}, false
+	}
+	s := server{Kind: "found", Base: r.Base, Token: r.Token, PID: r.PID, Dir: r.Root + r.Notebook}
+	switch {
+	case filepath.IsAbs(r.Sock):
+		s.Network, s.Address = "unix", r.Sock
+	case r.Port > 0 && r.Port < 1<<16:
+		s.Network, s.Address = "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Port))
+	default:
+		return server{}, false
+	}
+	return s, true
+}
+
+func mine(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Getuid()
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+// kinds are the Jupyter servers that can be started, the best first.
+var kinds = []struct{ name, program, module string }{
+	{"lab", "jupyter-lab", "jupyterlab"},
+	{"notebook", "jupyter-notebook", "notebook"},
+	{"server", "jupyter-server", "jupyter_server"},
+}
+
+// pick finds how to start a Jupyter server of the kind, or of the best there is.
+func pick(want string) (kind string, argv []string, err error) {
+	for _, k := range kinds {
+		if want != "" && want != k.name {
+			continue
+		}
+		if path, err := exec.LookPath(k.program); err == nil {
+			return k.name, []string{path}, nil
+		}
+		for _, python := range []string{"python3", "python"} {
+			if exec.Command(python, "-c", "import "+k.module).Run() == nil {
+				return k.name, []string{python, "-m", k.module}, nil
+			}
+		}
+	}
+	switch want {
+	case "lab":
+		return "", nil, errors.New("JupyterLab is not installed here; install it (pip install jupyterlab), or ask for --notebook")
+	case "notebook":
+		return "", nil, errors.New("the notebook is not installed here; install it (pip install notebook), or ask for --lab")
+	}
+	return "", nil, errors.New("no Jupyter server is installed here: pip install jupyterlab")
+}
+
+// start starts a Jupyter server on a socket. The token is in its environment, not in
+// its arguments, which every user of the machine can read.
+func start(kind string, argv []string, dir, state string, news io.Writer) (server, error) {
+	s := server{Kind: kind, Network: "unix", Address: filepath.Join(state, "server.sock"), Base: "/", Token: rand.Text() + rand.Text(), Dir: dir}
+	if err := os.Remove(s.Address); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return s, err
+	}
+	argv = append(slices.Clone(argv), "--no-browser")
+	if os.Getuid() == 0 {
+		argv = append(argv, "--allow-root")
+	}
+	for _, class := range []string{"ServerApp", "NotebookApp"} { // the notebook before version 7 knows the second
+		argv = append(argv, "--"+class+".sock="+s.Address, "--"+class+".base_url=/",
+			"--"+class+".iopub_msg_rate_limit=0", "--"+class+".iopub_data_rate_limit=0")
+	}
+	// since jupyter_server 2
+	argv = append(argv, "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0", "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=0")
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, news, news
+	cmd.Env = append(os.Environ(), "JUPYTER_TOKEN="+s.Token)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us, and it asks
+	if err := cmd.Start(); err != nil {
+		return s, err
+	}
+	s.cmd, s.PID = cmd, cmd.Process.Pid
+	return s, nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func perm(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+// TestFilesAreClosed looks at what is left on disk: whoever reads it could run code.
+func TestFilesAreClosed(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", home)
+	dir, err := stateDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := token(dir)
+	if err != nil || len(first) < 40 {
+		t.Fatal(first, err)
+	}
+	if err := publish(dir, server{Kind: "lab", Base: "/"}, first); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(filepath.Join(dir, "front.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, want := range map[string]os.FileMode{".": 0o700, "token": 0o600, "where.json": 0o600, "front.sock": 0o600} {
+		if got := perm(t, filepath.Join(dir, name)); got != want {
+			t.Errorf("%s has mode %o", name, got)
+		}
+	}
+	// the address stays the same, and closed
+	for _, path := range []string{dir, filepath.Join(dir, "token")} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := stateDir(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := token(dir)
+	if again != first || err != nil || perm(t, dir) != 0o700 || perm(t, filepath.Join(dir, "token")) != 0o600 {
+		t.Errorf("%q, %v; %o, %o", again, err, perm(t, dir), perm(t, filepath.Join(dir, "token")))
+	}
+	var out bytes.Buffer
+	if err := where(&out, 0); err != nil || !strings.Contains(out.String(), first) {
+		t.Errorf("%v: %s", err, &out)
+	}
+	if _, err := listen(filepath.Join(dir, strings.Repeat("x", 120))); err == nil {
+		t.Error("a path that no client can connect to")
+	}
+}
+
+func TestReadServer(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"base_url":"/","port":8888,"token":"t","pid":7}`:                        "tcp 127.0.0.1:8888",
+		`{"base_url":"/x/","port":0,"sock":"/run/s","token":"t","pid":7}`:         "unix /run/s",
+		`{"base_url":"/","port":8888,"token":"","pid":7}`:                         "",
+		`{"base_url":"/","port":8888,"token":"t","pid":7,"secure":true}`:          "",
+		`{"base_url":"x","port":8888,"token":"t","pid":7}`:                        "",
+		`{"base_url":"/","port":99999,"token":"t","pid":7}`:                       "",
+		`{"base_url":"/","port":8888,"token":"t","pid":0}`:                        "",
+		`{"base_url":"/","port":8888,"hostname":"192.0.2.1","token":"t","pid":7}`: "tcp 127.0.0.1:8888",
+		`[]`: "", ``: "", `{"port":"x"}`: "",
+	} {
+		s, ok := readServer([]byte(text))
+		got := ""
+		if ok {
+			got = s.Network + " " + s.Address
+		}
+		if got != want {
+			t.Errorf("%s: %q, not %q", text, got, want)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for line, want := range map[string]int{"": 2, "nonsense": 2, "serve --lab --notebook": 2, "where x": 2, "where --wait": 2, "serve --what": 2, "version": 0, "serve -h": 0, "keep": 1} {
+		var out, news bytes.Buffer
+		if got := run(strings.Fields(line), &out, &news); got != want {
+			t.Errorf("%q: exit code %d, %s", line, got, &news)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package front
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"keyway/internal/jupyter/journal"
+	"keyway/internal/jupyter/notebook"
+	"keyway/internal/jupyter/wire"
+)
+
+const (
+	token     = "the-token-of-the-clients"
+	theirs    = "the-token-of-the-server"
+	theKernel = "01234567-89ab-cdef-0123-456789abcdef"
+)
+
+// fake is a Jupyter server with one kernel and one notebook.
+type fake struct {
+	t   *testing.T
+	url string
+
+	mu       sync.Mutex
+	seen     []*http.Request
+	doc      notebook.Document
+	modified string
+	refuse   bool        // PUT of the notebook fails
+	onRead   func(n int) // called with the number of the read of the notebook
+	reads    int
+	gone     bool // no kernel any more
+	away     bool // no kernel can be connected to
+	refused  int  // how often that was tried
+	sockets  []*websocket.Conn
+	asked    chan wire.Message // requests for the kernel
+}
+
+func newFake(t *testing.T) *fake {
+	f := &fake{t: t, modified: "1", asked: make(chan wire.Message, 100)}
+	f.doc = notebook.Document{"nbformat": 4, "cells": []any{map[string]any{"cell_type": "code", "id": "a", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}}}
+	s := httptest.NewServer(f)
+	t.Cleanup(s.Close)
+	t.Cleanup(f.drop)
+	f.url = strings.TrimPrefix(s.URL, "http://")
+	return f
+}
+
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.seen = append(f.seen, r)
+	gone := f.gone
+	f.mu.Unlock()
+	if r.Header.Get("Authorization") != "token "+theirs {
+		http.Error(w, "who are you?", http.StatusForbidden)
+		return
+	}
+	switch path := strings.TrimPrefix(r.URL.Path, "/base/"); {
+	case path == "api/sessions":
+		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "type": "notebook", "kernel": map[string]string{"id": theKernel}}})
+	case path == "api/kernels" && !gone:
+		writeJSON(w, []any{map[string]string{"id": theKernel}})
+	case path == "api/kernels/"+theKernel && !gone:
+		writeJSON(w, map[string]string{"id": theKernel})
+	case path == "api/kernels/"+theKernel+"/channels" && f.refuses():
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+	case path == "api/kernels/"+theKernel+"/channels" && !gone:
+		f.channels(w, r)
+	case path == "api/contents/dir/x.ipynb":
+		f.contents(w, r)
+	case path == "page":
+		http.SetCookie(w, &http.Cookie{Name: "username-localhost", Value: "login"})
+		http.SetCookie(w, &http.Cookie{Name: "_xsrf", Value: "x"})
+		_, _ = io.WriteString(w, "page")
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// refuses reports whether no kernel can be connected to at the moment.
+func (f *fake) refuses() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		f.refused++
+	}
+	return f.away
+}
+
+func (f *fake) contents(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.Method == http.MethodPut {
+		if f.refuse {
+			http.Error(w, "disk full", http.StatusInternalServerError)
+			return
+		}
+		data, _ := io.ReadAll(r.Body)
+		model, err := notebook.Parse(data)
+		if err != nil {
+			f.t.Error(err)
+		}
+		f.doc, _ = model["content"].(notebook.Document)
+		f.modified += "+"
+	} else if f.reads++; f.onRead != nil {
+		f.onRead(f.reads)
+	}
+	model := map[string]any{"type": "notebook", "last_modified": f.modified, "content": f.doc}
+	if r.URL.Query().Get("content") == "0" || r.Method == http.MethodPut {
+		delete(model, "content")
+	}
+	writeJSON(w, model)
+}
+
+func (f *fake) channels(w http.ResponseWriter, r *http.Request) {
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	conn, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	f.sockets = append(f.sockets, conn)
+	f.mu.Unlock()
+	for {
+		_, data, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		m, err := wire.Decode(wire.JSON, false, data)
+		if err != nil {
+			f.t.Error(err)
+		}
+		f.asked <- m
+	}
+}
+
+// say has the kernel answer a request.
+func (f *fake) say(to wire.Message, channel, kind string, content any) {
+	data, _ := wire.New("kernel", to.Header, channel, kind, content).Encode(wire.JSON)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sockets[len(f.sockets)-1].WriteMessage(websocket.TextMessage, data); err != nil {
+		f.t.Error(err)
+	}
+}
+
+func (f *fake) status(to wire.Message, state string) {
+	f.say(to, "iopub", "status", map[string]string{"execution_state": state})
+}
+
+// run has the kernel print a text for a request, and end it.
+func (f *fake) run(to wire.Message, text string) {
+	f.status(to, "busy")
+	f.say(to, "iopub", "execute_input", map[string]any{"execution_count": 1, "code": "code"})
+	f.say(to, "iopub", "stream", wire.Text{Name: "stdout", Text: text})
+	f.say(to, "shell", "execute_reply", map[string]string{"status": "ok"})
+	f.status(to, "idle")
+}
+
+func (f *fake) drop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.sockets {
+		_ = c.Close()
+	}
+}
+
+// ask waits for a request at the kernel.
+func (f *fake) ask() wire.Message {
+	f.t.Helper()
+	select {
+	case m := <-f.asked:
+		return m
+	case <-time.After(time.Minute):
+		f.t.Fatal("no request within a minute")
+		panic("unreachable")
+	}
+}
+
+// before is a front before a fake, served over the loopback.
+func (f *fake) before(dir string) (*Front, string) {
+	f.t.Helper()
+	front, err := New(Options{
+		Upstream: Upstream{Base: "/base/", Token: theirs, Dial: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", f.url)
+		}},
+		Token: token, Dir: dir, Limits: journal.Default, Logf: f.t.Logf,
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	s := httptest.NewServer(front)
+	f.t.Cleanup(func() { front.Close(); s.Close() })
+	return front, strings.TrimPrefix(s.URL, "http://")
+}
+
+// client is a page at a front.
+type client struct {
+	t    *testing.T
+	conn *websocket.Conn
+}
+
+func dial(t *testing.T, at, session string) *client {
+	t.Helper()
+	conn, _, err := websocket.DefaultDialer.Dial("ws://"+at+"/base/api/kernels/"+theKernel+"/channels?session_id="+session, http.Header{"Authorization": {"token " + token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &client{t, conn}
+}
+
+func (c *client) execute(cell string) wire.Message {
+	m := wire.New("page", []byte("{}"), "shell", "execute_request", map[string]any{"code": "code"})
+	m.Metadata = []byte(`{"cellId":"` + cell + `"}`)
+	data, _ := m.Encode(wire.JSON)
+	if err := c.conn.WriteMessage(websocket.TextMessage, data); err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+// until reads until a message of a kind comes, and returns the kinds of all.
+func (c *client) until(kind string) (kinds []string) {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	for {
+		_, data, err := c.conn.ReadMessage()
+		if err != nil {
+			c.t.Fatalf("waiting for %s: %v after %v", kind, err, kinds)
+		}
+		m, err := wire.Decode(wire.JSON, false, data)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		name := m.Head.Type
+		if s := m.State(); s != "" {
+			name = s
+		}
+		if kinds = append(kinds, name); name == kind {
+			return kinds
+		}
+	}
+}
+
+func get(t *testing.T, at, path string) (int, []byte) {
+	t.Helper()
+	return do(t, http.MethodGet, at, path, nil)
+}
+
+func do(t *testing.T, method, at, path string, body any) (int, []byte) {
+	t.Helper()
+	data, _ := json.Marshal(body)
+	req, _ := http.NewRequest(method, "http://"+at+"/base/"+path, strings.NewReader(string(data)))
+	req.Header.Set("Authorization", "token "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, got
+}
+
+// eventually waits for what must come.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}

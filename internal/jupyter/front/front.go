@@ -1,0 +1,226 @@
+// Package front is the HTTP server between the pages and editors of one user and their
+// Jupyter server. It passes on everything, except: a kernel's websocket, which package
+// kernel serves; a notebook that is read, into which it puts what the kernel has said;
+// and one that is saved, which tells what the client has had.
+package front
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"keyway/internal/jupyter/journal"
+	"keyway/internal/jupyter/kernel"
+)
+
+// Options are what a Front needs.
+type Options struct {
+	Upstream Upstream
+	Token    string // of the clients; must not be empty
+	Dir      string // for the journals, one directory for each kernel
+	Limits   journal.Limits
+	Logf     func(format string, args ...any)
+	// Away is how long no client must have been connected before a notebook's file is
+	// written. A page that comes back within it saves by itself.
+	Away time.Duration
+	// Gap and Again are kernel.Options'.
+	Gap, Again time.Duration
+}
+
+// Front is the handler. Make it with New.
+type Front struct {
+	Options
+	token     string
+	upstream  Upstream
+	transport *http.Transport
+	proxy     *httputil.ReverseProxy
+	handler   http.Handler
+	ctx       context.Context
+	cancel    context.CancelFunc
+	work      sync.WaitGroup
+	writing   sync.Mutex // one file at a time
+
+	mu      sync.Mutex
+	kernels map[string]*kernel.Kernel
+	paths   map[string]string // by kernel: the notebook
+	shared  map[string]bool   // notebooks in a room of several people
+	closed  bool
+}
+
+// New returns a front without connections.
+func New(o Options) (*Front, error) {
+	if o.Token == "" || !strings.HasPrefix(o.Upstream.Base, "/") || !strings.HasSuffix(o.Upstream.Base, "/") {
+		return nil, fmt.Errorf("a front needs a token, and a base that begins and ends with a slash, not %q", o.Upstream.Base)
+	}
+	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
+		kernels: map[string]*kernel.Kernel{}, paths: map[string]string{}, shared: map[string]bool{}}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
+	f.handler = f.guard(http.HandlerFunc(f.route))
+	return f, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(w, r) }
+
+// Resume connects to the kernels that the Jupyter server has, so that what they say is
+// kept from now on, and removes the journals of others.
+func (f *Front) Resume(ctx context.Context) error {
+	var all []struct {
+		ID string `json:"id"`
+	}
+	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", nil, &all); err != nil {
+		return err
+	}
+	_, _ = f.sessions(ctx) // for the paths; asked for again when they are needed
+	for _, k := range all {
+		if kernelID.MatchString(k.ID) {
+			if _, err := f.kernel(k.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return f.sweep()
+}
+
+// Close ends all connections. The journals stay.
+func (f *Front) Close() {
+	f.cancel()
+	f.mu.Lock()
+	f.closed = true
+	all := f.kernels
+	f.kernels = map[string]*kernel.Kernel{}
+	f.mu.Unlock()
+	for _, k := range all {
+		k.Close()
+	}
+	f.work.Wait()
+	f.transport.CloseIdleConnections()
+}
+
+var (
+	kernelID     = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	channelsPath = regexp.MustCompile(`^api/kernels/([0-9a-f-]{36})/channels$`)
+	restartPath  = regexp.MustCompile(`^api/kernels/([0-9a-f-]{36})/restart$`)
+	roomPath     = regexp.MustCompile(`^api/collaboration/session/(.+)$`)
+)
+
+// route serves what is ours and passes on the rest.
+func (f *Front) route(w http.ResponseWriter, r *http.Request) {
+	path, ours := strings.CutPrefix(r.URL.Path, f.upstream.Base)
+	if !ours {
+		f.proxy.ServeHTTP(w, r)
+		return
+	}
+	name, isNotebook := strings.CutPrefix(path, "api/contents/")
+	isNotebook = isNotebook && strings.HasSuffix(name, ".ipynb")
+	switch {
+	case channelsPath.MatchString(path) && r.Header.Get("Upgrade") != "":
+		f.channels(w, r, channelsPath.FindStringSubmatch(path)[1])
+	case isNotebook && r.Method == http.MethodGet && r.URL.Query().Get("content") != "0":
+		f.readNotebook(w, r, name)
+	case isNotebook && r.Method == http.MethodPut:
+		f.saveNotebook(w, r, name)
+	case strings.HasPrefix(path, "keyway/"):
+		f.own(w, r, strings.TrimPrefix(path, "keyway/"))
+	default:
+		if m := roomPath.FindStringSubmatch(path); m != nil {
+			f.stepAside(m[1])
+		}
+		f.proxy.ServeHTTP(w, r)
+	}
+}
+
+func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
+	if !kernelID.MatchString(id) || !f.hasKernel(r.Context(), id) {
+		http.Error(w, "The Jupyter server has no such kernel.", http.StatusNotFound)
+		return
+	}
+	k, err := f.kernel(id)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	k.Serve(w, r)
+}
+
+// kernel returns the kernel with its connection, which it makes if need be.
+func (f *Front) kernel(id string) (*kernel.Kernel, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if k := f.kernels[id]; k != nil {
+		return k, nil
+	}
+	if f.closed {
+		return nil, fmt.Errorf("the program is ending")
+	}
+	k, err := kernel.Open(id, kernel.Options{
+		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Logf: f.Logf, Finished: f.finished, Gap: f.Gap, Again: f.Again,
+		Dial: func(ctx context.Context, session string) (*websocketConn, *http.Response, error) {
+			return f.dialKernel(ctx, id, session)
+		},
+	}, f.gone)
+	if err != nil {
+		return nil, fmt.Errorf("the journal of a kernel: %w", err)
+	}
+	f.kernels[id] = k
+	return k, nil
+}
+
+// find returns a kernel that is connected, or nil.
+func (f *Front) find(id string) *kernel.Kernel {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kernels[id]
+}
+
+// rewrite makes a client's request one to the Jupyter server: with its token, and
+// without ours.
+func (f *Front) rewrite(r *httputil.ProxyRequest) {
+	r.Out.URL.Scheme, r.Out.URL.Host = "http", host
+	r.Out.Host = r.In.Host // pages compare it with their origin
+	clean(r.Out, f.upstream.Token)
+}
+
+func clean(r *http.Request, token string) {
+	q := r.URL.Query()
+	if q.Has("token") {
+		q.Del("token")
+		r.URL.RawQuery = q.Encode()
+	}
+	r.Header.Set("Authorization", "token "+token)
+}
+
+// modify keeps the Jupyter server's own login from browsers: they need none with it.
+func (f *Front) modify(resp *http.Response) error {
+	cookies := resp.Header.Values("Set-Cookie")
+	resp.Header.Del("Set-Cookie")
+	for _, c := range cookies {
+		if strings.HasPrefix(c, "_xsrf=") {
+			resp.Header.Add("Set-Cookie", c)
+		}
+	}
+	path := strings.TrimPrefix(resp.Request.URL.Path, f.upstream.Base)
+	if m := restartPath.FindStringSubmatch(path); m != nil && resp.StatusCode/100 == 2 {
+		if k := f.find(m[1]); k != nil {
+			k.Restarted()
+		}
+	}
+	if path == "custom/custom.js" && resp.Request.Method == http.MethodGet {
+		return addScript(resp)
+	}
+	return nil
+}
+
+func (f *Front) unreachable(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		f.Logf("%s %s: %v", r.Method, r.URL.Path, err)
+	}
+	http.Error(w, "The Jupyter server does not answer. What kernels have said is kept.", http.StatusBadGateway)
+}

@@ -1,0 +1,351 @@
+package front
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"keyway/internal/jupyter/notebook"
+)
+
+// TestGuard asks every kind of route in every wrong way: none reaches the Jupyter
+// server, and no kernel is connected to.
+func TestGuard(t *testing.T) {
+	f := newFake(t)
+	front, at := f.before(t.TempDir())
+	routes := []struct{ method, path string }{
+		{"GET", "/"}, {"GET", "/base/"}, {"GET", "/base/lab"}, {"GET", "/base/page"}, {"GET", "/base/api/contents/dir/x.ipynb"}, {"PUT", "/base/api/contents/dir/x.ipynb"},
+		{"POST", "/base/api/kernels"}, {"GET", "/base/api/kernels/" + theKernel + "/channels"}, {"GET", "/base/terminals/websocket/1"},
+		{"GET", "/base/keyway/kernels"}, {"POST", "/base/keyway/resume"}, {"GET", "/base/custom/custom.js"}, {"GET", "/base/login"}, {"GET", "/base/api"}, {"OPTIONS", "/base/api"}, {"GET", "/base/static/x.js"}, {"GET", "/base/files/secret"},
+	}
+	wrong := map[string]func(*http.Request){
+		"no token":            func(*http.Request) {},
+		"another token":       func(r *http.Request) { r.Header.Set("Authorization", "token "+token+"x") },
+		"an empty token":      func(r *http.Request) { r.Header.Set("Authorization", "token ") },
+		"the server's token":  func(r *http.Request) { r.Header.Set("Authorization", "token "+theirs) },
+		"another scheme":      func(r *http.Request) { r.SetBasicAuth(token, token) },
+		"the token as cookie": func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookieName(r), Value: token}) },
+		"cookie of another port": func(r *http.Request) {
+			r.AddCookie(&http.Cookie{Name: "keyway-jupyter-1", Value: front.cookie()})
+		},
+		"another name":     func(r *http.Request) { auth(r); r.Host = "evil.example:8888" },
+		"a look-alike":     func(r *http.Request) { auth(r); r.Host = "localhost.evil.example" },
+		"an address":       func(r *http.Request) { auth(r); r.Host = "192.0.2.1:8888" },
+		"no name":          func(r *http.Request) { auth(r); r.Host = "" },
+		"another origin":   func(r *http.Request) { auth(r); r.Header.Set("Origin", "http://evil.example") },
+		"another port":     func(r *http.Request) { auth(r); r.Header.Set("Origin", "http://localhost:1") },
+		"an opaque origin": func(r *http.Request) { auth(r); r.Header.Set("Origin", "null") },
+		"a file's origin":  func(r *http.Request) { auth(r); r.Header.Set("Origin", "file://"+at) },
+		"a script of another site": func(r *http.Request) {
+			withCookie(front, r)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			r.Header.Set("Sec-Fetch-Mode", "no-cors")
+		},
+		"a script of another port": func(r *http.Request) {
+			withCookie(front, r)
+			r.Header.Set("Sec-Fetch-Site", "same-site")
+			r.Header.Set("Sec-Fetch-Mode", "cors")
+		},
+	}
+	for name, spoil := range wrong {
+		for _, route := range routes {
+			req := httptest.NewRequest(route.method, "http://"+at+route.path, nil)
+			if strings.Contains(route.path, "channels") || strings.Contains(route.path, "websocket") {
+				req.Header.Set("Connection", "Upgrade")
+				req.Header.Set("Upgrade", "websocket")
+			}
+			spoil(req)
+			w := httptest.NewRecorder()
+			front.ServeHTTP(w, req)
+			if w.Code != http.StatusForbidden || len(w.Result().Cookies()) > 0 {
+				t.Errorf("%s: %s %s: %d", name, route.method, route.path, w.Code)
+			}
+		}
+	}
+	// a cookie is sent by pages of every port: what changes something needs an origin
+	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
+		req := httptest.NewRequest(method, "http://"+at+"/base/api/kernels", nil)
+		withCookie(front, req)
+		w := httptest.NewRecorder()
+		front.ServeHTTP(w, req)
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s with a cookie and no origin: %d", method, w.Code)
+		}
+	}
+	if len(f.seen) > 0 {
+		t.Errorf("%d requests reached the Jupyter server, the first %s", len(f.seen), f.seen[0].URL)
+	}
+}
+
+func auth(r *http.Request) { r.Header.Set("Authorization", "token "+token) }
+
+func withCookie(f *Front, r *http.Request) {
+	r.AddCookie(&http.Cookie{Name: cookieName(r), Value: f.cookie()})
+}
+
+func TestNoTokenNoFront(t *testing.T) {
+	if _, err := New(Options{Upstream: Upstream{Base: "/"}}); err == nil {
+		t.Error("a front without a token")
+	}
+	if same("", "") {
+		t.Error("an empty token is a token")
+	}
+}
+
+// TestBrowser comes with the token once, and with a cookie from then on.
+func TestBrowser(t *testing.T) {
+	f := newFake(t)
+	front, at := f.before(t.TempDir())
+	req := httptest.NewRequest("GET", "http://"+at+"/base/page?token="+token+"&a=b", nil)
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	req.Header.Set("Sec-Fetch-Site", "none")
+	w := httptest.NewRecorder()
+	front.ServeHTTP(w, req)
+	if to := w.Header().Get("Location"); w.Code != http.StatusSeeOther || to != "/base/page?a=b" {
+		t.Errorf("%d, to %q", w.Code, to)
+	}
+	cookie := w.Result().Cookies()[0]
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || strings.Contains(cookie.Value, token) {
+		t.Errorf("%+v", cookie)
+	}
+	req = httptest.NewRequest("GET", "http://"+at+"/base/page?a=b", nil)
+	req.AddCookie(cookie)
+	w = httptest.NewRecorder()
+	front.ServeHTTP(w, req)
+	if w.Code != http.StatusOK || w.Body.String() != "page" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+	for _, c := range w.Result().Cookies() {
+		if c.Name != "_xsrf" {
+			t.Errorf("the Jupyter server's login %v reaches the browser", c)
+		}
+	}
+	for _, r := range f.seen {
+		if strings.Contains(r.URL.RawQuery, token) || strings.Contains(r.Header.Get("Authorization"), token) {
+			t.Errorf("our token reaches the Jupyter server: %s", r.URL)
+		}
+	}
+	// no redirect to another site
+	req = httptest.NewRequest("GET", "http://"+at+"//evil.example/?token="+token, nil)
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	w = httptest.NewRecorder()
+	front.ServeHTTP(w, req)
+	if to := w.Header().Get("Location"); strings.HasPrefix(to, "//") || strings.Contains(to, "http:") {
+		t.Errorf("leads to %q", to)
+	}
+}
+
+func outputs(doc notebook.Document) string {
+	cells, _ := doc["cells"].([]any)
+	c, _ := cells[0].(map[string]any)
+	list, _ := c["outputs"].([]any)
+	var all strings.Builder
+	for _, o := range list {
+		text, _ := o.(map[string]any)["text"].(string)
+		all.WriteString(text)
+	}
+	return all.String()
+}
+
+// TestFileIsWritten leaves in mid-cell; the kernel then says the rest.
+func TestFileIsWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*fake)
+		want  string
+	}{
+		"nobody there":    {func(*fake) {}, "hello\n"},
+		"cannot be saved": {func(f *fake) { f.refuse = true }, ""},
+		"changed between": {func(f *fake) {
+			f.onRead = func(n int) {
+				if n == 2 {
+					f.modified = "by another"
+				}
+			}
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			front, at := f.before(t.TempDir())
+			c.spoil(f)
+			page := dial(t, at, "one")
+			page.execute("a")
+			m := f.ask()
+			_ = page.conn.Close()
+			k := front.find(theKernel)
+			eventually(t, "the page has left", func() bool { return k.Status().Clients == 0 })
+			f.run(m, "hello\n")
+			eventually(t, "two reads of the file", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.reads >= 2 })
+			front.writing.Lock() // the write has ended
+			front.writing.Unlock()
+			f.mu.Lock()
+			if got := outputs(f.doc); got != c.want {
+				t.Errorf("the file has %q", got)
+			}
+			f.mu.Unlock()
+			// whatever became of the file, who reads the notebook sees it
+			_, data := get(t, at, "api/contents/dir/x.ipynb")
+			if _, doc := readModel(data); outputs(doc) != "hello\n" {
+				t.Errorf("a reader has %s", data)
+			}
+		})
+	}
+}
+
+// TestSave settles what the client has seen, and only if the file was written.
+func TestSave(t *testing.T) {
+	f := newFake(t)
+	front, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	k := front.find(theKernel)
+	_, data := get(t, at, "api/contents/dir/x.ipynb")
+	model, doc := readModel(data)
+	if outputs(doc) != "hello\n" || !strings.Contains(string(data), `"shown"`) {
+		t.Fatalf("read: %s", data)
+	}
+	_ = page.conn.Close()
+	f.mu.Lock()
+	f.refuse = true // before our own write
+	f.mu.Unlock()
+	eventually(t, "the page has left", func() bool { return k.Status().Clients == 0 })
+	if code, _ := do(t, http.MethodPut, at, "api/contents/dir/x.ipynb", model); code != 500 || k.Status().Kept == 0 {
+		t.Errorf("not saved: %d, %d bytes kept", code, k.Status().Kept)
+	}
+	f.mu.Lock()
+	f.refuse = false
+	f.mu.Unlock()
+	if code, _ := do(t, http.MethodPut, at, "api/contents/dir/x.ipynb", model); code != 200 || k.Status().Kept != 0 {
+		t.Errorf("saved: %d, %d bytes kept", code, k.Status().Kept)
+	}
+	if saved, _ := notebook.Format(f.doc); strings.Contains(string(saved), "shown") {
+		t.Errorf("the file has a mark: %s", saved)
+	}
+}
+
+// TestRoom leaves a notebook alone that several people edit.
+func TestRoom(t *testing.T) {
+	f := newFake(t)
+	_, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	do(t, http.MethodPut, at, "api/collaboration/session/dir/x.ipynb", nil)
+	if _, data := get(t, at, "api/contents/dir/x.ipynb"); strings.Contains(string(data), "hello") {
+		t.Errorf("put in: %s", data)
+	}
+}
+
+// TestKernelGone ends the record of a kernel that is no more, after its outputs are in
+// the file.
+func TestKernelGone(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	front, at := f.before(dir)
+	page := dial(t, at, "one")
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	f.mu.Lock()
+	f.gone = true
+	f.mu.Unlock()
+	_ = page.conn.Close()
+	f.drop()
+	eventually(t, "the end of the record", func() bool { return front.find(theKernel) == nil })
+	eventually(t, "no journal", func() bool { _, err := os.Stat(filepath.Join(dir, theKernel)); return os.IsNotExist(err) })
+	f.mu.Lock()
+	got := outputs(f.doc)
+	f.mu.Unlock()
+	if got != "hello\n" {
+		t.Errorf("the file has %q", got)
+	}
+	if code, _ := get(t, at, "api/kernels/"+theKernel+"/channels"); code != 404 {
+		t.Errorf("its channels: %d", code)
+	}
+}
+
+// TestReplayOrder holds the form that editors need: each replay begins and ends as an
+// execution does, and clears first.
+func TestReplayOrder(t *testing.T) {
+	f := newFake(t)
+	front, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("a")
+	m := f.ask()
+	f.mu.Lock()
+	f.refuse = true // what no file has is shown to a new session
+	f.mu.Unlock()
+	_ = page.conn.Close()
+	eventually(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	f.run(m, "hello\n")
+	eventually(t, "the end", func() bool { s := front.find(theKernel).Status(); return s.Running+s.Queued == 0 })
+	got := dial(t, at, "two").until("idle")
+	if want := []string{"busy", "busy", "clear_output", "execute_input", "stream", "execute_reply", "idle"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("a new session gets %v", got)
+	}
+	got = dial(t, at, "page").until("idle") // the session that asked, after a restart of its page's connection
+	if want := []string{"busy", "clear_output", "execute_input", "stream", "execute_reply", "idle"}; !reflect.DeepEqual(got[len(got)-len(want):], want) {
+		t.Errorf("the same session gets %v", got)
+	}
+}
+
+// TestRequestsWait keeps requests while the Jupyter server is away.
+func TestRequestsWait(t *testing.T) {
+	f := newFake(t)
+	_, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("a")
+	f.ask()
+	f.mu.Lock()
+	f.away = true
+	f.mu.Unlock()
+	f.drop()
+	eventually(t, "an attempt to connect again", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.refused > 0 })
+	page.execute("b")
+	page.execute("c")
+	f.mu.Lock()
+	f.away = false
+	f.mu.Unlock()
+	for _, cell := range []string{"b", "c"} {
+		if m := f.ask(); !strings.Contains(string(m.Metadata), cell) {
+			t.Errorf("%s came in place of that of cell %s", m.Metadata, cell)
+		}
+	}
+}
+
+// TestSweep removes the journals of kernels that are no more.
+func TestSweep(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	old := filepath.Join(dir, "ffffffff-ffff-ffff-ffff-ffffffffffff")
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	front, _ := f.before(dir)
+	if err := front.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Error("an old journal is left")
+	}
+	if front.find(theKernel) == nil {
+		t.Error("the kernel is not connected to")
+	}
+}
+
+func FuzzHost(f *testing.F) {
+	for _, host := range []string{"localhost", "localhost:8888", "127.0.0.1:1", "[::1]:2", "evil.example", "localhost.", "127.1", "[::1%25x]:2"} {
+		f.Add(host)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if localHost(host) && !strings.Contains(strings.ToLower(host), "localhost") && !strings.Contains(host, "127.") && !strings.Contains(host, ":") {
+			t.Errorf("%q is no name of this machine", host)
+		}
+	})
+}

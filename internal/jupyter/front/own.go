@@ -1,0 +1,89 @@
+package front
+
+import (
+	_ "embed"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"keyway/internal/jupyter/kernel"
+)
+
+// KernelStatus is what is told of a kernel.
+type KernelStatus struct {
+	ID       string `json:"id"`
+	Notebook string `json:"notebook"` // its path; empty if the Jupyter server knows none
+	kernel.Status
+}
+
+// own serves what pages and keyway itself ask of this program:
+//
+//	GET  keyway/kernels                                kernels and their notebooks
+//	GET  keyway/executions?kernel=ID                   executions that go on
+//	POST keyway/resume?kernel=ID&session=S&execution=E show one to a session again
+func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
+	k := f.find(r.URL.Query().Get("kernel"))
+	switch {
+	case what == "kernels" && r.Method == http.MethodGet:
+		writeJSON(w, f.status(r))
+	case k == nil:
+		http.NotFound(w, r)
+	case what == "executions" && r.Method == http.MethodGet:
+		writeJSON(w, k.Live())
+	case what == "resume" && r.Method == http.MethodPost:
+		if !k.Resume(r.URL.Query().Get("session"), r.URL.Query().Get("execution")) {
+			http.NotFound(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (f *Front) status(r *http.Request) []KernelStatus {
+	_, _ = f.sessions(r.Context()) // else as it was
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := []KernelStatus{}
+	for id, k := range f.kernels {
+		all = append(all, KernelStatus{ID: id, Notebook: f.paths[id], Status: k.Status()})
+	}
+	return all
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v) // a client that left
+}
+
+// classic is the script that lets a page of the classic notebook go on with the cells
+// that run.
+//
+//go:embed classic.js
+var classic string
+
+// addScript appends it to the script that the classic notebook loads with every page.
+func addScript(resp *http.Response) error {
+	var own []byte
+	if resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {
+		var err error
+		if own, err = readBody(resp.Body); err != nil {
+			return err
+		}
+	}
+	_ = resp.Body.Close()
+	all := strings.TrimSpace(string(own)) + "\n" + classic
+	resp.Body = io.NopCloser(strings.NewReader(all))
+	resp.StatusCode, resp.Status, resp.ContentLength = http.StatusOK, "200 OK", int64(len(all))
+	for _, h := range []string{"Etag", "Last-Modified", "Content-Encoding"} {
+		resp.Header.Del(h)
+	}
+	resp.Header.Set("Content-Type", "application/javascript")
+	resp.Header.Set("Cache-Control", "no-cache")
+	resp.Header.Set("Content-Length", strconv.Itoa(len(all)))
+	return nil
+}

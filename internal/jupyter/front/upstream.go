@@ -1,0 +1,136 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"keyway/internal/jupyter/wire"
+)
+
+// maxBody bounds in bytes a notebook, and what else is read whole of the Jupyter
+// server or of a client.
+const maxBody = 256 << 20
+
+// Upstream is the Jupyter server.
+type Upstream struct {
+	// Dial connects to it: over a unix socket or the loopback.
+	Dial  func(context.Context) (net.Conn, error)
+	Base  string // base_url: begins and ends with a slash
+	Token string
+}
+
+// host stands for the server in requests. It names no address: Dial decides.
+const host = "localhost"
+
+// StatusError is an answer of the Jupyter server that is no success.
+type StatusError struct {
+	Code   int
+	Method string
+	Path   string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the Jupyter server answers %s %s with %d %s", e.Method, e.Path, e.Code, http.StatusText(e.Code))
+}
+
+func (u Upstream) transport() *http.Transport {
+	return &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return u.Dial(ctx) },
+		DisableCompression: true,
+		MaxIdleConns:       8,
+		IdleConnTimeout:    time.Minute,
+	}
+}
+
+// path is a path of the API below the base, with the name in it escaped.
+func (u Upstream) path(api string) string {
+	return u.Base + strings.TrimPrefix((&url.URL{Path: api}).EscapedPath(), "/")
+}
+
+// do asks the Jupyter server for JSON.
+func (f *Front) do(ctx context.Context, method, path, query string, body []byte, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.URL.RawQuery = query
+	req.Header.Set("Authorization", "token "+f.upstream.Token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := f.transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("the Jupyter server does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return &StatusError{resp.StatusCode, method, path}
+	}
+	data, err := readBody(resp.Body)
+	if err != nil || answer == nil {
+		return err
+	}
+	return json.Unmarshal(data, answer)
+}
+
+func readBody(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err == nil && len(data) > maxBody {
+		err = fmt.Errorf("more than %d bytes", maxBody)
+	}
+	return data, err
+}
+
+// dialKernel opens the websocket of a kernel for a session.
+func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.Conn, *http.Response, error) {
+	d := websocket.Dialer{
+		NetDialContext:   func(ctx context.Context, _, _ string) (net.Conn, error) { return f.upstream.Dial(ctx) },
+		Subprotocols:     []string{wire.Subprotocol},
+		HandshakeTimeout: 90 * time.Second, // a kernel may take a minute to begin
+	}
+	u := url.URL{Scheme: "ws", Host: host, Path: f.upstream.Base + "api/kernels/" + id + "/channels", RawQuery: url.Values{"session_id": {session}}.Encode()}
+	conn, resp, err := d.DialContext(ctx, u.String(), http.Header{"Authorization": {"token " + f.upstream.Token}})
+	if err != nil && resp == nil {
+		err = fmt.Errorf("the Jupyter server does not answer: %w", err)
+	}
+	return conn, resp, err
+}
+
+// session is what a Jupyter server tells of a notebook that has a kernel.
+type session struct {
+	Path   string `json:"path"`
+	Type   string `json:"type"`
+	Kernel struct {
+		ID string `json:"id"`
+	} `json:"kernel"`
+}
+
+func (f *Front) sessions(ctx context.Context) ([]session, error) {
+	var all []session
+	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/sessions"), "", nil, &all); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range all {
+		f.paths[s.Kernel.ID] = s.Path
+	}
+	return all, nil
+}
+
+// hasKernel asks whether there is a kernel. Only the server's word that there is none
+// counts as such.
+func (f *Front) hasKernel(ctx context.Context, id string) bool {
+	var status *StatusError
+	err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels/"+id), "", nil, nil)
+	return !errors.As(err, &status) || status.Code != http.StatusNotFound
+}

@@ -1,0 +1,115 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"slices"
+)
+
+// clearBefore drops what the segments before the last one show.
+func (e *Execution) clearBefore() error {
+	var errs []error
+	for len(e.segments) > 2 {
+		errs = append(errs, e.removeSegment(1))
+	}
+	if len(e.segments) == 2 {
+		errs = append(errs, e.dropShown(0))
+	}
+	return errors.Join(errs...)
+}
+
+// dropShown keeps of a segment what is no output, and what is added.
+func (e *Execution) dropShown(at int, added ...record) error {
+	var kept []record
+	if _, err := readFile(e.path(e.segments[at].index), func(r record) error {
+		if !r.shows() {
+			kept = append(kept, r)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return e.replace(at, append(kept, added...))
+}
+
+// removeSegment removes a segment, except what of it is no output: that goes to the
+// next one.
+func (e *Execution) removeSegment(at int) error {
+	var kept []record
+	_, err := readFile(e.path(e.segments[at].index), func(r record) error {
+		if !r.shows() {
+			kept = append(kept, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.j.total -= e.segments[at].size
+	err = os.Remove(e.path(e.segments[at].index))
+	e.segments = slices.Delete(e.segments, at, at+1)
+	if len(kept) > 0 {
+		err = errors.Join(err, e.prepend(at, kept))
+	}
+	return err
+}
+
+// prepend puts records before those of a segment.
+func (e *Execution) prepend(at int, first []record) error {
+	if _, err := readFile(e.path(e.segments[at].index), func(r record) error { first = append(first, r); return nil }); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if at == len(e.segments)-1 {
+		e.close()
+	}
+	return e.replace(at, first)
+}
+
+// dropMiddle leaves out the oldest segment after the head, and reports whether there
+// was one.
+func (e *Execution) dropMiddle(errs *[]error) bool {
+	at := max(e.j.limits.Head, 1)
+	if len(e.segments) < at+2 {
+		return false
+	}
+	bytes, rest := e.segments[at].size, []record{}
+	if _, err := readFile(e.path(e.segments[at].index), func(r record) error {
+		if r.kind == gap {
+			bytes += r.gap()
+		}
+		return nil
+	}); err != nil {
+		*errs = append(*errs, err)
+	}
+	if err := e.removeSegment(at); err != nil {
+		*errs = append(*errs, err)
+		return false
+	}
+	if err := e.prepend(at, append(rest, gapRecord(bytes))); err != nil {
+		*errs = append(*errs, err)
+	}
+	return true
+}
+
+// dropAll leaves out all that a finished execution has shown, and reports whether that
+// was something.
+func (e *Execution) dropAll(errs *[]error) bool {
+	var size int64
+	for _, s := range e.segments {
+		size += s.size
+	}
+	if !e.Finished() || size < 4<<10 {
+		return false
+	}
+	for len(e.segments) > 1 {
+		if err := e.removeSegment(0); err != nil {
+			*errs = append(*errs, err)
+			return false
+		}
+	}
+	if err := e.dropShown(0, gapRecord(size)); err != nil {
+		*errs = append(*errs, err)
+		return false
+	}
+	return true
+}

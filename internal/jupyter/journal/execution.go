@@ -1,0 +1,315 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"keyway/internal/jupyter/wire"
+)
+
+// Execution is one execute_request and all that came of it.
+type Execution struct {
+	ID      string            // of the request
+	Session string            // of the client that asked
+	Cell    string            // the notebook's id of the cell; empty in the classic notebook
+	Code    [sha256.Size]byte // the hash of the source that was run
+	Count   int               // the number of the prompt; 0 as long as it waits in the queue
+	Began   time.Time
+
+	Running bool // the kernel has begun
+	Replied bool // there is an execute_reply
+	Idle    bool // the kernel has ended it
+	Ended   bool // the kernel was restarted or has died meanwhile
+	Written bool // the notebook's file has the outputs
+	Asking  bool // input() waits for an answer
+	Failed  bool // the reply tells of an error
+
+	j        *Journal
+	number   int
+	kernel   string // the kernel's session
+	header   []byte // of the request, the parent of its messages
+	segments []segment
+	file     *os.File // the last segment, open to append
+	lost     int64    // bytes that could not be written, and that no record tells of yet
+}
+
+type segment struct {
+	index int
+	size  int64
+}
+
+// Finished reports whether nothing more comes.
+func (e *Execution) Finished() bool { return e.Idle || e.Ended }
+
+// Header is the request's header, which is the parent header of what came of it.
+func (e *Execution) Header() []byte { return e.header }
+
+// Kernel is the session that the kernel's messages carry.
+func (e *Execution) Kernel() string { return e.kernel }
+
+// Sum is the hash that Code has for a source.
+func Sum(source string) [sha256.Size]byte { return sha256.Sum256([]byte(source)) }
+
+func (e *Execution) path(segment int) string {
+	return filepath.Join(e.j.dir, fmt.Sprintf("%08d.%06d", e.number, segment))
+}
+
+// Begin adds an execution. It returns nil if the request is none that shows anything:
+// not an execute_request, or a silent one.
+func (j *Journal) Begin(m wire.Message) (*Execution, error) {
+	e := &Execution{j: j, number: j.next}
+	if !e.take(record{request, nil}, m) {
+		return nil, nil
+	}
+	j.next++
+	j.execs, j.byID[e.ID] = append(j.execs, e), e
+	err := e.add(messageRecord(request, m))
+	return e, errors.Join(err, j.trim())
+}
+
+// Append adds a message of the kernel which answers the execution's request, if it is
+// of use later. An error means that it is not on disk, and that the output will say so.
+func (e *Execution) Append(m wire.Message) error {
+	switch {
+	case m.Channel == "shell" && m.Head.Type == "execute_reply":
+		return e.mark(reply, m)
+	case m.Channel == "stdin" && m.Head.Type == "input_request":
+		return e.mark(prompt, m)
+	case m.Head.Type == "execute_input" && m.Channel == "iopub":
+		return e.mark(input, m)
+	case m.State() == "idle":
+		return errors.Join(e.mark(idle, m), e.finish())
+	case !showing(m):
+		return nil
+	}
+	if text, ok := m.Stream(); ok && e.kernel != "" && len(m.Buffers) == 0 {
+		return e.add(textRecord(text.Name, text.Text))
+	}
+	return e.mark(output, m)
+}
+
+func (e *Execution) mark(k kind, m wire.Message) error {
+	e.take(record{k, nil}, m)
+	return e.add(messageRecord(k, m))
+}
+
+// Answered notes that a client has answered the prompt.
+func (e *Execution) Answered() error { e.Asking = false; return e.add(record{answered, nil}) }
+
+// End notes that the kernel was restarted or has died.
+func (e *Execution) End() error {
+	e.Ended = true
+	return errors.Join(e.add(record{ended, nil}), e.finish())
+}
+
+// Restarted notes that this program was started again under the execution.
+func (e *Execution) Restarted() error { return e.add(record{restarted, nil}) }
+
+// WasWritten notes whether the notebook's file has the outputs.
+func (e *Execution) WasWritten(yes bool) error {
+	k := written
+	if !yes {
+		k = overwritten
+	}
+	e.take(record{k, nil}, wire.Message{})
+	return e.add(record{k, nil})
+}
+
+// finish closes the files of an execution to which nothing is added.
+func (e *Execution) finish() error {
+	err := e.compactLast(false)
+	e.close()
+	return err
+}
+
+func (e *Execution) close() {
+	if e.file != nil {
+		_ = e.file.Close() // all is with the operating system
+		e.file = nil
+	}
+}
+
+// take keeps in memory what is needed at hand. It reports whether a request is one
+// that is recorded.
+func (e *Execution) take(r record, m wire.Message) bool {
+	if r.kind != request && e.kernel == "" {
+		e.kernel = m.Head.Session
+	}
+	switch r.kind {
+	case request:
+		return e.takeRequest(m)
+	case input:
+		var c struct {
+			Count int `json:"execution_count"`
+		}
+		_ = json.Unmarshal(m.Content, &c) // 0 shows no number
+		e.Count, e.Running = c.Count, true
+	case reply:
+		var c struct {
+			Status string `json:"status"`
+		}
+		_ = json.Unmarshal(m.Content, &c)
+		e.Replied, e.Failed = true, c.Status == "error"
+	case idle:
+		e.Idle, e.Asking = true, false
+	case prompt:
+		e.Asking = true
+	case answered:
+		e.Asking = false
+	case ended:
+		e.Ended, e.Asking = true, false
+	case written, overwritten:
+		e.Written = r.kind == written
+	}
+	return true
+}
+
+func (e *Execution) takeRequest(m wire.Message) bool {
+	var c struct {
+		Code    string `json:"code"`
+		Silent  bool   `json:"silent"`
+		History *bool  `json:"store_history"`
+	}
+	if m.Channel != "shell" || m.Head.Type != "execute_request" || json.Unmarshal(m.Content, &c) != nil ||
+		c.Silent || c.History != nil && !*c.History {
+		return false
+	}
+	var meta struct {
+		Cell string `json:"cellId"`
+	}
+	_ = json.Unmarshal(m.Metadata, &meta) // no cell
+	e.ID, e.Session, e.Cell, e.Code, e.header = m.Head.ID, m.Head.Session, meta.Cell, Sum(c.Code), slices.Clone(m.Header)
+	e.Began = time.Now()
+	return true
+}
+
+// add appends a record to the last segment.
+func (e *Execution) add(r record) error {
+	if e.lost > 0 {
+		if err := e.write(gapRecord(e.lost)); err != nil {
+			e.lost += int64(len(r.data))
+			return err
+		}
+		e.lost = 0
+	}
+	if err := e.write(r); err != nil {
+		e.lost += int64(len(r.data))
+		return err
+	}
+	if e.last().size > e.j.limits.Segment {
+		return e.compactLast(true)
+	}
+	return nil
+}
+
+func (e *Execution) last() *segment { return &e.segments[len(e.segments)-1] }
+
+func (e *Execution) write(r record) error {
+	if len(e.segments) == 0 {
+		e.segments = append(e.segments, segment{})
+	}
+	if e.file == nil {
+		f, err := os.OpenFile(e.path(e.last().index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		e.file = f
+	}
+	n, err := e.file.Write(r.append(nil))
+	if err != nil {
+		if n > 0 {
+			err = errors.Join(err, e.file.Truncate(e.last().size)) // half a record would hide those after it
+		}
+		return err
+	}
+	e.last().size += int64(n)
+	e.j.total += int64(n)
+	if e.Finished() {
+		e.close()
+	}
+	return nil
+}
+
+// compactLast makes the last segment small. If it stays large and more comes, another
+// begins.
+func (e *Execution) compactLast(more bool) error {
+	if len(e.segments) == 0 {
+		return nil
+	}
+	cleared, err := e.compactSegment(len(e.segments) - 1)
+	if err != nil {
+		return err
+	}
+	e.close()
+	if cleared {
+		err = e.clearBefore()
+	}
+	if more && e.last().size > e.j.limits.Segment/2 {
+		e.segments = append(e.segments, segment{index: e.last().index + 1})
+	}
+	return errors.Join(err, e.j.trim())
+}
+
+func (e *Execution) compactSegment(at int) (cleared bool, err error) {
+	var records []record
+	if _, err := readFile(e.path(e.segments[at].index), func(r record) error { records = append(records, r); return nil }); err != nil {
+		return false, err
+	}
+	records, cleared = compact(records)
+	return cleared, e.replace(at, records)
+}
+
+func (e *Execution) replace(at int, records []record) error {
+	size, err := rewrite(e.path(e.segments[at].index), records)
+	if err != nil {
+		return err
+	}
+	e.j.total += size - e.segments[at].size
+	e.segments[at].size = size
+	return nil
+}
+
+// load reads a segment of an execution of an earlier run.
+func (e *Execution) load(index int) error {
+	path := e.path(index)
+	size, err := readFile(path, func(r record) error {
+		switch r.kind {
+		case stream, gap, output, restarted:
+			return nil
+		case answered, ended, written, overwritten:
+			e.take(r, wire.Message{})
+			return nil
+		}
+		m, err := r.message()
+		if err == nil {
+			e.take(r, m)
+		}
+		return nil // one that a later version writes is passed over
+	})
+	if errors.Is(err, errTorn) {
+		err = os.Truncate(path, size)
+	}
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err == nil && index == 0 {
+		e.Began = info.ModTime()
+	}
+	e.segments = append(e.segments, segment{index, size})
+	e.j.total += size
+	return nil
+}
+
+// Size is the size of the execution's files in bytes.
+func (e *Execution) Size() (n int64) {
+	for _, s := range e.segments {
+		n += s.size
+	}
+	return n
+}

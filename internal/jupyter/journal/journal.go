@@ -1,0 +1,170 @@
+// Package journal keeps on disk what kernels say about each execution, until a saved
+// notebook has it. A record is handed to the operating system before Append returns, so
+// a killed program loses nothing; a machine that loses power loses its kernels too, and
+// nothing is synced.
+//
+// An execution has one or more files of about Limits.Segment bytes, its segments. A
+// full one is compacted: text is merged, and what was overwritten or cleared is
+// dropped. If a kernel's files are larger than Limits.Kernel, the middle of an output
+// is left out, and the output says so.
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Limits bound what is kept of a kernel.
+type Limits struct {
+	Segment    int64 // bytes after which a segment is compacted, and another begins
+	Head       int   // segments at the beginning of an output that stay
+	Kernel     int64 // bytes of all segments of a kernel
+	Executions int   // of a kernel
+}
+
+// Default is 256 MiB for a kernel, and 1 MiB at a time in memory.
+var Default = Limits{Segment: 1 << 20, Head: 64, Kernel: 256 << 20, Executions: 10000}
+
+// Journal has the executions of one kernel. It is not safe for concurrent use.
+type Journal struct {
+	dir    string
+	limits Limits
+	execs  []*Execution
+	byID   map[string]*Execution
+	next   int
+	total  int64
+}
+
+// Open reads what is in the directory, which it makes if need be. A record that was
+// not written whole is cut off.
+func Open(dir string, limits Limits) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	j := &Journal{dir: dir, limits: limits, byID: map[string]*Execution{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	byNumber := map[int]*Execution{}
+	for _, entry := range entries { // in order: the numbers have leading zeros
+		number, segment, ok := parseName(entry.Name())
+		if !ok {
+			if strings.HasSuffix(entry.Name(), ".new") {
+				_ = os.Remove(filepath.Join(dir, entry.Name()))
+			}
+			continue
+		}
+		e := byNumber[number]
+		if e == nil {
+			e = &Execution{j: j, number: number}
+			byNumber[number] = e
+			j.execs = append(j.execs, e)
+		}
+		if err := e.load(segment); err != nil {
+			return nil, err
+		}
+		j.next = max(j.next, number+1)
+	}
+	for _, e := range slices.Clone(j.execs) {
+		if e.ID == "" { // killed before the request was whole
+			j.Remove(e)
+			continue
+		}
+		j.byID[e.ID] = e
+	}
+	return j, nil
+}
+
+func parseName(name string) (number, segment int, ok bool) {
+	a, b, found := strings.Cut(name, ".")
+	number, err1 := strconv.Atoi(a)
+	segment, err2 := strconv.Atoi(b)
+	return number, segment, found && len(a) == 8 && len(b) == 6 && err1 == nil && err2 == nil && number >= 0 && segment >= 0
+}
+
+// Executions are those that are kept, in the order in which they were asked for. The
+// slice belongs to the journal.
+func (j *Journal) Executions() []*Execution { return j.execs }
+
+// Find returns the execution of a request, or nil.
+func (j *Journal) Find(id string) *Execution { return j.byID[id] }
+
+// Size is the size of all files in bytes.
+func (j *Journal) Size() int64 { return j.total }
+
+// Remove forgets an execution.
+func (j *Journal) Remove(e *Execution) {
+	j.execs = slices.DeleteFunc(j.execs, func(x *Execution) bool { return x == e })
+	if j.byID[e.ID] == e {
+		delete(j.byID, e.ID)
+	}
+	e.close()
+	for _, s := range e.segments {
+		_ = os.Remove(e.path(s.index)) // loaded again at worst
+		j.total -= s.size
+	}
+	e.segments = nil
+}
+
+// Close closes the files. The journal stays on disk.
+func (j *Journal) Close() {
+	for _, e := range j.execs {
+		e.close()
+	}
+}
+
+// Delete removes the journal from the disk.
+func (j *Journal) Delete() error {
+	j.Close()
+	return os.RemoveAll(j.dir)
+}
+
+// trim keeps the limits: what is in the middle of the oldest output goes first, then
+// all that the oldest finished executions have shown.
+func (j *Journal) trim() error {
+	for len(j.execs) > j.limits.Executions {
+		at := slices.IndexFunc(j.execs, (*Execution).Finished)
+		j.Remove(j.execs[max(at, 0)])
+	}
+	var errs []error
+	for j.total > j.limits.Kernel {
+		if !slices.ContainsFunc(j.execs, func(e *Execution) bool { return e.dropMiddle(&errs) || e.dropAll(&errs) }) {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// rewrite replaces a file in one step.
+func rewrite(path string, records []record) (size int64, err error) {
+	var data []byte
+	for _, r := range records {
+		data = r.append(data)
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+		_ = os.Remove(temporary)
+		return 0, err
+	}
+	return int64(len(data)), os.Rename(temporary, path)
+}
+
+// readFile reads the records of a segment. It returns the size of those that are whole.
+func readFile(path string, f func(record) error) (int64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	size, err := readAll(file, f)
+	if errors.Is(err, errTorn) {
+		return size, fmt.Errorf("%s: %w", path, err)
+	}
+	return size, err
+}

@@ -1,0 +1,413 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keyway/internal/jupyter/wire"
+)
+
+const parent = `{"msg_id":"req","session":"page","msg_type":"execute_request"}`
+
+func ask(id, code string) wire.Message {
+	m := wire.New("page", []byte("{}"), "shell", "execute_request", map[string]any{"code": code, "silent": false})
+	m.Head.ID = id
+	m.Header = fmt.Appendf(nil, `{"msg_id":%q,"session":"page","msg_type":"execute_request"}`, id)
+	m.Metadata = []byte(`{"cellId":"cell-` + id + `"}`)
+	return m
+}
+
+func said(kind string, content any) wire.Message {
+	return wire.New("kernel", []byte(parent), "iopub", kind, content)
+}
+
+func printed(text string) wire.Message { return said("stream", wire.Text{Name: "stdout", Text: text}) }
+
+func status(state string) wire.Message {
+	return said("status", map[string]string{"execution_state": state})
+}
+
+func replied() wire.Message {
+	return wire.New("kernel", []byte(parent), "shell", "execute_reply", map[string]string{"status": "ok"})
+}
+
+func open(t *testing.T, dir string, l Limits) *Journal {
+	t.Helper()
+	j, err := Open(dir, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	return j
+}
+
+func begin(t *testing.T, j *Journal, id string) *Execution {
+	t.Helper()
+	e, err := j.Begin(ask(id, "print()"))
+	if err != nil || e == nil {
+		t.Fatal(e, err)
+	}
+	appendAll(t, e, status("busy"), said("execute_input", map[string]any{"execution_count": 7}))
+	return e
+}
+
+func appendAll(t *testing.T, e *Execution, ms ...wire.Message) {
+	t.Helper()
+	for _, m := range ms {
+		if err := e.Append(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// shown is the text of an execution, with other messages by their kind.
+func shown(t *testing.T, e *Execution) string {
+	t.Helper()
+	s, err := e.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var b strings.Builder
+	for m, err := range s.Messages() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, ok := m.Stream(); ok {
+			if m.Origin.ID == "" || m.Head.Session != "kernel" {
+				t.Errorf("text with the parent %q and the session %q", m.Origin.ID, m.Head.Session)
+			}
+			b.WriteString(text.Text)
+		} else if m.Head.Type != "execute_input" {
+			b.WriteString("<" + m.Head.Type + ">")
+		}
+	}
+	if e.Replied != (s.Reply != nil) || e.Idle != (s.Idle != nil) || e.Asking != (s.Prompt != nil) {
+		t.Errorf("memory and disk differ: %v %v, %v %v, %v %v", e.Replied, s.Reply, e.Idle, s.Idle, e.Asking, s.Prompt)
+	}
+	return b.String()
+}
+
+// A killed program is one that simply opens the directory again.
+func TestSurvivesAKill(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, Default)
+	e := begin(t, j, "req")
+	var want strings.Builder
+	for i := range 100 {
+		line := fmt.Sprintf("line %d\n", i)
+		want.WriteString(line)
+		appendAll(t, e, printed(line))
+		if i == 50 {
+			want.WriteString("<display_data>")
+			appendAll(t, e, said("display_data", map[string]any{"data": map[string]string{"text/plain": "x"}}))
+		}
+		if i%33 == 0 { // each time, all that was appended is there
+			again := open(t, dir, Default).Find("req")
+			if got := shown(t, again); got != want.String() {
+				t.Fatalf("after %d lines: %q", i, got)
+			}
+			if again.Session != "page" || again.Cell != "cell-req" || again.Count != 7 || again.Code != Sum("print()") || again.Finished() {
+				t.Errorf("read again: %+v", again)
+			}
+		}
+	}
+	appendAll(t, e, replied(), status("idle"))
+	again := open(t, dir, Default).Find("req")
+	if got := shown(t, again); got != want.String() || !again.Finished() || !again.Replied {
+		t.Errorf("at the end: %+v", again)
+	}
+	if code, err := again.Source(); code != "print()" || err != nil {
+		t.Error(code, err)
+	}
+}
+
+// Whatever a kill or a full disk has left of the last record, those before it stay,
+// and more can follow.
+func TestTornRecord(t *testing.T) {
+	dir := t.TempDir()
+	e := begin(t, open(t, dir, Default), "req")
+	appendAll(t, e, printed("one\n"), printed("two\n"))
+	path := e.path(0)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := len(whole) - len(textRecord("stdout", "two\n").append(nil))
+	for cut := first; cut < len(whole); cut++ {
+		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again := open(t, dir, Default).Find("req")
+		appendAll(t, again, printed("three\n"))
+		if got := shown(t, again); got != "one\nthree\n" {
+			t.Fatalf("cut at %d of %d: %q", cut, len(whole), got)
+		}
+	}
+}
+
+func TestSilentRequestsAreNotKept(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	for _, content := range []map[string]any{{"code": "x", "silent": true}, {"code": "x", "store_history": false}} {
+		if e, err := j.Begin(wire.New("page", nil, "shell", "execute_request", content)); e != nil || err != nil {
+			t.Errorf("%v: %v, %v", content, e, err)
+		}
+	}
+	if e, err := j.Begin(wire.New("page", nil, "shell", "kernel_info_request", map[string]any{})); e != nil || err != nil {
+		t.Errorf("%v, %v", e, err)
+	}
+}
+
+// Eight hours of progress bars stay small: while the cell runs, and after its end.
+func TestBarsAreFolded(t *testing.T) {
+	small := Limits{Segment: 32 << 10, Head: 16, Kernel: 256 << 20, Executions: 100}
+	j := open(t, t.TempDir(), small)
+	e := begin(t, j, "req")
+	for i := range 5_000 {
+		if err := e.Append(said("stream", wire.Text{Name: "stderr", Text: fmt.Sprintf("\r%3d%%|%-20s| %d/5000", i/50, strings.Repeat("#", i/250), i)})); err != nil {
+			t.Fatal(err)
+		}
+		if j.Size() > 2*small.Segment {
+			t.Fatalf("%d bytes after %d updates", j.Size(), i)
+		}
+	}
+	appendAll(t, e, said("stream", wire.Text{Name: "stderr", Text: "\n"}), status("idle"))
+	if got := shown(t, e); !strings.HasSuffix(got, "4999/5000\n") || j.Size() > 2000 {
+		t.Errorf("%d bytes: %q", j.Size(), got)
+	}
+}
+
+// Loops that clear what they have shown, or update a display, stay small too.
+func TestClearedAndUpdated(t *testing.T) {
+	small := Limits{Segment: 32 << 10, Head: 16, Kernel: 256 << 20, Executions: 100}
+	picture := func(kind, id string, i int) wire.Message {
+		return said(kind, map[string]any{"data": map[string]string{"image/png": strings.Repeat("A", 5000) + fmt.Sprint(i)},
+			"transient": map[string]string{"display_id": id}})
+	}
+	for name, step := range map[string]func(i int) []wire.Message{
+		"cleared with the next": func(i int) []wire.Message {
+			return []wire.Message{said("clear_output", map[string]bool{"wait": true}), picture("display_data", "", i)}
+		},
+		"cleared at once": func(i int) []wire.Message {
+			return []wire.Message{said("clear_output", map[string]bool{"wait": false}), printed("x"), picture("display_data", "", i)}
+		},
+		"updated": func(i int) []wire.Message { return []wire.Message{picture("update_display_data", "a", i)} },
+	} {
+		j := open(t, t.TempDir(), small)
+		e := begin(t, j, "req")
+		appendAll(t, e, picture("display_data", "a", 0))
+		for i := range 100 {
+			appendAll(t, e, step(i)...)
+			if j.Size() > 4*small.Segment {
+				t.Fatalf("%s: %d bytes after %d", name, j.Size(), i)
+			}
+		}
+		appendAll(t, e, status("idle"))
+		if got := shown(t, e); strings.Count(got, "<") > 3 {
+			t.Errorf("%s: %q", name, got)
+		}
+		if again := open(t, j.dir, small).Find("req"); again.Count != 7 || !again.Finished() || shown(t, again) != shown(t, e) {
+			t.Errorf("%s: read again: %+v", name, again)
+		}
+	}
+}
+
+// What is larger than the limit loses its middle, and says so.
+func TestMiddleIsLeftOut(t *testing.T) {
+	limits := Limits{Segment: 8 << 10, Head: 2, Kernel: 64 << 10, Executions: 100}
+	j := open(t, t.TempDir(), limits)
+	e := begin(t, j, "req")
+	n := 0
+	for ; n < 10_000; n++ {
+		appendAll(t, e, printed(fmt.Sprintf("line %d\n", n)))
+		if j.Size() > limits.Kernel+2*limits.Segment {
+			t.Fatalf("%d bytes after %d lines", j.Size(), n)
+		}
+	}
+	appendAll(t, e, replied(), status("idle"))
+	got := shown(t, e)
+	if !strings.HasPrefix(got, "line 0\nline 1\n") || !strings.HasSuffix(got, fmt.Sprintf("line %d\n", n-1)) || strings.Count(got, "left out") != 1 {
+		t.Errorf("%.100q … %q", got, got[len(got)-100:])
+	}
+	if again := open(t, j.dir, limits).Find("req"); shown(t, again) != got || again.Count != 7 {
+		t.Error("read again, it differs")
+	}
+	// many finished ones: the oldest give way, and say so
+	for i := range 20 {
+		e := begin(t, j, fmt.Sprint("more", i))
+		for range 20 {
+			appendAll(t, e, printed(strings.Repeat("x", 999)+"\n"))
+		}
+		appendAll(t, e, replied(), status("idle"))
+	}
+	if j.Size() > limits.Kernel {
+		t.Errorf("%d bytes", j.Size())
+	}
+	if got := shown(t, j.Find("more0")); !strings.Contains(got, "left out") {
+		t.Errorf("%.100q", got)
+	}
+	if got := shown(t, j.Find("more19")); len(got) != 20_000 {
+		t.Errorf("%d bytes of the last", len(got))
+	}
+}
+
+// A snapshot stays as it is while the execution goes on and its files are rewritten.
+func TestSnapshotStays(t *testing.T) {
+	j := open(t, t.TempDir(), Limits{Segment: 4 << 10, Head: 2, Kernel: 64 << 10, Executions: 10})
+	e := begin(t, j, "req")
+	for i := range 500 {
+		appendAll(t, e, printed(fmt.Sprintf("%d\n", i)))
+	}
+	before := shown(t, e)
+	s, err := e.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 3_000 {
+		appendAll(t, e, printed(fmt.Sprintf("more %d\n", i)))
+	}
+	var got strings.Builder
+	for m, err := range s.Messages() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := m.Stream()
+		got.WriteString(text.Text)
+	}
+	if got.String() != before {
+		t.Errorf("%d bytes became %d", len(before), got.Len())
+	}
+	for range s.Messages() {
+		break // who wants no more gets no more
+	}
+}
+
+// A restart under a cell is told, where it was.
+func TestRestartIsTold(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	e := begin(t, j, "req")
+	appendAll(t, e, printed("a"))
+	if err := e.Restarted(); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, e, printed("b"), status("idle"))
+	if got := shown(t, e); got != "a"+restartText+"b" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestPrompt(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	e := begin(t, j, "req")
+	appendAll(t, e, wire.New("kernel", []byte(parent), "stdin", "input_request", map[string]any{"prompt": "name?", "password": false}))
+	if again := open(t, j.dir, Default).Find("req"); !again.Asking {
+		t.Error("the question is forgotten")
+	}
+	shown(t, e)
+	if err := e.Answered(); err != nil {
+		t.Fatal(err)
+	}
+	shown(t, e)
+	if again := open(t, j.dir, Default).Find("req"); again.Asking {
+		t.Error("the answer is forgotten")
+	}
+}
+
+func TestFold(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                              "",
+		"plain\nlines\n":                "plain\nlines\n",
+		"a\rb\rc":                       "a\rc",
+		"x\nlong one\rshort\n":          "x\nshortone\n",
+		"x\nlong one\rshort":            "x\nshortone\rshort",
+		"x\nab\rcd\ref":                 "x\nef",
+		"x\n10%\r20%\r":                 "x\n20%\r",
+		"x\r\ny\r\n":                    "x\r\ny\r\n",
+		"x\nüü\rö\n":                    "x\nöü\n",
+		"x\n\x1b[31mred\rgreener\n":     "x\ngreener\n",
+		"x\n\x1b[31mvery red\rgreen\n":  "x\n\x1b[31mvery red\rgreen\n",
+		"x\n\x1b[31m1\x1b[0m\r\x1b[1m2": "x\n\x1b[1m2",
+	} {
+		if got := fold(in); got != want {
+			t.Errorf("%q became %q, not %q", in, got, want)
+		}
+	}
+}
+
+// seen is the plain reading of carriage returns, for comparison.
+func seen(s string) string {
+	var lines []string
+	for line := range strings.SplitSeq(s, "\n") {
+		row, at := []rune{}, 0
+		for _, r := range line {
+			if r == '\r' {
+				at = 0
+				continue
+			}
+			if at < len(row) {
+				row[at] = r
+			} else {
+				row = append(row, r)
+			}
+			at++
+		}
+		lines = append(lines, string(row))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Folding pieces changes nothing that can be seen, wherever the output was cut.
+func TestFoldShowsTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		var s strings.Builder
+		for range r.IntN(20) {
+			s.WriteString([]string{"\r", "\n", "a", "bc", "ü", "def"}[r.IntN(6)])
+		}
+		cut := r.IntN(s.Len() + 1)
+		if got := fold(s.String()[:cut]) + fold(s.String()[cut:]); strings.ToValidUTF8(seen(got), "?") != strings.ToValidUTF8(seen(s.String()), "?") && !strings.ContainsRune(got, '\uFFFD') {
+			t.Fatalf("%q, cut at %d, became %q", s.String(), cut, got)
+		}
+	}
+}
+
+func FuzzRecords(f *testing.F) {
+	f.Add(append(textRecord("stdout", "x").append(nil), gapRecord(5).append(nil)...))
+	f.Add(messageRecord(output, printed("y")).append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var again []byte
+		var records []record
+		size, _ := readAll(bytes.NewReader(data), func(r record) error {
+			again = r.append(again)
+			records = append(records, r)
+			r.text()
+			r.gap()
+			return nil
+		})
+		if int(size) > len(data) {
+			t.Fatalf("%d of %d bytes", size, len(data))
+		}
+		compact(records)
+	})
+}
+
+func TestOpenOfAnotherDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"notes.txt", "00000001.x", "00000002.000000.new", "1.2"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "00000003.000000"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if j := open(t, dir, Default); len(j.Executions()) != 0 {
+		t.Errorf("%d executions", len(j.Executions()))
+	}
+}

@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"keyway/internal/jupyter/wire"
+)
+
+// kind is what a record of a file holds.
+type kind byte
+
+const (
+	request     kind = 'Q' // the execute_request, as V1
+	input       kind = 'N' // execute_input, as V1
+	output      kind = 'M' // another message of the kernel that shows something, as V1
+	stream      kind = 'S' // text: the length of the stream's name, a byte; the name; the text
+	prompt      kind = 'P' // input_request, as V1
+	answered    kind = 'A' // a client has answered the prompt
+	reply       kind = 'R' // execute_reply, as V1
+	idle        kind = 'I' // the status that ends the execution, as V1
+	ended       kind = 'E' // the kernel was restarted or has died
+	written     kind = 'W' // the notebook's file has the outputs
+	overwritten kind = 'O' // the file was saved without them
+	restarted   kind = 'T' // this program was started again here
+	gap         kind = 'G' // so many bytes are left out here, as a uvarint
+)
+
+// record is a kind, the length of the data as a uvarint, the data, and the CRC-32C of
+// all that, little-endian.
+type record struct {
+	kind kind
+	data []byte
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (r record) append(b []byte) []byte {
+	start := len(b)
+	b = append(b, byte(r.kind))
+	b = binary.AppendUvarint(b, uint64(len(r.data)))
+	b = append(b, r.data...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+}
+
+// errTorn is the end of a file whose last record was not written whole.
+var errTorn = errors.New("a torn record")
+
+// readRecord returns io.EOF at the end of a whole record.
+func readRecord(r *bufio.Reader) (record, int64, error) {
+	k, err := r.ReadByte()
+	if err != nil {
+		return record{}, 0, io.EOF
+	}
+	n, err := binary.ReadUvarint(r)
+	if err != nil || n > wire.MaxMessage+1<<20 {
+		return record{}, 0, errTorn
+	}
+	head := binary.AppendUvarint([]byte{k}, n)
+	data, err := readN(r, int(n)+4)
+	if err != nil {
+		return record{}, 0, errTorn
+	}
+	sum := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, data[:n])
+	if binary.LittleEndian.Uint32(data[n:]) != sum {
+		return record{}, 0, errTorn
+	}
+	return record{kind(k), data[:n:n]}, int64(len(head)) + int64(n) + 4, nil
+}
+
+// readN reads n bytes, and takes memory only for what is there.
+func readN(r io.Reader, n int) ([]byte, error) {
+	const step = 1 << 20
+	data := make([]byte, 0, min(n, step))
+	for len(data) < n {
+		at := len(data)
+		data = append(data, make([]byte, min(n-at, step))...)
+		if _, err := io.ReadFull(r, data[at:]); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+// readAll calls f with each record until f returns an error or the records end. It
+// returns the length of the whole records in bytes.
+func readAll(r io.Reader, f func(record) error) (int64, error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	var size int64
+	for {
+		rec, n, err := readRecord(buffered)
+		if errors.Is(err, io.EOF) {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+		if err := f(rec); err != nil {
+			return size, err
+		}
+		size += n
+	}
+}
+
+func messageRecord(k kind, m wire.Message) record {
+	data, _ := m.Encode(wire.V1)
+	return record{k, data}
+}
+
+func (r record) message() (wire.Message, error) { return wire.Decode(wire.V1, true, r.data) }
+
+func textRecord(name, text string) record {
+	name = name[:min(len(name), 255)]
+	data := append(append(make([]byte, 0, 1+len(name)+len(text)), byte(len(name))), name...)
+	return record{stream, append(data, text...)}
+}
+
+func (r record) text() (name, text string) {
+	if len(r.data) == 0 || len(r.data) <= int(r.data[0]) {
+		return "", ""
+	}
+	n := 1 + int(r.data[0])
+	return string(r.data[1:n]), string(r.data[n:])
+}
+
+func gapRecord(bytes int64) record { return record{gap, binary.AppendUvarint(nil, uint64(bytes))} }
+
+func (r record) gap() int64 {
+	n, _ := binary.Uvarint(r.data)
+	return int64(n)
+}
+
+// restartText is shown where this program was started again under a cell: what the
+// Jupyter server had sent and nobody had written down is lost.
+const restartText = "\n[keyway-jupyter was started again here: what the kernel said in that moment may be missing]\n"
+
+// gapText is shown where output is left out.
+func gapText(bytes int64) string {
+	return fmt.Sprintf("\n[keyway left out %d bytes of output here]\n", bytes)
+}

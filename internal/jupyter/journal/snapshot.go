@@ -1,0 +1,179 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"os"
+
+	"keyway/internal/jupyter/wire"
+)
+
+// mergeText is how many bytes of text a message of a snapshot has at most, about.
+const mergeText = 256 << 10
+
+// Snapshot is an execution as it is at one moment. It stays as it is while the
+// execution goes on.
+type Snapshot struct {
+	Reply  *wire.Message // the execute_reply, and
+	Idle   *wire.Message // the status that ends the execution, if Messages has met them
+	Prompt *wire.Message // an input_request without an answer
+
+	kernel string
+	parent []byte
+	lost   int64
+	files  []*os.File
+	sizes  []int64
+}
+
+// Snapshot opens the files as they are. The caller closes it.
+func (e *Execution) Snapshot() (*Snapshot, error) {
+	s := &Snapshot{kernel: e.kernel, parent: e.header, lost: e.lost}
+	for _, seg := range e.segments {
+		f, err := os.Open(e.path(seg.index))
+		if errors.Is(err, os.ErrNotExist) && seg.size == 0 {
+			continue // begun and not yet written
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.files, s.sizes = append(s.files, f), append(s.sizes, seg.size)
+	}
+	return s, nil
+}
+
+// Close closes the files.
+func (s *Snapshot) Close() error {
+	var errs []error
+	for _, f := range s.files {
+		errs = append(errs, f.Close())
+	}
+	s.files = nil
+	return errors.Join(errs...)
+}
+
+// Messages are what the execution has shown, in order: execute_input, outputs, and
+// text in few pieces. An error ends them.
+func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
+	return func(yield func(wire.Message, error) bool) {
+		p := player{s: s, yield: yield}
+		for i, f := range s.files {
+			_, err := readAll(io.NewSectionReader(f, 0, s.sizes[i]), p.play)
+			if errors.Is(err, errStop) {
+				return
+			}
+			if err != nil {
+				yield(wire.Message{}, err)
+				return
+			}
+		}
+		if s.lost > 0 && p.say("stderr", gapText(s.lost)) != nil {
+			return
+		}
+		_ = p.flush() // nothing comes after it
+	}
+}
+
+// errStop ends the reading because nobody wants more.
+var errStop = errors.New("stop")
+
+type player struct {
+	s     *Snapshot
+	yield func(wire.Message, error) bool
+	name  string
+	text  []byte
+}
+
+func (p *player) play(r record) error {
+	switch r.kind {
+	case stream:
+		name, text := r.text()
+		return p.say(name, text)
+	case restarted:
+		return p.say("stderr", restartText)
+	case gap:
+		return p.say("stderr", gapText(r.gap()))
+	case input, output:
+		m, err := r.message()
+		if err != nil {
+			return err
+		}
+		if err := p.flush(); err != nil {
+			return err
+		}
+		return p.give(m)
+	case answered:
+		p.s.Prompt = nil
+	case reply, idle, prompt:
+		m, err := r.message()
+		if err != nil {
+			return err
+		}
+		switch r.kind {
+		case reply:
+			p.s.Reply = &m
+		case idle:
+			p.s.Idle, p.s.Prompt = &m, nil
+		default:
+			p.s.Prompt = &m
+		}
+	}
+	return nil
+}
+
+func (p *player) say(name, text string) error {
+	if name != p.name || len(p.text)+len(text) > mergeText {
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	p.name, p.text = name, append(p.text, text...)
+	return nil
+}
+
+func (p *player) flush() error {
+	if len(p.text) == 0 {
+		return nil
+	}
+	m := wire.New(p.s.kernel, p.s.parent, "iopub", "stream", wire.Text{Name: p.name, Text: string(p.text)})
+	p.text = p.text[:0]
+	return p.give(m)
+}
+
+func (p *player) give(m wire.Message) error {
+	if !p.yield(m, nil) {
+		return errStop
+	}
+	return nil
+}
+
+// Source is the code that was run, read from disk.
+func (e *Execution) Source() (string, error) {
+	var code string
+	found := errors.New("found")
+	if len(e.segments) == 0 {
+		return "", os.ErrNotExist
+	}
+	_, err := readFile(e.path(e.segments[0].index), func(r record) error {
+		if r.kind != request {
+			return nil
+		}
+		m, err := r.message()
+		if err != nil {
+			return err
+		}
+		var c struct {
+			Code string `json:"code"`
+		}
+		if err := json.Unmarshal(m.Content, &c); err != nil {
+			return err
+		}
+		code = c.Code
+		return found
+	})
+	if errors.Is(err, found) {
+		return code, nil
+	}
+	return code, err
+}

@@ -1,0 +1,366 @@
+package kernel
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"keyway/internal/jupyter/wire"
+)
+
+const (
+	// maxQueue bounds in bytes what waits for a client that is slow. Beyond it, the
+	// client gets the executions again, from disk, when it has caught up.
+	maxQueue = 4 << 20
+	// maxUnasked bounds in bytes the executions that a new session gets.
+	maxUnasked = 16 << 20
+	// batch is after how many bytes a receipt is asked for.
+	batch = 256 << 10
+	// receipts is how often one is asked for beside this.
+	receipts = 50 * time.Millisecond
+)
+
+// client is a page or an editor at the other end of a websocket.
+type client struct {
+	k        *Kernel
+	session  string // of its URL
+	alias    string // of its requests, which is the same for most clients
+	protocol wire.Protocol
+	conn     *websocket.Conn
+	wake     *sync.Cond // on the kernel's mutex, which guards what follows
+	queue    []item
+	bytes    int
+	over     bool
+	gone     chan struct{}
+}
+
+// is reports whether messages for a session are this client's.
+func (c *client) is(session string) bool {
+	return session != "" && (c.session == session || c.alias == session)
+}
+
+// item is a message, or the execution that is to be shown from its beginning.
+type item struct {
+	m        wire.Message
+	seq      uint64
+	recorded bool
+	replay   string // the execution's id
+}
+
+func protocolOf(conn *websocket.Conn) wire.Protocol {
+	if conn.Subprotocol() == wire.Subprotocol {
+		return wire.V1
+	}
+	return wire.JSON
+}
+
+// badMessage is a message that cannot be read; the connection is still good.
+type badMessage struct{ error }
+
+func read(conn *websocket.Conn, p wire.Protocol) (wire.Message, error) {
+	kind, data, err := conn.ReadMessage()
+	if err != nil {
+		return wire.Message{}, err
+	}
+	m, err := wire.Decode(p, kind == websocket.BinaryMessage, data)
+	if err != nil {
+		return m, &badMessage{err}
+	}
+	return m, nil
+}
+
+func write(conn *websocket.Conn, p wire.Protocol, m wire.Message) error {
+	data, isBinary := m.Encode(p)
+	kind := websocket.TextMessage
+	if isBinary {
+		kind = websocket.BinaryMessage
+	}
+	return conn.WriteMessage(kind, data)
+}
+
+// Serve makes a request a client's connection, until that ends. The caller has checked
+// who asks, and from which page.
+func (k *Kernel) Serve(w http.ResponseWriter, r *http.Request) {
+	session := r.URL.Query().Get("session_id")
+	if len(session) > 256 {
+		http.Error(w, "session_id is longer than 256 bytes", http.StatusBadRequest)
+		return
+	}
+	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}, CheckOrigin: func(*http.Request) bool { return true }}
+	conn, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return // answered
+	}
+	defer conn.Close()
+	conn.SetReadLimit(wire.MaxMessage)
+	c := &client{k: k, session: session, protocol: protocolOf(conn), conn: conn, wake: sync.NewCond(&k.mu), gone: make(chan struct{})}
+	conn.SetPongHandler(func(number string) error {
+		if n, err := strconv.ParseUint(number, 10, 64); err == nil {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.receipt(session, n)
+		}
+		return nil
+	})
+	if !k.join(c) {
+		return
+	}
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	defer func() { k.leave(c); writer.Wait() }()
+	c.read()
+}
+
+// join adds a client, and begins to give it what it has missed.
+func (k *Kernel) join(c *client) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	_, known := k.seen[c.session]
+	for old := range k.clients {
+		if old.session == c.session && c.session != "" {
+			old.end() // the page has given it up
+		}
+	}
+	for _, e := range k.journal.Executions() {
+		if k.owns(e, c) {
+			known = true
+			if k.last[e.ID] > k.seen[c.session] {
+				c.add(item{replay: e.ID})
+			}
+		}
+	}
+	k.receipt(c.session, 0)
+	k.clients[c] = true
+	if !known {
+		k.work.Go(func() { k.offer(c) })
+	}
+	return true
+}
+
+func (k *Kernel) leave(c *client) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.end()
+	delete(k.clients, c)
+	close(c.gone)
+	if len(k.clients) == 0 && slices.ContainsFunc(k.journal.Executions(), unwritten) {
+		k.tellFinished()
+	}
+}
+
+// offer gives a new session the executions that nobody has who is there. An editor that
+// remembers the request of the cell it ran resumes it with the first message.
+func (k *Kernel) offer(c *client) {
+	ids := k.adopt(c)
+	for _, pause := range []time.Duration{0, k.options.Again} {
+		if len(ids) == 0 || !c.sleep(pause) || !k.offerOnce(c, ids) {
+			return
+		}
+	}
+}
+
+func (k *Kernel) offerOnce(c *client, ids []string) bool {
+	k.mu.Lock()
+	for _, id := range ids {
+		if e := k.journal.Find(id); e != nil {
+			c.add(item{m: wire.New(e.Kernel(), e.Header(), "iopub", "status", map[string]string{"execution_state": "busy"})})
+		}
+	}
+	k.mu.Unlock()
+	if !c.sleep(k.options.Gap) {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range ids {
+		c.add(item{replay: id})
+	}
+	return true
+}
+
+// sleep reports whether the client is still there after a while.
+func (c *client) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-c.gone:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// adopt makes a session the owner of the latest executions whose own is away, in
+// order.
+func (k *Kernel) adopt(c *client) (ids []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var size int64
+	execs := k.journal.Executions()
+	for i := len(execs) - 1; i >= 0; i-- {
+		e := execs[i]
+		if e.Written || !k.away(e) {
+			continue
+		}
+		if size += e.Size(); size > maxUnasked && len(ids) > 0 {
+			break
+		}
+		k.adopted[e.ID] = c.session
+		ids = append(ids, e.ID)
+	}
+	slices.Reverse(ids)
+	return ids
+}
+
+// end closes the connection. The caller holds the kernel's mutex.
+func (c *client) end() {
+	c.over = true
+	c.wake.Broadcast()
+	_ = c.conn.Close()
+}
+
+// add queues an item. The caller holds the kernel's mutex.
+func (c *client) add(i item) {
+	c.queue = append(c.queue, i)
+	c.bytes += i.m.Size()
+	if c.bytes > maxQueue {
+		c.shorten()
+	}
+	c.wake.Broadcast()
+}
+
+// shorten replaces what waits by the executions to which it belongs.
+func (c *client) shorten() {
+	old := c.queue
+	c.queue, c.bytes = nil, 0
+	listed := map[string]bool{}
+	for _, i := range old {
+		id := i.replay
+		if i.recorded {
+			id = i.m.Origin.ID
+		}
+		if id == "" {
+			c.queue, c.bytes = append(c.queue, i), c.bytes+i.m.Size()
+		} else if !listed[id] {
+			listed[id] = true
+			c.queue = append(c.queue, item{replay: id})
+		}
+	}
+	if c.bytes > maxQueue { // nothing that could be shown again: it has to come back
+		c.end()
+	}
+}
+
+// next waits for an item, at most until a time unless that is zero.
+func (c *client) next(until time.Time) (item, bool) {
+	c.k.mu.Lock()
+	defer c.k.mu.Unlock()
+	if !until.IsZero() && len(c.queue) == 0 {
+		t := time.AfterFunc(time.Until(until), func() { c.k.mu.Lock(); defer c.k.mu.Unlock(); c.wake.Broadcast() })
+		defer t.Stop()
+	}
+	for len(c.queue) == 0 && !c.over && (until.IsZero() || time.Now().Before(until)) {
+		c.wake.Wait()
+	}
+	if c.over || len(c.queue) == 0 {
+		return item{}, false
+	}
+	i := c.queue[0]
+	c.queue[0] = item{}
+	c.queue, c.bytes = c.queue[1:], c.bytes-i.m.Size()
+	return i, true
+}
+
+// write sends what is queued. After each batch it asks for a receipt: a ping with the
+// number of the last message, which the client's network stack answers in order. There
+// is no deadline: a client that sleeps is not gone.
+func (c *client) write() {
+	defer c.conn.Close()
+	var high uint64
+	var due time.Time // when a receipt is asked for; zero if there is nothing to ask about
+	size := 0
+	for {
+		i, ok := c.next(due)
+		if !ok && due.IsZero() {
+			return
+		}
+		if ok {
+			n, seq, err := c.put(i)
+			if err != nil {
+				return
+			}
+			high, size = max(high, seq), size+n
+			if high > 0 && due.IsZero() {
+				due = time.Now().Add(receipts)
+			}
+		}
+		if high > 0 && (size > batch || !time.Now().Before(due)) {
+			if c.conn.WriteControl(websocket.PingMessage, strconv.AppendUint(nil, high, 10), time.Now().Add(time.Hour)) != nil {
+				return
+			}
+			high, size, due = 0, 0, time.Time{}
+		}
+	}
+}
+
+func (c *client) put(i item) (size int, seq uint64, err error) {
+	if i.replay != "" {
+		return c.replay(i.replay)
+	}
+	return i.m.Size(), i.seq, write(c.conn, c.protocol, i.m)
+}
+
+// replay shows an execution from a clean cell: busy, clear_output, everything, reply,
+// idle. So it does not matter what the client has had before.
+func (c *client) replay(id string) (size int, seq uint64, err error) {
+	r := c.k.take(c, id)
+	if r == nil {
+		return 0, 0, nil
+	}
+	defer r.snapshot.Close()
+	send := func(m wire.Message) bool {
+		size += m.Size()
+		err = write(c.conn, c.protocol, m)
+		return err == nil
+	}
+	if !send(r.forge("status", map[string]string{"execution_state": "busy"})) || !send(r.forge("clear_output", map[string]bool{"wait": false})) {
+		return size, 0, err
+	}
+	for m, bad := range r.snapshot.Messages() {
+		if bad != nil {
+			c.k.options.Logf("kernel %s: the journal cannot be read: %v", c.k.ID, bad)
+			m = r.forge("stream", wire.Text{Name: "stderr", Text: fmt.Sprintf("\n[keyway cannot read the rest of this output: %v]\n", bad)})
+		}
+		if !send(m) {
+			return size, 0, err
+		}
+	}
+	for _, m := range r.closing() {
+		if !send(m) {
+			return size, 0, err
+		}
+	}
+	return size, r.seq, nil
+}
+
+// read hands on what the client sends, until it leaves.
+func (c *client) read() {
+	for {
+		m, err := read(c.conn, c.protocol)
+		if _, bad := err.(*badMessage); bad {
+			c.k.options.Logf("kernel %s: a client sent %v", c.k.ID, err)
+			continue
+		}
+		if err != nil || !c.k.toKernel(c, m) {
+			return
+		}
+	}
+}

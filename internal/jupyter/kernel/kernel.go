@@ -1,0 +1,369 @@
+// Package kernel holds the one connection to each Jupyter kernel that stays for as long
+// as the kernel lives, writes down what comes over it, and gives it to the clients: as
+// it comes, and again to those that were away.
+//
+// To the Jupyter server all clients of a kernel are one, whose session never changes.
+// So the server's own buffer works for us: it keeps what the kernel says while this
+// program is not there, and gives it to the next connection of the same session.
+package kernel
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"keyway/internal/jupyter/journal"
+	"keyway/internal/jupyter/wire"
+)
+
+const (
+	// maxOutgoing bounds the requests in bytes that wait for the kernel.
+	maxOutgoing = 64 << 20
+	// maxSessions bounds the sessions whose receipts are remembered.
+	maxSessions = 1000
+	// maxRedial is the longest pause between two attempts to reach the Jupyter server.
+	maxRedial = 5 * time.Second
+)
+
+// Options are what a kernel needs of its surroundings.
+type Options struct {
+	Dir    string // for the journal
+	Limits journal.Limits
+	// Dial opens the kernel's websocket for a session at the Jupyter server. If it
+	// fails, the response may be nil.
+	Dial func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error)
+	Logf func(format string, args ...any)
+	// Finished is called when an execution ends and no client is connected, and for
+	// each such execution when Open finds it. It may call the kernel's methods.
+	Finished func(*Kernel)
+
+	// Gap is between the first message to a new session and the replay, and Again is
+	// when both are repeated: editors that resume a cell take the first message as the
+	// sign to begin, and lose what comes before they listen.
+	Gap, Again time.Duration
+}
+
+// Kernel is a kernel with its journal and its clients. Its methods may be called at
+// once.
+type Kernel struct {
+	ID      string
+	options Options
+
+	mu       sync.Mutex
+	journal  *journal.Journal
+	last     map[string]uint64 // by execution: the number of its last message
+	adopted  map[string]string // by execution: the session that has it in place of its own
+	seen     map[string]uint64 // by session: all messages up to this number have arrived
+	seq      uint64
+	clients  map[*client]bool
+	outgoing []wire.Message
+	waiting  int // bytes of outgoing
+	wake     *sync.Cond
+	closed   bool
+	state    string
+	failing  bool // the last write to the journal failed
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// Open reads the journal of a kernel and begins to connect. ended is called when the
+// Jupyter server does not know the kernel any more.
+func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
+	j, err := journal.Open(o.Dir, o.Limits)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	k := &Kernel{ID: id, options: o, journal: j, last: map[string]uint64{}, adopted: map[string]string{}, seen: map[string]uint64{}, seq: 1,
+		clients: map[*client]bool{}, cancel: cancel, state: "unknown"}
+	k.wake = sync.NewCond(&k.mu)
+	for _, e := range j.Executions() {
+		k.last[e.ID] = k.seq
+		if e.Running && !e.Finished() {
+			k.report(e.Restarted())
+		}
+	}
+	if slices.ContainsFunc(j.Executions(), unwritten) {
+		k.tellFinished()
+	}
+	k.work.Go(func() {
+		if k.run(ctx) {
+			ended(k)
+		}
+	})
+	return k, nil
+}
+
+// Close ends the connections. The journal stays. It must not be called by ended.
+func (k *Kernel) Close() {
+	k.shut()
+	k.work.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.journal.Close()
+}
+
+// Forget removes the journal of a kernel that is no more.
+func (k *Kernel) Forget() error {
+	k.shut()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.journal.Delete()
+}
+
+func (k *Kernel) shut() {
+	k.cancel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	k.wake.Broadcast()
+	for c := range k.clients {
+		c.end()
+	}
+}
+
+// run connects until the kernel is gone, and reports whether it is.
+func (k *Kernel) run(ctx context.Context) bool {
+	pause := 200 * time.Millisecond
+	for {
+		conn, resp, err := k.options.Dial(ctx, "keyway-"+k.ID)
+		switch {
+		case err == nil:
+			pause = 200 * time.Millisecond
+			k.carry(ctx, conn)
+		case resp != nil && resp.StatusCode == http.StatusNotFound:
+			k.options.Logf("kernel %s is gone", k.ID)
+			return true
+		case ctx.Err() == nil:
+			k.options.Logf("kernel %s: %v", k.ID, err)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+			pause = min(2*pause, maxRedial)
+		}
+	}
+}
+
+// carry moves messages both ways until the connection ends.
+func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
+	protocol := protocolOf(conn)
+	conn.SetReadLimit(wire.MaxMessage)
+	ctx, cancel := context.WithCancel(ctx)
+	var sender sync.WaitGroup
+	sender.Go(func() { k.send(ctx, conn, protocol) })
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.Close()
+		k.mu.Lock()
+		k.wake.Broadcast()
+		k.mu.Unlock()
+	})
+	defer func() { cancel(); stop(); _ = conn.Close(); k.broadcast(); sender.Wait() }()
+	for {
+		m, err := read(conn, protocol)
+		var bad *badMessage
+		switch {
+		case errors.As(err, &bad):
+			k.options.Logf("kernel %s sent %v", k.ID, err)
+		case err != nil:
+			if ctx.Err() == nil {
+				k.options.Logf("kernel %s: the connection ended: %v", k.ID, err)
+			}
+			return
+		default:
+			k.fromKernel(m)
+		}
+	}
+}
+
+func (k *Kernel) broadcast() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wake.Broadcast()
+}
+
+// send writes what waits for the kernel. What could not be written waits for the next
+// connection, which may speak the other protocol.
+func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.Protocol) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		for len(k.outgoing) == 0 && ctx.Err() == nil {
+			k.wake.Wait()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		m := k.outgoing[0]
+		k.mu.Unlock()
+		err := write(conn, protocol, m)
+		k.mu.Lock()
+		if err != nil {
+			_ = conn.Close() // ends the reader, too
+			return
+		}
+		k.outgoing, k.waiting = k.outgoing[1:], k.waiting-m.Size()
+	}
+}
+
+// fromKernel writes a message down and hands it on.
+func (k *Kernel) fromKernel(m wire.Message) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seq++
+	e := k.journal.Find(m.Origin.ID)
+	finished := false
+	if e != nil {
+		was := e.Finished()
+		k.report(e.Append(m))
+		k.last[e.ID] = k.seq
+		finished = !was && e.Finished()
+	}
+	switch state := m.State(); state {
+	case "":
+	case "restarting", "dead", "autorestarting":
+		k.state = state
+		finished = k.endAll() || finished
+	default:
+		k.state = state
+	}
+	for c := range k.clients {
+		if m.Channel == "iopub" || e == nil && c.is(m.Origin.Session) || e != nil && k.owns(e, c) {
+			c.add(item{m: m, seq: k.seq, recorded: e != nil})
+		}
+	}
+	if finished && len(k.clients) == 0 {
+		k.tellFinished()
+	}
+}
+
+func (k *Kernel) tellFinished() {
+	if !k.closed {
+		k.work.Go(func() { k.options.Finished(k) })
+	}
+}
+
+// report tells of a journal that cannot be written, once until it can.
+func (k *Kernel) report(err error) {
+	if err != nil && !k.failing {
+		k.options.Logf("kernel %s: output is not kept: %v", k.ID, err)
+	}
+	k.failing = err != nil
+}
+
+// endAll ends the executions that a restarted kernel does not know. The caller holds mu.
+func (k *Kernel) endAll() (some bool) {
+	for _, e := range k.journal.Executions() {
+		if !e.Finished() {
+			k.report(e.End())
+			some = true
+		}
+	}
+	return some
+}
+
+// Restarted notes that the kernel was restarted: nothing that ran goes on.
+func (k *Kernel) Restarted() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.endAll() && len(k.clients) == 0 {
+		k.tellFinished()
+	}
+}
+
+// toKernel writes a client's request down and sends it. It reports whether there was room.
+func (k *Kernel) toKernel(c *client, m wire.Message) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.alias = m.Head.Session
+	if k.waiting+m.Size() > maxOutgoing {
+		return false
+	}
+	e, err := k.journal.Begin(m)
+	k.report(err)
+	switch {
+	case e != nil:
+		k.last[e.ID] = k.seq
+		k.supersede(e)
+	case m.Channel == "stdin" && m.Head.Type == "input_reply":
+		for _, e := range k.journal.Executions() {
+			if e.Asking {
+				k.report(e.Answered())
+			}
+		}
+	}
+	k.outgoing, k.waiting = append(k.outgoing, m), k.waiting+m.Size()
+	k.wake.Broadcast()
+	return true
+}
+
+// maxAlike is how many executions of one source are kept if no client names their
+// cells: a notebook may have several cells alike.
+const maxAlike = 8
+
+// supersede forgets what the cell of a new execution has shown before. The caller
+// holds mu.
+func (k *Kernel) supersede(e *journal.Execution) {
+	var old []*journal.Execution
+	for _, o := range k.journal.Executions() {
+		if o != e && o.Finished() && o.Cell == e.Cell && (e.Cell != "" || o.Code == e.Code) {
+			old = append(old, o)
+		}
+	}
+	keep := 0
+	if e.Cell == "" {
+		keep = maxAlike - 1
+	}
+	for _, o := range old[:max(0, len(old)-keep)] {
+		k.remove(o)
+	}
+}
+
+func (k *Kernel) remove(e *journal.Execution) {
+	k.journal.Remove(e)
+	delete(k.last, e.ID)
+	delete(k.adopted, e.ID)
+}
+
+// owns reports whether a client gets the replies of an execution: it has asked for it,
+// or has it in place of the one that did. The caller holds mu.
+func (k *Kernel) owns(e *journal.Execution, c *client) bool {
+	return c.is(e.Session) || c.is(k.adopted[e.ID])
+}
+
+// away reports whether nobody is connected who owns an execution. The caller holds mu.
+func (k *Kernel) away(e *journal.Execution) bool {
+	for c := range k.clients {
+		if k.owns(e, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// present reports whether a client of the session is connected. The caller holds mu.
+func (k *Kernel) present(session string) bool {
+	for c := range k.clients {
+		if c.session == session {
+			return true
+		}
+	}
+	return false
+}
+
+// receipt notes that a session has had all messages up to a number. The caller holds
+// mu.
+func (k *Kernel) receipt(session string, seq uint64) {
+	k.seen[session] = max(k.seen[session], min(seq, k.seq))
+	if len(k.seen) > maxSessions {
+		maps.DeleteFunc(k.seen, func(s string, _ uint64) bool { return !k.present(s) })
+	}
+}

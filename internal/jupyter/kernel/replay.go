@@ -1,0 +1,232 @@
+package kernel
+
+import (
+	"slices"
+
+	"keyway/internal/jupyter/journal"
+	"keyway/internal/jupyter/notebook"
+	"keyway/internal/jupyter/wire"
+)
+
+// replaying is an execution as it is at the moment at which its replay begins.
+type replaying struct {
+	snapshot *journal.Snapshot
+	seq      uint64 // of its last message
+	kernel   string
+	header   []byte
+	owner    bool // the client is the one to get the reply and the prompt
+	ended    bool
+}
+
+// take begins the replay of an execution: all that waits of it for the client is part
+// of the replay. It returns nil if the execution is forgotten or cannot be read.
+func (k *Kernel) take(c *client, id string) *replaying {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.journal.Find(id)
+	if e == nil {
+		return nil
+	}
+	s, err := e.Snapshot()
+	if err != nil {
+		k.options.Logf("kernel %s: the journal cannot be read: %v", k.ID, err)
+		return nil
+	}
+	c.queue = slices.DeleteFunc(c.queue, func(i item) bool {
+		drop := i.replay == id || i.recorded && i.m.Origin.ID == id
+		if drop {
+			c.bytes -= i.m.Size()
+		}
+		return drop
+	})
+	return &replaying{snapshot: s, seq: k.last[id], kernel: e.Kernel(), header: e.Header(), owner: k.owns(e, c), ended: e.Ended}
+}
+
+func (r *replaying) forge(kind string, content any) wire.Message {
+	return wire.New(r.kernel, r.header, "iopub", kind, content)
+}
+
+// closing are the messages after the outputs. An execution that a restart has ended is
+// told as aborted.
+func (r *replaying) closing() (all []wire.Message) {
+	s := r.snapshot
+	if r.owner && s.Prompt != nil {
+		all = append(all, *s.Prompt)
+	}
+	switch {
+	case r.owner && s.Reply != nil:
+		all = append(all, *s.Reply)
+	case r.owner && r.ended:
+		all = append(all, wire.New(r.kernel, r.header, "shell", "execute_reply", map[string]string{"status": "aborted"}))
+	}
+	switch {
+	case s.Idle != nil:
+		all = append(all, *s.Idle)
+	case r.ended:
+		all = append(all, r.forge("status", map[string]string{"execution_state": "idle"}))
+	}
+	return all
+}
+
+// unwritten reports whether a finished execution has shown something that no file has.
+func unwritten(e *journal.Execution) bool { return e.Finished() && e.Running && !e.Written }
+
+// Splice puts what the kernel has said into a notebook that a client reads, and returns
+// the executions that it found cells for. What the notebook's file has is only marked.
+func (k *Kernel) Splice(doc notebook.Document) ([]string, error) {
+	return notebook.Splice(doc, k.runs(func(e *journal.Execution) bool { return e.Running }))
+}
+
+// SpliceFinished puts what has ended and is in no file into a notebook that is to be
+// written, without marks, and returns the executions that it found cells for.
+func (k *Kernel) SpliceFinished(doc notebook.Document) ([]string, error) {
+	runs := k.runs(unwritten)
+	for i := range runs {
+		runs[i].Done = false
+	}
+	return notebook.Splice(doc, runs)
+}
+
+func (k *Kernel) runs(which func(*journal.Execution) bool) (runs []notebook.Run) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.journal.Executions() {
+		if !which(e) {
+			continue
+		}
+		run := notebook.Run{ID: e.ID, Cell: e.Cell, Code: e.Code, Count: e.Count, Done: e.Finished()}
+		if !e.Written {
+			run.Outputs = func() ([]notebook.Output, error) { return k.outputs(e) }
+		}
+		runs = append(runs, run)
+	}
+	return runs
+}
+
+func (k *Kernel) outputs(e *journal.Execution) ([]notebook.Output, error) {
+	k.mu.Lock()
+	s, err := e.Snapshot()
+	k.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return notebook.Outputs(s.Messages())
+}
+
+// Settle forgets the executions that a saved notebook has: those whose marks came
+// back, and those whose owner is here and has had all of them.
+func (k *Kernel) Settle(marks []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range slices.Clone(k.journal.Executions()) {
+		had := k.had(e)
+		switch {
+		case e.Finished() && (had || slices.Contains(marks, e.ID)):
+			k.remove(e)
+		case e.Written: // by a client that has not seen it, over our file
+			k.report(e.WasWritten(false))
+		}
+	}
+}
+
+// had reports whether an owner is connected and has had all of an execution. The
+// caller holds mu.
+func (k *Kernel) had(e *journal.Execution) bool {
+	for c := range k.clients {
+		if k.owns(e, c) && k.seen[c.session] >= k.last[e.ID] {
+			return true
+		}
+	}
+	return false
+}
+
+// Written notes that a notebook's file has the executions. They are still shown to
+// their own session, if it comes back: it may be about to save without them.
+func (k *Kernel) Written(ids []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range ids {
+		if e := k.journal.Find(id); e != nil {
+			k.report(e.WasWritten(true))
+		}
+	}
+}
+
+// Unwritten reports whether there are finished executions that no file has, and no
+// client is connected.
+func (k *Kernel) Unwritten() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.clients) == 0 && slices.ContainsFunc(k.journal.Executions(), unwritten)
+}
+
+// Status is what a kernel does.
+type Status struct {
+	State   string `json:"state"`   // idle, busy or another word of the kernel's; unknown until it has said one
+	Running int    `json:"running"` // executions that have begun and not ended
+	Queued  int    `json:"queued"`  // executions that wait for those
+	Clients int    `json:"clients"` // connected pages and editors
+	Kept    int64  `json:"kept"`    // bytes on disk
+}
+
+// Status returns what the kernel does now.
+func (k *Kernel) Status() Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := Status{State: k.state, Clients: len(k.clients), Kept: k.journal.Size()}
+	for _, e := range k.journal.Executions() {
+		switch {
+		case e.Finished():
+		case e.Running:
+			s.Running++
+		default:
+			s.Queued++
+		}
+	}
+	return s
+}
+
+// Live is an execution that goes on.
+type Live struct {
+	ID   string `json:"msg_id"`
+	Cell string `json:"cell"`
+	Code string `json:"code"`
+}
+
+// Live returns the executions that have not ended, for a page that shows them again.
+func (k *Kernel) Live() []Live {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := []Live{}
+	for _, e := range k.journal.Executions() {
+		if e.Finished() {
+			continue
+		}
+		if code, err := e.Source(); err == nil {
+			all = append(all, Live{e.ID, e.Cell, code})
+		}
+	}
+	return all
+}
+
+// Resume shows an execution to a connected session from its beginning, and makes the
+// session its owner if the one before is away. It reports whether both are there.
+func (k *Kernel) Resume(session, id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.journal.Find(id)
+	if e == nil {
+		return false
+	}
+	for c := range k.clients {
+		if c.session == session {
+			if k.away(e) {
+				k.adopted[e.ID] = session
+			}
+			c.add(item{replay: id})
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,320 @@
+// Package wire reads and writes the messages of Jupyter kernels as they travel over a
+// websocket: as JSON, and in the binary form of the subprotocol
+// v1.kernel.websocket.jupyter.org. It keeps the bytes of a message's parts, and reads
+// the two headers only. It is pure.
+//
+// The formats are those of jupyter_server's documentation ("WebSocket kernel wire
+// protocols") and of the messaging specification of jupyter_client 5.3.
+package wire
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// Protocol is how messages are written into the frames of a websocket.
+type Protocol int
+
+const (
+	JSON Protocol = iota // a text frame, or a binary one with buffers behind the text
+	V1                   // binary, with 64-bit offsets
+)
+
+// Subprotocol is the name of V1 in a websocket's handshake.
+const Subprotocol = "v1.kernel.websocket.jupyter.org"
+
+const (
+	// MaxMessage bounds a message in bytes. A browser's tab cannot show a larger
+	// output.
+	MaxMessage = 64 << 20
+	// maxBuffers bounds how many binary buffers a message has.
+	maxBuffers = 4096
+	// maxID bounds the identifiers of a message in bytes. Jupyter's have 36 or 72.
+	maxID = 256
+)
+
+// channels are where a message may belong.
+var channels = []string{"shell", "iopub", "stdin", "control"}
+
+// Head is what is read of a header.
+type Head struct {
+	ID      string `json:"msg_id"`
+	Session string `json:"session"`
+	Type    string `json:"msg_type"`
+}
+
+// Message is a message from or for a kernel. Header, Parent, Metadata and Content
+// are JSON objects.
+type Message struct {
+	Channel  string
+	Header   []byte
+	Parent   []byte
+	Metadata []byte
+	Content  []byte
+	Buffers  [][]byte
+
+	Head   Head // of Header
+	Origin Head // of Parent; zero if the message answers none
+}
+
+// Size is the length of the message's parts in bytes.
+func (m Message) Size() int {
+	n := len(m.Header) + len(m.Parent) + len(m.Metadata) + len(m.Content)
+	for _, b := range m.Buffers {
+		n += len(b)
+	}
+	return n
+}
+
+// Decode reads a message from a frame. The message keeps parts of data.
+func Decode(p Protocol, binaryFrame bool, data []byte) (Message, error) {
+	if len(data) > MaxMessage {
+		return Message{}, fmt.Errorf("a message of %d bytes, more than %d", len(data), MaxMessage)
+	}
+	var m Message
+	var err error
+	switch {
+	case p == V1:
+		m, err = decodeV1(data)
+	case binaryFrame:
+		m, err = decodeBuffers(data)
+	default:
+		m, err = decodeText(data)
+	}
+	if err != nil {
+		return Message{}, err
+	}
+	return m, m.check()
+}
+
+// decodeV1 reads a count, so many offsets, and between these the channel, the four
+// objects and the buffers. All numbers are little-endian and have 64 bits.
+func decodeV1(data []byte) (m Message, err error) {
+	if len(data) < 8 {
+		return m, errors.New("a message without offsets")
+	}
+	n := binary.LittleEndian.Uint64(data)
+	if n < 6 || n > maxBuffers+6 || uint64(len(data)) < 8*(n+1) {
+		return m, fmt.Errorf("a message with %d offsets", n)
+	}
+	parts := make([][]byte, 0, n-1)
+	at := binary.LittleEndian.Uint64(data[8:])
+	for i := uint64(2); i <= n; i++ {
+		next := binary.LittleEndian.Uint64(data[8*i:])
+		if at < 8*(n+1) || next < at || next > uint64(len(data)) {
+			return m, fmt.Errorf("a message with the offsets %d and %d in %d bytes", at, next, len(data))
+		}
+		parts = append(parts, data[at:next:next])
+		at = next
+	}
+	m = Message{Channel: string(parts[0]), Header: parts[1], Parent: parts[2], Metadata: parts[3], Content: parts[4]}
+	if len(parts) > 5 {
+		m.Buffers = parts[5:]
+	}
+	return m, nil
+}
+
+// decodeBuffers reads a count, so many offsets, the JSON text and the buffers. All
+// numbers are big-endian and have 32 bits.
+func decodeBuffers(data []byte) (Message, error) {
+	if len(data) < 4 {
+		return Message{}, errors.New("a message without offsets")
+	}
+	n := uint64(binary.BigEndian.Uint32(data))
+	if n < 1 || n > maxBuffers+1 || uint64(len(data)) < 4*(n+1) {
+		return Message{}, fmt.Errorf("a message with %d offsets", n)
+	}
+	parts := make([][]byte, 0, n)
+	for i := uint64(1); i <= n; i++ {
+		at, next := uint64(binary.BigEndian.Uint32(data[4*i:])), uint64(len(data))
+		if i < n {
+			next = uint64(binary.BigEndian.Uint32(data[4*(i+1):]))
+		}
+		if at < 4*(n+1) || next < at || next > uint64(len(data)) {
+			return Message{}, fmt.Errorf("a message with the offsets %d and %d in %d bytes", at, next, len(data))
+		}
+		parts = append(parts, data[at:next:next])
+	}
+	m, err := decodeText(parts[0])
+	if len(parts) > 1 {
+		m.Buffers = parts[1:]
+	}
+	return m, err
+}
+
+func decodeText(data []byte) (Message, error) {
+	var t struct {
+		Channel  string          `json:"channel"`
+		Header   json.RawMessage `json:"header"`
+		Parent   json.RawMessage `json:"parent_header"`
+		Metadata json.RawMessage `json:"metadata"`
+		Content  json.RawMessage `json:"content"`
+	}
+	if err := json.Unmarshal(data, &t); err != nil {
+		return Message{}, fmt.Errorf("a message that is no JSON: %w", err)
+	}
+	if t.Channel == "" { // clients of the first protocol leave it out
+		t.Channel = "shell"
+	}
+	return Message{Channel: t.Channel, Header: t.Header, Parent: t.Parent, Metadata: t.Metadata, Content: t.Content}, nil
+}
+
+// check reads the headers, and refuses what is no message.
+func (m *Message) check() error {
+	if !slices.Contains(channels, m.Channel) {
+		return fmt.Errorf("a message on the channel %.20q", m.Channel)
+	}
+	for _, part := range []*[]byte{&m.Header, &m.Parent, &m.Metadata, &m.Content} {
+		if b := bytes.TrimSpace(*part); len(b) == 0 || bytes.Equal(b, []byte("null")) {
+			*part = []byte("{}")
+		}
+		if !utf8.Valid(*part) { // a text frame with it would end the websocket
+			*part = bytes.ToValidUTF8(*part, []byte("\uFFFD"))
+		}
+		if bytes.TrimSpace(*part)[0] != '{' || !json.Valid(*part) {
+			return errors.New("a message with a part that is no JSON object")
+		}
+	}
+	if err := json.Unmarshal(m.Header, &m.Head); err != nil {
+		return fmt.Errorf("a message's header: %w", err)
+	}
+	if json.Unmarshal(m.Parent, &m.Origin) != nil {
+		return errors.New("a message's parent header has fields of a wrong type")
+	}
+	for _, id := range []string{m.Head.ID, m.Head.Session, m.Head.Type, m.Origin.ID, m.Origin.Session, m.Origin.Type} {
+		if len(id) > maxID {
+			return fmt.Errorf("a message with an identifier of %d bytes", len(id))
+		}
+	}
+	if m.Head.ID == "" || m.Head.Type == "" {
+		return errors.New("a message without msg_id or msg_type")
+	}
+	return nil
+}
+
+// Encode writes the message as the content of a frame, which is binary or text.
+func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
+	if p == V1 {
+		return m.encodeV1(), true
+	}
+	text := m.encodeText()
+	if len(m.Buffers) == 0 {
+		return text, false
+	}
+	n := len(m.Buffers) + 1
+	at := 4 * (n + 1)
+	data = make([]byte, 0, at+len(text)+m.Size())
+	data = binary.BigEndian.AppendUint32(data, uint32(n))
+	parts := append([][]byte{text}, m.Buffers...)
+	for _, part := range parts {
+		data = binary.BigEndian.AppendUint32(data, uint32(at))
+		at += len(part)
+	}
+	for _, part := range parts {
+		data = append(data, part...)
+	}
+	return data, true
+}
+
+func (m Message) encodeV1() []byte {
+	parts := append([][]byte{[]byte(m.Channel), m.Header, m.Parent, m.Metadata, m.Content}, m.Buffers...)
+	at := 8 * (len(parts) + 2)
+	data := make([]byte, 0, at+len(m.Channel)+m.Size())
+	data = binary.LittleEndian.AppendUint64(data, uint64(len(parts)+1))
+	data = binary.LittleEndian.AppendUint64(data, uint64(at))
+	for _, part := range parts {
+		at += len(part)
+		data = binary.LittleEndian.AppendUint64(data, uint64(at))
+	}
+	for _, part := range parts {
+		data = append(data, part...)
+	}
+	return data
+}
+
+// encodeText puts the parts together as they are: they have been checked.
+func (m Message) encodeText() []byte {
+	data := make([]byte, 0, m.Size()+256)
+	for _, f := range []struct {
+		name  string
+		value []byte
+	}{
+		{`{"header":`, m.Header}, {`,"parent_header":`, m.Parent}, {`,"metadata":`, m.Metadata}, {`,"content":`, m.Content},
+		{`,"channel":`, quote(m.Channel)}, {`,"msg_id":`, quote(m.Head.ID)}, {`,"msg_type":`, quote(m.Head.Type)}, {`,"buffers":`, []byte("[]}")},
+	} {
+		data = append(append(data, f.name...), f.value...)
+	}
+	return data
+}
+
+func quote(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string is always JSON
+	}
+	return b
+}
+
+// New makes a message as if it came from a kernel. It carries the kernel's own
+// session: @jupyterlab/services drops messages whose session differs from that of the
+// message before, without a word.
+func New(session string, parent []byte, channel, kind string, content any) Message {
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		panic(err) // never returned
+	}
+	m := Message{Channel: channel, Parent: parent, Metadata: []byte("{}"), Head: Head{ID: hex.EncodeToString(id[:]), Session: session, Type: kind}}
+	m.Header = mustJSON(map[string]string{
+		"msg_id": m.Head.ID, "msg_type": kind, "session": session, "username": "keyway", "version": "5.3",
+		"date": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
+	})
+	m.Content = mustJSON(content)
+	if json.Unmarshal(parent, &m.Origin) != nil {
+		m.Parent = []byte("{}")
+	}
+	return m
+}
+
+// mustJSON encodes maps and structs of strings, numbers and truth values.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// Text is the content of a stream message.
+type Text struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Stream reads the content of a stream message.
+func (m Message) Stream() (Text, bool) {
+	var t Text
+	if m.Channel != "iopub" || m.Head.Type != "stream" || json.Unmarshal(m.Content, &t) != nil {
+		return Text{}, false
+	}
+	return t, true
+}
+
+// State is what a status message tells of the kernel: busy, idle, restarting, dead
+// or another word; empty for other messages.
+func (m Message) State() string {
+	var s struct {
+		State string `json:"execution_state"`
+	}
+	if m.Channel != "iopub" || m.Head.Type != "status" || json.Unmarshal(m.Content, &s) != nil {
+		return ""
+	}
+	return s.State
+}

@@ -1,0 +1,148 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+)
+
+func sample(buffers ...[]byte) Message {
+	m := New("kernel", []byte(`{"msg_id":"req","session":"page","msg_type":"execute_request"}`), "iopub", "stream", Text{"stdout", "päth <b> & \u2028\n"})
+	m.Buffers = buffers
+	return m
+}
+
+func TestBothWays(t *testing.T) {
+	for _, m := range []Message{sample(), sample([]byte{0, 255}, nil, []byte("x"))} {
+		for _, p := range []Protocol{JSON, V1} {
+			data, isBinary := m.Encode(p)
+			got, err := Decode(p, isBinary, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !same(got, m) {
+				t.Errorf("protocol %d: %+v became %+v", p, m, got)
+			}
+		}
+	}
+}
+
+func same(a, b Message) bool {
+	eq := a.Channel == b.Channel && a.Head == b.Head && a.Origin == b.Origin && len(a.Buffers) == len(b.Buffers) &&
+		bytes.Equal(a.Header, b.Header) && bytes.Equal(a.Parent, b.Parent) && bytes.Equal(a.Metadata, b.Metadata) && bytes.Equal(a.Content, b.Content)
+	for i := range a.Buffers {
+		eq = eq && bytes.Equal(a.Buffers[i], b.Buffers[i])
+	}
+	return eq
+}
+
+// The example is written by hand after jupyter_server's documentation.
+func TestV1Layout(t *testing.T) {
+	parts := []string{"iopub", `{"msg_id":"a","msg_type":"status"}`, `{}`, `{}`, `{"execution_state":"busy"}`, "buf"}
+	var head, body []byte
+	at := uint64(8 * (len(parts) + 2))
+	head = binary.LittleEndian.AppendUint64(head, uint64(len(parts)+1))
+	head = binary.LittleEndian.AppendUint64(head, at)
+	for _, p := range parts {
+		at += uint64(len(p))
+		head = binary.LittleEndian.AppendUint64(head, at)
+		body = append(body, p...)
+	}
+	m, err := Decode(V1, true, append(head, body...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.State() != "busy" || len(m.Buffers) != 1 || string(m.Buffers[0]) != "buf" || m.Head.ID != "a" {
+		t.Errorf("got %+v", m)
+	}
+	if data, _ := m.Encode(V1); !bytes.Equal(data, append(head, body...)) {
+		t.Error("written differently")
+	}
+}
+
+func TestRefused(t *testing.T) {
+	u64 := func(n ...uint64) (b []byte) {
+		for _, x := range n {
+			b = binary.LittleEndian.AppendUint64(b, x)
+		}
+		return b
+	}
+	u32 := func(n ...uint32) (b []byte) {
+		for _, x := range n {
+			b = binary.BigEndian.AppendUint32(b, x)
+		}
+		return b
+	}
+	good := `{"header":{"msg_id":"a","msg_type":"b"},"channel":"iopub"}`
+	if _, err := Decode(JSON, false, []byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		p      Protocol
+		binary bool
+		data   []byte
+	}{
+		"empty":              {V1, true, nil},
+		"short":              {V1, true, u64(6)},
+		"huge count":         {V1, true, u64(1<<63, 1, 2)},
+		"count that wraps":   {V1, true, u64(1<<61, 1, 2)},
+		"offset behind":      {V1, true, u64(6, 56, 57, 58, 59, 60, 1000)},
+		"offset falls":       {V1, true, append(u64(6, 56, 58, 57, 58, 59, 60), "abcdefgh"...)},
+		"offset into count":  {V1, true, u64(6, 0, 8, 16, 24, 32, 40)},
+		"no text":            {JSON, true, nil},
+		"text offset behind": {JSON, true, u32(1, 900)},
+		"no offsets":         {JSON, true, u32(0)},
+		"many buffers":       {JSON, true, u32(1 << 30)},
+		"no JSON":            {JSON, false, []byte("nonsense")},
+		"other channel":      {JSON, false, []byte(strings.Replace(good, "iopub", "secret", 1))},
+		"no id":              {JSON, false, []byte(`{"header":{"msg_type":"b"}}`)},
+		"header is a list":   {JSON, false, []byte(`{"header":[1]}`)},
+		"content is text":    {JSON, false, []byte(`{"header":{"msg_id":"a","msg_type":"b"},"content":"x"}`)},
+		"long id":            {JSON, false, []byte(`{"header":{"msg_id":"` + strings.Repeat("a", 1000) + `","msg_type":"b"}}`)},
+		"too large":          {JSON, false, make([]byte, MaxMessage+1)},
+	} {
+		if _, err := Decode(c.p, c.binary, c.data); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// What is not UTF-8 would end a websocket as a text frame.
+func TestTextIsUTF8(t *testing.T) {
+	m := sample()
+	m.Content = []byte("{\"text\":\"a\xffb\"}")
+	data, _ := m.Encode(V1)
+	m, err := Decode(V1, true, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, ok := m.Stream(); !ok || text.Text != "a\uFFFDb" {
+		t.Errorf("got %q", text.Text)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, p := range []Protocol{JSON, V1} {
+		for _, m := range []Message{sample(), sample([]byte("one"), []byte("two"))} {
+			data, isBinary := m.Encode(p)
+			f.Add(int(p), isBinary, data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, p int, isBinary bool, data []byte) {
+		m, err := Decode(Protocol(p&1), isBinary, data)
+		if err != nil {
+			return
+		}
+		for _, p := range []Protocol{JSON, V1} {
+			data, isBinary := m.Encode(p)
+			again, err := Decode(p, isBinary, data)
+			if err != nil {
+				t.Fatalf("protocol %d: %v", p, err)
+			}
+			if !same(m, again) {
+				t.Fatalf("protocol %d: %+v became %+v", p, m, again)
+			}
+		}
+	})
+}

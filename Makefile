@@ -14,9 +14,10 @@ export GOFLAGS := $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false
 # bytes instead of 32, in a guest to 8. That saves a keyway 4 % and a guest 8 %, and
 # costs nothing that can be measured (internal/stream's BenchmarkThroughput).
 ALIGN = 16
-guest-%: ALIGN = 8
+guest-% jupyter-%: ALIGN = 8
 INLINED = keyway/... runtime sync internal/... io bufio bytes net/http crypto/... golang.org/x/...
 guest-%: INLINED = keyway/internal/guest keyway/internal/stream/... keyway/internal/screen/... keyway/internal/session/holder keyway/internal/session/lines runtime sync internal/poll internal/byteorder unicode/utf8 crypto/internal/fips140/aes/...
+jupyter-%: INLINED = keyway/... runtime sync io bufio bytes
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -funcalign=$(ALIGN) -X keyway/internal/keyway.Version=$(VERSION)" \
 	-gcflags=all=-l $(INLINED:%=-gcflags=%=)
 PACK  = $(GO) run ./internal/assets/pack
@@ -44,6 +45,8 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 MAX_KEYWAY = 26300000
 MAX_NODE   = 12100000
 MAX_GUEST  = 6000000
+MAX_JUPYTER = 8000000
+MAX_JUPYTER_PACKED = 3000000
 
 FUZZTIME ?= 20s
 
@@ -53,7 +56,7 @@ help: ## show this list
 		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 .PHONY: build
-build: $(NODES:%=node-%) ## build bin/keyway for this machine
+build: $(NODES:%=node-%) $(NODES:%=jupyter-%) ## build bin/keyway for this machine
 	$(BUILD) -tags $(call tags,$(NODES)) -o bin/keyway$(EXE) ./cmd/keyway
 
 SHARE = $(DESTDIR)$(PREFIX)/share
@@ -155,13 +158,13 @@ fuzz: ## fuzz every parser for FUZZTIME (20s) each
 
 # A release is built in three stages, because programs carry others: guests, then
 # the nodes, each with the guest of its own architecture, then the keyway for each
-# system, which carries both nodes.
+# system, which carries both nodes, and the keyway-jupyter for both architectures.
 .PHONY: release
 release: nodes $(addprefix release-,$(subst /,-,$(PLATFORMS))) ## build keyway for every system into dist/
 	@cd $(DIST) && { sha256sum keyway-* 2>/dev/null || shasum -a 256 keyway-*; } > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: nodes
-nodes: node-amd64 node-arm64
+nodes: node-amd64 node-arm64 jupyter-amd64 jupyter-arm64
 
 guest-%:
 	GOOS=linux GOARCH=$* $(BUILD) -o $(DIST)/guest-linux-$* ./cmd/keyway-guest
@@ -170,6 +173,10 @@ guest-%:
 node-%: guest-%
 	GOOS=linux GOARCH=$* $(BUILD) -tags embed_guest -o $(DIST)/node-linux-$* ./cmd/keyway-node
 	$(PACK) $(DIST)/node-linux-$* internal/assets/node-linux-$*
+
+jupyter-%:
+	GOOS=linux GOARCH=$* $(BUILD) -o $(DIST)/jupyter-linux-$* ./cmd/keyway-jupyter
+	$(PACK) $(DIST)/jupyter-linux-$* internal/assets/jupyter-linux-$*
 
 release-%: nodes
 	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) $(BUILD) -tags $(call tags,amd64 arm64) \
@@ -181,6 +188,8 @@ size: release ## build a release and check how large its programs are
 	@test/size $(MAX_KEYWAY) $(DIST)/keyway-*
 	@test/size $(MAX_NODE) $(DIST)/node-*
 	@test/size $(MAX_GUEST) $(DIST)/guest-*
+	@test/size $(MAX_JUPYTER) $(DIST)/jupyter-*
+	@test/size $(MAX_JUPYTER_PACKED) internal/assets/jupyter-*.gz
 
 .PHONY: clean
 clean: ## remove what was built

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -24,6 +25,7 @@ import (
 type opening struct {
 	noBrowser, json bool
 	local           int
+	jupyterFlags
 
 	app    *app
 	entry  sshconfig.Entry
@@ -50,9 +52,11 @@ password is open to them.
 A server that does not run yet is started as a job of the same name (keyway logs
 NAME/jupyter). It goes on when the browser is closed, the laptop sleeps or this command
 ends; keyway kill ends it. What follows -- are arguments for it. A Jupyter that runs
-already is used as it is.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Untrusted)...),
+already is used as it is. Of a notebook no output is lost, whoever leaves in the middle of
+a cell: a program of keyway's, which is sent into the workspace once, stands between.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Untrusted)...),
 		Example: `  keyway open train 8080
   keyway open train jupyter
+  keyway open train jupyter --vscode
   keyway open train tensorboard -- --logdir runs
   keyway open train code /data/project
   keyway open --no-browser train jupyter`,
@@ -66,6 +70,7 @@ already is used as it is.` + exitCodes(append(placeKinds, keyway.NotFound, keywa
 	f.BoolVar(&o.noBrowser, "no-browser", false, "only print the URL")
 	f.BoolVar(&o.noBrowser, "print", false, "the same")
 	f.IntVarP(&o.local, "local-port", "p", 0, "use port `N` of this laptop, or fail")
+	o.jupyterFlags.add(f)
 	f.BoolVar(&o.json, "json", false, "print JSON instead of the URL; implies --no-browser")
 	return cmd
 }
@@ -127,7 +132,7 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = o.app.Forward(ctx, o.entry, s.Port, o.local, (&shown{opening: o, server: s, target: target, forgets: forgets}).state)
+	err = o.app.Forward(ctx, o.entry, link.ForwardRequest{Port: s.Port, Socket: s.Socket, Local: o.local}, (&shown{opening: o, server: s, target: target, forgets: forgets}).state)
 	if ctx.Err() != nil {
 		return nil // Ctrl-C, which is how it ends
 	}
@@ -137,6 +142,12 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 // server finds or starts what target names.
 func (o opening) server(ctx context.Context, target string, args []string) (s open.Server, forgets string, err error) {
 	w := insideOf{o.app.Laptop, o.entry}
+	if target == "jupyter" {
+		if s, err = o.jupyter(ctx, w, args); err == nil || !errors.Is(err, errNoKeeper) {
+			return s, "", err
+		}
+		fmt.Fprintf(o.news, "[%s]\n", plain.Line(err.Error()))
+	}
 	if t, ok := open.Lookup(target); ok {
 		s, err = t.Ready(ctx, w, args, func() {
 			o.app.ui.Progress(keyway.Progress{Message: "starting " + t.Name + " in " + string(o.entry.Name)})
@@ -287,6 +298,10 @@ func (s *shown) begun() {
 		complain(s.news, keyway.AsError(err))
 		url, _ = open.Server{Port: s.server.Port}.URL(s.local)
 	}
+	if s.vscode {
+		s.noBrowser = true
+		fmt.Fprint(s.news, vscodeAdvice)
+	}
 	if err := s.print(url, s.local, s.server.Port, s.server.Session); err != nil {
 		return
 	}
@@ -296,7 +311,7 @@ func (s *shown) begun() {
 	if s.forgets != "" {
 		fmt.Fprintf(s.news, "[%s]\n", s.forgets)
 	}
-	fmt.Fprintf(s.news, "[port %d of this laptop leads to port %d of %s; Ctrl-C ends that]\n", s.local, s.server.Port, s.entry.Name)
+	fmt.Fprintf(s.news, "[port %d of this laptop leads to %s of %s; Ctrl-C ends that]\n", s.local, where(s.server), s.entry.Name)
 	if !s.quiet() {
 		_ = s.show(url)
 	}

@@ -1,8 +1,9 @@
 // Package assets holds the programs that keyway carries for other machines: the
-// nodes, which keyway sends to places, and the guest, which a node puts into
-// workspaces. They are gzip'd files which the Makefile puts here before it builds
-// a keyway with the tags embed_node_amd64 and embed_node_arm64, and a node with
-// embed_guest. A plain go build carries none.
+// nodes, which keyway sends to places, the guest, which a node puts into workspaces,
+// and keyway-jupyter, which keyway sends into workspaces that want it. They are gzip'd
+// files which the Makefile puts here before it builds a keyway with the tags
+// embed_node_amd64 and embed_node_arm64, and a node with embed_guest. A plain go build
+// carries none.
 package assets
 
 import "strings"
@@ -19,8 +20,11 @@ func Guest(arch string) (Program, bool) { return lookup(guests, arch) }
 // Node is the keyway-node for Linux on the architecture, which is a GOARCH.
 func Node(arch string) (Program, bool) { return lookup(nodes, arch) }
 
-// guests and nodes are filled by the files that embed them.
-var guests, nodes = map[string]embedded{}, map[string]embedded{}
+// Jupyter is the keyway-jupyter for Linux on the architecture, which is a GOARCH.
+func Jupyter(arch string) (Program, bool) { return lookup(jupyters, arch) }
+
+// guests, nodes and jupyters are filled by the files that embed them.
+var guests, nodes, jupyters = map[string]embedded{}, map[string]embedded{}, map[string]embedded{}
 
 type embedded struct {
 	gzip []byte

@@ -46,6 +46,10 @@ func TestEmbedded(t *testing.T) {
 			t.Errorf("no node for %s", arch)
 		}
 		check(t, "node for "+arch, p)
+		if p, ok = Jupyter(arch); !ok {
+			t.Fatalf("a node and no keyway-jupyter for %s", arch)
+		}
+		check(t, "keyway-jupyter for "+arch, p)
 	}
 }
 
@@ -55,6 +59,9 @@ func TestUnknownArchitecture(t *testing.T) {
 	}
 	if _, ok := Node("vax"); ok {
 		t.Error("a node for the VAX")
+	}
+	if _, ok := Jupyter("vax"); ok {
+		t.Error("a keyway-jupyter for the VAX")
 	}
 }
 

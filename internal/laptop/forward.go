@@ -8,10 +8,11 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Forward has a port of this machine's 127.0.0.1 lead to a port of a workspace until ctx
-// ends, and calls each with every state of it. local is the port here; 0 is one that
-// stays the same as long as it is free. A link that ends is replaced.
-func (here *Laptop) Forward(ctx context.Context, e sshconfig.Entry, port, local int, each func(link.ForwardState)) error {
+// Forward has a port of this machine's 127.0.0.1 lead to a port or a socket of a
+// workspace until ctx ends, and calls each with every state of it. A link that ends is
+// replaced.
+func (here *Laptop) Forward(ctx context.Context, e sshconfig.Entry, want link.ForwardRequest, each func(link.ForwardState)) error {
+	want.Env = here.env()
 	if _, err := here.FindSSH(); err != nil {
 		return err
 	}
@@ -19,7 +20,7 @@ func (here *Laptop) Forward(ctx context.Context, e sshconfig.Entry, port, local 
 		// The way first: where its ssh asks something, a person is here to answer.
 		l, _, err := here.Connect(ctx, e.Place)
 		if err == nil {
-			err = l.Forward(ctx, e.Place, e.Name, link.ForwardRequest{Port: port, Local: local, Env: here.env()}, each)
+			err = l.Forward(ctx, e.Place, e.Name, want, each)
 		}
 		switch {
 		case ctx.Err() != nil:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -86,15 +87,21 @@ func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, arg
 
 // answer runs the user's ssh, and makes an error of what it and the workspace say.
 func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, args, env []string, most int) ([]byte, error) {
+	return here.answerTo(ctx, e, args, env, nil, insideTimeout, most)
+}
+
+// answerTo is answer with an input, and a time of its own for it.
+func (here *Laptop) answerTo(ctx context.Context, e sshconfig.Entry, args, env []string, input io.Reader, limit time.Duration, most int) ([]byte, error) {
 	path, err := here.FindSSH()
 	if err != nil {
 		return nil, err
 	}
-	asked, cancel := context.WithTimeout(ctx, insideTimeout)
+	asked, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var said bytes.Buffer
 	cmd := exec.CommandContext(asked, path, args...)
 	cmd.Env = append(here.Environ(), env...)
+	cmd.Stdin = input
 	cmd.Stderr = &firstBytes{to: &said, left: maxSaid}
 	out, err := OutputOf(cmd, most)
 	switch {
@@ -103,7 +110,7 @@ func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, args, env []s
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case asked.Err() != nil:
-		return nil, keyway.Errorf(keyway.Unreachable, "%s has not answered for %v", e.Name, insideTimeout)
+		return nil, keyway.Errorf(keyway.Unreachable, "%s has not answered for %v", e.Name, limit)
 	}
 	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == sshFailed {
 		if err := here.NotRunning(ctx, e); err != nil {

@@ -14,9 +14,11 @@ import (
 
 // ForwardRequest is the body of POST /v1/places/PLACE/workspaces/NAME/forward.
 type ForwardRequest struct {
-	Port  int               `json:"port"`            // in the workspace, on its localhost
-	Local int               `json:"local,omitempty"` // on this machine's 127.0.0.1; 0: one that stays the same
-	Env   map[string]string `json:"env"`             // see ConnectRequest
+	Port int `json:"port,omitempty"` // in the workspace, on its localhost
+	// Socket is a unix socket in the workspace, instead of a port.
+	Socket string            `json:"socket,omitempty"`
+	Local  int               `json:"local,omitempty"` // on this machine's 127.0.0.1; 0: one that stays the same
+	Env    map[string]string `json:"env"`             // see ConnectRequest
 }
 
 // ForwardState is a line of the answer: a forward as it is now. Local stays as it is
@@ -37,6 +39,7 @@ type forwardKey struct {
 	place       keyway.Place
 	name        keyway.Name
 	port, local int
+	socket      string
 }
 
 // forward is an ssh -N -L of the user's. It lives as long as somebody uses it.
@@ -99,7 +102,7 @@ func (fs *forwards) status(place keyway.Place) (list []ForwardStatus) {
 	for key, f := range fs.all {
 		if key.place == place {
 			f.mu.Lock()
-			list = append(list, ForwardStatus{Workspace: key.name, Port: key.port, Local: f.state.Local, Up: f.state.Up, Users: f.users})
+			list = append(list, ForwardStatus{Workspace: key.name, Port: key.port, Socket: key.socket, Local: f.state.Local, Up: f.state.Up, Users: f.users})
 			f.mu.Unlock()
 		}
 	}
@@ -110,8 +113,9 @@ func (fs *forwards) status(place keyway.Place) (list []ForwardStatus) {
 // ForwardStatus tells of one forward.
 type ForwardStatus struct {
 	Workspace keyway.Name `json:"workspace"`
-	Port      int         `json:"port"`  // in the workspace
-	Local     int         `json:"local"` // on this machine; 0: not chosen yet
+	Port      int         `json:"port,omitempty"`   // in the workspace
+	Socket    string      `json:"socket,omitempty"` // in the workspace, instead of a port
+	Local     int         `json:"local"`            // on this machine; 0: not chosen yet
 	Up        bool        `json:"up"`
 	Users     int         `json:"users"` // commands that keep it
 }
@@ -202,10 +206,13 @@ func (l *Link) joinForward(r *http.Request) (*forward, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.Port < 1 || req.Port > maxPort || req.Local < 0 || req.Local > maxPort {
+	if req.Socket == "" && req.Port < 1 || req.Port < 0 || req.Port > maxPort || req.Local < 0 || req.Local > maxPort {
 		return nil, keyway.Errorf(keyway.Usage, "a port is a number from 1 to %d", maxPort)
 	}
-	key := forwardKey{place, name, req.Port, req.Local}
+	if req.Socket != "" && (req.Port != 0 || len(req.Socket) > maxSocket || !goodSocket.MatchString(req.Socket)) {
+		return nil, keyway.Errorf(keyway.Untrusted, "a socket of a workspace is a plain absolute path of at most %d bytes, not %.120q", maxSocket, req.Socket)
+	}
+	key := forwardKey{place, name, req.Port, req.Local, req.Socket}
 	return l.forwards.join(r.Context(), key, func() *forward { return l.beginForward(key, envOf(req.Env)) })
 }
 

@@ -211,6 +211,12 @@ func TestForwardThatCannotBe(t *testing.T) {
 		{"train", ForwardRequest{Port: 65536}, keyway.Usage},
 		{"train", ForwardRequest{Port: 1, Local: -1}, keyway.Usage},
 		{"../train", ForwardRequest{Port: 1}, keyway.Usage},
+		{"train", ForwardRequest{Port: 1, Socket: "/a"}, keyway.Untrusted},
+		{"train", ForwardRequest{Socket: "relative"}, keyway.Untrusted},
+		{"train", ForwardRequest{Socket: "/a:80"}, keyway.Untrusted},
+		{"train", ForwardRequest{Socket: "/${HOME}/%h"}, keyway.Untrusted},
+		{"train", ForwardRequest{Socket: "/a b"}, keyway.Untrusted},
+		{"train", ForwardRequest{Socket: "/" + strings.Repeat("a", 107)}, keyway.Untrusted},
 	} {
 		u := w.forward(test.name, test.want)
 		if err := u.failure(t); !keyway.Is(err, test.kind) {
@@ -266,6 +272,15 @@ func TestCandidates(t *testing.T) {
 		if p < firstOwn || p >= lastOwn {
 			t.Errorf("port %d is tried for one that only root may have", p)
 		}
+	}
+	socket := forwardKey{place: "gpu1", name: "train", socket: "/run/x.sock"}
+	for _, p := range socket.candidates() {
+		if p < firstOwn || p >= lastOwn {
+			t.Errorf("port %d is tried for a socket", p)
+		}
+	}
+	if to := forwardArgs(socket, 8888, "log"); !slices.Contains(to, "127.0.0.1:8888:/run/x.sock") {
+		t.Errorf("%q", to)
 	}
 	if other := (forwardKey{place: "gpu2", name: "train", port: 8888}).candidates(); other[1] == got[1] {
 		t.Errorf("two places have the same second choice %d", other[1])

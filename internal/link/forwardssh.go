@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ import (
 
 const (
 	maxPort = 65535
+	// maxSocket is the longest path of a unix socket, in bytes (unix(7)).
+	maxSocket = 107
 	// localPorts is how many ports of this machine are tried for a forward.
 	localPorts = 20
 	// firstOwn and lastOwn bound the ports that are tried when that of the workspace is
@@ -32,6 +35,9 @@ const (
 	tidy          = time.Minute
 )
 
+// goodSocket has nothing in it that ssh or its -L gives a meaning.
+var goodSocket = regexp.MustCompile(`^/[A-Za-z0-9._/+=,-]+$`)
+
 // errPortTaken says that another program has the local port.
 var errPortTaken = errors.New("the port is taken")
 
@@ -46,7 +52,7 @@ func (k forwardKey) candidates() []int {
 		ports = append(ports, k.port)
 	}
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(string(k.place) + "\x00" + string(k.name) + "\x00" + strconv.Itoa(k.port)))
+	_, _ = h.Write([]byte(string(k.place) + "\x00" + string(k.name) + "\x00" + strconv.Itoa(k.port) + k.socket))
 	for i := range uint32(localPorts - len(ports)) {
 		ports = append(ports, firstOwn+int((h.Sum32()+i)%(lastOwn-firstOwn)))
 	}
@@ -54,8 +60,12 @@ func (k forwardKey) candidates() []int {
 }
 
 // forwardArgs are ssh's for a forward to the workspace's localhost, which the guest
-// looks up. What it says itself goes to log.
-func forwardArgs(name keyway.Name, local, port int, log string) []string {
+// looks up, or to a socket in it. What it says itself goes to log.
+func forwardArgs(k forwardKey, local int, log string) []string {
+	to := "localhost:" + strconv.Itoa(k.port)
+	if k.socket != "" {
+		to = k.socket
+	}
 	args := []string{"-N", "-T", "-a", "-x", "-E", log}
 	for _, o := range []string{
 		"BatchMode=yes", "LogLevel=DEBUG1", "GatewayPorts=no", "ControlMaster=no", "ControlPath=none", "PermitLocalCommand=no",
@@ -63,7 +73,7 @@ func forwardArgs(name keyway.Name, local, port int, log string) []string {
 	} {
 		args = append(args, "-o", o)
 	}
-	return append(args, "-L", "127.0.0.1:"+strconv.Itoa(local)+":localhost:"+strconv.Itoa(port), "--", string(name))
+	return append(args, "-L", "127.0.0.1:"+strconv.Itoa(local)+":"+to, "--", string(k.name))
 }
 
 // listens reads what an ssh has said at LogLevel DEBUG1: whether it listens on the
@@ -103,7 +113,7 @@ func (r forwardRun) run(ctx context.Context) error {
 	}
 	for pause := time.Duration(0); ; {
 		r.f.become(ForwardState{Local: p.local, Up: true})
-		r.log.Info("forward up", "workspace", r.f.key.name, "port", r.f.key.port, "local", p.local)
+		r.log.Info("forward up", "workspace", r.f.key.name, "port", r.f.key.port, "socket", r.f.key.socket, "local", p.local)
 		since := time.Now()
 		err := p.wait(ctx)
 		if time.Since(since) > longestPause {
@@ -113,7 +123,7 @@ func (r forwardRun) run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			r.log.Info("forward down", "workspace", r.f.key.name, "port", r.f.key.port, "error", err)
+			r.log.Info("forward down", "workspace", r.f.key.name, "port", r.f.key.port, "socket", r.f.key.socket, "error", err)
 			r.f.become(ForwardState{Local: local, Why: keyway.AsError(err).Message})
 			if err = sleep(ctx, pause); err == nil {
 				p, err = r.start(ctx, local)
@@ -135,7 +145,7 @@ func (r forwardRun) first(ctx context.Context) (*forwardSSH, error) {
 		return nil, keyway.Errorf(keyway.Other, "another program has port %d of this machine", local).
 			Hint("choose another one, or none: keyway open takes the next that is free")
 	}
-	return nil, keyway.Errorf(keyway.Other, "no port of this machine is free for port %d of %s", r.f.key.port, r.f.key.name)
+	return nil, keyway.Errorf(keyway.Other, "no port of this machine is free for %s", r.f.key.name)
 }
 
 // forwardSSH is a running ssh that listens.
@@ -160,7 +170,7 @@ func (r forwardRun) start(ctx context.Context, local int) (*forwardSSH, error) {
 		return nil, keyway.Errorf(keyway.Other, "there is no ssh: %w", err)
 	}
 	p := &forwardSSH{local: local, log: f.Name(), ended: make(chan struct{})}
-	p.cmd = exec.Command(ssh, forwardArgs(r.f.key.name, local, r.f.key.port, p.log)...)
+	p.cmd = exec.Command(ssh, forwardArgs(r.f.key, local, p.log)...)
 	p.cmd.Env = env
 	detach(p.cmd)
 	if err := p.cmd.Start(); err != nil {

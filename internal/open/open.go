@@ -26,10 +26,12 @@ type Inside interface {
 
 // Server is something in a workspace that speaks HTTP.
 type Server struct {
-	Port  int
-	TLS   bool   // with a certificate of its own
-	Path  string // where it begins; "": at the root
-	Token string // that it wants to see; "": none
+	Port int
+	// Socket is where it listens instead of on a port.
+	Socket string
+	TLS    bool   // with a certificate of its own
+	Path   string // where it begins; "": at the root
+	Token  string // that it wants to see; "": none
 	// Session is the session that it belongs to; "": it was started otherwise, and may end
 	// with what started it.
 	Session keyway.Name

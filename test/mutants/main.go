@@ -52,6 +52,7 @@ var areas = []struct {
 	{"lending", lending},
 	{"templates", templates},
 	{"opening", opening},
+	{"notebooks", notebooks},
 }
 
 func main() {

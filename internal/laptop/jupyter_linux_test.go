@@ -1,0 +1,73 @@
+package laptop
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestJupyterProgram runs the scripts on each shell: a program arrives once, counts only
+// with its hash, and goes nowhere but into the user's own directory.
+func TestJupyterProgram(t *testing.T) {
+	for _, shell := range [][]string{{"dash"}, {"bash"}, {"busybox", "sh"}} {
+		t.Run(shell[0], func(t *testing.T) {
+			home := t.TempDir()
+			run := func(script string, stdin []byte, args ...string) string {
+				cmd := exec.Command(shell[0], append(append(shell[1:], "-c", script, "sh"), args...)...)
+				cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin"}
+				cmd.Stdin = bytes.NewReader(stdin)
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				return strings.TrimSpace(string(out))
+			}
+			p := Pack([]byte("#!/bin/sh\nexit 0\n"))
+			find := func() string { return run(findProgram, nil, p.Hash, p.Hash) }
+			want := "have " + filepath.Join(home, ".cache/keyway/keyway-jupyter-"+p.Hash)
+			if got := find(); !strings.HasPrefix(got, "need ") {
+				t.Fatalf("nothing is there: %q", got)
+			}
+			if got := run(takeProgram, p.Gzip[:len(p.Gzip)-9], p.Hash); !strings.HasSuffix(got, "broken") {
+				t.Errorf("half of it: %q", got)
+			}
+			if got := run(takeProgram, Pack([]byte("another")).Gzip, p.Hash); !strings.HasSuffix(got, "broken") {
+				t.Errorf("another program: %q", got)
+			}
+			if got := find(); !strings.HasPrefix(got, "need ") {
+				t.Errorf("after these: %q", got)
+			}
+			if got := run(takeProgram, p.Gzip, p.Hash); got != want {
+				t.Errorf("sent: %q", got)
+			}
+			if got := find(); got != want {
+				t.Errorf("sent, and looked for: %q", got)
+			}
+			if err := os.WriteFile(strings.TrimPrefix(want, "have "), []byte("#!/bin/sh\nevil\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if got := find(); !strings.HasPrefix(got, "need ") {
+				t.Errorf("a changed program counts: %q", got)
+			}
+			if got := run(findProgram, nil, "-", "-"); !strings.HasPrefix(got, "no Linux") {
+				t.Errorf("no program for it: %q", got)
+			}
+			// a directory that leads elsewhere
+			if err := os.Rename(filepath.Join(home, ".cache/keyway"), filepath.Join(home, "elsewhere")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(filepath.Join(home, "elsewhere"), filepath.Join(home, ".cache/keyway")); err != nil {
+				t.Fatal(err)
+			}
+			if got := find(); !strings.HasPrefix(got, "nowhere") {
+				t.Errorf("a link: %q", got)
+			}
+		})
+	}
+	if strings.ContainsAny(findProgram+takeProgram, "'\\\n!") {
+		t.Error("the scripts have something in them that a login shell reads between single quotes")
+	}
+}

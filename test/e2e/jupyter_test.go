@@ -12,6 +12,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,11 +116,26 @@ func (b book) printed(conn *websocket.Conn, id, line string) (text string) {
 	}
 }
 
+// carryJupyter puts keyway-jupyter beside keyway, as a release carries it.
+func carryJupyter(t *testing.T) {
+	t.Helper()
+	root, err := lab.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, "keyway-jupyter"), "./cmd/keyway-jupyter")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // TestNotebookOutlivesTheWay runs a cell through bastion, link and guest, and kills every
 // ssh of the laptop in the middle. The page that comes back has all lines; so has the
 // notebook's file.
 func TestNotebookOutlivesTheWay(t *testing.T) {
 	t.Parallel()
+	carryJupyter(t)
 	w := start(t, lab.Options{})
 	w.must(t, "keyway", "init", "--yes")
 	w.must(t, "keyway", "unlock")

@@ -11,10 +11,9 @@ import (
 	"path/filepath"
 )
 
-// Build builds keyway, keyway-jupyter beside it and the lab's own tool into dir, as go
-// build does it.
+// Build builds keyway and the lab's own tool into dir, as go build does it.
 func Build(ctx context.Context, dir string) error {
-	return build(ctx, dir, "./cmd/keyway", "./cmd/keyway-jupyter", "./test/lab/labtool")
+	return build(ctx, dir, "./cmd/keyway", "./test/lab/labtool")
 }
 
 // BuildRelease is Build with keyway as make build makes it: with a guest of its

@@ -20,12 +20,19 @@ var calls = []struct {
 	{
 		what:  "listens on a network",
 		calls: regexp.MustCompile(`^net\.(Listen|ListenTCP|ListenUDP|ListenIP|ListenPacket|ListenMulticastUDP|ListenConfig)$|^http\.(ListenAndServe|ListenAndServeTLS)$`),
-		where: []string{"internal/guest/forward.go"}, // ssh -R
+		where: []string{"internal/guest/forward.go", "internal/mux/forward.go"}, // ssh -R; ssh -L and -D on the mux's connection
 	},
 	{
 		what:  "connects over a network",
 		calls: regexp.MustCompile(`^net\.(Dial|DialTimeout|DialTCP|DialUDP|DialIP|Dialer)$|^http\.(Get|Head|Post|PostForm|DefaultClient|DefaultTransport)$`),
-		where: []string{"internal/guest/direct.go", "internal/engine/dial_linux.go", "internal/engine/docker/connect.go", "cmd/keyway-jupyter/server.go"}, // ssh -L and -D; sockets of guests; the daemon; a Jupyter server on the loopback
+		where: []string{
+			"internal/guest/direct.go",          // ssh -L and -D
+			"internal/engine/dial_linux.go",     // sockets of guests
+			"internal/engine/docker/connect.go", // the daemon
+			"internal/mux/forward.go",           // ssh -R on the mux's connection
+			"internal/laptop/jump.go",           // the version line of a jump host
+			"cmd/keyway-jupyter/server.go",      // a Jupyter server on the loopback
+		},
 	},
 	{
 		what:  "signs with a private key",

@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"os"
 	"os/exec"
@@ -90,6 +91,24 @@ func TestGPUMachineIsBehindTheBastion(t *testing.T) {
 	}
 	if n := len(l.Prompts()); n != 2 { // once for each hop: there is no agent yet
 		t.Errorf("%d questions for the passphrase, want 2: %q", n, l.Prompts())
+	}
+}
+
+// Whatever a test puts on a host of the lab stays there.
+func TestFilesOfHostsAreTheirOwn(t *testing.T) {
+	t.Parallel()
+	l := start(t, lab.Options{})
+	for _, h := range []*lab.Host{l.Bastion, l.GPU} {
+		for _, dir := range []string{"/root", "/home", "/tmp", "/var/tmp", "/srv", "/run", "/etc", "/usr/local/bin", "/dev/shm"} {
+			p := filepath.Join(dir, "of-"+h.Name+rand.Text())
+			if err := h.WriteFile(p, "", 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(p); err == nil {
+				os.Remove(p)
+				t.Errorf("%s of %s is this machine's", dir, h.Name)
+			}
+		}
 	}
 }
 

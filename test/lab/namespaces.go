@@ -81,7 +81,7 @@ func (h *Host) makeOwnDirs() error {
 			return err
 		}
 	}
-	return os.MkdirAll(filepath.Join(h.dir, "layer"), 0o700)
+	return errors.Join(os.MkdirAll(filepath.Join(h.dir, "etc"), 0o700), os.MkdirAll(filepath.Join(h.dir, "bin"), 0o700))
 }
 
 // startInit starts the host's first process and waits until its mounts are
@@ -117,10 +117,12 @@ func (h *Host) mounts() []config.Mount {
 		{Type: "proc", Target: "/proc"},
 		{Type: "tmpfs", Target: "/run", Data: "mode=0755"},
 		{Type: "tmpfs", Target: "/dev/shm", Data: "mode=1777"},
-		{Type: "overlay", Source: filepath.Join(h.dir, "layer"), Target: "/etc"},
+		{Type: "overlay", Source: filepath.Join(h.dir, "etc"), Target: "/etc"},
 	}
 	if h.Name == "laptop" {
 		mounts = append(mounts, config.Mount{Type: "bind", Source: h.lab.Bin, Target: "/usr/local/bin"})
+	} else {
+		mounts = append(mounts, config.Mount{Type: "overlay", Source: filepath.Join(h.dir, "bin"), Target: "/usr/local/bin"})
 	}
 	// /tmp last: it may hide the lab's directory.
 	for _, d := range []string{"/root", "/home", "/srv", "/var/tmp", "/tmp"} {

@@ -65,18 +65,18 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 700<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fifo := l.fifo()
-	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "yes 0123456789 | head -c 500000; cat "+fifo+"; while read line; do echo \"$line\"; sleep 0.05; done <"+fifo)
+	full, again := l.fifo(), l.fifo() // a writer of one that follows at once would go on with the reader before
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "yes 0123456789 | head -c 500000; cat "+full+"; while read line; do echo \"$line\"; sleep 0.05; done <"+again)
 	p := l.start("attach", "x")
-	l.writeFifo(fifo, "full\n")
+	l.writeFifo(full, "full\n")
 	p.out.expect(t, "full\n")
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
 	// It is tried again after a while: two seconds of lines suffice.
-	l.writeFifo(fifo, strings.Repeat("again\n", 40)+"last\n")
+	l.writeFifo(again, strings.Repeat("again\n", 40)+"last\n")
 	if r := l.keyway("wait", "x"); r.code != 0 {
-		t.Errorf("%+v", r)
+		t.Fatalf("%+v", r)
 	}
 	r := l.keyway("logs", "x")
 	if !strings.HasSuffix(r.out, "again\nlast\n") || !strings.Contains(r.err, "bytes skipped]") {

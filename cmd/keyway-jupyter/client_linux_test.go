@@ -244,6 +244,33 @@ func (c *page) ended(id string) string {
 	return c.until(id, "the end of the cell", func(s *shown) bool { return s.idle && s.replied })
 }
 
+// heard waits until the kernel is heard again after a restart. What it says to all before
+// the server has connected to it anew reaches nobody; its replies do.
+func (c *page) heard() {
+	c.t.Helper()
+	for late := time.Now().Add(patience); ; {
+		id, idle, over := c.run("pass", ""), false, false
+		timer := time.AfterFunc(time.Second, func() { c.mu.Lock(); defer c.mu.Unlock(); over = true; c.more.Broadcast() })
+		c.mu.Lock()
+		for !idle && !over && c.err == nil {
+			if s := c.cells[id]; s != nil && s.idle && s.replied {
+				idle = true
+			} else {
+				c.more.Wait()
+			}
+		}
+		err := c.err
+		c.mu.Unlock()
+		timer.Stop()
+		if idle {
+			return
+		}
+		if err != nil || time.Now().After(late) {
+			c.t.Fatalf("the kernel is not heard: %v", err)
+		}
+	}
+}
+
 func (c *page) line(id string, n int) {
 	c.t.Helper()
 	c.until(id, fmt.Sprint("line ", n), func(s *shown) bool { return strings.Contains(s.text.String(), fmt.Sprintf("line %d\n", n)) })

@@ -382,6 +382,7 @@ func restartAndInterrupt(t *testing.T, w *world) {
 	w.idle(t, k)
 	b := w.front.open(t, k, "", wire.V1)
 	b.ended(id) // told as aborted
+	b.heard()
 	code, want := lines(3, "0")
 	if got := b.ended(b.run(code, "")); got != want {
 		t.Errorf("after the restart: %q", got)

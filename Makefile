@@ -93,7 +93,7 @@ test: ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
 	$(GO) tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails \
-		--rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -race -timeout 30m
+		--rerun-fails=1 --rerun-fails-max-failures=5 --packages=./... -- -race -timeout 30m
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

@@ -240,8 +240,8 @@ func TestPullFailed(t *testing.T) {
 
 func TestRegistryAuth(t *testing.T) {
 	auth := base64.StdEncoding.EncodeToString([]byte("me:pass:word"))
-	c := config{Auths: map[string]storedAuth{"https://nvcr.io/v2/": {Auth: auth}, indexServer: {IdentityToken: "token"}}}
-	if got, ok := c.stored("nvcr.io"); !ok || got.config("nvcr.io").Username != "me" || got.config("nvcr.io").Password != "pass:word" {
+	c := config{Auths: map[string]storedAuth{"https://registry.example/v2/": {Auth: auth}, indexServer: {IdentityToken: "token"}}}
+	if got, ok := c.stored("registry.example"); !ok || got.config("registry.example").Username != "me" || got.config("registry.example").Password != "pass:word" {
 		t.Errorf("stored: %+v, %v", got, ok)
 	}
 	if got, ok := c.stored(indexServer); !ok || got.config(indexServer).IdentityToken != "token" {
@@ -256,13 +256,13 @@ func TestRegistryAuth(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(bin, "docker-credential-test"), []byte(helper), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := askHelper(context.Background(), "test", "nvcr.io"); !ok || got.Username != "u" || got.Password != "nvcr.io" {
+	if got, ok := askHelper(context.Background(), "test", "registry.example"); !ok || got.Username != "u" || got.Password != "registry.example" {
 		t.Errorf("the helper's: %+v, %v", got, ok)
 	}
-	if _, ok := askHelper(context.Background(), "../test", "nvcr.io"); ok {
+	if _, ok := askHelper(context.Background(), "../test", "registry.example"); ok {
 		t.Error("a helper outside of PATH was run")
 	}
-	if _, ok := askHelper(context.Background(), "none", "nvcr.io"); ok {
+	if _, ok := askHelper(context.Background(), "none", "registry.example"); ok {
 		t.Error("a helper that is not there answered")
 	}
 }
@@ -348,13 +348,13 @@ func TestFollow(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	f.Add([]byte(`{"auths":{"nvcr.io":{"auth":"bWU6cA=="}},"credsStore":"x","currentContext":"lab"}`))
-	f.Add([]byte(`{"auths":{"nvcr.io":{"auth":"*"}}}`))
+	f.Add([]byte(`{"auths":{"registry.example":{"auth":"bWU6cA=="}},"credsStore":"x","currentContext":"lab"}`))
+	f.Add([]byte(`{"auths":{"registry.example":{"auth":"*"}}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var c config
 		if decodeJSON(bytes.NewReader(in), maxConfig, &c) == nil {
-			if a, ok := c.stored("nvcr.io"); ok {
-				encodeAuth(a.config("nvcr.io"))
+			if a, ok := c.stored("registry.example"); ok {
+				encodeAuth(a.config("registry.example"))
 			}
 		}
 		var meta contextMeta

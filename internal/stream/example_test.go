@@ -43,6 +43,12 @@ func Example() {
 	}
 	defer accepted.Close()
 
+	// Until the client has heard of the server, it opens another stream if it has to.
+	fmt.Fprint(accepted, "hello")
+	if _, err := io.ReadFull(client, make([]byte, len("hello"))); err != nil {
+		fmt.Println(err)
+		return
+	}
 	(<-paths).Close() // the first path is gone
 	fmt.Fprint(client, "nothing is lost")
 	text := make([]byte, len("nothing is lost"))

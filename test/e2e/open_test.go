@@ -19,9 +19,9 @@ import (
 // opened is a keyway open that runs.
 type opened struct {
 	cmd  *exec.Cmd
-	news strings.Builder
-	URL  string `json:"url"`
-	Port int    `json:"port"`
+	news strings.Builder // whole since close
+	URL  string          `json:"url"`
+	Port int             `json:"port"`
 	// Local is the port on the laptop.
 	Local int `json:"local"`
 	// Session is that of the server.
@@ -146,6 +146,7 @@ func TestOpenOfATakenPort(t *testing.T) {
 	if first.Local == 8124 || second.Local != first.Local {
 		t.Errorf("the local ports are %d and then %d", first.Local, second.Local)
 	}
+	second.close(t)
 	holds(t, "news", second.news.String(), "nothing listens on port 8124")
 	r := w.do("keyway", "open", train, "8124", "--local-port", "8124")
 	if r.code == 0 || !strings.Contains(r.stderr, "another program has port 8124") {

@@ -124,7 +124,6 @@ func serve(t *testing.T, each func(net.Conn)) (address string) {
 func startBastion(t *testing.T) (*bastion, ssh.PublicKey) {
 	b := &bastion{t: t, stage: honestBehind, conns: map[net.Conn]bool{}}
 	host := signer(t)
-	b.address = serve(t, b.handle)
 	b.config = &ssh.ServerConfig{
 		PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 			switch s, _ := b.now(); s {
@@ -146,6 +145,7 @@ func startBastion(t *testing.T) (*bastion, ssh.PublicKey) {
 		MaxAuthTries: 3,
 	}
 	b.config.AddHostKey(host)
+	b.address = serve(t, b.handle)
 	t.Cleanup(func() { b.turn(honestBehind, "") })
 	return b, host.PublicKey()
 }

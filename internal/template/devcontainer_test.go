@@ -75,7 +75,7 @@ func TestDevcontainerVolume(t *testing.T) {
 // TestDevcontainerLeft: whatever is not taken over is listed, with its line and a reason.
 func TestDevcontainerLeft(t *testing.T) {
 	for settings, want := range map[string]string{
-		`"features": {"registry.example/features/git:1": {}}`:               "features",
+		`"features": {"registry.example/features/git:1": {}}`:                    "features",
 		`"build": {"dockerfile": "Dockerfile"}`:                                  "build",
 		`"workspaceMount": "source=${localWorkspaceFolder},target=/w,type=bind"`: "workspaceMount",
 		`"mounts": ["source=${localWorkspaceFolder},target=/w,type=bind"]`:       "mounts",

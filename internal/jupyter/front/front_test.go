@@ -179,8 +179,13 @@ func TestFileIsWritten(t *testing.T) {
 			eventually(t, "the page has left", func() bool { return k.Status().Clients == 0 })
 			f.run(m, "hello\n")
 			eventually(t, "two reads of the file", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.reads >= 2 })
-			front.writing.Lock() // the write has ended
-			front.writing.Unlock()
+			eventually(t, "the write has ended", func() bool {
+				ended := front.writing.TryLock()
+				if ended {
+					front.writing.Unlock()
+				}
+				return ended
+			})
 			f.mu.Lock()
 			if got := outputs(f.doc); got != c.want {
 				t.Errorf("the file has %q", got)

@@ -26,18 +26,19 @@ type Report struct {
 const pings = 3
 
 // Examine reaches one place and measures the way.
-func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Place) Report {
-	r := Report{PlaceStatus: link.PlaceStatus{Place: place, State: "down"}}
+func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Place) (r Report) {
+	r = Report{PlaceStatus: link.PlaceStatus{Place: place, State: "down"}}
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
 	if place != keyway.Local {
 		if way, err := sshconfig.Way(ctx, place); err == nil {
 			for _, h := range way {
 				r.Hops = append(r.Hops, hopText(h))
 			}
-			r.Note = SlowJump(ctx, way)
+			note := besideSlowJump(ctx, way)
+			defer func() { r.Note = note() }()
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
-	defer cancel()
 	node, err := here.reach(ctx, l, place, here.at(place))
 	if err == nil {
 		r.RTT, err = roundTrip(ctx, node)
@@ -50,6 +51,23 @@ func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Pl
 	}
 	r.Error = keyway.AsError(err)
 	return r
+}
+
+// jumpGrace is how much longer than the place a jump host may take.
+const jumpGrace = 200 * time.Millisecond
+
+// besideSlowJump begins to ask SlowJump, whose answer the function that it returns waits
+// for: until the jump host has had its time, and a moment.
+func besideSlowJump(ctx context.Context, way []sshconfig.Host) (answer func() string) {
+	ctx, cancel := context.WithCancel(ctx)
+	note := make(chan string, 1)
+	go func() { note <- SlowJump(ctx, way) }() // joined by answer
+	return func() string {
+		late := time.AfterFunc(jumpGrace, cancel)
+		defer late.Stop()
+		defer cancel()
+		return <-note
+	}
 }
 
 // hopText is a host as the user wrote it, and what that stands for.

@@ -116,6 +116,15 @@ func TestShellReadsOneWord(t *testing.T) {
 	}
 }
 
+// Every character there is, so that the table lacks none.
+func TestEveryCharacterIsClean(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if s := Line("a" + string(r) + "z"); !clean(s) {
+			t.Errorf("%U became %q", r, s)
+		}
+	}
+}
+
 func FuzzPlain(f *testing.F) {
 	for _, n := range nasty {
 		f.Add(n)

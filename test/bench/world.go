@@ -110,10 +110,11 @@ func check(cmd *exec.Cmd) error {
 	return nil
 }
 
-// startAgent starts a stock agent on the laptop with the key in it.
+// startAgent starts keyway's agent on the laptop with the key in it: without it there is
+// no mux.
 func (b *bench) startAgent() error {
 	b.agent = "/run/agent.sock"
-	if err := check(b.laptop("ssh-agent", "-a", b.agent)); err != nil {
+	if err := check(b.laptop("keyway", "agent", "-a", b.agent)); err != nil {
 		return err
 	}
 	add := b.laptop("ssh-add")

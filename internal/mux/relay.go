@@ -10,9 +10,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// pause waits where there are no descriptors left.
-func pause() { time.Sleep(acceptPause) }
-
 // prompt writes to a channel what waits for nobody else's session.
 type prompt struct {
 	channel ssh.Channel

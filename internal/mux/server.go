@@ -113,7 +113,7 @@ func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 			break
 		}
 		if err != nil {
-			time.Sleep(acceptPause)
+			pause()
 			continue
 		}
 		s.work.Go(func() { s.asked(conn) })
@@ -123,6 +123,8 @@ func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 
 // acceptPause is how long a listener waits that is out of descriptors.
 const acceptPause = 10 * time.Millisecond
+
+func pause() { time.Sleep(acceptPause) }
 
 func (s *Server) all() []*workspace {
 	s.mu.Lock()
@@ -236,7 +238,7 @@ func (w *workspace) serve() {
 			break
 		}
 		if err != nil {
-			time.Sleep(acceptPause)
+			pause()
 			continue
 		}
 		w.clients.Go(func() {

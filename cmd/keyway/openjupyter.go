@@ -28,7 +28,7 @@ func (j *jupyterFlags) add(f *pflag.FlagSet) {
 
 const vscodeAdvice = "[in a window of VS Code on this laptop: Select Kernel, Existing Jupyter Server, and paste this URL; it stays the same]\n"
 
-// errNoKeeper says that a Jupyter has to do without keyway-jupyter.
+// errNoKeeper reports that Jupyter is opened without keyway-jupyter.
 var errNoKeeper = errors.New("output that no page shows is lost")
 
 // jupyter has keyway-jupyter run in the workspace, and returns where it listens.

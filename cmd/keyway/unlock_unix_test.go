@@ -100,7 +100,7 @@ func stockAgent(t *testing.T, home string) string {
 	}
 }
 
-// keyway log says that another agent keeps none.
+// keyway log reports that the agent is not keyway's and keeps no log.
 func TestLogOfAnotherAgent(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("SSH_AUTH_SOCK", stockAgent(t, home))

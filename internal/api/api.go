@@ -39,7 +39,7 @@ type Node interface {
 	// GPUs returns the GPUs of the place, with their holders, and the requests that wait for some.
 	GPUs(ctx context.Context) (keyway.GPUReport, error)
 	// Environments tells what workspaces really consist of, in the order of their names,
-	// of which there are keyway.MaxEnvironments at most. What nothing is known of says why.
+	// of which there are keyway.MaxEnvironments at most. An entry without an environment has the reason.
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 	// ImageLayers tells what an image at the place is made of. An empty engine is the
 	// first that can be used, here as below.

@@ -106,7 +106,7 @@ func (h host) meets(condition string) (is, told bool) {
 // older drivers (CUDA forward compatibility).
 var dataCentre = []string{"tesla", "nvidia"}
 
-// forward reports whether the image says that it brings such a library for this driver:
+// forward reports whether the image declares such a library for this driver:
 // one of its alternatives names the brand and the driver's branch.
 func (a Asked) forward(have version) bool {
 	text := a.env("NVIDIA_REQUIRE_CUDA")

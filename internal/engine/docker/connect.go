@@ -77,7 +77,7 @@ type daemon struct {
 	version string
 	arch    string // as Go calls it
 	// What is known once inquire has asked.
-	rootless  bool // it runs as its user, who is root in its containers
+	rootless  bool // the daemon runs as its user, and that user is root in its containers
 	limitless bool // it cannot limit what a container uses
 }
 

@@ -156,7 +156,7 @@ func (k *Kernel) leave(c *client) {
 	}
 }
 
-// offer gives a new session the executions that nobody has who is there. An editor that
+// offer gives a new session the executions that no connected client has. An editor that
 // remembers the request of the cell it ran resumes it with the first message.
 func (k *Kernel) offer(c *client) {
 	ids := k.adopt(c)

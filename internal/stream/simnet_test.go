@@ -116,12 +116,14 @@ func (s *simulation) meddle(r *simRoute, to int) {
 			q[0], q[1] = q[1], q[0]
 		}
 	case 3:
-		s.did[simChanged]++
-		q[0] = bytes.Clone(q[0])
-		q[0][s.pick(len(q[0]))] ^= 1 << s.pick(8)
+		if len(q[0]) > 0 { // it may have been shortened to nothing
+			s.did[simChanged]++
+			q[0] = bytes.Clone(q[0])
+			q[0][s.pick(len(q[0]))] ^= 1 << s.pick(8)
+		}
 	case 4:
 		s.did[simShortened]++
-		q[0] = q[0][:s.pick(len(q[0]))]
+		q[0] = q[0][:s.pick(max(1, len(q[0])))]
 	case 5:
 		if s.old[to] != nil {
 			s.did[simSaidAgain]++

@@ -41,7 +41,8 @@ func TestNothingIsObeyed(t *testing.T) {
 // no letter is.
 func TestHiddenIsWhatUnicodeSays(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
-		if unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) && !Hidden(r) {
+		if unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Variation_Selector,
+			unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point) && !Hidden(r) {
 			t.Errorf("%U is shown", r)
 		}
 		// Prepended_Concatenation_Mark has a width; so have the controls of

@@ -352,9 +352,9 @@ func (h *hosts) lookup(arg string) (Entry, error) {
 }
 
 // checkPlace refuses a place that is a workspace: ssh knows that by the entry that
-// keyway wrote, and so a node would be put into it.
+// keyway wrote, whichever user it is given, and so a node would be put into it.
 func (h *hosts) checkPlace(p keyway.Place) error {
-	isIt := func(e Entry) bool { return string(e.Name) == string(p) }
+	isIt := func(e Entry) bool { return string(e.Name) == hostOf(p) }
 	if slices.Contains(h.Places, p) || !slices.ContainsFunc(h.Workspaces, isIt) {
 		return nil
 	}

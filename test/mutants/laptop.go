@@ -192,6 +192,14 @@ var laptop = []mutant{
 		run:   "^TestAWorkspaceIsNoPlace$",
 	},
 	{
+		claim: "a workspace is not taken for a place by another user's name",
+		file:  "internal/sshconfig/store.go",
+		old:   `return string(e.Name) == hostOf(p) }`,
+		new:   `return string(e.Name) == string(p) }`,
+		pkg:   "cmd/keyway",
+		run:   "^TestAWorkspaceIsNoPlace$",
+	},
+	{
 		claim: "half a name is no workspace's",
 		file:  "internal/sshconfig/store.go",
 		old:   `		if place == "" || name == "" {`,

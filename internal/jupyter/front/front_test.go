@@ -124,6 +124,17 @@ func TestBrowser(t *testing.T) {
 			t.Errorf("the Jupyter server's login %v reaches the browser", c)
 		}
 	}
+	// a script or an editor has the token in each request, one way or the other
+	for _, path := range []string{"/base/page", "/base/api/contents/dir/x.ipynb"} {
+		before := len(f.seen)
+		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://"+at+path+"?a=b&token="+token, nil))
+		req = httptest.NewRequest("GET", "http://"+at+path+"?token="+token, nil)
+		auth(req)
+		front.ServeHTTP(httptest.NewRecorder(), req)
+		if len(f.seen) < before+2 {
+			t.Errorf("%d requests for %s reach the Jupyter server", len(f.seen)-before, path)
+		}
+	}
 	for _, r := range f.seen {
 		if strings.Contains(r.URL.RawQuery, token) || strings.Contains(r.Header.Get("Authorization"), token) {
 			t.Errorf("our token reaches the Jupyter server: %s", r.URL)

@@ -26,12 +26,12 @@ var calls = []struct {
 		what:  "connects over a network",
 		calls: regexp.MustCompile(`^net\.(Dial|DialTimeout|DialTCP|DialUDP|DialIP|Dialer)$|^http\.(Get|Head|Post|PostForm|DefaultClient|DefaultTransport)$`),
 		where: []string{
-			"internal/guest/direct.go",          // ssh -L and -D
-			"internal/engine/dial_linux.go",     // sockets of guests
-			"internal/engine/docker/connect.go", // the daemon
-			"internal/mux/forward.go",           // ssh -R on the mux's connection
-			"internal/laptop/jump.go",           // the version line of a jump host
-			"cmd/keyway-jupyter/server.go",      // a Jupyter server on the loopback
+			"internal/guest/direct.go",                 // ssh -L and -D
+			"internal/engine/dial_linux.go",            // sockets of guests
+			"internal/engine/docker/daemon/connect.go", // the daemon
+			"internal/mux/forward.go",                  // ssh -R on the mux's connection
+			"internal/laptop/jump.go",                  // the version line of a jump host
+			"cmd/keyway-jupyter/server.go",             // a Jupyter server on the loopback
 		},
 	},
 	{

@@ -175,12 +175,12 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",
 	"github.com/docker/go-units":              "cmd/keyway",
-	"github.com/Microsoft/go-winio":           "internal/agentd", // named pipes
-	"github.com/moby/moby/":                   "internal/engine/docker",
-	"github.com/containerd/errdefs":           "internal/engine/docker",
+	"github.com/Microsoft/go-winio":           "internal/agentd",                                      // named pipes
+	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/daemon", // what is asked for; how
+	"github.com/containerd/errdefs":           "internal/engine/docker/daemon",
 	"github.com/distribution/reference":       "internal/engine/docker",
 	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front", // to clients; to the Jupyter server
-	"github.com/docker/go-connections/":       "internal/engine/docker",
+	"github.com/docker/go-connections/":       "internal/engine/docker/daemon",
 }
 
 // shared may be imported everywhere: the Go project's own, an extension of the

@@ -111,7 +111,7 @@ var workspace = []mutant{
 	},
 	{
 		claim: "no limit is left out without a word by a Podman that does not run as root",
-		file:  "internal/engine/docker/rootless.go", old: "if !d.limitless {", new: "if true {",
+		file:  "internal/engine/docker/limits.go", old: "if !d.Limitless {", new: "if true {",
 		pkg: "internal/engine/docker", run: "TestRootlessPodman",
 	},
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -51,7 +52,7 @@ func stopSeconds(grace time.Duration) int {
 }
 
 // check refuses what no container can be given.
-func check(d daemon, at endpoint, s keyway.Spec) error {
+func check(d daemon.Identity, local bool, s keyway.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func check(d daemon, at endpoint, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Advise(keyway.MountElsewhere, m.Source)
 		}
-		if _, err := os.Stat(m.Source); m.Kind == keyway.MountBind && d.podman && at.local() && errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(m.Source); m.Kind == keyway.MountBind && d.Podman && local && errors.Is(err, fs.ErrNotExist) {
 			return noSource(m) // Podman's API would make a directory there
 		}
 	}
@@ -117,7 +118,7 @@ func (e *Engine) plan(s keyway.Spec, mode string, gpus gpuOrder) (client.Contain
 			// the guest.
 			StopSignal:  "SIGTERM",
 			StopTimeout: new(stopSeconds(keyway.DefaultGrace)),
-			Healthcheck: noHealthcheck(e.whoever()),
+			Healthcheck: noHealthcheck(e.client.Known()),
 		},
 		HostConfig: e.hostConfig(s, mode, gpus),
 	}, nil
@@ -125,8 +126,8 @@ func (e *Engine) plan(s keyway.Spec, mode string, gpus gpuOrder) (client.Contain
 
 // noHealthcheck switches off an image's health check, which looks for a service
 // that does not run. Podman 4 would take that for a check of its own.
-func noHealthcheck(d daemon) *container.HealthConfig {
-	if d.podman {
+func noHealthcheck(d daemon.Identity) *container.HealthConfig {
+	if d.Podman {
 		return nil
 	}
 	return &container.HealthConfig{Test: []string{"NONE"}}

@@ -4,30 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/containerd/errdefs"
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
 // Create implements engine.Engine.
 func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
-	d, err := e.daemon(ctx)
+	d, err := e.client.Identify(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := check(d, e.at, s); err != nil {
+	if err := check(d, e.client.Local(), s); err != nil {
 		return keyway.Workspace{}, err
 	}
 	unlock, err := e.homes.TryLock(s.Name)
@@ -42,9 +39,11 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	s.Engine = d.name()
-	if d, err = e.inquire(ctx, d, s); err != nil {
-		return keyway.Workspace{}, err
+	s.Engine = d.Name()
+	if dependsOnDaemon(s) {
+		if d, err = e.client.Inquire(ctx, d); err != nil {
+			return keyway.Workspace{}, err
+		}
 	}
 	if err := unlimited(d, s.Resources); err != nil {
 		return keyway.Workspace{}, err
@@ -67,8 +66,8 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	if err == nil {
 		return engine.NameTaken(name)
 	}
-	if !errdefs.IsNotFound(err) {
-		return e.explain(ctx, err)
+	if !daemon.IsNotFound(err) {
+		return e.client.Explain(ctx, err)
 	}
 	s, err := e.homes.Spec(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,8 +81,8 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 
 // create makes the workspace by the first mode that works and leaves nothing if
 // none does.
-func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imageFacts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
-	why, err := e.remoteDaemon(ctx)
+func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, image imageFacts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
+	why, err := e.client.RemoteReason(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
@@ -96,7 +95,7 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 		mode = modeExec
 	}
 	try := func(mode string) (keyway.Workspace, error) {
-		if mode == modeExec && d.podman && s.ReadOnly {
+		if mode == modeExec && d.Podman && s.ReadOnly {
 			return keyway.Workspace{}, noReadOnly()
 		}
 		w, err := e.try(ctx, s, image, mode, gpus)
@@ -125,7 +124,7 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 		return keyway.Workspace{}, errors.Join(err, e.removeHome(cleanup, s.Name, home, s.Image))
 	}
 	if why != "" {
-		report(keyway.Progress{Message: "connections go through " + d.title() + " itself, because " + why})
+		report(keyway.Progress{Message: "connections go through " + d.Title() + " itself, because " + why})
 	}
 	return w, nil
 }
@@ -134,7 +133,7 @@ func (e *Engine) create(ctx context.Context, d daemon, s keyway.Spec, image imag
 // volume: of such a container's volumes, Podman 4 takes no files but from the image.
 func noReadOnly() error {
 	return keyway.Errorf(keyway.Usage, "a Podman on another machine, or behind a socket of one, cannot have its workspaces with --read-only").
-		Advise(keyway.NotReadOnly, namePodman)
+		Advise(keyway.NotReadOnly, keyway.EnginePodman)
 }
 
 // cleanupTimeout bounds how long removing a workspace that failed may take.
@@ -169,7 +168,7 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, mode 
 			err = errors.Join(err, removeErr)
 		}
 	}()
-	if err := discarded(e.whoever(), s.Resources, warnings); err != nil {
+	if err := discarded(e.client.Known(), s.Resources, warnings); err != nil {
 		return w, err
 	}
 	m, err := e.furnish(ctx, made{id: id, mode: mode, home: e.homes.Home(s.Name), spec: s, gpus: gpus.grant.UUIDs()}, image)
@@ -213,7 +212,7 @@ func (e *Engine) furnish(ctx context.Context, m made, image imageFacts) (made, e
 // dataSource is where this machine may find the volume of Home.Data; empty where
 // there is none of its own or the daemon is on another machine.
 func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
-	if m.mode != modeBind || !e.at.local() {
+	if m.mode != modeBind || !e.client.Local() {
 		return "", nil
 	}
 	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
@@ -336,7 +335,7 @@ func (e *Engine) claim(ctx context.Context, s keyway.Spec, mode string, gpus gpu
 	if err != nil {
 		return "", nil, err
 	}
-	if byLibpod(e.whoever(), s) {
+	if byLibpod(e.client.Known(), s) {
 		id, warnings, err = e.createByLibpod(whole, plan, gpus.cdiNames())
 	} else {
 		made, failed := e.client.ContainerCreate(whole, plan)
@@ -394,11 +393,11 @@ func (e endedError) Error() string { return "the container " + e.reason }
 
 func (e *Engine) runs(ctx context.Context, id string, command bool) error {
 	c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
-	if errdefs.IsNotFound(err) {
+	if daemon.IsNotFound(err) {
 		return endedError{"was removed from outside"}
 	}
 	if err != nil {
-		return e.explain(ctx, err)
+		return e.client.Explain(ctx, err)
 	}
 	if st := c.Container.State; st != nil && !st.Running {
 		return endedError{exitReason(st, command)}
@@ -407,31 +406,12 @@ func (e *Engine) runs(ctx context.Context, id string, command bool) error {
 }
 
 func (e *Engine) guestFailed(ctx context.Context, m made, err error) error {
-	words := e.lastWords(ctx, m.id)
+	words := e.client.LastWords(ctx, m.id)
 	if words == "" {
 		words = "(it said nothing)"
 	}
 	return keyway.Errorf(keyway.GuestFailed, "the workspace %s did not come up: %w; its last words:\n%s", m.spec.Name, err, words).
 		Hint("try the image by hand at the place: %s run --rm -it %s", e.Name(), m.spec.Image)
-}
-
-// Bounds on what is shown of a container's log.
-const (
-	lastLines = "20"
-	maxWords  = 4 << 10
-)
-
-// lastWords is the end of what a container printed.
-func (e *Engine) lastWords(ctx context.Context, id string) string {
-	logs, err := e.client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: lastLines})
-	if err != nil {
-		return ""
-	}
-	defer logs.Close()
-	out := boundedBuffer{limit: maxWords}
-	// A log that breaks off is as good as there is.
-	_, _ = stdcopy.StdCopy(&out, &out, io.LimitReader(logs, 16*maxWords))
-	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
 }
 
 // exitReason says in a few words how a container with or without a command of
@@ -443,7 +423,7 @@ func exitReason(st *container.State, command bool) string {
 	case st.OOMKilled:
 		return fmt.Sprintf("exited with %d: it ran out of memory", st.ExitCode)
 	case st.Status == container.StateCreated:
-		return "could not be started: " + daemonSays(errors.New(st.Error))
+		return "could not be started: " + daemon.Says(errors.New(st.Error))
 	case st.ExitCode == 137:
 		return "exited with 137: killed from outside or out of memory"
 	case st.ExitCode == 143, st.ExitCode == 0 && !command:

@@ -16,15 +16,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
-
-func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
 
 // Dial implements engine.Engine.
 func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
@@ -64,10 +62,10 @@ func (e *Engine) dialFailed(ctx context.Context, name keyway.Name, err error) er
 		return ctx.Err()
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return engine.Unanswered(name, err)
-	case errdefs.IsConflict(err): // it ended since it was looked at
+	case daemon.IsConflict(err): // it ended since it was looked at
 		return engine.NotRunning(name, "it has just ended")
 	}
-	return e.explain(ctx, err)
+	return e.client.Explain(ctx, err)
 }
 
 // dial connects to the guest by the workspace's mode.
@@ -79,24 +77,8 @@ func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
 }
 
 // execGuest runs a command of the guest program in the container.
-func (e *Engine) execGuest(ctx context.Context, id, command string) (*execConn, error) {
-	return e.exec(ctx, id, keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome))
-}
-
-// exec runs a command in the container; the connection is its standard input and
-// output.
-func (e *Engine) exec(ctx context.Context, id string, command ...string) (*execConn, error) {
-	made, err := e.client.ExecCreate(ctx, id, client.ExecCreateOptions{
-		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: command,
-	})
-	if err != nil {
-		return nil, err
-	}
-	attached, err := e.client.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return newExecConn(attached.HijackedResponse), nil
+func (e *Engine) execGuest(ctx context.Context, id, command string) (*daemon.ExecConn, error) {
+	return e.client.Exec(ctx, id, keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome))
 }
 
 // infoByExec is what the guest says of itself; it waits some seconds for it.

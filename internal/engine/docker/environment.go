@@ -20,6 +20,7 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/installed"
 	"keyway/internal/keyway"
 	sftp "keyway/internal/sftp/client"
@@ -41,12 +42,12 @@ const (
 // Environments tells what the workspaces consist of, in that order; see
 // keyway.Environment.
 func (e *Engine) Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error) {
-	if _, err := e.daemon(ctx); err != nil {
+	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
 	}
 	found, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.client.Explain(ctx, err)
 	}
 	all := make([]keyway.Environment, len(names))
 	free := make(chan struct{}, surveyors)
@@ -79,14 +80,14 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, host system.
 	}
 	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
 	if err != nil {
-		return keyway.Environment{}, e.explain(ctx, err)
+		return keyway.Environment{}, e.client.Explain(ctx, err)
 	}
 	if c.Container.Config == nil {
 		return keyway.Environment{}, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Container.Name)
 	}
-	d := e.whoever()
-	if d.rootless, err = e.rootless(ctx, d, host); err != nil {
-		return keyway.Environment{}, e.explain(ctx, err)
+	d := e.client.Known()
+	if d.Rootless, err = e.client.Rootless(ctx, d, host); err != nil {
+		return keyway.Environment{}, e.client.Explain(ctx, err)
 	}
 	env := asked(m.spec, host, d)
 	env.Engine, env.Guest, env.GPUs = e.Name(), c.Container.Config.Labels[labelVersion], m.gpus
@@ -98,7 +99,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, host system.
 
 // asked is what a workspace was asked to have. The daemon has made the container by it,
 // and nothing in the container changes that.
-func asked(s keyway.Spec, host system.Info, d daemon) keyway.Environment {
+func asked(s keyway.Spec, host system.Info, d daemon.Identity) keyway.Environment {
 	env := s.Environment()
 	if s.Template != "" && s.ShmSize == defaultShm(host.MemTotal, s.Memory) {
 		env.Shm = 0 // what the template left to the place
@@ -113,11 +114,11 @@ func asked(s keyway.Spec, host system.Info, d daemon) keyway.Environment {
 func (e *Engine) identity(ctx context.Context, m made) (id keyway.ImageIdentity, arch string, err error) {
 	id = keyway.ImageIdentity{Reference: m.spec.Image, ID: digestOnly(m.image)}
 	found, err := e.client.ImageInspect(ctx, m.image)
-	if isNotFound(err) { // it was removed by force
-		return id, e.whoever().arch, nil
+	if daemon.IsNotFound(err) { // it was removed by force
+		return id, e.client.Known().Arch, nil
 	}
 	if err != nil {
-		return id, "", e.explain(ctx, err)
+		return id, "", e.client.Explain(ctx, err)
 	}
 	id.Digests = digests(m.spec.Image, found.RepoDigests)
 	return id, found.Architecture, nil
@@ -157,7 +158,7 @@ func digestOnly(id string) string {
 func (e *Engine) survey(ctx context.Context, m made, variables []string, env *keyway.Environment) error {
 	changes, err := e.client.ContainerDiff(ctx, m.id, client.ContainerDiffOptions{})
 	if err != nil {
-		return e.explain(ctx, err)
+		return e.client.Explain(ctx, err)
 	}
 	conn, err := e.execGuest(ctx, m.id, "files")
 	if err != nil {

@@ -6,28 +6,28 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
 // Facts tells what decides whether a workspace will run here.
 func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, error) {
-	d, err := e.daemon(ctx)
+	d, err := e.client.Identify(ctx)
 	if err != nil {
 		return keyway.EngineFacts{}, err
 	}
 	found, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return keyway.EngineFacts{}, e.explain(ctx, err)
+		return keyway.EngineFacts{}, e.client.Explain(ctx, err)
 	}
-	f := facts(found.Info, d.podman, e.at.local(), "/")
-	if f.Rootless, err = e.rootless(ctx, d, found.Info); err != nil {
-		return keyway.EngineFacts{}, e.explain(ctx, err)
+	f := facts(found.Info, d.Podman, e.client.Local(), "/")
+	if f.Rootless, err = e.client.Rootless(ctx, d, found.Info); err != nil {
+		return keyway.EngineFacts{}, e.client.Explain(ctx, err)
 	}
-	f.RemoteDaemon = remoteDaemon(e.at, found.Info.OperatingSystem, found.Info.SecurityOptions)
+	f.RemoteDaemon = e.client.RemoteReasonIn(found.Info)
 	f.Image, err = e.presentImage(ctx, image)
 	return f, err
 }
@@ -35,11 +35,11 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 // presentImage is what the image says of itself, if it is here.
 func (e *Engine) presentImage(ctx context.Context, image string) (keyway.ImageFacts, error) {
 	found, err := e.client.ImageInspect(ctx, image)
-	if errdefs.IsNotFound(err) {
+	if daemon.IsNotFound(err) {
 		return keyway.ImageFacts{}, nil
 	}
 	if err != nil {
-		return keyway.ImageFacts{}, e.explain(ctx, err)
+		return keyway.ImageFacts{}, e.client.Explain(ctx, err)
 	}
 	f := keyway.ImageFacts{Present: true, Arch: []string{found.Architecture}, Size: found.Size, ID: digestOnly(found.ID)}
 	if found.Config != nil {

@@ -13,12 +13,13 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
 // GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
-func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
+func GPUsFrom(p *gpu.Place) Option { return func(s *settings) { s.gpus = p } }
 
 // labelGPUs has the UUIDs of the GPUs that a container is bound to, for every owner to
 // see. It is always set, because an image may have it, too.
@@ -112,13 +113,13 @@ func (o gpuOrder) next(err error) (gpuOrder, bool) {
 
 // lend gets the GPUs that s asks for. Where this machine cannot tell which there are,
 // the daemon may know.
-func (e *Engine) lend(ctx context.Context, d daemon, s keyway.Spec, report func(keyway.Progress)) (gpuOrder, error) {
-	order := gpuOrder{asked: s.GPUs, cdi: d.podman}
+func (e *Engine) lend(ctx context.Context, d daemon.Identity, s keyway.Spec, report func(keyway.Progress)) (gpuOrder, error) {
+	order := gpuOrder{asked: s.GPUs, cdi: d.Podman}
 	if s.GPUs.None() {
 		return order, nil
 	}
-	why := d.title() + " runs on another machine"
-	if e.at.local() {
+	why := d.Title() + " runs on another machine"
+	if e.client.Local() {
 		grant, err := e.gpus.Take(ctx, e.request(s), report)
 		if err == nil {
 			order.grant = grant
@@ -133,11 +134,11 @@ func (e *Engine) lend(ctx context.Context, d daemon, s keyway.Spec, report func(
 		return order, keyway.Errorf(keyway.NoGPU, "nobody can wait for GPUs here (--gpus %s --wait): keyway cannot tell which are free, %s", s.GPUs, why).
 			Advise(keyway.WithoutWait)
 	}
-	if d.podman && s.GPUs.Count > 0 {
+	if d.Podman && s.GPUs.Count > 0 {
 		return order, keyway.Errorf(keyway.NoGPU, "Podman cannot choose %d GPUs, and keyway cannot either: %s", s.GPUs.Count, why).
 			Advise(keyway.NameGPUs, "0")
 	}
-	report(keyway.Progress{Message: d.title() + " gives the GPUs, and keyway does not keep others from them: " + why})
+	report(keyway.Progress{Message: d.Title() + " gives the GPUs, and keyway does not keep others from them: " + why})
 	return order, nil
 }
 
@@ -150,12 +151,12 @@ func (e *Engine) request(s keyway.Spec) gpu.Request {
 // GPUs tells which GPUs the running workspaces of every owner have, as far as the
 // daemon shows them.
 func (e *Engine) GPUs(ctx context.Context) ([]gpu.Holding, error) {
-	if _, err := e.daemon(ctx); err != nil {
+	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
 	}
 	found, err := e.client.ContainerList(ctx, client.ContainerListOptions{Filters: make(client.Filters).Add("label", labelGPUs)})
 	if err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.client.Explain(ctx, err)
 	}
 	var all []gpu.Holding
 	for _, c := range found.Items {
@@ -246,7 +247,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 	}
 	found, told, err := e.devices(ctx, m.id)
 	if err != nil {
-		return e.explain(ctx, err)
+		return e.client.Explain(ctx, err)
 	}
 	if !told {
 		return nil
@@ -267,7 +268,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 	}
 	slices.Sort(wrong)
 	return keyway.Errorf(keyway.NoGPU, "%s has not given the workspace the GPUs that it was told to (%s): %s",
-		e.whoever().title(), strings.Join(grant.UUIDs(), ", "), strings.Join(wrong, ", ")).
+		e.client.Known().Title(), strings.Join(grant.UUIDs(), ", "), strings.Join(wrong, ", ")).
 		Hint("see how containers get their GPUs, at the place: nvidia-ctk config, and nvidia-ctk cdi list")
 }
 

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -35,8 +35,8 @@ func (f imageFacts) runsAsRoot(user string) bool {
 }
 
 // check refuses an image that would put something of its own into the Home.
-func (f imageFacts) check(d daemon, image string) error {
-	if f.arch != "" && d.arch != "" && f.arch != d.arch {
+func (f imageFacts) check(d daemon.Identity, image string) error {
+	if f.arch != "" && d.Arch != "" && f.arch != d.Arch {
 		return otherPlatform(d, image, "it is for "+f.arch)
 	}
 	for target := range f.volumes {
@@ -53,7 +53,7 @@ const exampleImage = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime"
 
 // ensureImage sees to it that the daemon has the image and that it can be made
 // into a workspace on the machine the daemon runs on.
-func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report func(keyway.Progress)) (imageFacts, error) {
+func (e *Engine) ensureImage(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) (imageFacts, error) {
 	if image == "" {
 		return imageFacts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
 			Advise(keyway.NameImage, exampleImage)
@@ -63,14 +63,14 @@ func (e *Engine) ensureImage(ctx context.Context, d daemon, image string, report
 			Advise(keyway.Example, "image", exampleImage)
 	}
 	facts, err := e.imageFacts(ctx, image)
-	if errdefs.IsNotFound(err) {
+	if daemon.IsNotFound(err) {
 		if err := e.pull(ctx, d, image, report); err != nil {
 			return facts, e.withNearest(ctx, image, err)
 		}
 		facts, err = e.imageFacts(ctx, image)
 	}
 	if err != nil {
-		return facts, e.explain(ctx, err)
+		return facts, e.client.Explain(ctx, err)
 	}
 	return facts, facts.check(d, image)
 }
@@ -84,20 +84,20 @@ func (e *Engine) imageFacts(ctx context.Context, image string) (imageFacts, erro
 	return facts, err
 }
 
-func otherPlatform(d daemon, image, why string) *keyway.Error {
-	return keyway.Errorf(keyway.ImageNotFound, "the image %s does not run on this machine, which is %s: %s", image, d.arch, why).
-		Hint("take an image for linux/%s; at the place: %s pull --platform linux/%s %s", d.arch, d.name(), d.arch, image)
+func otherPlatform(d daemon.Identity, image, why string) *keyway.Error {
+	return keyway.Errorf(keyway.ImageNotFound, "the image %s does not run on this machine, which is %s: %s", image, d.Arch, why).
+		Hint("take an image for linux/%s; at the place: %s pull --platform linux/%s %s", d.Arch, d.Name(), d.Arch, image)
 }
 
 // pull has the daemon fetch the image.
-func (e *Engine) pull(ctx context.Context, d daemon, image string, report func(keyway.Progress)) error {
+func (e *Engine) pull(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) error {
 	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil { // an image's id, which no registry knows
 		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
-			Hint("see which there are: %s image ls", d.name())
+			Hint("see which there are: %s image ls", d.Name())
 	}
 	report(keyway.Progress{Message: "pulling " + image})
-	stream, err := e.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: e.around.registryAuth(ctx, ref)})
+	stream, err := e.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: e.client.RegistryAuth(ctx, reference.Domain(ref))})
 	if err == nil {
 		err = follow(stream, "pulling "+image, report)
 		stream.Close()
@@ -108,9 +108,9 @@ func (e *Engine) pull(ctx context.Context, d daemon, image string, report func(k
 	case err == nil:
 		return nil
 	case client.IsErrConnectionFailed(err):
-		return e.unusable(err)
+		return e.client.Unusable(err)
 	}
-	return pullFailed(d, image, daemonSays(err))
+	return pullFailed(d, image, daemon.Says(err))
 }
 
 // Bounds on what a daemon says while it pulls.
@@ -173,7 +173,7 @@ func (s pullSum) progress(message string) keyway.Progress {
 
 // pullFailed tells the causes of a failed pull apart by the words of registries
 // and daemons, which are all there is: the API has no codes for them.
-func pullFailed(d daemon, image, said string) error {
+func pullFailed(d daemon.Identity, image, said string) error {
 	low := strings.ToLower(said)
 	has := func(words ...string) bool {
 		for _, w := range words {
@@ -185,25 +185,25 @@ func pullFailed(d daemon, image, said string) error {
 	}
 	switch {
 	case has("no space left on device"):
-		return noSpace(d, said)
+		return daemon.NoSpace(d, said)
 	case has("no matching manifest", "no image found in manifest list", "no image found in image index"):
 		return otherPlatform(d, image, said)
 	case has("toomanyrequests", "rate limit"):
 		return keyway.Errorf(keyway.ImageNotFound, "the registry of %s wants no more pulls for now: %s", image, said).
-			Hint("log in at the place: %s login\nor wait", d.name())
+			Hint("log in at the place: %s login\nor wait", d.Name())
 	case has("unauthorized", "denied", "authentication required", "no basic auth"):
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you may not have it: %s", image, said).
-			Hint("check the name; if the image is private, log in at the place: %s login %s", d.name(), registryOf(image))
+			Hint("check the name; if the image is private, log in at the place: %s login %s", d.Name(), registryOf(image))
 	case has("manifest unknown", "not found", "does not exist", "name unknown"):
 		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s: %s", image, said).
 			Hint("check the name and the tag")
 	case has("no such host", "dial tcp", "i/o timeout", "connection refused", "network is unreachable", "server misbehaving",
 		"timeout exceeded", "deadline exceeded", "tls handshake", "temporary failure in name resolution", "no route to host", "pinging container registry"):
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s is not at the place, and its registry cannot be reached from there: %s", image, whyUnreached(said)).
-			Hint("bring it to this machine from where it is: docker save %s, and here: %s load", image, d.name())
+			Hint("bring it to this machine from where it is: docker save %s, and here: %s load", image, d.Name())
 	}
 	return keyway.Errorf(keyway.ImageNotFound, "the image %s cannot be pulled: %s", image, said).
-		Hint("try it at the place: %s pull %s", d.name(), image)
+		Hint("try it at the place: %s pull %s", d.Name(), image)
 }
 
 // unreached are the words of Go's net and net/http for a registry that does not answer,
@@ -239,32 +239,3 @@ func registryOf(image string) string {
 	}
 	return reference.Domain(ref)
 }
-
-func noSpace(d daemon, said string) *keyway.Error {
-	return keyway.Errorf(keyway.NoSpace, "%s has no space left: %s", d.title(), said).
-		Hint("see what takes it: %s system df\nand give some back: %s system prune", d.name(), d.name())
-}
-
-// wrappings are what the layers of a daemon put around a sentence without
-// saying anything by it.
-var wrappings = []string{
-	"Error response from daemon: ", "failed to create task for container: ", "failed to create shim task: ", "OCI runtime create failed: ",
-	"runc create failed: ", "unable to start container process: ", "error during container init: ",
-}
-
-// daemonSays is the daemon's own sentence in one line, without its wrappings.
-func daemonSays(err error) string {
-	said := err.Error()
-	for _, w := range wrappings {
-		said = strings.TrimPrefix(said, w)
-	}
-	said = strings.TrimSuffix(said, ": unknown") // containerd's code for any error
-	said = strings.Join(strings.Fields(strings.ToValidUTF8(said, "?")), " ")
-	if len(said) > maxSaid {
-		said = strings.ToValidUTF8(said[:maxSaid], "") + "…"
-	}
-	return said
-}
-
-// maxSaid bounds how much of a daemon's sentence is passed on.
-const maxSaid = 1 << 10

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -22,7 +23,7 @@ const maxImages = 512
 
 // ImageLayers tells what an image that is here is made of.
 func (e *Engine) ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error) {
-	d, err := e.daemon(ctx)
+	d, err := e.client.Identify(ctx)
 	if err != nil {
 		return keyway.ImageLayers{}, err
 	}
@@ -30,12 +31,12 @@ func (e *Engine) ImageLayers(ctx context.Context, image string) (keyway.ImageLay
 		return keyway.ImageLayers{}, keyway.Errorf(keyway.Usage, "%.100q cannot be an image", image).Advise(keyway.Example, "image", exampleImage)
 	}
 	found, err := e.client.ImageInspect(ctx, image)
-	if isNotFound(err) {
-		return keyway.ImageLayers{}, keyway.Errorf(keyway.ImageNotFound, "%s has no image %s", d.title(), image).
-			Hint("see which there are, at the place: %s image ls", d.name())
+	if daemon.IsNotFound(err) {
+		return keyway.ImageLayers{}, keyway.Errorf(keyway.ImageNotFound, "%s has no image %s", d.Title(), image).
+			Hint("see which there are, at the place: %s image ls", d.Name())
 	}
 	if err != nil {
-		return keyway.ImageLayers{}, e.explain(ctx, err)
+		return keyway.ImageLayers{}, e.client.Explain(ctx, err)
 	}
 	return keyway.ImageLayers{Reference: image, ID: digestOnly(found.ID), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size}, nil
 }
@@ -43,29 +44,29 @@ func (e *Engine) ImageLayers(ctx context.Context, image string) (keyway.ImageLay
 // HaveLayers returns how many of these layers, from the lowest on, need not be in an
 // archive that is imported here.
 func (e *Engine) HaveLayers(ctx context.Context, layers []string) (int, error) {
-	d, err := e.daemon(ctx)
+	d, err := e.client.Identify(ctx)
 	if err != nil {
 		return 0, err
 	}
 	host, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return 0, e.explain(ctx, err)
+		return 0, e.client.Explain(ctx, err)
 	}
-	if d.podman || byContainerd(host.Info) {
+	if d.Podman || byContainerd(host.Info) {
 		return 0, nil // they want each file that an archive names
 	}
 	all, err := e.client.ImageList(ctx, client.ImageListOptions{})
 	if err != nil {
-		return 0, e.explain(ctx, err)
+		return 0, e.client.Explain(ctx, err)
 	}
 	most := 0
 	for _, i := range all.Items[:min(len(all.Items), maxImages)] {
 		found, err := e.client.ImageInspect(ctx, i.ID)
-		if isNotFound(err) {
+		if daemon.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return 0, e.explain(ctx, err)
+			return 0, e.client.Explain(ctx, err)
 		}
 		most = max(most, common(found.RootFS.Layers, layers))
 	}
@@ -96,7 +97,7 @@ func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io
 	save := func() (io.ReadCloser, error) {
 		archive, err := e.client.ImageSave(ctx, []string{image})
 		if err != nil {
-			return nil, e.explain(ctx, err)
+			return nil, e.client.Explain(ctx, err)
 		}
 		return archive, nil
 	}
@@ -110,7 +111,7 @@ func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io
 	}
 	o, err := outlineOf(first)
 	if err = errors.Join(err, first.Close()); err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.client.Explain(ctx, err)
 	}
 	second, err := save()
 	if err != nil {
@@ -125,7 +126,7 @@ func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io
 
 // ImportImage takes in an archive of one image, which gets that name and no other.
 func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reader) error {
-	d, err := e.daemon(ctx)
+	d, err := e.client.Identify(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,11 +154,11 @@ func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reade
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case client.IsErrConnectionFailed(err):
-		return e.unusable(err)
+		return e.client.Unusable(err)
 	case strings.Contains(err.Error(), "no space left on device"):
-		return noSpace(d, daemonSays(err))
+		return daemon.NoSpace(d, daemon.Says(err))
 	}
-	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.title(), image, daemonSays(err)).Hint("see what it says, at the place: journalctl -u %s", d.name())
+	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.Title(), image, daemon.Says(err)).Hint("see what it says, at the place: journalctl -u %s", d.Name())
 }
 
 // load gives an archive to the daemon, and reads its news to their end.

@@ -1,13 +1,8 @@
 package docker
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 
@@ -149,9 +144,6 @@ func (p *libpodCreate) limit(plan client.ContainerCreateOptions) {
 	}
 }
 
-// maxLibpod bounds an answer of Podman's own API in bytes.
-const maxLibpod = 1 << 20
-
 // createByLibpod makes a container by Podman's own API. Its volumes are made before,
 // because that request cannot say what labels they get.
 func (e *Engine) createByLibpod(ctx context.Context, plan client.ContainerCreateOptions, devices []string) (id string, warnings []string, err error) {
@@ -171,52 +163,11 @@ func (e *Engine) postLibpod(ctx context.Context, request libpodCreate) (id strin
 		ID       string   `json:"Id"`
 		Warnings []string `json:"Warnings"`
 	}
-	if err := e.askLibpod(ctx, http.MethodPost, "containers/create", request, &answer); err != nil {
+	if err := e.client.Libpod(ctx, http.MethodPost, "containers/create", request, &answer); err != nil {
 		return "", nil, err
 	}
 	if answer.ID == "" {
 		return "", nil, errors.New("Podman made a container and does not say which")
 	}
 	return answer.ID, answer.Warnings, nil
-}
-
-// askLibpod sends a request of Podman's own API and decodes the answer into answer.
-func (e *Engine) askLibpod(ctx context.Context, method, what string, request, answer any) error {
-	var body io.Reader
-	if request != nil {
-		text, err := json.Marshal(request)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(text)
-	}
-	dial := e.client.Dialer()
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
-	req, err := http.NewRequestWithContext(ctx, method, "http://podman/v4.0.0/libpod/"+what, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxLibpod))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		var failed struct {
-			Message string `json:"message"`
-		}
-		if err := json.Unmarshal(text, &failed); err != nil || failed.Message == "" {
-			return fmt.Errorf("Podman answers %s", resp.Status)
-		}
-		return errors.New(failed.Message)
-	}
-	if err := json.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("the answer of Podman cannot be read: %s: %w", resp.Status, err)
-	}
-	return nil
 }

@@ -9,27 +9,27 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
 // find is the workspace's container and how it is.
 func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.State, error) {
-	if _, err := e.daemon(ctx); err != nil {
+	if _, err := e.client.Identify(ctx); err != nil {
 		return made{}, nil, err
 	}
 	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
-	if errdefs.IsNotFound(err) {
+	if daemon.IsNotFound(err) {
 		return made{}, nil, engine.NotFound(name)
 	}
 	if err != nil {
-		return made{}, nil, e.explain(ctx, err)
+		return made{}, nil, e.client.Explain(ctx, err)
 	}
 	c := found.Container
 	if c.Config == nil || c.State == nil {
@@ -60,17 +60,17 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	}
 	if st.Paused { // what is paused hears nothing until it is too late
 		if _, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{}); err != nil {
-			return e.explain(ctx, err)
+			return e.client.Explain(ctx, err)
 		}
 	}
 	if st.Running {
 		e.sayGrace(ctx, m, grace)
 	}
 	_, err = e.client.ContainerStop(ctx, m.id, client.ContainerStopOptions{Timeout: new(stopSeconds(grace))})
-	if errdefs.IsNotModified(err) {
+	if daemon.IsNotModified(err) {
 		return nil
 	}
-	return e.explain(ctx, err)
+	return e.client.Explain(ctx, err)
 }
 
 // sayGrace tells the guest how long programs have. Where that cannot be, they have
@@ -114,7 +114,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	case st.Paused:
 		_, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{})
 		if err != nil {
-			return e.explain(ctx, err)
+			return e.client.Explain(ctx, err)
 		}
 	case !st.Running:
 		if err := e.restart(ctx, m); err != nil {
@@ -122,7 +122,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		}
 	case !e.answers(ctx, m): // started by other means, its guest waits for its key
 		if err := e.handKey(ctx, m); err != nil {
-			return e.explain(ctx, err)
+			return e.client.Explain(ctx, err)
 		}
 	}
 	_, err = e.await(ctx, m)
@@ -210,7 +210,7 @@ const gonePoll = 10 * time.Millisecond
 // removeContainer ends and removes a container with its anonymous volumes, and
 // returns when the daemon knows it no more.
 func (e *Engine) removeContainer(ctx context.Context, id string) error {
-	if e.whoever().podman {
+	if e.client.Known().Podman {
 		// Podman, forced or not, asks first and waits. What is removed needs no
 		// good end; what needs one was stopped before.
 		_, _ = e.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"})
@@ -218,11 +218,11 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 	for {
 		_, err := e.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		switch {
-		case errdefs.IsNotFound(err):
+		case daemon.IsNotFound(err):
 			return nil
-		case errdefs.IsConflict(err): // somebody else removes it just now
+		case daemon.IsConflict(err): // somebody else removes it just now
 		case err != nil:
-			return e.explain(ctx, err)
+			return e.client.Explain(ctx, err)
 		}
 		if err := engine.Sleep(ctx, gonePoll); err != nil {
 			return err
@@ -290,7 +290,7 @@ func (e *Engine) sweep(ctx context.Context, name keyway.Name, home keyway.Home, 
 	}
 	id, err := e.help(ctx, name, plan)
 	if err != nil {
-		return e.explain(ctx, err)
+		return e.client.Explain(ctx, err)
 	}
 	_, err = e.client.ContainerStart(ctx, id, client.ContainerStartOptions{})
 	if err == nil {
@@ -298,7 +298,7 @@ func (e *Engine) sweep(ctx context.Context, name keyway.Name, home keyway.Home, 
 	}
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	return errors.Join(e.explain(ctx, err), e.removeContainer(cleanup, id))
+	return errors.Join(e.client.Explain(ctx, err), e.removeContainer(cleanup, id))
 }
 
 // ended waits until a container has ended, well or not.
@@ -310,7 +310,7 @@ func (e *Engine) ended(ctx context.Context, id string) error {
 		}
 		if st := c.Container.State; st != nil && !st.Running && st.Status != container.StateCreated {
 			if st.ExitCode != 0 {
-				return keyway.Errorf(keyway.Other, "sweeping failed: %s", e.lastWords(ctx, id))
+				return keyway.Errorf(keyway.Other, "sweeping failed: %s", e.client.LastWords(ctx, id))
 			}
 			return nil
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -22,13 +23,13 @@ const lookers = 16
 
 // List implements engine.Engine.
 func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
-	if _, err := e.daemon(ctx); err != nil {
+	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
 	}
 	filter := make(client.Filters).Add("label", labelOwner+"="+e.owner, labelName)
 	found, err := e.client.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: filter})
 	if err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.client.Explain(ctx, err)
 	}
 	list := e.lookInto(ctx, found.Items)
 	if err := ctx.Err(); err != nil {
@@ -111,10 +112,10 @@ const gone = "gone"
 func (e *Engine) howEnded(ctx context.Context, m made) string {
 	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
 	switch {
-	case isNotFound(err):
+	case daemon.IsNotFound(err):
 		return gone
 	case err != nil:
-		return daemonSays(err)
+		return daemon.Says(err)
 	case c.Container.State == nil:
 		return ""
 	}

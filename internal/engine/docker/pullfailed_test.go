@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -19,7 +20,7 @@ func TestRegistriesThatAreNotReached(t *testing.T) {
 		`Get "https://registry.example/v2/": net/http: TLS handshake timeout`:                                                                          "it does not answer",
 		`Get "https://registry.example/v2/": context deadline exceeded`:                                                                                "it does not answer",
 	} {
-		err := keyway.AsError(pullFailed(daemon{}, "registry.example/x", said))
+		err := keyway.AsError(pullFailed(daemon.Identity{}, "registry.example/x", said))
 		if err.Kind != keyway.ImageNotFound || !strings.HasSuffix(err.Message, ": "+want) || strings.Contains(err.Message, "Get ") {
 			t.Errorf("%s\n  becomes %q, want %q", said, err.Message, want)
 		}

@@ -7,45 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
-
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
-
-// explain is err of the daemon as users should read it, where nothing special
-// is known about what was asked for.
-func (e *Engine) explain(ctx context.Context, err error) error {
-	var said *keyway.Error
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.As(err, &said):
-		return err
-	case client.IsErrConnectionFailed(err):
-		return e.unusable(err)
-	}
-	d := e.whoever()
-	if strings.Contains(err.Error(), "no space left on device") {
-		return noSpace(d, daemonSays(err))
-	}
-	return keyway.Errorf(keyway.Other, "%s says: %s", d.title(), daemonSays(err))
-}
-
-// whoever is the daemon as far as it is known.
-func (e *Engine) whoever() daemon {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var d daemon
-	if e.known != nil {
-		d = *e.known
-	}
-	d.podman = e.name == namePodman
-	return d
-}
 
 // errRemoteDaemon says that the daemon does not see the Home: another mode is needed.
 var errRemoteDaemon = errors.New("the daemon does not see this machine's files")
@@ -60,23 +25,23 @@ func (e *Engine) refusal(ctx context.Context, s keyway.Spec, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	said := daemonSays(err)
+	said := daemon.Says(err)
 	low := strings.ToLower(said)
-	for _, f := range []func(daemon, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, badLimit, mountMissing, badWorkdir} {
-		if refused := f(e.whoever(), s, said, low); refused != nil {
+	for _, f := range []func(daemon.Identity, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, badLimit, mountMissing, badWorkdir} {
+		if refused := f(e.client.Known(), s, said, low); refused != nil {
 			return refused
 		}
 	}
 	if e.missesHome(s, low) {
 		return errRemoteDaemon
 	}
-	if errdefs.IsNotFound(err) && strings.Contains(low, "image") {
+	if daemon.IsNotFound(err) && strings.Contains(low, "image") {
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s was removed while the workspace was made", s.Image).Hint("try again")
 	}
-	return e.explain(ctx, err)
+	return e.client.Explain(ctx, err)
 }
 
-func nameTaken(_ daemon, s keyway.Spec, _, low string) error {
+func nameTaken(_ daemon.Identity, s keyway.Spec, _, low string) error {
 	if strings.Contains(low, "is already in use by") {
 		return engine.NameTaken(s.Name)
 	}
@@ -85,7 +50,7 @@ func nameTaken(_ daemon, s keyway.Spec, _, low string) error {
 
 // gpuRefused knows how GPUs are refused: by dockerd, which has no driver for
 // them; by NVIDIA's hook, which does not know the GPU; by CDI.
-func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
+func gpuRefused(d daemon.Identity, s keyway.Spec, said, low string) error {
 	if s.GPUs.None() {
 		return nil
 	}
@@ -94,7 +59,7 @@ func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
 	}
 	switch {
 	case strings.Contains(low, "could not select device driver"), strings.Contains(low, "failed to discover gpu vendor"):
-		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs to containers at this place (--gpus %s): %s", d.title(), s.GPUs, said).
+		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs to containers at this place (--gpus %s): %s", d.Title(), s.GPUs, said).
 			Advise(keyway.InstallGPUs, "install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker")
 	case strings.Contains(low, "unknown device"), strings.Contains(low, "unresolvable cdi devices"):
 		return keyway.Errorf(keyway.NoGPU, "this place has no such GPU (--gpus %s): %s", s.GPUs, said).
@@ -106,7 +71,7 @@ func gpuRefused(d daemon, s keyway.Spec, said, low string) error {
 	return nil
 }
 
-func userUnknown(_ daemon, s keyway.Spec, said, low string) error {
+func userUnknown(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {
 		if strings.Contains(low, sign) {
 			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
@@ -145,24 +110,24 @@ func speaksOf(r keyway.Resources, low string) (limit, bool) {
 }
 
 // badLimit knows the limits that a daemon finds out of range or has not heard of.
-func badLimit(d daemon, s keyway.Spec, said, low string) error {
+func badLimit(d daemon.Identity, s keyway.Spec, said, low string) error {
 	wrong := slices.ContainsFunc([]string{"invalid", "minimum", "range of", "not available", "permitted", "error setting", "not support"},
 		func(w string) bool { return strings.Contains(low, w) })
 	l, found := speaksOf(s.Resources, low)
 	if !wrong || !found {
 		return nil
 	}
-	return keyway.Errorf(keyway.Usage, "%s cannot give the workspace what %s asks for: %s", d.title(), l.flag, said).
+	return keyway.Errorf(keyway.Usage, "%s cannot give the workspace what %s asks for: %s", d.Title(), l.flag, said).
 		Advise(keyway.ChangeOrLeaveOut, strings.TrimPrefix(l.flag, "--"))
 }
 
 // discarded refuses a container that the daemon has made without a limit that was
 // asked for, which it says in a warning only.
-func discarded(d daemon, r keyway.Resources, warnings []string) error {
+func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 	for _, said := range warnings {
 		low := strings.ToLower(said)
 		if l, found := speaksOf(r, low); found && strings.Contains(low, "discarded") {
-			return keyway.Errorf(keyway.Usage, "%s cannot do what %s asks for at this place: %.200s", d.title(), l.flag, said).
+			return keyway.Errorf(keyway.Usage, "%s cannot do what %s asks for at this place: %.200s", d.Title(), l.flag, said).
 				Advise(keyway.LeaveOutOrCgroup, strings.TrimPrefix(l.flag, "--"))
 		}
 	}
@@ -170,7 +135,7 @@ func discarded(d daemon, r keyway.Resources, warnings []string) error {
 }
 
 // mountMissing finds the user's mount that the daemon complains about.
-func mountMissing(_ daemon, s keyway.Spec, said, low string) error {
+func mountMissing(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	missing := strings.Contains(low, "does not exist") || strings.Contains(low, "no such file or directory")
 	refused := missing || strings.Contains(low, "not shared") || strings.Contains(low, "denied") || strings.Contains(low, "not permitted") ||
 		strings.Contains(low, "not a directory") || strings.Contains(low, "invalid mount")
@@ -201,7 +166,7 @@ func mentions(text, path string) bool {
 	return err == nil && found
 }
 
-func badWorkdir(_ daemon, s keyway.Spec, said, low string) error {
+func badWorkdir(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	if s.Workdir == "" {
 		return nil
 	}

@@ -26,7 +26,7 @@ func (e *Engine) sessions(ctx context.Context, m made, state keyway.State) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
 	defer cancel()
-	conn, err := e.exec(ctx, m.id, path.Join(keyway.GuestHome.Bin(), "keyway"), "ls", "--json")
+	conn, err := e.client.Exec(ctx, m.id, path.Join(keyway.GuestHome.Bin(), "keyway"), "ls", "--json")
 	if err != nil {
 		return -1
 	}

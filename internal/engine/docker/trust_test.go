@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -19,7 +20,7 @@ func TestRecall(t *testing.T) {
 	own, other := engine.HomesIn(t.TempDir()), engine.HomesIn(t.TempDir())
 	make := func(h engine.Homes, name keyway.Name, container string) keyway.Home {
 		t.Helper()
-		home, err := h.Make(keyway.Spec{Name: name, Engine: nameDocker}, engine.Guest{Dir: "/guests/cafe"})
+		home, err := h.Make(keyway.Spec{Name: name, Engine: keyway.EngineDocker}, engine.Guest{Dir: "/guests/cafe"})
 		if err == nil {
 			err = h.Revise(name, func(r *engine.Record) { r.Container = container })
 		}
@@ -31,7 +32,7 @@ func TestRecall(t *testing.T) {
 	mine := make(own, "mine", "id-1")
 	elsewhere := make(other, "elsewhere", "id-2")
 	made := make(other, "made", "")
-	e := &Engine{name: nameDocker, homes: own, owner: "7"}
+	e := &Engine{client: nobody(t), homes: own, owner: "7"}
 	for what, c := range map[string]struct {
 		name   keyway.Name
 		id     string
@@ -68,7 +69,7 @@ func TestImageFacts(t *testing.T) {
 		"/data": true, "/.keyway2": true, "/.keyway": false, "/.keyway/": false, "/.keyway/bin": false, "/x/../.keyway/data": false,
 		".keyway": false, "//.keyway//sessions": false,
 	} {
-		err := imageFacts{volumes: map[string]struct{}{volume: {}}}.check(daemon{}, "image")
+		err := imageFacts{volumes: map[string]struct{}{volume: {}}}.check(daemon.Identity{}, "image")
 		if (err == nil) != good {
 			t.Errorf("VOLUME %s: %v", volume, err)
 		}
@@ -90,7 +91,7 @@ func TestImageFacts(t *testing.T) {
 
 // TestPrivileges pins what a container may do by default, and what flags change.
 func TestPrivileges(t *testing.T) {
-	e := &Engine{name: nameDocker, homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
+	e := &Engine{client: nobody(t), homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
 	h := e.hostConfig(keyway.Spec{Name: "x"}, modeBind, gpuOrder{})
 	if !slices.Equal(h.SecurityOpt, []string{"no-new-privileges"}) || !slices.Equal(h.CapDrop, []string{"AUDIT_WRITE", "MKNOD", "NET_RAW"}) ||
 		len(h.CapAdd) != 0 || h.PidsLimit == nil || *h.PidsLimit != 32768 || h.Privileged {

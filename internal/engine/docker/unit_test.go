@@ -3,168 +3,21 @@ package docker
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"testing/iotest"
 
 	"github.com/moby/moby/api/types/container"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
-
-func TestEndpoint(t *testing.T) {
-	dir := t.TempDir()
-	write := func(path, content string) {
-		t.Helper()
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("current/config.json", `{"currentContext":"lab"}`)
-	for name, meta := range map[string]string{
-		"lab": `{"Name":"lab","Endpoints":{"docker":{"Host":"unix:///lab.sock"}}}`,
-		"far": `{"Name":"far","Endpoints":{"docker":{"Host":"ssh://gpu1"}}}`,
-		"bad": `{`, "empty": `{}`,
-	} {
-		write("current/contexts/meta/"+sha(name)+"/meta.json", meta)
-	}
-	write("broken/config.json", `{"currentContext":`)
-	write("run/docker.sock", "")
-	for name, c := range map[string]struct {
-		env  map[string]string
-		want string
-		kind keyway.Kind
-	}{
-		"DOCKER_HOST":     {map[string]string{"DOCKER_HOST": "unix:///h.sock", "DOCKER_CONTEXT": "lab", "DOCKER_CONFIG": "current"}, "unix:///h.sock", ""},
-		"DOCKER_CONTEXT":  {map[string]string{"DOCKER_CONTEXT": "far", "DOCKER_CONFIG": "current"}, "ssh://gpu1", ""},
-		"current context": {map[string]string{"DOCKER_CONFIG": "current"}, "unix:///lab.sock", ""},
-		"default context": {map[string]string{"DOCKER_CONTEXT": "default", "DOCKER_CONFIG": "current"}, "unix:///var/run/docker.sock", ""},
-		"nothing":         {map[string]string{"DOCKER_CONFIG": "none"}, "unix:///var/run/docker.sock", ""},
-		"no such context": {map[string]string{"DOCKER_CONTEXT": "nope", "DOCKER_CONFIG": "current"}, "", keyway.BadConfig},
-		"bad context":     {map[string]string{"DOCKER_CONTEXT": "bad", "DOCKER_CONFIG": "current"}, "", keyway.BadConfig},
-		"empty context":   {map[string]string{"DOCKER_CONTEXT": "empty", "DOCKER_CONFIG": "current"}, "", keyway.BadConfig},
-		"bad config":      {map[string]string{"DOCKER_CONFIG": "broken"}, "", keyway.BadConfig},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := surroundings{home: dir, uid: 1000, exists: func(p string) bool { return p == "/var/run/docker.sock" }, getenv: func(key string) string {
-				if v := c.env[key]; key != "DOCKER_CONFIG" || v == "" {
-					return v
-				}
-				return filepath.Join(dir, c.env[key])
-			}}
-			got, err := s.docker()
-			if c.kind != "" {
-				if !keyway.Is(err, c.kind) || keyway.AsError(err).Help() == "" {
-					t.Errorf("the error is %v", err)
-				}
-				return
-			}
-			if err != nil || got.host != c.want {
-				t.Errorf("it is at %q, %v; want %q", got.host, err, c.want)
-			}
-		})
-	}
-	rootless := surroundings{home: dir, uid: 1000, exists: func(p string) bool { return p == filepath.Join(dir, "run/docker.sock") }, getenv: func(key string) string {
-		return map[string]string{"XDG_RUNTIME_DIR": filepath.Join(dir, "run")}[key]
-	}}
-	if got, err := rootless.docker(); err != nil || got.host != "unix://"+filepath.Join(dir, "run/docker.sock") {
-		t.Errorf("a rootless daemon is looked for at %q, %v", got.host, err)
-	}
-}
-
-// sha is how the docker command names a context's directory.
-func sha(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:])
-}
-
-func TestPodmanEndpoint(t *testing.T) {
-	none := func(string) bool { return false }
-	system := func(p string) bool { return p == "/run/podman/podman.sock" }
-	for name, c := range map[string]struct {
-		uid    int
-		env    map[string]string
-		exists func(string) bool
-		want   string
-	}{
-		"told":         {1000, map[string]string{"CONTAINER_HOST": "unix:///p"}, none, "unix:///p"},
-		"root":         {0, nil, none, "unix:///run/podman/podman.sock"},
-		"user":         {1000, nil, none, "unix:///run/user/1000/podman/podman.sock"},
-		"user's dir":   {1000, map[string]string{"XDG_RUNTIME_DIR": "/x"}, none, "unix:///x/podman/podman.sock"},
-		"system's own": {1000, nil, system, "unix:///run/podman/podman.sock"},
-	} {
-		s := surroundings{uid: c.uid, exists: c.exists, getenv: func(key string) string { return c.env[key] }}
-		if got := s.podman(); got.host != c.want {
-			t.Errorf("%s: it is at %q, want %q", name, got.host, c.want)
-		}
-	}
-}
-
-func TestSSHEndpointIsRefused(t *testing.T) {
-	_, err := connect(endpoint{host: "ssh://gpu1", from: "DOCKER_HOST"}, nil)
-	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(keyway.AsError(err).Help(), "go-there gpu1") {
-		t.Errorf("it says: %v", err)
-	}
-}
-
-func TestRefused(t *testing.T) {
-	dial := func(err error) error { return &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", err)} }
-	for _, c := range map[string]struct {
-		err       error
-		installed bool
-		kind      keyway.Kind
-	}{
-		"absent":        {dial(syscall.ENOENT), false, keyway.EngineAbsent},
-		"no socket":     {dial(syscall.ENOENT), true, keyway.EngineDown},
-		"nobody":        {dial(syscall.ECONNREFUSED), true, keyway.EngineDown},
-		"not permitted": {dial(syscall.EACCES), true, keyway.EngineForbidden},
-	} {
-		for _, name := range []string{nameDocker, namePodman} {
-			if err := refused(name, "/x.sock", c.err, c.installed); !keyway.Is(err, c.kind) || keyway.AsError(err).Help() == "" {
-				t.Errorf("%s, %s: %v", name, c.kind, err)
-			}
-		}
-	}
-}
-
-func TestRemoteDaemon(t *testing.T) {
-	local := endpoint{host: "unix:///x"}
-	for name, c := range map[string]struct {
-		at           endpoint
-		system       string
-		security     []string
-		remoteDaemon bool
-	}{
-		"local":    {local, "Debian GNU/Linux 12", []string{"name=seccomp,profile=default", "name=cgroupns"}, false},
-		"rootless": {local, "Debian", []string{"name=rootless"}, false},
-		"tcp":      {endpoint{host: "tcp://x:2376"}, "Debian", nil, true},
-		"desktop":  {local, "Docker Desktop", nil, true},
-		"selinux":  {local, "Fedora", []string{"name=seccomp,profile=builtin", "name=selinux"}, true},
-		"userns":   {local, "Debian", []string{"name=userns"}, true},
-	} {
-		if got := remoteDaemon(c.at, c.system, c.security); (got != "") != c.remoteDaemon {
-			t.Errorf("%s: %q", name, got)
-		}
-	}
-}
 
 func TestExitReason(t *testing.T) {
 	for want, c := range map[string]struct {
@@ -189,7 +42,7 @@ func TestExitReason(t *testing.T) {
 // TestRefusal has sentences of daemons that are not here: of newer dockerds,
 // crun and CDI.
 func TestRefusal(t *testing.T) {
-	e := &Engine{name: nameDocker, homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
+	e := &Engine{client: nobody(t), homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
 	spec := keyway.Spec{
 		Name: "x", Image: "image", Process: keyway.Process{User: "u"},
 		Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}},
@@ -231,39 +84,10 @@ func TestPullFailed(t *testing.T) {
 		"initializing source docker://x:1: pinging container registry registry.invalid: Get \"https://registry.invalid/v2/\": x": "cannot be reached",
 		"what?": "cannot be pulled",
 	} {
-		err := pullFailed(daemon{arch: "arm64"}, "image", said)
+		err := pullFailed(daemon.Identity{Arch: "arm64"}, "image", said)
 		if !strings.Contains(err.Error(), want) || keyway.AsError(err).Help() == "" {
 			t.Errorf("%q becomes %v", said, err)
 		}
-	}
-}
-
-func TestRegistryAuth(t *testing.T) {
-	auth := base64.StdEncoding.EncodeToString([]byte("me:pass:word"))
-	c := config{Auths: map[string]storedAuth{"https://registry.example/v2/": {Auth: auth}, indexServer: {IdentityToken: "token"}}}
-	if got, ok := c.stored("registry.example"); !ok || got.config("registry.example").Username != "me" || got.config("registry.example").Password != "pass:word" {
-		t.Errorf("stored: %+v, %v", got, ok)
-	}
-	if got, ok := c.stored(indexServer); !ok || got.config(indexServer).IdentityToken != "token" {
-		t.Errorf("stored: %+v, %v", got, ok)
-	}
-	if _, ok := c.stored("other.io"); ok {
-		t.Error("another registry gets a password")
-	}
-	bin := t.TempDir()
-	t.Setenv("PATH", bin)
-	helper := "#!/bin/sh\nread server; echo \"{\\\"Username\\\":\\\"u\\\",\\\"Secret\\\":\\\"$server\\\"}\"\n"
-	if err := os.WriteFile(filepath.Join(bin, "docker-credential-test"), []byte(helper), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got, ok := askHelper(context.Background(), "test", "registry.example"); !ok || got.Username != "u" || got.Password != "registry.example" {
-		t.Errorf("the helper's: %+v, %v", got, ok)
-	}
-	if _, ok := askHelper(context.Background(), "../test", "registry.example"); ok {
-		t.Error("a helper outside of PATH was run")
-	}
-	if _, ok := askHelper(context.Background(), "none", "registry.example"); ok {
-		t.Error("a helper that is not there answered")
 	}
 }
 
@@ -281,43 +105,6 @@ func TestEnvironmentWithGPUs(t *testing.T) {
 	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, visibleDevices) }) {
 		t.Errorf("the environment is %q", env)
 	}
-}
-
-// frame is one as a daemon sends it.
-func frame(stream byte, data string) []byte {
-	b := make([]byte, 8, 8+len(data))
-	b[0] = stream
-	binary.BigEndian.PutUint32(b[4:], uint32(len(data)))
-	return append(b, data...)
-}
-
-func TestDemux(t *testing.T) {
-	in := slices.Concat(frame(streamStdout, "one "), frame(streamStderr, "warning"), frame(streamStdout, ""), frame(streamStdout, "two"))
-	for name, r := range map[string]io.Reader{"whole": bytes.NewReader(in), "bytewise": iotest.OneByteReader(bytes.NewReader(in))} {
-		got, err := io.ReadAll(newDemux(r))
-		if string(got) != "one two" || err == nil || !strings.Contains(err.Error(), "warning") {
-			t.Errorf("%s: %q, %v", name, got, err)
-		}
-	}
-	if _, err := io.ReadAll(newDemux(bytes.NewReader(in[:10]))); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("a frame that breaks off: %v", err)
-	}
-	if _, err := io.ReadAll(newDemux(bytes.NewReader(frame(9, "x")))); err == nil {
-		t.Error("an unknown stream is read")
-	}
-}
-
-func FuzzDemux(f *testing.F) {
-	f.Add(slices.Concat(frame(streamStdout, "one"), frame(streamStderr, "two")))
-	f.Add(frame(streamSystem, "error"))
-	f.Add([]byte{1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 'x'})
-	f.Fuzz(func(t *testing.T, in []byte) {
-		d := newDemux(bytes.NewReader(in))
-		out, _ := io.ReadAll(d)
-		if len(out) > len(in) || d.stderr.Len() > maxStderr {
-			t.Errorf("%d bytes in, %d and %d out", len(in), len(out), d.stderr.Len())
-		}
-	})
 }
 
 func FuzzFollow(f *testing.F) {
@@ -342,24 +129,9 @@ func TestFollow(t *testing.T) {
 {"status":"Downloading","progressDetail":{"current":5,"total":10},"id":"a"}
 {"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}`
 	err := follow(strings.NewReader(news), "x", func(p keyway.Progress) { last = p })
-	if err == nil || daemonSays(err) != "no space left on device" || last.Done != 5 || last.Total != 10 {
+	if err == nil || daemon.Says(err) != "no space left on device" || last.Done != 5 || last.Total != 10 {
 		t.Errorf("%v, %+v", err, last)
 	}
-}
-
-func FuzzConfig(f *testing.F) {
-	f.Add([]byte(`{"auths":{"registry.example":{"auth":"bWU6cA=="}},"credsStore":"x","currentContext":"lab"}`))
-	f.Add([]byte(`{"auths":{"registry.example":{"auth":"*"}}}`))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		var c config
-		if decodeJSON(bytes.NewReader(in), maxConfig, &c) == nil {
-			if a, ok := c.stored("registry.example"); ok {
-				encodeAuth(a.config("registry.example"))
-			}
-		}
-		var meta contextMeta
-		_ = decodeJSON(bytes.NewReader(in), maxMeta, &meta)
-	})
 }
 
 func FuzzLabels(f *testing.F) {
@@ -376,7 +148,7 @@ func FuzzLabels(f *testing.F) {
 
 // TestLabelsOfBefore reads labels that builds of those days wrote.
 func TestLabelsOfBefore(t *testing.T) {
-	e := &Engine{homes: engine.HomesIn(t.TempDir()), owner: "1000"}
+	e := &Engine{client: nobody(t), homes: engine.HomesIn(t.TempDir()), owner: "1000"}
 	for file, caps := range map[string]int{"label-2026-11-27.json": 0, "label-2026-11-29.json": 1} {
 		sample, err := os.ReadFile(filepath.Join("testdata", file))
 		if err != nil {
@@ -410,14 +182,24 @@ func TestDiscardedLimits(t *testing.T) {
 		"The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64/v3)":         "",
 		"Your kernel does not support OomKillDisable. OomKillDisable discarded.":                                          "",
 	} {
-		err := discarded(daemon{}, all, []string{"something else", said})
+		err := discarded(daemon.Identity{}, all, []string{"something else", said})
 		if (err != nil) != (flag != "") || err != nil && !strings.Contains(withNext(err), strings.TrimLeft(flag, "-")) {
 			t.Errorf("%s: %v", said, err)
 		}
-		if err := discarded(daemon{}, keyway.Resources{}, []string{said}); err != nil { // by default keyway limits processes itself
+		if err := discarded(daemon.Identity{}, keyway.Resources{}, []string{said}); err != nil { // by default keyway limits processes itself
 			t.Errorf("%s, which was not asked for: %v", said, err)
 		}
 	}
 }
 
 func withNext(err error) string { return err.Error() + "\n" + keyway.AsError(err).Help() }
+
+// nobody is a client of a Docker daemon that does not run.
+func nobody(t *testing.T) *daemon.Client {
+	t.Helper()
+	c, err := daemon.New(daemon.Options{Host: "unix://" + filepath.Join(t.TempDir(), "docker.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

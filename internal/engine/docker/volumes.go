@@ -11,11 +11,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -107,10 +107,10 @@ func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]string, error) {
 		}
 		_, err := e.client.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{})
 		switch {
-		case errdefs.IsNotFound(err):
+		case daemon.IsNotFound(err):
 			targets = append(targets, m.Target)
 		case err != nil:
-			return nil, e.explain(ctx, err)
+			return nil, e.client.Explain(ctx, err)
 		}
 	}
 	return targets, nil
@@ -181,14 +181,14 @@ func defaultShm(total, limit int64) int64 {
 
 // settled is s with what only the place knows: who its owner is, and how much memory
 // there is.
-func (e *Engine) settled(ctx context.Context, d daemon, s keyway.Spec) (keyway.Spec, error) {
+func (e *Engine) settled(ctx context.Context, d daemon.Identity, s keyway.Spec) (keyway.Spec, error) {
 	shm := s.Template != "" && s.ShmSize == 0
 	if !s.Caller && !shm {
 		return s, nil
 	}
 	found, err := e.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return s, e.explain(ctx, err)
+		return s, e.client.Explain(ctx, err)
 	}
 	if shm {
 		s.ShmSize = defaultShm(found.Info.MemTotal, s.Memory)
@@ -201,8 +201,8 @@ func (e *Engine) settled(ctx context.Context, d daemon, s keyway.Spec) (keyway.S
 
 // caller is who a program in a container must be so that its files are the owner's.
 // Where the daemon is the owner's own, that is the container's root.
-func caller(d daemon, uid, gid int) string {
-	if d.rootless {
+func caller(d daemon.Identity, uid, gid int) string {
+	if d.Rootless {
 		return "0:0"
 	}
 	return strconv.Itoa(uid) + ":" + strconv.Itoa(gid)
@@ -210,16 +210,16 @@ func caller(d daemon, uid, gid int) string {
 
 // RemoveVolume implements engine.VolumeKeeper.
 func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
-	if _, err := e.daemon(ctx); err != nil {
+	if _, err := e.client.Identify(ctx); err != nil {
 		return err
 	}
 	_, err := e.client.VolumeRemove(ctx, e.volume(name), client.VolumeRemoveOptions{})
 	switch {
-	case errdefs.IsNotFound(err):
+	case daemon.IsNotFound(err):
 		return nil
-	case errdefs.IsConflict(err):
+	case daemon.IsConflict(err):
 		return keyway.Errorf(keyway.NameTaken, "the volume %s is in use by another workspace, and stays", name).
 			Advise(keyway.RemoveFirst)
 	}
-	return e.explain(ctx, err)
+	return e.client.Explain(ctx, err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/moby/moby/api/types/system"
 
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -18,11 +19,11 @@ func TestCallersAreWhoTheyAreAtThePlace(t *testing.T) {
 	for want, security := range map[string][]string{
 		"1000:100": {"name=seccomp,profile=default", "name=cgroupns"}, "0:0": {"name=seccomp", "name=rootless"},
 	} {
-		rootless, err := (&Engine{}).rootless(t.Context(), daemon{}, system.Info{SecurityOptions: security})
+		rootless, err := (&daemon.Client{}).Rootless(t.Context(), daemon.Identity{}, system.Info{SecurityOptions: security})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := caller(daemon{rootless: rootless}, 1000, 100); got != want {
+		if got := caller(daemon.Identity{Rootless: rootless}, 1000, 100); got != want {
 			t.Errorf("with %q: %s", security, got)
 		}
 	}
@@ -40,7 +41,7 @@ func TestDefaultShm(t *testing.T) {
 // label.
 func TestSecretsStayInTheContainer(t *testing.T) {
 	s := keyway.Spec{Name: "x", Files: keyway.Files{Secrets: []keyway.Secret{{Name: "token", Value: []byte("s3cret")}}}}
-	e := &Engine{owner: "1000"}
+	e := &Engine{client: nobody(t), owner: "1000"}
 	labels, err := e.labels(s, modeBind, gpuOrder{})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +72,7 @@ func TestSecretsStayInTheContainer(t *testing.T) {
 }
 
 func TestLabelsOfPeopleHideNone(t *testing.T) {
-	e := &Engine{owner: "1000"}
+	e := &Engine{client: nobody(t), owner: "1000"}
 	labels, err := e.labels(keyway.Spec{Name: "x", Origin: keyway.Origin{Labels: map[string]string{"team": "vision", labelOwner: "0"}}}, modeBind, gpuOrder{})
 	if err != nil || labels["team"] != "vision" || labels[labelOwner] != "1000" {
 		t.Errorf("%v, %v", labels, err)

@@ -1,4 +1,4 @@
-package docker
+package daemon
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/registry"
 )
 
@@ -28,15 +27,18 @@ const (
 	maxHelperSays = 64 << 10
 )
 
-// registryAuth is what the daemon needs to pull the image as the user: the
+// RegistryAuth is what the daemon needs to pull from a registry as the user: the
 // daemon itself does not know what docker login stored. Empty if nothing is
 // stored; that is no error, because most images need nothing.
-func (s surroundings) registryAuth(ctx context.Context, ref reference.Named) string {
+func (c *Client) RegistryAuth(ctx context.Context, registry string) string {
+	return c.around.registryAuth(ctx, registry)
+}
+
+func (s surroundings) registryAuth(ctx context.Context, server string) string {
 	c, err := s.config()
 	if err != nil {
 		return ""
 	}
-	server := reference.Domain(ref)
 	if server == "docker.io" {
 		server = indexServer
 	}

@@ -1,4 +1,4 @@
-package docker
+package daemon
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/docker/go-connections/tlsconfig"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
 
@@ -71,58 +72,66 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// daemon is what a daemon says of itself.
-type daemon struct {
-	podman  bool
-	version string
-	arch    string // as Go calls it
-	// What is known once inquire has asked.
-	rootless  bool // the daemon runs as its user, and that user is root in its containers
-	limitless bool // it cannot limit what a container uses
+// Identity is what a daemon says of itself.
+type Identity struct {
+	Podman  bool
+	Version string
+	Arch    string // as Go calls it
+	// What is known once Inquire has asked.
+	Rootless  bool // the daemon runs as its user, and that user is root in its containers
+	Limitless bool // it cannot limit what a container uses
 }
 
-// name is what users call such a daemon.
-func (d daemon) name() string {
-	if d.podman {
+// Name is what users call such a daemon.
+func (d Identity) Name() string {
+	if d.Podman {
 		return namePodman
 	}
 	return nameDocker
 }
 
-// title is its name at the beginning of a sentence.
-func (d daemon) title() string {
-	if d.podman {
+// Title is its name at the beginning of a sentence.
+func (d Identity) Title() string {
+	if d.Podman {
 		return "Podman"
 	}
 	return "Docker"
 }
 
 // identify asks a daemon for its version, which tells all but its name.
-func identify(ctx context.Context, c *client.Client) (daemon, error) {
+func identify(ctx context.Context, c *client.Client) (Identity, error) {
 	v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
-		return daemon{}, err
+		return Identity{}, err
 	}
 	if versions.LessThan(v.APIVersion, minAPI) {
-		return daemon{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",
+		return Identity{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",
 			v.Version, v.APIVersion, minAPI).Advise(keyway.UpdateEngine, "Docker", "20.10")
 	}
-	return daemon{version: v.Version, arch: v.Arch}, nil
+	return Identity{Version: v.Version, Arch: v.Arch}, nil
 }
 
-// remoteDaemon says why the daemon cannot mount this machine's files, or why containers
+// RemoteReason says why the daemon cannot mount this machine's files, or why containers
 // could not use them; empty: nothing is known to be in the way.
-func (e *Engine) remoteDaemon(ctx context.Context) (string, error) {
-	if !e.at.local() {
-		return remoteDaemon(e.at, "", nil), nil
+func (c *Client) RemoteReason(ctx context.Context) (string, error) {
+	if !c.at.local() {
+		return remoteDaemon(c.at, "", nil), nil
 	}
 	// Not asked when the daemon is identified: Podman takes up to a second for it.
-	info, err := e.client.Info(ctx, client.InfoOptions{})
+	info, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return "", e.explain(ctx, err)
+		return "", c.Explain(ctx, err)
 	}
-	return remoteDaemon(e.at, info.Info.OperatingSystem, info.Info.SecurityOptions), nil
+	return c.RemoteReasonIn(info.Info), nil
 }
+
+// RemoteReasonIn is RemoteReason by what the daemon has said of itself.
+func (c *Client) RemoteReasonIn(said system.Info) string {
+	return remoteDaemon(c.at, said.OperatingSystem, said.SecurityOptions)
+}
+
+// Local reports whether the daemon is on this machine and may see its files.
+func (c *Client) Local() bool { return c.at.local() }
 
 // remoteDaemon says what stands between a daemon and this machine's files.
 func remoteDaemon(p endpoint, system string, security []string) string {
@@ -149,25 +158,25 @@ func remoteDaemon(p endpoint, system string, security []string) string {
 // probeTimeout bounds how long a daemon may take to say who it is.
 const probeTimeout = 10 * time.Second
 
-// unusable explains why a daemon could not be talked to. The client's own error
+// Unusable explains why a daemon could not be talked to. The client's own error
 // has lost the cause, so the socket is tried once more.
-func (e *Engine) unusable(err error) error {
+func (c *Client) Unusable(err error) error {
 	var said *keyway.Error
 	if errors.As(err, &said) {
 		return err
 	}
-	socket := e.at.socket()
+	socket := c.at.socket()
 	if socket == "" {
-		return keyway.Errorf(keyway.EngineDown, "the %s daemon at %s (%s) does not answer: %w", e.Name(), e.at.host, e.at.from, err).
+		return keyway.Errorf(keyway.EngineDown, "the %s daemon at %s (%s) does not answer: %w", c.Name(), c.at.host, c.at.from, err).
 			Advise(keyway.SeeEngine)
 	}
 	conn, dialErr := net.DialTimeout("unix", socket, time.Second)
 	if dialErr == nil {
 		conn.Close()
-		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, e.Name(), err).
+		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, c.Name(), err).
 			Hint("see what it is: sudo ss -xlp src %s", socket)
 	}
-	return refused(e.Name(), socket, dialErr, programHere(e.Name()))
+	return refused(c.Name(), socket, dialErr, programHere(c.Name()))
 }
 
 // refused says in the user's words what a failed connect(2) to a daemon's socket
@@ -194,7 +203,7 @@ func forbidden(name, socket string) error {
 	return e.Advise(keyway.JoinEngineGroup, "sudo usermod -aG docker $USER")
 }
 
-func title(name string) string { return daemon{podman: name == namePodman}.title() }
+func title(name string) string { return Identity{Podman: name == namePodman}.Title() }
 
 func startCommand(name string) string {
 	if name == nameDocker {

@@ -1,6 +1,7 @@
-package docker
+package daemon
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -81,24 +82,40 @@ func (d *demux) ended(err error) error {
 	return err
 }
 
-// execConn is a connection to the standard input and output of a command in a
+// ExecConn is a connection to the standard input and output of a command in a
 // container. Addresses and deadlines are those of the connection to the daemon.
-type execConn struct {
+type ExecConn struct {
 	net.Conn
 	reading sync.Mutex
 	out     *demux
 	closer  client.CloseWriter
 }
 
-func newExecConn(h client.HijackedResponse) *execConn {
-	return &execConn{Conn: h.Conn, out: newDemux(h.Reader), closer: &h}
+func newExecConn(h client.HijackedResponse) *ExecConn {
+	return &ExecConn{Conn: h.Conn, out: newDemux(h.Reader), closer: &h}
 }
 
-func (c *execConn) Read(p []byte) (int, error) {
+func (c *ExecConn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	return c.out.Read(p)
 }
 
 // CloseWrite ends the command's standard input.
-func (c *execConn) CloseWrite() error { return c.closer.CloseWrite() }
+func (c *ExecConn) CloseWrite() error { return c.closer.CloseWrite() }
+
+// Exec runs a command in the container; the connection is its standard input and
+// output.
+func (c *Client) Exec(ctx context.Context, id string, command ...string) (*ExecConn, error) {
+	made, err := c.ExecCreate(ctx, id, client.ExecCreateOptions{
+		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: command,
+	})
+	if err != nil {
+		return nil, err
+	}
+	attached, err := c.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return newExecConn(attached.HijackedResponse), nil
+}

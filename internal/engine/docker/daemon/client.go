@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// Client talks to one daemon. Beside its own methods it has those of the Engine API.
+type Client struct {
+	*client.Client
+	at     endpoint
+	around surroundings
+
+	mu    sync.Mutex
+	name  string    // docker or podman: what was asked for, until an answer says who it is
+	known *Identity // its version, not its name; nil until somebody has answered
+}
+
+// Options say which daemon to talk to.
+type Options struct {
+	Podman bool   // look for Podman's socket instead of Docker's
+	Host   string // where the daemon listens, written as in DOCKER_HOST; empty: look for it
+}
+
+// greeting is how long New waits for a daemon to say who it is; one that runs
+// takes a few milliseconds.
+const greeting = 2 * time.Second
+
+// New makes a client. It fails if the configuration that says where the daemon is
+// cannot be used; whether there is a daemon, Probe says.
+func New(o Options) (*Client, error) {
+	c := &Client{around: here(), name: nameDocker}
+	if o.Podman {
+		c.name = namePodman
+	}
+	var err error
+	switch {
+	case o.Host != "":
+		c.at = endpoint{host: o.Host, from: "the given address"}
+	case o.Podman:
+		c.at = c.around.podman()
+	default:
+		c.at, err = c.around.docker()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Client, err = connect(c.at, c.hear); err != nil {
+		return nil, err
+	}
+	// Docker's socket may be Podman's in truth, and the engine is to be called by
+	// its right name from the start. That nobody answers is for Probe to say.
+	ctx, cancel := context.WithTimeout(context.Background(), greeting)
+	defer cancel()
+	_, _ = c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}) // which is once for all
+	return c, nil
+}
+
+// hear learns from the header of an answer who sent it. Podman puts one of its own
+// on all of them, also on that to a ping, which it gives at once: to say its
+// version it asks its helpers first, 0.2 s, or seconds on a busy machine. Neither
+// puts any on an answer that becomes a stream.
+func (c *Client) hear(answer *http.Response) {
+	if answer.Header.Get("Api-Version") == "" && answer.Header.Get("Libpod-Api-Version") == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.name = nameDocker
+	if answer.Header.Get("Libpod-Api-Version") != "" {
+		c.name = namePodman
+	}
+}
+
+// Name is docker or podman.
+func (c *Client) Name() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.name
+}
+
+// Probe asks who answers now; the error says why nobody does.
+func (c *Client) Probe(ctx context.Context) error {
+	c.mu.Lock()
+	c.known = nil // the daemon may be another one by now, or none
+	c.mu.Unlock()
+	_, err := c.Identify(ctx)
+	return err
+}
+
+// Identify is who answers at the daemon's address; the error says why nobody does.
+func (c *Client) Identify(ctx context.Context) (Identity, error) {
+	c.mu.Lock()
+	known := c.known
+	c.mu.Unlock()
+	if known != nil {
+		return c.Known(), nil
+	}
+	timed, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	d, err := identify(timed, c.Client)
+	if ctx.Err() != nil {
+		return Identity{}, ctx.Err()
+	}
+	if err != nil {
+		return Identity{}, c.Unusable(err)
+	}
+	c.mu.Lock()
+	c.known = &d
+	c.mu.Unlock()
+	return c.Known(), nil
+}

@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+)
+
+// Inquire asks whose the daemon is and what it can limit. Podman takes up to a second
+// for the answer.
+func (c *Client) Inquire(ctx context.Context, d Identity) (Identity, error) {
+	found, err := c.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return d, c.Explain(ctx, err)
+	}
+	d.Rootless, err = c.Rootless(ctx, d, found.Info)
+	if err != nil {
+		return d, c.Explain(ctx, err)
+	}
+	d.Limitless = d.Podman && d.Rootless && found.Info.CgroupVersion == "1"
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = &d
+	return d, nil
+}
+
+// Rootless reports whether the daemon, which has said this, runs as its user: the root
+// of a container is that user. Docker says so in its answer; Podman says it by its own
+// API only.
+func (c *Client) Rootless(ctx context.Context, d Identity, said system.Info) (bool, error) {
+	if !d.Podman {
+		return slices.ContainsFunc(said.SecurityOptions, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" }), nil
+	}
+	var info struct {
+		Host struct {
+			Security struct {
+				Rootless bool `json:"rootless"`
+			} `json:"security"`
+		} `json:"host"`
+	}
+	err := c.Libpod(ctx, http.MethodGet, "info", nil, &info)
+	return info.Host.Security.Rootless, err
+}

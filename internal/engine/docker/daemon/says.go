@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
+)
+
+// Explain is err of the daemon as users should read it, where nothing special
+// is known about what was asked for.
+func (c *Client) Explain(ctx context.Context, err error) error {
+	var said *keyway.Error
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &said):
+		return err
+	case client.IsErrConnectionFailed(err):
+		return c.Unusable(err)
+	}
+	d := c.Known()
+	if strings.Contains(err.Error(), "no space left on device") {
+		return NoSpace(d, Says(err))
+	}
+	return keyway.Errorf(keyway.Other, "%s says: %s", d.Title(), Says(err))
+}
+
+// Known is the daemon as far as it is known.
+func (c *Client) Known() Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var d Identity
+	if c.known != nil {
+		d = *c.known
+	}
+	d.Podman = c.name == namePodman
+	return d
+}
+
+// NoSpace is the error of a daemon that has no space left.
+func NoSpace(d Identity, said string) *keyway.Error {
+	return keyway.Errorf(keyway.NoSpace, "%s has no space left: %s", d.Title(), said).
+		Hint("see what takes it: %s system df\nand give some back: %s system prune", d.Name(), d.Name())
+}
+
+// wrappings are what the layers of a daemon put around a sentence without
+// saying anything by it.
+var wrappings = []string{
+	"Error response from daemon: ", "failed to create task for container: ", "failed to create shim task: ", "OCI runtime create failed: ",
+	"runc create failed: ", "unable to start container process: ", "error during container init: ",
+}
+
+// Says is the daemon's own sentence in one line, without its wrappings.
+func Says(err error) string {
+	said := err.Error()
+	for _, w := range wrappings {
+		said = strings.TrimPrefix(said, w)
+	}
+	said = strings.TrimSuffix(said, ": unknown") // containerd's code for any error
+	said = strings.Join(strings.Fields(strings.ToValidUTF8(said, "?")), " ")
+	if len(said) > maxSaid {
+		said = strings.ToValidUTF8(said[:maxSaid], "") + "…"
+	}
+	return said
+}
+
+// maxSaid bounds how much of a daemon's sentence is passed on.
+const maxSaid = 1 << 10
+
+// IsNotFound reports whether the daemon has no such thing.
+func IsNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
+// IsConflict reports whether what is there is in the way of what was asked for.
+func IsConflict(err error) bool { return errdefs.IsConflict(err) }
+
+// IsNotModified reports whether it already was as it was asked to be.
+func IsNotModified(err error) bool { return errdefs.IsNotModified(err) }

@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+)
+
+// Bounds on what is shown of a container's log.
+const (
+	lastLines = "20"
+	maxWords  = 4 << 10
+)
+
+// LastWords is the end of what a container printed.
+func (c *Client) LastWords(ctx context.Context, id string) string {
+	logs, err := c.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: lastLines})
+	if err != nil {
+		return ""
+	}
+	defer logs.Close()
+	out := boundedBuffer{limit: maxWords}
+	// A log that breaks off is as good as there is.
+	_, _ = stdcopy.StdCopy(&out, &out, io.LimitReader(logs, 16*maxWords))
+	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))
+}

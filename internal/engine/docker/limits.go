@@ -1,0 +1,35 @@
+package docker
+
+import (
+	"slices"
+	"strings"
+
+	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/keyway"
+)
+
+// unlimited refuses what a daemon without power over control groups would leave out
+// without a word: with version 1 they are root's alone.
+func unlimited(d daemon.Identity, r keyway.Resources) error {
+	if !d.Limitless {
+		return nil
+	}
+	for _, l := range limits(r) {
+		if l.asked && l.flag != flagUlimit {
+			return keyway.Errorf(keyway.Usage, "a Podman that does not run as root cannot do what %s asks for at this place, which has control groups of version 1", l.flag).
+				Advise(keyway.LeaveOutOrCgroup, strings.TrimPrefix(l.flag, "--"))
+		}
+	}
+	return nil
+}
+
+// byLibpod reports whether a container must be made by Podman's own API: the other
+// leaves GPUs out, and limits of processes where Podman does not run as root.
+func byLibpod(d daemon.Identity, s keyway.Spec) bool {
+	return d.Podman && (!s.GPUs.None() || d.Rootless && len(s.Ulimits) > 0)
+}
+
+// dependsOnDaemon reports whether s has anything that depends on whose the daemon is.
+func dependsOnDaemon(s keyway.Spec) bool {
+	return s.Caller || slices.ContainsFunc(limits(s.Resources), func(l limit) bool { return l.asked })
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -44,6 +45,12 @@ const (
 	EnvHome = "KEYWAY_HOME"
 	EnvName = "KEYWAY_WORKSPACE"
 )
+
+// Has reports whether a path, as the workspace sees it, is the Home or in it.
+func (h Home) Has(p string) bool {
+	p = path.Clean("/" + p)
+	return p == string(h) || strings.HasPrefix(p, string(h)+"/")
+}
 
 func (h Home) file(name string) string { return filepath.Join(string(h), name) }
 

@@ -175,10 +175,10 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",
 	"github.com/docker/go-units":              "cmd/keyway",
-	"github.com/Microsoft/go-winio":           "internal/agentd",                                      // named pipes
-	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/daemon", // what is asked for; how
+	"github.com/Microsoft/go-winio":           "internal/agentd",                                                                    // named pipes
+	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/daemon internal/engine/docker/images", // containers; the connection; images
 	"github.com/containerd/errdefs":           "internal/engine/docker/daemon",
-	"github.com/distribution/reference":       "internal/engine/docker",
+	"github.com/distribution/reference":       "internal/engine/docker/images",
 	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front", // to clients; to the Jupyter server
 	"github.com/docker/go-connections/":       "internal/engine/docker/daemon",
 }

@@ -88,10 +88,10 @@ var templates = []mutant{
 	},
 	{
 		claim: "an archive from elsewhere names no other image",
-		file:  "internal/engine/docker/archive.go",
+		file:  "internal/engine/docker/images/archive.go",
 		old:   "m.RepoTags = []string{image}",
 		new:   "",
-		pkg:   "internal/engine/docker", run: "TestNamedArchive",
+		pkg:   "internal/engine/docker/images", run: "TestNamedArchive",
 	},
 	{
 		claim: "an archive that broke off ends nowhere as if it were whole",

@@ -46,8 +46,8 @@ var workspace = []mutant{
 	},
 	{
 		claim: "an image puts no volume into the Home",
-		file:  "internal/engine/docker/image.go", old: "if isOurs(target) {", new: "if false {",
-		pkg: "internal/engine/docker", run: "TestImageFacts",
+		file:  "internal/engine/docker/images/facts.go", old: "if keyway.GuestHome.Has(target) {", new: "if false {",
+		pkg: "internal/engine/docker/images", run: "TestImageFacts",
 	},
 	{
 		claim: "programs in a container gain no privileges",

@@ -67,7 +67,7 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "a mount needs two absolute paths, not %q and %q", m.Source, m.Target).
 				Advise(keyway.Example, "volume", "/data:/mnt/data")
 		}
-		if isOurs(m.Target) {
+		if keyway.GuestHome.Has(m.Target) {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Advise(keyway.MountElsewhere, m.Source)
 		}
@@ -76,12 +76,6 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 		}
 	}
 	return nil
-}
-
-// isOurs reports whether the path in a container is the Home or in it.
-func isOurs(target string) bool {
-	target = path.Clean("/" + target)
-	return target == string(keyway.GuestHome) || strings.HasPrefix(target, string(keyway.GuestHome)+"/")
 }
 
 func noSource(m keyway.Mount) error {

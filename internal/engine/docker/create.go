@@ -14,6 +14,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/images"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
@@ -35,7 +36,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if err := e.vacant(ctx, s.Name); err != nil {
 		return keyway.Workspace{}, err
 	}
-	image, err := e.ensureImage(ctx, d, s.Image, report)
+	image, err := e.Ensure(ctx, d, s.Image, report)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
@@ -81,7 +82,7 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 
 // create makes the workspace by the first mode that works and leaves nothing if
 // none does.
-func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, image imageFacts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
+func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why, err := e.client.RemoteReason(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
@@ -146,7 +147,7 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // try makes and starts the container and waits for its guest. If that fails, no
 // container is left.
-func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, mode string, gpus gpuOrder) (w keyway.Workspace, err error) {
+func (e *Engine) try(ctx context.Context, s keyway.Spec, image images.Facts, mode string, gpus gpuOrder) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
@@ -187,12 +188,12 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image imageFacts, mode 
 
 // furnish puts into a container that was never started what its guest needs
 // there, and has the place remember which container it is.
-func (e *Engine) furnish(ctx context.Context, m made, image imageFacts) (made, error) {
+func (e *Engine) furnish(ctx context.Context, m made, image images.Facts) (made, error) {
 	var err error
 	switch {
 	case m.mode == modeExec:
 		err = e.copyIn(ctx, m.id, m.spec, e.homeArchive)
-	case !image.runsAsRoot(m.spec.User):
+	case !image.RunsAsRoot(m.spec.User):
 		err = e.copyIn(ctx, m.id, m.spec, dataArchive)
 	}
 	if err != nil {

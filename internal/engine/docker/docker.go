@@ -7,18 +7,20 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/images"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
 // Engine implements engine.Engine over the Docker Engine API.
 type Engine struct {
-	homes  engine.Homes
-	guest  engine.Guest
-	client *daemon.Client
-	owner  string
-	byExec bool // never use the mode "bind"
-	gpus   *gpu.Place
+	*images.Store // what a node asks about images
+	homes         engine.Homes
+	guest         engine.Guest
+	client        *daemon.Client
+	owner         string
+	byExec        bool // never use the mode "bind"
+	gpus          *gpu.Place
 }
 
 var (
@@ -62,7 +64,7 @@ func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{homes: engine.HomesIn(root), guest: guest, client: c, owner: s.owner, byExec: s.byExec, gpus: s.gpus}, nil
+	return &Engine{homes: engine.HomesIn(root), guest: guest, client: c, Store: images.In(c), owner: s.owner, byExec: s.byExec, gpus: s.gpus}, nil
 }
 
 // Name implements engine.Engine.

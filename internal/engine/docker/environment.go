@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
@@ -91,7 +90,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, host system.
 	}
 	env := asked(m.spec, host, d)
 	env.Engine, env.Guest, env.GPUs = e.Name(), c.Container.Config.Labels[labelVersion], m.gpus
-	if env.Image, env.Arch, err = e.identity(ctx, m); err != nil {
+	if env.Image, env.Arch, err = e.Identity(ctx, m.spec.Image, m.image); err != nil {
 		return env, err
 	}
 	return env, e.survey(ctx, m, c.Container.Config.Env, &env)
@@ -108,50 +107,6 @@ func asked(s keyway.Spec, host system.Info, d daemon.Identity) keyway.Environmen
 		env.User = keyway.UserCaller
 	}
 	return env
-}
-
-// identity is by what the container's image is known.
-func (e *Engine) identity(ctx context.Context, m made) (id keyway.ImageIdentity, arch string, err error) {
-	id = keyway.ImageIdentity{Reference: m.spec.Image, ID: digestOnly(m.image)}
-	found, err := e.client.ImageInspect(ctx, m.image)
-	if daemon.IsNotFound(err) { // it was removed by force
-		return id, e.client.Known().Arch, nil
-	}
-	if err != nil {
-		return id, "", e.client.Explain(ctx, err)
-	}
-	id.Digests = digests(m.spec.Image, found.RepoDigests)
-	return id, found.Architecture, nil
-}
-
-// digests are those by which registries know an image, in the repository that the
-// reference names before those in others.
-func digests(image string, named []string) []string {
-	ours := ""
-	if ref, err := reference.ParseNormalizedNamed(image); err == nil {
-		ours = ref.Name()
-	}
-	var first, rest []string
-	for _, n := range slices.Sorted(slices.Values(named)) {
-		repository, digest, ok := strings.Cut(n, "@")
-		if !ok {
-			continue
-		}
-		if ref, err := reference.ParseNormalizedNamed(repository); err == nil && ref.Name() == ours {
-			first = append(first, digest)
-		} else {
-			rest = append(rest, digest)
-		}
-	}
-	return slices.Compact(append(first, rest...))
-}
-
-// digestOnly is an image's ID as all daemons write it: Podman leaves the algorithm out.
-func digestOnly(id string) string {
-	if id != "" && !strings.Contains(id, ":") {
-		return "sha256:" + id
-	}
-	return id
 }
 
 // survey looks at the container's files, through its guest.

@@ -9,7 +9,6 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
-	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -28,29 +27,8 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 		return keyway.EngineFacts{}, e.client.Explain(ctx, err)
 	}
 	f.RemoteDaemon = e.client.RemoteReasonIn(found.Info)
-	f.Image, err = e.presentImage(ctx, image)
+	f.Image, err = e.Present(ctx, image)
 	return f, err
-}
-
-// presentImage is what the image says of itself, if it is here.
-func (e *Engine) presentImage(ctx context.Context, image string) (keyway.ImageFacts, error) {
-	found, err := e.client.ImageInspect(ctx, image)
-	if daemon.IsNotFound(err) {
-		return keyway.ImageFacts{}, nil
-	}
-	if err != nil {
-		return keyway.ImageFacts{}, e.client.Explain(ctx, err)
-	}
-	f := keyway.ImageFacts{Present: true, Arch: []string{found.Architecture}, Size: found.Size, ID: digestOnly(found.ID)}
-	if found.Config != nil {
-		f.Env = found.Config.Env
-	}
-	for _, named := range found.RepoDigests {
-		if _, digest, ok := strings.Cut(named, "@"); ok {
-			f.Digest = digest
-		}
-	}
-	return f, nil
 }
 
 // hooks are where packages put the program by which daemons without a runtime of

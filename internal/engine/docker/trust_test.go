@@ -11,7 +11,6 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"keyway/internal/engine"
-	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
 
@@ -60,31 +59,6 @@ func TestRecall(t *testing.T) {
 		e.recall(&m, labels)
 		if m.home != c.home || (m.rec.HostKey != "") != c.trusts {
 			t.Errorf("%s: Home %s, trusted %v; want %s, %v", what, m.home, m.rec.HostKey != "", c.home, c.trusts)
-		}
-	}
-}
-
-func TestImageFacts(t *testing.T) {
-	for volume, good := range map[string]bool{
-		"/data": true, "/.keyway2": true, "/.keyway": false, "/.keyway/": false, "/.keyway/bin": false, "/x/../.keyway/data": false,
-		".keyway": false, "//.keyway//sessions": false,
-	} {
-		err := imageFacts{volumes: map[string]struct{}{volume: {}}}.check(daemon.Identity{}, "image")
-		if (err == nil) != good {
-			t.Errorf("VOLUME %s: %v", volume, err)
-		}
-		if err != nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == "") {
-			t.Errorf("VOLUME %s: %v", volume, err)
-		}
-	}
-	for _, c := range []struct {
-		image, user string
-		root        bool
-	}{
-		{"", "", true}, {"0", "", true}, {"0:0", "", true}, {"root", "", false}, {"1000", "", false}, {"1000", "0", true}, {"", "me", false}, {"00", "", false},
-	} {
-		if got := (imageFacts{user: c.image}).runsAsRoot(c.user); got != c.root {
-			t.Errorf("USER %q, --user %q: certainly root: %v", c.image, c.user, got)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/images"
 	"keyway/internal/keyway"
 )
 
@@ -116,30 +117,13 @@ func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]string, error) {
 	return targets, nil
 }
 
-// owner is the numeric user and group of a workspace; false: the image alone knows.
-func (f imageFacts) owner(user string) (uid, gid int, known bool) {
-	if user == "" {
-		user = f.user
-	}
-	if user == "" {
-		return 0, 0, true
-	}
-	u, g, both := strings.Cut(user, ":")
-	uid, err := strconv.Atoi(u)
-	if err != nil {
-		return 0, 0, false
-	}
-	gid, err = strconv.Atoi(g)
-	return uid, gid, !both || err == nil
-}
-
 // furnishVolumes gives fresh volumes to the workspace's user and puts its secrets
 // where it finds them.
-func (e *Engine) furnishVolumes(ctx context.Context, m made, image imageFacts, fresh []string) error {
+func (e *Engine) furnishVolumes(ctx context.Context, m made, image images.Facts, fresh []string) error {
 	if len(fresh) == 0 && len(m.spec.Secrets) == 0 {
 		return nil
 	}
-	uid, gid, known := image.owner(m.spec.User)
+	uid, gid, known := image.Owner(m.spec.User)
 	return e.copyIn(ctx, m.id, m.spec, func(s keyway.Spec) ([]byte, error) { return volumeArchive(s, fresh, uid, gid, known) })
 }
 

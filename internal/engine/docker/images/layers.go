@@ -1,4 +1,4 @@
-package docker
+package images
 
 import (
 	"bufio"
@@ -22,51 +22,51 @@ import (
 const maxImages = 512
 
 // ImageLayers tells what an image that is here is made of.
-func (e *Engine) ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error) {
-	d, err := e.client.Identify(ctx)
+func (s *Store) ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error) {
+	d, err := s.client.Identify(ctx)
 	if err != nil {
 		return keyway.ImageLayers{}, err
 	}
 	if _, err := reference.ParseAnyReference(image); err != nil || len(image) > keyway.MaxReference {
 		return keyway.ImageLayers{}, keyway.Errorf(keyway.Usage, "%.100q cannot be an image", image).Advise(keyway.Example, "image", exampleImage)
 	}
-	found, err := e.client.ImageInspect(ctx, image)
+	found, err := s.client.ImageInspect(ctx, image)
 	if daemon.IsNotFound(err) {
 		return keyway.ImageLayers{}, keyway.Errorf(keyway.ImageNotFound, "%s has no image %s", d.Title(), image).
 			Hint("see which there are, at the place: %s image ls", d.Name())
 	}
 	if err != nil {
-		return keyway.ImageLayers{}, e.client.Explain(ctx, err)
+		return keyway.ImageLayers{}, s.client.Explain(ctx, err)
 	}
 	return keyway.ImageLayers{Reference: image, ID: digestOnly(found.ID), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size}, nil
 }
 
 // HaveLayers returns how many of these layers, from the lowest on, need not be in an
 // archive that is imported here.
-func (e *Engine) HaveLayers(ctx context.Context, layers []string) (int, error) {
-	d, err := e.client.Identify(ctx)
+func (s *Store) HaveLayers(ctx context.Context, layers []string) (int, error) {
+	d, err := s.client.Identify(ctx)
 	if err != nil {
 		return 0, err
 	}
-	host, err := e.client.Info(ctx, client.InfoOptions{})
+	host, err := s.client.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return 0, e.client.Explain(ctx, err)
+		return 0, s.client.Explain(ctx, err)
 	}
 	if d.Podman || byContainerd(host.Info) {
 		return 0, nil // they want each file that an archive names
 	}
-	all, err := e.client.ImageList(ctx, client.ImageListOptions{})
+	all, err := s.client.ImageList(ctx, client.ImageListOptions{})
 	if err != nil {
-		return 0, e.client.Explain(ctx, err)
+		return 0, s.client.Explain(ctx, err)
 	}
 	most := 0
 	for _, i := range all.Items[:min(len(all.Items), maxImages)] {
-		found, err := e.client.ImageInspect(ctx, i.ID)
+		found, err := s.client.ImageInspect(ctx, i.ID)
 		if daemon.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return 0, e.client.Explain(ctx, err)
+			return 0, s.client.Explain(ctx, err)
 		}
 		most = max(most, common(found.RootFS.Layers, layers))
 	}
@@ -90,14 +90,14 @@ func common(a, b []string) int {
 
 // ExportImage is an archive of the image, without the files of its lowest layers. The
 // caller closes it.
-func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error) {
-	if _, err := e.ImageLayers(ctx, image); err != nil {
+func (s *Store) ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error) {
+	if _, err := s.ImageLayers(ctx, image); err != nil {
 		return nil, err
 	}
 	save := func() (io.ReadCloser, error) {
-		archive, err := e.client.ImageSave(ctx, []string{image})
+		archive, err := s.client.ImageSave(ctx, []string{image})
 		if err != nil {
-			return nil, e.client.Explain(ctx, err)
+			return nil, s.client.Explain(ctx, err)
 		}
 		return archive, nil
 	}
@@ -111,7 +111,7 @@ func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io
 	}
 	o, err := outlineOf(first)
 	if err = errors.Join(err, first.Close()); err != nil {
-		return nil, e.client.Explain(ctx, err)
+		return nil, s.client.Explain(ctx, err)
 	}
 	second, err := save()
 	if err != nil {
@@ -125,8 +125,8 @@ func (e *Engine) ExportImage(ctx context.Context, image string, without int) (io
 }
 
 // ImportImage takes in an archive of one image, which gets that name and no other.
-func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reader) error {
-	d, err := e.client.Identify(ctx)
+func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader) error {
+	d, err := s.client.Identify(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reade
 		w.CloseWithError(err)
 		filtered <- err
 	}()
-	err = e.load(ctx, r)
+	err = s.load(ctx, r)
 	r.CloseWithError(io.ErrClosedPipe)
 	if bad := <-filtered; bad != nil && !errors.Is(bad, io.ErrClosedPipe) {
 		err = bad
@@ -154,7 +154,7 @@ func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reade
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case client.IsErrConnectionFailed(err):
-		return e.client.Unusable(err)
+		return s.client.Unusable(err)
 	case strings.Contains(err.Error(), "no space left on device"):
 		return daemon.NoSpace(d, daemon.Says(err))
 	}
@@ -162,8 +162,8 @@ func (e *Engine) ImportImage(ctx context.Context, image string, archive io.Reade
 }
 
 // load gives an archive to the daemon, and reads its news to their end.
-func (e *Engine) load(ctx context.Context, archive io.Reader) error {
-	news, err := e.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+func (s *Store) load(ctx context.Context, archive io.Reader) error {
+	news, err := s.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package docker
+package images
 
 import (
 	"bufio"
@@ -17,71 +17,31 @@ import (
 	"keyway/internal/keyway"
 )
 
-// imageFacts is what an image says of itself that matters here.
-type imageFacts struct {
-	arch    string
-	user    string // that containers run as; empty: root
-	volumes map[string]struct{}
-}
-
-// runsAsRoot reports whether a workspace with that --user certainly runs as root.
-// A name may stand for any uid in the image.
-func (f imageFacts) runsAsRoot(user string) bool {
-	if user == "" {
-		user = f.user
-	}
-	uid, _, _ := strings.Cut(user, ":")
-	return uid == "" || uid == "0"
-}
-
-// check refuses an image that would put something of its own into the Home.
-func (f imageFacts) check(d daemon.Identity, image string) error {
-	if f.arch != "" && d.Arch != "" && f.arch != d.Arch {
-		return otherPlatform(d, image, "it is for "+f.arch)
-	}
-	for target := range f.volumes {
-		if isOurs(target) {
-			return keyway.Errorf(keyway.Usage, "the image %s wants a volume at %.200q, which is keyway's own place in a workspace", image, target).
-				Hint("take another image, or make one without that VOLUME")
-		}
-	}
-	return nil
-}
-
 // exampleImage is an image that a user may have meant to name.
 const exampleImage = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime"
 
-// ensureImage sees to it that the daemon has the image and that it can be made
+// Ensure sees to it that the daemon has the image and that it can be made
 // into a workspace on the machine the daemon runs on.
-func (e *Engine) ensureImage(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) (imageFacts, error) {
+func (s *Store) Ensure(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) (Facts, error) {
 	if image == "" {
-		return imageFacts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
+		return Facts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
 			Advise(keyway.NameImage, exampleImage)
 	}
 	if _, err := reference.ParseAnyReference(image); err != nil {
-		return imageFacts{}, keyway.Errorf(keyway.Usage, "%q cannot be an image: %w", image, err).
+		return Facts{}, keyway.Errorf(keyway.Usage, "%q cannot be an image: %w", image, err).
 			Advise(keyway.Example, "image", exampleImage)
 	}
-	facts, err := e.imageFacts(ctx, image)
+	facts, err := s.inspect(ctx, image)
 	if daemon.IsNotFound(err) {
-		if err := e.pull(ctx, d, image, report); err != nil {
-			return facts, e.withNearest(ctx, image, err)
+		if err := s.pull(ctx, d, image, report); err != nil {
+			return facts, s.withNearest(ctx, image, err)
 		}
-		facts, err = e.imageFacts(ctx, image)
+		facts, err = s.inspect(ctx, image)
 	}
 	if err != nil {
-		return facts, e.client.Explain(ctx, err)
+		return facts, s.client.Explain(ctx, err)
 	}
 	return facts, facts.check(d, image)
-}
-
-func (e *Engine) imageFacts(ctx context.Context, image string) (imageFacts, error) {
-	found, err := e.client.ImageInspect(ctx, image)
-	facts := imageFacts{arch: found.Architecture}
-	if found.Config != nil {
-		facts.user, facts.volumes = found.Config.User, found.Config.Volumes
-	}
-	return facts, err
 }
 
 func otherPlatform(d daemon.Identity, image, why string) *keyway.Error {
@@ -90,14 +50,14 @@ func otherPlatform(d daemon.Identity, image, why string) *keyway.Error {
 }
 
 // pull has the daemon fetch the image.
-func (e *Engine) pull(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) error {
+func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) error {
 	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil { // an image's id, which no registry knows
 		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
 			Hint("see which there are: %s image ls", d.Name())
 	}
 	report(keyway.Progress{Message: "pulling " + image})
-	stream, err := e.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: e.client.RegistryAuth(ctx, reference.Domain(ref))})
+	stream, err := s.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: s.client.RegistryAuth(ctx, reference.Domain(ref))})
 	if err == nil {
 		err = follow(stream, "pulling "+image, report)
 		stream.Close()
@@ -108,7 +68,7 @@ func (e *Engine) pull(ctx context.Context, d daemon.Identity, image string, repo
 	case err == nil:
 		return nil
 	case client.IsErrConnectionFailed(err):
-		return e.client.Unusable(err)
+		return s.client.Unusable(err)
 	}
 	return pullFailed(d, image, daemon.Says(err))
 }

@@ -1,4 +1,4 @@
-package docker
+package images
 
 import (
 	"context"
@@ -18,12 +18,12 @@ const (
 
 // withNearest adds to an error about an absent image the name of the present one
 // that is nearest to it, if one is near.
-func (e *Engine) withNearest(ctx context.Context, image string, err error) error {
+func (s *Store) withNearest(ctx context.Context, image string, err error) error {
 	var absent *keyway.Error
 	if !errors.As(err, &absent) || absent.Kind != keyway.ImageNotFound {
 		return err
 	}
-	found, listErr := e.client.ImageList(ctx, client.ImageListOptions{})
+	found, listErr := s.client.ImageList(ctx, client.ImageListOptions{})
 	if listErr != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ type Names struct {
 // nothing: Match exec lines count as if they might match. What cannot be read has no
 // names.
 func ReadNames(home string) Names {
-	r := namesReader{home: home, seen: map[string]bool{}}
+	r := namesReader{home: home, settings: map[string][]setting{}}
 	every := block{patterns: []string{"*"}}
 	r.file(filepath.Join(home, ".ssh", "config"), filepath.Join(home, ".ssh"), every, 0)
 	r.file("/etc/ssh/ssh_config", "/etc/ssh", every, 0)
@@ -46,49 +46,52 @@ func ReadNames(home string) Names {
 
 // setting is a line of the configuration, with the hosts that it is for.
 type setting struct {
-	directive
+	args []string
 	block
 }
 
 // block is for whom the lines below a Host or Match line are.
 type block struct {
 	patterns []string
-	unsure   bool // only ssh can say
+	target   bool   // the patterns are of what ssh connects to, not of what the user types
+	unsure   bool   // only ssh can say
+	outer    *block // in which the file was included
 }
 
 type namesReader struct {
 	home     string
-	settings []setting
+	settings map[string][]setting // by keyword, in order
 	literal  []string
 	sources  []string
-	seen     map[string]bool
+	files    int
 }
 
 func (r *namesReader) file(path, dir string, b block, depth int) {
 	r.sources = append(r.sources, path)
-	if depth > maxIncludes || len(r.seen) >= maxConfigs || r.seen[path] {
+	if r.files++; depth > maxIncludes || r.files > maxConfigs {
 		return
 	}
-	r.seen[path] = true
 	data, err := readBounded(path, maxConfig)
 	if err != nil {
 		return
 	}
+	outer := b.outer
 	for _, line := range parseConfig(data).lines {
 		switch d := parseDirective(line); d.keyword {
 		case "":
 		case "host":
-			b = block{patterns: d.args}
+			b = block{patterns: d.args, outer: outer}
 			r.addLiteral(d.args)
 		case "match":
 			b = matchBlock(d.args)
+			b.outer = outer
 			r.addLiteral(b.patterns)
 		case "include":
 			for _, arg := range d.args {
 				r.include(arg, dir, b, depth)
 			}
 		default:
-			r.settings = append(r.settings, setting{d, b})
+			r.settings[d.keyword] = append(r.settings[d.keyword], setting{d.args, b})
 		}
 	}
 }
@@ -105,27 +108,21 @@ func (r *namesReader) include(arg, dir string, b block, depth int) {
 		return
 	}
 	for _, path := range found {
-		r.file(path, dir, b, depth+1)
+		r.file(path, dir, block{patterns: []string{"*"}, outer: &b}, depth+1)
 	}
 }
 
 // matchBlock is for the hosts that a Match line names, and unsure where it has other
-// conditions.
+// conditions, or more than one.
 func matchBlock(args []string) block {
 	b := block{}
 	for i := 0; i < len(args); i++ {
 		word, value, joined := strings.Cut(strings.ToLower(args[i]), "=")
 		switch word {
 		case "all":
-			b.patterns = []string{"*"}
 			continue
-		case "host", "originalhost":
 		case "canonical", "final":
 			b.unsure = true
-			continue
-		default:
-			b.unsure = true
-			i++ // its argument
 			continue
 		}
 		if !joined {
@@ -134,7 +131,14 @@ func matchBlock(args []string) block {
 			}
 			value = args[i]
 		}
-		b.patterns = append(b.patterns, strings.Split(value, ",")...)
+		if b.patterns == nil && (word == "host" || word == "originalhost") {
+			b.patterns, b.target = strings.Split(strings.ToLower(value), ","), word == "host"
+			continue
+		}
+		b.unsure = true
+		if word == "host" || word == "originalhost" {
+			b.patterns = []string{"*"}
+		}
 	}
 	if b.patterns == nil {
 		b.patterns = []string{"*"}
@@ -150,13 +154,47 @@ func (r *namesReader) addLiteral(patterns []string) {
 	}
 }
 
-// covers reports whether the lines are for a host: one pattern matches it, and none
-// with a ! before it does.
-func (b block) covers(host string) bool {
+// verdict is whether lines are for a host.
+type verdict int
+
+const (
+	differs verdict = iota
+	maybe
+	covers
+)
+
+// judge judges a host that the user types, and that ssh may connect to by one of the
+// targets.
+func (b block) judge(host string, targets []string) verdict {
+	v := covers
+	if b.outer != nil {
+		v = b.outer.judge(host, targets)
+	}
+	names := []string{host, strings.ToLower(host)}
+	if b.target {
+		names = append(names, targets...)
+	}
+	matched := 0
+	for _, name := range names {
+		if b.matches(name) {
+			matched++
+		}
+	}
+	switch {
+	case matched == 0:
+		return differs
+	case b.unsure || matched < len(names):
+		return min(v, maybe)
+	}
+	return v
+}
+
+// matches reports whether one pattern matches a name, and none with a ! before it does.
+func (b block) matches(name string) bool {
 	found := false
 	for _, p := range b.patterns {
 		p, negated := strings.CutPrefix(p, "!")
-		if !policy.Match(strings.ToLower(p), strings.ToLower(host)) {
+		if !policy.Match(p, name) {
 			continue
 		}
 		if negated {
@@ -167,19 +205,21 @@ func (b block) covers(host string) bool {
 	return found
 }
 
-// values are what a keyword is for a host: the first value that is sure, after those
-// before it that may be.
-func (r *namesReader) values(keyword, host string) (values []string) {
-	for _, s := range r.settings {
-		if s.keyword != keyword || len(s.args) == 0 || !s.covers(host) {
+// values are what a keyword may be for a host, the first value that is sure and those
+// before it; and whether one is.
+func (r *namesReader) values(keyword, host string, targets []string) (values []string, sure bool) {
+	for _, s := range r.settings[keyword] {
+		if len(s.args) == 0 {
 			continue
 		}
-		values = append(values, s.args[0])
-		if !s.unsure {
-			return values
+		switch s.judge(host, targets) {
+		case maybe:
+			values = append(values, s.args[0])
+		case covers:
+			return append(values, s.args[0]), true
 		}
 	}
-	return values
+	return values, false
 }
 
 func (r *namesReader) names() Names {
@@ -190,50 +230,61 @@ func (r *namesReader) names() Names {
 			n.Lookups[alias] = r.lookups(alias)
 		}
 	}
-	for _, s := range r.settings {
-		switch s.keyword {
-		case "canonicaldomains":
-			for _, domain := range s.args {
-				for _, alias := range r.literal {
-					others[strings.ToLower(alias+"."+domain)] = true
-				}
-			}
-		case "hostname", "hostkeyalias":
-			if len(s.args) > 0 && !strings.Contains(s.args[0], "%") {
-				others[strings.ToLower(s.args[0])] = true
-			}
-		case "proxyjump":
-			for _, hop := range strings.Split(strings.Join(s.args, ","), ",") {
-				others[strings.ToLower(jumpHost(hop))] = true
-			}
-		case "userknownhostsfile", "globalknownhostsfile":
+	r.addOthers(others)
+	n.Others = slices.Sorted(maps.Keys(others))
+	for _, keyword := range []string{"userknownhostsfile", "globalknownhostsfile"} {
+		for _, s := range r.settings[keyword] {
 			n.KnownHosts = append(n.KnownHosts, r.knownHosts(s.args)...)
 		}
 	}
-	n.Others = slices.Sorted(maps.Keys(others))
 	return n
 }
 
-// lookups are the names in known_hosts of one that the user types.
+// addOthers adds names that may stand in known_hosts, whichever host they are of.
+func (r *namesReader) addOthers(others map[string]bool) {
+	for _, s := range r.settings["canonicaldomains"] {
+		for _, domain := range s.args {
+			for _, alias := range r.literal {
+				others[strings.ToLower(alias+"."+domain)] = true
+			}
+		}
+	}
+	for _, s := range slices.Concat(r.settings["hostname"], r.settings["hostkeyalias"]) {
+		if len(s.args) > 0 && !strings.Contains(s.args[0], "%") {
+			others[strings.ToLower(s.args[0])] = true
+		}
+	}
+	for _, s := range r.settings["proxyjump"] {
+		for _, hop := range strings.Split(strings.Join(s.args, ","), ",") {
+			others[strings.ToLower(jumpHost(hop))] = true
+		}
+	}
+}
+
+// lookups are the names in known_hosts of one that the user types, as far as that is
+// sure: where only ssh could say, those that it may have.
 func (r *namesReader) lookups(alias string) (names []string) {
-	if names := r.values("hostkeyalias", alias); len(names) > 0 {
+	typed := strings.ToLower(alias)
+	// Until it has a HostName, what ssh connects to is what was typed.
+	hosts, sure := r.values("hostname", alias, []string{typed})
+	if !sure {
+		hosts = append(hosts, typed)
+	}
+	for i, host := range hosts {
+		hosts[i] = strings.ToLower(strings.NewReplacer("%h", alias, "%%", "%").Replace(host))
+	}
+	targets := append(hosts[:len(hosts):len(hosts)], typed)
+	if names, sure = r.values("hostkeyalias", alias, targets); sure {
 		return names
 	}
-	hosts := r.values("hostname", alias)
-	if len(hosts) == 0 {
-		hosts = []string{alias}
-	}
-	ports := r.values("port", alias)
-	if len(ports) == 0 {
-		ports = []string{"22"}
+	ports, sure := r.values("port", alias, targets)
+	if !sure {
+		ports = append(ports, "22")
 	}
 	for _, host := range hosts {
-		host = strings.ToLower(strings.NewReplacer("%h", alias, "%%", "%").Replace(host))
 		for _, port := range ports {
-			if port == "22" {
-				names = append(names, host)
-			} else {
-				names = append(names, "["+host+"]:"+port)
+			if name := WithPort(host, port); !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
 	}

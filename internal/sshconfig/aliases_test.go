@@ -53,7 +53,7 @@ func TestReadNames(t *testing.T) {
 	n := ReadNames(home)
 	for alias, want := range map[string][]string{
 		"prod-1": {"prod-1.example.com"}, "prod-2": {"prod-2.example.com"}, "db": {"[10.0.0.5]:2222"}, "aliased": {"the-alias"},
-		"matched": {"m.example.com"}, "also": {"m.example.com"}, "unsure": {"maybe.example.com"}, "included": {"inc.example.com"},
+		"matched": {"m.example.com"}, "also": {"m.example.com"}, "unsure": {"maybe.example.com", "unsure"}, "included": {"inc.example.com"},
 	} {
 		if got := n.Lookups[alias]; !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", alias, got, want)

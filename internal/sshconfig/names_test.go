@@ -176,6 +176,11 @@ func TestKeysOfOthers(t *testing.T) {
 	if err := l.surroundings().CheckKey("gpu1", "train", hostKey(7)); err != nil {
 		t.Errorf("its own, in known_hosts: %v", err)
 	}
+	// Even under its own name, a key that is revoked or signs others' is none of a host.
+	l.write("known_hosts", "@revoked train "+hostKey(8)+"\n@cert-authority train "+hostKey(4)+"\n")
+	for _, n := range []int{4, 8} {
+		wantKind(t, l.surroundings().CheckKey("gpu1", "train", hostKey(n)), keyway.Untrusted)
+	}
 	wantKind(t, u.CheckKey("gpu2", "train", hostKey(7)), keyway.Untrusted)
 	if err := u.CheckKey("gpu1", "new", "nonsense"); !keyway.Is(err, keyway.Untrusted) {
 		t.Error(err)

@@ -207,4 +207,39 @@ var laptop = []mutant{
 		pkg:   "cmd/keyway",
 		run:   "^TestAWorkspaceIsNoPlace$",
 	},
+	{
+		claim: "a login name of a workspace's adds no line to ssh_config",
+		file:  "internal/sshconfig/hosts.go", old: `if !plainWord(e.User, maxUser) {`, new: `if e.User == "" {`,
+		pkg: "internal/sshconfig", run: "^TestHostileEntries$",
+	},
+	{
+		claim: "~/.ssh/config is not written over another's change",
+		file:  "internal/sshconfig/include.go", old: `if !bytes.Equal(now, c.old) {`, new: `if len(now) < 0 && !bytes.Equal(now, c.old) {`,
+		pkg: "internal/sshconfig", run: "^TestApply",
+	},
+	{
+		claim: "a key that is revoked is no workspace's",
+		file:  "internal/sshconfig/names.go", old: `l.marker != "" || !l.names(`, new: `!l.names(`,
+		pkg: "internal/sshconfig", run: "^TestKeysOfOthers$",
+	},
+	{
+		claim: "a name behind ! is not the host of the lines below",
+		file:  "internal/sshconfig/aliases.go", old: "\t\tif negated {\n\t\t\treturn false\n", new: "\t\tif negated {\n\t\t\tcontinue\n",
+		pkg: "internal/sshconfig", run: "^TestNoNameThatSSHLooksUpIsMissed$",
+	},
+	{
+		claim: "a file that is included for other hosts says nothing of this one",
+		file:  "internal/sshconfig/aliases.go", old: "v = b.outer.judge(host, targets)", new: "_ = b.outer.judge(host, targets)",
+		pkg: "internal/sshconfig", run: "^TestNoNameThatSSHLooksUpIsMissed$",
+	},
+	{
+		claim: "a condition that only ssh can judge hides no name",
+		file:  "internal/sshconfig/aliases.go", old: "case b.unsure || matched < len(names):", new: "case matched < len(names):",
+		pkg: "internal/sshconfig", run: "^TestNoNameThatSSHLooksUpIsMissed$",
+	},
+	{
+		claim: "a line for what ssh connects to is one for what the user types, too",
+		file:  "internal/sshconfig/aliases.go", old: "		names = append(names, targets...)\n", new: "		_ = targets\n",
+		pkg: "internal/sshconfig", run: "^TestNoNameThatSSHLooksUpIsMissed$",
+	},
 }

@@ -242,8 +242,18 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestDirectory has what a shared directory must not be taken for.
+// TestDirectory has what a shared directory must not be taken for. In one that is made,
+// nobody removes what is another's.
 func TestDirectory(t *testing.T) {
+	made := filepath.Join(t.TempDir(), "leases")
+	g, err := (&Place{ask: twoGPUs, store: directory{made}, procs: machine{}}).Take(context.Background(), Request{GPUs: keyway.GPUs{All: true}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Close()
+	if st, err := os.Stat(made); err != nil || st.Mode() != os.ModeDir|os.ModeSticky|0o777 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
 	for name, lay := range map[string]func(path string) error{
 		"a link":           func(path string) error { return os.Symlink(t.TempDir(), path) },
 		"a file":           func(path string) error { return os.WriteFile(path, nil, 0o666) },

@@ -73,4 +73,39 @@ var guest = []mutant{
 		new:   "key = cert.SignatureKey //",
 		pkg:   "internal/guest", run: "TestACertificateEntersAsItsKey",
 	},
+	{
+		claim: "a program that asks for an agent is told at once that there is none",
+		file:  "internal/guest/agent.go", old: "\tendGently(conn)\n}\n\n// wholeRequests", new: "\t<-ctx.Done()\n}\n\n// wholeRequests",
+		pkg: "internal/guest", run: "^TestAgentSocketClosesAtOnceWithoutAgent$",
+	},
+	{
+		claim: "processes without a parent are reaped",
+		file:  "internal/guest/init.go", old: `unix.PR_SET_CHILD_SUBREAPER, 1,`, new: `unix.PR_SET_CHILD_SUBREAPER, 0,`,
+		pkg: "internal/guest", run: "^TestInitReapsOrphans$",
+	},
+	{
+		claim: "a workspace ends with the status of its command",
+		file:  "internal/guest/init.go", old: `in.end(exitCode(status), unix.SIGTERM)`, new: `in.end(0, unix.SIGTERM)`,
+		pkg: "internal/guest", run: "^TestInitEndsWithTheCommandsStatus$",
+	},
+	{
+		claim: "a server that has died is started again",
+		file:  "internal/guest/init.go", old: "describe(status))\n\t\t\tin.restartLater()", new: `describe(status))`,
+		pkg: "internal/guest", run: "^TestInitStartsTheServerAgain$",
+	},
+	{
+		claim: "what is handed over is a host key or nothing",
+		file:  "internal/keyway/hostkey.go", old: `!ok || !ended || err != nil`, new: `!ended || err != nil`,
+		pkg: "internal/keyway", run: "^TestHostKeyIsHandedOver$",
+	},
+	{
+		claim: "the node admits no line with options",
+		file:  "internal/keyway/entrykey.go", old: `len(words) < 2 || !isKeyType(words[0]) || !strings.HasPrefix(k.Line, words[0]) {`, new: `len(words) < 2 {`,
+		pkg: "internal/api", run: "^TestOnlyKeysAreAdmitted$",
+	},
+	{
+		claim: "a client of another make gets no MAC over plaintext",
+		file:  "internal/guest/identify.go", old: `old.MACs = append([]string{ssh.HMACSHA256, ssh.HMACSHA512}, config.MACs...)`, new: `_ = config`,
+		pkg: "internal/guest", run: "^TestOtherClients$",
+	},
 }

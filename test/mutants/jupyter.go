@@ -67,4 +67,14 @@ var notebooks = []mutant{
 		file:  "internal/link/forward.go", old: `len(req.Socket) > maxSocket || !goodSocket.MatchString(req.Socket)`, new: `goodSocket == nil`,
 		pkg: "internal/link", run: "TestForwardThatCannotBe",
 	},
+	{
+		claim: "a message of a kernel has as many parts as it has room for",
+		file:  "internal/jupyter/wire/wire.go", old: `if n < 6 || n > maxBuffers+6 || uint64(len(data)) < 8*(n+1) {`, new: `if n < 6 || n > maxBuffers+6 {`,
+		pkg: "internal/jupyter/wire", run: "^TestRefused$",
+	},
+	{
+		claim: "a message of a kernel is bounded",
+		file:  "internal/jupyter/wire/wire.go", old: `if len(id) > maxID {`, new: `if false {`,
+		pkg: "internal/jupyter/wire", run: "^TestRefused$",
+	},
 }

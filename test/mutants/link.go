@@ -86,4 +86,29 @@ var link = []mutant{
 		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, own)`, new: `own = slices.Concat(w.Options, own)`,
 		pkg: "test/hostile", run: "TestLyingBastion",
 	},
+	{
+		claim: "add demands the proof of a host key from the guest",
+		file:  "internal/link/prove.go", old: `err = uplink.prove(r.Context(), req.Name, parseHostKey(req.HostKey))`, new: `_ = uplink`,
+		pkg: "internal/link", run: "^TestProve$",
+	},
+	{
+		claim: "a refusal is believed if the host key has signed it",
+		file:  "internal/stream/attempt.go", old: `if !verifyHello(key, labelRefused, hello, answer.signed(), answer.signature) {`, new: `if false {`,
+		pkg: "internal/stream", run: "^TestManInTheMiddle$",
+	},
+	{
+		claim: "a word of a command is one word to a shell",
+		file:  "internal/plain/plain.go", old: "strings.ReplaceAll(word, \"'\", `'\\''`)", new: `word`,
+		pkg: "internal/plain", run: "^TestShellReadsOneWord$",
+	},
+	{
+		claim: "no text is hidden in variation selectors",
+		file:  "internal/plain/plain.go", old: `{0xfe00, 0xfe0f}, `, new: ``,
+		pkg: "internal/plain", run: "^TestHiddenIsWhatUnicodeSays$",
+	},
+	{
+		claim: "a message of SSH ends where it says",
+		file:  "internal/sshwire/sshwire.go", old: `if n > uint64(len(r.rest)) {`, new: `if n > 1<<30 {`,
+		pkg: "internal/sshwire", run: "^(TestReader|FuzzReader)$",
+	},
 }

@@ -27,4 +27,29 @@ var opening = []mutant{
 		file:  "internal/laptop/ports.go", old: `p.Address, p.Program = plain.Line(p.Address), plain.Line(p.Program)`, new: `_ = plain.Line`,
 		pkg: "internal/laptop", run: "TestReadPorts",
 	},
+	{
+		claim: "a workspace adds no more to a URL than a token",
+		file:  "internal/open/url.go", old: `len(s.Token) > maxToken || !goodToken.MatchString(s.Token)`, new: `len(s.Token) > maxToken && goodToken == nil`,
+		pkg: "internal/open", run: "^TestURL$",
+	},
+	{
+		claim: "the folder that an editor opens is an absolute path",
+		file:  "internal/open/url.go", old: `!path.IsAbs(folder) || len(folder) > maxPath ||`, new: `len(folder) > maxPath ||`,
+		pkg: "internal/open", run: "^TestEditorURL$",
+	},
+	{
+		claim: "a workspace says of a notebook no socket that ssh reads otherwise",
+		file:  "internal/laptop/jupyter.go", old: `!plainPath.MatchString(at.Socket) || len(at.Socket) > 107 ||`, new: `len(at.Socket) > 107 ||`,
+		pkg: "internal/laptop", run: "^TestReadJupyterAt$",
+	},
+	{
+		claim: "a notebook without a token is not opened",
+		file:  "internal/laptop/jupyter.go", old: `at.Token == "" || `, new: ``,
+		pkg: "internal/laptop", run: "^TestReadJupyterAt$",
+	},
+	{
+		claim: "the path of a program in a workspace is plain",
+		file:  "internal/laptop/jupyter.go", old: `!plainPath.MatchString(rest) || path.Clean(rest) != rest`, new: `path.Clean(rest) != rest`,
+		pkg: "internal/laptop", run: "^TestProgramPath$",
+	},
 }

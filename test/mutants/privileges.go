@@ -198,4 +198,84 @@ var privileges = []mutant{
 		file:  "internal/guest/server.go", old: "ssh.KeyExchangeDH16SHA512, //", new: "ssh.KeyExchangeDH16SHA512, ssh.KeyExchangeECDHP256, //",
 		pkg: "internal/guest", run: "^TestAudit$",
 	},
+	{
+		claim: "directories of keyway's are the user's alone",
+		file:  "internal/dirs/dirs.go", old: `const private = 0o700`, new: `const private = 0o755`,
+		pkg: "internal/dirs", run: "^(TestUsualDirectories|TestRuntimeDirectory)$",
+	},
+	{
+		claim: "sockets are in no directory of another user",
+		file:  "internal/dirs/dirs_unix.go", old: `filepath.IsAbs(base) && ours(base)`, new: `filepath.IsAbs(base)`,
+		pkg: "internal/dirs", run: "^TestRuntimeFallsBack$",
+	},
+	{
+		claim: "what a workspace was made from is outside of what it sees",
+		file:  "internal/engine/homes.go", old: `return filepath.Join(h.dir, "."+string(name)+".json")`, new: `return filepath.Join(string(h.Home(name)), "spec.json")`,
+		pkg: "internal/engine", run: "^TestSpecIsOutOfReach$",
+	},
+	{
+		claim: "a key that is forgotten is overwritten",
+		file:  "internal/identity/secret.go", old: "\tclear(s.memory)\n", new: ``,
+		pkg: "internal/identity", run: "^TestSecretIsOverwritten$",
+	},
+	{
+		claim: "keyway keys shows what others can reach, not what this machine can",
+		file:  "internal/laptop/reach.go", old: `Remote: true, From: hop`, new: `Remote: false, From: hop`,
+		pkg: "internal/laptop", run: "^TestForwardedReach$",
+	},
+	{
+		claim: "the link holds no key of a user",
+		file:  "internal/link/silence.go", old: `import (`, new: "import (\n\t_ \"keyway/internal/identity\"",
+		pkg: "internal/layout", run: "^TestImportTable$",
+	},
+	{
+		claim: "keyway proxy takes no socket for pipes",
+		file:  "cmd/keyway/fdpass_unix.go", old: `i.Dev != o.Dev || i.Ino != o.Ino || `, new: ``,
+		pkg: "cmd/keyway", run: "^TestWantsDescriptor$",
+	},
+	{
+		claim: "ssh starts keyway and nothing else, wherever it lies",
+		file:  "internal/sshconfig/render.go", old: `strings.ReplaceAll(shellWord(program), "%", "%%%%")`, new: `strings.ReplaceAll(program, "%", "%%%%")`,
+		pkg: "internal/sshconfig", run: "^TestProxyCommandReachesProgram$",
+	},
+	{
+		claim: "options of a container are those that were asked for",
+		file:  "cmd/keyway/privileges.go", old: `if name != "no-new-privileges" || err != nil {`, new: `if err != nil {`,
+		pkg: "cmd/keyway", run: "^TestPrivilegeOptions$",
+	},
+	{
+		claim: "the mux serves its user alone",
+		file:  "internal/mux/control.go", old: `int(cred.Uid) != os.Getuid() || cred.Pid <= 0`, new: `cred.Pid <= 0`,
+		pkg: "internal/mux", run: "^TestOtherUsersAreNotServed$",
+	},
+	{
+		claim: "the mux holds no workspace ready for another user",
+		file:  "internal/mux/server.go", old: `if err != nil || int(cred.Uid) != os.Getuid() {`, new: `if err != nil {`,
+		pkg: "internal/mux", run: "^TestOtherUsersAreNotServed$",
+	},
+	{
+		claim: "an ssh that wants no session gets none of the mux",
+		file:  "internal/mux/argv.go", old: `plainFlags = "46AaCknqsTtvxy"`, new: `plainFlags = "46AaCkNnqsTtvxy"`,
+		pkg: "internal/mux", run: "^TestReadArgs$",
+	},
+	{
+		claim: "the mux forwards no display",
+		file:  "internal/mux/argv.go", old: `"forwardx11":              "no",`, new: `"forwardx11":              "",`,
+		pkg: "internal/mux", run: "^TestReadArgs$",
+	},
+	{
+		claim: "the mux gives no session that the agent has not allowed",
+		file:  "internal/mux/control.go", old: "if err == nil && !in.control {\n", new: "if false {\n",
+		pkg: "test/mux", run: "^TestMuxIsNoWayAroundTheAgent$",
+	},
+	{
+		claim: "a program in a workspace is remote to the agent through the mux, too",
+		file:  "internal/mux/agent.go", old: `extBind), p.proof(true)...)`, new: `extBind), p.proof(false)...)`,
+		pkg: "test/mux", run: "^TestMuxIsNoWayAroundTheAgent$",
+	},
+	{
+		claim: "the mux leaves the shell its input",
+		file:  "internal/mux/end.go", old: `if background = !mayRead(e.pid, int(fd)); background {`, new: `if background {`,
+		pkg: "test/mux", run: "^TestMuxLeavesTheShellItsInput$",
+	},
 }

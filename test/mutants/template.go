@@ -100,4 +100,59 @@ var templates = []mutant{
 		new:   "return",
 		pkg:   "internal/api", run: "TestImagesTravel",
 	},
+	{
+		claim: "a digest takes the place of an image's own tag",
+		file:  "internal/pin/compare.go", old: "image, _, _ = strings.Cut(image, \"@\")\n", new: ``,
+		pkg: "internal/pin", run: "^TestByDigest$",
+	},
+	{
+		claim: "no text of a keyway.lock is obeyed by a terminal",
+		file:  "internal/pin/pin.go", old: `len(t) > maxText || plain.Line(t) != t`, new: `len(t) > maxText`,
+		pkg: "internal/pin", run: "^TestLocksThatAreRefused$",
+	},
+	{
+		claim: "a keyway.lock has nothing that keyway pin has not written",
+		file:  "internal/pin/pin.go", old: "\td.DisallowUnknownFields()\n", new: ``,
+		pkg: "internal/pin", run: "^TestLocksThatAreRefused$",
+	},
+	{
+		claim: "a workspace tells of a bounded number of packages",
+		file:  "internal/installed/installed.go", old: `len(*set) < keyway.MaxPackages && `, new: ``,
+		pkg: "internal/installed", run: "^TestBounds$",
+	},
+	{
+		claim: "what waits is not opened in a workspace",
+		file:  "internal/installed/installed.go", old: `if !st.Mode().IsRegular() || st.Size() > limit {`, new: `if st.Size() > limit {`,
+		pkg: "internal/installed", run: "^TestNothingThatWaitsIsOpened$",
+	},
+	{
+		claim: "an archive leads nowhere else",
+		file:  "internal/engine/docker/archive.go", old: `path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../")`, new: `name == "" && strings.HasPrefix(name, "/")`,
+		pkg: "internal/engine/docker", run: "^TestArchivesThatAreRefused$",
+	},
+	{
+		claim: "an archive names images in one file",
+		file:  "internal/engine/docker/archive.go", old: `if slices.Contains(otherNames, name) {`, new: `if otherNames == nil {`,
+		pkg: "internal/engine/docker", run: "^TestNamedArchive$",
+	},
+	{
+		claim: "an image for other processors is found out before it is pulled",
+		file:  "internal/compat/compat.go", old: `len(have) == 0 || a.Facts.Arch == "" ||`, new: `len(have) >= 0 ||`,
+		pkg: "internal/compat", run: "^TestPlantedFaults$",
+	},
+	{
+		claim: "what is not known stops nobody",
+		file:  "internal/compat/cuda.go", old: "if have == nil || need == nil {\n\t\treturn nil", new: "if have == nil {\n\t\treturn nil",
+		pkg: "internal/compat", run: "^TestNoFalseAlarm$",
+	},
+	{
+		claim: "what a registry calls a tag is one",
+		file:  "internal/registry/registry.go", old: `if !validTag.MatchString(tag) {`, new: `if tag == "" {`,
+		pkg: "internal/registry", run: "^TestNearIgnoresWhatIsNoTag$",
+	},
+	{
+		claim: "another user's devcontainer.json is refused",
+		file:  "internal/template/find.go", old: `if !trusted(st) {`, new: `if st == nil {`,
+		pkg: "internal/template", run: "^TestDevcontainerOfEverybody$",
+	},
 }

@@ -1,0 +1,87 @@
+package mux
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/unixsock"
+)
+
+const strangerUID = 61239
+
+// dialAs connects to a socket as another user: the kernel tells of the one that the
+// thread has.
+func dialAs(t *testing.T, uid uintptr, path string) *net.UnixConn {
+	t.Helper()
+	var conn *net.UnixConn
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		const unchanged = ^uintptr(0)
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, unchanged, uid, unchanged); errno != 0 {
+			err = errno
+			return
+		}
+		conn, err = unixsock.Dial(path)
+	}()
+	<-done
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// Another user who reaches the mux's sockets gets nothing: the sessions are those of
+// one user's agent.
+func TestOtherUsersAreNotServed(t *testing.T) {
+	if os.Getuid() != 0 {
+		return // who is not root cannot be another user
+	}
+	dir, asked, _ := serving(t, time.Hour)
+	door := filepath.Join(dir, doorName)
+	for _, path := range []string{door, dir, filepath.Dir(dir)} { // both directories are the test's
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn := dialAs(t, strangerUID, door)
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(conn, "train this build\n")
+	if said, _ := io.ReadAll(conn); len(said) > 0 {
+		t.Errorf("the mux says %q to another user", said)
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("another user had %d workspaces held ready", n)
+	}
+
+	path := filepath.Join(dir, "train")
+	l, err := unixsock.Listen(path, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	stranger := dialAs(t, strangerUID, path)
+	served, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &control{conn: served, w: &workspace{name: "train"}}
+	if err := c.serve(); err == nil || !strings.Contains(err.Error(), "is another") {
+		t.Errorf("another user's ssh: %v", err)
+	}
+	_ = stranger.SetDeadline(time.Now().Add(time.Minute))
+	if said, _ := io.ReadAll(stranger); len(said) > 0 {
+		t.Errorf("another user's ssh is greeted with %q", said)
+	}
+}

@@ -210,7 +210,7 @@ func appendLetters(dst []byte, cells []cell) ([]byte, int) {
 
 // decode is the opposite of encode for one part.
 func (s *Screen) decode(text []byte) []cell {
-	d := &Screen{tables: s.tables, cols: maxCols, rows: 1, options: Options{Lines: -1}, shared: true}
+	d := &Screen{content: content{tables: s.tables, cols: maxCols, rows: 1, shared: true}, options: Options{Lines: -1}}
 	d.history.lines = -1
 	d.main.init(d.cols, d.rows)
 	d.g = &d.main

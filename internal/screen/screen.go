@@ -30,28 +30,41 @@ type Options struct {
 
 // Screen is a terminal without a window. It is not safe for concurrent use.
 type Screen struct {
+	options Options
+	content
+	writing
+	settings
+	parser    parser
+	answers   []byte
+	questions Questions
+}
+
+// content is what is on the two screens, and what has left them.
+type content struct {
 	cols, rows int
-	options    Options
 	tables     *tables
 	shared     bool // tables are those of another screen
 	main, alt  grid
 	gone       uint64 // rows that have left main at its top
 	g          *grid  // the one that is shown
 	history    history
+}
 
-	cursor  // where the next character goes, and how it looks
-	penID   uint32
+// writing is where the next character goes, and how it looks.
+type writing struct {
+	cursor
+	penID uint32
+	last  uint32 // the glyph printed last, for REP; 0: none
+}
+
+// settings are what programs have set, which stays until they set it otherwise.
+type settings struct {
 	margin  box
-	last    uint32 // the glyph printed last, for REP; 0: none
 	tabs    []bool
 	modes   modes
 	titles  titles
 	state   oscState
 	residue residue
-
-	parser    parser
-	answers   []byte
-	questions Questions
 }
 
 // noID says that the pen's style has no number yet.
@@ -65,7 +78,7 @@ func New(cols, rows int, o Options) *Screen {
 	if o.Bytes == 0 {
 		o.Bytes = defaultBytes
 	}
-	s := &Screen{options: o, tables: newTables()}
+	s := &Screen{options: o, content: content{tables: newTables()}}
 	s.cols, s.rows = Bound(cols, rows)
 	s.history.lines, s.history.bytes = o.Lines, o.Bytes
 	s.main.init(s.cols, s.rows)

@@ -12,28 +12,43 @@ import (
 
 // libpodCreate is Podman's own request to make a container; see byLibpod. The names are those of Podman 4 (pkg/specgen).
 type libpodCreate struct {
-	Name       string            `json:"name"`
-	Image      string            `json:"image"`
+	Name   string            `json:"name"`
+	Image  string            `json:"image"`
+	Labels map[string]string `json:"labels"`
+	libpodProcess
+	libpodFiles
+	libpodPowers
+}
+
+// libpodProcess is the first process, and how it starts and ends.
+type libpodProcess struct {
 	Entrypoint []string          `json:"entrypoint"`
 	Env        map[string]string `json:"env"`
 	User       string            `json:"user,omitempty"`
 	Workdir    string            `json:"work_dir,omitempty"`
-	Labels     map[string]string `json:"labels"`
 	Stdin      bool              `json:"stdin"`
 	StopSignal int               `json:"stop_signal"`
 	StopWithin int               `json:"stop_timeout"`
 	Restart    string            `json:"restart_policy"`
 	Systemd    string            `json:"systemd"`
-	ReadOnly   bool              `json:"read_only_filesystem"`
-	ShmSize    int64             `json:"shm_size,omitempty"`
-	Mounts     []libpodMount     `json:"mounts,omitempty"`
-	Volumes    []libpodVolume    `json:"volumes,omitempty"`
-	Devices    []libpodDevice    `json:"devices,omitempty"`
-	CapAdd     []string          `json:"cap_add,omitempty"`
-	CapDrop    []string          `json:"cap_drop,omitempty"`
-	NoNewPrivs bool              `json:"no_new_privileges"`
-	Limits     libpodLimits      `json:"resource_limits"`
-	RLimits    []libpodRLimit    `json:"r_limits,omitempty"`
+}
+
+// libpodFiles are what the container sees.
+type libpodFiles struct {
+	ReadOnly bool           `json:"read_only_filesystem"`
+	ShmSize  int64          `json:"shm_size,omitempty"`
+	Mounts   []libpodMount  `json:"mounts,omitempty"`
+	Volumes  []libpodVolume `json:"volumes,omitempty"`
+	Devices  []libpodDevice `json:"devices,omitempty"`
+}
+
+// libpodPowers are what the container may do and use.
+type libpodPowers struct {
+	CapAdd     []string       `json:"cap_add,omitempty"`
+	CapDrop    []string       `json:"cap_drop,omitempty"`
+	NoNewPrivs bool           `json:"no_new_privileges"`
+	Limits     libpodLimits   `json:"resource_limits"`
+	RLimits    []libpodRLimit `json:"r_limits,omitempty"`
 }
 
 type libpodMount struct {
@@ -81,9 +96,13 @@ const cpuPeriod = 100_000
 func libpod(plan client.ContainerCreateOptions, devices []string) libpodCreate {
 	c, h := plan.Config, plan.HostConfig
 	p := libpodCreate{
-		Name: plan.Name, Image: c.Image, Entrypoint: c.Entrypoint, Env: map[string]string{}, User: c.User, Workdir: c.WorkingDir,
-		Labels: c.Labels, Stdin: c.OpenStdin, StopSignal: 15, StopWithin: *c.StopTimeout, Restart: "no", Systemd: "false",
-		ReadOnly: h.ReadonlyRootfs, ShmSize: h.ShmSize, CapAdd: h.CapAdd, CapDrop: h.CapDrop, NoNewPrivs: len(h.SecurityOpt) > 0,
+		Name: plan.Name, Image: c.Image, Labels: c.Labels,
+		libpodProcess: libpodProcess{
+			Entrypoint: c.Entrypoint, Env: map[string]string{}, User: c.User, Workdir: c.WorkingDir,
+			Stdin: c.OpenStdin, StopSignal: 15, StopWithin: *c.StopTimeout, Restart: "no", Systemd: "false",
+		},
+		libpodFiles:  libpodFiles{ReadOnly: h.ReadonlyRootfs, ShmSize: h.ShmSize},
+		libpodPowers: libpodPowers{CapAdd: h.CapAdd, CapDrop: h.CapDrop, NoNewPrivs: len(h.SecurityOpt) > 0},
 	}
 	for _, kv := range c.Env {
 		k, v, _ := strings.Cut(kv, "=")

@@ -36,7 +36,7 @@ func (c *configs) patterns(separator string) string {
 }
 
 func (c *configs) condition() string {
-	switch c.IntN(8) {
+	switch c.IntN(9) {
 	case 0:
 		return "all"
 	case 1:
@@ -51,6 +51,8 @@ func (c *configs) condition() string {
 		return "host " + c.patterns(",") + " exec " + c.one("true", "false")
 	case 6:
 		return "originalhost " + c.patterns(",")
+	case 7:
+		return "host " + c.one("10.0.0.*", "h1.lab", "*.lab", "*,!*.lab")
 	}
 	return "host " + c.patterns(",")
 }
@@ -97,8 +99,13 @@ func TestNoNameThatSSHLooksUpIsMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &configs{Rand: rand.New(rand.NewPCG(seed, 1)), dir: home}
-		// Literal names come from a first block, as a user's own hosts do.
-		text := c.text(2) + "Host " + strings.Join(generatedHosts, " ") + "\n" + c.setting() + "\n"
+		// A block of their own has the names of all, as a user's hosts do.
+		text, own := c.text(2), "Host "+strings.Join(generatedHosts, " ")+"\n"+c.setting()+"\n"
+		if c.IntN(2) == 0 {
+			text = own + text
+		} else {
+			text += own
+		}
 		path := filepath.Join(home, ".ssh", "config")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

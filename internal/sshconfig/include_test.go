@@ -185,6 +185,26 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// What somebody else has written since the change was planned stays.
+func TestApplyRefusesWhatHasChanged(t *testing.T) {
+	home, include := homeWith(t, "Host gpu1\n")
+	path := filepath.Join(home, ".ssh", "config")
+	change, err := PlanInclude(home, include)
+	if err != nil || !change.Needed() {
+		t.Fatal(change, err)
+	}
+	const theirs = "Host gpu1\nHost gpu2\n"
+	if err := os.WriteFile(path, []byte(theirs), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := change.Apply(); !keyway.Is(err, keyway.BadConfig) || keyway.AsError(err).Next == "" {
+		t.Errorf("got %v", err)
+	}
+	if got := readConfig(t, home); got != theirs {
+		t.Errorf("it was written over: %q", got)
+	}
+}
+
 func TestApplyMakesFiles(t *testing.T) {
 	home, include := t.TempDir(), filepath.Join(t.TempDir(), "ssh_config")
 	if removal, err := PlanRemoval(home, include); err != nil || removal.Needed() {

@@ -127,13 +127,13 @@ var templates = []mutant{
 	},
 	{
 		claim: "an archive leads nowhere else",
-		file:  "internal/engine/docker/archive.go", old: `path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../")`, new: `name == "" && strings.HasPrefix(name, "/")`,
+		file:  "internal/engine/docker/images/archive.go", old: `path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../")`, new: `name == "" && strings.HasPrefix(name, "/")`,
 		pkg: "internal/engine/docker", run: "^TestArchivesThatAreRefused$",
 	},
 	{
 		claim: "an archive names images in one file",
-		file:  "internal/engine/docker/archive.go", old: `if slices.Contains(otherNames, name) {`, new: `if otherNames == nil {`,
-		pkg: "internal/engine/docker", run: "^TestNamedArchive$",
+		file:  "internal/engine/docker/images/archive.go", old: `if slices.Contains(otherNames, name) {`, new: `if otherNames == nil {`,
+		pkg: "internal/engine/docker/images", run: "^TestNamedArchive$",
 	},
 	{
 		claim: "an image for other processors is found out before it is pulled",

@@ -107,9 +107,7 @@ func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) 
 		if f.Fatal {
 			mark = "error"
 		}
-		if _, err := plain.Fprintf(stdout, "%s: %s\n  → %s\n", mark, f.Text, f.Fix); err != nil {
-			return err
-		}
+		explain(stdout, &keyway.Error{Message: f.Text, Next: f.Fix, Host: f.Host}, mark+": ", "  ")
 	}
 	if verdict(found, place) == nil {
 		_, err := plain.Fprintf(stdout, "nothing is known that keeps it from running at %s\n", place)

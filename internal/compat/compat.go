@@ -20,6 +20,8 @@ type Finding struct {
 	Kind  keyway.Kind `json:"kind"`
 	Text  string      `json:"text"`
 	Fix   string      `json:"fix"`
+	// Host is the place whose words Text and Fix are; empty: they are keyway's own.
+	Host keyway.Place `json:"host,omitempty"`
 	// Advice is what else to do, which the face puts into words.
 	Advice []keyway.Advice `json:"-"`
 }
@@ -85,7 +87,7 @@ func warning(kind keyway.Kind, fix, format string, args ...any) []Finding {
 func engine(a Asked) []Finding {
 	for _, why := range []*keyway.Error{a.Facts.NoGuest, a.Facts.Engine.Why} {
 		if why != nil {
-			return []Finding{{Fatal: true, Kind: why.Kind, Text: why.Message, Fix: why.Next, Advice: why.Advice}}
+			return []Finding{{Fatal: true, Kind: why.Kind, Text: why.Message, Fix: why.Next, Advice: why.Advice, Host: why.Host}}
 		}
 	}
 	return nil
@@ -231,5 +233,5 @@ func reach(a Asked) []Finding {
 	if e.RemoteDaemon == "" || len(a.Spec.Mounts) == 0 || a.Spec.Caller && e.RemoteDaemon == "" {
 		return nil
 	}
-	return warning(keyway.Usage, "mount what is there, on the engine's own machine", "mounts are of the machine that the engine runs on, because %s", e.RemoteDaemon)
+	return warning(keyway.Usage, "mount what is there, on the engine's own machine", "mounts are of the machine that the engine runs on; %s says: “%s”", a.Place, e.RemoteDaemon)
 }

@@ -1,6 +1,10 @@
 package keyway
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Facts are what a place knows that decides whether a workspace will run there, as the
 // place claims. What could not be found out is empty, and decides nothing.
@@ -78,3 +82,60 @@ func (f ImageFacts) Identity() ImageIdentity {
 	}
 	return id
 }
+
+// Bounds on facts, which somebody else tells and keyway's own sentences are made of.
+const (
+	maxFactGPUs  = 256
+	maxFactEnv   = 4096
+	maxFactWord  = 96 // bytes of a version, a model or the name of a variable
+	maxFactCause = 512
+)
+
+// Plain is f without what is not of the form that it must have: that is not known.
+func (f Facts) Plain() Facts {
+	f.Arch = onlyOf(f.Arch, isPlatform)
+	d := &f.Driver
+	d.Module, d.Library, d.CUDA = onlyOf(d.Module, isVersion), onlyOf(d.Library, isVersion), onlyOf(d.CUDA, isVersion)
+	d.GPUs = slices.Clone(d.GPUs[:min(len(d.GPUs), maxFactGPUs)])
+	for i, g := range d.GPUs {
+		d.GPUs[i] = GPUFacts{Model: onlyOf(g.Model, isModel), Brand: onlyOf(g.Brand, isModel), Compute: onlyOf(g.Compute, isVersion)}
+	}
+	if e := &f.Engine; len(e.RemoteDaemon) > maxFactCause {
+		e.RemoteDaemon = strings.ToValidUTF8(e.RemoteDaemon[:maxFactCause], "?") + "…"
+	}
+	f.Engine.Image = f.Engine.Image.Plain()
+	return f
+}
+
+// Plain is f without what is not of the form that it must have.
+func (f ImageFacts) Plain() ImageFacts {
+	f.Arch = slices.DeleteFunc(slices.Clone(f.Arch), func(a string) bool { return onlyOf(a, isPlatform) == "" })
+	f.Env = slices.DeleteFunc(slices.Clone(f.Env[:min(len(f.Env), maxFactEnv)]), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return onlyOf(name, isVariable) == ""
+	})
+	return f
+}
+
+// onlyOf is s if it is short and has only such characters, else nothing.
+func onlyOf(s string, is func(rune) bool) string {
+	if len(s) > maxFactWord || strings.ContainsFunc(s, func(r rune) bool { return !is(r) }) {
+		return ""
+	}
+	return s
+}
+
+func isDigit(r rune) bool { return r >= '0' && r <= '9' }
+
+func isAlnum(r rune) bool {
+	return isDigit(r) || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}
+
+func isVersion(r rune) bool { return isDigit(r) || r == '.' }
+
+func isPlatform(r rune) bool { return isAlnum(r) || r == '_' || r == '-' }
+
+func isVariable(r rune) bool { return isAlnum(r) || r == '_' }
+
+// isModel has what NVIDIA's names of GPUs have: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
+func isModel(r rune) bool { return isAlnum(r) || strings.ContainsRune(" ._+/()-", r) }

@@ -55,14 +55,15 @@ func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 			return facts, explain(ref, err, nil)
 		}
 		if !slices.Contains(facts.Arch, arch) {
-			return facts, nil
+			return facts.Plain(), nil
 		}
 	}
 	built, err := found.Image()
 	if err != nil {
 		return facts, explain(ref, err, nil)
 	}
-	return facts, describe(&facts, ref, built)
+	err = describe(&facts, ref, built)
+	return facts.Plain(), err
 }
 
 // builds are the architectures that a list of images has one for.

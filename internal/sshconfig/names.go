@@ -70,6 +70,11 @@ func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, er
 	slices.Sort(files)
 	files = slices.DeleteFunc(slices.Compact(files), func(f string) bool { return f == s.KnownHostsPath() || f == s.unprovedPath() })
 	u.lines, err = readKnown(files)
+	for _, l := range u.lines {
+		if !strings.HasPrefix(l.hosts, "|") {
+			lookups = append(lookups, strings.Split(l.hosts, ",")...)
+		}
+	}
 	u.ports = Ports(append(lookups, u.config...))
 	return u, err
 }

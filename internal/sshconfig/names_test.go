@@ -100,8 +100,8 @@ func TestNamesThatAreTaken(t *testing.T) {
 	l := newLaptop(t, crowdedConfig)
 	l.write("extra/one", "Host included\n  UserKnownHostsFile ~/.ssh/of_one\n")
 	key := keyA + "\n"
-	l.write("known_hosts", "plainly "+key+"[ported]:2022 "+key+"first,second "+key+"!not-me,pat-* "+key+"* "+key+"@cert-authority certified "+key)
-	l.hash(l.write("more_hosts", "hashed "+key+"[hashed-port]:2222 "+key))
+	l.write("known_hosts", "plainly "+key+"[ported]:2022 "+key+"[10.0.0.3]:40022 "+key+"first,second "+key+"!not-me,pat-* "+key+"* "+key+"@cert-authority certified "+key)
+	l.hash(l.write("more_hosts", "hashed "+key+"[hashed-port]:2222 "+key+"[odd-port]:40022 "+key))
 	l.write("of_one", "of-one "+key)
 	add(t, l.store, entry("train"))
 	l.resolver.hosts = l.write("hosts", "127.0.0.1\tlocalhost loopback\n10.0.0.5 db.lab\tDB # the-database\n#10.0.0.6 gone\n")
@@ -114,7 +114,7 @@ func TestNamesThatAreTaken(t *testing.T) {
 	for _, name := range []keyway.Name{
 		"alias", "target", "ported-alias", "ported-target", "the-key-of", "expanded-really", "db", "loopback", keyway.Name(own),
 		"gpu1", "quiet", "matched", "other", "by-x", "keyed1", "included", "outer", "inner",
-		"plainly", "ported", "first", "second", "pat-1", "certified", "hashed", "hashed-port", "of-one",
+		"plainly", "ported", "first", "second", "pat-1", "certified", "hashed", "hashed-port", "odd-port", "of-one",
 		"train", "local", "localhost",
 	} {
 		err := u.CheckName(t.Context(), name)

@@ -61,6 +61,8 @@ const (
 	fileCreate = "create" // of PUT /v1/workspaces/NAME: events
 	fileGPUs   = "gpus"   // of GET /v1/gpus
 	fileTold   = "told"   // of POST /v1/environments
+	fileFacts  = "facts"  // of POST /v1/facts
+	fileLayers = "layers" // of POST /v1/images/layers
 	fileAsked  = "asked"  // written by the place: the last body of a PUT
 	fileGuest  = "guest"  // the socket to which every guest is relayed
 	fileHang   = "hang"   // while it is there the place says nothing
@@ -98,6 +100,8 @@ func place(dir string) http.Handler {
 	mux.HandleFunc("GET /v1/node", answer(fileInfo, `{}`))
 	mux.HandleFunc("GET /v1/gpus", answer(fileGPUs, `{"gpus":[]}`))
 	mux.HandleFunc("POST /v1/environments", answer(fileTold, `[]`))
+	mux.HandleFunc("POST /v1/facts", answer(fileFacts, `{}`))
+	mux.HandleFunc("POST /v1/images/layers", answer(fileLayers, `{}`))
 	mux.HandleFunc("PUT /v1/workspaces/{name}", func(w http.ResponseWriter, r *http.Request) {
 		asked, _ := io.ReadAll(r.Body)
 		_ = os.WriteFile(filepath.Join(dir, fileAsked), asked, 0o600)

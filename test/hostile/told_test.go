@@ -49,6 +49,99 @@ func TestEveryFieldOfGPUsLies(t *testing.T) {
 	}
 }
 
+// advised are the lines of keyway's own advice.
+func (r result) advised() (lines []string) {
+	for line := range strings.Lines(r.stdout + r.stderr) {
+		if strings.HasPrefix(strings.TrimSpace(line), "→") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// TestEveryFieldOfFactsLies: keyway check is told of a place by itself, and shows what
+// it says as its words. No advice of keyway's is a place's.
+func TestEveryFieldOfFactsLies(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	l.up("train", l.startGuest())
+	before := l.files()
+	const image = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel"
+	honest := keyway.Facts{
+		Arch: "amd64", Time: time.Now(), Memory: 1 << 36,
+		Driver: keyway.DriverFacts{Module: "470.1", Library: "470.1", CUDA: "11.4", GPUs: []keyway.GPUFacts{{Model: "Tesla K80", Brand: "Tesla", Compute: "3.7"}}},
+		Engine: keyway.EngineFacts{Name: "docker", Images: true, RemoteDaemon: "it runs elsewhere", Free: 1 << 40,
+			Image: keyway.ImageFacts{Present: true, Arch: []string{"arm64"}, Env: []string{"CUDA_VERSION=12.6.3", "NVIDIA_REQUIRE_CUDA=cuda>=12.6"}}},
+	}
+	l.says(gpu1, fileFacts, encode(honest))
+	check := []string{"check", "--on", gpu1, "--image", image, "--gpus", "all", "-v", "/data:/data"}
+	wants(t, l.keyway(check...), keyway.ExitCode(keyway.Errorf(keyway.ImageNotFound, "")), "built for arm64", "470.1", "NVIDIA_REQUIRE_CUDA", "K80", "gpu1 says: “it runs elsewhere”")
+	l.says(gpu1, fileFacts, encode(keyway.Facts{Engine: keyway.EngineFacts{Name: "docker", Why: keyway.Errorf(keyway.EngineDown, "no daemon").Hint("evil")}}))
+	wants(t, l.keyway(check...), keyway.ExitCode(keyway.Errorf(keyway.EngineDown, "")), "gpu1 says: no daemon", "gpu1 suggests: evil")
+
+	honest.NoGuest = keyway.Errorf(keyway.EngineDown, "down").Hint("look")
+	all := loud(lies(honest, ""))
+	honest.NoGuest = nil
+	all = append(all, loud(lies(honest, ""))...)
+	for _, word := range []string{"NVIDIA_REQUIRE_X) → evil (=cuda>99", "NVIDIA_REQUIRE_X\n  → evil=cuda>99"} {
+		honest.Engine.Image.Env[1] = word
+		all = append(all, lie{"a variable is " + word, encode(honest)})
+	}
+	if len(all) < 60 {
+		t.Errorf("the generator has lost fields: %d lies", len(all))
+	}
+	for i, lie := range all {
+		l.says(gpu1, fileFacts, lie.body)
+		r := l.keyway(check...)
+		l.unchanged(before, r)
+		for _, line := range r.advised() {
+			if strings.Contains(line, "evil") || len(line) > 1000 {
+				t.Errorf("%s\nadvises as a place has told it", r)
+			}
+		}
+		for line := range strings.Lines(r.stdout + r.stderr) {
+			if strings.Contains(line, "evil") && !strings.Contains(line, "gpu1 s") && !strings.HasPrefix(line, "  | ") {
+				t.Errorf("%s\nsays what a place has said as its own", r)
+			}
+		}
+		if i%5 == 0 {
+			l.keyway(append(check, "--json")...)
+		}
+		if t.Failed() {
+			t.Fatal(lie.what)
+		}
+	}
+}
+
+// TestEveryFieldOfAnImageLies: no place has another take an image for the one that was
+// to be copied.
+func TestEveryFieldOfAnImageLies(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	before := l.files()
+	const gpu2, image = "gpu2", "team/pytorch:1"
+	id := "sha256:" + strings.Repeat("a", 64)
+	honest := keyway.ImageLayers{Reference: image, ID: id, Arch: "amd64", Layers: []string{"sha256:" + strings.Repeat("b", 64)}, Size: 7}
+	l.says(gpu1, fileLayers, encode(honest))
+	l.says(gpu2, fileLayers, encode(honest))
+	wants(t, l.keyway("image", "copy", gpu1, gpu2, image), 0, "gpu2 has "+image)
+	for _, lie := range loud(lies(honest, "")) {
+		l.says(gpu2, fileLayers, lie.body)
+		r := l.keyway("image", "copy", gpu1, gpu2, image)
+		if about, _, _ := strings.Cut(lie.what, " "); about == "id" && r.code == 0 {
+			t.Errorf("%s\n%s: another image is taken for it", r, lie.what)
+		}
+		l.unchanged(before, r)
+		l.says(gpu2, fileLayers, encode(honest))
+		l.says(gpu1, fileLayers, lie.body)
+		l.unchanged(before, l.keyway("image", "copy", gpu1, gpu2, image, "--json"))
+		l.says(gpu1, fileLayers, encode(honest))
+		if t.Failed() {
+			t.Fatal(lie.what)
+		}
+	}
+}
+
 // TestEveryFieldOfAnEnvironmentLies: what a place says of a workspace is compared with
 // the lock and shown, and what is pinned of it can be read again.
 func TestEveryFieldOfAnEnvironmentLies(t *testing.T) {

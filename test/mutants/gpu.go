@@ -30,11 +30,6 @@ var lending = []mutant{
 		pkg: "internal/gpu", run: "^TestDirectory$",
 	},
 	{
-		claim: "nobody leads a lease elsewhere by a link",
-		file:  "internal/gpu/store_unix.go", old: `os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK`, new: `os.O_RDWR|unix.O_NONBLOCK`,
-		pkg: "internal/gpu", run: "^TestDirectory$",
-	},
-	{
 		claim: "nobody removes the lease of another",
 		file:  "internal/gpu/store_unix.go", old: `shared    = fs.ModeSticky | 0o777`, new: `shared    = fs.FileMode(0o777)`,
 		pkg: "internal/gpu", run: "^TestDirectory$",

@@ -74,11 +74,6 @@ var guest = []mutant{
 		pkg:   "internal/guest", run: "TestACertificateEntersAsItsKey",
 	},
 	{
-		claim: "a program that asks for an agent is told at once that there is none",
-		file:  "internal/guest/agent.go", old: "\tendGently(conn)\n}\n\n// wholeRequests", new: "\t<-ctx.Done()\n}\n\n// wholeRequests",
-		pkg: "internal/guest", run: "^TestAgentSocketClosesAtOnceWithoutAgent$",
-	},
-	{
 		claim: "processes without a parent are reaped",
 		file:  "internal/guest/init.go", old: `unix.PR_SET_CHILD_SUBREAPER, 1,`, new: `unix.PR_SET_CHILD_SUBREAPER, 0,`,
 		pkg: "internal/guest", run: "^TestInitReapsOrphans$",

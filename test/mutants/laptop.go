@@ -242,4 +242,24 @@ var laptop = []mutant{
 		file:  "internal/sshconfig/aliases.go", old: "		names = append(names, targets...)\n", new: "		_ = targets\n",
 		pkg: "internal/sshconfig", run: "^TestNoNameThatSSHLooksUpIsMissed$",
 	},
+	{
+		claim: "keyway check shows a place's words as such",
+		file:  "internal/compat/compat.go", old: "Advice: why.Advice, Host: why.Host}}", new: "Advice: why.Advice}}",
+		pkg: "test/hostile", run: "^TestEveryFieldOfFactsLies$",
+	},
+	{
+		claim: "no advice of keyway's is made of what a place tells",
+		file:  "internal/api/client.go", old: "return f.Plain(), err", new: "return f, err",
+		pkg: "test/hostile", run: "^TestEveryFieldOfFactsLies$",
+	},
+	{
+		claim: "an image that was copied is the one that was offered",
+		file:  "internal/laptop/images.go", old: "there.ID == want.ID", new: "there.ID != \"\"",
+		pkg: "test/hostile", run: "^TestEveryFieldOfAnImageLies$",
+	},
+	{
+		claim: "a port that one host has may be that of a hashed name",
+		file:  "internal/sshconfig/names.go", old: "lookups = append(lookups, strings.Split(l.hosts, \",\")...)", new: "_ = l",
+		pkg: "internal/sshconfig", run: "^TestNamesThatAreTaken$",
+	},
 }

@@ -43,7 +43,7 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 # Bounds in bytes, what each program has plus a tenth. A guest travels into every
 # workspace, and goes there often: its bound stays.
 MAX_KEYWAY = 32500000
-MAX_NODE   = 12100000
+MAX_NODE   = 12400000
 MAX_GUEST  = 6000000
 MAX_JUPYTER = 8000000
 MAX_JUPYTER_PACKED = 3000000

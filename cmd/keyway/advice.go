@@ -66,6 +66,8 @@ var sentences = map[keyway.Step]string{
 	keyway.MeantTemplate:     "did you mean: keyway up %s",
 	keyway.SeeTemplates:      "see which there are: keyway templates\nor name an image: keyway up --image IMAGE",
 	keyway.NameTemplate:      "name one: keyway up %s",
+	keyway.SeePlaceTemplates: "see what its templates allow: keyway templates --on PLACE",
+	keyway.AsTemplate:        "leave --%s out: the template decides it",
 	keyway.ExampleOfTemplate: "see an example: keyway up --help",
 	keyway.MakeHere:          "or make the workspace here: --on local",
 	keyway.GPUForms:          "--gpus all, --gpus 2, --gpus device=0,3, or UUIDs as nvidia-smi -L prints them: --gpus GPU-…,GPU-…",

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"unicode/utf8"
 
 	"keyway/internal/api"
+	"keyway/internal/catalogue"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
@@ -136,6 +138,14 @@ func (l liar) Admit(context.Context, keyway.Name, []keyway.EntryKey) error {
 	return l.answer()
 }
 func (l liar) Purge(context.Context, keyway.Name) error { return l.answer() }
+func (l liar) Templates(context.Context) ([][]byte, error) {
+	t := catalogue.Template{Format: catalogue.Format, Name: "lied", Setup: l.text, Extensions: []string{l.text, l.text}, Only: true}
+	t.Spec.Image, t.Spec.Template, t.Spec.Labels = l.text, t.Name, map[string]string{"a": strings.ReplaceAll(l.text, "\x00", "")}
+	t.Override.Env = []string{l.text}
+	file, err := json.Marshal(t)
+	return [][]byte{file}, errors.Join(err, l.answer())
+}
+
 func (l liar) GPUs(context.Context) (keyway.GPUReport, error) {
 	return filled[keyway.GPUReport](l), l.answer()
 }
@@ -229,7 +239,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 			for _, line := range []string{
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
 				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
-				"gpus --on gpu1", "pin base --on gpu1",
+				"gpus --on gpu1", "pin base --on gpu1", "templates --on gpu1", "templates --on gpu1 --json", "up lied --on gpu1 --name other",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)
 				judgeSaid(t, said, code, line, how)

@@ -134,6 +134,7 @@ var kindMeaning = map[keyway.Kind]string{
 	keyway.NameTaken:       "there is a workspace of that name",
 	keyway.NoSpace:         "a disk is full",
 	keyway.NoGPU:           "GPUs that the engine cannot give",
+	keyway.NotAllowed:      "the place's own templates do not allow it",
 	keyway.NotFound:        "no workspace or job of that name",
 	keyway.NotRunning:      "it does not run",
 	keyway.GuestFailed:     "the guest in the workspace did not come up",

@@ -64,6 +64,8 @@ var slashes = map[string]string{
 	"rm gpu1 --yes":                             "gpu1 is a place, not a workspace",
 	"up --on gpu1 --image x --name train/evil":  "cannot be a name",
 	"up --on gpu1/train --image x --name other": "cannot be a place",
+	"templates --on train":                      "train is a workspace, not a place",
+	"templates --on gpu1/train":                 "cannot be a place",
 }
 
 // A workspace is no place: ssh would reach it, and keyway put a node into it. And half

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/catalogue"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
@@ -62,6 +63,7 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 	if err != nil {
 		return asked{}, err
 	}
+	f.AskPlace = askPlace(ctx, up.place)
 	var found template.Template
 	switch {
 	case len(o.names) > 0:
@@ -80,6 +82,31 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 		return asked{}, err
 	}
 	return resolveAt(found, up.place)
+}
+
+// askPlace asks a place for its own templates. This machine need not be asked where it
+// has none.
+func askPlace(ctx context.Context, on string) func() ([]template.Template, error) {
+	place, err := keyway.ParsePlace(on)
+	if err != nil {
+		return func() ([]template.Template, error) { return nil, err }
+	}
+	if _, err := os.Lstat(catalogue.Dir); place == keyway.Local && err != nil {
+		return nil
+	}
+	return func() ([]template.Template, error) {
+		a, err := newApp()
+		if err != nil {
+			return nil, err
+		}
+		defer a.ui.end()
+		published, err := a.Templates(ctx, place)
+		var all []template.Template
+		for _, t := range published {
+			all = append(all, template.FromPlace(place, t))
+		}
+		return all, err
+	}
 }
 
 // resolveAt is what a template asks for at a place.
@@ -206,10 +233,17 @@ func readSecret(text string) (keyway.Secret, error) {
 	return keyway.Secret{Name: name, Value: value}, nil // Validate bounds it
 }
 
-func completeTemplates(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeTemplates(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	f, err := finder()
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	if on, err := cmd.Flags().GetString("on"); err == nil && on != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+		defer cancel()
+		if a, err := newApp(); err == nil && a.IsUp(ctx, keyway.Place(on)) {
+			f.AskPlace = askPlace(ctx, on)
+		}
 	}
 	all, _ := f.List()
 	var names []cobra.Completion

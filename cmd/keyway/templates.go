@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/table"
@@ -15,9 +16,9 @@ import (
 )
 
 func newTemplatesCommand() *cobra.Command {
-	asJSON := false
+	asJSON, on := false, ""
 	cmd := &cobra.Command{
-		Use:   "templates",
+		Use:   "templates [--on PLACE]",
 		Short: "List the templates that keyway up takes, and which wins",
 		Long: `List the templates that "keyway up TEMPLATE" takes. A template is a service of a
 Compose file; docs/TEMPLATES.md has its fields. They are looked for in this order, and of
@@ -27,16 +28,21 @@ one name the first wins:
                or above it, up to the root of the repository or your home directory;
                then a devcontainer.json there, by the name devcontainer
   mine         *.yaml in the directory templates beside keyway's config.yaml
+  the place    what the operators of PLACE have published there, with --on
   built in     this program's
 
-One that cannot be used as it is says why.` + exitCodes(keyway.BadConfig),
-		Example: "  keyway templates\n  keyway templates --json",
+One that cannot be used as it is says why. --json also has what may be asked for
+otherwise of a place's template, and within which limits.` + exitCodes(append(placeKinds, keyway.BadConfig, keyway.Untrusted)...),
+		Example: "  keyway templates\n  keyway templates --on gpu1\n  keyway templates --json",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runTemplates(cmd.Context(), asJSON, cmd.OutOrStdout())
+			return runTemplates(cmd.Context(), on, asJSON, cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().StringVar(&on, "on", "", "also list what `PLACE` has published: a host of your ~/.ssh/config, or local")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.RegisterFlagCompletionFunc("on", completePlaces)
+	cmd.AddCommand(newTemplatesPublishCommand())
 	return cmd
 }
 
@@ -50,14 +56,21 @@ type templateRow struct {
 	Wins   bool          `json:"wins"`
 	Why    string        `json:"why"`             // why it wins, or does not
 	Error  *keyway.Error `json:"error,omitempty"` // why it cannot be used
+	// Override is what a user may have otherwise than a place's template says.
+	Override *catalogue.Override `json:"override,omitempty"`
+	// Only says that the place makes workspaces from its own templates alone.
+	Only bool `json:"only,omitempty"`
 	// Left are the settings of a devcontainer.json that a workspace does not get.
 	Left []template.Left `json:"left,omitempty"`
 }
 
-func runTemplates(_ context.Context, asJSON bool, stdout io.Writer) error {
+func runTemplates(ctx context.Context, on string, asJSON bool, stdout io.Writer) error {
 	f, err := finder()
 	if err != nil {
 		return err
+	}
+	if on != "" {
+		f.AskPlace = askPlace(ctx, on)
 	}
 	all, problems := f.List()
 	rows := templateRows(all)
@@ -93,9 +106,35 @@ func templateRows(all []template.Template) []templateRow {
 		} else {
 			r.Image, r.GPUs = a.Spec.Image, a.Spec.GPUs.String()
 		}
+		if t.Published != nil {
+			r.Override, r.Only = &t.Published.Override, t.Published.Only
+		}
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// changeable is an Override in a few words.
+func changeable(o catalogue.Override) string {
+	var words []string
+	add := func(given bool, format string, args ...any) {
+		if given {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	add(o.GPUs > 0, "--gpus ≤ %d", o.GPUs)
+	add(o.CPUs > 0, "--cpus ≤ %g", o.CPUs)
+	add(o.Memory > 0, "--memory ≤ %s", size(o.Memory))
+	add(o.ShmSize > 0, "--shm-size ≤ %s", size(o.ShmSize))
+	add(o.PidsLimit > 0, "--pids-limit ≤ %d", o.PidsLimit)
+	add(o.Tmpfs > 0, "--tmpfs ≤ %s", size(o.Tmpfs))
+	add(len(o.Env) > 0, "-e %s", strings.Join(o.Env, ","))
+	add(len(o.Volumes) > 0, "-v %s", strings.Join(o.Volumes, ","))
+	add(len(o.Free) > 0, "%s", strings.Join(o.Free, ", "))
+	if len(words) == 0 {
+		return "nothing"
+	}
+	return strings.Join(words, ", ")
 }
 
 func printTemplates(rows []templateRow, stdout io.Writer) error {
@@ -104,6 +143,9 @@ func printTemplates(rows []templateRow, stdout io.Writer) error {
 		note := ""
 		if !r.Wins || strings.HasPrefix(r.Why, "comes before") {
 			note = r.Why
+		}
+		if r.Override != nil {
+			note = strings.TrimPrefix(note+"; you may change "+changeable(*r.Override), "; ")
 		}
 		if len(r.Left) > 0 {
 			note = strings.TrimPrefix(note+fmt.Sprintf("; %d of its settings are not taken over", len(r.Left)), "; ")

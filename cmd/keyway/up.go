@@ -45,13 +45,13 @@ Without --engine it takes the first that can be used of ` + strings.Join(keyway.
 says which and why. With ` + keyway.EngineWith(false) + ` the workspace is plain processes.
 
 TEMPLATE is a service of a Compose file: of the nearest keyway.yaml or compose.yaml
-above, one of yours, or one that is built in (keyway templates). Without TEMPLATE and
---image it is the one service of the nearest keyway.yaml, if there is one. Options
+above, one of yours, one of the place's own, or one that is built in (keyway
+templates). Without TEMPLATE and --image it is the one service of the nearest keyway.yaml, if there is one. Options
 given here come before what the template says.
 
 COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 			exitCodes(append(placeKinds, keyway.Drifted, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
-				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.GuestFailed, keyway.BadConfig)...),
+				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.NotAllowed, keyway.GuestFailed, keyway.BadConfig)...),
 		Example: `  keyway up pytorch --on gpu1 --gpus 2
   keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
   keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
@@ -259,7 +259,7 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	if err != nil {
 		return s, "", err
 	}
-	s.Engine, s.Image, s.Workdir = o.engine, cmp.Or(o.image, s.Image), cmp.Or(o.workdir, s.Workdir)
+	s.Engine, s.Image, s.Workdir = cmp.Or(o.engine, s.Engine), cmp.Or(o.image, s.Image), cmp.Or(o.workdir, s.Workdir)
 	s.ReadOnly, s.ForwardAgent = s.ReadOnly || o.readOnly, s.ForwardAgent || o.forwardAgent
 	if len(o.command) > 0 {
 		s.Command = o.command

@@ -41,6 +41,9 @@ type Node interface {
 	// Environments tells what workspaces really consist of, in the order of their names,
 	// of which there are keyway.MaxEnvironments at most. An entry without an environment has the reason.
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
+	// Templates returns the files of the place's own templates (internal/catalogue), by
+	// name. They are the place's words; catalogue.Parse judges them.
+	Templates(ctx context.Context) ([][]byte, error)
 	// ImageLayers tells what an image at the place is made of. An empty engine is the
 	// first that can be used, here as below.
 	ImageLayers(ctx context.Context, engine, image string) (keyway.ImageLayers, error)

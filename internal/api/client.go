@@ -112,6 +112,18 @@ func (c *Client) GPUs(ctx context.Context) (report keyway.GPUReport, err error) 
 	return report, err
 }
 
+// maxTemplates bounds how many templates a place may have.
+const maxTemplates = 128
+
+// Templates implements Node.
+func (c *Client) Templates(ctx context.Context) (files [][]byte, err error) {
+	err = c.Do(ctx, "GET", "/v1/templates", nil, &files)
+	if len(files) > maxTemplates {
+		return nil, keyway.Errorf(keyway.VersionMismatch, "the answer has %d templates, and %d are possible", len(files), maxTemplates)
+	}
+	return files, err
+}
+
 // Environments implements Node.
 func (c *Client) Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error) {
 	var all []keyway.Environment

@@ -28,6 +28,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("GET /v1/node", h.info)
 	mux.HandleFunc("GET /v1/workspaces", h.list)
 	mux.HandleFunc("GET /v1/gpus", h.gpus)
+	mux.HandleFunc("GET /v1/templates", h.templates)
 	mux.HandleFunc("POST /v1/facts", h.facts)
 	mux.HandleFunc("POST /v1/images/layers", h.imageLayers)
 	mux.HandleFunc("POST /v1/images/have", h.haveLayers)
@@ -62,6 +63,11 @@ func (h handler) list(w http.ResponseWriter, r *http.Request) {
 func (h handler) gpus(w http.ResponseWriter, r *http.Request) {
 	report, err := h.node.GPUs(r.Context())
 	answer(w, report, err)
+}
+
+func (h handler) templates(w http.ResponseWriter, r *http.Request) {
+	files, err := h.node.Templates(r.Context())
+	answer(w, files, err)
 }
 
 func (h handler) create(w http.ResponseWriter, r *http.Request) {

@@ -98,6 +98,8 @@ func (n *notingNode) WaitIdle(_ context.Context, name keyway.Name) error {
 }
 
 // GPUs came later than the conversations that are kept.
+func (n *notingNode) Templates(context.Context) ([][]byte, error) { return nil, nil }
+
 func (n *notingNode) GPUs(context.Context) (keyway.GPUReport, error) { return keyway.GPUReport{}, nil }
 
 func (n *notingNode) ImageLayers(context.Context, string, string) (keyway.ImageLayers, error) {

@@ -79,6 +79,8 @@ const (
 	MeantTemplate     Step = "meant-template"      // a template
 	SeeTemplates      Step = "see-templates"       //
 	NameTemplate      Step = "name-template"       // one of several
+	SeePlaceTemplates Step = "see-place-templates" // About is empty
+	AsTemplate        Step = "as-template"         // an option that the place's template decides
 	ExampleOfTemplate Step = "example-of-template" //
 	MakeHere          Step = "make-here"           //
 	GPUForms          Step = "gpu-forms"           //

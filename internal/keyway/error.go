@@ -30,6 +30,7 @@ const (
 	NameTaken       Kind = "name-taken"       // 24: there is a workspace of that name
 	NoSpace         Kind = "no-space"         // 25: a file system is full
 	NoGPU           Kind = "no-gpu"           // 26: GPUs asked for that the engine cannot give
+	NotAllowed      Kind = "not-allowed"      // 27: the place's own templates do not allow it
 	NotFound        Kind = "not-found"        // 30: no workspace or session of that name
 	NotRunning      Kind = "not-running"      // 31: the workspace or session does not run
 	GuestFailed     Kind = "guest-failed"     // 32: the guest inside the workspace did not come up
@@ -43,7 +44,7 @@ const (
 var exitCodes = map[Kind]int{
 	Other: 1, Usage: 2,
 	UnknownPlace: 10, Unreachable: 11, HostKeyChanged: 12, HostKeyUnknown: 13, Denied: 14, NoKey: 15, WrongPassphrase: 16, Untrusted: 17,
-	EngineAbsent: 20, EngineDown: 21, EngineForbidden: 22, ImageNotFound: 23, NameTaken: 24, NoSpace: 25, NoGPU: 26,
+	EngineAbsent: 20, EngineDown: 21, EngineForbidden: 22, ImageNotFound: 23, NameTaken: 24, NoSpace: 25, NoGPU: 26, NotAllowed: 27,
 	NotFound: 30, NotRunning: 31, GuestFailed: 32, VersionMismatch: 33, Drifted: 34,
 	BadConfig: 40, NeedsAnswer: 41, Interrupted: 130,
 }

@@ -173,8 +173,11 @@ func validateSecrets(secrets []Secret) error {
 
 // Origin is what a workspace was made from, and what that says about it.
 type Origin struct {
-	Template string            `json:"template,omitempty"` // by name; empty: none
-	Labels   map[string]string `json:"labels,omitempty"`   // for people's own tools
+	Template string `json:"template,omitempty"` // by name; empty: none
+	// Published says that the template is one of the place's own (internal/catalogue).
+	// The node then compares the Spec with it.
+	Published bool              `json:"published,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"` // for people's own tools
 	// Ports are those that programs inside are expected to listen on. None is
 	// published.
 	Ports []int `json:"ports,omitempty"`
@@ -190,6 +193,9 @@ const (
 )
 
 func (o Origin) validate() error {
+	if o.Published && o.Template == "" {
+		return Errorf(Usage, "a template of the place's is asked for, and none is named").Advise(SeePlaceTemplates)
+	}
 	if len(o.Labels) > maxLabels || len(o.Ports) > maxPorts || len(o.Template) > maxTemplate {
 		return Errorf(Usage, "too much in one workspace: at most %d labels and %d ports", maxLabels, maxPorts)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"keyway/internal/api"
+	"keyway/internal/catalogue"
 	"keyway/internal/engine"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
@@ -27,6 +28,9 @@ type Node struct {
 	homes   engine.Homes
 	noGuest error // why there is no guest program to make workspaces with
 	gpus    *gpu.Place
+	// published is the directory of the place's own templates, and its owner, who is
+	// root.
+	published shelf
 }
 
 var _ api.Node = (*Node)(nil)
@@ -35,7 +39,7 @@ var _ api.Node = (*Node)(nil)
 // their Homes in homes. noGuest, if not nil, is why nothing can be created here;
 // the rest still works: with a full disk, removing is what helps.
 func New(homes engine.Homes, noGuest error, engines ...engine.Engine) *Node {
-	return &Node{engines: engines, homes: homes, noGuest: noGuest, gpus: gpu.Here()}
+	return &Node{engines: engines, homes: homes, noGuest: noGuest, gpus: gpu.Here(), published: shelf{dir: catalogue.Dir}}
 }
 
 // Info implements api.Node.
@@ -96,6 +100,9 @@ func isEngineUnusable(err error) bool {
 func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
 	if n.noGuest != nil {
 		return keyway.Workspace{}, n.noGuest
+	}
+	if err := n.allowed(s); err != nil {
+		return keyway.Workspace{}, err
 	}
 	e, err := n.choose(ctx, s, report)
 	if err != nil {

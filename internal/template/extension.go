@@ -3,11 +3,12 @@ package template
 import (
 	"go.yaml.in/yaml/v3"
 
+	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
 )
 
 // extensionRule is x-keyway, what Compose has no words for.
-var extensionRule = fields(values("forward_agent", "setup", "extensions", "as", "home"))
+var extensionRule = fields(with(values("forward_agent", "setup", "extensions", "as", "home"), map[string]*rule{"override": overrideRule}))
 
 // Extension is x-keyway of a service.
 type Extension struct {
@@ -22,6 +23,8 @@ type Extension struct {
 	As string `yaml:"as"`
 	// Home is the name of a volume for the home directory. It outlives the workspace.
 	Home string `yaml:"home"`
+	// Override is what users of the template may have otherwise once it is published.
+	Override catalogue.Override `yaml:"-"`
 }
 
 const (
@@ -40,9 +43,16 @@ func (d *document) extension(service *yaml.Node) (Extension, error) {
 		return x, nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return x, d.errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home")
+		return x, d.errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home, override")
 	}
 	for _, p := range pairs(n) {
+		if p.key.Value == "override" {
+			var err error
+			if x.Override, err = d.override(p.value); err != nil {
+				return x, err
+			}
+			continue
+		}
 		if err := p.value.Decode(x.target(p.key.Value)); err != nil {
 			return x, d.errorf(p.key, "x-keyway.%s cannot have this value", p.key.Value).
 				Hint("%s", extensionForms[p.key.Value])

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
 )
 
@@ -18,6 +19,7 @@ type Source string
 const (
 	Repository Source = "repository" // of a Compose file in the working directory or above it
 	Mine       Source = "mine"       // of the user's own directory of templates
+	Place      Source = "the place"  // of the place's own, which its operators published
 	BuiltIn    Source = "built in"   // of this program
 )
 
@@ -30,6 +32,9 @@ type Template struct {
 	dir    string // of the file; empty: it is built in
 	// Left are the settings of a devcontainer.json that were not taken over.
 	Left []Left
+	// Published is what the operators of the place have published; nil: it is of a
+	// file that this laptop has.
+	Published *catalogue.Template
 }
 
 // Finder looks for templates.
@@ -37,6 +42,9 @@ type Finder struct {
 	Dir  string // the working directory
 	Mine string // the directory of the user's own templates; it need not exist
 	Home string // the user's home directory, above which nothing is looked for from within
+	// AskPlace returns the place's own templates; nil: no place is asked. Find calls it
+	// only if no template that is nearer has the name.
+	AskPlace func() ([]Template, error)
 }
 
 // fileNames are those of a Compose file, the first that is there counts.
@@ -51,8 +59,31 @@ const maxMine = 256
 // List is all templates: those that win first, and of one name the one that wins
 // before those that it hides. A file that cannot be read hides no other.
 func (f Finder) List() ([]Template, []error) {
-	var all []Template
-	var problems []error
+	all, problems := f.near()
+	more, err := f.far()
+	if err != nil {
+		problems = append(problems, err)
+	}
+	return append(all, more...), problems
+}
+
+// far are the templates that are of no file of the user's.
+func (f Finder) far() (all []Template, asked error) {
+	if f.AskPlace != nil {
+		all, asked = f.AskPlace()
+	}
+	doc, err := builtIn()
+	if err != nil {
+		return all, errors.Join(asked, err)
+	}
+	for _, p := range pairs(field(doc.root, "services")) {
+		all = append(all, Template{Name: p.key.Value, Source: BuiltIn, File: string(BuiltIn), doc: doc})
+	}
+	return all, asked
+}
+
+// near are the templates of the user's files.
+func (f Finder) near() (all []Template, problems []error) {
 	add := func(source Source, file, dir string, doc *document, err error) {
 		if err != nil {
 			problems = append(problems, err)
@@ -87,23 +118,33 @@ func (f Finder) List() ([]Template, []error) {
 			add(Mine, file, f.Mine, doc, err)
 		}
 	}
-	doc, err := builtIn()
-	add(BuiltIn, string(BuiltIn), "", doc, err)
 	return all, problems
 }
 
 // Find is the template of that name that wins.
 func (f Finder) Find(name string) (Template, error) {
-	all, problems := f.List()
-	for _, t := range all {
-		if t.Name == name {
-			return t, nil
-		}
+	all, problems := f.near()
+	if t, ok := named(all, name); ok {
+		return t, nil
+	}
+	far, err := f.far()
+	if err != nil {
+		problems = append(problems, err)
+	} else if t, ok := named(far, name); ok {
+		return t, nil
 	}
 	if len(problems) > 0 { // it may be in there
 		return Template{}, problems[0]
 	}
-	return Template{}, f.notFound(name, all)
+	return Template{}, f.notFound(name, append(all, far...))
+}
+
+func named(all []Template, name string) (Template, bool) {
+	i := slices.IndexFunc(all, func(t Template) bool { return t.Name == name })
+	if i < 0 {
+		return Template{}, false
+	}
+	return all[i], true
 }
 
 func (f Finder) notFound(name string, all []Template) error {
@@ -203,6 +244,9 @@ type Where struct {
 
 // Resolve is what the template asks for. Its errors name the file and the line.
 func (t Template) Resolve(w Where) (Asked, error) {
+	if t.Published != nil {
+		return t.published(), nil
+	}
 	names, err := t.doc.chain(t.Name)
 	if err != nil {
 		return Asked{}, err

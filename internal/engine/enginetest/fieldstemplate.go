@@ -62,6 +62,7 @@ func originFields() []field {
 	}
 	return []field{
 		told("Template", func(o *keyway.Origin) { o.Template = "pytorch" }, func(o keyway.Origin) bool { return o.Template == "pytorch" }),
+		told("Published", func(o *keyway.Origin) { o.Template, o.Published = "pytorch", true }, func(o keyway.Origin) bool { return o.Published }),
 		told("Ports", func(o *keyway.Origin) { o.Ports = []int{8888} }, func(o keyway.Origin) bool { return slices.Equal(o.Ports, []int{8888}) }),
 		told("Labels", func(o *keyway.Origin) { o.Labels = map[string]string{"team": "vision"} },
 			func(o keyway.Origin) bool { return maps.Equal(o.Labels, map[string]string{"team": "vision"}) }),

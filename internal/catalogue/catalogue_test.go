@@ -1,0 +1,272 @@
+package catalogue
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// published is a template with something in most fields.
+func published() Template {
+	t := Template{Format: Format, Name: "train", Spec: keyway.Spec{Image: "lab/torch@sha256:" + strings.Repeat("a", 64)}}
+	t.Spec.Template = "train"
+	t.Spec.Caller = true
+	t.Spec.GPUs.Count, t.Spec.Memory, t.Spec.ShmSize = 1, 32<<30, 8<<30
+	t.Spec.Env = map[string]string{"HF_HOME": "/mnt/cache", "MODE": "team"}
+	t.Spec.Mounts = []keyway.Mount{{Source: "/data", Target: "/mnt/data", ReadOnly: true}}
+	t.Override = Override{
+		GPUs: 4, CPUs: 16, Memory: 128 << 30, ShmSize: 16 << 30, PidsLimit: 4096, Tmpfs: 1 << 30,
+		Env: []string{"SEED", "HF_*"}, Volumes: []string{"/scratch", "/models:ro", "cache-*"}, Free: []string{FreeWorkdir},
+	}
+	return t
+}
+
+// asked is what keyway up asks for without an option.
+func asked(t Template) keyway.Spec {
+	s := t.Spec
+	s.Name, s.AuthorizedKeys, s.Published = "mine", []string{"ssh-ed25519 AAAA"}, true
+	s.Env = map[string]string{}
+	for k, v := range t.Spec.Env {
+		s.Env[k] = v
+	}
+	s.Mounts = slices.Clone(t.Spec.Mounts)
+	return s
+}
+
+// differently sets each leaf below v in turn to something else, and calls visit with
+// its path.
+func differently(v reflect.Value, path string, visit func(string)) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			differently(v.Field(i), path+"."+v.Type().Field(i).Name, visit)
+		}
+		return
+	}
+	before := reflect.ValueOf(v.Interface())
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(v.String() + "other")
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + 1)
+	case reflect.Float64:
+		v.SetFloat(v.Float() + 1)
+	case reflect.Slice:
+		v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+	case reflect.Map:
+		other := reflect.MakeMap(v.Type())
+		other.SetMapIndex(reflect.ValueOf("OTHER"), reflect.ValueOf("x"))
+		v.Set(other)
+	default:
+		panic(path + ": no other value of a " + v.Kind().String())
+	}
+	visit(path)
+	v.Set(before)
+}
+
+// TestNothingIsFree changes each field of a Spec, and each that a later Spec will have:
+// where nothing may be overridden, only what is the user's own may differ.
+func TestNothingIsFree(t *testing.T) {
+	own := []string{".Name", ".Access.AuthorizedKeys", ".Access.ForwardAgent", ".Resources.GPUs.Wait", ".Engine"}
+	tmpl := published()
+	tmpl.Override = Override{}
+	s := asked(tmpl)
+	if err := (Catalogue{tmpl}).Check(s); err != nil {
+		t.Fatalf("as the template says: %v", err)
+	}
+	seen := 0
+	differently(reflect.ValueOf(&s).Elem(), "", func(path string) {
+		seen++
+		if path == ".Engine" {
+			s.Engine = keyway.EngineWith(true)
+		}
+		c := Catalogue{tmpl}
+		c[0].Only = true // else a Spec that is not Published is not judged
+		err := c.Check(s)
+		if ok := err == nil; ok != (slices.Contains(own, path) || path == ".Origin.Published") {
+			t.Errorf("%s differs: %v", path, err)
+		}
+		if err != nil && (!keyway.Is(err, keyway.NotAllowed) || keyway.AsError(err).Help() == "") {
+			t.Errorf("%s: want a kind and a next step: %v", path, err)
+		}
+	})
+	if seen < 25 {
+		t.Errorf("only %d fields were changed", seen)
+	}
+	s.Engine = keyway.EngineWith(false)
+	if err := (Catalogue{tmpl}).Check(s); err == nil {
+		t.Error("plain processes in the place of a container")
+	}
+}
+
+// TestLimits asks for the most, for more than that, and for no limit at all.
+func TestLimits(t *testing.T) {
+	mount := func(m keyway.Mount) func(*keyway.Spec) {
+		return func(s *keyway.Spec) { s.Mounts = append(s.Mounts, m) }
+	}
+	env := func(name, value string) func(*keyway.Spec) { return func(s *keyway.Spec) { s.Env[name] = value } }
+	for what, c := range map[string]struct {
+		ask  func(*keyway.Spec)
+		says string // empty: it is allowed
+	}{
+		"fewer GPUs":               {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{} }, ""},
+		"the most GPUs":            {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{Count: 4} }, ""},
+		"GPUs by name":             {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{IDs: []string{"0", "1", "2", "3"}} }, ""},
+		"too many GPUs":            {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{Count: 5} }, "--gpus 5 is asked for, and 4 is the most"},
+		"too many GPUs by name":    {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{IDs: []string{"0", "1", "2", "3", "4"}} }, "4 is the most"},
+		"all GPUs":                 {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{All: true} }, "--gpus all is asked for, and 4 is the most"},
+		"all GPUs and a number":    {func(s *keyway.Spec) { s.GPUs = keyway.GPUs{All: true, Count: 1} }, "4 is the most"},
+		"processors":               {func(s *keyway.Spec) { s.CPUs = 16 }, ""},
+		"too many processors":      {func(s *keyway.Spec) { s.CPUs = 16.5 }, "--cpus 16.5 is asked for, and 16 is the most"},
+		"memory":                   {func(s *keyway.Spec) { s.Memory = 128 << 30 }, ""},
+		"a byte too much":          {func(s *keyway.Spec) { s.Memory = 128<<30 + 1 }, "--memory 137438953473 is asked for, and 128gb is the most"},
+		"memory without a limit":   {func(s *keyway.Spec) { s.Memory = 0 }, "no limit, and 128gb is the most"},
+		"shared memory":            {func(s *keyway.Spec) { s.ShmSize = 32 << 30 }, "--shm-size 32gb is asked for, and 16gb is the most"},
+		"shared memory of any":     {func(s *keyway.Spec) { s.ShmSize = 0 }, "16gb is the most"},
+		"processes":                {func(s *keyway.Spec) { s.PidsLimit = 4096 }, ""},
+		"processes without end":    {func(s *keyway.Spec) { s.PidsLimit = -1 }, "no limit, and 4096 is the most"},
+		"a variable":               {env("SEED", "1"), ""},
+		"a variable by its start":  {env("HF_TOKEN", "1"), ""},
+		"the template's own":       {env("HF_HOME", "/tmp"), ""},
+		"another variable":         {env("LD_PRELOAD", "/x.so"), `the variable "LD_PRELOAD" is not for users to set; possible are SEED, HF_*`},
+		"a fixed variable":         {env("MODE", "mine"), `"MODE"`},
+		"a fixed variable removed": {func(s *keyway.Spec) { delete(s.Env, "MODE") }, `"MODE"`},
+		"a directory":              {mount(keyway.Mount{Source: "/scratch", Target: "/s"}), ""},
+		"one below it":             {mount(keyway.Mount{Source: "/scratch/link", Target: "/s"}), `"/scratch/link" is not for users to mount; possible are /scratch, /models:ro, cache-*`},
+		"one above it":             {mount(keyway.Mount{Source: "/scratch/..", Target: "/s"}), "not for users to mount"},
+		"one to read":              {mount(keyway.Mount{Source: "/models", Target: "/m", ReadOnly: true}), ""},
+		"one to read, to write":    {mount(keyway.Mount{Source: "/models", Target: "/m"}), "/models may be mounted to read only"},
+		"a volume":                 {mount(keyway.Mount{Kind: keyway.MountVolume, Source: "cache-mine", Target: "/c"}), ""},
+		"another volume":           {mount(keyway.Mount{Kind: keyway.MountVolume, Source: "home", Target: "/c"}), "not for users to mount"},
+		"a volume like a path":     {mount(keyway.Mount{Kind: keyway.MountVolume, Source: "/scratch", Target: "/c"}), "not for users to mount"},
+		"a directory by a pattern": {mount(keyway.Mount{Source: "cache-x", Target: "/c"}), "not for users to mount"},
+		"a kind of its own":        {mount(keyway.Mount{Kind: "image", Source: "/scratch", Target: "/c"}), "not for users to mount"},
+		"a tmpfs":                  {mount(keyway.Mount{Kind: keyway.MountTmpfs, Target: "/t", Size: 1 << 30}), ""},
+		"too large a tmpfs":        {mount(keyway.Mount{Kind: keyway.MountTmpfs, Target: "/t", Size: 2 << 30}), "--tmpfs /t:size=2gb is asked for, and /t:size=1gb is the most"},
+		"a tmpfs of any size":      {mount(keyway.Mount{Kind: keyway.MountTmpfs, Target: "/t"}), "no limit"},
+		"the template's mount":     {func(s *keyway.Spec) { s.Mounts[0].ReadOnly = false }, "the template mounts bind /data at /mnt/data (read only)"},
+		"without its mount":        {func(s *keyway.Spec) { s.Mounts = nil }, "the template mounts bind /data at /mnt/data"},
+		"a volume for the home":    {func(s *keyway.Spec) { s.HomeVolume = "cache-home" }, ""},
+		"another for the home":     {func(s *keyway.Spec) { s.HomeVolume = "home" }, `"home"`},
+		"what is free":             {func(s *keyway.Spec) { s.Workdir = "/anywhere" }, ""},
+		"what is not":              {func(s *keyway.Spec) { s.Command = []string{"sh"} }, "the command is not for users to change: the template says nothing"},
+		"another user":             {func(s *keyway.Spec) { s.User, s.Caller = "0", false }, "--user is not for users to change"},
+		"another image":            {func(s *keyway.Spec) { s.Image = "mine" }, "--image is not for users to change: the template says \"lab/torch@sha256:"},
+	} {
+		tmpl := published()
+		s := asked(tmpl)
+		c.ask(&s)
+		err := (Catalogue{tmpl}).Check(s)
+		switch {
+		case c.says == "" && err != nil:
+			t.Errorf("%s: %v", what, err)
+		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "template train: ")):
+			t.Errorf("%s: %v, want %q", what, err, c.says)
+		case c.says != "" && !strings.Contains(keyway.AsError(err).Help(), string(keyway.SeePlaceTemplates)):
+			t.Errorf("%s: no next step: %v", what, err)
+		}
+	}
+}
+
+// TestOnly is where a place makes workspaces from its own templates alone.
+func TestOnly(t *testing.T) {
+	open, closed := published(), published()
+	closed.Only = true
+	other := keyway.Spec{Name: "mine", Image: "mine"}
+	named := asked(open)
+	named.Template = "tran"
+	for what, c := range map[string]struct {
+		in   Catalogue
+		s    keyway.Spec
+		says string
+	}{
+		"no catalogue":                      {nil, other, ""},
+		"guidance":                          {Catalogue{open}, other, ""},
+		"a fence":                           {Catalogue{open, closed}, other, "from its own templates only: train"},
+		"a template that is gone":           {nil, asked(open), `no template "train"; it has none`},
+		"a template that there never was":   {Catalogue{open}, named, `no template "tran"; it has train`},
+		"a template of its own, by a fence": {Catalogue{closed}, asked(closed), ""},
+	} {
+		err := c.in.Check(c.s)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", what, err, c.says)
+		}
+	}
+}
+
+func TestFilesThatAreRefused(t *testing.T) {
+	whole, err := json.Marshal(published())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Parse(whole); err != nil || !reflect.DeepEqual(got, published()) {
+		t.Fatalf("what was published: %v\n%+v", err, got)
+	}
+	with := func(change func(*Template)) string {
+		tmpl := published()
+		change(&tmpl)
+		data, err := json.Marshal(tmpl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for what, c := range map[string]struct{ file, says string }{
+		"nothing":                       {"", "not what keyway templates publish writes"},
+		"Compose":                       {"services: {}", "not what keyway templates publish writes"},
+		"two templates":                 {string(whole) + "{}", "something follows"},
+		"an unknown field":              {strings.Replace(string(whole), `"override":{`, `"override":{"disks":1,`, 1), "disks"},
+		"an unknown limit":              {strings.Replace(string(whole), `"keyway":1`, `"keyway":1,"limits":{}`, 1), "limits"},
+		"another format":                {with(func(t *Template) { t.Format = 2 }), "the format 2"},
+		"no format":                     {with(func(t *Template) { t.Format = 0 }), "the format 0"},
+		"no name":                       {with(func(t *Template) { t.Name = "" }), "name"},
+		"a name that is a path":         {with(func(t *Template) { t.Name = "../x" }), "name"},
+		"another's name":                {with(func(t *Template) { t.Spec.Template = "other" }), "other"},
+		"no image":                      {with(func(t *Template) { t.Spec.Image = "" }), "no image"},
+		"keys":                          {with(func(t *Template) { t.Spec.AuthorizedKeys = []string{"k"} }), "a user's"},
+		"an agent":                      {with(func(t *Template) { t.Spec.ForwardAgent = true }), "a user's"},
+		"a secret":                      {with(func(t *Template) { t.Spec.Secrets = []keyway.Secret{{Name: "x"}} }), "a user's"},
+		"a wait":                        {with(func(t *Template) { t.Spec.GPUs.Wait = true }), "a user's"},
+		"a Spec that is none":           {with(func(t *Template) { t.Spec.Memory = -1 }), "spec"},
+		"a negative limit":              {with(func(t *Template) { t.Override.GPUs = -1 }), "negative"},
+		"a relative directory":          {with(func(t *Template) { t.Override.Volumes = []string{"./data"} }), "./data"},
+		"a directory that is not clean": {with(func(t *Template) { t.Override.Volumes = []string{"/data/.."} }), "/data/.."},
+		"an empty variable":             {with(func(t *Template) { t.Override.Env = []string{""} }), "env"},
+		"very many variables":           {with(func(t *Template) { t.Override.Env = slices.Repeat([]string{"A"}, maxList+1) }), "env"},
+		"what cannot be free":           {with(func(t *Template) { t.Override.Free = []string{"image"} }), "image"},
+		"a long setup":                  {with(func(t *Template) { t.Setup = strings.Repeat("x", maxSetup+1) }), "setup"},
+		"a large file":                  {string(whole) + strings.Repeat(" ", MaxFile), "larger than"},
+	} {
+		if _, err := Parse([]byte(c.file)); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", what, err, c.says)
+		}
+	}
+}
+
+// FuzzParse: what is taken is bounded, allows what it says itself, and no fields that
+// it does not name.
+func FuzzParse(f *testing.F) {
+	whole, _ := json.Marshal(published())
+	f.Add(whole)
+	f.Add([]byte(`{"keyway":1,"name":"a","spec":{"name":"","authorizedKeys":null,"image":"x","template":"a"},"override":{"env":["*"],"volumes":["*"]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tmpl, err := Parse(data)
+		if err != nil {
+			return
+		}
+		s := asked(tmpl)
+		if err := (Catalogue{tmpl}).Check(s); err != nil {
+			t.Errorf("it does not allow what it says: %v", err)
+		}
+		s.Image += "x"
+		if (Catalogue{tmpl}).Check(s) == nil {
+			t.Error("another image is allowed")
+		}
+	})
+}

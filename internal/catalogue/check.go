@@ -1,0 +1,295 @@
+package catalogue
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// Check reports what a Spec has that neither the template says nor its Override
+// allows. A Spec is compared field by field in its JSON form, so a field that has no
+// rule here is one that nobody may change.
+func (t Template) Check(s keyway.Spec) error {
+	want, err := flat(t.Spec)
+	if err != nil {
+		return err
+	}
+	got, err := flat(s)
+	if err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for name := range want {
+		names[name] = true
+	}
+	for name := range got {
+		names[name] = true
+	}
+	var all []*keyway.Error
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if string(want[name]) == string(got[name]) || slices.Contains(usersOwn, name) {
+			continue
+		}
+		if judge, ok := rules[name]; !ok {
+			all = append(all, fixed(name, want[name]))
+		} else if e := judge(t.Override, t.Spec, s); e != nil {
+			all = append(all, e)
+		}
+	}
+	return t.together(all)
+}
+
+// flat is a Spec by the names of its fields, without what is the user's inside of
+// one. A field that is absent is one that asks for nothing.
+func flat(s keyway.Spec) (map[string]json.RawMessage, error) {
+	s.GPUs.Wait = false
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]json.RawMessage
+	err = json.Unmarshal(data, &m)
+	return m, err
+}
+
+// usersOwn are the fields that are nobody else's: the workspace's name, who may enter,
+// whether they bring their agent, and that the Spec is of a place's template.
+var usersOwn = []string{"name", "authorizedKeys", "forwardAgent", "published"}
+
+// rule judges a field that differs from the template's.
+type rule func(o Override, want, got keyway.Spec) *keyway.Error
+
+// rules are those of the fields that a user may have otherwise.
+var rules = map[string]rule{
+	"engine": otherEngine,
+	"gpus":   moreGPUs,
+	"cpus": func(o Override, want, got keyway.Spec) *keyway.Error {
+		return atMost("cpus", got.CPUs > 0 && got.CPUs <= o.CPUs, number(want.CPUs), number(o.CPUs), number(got.CPUs))
+	},
+	"memory":    bytesOf("memory", func(o Override) int64 { return o.Memory }, func(s keyway.Spec) int64 { return s.Memory }),
+	"shmSize":   bytesOf("shm-size", func(o Override) int64 { return o.ShmSize }, func(s keyway.Spec) int64 { return s.ShmSize }),
+	"pidsLimit": bytesOf("pids-limit", func(o Override) int64 { return o.PidsLimit }, func(s keyway.Spec) int64 { return s.PidsLimit }),
+	"env":       otherVariables,
+	"mounts":    otherMounts,
+	"homeVolume": func(o Override, want, got keyway.Spec) *keyway.Error {
+		if o.takesVolume(got.HomeVolume) {
+			return nil
+		}
+		return refuse("the home directory may not be in the volume %.80q", got.HomeVolume).Advise(keyway.AsTemplate, "home-volume")
+	},
+	"command": free(FreeCommand, "command"), "workdir": free(FreeWorkdir, "workdir"), "labels": free(FreeLabels, "labels"),
+	"secrets": free(FreeSecrets, "secrets"), "user": free(FreeUser, "user"),
+	"caller": func(o Override, want, got keyway.Spec) *keyway.Error {
+		if got.User != want.User { // which is judged by its own rule
+			return nil
+		}
+		return free(FreeUser, "caller")(o, want, got)
+	},
+}
+
+// options are how users ask for a field, where it is not called so.
+var options = map[string]string{
+	"command": "the command", "shmSize": "--shm-size", "pidsLimit": "--pids-limit", "ulimits": "--ulimit", "devices": "--device", "mounts": "--volume",
+	"readOnly": "--read-only", "secrets": "--secret", "homeVolume": "--home-volume", "capAdd": "--cap-add", "newPrivileges": "--security-opt",
+	"labels": "--label", "caller": "--as-me", "ports": "the list of ports",
+}
+
+func refuse(format string, args ...any) *keyway.Error {
+	return keyway.Errorf(keyway.NotAllowed, format, args...)
+}
+
+// fixed refuses a field that is the template's alone.
+func fixed(name string, want json.RawMessage) *keyway.Error {
+	option, ok := options[name]
+	if !ok {
+		option = "--" + name
+	}
+	said := string(want)
+	if name == "env" || name == "secrets" || said == "" {
+		said = "nothing"
+	}
+	e := refuse("%s is not for users to change: the template says %.200s", option, said)
+	if flag, ok := strings.CutPrefix(option, "--"); ok {
+		return e.Advise(keyway.AsTemplate, flag)
+	}
+	return e
+}
+
+func free(field, name string) rule {
+	return func(o Override, want, _ keyway.Spec) *keyway.Error {
+		if slices.Contains(o.Free, field) {
+			return nil
+		}
+		said, err := flat(want)
+		if err != nil {
+			return keyway.AsError(err)
+		}
+		return fixed(name, said[name])
+	}
+}
+
+// atMost refuses a number: the template's own is possible, and what is below a limit.
+func atMost(option string, ok bool, own, limit, asked string) *keyway.Error {
+	switch {
+	case ok:
+		return nil
+	case limit == "0":
+		if own == "0" {
+			own = "none"
+		}
+		return refuse("--%s %s is asked for, and is not for users to change: the template says %s", option, asked, own).Advise(keyway.AsTemplate, option)
+	case asked == "0" || asked == "-1":
+		return refuse("--%s is asked to have no limit, and %s is the most", option, limit).Advise(keyway.Example, option, limit)
+	}
+	return refuse("--%s %s is asked for, and %s is the most", option, asked, limit).Advise(keyway.Example, option, limit)
+}
+
+func number(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) }
+
+func bytesOf(option string, limit func(Override) int64, of func(keyway.Spec) int64) rule {
+	return func(o Override, want, got keyway.Spec) *keyway.Error {
+		text := size
+		if option == "pids-limit" {
+			text = func(n int64) string { return strconv.FormatInt(n, 10) }
+		}
+		n := of(got)
+		return atMost(option, n > 0 && n <= limit(o), text(of(want)), text(limit(o)), text(n))
+	}
+}
+
+// size is a number of bytes as options take it.
+func size(n int64) string {
+	for _, unit := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "gb"}, {1 << 20, "mb"}, {1 << 10, "kb"}} {
+		if n != 0 && n%unit.bytes == 0 {
+			return strconv.FormatInt(n/unit.bytes, 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func moreGPUs(o Override, want, got keyway.Spec) *keyway.Error {
+	n := max(got.GPUs.Count, len(got.GPUs.IDs))
+	ok := o.GPUs > 0 && !got.GPUs.All && n <= o.GPUs
+	return atMost("gpus", ok, want.GPUs.String(), strconv.Itoa(o.GPUs), got.GPUs.String())
+}
+
+// otherEngine allows those that make the container which the template describes. With
+// plain processes nothing of it would hold.
+func otherEngine(_ Override, want, got keyway.Spec) *keyway.Error {
+	if want.Engine == "" && (got.Engine == "" || keyway.UsesImages(got.Engine)) {
+		return nil
+	}
+	said := want.Engine
+	if said == "" {
+		said = "containers"
+	}
+	return refuse("--engine %.40s is not for users to choose: the template is for %s", got.Engine, said).Advise(keyway.AsTemplate, "engine")
+}
+
+// otherVariables tells of names only: values may be secrets.
+func otherVariables(o Override, want, got keyway.Spec) *keyway.Error {
+	names := map[string]bool{}
+	for name, value := range want.Env {
+		if now, there := got.Env[name]; !there || now != value {
+			names[name] = true
+		}
+	}
+	for name := range got.Env {
+		if _, there := want.Env[name]; !there {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if !matches(o.Env, name) {
+			return refuse("the variable %.80q is not for users to set; possible are %s", name, listed(o.Env)).Advise(keyway.AsTemplate, "env")
+		}
+	}
+	return nil
+}
+
+// matches reports whether a name is one of the list, or begins as an item of it does
+// that ends in *.
+func matches(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(item string) bool {
+		begin, open := strings.CutSuffix(item, "*")
+		return item == name || open && strings.HasPrefix(name, begin)
+	})
+}
+
+func (o Override) takesVolume(name string) bool {
+	return matches(slices.DeleteFunc(slices.Clone(o.Volumes), path.IsAbs), name)
+}
+
+// otherMounts demands all mounts of the template, and judges each further one.
+func otherMounts(o Override, want, got keyway.Spec) *keyway.Error {
+	for _, m := range want.Mounts {
+		if !slices.Contains(got.Mounts, m) {
+			return refuse("the template mounts %s, and something else is asked for there", m).Advise(keyway.AsTemplate, "volume")
+		}
+	}
+	for _, m := range got.Mounts {
+		if slices.Contains(want.Mounts, m) {
+			continue
+		}
+		if e := o.mount(m); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+func (o Override) mount(m keyway.Mount) *keyway.Error {
+	switch m.Kind {
+	case keyway.MountTmpfs:
+		if m.Size > 0 && m.Size <= o.Tmpfs {
+			return nil
+		}
+		return atMost("tmpfs", false, "none", sizeAt(m.Target, o.Tmpfs), sizeAt(m.Target, m.Size))
+	case keyway.MountVolume:
+		if o.takesVolume(m.Source) {
+			return nil
+		}
+	case keyway.MountBind:
+		if slices.Contains(o.Volumes, m.Source) || m.ReadOnly && slices.Contains(o.Volumes, m.Source+":ro") {
+			return nil
+		}
+		if slices.Contains(o.Volumes, m.Source+":ro") {
+			return refuse("%.200s may be mounted to read only", m.Source).Advise(keyway.Example, "volume", m.Source+":"+m.Target+":ro")
+		}
+	}
+	return refuse("%.200q is not for users to mount; possible are %s", m.Source, listed(o.Volumes)).Advise(keyway.AsTemplate, "volume")
+}
+
+func sizeAt(target string, n int64) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%s:size=%s", target, size(n))
+}
+
+// maxTold is how many problems are told at once.
+const maxTold = 8
+
+// together is all that is wrong as one error.
+func (t Template) together(all []*keyway.Error) error {
+	if len(all) == 0 {
+		return nil
+	}
+	e := &keyway.Error{Kind: keyway.NotAllowed}
+	var said []string
+	for _, p := range all[:min(len(all), maxTold)] {
+		said = append(said, "the place's template "+t.Name+": "+p.Message)
+		e.Advice = append(e.Advice, p.Advice...)
+	}
+	e.Message = strings.Join(said, "\n")
+	return e.Advise(keyway.SeePlaceTemplates)
+}

@@ -130,7 +130,11 @@ func TestNoFalseAlarm(t *testing.T) {
 		},
 		"REQUIRE about what nobody told": func(a *Asked) { driverIs("560.28.03", "", "", "8.9")(a) },
 		"REQUIRE that nobody can read":   func(a *Asked) { a.Image.Env = []string{"NVIDIA_REQUIRE_X=what is this<=!"} },
-		"several builds":                 func(a *Asked) { a.Image.Arch = []string{"arm64", "amd64"} },
+		"an image that tells of no CUDA, and an old driver": func(a *Asked) {
+			driverIs("390.25", "", "Tesla", "3.7")(a)
+			a.Spec.Image, a.Image.Env = "team/mine:1", nil
+		},
+		"several builds": func(a *Asked) { a.Image.Arch = []string{"arm64", "amd64"} },
 		"image is there, disk is full": func(a *Asked) {
 			a.Facts.Engine.Image, a.Facts.Engine.Free = keyway.ImageFacts{Present: true, Arch: []string{"amd64"}}, 1
 		},

@@ -169,7 +169,7 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", place).
 				Hint("see whether its disk is full: ssh %s df -h", place)
 		default:
-			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %q", place, verb)
+			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %s", place, plainWord(verb))
 		}
 	}
 }
@@ -186,7 +186,7 @@ func agree(place keyway.Place, greeting string, spoken api.Versions) (int, error
 		return version, nil
 	}
 	return 0, keyway.Errorf(keyway.VersionMismatch, "the keyway at %s (%s) speaks protocol %s, this one (%s) speaks %s",
-		place, program, theirs, keyway.Version, spoken).Hint("use the same version of keyway at both ends")
+		place, plainWord(program), theirs, keyway.Version, spoken).Hint("use the same version of keyway at both ends")
 }
 
 func unsupported(place keyway.Place, system string, programs Programs) error {
@@ -195,7 +195,22 @@ func unsupported(place keyway.Place, system string, programs Programs) error {
 		return keyway.Errorf(keyway.VersionMismatch, "%s is a linux/%s machine and this keyway carries no program for it", place, arch).
 			Hint("use a release of keyway, or build one with: make release")
 	}
-	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", place, kernel, machine)
+	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", place, plainWord(kernel), plainWord(machine))
+}
+
+// maxPlainWord bounds a word of a place's that becomes a part of a sentence, in bytes.
+const maxPlainWord = 200
+
+// plainWord is a word of a place's: a name, a version or a path, and nothing that
+// could be read as a sentence of ours.
+func plainWord(word string) string {
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-+/~@:=", r))
+	}
+	if word == "" || len(word) > maxPlainWord || strings.ContainsFunc(word, odd) {
+		return "something else"
+	}
+	return word
 }
 
 func sendProgram(place keyway.Place, need string, w io.Writer, programs Programs, report func(keyway.Progress)) error {
@@ -212,7 +227,7 @@ func sendProgram(place keyway.Place, need string, w io.Writer, programs Programs
 	defer body.Close()
 	message := fmt.Sprintf("copying keyway to %s", place)
 	if where != "cache" {
-		message += fmt.Sprintf(" (into %s: the cache directory cannot be used)", dir)
+		message += fmt.Sprintf(" (into %s: the cache directory cannot be used)", plainWord(dir))
 	}
 	if _, err := fmt.Fprintf(w, "%d\n", size); err != nil {
 		return err

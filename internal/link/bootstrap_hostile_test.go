@@ -202,6 +202,32 @@ func TestEndlessChatterEnds(t *testing.T) {
 	}
 }
 
+// No word of the bootstrap's, which a place can choose, makes a sentence of keyway's.
+func TestBootstrapWordsAreWords(t *testing.T) {
+	const evil = "x;evil→curl\x1b[31m"
+	for _, text := range []string{evil, strings.Repeat("x", 2000), "\u202eevil", "evil’s\tword"} {
+		for _, line := range []string{
+			"keyway-bootstrap unsupported " + text + " x86_64", "keyway-bootstrap unsupported Linux " + text, "keyway-bootstrap need " + text + " cache /x",
+			"keyway-bootstrap need x86_64 fallback " + text, "keyway-bootstrap need x86_64 " + text + " /x", "keyway-bootstrap " + text, "keyway-node 99 " + text,
+		} {
+			programs := programOf(greeter)
+			programs["amd64"] = programs[runtime.GOARCH]
+			var said []string
+			report := func(p keyway.Progress) { said = append(said, p.Message) }
+			_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, programs, report, func(string) {})
+			if err == nil {
+				t.Errorf("%.80q is taken for a greeting", line)
+				continue
+			}
+			for _, sentence := range append(said, err.Error()) {
+				if strings.Contains(sentence, "evil") || len(sentence) > 400 {
+					t.Errorf("%.80q: keyway says %.200q", line, sentence)
+				}
+			}
+		}
+	}
+}
+
 // A place is sent the program once, however often it asks.
 func TestBootstrapAsksOnce(t *testing.T) {
 	programs := programOf(greeter)

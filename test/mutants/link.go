@@ -111,4 +111,9 @@ var link = []mutant{
 		file:  "internal/sshwire/sshwire.go", old: `if n > uint64(len(r.rest)) {`, new: `if n > 1<<30 {`,
 		pkg: "internal/sshwire", run: "^(TestReader|FuzzReader)$",
 	},
+	{
+		claim: "no word of the bootstrap's makes a sentence of keyway's",
+		file:  "internal/link/bootstrap.go", old: "len(word) > maxPlainWord || strings.ContainsFunc(word, odd) {", new: "odd == nil {",
+		pkg: "internal/link", run: "^TestBootstrapWordsAreWords$",
+	},
 }

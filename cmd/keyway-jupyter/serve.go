@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -89,11 +90,12 @@ func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server,
 	if err != nil {
 		return server{}, err
 	}
-	s, err := start(kind, append(argv, w.args...), w.dir, state, news)
+	s, err := start(kind, argv, w.args, w.dir, state, news)
 	if err != nil {
 		return s, fmt.Errorf("the Jupyter server does not start: %w", err)
 	}
 	for end := time.Now().Add(startTime); !s.answers(context.Background()); {
+		s = s.located()
 		if time.Now().After(end) {
 			s.end(news)
 			return s, fmt.Errorf("the Jupyter server does not answer after %v", startTime)
@@ -245,11 +247,12 @@ func (c *child) end() error {
 }
 
 // memoryLimit is how much memory the child takes before it collects garbage more often.
-const memoryLimit = 24 << 20
+const memoryLimit = 16 << 20
 
 // keep is the child: it serves the socket that it was given until its input ends.
 func keep(in io.Reader, news io.Writer) error {
-	debug.SetGCPercent(25) // what is at hand is small, and stays so beside a training job
+	runtime.GOMAXPROCS(1)  // a training job has the others; to wake them up costs more than the work
+	debug.SetGCPercent(50) // what is at hand is small, and stays so beside a training job
 	debug.SetMemoryLimit(memoryLimit)
 	var told keeping
 	d := json.NewDecoder(in)
@@ -265,7 +268,7 @@ func keep(in io.Reader, news io.Writer) error {
 		return err
 	}
 	f, err := front.New(front.Options{
-		Upstream: front.Upstream{Dial: told.Server.dial, Base: told.Server.Base, Token: told.Server.Token},
+		Upstream: front.Upstream{Dial: told.Server.dial, Feed: told.Server.feed, Base: told.Server.Base, Token: told.Server.Token},
 		Token:    told.Token, Dir: dir, Limits: journal.Default,
 		Logf: func(format string, args ...any) {
 			fmt.Fprintf(news, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)

@@ -13,12 +13,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"keyway/internal/jupyter/feed"
 	"keyway/internal/unixsock"
 )
 
@@ -40,6 +42,15 @@ func (s server) dial(ctx context.Context) (net.Conn, error) {
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, s.Network, s.Address)
+}
+
+// feed connects for the websocket of a kernel.
+func (s server) feed(ctx context.Context, _ string) (net.Conn, error) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return feed.New(c, false)
 }
 
 // answers reports whether the server answers as a Jupyter server that knows the token.
@@ -170,23 +181,46 @@ func pick(want string) (kind string, argv []string, err error) {
 	return "", nil, errors.New("no Jupyter server is installed here: pip install jupyterlab")
 }
 
-// start starts a Jupyter server on a socket. The token is in its environment, not in
-// its arguments, which every user of the machine can read.
-func start(kind string, argv []string, dir, state string, news io.Writer) (server, error) {
+// addressed are the arguments of a user's that say where the server is to listen.
+var addressed = regexp.MustCompile(`^--((ServerApp|NotebookApp|LabApp)\.)?(ip|port|sock)(=|$)`)
+
+// arguments are what a Jupyter server is started with, beside the user's. It listens on
+// a socket, unless the user says where: it takes either a port or a socket.
+func arguments(socket string, given []string) (args []string) {
+	args = []string{"--no-browser"}
+	if os.Getuid() == 0 {
+		args = append(args, "--allow-root")
+	}
+	for _, class := range []string{"ServerApp", "NotebookApp"} { // the notebook before version 7 knows the second
+		if !slices.ContainsFunc(given, addressed.MatchString) {
+			args = append(args, "--"+class+".sock="+socket)
+		}
+		args = append(args, "--"+class+".base_url=/", "--"+class+".iopub_msg_rate_limit=0", "--"+class+".iopub_data_rate_limit=0")
+	}
+	// since jupyter_server 2
+	args = append(args, "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0", "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=0")
+	return append(args, given...) // of two alike, the last counts
+}
+
+// located is the server as it says of itself: the user's arguments may have it listen
+// elsewhere, or with another token.
+func (s server) located() server {
+	for _, r := range running() {
+		if r.PID == s.PID {
+			s.Network, s.Address, s.Base, s.Token = r.Network, r.Address, r.Base, r.Token
+		}
+	}
+	return s
+}
+
+// start starts a Jupyter server. The token is in its environment, not in its arguments,
+// which every user of the machine can read.
+func start(kind string, argv, given []string, dir, state string, news io.Writer) (server, error) {
 	s := server{Kind: kind, Network: "unix", Address: filepath.Join(state, "server.sock"), Base: "/", Token: rand.Text() + rand.Text(), Dir: dir}
 	if err := os.Remove(s.Address); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return s, err
 	}
-	argv = append(slices.Clone(argv), "--no-browser")
-	if os.Getuid() == 0 {
-		argv = append(argv, "--allow-root")
-	}
-	for _, class := range []string{"ServerApp", "NotebookApp"} { // the notebook before version 7 knows the second
-		argv = append(argv, "--"+class+".sock="+s.Address, "--"+class+".base_url=/",
-			"--"+class+".iopub_msg_rate_limit=0", "--"+class+".iopub_data_rate_limit=0")
-	}
-	// since jupyter_server 2
-	argv = append(argv, "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0", "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=0")
+	argv = append(slices.Clone(argv), arguments(s.Address, given)...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, news, news
 	cmd.Env = append(os.Environ(), "JUPYTER_TOKEN="+s.Token)

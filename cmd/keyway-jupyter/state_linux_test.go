@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -92,6 +93,22 @@ func TestUsage(t *testing.T) {
 		var out, news bytes.Buffer
 		if got := run(strings.Fields(line), &out, &news); got != want {
 			t.Errorf("%q: exit code %d, %s", line, got, &news)
+		}
+	}
+}
+
+// TestArguments has the server listen where the user says, and else on our socket.
+func TestArguments(t *testing.T) {
+	for given, want := range map[string]bool{
+		"": true, "--debug": true, "--ServerApp.root_dir=/x": true, "--ip-is-no-option": true,
+		"--port 8889": false, "--port=8889": false, "--ip=127.0.0.1": false, "--ServerApp.port=1": false, "--NotebookApp.ip=::1": false, "--sock=/x": false,
+	} {
+		args := arguments("/our/socket", strings.Fields(given))
+		if got := slices.Contains(args, "--ServerApp.sock=/our/socket"); got != want {
+			t.Errorf("%q: our socket %v", given, got)
+		}
+		if !strings.HasSuffix(strings.Join(args, " "), given) {
+			t.Errorf("%q is lost: %q", given, args)
 		}
 	}
 }

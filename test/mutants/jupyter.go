@@ -39,7 +39,7 @@ var notebooks = []mutant{
 	},
 	{
 		claim: "a file that has changed meanwhile is not written",
-		file:  "internal/jupyter/front/contents.go", old: `if now.Modified != model["last_modified"] {`, new: `if now.Modified != model["last_modified"] && f == nil {`,
+		file:  "internal/jupyter/front/contents.go", old: `if now.Modified != doc.Modified {`, new: `if now.Modified != doc.Modified && f == nil {`,
 		pkg: "internal/jupyter/front", run: "TestFileIsWritten",
 	},
 	{

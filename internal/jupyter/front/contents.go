@@ -1,10 +1,11 @@
 package front
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -37,43 +38,49 @@ func (f *Front) ofNotebook(ctx context.Context, path string) (all []*kernel.Kern
 	return all
 }
 
-// forward sends a request on, and returns the whole answer.
-func (f *Front) forward(r *http.Request, body []byte) (*http.Response, []byte, error) {
+// forward sends a request on, with the body unless that is nil. The caller closes the
+// answer's.
+func (f *Front) forward(r *http.Request, body *spool) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	out.RequestURI, out.URL.Scheme, out.URL.Host = "", "http", host
-	for _, h := range []string{"Accept-Encoding", "Connection", "If-None-Match", "If-Modified-Since", "Range", "Content-Length"} {
+	for _, h := range []string{"Accept-Encoding", "Connection", "If-None-Match", "If-Modified-Since", "Range", "Content-Length", "Transfer-Encoding"} {
 		out.Header.Del(h)
 	}
 	clean(out, f.upstream.Token)
-	out.Body, out.ContentLength = http.NoBody, 0
+	out.Body, out.ContentLength, out.TransferEncoding = http.NoBody, 0, nil
 	if body != nil {
-		out.Body, out.ContentLength = readCloser(body), int64(len(body))
+		body.send(out)
 	}
 	resp, err := f.transport.RoundTrip(out)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	defer resp.Body.Close()
-	data, err := readBody(resp.Body)
-	if err == nil {
-		err = f.modify(resp)
-	}
-	return resp, data, err
+	return resp, f.modify(resp)
 }
 
-func answer(w http.ResponseWriter, resp *http.Response, data []byte, changed bool) {
+// answer passes an answer on, with edits in its body.
+func (f *Front) answer(w http.ResponseWriter, resp *http.Response, body *spool, edits []notebook.Edit) {
 	for name, values := range resp.Header {
 		w.Header()[name] = values
 	}
-	for _, h := range []string{"Connection", "Transfer-Encoding"} {
+	for _, h := range []string{"Connection", "Transfer-Encoding", "Content-Length"} {
 		w.Header().Del(h)
 	}
-	if changed {
+	if len(edits) > 0 {
 		w.Header().Del("Etag")
+	} else {
+		w.Header().Set("Content-Length", strconv.FormatInt(body.size, 10))
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(resp.StatusCode)
-	_, _ = w.Write(data) // a client that left
+	buffered := bufio.NewWriterSize(w, 64<<10)
+	err := notebook.Apply(buffered, body, body.all(), edits)
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if err != nil { // a client that left, or half an answer, which must not look like a whole one
+		f.Logf("%s: %v", resp.Request.URL.Path, err)
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // readNotebook puts what the kernel has said into a notebook for the one who reads it.
@@ -83,67 +90,71 @@ func (f *Front) readNotebook(w http.ResponseWriter, r *http.Request, path string
 		f.proxy.ServeHTTP(w, r)
 		return
 	}
-	resp, data, err := f.forward(r, nil)
+	resp, err := f.forward(r, nil)
 	if err != nil {
 		f.unreachable(w, r, err)
 		return
 	}
-	changed := false
-	if model, doc := readModel(data); doc != nil && resp.StatusCode == http.StatusOK {
+	defer resp.Body.Close()
+	body, err := f.spool(resp.Body)
+	if err != nil { // a full disk: the file as it is, then
+		f.Logf("%s is shown without what the kernel said: %v", path, err)
+		f.proxy.ServeHTTP(w, r)
+		return
+	}
+	defer body.Close()
+	var edits []notebook.Edit
+	if doc, err := body.scan(); err == nil && resp.StatusCode == http.StatusOK {
+		var runs []notebook.Run
 		for _, k := range kernels {
-			ids, err := k.Splice(doc)
-			if err != nil {
-				f.Logf("%s: %v", path, err)
-			}
-			changed = changed || len(ids) > 0
+			runs = append(runs, k.Runs()...)
 		}
-		if spliced, err := notebook.Format(model); changed && err == nil {
-			data = spliced
-		}
+		edits, _ = doc.Splice(runs)
 	}
-	answer(w, resp, data, changed)
-}
-
-// readModel reads the model of a notebook as the contents API has it. doc is nil if it
-// is none.
-func readModel(data []byte) (model, doc notebook.Document) {
-	model, err := notebook.Parse(data)
-	if err != nil {
-		return nil, nil
-	}
-	doc, _ = model["content"].(notebook.Document)
-	return model, doc
+	f.answer(w, resp, body, edits)
 }
 
 // saveNotebook takes the marks out of what a client saves. If the file was written, the
 // marked executions are the file's from then on.
 func (f *Front) saveNotebook(w http.ResponseWriter, r *http.Request, path string) {
-	data, err := readBody(r.Body)
+	body, err := f.spool(r.Body)
 	if err != nil {
 		http.Error(w, "The notebook cannot be read: "+err.Error(), http.StatusRequestEntityTooLarge)
 		return
 	}
+	defer func() { body.Close() }()
 	var marks []string
-	if model, doc := readModel(data); doc != nil {
-		if marks = notebook.TakeMarks(doc); len(marks) > 0 {
-			if data, err = notebook.Format(model); err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
+	if doc, err := body.scan(); err == nil {
+		var edits []notebook.Edit
+		if edits, marks = doc.TakeMarks(); len(edits) > 0 {
+			cleaned, err := f.spoolOf(func(w io.Writer) error { return notebook.Apply(w, body, body.all(), edits) })
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
+			body.Close()
+			body = cleaned
 		}
 	}
 	kernels := f.ofNotebook(r.Context(), path)
-	resp, answered, err := f.forward(r, data)
+	resp, err := f.forward(r, body)
 	if err != nil {
 		f.unreachable(w, r, err)
 		return
 	}
+	defer resp.Body.Close()
+	answered, err := f.spool(resp.Body)
+	if err != nil {
+		f.unreachable(w, r, err)
+		return
+	}
+	defer answered.Close()
 	if resp.StatusCode/100 == 2 {
 		for _, k := range kernels {
 			k.Settle(marks)
 		}
 	}
-	answer(w, resp, answered, false)
+	f.answer(w, resp, answered, nil)
 }
 
 // finished writes a notebook's file when a cell has ended and nobody is there.
@@ -182,32 +193,52 @@ var errChanged = errors.New("the file has changed meanwhile")
 
 func (f *Front) writeFile(path string, k *kernel.Kernel) ([]string, error) {
 	at := f.upstream.path("api/contents/" + path)
-	var raw json.RawMessage
-	if err := f.do(f.ctx, http.MethodGet, at, "type=notebook&content=1", nil, &raw); err != nil {
-		return nil, err
-	}
-	model, doc := readModel(raw)
-	if doc == nil {
-		return nil, errors.New("the Jupyter server sends no notebook")
-	}
-	ids, err := k.SpliceFinished(doc)
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	body, err := notebook.Format(notebook.Document{"type": "notebook", "format": "json", "content": doc})
+	resp, err := f.ask(f.ctx, http.MethodGet, at, "type=notebook&content=1", nil)
 	if err != nil {
 		return nil, err
 	}
+	defer resp.Body.Close()
+	file, err := f.spool(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	doc, err := file.scan()
+	if err != nil {
+		return nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
+	}
+	edits, ids := doc.Splice(k.RunsFinished())
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	body, err := f.spoolOf(func(w io.Writer) error {
+		_, err := io.WriteString(w, `{"type":"notebook","format":"json","content":`)
+		if err == nil {
+			err = notebook.Apply(w, file, doc.Content, edits)
+		}
+		if err == nil {
+			_, err = io.WriteString(w, "}")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
 	var now struct {
 		Modified string `json:"last_modified"`
 	}
-	if err := f.do(f.ctx, http.MethodGet, at, "type=notebook&content=0", nil, &now); err != nil {
+	if err := f.do(f.ctx, http.MethodGet, at, "type=notebook&content=0", &now); err != nil {
 		return nil, err
 	}
-	if now.Modified != model["last_modified"] {
+	if now.Modified != doc.Modified {
 		return nil, errChanged
 	}
-	return ids, f.do(f.ctx, http.MethodPut, at, "", body, nil)
+	saved, err := f.ask(f.ctx, http.MethodPut, at, "", body)
+	if err != nil {
+		return nil, err
+	}
+	return ids, saved.Body.Close()
 }
 
 // gone writes what a kernel has said before its journal goes with it.
@@ -256,9 +287,3 @@ func (f *Front) aside(path string) bool {
 	defer f.mu.Unlock()
 	return f.shared[path]
 }
-
-type byteBody struct{ *bytes.Reader }
-
-func (byteBody) Close() error { return nil }
-
-func readCloser(b []byte) byteBody { return byteBody{bytes.NewReader(b)} }

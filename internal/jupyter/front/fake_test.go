@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -15,7 +16,6 @@ import (
 	"github.com/gorilla/websocket"
 
 	"keyway/internal/jupyter/journal"
-	"keyway/internal/jupyter/notebook"
 	"keyway/internal/jupyter/wire"
 )
 
@@ -25,6 +25,26 @@ const (
 	theKernel = "01234567-89ab-cdef-0123-456789abcdef"
 )
 
+// document is a notebook.
+type document = map[string]any
+
+func parseModel(t *testing.T, data []byte) (model document) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&model); err != nil {
+		t.Errorf("%v: %s", err, data)
+	}
+	return model
+}
+
+func readModel(t *testing.T, data []byte) (model, doc document) {
+	t.Helper()
+	model = parseModel(t, data)
+	doc, _ = model["content"].(document)
+	return model, doc
+}
+
 // fake is a Jupyter server with one kernel and one notebook.
 type fake struct {
 	t   *testing.T
@@ -32,7 +52,7 @@ type fake struct {
 
 	mu       sync.Mutex
 	seen     []*http.Request
-	doc      notebook.Document
+	doc      document
 	modified string
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
@@ -46,7 +66,7 @@ type fake struct {
 
 func newFake(t *testing.T) *fake {
 	f := &fake{t: t, modified: "1", asked: make(chan wire.Message, 100)}
-	f.doc = notebook.Document{"nbformat": 4, "cells": []any{map[string]any{"cell_type": "code", "id": "a", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}}}
+	f.doc = document{"nbformat": 4, "cells": []any{map[string]any{"cell_type": "code", "id": "a", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}}}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	t.Cleanup(f.drop)
@@ -104,11 +124,8 @@ func (f *fake) contents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		data, _ := io.ReadAll(r.Body)
-		model, err := notebook.Parse(data)
-		if err != nil {
-			f.t.Error(err)
-		}
-		f.doc, _ = model["content"].(notebook.Document)
+		model := parseModel(f.t, data)
+		f.doc, _ = model["content"].(document)
 		f.modified += "+"
 	} else if f.reads++; f.onRead != nil {
 		f.onRead(f.reads)

@@ -75,7 +75,7 @@ func (f *Front) Resume(ctx context.Context) error {
 	var all []struct {
 		ID string `json:"id"`
 	}
-	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", nil, &all); err != nil {
+	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", &all); err != nil {
 		return err
 	}
 	_, _ = f.sessions(ctx) // for the paths; asked for again when they are needed

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -8,8 +9,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"keyway/internal/jupyter/notebook"
 )
 
 // TestGuard asks every kind of route in every wrong way: none reaches the Jupyter
@@ -150,7 +149,7 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-func outputs(doc notebook.Document) string {
+func outputs(doc document) string {
 	cells, _ := doc["cells"].([]any)
 	c, _ := cells[0].(map[string]any)
 	list, _ := c["outputs"].([]any)
@@ -204,7 +203,7 @@ func TestFileIsWritten(t *testing.T) {
 			f.mu.Unlock()
 			// whatever became of the file, who reads the notebook sees it
 			_, data := get(t, at, "api/contents/dir/x.ipynb")
-			if _, doc := readModel(data); outputs(doc) != "hello\n" {
+			if _, doc := readModel(t, data); outputs(doc) != "hello\n" {
 				t.Errorf("a reader has %s", data)
 			}
 		})
@@ -221,7 +220,7 @@ func TestSave(t *testing.T) {
 	page.until("idle")
 	k := front.find(theKernel)
 	_, data := get(t, at, "api/contents/dir/x.ipynb")
-	model, doc := readModel(data)
+	model, doc := readModel(t, data)
 	if outputs(doc) != "hello\n" || !strings.Contains(string(data), `"shown"`) {
 		t.Fatalf("read: %s", data)
 	}
@@ -239,7 +238,7 @@ func TestSave(t *testing.T) {
 	if code, _ := do(t, http.MethodPut, at, "api/contents/dir/x.ipynb", model); code != 200 || k.Status().Kept != 0 {
 		t.Errorf("saved: %d, %d bytes kept", code, k.Status().Kept)
 	}
-	if saved, _ := notebook.Format(f.doc); strings.Contains(string(saved), "shown") {
+	if saved, _ := json.Marshal(f.doc); strings.Contains(string(saved), "shown") {
 		t.Errorf("the file has a mark: %s", saved)
 	}
 }

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,14 +17,15 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// maxBody bounds in bytes a notebook, and what else is read whole of the Jupyter
-// server or of a client.
+// maxBody bounds a notebook in bytes.
 const maxBody = 256 << 20
 
 // Upstream is the Jupyter server.
 type Upstream struct {
 	// Dial connects to it: over a unix socket or the loopback.
-	Dial  func(context.Context) (net.Conn, error)
+	Dial func(context.Context) (net.Conn, error)
+	// Feed connects for the websocket of a kernel; nil: Dial does.
+	Feed  func(ctx context.Context, kernel string) (net.Conn, error)
 	Base  string // base_url: begins and ends with a slash
 	Token string
 }
@@ -58,23 +58,36 @@ func (u Upstream) path(api string) string {
 	return u.Base + strings.TrimPrefix((&url.URL{Path: api}).EscapedPath(), "/")
 }
 
-// do asks the Jupyter server for JSON.
-func (f *Front) do(ctx context.Context, method, path, query string, body []byte, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, bytes.NewReader(body))
+// ask asks the Jupyter server for something. An answer that is no success is an error;
+// the caller closes another's body.
+func (f *Front) ask(ctx context.Context, method, path, query string, body *spool) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.URL.RawQuery = query
 	req.Header.Set("Authorization", "token "+f.upstream.Token)
-	req.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+		body.send(req)
+	}
 	resp, err := f.transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("the Jupyter server does not answer: %w", err)
+		return nil, fmt.Errorf("the Jupyter server does not answer: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, errors.Join(&StatusError{resp.StatusCode, method, path}, resp.Body.Close())
+	}
+	return resp, nil
+}
+
+// do asks for JSON; a nil answer passes over it.
+func (f *Front) do(ctx context.Context, method, path, query string, answer any) error {
+	resp, err := f.ask(ctx, method, path, query, nil)
+	if err != nil {
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return &StatusError{resp.StatusCode, method, path}
-	}
 	data, err := readBody(resp.Body)
 	if err != nil || answer == nil {
 		return err
@@ -82,10 +95,13 @@ func (f *Front) do(ctx context.Context, method, path, query string, body []byte,
 	return json.Unmarshal(data, answer)
 }
 
+// maxAnswer bounds what is read of the Jupyter server into memory, in bytes.
+const maxAnswer = 16 << 20
+
 func readBody(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBody+1))
-	if err == nil && len(data) > maxBody {
-		err = fmt.Errorf("more than %d bytes", maxBody)
+	data, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+	if err == nil && len(data) > maxAnswer {
+		err = fmt.Errorf("more than %d bytes", maxAnswer)
 	}
 	return data, err
 }
@@ -93,7 +109,12 @@ func readBody(r io.Reader) ([]byte, error) {
 // dialKernel opens the websocket of a kernel for a session.
 func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.Conn, *http.Response, error) {
 	d := websocket.Dialer{
-		NetDialContext:   func(ctx context.Context, _, _ string) (net.Conn, error) { return f.upstream.Dial(ctx) },
+		NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if f.upstream.Feed == nil {
+				return f.upstream.Dial(ctx)
+			}
+			return f.upstream.Feed(ctx, id)
+		},
 		Subprotocols:     []string{wire.Subprotocol},
 		HandshakeTimeout: 90 * time.Second, // a kernel may take a minute to begin
 	}
@@ -116,7 +137,7 @@ type session struct {
 
 func (f *Front) sessions(ctx context.Context) ([]session, error) {
 	var all []session
-	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/sessions"), "", nil, &all); err != nil {
+	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/sessions"), "", &all); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
@@ -131,6 +152,6 @@ func (f *Front) sessions(ctx context.Context) ([]session, error) {
 // counts as such.
 func (f *Front) hasKernel(ctx context.Context, id string) bool {
 	var status *StatusError
-	err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels/"+id), "", nil, nil)
+	err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels/"+id), "", nil)
 	return !errors.As(err, &status) || status.Code != http.StatusNotFound
 }

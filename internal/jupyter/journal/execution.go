@@ -36,6 +36,8 @@ type Execution struct {
 	header   []byte // of the request, the parent of its messages
 	segments []segment
 	file     *os.File // the last segment, open to append
+	queue    []byte   // records for the last segment that are not yet written
+	weight   int64    // bytes of output in the queue
 	lost     int64    // bytes that could not be written, and that no record tells of yet
 }
 
@@ -69,13 +71,19 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 	}
 	j.next++
 	j.execs, j.byID[e.ID] = append(j.execs, e), e
-	err := e.add(messageRecord(request, m))
+	err := e.addNow(messageRecord(request, m))
 	return e, errors.Join(err, j.trim())
 }
 
 // Append adds a message of the kernel which answers the execution's request, if it is
 // of use later. An error means that it is not on disk, and that the output will say so.
 func (e *Execution) Append(m wire.Message) error {
+	return errors.Join(e.Queue(m), e.j.Flush())
+}
+
+// Queue is Append for one of several messages: the next Flush hands them to the
+// operating system together.
+func (e *Execution) Queue(m wire.Message) error {
 	switch {
 	case m.Channel == "shell" && m.Head.Type == "execute_reply":
 		return e.mark(reply, m)
@@ -100,7 +108,7 @@ func (e *Execution) mark(k kind, m wire.Message) error {
 }
 
 // Answered notes that a client has answered the prompt.
-func (e *Execution) Answered() error { e.Asking = false; return e.add(record{answered, nil}) }
+func (e *Execution) Answered() error { e.Asking = false; return e.addNow(record{answered, nil}) }
 
 // End notes that the kernel was restarted or has died.
 func (e *Execution) End() error {
@@ -109,7 +117,7 @@ func (e *Execution) End() error {
 }
 
 // Restarted notes that this program was started again under the execution.
-func (e *Execution) Restarted() error { return e.add(record{restarted, nil}) }
+func (e *Execution) Restarted() error { return e.addNow(record{restarted, nil}) }
 
 // WasWritten notes whether the notebook's file has the outputs.
 func (e *Execution) WasWritten(yes bool) error {
@@ -118,8 +126,10 @@ func (e *Execution) WasWritten(yes bool) error {
 		k = overwritten
 	}
 	e.take(record{k, nil}, wire.Message{})
-	return e.add(record{k, nil})
+	return e.addNow(record{k, nil})
 }
+
+func (e *Execution) addNow(r record) error { return errors.Join(e.add(r), e.j.Flush()) }
 
 // finish closes the files of an execution to which nothing is added.
 func (e *Execution) finish() error {
@@ -189,31 +199,60 @@ func (e *Execution) takeRequest(m wire.Message) bool {
 	return true
 }
 
-// add appends a record to the last segment.
+// add queues a record for the last segment.
 func (e *Execution) add(r record) error {
+	if len(e.segments) == 0 {
+		e.segments = append(e.segments, segment{})
+	}
+	if len(e.queue) == 0 {
+		e.j.queued = append(e.j.queued, e)
+	}
 	if e.lost > 0 {
-		if err := e.write(gapRecord(e.lost)); err != nil {
-			e.lost += int64(len(r.data))
-			return err
-		}
+		e.put(gapRecord(e.lost), e.lost)
 		e.lost = 0
 	}
-	if err := e.write(r); err != nil {
-		e.lost += int64(len(r.data))
-		return err
-	}
+	e.put(r, int64(len(r.data)))
 	if e.last().size > e.j.limits.Segment {
 		return e.compactLast(true)
 	}
 	return nil
 }
 
+// put queues a record. weight is how many bytes of output are lost with it.
+func (e *Execution) put(r record, weight int64) {
+	before := len(e.queue)
+	e.queue = r.append(e.queue)
+	e.weight += weight
+	n := int64(len(e.queue) - before)
+	e.last().size += n
+	e.j.total += n
+}
+
 func (e *Execution) last() *segment { return &e.segments[len(e.segments)-1] }
 
-func (e *Execution) write(r record) error {
-	if len(e.segments) == 0 {
-		e.segments = append(e.segments, segment{})
+// flush hands what is queued to the operating system, or counts it as lost.
+func (e *Execution) flush() error {
+	if len(e.queue) == 0 {
+		return nil
 	}
+	n := int64(len(e.queue))
+	err := e.write(e.queue)
+	if err != nil {
+		e.last().size -= n
+		e.j.total -= n
+		e.lost += e.weight
+	}
+	e.queue, e.weight = e.queue[:0], 0
+	if cap(e.queue) > maxKeptQueue {
+		e.queue = nil
+	}
+	return err
+}
+
+// maxKeptQueue is how large a queue in bytes stays for the next use.
+const maxKeptQueue = 64 << 10
+
+func (e *Execution) write(data []byte) error {
 	if e.file == nil {
 		f, err := os.OpenFile(e.path(e.last().index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -221,19 +260,14 @@ func (e *Execution) write(r record) error {
 		}
 		e.file = f
 	}
-	n, err := e.file.Write(r.append(nil))
-	if err != nil {
-		if n > 0 {
-			err = errors.Join(err, e.file.Truncate(e.last().size)) // half a record would hide those after it
-		}
-		return err
+	n, err := e.file.Write(data)
+	if err != nil && n > 0 {
+		err = errors.Join(err, e.file.Truncate(e.last().size-int64(len(data)))) // half a record would hide those after it
 	}
-	e.last().size += int64(n)
-	e.j.total += int64(n)
 	if e.Finished() {
 		e.close()
 	}
-	return nil
+	return err
 }
 
 // compactLast makes the last segment small. If it stays large and more comes, another
@@ -241,6 +275,9 @@ func (e *Execution) write(r record) error {
 func (e *Execution) compactLast(more bool) error {
 	if len(e.segments) == 0 {
 		return nil
+	}
+	if err := e.flush(); err != nil {
+		return err
 	}
 	cleared, err := e.compactSegment(len(e.segments) - 1)
 	if err != nil {

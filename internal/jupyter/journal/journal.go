@@ -1,5 +1,5 @@
 // Package journal keeps on disk what kernels say about each execution, until a saved
-// notebook has it. A record is handed to the operating system before Append returns, so
+// notebook has it. A record is handed to the operating system before Append or Flush returns, so
 // a killed program loses nothing; a machine that loses power loses its kernels too, and
 // nothing is synced.
 //
@@ -38,6 +38,7 @@ type Journal struct {
 	byID   map[string]*Execution
 	next   int
 	total  int64
+	queued []*Execution // that have records which are not yet written
 }
 
 // Open reads what is in the directory, which it makes if need be. A record that was
@@ -98,12 +99,24 @@ func (j *Journal) Find(id string) *Execution { return j.byID[id] }
 // Size is the size of all files in bytes.
 func (j *Journal) Size() int64 { return j.total }
 
+// Flush hands what was queued to the operating system. An error means that some of it is
+// not on disk, and that the outputs will say so.
+func (j *Journal) Flush() error {
+	var errs []error
+	for _, e := range j.queued {
+		errs = append(errs, e.flush())
+	}
+	j.queued = j.queued[:0]
+	return errors.Join(errs...)
+}
+
 // Remove forgets an execution.
 func (j *Journal) Remove(e *Execution) {
 	j.execs = slices.DeleteFunc(j.execs, func(x *Execution) bool { return x == e })
 	if j.byID[e.ID] == e {
 		delete(j.byID, e.ID)
 	}
+	e.queue = nil
 	e.close()
 	for _, s := range e.segments {
 		_ = os.Remove(e.path(s.index)) // loaded again at worst
@@ -114,6 +127,7 @@ func (j *Journal) Remove(e *Execution) {
 
 // Close closes the files. The journal stays on disk.
 func (j *Journal) Close() {
+	_ = j.Flush() // counted as lost
 	for _, e := range j.execs {
 		e.close()
 	}
@@ -132,7 +146,10 @@ func (j *Journal) trim() error {
 		at := slices.IndexFunc(j.execs, (*Execution).Finished)
 		j.Remove(j.execs[max(at, 0)])
 	}
-	var errs []error
+	if j.total <= j.limits.Kernel {
+		return nil
+	}
+	errs := []error{j.Flush()}
 	for j.total > j.limits.Kernel {
 		if !slices.ContainsFunc(j.execs, func(e *Execution) bool { return e.dropMiddle(&errs) || e.dropAll(&errs) }) {
 			break

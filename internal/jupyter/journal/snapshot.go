@@ -11,7 +11,7 @@ import (
 )
 
 // mergeText is how many bytes of text a message of a snapshot has at most, about.
-const mergeText = 256 << 10
+const mergeText = 128 << 10
 
 // Snapshot is an execution as it is at one moment. It stays as it is while the
 // execution goes on.
@@ -29,6 +29,7 @@ type Snapshot struct {
 
 // Snapshot opens the files as they are. The caller closes it.
 func (e *Execution) Snapshot() (*Snapshot, error) {
+	_ = e.flush() // else the snapshot says what is lost
 	s := &Snapshot{kernel: e.kernel, parent: e.header, lost: e.lost}
 	for _, seg := range e.segments {
 		f, err := os.Open(e.path(seg.index))

@@ -32,6 +32,7 @@ type client struct {
 	alias    string // of its requests, which is the same for most clients
 	protocol wire.Protocol
 	conn     *websocket.Conn
+	out      *gathering // below conn
 	wake     *sync.Cond // on the kernel's mutex, which guards what follows
 	queue    []item
 	bytes    int
@@ -62,12 +63,12 @@ func protocolOf(conn *websocket.Conn) wire.Protocol {
 // badMessage is a message that cannot be read; the connection is still good.
 type badMessage struct{ error }
 
-func read(conn *websocket.Conn, p wire.Protocol) (wire.Message, error) {
+func read(conn *websocket.Conn, d *wire.Decoder) (wire.Message, error) {
 	kind, data, err := conn.ReadMessage()
 	if err != nil {
 		return wire.Message{}, err
 	}
-	m, err := wire.Decode(p, kind == websocket.BinaryMessage, data)
+	m, err := d.Decode(kind == websocket.BinaryMessage, data)
 	if err != nil {
 		return m, &badMessage{err}
 	}
@@ -92,13 +93,14 @@ func (k *Kernel) Serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}, CheckOrigin: func(*http.Request) bool { return true }}
-	conn, err := up.Upgrade(w, r, nil)
+	h := &hijacker{ResponseWriter: w}
+	conn, err := up.Upgrade(h, r, nil)
 	if err != nil {
 		return // answered
 	}
 	defer conn.Close()
 	conn.SetReadLimit(wire.MaxMessage)
-	c := &client{k: k, session: session, protocol: protocolOf(conn), conn: conn, wake: sync.NewCond(&k.mu), gone: make(chan struct{})}
+	c := &client{k: k, session: session, protocol: protocolOf(conn), conn: conn, out: h.conn, wake: sync.NewCond(&k.mu), gone: make(chan struct{})}
 	conn.SetPongHandler(func(number string) error {
 		if n, err := strconv.ParseUint(number, 10, 64); err == nil {
 			k.mu.Lock()
@@ -259,8 +261,9 @@ func (c *client) shorten() {
 	}
 }
 
-// next waits for an item, at most until a time unless that is zero.
-func (c *client) next(until time.Time) (item, bool) {
+// next waits for items, at most until a time unless that is zero. An execution that is to
+// be shown comes alone: what waits behind it may be part of it.
+func (c *client) next(until time.Time) []item {
 	c.k.mu.Lock()
 	defer c.k.mu.Unlock()
 	if !until.IsZero() && len(c.queue) == 0 {
@@ -271,12 +274,21 @@ func (c *client) next(until time.Time) (item, bool) {
 		c.wake.Wait()
 	}
 	if c.over || len(c.queue) == 0 {
-		return item{}, false
+		return nil
 	}
-	i := c.queue[0]
-	c.queue[0] = item{}
-	c.queue, c.bytes = c.queue[1:], c.bytes-i.m.Size()
-	return i, true
+	n := slices.IndexFunc(c.queue, func(i item) bool { return i.replay != "" })
+	switch n {
+	case -1:
+		n = len(c.queue)
+	case 0:
+		n = 1
+	}
+	all := slices.Clone(c.queue[:n])
+	for _, i := range all {
+		c.bytes -= i.m.Size()
+	}
+	c.queue = slices.Delete(c.queue, 0, n)
+	return all
 }
 
 // write sends what is queued. After each batch it asks for a receipt: a ping with the
@@ -288,25 +300,29 @@ func (c *client) write() {
 	var due time.Time // when a receipt is asked for; zero if there is nothing to ask about
 	size := 0
 	for {
-		i, ok := c.next(due)
-		if !ok && due.IsZero() {
+		all := c.next(due)
+		if len(all) == 0 && due.IsZero() {
 			return
 		}
-		if ok {
+		c.out.Gather()
+		for _, i := range all {
 			n, seq, err := c.put(i)
 			if err != nil {
 				return
 			}
 			high, size = max(high, seq), size+n
-			if high > 0 && due.IsZero() {
-				due = time.Now().Add(receipts)
-			}
+		}
+		if high > 0 && due.IsZero() {
+			due = time.Now().Add(receipts)
 		}
 		if high > 0 && (size > batch || !time.Now().Before(due)) {
 			if c.conn.WriteControl(websocket.PingMessage, strconv.AppendUint(nil, high, 10), time.Now().Add(time.Hour)) != nil {
 				return
 			}
 			high, size, due = 0, 0, time.Time{}
+		}
+		if c.out.Flush() != nil {
+			return
 		}
 	}
 }
@@ -353,8 +369,9 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 
 // read hands on what the client sends, until it leaves.
 func (c *client) read() {
+	d := wire.Decoder{Protocol: c.protocol}
 	for {
-		m, err := read(c.conn, c.protocol)
+		m, err := read(c.conn, &d)
 		if _, bad := err.(*badMessage); bad {
 			c.k.options.Logf("kernel %s: a client sent %v", c.k.ID, err)
 			continue

@@ -167,21 +167,67 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 		k.mu.Unlock()
 	})
 	defer func() { cancel(); stop(); _ = conn.Close(); k.broadcast(); sender.Wait() }()
-	for {
-		m, err := read(conn, protocol)
+	source, _ := conn.NetConn().(feed)
+	var batch []wire.Message
+	decoder := wire.Decoder{Protocol: protocol}
+	for pace := (pace{}); ; {
+		m, err := read(conn, &decoder)
 		var bad *badMessage
 		switch {
 		case errors.As(err, &bad):
 			k.options.Logf("kernel %s sent %v", k.ID, err)
-		case err != nil:
+		case err == nil:
+			batch = append(batch, m)
+		}
+		if err == nil && source != nil && source.More() && len(batch) < maxBatch {
+			continue
+		}
+		k.fromKernel(batch)
+		clear(batch)
+		batch = batch[:0]
+		if (err == nil || bad != nil) && source != nil {
+			if err = source.Taken(); err == nil {
+				pace.wait(ctx)
+			}
+		}
+		if err != nil && bad == nil {
 			if ctx.Err() == nil {
 				k.options.Logf("kernel %s: the connection ended: %v", k.ID, err)
 			}
 			return
-		default:
-			k.fromKernel(m)
 		}
 	}
+}
+
+// feed is a connection on which messages stay until they are written down.
+type feed interface {
+	// More reports whether another message can be read without waiting.
+	More() bool
+	// Taken says that all messages that were read are written down.
+	Taken() error
+}
+
+// maxBatch bounds how many messages are written down together.
+const maxBatch = 256
+
+// pace lets messages that come fast come together: each time that the program wakes up
+// costs more than a message does.
+type pace struct{ last time.Time }
+
+const (
+	// fast is how close on each other messages come for it.
+	fast = 10 * time.Millisecond
+	// nap is how long at most a message waits then.
+	nap = 4 * time.Millisecond
+)
+
+func (p *pace) wait(ctx context.Context) {
+	now := time.Now()
+	if since := now.Sub(p.last); since < fast && ctx.Err() == nil {
+		time.Sleep(nap)
+		now = now.Add(nap)
+	}
+	p.last = now
 }
 
 func (k *Kernel) broadcast() {
@@ -214,24 +260,44 @@ func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.P
 	}
 }
 
-// fromKernel writes a message down and hands it on.
-func (k *Kernel) fromKernel(m wire.Message) {
+// fromKernel writes messages down and hands them on.
+func (k *Kernel) fromKernel(batch []wire.Message) {
+	if len(batch) == 0 {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	finished := false
+	var errs []error
+	for _, m := range batch {
+		if e := k.journal.Find(m.Origin.ID); e != nil {
+			was := e.Finished()
+			errs = append(errs, e.Queue(m))
+			finished = finished || !was && e.Finished()
+		}
+	}
+	k.report(errors.Join(append(errs, k.journal.Flush())...))
+	for _, m := range batch {
+		finished = k.handOn(m) || finished
+	}
+	if finished && len(k.clients) == 0 {
+		k.tellFinished()
+	}
+}
+
+// handOn gives a message to the clients. It reports whether executions have ended by it
+// that nobody has told of. The caller holds mu.
+func (k *Kernel) handOn(m wire.Message) (finished bool) {
 	k.seq++
 	e := k.journal.Find(m.Origin.ID)
-	finished := false
 	if e != nil {
-		was := e.Finished()
-		k.report(e.Append(m))
 		k.last[e.ID] = k.seq
-		finished = !was && e.Finished()
 	}
 	switch state := m.State(); state {
 	case "":
 	case "restarting", "dead", "autorestarting":
 		k.state = state
-		finished = k.endAll() || finished
+		finished = k.endAll()
 	default:
 		k.state = state
 	}
@@ -240,9 +306,7 @@ func (k *Kernel) fromKernel(m wire.Message) {
 			c.add(item{m: m, seq: k.seq, recorded: e != nil})
 		}
 	}
-	if finished && len(k.clients) == 0 {
-		k.tellFinished()
-	}
+	return finished
 }
 
 func (k *Kernel) tellFinished() {

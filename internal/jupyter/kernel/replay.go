@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"errors"
+	"io"
 	"slices"
 
 	"keyway/internal/jupyter/journal"
@@ -71,20 +73,20 @@ func (r *replaying) closing() (all []wire.Message) {
 // unwritten reports whether a finished execution has shown something that no file has.
 func unwritten(e *journal.Execution) bool { return e.Finished() && e.Running && !e.Written }
 
-// Splice puts what the kernel has said into a notebook that a client reads, and returns
-// the executions that it found cells for. What the notebook's file has is only marked.
-func (k *Kernel) Splice(doc notebook.Document) ([]string, error) {
-	return notebook.Splice(doc, k.runs(func(e *journal.Execution) bool { return e.Running }))
+// Runs are what the kernel has shown, to be put into a notebook that a client reads.
+// What the notebook's file has is only marked.
+func (k *Kernel) Runs() []notebook.Run {
+	return k.runs(func(e *journal.Execution) bool { return e.Running })
 }
 
-// SpliceFinished puts what has ended and is in no file into a notebook that is to be
-// written, without marks, and returns the executions that it found cells for.
-func (k *Kernel) SpliceFinished(doc notebook.Document) ([]string, error) {
+// RunsFinished are what has ended and is in no file, to be put into a notebook that is
+// to be written, without marks.
+func (k *Kernel) RunsFinished() []notebook.Run {
 	runs := k.runs(unwritten)
 	for i := range runs {
 		runs[i].Done = false
 	}
-	return notebook.Splice(doc, runs)
+	return runs
 }
 
 func (k *Kernel) runs(which func(*journal.Execution) bool) (runs []notebook.Run) {
@@ -96,22 +98,30 @@ func (k *Kernel) runs(which func(*journal.Execution) bool) (runs []notebook.Run)
 		}
 		run := notebook.Run{ID: e.ID, Cell: e.Cell, Code: e.Code, Count: e.Count, Done: e.Finished()}
 		if !e.Written {
-			run.Outputs = func() ([]notebook.Output, error) { return k.outputs(e) }
+			run.Outputs = func(w io.Writer) error { return k.outputs(w, e.ID) }
 		}
 		runs = append(runs, run)
 	}
 	return runs
 }
 
-func (k *Kernel) outputs(e *journal.Execution) ([]notebook.Output, error) {
+// errForgotten is an execution that was settled while it was to be shown.
+var errForgotten = errors.New("the outputs were saved meanwhile")
+
+func (k *Kernel) outputs(w io.Writer, id string) error {
 	k.mu.Lock()
+	e := k.journal.Find(id)
+	if e == nil {
+		k.mu.Unlock()
+		return errForgotten
+	}
 	s, err := e.Snapshot()
 	k.mu.Unlock()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.Close()
-	return notebook.Outputs(s.Messages())
+	return notebook.WriteOutputs(w, s.Messages())
 }
 
 // Settle forgets the executions that a saved notebook has: those whose marks came

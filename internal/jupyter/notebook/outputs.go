@@ -1,194 +1,309 @@
 // Package notebook turns what a kernel has said into the outputs of a notebook's cells,
-// and puts them into a notebook as nbformat 4 describes it. It is pure.
+// and puts them into a notebook as nbformat 4 describes it. It is pure, and holds
+// neither: both may be large.
 package notebook
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"keyway/internal/jupyter/wire"
 )
 
-// Output is an output of a cell as nbformat's schema has it.
-type Output = map[string]any
-
-// Outputs are what is left to see of an execution's messages. Each is valid for
-// nbformat, whatever the kernel has said. An error of the messages ends them.
-func Outputs(messages iter.Seq2[wire.Message, error]) ([]Output, error) {
-	b := builder{displays: map[string][]Output{}, outputs: []Output{}}
+// WriteOutputs writes what is left to see of an execution's messages, as the value of a
+// cell's outputs. Each output is valid for nbformat, whatever the kernel has said. The
+// messages are read twice. An error of theirs ends it.
+func WriteOutputs(w io.Writer, messages iter.Seq2[wire.Message, error]) error {
+	plan, err := survey(messages)
+	if err != nil {
+		return err
+	}
+	p := printer{w: w, plan: plan}
+	p.print("[")
+	at := -1
 	for m, err := range messages {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if m.Channel == "iopub" {
-			b.add(m)
+		if at++; at >= plan.from && m.Channel == "iopub" {
+			p.add(at, m)
+		}
+		if p.err != nil {
+			return p.err
 		}
 	}
-	b.endText()
-	return b.outputs, nil
+	p.endText()
+	p.print("]")
+	return p.err
 }
 
-type builder struct {
-	outputs  []Output
-	displays map[string][]Output // by display_id
-	clear    bool                // with the next output
-	text     *strings.Builder    // of the last output, if that is a stream
-	name     string
+// plan is what has to be known of all messages before the first is written.
+type plan struct {
+	from    int               // the first message that is not cleared
+	updates map[string]update // by display_id, the last one
+}
+
+type update struct {
+	at int
+	content
+}
+
+func survey(messages iter.Seq2[wire.Message, error]) (plan, error) {
+	p := plan{updates: map[string]update{}}
+	at, clear := -1, false // clear with the next output
+	for m, err := range messages {
+		if err != nil {
+			return p, err
+		}
+		at++
+		if m.Channel != "iopub" {
+			continue
+		}
+		switch kind := m.Head.Type; kind {
+		case "stream", "display_data", "execute_result", "error":
+			if clear {
+				p.from, clear = at, false
+			}
+		case "clear_output":
+			if c, ok := read(m); ok {
+				if clear = string(c.Wait) == "true"; !clear {
+					p.from = at + 1
+				}
+			}
+		case "update_display_data":
+			if c, ok := read(m); ok {
+				p.updates[c.display()] = update{at, c}
+			}
+		}
+	}
+	return p, nil
 }
 
 // content is what is read of a message that shows something. Fields of other types
 // than these are left out.
 type content struct {
-	Wait      any `json:"wait"`
-	Name      any `json:"name"`
-	Text      any `json:"text"`
-	Data      any `json:"data"`
-	Metadata  any `json:"metadata"`
-	Count     any `json:"execution_count"`
-	EName     any `json:"ename"`
-	EValue    any `json:"evalue"`
-	Traceback any `json:"traceback"`
-	Transient any `json:"transient"`
+	Wait      json.RawMessage `json:"wait"`
+	Name      json.RawMessage `json:"name"`
+	Text      json.RawMessage `json:"text"`
+	Data      json.RawMessage `json:"data"`
+	Metadata  json.RawMessage `json:"metadata"`
+	Count     json.RawMessage `json:"execution_count"`
+	EName     json.RawMessage `json:"ename"`
+	EValue    json.RawMessage `json:"evalue"`
+	Traceback json.RawMessage `json:"traceback"`
+	Transient json.RawMessage `json:"transient"`
 }
 
-func (b *builder) add(m wire.Message) {
-	kind := m.Head.Type
-	switch kind {
-	case "stream", "display_data", "execute_result", "error", "update_display_data", "clear_output":
-	default:
-		return
-	}
-	var c content
-	if json.Unmarshal(m.Content, &c) != nil {
-		return
-	}
-	if kind == "clear_output" {
-		if wait, _ := c.Wait.(bool); wait {
-			b.clear = true
-		} else {
-			b.reset()
-		}
-		return
-	}
-	if kind == "update_display_data" {
-		for _, o := range b.displays[c.display()] {
-			o["data"], o["metadata"] = bundle(c.Data), object(c.Metadata)
-		}
-		return
-	}
-	if b.clear {
-		b.reset()
-	}
-	if kind == "stream" {
-		b.write(stream(c.Name), text(c.Text))
-		return
-	}
-	b.endText()
-	o := c.output(kind)
-	b.outputs = append(b.outputs, o)
-	if id := c.display(); id != "" {
-		b.displays[id] = append(b.displays[id], o)
-	}
-}
-
-func (b *builder) reset() {
-	b.text, b.clear = nil, false
-	b.outputs, b.displays = []Output{}, map[string][]Output{}
-}
-
-func (b *builder) write(name, text string) {
-	if b.text == nil || b.name != name {
-		b.endText()
-		b.outputs = append(b.outputs, Output{"output_type": "stream", "name": name})
-		b.text, b.name = &strings.Builder{}, name
-	}
-	b.text.WriteString(text)
-}
-
-func (b *builder) endText() {
-	if b.text != nil {
-		b.outputs[len(b.outputs)-1]["text"] = b.text.String()
-		b.text = nil
-	}
+func read(m wire.Message) (c content, ok bool) {
+	ok = json.Unmarshal(m.Content, &c) == nil
+	return c, ok
 }
 
 func (c content) display() string {
-	id, _ := object(c.Transient)["display_id"].(string)
+	var id string
+	_ = json.Unmarshal(object(c.Transient)["display_id"], &id) // none
 	return id
 }
 
-func (c content) output(kind string) Output {
-	o := Output{"output_type": kind}
-	if kind == "error" {
-		lines, _ := c.Traceback.([]any)
-		traceback := make([]any, 0, len(lines))
-		for _, line := range lines {
-			traceback = append(traceback, text(line))
-		}
-		o["ename"], o["evalue"], o["traceback"] = text(c.EName), text(c.EValue), traceback
-		return o
-	}
-	o["data"], o["metadata"] = bundle(c.Data), object(c.Metadata)
-	if kind == "execute_result" {
-		o["execution_count"] = nil
-		if n, ok := c.Count.(float64); ok && n >= 0 && n == float64(int64(n)) {
-			o["execution_count"] = int64(n)
-		}
-	}
-	return o
+type printer struct {
+	w      io.Writer
+	plan   plan
+	err    error
+	some   bool   // an output is there
+	stream string // the name of the one whose text is being written
 }
 
-func object(v any) map[string]any {
-	if o, ok := v.(map[string]any); ok {
-		return o
+func (p *printer) print(s string) { p.write([]byte(s)) }
+
+func (p *printer) write(b []byte) {
+	if p.err == nil {
+		_, p.err = p.w.Write(b)
 	}
-	return map[string]any{}
+}
+
+// add writes a message that is not cleared.
+func (p *printer) add(at int, m wire.Message) {
+	kind := m.Head.Type
+	switch kind {
+	case "stream", "display_data", "execute_result", "error":
+	default:
+		return
+	}
+	c, ok := read(m)
+	if !ok {
+		return
+	}
+	if kind == "stream" {
+		p.text(streamName(c.Name), c.Text)
+		return
+	}
+	p.begin()
+	if kind == "error" {
+		p.failure(c)
+		return
+	}
+	shown := c
+	if id := c.display(); id != "" {
+		if u, ok := p.plan.updates[id]; ok && u.at > at {
+			shown = u.content
+		}
+	}
+	p.print(`{"data":`)
+	p.bundle(shown.Data)
+	if kind == "execute_result" {
+		p.print(`,"execution_count":` + count(c.Count))
+	}
+	p.print(`,"metadata":`)
+	p.object(object(shown.Metadata), func(string, json.RawMessage) bool { return true })
+	p.print(`,"output_type":"` + kind + `"}`)
+}
+
+// begin begins an output after the one before.
+func (p *printer) begin() {
+	p.endText()
+	if p.some {
+		p.print(",")
+	}
+	p.some = true
+}
+
+func (p *printer) text(name string, text json.RawMessage) {
+	if p.stream != name {
+		p.begin()
+		p.print(`{"name":"` + name + `","output_type":"stream","text":"`)
+		p.stream = name
+	}
+	quoted := quoted(text)
+	p.write(quoted[1 : len(quoted)-1])
+}
+
+func (p *printer) endText() {
+	if p.stream != "" {
+		p.print(`"}`)
+		p.stream = ""
+	}
+}
+
+func (p *printer) failure(c content) {
+	p.print(`{"ename":`)
+	p.write(quoted(c.EName))
+	p.print(`,"evalue":`)
+	p.write(quoted(c.EValue))
+	p.print(`,"output_type":"error","traceback":[`)
+	var lines []json.RawMessage
+	_ = json.Unmarshal(c.Traceback, &lines) // none
+	for i, line := range lines {
+		if i > 0 {
+			p.print(",")
+		}
+		p.write(quoted(line))
+	}
+	p.print("]}")
 }
 
 // bundle keeps what nbformat allows: text, or lines of text, and anything for the types
 // of JSON.
-func bundle(v any) map[string]any {
-	kept := map[string]any{}
-	for mime, value := range object(v) {
-		if mime == "application/json" || strings.HasPrefix(mime, "application/") && strings.HasSuffix(mime, "+json") || isText(value) {
-			kept[mime] = value
+func (p *printer) bundle(data json.RawMessage) {
+	p.object(object(data), func(mime string, value json.RawMessage) bool {
+		return mime == "application/json" || strings.HasPrefix(mime, "application/") && strings.HasSuffix(mime, "+json") || isText(value)
+	})
+}
+
+func (p *printer) object(members map[string]json.RawMessage, keep func(string, json.RawMessage) bool) {
+	p.print("{")
+	first := true
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		if !keep(key, members[key]) {
+			continue
+		}
+		if !first {
+			p.print(",")
+		}
+		first = false
+		p.write(encode(key))
+		p.print(":")
+		p.write(whole(members[key]))
+	}
+	p.print("}")
+}
+
+// whole is a value without halves of characters, which JSON can write and a file
+// cannot hold.
+func whole(raw json.RawMessage) []byte {
+	if !bytes.Contains(raw, []byte(`\ud`)) && !bytes.Contains(raw, []byte(`\uD`)) {
+		return raw
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return []byte("null")
+	}
+	return encode(v)
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return []byte(`""`) // of what was decoded nothing is no JSON
+	}
+	return b
+}
+
+func object(raw json.RawMessage) map[string]json.RawMessage {
+	var o map[string]json.RawMessage
+	if json.Unmarshal(raw, &o) != nil {
+		return nil
+	}
+	return o
+}
+
+func isText(raw json.RawMessage) bool {
+	if isString(raw) {
+		return true
+	}
+	var lines []*string
+	return len(raw) > 0 && raw[0] == '[' && json.Unmarshal(raw, &lines) == nil && !slices.Contains(lines, nil)
+}
+
+func isString(raw json.RawMessage) bool { return len(raw) > 1 && raw[0] == '"' }
+
+// quoted is a string, or lines of text as one, and empty for what is neither.
+func quoted(raw json.RawMessage) []byte {
+	if isString(raw) {
+		return whole(raw)
+	}
+	var lines []json.RawMessage
+	if json.Unmarshal(raw, &lines) != nil {
+		return []byte(`""`)
+	}
+	all := []byte{'"'}
+	for _, line := range lines {
+		if isString(line) {
+			line = whole(line)
+			all = append(all, line[1:len(line)-1]...)
 		}
 	}
-	return kept
+	return append(all, '"')
 }
 
-func isText(v any) bool {
-	lines, ok := v.([]any)
-	if !ok {
-		_, ok = v.(string)
-		return ok
+// count is the number of a prompt.
+func count(raw json.RawMessage) string {
+	var n *int64
+	if json.Unmarshal(raw, &n) != nil || n == nil || *n < 0 {
+		return "null"
 	}
-	for _, line := range lines {
-		if _, ok := line.(string); !ok {
-			return false
-		}
-	}
-	return true
+	return string(encode(*n))
 }
 
-// text is a string, or lines of text as one.
-func text(v any) string {
-	if s, ok := v.(string); ok {
-		return s
-	}
-	lines, _ := v.([]any)
-	var b strings.Builder
-	for _, line := range lines {
-		s, _ := line.(string)
-		b.WriteString(s)
-	}
-	return b.String()
-}
-
-// stream is the name of a stream: a notebook knows two.
-func stream(v any) string {
-	if v == "stderr" {
+// streamName is the name of a stream: a notebook knows two.
+func streamName(raw json.RawMessage) string {
+	if string(raw) == `"stderr"` {
 		return "stderr"
 	}
 	return "stdout"

@@ -1,38 +1,14 @@
 package notebook
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
+	"strconv"
 )
-
-// Document is a notebook in nbformat 4, with numbers as they were written.
-type Document = map[string]any
-
-// Parse reads a JSON object without changing its numbers.
-func Parse(data []byte) (Document, error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var doc Document
-	if err := d.Decode(&doc); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
-	}
-	return doc, nil
-}
-
-// Format writes what Parse has read.
-func Format(doc Document) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(doc)
-	return b.Bytes(), err
-}
 
 // Run is an execution to be shown in a notebook.
 type Run struct {
@@ -41,8 +17,9 @@ type Run struct {
 	Code  [sha256.Size]byte // the hash of the source that was run
 	Count int
 	Done  bool
-	// Outputs are what the run has shown; nil if the notebook has them already.
-	Outputs func() ([]Output, error)
+	// Outputs writes what the run has shown, as the value of a cell's outputs; nil if the
+	// notebook has it already.
+	Outputs func(io.Writer) error
 }
 
 const (
@@ -51,80 +28,113 @@ const (
 	markKey  = "shown"
 )
 
+// Edit replaces a part of a text.
+type Edit struct {
+	Span
+	Write func(io.Writer) error // nil writes nothing
+}
+
 // Splice puts what the runs have shown, which are in order, into their cells, and
 // returns the ids of those that have one. A cell whose source has changed stays as it is.
 //
 // A run that is done leaves a mark in its cell's metadata. A client that saves the
 // notebook sends the mark back, and proves with it that it has had the outputs.
 // TakeMarks removes it, so that no file has it.
-func Splice(doc Document, runs []Run) (ids []string, err error) {
-	for cell, run := range assign(cells(doc), runs) {
-		if run.Outputs != nil {
-			outputs, err := run.Outputs()
-			if err != nil {
-				return ids, err
-			}
-			fill(cell.body, run, outputs)
-		}
-		if run.Done {
-			mark(cell.body, run.ID)
-		}
-		ids = append(ids, run.ID)
-	}
-	return ids, nil
-}
-
-func fill(cell map[string]any, run Run, outputs []Output) {
-	all := make([]any, len(outputs))
-	for i, o := range outputs {
-		all[i] = o
-	}
-	cell["outputs"] = all
-	if run.Count > 0 {
-		cell["execution_count"] = run.Count
-	}
-}
-
-func mark(cell map[string]any, id string) {
-	metadata := object(cell["metadata"])
-	metadata[markName] = map[string]any{markKey: id}
-	cell["metadata"] = metadata
-}
-
-// cell is a code cell.
-type cell struct {
-	id   string
-	code [sha256.Size]byte
-	body map[string]any
-}
-
-func cells(doc Document) []*cell {
-	var all []*cell
-	list, _ := doc["cells"].([]any)
-	for _, c := range list {
-		body := object(c)
-		if body["cell_type"] == "code" {
-			id, _ := body["id"].(string)
-			all = append(all, &cell{id, sha256.Sum256([]byte(text(body["source"]))), body})
+func (doc *Document) Splice(runs []Run) (edits []Edit, ids []string) {
+	found := doc.assign(runs)
+	for _, c := range doc.cells {
+		if run, ok := found[c]; ok {
+			ids, edits = append(ids, run.ID), append(edits, c.edits(run)...)
 		}
 	}
+	return edits, ids
+}
+
+func (c *cell) edits(run Run) (all []Edit) {
+	if run.Outputs != nil {
+		all = append(all, c.set("outputs", c.outputs, run.Outputs))
+		if run.Count > 0 {
+			all = append(all, c.set("execution_count", c.count, text(strconv.Itoa(run.Count))))
+		}
+	}
+	if run.Done {
+		all = append(all, c.setMark(run.ID))
+	}
+	slices.SortStableFunc(all, func(a, b Edit) int { return cmp.Compare(a.From, b.From) })
 	return all
+}
+
+// set gives a member of the cell a value. A code cell has members, among them its type.
+func (c *cell) set(key string, at Span, value func(io.Writer) error) Edit {
+	if at.To > 0 {
+		return Edit{at, value}
+	}
+	return Edit{Span{c.open, c.open}, func(w io.Writer) error {
+		if _, err := io.WriteString(w, `"`+key+`":`); err != nil {
+			return err
+		}
+		err := value(w)
+		if err == nil {
+			_, err = io.WriteString(w, ",")
+		}
+		return err
+	}}
+}
+
+func (c *cell) setMark(id string) Edit {
+	name, _ := json.Marshal(id) // a string is always JSON
+	value := `{"` + markKey + `":` + string(name) + `}`
+	entry := `"` + markName + `":` + value
+	switch at := c.metadata; {
+	case c.mark != nil:
+		return Edit{Span{c.mark.value, c.mark.to}, text(value)}
+	case at.To == 0:
+		return c.set("metadata", at, text("{"+entry+"}"))
+	case c.bare:
+		return Edit{at, text("{" + entry + "}")}
+	default:
+		return Edit{Span{at.From + 1, at.From + 1}, text(entry + ",")}
+	}
+}
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
+}
+
+// TakeMarks removes the marks of Splice from a notebook that a client saves, and
+// returns the runs that they name.
+func (doc *Document) TakeMarks() (edits []Edit, runs []string) {
+	for _, c := range doc.cells {
+		m := c.mark
+		if m == nil {
+			continue
+		}
+		at := Span{m.from, m.end}
+		if !m.first {
+			at = Span{m.comma, m.to}
+		}
+		edits = append(edits, Edit{Span: at})
+		if c.shown != "" {
+			runs = append(runs, c.shown)
+		}
+	}
+	return edits, runs
 }
 
 // assign finds the cell of each run: by its id, and in a notebook without ids, or of a
 // client that sends none, by its source. Of cells that are alike, the last runs belong
 // to them in order.
-func assign(all []*cell, runs []Run) map[*cell]Run {
+func (doc *Document) assign(runs []Run) map[*cell]Run {
 	found := map[*cell]Run{}
-	ids := false
 	alike := map[[sha256.Size]byte][]*cell{}
-	for _, c := range all {
-		ids = ids || c.id != ""
-		alike[c.code] = append(alike[c.code], c)
+	for _, c := range doc.cells {
+		if c.readable {
+			alike[c.code] = append(alike[c.code], c)
+		}
 	}
 	bySource := map[[sha256.Size]byte][]Run{}
 	for _, run := range runs {
-		if run.Cell == "" || !ids {
+		if run.Cell == "" || !doc.ids {
 			bySource[run.Code] = append(bySource[run.Code], run)
 			continue
 		}
@@ -146,19 +156,23 @@ func assign(all []*cell, runs []Run) map[*cell]Run {
 	return found
 }
 
-// TakeMarks removes the marks of Splice from a notebook that a client saves, and
-// returns the runs that they name.
-func TakeMarks(doc Document) (runs []string) {
-	for _, c := range cells(doc) {
-		metadata := object(c.body["metadata"])
-		mark, ok := metadata[markName]
-		if !ok {
-			continue
+// Apply writes a part of a text with the edits in it, which are in order.
+func Apply(w io.Writer, r io.ReaderAt, part Span, edits []Edit) error {
+	at := part.From
+	for _, e := range edits {
+		if e.From < at || e.To > part.To || e.To < e.From {
+			return errors.New("a notebook has the same part twice")
 		}
-		delete(metadata, markName)
-		if id, ok := object(mark)[markKey].(string); ok {
-			runs = append(runs, id)
+		if _, err := io.Copy(w, io.NewSectionReader(r, at, e.From-at)); err != nil {
+			return err
 		}
+		if e.Write != nil {
+			if err := e.Write(w); err != nil {
+				return err
+			}
+		}
+		at = e.To
 	}
-	return runs
+	_, err := io.Copy(w, io.NewSectionReader(r, at, part.To-at))
+	return err
 }

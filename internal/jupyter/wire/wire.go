@@ -74,25 +74,41 @@ func (m Message) Size() int {
 	return n
 }
 
+// Decoder reads messages that come one after the other. Those of one execution have the
+// same parent header, which it reads once.
+type Decoder struct {
+	Protocol Protocol
+	parent   []byte
+	origin   Head
+}
+
 // Decode reads a message from a frame. The message keeps parts of data.
 func Decode(p Protocol, binaryFrame bool, data []byte) (Message, error) {
+	return (&Decoder{Protocol: p}).Decode(binaryFrame, data)
+}
+
+// Decode reads a message from a frame. The message keeps parts of data.
+func (d *Decoder) Decode(binaryFrame bool, data []byte) (Message, error) {
 	if len(data) > MaxMessage {
 		return Message{}, fmt.Errorf("a message of %d bytes, more than %d", len(data), MaxMessage)
 	}
 	var m Message
 	var err error
 	switch {
-	case p == V1:
+	case d.Protocol == V1:
 		m, err = decodeV1(data)
 	case binaryFrame:
 		m, err = decodeBuffers(data)
 	default:
 		m, err = decodeText(data)
 	}
+	if err == nil {
+		err = d.check(&m)
+	}
 	if err != nil {
 		return Message{}, err
 	}
-	return m, m.check()
+	return m, nil
 }
 
 // decodeV1 reads a count, so many offsets, and between these the channel, the four
@@ -168,34 +184,64 @@ func decodeText(data []byte) (Message, error) {
 }
 
 // check reads the headers, and refuses what is no message.
-func (m *Message) check() error {
+func (d *Decoder) check(m *Message) error {
 	if !slices.Contains(channels, m.Channel) {
 		return fmt.Errorf("a message on the channel %.20q", m.Channel)
 	}
 	for _, part := range []*[]byte{&m.Header, &m.Parent, &m.Metadata, &m.Content} {
-		if b := bytes.TrimSpace(*part); len(b) == 0 || bytes.Equal(b, []byte("null")) {
-			*part = []byte("{}")
-		}
-		if !utf8.Valid(*part) { // a text frame with it would end the websocket
-			*part = bytes.ToValidUTF8(*part, []byte("\uFFFD"))
-		}
-		if bytes.TrimSpace(*part)[0] != '{' || !json.Valid(*part) {
-			return errors.New("a message with a part that is no JSON object")
-		}
+		clean(part)
 	}
-	if err := json.Unmarshal(m.Header, &m.Head); err != nil {
+	if !isObject(m.Metadata) || !isObject(m.Content) {
+		return errNoObject
+	}
+	if err := m.Head.read(m.Header); err != nil {
 		return fmt.Errorf("a message's header: %w", err)
-	}
-	if json.Unmarshal(m.Parent, &m.Origin) != nil {
-		return errors.New("a message's parent header has fields of a wrong type")
-	}
-	for _, id := range []string{m.Head.ID, m.Head.Session, m.Head.Type, m.Origin.ID, m.Origin.Session, m.Origin.Type} {
-		if len(id) > maxID {
-			return fmt.Errorf("a message with an identifier of %d bytes", len(id))
-		}
 	}
 	if m.Head.ID == "" || m.Head.Type == "" {
 		return errors.New("a message without msg_id or msg_type")
+	}
+	if !bytes.Equal(d.parent, m.Parent) || d.parent == nil {
+		var origin Head
+		if err := origin.read(m.Parent); err != nil {
+			return fmt.Errorf("a message's parent header: %w", err)
+		}
+		m.Origin, d.parent = origin, nil
+		if len(m.Parent) <= 16*maxID {
+			d.parent, d.origin = bytes.Clone(m.Parent), origin
+		}
+		return nil
+	}
+	m.Origin = d.origin
+	return nil
+}
+
+// clean makes an absent part an object without members, and has it UTF-8: a text frame
+// with something else would end the websocket.
+func clean(part *[]byte) {
+	if b := bytes.TrimSpace(*part); len(b) == 0 || bytes.Equal(b, []byte("null")) {
+		*part = []byte("{}")
+	}
+	if !utf8.Valid(*part) {
+		*part = bytes.ToValidUTF8(*part, []byte("\uFFFD"))
+	}
+}
+
+var errNoObject = errors.New("a message with a part that is no JSON object")
+
+func isObject(b []byte) bool { return bytes.TrimSpace(b)[0] == '{' && json.Valid(b) }
+
+// read reads a header.
+func (h *Head) read(data []byte) error {
+	if bytes.TrimSpace(data)[0] != '{' {
+		return errNoObject
+	}
+	if err := json.Unmarshal(data, h); err != nil {
+		return err
+	}
+	for _, id := range []string{h.ID, h.Session, h.Type} {
+		if len(id) > maxID {
+			return fmt.Errorf("an identifier of %d bytes", len(id))
+		}
 	}
 	return nil
 }

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"keyway/internal/jupyter/wire"
+)
+
+// crier is a Jupyter server with one kernel, which says what the test wants: as fast, and
+// as much.
+type crier struct {
+	t       *testing.T
+	service // of keep in front of it
+	pid     int
+	socket  *websocket.Conn
+	asked   chan wire.Message
+	doc     []byte
+}
+
+const crierKernel = "01234567-89ab-cdef-0123-456789abcdef"
+
+func (c *crier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/api/kernels":
+		_ = json.NewEncoder(w).Encode([]any{map[string]string{"id": crierKernel}})
+	case "/api/sessions":
+		_ = json.NewEncoder(w).Encode([]any{map[string]any{"path": "x.ipynb", "type": "notebook", "kernel": map[string]string{"id": crierKernel}}})
+	case "/api/kernels/" + crierKernel:
+		_, _ = io.WriteString(w, "{}")
+	case "/api/kernels/" + crierKernel + "/channels":
+		c.channels(w, r)
+	case "/api/contents/x.ipynb":
+		_, _ = w.Write(c.doc)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (c *crier) channels(w http.ResponseWriter, r *http.Request) {
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }, Subprotocols: []string{wire.Subprotocol}}
+	conn, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	c.socket = conn
+	for {
+		_, data, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		m, err := wire.Decode(wire.V1, true, data)
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		c.asked <- m
+	}
+}
+
+// say has the kernel say something about a request.
+func (c *crier) say(to wire.Message, channel, kind string, content any) {
+	data, _ := wire.New("the-kernel", to.Header, channel, kind, content).Encode(wire.V1)
+	if err := c.socket.WriteMessage(websocket.BinaryMessage, data); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// begin answers a request as a kernel does that begins with it.
+func (c *crier) begin(page *page, code, cell string) (id string, m wire.Message) {
+	id = page.run(code, cell)
+	m = <-c.asked
+	c.say(m, "iopub", "status", map[string]string{"execution_state": "busy"})
+	c.say(m, "iopub", "execute_input", map[string]any{"code": code, "execution_count": 1})
+	return id, m
+}
+
+func (c *crier) end(m wire.Message) {
+	c.say(m, "shell", "execute_reply", map[string]any{"status": "ok", "execution_count": 1})
+	c.say(m, "iopub", "status", map[string]string{"execution_state": "idle"})
+}
+
+// startCrier runs the program that does the work before such a server.
+func startCrier(t *testing.T) *crier {
+	t.Helper()
+	home := t.TempDir()
+	program := filepath.Join(home, "keyway-jupyter")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c := &crier{t: t, asked: make(chan wire.Message, 100)}
+	theirs, err := net.Listen("unix", filepath.Join(home, "server.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := http.Server{Handler: c}
+	go func() { _ = web.Serve(theirs) }() // ends with Close
+	t.Cleanup(func() { _ = web.Close() })
+	c.service = service{filepath.Join(home, "front.sock"), "the-token-of-the-clients"}
+	ours, err := listen(c.service.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := ours.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, _ := json.Marshal(keeping{server{Network: "unix", Address: theirs.Addr().String(), Base: "/", Token: "x"}, c.service.token, home, time.Hour})
+	cmd := exec.Command(program, "keep")
+	log := &buffer{}
+	cmd.Stderr, cmd.ExtraFiles = log, []*os.File{file}
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		_, err = in.Write(told)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ours.Close()
+	_ = file.Close()
+	c.pid = cmd.Process.Pid
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("the program said:\n%s", log)
+		}
+	})
+	return c
+}
+
+// cpu is the processor time that the program has taken: what the kernel's clock measured
+// of each thread, and not in how many of its ticks it met one.
+func (c *crier) cpu() (total time.Duration) {
+	c.t.Helper()
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.pid))
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		ns, err := strconv.ParseInt(strings.Fields(string(data))[0], 10, 64)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		total += time.Duration(ns)
+	}
+	return total
+}
+
+// peak is the most memory that the program has had, in MB.
+func (c *crier) peak() int {
+	c.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), "VmHWM:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return kb / 1000
+}
+
+// switches is how often a thread of the program has gone to sleep.
+func (c *crier) switches() (total int) {
+	c.t.Helper()
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", c.pid))
+	for _, file := range files {
+		data, _ := os.ReadFile(file) // a thread that has ended
+		if _, rest, ok := strings.Cut(string(data), "\nvoluntary_ctxt_switches:"); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0])
+			total += n
+		}
+	}
+	return total
+}
+
+// TestCost has a kernel print 1,000 lines a second. The processor time depends on what
+// else the machine does; how often the program is woken up does not grow by it, and costs
+// the most.
+func TestCost(t *testing.T) {
+	c := startCrier(t)
+	p := c.open(t, crierKernel, "", wire.V1)
+	id, m := c.begin(p, "loop", "a")
+	const lines = 2000
+	before, woken, began := c.cpu(), c.switches(), time.Now()
+	for i := range lines {
+		c.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: fmt.Sprintf("line %d of a training that prints what it does\n", i)})
+		time.Sleep(time.Until(began.Add(time.Duration(i+1) * time.Millisecond)))
+	}
+	took, slept := c.cpu()-before, c.switches()-woken
+	c.end(m)
+	p.ended(id)
+	t.Logf("%v of a processor for each of %d messages, woken %d times; %d MB", took/lines, lines, slept, c.peak())
+	if slept > lines {
+		t.Errorf("woken %d times by %d messages", slept, lines)
+	}
+}
+
+// TestMemory has a kernel say 10 MB at once, and reads it in each way.
+func TestMemory(t *testing.T) {
+	c := startCrier(t)
+	c.doc, _ = json.Marshal(map[string]any{"type": "notebook", "last_modified": "1", "content": map[string]any{"nbformat": 4, "nbformat_minor": 5,
+		"metadata": map[string]any{}, "cells": []any{codeCell("a", "loop")}}})
+	p := c.open(t, crierKernel, "", wire.V1)
+	_, m := c.begin(p, "loop", "a")
+	p.close()
+	line := strings.Repeat("x", 990)
+	said := func(what string) {
+		t.Helper()
+		if t.Logf("%s: %d MB", what, c.peak()); c.peak() > 30 {
+			t.Errorf("%s takes %d MB, more than 30", what, c.peak())
+		}
+	}
+	said("idle")
+	live := make(chan int, 1)
+	go func() { live <- c.swallow(wire.V1) }() // joined below
+	for i := range 10 {
+		var text strings.Builder
+		for j := range 1000 {
+			fmt.Fprintf(&text, "%d %s\n", 1000*i+j, line)
+		}
+		c.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: text.String()})
+	}
+	c.end(m)
+	said(fmt.Sprintf("%d bytes while they come", <-live))
+	for name, protocol := range protocols {
+		began := time.Now()
+		n := c.swallow(protocol)
+		said(fmt.Sprintf("again, %d bytes as %s, in %v", n, name, time.Since(began)))
+	}
+	began := time.Now()
+	n := c.fetch("/api/contents/x.ipynb")
+	said(fmt.Sprintf("a notebook of %d bytes in %v", n, time.Since(began)))
+	if n < 9_900_000 {
+		t.Error("something is missing")
+	}
+}
+
+// swallow counts what a new page gets until its cell has ended, and reads nothing of it:
+// the race detector makes that slow.
+func (c *crier) swallow(p wire.Protocol) (n int) {
+	c.t.Helper()
+	d := websocket.Dialer{NetDialContext: c.dial, HandshakeTimeout: patience}
+	if p == wire.V1 {
+		d.Subprotocols = []string{wire.Subprotocol}
+	}
+	conn, _, err := d.Dial("ws://localhost:8888/api/kernels/"+crierKernel+"/channels?session_id="+rand.Text(), http.Header{"Authorization": {"token " + c.token}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	for {
+		_, data, err := conn.ReadMessage()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if n += len(data); len(data) < 4<<10 && bytes.Contains(data, []byte(`"idle"`)) {
+			return n
+		}
+	}
+}
+
+func (c *crier) fetch(path string) int64 {
+	c.t.Helper()
+	req, _ := http.NewRequest("GET", "http://localhost:8888"+path, nil)
+	req.Header.Set("Authorization", "token "+c.token)
+	client := http.Client{Transport: &http.Transport{DialContext: c.dial, DisableKeepAlives: true}, Timeout: patience}
+	resp, err := client.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(io.Discard, resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}

@@ -12,34 +12,15 @@ import (
 // sentences are how each step is taken on this command line, in terms of what it is
 // about. Values are words of a command, quoted where a shell needs it.
 var sentences = map[keyway.Step]string{
-	keyway.SeeWorkspaces:    "see which there are: keyway ls",
-	keyway.ListWorkspaces:   "keyway ls",
-	keyway.SeeOrMake:        "see which there are: keyway ls; make one: keyway up --name NAME",
-	keyway.SeeAt:            "see which there are: keyway ls --on %s",
-	keyway.SeeLeft:          "see: keyway ls",
-	keyway.MeantWorkspace:   "did you mean %s? See all: keyway ls",
-	keyway.IsAJob:           "its job %[2]s: keyway attach %[1]s/%[2]s; all its jobs: keyway ls %[1]s",
-	keyway.IsAPlace:         "see which workspaces are there: keyway ls --on %s",
-	keyway.IsWorkspace:      "enter it: keyway ssh %s; the places: keyway status",
-	keyway.IsElsewhere:      "there is one at %[1]s: %[1]s/%[2]s",
-	keyway.StartWorkspace:   "start it: keyway start %s",
-	keyway.StartNow:         "keyway start %s",
-	keyway.RestartWorkspace: "restart it: keyway stop %[1]s && keyway start %[1]s",
-	keyway.RemoveLost:       "it cannot be started again; remove it: keyway rm %s",
-	keyway.RemoveRest:       "remove it: keyway rm %s",
-	keyway.RemoveFirst:      "remove that first: keyway ls",
-	keyway.RemoveSome:       "remove some: keyway rm NAME",
-	keyway.EnterOrRemove:    "enter it: ssh %[1]s\nor remove it: keyway rm %[1]s\nor choose another name: --name %[1]s-2",
-	keyway.UseOrRemove: "enter it: ssh %[1]s; start it again: keyway start %[1]s; remove it: keyway rm %[1]s\n" +
-		"if it is gone from there: keyway forget %[1]s\nor choose another name: --name %[1]s-2",
-	keyway.WaitOrRename:    "see what becomes of it: keyway ls\nor choose another name: --name %s-2",
-	keyway.MakeAnew:        "make it anew: keyway rm %s, then keyway up",
-	keyway.MakeProcesses:   "make it anew: keyway rm %[1]s && keyway up --engine " + keyway.EngineWith(false) + " --name %[1]s",
-	keyway.ForgetAndAdd:    "somebody may be in between. If you know that it was made anew: keyway forget %[1]s, then keyway add %[2]s/%[1]s",
-	keyway.AskWhoMadeIt:    "was it made anew, from another laptop? Ask who did. If so: keyway forget %[1]s, then keyway add %[2]s/%[1]s",
-	keyway.AddWhenReached:  "when %[1]s can be reached: keyway add %[1]s/%[2]s",
+	keyway.SeeWorkspaces:   "see which there are: keyway ls",
+	keyway.ListWorkspaces:  "keyway ls",
+	keyway.SeeOrMake:       "see which there are: keyway ls; make one: keyway up --name NAME",
+	keyway.SeeAt:           "see which there are: keyway ls --on %s",
+	keyway.SeeLeft:         "see: keyway ls",
+	keyway.IsAPlace:        "see which workspaces are there: keyway ls --on %s",
+	keyway.RemoveFirst:     "remove that first: keyway ls",
+	keyway.RemoveSome:      "remove some: keyway rm NAME",
 	keyway.AddEachAgain:    "move it away, and add each workspace once more with keyway add:\nmv %[1]s %[1]s.broken",
-	keyway.JobsGoOn:        "jobs and terminals go on: ssh %[1]s, keyway attach %[1]s",
 	keyway.ExampleOfAdding: "for example: keyway add gpu1/%s",
 
 	keyway.LeaveOut:          "leave --%s out; or use containers: --engine " + keyway.EngineWith(true),
@@ -122,6 +103,33 @@ var ofCommands = map[keyway.Step]string{
 	keyway.InstallGPUs:     "%s\nor leave --gpus out",
 }
 
+// ofWorkspaces are steps about one workspace. {it} is what commands are given: PLACE/NAME
+// where the place is known, because another place may have one of that name. {name} is the
+// name alone, {on} the option for its place, and {other} the step's second value.
+var ofWorkspaces = map[keyway.Step]string{
+	keyway.MeantWorkspace:   "did you mean {it}? See all: keyway ls",
+	keyway.IsAJob:           "its job {other}: keyway attach {it}/{other}; all its jobs: keyway ls {it}",
+	keyway.IsWorkspace:      "enter it: keyway ssh {it}; the places: keyway status",
+	keyway.IsElsewhere:      "there is one: {it}",
+	keyway.StartWorkspace:   "start it: keyway start {it}",
+	keyway.StartNow:         "keyway start {it}",
+	keyway.GoOn:             "let it go on: keyway start {it}",
+	keyway.RestartWorkspace: "restart it: keyway stop {it} && keyway start {it}",
+	keyway.RemoveLost:       "it cannot be started again; remove it: keyway rm {it}",
+	keyway.RemoveRest:       "remove it: keyway rm {it}",
+	keyway.EnterOrRemove:    "enter it: keyway ssh {it}\nor remove it: keyway rm {it}\nor choose another name: --name {name}-2",
+	keyway.UseOrRemove: "enter it: keyway ssh {it}; start it again: keyway start {it}; remove it: keyway rm {it}\n" +
+		"if it is gone from there: keyway forget {it}\nor choose another name: --name {name}-2",
+	keyway.WaitOrRename:    "see what becomes of it: keyway ls\nor choose another name: --name {name}-2",
+	keyway.MakeAnew:        "make it anew: keyway rm {it}, then keyway up",
+	keyway.MakeProcesses:   "make it anew: keyway rm {it} && keyway up {on}--engine " + keyway.EngineWith(false) + " --name {name}",
+	keyway.ForgetIfRemoved: "if it was removed: keyway forget {it}",
+	keyway.ForgetAndAdd:    "somebody may be in between. If you know that it was made anew: keyway forget {it}, then keyway add {it}",
+	keyway.AskWhoMadeIt:    "was it made anew, from another laptop? Ask who did. If so: keyway forget {it}, then keyway add {it}",
+	keyway.AddWhenReached:  "when {other} can be reached: keyway add {it}",
+	keyway.JobsGoOn:        "jobs and terminals go on: keyway ssh {it}, keyway attach {it}",
+}
+
 // shortOption is the only spelling of options that have one letter.
 var shortOption = map[string]string{"volume": "-v"}
 
@@ -130,13 +138,17 @@ const (
 	maxAbout  = 4 // values of one step
 )
 
-// sentence is how a step is taken; empty: it is none that this program knows.
-func sentence(a keyway.Advice) string {
+// sentence is how a step is taken; empty: it is none that this program knows. Where the
+// advice is that of a place, what it is about is there and nowhere else.
+func sentence(a keyway.Advice, at keyway.Place) string {
 	if len(a.About) > maxAbout {
 		return ""
 	}
 	if text, ok := ofCommands[a.Step]; ok && len(a.About) == 1 {
 		return fmt.Sprintf(text, a.About[0])
+	}
+	if text, ok := ofWorkspaces[a.Step]; ok {
+		return aboutWorkspace(text, at, a.About)
 	}
 	if a.Step == keyway.Example && len(a.About) == 2 {
 		option := plain.Shell(a.About[0])
@@ -156,6 +168,32 @@ func sentence(a keyway.Advice) string {
 	return fmt.Sprintf(text, about...)
 }
 
+// aboutWorkspace is a sentence of ofWorkspaces about NAME or PLACE/NAME.
+func aboutWorkspace(text string, at keyway.Place, about []string) string {
+	others := 0
+	if strings.Contains(text, "{other}") {
+		others = 1
+	}
+	if len(about) != 1+others {
+		return ""
+	}
+	place, name := "", about[0]
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		place, name = name[:i], name[i+1:]
+	}
+	if at != "" {
+		place = string(at)
+	}
+	it, on, other := name, "", ""
+	if place != "" {
+		it, on = place+"/"+name, "--on "+plain.Shell(place)+" "
+	}
+	if others > 0 {
+		other = about[1]
+	}
+	return strings.NewReplacer("{it}", plain.Shell(it), "{name}", plain.Shell(name), "{on}", on, "{other}", plain.Shell(other)).Replace(text)
+}
+
 // values is how many values a sentence has.
 func values(text string) int {
 	switch {
@@ -167,22 +205,31 @@ func values(text string) int {
 	return strings.Count(text, "%s")
 }
 
-// next is what the user can do about an error, in lines.
-func next(text string, advice []keyway.Advice) string {
+// next is what the user can do about an error, in lines. The advice is that of the place
+// at, if there is one.
+func next(text string, advice []keyway.Advice, at keyway.Place) string {
 	var lines []string
 	if text != "" {
 		lines = append(lines, text)
 	}
 	for _, a := range advice[:min(len(advice), maxAdvice)] {
-		if s := sentence(a); s != "" {
+		if s := sentence(a, at); s != "" {
 			lines = append(lines, s)
 		}
 	}
 	return strings.Join(lines, "\n")
 }
 
+// nextOfWorkspace is what the user can do about a workspace, in a line.
+func nextOfWorkspace(w keyway.Workspace) string {
+	if _, ok := ofWorkspaces[w.Next]; !ok {
+		return ""
+	}
+	return sentence(keyway.Advice{Step: w.Next, About: []string{string(w.Name)}}, w.Place)
+}
+
 // nextOf is next of an error.
-func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice) }
+func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice, e.Host) }
 
 // spelledOut is e with what to do next in words, as scripts get it.
 func spelledOut(e *keyway.Error) *keyway.Error {

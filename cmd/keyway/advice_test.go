@@ -5,10 +5,12 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"keyway/internal/keyway"
 )
@@ -47,7 +49,7 @@ func TestEveryStepHasASentence(t *testing.T) {
 			for i := range about {
 				about[i] = "a; b"
 			}
-			if s := sentence(keyway.Advice{Step: step, About: about}); s != "" {
+			if s := sentence(keyway.Advice{Step: step, About: about}, ""); s != "" {
 				if said != "" {
 					t.Errorf("%s has a sentence for several numbers of values", step)
 				}
@@ -67,6 +69,101 @@ func TestEveryStepHasASentence(t *testing.T) {
 			t.Errorf("%s is no step", step)
 		}
 	}
+}
+
+// words are those of a sentence, without marks.
+func words(sentence string) []string {
+	return strings.FieldsFunc(sentence, func(r rune) bool { return strings.ContainsRune(" \n;,?", r) })
+}
+
+// What is advised about a workspace names its place: another may have one of that name,
+// and what it is about is at the place whose advice it is, whatever that says.
+func TestAdviceNamesThePlace(t *testing.T) {
+	for step := range ofWorkspaces {
+		for about, at := range map[string]keyway.Place{"train": "gpu2", "gpu2/train": "", "gpu1/train": "gpu2", "a; b/train": "gpu2"} {
+			said := sentence(keyway.Advice{Step: step, About: []string{about, "other"}}, at)
+			if said == "" {
+				said = sentence(keyway.Advice{Step: step, About: []string{about}}, at)
+			}
+			named := words(said)
+			for i, word := range named {
+				if word == "train" && (i == 0 || named[i-1] != "--name") || strings.Contains(word, "gpu1") || strings.Contains(word, "b/train") {
+					t.Errorf("%s of %q at %q: %q", step, about, at, said)
+				}
+			}
+			if len(named) == 0 {
+				t.Errorf("%s says nothing of %q", step, about)
+			}
+		}
+	}
+	about := regexp.MustCompile(`(ssh|keyway (ssh|start|stop|rm|forget|add|attach|logs|wait|run|open|ports|kill|send|mux on)) %`)
+	for step, text := range sentences {
+		if about.MatchString(text) {
+			t.Errorf("%s is about a workspace, and names no place: %q", step, text)
+		}
+	}
+}
+
+// Whoever knows the place says it with the step.
+func TestStepsAreGivenThePlace(t *testing.T) {
+	seen := 0
+	for _, dir := range []string{"laptop", "link", "sshconfig"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", "internal", dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			seen += adviceCalls(t, path)
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d steps found: has Advise another name?", seen)
+	}
+}
+
+// adviceCalls counts the steps about workspaces that a file advises.
+func adviceCalls(t *testing.T, path string) (n int) {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(node ast.Node) bool {
+		call, ok := node.(*ast.CallExpr)
+		if !ok || len(call.Args) < 2 {
+			return true
+		}
+		method, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || method.Sel.Name != "Advise" {
+			return true
+		}
+		step, ok := call.Args[0].(*ast.SelectorExpr)
+		if !ok || !aboutAWorkspace(step.Sel.Name) {
+			return true
+		}
+		n++
+		if conversion, ok := call.Args[1].(*ast.CallExpr); ok {
+			if to, ok := conversion.Fun.(*ast.Ident); ok && to.Name == "string" {
+				t.Errorf("%s: %s is given a name alone", files.Position(call.Pos()), step.Sel.Name)
+			}
+		}
+		return true
+	})
+	return n
+}
+
+// aboutAWorkspace reports whether the constant of that name is a step of ofWorkspaces.
+func aboutAWorkspace(constant string) bool {
+	var spelled strings.Builder
+	for i, r := range constant {
+		if unicode.IsUpper(r) && i > 0 {
+			spelled.WriteByte('-')
+		}
+		spelled.WriteRune(unicode.ToLower(r))
+	}
+	_, ok := ofWorkspaces[keyway.Step(spelled.String())]
+	return ok
 }
 
 func TestNextLines(t *testing.T) {

@@ -96,7 +96,7 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) ([]c
 	}
 	found = append(found, compat.Check(asked)...)
 	for i, f := range found {
-		found[i].Fix = next(f.Fix, f.Advice)
+		found[i].Fix = next(f.Fix, f.Advice, "")
 	}
 	return found, nil
 }

@@ -41,7 +41,7 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	}
 	failed := 0
 	for i, f := range findings {
-		findings[i].Next = next(f.Next, f.Advice)
+		findings[i].Next = next(f.Next, f.Advice, "")
 		if f.Health == laptop.Failing {
 			failed++
 		}

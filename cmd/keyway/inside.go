@@ -106,15 +106,32 @@ func interactive() bool {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// splitSession splits NAME[/SESSION].
-func splitSession(arg string) (name, session string, err error) {
-	name, session, named := strings.Cut(arg, "/")
-	switch {
-	case !named:
-		return name, "", nil
-	case session == "":
+// splitSession splits [PLACE/]NAME[/JOB]. Of two words the first is a workspace if this
+// laptop knows one of that name, and else its place: no place has the name of a workspace.
+func splitSession(arg string, known func(workspace string) bool) (name, session string, err error) {
+	at := strings.LastIndexByte(arg, '/')
+	if at < 0 || !known(arg[:at]) && known(arg) {
+		return arg, "", nil
+	}
+	name, session = arg[:at], arg[at+1:]
+	if session == "" {
 		return "", "", keyway.Errorf(keyway.Usage, "%s names no job", arg).Hint("see the jobs: keyway ls %s", name)
 	}
 	job, err := keyway.ParseName(session)
 	return name, string(job), err
+}
+
+// isKnown reports whether this laptop knows a workspace.
+func (a *app) isKnown(workspace string) bool {
+	_, err := a.Lookup(workspace)
+	return err == nil
+}
+
+// jobArg reads the argument of a command about a job.
+func jobArg(arg string) (name, session string, err error) {
+	a, err := newApp()
+	if err != nil {
+		return "", "", err
+	}
+	return splitSession(arg, a.isKnown)
 }

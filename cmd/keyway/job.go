@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,9 +166,22 @@ Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such 
 	return cmd
 }
 
+// killJob has the workspace's keyway end the job that arg names.
+func killJob(ctx context.Context, arg string, words ...string) error {
+	name, session, err := jobArg(arg)
+	if err == nil && session == "" {
+		err = keyway.Errorf(keyway.Usage, "keyway kill needs a job, not only a workspace").
+			Hint("for example: keyway kill %[1]s/JOB\nend the workspace itself: keyway stop %[1]s", name)
+	}
+	if err != nil {
+		return err
+	}
+	return inside{}.run(ctx, name, append(words, session)...)
+}
+
 // inJob runs the workspace's keyway with words and the session that arg names.
 func inJob(ctx context.Context, i inside, arg string, words ...string) error {
-	name, session, err := splitSession(arg)
+	name, session, err := jobArg(arg)
 	if err != nil {
 		return err
 	}
@@ -243,7 +255,7 @@ if the connection failed.`,
 		Args:              takes(1, -1, "a job and what to send"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, session, err := splitSession(args[0])
+			name, session, err := jobArg(args[0])
 			if err != nil {
 				return err
 			}
@@ -274,14 +286,11 @@ if the connection failed.`,
 		Args:              takes(1, -1, "a job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if i := slices.IndexFunc(args, func(a string) bool { return !strings.Contains(a, "/") }); i >= 0 {
-				return keyway.Errorf(keyway.Usage, "keyway kill needs a job, not only a workspace").Hint("for example: keyway kill %s/JOB\nend the workspace itself: keyway stop %s", args[i], args[i])
-			}
 			if grace < 0 || grace > keyway.MaxGrace {
 				return keyway.Errorf(keyway.Usage, "--grace %v is not from 0 to %v", grace, keyway.MaxGrace).Hint("for example: --grace 2m")
 			}
 			words := []string{"kill", "--grace", strconv.FormatFloat(grace.Seconds(), 'f', -1, 64)}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error { return inJob(cmd.Context(), inside{}, arg, words...) })
+			return each(args, cmd.ErrOrStderr(), func(arg string) error { return killJob(cmd.Context(), arg, words...) })
 		},
 	}
 	cmd.Flags().DurationVar(&grace, "grace", grace, "let the job end by itself within `TIME`; 0: none")

@@ -21,17 +21,20 @@ func TestJobWordsHaveOneOrder(t *testing.T) {
 	}
 }
 
-// What comes after the stroke is a job's name, and no option of the command there.
+// What comes after the last stroke is a job's name, and no option of the command there,
+// unless it is the name of a workspace whose place comes before.
 func TestJobNames(t *testing.T) {
-	for arg, want := range map[string]struct{ name, session string }{
-		"train": {"train", ""}, "train/exp7": {"train", "exp7"}, "train/exp7.1": {"train", "exp7.1"},
+	known := func(w string) bool { return w == "train" || w == "gpu1/train" }
+	for arg, want := range map[string][2]string{
+		"train": {"train", ""}, "train/exp": {"train", "exp"}, "gpu1/train": {"gpu1/train", ""}, "gpu1/train/exp7.1": {"gpu1/train", "exp7.1"},
+		"train/train": {"train", "train"}, "gone": {"gone", ""}, "gone/exp": {"gone", "exp"}, "gpu2/train/exp": {"gpu2/train", "exp"},
 	} {
-		if name, session, err := splitSession(arg); name != want.name || session != want.session || err != nil {
+		if name, session, err := splitSession(arg, known); [2]string{name, session} != want || err != nil {
 			t.Errorf("%s: %q, %q, %v", arg, name, session, err)
 		}
 	}
-	for _, arg := range []string{"train/", "train/--help", "train/-h", "train/a/b", "train/..", "train/Exp", "train/\x1b[m", "train/a b", "/", "//"} {
-		if name, session, err := splitSession(arg); !keyway.Is(err, keyway.Usage) {
+	for _, arg := range []string{"train/", "gpu1/train/", "train/--help", "train/-h", "train/..", "train/Exp", "train/\x1b[m", "train/a b", "/", "//"} {
+		if name, session, err := splitSession(arg, known); !keyway.Is(err, keyway.Usage) {
 			t.Errorf("%q: %q, %q, %v", arg, name, session, err)
 		}
 	}

@@ -106,6 +106,9 @@ type lsPrinter struct {
 }
 
 func (p *lsPrinter) add(l laptop.Listing) {
+	for i, r := range l.Rows {
+		l.Rows[i].Help = nextOfWorkspace(r.Workspace)
+	}
 	p.rows = append(p.rows, l.Rows...)
 	p.failures = append(p.failures, l.Problems...)
 	if p.json {

@@ -17,7 +17,11 @@ import (
 func cells(r laptop.Row) []string {
 	state := string(r.State)
 	if r.Reason != "" && r.Reason != "was "+state && (r.Why || r.State != keyway.Unknown) {
-		state += " (" + r.Reason + ")"
+		why := r.Reason
+		if r.Help != "" {
+			why += "; " + r.Help
+		}
+		state += " (" + why + ")"
 	}
 	jobs := "?"
 	if r.Sessions >= 0 {

@@ -142,16 +142,16 @@ const setupJob = "setup"
 
 // setUp runs the template's setup, once: the workspace was made just now. It is a job,
 // so no lost connection ends it.
-func (a asked) setUp(ctx context.Context, name keyway.Name, news io.Writer) error {
+func (a asked) setUp(ctx context.Context, place keyway.Place, name keyway.Name, news io.Writer) error {
 	if a.Setup == "" {
 		return nil
 	}
-	fmt.Fprintf(news, "setting up: keyway logs %s/%s has it later\n", name, setupJob)
+	fmt.Fprintf(news, "setting up: keyway logs %s/%s has it later\n", place.Of(name), setupJob)
 	err := inside{out: news}.run(ctx, string(name), "run", "-T", "--as", setupJob, "--", "sh", "-c", a.Setup)
 	var status exitStatus
 	if errors.As(err, &status) {
 		return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
-			Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: ssh %[1]s, or make it anew: keyway rm %[1]s", name, setupJob)
+			Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: keyway ssh %[1]s, or make it anew: keyway rm %[1]s", place.Of(name), setupJob)
 	}
 	return err
 }

@@ -171,7 +171,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if o.mux {
 		a.switchMux(ctx, made.Name, news)
 	}
-	if err := asked.setUp(ctx, made.Name, news); err != nil {
+	if err := asked.setUp(ctx, place, made.Name, news); err != nil {
 		return err
 	}
 	if err := pinned.verify(ctx, there, place, made.Name, news); err != nil {
@@ -202,7 +202,7 @@ func noTemplate(ctx context.Context, word string, e error) error {
 	}
 	if w, err := a.Lookup(word); err == nil {
 		return keyway.Errorf(keyway.Usage, "%s is a workspace at %s already", w.Name, w.Place).
-			Hint("enter it: ssh %[1]s; if it was stopped: keyway start %[1]s", w.Name)
+			Hint("enter it: keyway ssh %[1]s; if it was stopped: keyway start %[1]s", w.Place.Of(w.Name))
 	}
 	places, _ := a.Hosts.Places()
 	if slices.Contains(append(places, keyway.Local), keyway.Place(word)) || sshconfig.IsHost(ctx, word) {

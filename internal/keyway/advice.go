@@ -15,22 +15,24 @@ type Advice struct {
 // only ever added to.
 type Step string
 
-// Steps about workspaces. About is the workspace's name, and what the comment says.
+// Steps about workspaces. About is the workspace, and what the comment says. A place names
+// its workspaces alone; whoever knows the place gives Of.
 const (
 	SeeWorkspaces    Step = "see-workspaces"    // About is empty
 	ListWorkspaces   Step = "list-workspaces"   // About is empty; said where there is little room
 	SeeOrMake        Step = "see-or-make"       // About is empty
 	SeeAt            Step = "see-at"            // the place
-	MeantWorkspace   Step = "meant-workspace"   // the name of another one
+	MeantWorkspace   Step = "meant-workspace"   // another one
 	IsAJob           Step = "is-a-job"          // the workspace, the job
 	IsAPlace         Step = "is-a-place"        // the place
 	IsWorkspace      Step = "is-workspace"      // the workspace
-	IsElsewhere      Step = "is-elsewhere"      // the place where it is, the name
-	StartWorkspace   Step = "start-workspace"   // or place/name
+	IsElsewhere      Step = "is-elsewhere"      //
+	StartWorkspace   Step = "start-workspace"   //
 	StartNow         Step = "start-now"         // said where there is little room
+	GoOn             Step = "go-on"             // it is paused
 	RestartWorkspace Step = "restart-workspace" //
 	RemoveLost       Step = "remove-lost"       // its files are gone
-	RemoveRest       Step = "remove-rest"       // place/name
+	RemoveRest       Step = "remove-rest"       //
 	RemoveFirst      Step = "remove-first"      // About is empty; another that uses the same
 	RemoveSome       Step = "remove-some"       // About is empty
 	EnterOrRemove    Step = "enter-or-remove"   //
@@ -38,9 +40,10 @@ const (
 	WaitOrRename     Step = "wait-or-rename"    //
 	MakeAnew         Step = "make-anew"         //
 	MakeProcesses    Step = "make-processes"    // make it anew, of plain processes
-	ForgetAndAdd     Step = "forget-and-add"    // the place
-	AskWhoMadeIt     Step = "ask-who-made-it"   // the place
-	AddWhenReached   Step = "add-when-reached"  // the place
+	ForgetIfRemoved  Step = "forget-if-removed" //
+	ForgetAndAdd     Step = "forget-and-add"    //
+	AskWhoMadeIt     Step = "ask-who-made-it"   //
+	AddWhenReached   Step = "add-when-reached"  // the place once more
 	AddEachAgain     Step = "add-each-again"    // the path of the broken list
 	JobsGoOn         Step = "jobs-go-on"        //
 	ExampleOfAdding  Step = "example-of-adding" //
@@ -127,6 +130,9 @@ const (
 	StopLink       Step = "stop-link"       //
 	StopLinkOrRead Step = "stop-link-log"   // the path of its log
 )
+
+// Of is the workspace n of p in advice.
+func (p Place) Of(n Name) string { return string(p) + "/" + string(n) }
 
 // Advise is e with a further step for the user.
 func (e *Error) Advise(step Step, about ...string) *Error {

@@ -20,6 +20,8 @@ type Row struct {
 	// where it did not.
 	Known bool   `json:"known"`
 	Add   string `json:"add,omitempty"`
+	// Help is Next in words, which the face writes.
+	Help string `json:"help,omitempty"`
 
 	Why bool `json:"-"` // Reason is shown also of an unknown state: nothing else tells it
 }
@@ -199,8 +201,8 @@ func compare(m Machine, said []keyway.Workspace) (rows []Row, problems []*keyway
 	}
 	for _, e := range m.known {
 		if !seen[e.Name] {
-			gone := unseen(e, fmt.Sprintf("%s does not list it; if it was removed: keyway forget %s", place, e.Name))
-			gone.Why = true
+			gone := unseen(e, string(place)+" does not list it")
+			gone.Why, gone.Next = true, keyway.ForgetIfRemoved
 			rows = append(rows, gone)
 		}
 	}

@@ -96,7 +96,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	interrupted := ctx.Err() != nil
 	if keyway.Is(why, keyway.Unreachable) && !interrupted {
 		return keyway.Errorf(keyway.Unreachable, "%s is made, and ssh does not know it yet: %w", name, keyway.Quoted(why)).
-			Advise(keyway.AddWhenReached, string(place), string(name))
+			Advise(keyway.AddWhenReached, place.Of(name), string(place))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
@@ -104,7 +104,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	switch {
 	case err != nil:
 		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", keyway.Quoted(why)).
-			Advise(keyway.RemoveRest, string(place)+"/"+string(name))
+			Advise(keyway.RemoveRest, place.Of(name))
 	case interrupted:
 		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
 	}

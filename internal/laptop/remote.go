@@ -70,7 +70,7 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 				why += " (" + plain.Line(w.Reason) + ")"
 			}
 			return keyway.Errorf(keyway.NotRunning, "%s does not run: it is %s", entry.Name, why).
-				Advise(keyway.StartWorkspace, string(entry.Name))
+				Advise(keyway.StartWorkspace, entry.Place.Of(entry.Name))
 		}
 	}
 	return nil

@@ -206,13 +206,13 @@ func (c *proxied) inWords(err error) error {
 		return c.withAdvice(e)
 	case errors.Is(err, stream.ErrHostKey):
 		return keyway.Errorf(keyway.HostKeyChanged, "whoever answers as %s does not hold its host key", c.name).
-			Advise(keyway.ForgetAndAdd, string(c.name), string(c.uplink.place))
+			Advise(keyway.ForgetAndAdd, c.uplink.place.Of(c.name))
 	case errors.Is(err, stream.ErrUnknown):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s was restarted meanwhile, which ended this connection", c.name).
-			Advise(keyway.JobsGoOn, string(c.name))
+			Advise(keyway.JobsGoOn, c.uplink.place.Of(c.name))
 	case errors.Is(err, stream.ErrExpired):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s has given this connection up (%w)", c.name, err).
-			Advise(keyway.JobsGoOn, string(c.name))
+			Advise(keyway.JobsGoOn, c.uplink.place.Of(c.name))
 	case errors.Is(err, stream.ErrGaveUp):
 		return keyway.Errorf(keyway.Unreachable, "%s could not be reached: %w", c.uplink.place, err)
 	case errors.Is(err, errPlain):
@@ -230,7 +230,7 @@ func (c *proxied) withAdvice(e *keyway.Error) error {
 	with := *e
 	switch e.Kind {
 	case keyway.NotRunning:
-		with = *keyway.Errorf(e.Kind, "the workspace %s does not run%s", c.name, quoted(string(e.Host), e.Message)).Advise(keyway.StartNow, string(c.name))
+		with = *keyway.Errorf(e.Kind, "the workspace %s does not run%s", c.name, quoted(string(e.Host), e.Message)).Advise(keyway.StartNow, c.uplink.place.Of(c.name))
 	case keyway.NotFound:
 		with = *keyway.Errorf(e.Kind, "the workspace %s is not there%s", c.name, quoted(string(e.Host), e.Message)).Advise(keyway.ListWorkspaces)
 	}

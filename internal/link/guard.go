@@ -4,12 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
 	"sync"
-
-	"keyway/internal/keyway"
 )
 
 // A link that is killed cannot say what has become of its connections, and their
@@ -19,7 +18,8 @@ import (
 //
 // It is told over a socket, its standard input: a byte, with the terminal's
 // descriptor beside it if the connection is new; then the connection's number in
-// four bytes, and for a new one its workspace's name, after its length in one.
+// four bytes, and for a new one its workspace, as commands name it, after its length in
+// one.
 const (
 	guardAdd  = '+'
 	guardDrop = '-'
@@ -38,7 +38,7 @@ type guard struct {
 
 // add has the guard hold the terminal of a connection to a workspace until drop
 // is called.
-func (g *guard) add(s screen, name keyway.Name) (drop func()) {
+func (g *guard) add(s screen, workspace string) (drop func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s == nil || !movable || g.startLocked() != nil {
@@ -50,7 +50,8 @@ func (g *guard) add(s screen, name keyway.Name) (drop func()) {
 		return func() {}
 	}
 	_, _ = g.conn.Write(id)
-	_, _ = g.conn.Write(append([]byte{byte(len(name))}, name...))
+	workspace = workspace[:min(len(workspace), math.MaxUint8)]
+	_, _ = g.conn.Write(append([]byte{byte(len(workspace))}, workspace...))
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -102,7 +103,7 @@ func Guard(in *os.File) error {
 		return nil
 	}
 	for _, h := range held {
-		say(h.screen, fmt.Sprintf("the process that carried this connection (keyway link) was killed, and the connection to %[1]s with it\njobs and terminals go on: ssh %[1]s, keyway attach %[1]s", h.name))
+		say(h.screen, fmt.Sprintf("the process that carried this connection (keyway link) was killed, and the connection to %[1]s with it\njobs and terminals go on: keyway ssh %[1]s, keyway attach %[1]s", h.name))
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (s watched) List(ctx context.Context) (api.Listing, error) {
 
 // Stop implements api.Node.
 func (s watched) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
-	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, string(name)),
+	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, s.uplink.place.Of(name)),
 		func() error { return s.heed(s.Node.Stop(ctx, name, grace)) })
 }
 

@@ -60,12 +60,12 @@ func TestAStoppedWorkspaceSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := ""
-	for shown := bufio.NewReader(master); err == nil && !strings.Contains(said, "[start-now train]") && !strings.Contains(said, late); {
+	for shown := bufio.NewReader(master); err == nil && !strings.Contains(said, "[start-now gpu1/train]") && !strings.Contains(said, late); {
 		var b byte
 		b, err = shown.ReadByte()
 		said += string(b)
 	}
-	if want := "\r\r\nkeyway: the workspace train was stopped\r\r\n  [start-now train]"; err != nil || said != want {
+	if want := "\r\r\nkeyway: the workspace train was stopped\r\r\n  [start-now gpu1/train]"; err != nil || said != want {
 		t.Errorf("it says %q, %v, want %q", said, err, want)
 	}
 }

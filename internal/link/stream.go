@@ -144,7 +144,7 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 		return
 	}
 	defer l.gone(c)
-	unguard := l.guard.add(c.screen, c.name)
+	unguard := l.guard.add(c.screen, c.uplink.place.Of(c.name))
 	defer unguard()
 	err := errPlain
 	if c.hostKey != nil {

@@ -334,8 +334,8 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 		return nil
 	}
 	list = without(list, again)
-	for i, w := range list {
-		list[i].State, list[i].Reason = keyway.Broken, "its container was removed by other means; forget it: keyway rm "+string(w.Name)
+	for i := range list {
+		list[i].State, list[i].Reason, list[i].Next = keyway.Broken, "its container was removed by other means", keyway.RemoveRest
 	}
 	return list
 }

@@ -87,7 +87,7 @@ func (e Entry) Validate() error {
 	}
 	if _, err := ParseHostKey(e.HostKey); err != nil {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s shows no usable host key: %w", e.Name, err).
-			Advise(keyway.MakeAnew, string(e.Name))
+			Advise(keyway.MakeAnew, e.Place.Of(e.Name))
 	}
 	return e.Sent.validate()
 }

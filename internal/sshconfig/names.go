@@ -170,7 +170,7 @@ func taken(name keyway.Name, why string) error {
 // nameInUse says what can be done with a workspace that is there already.
 func nameInUse(e Entry) error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, e.Place).
-		Advise(keyway.UseOrRemove, string(e.Name))
+		Advise(keyway.UseOrRemove, e.Place.Of(e.Name))
 }
 
 // CheckKey refuses a host key for a workspace that belongs to another: the agent

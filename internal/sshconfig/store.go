@@ -62,7 +62,7 @@ func (e Entry) SameKey(shown string) error {
 	}
 	return keyway.Errorf(keyway.HostKeyChanged, "the host key of %s is not the one it had: it shows %s, but %s is remembered",
 		e.Name, fingerprint(shown), fingerprint(e.HostKey)).
-		Advise(keyway.AskWhoMadeIt, string(e.Name), string(e.Place))
+		Advise(keyway.AskWhoMadeIt, e.Place.Of(e.Name))
 }
 
 // Fingerprint is that of the host key, as ssh shows it.
@@ -354,11 +354,11 @@ func (h *hosts) lookup(arg string) (Entry, error) {
 // checkPlace refuses a place that is a workspace: ssh knows that by the entry that
 // keyway wrote, whichever user it is given, and so a node would be put into it.
 func (h *hosts) checkPlace(p keyway.Place) error {
-	isIt := func(e Entry) bool { return string(e.Name) == hostOf(p) }
-	if slices.Contains(h.Places, p) || !slices.ContainsFunc(h.Workspaces, isIt) {
+	at := slices.IndexFunc(h.Workspaces, func(e Entry) bool { return string(e.Name) == hostOf(p) })
+	if at < 0 || slices.Contains(h.Places, p) {
 		return nil
 	}
-	return keyway.Errorf(keyway.Usage, "%s is a workspace, not a place", p).Advise(keyway.IsWorkspace, string(p))
+	return keyway.Errorf(keyway.Usage, "%s is a workspace, not a place", p).Advise(keyway.IsWorkspace, h.Workspaces[at].Place.Of(h.Workspaces[at].Name))
 }
 
 // unknown says that there is no such workspace, in the way that helps most.
@@ -370,7 +370,7 @@ func (h *hosts) unknown(place, name string) error {
 		for _, e := range h.Workspaces {
 			if string(e.Name) == name {
 				return keyway.Errorf(keyway.NotFound, "there is no workspace %s at %s", name, place).
-					Advise(keyway.IsElsewhere, string(e.Place), string(e.Name))
+					Advise(keyway.IsElsewhere, e.Place.Of(e.Name))
 			}
 		}
 	}
@@ -379,22 +379,22 @@ func (h *hosts) unknown(place, name string) error {
 	}
 	err := keyway.Errorf(keyway.NotFound, "there is no workspace %q that this laptop knows", name)
 	if near, ok := h.nearest(name); ok {
-		return err.Advise(keyway.MeantWorkspace, string(near))
+		return err.Advise(keyway.MeantWorkspace, near)
 	}
 	return err.Advise(keyway.SeeOrMake)
 }
 
 // nearest is the known name that differs from name by the fewest letters, if
 // that is few enough to be a slip.
-func (h *hosts) nearest(name string) (keyway.Name, bool) {
+func (h *hosts) nearest(name string) (workspace string, ok bool) {
 	const maxSlips = 2
 	if len(name) > keyway.MaxName+maxSlips {
 		return "", false
 	}
-	best, distance := keyway.Name(""), maxSlips+1
+	best, distance := "", maxSlips+1
 	for _, e := range h.Workspaces {
 		if d := keyway.Distance(string(e.Name), name); d < distance && d < len(e.Name) {
-			best, distance = e.Name, d
+			best, distance = e.Place.Of(e.Name), d
 		}
 	}
 	return best, best != ""

@@ -128,7 +128,7 @@ func TestAddListLookupRemove(t *testing.T) {
 	if e := wantKind(t, lookupErr(s, "trian"), keyway.NotFound); !strings.Contains(e.Help(), "train") {
 		t.Errorf("no suggestion: %s", e.Help())
 	}
-	if e := wantKind(t, lookupErr(s, "lab/train"), keyway.NotFound); !strings.Contains(e.Help(), "gpu1 train") {
+	if e := wantKind(t, lookupErr(s, "lab/train"), keyway.NotFound); !strings.Contains(e.Help(), "gpu1/train") {
 		t.Errorf("no suggestion: %s", e.Help())
 	}
 	wantKind(t, lookupErr(s, ""), keyway.NotFound)

@@ -173,7 +173,7 @@ func TestPausedWorkspacesAreToldAtOnce(t *testing.T) {
 	} {
 		begun := time.Now()
 		r := w.do(argv...)
-		if r.code != 31 || !strings.Contains(r.stderr, "paused") || !strings.Contains(r.stderr, "keyway start "+name) || time.Since(begun) > 20*time.Second {
+		if r.code != 31 || !strings.Contains(r.stderr, "paused") || !strings.Contains(r.stderr, "keyway start gpu1/"+name) || time.Since(begun) > 20*time.Second {
 			t.Errorf("after %v: %s", time.Since(begun), r)
 		}
 	}

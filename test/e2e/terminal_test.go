@@ -316,7 +316,7 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 		{"keyway", "run", train, "--", "true"}, {"keyway", "attach", train + "/long"}, {"keyway", "logs", train + "/long"},
 		{"keyway", "wait", train + "/long"}, {"keyway", "ls", train}, {"keyway", "send", train + "/long", "C-c"},
 	} {
-		if r := w.do(argv...); r.code != 31 || !strings.Contains(r.stderr, "keyway start train") {
+		if r := w.do(argv...); r.code != 31 || !strings.Contains(r.stderr, "keyway start gpu1/train") {
 			t.Errorf("of a stopped workspace, want exit code 31: %s", r)
 		}
 	}

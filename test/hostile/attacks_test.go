@@ -111,7 +111,7 @@ func TestVanishAndReturn(t *testing.T) {
 	before := l.files()
 	l.says(gpu1, fileList, listing())
 	r := l.keyway("ls")
-	wants(t, r, 0, "train", "unknown", "keyway forget train")
+	wants(t, r, 0, "train", "unknown", "keyway forget gpu1/train")
 	l.unchanged(before, r)
 
 	back := workspace("train", theirs)
@@ -120,10 +120,10 @@ func TestVanishAndReturn(t *testing.T) {
 	l.says(gpu1, fileGuest, theirs.socket)
 	l.says(gpu1, fileCreate, created(back))
 	changed := keyway.ExitCode(keyway.Errorf(keyway.HostKeyChanged, ""))
-	wants(t, l.keyway("ls"), changed, "SHA256:", "keyway forget train")
+	wants(t, l.keyway("ls"), changed, "SHA256:", "keyway forget gpu1/train")
 	wants(t, l.keyway("add", "gpu1/train", "--yes"), changed, "SHA256:")
 	r = l.keyway("up", "--on", gpu1, "--name", "train")
-	wants(t, r, keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")), "keyway rm train", "keyway forget train")
+	wants(t, r, keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")), "keyway rm gpu1/train", "keyway forget gpu1/train")
 	l.unchanged(before, r)
 
 	wants(t, l.keyway("forget", "train"), 0)

@@ -77,7 +77,7 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	case container.StateRunning:
 		state, reason, info = e.look(ctx, m)
 	case container.StatePaused:
-		reason = "paused; keyway start " + string(m.spec.Name) + " goes on with it"
+		reason = "paused"
 	case container.StateRestarting:
 		reason = "restarting"
 	case container.StateRemoving:
@@ -96,6 +96,9 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	}
 	w := e.workspace(m, state, reason, info, time.Unix(c.Created, 0))
 	w.Sessions = e.sessions(ctx, m, state)
+	if c.State == container.StatePaused {
+		w.Next = keyway.GoOn
+	}
 	return &w
 }
 

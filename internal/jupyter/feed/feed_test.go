@@ -173,6 +173,7 @@ func TestWebsocket(t *testing.T) {
 	go func() { // ends with the connection
 		request := make([]byte, 4<<10)
 		_, _ = server.Read(request)
+		go func() { _, _ = io.Copy(io.Discard, server) }() // pongs
 		up := bytes.Buffer{}
 		up.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept(request) + "\r\n\r\n")
 		for i, m := range all {
@@ -183,7 +184,6 @@ func TestWebsocket(t *testing.T) {
 		}
 		_, _ = server.Write(up.Bytes())
 	}()
-	go func() { _, _ = io.Copy(io.Discard, server) }() // pongs; ends with the connection
 	d := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return f, nil }}
 	conn, _, err := d.Dial("ws://localhost/", nil)
 	if err != nil {

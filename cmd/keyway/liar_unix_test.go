@@ -28,6 +28,7 @@ import (
 	"keyway/internal/catalogue"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/sshconfig"
 )
 
@@ -190,7 +191,7 @@ func playLiar(how string) int {
 	l.lie = lies[n]
 	fmt.Fprint(os.Stderr, strings.ReplaceAll(l.text, "\x00", ""))
 	fmt.Print(api.Greeting())
-	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
+	conn := pipe.Conn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
 	if err := api.ServeConn(context.Background(), conn, api.NewHandler(l)); err != nil {
 		return 1
 	}

@@ -110,7 +110,7 @@ func TestWordsForPeople(t *testing.T) {
 }
 
 func TestPlainProgressTellsQuarters(t *testing.T) {
-	r, w := pipe(t)
+	r, w := osPipe(t)
 	u := newUI(w)
 	for done := int64(0); done <= 100; done += 10 {
 		u.Progress(keyway.Progress{Message: "copying", Done: done, Total: 100})
@@ -125,7 +125,7 @@ func TestPlainProgressTellsQuarters(t *testing.T) {
 	}
 }
 
-func pipe(t *testing.T) (r, w *os.File) {
+func osPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"io"
-	"net"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 )
 
 func newProxyCommand() *cobra.Command {
@@ -74,24 +73,12 @@ func runProxy(ctx context.Context, arg string) error {
 	// libssh and Paramiko end their proxy command by SIGTERM, and libssh waits for its end.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	err = pump(conn, os.Stdin, os.Stdout)
+	err = pipe.Stdio(conn, os.Stdin, os.Stdout)
 	if ctx.Err() != nil {
 		return interrupted
 	}
 	if !a.LinkRuns(ctx) {
 		return keyway.Errorf(keyway.Other, "the process that carried this connection (keyway link) has ended, and the connection with it")
 	}
-	return err
-}
-
-// pump copies between conn and the standard streams until conn's other end has
-// said all. Standard input may stay open after that: a read of it cannot be
-// interrupted and ends with the process.
-func pump(conn *net.UnixConn, in io.Reader, out io.Writer) error {
-	go func() {
-		io.Copy(conn, in)
-		conn.CloseWrite()
-	}()
-	_, err := io.Copy(out, conn)
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -173,7 +174,7 @@ func TestStreamCarriesBytes(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
 	go func() {
 		conn.Write(sent)
-		CloseWrite(conn)
+		pipe.CloseWrite(conn)
 	}()
 	got, err := io.ReadAll(conn)
 	if err != nil || !bytes.Equal(got, sent) {

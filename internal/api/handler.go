@@ -6,13 +6,13 @@ import (
 	"errors"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 )
 
 // maxSpec bounds the body of a PUT in bytes: 256 keys, mounts and a command
@@ -194,27 +194,6 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request) {
 	Relay(guest, r.Body, out)
 }
 
-// Relay copies in to conn and conn to out until conn's side has ended, then
-// closes conn and in and returns when both copies have. The end of in is passed
-// on as a half-close.
-func Relay(conn net.Conn, in io.ReadCloser, out io.Writer) {
-	var up sync.WaitGroup
-	up.Go(func() {
-		var write *writeError
-		switch err := Copy(conn, in); {
-		case err == nil:
-			CloseWrite(conn)
-		case !errors.As(err, &write):
-			conn.Close() // in broke: the other end must not wait for more
-		}
-		// What cannot be written to has something to say: the way down ends with it.
-	})
-	Copy(out, conn)
-	conn.Close()
-	in.Close()
-	up.Wait()
-}
-
 // flushWriter sends each piece at once: an SSH packet must not wait for the next.
 type flushWriter struct {
 	io.Writer
@@ -234,42 +213,11 @@ func (f flushWriter) Write(p []byte) (int, error) {
 // packet that every hop encrypts; beyond this they hardly get fewer.
 const copySize = 128 << 10
 
-var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+var buffers = pipe.Buffers{Size: copySize}
 
-// writeError is the error of a Copy that could read but not write.
-type writeError struct{ error }
-
-func (e *writeError) Unwrap() error { return e.error }
-
-// Copy copies until the end of src, with a buffer from a pool: an idle relay
-// costs its two buffers and two goroutines.
-func Copy(dst io.Writer, src io.Reader) error {
-	b := buffers.Get().(*[copySize]byte)
-	defer buffers.Put(b)
-	for {
-		n, err := src.Read(b[:])
-		if n > 0 {
-			if _, werr := dst.Write(b[:n]); werr != nil {
-				return &writeError{werr}
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// CloseWrite tells the other end of conn that no more will come; a connection
-// without half-close is closed.
-func CloseWrite(conn net.Conn) error {
-	if c, ok := conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return conn.Close()
-}
+// Relay joins a workspace's guest to in and out, which are a request and its answer:
+// see pipe.Buffers.Carry.
+func Relay(guest io.ReadWriteCloser, in io.ReadCloser, out io.Writer) { buffers.Carry(guest, in, out) }
 
 // ReadJSON decodes one JSON value of at most limit bytes into v. Unknown fields
 // are an error: they would be something asked for and not given.

@@ -73,7 +73,7 @@ func (h handler) exportImage(w http.ResponseWriter, r *http.Request) {
 	}
 	defer archive.Close()
 	w.Header().Set("Content-Type", "application/x-tar")
-	if err := Copy(w, archive); err != nil {
+	if err := buffers.Copy(w, archive); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -122,7 +122,7 @@ func (w wholeRequests) Read(p []byte) (int, error) {
 func endGently(conn *net.UnixConn) {
 	_ = conn.CloseWrite()
 	_ = conn.SetReadDeadline(time.Now().Add(agentTimeout))
-	_ = copyPooled(io.Discard, conn)
+	_ = buffers.Copy(io.Discard, conn)
 }
 
 // agentChannel is what a client answered to the opening of its agent's channel.
@@ -146,7 +146,7 @@ func (c *connection) openAgent() (ssh.Channel, <-chan *ssh.Request, bool) {
 		case <-givenUp:
 			if a.err == nil {
 				a.channel.Close()
-				refuseAll(a.reqs)
+				ssh.DiscardRequests(a.reqs)
 			}
 		}
 	})

@@ -142,10 +142,11 @@ func (o *output) processExited() { _ = o.src.SetReadDeadline(time.Unix(1, 0)) }
 func (o *output) copy() {
 	defer o.src.Close()
 	defer o.markDrained()
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	b := buffers.Get()
+	defer buffers.Put(b)
+	buf := *b
 	for {
-		n, err := o.src.Read(buf[:])
+		n, err := o.src.Read(buf)
 		if n > 0 {
 			if o.first != nil {
 				o.first()
@@ -156,7 +157,7 @@ func (o *output) copy() {
 			}
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = o.drain(buf[:])
+			err = o.drain(buf)
 		}
 		if err != nil { // io.EOF, EIO of a terminal, or closed
 			return

@@ -177,8 +177,9 @@ func (s *scpSink) file(e scpEntry, path string, times *scpTimes) error {
 
 // content copies size bytes. problem is the file's, err the connection's.
 func (s *scpSink) content(f io.Writer, size int64) (problem, err error) {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	b := buffers.Get()
+	defer buffers.Put(b)
+	buf := *b
 	for size > 0 {
 		n, err := s.in.Read(buf[:min(size, copySize)])
 		if n == 0 && err != nil {

@@ -114,8 +114,9 @@ func (s *scpSource) file(f *os.File, info fs.FileInfo, name string) error {
 // content sends size bytes, whatever becomes of the file meanwhile: what is
 // missing is filled up, and the problem told after it.
 func (s *scpSource) content(f io.Reader, size int64) (problem, err error) {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	b := buffers.Get()
+	defer buffers.Put(b)
+	buf := *b
 	for size > 0 {
 		chunk := buf[:min(size, copySize)]
 		if problem == nil {

@@ -368,7 +368,7 @@ func (s *sessionChannel) carry(p *process) {
 // feed copies the client's input to the program. The end of input ends a pipe;
 // a terminal has no end of input but the key for it.
 func (s *sessionChannel) feed(p *process) {
-	_ = copyPooled(p.stdin, s.channel)
+	_ = buffers.Copy(p.stdin, s.channel)
 	if p.term == nil {
 		p.stdin.Close()
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keyway/internal/handover"
+	"keyway/internal/pipe"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,12 +75,12 @@ func isPipe(fd int) bool {
 
 // newPipes makes a connection of two pipes, which an ssh has the other ends of. They
 // must not block: only then can a deadline end a read.
-func newPipes(in, out int) *pipes {
+func newPipes(in, out int) *pipe.Pair {
 	_ = unix.SetNonblock(in, true)
 	_ = unix.SetNonblock(out, true)
-	widen(in)
-	widen(out)
-	return &pipes{os.NewFile(uintptr(in), "from ssh"), os.NewFile(uintptr(out), "to ssh")}
+	p := &pipe.Pair{In: os.NewFile(uintptr(in), "from ssh"), Out: os.NewFile(uintptr(out), "to ssh")}
+	pipe.Widen(pipe.Wide, p.In, p.Out)
+	return p
 }
 
 // newTerminal is the screen that fd is; nil if it is none.
@@ -98,8 +99,8 @@ func send(to *net.UnixConn, conn net.Conn, s screen, state []byte) error {
 	switch c := conn.(type) {
 	case *net.UnixConn:
 		files = []syscall.Conn{c}
-	case *pipes:
-		files = []syscall.Conn{c.in, c.out}
+	case *pipe.Pair:
+		files = []syscall.Conn{c.In, c.Out}
 	default:
 		return net.ErrClosed
 	}

@@ -6,8 +6,8 @@ import (
 	"net"
 	"time"
 
-	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/plain"
 )
 
@@ -32,7 +32,7 @@ func sendDisconnect(conn net.Conn, err error) {
 	}
 	// Clients send their own identification line first and read afterwards: the
 	// connection must take it, or they see a broken pipe instead of the reason.
-	api.CloseWrite(conn)
+	pipe.CloseWrite(conn)
 	io.Copy(io.Discard, conn)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/unixsock"
 )
 
@@ -41,7 +42,7 @@ func pipePair(t *testing.T) (conn net.Conn, in, out *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn = &pipes{in: sshIn, out: sshOut}
+	conn = &pipe.Pair{In: sshIn, Out: sshOut}
 	t.Cleanup(func() { conn.Close() })
 	return conn, proxyIn, proxyOut
 }

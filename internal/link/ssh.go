@@ -16,6 +16,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 )
 
 // nodeProcess is a process whose standard input and output lead to a node: an
@@ -43,8 +44,8 @@ func startProcess(cmd *exec.Cmd, d *dialAttempt) (*nodeProcess, error) {
 		inOurs.Close()
 		return nil, err
 	}
-	api.Widen(inOurs, outOurs)
-	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, api.ReadAhead), errors: &stderrTail{}, dial: d, ended: make(chan struct{})}
+	pipe.Widen(pipe.Widest, inOurs, outOurs)
+	p := &nodeProcess{cmd: cmd, out: bufio.NewReaderSize(outOurs, pipe.ReadAhead), errors: &stderrTail{}, dial: d, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, io.Writer(p.errors)
 	if d != nil {
 		cmd.Stderr = d.words(d.last)
@@ -58,7 +59,7 @@ func startProcess(cmd *exec.Cmd, d *dialAttempt) (*nodeProcess, error) {
 		outOurs.Close()
 		return nil, err
 	}
-	p.conn = api.PipeConn(p.out, inOurs, func() error {
+	p.conn = pipe.Conn(p.out, inOurs, func() error {
 		return errors.Join(inOurs.Close(), outOurs.Close())
 	})
 	go func() { // joined by stop

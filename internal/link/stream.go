@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/plain"
 	"keyway/internal/stream"
 )
@@ -483,4 +484,4 @@ func (f *firstError) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (f *firstError) CloseWrite() error { return api.CloseWrite(f.Conn) }
+func (f *firstError) CloseWrite() error { return pipe.CloseWrite(f.Conn) }

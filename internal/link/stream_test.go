@@ -21,8 +21,8 @@ import (
 
 	"github.com/creack/pty"
 
-	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/unixsock"
 )
 
@@ -232,7 +232,7 @@ func proxiesAndCounts(t *testing.T, w *world, conn net.Conn) {
 	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
 		t.Errorf("%+v", st)
 	}
-	api.CloseWrite(conn)
+	pipe.CloseWrite(conn)
 	if rest, err := io.ReadAll(conn); err != nil || len(rest) != 0 {
 		t.Errorf("%q, %v after the end", rest, err)
 	}

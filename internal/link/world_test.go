@@ -28,6 +28,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/stream"
 	"keyway/internal/unixsock"
 )
@@ -61,7 +62,7 @@ func TestMain(m *testing.M) {
 
 func playNode() int {
 	fmt.Print(api.Greeting())
-	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
+	conn := pipe.Conn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
 	if err := api.ServeConn(context.Background(), conn, api.NewHandler(playedNode{})); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

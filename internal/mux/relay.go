@@ -4,7 +4,6 @@ package mux
 
 import (
 	"io"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -23,47 +22,42 @@ func (p prompt) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Read implements io.Reader.
+func (p prompt) Read(b []byte) (int, error) { return p.channel.Read(b) }
+
+// CloseWrite ends the channel's sending side.
+func (p prompt) CloseWrite() error { return p.channel.CloseWrite() }
+
+// Close closes the channel as a whole.
+func (p prompt) Close() error { return p.channel.Close() }
+
 // halfway is what relay copies from and to.
 type halfway interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
 }
 
-// relay copies both ways until both have ended, or the channel is closed.
+// closing is a connection to this machine that takes its channel with it when nobody
+// reads it any more.
+type closing struct {
+	halfway
+	channel ssh.Channel
+}
+
+// CloseWrite ends the connection's sending side, or the channel where it has none.
+func (c closing) CloseWrite() error {
+	if half, ok := c.halfway.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		return nil
+	}
+	return c.channel.Close()
+}
+
+// relay copies both ways until both have ended, or the channel is closed, and closes both.
 func (g *guest) relay(conn halfway, channel ssh.Channel, requests <-chan *ssh.Request) {
-	var closed, copied sync.WaitGroup
-	closed.Go(func() {
+	buffers.Relay(closing{conn, channel}, prompt{channel, g.wire}, func() {
 		ssh.DiscardRequests(requests) // until the channel is closed
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
 	})
-	copied.Go(func() {
-		copyTo(prompt{channel, g.wire}, conn)
-		_ = channel.CloseWrite()
-	})
-	copyTo(conn, channel)
-	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
-		channel.Close() // nobody reads any more
-	}
-	copied.Wait()
-	channel.Close()
-	closed.Wait()
-}
-
-// copyTo copies with buffers that are shared.
-func copyTo(to io.Writer, from io.Reader) {
-	buf := buffers.Get().(*[copySize]byte)
-	defer buffers.Put(buf)
-	for {
-		n, err := from.Read(buf[:])
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // stdio is the standard input and output of a client as one connection.

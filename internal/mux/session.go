@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/pipe"
 )
 
 // opened is a session channel of a guest's.
@@ -28,16 +30,14 @@ type session struct {
 	over          func() // called when it has ended, before the client hears of it
 }
 
-// copySize is what one read takes in bytes: the payload of one SSH packet.
-const copySize = 32 << 10
-
-var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+// buffers are of the payload of one SSH packet, in bytes.
+var buffers = pipe.Buffers{Size: 32 << 10}
 
 // begin asks for everything at once, with the first input behind it, and reports
 // whether that was all of the input. A guest of keyway's accepts every command and
 // tells by the exit status what is wrong with it; only a subsystem may be refused.
 func (s *session) begin() (ended bool, err error) {
-	buf := buffers.Get().(*[copySize]byte)
+	buf := buffers.Get()
 	defer buffers.Put(buf)
 	s.guest.wire.together(func() {
 		if err = s.prepare(); err != nil {
@@ -56,8 +56,8 @@ func (s *session) begin() (ended bool, err error) {
 			return
 		}
 		var n int
-		if n, ended = s.in.first(buf[:]); n > 0 {
-			_, err = s.channel.Write(buf[:n])
+		if n, ended = s.in.first(*buf); n > 0 {
+			_, err = s.channel.Write((*buf)[:n])
 		}
 		if ended && err == nil {
 			err = s.channel.CloseWrite()
@@ -144,12 +144,12 @@ func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 // print copies output to the client. When nobody reads it any more, the guest hears
 // of it, so that the program ends as it would in a pipeline.
 func (s *session) print(to *end, from io.Reader, standard bool) {
-	buf := buffers.Get().(*[copySize]byte)
+	buf := buffers.Get()
 	defer buffers.Put(buf)
 	for broken := false; ; {
-		n, err := from.Read(buf[:])
+		n, err := from.Read(*buf)
 		if n > 0 && !broken {
-			if _, werr := to.Write(buf[:n]); werr != nil {
+			if _, werr := to.Write((*buf)[:n]); werr != nil {
 				broken = true
 				if standard {
 					_, _ = s.channel.SendRequest("eow@openssh.com", false, nil)
@@ -164,15 +164,15 @@ func (s *session) print(to *end, from io.Reader, standard bool) {
 
 // feed copies the client's input.
 func (s *session) feed() {
-	buf := buffers.Get().(*[copySize]byte)
+	buf := buffers.Get()
 	defer buffers.Put(buf)
 	var typed *escapes
 	if s.ask.tty && s.ask.escape != noEscape {
 		typed = &escapes{char: byte(s.ask.escape)}
 	}
 	for {
-		n, err := s.in.Read(buf[:])
-		b, end := buf[:n], false
+		n, err := s.in.Read(*buf)
+		b, end := (*buf)[:n], false
 		if typed != nil {
 			b, end = typed.read(b)
 		}

@@ -17,6 +17,7 @@ import (
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
 	"keyway/internal/node"
+	"keyway/internal/pipe"
 )
 
 // Run serves the API of this place over standard input and output until the
@@ -50,13 +51,13 @@ func serve(ctx context.Context, plainGuest string) error {
 		node.Prune(root, homes, guest, self, time.Now())
 	}
 	n := node.New(homes, noGuest, openEngines(root, guest)...)
-	in, out := api.Pollable(os.Stdin), api.Pollable(os.Stdout)
+	in, out := pipe.Pollable(os.Stdin), pipe.Pollable(os.Stdout)
 	os.Stdout = os.Stderr // nothing may write between the frames
 	if _, err := io.WriteString(out, api.Greeting()); err != nil {
 		return err
 	}
-	api.Widen(in, out)
-	conn := api.PipeConn(bufio.NewReaderSize(in, api.ReadAhead), out, func() error { return errors.Join(in.Close(), out.Close()) })
+	pipe.Widen(pipe.Widest, in, out)
+	conn := pipe.Conn(bufio.NewReaderSize(in, pipe.ReadAhead), out, func() error { return errors.Join(in.Close(), out.Close()) })
 	return api.ServeConn(ctx, conn, api.NewHandler(n))
 }
 

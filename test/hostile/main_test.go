@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"keyway/internal/api"
+	"keyway/internal/pipe"
 	"keyway/internal/unixsock"
 )
 
@@ -77,7 +78,7 @@ func playPlace(dir string) int {
 		time.Sleep(5 * time.Millisecond)
 	}
 	fmt.Print(api.Greeting())
-	conn := api.PipeConn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
+	conn := pipe.Conn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
 	if err := api.ServeConn(context.Background(), conn, place(dir)); err != nil {
 		return 1
 	}

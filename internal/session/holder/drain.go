@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keyway/internal/session"
+	"keyway/internal/pipe"
 	"keyway/internal/session/wire"
 )
 
@@ -21,7 +21,7 @@ const drainBuffer = 64 << 10
 func (h *holder) drain(s source) {
 	buf := make([]byte, drainBuffer)
 	read := func(fd int) (n int, err error) { return h.take(s.stream, fd, buf) }
-	if s.pipe != nil {
+	if s.poller != nil {
 		h.drainPipe(s, read)
 	} else {
 		h.drainTerminal(s, read)
@@ -65,19 +65,19 @@ func (h *holder) drainPipe(s source, read func(fd int) (int, error)) {
 	wide := false
 	control(s.f, func(fd int) {
 		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
-		wide = err == nil && size >= session.Wide
+		wide = err == nil && size >= pipe.Wide
 	})
 	for {
 		h.output.room()
 		n, err := 0, error(nil)
 		control(s.f, func(fd int) { n, err = read(fd) })
 		switch {
-		case n == 0 && (!errors.Is(err, unix.EAGAIN) || !s.pipe.wait(s.f)):
+		case n == 0 && (!errors.Is(err, unix.EAGAIN) || !s.poller.wait(s.f)):
 			return
 		case wide && muchPrinted <= n && n < drainBuffer:
 			time.Sleep(moment)
 		}
-		if s.pipe.cut.Load() {
+		if s.poller.cut.Load() {
 			return
 		}
 	}

@@ -223,8 +223,8 @@ func (h *holder) linger(drained, hooked <-chan struct{}) {
 // cutOff has the output end with what is in it already.
 func (h *holder) cutOff() {
 	for _, s := range h.job.outs {
-		if s.pipe != nil {
-			s.pipe.cutOff()
+		if s.poller != nil {
+			s.poller.cutOff()
 		} else {
 			_ = s.f.SetReadDeadline(time.Now())
 		}

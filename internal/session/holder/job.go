@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
-	"keyway/internal/session"
+	"keyway/internal/pipe"
 	"keyway/internal/session/wire"
 )
 
@@ -45,7 +45,7 @@ type job struct {
 type source struct {
 	stream wire.Stream
 	f      *os.File
-	pipe   *pipe // nil: a terminal, which the runtime polls
+	poller *poller // nil: a terminal, which the runtime polls
 }
 
 // startJob starts o.command in the holder's working directory with the holder's
@@ -111,11 +111,11 @@ func startOnPipes(program string, o Options) (*job, error) {
 		return nil, err
 	}
 	defer outW.Close()
-	width := session.Wide
+	width := pipe.Wide
 	if o.Awaited {
-		width = session.VeryWide
+		width = pipe.Widest
 	}
-	session.Widen(out.f, width)
+	pipe.Widen(width, out.f)
 	errs, errW, err := openPipe(wire.Stderr)
 	if err != nil {
 		closeAll(inW, out.f)

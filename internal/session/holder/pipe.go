@@ -12,9 +12,9 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// pipe is what a source that is a pipe has in place of the runtime's poller, which would
+// poller is what a source that is a pipe has in place of the runtime's poller, which would
 // be woken for each piece that the job writes, also while nobody wants to read.
-type pipe struct {
+type poller struct {
 	cut  atomic.Bool // nothing is waited for any more
 	news *os.File    // an eventfd that can be read since then
 }
@@ -43,12 +43,12 @@ func newPipe(s wire.Stream, fd int) (source, error) {
 	_ = unix.SetNonblock(fd, false) // the poller takes what does not block
 	f := os.NewFile(uintptr(fd), "output")
 	_ = unix.SetNonblock(fd, true)
-	return source{stream: s, f: f, pipe: &pipe{news: os.NewFile(uintptr(event), "cut")}}, nil
+	return source{stream: s, f: f, poller: &poller{news: os.NewFile(uintptr(event), "cut")}}, nil
 }
 
 // wait waits until something can be read of f, or it is cut off. It reports whether it
 // can wait.
-func (p *pipe) wait(f *os.File) (can bool) {
+func (p *poller) wait(f *os.File) (can bool) {
 	control(p.news, func(news int) {
 		control(f, func(fd int) {
 			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(news), Events: unix.POLLIN}}, -1)
@@ -59,7 +59,7 @@ func (p *pipe) wait(f *os.File) (can bool) {
 }
 
 // cutOff has the output end with what is in it already.
-func (p *pipe) cutOff() {
+func (p *poller) cutOff() {
 	if !p.cut.Swap(true) {
 		control(p.news, func(fd int) { _, _ = unix.Write(fd, []byte{7: 1}) })
 	}

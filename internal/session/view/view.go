@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/pipe"
 	"keyway/internal/session"
 	"keyway/internal/session/wire"
 )
@@ -56,7 +57,7 @@ func (c *Process) View(v Viewing) (int, error) {
 	t := c.Terminal(v.Clipboard)
 	defer t.Restore()
 	if v.Whole {
-		session.Widen(c.Out, session.VeryWide)
+		pipe.Widen(pipe.Widest, c.Out)
 	}
 	for r := new(wire.Renewals); r.Another(time.Now()); {
 		out, seen, err := c.viewLive(t, v)

@@ -1,11 +1,11 @@
 //go:build !linux
 
-package api
+package pipe
 
 import "os"
 
 // Widen does nothing where pipes have one size.
-func Widen(...*os.File) {}
+func Widen(int, ...*os.File) {}
 
 // Pollable is f: only on Linux are there others.
 func Pollable(f *os.File) *os.File { return f }

@@ -1,4 +1,4 @@
-package api
+package pipe
 
 import (
 	"errors"
@@ -18,9 +18,9 @@ func TestPollablePipeEndsWhenClosed(t *testing.T) {
 	writer := os.NewFile(uintptr(fds[1]), "writer")
 	defer writer.Close()
 	f := Pollable(os.NewFile(uintptr(fds[0]), "reader"))
-	Widen(f)
-	if size, err := unix.FcntlInt(f.Fd(), unix.F_GETPIPE_SZ, 0); err != nil || size != pipeSize {
-		t.Errorf("the pipe holds %d bytes (%v), want %d", size, err, pipeSize)
+	Widen(Widest, f)
+	if size, err := unix.FcntlInt(f.Fd(), unix.F_GETPIPE_SZ, 0); err != nil || size != Widest {
+		t.Errorf("the pipe holds %d bytes (%v), want %d", size, err, Widest)
 	}
 	f = Pollable(f) // Fd has made it block
 	read := make(chan error, 1)

@@ -1,0 +1,38 @@
+package pipe
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Widen enlarges the buffer of each file that is a pipe to size bytes. Other files, and
+// pipes that the kernel does not enlarge, stay as they are.
+func Widen(size int, files ...*os.File) {
+	for _, f := range files {
+		if raw, err := f.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size) })
+		}
+	}
+}
+
+// Pollable is f, or where f is a pipe that the process was started with, one to
+// be used in its place, f being closed: waiting for it takes no thread, and
+// closing it ends the waiting.
+func Pollable(f *os.File) *os.File {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return f
+	}
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		return f
+	}
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return f
+	}
+	f.Close()
+	return os.NewFile(uintptr(fd), f.Name())
+}

@@ -4,11 +4,11 @@ package guest
 
 import (
 	"encoding/binary"
-	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/pty"
 )
 
 // terminal is a pseudo-terminal: the guest's end and the name of the other.
@@ -17,40 +17,13 @@ type terminal struct {
 	name   string
 }
 
-// openTerminal returns the two ends. The master is non-blocking from the start,
-// so that the runtime polls it and Close ends a Read; the slave is not, because
-// the flag would be the program's to suffer.
+// openTerminal returns the two ends.
 func openTerminal() (*terminal, *os.File, error) {
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	master, slave, err := pty.Open()
 	if err != nil {
-		return nil, nil, fmt.Errorf("/dev/ptmx: %w", err)
-	}
-	t := &terminal{master: os.NewFile(uintptr(fd), "/dev/ptmx")}
-	slave, err := t.openSlave(fd)
-	if err != nil {
-		t.master.Close()
 		return nil, nil, err
 	}
-	return t, slave, nil
-}
-
-func (t *terminal) openSlave(master int) (*os.File, error) {
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		return nil, os.NewSyscallError("TIOCSPTLCK", err)
-	}
-	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN)
-	if err != nil {
-		return nil, os.NewSyscallError("TIOCGPTN", err)
-	}
-	t.name = "/dev/pts/" + strconv.FormatUint(uint64(n), 10)
-	const flags = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
-	// By descriptor where the kernel can (Linux 4.13): in a container with a /dev
-	// of its own the path may lead into another file system.
-	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, flags)
-	if errno == 0 {
-		return os.NewFile(slave, t.name), nil
-	}
-	return os.OpenFile(t.name, flags, 0)
+	return &terminal{master, slave.Name()}, slave, nil
 }
 
 // control runs f on the master's descriptor.

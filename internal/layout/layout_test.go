@@ -168,7 +168,6 @@ func TestRolesAreApart(t *testing.T) {
 // imports it, so that it alone changes when the module does. What the tests
 // import beside this is theirs.
 var owners = map[string]string{
-	"github.com/creack/pty":                   "internal/session/holder",
 	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
 	"github.com/compose-spec/compose-go/v2/":  "internal/template",
 	"github.com/google/go-containerregistry/": "internal/registry",

@@ -8,16 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
 	"keyway/internal/pipe"
+	"keyway/internal/pty"
 	"keyway/internal/session/wire"
 )
 
@@ -149,7 +148,7 @@ func closeAll(files ...*os.File) {
 }
 
 func startOnTerminal(program string, o Options) (*job, error) {
-	master, slave, err := openTerminal()
+	master, slave, err := pty.Open()
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "no terminal can be made in this workspace: %w", err).
 			Hint("run the command without one: keyway run -T")
@@ -168,38 +167,13 @@ func startOnTerminal(program string, o Options) (*job, error) {
 // holdOn opens the job's terminal, as startOnTerminal does, for a holder that has taken
 // over. Where that cannot be, a job that closes its terminal loses it.
 func (j *job) holdOn() {
-	if !j.tty {
-		return
+	if j.tty {
+		control(j.input, func(fd int) { j.slave, _ = pty.Peer(fd) })
 	}
-	control(j.input, func(fd int) {
-		if n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN); err == nil {
-			j.slave, _ = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-		}
-	})
 }
 
 // letGo lets the end of whoever else has the job's terminal open be seen.
 func (j *job) letGo() { closeAll(j.slave) }
-
-// openTerminal opens a pty. The library leaves its master in blocking mode,
-// where neither Close nor a deadline interrupts a Read; a non-blocking duplicate
-// can be interrupted.
-func openTerminal() (master, slave *os.File, err error) {
-	blocking, slave, err := pty.Open()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer blocking.Close()
-	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		err = unix.SetNonblock(fd, true)
-	}
-	if err != nil {
-		slave.Close()
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fd), blocking.Name()), slave, nil
-}
 
 // exec starts the program. os/exec is not used: the holder reaps all its
 // children itself (see reap).

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"strings"
+
+	"keyway/internal/proctree"
 )
 
 // parentName is the name of the program that has started this one.
 func parentName() string {
-	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSuffix(string(name), "\n")
+	return proctree.Name(os.Getppid())
 }

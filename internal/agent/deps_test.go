@@ -25,7 +25,7 @@ func TestNoNetwork(t *testing.T) {
 			t.Errorf("the agent imports %s", forbidden)
 		}
 	}
-	for _, pkg := range []string{"agent", "identity", "policy", "audit", "sshwire", "unixsock"} {
+	for _, pkg := range []string{"agent", "identity", "policy", "audit", "sshwire", "unixsock", "proctree"} {
 		files, err := filepath.Glob(filepath.Join("..", pkg, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v", pkg, err)

@@ -1,12 +1,9 @@
 package agent
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
+
+	"keyway/internal/proctree"
 )
 
 // peer is the local process at the other end of a connection, as far as the
@@ -38,18 +35,10 @@ func (p peer) programs() (paths []string) {
 	return paths
 }
 
-// parent is the parent of a process, 0 if that is not known (proc_pid_stat(5)).
+// parent is the parent of a process, 0 if that is not known.
 func parent(pid int) int {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 2 {
-		return 0
-	}
-	n, _ := strconv.Atoi(fields[1])
-	return n
+	p, _ := proctree.Read(pid)
+	return p.Parent
 }
 
 // program is the peer's program, for the log. It may have gone since, and is no
@@ -58,9 +47,5 @@ func (p peer) program() string {
 	if !p.known || p.pid <= 0 {
 		return ""
 	}
-	path, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(p.pid), "exe"))
-	if err != nil {
-		return ""
-	}
-	return path
+	return proctree.Program(p.pid)
 }

@@ -1,13 +1,14 @@
 package engine
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/proctree"
 )
 
 // cgroups is where control groups are.
@@ -31,22 +32,19 @@ func Frozen(conn net.Conn) bool {
 	}) != nil || err != nil || peer.Pid <= 0 {
 		return false
 	}
-	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", peer.Pid))
-	return err == nil && frozenIn(cgroups, string(groups))
+	groups, err := proctree.Groups(int(peer.Pid))
+	return err == nil && frozenIn(cgroups, groups)
 }
 
-// frozenIn reports whether one of a process's control groups, as /proc/PID/cgroup has
-// them, is frozen: cgroups(7), and cgroup-v1/freezer-subsystem of the kernel.
-func frozenIn(root, groups string) bool {
-	for line := range strings.Lines(groups) {
-		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
-		controllers, group, _ := strings.Cut(rest, ":")
+// frozenIn reports whether one of a process's control groups is frozen: cgroups(7), and cgroup-v1/freezer-subsystem of the kernel.
+func frozenIn(root string, groups []proctree.Group) bool {
+	for _, g := range groups {
 		file, sign := "", ""
-		switch controllers {
+		switch g.Controllers {
 		case "":
-			file, sign = filepath.Join(root, group, "cgroup.events"), "frozen 1\n"
+			file, sign = filepath.Join(root, g.Path, "cgroup.events"), "frozen 1\n"
 		case "freezer":
-			file, sign = filepath.Join(root, controllers, group, "freezer.state"), "FROZEN\n"
+			file, sign = filepath.Join(root, g.Controllers, g.Path, "freezer.state"), "FROZEN\n"
 		default:
 			continue
 		}

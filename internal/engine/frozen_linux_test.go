@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"keyway/internal/proctree"
 )
 
 func TestFrozenIn(t *testing.T) {
@@ -22,18 +24,20 @@ func TestFrozenIn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for groups, want := range map[string]bool{
-		"0::/paused\n":                            true,
-		"0::/runs\n":                              false,
-		"0::/none\n":                              false,
-		"7:pids:/paused\n6:freezer:/paused\n":     true,
-		"7:pids:/paused\n6:freezer:/runs\n0::/\n": false,
-		"":        false,
-		"0":       false,
-		":\n::\n": false,
+	for _, c := range []struct {
+		groups []proctree.Group
+		want   bool
+	}{
+		{[]proctree.Group{{Path: "/paused"}}, true},
+		{[]proctree.Group{{Path: "/runs"}}, false},
+		{[]proctree.Group{{Path: "/none"}}, false},
+		{[]proctree.Group{{Controllers: "pids", Path: "/paused"}, {Controllers: "freezer", Path: "/paused"}}, true},
+		{[]proctree.Group{{Controllers: "pids", Path: "/paused"}, {Controllers: "freezer", Path: "/runs"}, {Path: "/"}}, false},
+		{[]proctree.Group{{}}, false},
+		{nil, false},
 	} {
-		if got := frozenIn(root, groups); got != want {
-			t.Errorf("frozenIn(%q) is %v", groups, got)
+		if got := frozenIn(root, c.groups); got != c.want {
+			t.Errorf("frozenIn(%q) is %v", c.groups, got)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 // The test program is also what makes a workspace, and the workspace's first process.
@@ -298,8 +299,8 @@ func TestGarbageIsNoLease(t *testing.T) {
 	}
 	now := time.Now().UTC().Format(time.RFC3339)
 	for _, garbage := range []string{
-		"", "{", strings.Repeat("x", maxFile), "\x00\x01", `{"pid":-1}`, `{"pid":1,"boot":"another"}`, `{"pid":999999999,"start":"1","boot":"` + boot() + `"}`,
-		`{"pid":` + strconv.Itoa(os.Getpid()) + `,"start":"1","boot":"` + boot() + `"}`, `{"since":"` + now + `"}`,
+		"", "{", strings.Repeat("x", maxFile), "\x00\x01", `{"pid":-1}`, `{"pid":1,"proctree.Boot":"another"}`, `{"pid":999999999,"start":"1","boot":"` + proctree.Boot() + `"}`,
+		`{"pid":` + strconv.Itoa(os.Getpid()) + `,"start":"1","boot":"` + proctree.Boot() + `"}`, `{"since":"` + now + `"}`,
 	} {
 		if err := os.WriteFile(filepath.Join(path, leaseFile("GPU-0")), []byte(garbage+strings.Repeat(" ", max(0, maxFile-len(garbage)))), 0o666); err != nil {
 			t.Fatal(err)

@@ -2,12 +2,7 @@ package gpu
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
-	"syscall"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -17,16 +12,7 @@ import (
 // machine is the table of processes of this machine.
 type machine struct{}
 
-// boot names the time since the machine was started: process numbers begin anew.
-var boot = sync.OnceValue(func() string {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(data))
-})
-
-func (machine) boot() string { return boot() }
+func (machine) boot() string { return proctree.Boot() }
 
 // start is when the process was started, in the kernel's ticks; empty: there is none.
 func (machine) start(pid int) string {
@@ -43,50 +29,27 @@ func (m machine) alive(pid int, start string) bool {
 	if now := m.start(pid); now != "" {
 		return now == start
 	}
-	_, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid)))
-	return err != nil && errors.Is(unix.Kill(pid, 0), unix.EPERM)
+	return proctree.Hidden(pid) && errors.Is(unix.Kill(pid, 0), unix.EPERM)
 }
 
 // parent is the process that pid is a child of; 0: none, or not told.
 func (machine) parent(pid int) int {
-	p, err := proctree.Read(pid)
-	if err != nil {
-		return 0
-	}
+	p, _ := proctree.Read(pid)
 	return p.Parent
 }
 
 // owner is the user whose process it is.
-func (machine) owner(pid int) (uid int, ok bool) {
-	st, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid)))
-	if err != nil {
-		return 0, false
-	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return int(sys.Uid), true
-}
-
-// maxComm is the longest name of a process in bytes, TASK_COMM_LEN of the kernel.
-const maxComm = 16
+func (machine) owner(pid int) (uid int, ok bool) { return proctree.Owner(pid) }
 
 // command is the name of the process's program, as far as the kernel keeps it.
-func (machine) command(pid int) string {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
-	if err != nil || len(data) > 4*maxComm {
-		return ""
-	}
-	return text(string(data))
-}
+func (machine) command(pid int) string { return text(proctree.Name(pid)) }
 
 // cgroup is where the process is in the tree of control groups; empty: not told, or
 // in none of its own.
 func (machine) cgroup(pid int) string {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
-	if err != nil || len(data) > 64<<10 {
+	groups, err := proctree.Groups(pid)
+	if err != nil || len(groups) == 0 {
 		return ""
 	}
-	return string(data)
+	return fmt.Sprint(groups)
 }

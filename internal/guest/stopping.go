@@ -4,9 +4,7 @@ package guest
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -135,7 +133,6 @@ func crowdBelow(self, server int, all []proctree.Process) (c crowd) {
 }
 
 func isOwnProgram(pid int) bool {
-	program, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
-	own, ownErr := os.Readlink("/proc/self/exe")
-	return err == nil && ownErr == nil && program == own
+	program := proctree.Program(pid)
+	return program != "" && program == proctree.Program(os.Getpid())
 }

@@ -6,10 +6,11 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/proctree"
 )
 
 const (
@@ -51,7 +52,7 @@ func Inherit(variable string, harden func() error) (note, state []byte, found bo
 		return nil, nil, true, err
 	}
 	defer unix.Close(number)
-	if traced() {
+	if proctree.Traced() {
 		return nil, nil, true, errors.New("another program traces this one")
 	}
 	note, state, err = take(number)
@@ -128,9 +129,4 @@ func take(socket int) (note, state []byte, err error) {
 	state = make([]byte, info.Size())
 	_, err = memory.ReadAt(state, 0)
 	return note[:n], state, err
-}
-
-func traced() bool {
-	status, err := os.ReadFile("/proc/self/status")
-	return err != nil || !strings.Contains(string(status), "\nTracerPid:\t0\n")
 }

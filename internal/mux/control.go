@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
 
@@ -46,7 +47,7 @@ func (c *control) serve() error {
 		return fmt.Errorf("user %d is another", cred.Uid)
 	}
 	c.pid = int(cred.Pid)
-	args, err := commandLine(c.pid)
+	args, err := proctree.CommandLine(c.pid)
 	if err != nil {
 		return err
 	}

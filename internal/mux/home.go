@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 const (
@@ -120,10 +121,6 @@ func current(runtime, link string) int {
 
 // isStopped reports whether a process is stopped by a signal or a debugger.
 func isStopped(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(data), ") ")
-	return strings.HasPrefix(rest, "T") || strings.HasPrefix(rest, "t")
+	p, err := proctree.Read(pid)
+	return err == nil && (p.Stopped || p.Traced)
 }

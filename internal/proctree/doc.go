@@ -1,3 +1,3 @@
-// Package proctree reads the kernel's table of processes and decides whom to tell
-// next when a tree of them is to end.
+// Package proctree reads what the kernel tells of processes, and decides which of a tree
+// of them to tell next that it is to end.
 package proctree

@@ -4,9 +4,6 @@ package session
 
 import (
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -26,14 +23,12 @@ const HolderWord = "holder"
 
 // IsHolder reports whether a process is the holder of a session.
 func IsHolder(pid int) bool {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	program, err := os.Readlink(filepath.Join(dir, "exe"))
-	if self, selfErr := os.Readlink("/proc/self/exe"); err != nil || selfErr != nil || program != self {
+	program := proctree.Program(pid)
+	if program == "" || program != proctree.Program(os.Getpid()) {
 		return false
 	}
-	line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-	words := strings.SplitN(string(line), "\x00", 3)
-	return err == nil && len(words) == 3 && words[1] == HolderWord
+	words, err := proctree.CommandLine(pid)
+	return err == nil && len(words) > 1 && words[1] == HolderWord
 }
 
 // sessionMembers are the living processes of a kernel session.

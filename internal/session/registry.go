@@ -178,8 +178,7 @@ func isLocked(path string) bool {
 // own; where it is the machine's, the workspace's first process has put its pid
 // into init.lock.
 func Epoch(sessions string) string {
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	id := strings.TrimSpace(string(boot)) + "/" + proctree.StartTime(1)
+	id := proctree.Boot() + "/" + proctree.StartTime(1)
 	lock, err := os.ReadFile(filepath.Join(filepath.Dir(sessions), "init.lock"))
 	if pid, convErr := strconv.Atoi(strings.TrimSpace(string(lock))); err == nil && convErr == nil {
 		id += "/" + proctree.StartTime(pid)

@@ -20,7 +20,7 @@ var privileges = []mutant{
 	},
 	{
 		claim: "a process that is traced takes no keys over",
-		file:  "internal/handover/exec_linux.go", old: "	if traced() {", new: "	if false {",
+		file:  "internal/handover/exec_linux.go", old: "	if proctree.Traced() {", new: "	if false && proctree.Traced() {",
 		pkg: "internal/handover", run: "^TestInheritRefuses$",
 	},
 	{

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 // GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
@@ -207,26 +206,10 @@ func (e *Engine) bind(ctx context.Context, id string, grant *gpu.Grant) error {
 		return endedError{"has ended"}
 	}
 	pid := c.Container.State.Pid
-	if !isFirst(pid) {
+	if !proctree.IsFirst(pid) {
 		pid = 0 // the daemon counts processes in another way than this machine
 	}
 	return grant.Bind(pid)
-}
-
-// isFirst reports whether the process is the first one of a namespace below this
-// one's, as that of a container is.
-func isFirst(pid int) bool {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(status)) {
-		if numbers, found := strings.CutPrefix(line, "NSpid:"); found {
-			f := strings.Fields(numbers)
-			return len(f) > 1 && f[len(f)-1] == "1"
-		}
-	}
-	return false
 }
 
 // maxDevices bounds what a guest may say of its devices, in lines.

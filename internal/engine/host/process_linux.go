@@ -1,11 +1,9 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -19,6 +17,7 @@ import (
 	"keyway/internal/engine"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 const (
@@ -279,18 +278,9 @@ func kill(pid int, home keyway.Home) {
 
 // members are the living processes of this user whose environment names home.
 func members(home keyway.Home) []int {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer proc.Close()
-	names, err := proc.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
 	var pids []int
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() && isMember(pid, home) {
+	for _, pid := range proctree.PIDs() {
+		if pid != os.Getpid() && isMember(pid, home) {
 			pids = append(pids, pid)
 		}
 	}
@@ -300,21 +290,13 @@ func members(home keyway.Home) []int {
 // isMember reads the environment the process was started with. The kernel shows
 // it to the process's own user (and to root) only, and none for a zombie.
 func isMember(pid int, home keyway.Home) bool {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	st, err := os.Stat(dir)
-	if err != nil {
+	if uid, ok := proctree.Owner(pid); !ok || uid != os.Getuid() {
 		return false
 	}
-	if sys, ok := st.Sys().(*syscall.Stat_t); !ok || int(sys.Uid) != os.Getuid() {
-		return false
-	}
-	env, err := os.ReadFile(filepath.Join(dir, "environ"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	return slices.ContainsFunc(bytes.Split(env, []byte{0}), func(kv []byte) bool {
-		name, ok := bytes.CutPrefix(kv, []byte(keyway.EnvHome+"="))
-		return ok && isNamed(string(name), home)
+	env, err := proctree.Environment(pid)
+	return err == nil && slices.ContainsFunc(env, func(kv string) bool {
+		name, ok := strings.CutPrefix(kv, keyway.EnvHome+"=")
+		return ok && isNamed(name, home)
 	})
 }
 

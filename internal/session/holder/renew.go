@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 	"keyway/internal/session"
 	"keyway/internal/session/joblog"
 	"keyway/internal/session/wire"
@@ -310,7 +311,6 @@ func Renew(home keyway.Home, program string) error {
 
 // runs reports whether a process runs the program that is at the path now.
 func runs(pid int, program string) bool {
-	a, errA := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
-	b, errB := os.Stat(program)
-	return errA == nil && errB == nil && os.SameFile(a, b)
+	file, err := os.Stat(program)
+	return err == nil && proctree.Runs(pid, file)
 }

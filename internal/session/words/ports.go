@@ -46,8 +46,8 @@ func (c *cli) ports(g option.Given) (int, error) {
 			}
 		}
 	}
-	for _, p := range proctree.All() {
-		nameHolder(ports, inodes, "/proc/"+strconv.Itoa(p.PID), p.PID)
+	for _, pid := range proctree.PIDs() {
+		nameHolder(ports, inodes, pid)
 	}
 	if g.Has("json") {
 		return 0, plain.JSON(c.Out, ports)
@@ -75,18 +75,19 @@ func listening(line string) (p keyway.Port, inode string) {
 }
 
 // nameHolder writes the process down beside each port that it holds.
-func nameHolder(ports []keyway.Port, inodes map[string]int, proc string, pid int) {
-	fds, _ := os.ReadDir(proc + "/fd")
-	for _, fd := range fds {
-		target, _ := os.Readlink(proc + "/fd/" + fd.Name())
+func nameHolder(ports []keyway.Port, inodes map[string]int, pid int) {
+	for _, target := range proctree.Files(pid) {
 		i, ok := inodes[target]
 		if !ok {
 			continue
 		}
-		name, _ := os.ReadFile(proc + "/comm")
-		env, _ := os.ReadFile(proc + "/environ")
-		_, session, _ := strings.Cut(string(env), holder.EnvSession+"=")
-		session, _, _ = strings.Cut(session, "\x00")
-		ports[i].PID, ports[i].Program, ports[i].Session = pid, strings.TrimSpace(string(name)), session
+		ports[i].PID, ports[i].Program = pid, proctree.Name(pid)
+		env, _ := proctree.Environment(pid)
+		for _, kv := range env {
+			if session, ok := strings.CutPrefix(kv, holder.EnvSession+"="); ok {
+				ports[i].Session = session
+				break
+			}
+		}
 	}
 }

@@ -1,0 +1,53 @@
+//go:build linux
+
+package proctree
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// dispositions are what a process does on signals, as masks: bit n-1 is signal n.
+type dispositions struct{ ignored, caught, pending uint64 }
+
+func (d dispositions) ignores(sig unix.Signal) bool { return d.ignored>>(sig-1)&1 == 1 }
+func (d dispositions) catches(sig unix.Signal) bool { return d.caught>>(sig-1)&1 == 1 }
+
+// dispositionsOf reads the masks of a process; all is default where they cannot be read.
+func dispositionsOf(pid int) dispositions {
+	s := statusOf(pid)
+	return dispositions{s.mask("SigIgn"), s.mask("SigCgt"), s.mask("SigPnd") | s.mask("ShdPnd")}
+}
+
+// mask is a set of signals; empty where the field is none.
+func (s status) mask(name string) uint64 {
+	bits, err := strconv.ParseUint(s.field(name), 16, 64)
+	if err != nil {
+		return 0
+	}
+	return bits
+}
+
+// Pending reports whether a signal waits for the process to act on it.
+func Pending(pid int, sig unix.Signal) bool { return dispositionsOf(pid).pending>>(sig-1)&1 == 1 }
+
+// shells are programs that wait for the programs that they start.
+var shells = []string{
+	"ash", "bash", "csh", "dash", "elvish", "fish", "ksh", "ksh93", "lksh", "mksh", "nu", "oksh", "osh", "rbash", "sh", "tcsh", "yash", "zsh",
+}
+
+// isShell reports whether the process runs one of shells, by its program's file or, for
+// busybox and its like, by its name.
+func isShell(pid int) bool {
+	name := filepath.Base(Program(pid))
+	if name == "busybox" || name == "toybox" {
+		if args, err := CommandLine(pid); err == nil {
+			name = filepath.Base(strings.TrimPrefix(args[0], "-"))
+		}
+	}
+	return slices.Contains(shells, name)
+}

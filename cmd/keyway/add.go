@@ -20,13 +20,13 @@ func newAddCommand() *cobra.Command {
 	var o addOptions
 	cmd := &cobra.Command{
 		Use:   "add PLACE/NAME",
-		Short: "Let ssh know a workspace that was made from elsewhere",
-		Long: `Let ssh know a workspace that this laptop did not make. The workspace first proves its
-host key. Then keyway shows name, place, user, agent forwarding and the key's
-fingerprint, and writes them only after you say yes. You decide whether your agent is
-forwarded (--forward-agent), never the place.
+		Short: "Register a workspace that was made on another laptop",
+		Long: `Register a workspace that this laptop did not make, so that ssh knows it. The workspace
+first proves its host key. Then keyway shows its name, place and user, whether your agent
+is forwarded, and the key's fingerprint, and writes them down only after you say yes. You
+decide whether your agent is forwarded (--forward-agent); the place never does.
 
-For a workspace that is known already: change whether your agent is forwarded.` +
+For a workspace that is known already, this changes whether your agent is forwarded.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.NameTaken, keyway.Untrusted, keyway.BadConfig)...),
 		Example:           "  keyway add gpu1/train\n  keyway add gpu1/train --forward-agent\n  keyway add gpu1/train --yes          in a script",
 		Args:              takes(1, 1, "one workspace as PLACE/NAME"),

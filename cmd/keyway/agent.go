@@ -39,23 +39,23 @@ func standInForSSHAgent(argv []string) ([]string, bool) {
 func newAgentCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "agent [OPTIONS] [COMMAND…]",
-		Short: "An ssh-agent that knows where every signature goes",
+		Short: "Run an SSH agent that knows where every signature goes",
 		Long: `Hold keys and sign with them as ssh-agent does, with the same options, output and
-exit codes; a link to this program called ssh-agent takes its place. Each signature
-is decided by the policy (keyway policy) and logged (keyway log). Without COMMAND it
-goes to the background and prints how a shell finds it; with COMMAND it lives as long
-as that runs.
+exit codes. A link to this program that is named ssh-agent can replace ssh-agent. The
+policy (keyway policy) decides about each signature, and the log (keyway log) records it.
+Without COMMAND the agent runs in the background and prints the commands by which a
+shell finds it. With COMMAND it runs until COMMAND ends.
 
   -s, -c            print commands for sh, or for csh
   -a PATH           listen at PATH
-  -t LIFE           how long keys stay that are added without a time, such as 12h
+  -t LIFE           lifetime of keys that are added without one, such as 12h
   -P PATTERNS       PKCS#11 and security key libraries that may be loaded
   -D                stay in the foreground
-  -d                stay in the foreground and say what happens
-  -k                end the agent that SSH_AGENT_PID names
-  -E HASH           for ssh-agent's sake; fingerprints are SHA256
+  -d                stay in the foreground and log to standard error
+  -k                stop the agent that SSH_AGENT_PID names
+  -E HASH           accepted for compatibility; fingerprints are SHA256
   -O policy=WHAT    openssh, standard, or the path of a policy file
-  -O forward=PATH   listen at PATH too: whoever asks there counts as remote
+  -O forward=PATH   listen at PATH too; requests there count as remote
   -O runtime        listen where keyway's commands look: agent.sock and forward.sock in
                     the runtime directory
   -O audit=PATH     where the log is kept
@@ -63,9 +63,10 @@ as that runs.
 
 Each of -O may be written as a long option, such as --upstream PATH.
 
-SIGUSR1 makes it forget every key. SIGUSR2 makes it, after an upgrade, the program that
-lies where its own lay, with its keys, answers and connections; on Linux, and unless
--O renew=any is given only where nobody but root can replace that program.`,
+On SIGUSR1 the agent forgets every key. On SIGUSR2, on Linux, it executes the program
+that is now at its path, and keeps its keys, answers and connections: send it after an
+upgrade. Unless -O renew=any is given, it does so only if nobody but root can replace that
+program.`,
 		Example:            "  eval \"$(keyway agent -s)\"\n  keyway agent -D -a ~/.ssh/agent.sock\n  keyway agent bash",
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

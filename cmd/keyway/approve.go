@@ -18,9 +18,9 @@ func newApproveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "approve",
 		Short: "Answer the agent's questions in this window",
-		Long: `Wait for requests that the policy leaves to you, and answer them here: once, for 15
-minutes, as long as the agent runs, or not at all. The agent can ask you as long as
-this command runs. A question goes away when its asker hangs up.` + exitCodes(keyway.NoKey, keyway.NeedsAnswer),
+		Long: `Wait for requests about which the policy asks you, and answer them here: allow once, for
+15 minutes, or as long as the agent runs, or deny. The agent can ask you while this
+command runs. A question disappears when the program that asked closes its connection.` + exitCodes(keyway.NoKey, keyway.NeedsAnswer),
 		Example: "  keyway approve",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -23,16 +23,15 @@ func newLogCommand() *cobra.Command {
 	var last int
 	cmd := &cobra.Command{
 		Use:   "log",
-		Short: "Every signature: when, which key, asked from where, for what, why allowed",
-		Long: `Show what the agent did: every signature that was asked for, allowed or denied, and
-every change of its keys. The log is a chain: each line holds the SHA-256 of the one
-before. --verify checks it from its beginning, and reports lines that were changed and files
-that somebody removed, other than those that keyway itself rotates out. Note the hash
-that it prints somewhere else: a later check then proves that nothing before it was
-changed.
+		Short: "Show every signature: when, which key, who asked, for what, why allowed",
+		Long: `Show the agent's log: every signature that was requested, allowed or denied, and every
+change of its keys. The log is a chain: each line holds the SHA-256 of the line before.
+--verify checks it from the beginning, and reports changed lines and missing files, except
+those that keyway itself has rotated out. Note the hash that it prints in another place: a
+later check then proves that nothing before it was changed.
 
-Refusals that repeat are one line with their number (and 4,711 more). No number of
-refusals pushes a line of an allowed use out of the log.` +
+Repeated refusals are one line with their count (and 4,711 more). No number of refusals
+removes the line of an allowed use from the log.` +
 			exitCodes(keyway.BadConfig),
 		Example: "  keyway log\n  keyway log -f\n  keyway log --verify",
 		Args:    takes(0, 0, ""),
@@ -78,7 +77,7 @@ func sayWhoseAgent(ctx context.Context, news io.Writer) {
 func verifyLog(path string, out io.Writer) error {
 	r, err := audit.Verify(path)
 	if err != nil {
-		return keyway.Errorf(keyway.Other, "the log was changed: %w", err).Hint("what is before that is sound; keep the files as they are")
+		return keyway.Errorf(keyway.Other, "the log was changed: %w", err).Hint("the lines before that are sound; keep the files as they are")
 	}
 	if r.Events == 0 {
 		fmt.Fprintln(out, "the log is empty")

@@ -19,13 +19,13 @@ func newCheckCommand() *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
 		Use:   "check [TEMPLATE] [--on PLACE] [--image REF] [--gpus all|N|UUID,…]",
-		Short: "See whether a workspace will run at a place, before anything is pulled",
-		Long: `See whether a workspace will run at a place, before anything is made or pulled: the
-image and its tag, its architecture, its CUDA against the place's driver and GPUs, what
-gives GPUs to containers there, shared memory, limits, disk, mounts and clock. Each
-finding has what to do about it. What cannot be found out is not held against it.
+		Short: "Check whether a workspace will run at a place, before anything is pulled",
+		Long: `Check whether a workspace will run at a place, before anything is made or pulled: the
+image and its tag, its architecture, its CUDA against the place's driver and GPUs, the
+support there for GPUs in containers, shared memory, limits, disk, mounts and clock. Each
+finding has its remedy. What cannot be found out is not counted as a failure.
 
-The image's registry is asked from this laptop, with its own credentials of Docker.` +
+This laptop asks the image's registry, with its own Docker credentials.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound,
 				keyway.NoSpace, keyway.NoGPU, keyway.BadConfig)...),
 		Example:           "  keyway check pytorch --on gpu1\n  keyway check --on gpu1 --image my/image:1 --gpus 2",

@@ -21,9 +21,9 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this laptop: ssh, the agent, your key, ~/.ssh/config, Docker",
-		Long: `Check what keyway needs on this laptop and say what to do about what is missing. It
-changes nothing and contacts no other machine; keyway status checks the way to a
-place. It fails if something must be mended, and warns of what could be better.` + exitCodes(),
+		Long: `Check what keyway needs on this laptop, and print a remedy for each thing that is missing.
+The command changes nothing and contacts no other machine; keyway status checks the route
+to a place. It fails if something must be repaired, and warns if something could be better.` + exitCodes(),
 		Example: "  keyway doctor\n  keyway doctor --json",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

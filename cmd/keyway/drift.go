@@ -26,15 +26,16 @@ func newDriftCommand() *cobra.Command {
 	var o driftOptions
 	cmd := &cobra.Command{
 		Use:   "drift [TEMPLATE] [--on PLACE] [--ignore FIELD]",
-		Short: "Tell what is no longer as keyway.lock says, and where",
-		Long: `Compare keyway.lock with what it was made from and with what really runs: the template,
+		Short: "Compare environments with keyway.lock",
+		Long: `Compare keyway.lock with its sources and with the running environments: the template,
 the registry's tag, and each workspace of that template, at every place where this laptop
-knows a workspace. What differs is a line each, and the exit code is then 34.
+knows a workspace. Each difference is a line, and the exit code is then 34.
 
 The fields are: ` + strings.Join(pin.Fields, ", ") + `.
-What a run makes is no difference: what it writes, downloads, caches and compiles. Files
-of the image that were changed or removed are, and added ones that decide what programs
-load. Between machines of different kinds, leave out what is theirs: --ignore kernel,gpu.` +
+Files that a run writes, downloads, caches or compiles are no difference. Files of the
+image that were changed or removed are one, and so are added files that decide what
+programs load. Between machines of different kinds, ignore their own fields: --ignore
+kernel,gpu.` +
 			exitCodes(append(placeKinds, keyway.Drifted, keyway.NotFound, keyway.GuestFailed, keyway.BadConfig)...),
 		Example:           "  keyway drift\n  keyway drift pytorch --on gpu1 --on gpu2 --ignore kernel,driver\n  keyway drift --json",
 		Args:              takes(0, 1, "at most one template"),

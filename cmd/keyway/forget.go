@@ -14,12 +14,12 @@ import (
 func newForgetCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "forget NAME|PLACE…",
-		Short: "Let ssh forget workspaces, or all of a place; they go on there",
-		Long: `Remove from this laptop what it knows of a workspace: its entry for ssh and its host
-key. With PLACE, forget all workspaces there, and the place. No place is contacted, and the
-workspaces go on; keyway add lets ssh know them again. To end a workspace: keyway rm.` +
+		Short: "Remove workspaces, or a place, from this laptop; they keep running there",
+		Long: `Remove a workspace from this laptop: its entry for ssh and its host key. With PLACE, remove
+all workspaces there, and the place. No place is contacted, and the workspaces keep running;
+keyway add registers them again. To end a workspace, use keyway rm.` +
 			exitCodes(keyway.NotFound, keyway.BadConfig),
-		Example:           "  keyway forget train\n  keyway forget gpu1                   the machine is gone for good",
+		Example:           "  keyway forget train\n  keyway forget gpu1                   if the machine no longer exists",
 		Args:              takes(1, -1, "a workspace or a place"),
 		ValidArgsFunction: completeForget,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -32,8 +32,8 @@ in use, the load, and the holder: a workspace of any user that asked for it with
 or a process outside of all workspaces. Below them is the queue for GPUs
 (keyway up --gpus N --wait), the next one first.
 
-Leases are an agreement between those who use keyway at a place. They keep nobody from
-a GPU who does not ask for one.` + exitCodes(append(placeKinds, keyway.NoGPU)...),
+Leases are an agreement between the users of keyway at a place. They do not stop a program
+that uses a GPU without asking for it.` + exitCodes(append(placeKinds, keyway.NoGPU)...),
 		Example:           "  keyway gpus --on gpu1\n  keyway gpus --json",
 		Args:              takes(0, 0, "no arguments"),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -16,8 +16,8 @@ func newImageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
 		Short: "Copy images between places",
-		Long: `Bring images from one place to another without a registry: the bytes go through this
-laptop, by the ways that your ssh has to both.`,
+		Long: `Copy images from one place to another without a registry. The bytes pass through this
+laptop, over your ssh's connections to both.`,
 		Args: takes(1, 1, "a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return keyway.Errorf(keyway.Usage, "%s has no command %.40q", cmd.CommandPath(), args[0]).Hint("keyway image copy gpu1 gpu2 IMAGE")
@@ -37,14 +37,14 @@ func newImageCopyCommand() *cobra.Command {
 	var o imageCopyOptions
 	cmd := &cobra.Command{
 		Use:   "copy FROM TO IMAGE",
-		Short: "Bring an image from one place to another, without a registry",
-		Long: `Bring an image from the place FROM to the place TO, by the ways that your ssh has to
-them. The bytes go through this laptop and are not kept here. A Docker that keeps images
-itself is sent only the layers that it has not; Podman, and Docker with containerd's
-store, are sent them all. Afterwards both have the same image by the same name, or the
-command fails.
+		Short: "Copy an image from one place to another, without a registry",
+		Long: `Copy an image from the place FROM to the place TO, over your ssh's connections to them.
+The bytes pass through this laptop and are not kept here. A Docker that stores images by
+itself receives only the layers that it lacks; Podman, and Docker with containerd's image
+store, receive all of them. Afterwards both places have the same image under the same name,
+or the command fails.
 
-What the name meant at TO before, it means no longer.` +
+If TO has another image of that name, the name is taken from it.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted)...),
 		Example: "  keyway image copy gpu1 gpu2 team/pytorch:1\n  keyway image copy local gpu1 team/pytorch:1",
 		Args:    takes(3, 3, "two places and an image"),

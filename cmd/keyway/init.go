@@ -25,14 +25,13 @@ func newInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Prepare this laptop: a key if there is none, one line in ~/.ssh/config",
-		Long: `Prepare this laptop, once. If there is no key, neither in ~/.ssh nor in your agent, it
-makes an Ed25519 one, whose passphrase ssh-keygen asks for. Then it shows the one Include line that lets ssh, scp,
-git and VS Code know your workspaces by name, and adds it at the top of ~/.ssh/config.
-Nothing else in that file is touched. It can be run again at any time.
+		Long: `Prepare this laptop, once. If there is no key in ~/.ssh or in your agent, keyway makes an
+Ed25519 key, for which ssh-keygen asks for a passphrase. Then it shows the one Include line
+by which ssh, scp, git and VS Code know your workspaces by name, and adds it at the top of
+~/.ssh/config. It changes nothing else in that file. You can run it again at any time.
 
-With --print it changes nothing, and prints the entries of your workspaces as they are
-now: for programs that read ~/.ssh/config themselves and do not follow Include
-(Paramiko, Fabric).` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
+With --print it changes nothing, and prints the current entries of your workspaces, for
+programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked\n  keyway init --print >~/workspaces   then, in Paramiko: SSHConfig.from_path",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

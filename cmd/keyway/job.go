@@ -137,16 +137,17 @@ func withClipboard(words []string, given bool) ([]string, error) {
 func newAttachCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "attach NAME[/JOB]",
-		Short: "Come back to a job or terminal; without JOB, to a shell that stays",
-		Long: `Show a job or terminal as it is now, with its history above, and go on in it. Without
-JOB it is a shell that stays when you leave; it is made if there is none. Several
-may be attached; the terminal has the size of the one that was typed on last.
+		Short: "Attach to a job or terminal; without JOB, to a shell that keeps running",
+		Long: `Show a job or terminal as it is now, with its history above, and continue in it. Without
+JOB it is a shell that keeps running when you leave; it is started if there is none.
+Several windows may be attached at once; the terminal takes the size of the one that was
+typed in last.
 
-Leave with ~d at the start of a line, or close the window: what runs goes on, and
-what its programs have switched on in your terminal is switched off.
+Leave with ~d at the start of a line, or close the window. The job keeps running, and the
+modes that its programs have set in your terminal are reset.
 
-What it prints cannot set the clipboard of your terminal, unless --clipboard or
-clipboard: true in config.yaml says so.
+The job's output cannot set the clipboard of your terminal, unless you give --clipboard or
+set clipboard: true in config.yaml.
 
 Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such job,
 31 if the workspace does not run, 255 if the connection failed.`,
@@ -195,13 +196,12 @@ func newLogsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs NAME[/JOB] [-f] [--tail N] [--since TIME]",
 		Short: "Print what a job has written",
-		Long: `Print what a job has written so far; with -f go on until it ends. Without JOB it is
-the newest one. Of what is drawn over, as progress bars are, comes what is left in the
-end, each line once, as a terminal of the job's size shows it; with -f a line comes when
-it does not change any more, and on a terminal those that may are shown below as they
-are now. --raw gives every byte. A TIME is how long ago (30s, 45m, 12h,
-2d), a time of today by the workspace's clock (14:30), a date (2026-01-31) or both
-(2026-01-31T14:30:00Z).
+		Long: `Print what a job has written so far; with -f, continue until it ends. Without JOB it is
+the newest job. Lines that are drawn over, such as progress bars, are printed once, in their
+last state, as a terminal of the job's size shows them. With -f a line is printed when it no
+longer changes; on a terminal, the lines that may still change are shown below in their
+current state. --raw prints every byte. A TIME is an age (30s, 45m, 12h, 2d), a time of
+today by the workspace's clock (14:30), a date (2026-01-31) or both (2026-01-31T14:30:00Z).
 
 Exit code: 0, 1 if bytes were skipped that a pipe or file should have got, 30 if there
 is no such job, 31 if the workspace does not run, 255 if the connection failed.`,
@@ -243,11 +243,11 @@ func newSendCommand() *cobra.Command {
 		Use:   "send NAME/JOB KEYS…",
 		Short: "Type keys into a job, or send it a signal",
 		Long: `Type into a job without attaching to it, or send a signal to it. KEYS are text, or
-names of keys, also as tmux has them: Enter, Tab, BTab, Space, Escape, BSpace, Up, Down,
+names of keys, tmux's included: Enter, Tab, BTab, Space, Escape, BSpace, Up, Down,
 Left, Right, Home, End, PPage (PageUp), NPage (PageDown), IC (Insert), DC (Delete), F1 to
 F12, KP0 to KP9, KP/ KP* KP- KP+ KP. KPEnter; before a key or a character C-, M- and S-
-stand for Ctrl, Alt and Shift, as in C-c, M-x, C-Left. Keys are sent as the program has
-asked its terminal for them. A word that begins with SIG is a signal.
+stand for Ctrl, Alt and Shift, as in C-c, M-x, C-Left. Keys are encoded as the program has
+requested from its terminal. A word that begins with SIG is a signal.
 
 Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run, 255
 if the connection failed.`,
@@ -276,9 +276,9 @@ func newKillCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kill NAME/JOB… [--grace TIME]",
 		Short: "End jobs with all their processes",
-		Long: `End jobs: each gets SIGTERM, what it has started when it has ended, and whoever is left
-after the grace is killed. Logs and exit codes stay. A second kill with a shorter grace
-shortens the time; --grace 0 kills at once.
+		Long: `End jobs. Each job gets SIGTERM; the processes that it has started get theirs when it has
+ended. Processes that are left after the grace period are killed. Logs and exit codes stay.
+A second kill with a shorter grace period shortens the time; --grace 0 kills at once.
 
 Exit code: 0, 30 if there is no such job, 31 if it or the workspace does not run, 255
 if the connection failed.`,

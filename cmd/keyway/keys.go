@@ -25,12 +25,12 @@ func newKeysCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "What the agent holds, until when, and where each key may be used",
-		Long: `List the keys of the agent: type, fingerprint, until when they are kept, and where
-each may be used. For a key with destinations (ssh-add -h), it lists for each first
-host every host that can be reached from there by any of the key's steps: a host can make
-a way look longer than it is, but cannot change where it ends. For the other keys, it
-lists for each host that an agent can be forwarded through where policy.yaml lets the key
+		Short: "List the keys in the agent: until when, and where each may be used",
+		Long: `List the keys of the agent: type, fingerprint, until when each is kept, and where it may
+be used. For a key with destinations (ssh-add -h), it lists for each first host every host
+that can be reached from there by any of the key's steps: a host can make a path look
+longer than it is, but cannot change its end. For the other keys, it lists, for each host
+through which the agent can be forwarded, the destinations to which policy.yaml lets the key
 log in without asking you.` +
 			exitCodes(keyway.NoKey),
 		Example: "  keyway keys\n  keyway keys --json",

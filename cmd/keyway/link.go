@@ -29,9 +29,9 @@ import (
 func newLinkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "link",
-		Short: "The process that keeps the ways to places open",
-		Long: `One process per user keeps an ssh to each place open and carries the connections.
-Whichever command needs it first starts it; there is nothing to set up.`,
+		Short: "Control the process that keeps connections to places open",
+		Long: `The link, one process per user, keeps an ssh to each place open and carries the connections
+to workspaces. The first command that needs it starts it; there is nothing to set up.`,
 		Example: "  keyway link stop",
 		Args:    takes(0, 0, ""),
 		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },

@@ -27,11 +27,12 @@ func newLsCommand() *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "List workspaces, or the jobs and terminals of one",
 		Long: `List the workspaces at every place where this laptop knows one. Each place is asked
-now; what cannot be asked is listed as unknown, with the reason, and makes it fail.
-Nothing is changed by it: workspaces that this laptop did not make are listed with the
-command that adds them.
-With NAME: list the jobs and terminals in that workspace, living and ended: since
-when, how they ended, and the last line that they printed.` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
+now. If a place does not answer, its workspaces are listed as unknown, with the reason, and
+the command fails. It changes nothing: workspaces that this laptop did not make are listed
+with the command that adds them.
+
+With NAME: list the jobs and terminals in that workspace, running and ended: their start,
+their end, and the last line that they printed.` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
 		Example:           "  keyway ls\n  keyway ls --json\n  keyway ls --on gpu2\n  keyway ls train",
 		Args:              takes(0, 1, "at most one workspace"),
 		ValidArgsFunction: completeWorkspaces,

@@ -19,18 +19,18 @@ import (
 func newMuxCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mux",
-		Short: "Have ssh enter a workspace at once, over a connection that is held ready",
-		Long: `Have ssh enter a workspace in one round trip. A process of its own, the mux, holds an
-SSH connection to each workspace for which that is on, and gives ssh, scp, sftp,
-rsync and git their sessions on it (OpenSSH's ControlPath). It is off unless you
-switch it on.
+		Short: "Let ssh enter a workspace at once, over a connection that is kept open",
+		Long: `Let ssh enter a workspace in one round trip. A separate process, the mux, keeps an SSH
+connection open to each workspace for which it is on, and gives ssh, scp, sftp, rsync and
+git sessions on it (OpenSSH's ControlPath). It is off by default.
 
-Each session is decided by keyway's agent, as a login is, and is in keyway log.
-After keyway lock, or without the key, there is none. A rule of policy.yaml can
-deny sessions to programs (keyway policy --help). Keys that want a confirmation or
-a touch are not used. Ports, sockets and the agent are forwarded (-L, -R, -D, -W, -A),
-each as the agent allows; ssh -O controls that. Whatever the mux refuses or cannot do,
-ssh does by itself over a connection of its own: -N, -f, LocalCommand, other users and keys.
+keyway's agent decides about each session, as about a login, and logs it (keyway log).
+After keyway lock, or without the key, there are no sessions. A rule of policy.yaml can
+deny sessions to programs (keyway policy --help). Keys that need a confirmation or a touch
+are not used. Ports, sockets and the agent are forwarded (-L, -R, -D, -W, -A), each as the
+agent allows; ssh -O controls the forwardings. If the mux refuses a request or does not
+support it, ssh makes a connection of its own: for -N, -f, LocalCommand, other users and
+other keys.
 
 Without a command, show where the mux is on, and whether it is ready.` + exitCodes(keyway.NotFound, keyway.BadConfig, keyway.NoKey),
 		Example: "  keyway mux on train\n  keyway mux off train\n  keyway mux",
@@ -64,12 +64,12 @@ Without a command, show where the mux is on, and whether it is ready.` + exitCod
 
 func newMuxSwitch(on bool) *cobra.Command {
 	use, short := "off", "Let ssh connect to workspaces by itself"
-	long := short + `. Sessions on a shared connection go on.`
+	long := short + `. Sessions on a shared connection continue.`
 	if on {
-		use, short = "on", "Hold connections to workspaces ready for ssh"
-		long = short + `, from the next ssh on. It is refused where your ssh
-configuration says what ssh would not do on a shared connection: forwardings, a
-ControlPath of your own.`
+		use, short = "on", "Keep connections to workspaces open for ssh"
+		long = short + `, from the next ssh on. The command
+refuses a workspace for which your ssh configuration sets options that ssh ignores on a
+shared connection: forwardings, or a ControlPath of your own.`
 	}
 	return &cobra.Command{
 		Use:               use + " NAME…",

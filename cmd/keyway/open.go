@@ -42,18 +42,19 @@ func newOpenCommand() *cobra.Command {
 		Long: `Open something of a workspace on this laptop. TARGET is
 
 ` + targetList() + `
-A port of 127.0.0.1 of this laptop then leads there, always the same one as long as it
-is free: that of the workspace, or else one that depends on the workspace's name. Nothing
-is published at the place. The URL is printed and shown in the browser. The forward
-lives through lost connections, and ends when you press Ctrl-C in each keyway open that
-uses it. Every user of this laptop can connect to it: a server that wants no token or
-password is open to them.
+keyway forwards a port of 127.0.0.1 of this laptop to it: the same number as in the
+workspace, if it is free, or else one that depends on the workspace's name. Nothing is
+published at the place. keyway prints the URL and opens the browser. The forwarding survives
+lost connections, and ends when you press Ctrl-C in each keyway open that uses it. Every
+user of this laptop can connect to the port: a server without token or password is open to
+them.
 
 A server that does not run yet is started as a job of the same name (keyway logs
-NAME/jupyter). It goes on when the browser is closed, the laptop sleeps or this command
-ends; keyway kill ends it. What follows -- are arguments for it. A Jupyter that runs
-already is used as it is. Of a notebook no output is lost, whoever leaves in the middle of
-a cell: a program of keyway's, which is sent into the workspace once, stands between.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Untrusted)...),
+NAME/jupyter). It keeps running when the browser is closed, the laptop sleeps or this
+command ends; keyway kill ends it. Words after -- are its arguments. A Jupyter that already
+runs is used as it is. A notebook loses no output if its page is closed in the middle of a
+cell: a program of keyway's, sent into the workspace once, stands between the page and the
+Jupyter server.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Untrusted)...),
 		Example: `  keyway open train 8080
   keyway open train jupyter
   keyway open train jupyter --vscode
@@ -68,7 +69,7 @@ a cell: a program of keyway's, which is sent into the workspace once, stands bet
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.noBrowser, "no-browser", false, "only print the URL")
-	f.BoolVar(&o.noBrowser, "print", false, "the same")
+	f.BoolVar(&o.noBrowser, "print", false, "the same as --no-browser")
 	f.IntVarP(&o.local, "local-port", "p", 0, "use port `N` of this laptop, or fail")
 	o.jupyterFlags.add(f)
 	f.BoolVar(&o.json, "json", false, "print JSON instead of the URL; implies --no-browser")
@@ -79,7 +80,7 @@ a cell: a program of keyway's, which is sent into the workspace once, stands bet
 func targetList() string {
 	var b strings.Builder
 	line := func(name, short string) { fmt.Fprintf(&b, "  %-12s %s\n", name, short) }
-	line("8080", "whatever listens on that port in the workspace (keyway ports NAME)")
+	line("8080", "the server on that port in the workspace (keyway ports NAME)")
 	for _, t := range open.Targets {
 		line(t.Name, t.Short)
 	}

@@ -37,12 +37,12 @@ cuDNN and NCCL, the packages of pip and of the system, files of the image that w
 changed, variables (their hashes, not their values), mounts, shared memory, user, kernel,
 driver, GPUs, and the guest's version.
 
-It looks into the workspace that runs from that template, at the places where this laptop
-knows one, or at PLACE. Nothing of the workspace is started for that. Where none runs, it
-asks the registry, which knows the image alone. Each architecture has its own pin.
+The command inspects the workspace that runs from that template, at the places where this
+laptop knows one, or at PLACE. It starts nothing of the workspace. If none runs, it asks the
+registry, which knows only the image. Each architecture has its own pin.
 
-"keyway up --pinned" makes the same environment elsewhere, and "keyway drift" tells what
-is no longer as it was pinned. Put keyway.lock into the repository.` +
+"keyway up --pinned" makes the same environment elsewhere, and "keyway drift" reports the
+differences. Commit keyway.lock to your repository.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Drifted, keyway.ImageNotFound, keyway.BadConfig)...),
 		Example:           "  keyway pin\n  keyway pin pytorch --on gpu1\n  keyway pin train --from train-2",
 		Args:              takes(0, 1, "at most one template"),
@@ -54,7 +54,7 @@ is no longer as it was pinned. Put keyway.lock into the repository.` +
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.on, "on", nil, "look at `PLACE` only; may be repeated")
-	f.StringVar(&o.from, "from", "", "pin what the workspace `NAME` is")
+	f.StringVar(&o.from, "from", "", "pin the environment of the workspace `NAME`")
 	f.BoolVar(&o.json, "json", false, "print the pin as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	cmd.RegisterFlagCompletionFunc("from", completeWorkspaces)

@@ -44,8 +44,8 @@ func (o upOptions) pinned(ctx context.Context, there api.Node, place keyway.Plac
 			Hint("pin it there, too: keyway up %[1]s --on %[2]s; keyway pin %[1]s --on %[2]s", plain.Shell(t.from.Name), plain.Shell(string(place)))
 	}
 	if other := p.CompareSpec(t.from.File, s); len(other) > 0 {
-		return nil, s, keyway.Errorf(keyway.Drifted, "what is asked for is not what %s has: %s", t.lock, strings.Join(fieldNames(other), ", ")).
-			Hint("leave out the options that say otherwise; if the template was changed: keyway pin %s", plain.Shell(t.from.Name))
+		return nil, s, keyway.Errorf(keyway.Drifted, "the options differ from %s: %s", t.lock, strings.Join(fieldNames(other), ", ")).
+			Hint("leave out the options that differ; if the template was changed: keyway pin %s", plain.Shell(t.from.Name))
 	}
 	if !compat.Runs(facts.Driver.Module, p.DriverFloor) {
 		return nil, s, keyway.Errorf(keyway.NoGPU, "the driver %s of %s does not run what is pinned, which needs %s or newer", facts.Driver.Module, place, p.DriverFloor).

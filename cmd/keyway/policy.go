@@ -18,9 +18,9 @@ import (
 func newPolicyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Check and explain what decides about signatures",
-		Long: `The agent decides by policy.yaml in keyway's configuration directory. Its rules are
-looked at in order, and the first that matches decides:
+		Short: "Check the policy for signatures, and explain its decisions",
+		Long: `The agent decides by policy.yaml in keyway's configuration directory. The first rule that
+matches decides:
 
   preset: standard            # or openssh: as permissive about destinations as ssh-agent
   forget: [idle=30m, sleep, screen-lock]   # when keys are forgotten; default: never
@@ -43,15 +43,15 @@ looked at in order, and the first that matches decides:
     - deny: session           # on a connection that keyway mux holds
       program: "*/node"       # the program that asks, or one that has started it
 
-Without a file: programs on this machine may do all. Remote askers may list. Those in a
-workspace that this laptop knows may log in to the workspaces of its place and to the
-public git hosts. All else is asked, also from a bastion or a GPU machine, and denied
-where nobody can be. Remote askers never add, remove, lock or load. What does not verify
-is denied whatever the rules say.
+Without a file, programs on this machine may do everything. Remote requests may list keys.
+Requests from a workspace that this laptop knows may log in to the workspaces of its place
+and to the public git hosts. For every other request, also one from a bastion or a GPU
+machine, the agent asks you, or denies it if nobody can answer. Remote requests never add,
+remove, lock or load keys. A request that does not verify is denied, whatever the rules say.
 
-Names in known_hosts that are hashed are tried with every name in ssh_config and in the
-rules. Where a rule that asks or denies goes by name, and not all names of a host are
-known, you are asked.`,
+Hashed names in known_hosts are compared with every name in ssh_config and in the rules. If
+a rule that asks or denies matches by name, and some names of a host are not known, the
+agent asks you.`,
 		Example: "  keyway policy check\n  keyway policy explain --from gpu1 --to db1 --user root",
 		Args:    takes(0, 0, "check or explain"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
@@ -63,8 +63,8 @@ known, you are asked.`,
 func newPolicyCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "check [FILE]",
-		Short:   "Say whether the policy can be understood, and where not",
-		Long:    "Read policy.yaml, or FILE, as the agent does. An agent does not start with one that is\nwrong, and one that runs keeps the last good one." + exitCodes(keyway.BadConfig),
+		Short:   "Check the policy file",
+		Long:    "Read policy.yaml, or FILE, as the agent does, and report its errors. An agent does not\nstart with a wrong policy, and one that runs keeps the last valid policy." + exitCodes(keyway.BadConfig),
 		Example: "  keyway policy check",
 		Args:    takes(0, 1, "at most one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,10 +98,10 @@ func newPolicyExplainCommand() *cobra.Command {
 	var x explained
 	cmd := &cobra.Command{
 		Use:   "explain",
-		Short: "Say what would become of a request, and by which rule",
-		Long: `Say what the policy decides about a request, and why the rules before the one that
-decides did not match. Hosts are names from known_hosts or ssh_config, or fingerprints;
-what the agent would not know of them is not known here, either.` + exitCodes(keyway.BadConfig),
+		Short: "Explain what the policy decides about a request, and why",
+		Long: `Explain what the policy decides about a request, and why the rules before the deciding one
+did not match. Hosts are names from known_hosts or ssh_config, or fingerprints. This command
+knows no more of them than the agent does.` + exitCodes(keyway.BadConfig),
 		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -18,11 +18,11 @@ func newPortsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ports NAME",
 		Short: "List the ports that programs in a workspace listen on",
-		Long: `List the TCP ports on which programs in a workspace accept connections: the address that
-each is bound to, the program, and the job that it belongs to. keyway open NAME PORT leads
-to one. Ports that the workspace's template offers are listed, too, whether a program
-listens there yet or not. A program is named where the workspace's user may see it. A workspace of the host
-engine shares the ports of its machine.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning)...),
+		Long: `List the TCP ports on which programs in a workspace listen: the address, the program, and
+the job that it belongs to. keyway open NAME PORT opens one. The ports that the workspace's
+template offers are listed, too, even if no program listens there yet. A program is named if
+the workspace's user may see it. A workspace of the host engine shares the ports of its
+machine.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning)...),
 		Example:           "  keyway ports train\n  keyway ports train --json",
 		Args:              takes(1, 1, "one workspace"),
 		ValidArgsFunction: completeWorkspaces,

@@ -14,14 +14,14 @@ func newProxyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxy NAME",
 		Short: "Carry one SSH connection to a workspace (the ProxyCommand of ssh)",
-		Long: `Carry one SSH connection to a workspace between standard input and output.
-keyway's ssh_config names it as ProxyCommand, so ssh, scp, sftp, rsync, git and
-VS Code run it by themselves. Other SSH clients can use it the same way.
+		Long: `Carry one SSH connection to a workspace over standard input and output. keyway's ssh_config
+names this command as ProxyCommand, so ssh, scp, sftp, rsync, git and VS Code run it by
+themselves. Other SSH clients can use it the same way.
 
-OpenSSH's ssh is served by keyway's link itself: this command ends at once, and no
-process copies the bytes. For every other client it copies them until the end, so that
-libraries that read ~/.ssh/config work unchanged. Those that do not follow Include,
-like Paramiko, need the hosts themselves: keyway init --print.` + exitCodes(append(placeKinds, keyway.NotFound)...),
+For OpenSSH's ssh the command ends at once: keyway's link carries the connection itself, and
+no process copies the bytes. For every other client the command copies them until the end,
+so that libraries that read ~/.ssh/config work unchanged. Libraries that do not follow
+Include, such as Paramiko, need the entries themselves: keyway init --print.` + exitCodes(append(placeKinds, keyway.NotFound)...),
 		Example: `  plink -proxycmd "keyway proxy train" root@train
   ssh -o ProxyCommand="keyway proxy train" root@train`,
 		Args:              takes(1, 1, "one workspace"),

@@ -10,7 +10,7 @@ func newSSHCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:                "ssh NAME [SSH-OPTION…] [COMMAND…]",
 		Short:              "Enter a workspace: exec ssh NAME",
-		Long:               "Enter a workspace. This runs your own ssh with the arguments as they are, so all of\nits options work; plain \"ssh NAME\" is the same.\n\nExit code: that of ssh, which is the command's own, or 255 when the connection failed.",
+		Long:               "Enter a workspace. This runs your own ssh with the arguments unchanged, so all of its\noptions work; \"ssh NAME\" does the same.\n\nExit code: that of ssh, which is the command's own, or 255 when the connection failed.",
 		Example:            "  keyway ssh train\n  keyway ssh train nvidia-smi\n  keyway ssh train -L 8888:localhost:8888",
 		DisableFlagParsing: true,
 		ValidArgsFunction:  completeWorkspaces,

@@ -20,11 +20,11 @@ func newStatusCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status [PLACE…]",
-		Short: "Show the way to each place: hops, latency, engines, connections",
-		Long: `Show the way to each place this laptop uses: the hosts it goes through, whether it is
-up, the time of a round trip, the engines that can be used there, and the connections
-that it carries. With PLACE, connect to it if it is not connected yet; its ssh can then
-ask its questions here.` + exitCodes(placeKinds...),
+		Short: "Show the route to each place: hops, latency, engines, connections",
+		Long: `Show the route to each place that this laptop uses: the hosts on it, whether it is up, its
+round-trip time, the engines that can be used there, and the connections that it carries.
+With PLACE, connect to the place first if it is not connected; ssh can then ask its
+questions here.` + exitCodes(placeKinds...),
 		Example:           "  keyway status\n  keyway status gpu1 --json",
 		ValidArgsFunction: completePlaces,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -21,11 +21,11 @@ func newStopCommand() *cobra.Command {
 	grace, yes := keyway.DefaultGrace, false
 	cmd := &cobra.Command{
 		Use:   "stop NAME… [--grace TIME] [--yes]",
-		Short: "Stop workspaces: all that runs in them ends, their files stay",
-		Long: `Stop workspaces: all that runs in them ends, their files stay. Jobs get SIGTERM and
-have the grace to save what they have; then they are killed. At a terminal, stop lists
-the running jobs and asks; elsewhere it does not ask. Press Ctrl-C twice to kill what
-is left at once.` +
+		Short: "Stop workspaces: their processes end, their files stay",
+		Long: `Stop workspaces: their processes end, their files stay. Jobs get SIGTERM, have the grace
+period to save their work, and are then killed. At a terminal, stop lists the running jobs
+and asks; elsewhere it does not ask. Press Ctrl-C twice to kill the remaining processes at
+once.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
 		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
 		Args:              takes(1, -1, "a workspace"),

@@ -19,10 +19,10 @@ func newTemplatesCommand() *cobra.Command {
 	asJSON, on := false, ""
 	cmd := &cobra.Command{
 		Use:   "templates [--on PLACE]",
-		Short: "List the templates that keyway up takes, and which wins",
+		Short: "List the templates that keyway up takes, in order of precedence",
 		Long: `List the templates that "keyway up TEMPLATE" takes. A template is a service of a
-Compose file; docs/TEMPLATES.md has its fields. They are looked for in this order, and of
-one name the first wins:
+Compose file; docs/TEMPLATES.md has its fields. keyway searches in this order, and uses
+the first of a name:
 
   repository   keyway.yaml, compose.yaml or docker-compose.yaml in the working directory
                or above it, up to the root of the repository or your home directory;
@@ -31,8 +31,8 @@ one name the first wins:
   the place    what the operators of PLACE have published there, with --on
   built in     this program's
 
-One that cannot be used as it is says why. --json also has what may be asked for
-otherwise of a place's template, and within which limits.` + exitCodes(append(placeKinds, keyway.BadConfig, keyway.Untrusted)...),
+For a template that cannot be used as it is, the list says why. --json also has the
+options that a place's template leaves to you, and their limits.` + exitCodes(append(placeKinds, keyway.BadConfig, keyway.Untrusted)...),
 		Example: "  keyway templates\n  keyway templates --on gpu1\n  keyway templates --json",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

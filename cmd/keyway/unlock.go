@@ -27,15 +27,15 @@ func newUnlockCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unlock [KEYFILE…]",
 		Short: "Unlock your key: the day's one prompt",
-		Long: `Put your key into the ssh agent; ssh-add asks for its passphrase. It uses the agent
-at SSH_AUTH_SOCK, or starts keyway's own if there is none. Without KEYFILE it takes the
-usual ones in ~/.ssh. For a key that the agent holds already it asks for no passphrase,
-unless -t makes the key stay longer; keyway's agent shortens the time without asking.
+		Long: `Add your key to the SSH agent; ssh-add asks for its passphrase. The command uses the agent
+at SSH_AUTH_SOCK, or starts keyway's own if there is none. Without KEYFILE it adds the
+default keys in ~/.ssh. For a key that the agent already holds it asks for no passphrase,
+unless -t extends the key's lifetime; keyway's agent shortens the lifetime without asking.
 
-With --forget-on, keyway's agent forgets every key when nothing was signed for that
-long (idle=30m), when the machine goes to sleep (sleep), and when the screen is locked
-(screen-lock, where systemd-logind tells the agent; elsewhere have the screen's locker
-run keyway lock). To have it every day, write the same words as a list into policy.yaml:
+With --forget-on, keyway's agent forgets every key after a time without a signature
+(idle=30m), when the machine goes to sleep (sleep), and when the screen is locked
+(screen-lock, if systemd-logind reports it; elsewhere, let your screen locker run keyway
+lock). To make this permanent, write the same words as a list into policy.yaml:
 forget: [idle=30m, sleep].` +
 			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway unlock\n  keyway unlock -t 12h               forgotten by the agent after 12 hours\n  keyway unlock --forget-on idle=30m,sleep,screen-lock\n  keyway unlock ~/.ssh/id_work",
@@ -43,7 +43,7 @@ forget: [idle=30m, sleep].` +
 			return runUnlock(cmd.Context(), args, o, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringSliceVar(&o.forgetOn, "forget-on", nil, "forget every key on `OCCASION`: idle=TIME, sleep, screen-lock, or never")
+	cmd.Flags().StringSliceVar(&o.forgetOn, "forget-on", nil, "forget every key on a `TRIGGER`: idle=TIME, sleep, screen-lock, or never")
 	cmd.Flags().StringVarP(&o.life, "lifetime", "t", "", "keep it for `TIME`, such as 12h (default: until the agent ends)")
 	return cmd
 }

@@ -36,20 +36,20 @@ func newUpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up [TEMPLATE] [--on PLACE] [--image REF] [--name NAME] [--gpus all|N|UUID,…] [-- COMMAND…]",
 		Short: "Make a workspace and start it",
-		Long: `Make a workspace at a place and start it; then "ssh NAME" leads into it.
+		Long: `Make a workspace at a place and start it; "ssh NAME" then enters it.
 
-The place needs an sshd and, for containers, Docker or Podman that its user may
-use. keyway brings the rest: a small program into the user's cache directory there,
-and a small SSH server into the container. No port is published, no image rebuilt.
-Without --engine it takes the first that can be used of ` + strings.Join(keyway.EngineNames(), ", ") + `, and
-says which and why. With ` + keyway.EngineWith(false) + ` the workspace is plain processes.
+The place needs an sshd and, for containers, Docker or Podman that its user may use.
+keyway copies a small program into the user's cache directory there, and a small SSH
+server into the container. No port is published, and no image is rebuilt.
+Without --engine, keyway uses the first that can be used of ` + strings.Join(keyway.EngineNames(), ", ") + `, and
+prints which and why. With ` + keyway.EngineWith(false) + `, the workspace is plain processes.
 
 TEMPLATE is a service of a Compose file: of the nearest keyway.yaml or compose.yaml
 above, one of yours, one of the place's own, or one that is built in (keyway
-templates). Without TEMPLATE and --image it is the one service of the nearest keyway.yaml, if there is one. Options
-given here come before what the template says.
+templates). Without TEMPLATE and --image it is the only service of the nearest
+keyway.yaml, if there is one. Options override the template.
 
-COMMAND runs beside the SSH server; the workspace ends when it ends.` +
+COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 			exitCodes(append(placeKinds, keyway.Drifted, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
 				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.NotAllowed, keyway.GuestFailed, keyway.BadConfig)...),
 		Example: `  keyway up pytorch --on gpu1 --gpus 2
@@ -93,7 +93,7 @@ COMMAND runs beside the SSH server; the workspace ends when it ends.` +
 	f.BoolVar(&o.readOnly, "read-only", false, "make the root file system read-only")
 	o.privileges.declare(cmd)
 	f.BoolVar(&o.forwardAgent, "forward-agent", false, "let every connection carry your agent into it (ssh -A does it for one)")
-	f.BoolVar(&o.mux, "mux", false, "let ssh have its sessions on a connection that is held ready, as keyway mux on does\n(default: what mux in config.yaml says)")
+	f.BoolVar(&o.mux, "mux", false, "let ssh share a connection that is kept open, as keyway mux on does\n(default: what mux in config.yaml says)")
 	f.BoolVar(&o.json, "json", false, "print the workspace as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EngineNames(), cobra.ShellCompDirectiveNoFileComp))

@@ -85,12 +85,12 @@ func newRmCommand() *cobra.Command {
 	var yes, volumes bool
 	cmd := &cobra.Command{
 		Use:   "rm NAME… [--volumes] [--yes]",
-		Short: "Remove workspaces, with all that runs and all files in them",
-		Long: `Remove workspaces: what runs in them ends, their files, logs and host keys are
-deleted, and ssh forgets them. Mounted directories of the place are left alone, and so
-are volumes that have a name, unless --volumes says otherwise.
-Name a workspace that this laptop does not know as PLACE/NAME. At a terminal, rm lists
-the running jobs and asks first; they get the time to save, as with stop.` +
+		Short: "Remove workspaces, with all processes and files in them",
+		Long: `Remove workspaces: their processes end, their files, logs and host keys are deleted, and
+their entries for ssh are removed. Mounted directories of the place are kept, and so are
+volumes that have a name, unless you give --volumes. Name a workspace that this laptop does
+not know as PLACE/NAME. At a terminal, rm lists the running jobs and asks first. Jobs get
+time to save, as with keyway stop.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),

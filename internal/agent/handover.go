@@ -29,7 +29,7 @@ import (
 const handoverVersion = 1
 
 // ErrHandover says that there is nothing that this version can take over.
-var ErrHandover = errors.New("what is handed over cannot be read")
+var ErrHandover = errors.New("the state that is handed over cannot be read")
 
 // HandOver gives the state of a frozen agent, which the caller must overwrite, and
 // the connections that belong to it, in order. They are the caller's to close.

@@ -269,7 +269,7 @@ func (s *setup) begin(a *agent.Agent) {
 		s.from = nil
 		if err != nil {
 			start.Verdict, start.Reason = audit.Failed, err.Error()
-			a.Forget("what was handed over cannot be read")
+			a.Forget("the state that was handed over cannot be read")
 			for _, c := range conns {
 				c.Close()
 			}

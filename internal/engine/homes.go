@@ -95,10 +95,10 @@ func decodeRecord(r io.Reader) (Record, error) {
 		return rec, err
 	}
 	if len(data) > maxRecord {
-		return rec, fmt.Errorf("what is remembered of the workspace is over %d bytes", maxRecord)
+		return rec, fmt.Errorf("the workspace's record is over %d bytes", maxRecord)
 	}
 	if err := json.Unmarshal(data, &rec); err != nil {
-		return rec, fmt.Errorf("what is remembered of the workspace: %w", err)
+		return rec, fmt.Errorf("the workspace's record: %w", err)
 	}
 	return rec, nil
 }

@@ -103,7 +103,7 @@ func Parse(output []byte) (Inventory, error) {
 	}
 	var l log
 	if err := xml.Unmarshal(withoutNames(output), &l); err != nil {
-		return Inventory{}, fmt.Errorf("what nvidia-smi says cannot be read: %w", err)
+		return Inventory{}, fmt.Errorf("the output of nvidia-smi cannot be read: %w", err)
 	}
 	if len(l.GPUs) > maxGPUs {
 		return Inventory{}, fmt.Errorf("nvidia-smi tells of over %d GPUs", maxGPUs)

@@ -220,7 +220,7 @@ func unusable(err error) error {
 	case err == nil, errors.As(err, &said), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	return keyway.Errorf(keyway.NoGPU, "who has which GPU of this place cannot be read or written: %w", err).
+	return keyway.Errorf(keyway.NoGPU, "the GPU leases of this place cannot be read or written: %w", err).
 		Hint("see whether the disk is full, or whose the file is: ls -l /run/lock/keyway-gpus /tmp/keyway-gpus")
 }
 

@@ -22,7 +22,7 @@ func (b Bundle) Close() {
 const maxDescriptors = 8
 
 // ErrTooLarge says that a state is over the bound of its receiver.
-var ErrTooLarge = errors.New("what is handed over is too large")
+var ErrTooLarge = errors.New("the state to hand over is too large")
 
 // Send sends b, which has at least one descriptor, over conn: a byte with the descriptors
 // beside it, the length of the state in four bytes, and the state. SendEnd tells the

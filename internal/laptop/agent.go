@@ -89,7 +89,7 @@ func (here *Laptop) EnsureAgent(ctx context.Context, own bool, news io.Writer) e
 }
 
 // WantsOwnAgent reports whether the policy has what no other agent does: keys of
-// another agent beside its own, or occasions on which they are forgotten.
+// another agent beside its own, or triggers on which they are forgotten.
 func WantsOwnAgent() bool {
 	path, err := dirs.Policy()
 	if err != nil {

@@ -158,7 +158,7 @@ func readJupyterAt(out []byte) (at JupyterAt, err error) {
 		line = out[i+1:]
 	}
 	if err := json.Unmarshal(line, &at); err != nil {
-		return at, keyway.Errorf(keyway.VersionMismatch, "what keyway-jupyter says cannot be read: %w", err)
+		return at, keyway.Errorf(keyway.VersionMismatch, "the answer of keyway-jupyter cannot be read: %w", err)
 	}
 	if !plainPath.MatchString(at.Socket) || len(at.Socket) > 107 || at.Token == "" || !strings.HasPrefix(at.Base, "/") {
 		return JupyterAt{}, keyway.Errorf(keyway.Untrusted, "the workspace names a socket that keyway-jupyter does not have: %.120q", at.Socket)

@@ -205,7 +205,7 @@ func (c *proxied) inWords(err error) error {
 	case errors.As(err, &e):
 		return c.withAdvice(e)
 	case errors.Is(err, stream.ErrHostKey):
-		return keyway.Errorf(keyway.HostKeyChanged, "whoever answers as %s does not hold its host key", c.name).
+		return keyway.Errorf(keyway.HostKeyChanged, "the workspace that answers as %s does not hold its host key", c.name).
 			Advise(keyway.ForgetAndAdd, c.uplink.place.Of(c.name))
 	case errors.Is(err, stream.ErrUnknown):
 		return keyway.Errorf(keyway.GuestFailed, "the guest of %s was restarted meanwhile, which ended this connection", c.name).

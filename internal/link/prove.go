@@ -95,7 +95,7 @@ func unproven(place keyway.Place, name keyway.Name, err error) error {
 	case errors.As(err, &user):
 		return user
 	case errors.Is(err, stream.ErrHostKey):
-		return keyway.Errorf(keyway.Untrusted, "whoever answers as %s at %s does not hold the host key that %s gives for it", name, place, place).
+		return keyway.Errorf(keyway.Untrusted, "the workspace that answers as %s at %s does not hold the host key that %s gives for it", name, place, place).
 			Hint("somebody may be in between, or %s lies: ask its administrator", place)
 	case errors.Is(err, errPlain):
 		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s knows no streams, so its host key cannot prove itself", name).

@@ -278,7 +278,7 @@ func (s *Store) unwritable(err error) error {
 	if keyway.Is(err, keyway.NoSpace) {
 		return err
 	}
-	return keyway.Errorf(keyway.BadConfig, "what keyway remembers cannot be written: %w", err).
+	return keyway.Errorf(keyway.BadConfig, "keyway's record of workspaces cannot be written: %w", err).
 		Hint("see who owns it: ls -la %s", s.dir)
 }
 

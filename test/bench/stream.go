@@ -25,7 +25,7 @@ var streamSection = section{
 	measure: func(ctx context.Context, b *bench) (string, error) {
 		m := &streamBench{bench: b}
 		var s strings.Builder
-		fmt.Fprintf(&s, "What it costs: the same ssh, link, node and guest with and without the stream between link and guest, taken in turns; %d transfers of %d MiB each way, CPU time of link and guest for them, and %d round trips of one byte through `ssh -L`, medians. ",
+		fmt.Fprintf(&s, "The cost: the same ssh, link, node and guest with and without the stream between link and guest, taken in turns; %d transfers of %d MiB each way, CPU time of link and guest for them, and %d round trips of one byte through `ssh -L`, medians. ",
 			b.bulk, streamMiB, echoes)
 		fmt.Fprintf(&s, "How fast it comes back: the stream alone over TCP with a round trip of %v, median of %d. What it holds: 1,000 idle streams in one process.\n\n", streamRTT, comebacks)
 		if err := m.prepare(); err != nil {

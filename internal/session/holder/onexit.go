@@ -95,7 +95,7 @@ func (h *holder) recordHook(r session.HookRecord) {
 		err = keyway.WriteFile(filepath.Join(h.options.dir, session.HookName), append(data, '\n'), 0o600)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "how the command at the end ended is not on record:", err)
+		fmt.Fprintln(os.Stderr, "the result of the command at the end is not on record:", err)
 	}
 }
 

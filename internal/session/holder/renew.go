@@ -277,7 +277,7 @@ func readHandover(fd int) (handover, error) {
 	var s handover
 	err := json.NewDecoder(io.LimitReader(f, maxHandover)).Decode(&s)
 	if err == nil && len(s.Outs) != len(s.Streams) {
-		err = errors.New("what was handed over is not complete")
+		err = errors.New("the state that was handed over is not complete")
 	}
 	return s, err
 }

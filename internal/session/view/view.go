@@ -316,7 +316,7 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 // Incomplete is the error of who wanted all of a session's output.
 func (c *Process) Incomplete(name keyway.Name, skipped uint64) error {
 	return keyway.Errorf(keyway.Other, "%d bytes of the output of %s are missing here", skipped, c.Show(name)).
-		Hint("what its log has: keyway logs --raw %s", c.Show(name))
+		Hint("see what its log has: keyway logs --raw %s", c.Show(name))
 }
 
 func (c *Process) goesOn(name keyway.Name) string {

@@ -173,7 +173,7 @@ func (c *Client) Unusable(err error) error {
 	conn, dialErr := net.DialTimeout("unix", socket, time.Second)
 	if dialErr == nil {
 		conn.Close()
-		return keyway.Errorf(keyway.EngineDown, "what listens at %s does not answer as a %s daemon does: %w", socket, c.Name(), err).
+		return keyway.Errorf(keyway.EngineDown, "the server at %s does not answer as a %s daemon does: %w", socket, c.Name(), err).
 			Hint("see what it is: sudo ss -xlp src %s", socket)
 	}
 	return refused(c.Name(), socket, dialErr, programHere(c.Name()))

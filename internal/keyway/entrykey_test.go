@@ -2,6 +2,7 @@ package keyway
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,8 +46,9 @@ func TestKeysThatAreSentAreKeys(t *testing.T) {
 	if err := ValidateKeys(nil); err == nil {
 		t.Error("no keys at all are taken")
 	}
-	if err := ValidateKeys(make([]EntryKey, maxSentKeys+1)); err == nil {
-		t.Error("too many are taken")
+	many := slices.Repeat([]EntryKey{{Line: "ssh-ed25519 AAAA a"}}, maxSentKeys+1)
+	if ValidateKeys(many) == nil || ValidateKeys(many[1:]) != nil {
+		t.Error("not as many are taken as there may be")
 	}
 	if err := ValidateKeys([]EntryKey{{Line: "sk-ssh-ed25519@openssh.com AAAA a b"}}); err != nil {
 		t.Error(err)

@@ -41,6 +41,8 @@ func TestReadArgs(t *testing.T) {
 		{args: "ssh|-o|ForwardAgent=$OTHER|train", refused: true},
 		{args: "ssh|-X|train", refused: true},
 		{args: "ssh|-Y|train", refused: true},
+		{args: "ssh|-o|ForwardX11=yes|train", refused: true},
+		{args: "ssh|-oForwardX11 yes|train", refused: true},
 		{args: "ssh|-L|1:a:1|train"},
 		{args: "ssh|-L1:a:1|train"},
 		{args: "ssh|-R|1:a:1|train"},

@@ -278,6 +278,28 @@ func TestWordsAreSafeForATerminal(t *testing.T) {
 	}
 }
 
+// A rule about askers elsewhere says nothing of programs here.
+func TestRulesAboutAskersElsewhere(t *testing.T) {
+	p, err := Parse([]byte("rules:\n  - deny: any\n    from: [gpu1, \"*\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := p.Decide(login(false, db1), nil); d.Verdict != Allow {
+		t.Errorf("a program here: %+v", d)
+	}
+	if d := p.Decide(login(true, db1), nil); d.Verdict != Deny {
+		t.Errorf("an asker at gpu1: %+v", d)
+	}
+}
+
+// Of several hosts on the way each is claimed or not.
+func TestWordsTellClaimedHosts(t *testing.T) {
+	f := login(true, github, func(f *Facts) { f.Claimed, f.Unverified = []Host{train, db1}, []Host{db1} })
+	if got, want := f.Who(), "gpu1, on behalf of train, on behalf of db1.lab (as it claims)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(example))
 	f.Add([]byte("preset: openssh\nrules:\n  - deny: any\n"))

@@ -186,8 +186,8 @@ var laptop = []mutant{
 	{
 		claim: "a workspace is not taken for a place",
 		file:  "internal/sshconfig/store.go",
-		old:   `	if slices.Contains(h.Places, p) || !slices.ContainsFunc(h.Workspaces, isIt) {`,
-		new:   `	if slices.Contains(h.Places, p) || isIt != nil {`,
+		old:   `	if at < 0 || slices.Contains(h.Places, p) {`,
+		new:   `	if at < 0 || at >= 0 {`,
 		pkg:   "cmd/keyway",
 		run:   "^TestAWorkspaceIsNoPlace$",
 	},

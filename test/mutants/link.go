@@ -82,8 +82,8 @@ var link = []mutant{
 	},
 	{
 		claim: "a bastion's words do not pass for its ssh's own",
-		file:  "internal/link/hop_unix.go",
-		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, own)`, new: `own = slices.Concat(w.Options, own)`,
+		file:  "internal/link/dialattempt.go",
+		old:   `strings.Lines(string(data)) {`, new: `strings.Lines(string(data) + h.banner.String() + h.said.String()) {`,
 		pkg: "test/hostile", run: "TestLyingBastion",
 	},
 	{

@@ -250,7 +250,7 @@ var privileges = []mutant{
 	},
 	{
 		claim: "the mux holds no workspace ready for another user",
-		file:  "internal/mux/server.go", old: `if err != nil || int(cred.Uid) != os.Getuid() {`, new: `if err != nil {`,
+		file:  "internal/mux/server.go", old: `if err != nil || int(cred.Uid) != os.Getuid() {`, new: `if err != nil || int(cred.Uid) < 0 {`,
 		pkg: "internal/mux", run: "^TestOtherUsersAreNotServed$",
 	},
 	{
@@ -271,11 +271,26 @@ var privileges = []mutant{
 	{
 		claim: "a program in a workspace is remote to the agent through the mux, too",
 		file:  "internal/mux/agent.go", old: `extBind), p.proof(true)...)`, new: `extBind), p.proof(false)...)`,
-		pkg: "test/mux", run: "^TestMuxIsNoWayAroundTheAgent$",
+		pkg: "test/mux", run: "^TestMuxDoesAsSSHDoes$/^the_agent",
 	},
 	{
 		claim: "the mux leaves the shell its input",
 		file:  "internal/mux/end.go", old: `if background = !mayRead(e.pid, int(fd)); background {`, new: `if background {`,
 		pkg: "test/mux", run: "^TestMuxLeavesTheShellItsInput$",
+	},
+	{
+		claim: "a rule about askers elsewhere says nothing of programs here",
+		file:  "internal/policy/rule.go", old: "if !f.Remote {\n\t\treturn differs", new: "if false {\n\t\treturn differs",
+		pkg: "internal/policy", run: "^TestRulesAboutAskersElsewhere$",
+	},
+	{
+		claim: "a question tells the hosts that are claimed",
+		file:  "internal/policy/facts.go", old: "if u.Fingerprint == h.Fingerprint {", new: "if u.Fingerprint != \"\" {",
+		pkg: "internal/policy", run: "^TestWordsTellClaimedHosts$",
+	},
+	{
+		claim: "a laptop sends a bounded number of keys that may enter",
+		file:  "internal/keyway/entrykey.go", old: "if len(keys) > maxSentKeys {", new: "if len(keys) < 0 {",
+		pkg: "internal/keyway", run: "^TestKeysThatAreSentAreKeys$",
 	},
 }

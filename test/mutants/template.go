@@ -177,14 +177,9 @@ var templates = []mutant{
 		pkg: "internal/installed", run: "^TestBounds$",
 	},
 	{
-		claim: "what waits is not opened in a workspace",
-		file:  "internal/installed/installed.go", old: `if !st.Mode().IsRegular() || st.Size() > limit {`, new: `if st.Size() > limit {`,
-		pkg: "internal/installed", run: "^TestNothingThatWaitsIsOpened$",
-	},
-	{
 		claim: "an archive leads nowhere else",
 		file:  "internal/engine/docker/images/archive.go", old: `path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../")`, new: `name == "" && strings.HasPrefix(name, "/")`,
-		pkg: "internal/engine/docker", run: "^TestArchivesThatAreRefused$",
+		pkg: "internal/engine/docker/images", run: "^TestNamedArchive$",
 	},
 	{
 		claim: "an archive names images in one file",

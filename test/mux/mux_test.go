@@ -269,6 +269,7 @@ while done < 2: done += once()'`) + "wait"},
 	{name: "standard streams forwarded with an answer", command: `(echo SSH-2.0-none; sleep 1) | timeout 10 ssh MODE -W GPU train | head -c 7`},
 	{name: "the agent", command: "SSH -A train 'ssh-add -l | wc -l; ssh-add -T /dev/null >/dev/null 2>&1; echo $?'; SSH train 'ssh-add -l 2>/dev/null | wc -l'"},
 	{name: "the agent after its session", command: "s=$(SSH -A train 'ssh-add -l >/dev/null && echo $SSH_AUTH_SOCK'); SSH train \"SSH_AUTH_SOCK=$s timeout 60 ssh-add -l >/dev/null 2>&1; echo \\$?\""},
+	{name: "the agent's keys stay", command: "SSH -A train 'ssh-add -D >/dev/null 2>&1; echo $?; ssh-add -l | wc -l'"},
 	{name: "the agent by its option", command: "SSH -o ForwardAgent=yes train 'ssh-add -l | wc -l'"},
 
 	{name: "no session", command: "timeout 4 ssh MODE -N train", byItself: true},

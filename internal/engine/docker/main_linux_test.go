@@ -182,7 +182,7 @@ func (d daemon) world(t testing.TB, opts ...docker.Option) world {
 	volumes := w.volumes(t)
 	w.Subject = enginetest.Subject{
 		Engine: e, Image: d.image, Tool: "/tool", Walled: true, Dials: 100,
-		Kill: w.kill,
+		Kill: w.kill, StopOutside: w.stopOutside,
 		Left: func(t testing.TB) []string {
 			left := append(w.files(t), w.containers(t)...)
 			for name := range w.volumes(t) {
@@ -253,6 +253,11 @@ func (w world) tool(args ...string) *exec.Cmd {
 }
 
 var _ engine.Engine = (*docker.Engine)(nil)
+
+func (w world) stopOutside(ctx context.Context, name keyway.Name) error {
+	_, err := w.daemon.client.ContainerStop(ctx, w.container(name), client.ContainerStopOptions{})
+	return err
+}
 
 func (w world) killByAPI(t testing.TB, name keyway.Name) {
 	if _, err := w.daemon.client.ContainerKill(enginetest.Context(t), w.container(name), client.ContainerKillOptions{Signal: "KILL"}); err != nil {

@@ -29,9 +29,9 @@ func TestRootlessPodman(t *testing.T) {
 		}
 	}()
 	// Of the contract what could differ, because all of it takes minutes.
-	const parts = "TestPodmanOfAStranger$/^(Robber|Peeker|SecondUser|Hostile|Fields)$/^(Process.Caller|Resources.(CPUs|Ulimits.Name))"
+	const parts = "TestPodmanOfAStranger$/^(Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Process.Caller|Resources.(CPUs|Ulimits.Name))"
 	said := asStranger(t, parts, strangerUID, envSocket+"="+podman.Host)
-	for _, name := range []string{"Robber", "Peeker", "SecondUser", "Hostile", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
+	for _, name := range []string{"Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
 		if !strings.Contains(said, "--- PASS: TestPodmanOfAStranger/"+name) {
 			t.Errorf("%s did not run:\n%s", name, said)
 		}

@@ -44,6 +44,9 @@ type Subject struct {
 	Left func(t testing.TB) []string
 	// Kill kills the workspace's first process as somebody else would: kill -9.
 	Kill func(t testing.TB, name keyway.Name)
+	// StopOutside stops a workspace as somebody else would, with the time that it asks for
+	// by itself.
+	StopOutside func(ctx context.Context, name keyway.Name) error
 	// Walled says that a workspace is a container: other users are in it, and its
 	// guest's memory is closed to them.
 	Walled bool

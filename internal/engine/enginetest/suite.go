@@ -39,6 +39,7 @@ func Run(t *testing.T, s Subject) {
 		{"HalfClose", halfClose},
 		{"ManyDials", manyDials},
 		{"Sessions", sessions},
+		{"RunsSave", runsSave},
 		{"Fresh", fresh},
 		{"Impostor", impostor},
 		{"Robber", robber},

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,9 +39,10 @@ func subject(t *testing.T, opts ...host.Option) (enginetest.Subject, string) {
 	root := t.TempDir()
 	return enginetest.Subject{
 		Engine: host.New(root, programs.Guest, opts...), Tool: programs.Tool, Dials: 100,
-		Home: func(name keyway.Name) string { return filepath.Join(root, "workspaces", string(name)) },
-		Left: func(t testing.TB) []string { return append(files(t, root), processes(root)...) },
-		Kill: func(t testing.TB, name keyway.Name) { killInit(t, root, name) },
+		Home:        func(name keyway.Name) string { return filepath.Join(root, "workspaces", string(name)) },
+		Left:        func(t testing.TB) []string { return append(files(t, root), processes(root)...) },
+		Kill:        func(t testing.TB, name keyway.Name) { killInit(t, root, name, syscall.SIGKILL) },
+		StopOutside: func(_ context.Context, name keyway.Name) error { killInit(t, root, name, syscall.SIGTERM); return nil },
 	}, root
 }
 
@@ -82,7 +84,7 @@ func workspaceOf(env string) string {
 	return ""
 }
 
-func killInit(t testing.TB, root string, name keyway.Name) {
+func killInit(t testing.TB, root string, name keyway.Name, sig syscall.Signal) {
 	data, err := os.ReadFile(filepath.Join(root, "workspaces", string(name), "init.lock"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +93,7 @@ func killInit(t testing.TB, root string, name keyway.Name) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(pid, sig); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,7 +162,7 @@ func TestStopEndsStrays(t *testing.T) {
 	if out, err := session.CombinedOutput("keyway run -d -- " + s.Tool + " hang"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	killInit(t, root, w.Name)
+	killInit(t, root, w.Name, syscall.SIGKILL)
 	s.Await(t, w.Name, keyway.Stopped)
 	if err := s.Engine.Stop(enginetest.Context(t), w.Name, time.Second); err != nil {
 		t.Fatal(enginetest.Full(err))

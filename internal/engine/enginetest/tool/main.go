@@ -24,7 +24,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: tool env NAME | cat FILE… | mark FILE | write FILE TEXT | plant DIR | uproot DIR | pipe FILE | chmod FILE | id | pwd | shm | ls DIR | hang | exit | as UID … | hide DIR | rob HOME | peek HOME | impostor HOME KEY")
+		return fmt.Errorf("usage: tool env NAME | cat FILE… | mark FILE | write FILE TEXT | plant DIR | uproot DIR | pipe FILE | chmod FILE | id | pwd | shm | ls DIR | hang | train FILE | exit | as UID … | hide DIR | rob HOME | peek HOME | impostor HOME KEY")
 	}
 	arg := strings.Join(args[1:min(2, len(args))], "")
 	switch args[0] {
@@ -68,6 +68,10 @@ func run(args []string) error {
 		return list(arg)
 	case "hang":
 		return hang()
+	case "train":
+		return train(arg)
+	case "load":
+		return load()
 	case "as":
 		return as(arg, args[2:])
 	case "hide":

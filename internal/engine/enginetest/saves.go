@@ -1,0 +1,74 @@
+//go:build linux
+
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// runsSave stops a workspace, by its engine and by the platform's own means, in which five
+// training runs have terminals and five have pipes. All save before they end.
+func runsSave(t *testing.T, s Subject) {
+	w := s.Create(t, s.Spec(t, "saves"))
+	ends := map[string]func(context.Context) error{
+		"stopped": func(ctx context.Context) error { return s.Engine.Stop(ctx, w.Name, keyway.DefaultGrace) },
+		"outside": func(ctx context.Context) error { return s.StopOutside(ctx, w.Name) },
+	}
+	for how, end := range ends {
+		files := s.beginRuns(t, w, how)
+		s.awaitFiles(t, w, files, "training")
+		if err := end(Context(t)); err != nil {
+			t.Fatalf("%s: %v", how, Full(err))
+		}
+		s.Await(t, w.Name, keyway.Stopped)
+		if err := s.Engine.Start(Context(t), w.Name); err != nil {
+			t.Fatalf("Start: %v", Full(err))
+		}
+		if got, err := s.Try(t, w, "cat "+strings.Join(files, " ")); got != strings.Repeat("saved", len(files)) {
+			t.Errorf("%s: the runs saved %q: %v", how, got, err)
+		}
+	}
+}
+
+// beginRuns starts training runs and returns the files that they save to.
+func (s Subject) beginRuns(t *testing.T, w keyway.Workspace, how string) (files []string) {
+	t.Helper()
+	home, client := s.Run(t, w, "env "+keyway.EnvHome), s.Client(t, w)
+	for i := range 5 {
+		for _, way := range []struct{ name, option string }{{"terminal", "-t"}, {"pipes", "-T"}} {
+			session, err := client.NewSession()
+			if err != nil {
+				t.Fatal(err)
+			}
+			job := fmt.Sprintf("%s-%s-%d", how, way.name, i)
+			files = append(files, home+"/"+job)
+			run := fmt.Sprintf("keyway run -d %s --as %s -- %s train %s/%s", way.option, job, s.Tool, home, job)
+			if out, err := session.CombinedOutput(run); err != nil {
+				t.Fatalf("%s: %v: %s", job, err, out)
+			}
+		}
+	}
+	return files
+}
+
+// awaitFiles returns when all files hold a text.
+func (s Subject) awaitFiles(t *testing.T, w keyway.Workspace, files []string, text string) {
+	t.Helper()
+	ctx := Context(t)
+	for {
+		got, err := s.Try(t, w, "cat "+strings.Join(files, " "))
+		if got == strings.Repeat(text, len(files)) {
+			return
+		}
+		if engine.Sleep(ctx, 20*time.Millisecond) != nil {
+			t.Fatalf("the files hold %q: %v", got, err)
+		}
+	}
+}

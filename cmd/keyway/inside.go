@@ -30,7 +30,9 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	}
 	ssh, argv := laptop.InsideArgs(entry, args...)
 	if i.terminal {
-		ssh = append([]string{"-t"}, ssh...)
+		// Escapes are of whoever shows the job, in the workspace: ssh's own take a pasted
+		// line that is ~. for its end, and the rest is typed into the shell here.
+		ssh = append([]string{"-t", "-o", "EscapeChar=none"}, ssh...)
 	}
 	path, err := a.FindSSH()
 	if err != nil {

@@ -286,13 +286,10 @@ if the connection failed.`,
 		Args:              takes(1, -1, "a job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if grace < 0 || grace > keyway.MaxGrace {
-				return keyway.Errorf(keyway.Usage, "--grace %v is not from 0 to %v", grace, keyway.MaxGrace).Hint("for example: --grace 2m")
-			}
 			words := []string{"kill", "--grace", strconv.FormatFloat(grace.Seconds(), 'f', -1, 64)}
 			return each(args, cmd.ErrOrStderr(), func(arg string) error { return killJob(cmd.Context(), arg, words...) })
 		},
 	}
-	cmd.Flags().DurationVar(&grace, "grace", grace, "let the job end by itself within `TIME`; 0: none")
+	cmd.Flags().Var((*graceValue)(&grace), "grace", "let the job end by itself within `TIME`, as in 30 or 2m; 0: none")
 	return cmd
 }

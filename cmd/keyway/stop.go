@@ -31,9 +31,6 @@ once.` +
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if grace < 0 || grace > keyway.MaxGrace {
-				return keyway.Errorf(keyway.Usage, "--grace %v is not from 0 to %v", grace, keyway.MaxGrace).Hint("for example: --grace 2m")
-			}
 			a, err := newApp()
 			if err != nil {
 				return err
@@ -47,7 +44,7 @@ once.` +
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&grace, "grace", grace, "let jobs end by themselves within `TIME`; 0: none")
+	cmd.Flags().Var((*graceValue)(&grace), "grace", "let jobs end by themselves within `TIME`, as in 30 or 2m; 0: none")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }

@@ -15,6 +15,18 @@ const (
 	MaxGrace     = 24 * time.Hour
 )
 
+// ParseGrace reads a grace as people type it: seconds, or a number with a unit as in 2m.
+func ParseGrace(text string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		text += "s"
+	}
+	grace, err := time.ParseDuration(text)
+	if err != nil || grace < 0 || grace > MaxGrace {
+		return 0, Errorf(Usage, "--grace %q is not a time from 0 to 24h", text).Hint("for example: --grace 30, or --grace 2m")
+	}
+	return grace, nil
+}
+
 // GraceFile says for how many milliseconds whoever stops the workspace lets its programs
 // end; without it they have DefaultGrace.
 func (h Home) GraceFile() string { return filepath.Join(string(h), "grace") }

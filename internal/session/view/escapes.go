@@ -9,9 +9,9 @@ import (
 	"keyway/internal/typeahead"
 )
 
-// escapes finds ~d in what a user types at the start of a line. ~~ there is one
-// ~. OpenSSH, which has ~ as well, passes on what it does not know: ~d works
-// inside it, ~~ must be typed as ~~~~.
+// escapes finds ~d in what a user types at the start of a line, or ~. as in OpenSSH. ~~
+// there is one ~. An ssh that somebody has typed has ~ as well, and passes on what it does
+// not know: ~d works inside it, ~~ must be typed as ~~~~.
 //
 // Only a person leaves, no pasted text. That comes at once: with more before or after it
 // in one piece, or more of it than anybody types in a moment. So ~d counts when nothing
@@ -37,7 +37,7 @@ type escapeStage byte
 const (
 	idle    escapeStage = iota
 	tilde               // ~ was typed at the start of a line
-	leaving             // and d; nothing has followed until now
+	leaving             // and d or a dot; nothing has followed until now
 )
 
 const (
@@ -131,10 +131,10 @@ func (e *escapes) next(rest []byte, k stroke) []byte {
 		return rest
 	}
 	switch {
-	case e.stage == tilde && k.key == 'd':
+	case e.stage == tilde && (k.key == 'd' || k.key == '.'):
 		e.stage, e.held = leaving, append(e.held, k.raw...)
 		return rest
-	case e.stage == tilde && k.key == '~':
+	case e.stage == tilde && k.key == '~' && !e.pasted():
 		e.stage, e.held, e.inLine = idle, nil, true
 		return append(rest, k.raw...)
 	case e.stage != idle:

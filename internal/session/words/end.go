@@ -5,9 +5,7 @@ package words
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -133,14 +131,14 @@ func (c *cli) mustRun(name keyway.Name) (session.Info, error) {
 	return i, err
 }
 
-const killUsage = `Usage: keyway kill [--grace SECONDS] NAME…
+const killUsage = `Usage: keyway kill [--grace TIME] NAME…
 
 Ends sessions: their jobs get SIGTERM, what these started when they have ended, and
 whoever is left after the grace is killed. Returns when all have ended. Logs and exit
 codes stay. A second kill with a shorter grace shortens the time. Of a session that
 has ended it ends what that has left running.
 
-  --grace SECONDS  time to end by themselves (default 10); 0: none at all
+  --grace TIME  time to end by themselves, as in 30 or 2m (default 10s); 0: none at all
 
 Example:
   keyway kill exp7
@@ -158,11 +156,10 @@ func killCommand() command {
 func (c *cli) kill(g option.Given) (int, error) {
 	grace := 10 * time.Second
 	if s, ok := g.Values["grace"]; ok {
-		seconds, err := strconv.ParseFloat(s, 64)
-		if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 24*3600 {
-			return 0, misused("kill", "--grace: from 0 to 86400 seconds")
+		var err error
+		if grace, err = keyway.ParseGrace(s); err != nil {
+			return 0, err
 		}
-		grace = time.Duration(seconds * float64(time.Second))
 	}
 	return c.each("kill", g.Words, func(name keyway.Name) error { return c.killOne(name, grace) })
 }

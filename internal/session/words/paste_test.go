@@ -57,7 +57,7 @@ var twoTildes = regexp.MustCompile(`((?:^|[\r\n])(?:\r|\n)*)~~`)
 
 // pastedLines is text as people paste it, rich in what would leave.
 func pastedLines(random *rand.Rand, lines int) []byte {
-	some := []string{"~dave/run.sh", "~d", "~~d", "~", "cd ~d", "~d && rm -rf x", "", "~\t~d", "echo é~d", "\x1b[A~d", "~d~d", "make"}
+	some := []string{"~dave/run.sh", "~d", "~~d", "~.", "~~.", "~\x1a", "~B", "~", "cd ~d", "~d && rm -rf x", "", "~\t~d", "echo é~d", "\x1b[A~d", "~d~d", "make"}
 	var b bytes.Buffer
 	for i := range lines {
 		fmt.Fprintf(&b, "%s%s%d%s", some[random.IntN(len(some))], []string{" ", ""}[random.IntN(2)], i, []string{"\n", "\r", "\r\n"}[random.IntN(3)])

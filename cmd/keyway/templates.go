@@ -124,10 +124,10 @@ func changeable(o catalogue.Override) string {
 	}
 	add(o.GPUs > 0, "--gpus ≤ %d", o.GPUs)
 	add(o.CPUs > 0, "--cpus ≤ %g", o.CPUs)
-	add(o.Memory > 0, "--memory ≤ %s", size(o.Memory))
-	add(o.ShmSize > 0, "--shm-size ≤ %s", size(o.ShmSize))
+	add(o.Memory > 0, "--memory ≤ %s", catalogue.Size(o.Memory))
+	add(o.ShmSize > 0, "--shm-size ≤ %s", catalogue.Size(o.ShmSize))
 	add(o.PidsLimit > 0, "--pids-limit ≤ %d", o.PidsLimit)
-	add(o.Tmpfs > 0, "--tmpfs ≤ %s", size(o.Tmpfs))
+	add(o.Tmpfs > 0, "--tmpfs ≤ %s", catalogue.Size(o.Tmpfs))
 	add(len(o.Env) > 0, "-e %s", strings.Join(o.Env, ","))
 	add(len(o.Volumes) > 0, "-v %s", strings.Join(o.Volumes, ","))
 	add(len(o.Free) > 0, "%s", strings.Join(o.Free, ", "))

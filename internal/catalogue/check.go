@@ -154,7 +154,7 @@ func number(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) }
 
 func bytesOf(option string, limit func(Override) int64, of func(keyway.Spec) int64) rule {
 	return func(o Override, want, got keyway.Spec) *keyway.Error {
-		text := size
+		text := Size
 		if option == "pids-limit" {
 			text = func(n int64) string { return strconv.FormatInt(n, 10) }
 		}
@@ -163,8 +163,8 @@ func bytesOf(option string, limit func(Override) int64, of func(keyway.Spec) int
 	}
 }
 
-// size is a number of bytes as options take it.
-func size(n int64) string {
+// Size is a number of bytes as options take it.
+func Size(n int64) string {
 	for _, unit := range []struct {
 		bytes int64
 		name  string
@@ -273,7 +273,7 @@ func sizeAt(target string, n int64) string {
 	if n == 0 {
 		return "0"
 	}
-	return fmt.Sprintf("%s:size=%s", target, size(n))
+	return fmt.Sprintf("%s:size=%s", target, Size(n))
 }
 
 // maxTold is how many problems are told at once.

@@ -170,6 +170,7 @@ func TestRolesAreApart(t *testing.T) {
 var owners = map[string]string{
 	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
 	"github.com/compose-spec/compose-go/v2/":  "internal/template",
+	"github.com/go-viper/mapstructure/v2":     "internal/template",
 	"github.com/google/go-containerregistry/": "internal/registry",
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",

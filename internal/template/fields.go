@@ -12,24 +12,43 @@ import (
 
 // rule says what may stand at one place of a Compose file.
 type rule struct {
-	fields map[string]*rule // these fields; nil: its form is compose-go's to judge
+	fields map[string]*rule // these fields, also of the mappings in a list
 	names  *rule            // any field, each of this form
 	not    string           // the sentence that refuses it
+	form   form             // the shape of the value
 }
 
-var value = &rule{}
+var value = &rule{} // of any shape
 
 func not(why string) *rule { return &rule{not: why} }
 
 func fields(f map[string]*rule) *rule { return &rule{fields: f} }
 
-// values are fields whose form compose-go judges.
-func values(list ...string) map[string]*rule {
+// values are fields of any shape.
+func values(list ...string) map[string]*rule { return shaped(form{}, list...) }
+
+// shaped are fields of that shape.
+func shaped(f form, list ...string) map[string]*rule {
 	m := map[string]*rule{}
 	for _, name := range list {
-		m[name] = value
+		m[name] = &rule{form: f}
 	}
 	return m
+}
+
+// all is several groups of fields as one.
+func all(groups ...map[string]*rule) map[string]*rule {
+	m := map[string]*rule{}
+	for _, g := range groups {
+		maps.Copy(m, g)
+	}
+	return m
+}
+
+// in is r in that shape.
+func (r *rule) in(f form) *rule {
+	r.form = f
+	return r
 }
 
 // with is base with more fields.
@@ -50,13 +69,13 @@ const (
 // fileRule is a Compose file as keyway takes it.
 var fileRule = fields(map[string]*rule{
 	"name": value, "version": value,
-	"services": {names: serviceRule},
-	"volumes": {names: fields(map[string]*rule{
-		"name": value, "external": value,
+	"services": {names: serviceRule, form: mappings},
+	"volumes": {form: mappings, names: fields(map[string]*rule{
+		"name": {form: text}, "external": {form: truth},
 		"driver": not("volumes are of the engine's own driver"), "driver_opts": not("volumes are of the engine's own driver"), "labels": not("volumes have no labels of yours"),
-	})},
-	"secrets": {names: fields(map[string]*rule{
-		"file": value, "environment": value, "name": value,
+	}).in(orNothing)},
+	"secrets": {form: mappings, names: fields(map[string]*rule{
+		"file": {form: text}, "environment": {form: text}, "name": {form: text},
 		"external": not("secrets are files or variables of this laptop"),
 	})},
 	"networks": not(notNetworks),
@@ -67,22 +86,27 @@ var fileRule = fields(map[string]*rule{
 })
 
 // deviceRule is an item of gpus, and of deploy.resources.reservations.devices.
-var deviceRule = fields(with(values("capabilities", "count", "device_ids", "driver"), map[string]*rule{
+var deviceRule = fields(with(all(shaped(texts, "capabilities", "device_ids"), shaped(whole, "count"), shaped(text, "driver")), map[string]*rule{
 	"options": not("drivers take no options here"),
 }))
 
 // serviceRule is a service: what keyway honours, and why not the rest of what
 // Compose knows.
-var serviceRule = fields(with(with(values("image", "shm_size", "ulimits", "tmpfs", "environment", "env_file", "user", "working_dir",
-	"command", "entrypoint", "cpus", "mem_limit", "pids_limit", "labels", "read_only", "cap_add", "security_opt", "stdin_open", "tty", "init", "devices", "expose"),
+var serviceRule = fields(with(with(all(
+	shaped(text, "image", "user", "working_dir"), shaped(number, "shm_size", "cpus", "mem_limit"), shaped(whole, "pids_limit"),
+	shaped(truth, "read_only", "stdin_open", "tty", "init"), shaped(texts, "cap_add", "security_opt"), shaped(textOrTexts, "tmpfs"),
+	shaped(words, "command", "entrypoint"), shaped(pairsOrTexts, "environment", "labels"), shaped(form{one: "[", each: "sin"}, "expose")),
 	map[string]*rule{
-		"gpus":           deviceRule,
+		"ulimits":        {form: mappings, names: fields(shaped(whole, "soft", "hard")).in(form{one: "is{"})},
+		"env_file":       fields(all(shaped(text, "path", "format"), shaped(truth, "required"))).in(form{one: "s[", each: "s{"}),
+		"devices":        fields(shaped(text, "source", "target", "permissions")).in(form{one: "[", each: "s{"}),
+		"gpus":           fields(deviceRule.fields).in(form{one: "s[", each: "{"}),
 		"x-keyway":       extensionRule,
-		"ports":          fields(values("target", "published", "protocol", "host_ip", "mode", "name", "app_protocol")),
-		"secrets":        fields(with(values("source", "target"), map[string]*rule{"uid": not(notOwner), "gid": not(notOwner), "mode": not(notOwner)})),
-		"extends":        fields(map[string]*rule{"service": value, "file": not("a template is one file; write the service into it")}),
+		"ports":          fields(all(shaped(whole, "target", "published"), shaped(text, "protocol", "host_ip", "mode", "name", "app_protocol"))).in(form{one: "[", each: "sin{"}),
+		"secrets":        fields(with(shaped(text, "source", "target"), map[string]*rule{"uid": not(notOwner), "gid": not(notOwner), "mode": not(notOwner)})).in(form{one: "[", each: "s{"}),
+		"extends":        fields(map[string]*rule{"service": {form: text}, "file": not("a template is one file; write the service into it")}).in(form{one: "s{"}),
 		"deploy":         deployRule,
-		"volumes":        volumeRule,
+		"volumes":        volumeRule.in(form{one: "[", each: "s{"}),
 		"build":          not("an image is built where it will run, or pulled: docker build -t NAME . at the place, then image: NAME"),
 		"container_name": not("the workspace's name is said when it is made: keyway up --name NAME"),
 	}), refusals))
@@ -91,25 +115,25 @@ const notOwner = "a secret belongs to the workspace's user, who alone can read i
 
 var deployRule = fields(map[string]*rule{
 	"resources": fields(map[string]*rule{
-		"limits": fields(map[string]*rule{"cpus": value, "memory": value, "pids": value, "devices": not("devices are reserved, not limited: write reservations")}),
+		"limits": fields(with(all(shaped(number, "cpus"), shaped(whole, "pids"), shaped(text, "memory")), map[string]*rule{"devices": not("devices are reserved, not limited: write reservations")})).in(mappings),
 		"reservations": fields(map[string]*rule{
-			"devices": deviceRule,
+			"devices": fields(deviceRule.fields).in(form{one: "[", each: "{"}),
 			"cpus":    not("a place reserves no processors; limits.cpus bounds them"), "memory": not("a place reserves no memory; limits.memory bounds it"),
 			"generic_resources": not("ask for GPUs by gpus"),
-		}),
-	}),
+		}).in(mappings),
+	}).in(mappings),
 	"replicas": not(notOthers), "mode": not(notOthers), "endpoint_mode": not(notNetworks), "labels": not("write them as labels of the service"),
 	"restart_policy": not(notService), "placement": not("the place is said when the workspace is made: keyway up --on PLACE"),
 	"rollback_config": not(notOthers), "update_config": not(notOthers),
-})
+}).in(orNothing)
 
 var volumeRule = fields(map[string]*rule{
-	"type": value, "source": value, "target": value, "read_only": value,
+	"type": {form: text}, "source": {form: text}, "target": {form: text}, "read_only": {form: truth},
 	"bind": fields(map[string]*rule{
-		"create_host_path": value, "propagation": not(notMounted), "selinux": not(notMounted), "recursive": not(notMounted),
-	}),
-	"volume":      fields(map[string]*rule{"nocopy": not(notMounted), "subpath": not(notMounted), "labels": not(notMounted)}),
-	"tmpfs":       fields(map[string]*rule{"size": value, "mode": not("anybody in the workspace may write to a tmpfs, as to /tmp")}),
+		"create_host_path": {form: truth}, "propagation": not(notMounted), "selinux": not(notMounted), "recursive": not(notMounted),
+	}).in(mappings),
+	"volume":      fields(map[string]*rule{"nocopy": not(notMounted), "subpath": not(notMounted), "labels": not(notMounted)}).in(mappings),
+	"tmpfs":       fields(map[string]*rule{"size": {form: number}, "mode": not("anybody in the workspace may write to a tmpfs, as to /tmp")}).in(mappings),
 	"consistency": not(notMounted), "image": not(notMounted),
 })
 
@@ -204,6 +228,7 @@ func ownPairs(n *yaml.Node) (own []pair) {
 func (w *walker) field(p pair, r *rule, where string) {
 	name := p.key.Value
 	if r.names != nil {
+		w.shape(p, r.names.form, where+name)
 		w.walk(p.value, r.names, where+name+".")
 		return
 	}
@@ -219,6 +244,7 @@ func (w *walker) field(p pair, r *rule, where string) {
 	case known.not != "":
 		w.add(w.errorf(p.key, "the field %s is not for workspaces: %s", name, known.not).Hint("leave %s out, or keep a keyway.yaml beside the file that has it", name))
 	default:
+		w.shape(p, known.form, where+name)
 		w.walk(p.value, known, where+name+".")
 	}
 }

@@ -1,15 +1,17 @@
 package template
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/interpolation"
+	"github.com/compose-spec/compose-go/v2/override"
 	compose "github.com/compose-spec/compose-go/v2/template"
+	"github.com/compose-spec/compose-go/v2/transform"
 	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v3"
 
@@ -98,37 +100,79 @@ type loaded struct {
 	used    []string // the variables that were filled in
 }
 
-// load has compose-go read one service and those that it extends.
+// load reads one service and those that it extends, as compose-go understands them. Its
+// loader does the same, and imports a compiler of JSON schemas that every start of
+// keyway would wait for.
 func (d *document) load(name string, names []string, lookup func(string) (string, bool)) (loaded, error) {
-	config := map[string]any{"name": "keyway", "services": d.services(names)}
+	model := map[string]any{"services": d.services(names)}
 	for _, top := range []string{"volumes", "secrets"} {
 		if n := field(d.root, top); n != nil {
-			config[top] = plain(n)
+			model[top] = plain(n)
 		}
 	}
 	used := map[string]bool{}
-	details := types.ConfigDetails{WorkingDir: "/", ConfigFiles: []types.ConfigFile{{Filename: d.file, Config: config}}}
-	project, err := loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
-		o.SkipInclude, o.SkipResolveEnvironment, o.SkipResolveLabels, o.SkipNormalization, o.SkipConsistencyCheck = true, true, true, true, true
-		o.ResolvePaths = false
-		o.SetProjectName("keyway", true)
-		o.Interpolate.Substitute = substitute
-		o.Interpolate.LookupValue = func(name string) (string, bool) {
+	model, err := interpolation.Interpolate(model, interpolation.Options{
+		Substitute: substitute, TypeCastMapping: casts,
+		LookupValue: func(name string) (string, bool) {
 			v, ok := lookup(name)
 			if ok {
 				used[name] = true
 			}
 			return v, ok
-		}
+		},
 	})
 	if err != nil {
 		return loaded{}, d.explain(err)
 	}
-	s, ok := project.Services[name]
-	if !ok {
-		return loaded{}, keyway.Errorf(keyway.BadConfig, "%s has no service %s", d.file, name)
+	service, err := extended(model["services"], names)
+	if err != nil {
+		return loaded{}, d.explain(err)
 	}
-	return loaded{ServiceConfig: s, volumes: project.Volumes, secrets: project.Secrets, used: slices.Sorted(maps.Keys(used))}, nil
+	if g, ok := service["gpus"].(string); ok && g != "all" {
+		return loaded{}, d.errorf(at(d.root, []string{"services", d.having(names, "gpus"), "gpus"}), "gpus cannot be %.40q", g).
+			Hint("write: gpus: all, or a number of them: gpus: [{count: 2}]")
+	}
+	model["services"] = map[string]any{name: service}
+	for _, step := range []func(map[string]any) (map[string]any, error){override.EnforceUnicity, canonical, override.EnforceUnicity, transform.SetDefaultValues} {
+		if model, err = step(model); err != nil {
+			return loaded{}, d.explain(err)
+		}
+	}
+	var all struct {
+		Services map[string]types.ServiceConfig
+		Volumes  types.Volumes
+		Secrets  types.Secrets
+	}
+	if err := decode(model, &all); err != nil {
+		return loaded{}, d.misformed(err, names)
+	}
+	return loaded{ServiceConfig: all.Services[name], volumes: all.Volumes, secrets: all.Secrets, used: slices.Sorted(maps.Keys(used))}, nil
+}
+
+func canonical(model map[string]any) (map[string]any, error) {
+	return transform.Canonical(model, false)
+}
+
+// extended is the first of the named services over the second, and so on.
+func extended(services any, names []string) (map[string]any, error) {
+	all, _ := services.(map[string]any)
+	var merged map[string]any
+	for _, name := range slices.Backward(names) {
+		one, ok := all[name].(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("services.%s must have fields", name)
+		}
+		delete(one, "extends")
+		if merged == nil {
+			merged = one
+			continue
+		}
+		var err error
+		if merged, err = override.ExtendService(merged, one); err != nil {
+			return nil, err
+		}
+	}
+	return merged, nil
 }
 
 // services are those that compose-go is given: what it would only refuse is not read
@@ -138,6 +182,9 @@ func (d *document) services(names []string) map[string]any {
 	all := field(d.root, "services")
 	for _, name := range names {
 		m[name] = plain(field(all, name))
+		if fields, ok := m[name].(map[string]any); ok { // a setup's $NAME is its shell's
+			maps.DeleteFunc(fields, func(name string, _ any) bool { return strings.HasPrefix(name, "x-") })
+		}
 	}
 	return m
 }
@@ -166,8 +213,7 @@ var inPath = regexp.MustCompile(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.
 // explain is an error of compose-go's with the line that it is about.
 func (d *document) explain(err error) error {
 	var unset errUnset
-	said := strings.TrimPrefix(err.Error(), "validating "+d.file+": ")
-	said = strings.Join(strings.Fields(said), " ")
+	said := strings.Join(strings.Fields(err.Error()), " ")
 	where, message := d.root, said
 	if found := inPath.FindString(said); found != "" {
 		path := strings.Trim(found, "'")
@@ -177,12 +223,10 @@ func (d *document) explain(err error) error {
 	if errors.As(err, &unset) {
 		return d.errorf(where, "%v", unset).Hint("set it: export %s=VALUE\nor give it a default in the file: ${%[1]s:-VALUE}", unset.name)
 	}
-	e := d.errorf(where, "%.500s", message)
-	if strings.HasSuffix(message, "must be a string") {
-		return e.Hint("put it in quotes: \"…\"")
-	}
-	return e.Hint("see how it is written: docs/TEMPLATES.md")
+	return d.errorf(where, "%.500s", message).Hint(howWritten)
 }
+
+const howWritten = "see how it is written: docs/TEMPLATES.md"
 
 // short is a path without the service's name, which people know.
 func short(path string) string {

@@ -173,6 +173,15 @@ func TestProblemsHaveALine(t *testing.T) {
 	}
 }
 
+// TestASetupIsItsShells: what has a $ in a script is not filled in from the laptop.
+func TestASetupIsItsShells(t *testing.T) {
+	const script = "echo $HOME ${NOT_HERE} $$ $(id -u)"
+	a, err := resolveText(t, service("image: i\nx-keyway: {setup: '"+script+"'}\nx-mine: ${NOT_HERE}"), nil)
+	if err != nil || a.Setup != script || len(a.Variables) != 0 {
+		t.Errorf("%q, %q, %v", a.Setup, a.Variables, err)
+	}
+}
+
 func TestManyProblemsAtOnce(t *testing.T) {
 	_, err := resolveText(t, service("imge: i\nrestart: always\ngpu: all"), nil)
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {

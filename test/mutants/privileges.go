@@ -216,7 +216,7 @@ var privileges = []mutant{
 	{
 		claim: "a key that is forgotten is overwritten",
 		file:  "internal/identity/secret.go", old: "\tclear(s.memory)\n", new: ``,
-		pkg: "internal/identity", run: "^TestSecretIsOverwritten$",
+		pkg: "internal/identity", run: "^TestForgottenBytesAreOverwritten$",
 	},
 	{
 		claim: "keyway keys shows what others can reach, not what this machine can",
@@ -240,7 +240,7 @@ var privileges = []mutant{
 	},
 	{
 		claim: "options of a container are those that were asked for",
-		file:  "cmd/keyway/privileges.go", old: `if name != "no-new-privileges" || err != nil {`, new: `if err != nil {`,
+		file:  "cmd/keyway/privileges.go", old: `if name != "no-new-privileges" || err != nil {`, new: `if err != nil && name != "" {`,
 		pkg: "cmd/keyway", run: "^TestPrivilegeOptions$",
 	},
 	{

@@ -20,6 +20,7 @@ func TestPrivilegeOptions(t *testing.T) {
 		{privilegeOptions{security: []string{"no-new-privileges"}}, keyway.Spec{}, false},
 		{privilegeOptions{security: []string{"no-new-privileges:true"}}, keyway.Spec{}, false},
 		{privilegeOptions{security: []string{"seccomp=unconfined"}}, keyway.Spec{}, true},
+		{privilegeOptions{security: []string{"apparmor=false"}}, keyway.Spec{}, true},
 		{privilegeOptions{security: []string{"no-new-privileges=maybe"}}, keyway.Spec{}, true},
 		{privilegeOptions{capAdd: []string{"NET RAW"}}, keyway.Spec{}, true},
 		{privilegeOptions{capAdd: []string{""}}, keyway.Spec{}, true},

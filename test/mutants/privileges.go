@@ -239,7 +239,7 @@ var privileges = []mutant{
 		pkg: "internal/sshconfig", run: "^TestProxyCommandReachesProgram$",
 	},
 	{
-		claim: "options of a container are those that were asked for",
+		claim: "no other security option is taken for no-new-privileges",
 		file:  "cmd/keyway/privileges.go", old: `if name != "no-new-privileges" || err != nil {`, new: `if err != nil && name != "" {`,
 		pkg: "cmd/keyway", run: "^TestPrivilegeOptions$",
 	},

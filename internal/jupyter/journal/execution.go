@@ -30,10 +30,15 @@ type Execution struct {
 	Asking  bool // input() waits for an answer
 	Failed  bool // the reply tells of an error
 
-	j        *Journal
-	number   int
-	kernel   string // the kernel's session
-	header   []byte // of the request, the parent of its messages
+	j      *Journal
+	number int
+	kernel string // the kernel's session
+	header []byte // of the request, the parent of its messages
+	onDisk
+}
+
+// onDisk is what an execution has in files, and what waits to be written there.
+type onDisk struct {
 	segments []segment
 	file     *os.File // the last segment, open to append
 	queue    []byte   // records for the last segment that are not yet written

@@ -17,6 +17,8 @@ var sentences = map[keyway.Step]string{
 	keyway.SeeOrMake:       "see which there are: keyway ls; make one: keyway up --name NAME",
 	keyway.SeeAt:           "see which there are: keyway ls --on %s",
 	keyway.SeeLeft:         "see: keyway ls",
+	keyway.PinAnew:         "restore it from where it came from, or remove it and make it anew: keyway pin",
+	keyway.WithoutAgent:    "make it without --forward-agent, and use ssh -A where the agent is needed",
 	keyway.IsAPlace:        "see which workspaces are there: keyway ls --on %s",
 	keyway.RemoveFirst:     "remove that first: keyway ls",
 	keyway.RemoveSome:      "remove some: keyway rm NAME",
@@ -45,7 +47,10 @@ var sentences = map[keyway.Step]string{
 	keyway.WithoutWait:       "leave --wait out: the engine then gives the GPUs that it has",
 	keyway.SeeGPUs:           "see the holder of each: keyway gpus",
 	keyway.MeantTemplate:     "did you mean: keyway up %s",
+	keyway.NewerDriver:       "update the driver to %s or later, or take an image of CUDA %s, such as that of: keyway up %s",
 	keyway.SeeTemplates:      "see which there are: keyway templates\nor name an image: keyway up --image IMAGE",
+	keyway.YourTemplate:      "tell its administrator, and use a template of yours until then: keyway templates",
+	keyway.PublishAnew:       "or write the file anew: keyway templates publish",
 	keyway.NameTemplate:      "name one: keyway up %s",
 	keyway.SeePlaceTemplates: "see what its templates allow: keyway templates --on PLACE",
 	keyway.AsTemplate:        "leave --%s out: the template decides it",
@@ -66,6 +71,9 @@ var sentences = map[keyway.Step]string{
 	keyway.UlimitOnce:       "give both of its values at once: --ulimit %s=SOFT:HARD",
 	keyway.CapabilityForm:   "for example: --cap-add NET_RAW; see which there are: man 7 capabilities",
 	keyway.NameKeys:         "name those that shall enter: --key KEY",
+	keyway.LessShm:          "ask for less: --shm-size %s",
+	keyway.MoreShm:          "ask for more: --shm-size %s",
+	keyway.LowerUlimit:      "ask for no more than --ulimit %s=%s, or have the administrator raise it in /etc/security/limits.conf",
 	keyway.LinuxOrContainer: "use containers here: --engine " + keyway.EngineWith(true) + "; or a Linux place: --on HOST",
 
 	keyway.NamePlace:      "name a place: --on HOST",
@@ -92,6 +100,12 @@ var sentences = map[keyway.Step]string{
 	keyway.RenewEntries:   "write the entries anew: keyway unlock",
 	keyway.StopLink:       "keyway link stop",
 	keyway.StopLinkOrRead: "keyway link stop\nif that hangs too, see its log: %s",
+	keyway.OtherPort:      "choose another one, or none: keyway open takes the next that is free",
+	keyway.IsKeyUnlocked:  "is your key in the agent? keyway keys; keyway unlock",
+	keyway.MakeFirst:      "keyway up",
+
+	keyway.RemoveEnded:     "remove the records of the ended ones: keyway rm --ended",
+	keyway.WithoutTerminal: "run the command without one: keyway run -T",
 }
 
 // ofCommands are steps that are about a command itself, which is shown as it is: one for
@@ -128,6 +142,8 @@ var ofWorkspaces = map[keyway.Step]string{
 	keyway.AskWhoMadeIt:    "was it made anew, from another laptop? Ask who did. If so: keyway forget {it}, then keyway add {it}",
 	keyway.AddWhenReached:  "when {other} can be reached: keyway add {it}",
 	keyway.JobsGoOn:        "jobs and terminals go on: keyway ssh {it}, keyway attach {it}",
+	keyway.SeeOrEndSession: "see it:          keyway attach {it}\nor end it first: keyway kill {it}",
+	keyway.EndSession:      "end it first: keyway kill {it}",
 }
 
 // shortOption is the only spelling of options that have one letter.

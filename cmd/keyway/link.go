@@ -49,7 +49,7 @@ to workspaces. The first command that needs it starts it; there is nothing to se
 		Short:  "Speak for a link that was killed (started by the link)",
 		Hidden: true,
 		Args:   takes(0, 0, ""),
-		RunE:   func(cmd *cobra.Command, args []string) error { return link.Guard(os.Stdin) },
+		RunE:   func(cmd *cobra.Command, args []string) error { return link.Guard(os.Stdin, nextOf) },
 	}, &cobra.Command{
 		Use:     "stop",
 		Short:   "End the link and every connection that goes through it",

@@ -109,6 +109,9 @@ type lsPrinter struct {
 func (p *lsPrinter) add(l laptop.Listing) {
 	for i, r := range l.Rows {
 		l.Rows[i].Help = nextOfWorkspace(r.Workspace)
+		if !r.Known {
+			l.Rows[i].Add = "keyway add " + r.Place.Of(r.Name)
+		}
 	}
 	p.rows = append(p.rows, l.Rows...)
 	p.failures = append(p.failures, l.Problems...)

@@ -69,7 +69,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 		fmt.Fprintf(news, "nothing to unlock: your agent holds %s, and there is no key file in %s\n", laptop.Count(len(keys), "key"), filepath.Join(home, ".ssh"))
 		return nil
 	}
-	if err := a.EnsureAgent(ctx, o.forgetOn != nil || laptop.WantsOwnAgent(), news); err != nil {
+	if err := a.startAgent(ctx, o.forgetOn != nil || laptop.WantsOwnAgent(), news); err != nil {
 		return err
 	}
 	if o.forgetOn != nil {
@@ -121,6 +121,19 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	}
 	watchFiles(ctx, locked)
 	return a.Hosts.Sync()
+}
+
+// startAgent starts an agent if none listens, with own set one of ours, and tells of it.
+func (a *app) startAgent(ctx context.Context, own bool, news io.Writer) error {
+	path, err := a.EnsureAgent(ctx, own)
+	if err != nil || path == "" {
+		return err
+	}
+	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
+	if os.Getenv("SSH_AUTH_SOCK") != path {
+		fmt.Fprintf(news, "for plain ssh to other hosts, in your shell's profile: export SSH_AUTH_SOCK=%s\n", path)
+	}
+	return nil
 }
 
 // lifetime is how long keys stay; 0: until the agent ends.

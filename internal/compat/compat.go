@@ -84,6 +84,12 @@ func warning(kind keyway.Kind, fix, format string, args ...any) []Finding {
 	return []Finding{{Kind: kind, Text: fmt.Sprintf(format, args...), Fix: fix}}
 }
 
+// advised is a finding with a step that the face puts into words.
+func advised(found []Finding, step keyway.Step, about ...string) []Finding {
+	found[0].Advice = append(found[0].Advice, keyway.AdviseTo(step, about...)...)
+	return found
+}
+
 func engine(a Asked) []Finding {
 	for _, why := range []*keyway.Error{a.Facts.NoGuest, a.Facts.Engine.Why} {
 		if why != nil {
@@ -136,8 +142,8 @@ func shm(a Asked) []Finding {
 	case !a.Facts.Engine.Images:
 		return nil
 	case s.ShmSize > 0 && a.Facts.Memory > 0 && s.ShmSize > a.Facts.Memory:
-		return warning(keyway.Usage, "ask for less: --shm-size "+gib(a.Facts.Memory/2),
-			"%s of shared memory are asked for, and %s has %s of memory", gib(s.ShmSize), a.Place, gib(a.Facts.Memory))
+		return advised(warning(keyway.Usage, "", "%s of shared memory are asked for, and %s has %s of memory", gib(s.ShmSize), a.Place, gib(a.Facts.Memory)),
+			keyway.LessShm, gib(a.Facts.Memory/2))
 	case s.GPUs.None() || s.ShmSize >= leastShm || s.ShmSize == 0 && s.Template != "":
 		return nil
 	}
@@ -145,7 +151,7 @@ func shm(a Asked) []Finding {
 	if s.ShmSize > 0 {
 		size = gib(s.ShmSize)
 	}
-	return warning(keyway.Usage, "ask for more: --shm-size 16gb", "%s of shared memory are too few for the workers of a data loader: they end with a bus error", size)
+	return advised(warning(keyway.Usage, "", "%s of shared memory are too few for the workers of a data loader: they end with a bus error", size), keyway.MoreShm, "16gb")
 }
 
 // gib is a size as people read it, and --shm-size takes it.
@@ -164,8 +170,8 @@ func limits(a Asked) []Finding {
 	for _, u := range a.Spec.Ulimits {
 		hard, known := a.Facts.HardLimits[u.Name]
 		if known && hard >= 0 && (u.Hard > hard || u.Hard < 0) {
-			all = append(all, fatal(keyway.Usage, fmt.Sprintf("ask for no more than --ulimit %s=%d, or have the administrator raise it in /etc/security/limits.conf", u.Name, hard),
-				"the engine at %s is your own and cannot raise %s above your limit of %d", a.Place, u.Name, hard)...)
+			all = append(all, advised(fatal(keyway.Usage, "", "the engine at %s is your own and cannot raise %s above your limit of %d", a.Place, u.Name, hard),
+				keyway.LowerUlimit, u.Name, strconv.FormatInt(hard, 10))...)
 		}
 	}
 	return all

@@ -52,7 +52,7 @@ func TestPlantedFaults(t *testing.T) {
 		text  string
 		fix   string
 	}{
-		"driver too old":          {func(a *Asked) { driverIs("470.82.01", "11.4", "GeForce", "8.6")(a); noRequire(a) }, true, "needs CUDA 12.6, which the driver 470.82.01", "525 or later, or take an image of CUDA 11, such as that of: keyway up pytorch-cu118"},
+		"driver too old":          {func(a *Asked) { driverIs("470.82.01", "11.4", "GeForce", "8.6")(a); noRequire(a) }, true, "needs CUDA 12.6, which the driver 470.82.01", "newer-driver 525 11 pytorch-cu118"},
 		"driver of minor version": {func(a *Asked) { driverIs("535.104.05", "12.2", "NVIDIA", "8.0")(a); noRequire(a) }, false, "(PTX)", "560.28.03, or take an image of CUDA 12.2"},
 		"driver for CUDA 13": {func(a *Asked) {
 			driverIs("560.28.03", "12.6", "GeForce", "8.9")(a)
@@ -80,13 +80,13 @@ func TestPlantedFaults(t *testing.T) {
 			a.Facts.Engine.Why = keyway.Errorf(keyway.EngineDown, "Docker does not run here").Hint("start it")
 		}, true, "does not run", "start it"},
 		"no guest":              {func(a *Asked) { a.Facts.NoGuest = keyway.Errorf(keyway.NoSpace, "the disk is full").Hint("df -h") }, true, "full", "df -h"},
-		"shm too small":         {func(a *Asked) { a.Spec.ShmSize = 64 << 20 }, false, "64mb of shared memory are too few", "--shm-size 16gb"},
-		"shm of the daemon":     {func(a *Asked) { a.Spec.Template = "" }, false, "64 MiB of shared memory", "--shm-size"},
-		"shm beyond the memory": {func(a *Asked) { a.Spec.ShmSize = 128 << 30 }, false, "64gb of memory", "--shm-size 32gb"},
+		"shm too small":         {func(a *Asked) { a.Spec.ShmSize = 64 << 20 }, false, "64mb of shared memory are too few", "more-shm 16gb"},
+		"shm of the daemon":     {func(a *Asked) { a.Spec.Template = "" }, false, "64 MiB of shared memory", "more-shm"},
+		"shm beyond the memory": {func(a *Asked) { a.Spec.ShmSize = 128 << 30 }, false, "64gb of memory", "less-shm 32gb"},
 		"ulimit": {func(a *Asked) {
 			a.Spec.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
 			a.Facts.Engine.Rootless, a.Facts.HardLimits = true, map[string]int64{"memlock": 65536}
-		}, true, "cannot raise memlock", "memlock=65536"},
+		}, true, "cannot raise memlock", "lower-ulimit memlock 65536"},
 		"disk full":                 {func(a *Asked) { a.Facts.Engine.Free = 4 << 30 }, true, "4gb left", "system prune"},
 		"disk nearly full":          {func(a *Asked) { a.Facts.Engine.Free = 12 << 30 }, false, "unpacked it may not fit", "system df"},
 		"mount absent":              {func(a *Asked) { a.Facts.Mounts[0].Exists = false }, true, "no /data", "make it"},
@@ -99,7 +99,7 @@ func TestPlantedFaults(t *testing.T) {
 		a := good()
 		c.plant(&a)
 		found := Check(a)
-		if len(found) != 1 || found[0].Fatal != c.fatal || !strings.Contains(found[0].Text, c.text) || !strings.Contains(found[0].Fix, c.fix) {
+		if len(found) != 1 || found[0].Fatal != c.fatal || !strings.Contains(found[0].Text, c.text) || !strings.Contains(help(found[0]), c.fix) {
 			t.Errorf("%s: found %+v", name, found)
 		}
 	}
@@ -163,9 +163,12 @@ func FuzzCheck(f *testing.F) {
 		driverIs(module, cuda, brand, compute)(&a)
 		a.Image.Env, a.Spec.Image = []string{env}, image
 		for _, found := range Check(a) {
-			if found.Text == "" || found.Fix == "" {
+			if found.Text == "" || help(found) == "" {
 				t.Errorf("%+v", found)
 			}
 		}
 	})
 }
+
+// help is all that a finding says of what to do, in the words of no face.
+func help(f Finding) string { return (&keyway.Error{Next: f.Fix, Advice: f.Advice}).Help() }

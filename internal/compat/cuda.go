@@ -127,8 +127,11 @@ func driver(a Asked) []Finding {
 	case floor == nil:
 		return nil // a toolkit that this table does not know
 	}
-	return fatal(keyway.NoGPU, fmt.Sprintf("update the driver to %s or later, or take an image of CUDA %s%s", floor, newest(have), suggestion(have)),
-		"the image needs CUDA %s, which the driver %s of %s does not run", need, d.Module, a.Place)
+	const text = "the image needs CUDA %s, which the driver %s of %s does not run"
+	if runsCUDA11Only(have) {
+		return advised(fatal(keyway.NoGPU, "", text, need, d.Module, a.Place), keyway.NewerDriver, floor.String(), newest(have), "pytorch-cu118")
+	}
+	return fatal(keyway.NoGPU, fmt.Sprintf("update the driver to %s or later, or take an image of CUDA %s", floor, newest(have)), text, need, d.Module, a.Place)
 }
 
 // driverOf is the driver that came with a toolkit, or with the next later one that is
@@ -162,12 +165,9 @@ func newest(have version) string {
 	return "10 or earlier"
 }
 
-// suggestion is the built-in template that a driver runs.
-func suggestion(have version) string {
-	if have.compare(parseVersion(floors[11])) >= 0 && have.compare(parseVersion(floors[12])) < 0 {
-		return ", such as that of: keyway up pytorch-cu118"
-	}
-	return ""
+// runsCUDA11Only reports whether CUDA 11 is the newest that a driver runs.
+func runsCUDA11Only(have version) bool {
+	return have.compare(parseVersion(floors[11])) >= 0 && have.compare(parseVersion(floors[12])) < 0
 }
 
 // builds are the GPUs that PyTorch's own builds have code for, by version and toolkit:

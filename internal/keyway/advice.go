@@ -48,6 +48,8 @@ const (
 	JobsGoOn         Step = "jobs-go-on"        //
 	ExampleOfAdding  Step = "example-of-adding" //
 	SeeLeft          Step = "see-left"          // About is empty
+	PinAnew          Step = "pin-anew"          // About is empty
+	WithoutAgent     Step = "without-agent"     // About is empty; make it without forwarding
 	RemoveKnownKey   Step = "remove-known-key"  // of a host of that name; the file
 )
 
@@ -80,7 +82,10 @@ const (
 	SeeGPUs           Step = "see-gpus"            //
 	InstallGPUs       Step = "install-gpus"        // what to do at the place
 	MeantTemplate     Step = "meant-template"      // a template
+	NewerDriver       Step = "newer-driver"        // its version, the CUDA that runs, a template of that
 	SeeTemplates      Step = "see-templates"       //
+	YourTemplate      Step = "your-template"       // until an administrator has mended the place's
+	PublishAnew       Step = "publish-anew"        // the place's own templates
 	NameTemplate      Step = "name-template"       // one of several
 	SeePlaceTemplates Step = "see-place-templates" // About is empty
 	AsTemplate        Step = "as-template"         // an option that the place's template decides
@@ -100,6 +105,9 @@ const (
 	UlimitOnce        Step = "ulimit-once"         // its name
 	CapabilityForm    Step = "capability-form"     //
 	NameKeys          Step = "name-keys"           //
+	LessShm           Step = "less-shm"            // the size
+	MoreShm           Step = "more-shm"            // the size
+	LowerUlimit       Step = "lower-ulimit"        // its name, the value
 	LinuxOrContainer  Step = "linux-or-container"
 )
 
@@ -129,6 +137,18 @@ const (
 	RenewEntries   Step = "renew-entries"   //
 	StopLink       Step = "stop-link"       //
 	StopLinkOrRead Step = "stop-link-log"   // the path of its log
+	OtherPort      Step = "other-port"      //
+	IsKeyUnlocked  Step = "is-key-unlocked" //
+	MakeFirst      Step = "make-first"      // there is no workspace yet; said where there is little room
+)
+
+// Steps about the sessions of a workspace. About is the session's name as the user
+// writes it.
+const (
+	SeeOrEndSession Step = "see-or-end-session" //
+	EndSession      Step = "end-session"        //
+	RemoveEnded     Step = "remove-ended"       // About is empty
+	WithoutTerminal Step = "without-terminal"   // About is empty
 )
 
 // Of is the workspace n of p in advice.
@@ -140,6 +160,9 @@ func (e *Error) Advise(step Step, about ...string) *Error {
 	with.Advice = append(with.Advice[:len(with.Advice):len(with.Advice)], Advice{step, about})
 	return &with
 }
+
+// AdviseTo is one step, for what is no error.
+func AdviseTo(step Step, about ...string) []Advice { return []Advice{{step, about}} }
 
 // HelpOf is e with the help of another error.
 func (e *Error) HelpOf(other error) *Error {

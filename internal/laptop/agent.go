@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,36 +54,32 @@ func (here *Laptop) AgentSocket() string {
 }
 
 // EnsureAgent sees to it that an agent listens at the one path: with own set, one
-// of ours.
-func (here *Laptop) EnsureAgent(ctx context.Context, own bool, news io.Writer) error {
+// of ours. started is the socket of one that it has started; empty: none.
+func (here *Laptop) EnsureAgent(ctx context.Context, own bool) (started string, err error) {
 	path := here.agentPath()
 	if theirs := os.Getenv("SSH_AUTH_SOCK"); theirs != "" && theirs != path && !own && agentAnswers(ctx, theirs) {
 		if now, err := os.Readlink(path); err == nil && now == theirs {
-			return nil
+			return "", nil
 		}
 		if !isSocket(path) || listKeys(ctx, path) != nil { // an agent of ours that holds keys must not be lost
-			return relink(theirs, path)
+			return "", relink(theirs, path)
 		}
 	}
 	if (isSocket(path) || !own) && agentAnswers(ctx, path) {
-		return nil
+		return "", nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return "", err
 	}
 	cmd := exec.CommandContext(ctx, here.Program, "agent", "-s", "-O", "runtime")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
-		return keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
+		return "", keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).
 			Advise(keyway.DebugAgent)
 	}
-	fmt.Fprintf(news, "started the agent at %s; what it signs: keyway log\n", path)
-	if os.Getenv("SSH_AUTH_SOCK") != path {
-		fmt.Fprintf(news, "for plain ssh to other hosts, in your shell's profile: export SSH_AUTH_SOCK=%s\n", path)
-	}
 	here.useAgent()
-	return nil
+	return path, nil
 }
 
 // WantsOwnAgent reports whether the policy has what no other agent does: keys of

@@ -273,7 +273,7 @@ func (here *Laptop) checkHosts(ctx context.Context) []Finding {
 		return []Finding{fault("workspaces", Failing, err)}
 	}
 	if len(known) == 0 {
-		return []Finding{found("workspaces", Healthy, "none yet: keyway up")}
+		return []Finding{found("workspaces", Healthy, "none yet").advise(keyway.MakeFirst)}
 	}
 	sample := known[0].Name
 	host, err := sshconfig.Resolve(ctx, keyway.Place(sample))

@@ -16,11 +16,9 @@ import (
 // Row is what ls tells of one workspace.
 type Row struct {
 	keyway.Workspace
-	// Known says that this laptop made or added it; Add is the command that adds it
-	// where it did not.
-	Known bool   `json:"known"`
-	Add   string `json:"add,omitempty"`
-	// Help is Next in words, which the face writes.
+	Known bool `json:"known"` // this laptop made or added it
+	// The face writes these: how it is added where this laptop did not, and Next in words.
+	Add  string `json:"add,omitempty"`
 	Help string `json:"help,omitempty"`
 
 	Why bool `json:"-"` // Reason is shown also of an unknown state: nothing else tells it
@@ -196,7 +194,7 @@ func compare(m Machine, said []keyway.Workspace) (rows []Row, problems []*keyway
 			more++
 		default:
 			w.Place = place
-			rows = append(rows, Row{Workspace: w, Add: fmt.Sprintf("keyway add %s/%s", place, w.Name)})
+			rows = append(rows, Row{Workspace: w})
 		}
 	}
 	for _, e := range m.known {

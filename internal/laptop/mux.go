@@ -45,7 +45,7 @@ func (here *Laptop) checkMux(ctx context.Context, e sshconfig.Entry) error {
 	}
 	if e.ForwardAgent {
 		return keyway.Errorf(keyway.Usage, "%s has your agent forwarded, which the mux does not do", e.Name).
-			Hint("make it without --forward-agent, and use ssh -A where the agent is needed")
+			Advise(keyway.WithoutAgent)
 	}
 	why, err := sshconfig.MuxObstacle(ctx, e.Name, sockets)
 	if err != nil {

@@ -23,7 +23,7 @@ func (here *Laptop) Templates(ctx context.Context, place keyway.Place) ([]catalo
 		t, err := catalogue.Parse(file)
 		if err != nil {
 			return nil, keyway.Errorf(keyway.Untrusted, "%s sends a template of its own that is none: %w", place, err).
-				Hint("tell its administrator, and use a template of yours until then: keyway templates")
+				Advise(keyway.YourTemplate)
 		}
 		all = append(all, t)
 	}

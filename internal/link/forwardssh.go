@@ -143,7 +143,7 @@ func (r forwardRun) first(ctx context.Context) (*forwardSSH, error) {
 	}
 	if local := r.f.key.local; local != 0 {
 		return nil, keyway.Errorf(keyway.Other, "another program has port %d of this machine", local).
-			Hint("choose another one, or none: keyway open takes the next that is free")
+			Advise(keyway.OtherPort)
 	}
 	return nil, keyway.Errorf(keyway.Other, "no port of this machine is free for %s", r.f.key.name)
 }
@@ -244,7 +244,7 @@ func (p *forwardSSH) reason() error {
 	s := readState(slices.DeleteFunc(p.own(), func(l string) bool { return strings.HasPrefix(l, "debug1: ") }))
 	switch {
 	case s.fault == refused:
-		return keyway.Errorf(keyway.Denied, "the workspace accepts no key of yours").Hint("is your key in the agent? keyway keys; keyway unlock")
+		return keyway.Errorf(keyway.Denied, "the workspace accepts no key of yours").Advise(keyway.IsKeyUnlocked)
 	case s.detail != "":
 		return keyway.Errorf(keyway.Unreachable, "ssh says: %s", brief(s.detail))
 	case s.said != "":

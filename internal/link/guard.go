@@ -2,8 +2,8 @@ package link
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
+	"keyway/internal/keyway"
 	"math"
 	"net"
 	"os"
@@ -91,8 +91,9 @@ func (g *guard) stop() {
 	g.cmd.Wait()
 }
 
-// Guard is the guard's process: it returns when the link has ended.
-func Guard(in *os.File) error {
+// Guard is the guard's process: it returns when the link has ended. next is as in
+// Config.
+func Guard(in *os.File, next func(*keyway.Error) string) error {
 	conn, err := fileConn(in)
 	if err != nil {
 		return err
@@ -103,7 +104,9 @@ func Guard(in *os.File) error {
 		return nil
 	}
 	for _, h := range held {
-		say(h.screen, fmt.Sprintf("the process that carried this connection (keyway link) was killed, and the connection to %[1]s with it\njobs and terminals go on: keyway ssh %[1]s, keyway attach %[1]s", h.name))
+		killed := keyway.Errorf(keyway.Unreachable, "the process that carried this connection (keyway link) was killed, and the connection to %s with it", h.name).
+			Advise(keyway.JobsGoOn, h.name)
+		say(h.screen, killed.Message+"\n"+next(killed))
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) > 1 && os.Args[1] == "node":
 		os.Exit(playNode())
 	case len(os.Args) > 2 && os.Args[1] == "link" && os.Args[2] == "guard":
-		if err := Guard(os.Stdin); err != nil {
+		if err := Guard(os.Stdin, (*keyway.Error).Help); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

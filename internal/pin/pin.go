@@ -210,7 +210,7 @@ func Read(path string) (Lock, error) {
 
 func unusable(path, format string, args ...any) error {
 	return keyway.Errorf(keyway.BadConfig, "%s cannot be used: "+format, append([]any{path}, args...)...).
-		Hint("restore it from where it came from, or remove it and make it anew: keyway pin")
+		Advise(keyway.PinAnew)
 }
 
 // Parse reads the file's text.

@@ -71,7 +71,7 @@ func (r Registry) makeWay(name keyway.Name) error {
 		return err
 	case old.Alive():
 		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.Show(name)).
-			Hint("see it:          keyway attach %s\nor end it first: keyway kill %s", r.Show(name), r.Show(name))
+			Advise(keyway.SeeOrEndSession, r.Show(name))
 	case old.Status == Lost && old.Epoch == "":
 		return os.RemoveAll(old.Path) // of a start that failed half-way
 	}
@@ -91,7 +91,7 @@ func (r Registry) freeName(base, separator string) (keyway.Name, error) {
 	}
 	if len(entries) > maxSessions {
 		return "", keyway.Errorf(keyway.Other, "there are more than %d sessions on record", maxSessions).
-			Hint("remove the records of the ended ones: keyway rm --ended")
+			Advise(keyway.RemoveEnded)
 	}
 	highest := 0
 	for _, e := range entries {

@@ -235,7 +235,7 @@ func (r Registry) Remove(name keyway.Name) error {
 	}
 	if i.Alive() {
 		return keyway.Errorf(keyway.NameTaken, "%s is still running", r.Show(name)).
-			Hint("end it first: keyway kill %s", r.Show(name))
+			Advise(keyway.EndSession, r.Show(name))
 	}
 	return os.RemoveAll(i.Path)
 }

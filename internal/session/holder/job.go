@@ -151,7 +151,7 @@ func startOnTerminal(program string, o Options) (*job, error) {
 	master, slave, err := pty.Open()
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "no terminal can be made in this workspace: %w", err).
-			Hint("run the command without one: keyway run -T")
+			Advise(keyway.WithoutTerminal)
 	}
 	setWindow(master, o.Window)
 	setLine(master, o.Erase)

@@ -102,8 +102,8 @@ func (c *cli) complain(err error) int {
 	}
 	e := keyway.AsError(err)
 	fmt.Fprintln(c.Err, "keyway:", plain.Line(e.Message))
-	if e.Next != "" {
-		fmt.Fprintln(c.Err, "  → "+strings.ReplaceAll(plain.Text(e.Next), "\n", "\n  → "))
+	if help := next(e); help != "" {
+		fmt.Fprintln(c.Err, "  → "+strings.ReplaceAll(plain.Text(help), "\n", "\n  → "))
 	}
 	return keyway.ExitCode(err)
 }

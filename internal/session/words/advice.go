@@ -1,0 +1,35 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// sentences are how the steps about sessions are typed inside of a workspace. The one
+// value is the session's name.
+var sentences = map[keyway.Step]string{
+	keyway.SeeOrEndSession: "see it:          keyway attach %[1]s\nor end it first: keyway kill %[1]s",
+	keyway.EndSession:      "end it first: keyway kill %[1]s",
+	keyway.RemoveEnded:     "remove the records of the ended ones: keyway rm --ended",
+	keyway.WithoutTerminal: "run the command without one: keyway run -T",
+}
+
+// next is what the user can do about an error, in lines.
+func next(e *keyway.Error) string {
+	var lines []string
+	if e.Next != "" {
+		lines = append(lines, e.Next)
+	}
+	for _, a := range e.Advice {
+		text, ok := sentences[a.Step]
+		if ok && len(a.About) == 1 {
+			text = fmt.Sprintf(text, a.About[0])
+		}
+		if ok {
+			lines = append(lines, text)
+		}
+	}
+	return strings.Join(lines, "\n")
+}

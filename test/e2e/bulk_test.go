@@ -50,7 +50,7 @@ func TestManyConnections(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if r := w.do("ssh", train, "echo hi"); r.code != 0 || r.stdout != "hi\n" {
+			if r := w.do("ssh", train, "echo hi"); r.Code != 0 || r.Stdout != "hi\n" {
 				t.Error(r)
 			}
 		})
@@ -64,7 +64,7 @@ func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	w := shared
 	r := w.finish(w.command("sh", "-c", "ssh train 'seq 3000000' | { sleep 3; sha256sum; }; seq 3000000 | sha256sum"), "")
-	if r.code != 0 || len(r.stdout) != 2*68 || r.stdout[:68] != r.stdout[68:] {
+	if r.Code != 0 || len(r.Stdout) != 2*68 || r.Stdout[:68] != r.Stdout[68:] {
 		t.Error(r)
 	}
 }

@@ -20,10 +20,10 @@ func (w *world) withAgent(t *testing.T, argv ...string) *exec.Cmd {
 func (w *world) mustWithAgent(t *testing.T, stdin string, argv ...string) string {
 	t.Helper()
 	r := w.finish(w.withAgent(t, argv...), stdin)
-	if r.code != 0 {
+	if r.Code != 0 {
 		t.Fatal(r)
 	}
-	return r.stdout
+	return r.Stdout
 }
 
 // TestDropbear has its own home directory: dbclient's host key file is
@@ -37,7 +37,7 @@ func TestDropbear(t *testing.T) {
 		cmd.Env = append(cmd.Env, "HOME=/home/dropbear", "XDG_STATE_HOME=/root/.local/state")
 		return w.finish(cmd, stdin)
 	}
-	if r := run("fed", "root@"+train, "cat; echo; exit 5"); r.code != 5 || r.stdout != "fed\n" {
+	if r := run("fed", "root@"+train, "cat; echo; exit 5"); r.Code != 5 || r.Stdout != "fed\n" {
 		t.Error(r)
 	}
 }
@@ -50,7 +50,7 @@ func TestPuTTY(t *testing.T) {
 	fingerprint := strings.Fields(w.must(t, "ssh-keygen", "-lf", "/root/putty.pub"))[1]
 	options := []string{"-batch", "-agent", "-hostkey", fingerprint, "-proxycmd", "keyway proxy train"}
 	r := w.finish(w.withAgent(t, append(append([]string{"plink"}, options...), "-ssh", "root@"+train, "cat; exit 6")...), "fed")
-	if r.code != 6 || r.stdout != "fed" {
+	if r.Code != 6 || r.Stdout != "fed" {
 		t.Error(r)
 	}
 	w.write(t, "/root/putty.in", "putty")
@@ -98,9 +98,9 @@ async def main():
     async with asyncssh.connect("train", username="root", config=None, proxy_command="keyway proxy train",
                                 known_hosts=asyncssh.import_known_hosts("train " + key)) as c:
         r = await c.run("cat; echo err >&2; exit 8", input="fed")
-        assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
+        assert (r.Stdout, r.Stderr, r.exit_status) == ("fed", "err\n", 8), r
         many = await asyncio.gather(*(c.run("echo %d" % i) for i in range(20)))
-        assert [r.stdout for r in many] == ["%d\n" % i for i in range(20)], many
+        assert [r.Stdout for r in many] == ["%d\n" % i for i in range(20)], many
         async with c.start_sftp_client() as sftp:
             await sftp.makedirs("/tmp/asyncssh", exist_ok=True)
             async with sftp.open("/tmp/asyncssh/f", "w") as f:
@@ -111,7 +111,7 @@ async def main():
         writer.write(b"forwarded"); writer.write_eof()
         assert await reader.read() == b"forwarded"
         r = await c.run("stty size", term_type="vt100", term_size=(81, 24))
-        assert "24 81" in r.stdout, r
+        assert "24 81" in r.Stdout, r
 asyncio.run(main())
 print("good")
 `
@@ -151,10 +151,10 @@ import asyncio, asyncssh
 async def main():
     async with asyncssh.connect("train", config=["/root/.ssh/config"]) as c:
         r = await c.run("cat; echo err >&2; exit 8", input="fed")
-        assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
+        assert (r.Stdout, r.Stderr, r.exit_status) == ("fed", "err\n", 8), r
         data = bytes(range(256)) * 8192
         r = await c.run("cat", input=data, encoding=None)
-        assert r.stdout == data, len(r.stdout)
+        assert r.Stdout == data, len(r.Stdout)
 asyncio.run(main())
 print("good")
 `
@@ -208,7 +208,7 @@ func TestProxyCommandFromTheCommandLine(t *testing.T) {
 		{"-o", "ProxyUseFdpass=yes", "-o", "ProxyCommand=sh -c 'keyway proxy train; exit'"},
 	} {
 		r := w.finish(w.command(append(append([]string{"ssh"}, options...), train, "cat; exit 7")...), "fed")
-		if r.code != 7 || r.stdout != "fed" {
+		if r.Code != 7 || r.Stdout != "fed" {
 			t.Error(r)
 		}
 	}

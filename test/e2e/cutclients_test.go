@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 const libsshClient = `
@@ -93,7 +94,7 @@ func TestClientsThroughCuts(t *testing.T) {
 	for name, cmd := range clients {
 		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, clip(outputs[name].String()))
+			t.Errorf("%s: %v\n%s", name, err, run.Clip(outputs[name].String()))
 		}
 		late.Stop()
 	}

@@ -81,8 +81,8 @@ func TestTrainingRunsSave(t *testing.T) {
 			end.do(jobs)
 			for _, job := range jobs {
 				file := "/tmp/" + strings.TrimPrefix(job, name+"/")
-				if r := w.do("ssh", name, "cat "+file); r.stdout != "saved" {
-					t.Errorf("%s, round %d: it saved %q; %s%s", job, round, r.stdout, w.must(t, "keyway", "logs", job), w.must(t, "keyway", "ls", name))
+				if r := w.do("ssh", name, "cat "+file); r.Stdout != "saved" {
+					t.Errorf("%s, round %d: it saved %q; %s%s", job, round, r.Stdout, w.must(t, "keyway", "logs", job), w.must(t, "keyway", "ls", name))
 				}
 			}
 		}
@@ -173,7 +173,7 @@ func TestPausedWorkspacesAreToldAtOnce(t *testing.T) {
 	} {
 		begun := time.Now()
 		r := w.do(argv...)
-		if r.code != 31 || !strings.Contains(r.stderr, "paused") || !strings.Contains(r.stderr, "keyway start gpu1/"+name) || time.Since(begun) > 20*time.Second {
+		if r.Code != 31 || !strings.Contains(r.Stderr, "paused") || !strings.Contains(r.Stderr, "keyway start gpu1/"+name) || time.Since(begun) > 20*time.Second {
 			t.Errorf("after %v: %s", time.Since(begun), r)
 		}
 	}
@@ -247,15 +247,15 @@ func TestArgumentsFromTheLaptop(t *testing.T) {
 	for _, shell := range []string{"fish", "tcsh", "bash"} {
 		name := "words-" + shell
 		w.up(t, name, "--image", string(lab.Shells), "--user", shell)
-		if r := w.do("ssh", name, "echo it speaks"); !strings.Contains(r.stdout, "printed by a start file") {
+		if r := w.do("ssh", name, "echo it speaks"); !strings.Contains(r.Stdout, "printed by a start file") {
 			t.Errorf("%s reads no start file: %s", shell, r)
 		}
 		// The laptop's own shell is no part of it: its words come from a program.
 		cmd := w.command(append([]string{"keyway", "run", name, "-T", "--as", "words", "--", "sh", "-c", `printf '%s\0' "$@"`, "sh"}, words...)...)
 		r := w.finish(cmd, "")
-		r.command = "keyway run " + name + " with all words"
-		if want := strings.Join(words, "\x00") + "\x00"; r.code != 0 || r.stdout != want {
-			t.Errorf("%d bytes, want %d: %s", len(r.stdout), len(want), r)
+		r.Command = "keyway run " + name + " with all words"
+		if want := strings.Join(words, "\x00") + "\x00"; r.Code != 0 || r.Stdout != want {
+			t.Errorf("%d bytes, want %d: %s", len(r.Stdout), len(want), r)
 		}
 		if out := w.must(t, "keyway", "logs", "--raw", name+"/words"); strings.Contains(out, "start file") {
 			t.Error("what start files print is in the log")

@@ -33,13 +33,13 @@ func TestInterruptedUp(t *testing.T) {
 		r := w.finish(cmd, "", func() {
 			time.AfterFunc(after, func() { _ = cmd.Process.Signal(os.Interrupt) })
 		})
-		switch r.code {
+		switch r.Code {
 		case 0: // too late
 			w.must(t, "keyway", "rm", "a")
 		case 130:
 			interrupted++
-			if r.stderr != "" { // else it came before there was anything to interrupt, or anybody to catch it
-				holds(t, "what an interrupted up says", r.stderr, "interrupted")
+			if r.Stderr != "" { // else it came before there was anything to interrupt, or anybody to catch it
+				holds(t, "what an interrupted up says", r.Stderr, "interrupted")
 			}
 		default:
 			t.Errorf("interrupted after %v, want exit code 130: %s", after, r)
@@ -77,7 +77,7 @@ func TestTwoUps(t *testing.T) {
 	both.Wait()
 	codes := map[int]int{}
 	for _, r := range results {
-		codes[r.code]++
+		codes[r.Code]++
 	}
 	if codes[0] != 1 || codes[24] != 1 {
 		t.Errorf("want one that works and one with exit code 24:\n%s\n%s", results[0], results[1])
@@ -92,12 +92,12 @@ func TestLocal(t *testing.T) {
 	w.must(t, "keyway", "init", "--yes")
 	w.must(t, "keyway", "unlock")
 	r := w.do("keyway", "up", "--name", "here")
-	if r.code != 0 || !strings.Contains(r.stderr, "host") {
+	if r.Code != 0 || !strings.Contains(r.Stderr, "host") {
 		t.Fatalf("want it to say which engine it took and why: %s", r)
 	}
 	equal(t, "where", w.must(t, "ssh", "here", "hostname"), "laptop\n")
 	w.must(t, "scp", "-q", "/etc/hostname", "here:copied")
-	if r := w.do("keyway", "run", "here", "--", "sh", "-c", "exit 3"); r.code != 3 {
+	if r := w.do("keyway", "run", "here", "--", "sh", "-c", "exit 3"); r.Code != 3 {
 		t.Error(r)
 	}
 	w.must(t, "keyway", "rm", "here")
@@ -117,7 +117,7 @@ func TestReleaseBuild(t *testing.T) {
 	}
 	equal(t, "ssh", w.must(t, "ssh", train, "greet"), "hello from the image\n")
 	w.must(t, "scp", "-q", "/etc/hostname", train+":/tmp/copied")
-	if r := w.do("keyway", "run", train, "--", "sh", "-c", "exit 3"); r.code != 3 {
+	if r := w.do("keyway", "run", train, "--", "sh", "-c", "exit 3"); r.Code != 3 {
 		t.Error(r)
 	}
 	// The guest is the small program, not a copy of the large one.

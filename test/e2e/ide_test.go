@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 // What VS Code Remote-SSH does, step by step, with a stand-in for its server:
@@ -119,7 +120,7 @@ func (w *world) openWindow(t *testing.T, name, id string, socksPort int) *window
 	}
 	go io.Copy(io.Discard, stdout)
 	if !strings.HasPrefix(said.String(), id+": running\n") {
-		t.Errorf("noise before the script's first line: %q", clip(said.String()))
+		t.Errorf("noise before the script's first line: %q", run.Clip(said.String()))
 	}
 	win.read(t, said.String())
 	return win
@@ -129,7 +130,7 @@ func (win *window) read(t *testing.T, said string) {
 	t.Helper()
 	m := regexp.MustCompile(`listeningOn==127\.0\.0\.1:(\d+)==\nserverPid==(\d+)==`).FindStringSubmatch(said)
 	if m == nil {
-		t.Fatalf("the script does not say where the server listens: %q", clip(said))
+		t.Fatalf("the script does not say where the server listens: %q", run.Clip(said))
 	}
 	win.port, _ = strconv.Atoi(m[1])
 	win.pid = m[2]
@@ -277,7 +278,7 @@ func TestZed(t *testing.T) {
 	})
 	over := []string{"-o", "ControlMaster=no", "-o", "ControlPath=/tmp/zed.sock"}
 	// ssh -O check is how one asks whether the master is up; nothing tells.
-	for deadline := time.Now().Add(patience); w.do("ssh", "-O", "check", "-o", "ControlPath=/tmp/zed.sock", train).code != 0; {
+	for deadline := time.Now().Add(patience); w.do("ssh", "-O", "check", "-o", "ControlPath=/tmp/zed.sock", train).Code != 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the shared connection does not come up")
 		}
@@ -303,11 +304,11 @@ func TestJetBrains(t *testing.T) {
 		all.Go(func() {
 			port := 7810 + i
 			r := w.do("ssh", train, "/bin/sh", "-c", "'uname -sm; df -k ~ | tail -n 1'")
-			if r.code != 0 || !strings.HasPrefix(r.stdout, "Linux ") {
+			if r.Code != 0 || !strings.HasPrefix(r.Stdout, "Linux ") {
 				t.Error(r)
 			}
 			r = w.finish(w.command("sftp", "-q", "-b", "-", train), fmt.Sprintf("put /root/jetbrains /tmp/jetbrains%d\n", i))
-			if r.code != 0 {
+			if r.Code != 0 {
 				t.Error(r)
 			}
 			tunnel := w.command("ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-L", fmt.Sprintf("127.0.0.1:%d:127.0.0.1:%d", port, remote), train)

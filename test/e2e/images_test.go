@@ -27,7 +27,7 @@ func TestStaticImage(t *testing.T) {
 		}
 	}
 	for _, argv := range [][]string{{"ssh", "static", "bash"}, {"ssh", "-tt", "static"}, {"ssh", "static", "ls | cat"}} {
-		if r := w.do(argv...); r.code == 0 || !strings.Contains(r.stdout+r.stderr, "shell") && !strings.Contains(r.stderr, "bash") {
+		if r := w.do(argv...); r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, "shell") && !strings.Contains(r.Stderr, "bash") {
 			t.Errorf("want a sentence about the missing shell: %s", r)
 		}
 	}
@@ -51,12 +51,12 @@ func TestNonRootReadOnly(t *testing.T) {
 	equal(t, "who and where", w.must(t, "ssh", "ro", "id -u; id -un; pwd"), "1000\ndev\n/home/dev\n")
 	// Editors need a home directory that can be written to.
 	w.mustFeed(t, "fed", "ssh", "ro", "cat >~/file && test -s ~/file")
-	if r := w.do("ssh", "ro", "touch /home/dev/x"); r.code == 0 || !strings.Contains(r.stderr, "Read-only") {
+	if r := w.do("ssh", "ro", "touch /home/dev/x"); r.Code == 0 || !strings.Contains(r.Stderr, "Read-only") {
 		t.Errorf("a read-only file system: %s", r)
 	}
 	w.mustFeed(t, "fed", "ssh", "ro", "cat >/dev/shm/x")
 	w.must(t, "scp", "-q", "ro:/dev/shm/x", "/root/ro.out")
-	if r := w.do("keyway", "run", "ro", "--", "sh", "-c", "id -u; exit 3"); r.code != 3 || r.stdout != "1000\n" {
+	if r := w.do("keyway", "run", "ro", "--", "sh", "-c", "id -u; exit 3"); r.Code != 3 || r.Stdout != "1000\n" {
 		t.Errorf("a job: %s", r)
 	}
 	w.up(t, "other", "--image", string(lab.Base), "--user", "4711:4711")
@@ -72,7 +72,7 @@ func TestTemplate(t *testing.T) {
 	}
 	w.up(t, "full", "--image", string(lab.Base), "--shm-size", "2gb", "-v", "/srv/data:/mnt/data:ro", "-e", "KEY=a b", "--workdir", "/srv")
 	equal(t, "inside", w.must(t, "ssh", "full", `cat /mnt/data/set; echo; echo "$KEY"; pwd; df -k --output=size /dev/shm | tail -n 1 | tr -d ' '`), "data\na b\n/srv\n2097152\n")
-	if r := w.do("ssh", "full", "touch /mnt/data/x"); r.code == 0 {
+	if r := w.do("ssh", "full", "touch /mnt/data/x"); r.Code == 0 {
 		t.Errorf("a read-only mount was written to: %s", r)
 	}
 	equal(t, "published ports", mustDocker(t, w, "port", containerOf(t, w, "full")), "")

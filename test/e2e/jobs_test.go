@@ -18,13 +18,13 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	w := shared
 	r := w.do("keyway", "run", train, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
-	if r.code != 7 || r.stdout != "out\n" || r.stderr != "err\n" {
+	if r.Code != 7 || r.Stdout != "out\n" || r.Stderr != "err\n" {
 		t.Error(r)
 	}
-	if r := w.do("keyway", "run", train, "--", "sh", "-c", "kill -TERM $$"); r.code != 128+15 {
+	if r := w.do("keyway", "run", train, "--", "sh", "-c", "kill -TERM $$"); r.Code != 128+15 {
 		t.Errorf("ended by a signal: %s", r)
 	}
-	if r := w.do("keyway", "run", train, "--", "no-such-program"); r.code != 127 || !strings.Contains(r.stderr, "no-such-program") {
+	if r := w.do("keyway", "run", train, "--", "no-such-program"); r.Code != 127 || !strings.Contains(r.Stderr, "no-such-program") {
 		t.Errorf("a program that is not there: %s", r)
 	}
 	equal(t, "arguments arrive as they are", w.must(t, "keyway", "run", train, "--", "printf", "%s|", "a b", "it's", "$HOME", "", "*"), "a b|it's|$HOME||*|")
@@ -44,7 +44,7 @@ func TestRunThatIsInterrupted(t *testing.T) {
 		t.Errorf("want exit code 130: %v", err)
 	}
 	w.must(t, "keyway", "kill", train+"/cut")
-	if r := w.do("keyway", "wait", train+"/cut"); r.code != 128+15 {
+	if r := w.do("keyway", "wait", train+"/cut"); r.Code != 128+15 {
 		t.Errorf("the job that was stopped: %s", r)
 	}
 }
@@ -57,18 +57,18 @@ func TestDetachedJob(t *testing.T) {
 	follow := w.command("keyway", "logs", "-f", train+"/gate")
 	w.background(t, "begun", follow)
 	holds(t, "its log", w.must(t, "keyway", "logs", train+"/gate"), "begun")
-	if r := w.do("keyway", "run", train, "-d", "--as", "gate", "--", "true"); r.code != 24 {
+	if r := w.do("keyway", "run", train, "-d", "--as", "gate", "--", "true"); r.Code != 24 {
 		t.Errorf("a second job of that name, want exit code 24: %s", r)
 	}
 	w.must(t, "ssh", train, "touch /tmp/gate-open")
-	if r := w.do("keyway", "wait", train+"/gate"); r.code != 3 {
+	if r := w.do("keyway", "wait", train+"/gate"); r.Code != 3 {
 		t.Errorf("wait, want the job's exit code 3: %s", r)
 	}
 	equal(t, "the whole log", w.must(t, "keyway", "logs", train+"/gate"), "begun\ndone\n")
-	if r := w.do("keyway", "attach", train+"/gate"); r.code != 3 || !strings.Contains(r.stdout, "begun\ndone\n") {
+	if r := w.do("keyway", "attach", train+"/gate"); r.Code != 3 || !strings.Contains(r.Stdout, "begun\ndone\n") {
 		t.Errorf("attach to a job that has ended: %s", r)
 	}
-	if r := w.do("keyway", "logs", train+"/nothing"); r.code != 30 {
+	if r := w.do("keyway", "logs", train+"/nothing"); r.Code != 30 {
 		t.Errorf("a job that is not there, want exit code 30: %s", r)
 	}
 }
@@ -128,12 +128,12 @@ func TestJobSurvives(t *testing.T) {
 		if err := c.kill(); err != nil {
 			t.Fatal(err)
 		}
-		if r := w.do("ssh", train, "echo hi"); r.code != 0 || r.stdout != "hi\n" {
+		if r := w.do("ssh", train, "echo hi"); r.Code != 0 || r.Stdout != "hi\n" {
 			t.Errorf("the first command after %s was killed: %s", c.what, r)
 		}
 	}
 	w.must(t, "ssh", train, "touch /tmp/enough")
-	if r := w.do("keyway", "wait", train+"/job"); r.code != 5 {
+	if r := w.do("keyway", "wait", train+"/job"); r.Code != 5 {
 		t.Errorf("the job's exit code, want 5: %s", r)
 	}
 	lines := strings.Fields(w.must(t, "keyway", "logs", train+"/job"))
@@ -158,12 +158,12 @@ func TestStopAndStart(t *testing.T) {
 	before := state(t, w, "pause")
 	w.must(t, "keyway", "stop", "pause")
 	equal(t, "state after stop", state(t, w, "pause").State, "stopped")
-	if r := w.do("ssh", "pause", "true"); r.code != 255 || !strings.Contains(r.stderr, "keyway start pause") {
+	if r := w.do("ssh", "pause", "true"); r.Code != 255 || !strings.Contains(r.Stderr, "keyway start pause") {
 		t.Errorf("ssh into a stopped workspace: %s", r)
 	}
 	for _, command := range []string{"run pause -T -- true", "run pause -d -- true", "logs pause", "attach pause/x", "wait pause", "ls pause"} {
 		r := w.do(append([]string{"keyway"}, strings.Fields(command)...)...)
-		if r.code != 31 || strings.Count(r.stderr, "does not run") != 1 || strings.Count(r.stderr, "keyway start pause") != 1 {
+		if r.Code != 31 || strings.Count(r.Stderr, "does not run") != 1 || strings.Count(r.Stderr, "keyway start pause") != 1 {
 			t.Errorf("of a stopped workspace, want code 31 and the reason once: %s", r)
 		}
 	}

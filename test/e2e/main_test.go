@@ -7,18 +7,16 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 var (
@@ -29,14 +27,7 @@ var (
 // train is the shared workspace, made from lab.Base.
 const train = "train"
 
-func TestMain(m *testing.M) {
-	code, err := runAll(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { run.Main(m, "e2e", runAll) }
 
 func runAll(m *testing.M) (code int, err error) {
 	ctx := context.Background()
@@ -65,7 +56,7 @@ func (w *world) unlockAndUp() error {
 		{"keyway", "unlock"},
 		{"keyway", "up", "--on", "gpu1", "--image", string(lab.Base), "--name", train},
 	} {
-		if r := w.do(argv...); r.code != 0 {
+		if r := w.do(argv...); r.Code != 0 {
 			return fmt.Errorf("%s", r)
 		}
 	}
@@ -110,24 +101,7 @@ func logFile(t *testing.T, h *lab.Host, path string) {
 	}
 }
 
-// result is how a command ended.
-type result struct {
-	command        string
-	stdout, stderr string
-	code           int
-}
-
-func (r result) String() string {
-	return fmt.Sprintf("%s: exit code %d\nstdout: %s\nstderr: %s", r.command, r.code, clip(r.stdout), clip(r.stderr))
-}
-
-func clip(s string) string {
-	const most = 4000
-	if len(s) > most {
-		return s[:most/2] + "\n…\n" + s[len(s)-most/2:]
-	}
-	return s
-}
+type result = run.Result
 
 // patience is how long any one command may take: far more than it does, so that
 // a hang fails one test and not the run.
@@ -147,58 +121,31 @@ func (w *world) do(argv ...string) result { return w.finish(w.command(argv...), 
 // finish runs cmd with text as its standard input, and calls started as soon as
 // it runs.
 func (w *world) finish(cmd *exec.Cmd, stdin string, started ...func()) result {
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	// What it leaves in the background may hold its output for longer than it
-	// lives; that must not hold us.
-	cmd.WaitDelay = 10 * time.Second
-	r := result{command: strings.Join(cmd.Args[4:], " ")}
+	name := strings.Join(cmd.Args[4:], " ")
 	if w.Mode == lab.Loopback {
-		r.command = strings.Join(cmd.Args, " ")
+		name = strings.Join(cmd.Args, " ")
 	}
-	err := cmd.Start()
-	if err == nil {
-		for _, f := range started {
-			f()
-		}
-		timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		err = cmd.Wait()
-		if !timer.Stop() {
-			stderr.WriteString("\n(killed: it took too long)")
-		}
-	}
-	r.stdout, r.stderr = stdout.String(), stderr.String()
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		r.code = exit.ExitCode()
-		if how, ok := exit.Sys().(syscall.WaitStatus); ok && how.Signaled() {
-			r.code = 128 + int(how.Signal()) // as a shell has it
-		}
-	case err != nil:
-		r.code, r.stderr = -1, r.stderr+err.Error()
-	}
-	return r
+	return run.Command(cmd, name, stdin, patience, started...)
 }
 
 // must runs a command that has to work and returns its standard output.
 func (w *world) must(t *testing.T, argv ...string) string {
 	t.Helper()
 	r := w.do(argv...)
-	if r.code != 0 {
+	if r.Code != 0 {
 		t.Fatal(r)
 	}
-	return r.stdout
+	return r.Stdout
 }
 
 // mustFeed is must with standard input.
 func (w *world) mustFeed(t *testing.T, stdin string, argv ...string) string {
 	t.Helper()
 	r := w.finish(w.command(argv...), stdin)
-	if r.code != 0 {
+	if r.Code != 0 {
 		t.Fatal(r)
 	}
-	return r.stdout
+	return r.Stdout
 }
 
 // up makes a workspace for one test and removes it after.
@@ -253,13 +200,13 @@ func (w *world) hostKey(t *testing.T) string {
 func equal(t *testing.T, what, got, want string) {
 	t.Helper()
 	if got != want {
-		t.Errorf("%s: %q, want %q", what, clip(got), clip(want))
+		t.Errorf("%s: %q, want %q", what, run.Clip(got), run.Clip(want))
 	}
 }
 
 func holds(t *testing.T, what, got, want string) {
 	t.Helper()
 	if !strings.Contains(got, want) {
-		t.Errorf("%s: %q, want something with %q", what, clip(got), want)
+		t.Errorf("%s: %q, want something with %q", what, run.Clip(got), want)
 	}
 }

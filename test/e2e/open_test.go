@@ -87,14 +87,14 @@ func TestOpenAPort(t *testing.T) {
 	w.portsOfTrain(t)
 	first := w.open(t, train, "8123")
 	equal(t, "URL", first.URL, "http://127.0.0.1:8123/")
-	holds(t, "the page", w.get(first.URL).stdout, "Directory listing")
+	holds(t, "the page", w.get(first.URL).Stdout, "Directory listing")
 	second := w.open(t, train, "8123")
 	equal(t, "the second one's URL", second.URL, first.URL)
 	first.close(t)
 	if w.Bastion.KillConnections() == 0 {
 		t.Error("the bastion had no connection")
 	}
-	holds(t, "the page after the bastion was lost", w.get(second.URL).stdout, "Directory listing")
+	holds(t, "the page after the bastion was lost", w.get(second.URL).Stdout, "Directory listing")
 	second.close(t)
 	if w.listensOnLaptop(t, 8123) {
 		t.Error("the port is left behind")
@@ -149,7 +149,7 @@ func TestOpenOfATakenPort(t *testing.T) {
 	second.close(t)
 	holds(t, "news", second.news.String(), "nothing listens on port 8124")
 	r := w.do("keyway", "open", train, "8124", "--local-port", "8124")
-	if r.code == 0 || !strings.Contains(r.stderr, "another program has port 8124") {
+	if r.Code == 0 || !strings.Contains(r.Stderr, "another program has port 8124") {
 		t.Error(r)
 	}
 }
@@ -163,11 +163,11 @@ func TestOpenJupyter(t *testing.T) {
 	if first.Session != "jupyter" || !strings.Contains(first.URL, "token=") {
 		t.Fatalf("%+v\n%s", first, first.news.String())
 	}
-	holds(t, "the kernels", w.get(kernels(first.URL)).stdout, "[]")
+	holds(t, "the kernels", w.get(kernels(first.URL)).Stdout, "[]")
 	if w.Bastion.KillConnections() == 0 {
 		t.Error("the bastion had no connection")
 	}
-	holds(t, "the kernels after the bastion was lost", w.get(kernels(first.URL)).stdout, "[]")
+	holds(t, "the kernels after the bastion was lost", w.get(kernels(first.URL)).Stdout, "[]")
 	first.close(t)
 	if w.listensOnLaptop(t, first.Local) {
 		t.Error("the port is left behind")
@@ -176,8 +176,8 @@ func TestOpenJupyter(t *testing.T) {
 	if second.URL != first.URL {
 		t.Errorf("afterwards it is another server: %s, not %s", second.URL, first.URL)
 	}
-	holds(t, "the kernels of a server that went on", w.get(kernels(second.URL)).stdout, "[]")
-	holds(t, "without its token", w.get(kernels(strings.Split(second.URL, "?")[0]+"?")).stdout, "Forbidden")
+	holds(t, "the kernels of a server that went on", w.get(kernels(second.URL)).Stdout, "[]")
+	holds(t, "without its token", w.get(kernels(strings.Split(second.URL, "?")[0]+"?")).Stdout, "Forbidden")
 }
 
 // kernels is where a Jupyter server lists its kernels, by the URL of its first page.

@@ -18,20 +18,22 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"keyway/test/lab/run"
 )
 
 func TestSSHExec(t *testing.T) {
 	t.Parallel()
 	w := shared
 	equal(t, "stdout", w.must(t, "ssh", train, "echo out; echo err >&2"), "out\n")
-	equal(t, "stderr", w.do("ssh", train, "echo err >&2").stderr, "err\n")
+	equal(t, "stderr", w.do("ssh", train, "echo err >&2").Stderr, "err\n")
 	equal(t, "standard input to its end", w.mustFeed(t, "fed", "ssh", train, "cat; echo; echo end"), "fed\nend\n")
 	for _, code := range []int{0, 1, 7, 255} {
-		if r := w.do("ssh", train, fmt.Sprintf("exit %d", code)); r.code != code {
+		if r := w.do("ssh", train, fmt.Sprintf("exit %d", code)); r.Code != code {
 			t.Errorf("want exit code %d: %s", code, r)
 		}
 	}
-	if r := w.do("ssh", train, "kill -TERM $$"); r.code != 255 {
+	if r := w.do("ssh", train, "kill -TERM $$"); r.Code != 255 {
 		t.Errorf("killed by a signal, ssh exits with 255: %s", r)
 	}
 }
@@ -50,7 +52,7 @@ func TestSSHEnvironment(t *testing.T) {
 func TestSSHHostKeyIsStrict(t *testing.T) {
 	t.Parallel()
 	equal(t, "StrictHostKeyChecking", sshOption(t, shared, train, "stricthostkeychecking"), "true")
-	log := shared.do("ssh", "-v", train, "true").stderr
+	log := shared.do("ssh", "-v", train, "true").Stderr
 	for _, want := range []string{"is known and matches the ED25519 host key", "cipher: aes128-gcm@openssh.com"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("ssh -v does not say %q:\n%s", want, log)
@@ -123,10 +125,10 @@ func (s *screenText) await(t *testing.T, want string) {
 		case b, open := <-s.news:
 			s.text.Write(b)
 			if !open && !bytes.Contains(s.text.Bytes(), []byte(want)) {
-				t.Fatalf("the terminal ended before it showed %q: %q", want, clip(s.text.String()))
+				t.Fatalf("the terminal ended before it showed %q: %q", want, run.Clip(s.text.String()))
 			}
 		case <-deadline:
-			t.Fatalf("the terminal never showed %q: %q", want, clip(s.text.String()))
+			t.Fatalf("the terminal never showed %q: %q", want, run.Clip(s.text.String()))
 		}
 	}
 }
@@ -168,7 +170,7 @@ func oddFiles(t *testing.T, w *world, dir string) {
 // sameTree fails unless two directories on the laptop are equal.
 func sameTree(t *testing.T, w *world, a, b string) {
 	t.Helper()
-	if r := w.do("diff", "-r", a, b); r.code != 0 {
+	if r := w.do("diff", "-r", a, b); r.Code != 0 {
 		t.Error(r)
 	}
 }
@@ -184,7 +186,7 @@ func TestSCP(t *testing.T) {
 			w.must(t, append(append([]string{"scp", "-q", "-r", "-p"}, protocol...), dir, train+":/tmp")...)
 			w.must(t, append(append([]string{"scp", "-q", "-r", "-p"}, protocol...), train+":/tmp/scp-"+name, dir+"-back")...)
 			sameTree(t, w, dir, dir+"-back")
-			if r := w.do(append(append([]string{"scp", "-q"}, protocol...), train+":/nonexistent", "/tmp")...); r.code == 0 || !strings.Contains(strings.ToLower(r.stderr), "no such file") {
+			if r := w.do(append(append([]string{"scp", "-q"}, protocol...), train+":/nonexistent", "/tmp")...); r.Code == 0 || !strings.Contains(strings.ToLower(r.Stderr), "no such file") {
 				t.Errorf("a file that is not there: %s", r)
 			}
 			for _, odd := range oddNames {
@@ -268,7 +270,7 @@ cmp numbers /root/clone/numbers
 func TestAgentForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared
-	if r := w.do("ssh", train, "ssh-add -l"); r.code == 0 {
+	if r := w.do("ssh", train, "ssh-add -l"); r.Code == 0 {
 		t.Errorf("a workspace that was not given the agent has it: %s", r)
 	}
 	w.up(t, "forwarding", "--forward-agent", "--image", "keyway-lab/base")
@@ -279,7 +281,7 @@ func TestAgentForwarding(t *testing.T) {
 	// The workspace's own guest is no server it can dial; sign something instead.
 	// A workspace may not, until the user's policy says so.
 	sign := "ssh-add -L >key.pub && echo text | ssh-keygen -q -Y sign -n file -f key.pub >signature && test -s signature"
-	if r := w.do("ssh", "forwarding", sign); r.code == 0 {
+	if r := w.do("ssh", "forwarding", sign); r.Code == 0 {
 		t.Errorf("a workspace signs what no rule allows: %s", r)
 	}
 	holds(t, "keyway log", w.must(t, "keyway", "log"), "to sign for file, asked from forwarding")
@@ -289,7 +291,7 @@ func TestAgentForwarding(t *testing.T) {
 	w.must(t, "ssh", "forwarding", sign)
 	holds(t, "keyway keys", w.must(t, "keyway", "keys"), "ssh-ed25519")
 	holds(t, "keyway log", w.must(t, "keyway", "log", "--verify"), "sound")
-	if r := w.do("ssh", "-a", "forwarding", "timeout 20 ssh-add -l"); r.code == 0 {
+	if r := w.do("ssh", "-a", "forwarding", "timeout 20 ssh-add -l"); r.Code == 0 {
 		t.Errorf("without a connection that carries an agent, the socket answers: %s", r)
 	}
 	holds(t, "ssh -A", w.must(t, "ssh", "-A", train, "ssh-add -l"), "ED25519")
@@ -453,7 +455,7 @@ for where in (("127.0.0.1", 7202), "/tmp/remote.sock"):
 `
 	equal(t, "bytes echoed by the laptop", w.mustFeed(t, client, "ssh", train, "python3 -"), "100000\n100000\n")
 	// A port that the server chooses is told to the client.
-	holds(t, "ssh -R 0", w.do("ssh", "-R", "0"+to, train, "true").stderr, "Allocated port")
+	holds(t, "ssh -R 0", w.do("ssh", "-R", "0"+to, train, "true").Stderr, "Allocated port")
 }
 
 func TestDynamicForwarding(t *testing.T) {
@@ -499,7 +501,7 @@ func TestStdioForwarding(t *testing.T) {
 	w := shared
 	port := w.startEcho(t)
 	equal(t, "ssh -W", w.mustFeed(t, "through -W", "ssh", "-W", fmt.Sprintf("127.0.0.1:%d", port), train), "through -W")
-	if r := w.do("ssh", "-W", "127.0.0.1:1", train); r.code == 0 {
+	if r := w.do("ssh", "-W", "127.0.0.1:1", train); r.Code == 0 {
 		t.Errorf("ssh -W to a closed port: %s", r)
 	}
 }
@@ -515,7 +517,7 @@ func TestControlMaster(t *testing.T) {
 	}
 	// How a program ends is told also if its output and its input have ended before: a
 	// master closes the channel then.
-	if r := w.do("ssh", "-S", "/tmp/cm", train, "exec >&- 2>&-; sleep 0.3; exit 7"); r.code != 7 {
+	if r := w.do("ssh", "-S", "/tmp/cm", train, "exec >&- 2>&-; sleep 0.3; exit 7"); r.Code != 7 {
 		t.Errorf("want exit code 7: %s", r)
 	}
 }

@@ -31,7 +31,7 @@ func TestANewKeyEnters(t *testing.T) {
 	add("second")
 	equal(t, "ssh with a new key", w.must(t, "ssh", "-o", "BatchMode=yes", train, "echo in"), "in\n")
 	holds(t, "logs with a new key", w.must(t, "keyway", "logs", train+"/exp"), "kept")
-	if r := w.do("ssh", "-o", "BatchMode=yes", "closed", "true"); r.code == 0 {
+	if r := w.do("ssh", "-o", "BatchMode=yes", "closed", "true"); r.Code == 0 {
 		t.Errorf("a key that --key did not name enters: %s", r)
 	}
 	hosts := w.must(t, "cat", "/root/.local/state/keyway/hosts.json")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 // The person of TestAPerson: the key is in an agent that only IdentityAgent names and in
@@ -135,13 +136,13 @@ func TestAPerson(t *testing.T) {
 	w.cuts(t)
 	for i, cmd := range tasks {
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v\n%s", cmd.Args, err, clip(out[i].String()))
+			t.Errorf("%s: %v\n%s", cmd.Args, err, run.Clip(out[i].String()))
 		}
 	}
 	equal(t, "the copy", strings.Fields(out[0].String())[0], strings.Fields(w.must(t, "sha256sum", "/root/data"))[0])
 	equal(t, "the terminal", strings.ReplaceAll(out[1].String(), "\r", ""), counted("line", 90)+"whole\n")
 	equal(t, "the log", out[2].String(), counted("step", 100))
-	if r := w.do("keyway", "wait", train+"/exp"); r.code != 7 {
+	if r := w.do("keyway", "wait", train+"/exp"); r.Code != 7 {
 		t.Errorf("the job's end: %s", r)
 	}
 	w.must(t, "keyway", "rm", "--yes", train, "side")
@@ -162,7 +163,7 @@ func (w *world) oneHomeTwoMachines(t *testing.T) {
 	for machine, other := range map[string]string{"gpu1": "side", "gpu2": train} {
 		holds(t, "ls", w.must(t, "keyway", "ls", "--on", machine), "elsewhere (at "+map[string]string{"gpu1": "gpu2", "gpu2": "gpu1"}[machine])
 		for _, verb := range []string{"stop", "rm"} {
-			if r := w.do("keyway", verb, "--yes", machine+"/"+other); r.code == 0 || !strings.Contains(r.stderr, "same home directory") {
+			if r := w.do("keyway", verb, "--yes", machine+"/"+other); r.Code == 0 || !strings.Contains(r.Stderr, "same home directory") {
 				t.Errorf("the machine that does not have it: %s", r)
 			}
 		}

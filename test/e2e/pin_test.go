@@ -80,7 +80,7 @@ func (w *world) drift(t *testing.T, wantCode int) []pin.Difference {
 		Differences []pin.Difference
 		Compared    []string
 	}
-	if err := json.Unmarshal([]byte(r.stdout), &told); err != nil || r.code != wantCode || len(told.Compared) == 0 {
+	if err := json.Unmarshal([]byte(r.Stdout), &told); err != nil || r.Code != wantCode || len(told.Compared) == 0 {
 		t.Fatalf("want exit code %d of a comparison, %v: %s", wantCode, err, r)
 	}
 	return told.Differences
@@ -94,17 +94,17 @@ func TestDrift(t *testing.T) {
 	drifted := keyway.ExitCode(keyway.Errorf(keyway.Drifted, ""))
 	up := func(args ...string) {
 		t.Helper()
-		if r := w.inProject(append([]string{"keyway", "up", "env", "--on", "gpu1"}, args...)...); r.code != 0 {
+		if r := w.inProject(append([]string{"keyway", "up", "env", "--on", "gpu1"}, args...)...); r.Code != 0 {
 			t.Fatal(r)
 		}
 	}
-	if r := w.inProject("keyway", "drift"); r.code != keyway.ExitCode(keyway.Errorf(keyway.NotFound, "")) || !strings.Contains(r.stderr, "keyway pin") {
+	if r := w.inProject("keyway", "drift"); r.Code != keyway.ExitCode(keyway.Errorf(keyway.NotFound, "")) || !strings.Contains(r.Stderr, "keyway pin") {
 		t.Errorf("without a lock: %s", r)
 	}
 	up()
 	r := w.inProject("keyway", "pin")
 	for _, says := range []string{"gpu1/env", "torch 2.8.0+cu126", "CUDA 12.6", "NCCL 2.27.3", "keyway.lock"} {
-		if r.code != 0 || !strings.Contains(r.stdout, says) {
+		if r.Code != 0 || !strings.Contains(r.Stdout, says) {
 			t.Fatalf("want %q: %s", says, r)
 		}
 	}
@@ -156,15 +156,15 @@ func TestDrift(t *testing.T) {
 	w.image(t, "other:1", plantPackages+"mkdir /opt/more\n")
 	mustDocker(t, w, "tag", "other:1", "proj:1")
 	again("a tag that was moved", "image", "sha256:")
-	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.code != keyway.ExitCode(keyway.Errorf(keyway.ImageNotFound, "")) {
+	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.Code != keyway.ExitCode(keyway.Errorf(keyway.ImageNotFound, "")) {
 		t.Errorf("the pinned image is gone, and no registry has it: %s", r)
 	}
 	text := w.inProject("keyway", "drift", "--ignore", "image")
-	if text.code != 0 || !strings.Contains(text.stdout, "nothing differs") {
+	if text.Code != 0 || !strings.Contains(text.Stdout, "nothing differs") {
 		t.Errorf("what is ignored differs: %s", text)
 	}
 	text = w.inProject("keyway", "drift")
-	if text.code != drifted || !strings.Contains(text.stdout, "gpu1/env") || !strings.Contains(text.stdout, "FIELD") {
+	if text.Code != drifted || !strings.Contains(text.Stdout, "gpu1/env") || !strings.Contains(text.Stdout, "FIELD") {
 		t.Errorf("a table: %s", text)
 	}
 }
@@ -217,16 +217,16 @@ func (w *world) lockSays(t *testing.T, only func(what, field, name string)) {
 	plant("the kernel", "kernel", "1.2.3", func(p *pin.Pin) { p.Kernel = "1.2.3" })
 	plant("a GPU", "gpu", "NVIDIA A100", func(p *pin.Pin) { p.GPUs = []string{"NVIDIA A100"} })
 	plant("the architecture", "arch", "riscv64", func(p *pin.Pin) { p.Arch = "riscv64" })
-	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.code == 0 || !strings.Contains(r.stderr, "riscv64") {
+	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.Code == 0 || !strings.Contains(r.Stderr, "riscv64") {
 		t.Errorf("a lock of another architecture: %s", r)
 	}
 	w.write(t, path, strings.Replace(text, `"seen": true`, `"seen": false`, 1))
 	only("the lock", "lock", "other means")
-	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.code == 0 || !strings.Contains(r.stderr, "other means") {
+	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.Code == 0 || !strings.Contains(r.Stderr, "other means") {
 		t.Errorf("a lock that was changed: %s", r)
 	}
 	w.write(t, path, "{")
-	if r := w.inProject("keyway", "drift"); r.code != keyway.ExitCode(keyway.Errorf(keyway.BadConfig, "")) {
+	if r := w.inProject("keyway", "drift"); r.Code != keyway.ExitCode(keyway.Errorf(keyway.BadConfig, "")) {
 		t.Errorf("no lock at all: %s", r)
 	}
 	w.write(t, path, text)

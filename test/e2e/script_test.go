@@ -95,7 +95,7 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdUnlocked(ts *testscript.TestScript, neg bool, args []string) {
 	for _, argv := range [][]string{{"keyway", "init", "--yes"}, {"keyway", "unlock"}} {
-		if r := theWorld(ts).do(argv...); r.code != 0 {
+		if r := theWorld(ts).do(argv...); r.Code != 0 {
 			ts.Fatalf("%s", r)
 		}
 	}
@@ -106,10 +106,10 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	code, err := strconv.Atoi(args[0])
 	must(ts, err)
 	r := theWorld(ts).do(args[1:]...)
-	_, err1 := ts.Stdout().Write([]byte(r.stdout))
-	_, err2 := ts.Stderr().Write([]byte(r.stderr))
+	_, err1 := ts.Stdout().Write([]byte(r.Stdout))
+	_, err2 := ts.Stderr().Write([]byte(r.Stderr))
 	must(ts, errors.Join(err1, err2))
-	if r.code != code {
+	if r.Code != code {
 		ts.Fatalf("want exit code %d: %s", code, r)
 	}
 }
@@ -185,7 +185,7 @@ func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
 func cmdWorkspaces(ts *testscript.TestScript, neg bool, args []string) {
 	r := theWorld(ts).do("keyway", "ls", "--json")
 	var all []listed
-	if err := json.Unmarshal([]byte(r.stdout), &all); r.code != 0 || err != nil {
+	if err := json.Unmarshal([]byte(r.Stdout), &all); r.Code != 0 || err != nil {
 		ts.Fatalf("%v: %s", err, r)
 	}
 	got := []string{}

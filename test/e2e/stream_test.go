@@ -31,7 +31,7 @@ func TestBastionDies(t *testing.T) {
 		}
 		select {
 		case r := <-copied:
-			if r.code != 0 || r.stderr != "" {
+			if r.Code != 0 || r.Stderr != "" {
 				t.Error(r)
 			}
 			if kills < 2 {
@@ -75,7 +75,7 @@ func TestNewBuildOfTheLink(t *testing.T) {
 			link = next
 		}
 	}
-	if r := <-copied; r.code != 0 || r.stderr != "" {
+	if r := <-copied; r.Code != 0 || r.Stderr != "" {
 		t.Error(r)
 	}
 }

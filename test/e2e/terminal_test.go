@@ -316,7 +316,7 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 		{"keyway", "run", train, "--", "true"}, {"keyway", "attach", train + "/long"}, {"keyway", "logs", train + "/long"},
 		{"keyway", "wait", train + "/long"}, {"keyway", "ls", train}, {"keyway", "send", train + "/long", "C-c"},
 	} {
-		if r := w.do(argv...); r.code != 31 || !strings.Contains(r.stderr, "keyway start gpu1/train") {
+		if r := w.do(argv...); r.Code != 31 || !strings.Contains(r.Stderr, "keyway start gpu1/train") {
 			t.Errorf("of a stopped workspace, want exit code 31: %s", r)
 		}
 	}
@@ -351,7 +351,7 @@ func TestCtrlCAsksWhereTheOutputGoesElsewhere(t *testing.T) {
 		if c.code == 0 {
 			continue
 		}
-		if r := w.do("keyway", "wait", train+"/"+path.Base(said[1])); r.code != c.code {
+		if r := w.do("keyway", "wait", train+"/"+path.Base(said[1])); r.Code != c.code {
 			t.Errorf("after the answer %q the job ends with another code than %d: %s", c.answer, c.code, r)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 
 	"keyway/internal/link"
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 // train is the workspace that every lab here has.
@@ -41,12 +42,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code, err := runAll(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		code = 1
-	}
-	os.Exit(code)
+	run.Main(m, "faults", runAll)
 }
 
 func runAll(m *testing.M) (code int, err error) {
@@ -110,7 +106,7 @@ func start(t *testing.T, o lab.Options, prepare ...func(w *world)) *world {
 	t.Cleanup(func() {
 		if t.Failed() {
 			text, _ := l.Laptop.ReadFile("/root/.local/state/keyway/link.log")
-			t.Logf("the link's log:\n%s", clip(text))
+			t.Logf("the link's log:\n%s", run.Clip(text))
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -163,7 +159,7 @@ func (w *world) run(argv ...string) (string, error) {
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w after %v\nstdout: %s\nstderr: %s", strings.Join(argv, " "), err,
-			time.Since(begin).Round(time.Millisecond), clip(stdout.String()), clip(stderr.String()))
+			time.Since(begin).Round(time.Millisecond), run.Clip(stdout.String()), run.Clip(stderr.String()))
 	}
 	return stdout.String(), err
 }
@@ -176,14 +172,6 @@ func (w *world) must(argv ...string) string {
 		w.t.Fatal(err)
 	}
 	return out
-}
-
-func clip(s string) string {
-	const most = 4000
-	if len(s) > most {
-		return s[:most/2] + "\n…\n" + s[len(s)-most/2:]
-	}
-	return s
 }
 
 // put gives the laptop's user a sample, without a copy of its bytes: by where

@@ -29,6 +29,7 @@ import (
 	"keyway/internal/sshconfig"
 	"keyway/internal/stream"
 	"keyway/internal/unixsock"
+	"keyway/test/lab/run"
 )
 
 // patience bounds what must come.
@@ -143,15 +144,7 @@ type result struct {
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("keyway %s: %d\n%s%s", r.line, r.code, clip(r.stdout), clip(r.stderr))
-}
-
-func clip(s string) string {
-	const most = 2000
-	if len(s) > most {
-		return s[:most/2] + "\n…\n" + s[len(s)-most/2:]
-	}
-	return s
+	return fmt.Sprintf("keyway %s: %d\n%s%s", r.line, r.code, run.Clip(r.stdout), run.Clip(r.stderr))
 }
 
 // keyway runs a command and holds what it prints against what a terminal obeys.

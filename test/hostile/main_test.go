@@ -34,10 +34,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(envPlace); dir != "" {
 		os.Exit(playPlace(dir))
 	}
-	os.Exit(run(m))
+	os.Exit(runAll(m))
 }
 
-func run(m *testing.M) int {
+func runAll(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "keyway-hostile")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

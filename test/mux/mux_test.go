@@ -6,7 +6,6 @@ package mux
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,20 +18,14 @@ import (
 	"time"
 
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 const train = "train"
 
 var bin string // the programs
 
-func TestMain(m *testing.M) {
-	code, err := runAll(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mux:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { run.Main(m, "mux", runAll) }
 
 func runAll(m *testing.M) (code int, err error) {
 	ctx := context.Background()
@@ -54,18 +47,7 @@ func runAll(m *testing.M) (code int, err error) {
 // world is a lab with what tests do in it.
 type world struct{ *lab.Lab }
 
-// result is how a command ended.
-type result struct {
-	command        string
-	stdout, stderr string
-	code           int
-}
-
-func (r result) String() string {
-	const most = 2000
-	clip := func(s string) string { return s[max(0, len(s)-most):] }
-	return fmt.Sprintf("%s: exit code %d\nstdout: %s\nstderr: %s", r.command, r.code, clip(r.stdout), clip(r.stderr))
-}
+type result = run.Result
 
 // patience is how long anything may take: far more than it does, so that a hang fails
 // one test and not the run.
@@ -80,32 +62,17 @@ func (w *world) command(argv ...string) *exec.Cmd {
 
 // do runs a command on the laptop.
 func (w *world) do(argv ...string) result {
-	cmd := w.command(argv...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(""), &stdout, &stderr
-	cmd.WaitDelay = 10 * time.Second // what it leaves in the background may hold its output
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	err := cmd.Run()
-	r := result{command: strings.Join(argv, " "), stdout: stdout.String(), stderr: stderr.String()}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		r.code = exit.ExitCode()
-	case err != nil:
-		r.code, r.stderr = -1, r.stderr+err.Error()
-	}
-	return r
+	return run.Command(w.command(argv...), strings.Join(argv, " "), "", patience)
 }
 
 // must runs a command that has to work and returns its standard output.
 func (w *world) must(t *testing.T, argv ...string) string {
 	t.Helper()
 	r := w.do(argv...)
-	if r.code != 0 {
+	if r.Code != 0 {
 		t.Fatal(r)
 	}
-	return r.stdout
+	return r.Stdout
 }
 
 // write puts a file onto the laptop, as a whole.
@@ -294,25 +261,25 @@ func TestMuxDoesAsSSHDoes(t *testing.T) {
 			alone := run(c.command, "-o ControlPath=none")
 			before := w.sessions(t)
 			with := run(c.command, "-o ControlMaster=no")
-			said := with.stderr
+			said := with.Stderr
 			if c.byItself {
 				said = strings.Replace(said, fallback, "", 1)
-				if said == with.stderr && !strings.Contains(c.command, "2>/dev/null") {
+				if said == with.Stderr && !strings.Contains(c.command, "2>/dev/null") {
 					t.Errorf("the mux has served it: %s", with)
 				}
 			} else if w.sessions(t) == before {
 				t.Errorf("the mux has not served it: %s", with)
 			}
-			if alone.code != with.code || alone.stdout != with.stdout || alone.stderr != said && !c.says {
+			if alone.Code != with.Code || alone.Stdout != with.Stdout || alone.Stderr != said && !c.says {
 				t.Errorf("alone: %s\nwith the mux: %s", alone, with)
 			}
 		})
 	}
 	many := run("for i in $(seq 64); do SSH train echo $i & done | sort -n | tail -1; wait", "-o ControlMaster=no")
-	if many.stdout != "64\n" || many.stderr != "" {
+	if many.Stdout != "64\n" || many.Stderr != "" {
 		t.Errorf("64 at once: %s", many)
 	}
-	if r := w.do("ssh", "-O", "check", train); r.code != 0 || !strings.Contains(r.stderr, "Master running") {
+	if r := w.do("ssh", "-O", "check", train); r.Code != 0 || !strings.Contains(r.Stderr, "Master running") {
 		t.Error(r)
 	}
 }
@@ -409,7 +376,7 @@ const banner = "SSH-2.0"
 func TestMuxIsControlled(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
-	read := func() string { return w.do("bash", "-c", "head -c 7 </dev/tcp/127.0.0.1/17001").stdout }
+	read := func() string { return w.do("bash", "-c", "head -c 7 </dev/tcp/127.0.0.1/17001").Stdout }
 	local := "17001:" + w.GPU.Address + ":22"
 	before := w.sessions(t)
 	for range 2 { // the second finds the first, as OpenSSH's does
@@ -422,7 +389,7 @@ func TestMuxIsControlled(t *testing.T) {
 	if got := read(); got != "" {
 		t.Errorf("%q by a forward that was cancelled", got)
 	}
-	if r := w.do("ssh", "-O", "cancel", "-L", local, train); !strings.Contains(r.stderr, "port not forwarded") {
+	if r := w.do("ssh", "-O", "cancel", "-L", local, train); !strings.Contains(r.Stderr, "port not forwarded") {
 		t.Errorf("cancelled twice: %s", r)
 	}
 	port := strings.TrimSpace(w.must(t, "ssh", "-O", "forward", "-R", "0:"+w.Bastion.Address+":22", train))
@@ -431,13 +398,13 @@ func TestMuxIsControlled(t *testing.T) {
 	}
 
 	w.write(t, "/root/.config/keyway/policy.yaml", "rules:\n  - deny: session\n    program: '*/bash'\n")
-	if r := w.do("bash", "-c", "ssh -O forward -L "+local+" train; exit $?"); r.code != 255 || read() != "" {
+	if r := w.do("bash", "-c", "ssh -O forward -L "+local+" train; exit $?"); r.Code != 255 || read() != "" {
 		t.Errorf("a forward that the policy denies: %s", r)
 	}
 	w.write(t, "/root/.config/keyway/policy.yaml", "rules: []\n")
 
 	w.must(t, "ssh", "-O", "stop", train)
-	if r := w.do("ssh", "-O", "check", train); r.code == 0 {
+	if r := w.do("ssh", "-O", "check", train); r.Code == 0 {
 		t.Errorf("it was stopped: %s", r)
 	}
 	w.awaitMux(t)
@@ -452,7 +419,7 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	before := w.sessions(t)
 	for i := range 20 {
 		r := w.do("bash", "-c", fmt.Sprintf("ssh train echo %d; exit $?", i))
-		if r.code != 0 || r.stdout != fmt.Sprintln(i) || r.stderr != fallback {
+		if r.Code != 0 || r.Stdout != fmt.Sprintln(i) || r.Stderr != fallback {
 			t.Fatal(r)
 		}
 	}
@@ -481,7 +448,7 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	}
 	w.must(t, "keyway", "lock")
 	allowed := w.sessions(t)
-	if r := w.do("ssh", "-o", "BatchMode=yes", train, "true"); r.code == 0 {
+	if r := w.do("ssh", "-o", "BatchMode=yes", train, "true"); r.Code == 0 {
 		t.Errorf("a locked agent lets somebody in: %s", r)
 	}
 	if w.sessions(t) != allowed {
@@ -501,27 +468,27 @@ func TestMuxThatIsGoneIsNotMissed(t *testing.T) {
 		return strings.TrimSpace(w.must(t, "sh", "-c", `d=$(ssh -G train | sed -n 's/^controlpath //p'); readlink ${d%/*} | cut -d/ -f3`))
 	}
 	r := w.do("bash", "-c", "ssh train 'echo begun >&2; sleep 600' 2>&1 | { read l; kill -9 "+pid()+"; cat; }; exit ${PIPESTATUS[0]}")
-	if r.code != 255 {
+	if r.Code != 255 {
 		t.Errorf("a session whose mux was killed: %s", r)
 	}
-	if r := w.do("ssh", train, "echo after"); r.code != 0 || r.stdout != "after\n" || r.stderr != "" {
+	if r := w.do("ssh", train, "echo after"); r.Code != 0 || r.Stdout != "after\n" || r.Stderr != "" {
 		t.Errorf("the next ssh: %s", r)
 	}
 	w.awaitMux(t)
 	w.must(t, "kill", "-STOP", pid())
-	if r := w.do("ssh", train, "echo stopped"); r.code != 0 || r.stdout != "stopped\n" {
+	if r := w.do("ssh", train, "echo stopped"); r.Code != 0 || r.Stdout != "stopped\n" {
 		t.Errorf("with a mux that is stopped: %s", r)
 	}
 	w.awaitMux(t)
 	w.must(t, "keyway", "mux", "off", train)
-	if r := w.do("ssh", train, "echo off"); r.stdout != "off\n" || r.stderr != "" {
+	if r := w.do("ssh", train, "echo off"); r.Stdout != "off\n" || r.Stderr != "" {
 		t.Error(r)
 	}
 }
 
 // pids are the processes that the mux's survival depends on.
 func (w *world) pids(words string) []string {
-	return strings.Fields(w.do("pgrep", "-f", words).stdout)
+	return strings.Fields(w.do("pgrep", "-f", words).Stdout)
 }
 
 // signal sends a signal to processes of the laptop.
@@ -614,10 +581,10 @@ func TestMuxOutlivesAGuest(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
 	r := w.do("bash", "-c", "ssh train 'echo $PPID; sleep 600' | { read pid; ssh -o ControlPath=none train \"kill -9 $pid\"; cat; }; exit ${PIPESTATUS[0]}")
-	if r.code != 255 {
+	if r.Code != 255 {
 		t.Errorf("a session whose guest was killed: %s", r)
 	}
-	if r := w.do("ssh", train, "echo after"); r.code != 0 || r.stdout != "after\n" {
+	if r := w.do("ssh", train, "echo after"); r.Code != 0 || r.Stdout != "after\n" {
 		t.Errorf("the next ssh: %s", r)
 	}
 	w.awaitMux(t)

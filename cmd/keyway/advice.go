@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -245,7 +246,7 @@ func nextOfWorkspace(w keyway.Workspace) string {
 }
 
 // nextOf is next of an error.
-func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice, e.Host) }
+func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice, cmp.Or(e.Host, e.At)) }
 
 // spelledOut is e with what to do next in words, as scripts get it.
 func spelledOut(e *keyway.Error) *keyway.Error {

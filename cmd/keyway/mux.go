@@ -112,6 +112,8 @@ func (a *app) showMux(stdout io.Writer) error {
 		state := "not ready; the next ssh makes it so"
 		if _, err := os.Stat(filepath.Join(sockets, string(e.Name))); err == nil {
 			state = "ready"
+		} else if why := whyNoMux(a, sockets, e.Name); why != "" {
+			state = "not ready: " + why
 		}
 		if _, err := plain.Fprintf(stdout, "%s: %s\n", e.Name, state); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/mux"
+	"keyway/internal/plain"
 )
 
 // serveMux is the mux, until ctx ends, another build comes, or nobody has used it for
@@ -58,6 +59,11 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	defer signal.Stop(resized)
 	s.Serve(ctx, name)
 	return nil
+}
+
+// whyNoMux is what keeps the mux from holding a workspace ready, as far as it has tried.
+func whyNoMux(a *app, sockets string, name keyway.Name) string {
+	return plain.Line(mux.Why(sockets, link.Identity(a.Program), name))
 }
 
 // startMux asks the mux to hold a workspace ready, and starts it if there is none. What

@@ -24,6 +24,8 @@ type Client struct {
 	rt   http.RoundTripper
 	base string // URL before /v1/…, without a slash at its end
 	host keyway.Place
+	// place is where the other end is: what it advises is about workspaces there.
+	place keyway.Place
 	// version is what both ends have agreed on; 0: they need not, or it is 1.
 	version int
 }
@@ -43,6 +45,13 @@ func (c *Client) At(host keyway.Place) *Client {
 	return &with
 }
 
+// For is c that leads to a place.
+func (c *Client) For(place keyway.Place) *Client {
+	with := *c
+	with.place = place
+	return &with
+}
+
 const (
 	// maxText bounds what is kept of each text in the other end's answers, in bytes.
 	maxText = 4 << 10
@@ -52,10 +61,13 @@ const (
 
 // said marks e as the other end's words.
 func (c *Client) said(e *keyway.Error) *keyway.Error {
-	if e == nil || c.host == "" {
+	if e == nil || c.host == "" && c.place == "" {
 		return e
 	}
 	marked := *e
+	if marked.At = c.place; c.host == "" {
+		return &marked
+	}
 	marked.Host = c.host
 	clip(reflect.ValueOf(&marked).Elem())
 	return &marked

@@ -62,6 +62,8 @@ type Error struct {
 	// Host is the place whose words these are: a claim, to be shown as such. It is
 	// empty for what this laptop has found out itself.
 	Host Place `json:"host,omitempty"`
+	// At is the place that Advice is about. Only who reaches the place can say it.
+	At Place `json:"at,omitempty"`
 	// Nearest is a name that is there and may have been meant, such as that of an
 	// image.
 	Nearest string `json:"nearest,omitempty"`

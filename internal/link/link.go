@@ -147,7 +147,7 @@ func (l *Link) handler() http.Handler {
 			api.WriteError(w, err)
 			return
 		}
-		node := api.NewClient(transport{uplink}, "http://node").At(uplink.host())
+		node := api.NewClient(transport{uplink}, "http://node").At(uplink.host()).For(uplink.place)
 		http.StripPrefix("/v1/places/"+string(uplink.place), api.NewHandler(watched{node, l, uplink})).ServeHTTP(w, r)
 	})
 	return mux

@@ -216,7 +216,7 @@ func (u *uplink) connect(ctx context.Context, a *attempt) (*connection, error) {
 		return nil, brokeOff(u.place, p, err)
 	}
 	c.http = cc
-	c.Client = api.NewClient(cc, "http://node").At(u.host()).Speaking(p.version)
+	c.Client = api.NewClient(cc, "http://node").At(u.host()).For(u.place).Speaking(p.version)
 	u.work.Go(func() { // a process that ended is a connection that ended
 		<-p.ended
 		u.down(c)

@@ -179,6 +179,10 @@ func (p *permit) allow(pid int) error {
 	return p.ask(pid)
 }
 
+// errOtherAgent is the answer of every agent but keyway's. Without its word on each session
+// there is none.
+var errOtherAgent = errors.New("the agent is not keyway's, and only that one decides about single sessions")
+
 // deniedError is the agent's reason.
 type deniedError string
 
@@ -189,6 +193,9 @@ func (p *permit) ask(pid int) error {
 	defer p.conn.SetDeadline(time.Time{})
 	body := sshwire.AppendString(sshwire.AppendString(nil, p.key), p.user)
 	answer, err := p.agent.Extension(extSession, sshwire.AppendUint32(body, uint32(pid)))
+	if errors.Is(err, agent.ErrExtensionUnsupported) {
+		return errOtherAgent
+	}
 	if err != nil {
 		return err
 	}

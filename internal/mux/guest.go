@@ -77,6 +77,9 @@ func login(t Target) (*guest, error) {
 	if err != nil {
 		p.close()
 		t.Conn.Close()
+		if errors.Is(err, errOtherAgent) {
+			return nil, errOtherAgent // without the words of a handshake
+		}
 		return nil, err
 	}
 	_ = t.Conn.SetDeadline(time.Time{})

@@ -59,6 +59,7 @@ type Server struct {
 	mu     sync.Mutex
 	ready  map[keyway.Name]*workspace
 	trying map[keyway.Name]time.Time // zero: now; else when it failed
+	failed map[keyway.Name]error     // why it did
 	work   sync.WaitGroup
 }
 
@@ -81,7 +82,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, door: door, ready: map[keyway.Name]*workspace{}, trying: map[keyway.Name]time.Time{}}
+	s := &Server{cfg: cfg, door: door, ready: map[keyway.Name]*workspace{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
 	s.open, s.retire = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -146,6 +147,12 @@ func (s *Server) asked(conn *net.UnixConn) {
 		return
 	}
 	word, identity, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	if name, why := strings.CutPrefix(word, whyMark); why {
+		if identity == s.cfg.Identity {
+			_, _ = io.WriteString(conn, s.why(keyway.Name(name)))
+		}
+		return
+	}
 	if identity != s.cfg.Identity {
 		_, _ = io.WriteString(conn, "another build\n")
 		s.retire()
@@ -160,6 +167,16 @@ func (s *Server) asked(conn *net.UnixConn) {
 	s.hold(name)
 }
 
+// why is what kept the workspace from being held ready; empty: it is, or nobody has tried.
+func (s *Server) why(name keyway.Name) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failed[name]; err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // hold connects to a workspace, unless that is done or has failed just now.
 func (s *Server) hold(name keyway.Name) {
 	if !s.begin(name) {
@@ -168,9 +185,10 @@ func (s *Server) hold(name keyway.Name) {
 	w, err := s.connect(name)
 	s.mu.Lock()
 	if err != nil {
-		s.trying[name] = time.Now()
+		s.trying[name], s.failed[name] = time.Now(), err
 	} else {
 		delete(s.trying, name)
+		delete(s.failed, name)
 		s.ready[name] = w
 	}
 	s.mu.Unlock()
@@ -297,15 +315,28 @@ func (s *Server) Resize() {
 // Ask asks the mux behind dir to hold a workspace ready. It reports false if there is
 // none, or one of another build.
 func Ask(dir, identity string, name keyway.Name) bool {
+	return ask(dir, string(name), identity) == "ok\n"
+}
+
+// whyMark begins a question that changes nothing.
+const whyMark = "?"
+
+// Why is what kept the mux behind dir from holding a workspace ready; empty: nothing that
+// it knows of.
+func Why(dir, identity string, name keyway.Name) string {
+	return ask(dir, whyMark+string(name), identity)
+}
+
+func ask(dir, word, identity string) string {
 	conn, err := unixsock.Dial(filepath.Join(dir, doorName))
 	if err != nil {
-		return false
+		return ""
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := fmt.Fprintf(conn, "%s %s\n", name, identity); err != nil {
-		return false
+	if _, err := fmt.Fprintf(conn, "%s %s\n", word, identity); err != nil {
+		return ""
 	}
 	answer, _ := io.ReadAll(io.LimitReader(conn, maxAsk))
-	return string(answer) == "ok\n"
+	return string(answer)
 }

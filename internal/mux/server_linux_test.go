@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh/agent"
 
 	"keyway/internal/keyway"
 )
@@ -52,6 +55,40 @@ func TestAMuxMakesWayForAnotherBuild(t *testing.T) {
 	}
 	if n := asked.Load(); n > 1 { // it is left alone after it has failed
 		t.Errorf("the workspace was tried %d times", n)
+	}
+}
+
+func TestAMuxSaysWhyItIsNotReady(t *testing.T) {
+	dir, _, _ := serving(t, time.Hour)
+	if why := Why(dir, "this build", "train"); why != "" {
+		t.Errorf("before anybody has asked: %q", why)
+	}
+	Ask(dir, "this build", "train")
+	for deadline := time.Now().Add(time.Minute); Why(dir, "this build", "train") != "not there"; {
+		if time.Now().After(deadline) {
+			t.Fatalf("it says %q", Why(dir, "this build", "train"))
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if why := Why(dir, "another build", "train"); why != "" || !Ask(dir, "this build", "train") {
+		t.Errorf("a question of another build is answered with %q, or ends the mux", why)
+	}
+}
+
+// plainAgent answers as an agent that knows no extension of keyway's.
+type plainAgent struct{ agent.ExtendedAgent }
+
+func (plainAgent) Extension(string, []byte) ([]byte, error) {
+	return nil, agent.ErrExtensionUnsupported
+}
+
+func TestAnotherAgentIsNamed(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	p := &permit{conn: near, agent: plainAgent{}}
+	if err := p.ask(os.Getpid()); !errors.Is(err, errOtherAgent) {
+		t.Errorf("it says %v", err)
 	}
 }
 

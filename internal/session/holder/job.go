@@ -110,17 +110,16 @@ func startOnPipes(program string, o Options) (*job, error) {
 		return nil, err
 	}
 	defer outW.Close()
-	width := pipe.Wide
-	if o.Awaited {
-		width = pipe.Widest
-	}
-	pipe.Widen(width, out.f)
 	errs, errW, err := openPipe(wire.Stderr)
 	if err != nil {
 		closeAll(inW, out.f)
 		return nil, err
 	}
 	defer errW.Close()
+	pipe.Widen(pipe.Wide, out.f, errs.f)
+	if o.Awaited {
+		pipe.Widen(pipe.Widest, out.f)
+	}
 	pid, err := o.exec(program, []uintptr{inR.Fd(), outW.Fd(), errW.Fd()}, &syscall.SysProcAttr{Setsid: true})
 	if err != nil {
 		closeAll(inW, out.f, errs.f)

@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package feed is the connection from which the messages of a kernel come. It leaves
-// them with the operating system until they are written down: a program that takes the
-// connection over from one that was killed reads them once more.
+// Package feed is the connection from which the messages of a kernel come. It knows which
+// of them are there whole, so that these are written down together, and leaves them with
+// the operating system until they are: what a slow disk holds back waits there.
 //
 // It reads the frames of a websocket's server (RFC 6455) only as far as to know where
 // each begins and ends.
@@ -21,10 +21,6 @@ import (
 // and calls Taken; Write may be another's.
 type Feed struct {
 	net.Conn
-	// Loose is called with true before part of a message is taken, so that nobody else
-	// could go on here, and with false when the message is taken whole. It may be nil.
-	Loose func(bool)
-
 	raw    syscall.RawConn
 	shaken bool   // the handshake is over
 	plain  bool   // it has failed: what comes is no frames
@@ -36,7 +32,6 @@ type Feed struct {
 	direct int64  // bytes of a large frame that are read from the connection itself
 	split  bool   // the header of that frame is not whole
 	head   []byte // and begins with this
-	loose  bool
 }
 
 const (
@@ -61,19 +56,7 @@ func New(c net.Conn, shaken bool) (*Feed, error) {
 func (f *Feed) More() bool { return f.more > 0 }
 
 // Taken says that all messages that were read are written down.
-func (f *Feed) Taken() error {
-	err := f.take()
-	if f.loose && f.direct == 0 {
-		f.setLoose(false)
-	}
-	return err
-}
-
-func (f *Feed) setLoose(loose bool) {
-	if f.loose = loose; f.Loose != nil {
-		f.Loose(loose)
-	}
-}
+func (f *Feed) Taken() error { return f.take() }
 
 // take takes what was read from the operating system.
 func (f *Feed) take() error {
@@ -195,7 +178,6 @@ func (f *Feed) look(n int) {
 		if h.size == 0 || h.size > maxLeft || h.part || h.size > int64(n-end) {
 			if f.whole == 0 {
 				f.direct, f.split, f.head = max(h.size, 1), h.size == 0, f.head[:0]
-				f.setLoose(true)
 			}
 			break
 		}

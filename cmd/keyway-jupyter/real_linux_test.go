@@ -45,7 +45,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func startWorld(t *testing.T) *world {
+// startWorld starts both, with arguments for serve.
+func startWorld(t *testing.T, args ...string) *world {
 	t.Helper()
 	home := t.TempDir()
 	w := &world{dir: filepath.Join(home, "work"), log: &buffer{}}
@@ -57,7 +58,7 @@ func startWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.environ = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
-	cmd := exec.Command(program, "serve", "--dir", w.dir, "--away", "100ms")
+	cmd := exec.Command(program, append([]string{"serve", "--dir", w.dir, "--away", "100ms"}, args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ, w.log, w.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// browser is Chromium without a window.
+type browser struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	host string // of its debugging port
+}
+
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	cmd := exec.Command("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
+		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "about:blank")
+	said, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t: t, cmd: cmd}
+	t.Cleanup(b.kill)
+	lines := bufio.NewScanner(said)
+	for lines.Scan() {
+		if _, at, ok := strings.Cut(lines.Text(), "DevTools listening on ws://"); ok {
+			b.host, _, _ = strings.Cut(at, "/")
+			go func() { // ends with the browser
+				for lines.Scan() {
+				}
+			}()
+			return b
+		}
+	}
+	t.Fatalf("the browser does not start: %v", lines.Err())
+	return nil
+}
+
+func (b *browser) kill() {
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+}
+
+// tab is a page in a browser.
+type tab struct {
+	b    *browser
+	conn *websocket.Conn
+	n    int
+}
+
+func (b *browser) open(address string) *tab {
+	b.t.Helper()
+	req, _ := http.NewRequest("PUT", "http://"+b.host+"/json/new?"+url.QueryEscape(address), nil)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var target struct{ WebSocketDebuggerURL string }
+	if err := json.NewDecoder(resp.Body).Decode(&target); err != nil {
+		b.t.Fatal(err)
+	}
+	conn, _, err := websocket.DefaultDialer.Dial(target.WebSocketDebuggerURL, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = conn.Close() })
+	return &tab{b: b, conn: conn}
+}
+
+// eval evaluates an expression in the page; a page that is not ready has no value.
+func (p *tab) eval(expression string, value any) {
+	p.b.t.Helper()
+	p.n++
+	err := p.conn.WriteJSON(map[string]any{"id": p.n, "method": "Runtime.evaluate", "params": map[string]any{"expression": expression, "returnByValue": true}})
+	for err == nil {
+		var answer struct {
+			ID     int
+			Result struct{ Result struct{ Value json.RawMessage } }
+		}
+		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+		if err = p.conn.ReadJSON(&answer); err == nil && answer.ID == p.n {
+			if len(answer.Result.Result.Value) > 0 {
+				_ = json.Unmarshal(answer.Result.Result.Value, value)
+			}
+			return
+		}
+	}
+	p.b.t.Fatal(err)
+}
+
+// cellState is what the page shows of the first cell.
+type cellState struct {
+	Ready   bool
+	Prompt  string
+	Lines   int
+	Ordered bool
+	End     bool
+}
+
+const cellStateOf = `(() => {
+  const nb = window.Jupyter && Jupyter.notebook;
+  if (!nb || !nb._fully_loaded || !nb.kernel || !nb.kernel.is_connected()) return {ready: false};
+  const c = nb.get_cells()[0];
+  const text = c.output_area.toJSON().filter(o => o.output_type === 'stream').map(o => Array.isArray(o.text) ? o.text.join('') : o.text).join('');
+  const lines = [...text.matchAll(/line (\d+)\n/g)].map(m => +m[1]);
+  return {ready: true, prompt: c.element.find('.input_prompt').text().trim(), lines: lines.length,
+    ordered: lines.every((v, i) => v === i), end: text.includes('END')};
+})()`
+
+// until waits until the page shows the cell so.
+func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
+	p.b.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		s = cellState{}
+		if p.eval(cellStateOf, &s); s.Ready && is(s) {
+			return s
+		}
+		if time.Now().After(end) {
+			p.b.t.Fatalf("%s: not within %v; the page shows %+v", what, patience, s)
+		}
+	}
+}
+
+// TestClassicNotebook closes the classic notebook's page in mid-cell, by killing the
+// browser, and opens it again: the cell goes on there. The Jupyter server alone shows
+// nothing.
+func TestClassicNotebook(t *testing.T) {
+	w := startWorld(t, "--notebook")
+	const code = "import time, os\nfor i in range(60):\n    print('line', i, flush=True); time.sleep(0.02)\n    while i == 30 and not os.path.exists(NAME): time.sleep(0.02)\nprint('END')"
+	b := startBrowser(t)
+	type side struct {
+		service
+		base, name string
+		page       *tab
+	}
+	sides := map[string]*side{"front": {service: w.front}, "stock": {service: w.stock}}
+	for name, s := range sides {
+		s.base, s.name = s.forward(t), name
+		book{w, name + ".ipynb"}.save(t, codeCell("aaa", strings.Replace(code, "NAME", "'"+name+".go'", 1)))
+		s.page = b.open(s.base + "notebooks/" + name + ".ipynb?token=" + s.token)
+	}
+	for name, s := range sides {
+		s.page.until(name+" is ready", func(cellState) bool { return true })
+		s.page.eval("Jupyter.notebook.get_cells()[0].execute()", nil)
+		s.page.until("line 30 in "+name, func(c cellState) bool { return c.Lines == 31 && c.Ordered })
+	}
+	b.kill()
+	b = startBrowser(t)
+	for name, s := range sides {
+		s.page = b.open(s.base + "notebooks/" + name + ".ipynb?token=" + s.token)
+	}
+	sides["front"].page.until("what was there, and the cell that runs", func(c cellState) bool {
+		return c.Lines == 31 && c.Ordered && strings.Contains(c.Prompt, "*")
+	})
+	for name, s := range sides {
+		s.page.until(name+" is ready again", func(cellState) bool { return true })
+		s.call(t, "PUT", "/api/contents/"+name+".go", map[string]any{"type": "file", "format": "text", "content": ""}, nil)
+	}
+	got := sides["front"].page.until("the end of the cell", func(c cellState) bool { return c.End && !strings.Contains(c.Prompt, "*") })
+	if got.Lines != 60 || !got.Ordered || !strings.Contains(got.Prompt, "1") {
+		t.Errorf("reopened in mid-cell, the page shows %+v", got)
+	}
+	var kernels []struct {
+		State string `json:"execution_state"`
+	}
+	w.wait(t, "the end of both", func() bool {
+		w.stock.call(t, "GET", "/api/kernels", nil, &kernels)
+		return len(kernels) == 2 && kernels[0].State == "idle" && kernels[1].State == "idle"
+	})
+	if got := sides["stock"].page.until("the page", func(cellState) bool { return true }); got.End || got.Lines == 60 {
+		t.Errorf("the Jupyter server alone loses nothing: %+v", got)
+	}
+}

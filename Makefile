@@ -84,6 +84,11 @@ demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that 
 	test/lab/install demo
 	$(GO) run ./test/demo
 
+.PHONY: demo-notebook
+demo-notebook: ## show a notebook's cell that outlives its page and the bastion
+	test/lab/install notebook
+	$(GO) run ./test/demo notebook
+
 .PHONY: demo-picture
 demo-picture: ## record make demo as the animated picture of the README
 	$(GO) run ./test/record/picture docs/demo.svg make demo

@@ -32,7 +32,8 @@ the command fails. It changes nothing: workspaces that this laptop did not make 
 with the command that adds them.
 
 With NAME: list the jobs and terminals in that workspace, running and ended: their start,
-their end, and the last line that they printed.` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
+their end, and the last line that they printed. Below them are the kernels of a Jupyter
+server that keyway open has started: busy or idle, and their notebooks.` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
 		Example:           "  keyway ls\n  keyway ls --json\n  keyway ls --on gpu2\n  keyway ls train",
 		Args:              takes(0, 1, "at most one workspace"),
 		ValidArgsFunction: completeWorkspaces,
@@ -45,10 +46,14 @@ their end, and the last line that they printed.` + exitCodes(append(placeKinds, 
 				if o.all {
 					words = append(words, "-a")
 				}
-				if columns := windowOf(cmd.OutOrStdout()); columns > 0 && !o.json {
+				columns := windowOf(cmd.OutOrStdout())
+				if columns > 0 && !o.json {
 					words = append(words, "--columns", strconv.Itoa(columns))
 				}
-				return inside{}.run(cmd.Context(), args[0], words...)
+				if o.json {
+					return inside{}.run(cmd.Context(), args[0], words...)
+				}
+				return listJobs(cmd.Context(), args[0], words, columns, cmd.OutOrStdout())
 			}
 			return runLs(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

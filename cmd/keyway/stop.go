@@ -23,9 +23,9 @@ func newStopCommand() *cobra.Command {
 		Use:   "stop NAME… [--grace TIME] [--yes]",
 		Short: "Stop workspaces: their processes end, their files stay",
 		Long: `Stop workspaces: their processes end, their files stay. Jobs get SIGTERM, have the grace
-period to save their work, and are then killed. At a terminal, stop lists the running jobs
-and asks; elsewhere it does not ask. Press Ctrl-C twice to kill the remaining processes at
-once.` +
+period to save their work, and are then killed. At a terminal, stop lists the notebooks of
+which a cell runs and the running jobs, and asks; elsewhere it does not ask. Press Ctrl-C
+twice to kill the remaining processes at once.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
 		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
 		Args:              takes(1, -1, "a workspace"),
@@ -70,7 +70,7 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	return stopPatiently(ctx, node, name, grace, out)
 }
 
-// runningJobs names the jobs that run in a workspace, where a person can be asked about
+// runningJobs names the notebooks of which a cell runs, and the jobs that run in a workspace, where a person can be asked about
 // them. What cannot be found out is nothing.
 func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Name, arg string) []string {
 	if !interactive() || !mayRunJobs(ctx, node, name) {
@@ -83,7 +83,7 @@ func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Nam
 	if err != nil {
 		return nil
 	}
-	var running []string
+	running := a.busyKernels(ctx, arg)
 	for _, j := range jobs {
 		if j.State == "running" {
 			running = append(running, j.Name)

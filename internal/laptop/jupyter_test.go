@@ -31,3 +31,19 @@ func TestProgramPath(t *testing.T) {
 		}
 	}
 }
+
+// TestReadKernels has a workspace say anything of its kernels.
+func TestReadKernels(t *testing.T) {
+	all, err := readKernels([]byte(`[{"id":"0123456789","state":"idle"},{"id":"ab","notebook":"a/b.ipynb","state":"busy","running":1,"queued":2},{"id":"x","queued":1}]`))
+	if err != nil || len(all) != 3 || all[0].Name() != "b.ipynb" || !all[0].Busy() || all[1].Name() != "kernel x" || all[2].Name() != "kernel 01234567" || all[2].Busy() {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if all, err = readKernels([]byte("[" + strings.Repeat("{},", 5000) + "{}]")); err != nil || len(all) != maxKernels {
+		t.Errorf("%d kernels, %v", len(all), err)
+	}
+	for _, bad := range []string{"x", "{}", `[{"running":"many"}]`, "[] []"} {
+		if _, err := readKernels([]byte(bad)); err == nil {
+			t.Errorf("%q accepted", bad)
+		}
+	}
+}

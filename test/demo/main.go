@@ -5,6 +5,9 @@
 // prompt; a container that ssh, scp and a training job reach; the bastion killed
 // in the middle; a terminal found again as it was. It checks what it shows, exits with 1 if anything is not as it
 // should be, and leaves nothing behind.
+//
+// With the argument notebook it shows that of a notebook: a cell whose page is closed
+// and whose bastion is killed in the middle, and all of its output.
 package main
 
 import (
@@ -34,18 +37,28 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	if err := lab.Install(ctx, "demo"); err != nil {
+	packages := "demo"
+	notebook := len(os.Args) > 1 && os.Args[1] == "notebook"
+	if notebook {
+		packages = "notebook"
+	}
+	if err := lab.Install(ctx, packages); err != nil {
 		return err
 	}
 	s := newScreen(os.Stdout)
-	world, err := startWorld(ctx, s)
+	world, err := startWorld(ctx, s, !notebook)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
 	t := &tour{ctx: ctx, lab: world, screen: s}
-	t.chooseEngine()
-	if err := t.walk(); err != nil {
+	walk := t.walk
+	if notebook {
+		walk = t.notebook
+	} else {
+		t.chooseEngine()
+	}
+	if err := walk(); err != nil {
 		return err
 	}
 	s.summary(len(world.Prompts()))
@@ -53,11 +66,11 @@ func run(ctx context.Context) (err error) {
 }
 
 // startWorld builds keyway and starts the three machines.
-func startWorld(ctx context.Context, s *screen) (*lab.Lab, error) {
+func startWorld(ctx context.Context, s *screen, docker bool) (*lab.Lab, error) {
 	var world *lab.Lab
 	err := s.step("build keyway; start a laptop, a bastion and a GPU machine", func() error {
 		var err error
-		world, err = lab.Start(ctx, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+		world, err = lab.Start(ctx, lab.Options{Docker: docker, Images: []lab.Image{lab.Base}})
 		return err
 	})
 	if err != nil {

@@ -137,6 +137,9 @@ func (l *Lab) closeAll() error {
 	return err
 }
 
+// OnClose has f called before the machines end.
+func (l *Lab) OnClose(f func() error) { l.onClose(f) }
+
 func (l *Lab) onClose(f func() error) { l.closeNow = append(l.closeNow, f) }
 
 // makeDir makes the lab's directory, with a lock that says it is in use, and

@@ -1,0 +1,72 @@
+package laptop
+
+import (
+	"context"
+	"encoding/json"
+	"path"
+	"slices"
+
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
+)
+
+// Kernel is what keyway-jupyter in a workspace says of a Jupyter kernel.
+type Kernel struct {
+	ID       string `json:"id"`
+	Notebook string `json:"notebook"` // its path; empty if it has none
+	State    string `json:"state"`    // idle, busy or another word of the kernel's
+	Running  int    `json:"running"`  // cells that have begun and not ended
+	Queued   int    `json:"queued"`   // cells that wait for those
+	Clients  int    `json:"clients"`  // connected pages and editors
+}
+
+// Busy reports whether a cell runs or waits.
+func (k Kernel) Busy() bool { return k.Running+k.Queued > 0 }
+
+// Name is the notebook's name, or the beginning of the kernel's identifier.
+func (k Kernel) Name() string {
+	if k.Notebook != "" {
+		return path.Base(k.Notebook)
+	}
+	return "kernel " + k.ID[:min(len(k.ID), 8)]
+}
+
+const (
+	// maxKernels bounds how many kernels of a workspace are shown.
+	maxKernels = 200
+	// listKernels asks whichever keyway-jupyter is there, and prints nothing where none
+	// runs.
+	listKernels = `case ${XDG_STATE_HOME:-} in /*) s=$XDG_STATE_HOME;; *) s=${HOME:-/nonexistent}/.local/state;; esac; ` +
+		`[ -f "$s/keyway/jupyter/where.json" ] || exit 0; ` +
+		`case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME;; *) d=$HOME/.cache;; esac; ` +
+		`for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" kernels 2> /dev/null && exit 0; done; exit 0`
+)
+
+// Kernels lists the Jupyter kernels of a workspace, the busy ones first. There are none
+// where keyway-jupyter does not run.
+func (here *Laptop) Kernels(ctx context.Context, e sshconfig.Entry) ([]Kernel, error) {
+	out, err := here.Output(ctx, e, 1<<20, "sh", "-c", listKernels)
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	return readKernels(out)
+}
+
+// readKernels judges what a workspace says of its kernels.
+func readKernels(out []byte) ([]Kernel, error) {
+	var all []Kernel
+	if err := json.Unmarshal(out, &all); err != nil {
+		return nil, keyway.Errorf(keyway.VersionMismatch, "what keyway-jupyter says of its kernels cannot be read: %w", err)
+	}
+	all = all[:min(len(all), maxKernels)]
+	slices.SortStableFunc(all, func(a, b Kernel) int {
+		switch {
+		case a.Busy() == b.Busy():
+			return 0
+		case a.Busy():
+			return -1
+		}
+		return 1
+	})
+	return all, nil
+}

@@ -88,7 +88,9 @@ func (p *tab) eval(expression string, value any) {
 	for err == nil {
 		var answer struct {
 			ID     int
-			Result struct{ Result struct{ Value json.RawMessage } }
+			Result struct {
+				Result struct{ Value json.RawMessage }
+			}
 		}
 		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 		if err = p.conn.ReadJSON(&answer); err == nil && answer.ID == p.n {

@@ -41,9 +41,14 @@ type Execution struct {
 type onDisk struct {
 	segments []segment
 	file     *os.File // the last segment, open to append
-	queue    []byte   // records for the last segment that are not yet written
-	weight   int64    // bytes of output in the queue
 	lost     int64    // bytes that could not be written, and that no record tells of yet
+	queue    queue
+}
+
+// queue is records for the last segment that are not yet written.
+type queue struct {
+	data   []byte
+	weight int64 // bytes of output that are lost with it
 }
 
 type segment struct {
@@ -209,7 +214,7 @@ func (e *Execution) add(r record) error {
 	if len(e.segments) == 0 {
 		e.segments = append(e.segments, segment{})
 	}
-	if len(e.queue) == 0 {
+	if len(e.queue.data) == 0 {
 		e.j.queued = append(e.j.queued, e)
 	}
 	if e.lost > 0 {
@@ -225,10 +230,10 @@ func (e *Execution) add(r record) error {
 
 // put queues a record. weight is how many bytes of output are lost with it.
 func (e *Execution) put(r record, weight int64) {
-	before := len(e.queue)
-	e.queue = r.append(e.queue)
-	e.weight += weight
-	n := int64(len(e.queue) - before)
+	before := len(e.queue.data)
+	e.queue.data = r.append(e.queue.data)
+	e.queue.weight += weight
+	n := int64(len(e.queue.data) - before)
 	e.last().size += n
 	e.j.total += n
 }
@@ -237,19 +242,19 @@ func (e *Execution) last() *segment { return &e.segments[len(e.segments)-1] }
 
 // flush hands what is queued to the operating system, or counts it as lost.
 func (e *Execution) flush() error {
-	if len(e.queue) == 0 {
+	if len(e.queue.data) == 0 {
 		return nil
 	}
-	n := int64(len(e.queue))
-	err := e.write(e.queue)
+	n := int64(len(e.queue.data))
+	err := e.write(e.queue.data)
 	if err != nil {
 		e.last().size -= n
 		e.j.total -= n
-		e.lost += e.weight
+		e.lost += e.queue.weight
 	}
-	e.queue, e.weight = e.queue[:0], 0
-	if cap(e.queue) > maxKeptQueue {
-		e.queue = nil
+	e.queue.data, e.queue.weight = e.queue.data[:0], 0
+	if cap(e.queue.data) > maxKeptQueue {
+		e.queue.data = nil
 	}
 	return err
 }

@@ -116,7 +116,7 @@ func (j *Journal) Remove(e *Execution) {
 	if j.byID[e.ID] == e {
 		delete(j.byID, e.ID)
 	}
-	e.queue = nil
+	e.queue = queue{}
 	e.close()
 	for _, s := range e.segments {
 		_ = os.Remove(e.path(s.index)) // loaded again at worst

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/images"
 	"keyway/internal/keyway"
-	"keyway/internal/laptop"
 	"keyway/internal/plain"
 )
 
@@ -36,21 +38,26 @@ type imageCopyOptions struct {
 func newImageCopyCommand() *cobra.Command {
 	var o imageCopyOptions
 	cmd := &cobra.Command{
-		Use:   "copy FROM TO IMAGE",
-		Short: "Copy an image from one place to another, without a registry",
+		Use:   "copy FROM TO [IMAGE]",
+		Short: "Copy an image between places or files, without a registry",
 		Long: `Copy an image from the place FROM to the place TO, over your ssh's connections to them.
 The bytes pass through this laptop and are not kept here. A Docker that stores images by
 itself receives only the layers that it lacks; Podman, and Docker with containerd's image
 store, receive all of them. Afterwards both places have the same image under the same name,
 or the command fails.
 
+FROM or TO may be a file of this laptop, with a / in its name or .tar, .tar.gz or .tgz at
+its end: what docker save writes and docker load reads. Without IMAGE, an image from a file
+gets the name that the file gives it.
+
 If TO has another image of that name, the name is taken from it.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted)...),
-		Example: "  keyway image copy gpu1 gpu2 team/pytorch:1\n  keyway image copy local gpu1 team/pytorch:1",
-		Args:    takes(3, 3, "two places and an image"),
+		Example: "  keyway image copy gpu1 gpu2 team/pytorch:1\n  keyway image copy local gpu1 team/pytorch:1\n  keyway image copy pytorch.tar gpu1\n  keyway image copy gpu1 ./pytorch.tar team/pytorch:1",
+		Args:    takes(2, 3, "two places, or a place and a file, and an image"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) < 2 {
-				return completePlaces(cmd, nil, toComplete)
+				places, _ := completePlaces(cmd, nil, toComplete)
+				return places, cobra.ShellCompDirectiveDefault // and files
 			}
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
@@ -68,26 +75,62 @@ If TO has another image of that name, the name is taken from it.` +
 	return cmd
 }
 
+// isImageFile reports whether an argument is a file and no place.
+func isImageFile(arg string) bool {
+	for _, end := range []string{".tar", ".tar.gz", ".tgz"} {
+		if strings.HasSuffix(arg, end) {
+			return true
+		}
+	}
+	return strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator)
+}
+
+// ends are the places or files of a copy.
+func (o imageCopyOptions) ends(args []string) (c images.ImageCopy, from, to string, err error) {
+	c = images.ImageCopy{FromEngine: o.fromEngine, ToEngine: o.toEngine}
+	if len(args) > 2 {
+		c.Image = args[2]
+	}
+	if from = args[0]; !isImageFile(from) {
+		from = ""
+		c.From, err = keyway.ParsePlace(args[0])
+	}
+	if to = args[1]; err == nil && !isImageFile(to) {
+		to = ""
+		c.To, err = keyway.ParsePlace(args[1])
+	}
+	switch {
+	case err != nil:
+	case from != "" && to != "":
+		err = keyway.Errorf(keyway.Usage, "%s and %s are both files", from, to).Hint("for example: keyway image copy %s gpu1", plain.Shell(from))
+	case c.Image == "" && from == "":
+		err = keyway.Errorf(keyway.Usage, "which image?").Hint("for example: keyway image copy %s %s %s", plain.Shell(args[0]), plain.Shell(args[1]), keyway.DefaultImage)
+	case c.Image != "" && !isReference(c.Image):
+		err = keyway.Errorf(keyway.Usage, "%.100q cannot be the name of an image", c.Image).Advise(keyway.Example, "image", keyway.DefaultImage)
+	case from == "" && to == "" && c.From == c.To && c.FromEngine == c.ToEngine:
+		err = keyway.Errorf(keyway.Usage, "%s is both places: there is nothing to copy", c.From).Hint("for example: keyway image copy gpu1 gpu2 %s", plain.Shell(c.Image))
+	}
+	return c, from, to, err
+}
+
 func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout io.Writer) error {
-	c := laptop.ImageCopy{Image: args[2], FromEngine: o.fromEngine, ToEngine: o.toEngine}
-	var err error
-	if c.From, err = keyway.ParsePlace(args[0]); err != nil {
+	c, from, to, err := o.ends(args)
+	if err != nil {
 		return err
-	}
-	if c.To, err = keyway.ParsePlace(args[1]); err != nil {
-		return err
-	}
-	if !isReference(c.Image) {
-		return keyway.Errorf(keyway.Usage, "%.100q cannot be the name of an image", c.Image).Advise(keyway.Example, "image", keyway.DefaultImage)
-	}
-	if c.From == c.To && c.FromEngine == c.ToEngine {
-		return keyway.Errorf(keyway.Usage, "%s is both places: there is nothing to copy", c.From).Hint("for example: keyway image copy gpu1 gpu2 %s", plain.Shell(c.Image))
 	}
 	a, err := newApp()
 	if err != nil {
 		return err
 	}
-	done, err := a.CopyImage(ctx, c, a.UI.Progress)
+	var done images.Copied
+	switch {
+	case from != "":
+		done, err = images.Load(ctx, a, from, c.To, c.ToEngine, c.Image, a.UI.Progress)
+	case to != "":
+		done, err = images.Save(ctx, a, c.From, c.FromEngine, c.Image, to, a.UI.Progress)
+	default:
+		done, err = images.Copy(ctx, a, c, a.UI.Progress)
+	}
 	a.ui.end()
 	if err != nil {
 		return err
@@ -99,6 +142,6 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 	if done.Had > 0 {
 		how += fmt.Sprintf("; of its %d layers %d were there", done.Layers, done.Had)
 	}
-	_, err = plain.Fprintf(stdout, "%s has %s as %s has it: %s\n", c.To, c.Image, c.From, how)
+	_, err = plain.Fprintf(stdout, "%s has %s as %s has it: %s\n", args[1], done.Image, args[0], how)
 	return err
 }

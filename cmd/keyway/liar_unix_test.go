@@ -168,8 +168,12 @@ func (l liar) ExportImage(context.Context, string, string, int) (io.ReadCloser, 
 	return io.NopCloser(strings.NewReader(l.text)), l.answer()
 }
 func (l liar) ImportImage(context.Context, string, string, io.Reader) error { return l.answer() }
-func (l liar) WaitIdle(context.Context, keyway.Name) error                  { return l.answer() }
-func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error)          { return nil, l.answer() }
+func (l liar) PullImage(_ context.Context, _ string, _ keyway.Pull, report func(keyway.Progress)) error {
+	report(filled[keyway.Progress](l))
+	return l.answer()
+}
+func (l liar) WaitIdle(context.Context, keyway.Name) error         { return l.answer() }
+func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
 	report(filled[keyway.Progress](l))
 	w := filled[keyway.Workspace](l)
@@ -239,7 +243,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 			write(t, filepath.Join(home, "bin", "ssh"), ssh, 0o755)
 			for _, line := range []string{
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
-				"up --on gpu1 --image x --name other", "up --on gpu1 --image x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
+				"up --on gpu1 --image 127.0.0.1:1/x --name other", "up --on gpu1 --image 127.0.0.1:1/x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
 				"gpus --on gpu1", "pin base --on gpu1", "templates --on gpu1", "templates --on gpu1 --json", "up lied --on gpu1 --name other",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)

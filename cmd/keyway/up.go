@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/api"
+	"keyway/internal/images"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
@@ -154,15 +156,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		}
 	}
 	tellKeys(news, keys)
-	made, err := there.Create(ctx, s, a.Heard(place))
-	a.ui.end()
-	if ctx.Err() != nil {
-		err := a.WaitIdle(there, s.Name)
-		a.ui.end()
+	made, err := o.create(ctx, a, there, place, s)
+	if err != nil || ctx.Err() != nil {
 		return err
-	}
-	if err != nil {
-		return o.bring(err, place, s.Image)
 	}
 	if err := a.Pin(ctx, known, place, s, made, o.named(), keys); err != nil {
 		return a.Undo(ctx, there, place, s.Name, err)
@@ -183,6 +179,26 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	plain.Fprintf(stdout, "%s is up at %s (%s): ssh %s\n", made.Name, place, made.Engine, made.Name)
 	a.adviseInit(news)
 	return nil
+}
+
+// create has the place get the image and make the workspace. If ctx ends, nothing is
+// left of it.
+func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec) (keyway.Workspace, error) {
+	left, err := a.getImage(ctx, there, place, s)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	made, err := there.Create(ctx, s, a.Heard(place))
+	a.ui.end()
+	if ctx.Err() != nil {
+		err := a.WaitIdle(there, s.Name)
+		a.ui.end()
+		return made, err
+	}
+	if err != nil {
+		err = o.bring(err, left, place, s.Image)
+	}
+	return made, err
 }
 
 // tellKeys says which keys may enter.
@@ -212,14 +228,33 @@ func noTemplate(ctx context.Context, word string, e error) error {
 	return e
 }
 
+// getImage has the place get the image that a workspace needs, with this laptop's login.
+// left is why the place has to see for itself.
+func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Place, s keyway.Spec) (left, err error) {
+	if s.Image == "" {
+		return nil, nil
+	}
+	err = images.Pull(ctx, there, place, s.Engine, s.Image, a.Heard(place), a.UI.Progress)
+	a.ui.end()
+	if why, did := images.Left(err); did {
+		return why, ctx.Err()
+	}
+	return nil, err
+}
+
 // bring is err with how an image that the place cannot pull is brought there, which
-// only this laptop can say.
-func (o upOptions) bring(err error, place keyway.Place, image string) error {
-	if place == keyway.Local || image == "" || !keyway.Is(err, keyway.ImageNotFound) {
+// only this laptop can say. left is what this laptop has heard of the registry.
+func (o upOptions) bring(err, left error, place keyway.Place, image string) error {
+	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
-	load := cmp.Or(o.engine, keyway.EngineWith(true))
-	hint := plain.Sprintf("if you have it here: docker save %s | ssh %s %s load", plain.Shell(image), plain.Shell(string(place)), plain.Shell(load))
+	if keyway.Is(left, keyway.ImageNotFound) && keyway.AsError(left).Host == "" {
+		return left
+	}
+	if place == keyway.Local {
+		return err
+	}
+	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(image))
 	if near := keyway.AsError(err).Nearest; isReference(near) {
 		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
 	}

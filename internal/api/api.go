@@ -55,6 +55,10 @@ type Node interface {
 	ExportImage(ctx context.Context, engine, image string, without int) (io.ReadCloser, error)
 	// ImportImage takes in an archive of one image, which gets that name and no other.
 	ImportImage(ctx context.Context, engine, image string, archive io.Reader) error
+	// PullImage has the place get an image from its registry, with a login that is used for
+	// this and kept nowhere. What came of a layer before it was cut is not asked for again.
+	// Denied: the login was good for some of it; a new one goes on from there.
+	PullImage(ctx context.Context, engine string, p keyway.Pull, report func(keyway.Progress)) error
 	// Dial connects to a workspace's guest. A Client returns before the other end
 	// has answered, so that the first bytes cost no extra round trip: what went
 	// wrong then is the error of the first Read.

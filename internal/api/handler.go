@@ -34,6 +34,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("POST /v1/images/have", h.haveLayers)
 	mux.HandleFunc("POST /v1/images/export", h.exportImage)
 	mux.HandleFunc("POST /v1/images/import", h.importImage)
+	mux.HandleFunc("POST /v1/images/pull", h.pullImage)
 	mux.HandleFunc("POST /v1/environments", h.environments)
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)

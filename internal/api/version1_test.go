@@ -112,6 +112,9 @@ func (n *notingNode) ExportImage(context.Context, string, string, int) (io.ReadC
 	return http.NoBody, nil
 }
 
+func (n *notingNode) PullImage(context.Context, string, keyway.Pull, func(keyway.Progress)) error {
+	return nil
+}
 func (n *notingNode) ImportImage(context.Context, string, string, io.Reader) error { return nil }
 
 func (n *notingNode) Environments(context.Context, []keyway.Name) ([]keyway.Environment, error) {

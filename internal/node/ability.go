@@ -45,8 +45,16 @@ type imageKeeper interface {
 	// ExportImage is an archive of the image, as docker save makes it, without the files
 	// of its lowest layers. The caller closes it.
 	ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error)
-	// ImportImage takes in an archive of one image, which gets that name and no other.
+	// ImportImage takes in an archive of one image, which gets that name and no other; an
+	// empty name is none.
 	ImportImage(ctx context.Context, image string, archive io.Reader) error
+	// ForgetsParts reports whether a layer that is cut while it is pulled begins anew the
+	// next time, and archives with the layers as a registry has them are taken in.
+	ForgetsParts(ctx context.Context) bool
+	// PullImage gets the image from its registry by the engine's own means, with that
+	// login or, if it is none, what docker login keeps at the place. Layers that are
+	// here are not asked for.
+	PullImage(ctx context.Context, image string, login keyway.Login, report func(keyway.Progress)) error
 }
 
 func is[ability any](e engine.Engine) bool {

@@ -127,11 +127,20 @@ func explain(ref name.Reference, err error, near func() []string) error {
 		return e.Hint("check the name and the tag")
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you may not have it", ref).
-			Hint("check the name; if the image is private, log in here and at the place: docker login %s", ref.Context().RegistryStr())
+			Hint("check the name; if the image is private, log in here: docker login %s", loginName(ref))
 	case http.StatusTooManyRequests:
-		return keyway.Errorf(keyway.Unreachable, "the registry of %s answers no more questions for now", ref).Hint("wait, or log in: docker login %s", ref.Context().RegistryStr())
+		return keyway.Errorf(keyway.Unreachable, "the registry of %s answers no more questions for now", ref).Hint("wait, or log in here: docker login %s", loginName(ref))
 	}
 	return keyway.Errorf(keyway.Unreachable, "the registry of %s answers %s", ref, http.StatusText(said.StatusCode)).Hint("try again later")
+}
+
+// loginName is the registry as docker login wants it, which for the default one is
+// nothing.
+func loginName(ref name.Reference) string {
+	if d := domain(ref); d != dockerHub {
+		return d
+	}
+	return ""
 }
 
 // nearest are tags of the same repository that the one asked for may have been meant to

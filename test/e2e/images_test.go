@@ -99,3 +99,24 @@ func containerOf(t *testing.T, w *world, name string) string {
 	t.Fatalf("no container of %s", name)
 	return ""
 }
+
+// TestImageFile takes an image away from a machine, in a file, and brings it back.
+func TestImageFile(t *testing.T) {
+	t.Parallel()
+	w := shared
+	const image = "keyway-lab-file:1"
+	mustDocker(t, w, "tag", string(lab.Busybox), image)
+	id := strings.TrimSpace(mustDocker(t, w, "image", "inspect", "--format", "{{.Id}}", image))
+	holds(t, "saved", w.must(t, "keyway", "image", "copy", "gpu1", "/root/file.tar", image), "/root/file.tar has "+image)
+	mustDocker(t, w, "rmi", image)
+	holds(t, "loaded", w.must(t, "keyway", "image", "copy", "/root/file.tar", "gpu1"), "gpu1 has "+image)
+	equal(t, "the image", strings.TrimSpace(mustDocker(t, w, "image", "inspect", "--format", "{{.Id}}", image)), id)
+	holds(t, "by another name", w.must(t, "keyway", "image", "copy", "/root/file.tar", "gpu1", "keyway-lab-file:2", "--json"), `"image":"keyway-lab-file:2"`)
+	w.write(t, "/root/odd.tar", "no archive")
+	for _, argv := range [][]string{{"/root/odd.tar", "gpu1"}, {"/root/none.tar", "gpu1"}, {"/root/file.tar", "/root/other.tar"}, {"gpu1", "/root/x.tar"}, {"gpu1", "/root", image}} {
+		if r := w.do(append([]string{"keyway", "image", "copy"}, argv...)...); r.Code != 2 || !strings.Contains(r.Stderr, "keyway: ") {
+			t.Errorf("%q: %s", argv, r)
+		}
+	}
+	mustDocker(t, w, "rmi", image, "keyway-lab-file:2")
+}

@@ -40,6 +40,7 @@ var areas = []struct {
 	mutants []mutant
 }{
 	{"laptop", laptop},
+	{"images", pulls},
 	{"link", link},
 	{"workspace", workspace},
 	{"guest", guest},

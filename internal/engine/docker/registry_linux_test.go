@@ -35,6 +35,8 @@ type registry struct {
 	pulling chan struct{}
 	release chan struct{}
 	once    sync.Once
+	// hook answers for blobs instead of the registry, if there is one.
+	hook func(w http.ResponseWriter, q *http.Request, digest string, data []byte)
 }
 
 const (
@@ -68,8 +70,21 @@ func (r *registry) add(data []byte) (digest string) {
 }
 
 // image makes a manifest for an image of the tool.
-func (r *registry) image(t *testing.T, arch string) []byte {
-	t.Helper()
+func (r *registry) image(t *testing.T, arch string) []byte { return r.layered(t, arch, r.layer(t)) }
+
+// onTopOf makes a manifest for an image with one more layer than that of the given name.
+func (r *registry) onTopOf(t *testing.T, name string) []byte {
+	var below struct {
+		Layers []struct{ Digest string }
+	}
+	if err := json.Unmarshal(r.blobs["manifest "+name], &below); err != nil {
+		t.Fatal(err)
+	}
+	return r.layered(t, runtime.GOARCH, below.Layers[0].Digest, r.layer(t))
+}
+
+// layer makes a layer with the tool.
+func (r *registry) layer(t *testing.T) (digest string) {
 	layer := append(randomEntry(t), toolTar(t)...)
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
@@ -79,15 +94,27 @@ func (r *registry) image(t *testing.T, arch string) []byte {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	diff := sha256.Sum256(layer)
+	digest = r.add(packed.Bytes())
+	sum := sha256.Sum256(layer)
+	r.blobs["diff "+digest] = []byte("sha256:" + hex.EncodeToString(sum[:]))
+	return digest
+}
+
+func (r *registry) layered(t *testing.T, arch string, layers ...string) []byte {
+	var diffs []string
+	var all []any
+	for _, digest := range layers {
+		diffs = append(diffs, string(r.blobs["diff "+digest]))
+		all = append(all, map[string]any{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(r.blobs[digest]), "digest": digest})
+	}
 	config := marshal(t, map[string]any{
 		"architecture": arch, "os": "linux", "config": map[string]any{},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(diff[:])}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": diffs},
 	})
 	return marshal(t, map[string]any{
 		"schemaVersion": 2, "mediaType": typeManifest,
 		"config": map[string]any{"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(config), "digest": r.add(config)},
-		"layers": []any{map[string]any{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": packed.Len(), "digest": r.add(packed.Bytes())}},
+		"layers": all,
 	})
 }
 
@@ -135,6 +162,10 @@ func (r *registry) serve(w http.ResponseWriter, req *http.Request) {
 	case parts[1] == "manifests":
 		r.manifest(w, parts[0], parts[2])
 	case parts[1] == "blobs":
+		if r.hook != nil {
+			r.hook(w, req, parts[2], r.blobs[parts[2]])
+			return
+		}
 		r.blob(w, parts[0], parts[2])
 	}
 }

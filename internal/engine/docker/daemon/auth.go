@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/registry"
+
+	"keyway/internal/keyway"
 )
 
 // storedAuth is what docker login keeps for one registry.
@@ -32,6 +34,18 @@ const (
 // stored; that is no error, because most images need nothing.
 func (c *Client) RegistryAuth(ctx context.Context, registry string) string {
 	return c.around.registryAuth(ctx, registry)
+}
+
+// LoginAuth is what the daemon needs to pull with a login that the laptop has sent.
+func LoginAuth(l keyway.Login) string {
+	server := l.Registry
+	if server == "docker.io" {
+		server = indexServer
+	}
+	return encodeAuth(registry.AuthConfig{
+		ServerAddress: server, Username: l.Username, Password: l.Password,
+		IdentityToken: l.IdentityToken, RegistryToken: l.Token,
+	})
 }
 
 func (s surroundings) registryAuth(ctx context.Context, server string) string {

@@ -127,7 +127,7 @@ func copyEntry(out *tar.Writer, h *tar.Header, content io.Reader) error {
 // otherNames are files of archives that name images, too.
 var otherNames = []string{"repositories", "index.json", "oci-layout"}
 
-// named copies an archive from elsewhere so that it makes one image, of that name: an
+// named copies an archive from elsewhere so that it makes one image, of that name if any: an
 // engine gives an image every name that its archive has, and takes it from what has it.
 func named(w io.Writer, archive io.Reader, image string) error {
 	out := tar.NewWriter(w)
@@ -153,7 +153,9 @@ func named(w io.Writer, archive io.Reader, image string) error {
 		if err != nil {
 			return err
 		}
-		m.RepoTags = []string{image}
+		if m.RepoTags = nil; image != "" {
+			m.RepoTags = []string{image}
+		}
 		text, err := json.Marshal([]archiveManifest{m})
 		if err != nil {
 			return err

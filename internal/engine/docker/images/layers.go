@@ -124,20 +124,17 @@ func (s *Store) ExportImage(ctx context.Context, image string, without int) (io.
 	return r, nil
 }
 
-// ImportImage takes in an archive of one image, which gets that name and no other.
+// ImportImage takes in an archive of one image, which gets that name and no other; an
+// empty name is none.
 func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader) error {
 	d, err := s.client.Identify(ctx)
 	if err != nil {
 		return err
 	}
-	ref, err := reference.ParseNormalizedNamed(image)
-	if err != nil || len(image) > keyway.MaxReference {
-		return keyway.Errorf(keyway.Usage, "%.100q cannot be the name of an image", image).Advise(keyway.Example, "image", exampleImage)
+	name, err := importName(image)
+	if err != nil {
+		return err
 	}
-	if _, digested := ref.(reference.Digested); digested {
-		return keyway.Errorf(keyway.Usage, "%s has a digest, which only a registry gives", image).Hint("name a tag: %s:TAG", reference.FamiliarName(ref))
-	}
-	name := reference.TagNameOnly(ref).String()
 	r, w := io.Pipe()
 	filtered := make(chan error, 1)
 	go func() {
@@ -159,6 +156,21 @@ func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader
 		return daemon.NoSpace(d, daemon.Says(err))
 	}
 	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.Title(), image, daemon.Says(err)).Hint("see what it says, at the place: journalctl -u %s", d.Name())
+}
+
+// importName is the whole name that an archive's image gets.
+func importName(image string) (string, error) {
+	if image == "" {
+		return "", nil
+	}
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil || len(image) > keyway.MaxReference {
+		return "", keyway.Errorf(keyway.Usage, "%.100q cannot be the name of an image", image).Advise(keyway.Example, "image", exampleImage)
+	}
+	if _, digested := ref.(reference.Digested); digested {
+		return "", keyway.Errorf(keyway.Usage, "%s has a digest, which only a registry gives", image).Hint("name a tag: %s:TAG", reference.FamiliarName(ref))
+	}
+	return reference.TagNameOnly(ref).String(), nil
 }
 
 // load gives an archive to the daemon, and reads its news to their end.

@@ -33,7 +33,7 @@ func (s *Store) Ensure(ctx context.Context, d daemon.Identity, image string, rep
 	}
 	facts, err := s.inspect(ctx, image)
 	if daemon.IsNotFound(err) {
-		if err := s.pull(ctx, d, image, report); err != nil {
+		if err := s.pull(ctx, d, image, keyway.Login{}, report); err != nil {
 			return facts, s.withNearest(ctx, image, err)
 		}
 		facts, err = s.inspect(ctx, image)
@@ -49,15 +49,15 @@ func otherPlatform(d daemon.Identity, image, why string) *keyway.Error {
 		Hint("take an image for linux/%s; at the place: %s pull --platform linux/%s %s", d.Arch, d.Name(), d.Arch, image)
 }
 
-// pull has the daemon fetch the image.
-func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) error {
+// pull has the daemon fetch the image, with that login if it is one for its registry.
+func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, login keyway.Login, report func(keyway.Progress)) error {
 	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil { // an image's id, which no registry knows
 		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
 			Hint("see which there are: %s image ls", d.Name())
 	}
 	report(keyway.Progress{Message: "pulling " + image})
-	stream, err := s.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: s.client.RegistryAuth(ctx, reference.Domain(ref))})
+	stream, err := s.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: s.auth(ctx, reference.Domain(ref), login)})
 	if err == nil {
 		err = follow(stream, "pulling "+image, report)
 		stream.Close()

@@ -1,4 +1,6 @@
-package laptop
+// Package images brings images to places, from a registry, another place or a file, with
+// what only this laptop has: its login and its ways.
+package images
 
 import (
 	"context"
@@ -11,6 +13,11 @@ import (
 	"keyway/internal/plain"
 )
 
+// Places reaches the nodes of places.
+type Places interface {
+	Node(ctx context.Context, place keyway.Place) (*api.Client, error)
+}
+
 // ImageCopy is an image that is to be at two places.
 type ImageCopy struct {
 	Image                string
@@ -21,17 +28,18 @@ type ImageCopy struct {
 // Copied is what was copied.
 type Copied struct {
 	Image  string       `json:"image"`
-	From   keyway.Place `json:"from"`
-	To     keyway.Place `json:"to"`
+	From   keyway.Place `json:"from,omitempty"`
+	To     keyway.Place `json:"to,omitempty"`
+	File   string       `json:"file,omitempty"` // instead of one of them
 	ID     string       `json:"id"`
 	Layers int          `json:"layers"` // of the image
 	Had    int          `json:"had"`    // of these, that were there already
 	Bytes  int64        `json:"bytes"`  // that were sent
 }
 
-// CopyImage brings an image from one place to another, through this laptop: only the
+// Copy brings an image from one place to another, through this laptop: only the
 // layers that the other place has not.
-func (here *Laptop) CopyImage(ctx context.Context, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
+func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
 	done := Copied{Image: c.Image, From: c.From, To: c.To}
 	from, err := here.Node(ctx, c.From)
 	if err != nil {

@@ -1,0 +1,44 @@
+package images
+
+import (
+	"context"
+
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/keyway"
+)
+
+// PullImage gets the image from its registry by the daemon's own means, with that login
+// or, if it is none, what docker login keeps at the place.
+func (s *Store) PullImage(ctx context.Context, image string, login keyway.Login, report func(keyway.Progress)) error {
+	d, err := s.client.Identify(ctx)
+	if err != nil {
+		return err
+	}
+	if len(image) > keyway.MaxReference {
+		return keyway.Errorf(keyway.Usage, "%.100q cannot be an image", image).Advise(keyway.Example, "image", exampleImage)
+	}
+	return s.pull(ctx, d, image, login, report)
+}
+
+// ForgetsParts reports whether the daemon begins a layer anew that was cut. Only Docker
+// with its own store does; for the others an archive would have to hold all layers, and
+// the image would lose the digest that its registry has given it.
+func (s *Store) ForgetsParts(ctx context.Context) bool {
+	d, err := s.client.Identify(ctx)
+	if err != nil || d.Podman {
+		return false
+	}
+	host, err := s.client.Info(ctx, client.InfoOptions{})
+	return err == nil && !byContainerd(host.Info)
+}
+
+// auth is what the daemon needs for a pull from a registry. A login is for one registry,
+// and opens no other.
+func (s *Store) auth(ctx context.Context, registry string, login keyway.Login) string {
+	if login.Opens(registry) {
+		return daemon.LoginAuth(login)
+	}
+	return s.client.RegistryAuth(ctx, registry)
+}

@@ -1,0 +1,211 @@
+package images
+
+import (
+	"archive/tar"
+	"bufio"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+)
+
+// Bounds on an archive of an image, which may be anybody's.
+const (
+	maxArchiveEntries = 8 * keyway.MaxLayers
+	maxArchiveText    = 4 << 20 // bytes of a file in it that is read here
+	maxArchiveTexts   = 64      // such files that are kept
+)
+
+// archive is what a file says of the one image that it has, as docker save makes it.
+type archive struct {
+	name   string // the first of its names; may be empty
+	id     string // sha256:… of its configuration
+	layers int
+}
+
+// openArchive opens an archive for reading from its beginning, compressed or not.
+func openArchive(file string) (io.ReadCloser, error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, keyway.Errorf(keyway.Usage, "there is no file %s", file).Hint("a place goes without /, and without .tar at its end")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(keyway.Errorf(keyway.Usage, "%s is no file with an image", file), f.Close())
+	}
+	b := bufio.NewReaderSize(f, 1<<20)
+	if magic, _ := b.Peek(2); string(magic) != "\x1f\x8b" {
+		return readCloser{b, f}, nil
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return readCloser{z, f}, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// readArchive reads an archive to its end.
+func readArchive(file string) (archive, error) {
+	r, err := openArchive(file)
+	if err != nil {
+		return archive{}, err
+	}
+	defer r.Close()
+	a, err := describeArchive(r)
+	if err != nil {
+		err = keyway.Errorf(keyway.Usage, "%s is no archive of one image: %w", file, err).Hint("make one: docker save IMAGE >image.tar")
+	}
+	return a, err
+}
+
+// describeArchive reads what describes the image. Which file that is, the archive says at
+// any point: small files are kept until then.
+func describeArchive(r io.Reader) (a archive, err error) {
+	texts := map[string][]byte{}
+	files := tar.NewReader(r)
+	for n := 0; ; n++ {
+		h, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return a, err
+		}
+		if n == maxArchiveEntries {
+			return a, fmt.Errorf("it has over %d entries", maxArchiveEntries)
+		}
+		name := path.Clean(h.Name)
+		if h.Typeflag != tar.TypeReg || h.Size > maxArchiveText || name != "manifest.json" && (len(texts) >= maxArchiveTexts || strings.HasSuffix(name, ".tar")) {
+			continue
+		}
+		if texts[name], err = io.ReadAll(files); err != nil {
+			return a, err
+		}
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // what is compressed has a sum at its end
+		return a, err
+	}
+	var all []struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}
+	if err := json.Unmarshal(texts["manifest.json"], &all); err != nil || len(all) != 1 {
+		return a, errors.New("its manifest.json is not that of one image")
+	}
+	config, ok := texts[path.Clean(all[0].Config)]
+	if !ok {
+		return a, errors.New("it has no configuration")
+	}
+	sum := sha256.Sum256(config)
+	a.id, a.layers = "sha256:"+hex.EncodeToString(sum[:]), len(all[0].Layers)
+	if len(all[0].RepoTags) > 0 {
+		a.name = all[0].RepoTags[0]
+	}
+	return a, nil
+}
+
+// Load has a place take in the image of a file. Without a name it gets the one that
+// the file gives it.
+func Load(ctx context.Context, here Places, file string, to keyway.Place, engine, image string, report func(keyway.Progress)) (Copied, error) {
+	done := Copied{Image: image, File: file, To: to}
+	a, err := readArchive(file)
+	if err != nil {
+		return done, err
+	}
+	if done.Image == "" {
+		done.Image = a.name
+	}
+	if done.Image == "" || len(done.Image) > keyway.MaxReference {
+		return done, keyway.Errorf(keyway.Usage, "the image in %s has no name", file).Hint("name one behind the place")
+	}
+	there, err := here.Node(ctx, to)
+	if err != nil {
+		return done, err
+	}
+	done.ID, done.Layers = a.id, a.layers
+	if same(ctx, there, ImageCopy{Image: done.Image, ToEngine: engine}, keyway.ImageLayers{ID: a.id}) {
+		done.Had = done.Layers
+		return done, nil
+	}
+	r, err := openArchive(file)
+	if err != nil {
+		return done, err
+	}
+	defer r.Close()
+	err = there.ImportImage(ctx, engine, done.Image, &counting{Reader: r, each: func(n int64) {
+		done.Bytes += n
+		report(keyway.Progress{Message: "copying " + done.Image, Done: done.Bytes})
+	}})
+	if err == nil {
+		err = isThat(ctx, there, to, engine, done.Image, a.id)
+	}
+	return done, err
+}
+
+// isThat is an error unless the place has that very image by that name.
+func isThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image, id string) error {
+	if same(ctx, there, ImageCopy{Image: image, ToEngine: engine}, keyway.ImageLayers{ID: id}) || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than the file has", place, image).
+		Hint("see what it is there, and remove it: docker image inspect %s", plain.Shell(image))
+}
+
+// Save writes an image of a place into a file, as docker save does. The file is
+// there when all of it has come, and not before.
+func Save(ctx context.Context, here Places, from keyway.Place, engine, image, file string, report func(keyway.Progress)) (done Copied, err error) {
+	done = Copied{Image: image, From: from, File: file}
+	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
+		return done, keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")
+	}
+	there, err := here.Node(ctx, from)
+	if err != nil {
+		return done, err
+	}
+	want, err := there.ImageLayers(ctx, engine, image)
+	if err != nil {
+		return done, err
+	}
+	done.ID, done.Layers = want.ID, len(want.Layers)
+	part, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return done, err
+	}
+	defer os.Remove(part.Name())
+	r, err := there.ExportImage(ctx, engine, image, 0)
+	if err != nil {
+		return done, errors.Join(err, part.Close())
+	}
+	_, err = io.Copy(part, &counting{Reader: r, each: func(n int64) {
+		done.Bytes += n
+		report(keyway.Progress{Message: "copying " + image, Done: done.Bytes})
+	}})
+	if err = errors.Join(err, r.Close(), part.Close()); err != nil {
+		return done, keyway.Errorf(keyway.Unreachable, "%s has not sent the whole image: %w", from, err)
+	}
+	if a, err := readArchive(part.Name()); err != nil || a.id != want.ID {
+		return done, keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
+	}
+	return done, errors.Join(os.Chmod(part.Name(), 0o644), os.Rename(part.Name(), file))
+}

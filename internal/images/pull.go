@@ -1,0 +1,104 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/registry"
+)
+
+// renewals bounds how often a pull goes on with a new token: registries give them for
+// minutes.
+const renewals = 100
+
+// Pull has a place get an image that it has not, with the login that docker login
+// keeps on this laptop: for this pull, and where the registry gives tokens, only such a
+// token. Whatever the laptop cannot find out is left to the place, and Left is why. heard
+// is told what the place says, and said what is found here.
+func Pull(ctx context.Context, there *api.Client, place keyway.Place, engine, image string, heard, said func(keyway.Progress)) error {
+	_, err := there.ImageLayers(ctx, engine, image)
+	if err == nil || !keyway.Is(err, keyway.ImageNotFound) {
+		return left(err)
+	}
+	domain, err := registry.Domain(image)
+	if err != nil {
+		return left(err)
+	}
+	if place != keyway.Local && registry.OfThisMachine(domain) {
+		return nil // which is another one there
+	}
+	info, err := there.Info(ctx)
+	if err != nil {
+		return left(err)
+	}
+	for range renewals {
+		began := time.Now()
+		p, err := toPull(ctx, info, engine, image)
+		if err != nil {
+			return left(err)
+		}
+		if p.Login.Password != "" || p.Login.IdentityToken != "" {
+			said(keyway.Progress{Message: "the login for " + p.Login.Registry + " goes to " + string(place) + " for this pull"})
+		}
+		err = there.PullImage(ctx, engine, p, heard)
+		if p.Login.Token == "" || !keyway.Is(err, keyway.Denied) || time.Since(began) < minToken {
+			return err
+		}
+	}
+	return keyway.Errorf(keyway.Denied, "the registry of %s refuses each token after a moment", image)
+}
+
+// minToken is the least that a token lasts. One that is refused earlier was never good.
+const minToken = 10 * time.Second
+
+// left is what was found where the place may still know better.
+func left(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &LeftError{err}
+}
+
+// LeftError is why the laptop has left a pull to the place.
+type LeftError struct{ err error }
+
+func (e *LeftError) Error() string { return e.err.Error() }
+func (e *LeftError) Unwrap() error { return e.err }
+
+// toPull is what the engine at the place needs. Podman takes no tokens, and gets the
+// login itself.
+func toPull(ctx context.Context, info api.Info, engine, image string) (keyway.Pull, error) {
+	p, err := registry.Find(ctx, image, info.Arch)
+	if keyway.Is(err, keyway.Unreachable) { // from here; the place may be nearer
+		login, err := registry.Stored(ctx, image)
+		return keyway.Pull{Image: image, Login: login}, err
+	}
+	if err != nil || p.Login.Token == "" || engineOf(info, engine) != keyway.EnginePodman {
+		return p, err
+	}
+	login, err := registry.Stored(ctx, image)
+	p.Login, p.Layers = login, nil
+	return p, err
+}
+
+// engineOf is the engine that will make containers.
+func engineOf(info api.Info, named string) string {
+	for _, e := range info.Engines {
+		if named == e.Name || named == "" && e.Usable && keyway.UsesImages(e.Name) {
+			return e.Name
+		}
+	}
+	return named
+}
+
+// Left is why the laptop left a pull to the place, if it did.
+func Left(err error) (why error, did bool) {
+	var l *LeftError
+	if errors.As(err, &l) {
+		return l.err, true
+	}
+	return nil, false
+}

@@ -1,0 +1,195 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"keyway/internal/keyway"
+)
+
+// greeting is how long a registry may take to answer at all. The place may be nearer.
+const greeting = 5 * time.Second
+
+// dockerHub is the default registry, as images name it and as it is reached.
+const dockerHub = "docker.io"
+
+// Domain is the registry of an image, as images name it.
+func Domain(image string) (string, error) {
+	ref, err := parse(image)
+	if err != nil {
+		return "", err
+	}
+	return domain(ref), nil
+}
+
+func domain(ref name.Reference) string {
+	if host := ref.Context().RegistryStr(); host != name.DefaultRegistry {
+		return host
+	}
+	return dockerHub
+}
+
+func parse(image string) (name.Reference, error) {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return nil, keyway.Errorf(keyway.Usage, "%.200q cannot be an image: %w", image, err).Hint("for example: pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel")
+	}
+	return ref, nil
+}
+
+// Stored is the login that docker login keeps on this laptop for the image's registry,
+// as it is. Whoever gets it may do all that the user may.
+func Stored(ctx context.Context, image string) (keyway.Login, error) {
+	ref, err := parse(image)
+	if err != nil {
+		return keyway.Login{}, err
+	}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, ref.Context())
+	if err != nil || auth == authn.Anonymous {
+		return keyway.Login{}, nil
+	}
+	return login(ctx, domain(ref), auth), nil
+}
+
+func login(ctx context.Context, registry string, auth authn.Authenticator) keyway.Login {
+	c, err := authn.Authorization(ctx, auth)
+	if err != nil {
+		return keyway.Login{}
+	}
+	return keyway.Login{Registry: registry, Token: c.RegistryToken, Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken}
+}
+
+// Find is what a place needs to get the image from its registry by itself: the login,
+// and what the registry has for that architecture. The login is a token to pull this
+// image for some minutes where the registry gives tokens, and else what docker login
+// keeps. Errors are those of Look.
+func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
+	p := keyway.Pull{Image: image}
+	ref, err := parse(image)
+	if err != nil {
+		return p, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	way, login, err := open(ctx, ref)
+	if err != nil {
+		return p, explain(ref, err, nil)
+	}
+	p.Login, p.Repository = login, way.repository
+	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(way), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
+	found, err := remote.Get(ref, options...)
+	if err != nil {
+		return p, explain(ref, err, func() []string { return nearest(ref, options) })
+	}
+	built, err := found.Image()
+	if err != nil {
+		return p, explain(ref, err, nil)
+	}
+	if err := contents(&p, built); err != nil {
+		return p, explain(ref, err, nil)
+	}
+	return p, p.Validate()
+}
+
+// way is how one repository is reached.
+type way struct {
+	*transport.Wrapper
+	repository string
+}
+
+// open shakes hands with the registry once, and tells what others need to pull, too.
+func open(ctx context.Context, ref name.Reference) (w way, l keyway.Login, err error) {
+	repo := ref.Context()
+	base := remote.DefaultTransport
+	soon, cancel := context.WithTimeout(ctx, greeting)
+	defer cancel()
+	asked, err := transport.Ping(soon, repo.Registry, base)
+	if err != nil {
+		return w, l, err
+	}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, repo)
+	if err != nil { // a helper that is not there: most images need no login
+		auth = authn.Anonymous
+	}
+	scheme := "https"
+	if asked.Insecure {
+		scheme = "http"
+		if !OfThisMachine(repo.RegistryStr()) {
+			auth = authn.Anonymous // nothing secret where others can listen
+		}
+	}
+	w.repository = scheme + "://" + repo.RegistryStr() + "/v2/" + repo.RepositoryStr()
+	if !strings.EqualFold(asked.Scheme, "bearer") {
+		if asked.Scheme != "" && auth != authn.Anonymous {
+			l = login(ctx, domain(ref), auth)
+		}
+		rt, err := transport.FromToken(repo.Registry, auth, base, asked, nil)
+		return w.over(rt, err), l, err
+	}
+	token, err := transport.Exchange(ctx, repo.Registry, auth, base, []string{repo.Scope(transport.PullScope)}, asked)
+	if err != nil {
+		return w, l, err
+	}
+	if token.Token == "" {
+		token.Token = token.AccessToken
+	}
+	rt, err := transport.FromToken(repo.Registry, authn.FromConfig(authn.AuthConfig{RegistryToken: token.Token}), base, asked, token)
+	return w.over(rt, err), keyway.Login{Registry: domain(ref), Token: token.Token}, err
+}
+
+func (w way) over(rt http.RoundTripper, err error) way {
+	if wrapped, ok := rt.(*transport.Wrapper); ok && err == nil {
+		w.Wrapper = wrapped
+	}
+	return w
+}
+
+// OfThisMachine reports whether a registry, as images name it, is the machine that asks.
+func OfThisMachine(domain string) bool { return keyway.IsLoopback(hostOf(domain)) }
+
+func hostOf(registry string) string {
+	if i := strings.LastIndexByte(registry, ':'); i > strings.LastIndexByte(registry, ']') {
+		return registry[:i]
+	}
+	return registry
+}
+
+var errOdd = errors.New("the image is none that engines could take")
+
+// contents adds the configuration and the layers of an image. The library has compared
+// both with their digests.
+func contents(p *keyway.Pull, built v1.Image) error {
+	m, err := built.Manifest()
+	if err != nil {
+		return err
+	}
+	if m.Config.Size > keyway.MaxConfig || len(m.Layers) > keyway.MaxLayers {
+		return errOdd
+	}
+	config, err := built.ConfigFile()
+	if err != nil {
+		return err
+	}
+	if p.Config, err = built.RawConfigFile(); err != nil {
+		return err
+	}
+	if len(m.Layers) != len(config.RootFS.DiffIDs) {
+		return errOdd
+	}
+	for i, l := range m.Layers {
+		if len(l.URLs) > 0 || !l.MediaType.IsLayer() { // layers that are elsewhere, or no files
+			return errOdd
+		}
+		p.Layers = append(p.Layers, keyway.Layer{Digest: l.Digest.String(), DiffID: config.RootFS.DiffIDs[i].String(), Size: l.Size})
+	}
+	return nil
+}

@@ -135,5 +135,5 @@ func unreadable(path string, err error) error { return refused(path, "it cannot 
 func refused(path, format string, args ...any) error {
 	e := keyway.Errorf(keyway.BadConfig, format, args...)
 	e.Message = path + ", of the place's own templates, is not believed, and nothing is made until it is mended: " + e.Message
-	return e.Hint("at the place, as root: chown -R root:root %[1]s && chmod -R go-w %[1]s", catalogue.Dir).Advise(keyway.PublishAnew)
+	return e.Hint("at the place, as root: chown -R root:root %[1]s && chmod -R go-w,a+rX %[1]s", catalogue.Dir).Advise(keyway.PublishAnew)
 }

@@ -42,7 +42,7 @@ type registry struct {
 const (
 	typeManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	typeList     = "application/vnd.docker.distribution.manifest.list.v2+json"
-	password     = "s3cret"
+	password     = "s3cret-of-no-other-test"
 )
 
 func startRegistry(t *testing.T) *registry {

@@ -3,6 +3,7 @@
 package proctree
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,10 +60,21 @@ func TestWhatIsToldOfAChild(t *testing.T) {
 	}
 	defer f.Close()
 	cmd.ExtraFiles = []*os.File{f}
-	if err := cmd.Start(); err != nil { // which returns after execve(2)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { in.Close(); _ = cmd.Wait() }()
+	// Start returns within execve(2), before the arguments are in place: wait for the program.
+	if _, err := io.WriteString(in, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	pid := cmd.Process.Pid
 	if args, err := CommandLine(pid); err != nil || !slices.Equal(args, cmd.Args) {
 		t.Errorf("its arguments are %q, %v", args, err)

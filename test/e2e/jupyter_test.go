@@ -141,7 +141,7 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 	w.must(t, "keyway", "unlock")
 	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", "nb")
 	b := w.openJupyter(t, "nb")
-	const code = "import time\nfor i in range(100):\n    print('line', i, flush=True); time.sleep(0.03)"
+	const code = "import time, os\nfor i in range(100):\n    print('line', i, flush=True); time.sleep(0.03)\nwhile not os.path.exists('go.txt'): time.sleep(0.05)"
 	cell := map[string]any{"cell_type": "code", "id": "abc", "metadata": map[string]any{}, "source": code, "outputs": []any{}, "execution_count": nil}
 	doc := map[string]any{"type": "notebook", "format": "json", "content": map[string]any{"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": []any{cell}}}
 	if status := b.call("PUT", "/api/contents/x.ipynb", doc, nil); status/100 != 2 {
@@ -164,6 +164,15 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 		}
 	}
 	first.Close()
+	if said := w.must(t, "keyway", "ls", "nb"); !strings.Contains(said, "busy") || !strings.Contains(said, "x.ipynb") {
+		t.Errorf("in mid-cell, ls says\n%s", said)
+	}
+	v := w.openTerminal(t, 120, 30)
+	v.begin("keyway stop nb; echo left with $?")
+	v.await("a cell of x.ipynb, jupyter runs. Stop nb? [y/N]")
+	v.typeIn("n")
+	v.await("left with 130")
+	b.call("PUT", "/api/contents/go.txt", map[string]any{"type": "file", "format": "text", "content": ""}, nil)
 	var kernels []struct{ Running, Clients int }
 	for end := time.Now().Add(patience); len(kernels) != 1 || kernels[0].Running > 0 || kernels[0].Clients > 0; {
 		if time.Now().After(end) {
@@ -186,6 +195,9 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 		t.Errorf("who reads the notebook has %.300v", o)
 	}
 
+	if said := w.must(t, "keyway", "ls", "nb"); !strings.Contains(said, "idle") || strings.Contains(said, "busy") {
+		t.Errorf("after its end, ls says\n%s", said)
+	}
 	// who has no token gets nothing, and the address stays the same
 	stranger := b
 	stranger.token = "x"

@@ -54,6 +54,8 @@ type Record struct {
 	Data      string `json:"data,omitempty"`
 	// Machine is where it was made, and nowhere else can anything be done with it.
 	Machine Machine `json:"machine,omitzero"`
+	// Daemon is the one that has it, where there may be several on a machine.
+	Daemon Daemon `json:"daemon,omitzero"`
 }
 
 // maxRecord bounds a Record's file in bytes.
@@ -133,7 +135,9 @@ func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
 }
 
 // revisable is the part of r that can change in a workspace's life.
-func (r Record) revisable() [4]string { return [4]string{r.Guest, r.HostKey, r.Container, r.Data} }
+func (r Record) revisable() [5]string {
+	return [5]string{r.Guest, r.HostKey, r.Container, r.Data, r.Daemon.ID}
+}
 
 // Admit lets keys enter the workspace, beside those it was made with and those that
 // were sent before and have not ended, and returns the file that says so. What the

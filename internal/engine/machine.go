@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -25,6 +26,33 @@ var thisMachine = sync.OnceValue(func() Machine {
 	sum := sha256.Sum256([]byte("keyway\n" + strings.TrimSpace(string(id)) + "\n" + host))
 	return Machine{ID: hex.EncodeToString(sum[:16]), Host: host}
 })
+
+// Daemon says which one of several on a machine made a workspace. The others do not know
+// it, and that they do not says nothing about it.
+type Daemon struct {
+	ID string `json:"id"` // compared, never shown
+	At string `json:"at"` // where it listened, for people
+}
+
+// Identified is an engine of which there may be several at a place.
+type Identified interface {
+	// Which is the one that is driven now. Its ID is empty if that cannot be told.
+	Which(context.Context) (Daemon, error)
+}
+
+// IsOther reports whether the workspace is another daemon's than here. An older keyway
+// did not say whose one is.
+func (d Daemon) IsOther(here Daemon) bool { return d.ID != "" && here.ID != "" && d.ID != here.ID }
+
+// Refuse is the error of everything that here is asked to do with a workspace of another
+// daemon, and nil for one of its own.
+func (h Homes) Refuse(r Record, here Daemon) error {
+	if !r.Daemon.IsOther(here) {
+		return nil
+	}
+	return keyway.Errorf(keyway.Unreachable, "the workspace %s is of another daemon than the one at %s: it was made at %s", r.Spec.Name, here.At, r.Daemon.At).
+		Hint("have that one asked at the place: export DOCKER_HOST=%s\nif it is gone for good, remove what is left there: rm -rf %s", r.Daemon.At, h.Home(r.Spec.Name))
+}
 
 // isHere reports whether the workspace is this machine's. An older keyway did not say
 // where it made one.

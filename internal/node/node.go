@@ -306,8 +306,8 @@ func (n *Node) elsewhere() (list []keyway.Workspace) {
 }
 
 // orphaned are the workspaces of e of which only the Home is left: what ran there was
-// removed behind keyway's back. They are not forgotten unasked, because an engine
-// that was pointed at another daemon looks the same.
+// removed behind keyway's back, or another daemon has it. They are not forgotten unasked:
+// of what an older keyway made, nobody says which daemon has it.
 func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
 	without := func(list, found []keyway.Workspace) []keyway.Workspace {
 		return slices.DeleteFunc(list, func(w keyway.Workspace) bool {
@@ -334,8 +334,30 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 		return nil
 	}
 	list = without(list, again)
-	for i := range list {
+	here := identity(ctx, e)
+	for i, w := range list {
+		rec, err := n.homes.Record(w.Name)
+		switch {
+		case err == nil && rec.Daemon.IsOther(here):
+			list[i].State, list[i].Reason = keyway.Elsewhere, "at another daemon, "+rec.Daemon.At
+			continue
+		case err == nil && rec.Daemon.ID != "" && here.ID == "":
+			continue // it may be another's
+		}
 		list[i].State, list[i].Reason, list[i].Next = keyway.Broken, "its container was removed by other means", keyway.RemoveRest
 	}
 	return list
+}
+
+// identity is which of several daemons e drives; none where that cannot be told.
+func identity(ctx context.Context, e engine.Engine) engine.Daemon {
+	several, ok := e.(engine.Identified)
+	if !ok {
+		return engine.Daemon{}
+	}
+	here, err := several.Which(ctx)
+	if err != nil {
+		return engine.Daemon{}
+	}
+	return here
 }

@@ -216,3 +216,48 @@ func TestListTellsOfWhatIsBereft(t *testing.T) {
 		t.Errorf("listed: %v", states)
 	}
 }
+
+// several is an engine of which there may be several daemons.
+type several struct {
+	fakeEngine
+	which engine.Daemon
+	err   error
+}
+
+func (s *several) Which(context.Context) (engine.Daemon, error) { return s.which, s.err }
+
+// A daemon does not know what another one has, and that is no reason to remove it.
+func TestAnotherDaemonsWorkspaceIsListedAsSuch(t *testing.T) {
+	homes := engine.HomesIn(t.TempDir())
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, engine.Guest{}); err != nil {
+		t.Fatal(err)
+	}
+	made := engine.Daemon{ID: "first", At: "unix:///run/docker.sock"}
+	if err := homes.Revise("train", func(r *engine.Record) { r.Daemon = made }); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := homes.Record("train")
+	if err != nil || rec.Daemon != made {
+		t.Fatal(rec, err)
+	}
+	for _, c := range []struct {
+		which engine.Daemon
+		err   error
+		state keyway.State
+		next  keyway.Step
+	}{
+		{made, nil, keyway.Broken, keyway.RemoveRest},
+		{engine.Daemon{ID: "first", At: "unix:///var/run/docker.sock"}, nil, keyway.Broken, keyway.RemoveRest},
+		{engine.Daemon{ID: "second", At: "unix:///run/user/1000/docker.sock"}, nil, keyway.Elsewhere, ""},
+		{engine.Daemon{}, nil, keyway.Unknown, ""},
+		{engine.Daemon{}, errors.New("it does not answer"), keyway.Unknown, ""},
+	} {
+		list, err := New(homes, nil, &several{fakeEngine{name: "docker"}, c.which, c.err}).List(t.Context())
+		if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != c.state || list.Workspaces[0].Next != c.next {
+			t.Errorf("%+v, %v: %+v, %v", c.which, c.err, list, err)
+		}
+		if refused := homes.Refuse(rec, c.which) != nil; refused != (c.state == keyway.Elsewhere) {
+			t.Errorf("%+v: refused: %t", c.which, refused)
+		}
+	}
+}

@@ -77,6 +77,9 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	if err == nil && s.Engine != e.Name() {
 		return engine.NameTaken(name)
 	}
+	if err := e.mine(ctx, name); err != nil {
+		return err
+	}
 	return e.removeHome(ctx, name, e.homes.Home(name), s.Image)
 }
 
@@ -90,6 +93,9 @@ func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, i
 	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
+	}
+	if err := e.note(ctx, s.Name); err != nil {
+		return keyway.Workspace{}, errors.Join(err, e.homes.Remove(s.Name))
 	}
 	mode := modeBind
 	if e.byExec || why != "" {

@@ -3,6 +3,7 @@ package docker
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -26,7 +27,7 @@ func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.S
 	}
 	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
 	if daemon.IsNotFound(err) {
-		return made{}, nil, engine.NotFound(name)
+		return made{}, nil, cmp.Or(e.mine(ctx, name), error(engine.NotFound(name)))
 	}
 	if err != nil {
 		return made{}, nil, e.client.Explain(ctx, err)
@@ -200,6 +201,9 @@ func (e *Engine) removeRest(ctx context.Context, name keyway.Name, notFound erro
 	s, err := e.homes.Spec(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != e.Name() {
 		return notFound
+	}
+	if err := e.mine(ctx, name); err != nil {
+		return err
 	}
 	return errors.Join(e.removeHelper(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), s.Image))
 }

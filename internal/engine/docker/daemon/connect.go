@@ -133,6 +133,9 @@ func (c *Client) RemoteReasonIn(said system.Info) string {
 // Local reports whether the daemon is on this machine and may see its files.
 func (c *Client) Local() bool { return c.at.local() }
 
+// Address is where the daemon listens, as DOCKER_HOST has it.
+func (c *Client) Address() string { return c.at.host }
+
 // remoteDaemon says what stands between a daemon and this machine's files.
 func remoteDaemon(p endpoint, system string, security []string) string {
 	if !p.local() {

@@ -1,0 +1,48 @@
+package docker
+
+import (
+	"context"
+
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// Which implements engine.Identified. Where a daemon keeps its containers is its own.
+// Docker has an ID beside that, which tells it from one on another machine; up to 24 all
+// of root's on a machine have the same. Podman invents one for each answer.
+func (e *Engine) Which(ctx context.Context) (engine.Daemon, error) {
+	info, err := e.client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return engine.Daemon{}, e.client.Explain(ctx, err)
+	}
+	id := info.Info.DockerRootDir
+	if !e.client.Known().Podman {
+		id += " " + info.Info.ID
+	}
+	return engine.Daemon{ID: id, At: e.client.Address()}, nil
+}
+
+// note remembers which daemon is to have the workspace, before that has anything of it.
+func (e *Engine) note(ctx context.Context, name keyway.Name) error {
+	here, err := e.Which(ctx)
+	if err != nil {
+		return err
+	}
+	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon = here })
+}
+
+// mine refuses what another daemon has: that this one has no container of that name says
+// nothing about it.
+func (e *Engine) mine(ctx context.Context, name keyway.Name) error {
+	rec, err := e.homes.Record(name)
+	if err != nil || rec.Daemon.ID == "" || rec.Spec.Engine != e.Name() {
+		return nil
+	}
+	here, err := e.Which(ctx)
+	if err != nil {
+		return err
+	}
+	return e.homes.Refuse(rec, here)
+}

@@ -1,0 +1,78 @@
+package docker_test
+
+import (
+	"errors"
+	"testing"
+
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker"
+	"keyway/internal/engine/enginetest"
+	"keyway/internal/keyway"
+	"keyway/internal/node"
+	"keyway/test/lab"
+)
+
+// otherDaemon is a second daemon on this machine.
+func otherDaemon(t *testing.T) daemon {
+	t.Helper()
+	second, err := lab.StartGPUDocker(enginetest.Context(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := second.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return onDaemon(t, second.Host)
+}
+
+// TestAnotherDaemonsWorkspace: a daemon that does not have a workspace which another one
+// has lists it as that one's, and starts, stops, removes and replaces nothing of it.
+func TestAnotherDaemonsWorkspace(t *testing.T) {
+	ctx := enginetest.Context(t)
+	w, second := onDaemon(t, localDocker).world(t), otherDaemon(t)
+	made := w.Create(t, w.Spec(t, "train"))
+	other, err := docker.New(w.root, programs.Guest, docker.Host(second.host), docker.Owner(w.owner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := node.New(engine.HomesIn(w.root), nil, other).List(ctx)
+	if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != keyway.Elsewhere || list.Workspaces[0].Next != "" {
+		t.Errorf("the other daemon's list: %+v, %v", list, err)
+	}
+	spec := w.Spec(t, "train")
+	spec.Image = second.image
+	_, created := other.Create(ctx, spec, func(keyway.Progress) {})
+	for what, err := range map[string]error{
+		"create": created, "start": other.Start(ctx, "train"), "stop": other.Stop(ctx, "train", 0), "remove": other.Remove(ctx, "train"),
+	} {
+		if !keyway.Is(err, keyway.Unreachable) || keyway.AsError(err).Next == "" {
+			t.Errorf("%s by the other daemon: %v", what, err)
+		}
+	}
+	if got := w.Run(t, made, "ls /"); got == "" {
+		t.Errorf("the workspace says %q", got)
+	}
+	if err := w.Engine.Remove(ctx, "train"); err != nil {
+		t.Error(enginetest.Full(err))
+	}
+}
+
+// TestWhichDaemon: a daemon is the same one each time that it is asked, and no other one.
+func TestWhichDaemon(t *testing.T) {
+	ctx := enginetest.Context(t)
+	seen := map[string]string{}
+	for _, host := range []string{localDocker, localDocker, startPodman(t).Host, otherDaemon(t).host} {
+		e, err := docker.New(t.TempDir(), programs.Guest, docker.Host(host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := e.Which(ctx)
+		again, err2 := e.Which(ctx)
+		if errors.Join(err, err2) != nil || first.ID == "" || first != again || seen[first.ID] != "" && seen[first.ID] != host {
+			t.Errorf("%s is %+v and %+v: %v, %v; seen %v", host, first, again, err, err2, seen)
+		}
+		seen[first.ID] = host
+	}
+}

@@ -148,6 +148,36 @@ func TestATerminalIsFoundAsItWas(t *testing.T) {
 	v.await("lines ended: exit code 0]")
 }
 
+// What ssh, and keyway, take for a wish to leave is text within a paste.
+func TestNoPasteLeavesTheLaptop(t *testing.T) {
+	t.Parallel()
+	w := shared
+	v := w.openTerminal(t, 100, 30)
+	v.begin("keyway run " + train + " --as pasted -- sh -c 'stty raw -echo; printf ready-$((40+2)); exec cat >/tmp/pasted'")
+	v.await("ready-42")
+	var text strings.Builder
+	for _, line := range []string{"~.", "~d", "~~", "~~.", "~~d", "~B", "~C", "~R", "~#", "~?", "~V", "~&", "~\x1a", "~dave/run.sh", "~", "é~.", "the end"} {
+		text.WriteString("\r" + line + "\r")
+	}
+	v.tmux("set-buffer", "--", text.String())
+	v.tmux("paste-buffer", "-r", "-t", v.name)
+	v.awaitThat("the paste", func() bool {
+		return w.do("ssh", train, "cat /tmp/pasted").Stdout == text.String() || strings.HasSuffix(strings.TrimSpace(v.shown()), "laptop>")
+	})
+	equal(t, "what was pasted", w.must(t, "ssh", train, "cat /tmp/pasted"), text.String())
+	var typed time.Time
+	v.awaitThat("keys to leave", func() bool {
+		if time.Since(typed) > 5*time.Second { // on a busy machine keys arrive together, as a paste does
+			for _, key := range "\r~." {
+				v.typeIn(string(key))
+			}
+			typed = time.Now()
+		}
+		return strings.Contains(v.shown(), "the job goes on as "+train+"/pasted")
+	})
+	w.must(t, "keyway", "kill", train+"/pasted")
+}
+
 // However a connection ends, the terminal is the user's again, and the session
 // goes on and is found as it was.
 func TestATerminalSurvivesWhatBreaks(t *testing.T) {

@@ -30,6 +30,13 @@ var terminal = []mutant{
 		pkg:   "internal/session/view", run: "TestEscapes",
 	},
 	{
+		claim: "ssh itself takes no pasted line for its end",
+		file:  "cmd/keyway/inside.go",
+		old:   `"-t", "-o", "EscapeChar=none"`,
+		new:   `"-t"`,
+		pkg:   "test/e2e", run: "^TestNoPasteLeavesTheLaptop$",
+	},
+	{
 		claim: "pasted text answers no question",
 		file:  "internal/session/view/keystroke.go",
 		old:   "return key, only && n == 1",

@@ -21,6 +21,9 @@ func TestServiceFiles(t *testing.T) {
 	if err != nil || strings.Contains(string(out), "keyway") {
 		t.Errorf("%v: %s", err, out)
 	}
+	if out, code := program(t, nil, "init", "--undo", "--yes"); code != 0 || !strings.Contains(out, "rm -f "+filepath.Join(dir, "keyway-agent.socket")) {
+		t.Errorf("code %d: %s", code, out)
+	}
 }
 
 // The agent is started by whoever asks first, with the sockets of systemd's

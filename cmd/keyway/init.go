@@ -17,7 +17,7 @@ import (
 )
 
 type initOptions struct {
-	yes, noPassphrase, service, print bool
+	yes, noPassphrase, service, print, undo bool
 }
 
 func newInitCommand() *cobra.Command {
@@ -31,12 +31,17 @@ by which ssh, scp, git and VS Code know your workspaces by name, and adds it at 
 ~/.ssh/config. It changes nothing else in that file. You can run it again at any time.
 
 With --print it changes nothing, and prints the current entries of your workspaces, for
-programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
+programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).
+With --undo it takes that line out of ~/.ssh/config again, and tells how a service ends.
+Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked\n  keyway init --print >~/workspaces   then, in Paramiko: SSHConfig.from_path",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.print {
+			switch {
+			case o.print:
 				return printHosts(cmd.OutOrStdout())
+			case o.undo:
+				return undoInit(cmd.Context(), o.yes, cmd.ErrOrStderr())
 			}
 			return runInit(cmd.Context(), o, cmd.ErrOrStderr())
 		},
@@ -45,9 +50,11 @@ programs that read ~/.ssh/config themselves and do not follow Include (Paramiko,
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the entries of your workspaces, for programs that do not follow Include")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "answer yes to every question")
 	cmd.Flags().BoolVar(&o.noPassphrase, "no-passphrase", false, "make the key without a passphrase: whoever copies the file has the key")
-	for _, other := range []string{"service", "yes", "no-passphrase"} {
-		cmd.MarkFlagsMutuallyExclusive("print", other)
+	cmd.Flags().BoolVar(&o.undo, "undo", false, "remove what init has added to ~/.ssh/config")
+	for _, other := range []string{"service", "no-passphrase"} {
+		cmd.MarkFlagsMutuallyExclusive("print", "undo", other)
 	}
+	cmd.MarkFlagsMutuallyExclusive("print", "yes")
 	return cmd
 }
 
@@ -69,9 +76,9 @@ func printHosts(out io.Writer) error {
 }
 
 func runInit(ctx context.Context, o initOptions, news io.Writer) error {
-	home, err := os.UserHomeDir()
+	home, err := homeDirectory()
 	if err != nil {
-		return keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
+		return err
 	}
 	a, err := newApp()
 	if err != nil {
@@ -97,24 +104,63 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 		fmt.Fprintf(news, "%s includes keyway's hosts already\n", change.Path)
 		return nil
 	}
-	fmt.Fprintf(news, "%s:\n\n%s\n", change.Why, change.Diff())
-	ok, err := confirm(ctx, news, "Change it?", "keyway init --yes", o.yes)
-	if err != nil {
+	switch ok, err := applyIfWanted(ctx, change, "keyway init --yes", o.yes, news); {
+	case err != nil:
 		return err
-	}
-	if !ok {
+	case !ok:
 		fmt.Fprintln(news, "left as it is; ssh will not know your workspaces by name")
-		return nil
-	}
-	if err := change.Apply(); err != nil {
-		return err
-	}
-	if held {
+	case held:
 		fmt.Fprintln(news, "done")
-	} else {
+	default:
 		fmt.Fprintln(news, "done; now unlock your key: keyway unlock")
 	}
 	return nil
+}
+
+// undoInit takes out of ~/.ssh/config what runInit has added.
+func undoInit(ctx context.Context, yes bool, news io.Writer) error {
+	home, err := homeDirectory()
+	if err != nil {
+		return err
+	}
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	change, err := sshconfig.PlanRemoval(home, a.Hosts.ConfigPath())
+	if err != nil {
+		return err
+	}
+	if !change.Needed() {
+		fmt.Fprintln(news, "~/.ssh/config does not include keyway's hosts")
+	} else if ok, err := applyIfWanted(ctx, change, "keyway init --undo --yes", yes, news); err != nil {
+		return err
+	} else if !ok {
+		fmt.Fprintln(news, "left as it is")
+		return nil
+	}
+	if end := agentd.EndOfService(home); end != "" {
+		fmt.Fprintf(news, "the agent is a service still; end it with:\n  %s\n", end)
+	}
+	return nil
+}
+
+// homeDirectory is the user's.
+func homeDirectory() (string, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")
+	}
+	return home, nil
+}
+
+// applyIfWanted shows the change, and makes it if the user says yes.
+func applyIfWanted(ctx context.Context, change sshconfig.Change, flag string, yes bool, news io.Writer) (bool, error) {
+	fmt.Fprintf(news, "%s:\n\n%s\n", change.Why, change.Diff())
+	if ok, err := confirm(ctx, news, "Change it?", flag, yes); !ok || err != nil {
+		return false, err
+	}
+	return true, change.Apply()
 }
 
 // ownKey says which key the user has, and makes one if there is none. held: no file has

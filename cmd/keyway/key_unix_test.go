@@ -188,6 +188,13 @@ func TestInitOnTerminal(t *testing.T) {
 	if !strings.Contains(out, "+Include ") {
 		t.Errorf("the change was not shown:\n%s", out)
 	}
+	for answer, want := range map[string]string{"n": string(data), "": "Host gpu1\n"} {
+		write(t, filepath.Join(home, ".ssh", "config"), string(data), 0o600)
+		out, code := onTTY(t, [][2]string{{"[Y/n]", answer}}, "init", "--undo")
+		if left, _ := os.ReadFile(filepath.Join(home, ".ssh", "config")); code != 0 || string(left) != want || !strings.Contains(out, "-Include ") {
+			t.Errorf("undone with %q: code %d, %q\n%s", answer, code, left, out)
+		}
+	}
 }
 
 // TestInitMakesNoSecondKey: the key may be in an agent only, with its public half in
@@ -221,6 +228,22 @@ func TestInitMakesNoSecondKey(t *testing.T) {
 			}
 		}
 		t.Setenv("SSH_AUTH_SOCK", "")
+	}
+}
+
+func TestUndoOfInitAsksNobody(t *testing.T) {
+	home := newLaptop(t)
+	lockedKey(t, home)
+	if out, code := program(t, nil, "init", "--yes"); code != 0 {
+		t.Fatalf("code %d: %s", code, out)
+	}
+	if out, code := program(t, nil, "init", "--undo"); code != keyway.ExitCode(keyway.Errorf(keyway.NeedsAnswer, "")) || !strings.Contains(out, "--undo --yes") {
+		t.Errorf("code %d: %s", code, out)
+	}
+	for _, said := range []string{"-Include ", "does not include"} {
+		if out, code := program(t, nil, "init", "--undo", "--yes"); code != 0 || !strings.Contains(out, said) {
+			t.Errorf("want %q: code %d: %s", said, code, out)
+		}
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // The agent as a service of the user. systemd listens and starts it when somebody
@@ -59,8 +61,15 @@ Also=keyway-agent.socket
 // serviceFile is a file that makes the agent a service.
 type serviceFile struct{ path, text string }
 
-// serviceFiles are those for the system, and the command that starts the service.
-func serviceFiles(system, home, program string) (files []serviceFile, start string, err error) {
+// service is how the agent is made a service of a user's: the files, and the shell's
+// commands that start it and end it for good.
+type service struct {
+	files      []serviceFile
+	start, end string
+}
+
+// serviceOf is the service of program on the system.
+func serviceOf(system, home, program string) (service, error) {
 	switch system {
 	case "linux":
 		dir := filepath.Join(home, ".config", "systemd", "user")
@@ -68,26 +77,32 @@ func serviceFiles(system, home, program string) (files []serviceFile, start stri
 			dir = filepath.Join(base, "systemd", "user")
 		}
 		quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(program) + `"`
-		return []serviceFile{
-			{filepath.Join(dir, "keyway-agent.socket"), socketUnit},
-			{filepath.Join(dir, "keyway-agent.service"), strings.Replace(serviceUnit, "PROGRAM", quoted, 1)},
-		}, "systemctl --user daemon-reload && systemctl --user enable --now keyway-agent.socket", nil
+		socket, unit := filepath.Join(dir, "keyway-agent.socket"), filepath.Join(dir, "keyway-agent.service")
+		return service{
+			files: []serviceFile{{socket, socketUnit}, {unit, strings.Replace(serviceUnit, "PROGRAM", quoted, 1)}},
+			start: "systemctl --user daemon-reload && systemctl --user enable --now keyway-agent.socket",
+			end:   "systemctl --user disable --now keyway-agent.socket keyway-agent.service; rm -f " + plain.Shell(socket) + " " + plain.Shell(unit),
+		}, nil
 	case "darwin":
 		path := filepath.Join(home, "Library", "LaunchAgents", "keyway.agent.plist")
 		escaped := strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(program)
-		return []serviceFile{{path, strings.Replace(launchdPlist, "PROGRAM", escaped, 1)}}, "launchctl bootstrap gui/$(id -u) " + path, nil
+		return service{
+			files: []serviceFile{{path, strings.Replace(launchdPlist, "PROGRAM", escaped, 1)}},
+			start: "launchctl bootstrap gui/$(id -u) " + plain.Shell(path),
+			end:   "launchctl bootout gui/$(id -u)/keyway.agent; rm -f " + plain.Shell(path),
+		}, nil
 	}
-	return nil, "", keyway.Errorf(keyway.Usage, "there is no service for %s here", system).Advise(keyway.AgentByUnlock)
+	return service{}, keyway.Errorf(keyway.Usage, "there is no service for %s here", system).Advise(keyway.AgentByUnlock)
 }
 
 // InstallService writes the files that make program the agent of the user whose home
 // directory is home, and tells how to start it.
 func InstallService(home, program string, news io.Writer) error {
-	files, start, err := serviceFiles(runtime.GOOS, home, program)
+	s, err := serviceOf(runtime.GOOS, home, program)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
+	for _, f := range s.files {
 		err := os.MkdirAll(filepath.Dir(f.path), 0o755)
 		if err == nil {
 			err = keyway.WriteFile(f.path, []byte(f.text), 0o644)
@@ -97,6 +112,16 @@ func InstallService(home, program string, news io.Writer) error {
 		}
 		fmt.Fprintf(news, "wrote %s\n", f.path)
 	}
-	fmt.Fprintf(news, "start the agent with every login:\n  %s\n", start)
+	fmt.Fprintf(news, "start the agent with every login:\n  %s\n", s.start)
 	return nil
+}
+
+// EndOfService is the shell's command that ends the agent of the user whose home directory
+// is home as a service, or empty if none is installed.
+func EndOfService(home string) string {
+	s, err := serviceOf(runtime.GOOS, home, "")
+	if err != nil || !slices.ContainsFunc(s.files, func(f serviceFile) bool { _, err := os.Lstat(f.path); return err == nil }) {
+		return ""
+	}
+	return s.end
 }

@@ -6,11 +6,12 @@ import (
 )
 
 func TestServiceFilesOfOtherSystems(t *testing.T) {
-	files, start, err := serviceFiles("darwin", "/Users/me", "/opt/a & b/keyway")
-	if err != nil || len(files) != 1 || !strings.Contains(files[0].text, "<string>/opt/a &amp; b/keyway</string>") || !strings.Contains(start, files[0].path) {
-		t.Errorf("%v %v", files, err)
+	s, err := serviceOf("darwin", "/Users/me", "/opt/a & b/keyway")
+	if err != nil || len(s.files) != 1 || !strings.Contains(s.files[0].text, "<string>/opt/a &amp; b/keyway</string>") ||
+		!strings.Contains(s.start, s.files[0].path) || !strings.Contains(s.end, s.files[0].path) {
+		t.Errorf("%+v %v", s, err)
 	}
-	if _, _, err := serviceFiles("windows", "", ""); err == nil {
+	if _, err := serviceOf("windows", "", ""); err == nil {
 		t.Error("a service for Windows")
 	}
 }

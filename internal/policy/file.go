@@ -192,15 +192,22 @@ func checkValues(data []byte) error {
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	return noNull(&doc)
+	return noBlank(&doc)
 }
 
-func noNull(n *yaml.Node) error {
+// noBlank refuses a value that is missing, empty or framed by blanks: as the value of a
+// field it would match everything, or nothing.
+func noBlank(n *yaml.Node) error {
 	for _, child := range n.Content {
-		if child.Kind == yaml.ScalarNode && child.Tag == "!!null" {
-			return fmt.Errorf("line %d: a value is missing; leave the field out if it does not matter", child.Line)
+		if child.Kind == yaml.ScalarNode {
+			switch bare := strings.TrimSpace(child.Value); {
+			case child.Tag == "!!null" || bare == "":
+				return fmt.Errorf("line %d: a value is missing; leave the field out if it does not matter", child.Line)
+			case bare != child.Value:
+				return fmt.Errorf("line %d: %q begins or ends with a blank", child.Line, child.Value)
+			}
 		}
-		if err := noNull(child); err != nil {
+		if err := noBlank(child); err != nil {
 			return err
 		}
 	}

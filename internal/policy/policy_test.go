@@ -3,6 +3,7 @@ package policy
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +224,33 @@ func TestBadFiles(t *testing.T) {
 		p, err := Parse([]byte(c.text))
 		if err == nil || p != nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestNoFieldIsBlank: no field of the file means everything, or nothing, because its
+// value is not there.
+func TestNoFieldIsBlank(t *testing.T) {
+	refused := func(before, field string) {
+		t.Helper()
+		for _, value := range []string{"", "''", "' '", "[]", "['']", "[' ']", "[any, '']", "' any'", "[any, 'any ']", "{}"} {
+			text := before + field + ": " + value + "\n"
+			if p, err := Parse([]byte(text)); err == nil || p != nil || !strings.Contains(err.Error(), "line ") {
+				t.Errorf("%v: this is a policy:\n%s", err, text)
+			}
+		}
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[file]()) {
+		if f.Name != "Rules" { // there may be none: the preset decides
+			refused("", f.Tag.Get("yaml"))
+		}
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[fileRule]()) {
+		switch field := f.Tag.Get("yaml"); field {
+		case "allow", "ask", "deny":
+			refused("rules:\n  - name: x\n    ", field)
+		default:
+			refused("rules:\n  - allow: session\n    ", field)
 		}
 	}
 }

@@ -69,7 +69,7 @@ If TO has another image of that name, the name is taken from it.` +
 	f.StringVar(&o.fromEngine, "from-engine", "", "take it from `ENGINE` (default: the first that can be used)")
 	f.StringVar(&o.toEngine, "to-engine", "", "give it to `ENGINE` (default: the first that can be used)")
 	f.BoolVar(&o.json, "json", false, "print what was copied as JSON")
-	engines := cobra.FixedCompletions([]string{keyway.EngineDocker, keyway.EnginePodman}, cobra.ShellCompDirectiveNoFileComp)
+	engines := cobra.FixedCompletions(keyway.EnginesOfImages(), cobra.ShellCompDirectiveNoFileComp)
 	cmd.RegisterFlagCompletionFunc("from-engine", engines)
 	cmd.RegisterFlagCompletionFunc("to-engine", engines)
 	return cmd

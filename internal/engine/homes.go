@@ -310,7 +310,7 @@ func (h Homes) makeDir() error {
 // not get here, because the directory above is 0700. Plain processes are the
 // owner's own.
 func homeMode(s keyway.Spec) fs.FileMode {
-	if s.Engine == Host {
+	if !keyway.UsesImages(s.Engine) {
 		return 0o700
 	}
 	return 0o777 | fs.ModeSticky
@@ -326,7 +326,7 @@ func fill(home keyway.Home, s keyway.Spec) error {
 	if err := keyway.WriteFile(home.AuthorizedKeys(), []byte(keys), 0o644); err != nil {
 		return err
 	}
-	if s.Engine != Host {
+	if keyway.UsesImages(s.Engine) {
 		if err := errors.Join(os.Mkdir(home.Bin(), 0o700), os.Mkdir(home.Data(), 0o700)); err != nil {
 			return err
 		}

@@ -37,6 +37,11 @@ func EngineNames() []string {
 	return names
 }
 
+// EnginesOfImages are the names of those that make containers from images.
+func EnginesOfImages() []string {
+	return slices.DeleteFunc(EngineNames(), func(name string) bool { return !UsesImages(name) })
+}
+
 // EngineChoice is the names of the engines as a sentence has them: a, b or c.
 func EngineChoice() string {
 	names := EngineNames()

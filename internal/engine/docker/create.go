@@ -356,8 +356,16 @@ func (e *Engine) claim(ctx context.Context, s keyway.Spec, mode string, gpus gpu
 
 // await waits until the guest serves, or the container has ended.
 func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
-	alive := func(ctx context.Context) error { return e.runs(ctx, m.id, len(m.spec.Command) > 0) }
 	started := time.Now()
+	handed := started
+	alive := func(ctx context.Context) error {
+		if err := e.runs(ctx, m.id, len(m.spec.Command) > 0); err != nil || time.Since(handed) < handAgainAfter {
+			return err
+		}
+		handed = time.Now()
+		_ = e.handKey(ctx, m) // if that cannot be, the guest stays silent
+		return nil
+	}
 	here := func(ctx context.Context) error {
 		if err := alive(ctx); err != nil || time.Since(started) < traceAfter || hasTrace(m.home) {
 			return err
@@ -380,6 +388,11 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 	}
 	return info, err
 }
+
+// handAgainAfter is how long a guest may be silent until it is handed its host key once
+// more, for which it waits a minute. A container that starts again right after its end
+// has lost the first one: seen once with a Podman that does not run as root.
+const handAgainAfter = 5 * time.Second
 
 // traceAfter is how long a first process that runs may take to leave a trace in
 // its Home: it does so before all else.

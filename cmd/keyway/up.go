@@ -186,7 +186,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec) (keyway.Workspace, error) {
 	left, err := a.getImage(ctx, there, place, s)
 	if err != nil {
-		return keyway.Workspace{}, err
+		return keyway.Workspace{}, o.bring(err, nil, place, s.Image)
 	}
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()

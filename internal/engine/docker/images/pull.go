@@ -34,7 +34,7 @@ func (s *Store) Ensure(ctx context.Context, d daemon.Identity, image string, rep
 	facts, err := s.inspect(ctx, image)
 	if daemon.IsNotFound(err) {
 		if err := s.pull(ctx, d, image, keyway.Login{}, report); err != nil {
-			return facts, s.withNearest(ctx, image, err)
+			return facts, err
 		}
 		facts, err = s.inspect(ctx, image)
 	}
@@ -53,8 +53,8 @@ func otherPlatform(d daemon.Identity, image, why string) *keyway.Error {
 func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, login keyway.Login, report func(keyway.Progress)) error {
 	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil { // an image's id, which no registry knows
-		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
-			Hint("see which there are: %s image ls", d.Name())
+		return s.withNearest(ctx, image, keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
+			Hint("see which there are: %s image ls", d.Name()))
 	}
 	report(keyway.Progress{Message: "pulling " + image})
 	stream, err := s.client.ImagePull(ctx, image, client.ImagePullOptions{RegistryAuth: s.auth(ctx, reference.Domain(ref), login)})
@@ -70,7 +70,7 @@ func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, login
 	case client.IsErrConnectionFailed(err):
 		return s.client.Unusable(err)
 	}
-	return pullFailed(d, image, daemon.Says(err))
+	return s.withNearest(ctx, image, pullFailed(d, image, daemon.Says(err)))
 }
 
 // Bounds on what a daemon says while it pulls.

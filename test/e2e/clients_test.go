@@ -98,9 +98,9 @@ async def main():
     async with asyncssh.connect("train", username="root", config=None, proxy_command="keyway proxy train",
                                 known_hosts=asyncssh.import_known_hosts("train " + key)) as c:
         r = await c.run("cat; echo err >&2; exit 8", input="fed")
-        assert (r.Stdout, r.Stderr, r.exit_status) == ("fed", "err\n", 8), r
+        assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
         many = await asyncio.gather(*(c.run("echo %d" % i) for i in range(20)))
-        assert [r.Stdout for r in many] == ["%d\n" % i for i in range(20)], many
+        assert [r.stdout for r in many] == ["%d\n" % i for i in range(20)], many
         async with c.start_sftp_client() as sftp:
             await sftp.makedirs("/tmp/asyncssh", exist_ok=True)
             async with sftp.open("/tmp/asyncssh/f", "w") as f:
@@ -111,7 +111,7 @@ async def main():
         writer.write(b"forwarded"); writer.write_eof()
         assert await reader.read() == b"forwarded"
         r = await c.run("stty size", term_type="vt100", term_size=(81, 24))
-        assert "24 81" in r.Stdout, r
+        assert "24 81" in r.stdout, r
 asyncio.run(main())
 print("good")
 `
@@ -151,7 +151,7 @@ import asyncio, asyncssh
 async def main():
     async with asyncssh.connect("train", config=["/root/.ssh/config"]) as c:
         r = await c.run("cat; echo err >&2; exit 8", input="fed")
-        assert (r.Stdout, r.Stderr, r.exit_status) == ("fed", "err\n", 8), r
+        assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
         data = bytes(range(256)) * 8192
         r = await c.run("cat", input=data, encoding=None)
         assert r.Stdout == data, len(r.Stdout)

@@ -19,6 +19,7 @@ import (
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
+	"keyway/internal/template"
 )
 
 type upOptions struct {
@@ -156,7 +157,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		}
 	}
 	tellKeys(news, keys)
-	made, err := o.create(ctx, a, there, place, s)
+	made, err := o.create(ctx, a, there, place, s, o.opens(asked, s))
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -181,12 +182,25 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return nil
 }
 
+// opens says what this laptop's login may open for a place: an image that was named here.
+// One that the place's own template names could be any that the user may have. Podman
+// gets the login itself, if it was named here, too.
+func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
+	if a.from.Source != template.Place {
+		return images.Want{Image: s.Image, Engine: s.Engine, Whole: s.Engine == keyway.EnginePodman}
+	}
+	if o.image == "" {
+		return images.Want{}
+	}
+	return images.Want{Image: s.Image, Engine: s.Engine, Whole: o.engine == keyway.EnginePodman}
+}
+
 // create has the place get the image and make the workspace. If ctx ends, nothing is
 // left of it.
-func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec) (keyway.Workspace, error) {
-	left, err := a.getImage(ctx, there, place, s)
+func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec, opens images.Want) (keyway.Workspace, error) {
+	left, err := a.getImage(ctx, there, place, opens)
 	if err != nil {
-		return keyway.Workspace{}, o.bring(err, nil, place, s.Image)
+		return keyway.Workspace{}, o.bring(err, nil, place, s.Image, opens)
 	}
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
@@ -196,7 +210,7 @@ func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place 
 		return made, err
 	}
 	if err != nil {
-		err = o.bring(err, left, place, s.Image)
+		err = o.bring(err, left, place, s.Image, opens)
 	}
 	return made, err
 }
@@ -230,11 +244,11 @@ func noTemplate(ctx context.Context, word string, e error) error {
 
 // getImage has the place get the image that a workspace needs, with this laptop's login.
 // left is why the place has to see for itself.
-func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Place, s keyway.Spec) (left, err error) {
-	if s.Image == "" {
+func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Place, w images.Want) (left, err error) {
+	if w.Image == "" {
 		return nil, nil
 	}
-	err = images.Pull(ctx, there, place, s.Engine, s.Image, a.Heard(place), a.UI.Progress)
+	err = images.Pull(ctx, there, place, w, a.Heard(place), a.UI.Progress)
 	a.ui.end()
 	if why, did := images.Left(err); did {
 		return why, ctx.Err()
@@ -244,7 +258,7 @@ func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Plac
 
 // bring is err with how an image that the place cannot pull is brought there, which
 // only this laptop can say. left is what this laptop has heard of the registry.
-func (o upOptions) bring(err, left error, place keyway.Place, image string) error {
+func (o upOptions) bring(err, left error, place keyway.Place, image string, opens images.Want) error {
 	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
@@ -254,7 +268,11 @@ func (o upOptions) bring(err, left error, place keyway.Place, image string) erro
 	if place == keyway.Local {
 		return err
 	}
-	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(image))
+	named := ""
+	if opens.Image == "" { // which the place has named
+		named = plain.Sprintf("if your docker login opens it: --image %s\n", plain.Shell(image))
+	}
+	hint := named + plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(image))
 	if near := keyway.AsError(err).Nearest; isReference(near) {
 		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
 	}

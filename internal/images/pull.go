@@ -14,16 +14,24 @@ import (
 // minutes.
 const renewals = 100
 
+// Want is an image that a place is to get with this laptop's login.
+type Want struct {
+	Image, Engine string // no engine: the first that can be used
+	// Whole reports whether the login itself may go to the place if its engine takes no
+	// tokens. Which engine that is, a place could say of itself; this is the user's word.
+	Whole bool
+}
+
 // Pull has a place get an image that it has not, with the login that docker login
 // keeps on this laptop: for this pull, and where the registry gives tokens, only such a
 // token. Whatever the laptop cannot find out is left to the place, and Left is why. heard
 // is told what the place says, and said what is found here.
-func Pull(ctx context.Context, there *api.Client, place keyway.Place, engine, image string, heard, said func(keyway.Progress)) error {
-	_, err := there.ImageLayers(ctx, engine, image)
+func Pull(ctx context.Context, there *api.Client, place keyway.Place, w Want, heard, said func(keyway.Progress)) error {
+	_, err := there.ImageLayers(ctx, w.Engine, w.Image)
 	if err == nil || !keyway.Is(err, keyway.ImageNotFound) {
 		return left(err)
 	}
-	domain, err := registry.Domain(image)
+	domain, err := registry.Domain(w.Image)
 	if err != nil {
 		return left(err)
 	}
@@ -36,19 +44,19 @@ func Pull(ctx context.Context, there *api.Client, place keyway.Place, engine, im
 	}
 	for range renewals {
 		began := time.Now()
-		p, err := toPull(ctx, info, engine, image)
+		p, err := toPull(ctx, info, w, said)
 		if err != nil {
 			return left(err)
 		}
 		if p.Login.Password != "" || p.Login.IdentityToken != "" {
 			said(keyway.Progress{Message: "the login for " + p.Login.Registry + " goes to " + string(place) + " for this pull"})
 		}
-		err = there.PullImage(ctx, engine, p, heard)
+		err = there.PullImage(ctx, w.Engine, p, heard)
 		if p.Login.Token == "" || !keyway.Is(err, keyway.Denied) || time.Since(began) < minToken {
 			return err
 		}
 	}
-	return keyway.Errorf(keyway.Denied, "the registry of %s refuses each token after a moment", image)
+	return keyway.Errorf(keyway.Denied, "the registry of %s refuses each token after a moment", w.Image)
 }
 
 // minToken is the least that a token lasts. One that is refused earlier was never good.
@@ -68,20 +76,27 @@ type LeftError struct{ err error }
 func (e *LeftError) Error() string { return e.err.Error() }
 func (e *LeftError) Unwrap() error { return e.err }
 
-// toPull is what the engine at the place needs. Podman takes no tokens, and gets the
-// login itself.
-func toPull(ctx context.Context, info api.Info, engine, image string) (keyway.Pull, error) {
-	p, err := registry.Find(ctx, image, info.Arch)
-	if keyway.Is(err, keyway.Unreachable) { // from here; the place may be nearer
-		login, err := registry.Stored(ctx, image)
-		return keyway.Pull{Image: image, Login: login}, err
+// toPull is what the engine at the place needs. Podman takes no tokens.
+func toPull(ctx context.Context, info api.Info, w Want, said func(keyway.Progress)) (keyway.Pull, error) {
+	p, err := registry.Find(ctx, w.Image, info.Arch)
+	if silent := (registry.SilentError{}); errors.As(err, &silent) { // the place may be nearer
+		login, err := registry.Stored(ctx, w.Image)
+		return keyway.Pull{Image: w.Image, Login: login}, err
 	}
-	if err != nil || p.Login.Token == "" || engineOf(info, engine) != keyway.EnginePodman {
+	if err != nil || p.Login.Token == "" || engineOf(info, w.Engine) != keyway.EnginePodman {
 		return p, err
 	}
-	login, err := registry.Stored(ctx, image)
-	p.Login, p.Layers = login, nil
-	return p, err
+	p.Login, p.Layers = keyway.Login{}, nil
+	login, err := registry.Stored(ctx, w.Image)
+	if err != nil || login.None() {
+		return p, err
+	}
+	if w.Whole {
+		p.Login = login
+	} else {
+		said(keyway.Progress{Message: "your login for " + login.Registry + " stays here: Podman takes no tokens, and gets the login itself with --engine podman"})
+	}
+	return p, nil
 }
 
 // engineOf is the engine that will make containers.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -21,6 +22,19 @@ const greeting = 5 * time.Second
 
 // dockerHub is the default registry, as images name it and as it is reached.
 const dockerHub = "docker.io"
+
+// SilentError is why a registry has not been reached from here. One that has answered,
+// whatever it said, was.
+type SilentError struct{ error }
+
+func (e SilentError) Unwrap() error { return e.error }
+
+func silent(err error) error {
+	if request := (*url.Error)(nil); errors.As(err, &request) {
+		return SilentError{err}
+	}
+	return err
+}
 
 // Domain is the registry of an image, as images name it.
 func Domain(image string) (string, error) {
@@ -80,7 +94,7 @@ func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	way, login, err := open(ctx, ref)
+	way, login, err := open(ctx, ref, greeting)
 	if err != nil {
 		return p, explain(ref, err, nil)
 	}
@@ -106,13 +120,13 @@ type way struct {
 	repository string
 }
 
-// open shakes hands with the registry once, and tells what others need to pull, too.
-func open(ctx context.Context, ref name.Reference) (w way, l keyway.Login, err error) {
+// open shakes hands with the registry once, which may take that long, and tells what
+// others need to pull, too.
+func open(ctx context.Context, ref name.Reference, most time.Duration) (w way, l keyway.Login, err error) {
 	repo := ref.Context()
-	base := remote.DefaultTransport
-	soon, cancel := context.WithTimeout(ctx, greeting)
+	soon, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	asked, err := transport.Ping(soon, repo.Registry, base)
+	asked, err := transport.Ping(soon, repo.Registry, remote.DefaultTransport)
 	if err != nil {
 		return w, l, err
 	}
@@ -127,6 +141,7 @@ func open(ctx context.Context, ref name.Reference) (w way, l keyway.Login, err e
 			auth = authn.Anonymous // nothing secret where others can listen
 		}
 	}
+	base := sealed{remote.DefaultTransport, auth != authn.Anonymous}
 	w.repository = scheme + "://" + repo.RegistryStr() + "/v2/" + repo.RepositoryStr()
 	if !strings.EqualFold(asked.Scheme, "bearer") {
 		if asked.Scheme != "" && auth != authn.Anonymous {
@@ -144,6 +159,23 @@ func open(ctx context.Context, ref name.Reference) (w way, l keyway.Login, err e
 	}
 	rt, err := transport.FromToken(repo.Registry, authn.FromConfig(authn.AuthConfig{RegistryToken: token.Token}), base, asked, token)
 	return w.over(rt, err), keyway.Login{Registry: domain(ref), Token: token.Token}, err
+}
+
+// sealed sends no login, and no token that a login has given, where others can listen:
+// a registry says itself where its tokens are, and may redirect.
+type sealed struct {
+	http.RoundTripper
+	login bool // there is one
+}
+
+var errHeard = errors.New("it wants a login where others can listen")
+
+func (s sealed) RoundTrip(r *http.Request) (*http.Response, error) {
+	secret := r.Header.Get("Authorization") != "" || r.Method == http.MethodPost // of an identity token
+	if s.login && secret && r.URL.Scheme != "https" && !keyway.IsLoopback(r.URL.Hostname()) {
+		return nil, errHeard
+	}
+	return s.RoundTripper.RoundTrip(r)
 }
 
 func (w way) over(rt http.RoundTripper, err error) way {

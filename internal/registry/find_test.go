@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,6 +30,7 @@ const user, password, token = "ada", "pa55word", "t0ken"
 type closed struct {
 	*httptest.Server
 	bearer bool
+	realm  string // of the tokens; empty: its own
 
 	mu    sync.Mutex
 	heard []string // Authorization headers, each with the path that it came to
@@ -77,7 +81,7 @@ func (c *closed) admits(w http.ResponseWriter, r *http.Request) bool {
 	case c.bearer && header == "Bearer "+token, !c.bearer && login:
 		return true
 	case c.bearer:
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test"`, c.URL))
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test"`, cmp.Or(c.realm, c.URL)))
 	default:
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 	}
@@ -156,6 +160,56 @@ func TestAnOpenRegistryGetsNoLogin(t *testing.T) {
 	_, err = Find(t.Context(), repo+":2.8-cuda12.6-devel", "amd64")
 	if near := keyway.AsError(err).Nearest; !keyway.Is(err, keyway.ImageNotFound) || near != repo+":2.8.0-cuda12.6-cudnn9-devel" {
 		t.Errorf("the nearest is %q, %v", near, err)
+	}
+}
+
+// TestNoLoginWhereOthersListen: a login goes over TLS or to this machine alone, whichever
+// registry asks for it, and wherever it says that its tokens are.
+func TestNoLoginWhereOthersListen(t *testing.T) {
+	const private = "10.1.2.3:5000"
+	for what, c := range map[string]struct {
+		bearer bool
+		server string // empty: on this machine
+		realm  string
+		kind   keyway.Kind
+	}{
+		"a registry of the network":                {server: private, kind: keyway.ImageNotFound},
+		"tokens of a registry of the network":      {bearer: true, server: private, realm: "http://" + private, kind: keyway.ImageNotFound},
+		"a registry of this machine, tokens of no": {bearer: true, realm: "http://tokens.example", kind: keyway.Untrusted},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, image := newClosed(t, c.bearer)
+			r.realm = c.realm
+			own := r.Listener.Addr().String()
+			server := cmp.Or(c.server, own)
+			image = server + strings.TrimPrefix(image, own)
+			logIn(t, server, password, false)
+			everythingLeadsTo(t, own)
+			_, found := Find(t.Context(), image, "amd64")
+			_, looked := Look(t.Context(), image, "amd64")
+			for _, err := range []error{found, looked} {
+				if !keyway.Is(err, c.kind) {
+					t.Errorf("%v, want %v", err, c.kind)
+				}
+			}
+			for _, line := range r.heard {
+				if strings.Contains(line, "Basic") {
+					t.Errorf("the login was sent: %s", line)
+				}
+			}
+		})
+	}
+}
+
+// everythingLeadsTo has each request without TLS end at that address.
+func everythingLeadsTo(t *testing.T, address string) {
+	before := remote.DefaultTransport
+	t.Cleanup(func() { remote.DefaultTransport = before })
+	remote.DefaultTransport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		},
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed },
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -39,8 +38,11 @@ func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
-		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
+	way, _, err := open(ctx, ref, patience)
+	if err != nil {
+		return keyway.ImageFacts{}, explain(ref, err, nil)
+	}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(way), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
 	found, err := remote.Get(ref, options...)
 	if err != nil {
 		return keyway.ImageFacts{}, explain(ref, err, func() []string { return nearest(ref, options) })
@@ -111,8 +113,11 @@ func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) erro
 // might have been meant.
 func explain(ref name.Reference, err error, near func() []string) error {
 	var said *transport.Error
-	if !errors.As(err, &said) {
-		return keyway.Errorf(keyway.Unreachable, "the registry of %s cannot be asked: %w", ref, err).Hint("see whether you reach it from here")
+	switch {
+	case errors.Is(err, errHeard):
+		return keyway.Errorf(keyway.Untrusted, "the registry of %s cannot be asked: %w", ref, err).Hint("have it use TLS, also where it gives tokens")
+	case !errors.As(err, &said):
+		return keyway.Errorf(keyway.Unreachable, "the registry of %s cannot be asked: %w", ref, silent(err)).Hint("see whether you reach it from here")
 	}
 	switch said.StatusCode {
 	case http.StatusNotFound:

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"keyway/internal/api"
+	"keyway/internal/keyway"
 	"keyway/internal/pipe"
 	"keyway/internal/unixsock"
 )
@@ -64,6 +65,9 @@ const (
 	fileTold   = "told"   // of POST /v1/environments
 	fileFacts  = "facts"  // of POST /v1/facts
 	fileLayers = "layers" // of POST /v1/images/layers
+	fileOffers = "offers" // of GET /v1/templates
+	fileLacks  = "lacks"  // while it is there the place has no image
+	filePulled = "pulled" // written by the place: the bodies of POST /v1/images/pull
 	fileAsked  = "asked"  // written by the place: the last body of a PUT
 	fileGuest  = "guest"  // the socket to which every guest is relayed
 	fileHang   = "hang"   // while it is there the place says nothing
@@ -102,7 +106,19 @@ func place(dir string) http.Handler {
 	mux.HandleFunc("GET /v1/gpus", answer(fileGPUs, `{"gpus":[]}`))
 	mux.HandleFunc("POST /v1/environments", answer(fileTold, `[]`))
 	mux.HandleFunc("POST /v1/facts", answer(fileFacts, `{}`))
-	mux.HandleFunc("POST /v1/images/layers", answer(fileLayers, `{}`))
+	mux.HandleFunc("GET /v1/templates", answer(fileOffers, `[]`))
+	mux.HandleFunc("POST /v1/images/layers", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(filepath.Join(dir, fileLacks)); err == nil {
+			api.WriteError(w, keyway.Errorf(keyway.ImageNotFound, "there is none"))
+			return
+		}
+		answer(fileLayers, `{}`)(w, r)
+	})
+	mux.HandleFunc("POST /v1/images/pull", func(w http.ResponseWriter, r *http.Request) {
+		asked, _ := io.ReadAll(r.Body)
+		_ = os.WriteFile(filepath.Join(dir, filePulled), asked, 0o600)
+		api.WriteJSON(w, api.Event{Done: true})
+	})
 	mux.HandleFunc("PUT /v1/workspaces/{name}", func(w http.ResponseWriter, r *http.Request) {
 		asked, _ := io.ReadAll(r.Body)
 		_ = os.WriteFile(filepath.Join(dir, fileAsked), asked, 0o600)

@@ -33,6 +33,26 @@ var pulls = []mutant{
 		pkg: "internal/registry", run: "TestFindWithLogin",
 	},
 	{
+		claim: "a login opens no image that the place's own template names",
+		file:  "cmd/keyway/up.go", old: `if a.from.Source != template.Place {`, new: `if a.from.Source != "" || template.Place != "" {`,
+		pkg: "test/hostile", run: "TestWhatALoginOpens",
+	},
+	{
+		claim: "a place gets no login by saying that it has Podman",
+		file:  "internal/images/pull.go", old: `	if w.Whole {`, new: `	if w.Image != "" {`,
+		pkg: "internal/images", run: "TestAPlaceGetsNoLoginByItsWord",
+	},
+	{
+		claim: "a registry that refuses gets no login sent to the place",
+		file:  "internal/registry/registry.go", old: `"the registry of %s answers no more questions for now", ref)`, new: `"the registry of %s answers no more questions for now: %w", ref, SilentError{err})`,
+		pkg: "internal/images", run: "TestARefusalBringsNoLogin",
+	},
+	{
+		claim: "no login goes where others can listen, wherever a registry gives its tokens",
+		file:  "internal/registry/find.go", old: `if s.login && secret && r.URL.Scheme != "https"`, new: `if s.login && secret && r.URL.Scheme == ""`,
+		pkg: "internal/registry", run: "TestNoLoginWhereOthersListen",
+	},
+	{
 		claim: "a registry that asks for no login gets none",
 		file:  "internal/registry/find.go", old: `asked.Scheme != "" && auth != authn.Anonymous`, new: `auth != authn.Anonymous`,
 		pkg: "internal/registry", run: "TestAnOpenRegistryGetsNoLogin",

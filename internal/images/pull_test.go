@@ -48,6 +48,19 @@ func TestARefusalBringsNoLogin(t *testing.T) {
 		"is broken":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
 		"no tokens":  tokens(`{}`),
 		"odd tokens": tokens(`<html>`),
+		"tokens of nobody": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				panic(http.ErrAbortHandler)
+			}
+			tokens("")(w, r)
+		},
+		"tokens elsewhere": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				http.Redirect(w, r, "ftp://example.com/", http.StatusTemporaryRedirect)
+				return
+			}
+			tokens("")(w, r)
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			image := loggedIn(t, answer) + "/team/model:1"

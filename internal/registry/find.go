@@ -24,7 +24,7 @@ const greeting = 5 * time.Second
 const dockerHub = "docker.io"
 
 // SilentError is why a registry has not been reached from here. One that has answered,
-// whatever it said, was.
+// whatever it said or did then, was.
 type SilentError struct{ error }
 
 func (e SilentError) Unwrap() error { return e.error }
@@ -128,7 +128,7 @@ func open(ctx context.Context, ref name.Reference, most time.Duration) (w way, l
 	defer cancel()
 	asked, err := transport.Ping(soon, repo.Registry, remote.DefaultTransport)
 	if err != nil {
-		return w, l, err
+		return w, l, silent(err)
 	}
 	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, repo)
 	if err != nil { // a helper that is not there: most images need no login

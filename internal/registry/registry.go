@@ -117,7 +117,7 @@ func explain(ref name.Reference, err error, near func() []string) error {
 	case errors.Is(err, errHeard):
 		return keyway.Errorf(keyway.Untrusted, "the registry of %s cannot be asked: %w", ref, err).Hint("have it use TLS, also where it gives tokens")
 	case !errors.As(err, &said):
-		return keyway.Errorf(keyway.Unreachable, "the registry of %s cannot be asked: %w", ref, silent(err)).Hint("see whether you reach it from here")
+		return keyway.Errorf(keyway.Unreachable, "the registry of %s cannot be asked: %w", ref, err).Hint("see whether you reach it from here")
 	}
 	switch said.StatusCode {
 	case http.StatusNotFound:

@@ -219,19 +219,44 @@ func TestInitLetsJobsEnd(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "two wait", func() bool {
-		n := 0
-		for _, p := range proctree.NewTree(proctree.All()).Below(w.info.PID, nil) {
-			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID)); strings.HasPrefix(string(line), "keyway\x00wait\x00") {
-				n++
-			}
-		}
-		return n == 2
-	})
+	awaitWaiters(t, w, 2)
 	must(t, w.init.Process.Signal(unix.SIGTERM))
 	w.wait()
 	all.Wait()
 	if saved, _ := os.ReadFile(w.dir + "/saved"); string(saved) != "saved\n" {
 		t.Errorf("it saved %q", saved)
+	}
+}
+
+// awaitWaiters returns when n commands wait for jobs.
+func awaitWaiters(t *testing.T, w *workspace, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d wait", n), func() bool {
+		found := 0
+		for _, p := range proctree.NewTree(proctree.All()).Below(w.info.PID, nil) {
+			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID)); strings.HasPrefix(string(line), "keyway\x00wait\x00") {
+				found++
+			}
+		}
+		return found == n
+	})
+}
+
+// A job that does not end has the time that whoever stops the workspace gives, no more,
+// and its own end is told.
+func TestInitKillsJobsAfterTheirGrace(t *testing.T) {
+	w := startWorkspace(t)
+	w.output(w.ssh("ws", `keyway run -d -T --as deaf -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'`))
+	wait := w.ssh("ws", "keyway wait deaf")
+	var errs bytes.Buffer
+	wait.Stderr = &errs
+	must(t, wait.Start())
+	awaitWaiters(t, w, 1)
+	must(t, os.WriteFile(w.home.GraceFile(), keyway.GraceText(200*time.Millisecond), 0o600))
+	must(t, w.init.Process.Signal(unix.SIGTERM))
+	w.wait()
+	_ = wait.Wait()
+	if code := wait.ProcessState.ExitCode(); code != 137 {
+		t.Errorf("wait: exit code %d, want 137: %s\n%s", code, &errs, w.news)
 	}
 }

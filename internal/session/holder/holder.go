@@ -109,8 +109,9 @@ func newHolder(o Options) (h *holder, err error) {
 	return h, nil
 }
 
-// homeOf is the home of the workspace that has the session in dir.
-func homeOf(dir string) keyway.Home { return keyway.Home(filepath.Dir(filepath.Dir(dir))) }
+// homeOf is the home of the workspace that has the session in dir, which is below its
+// keyway.Home.Sessions.
+func homeOf(dir string) keyway.Home { return keyway.Home(filepath.Join(dir, "../../..")) }
 
 func (h *holder) meta() session.Meta {
 	return session.Meta{

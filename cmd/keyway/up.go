@@ -232,7 +232,7 @@ func noTemplate(ctx context.Context, word string, e error) error {
 	}
 	if w, err := a.Lookup(word); err == nil {
 		return keyway.Errorf(keyway.Usage, "%s is a workspace at %s already", w.Name, w.Place).
-			Hint("enter it: keyway ssh %[1]s; if it was stopped: keyway start %[1]s", w.Place.Of(w.Name))
+			Hint("enter it: ssh %s; if it was stopped: keyway start %s", w.Name, w.Place.Of(w.Name))
 	}
 	places, _ := a.Hosts.Places()
 	if slices.Contains(append(places, keyway.Local), keyway.Place(word)) || sshconfig.IsHost(ctx, word) {

@@ -158,12 +158,12 @@ func TestStopAndStart(t *testing.T) {
 	before := state(t, w, "pause")
 	w.must(t, "keyway", "stop", "pause")
 	equal(t, "state after stop", state(t, w, "pause").State, "stopped")
-	if r := w.do("ssh", "pause", "true"); r.Code != 255 || !strings.Contains(r.Stderr, "keyway start pause") {
+	if r := w.do("ssh", "pause", "true"); r.Code != 255 || !strings.Contains(r.Stderr, "keyway start gpu1/pause") {
 		t.Errorf("ssh into a stopped workspace: %s", r)
 	}
 	for _, command := range []string{"run pause -T -- true", "run pause -d -- true", "logs pause", "attach pause/x", "wait pause", "ls pause"} {
 		r := w.do(append([]string{"keyway"}, strings.Fields(command)...)...)
-		if r.Code != 31 || strings.Count(r.Stderr, "does not run") != 1 || strings.Count(r.Stderr, "keyway start pause") != 1 {
+		if r.Code != 31 || strings.Count(r.Stderr, "does not run") != 1 || strings.Count(r.Stderr, "keyway start gpu1/pause") != 1 {
 			t.Errorf("of a stopped workspace, want code 31 and the reason once: %s", r)
 		}
 	}

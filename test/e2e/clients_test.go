@@ -154,7 +154,7 @@ async def main():
         assert (r.stdout, r.stderr, r.exit_status) == ("fed", "err\n", 8), r
         data = bytes(range(256)) * 8192
         r = await c.run("cat", input=data, encoding=None)
-        assert r.Stdout == data, len(r.Stdout)
+        assert r.stdout == data, len(r.stdout)
 asyncio.run(main())
 print("good")
 `

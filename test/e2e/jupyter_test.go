@@ -158,10 +158,8 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.printed(first, m.Head.ID, "line 5\n")
-	for _, pid := range w.Laptop.Processes("ssh") {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
+	if err := lab.Kill(syscall.SIGKILL, w.Laptop.Processes("ssh")...); err != nil {
+		t.Fatal(err)
 	}
 	first.Close()
 	if said := w.must(t, "keyway", "ls", "nb"); !strings.Contains(said, "busy") || !strings.Contains(said, "x.ipynb") {

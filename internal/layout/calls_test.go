@@ -11,20 +11,23 @@ import (
 	"testing"
 )
 
-// calls are what only a few files of the programs may call.
-var calls = []struct {
+// reserved is what only a few files of the programs may have.
+type reserved struct {
 	what  string
-	calls *regexp.Regexp
-	where []string // patterns of paths (filepath.Match)
-}{
+	match *regexp.Regexp // of a word of the source
+	where []string       // patterns of paths (filepath.Match)
+}
+
+// calls are what only a few files of the programs may call.
+var calls = []reserved{
 	{
 		what:  "listens on a network",
-		calls: regexp.MustCompile(`^net\.(Listen|ListenTCP|ListenUDP|ListenIP|ListenPacket|ListenMulticastUDP|ListenConfig)$|^http\.(ListenAndServe|ListenAndServeTLS)$`),
+		match: regexp.MustCompile(`^net\.(Listen|ListenTCP|ListenUDP|ListenIP|ListenPacket|ListenMulticastUDP|ListenConfig)$|^http\.(ListenAndServe|ListenAndServeTLS)$`),
 		where: []string{"internal/guest/forward.go", "internal/mux/forward.go"}, // ssh -R; ssh -L and -D on the mux's connection
 	},
 	{
 		what:  "connects over a network",
-		calls: regexp.MustCompile(`^net\.(Dial|DialTimeout|DialTCP|DialUDP|DialIP|Dialer)$|^http\.(Get|Head|Post|PostForm|DefaultClient|DefaultTransport)$`),
+		match: regexp.MustCompile(`^net\.(Dial|DialTimeout|DialTCP|DialUDP|DialIP|Dialer)$|^http\.(Get|Head|Post|PostForm|DefaultClient|DefaultTransport)$`),
 		where: []string{
 			"internal/guest/direct.go",                 // ssh -L and -D
 			"internal/engine/dial_linux.go",            // sockets of guests
@@ -36,12 +39,12 @@ var calls = []struct {
 	},
 	{
 		what:  "signs with a private key",
-		calls: regexp.MustCompile(`^ssh\.(NewSignerFromKey|NewSignerFromSigner|ParsePrivateKey\w*|ParseRawPrivateKeyWithPassphrase)$`),
+		match: regexp.MustCompile(`^ssh\.(NewSignerFromKey|NewSignerFromSigner|ParsePrivateKey\w*|ParseRawPrivateKeyWithPassphrase)$`),
 		where: []string{"internal/identity/*.go", "internal/guest/keys.go"},
 	},
 	{
 		what:  "reads a private key",
-		calls: regexp.MustCompile(`^ssh\.ParseRawPrivateKey$`),
+		match: regexp.MustCompile(`^ssh\.ParseRawPrivateKey$`),
 		where: []string{"cmd/keyway/init.go"}, // does it have a passphrase?
 	},
 }
@@ -49,29 +52,44 @@ var calls = []struct {
 // TestCallsHaveTheirPlace holds what a program may never do to what its source
 // calls.
 func TestCallsHaveTheirPlace(t *testing.T) {
+	haveTheirPlace(t, calls, selectors)
+}
+
+// haveTheirPlace reports words of the programs' source that stand where they may not, and
+// those of the list that stand nowhere.
+func haveTheirPlace(t *testing.T, list []reserved, words func(t *testing.T, path string, data []byte) []string) {
+	t.Helper()
 	used := map[string]bool{}
-	sources(t, ".go", func(path string, data []byte) {
-		path = filepath.ToSlash(path)
-		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "test/") || strings.HasPrefix(path, "internal/engine/enginetest/") {
-			return
-		}
-		for _, called := range selectors(t, path, data) {
-			for _, c := range calls {
-				if !c.calls.MatchString(called) {
+	programs(t, func(path string, data []byte) {
+		for _, word := range words(t, path, data) {
+			for _, r := range list {
+				if !r.match.MatchString(word) {
 					continue
 				}
-				used[c.what] = true
-				if !slices.ContainsFunc(c.where, func(p string) bool { ok, err := filepath.Match(p, path); return ok && err == nil }) {
-					t.Errorf("%s %s: %s", path, c.what, called)
+				used[r.what] = true
+				if !slices.ContainsFunc(r.where, func(p string) bool { ok, err := filepath.Match(p, path); return ok && err == nil }) {
+					t.Errorf("%s %s: %s", path, r.what, word)
 				}
 			}
 		}
 	})
-	for _, c := range calls {
-		if !used[c.what] {
-			t.Errorf("nothing %s any more: take it off the list", c.what)
+	for _, r := range list {
+		if !used[r.what] {
+			t.Errorf("nothing %s any more: take it off the list", r.what)
 		}
 	}
+}
+
+// programs calls use with each file of the programs' own source: no tests, nor what only
+// tests are made of. Paths have slashes.
+func programs(t *testing.T, use func(path string, data []byte)) {
+	t.Helper()
+	sources(t, ".go", func(path string, data []byte) {
+		path = filepath.ToSlash(path)
+		if !strings.HasSuffix(path, "_test.go") && !strings.HasPrefix(path, "test/") && !strings.HasPrefix(path, "internal/engine/enginetest/") {
+			use(path, data)
+		}
+	})
 }
 
 // selectors are the names that a file takes from others, with the package's or

@@ -4,25 +4,19 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 )
 
 // kernelFiles are paths that only a few files of the programs may name, so that what the
 // kernel says there is read in one place.
-var kernelFiles = []struct {
-	what  string
-	path  *regexp.Regexp // of a string in the source
-	where []string       // patterns of paths (filepath.Match)
-}{
+var kernelFiles = []reserved{
 	{
 		what: "names a file that tells of a process",
 		// A process's own descriptors, memory, mounts and users are its own affair.
-		path: regexp.MustCompile(`^/proc(/|$)`),
+		match: regexp.MustCompile(`^/proc(/|$)`),
 		where: []string{
 			"internal/proctree/*.go",
 			"internal/mux/home.go",                  // a link to a working directory
@@ -31,7 +25,7 @@ var kernelFiles = []struct {
 	},
 	{
 		what:  "opens pseudo-terminals",
-		path:  regexp.MustCompile(`^/dev/(ptmx|pts)`),
+		match: regexp.MustCompile(`^/dev/(ptmx|pts)`),
 		where: []string{"internal/pty/*.go"},
 	},
 }
@@ -40,29 +34,9 @@ var kernelFiles = []struct {
 var ownAffairs = regexp.MustCompile(`^/proc/(self/(fd|exe|comm|maps|smaps|mountinfo|uid_map)\b|net/)`)
 
 func TestKernelFilesHaveOneReader(t *testing.T) {
-	used := map[string]bool{}
-	sources(t, ".go", func(path string, data []byte) {
-		path = filepath.ToSlash(path)
-		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "test/") || strings.HasPrefix(path, "internal/engine/enginetest/") {
-			return
-		}
-		for _, text := range literals(t, path, data) {
-			for _, k := range kernelFiles {
-				if !k.path.MatchString(text) || ownAffairs.MatchString(text) {
-					continue
-				}
-				used[k.what] = true
-				if !slices.ContainsFunc(k.where, func(p string) bool { ok, err := filepath.Match(p, path); return ok && err == nil }) {
-					t.Errorf("%s %s: %s", path, k.what, text)
-				}
-			}
-		}
+	haveTheirPlace(t, kernelFiles, func(t *testing.T, path string, data []byte) []string {
+		return slices.DeleteFunc(literals(t, path, data), ownAffairs.MatchString)
 	})
-	for _, k := range kernelFiles {
-		if !used[k.what] {
-			t.Errorf("nothing %s any more: take it off the list", k.what)
-		}
-	}
 }
 
 // literals are the strings of a file.

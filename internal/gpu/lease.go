@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"keyway/internal/account"
 	"keyway/internal/keyway"
 )
 
@@ -170,11 +170,12 @@ func (d Device) busy() *Process {
 
 // people is a login name for a uid as engines write it; the uid if it has none.
 func people(owner string) string {
-	if _, err := strconv.Atoi(owner); err != nil {
+	uid, err := strconv.Atoi(owner)
+	if err != nil {
 		return text(owner)
 	}
-	if u, err := user.LookupId(owner); err == nil {
-		return text(u.Username)
+	if known, ok := account.Lookup(uid); ok {
+		return text(known.Name)
 	}
 	return "uid " + owner
 }

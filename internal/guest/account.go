@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -49,7 +48,14 @@ func processFacts(home keyway.Home) accountFacts {
 func newAccount(f accountFacts) Account {
 	entries := f.passwd()
 	entry, known := findUID(entries, f.uid)
-	a := Account{Name: entry.name, UID: f.uid, Shell: f.shell(entry.shell), Home: f.home(entry.home)}
+	shells := []string{entry.shell, f.env("SHELL")}
+	if login := f.loginName(entries); login != "" && f.keyway != keyway.GuestHome {
+		// The workspace is a login on a machine. A directory may know its user, and not
+		// passwd; and passwd may have other names for the uid.
+		entry.name, known = login, true
+		slices.Reverse(shells)
+	}
+	a := Account{Name: entry.name, UID: f.uid, Shell: f.shell(shells...), Home: f.home(entry.home)}
 	if !known {
 		a.Name = f.inventName(entries)
 		f.addPasswd(a)
@@ -78,8 +84,8 @@ func findUID(entries []passwdEntry, uid int) (passwdEntry, bool) {
 }
 
 // shell is the user's own if it can be run, else the first there is.
-func (f accountFacts) shell(own string) string {
-	for _, path := range append([]string{own}, shells...) {
+func (f accountFacts) shell(own ...string) string {
+	for _, path := range append(own, shells...) {
 		if f.isShell(path) {
 			return path
 		}
@@ -128,25 +134,32 @@ func (f accountFacts) isUsable(dir string) bool {
 // inventName is a name for a user whom passwd does not know and that it does
 // not give to somebody else.
 func (f accountFacts) inventName(entries []passwdEntry) string {
-	own := []string{f.env("USER"), f.env("LOGNAME")}
+	own := f.loginName(entries)
 	if f.uid == 0 {
-		own = []string{"root"}
+		own = "root"
 	}
-	for _, name := range append(own, "keyway") {
-		taken := slices.ContainsFunc(entries, func(e passwdEntry) bool { return e.name == name })
-		if isLoginName(name) && !taken {
+	for _, name := range []string{own, "keyway"} {
+		if name != "" && indexName(entries, name) < 0 {
 			return name
 		}
 	}
 	return "keyway" + strconv.Itoa(f.uid)
 }
 
-// isLoginName says that s can stand in passwd and in ssh_config as a user.
-func isLoginName(s string) bool {
-	if s == "" || len(s) > 32 || s[0] == '-' {
-		return false
+// loginName is what the environment calls the user; empty where it says nothing that
+// can be true: passwd gives that name to another uid, or knows no such name of uid 0.
+func (f accountFacts) loginName(entries []passwdEntry) string {
+	for _, name := range []string{f.env("USER"), f.env("LOGNAME")} {
+		i := indexName(entries, name)
+		if keyway.IsLoginName(name) && (i < 0 && f.uid != 0 || i >= 0 && entries[i].uid == f.uid) {
+			return name
+		}
 	}
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
+	return ""
+}
+
+func indexName(entries []passwdEntry, name string) int {
+	return slices.IndexFunc(entries, func(e passwdEntry) bool { return e.name == name })
 }
 
 // addPasswd writes the made up user into the image's passwd where that is

@@ -108,6 +108,35 @@ func TestAccountName(t *testing.T) {
 	}
 }
 
+// A workspace of plain processes is a login: its user is whom the login says, also one
+// of a directory; a container's is whom the image's passwd says.
+func TestAccountOfALogin(t *testing.T) {
+	for _, c := range []struct {
+		passwd, user string
+		container    bool
+		name, shell  string
+	}{
+		{"", "ada@corp.example.com", false, "ada@corp.example.com", "/bin/zsh"},
+		{"", `CORP\ada`, false, `CORP\ada`, "/bin/zsh"},
+		{"", "CORP\\ada\n", false, "keyway", "/bin/zsh"},
+		{"", "", false, "keyway", "/bin/zsh"},
+		{"ada:x:1000:1000::/:/bin/bash\n", `CORP\ada`, false, `CORP\ada`, "/bin/zsh"},
+		{"ann:x:1000:1000::/:/bin/bash\nada:x:1000:1000::/:/bin/bash\n", "ada", false, "ada", "/bin/zsh"},
+		{"root:x:0:0::/:\nann:x:1000:1000::/:/bin/bash\n", "root", false, "ann", "/bin/bash"},
+		{"ann:x:1000:1000::/:/bin/bash\n", "ada", true, "ann", "/bin/bash"},
+		{"", "ada@corp.example.com", true, "ada@corp.example.com", "/bin/zsh"},
+	} {
+		f := image(t, 1000, map[string]string{"etc/passwd": c.passwd, "bin/bash": "", "bin/zsh": ""})
+		f.env = env(map[string]string{"USER": c.user, "SHELL": "/bin/zsh"})
+		if c.container {
+			f.keyway = keyway.GuestHome
+		}
+		if a := newAccount(f); a.Name != c.name || a.Shell != c.shell {
+			t.Errorf("%+v: got %q, %q", c, a.Name, a.Shell)
+		}
+	}
+}
+
 func TestAccountWritesNoMachinesPasswd(t *testing.T) {
 	f := image(t, 1000, map[string]string{"etc/passwd": "root:x:0:0::/:\n"})
 	newAccount(f)

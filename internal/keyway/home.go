@@ -143,7 +143,7 @@ func (i GuestInfo) check() error {
 			return fmt.Errorf("the guest's description of itself has no good %s: %.64q", what, text)
 		}
 	}
-	if i.User == "" || i.User[0] == '-' || strings.ContainsAny(i.User, " \"'\\#%$`") {
+	if !IsLoginName(i.User) {
 		return fmt.Errorf("the guest's description of itself names a user that ssh would not take: %.64q", i.User)
 	}
 	return nil

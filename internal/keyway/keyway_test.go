@@ -49,13 +49,13 @@ func FuzzParseName(f *testing.F) {
 }
 
 func TestParsePlace(t *testing.T) {
-	for _, good := range []string{"local", "gpu1", "ada@gpu1.example.org", "10.0.0.1", "[::1]", "a_b-c", "büro"} {
+	for _, good := range []string{"local", "gpu1", "ada@gpu1.example.org", "10.0.0.1", "[::1]", "a_b-c", "büro", `CORP\ada@gpu1`, "ada@corp.example.com@gpu1"} {
 		if p, err := ParsePlace(good); err != nil || string(p) != good {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
 	// What ssh would take for an option, and what a shell or ssh_config would.
-	for _, bad := range []string{"", "-oProxyCommand=x", "-", "a b", "a;b", "$(x)", "a\nb", "a\x00", "`x`", "a|b", "a'b", "a/b", strings.Repeat("x", 256)} {
+	for _, bad := range []string{"", "-oProxyCommand=x", "-", "a b", "a;b", "$(x)", "a\nb", "a\x00", "`x`", "a|b", "a'b", "a/b", `a\b`, `\ada@gpu1`, `ada\@gpu1`, `CORP\\ada@gpu1`, `ada@g\pu1`, strings.Repeat("x", 256)} {
 		if _, err := ParsePlace(bad); !Is(err, Usage) {
 			t.Errorf("%q: %v", bad, err)
 		}

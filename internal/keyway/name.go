@@ -65,7 +65,8 @@ const Local Place = "local"
 const maxPlace = 255
 
 // ParsePlace checks s: it becomes an argument of ssh, so it must not look like
-// an option nor hold blanks, control characters or shell syntax.
+// an option nor hold blanks, control characters or shell syntax. Before the host may stand
+// a login name, also a directory's: CORP\ada@gpu1.
 func ParsePlace(s string) (Place, error) {
 	if s == "" {
 		return "", Errorf(Usage, "a place must not be empty").Hint("name a host of your ~/.ssh/config, or local")
@@ -73,8 +74,12 @@ func ParsePlace(s string) (Place, error) {
 	if len(s) > maxPlace {
 		return "", Errorf(Usage, "the place's name is %d bytes long; at most %d are possible", len(s), maxPlace)
 	}
+	user := max(strings.LastIndexByte(s, '@'), 0)
+	if strings.Contains(s[:user], `\`) && !IsLoginName(s[:user]) {
+		return "", Errorf(Usage, "%q cannot be a place: %q is no login name", s, s[:user]).Hint("name a host of your ~/.ssh/config, or USER@HOST")
+	}
 	for i, r := range s {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+		ok := r == '\\' && i < user || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
 			i > 0 && strings.ContainsRune("-", r) || strings.ContainsRune("._@:[]%+", r) || r > 127 && r != utf8.RuneError
 		if !ok {
 			return "", Errorf(Usage, "%q cannot be a place: %q is not possible in a host name", s, r).

@@ -37,6 +37,7 @@ func Run(ctx context.Context, args []string, guest string) error {
 
 func serve(ctx context.Context, plainGuest string) error {
 	api.RelayOnOneCPU()
+	completeLogin()
 	// The bootstrap starts this from the directory that it has found safe.
 	if home, err := os.UserHomeDir(); err == nil {
 		_ = os.Chdir(home)

@@ -16,8 +16,7 @@ const (
 	maxHosts   = 4 << 20 // bytes
 	maxEntries = 4096
 	maxPlaces  = 256
-	maxUser    = 64 // bytes in a login name
-	maxEngine  = 32 // bytes in an engine's name
+	maxQuoted  = 64 // bytes of a wrong word that an error quotes
 	maxFiles   = 32 // key files of a workspace
 )
 
@@ -78,12 +77,12 @@ func (e Entry) Validate() error {
 	if _, err := keyway.ParsePlace(string(e.Place)); err != nil {
 		return err
 	}
-	if !plainWord(e.User, maxUser) {
-		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has a login name that ssh cannot be given: %q", e.Name, clip(e.User, maxUser)).
+	if !keyway.IsLoginName(e.User) {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has a login name that ssh cannot be given: %q", e.Name, clip(e.User, maxQuoted)).
 			Advise(keyway.PlainUser)
 	}
-	if e.Engine != "" && !plainWord(e.Engine, maxEngine) {
-		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has an engine of a strange name: %q", e.Name, clip(e.Engine, maxEngine))
+	if _, err := keyway.ParseName(e.Engine); e.Engine != "" && err != nil {
+		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has an engine of a strange name: %q", e.Name, clip(e.Engine, maxQuoted))
 	}
 	if _, err := ParseHostKey(e.HostKey); err != nil {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s shows no usable host key: %w", e.Name, err).
@@ -105,22 +104,6 @@ func (s Sent) validate() error {
 		}
 	}
 	return nil
-}
-
-// plainWord reports whether s has only letters, digits and what login names have
-// beside them, and does not look like an option.
-func plainWord(s string, limit int) bool {
-	if s == "" || len(s) > limit {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
-		if !alnum && (i == 0 || c != '.' && c != '-' && c != '+' && c != '@') {
-			return false
-		}
-	}
-	return true
 }
 
 func clip(s string, limit int) string {

@@ -267,3 +267,27 @@ func TestSSHFindsTheKeys(t *testing.T) {
 		}
 	}
 }
+
+// ssh reads each name that a login may have as that name, also with backslashes.
+func TestSSHReadsLoginNames(t *testing.T) {
+	s := testStore(t)
+	names := []string{"ada@corp.example.com", `CORP\ada`, `corp.example.com\nina`, `CORP\"ada`, "jörg", strings.Repeat("x", 255), "a#b", `a\b\c`}
+	for r := rune(0x20); r < 0x80; r++ {
+		names = append(names, "ada"+string(r)+"l", string(r)+"ada", `CORP\`+string(r)+"a")
+	}
+	seen := 0
+	for _, name := range names {
+		e := entry("train")
+		if e.User = name; e.Validate() != nil {
+			continue
+		}
+		add(t, s, e)
+		if got := sshG(t, s.ConfigPath(), "train")["user"]; got != name {
+			t.Errorf("ssh reads the login name %q as %q", name, got)
+		}
+		seen++
+	}
+	if seen < 150 {
+		t.Errorf("only %d names were tried", seen)
+	}
+}

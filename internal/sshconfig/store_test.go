@@ -281,7 +281,7 @@ func TestKeysTakenOnTrust(t *testing.T) {
 // its own into the files.
 func TestHostileEntries(t *testing.T) {
 	s := testStore(t)
-	for _, user := range []string{"", "root\n  ProxyCommand evil", "root evil", "-oProxyCommand=x", "%h", "$HOME", "ro\"ot", strings.Repeat("u", 65)} {
+	for _, user := range []string{"", "root\n  ProxyCommand evil", "root evil", "-oProxyCommand=x", "%h", "$HOME", "ro\"ot", "roo\\", "a:b", strings.Repeat("u", 256)} {
 		e := entry("train")
 		e.User = user
 		if err := s.Add(e); !keyway.Is(err, keyway.GuestFailed) {

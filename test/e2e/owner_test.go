@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -86,4 +87,40 @@ func TestAHostWorkspaceIsALogin(t *testing.T) {
 	equal(t, "ssh to the workspace", w.must(t, "ssh", train, probe), login)
 	w.must(t, "ssh", "gpu1", "rm ~/.bashrc") // what the workspace has of its own
 	equal(t, "a job", w.must(t, "keyway", "run", train, "--", "bash", "-c", probe), login)
+}
+
+// TestUsersOfADirectory: users whom /etc/passwd does not have, under names that such
+// directories give, work in a workspace of plain processes as ssh lets them in. Then
+// their start files take away what a login says of them, and the directory is asked.
+func TestUsersOfADirectory(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	probe := `printf '%s %s %s %s\n' "$USER" "$LOGNAME" "$HOME" "$SHELL"; id -un; pwd`
+	for i, name := range []string{"ada@corp.example.com", `CORP\nina`} {
+		alias, ws := fmt.Sprintf("directory%d", i), fmt.Sprintf("of%d", i)
+		if err := w.AddDirectoryUser(w.GPU, name, 70001+i, alias); err != nil {
+			t.Fatal(err)
+		}
+		login := w.must(t, "ssh", alias, probe)
+		holds(t, "the login", login, name+" "+name+" ")
+		holds(t, "the login", login, "/bin/zsh\n"+name+"\n")
+		place := []string{alias, name + "@gpu1"}[i]
+		w.must(t, "keyway", "up", "--on", place, "--engine", "host", "--name", ws)
+		equal(t, "ssh's user", sshOption(t, w, ws, "user"), name)
+		equal(t, "ssh", w.must(t, "ssh", ws, probe), login)
+		equal(t, "a job", w.must(t, "keyway", "run", ws, "--", "sh", "-c", probe), login)
+		w.must(t, "scp", "-q", "/root/.ssh/config", ws+":copied")
+		equal(t, "the copy's owner", w.must(t, "ssh", ws, "stat -c %U copied"), name+"\n")
+		holds(t, "ls", w.must(t, "keyway", "ls", "--on", place), ws)
+		w.must(t, "keyway", "rm", "--yes", ws)
+
+		w.must(t, "ssh", alias, "echo 'unset USER LOGNAME SHELL' >~/.zshenv")
+		w.must(t, "keyway", "link", "stop")
+		w.must(t, "keyway", "up", "--on", place, "--engine", "host", "--name", ws)
+		w.must(t, "ssh", alias, "rm ~/.zshenv")
+		equal(t, "ssh after start files that take it away", w.must(t, "ssh", ws, probe), login)
+		w.must(t, "keyway", "rm", "--yes", ws)
+	}
 }

@@ -209,7 +209,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "a login name of a workspace's adds no line to ssh_config",
-		file:  "internal/sshconfig/hosts.go", old: `if !plainWord(e.User, maxUser) {`, new: `if e.User == "" {`,
+		file:  "internal/sshconfig/hosts.go", old: `if !keyway.IsLoginName(e.User) {`, new: `if e.User == "" {`,
 		pkg: "internal/sshconfig", run: "^TestHostileEntries$",
 	},
 	{

@@ -4,6 +4,16 @@ package main
 // own guest, and the place from trusting what a workspace or another user wrote.
 var workspace = []mutant{
 	{
+		claim: "no port of a workspace is published, whatever its network",
+		file:  "internal/engine/docker/container.go", old: "IpcMode:        container.IpcMode(s.IPC),", new: "IpcMode: container.IpcMode(s.IPC), PublishAllPorts: true,",
+		pkg: "internal/engine/docker", run: "^TestNetworksPublishNothing$",
+	},
+	{
+		claim: "a login name is nothing else to ssh, a shell or a terminal",
+		file:  "internal/keyway/login.go", old: "if !word && (i == 0 ||", new: "if !word && r < '!' && (i == 0 ||",
+		pkg: "internal/keyway", run: "^TestIsLoginName$",
+	},
+	{
 		claim: "workspaces/ is closed to all others",
 		file:  "internal/engine/homes.go", old: "return os.Chmod(h.dir, 0o700)", new: "return os.Chmod(h.dir, 0o755)",
 		pkg: "internal/engine", run: "TestModes",

@@ -1,0 +1,60 @@
+// Package account tells who the users of a machine are, also those that only a directory
+// knows (SSSD, LDAP, winbind).
+package account
+
+import (
+	"context"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// Entry is what passwd(5), or a directory in its stead, has of a user. What it has not is
+// empty.
+type Entry struct{ Name, Home, Shell string }
+
+const (
+	// patience bounds how long a directory may take to answer.
+	patience = 3 * time.Second
+	// maxEntry bounds an entry in bytes.
+	maxEntry = 16 << 10
+)
+
+// Lookup finds a user by number. It asks getent(1), which asks what the machine is set up
+// to ask: without the C library, a program reads /etc/passwd alone. That file is for
+// machines that have no getent.
+func Lookup(uid int) (Entry, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	number := strconv.Itoa(uid)
+	if out, err := exec.CommandContext(ctx, "getent", "passwd", number).Output(); err == nil && len(out) <= maxEntry {
+		return parse(string(out), number)
+	}
+	u, err := user.LookupId(number)
+	if err != nil || !keyway.IsLoginName(u.Username) {
+		return Entry{}, false
+	}
+	return Entry{Name: u.Username, Home: u.HomeDir}, true
+}
+
+// parse reads the one line of an entry: name, password, uid, gid, comment, home, shell.
+// It takes no other user's, and no text that could not be a name or an absolute path.
+func parse(line, uid string) (Entry, bool) {
+	fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+	if len(fields) != 7 || fields[2] != uid || !keyway.IsLoginName(fields[0]) {
+		return Entry{}, false
+	}
+	return Entry{Name: fields[0], Home: path(fields[5]), Shell: path(fields[6])}, true
+}
+
+func path(s string) string {
+	if !filepath.IsAbs(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return ""
+	}
+	return s
+}

@@ -1,0 +1,28 @@
+package keyway
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxLoginName bounds a login name in bytes (LOGIN_NAME_MAX of Linux, less its end).
+const maxLoginName = 255
+
+// IsLoginName reports whether s can be a user's login name wherever keyway writes one: in
+// ssh_config, in passwd(5) and on a command line. It may be a directory's, such as
+// ada@corp.example.com, CORP\ada or CORP+ada. What one of those would read as more than a
+// name is refused: blanks, quotes, controls, marks of a shell, tokens of ssh_config(5),
+// and a backslash that could hide the byte after it.
+func IsLoginName(s string) bool {
+	if len(s) > maxLoginName || !utf8.ValidString(s) || strings.HasSuffix(s, `\`) || strings.Contains(s, `\\`) {
+		return false
+	}
+	for i, r := range s {
+		word := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r >= utf8.RuneSelf && strconv.IsPrint(r)
+		if !word && (i == 0 || !strings.ContainsRune(`.-+@\`, r)) {
+			return false
+		}
+	}
+	return s != ""
+}

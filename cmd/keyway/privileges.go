@@ -15,6 +15,7 @@ import (
 type privilegeOptions struct {
 	capAdd, security []string
 	pids             int64
+	ipc, network     string
 }
 
 func (o *privilegeOptions) declare(cmd *cobra.Command) {
@@ -22,6 +23,10 @@ func (o *privilegeOptions) declare(cmd *cobra.Command) {
 	f.StringArrayVar(&o.capAdd, "cap-add", nil, "give the container the capability `CAP`, such as NET_RAW for ping, or ALL; may be repeated")
 	f.StringArrayVar(&o.security, "security-opt", nil, "take the `OPTION` no-new-privileges=false, which lets sudo and other setuid programs work")
 	f.Int64Var(&o.pids, "pids-limit", 0, "allow at most `N` processes and threads; -1: no limit (default 32768)")
+	f.StringVar(&o.ipc, "ipc", "", "use the System V IPC and /dev/shm of `WHOM`: private, shareable, or host for the place's own")
+	f.StringVar(&o.network, "network", "", "connect the container to the engine's `NETWORK`: its name, none, or host for the place's own;\nssh enters it whichever it is, and no port is published")
+	cmd.RegisterFlagCompletionFunc("ipc", cobra.FixedCompletions([]string{keyway.IPCPrivate, keyway.IPCShareable, keyway.IPCHost}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{keyway.NetworkHost, keyway.NetworkNone}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // add puts what was asked for into s.
@@ -40,7 +45,7 @@ func (o privilegeOptions) add(s *keyway.Spec) error {
 		}
 		s.NewPrivileges = !none
 	}
-	s.PidsLimit = cmp.Or(o.pids, s.PidsLimit)
+	s.PidsLimit, s.IPC, s.Network = cmp.Or(o.pids, s.PidsLimit), cmp.Or(o.ipc, s.IPC), cmp.Or(o.network, s.Network)
 	return nil
 }
 

@@ -56,6 +56,7 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 		"ulimit": {func(o *upOptions) { o.limits.ulimits = []string{"core=1:2"} }, func(s *keyway.Spec) {
 			s.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}, {Name: "core", Soft: 1, Hard: 2}}
 		}},
+		"sharing": {func(o *upOptions) { o.privileges.ipc, o.privileges.network = "host", "lab" }, func(s *keyway.Spec) { s.IPC, s.Network = "host", "lab" }},
 		"mount": {func(o *upOptions) { o.mounts = []string{"cache:/x"} }, func(s *keyway.Spec) {
 			s.Mounts = []keyway.Mount{{Source: "/b", Target: "/y"}, {Kind: keyway.MountVolume, Source: "cache", Target: "/x"}}
 		}},

@@ -144,7 +144,7 @@ func shm(a Asked) []Finding {
 	case s.ShmSize > 0 && a.Facts.Memory > 0 && s.ShmSize > a.Facts.Memory:
 		return advised(warning(keyway.Usage, "", "%s of shared memory are asked for, and %s has %s of memory", gib(s.ShmSize), a.Place, gib(a.Facts.Memory)),
 			keyway.LessShm, gib(a.Facts.Memory/2))
-	case s.GPUs.None() || s.ShmSize >= leastShm || s.ShmSize == 0 && s.Template != "":
+	case s.GPUs.None() || s.IPC == keyway.IPCHost || s.ShmSize >= leastShm || s.ShmSize == 0 && s.Template != "":
 		return nil
 	}
 	size := "64 MiB"

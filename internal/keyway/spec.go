@@ -81,7 +81,27 @@ type Process struct {
 	CapAdd []string `json:"capAdd,omitempty"`
 	// NewPrivileges lets programs gain privileges when they start, as sudo does.
 	NewPrivileges bool `json:"newPrivileges,omitempty"`
+	// IPC is whose System V IPC, message queues and /dev/shm the programs use: one of the
+	// IPC words; empty: the engine's choice.
+	IPC string `json:"ipc,omitempty"`
+	// Network is what the programs are connected to: NetworkHost, NetworkNone or the name
+	// of a network of the engine's; empty: the engine's choice. Nothing is published, and
+	// a workspace is entered by its socket, whatever its network.
+	Network string `json:"network,omitempty"`
 }
+
+// Words of Process.IPC.
+const (
+	IPCHost      = "host"      // the place's
+	IPCPrivate   = "private"   // its own
+	IPCShareable = "shareable" // its own, which other containers may join
+)
+
+// Words of Process.Network that name no network.
+const (
+	NetworkHost = "host" // the place's own
+	NetworkNone = "none" // nothing but a loopback
+)
 
 // Bounds on a Spec, which comes from the network.
 const (
@@ -92,6 +112,7 @@ const (
 	maxCaps           = 64
 	maxUlimits        = 32
 	maxCPUs           = 1 << 16
+	maxNetwork        = 64 // bytes in a network's name
 )
 
 // Validate says what is wrong with s, in the user's words.
@@ -101,6 +122,9 @@ func (s Spec) Validate() error {
 	}
 	if len(s.Command) > maxCommand {
 		return Errorf(Usage, "the command has over %d words", maxCommand).Hint("put it into a script, and name that")
+	}
+	if s.IPC == IPCHost && s.ShmSize != 0 {
+		return Errorf(Usage, "--ipc %s brings the place's own /dev/shm, and --shm-size is the size of another", IPCHost).Hint("keep one of the two")
 	}
 	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate, s.Origin.validate} {
 		if err := validate(); err != nil {
@@ -186,10 +210,27 @@ func (p Process) validate() error {
 			return err
 		}
 	}
+	if err := p.validateSharing(); err != nil {
+		return err
+	}
 	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
 		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(p.Env[k], 0) {
 			return Errorf(Usage, "%q cannot be the name of an environment variable", k)
 		}
+	}
+	return nil
+}
+
+func (p Process) validateSharing() error {
+	if p.IPC != "" && p.IPC != IPCHost && p.IPC != IPCPrivate && p.IPC != IPCShareable {
+		return Errorf(Usage, "--ipc %.64q: %s, %s or %s", p.IPC, IPCPrivate, IPCShareable, IPCHost).Advise(Example, "ipc", IPCHost)
+	}
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r))
+	}
+	if len(p.Network) > maxNetwork || strings.ContainsFunc(p.Network, odd) || strings.TrimLeft(p.Network, "_.-") != p.Network {
+		return Errorf(Usage, "--network %.64q: %s, %s, or the name of a network of the engine's", p.Network, NetworkHost, NetworkNone).
+			Advise(Example, "network", NetworkHost)
 	}
 	return nil
 }

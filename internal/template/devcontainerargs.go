@@ -51,9 +51,12 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 	}
 }
 
+// notNow is why a network of a file is not taken over: which there are, the place decides.
+const notNow = "say it when the workspace is made: keyway up --network"
+
 var runReasons = map[string]string{
-	"--ipc": "the workspace has its own; its shared memory is half of the place's, or what --shm-size says", "--privileged": "name the capabilities that it needs instead: --cap-add",
-	"--network": notNetworks, "--net": notNetworks, "-p": notNetworks, "--publish": notNetworks, "--name": "the workspace's name is said when it is made: keyway up --name NAME",
+	"--ipc": "say it when the workspace is made: keyway up --ipc", "--privileged": "name the capabilities that it needs instead: --cap-add",
+	"--network": notNow, "--net": notNow, "-p": notNetworks, "--publish": notNetworks, "--name": "the workspace's name is said when it is made: keyway up --name NAME",
 	"--rm": "a workspace stays until: keyway rm", "--runtime": "ask for GPUs by --gpus, and the engine finds the runtime",
 	"-v": "say it in mounts, or with -v when you make the workspace", "--volume": "say it in mounts, or with -v when you make the workspace",
 }

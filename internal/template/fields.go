@@ -143,13 +143,14 @@ const notMounted = "keyway mounts directories, volumes and tmpfs without such op
 var refusals = func() map[string]*rule {
 	m := map[string]*rule{}
 	for why, names := range map[string]string{
-		notNetworks: "networks network_mode net dns dns_opt dns_search domainname extra_hosts hostname mac_address links external_links",
+		notNetworks: "networks net dns dns_opt dns_search domainname extra_hosts hostname mac_address links external_links",
 		notOthers:   "depends_on scale provider profiles volumes_from models",
 		notService:  "restart healthcheck stop_signal stop_grace_period attach develop post_start pre_start pre_stop pull_policy pull_refresh_after",
 		notTuned: "cgroup cgroup_parent cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset mem_reservation " +
 			"memswap_limit mem_swappiness oom_kill_disable oom_score_adj sysctls storage_opt blkio_config umask isolation",
-		"name the capabilities that it needs instead: cap_add":                        "privileged",
-		"the workspace has its own; give shm_size for more shared memory":             "ipc",
+		"name the capabilities that it needs instead: cap_add": "privileged",
+		notNow: "network_mode",
+		"give shm_size for more shared memory, or say keyway up --ipc":                "ipc",
 		"the workspace has its own":                                                   "pid uts userns_mode use_api_socket",
 		"ask for GPUs by gpus, and the engine finds the runtime":                      "runtime",
 		"take an image of the place's own architecture":                               "platform",

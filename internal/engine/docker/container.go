@@ -187,6 +187,8 @@ func (e *Engine) hostConfig(s keyway.Spec, mode string, gpus gpuOrder) *containe
 		CapAdd:         s.CapAdd,
 		CapDrop:        dropped(s.CapAdd),
 		Resources:      resources(s.Resources, gpus),
+		IpcMode:        container.IpcMode(s.IPC),
+		NetworkMode:    container.NetworkMode(s.Network),
 	}
 	h.Tmpfs = tmpfs(s)
 	return h

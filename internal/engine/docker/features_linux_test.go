@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +73,44 @@ func (w world) wantPrivate(t *testing.T, name keyway.Name) {
 	var spec keyway.Spec
 	if err := json.Unmarshal([]byte(found.Container.Config.Labels["dev.keyway.spec"]), &spec); err != nil || spec.Name != name || len(spec.AuthorizedKeys) > 0 {
 		t.Errorf("the label tells %+v, %v", spec, err)
+	}
+}
+
+// TestNetworksPublishNothing: whichever network a workspace is connected to, people enter
+// it by its socket, and no port of it is published, also where its image offers one.
+func TestNetworksPublishNothing(t *testing.T) {
+	d := onDaemon(t, localDocker, "EXPOSE 8080/tcp")
+	own := fmt.Sprintf("keyway-test-%d", os.Getpid())
+	if out, err := exec.Command("docker", "-H", localDocker, "network", "create", own).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("docker", "-H", localDocker, "network", "rm", own).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	w := d.world(t)
+	for _, network := range []string{keyway.NetworkHost, keyway.NetworkNone, own, ""} {
+		spec := w.Spec(t, "networked")
+		spec.Network, spec.IPC = network, keyway.IPCShareable
+		made := w.Create(t, spec)
+		if got := w.Run(t, made, "env "+keyway.EnvName); got != "networked" {
+			t.Errorf("%s: inside is %q", network, got)
+		}
+		found, err := d.client.ContainerInspect(enginetest.Context(t), w.container("networked"), client.ContainerInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := found.Container.HostConfig
+		if network != "" && string(h.NetworkMode) != network || string(h.IpcMode) != keyway.IPCShareable {
+			t.Errorf("it has the network %s and the IPC %s; asked for is %s", h.NetworkMode, h.IpcMode, network)
+		}
+		if h.PublishAllPorts || len(h.PortBindings) > 0 {
+			t.Errorf("%s: ports are published: %+v", network, h.PortBindings)
+		}
+		if err := w.Engine.Remove(enginetest.Context(t), "networked"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -181,6 +220,10 @@ func TestRefusals(t *testing.T) {
 		"workdir there":   {keyway.Usage, "absolute", func(s *keyway.Spec) { s.Workdir = "here" }},
 		"no image":        {keyway.Usage, "image", func(s *keyway.Spec) { s.Image = "" }},
 		"bad image":       {keyway.Usage, "UPPER", func(s *keyway.Spec) { s.Image = "UPPER/Case" }},
+		"network":         {keyway.Usage, "no network nosuchnet", func(s *keyway.Spec) { s.Network = "nosuchnet" }},
+		"network of one":  {keyway.Usage, "--network", func(s *keyway.Spec) { s.Network = "container:other" }},
+		"IPC of one":      {keyway.Usage, "--ipc", func(s *keyway.Spec) { s.IPC = "container:other" }},
+		"IPC and size":    {keyway.Usage, "--shm-size", func(s *keyway.Spec) { s.IPC, s.ShmSize = keyway.IPCHost, 1<<20 }},
 		"GPUs":            {keyway.NoGPU, "cannot give GPUs", func(s *keyway.Spec) { s.GPUs.All = true }},
 	} {
 		t.Run(name, func(t *testing.T) {

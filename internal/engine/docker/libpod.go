@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
+
+	"keyway/internal/keyway"
 )
 
 // libpodCreate is Podman's own request to make a container; see byLibpod. The names are those of Podman 4 (pkg/specgen).
@@ -49,6 +52,32 @@ type libpodPowers struct {
 	NoNewPrivs bool           `json:"no_new_privileges"`
 	Limits     libpodLimits   `json:"resource_limits"`
 	RLimits    []libpodRLimit `json:"r_limits,omitempty"`
+	libpodSharing
+}
+
+// libpodSharing is what the container shares with others.
+type libpodSharing struct {
+	IPC      *libpodNamespace    `json:"ipcns,omitempty"`
+	Network  *libpodNamespace    `json:"netns,omitempty"`
+	Networks map[string]struct{} `json:"Networks,omitempty"`
+}
+
+type libpodNamespace struct {
+	Mode string `json:"nsmode"`
+}
+
+func sharing(h *container.HostConfig) (s libpodSharing) {
+	if h.IpcMode != "" {
+		s.IPC = &libpodNamespace{string(h.IpcMode)}
+	}
+	switch name := string(h.NetworkMode); name {
+	case "":
+	case keyway.NetworkHost, keyway.NetworkNone:
+		s.Network = &libpodNamespace{name}
+	default:
+		s.Network, s.Networks = &libpodNamespace{"bridge"}, map[string]struct{}{name: {}}
+	}
+	return s
 }
 
 type libpodMount struct {
@@ -102,7 +131,7 @@ func libpod(plan client.ContainerCreateOptions, devices []string) libpodCreate {
 			Stdin: c.OpenStdin, StopSignal: 15, StopWithin: *c.StopTimeout, Restart: "no", Systemd: "false",
 		},
 		libpodFiles:  libpodFiles{ReadOnly: h.ReadonlyRootfs, ShmSize: h.ShmSize},
-		libpodPowers: libpodPowers{CapAdd: h.CapAdd, CapDrop: h.CapDrop, NoNewPrivs: len(h.SecurityOpt) > 0},
+		libpodPowers: libpodPowers{CapAdd: h.CapAdd, CapDrop: h.CapDrop, NoNewPrivs: len(h.SecurityOpt) > 0, libpodSharing: sharing(h)},
 	}
 	for _, kv := range c.Env {
 		k, v, _ := strings.Cut(kv, "=")

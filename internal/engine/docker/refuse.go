@@ -27,7 +27,7 @@ func (e *Engine) refusal(ctx context.Context, s keyway.Spec, err error) error {
 	}
 	said := daemon.Says(err)
 	low := strings.ToLower(said)
-	for _, f := range []func(daemon.Identity, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, badLimit, mountMissing, badWorkdir} {
+	for _, f := range []func(daemon.Identity, keyway.Spec, string, string) error{nameTaken, gpuRefused, userUnknown, badSharing, badLimit, mountMissing, badWorkdir} {
 		if refused := f(e.client.Known(), s, said, low); refused != nil {
 			return refused
 		}
@@ -77,6 +77,23 @@ func userUnknown(_ daemon.Identity, s keyway.Spec, said, low string) error {
 			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
 				Advise(keyway.NumericUser)
 		}
+	}
+	return nil
+}
+
+// badSharing knows what a daemon says of a network that it has not, and of namespaces that
+// it does not share.
+func badSharing(d daemon.Identity, s keyway.Spec, said, low string) error {
+	switch network, ipc := s.Network != "" && strings.Contains(low, "network"), s.IPC != "" && strings.Contains(low, "ipc"); {
+	case network && (strings.Contains(low, "not found") || strings.Contains(low, "no such network") || strings.Contains(low, "unable to find network")):
+		return keyway.Errorf(keyway.Usage, "%s has no network %s at this place (--network)", d.Title(), s.Network).
+			Hint("see which there are, at the place: %s network ls", d.Name())
+	case network:
+		return keyway.Errorf(keyway.Usage, "%s cannot give the workspace the network %s (--network): %s", d.Title(), s.Network, said).
+			Advise(keyway.ChangeOrLeaveOut, "network")
+	case ipc:
+		return keyway.Errorf(keyway.Usage, "%s cannot give the workspace --ipc %s: %s", d.Title(), s.IPC, said).
+			Advise(keyway.ChangeOrLeaveOut, "ipc")
 	}
 	return nil
 }

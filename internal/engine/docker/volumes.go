@@ -166,7 +166,7 @@ func defaultShm(total, limit int64) int64 {
 // settled is s with what only the place knows: who its owner is, and how much memory
 // there is.
 func (e *Engine) settled(ctx context.Context, d daemon.Identity, s keyway.Spec) (keyway.Spec, error) {
-	shm := s.Template != "" && s.ShmSize == 0
+	shm := s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost
 	if !s.Caller && !shm {
 		return s, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -219,7 +220,7 @@ func (s Subject) homeInside(name keyway.Name) string {
 
 // fieldCases has a case for every field of a Spec.
 func fieldCases() []field {
-	return slices.Concat(identityFields(), resourceFields(), fileFields(), processFields(), templateFields())
+	return slices.Concat(identityFields(), resourceFields(), fileFields(), processFields(), sharingFields(), templateFields())
 }
 
 func identityFields() []field {
@@ -433,6 +434,51 @@ func processFields() []field {
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.NewPrivileges = true },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return wantLine(t, s, w, "/proc/self/status", "NoNewPrivs: 0")
+			},
+		},
+	}
+}
+
+// sharingFields see what the place has, and a workspace does not have by itself.
+func sharingFields() []field {
+	var shared string // name of a file in the place's /dev/shm
+	var port int      // that listens on the place's loopback
+	return []field{
+		{
+			leaves: []string{"Process.IPC"}, flag: "--ipc",
+			ask: func(t *testing.T, _ Subject, spec *keyway.Spec) {
+				f, err := os.CreateTemp("/dev/shm", "keyway-test-*")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { os.Remove(f.Name()) })
+				f.Close()
+				shared, spec.IPC = filepath.Base(f.Name()), keyway.IPCHost
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				files, err := s.Try(t, w, "ls /dev/shm")
+				if err != nil || !slices.Contains(strings.Fields(files), shared) {
+					return fmt.Errorf("/dev/shm has no %s, %v: %q", shared, err, files)
+				}
+				return nil
+			},
+		},
+		{
+			leaves: []string{"Process.Network"}, flag: "--network",
+			ask: func(t *testing.T, _ Subject, spec *keyway.Spec) {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { l.Close() })
+				port, spec.Network = l.Addr().(*net.TCPAddr).Port, keyway.NetworkHost
+			},
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
+				text, err := s.Try(t, w, "cat /proc/self/net/tcp")
+				if listens := fmt.Sprintf("0100007F:%04X 00000000:0000 0A", port); !strings.Contains(text, listens) {
+					return fmt.Errorf("there is no %q, %v:\n%s", listens, err, text)
+				}
+				return nil
 			},
 		},
 	}

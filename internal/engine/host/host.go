@@ -143,6 +143,8 @@ func noDevices(s keyway.Spec) error {
 	}{
 		{"--device", len(s.Devices) > 0, "gives no devices: its processes use those that their user may"},
 		{"--secret", len(s.Secrets) > 0, "has no " + keyway.SecretsDir + " that is the workspace's alone"},
+		{"--ipc", s.IPC != "", "has no System V IPC and no /dev/shm but this machine's"},
+		{"--network", s.Network != "", "has no network but this machine's"},
 		{"--home-volume", s.HomeVolume != "", "has no volumes: the home directory is its user's own, and stays"},
 	} {
 		if thing.given {

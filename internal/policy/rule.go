@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -116,7 +117,7 @@ func (r *rule) mismatch(f Facts) string {
 		return "it is about users, and this is no login"
 	case r.users != nil && f.AnyUser && r.verdict == Deny:
 		return "it is about certain users, and the user is not known yet"
-	case r.users != nil && !f.AnyUser && !anyGlob(r.users, f.User):
+	case r.users != nil && !f.AnyUser && !r.matchUser(f.User):
 		return "it is not for the user " + printable(f.User)
 	case r.keys != nil && !matchKey(r.keys, f.Key):
 		return "it is not for the key " + f.Key.String()
@@ -149,6 +150,13 @@ func (r *rule) isFor(f Facts) bool {
 
 // enters reports whether f is about a user of a host.
 func (f Facts) enters() bool { return f.Purpose == Login || f.Purpose == Session }
+
+// matchUser reports whether the rule names the user. A directory takes CORP\Ada for
+// corp\ada, so case counts only for rules that allow.
+func (r *rule) matchUser(user string) bool {
+	return anyGlob(r.users, user) ||
+		r.verdict != Allow && slices.ContainsFunc(r.users, func(p string) bool { return Match(strings.ToLower(p), strings.ToLower(user)) })
+}
 
 // matchProgram reports whether the rule names one of the programs. Who cannot be
 // named may be any, to rules that do not allow.

@@ -284,6 +284,11 @@ var privileges = []mutant{
 		pkg: "internal/policy", run: "^TestRulesAboutAskersElsewhere$",
 	},
 	{
+		claim: "a rule that denies a user does so however a directory writes the name",
+		file:  "internal/policy/rule.go", old: "\t\tr.verdict != Allow && slices.ContainsFunc(r.users", new: "\t\tfalse && slices.ContainsFunc(r.users",
+		pkg: "internal/policy", run: "^TestNamesThatAreNotKnown$",
+	},
+	{
 		claim: "a question tells the hosts that are claimed",
 		file:  "internal/policy/facts.go", old: "if u.Fingerprint == h.Fingerprint {", new: "if u.Fingerprint != \"\" {",
 		pkg: "internal/policy", run: "^TestWordsTellClaimedHosts$",

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,14 +55,15 @@ func unixTransport(socket string) *http.Transport {
 }
 
 // Open reaches the user's link, and starts program's if there is none, or if it
-// is of another build: that takes the connections over. runtime is the directory of its socket, log the file for what it has to say.
+// is of another build or in fewer groups than this process: that takes the connections
+// over. runtime is the directory of its socket, log the file for what it has to say.
 func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
 	c.api = api.NewClient(c.rt, "http://link")
 	s, err := c.Status(ctx)
 	switch {
-	case err == nil && s.Identity == Identity(program):
+	case err == nil && s.current(program, groups()):
 		return c, nil
 	case err == nil && s.stuck():
 		return c, nil // an older link is left to what it carries; both speak the same API version or say so
@@ -74,7 +76,7 @@ func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 	}
 	defer unlock()
 	if s, err := c.Status(ctx); err == nil {
-		if s.Identity == Identity(program) {
+		if s.current(program, groups()) {
 			return c, nil // somebody else was quicker
 		}
 		if s.stuck() {
@@ -87,6 +89,21 @@ func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
 		}
 	}
 	return c, spawn(program, log)
+}
+
+// current reports whether the link is of that build, and in each of the groups: one that
+// was started before a user was made a member of docker's cannot reach it for this machine.
+func (s Status) current(program string, groups []int) bool {
+	return s.Identity == Identity(program) && !slices.ContainsFunc(groups, func(g int) bool { return !slices.Contains(s.Groups, g) })
+}
+
+// groups are those of this process; none where there are no such groups.
+func groups() []int {
+	list, err := os.Getgroups()
+	if err != nil {
+		return nil
+	}
+	return append(list, os.Getegid())
 }
 
 // stuck says that the link cannot be replaced now: it is bringing an uplink up, or

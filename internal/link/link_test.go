@@ -2,6 +2,7 @@ package link
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -46,5 +47,26 @@ func TestDisconnectIsBounded(t *testing.T) {
 		if len(body) != length+4 || len(body)%blockSize != 0 || padding < minPadding || len(packet) > 600 {
 			t.Fatalf("%d bytes of text: length %d of %d, padding %d", n, length, len(body), padding)
 		}
+	}
+}
+
+// A link of another build is replaced, and one in fewer groups: somebody was made a member
+// of docker's since. One in more groups is not, or two logins would take turns.
+func TestWhichLinkIsCurrent(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Status{Identity: Identity(program), Groups: []int{1000, 27}}
+	for _, c := range []struct {
+		groups []int
+		want   bool
+	}{{nil, true}, {[]int{1000}, true}, {[]int{27, 1000}, true}, {[]int{1000, 998}, false}} {
+		if got := s.current(program, c.groups); got != c.want {
+			t.Errorf("%v for a command in %v", got, c.groups)
+		}
+	}
+	if (Status{Identity: "another", Groups: s.Groups}).current(program, nil) {
+		t.Error("a link of another build is current")
 	}
 }

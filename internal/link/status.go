@@ -18,7 +18,8 @@ type Status struct {
 	Version  string        `json:"version"`
 	Identity string        `json:"identity"`
 	Started  time.Time     `json:"started"`
-	Movable  bool          `json:"movable"` // it hands its connections over to another build
+	Movable  bool          `json:"movable"`          // it hands its connections over to another build
+	Groups   []int         `json:"groups,omitempty"` // that it is in, and the node of this machine with it
 	Places   []PlaceStatus `json:"places"`
 }
 
@@ -51,7 +52,7 @@ type StreamStatus struct {
 }
 
 func (l *Link) status(w http.ResponseWriter, r *http.Request) {
-	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable}
+	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable, Groups: groups()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, uplink := range l.uplinks {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,48 @@ func TestLocal(t *testing.T) {
 		t.Error(r)
 	}
 	w.must(t, "keyway", "rm", "here")
+}
+
+// TestDockersGroupCountsFromTheNextLogin is on the machine with Docker: a user who has
+// followed the advice to join its group, and has logged in again, gets no such advice, though
+// the link of the first login still runs.
+func TestDockersGroupCountsFromTheNextLogin(t *testing.T) {
+	t.Parallel()
+	w := shared
+	if err := w.AddUser(w.GPU, "lin", 1700, "lin"); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(filepath.Join(bin, "keyway"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.GPU.WriteFile("/home/lin/keyway", string(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	group, err := w.GPU.Output("stat", "-c", "%g", "/run/docker.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	group = strings.TrimSpace(group)
+	login := func(groups string, argv ...string) result {
+		args := append([]string{"--reuid=1700", "--regid=1700", groups, "env", "-i", "HOME=/home/lin", "USER=lin", "PATH=/usr/bin:/bin"}, argv...)
+		return w.finish(w.GPU.Command("setpriv", args...), "")
+	}
+	const none, docker = "--clear-groups", "--groups="
+	if r := login(none, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/home/lin/.ssh/id_ed25519"); r.Code != 0 {
+		t.Fatal(r)
+	}
+	t.Cleanup(func() { login(none, "/home/lin/keyway", "link", "stop") })
+	up := []string{"/home/lin/keyway", "up", "--engine", "docker", "--image", string(lab.Base), "--name", "of-lin"}
+	if r := login(none, up...); r.Code != 22 || !strings.Contains(r.Stderr, "log in again") {
+		t.Errorf("before the user is in the group: %s", r)
+	}
+	if r := login(docker+group, up...); r.Code != 0 {
+		t.Errorf("after the next login: %s", r)
+	}
+	if r := login(docker+group, "/home/lin/keyway", "rm", "--yes", "of-lin"); r.Code != 0 {
+		t.Error(r)
+	}
 }
 
 // TestReleaseBuild goes the whole way with the program as make build makes it:

@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"keyway/internal/jupyter/hold"
 	"keyway/internal/jupyter/wire"
 )
 
@@ -122,7 +124,12 @@ func startCrier(t *testing.T) *crier {
 	told, _ := json.Marshal(keeping{server{Network: "unix", Address: theirs.Addr().String(), Base: "/", Token: "x"}, c.service.token, home, time.Hour})
 	cmd := exec.Command(program, "keep")
 	log := &buffer{}
-	cmd.Stderr, cmd.ExtraFiles = log, []*os.File{file}
+	keeper := &hold.Keeper{}
+	lines, err := keeper.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr, cmd.ExtraFiles = log, []*os.File{file, lines}
 	in, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -134,11 +141,13 @@ func startCrier(t *testing.T) *crier {
 		t.Fatal(err)
 	}
 	_ = ours.Close()
-	_ = file.Close()
+	_, _ = file.Close(), lines.Close()
 	c.pid = cmd.Process.Pid
 	t.Cleanup(func() {
 		_ = in.Close()
 		_ = cmd.Wait()
+		keeper.Ended()
+		keeper.Close()
 		if t.Failed() {
 			t.Logf("the program said:\n%s", log)
 		}
@@ -310,4 +319,22 @@ func (c *crier) fetch(path string) int64 {
 		c.t.Fatal(err)
 	}
 	return n
+}
+
+// buffer is a log that is written while it is read.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

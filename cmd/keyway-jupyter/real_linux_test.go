@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,43 +22,57 @@ type world struct {
 	front, stock service
 	dir          string
 	pid          int
+	program      string
 	environ      []string
-	log          *buffer
-}
-
-// buffer is a log that is written while it is read.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log          string // a file
 }
 
 // startWorld starts both, with arguments for serve.
 func startWorld(t *testing.T, args ...string) *world {
 	t.Helper()
 	home := t.TempDir()
-	w := &world{dir: filepath.Join(home, "work"), log: &buffer{}}
-	program := filepath.Join(home, "keyway-jupyter")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	w := &world{dir: filepath.Join(home, "work"), program: filepath.Join(home, "keyway-jupyter"), log: filepath.Join(home, "log")}
+	if out, err := exec.Command("go", "build", "-o", w.program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if err := os.Mkdir(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	w.environ = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
-	cmd := exec.Command(program, append([]string{"serve", "--dir", w.dir, "--away", "100ms"}, args...)...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ, w.log, w.log
+	t.Cleanup(func() {
+		if said, _ := os.ReadFile(w.log); t.Failed() {
+			t.Logf("the program said:\n%s", said)
+		}
+	})
+	w.serve(t, args...)
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_DATA_HOME", "")
+	pid := 0
+	for _, s := range running() {
+		w.stock, pid = service{s.Address, s.Token}, s.PID
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGTERM) }) // if the program that started it was killed
+	for _, p := range []int{w.pid, pid} {
+		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)); len(args) == 0 || bytes.Contains(args, []byte(w.stock.token)) || bytes.Contains(args, []byte(w.front.token)) {
+			t.Errorf("the arguments of a process, which all can read, have a token: %q", args)
+		}
+	}
+	if w.stock.token == "" || w.stock.token == w.front.token {
+		t.Fatalf("the Jupyter server is not found, or has our token: %+v", w.stock)
+	}
+	return w
+}
+
+// serve starts the program, and waits for it.
+func (w *world) serve(t *testing.T, args ...string) {
+	t.Helper()
+	log, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(w.program, append([]string{"serve", "--dir", w.dir, "--away", "100ms"}, args...)...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ, log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,11 +80,8 @@ func startWorld(t *testing.T, args ...string) *world {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("the program said:\n%s", w.log)
-		}
 	})
-	where := exec.Command(program, "where", "--wait", "60")
+	where := exec.Command(w.program, "where", "--wait", "60")
 	where.Env = w.environ
 	out, err := where.CombinedOutput()
 	if err != nil {
@@ -82,21 +92,6 @@ func startWorld(t *testing.T, args ...string) *world {
 		t.Fatal(err)
 	}
 	w.front = service{r.Socket, r.Token}
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_DATA_HOME", "")
-	pid := 0
-	for _, s := range running() {
-		w.stock, pid = service{s.Address, s.Token}, s.PID
-	}
-	for _, p := range []int{cmd.Process.Pid, pid} {
-		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p)); len(args) == 0 || bytes.Contains(args, []byte(w.stock.token)) || bytes.Contains(args, []byte(w.front.token)) {
-			t.Errorf("the arguments of a process, which all can read, have a token: %q", args)
-		}
-	}
-	if w.stock.token == "" || w.stock.token == w.front.token {
-		t.Fatalf("the Jupyter server is not found, or has our token: %+v", w.stock)
-	}
-	return w
 }
 
 // status is what the program tells of a kernel.
@@ -130,35 +125,23 @@ func (w *world) idle(t *testing.T, id string) {
 	})
 }
 
+// worker is the process that does the work; 0 while there is none.
+func (w *world) worker() (pid int) {
+	out, _ := exec.Command("ps", "-o", "pid=,args=", "--ppid", strconv.Itoa(w.pid)).Output() // none: no process
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == "keep" {
+			pid, _ = strconv.Atoi(fields[0])
+		}
+	}
+	return pid
+}
+
 // kill kills the program that does the work.
 func (w *world) kill(t *testing.T) {
 	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", w.pid, w.pid))
-	if err != nil {
-		t.Fatal(err)
+	if pid := w.worker(); pid == 0 || syscall.Kill(pid, syscall.SIGKILL) != nil {
+		t.Fatal("there is no process to kill")
 	}
-	for _, f := range strings.Fields(string(data)) {
-		pid, _ := strconv.Atoi(f)
-		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if bytes.Contains(args, []byte("\x00keep")) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	// children lists those of one thread only
-	out, _ := exec.Command("ps", "-o", "pid=,args=", "--ppid", strconv.Itoa(w.pid)).Output()
-	for line := range strings.Lines(string(out)) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == "keep" {
-			pid, _ := strconv.Atoi(fields[0])
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatal("there is no process to kill")
 }
 
 // TestNothingIsLost drives real kernels behind a real Jupyter server. What each case
@@ -187,6 +170,8 @@ func TestNothingIsLost(t *testing.T) {
 		}
 	})
 	t.Run("killed in mid-cell", func(t *testing.T) { killedInMidCell(t, w) })
+	t.Run("killed often", func(t *testing.T) { killedOften(t, w) })
+	t.Run("both killed", func(t *testing.T) { bothKilled(t, w) })
 }
 
 // killedInMidCell kills the program under two cells: one whose page comes back with its
@@ -200,33 +185,17 @@ func killedInMidCell(t *testing.T, w *world) {
 	w.kill(t)
 	<-a.done // its connection has ended
 	b := w.front.open(t, k, a.session, wire.V1)
-	survived(t, b.ended(id), want)
+	if got := b.ended(id); got != want {
+		t.Errorf("killed under a page that comes back: %q", got)
+	}
 	again := b.run(code, "")
 	b.line(again, 5)
 	b.close()
 	w.kill(t)
 	w.idle(t, k)
 	c := w.front.open(t, k, "", wire.JSON)
-	survived(t, c.ended(again), want)
-}
-
-// survived compares what a cell shows after the program was killed under it with what it
-// printed. What was on its way to the program in that moment may be missing, and the
-// output says so; what there is is in order, and there once.
-func survived(t *testing.T, got, want string) {
-	t.Helper()
-	const notice = "\n[keyway-jupyter was started again here: what the kernel said in that moment may be missing]\n"
-	before, after, told := strings.Cut(got, notice)
-	rest, lines := want, strings.SplitAfter(before+after, "\n")
-	for _, line := range lines {
-		at := strings.Index(rest, line)
-		if at < 0 {
-			t.Fatalf("it shows %q, out of order or twice", got)
-		}
-		rest = rest[at+len(line):]
-	}
-	if !told || rest != "" || !strings.HasPrefix(want, before) || len(lines) < strings.Count(want, "\n")/2 {
-		t.Errorf("it shows %q", got)
+	if got := c.ended(again); got != want {
+		t.Errorf("killed without a page: %q", got)
 	}
 }
 

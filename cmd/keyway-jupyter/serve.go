@@ -20,6 +20,7 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/jupyter/front"
+	"keyway/internal/jupyter/hold"
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/keyway"
 	"keyway/internal/unixsock"
@@ -175,12 +176,15 @@ func supervise(s server, listener *net.UnixListener, told keeping, news io.Write
 		return err
 	}
 	defer file.Close()
+	var keeper hold.Keeper
+	defer keeper.Close()
 	for {
-		child, err := begin(file, told, news)
+		child, err := begin(file, &keeper, told, news)
 		if err != nil {
 			return err
 		}
 		end, err := watch(s, child, stop)
+		keeper.Ended()
 		if end {
 			return err
 		}
@@ -195,14 +199,19 @@ type child struct {
 	done chan error
 }
 
-func begin(listener *os.File, told keeping, news io.Writer) (*child, error) {
+func begin(listener *os.File, keeper *hold.Keeper, told keeping, news io.Writer) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
+	lines, err := keeper.Start()
+	if err != nil {
+		return nil, err
+	}
+	defer lines.Close()
 	cmd := exec.Command(self, "keep")
-	cmd.Stderr, cmd.ExtraFiles = news, []*os.File{listener}
-	in, err := cmd.StdinPipe() // and its end tells the child that we are gone
+	cmd.Stderr, cmd.ExtraFiles = news, []*os.File{listener, lines} // listenerFD, linesFD
+	in, err := cmd.StdinPipe()                                     // and its end tells the child that we are gone
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +268,7 @@ func keep(in io.Reader, news io.Writer) error {
 	if err := d.Decode(&told); err != nil {
 		return fmt.Errorf("keep is for serve: %w", err)
 	}
-	listener, err := net.FileListener(os.NewFile(3, "socket"))
+	listener, err := net.FileListener(os.NewFile(listenerFD, "socket"))
 	if err != nil {
 		return fmt.Errorf("keep is for serve: %w", err)
 	}
@@ -267,8 +276,12 @@ func keep(in io.Reader, news io.Writer) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	lines, err := hold.Inherit(os.NewFile(linesFD, "lines"), dir)
+	if err != nil {
+		return fmt.Errorf("keep is for serve: %w", err)
+	}
 	f, err := front.New(front.Options{
-		Upstream: front.Upstream{Dial: told.Server.dial, Feed: told.Server.feed, Base: told.Server.Base, Token: told.Server.Token},
+		Upstream: upstream(told.Server, lines),
 		Token:    told.Token, Dir: dir, Limits: journal.Default,
 		Logf: func(format string, args ...any) {
 			fmt.Fprintf(news, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)

@@ -20,7 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	"keyway/internal/jupyter/feed"
 	"keyway/internal/unixsock"
 )
 
@@ -42,15 +41,6 @@ func (s server) dial(ctx context.Context) (net.Conn, error) {
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, s.Network, s.Address)
-}
-
-// feed connects for the websocket of a kernel.
-func (s server) feed(ctx context.Context, _ string) (net.Conn, error) {
-	c, err := s.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return feed.New(c, false)
 }
 
 // answers reports whether the server answers as a Jupyter server that knows the token.

@@ -77,4 +77,19 @@ var notebooks = []mutant{
 		file:  "internal/jupyter/wire/wire.go", old: `if len(id) > maxID {`, new: `if false {`,
 		pkg: "internal/jupyter/wire", run: "^TestRefused$",
 	},
+	{
+		claim: "what a killed keyway-jupyter has written down is not written twice",
+		file:  "internal/jupyter/feed/held.go", old: `err == nil && got == m {`, new: `err == nil && got == m && rest < 0 {`,
+		pkg: "internal/jupyter/hold", run: "TestKilledAnywhere/unix0",
+	},
+	{
+		claim: "what a killed keyway-jupyter was reading is not lost",
+		file:  "internal/jupyter/feed/feed.go", old: `if f.direct > 0 && f.line != nil {`, new: `if f.direct > 0 && f.line != nil && len(p) == 0 {`,
+		pkg: "internal/jupyter/hold", run: "TestKilledAnywhere/unix",
+	},
+	{
+		claim: "a write to a kernel's record that was not whole does not count",
+		file:  "internal/jupyter/journal/journal.go", old: `err = uncommitted(e.path(segment))`, new: `err = nil`,
+		pkg: "internal/jupyter/journal", run: "TestTornRecord",
+	},
 }

@@ -6,6 +6,10 @@
 //
 // It reads the frames of a websocket's server (RFC 6455) only as far as to know where
 // each begins and ends.
+//
+// With Hold, the parent process has the connection, too (package hold): a program that is
+// started again goes on with Resume. It finds what was written down, and not yet taken
+// from the operating system, by its Mark.
 package feed
 
 import (
@@ -15,6 +19,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"keyway/internal/jupyter/hold"
 )
 
 // Feed is a connection on which a websocket's handshake is to come. One goroutine reads
@@ -32,6 +38,14 @@ type Feed struct {
 	direct int64  // bytes of a large frame that are read from the connection itself
 	split  bool   // the header of that frame is not whole
 	head   []byte // and begins with this
+
+	line    *hold.Line // nil as long as no parent has the connection
+	reread  int64      // how far the line's file was read
+	answer  []byte     // to a handshake that another program has had, what is left of it
+	out     []byte     // frames that are to be sent, up to the end of a message
+	id      string     // of the request that they are
+	resumed bool       // an earlier program has left the connection
+	greeted bool       // the library has had its handshake
 }
 
 const (
@@ -56,7 +70,13 @@ func New(c net.Conn, shaken bool) (*Feed, error) {
 func (f *Feed) More() bool { return f.more > 0 }
 
 // Taken says that all messages that were read are written down.
-func (f *Feed) Taken() error { return f.take() }
+func (f *Feed) Taken() error {
+	if err := f.take(); err != nil || f.line == nil || f.line.Spilled() == 0 {
+		return err
+	}
+	f.reread = 0
+	return f.line.Clear()
+}
 
 // take takes what was read from the operating system.
 func (f *Feed) take() error {
@@ -68,6 +88,14 @@ func (f *Feed) take() error {
 
 // Read reads at most to the end of a frame.
 func (f *Feed) Read(p []byte) (int, error) {
+	if len(f.answer) > 0 {
+		n := copy(p, f.answer)
+		f.answer = f.answer[n:]
+		return n, nil
+	}
+	if f.line != nil && f.reread < f.line.Spilled() {
+		return f.readFile(p)
+	}
 	for f.at == f.stop && f.direct == 0 && len(p) > 0 {
 		if f.plain {
 			if err := f.take(); err != nil {
@@ -78,6 +106,9 @@ func (f *Feed) Read(p []byte) (int, error) {
 		if err := f.next(); err != nil {
 			return 0, err
 		}
+	}
+	if f.direct > 0 && f.line != nil {
+		return f.spill(p)
 	}
 	if f.direct > 0 {
 		n, err := f.Conn.Read(p[:min(int64(len(p)), f.direct)])

@@ -161,7 +161,7 @@ func (f *Front) kernel(id string) (*kernel.Kernel, error) {
 		return nil, fmt.Errorf("the program is ending")
 	}
 	k, err := kernel.Open(id, kernel.Options{
-		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Logf: f.Logf, Finished: f.finished, Gap: f.Gap, Again: f.Again,
+		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Left: f.upstream.Left != nil && f.upstream.Left(id), Logf: f.Logf, Finished: f.finished, Gap: f.Gap, Again: f.Again,
 		Dial: func(ctx context.Context, session string) (*websocketConn, *http.Response, error) {
 			return f.dialKernel(ctx, id, session)
 		},

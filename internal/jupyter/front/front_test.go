@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"keyway/internal/jupyter/wire"
 )
 
 // TestGuard asks every kind of route in every wrong way: none reaches the Jupyter
@@ -331,6 +333,32 @@ func TestRequestsWait(t *testing.T) {
 		if m := f.ask(); !strings.Contains(string(m.Metadata), cell) {
 			t.Errorf("%s came in place of that of cell %s", m.Metadata, cell)
 		}
+	}
+}
+
+// TestConnectedAnew tells pages under a running cell that the connection was made anew.
+func TestConnectedAnew(t *testing.T) {
+	f := newFake(t)
+	_, at := f.before(t.TempDir())
+	page := dial(t, at, "page")
+	page.execute("a")
+	m := f.ask()
+	f.status(m, "busy")
+	f.say(m, "iopub", "execute_input", map[string]any{"execution_count": 1, "code": "code"})
+	f.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: "before\n"})
+	page.until("stream")
+	f.drop()
+	page.until("clear_output")
+	got := page.until("stream")
+	if want := []string{"execute_input", "stream"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("shown again: %v", got)
+	}
+	page.until("stream") // the notice
+	f.say(m, "shell", "execute_reply", map[string]string{"status": "ok"})
+	f.status(m, "idle")
+	page.until("idle")
+	if _, body := get(t, at, "api/contents/dir/x.ipynb"); !strings.Contains(string(body), "connected to the kernel again here") || strings.Count(string(body), "before") != 1 {
+		t.Errorf("the notebook has %s", body)
 	}
 }
 

@@ -24,8 +24,13 @@ const maxBody = 256 << 20
 type Upstream struct {
 	// Dial connects to it: over a unix socket or the loopback.
 	Dial func(context.Context) (net.Conn, error)
-	// Feed connects for the websocket of a kernel; nil: Dial does.
-	Feed  func(ctx context.Context, kernel string) (net.Conn, error)
+	// Feed connects for the websocket of a kernel; nil: Dial does. Hold is called after
+	// the handshake on such a connection; an error is told only.
+	Feed func(ctx context.Context, kernel string) (net.Conn, error)
+	Hold func(conn net.Conn, kernel, protocol string) error
+	// Left reports whether Feed's connection is one that an earlier program has left; nil:
+	// none is.
+	Left  func(kernel string) bool
 	Base  string // base_url: begins and ends with a slash
 	Token string
 }
@@ -122,6 +127,11 @@ func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.
 	conn, resp, err := d.DialContext(ctx, u.String(), http.Header{"Authorization": {"token " + f.upstream.Token}})
 	if err != nil && resp == nil {
 		err = fmt.Errorf("the Jupyter server does not answer: %w", err)
+	}
+	if err == nil && f.upstream.Hold != nil {
+		if err := f.upstream.Hold(conn.NetConn(), id, conn.Subprotocol()); err != nil {
+			f.Logf("kernel %s: a restart of this program will lose what the kernel says meanwhile: %v", id, err)
+		}
 	}
 	return conn, resp, err
 }

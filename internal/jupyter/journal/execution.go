@@ -29,6 +29,8 @@ type Execution struct {
 	Written bool // the notebook's file has the outputs
 	Asking  bool // input() waits for an answer
 	Failed  bool // the reply tells of an error
+	Sent    bool // the request was sent whole
+	Mark    Mark // of what was written last
 
 	j      *Journal
 	number int
@@ -43,6 +45,7 @@ type onDisk struct {
 	file     *os.File // the last segment, open to append
 	lost     int64    // bytes that could not be written, and that no record tells of yet
 	queue    queue
+	over     bool // the end is queued: the files are to be closed
 }
 
 // queue is records for the last segment that are not yet written.
@@ -88,7 +91,7 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 // Append adds a message of the kernel which answers the execution's request, if it is
 // of use later. An error means that it is not on disk, and that the output will say so.
 func (e *Execution) Append(m wire.Message) error {
-	return errors.Join(e.Queue(m), e.j.Flush())
+	return errors.Join(e.Queue(m), e.j.flush())
 }
 
 // Queue is Append for one of several messages: the next Flush hands them to the
@@ -102,7 +105,8 @@ func (e *Execution) Queue(m wire.Message) error {
 	case m.Head.Type == "execute_input" && m.Channel == "iopub":
 		return e.mark(input, m)
 	case m.State() == "idle":
-		return errors.Join(e.mark(idle, m), e.finish())
+		e.over = true
+		return e.mark(idle, m)
 	case !showing(m):
 		return nil
 	}
@@ -122,11 +126,14 @@ func (e *Execution) Answered() error { e.Asking = false; return e.addNow(record{
 
 // End notes that the kernel was restarted or has died.
 func (e *Execution) End() error {
-	e.Ended = true
-	return errors.Join(e.add(record{ended, nil}), e.finish())
+	e.Ended, e.over = true, true
+	return e.addNow(record{ended, nil})
 }
 
-// Restarted notes that this program was started again under the execution.
+// WasSent notes that the request was sent whole.
+func (e *Execution) WasSent() error { e.Sent = true; return e.addNow(record{sent, nil}) }
+
+// Restarted notes that the connection was made anew under the execution.
 func (e *Execution) Restarted() error { return e.addNow(record{restarted, nil}) }
 
 // WasWritten notes whether the notebook's file has the outputs.
@@ -139,12 +146,19 @@ func (e *Execution) WasWritten(yes bool) error {
 	return e.addNow(record{k, nil})
 }
 
-func (e *Execution) addNow(r record) error { return errors.Join(e.add(r), e.j.Flush()) }
+func (e *Execution) addNow(r record) error { return errors.Join(e.add(r), e.j.flush()) }
 
-// finish closes the files of an execution to which nothing is added.
-func (e *Execution) finish() error {
-	err := e.compactLast(false)
-	e.close()
+// tend makes the last segment small if it has grown, or if nothing more is added.
+func (e *Execution) tend() (err error) {
+	switch {
+	case len(e.segments) == 0: // removed meanwhile
+	case e.over:
+		e.over = false
+		err = e.compactLast(false)
+		e.close()
+	case e.last().size > e.j.limits.Segment:
+		err = e.compactLast(true)
+	}
 	return err
 }
 
@@ -186,6 +200,10 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		e.Ended, e.Asking = true, false
 	case written, overwritten:
 		e.Written = r.kind == written
+	case sent:
+		e.Sent = true
+	case commit:
+		e.Mark = r.mark()
 	}
 	return true
 }
@@ -222,9 +240,6 @@ func (e *Execution) add(r record) error {
 		e.lost = 0
 	}
 	e.put(r, int64(len(r.data)))
-	if e.last().size > e.j.limits.Segment {
-		return e.compactLast(true)
-	}
 	return nil
 }
 
@@ -245,6 +260,7 @@ func (e *Execution) flush() error {
 	if len(e.queue.data) == 0 {
 		return nil
 	}
+	e.put(e.Mark.record(), 0)
 	n := int64(len(e.queue.data))
 	err := e.write(e.queue.data)
 	if err != nil {
@@ -308,7 +324,7 @@ func (e *Execution) compactSegment(at int) (cleared bool, err error) {
 	if _, err := readFile(e.path(e.segments[at].index), func(r record) error { records = append(records, r); return nil }); err != nil {
 		return false, err
 	}
-	records, cleared = compact(records)
+	records, cleared = compact(sealed(records))
 	return cleared, e.replace(at, records)
 }
 
@@ -329,7 +345,7 @@ func (e *Execution) load(index int) error {
 		switch r.kind {
 		case stream, gap, output, restarted:
 			return nil
-		case answered, ended, written, overwritten:
+		case answered, ended, written, overwritten, sent, commit:
 			e.take(r, wire.Message{})
 			return nil
 		}

@@ -42,8 +42,9 @@ type Journal struct {
 }
 
 // Open reads what is in the directory, which it makes if need be. A record that was
-// not written whole is cut off.
-func Open(dir string, limits Limits) (*Journal, error) {
+// not written whole is cut off. If the connection is still there from which the records
+// came, so are those of a write that was not whole: they come again.
+func Open(dir string, limits Limits, again bool) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -67,7 +68,13 @@ func Open(dir string, limits Limits) (*Journal, error) {
 			byNumber[number] = e
 			j.execs = append(j.execs, e)
 		}
-		if err := e.load(segment); err != nil {
+		if again {
+			err = uncommitted(e.path(segment))
+		}
+		if err == nil {
+			err = e.load(segment)
+		}
+		if err != nil {
 			return nil, err
 		}
 		j.next = max(j.next, number+1)
@@ -99,15 +106,39 @@ func (j *Journal) Find(id string) *Execution { return j.byID[id] }
 // Size is the size of all files in bytes.
 func (j *Journal) Size() int64 { return j.total }
 
-// Flush hands what was queued to the operating system. An error means that some of it is
-// not on disk, and that the outputs will say so.
-func (j *Journal) Flush() error {
-	var errs []error
+// Flush hands what was queued to the operating system, and notes with it what it comes
+// of. An error means that some of it is not on disk, and that the outputs will say so.
+func (j *Journal) Flush(m Mark) error {
 	for _, e := range j.queued {
+		e.Mark = m
+	}
+	return j.flush()
+}
+
+func (j *Journal) flush() error {
+	var errs []error
+	queued := j.queued
+	j.queued = nil
+	for _, e := range queued {
 		errs = append(errs, e.flush())
 	}
-	j.queued = j.queued[:0]
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, e := range queued { // all is committed: now it may be moved
+		errs = append(errs, e.tend())
+	}
 	return errors.Join(errs...)
+}
+
+// Marks are what was written last to each execution.
+func (j *Journal) Marks() (all []Mark) {
+	for _, e := range j.execs {
+		if e.Mark.Bytes > 0 && !slices.Contains(all, e.Mark) {
+			all = append(all, e.Mark)
+		}
+	}
+	return all
 }
 
 // Remove forgets an execution.
@@ -127,7 +158,7 @@ func (j *Journal) Remove(e *Execution) {
 
 // Close closes the files. The journal stays on disk.
 func (j *Journal) Close() {
-	_ = j.Flush() // counted as lost
+	_ = j.flush() // counted as lost
 	for _, e := range j.execs {
 		e.close()
 	}
@@ -149,7 +180,7 @@ func (j *Journal) trim() error {
 	if j.total <= j.limits.Kernel {
 		return nil
 	}
-	errs := []error{j.Flush()}
+	errs := []error{j.flush()}
 	for j.total > j.limits.Kernel {
 		if !slices.ContainsFunc(j.execs, func(e *Execution) bool { return e.dropMiddle(&errs) || e.dropAll(&errs) }) {
 			break
@@ -161,7 +192,7 @@ func (j *Journal) trim() error {
 // rewrite replaces a file in one step.
 func rewrite(path string, records []record) (size int64, err error) {
 	var data []byte
-	for _, r := range records {
+	for _, r := range sealed(records) {
 		data = r.append(data)
 	}
 	temporary := path + ".new"
@@ -170,6 +201,22 @@ func rewrite(path string, records []record) (size int64, err error) {
 		return 0, err
 	}
 	return int64(len(data)), os.Rename(temporary, path)
+}
+
+// uncommitted cuts off a file what is behind its last commit.
+func uncommitted(path string) error {
+	var at, size int64
+	_, err := readFile(path, func(r record) error {
+		size += int64(len(r.append(nil)))
+		if r.kind == commit {
+			at = size
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errTorn) {
+		return err
+	}
+	return os.Truncate(path, at)
 }
 
 // readFile reads the records of a segment. It returns the size of those that are whole.

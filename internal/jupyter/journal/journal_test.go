@@ -38,7 +38,7 @@ func replied() wire.Message {
 
 func open(t *testing.T, dir string, l Limits) *Journal {
 	t.Helper()
-	j, err := Open(dir, l)
+	j, err := Open(dir, l, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,16 +138,68 @@ func TestTornRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := len(whole) - len(textRecord("stdout", "two\n").append(nil))
+	second := len(whole) - len(Mark{}.record().append(nil))
+	first := second - len(textRecord("stdout", "two\n").append(nil))
 	for cut := first; cut < len(whole); cut++ {
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+		for _, again := range []bool{false, true} {
+			if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j, err := Open(dir, Default, again)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := j.Find("req")
+			appendAll(t, e, printed("three\n"))
+			want := "one\nthree\n"
+			if cut >= second && !again { // what comes again is not kept twice
+				want = "one\ntwo\nthree\n"
+			}
+			if got := shown(t, e); got != want {
+				t.Fatalf("cut at %d of %d, again %v: %q", cut, len(whole), again, got)
+			}
+			j.Close()
+		}
+	}
+}
+
+// Whatever is left out, merged or moved, a journal knows what was written last.
+func TestMarksStay(t *testing.T) {
+	dir := t.TempDir()
+	small := Limits{Segment: 4 << 10, Head: 1, Kernel: 16 << 10, Executions: 10}
+	j := open(t, dir, small)
+	e := begin(t, j, "req")
+	for i := range 200 {
+		if err := e.Queue(printed(fmt.Sprintf("%d %s\n", i, strings.Repeat("x", 500)))); err != nil {
 			t.Fatal(err)
 		}
-		again := open(t, dir, Default).Find("req")
-		appendAll(t, again, printed("three\n"))
-		if got := shown(t, again); got != "one\nthree\n" {
-			t.Fatalf("cut at %d of %d: %q", cut, len(whole), got)
+		mark := Mark{int64(i + 1), uint32(i)}
+		if err := j.Flush(mark); err != nil {
+			t.Fatal(err)
 		}
+		again, err := Open(dir, small, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := again.Marks(); len(got) != 1 || got[0] != mark || again.Find("req").Finished() {
+			t.Fatalf("after %d: %v", i, got)
+		}
+		if got, want := shown(t, again.Find("req")), shown(t, e); got != want {
+			t.Fatalf("after %d: %q, not %q", i, got, want)
+		}
+		again.Close()
+	}
+	if !strings.Contains(shown(t, e), "left out") {
+		t.Error("nothing was left out")
+	}
+	if err := e.Queue(status("idle")); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Flush(Mark{7, 7}); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, dir, small).Find("req"); got.Mark != (Mark{7, 7}) || !got.Finished() {
+		t.Errorf("at the end: %+v", got)
 	}
 }
 

@@ -26,8 +26,10 @@ const (
 	ended       kind = 'E' // the kernel was restarted or has died
 	written     kind = 'W' // the notebook's file has the outputs
 	overwritten kind = 'O' // the file was saved without them
-	restarted   kind = 'T' // this program was started again here
+	restarted   kind = 'T' // the connection was made anew here
 	gap         kind = 'G' // so many bytes are left out here, as a uvarint
+	sent        kind = 'D' // the request was sent whole
+	commit      kind = 'C' // a Mark: the records before it were written with what it is of
 )
 
 // record is a kind, the length of the data as a uvarint, the data, and the CRC-32C of
@@ -127,6 +129,39 @@ func (r record) text() (name, text string) {
 	return string(r.data[1:n]), string(r.data[n:])
 }
 
+// Mark is of the bytes that a connection has brought and that were written down together:
+// how many, and their CRC-32C.
+type Mark struct {
+	Bytes int64
+	Sum   uint32
+}
+
+func (m Mark) record() record {
+	return record{commit, binary.LittleEndian.AppendUint32(binary.AppendUvarint(nil, uint64(m.Bytes)), m.Sum)}
+}
+
+func (r record) mark() Mark {
+	bytes, n := binary.Uvarint(r.data)
+	if n <= 0 || len(r.data) != n+4 {
+		return Mark{}
+	}
+	return Mark{int64(bytes), binary.LittleEndian.Uint32(r.data[n:])}
+}
+
+// sealed has the last commit of some records at their end, and no other.
+func sealed(records []record) []record {
+	var last []record
+	kept := make([]record, 0, len(records))
+	for _, r := range records {
+		if r.kind == commit {
+			last = []record{r}
+			continue
+		}
+		kept = append(kept, r)
+	}
+	return append(kept, last...)
+}
+
 func gapRecord(bytes int64) record { return record{gap, binary.AppendUvarint(nil, uint64(bytes))} }
 
 func (r record) gap() int64 {
@@ -134,9 +169,9 @@ func (r record) gap() int64 {
 	return int64(n)
 }
 
-// restartText is shown where this program was started again under a cell: what the
-// Jupyter server had sent and nobody had written down is lost.
-const restartText = "\n[keyway-jupyter was started again here: what the kernel said in that moment may be missing]\n"
+// restartText is shown where the connection to the Jupyter server was made anew under a
+// cell: what that had sent and nobody had written down is lost.
+const restartText = "\n[keyway-jupyter has connected to the kernel again here: what it said in that moment may be missing]\n"
 
 // gapText is shown where output is left out.
 func gapText(bytes int64) string {

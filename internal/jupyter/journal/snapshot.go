@@ -151,30 +151,37 @@ func (p *player) give(m wire.Message) error {
 
 // Source is the code that was run, read from disk.
 func (e *Execution) Source() (string, error) {
-	var code string
-	found := errors.New("found")
-	if len(e.segments) == 0 {
-		return "", os.ErrNotExist
+	m, err := e.Request()
+	if err != nil {
+		return "", err
 	}
-	_, err := readFile(e.path(e.segments[0].index), func(r record) error {
+	var c struct {
+		Code string `json:"code"`
+	}
+	err = json.Unmarshal(m.Content, &c)
+	return c.Code, err
+}
+
+// Request is the message that asked for the execution, read from disk.
+func (e *Execution) Request() (m wire.Message, err error) {
+	if len(e.segments) == 0 {
+		return m, os.ErrNotExist
+	}
+	found := errors.New("found")
+	_, err = readFile(e.path(e.segments[0].index), func(r record) (err error) {
 		if r.kind != request {
 			return nil
 		}
-		m, err := r.message()
-		if err != nil {
+		if m, err = r.message(); err != nil {
 			return err
 		}
-		var c struct {
-			Code string `json:"code"`
-		}
-		if err := json.Unmarshal(m.Content, &c); err != nil {
-			return err
-		}
-		code = c.Code
 		return found
 	})
-	if errors.Is(err, found) {
-		return code, nil
+	switch {
+	case errors.Is(err, found):
+		return m, nil
+	case err == nil:
+		err = os.ErrNotExist
 	}
-	return code, err
+	return m, err
 }

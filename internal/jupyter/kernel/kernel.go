@@ -35,6 +35,8 @@ const (
 type Options struct {
 	Dir    string // for the journal
 	Limits journal.Limits
+	// Left says that the first connection of Dial is one that an earlier program has left.
+	Left bool
 	// Dial opens the kernel's websocket for a session at the Jupyter server. If it
 	// fails, the response may be nil.
 	Dial func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error)
@@ -62,6 +64,7 @@ type Kernel struct {
 	seen     map[string]uint64 // by session: all messages up to this number have arrived
 	seq      uint64
 	clients  map[*client]bool
+	unsent   []string // executions of an earlier program whose requests it may not have sent
 	outgoing []wire.Message
 	waiting  int // bytes of outgoing
 	wake     *sync.Cond
@@ -76,7 +79,7 @@ type Kernel struct {
 // Open reads the journal of a kernel and begins to connect. ended is called when the
 // Jupyter server does not know the kernel any more.
 func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
-	j, err := journal.Open(o.Dir, o.Limits)
+	j, err := journal.Open(o.Dir, o.Limits, o.Left)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +89,8 @@ func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
 	k.wake = sync.NewCond(&k.mu)
 	for _, e := range j.Executions() {
 		k.last[e.ID] = k.seq
-		if e.Running && !e.Finished() {
-			k.report(e.Restarted())
+		if !e.Sent && !e.Running && !e.Finished() {
+			k.unsent = append(k.unsent, e.ID)
 		}
 	}
 	if slices.ContainsFunc(j.Executions(), unwritten) {
@@ -157,6 +160,8 @@ func (k *Kernel) run(ctx context.Context) bool {
 func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	protocol := protocolOf(conn)
 	conn.SetReadLimit(wire.MaxMessage)
+	source, _ := conn.NetConn().(feed)
+	again := k.connected(source)
 	ctx, cancel := context.WithCancel(ctx)
 	var sender sync.WaitGroup
 	sender.Go(func() { k.send(ctx, conn, protocol) })
@@ -167,7 +172,6 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 		k.mu.Unlock()
 	})
 	defer func() { cancel(); stop(); _ = conn.Close(); k.broadcast(); sender.Wait() }()
-	source, _ := conn.NetConn().(feed)
 	var batch []wire.Message
 	decoder := wire.Decoder{Protocol: protocol}
 	for pace := (pace{}); ; {
@@ -182,29 +186,116 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 		if err == nil && source != nil && source.More() && len(batch) < maxBatch {
 			continue
 		}
-		k.fromKernel(batch)
+		if keepErr := k.keep(batch, source, again); keepErr != nil {
+			err, bad = keepErr, nil
+		}
+		again = false
 		clear(batch)
 		batch = batch[:0]
-		if (err == nil || bad != nil) && source != nil {
-			if err = source.Taken(); err == nil {
-				pace.wait(ctx)
-			}
-		}
 		if err != nil && bad == nil {
 			if ctx.Err() == nil {
 				k.options.Logf("kernel %s: the connection ended: %v", k.ID, err)
 			}
 			return
 		}
+		if source != nil {
+			pace.wait(ctx)
+		}
 	}
+}
+
+// keep writes messages down, hands them on, and takes them off the connection.
+func (k *Kernel) keep(batch []wire.Message, source feed, again bool) error {
+	if source == nil {
+		k.fromKernel(batch, journal.Mark{}, false)
+		return nil
+	}
+	mark, err := source.Mark()
+	if err != nil {
+		return err
+	}
+	k.fromKernel(batch, mark, again)
+	return source.Taken()
+}
+
+// connected prepares for a connection. It reports whether the first messages are those
+// that an earlier program has written down, and not taken.
+func (k *Kernel) connected(source feed) (again bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var last string
+	var resumed bool
+	if source != nil {
+		if last, resumed = source.Sent(); resumed {
+			again = k.known(source)
+			k.resend(last)
+		}
+	}
+	k.unsent = nil
+	for _, e := range k.journal.Executions() {
+		if e.Running && !e.Finished() && !resumed {
+			k.report(e.Restarted())
+			k.showAgain(e)
+		}
+	}
+	return again
+}
+
+// showAgain shows an execution to its owners from its beginning. The caller holds mu.
+func (k *Kernel) showAgain(e *journal.Execution) {
+	k.seq++
+	k.last[e.ID] = k.seq
+	for c := range k.clients {
+		if k.owns(e, c) {
+			c.add(item{replay: e.ID})
+		}
+	}
+}
+
+func (k *Kernel) known(source feed) bool {
+	again, err := source.Known(k.journal.Marks())
+	if err != nil {
+		k.options.Logf("kernel %s: %v", k.ID, err)
+	}
+	return again
+}
+
+// resend puts the requests that an earlier program has written down and not sent before
+// those of now. last is the one that it has sent last. The caller holds mu.
+func (k *Kernel) resend(last string) {
+	var all []wire.Message
+	for _, id := range k.unsent {
+		e := k.journal.Find(id)
+		if e == nil || id == last {
+			continue
+		}
+		m, err := e.Request()
+		if err != nil {
+			k.options.Logf("kernel %s: a request cannot be read: %v", k.ID, err)
+			continue
+		}
+		all = append(all, m)
+		k.waiting += m.Size()
+	}
+	k.outgoing = append(all, k.outgoing...)
 }
 
 // feed is a connection on which messages stay until they are written down.
 type feed interface {
 	// More reports whether another message can be read without waiting.
 	More() bool
+	// Mark is of the messages that were read and are not taken.
+	Mark() (journal.Mark, error)
 	// Taken says that all messages that were read are written down.
 	Taken() error
+	// Sending says which request the next message is.
+	Sending(id string)
+	// Sent is the last request that an earlier program has sent whole on this
+	// connection. resumed reports whether there was one.
+	Sent() (id string, resumed bool)
+	// Known looks for what one of the marks is of at the beginning of what is read. If
+	// it is found, the first messages, up to More's no, are that.
+	Known([]journal.Mark) (bool, error)
 }
 
 // maxBatch bounds how many messages are written down together.
@@ -250,18 +341,25 @@ func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.P
 		}
 		m := k.outgoing[0]
 		k.mu.Unlock()
+		if to, ok := conn.NetConn().(feed); ok {
+			to.Sending(m.Head.ID)
+		}
 		err := write(conn, protocol, m)
 		k.mu.Lock()
 		if err != nil {
 			_ = conn.Close() // ends the reader, too
 			return
 		}
+		if e := k.journal.Find(m.Head.ID); e != nil && !k.closed {
+			k.report(e.WasSent())
+		}
 		k.outgoing, k.waiting = k.outgoing[1:], k.waiting-m.Size()
 	}
 }
 
-// fromKernel writes messages down and hands them on.
-func (k *Kernel) fromKernel(batch []wire.Message) {
+// fromKernel writes messages down and hands them on. The mark is of all of them. again
+// says that those of executions with this mark are written down already.
+func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool) {
 	if len(batch) == 0 {
 		return
 	}
@@ -269,30 +367,44 @@ func (k *Kernel) fromKernel(batch []wire.Message) {
 	defer k.mu.Unlock()
 	finished := false
 	var errs []error
+	had := k.had(batch, mark, again)
 	for _, m := range batch {
-		if e := k.journal.Find(m.Origin.ID); e != nil {
+		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
 			was := e.Finished()
 			errs = append(errs, e.Queue(m))
 			finished = finished || !was && e.Finished()
 		}
 	}
-	k.report(errors.Join(append(errs, k.journal.Flush())...))
+	k.report(errors.Join(append(errs, k.journal.Flush(mark))...))
 	for _, m := range batch {
-		finished = k.handOn(m) || finished
+		finished = k.note(m) || finished
+		if !had[m.Origin.ID] {
+			k.handOn(m)
+		}
 	}
 	if finished && len(k.clients) == 0 {
 		k.tellFinished()
 	}
 }
 
-// handOn gives a message to the clients. It reports whether executions have ended by it
-// that nobody has told of. The caller holds mu.
-func (k *Kernel) handOn(m wire.Message) (finished bool) {
-	k.seq++
-	e := k.journal.Find(m.Origin.ID)
-	if e != nil {
-		k.last[e.ID] = k.seq
+// had are the executions whose messages an earlier program has written down. Who
+// connects gets these from the disk. The caller holds mu.
+func (k *Kernel) had(batch []wire.Message, mark journal.Mark, again bool) map[string]bool {
+	if !again {
+		return nil
 	}
+	all := map[string]bool{}
+	for _, m := range batch {
+		if e := k.journal.Find(m.Origin.ID); e != nil {
+			all[e.ID] = e.Mark == mark
+		}
+	}
+	return all
+}
+
+// note takes what a message says of the kernel. It reports whether executions have ended
+// by it that nobody has told of. The caller holds mu.
+func (k *Kernel) note(m wire.Message) (finished bool) {
 	switch state := m.State(); state {
 	case "":
 	case "restarting", "dead", "autorestarting":
@@ -301,12 +413,21 @@ func (k *Kernel) handOn(m wire.Message) (finished bool) {
 	default:
 		k.state = state
 	}
+	return finished
+}
+
+// handOn gives a message to the clients. The caller holds mu.
+func (k *Kernel) handOn(m wire.Message) {
+	k.seq++
+	e := k.journal.Find(m.Origin.ID)
+	if e != nil {
+		k.last[e.ID] = k.seq
+	}
 	for c := range k.clients {
 		if m.Channel == "iopub" || e == nil && c.is(m.Origin.Session) || e != nil && k.owns(e, c) {
 			c.add(item{m: m, seq: k.seq, recorded: e != nil})
 		}
 	}
-	return finished
 }
 
 func (k *Kernel) tellFinished() {

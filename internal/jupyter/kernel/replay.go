@@ -130,7 +130,7 @@ func (k *Kernel) Settle(marks []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, e := range slices.Clone(k.journal.Executions()) {
-		had := k.had(e)
+		had := k.hasHad(e)
 		switch {
 		case e.Finished() && (had || slices.Contains(marks, e.ID)):
 			k.remove(e)
@@ -140,9 +140,9 @@ func (k *Kernel) Settle(marks []string) {
 	}
 }
 
-// had reports whether an owner is connected and has had all of an execution. The
+// hasHad reports whether an owner is connected and has had all of an execution. The
 // caller holds mu.
-func (k *Kernel) had(e *journal.Execution) bool {
+func (k *Kernel) hasHad(e *journal.Execution) bool {
 	for c := range k.clients {
 		if k.owns(e, c) && k.seen[c.session] >= k.last[e.ID] {
 			return true

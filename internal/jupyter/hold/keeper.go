@@ -1,0 +1,219 @@
+//go:build unix
+
+package hold
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"keyway/internal/handover"
+)
+
+// Keeper is the parent's side. Its methods are called by one goroutine. The zero value
+// has no connections.
+type Keeper struct {
+	conn  *net.UnixConn // to the program that runs
+	serve sync.WaitGroup
+	obey  sync.WaitGroup
+
+	mu   sync.Mutex
+	held map[string]*held // by kernel
+}
+
+// held is one connection.
+type held struct {
+	note
+	conn    net.Conn
+	spill   *os.File
+	dropped bool // by the program, or in the middle of a message
+}
+
+// sendTime is how long a request that a killed program has left may take. Half of one
+// would spoil those after it.
+const sendTime = 5 * time.Second
+
+// Start makes the descriptor for a program that is to be started, which the caller
+// closes. What is held is waiting there.
+func (k *Keeper) Start() (*os.File, error) {
+	ours, theirs, err := pair()
+	if err != nil {
+		return nil, err
+	}
+	if k.held == nil {
+		k.held = map[string]*held{}
+	}
+	k.conn = ours
+	k.serve.Go(k.run)
+	return theirs, nil
+}
+
+// run gives the program what is held, and takes what it gives.
+func (k *Keeper) run() {
+	defer k.conn.Close()
+	k.mu.Lock()
+	for _, h := range k.held {
+		_ = k.give(h) // without it, the program connects anew
+	}
+	k.mu.Unlock()
+	if handover.SendEnd(k.conn) != nil {
+		return
+	}
+	for {
+		b, err := handover.Receive(k.conn, maxNote)
+		if err != nil {
+			return
+		}
+		if h, ask, err := receive(b); err == nil {
+			k.take(h, ask)
+		}
+	}
+}
+
+func (k *Keeper) give(h *held) error {
+	ours, theirs, err := pair()
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	if err := send(k.conn, h.note, h.conn, h.spill, theirs); err != nil {
+		return err
+	}
+	k.obey.Go(func() { h.obey(ours) })
+	return nil
+}
+
+func (k *Keeper) take(h *held, ask net.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if old := k.held[h.Kernel]; old != nil {
+		old.close()
+	}
+	k.held[h.Kernel] = h
+	k.obey.Go(func() { h.obey(ask) })
+}
+
+// Ended waits until all that the program has asked for before it ended is done.
+func (k *Keeper) Ended() {
+	k.serve.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.held {
+		_ = h.conn.SetReadDeadline(time.Now())
+		_ = h.conn.SetWriteDeadline(time.Now().Add(sendTime))
+	}
+	k.obey.Wait()
+	for id, h := range k.held {
+		_ = h.conn.SetDeadline(time.Time{})
+		if h.dropped {
+			h.close()
+			delete(k.held, id)
+		}
+	}
+}
+
+// Close closes all connections, after Ended.
+func (k *Keeper) Close() {
+	for _, h := range k.held {
+		h.close()
+	}
+	clear(k.held)
+}
+
+func (h *held) close() { _ = h.conn.Close(); _ = h.spill.Close() }
+
+// obey does what the program asks, until that ends.
+func (h *held) obey(ask net.Conn) {
+	defer ask.Close()
+	for r := bufio.NewReader(ask); ; {
+		c, err := readCommand(r)
+		if err == nil {
+			err = h.do(c, r)
+		}
+		if err == nil {
+			_, err = ask.Write(binary.BigEndian.AppendUint64(nil, uint64(h.Spilled)))
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (h *held) do(c command, r io.Reader) error {
+	switch c.ask {
+	case askSpill:
+		n, err := io.CopyN(io.NewOffsetWriter(h.spill, h.Spilled), h.conn, c.n)
+		h.Spilled += n
+		h.dropped = err != nil && !errors.Is(err, os.ErrDeadlineExceeded) // what was read and not written is lost
+		return err
+	case askClear:
+		h.Spilled = 0
+		return h.spill.Truncate(0)
+	case askSend:
+		data := make([]byte, c.n)
+		if _, err := io.ReadFull(r, data); err != nil {
+			return err // nothing of it was sent
+		}
+		if _, err := h.conn.Write(data); err != nil {
+			h.dropped = true
+			return err
+		}
+		if c.id != "" {
+			h.Sent = c.id
+		}
+		return nil
+	case askDrop:
+		h.dropped = true
+		return h.conn.Close()
+	}
+	return fmt.Errorf("%q is no command", c.ask)
+}
+
+// send gives the other process a connection with its file, and the way to ask.
+func send(to *net.UnixConn, n note, conn net.Conn, files ...*os.File) error {
+	state, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	b := handover.Bundle{State: state}
+	c, ok := conn.(sysConn)
+	if !ok {
+		return errNoDescriptor
+	}
+	if err := b.Add(c); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := b.Add(f); err != nil {
+			return err
+		}
+	}
+	return b.Send(to)
+}
+
+// receive is what the other process has sent.
+func receive(b handover.Bundle) (*held, net.Conn, error) {
+	h := &held{}
+	if len(b.Descriptors) != 3 || json.Unmarshal(b.State, &h.note) != nil {
+		b.Close()
+		return nil, nil, fmt.Errorf("no connection: %d descriptors", len(b.Descriptors))
+	}
+	conn, err := connOf(b.Descriptors[0])
+	h.spill = os.NewFile(uintptr(b.Descriptors[1]), "spill")
+	ask, askErr := connOf(b.Descriptors[2])
+	if err == nil {
+		err = askErr
+	}
+	if err != nil {
+		return nil, nil, err // of a descriptor: of no use to anybody
+	}
+	h.conn = conn
+	return h, ask, nil
+}

@@ -1,0 +1,164 @@
+//go:build unix
+
+package hold
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"keyway/internal/handover"
+)
+
+type sysConn interface{ syscall.Conn }
+
+var errNoDescriptor = errors.New("a connection without a file descriptor")
+
+// Lines are the program's side.
+type Lines struct {
+	conn *net.UnixConn
+	dir  string // for files
+
+	mu   sync.Mutex
+	left map[string]*Line // by kernel: what an earlier program has left
+}
+
+// Inherit reads what the parent holds from the descriptor that Start has made. Large
+// messages are in files without a name, on the disk of the directory.
+func Inherit(f *os.File, dir string) (*Lines, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errNoDescriptor, c.Close())
+	}
+	l := &Lines{conn: conn, dir: dir, left: map[string]*Line{}}
+	for {
+		b, err := handover.Receive(conn, maxNote)
+		if errors.Is(err, io.EOF) {
+			return l, nil
+		}
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		h, ask, err := receive(b)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		l.left[h.Kernel] = &Line{note: h.note, Conn: h.conn, spill: h.spill, ask: ask}
+	}
+}
+
+// Left reports whether an earlier program has left the connection of a kernel, which
+// Take has not yet returned.
+func (l *Lines) Left(kernel string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.left[kernel] != nil
+}
+
+// Take returns the connection that an earlier program has left, once, or nil.
+func (l *Lines) Take(kernel string) *Line {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := l.left[kernel]
+	delete(l.left, kernel)
+	return line
+}
+
+// Hold has the parent hold a connection on which the websocket's handshake is over, and
+// nothing else was read.
+func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
+	spill, err := os.CreateTemp(l.dir, "spill*.new")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(spill.Name()) // swept with the journals at worst
+	ask, theirs, err := pair()
+	if err != nil {
+		return nil, errors.Join(err, spill.Close())
+	}
+	defer theirs.Close()
+	n := note{Kernel: kernel, Protocol: protocol}
+	l.mu.Lock()
+	err = send(l.conn, n, conn, spill, theirs)
+	l.mu.Unlock()
+	if err != nil {
+		return nil, errors.Join(err, spill.Close(), ask.Close())
+	}
+	return &Line{note: n, Conn: conn, spill: spill, ask: ask}, nil
+}
+
+// Line is a connection that the parent holds, too. One goroutine reads, another may send.
+type Line struct {
+	note
+	net.Conn
+	spill *os.File
+
+	mu  sync.Mutex
+	ask net.Conn
+}
+
+// Protocol is the websocket's.
+func (l *Line) Protocol() string { return l.note.Protocol }
+
+// Sent is the last request that was sent whole before this program was started.
+func (l *Line) Sent() string { return l.note.Sent }
+
+// Spilled is how many bytes are in the file.
+func (l *Line) Spilled() int64 { return l.note.Spilled }
+
+// Spill moves n bytes of the connection to the end of the file.
+func (l *Line) Spill(n int64) (err error) {
+	l.note.Spilled, err = l.command(command{ask: askSpill, n: n}, nil)
+	return err
+}
+
+// Clear empties the file.
+func (l *Line) Clear() (err error) {
+	l.note.Spilled, err = l.command(command{ask: askClear}, nil)
+	return err
+}
+
+// ReadAt reads from the file.
+func (l *Line) ReadAt(p []byte, at int64) (int, error) { return l.spill.ReadAt(p, at) }
+
+// Send sends the frames of a request whole, or none of it if this program is killed
+// before the parent has it.
+func (l *Line) Send(data []byte, id string) error {
+	_, err := l.command(command{ask: askSend, n: int64(len(data)), id: id[:min(len(id), maxID)]}, data)
+	return err
+}
+
+// Close closes the connection in both processes, whatever they wait for.
+func (l *Line) Close() error {
+	if c, ok := l.Conn.(interface {
+		CloseRead() error
+		CloseWrite() error
+	}); ok {
+		_, _ = c.CloseRead(), c.CloseWrite() // ended by the server already
+	}
+	err := l.Conn.Close()
+	_, _ = l.command(command{ask: askDrop}, nil) // the parent is gone, or has closed it
+	return errors.Join(err, l.ask.Close(), l.spill.Close())
+}
+
+func (l *Line) command(c command, data []byte) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.ask.Write(append(c.append(nil), data...)); err != nil {
+		return 0, err
+	}
+	var answer [8]byte
+	if _, err := io.ReadFull(l.ask, answer[:]); err != nil {
+		return 0, err
+	}
+	return int64(binary.BigEndian.Uint64(answer[:])), nil
+}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 
+	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
 	"keyway/internal/table"
@@ -39,15 +42,85 @@ func listJobs(ctx context.Context, name string, words []string, columns int, out
 	if err := (inside{}).run(ctx, name, words...); err != nil {
 		return err
 	}
+	_, err := io.WriteString(out, kernelTable(inTime(kernels), columns))
+	return err
+}
+
+// inTime is what comes within kernelPatience, else none.
+func inTime(kernels <-chan []laptop.Kernel) []laptop.Kernel {
 	late := time.NewTimer(kernelPatience)
 	defer late.Stop()
 	select {
 	case all := <-kernels:
-		_, err := io.WriteString(out, kernelTable(all, columns))
-		return err
+		return all
 	case <-late.C:
 		return nil
 	}
+}
+
+// listJobsJSON is listJobs for programs: the job that serves the kernels has them.
+func listJobsJSON(ctx context.Context, name string, words []string, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	kernels := kernelsOf(ctx, name)
+	list := atMost{most: laptop.MaxJobList}
+	if err := (inside{out: &list}).run(ctx, name, words...); err != nil {
+		return err
+	}
+	if list.over {
+		return keyway.Errorf(keyway.Untrusted, "%s: the list of its jobs is longer than %d bytes", name, laptop.MaxJobList)
+	}
+	_, err := out.Write(withKernels(list.Bytes(), inTime(kernels)))
+	if err != nil {
+		return notWritten(err)
+	}
+	return nil
+}
+
+// atMost keeps what is written to it, up to a bound.
+type atMost struct {
+	bytes.Buffer
+	most int
+	over bool
+}
+
+// Write implements io.Writer. It never fails: who writes is to go on to the end.
+func (a *atMost) Write(p []byte) (int, error) {
+	a.over = a.over || a.Len()+len(p) > a.most
+	if !a.over {
+		a.Buffer.Write(p)
+	}
+	return len(p), nil
+}
+
+// withKernels adds the kernels to the job that serves them. A list that is not as it
+// should be stays as it is.
+func withKernels(list []byte, kernels []laptop.Kernel) []byte {
+	var jobs []json.RawMessage
+	if len(kernels) == 0 || json.Unmarshal(list, &jobs) != nil {
+		return list
+	}
+	at := -1
+	for i, job := range jobs {
+		var j laptop.Job
+		if json.Unmarshal(job, &j) == nil && j.Alive() && (j.Name == string(keeperSession) || at < 0 && j.Name == string(jupyterSession)) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return list
+	}
+	job := bytes.TrimSuffix(bytes.TrimSpace(jobs[at]), []byte("}"))
+	added, err := json.Marshal(kernels)
+	if err != nil {
+		return list
+	}
+	jobs[at] = fmt.Appendf(nil, `%s,"kernels":%s}`, job, added)
+	text, err := json.MarshalIndent(jobs, "", "  ")
+	if err != nil {
+		return list
+	}
+	return append(plain.Escape(text), '\n')
 }
 
 // kernelTable shows what each kernel does.

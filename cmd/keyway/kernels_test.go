@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -23,5 +25,45 @@ func TestKernelTable(t *testing.T) {
 	}
 	if kernelTable(nil, 80) != "" {
 		t.Error("no kernels, no table")
+	}
+}
+
+// TestKernelsInJSON adds kernels to the job that serves them, and to no other.
+func TestKernelsInJSON(t *testing.T) {
+	kernels := []laptop.Kernel{{ID: "0123456789", State: "busy", Running: 1, Notebook: "work/\x1btrain.ipynb"}}
+	const ended = `{"name": "jupyter", "state": "exited"}`
+	for list, want := range map[string]string{
+		`[{"name":"a","state":"running"},{"state":"running","name":"jupyter"}]`:            `[null,"work/train.ipynb"]`,
+		`[{"name":"jupyter","state":"running"},{"name":"jupyter-keep","state":"running"}]`: `[null,"work/train.ipynb"]`,
+		`[{"name":"jupyter-keep","state":"running"},{"name":"jupyter","state":"running"}]`: `["work/train.ipynb",null]`,
+		`[` + ended + `]`: `[null]`, `[]`: `[]`,
+	} {
+		var jobs []struct{ Kernels []laptop.Kernel }
+		got := withKernels([]byte(list), kernels)
+		if err := json.Unmarshal(got, &jobs); err != nil {
+			t.Fatalf("%v: %s", err, got)
+		}
+		books := []*string{}
+		for _, j := range jobs {
+			var book *string
+			if len(j.Kernels) == 1 {
+				plainly := strings.ReplaceAll(j.Kernels[0].Notebook, "\x1b", "")
+				book = &plainly
+			}
+			books = append(books, book)
+		}
+		if text, _ := json.Marshal(books); string(text) != want || bytes.ContainsRune(got, '\x1b') {
+			t.Errorf("%s became %s", list, got)
+		}
+	}
+	for _, list := range []string{"", "no list", `{"name":"jupyter","state":"running"}`, `["jupyter", 5]`} {
+		if got := withKernels([]byte(list), kernels); string(got) != list {
+			t.Errorf("%q became %q", list, got)
+		}
+	}
+	a := atMost{most: 3}
+	_, _ = a.Write([]byte("abc"))
+	if _, err := a.Write([]byte("d")); err != nil || !a.over || a.Len() != 3 {
+		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -165,6 +165,9 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 	if said := w.must(t, "keyway", "ls", "nb"); !strings.Contains(said, "busy") || !strings.Contains(said, "x.ipynb") {
 		t.Errorf("in mid-cell, ls says\n%s", said)
 	}
+	if said := w.must(t, "keyway", "ls", "nb", "--json"); !strings.Contains(said, `"notebook": "x.ipynb"`) || !strings.Contains(said, `"running": 1`) {
+		t.Errorf("in mid-cell, ls --json says\n%s", said)
+	}
 	v := w.openTerminal(t, 120, 30)
 	v.begin("keyway stop nb; echo left with $?")
 	v.await("a cell of x.ipynb, jupyter runs. Stop nb? [y/N]")

@@ -32,8 +32,9 @@ const (
 	identTimeout = 10 * time.Second
 
 	// A login may wait for a person to touch a hardware key, and the stream it
-	// comes through may stall while a laptop changes networks.
-	handshakeTimeout = 2 * time.Minute
+	// comes through may stall while a laptop changes networks. Before that, a spare
+	// stream may have waited for its ssh (internal/link, spareTime).
+	handshakeTimeout = 3 * time.Minute
 )
 
 // serverVersion begins with OpenSSH and a number because clients ask for OpenSSH's

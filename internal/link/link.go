@@ -62,6 +62,7 @@ type Link struct {
 	guard    guard
 	gate     gate
 	forwards forwards
+	spares   spares
 
 	mu      sync.Mutex
 	uplinks map[keyway.Place]*uplink

@@ -32,6 +32,8 @@ type PlaceStatus struct {
 	Streams []StreamStatus `json:"streams,omitempty"`
 	// Forwards are the ports of workspaces that commands have opened (keyway open).
 	Forwards []ForwardStatus `json:"forwards,omitempty"`
+	// Spares are the workspaces that hold a stream ready for the next ssh.
+	Spares []keyway.Name `json:"spares,omitempty"`
 }
 
 // StreamStatus tells of one ssh connection.
@@ -58,6 +60,7 @@ func (l *Link) status(w http.ResponseWriter, r *http.Request) {
 	for _, uplink := range l.uplinks {
 		p := uplink.status()
 		p.Forwards = l.forwards.status(uplink.place)
+		p.Spares = l.spares.ready(uplink)
 		for c := range l.lives {
 			if c.uplink == uplink {
 				p.Streams = append(p.Streams, c.status())

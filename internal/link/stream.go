@@ -48,7 +48,10 @@ type proxied struct {
 	screen  screen            // its terminal; may be nil
 	hostKey ed25519.PublicKey // of the guest; nil: no stream
 	said    []byte            // what the ssh said before the guest had answered, to be said again to a plain one
+	keeping bool              // the guest may still turn out to be a plain one
 	forgot  bool              // that was too much to be kept
+	spoke   func([]byte)      // hears what the ssh said first
+	spare   *stream.Conn      // a stream that was begun for whoever comes; nil: none
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	plain    atomic.Bool
@@ -149,6 +152,8 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 	defer unguard()
 	err := errPlain
 	if c.hostKey != nil {
+		c.spoke = func(first []byte) { l.began(c, first) }
+		c.spare = l.spareFor(c)
 		err = c.overStream(ctx, l.streamConfig(c))
 	}
 	if errors.Is(err, errPlain) && !c.forgot {
@@ -227,8 +232,13 @@ func (l *Link) gone(c *proxied) {
 // the uplink.
 func (l *Link) streamConfig(c *proxied) stream.Config {
 	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
+	return l.streamOver(d.Dial, c.hostKey)
+}
+
+// streamOver configures a stream to the guest of that host key.
+func (l *Link) streamOver(dial func(context.Context) (net.Conn, error), hostKey ed25519.PublicKey) stream.Config {
 	return stream.Config{
-		Dial: d.Dial, HostKey: c.hostKey, Budget: l.budget, Watcher: l.watcher,
+		Dial: dial, HostKey: hostKey, Budget: l.budget, Watcher: l.watcher,
 		Linger: closeTimeout, Logger: l.cfg.Log,
 	}
 }
@@ -304,13 +314,16 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// dial begins the stream, or continues one of another process.
+// dial begins the stream, or continues a spare or one of another process.
 func (c *proxied) dial(ctx context.Context, cfg stream.Config) (guest *stream.Conn, err error) {
-	if c.moving.state == nil {
-		guest, err = stream.Dial(ctx, cfg)
-	} else {
+	switch {
+	case c.moving.state != nil:
 		guest, err = stream.Restore(ctx, cfg, c.moving.state)
 		c.moving.state = nil
+	case c.spare != nil:
+		guest = c.spare
+	default:
+		guest, err = stream.Dial(ctx, cfg)
 	}
 	if err != nil {
 		return nil, err
@@ -351,22 +364,33 @@ func (c *proxied) upload(guest *stream.Conn, ended func()) {
 func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 	var in inlet
 	defer in.shrink()
-	keep := !guest.Status().Opened
+	c.keeping = !guest.Status().Opened
 	rest := c.moving.unsent
 	for {
+		c.heard(rest, guest)
 		n, err := guest.Write(rest)
 		if err != nil {
 			c.moving.unsent = slices.Clone(rest[n:])
 			return false
 		}
-		rest, err = in.read(c.ssh)
-		if keep && len(rest) > 0 {
-			keep = c.keep(rest, guest)
-		}
-		if err != nil {
+		if rest, err = in.read(c.ssh); err != nil {
 			c.moving.unsent = nil
 			return !errors.Is(err, os.ErrDeadlineExceeded)
 		}
+	}
+}
+
+// heard is told of each piece that the ssh has said.
+func (c *proxied) heard(b []byte, guest *stream.Conn) {
+	if len(b) == 0 {
+		return
+	}
+	if c.keeping {
+		c.keeping = c.keep(b, guest)
+	}
+	if c.spoke != nil {
+		c.spoke(b)
+		c.spoke = nil
 	}
 }
 

@@ -95,6 +95,13 @@ func (u *uplink) node(ctx context.Context, env []string, events chan api.Event) 
 	}
 }
 
+// current returns the connection; nil while the uplink is not up.
+func (u *uplink) current() *connection {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.up
+}
+
 // join returns the connection if the uplink is up, else the attempt under way,
 // begun if there was none, and whether the caller now waits for it.
 func (u *uplink) join(env []string, events chan api.Event) (*connection, *attempt, bool) {

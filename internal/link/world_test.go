@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -153,6 +154,7 @@ func (playedNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 type guest struct {
 	key     ed25519.PrivateKey
 	streams *stream.Server
+	visits  atomic.Int64 // streams accepted so far
 	all     sync.WaitGroup
 	l, old  net.Listener
 }
@@ -176,6 +178,7 @@ func startGuest(t *testing.T, dir string) *guest {
 	g.serve(g.l.Accept, func(c net.Conn) { g.streams.Handle(context.Background(), c) })
 	g.serve(g.old.Accept, oldGuest)
 	g.serve(func() (net.Conn, error) { return g.streams.Accept() }, func(c net.Conn) {
+		g.visits.Add(1)
 		io.Copy(c, c)
 		c.Close()
 	})

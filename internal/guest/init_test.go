@@ -114,6 +114,11 @@ func TestInitStartsTheServerAgain(t *testing.T) {
 	})
 	// The same host key, or the client would refuse.
 	w.output(w.ssh("ws", "true"))
+	info, err := w.home.ReadInfo()
+	must(t, err)
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", info.PID)); err != nil || string(comm) != keyway.GuestProgram+"\n" {
+		t.Errorf("ps names it %q, %v", comm, err)
+	}
 	if !lives(pid) {
 		t.Fatal("the job has ended with the server")
 	}

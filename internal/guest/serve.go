@@ -29,6 +29,8 @@ func serveMain(home keyway.Home, _ []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	log := &logger{os.Stderr}
+	// The kernel names a process after the file that it runs, which was /proc/self/exe.
+	_ = os.WriteFile("/proc/self/comm", []byte(keyway.GuestProgram), 0)
 	if err := concealMemory(home); err != nil {
 		log.warn("the server's memory is not closed to other processes", "error", err)
 	}

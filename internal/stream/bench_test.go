@@ -90,7 +90,10 @@ func benchServer(b testing.TB) func() (client, server *Conn) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if server, err = s.Accept(); err != nil {
+		if server, err = s.Accept(); err == nil {
+			err = server.Vouch()
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { client.CloseWithError(io.ErrClosedPipe) })

@@ -86,15 +86,17 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 // create makes the workspace by the first mode that works and leaves nothing if
 // none does.
 func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
-	why, err := e.client.RemoteReason(ctx)
+	// Podman takes up to a second for it: once is enough.
+	said, err := e.client.Said(ctx)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
+	why := e.client.RemoteReason(said)
 	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := e.note(ctx, s.Name); err != nil {
+	if err := e.note(s.Name, said); err != nil {
 		return keyway.Workspace{}, errors.Join(err, e.homes.Remove(s.Name))
 	}
 	mode := modeBind

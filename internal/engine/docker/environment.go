@@ -44,9 +44,9 @@ func (e *Engine) Environments(ctx context.Context, names []keyway.Name) ([]keywa
 	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
 	}
-	found, err := e.client.Info(ctx, client.InfoOptions{})
+	said, err := e.client.Said(ctx)
 	if err != nil {
-		return nil, e.client.Explain(ctx, err)
+		return nil, err
 	}
 	all := make([]keyway.Environment, len(names))
 	free := make(chan struct{}, surveyors)
@@ -57,7 +57,7 @@ func (e *Engine) Environments(ctx context.Context, names []keyway.Name) ([]keywa
 			defer func() { <-free }()
 			timed, cancel := context.WithTimeout(ctx, surveyTime)
 			defer cancel()
-			env, err := e.environment(timed, name, found.Info)
+			env, err := e.environment(timed, name, said)
 			if err != nil && timed.Err() != nil && ctx.Err() == nil {
 				err = keyway.Errorf(keyway.GuestFailed, "%s does not show its files within %v", name, surveyTime).Advise(keyway.MakeAnew, string(name))
 			}

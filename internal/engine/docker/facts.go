@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/types/system"
-	"github.com/moby/moby/client"
 
 	"keyway/internal/keyway"
 )
@@ -18,15 +17,15 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 	if err != nil {
 		return keyway.EngineFacts{}, err
 	}
-	found, err := e.client.Info(ctx, client.InfoOptions{})
+	said, err := e.client.Said(ctx)
 	if err != nil {
+		return keyway.EngineFacts{}, err
+	}
+	f := facts(said, d.Podman, e.client.Local(), "/")
+	if f.Rootless, err = e.client.Rootless(ctx, d, said); err != nil {
 		return keyway.EngineFacts{}, e.client.Explain(ctx, err)
 	}
-	f := facts(found.Info, d.Podman, e.client.Local(), "/")
-	if f.Rootless, err = e.client.Rootless(ctx, d, found.Info); err != nil {
-		return keyway.EngineFacts{}, e.client.Explain(ctx, err)
-	}
-	f.RemoteDaemon = e.client.RemoteReasonIn(found.Info)
+	f.RemoteDaemon = e.client.RemoteReason(said)
 	f.Image, err = e.Present(ctx, image)
 	return f, err
 }

@@ -3,34 +3,35 @@ package docker
 import (
 	"context"
 
-	"github.com/moby/moby/client"
+	"github.com/moby/moby/api/types/system"
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
 )
 
-// Which implements engine.Identified. Where a daemon keeps its containers is its own.
+// Which implements engine.Identified.
+func (e *Engine) Which(ctx context.Context) (engine.Daemon, error) {
+	said, err := e.client.Said(ctx)
+	if err != nil {
+		return engine.Daemon{}, err
+	}
+	return e.which(said), nil
+}
+
+// which is the daemon that has said this. Where a daemon keeps its containers is its own.
 // Docker has an ID beside that, which tells it from one on another machine; up to 24 all
 // of root's on a machine have the same. Podman invents one for each answer.
-func (e *Engine) Which(ctx context.Context) (engine.Daemon, error) {
-	info, err := e.client.Info(ctx, client.InfoOptions{})
-	if err != nil {
-		return engine.Daemon{}, e.client.Explain(ctx, err)
-	}
-	id := info.Info.DockerRootDir
+func (e *Engine) which(said system.Info) engine.Daemon {
+	id := said.DockerRootDir
 	if !e.client.Known().Podman {
-		id += " " + info.Info.ID
+		id += " " + said.ID
 	}
-	return engine.Daemon{ID: id, At: e.client.Address()}, nil
+	return engine.Daemon{ID: id, At: e.client.Address()}
 }
 
 // note remembers which daemon is to have the workspace, before that has anything of it.
-func (e *Engine) note(ctx context.Context, name keyway.Name) error {
-	here, err := e.Which(ctx)
-	if err != nil {
-		return err
-	}
-	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon = here })
+func (e *Engine) note(name keyway.Name, said system.Info) error {
+	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon = e.which(said) })
 }
 
 // mine refuses what another daemon has: that this one has no container of that name says

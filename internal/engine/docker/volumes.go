@@ -170,12 +170,12 @@ func (e *Engine) settled(ctx context.Context, d daemon.Identity, s keyway.Spec) 
 	if !s.Caller && !shm {
 		return s, nil
 	}
-	found, err := e.client.Info(ctx, client.InfoOptions{})
+	said, err := e.client.Said(ctx)
 	if err != nil {
-		return s, e.client.Explain(ctx, err)
+		return s, err
 	}
 	if shm {
-		s.ShmSize = defaultShm(found.Info.MemTotal, s.Memory)
+		s.ShmSize = defaultShm(said.MemTotal, s.Memory)
 	}
 	if s.Caller {
 		s.Caller, s.User = false, caller(d, os.Getuid(), os.Getgid())

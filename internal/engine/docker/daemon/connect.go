@@ -111,22 +111,19 @@ func identify(ctx context.Context, c *client.Client) (Identity, error) {
 	return Identity{Version: v.Version, Arch: v.Arch}, nil
 }
 
-// RemoteReason says why the daemon cannot mount this machine's files, or why containers
-// could not use them; empty: nothing is known to be in the way.
-func (c *Client) RemoteReason(ctx context.Context) (string, error) {
-	if !c.at.local() {
-		return remoteDaemon(c.at, "", nil), nil
-	}
-	// Not asked when the daemon is identified: Podman takes up to a second for it.
-	info, err := c.Info(ctx, client.InfoOptions{})
+// Said is what the daemon says of itself. Podman takes up to a second for the answer.
+func (c *Client) Said(ctx context.Context) (system.Info, error) {
+	found, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return "", c.Explain(ctx, err)
+		return system.Info{}, c.Explain(ctx, err)
 	}
-	return c.RemoteReasonIn(info.Info), nil
+	return found.Info, nil
 }
 
-// RemoteReasonIn is RemoteReason by what the daemon has said of itself.
-func (c *Client) RemoteReasonIn(said system.Info) string {
+// RemoteReason reports why the daemon, which has said this, cannot mount this machine's
+// files, or why containers could not use them. It is empty if nothing is known to be in
+// the way.
+func (c *Client) RemoteReason(said system.Info) string {
 	return remoteDaemon(c.at, said.OperatingSystem, said.SecurityOptions)
 }
 

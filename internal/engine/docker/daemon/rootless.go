@@ -7,21 +7,20 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/types/system"
-	"github.com/moby/moby/client"
 )
 
 // Inquire asks whose the daemon is and what it can limit. Podman takes up to a second
 // for the answer.
 func (c *Client) Inquire(ctx context.Context, d Identity) (Identity, error) {
-	found, err := c.Info(ctx, client.InfoOptions{})
+	said, err := c.Said(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.Rootless, err = c.Rootless(ctx, d, said)
 	if err != nil {
 		return d, c.Explain(ctx, err)
 	}
-	d.Rootless, err = c.Rootless(ctx, d, found.Info)
-	if err != nil {
-		return d, c.Explain(ctx, err)
-	}
-	d.Limitless = d.Podman && d.Rootless && found.Info.CgroupVersion == "1"
+	d.Limitless = d.Podman && d.Rootless && said.CgroupVersion == "1"
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known = &d

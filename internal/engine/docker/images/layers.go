@@ -48,11 +48,11 @@ func (s *Store) HaveLayers(ctx context.Context, layers []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	host, err := s.client.Info(ctx, client.InfoOptions{})
+	said, err := s.client.Said(ctx)
 	if err != nil {
-		return 0, s.client.Explain(ctx, err)
+		return 0, err
 	}
-	if d.Podman || byContainerd(host.Info) {
+	if d.Podman || byContainerd(said) {
 		return 0, nil // they want each file that an archive names
 	}
 	all, err := s.client.ImageList(ctx, client.ImageListOptions{})

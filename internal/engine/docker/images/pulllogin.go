@@ -3,8 +3,6 @@ package images
 import (
 	"context"
 
-	"github.com/moby/moby/client"
-
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
@@ -30,8 +28,8 @@ func (s *Store) ForgetsParts(ctx context.Context) bool {
 	if err != nil || d.Podman {
 		return false
 	}
-	host, err := s.client.Info(ctx, client.InfoOptions{})
-	return err == nil && !byContainerd(host.Info)
+	said, err := s.client.Said(ctx)
+	return err == nil && !byContainerd(said)
 }
 
 // auth is what the daemon needs for a pull from a registry. A login is for one registry,

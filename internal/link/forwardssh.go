@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 const (
@@ -36,7 +36,7 @@ const (
 )
 
 // goodSocket has nothing in it that ssh or its -L gives a meaning.
-var goodSocket = regexp.MustCompile(`^/[A-Za-z0-9._/+=,-]+$`)
+var goodSocket = lazyregexp.New(`^/[A-Za-z0-9._/+=,-]+$`)
 
 // errPortTaken says that another program has the local port.
 var errPortTaken = errors.New("the port is taken")

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"keyway/internal/lazyregexp"
 )
 
 // fault is what an ssh says has gone wrong.
@@ -45,19 +47,19 @@ type sshState struct {
 // such a line is the host's from there on, with all that follows it. So what a host
 // says can at most make the fault one that is the host's.
 var (
-	reUnresolved   = regexp.MustCompile(`^\S+: Could not resolve hostname (\S*): (.*)$`)
-	reUnconnected  = regexp.MustCompile(`^ssh: connect to (?:host|address) (\S+) port (\d+): (.*)$`)
-	reRefused      = regexp.MustCompile(`^(?:\S+@)?\S+: Permission denied \(([a-z0-9@.,-]*)\)\.$`)
-	reDismissed    = regexp.MustCompile(`^Received disconnect from \S+ port \d+:\d+: (.*)$`)
-	reChannel      = regexp.MustCompile(`^channel \d+: open failed: (administratively prohibited|connect failed|unknown channel type|resource shortage)(?:: (.*))?$`)
-	reNoCommon     = regexp.MustCompile(`^Unable to negotiate with \S+(?: port \d+)?: (no matching [a-z ]{1,40} found)?(.*)$`)
-	reOffending    = regexp.MustCompile(`^Offending \S+ key in (.*):(\d+)$`)
-	reChanged      = regexp.MustCompile(`^Host key for (\S+) has changed and you have requested strict checking\.$`)
-	reFingerprint  = regexp.MustCompile(`^(SHA256:[A-Za-z0-9+/]+)\.$`)
-	reBadConfig    = regexp.MustCompile(`^\S.* line \d+: |^\S+: terminating, \d+ bad configuration options|^command-line(:| line)`)
-	reDropped      = regexp.MustCompile(`^(kex_exchange_identification|ssh_exchange_identification|banner exchange|kex_protocol_error)\b|^Connection (closed|reset) by |^Connection to \S+ port \d+ timed out|^Connection timed out during banner exchange|^ssh_dispatch_run_fatal: `)
-	reUnidentified = regexp.MustCompile(`^(kex|ssh)_exchange_identification: `)
-	reBroken       = regexp.MustCompile(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
+	reUnresolved   = lazyregexp.New(`^\S+: Could not resolve hostname (\S*): (.*)$`)
+	reUnconnected  = lazyregexp.New(`^ssh: connect to (?:host|address) (\S+) port (\d+): (.*)$`)
+	reRefused      = lazyregexp.New(`^(?:\S+@)?\S+: Permission denied \(([a-z0-9@.,-]*)\)\.$`)
+	reDismissed    = lazyregexp.New(`^Received disconnect from \S+ port \d+:\d+: (.*)$`)
+	reChannel      = lazyregexp.New(`^channel \d+: open failed: (administratively prohibited|connect failed|unknown channel type|resource shortage)(?:: (.*))?$`)
+	reNoCommon     = lazyregexp.New(`^Unable to negotiate with \S+(?: port \d+)?: (no matching [a-z ]{1,40} found)?(.*)$`)
+	reOffending    = lazyregexp.New(`^Offending \S+ key in (.*):(\d+)$`)
+	reChanged      = lazyregexp.New(`^Host key for (\S+) has changed and you have requested strict checking\.$`)
+	reFingerprint  = lazyregexp.New(`^(SHA256:[A-Za-z0-9+/]+)\.$`)
+	reBadConfig    = lazyregexp.New(`^\S.* line \d+: |^\S+: terminating, \d+ bad configuration options|^command-line(:| line)`)
+	reDropped      = lazyregexp.New(`^(kex_exchange_identification|ssh_exchange_identification|banner exchange|kex_protocol_error)\b|^Connection (closed|reset) by |^Connection to \S+ port \d+ timed out|^Connection timed out during banner exchange|^ssh_dispatch_run_fatal: `)
+	reUnidentified = lazyregexp.New(`^(kex|ssh)_exchange_identification: `)
+	reBroken       = lazyregexp.New(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
 )
 
 // afterthoughts follow a fault, or say nothing of one.
@@ -75,15 +77,15 @@ const (
 func readState(lines []string) sshState {
 	s := sshState{authenticated: slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Authenticated to ") })}
 	for i, l := range lines {
-		if m := reNoCommon.FindStringSubmatch(l); m != nil {
+		if m := reNoCommon().FindStringSubmatch(l); m != nil {
 			s.fault, s.detail, s.said = noCommon, strings.TrimSpace(m[1]), m[2]
 			return s
 		}
-		if m := reDismissed.FindStringSubmatch(l); m != nil {
+		if m := reDismissed().FindStringSubmatch(l); m != nil {
 			s.fault, s.said = dismissed, strings.TrimSuffix(m[1], " [preauth]")
 			return s
 		}
-		if m := reChannel.FindStringSubmatch(l); m != nil && s.authenticated && lines[len(lines)-1] != l && slices.Contains(lines[i:], stdioFailure) {
+		if m := reChannel().FindStringSubmatch(l); m != nil && s.authenticated && lines[len(lines)-1] != l && slices.Contains(lines[i:], stdioFailure) {
 			s.fault, s.detail, s.said = notThrough, m[1], m[2]
 			if m[1] == "administratively prohibited" {
 				s.fault = mayNotThrough
@@ -99,12 +101,12 @@ func readState(lines []string) sshState {
 func (s *sshState) readLast(lines []string) {
 	last := ""
 	for _, l := range slices.Backward(lines) {
-		if !slices.ContainsFunc(afterthoughts, func(a string) bool { return strings.HasPrefix(l, a) && !reDropped.MatchString(l) }) {
+		if !slices.ContainsFunc(afterthoughts, func(a string) bool { return strings.HasPrefix(l, a) && !reDropped().MatchString(l) }) {
 			last = l
 			break
 		}
 	}
-	match := func(re *regexp.Regexp) (m []string) { return re.FindStringSubmatch(last) }
+	match := func(re func() *regexp.Regexp) (m []string) { return re().FindStringSubmatch(last) }
 	switch {
 	case last == "":
 	case last == keyFailure:
@@ -120,13 +122,13 @@ func (s *sshState) readLast(lines []string) {
 		s.fault, s.host, s.detail = unconnected, m[1], m[3]
 	case match(reRefused) != nil:
 		s.fault, s.detail = refused, match(reRefused)[1]
-	case reBadConfig.MatchString(last):
+	case reBadConfig().MatchString(last):
 		s.fault, s.detail = badConfig, last
-	case reUnidentified.MatchString(last):
+	case reUnidentified().MatchString(last):
 		s.fault, s.detail = unidentified, last
-	case reDropped.MatchString(last) && !s.authenticated:
+	case reDropped().MatchString(last) && !s.authenticated:
 		s.fault, s.detail = dropped, last
-	case reDropped.MatchString(last) || reBroken.MatchString(last):
+	case reDropped().MatchString(last) || reBroken().MatchString(last):
 		s.fault, s.detail = broken, last
 	default:
 		s.fault, s.detail = unexplained, last
@@ -141,13 +143,13 @@ func (s *sshState) readHostKey(lines []string) {
 		switch {
 		case l == keyIsChanged:
 			s.fault = keyChanged
-		case reOffending.MatchString(l) && s.file == "":
-			m := reOffending.FindStringSubmatch(l)
+		case reOffending().MatchString(l) && s.file == "":
+			m := reOffending().FindStringSubmatch(l)
 			s.file, s.line = m[1], m[2]
-		case reFingerprint.MatchString(l):
-			s.shown = reFingerprint.FindStringSubmatch(l)[1]
-		case reChanged.MatchString(l):
-			s.name = reChanged.FindStringSubmatch(l)[1]
+		case reFingerprint().MatchString(l):
+			s.shown = reFingerprint().FindStringSubmatch(l)[1]
+		case reChanged().MatchString(l):
+			s.name = reChanged().FindStringSubmatch(l)[1]
 		}
 	}
 }

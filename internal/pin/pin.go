@@ -14,12 +14,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"keyway/internal/compat"
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	"keyway/internal/plain"
 )
 
@@ -92,8 +92,8 @@ func clean(env keyway.Environment) keyway.Environment {
 	for i, v := range env.Variables {
 		env.Variables[i] = keyway.Variable{Name: line(v.Name), Hash: line(v.Hash)}
 	}
-	env.Image.Digests = slices.DeleteFunc(slices.Clone(env.Image.Digests), func(d string) bool { return !sha.MatchString(d) })
-	if !sha.MatchString(env.Image.ID) {
+	env.Image.Digests = slices.DeleteFunc(slices.Clone(env.Image.Digests), func(d string) bool { return !sha().MatchString(d) })
+	if !sha().MatchString(env.Image.ID) {
 		env.Image.ID = ""
 	}
 	return env
@@ -126,7 +126,7 @@ func told(variables []string) keyway.Software {
 	env := map[string]string{}
 	for _, kv := range variables {
 		name, value, _ := strings.Cut(kv, "=")
-		if len(value) <= maxWord && word.MatchString(value) {
+		if len(value) <= maxWord && word().MatchString(value) {
 			env[name] = value
 		}
 	}
@@ -138,7 +138,7 @@ func told(variables []string) keyway.Software {
 
 const maxWord = 128
 
-var word = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+:~_-]*$`)
+var word = lazyregexp.New(`^[0-9A-Za-z][0-9A-Za-z.+:~_-]*$`)
 
 // Find is the pin of a template for an architecture. If there is only one for others, it
 // says for which.
@@ -245,7 +245,7 @@ func Parse(data []byte) (Lock, error) {
 }
 
 // sha is the only form of a hash.
-var sha = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var sha = lazyregexp.New(`^sha256:[0-9a-f]{64}$`)
 
 // check refuses what keyway pin has not written.
 func (p Pin) check() error {
@@ -253,7 +253,7 @@ func (p Pin) check() error {
 		return keyway.Errorf(keyway.BadConfig, "a pin in it has no template or no architecture, or what pins do not have")
 	}
 	for _, digest := range append(slices.Clone(p.Image.Digests), p.Image.ID) {
-		if digest != "" && !sha.MatchString(digest) {
+		if digest != "" && !sha().MatchString(digest) {
 			return keyway.Errorf(keyway.BadConfig, "%.80q in it is no digest", digest)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // Bounds on what a registry is asked for and says.
@@ -163,10 +163,10 @@ func nearest(ref name.Reference, options []remote.Option) []string {
 }
 
 // parts are the words and numbers of a tag.
-var parts = regexp.MustCompile(`[0-9.]+|[a-z]+`)
+var parts = lazyregexp.New(`[0-9.]+|[a-z]+`)
 
 // validTag is what a tag may be; anything else is a registry's mischief.
-var validTag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var validTag = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // near orders tags by how many of the words of the one asked for they have, and then by
 // how few letters differ: 2.8.0-cuda12.6-cudnn9-devel before 1.0-cuda11.8-devel for
@@ -177,14 +177,14 @@ func near(want string, tags []string) []string {
 		shared int
 		far    int
 	}
-	words := parts.FindAllString(want, -1)
+	words := parts().FindAllString(want, -1)
 	var all []candidate
 	for _, tag := range tags {
-		if !validTag.MatchString(tag) {
+		if !validTag().MatchString(tag) {
 			continue
 		}
 		c := candidate{tag: tag, far: keyway.Distance(want[:min(len(want), maxTag)], tag)}
-		have := parts.FindAllString(tag, -1)
+		have := parts().FindAllString(tag, -1)
 		for _, w := range words {
 			if slices.Contains(have, w) || slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, w+".") }) {
 				c.shared++

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // devcontainerName is how the template of a devcontainer.json is called.
@@ -74,18 +74,18 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 // withoutComments is JSON whose comments and tabs outside of strings are blanks: lines
 // stay where they are.
 func withoutComments(data []byte) []byte {
-	return notJSON.ReplaceAllFunc(data, func(found []byte) []byte {
+	return notJSON().ReplaceAllFunc(data, func(found []byte) []byte {
 		if found[0] == '"' {
 			return found
 		}
-		return notNewline.ReplaceAll(found, []byte(" "))
+		return notNewline().ReplaceAll(found, []byte(" "))
 	})
 }
 
 var (
 	// notJSON finds comments and tabs; and strings, in which there are none.
-	notJSON    = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?s:.*?)\*/|\t`)
-	notNewline = regexp.MustCompile(`[^\n]`)
+	notJSON    = lazyregexp.New(`"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?s:.*?)\*/|\t`)
+	notNewline = lazyregexp.New(`[^\n]`)
 )
 
 // devcontainer is one that is being taken over.
@@ -171,7 +171,7 @@ func (d *devcontainer) take(name string, n *yaml.Node) {
 }
 
 // variablePattern finds ${…} in a value.
-var variablePattern = regexp.MustCompile(`\$\{([^}]*)\}`)
+var variablePattern = lazyregexp.New(`\$\{([^}]*)\}`)
 
 // substituted is a value with its variables as Compose writes them: those of the laptop's
 // environment. Others have no value here.
@@ -179,12 +179,12 @@ func substituted(text string) (string, bool) {
 	ok := true
 	var b strings.Builder
 	rest := 0
-	for _, m := range variablePattern.FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range variablePattern().FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(strings.ReplaceAll(text[rest:m[0]], "$", "$$"))
 		rest = m[1]
 		kind, name, _ := strings.Cut(text[m[2]:m[3]], ":")
 		name, def, hasDefault := strings.Cut(name, ":")
-		ok = ok && (kind == "localEnv" || kind == "env") && environmentName.MatchString(name) && !strings.ContainsAny(def, "${}")
+		ok = ok && (kind == "localEnv" || kind == "env") && environmentName().MatchString(name) && !strings.ContainsAny(def, "${}")
 		if hasDefault {
 			name += ":-" + def
 		}
@@ -194,7 +194,7 @@ func substituted(text string) (string, bool) {
 	return b.String(), ok
 }
 
-var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // word is the text of n for a field of the service; false: it was left.
 func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {

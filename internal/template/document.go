@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // Bounds on a file. Those who write templates need a hundredth of them.
@@ -76,13 +76,13 @@ func parseDocument(file string, data []byte) (*document, error) {
 }
 
 // atLine finds the line in an error of the YAML parser's.
-var atLine = regexp.MustCompile(`line (\d+): `)
+var atLine = lazyregexp.New(`line (\d+): `)
 
 // syntax is an error of the YAML parser's, in the form that the others have.
 func (d *document) syntax(err error) error {
 	said := strings.TrimPrefix(err.Error(), "yaml: ")
 	where := d.file
-	if at := atLine.FindStringSubmatchIndex(said); at != nil {
+	if at := atLine().FindStringSubmatchIndex(said); at != nil {
 		where += ":" + said[at[2]:at[3]]
 		said = said[:at[0]] + said[at[1]:]
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // service is the part of a document that one workspace is made from.
@@ -208,14 +208,14 @@ func substitute(text string, mapping compose.Mapping) (string, error) {
 }
 
 // inPath finds the path of fields in an error of compose-go's.
-var inPath = regexp.MustCompile(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.\[\]-]+'?`)
+var inPath = lazyregexp.New(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.\[\]-]+'?`)
 
 // explain is an error of compose-go's with the line that it is about.
 func (d *document) explain(err error) error {
 	var unset errUnset
 	said := strings.Join(strings.Fields(err.Error()), " ")
 	where, message := d.root, said
-	if found := inPath.FindString(said); found != "" {
+	if found := inPath().FindString(said); found != "" {
 		path := strings.Trim(found, "'")
 		where = at(d.root, strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }))
 		message = strings.Trim(strings.Replace(said, found, short(path), 1), ": ")

@@ -2,11 +2,11 @@ package agentd
 
 import (
 	"context"
-	"runtime/debug"
+	"math"
 	"runtime/metrics"
 	"time"
 
-	"keyway/internal/agent"
+	"keyway/internal/memory"
 )
 
 // tidyInterval bounds how long an agent keeps memory that a burst of requests
@@ -19,19 +19,21 @@ const tidyInterval = 10 * time.Second
 func tidyMemory(ctx context.Context) {
 	tick := time.NewTicker(tidyInterval)
 	defer tick.Stop()
-	for seen := collections(); ; {
+	for seen := uint64(never); ; { // the first time for what the start took
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 		if collections() != seen {
-			agent.TrimProcess()
-			debug.FreeOSMemory()
+			memory.Release()
 			seen = collections()
 		}
 	}
 }
+
+// never is no number of collections.
+const never = math.MaxUint64
 
 // collections is how often the runtime has collected garbage: not at all while
 // nobody asks.

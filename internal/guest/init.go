@@ -21,8 +21,8 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/memory"
 	"keyway/internal/proctree"
-	"keyway/internal/session"
 )
 
 const (
@@ -173,7 +173,7 @@ func (in *initProcess) note(format string, args ...any) {
 
 func (in *initProcess) run(command []string) int {
 	in.startServer()
-	session.ReleaseMemory()
+	memory.Release()
 	for !in.over() {
 		select {
 		case <-in.ready:

@@ -15,7 +15,7 @@ import (
 	"syscall"
 
 	"keyway/internal/keyway"
-	"keyway/internal/session"
+	"keyway/internal/memory"
 	"keyway/internal/session/holder"
 )
 
@@ -109,7 +109,7 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger) 
 	if err := kept.ready(); err != nil {
 		return err
 	}
-	session.ReleaseMemory()
+	memory.Release()
 	log.info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
 	ssh := &ownListener{Listener: in.ssh, owners: ownersOf(home), log: log}
 	agent := &ownListener{Listener: in.agent, owners: owners{uint32(os.Getuid()), 0}, log: log}

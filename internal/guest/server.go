@@ -15,7 +15,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lobby"
-	"keyway/internal/session"
+	"keyway/internal/memory"
 	"keyway/internal/stream"
 )
 
@@ -205,7 +205,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Plac
 // and the heap of its last transfer with it.
 func (s *Server) leave() {
 	if s.guests.Add(-1) == 0 {
-		session.ReleaseMemory()
+		memory.Release()
 	}
 }
 

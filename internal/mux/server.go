@@ -13,13 +13,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/memory"
 	"keyway/internal/unixsock"
 )
 
@@ -197,7 +197,7 @@ func (s *Server) hold(name keyway.Name) {
 		return
 	}
 	s.cfg.Log.Info("held ready", "workspace", name)
-	debug.FreeOSMemory() // of the start and the login, which are over
+	memory.Release() // of the start and the login, which are over
 	if s.open.Err() != nil {
 		w.retire()
 	}

@@ -48,7 +48,7 @@ var guest = []mutant{
 	},
 	{
 		claim: "the command starts after the server serves",
-		file:  "internal/guest/init.go", old: "\tin.startServer()\n\tsession.ReleaseMemory()", new: "\tin.startServer()\n\tin.begun(command)\n\tcommand = nil\n\tsession.ReleaseMemory()",
+		file:  "internal/guest/init.go", old: "\tin.startServer()\n\tmemory.Release()", new: "\tin.startServer()\n\tin.begun(command)\n\tcommand = nil\n\tmemory.Release()",
 		pkg: "internal/guest", run: "TestTheCommandComesLast",
 	},
 	{

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/memory"
 	"keyway/internal/screen"
-	"keyway/internal/session"
 	"keyway/internal/session/wire"
 )
 
@@ -93,7 +93,7 @@ func (p *display) await(idle *time.Timer) {
 		return
 	case <-idle.C:
 	}
-	session.ReleaseMemory()
+	memory.Release()
 	<-p.watch.wake
 }
 

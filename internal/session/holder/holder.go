@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/memory"
 	"keyway/internal/proctree"
 	"keyway/internal/session"
 	"keyway/internal/session/joblog"
@@ -151,7 +152,7 @@ func (h *holder) run(signals chan os.Signal) {
 	stop := make(chan struct{})
 	all.Go(func() { h.handle(signals, stop) })
 
-	session.ReleaseMemory()
+	memory.Release()
 	if p := h.viewers.display; p != nil {
 		h.output.followed(p.at)
 		all.Go(p.follow)
@@ -205,7 +206,7 @@ func (h *holder) outlive() (status jobStatus, drained <-chan struct{}) {
 // linger goes on reading into the log as long as somebody has the other end, and waits
 // for the command that --on-exit names.
 func (h *holder) linger(drained, hooked <-chan struct{}) {
-	session.ReleaseMemory()
+	memory.Release()
 	for drained != nil || hooked != nil {
 		select {
 		case <-drained:

@@ -1,4 +1,4 @@
-package agent
+package memory
 
 import (
 	"os"
@@ -9,11 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TrimProcess gives back the pages of the program's file that were wanted once,
-// as in starting; what is wanted after all is mapped in anew (madvise(2),
-// MADV_DONTNEED). The first call has to come before HardenProcess, after which
-// the map can no longer be read.
-func TrimProcess() {
+// releaseProgram gives back the pages of the program's file; what is wanted after all is
+// mapped in anew (madvise(2), MADV_DONTNEED).
+func releaseProgram() {
 	for _, r := range fileRanges() {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, r.from, r.to-r.from, unix.MADV_DONTNEED)
 	}
@@ -24,13 +22,18 @@ type addressRange struct{ from, to uintptr }
 // fileRanges are where files are mapped that cannot be written to and were not,
 // so that nothing is lost with the pages: code and constants. A loader may have
 // written to constants before it took the right away; then they are none.
-var fileRanges = sync.OnceValue(func() (list []addressRange) {
+var fileRanges = sync.OnceValue(func() []addressRange {
 	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return nil
 	}
+	return unwritten(string(maps))
+})
+
+// unwritten reads proc_pid_smaps(5).
+func unwritten(smaps string) (list []addressRange) {
 	var r addressRange
-	for line := range strings.Lines(string(maps)) {
+	for line := range strings.Lines(smaps) {
 		// address, mode, offset, device, inode, file; or the name of a size, and it
 		fields := strings.Fields(line)
 		switch {
@@ -38,7 +41,7 @@ var fileRanges = sync.OnceValue(func() (list []addressRange) {
 			first, last, _ := strings.Cut(fields[0], "-")
 			from, err1 := strconv.ParseUint(first, 16, 64)
 			to, err2 := strconv.ParseUint(last, 16, 64)
-			if err1 == nil && err2 == nil {
+			if err1 == nil && err2 == nil && from < to {
 				r = addressRange{uintptr(from), uintptr(to)}
 			}
 		case len(fields) == 3 && fields[0] == "Anonymous:":
@@ -49,4 +52,4 @@ var fileRanges = sync.OnceValue(func() (list []addressRange) {
 		}
 	}
 	return list
-})
+}

@@ -1,6 +1,0 @@
-//go:build !linux
-
-package agent
-
-// TrimProcess has nothing to do here.
-func TrimProcess() {}

@@ -159,7 +159,12 @@ func (f accountFacts) loginName(entries []passwdEntry) string {
 }
 
 func indexName(entries []passwdEntry, name string) int {
-	return slices.IndexFunc(entries, func(e passwdEntry) bool { return e.name == name })
+	for i := range entries {
+		if entries[i].name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // addPasswd writes the made up user into the image's passwd where that is

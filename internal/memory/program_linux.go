@@ -22,18 +22,24 @@ type addressRange struct{ from, to uintptr }
 // fileRanges are where files are mapped that cannot be written to and were not,
 // so that nothing is lost with the pages: code and constants. A loader may have
 // written to constants before it took the right away; then they are none.
-var fileRanges = sync.OnceValue(func() []addressRange {
-	maps, err := os.ReadFile("/proc/self/smaps")
-	if err != nil {
-		return nil
-	}
-	return unwritten(string(maps))
-})
+func fileRanges() []addressRange {
+	look.Do(func() {
+		maps, _ := os.ReadFile("/proc/self/smaps")
+		found = unwritten(string(maps))
+	})
+	return found
+}
+
+var (
+	look  sync.Once
+	found []addressRange
+)
 
 // unwritten reads proc_pid_smaps(5).
 func unwritten(smaps string) (list []addressRange) {
 	var r addressRange
-	for line := range strings.Lines(smaps) {
+	for line := ""; smaps != ""; {
+		line, smaps, _ = strings.Cut(smaps, "\n")
 		// address, mode, offset, device, inode, file; or the name of a size, and it
 		fields := strings.Fields(line)
 		switch {

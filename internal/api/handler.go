@@ -90,7 +90,7 @@ func (h handler) create(w http.ResponseWriter, r *http.Request) {
 		events.Send(Event{Progress: &p})
 	})
 	if err != nil {
-		events.Send(Event{Error: keyway.AsError(err)})
+		events.Send(Event{Error: keyway.AsTold(err)})
 		return
 	}
 	events.Send(Event{Workspace: &made})
@@ -254,7 +254,7 @@ const errorStatus = http.StatusUnprocessableEntity
 func WriteError(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(errorStatus)
-	json.NewEncoder(w).Encode(Event{Error: keyway.AsError(err)})
+	json.NewEncoder(w).Encode(Event{Error: keyway.AsTold(err)})
 }
 
 // maxError bounds an answered error in bytes.

@@ -27,7 +27,7 @@ func (h handler) pullImage(w http.ResponseWriter, r *http.Request) {
 	events := NewEventWriter(w)
 	err = h.node.PullImage(r.Context(), q.Engine, q.Pull, func(p keyway.Progress) { events.Send(Event{Progress: &p}) })
 	if err != nil {
-		events.Send(Event{Error: keyway.AsError(err)})
+		events.Send(Event{Error: keyway.AsTold(err)})
 		return
 	}
 	events.Send(Event{Done: true})

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"keyway/internal/filelock"
@@ -153,10 +152,10 @@ func (h Homes) Admit(name keyway.Name, keys []keyway.EntryKey, now time.Time) ([
 	}
 	rec.Sent = keyway.MergeKeys(rec.Sent, keys, now)
 	if err := h.remember(rec); err != nil {
-		return nil, full(err, h.dir)
+		return nil, full(err)
 	}
 	file := keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent)
-	return file, full(keyway.WriteFile(h.Home(name).AuthorizedKeys(), file, 0o644), h.dir)
+	return file, full(keyway.WriteFile(h.Home(name).AuthorizedKeys(), file, 0o644))
 }
 
 // RunsWith remembers that the workspace runs with that guest from now on. The
@@ -257,7 +256,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 		return "", NameTaken(s.Name)
 	}
 	if err := h.makeDir(); err != nil {
-		return "", full(err, h.dir)
+		return "", full(err)
 	}
 	// A node that was killed in the middle may have left one.
 	if err := os.RemoveAll(string(fresh)); err != nil {
@@ -265,7 +264,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = full(err, h.dir)
+			err = full(err)
 			os.RemoveAll(string(fresh))
 			os.Remove(h.recordPath(s.Name))
 			os.Remove(h.keyPath(s.Name))
@@ -352,7 +351,7 @@ func (h Homes) lockPath(name keyway.Name) string {
 // if somebody else is about it just now.
 func (h Homes) TryLock(name keyway.Name) (unlock func(), err error) {
 	if err := h.makeDir(); err != nil {
-		return nil, full(err, h.dir)
+		return nil, full(err)
 	}
 	unlock, err = tryLock(h.lockPath(name))
 	if errors.Is(err, filelock.ErrLocked) {
@@ -413,12 +412,11 @@ func NotRunning(name keyway.Name, reason string) *keyway.Error {
 }
 
 // full is err as an Error of kind NoSpace if a full disk is behind it.
-func full(err error, path string) error {
-	if !errors.Is(err, syscall.ENOSPC) || keyway.Is(err, keyway.NoSpace) {
+func full(err error) error {
+	if !keyway.IsNoSpace(err) || keyway.Is(err, keyway.NoSpace) {
 		return err
 	}
-	return keyway.Errorf(keyway.NoSpace, "no space left for the workspace's files: %w", err).
-		Hint("see what is full: df -h %s", path)
+	return keyway.AsTold(keyway.Errorf(keyway.Other, "no space left for the workspace's files: %w", err))
 }
 
 // Unanswered says that the workspace runs but its guest cannot be reached.

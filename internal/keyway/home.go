@@ -156,7 +156,7 @@ func isUnprintable(r rune) bool { return !strconv.IsPrint(r) }
 // never a part, also after a crash. A full disk is an Error of kind NoSpace.
 func WriteFile(path string, data []byte, perm os.FileMode) error {
 	err := writeFile(path, data, perm)
-	if err != nil && isNoSpace(err) {
+	if err != nil && IsNoSpace(err) {
 		return Errorf(NoSpace, "no space left to write %s: %w", path, err).
 			Hint("see what is full: df -h %s", filepath.Dir(path))
 	}

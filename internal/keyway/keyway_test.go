@@ -227,7 +227,7 @@ func TestWriteFileWithoutSpace(t *testing.T) {
 	}
 	defer f.Close()
 	_, err = f.Write([]byte("x"))
-	if !isNoSpace(err) {
+	if !IsNoSpace(err) {
 		t.Errorf("%v is not recognised", err)
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
-func isNoSpace(err error) bool {
+// IsNoSpace reports whether a full disk, or a quota that is used up, is behind err.
+func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
+
+func isQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }

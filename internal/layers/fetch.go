@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"keyway/internal/keyway"
@@ -96,8 +95,8 @@ func (f *fetch) fill(ctx context.Context, file *os.File, l keyway.Layer) error {
 		if errors.As(err, &final) {
 			return err
 		}
-		if errors.Is(err, syscall.ENOSPC) {
-			return keyway.Errorf(keyway.NoSpace, "the disk of %s is full", f.Dir).Hint("see what takes it: df -h")
+		if keyway.IsNoSpace(err) {
+			return keyway.AsTold(keyway.Errorf(keyway.Other, "no space left for the image at %s: %w", f.Dir, err))
 		}
 		if tries++; p.have > before {
 			tries = 0

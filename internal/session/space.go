@@ -2,17 +2,11 @@
 
 package session
 
-import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-
-	"keyway/internal/keyway"
-)
+import "keyway/internal/keyway"
 
 // AsNoSpace gives err the kind that a full disk has.
 func AsNoSpace(err error, dir string) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if keyway.IsNoSpace(err) {
 		return keyway.Errorf(keyway.NoSpace, "no space left for a session: %w", err).
 			Hint("see what is full: df -h %s", dir)
 	}

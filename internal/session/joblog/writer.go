@@ -7,8 +7,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"keyway/internal/keyway"
 	"keyway/internal/session/wire"
 )
 
@@ -255,7 +254,7 @@ func (l *Writer) Reader() Reader { return newReader(l.segments, l.end) }
 
 // noSpaceReason says in a few words why a log is incomplete.
 func noSpaceReason(err error) string {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if keyway.IsNoSpace(err) {
 		return "no space left"
 	}
 	return err.Error()

@@ -26,7 +26,7 @@ func (c *Client) Explain(ctx context.Context, err error) error {
 		return c.Unusable(err)
 	}
 	d := c.Known()
-	if strings.Contains(err.Error(), "no space left on device") {
+	if SaysNoSpace(err.Error()) {
 		return NoSpace(d, Says(err))
 	}
 	return keyway.Errorf(keyway.Other, "%s says: %s", d.Title(), Says(err))
@@ -42,6 +42,13 @@ func (c *Client) Known() Identity {
 	}
 	d.Podman = c.name == namePodman
 	return d
+}
+
+// SaysNoSpace reports whether a daemon's sentence is about a disk that is full or a quota
+// that is used up.
+func SaysNoSpace(said string) bool {
+	said = strings.ToLower(said)
+	return strings.Contains(said, "no space left on device") || strings.Contains(said, "quota exceeded")
 }
 
 // NoSpace is the error of a daemon that has no space left.

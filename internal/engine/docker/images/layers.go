@@ -152,7 +152,7 @@ func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader
 		return ctx.Err()
 	case client.IsErrConnectionFailed(err):
 		return s.client.Unusable(err)
-	case strings.Contains(err.Error(), "no space left on device"):
+	case daemon.SaysNoSpace(err.Error()):
 		return daemon.NoSpace(d, daemon.Says(err))
 	}
 	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.Title(), image, daemon.Says(err)).Hint("see what it says, at the place: journalctl -u %s", d.Name())

@@ -144,7 +144,7 @@ func pullFailed(d daemon.Identity, image, said string) error {
 		return false
 	}
 	switch {
-	case has("no space left on device"):
+	case daemon.SaysNoSpace(said):
 		return daemon.NoSpace(d, said)
 	case has("no matching manifest", "no image found in manifest list", "no image found in image index"):
 		return otherPlatform(d, image, said)

@@ -1,0 +1,32 @@
+package keyway
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+)
+
+// AsTold is AsError for whoever tells of err outside of this process: what could not be
+// done, or a configuration that could not be used, because a disk is full is of the kind
+// NoSpace, and no other advice helps.
+func AsTold(err error) *Error {
+	e := AsError(err)
+	if e == nil || e.Kind != Other && e.Kind != BadConfig || !IsNoSpace(err) {
+		return e
+	}
+	told := *e
+	told.Kind, told.Next, told.Advice = NoSpace, makeRoom(err), nil
+	return &told
+}
+
+// makeRoom is what to do about a full disk.
+func makeRoom(err error) string {
+	if isQuota(err) {
+		return "see how much is yours, and remove what you do not need: quota -s"
+	}
+	var at *fs.PathError
+	if errors.As(err, &at) && filepath.IsAbs(at.Path) {
+		return "see what is full: df -h " + filepath.Dir(at.Path)
+	}
+	return "see what is full: df -h"
+}

@@ -18,6 +18,9 @@ type app struct {
 }
 
 func newApp() (*app, error) {
+	if err := whoSudoIs().refusal(); err != nil {
+		return nil, err
+	}
 	ui := newUI(os.Stderr)
 	l, err := laptop.New(ui)
 	if err != nil {

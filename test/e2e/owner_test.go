@@ -110,6 +110,7 @@ func TestUsersOfADirectory(t *testing.T) {
 		w.must(t, "keyway", "up", "--on", place, "--engine", "host", "--name", ws)
 		equal(t, "ssh's user", sshOption(t, w, ws, "user"), name)
 		equal(t, "ssh", w.must(t, "ssh", ws, probe), login)
+		equal(t, "where one is", w.must(t, "ssh", ws, "echo $KEYWAY_WORKSPACE"), ws+"\n")
 		equal(t, "a job", w.must(t, "keyway", "run", ws, "--", "sh", "-c", probe), login)
 		w.must(t, "scp", "-q", "/root/.ssh/config", ws+":copied")
 		equal(t, "the copy's owner", w.must(t, "ssh", ws, "stat -c %U copied"), name+"\n")

@@ -1,0 +1,3 @@
+package main
+
+func isAnothers(string) bool { return false }

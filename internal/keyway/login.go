@@ -15,14 +15,14 @@ const maxLoginName = 255
 // name is refused: blanks, quotes, controls, marks of a shell, tokens of ssh_config(5),
 // and a backslash that could hide the byte after it.
 func IsLoginName(s string) bool {
-	if len(s) > maxLoginName || !utf8.ValidString(s) || strings.HasSuffix(s, `\`) || strings.Contains(s, `\\`) {
-		return false
-	}
 	for i, r := range s {
 		word := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r >= utf8.RuneSelf && strconv.IsPrint(r)
-		if !word && (i == 0 || !strings.ContainsRune(`.-+@\`, r)) {
+		if !word && (i == 0 || r >= utf8.RuneSelf || strings.IndexByte(`.-+@\`, byte(r)) < 0) || r == utf8.RuneError {
+			return false
+		}
+		if r == '\\' && (i == len(s)-1 || s[i+1] == '\\') {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && len(s) <= maxLoginName
 }

@@ -10,7 +10,7 @@ var workspace = []mutant{
 	},
 	{
 		claim: "a login name is nothing else to ssh, a shell or a terminal",
-		file:  "internal/keyway/login.go", old: "if !word && (i == 0 ||", new: "if !word && r < '!' && (i == 0 ||",
+		file:  "internal/keyway/login.go", old: "if !word && (i == 0 ||", new: "if r < '!' && (i == 0 ||",
 		pkg: "internal/keyway", run: "^TestIsLoginName$",
 	},
 	{

@@ -18,13 +18,14 @@ guest-% jupyter-%: ALIGN = 8
 INLINED = keyway/... runtime sync internal/... io bufio bytes net/http crypto/... golang.org/x/...
 guest-%: INLINED = keyway/internal/guest keyway/internal/pipe keyway/internal/stream/... keyway/internal/screen/... keyway/internal/session/holder keyway/internal/session/lines runtime sync internal/poll internal/byteorder unicode/utf8 crypto/internal/fips140/aes/...
 jupyter-%: INLINED = keyway/... runtime sync io bufio bytes
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -funcalign=$(ALIGN) -X keyway/internal/keyway.Version=$(VERSION)" \
+BUILD = CGO_ENABLED=0 $(WAITING) "building" $(GO) build -trimpath -ldflags "-s -w -funcalign=$(ALIGN) -X keyway/internal/keyway.Version=$(VERSION)" \
 	-gcflags=all=-l $(INLINED:%=-gcflags=%=)
+WAITING = test/lab/waiting
 PACK  = $(GO) run ./internal/assets/pack
 
-HOST_OS   := $(shell $(GO) env GOOS)
-HOST_ARCH := $(shell $(GO) env GOARCH)
-EXE       := $(shell $(GO) env GOEXE)
+HOST_OS   := $(shell $(GO) env GOOS 2>/dev/null)
+HOST_ARCH := $(shell $(GO) env GOARCH 2>/dev/null)
+EXE       := $(shell $(GO) env GOEXE 2>/dev/null)
 
 # A keyway carries the nodes that it sends to places. On Linux, where a place is
 # most often a machine of the same kind, one built here carries that one only.
@@ -55,8 +56,13 @@ help: ## show this list
 	@grep -E '^[a-z]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.* ## (.*)/\1\t\2/' | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
+# Before anything is built or installed.
+.PHONY: goversion
+goversion:
+	@test/lab/goversion $(GO)
+
 .PHONY: build
-build: $(NODES:%=node-%) $(NODES:%=jupyter-%) ## build bin/keyway for this machine
+build: goversion $(NODES:%=node-%) $(NODES:%=jupyter-%) ## build bin/keyway for this machine
 	$(BUILD) -tags $(call tags,$(NODES)) -o bin/keyway$(EXE) ./cmd/keyway
 
 SHARE = $(DESTDIR)$(PREFIX)/share
@@ -80,21 +86,23 @@ uninstall: ## remove what make install has put into PREFIX; configuration, keys 
 		$(SHARE)/bash-completion/completions/keyway $(SHARE)/zsh/site-functions/_keyway $(SHARE)/fish/vendor_completions.d/keyway.fish
 
 .PHONY: demo
-demo: ## show it all on this machine: bastion, GPU host, one unlock, a job that survives
+demo: goversion ## show it all on this machine: bastion, GPU host, one unlock, a job that survives
 	test/lab/install demo
-	$(GO) run ./test/demo
+	@$(WAITING) "building the demo" $(GO) build -o $(DIST)/demo ./test/demo
+	@$(DIST)/demo
 
 .PHONY: demo-notebook
-demo-notebook: ## show a notebook's cell that outlives its page and the bastion
+demo-notebook: goversion ## show a notebook's cell that outlives its page and the bastion
 	test/lab/install notebook
-	$(GO) run ./test/demo notebook
+	@$(WAITING) "building the demo" $(GO) build -o $(DIST)/demo ./test/demo
+	@$(DIST)/demo notebook
 
 .PHONY: demo-picture
 demo-picture: ## record make demo as the animated picture of the README
 	$(GO) run ./test/record/picture docs/demo.svg make demo
 
 .PHONY: test
-test: ## run every test (installs what it needs: root on Debian)
+test: goversion ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
 	$(GO) tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails \
@@ -126,7 +134,7 @@ soak: ## kill bastion, node and ssh at random under everything for SOAK (1h)
 	$(GO) test ./test/faults -run '^TestKillAtRandom$$' -v -timeout 0 -args -duration $(SOAK)
 
 .PHONY: bench
-bench: ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (ONLY=connect: that section)
+bench: goversion ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (ONLY=connect: that section)
 	test/lab/install bench
 	$(GO) run ./test/bench -only "$(ONLY)"
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -46,18 +47,46 @@ func (s *screen) step(what string, do func() error) error {
 	if s.colour {
 		fmt.Fprintf(s.w, "%s %s", s.paint(dim, fmt.Sprintf("%2d", s.steps)), s.paint(bold, what))
 	}
+	moving := s.move()
 	err := do()
+	moving()
 	verdict := s.paint(green, "ok")
 	if err != nil {
 		verdict = s.paint(red, "failed")
 	}
 	took := fmt.Sprintf("%5.1f s", time.Since(begin).Seconds())
 	if s.colour {
-		fmt.Fprintf(s.w, "\r%s  %s  %s  %s\n", s.paint(dim, fmt.Sprintf("%2d", s.steps)), took, verdict, s.paint(bold, what))
+		fmt.Fprintf(s.w, "\r%s  %s  %s  %s\x1b[K\n", s.paint(dim, fmt.Sprintf("%2d", s.steps)), took, verdict, s.paint(bold, what))
 	} else {
 		fmt.Fprintf(s.w, "%2d  %s  %s  %s\n", s.steps, took, verdict, what)
 	}
 	return err
+}
+
+// move adds a dot to the line of a step each second, until the function that it returns
+// is called.
+func (s *screen) move() (stop func()) {
+	if !s.colour {
+		return func() {}
+	}
+	ended := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				fmt.Fprint(s.w, ".")
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		ticking.Wait()
+	}
 }
 
 // show prints what a command said.

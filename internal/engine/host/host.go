@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -21,6 +22,8 @@ type Engine struct {
 	guest engine.Guest
 	gpus  *gpu.Place
 	short func() (string, error) // directory for short names of Homes; nil: there is none
+	// machine is the root of this machine's files, by which it is known what a logout ends.
+	machine fs.FS
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -35,9 +38,13 @@ func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
 // path is too long for the socket of an agent.
 func ShortNamesIn(dir func() (string, error)) Option { return func(e *Engine) { e.short = dir } }
 
+// MachineIs has the engine believe those files, from the root on, in the place of this
+// machine's, of what a logout ends.
+func MachineIs(root fs.FS) Option { return func(e *Engine) { e.machine = root } }
+
 // New makes an engine that keeps its workspaces below root.
 func New(root string, guest engine.Guest, opts ...Option) *Engine {
-	e := &Engine{homes: engine.HomesIn(root), guest: guest, gpus: gpu.Here()}
+	e := &Engine{homes: engine.HomesIn(root), guest: guest, gpus: gpu.Here(), machine: os.DirFS("/")}
 	for _, opt := range opts {
 		opt(e)
 	}

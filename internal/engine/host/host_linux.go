@@ -44,7 +44,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := e.begin(ctx, home, s, gpus); err != nil {
+	if err := e.begin(ctx, home, s, gpus, report); err != nil {
 		return keyway.Workspace{}, errors.Join(err, e.erase(s.Name))
 	}
 	rec, err := e.find(s.Name)
@@ -55,7 +55,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 }
 
 // begin starts the workspace's processes and waits until the guest serves.
-func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec, gpus *gpu.Grant) error {
+func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec, gpus *gpu.Grant, report func(keyway.Progress)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -70,7 +70,11 @@ func (e *Engine) begin(ctx context.Context, home keyway.Home, s keyway.Spec, gpu
 	if err != nil {
 		return err
 	}
-	init, err := startInit(home, inner, s, key, gpus)
+	scope, news := e.scope(ctx)
+	if news != "" && report != nil {
+		report(keyway.Progress{Message: news})
+	}
+	init, err := startInit(scope, home, inner, s, key, gpus)
 	if err != nil {
 		return err
 	}
@@ -259,7 +263,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	if err := errors.Join(engine.Forget(home), e.forgetStop(home)); err != nil {
 		return err
 	}
-	if err := e.begin(ctx, home, s, gpus); err != nil {
+	if err := e.begin(ctx, home, s, gpus, nil); err != nil {
 		return errors.Join(err, end(home, 0))
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"keyway/internal/engine/enginetest"
@@ -209,5 +210,41 @@ func TestBrokenGuest(t *testing.T) {
 	}
 	if left := processes(root); len(left) > 0 {
 		t.Errorf("there are left: %q", left)
+	}
+}
+
+// TestAWorkspaceInAScopeOfItsOwn: where a logout ends what a login has started, the
+// workspace is started in a scope of the user's own manager, here one that only notes that
+// it was asked, and the creator is told.
+func TestAWorkspaceInAScopeOfItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("USER", "ada")
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	noted := filepath.Join(dir, "noted")
+	manager := "#!/bin/sh\necho \"$*\" >>" + noted + "\nuntil [ \"$1\" = -- ]; do shift; done; shift; exec \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "systemd-run"), []byte(manager), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := subject(t, host.MachineIs(fstest.MapFS{
+		"proc/self/cgroup":           {Data: []byte("0::/user.slice/user-1000.slice/session-3.scope\n")},
+		"etc/systemd/logind.conf":    {Data: []byte("KillUserProcesses=yes\n")},
+		"var/lib/systemd/linger/ada": {},
+	}))
+	var told []string
+	w, err := s.Engine.Create(enginetest.Context(t), s.Spec(t, "scoped"), func(p keyway.Progress) { told = append(told, p.Message) })
+	if err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	if got := s.Run(t, w, "env "+keyway.EnvName); got != "scoped" {
+		t.Errorf("inside is %q", got)
+	}
+	if asked, _ := os.ReadFile(noted); !strings.Contains(string(asked), "--user --scope --quiet --collect -- "+s.Home("scoped")+"/bin/keyway-guest init") {
+		t.Errorf("the manager was asked: %s", asked)
+	}
+	if !slices.ContainsFunc(told, func(m string) bool { return strings.Contains(m, "in a scope of your own") }) {
+		t.Errorf("told was %q", told)
+	}
+	if err := s.Engine.Remove(enginetest.Context(t), "scoped"); err != nil {
+		t.Error(enginetest.Full(err))
 	}
 }

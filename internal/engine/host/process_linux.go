@@ -45,8 +45,8 @@ type initProcess struct {
 // startInit starts the workspace's first process and hands it its host key, once its
 // GPUs are bound to it. It is in a session of its own and has no descriptor of ours,
 // so it outlives the node and the ssh that started the node.
-// inner is the name by which the process knows its home.
-func startInit(home, inner keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*initProcess, error) {
+// scope begins its command, inner is the name by which the process knows its home.
+func startInit(scope []string, home, inner keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*initProcess, error) {
 	in, give, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -57,11 +57,11 @@ func startInit(home, inner keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Gra
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"init", "--home", string(inner)}
+	args := append(slices.Clone(scope), home.Program(), "init", "--home", string(inner))
 	if len(s.Command) > 0 {
 		args = append(append(args, "--"), s.Command...)
 	}
-	cmd := exec.Command(home.Program(), args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = environment(os.Environ(), inner, s, gpus)
 	cmd.Dir = workdir(s)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, log.file, log.file

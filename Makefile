@@ -97,6 +97,11 @@ demo-notebook: goversion ## show a notebook's cell that outlives its page and th
 	@$(WAITING) "building the demo" $(GO) build -o $(DIST)/demo ./test/demo
 	@$(DIST)/demo notebook
 
+.PHONY: demo-pytorch
+demo-pytorch: ## show a training with PyTorch that outlives its bastion, and is resumed from its checkpoint
+	test/lab/install pytorch
+	$(GO) run ./test/demo pytorch
+
 .PHONY: demo-picture
 demo-picture: ## record make demo as the animated picture of the README
 	$(GO) run ./test/record/picture docs/demo.svg make demo
@@ -125,6 +130,12 @@ REQUESTS ?= 1000000
 .PHONY: leases
 leases: ## lend 8 GPUs to 100 people REQUESTS (1000000) times, with kills and lost machines, in a simulation
 	$(GO) test ./internal/gpu -run '^TestSimulation$$' -v -timeout 0 -args -requests $(REQUESTS) -seeds 10
+
+.PHONY: nvidia
+nvidia: ## test GPUs under NVIDIA's own container runtime, which is built for that (needs the internet)
+	test/lab/install test
+	$(GO) vet -tags nvidia ./internal/engine/docker
+	$(GO) test -tags nvidia ./internal/engine/docker -run '^TestNVIDIARuntime$$' -v -timeout 20m
 
 SOAK ?= 1h
 

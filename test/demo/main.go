@@ -7,7 +7,8 @@
 // should be, and leaves nothing behind.
 //
 // With the argument notebook it shows that of a notebook: a cell whose page is closed
-// and whose bastion is killed in the middle, and all of its output.
+// and whose bastion is killed in the middle, and all of its output. With the argument
+// pytorch it shows a training with PyTorch that is cut, found again and resumed.
 package main
 
 import (
@@ -36,29 +37,36 @@ func main() {
 	}
 }
 
+// shows are what can be shown, by the word for test/lab/install: the images that the GPU
+// machine has, none if it has no Docker, and what is done.
+var shows = map[string]struct {
+	images []lab.Image
+	walk   func(*tour) error
+}{
+	"demo":     {[]lab.Image{lab.Base}, (*tour).walk},
+	"notebook": {nil, (*tour).notebook},
+	"pytorch":  {[]lab.Image{lab.Torch}, (*tour).pytorch},
+}
+
 func run(ctx context.Context) (err error) {
-	packages := "demo"
-	notebook := len(os.Args) > 1 && os.Args[1] == "notebook"
-	if notebook {
-		packages = "notebook"
+	show := "demo"
+	if len(os.Args) > 1 {
+		show = os.Args[1]
 	}
-	if err := lab.Install(ctx, packages); err != nil {
+	what, known := shows[show]
+	if !known {
+		return fmt.Errorf("there is nothing to show of %q", show)
+	}
+	if err := lab.Install(ctx, show); err != nil {
 		return err
 	}
 	s := newScreen(os.Stdout)
-	world, err := startWorld(ctx, s, !notebook)
+	world, err := startWorld(ctx, s, what.images)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	t := &tour{ctx: ctx, lab: world, screen: s}
-	walk := t.walk
-	if notebook {
-		walk = t.notebook
-	} else {
-		t.chooseEngine()
-	}
-	if err := walk(); err != nil {
+	if err := what.walk(&tour{ctx: ctx, lab: world, screen: s}); err != nil {
 		return err
 	}
 	s.summary(len(world.Prompts()))
@@ -66,11 +74,11 @@ func run(ctx context.Context) (err error) {
 }
 
 // startWorld builds keyway and starts the three machines.
-func startWorld(ctx context.Context, s *screen, docker bool) (*lab.Lab, error) {
+func startWorld(ctx context.Context, s *screen, images []lab.Image) (*lab.Lab, error) {
 	var world *lab.Lab
 	err := s.step("build keyway; start a laptop, a bastion and a GPU machine", func() error {
 		var err error
-		world, err = lab.Start(ctx, lab.Options{Docker: docker, Images: []lab.Image{lab.Base}})
+		world, err = lab.Start(ctx, lab.Options{Docker: len(images) > 0, Images: images})
 		return err
 	})
 	if err != nil {

@@ -45,6 +45,7 @@ func (t *tour) chooseEngine() {
 }
 
 func (t *tour) walk() error {
+	t.chooseEngine()
 	for _, part := range []func() error{t.prepare, t.enter, t.copy, t.train, t.reattach, t.leave, t.countPrompts, t.signatures} {
 		if err := part(); err != nil {
 			return err

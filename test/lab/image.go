@@ -32,6 +32,8 @@ const (
 	Shells Image = "keyway-lab/shells"
 	// SSHD is Base with the OpenSSH server, as people bake it into images.
 	SSHD Image = "keyway-lab/sshd"
+	// Torch is Base with Debian's PyTorch.
+	Torch Image = "keyway-lab/torch"
 )
 
 // ImagePath is what Base has in front of its PATH, with a program greet in it.
@@ -39,7 +41,7 @@ const ImagePath = "/opt/tool/bin"
 
 // makeImages makes images with the GPU machine's docker.
 func (l *Lab) makeImages(ctx context.Context, images []Image) error {
-	if slices.ContainsFunc(images, func(i Image) bool { return i == NonRoot || i == SSHD || i == Shells }) {
+	if slices.ContainsFunc(images, func(i Image) bool { return i == NonRoot || i == SSHD || i == Shells || i == Torch }) {
 		images = append([]Image{Base}, images...)
 	}
 	for _, i := range images {
@@ -87,6 +89,8 @@ func (l *Lab) makeImage(i Image) error {
 		return l.importImage(i, writeBusybox, "ENV PATH=/bin", `CMD ["sh"]`)
 	case Shells:
 		return l.derive(i, Base, writeShells, `CMD ["bash"]`)
+	case Torch:
+		return l.derive(i, Base, writeTorch, `CMD ["bash"]`)
 	case SSHD:
 		return l.derive(i, Base, writeSSHD, `CMD ["/usr/sbin/sshd", "-D", "-e"]`)
 	}

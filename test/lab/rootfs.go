@@ -200,7 +200,7 @@ func (r *rootfs) tree(dir string, skip ...string) error {
 			return err
 		case slices.Contains(skip, d.Name()) && d.IsDir():
 			return filepath.SkipDir
-		case d.IsDir():
+		case d.IsDir(), d.Type()&fs.ModeSymlink != 0 && leadsToDirectory(p):
 			return nil
 		}
 		err = r.file(p)
@@ -209,6 +209,11 @@ func (r *rootfs) tree(dir string, skip ...string) error {
 		}
 		return err
 	})
+}
+
+func leadsToDirectory(p string) bool {
+	st, err := os.Stat(p)
+	return err == nil && st.IsDir()
 }
 
 // all runs steps until one fails.
@@ -376,6 +381,19 @@ func writeShells(w *tar.Writer) error {
 		}
 	}
 	return errors.Join(err, r.text("/etc/passwd", passwd, 0o644))
+}
+
+// writeTorch writes what Torch has and Base has not.
+func writeTorch(w *tar.Writer) error {
+	r, err := onBase(w)
+	if err != nil {
+		return err
+	}
+	const packages = "/usr/lib/python3/dist-packages"
+	for _, name := range []string{"torch", "numpy", "typing_extensions.py"} {
+		err = errors.Join(err, r.tree(filepath.Join(packages, name), "test", "tests", "__pycache__"))
+	}
+	return err
 }
 
 // writeSSHD writes what SSHD has and Base has not.

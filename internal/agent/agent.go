@@ -14,6 +14,7 @@ import (
 
 	"keyway/internal/audit"
 	"keyway/internal/policy"
+	"keyway/internal/sleep"
 )
 
 // Config is what an agent works with. The zero Config refuses every signature,
@@ -179,7 +180,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 			return nil
 		case isTemporary(err):
 			// Out of descriptors: the next attempt may do better.
-			if !sleep(ctx, 50*time.Millisecond) {
+			if sleep.For(ctx, 50*time.Millisecond) != nil {
 				return nil
 			}
 		default:
@@ -209,16 +210,4 @@ func (a *Agent) forgetListener(l net.Listener) {
 func isTemporary(err error) bool {
 	var t interface{ Temporary() bool }
 	return errors.As(err, &t) && t.Temporary()
-}
-
-// sleep is false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"keyway/internal/audit"
 	"keyway/internal/identity"
+	"keyway/internal/sleep"
 	"keyway/internal/sshwire"
 )
 
@@ -142,7 +143,7 @@ func (c *connection) unlock(ctx context.Context, r *sshwire.Reader) (audit.Event
 	if err := r.End(); err != nil {
 		return audit.Event{}, err
 	}
-	err := c.agent.keys.unlock(password, func(d time.Duration) { sleep(ctx, d) })
+	err := c.agent.keys.unlock(password, func(d time.Duration) { _ = sleep.For(ctx, d) })
 	return audit.Event{Reason: "unlocked"}, err
 }
 

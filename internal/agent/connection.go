@@ -14,6 +14,7 @@ import (
 
 	"keyway/internal/audit"
 	"keyway/internal/policy"
+	"keyway/internal/sleep"
 	"keyway/internal/sshwire"
 )
 
@@ -101,7 +102,7 @@ func (c *connection) exchange(ctx context.Context) error {
 	c.agent.lookAround()
 	answer := c.handle(ctx, request)
 	clear(request) // it may have held a private key or a password
-	if c.slow > 0 && !sleep(ctx, c.slow) {
+	if c.slow > 0 && sleep.For(ctx, c.slow) != nil {
 		return ctx.Err()
 	}
 	c.slow = 0

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"keyway/internal/sleep"
 )
 
 // An agent is frozen while it is handed over to another process (handover.go):
@@ -78,7 +80,7 @@ const quietCheck = 20 * time.Millisecond
 // has to wait long while the agent is frozen. It is false if ctx ended first.
 func (a *Agent) AwaitQuiet(ctx context.Context) bool {
 	for a.signing.Load() > 0 {
-		if !sleep(ctx, quietCheck) {
+		if sleep.For(ctx, quietCheck) != nil {
 			return false
 		}
 	}

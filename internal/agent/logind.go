@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keyway/internal/audit"
+	"keyway/internal/sleep"
 )
 
 // logindMonitor is the program that tells of systemd-logind's signals. The agent
@@ -47,7 +48,7 @@ func (a *Agent) followLogind(ctx context.Context) {
 			a.note(audit.Event{Event: audit.Watch, Verdict: audit.Failed, Reason: err.Error()})
 			said = true
 		}
-		if !sleep(ctx, monitorAgain) {
+		if sleep.For(ctx, monitorAgain) != nil {
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 func notRegular(name string) error {
@@ -166,7 +167,7 @@ func Await(ctx context.Context, home keyway.Home, alive func(context.Context) er
 		case waited > soon:
 			pause = pollLater
 		}
-		if err := Sleep(ctx, pause); err != nil {
+		if err := sleep.For(ctx, pause); err != nil {
 			return keyway.GuestInfo{}, err
 		}
 	}

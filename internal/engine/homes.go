@@ -16,6 +16,7 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // Homes is where one owner's workspaces have their Homes at a place:
@@ -372,21 +373,9 @@ func (h Homes) Lock(ctx context.Context, name keyway.Name) (unlock func(), err e
 		if !keyway.Is(err, keyway.NameTaken) {
 			return unlock, err
 		}
-		if err := Sleep(ctx, lockPoll); err != nil {
+		if err := sleep.For(ctx, lockPoll); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// Sleep waits for d, or returns ctx's error as soon as it ends.
-func Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // directory is a store in a directory that every user of the machine may write to,
@@ -61,7 +62,7 @@ func (d directory) open(ctx context.Context) error {
 			return keyway.Errorf(keyway.NoGPU, "%s, where the users of this machine agree on its GPUs, is not open to all of them", d.path).
 				Hint("see whose it is: ls -ld %s", d.path)
 		}
-		if err := sleep(ctx, lockPoll); err != nil {
+		if err := sleep.For(ctx, lockPoll); err != nil {
 			return err
 		}
 	}
@@ -124,7 +125,7 @@ func (d directory) lock(ctx context.Context) (func(), error) {
 			return nil, keyway.Errorf(keyway.NoGPU, "somebody holds the lock %s/lock of this place's GPUs, and does not let go of it", d.path).
 				Hint("see who: fuser -v %s/lock", d.path)
 		}
-		if err := sleep(ctx, lockPoll); err != nil {
+		if err := sleep.For(ctx, lockPoll); err != nil {
 			return nil, err
 		}
 	}

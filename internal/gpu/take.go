@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // Request asks for GPUs for a workspace that is to be started.
@@ -61,7 +62,7 @@ func (p *Place) Take(ctx context.Context, r Request, report func(keyway.Progress
 			said = news
 			report(keyway.Progress{Message: news})
 		}
-		if err := sleep(ctx, min(tryEvery*time.Duration(1+t.queue.count), tryMost)); err != nil {
+		if err := sleep.For(ctx, min(tryEvery*time.Duration(1+t.queue.count), tryMost)); err != nil {
 			return nil, err
 		}
 	}
@@ -232,23 +233,11 @@ func writeJSON(f holding, v any) error {
 	return f.write(data)
 }
 
-// sleep waits for d, or returns ctx's error as soon as it ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 // news is what somebody who waits is told.
 func (t *try) news() string {
 	if q := t.queue; q.count > 0 {
-		return fmt.Sprintf("waiting for GPUs (--gpus %s): %d in the queue before this one, the next is %s of %s",
+		return fmt.Sprintf("waiting for GPUs (%s): %d in the queue before this one, the next is %s of %s",
 			t.GPUs, q.count, q.next.Workspace, people(q.next.Owner))
 	}
-	return fmt.Sprintf("waiting for GPUs (--gpus %s): next in the queue; %s", t.GPUs, t.place.taken(t.last.taken, t.holders))
+	return fmt.Sprintf("waiting for GPUs (%s): next in the queue; %s", t.GPUs, t.place.taken(t.last.taken, t.holders))
 }

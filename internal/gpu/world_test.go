@@ -14,6 +14,7 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // world is a machine for simulations: its shared directory, its processes and its
@@ -169,7 +170,7 @@ func (m *maker) lock(ctx context.Context) (func(), error) {
 		if err == nil {
 			return func() { h.release(false) }, nil
 		}
-		if err := sleep(ctx, 3*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 3*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 const (
@@ -107,7 +108,7 @@ func (f *fetch) fill(ctx context.Context, file *os.File, l keyway.Layer) error {
 			}
 			return keyway.Errorf(keyway.Unreachable, "a layer of %s does not come whole: %w", f.pull.Image, err).Hint("try again: what has come is kept")
 		}
-		if err != nil && !sleep(ctx, orElse(f.Pause, pause)) {
+		if err != nil && sleep.For(ctx, orElse(f.Pause, pause)) != nil {
 			return context.Cause(ctx)
 		}
 	}
@@ -238,14 +239,4 @@ func orElse(d, other time.Duration) time.Duration {
 		return other
 	}
 	return d
-}
-
-// sleep reports whether ctx did not end meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

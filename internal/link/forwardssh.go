@@ -14,6 +14,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/sleep"
 )
 
 const (
@@ -125,7 +126,7 @@ func (r forwardRun) run(ctx context.Context) error {
 			}
 			r.log.Info("forward down", "workspace", r.f.key.name, "port", r.f.key.port, "socket", r.f.key.socket, "error", err)
 			r.f.become(ForwardState{Local: local, Why: keyway.AsError(err).Message})
-			if err = sleep(ctx, pause); err == nil {
+			if err = sleep.For(ctx, pause); err == nil {
 				p, err = r.start(ctx, local)
 			}
 			pause = min(2*pause+100*time.Millisecond, longestPause)

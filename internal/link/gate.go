@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"keyway/internal/sleep"
 )
 
 const (
@@ -56,7 +58,7 @@ func (g *gate) enter(ctx context.Context, host string) (leave func(), err error)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := sleep(ctx, rand.N(knockJitter)); err != nil {
+	if err := sleep.For(ctx, rand.N(knockJitter)); err != nil {
 		leave()
 		return nil, err
 	}
@@ -81,16 +83,5 @@ func (a *attempt) whenIn(ctx context.Context, leave func()) {
 		if t != nil && t.route()[0].state().authenticated {
 			return
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
+	"keyway/internal/sleep"
 )
 
 // uplink is the state of reaching one place:
@@ -136,7 +137,7 @@ func (u *uplink) beginLocked() *attempt {
 			if settled {
 				return
 			}
-			_ = sleep(ctx, pause)
+			_ = sleep.For(ctx, pause)
 		}
 	})
 	return a

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // What a host says while a person waits is shown then, and again before a question,
@@ -97,7 +98,7 @@ func TestManyPlacesBehindOneBastion(t *testing.T) {
 					t.Errorf("%s: %v", w.place, err)
 					return
 				}
-				_ = sleep(ctx, pause)
+				_ = sleep.For(ctx, pause)
 			}
 		})
 	}

@@ -22,6 +22,7 @@ import (
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // Dial implements engine.Engine.
@@ -120,7 +121,7 @@ func (e *Engine) awaitByExec(ctx context.Context, m made, alive func(context.Con
 		if time.Now().After(deadline) {
 			return info, fmt.Errorf("%w: %w", engine.ErrGuestSilent, err)
 		}
-		if err := engine.Sleep(ctx, gonePoll); err != nil {
+		if err := sleep.For(ctx, gonePoll); err != nil {
 			return info, err
 		}
 	}

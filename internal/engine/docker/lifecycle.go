@@ -18,6 +18,7 @@ import (
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // find is the workspace's container and how it is.
@@ -230,7 +231,7 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 		case err != nil:
 			return e.client.Explain(ctx, err)
 		}
-		if err := engine.Sleep(ctx, gonePoll); err != nil {
+		if err := sleep.For(ctx, gonePoll); err != nil {
 			return err
 		}
 	}
@@ -320,7 +321,7 @@ func (e *Engine) ended(ctx context.Context, id string) error {
 			}
 			return nil
 		}
-		if err := engine.Sleep(ctx, gonePoll); err != nil {
+		if err := sleep.For(ctx, gonePoll); err != nil {
 			return err
 		}
 	}

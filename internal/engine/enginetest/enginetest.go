@@ -28,6 +28,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // Subject is an engine to be tested, and what its platform can do.
@@ -55,6 +56,9 @@ type Subject struct {
 	// Also is what every workspace of the tests asks for beside what a test asks; nil:
 	// nothing.
 	Also func(*keyway.Spec)
+	// Abilities are what the engine can do beside engine.Engine, as node.Abilities names
+	// it. Run fails if the engine can do less or more.
+	Abilities []string
 	// Dials is how many connections at once the platform is asked for.
 	Dials int
 }
@@ -255,7 +259,7 @@ func (s Subject) Await(t testing.TB, name keyway.Name, want keyway.State) keyway
 		if there && w.State == want {
 			return w
 		}
-		if err := engine.Sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 20*time.Millisecond); err != nil {
 			t.Fatalf("%s is %s (%s), not %s", name, w.State, w.Reason, want)
 		}
 	}

@@ -21,15 +21,15 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
-	"keyway/internal/engine"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // A field is a case of the rule that no field of a Spec is dropped without a word: it
 // takes effect, or it is refused by name with a next step.
 type field struct {
 	leaves []string // the fields that ask sets, as leaves names them
-	flag   string   // what a refusal names: how users ask for it
+	option string   // what a refusal names: how users ask for it, without dashes
 	ask    func(t *testing.T, s Subject, spec *keyway.Spec)
 	// see returns an error unless what was asked for is so, seen from inside w.
 	// It is tried on a workspace that did not ask for it, too.
@@ -66,8 +66,8 @@ func (f field) test(t *testing.T, s Subject, plain keyway.Workspace) {
 	var news strings.Builder
 	made, err := s.Engine.Create(Context(t), spec, func(p keyway.Progress) { fmt.Fprintln(&news, p.Message) })
 	if err != nil {
-		if said := keyway.AsError(err); said.Help() == "" || said.Kind == keyway.Other || !strings.Contains(said.Message+"\n"+said.Help(), strings.TrimLeft(f.flag, "-")) {
-			t.Errorf("it is refused without naming %s, a kind or a next step: %v", f.flag, Full(err))
+		if said := keyway.AsError(err); said.Help() == "" || said.Kind == keyway.Other || !strings.Contains(said.Message+"\n"+said.Help(), f.option) {
+			t.Errorf("it is refused without naming %s, a kind or a next step: %v", f.option, Full(err))
 		}
 		t.Logf("refused: %s", Full(err))
 		s.WantNothingOf(t, spec.Name)
@@ -95,7 +95,7 @@ func (f field) awaitEffect(t *testing.T, s Subject, w keyway.Workspace) error {
 	defer cancel()
 	for {
 		err := f.see(t, s, w)
-		if err == nil || engine.Sleep(ctx, 50*time.Millisecond) != nil {
+		if err == nil || sleep.For(ctx, 50*time.Millisecond) != nil {
 			return err
 		}
 	}
@@ -226,14 +226,14 @@ func fieldCases() []field {
 func identityFields() []field {
 	return []field{
 		{
-			leaves: []string{"Name"}, flag: "--name",
+			leaves: []string{"Name"}, option: "name",
 			ask: func(*testing.T, Subject, *keyway.Spec) {},
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return want(t, s, w, "env "+keyway.EnvName, "field")
 			},
 		},
 		{
-			leaves: []string{"Engine"}, flag: "--engine", always: true,
+			leaves: []string{"Engine"}, option: "engine", always: true,
 			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) { spec.Engine = s.Engine.Name() },
 			see: func(_ *testing.T, s Subject, w keyway.Workspace) error {
 				if w.Engine != s.Engine.Name() {
@@ -243,7 +243,7 @@ func identityFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Image"}, flag: "--image", always: true, told: "is not used",
+			leaves: []string{"Image"}, option: "image", always: true, told: "is not used",
 			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) {
 				if spec.Image = s.Image; s.Image == "" {
 					spec.Image = "some/image"
@@ -258,7 +258,7 @@ func identityFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Command"}, flag: "command",
+			leaves: []string{"Command"}, option: "command",
 			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) {
 				spec.Command = []string{s.Tool, "mark", s.homeInside(spec.Name) + "/marked"}
 			},
@@ -267,7 +267,7 @@ func identityFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Access.AuthorizedKeys"}, flag: "--key",
+			leaves: []string{"Access.AuthorizedKeys"}, option: "key",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
 				spec.AuthorizedKeys = append(spec.AuthorizedKeys, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(secondKey.PublicKey()))))
 			},
@@ -280,7 +280,7 @@ func identityFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Access.ForwardAgent"}, flag: "--forward-agent",
+			leaves: []string{"Access.ForwardAgent"}, option: "forward-agent",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ForwardAgent = true },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error { // ssh does it, by what List tells
 				if now, _ := s.State(t, w.Name); !now.ForwardAgent {
@@ -295,7 +295,7 @@ func identityFields() []field {
 func resourceFields() []field {
 	gpu := func(leaf string, set func(*keyway.GPUs)) field {
 		return field{
-			leaves: []string{"Resources.GPUs." + leaf}, flag: "--gpus", see: wantGPU,
+			leaves: []string{"Resources.GPUs." + leaf}, option: "gpus", see: wantGPU,
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { set(&spec.GPUs) },
 		}
 	}
@@ -305,28 +305,28 @@ func resourceFields() []field {
 		gpu("Wait", func(g *keyway.GPUs) { g.Count, g.Wait = 1, true }), // GPUs has the queue
 		gpu("IDs", func(g *keyway.GPUs) { g.IDs = []string{"0"} }),
 		{
-			leaves: []string{"Resources.CPUs"}, flag: "--cpus",
+			leaves: []string{"Resources.CPUs"}, option: "cpus",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.CPUs = 0.75 },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return wantLimit(t, s, w, "75000 100000", "cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
 			},
 		},
 		{
-			leaves: []string{"Resources.Memory"}, flag: "--memory",
+			leaves: []string{"Resources.Memory"}, option: "memory",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.Memory = 768 << 20 },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return wantLimit(t, s, w, strconv.Itoa(768<<20), "memory.max", "memory/memory.limit_in_bytes")
 			},
 		},
 		{
-			leaves: []string{"Resources.ShmSize"}, flag: "--shm-size",
+			leaves: []string{"Resources.ShmSize"}, option: "shm-size",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ShmSize = 96 << 20 },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return want(t, s, w, "shm", strconv.Itoa(96<<20))
 			},
 		},
 		{
-			leaves: []string{"Resources.Ulimits.Name", "Resources.Ulimits.Soft", "Resources.Ulimits.Hard"}, flag: "--ulimit",
+			leaves: []string{"Resources.Ulimits.Name", "Resources.Ulimits.Soft", "Resources.Ulimits.Hard"}, option: "ulimit",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
 				// Podman raises those of files and processes that are not given, which this
 				// machine may not allow.
@@ -337,7 +337,7 @@ func resourceFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Resources.PidsLimit"}, flag: "--pids-limit",
+			leaves: []string{"Resources.PidsLimit"}, option: "pids-limit",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.PidsLimit = 777 },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return wantLimit(t, s, w, "777", "pids.max", "pids/pids.max")
@@ -367,7 +367,7 @@ func fileFields() []field {
 	}
 	return []field{
 		{
-			leaves: []string{"Files.Mounts.Source", "Files.Mounts.Target"}, flag: "-v", ask: mounted(false),
+			leaves: []string{"Files.Mounts.Source", "Files.Mounts.Target"}, option: "volume", ask: mounted(false),
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				if err := want(t, s, w, "cat /mnt/asked/file", "data"); err != nil {
 					return err
@@ -376,7 +376,7 @@ func fileFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Files.Mounts.ReadOnly"}, flag: "-v", ask: mounted(true),
+			leaves: []string{"Files.Mounts.ReadOnly"}, option: "volume", ask: mounted(true),
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				if err := want(t, s, w, "cat /mnt/asked/file", "data"); err != nil {
 					return err
@@ -385,12 +385,12 @@ func fileFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Files.Workdir"}, flag: "--workdir",
+			leaves: []string{"Files.Workdir"}, option: "workdir",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.Workdir = "/dev" },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return want(t, s, w, "pwd", "/dev") },
 		},
 		{
-			leaves: []string{"Files.ReadOnly"}, flag: "--read-only",
+			leaves: []string{"Files.ReadOnly"}, option: "read-only",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.ReadOnly = true },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return wantReadOnly(t, s, w, "/keyway-wrote-here")
@@ -411,12 +411,12 @@ func processFields() []field {
 	const sysPtrace = 19 // CAP_SYS_PTRACE, include/uapi/linux/capability.h
 	return []field{
 		{
-			leaves: []string{"Process.User"}, flag: "--user",
+			leaves: []string{"Process.User"}, option: "user",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.User = "12345:54321" },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return want(t, s, w, "id", "12345:54321") },
 		},
 		{
-			leaves: []string{"Process.Env"}, flag: "--env",
+			leaves: []string{"Process.Env"}, option: "env",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
 				spec.Env = map[string]string{"ASKED": "two words, an = and a 'quote'"}
 			},
@@ -425,12 +425,12 @@ func processFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Process.CapAdd"}, flag: "--cap-add",
+			leaves: []string{"Process.CapAdd"}, option: "cap-add",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.CapAdd = []string{"SYS_PTRACE"} },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return wantCapability(t, s, w, sysPtrace) },
 		},
 		{
-			leaves: []string{"Process.NewPrivileges"}, flag: "--security-opt",
+			leaves: []string{"Process.NewPrivileges"}, option: "security-opt",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.NewPrivileges = true },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				return wantLine(t, s, w, "/proc/self/status", "NoNewPrivs: 0")

@@ -21,7 +21,7 @@ import (
 func templateFields() []field {
 	return slices.Concat(originFields(), memoryAndVolumes(), ownerFields(), []field{
 		{
-			leaves: []string{"Resources.Devices.Source", "Resources.Devices.Target", "Resources.Devices.Access"}, flag: "--device",
+			leaves: []string{"Resources.Devices.Source", "Resources.Devices.Target", "Resources.Devices.Access"}, option: "device",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
 				spec.Devices = []keyway.Device{{Source: "/dev/kmsg", Target: "/dev/asked", Access: "r"}}
 			},
@@ -34,7 +34,7 @@ func templateFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Files.Secrets.Name", "Files.Secrets.Value"}, flag: "--secret",
+			leaves: []string{"Files.Secrets.Name", "Files.Secrets.Value"}, option: "secret",
 			ask: func(_ *testing.T, s Subject, spec *keyway.Spec) {
 				s.other(spec)
 				spec.Secrets = []keyway.Secret{{Name: "token", Value: []byte("s3cret")}}
@@ -50,7 +50,7 @@ func templateFields() []field {
 func originFields() []field {
 	told := func(leaf string, set func(*keyway.Origin), is func(keyway.Origin) bool) field {
 		return field{
-			leaves: []string{"Origin." + leaf}, flag: "--" + strings.ToLower(leaf),
+			leaves: []string{"Origin." + leaf}, option: strings.ToLower(leaf),
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { set(&spec.Origin) },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error {
 				if now, _ := s.State(t, w.Name); !is(now.Origin) {
@@ -85,7 +85,7 @@ func wantMounted(t *testing.T, s Subject, w keyway.Workspace, target, fsType, op
 func memoryAndVolumes() []field {
 	return []field{
 		{
-			leaves: []string{"Files.Mounts.Kind", "Files.Mounts.Size"}, flag: "--tmpfs",
+			leaves: []string{"Files.Mounts.Kind", "Files.Mounts.Size"}, option: "tmpfs",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) {
 				spec.Mounts = []keyway.Mount{{Kind: keyway.MountTmpfs, Target: "/mnt/memory", Size: 8 << 20}}
 			},
@@ -94,7 +94,7 @@ func memoryAndVolumes() []field {
 			},
 		},
 		{
-			leaves: []string{"Files.Mounts.Kind", "Files.Mounts.Source"}, flag: "-v",
+			leaves: []string{"Files.Mounts.Kind", "Files.Mounts.Source"}, option: "volume",
 			ask: func(t *testing.T, s Subject, spec *keyway.Spec) {
 				s.dropVolume(t, "asked")
 				s.other(spec) // whose volume it is to be
@@ -105,7 +105,7 @@ func memoryAndVolumes() []field {
 			},
 		},
 		{
-			leaves: []string{"Files.HomeVolume"}, flag: "--home-volume",
+			leaves: []string{"Files.HomeVolume"}, option: "home-volume",
 			ask: func(t *testing.T, s Subject, spec *keyway.Spec) {
 				s.dropVolume(t, "home")
 				s.other(spec)
@@ -146,7 +146,7 @@ func (s Subject) dropVolume(t *testing.T, name string) {
 func ownerFields() []field {
 	var dir string
 	return []field{{
-		leaves: []string{"Process.Caller"}, flag: "--as-me", always: true, // these tests are root as a rule, as images are
+		leaves: []string{"Process.Caller"}, option: "as-me", always: true, // these tests are root as a rule, as images are
 		ask: func(t *testing.T, s Subject, spec *keyway.Spec) {
 			dir = t.TempDir()
 			spec.Caller = true

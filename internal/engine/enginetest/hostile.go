@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"keyway/internal/engine"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // impostor has a program of the image, which runs as the workspace's own user,
@@ -41,7 +41,7 @@ func impostor(t *testing.T, s Subject) {
 		if said, err := s.Try(t, w, "cat "+home+"/guest.json"); err == nil && strings.Contains(said, evil) {
 			break
 		}
-		if err := engine.Sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 10*time.Millisecond); err != nil {
 			t.Fatal("the impostor says nothing")
 		}
 	}

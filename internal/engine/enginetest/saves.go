@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"keyway/internal/engine"
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // runsSave stops a workspace, by its engine and by the platform's own means, in which five
@@ -75,7 +75,7 @@ func (s Subject) awaitFiles(t *testing.T, w keyway.Workspace, files []string, te
 		if got == strings.Repeat(text, len(files)) {
 			return
 		}
-		if engine.Sleep(ctx, 20*time.Millisecond) != nil {
+		if sleep.For(ctx, 20*time.Millisecond) != nil {
 			t.Fatalf("the files hold %q: %v", got, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // What an engine can do beside Engine is an interface of this package for each
-// ability, found by assertion. Each has a suite in enginetest, and a row here.
+// ability, found by assertion. Each has a row here.
 var known = []struct {
 	name string
 	has  func(engine.Engine) bool
@@ -62,8 +62,8 @@ func is[ability any](e engine.Engine) bool {
 	return ok
 }
 
-// abilities are the names of what e can do.
-func abilities(e engine.Engine) []string {
+// Abilities returns the names of what e can do (api.Ability…), in the order of known.
+func Abilities(e engine.Engine) []string {
 	var names []string
 	for _, a := range known {
 		if a.has(e) {

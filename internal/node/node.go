@@ -51,7 +51,7 @@ func (n *Node) Info(ctx context.Context) (api.Info, error) {
 	}
 	for _, e := range n.engines {
 		err := e.Probe(ctx)
-		info.Engines = append(info.Engines, api.EngineInfo{Name: e.Name(), Usable: err == nil, Why: keyway.AsError(err), Abilities: abilities(e)})
+		info.Engines = append(info.Engines, api.EngineInfo{Name: e.Name(), Usable: err == nil, Why: keyway.AsError(err), Abilities: Abilities(e)})
 	}
 	return info, nil
 }

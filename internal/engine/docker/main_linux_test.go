@@ -17,6 +17,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"keyway/internal/api"
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/enginetest"
@@ -182,7 +183,8 @@ func (d daemon) world(t testing.TB, opts ...docker.Option) world {
 	volumes := w.volumes(t)
 	w.Subject = enginetest.Subject{
 		Engine: e, Image: d.image, Tool: "/tool", Walled: true, Dials: 100,
-		Kill: w.kill, StopOutside: w.stopOutside,
+		Abilities: []string{api.AbilityGPUs, api.AbilityEnvironments, api.AbilityImages},
+		Kill:      w.kill, StopOutside: w.stopOutside,
 		Left: func(t testing.TB) []string {
 			left := append(w.files(t), w.containers(t)...)
 			for name := range w.volumes(t) {

@@ -18,11 +18,11 @@ type surveyor interface {
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 }
 
-// environments is the contract of an engine that can.
+// environments is the contract of an engine with api.AbilityEnvironments.
 func environments(t *testing.T, s Subject) {
 	e, ok := s.Engine.(surveyor)
 	if !ok {
-		return // this engine does not tell
+		t.Fatalf("the engine has no Environments, and its test says that it can: %q", s.Abilities)
 	}
 	look := func(names ...keyway.Name) []keyway.Environment {
 		t.Helper()

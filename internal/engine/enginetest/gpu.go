@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 )
 
@@ -27,6 +28,9 @@ type GPULab struct {
 
 // GPUs is the contract of an engine that lends GPUs.
 func GPUs(t *testing.T, s Subject, lab GPULab) {
+	if !slices.Contains(s.Abilities, api.AbilityGPUs) {
+		t.Fatalf("the engine's test says that it lends no GPUs: %q", s.Abilities)
+	}
 	for _, test := range []struct {
 		name string
 		test func(*testing.T, Subject, GPULab)

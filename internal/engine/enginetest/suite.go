@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,15 +14,20 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/node"
 )
+
+// suiteTest is a part of the contract.
+type suiteTest struct {
+	name string
+	test func(*testing.T, Subject)
+}
 
 // Run runs the contract.
 func Run(t *testing.T, s Subject) {
-	tests := []struct {
-		name string
-		test func(*testing.T, Subject)
-	}{
+	tests := []suiteTest{
 		{"EnterAndList", enterAndList},
 		{"Environment", environment},
 		{"StopAndStart", stopAndStart},
@@ -44,7 +50,10 @@ func Run(t *testing.T, s Subject) {
 		{"Impostor", impostor},
 		{"Robber", robber},
 		{"Peeker", peeker},
-		{"Environments", environments},
+		{"Abilities", abilities},
+	}
+	if slices.Contains(s.Abilities, api.AbilityEnvironments) {
+		tests = append(tests, suiteTest{"Environments", environments})
 	}
 	if err := s.Engine.Probe(Context(t)); err != nil {
 		t.Fatalf("Probe: %v", Full(err))
@@ -54,6 +63,13 @@ func Run(t *testing.T, s Subject) {
 	}
 	if left := s.Left(t); len(left) > 0 {
 		t.Errorf("after all tests there are left: %q", left)
+	}
+}
+
+// abilities compares what the engine can do with what its test says that it can.
+func abilities(t *testing.T, s Subject) {
+	if got := node.Abilities(s.Engine); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(s.Abilities))) {
+		t.Errorf("the engine can do %q, and its test says %q", got, s.Abilities)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"keyway/internal/api"
 	"keyway/internal/engine/enginetest"
 	"keyway/internal/engine/host"
 	"keyway/internal/keyway"
@@ -40,6 +41,7 @@ func subject(t *testing.T, opts ...host.Option) (enginetest.Subject, string) {
 	root := t.TempDir()
 	return enginetest.Subject{
 		Engine: host.New(root, programs.Guest, opts...), Tool: programs.Tool, Dials: 100,
+		Abilities:   []string{api.AbilityGPUs, api.AbilityEnvironments},
 		Home:        func(name keyway.Name) string { return filepath.Join(root, "workspaces", string(name)) },
 		Left:        func(t testing.TB) []string { return append(files(t, root), processes(root)...) },
 		Kill:        func(t testing.TB, name keyway.Name) { killInit(t, root, name, syscall.SIGKILL) },

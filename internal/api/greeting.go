@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -93,14 +92,6 @@ func (c *Client) Speaking(version int) *Client {
 	return &with
 }
 
-type versionKey struct{}
-
-// VersionOf is the version in which a request was made that ServeConn serves.
-func VersionOf(ctx context.Context) int {
-	version, _ := ctx.Value(versionKey{}).(int)
-	return max(version, 1)
-}
-
 // versioned serves requests of the versions in spoken, and refuses others.
 func versioned(spoken Versions, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,6 +105,6 @@ func versioned(spoken Versions, h http.Handler) http.Handler {
 				Hint("use the same version of keyway at both ends"))
 			return
 		}
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), versionKey{}, version)))
+		h.ServeHTTP(w, r)
 	})
 }

@@ -124,7 +124,7 @@ func (a asked) tell(news io.Writer) {
 	}
 	plain.Fprintf(news, "template %s (%s)\n", a.from.Name, a.from.File)
 	for _, l := range a.from.Left {
-		plain.Fprintf(news, "  not taken over, line %d: %s (%s)\n", l.Line, l.Setting, l.Why)
+		plain.Fprintf(news, "  not taken over, line %d: %s (%s)\n", l.Line, l.Setting, whyLeft(l))
 	}
 	if len(a.Variables) > 0 {
 		plain.Fprintf(news, "variables of this laptop that went into it: %s\n", strings.Join(a.Variables, ", "))
@@ -135,6 +135,14 @@ func (a asked) tell(news io.Writer) {
 	if len(a.Extensions) > 0 {
 		plain.Fprintf(news, "extensions for an editor in it: %s\n", strings.Join(a.Extensions, ", "))
 	}
+}
+
+// whyLeft says why a setting was not taken over, and what to type in its place.
+func whyLeft(l template.Left) string {
+	if instead := next("", l.Advice, ""); instead != "" {
+		return l.Why + "; " + instead
+	}
+	return l.Why
 }
 
 // setupJob is the job that a template's setup runs as, with a log.

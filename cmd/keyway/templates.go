@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,7 +91,7 @@ func templateRows(all []template.Template) []templateRow {
 	rows := []templateRow{}
 	for _, t := range all {
 		winner, hidden := winners[t.Name]
-		r := templateRow{Name: t.Name, Source: string(t.Source), File: t.File, Left: t.Left, Wins: !hidden, Why: "the only one of its name"}
+		r := templateRow{Name: t.Name, Source: string(t.Source), File: t.File, Left: inWords(t.Left), Wins: !hidden, Why: "the only one of its name"}
 		if hidden {
 			r.Why = "hidden by " + string(winner.Source) + " (" + winner.File + ")"
 			for i := range rows {
@@ -102,7 +103,7 @@ func templateRows(all []template.Template) []templateRow {
 			winners[t.Name] = t
 		}
 		if a, err := resolveAt(t, string(keyway.Local)); err != nil {
-			r.Error = keyway.AsError(err)
+			r.Error = spelledOut(keyway.AsError(err))
 		} else {
 			r.Image, r.GPUs = a.Spec.Image, a.Spec.GPUs.String()
 		}
@@ -112,6 +113,15 @@ func templateRows(all []template.Template) []templateRow {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// inWords returns settings that were left, with what to type in their place.
+func inWords(all []template.Left) []template.Left {
+	words := slices.Clone(all)
+	for i, l := range all {
+		words[i].Why, words[i].Advice = whyLeft(l), nil
+	}
+	return words
 }
 
 // changeable is an Override in a few words.

@@ -1,9 +1,9 @@
 package catalogue
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -12,9 +12,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Check reports what a Spec has that neither the template says nor its Override
-// allows. A Spec is compared field by field in its JSON form, so a field that has no
-// rule here is one that nobody may change.
+// Check returns an error that names each change of the template in s that its Override
+// does not allow. A Spec is compared field by field in its JSON form, so nobody may
+// change a field that has no rule here.
 func (t Template) Check(s keyway.Spec) error {
 	want, err := flat(t.Spec)
 	if err != nil {
@@ -24,16 +24,9 @@ func (t Template) Check(s keyway.Spec) error {
 	if err != nil {
 		return err
 	}
-	names := map[string]bool{}
-	for name := range want {
-		names[name] = true
-	}
-	for name := range got {
-		names[name] = true
-	}
 	var all []*keyway.Error
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if string(want[name]) == string(got[name]) || slices.Contains(usersOwn, name) {
+	for _, name := range changed(want, got) {
+		if slices.Contains(usersOwn, name) {
 			continue
 		}
 		if judge, ok := rules[name]; !ok {
@@ -45,16 +38,37 @@ func (t Template) Check(s keyway.Spec) error {
 	return t.together(all)
 }
 
-// flat is a Spec by the names of its fields, without what is the user's inside of
-// one. A field that is absent is one that asks for nothing.
-func flat(s keyway.Spec) (map[string]json.RawMessage, error) {
+// changed returns the names under which two maps differ, in order.
+func changed(want, got map[string]string) []string {
+	var names []string
+	for name, value := range want {
+		if now, there := got[name]; !there || now != value {
+			names = append(names, name)
+		}
+	}
+	for name := range got {
+		if _, there := want[name]; !there {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// flat returns the JSON of each field of a Spec by its name, without what is the user's
+// inside of one. A field that is absent asks for nothing.
+func flat(s keyway.Spec) (map[string]string, error) {
 	s.GPUs.Wait = false
 	data, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
-	var m map[string]json.RawMessage
-	err = json.Unmarshal(data, &m)
+	var fields map[string]json.RawMessage
+	err = json.Unmarshal(data, &fields)
+	m := make(map[string]string, len(fields))
+	for name, text := range fields {
+		m[name] = string(text)
+	}
 	return m, err
 }
 
@@ -95,30 +109,28 @@ var rules = map[string]rule{
 
 // options are how users ask for a field, where it is not called so.
 var options = map[string]string{
-	"command": "the command", "shmSize": "--shm-size", "pidsLimit": "--pids-limit", "ulimits": "--ulimit", "devices": "--device", "mounts": "--volume",
-	"readOnly": "--read-only", "secrets": "--secret", "homeVolume": "--home-volume", "capAdd": "--cap-add", "newPrivileges": "--security-opt",
-	"labels": "--label", "caller": "--as-me", "ports": "the list of ports",
+	"shmSize": "shm-size", "pidsLimit": "pids-limit", "ulimits": "ulimit", "devices": "device", "mounts": "volume", "readOnly": "read-only",
+	"secrets": "secret", "homeVolume": "home-volume", "capAdd": "cap-add", "newPrivileges": "security-opt", "labels": "label", "caller": "as-me",
 }
+
+// withoutOption are the fields for which there is no option.
+var withoutOption = map[string]string{"command": "the command", "ports": "the list of ports"}
 
 func refuse(format string, args ...any) *keyway.Error {
 	return keyway.Errorf(keyway.NotAllowed, format, args...)
 }
 
 // fixed refuses a field that is the template's alone.
-func fixed(name string, want json.RawMessage) *keyway.Error {
-	option, ok := options[name]
-	if !ok {
-		option = "--" + name
+func fixed(name, want string) *keyway.Error {
+	if name == "env" || name == "secrets" || want == "" {
+		want = "nothing"
 	}
-	said := string(want)
-	if name == "env" || name == "secrets" || said == "" {
-		said = "nothing"
+	const format = "users may not change %s: the template says %.200s"
+	if noun, ok := withoutOption[name]; ok {
+		return refuse(format, noun, want)
 	}
-	e := refuse("%s is not for users to change: the template says %.200s", option, said)
-	if flag, ok := strings.CutPrefix(option, "--"); ok {
-		return e.Advise(keyway.AsTemplate, flag)
-	}
-	return e
+	option := cmp.Or(options[name], name)
+	return refuse(format, keyway.NounOf(option), want).Advise(keyway.AsTemplate, option)
 }
 
 func free(field, name string) rule {
@@ -143,11 +155,11 @@ func atMost(option string, ok bool, own, limit, asked string) *keyway.Error {
 		if own == "0" {
 			own = "none"
 		}
-		return refuse("--%s %s is asked for, and is not for users to change: the template says %s", option, asked, own).Advise(keyway.AsTemplate, option)
+		return refuse("%s is asked for (%s), which users may not change: the template says %s", asked, keyway.NounOf(option), own).Advise(keyway.AsTemplate, option)
 	case asked == "0" || asked == "-1":
-		return refuse("--%s is asked to have no limit, and %s is the most", option, limit).Advise(keyway.Example, option, limit)
+		return refuse("no limit is asked for (%s), and %s is the most", keyway.NounOf(option), limit).Advise(keyway.Example, option, limit)
 	}
-	return refuse("--%s %s is asked for, and %s is the most", option, asked, limit).Advise(keyway.Example, option, limit)
+	return refuse("%s is asked for (%s), and %s is the most", asked, keyway.NounOf(option), limit).Advise(keyway.Example, option, limit)
 }
 
 func number(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) }
@@ -163,7 +175,7 @@ func bytesOf(option string, limit func(Override) int64, of func(keyway.Spec) int
 	}
 }
 
-// Size is a number of bytes as options take it.
+// Size formats a number of bytes as options take it: 64gb, 512mb, 100.
 func Size(n int64) string {
 	for _, unit := range []struct {
 		bytes int64
@@ -192,23 +204,12 @@ func otherEngine(_ Override, want, got keyway.Spec) *keyway.Error {
 	if said == "" {
 		said = "containers"
 	}
-	return refuse("--engine %.40s is not for users to choose: the template is for %s", got.Engine, said).Advise(keyway.AsTemplate, "engine")
+	return refuse("users may not choose the engine %.40s: the template is for %s", got.Engine, said).Advise(keyway.AsTemplate, "engine")
 }
 
 // otherVariables tells of names only: values may be secrets.
 func otherVariables(o Override, want, got keyway.Spec) *keyway.Error {
-	names := map[string]bool{}
-	for name, value := range want.Env {
-		if now, there := got.Env[name]; !there || now != value {
-			names[name] = true
-		}
-	}
-	for name := range got.Env {
-		if _, there := want.Env[name]; !there {
-			names[name] = true
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range changed(want.Env, got.Env) {
 		if !matches(o.Env, name) {
 			return refuse("the variable %.80q is not for users to set; possible are %s", name, listed(o.Env)).Advise(keyway.AsTemplate, "env")
 		}

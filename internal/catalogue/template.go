@@ -1,6 +1,6 @@
 // Package catalogue has the templates that the operators of a place publish: what a
-// workspace of each is made from, and what a user may have otherwise. It reads no
-// Compose and opens no file, so the node and the laptop judge alike.
+// workspace of each is made from, and what a user may change. It reads no Compose and
+// opens no file, so that the node and the laptop judge alike.
 package catalogue
 
 import (
@@ -37,12 +37,12 @@ const (
 type Template struct {
 	Format int    `json:"keyway"`
 	Name   string `json:"name"`
-	// Only says that no workspace is made at the place but from its templates.
+	// Only says that the place makes no workspace except from its templates.
 	Only bool `json:"only,omitempty"`
 	// Spec is what a workspace gets. It names its image by digest, and has nothing of
 	// a user: no name, keys, secrets or forwarded agent.
 	Spec keyway.Spec `json:"spec"`
-	// Override is what a user may have otherwise.
+	// Override is what a user may change.
 	Override Override `json:"override"`
 	// Setup is a script that runs in the workspace once it is made.
 	Setup string `json:"setup,omitempty"`
@@ -50,8 +50,9 @@ type Template struct {
 	Extensions []string `json:"extensions,omitempty"`
 }
 
-// Override says what a user may have otherwise than the template says. The zero value
-// is nothing. A number is the most that may be asked for; 0 leaves the template's.
+// Override says what a user may change of a template. The zero value allows nothing. A
+// number is the most that may be asked for; where it is 0, the template's own value
+// holds.
 type Override struct {
 	GPUs      int     `json:"gpus,omitempty"`
 	CPUs      float64 `json:"cpus,omitempty"`
@@ -59,8 +60,8 @@ type Override struct {
 	ShmSize   int64   `json:"shmSize,omitempty"`   // bytes
 	PidsLimit int64   `json:"pidsLimit,omitempty"` //
 	Tmpfs     int64   `json:"tmpfs,omitempty"`     // bytes of each further tmpfs
-	// Env are names of variables that may be set. One that ends in * stands for all
-	// that begin so.
+	// Env are names of variables that may be set. One that ends in * stands for all that
+	// begin with the rest.
 	Env []string `json:"env,omitempty"`
 	// Volumes are directories of the place (/data, /data:ro) and names of volumes that
 	// may be mounted; a name may end in *. A directory stands for itself alone: below
@@ -82,8 +83,8 @@ const (
 // FreeFields are all of them.
 var FreeFields = []string{FreeCommand, FreeWorkdir, FreeLabels, FreeSecrets, FreeUser}
 
-// Parse reads a template's file. What it does not know is refused: it would be a limit
-// that does not hold.
+// Parse reads a template's file. It refuses fields that it does not know: such a field
+// could be a limit, and would not hold.
 func Parse(data []byte) (Template, error) {
 	var t Template
 	if len(data) > MaxFile {

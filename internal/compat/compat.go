@@ -209,8 +209,9 @@ func mounts(a Asked) []Finding {
 			all = append(all, fatal(keyway.Usage, "ask its owner for the right to read it: ls -ld "+m.Source,
 				"you may not read %s at %s, and the workspace runs as you (uid %d)", m.Source, a.Place, a.Facts.UID)...)
 		case !f.Writable && a.Spec.Caller && !m.ReadOnly:
-			all = append(all, warning(keyway.Usage, "mount it to read only: -v "+m.Source+":"+m.Target+":ro",
-				"you may not write to %s at %s, and the workspace runs as you (uid %d)", m.Source, a.Place, a.Facts.UID)...)
+			all = append(all, advised(warning(keyway.Usage, "",
+				"you may not write to %s at %s, and the workspace runs as you (uid %d)", m.Source, a.Place, a.Facts.UID),
+				keyway.MountReadOnly, m.Source, m.Target)...)
 		}
 	}
 	return all

@@ -91,7 +91,7 @@ func TestPlantedFaults(t *testing.T) {
 		"disk nearly full":          {func(a *Asked) { a.Facts.Engine.Free = 12 << 30 }, false, "unpacked it may not fit", "system df"},
 		"mount absent":              {func(a *Asked) { a.Facts.Mounts[0].Exists = false }, true, "no /data", "make it"},
 		"mount closed":              {func(a *Asked) { a.Facts.Mounts[0].Readable = false }, true, "may not read /data", "ls -ld /data"},
-		"mount not writable":        {func(a *Asked) { a.Spec.Mounts[0].ReadOnly = false }, false, "may not write to /data", ":ro"},
+		"mount not writable":        {func(a *Asked) { a.Spec.Mounts[0].ReadOnly = false }, false, "may not write to /data", "mount-read-only /data"},
 		"clock behind":              {func(a *Asked) { a.Facts.Time = a.Now.Add(-time.Hour) }, false, "1h0m0s behind", "set-ntp"},
 		"clock ahead":               {func(a *Asked) { a.Facts.Time = a.Now.Add(3 * time.Minute) }, false, "3m0s ahead of", "set-ntp"},
 		"engine on another machine": {func(a *Asked) { a.Facts.Engine.RemoteDaemon = "the daemon runs in a virtual machine" }, false, "virtual machine", "mount what is there"},

@@ -31,9 +31,13 @@ func (a Asked) hosts() []host {
 	return all
 }
 
+// disableRequire is the variable with which NVIDIA's runtime starts an image whatever it
+// requires.
+const disableRequire = "NVIDIA_DISABLE_REQUIRE"
+
 // requirements are those of the image that the place does not meet.
 func requirements(a Asked) []Finding {
-	if a.Spec.GPUs.None() || !a.Facts.Engine.Images || isTrue(a.env("NVIDIA_DISABLE_REQUIRE")) {
+	if a.Spec.GPUs.None() || !a.Facts.Engine.Images || isTrue(a.env(disableRequire)) {
 		return nil
 	}
 	for _, kv := range a.image().Env {
@@ -46,8 +50,9 @@ func requirements(a Asked) []Finding {
 		}
 		for _, h := range a.hosts() {
 			if held, known := holds(text, h); known && !held {
-				return fatal(keyway.NoGPU, "update the driver, take an image of an earlier CUDA, or if the driver is known to run it: -e NVIDIA_DISABLE_REQUIRE=1",
-					"the image %s refuses to start with the driver %s of %s (%s)", a.Spec.Image, a.Facts.Driver.Module, a.Place, name)
+				return advised(fatal(keyway.NoGPU, "update the driver, or take an image of an earlier CUDA",
+					"the image %s refuses to start with the driver %s of %s (%s)", a.Spec.Image, a.Facts.Driver.Module, a.Place, name),
+					keyway.SetIfItRuns, disableRequire+"=1")
 			}
 		}
 	}

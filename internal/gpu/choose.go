@@ -69,12 +69,12 @@ func (inv Inventory) resolve(wish keyway.GPUs) ([]Device, int, error) {
 	good := inv.reachable()
 	switch {
 	case len(inv.Devices) == 0:
-		return nil, 0, keyway.Errorf(keyway.NoGPU, "this place has no GPU (--gpus %s)", wish).Advise(keyway.WithoutGPUs)
+		return nil, 0, keyway.Errorf(keyway.NoGPU, "this place has no GPU (asked for: %s)", wish).Advise(keyway.WithoutGPUs)
 	case len(wish.IDs) > 0:
 		chosen, err := inv.named(wish)
 		return chosen, len(chosen), err
 	case wish.All && len(good) < len(inv.Devices):
-		return nil, 0, keyway.Errorf(keyway.NoGPU, "the driver cannot reach every GPU of this place (--gpus all): %s", inv.lost()).
+		return nil, 0, keyway.Errorf(keyway.NoGPU, "the driver cannot reach every GPU of this place, and all are asked for: %s", inv.lost()).
 			Hint("see what is wrong, at the place: nvidia-smi -q").Advise(keyway.FewerGPUs, strconv.Itoa(len(good)))
 	case wish.All:
 		return good, len(good), nil
@@ -154,7 +154,7 @@ func (p *Place) refusal(wish keyway.GPUs, d decision, held map[string]*holder, w
 	if d.queued {
 		why = fmt.Sprintf("others came first: %d in the queue", waiters)
 	}
-	return keyway.Errorf(keyway.NoGPU, "the GPUs asked for are not free (--gpus %s): %s", wish, why).
+	return keyway.Errorf(keyway.NoGPU, "the GPUs asked for (%s) are not free: %s", wish, why).
 		Advise(keyway.WaitForGPUs, wish.String()).Advise(keyway.SeeGPUs)
 }
 

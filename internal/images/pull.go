@@ -70,7 +70,7 @@ func left(err error) error {
 	return &LeftError{err}
 }
 
-// LeftError is why the laptop has left a pull to the place.
+// LeftError says why the laptop has left a pull to the place.
 type LeftError struct{ err error }
 
 func (e *LeftError) Error() string { return e.err.Error() }
@@ -94,7 +94,7 @@ func toPull(ctx context.Context, info api.Info, w Want, said func(keyway.Progres
 	if w.Whole {
 		p.Login = login
 	} else {
-		said(keyway.Progress{Message: "your login for " + login.Registry + " stays here: Podman takes no tokens, and gets the login itself with --engine podman"})
+		said(keyway.Progress{Message: "your login for " + login.Registry + " stays here: Podman takes no tokens, and gets the login itself only if you name it as the engine"})
 	}
 	return p, nil
 }

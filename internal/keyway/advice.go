@@ -92,13 +92,16 @@ const (
 	ExampleOfTemplate Step = "example-of-template" //
 	MakeHere          Step = "make-here"           //
 	GPUForms          Step = "gpu-forms"           //
+	SetIfItRuns       Step = "set-if-it-runs"      // a variable, if the driver is known to run the image
 	NumericUser       Step = "numeric-user"        //
 	PlainUser         Step = "plain-user"          //
+	EitherUser        Step = "either-user"         //
 	OtherWorkdir      Step = "other-workdir"       // the image
 	MakeWorkdir       Step = "make-workdir"        //
 	NotReadOnly       Step = "not-read-only"       // the engine that can
 	MountForms        Step = "mount-forms"         //
 	MountElsewhere    Step = "mount-elsewhere"     // the source
+	MountReadOnly     Step = "mount-read-only"     // the source, the target
 	CorrectMount      Step = "correct-mount"       // the source, the target
 	LeaveVolumeOut    Step = "leave-volume-out"    // the source, the target
 	UlimitForm        Step = "ulimit-form"         //
@@ -109,6 +112,25 @@ const (
 	MoreShm           Step = "more-shm"            // the size
 	LowerUlimit       Step = "lower-ulimit"        // its name, the value
 	LinuxOrContainer  Step = "linux-or-container"
+)
+
+// Steps that a user takes in the place of what a template's file asks for. About is empty.
+const (
+	InsteadForward Step = "instead-forward" // when the workspace is made
+	InsteadGPUs    Step = "instead-gpus"    //
+	ChooseGPUs     Step = "choose-gpus"     //
+	InsteadIPC     Step = "instead-ipc"     //
+	InsteadNetwork Step = "instead-network" //
+	InsteadLimits  Step = "instead-limits"  //
+	InsteadMount   Step = "instead-mount"   //
+	InsteadName    Step = "instead-name"    //
+	InsteadPlace   Step = "instead-place"   //
+	InsteadSecret  Step = "instead-secret"  //
+	InsteadService Step = "instead-service" // of a Compose file
+	InsteadLogs    Step = "instead-logs"    // in the workspace
+	InsteadOpen    Step = "instead-open"    //
+	InsteadRun     Step = "instead-run"     //
+	InsteadStop    Step = "instead-stop"    //
 )
 
 // Steps about places, keys and this laptop.

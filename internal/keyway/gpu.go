@@ -43,7 +43,7 @@ type GPUProcess struct {
 type GPUWaiter struct {
 	Owner     string    `json:"owner"`
 	Workspace Name      `json:"workspace"`
-	GPUs      string    `json:"gpus"` // as --gpus takes it
+	GPUs      string    `json:"gpus"` // as ParseGPUs reads it
 	Since     time.Time `json:"since"`
 }
 

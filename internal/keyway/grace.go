@@ -22,7 +22,7 @@ func ParseGrace(text string) (time.Duration, error) {
 	}
 	grace, err := time.ParseDuration(text)
 	if err != nil || grace < 0 || grace > MaxGrace {
-		return 0, Errorf(Usage, "--grace %q is not a time from 0 to 24h", text).Hint("for example: --grace 30, or --grace 2m")
+		return 0, Errorf(Usage, "the grace %q is not a time from 0 to 24h", text).Hint("for example: 30 (seconds), 2m")
 	}
 	return grace, nil
 }

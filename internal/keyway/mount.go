@@ -56,7 +56,7 @@ func (m Mount) validate() error {
 		}
 	case MountTmpfs:
 		if m.Source != "" || m.Size < 0 {
-			return Errorf(Usage, "--tmpfs %s: memory has no source, and its size is not negative", m.Target).Advise(Example, "tmpfs", "/scratch:size=8gb")
+			return Errorf(Usage, "the tmpfs at %s cannot have a source or a negative size", m.Target).Advise(Example, "tmpfs", "/scratch:size=8gb")
 		}
 	default:
 		return Errorf(Usage, "a mount at %s of the kind %.40q is not possible", m.Target, m.Kind).Hint("possible are directories, volumes and tmpfs")
@@ -105,7 +105,7 @@ func (f Files) Volumes() []string {
 type Device struct {
 	Source string `json:"source"` // absolute path at the place
 	Target string `json:"target"` // absolute path in the workspace
-	Access string `json:"access"` // of r, w and m, as docker run --device has them
+	Access string `json:"access"` // of r, w and m, as docker run takes them
 }
 
 // maxDevices bounds the devices of one workspace.
@@ -113,11 +113,11 @@ const maxDevices = 64
 
 func validateDevices(devices []Device) error {
 	if len(devices) > maxDevices {
-		return Errorf(Usage, "--device: at most %d devices", maxDevices)
+		return Errorf(Usage, "at most %d devices are possible", maxDevices)
 	}
 	for _, d := range devices {
 		if !path.IsAbs(d.Source) || !path.IsAbs(d.Target) || d.Access == "" || len(d.Access) > 3 || strings.Trim(d.Access, "rwm") != "" {
-			return Errorf(Usage, "--device %.80s:%.80s:%.20s is no device", d.Source, d.Target, d.Access).Advise(Example, "device", "/dev/fuse")
+			return Errorf(Usage, "%.80s:%.80s:%.20s is not a device", d.Source, d.Target, d.Access).Advise(Example, "device", "/dev/fuse")
 		}
 	}
 	return nil
@@ -134,7 +134,7 @@ func ParseDevice(s string) (Device, error) {
 		d.Access = parts[2]
 	}
 	if len(parts) > 3 {
-		return d, Errorf(Usage, "--device %.80s is no device", s).Advise(Example, "device", "/dev/fuse")
+		return d, Errorf(Usage, "%.80s is not a device", s).Advise(Example, "device", "/dev/fuse")
 	}
 	return d, validateDevices([]Device{d})
 }
@@ -201,10 +201,10 @@ func (o Origin) validate() error {
 	}
 	for name, value := range o.Labels {
 		if name == "" || len(name) > maxLabelText || len(value) > maxLabelText || strings.ContainsRune(name+value, 0) {
-			return Errorf(Usage, "--label %.80q: not a label", name).Advise(Example, "label", "team=vision")
+			return Errorf(Usage, "%.80q is not a label", name).Advise(Example, "label", "team=vision")
 		}
 		if strings.HasPrefix(name, ownLabels) {
-			return Errorf(Usage, "--label %.80s: labels that begin with %s are keyway's own", name, ownLabels).Advise(Example, "label", "team=vision")
+			return Errorf(Usage, "the label %.80s is not possible: those that begin with %s are keyway's own", name, ownLabels).Advise(Example, "label", "team=vision")
 		}
 	}
 	for _, p := range o.Ports {

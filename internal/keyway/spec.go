@@ -124,7 +124,7 @@ func (s Spec) Validate() error {
 		return Errorf(Usage, "the command has over %d words", maxCommand).Hint("put it into a script, and name that")
 	}
 	if s.IPC == IPCHost && s.ShmSize != 0 {
-		return Errorf(Usage, "--ipc %s brings the place's own /dev/shm, and --shm-size is the size of another", IPCHost).Hint("keep one of the two")
+		return Errorf(Usage, "the IPC namespace %s brings the place's own /dev/shm, and a size is asked for, which is that of another", IPCHost).Hint("keep one of the two")
 	}
 	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate, s.Origin.validate} {
 		if err := validate(); err != nil {
@@ -153,17 +153,17 @@ func (a Access) validate() error {
 func (r Resources) validate() error {
 	switch {
 	case r.GPUs.Wait && r.GPUs.None():
-		return Errorf(Usage, "--wait is for GPUs, and none are asked for").Advise(WaitWithGPUs)
+		return Errorf(Usage, "there is nothing to wait for: no GPUs are asked for").Advise(WaitWithGPUs)
 	case r.ShmSize < 0:
-		return Errorf(Usage, "--shm-size must not be negative").Advise(Example, "shm-size", "16gb")
+		return Errorf(Usage, "the size of the shared memory must not be negative").Advise(Example, "shm-size", "16gb")
 	case r.Memory < 0:
-		return Errorf(Usage, "--memory must not be negative").Advise(Example, "memory", "64gb")
+		return Errorf(Usage, "the memory must not be negative").Advise(Example, "memory", "64gb")
 	case !(r.CPUs >= 0 && r.CPUs <= maxCPUs): // also what is no number
-		return Errorf(Usage, "--cpus %v: a number of processors from 0.01 to %d", r.CPUs, maxCPUs).Advise(Example, "cpus", "1.5")
+		return Errorf(Usage, "%v processors cannot be asked for: from 0.01 to %d can", r.CPUs, maxCPUs).Advise(Example, "cpus", "1.5")
 	case r.PidsLimit < -1:
-		return Errorf(Usage, "--pids-limit %d: a number from 1 on, or -1 for no limit", r.PidsLimit)
+		return Errorf(Usage, "a limit of %d processes cannot be asked for: from 1 on can, and -1 is no limit", r.PidsLimit)
 	case len(r.Ulimits) > maxUlimits:
-		return Errorf(Usage, "--ulimit: at most %d limits", maxUlimits)
+		return Errorf(Usage, "at most %d ulimits are possible", maxUlimits)
 	}
 	seen := map[string]bool{}
 	for _, u := range r.Ulimits {
@@ -171,7 +171,7 @@ func (r Resources) validate() error {
 			return err
 		}
 		if seen[u.Name] {
-			return Errorf(Usage, "--ulimit %s is given twice", u.Name).Advise(UlimitOnce, u.Name)
+			return Errorf(Usage, "the ulimit %s is given twice", u.Name).Advise(UlimitOnce, u.Name)
 		}
 		seen[u.Name] = true
 	}
@@ -203,7 +203,7 @@ func (p Process) validate() error {
 		return Errorf(Usage, "too much in one workspace: at most %d variables and %d capabilities", maxEnv, maxCaps)
 	}
 	if p.Caller && p.User != "" {
-		return Errorf(Usage, "--user %s and --as-me exclude one another", p.User).Hint("keep one of the two")
+		return Errorf(Usage, "programs run as the user %s or as the owner of the workspace, not as both", p.User).Advise(EitherUser)
 	}
 	for _, c := range p.CapAdd {
 		if _, err := ParseCapability(c); err != nil {
@@ -223,13 +223,13 @@ func (p Process) validate() error {
 
 func (p Process) validateSharing() error {
 	if p.IPC != "" && p.IPC != IPCHost && p.IPC != IPCPrivate && p.IPC != IPCShareable {
-		return Errorf(Usage, "--ipc %.64q: %s, %s or %s", p.IPC, IPCPrivate, IPCShareable, IPCHost).Advise(Example, "ipc", IPCHost)
+		return Errorf(Usage, "%.64q is not an IPC namespace: %s, %s and %s are", p.IPC, IPCPrivate, IPCShareable, IPCHost).Advise(Example, "ipc", IPCHost)
 	}
 	odd := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r))
 	}
 	if len(p.Network) > maxNetwork || strings.ContainsFunc(p.Network, odd) || strings.TrimLeft(p.Network, "_.-") != p.Network {
-		return Errorf(Usage, "--network %.64q: %s, %s, or the name of a network of the engine's", p.Network, NetworkHost, NetworkNone).
+		return Errorf(Usage, "%.64q is not a network: %s, %s and the names of the engine's networks are", p.Network, NetworkHost, NetworkNone).
 			Advise(Example, "network", NetworkHost)
 	}
 	return nil
@@ -246,22 +246,22 @@ func (u Ulimit) String() string { return fmt.Sprintf("%s=%d:%d", u.Name, u.Soft,
 
 func (u Ulimit) validate() error {
 	if u.Name == "" || len(u.Name) > 16 || strings.Trim(u.Name, "abcdefghijklmnopqrstuvwxyz") != "" {
-		return Errorf(Usage, "--ulimit %q: not the name of a limit", u.Name).
+		return Errorf(Usage, "%q is not the name of a ulimit", u.Name).
 			Advise(UlimitForm)
 	}
 	if u.Soft < -1 || u.Hard < -1 || u.Hard != -1 && (u.Soft == -1 || u.Soft > u.Hard) {
-		return Errorf(Usage, "--ulimit %s: the first value must not be above the second, and -1 is no limit", u).
+		return Errorf(Usage, "the ulimit %s is not possible: its first value must not be above the second, and -1 is no limit", u).
 			Advise(Example, "ulimit", "nofile=65536:1048576")
 	}
 	return nil
 }
 
-// ParseCapability reads the name of a capability as docker run --cap-add takes it:
+// ParseCapability reads the name of a capability as docker run takes it:
 // with or without CAP_, in any case, or ALL. Which there are, the engine knows.
 func ParseCapability(s string) (string, error) {
 	c := strings.TrimPrefix(strings.ToUpper(s), "CAP_")
 	if c == "" || len(c) > 32 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
-		return "", Errorf(Usage, "--cap-add %s: not the name of a capability", s).
+		return "", Errorf(Usage, "%s is not the name of a capability", s).
 			Advise(CapabilityForm)
 	}
 	return c, nil
@@ -279,7 +279,7 @@ type GPUs struct {
 // None says that no GPU is asked for.
 func (g GPUs) None() bool { return !g.All && g.Count == 0 && len(g.IDs) == 0 }
 
-// String is g as --gpus takes it.
+// String is g as ParseGPUs reads it.
 func (g GPUs) String() string {
 	switch {
 	case g.All:
@@ -292,7 +292,7 @@ func (g GPUs) String() string {
 	return "none"
 }
 
-// ParseGPUs reads what --gpus takes: all, none, a number of GPUs, UUIDs
+// ParseGPUs reads a choice of GPUs as people type it: all, none, a number of GPUs, UUIDs
 // separated by commas, or device=… with indices or UUIDs as docker run has it.
 func ParseGPUs(s string) (GPUs, error) {
 	switch s {
@@ -303,7 +303,7 @@ func ParseGPUs(s string) (GPUs, error) {
 	}
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 0 || n > 1024 {
-			return GPUs{}, Errorf(Usage, "--gpus %s: a number from 0 to 1024 is possible", s)
+			return GPUs{}, Errorf(Usage, "%s GPUs cannot be asked for: from 0 to 1024 can", s)
 		}
 		return GPUs{Count: n}, nil
 	}
@@ -317,7 +317,7 @@ func ParseGPUs(s string) (GPUs, error) {
 		}
 		uuid := strings.HasPrefix(id, "GPU-") || strings.HasPrefix(id, "MIG-")
 		if !(uuid || byDevice && err == nil) || len(id) > 128 || strings.ContainsAny(id, " \t\r\n\"'\\") {
-			return GPUs{}, Errorf(Usage, "--gpus %s: %q is not a GPU", s, id).
+			return GPUs{}, Errorf(Usage, "%q is not a GPU", id).
 				Advise(GPUForms)
 		}
 	}

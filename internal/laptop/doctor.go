@@ -388,7 +388,7 @@ func checkEngines(ctx context.Context, local func(context.Context) (api.Info, er
 		case usable:
 			findings = append(findings, found(e.Name, Healthy, "not needed, and not usable: %s", e.Why.Message))
 		case e.Why.Kind == keyway.EngineAbsent:
-			findings = append(findings, found(e.Name, Healthy, "not on this machine; workspaces here can be plain processes (--engine %s)", keyway.EngineWith(false)))
+			findings = append(findings, found(e.Name, Healthy, "not on this machine; workspaces here can be plain processes (the engine %s)", keyway.EngineWith(false)))
 		default:
 			findings = append(findings, fault(e.Name, Warning, e.Why))
 		}

@@ -63,7 +63,7 @@ func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []s
 		if err != nil {
 			return e, err
 		}
-		e.Keys, e.Why = keys, "named by --key"
+		e.Keys, e.Why = keys, "named by you"
 		e.Files = openFiles(ctx, named, held)
 	case noAgent != nil:
 		e.Why = "of the key files that your ssh has for " + string(place)
@@ -166,7 +166,7 @@ func pickKeys(named []string, held []PublicKey) ([]PublicKey, error) {
 		}
 		key, err := ReadPublicKey(name)
 		if err != nil {
-			return nil, keyway.Errorf(keyway.NoKey, "--key %s is neither a key file nor the fingerprint or comment of a key that the agent holds: %w", name, err).
+			return nil, keyway.Errorf(keyway.NoKey, "%s is neither a key file nor the fingerprint or comment of a key that the agent holds: %w", name, err).
 				Hint("see what it holds: ssh-add -l")
 		}
 		keys = append(keys, key)

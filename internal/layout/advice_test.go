@@ -12,16 +12,76 @@ import (
 
 // faces speak to people by themselves, in the words of a command line, and why.
 var faces = map[string]string{
-	"cmd/keyway":             "the command line",
-	"internal/session/words": "the commands inside a workspace",
-	"internal/session/view":  "the process that owns a user's terminal",
-	"internal/guest":         "what it prints is read in a shell of the workspace, or in its log",
-	"internal/template":      "tells the author of a file what there is in the place of a field",
-	"internal/jupyter/front": "its pages are read in a browser, beside that shell",
+	"cmd/keyway":              "the command line",
+	"internal/session/words":  "the commands inside a workspace",
+	"internal/session/view":   "the process that owns a user's terminal",
+	"internal/guest":          "what it prints is read in a shell of the workspace, or in its log",
+	"internal/session/option": "the help of those commands",
+	"cmd/keyway-jupyter":      "its own usage, read in the log of its job",
+	"internal/jupyter/front":  "its pages are read in a browser, beside that shell",
 }
 
 // processes are commands that people do not type: text may name a process by them.
 var processes = []string{"agent", "link", "mux", "proxy"}
+
+// othersOptions are the options that a file gives to programs which it starts, reads in
+// somebody's file, or names together with a program that is not keyway.
+var othersOptions = map[string]string{
+	// dbus-monitor, loginctl
+	"internal/agent/logind.go": "--system --property --value",
+	// the program that is to take over
+	"internal/agentd/renew_linux.go": "--help",
+	// systemctl
+	"internal/agentd/service.go": "--user --now",
+	// nvidia-ctk
+	"internal/compat/compat.go": "--output --runtime --create-all",
+	// the guest program
+	"internal/engine/docker/container.go": "--home",
+	// docker, podman
+	"internal/engine/docker/create.go": "--rm",
+	// systemctl
+	"internal/engine/docker/daemon/connect.go": "--user",
+	// the guest program
+	"internal/engine/docker/dial.go": "--home",
+	// docker, podman
+	"internal/engine/docker/images/pull.go": "--platform",
+	// the guest program
+	"internal/engine/docker/lifecycle.go": "--home",
+	// nvidia-ctk
+	"internal/engine/docker/refuse.go": "--runtime",
+	// keyway in the workspace
+	"internal/engine/docker/sessions.go": "--json",
+	// the guest program
+	"internal/engine/host/process_linux.go": "--home",
+	// nvidia-smi
+	"internal/gpu/driver.go": "--query-gpu --format",
+	// keyway in the workspace
+	"internal/laptop/joblist.go": "--json",
+	// keyway-jupyter
+	"internal/laptop/jupyter.go": "--wait",
+	// keyway in the workspace
+	"internal/laptop/ports.go": "--json --as",
+	// keyway in the workspace
+	"internal/laptop/watch.go": "--json",
+	// the node
+	"internal/link/bootstrap.go": "--stdio",
+	// the node
+	"internal/link/ssh.go": "--stdio",
+	// its own: the link starts it with this
+	"internal/noded/noded.go": "--stdio",
+	// jupyter, tensorboard
+	"internal/open/targets.go": "--no-browser --ip --allow-root --host --logdir",
+	// its own
+	"internal/session/holder/main.go": "--handover",
+	// its own
+	"internal/session/holder/options.go": "--dir --name --by --on-exit --rows --cols --erase --tty --no-input --login --awaited --resume",
+	// the holder
+	"internal/session/holder/renew.go": "--handover",
+	// docker run, in a devcontainer.json
+	"internal/template/devcontainerargs.go": "--shm-size --memory --cpus --pids-limit --user --workdir --cap-add --security-opt --device --tmpfs --init --gpus --env --ulimit --mount --ipc --privileged --network --net --publish --name --rm --runtime --volume",
+	// notify-send
+	"internal/watch/desktop.go": "--app-name",
+}
 
 // spoken are texts that only look like advice, and why.
 var spoken = map[string]string{
@@ -38,6 +98,16 @@ func TestAdviceIsTheFaces(t *testing.T) {
 	programs(t, func(file string, data []byte) {
 		dir := path.Dir(file)
 		for _, text := range literals(t, file, data) {
+			for _, option := range options(text) {
+				switch {
+				case faces[dir] != "":
+					used[dir] = true
+				case slices.Contains(strings.Fields(othersOptions[file]), option):
+					used[file+" "+option] = true
+				default:
+					t.Errorf("%s: %.100q: an option is named in advice only, by its word without dashes", file, text)
+				}
+			}
 			switch _, excused := spoken[text]; {
 			case !advises.MatchString(text):
 			case faces[dir] != "":
@@ -54,12 +124,29 @@ func TestAdviceIsTheFaces(t *testing.T) {
 			t.Errorf("%s gives no advice any more: take it off the list", excuse)
 		}
 	}
+	for _, file := range slices.Sorted(maps.Keys(othersOptions)) {
+		for option := range strings.FieldsSeq(othersOptions[file]) {
+			if !used[file+" "+option] {
+				t.Errorf("%s has %s no more: take it off the list", file, option)
+			}
+		}
+	}
 	for _, excuse := range slices.Sorted(maps.Keys(spoken)) {
 		if !used[excuse] {
 			t.Errorf("nobody says %q any more: take it off the list", excuse)
 		}
 	}
 }
+
+// options are the long options in a text.
+func options(text string) (names []string) {
+	for _, m := range optionWord.FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+var optionWord = regexp.MustCompile("(?:^|[\\s\"'`(=])(--[a-z][a-z-]*)")
 
 // advice matches a command of keyway's, by the names that the commands have.
 func advice(t *testing.T) *regexp.Regexp {
@@ -80,6 +167,17 @@ func advice(t *testing.T) *regexp.Regexp {
 		t.Fatalf("only %d commands found: has their form changed?", len(names))
 	}
 	return regexp.MustCompile(`\bkeyway (` + strings.Join(names, "|") + `)\b`)
+}
+
+func TestOptionsAreFound(t *testing.T) {
+	for text, want := range map[string]string{
+		"--gpus": "--gpus", "leave --gpus out": "--gpus", "(--ulimit)": "--ulimit", "--app-name=x --on": "--app-name --on",
+		"a--b": "", "-- x": "", "NAME --": "", "----": "", "gpus": "",
+	} {
+		if got := strings.Join(options(text), " "); got != want {
+			t.Errorf("%q has %q", text, got)
+		}
+	}
 }
 
 func TestAdviceIsFound(t *testing.T) {

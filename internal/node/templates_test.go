@@ -63,7 +63,7 @@ func TestTheNodeHoldsToItsTemplates(t *testing.T) {
 		t.Error(err)
 	}
 	s.Memory = 1 << 30
-	if err := make(s); !keyway.Is(err, keyway.NotAllowed) || !strings.Contains(err.Error(), "--memory 1gb is asked for") {
+	if err := make(s); !keyway.Is(err, keyway.NotAllowed) || !strings.Contains(err.Error(), "1gb is asked for (memory)") {
 		t.Errorf("what the template does not allow: %v", err)
 	}
 	if err := make(keyway.Spec{Name: "mine", Image: "other"}); err != nil {

@@ -26,6 +26,8 @@ type Left struct {
 	Setting string `json:"setting"`
 	Line    int    `json:"line"`
 	Why     string `json:"why"`
+	// Advice is what there is in its place.
+	Advice []keyway.Advice `json:"advice,omitempty"`
 }
 
 // readDevcontainer reads a devcontainer.json as a Compose file with one service, and
@@ -97,7 +99,7 @@ type devcontainer struct {
 // refuse refuses a file that says by itself nothing of what would run.
 func (d *devcontainer) refuse(doc *document) error {
 	if n := field(doc.root, "dockerComposeFile"); n != nil {
-		return doc.errorf(n, "it is about a service of a Compose file").Hint("make a workspace of that service: keyway up SERVICE")
+		return doc.errorf(n, "it is about a service of a Compose file").Advise(keyway.InsteadService)
 	}
 	if field(doc.root, "image") != nil {
 		return nil
@@ -111,13 +113,13 @@ func (d *devcontainer) refuse(doc *document) error {
 	return doc.errorf(doc.root, "it names no image").Hint("for example: \"image\": \"pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel\"")
 }
 
-func (d *devcontainer) leave(setting string, n *yaml.Node, why string) {
-	d.left = append(d.left, Left{Setting: setting, Line: n.Line, Why: why})
+func (d *devcontainer) leave(setting string, n *yaml.Node, r reason) {
+	d.left = append(d.left, Left{Setting: setting, Line: n.Line, Why: r.why, Advice: r.advice()})
 }
 
-const (
-	whyForm     = "keyway does not know this form of it"
-	whyVariable = "keyway has no value for the variable in it"
+var (
+	unknownForm     = reason{why: "keyway does not know this form of it"}
+	unknownVariable = reason{why: "keyway has no value for the variable in it"}
 )
 
 // settingOrder are the settings that are taken over: of a field of the workspace that two
@@ -199,12 +201,12 @@ var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // word is the text of n for a field of the service; false: it was left.
 func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
 	if n.Kind != yaml.ScalarNode {
-		d.leave(setting, n, whyForm)
+		d.leave(setting, n, unknownForm)
 		return nil, false
 	}
 	text, ok := substituted(n.Value)
 	if !ok {
-		d.leave(setting, n, whyVariable)
+		d.leave(setting, n, unknownVariable)
 		return nil, false
 	}
 	return word(text, n.Line), true
@@ -222,7 +224,7 @@ func (d *devcontainer) list(setting, name string, n *yaml.Node) {
 		switch {
 		case !ok:
 		case name == "security_opt" && !strings.HasPrefix(w.Value, "no-new-privileges"):
-			d.leave(setting, each, "possible is no-new-privileges alone")
+			d.leave(setting, each, reason{why: "possible is no-new-privileges alone"})
 		default:
 			d.add(name, w)
 		}
@@ -251,7 +253,7 @@ func (d *devcontainer) inner(name string) *yaml.Node {
 
 func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
-		d.leave(setting, n, "a workspace's programs see all of its variables")
+		d.leave(setting, n, reason{why: "a workspace's programs see all of its variables"})
 		return
 	}
 	if w, ok := d.word(setting, n); ok {
@@ -262,7 +264,7 @@ func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
 func (d *devcontainer) port(setting string, n *yaml.Node) {
 	port, err := strconv.Atoi(n.Value)
 	if n.Kind != yaml.ScalarNode || err != nil {
-		d.leave(setting, n, "only ports of the workspace itself are opened: keyway open NAME PORT")
+		d.leave(setting, n, reason{"only ports of the workspace itself are opened", keyway.InsteadOpen})
 		return
 	}
 	d.add("expose", word(strconv.Itoa(port), n.Line))
@@ -291,7 +293,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 		}
 		text, ok := substituted(v)
 		if !ok {
-			d.leave(setting, n, "directories are of the place, not of this laptop: name it with -v when you make the workspace")
+			d.leave(setting, n, notOfTheLaptop)
 			return
 		}
 		if text != "" {
@@ -306,7 +308,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 	}
 	delete(options, "consistency") // which changes nothing on Linux
 	if source := field(m, "source"); len(options) > 0 || field(m, "target") == nil {
-		d.leave(setting, n, whyForm)
+		d.leave(setting, n, unknownForm)
 		return
 	} else if source != nil && field(m, "type").Value == "volume" {
 		put(d.volumes, source.Value, mapping())
@@ -319,14 +321,14 @@ func (d *devcontainer) requirements(n *yaml.Node) {
 	for _, p := range pairs(n) {
 		switch gpu := resolve(p.value); {
 		case p.key.Value != "gpu":
-			d.leave("hostRequirements."+p.key.Value, p.key, "you choose the place: keyway up --on PLACE; --cpus and --memory bound what the workspace takes")
+			d.leave("hostRequirements."+p.key.Value, p.key, reason{"you choose the place, and what the workspace takes of it", keyway.InsteadLimits})
 		case gpu.Value == "false":
 		case gpu.Kind == yaml.ScalarNode && gpu.Value != "true":
-			d.leave("hostRequirements.gpu", gpu, "say whether you want GPUs: keyway up --gpus all, where the place has some")
+			d.leave("hostRequirements.gpu", gpu, reason{"you ask for GPUs where the place has some", keyway.InsteadGPUs})
 		default:
 			put(d.service, "gpus", word("all", gpu.Line))
 			if gpu.Kind == yaml.MappingNode {
-				d.leave("hostRequirements.gpu.{cores,memory}", gpu, "all GPUs of the place are asked for; choose some: keyway gpus, keyway up --gpus N")
+				d.leave("hostRequirements.gpu.{cores,memory}", gpu, reason{"all GPUs of the place are asked for", keyway.ChooseGPUs})
 			}
 		}
 	}
@@ -340,7 +342,7 @@ func (d *devcontainer) customizations(n *yaml.Node) {
 				put(x, "extensions", resolve(p.value))
 				continue
 			}
-			d.leave("customizations."+tool.key.Value+"."+p.key.Value, p.key, "it is a setting of the editor's, which it reads itself when the folder is open there")
+			d.leave("customizations."+tool.key.Value+"."+p.key.Value, p.key, reason{why: "it is a setting of the editor's, which it reads itself when the folder is open there"})
 		}
 	}
 }
@@ -370,7 +372,7 @@ func (d *devcontainer) setup(setting string, n *yaml.Node) {
 	}
 	for _, c := range commands {
 		if strings.Contains(c, "${local") || strings.Contains(c, "${container") || strings.Contains(c, "${devcontainerId}") {
-			d.leave(setting, n, whyVariable)
+			d.leave(setting, n, unknownVariable)
 			continue
 		}
 		if script == "" {
@@ -395,25 +397,28 @@ func quoted(n *yaml.Node) string {
 	return strings.Join(words, " ")
 }
 
+// notOfTheLaptop is a directory that a setting takes from this laptop.
+var notOfTheLaptop = reason{"directories are of the place, not of this laptop", keyway.InsteadMount}
+
 // reasons say why a setting is not taken over.
-var reasons = map[string]string{
-	"features":             "build them into the image, or install what they bring in postCreateCommand",
-	"privileged":           "name the capabilities that it needs instead: capAdd",
-	"overrideCommand":      "the image's own command is not started: name it as a job, keyway run NAME -- COMMAND",
-	"build":                "the image that is named counts; build it where it will run",
-	"dockerFile":           "the image that is named counts; build it where it will run",
-	"initializeCommand":    "it would run on this laptop",
-	"postStartCommand":     "start it as a job: keyway run NAME -d -- COMMAND",
-	"postAttachCommand":    "a shell's start file in the workspace does this",
-	"workspaceMount":       "directories are of the place: name yours with -v when you make the workspace",
-	"updateRemoteUserUID":  "without remoteUser the workspace has your own uid and gid of the place",
-	"portsAttributes":      "ports are opened one by one: keyway open NAME PORT",
-	"otherPortsAttributes": "ports are opened one by one: keyway open NAME PORT",
-	"shutdownAction":       "a workspace stays until: keyway stop, keyway rm",
-	"secrets":              "name files of this laptop: keyway up --secret NAME=FILE",
-	"runServices":          notOthers,
+var reasons = map[string]reason{
+	"features":             {why: "build them into the image, or install what they bring in postCreateCommand"},
+	"privileged":           {why: "name the capabilities that it needs instead: capAdd"},
+	"overrideCommand":      {"the image's own command is not started", keyway.InsteadRun},
+	"build":                {why: "the image that is named counts; build it where it will run"},
+	"dockerFile":           {why: "the image that is named counts; build it where it will run"},
+	"initializeCommand":    {why: "it would run on this laptop"},
+	"postStartCommand":     {"what runs for long is a job", keyway.InsteadRun},
+	"postAttachCommand":    {why: "a shell's start file in the workspace does this"},
+	"workspaceMount":       notOfTheLaptop,
+	"updateRemoteUserUID":  {why: "without remoteUser the workspace has your own uid and gid of the place"},
+	"portsAttributes":      {"ports are opened one by one", keyway.InsteadOpen},
+	"otherPortsAttributes": {"ports are opened one by one", keyway.InsteadOpen},
+	"shutdownAction":       {"a workspace stays until you stop or remove it", keyway.InsteadStop},
+	"secrets":              {"secrets are files of this laptop", keyway.InsteadSecret},
+	"runServices":          {why: notOthers},
 }
 
-func reasonFor(setting string) string {
-	return cmp.Or(reasons[setting], "a workspace has nothing that corresponds to it")
+func reasonFor(setting string) reason {
+	return cmp.Or(reasons[setting], reason{why: "a workspace has nothing that corresponds to it"})
 }

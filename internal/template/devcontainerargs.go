@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
 )
 
 // runOptions are docker's that have a field of the service.
@@ -46,19 +48,23 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 		case runLists[option] != "":
 			d.list(setting, runLists[option], value)
 		default:
-			d.leave(setting, at, cmp.Or(runReasons[option], "keyway up has no such option"))
+			d.leave(setting, at, cmp.Or(runReasons[option], reason{why: "a workspace has no such option"}))
 		}
 	}
 }
 
 // notNow is why a network of a file is not taken over: which there are, the place decides.
-const notNow = "say it when the workspace is made: keyway up --network"
+var notNow = reason{"its network is chosen when the workspace is made", keyway.InsteadNetwork}
 
-var runReasons = map[string]string{
-	"--ipc": "say it when the workspace is made: keyway up --ipc", "--privileged": "name the capabilities that it needs instead: --cap-add",
-	"--network": notNow, "--net": notNow, "-p": notNetworks, "--publish": notNetworks, "--name": "the workspace's name is said when it is made: keyway up --name NAME",
-	"--rm": "a workspace stays until: keyway rm", "--runtime": "ask for GPUs by --gpus, and the engine finds the runtime",
-	"-v": "say it in mounts, or with -v when you make the workspace", "--volume": "say it in mounts, or with -v when you make the workspace",
+// runReasons say why an option is not taken over.
+var runReasons = map[string]reason{
+	"--ipc":        {"its owner chooses that when the workspace is made", keyway.InsteadIPC},
+	"--privileged": {why: "name the capabilities that it needs instead: --cap-add"},
+	"--network":    notNow, "--net": notNow, "-p": {why: notNetworks}, "--publish": {why: notNetworks},
+	"--name": {"the workspace is named when it is made", keyway.InsteadName}, "--rm": {"a workspace stays until you remove it", keyway.InsteadStop},
+	"--runtime": {why: "ask for GPUs by --gpus, and the engine finds the runtime"},
+	"-v":        {"write it in mounts, or name it when you make the workspace", keyway.InsteadMount},
+	"--volume":  {"write it in mounts, or name it when you make the workspace", keyway.InsteadMount},
 }
 
 // gpus takes docker's --gpus over: all, a number or device=….
@@ -81,7 +87,7 @@ func (d *devcontainer) gpus(setting string, n *yaml.Node) {
 		}
 		put(d.service, "gpus", &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{device}})
 	default:
-		d.leave(setting, n, whyForm)
+		d.leave(setting, n, unknownForm)
 	}
 }
 
@@ -95,7 +101,7 @@ func (d *devcontainer) ulimit(setting string, n *yaml.Node) {
 	m := mapping()
 	for _, l := range []struct{ name, v string }{{"soft", soft}, {"hard", hard}} {
 		if _, err := strconv.Atoi(l.v); err != nil || name == "" {
-			d.leave(setting, n, whyForm)
+			d.leave(setting, n, unknownForm)
 			return
 		}
 		put(m, l.name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: l.v, Line: n.Line})

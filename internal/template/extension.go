@@ -23,7 +23,7 @@ type Extension struct {
 	As string `yaml:"as"`
 	// Home is the name of a volume for the home directory. It outlives the workspace.
 	Home string `yaml:"home"`
-	// Override is what users of the template may have otherwise once it is published.
+	// Override is what users may change of the template once it is published.
 	Override catalogue.Override `yaml:"-"`
 }
 

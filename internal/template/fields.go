@@ -14,13 +14,30 @@ import (
 type rule struct {
 	fields map[string]*rule // these fields, also of the mappings in a list
 	names  *rule            // any field, each of this form
-	not    string           // the sentence that refuses it
+	not    reason           // why it is refused, if it is
 	form   form             // the shape of the value
 }
 
 var value = &rule{} // of any shape
 
-func not(why string) *rule { return &rule{not: why} }
+// reason says why a workspace does not have what a file asks for.
+type reason struct {
+	why  string      // part of a sentence
+	step keyway.Step // what there is in its place; empty: nothing
+}
+
+// advice returns the step of r.
+func (r reason) advice() []keyway.Advice {
+	if r.step == "" {
+		return nil
+	}
+	return keyway.AdviseTo(r.step)
+}
+
+func not(why string) *rule { return instead(why, "") }
+
+// instead is a field in whose place there is a step.
+func instead(why string, step keyway.Step) *rule { return &rule{not: reason{why, step}} }
 
 func fields(f map[string]*rule) *rule { return &rule{fields: f} }
 
@@ -82,7 +99,7 @@ var fileRule = fields(map[string]*rule{
 	"configs":  not("mount a file instead: volumes"),
 	"include":  not("a template is one file; write the service into it"),
 	"models":   not(notOthers),
-	"jobs":     not("a job is started in the workspace: keyway run"),
+	"jobs":     instead("a job is started in the workspace", keyway.InsteadRun),
 })
 
 // deviceRule is an item of gpus, and of deploy.resources.reservations.devices.
@@ -108,7 +125,7 @@ var serviceRule = fields(with(with(all(
 		"deploy":         deployRule,
 		"volumes":        volumeRule.in(form{one: "[", each: "s{"}),
 		"build":          not("an image is built where it will run, or pulled: docker build -t NAME . at the place, then image: NAME"),
-		"container_name": not("the workspace's name is said when it is made: keyway up --name NAME"),
+		"container_name": instead("the workspace is named when it is made", keyway.InsteadName),
 	}), refusals))
 
 const notOwner = "a secret belongs to the workspace's user, who alone can read it"
@@ -123,7 +140,7 @@ var deployRule = fields(map[string]*rule{
 		}).in(mappings),
 	}).in(mappings),
 	"replicas": not(notOthers), "mode": not(notOthers), "endpoint_mode": not(notNetworks), "labels": not("write them as labels of the service"),
-	"restart_policy": not(notService), "placement": not("the place is said when the workspace is made: keyway up --on PLACE"),
+	"restart_policy": not(notService), "placement": instead("the place is chosen when the workspace is made", keyway.InsteadPlace),
 	"rollback_config": not(notOthers), "update_config": not(notOthers),
 }).in(orNothing)
 
@@ -142,28 +159,28 @@ const notMounted = "keyway mounts directories, volumes and tmpfs without such op
 // refusals are the fields of Compose that a workspace does not have, and why.
 var refusals = func() map[string]*rule {
 	m := map[string]*rule{}
-	for why, names := range map[string]string{
-		notNetworks: "networks net dns dns_opt dns_search domainname extra_hosts hostname mac_address links external_links",
-		notOthers:   "depends_on scale provider profiles volumes_from models",
-		notService:  "restart healthcheck stop_signal stop_grace_period attach develop post_start pre_start pre_stop pull_policy pull_refresh_after",
-		notTuned: "cgroup cgroup_parent cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset mem_reservation " +
+	for reason, names := range map[reason]string{
+		{why: notNetworks}: "networks net dns dns_opt dns_search domainname extra_hosts hostname mac_address links external_links",
+		{why: notOthers}:   "depends_on scale provider profiles volumes_from models",
+		{why: notService}:  "restart healthcheck stop_signal stop_grace_period attach develop post_start pre_start pre_stop pull_policy pull_refresh_after",
+		{why: notTuned}: "cgroup cgroup_parent cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset mem_reservation " +
 			"memswap_limit mem_swappiness oom_kill_disable oom_score_adj sysctls storage_opt blkio_config umask isolation",
-		"name the capabilities that it needs instead: cap_add": "privileged",
+		{why: "name the capabilities that it needs instead: cap_add"}: "privileged",
 		notNow: "network_mode",
-		"give shm_size for more shared memory, or say keyway up --ipc":                "ipc",
-		"the workspace has its own":                                                   "pid uts userns_mode use_api_socket",
-		"ask for GPUs by gpus, and the engine finds the runtime":                      "runtime",
-		"take an image of the place's own architecture":                               "platform",
-		"mount a file instead: volumes":                                               "configs credential_spec",
-		"write them as labels":                                                        "label_file annotations",
-		"the workspace's output is kept by its sessions: keyway logs":                 "logging log_driver log_opt",
-		"run as a user who has the group: user: \"UID:GID\"":                          "group_add",
-		"capabilities are only added; those that no workspace needs are gone already": "cap_drop",
-		"volumes are of the engine's own driver":                                      "volume_driver dockerfile",
-		"name devices by devices":                                                     "device_cgroup_rules",
+		{"give shm_size for more shared memory, or choose it when the workspace is made", keyway.InsteadIPC}: "ipc",
+		{why: "the workspace has its own"}:                                                   "pid uts userns_mode use_api_socket",
+		{why: "ask for GPUs by gpus, and the engine finds the runtime"}:                      "runtime",
+		{why: "take an image of the place's own architecture"}:                               "platform",
+		{why: "mount a file instead: volumes"}:                                               "configs credential_spec",
+		{why: "write them as labels"}:                                                        "label_file annotations",
+		{"what a job prints is in its log", keyway.InsteadLogs}:                              "logging log_driver log_opt",
+		{why: "run as a user who has the group: user: \"UID:GID\""}:                          "group_add",
+		{why: "capabilities are only added; those that no workspace needs are gone already"}: "cap_drop",
+		{why: "volumes are of the engine's own driver"}:                                      "volume_driver dockerfile",
+		{why: "name devices by devices"}:                                                     "device_cgroup_rules",
 	} {
 		for _, name := range strings.Fields(names) {
-			m[name] = not(why)
+			m[name] = &rule{not: reason}
 		}
 	}
 	return m
@@ -242,8 +259,10 @@ func (w *walker) field(p pair, r *rule, where string) {
 			e = e.Hint("did you mean: %s", near)
 		}
 		w.add(e)
-	case known.not != "":
-		w.add(w.errorf(p.key, "the field %s is not for workspaces: %s", name, known.not).Hint("leave %s out, or keep a keyway.yaml beside the file that has it", name))
+	case known.not.why != "":
+		e := w.errorf(p.key, "the field %s is not for workspaces: %s", name, known.not.why).Hint("leave %s out, or keep a keyway.yaml beside the file that has it", name)
+		e.Advice = known.not.advice()
+		w.add(e)
 	default:
 		w.shape(p, known.form, where+name)
 		w.walk(p.value, known, where+name+".")
@@ -256,7 +275,7 @@ func nearest(name string, among map[string]*rule) string {
 	var best string
 	far := len(name)/3 + 1
 	for _, candidate := range slices.Sorted(maps.Keys(among)) {
-		if d := keyway.Distance(name[:min(len(name), 64)], candidate); among[candidate].not == "" && d <= far {
+		if d := keyway.Distance(name[:min(len(name), 64)], candidate); among[candidate].not.why == "" && d <= far {
 			if best == "" || d < far {
 				best, far = candidate, d
 			}

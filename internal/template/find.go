@@ -56,8 +56,8 @@ const maxUp = 64
 // maxMine bounds how many files the user's own directory may hold.
 const maxMine = 256
 
-// List is all templates: those that win first, and of one name the one that wins
-// before those that it hides. A file that cannot be read hides no other.
+// List returns all templates, those that win before those that they hide. A file that
+// cannot be read hides no other; the errors are those of such files.
 func (f Finder) List() ([]Template, []error) {
 	all, problems := f.near()
 	more, err := f.far()
@@ -121,7 +121,7 @@ func (f Finder) near() (all []Template, problems []error) {
 	return all, problems
 }
 
-// Find is the template of that name that wins.
+// Find returns the template of that name that wins.
 func (f Finder) Find(name string) (Template, error) {
 	all, problems := f.near()
 	if t, ok := named(all, name); ok {
@@ -163,8 +163,8 @@ func (f Finder) notFound(name string, all []Template) error {
 	return e.Advise(keyway.SeeTemplates)
 }
 
-// Only is the one template of the working directory's keyway.yaml, for commands that
-// are given no name. A compose.yaml may be about anything, and is not meant unasked.
+// Only returns the one template of the working directory's keyway.yaml, for commands that
+// are given no name. It is not looked for in a compose.yaml, which may be about anything.
 func (f Finder) Only() (Template, bool, error) {
 	file, err := f.repository()
 	if err != nil || !slices.Contains(fileNames[:2], filepath.Base(file)) {
@@ -242,7 +242,7 @@ type Where struct {
 	Lookup func(string) (string, bool) // the laptop's environment
 }
 
-// Resolve is what the template asks for. Its errors name the file and the line.
+// Resolve returns what the template asks for. Its errors name the file and the line.
 func (t Template) Resolve(w Where) (Asked, error) {
 	if t.Published != nil {
 		return t.published(), nil

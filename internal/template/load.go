@@ -84,7 +84,11 @@ func together(problems []*keyway.Error) error {
 	var advice []keyway.Advice
 	for _, p := range problems {
 		said = append(said, p.Message)
-		advice = append(advice, p.Advice...)
+		for _, a := range p.Advice {
+			if !slices.ContainsFunc(advice, func(said keyway.Advice) bool { return said.Step == a.Step && slices.Equal(said.About, a.About) }) {
+				advice = append(advice, a)
+			}
+		}
 		if p.Next != "" && !slices.Contains(next, p.Next) {
 			next = append(next, p.Next)
 		}

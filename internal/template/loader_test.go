@@ -51,7 +51,7 @@ var forms = []string{
 func fieldPaths(r *rule, around func(string) string, visit func(string)) {
 	for _, name := range slices.Sorted(maps.Keys(r.fields)) {
 		inner := r.fields[name]
-		if inner.not != "" || name == "x-keyway" || name == "extends" {
+		if inner.not.why != "" || name == "x-keyway" || name == "extends" {
 			continue
 		}
 		for _, form := range forms {

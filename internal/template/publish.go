@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// overrideRule is x-keyway.override: what users of a published template may have
-// otherwise, in the words of Compose.
+// overrideRule is x-keyway.override: what users may change of a published template, in
+// the words of Compose.
 var overrideRule = fields(values("gpus", "cpus", "mem_limit", "shm_size", "pids_limit", "tmpfs", "environment", "volumes",
 	"command", "working_dir", "labels", "secrets", "user"))
 
@@ -105,8 +105,8 @@ func (t Template) published() Asked {
 	return a
 }
 
-// Publish is the template as the operators of a place publish it. image is what its
-// image is resolved to. Whatever is a user's, or of this laptop, is refused.
+// Publish returns the template as the operators of a place publish it. image resolves the
+// name of its image to a digest. What belongs to a user or to this laptop is refused.
 func (t Template) Publish(w Where, image func(string) (string, error)) (catalogue.Template, error) {
 	fail := func(format string, args ...any) *keyway.Error {
 		return keyway.Errorf(keyway.BadConfig, "%s: "+format, append([]any{t.File}, args...)...)
@@ -121,10 +121,10 @@ func (t Template) Publish(w Where, image func(string) (string, error)) (catalogu
 		return catalogue.Template{}, fail("%s is published already", t.Name)
 	case len(s.Secrets) > 0:
 		return catalogue.Template{}, fail("%s has secrets, and everybody at the place may read what is published", t.Name).
-			Hint("leave them to the users: x-keyway: {override: {secrets: true}}, and then: keyway up --secret NAME=FILE")
+			Hint("leave them to the users: x-keyway: {override: {secrets: true}}").Advise(keyway.InsteadSecret)
 	case s.ForwardAgent:
 		return catalogue.Template{}, fail("%s asks for its users' agents, and that is theirs to say", t.Name).
-			Hint("leave forward_agent out; they say: keyway up --forward-agent")
+			Hint("leave forward_agent out").Advise(keyway.InsteadForward)
 	case s.Image == "":
 		return catalogue.Template{}, fail("%s names no image", t.Name).Hint("for example: image: pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel")
 	}

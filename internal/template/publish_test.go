@@ -86,8 +86,8 @@ x-keyway:
 
 func TestWhatIsNotPublished(t *testing.T) {
 	for what, c := range map[string]struct{ text, says, next string }{
-		"secrets":            {service("image: lab/train:1\nsecrets: [token]") + "secrets: {token: {environment: MINE}}\n", "secrets", "--secret"},
-		"an agent":           {service("image: lab/train:1\nx-keyway: {forward_agent: true}"), "agents", "--forward-agent"},
+		"secrets":            {service("image: lab/train:1\nsecrets: [token]") + "secrets: {token: {environment: MINE}}\n", "secrets", "instead-secret"},
+		"an agent":           {service("image: lab/train:1\nx-keyway: {forward_agent: true}"), "agents", "instead-forward"},
 		"no image":           {service("gpus: all"), "names no image", "image:"},
 		"an unknown image":   {service("image: lab/other"), "no such image", ""},
 		"a laptop's files":   {service("image: lab/train:1\nvolumes: [\"./data:/data\"]"), "directory of this laptop", ""},

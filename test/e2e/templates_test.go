@@ -207,12 +207,12 @@ func (w *world) publishedTemplates(t *testing.T) {
 			t.Errorf("%s: want %q: %s", why, says, r)
 		}
 	}
-	refused("beyond a limit", "--shm-size 129mb is asked for, and 128mb is the most", "--shm-size", "129mb")
+	refused("beyond a limit", "129mb is asked for (shared memory), and 128mb is the most", "--shm-size", "129mb")
 	refused("another image", "--image is not for users to change", "--image", "keyway-lab/base")
 	refused("another directory", `"/srv" is not for users to mount; possible are /srv/data`, "-v", "/srv:/mnt/srv")
 	refused("another variable", `"MODE" is not for users to set; possible are SEED`, "-e", "MODE=mine")
-	refused("as root", "--user is not for users to change", "--user", "0")
-	refused("plain processes", "--engine host is not for users to choose", "--engine", "host")
+	refused("as root", "users may not change the user", "--user", "0")
+	refused("plain processes", "users may not choose the engine host", "--engine", "host")
 	var told struct{ Error keyway.Error }
 	r = up("team", "--name", "other", "--shm-size", "1g", "--json")
 	if err := json.Unmarshal([]byte(lastLine(r.Stderr)), &told); err != nil || told.Error.Kind != keyway.NotAllowed || !strings.Contains(told.Error.Next, "--shm-size 128mb") {

@@ -60,7 +60,7 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 		return err
 	}
 	if s.Workdir != "" && !path.IsAbs(s.Workdir) {
-		return keyway.Errorf(keyway.Usage, "--workdir %s is not an absolute path", s.Workdir).Advise(keyway.Example, "workdir", "/workspace")
+		return keyway.Errorf(keyway.Usage, "the working directory %s is not an absolute path", s.Workdir).Advise(keyway.Example, "workdir", "/workspace")
 	}
 	for _, m := range s.Mounts {
 		if !path.IsAbs(m.Target) || m.Kind == keyway.MountBind && !isAbsAnywhere(m.Source) {

@@ -141,7 +141,7 @@ func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, i
 // noReadOnly refuses a read-only container of a Podman that has the Home in a
 // volume: of such a container's volumes, Podman 4 takes no files but from the image.
 func noReadOnly() error {
-	return keyway.Errorf(keyway.Usage, "a Podman on another machine, or behind a socket of one, cannot have its workspaces with --read-only").
+	return keyway.Errorf(keyway.Usage, "a Podman on another machine, or behind a socket of one, cannot make the file system of a workspace read-only").
 		Advise(keyway.NotReadOnly, keyway.EnginePodman)
 }
 

@@ -221,8 +221,8 @@ func TestRefusals(t *testing.T) {
 		"no image":        {keyway.Usage, "image", func(s *keyway.Spec) { s.Image = "" }},
 		"bad image":       {keyway.Usage, "UPPER", func(s *keyway.Spec) { s.Image = "UPPER/Case" }},
 		"network":         {keyway.Usage, "no network nosuchnet", func(s *keyway.Spec) { s.Network = "nosuchnet" }},
-		"network of one":  {keyway.Usage, "--network", func(s *keyway.Spec) { s.Network = "container:other" }},
-		"IPC of one":      {keyway.Usage, "--ipc", func(s *keyway.Spec) { s.IPC = "container:other" }},
+		"network of one":  {keyway.Usage, "not a network", func(s *keyway.Spec) { s.Network = "container:other" }},
+		"IPC of one":      {keyway.Usage, "not an IPC namespace", func(s *keyway.Spec) { s.IPC = "container:other" }},
 		"IPC and size":    {keyway.Usage, "--shm-size", func(s *keyway.Spec) { s.IPC, s.ShmSize = keyway.IPCHost, 1<<20 }},
 		"GPUs":            {keyway.NoGPU, "cannot give GPUs", func(s *keyway.Spec) { s.GPUs.All = true }},
 	} {

@@ -130,7 +130,7 @@ func (e *Engine) lend(ctx context.Context, d daemon.Identity, s keyway.Spec, rep
 		why = "there is no nvidia-smi here"
 	}
 	if s.GPUs.Wait {
-		return order, keyway.Errorf(keyway.NoGPU, "nobody can wait for GPUs here (--gpus %s --wait): keyway cannot tell which are free, %s", s.GPUs, why).
+		return order, keyway.Errorf(keyway.NoGPU, "nobody can wait for GPUs here (%s): keyway cannot tell which are free, %s", s.GPUs, why).
 			Advise(keyway.WithoutWait)
 	}
 	if d.Podman && s.GPUs.Count > 0 {
@@ -279,10 +279,10 @@ func (e *Engine) devices(ctx context.Context, id string) (names []string, told b
 	return names, told, nil
 }
 
-// contradicts refuses a variable that would say something else than --gpus.
+// contradicts refuses a variable that would say something else than GPUs do.
 func contradicts(s keyway.Spec) error {
 	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
-		return keyway.Errorf(keyway.Usage, "--gpus %s and --env %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
+		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
 			Advise(keyway.EitherGPUs, visibleDevices)
 	}
 	return nil

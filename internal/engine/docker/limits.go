@@ -2,7 +2,6 @@ package docker
 
 import (
 	"slices"
-	"strings"
 
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
@@ -15,9 +14,9 @@ func unlimited(d daemon.Identity, r keyway.Resources) error {
 		return nil
 	}
 	for _, l := range limits(r) {
-		if l.asked && l.flag != flagUlimit {
-			return keyway.Errorf(keyway.Usage, "a Podman that does not run as root cannot do what %s asks for at this place, which has control groups of version 1", l.flag).
-				Advise(keyway.LeaveOutOrCgroup, strings.TrimPrefix(l.flag, "--"))
+		if l.asked && l.option != ulimitOption {
+			return keyway.Errorf(keyway.Usage, "a Podman that does not run as root cannot do what is asked for (%s) at this place, which has control groups of version 1", keyway.NounOf(l.option)).
+				Advise(keyway.LeaveOutOrCgroup, l.option)
 		}
 	}
 	return nil

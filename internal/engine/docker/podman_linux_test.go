@@ -137,7 +137,7 @@ func TestPodmanSaysWhy(t *testing.T) {
 	spec.Ulimits = []keyway.Ulimit{{Name: "nofile", Soft: 1 << 40, Hard: 1 << 40}} // above fs.nr_open
 	_, err := w.Engine.Create(enginetest.Context(t), spec, enginetest.Quiet)
 	enginetest.WantKind(t, err, keyway.Usage)
-	if !strings.Contains(err.Error(), "--ulimit") {
+	if !strings.Contains(err.Error(), "(ulimits)") {
 		t.Error(enginetest.Full(err))
 	}
 	w.WantNothingOf(t, "why")

@@ -59,14 +59,14 @@ func gpuRefused(d daemon.Identity, s keyway.Spec, said, low string) error {
 	}
 	switch {
 	case strings.Contains(low, "could not select device driver"), strings.Contains(low, "failed to discover gpu vendor"):
-		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs to containers at this place (--gpus %s): %s", d.Title(), s.GPUs, said).
+		return keyway.Errorf(keyway.NoGPU, "%s cannot give GPUs (%s) to containers at this place: %s", d.Title(), s.GPUs, said).
 			Advise(keyway.InstallGPUs, "install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker")
 	case strings.Contains(low, "unknown device"), strings.Contains(low, "unresolvable cdi devices"):
-		return keyway.Errorf(keyway.NoGPU, "this place has no such GPU (--gpus %s): %s", s.GPUs, said).
-			Hint("see which there are, at the place: nvidia-smi -L")
+		return keyway.Errorf(keyway.NoGPU, "this place has no such GPU (%s): %s", s.GPUs, said).
+			Hint("see which there are, at the place: nvidia-smi -L").Advise(keyway.SeeGPUs)
 	case strings.Contains(low, "nvidia"):
-		return keyway.Errorf(keyway.NoGPU, "the GPUs cannot be used (--gpus %s): %s", s.GPUs, said).
-			Hint("see whether the driver works, at the place: nvidia-smi")
+		return keyway.Errorf(keyway.NoGPU, "the GPUs (%s) cannot be used: %s", s.GPUs, said).
+			Hint("see whether the driver works, at the place: nvidia-smi").Advise(keyway.WithoutGPUs)
 	}
 	return nil
 }
@@ -86,33 +86,33 @@ func userUnknown(_ daemon.Identity, s keyway.Spec, said, low string) error {
 func badSharing(d daemon.Identity, s keyway.Spec, said, low string) error {
 	switch network, ipc := s.Network != "" && strings.Contains(low, "network"), s.IPC != "" && strings.Contains(low, "ipc"); {
 	case network && (strings.Contains(low, "not found") || strings.Contains(low, "no such network") || strings.Contains(low, "unable to find network")):
-		return keyway.Errorf(keyway.Usage, "%s has no network %s at this place (--network)", d.Title(), s.Network).
+		return keyway.Errorf(keyway.Usage, "%s has no network %s at this place", d.Title(), s.Network).
 			Hint("see which there are, at the place: %s network ls", d.Name())
 	case network:
-		return keyway.Errorf(keyway.Usage, "%s cannot give the workspace the network %s (--network): %s", d.Title(), s.Network, said).
+		return keyway.Errorf(keyway.Usage, "%s cannot give the workspace the network %s: %s", d.Title(), s.Network, said).
 			Advise(keyway.ChangeOrLeaveOut, "network")
 	case ipc:
-		return keyway.Errorf(keyway.Usage, "%s cannot give the workspace --ipc %s: %s", d.Title(), s.IPC, said).
+		return keyway.Errorf(keyway.Usage, "%s cannot give the workspace the IPC namespace %s: %s", d.Title(), s.IPC, said).
 			Advise(keyway.ChangeOrLeaveOut, "ipc")
 	}
 	return nil
 }
 
-const flagUlimit = "--ulimit"
+const ulimitOption = "ulimit"
 
 // limit is a limit of a Spec's, and how daemons speak of it.
 type limit struct {
-	flag  string
-	asked bool
-	words []string
+	option string
+	asked  bool
+	words  []string
 }
 
 func limits(r keyway.Resources) []limit {
 	return []limit{
-		{"--cpus", r.CPUs > 0, []string{"cpu"}},
-		{"--memory", r.Memory > 0, []string{"memory"}},
-		{flagUlimit, len(r.Ulimits) > 0, []string{"ulimit", "rlimit"}},
-		{"--pids-limit", r.PidsLimit > 0, []string{"pids"}},
+		{"cpus", r.CPUs > 0, []string{"cpu"}},
+		{"memory", r.Memory > 0, []string{"memory"}},
+		{ulimitOption, len(r.Ulimits) > 0, []string{"ulimit", "rlimit"}},
+		{"pids-limit", r.PidsLimit > 0, []string{"pids"}},
 	}
 }
 
@@ -134,8 +134,8 @@ func badLimit(d daemon.Identity, s keyway.Spec, said, low string) error {
 	if !wrong || !found {
 		return nil
 	}
-	return keyway.Errorf(keyway.Usage, "%s cannot give the workspace what %s asks for: %s", d.Title(), l.flag, said).
-		Advise(keyway.ChangeOrLeaveOut, strings.TrimPrefix(l.flag, "--"))
+	return keyway.Errorf(keyway.Usage, "%s refuses what is asked for (%s): %s", d.Title(), keyway.NounOf(l.option), said).
+		Advise(keyway.ChangeOrLeaveOut, l.option)
 }
 
 // discarded refuses a container that the daemon has made without a limit that was
@@ -144,8 +144,8 @@ func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 	for _, said := range warnings {
 		low := strings.ToLower(said)
 		if l, found := speaksOf(r, low); found && strings.Contains(low, "discarded") {
-			return keyway.Errorf(keyway.Usage, "%s cannot do what %s asks for at this place: %.200s", d.Title(), l.flag, said).
-				Advise(keyway.LeaveOutOrCgroup, strings.TrimPrefix(l.flag, "--"))
+			return keyway.Errorf(keyway.Usage, "%s cannot do what is asked for (%s) at this place: %.200s", d.Title(), keyway.NounOf(l.option), said).
+				Advise(keyway.LeaveOutOrCgroup, l.option)
 		}
 	}
 	return nil

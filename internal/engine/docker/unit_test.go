@@ -127,16 +127,16 @@ func TestLabelsOfBefore(t *testing.T) {
 // TestDiscardedLimits knows the limits that dockerd drops with a warning.
 func TestDiscardedLimits(t *testing.T) {
 	all := keyway.Resources{CPUs: 1, Memory: 1 << 30, PidsLimit: 10}
-	for said, flag := range map[string]string{
-		"Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.":                                     "--cpus",
-		"Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.":      "--memory",
-		"Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.":        "--pids-limit",
+	for said, option := range map[string]string{
+		"Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.":                                     "cpus",
+		"Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.":      "memory",
+		"Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.":        "pids-limit",
 		"Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.": "",
 		"The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64/v3)":         "",
 		"Your kernel does not support OomKillDisable. OomKillDisable discarded.":                                          "",
 	} {
 		err := discarded(daemon.Identity{}, all, []string{"something else", said})
-		if (err != nil) != (flag != "") || err != nil && !strings.Contains(withNext(err), strings.TrimLeft(flag, "-")) {
+		if (err != nil) != (option != "") || err != nil && !strings.Contains(withNext(err), option) {
 			t.Errorf("%s: %v", said, err)
 		}
 		if err := discarded(daemon.Identity{}, keyway.Resources{}, []string{said}); err != nil { // by default keyway limits processes itself

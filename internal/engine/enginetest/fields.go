@@ -445,7 +445,7 @@ func sharingFields() []field {
 	var port int      // that listens on the place's loopback
 	return []field{
 		{
-			leaves: []string{"Process.IPC"}, flag: "--ipc",
+			leaves: []string{"Process.IPC"}, option: "ipc",
 			ask: func(t *testing.T, _ Subject, spec *keyway.Spec) {
 				f, err := os.CreateTemp("/dev/shm", "keyway-test-*")
 				if err != nil {
@@ -464,7 +464,7 @@ func sharingFields() []field {
 			},
 		},
 		{
-			leaves: []string{"Process.Network"}, flag: "--network",
+			leaves: []string{"Process.Network"}, option: "network",
 			ask: func(t *testing.T, _ Subject, spec *keyway.Spec) {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {

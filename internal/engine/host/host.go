@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 
 	"keyway/internal/engine"
 	"keyway/internal/gpu"
@@ -77,10 +76,10 @@ func check(s keyway.Spec) error {
 // Variables"). Every process of the machine sees all of its GPUs otherwise.
 const visibleDevices = "CUDA_VISIBLE_DEVICES"
 
-// contradicts refuses a variable that would say something else than --gpus.
+// contradicts refuses a variable that would say something else than GPUs do.
 func contradicts(s keyway.Spec) error {
 	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
-		return keyway.Errorf(keyway.Usage, "--gpus %s and --env %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
+		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
 			Advise(keyway.EitherGPUs, visibleDevices)
 	}
 	return nil
@@ -114,12 +113,12 @@ func noOtherUser(s keyway.Spec) error {
 // processes of the host engine have the limits of a login at this machine.
 func noLimits(s keyway.Spec) error {
 	for _, limit := range []struct {
-		flag  string
-		given bool
-	}{{"--cpus", s.CPUs != 0}, {"--memory", s.Memory != 0}, {"--ulimit", len(s.Ulimits) > 0}, {"--pids-limit", s.PidsLimit != 0}} {
+		option string
+		given  bool
+	}{{"cpus", s.CPUs != 0}, {"memory", s.Memory != 0}, {"ulimit", len(s.Ulimits) > 0}, {"pids-limit", s.PidsLimit != 0}} {
 		if limit.given {
-			return keyway.Errorf(keyway.Usage, "the host engine cannot limit a workspace (%s): its processes have the limits of a login here", limit.flag).
-				Advise(keyway.LeaveOut, strings.TrimPrefix(limit.flag, "--"))
+			return keyway.Errorf(keyway.Usage, "the host engine cannot limit a workspace (%s): its processes have the limits of a login here", keyway.NounOf(limit.option)).
+				Advise(keyway.LeaveOut, limit.option)
 		}
 	}
 	return nil
@@ -129,12 +128,12 @@ func noLimits(s keyway.Spec) error {
 // their user may, sudo included.
 func noPrivileges(s keyway.Spec) error {
 	for _, privilege := range []struct {
-		flag  string
-		given bool
-	}{{"--cap-add", len(s.CapAdd) > 0}, {"--security-opt", s.NewPrivileges}} {
+		option string
+		given  bool
+	}{{"cap-add", len(s.CapAdd) > 0}, {"security-opt", s.NewPrivileges}} {
 		if privilege.given {
 			return keyway.Errorf(keyway.Usage, "the host engine neither gives nor takes privileges: its processes may do what their user may").
-				Advise(keyway.LeaveOut, strings.TrimPrefix(privilege.flag, "--"))
+				Advise(keyway.LeaveOut, privilege.option)
 		}
 	}
 	return nil
@@ -144,18 +143,18 @@ func noPrivileges(s keyway.Spec) error {
 // the devices, files and volumes of their machine, and have their user's own home.
 func noDevices(s keyway.Spec) error {
 	for _, thing := range []struct {
-		flag  string
-		given bool
-		why   string
+		option string
+		given  bool
+		why    string
 	}{
-		{"--device", len(s.Devices) > 0, "gives no devices: its processes use those that their user may"},
-		{"--secret", len(s.Secrets) > 0, "has no " + keyway.SecretsDir + " that is the workspace's alone"},
-		{"--ipc", s.IPC != "", "has no System V IPC and no /dev/shm but this machine's"},
-		{"--network", s.Network != "", "has no network but this machine's"},
-		{"--home-volume", s.HomeVolume != "", "has no volumes: the home directory is its user's own, and stays"},
+		{"device", len(s.Devices) > 0, "gives no devices: its processes use those that their user may"},
+		{"secret", len(s.Secrets) > 0, "has no " + keyway.SecretsDir + " that is the workspace's alone"},
+		{"ipc", s.IPC != "", "has no System V IPC and no /dev/shm but this machine's"},
+		{"network", s.Network != "", "has no network but this machine's"},
+		{"home-volume", s.HomeVolume != "", "has no volumes: the home directory is its user's own, and stays"},
 	} {
 		if thing.given {
-			return keyway.Errorf(keyway.Usage, "the host engine %s (%s)", thing.why, thing.flag).Advise(keyway.LeaveOut, strings.TrimPrefix(thing.flag, "--"))
+			return keyway.Errorf(keyway.Usage, "the host engine %s", thing.why).Advise(keyway.LeaveOut, thing.option)
 		}
 	}
 	return nil
@@ -172,10 +171,10 @@ func noMounts(s keyway.Spec) error {
 	for _, m := range s.Mounts {
 		switch m.Kind {
 		case keyway.MountVolume:
-			return keyway.Errorf(keyway.Usage, "the host engine has no volumes, such as the one for %s (-v)", m.Target).
+			return keyway.Errorf(keyway.Usage, "the host engine has no volumes, such as the one for %s", m.Target).
 				Hint("use a directory of the place").Advise(keyway.UseContainers)
 		case keyway.MountTmpfs:
-			return keyway.Errorf(keyway.Usage, "the host engine cannot mount memory at %s (--tmpfs)", m.Target).
+			return keyway.Errorf(keyway.Usage, "the host engine cannot mount a tmpfs at %s", m.Target).
 				Hint("use /dev/shm").Advise(keyway.UseContainers)
 		}
 		if m.Source != m.Target || m.ReadOnly {

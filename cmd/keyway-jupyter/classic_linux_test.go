@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"keyway/test/await"
 )
 
 // browser is Chromium without a window.
@@ -178,7 +180,7 @@ func TestClassicNotebook(t *testing.T) {
 	var kernels []struct {
 		State string `json:"execution_state"`
 	}
-	w.wait(t, "the end of both", func() bool {
+	await.That(t, "the end of both", func() bool {
 		w.stock.call(t, "GET", "/api/kernels", nil, &kernels)
 		return len(kernels) == 2 && kernels[0].State == "idle" && kernels[1].State == "idle"
 	})

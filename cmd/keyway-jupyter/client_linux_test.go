@@ -19,10 +19,11 @@ import (
 
 	"keyway/internal/jupyter/wire"
 	"keyway/internal/unixsock"
+	"keyway/test/await"
 )
 
 // patience is how long an event may take that must come.
-const patience = time.Minute
+const patience = await.Patience
 
 // service is where clients connect: the program, or the Jupyter server itself.
 type service struct{ socket, token string }

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"keyway/internal/jupyter/front"
 	"keyway/internal/jupyter/wire"
+	"keyway/test/await"
 )
 
 // world is a real Jupyter server with the program beside it.
@@ -107,19 +107,10 @@ func (w *world) status(t *testing.T, id string) front.KernelStatus {
 	return front.KernelStatus{}
 }
 
-func (w *world) wait(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
 // idle waits until a kernel has nothing left to do and nobody is connected.
 func (w *world) idle(t *testing.T, id string) {
 	t.Helper()
-	w.wait(t, "an idle kernel", func() bool {
+	await.That(t, "an idle kernel", func() bool {
 		s := w.status(t, id)
 		return s.ID != "" && s.Running+s.Queued+s.Clients == 0
 	})
@@ -177,17 +168,15 @@ func TestNothingIsLost(t *testing.T) {
 // killedInMidCell kills the program under two cells: one whose page comes back with its
 // session, and one whose page never does.
 func killedInMidCell(t *testing.T, w *world) {
-	k := w.front.kernel(t)
-	a := w.front.open(t, k, "", wire.V1)
-	code, want := lines(60, "0.05")
-	id := a.run(code, "")
-	a.line(id, 5)
+	a := w.front.midCell(t, wire.V1, 60, "0.05")
+	k := a.kernel
 	w.kill(t)
 	<-a.done // its connection has ended
 	b := w.front.open(t, k, a.session, wire.V1)
-	if got := b.ended(id); got != want {
+	if got := b.ended(a.id); got != a.want {
 		t.Errorf("killed under a page that comes back: %q", got)
 	}
+	code, want := lines(60, "0.05")
 	again := b.run(code, "")
 	b.line(again, 5)
 	b.close()
@@ -199,46 +188,53 @@ func killedInMidCell(t *testing.T, w *world) {
 	}
 }
 
+// midCell is a page with a cell under way on a kernel of its own.
+type midCell struct {
+	*page
+	kernel   string
+	id, want string // of the cell; all that it prints
+}
+
+// midCell has a new page run a cell of n lines, a pause in seconds after each, up to the
+// fourth line.
+func (s service) midCell(t *testing.T, p wire.Protocol, n int, pause string) midCell {
+	t.Helper()
+	m := midCell{kernel: s.kernel(t)}
+	m.page = s.open(t, m.kernel, "", p)
+	code, want := lines(n, pause)
+	m.id, m.want = m.run(code, ""), want
+	m.line(m.id, 3)
+	return m
+}
+
 var protocols = map[string]wire.Protocol{"JSON": wire.JSON, "v1": wire.V1}
 
 func backAfterTheEnd(t *testing.T, w *world) {
 	for name, p := range protocols {
-		k := w.front.kernel(t)
-		a := w.front.open(t, k, "", p)
-		code, want := lines(40, "0.02")
-		id := a.run(code, "")
-		a.line(id, 3)
+		a := w.front.midCell(t, p, 40, "0.02")
 		a.close()
-		w.idle(t, k)
-		if got := w.front.open(t, k, "", p).ended(id); got != want {
+		w.idle(t, a.kernel)
+		if got := w.front.open(t, a.kernel, "", p).ended(a.id); got != a.want {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
 
 func backInTheMiddle(t *testing.T, w *world) {
-	k := w.front.kernel(t)
-	a := w.front.open(t, k, "", wire.V1)
-	code, want := lines(100, "0.03")
-	id := a.run(code, "")
-	a.line(id, 3)
+	a := w.front.midCell(t, wire.V1, 100, "0.03")
 	a.close()
-	b := w.front.open(t, k, "", wire.V1)
-	b.line(id, 50)
-	if got := b.ended(id); got != want {
+	b := w.front.open(t, a.kernel, "", wire.V1)
+	b.line(a.id, 50)
+	if got := b.ended(a.id); got != a.want {
 		t.Errorf("%q", got)
 	}
 }
 
 func sameSessionBack(t *testing.T, w *world) {
-	k := w.front.kernel(t)
-	a := w.front.open(t, k, "", wire.JSON)
-	code, want := lines(60, "0.03")
-	id := a.run(code, "")
-	a.line(id, 3)
+	a := w.front.midCell(t, wire.JSON, 60, "0.03")
 	a.close()
-	w.idle(t, k)
-	if got := w.front.open(t, k, a.session, wire.JSON).ended(id); got != want {
+	w.idle(t, a.kernel)
+	if got := w.front.open(t, a.kernel, a.session, wire.JSON).ended(a.id); got != a.want {
 		t.Errorf("%q", got)
 	}
 }
@@ -246,41 +242,33 @@ func sameSessionBack(t *testing.T, w *world) {
 // halfOpen is a laptop that is gone without a word: its connection stays, and nothing
 // is read from it.
 func halfOpen(t *testing.T, w *world) {
-	k := w.front.kernel(t)
-	a := w.front.open(t, k, "", wire.V1)
-	code, want := lines(60, "0.03")
-	id := a.run(code, "")
-	a.line(id, 3)
+	a := w.front.midCell(t, wire.V1, 60, "0.03")
 	a.mu.Lock() // stops its reader
-	w.wait(t, "the end of the cell", func() bool { s := w.status(t, k); return s.Running+s.Queued == 0 })
-	b := w.front.open(t, k, a.session, wire.V1)
-	got := b.ended(id)
+	await.That(t, "the end of the cell", func() bool { s := w.status(t, a.kernel); return s.Running+s.Queued == 0 })
+	b := w.front.open(t, a.kernel, a.session, wire.V1)
+	got := b.ended(a.id)
 	a.mu.Unlock()
-	if got != want {
+	if got != a.want {
 		t.Errorf("%q", got)
 	}
 }
 
 // stockLoses shows that the cases would fail without the program.
 func stockLoses(t *testing.T, w *world) {
-	k := w.stock.kernel(t)
-	a := w.stock.open(t, k, "", wire.JSON)
-	code, want := lines(40, "0.02")
-	id := a.run(code, "")
-	a.line(id, 3)
+	a := w.stock.midCell(t, wire.JSON, 40, "0.02")
 	a.close()
-	w.wait(t, "the end of the cell", func() bool {
+	await.That(t, "the end of the cell", func() bool {
 		var s struct {
 			State string `json:"execution_state"`
 		}
-		w.stock.call(t, "GET", "/api/kernels/"+k, nil, &s)
+		w.stock.call(t, "GET", "/api/kernels/"+a.kernel, nil, &s)
 		return s.State == "idle"
 	})
-	b := w.stock.open(t, k, "", wire.JSON)
+	b := w.stock.open(t, a.kernel, "", wire.JSON)
 	b.ended(b.run("1", "")) // whatever came before this would have come
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.cells[id]; s != nil && s.text.String() == want {
+	if s := b.cells[a.id]; s != nil && s.text.String() == a.want {
 		t.Error("the Jupyter server alone loses nothing: this program is not needed")
 	}
 }
@@ -336,14 +324,12 @@ func inputWaits(t *testing.T, w *world) {
 }
 
 func restartAndInterrupt(t *testing.T, w *world) {
-	k := w.front.kernel(t)
-	a := w.front.open(t, k, "", wire.V1)
+	a := w.front.midCell(t, wire.V1, 10_000, "0.02")
+	k := a.kernel
+	w.front.call(t, "POST", "/api/kernels/"+k+"/interrupt", map[string]any{}, nil)
+	a.until(a.id, "KeyboardInterrupt", func(s *shown) bool { return s.idle && s.replied && len(s.others) == 1 })
 	code, _ := lines(10_000, "0.02")
 	id := a.run(code, "")
-	a.line(id, 3)
-	w.front.call(t, "POST", "/api/kernels/"+k+"/interrupt", map[string]any{}, nil)
-	a.until(id, "KeyboardInterrupt", func(s *shown) bool { return s.idle && s.replied && len(s.others) == 1 })
-	id = a.run(code, "")
 	a.line(id, 3)
 	a.close()
 	if code := w.front.call(t, "POST", "/api/kernels/"+k+"/restart", map[string]any{}, nil); code != 200 {
@@ -467,7 +453,7 @@ func theNotebook(t *testing.T, w *world) {
 	}
 	a.close()
 	w.idle(t, k)
-	w.wait(t, "the file", func() bool { return b.read(t, w.stock)[0].text() == want })
+	await.That(t, "the file", func() bool { return b.read(t, w.stock)[0].text() == want })
 	cells := b.read(t, w.front)
 	if len(cells[2].Outputs) != 0 {
 		t.Errorf("a changed cell shows %v", cells[2].Outputs)
@@ -504,7 +490,7 @@ func cellsAlike(t *testing.T, w *world) {
 		t.Errorf("%q, %q", cells[0].text(), cells[1].text())
 	}
 	// a stale page saves over our file: what it has not seen is shown again
-	w.wait(t, "the file", func() bool { return b.read(t, w.stock)[1].text() == "2\n" })
+	await.That(t, "the file", func() bool { return b.read(t, w.stock)[1].text() == "2\n" })
 	b.save(t, codeCell("aaa", "x = globals().get('x', 0) + 1; print(x)"), codeCell("bbb", "x = globals().get('x', 0) + 1; print(x)"))
 	if cells := b.read(t, w.front); cells[0].text() != "1\n" || cells[1].text() != "2\n" {
 		t.Errorf("after a stale page's save: %q, %q", cells[0].text(), cells[1].text())

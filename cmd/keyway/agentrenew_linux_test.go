@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"keyway/test/await"
 )
 
 // upgradable is an agent of a program of its own, which the test replaces.
@@ -68,12 +70,7 @@ func (u *upgradable) renew(t *testing.T, want string) {
 	if err := syscall.Kill(u.pid, syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	for late := time.Now().Add(patience); count() == before; {
-		if time.Now().After(late) {
-			out, _ := program(t, nil, "log")
-			t.Fatalf("the log never says %q:\n%s", want, out)
-		}
-	}
+	await.That(t, "the log says "+want, func() bool { return count() > before })
 }
 
 // mustAdd runs ssh-add and gives what it says.

@@ -21,6 +21,7 @@ import (
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
+	"keyway/test/await"
 )
 
 // envMain makes the test binary the program itself.
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 const secret = "correct horse"
 
 // patience is how long a command of these tests may take.
-const patience = time.Minute
+const patience = await.Patience
 
 // program runs keyway in a session of its own, without a terminal.
 func program(t *testing.T, stdin io.Reader, args ...string) (output string, code int) {
@@ -314,15 +315,10 @@ func TestUnlockForgetsOnOccasions(t *testing.T) {
 	if out, code := program(t, nil, "unlock", "--forget-on", "idle=1s"); code != 0 {
 		t.Fatalf("code %d: %s", code, out)
 	}
-	late := time.Now().Add(patience)
-	for {
-		if out, _ := program(t, nil, "log"); strings.Contains(out, "forgotten: no signature for 1s") {
-			break
-		}
-		if time.Now().After(late) {
-			t.Fatal("nothing was forgotten")
-		}
-	}
+	await.That(t, "the key is forgotten", func() bool {
+		out, _ := program(t, nil, "log")
+		return strings.Contains(out, "forgotten: no signature for 1s")
+	})
 	if out, code := program(t, nil, "keys"); code != keyway.ExitCode(keyway.Errorf(keyway.NoKey, "")) {
 		t.Errorf("code %d: %s", code, out)
 	}
@@ -358,25 +354,17 @@ func TestAgentFollowsFiles(t *testing.T) {
 		out, _ := exec.Command("ssh-add", "-L").Output()
 		return string(out)
 	}
-	until := func(what string, done func() bool) {
-		t.Helper()
-		for late := time.Now().Add(patience); !done(); {
-			if time.Now().After(late) {
-				t.Fatalf("%s: %s", what, listed())
-			}
-		}
-	}
 	sign("2")
 	renewed, err := os.ReadFile(key + "-cert.pub")
 	if err != nil {
 		t.Fatal(err)
 	}
-	until("it is not renewed", func() bool { return strings.Contains(listed(), strings.Fields(string(renewed))[1]) })
+	await.That(t, "the key is renewed", func() bool { return strings.Contains(listed(), strings.Fields(string(renewed))[1]) }, listed)
 	if n := strings.Count(listed(), "\n"); n != 2 {
 		t.Errorf("%d keys:\n%s", n, listed())
 	}
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
-	until("it is not forgotten", func() bool { return strings.Count(listed(), "ssh-") == 0 })
+	await.That(t, "the key is forgotten", func() bool { return strings.Count(listed(), "ssh-") == 0 }, listed)
 }

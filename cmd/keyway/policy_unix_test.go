@@ -3,16 +3,14 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"keyway/internal/dirs"
 	"keyway/internal/laptop"
+	"keyway/test/knownhosts"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -20,12 +18,12 @@ import (
 // keyway policy and keyway doctor say what the agent does.
 func TestPolicyWithHashedHosts(t *testing.T) {
 	home := newLaptop(t)
-	prod, prodLine := newHostKey(t)
-	_, otherLine := newHostKey(t)
+	prod, prodLine := knownhosts.NewKey(t)
+	_, otherLine := knownhosts.NewKey(t)
 	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	hashedHosts(t, filepath.Join(home, ".ssh", "known_hosts"), "10.1.1.1 "+prodLine, "10.2.2.2 "+otherLine)
+	knownhosts.WriteHashed(t, filepath.Join(home, ".ssh", "known_hosts"), "10.1.1.1 "+prodLine, "10.2.2.2 "+otherLine)
 	write(t, filepath.Join(home, ".ssh", "config"), "Host prod-1\n  HostName 10.1.1.1\n", 0o600)
 	dir := filepath.Join(home, "config", "keyway")
 	if path, err := dirs.Policy(); err == nil {
@@ -49,33 +47,5 @@ func TestPolicyWithHashedHosts(t *testing.T) {
 	}
 	if by, _ := doctor(t); len(by["policy"]) != 1 || by["policy"][0].Health != laptop.Warning || !strings.Contains(by["policy"][0].Message, "2 hosts") {
 		t.Errorf("%+v", by["policy"])
-	}
-}
-
-func newHostKey(t *testing.T) (ssh.Signer, string) {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.PublicKey())))
-}
-
-// hashedHosts is a known_hosts file as Debian's ssh writes it: each line is hashed by
-// ssh-keygen.
-func hashedHosts(t *testing.T, path string, lines ...string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("ssh-keygen", "-H", "-f", path).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if data, err := os.ReadFile(path); err != nil || strings.Count(string(data), "|1|") != len(lines) {
-		t.Fatalf("%v: %s", err, data)
 	}
 }

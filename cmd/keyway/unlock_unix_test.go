@@ -15,6 +15,7 @@ import (
 	"keyway/internal/audit"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/test/await"
 )
 
 // A lifetime for a key that the agent holds is set, or asks for the passphrase.
@@ -90,14 +91,11 @@ func stockAgent(t *testing.T, home string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	for late := time.Now().Add(patience); ; {
-		if _, err := os.Stat(socket); err == nil {
-			return socket
-		}
-		if time.Now().After(late) {
-			t.Fatal("ssh-agent does not start")
-		}
-	}
+	await.That(t, "ssh-agent has its socket", func() bool {
+		_, err := os.Stat(socket)
+		return err == nil
+	})
+	return socket
 }
 
 // keyway log reports that the agent is not keyway's and keeps no log.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/test/await"
 )
 
 // A shell in a tmux in a session keeps the SSH_AUTH_SOCK that it began with: it
@@ -29,7 +31,7 @@ func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 		return "timeout 20 git -C " + clone + " fetch -q; echo $? >" + result + ".new; mv " + result + ".new " + result
 	}
 	result := func(name string) (code string) {
-		eventually(t, "git fetch", func() bool {
+		await.That(t, "git fetch", func() bool {
 			data, err := os.ReadFile(name)
 			code = strings.TrimSpace(string(data))
 			return err == nil
@@ -55,7 +57,7 @@ func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 		t.Fatalf("with an agent, git fetch exits with %s", code)
 	}
 	detach()
-	eventually(t, "the agent is gone", func() bool { return w.agentKeys().code != 0 })
+	await.That(t, "the agent is gone", func() bool { return w.agentKeys().code != 0 })
 	typeIn(fetch(second))
 	if code := result(second); code == "0" || code == "124" {
 		t.Fatalf("without an agent, git fetch exits with %s", code) // 124: it hung

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/test/await"
 )
 
 // sshAgent starts a real agent that holds one new key with that comment.
@@ -26,7 +27,7 @@ func sshAgent(t *testing.T, w *workspace, comment string) string {
 		_ = agent.Process.Kill()
 		_ = agent.Wait()
 	})
-	eventually(t, "the agent listens", func() bool { _, err := os.Stat(socket); return err == nil })
+	await.That(t, "the agent listens", func() bool { _, err := os.Stat(socket); return err == nil })
 	key := filepath.Join(t.TempDir(), "key")
 	w.output(w.command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key))
 	add := w.command("ssh-add", "-q", key)
@@ -78,9 +79,9 @@ func TestAgentIsTheNewestConnections(t *testing.T) {
 		t.Fatalf("got %+v", r)
 	}
 	leaveSecond()
-	eventually(t, "the older one is asked again", func() bool { return strings.Contains(w.agentKeys().stdout, "first-key") })
+	await.That(t, "the older one is asked again", func() bool { return strings.Contains(w.agentKeys().stdout, "first-key") })
 	leaveFirst()
-	eventually(t, "there is none", func() bool { return w.agentKeys().code != 0 })
+	await.That(t, "there is none", func() bool { return w.agentKeys().code != 0 })
 }
 
 func TestConnectionWithoutAgentIsNotAsked(t *testing.T) {

@@ -23,10 +23,11 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/keyway"
+	"keyway/test/await"
 )
 
 // patience is how long a test waits for what must come.
-const patience = time.Minute
+const patience = await.Patience
 
 // guestProgram is the program as it is shipped, built once for all tests.
 var guestProgram string
@@ -253,22 +254,6 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// eventually polls for what no event tells of, such as another process's state.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("in %v it did not come true that %s", patience, what)
-		case <-tick.C:
-		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/test/await"
 )
 
 // strangerUID is a user whom no Home here belongs to.
@@ -112,7 +113,7 @@ func TestStrangersAreNotAnswered(t *testing.T) {
 	w := startWorkspaceIn(t, home, "")
 	must(t, os.Chown(string(home), owner, owner))
 	must(t, syscall.Kill(w.awaitInfo().PID, syscall.SIGKILL)) // the next server sees whose the Home is
-	eventually(t, "the owner is answered", func() bool { return w.greets(owner) })
+	await.That(t, "the owner is answered", func() bool { return w.greets(owner) })
 	if !w.greets(0) {
 		t.Error("root is not answered")
 	}

@@ -18,6 +18,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/proctree"
+	"keyway/test/await"
 )
 
 // hasZombieChild reports whether a child of pid waits to be reaped.
@@ -42,7 +43,7 @@ func TestInitReapsOrphans(t *testing.T) {
 	w := startWorkspace(t)
 	// The middle process ends first, so that its child becomes init's.
 	w.output(w.ssh("ws", "for i in 1 2 3 4 5; do (sh -c 'exit 0' &) ; done; (setsid sh -c 'true' &)"))
-	eventually(t, "no child is left unreaped", func() bool { return !hasZombieChild(w.init.Process.Pid) })
+	await.That(t, "no child is left unreaped", func() bool { return !hasZombieChild(w.init.Process.Pid) })
 	if !lives(w.init.Process.Pid) {
 		t.Fatal("init has ended")
 	}
@@ -66,11 +67,11 @@ func TestInitHandsSignalsOn(t *testing.T) {
 		trap 'echo got TERM; exit 9' TERM
 		echo ready
 		while :; do sleep 0.01; done`)
-	eventually(t, "the command is ready", func() bool { return strings.Contains(w.news.String(), "ready") })
+	await.That(t, "the command is ready", func() bool { return strings.Contains(w.news.String(), "ready") })
 	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGQUIT} {
 		must(t, w.init.Process.Signal(sig))
 		name := strings.TrimPrefix(unix.SignalName(sig), "SIG")
-		eventually(t, "the command got "+name, func() bool { return strings.Contains(w.news.String(), "got "+name) })
+		await.That(t, "the command got "+name, func() bool { return strings.Contains(w.news.String(), "got "+name) })
 	}
 	must(t, w.init.Process.Signal(unix.SIGTERM))
 	if code := w.wait(); code != 9 {
@@ -108,7 +109,7 @@ func TestInitStartsTheServerAgain(t *testing.T) {
 	pid, err := strconv.Atoi(job)
 	must(t, err)
 	must(t, syscall.Kill(w.info.PID, syscall.SIGKILL))
-	eventually(t, "another server is ready", func() bool {
+	await.That(t, "another server is ready", func() bool {
 		info, err := w.home.ReadInfo()
 		return err == nil && info.PID != w.info.PID
 	})
@@ -148,7 +149,7 @@ func TestInitLockTellsWhetherTheWorkspaceLives(t *testing.T) {
 	must(t, w.init.Process.Kill())
 	_ = w.init.Wait()
 	must(t, unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB))
-	eventually(t, "the server ended with its parent", func() bool { return !lives(w.info.PID) })
+	await.That(t, "the server ended with its parent", func() bool { return !lives(w.info.PID) })
 	for _, p := range proctree.All() {
 		killIfIn(p.PID, w.dir)
 	}
@@ -187,7 +188,7 @@ func TestIdleMemory(t *testing.T) {
 	w := startWorkspace(t)
 	w.output(w.ssh("ws", "head -c 30000000 /dev/zero"))
 	const most = 12 << 10 // KiB, of both processes together
-	eventually(t, fmt.Sprintf("they are within %d KiB", most), func() bool {
+	await.That(t, fmt.Sprintf("they are within %d KiB", most), func() bool {
 		return residentKiB(w.init.Process.Pid)+residentKiB(w.info.PID) <= most
 	})
 	t.Logf("init %d KiB, serve %d KiB", residentKiB(w.init.Process.Pid), residentKiB(w.info.PID))
@@ -236,7 +237,7 @@ func TestInitLetsJobsEnd(t *testing.T) {
 // awaitWaiters returns when n commands wait for jobs.
 func awaitWaiters(t *testing.T, w *workspace, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d wait", n), func() bool {
+	await.That(t, fmt.Sprintf("%d wait", n), func() bool {
 		found := 0
 		for _, p := range proctree.NewTree(proctree.All()).Below(w.info.PID, nil) {
 			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID)); strings.HasPrefix(string(line), "keyway\x00wait\x00") {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"keyway/internal/unixsock"
+	"keyway/test/await"
 )
 
 func TestExecTellsHowTheCommandEnded(t *testing.T) {
@@ -145,7 +146,7 @@ func TestDetachedProcessOutlivesTheConnection(t *testing.T) {
 	must(t, err)
 	must(t, syscall.Kill(n, 0))
 	w.stop()
-	eventually(t, "the workspace's end ended it", func() bool { return syscall.Kill(n, 0) == syscall.ESRCH })
+	await.That(t, "the workspace's end ended it", func() bool { return syscall.Kill(n, 0) == syscall.ESRCH })
 }
 
 func TestTerminal(t *testing.T) {
@@ -229,7 +230,7 @@ func TestLostConnectionHangsUpTheTerminal(t *testing.T) {
 		"trap 'echo hup > "+mark+"; exit' HUP; echo ready; while :; do read -t 1 line || true; done")
 	expect(t, term.master, "ready")
 	must(t, cmd.Process.Kill())
-	eventually(t, "the shell heard SIGHUP", func() bool { _, err := os.Stat(mark); return err == nil })
+	await.That(t, "the shell heard SIGHUP", func() bool { _, err := os.Stat(mark); return err == nil })
 }
 
 func TestEnvironmentFromTheClient(t *testing.T) {
@@ -417,7 +418,7 @@ func TestUnixForwardingBothWays(t *testing.T) {
 			}
 		}
 	})
-	eventually(t, "the remote socket is removed", func() bool { _, err := os.Lstat(far); return os.IsNotExist(err) })
+	await.That(t, "the remote socket is removed", func() bool { _, err := os.Lstat(far); return os.IsNotExist(err) })
 }
 
 func TestUnixForwardingLeavesFilesAlone(t *testing.T) {

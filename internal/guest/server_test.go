@@ -24,6 +24,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/unixsock"
+	"keyway/test/await"
 )
 
 // inProcess is a server within the test, which must leave no goroutine behind.
@@ -134,7 +135,7 @@ func TestLoginIsRefusedWithAReason(t *testing.T) {
 			client.Close()
 			t.Errorf("%s was let in", c.user)
 		}
-		eventually(t, "the log has the reason", func() bool { return strings.Contains(strings.ReplaceAll(p.news.String(), `\\\`, `\`), c.reason) })
+		await.That(t, "the log has the reason", func() bool { return strings.Contains(strings.ReplaceAll(p.news.String(), `\\\`, `\`), c.reason) })
 	}
 	must(t, os.Remove(p.home.AuthorizedKeys()))
 	if client, err := p.login(p.user, p.signer); err == nil {
@@ -299,7 +300,7 @@ func TestSlowReaderCostsBoundedMemory(t *testing.T) {
 		must(t, err)
 	}
 	var m runtime.MemStats
-	eventually(t, "the heap stays within the clients' own windows", func() bool {
+	await.That(t, "the heap stays within the clients' own windows", func() bool {
 		runtime.GC()
 		runtime.ReadMemStats(&m)
 		// 2 MiB is x/crypto's window, held by the client in this same process.
@@ -400,7 +401,7 @@ func TestListenersAreBoundedAndEndWithTheConnection(t *testing.T) {
 	must(t, err)
 	address := l.Addr().String()
 	c.Close()
-	eventually(t, "nobody listens any more", func() bool {
+	await.That(t, "nobody listens any more", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()

@@ -1,39 +1,25 @@
 package hostnames
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/policy"
+	"keyway/test/knownhosts"
 )
-
-func newHostKey(t *testing.T) (ssh.Signer, string) {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.PublicKey())))
-}
 
 func TestNamesOfHostKeys(t *testing.T) {
 	dir := t.TempDir()
 	mine, theirs := filepath.Join(dir, "mine"), filepath.Join(dir, "theirs")
-	train, trainLine := newHostKey(t)
-	db, dbLine := newHostKey(t)
-	ca, caLine := newHostKey(t)
-	gone, goneLine := newHostKey(t)
+	train, trainLine := knownhosts.NewKey(t)
+	db, dbLine := knownhosts.NewKey(t)
+	ca, caLine := knownhosts.NewKey(t)
+	gone, goneLine := knownhosts.NewKey(t)
 	write := func(path, text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -4,32 +4,16 @@ package hostnames
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/policy"
 	"keyway/internal/sshconfig"
+	"keyway/test/knownhosts"
 )
-
-// hashedHosts is a known_hosts file as Debian's ssh writes it: each line is hashed by
-// ssh-keygen.
-func hashedHosts(t *testing.T, path string, lines ...string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("ssh-keygen", "-H", "-f", path).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if data, err := os.ReadFile(path); err != nil || strings.Count(string(data), "|1|") != len(lines) {
-		t.Fatalf("%v: %s", err, data)
-	}
-}
 
 // A hashed name is found by every name that the configuration, the policy or another
 // line knows, at every port that one of them has; what nothing knows is reported.
@@ -46,12 +30,12 @@ func TestHashedNames(t *testing.T) {
 	}
 	keys, lines := map[string]ssh.PublicKey{}, []string{}
 	for _, name := range []string{"10.1.1.1", "[prod-2.lab]:2222", "the-alias", "canonical.lab", "by-rule", "[by-rule]:2222", "gpu9", "nobody-knows"} {
-		signer, line := newHostKey(t)
+		signer, line := knownhosts.NewKey(t)
 		keys[name] = signer.PublicKey()
 		lines = append(lines, name+" "+line)
 	}
-	both, bothLine := newHostKey(t)
-	hashedHosts(t, path, append(lines, "secret "+bothLine)...)
+	both, bothLine := knownhosts.NewKey(t)
+	knownhosts.WriteHashed(t, path, append(lines, "secret "+bothLine)...)
 	plain := filepath.Join(dir, "plain")
 	if err := os.WriteFile(plain, []byte("10.9.9.9 "+bothLine+"\n"), 0o600); err != nil {
 		t.Fatal(err)

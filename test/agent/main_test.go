@@ -27,19 +27,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 // bin has keyway and the lab's tool.
 var bin string
 
-func TestMain(m *testing.M) {
-	code, err := runAll(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "test/agent:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { run.Main(m, "test/agent", runAll) }
 
 func runAll(m *testing.M) (code int, err error) {
 	ctx := context.Background()

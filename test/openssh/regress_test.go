@@ -30,6 +30,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/test/lab"
+	"keyway/test/lab/run"
 )
 
 // regress is where Debian's package openssh-tests puts them.
@@ -45,12 +46,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == filterWord {
 		os.Exit(filterMain(os.Args[2:]))
 	}
-	code, err := runAll(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "test/openssh:", err)
-		code = 1
-	}
-	os.Exit(code)
+	run.Main(m, "test/openssh", runAll)
 }
 
 func runAll(m *testing.M) (code int, err error) {

@@ -287,13 +287,3 @@ func do(t *testing.T, method, at, path string, body any) (int, []byte) {
 	got, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, got
 }
-
-// eventually waits for what must come.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within a minute", what)
-		}
-	}
-}

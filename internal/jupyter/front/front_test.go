@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"keyway/internal/jupyter/wire"
+	"keyway/test/await"
 )
 
 // TestGuard asks every kind of route in every wrong way: none reaches the Jupyter
@@ -188,10 +189,10 @@ func TestFileIsWritten(t *testing.T) {
 			m := f.ask()
 			_ = page.conn.Close()
 			k := front.find(theKernel)
-			eventually(t, "the page has left", func() bool { return k.Status().Clients == 0 })
+			await.That(t, "the page has left", func() bool { return k.Status().Clients == 0 })
 			f.run(m, "hello\n")
-			eventually(t, "two reads of the file", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.reads >= 2 })
-			eventually(t, "the write has ended", func() bool {
+			await.That(t, "two reads of the file", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.reads >= 2 })
+			await.That(t, "the write has ended", func() bool {
 				ended := front.writing.TryLock()
 				if ended {
 					front.writing.Unlock()
@@ -230,7 +231,7 @@ func TestSave(t *testing.T) {
 	f.mu.Lock()
 	f.refuse = true // before our own write
 	f.mu.Unlock()
-	eventually(t, "the page has left", func() bool { return k.Status().Clients == 0 })
+	await.That(t, "the page has left", func() bool { return k.Status().Clients == 0 })
 	if code, _ := do(t, http.MethodPut, at, "api/contents/dir/x.ipynb", model); code != 500 || k.Status().Kept == 0 {
 		t.Errorf("not saved: %d, %d bytes kept", code, k.Status().Kept)
 	}
@@ -274,8 +275,8 @@ func TestKernelGone(t *testing.T) {
 	f.mu.Unlock()
 	_ = page.conn.Close()
 	f.drop()
-	eventually(t, "the end of the record", func() bool { return front.find(theKernel) == nil })
-	eventually(t, "no journal", func() bool { _, err := os.Stat(filepath.Join(dir, theKernel)); return os.IsNotExist(err) })
+	await.That(t, "the end of the record", func() bool { return front.find(theKernel) == nil })
+	await.That(t, "no journal", func() bool { _, err := os.Stat(filepath.Join(dir, theKernel)); return os.IsNotExist(err) })
 	f.mu.Lock()
 	got := outputs(f.doc)
 	f.mu.Unlock()
@@ -299,9 +300,9 @@ func TestReplayOrder(t *testing.T) {
 	f.refuse = true // what no file has is shown to a new session
 	f.mu.Unlock()
 	_ = page.conn.Close()
-	eventually(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
 	f.run(m, "hello\n")
-	eventually(t, "the end", func() bool { s := front.find(theKernel).Status(); return s.Running+s.Queued == 0 })
+	await.That(t, "the end", func() bool { s := front.find(theKernel).Status(); return s.Running+s.Queued == 0 })
 	got := dial(t, at, "two").until("idle")
 	if want := []string{"busy", "busy", "clear_output", "execute_input", "stream", "execute_reply", "idle"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("a new session gets %v", got)
@@ -323,7 +324,7 @@ func TestRequestsWait(t *testing.T) {
 	f.away = true
 	f.mu.Unlock()
 	f.drop()
-	eventually(t, "an attempt to connect again", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.refused > 0 })
+	await.That(t, "an attempt to connect again", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.refused > 0 })
 	page.execute("b")
 	page.execute("c")
 	f.mu.Lock()

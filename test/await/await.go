@@ -1,0 +1,32 @@
+// Package await waits, in tests, for what no event tells of, such as another process's
+// state.
+package await
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Patience is how long what must come may take: far longer than it does, also on a busy
+// machine.
+const Patience = time.Minute
+
+// poll is how long That waits until it looks again.
+const poll = 10 * time.Millisecond
+
+// That waits until is returns true, and fails the test after Patience. what names
+// what is waited for; said is called for what to add to the failure.
+func That(t testing.TB, what string, is func() bool, said ...func() string) {
+	t.Helper()
+	for end := time.Now().Add(Patience); !is(); time.Sleep(poll) {
+		if time.Now().Before(end) {
+			continue
+		}
+		var more strings.Builder
+		for _, f := range said {
+			more.WriteString("\n" + f())
+		}
+		t.Fatalf("%s: not within %v%s", what, Patience, more.String())
+	}
+}

@@ -17,6 +17,10 @@ func (s *Screen) Row(dst []byte, y int) (row []byte, wrapped bool) {
 // Wrapped reports whether the line of row y of the main screen goes on in the next.
 func (s *Screen) Wrapped(y int) bool { return s.main.lines[y].wrapped && y < s.rows-1 }
 
+// EndLine ends the line of row y of the main screen there: it no longer goes on in the
+// next row.
+func (s *Screen) EndLine(y int) { s.main.lines[y].wrapped, s.main.lines[y].short = false, false }
+
 // Blank reports whether nothing is seen in row y of the main screen.
 func (s *Screen) Blank(y int) bool { return s.main.contentEnd(s.tables, y) == 0 }
 

@@ -10,10 +10,10 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Collapser makes of an output the lines that are left in the end, as a terminal of
-// the job's size shows them. They are drawn on a model of one. A line is final when
-// the cursor has left it and the program has never gone up that far. One that was
-// printed from its start to its end comes as it was printed, any other as it looks.
+// Collapser reduces an output to the lines that remain in the end, as a terminal of the
+// job's size shows them. It draws them on a model of a terminal. A line is final when the
+// cursor has left it and the program has never moved up that far. A line that was printed
+// from its start to its end is emitted as it was printed, any other as it looks.
 type Collapser struct {
 	emit   func([]byte) error // nil: only how far the program goes up is wanted
 	window wire.Window
@@ -292,6 +292,18 @@ func (c *Collapser) resize(w wire.Window) {
 	c.next, c.floor = row, row
 	c.low = max(c.row(), c.screen.Gone()+uint64(max(1, c.screen.Used()))-1)
 	c.line.ok = false
+}
+
+// unfold ends the line above the cursor if p is printed at the start of a row that it goes
+// on in: a program that goes there begins a line of its own. After a window got smaller, it
+// may take the rest of a bar for the bar.
+func (c *Collapser) unfold(p []byte) {
+	if len(p) == 0 || p[0] == '\r' || p[0] == '\n' || p[0] == '\b' {
+		return
+	}
+	if x, y := c.screen.Cursor(); x == 0 && y > 0 && c.screen.Wrapped(y-1) {
+		c.screen.EndLine(y - 1)
+	}
 }
 
 // flush lets all go that is drawn: nothing is known of what comes next.

@@ -4,6 +4,7 @@ package lines
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -96,4 +97,62 @@ func FuzzCollapse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A window that gets smaller folds a bar's line. What a program then prints in place of
+// the bar is a line of its own, however it goes to the start of the row.
+func TestALineInPlaceOfAFoldedBar(t *testing.T) {
+	const bar, done, end = "|####################| 60%", "finished", "end"
+	for name, back := range map[string]string{
+		"carriage return":            "\r",
+		"and the row erased":         "\r\x1b[2K",
+		"and the rest erased":        "\r\x1b[K",
+		"and the screen erased":      "\r\x1b[J",
+		"erased first":               "\x1b[2K\r",
+		"first column":               "\x1b[G",
+		"first column, erased":       "\x1b[G\x1b[0K",
+		"with a colour":              "\r\x1b[K\x1b[32m",
+		"blanks":                     "\r" + strings.Repeat(" ", 10) + "\r",
+		"the bar again, and as such": "\r" + bar + "\r\x1b[K",
+	} {
+		for _, lines := range []string{done + "\x1b[0m\r\n", done + "\x1b[0m\r\n" + strings.Repeat("more\r\n", 30)} {
+			got := foldedLines(t, bar, back+lines+end)
+			if strings.Count(got, done) != 1 || !strings.Contains("\n"+plainText(got), "\n"+done+"\n") || !strings.HasSuffix(got, end) {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+	}
+	if got := foldedLines(t, bar, "\r\n"+end); got != bar+"\n"+end {
+		t.Errorf("a bar that stays: %q", got)
+	}
+}
+
+var styles = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func plainText(s string) string { return styles.ReplaceAllString(s, "") }
+
+// foldedLines is what comes of two outputs, where the terminal gets narrower between
+// them.
+func foldedLines(t *testing.T, before, after string) string {
+	t.Helper()
+	var got bytes.Buffer
+	run := func(c *Collapsers) *Collapser {
+		for _, do := range []func() error{
+			func() error { return c.Put(wire.TTY, []byte(before)) },
+			func() error { c.Resized(wire.Window{Rows: 24, Cols: 20}); return nil },
+			func() error { return c.Put(wire.TTY, []byte(after)) },
+		} {
+			if err := do(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c.Of(wire.TTY)
+	}
+	wide := wire.Window{Rows: 24, Cols: 80}
+	c := &Collapsers{Window: wide, Exact: true, Emit: func(_ wire.Stream, p []byte) error { got.Write(p); return nil }}
+	c.Depths[wire.TTY] = run(&Collapsers{Window: wide}).Depth
+	if err := run(c).close(); err != nil {
+		t.Fatal(err)
+	}
+	return got.String()
 }

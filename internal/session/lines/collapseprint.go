@@ -21,6 +21,7 @@ func (c *Collapser) print(p []byte) {
 		_, _ = c.screen.Write(p)
 		return
 	}
+	c.unfold(p)
 	p = c.flood(p)
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n') + 1
@@ -76,6 +77,7 @@ func (c *Collapser) printLine(p []byte, whole bool) {
 		c.endStream()
 		c.Moved = true
 		c.draw(p[:at])
+		c.unfold(p[at:])
 		c.fresh()
 		p, body = p[at:], body[at:]
 	}

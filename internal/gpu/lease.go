@@ -65,7 +65,8 @@ type Place struct {
 // network. The second is for distributions that close the first one.
 var leaseDirs = []string{"/run/lock", "/tmp"}
 
-// Here is this machine.
+// Here returns the Place that is this machine. Its leases are where all users of the
+// machine can write.
 func Here() *Place {
 	dir := leaseDirs[len(leaseDirs)-1]
 	for _, base := range leaseDirs {
@@ -77,9 +78,9 @@ func Here() *Place {
 	return At(filepath.Join(dir, "keyway-gpus"), "", smiTimeout)
 }
 
-// At is this machine with the leases in that directory, and its GPUs as that program
-// tells, which stands in for nvidia-smi and may take so long; "": the one that is
-// installed.
+// At returns this machine as a Place with its leases in dir. nvidiaSMI is a program that
+// answers instead of nvidia-smi; empty: the one that is installed. timeout bounds one run
+// of it.
 func At(dir, nvidiaSMI string, timeout time.Duration) *Place {
 	return &Place{ask: smi{nvidiaSMI, timeout}.inventory, store: directory{dir}, procs: machine{}}
 }

@@ -37,8 +37,8 @@ type Copied struct {
 	Bytes  int64        `json:"bytes"`  // that were sent
 }
 
-// Copy brings an image from one place to another, through this laptop: only the
-// layers that the other place has not.
+// Copy copies an image from one place to another through this laptop. It sends only the
+// layers that the other place does not have.
 func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
 	done := Copied{Image: c.Image, From: c.From, To: c.To}
 	from, err := here.Node(ctx, c.From)

@@ -23,8 +23,8 @@ const greeting = 5 * time.Second
 // dockerHub is the default registry, as images name it and as it is reached.
 const dockerHub = "docker.io"
 
-// SilentError is why a registry has not been reached from here. One that has answered,
-// whatever it said or did then, was.
+// SilentError says why this laptop could not reach a registry. It is not returned once
+// the registry has answered anything.
 type SilentError struct{ error }
 
 func (e SilentError) Unwrap() error { return e.error }
@@ -36,7 +36,7 @@ func silent(err error) error {
 	return err
 }
 
-// Domain is the registry of an image, as images name it.
+// Domain returns the registry that an image names, and docker.io where it names none.
 func Domain(image string) (string, error) {
 	ref, err := parse(image)
 	if err != nil {
@@ -60,8 +60,8 @@ func parse(image string) (name.Reference, error) {
 	return ref, nil
 }
 
-// Stored is the login that docker login keeps on this laptop for the image's registry,
-// as it is. Whoever gets it may do all that the user may.
+// Stored returns the login that docker login keeps on this laptop for the image's
+// registry. It gives its holder all that the user may do there.
 func Stored(ctx context.Context, image string) (keyway.Login, error) {
 	ref, err := parse(image)
 	if err != nil {
@@ -82,10 +82,10 @@ func login(ctx context.Context, registry string, auth authn.Authenticator) keywa
 	return keyway.Login{Registry: registry, Token: c.RegistryToken, Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken}
 }
 
-// Find is what a place needs to get the image from its registry by itself: the login,
-// and what the registry has for that architecture. The login is a token to pull this
-// image for some minutes where the registry gives tokens, and else what docker login
-// keeps. Errors are those of Look.
+// Find returns what a place needs to get the image from its registry: the login, and what
+// the registry has for that architecture. Where the registry gives tokens, the login is
+// one that pulls this image for some minutes; else it is what docker login keeps. Errors
+// are those of Look.
 func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
 	p := keyway.Pull{Image: image}
 	ref, err := parse(image)

@@ -29,8 +29,9 @@ const (
 	maxSizeSane = 1 << 42 // bytes
 )
 
-// Look is what the registry says of the image's build for that architecture, which is
-// called as Go does. A tag that does not exist is ImageNotFound, with the nearest that do.
+// Look returns what the registry says of the image's build for arch, as Go names
+// architectures. For a tag that does not exist the error is of kind ImageNotFound, and
+// names the nearest ones that do.
 func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 	ref, err := name.ParseReference(image)
 	if err != nil {

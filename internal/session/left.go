@@ -40,8 +40,9 @@ func LeftNews(n int) string {
 	return fmt.Sprintf("left %d processes running", n)
 }
 
-// EndLeft ends what the session's job has left running, and reports whether there was
-// any.
+// EndLeft ends the processes that the session's job has left running, and reports whether
+// there were any. They have the time grace to end by themselves; without any, they are
+// killed at once.
 func (i Info) EndLeft(grace time.Duration) bool {
 	left := i.leftRunning()
 	if len(left) == 0 {

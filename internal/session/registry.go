@@ -36,7 +36,8 @@ func (r Registry) Show(name keyway.Name) string {
 	return r.Workspace + "/" + string(name)
 }
 
-// Command is a command about this workspace that works in it and on the laptop.
+// Command returns a command about this workspace as it is typed in the workspace and on
+// the laptop alike.
 func (r Registry) Command(word string) string {
 	return strings.TrimRight("keyway "+word+" "+r.Workspace, " ")
 }
@@ -120,8 +121,9 @@ func judge(locked, known, exit, sameEpoch bool) (State, string) {
 	}
 }
 
-// Abandoned is load for somebody whose connection to the holder broke. A process
-// that is killed closes its sockets a moment before its lock is free.
+// Abandoned is Load for a caller whose connection to the holder broke. It waits for up to
+// a second while the session seems to live: a process that is killed closes its sockets
+// before its lock is free.
 func (r Registry) Abandoned(name keyway.Name) (Info, error) {
 	const moment = time.Second
 	for end := time.Now().Add(moment); ; time.Sleep(5 * time.Millisecond) {
@@ -186,7 +188,8 @@ func Epoch(sessions string) string {
 	return id
 }
 
-// Settled is load, but waits for a session that is being started.
+// Settled is Load that first waits until a session that is being started runs or has
+// failed.
 func (r Registry) Settled(name keyway.Name) (Info, error) {
 	i, err := r.Load(name)
 	if err != nil || i.Status != Starting {

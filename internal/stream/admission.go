@@ -48,10 +48,10 @@ func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	}
 }
 
-// Vouch tells the server that the user of c has proved who he is. From then on c
-// counts, and no stream without such a user can take its place. It may take that
-// of another that has no path; if there is none, Vouch fails. The client's end of
-// a stream has nobody to tell.
+// Vouch tells the server that the user of c has authenticated. From then on c counts
+// towards MaxStreams, and no stream without an authenticated user can take its place. It
+// may itself take the place of one that has no path; if there is none, Vouch fails. At
+// the client's end Vouch does nothing.
 func (c *Conn) Vouch() error {
 	v, ok := c.side.(*served)
 	if !ok {

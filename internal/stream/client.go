@@ -26,7 +26,8 @@ type Config struct {
 	// has returned and bounds no longer than that. An error marked by Permanent
 	// ends the stream.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// HostKey is whom the answer must be signed by. Nil refuses everybody.
+	// HostKey is the key that must have signed the server's answer. Nil refuses every
+	// server.
 	HostKey ed25519.PublicKey
 	// Budget is shared with other streams; nil makes one of DefaultBudget.
 	Budget *Budget

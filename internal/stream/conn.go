@@ -162,7 +162,9 @@ func (c *Conn) get(p []byte) (n int, err error) {
 // gather is how many spans WriteTo writes at once.
 const gather = 16
 
-// WriteTo writes all that comes to w, straight from where it was received.
+// WriteTo writes everything that arrives to w, from the buffer in which it was received.
+// It returns when the other user has ended their direction, or with the error of the
+// stream or of w.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()

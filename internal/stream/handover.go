@@ -75,9 +75,9 @@ func decodeSaved(b []byte) (*saved, error) {
 	return &s, nil
 }
 
-// HandOver ends c in this process, without a word to the other end, and returns
-// what Restore needs to continue in another. Nobody may read or write meanwhile;
-// what was read before, the caller hands over itself. The result holds secrets.
+// HandOver ends c in this process without telling the other end, and returns what Restore
+// needs to continue it in another process. Nobody may read or write meanwhile. Bytes that
+// were read before are the caller's to hand over. The result holds secrets.
 func (c *Conn) HandOver() ([]byte, error) {
 	cl, ok := c.side.(*client)
 	if !ok {

@@ -19,7 +19,7 @@ type Watcher struct {
 	conns map[*Conn]struct{}
 }
 
-// NewWatcher makes a watcher that Run brings to life.
+// NewWatcher makes a Watcher, which does nothing until Run is called.
 func NewWatcher(log Logger) *Watcher {
 	return &Watcher{log: log, conns: map[*Conn]struct{}{}}
 }

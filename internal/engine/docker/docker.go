@@ -39,22 +39,22 @@ type settings struct {
 // An Option changes what New makes.
 type Option func(*settings)
 
-// Podman looks for Podman's socket instead of Docker's.
+// Podman makes the engine use Podman's socket instead of Docker's.
 func Podman() Option { return func(s *settings) { s.daemon.Podman = true } }
 
-// Host uses the daemon that listens there, written as in DOCKER_HOST.
+// Host makes the engine use the daemon that listens there, written as in DOCKER_HOST.
 func Host(host string) Option { return func(s *settings) { s.daemon.Host = host } }
 
-// Owner sees and makes the workspaces of that owner instead of those of the
-// user the program runs as.
+// Owner makes the engine list and make the workspaces of that owner, instead of those of
+// the user that the program runs as.
 func Owner(owner string) Option { return func(s *settings) { s.owner = owner } }
 
-// ByExec reaches guests through the daemon only, as if it were far away.
+// ByExec makes the engine reach guests through the daemon only, as if the daemon ran on
+// another machine.
 func ByExec() Option { return func(s *settings) { s.byExec = true } }
 
-// New makes an engine that keeps its files below root. It fails if the
-// configuration that says where the daemon is cannot be used; whether there is a
-// daemon, Probe says.
+// New makes an engine that keeps its files below root. It fails if the configuration that
+// names the daemon cannot be used. It does not connect to the daemon; Probe does.
 func New(root string, guest engine.Guest, opts ...Option) (*Engine, error) {
 	s := settings{owner: strconv.Itoa(os.Getuid()), gpus: gpu.Here()}
 	for _, opt := range opts {

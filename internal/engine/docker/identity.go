@@ -18,9 +18,11 @@ func (e *Engine) Which(ctx context.Context) (engine.Daemon, error) {
 	return e.which(said), nil
 }
 
-// which is the daemon that has said this. Where a daemon keeps its containers is its own.
-// Docker has an ID beside that, which tells it from one on another machine; up to 24 all
-// of root's on a machine have the same. Podman invents one for each answer.
+// which returns the daemon that has said this. A daemon is identified by the directory of
+// its containers, which no other daemon of the machine has. Docker has an ID beside that,
+// which tells daemons of different machines apart; up to version 24, all daemons of root
+// on one machine have the same ID. Podman makes up a new ID for each answer, which is
+// left out.
 func (e *Engine) which(said system.Info) engine.Daemon {
 	id := said.DockerRootDir
 	if !e.client.Known().Podman {

@@ -54,8 +54,8 @@ func (s *Snapshot) Close() error {
 	return errors.Join(errs...)
 }
 
-// Messages are what the execution has shown, in order: execute_input, outputs, and
-// text in few pieces. An error ends them.
+// Messages returns what the execution has shown, in order: execute_input, outputs, and
+// text in few pieces. After an error it returns no more.
 func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 	return func(yield func(wire.Message, error) bool) {
 		p := player{s: s, yield: yield}

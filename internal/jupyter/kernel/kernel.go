@@ -31,7 +31,7 @@ const (
 	maxRedial = 5 * time.Second
 )
 
-// Options are what a kernel needs of its surroundings.
+// Options say where a kernel keeps its journal, and how it reaches the Jupyter server.
 type Options struct {
 	Dir    string // for the journal
 	Limits journal.Limits

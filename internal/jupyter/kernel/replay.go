@@ -73,14 +73,14 @@ func (r *replaying) closing() (all []wire.Message) {
 // unwritten reports whether a finished execution has shown something that no file has.
 func unwritten(e *journal.Execution) bool { return e.Finished() && e.Running && !e.Written }
 
-// Runs are what the kernel has shown, to be put into a notebook that a client reads.
-// What the notebook's file has is only marked.
+// Runs returns what the kernel has shown, to be put into a notebook that a client reads.
+// What the notebook's file has already is only marked.
 func (k *Kernel) Runs() []notebook.Run {
 	return k.runs(func(e *journal.Execution) bool { return e.Running })
 }
 
-// RunsFinished are what has ended and is in no file, to be put into a notebook that is
-// to be written, without marks.
+// RunsFinished returns the runs that have ended and are in no file, to be put into a
+// notebook that is to be written, without marks.
 func (k *Kernel) RunsFinished() []notebook.Run {
 	runs := k.runs(unwritten)
 	for i := range runs {

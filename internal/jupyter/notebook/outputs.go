@@ -15,9 +15,9 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// WriteOutputs writes what is left to see of an execution's messages, as the value of a
-// cell's outputs. Each output is valid for nbformat, whatever the kernel has said. The
-// messages are read twice. An error of theirs ends it.
+// WriteOutputs writes what remains to be seen of an execution's messages, as the value of
+// a cell's outputs. Each output is valid for nbformat, whatever the kernel has said. It
+// reads the messages twice, and returns their first error.
 func WriteOutputs(w io.Writer, messages iter.Seq2[wire.Message, error]) error {
 	plan, err := survey(messages)
 	if err != nil {

@@ -156,7 +156,7 @@ func (doc *Document) assign(runs []Run) map[*cell]Run {
 	return found
 }
 
-// Apply writes a part of a text with the edits in it, which are in order.
+// Apply writes a part of a text to w with the edits applied, which are in order.
 func Apply(w io.Writer, r io.ReaderAt, part Span, edits []Edit) error {
 	at := part.From
 	for _, e := range edits {

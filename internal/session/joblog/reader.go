@@ -176,8 +176,8 @@ func (r Reader) stretchAt(offset uint64) (p part, s wire.Stream, stop uint64) {
 	return p, s, max(stop, offset+1) // it is not beyond only in an index that is not one
 }
 
-// Stretch is what holds an offset: where its segment begins, its stream, and where it
-// ends, which is always beyond the offset.
+// Stretch returns where the segment that holds an offset begins, the stream of the byte
+// there, and the offset at which that stretch ends, which is always beyond the given one.
 func (r Reader) Stretch(offset uint64) (segment uint64, s wire.Stream, stop uint64) {
 	p, s, stop := r.stretchAt(offset)
 	return p.start, s, stop
@@ -205,8 +205,8 @@ func (r Reader) Read(p []byte, offset uint64) (n uint64, s wire.Stream, err erro
 	return uint64(got), s, err
 }
 
-// Since is the offset from which on everything was printed at t or later, as far
-// as the index knows.
+// Since returns the offset of the first byte that was printed at t or later, as far as
+// the index knows.
 func (r Reader) Since(t time.Time) uint64 {
 	for _, p := range r.parts {
 		i := p.find(func(r record) bool { return r.millis >= millis(t) })

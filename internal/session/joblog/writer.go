@@ -58,7 +58,7 @@ func (l *Writer) Capacity() uint64 { return l.bounds.Segment * uint64(l.bounds.S
 // Base is the offset of the first byte that the log keeps.
 func (l *Writer) Base() uint64 { return l.segments[0].start }
 
-// Moved says where the log's directory is to be found from now on.
+// Moved tells the writer the new path of the log's directory.
 func (l *Writer) Moved(dir string) { l.dir = dir }
 
 // Failing reports whether the log cannot be written for now.
@@ -67,7 +67,8 @@ func (l *Writer) Failing() bool { return l.losing }
 // Lacks reports whether something from an offset on is not in the log.
 func (l *Writer) Lacks(offset uint64) bool { return l.losing || offset < l.hole }
 
-// Reopen goes on with a log where another process has stopped.
+// Reopen continues a log where another process has stopped; at is what that one's State
+// returned.
 func Reopen(dir string, bounds Bounds, at State) (*Writer, error) {
 	l := &Writer{dir: dir, bounds: bounds, end: at.End, lost: at.Lost}
 	if at.Why != "" {
@@ -112,8 +113,8 @@ func (l *Writer) Append(s wire.Stream, p []byte, now time.Time) {
 	}
 }
 
-// Keeps is the offset of the first byte that is still there after so many more, with
-// so many records.
+// Keeps returns the offset of the first byte that the log will still have after that many
+// more bytes of output and records of the index.
 func (l *Writer) Keeps(bytes uint64, records int64) uint64 {
 	c, more := l.current(), 0
 	if l.end+bytes > c.start+l.bounds.Segment || c.records+records > l.bounds.Records {

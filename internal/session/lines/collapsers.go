@@ -9,8 +9,8 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Collapsers draw the streams of an output, each by itself. What is final comes in the
-// order in which it was written.
+// Collapsers reduce the streams of an output, each by itself. Final lines are emitted in
+// the order in which they were written.
 type Collapsers struct {
 	// Emit gets what is final; nil: only how far the programs go up is wanted.
 	Emit   func(wire.Stream, []byte) error
@@ -23,7 +23,7 @@ type Collapsers struct {
 // UnknownWindow is the size of a terminal of which the log does not tell it.
 var UnknownWindow = wire.Window{Rows: 24, Cols: 80}
 
-// Of is what draws a stream.
+// Of returns the Collapser of a stream.
 func (c *Collapsers) Of(s wire.Stream) *Collapser {
 	if c.All[s] == nil {
 		w, pipe := c.Window, s != wire.TTY

@@ -7,7 +7,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Drawing is a screen as a sink.
+// Drawing makes a sink of a screen: output is drawn on it.
 type Drawing struct{ *screen.Screen }
 
 func (d *Drawing) Put(_ wire.Stream, p []byte) error {

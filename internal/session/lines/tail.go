@@ -9,8 +9,10 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Tail is from where on to read, and how many of the lines that come of it not to
-// print, for the last n lines of a log from an offset on.
+// Tail returns the offset at which to begin to read a log, and how many of the first
+// lines from there are not to be printed, so that the last n lines at or after the offset
+// from remain. raw says that lines are counted as they were printed, and not as a
+// terminal shows them.
 func Tail(r joblog.Reader, n int, from uint64, raw bool) (at uint64, drop int, err error) {
 	const spare = 200 // lines that may look otherwise where reading begins in the middle
 	for back := uint64(64<<10) + 256*uint64(n); ; back *= 8 {

@@ -37,7 +37,7 @@ type Viewing struct {
 	Asks      bool  // ask what Ctrl-C is to mean
 	Clipboard bool  // let output set the clipboard
 	News      bool  // say how it ended
-	Whole     bool  // the job waits rather than that output is skipped
+	Whole     bool  // the job waits for this viewer, and no output is skipped
 }
 
 // historyLines are shown of a terminal that somebody comes back to.
@@ -313,7 +313,8 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 	return 0, out.err
 }
 
-// Incomplete is the error of who wanted all of a session's output.
+// Incomplete returns the error for a viewer that wanted all output of a session and has
+// missed skipped bytes of it.
 func (c *Process) Incomplete(name keyway.Name, skipped uint64) error {
 	return keyway.Errorf(keyway.Other, "%d bytes of the output of %s are missing here", skipped, c.Show(name)).
 		Hint("see what its log has: keyway logs --raw %s", c.Show(name))

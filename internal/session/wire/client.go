@@ -18,7 +18,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Recent are shown of a session without a terminal that somebody comes back to.
+// Recent is how many bytes of the latest output are shown first to a viewer that comes
+// back to a session without a terminal.
 const Recent = 64 << 10
 
 // viewerBuffer is what one read of a viewer takes, in bytes: what waits in the socket.
@@ -125,8 +126,8 @@ const (
 	stayed      = 10 * time.Second
 )
 
-// Renewals counts how often a holder went away soon. The zero value is for a viewer
-// that begins.
+// Renewals counts how often a holder has ended soon after a viewer had connected to it.
+// The zero value is ready for use.
 type Renewals struct {
 	last time.Time
 	n    int
@@ -173,8 +174,8 @@ func (c *Connection) Close() {
 // ErrGone says that the holder went away without saying how the job ended.
 var ErrGone = errors.New("the connection to the session ended")
 
-// Pump passes output on until the job ends. It returns errGone if that does not
-// become known over this connection.
+// Pump passes output on until the job ends. It returns ErrGone if the connection breaks
+// before its end is known.
 func (c *Connection) Pump(to Sink) (*session.End, error) {
 	for {
 		if status, err := c.PumpOne(to); status != nil || err != nil {
@@ -183,7 +184,7 @@ func (c *Connection) Pump(to Sink) (*session.End, error) {
 	}
 }
 
-// PumpOne is pump for one message.
+// PumpOne is Pump for one message. It returns nil and nil as long as the job goes on.
 func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 	m, err := c.Read()
 	switch {

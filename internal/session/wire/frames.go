@@ -61,10 +61,10 @@ const (
 	FlagInput  byte = 1 << iota // may send input, size, signal and end
 	FlagOutput                  // wants output; without it only the end is told
 	FlagTail                    // start this many bytes before the end, not at this offset
-	FlagScreen                  // for eyes on a terminal: rather the screen as it is than far behind; with flagTail this many lines of history first
+	FlagScreen                  // for a person at a terminal: the screen as it is, instead of output that is far behind; with FlagTail this many lines of history first
 	FlagAsk                     // ask what Ctrl-C is to mean
 	FlagKeys                    // input comes from a terminal, which answers questions by itself
-	FlagWhole                   // wants all output: the job waits rather than that some is lost
+	FlagWhole                   // wants all output: the job waits for this viewer, and none is skipped
 	FlagLog                     // output of the log may be told of with Logged instead of sent
 )
 
@@ -314,7 +314,8 @@ const peerBuffer = 4 << 10
 
 func NewPeer(conn io.ReadWriter) *Peer { return &Peer{r: conn, w: conn} }
 
-// ResumePeer is newPeer for a connection of which some has been read: unread.
+// ResumePeer is NewPeer for a connection from which the bytes unread have been read
+// already.
 func ResumePeer(conn io.ReadWriter, unread []byte) *Peer {
 	return &Peer{r: conn, in: unread, to: len(unread), w: conn}
 }

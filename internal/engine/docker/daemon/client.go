@@ -30,8 +30,8 @@ type Options struct {
 // takes a few milliseconds.
 const greeting = 2 * time.Second
 
-// New makes a client. It fails if the configuration that says where the daemon is
-// cannot be used; whether there is a daemon, Probe says.
+// New makes a client. It fails if the configuration that names the daemon cannot be used.
+// It does not connect to the daemon; Probe does.
 func New(o Options) (*Client, error) {
 	c := &Client{around: here(), name: nameDocker}
 	if o.Podman {
@@ -83,7 +83,7 @@ func (c *Client) Name() string {
 	return c.name
 }
 
-// Probe asks who answers now; the error says why nobody does.
+// Probe asks the daemon anew to identify itself. The error says why no daemon answers.
 func (c *Client) Probe(ctx context.Context) error {
 	c.mu.Lock()
 	c.known = nil // the daemon may be another one by now, or none
@@ -92,7 +92,8 @@ func (c *Client) Probe(ctx context.Context) error {
 	return err
 }
 
-// Identify is who answers at the daemon's address; the error says why nobody does.
+// Identify returns who answers at the daemon's address. It asks once, and remembers the
+// answer until Probe. The error says why no daemon answers.
 func (c *Client) Identify(ctx context.Context) (Identity, error) {
 	c.mu.Lock()
 	known := c.known

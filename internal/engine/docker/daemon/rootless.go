@@ -9,8 +9,8 @@ import (
 	"github.com/moby/moby/api/types/system"
 )
 
-// Inquire asks whose the daemon is and what it can limit. Podman takes up to a second
-// for the answer.
+// Inquire returns d with whose the daemon is and whether it can limit what containers
+// use. Podman takes up to a second to answer.
 func (c *Client) Inquire(ctx context.Context, d Identity) (Identity, error) {
 	said, err := c.Said(ctx)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Explain is err of the daemon as users should read it, where nothing special
-// is known about what was asked for.
+// Explain returns an error of the daemon in words for users. It is for requests of which
+// no more is known.
 func (c *Client) Explain(ctx context.Context, err error) error {
 	var said *keyway.Error
 	switch {
@@ -32,7 +32,7 @@ func (c *Client) Explain(ctx context.Context, err error) error {
 	return keyway.Errorf(keyway.Other, "%s says: %s", d.Title(), Says(err))
 }
 
-// Known is the daemon as far as it is known.
+// Known returns what Identify remembers of the daemon, and at least whether it is Podman.
 func (c *Client) Known() Identity {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +64,8 @@ var wrappings = []string{
 	"runc create failed: ", "unable to start container process: ", "error during container init: ",
 }
 
-// Says is the daemon's own sentence in one line, without its wrappings.
+// Says returns the sentence of a daemon's error in one line, without what each layer of
+// the daemon has put around it.
 func Says(err error) string {
 	said := err.Error()
 	for _, w := range wrappings {

@@ -12,7 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Present is what an image says of itself, if it is here.
+// Present returns what an image says of itself. If the daemon does not have the image,
+// the result is the zero value.
 func (s *Store) Present(ctx context.Context, image string) (keyway.ImageFacts, error) {
 	found, err := s.client.ImageInspect(ctx, image)
 	if daemon.IsNotFound(err) {
@@ -33,7 +34,8 @@ func (s *Store) Present(ctx context.Context, image string) (keyway.ImageFacts, e
 	return f, nil
 }
 
-// Identity is by what the image of a container, which was made by reference, is known.
+// Identity returns by which ID and digests the image of a container is known, and its
+// architecture. reference is the name by which the container was made.
 func (s *Store) Identity(ctx context.Context, reference, image string) (id keyway.ImageIdentity, arch string, err error) {
 	id = keyway.ImageIdentity{Reference: reference, ID: digestOnly(image)}
 	found, err := s.client.ImageInspect(ctx, image)

@@ -20,8 +20,8 @@ import (
 // exampleImage is an image that a user may have meant to name.
 const exampleImage = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime"
 
-// Ensure sees to it that the daemon has the image and that it can be made
-// into a workspace on the machine the daemon runs on.
+// Ensure pulls the image if the daemon does not have it, and fails if it cannot be made
+// into a workspace on the daemon's machine.
 func (s *Store) Ensure(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) (Facts, error) {
 	if image == "" {
 		return Facts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").

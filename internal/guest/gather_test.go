@@ -151,7 +151,7 @@ func TestNobodyWaitsForAnothersProgram(t *testing.T) {
 			_, client := gathering(t, forGood)
 			conn := start(t, client)
 			defer conn.Close()
-			other, _, _ := open(t, client, false, "exec sleep 600")
+			other, _, _ := open(t, client, false, "exec cat")
 			defer other.Close()
 			await := func(want string) {
 				t.Helper()

@@ -64,7 +64,7 @@ type tab struct {
 
 func (b *browser) open(address string) *tab {
 	b.t.Helper()
-	req, _ := http.NewRequest("PUT", "http://"+b.host+"/json/new?"+url.QueryEscape(address), nil)
+	req, _ := http.NewRequest(http.MethodPut, "http://"+b.host+"/json/new?"+url.QueryEscape(address), nil)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		b.t.Fatal(err)

@@ -306,7 +306,7 @@ func (c *crier) swallow(p wire.Protocol) (n int) {
 
 func (c *crier) fetch(path string) int64 {
 	c.t.Helper()
-	req, _ := http.NewRequest("GET", "http://localhost:8888"+path, nil)
+	req, _ := http.NewRequest(http.MethodGet, "http://localhost:8888"+path, nil)
 	req.Header.Set("Authorization", "token "+c.token)
 	client := http.Client{Transport: &http.Transport{DialContext: c.dial, DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Do(req)

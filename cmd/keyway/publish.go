@@ -66,7 +66,7 @@ Without --to, the file of one template goes to standard output.` +
 	f.BoolVar(&o.only, "only", false, "have the place make no other workspaces than from its templates")
 	f.BoolVar(&o.byName, "by-name", false, "keep the image's name, without a digest: for images that no registry has")
 	f.BoolVar(&o.json, "json", false, "print what was published as JSON")
-	cmd.MarkFlagDirname("to")
+	_ = cmd.MarkFlagDirname("to")
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ func TestOnlyKeysAreAdmitted(t *testing.T) {
 		`[{"line":"ssh-ed25519 AAAA","forever":true}]`:                                   false,
 	} {
 		node, answer := &notingNode{}, httptest.NewRecorder()
-		NewHandler(node).ServeHTTP(answer, httptest.NewRequest("POST", "/v1/workspaces/train/keys", strings.NewReader(body)))
+		NewHandler(node).ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/v1/workspaces/train/keys", strings.NewReader(body)))
 		if asked := len(node.noted()) == 1; asked != admitted || (answer.Code == 200) != admitted {
 			t.Errorf("%s: the node was asked %q, the answer has status %d", body, node.noted(), answer.Code)
 		}

@@ -54,7 +54,7 @@ func (s *Server) acceptStreams(ctx context.Context, all *sync.WaitGroup) {
 			return
 		}
 		all.Go(func() {
-			place := s.strangers.Enter(overStream, func() { conn.CloseWithError(errCrowded) })
+			place := s.strangers.Enter(overStream, func() { _ = conn.CloseWithError(errCrowded) })
 			defer place.Leave()
 			s.serveConn(ctx, conn, place, conn.Vouch)
 		})

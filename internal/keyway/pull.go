@@ -21,11 +21,18 @@ type Login struct {
 // hidden is what a Login is in any text.
 const hidden = "[login]"
 
-// String and Format keep what is secret out of every text.
-func (l Login) String() string                { return hidden }
+// String keeps what is secret out of every text.
+func (l Login) String() string { return hidden }
+
+// Format does so for every verb.
 func (l Login) Format(f fmt.State, verb rune) { fmt.Fprint(f, hidden) }
-func (l Login) None() bool                    { return l == Login{} || l == Login{Registry: l.Registry} }
-func (l Login) Opens(registry string) bool    { return !l.None() && l.Registry == registry }
+
+// None reports whether there is nothing to log in with.
+func (l Login) None() bool { return l == Login{} || l == Login{Registry: l.Registry} }
+
+// Opens reports whether l is a login to that registry.
+func (l Login) Opens(registry string) bool { return !l.None() && l.Registry == registry }
+
 func (l Login) bounded() bool {
 	return len(l.Registry)+len(l.Token)+len(l.Username)+len(l.Password)+len(l.IdentityToken) <= maxLogin
 }

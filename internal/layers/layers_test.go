@@ -241,7 +241,10 @@ func TestARegistryThatLies(t *testing.T) {
 			http.Redirect(w, q, q.URL.Path, http.StatusTemporaryRedirect)
 			return true
 		}, keyway.Unreachable},
-		"an error": {func(w http.ResponseWriter, q *http.Request, blob []byte) bool { w.WriteHeader(500); return true }, keyway.Unreachable},
+		"an error": {func(w http.ResponseWriter, q *http.Request, blob []byte) bool {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}, keyway.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistry(t)
@@ -276,7 +279,7 @@ func TestARegistryWithoutRanges(t *testing.T) {
 		"the whole": func(w http.ResponseWriter, blob []byte) { _, _ = w.Write(blob) },
 		"another part": func(w http.ResponseWriter, blob []byte) {
 			w.Header().Set("Content-Range", "bytes 1-2/100000")
-			w.WriteHeader(206)
+			w.WriteHeader(http.StatusPartialContent)
 			_, _ = w.Write(blob[1:3])
 		},
 	} {

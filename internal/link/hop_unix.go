@@ -39,7 +39,7 @@ func Hop(args []string) (code int, ok bool) {
 	}
 	// Under our own name, by which it starts the ssh of the next jump host.
 	err := unix.Exec(ssh, append([]string{filepath.Join(dir, hopProgram)}, own...), env)
-	io.WriteString(os.Stderr, "keyway: "+ssh+": "+err.Error()+"\n")
+	_, _ = io.WriteString(os.Stderr, "keyway: "+ssh+": "+err.Error()+"\n")
 	return 255, true
 }
 

@@ -81,6 +81,7 @@ type ExitRecord struct {
 // State is what a session does.
 type State string
 
+// The states of a session.
 const (
 	Starting State = "starting"
 	Running  State = "running"
@@ -106,6 +107,7 @@ type Info struct {
 	Path   string      `json:"-"`                   // its directory
 }
 
+// Alive reports whether the session runs or is being started.
 func (i Info) Alive() bool { return i.Status == Running || i.Status == Starting }
 
 // readJSON reads a small file of a registry.

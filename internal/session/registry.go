@@ -24,6 +24,7 @@ type Registry struct {
 	Workspace string // for messages
 }
 
+// Open returns the registry of the workspace with that Home.
 func Open(home keyway.Home) Registry {
 	return Registry{Dir: home.Sessions(), Workspace: os.Getenv(keyway.EnvName)}
 }
@@ -67,6 +68,7 @@ func (r Registry) Parse(s string) (keyway.Name, error) {
 	return keyway.ParseName(name)
 }
 
+// Path returns the directory of a session, whether or not there is one of that name.
 func (r Registry) Path(name keyway.Name) string { return filepath.Join(r.Dir, string(name)) }
 
 // Load tells of one session; the error is of kind NotFound if there is none.

@@ -314,7 +314,7 @@ func (cl *client) end(err error) {
 	c := cl.c
 	c.step(time.Now(), func() effects {
 		do := c.wire.refused(err)
-		if do.has(ended) && c.wire.err != errFinished {
+		if do.has(ended) && !errors.Is(c.wire.err, errFinished) {
 			c.log.Warn("stream ended", "stream", c.idString(), "reason", err)
 		}
 		return do

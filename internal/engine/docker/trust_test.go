@@ -48,7 +48,7 @@ func TestRecall(t *testing.T) {
 		"a container without an id":             {"made", "", string(made), own.Home("made"), false},
 		"a label that names any directory":      {"etc", "id-9", "/etc", own.Home("etc"), false},
 		"a label that names a relative path":    {"etc", "id-9", "workspaces/etc", own.Home("etc"), false},
-		"a label that is not the cleanest path": {"elsewhere", "id-9", string(other.Dir()) + "/../workspaces/elsewhere", own.Home("elsewhere"), false},
+		"a label that is not the cleanest path": {"elsewhere", "id-9", other.Dir() + "/../workspaces/elsewhere", own.Home("elsewhere"), false},
 	} {
 		labels := map[string]string{labelName: string(c.name), labelOwner: "7", labelSpec: "{}", labelHome: c.label}
 		m, err := e.parseLabels("/keyway-7-"+string(c.name), labels)

@@ -102,7 +102,7 @@ func TestNoTokenNoFront(t *testing.T) {
 func TestBrowser(t *testing.T) {
 	f := newFake(t)
 	front, at := f.before(t.TempDir())
-	req := httptest.NewRequest("GET", "http://"+at+"/base/page?token="+token+"&a=b", nil)
+	req := httptest.NewRequest(http.MethodGet, "http://"+at+"/base/page?token="+token+"&a=b", nil)
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Site", "none")
 	w := httptest.NewRecorder()
@@ -114,7 +114,7 @@ func TestBrowser(t *testing.T) {
 	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || strings.Contains(cookie.Value, token) {
 		t.Errorf("%+v", cookie)
 	}
-	req = httptest.NewRequest("GET", "http://"+at+"/base/page?a=b", nil)
+	req = httptest.NewRequest(http.MethodGet, "http://"+at+"/base/page?a=b", nil)
 	req.AddCookie(cookie)
 	w = httptest.NewRecorder()
 	front.ServeHTTP(w, req)
@@ -129,8 +129,8 @@ func TestBrowser(t *testing.T) {
 	// a script or an editor has the token in each request, one way or the other
 	for _, path := range []string{"/base/page", "/base/api/contents/dir/x.ipynb"} {
 		before := len(f.seen)
-		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://"+at+path+"?a=b&token="+token, nil))
-		req = httptest.NewRequest("GET", "http://"+at+path+"?token="+token, nil)
+		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://"+at+path+"?a=b&token="+token, nil))
+		req = httptest.NewRequest(http.MethodGet, "http://"+at+path+"?token="+token, nil)
 		auth(req)
 		front.ServeHTTP(httptest.NewRecorder(), req)
 		if len(f.seen) < before+2 {
@@ -143,7 +143,7 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 	// no redirect to another site
-	req = httptest.NewRequest("GET", "http://"+at+"//evil.example/?token="+token, nil)
+	req = httptest.NewRequest(http.MethodGet, "http://"+at+"//evil.example/?token="+token, nil)
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	w = httptest.NewRecorder()
 	front.ServeHTTP(w, req)

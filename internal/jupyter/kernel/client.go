@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -372,7 +373,7 @@ func (c *client) read() {
 	d := wire.Decoder{Protocol: c.protocol}
 	for {
 		m, err := read(c.conn, &d)
-		if _, bad := err.(*badMessage); bad {
+		if bad := (*badMessage)(nil); errors.As(err, &bad) {
 			c.k.options.Logf("kernel %s: a client sent %v", c.k.ID, err)
 			continue
 		}

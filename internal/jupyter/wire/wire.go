@@ -23,6 +23,7 @@ import (
 // Protocol is how messages are written into the frames of a websocket.
 type Protocol int
 
+// The protocols.
 const (
 	JSON Protocol = iota // a text frame, or a binary one with buffers behind the text
 	V1                   // binary, with 64-bit offsets

@@ -20,6 +20,8 @@ func Copy(dir string, offset uint64, to wire.Sink) (uint64, error) {
 	return r.CopyTo(to, offset)
 }
 
+// CopyTo passes on what the log holds from offset on, with the sizes that the job's
+// terminal had, and returns where it stopped.
 func (r Reader) CopyTo(to wire.Sink, offset uint64) (uint64, error) {
 	buf := make([]byte, wire.MaxData)
 	sizes, _ := to.(wire.Resizable)

@@ -43,6 +43,7 @@ type Bounds struct {
 	Segments int
 }
 
+// Kept are the bounds of every job's log: 256 MiB of output.
 var Kept = Bounds{Segment: 64 << 20, Records: 256 << 10, Segments: 4}
 
 // maxFiles bounds, in files, what is looked at in a session's directory.

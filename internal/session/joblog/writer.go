@@ -29,6 +29,7 @@ type Writer struct {
 	hole     uint64 // offset after the last stretch that is lost and ended
 }
 
+// Create begins the log of a job in dir, where there is none.
 func Create(dir string, bounds Bounds) (*Writer, error) {
 	first, err := openSegment(dir, 0, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -244,6 +245,7 @@ func (l *Writer) Sync() {
 	}
 }
 
+// Close closes the files of the log.
 func (l *Writer) Close() {
 	for _, s := range l.segments {
 		s.close()

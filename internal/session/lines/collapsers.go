@@ -48,8 +48,10 @@ func (c *Collapsers) Put(s wire.Stream, p []byte) error {
 	return one.Err
 }
 
+// Picture implements wire.Sink. It is not called: a Collapser gets all output.
 func (c *Collapsers) Picture([]byte) error { return nil }
 
+// Resized implements wire.Resizable.
 func (c *Collapsers) Resized(w wire.Window) {
 	if w.Rows == 0 || w.Cols == 0 {
 		return

@@ -10,11 +10,14 @@ import (
 // Drawing makes a sink of a screen: output is drawn on it.
 type Drawing struct{ *screen.Screen }
 
+// Put implements wire.Sink.
 func (d *Drawing) Put(_ wire.Stream, p []byte) error {
 	_, err := d.Write(p)
 	return err
 }
 
+// Picture implements wire.Sink.
 func (d *Drawing) Picture([]byte) error { return nil }
 
+// Gap implements wire.Sink.
 func (d *Drawing) Gap(uint64) error { return nil }

@@ -18,6 +18,7 @@ type Given struct {
 	Words  []string
 }
 
+// Has reports whether the option of that name was given.
 func (g Given) Has(name string) bool {
 	_, ok := g.Values[name]
 	return ok

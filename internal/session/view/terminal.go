@@ -63,6 +63,7 @@ func (t *Terminal) Write(s wire.Stream, p []byte) error {
 	return err
 }
 
+// OnTerminal reports whether f is a terminal.
 func OnTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // makeRaw passes every key on as it is.
@@ -146,6 +147,7 @@ func (t *Terminal) resized() wire.Window {
 	return w
 }
 
+// Size returns how large the terminal is; zero if it is none.
 func (t *Terminal) Size() wire.Window {
 	for _, f := range []*os.File{t.Out, t.In} {
 		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && rows > 0 && cols > 0 {
@@ -157,6 +159,7 @@ func (t *Terminal) Size() wire.Window {
 
 var _ wire.Sink = (*Terminal)(nil)
 
+// Put implements wire.Sink.
 func (t *Terminal) Put(s wire.Stream, p []byte) error {
 	if s == wire.TTY && t.Display {
 		t.begin()
@@ -203,6 +206,7 @@ func (t *Terminal) show(p []byte, placed bool) {
 	t.shown.Answers()
 }
 
+// Gap implements wire.Sink.
 func (t *Terminal) Gap(n uint64) error {
 	if t.raw != nil { // the screen is drawn anew; a number would only be in the way
 		const cancel = "\x18" // a control sequence that was cut off

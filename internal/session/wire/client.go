@@ -164,6 +164,7 @@ func PumpAll(dir string, h Hello, to Sink) (status *session.End, at uint64, err 
 	return nil, at, ErrGone
 }
 
+// Close closes the connection; the session goes on.
 func (c *Connection) Close() {
 	c.conn.Close()
 	if c.dir != nil {

@@ -49,6 +49,7 @@ const (
 // Stream says where a byte of output came from.
 type Stream byte
 
+// The streams of a job.
 const (
 	TTY    Stream = 0 // the job's terminal
 	Stdout Stream = 1
@@ -75,38 +76,59 @@ type Message interface {
 	append(b []byte) []byte // payload
 }
 
+// The messages, of which docs/PROTOCOL.session.md has the frames. The viewer sends the
+// first group and Passed, the holder the others.
 type (
+	// Hello opens a connection. From is the offset at which output shall begin; what it
+	// counts depends on FlagTail and FlagScreen.
 	Hello struct {
 		Version, Flags byte
 		From           uint64
 		Rows, Cols     uint16
 	}
-	Input   struct{ Data []byte }
-	EOF     struct{}
-	Size    struct{ Rows, Cols uint16 }
-	Signal  struct{ Number byte }
-	End     struct{ GraceMillis uint32 }
-	Renew   struct{ Program string } // in place of hello, in all versions
+	// Input is what was typed or read for the job.
+	Input struct{ Data []byte }
+	// EOF ends the job's input.
+	EOF struct{}
+	// Size is how large the viewer's terminal is.
+	Size struct{ Rows, Cols uint16 }
+	// Signal asks for a signal to the job.
+	Signal struct{ Number byte }
+	// End asks to end the job: it has that long to end by itself.
+	End struct{ GraceMillis uint32 }
+	// Renew comes in the place of Hello, in all versions: it asks the holder to become
+	// the program.
+	Renew struct{ Program string }
+
+	// Welcome answers Hello.
 	Welcome struct {
 		Version byte
 		TTY     bool
 		Offset  uint64 // where output will start
 	}
-	ScreenData struct{ Data []byte } // for the terminal, not part of the log
-	Output     struct {
+	// ScreenData is for the terminal, and no part of the log.
+	ScreenData struct{ Data []byte }
+	// Output is what the job has printed.
+	Output struct {
 		Stream Stream
 		Offset uint64
 		Data   []byte
 	}
+	// Skipped says that bytes are not sent.
 	Skipped struct{ Offset, Count uint64 }
-	Live    struct{}
-	Ended   struct {
+	// Live says that all output until now was sent.
+	Live struct{}
+	// Ended says how the job ended.
+	Ended struct {
 		Code   uint32
 		Signal byte
 	}
+	// Refused says why the holder ends the connection.
 	Refused struct{ Text string }
-	Ask     struct{}                    // Ctrl-C was typed and not passed on
-	Sized   struct{ Rows, Cols uint16 } // of the job's terminal, for the output that follows
+	// Ask says that Ctrl-C was typed and not passed on.
+	Ask struct{}
+	// Sized is the size of the job's terminal for the output that follows.
+	Sized struct{ Rows, Cols uint16 }
 	// Logged is output that is not sent: it is in the log, in the segment that begins at
 	// Segment. The viewer reads it there, and answers with Passed.
 	Logged struct {
@@ -114,7 +136,8 @@ type (
 		Offset, Segment uint64
 		Count           uint32
 	}
-	Passed struct{ Offset uint64 } // up to where the viewer has passed on what was Logged
+	// Passed says up to where the viewer has passed on what was Logged.
+	Passed struct{ Offset uint64 }
 )
 
 func (Hello) kind() byte      { return typeHello }
@@ -312,6 +335,7 @@ type Peer struct {
 // peerBuffer is what one read takes at least, in bytes.
 const peerBuffer = 4 << 10
 
+// NewPeer returns this end of a new connection.
 func NewPeer(conn io.ReadWriter) *Peer { return &Peer{r: conn, w: conn} }
 
 // ResumePeer is NewPeer for a connection from which the bytes unread have been read

@@ -28,10 +28,13 @@ type LogReader interface {
 // Discard is the sink of those who wait only for the end.
 type Discard struct{}
 
+// Put implements Sink.
 func (Discard) Put(Stream, []byte) error { return nil }
 
+// Picture implements Sink.
 func (Discard) Picture([]byte) error { return nil }
 
+// Gap implements Sink.
 func (Discard) Gap(uint64) error { return nil }
 
 // SinkError is an error of the viewer's own output, as opposed to the session's.

@@ -208,7 +208,7 @@ func (w *world) publishedTemplates(t *testing.T) {
 		}
 	}
 	refused("beyond a limit", "129mb is asked for (shared memory), and 128mb is the most", "--shm-size", "129mb")
-	refused("another image", "--image is not for users to change", "--image", "keyway-lab/base")
+	refused("another image", "users may not change the image", "--image", "keyway-lab/base")
 	refused("another directory", `"/srv" is not for users to mount; possible are /srv/data`, "-v", "/srv:/mnt/srv")
 	refused("another variable", `"MODE" is not for users to set; possible are SEED`, "-e", "MODE=mine")
 	refused("as root", "users may not change the user", "--user", "0")

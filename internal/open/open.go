@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // Inside is what is asked of a workspace.
@@ -101,10 +102,8 @@ func (t Target) Ready(ctx context.Context, w Inside, args []string, starting fun
 		if !runs {
 			return s, keyway.Errorf(keyway.NotRunning, "%s has ended before it listened", t.Name)
 		}
-		select {
-		case <-time.After(again):
-		case <-ctx.Done():
-			return s, ctx.Err()
+		if err := sleep.For(ctx, again); err != nil {
+			return s, err
 		}
 	}
 }

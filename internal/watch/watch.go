@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 )
 
 // Bounds and times of waiting.
@@ -177,9 +178,7 @@ func (w *watcher) watch(ctx context.Context, j Job, path string) {
 			return
 		}
 		w.log.Info("job not reached", "workspace", j.Workspace, "session", j.Session, "error", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if sleep.For(ctx, pause) != nil {
 			return
 		}
 	}

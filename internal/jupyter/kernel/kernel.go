@@ -20,6 +20,7 @@ import (
 
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/wire"
+	"keyway/internal/sleep"
 )
 
 const (
@@ -147,12 +148,10 @@ func (k *Kernel) run(ctx context.Context) bool {
 		case ctx.Err() == nil:
 			k.options.Logf("kernel %s: %v", k.ID, err)
 		}
-		select {
-		case <-ctx.Done():
+		if sleep.For(ctx, pause) != nil {
 			return false
-		case <-time.After(pause):
-			pause = min(2*pause, maxRedial)
 		}
+		pause = min(2*pause, maxRedial)
 	}
 }
 

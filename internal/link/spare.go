@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/sleep"
 	"keyway/internal/stream"
 )
 
@@ -175,7 +176,7 @@ func (l *Link) keepSpare(ctx context.Context, c *proxied, version string) {
 		return
 	}
 	var s *spare
-	if sleep(ctx, spareAfter) == nil && c.opened() {
+	if sleep.For(ctx, spareAfter) == nil && c.opened() {
 		s = l.beginSpare(ctx, c, version)
 	}
 	l.spares.put(c, s)

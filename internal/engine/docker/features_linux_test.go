@@ -223,7 +223,7 @@ func TestRefusals(t *testing.T) {
 		"network":         {keyway.Usage, "no network nosuchnet", func(s *keyway.Spec) { s.Network = "nosuchnet" }},
 		"network of one":  {keyway.Usage, "not a network", func(s *keyway.Spec) { s.Network = "container:other" }},
 		"IPC of one":      {keyway.Usage, "not an IPC namespace", func(s *keyway.Spec) { s.IPC = "container:other" }},
-		"IPC and size":    {keyway.Usage, "--shm-size", func(s *keyway.Spec) { s.IPC, s.ShmSize = keyway.IPCHost, 1<<20 }},
+		"IPC and size":    {keyway.Usage, "a size is asked for", func(s *keyway.Spec) { s.IPC, s.ShmSize = keyway.IPCHost, 1<<20 }},
 		"GPUs":            {keyway.NoGPU, "cannot give GPUs", func(s *keyway.Spec) { s.GPUs.All = true }},
 	} {
 		t.Run(name, func(t *testing.T) {

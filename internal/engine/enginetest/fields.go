@@ -66,7 +66,7 @@ func (f field) test(t *testing.T, s Subject, plain keyway.Workspace) {
 	var news strings.Builder
 	made, err := s.Engine.Create(Context(t), spec, func(p keyway.Progress) { fmt.Fprintln(&news, p.Message) })
 	if err != nil {
-		if said := keyway.AsError(err); said.Help() == "" || said.Kind == keyway.Other || !strings.Contains(said.Message+"\n"+said.Help(), f.option) {
+		if said := keyway.AsError(err); said.Help() == "" || said.Kind == keyway.Other || !strings.Contains(strings.ToLower(said.Message+"\n"+said.Help()), f.option) {
 			t.Errorf("it is refused without naming %s, a kind or a next step: %v", f.option, Full(err))
 		}
 		t.Logf("refused: %s", Full(err))

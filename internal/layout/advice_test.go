@@ -51,6 +51,8 @@ var othersOptions = map[string]string{
 	"internal/engine/docker/refuse.go": "--runtime",
 	// keyway in the workspace
 	"internal/engine/docker/sessions.go": "--json",
+	// systemd-run
+	"internal/engine/host/logout_linux.go": "--user --scope --quiet --collect",
 	// the guest program
 	"internal/engine/host/process_linux.go": "--home",
 	// nvidia-smi

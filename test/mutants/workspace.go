@@ -4,13 +4,18 @@ package main
 // own guest, and the place from trusting what a workspace or another user wrote.
 var workspace = []mutant{
 	{
+		claim: "a daemon removes nothing of another's",
+		file:  "internal/engine/docker/identity.go", old: "return e.homes.Refuse(rec, here)", new: "_ = here\n\treturn nil",
+		pkg: "internal/engine/docker", run: "^TestAnotherDaemonsWorkspace$",
+	},
+	{
 		claim: "no port of a workspace is published, whatever its network",
 		file:  "internal/engine/docker/container.go", old: "IpcMode:        container.IpcMode(s.IPC),", new: "IpcMode: container.IpcMode(s.IPC), PublishAllPorts: true,",
 		pkg: "internal/engine/docker", run: "^TestNetworksPublishNothing$",
 	},
 	{
 		claim: "a login name is nothing else to ssh, a shell or a terminal",
-		file:  "internal/keyway/login.go", old: "if !word && (i == 0 ||", new: "if r < '!' && (i == 0 ||",
+		file:  "internal/keyway/login.go", old: "if !word && (i == 0 ||", new: "if !word && r < '!' && (i == 0 ||",
 		pkg: "internal/keyway", run: "^TestIsLoginName$",
 	},
 	{

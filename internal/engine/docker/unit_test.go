@@ -156,3 +156,18 @@ func nobody(t *testing.T) *daemon.Client {
 	}
 	return c
 }
+
+// What Podman's own API is asked for of a container's network and IPC; it makes those with
+// GPUs (byLibpod).
+func TestSharingOfPodman(t *testing.T) {
+	for want, h := range map[string]container.HostConfig{
+		`{}`: {},
+		`{"ipcns":{"nsmode":"host"},"netns":{"nsmode":"none"}}`:                            {IpcMode: "host", NetworkMode: "none"},
+		`{"ipcns":{"nsmode":"shareable"},"netns":{"nsmode":"host"}}`:                       {IpcMode: "shareable", NetworkMode: "host"},
+		`{"ipcns":{"nsmode":"private"},"netns":{"nsmode":"bridge"},"Networks":{"lab":{}}}`: {IpcMode: "private", NetworkMode: "lab"},
+	} {
+		if got, err := json.Marshal(sharing(&h)); err != nil || string(got) != want {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
+	}
+}

@@ -298,10 +298,7 @@ func (c *Collapser) resize(w wire.Window) {
 // on in: a program that goes there begins a line of its own. After a window got smaller, it
 // may take the rest of a bar for the bar.
 func (c *Collapser) unfold(p []byte) {
-	if len(p) == 0 || p[0] == '\r' || p[0] == '\n' || p[0] == '\b' {
-		return
-	}
-	if x, y := c.screen.Cursor(); x == 0 && y > 0 && c.screen.Wrapped(y-1) {
+	if x, y := c.screen.Cursor(); x == 0 && y > 0 && len(p) > 0 && (p[0] > '\r' || p[0] == '\t') {
 		c.screen.EndLine(y - 1)
 	}
 }

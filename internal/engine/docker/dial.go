@@ -145,9 +145,15 @@ func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec, archive f
 	// Daemons refuse to copy to "/" of a read-only container, and only from there
 	// can the volume's own directory be opened to all. So another container that
 	// has the same volumes, and is never started, takes the files.
+	return e.throughHelper(ctx, s, &container.HostConfig{VolumesFrom: []string{id}}, data)
+}
+
+// throughHelper puts an archive into the volumes of a container that is made for it, and
+// is never started.
+func (e *Engine) throughHelper(ctx context.Context, s keyway.Spec, volumes *container.HostConfig, data []byte) error {
 	helper, err := e.help(ctx, s.Name, client.ContainerCreateOptions{
 		Config:     &container.Config{Image: s.Image, Entrypoint: []string{keyway.GuestHome.Program()}},
-		HostConfig: &container.HostConfig{VolumesFrom: []string{id}},
+		HostConfig: volumes,
 	})
 	if err != nil {
 		return err

@@ -94,40 +94,59 @@ func devices(r keyway.Resources) []container.DeviceMapping {
 	return list
 }
 
-// fresh are the volumes of a Spec that are not there yet, by where they are mounted.
-// They are opened to the workspace's user once they are made; one that is there
-// belongs to whoever filled it.
-func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]string, error) {
-	var targets []string
+// fresh are the volumes of a Spec that are not there yet. They are opened to the
+// workspace's user once they are made; one that is there belongs to whoever filled it.
+func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]mount.Mount, error) {
+	var all []mount.Mount
 	for _, m := range e.volumeMounts(s) {
 		if m.Source == "" {
 			if m.Target != keyway.SecretsDir {
-				targets = append(targets, m.Target)
+				all = append(all, m)
 			}
 			continue
 		}
 		_, err := e.client.VolumeInspect(ctx, m.Source, client.VolumeInspectOptions{})
 		switch {
 		case daemon.IsNotFound(err):
-			targets = append(targets, m.Target)
+			all = append(all, m)
 		case err != nil:
 			return nil, e.client.Explain(ctx, err)
 		}
 	}
-	return targets, nil
+	return all, nil
 }
 
 // furnishVolumes gives fresh volumes to the workspace's user and puts its secrets
-// where it finds them.
-func (e *Engine) furnishVolumes(ctx context.Context, m made, image images.Facts, fresh []string) error {
-	if len(fresh) == 0 && len(m.spec.Secrets) == 0 {
+// where it finds them. A volume that the workspace cannot write to is opened through a
+// container that can, because other workspaces may.
+func (e *Engine) furnishVolumes(ctx context.Context, m made, image images.Facts, fresh []mount.Mount) error {
+	uid, gid, known := image.Owner(m.spec.User)
+	var open, shut []mount.Mount
+	for _, v := range fresh {
+		switch {
+		case !v.ReadOnly:
+			open = append(open, v)
+		case v.Source != "": // one without a name is nobody else's
+			v.ReadOnly = false
+			shut = append(shut, v)
+		}
+	}
+	if len(shut) > 0 {
+		data, err := volumeArchive(shut, nil, uid, gid, known)
+		if err == nil {
+			err = e.throughHelper(ctx, m.spec, &container.HostConfig{Mounts: shut}, data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(open) == 0 && len(m.spec.Secrets) == 0 {
 		return nil
 	}
-	uid, gid, known := image.Owner(m.spec.User)
-	return e.copyIn(ctx, m.id, m.spec, func(s keyway.Spec) ([]byte, error) { return volumeArchive(s, fresh, uid, gid, known) })
+	return e.copyIn(ctx, m.id, m.spec, func(s keyway.Spec) ([]byte, error) { return volumeArchive(open, s.Secrets, uid, gid, known) })
 }
 
-func volumeArchive(s keyway.Spec, fresh []string, uid, gid int, known bool) ([]byte, error) {
+func volumeArchive(fresh []mount.Mount, secrets []keyway.Secret, uid, gid int, known bool) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	dirMode, fileMode := int64(0o755), int64(0o400)
@@ -138,13 +157,13 @@ func volumeArchive(s keyway.Spec, fresh []string, uid, gid int, known bool) ([]b
 		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(name, "/") + "/", Mode: mode, Uid: uid, Gid: gid})
 	}
 	var err error
-	for _, target := range fresh {
-		err = errors.Join(err, dir(target, dirMode))
+	for _, v := range fresh {
+		err = errors.Join(err, dir(v.Target, dirMode))
 	}
-	if len(s.Secrets) > 0 {
+	if len(secrets) > 0 {
 		err = errors.Join(err, dir(keyway.SecretsDir, 0o755))
 	}
-	for _, secret := range s.Secrets {
+	for _, secret := range secrets {
 		name := strings.TrimPrefix(path.Join(keyway.SecretsDir, secret.Name), "/")
 		err = errors.Join(err, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: fileMode, Size: int64(len(secret.Value)), Uid: uid, Gid: gid}))
 		_, writeErr := w.Write(secret.Value)

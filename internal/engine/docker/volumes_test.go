@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/system"
 
 	"keyway/internal/engine/docker/daemon"
@@ -51,7 +52,7 @@ func TestSecretsStayInTheContainer(t *testing.T) {
 			t.Errorf("the label %s holds the secret", name)
 		}
 	}
-	archive, err := volumeArchive(s, []string{"/mnt/fresh"}, 1000, 100, true)
+	archive, err := volumeArchive([]mount.Mount{{Target: "/mnt/fresh"}}, s.Secrets, 1000, 100, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ var sentences = map[keyway.Step]string{
 	keyway.SeeAt:           "see which there are: keyway ls --on %s",
 	keyway.SeeLeft:         "see: keyway ls",
 	keyway.PinAnew:         "restore it from where it came from, or remove it and make it anew: keyway pin",
+	keyway.SeeContainers:   "see which there are: keyway adopt --on PLACE",
+	keyway.MakeReadOnly:    "make a workspace of the same image instead: keyway up --read-only --image IMAGE",
 	keyway.WithoutAgent:    "make it without --forward-agent, and use ssh -A where the agent is needed",
 	keyway.IsAPlace:        "see which workspaces are there: keyway ls --on %s",
 	keyway.RemoveFirst:     "remove that first: keyway ls",

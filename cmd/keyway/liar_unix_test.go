@@ -172,6 +172,12 @@ func (l liar) PullImage(_ context.Context, _ string, _ keyway.Pull, report func(
 	report(filled[keyway.Progress](l))
 	return l.answer()
 }
+func (l liar) Containers(context.Context) ([]keyway.Container, error) {
+	return filled[[]keyway.Container](l), l.answer()
+}
+func (l liar) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
+	return l.Create(ctx, a.Spec(), report)
+}
 func (l liar) WaitIdle(context.Context, keyway.Name) error         { return l.answer() }
 func (l liar) Dial(context.Context, keyway.Name) (net.Conn, error) { return nil, l.answer() }
 func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
@@ -244,6 +250,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 			for _, line := range []string{
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
 				"up --on gpu1 --image 127.0.0.1:1/x --name other", "up --on gpu1 --image 127.0.0.1:1/x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
+				"adopt --on gpu1", "adopt --on gpu1 --json", "adopt web --on gpu1 --name other",
 				"gpus --on gpu1", "pin base --on gpu1", "templates --on gpu1", "templates --on gpu1 --json", "up lied --on gpu1 --name other",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)

@@ -42,7 +42,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 		&cobra.Group{ID: "operate", Title: "Under the hood:"},
 	)
 	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newKeysCommand(), newLogCommand(), newApproveCommand(), newPolicyCommand(), newDoctorCommand())
-	add(root, "workspace", newUpCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
+	add(root, "workspace", newUpCommand(), newAdoptCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
 		newAddCommand(), newForgetCommand(), newStatusCommand(), newGPUsCommand(), newTemplatesCommand(), newCheckCommand(), newPinCommand(), newDriftCommand(), newImageCommand(),
 		newOpenCommand(), newPortsCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand(), newSendCommand(), newKillCommand())

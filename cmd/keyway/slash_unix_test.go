@@ -66,6 +66,9 @@ var slashes = map[string]string{
 	"rm gpu1 --yes":                             "gpu1 is a place, not a workspace",
 	"up --on gpu1 --image x --name train/evil":  "cannot be a name",
 	"up --on gpu1/train --image x --name other": "cannot be a place",
+	"adopt web --on gpu1/train":                 "cannot be a place",
+	"adopt web --on train":                      "train is a workspace, not a place",
+	"adopt gpu1/web":                            "cannot be the name or ID of a container",
 	"templates --on train":                      "train is a workspace, not a place",
 	"templates --on gpu1/train":                 "cannot be a place",
 }

@@ -23,7 +23,8 @@ func newStopCommand() *cobra.Command {
 		Use:   "stop NAME… [--grace TIME] [--yes]",
 		Short: "Stop workspaces: their processes end, their files stay",
 		Long: `Stop workspaces: their processes end, their files stay. Jobs get SIGTERM, have the grace
-period to save their work, and are then killed. At a terminal, stop lists the notebooks of
+period to save their work, and are then killed. Of a container that was adopted (keyway
+adopt), only what was started through keyway ends; the container goes on. At a terminal, stop lists the notebooks of
 which a cell runs and the running jobs, and asks; elsewhere it does not ask. Press Ctrl-C
 twice to kill the remaining processes at once.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
@@ -60,8 +61,12 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 		return err
 	}
 	defer a.ui.end()
-	jobs := a.runningJobs(ctx, node, name, arg)
-	if err := confirmEnd(jobs, "Stop "+arg+"?", yes); err != nil {
+	jobs, adopted := a.runningJobs(ctx, node, name, arg)
+	question := "Stop " + arg + "?"
+	if adopted {
+		question += " Its container goes on."
+	}
+	if err := confirmEnd(jobs, question, yes); err != nil {
 		return err
 	}
 	if len(jobs) > 0 {
@@ -71,33 +76,40 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 }
 
 // runningJobs names the notebooks of which a cell runs, and the jobs that run in a workspace, where a person can be asked about
-// them. What cannot be found out is nothing.
-func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Name, arg string) []string {
-	if !interactive() || !mayRunJobs(ctx, node, name) {
-		return nil
+// them, and reports whether its container was adopted. What cannot be found out is nothing.
+func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Name, arg string) (running []string, adopted bool) {
+	if !interactive() {
+		return nil, false
+	}
+	w := listed(ctx, node, name)
+	adopted = w.Container != ""
+	if w.State != keyway.Running || w.Sessions == 0 {
+		return nil, adopted
 	}
 	if _, err := a.Lookup(arg); err != nil {
-		return nil
+		return nil, adopted
 	}
 	jobs, err := a.ListJobs(ctx, arg)
 	if err != nil {
-		return nil
+		return nil, adopted
 	}
-	running := a.busyKernels(ctx, arg)
+	running = a.busyKernels(ctx, arg)
 	for _, j := range jobs {
 		if j.State == "running" {
 			running = append(running, j.Name)
 		}
 	}
-	return running
+	return running, adopted
 }
 
-// mayRunJobs reports whether a workspace runs and may have jobs.
-func mayRunJobs(ctx context.Context, node *api.Client, name keyway.Name) bool {
+// listed is what a place tells of a workspace; zero: nothing.
+func listed(ctx context.Context, node *api.Client, name keyway.Name) keyway.Workspace {
 	list, err := node.List(ctx)
-	return err == nil && slices.ContainsFunc(list.Workspaces, func(w keyway.Workspace) bool {
-		return w.Name == name && w.State == keyway.Running && w.Sessions != 0
-	})
+	i := slices.IndexFunc(list.Workspaces, func(w keyway.Workspace) bool { return w.Name == name })
+	if err != nil || i < 0 {
+		return keyway.Workspace{}
+	}
+	return list.Workspaces[i]
 }
 
 // confirmEnd asks whether to end the jobs, if there are any.

@@ -89,7 +89,8 @@ func newRmCommand() *cobra.Command {
 		Long: `Remove workspaces: their processes end, their files, logs and host keys are deleted, and
 their entries for ssh are removed. Mounted directories of the place are kept, and so are
 volumes that have a name, unless you give --volumes. Name a workspace that this laptop does
-not know as PLACE/NAME. At a terminal, rm lists the running jobs and asks first. Jobs get
+not know as PLACE/NAME. A container that was adopted (keyway adopt) stays, with all that its
+owner runs in it: only the SSH server, and what was started through it, goes. At a terminal, rm lists the running jobs and asks first. Jobs get
 time to save, as with keyway stop.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
@@ -116,8 +117,12 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 	said := "removed"
 	node, err := a.Node(ctx, place)
 	if err == nil {
-		jobs := a.runningJobs(ctx, node, name, arg)
-		if err := confirmEnd(jobs, "Remove "+arg+" with all its files?", yes); err != nil {
+		jobs, adopted := a.runningJobs(ctx, node, name, arg)
+		question := "Remove " + arg + " with all its files?"
+		if adopted {
+			question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
+		}
+		if err := confirmEnd(jobs, question, yes); err != nil {
 			return err
 		}
 		if len(jobs) > 0 {

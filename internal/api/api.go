@@ -59,6 +59,12 @@ type Node interface {
 	// this and kept nowhere. What came of a layer before it was cut is not asked for again.
 	// Denied: the login was good for some of it; a new one goes on from there.
 	PullImage(ctx context.Context, engine string, p keyway.Pull, report func(keyway.Progress)) error
+	// Containers tells of the containers that run at the place and are not made as
+	// workspaces. All texts are those of whoever made them.
+	Containers(ctx context.Context) ([]keyway.Container, error)
+	// Adopt makes a workspace of such a container: a guest beside its first process. An
+	// empty engine is the first that has it. If it fails or ctx ends, nothing is left.
+	Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error)
 	// Dial connects to a workspace's guest. A Client returns before the other end
 	// has answered, so that the first bytes cost no extra round trip: what went
 	// wrong then is the error of the first Read.
@@ -89,6 +95,7 @@ type EngineInfo struct {
 const (
 	AbilityGPUs         = "gpus"         // lends GPUs to workspaces
 	AbilityEnvironments = "environments" // tells what workspaces really consist of
+	AbilityAdopt        = "adopt"        // makes workspaces of containers that somebody else has made
 	AbilityImages       = "images"       // gives images to other places, and takes theirs
 )
 

@@ -198,7 +198,12 @@ func (c *Client) Ping(ctx context.Context) error {
 
 // Create implements Node.
 func (c *Client) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
-	last, err := c.Events(ctx, "PUT", workspacePath(s.Name), s, func(e Event) {
+	return c.made(ctx, "PUT", workspacePath(s.Name), s, report)
+}
+
+// made asks for a workspace to be made.
+func (c *Client) made(ctx context.Context, method, path string, body any, report func(keyway.Progress)) (keyway.Workspace, error) {
+	last, err := c.Events(ctx, method, path, body, func(e Event) {
 		if e.Progress != nil {
 			report(*e.Progress)
 		}

@@ -36,7 +36,9 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("POST /v1/images/import", h.importImage)
 	mux.HandleFunc("POST /v1/images/pull", h.pullImage)
 	mux.HandleFunc("POST /v1/environments", h.environments)
+	mux.HandleFunc("GET /v1/containers", h.containers)
 	mux.HandleFunc("PUT /v1/workspaces/{name}", h.create)
+	mux.HandleFunc("POST /v1/workspaces/{name}/adopt", h.adopt)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stop", h.stop)
 	mux.HandleFunc("POST /v1/workspaces/{name}/start", h.act(n.Start))
 	mux.HandleFunc("POST /v1/workspaces/{name}/keys", h.admit)
@@ -85,10 +87,15 @@ func (h handler) create(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, err)
 		return
 	}
-	events := NewEventWriter(w)
-	made, err := h.node.Create(r.Context(), s, func(p keyway.Progress) {
-		events.Send(Event{Progress: &p})
+	tellMade(w, func(report func(keyway.Progress)) (keyway.Workspace, error) {
+		return h.node.Create(r.Context(), s, report)
 	})
+}
+
+// tellMade answers with the events of what makes a workspace.
+func tellMade(w http.ResponseWriter, makes func(report func(keyway.Progress)) (keyway.Workspace, error)) {
+	events := NewEventWriter(w)
+	made, err := makes(func(p keyway.Progress) { events.Send(Event{Progress: &p}) })
 	if err != nil {
 		events.Send(Event{Error: keyway.AsTold(err)})
 		return

@@ -115,6 +115,10 @@ func (n *notingNode) ExportImage(context.Context, string, string, int) (io.ReadC
 func (n *notingNode) PullImage(context.Context, string, keyway.Pull, func(keyway.Progress)) error {
 	return nil
 }
+func (n *notingNode) Containers(context.Context) ([]keyway.Container, error) { return nil, nil }
+func (n *notingNode) Adopt(context.Context, keyway.Adoption, func(keyway.Progress)) (keyway.Workspace, error) {
+	return keyway.Workspace{}, nil
+}
 func (n *notingNode) ImportImage(context.Context, string, string, io.Reader) error { return nil }
 
 func (n *notingNode) Environments(context.Context, []keyway.Name) ([]keyway.Environment, error) {

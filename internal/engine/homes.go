@@ -52,6 +52,11 @@ type Record struct {
 	// finds the workspace's Home.Data; empty where there is no such thing.
 	Container string `json:"container,omitempty"`
 	Data      string `json:"data,omitempty"`
+	// Adopted says that the container was somebody else's work, and is not this
+	// workspace's to change, start, stop or remove. Exec is then what the daemon calls the
+	// guest's first process.
+	Adopted bool   `json:"adopted,omitempty"`
+	Exec    string `json:"exec,omitempty"`
 	// Machine is where it was made, and nowhere else can anything be done with it.
 	Machine Machine `json:"machine,omitzero"`
 	// Daemon is the one that has it, where there may be several on a machine.
@@ -135,8 +140,8 @@ func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
 }
 
 // revisable is the part of r that can change in a workspace's life.
-func (r Record) revisable() [5]string {
-	return [5]string{r.Guest, r.HostKey, r.Container, r.Data, r.Daemon.ID}
+func (r Record) revisable() [6]string {
+	return [6]string{r.Guest, r.HostKey, r.Container, r.Data, r.Daemon.ID, r.Exec}
 }
 
 // Admit lets keys enter the workspace, beside those it was made with and those that

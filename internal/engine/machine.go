@@ -27,6 +27,13 @@ var thisMachine = sync.OnceValue(func() Machine {
 	return Machine{ID: hex.EncodeToString(sum[:16]), Host: host}
 })
 
+// Mark tells these Homes from all others: those of other directories and machines. It is
+// no secret.
+func (h Homes) Mark() string {
+	sum := sha256.Sum256([]byte("keyway homes\n" + thisMachine().ID + "\n" + h.dir))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Daemon says which one of several on a machine made a workspace. The others do not know
 // it, and that they do not says nothing about it.
 type Daemon struct {

@@ -21,18 +21,14 @@ func infoMain(home keyway.Home, _ []string) int {
 	for {
 		info, err := home.ReadInfo()
 		if err == nil {
-			return printInfo(info)
+			if err = json.NewEncoder(os.Stdout).Encode(info); err != nil {
+				return fail(os.Stderr, err)
+			}
+			return 0
 		}
 		if time.Now().After(deadline) {
 			return fail(os.Stderr, keyway.Errorf(keyway.GuestFailed, "the guest has not become ready in %v: %w", infoTimeout, err))
 		}
 		time.Sleep(infoPoll)
 	}
-}
-
-func printInfo(info keyway.GuestInfo) int {
-	if err := json.NewEncoder(os.Stdout).Encode(info); err != nil {
-		return fail(os.Stderr, err)
-	}
-	return 0
 }

@@ -20,16 +20,6 @@ const (
 	nameSCP     = "scp"    // the copy program, for images that have none
 )
 
-const usage = `usage: keyway-guest COMMAND
-  init  --home DIR [-- CMD…]  be the workspace's first process
-  serve --home DIR            serve SSH on DIR/guest.sock
-  dial  --home DIR            relay standard input and output to DIR/guest.sock
-  info  --home DIR            print what the guest says of itself, once it is ready
-  sweep --home DIR            remove everything in DIR
-  gpus  --home DIR            print the GPUs that are in /dev
-  files --home DIR            serve SFTP on standard input and output
-`
-
 // Main runs the command that argv names, by its first word or by the name the
 // program was called with, and returns its exit status.
 func Main(argv []string) int {
@@ -47,8 +37,7 @@ func Main(argv []string) int {
 		return scpMain(argv[1:], os.Stdin, os.Stdout, os.Stderr)
 	}
 	if len(argv) < 2 {
-		fmt.Fprint(os.Stderr, usage)
-		return keyway.ExitCode(keyway.Errorf(keyway.Usage, "no command"))
+		return command("", nil)
 	}
 	return command(argv[1], argv[2:])
 }
@@ -72,6 +61,17 @@ func imageProgram(path string, home keyway.Home, name string) string {
 	return ""
 }
 
+// command runs one of the commands that engines start; people start none. Each takes
+// --home DIR:
+//
+//	init [-- CMD…]  be the workspace's first process
+//	serve           serve SSH on DIR/guest.sock
+//	dial            relay standard input and output to DIR/guest.sock
+//	info            print what the guest says of itself, once it is ready
+//	halt            end the workspace, where no platform does
+//	sweep           remove everything in DIR
+//	gpus            print the GPUs that are in /dev
+//	files           serve SFTP on standard input and output
 func command(name string, args []string) int {
 	switch name {
 	case "holder":
@@ -84,6 +84,8 @@ func command(name string, args []string) int {
 		return withHome(args, dialMain)
 	case "info":
 		return withHome(args, infoMain)
+	case "halt":
+		return withHome(args, haltMain)
 	case "sweep":
 		return withHome(args, sweepMain)
 	case "gpus":
@@ -91,18 +93,14 @@ func command(name string, args []string) int {
 	case "files":
 		return withHome(args, filesMain)
 	}
-	fmt.Fprint(os.Stderr, usage)
-	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command is called %q", name))
+	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command %q", name))
 }
 
 // withHome reads --home DIR and hands on what follows it. (The flag package would be 12 KB
 // more of a program that is copied to every place.)
 func withHome(args []string, run func(home keyway.Home, rest []string) int) int {
-	if len(args) < 2 || args[0] != "--home" {
+	if len(args) < 2 || args[0] != "--home" || !filepath.IsAbs(args[1]) {
 		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "--home DIR is needed"))
-	}
-	if !filepath.IsAbs(args[1]) {
-		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "--home must name an absolute directory, not %q", args[1]))
 	}
 	rest := args[2:]
 	if len(rest) > 0 && rest[0] == "--" {

@@ -22,6 +22,7 @@ func sweepMain(home keyway.Home, _ []string) int {
 	mounts, err := mountPoints()
 	if err == nil {
 		err = sweep(string(home), mounts)
+		_ = os.Remove(string(home)) // unless it is mounted, or holds a mount
 	}
 	if err != nil {
 		return fail(os.Stderr, err)

@@ -49,6 +49,8 @@ const (
 	ExampleOfAdding  Step = "example-of-adding" //
 	SeeLeft          Step = "see-left"          // About is empty
 	PinAnew          Step = "pin-anew"          // About is empty
+	SeeContainers    Step = "see-containers"    // About is empty; containers that can be adopted
+	MakeReadOnly     Step = "make-read-only"    // About is empty; a workspace of its own instead
 	WithoutAgent     Step = "without-agent"     // About is empty; make it without forwarding
 	RemoveKnownKey   Step = "remove-known-key"  // of a host of that name; the file
 )

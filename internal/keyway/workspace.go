@@ -32,6 +32,9 @@ type Workspace struct {
 	Sessions     int       `json:"sessions"`
 	ForwardAgent bool      `json:"forwardAgent,omitempty"`
 	Guest        GuestInfo `json:"guest"`
+	// Container is the container that the workspace was adopted in (keyway.Adoption);
+	// empty: it was made as a workspace.
+	Container string `json:"container,omitempty"`
 	Origin
 }
 

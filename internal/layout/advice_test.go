@@ -42,7 +42,7 @@ var othersOptions = map[string]string{
 	// systemctl
 	"internal/engine/docker/daemon/connect.go": "--user",
 	// the guest program
-	"internal/engine/docker/dial.go": "--home",
+	"internal/engine/docker/inside/inside.go": "--home",
 	// docker, podman
 	"internal/engine/docker/images/pull.go": "--platform",
 	// the guest program
@@ -50,7 +50,7 @@ var othersOptions = map[string]string{
 	// nvidia-ctk
 	"internal/engine/docker/refuse.go": "--runtime",
 	// keyway in the workspace
-	"internal/engine/docker/sessions.go": "--json",
+	"internal/engine/docker/inside/ask.go": "--json",
 	// systemd-run
 	"internal/engine/host/logout_linux.go": "--user --scope --quiet --collect",
 	// the guest program

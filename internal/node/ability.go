@@ -19,6 +19,7 @@ var known = []struct {
 	{api.AbilityGPUs, is[gpuLender]},
 	{api.AbilityEnvironments, is[surveyor]},
 	{api.AbilityImages, is[imageKeeper]},
+	{api.AbilityAdopt, is[adopter]},
 }
 
 // gpuLender is an engine that lends GPUs to its workspaces.

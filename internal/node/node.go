@@ -345,6 +345,9 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 			continue // it may be another's
 		}
 		list[i].State, list[i].Reason, list[i].Next = keyway.Broken, "its container was removed by other means", keyway.RemoveRest
+		if err == nil && rec.Adopted {
+			list[i].Reason = "the container that it was in is gone, or was made anew"
+		}
 	}
 	return list
 }

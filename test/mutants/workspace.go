@@ -76,8 +76,33 @@ var workspace = []mutant{
 	},
 	{
 		claim: "a volume that containers' users share is sticky",
-		file:  "internal/engine/docker/dial.go", old: "const openMode = 0o1777", new: "const openMode = 0o777",
+		file:  "internal/engine/docker/inside/archive.go", old: "const OpenMode = 0o1777", new: "const OpenMode = 0o777",
 		pkg: "internal/engine/docker", run: "TestArchivesAreSticky",
+	},
+	{
+		claim: "a container of another's is not taken over",
+		file:  "internal/engine/docker/beside/candidate.go", old: "return c, g.untaken(ctx, c)", new: "return c, nil",
+		pkg: "internal/engine/docker", run: "TestAdopt/OfAnother",
+	},
+	{
+		claim: "a workspace is not adopted",
+		file:  "internal/engine/docker/beside/candidate.go", old: "case c.Path == keyway.GuestHome.Program():", new: "case false:",
+		pkg: "internal/engine/docker/beside", run: "TestContainersThatAreRefused",
+	},
+	{
+		claim: "removing an adopted workspace leaves its container",
+		file:  "internal/engine/docker/lifecycle.go", old: "\tif m.rec.Adopted {\n\t\treturn e.beside().Remove(ctx, m.rec, m.container, st)\n\t}\n", new: "\t_ = st\n",
+		pkg: "internal/engine/docker", run: "TestAdopt/Removed",
+	},
+	{
+		claim: "ending a guest spares the container's first process",
+		file:  "internal/guest/halt.go", old: "pid > 1 {", new: "pid != 0 {",
+		pkg: "internal/guest", run: "TestHaltSparesOthers",
+	},
+	{
+		claim: "adopting is no way around a place's templates",
+		file:  "internal/node/adopt.go", old: "if err := n.allowed(a.Spec()); err != nil {", new: "if err := error(nil); err != nil {",
+		pkg: "internal/node", run: "TestAdoptIsNoWayAroundTheTemplates",
 	},
 	{
 		claim: "a changed guest program is not used",

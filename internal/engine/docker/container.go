@@ -19,14 +19,15 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
 )
 
 // The labels of a workspace's container. All of what List tells is in them or
 // comes from the daemon.
 const (
-	labelName    = "dev.keyway.name"
-	labelOwner   = "dev.keyway.owner"
+	labelName    = inside.LabelName
+	labelOwner   = inside.LabelOwner
 	labelSpec    = "dev.keyway.spec"    // the Spec as JSON, without its keys
 	labelVersion = "dev.keyway.version" // of the guest
 	labelMode    = "dev.keyway.way"     // modeBind or modeExec
@@ -281,6 +282,8 @@ type made struct {
 	spec  keyway.Spec
 	gpus  []string      // UUIDs of the GPUs that it is bound to
 	rec   engine.Record // zero: the place remembers nothing of it
+	// container is its name where somebody else has made it.
+	container string
 }
 
 // maxLabel bounds the Spec in a label: whoever may use the daemon may write one.

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,17 +71,22 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	if !daemon.IsNotFound(err) {
 		return e.client.Explain(ctx, err)
 	}
-	s, err := e.homes.Spec(name)
+	rec, err := e.homes.Record(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil && s.Engine != e.Name() {
+	if err == nil && rec.Spec.Engine != e.Name() {
 		return engine.NameTaken(name)
 	}
 	if err := e.mine(ctx, name); err != nil {
 		return err
 	}
-	return e.removeHome(ctx, name, e.homes.Home(name), s.Image)
+	if rec.Adopted {
+		if _, _, err := e.findAdopted(ctx, rec); !keyway.Is(err, keyway.NotFound) {
+			return cmp.Or(err, error(engine.NameTaken(name)))
+		}
+	}
+	return e.removeHome(ctx, name, e.homes.Home(name), rec.Spec.Image)
 }
 
 // create makes the workspace by the first mode that works and leaves nothing if
@@ -379,7 +385,7 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 	if m.mode == modeBind {
 		info, err = engine.Await(ctx, m.home, here)
 	} else {
-		info, err = e.awaitByExec(ctx, m, alive)
+		info, err = e.in(m).Await(ctx, alive)
 	}
 	if ctx.Err() != nil {
 		return info, ctx.Err()

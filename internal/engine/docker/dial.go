@@ -1,28 +1,21 @@
 package docker
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"net"
-	"os"
-	"path"
-	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/beside"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
-	"keyway/internal/sleep"
 )
 
 // Dial implements engine.Engine.
@@ -43,6 +36,9 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	if !st.Running || st.Paused {
 		return nil, notRunning(m, st)
 	}
+	if m.rec.Adopted && e.beside().Ended(ctx, m.rec) {
+		return nil, engine.NotRunning(name, besideNothing)
+	}
 	conn, err := e.dial(ctx, m)
 	if err != nil {
 		return nil, e.dialFailed(ctx, name, err)
@@ -51,7 +47,10 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 }
 
 func notRunning(m made, st *container.State) error {
-	if st.Paused {
+	switch {
+	case m.rec.Adopted:
+		return engine.NotRunning(m.spec.Name, "its container "+beside.DoesNotRun(st))
+	case st.Paused:
 		return engine.NotRunning(m.spec.Name, "it is paused")
 	}
 	return engine.NotRunning(m.spec.Name, exitReason(st, len(m.spec.Command) > 0))
@@ -74,63 +73,19 @@ func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
 	if m.mode == modeBind {
 		return engine.Dial(ctx, m.home)
 	}
-	return e.execGuest(ctx, m.id, "dial")
+	return e.in(m).Dial(ctx)
 }
 
-// execGuest runs a command of the guest program in the container.
-func (e *Engine) execGuest(ctx context.Context, id, command string) (*daemon.ExecConn, error) {
-	return e.client.Exec(ctx, id, keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome))
-}
+// at is a container of the daemon's.
+func (e *Engine) at(id string) inside.Container { return inside.Container{Client: e.client, ID: id} }
 
-// infoByExec is what the guest says of itself; it waits some seconds for it.
-func (e *Engine) infoByExec(ctx context.Context, m made) (keyway.GuestInfo, error) {
-	conn, err := e.execGuest(ctx, m.id, "info")
-	if err != nil {
-		return keyway.GuestInfo{}, err
+// in is the workspace's container, with the user whose guest it is.
+func (e *Engine) in(m made) inside.Container {
+	c := e.at(m.id)
+	if m.rec.Adopted { // else it is the container's own
+		c.User = m.spec.User
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	info, err := keyway.DecodeInfo(conn)
-	if ctx.Err() != nil {
-		return info, ctx.Err()
-	}
-	return info, err
-}
-
-// execTimeout is how long a guest that is reached by exec may take to serve.
-const execTimeout = 30 * time.Second
-
-// awaitByExec waits until the guest serves, asking it in the container.
-func (e *Engine) awaitByExec(ctx context.Context, m made, alive func(context.Context) error) (keyway.GuestInfo, error) {
-	deadline := time.Now().Add(execTimeout)
-	for {
-		info, err := e.infoByExec(ctx, m)
-		if err == nil {
-			err = e.greetsSoon(ctx, m)
-		}
-		if err == nil {
-			return info, nil
-		}
-		if ctx.Err() != nil {
-			return info, ctx.Err()
-		}
-		if err := alive(ctx); err != nil {
-			return info, err
-		}
-		if time.Now().After(deadline) {
-			return info, fmt.Errorf("%w: %w", engine.ErrGuestSilent, err)
-		}
-		if err := sleep.For(ctx, gonePoll); err != nil {
-			return info, err
-		}
-	}
-}
-
-func (e *Engine) greetsSoon(ctx context.Context, m made) error {
-	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
-	defer cancel()
-	return e.greets(ctx, m)
+	return c
 }
 
 // copyIn puts an archive into the container's volumes.
@@ -140,7 +95,7 @@ func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec, archive f
 		return err
 	}
 	if !s.ReadOnly {
-		return e.extract(ctx, id, data)
+		return e.at(id).Extract(ctx, data)
 	}
 	// Daemons refuse to copy to "/" of a read-only container, and only from there
 	// can the volume's own directory be opened to all. So another container that
@@ -158,34 +113,19 @@ func (e *Engine) throughHelper(ctx context.Context, s keyway.Spec, volumes *cont
 	if err != nil {
 		return err
 	}
-	err = e.extract(ctx, helper, data)
+	err = e.at(helper).Extract(ctx, data)
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
 	_, removeErr := e.client.ContainerRemove(cleanup, helper, client.ContainerRemoveOptions{Force: true})
 	return errors.Join(err, removeErr)
 }
 
-func (e *Engine) extract(ctx context.Context, id string, archive []byte) error {
-	_, err := e.client.CopyToContainer(ctx, id, client.CopyToContainerOptions{
-		DestinationPath: "/", Content: bytes.NewReader(archive), AllowOverwriteDirWithFile: true,
-	})
-	return err
+// homeArchive is the Home as a container shall find it.
+func (e *Engine) homeArchive(s keyway.Spec) ([]byte, error) {
+	return inside.HomeArchive(e.guest, []byte(strings.Join(s.AuthorizedKeys, "\n")+"\n"))
 }
 
-// openMode is that of a directory in which any user may make files and none may
-// replace another's. The guest may be any uid; see engine.Homes.
-const openMode = 0o1777
-
-// dataArchive is Home.Data as a guest other than root shall find it.
-func dataArchive(keyway.Spec) ([]byte, error) {
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	err := writeDir(w, strings.TrimPrefix(keyway.GuestHome.Data(), "/"), openMode)
-	if err == nil {
-		err = w.Close()
-	}
-	return out.Bytes(), err
-}
+func dataArchive(keyway.Spec) ([]byte, error) { return inside.DataArchive() }
 
 // BringKeys puts the file of those who may enter into a workspace that does not see
 // its Home at the place.
@@ -195,57 +135,6 @@ func (e *Engine) BringKeys(ctx context.Context, name keyway.Name, file []byte) e
 		return err
 	}
 	return e.copyIn(ctx, m.id, m.spec, func(keyway.Spec) ([]byte, error) {
-		var out bytes.Buffer
-		w := tar.NewWriter(&out)
-		err := writeFile(w, strings.TrimPrefix(keyway.GuestHome.AuthorizedKeys(), "/"), 0o644, file)
-		return out.Bytes(), errors.Join(err, w.Close())
+		return inside.Archive(inside.File{Path: keyway.GuestHome.AuthorizedKeys(), Data: file})
 	})
-}
-
-// homeArchive is the Home as the container shall find it.
-func (e *Engine) homeArchive(s keyway.Spec) ([]byte, error) {
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	home := strings.TrimPrefix(string(keyway.GuestHome), "/")
-	bin := path.Join(home, path.Base(keyway.GuestHome.Bin()))
-	keys := []byte(strings.Join(s.AuthorizedKeys, "\n") + "\n")
-	entries, err := os.ReadDir(e.guest.Dir)
-	if err != nil {
-		return nil, err
-	}
-	err = errors.Join(
-		writeDir(w, home, openMode), writeDir(w, bin, 0o755),
-		writeFile(w, path.Join(home, path.Base(keyway.GuestHome.AuthorizedKeys())), 0o644, keys))
-	for _, entry := range entries {
-		if err == nil {
-			err = writeEntry(w, filepath.Join(e.guest.Dir, entry.Name()), path.Join(bin, entry.Name()))
-		}
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	return out.Bytes(), err
-}
-
-func writeEntry(w *tar.Writer, from, to string) error {
-	if target, err := os.Readlink(from); err == nil {
-		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: to, Linkname: target, Mode: 0o777})
-	}
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return writeFile(w, to, 0o755, data)
-}
-
-func writeDir(w *tar.Writer, name string, mode int64) error {
-	return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode})
-}
-
-func writeFile(w *tar.Writer, name string, mode int64, data []byte) error {
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
-		return err
-	}
-	_, err := io.Copy(w, bytes.NewReader(data))
-	return err
 }

@@ -74,6 +74,10 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, host system.
 	if err != nil {
 		return keyway.Environment{}, err
 	}
+	if m.rec.Adopted {
+		return keyway.Environment{}, keyway.Errorf(keyway.Usage, "%s was adopted: what its container was asked to have is not known here", name).
+			Advise(keyway.MakeAnew, string(name))
+	}
 	if !st.Running || st.Paused {
 		return keyway.Environment{}, notRunning(m, st)
 	}
@@ -115,7 +119,7 @@ func (e *Engine) survey(ctx context.Context, m made, variables []string, env *ke
 	if err != nil {
 		return e.client.Explain(ctx, err)
 	}
-	conn, err := e.execGuest(ctx, m.id, "files")
+	conn, _, err := e.in(m).Start(ctx, "files")
 	if err != nil {
 		return e.dialFailed(ctx, m.spec.Name, err)
 	}

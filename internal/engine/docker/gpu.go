@@ -1,9 +1,7 @@
 package docker
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,9 +210,6 @@ func (e *Engine) bind(ctx context.Context, id string, grant *gpu.Grant) error {
 	return grant.Bind(pid)
 }
 
-// maxDevices bounds what a guest may say of its devices, in lines.
-const maxDevices = 1024
-
 // verify looks from inside whether the workspace has the GPUs that it was given and no
 // others. A guest of an older keyway cannot tell.
 func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
@@ -228,7 +223,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 		}
 		want["nvidia"+strconv.Itoa(d.Minor)] = true
 	}
-	found, told, err := e.devices(ctx, m.id)
+	found, told, err := e.in(m).Devices(ctx)
 	if err != nil {
 		return e.client.Explain(ctx, err)
 	}
@@ -255,31 +250,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 		Hint("see how containers get their GPUs, at the place: nvidia-ctk config, and nvidia-ctk cdi list")
 }
 
-// devices are the GPUs that the guest sees, as names in /dev.
-func (e *Engine) devices(ctx context.Context, id string) (names []string, told bool, err error) {
-	conn, err := e.execGuest(ctx, id, "gpus")
-	if err != nil {
-		return nil, false, err
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	lines := bufio.NewScanner(io.LimitReader(conn, 64<<10))
-	for lines.Scan() && len(names) < maxDevices {
-		switch word := lines.Text(); {
-		case word == keyway.GPUsHeader:
-			told = true
-		case told:
-			names = append(names, word)
-		}
-	}
-	if ctx.Err() != nil {
-		return nil, false, ctx.Err()
-	}
-	return names, told, nil
-}
-
-// contradicts refuses a variable that would say something else than GPUs do.
+// contradicts refuses a variable that would say something else than --gpus.
 func contradicts(s keyway.Spec) error {
 	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
 		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).

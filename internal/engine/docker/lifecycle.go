@@ -1,13 +1,10 @@
 package docker
 
 import (
-	"archive/tar"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -17,6 +14,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
 	"keyway/internal/sleep"
 )
@@ -25,6 +23,9 @@ import (
 func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.State, error) {
 	if _, err := e.client.Identify(ctx); err != nil {
 		return made{}, nil, err
+	}
+	if rec, ok := e.isAdopted(name); ok {
+		return e.findAdopted(ctx, rec)
 	}
 	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
 	if daemon.IsNotFound(err) {
@@ -60,6 +61,9 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	if err != nil {
 		return err
 	}
+	if m.rec.Adopted {
+		return e.beside().Stop(ctx, m.rec, m.container, st, grace)
+	}
 	if st.Paused { // what is paused hears nothing until it is too late
 		if _, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{}); err != nil {
 			return e.client.Explain(ctx, err)
@@ -82,11 +86,9 @@ func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
 		_ = keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)
 		return
 	}
-	var archive bytes.Buffer
-	w := tar.NewWriter(&archive)
-	err := writeFile(w, strings.TrimPrefix(keyway.GuestHome.GraceFile(), "/"), 0o644, keyway.GraceText(grace))
-	if err = errors.Join(err, w.Close()); err == nil {
-		_ = e.extract(ctx, m.id, archive.Bytes())
+	archive, err := inside.Archive(inside.File{Path: keyway.GuestHome.GraceFile(), Data: keyway.GraceText(grace)})
+	if err == nil {
+		_ = e.in(m).Extract(ctx, archive)
 	}
 }
 
@@ -95,6 +97,10 @@ func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
 func (e *Engine) hurry(ctx context.Context, name keyway.Name) {
 	m, st, err := e.find(ctx, name)
 	if err != nil || !st.Running || st.Paused {
+		return
+	}
+	if m.rec.Adopted {
+		_ = e.beside().End(ctx, m.rec, 0) // Stop says what is wrong
 		return
 	}
 	e.sayGrace(ctx, m, 0)
@@ -113,6 +119,8 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		return err
 	}
 	switch {
+	case m.rec.Adopted:
+		return e.beside().Start(ctx, m.rec, m.container, st)
 	case st.Paused:
 		_, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{})
 		if err != nil {
@@ -137,7 +145,7 @@ func (e *Engine) answers(ctx context.Context, m made) bool {
 	if m.mode == modeBind {
 		return engine.Answers(ctx, m.home)
 	}
-	return e.greetsSoon(ctx, m) == nil
+	return e.in(m).Greets(ctx) == nil
 }
 
 func (e *Engine) restart(ctx context.Context, m made) error {
@@ -178,12 +186,15 @@ func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
 		return err
 	}
 	defer unlock()
-	m, _, err := e.find(ctx, name)
+	m, st, err := e.find(ctx, name)
 	if keyway.Is(err, keyway.NotFound) {
 		return e.removeRest(ctx, name, err)
 	}
 	if err != nil {
 		return err
+	}
+	if m.rec.Adopted {
+		return e.beside().Remove(ctx, m.rec, m.container, st)
 	}
 	if err := e.removeContainer(ctx, m.id); err != nil {
 		return err

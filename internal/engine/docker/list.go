@@ -31,7 +31,7 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 	if err != nil {
 		return nil, e.client.Explain(ctx, err)
 	}
-	list := e.lookInto(ctx, found.Items)
+	list := e.lookInto(ctx, found.Items, e.adopted())
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -39,13 +39,11 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 	return list, nil
 }
 
-// lookInto describes the containers that are workspaces, several at once: a
-// guest that does not answer takes time.
-func (e *Engine) lookInto(ctx context.Context, items []container.Summary) []keyway.Workspace {
-	found := make([]*keyway.Workspace, len(items))
-	free := make(chan struct{}, lookers)
-	var all sync.WaitGroup
-	for i, c := range items {
+// lookInto describes the containers that are workspaces, and those that became some,
+// several at once: a guest that does not answer takes time.
+func (e *Engine) lookInto(ctx context.Context, items []container.Summary, adopted []engine.Record) []keyway.Workspace {
+	var looks []func() *keyway.Workspace
+	for _, c := range items {
 		if len(c.Names) == 0 {
 			continue
 		}
@@ -53,12 +51,24 @@ func (e *Engine) lookInto(ctx context.Context, items []container.Summary) []keyw
 		if err != nil {
 			continue
 		}
+		if _, taken := e.isAdopted(m.spec.Name); taken { // that name means another container
+			continue
+		}
 		m.id, m.image = c.ID, c.ImageID
 		e.recall(&m, c.Labels)
+		looks = append(looks, func() *keyway.Workspace { return e.describe(ctx, m, c) })
+	}
+	for _, rec := range adopted {
+		looks = append(looks, func() *keyway.Workspace { return e.describeAdopted(ctx, rec) })
+	}
+	found := make([]*keyway.Workspace, len(looks))
+	free := make(chan struct{}, lookers)
+	var all sync.WaitGroup
+	for i, look := range looks {
 		free <- struct{}{}
 		all.Go(func() {
 			defer func() { <-free }()
-			found[i] = e.describe(ctx, m, c)
+			found[i] = look()
 		})
 	}
 	all.Wait()
@@ -132,7 +142,7 @@ func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway
 	var info keyway.GuestInfo
 	var err error
 	if m.mode == modeExec {
-		info, err = e.infoByExec(ctx, m)
+		info, err = e.in(m).Info(ctx)
 	}
 	if err == nil {
 		err = e.greets(ctx, m)
@@ -162,6 +172,22 @@ func (e *Engine) workspace(m made, state keyway.State, reason string, info keywa
 	return keyway.Workspace{
 		Name: m.spec.Name, Engine: e.Name(), Image: m.spec.Image, State: state, Reason: reason, GPUs: m.spec.GPUs,
 		Created: created.UTC().Truncate(time.Second), ForwardAgent: m.spec.ForwardAgent, Guest: info,
-		Origin: m.spec.Origin,
+		Origin: m.spec.Origin, Container: m.container,
 	}
+}
+
+// sessions counts the living sessions of a workspace; -1 if that cannot be told. Where
+// their directory is another user's or not here, the workspace is asked.
+func (e *Engine) sessions(ctx context.Context, m made, state keyway.State) int {
+	if state == keyway.Stopped {
+		return 0 // nothing outlives the container
+	}
+	data := m.rec.Data
+	if m.isOld() {
+		data = string(m.home)
+	}
+	if n := engine.Sessions(data); n >= 0 || state != keyway.Running {
+		return n
+	}
+	return e.in(m).Sessions(ctx)
 }

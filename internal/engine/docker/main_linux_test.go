@@ -183,8 +183,8 @@ func (d daemon) world(t testing.TB, opts ...docker.Option) world {
 	volumes := w.volumes(t)
 	w.Subject = enginetest.Subject{
 		Engine: e, Image: d.image, Tool: "/tool", Walled: true, Dials: 100,
-		Abilities: []string{api.AbilityGPUs, api.AbilityEnvironments, api.AbilityImages},
-		Kill:      w.kill, StopOutside: w.stopOutside,
+		Abilities: []string{api.AbilityGPUs, api.AbilityEnvironments, api.AbilityImages, api.AbilityAdopt},
+		Kill:      w.kill, StopOutside: w.stopOutside, ContainerOf: w.container,
 		Left: func(t testing.TB) []string {
 			left := append(w.files(t), w.containers(t)...)
 			for name := range w.volumes(t) {

@@ -9,6 +9,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
 )
 
@@ -71,14 +72,8 @@ func gpuRefused(d daemon.Identity, s keyway.Spec, said, low string) error {
 	return nil
 }
 
-func userUnknown(_ daemon.Identity, s keyway.Spec, said, low string) error {
-	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {
-		if strings.Contains(low, sign) {
-			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
-				Advise(keyway.NumericUser)
-		}
-	}
-	return nil
+func userUnknown(_ daemon.Identity, s keyway.Spec, said, _ string) error {
+	return inside.UserUnknown(s, said)
 }
 
 // badSharing knows what a daemon says of a network that it has not, and of namespaces that

@@ -29,9 +29,9 @@ func TestRootlessPodman(t *testing.T) {
 		}
 	}()
 	// Of the contract what could differ, because all of it takes minutes.
-	const parts = "TestPodmanOfAStranger$/^(Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Process.Caller|Resources.(CPUs|Ulimits.Name))"
+	const parts = "TestPodmanOfAStranger$/^(Adopt|Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Removed|Process.Caller|Resources.(CPUs|Ulimits.Name))"
 	said := asStranger(t, parts, strangerUID, envSocket+"="+podman.Host)
-	for _, name := range []string{"Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
+	for _, name := range []string{"Adopt/Removed", "Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
 		if !strings.Contains(said, "--- PASS: TestPodmanOfAStranger/"+name) {
 			t.Errorf("%s did not run:\n%s", name, said)
 		}
@@ -46,6 +46,9 @@ func TestPodmanOfAStranger(t *testing.T) {
 	}
 	w := onDaemon(t, socket).world(t, docker.Podman())
 	w.Kill = w.killByAPI
+	t.Run("Adopt", func(t *testing.T) {
+		adopts(t, onDaemon(t, socket), []string{"Removed"}, docker.Podman())
+	})
 	t.Run("SecondUser", func(t *testing.T) { secondUser(t, w) })
 	t.Run("Hostile", func(t *testing.T) { hostileHome(t, w) })
 	enginetest.Run(t, w.Subject)

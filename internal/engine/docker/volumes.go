@@ -17,6 +17,7 @@ import (
 
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/images"
+	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
 )
 
@@ -151,7 +152,7 @@ func volumeArchive(fresh []mount.Mount, secrets []keyway.Secret, uid, gid int, k
 	w := tar.NewWriter(&out)
 	dirMode, fileMode := int64(0o755), int64(0o400)
 	if !known { // a name that the image gives some uid
-		dirMode, fileMode = openMode, 0o444
+		dirMode, fileMode = inside.OpenMode, 0o444
 	}
 	dir := func(name string, mode int64) error {
 		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(name, "/") + "/", Mode: mode, Uid: uid, Gid: gid})

@@ -48,6 +48,8 @@ type Subject struct {
 	// StopOutside stops a workspace as somebody else would, with the time that it asks for
 	// by itself.
 	StopOutside func(ctx context.Context, name keyway.Name) error
+	// ContainerOf is the container that a workspace is made as; nil: there is none.
+	ContainerOf func(name keyway.Name) string
 	// Walled says that a workspace is a container: other users are in it, and its
 	// guest's memory is closed to them.
 	Walled bool

@@ -107,15 +107,21 @@ func (c *ExecConn) CloseWrite() error { return c.closer.CloseWrite() }
 // Exec runs a command in the container; the connection is its standard input and
 // output.
 func (c *Client) Exec(ctx context.Context, id string, command ...string) (*ExecConn, error) {
-	made, err := c.ExecCreate(ctx, id, client.ExecCreateOptions{
-		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: command,
-	})
+	conn, _, err := c.ExecWith(ctx, id, client.ExecCreateOptions{Cmd: command})
+	return conn, err
+}
+
+// ExecWith is Exec of the command in o, and with what else o says. It returns also what
+// the daemon calls the command. Closing the connection does not end the command.
+func (c *Client) ExecWith(ctx context.Context, id string, o client.ExecCreateOptions) (conn *ExecConn, exec string, err error) {
+	o.AttachStdin, o.AttachStdout, o.AttachStderr = true, true, true
+	made, err := c.ExecCreate(ctx, id, o)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	attached, err := c.ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return newExecConn(attached.HijackedResponse), nil
+	return newExecConn(attached.HijackedResponse), made.ID, nil
 }

@@ -1,6 +1,7 @@
-package docker
+package inside
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,22 +12,11 @@ import (
 	"keyway/internal/keyway"
 )
 
-// sessions counts the living sessions of a workspace; -1 if that cannot be told. Where
-// their directory is another user's or not here, the workspace is asked.
-func (e *Engine) sessions(ctx context.Context, m made, state keyway.State) int {
-	if state == keyway.Stopped {
-		return 0 // nothing outlives the container
-	}
-	data := m.rec.Data
-	if m.isOld() {
-		data = string(m.home)
-	}
-	if n := engine.Sessions(data); n >= 0 || state != keyway.Running {
-		return n
-	}
+// Sessions counts the living sessions by asking the workspace; -1 if that cannot be told.
+func (c Container) Sessions(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
 	defer cancel()
-	conn, err := e.client.Exec(ctx, m.id, path.Join(keyway.GuestHome.Bin(), "keyway"), "ls", "--json")
+	conn, err := c.Client.Exec(ctx, c.ID, path.Join(keyway.GuestHome.Bin(), "keyway"), "ls", "--json")
 	if err != nil {
 		return -1
 	}
@@ -62,4 +52,32 @@ func countSessions(r io.Reader) (int, error) {
 	}
 	_, err := list.Token()
 	return living, err
+}
+
+// maxDevices bounds what a guest may say of its devices, in lines.
+const maxDevices = 1024
+
+// Devices are the GPUs that the guest sees, as names in /dev; told says that it has told of
+// them.
+func (c Container) Devices(ctx context.Context) (names []string, told bool, err error) {
+	conn, _, err := c.Start(ctx, "gpus")
+	if err != nil {
+		return nil, false, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	lines := bufio.NewScanner(io.LimitReader(conn, 64<<10))
+	for lines.Scan() && len(names) < maxDevices {
+		switch word := lines.Text(); {
+		case word == keyway.GPUsHeader:
+			told = true
+		case told:
+			names = append(names, word)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	}
+	return names, told, nil
 }

@@ -1,0 +1,165 @@
+package docker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker/beside"
+	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/keyway"
+)
+
+// beside are the guests in containers that this engine has not made.
+func (e *Engine) beside() beside.Guests {
+	return beside.Guests{Client: e.client, Homes: e.homes, Guest: e.guest, Owner: e.owner}
+}
+
+// Containers tells of those that run and are no workspaces that were made as such.
+func (e *Engine) Containers(ctx context.Context) ([]keyway.Container, error) {
+	if _, err := e.client.Identify(ctx); err != nil {
+		return nil, err
+	}
+	return e.beside().List(ctx)
+}
+
+// Adopt makes a workspace of a container that runs and that somebody else has made: the
+// guest is put beside its first process. If that fails or ctx ends, nothing is left.
+func (e *Engine) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
+	if err := a.Validate(); err != nil {
+		return keyway.Workspace{}, err
+	}
+	if _, err := e.client.Identify(ctx); err != nil {
+		return keyway.Workspace{}, err
+	}
+	unlock, err := e.homes.TryLock(a.Name)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	defer unlock()
+	if err := e.vacant(ctx, a.Name); err != nil {
+		return keyway.Workspace{}, err
+	}
+	c, release, err := e.beside().Claim(ctx, a.Container)
+	if err != nil {
+		return keyway.Workspace{}, err
+	}
+	defer release()
+	report(keyway.Progress{Message: "putting the guest beside the first process of " + beside.NameOf(c)})
+	return e.adopt(ctx, a, c)
+}
+
+func (e *Engine) adopt(ctx context.Context, a keyway.Adoption, c container.InspectResponse) (w keyway.Workspace, err error) {
+	s := a.Spec()
+	s.Engine, s.Image = e.Name(), c.Config.Image[:min(len(c.Config.Image), keyway.MaxReference)]
+	if _, err := e.homes.Make(s, e.guest); err != nil {
+		return w, err
+	}
+	put := false
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.unadopt(ctx, s.Name, put))
+		}
+	}()
+	err = e.homes.Revise(s.Name, func(r *engine.Record) { r.Adopted, r.Container = true, c.ID })
+	if err == nil {
+		var said system.Info
+		if said, err = e.client.Said(ctx); err == nil {
+			err = e.note(s.Name, said)
+		}
+	}
+	if err != nil {
+		return w, err
+	}
+	m, _, err := e.find(ctx, s.Name)
+	if err != nil {
+		return w, err
+	}
+	put = true
+	info, err := e.beside().Serve(ctx, m.rec, m.container)
+	if err != nil {
+		return w, err
+	}
+	return e.workspace(m, keyway.Running, "", info, m.rec.Created), nil
+}
+
+// unadopt removes what was made of an adoption that failed.
+func (e *Engine) unadopt(ctx context.Context, name keyway.Name, put bool) error {
+	cleanup, cancel := cleanupContext(ctx)
+	defer cancel()
+	if rec, err := e.homes.Record(name); err == nil && put {
+		_ = e.beside().Leave(cleanup, rec) // the container may have ended; then so has the guest
+	}
+	return e.homes.Remove(name)
+}
+
+// isAdopted is the Record of a workspace in a container that this engine has not made.
+func (e *Engine) isAdopted(name keyway.Name) (engine.Record, bool) {
+	rec, err := e.homes.Record(name)
+	return rec, err == nil && rec.Adopted && rec.Spec.Engine == e.Name()
+}
+
+// adopted are the Records of all of them.
+func (e *Engine) adopted() (all []engine.Record) {
+	names, _ := e.homes.Names() // those that can be read
+	for _, name := range names {
+		if rec, ok := e.isAdopted(name); ok {
+			all = append(all, rec)
+		}
+	}
+	return all
+}
+
+// findAdopted is the container of an adopted workspace, by its ID: one that was made anew
+// under the same name is another.
+func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *container.State, error) {
+	name := rec.Spec.Name
+	found, err := e.client.ContainerInspect(ctx, rec.Container, client.ContainerInspectOptions{})
+	if daemon.IsNotFound(err) {
+		if err := e.mine(ctx, name); err != nil {
+			return made{}, nil, err
+		}
+		return made{}, nil, keyway.Errorf(keyway.NotFound, "the container that the workspace %s was in is gone, or was made anew", name).
+			Advise(keyway.RemoveRest, string(name))
+	}
+	if err != nil {
+		return made{}, nil, e.client.Explain(ctx, err)
+	}
+	c := found.Container
+	if c.State == nil || c.ID != rec.Container {
+		return made{}, nil, keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
+	}
+	return made{
+		id: c.ID, image: c.Image, mode: modeExec, home: e.homes.Home(name), spec: rec.Spec, rec: rec, container: beside.NameOf(c),
+	}, c.State, nil
+}
+
+// besideNothing is the reason of an adopted workspace whose container runs alone.
+const besideNothing = "its guest does not run, while its container does"
+
+// describeAdopted is what List tells of an adopted workspace; nil of one whose container
+// is gone, which the node tells of.
+func (e *Engine) describeAdopted(ctx context.Context, rec engine.Record) *keyway.Workspace {
+	m, st, err := e.findAdopted(ctx, rec)
+	if err != nil {
+		return nil
+	}
+	state, reason, info := keyway.Stopped, besideNothing, keyway.GuestInfo{}
+	next := keyway.StartNow
+	switch {
+	case st.Paused:
+		state, reason, next = keyway.Broken, "its container is paused", ""
+	case !st.Running:
+		reason, next = "its container "+beside.DoesNotRun(st), ""
+	case !e.beside().Ended(ctx, rec):
+		state, reason, info = e.look(ctx, m)
+		next = ""
+	}
+	w := e.workspace(m, state, reason, info, rec.Created)
+	w.Sessions, w.Next = e.sessions(ctx, m, state), next
+	return &w
+}

@@ -1,0 +1,213 @@
+package beside
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/inside"
+	"keyway/internal/keyway"
+)
+
+// Claim returns the container of that name or ID, if a guest can be put into it. Until
+// release nobody else of this owner puts one there: two would take it from each other.
+func (g Guests) Claim(ctx context.Context, name string) (c container.InspectResponse, release func(), err error) {
+	release = func() {}
+	if found, err := g.Client.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil {
+		lock := keyway.Name("container-" + found.Container.ID[:min(len(found.Container.ID), 32)])
+		if release, err = g.Homes.Lock(ctx, lock); err != nil {
+			return c, nil, err
+		}
+	}
+	if c, err = g.candidate(ctx, name); err != nil {
+		release()
+	}
+	return c, release, err
+}
+
+func (g Guests) candidate(ctx context.Context, name string) (container.InspectResponse, error) {
+	found, err := g.Client.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	if daemon.IsNotFound(err) {
+		return container.InspectResponse{}, keyway.Errorf(keyway.NotFound, "%s has no container %s at this place", g.Client.Known().Title(), name).
+			Advise(keyway.SeeContainers)
+	}
+	if err != nil {
+		return container.InspectResponse{}, g.Client.Explain(ctx, err)
+	}
+	c := found.Container
+	if err := g.refusal(c); err != nil {
+		return c, err
+	}
+	return c, g.untaken(ctx, c)
+}
+
+// refusal is why no guest can be beside the first process of a container that is as the
+// daemon describes it.
+func (g Guests) refusal(c container.InspectResponse) error {
+	if c.Config == nil || c.State == nil || c.HostConfig == nil || !keyway.IsContainerID(c.ID) {
+		return keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
+	}
+	name, engine := NameOf(c), g.Client.Name()
+	switch {
+	case c.Path == keyway.GuestHome.Program():
+		return g.isWorkspace(c)
+	case c.State.Paused:
+		return keyway.Errorf(keyway.NotRunning, "the container %s is paused", name).Hint("let it go on, at the place: %s unpause %s", engine, name)
+	case c.State.Restarting:
+		return keyway.Errorf(keyway.NotRunning, "the container %s ends and is started again and again", name).Hint("see why, at the place: %s logs %s", engine, name)
+	case !c.State.Running:
+		return keyway.Errorf(keyway.NotRunning, "the container %s does not run", name).Hint("start it, at the place: %s start %s", engine, name)
+	case c.HostConfig.ReadonlyRootfs:
+		return keyway.Errorf(keyway.Usage, "the container %s has a read-only root file system: a guest program cannot be put into it", name).Advise(keyway.MakeReadOnly)
+	case c.Platform == "windows":
+		return keyway.Errorf(keyway.Usage, "the container %s runs Windows, and the guest program is for Linux", name).Advise(keyway.SeeContainers)
+	}
+	return nil
+}
+
+// isWorkspace refuses a container whose first process is a guest. Its labels only help to
+// say whose that is.
+func (g Guests) isWorkspace(c container.InspectResponse) error {
+	name, err := keyway.ParseName(c.Config.Labels[inside.LabelName])
+	if err == nil && c.Config.Labels[inside.LabelOwner] == g.Owner {
+		return keyway.Errorf(keyway.NameTaken, "the container %s is the workspace %s already", NameOf(c), name).Advise(keyway.IsWorkspace, string(name))
+	}
+	return ofAnother(c, "is a workspace", c.Config.Labels[inside.LabelOwner])
+}
+
+// ofAnother refuses what another user of the place has; owner is a claim.
+func ofAnother(c container.InspectResponse, what, owner string) error {
+	if owner = strings.TrimSpace(owner); owner == "" || len(owner) > 10 || strings.Trim(owner, "0123456789") != "" {
+		owner = "another user"
+	} else {
+		owner = "the user with uid " + owner
+	}
+	return keyway.Errorf(keyway.NameTaken, "the container %s %s of %s already", NameOf(c), what, owner).
+		Hint("ask them to share it, or choose another container")
+}
+
+// NameOf is what people call the container.
+func NameOf(c container.InspectResponse) string {
+	if name := strings.TrimPrefix(c.Name, "/"); keyway.ParseContainer(name) == nil {
+		return name
+	}
+	return c.ID[:min(len(c.ID), 12)]
+}
+
+// claimPath is the file by which a guest's owner knows what is left of it. Programs in the
+// container may write anything there.
+const claimPath = string(keyway.GuestHome) + "/owner"
+
+// maxClaim bounds that file in bytes.
+const maxClaim = 256
+
+func (g Guests) claim() string { return g.Owner + " " + g.Homes.Mark() + "\n" }
+
+// untaken refuses a container that has a guest, or anything else where one would be. What
+// a guest of this owner has left there that is in no Record goes.
+func (g Guests) untaken(ctx context.Context, c container.InspectResponse) error {
+	if name, ok := g.taken()[c.ID]; ok {
+		return keyway.Errorf(keyway.NameTaken, "the container %s is the workspace %s already", NameOf(c), name).Advise(keyway.IsWorkspace, string(name))
+	}
+	if g.isFree(ctx, c.ID) {
+		return nil
+	}
+	said := g.claimIn(ctx, c.ID)
+	if said == g.claim() {
+		return g.leaveRest(ctx, c.ID)
+	}
+	owner, _, whole := strings.Cut(said, " ")
+	if !whole {
+		return keyway.Errorf(keyway.Usage, "the container %s has something of its own at %s, where the guest would be", NameOf(c), keyway.GuestHome).
+			Hint("see what it is, at the place: %s exec %s ls -la %s", g.Client.Name(), NameOf(c), keyway.GuestHome)
+	}
+	return ofAnother(c, "has a guest", owner)
+}
+
+// isFree reports whether there is nothing where a guest would be.
+func (g Guests) isFree(ctx context.Context, id string) bool {
+	_, err := g.Client.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: string(keyway.GuestHome)})
+	return daemon.IsNotFound(err)
+}
+
+// leaveRest removes what a guest of this owner has left in a container, and that guest if
+// it lives. The program to do so may be gone.
+func (g Guests) leaveRest(ctx context.Context, id string) error {
+	rec := engine.Record{Container: id, Spec: keyway.Spec{Process: keyway.Process{User: root}}}
+	archive, err := inside.HomeArchive(g.Guest, nil)
+	if err == nil {
+		err = g.in(rec).Extract(ctx, archive)
+	}
+	if err != nil {
+		return g.Client.Explain(ctx, err)
+	}
+	return g.Leave(ctx, rec)
+}
+
+// claimIn is what the file in the container says; empty where there is none.
+func (g Guests) claimIn(ctx context.Context, id string) string {
+	found, err := g.Client.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: claimPath})
+	if err != nil {
+		return ""
+	}
+	defer found.Content.Close()
+	return readClaim(found.Content)
+}
+
+// readClaim reads an archive of one small file.
+func readClaim(archive io.Reader) string {
+	r := tar.NewReader(io.LimitReader(archive, 64<<10))
+	h, err := r.Next()
+	if err != nil || h.Typeflag != tar.TypeReg || h.Size > maxClaim {
+		return ""
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// taken are the workspaces of this owner in containers, by the containers' IDs.
+func (g Guests) taken() map[string]keyway.Name {
+	taken := map[string]keyway.Name{}
+	names, _ := g.Homes.Names() // those that can be read
+	for _, name := range names {
+		if rec, err := g.Homes.Record(name); err == nil && rec.Adopted {
+			taken[rec.Container] = name
+		}
+	}
+	return taken
+}
+
+// maxListed bounds how many containers are told of.
+const maxListed = 1 << 12
+
+// List tells of the containers that run and are not made as workspaces, by name.
+func (g Guests) List(ctx context.Context) ([]keyway.Container, error) {
+	found, err := g.Client.ContainerList(ctx, client.ContainerListOptions{})
+	if err != nil {
+		return nil, g.Client.Explain(ctx, err)
+	}
+	list, taken := []keyway.Container{}, g.taken()
+	for _, c := range found.Items[:min(len(found.Items), maxListed)] {
+		if len(c.Names) == 0 || !keyway.IsContainerID(c.ID) || c.Labels[inside.LabelOwner] != "" && strings.HasPrefix(c.Names[0], "/keyway-") {
+			continue
+		}
+		list = append(list, keyway.Container{
+			Engine: g.Client.Name(), Name: strings.TrimPrefix(c.Names[0], "/"), ID: c.ID, Image: c.Image,
+			Created: time.Unix(c.Created, 0).UTC(), Workspace: taken[c.ID],
+		})
+	}
+	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}

@@ -1,0 +1,164 @@
+// Package inside is what an engine does in a container by means of its daemon: it puts
+// files there, and runs the guest program to reach the guest that serves there.
+package inside
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/keyway"
+	"keyway/internal/sleep"
+)
+
+// The labels that tell the container of a workspace. Nothing is believed because of them.
+const (
+	LabelName  = "dev.keyway.name"
+	LabelOwner = "dev.keyway.owner"
+)
+
+// Container is one of a daemon's.
+type Container struct {
+	Client *daemon.Client
+	ID     string
+	User   string // whom the guest program runs as; empty: the container's own user
+}
+
+// Extract puts an archive into the container, at "/".
+func (c Container) Extract(ctx context.Context, archive []byte) error {
+	_, err := c.Client.CopyToContainer(ctx, c.ID, client.CopyToContainerOptions{
+		DestinationPath: "/", Content: bytes.NewReader(archive), AllowOverwriteDirWithFile: true,
+	})
+	return err
+}
+
+// Start starts a command of the guest program with more variables. The connection is its
+// standard input and output; id is what the daemon calls it.
+func (c Container) Start(ctx context.Context, command string, env ...string) (conn *daemon.ExecConn, id string, err error) {
+	return c.Client.ExecWith(ctx, c.ID, client.ExecCreateOptions{
+		User: c.User, Env: env, Cmd: []string{keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome)},
+	})
+}
+
+// Run runs a command of the guest program until it has ended. It fails if the command says
+// anything.
+func (c Container) Run(ctx context.Context, command string) error {
+	conn, _, err := c.Start(ctx, command)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err = LastWords(conn); ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// LastWords waits for the end of a command, which fails if it has said anything. A daemon
+// that cannot start one tells why in its place.
+func LastWords(conn io.Reader) error {
+	said, err := io.ReadAll(io.LimitReader(conn, maxWords))
+	if err == nil {
+		_, err = io.Copy(io.Discard, conn)
+	}
+	if words := strings.TrimSpace(strings.ToValidUTF8(string(said), "?")); err == nil && words != "" {
+		return errors.New(words)
+	}
+	return err
+}
+
+// maxWords bounds what is kept of a command's output, in bytes.
+const maxWords = 2 << 10
+
+// Dial connects to the guest.
+func (c Container) Dial(ctx context.Context) (net.Conn, error) {
+	conn, _, err := c.Start(ctx, "dial")
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Info is what the guest says of itself; it waits some seconds for it.
+func (c Container) Info(ctx context.Context) (keyway.GuestInfo, error) {
+	conn, _, err := c.Start(ctx, "info")
+	if err != nil {
+		return keyway.GuestInfo{}, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	info, err := keyway.DecodeInfo(conn)
+	if ctx.Err() != nil {
+		return info, ctx.Err()
+	}
+	return info, err
+}
+
+// Greets reports whether the guest serves. It waits engine.Answer at most.
+func (c Container) Greets(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
+	defer cancel()
+	conn, err := c.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	return engine.Greets(ctx, conn)
+}
+
+// patience is how long a guest may take to serve, and poll how often it is asked.
+const (
+	patience = 30 * time.Second
+	poll     = 10 * time.Millisecond
+)
+
+// Await waits until the guest serves. Every now and then it asks alive, whose error ends
+// the waiting.
+func (c Container) Await(ctx context.Context, alive func(context.Context) error) (keyway.GuestInfo, error) {
+	deadline := time.Now().Add(patience)
+	for {
+		info, err := c.Info(ctx)
+		if err == nil {
+			err = c.Greets(ctx)
+		}
+		if err == nil {
+			return info, nil
+		}
+		if ctx.Err() != nil {
+			return info, ctx.Err()
+		}
+		if err := alive(ctx); err != nil {
+			return info, err
+		}
+		if time.Now().After(deadline) {
+			return info, fmt.Errorf("%w: %w", engine.ErrGuestSilent, err)
+		}
+		if err := sleep.For(ctx, poll); err != nil {
+			return info, err
+		}
+	}
+}
+
+// UserUnknown is the refusal of a user whom the image does not have, if that is what a
+// daemon has said; else nil.
+func UserUnknown(s keyway.Spec, said string) error {
+	low := strings.ToLower(said)
+	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {
+		if strings.Contains(low, sign) {
+			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
+				Advise(keyway.NumericUser)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+
+	"keyway/internal/api"
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// adopter is an engine that makes workspaces of containers that somebody else has made.
+type adopter interface {
+	// Containers tells of those that run and are not made as workspaces, by name.
+	Containers(ctx context.Context) ([]keyway.Container, error)
+	// Adopt puts a guest beside the first process of a container that runs. NotFound:
+	// there is none of that name or ID. If it fails or ctx ends, nothing is left.
+	// Afterwards Stop ends the guest, Start puts it there again, and Remove removes it;
+	// none of them does anything else to the container.
+	Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error)
+}
+
+// Containers implements api.Node.
+func (n *Node) Containers(ctx context.Context) ([]keyway.Container, error) {
+	all := []keyway.Container{}
+	why, answered := error(noContainers()), false
+	for _, e := range n.engines {
+		a, ok := e.(adopter)
+		if !ok {
+			continue
+		}
+		found, err := a.Containers(ctx)
+		all = append(all, found...)
+		if err == nil {
+			answered = true
+		} else {
+			why = nearer(why, err)
+		}
+	}
+	if answered {
+		return all, nil
+	}
+	return nil, why
+}
+
+func noContainers() *keyway.Error {
+	return keyway.Errorf(keyway.EngineAbsent, "no engine of this place has containers that could be adopted (%s)", api.AbilityAdopt).
+		Advise(keyway.UseContainers)
+}
+
+// nearer is the error that tells more of why there is no container: one of an engine that
+// is there, rather than that another is not installed.
+func nearer(a, b error) error {
+	if keyway.Is(a, keyway.EngineAbsent) {
+		return b
+	}
+	return a
+}
+
+// Adopt implements api.Node. The first engine that has the container counts. Published
+// templates that forbid all else forbid this.
+func (n *Node) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
+	if n.noGuest != nil {
+		return keyway.Workspace{}, n.noGuest
+	}
+	if err := n.allowed(a.Spec()); err != nil {
+		return keyway.Workspace{}, err
+	}
+	engines := n.engines
+	if a.Engine != "" {
+		e, err := n.choose(ctx, a.Spec(), report)
+		if err != nil {
+			return keyway.Workspace{}, err
+		}
+		if _, ok := e.(adopter); !ok {
+			return keyway.Workspace{}, keyway.Errorf(keyway.Usage, "the engine %s has no containers, so there is none to adopt (%s)", e.Name(), api.AbilityAdopt).
+				Advise(keyway.SeeContainers)
+		}
+		engines = []engine.Engine{e}
+	}
+	return n.adopt(ctx, engines, a, report)
+}
+
+func (n *Node) adopt(ctx context.Context, engines []engine.Engine, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
+	has, unknown := n.find(ctx, a.Name)
+	why := error(noContainers())
+	for _, e := range engines {
+		by, ok := e.(adopter)
+		if !ok {
+			continue
+		}
+		if unknown == nil && has != e {
+			return keyway.Workspace{}, engine.NameTaken(a.Name)
+		}
+		a.Engine = e.Name()
+		w, err := by.Adopt(ctx, a, report)
+		if err == nil || !keyway.Is(err, keyway.NotFound) && !isEngineUnusable(err) {
+			return w, err
+		}
+		why = nearer(why, err)
+	}
+	return keyway.Workspace{}, why
+}

@@ -30,6 +30,7 @@ var sections = []section{
 	cpuSection,
 	agentSection,
 	startSection,
+	templateSection,
 	screenSection,
 	streamSection,
 	sessionSection,

@@ -43,6 +43,17 @@ var (
 
 // start starts the lab with all contenders in it.
 func (b *bench) start(ctx context.Context) error {
+	if err := b.startLab(ctx, lab.Base, lab.SSHD); err != nil {
+		return err
+	}
+	if err := b.startSSHDs(); err != nil {
+		return err
+	}
+	return b.startOurs()
+}
+
+// startLab starts a lab with those images, and an agent with the key on its laptop.
+func (b *bench) startLab(ctx context.Context, images ...lab.Image) error {
 	bin, err := os.MkdirTemp("", "keyway-bench-")
 	if err != nil {
 		return err
@@ -51,7 +62,7 @@ func (b *bench) start(ctx context.Context) error {
 	if err := lab.BuildRelease(ctx, bin); err != nil {
 		return err
 	}
-	l, err := lab.Start(ctx, lab.Options{Bin: bin, Docker: true, Images: []lab.Image{lab.Base, lab.SSHD}, Say: say})
+	l, err := lab.Start(ctx, lab.Options{Bin: bin, Docker: true, Images: images, Say: say})
 	if err != nil {
 		return err
 	}
@@ -71,13 +82,7 @@ func (b *bench) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := b.startAgent(); err != nil {
-		return err
-	}
-	if err := b.startSSHDs(); err != nil {
-		return err
-	}
-	return b.startOurs()
+	return b.startAgent()
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -77,6 +77,22 @@ func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
 	})
 }
 
+// AddGPUs gives the GPU machine that many GPUs (at most 10), with the UUIDs
+// GPU-fake-0 and so on: its nvidia-smi tells of them, and its dockerd, which is
+// started anew, has them given to containers. What runs in it ends.
+func (l *Lab) AddGPUs(gpus int) (*FakeSMI, error) {
+	hook := strings.ReplaceAll(gpuHook, "GPUS", fmt.Sprint(gpus))
+	if err := l.GPU.WriteFile("/usr/local/bin/nvidia-container-runtime-hook", hook, 0o755); err != nil {
+		return nil, err
+	}
+	smi, err := NewFakeSMI(l.GPU.Path("/usr/local/bin"), gpus)
+	if err != nil {
+		return nil, err
+	}
+	l.StopDockerd()
+	return smi, l.StartDockerd()
+}
+
 // StartBlindDocker starts a dockerd that does not see what is in hidden, as one
 // on another machine or in another mount namespace.
 func StartBlindDocker(ctx context.Context, hidden string) (*ContainerEngine, error) {

@@ -125,6 +125,12 @@ func TestALineInPlaceOfAFoldedBar(t *testing.T) {
 	if got := foldedLines(t, bar, "\r\n"+end); got != bar+"\n"+end {
 		t.Errorf("a bar that stays: %q", got)
 	}
+	for n := 1; n < 80; n++ { // also where the row is full
+		whole := strings.Repeat("x", n)
+		if got := foldedLines(t, whole, done+"\r\n"+end); got != whole+done+"\n"+end {
+			t.Errorf("a line of %d that goes on: %q", n, got)
+		}
+	}
 }
 
 var styles = regexp.MustCompile("\x1b\\[[0-9;]*m")

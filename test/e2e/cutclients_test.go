@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -42,6 +44,26 @@ with Connection("train", config=Config(runtime_ssh_path="/root/printed")) as c:
 assert open("/root/src/1", "rb").read() == open("/root/fabric", "rb").read()
 `
 
+// tcpFor is for clients that know nothing but addresses: it has a port of the loopback
+// lead to the workspace while a command runs.
+const tcpFor = `
+import socket, subprocess, sys, threading
+door = socket.create_server(("127.0.0.1", 2222))
+def serve():
+    while True:
+        conn, _ = door.accept()
+        subprocess.Popen(["sh", "-c", "cat | keyway proxy train | cat"], stdin=conn, stdout=conn)
+        conn.close()
+threading.Thread(target=serve, daemon=True).start()
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+`
+
+// findTrain sets what clients need to know that read no ssh_config.
+const findTrain = `of() { ssh -G train | sed -n "s/^$1 //p"; }
+export SSH_AUTH_SOCK="$(of identityagent)"
+key="$(sed -n 's/^train.keyway //p' "$(of userknownhostsfile)")"
+`
+
 // clientScripts are what people do with clients that have their own ideas of ssh: those
 // with a server part have it from the machine itself, in the workspace side.
 var clientScripts = map[string]string{
@@ -49,6 +71,19 @@ var clientScripts = map[string]string{
 for i in 1 2 3; do ./libssh-client train 'sleep 1; echo in; exit 7' >libssh.out && exit 1; [ $? = 7 ]; [ "$(cat libssh.out)" = in ]; done`,
 	"Fabric by config": `keyway init --print >printed
 SSH_AUTH_SOCK=$(ssh -G train | sed -n 's/^identityagent //p') /usr/bin/python3 -W ignore fabric-client.py`,
+	"AsyncSSH by config": `for i in 1 2 3 4; do /usr/bin/python3 -W ignore asyncssh-config.py; sleep 0.5; done`,
+	"npm's ssh2":         findTrain + `node ssh2/drive.js "$key" "$SSH_AUTH_SOCK"`,
+	"rclone": findTrain + `echo "[127.0.0.1]:2222 $key" >rclone-known
+export RCLONE_CONFIG=/root/rclone.conf RCLONE_LOW_LEVEL_RETRIES=1 RCLONE_RETRIES=1
+rclone config create train sftp host=127.0.0.1 port=2222 user=root key_use_agent=true known_hosts_file=/root/rclone-known >rclone.out
+r() { python3 tcp-for.py rclone "$@"; }
+for i in 1 2 3; do r copy src train:/tmp/rclone$i; r check src train:/tmp/rclone$i; done
+r moveto train:/tmp/rclone1/1 train:/tmp/rclone1/moved; r purge train:/tmp/rclone2; r sync train:/tmp/rclone3 rclone-back
+diff -r src rclone-back; [ "$(r lsf train:/tmp/rclone1 | tr '\n' ' ')" = "2 3 moved " ]`,
+	"restic": `export RESTIC_PASSWORD=lab RESTIC_REPOSITORY=sftp:train:/tmp/restic RESTIC_CACHE_DIR=/root/restic-cache
+restic init
+for i in 1 2 3; do restic backup -q src; sleep 0.5; done
+restic check --read-data; restic restore -q latest --target restored; diff -r src restored/src`,
 	"lftp": `lftp -c "set sftp:connect-program 'ssh -a -x'; set net:max-retries 1; open sftp://train; mirror -R src /tmp/lftp; mirror /tmp/lftp lftp; mirror -R src /tmp/lftp2"
 diff -r src lftp`,
 	"unison": `unison -batch -auto -logfile /root/unison.log src ssh://side//srv/unison
@@ -66,6 +101,24 @@ ansible -i hosts all -m copy -a 'src=src/1 dest=/tmp/ansible'
 ssh train cat /tmp/ansible | cmp - src/1`,
 }
 
+// npm puts a directory of testdata onto the laptop, with the packages of npm's that its
+// package-lock.json pins.
+func (w *world) npm(t *testing.T, name string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", name))); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("npm", "ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=5")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	if err := os.CopyFS(w.Laptop.Path("/root/"+name), os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestClientsThroughCuts has other clients at work while the bastion dies again and again.
 func TestClientsThroughCuts(t *testing.T) {
 	t.Parallel()
@@ -76,6 +129,9 @@ func TestClientsThroughCuts(t *testing.T) {
 	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", "side")
 	w.write(t, "/root/libssh-client.c", libsshClient)
 	w.write(t, "/root/fabric-client.py", fabricClient)
+	w.write(t, "/root/asyncssh-config.py", asyncsshByConfig)
+	w.write(t, "/root/tcp-for.py", tcpFor)
+	w.npm(t, "ssh2")
 	w.must(t, "sh", "-c", "mkdir src src2; for i in 1 2 3; do head -c 2000000 /dev/urandom >src/$i; done")
 	outputs, clients := map[string]*bytes.Buffer{}, map[string]*exec.Cmd{}
 	for name, script := range clientScripts {

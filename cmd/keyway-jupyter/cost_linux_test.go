@@ -121,7 +121,7 @@ func startCrier(t *testing.T) *crier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, _ := json.Marshal(keeping{server{Network: "unix", Address: theirs.Addr().String(), Base: "/", Token: "x"}, c.service.token, home, time.Hour})
+	told, _ := json.Marshal(keeping{server{Network: "unix", Address: theirs.Addr().String(), Base: "/", Token: "x"}, c.service.token, home, time.Hour, time.Hour})
 	cmd := exec.Command(program, "keep")
 	log := &buffer{}
 	keeper := &hold.Keeper{}

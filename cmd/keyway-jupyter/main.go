@@ -8,6 +8,7 @@
 //	                                                      start or find the Jupyter server, and serve it
 //	keyway-jupyter where [--wait SECONDS]                 print, as JSON, the socket and the token
 //	keyway-jupyter kernels                                print, as JSON, the kernels and their notebooks
+//	keyway-jupyter news [--after N]                       print, as JSON, the cells that nobody saw end, after the Nth
 //	keyway-jupyter version
 //
 // There are two processes. The one that serve starts holds the socket and, if it
@@ -35,6 +36,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 const usage = `usage: keyway-jupyter serve [--lab|--notebook] [--dir DIR] [-- ARG…]
        keyway-jupyter where [--wait SECONDS]
        keyway-jupyter kernels
+       keyway-jupyter news [--after N]
        keyway-jupyter version
 `
 
@@ -52,7 +54,9 @@ func run(args []string, out, news io.Writer) int {
 	case "where":
 		err = whereCommand(rest, out, news)
 	case "kernels":
-		err = kernelsCommand(out)
+		err = ask(out, "keyway/kernels", 10*time.Second)
+	case "news":
+		err = newsCommand(rest, out, news)
 	case "version":
 		fmt.Fprintln(out, keyway.Version)
 	default:
@@ -94,7 +98,7 @@ func serveCommand(args []string, news io.Writer) error {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	lab, notebook := f.Bool("lab", false, ""), f.Bool("notebook", false, "")
 	dir := f.String("dir", "", "")
-	away := f.Duration("away", 10*time.Second, "") // for tests
+	away, long := f.Duration("away", 10*time.Second, ""), f.Duration("long", 10*time.Second, "") // for tests
 	if err := parse(f, args, true, news); err != nil {
 		return err
 	}
@@ -110,7 +114,7 @@ func serveCommand(args []string, news io.Writer) error {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	return serve(wish{kind: want, dir: *dir, args: f.Args()}, *away, news, stop)
+	return serve(wish{kind: want, dir: *dir, args: f.Args()}, *away, *long, news, stop)
 }
 
 func whereCommand(args []string, out, news io.Writer) error {
@@ -121,3 +125,21 @@ func whereCommand(args []string, out, news io.Writer) error {
 	}
 	return where(out, time.Duration(min(max(*wait, 0), 600)*float64(time.Second)))
 }
+
+func newsCommand(args []string, out, news io.Writer) error {
+	f := flag.NewFlagSet("news", flag.ContinueOnError)
+	after := f.Int64("after", -1, "")
+	if err := parse(f, args, false, news); err != nil {
+		return err
+	}
+	var err error
+	for range newsTries { // the program may be started again
+		if err = ask(out, fmt.Sprint("keyway/news?after=", *after), 0); err == nil {
+			return nil
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	return err
+}
+
+const newsTries = 20

@@ -71,7 +71,7 @@ func (w *world) serve(t *testing.T, args ...string) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(w.program, append([]string{"serve", "--dir", w.dir, "--away", "100ms"}, args...)...)
+	cmd := exec.Command(w.program, append([]string{"serve", "--dir", w.dir, "--away", "100ms", "--long", "500ms"}, args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ, log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -156,6 +156,7 @@ func TestNothingIsLost(t *testing.T) {
 			{"displays", displays},
 			{"notebook", theNotebook},
 			{"two cells alike", cellsAlike},
+			{"news", newsOfCells},
 		} {
 			t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, w) })
 		}
@@ -163,6 +164,7 @@ func TestNothingIsLost(t *testing.T) {
 	t.Run("killed in mid-cell", func(t *testing.T) { killedInMidCell(t, w) })
 	t.Run("killed often", func(t *testing.T) { killedOften(t, w) })
 	t.Run("both killed", func(t *testing.T) { bothKilled(t, w) })
+	w.valid(t, "*.ipynb")
 }
 
 // killedInMidCell kills the program under two cells: one whose page comes back with its
@@ -433,6 +435,19 @@ func (c cell) text() (all string) {
 	return all
 }
 
+// valid has nbformat look at the notebooks of a pattern.
+func (w *world) valid(t *testing.T, pattern string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.dir, pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no notebooks: %v", err)
+	}
+	const script = "import nbformat, sys\nfor f in sys.argv[1:]: nbformat.validate(nbformat.read(f, 4))"
+	if out, err := exec.Command("/usr/bin/python3", append([]string{"-c", script}, files...)...).CombinedOutput(); err != nil {
+		t.Errorf("a file is not valid: %s", out)
+	}
+}
+
 // theNotebook leaves a notebook in mid-cell, and looks at what another page reads, and at
 // the file.
 func theNotebook(t *testing.T, w *world) {
@@ -461,10 +476,7 @@ func theNotebook(t *testing.T, w *world) {
 	if cells[0].Count == nil || *cells[0].Count != 1 || cells[0].Metadata["keyway"] == nil {
 		t.Errorf("the cell has %+v", cells[0])
 	}
-	out, err := exec.Command("/usr/bin/python3", "-c", "import nbformat,sys; nbformat.validate(nbformat.read(sys.argv[1], 4))", filepath.Join(w.dir, b.path)).CombinedOutput()
-	if err != nil {
-		t.Errorf("the file is not valid: %s", out)
-	}
+	w.valid(t, b.path)
 	// a page that clears what it has seen: it stays cleared
 	cleared := codeCell("aaa", code)
 	cleared["metadata"] = cells[0].Metadata
@@ -494,5 +506,39 @@ func cellsAlike(t *testing.T, w *world) {
 	b.save(t, codeCell("aaa", "x = globals().get('x', 0) + 1; print(x)"), codeCell("bbb", "x = globals().get('x', 0) + 1; print(x)"))
 	if cells := b.read(t, w.front); cells[0].text() != "1\n" || cells[1].text() != "2\n" {
 		t.Errorf("after a stale page's save: %q, %q", cells[0].text(), cells[1].text())
+	}
+}
+
+// newsOfCells leaves a notebook in mid-cell: its end is news, that of a short cell not.
+func newsOfCells(t *testing.T, w *world) {
+	b := book{w, "news.ipynb"}
+	b.save(t, codeCell("aaa", ""))
+	k := b.kernel(t)
+	a := w.front.open(t, k, "", wire.V1)
+	a.ended(a.run("print('short')", "aaa"))
+	id := a.run("import time\nprint('line 0', flush=True); time.sleep(1); 1/0", "aaa")
+	a.line(id, 0)
+	a.close()
+	last, late := int64(0), time.Now().Add(patience)
+	for found := 0; found == 0; {
+		cmd := exec.Command(w.program, "news", "--after", fmt.Sprint(last))
+		cmd.Env = w.environ
+		out, err := cmd.Output()
+		var got front.News
+		if err == nil {
+			err = json.Unmarshal(out, &got)
+		}
+		if err != nil || time.Now().After(late) {
+			t.Fatalf("no news: %v, %s", err, out)
+		}
+		for _, n := range got.All {
+			if n.Notebook != b.path {
+				continue
+			}
+			if found++; n.Result != "failed" || n.Seconds < 0.9 {
+				t.Errorf("%+v", n)
+			}
+		}
+		last = got.Last
 	}
 }

@@ -38,7 +38,7 @@ const startTime = 2 * time.Minute
 
 // serve finds or starts the Jupyter server, and has a child serve it until a signal
 // comes or the server ends.
-func serve(w wish, away time.Duration, news io.Writer, stop <-chan os.Signal) error {
+func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Signal) error {
 	state, err := stateDir()
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func serve(w wish, away time.Duration, news io.Writer, stop <-chan os.Signal) er
 		return err
 	}
 	defer os.Remove(recordPath(state))
-	return supervise(s, listener, keeping{s, secret, state, away}, news, stop)
+	return supervise(s, listener, keeping{s, secret, state, away, long}, news, stop)
 }
 
 // ready finds a server that answers, or starts one and waits for it.
@@ -167,6 +167,7 @@ type keeping struct {
 	Token  string        `json:"token"`
 	State  string        `json:"state"`
 	Away   time.Duration `json:"away"`
+	Long   time.Duration `json:"long"`
 }
 
 // supervise keeps a child running as long as the Jupyter server does.
@@ -286,7 +287,7 @@ func keep(in io.Reader, news io.Writer) error {
 		Logf: func(format string, args ...any) {
 			fmt.Fprintf(news, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 		},
-		Away: told.Away, Gap: 300 * time.Millisecond, Again: 4 * time.Second,
+		Away: told.Away, Long: told.Long, Gap: 300 * time.Millisecond, Again: 4 * time.Second,
 	})
 	if err != nil {
 		return err

@@ -106,8 +106,8 @@ func answering(dir string) ([]byte, error) {
 	return data, c.Close()
 }
 
-// kernelsCommand asks the program that runs.
-func kernelsCommand(out io.Writer) error {
+// ask asks the program that runs, and prints its answer. A limit of 0 is none.
+func ask(out io.Writer, what string, limit time.Duration) error {
 	dir, err := stateDir()
 	if err != nil {
 		return err
@@ -120,10 +120,10 @@ func kernelsCommand(out io.Writer) error {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	client := http.Client{Timeout: limit, Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return unixsock.Dial(r.Socket) },
 	}}
-	req, err := http.NewRequest(http.MethodGet, "http://localhost"+r.Base+"keyway/kernels", nil)
+	req, err := http.NewRequest(http.MethodGet, "http://localhost"+r.Base+what, nil)
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,9 @@ func (o opening) jupyter(ctx context.Context, w insideOf, args []string) (open.S
 	if err != nil {
 		return open.Server{}, err
 	}
+	if err := o.app.TellOfCells(o.entry.Name, session); err != nil {
+		return open.Server{}, err
+	}
 	path := at.Base + at.Page
 	if o.vscode {
 		path = at.Base

@@ -71,3 +71,43 @@ func TestJupyterProgram(t *testing.T) {
 		t.Error("the scripts have something in them that a login shell reads between single quotes")
 	}
 }
+
+// TestAwaitNews runs the script on each shell: it asks the program that has news, and
+// says so where none runs.
+func TestAwaitNews(t *testing.T) {
+	for _, shell := range [][]string{{"dash"}, {"bash"}, {"busybox", "sh"}} {
+		home := t.TempDir()
+		run := func() string {
+			cmd := exec.Command(shell[0], append(shell[1:], "-c", awaitNews, "sh", "7")...)
+			cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin"}
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			return strings.TrimSpace(string(out))
+		}
+		if got := run(); got != "gone" {
+			t.Errorf("%s: where nothing is: %q", shell, got)
+		}
+		for path, text := range map[string]string{
+			".local/state/keyway/jupyter/where.json": "{}",
+			".cache/keyway/keyway-jupyter-a":         "#!/bin/sh\necho an older one knows no news >&2; exit 2\n",
+		} {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(home, path)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(home, path), []byte(text), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := run(); got != "gone" {
+			t.Errorf("%s: an older program: %q", shell, got)
+		}
+		if err := os.WriteFile(filepath.Join(home, ".cache/keyway/keyway-jupyter-b"), []byte("#!/bin/sh\necho \"$@\"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(); got != "news --after 7" {
+			t.Errorf("%s: %q", shell, got)
+		}
+	}
+}

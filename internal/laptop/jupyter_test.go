@@ -3,6 +3,8 @@ package laptop
 import (
 	"strings"
 	"testing"
+
+	"keyway/internal/watch"
 )
 
 func TestReadJupyterAt(t *testing.T) {
@@ -45,5 +47,29 @@ func TestReadKernels(t *testing.T) {
 		if _, err := readKernels([]byte(bad)); err == nil {
 			t.Errorf("%q accepted", bad)
 		}
+	}
+}
+
+// TestReadCells judges what a workspace says of cells that have ended, whatever it is.
+func TestReadCells(t *testing.T) {
+	j := watch.Job{Workspace: "train", Session: "jupyter", Cells: true, Seen: 3}
+	r, err := readCells(j, []byte(`{"last":6,"news":[{"notebook":"work/x.ipynb","result":"finished","seconds":7384.2},{"result":"failed","seconds":-1},
+		{"notebook":"y.ipynb","result":"restarted","seconds":1e300}]}`))
+	if err != nil || r.Next == nil || r.Next.Seen != 6 || len(r.Ends) != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for i, want := range []string{"a cell of x.ipynb, after 2h3m4s: finished", "a cell, after 0s: failed",
+		"a cell of y.ipynb, after 277777h46m40s: lost: its kernel was restarted or has died"} {
+		if got := r.Ends[i].Command + ": " + r.Ends[i].End.String(); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+	for _, bad := range []string{"", "x", "[]", `{"last":-1}`} {
+		if _, err := readCells(j, []byte(bad)); err == nil {
+			t.Errorf("%q is believed", bad)
+		}
+	}
+	if r, err := readCells(j, []byte(`{"last":3,"news":[]}`)); err != nil || len(r.Ends) != 0 || r.Next.Seen != 3 {
+		t.Errorf("nothing yet: %+v, %v", r, err)
 	}
 }

@@ -1,6 +1,7 @@
 package laptop
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"path"
@@ -36,17 +37,19 @@ const (
 	maxKernels = 200
 	// listKernels asks whichever keyway-jupyter is there, and prints nothing where none
 	// runs.
-	listKernels = `case ${XDG_STATE_HOME:-} in /*) s=$XDG_STATE_HOME;; *) s=${HOME:-/nonexistent}/.local/state;; esac; ` +
-		`[ -f "$s/keyway/jupyter/where.json" ] || exit 0; ` +
-		`case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME;; *) d=$HOME/.cache;; esac; ` +
-		`for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" kernels 2> /dev/null && exit 0; done; exit 0`
+	listKernels = keeperRuns + `for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" kernels 2> /dev/null && exit 0; done; exit 0`
 )
+
+// keeperRuns prints "gone" and ends where no keyway-jupyter runs; else, $d is where it may be.
+const keeperRuns = `case ${XDG_STATE_HOME:-} in /*) s=$XDG_STATE_HOME;; *) s=${HOME:-/nonexistent}/.local/state;; esac; ` +
+	`[ -f "$s/keyway/jupyter/where.json" ] || { echo gone; exit 0; }; ` +
+	`case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME;; *) d=$HOME/.cache;; esac; `
 
 // Kernels lists the Jupyter kernels of a workspace, the busy ones first. There are none
 // where keyway-jupyter does not run.
 func (here *Laptop) Kernels(ctx context.Context, e sshconfig.Entry) ([]Kernel, error) {
 	out, err := here.Output(ctx, e, 1<<20, "sh", "-c", listKernels)
-	if err != nil || len(out) == 0 {
+	if err != nil || len(out) == 0 || string(bytes.TrimSpace(out)) == "gone" {
 		return nil, err
 	}
 	return readKernels(out)

@@ -35,33 +35,51 @@ func TellOfJobs(ctx context.Context, log *slog.Logger) {
 		log.Warn("nobody will be told of the ends of jobs", "error", err)
 		return
 	}
-	watch.Run(ctx, here.JobsDir(), here.awaitJob, watch.Teller(ctx, settings, log), log)
+	watch.Run(ctx, here.JobsDir(), here.await, watch.Teller(ctx, settings, log), log)
 }
 
 // maxEnd bounds, in bytes, what a workspace may print of a job's end.
 const maxEnd = 64 << 10
 
-// awaitJob waits for a job over the user's ssh, which must not ask anything: nobody
-// may be there.
-func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.End, error) {
+// await waits for a job, or for the next cells of a workspace's notebooks.
+func (here *Laptop) await(ctx context.Context, j watch.Job) (watch.Report, error) {
 	if _, err := here.Lookup(string(j.Workspace)); keyway.Is(err, keyway.NotFound) {
-		return watch.End{}, watch.ErrGone
+		return watch.Report{}, watch.ErrGone
 	}
+	if j.Cells {
+		return here.awaitCells(ctx, j)
+	}
+	return here.awaitJob(ctx, j)
+}
+
+func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.Report, error) {
+	command, argv := remoteCommand([]string{"wait", "--json", string(j.Session)})
+	out, code, err := here.unattended(ctx, j.Workspace, command, argv)
+	if end, ok := parseEnd(out); ok {
+		return watch.Report{Ends: []watch.Ended{{Job: j, End: end}}}, nil
+	}
+	if code == keyway.ExitCode(keyway.Errorf(keyway.NotFound, "")) {
+		return watch.Report{}, watch.ErrGone
+	}
+	return watch.Report{}, err
+}
+
+// unattended runs a command in a workspace over the user's ssh, which must not ask
+// anything: nobody may be there. The error is nil only if the command has succeeded.
+func (here *Laptop) unattended(ctx context.Context, workspace keyway.Name, command string, env []string) (out []byte, code int, err error) {
 	path, err := here.FindSSH()
 	if err != nil {
-		return watch.End{}, err
+		return nil, -1, err
 	}
-	command, argv := remoteCommand([]string{"wait", "--json", string(j.Session)})
-	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "SendEnv="+keyway.EnvArgv+"*", string(j.Workspace), command)
-	cmd.Env = append(here.Environ(), argv...)
-	out, err := OutputOf(cmd, maxEnd)
-	if end, ok := parseEnd(out); ok {
-		return end, nil
+	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "SendEnv="+keyway.EnvArgv+"*", string(workspace), command)
+	cmd.Env = append(here.Environ(), env...)
+	if out, err = OutputOf(cmd, maxEnd); err != nil {
+		err = fmt.Errorf("ssh: %w", err)
 	}
-	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == keyway.ExitCode(keyway.Errorf(keyway.NotFound, "")) {
-		return watch.End{}, watch.ErrGone
+	if cmd.ProcessState == nil {
+		return out, -1, err
 	}
-	return watch.End{}, fmt.Errorf("ssh: %w", err)
+	return out, cmd.ProcessState.ExitCode(), err
 }
 
 // parseEnd reads what keyway wait --json prints.

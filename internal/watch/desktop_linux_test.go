@@ -80,7 +80,7 @@ func TestTheDesktopIsToldOfTheEnd(t *testing.T) {
 		"('keyway', 'train/exp7 finished', '--help & <b>%s')\n":                {},
 		"('keyway', 'train/exp7 out of memory (SIGKILL)', '--help & <b>%s')\n": {Code: 137, Signal: "SIGKILL", OOM: true},
 	} {
-		tell(Job{"train", "exp7", "--help & <b>%s"}, e)
+		tell(Job{Workspace: "train", Session: "exp7", Command: "--help & <b>%s"}, e)
 		if got := shown(); got != want {
 			t.Errorf("it shows %q, want %q", got, want)
 		}

@@ -22,6 +22,8 @@ const (
 	maxFile = 64 << 10 // bytes of a job's file
 	// maxJobs is how many jobs are waited for at a time: each takes a connection.
 	maxJobs = 32
+	// maxEnds bounds how much is told of at once.
+	maxEnds = 8
 	// lookEvery is how often the directory is looked at for new jobs.
 	lookEvery = 2 * time.Second
 	// A connection that failed is tried again after retryFirst, then after twice as
@@ -30,11 +32,26 @@ const (
 	retryMost  = 5 * time.Minute
 )
 
-// Job is a job that is waited for.
+// Job is a job that is waited for. With Cells it is one that goes on: what ends are
+// cells of notebooks.
 type Job struct {
 	Workspace keyway.Name `json:"workspace"`
 	Session   keyway.Name `json:"session"`
 	Command   string      `json:"command"`
+	Cells     bool        `json:"cells,omitempty"`
+	Seen      int64       `json:"seen,omitempty"` // the number of the last cell; below 0: of which nothing is known
+}
+
+// Report is what a Waiter has waited for.
+type Report struct {
+	Ends []Ended
+	Next *Job // what is to be waited for next, in place of the job; nil: nothing
+}
+
+// Ended is what has ended, and how.
+type Ended struct {
+	Job
+	End
 }
 
 // End is how a job ended.
@@ -44,6 +61,8 @@ type End struct {
 	OOM    bool   `json:"oom"`    // for lack of memory
 	// Reason says why the job is lost, if it left no exit code.
 	Reason string `json:"reason"`
+	// Cell says that a cell has ended, whose Code is 0 or 1.
+	Cell bool `json:"-"`
 }
 
 // String is e in a few words.
@@ -57,6 +76,8 @@ func (e End) String() string {
 		return "ended by " + e.Signal
 	case e.Code == 0:
 		return "finished"
+	case e.Cell:
+		return "failed"
 	}
 	return "failed with exit code " + strconv.Itoa(e.Code)
 }
@@ -65,7 +86,7 @@ func (e End) String() string {
 var ErrGone = errors.New("there is no such job any more")
 
 // Waiter waits for one job. Of its errors only ErrGone is final.
-type Waiter func(context.Context, Job) (End, error)
+type Waiter func(context.Context, Job) (Report, error)
 
 // Add has a job waited for.
 func Add(dir string, j Job) error {
@@ -83,7 +104,21 @@ const suffix = ".json"
 
 // path is a job's file: @ is in no name.
 func (j Job) path(dir string) string {
-	return filepath.Join(dir, string(j.Workspace)+"@"+string(j.Session)+suffix)
+	name := string(j.Workspace) + "@" + string(j.Session)
+	if j.Cells {
+		name += "@"
+	}
+	return filepath.Join(dir, name+suffix)
+}
+
+// AddCells has the cells of a workspace's notebooks waited for, if they are not. Those
+// that have ended before are nobody's news.
+func AddCells(dir string, workspace, session keyway.Name) error {
+	j := Job{Workspace: workspace, Session: session, Cells: true, Seen: -1}
+	if _, err := os.Stat(j.path(dir)); err == nil {
+		return nil
+	}
+	return Add(dir, j)
 }
 
 // Run waits for the jobs in dir until ctx ends, and has tell called with the end of
@@ -166,20 +201,40 @@ func read(path string) (j Job, err error) {
 // watch waits for one job, as often as it takes.
 func (w *watcher) watch(ctx context.Context, j Job, path string) {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		end, err := w.wait(ctx, j)
+		report, err := w.wait(ctx, j)
 		switch {
 		case err == nil:
-			if os.Remove(path) == nil {
-				w.tell(j, end)
+			if j, pause = w.told(j, report), retryFirst/2; j.Workspace == "" {
+				return
 			}
-			return
 		case errors.Is(err, ErrGone):
 			_ = os.Remove(path)
 			return
 		}
-		w.log.Info("job not reached", "workspace", j.Workspace, "session", j.Session, "error", err)
+		if err != nil {
+			w.log.Info("job not reached", "workspace", j.Workspace, "session", j.Session, "error", err)
+		}
 		if sleep.For(ctx, pause) != nil {
 			return
 		}
 	}
+}
+
+// told tells of a report after the list is without it. It returns what is waited for
+// next, if anything.
+func (w *watcher) told(j Job, r Report) (next Job) {
+	var err error
+	if r.Next != nil {
+		next, err = *r.Next, Add(w.dir, *r.Next)
+	} else {
+		err = os.Remove(j.path(w.dir))
+	}
+	if err != nil {
+		w.log.Warn("the list of jobs", "error", err)
+		return Job{}
+	}
+	for _, e := range r.Ends[:min(len(r.Ends), maxEnds)] {
+		w.tell(e.Job, e.End)
+	}
+	return next
 }

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -31,10 +32,10 @@ func TestAJobIsWaitedForAcrossRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting := make(chan Job)
-	forever := func(ctx context.Context, j Job) (End, error) {
+	forever := func(ctx context.Context, j Job) (Report, error) {
 		waiting <- j
 		<-ctx.Done()
-		return End{}, ctx.Err()
+		return Report{}, ctx.Err()
 	}
 	stop := start(dir, forever, func(Job, End) { t.Error("told although it has not ended") })
 	if got := <-waiting; got != job {
@@ -42,7 +43,7 @@ func TestAJobIsWaitedForAcrossRestarts(t *testing.T) {
 	}
 	stop()
 	told := make(chan End)
-	ended := func(context.Context, Job) (End, error) { return End{Code: 3}, nil }
+	ended := func(_ context.Context, j Job) (Report, error) { return Report{Ends: []Ended{{j, End{Code: 3}}}}, nil }
 	stop = start(dir, ended, func(_ Job, e End) { told <- e })
 	if e := <-told; e.Code != 3 {
 		t.Errorf("told %+v", e)
@@ -64,7 +65,7 @@ func TestWhatIsGoneOrIsNoJobIsForgotten(t *testing.T) {
 		}
 	}
 	asked := make(chan struct{}, 10)
-	stop := start(dir, func(context.Context, Job) (End, error) { asked <- struct{}{}; return End{}, ErrGone }, nil)
+	stop := start(dir, func(context.Context, Job) (Report, error) { asked <- struct{}{}; return Report{}, ErrGone }, nil)
 	<-asked
 	stop()
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 || len(asked) != 0 {
@@ -79,14 +80,58 @@ func TestAConnectionThatFailsIsTriedAgain(t *testing.T) {
 	}
 	tries := 0
 	told := make(chan struct{})
-	stop := start(dir, func(context.Context, Job) (End, error) {
+	stop := start(dir, func(_ context.Context, j Job) (Report, error) {
 		if tries++; tries == 1 {
-			return End{}, errors.New("no way there")
+			return Report{}, errors.New("no way there")
 		}
-		return End{}, nil
+		return Report{Ends: []Ended{{j, End{}}}}, nil
 	}, func(Job, End) { close(told) })
 	<-told
 	stop()
+}
+
+// Cells are told of as they end, each once, also by the next process.
+func TestCellsAreWaitedForAcrossRestarts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "jobs")
+	for range 2 { // the second time changes nothing
+		if err := AddCells(dir, "train", "jupyter"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Add(dir, Job{Workspace: "train", Session: "jupyter"}); err != nil { // a job of that name is another
+		t.Fatal(err)
+	}
+	told, left := make(chan string), make(chan struct{})
+	cell := func(ctx context.Context, j Job) (Report, error) {
+		next, end := j, j
+		if next.Seen++; !j.Cells || j.Seen == 1 {
+			if j.Cells {
+				left <- struct{}{}
+			}
+			<-ctx.Done()
+			return Report{}, ctx.Err()
+		}
+		end.Command = fmt.Sprint("cell ", next.Seen)
+		return Report{Ends: []Ended{{end, End{Code: 1, Cell: true}}}, Next: &next}, nil
+	}
+	for range 2 {
+		stop := start(dir, cell, func(j Job, e End) { told <- fmt.Sprint(j.Session, " ", j.Command, " ", e) })
+		select {
+		case got := <-told:
+			if got != "jupyter cell 0 failed" {
+				t.Errorf("told %q", got)
+			}
+			if got := <-told; got != "jupyter cell 1 failed" {
+				t.Errorf("told %q", got)
+			}
+			<-left
+		case <-left:
+		}
+		stop()
+	}
+	if j, err := read(Job{Workspace: "train", Session: "jupyter", Cells: true}.path(dir)); err != nil || j.Seen != 1 {
+		t.Errorf("%+v, %v", j, err)
+	}
 }
 
 func TestHowAJobEnded(t *testing.T) {
@@ -96,6 +141,7 @@ func TestHowAJobEnded(t *testing.T) {
 		"ended by SIGTERM":                {Code: 143, Signal: "SIGTERM"},
 		"out of memory (SIGKILL)":         {Code: 137, Signal: "SIGKILL", OOM: true},
 		"lost: the workspace was stopped": {Code: -1, Reason: "the workspace was stopped"},
+		"failed":                          {Code: 1, Cell: true},
 		"failed with exit code 4":         {Code: 4, Reason: "ended by keyway kill"},
 	} {
 		if got := e.String(); got != want {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -167,6 +168,7 @@ func (f *Front) finished(k *kernel.Kernel) {
 	if k.Unwritten() {
 		f.write(k)
 	}
+	f.tell(k)
 }
 
 func (f *Front) write(k *kernel.Kernel) {
@@ -207,7 +209,11 @@ func (f *Front) writeFile(path string, k *kernel.Kernel) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
 	}
-	edits, ids := doc.Splice(k.RunsFinished())
+	runs := k.RunsFinished()
+	edits, ids := doc.Splice(runs)
+	ids = slices.DeleteFunc(ids, func(id string) bool {
+		return slices.ContainsFunc(runs, func(r notebook.Run) bool { return r.ID == id && r.Outputs == nil })
+	})
 	if len(ids) == 0 {
 		return nil, nil
 	}

@@ -29,6 +29,8 @@ type Options struct {
 	// Away is how long no client must have been connected before a notebook's file is
 	// written. A page that comes back within it saves by itself.
 	Away time.Duration
+	// Long is how long a cell takes at least of which is told if nobody saw it end.
+	Long time.Duration
 	// Gap and Again are kernel.Options'.
 	Gap, Again time.Duration
 }
@@ -45,6 +47,7 @@ type Front struct {
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
 	writing   sync.Mutex // one file at a time
+	news      *newsroom
 
 	mu      sync.Mutex
 	kernels map[string]*kernel.Kernel
@@ -59,7 +62,7 @@ func New(o Options) (*Front, error) {
 		return nil, fmt.Errorf("a front needs a token, and a base that begins and ends with a slash, not %q", o.Upstream.Base)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		kernels: map[string]*kernel.Kernel{}, paths: map[string]string{}, shared: map[string]bool{}}
+		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string]string{}, shared: map[string]bool{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))
@@ -161,7 +164,7 @@ func (f *Front) kernel(id string) (*kernel.Kernel, error) {
 		return nil, fmt.Errorf("the program is ending")
 	}
 	k, err := kernel.Open(id, kernel.Options{
-		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Left: f.upstream.Left != nil && f.upstream.Left(id), Logf: f.Logf, Finished: f.finished, Gap: f.Gap, Again: f.Again,
+		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Left: f.upstream.Left != nil && f.upstream.Left(id), Logf: f.Logf, Finished: f.finished, Long: f.Long, Gap: f.Gap, Again: f.Again,
 		Dial: func(ctx context.Context, session string) (*websocketConn, *http.Response, error) {
 			return f.dialKernel(ctx, id, session)
 		},

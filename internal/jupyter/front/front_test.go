@@ -2,6 +2,7 @@ package front
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -360,6 +361,73 @@ func TestConnectedAnew(t *testing.T) {
 	page.until("idle")
 	if _, body := get(t, at, "api/contents/dir/x.ipynb"); !strings.Contains(string(body), "connected to the kernel again here") || strings.Count(string(body), "before") != 1 {
 		t.Errorf("the notebook has %s", body)
+	}
+}
+
+// news asks for the cells that ended after the Nth, as the program's own command does.
+func news(t *testing.T, at string, n int) (all News) {
+	t.Helper()
+	_, body := get(t, at, fmt.Sprint("keyway/news?after=", n))
+	if err := json.Unmarshal(body, &all); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	return all
+}
+
+// TestNews tells once of a cell that ended while nobody was there.
+func TestNews(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	front, at := f.before(dir)
+	page := dial(t, at, "one")
+	page.execute("a")
+	m := f.ask()
+	_ = page.conn.Close()
+	eventually(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	f.run(m, "hello\n")
+	if got := news(t, at, 0); got.Last != 1 || len(got.All) != 1 || got.All[0].Result != "finished" || got.All[0].Notebook != "dir/x.ipynb" { // waits for it
+		t.Errorf("nobody was there: %+v", got)
+	}
+	for _, n := range []int{-1, 99} {
+		if got := news(t, at, n); got.Last != 1 || len(got.All) != 0 {
+			t.Errorf("after %d: %+v", n, got)
+		}
+	}
+	front.Close()
+	_, at = f.before(dir)
+	if got := news(t, at, 0); got.Last != 1 || len(got.All) != 1 {
+		t.Errorf("after a restart: %+v", got)
+	}
+}
+
+// TestCellsAlikeAreWrittenInTurn writes the file after each of two cells of one source:
+// each has its own outputs.
+func TestCellsAlikeAreWrittenInTurn(t *testing.T) {
+	f := newFake(t)
+	cell := func() any {
+		return map[string]any{"cell_type": "code", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}
+	}
+	f.doc = document{"nbformat": 4, "cells": []any{cell(), cell()}}
+	front, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("")
+	first := f.ask()
+	page.execute("")
+	second := f.ask()
+	_ = page.conn.Close()
+	eventually(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	file := func() string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		text, _ := json.Marshal(f.doc["cells"])
+		return string(text)
+	}
+	f.run(first, "one\n")
+	eventually(t, "the first in the file", func() bool { return strings.Contains(file(), `one\n`) })
+	f.run(second, "two\n")
+	eventually(t, "the second in the file", func() bool { return strings.Contains(file(), `two\n`) })
+	if got := file(); !strings.Contains(got, `one\n`) || strings.Index(got, `one\n`) > strings.Index(got, `two\n`) {
+		t.Errorf("the file has %s", got)
 	}
 }
 

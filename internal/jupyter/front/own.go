@@ -21,6 +21,7 @@ type KernelStatus struct {
 // own serves what pages and keyway itself ask of this program:
 //
 //	GET  keyway/kernels                                kernels and their notebooks
+//	GET  keyway/news?after=N                           cells that nobody saw end, after the Nth
 //	GET  keyway/executions?kernel=ID                   executions that go on
 //	POST keyway/resume?kernel=ID&session=S&execution=E show one to a session again
 func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
@@ -28,6 +29,8 @@ func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
 	switch {
 	case what == "kernels" && r.Method == http.MethodGet:
 		writeJSON(w, f.status(r))
+	case what == "news" && r.Method == http.MethodGet:
+		f.serveNews(w, r)
 	case k == nil:
 		http.NotFound(w, r)
 	case what == "executions" && r.Method == http.MethodGet:

@@ -22,6 +22,20 @@ type Execution struct {
 	Count   int               // the number of the prompt; 0 as long as it waits in the queue
 	Began   time.Time
 
+	State
+	Mark Mark // of what was written last
+
+	From, To time.Time // when it ran, by the kernel's clock; zero if that has not said
+
+	j      *Journal
+	number int
+	kernel string // the kernel's session
+	header []byte // of the request, the parent of its messages
+	onDisk
+}
+
+// State is how far an execution is.
+type State struct {
 	Running bool // the kernel has begun
 	Replied bool // there is an execute_reply
 	Idle    bool // the kernel has ended it
@@ -30,13 +44,7 @@ type Execution struct {
 	Asking  bool // input() waits for an answer
 	Failed  bool // the reply tells of an error
 	Sent    bool // the request was sent whole
-	Mark    Mark // of what was written last
-
-	j      *Journal
-	number int
-	kernel string // the kernel's session
-	header []byte // of the request, the parent of its messages
-	onDisk
+	Told    bool // somebody knows of the end
 }
 
 // onDisk is what an execution has in files, and what waits to be written there.
@@ -126,12 +134,23 @@ func (e *Execution) Answered() error { e.Asking = false; return e.addNow(record{
 
 // End notes that the kernel was restarted or has died.
 func (e *Execution) End() error {
-	e.Ended, e.over = true, true
+	e.Ended, e.over, e.To = true, true, time.Now()
 	return e.addNow(record{ended, nil})
 }
 
 // WasSent notes that the request was sent whole.
 func (e *Execution) WasSent() error { e.Sent = true; return e.addNow(record{sent, nil}) }
+
+// WasTold notes that somebody knows of the end.
+func (e *Execution) WasTold() error { e.Told = true; return e.addNow(record{told, nil}) }
+
+// Took is how long the kernel has worked on it; 0 if that is not known.
+func (e *Execution) Took() time.Duration {
+	if e.From.IsZero() || e.To.IsZero() {
+		return 0
+	}
+	return max(e.To.Sub(e.From), 0)
+}
 
 // Restarted notes that the connection was made anew under the execution.
 func (e *Execution) Restarted() error { return e.addNow(record{restarted, nil}) }
@@ -183,7 +202,7 @@ func (e *Execution) take(r record, m wire.Message) bool {
 			Count int `json:"execution_count"`
 		}
 		_ = json.Unmarshal(m.Content, &c) // 0 shows no number
-		e.Count, e.Running = c.Count, true
+		e.Count, e.Running, e.From = c.Count, true, m.Date()
 	case reply:
 		var c struct {
 			Status string `json:"status"`
@@ -191,7 +210,7 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		_ = json.Unmarshal(m.Content, &c)
 		e.Replied, e.Failed = true, c.Status == "error"
 	case idle:
-		e.Idle, e.Asking = true, false
+		e.Idle, e.Asking, e.To = true, false, m.Date()
 	case prompt:
 		e.Asking = true
 	case answered:
@@ -202,6 +221,8 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		e.Written = r.kind == written
 	case sent:
 		e.Sent = true
+	case told:
+		e.Told = true
 	case commit:
 		e.Mark = r.mark()
 	}
@@ -345,7 +366,7 @@ func (e *Execution) load(index int) error {
 		switch r.kind {
 		case stream, gap, output, restarted:
 			return nil
-		case answered, ended, written, overwritten, sent, commit:
+		case answered, ended, written, overwritten, sent, told, commit:
 			e.take(r, wire.Message{})
 			return nil
 		}

@@ -29,6 +29,7 @@ const (
 	restarted   kind = 'T' // the connection was made anew here
 	gap         kind = 'G' // so many bytes are left out here, as a uvarint
 	sent        kind = 'D' // the request was sent whole
+	told        kind = 'L' // somebody knows of the end
 	commit      kind = 'C' // a Mark: the records before it were written with what it is of
 )
 

@@ -20,7 +20,6 @@ import (
 
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/wire"
-	"keyway/internal/sleep"
 )
 
 const (
@@ -42,9 +41,11 @@ type Options struct {
 	// fails, the response may be nil.
 	Dial func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error)
 	Logf func(format string, args ...any)
-	// Finished is called when an execution ends and no client is connected, and for
-	// each such execution when Open finds it. It may call the kernel's methods.
+	// Finished is called when executions end, unless they were short and a client is
+	// connected; and by Open if it finds such. It may call the kernel's methods.
 	Finished func(*Kernel)
+	// Long is what is not short.
+	Long time.Duration
 
 	// Gap is between the first message to a new session and the replay, and Again is
 	// when both are repeated: editors that resume a cell take the first message as the
@@ -94,7 +95,7 @@ func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
 			k.unsent = append(k.unsent, e.ID)
 		}
 	}
-	if slices.ContainsFunc(j.Executions(), unwritten) {
+	if slices.ContainsFunc(j.Executions(), func(e *journal.Execution) bool { return unwritten(e) || e.Finished() && !e.Told && e.Took() >= o.Long }) {
 		k.tellFinished()
 	}
 	k.work.Go(func() {
@@ -133,229 +134,6 @@ func (k *Kernel) shut() {
 	}
 }
 
-// run connects until the kernel is gone, and reports whether it is.
-func (k *Kernel) run(ctx context.Context) bool {
-	pause := 200 * time.Millisecond
-	for {
-		conn, resp, err := k.options.Dial(ctx, "keyway-"+k.ID)
-		switch {
-		case err == nil:
-			pause = 200 * time.Millisecond
-			k.carry(ctx, conn)
-		case resp != nil && resp.StatusCode == http.StatusNotFound:
-			k.options.Logf("kernel %s is gone", k.ID)
-			return true
-		case ctx.Err() == nil:
-			k.options.Logf("kernel %s: %v", k.ID, err)
-		}
-		if sleep.For(ctx, pause) != nil {
-			return false
-		}
-		pause = min(2*pause, maxRedial)
-	}
-}
-
-// carry moves messages both ways until the connection ends.
-func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
-	protocol := protocolOf(conn)
-	conn.SetReadLimit(wire.MaxMessage)
-	source, _ := conn.NetConn().(feed)
-	again := k.connected(source)
-	ctx, cancel := context.WithCancel(ctx)
-	var sender sync.WaitGroup
-	sender.Go(func() { k.send(ctx, conn, protocol) })
-	stop := context.AfterFunc(ctx, func() {
-		_ = conn.Close()
-		k.mu.Lock()
-		k.wake.Broadcast()
-		k.mu.Unlock()
-	})
-	defer func() { cancel(); stop(); _ = conn.Close(); k.broadcast(); sender.Wait() }()
-	var batch []wire.Message
-	decoder := wire.Decoder{Protocol: protocol}
-	for pace := (pace{}); ; {
-		m, err := read(conn, &decoder)
-		var bad *badMessage
-		switch {
-		case errors.As(err, &bad):
-			k.options.Logf("kernel %s sent %v", k.ID, err)
-		case err == nil:
-			batch = append(batch, m)
-		}
-		if err == nil && source != nil && source.More() && len(batch) < maxBatch {
-			continue
-		}
-		if keepErr := k.keep(batch, source, again); keepErr != nil {
-			err, bad = keepErr, nil
-		}
-		again = false
-		clear(batch)
-		batch = batch[:0]
-		if err != nil && bad == nil {
-			if ctx.Err() == nil {
-				k.options.Logf("kernel %s: the connection ended: %v", k.ID, err)
-			}
-			return
-		}
-		if source != nil {
-			pace.wait(ctx)
-		}
-	}
-}
-
-// keep writes messages down, hands them on, and takes them off the connection.
-func (k *Kernel) keep(batch []wire.Message, source feed, again bool) error {
-	if source == nil {
-		k.fromKernel(batch, journal.Mark{}, false)
-		return nil
-	}
-	mark, err := source.Mark()
-	if err != nil {
-		return err
-	}
-	k.fromKernel(batch, mark, again)
-	return source.Taken()
-}
-
-// connected prepares for a connection. It reports whether the first messages are those
-// that an earlier program has written down, and not taken.
-func (k *Kernel) connected(source feed) (again bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var last string
-	var resumed bool
-	if source != nil {
-		if last, resumed = source.Sent(); resumed {
-			again = k.known(source)
-			k.resend(last)
-		}
-	}
-	k.unsent = nil
-	for _, e := range k.journal.Executions() {
-		if e.Running && !e.Finished() && !resumed {
-			k.report(e.Restarted())
-			k.showAgain(e)
-		}
-	}
-	return again
-}
-
-// showAgain shows an execution to its owners from its beginning. The caller holds mu.
-func (k *Kernel) showAgain(e *journal.Execution) {
-	k.seq++
-	k.last[e.ID] = k.seq
-	for c := range k.clients {
-		if k.owns(e, c) {
-			c.add(item{replay: e.ID})
-		}
-	}
-}
-
-func (k *Kernel) known(source feed) bool {
-	again, err := source.Known(k.journal.Marks())
-	if err != nil {
-		k.options.Logf("kernel %s: %v", k.ID, err)
-	}
-	return again
-}
-
-// resend puts the requests that an earlier program has written down and not sent before
-// those of now. last is the one that it has sent last. The caller holds mu.
-func (k *Kernel) resend(last string) {
-	var all []wire.Message
-	for _, id := range k.unsent {
-		e := k.journal.Find(id)
-		if e == nil || id == last {
-			continue
-		}
-		m, err := e.Request()
-		if err != nil {
-			k.options.Logf("kernel %s: a request cannot be read: %v", k.ID, err)
-			continue
-		}
-		all = append(all, m)
-		k.waiting += m.Size()
-	}
-	k.outgoing = append(all, k.outgoing...)
-}
-
-// feed is a connection on which messages stay until they are written down.
-type feed interface {
-	// More reports whether another message can be read without waiting.
-	More() bool
-	// Mark is of the messages that were read and are not taken.
-	Mark() (journal.Mark, error)
-	// Taken says that all messages that were read are written down.
-	Taken() error
-	// Sending says which request the next message is.
-	Sending(id string)
-	// Sent is the last request that an earlier program has sent whole on this
-	// connection. resumed reports whether there was one.
-	Sent() (id string, resumed bool)
-	// Known looks for what one of the marks is of at the beginning of what is read. If
-	// it is found, the first messages, up to More's no, are that.
-	Known([]journal.Mark) (bool, error)
-}
-
-// maxBatch bounds how many messages are written down together.
-const maxBatch = 256
-
-// pace lets messages that come fast come together: each time that the program wakes up
-// costs more than a message does.
-type pace struct{ last time.Time }
-
-const (
-	// fast is how close on each other messages come for it.
-	fast = 10 * time.Millisecond
-	// nap is how long at most a message waits then.
-	nap = 4 * time.Millisecond
-)
-
-func (p *pace) wait(ctx context.Context) {
-	now := time.Now()
-	if since := now.Sub(p.last); since < fast && ctx.Err() == nil {
-		time.Sleep(nap)
-		now = now.Add(nap)
-	}
-	p.last = now
-}
-
-func (k *Kernel) broadcast() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.wake.Broadcast()
-}
-
-// send writes what waits for the kernel. What could not be written waits for the next
-// connection, which may speak the other protocol.
-func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.Protocol) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for {
-		for len(k.outgoing) == 0 && ctx.Err() == nil {
-			k.wake.Wait()
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		m := k.outgoing[0]
-		k.mu.Unlock()
-		if to, ok := conn.NetConn().(feed); ok {
-			to.Sending(m.Head.ID)
-		}
-		err := write(conn, protocol, m)
-		k.mu.Lock()
-		if err != nil {
-			_ = conn.Close() // ends the reader, too
-			return
-		}
-		if e := k.journal.Find(m.Head.ID); e != nil && !k.closed {
-			k.report(e.WasSent())
-		}
-		k.outgoing, k.waiting = k.outgoing[1:], k.waiting-m.Size()
-	}
-}
-
 // fromKernel writes messages down and hands them on. The mark is of all of them. again
 // says that those of executions with this mark are written down already.
 func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool) {
@@ -371,7 +149,7 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
 			was := e.Finished()
 			errs = append(errs, e.Queue(m))
-			finished = finished || !was && e.Finished()
+			finished = finished || !was && e.Finished() && (len(k.clients) == 0 || e.Took() >= k.options.Long)
 		}
 	}
 	k.report(errors.Join(append(errs, k.journal.Flush(mark))...))
@@ -381,7 +159,7 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 			k.handOn(m)
 		}
 	}
-	if finished && len(k.clients) == 0 {
+	if finished {
 		k.tellFinished()
 	}
 }
@@ -458,7 +236,13 @@ func (k *Kernel) endAll() (some bool) {
 func (k *Kernel) Restarted() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.endAll() && len(k.clients) == 0 {
+	some := k.endAll()
+	for _, e := range k.journal.Executions() {
+		if e.Ended && !e.Told {
+			k.report(e.WasTold()) // whoever has asked for the restart knows
+		}
+	}
+	if some && len(k.clients) == 0 {
 		k.tellFinished()
 	}
 }

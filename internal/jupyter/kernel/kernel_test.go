@@ -2,9 +2,11 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,4 +98,55 @@ func TestRequestsNotSent(t *testing.T) {
 		}
 		k.Close()
 	}
+}
+
+// TestUntold returns cells that took long and whose end no client has confirmed, once.
+func TestUntold(t *testing.T) {
+	k, err := Open("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}, Long: time.Minute,
+		Dial: func(ctx context.Context, _ string) (*websocket.Conn, *http.Response, error) {
+			<-ctx.Done()
+			return nil, nil, ctx.Err()
+		}}, func(*Kernel) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	run := func(took time.Duration, status string) {
+		request := ask("code")
+		if !k.toKernel(&client{}, request) {
+			t.Fatal("refused")
+		}
+		say := func(channel, kind string, at time.Time, content any) {
+			m := wire.New("kernel", request.Header, channel, kind, content)
+			m.Header = fmt.Appendf(nil, `{"msg_id":%q,"session":"kernel","msg_type":%q,"date":%q}`, m.Head.ID, kind, at.Format(time.RFC3339Nano))
+			k.fromKernel([]wire.Message{m}, journal.Mark{}, false)
+		}
+		say("iopub", "execute_input", began, map[string]any{"execution_count": 1})
+		say("shell", "execute_reply", began, map[string]any{"status": status})
+		say("iopub", "status", began.Add(took), map[string]string{"execution_state": "idle"})
+	}
+	untold := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, n := range k.Untold(time.Minute) {
+			got = append(got, fmt.Sprint(n.Result, " ", n.Seconds))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("untold are %q, not %q", got, want)
+		}
+	}
+	run(59*time.Second, "ok")
+	untold()
+	run(2*time.Minute, "ok")
+	run(time.Minute, "error")
+	untold("finished 120", "failed 60")
+	untold()
+	run(time.Hour, "ok")
+	k.mu.Lock()
+	k.receipt("page", k.seq)
+	k.mu.Unlock()
+	untold()
+	run(-time.Hour, "ok") // a clock that was set
+	untold()
 }

@@ -79,11 +79,14 @@ func (k *Kernel) Runs() []notebook.Run {
 	return k.runs(func(e *journal.Execution) bool { return e.Running })
 }
 
-// RunsFinished returns the runs that have ended and are in no file, to be put into a
-// notebook that is to be written, without marks.
+// RunsFinished are what has ended and is in no file, to be put into a notebook that is
+// to be written, without marks; and the others without outputs, which have cells, too.
 func (k *Kernel) RunsFinished() []notebook.Run {
-	runs := k.runs(unwritten)
+	runs := k.runs(func(e *journal.Execution) bool { return e.Running })
 	for i := range runs {
+		if !runs[i].Done {
+			runs[i].Outputs = nil
+		}
 		runs[i].Done = false
 	}
 	return runs

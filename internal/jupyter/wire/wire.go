@@ -75,6 +75,17 @@ func (m Message) Size() int {
 	return n
 }
 
+// Date is when the message was made, by the clock of whoever made it; zero if the header
+// does not say.
+func (m Message) Date() time.Time {
+	var h struct {
+		Date string `json:"date"`
+	}
+	_ = json.Unmarshal(m.Header, &h) // zero
+	t, _ := time.Parse(time.RFC3339Nano, h.Date)
+	return t
+}
+
 // Decoder reads messages that come one after the other. Those of one execution have the
 // same parent header, which it reads once.
 type Decoder struct {

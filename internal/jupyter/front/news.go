@@ -1,0 +1,110 @@
+package front
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"keyway/internal/jupyter/kernel"
+	"keyway/internal/keyway"
+)
+
+// News are the cells that have ended while nobody was there, for whoever asks later.
+type News struct {
+	Last int64         `json:"last"` // the number of the latest
+	All  []kernel.News `json:"news"` // up to that one
+}
+
+const (
+	// maxNews bounds how many are kept for somebody who has not asked.
+	maxNews = 100
+	// newsTime bounds how long a question waits: a client that is gone is noticed then.
+	newsTime = 5 * time.Minute
+)
+
+// newsroom keeps them in a file.
+type newsroom struct {
+	path string
+
+	mu    sync.Mutex
+	news  News
+	added chan struct{} // closed when there are more
+}
+
+func openNews(path string) *newsroom {
+	n := &newsroom{path: path, added: make(chan struct{})}
+	if data, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(data, &n.news) // none, else
+	}
+	return n
+}
+
+func (n *newsroom) add(all []kernel.News) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.news.All = append(n.news.All, all...)
+	n.news.All = n.news.All[max(0, len(n.news.All)-maxNews):]
+	n.news.Last += int64(len(all))
+	close(n.added)
+	n.added = make(chan struct{})
+	data, err := json.Marshal(n.news)
+	if err != nil {
+		return err
+	}
+	return keyway.WriteFile(n.path, data, 0o600)
+}
+
+// after are those since the one with the number; more is closed when there are others.
+func (n *newsroom) after(number int64) (some News, more <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	missed := min(max(n.news.Last-number, 0), int64(len(n.news.All)))
+	return News{n.news.Last, n.news.All[len(n.news.All)-int(missed):]}, n.added
+}
+
+// serveNews answers with what came after a number, and waits for it; at once if the number is
+// none yet.
+func (f *Front) serveNews(w http.ResponseWriter, r *http.Request) {
+	number, err := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	some, more := f.news.after(number)
+	if err != nil || number < 0 || number > some.Last {
+		writeJSON(w, News{Last: some.Last, All: []kernel.News{}})
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), newsTime)
+	defer cancel()
+	for len(some.All) == 0 {
+		select {
+		case <-more:
+			some, more = f.news.after(number)
+		case <-f.ctx.Done():
+			cancel()
+		case <-ctx.Done():
+			some.All = []kernel.News{}
+			writeJSON(w, some)
+			return
+		}
+	}
+	writeJSON(w, some)
+}
+
+// tell has whoever asks know of cells that nobody saw end.
+func (f *Front) tell(k *kernel.Kernel) {
+	all := k.Untold(f.Long)
+	if len(all) == 0 {
+		return
+	}
+	f.mu.Lock()
+	path := f.paths[k.ID]
+	f.mu.Unlock()
+	for i := range all {
+		all[i].Notebook = path
+	}
+	if err := f.news.add(all); err != nil {
+		f.Logf("that cells have ended is not written down: %v", err)
+	}
+}

@@ -1,0 +1,49 @@
+package kernel
+
+import "time"
+
+// News is a cell that has ended and that nobody saw end.
+type News struct {
+	Notebook string  `json:"notebook"` // its path; empty if it has none
+	Result   string  `json:"result"`   // finished, failed or restarted
+	Seconds  float64 `json:"seconds"`  // that it took
+}
+
+// Untold returns the cells that have ended, took so long at least, and of which no client
+// has had all. It returns each once.
+func (k *Kernel) Untold(least time.Duration) (all []News) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil
+	}
+	for _, e := range k.journal.Executions() {
+		if !e.Finished() || !e.Running || e.Told || e.Took() < least {
+			continue
+		}
+		k.report(e.WasTold())
+		if k.arrived(e.ID) {
+			continue
+		}
+		n := News{Result: "finished", Seconds: e.Took().Seconds()}
+		switch {
+		case e.Ended:
+			n.Result = "restarted"
+		case e.Failed:
+			n.Result = "failed"
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// arrived reports whether a client has confirmed all of an execution. The caller holds
+// mu.
+func (k *Kernel) arrived(id string) bool {
+	for _, seq := range k.seen {
+		if seq >= k.last[id] {
+			return true
+		}
+	}
+	return false
+}

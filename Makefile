@@ -103,8 +103,13 @@ demo-pytorch: ## show a training with PyTorch that outlives its bastion, and is 
 	$(GO) run ./test/demo pytorch
 
 .PHONY: demo-picture
-demo-picture: ## record make demo as the animated picture of the README
+demo-picture: ## record make demo and make demo-notebook as the animated pictures of the README
 	$(GO) run ./test/record/picture docs/demo.svg make demo
+	$(GO) run ./test/record/picture docs/demo-notebook.svg make demo-notebook
+
+.PHONY: eight-hours
+eight-hours: ## keep what progress bars of eight hours say: 3,000,000 updates (2 minutes)
+	KEYWAY_EIGHT_HOURS=1 $(GO) test -v -run TestEightHoursOfBars ./internal/jupyter/journal
 
 .PHONY: test
 test: goversion ## run every test (installs what it needs: root on Debian)

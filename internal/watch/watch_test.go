@@ -33,7 +33,10 @@ func TestAJobIsWaitedForAcrossRestarts(t *testing.T) {
 	}
 	waiting := make(chan Job)
 	forever := func(ctx context.Context, j Job) (Report, error) {
-		waiting <- j
+		select {
+		case waiting <- j:
+		case <-ctx.Done(): // it may be asked once more when all ends
+		}
 		<-ctx.Done()
 		return Report{}, ctx.Err()
 	}
@@ -106,7 +109,10 @@ func TestCellsAreWaitedForAcrossRestarts(t *testing.T) {
 		next, end := j, j
 		if next.Seen++; !j.Cells || j.Seen == 1 {
 			if j.Cells {
-				left <- struct{}{}
+				select {
+				case left <- struct{}{}:
+				case <-ctx.Done(): // it may be asked once more when all ends
+				}
 			}
 			<-ctx.Done()
 			return Report{}, ctx.Err()

@@ -383,7 +383,7 @@ func TestNews(t *testing.T) {
 	page.execute("a")
 	m := f.ask()
 	_ = page.conn.Close()
-	eventually(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
 	f.run(m, "hello\n")
 	if got := news(t, at, 0); got.Last != 1 || len(got.All) != 1 || got.All[0].Result != "finished" || got.All[0].Notebook != "dir/x.ipynb" { // waits for it
 		t.Errorf("nobody was there: %+v", got)
@@ -415,7 +415,7 @@ func TestCellsAlikeAreWrittenInTurn(t *testing.T) {
 	page.execute("")
 	second := f.ask()
 	_ = page.conn.Close()
-	eventually(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
 	file := func() string {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -423,9 +423,9 @@ func TestCellsAlikeAreWrittenInTurn(t *testing.T) {
 		return string(text)
 	}
 	f.run(first, "one\n")
-	eventually(t, "the first in the file", func() bool { return strings.Contains(file(), `one\n`) })
+	await.That(t, "the first in the file", func() bool { return strings.Contains(file(), `one\n`) })
 	f.run(second, "two\n")
-	eventually(t, "the second in the file", func() bool { return strings.Contains(file(), `two\n`) })
+	await.That(t, "the second in the file", func() bool { return strings.Contains(file(), `two\n`) })
 	if got := file(); !strings.Contains(got, `one\n`) || strings.Index(got, `one\n`) > strings.Index(got, `two\n`) {
 		t.Errorf("the file has %s", got)
 	}

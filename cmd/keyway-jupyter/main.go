@@ -8,7 +8,7 @@
 //	                                                      start or find the Jupyter server, and serve it
 //	keyway-jupyter where [--wait SECONDS]                 print, as JSON, the socket and the token
 //	keyway-jupyter kernels                                print, as JSON, the kernels and their notebooks
-//	keyway-jupyter news [--after N]                       print, as JSON, the cells that nobody saw end, after the Nth
+//	keyway-jupyter news [N]                              print, as JSON, the cells that nobody saw end, after the Nth
 //	keyway-jupyter version
 //
 // There are two processes. The one that serve starts holds the socket and, if it
@@ -24,6 +24,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -36,7 +37,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 const usage = `usage: keyway-jupyter serve [--lab|--notebook] [--dir DIR] [-- ARG…]
        keyway-jupyter where [--wait SECONDS]
        keyway-jupyter kernels
-       keyway-jupyter news [--after N]
+       keyway-jupyter news [N]
        keyway-jupyter version
 `
 
@@ -128,13 +129,18 @@ func whereCommand(args []string, out, news io.Writer) error {
 
 func newsCommand(args []string, out, news io.Writer) error {
 	f := flag.NewFlagSet("news", flag.ContinueOnError)
-	after := f.Int64("after", -1, "")
-	if err := parse(f, args, false, news); err != nil {
+	if err := parse(f, args, true, news); err != nil {
 		return err
 	}
-	var err error
+	after, err := int64(-1), error(nil)
+	if f.NArg() > 0 {
+		after, err = strconv.ParseInt(f.Arg(0), 10, 64)
+	}
+	if err != nil || f.NArg() > 1 {
+		return &usageError{fmt.Errorf("news takes one number, not %.40q", f.Args())}
+	}
 	for range newsTries { // the program may be started again
-		if err = ask(out, fmt.Sprint("keyway/news?after=", *after), 0); err == nil {
+		if err = ask(out, fmt.Sprint("keyway/news?after=", after), 0); err == nil {
 			return nil
 		}
 		time.Sleep(500 * time.Millisecond)

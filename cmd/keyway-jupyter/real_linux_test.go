@@ -521,7 +521,7 @@ func newsOfCells(t *testing.T, w *world) {
 	a.close()
 	last := int64(0)
 	for found := 0; found == 0; { // each question waits
-		cmd := exec.Command(w.program, "news", "--after", fmt.Sprint(last))
+		cmd := exec.Command(w.program, "news", fmt.Sprint(last))
 		cmd.Env = w.environ
 		out, err := cmd.Output()
 		var got front.News

@@ -20,11 +20,14 @@ func (here *Laptop) TellOfCells(workspace, session keyway.Name) error {
 }
 
 // awaitNews has whichever keyway-jupyter runs wait for cells to end after the Nth, where
-// N is the argument. It prints "gone" where none runs.
-const awaitNews = keeperRuns + `for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" news --after "$1" 2> /dev/null && exit 0; done; echo gone`
+// N is the argument, or says which was the last. It prints "gone" where none runs.
+const awaitNews = keeperRuns + `for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" news $1 2> /dev/null && exit 0; done; echo gone`
 
 func (here *Laptop) awaitCells(ctx context.Context, j watch.Job) (watch.Report, error) {
-	command := "sh -c " + shellQuote(awaitNews) + " sh " + fmt.Sprint(j.Seen)
+	command := "sh -c " + shellQuote(awaitNews) + " sh"
+	if j.Seen >= 0 {
+		command += fmt.Sprint(" ", j.Seen)
+	}
 	out, _, err := here.unattended(ctx, j.Workspace, command, nil)
 	if err != nil {
 		return watch.Report{}, err

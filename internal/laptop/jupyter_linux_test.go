@@ -106,7 +106,7 @@ func TestAwaitNews(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(home, ".cache/keyway/keyway-jupyter-b"), []byte("#!/bin/sh\necho \"$@\"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if got := run(); got != "news --after 7" {
+		if got := run(); got != "news 7" {
 			t.Errorf("%s: %q", shell, got)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -166,6 +167,7 @@ func listContainers(ctx context.Context, place keyway.Place, asJSON bool, stdout
 		return err
 	}
 	list = slices.DeleteFunc(list, func(c keyway.Container) bool { return keyway.ParseContainer(c.Name) != nil }) // no engine has such
+	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
 	if asJSON {
 		return plain.JSON(stdout, list)
 	}

@@ -10,7 +10,7 @@ import (
 
 // adopter is an engine that makes workspaces of containers that somebody else has made.
 type adopter interface {
-	// Containers tells of those that run and are not made as workspaces, by name.
+	// Containers tells of those that run and are not made as workspaces.
 	Containers(ctx context.Context) ([]keyway.Container, error)
 	// Adopt puts a guest beside the first process of a container that runs. NotFound:
 	// there is none of that name or ID. If it fails or ctx ends, nothing is left.

@@ -15,8 +15,8 @@ import (
 )
 
 // beside are the guests in containers that this engine has not made.
-func (e *Engine) beside() beside.Guests {
-	return beside.Guests{Client: e.client, Homes: e.homes, Guest: e.guest, Owner: e.owner}
+func (e *Engine) beside() *beside.Guests {
+	return &beside.Guests{Client: e.client, Homes: e.homes, Guest: e.guest, Owner: e.owner}
 }
 
 // Containers tells of those that run and are no workspaces that were made as such.

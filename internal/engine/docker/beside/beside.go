@@ -28,13 +28,13 @@ type Guests struct {
 }
 
 // in is the container of rec, with the user whose guest it is.
-func (g Guests) in(rec engine.Record) inside.Container {
+func (g *Guests) in(rec engine.Record) inside.Container {
 	return inside.Container{Client: g.Client, ID: rec.Container, User: rec.Spec.User}
 }
 
 // Serve has the guest serve in the container that rec names and people call name, and
 // explains why it does not. The caller holds the workspace's lock.
-func (g Guests) Serve(ctx context.Context, rec engine.Record, name string) (keyway.GuestInfo, error) {
+func (g *Guests) Serve(ctx context.Context, rec engine.Record, name string) (keyway.GuestInfo, error) {
 	info, err := g.put(ctx, rec)
 	if err != nil {
 		return info, g.explain(ctx, rec, name, err)
@@ -43,7 +43,7 @@ func (g Guests) Serve(ctx context.Context, rec engine.Record, name string) (keyw
 }
 
 // Start puts the guest beside the first process again, if it does not live.
-func (g Guests) Start(ctx context.Context, rec engine.Record, name string, st *container.State) error {
+func (g *Guests) Start(ctx context.Context, rec engine.Record, name string, st *container.State) error {
 	if st.Paused || !st.Running {
 		return g.asleep(rec, name, st)
 	}
@@ -56,7 +56,7 @@ func (g Guests) Start(ctx context.Context, rec engine.Record, name string, st *c
 }
 
 // Stop ends the guest and all that people run through it. The container goes on.
-func (g Guests) Stop(ctx context.Context, rec engine.Record, name string, st *container.State, grace time.Duration) error {
+func (g *Guests) Stop(ctx context.Context, rec engine.Record, name string, st *container.State, grace time.Duration) error {
 	switch {
 	case st.Paused:
 		return g.asleep(rec, name, st)
@@ -68,7 +68,7 @@ func (g Guests) Stop(ctx context.Context, rec engine.Record, name string, st *co
 
 // Remove removes the guest, and all that is known of the workspace at the place. The
 // container stays. One that does not run keeps the guest's files, which nothing starts.
-func (g Guests) Remove(ctx context.Context, rec engine.Record, name string, st *container.State) error {
+func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st *container.State) error {
 	switch {
 	case st.Paused:
 		return g.asleep(rec, name, st)
@@ -83,7 +83,7 @@ func (g Guests) Remove(ctx context.Context, rec engine.Record, name string, st *
 // put puts the guest into the container that rec names, starts it and hands it its host
 // key, and returns when it serves. The Record then names the process. A container that
 // was restarted gets the guest anew. The caller holds the name's lock.
-func (g Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, error) {
+func (g *Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, error) {
 	name := rec.Spec.Name
 	key, err := g.Homes.HostKey(name)
 	if err != nil {
@@ -155,7 +155,7 @@ const endSlack = 15 * time.Second
 
 // End ends the guest and all that people run through it, and nothing else of the
 // container. Programs have grace to end by themselves. No guest is none to end.
-func (g Guests) End(ctx context.Context, rec engine.Record, grace time.Duration) error {
+func (g *Guests) End(ctx context.Context, rec engine.Record, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, grace+endSlack)
 	defer cancel()
 	text, err := inside.Archive(inside.File{Path: keyway.GuestHome.GraceFile(), Data: keyway.GraceText(grace)})
@@ -178,7 +178,7 @@ const root = "0:0"
 // Leave ends the guest and removes what it has in the container. Its own user removes
 // what root cannot, where containers' root has no more rights than others. What programs
 // of the container keep from being removed stays; nothing starts it.
-func (g Guests) Leave(ctx context.Context, rec engine.Record) error {
+func (g *Guests) Leave(ctx context.Context, rec engine.Record) error {
 	if err := g.End(ctx, rec, 0); err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (g Guests) Leave(ctx context.Context, rec engine.Record) error {
 // Ended reports whether no guest lives in the container: it was ended, or the container
 // was restarted. The daemon knows the process as long as that lives, unless the daemon
 // itself was restarted meanwhile.
-func (g Guests) Ended(ctx context.Context, rec engine.Record) bool {
+func (g *Guests) Ended(ctx context.Context, rec engine.Record) bool {
 	found, err := g.Client.ExecInspect(ctx, rec.Exec, client.ExecInspectOptions{})
 	if err == nil && found.ContainerID == rec.Container {
 		return !found.Running
@@ -216,7 +216,7 @@ func DoesNotRun(st *container.State) string {
 
 // asleep refuses what needs the container of rec to run: to start or let go on what others
 // have made is theirs.
-func (g Guests) asleep(rec engine.Record, name string, st *container.State) error {
+func (g *Guests) asleep(rec engine.Record, name string, st *container.State) error {
 	verb := "start"
 	if st.Paused {
 		verb = "unpause"
@@ -226,7 +226,7 @@ func (g Guests) asleep(rec engine.Record, name string, st *container.State) erro
 }
 
 // explain is why put has failed, in the user's words.
-func (g Guests) explain(ctx context.Context, rec engine.Record, container string, err error) error {
+func (g *Guests) explain(ctx context.Context, rec engine.Record, container string, err error) error {
 	var said *keyway.Error
 	switch {
 	case ctx.Err() != nil:

@@ -33,7 +33,7 @@ func running(change func(*container.InspectResponse)) container.InspectResponse 
 // TestContainersThatAreRefused has containers of which no workspace can be made, as a
 // daemon describes them: each is refused with a next step, in words that are plain.
 func TestContainersThatAreRefused(t *testing.T) {
-	g := Guests{Client: &daemon.Client{}, Owner: "1000"}
+	g := &Guests{Client: &daemon.Client{}, Owner: "1000"}
 	labels := func(owner, name string) func(*container.InspectResponse) {
 		return func(c *container.InspectResponse) {
 			c.Path, c.Config.Labels = keyway.GuestHome.Program(), map[string]string{inside.LabelOwner: owner, inside.LabelName: name}
@@ -92,8 +92,8 @@ func FuzzClaim(f *testing.F) {
 
 // TestClaimsDiffer: a guest of another user, directory or machine is not one of ours.
 func TestClaimsDiffer(t *testing.T) {
-	mine := Guests{Owner: "1000", Homes: engine.HomesIn("/home/a")}
-	for what, other := range map[string]Guests{
+	mine := &Guests{Owner: "1000", Homes: engine.HomesIn("/home/a")}
+	for what, other := range map[string]*Guests{
 		"another user": {Owner: "1001", Homes: engine.HomesIn("/home/a")}, "another directory": {Owner: "1000", Homes: engine.HomesIn("/home/b")},
 	} {
 		if mine.claim() == other.claim() {
@@ -111,7 +111,7 @@ func TestClaimsDiffer(t *testing.T) {
 
 // TestFailuresAreExplained has a guest that does not come up, in the words of daemons.
 func TestFailuresAreExplained(t *testing.T) {
-	g := Guests{Client: &daemon.Client{}}
+	g := &Guests{Client: &daemon.Client{}}
 	as := engine.Record{Spec: keyway.Spec{Process: keyway.Process{User: "nobody"}}}
 	for said, c := range map[string]struct {
 		rec  engine.Record

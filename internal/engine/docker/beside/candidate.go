@@ -2,10 +2,8 @@ package beside
 
 import (
 	"archive/tar"
-	"cmp"
 	"context"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +18,7 @@ import (
 
 // Claim returns the container of that name or ID, if a guest can be put into it. Until
 // release nobody else of this owner puts one there: two would take it from each other.
-func (g Guests) Claim(ctx context.Context, name string) (c container.InspectResponse, release func(), err error) {
+func (g *Guests) Claim(ctx context.Context, name string) (c container.InspectResponse, release func(), err error) {
 	release = func() {}
 	if found, err := g.Client.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil {
 		lock := keyway.Name("container-" + found.Container.ID[:min(len(found.Container.ID), 32)])
@@ -34,7 +32,7 @@ func (g Guests) Claim(ctx context.Context, name string) (c container.InspectResp
 	return c, release, err
 }
 
-func (g Guests) candidate(ctx context.Context, name string) (container.InspectResponse, error) {
+func (g *Guests) candidate(ctx context.Context, name string) (container.InspectResponse, error) {
 	found, err := g.Client.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
 	if daemon.IsNotFound(err) {
 		return container.InspectResponse{}, keyway.Errorf(keyway.NotFound, "%s has no container %s at this place", g.Client.Known().Title(), name).
@@ -52,7 +50,7 @@ func (g Guests) candidate(ctx context.Context, name string) (container.InspectRe
 
 // refusal is why no guest can be beside the first process of a container that is as the
 // daemon describes it.
-func (g Guests) refusal(c container.InspectResponse) error {
+func (g *Guests) refusal(c container.InspectResponse) error {
 	if c.Config == nil || c.State == nil || c.HostConfig == nil || !keyway.IsContainerID(c.ID) {
 		return keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
 	}
@@ -76,7 +74,7 @@ func (g Guests) refusal(c container.InspectResponse) error {
 
 // isWorkspace refuses a container whose first process is a guest. Its labels only help to
 // say whose that is.
-func (g Guests) isWorkspace(c container.InspectResponse) error {
+func (g *Guests) isWorkspace(c container.InspectResponse) error {
 	name, err := keyway.ParseName(c.Config.Labels[inside.LabelName])
 	if err == nil && c.Config.Labels[inside.LabelOwner] == g.Owner {
 		return keyway.Errorf(keyway.NameTaken, "the container %s is the workspace %s already", NameOf(c), name).Advise(keyway.IsWorkspace, string(name))
@@ -110,11 +108,11 @@ const claimPath = string(keyway.GuestHome) + "/owner"
 // maxClaim bounds that file in bytes.
 const maxClaim = 256
 
-func (g Guests) claim() string { return g.Owner + " " + g.Homes.Mark() + "\n" }
+func (g *Guests) claim() string { return g.Owner + " " + g.Homes.Mark() + "\n" }
 
 // untaken refuses a container that has a guest, or anything else where one would be. What
 // a guest of this owner has left there that is in no Record goes.
-func (g Guests) untaken(ctx context.Context, c container.InspectResponse) error {
+func (g *Guests) untaken(ctx context.Context, c container.InspectResponse) error {
 	if name, ok := g.taken()[c.ID]; ok {
 		return keyway.Errorf(keyway.NameTaken, "the container %s is the workspace %s already", NameOf(c), name).Advise(keyway.IsWorkspace, string(name))
 	}
@@ -134,14 +132,14 @@ func (g Guests) untaken(ctx context.Context, c container.InspectResponse) error 
 }
 
 // isFree reports whether there is nothing where a guest would be.
-func (g Guests) isFree(ctx context.Context, id string) bool {
+func (g *Guests) isFree(ctx context.Context, id string) bool {
 	_, err := g.Client.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: string(keyway.GuestHome)})
 	return daemon.IsNotFound(err)
 }
 
 // leaveRest removes what a guest of this owner has left in a container, and that guest if
 // it lives. The program to do so may be gone.
-func (g Guests) leaveRest(ctx context.Context, id string) error {
+func (g *Guests) leaveRest(ctx context.Context, id string) error {
 	rec := engine.Record{Container: id, Spec: keyway.Spec{Process: keyway.Process{User: root}}}
 	archive, err := inside.HomeArchive(g.Guest, nil)
 	if err == nil {
@@ -154,7 +152,7 @@ func (g Guests) leaveRest(ctx context.Context, id string) error {
 }
 
 // claimIn is what the file in the container says; empty where there is none.
-func (g Guests) claimIn(ctx context.Context, id string) string {
+func (g *Guests) claimIn(ctx context.Context, id string) string {
 	found, err := g.Client.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: claimPath})
 	if err != nil {
 		return ""
@@ -178,7 +176,7 @@ func readClaim(archive io.Reader) string {
 }
 
 // taken are the workspaces of this owner in containers, by the containers' IDs.
-func (g Guests) taken() map[string]keyway.Name {
+func (g *Guests) taken() map[string]keyway.Name {
 	taken := map[string]keyway.Name{}
 	names, _ := g.Homes.Names() // those that can be read
 	for _, name := range names {
@@ -192,8 +190,8 @@ func (g Guests) taken() map[string]keyway.Name {
 // maxListed bounds how many containers are told of.
 const maxListed = 1 << 12
 
-// List tells of the containers that run and are not made as workspaces, by name.
-func (g Guests) List(ctx context.Context) ([]keyway.Container, error) {
+// List tells of the containers that run and are not made as workspaces.
+func (g *Guests) List(ctx context.Context) ([]keyway.Container, error) {
 	found, err := g.Client.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {
 		return nil, g.Client.Explain(ctx, err)
@@ -208,6 +206,5 @@ func (g Guests) List(ctx context.Context) ([]keyway.Container, error) {
 			Created: time.Unix(c.Created, 0).UTC(), Workspace: taken[c.ID],
 		})
 	}
-	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
 }

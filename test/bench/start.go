@@ -43,13 +43,10 @@ var sizeSection = section{
 	name:  "size",
 	title: "The programs",
 	measure: func(ctx context.Context, b *bench) (string, error) {
-		keyway, guest, err := releaseSizes(ctx)
-		if err != nil {
+		var t targets
+		if err := releaseSizes(ctx, &t); err != nil {
 			return "", err
 		}
-		var t targets
-		t.add(fmt.Sprintf("`keyway` ≤ %d MB", targetKeyway/1_000_000), fmt.Sprintf("%.1f MB", mb(keyway)), keyway <= targetKeyway)
-		t.add(fmt.Sprintf("`keyway-guest` ≤ %d MB", targetGuest/1_000_000), fmt.Sprintf("%.1f MB", mb(guest)), guest <= targetGuest)
 		return t.String(), nil
 	},
 }
@@ -58,8 +55,6 @@ var sizeSection = section{
 const (
 	targetUp     = 150 * time.Millisecond // more than docker run
 	targetMemory = 12_000_000
-	targetKeyway = 30_000_000
-	targetGuest  = 6_000_000
 )
 
 // starts compares keyway up with docker run of the same image, on the GPU
@@ -115,18 +110,33 @@ func procField(pid int, file, field string) (int64, error) {
 	return kib << 10, err
 }
 
-// releaseSizes are the sizes in bytes of the programs as a release has them: a
-// keyway that carries nodes and guests for two architectures.
-func releaseSizes(ctx context.Context) (keyway, guest int64, err error) {
+// releaseSizes compares the programs of a release with their limits in the Makefile.
+func releaseSizes(ctx context.Context, t *targets) error {
 	platform := "linux-" + runtime.GOARCH
 	root, err := lab.Make(ctx, "release-"+platform)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	k, err1 := os.Stat(filepath.Join(root, "dist", "keyway-"+platform))
-	g, err2 := os.Stat(filepath.Join(root, "dist", "guest-"+platform))
-	if err := errors.Join(err1, err2); err != nil {
-		return 0, 0, err
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		return err
 	}
-	return k.Size(), g.Size(), nil
+	for _, p := range []struct{ program, file, limit string }{
+		{"keyway", "keyway", "MAX_KEYWAY"},
+		{"keyway-node", "node", "MAX_NODE"},
+		{"keyway-guest", "guest", "MAX_GUEST"},
+		{"keyway-jupyter", "jupyter", "MAX_JUPYTER"},
+	} {
+		m := regexp.MustCompile(`(?m)^` + p.limit + `\s*=\s*(\d+)$`).FindSubmatch(makefile)
+		if m == nil {
+			return fmt.Errorf("the Makefile has no %s", p.limit)
+		}
+		limit, err1 := strconv.ParseInt(string(m[1]), 10, 64)
+		info, err2 := os.Stat(filepath.Join(root, "dist", p.file+"-"+platform))
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		t.add(fmt.Sprintf("`%s` ≤ %.1f MB", p.program, mb(limit)), fmt.Sprintf("%.2f MB", mb(info.Size())), info.Size() <= limit)
+	}
+	return nil
 }

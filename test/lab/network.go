@@ -50,8 +50,14 @@ const slowDevice = "slow"
 // loses neither bandwidth nor packets. The function it returns takes the line
 // away again.
 func (l *Lab) Delay(a, b *Host, oneWay time.Duration) (remove func() error, err error) {
+	return l.DelayTraced(a, b, oneWay, "")
+}
+
+// DelayTraced is Delay, and appends a line to a file for each TCP segment with data: 0
+// from a or 1 from b, and its bytes of data.
+func (l *Lab) DelayTraced(a, b *Host, oneWay time.Duration, trace string) (remove func() error, err error) {
 	device := slowDevice + "-" + b.Name
-	c, err := json.Marshal(config.Delay{PIDs: [2]int{a.pid, b.pid}, Device: device, OneWay: oneWay})
+	c, err := json.Marshal(config.Delay{PIDs: [2]int{a.pid, b.pid}, Device: device, OneWay: oneWay, Trace: trace})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,9 +44,22 @@ func runDelay(args []string) error {
 		}
 		ends[i] = f
 	}
+	var trace *os.File
+	if c.Trace != "" {
+		f, err := os.OpenFile(c.Trace, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		trace = f
+	}
 	// Both end with the process.
-	go carry(ends[1], ends[0], c.OneWay)
-	go carry(ends[0], ends[1], c.OneWay)
+	for from := range ends {
+		go carry(ends[1-from], ends[from], c.OneWay, func(p []byte) {
+			if n := tcpData(p); trace != nil && n > 0 {
+				fmt.Fprintln(trace, from, n) // one write, to the end
+			}
+		})
+	}
 	fmt.Println("ready")
 	untilEOF()
 	return nil
@@ -105,8 +119,23 @@ type packet struct {
 	data []byte
 }
 
-// carry moves packets from src to dst, each oneWay after it came.
-func carry(dst, src *os.File, oneWay time.Duration) {
+// tcpData is how many bytes of data a packet, with its offload header, has if it is a TCP
+// segment over IPv4.
+func tcpData(p []byte) int {
+	const offload, tcp = 10, 6
+	p = p[min(offload, len(p)):]
+	if len(p) < 40 || p[0]>>4 != 4 || p[9] != tcp {
+		return 0
+	}
+	ip := int(p[0]&15) * 4
+	if len(p) < ip+20 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(p[2:])) - ip - int(p[ip+12]>>4)*4
+}
+
+// carry moves packets from src to dst, each oneWay after it came, and shows each to see.
+func carry(dst, src *os.File, oneWay time.Duration, see func([]byte)) {
 	line := make(chan packet, maxQueued)
 	go deliver(dst, line)
 	buf := make([]byte, maxPacket)
@@ -116,6 +145,7 @@ func carry(dst, src *os.File, oneWay time.Duration) {
 			close(line)
 			return
 		}
+		see(buf[:n])
 		select {
 		case line <- packet{time.Now().Add(oneWay), append([]byte(nil), buf[:n]...)}:
 		default:

@@ -23,4 +23,7 @@ type Delay struct {
 	PIDs   [2]int
 	Device string // the name of the network device at both ends
 	OneWay time.Duration
+	// Trace is a file that gets a line for each TCP segment with data: the index in PIDs
+	// of the host that sent it, and its bytes of data. Empty: none.
+	Trace string `json:",omitempty"`
 }

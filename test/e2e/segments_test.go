@@ -1,0 +1,94 @@
+//go:build linux
+
+package e2e
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/test/lab"
+)
+
+// segments are the TCP segments with data that a slow line has carried, by who sent them.
+type segments struct {
+	t    *testing.T
+	file string
+}
+
+// since are how many there are of the laptop's and of the bastion's beyond those before.
+func (s segments) since(before [2]int) (more [2]int) {
+	s.t.Helper()
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		more[line[0]-'0']++
+	}
+	return [2]int{more[0] - before[0], more[1] - before[1]}
+}
+
+// settled waits until nothing has come for a while, and counts.
+func (s segments) settled() (all [2]int) {
+	s.t.Helper()
+	for {
+		next := s.since([2]int{})
+		if next == all {
+			return all
+		}
+		all = next
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+// A keystroke is one segment to the workspace, and its echo one back: nothing is held for
+// what does not come, and nothing is cut in two.
+func TestSegments(t *testing.T) {
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "ssh", "train", "true")
+	line := segments{t, filepath.Join(t.TempDir(), "segments")}
+	remove, err := w.DelayTraced(w.Laptop, w.Bastion, 20*time.Millisecond, line.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remove()
+	cmd := w.Laptop.Command("ssh", "-tt", "train", "stty raw -echo; echo ready; exec cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	read := func(want string) {
+		t.Helper()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(out, got); err != nil || string(got) != want {
+			t.Fatalf("%q came, %v, not %q", got, err, want)
+		}
+	}
+	read("ready\n")
+	for _, key := range strings.Split("abcde", "") {
+		before := line.settled()
+		if _, err := io.WriteString(in, key); err != nil {
+			t.Fatal(err)
+		}
+		read(key)
+		// The acknowledgement of the echo may have left by now.
+		if now := line.since(before); now[0] > 2 || now[1] != 1 {
+			t.Errorf("%s and its echo are %v segments", key, now)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"keyway/internal/keyway"
 	"keyway/internal/pin"
 	"keyway/test/lab"
 	"keyway/test/lab/run"
@@ -72,5 +73,8 @@ env | grep -v '^\(SSH_\|KEYWAY_\|HOSTNAME\|SHLVL\|_=\)' | sort; cat /content; df
 	}
 	if r := ben.inProject("keyway", "drift", "--ignore", "tag"); r.Code != 0 {
 		t.Errorf("drift of the second: %s", r)
+	}
+	if d := ben.drift(t, keyway.ExitCode(keyway.Errorf(keyway.Drifted, ""))); len(d) != 1 || d[0].Field != "tag" || d[0].Where != "the registry" {
+		t.Errorf("a tag that has moved: %+v", d)
 	}
 }

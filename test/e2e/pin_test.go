@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"keyway/internal/keyway"
@@ -18,6 +19,7 @@ const pinTemplate = `services:
   env:
     image: proj:1
     user: "0"
+    gpus: [{count: 1}]
     shm_size: 64mb
     volumes: ["/srv/data:/mnt/data:ro"]
     environment: {SEED: "17"}
@@ -32,31 +34,28 @@ echo 'x = 1' >/usr/local/lib/tool.py
 printf 'Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\n\n' >/var/lib/dpkg/status
 `
 
-// smi is a driver that tells of one GPU, as the file /tmp/model names it.
-const smi = `#!/bin/sh
-[ "$*" = "-q -x" ] || exit 2
-cat <<END
-<?xml version="1.0" ?>
-<nvidia_smi_log><driver_version>$(cat /srv/driver)</driver_version><cuda_version>12.4</cuda_version><attached_gpus>1</attached_gpus>
-<gpu id="0"><product_name>NVIDIA Lab</product_name><uuid>GPU-lab-0</uuid><minor_number>0</minor_number><processes></processes></gpu></nvidia_smi_log>
-END
-`
+// pinned is a lab whose laptop has that template, and the place its image and GPUs.
+type pinned struct {
+	*world
+	smi *lab.FakeSMI
+}
 
-// pinWorld is a lab whose laptop has that template, and the place its image.
-func pinWorld(t *testing.T) *world {
+func pinWorld(t *testing.T) pinned {
 	t.Helper()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	smi, err := w.AddGPUs(3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, argv := range [][]string{{"keyway", "init", "--yes"}, {"keyway", "unlock"}, {"mkdir", "/root/proj"}} {
 		w.must(t, argv...)
 	}
 	w.write(t, "/root/proj/keyway.yaml", pinTemplate)
-	for path, text := range map[string]string{"/srv/data/set": "data", "/srv/driver": "550.54.14", "/usr/local/bin/nvidia-smi": smi} {
-		if err := w.GPU.WriteFile(path, text, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := w.GPU.WriteFile("/srv/data/set", "data", 0o644); err != nil {
+		t.Fatal(err)
 	}
 	w.image(t, "proj:1", plantPackages)
-	return w
+	return pinned{w, smi}
 }
 
 // image makes an image of Base with what a script does in it.
@@ -132,13 +131,7 @@ func TestDrift(t *testing.T) {
 	site := "/usr/local/lib/python3.99/site-packages"
 	inside("pip", "pip", "numpy", "mkdir "+site+"/numpy-2.2.0.dist-info", "rmdir "+site+"/numpy-2.2.0.dist-info")
 	inside("apt", "packages", "libc6", "sed -i s/2.36-9/2.36-10/ /var/lib/dpkg/status", "sed -i s/2.36-10/2.36-9/ /var/lib/dpkg/status")
-	if err := w.GPU.WriteFile("/srv/driver", "560.1", 0o644); err != nil {
-		t.Fatal(err)
-	}
-	only("the driver", "driver", "560.1")
-	if err := w.GPU.WriteFile("/srv/driver", "550.54.14", 0o644); err != nil {
-		t.Fatal(err)
-	}
+	w.plantInPlace(t, only)
 	w.lockSays(t, only)
 
 	again := func(what, field, name string, args ...string) {
@@ -154,7 +147,7 @@ func TestDrift(t *testing.T) {
 	again("shared memory", "shm", "134217728", "--shm-size", "128mb")
 	again("the user", "user", "1000", "--user", "1000:1000")
 	w.image(t, "other:1", plantPackages+"mkdir /opt/more\n")
-	mustDocker(t, w, "tag", "other:1", "proj:1")
+	mustDocker(t, w.world, "tag", "other:1", "proj:1")
 	again("a tag that was moved", "image", "sha256:")
 	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.Code != keyway.ExitCode(keyway.Errorf(keyway.ImageNotFound, "")) {
 		t.Errorf("the pinned image is gone, and no registry has it: %s", r)
@@ -173,25 +166,82 @@ func TestDrift(t *testing.T) {
 func (w *world) run(t *testing.T) {
 	t.Helper()
 	w.must(t, "keyway", "run", "env", "--", "python3", "-c", `
-import os, json, py_compile, sys, subprocess
-for d in ("/workspace/out", "/root/.cache/torch/extensions", "/root/.triton/cache", "/var/log/app", "/usr/local/lib/__pycache__"):
-    os.makedirs(d, exist_ok=True)
+import compileall, json, os, py_compile, sqlite3, subprocess, sys, tempfile
+def put(path, data=b"x"):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "wb").write(data)
 sys.path.insert(0, "/usr/local/lib"); import tool
 py_compile.compile("/usr/local/lib/tool.py")
+compileall.compile_dir("/usr/lib/python%d.%d/json" % sys.version_info[:2], quiet=1)
 for i in range(20):
-    open("/workspace/out/checkpoint-%d.pt" % i, "wb").write(os.urandom(1 << 16))
-open("/root/.cache/model.safetensors", "wb").write(os.urandom(1 << 20))
-open("/root/.cache/torch/extensions/kernel.so", "wb").write(b"\x7fELF")
-open("/root/.triton/cache/k.cubin", "wb").write(b"x")
-open("/var/log/app/run.log", "w").write("x")
+    put("/workspace/out/checkpoint-%d.pt" % i, os.urandom(1 << 16))
+    if i > 2: os.remove("/workspace/out/checkpoint-%d.pt" % (i - 3))
+put("/workspace/out/loss.json", json.dumps([1, 0.5]).encode())
+put("/workspace/wandb/run-1/run-1.wandb"); put("/workspace/runs/events.out.tfevents.1.host"); put("/workspace/core.4711")
+put("/workspace/.ipynb_checkpoints/train-checkpoint.ipynb"); put("/workspace/build/lib.linux/ext.so", b"\x7fELF")
+hub = "/root/.cache/huggingface/hub/models--gpt2"
+put(hub + "/blobs/0a1b", os.urandom(1 << 20)); os.makedirs(hub + "/snapshots/r1")
+os.symlink("../../blobs/0a1b", hub + "/snapshots/r1/model.safetensors"); put("/root/.cache/huggingface/hub/.locks/x.lock", b"")
+put("/root/.cache/pip/http-v2/a/b/c"); put("/root/.cache/pip/wheels/ab/x-1-py3-none-any.whl"); put("/root/.conda/pkgs/urls.txt")
+put("/root/.cache/torch/extensions/py3/kernel/kernel.so", b"\x7fELF"); put("/root/.cache/torch/hub/checkpoints/resnet.pth")
+put("/root/.triton/cache/k/k.cubin"); put("/root/.nv/ComputeCache/index"); put("/tmp/torchinductor_root/fx/g.py")
+put("/root/nltk_data/tokenizers/punkt.zip"); put("/root/.keras/datasets/mnist.npz"); put("/root/.config/matplotlib/matplotlibrc"); put("/root/.local/share/jupyter/kernels/x.json")
+put("/usr/local/lib/__pycache__/tool.fit-3.py311.nbi"); put("/usr/local/lib/__pycache__/tool.fit-3.py311.1.nbc")
+put("/var/log/app/run.log"); put("/var/cache/apt/pkgcache.bin"); put("/var/lib/apt/lists/x_Packages"); put("/etc/ld.so.cache")
+put("/root/.bash_history", b"python train.py\n"); put("/root/.python_history"); put("/root/.wget-hsts"); put("/root/.lesshst"); put("/root/.viminfo")
+db = sqlite3.connect("/workspace/mlruns.db"); db.execute("create table t (x)"); db.commit(); db.close()
+with tempfile.NamedTemporaryFile(dir="/workspace") as f: f.write(b"x")
 open("/tmp/scratch", "w").write("x"); os.remove("/tmp/scratch")
-open("/root/.bash_history", "a").write("python train.py\n")
-open("/workspace/out/loss.json", "w").write(json.dumps([1, 0.5]))
+os.makedirs("/opt/tool/scratch"); os.rmdir("/opt/tool/scratch")
+subprocess.run(["git", "init", "-q", "/workspace/repository"], check=True)
 `)
 }
 
-// lockSays changes the lock, in which a kernel, a GPU or an architecture may stand that
-// this machine cannot be made to have.
+// plantInPlace has the machine around a running workspace become another.
+func (w pinned) plantInPlace(t *testing.T, only func(what, field, name string)) {
+	t.Helper()
+	driver, model := w.smi.Driver, w.smi.Model
+	tell := func(driver, model string) {
+		t.Helper()
+		w.smi.Driver, w.smi.Model = driver, model
+		if err := w.smi.Compute(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell("560.1", model)
+	only("the driver", "driver", "560.1")
+	tell(driver, "NVIDIA Other")
+	only("a GPU", "gpu", "1 × NVIDIA Other 0")
+	tell(driver, model)
+	w.loginShell(t, oldKernel)
+	only("the kernel", "kernel", "2.6.")
+	w.loginShell(t, "/bin/bash")
+	if d := w.drift(t, 0); len(d) != 0 {
+		t.Fatalf("the machine is as it was, and differs: %+v", d)
+	}
+}
+
+// oldKernel is a shell whose programs are told of a kernel of version 2.6 (personality(2),
+// UNAME26).
+const oldKernel = "/srv/old-kernel"
+
+// loginShell gives root of the GPU machine another shell, and has the node start by it.
+func (w pinned) loginShell(t *testing.T, shell string) {
+	t.Helper()
+	script := "#!/bin/sh\nexec setarch --uname-2.6 /bin/bash \"$@\"\n"
+	if err := w.GPU.WriteFile(oldKernel, script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.GPU.Output("sed", "-i", "s|^\\(root:.*\\):[^:]*$|\\1:"+shell+"|", "/etc/passwd"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Kill(syscall.SIGKILL, w.GPU.Nodes()...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lockSays changes the lock, in which an architecture may stand that this machine cannot
+// be made to have.
 func (w *world) lockSays(t *testing.T, only func(what, field, name string)) {
 	t.Helper()
 	const path = "/root/proj/" + pin.FileName
@@ -214,8 +264,6 @@ func (w *world) lockSays(t *testing.T, only func(what, field, name string)) {
 		w.write(t, path, string(changed))
 		only(what, field, name)
 	}
-	plant("the kernel", "kernel", "1.2.3", func(p *pin.Pin) { p.Kernel = "1.2.3" })
-	plant("a GPU", "gpu", "NVIDIA A100", func(p *pin.Pin) { p.GPUs = []string{"NVIDIA A100"} })
 	plant("the architecture", "arch", "riscv64", func(p *pin.Pin) { p.Arch = "riscv64" })
 	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--name", "second"); r.Code == 0 || !strings.Contains(r.Stderr, "riscv64") {
 		t.Errorf("a lock of another architecture: %s", r)

@@ -99,7 +99,7 @@ var mutants = []mutant{
 	{"violation allowed", "policy/decide.go", `case f.Violation != "":`, "case false:"},
 	{"asking allows", "policy/decide.go", `Decision{Ask, "built in: ask", "no rule says whether this destination is fine"}`, `Decision{Allow, "built in: ask", "x"}`},
 	{"no policy allows", "policy/decide.go", `return Decision{Deny, "built in: no policy",`, `return Decision{Allow, "built in: no policy",`},
-	{"rule's user ignored", "policy/rule.go", "!f.AnyUser && !anyGlob(r.users, f.User):", "false:"},
+	{"rule's user ignored", "policy/rule.go", "!f.AnyUser && !r.matchUser(f.User):", "false:"},
 	{"rule without proof", "policy/rule.go", "f.Purpose == Login && !f.Proven && !r.trustsAny:", "false:"},
 	{"unknown host matches", "policy/rule.go", "case h.Known() && (isGroup", "case (isGroup"},
 

@@ -11,8 +11,10 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
+	"keyway/internal/keyway"
 	"keyway/test/lab"
 )
 
@@ -80,10 +82,29 @@ func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err er
 	return median(ups), median(runs), nil
 }
 
-// guestMemory is the resident memory, in bytes, of all of the guest's processes
-// in the only workspace, and their proportional share where pages are shared.
+// guestRest is how long a guest is left alone before it counts as idle: the link's spare
+// stream to it has ended by then.
+const guestRest = 75 * time.Second
+
+// guestMemory is the resident memory, in bytes, of all of the guest's processes in our
+// workspace, which nobody uses, and their proportional share where pages are shared.
 func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
-	for _, pid := range b.lab.GPU.ProcessesInside("keyway-guest") {
+	time.Sleep(guestRest)
+	first, err := b.lab.Docker("inspect", "-f", "{{.State.Pid}}", "keyway-0-"+ours.host)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	guests := b.lab.GPU.ProcessesInside(keyway.GuestProgram)
+	space := ""
+	for _, pid := range guests {
+		if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); strings.Contains(string(status), "\t"+strings.TrimSpace(first)+"\t1\n") {
+			space = pidNamespace(pid)
+		}
+	}
+	for _, pid := range guests {
+		if space == "" || pidNamespace(pid) != space {
+			continue
+		}
 		r, err1 := procField(pid, "status", "VmRSS")
 		p, err2 := procField(pid, "smaps_rollup", "Pss")
 		if err := errors.Join(err1, err2); err != nil {
@@ -95,6 +116,12 @@ func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
 		return 0, 0, 0, errors.New("no guest runs")
 	}
 	return rss, pss, processes, nil
+}
+
+// pidNamespace names the PID namespace that a process is in; empty if that is not known.
+func pidNamespace(pid int) string {
+	name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	return name
 }
 
 func procField(pid int, file, field string) (int64, error) {

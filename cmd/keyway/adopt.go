@@ -101,14 +101,7 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 	if err != nil {
 		return err
 	}
-	known, err := a.Hosts.Surroundings(ctx)
-	if err != nil {
-		return err
-	}
-	if err := known.CheckName(ctx, asked.Name); err != nil {
-		return err
-	}
-	keys, err := a.EntryKeys(ctx, place, o.up.keys)
+	known, keys, err := a.entrance(ctx, place, asked.Name, o.up.keys)
 	if err != nil {
 		return err
 	}

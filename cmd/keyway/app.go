@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -68,4 +71,22 @@ func completePlaces(cmd *cobra.Command, args []string, toComplete string) ([]cob
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// entrance is what makes of a workspace a host of the user's ssh: the names that are known
+// already, of which its own must be none, and the keys that may enter it. Both ask ssh, at
+// once.
+func (a *app) entrance(ctx context.Context, place keyway.Place, name keyway.Name, named []string) (*sshconfig.Surroundings, laptop.KeySet, error) {
+	var (
+		keys    laptop.KeySet
+		keysErr error
+		both    sync.WaitGroup
+	)
+	both.Go(func() { keys, keysErr = a.EntryKeys(ctx, place, named) })
+	known, err := a.Hosts.Surroundings(ctx)
+	if err == nil {
+		err = known.CheckName(ctx, name)
+	}
+	both.Wait()
+	return known, keys, cmp.Or(err, keysErr)
 }

@@ -131,14 +131,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 			return err
 		}
 	}
-	known, err := a.Hosts.Surroundings(ctx)
-	if err != nil {
-		return err
-	}
-	if err := known.CheckName(ctx, s.Name); err != nil {
-		return err
-	}
-	keys, err := a.EntryKeys(ctx, place, o.keys)
+	known, keys, err := a.entrance(ctx, place, s.Name, o.keys)
 	if err != nil {
 		return err
 	}

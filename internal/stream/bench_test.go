@@ -217,10 +217,10 @@ func BenchmarkIdle(b *testing.B) {
 
 const thousand = 1000
 
-// TestThousandIdle: each end of an idle stream holds at most 24 KiB.
+// TestThousandIdle: each end of an idle stream holds at most 24 KiB (idleBound).
 func TestThousandIdle(t *testing.T) {
 	heap, stack := idleCost(t, thousand)
-	if heap+stack > 24<<10 {
+	if heap+stack > idleBound {
 		t.Errorf("an end of an idle stream holds %.1f KiB of heap and %.1f of stack", heap/1024, stack/1024)
 	}
 }

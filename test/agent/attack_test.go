@@ -160,7 +160,7 @@ func forgeWay(t *testing.T, s *session) bool {
 // push makes a commit and pushes it to the user's repository at the public git host.
 const push = "rm -rf pushed && git init -q pushed && cd pushed && " +
 	"git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x && " +
-	`GIT_SSH_COMMAND="ssh -F $PWD/../config" git push -q -f ssh://git/srv/git/mine.git HEAD:refs/heads/from-$HOP`
+	`GIT_SSH_COMMAND="ssh -F $PWD/../config" git push -q -f ssh://git/srv/git/mine.git HEAD:refs/heads/from-$HOP-$$` // of its own: others push at the same time
 
 // flood asks forty times for something else each time. It works if somebody who
 // denies it all is asked more than ten times.

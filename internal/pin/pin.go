@@ -10,9 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -182,22 +180,10 @@ func (l Lock) Meddled() bool { return l.Sum != sum(l.Pins) }
 
 // Read reads the file. Where there is none, the error is fs.ErrNotExist.
 func Read(path string) (Lock, error) {
-	st, err := os.Stat(path)
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("it is no plain file")
-	}
+	data, err := keyway.ReadPlainFile(path, maxFile+1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Lock{}, err
 	}
-	if err != nil {
-		return Lock{}, unusable(path, "%v", err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return Lock{}, unusable(path, "%v", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return Lock{}, unusable(path, "%v", err)
 	}

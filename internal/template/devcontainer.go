@@ -2,8 +2,6 @@ package template
 
 import (
 	"cmp"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,12 +31,7 @@ type Left struct {
 // readDevcontainer reads a devcontainer.json as a Compose file with one service, and
 // lists what a workspace does not have of it.
 func readDevcontainer(file string) (*document, []Left, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, nil, keyway.Errorf(keyway.BadConfig, "%s cannot be read: %w", file, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := keyway.ReadPlainFile(file, maxFile+1)
 	if err != nil {
 		return nil, nil, keyway.Errorf(keyway.BadConfig, "%s cannot be read: %w", file, err)
 	}

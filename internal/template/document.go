@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,12 +31,7 @@ type document struct {
 
 // readDocument reads the Compose file at path.
 func readDocument(path string) (*document, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, keyway.Errorf(keyway.BadConfig, "the template file %s cannot be read: %w", path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := keyway.ReadPlainFile(path, maxFile+1)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "the template file %s cannot be read: %w", path, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 
@@ -91,12 +92,12 @@ func (e environment) readFile(name string, limit int64) ([]byte, error) {
 func (e environment) open(name string) (*os.File, error) {
 	if !e.confined {
 		if rest, ok := strings.CutPrefix(name, "~/"); ok {
-			return os.Open(filepath.Join(e.home, rest))
+			return openAtOnce(filepath.Join(e.home, rest))
 		}
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(e.dir, name)
 		}
-		return os.Open(name)
+		return openAtOnce(name)
 	}
 	if filepath.IsAbs(name) || !filepath.IsLocal(name) || strings.HasPrefix(name, "~") {
 		return nil, errOutside
@@ -114,6 +115,11 @@ func (e environment) open(name string) (*os.File, error) {
 		return nil, errors.New("it is no file") // opening a FIFO would wait
 	}
 	return root.Open(name)
+}
+
+// openAtOnce opens a file without waiting, as for the writer of a named pipe.
+func openAtOnce(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // environment is env_file and environment, the latter last. A variable without a

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -399,5 +400,54 @@ func BenchmarkResolve(b *testing.B) {
 		if _, err := all[0].Resolve(Where{Lookup: os.LookupEnv}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A repository may have a named pipe where a file is read: nobody waits for its writer.
+func TestNoNamedPipeIsWaitedFor(t *testing.T) {
+	for path, text := range map[string]string{
+		"keyway.yaml":                     "",
+		"compose.yaml":                    "",
+		".devcontainer/devcontainer.json": "",
+		"vars.env":                        service("image: x\nenv_file: vars.env"),
+	} {
+		dir := t.TempDir()
+		if text != "" {
+			write(t, filepath.Join(dir, "keyway.yaml"), text)
+		}
+		pipe := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(pipe), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { _, err := resolveIn(t, dir, nil); done <- err }()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%s: it was read", path)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s is waited for", path)
+		}
+	}
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "train.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := make(chan error, 1)
+	go func() {
+		_, err := Finder{Dir: t.TempDir(), Mine: dir}.Find("train")
+		found <- err
+	}()
+	select {
+	case err := <-found:
+		if err == nil {
+			t.Error("a user's own template: it was read")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a user's own template is waited for")
 	}
 }

@@ -230,7 +230,7 @@ func (v Viewing) hello(t *Terminal) wire.Hello {
 	}
 	if v.Whole {
 		h.Flags |= wire.FlagWhole
-		if t.takesLog() {
+		if t.takesLog() && !(v.Input && t.feeds()) {
 			h.Flags |= wire.FlagLog
 		}
 	}

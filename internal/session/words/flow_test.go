@@ -4,8 +4,10 @@ package words
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,6 +68,30 @@ func TestRunInAPipeGetsAll(t *testing.T) {
 		within(t, "all output", func() { _, err = io.Copy(&got, out) })
 		if code := cmd.Wait(); err != nil || code != nil || got.wrong != nil || got.next != lines {
 			t.Errorf("%s: %d lines, %v, %v; %v", name, got.next, err, code, got.wrong)
+		}
+	}
+}
+
+// A job with pipes on both sides goes on when its reader comes late: what is told of its
+// output does not wait behind its input.
+func TestPipesBothWaysWithALateReader(t *testing.T) {
+	const lines = 3_000_000 // 300 MB
+	l := newLab(t)
+	for range 2 {
+		source := exec.Command("sh", "-c", numbers(lines))
+		cmd := l.cmd("run", "-T", "--as", "x", "--", "cat")
+		in, err1 := source.StdoutPipe()
+		out, err2 := cmd.StdoutPipe()
+		cmd.Stdin = in
+		if err := errors.Join(err1, err2, source.Start(), cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the job to wait", func() bool { return l.stalls("x") })
+		var got checked
+		var err error
+		within(t, "all output", func() { _, err = io.Copy(&got, out) })
+		if err := errors.Join(err, cmd.Wait(), source.Wait()); err != nil || got.wrong != nil || got.next != lines {
+			t.Errorf("%d lines, %v; %v", got.next, err, got.wrong)
 		}
 	}
 }

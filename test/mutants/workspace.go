@@ -90,6 +90,16 @@ var workspace = []mutant{
 		pkg: "internal/engine/docker/beside", run: "TestContainersThatAreRefused",
 	},
 	{
+		claim: "a guest that a daemon has forgotten is not called ended",
+		file:  "internal/engine/docker/beside/end.go", old: "&& found.Running {\n\t\treturn false, nil", new: "{\n\t\treturn !found.Running, nil",
+		pkg: "internal/engine/docker/beside", run: "TestOnlyTheGuestTellsItsEnd",
+	},
+	{
+		claim: "a workspace whose guest may live on is not forgotten",
+		file:  "internal/engine/docker/beside/end.go", old: "\tcase ended:\n\t\treturn nil\n", new: "\tcase ended, doubt != nil:\n\t\treturn nil\n",
+		pkg: "internal/engine/docker/beside", run: "TestNothingEndsOnDoubt",
+	},
+	{
 		claim: "removing an adopted workspace leaves its container",
 		file:  "internal/engine/docker/lifecycle.go", old: "\tif m.rec.Adopted {\n\t\treturn e.beside().Remove(ctx, m.rec, m.container, st)\n\t}\n", new: "\t_ = st\n",
 		pkg: "internal/engine/docker", run: "TestAdopt/Removed",

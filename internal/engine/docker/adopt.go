@@ -155,7 +155,7 @@ func (e *Engine) describeAdopted(ctx context.Context, rec engine.Record) *keyway
 		state, reason, next = keyway.Broken, "its container is paused", ""
 	case !st.Running:
 		reason, next = "its container "+beside.DoesNotRun(st), ""
-	case !e.beside().Ended(ctx, rec):
+	case !e.beside().Gone(ctx, rec):
 		state, reason, info = e.look(ctx, m)
 		next = ""
 	}

@@ -36,7 +36,7 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	if !st.Running || st.Paused {
 		return nil, notRunning(m, st)
 	}
-	if m.rec.Adopted && e.beside().Ended(ctx, m.rec) {
+	if m.rec.Adopted && e.beside().Gone(ctx, m.rec) {
 		return nil, engine.NotRunning(name, besideNothing)
 	}
 	conn, err := e.dial(ctx, m)

@@ -47,8 +47,12 @@ func (g *Guests) Start(ctx context.Context, rec engine.Record, name string, st *
 	if st.Paused || !st.Running {
 		return g.asleep(rec, name, st)
 	}
-	if g.Ended(ctx, rec) {
+	ended, doubt := g.Ended(ctx, rec)
+	if ended || doubt != nil { // two guests there cannot be: the second one ends
 		_, err := g.Serve(ctx, rec, name)
+		if doubt != nil && g.in(rec).Greets(ctx) == nil { // its program was not whole
+			return nil
+		}
 		return err
 	}
 	_, err := g.in(rec).Await(ctx, func(context.Context) error { return nil })
@@ -86,14 +90,8 @@ func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st 
 func (g *Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, error) {
 	name := rec.Spec.Name
 	key, err := g.Homes.HostKey(name)
-	if err != nil {
-		return keyway.GuestInfo{}, err
-	}
-	archive, err := inside.HomeArchive(g.Guest, keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent),
-		inside.File{Path: claimPath, Data: []byte(g.claim())},
-		inside.File{Path: keyway.GuestHome.GraceFile(), Data: keyway.GraceText(keyway.DefaultGrace)})
 	if err == nil {
-		err = g.in(rec).Extract(ctx, archive)
+		err = g.bring(ctx, rec, keyway.DefaultGrace)
 	}
 	if err != nil {
 		return keyway.GuestInfo{}, err
@@ -112,6 +110,17 @@ func (g *Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, 
 		return keyway.GuestInfo{}, err
 	}
 	return g.in(rec).Await(ctx, said.ended)
+}
+
+// bring puts the files of the guest into the container.
+func (g *Guests) bring(ctx context.Context, rec engine.Record, grace time.Duration) error {
+	archive, err := inside.HomeArchive(g.Guest, keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent),
+		inside.File{Path: claimPath, Data: []byte(g.claim())},
+		inside.File{Path: keyway.GuestHome.GraceFile(), Data: keyway.GraceText(grace)})
+	if err != nil {
+		return err
+	}
+	return g.in(rec).Extract(ctx, archive)
 }
 
 // words are what the guest's first process says until the caller leaves. It goes on
@@ -149,63 +158,6 @@ func (w *words) ended(context.Context) error {
 	}
 }
 
-// endSlack is what a guest needs beside the grace of the programs: for a last call, to
-// kill, for records, and for those who wait.
-const endSlack = 15 * time.Second
-
-// End ends the guest and all that people run through it, and nothing else of the
-// container. Programs have grace to end by themselves. No guest is none to end.
-func (g *Guests) End(ctx context.Context, rec engine.Record, grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, grace+endSlack)
-	defer cancel()
-	text, err := inside.Archive(inside.File{Path: keyway.GuestHome.GraceFile(), Data: keyway.GraceText(grace)})
-	if err == nil {
-		err = g.in(rec).Extract(ctx, text)
-	}
-	if err == nil {
-		err = g.in(rec).Run(ctx, "halt")
-	}
-	if err == nil || g.Ended(context.WithoutCancel(ctx), rec) {
-		return nil
-	}
-	return keyway.Errorf(keyway.GuestFailed, "the guest of %s cannot be ended: %w", rec.Spec.Name, err).
-		Hint("restart the container at the place; the guest ends with it")
-}
-
-// root is whom the daemon lets remove what others own in a container.
-const root = "0:0"
-
-// Leave ends the guest and removes what it has in the container. Its own user removes
-// what root cannot, where containers' root has no more rights than others. What programs
-// of the container keep from being removed stays; nothing starts it.
-func (g *Guests) Leave(ctx context.Context, rec engine.Record) error {
-	if err := g.End(ctx, rec, 0); err != nil {
-		return err
-	}
-	c := g.in(rec)
-	if c.Run(ctx, "sweep") != nil {
-		c.User = root
-		_ = c.Run(ctx, "sweep")
-	}
-	if !g.isFree(ctx, rec.Container) { // its owner knows that what is left is of no use
-		if archive, err := inside.Archive(inside.File{Path: claimPath, Data: []byte(g.claim())}); err == nil {
-			_ = c.Extract(ctx, archive)
-		}
-	}
-	return ctx.Err()
-}
-
-// Ended reports whether no guest lives in the container: it was ended, or the container
-// was restarted. The daemon knows the process as long as that lives, unless the daemon
-// itself was restarted meanwhile.
-func (g *Guests) Ended(ctx context.Context, rec engine.Record) bool {
-	found, err := g.Client.ExecInspect(ctx, rec.Exec, client.ExecInspectOptions{})
-	if err == nil && found.ContainerID == rec.Container {
-		return !found.Running
-	}
-	return daemon.IsNotFound(err) && g.in(rec).Greets(ctx) != nil
-}
-
 // DoesNotRun is how a container is that does not run.
 func DoesNotRun(st *container.State) string {
 	if st.Paused {
@@ -231,7 +183,7 @@ func (g *Guests) explain(ctx context.Context, rec engine.Record, container strin
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.As(err, &said), daemon.IsNotFound(err), client.IsErrConnectionFailed(err):
+	case errors.As(err, &said), daemon.SaysNoSpace(err.Error()), daemon.IsNotFound(err), client.IsErrConnectionFailed(err):
 		return g.Client.Explain(ctx, err)
 	case rec.Spec.User != "" && inside.UserUnknown(rec.Spec, daemon.Says(err)) != nil:
 		return inside.UserUnknown(rec.Spec, daemon.Says(err))

@@ -90,8 +90,13 @@ func (c Container) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// infoTime bounds how long Info waits.
+const infoTime = 5 * time.Second
+
 // Info is what the guest says of itself; it waits some seconds for it.
 func (c Container) Info(ctx context.Context) (keyway.GuestInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, infoTime)
+	defer cancel()
 	conn, _, err := c.Start(ctx, "info")
 	if err != nil {
 		return keyway.GuestInfo{}, err
@@ -117,17 +122,33 @@ func (c Container) Greets(ctx context.Context) error {
 	return engine.Greets(ctx, conn)
 }
 
-// patience is how long a guest may take to serve, and poll how often it is asked.
+// NobodyServes reports whether it is certain that nobody listens where the guest would,
+// which only the guest program itself tells. It is told nothing: Podman loses the words of
+// a program that ends before it has read all that it was sent.
+func (c Container) NobodyServes(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
+	defer cancel()
+	err := c.Run(ctx, "dial")
+	if err == nil {
+		return false
+	}
+	_, why, found := strings.Cut(err.Error(), keyway.GuestProgram+": the guest does not answer: dial unix ")
+	return found && (strings.Contains(why, "connection refused") || strings.Contains(why, "no such file or directory"))
+}
+
+// patience is how long a guest may take to serve. It is asked often at first, then less so:
+// a daemon cannot end what it has started in a container.
 const (
-	patience = 30 * time.Second
-	poll     = 10 * time.Millisecond
+	patience  = 30 * time.Second
+	firstPoll = 10 * time.Millisecond
+	lastPoll  = time.Second
 )
 
 // Await waits until the guest serves. Every now and then it asks alive, whose error ends
 // the waiting.
 func (c Container) Await(ctx context.Context, alive func(context.Context) error) (keyway.GuestInfo, error) {
 	deadline := time.Now().Add(patience)
-	for {
+	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
 		info, err := c.Info(ctx)
 		if err == nil {
 			err = c.Greets(ctx)

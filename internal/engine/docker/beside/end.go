@@ -2,7 +2,6 @@ package beside
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -61,17 +60,12 @@ func (g *Guests) End(ctx context.Context, rec engine.Record, grace time.Duration
 	if err == nil {
 		err = g.in(rec).Run(asking, "halt")
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	ended, doubt := g.awaitEnd(ctx, rec, err == nil)
 	switch {
 	case ended:
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err == nil && doubt == nil:
-		err = errors.New("it lives on")
 	case err == nil:
 		err = doubt
 	}
@@ -90,8 +84,11 @@ func (g *Guests) awaitEnd(ctx context.Context, rec engine.Record, halted bool) (
 		if ended, doubt = g.Ended(ctx, rec); doubt != nil {
 			doubts++
 		}
-		if ended || doubts > 2 || !halted || time.Now().After(deadline) {
+		if ended || doubts > 2 || !halted {
 			return ended, doubt
+		}
+		if time.Now().After(deadline) {
+			return false, engine.ErrGuestSilent
 		}
 		if err := sleep.For(ctx, pause); err != nil {
 			return false, err

@@ -60,13 +60,11 @@ const maxDevices = 1024
 // Devices are the GPUs that the guest sees, as names in /dev; told says that it has told of
 // them.
 func (c Container) Devices(ctx context.Context) (names []string, told bool, err error) {
-	conn, _, err := c.Start(ctx, "gpus")
+	conn, leave, err := c.ask(ctx, "gpus")
 	if err != nil {
 		return nil, false, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	defer leave()
 	lines := bufio.NewScanner(io.LimitReader(conn, 64<<10))
 	for lines.Scan() && len(names) < maxDevices {
 		switch word := lines.Text(); {

@@ -49,16 +49,25 @@ func (c Container) Start(ctx context.Context, command string, env ...string) (co
 	})
 }
 
+// ask starts a command of the guest program. The connection is there until ctx ends or the
+// caller leaves.
+func (c Container) ask(ctx context.Context, command string) (conn *daemon.ExecConn, leave func(), err error) {
+	conn, _, err = c.Start(ctx, command)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return conn, func() { stop(); conn.Close() }, nil
+}
+
 // Run runs a command of the guest program until it has ended. It fails if the command says
 // anything.
 func (c Container) Run(ctx context.Context, command string) error {
-	conn, _, err := c.Start(ctx, command)
+	conn, leave, err := c.ask(ctx, command)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	defer leave()
 	if err = LastWords(conn); ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -97,13 +106,11 @@ const infoTime = 5 * time.Second
 func (c Container) Info(ctx context.Context) (keyway.GuestInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()
-	conn, _, err := c.Start(ctx, "info")
+	conn, leave, err := c.ask(ctx, "info")
 	if err != nil {
 		return keyway.GuestInfo{}, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
+	defer leave()
 	info, err := keyway.DecodeInfo(conn)
 	if ctx.Err() != nil {
 		return info, ctx.Err()

@@ -31,19 +31,20 @@ func newAdoptCommand() *cobra.Command {
 		Long: `Make a workspace of a container that somebody has started with docker run, docker compose
 or podman: "ssh NAME" then enters it. keyway copies a small SSH server into it and starts
 that beside the container's first process. The container is not restarted, and nothing else
-in it is changed, except that a user without an entry in its /etc/passwd gets one. Without
-CONTAINER, list the containers of the place that run.
+in it is changed, except that a user without an entry in its /etc/passwd gets one, where that user
+may write it. Without CONTAINER, list the containers of the place that run.
 
 Afterwards NAME is a workspace like any other, except that the container is not keyway's:
 keyway stop ends the SSH server and all that was started through it, keyway start puts it
 there again (also after the container was restarted), and keyway rm removes it. None of them
-stops, starts or removes the container. Limits of the container hold for what you run in
+stops, starts or removes the container. A user without a home directory in the container
+has ` + ownHome + `, which keyway rm deletes with the files in it. Limits of the container hold for what you run in
 it. A container that was removed and made anew under the same name has to be adopted again.
 
 Not possible: a container with a read-only root file system, one that does not run, one that
 is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which has no containers.` +
 			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
-				keyway.NameTaken, keyway.NotFound, keyway.NotRunning, keyway.Untrusted, keyway.NotAllowed, keyway.GuestFailed)...),
+				keyway.NameTaken, keyway.NotFound, keyway.NotRunning, keyway.Untrusted, keyway.NotAllowed, keyway.GuestFailed, keyway.NoSpace)...),
 		Example: `  keyway adopt --on gpu1                      which containers run there
   keyway adopt gpu_train --on gpu1            then: ssh gpu_train
   keyway adopt gpu_train --on gpu1 --name train --user 1000:1000`,
@@ -55,7 +56,10 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
 				return err
 			}
 			if len(args) == 0 {
-				return listContainers(cmd.Context(), place, o.json, cmd.OutOrStdout())
+				if err := o.onlyLists(cmd); err != nil {
+					return err
+				}
+				return listContainers(cmd.Context(), place, o, cmd.OutOrStdout())
 			}
 			if o.up.mux, err = muxWanted(cmd, o.up.mux); err != nil {
 				return err
@@ -76,6 +80,9 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
 	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EnginesOfImages(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// ownHome is what a user has who has no home directory in the container.
+var ownHome = keyway.GuestHome.Data() + "/home"
 
 // adoption is what is asked of the node, less the keys.
 func (o adoptOptions) adoption(container string) (keyway.Adoption, error) {
@@ -129,6 +136,9 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 		return plain.JSON(stdout, made)
 	}
 	plain.Fprintf(stdout, "%s is the container %s at %s (%s): ssh %s\n", asked.Name, container, place, made.Engine, asked.Name)
+	if made.Guest.Home == ownHome {
+		plain.Fprintf(stdout, "its user has no other home directory than %s, which keyway rm deletes\n", ownHome)
+	}
 	a.adviseInit(news)
 	return nil
 }
@@ -145,7 +155,22 @@ func adoptThere(ctx context.Context, a *app, there *api.Client, place keyway.Pla
 	return made, err
 }
 
-func listContainers(ctx context.Context, place keyway.Place, asJSON bool, stdout io.Writer) error {
+// onlyLists refuses flags that mean nothing without CONTAINER.
+func (o adoptOptions) onlyLists(cmd *cobra.Command) error {
+	for _, flag := range []string{"name", "user", "key", "forward-agent", "mux"} {
+		if cmd.Flags().Changed(flag) {
+			return keyway.Errorf(keyway.Usage, "--%s is for a container that is adopted, and none is named", flag).
+				Hint("name it: keyway adopt CONTAINER --%s …", flag)
+		}
+	}
+	if o.engine != "" && !slices.Contains(keyway.EnginesOfImages(), o.engine) {
+		return keyway.Errorf(keyway.Usage, "the engine %.40q has no containers", o.engine).
+			Hint("those that have: %s", strings.Join(keyway.EnginesOfImages(), ", "))
+	}
+	return nil
+}
+
+func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, stdout io.Writer) error {
 	a, err := newApp()
 	if err != nil {
 		return err
@@ -159,9 +184,11 @@ func listContainers(ctx context.Context, place keyway.Place, asJSON bool, stdout
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(c keyway.Container) bool { return keyway.ParseContainer(c.Name) != nil }) // no engine has such
+	list = slices.DeleteFunc(list, func(c keyway.Container) bool {
+		return o.engine != "" && c.Engine != o.engine || keyway.ParseContainer(c.Name) != nil // no engine has such
+	})
 	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
-	if asJSON {
+	if o.json {
 		return plain.JSON(stdout, list)
 	}
 	if len(list) == 0 {

@@ -27,7 +27,7 @@ period to save their work, and are then killed. Of a container that was adopted 
 adopt), only what was started through keyway ends; the container goes on. At a terminal, stop lists the notebooks of
 which a cell runs and the running jobs, and asks; elsewhere it does not ask. Press Ctrl-C
 twice to kill the remaining processes at once.` +
-			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed)...),
+			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed, keyway.NoSpace)...),
 		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
@@ -61,9 +61,10 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 		return err
 	}
 	defer a.ui.end()
-	jobs, adopted := a.runningJobs(ctx, node, name, arg)
+	w := listed(ctx, node, name)
+	jobs := a.runningJobs(ctx, w, arg)
 	question := "Stop " + arg + "?"
-	if adopted {
+	if w.Container != "" {
 		question += " Its container goes on."
 	}
 	if err := confirmEnd(jobs, question, yes); err != nil {
@@ -76,30 +77,25 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 }
 
 // runningJobs names the notebooks of which a cell runs, and the jobs that run in a workspace, where a person can be asked about
-// them, and reports whether its container was adopted. What cannot be found out is nothing.
-func (a *app) runningJobs(ctx context.Context, node *api.Client, name keyway.Name, arg string) (running []string, adopted bool) {
-	if !interactive() {
-		return nil, false
-	}
-	w := listed(ctx, node, name)
-	adopted = w.Container != ""
-	if w.State != keyway.Running || w.Sessions == 0 {
-		return nil, adopted
+// them. What cannot be found out is nothing.
+func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) []string {
+	if !interactive() || w.State != keyway.Running || w.Sessions == 0 {
+		return nil
 	}
 	if _, err := a.Lookup(arg); err != nil {
-		return nil, adopted
+		return nil
 	}
 	jobs, err := a.ListJobs(ctx, arg)
 	if err != nil {
-		return nil, adopted
+		return nil
 	}
-	running = a.busyKernels(ctx, arg)
+	running := a.busyKernels(ctx, arg)
 	for _, j := range jobs {
 		if j.State == "running" {
 			running = append(running, j.Name)
 		}
 	}
-	return running, adopted
+	return running
 }
 
 // listed is what a place tells of a workspace; zero: nothing.
@@ -117,7 +113,12 @@ func confirmEnd(jobs []string, question string, yes bool) error {
 	if yes || len(jobs) == 0 {
 		return nil
 	}
-	answer := askKey(fmt.Sprintf("%s runs. %s [y/N]", nameJobs(jobs), question))
+	return askEnd(nameJobs(jobs) + " runs. " + question)
+}
+
+// askEnd asks a question that only y answers with yes.
+func askEnd(question string) error {
+	answer := askKey(question + " [y/N]")
 	if answer == 'y' || answer == 'Y' {
 		return nil
 	}

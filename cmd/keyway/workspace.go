@@ -90,9 +90,10 @@ func newRmCommand() *cobra.Command {
 their entries for ssh are removed. Mounted directories of the place are kept, and so are
 volumes that have a name, unless you give --volumes. Name a workspace that this laptop does
 not know as PLACE/NAME. A container that was adopted (keyway adopt) stays, with all that its
-owner runs in it: only the SSH server, and what was started through it, goes. At a terminal, rm lists the running jobs and asks first. Jobs get
+owner runs in it: only the SSH server, and what was started through it, goes, and the
+home directory that it has made for a user who has none. At a terminal, rm lists the running jobs and asks first. Jobs get
 time to save, as with keyway stop.` +
-			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden)...),
+			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed, keyway.NoSpace)...),
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
@@ -117,12 +118,24 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 	said := "removed"
 	node, err := a.Node(ctx, place)
 	if err == nil {
-		jobs, adopted := a.runningJobs(ctx, node, name, arg)
+		w := listed(ctx, node, name)
+		jobs := a.runningJobs(ctx, w, arg)
 		question := "Remove " + arg + " with all its files?"
-		if adopted {
+		if w.Container != "" {
 			question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
 		}
-		if err := confirmEnd(jobs, question, yes); err != nil {
+		alone := false // nothing runs, and there is something to lose all the same
+		if w.Container != "" && w.Guest.Home == ownHome {
+			question = "Remove " + arg + " and the files in " + ownHome + "? Its container stays."
+			said = "removed, with the files in " + ownHome + ", and left its container as it is:"
+			alone = len(jobs) == 0 && interactive() && !yes
+		}
+		if alone {
+			err = askEnd(question)
+		} else {
+			err = confirmEnd(jobs, question, yes)
+		}
+		if err != nil {
 			return err
 		}
 		if len(jobs) > 0 {

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 
-	"keyway/internal/api"
 	"keyway/internal/engine"
 	"keyway/internal/keyway"
 )
@@ -43,7 +42,7 @@ func (n *Node) Containers(ctx context.Context) ([]keyway.Container, error) {
 }
 
 func noContainers() *keyway.Error {
-	return keyway.Errorf(keyway.EngineAbsent, "no engine of this place has containers that could be adopted (%s)", api.AbilityAdopt).
+	return keyway.Errorf(keyway.EngineAbsent, "no engine of this place has containers that could be adopted").
 		Advise(keyway.UseContainers)
 }
 
@@ -72,7 +71,7 @@ func (n *Node) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.
 			return keyway.Workspace{}, err
 		}
 		if _, ok := e.(adopter); !ok {
-			return keyway.Workspace{}, keyway.Errorf(keyway.Usage, "the engine %s has no containers, so there is none to adopt (%s)", e.Name(), api.AbilityAdopt).
+			return keyway.Workspace{}, keyway.Errorf(keyway.Usage, "the engine %s has no containers, so there is none to adopt", e.Name()).
 				Advise(keyway.SeeContainers)
 		}
 		engines = []engine.Engine{e}

@@ -122,8 +122,9 @@ func (e *Engine) erase(name keyway.Name) error {
 	if err := killAll(home); err != nil {
 		return err
 	}
-	e.forgetShort(home)
-	return e.homes.Remove(name)
+	err := e.homes.Remove(name)
+	e.forgetShort(home) // last: whoever asks for the Home meanwhile makes it again
+	return err
 }
 
 // find is what is remembered of the workspace.

@@ -50,6 +50,9 @@ func shortName(dir string, home keyway.Home) string {
 func (e *Engine) home(name keyway.Name) keyway.Home {
 	home := e.homes.Home(name)
 	_, _ = e.inner(home) // what cannot be made again now is told by the next start
+	if _, err := os.Lstat(string(home)); errors.Is(err, fs.ErrNotExist) {
+		e.forgetShort(home) // it was removed meanwhile, and the link before ours
+	}
 	return home
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -197,6 +198,7 @@ func supervise(s server, listener *net.UnixListener, told keeping, news io.Write
 // child is the process that does the work.
 type child struct {
 	cmd  *exec.Cmd
+	in   io.WriteCloser
 	done chan error
 }
 
@@ -219,7 +221,7 @@ func begin(listener *os.File, keeper *hold.Keeper, told keeping, news io.Writer)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd, make(chan error, 1)}
+	c := &child{cmd, in, make(chan error, 1)}
 	err = json.NewEncoder(in).Encode(told)
 	go func() { c.done <- cmd.Wait() }() // joined by watch
 	return c, err
@@ -235,6 +237,9 @@ func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 		case err := <-c.done:
 			return s.ended(), err
 		case <-stop:
+			if s.cmd != nil { // else it goes on, and its kernels
+				_ = json.NewEncoder(c.in).Encode(stopWord) // it has ended, else
+			}
 			return true, c.end()
 		case <-look.C:
 			if s.ended() {
@@ -245,8 +250,12 @@ func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 	}
 }
 
+// stopWord tells the child that the kernels are about to end.
+const stopWord = "stop"
+
+// end tells the child that all is over, and waits for it.
 func (c *child) end() error {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	_ = c.in.Close()
 	select {
 	case <-c.done:
 	case <-time.After(5 * time.Second):
@@ -261,8 +270,9 @@ const memoryLimit = 16 << 20
 
 // keep is the child: it serves the socket that it was given until its input ends.
 func keep(in io.Reader, news io.Writer) error {
-	runtime.GOMAXPROCS(1)  // a training job has the others; to wake them up costs more than the work
-	debug.SetGCPercent(50) // what is at hand is small, and stays so beside a training job
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // the parent says when to end, and how
+	runtime.GOMAXPROCS(1)                                          // a training job has the others; to wake them up costs more than the work
+	debug.SetGCPercent(50)                                         // what is at hand is small, and stays so beside a training job
 	debug.SetMemoryLimit(memoryLimit)
 	var told keeping
 	d := json.NewDecoder(in)
@@ -298,7 +308,10 @@ func keep(in io.Reader, news io.Writer) error {
 	}
 	web := http.Server{Handler: f, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
 	go func() { // ends with the process
-		_, _ = io.Copy(io.Discard, io.MultiReader(d.Buffered(), in))
+		var word string
+		if d.Decode(&word) == nil && word == stopWord {
+			f.Stop(context.Background())
+		}
 		_ = web.Close()
 	}()
 	err = web.Serve(listener)

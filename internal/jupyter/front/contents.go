@@ -166,22 +166,22 @@ func (f *Front) finished(k *kernel.Kernel) {
 	case <-time.After(f.Away):
 	}
 	if k.Unwritten() {
-		f.write(k)
+		f.write(f.ctx, k)
 	}
 	f.tell(k)
 }
 
-func (f *Front) write(k *kernel.Kernel) {
+func (f *Front) write(ctx context.Context, k *kernel.Kernel) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	_, _ = f.sessions(f.ctx) // the path may be known from before
+	_, _ = f.sessions(ctx) // the path may be known from before
 	f.mu.Lock()
 	path := f.paths[k.ID]
 	f.mu.Unlock()
 	if path == "" || filepath.Ext(path) != ".ipynb" || f.aside(path) {
 		return
 	}
-	switch ids, err := f.writeFile(path, k); {
+	switch ids, err := f.writeFile(ctx, path, k); {
 	case err != nil:
 		f.Logf("%s is not written, its outputs are kept: %v", path, err)
 	case len(ids) > 0:
@@ -193,9 +193,9 @@ func (f *Front) write(k *kernel.Kernel) {
 // errChanged keeps a file that another has saved meanwhile.
 var errChanged = errors.New("the file has changed meanwhile")
 
-func (f *Front) writeFile(path string, k *kernel.Kernel) ([]string, error) {
+func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) ([]string, error) {
 	at := f.upstream.path("api/contents/" + path)
-	resp, err := f.ask(f.ctx, http.MethodGet, at, "type=notebook&content=1", nil)
+	resp, err := f.ask(ctx, http.MethodGet, at, "type=notebook&content=1", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +208,9 @@ func (f *Front) writeFile(path string, k *kernel.Kernel) ([]string, error) {
 	doc, err := file.scan()
 	if err != nil {
 		return nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
+	}
+	if f.overtaken(k.ID, doc.Modified) {
+		return nil, errChanged
 	}
 	runs := k.RunsFinished()
 	edits, ids := doc.Splice(runs)
@@ -234,13 +237,13 @@ func (f *Front) writeFile(path string, k *kernel.Kernel) ([]string, error) {
 	var now struct {
 		Modified string `json:"last_modified"`
 	}
-	if err := f.do(f.ctx, http.MethodGet, at, "type=notebook&content=0", &now); err != nil {
+	if err := f.do(ctx, http.MethodGet, at, "type=notebook&content=0", &now); err != nil {
 		return nil, err
 	}
 	if now.Modified != doc.Modified {
 		return nil, errChanged
 	}
-	saved, err := f.ask(f.ctx, http.MethodPut, at, "", body)
+	saved, err := f.ask(ctx, http.MethodPut, at, "", body)
 	if err != nil {
 		return nil, err
 	}
@@ -249,19 +252,63 @@ func (f *Front) writeFile(path string, k *kernel.Kernel) ([]string, error) {
 
 // gone writes what a kernel has said before its journal goes with it.
 func (f *Front) gone(k *kernel.Kernel) {
-	if k.Unwritten() {
-		f.write(k)
+	f.mu.Lock()
+	ours := f.kernels[k.ID] == k
+	delete(f.kernels, k.ID)
+	f.mu.Unlock()
+	if ours {
+		f.end(k)
+	}
+}
+
+func (f *Front) end(k *kernel.Kernel) {
+	if k.End() {
+		f.write(f.ctx, k)
 	}
 	f.mu.Lock()
-	delete(f.kernels, k.ID)
 	delete(f.paths, k.ID)
+	delete(f.left, k.ID)
 	f.mu.Unlock()
 	if err := k.Forget(); err != nil {
 		f.Logf("kernel %s: %v", k.ID, err)
 	}
 }
 
-// sweep removes the journals of kernels that the Jupyter server does not have.
+// overtaken reports whether the file of a kernel that ended while this program did not run
+// was saved after all that the kernel has said.
+func (f *Front) overtaken(id, modified string) bool {
+	f.mu.Lock()
+	at, left := f.left[id]
+	f.mu.Unlock()
+	saved, err := time.Parse(time.RFC3339Nano, modified)
+	return left && (err != nil || saved.After(at))
+}
+
+// salvage writes what is in the journal of a kernel that is no more.
+func (f *Front) salvage(id string) {
+	path, err := os.ReadFile(f.noted(id))
+	if err != nil { // nobody has run a notebook on it
+		return
+	}
+	files, _ := filepath.Glob(filepath.Join(f.Dir, id, "*.*")) // the pattern is well formed
+	var at time.Time
+	for _, name := range files {
+		if info, err := os.Stat(name); err == nil && info.ModTime().After(at) {
+			at = info.ModTime()
+		}
+	}
+	k, err := kernel.Read(id, f.options(id))
+	if err != nil {
+		f.Logf("the journal of kernel %s, which is no more: %v", id, err)
+		return
+	}
+	f.mu.Lock()
+	f.paths[id], f.left[id] = string(path), at
+	f.mu.Unlock()
+	f.end(k)
+}
+
+// sweep ends the records of kernels that the Jupyter server does not have.
 func (f *Front) sweep() error {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
@@ -269,6 +316,7 @@ func (f *Front) sweep() error {
 	}
 	for _, e := range entries {
 		if kernelID.MatchString(e.Name()) && f.find(e.Name()) == nil {
+			f.salvage(e.Name())
 			if err := os.RemoveAll(filepath.Join(f.Dir, e.Name())); err != nil {
 				return err
 			}
@@ -284,6 +332,11 @@ func (f *Front) stepAside(path string) {
 	defer f.mu.Unlock()
 	if !f.shared[path] && len(f.shared) < 10000 {
 		f.shared[path] = true
+		for id, p := range f.paths {
+			if p == path {
+				f.note(id)
+			}
+		}
 		f.Logf("%s is edited in a collaboration room: its outputs are that server's to keep, and are neither put in nor written here", path)
 	}
 }

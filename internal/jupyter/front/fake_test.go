@@ -58,6 +58,7 @@ type fake struct {
 	onRead   func(n int) // called with the number of the read of the notebook
 	reads    int
 	gone     bool // no kernel any more
+	none     bool // no kernel and no session, as after a start
 	away     bool // no kernel can be connected to
 	refused  int  // how often that was tried
 	sockets  []*websocket.Conn
@@ -77,13 +78,15 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.seen = append(f.seen, r)
-	gone := f.gone
+	none, gone := f.none, f.gone || f.none
 	f.mu.Unlock()
 	if r.Header.Get("Authorization") != "token "+theirs {
 		http.Error(w, "who are you?", http.StatusForbidden)
 		return
 	}
 	switch path := strings.TrimPrefix(r.URL.Path, "/base/"); {
+	case none && (path == "api/sessions" || path == "api/kernels"):
+		writeJSON(w, []any{})
 	case path == "api/sessions":
 		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "type": "notebook", "kernel": map[string]string{"id": theKernel}}})
 	case path == "api/kernels" && !gone:

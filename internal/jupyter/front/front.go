@@ -51,8 +51,9 @@ type Front struct {
 
 	mu      sync.Mutex
 	kernels map[string]*kernel.Kernel
-	paths   map[string]string // by kernel: the notebook
-	shared  map[string]bool   // notebooks in a room of several people
+	paths   map[string]string    // by kernel: the notebook
+	shared  map[string]bool      // notebooks in a room of several people
+	left    map[string]time.Time // by kernel that ended before: when its journal was written
 	closed  bool
 }
 
@@ -62,7 +63,7 @@ func New(o Options) (*Front, error) {
 		return nil, fmt.Errorf("a front needs a token, and a base that begins and ends with a slash, not %q", o.Upstream.Base)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string]string{}, shared: map[string]bool{}}
+		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string]string{}, shared: map[string]bool{}, left: map[string]time.Time{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))
@@ -73,7 +74,7 @@ func New(o Options) (*Front, error) {
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(w, r) }
 
 // Resume connects to the kernels that the Jupyter server has, so that what they say is
-// kept from now on, and removes the journals of others.
+// kept from now on, and ends the records of others.
 func (f *Front) Resume(ctx context.Context) error {
 	var all []struct {
 		ID string `json:"id"`
@@ -81,7 +82,6 @@ func (f *Front) Resume(ctx context.Context) error {
 	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", &all); err != nil {
 		return err
 	}
-	_, _ = f.sessions(ctx) // for the paths; asked for again when they are needed
 	for _, k := range all {
 		if kernelID.MatchString(k.ID) {
 			if _, err := f.kernel(k.ID); err != nil {
@@ -89,11 +89,25 @@ func (f *Front) Resume(ctx context.Context) error {
 			}
 		}
 	}
+	_, _ = f.sessions(ctx) // for the paths; asked for again when they are needed
 	return f.sweep()
 }
 
 // Close ends all connections. The journals stay.
-func (f *Front) Close() {
+func (f *Front) Close() { f.shut() }
+
+// Stop is Close before the kernels end: what they have said is written into the notebooks,
+// with a notice where a cell ran.
+func (f *Front) Stop(ctx context.Context) {
+	_, _ = f.sessions(ctx) // for the paths
+	for _, k := range f.shut() {
+		k.End()
+		f.write(ctx, k) // a client that is connected can save no more
+	}
+	f.transport.CloseIdleConnections()
+}
+
+func (f *Front) shut() map[string]*kernel.Kernel {
 	f.cancel()
 	f.mu.Lock()
 	f.closed = true
@@ -105,6 +119,7 @@ func (f *Front) Close() {
 	}
 	f.work.Wait()
 	f.transport.CloseIdleConnections()
+	return all
 }
 
 var (
@@ -150,6 +165,7 @@ func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	_, _ = f.sessions(r.Context()) // notes the path
 	k.Serve(w, r)
 }
 
@@ -163,17 +179,21 @@ func (f *Front) kernel(id string) (*kernel.Kernel, error) {
 	if f.closed {
 		return nil, fmt.Errorf("the program is ending")
 	}
-	k, err := kernel.Open(id, kernel.Options{
-		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Left: f.upstream.Left != nil && f.upstream.Left(id), Logf: f.Logf, Finished: f.finished, Long: f.Long, Gap: f.Gap, Again: f.Again,
-		Dial: func(ctx context.Context, session string) (*websocketConn, *http.Response, error) {
-			return f.dialKernel(ctx, id, session)
-		},
-	}, f.gone)
+	k, err := kernel.Open(id, f.options(id), f.gone)
 	if err != nil {
 		return nil, fmt.Errorf("the journal of a kernel: %w", err)
 	}
 	f.kernels[id] = k
 	return k, nil
+}
+
+func (f *Front) options(id string) kernel.Options {
+	return kernel.Options{
+		Dir: filepath.Join(f.Dir, id), Limits: f.Limits, Left: f.upstream.Left != nil && f.upstream.Left(id), Logf: f.Logf, Finished: f.finished, Long: f.Long, Gap: f.Gap, Again: f.Again,
+		Dial: func(ctx context.Context, session string) (*websocketConn, *http.Response, error) {
+			return f.dialKernel(ctx, id, session)
+		},
+	}
 }
 
 // find returns a kernel that is connected, or nil.

@@ -1,10 +1,12 @@
 package front
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,14 +49,37 @@ func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
 }
 
 func (f *Front) status(r *http.Request) []KernelStatus {
+	f.bury(r.Context())
 	_, _ = f.sessions(r.Context()) // else as it was
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var order []string // by notebook
+	for id := range f.kernels {
+		order = append(order, f.paths[id]+"\n"+id)
+	}
+	slices.Sort(order)
 	all := []KernelStatus{}
-	for id, k := range f.kernels {
-		all = append(all, KernelStatus{ID: id, Notebook: f.paths[id], Status: k.Status()})
+	for _, key := range order {
+		id := key[strings.LastIndex(key, "\n")+1:]
+		all = append(all, KernelStatus{ID: id, Notebook: f.paths[id], Status: f.kernels[id].Status()})
 	}
 	return all
+}
+
+// bury ends the records of kernels that the Jupyter server does not have any more. It
+// leaves their websockets open.
+func (f *Front) bury(ctx context.Context) {
+	f.mu.Lock()
+	var known []*kernel.Kernel
+	for _, k := range f.kernels {
+		known = append(known, k)
+	}
+	f.mu.Unlock()
+	for _, k := range known {
+		if !f.hasKernel(ctx, k.ID) {
+			f.gone(k)
+		}
+	}
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

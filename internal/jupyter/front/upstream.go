@@ -9,12 +9,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"keyway/internal/jupyter/wire"
+	"keyway/internal/keyway"
 )
 
 // maxBody bounds a notebook in bytes.
@@ -153,9 +155,27 @@ func (f *Front) sessions(ctx context.Context) ([]session, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range all {
-		f.paths[s.Kernel.ID] = s.Path
+		if id := s.Kernel.ID; f.kernels[id] != nil && f.paths[id] != s.Path {
+			f.paths[id] = s.Path
+			f.note(id)
+		}
 	}
 	return all, nil
+}
+
+// noted is the file beside a kernel's journal that has the path of its notebook, for the
+// case that the kernel ends while this program does not run.
+func (f *Front) noted(id string) string { return filepath.Join(f.Dir, id, "notebook") }
+
+// note writes it; empty if the notebook is not ours to write. The caller holds mu.
+func (f *Front) note(id string) {
+	path := f.paths[id]
+	if f.shared[path] {
+		path = ""
+	}
+	if err := keyway.WriteFile(f.noted(id), []byte(path), 0o600); err != nil {
+		f.Logf("kernel %s: the path of its notebook is not kept: %v", id, err)
+	}
 }
 
 // hasKernel asks whether there is a kernel. Only the server's word that there is none

@@ -43,6 +43,7 @@ type State struct {
 	Written bool // the notebook's file has the outputs
 	Asking  bool // input() waits for an answer
 	Failed  bool // the reply tells of an error
+	Tried   bool // the request may have been sent
 	Sent    bool // the request was sent whole
 	Told    bool // somebody knows of the end
 }
@@ -132,11 +133,15 @@ func (e *Execution) mark(k kind, m wire.Message) error {
 // Answered notes that a client has answered the prompt.
 func (e *Execution) Answered() error { e.Asking = false; return e.addNow(record{answered, nil}) }
 
-// End notes that the kernel was restarted or has died.
-func (e *Execution) End() error {
+// End notes that the kernel was restarted or has died. The notice is shown at the end of
+// the output; empty: none is.
+func (e *Execution) End(notice string) error {
 	e.Ended, e.over, e.To = true, true, time.Now()
-	return e.addNow(record{ended, nil})
+	return e.addNow(record{ended, []byte(notice)})
 }
+
+// Trying notes, before the first byte of the request is sent, that it may have been.
+func (e *Execution) Trying() error { e.Tried = true; return e.addNow(record{tried, nil}) }
 
 // WasSent notes that the request was sent whole.
 func (e *Execution) WasSent() error { e.Sent = true; return e.addNow(record{sent, nil}) }
@@ -219,6 +224,8 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		e.Ended, e.Asking = true, false
 	case written, overwritten:
 		e.Written = r.kind == written
+	case tried:
+		e.Tried = true
 	case sent:
 		e.Sent = true
 	case told:
@@ -366,7 +373,7 @@ func (e *Execution) load(index int) error {
 		switch r.kind {
 		case stream, gap, output, restarted:
 			return nil
-		case answered, ended, written, overwritten, sent, told, commit:
+		case answered, ended, written, overwritten, tried, sent, told, commit:
 			e.take(r, wire.Message{})
 			return nil
 		}

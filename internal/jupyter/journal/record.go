@@ -23,11 +23,12 @@ const (
 	answered    kind = 'A' // a client has answered the prompt
 	reply       kind = 'R' // execute_reply, as V1
 	idle        kind = 'I' // the status that ends the execution, as V1
-	ended       kind = 'E' // the kernel was restarted or has died
+	ended       kind = 'E' // the kernel was restarted or has died: what the output says of it
 	written     kind = 'W' // the notebook's file has the outputs
 	overwritten kind = 'O' // the file was saved without them
 	restarted   kind = 'T' // the connection was made anew here
 	gap         kind = 'G' // so many bytes are left out here, as a uvarint
+	tried       kind = 'B' // the request may have been sent
 	sent        kind = 'D' // the request was sent whole
 	told        kind = 'L' // somebody knows of the end
 	commit      kind = 'C' // a Mark: the records before it were written with what it is of

@@ -93,6 +93,8 @@ func (p *player) play(r record) error {
 		return p.say(name, text)
 	case restarted:
 		return p.say("stderr", restartText)
+	case ended:
+		return p.say("stderr", string(r.data))
 	case gap:
 		return p.say("stderr", gapText(r.gap()))
 	case input, output:

@@ -81,20 +81,13 @@ type Kernel struct {
 // Open reads the journal of a kernel and begins to connect. ended is called when the
 // Jupyter server does not know the kernel any more.
 func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
-	j, err := journal.Open(o.Dir, o.Limits, o.Left)
+	k, err := Read(id, o)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Kernel{ID: id, options: o, journal: j, last: map[string]uint64{}, adopted: map[string]string{}, seen: map[string]uint64{}, seq: 1,
-		clients: map[*client]bool{}, cancel: cancel, state: "unknown"}
-	k.wake = sync.NewCond(&k.mu)
-	for _, e := range j.Executions() {
-		k.last[e.ID] = k.seq
-		if !e.Sent && !e.Running && !e.Finished() {
-			k.unsent = append(k.unsent, e.ID)
-		}
-	}
+	k.cancel = cancel
+	j := k.journal
 	if slices.ContainsFunc(j.Executions(), func(e *journal.Execution) bool { return unwritten(e) || e.Finished() && !e.Told && e.Took() >= o.Long }) {
 		k.tellFinished()
 	}
@@ -103,6 +96,24 @@ func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
 			ended(k)
 		}
 	})
+	return k, nil
+}
+
+// Read reads the journal of a kernel, and does not connect.
+func Read(id string, o Options) (*Kernel, error) {
+	j, err := journal.Open(o.Dir, o.Limits, o.Left)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{ID: id, options: o, journal: j, last: map[string]uint64{}, adopted: map[string]string{}, seen: map[string]uint64{}, seq: 1,
+		clients: map[*client]bool{}, cancel: func() {}, state: "unknown"}
+	k.wake = sync.NewCond(&k.mu)
+	for _, e := range j.Executions() {
+		k.last[e.ID] = k.seq
+		if !e.Sent && !e.Running && !e.Finished() {
+			k.unsent = append(k.unsent, e.ID)
+		}
+	}
 	return k, nil
 }
 
@@ -186,7 +197,7 @@ func (k *Kernel) note(m wire.Message) (finished bool) {
 	case "":
 	case "restarting", "dead", "autorestarting":
 		k.state = state
-		finished = k.endAll()
+		finished = k.endAll("")
 	default:
 		k.state = state
 	}
@@ -221,11 +232,12 @@ func (k *Kernel) report(err error) {
 	k.failing = err != nil
 }
 
-// endAll ends the executions that a restarted kernel does not know. The caller holds mu.
-func (k *Kernel) endAll() (some bool) {
+// endAll ends the executions that a restarted kernel does not know, or one that is no
+// more: then a notice tells of it. The caller holds mu.
+func (k *Kernel) endAll(notice string) (some bool) {
 	for _, e := range k.journal.Executions() {
 		if !e.Finished() {
-			k.report(e.End())
+			k.report(e.End(notice))
 			some = true
 		}
 	}
@@ -236,7 +248,7 @@ func (k *Kernel) endAll() (some bool) {
 func (k *Kernel) Restarted() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	some := k.endAll()
+	some := k.endAll("")
 	for _, e := range k.journal.Executions() {
 		if e.Ended && !e.Told {
 			k.report(e.WasTold()) // whoever has asked for the restart knows
@@ -245,6 +257,18 @@ func (k *Kernel) Restarted() {
 	if some && len(k.clients) == 0 {
 		k.tellFinished()
 	}
+}
+
+// stopText is the end of what a cell shows that ran when its kernel ended.
+const stopText = "\n[the kernel was stopped here, while this cell ran]\n"
+
+// End notes that the kernel is no more. It reports whether there are executions that are
+// in no file, and of which no connected client has had all.
+func (k *Kernel) End() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.endAll(stopText)
+	return slices.ContainsFunc(k.journal.Executions(), func(e *journal.Execution) bool { return unwritten(e) && !k.hasHad(e) })
 }
 
 // toKernel writes a client's request down and sends it. It reports whether there was room.

@@ -108,10 +108,9 @@ func (k *Kernel) connected(source feed) (again bool) {
 	if source != nil {
 		if last, resumed = source.Sent(); resumed {
 			again = k.known(source)
-			k.resend(last)
 		}
 	}
-	k.unsent = nil
+	k.resend(last, resumed)
 	for _, e := range k.journal.Executions() {
 		if e.Running && !e.Finished() && !resumed {
 			k.report(e.Restarted())
@@ -141,12 +140,14 @@ func (k *Kernel) known(source feed) bool {
 }
 
 // resend puts the requests that an earlier program has written down and not sent before
-// those of now. last is the one that it has sent last. The caller holds mu.
-func (k *Kernel) resend(last string) {
+// those of now. last is the one that it has sent last on this connection. On a new one,
+// nobody knows what became of a request that was being sent: it is not sent twice. The
+// caller holds mu.
+func (k *Kernel) resend(last string, resumed bool) {
 	var all []wire.Message
 	for _, id := range k.unsent {
 		e := k.journal.Find(id)
-		if e == nil || id == last {
+		if e == nil || id == last || e.Tried && !resumed {
 			continue
 		}
 		m, err := e.Request()
@@ -157,7 +158,7 @@ func (k *Kernel) resend(last string) {
 		all = append(all, m)
 		k.waiting += m.Size()
 	}
-	k.outgoing = append(all, k.outgoing...)
+	k.outgoing, k.unsent = append(all, k.outgoing...), nil
 }
 
 // feed is a connection on which messages stay until they are written down.
@@ -220,6 +221,9 @@ func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.P
 			return
 		}
 		m := k.outgoing[0]
+		if e := k.journal.Find(m.Head.ID); e != nil && !e.Tried {
+			k.report(e.Trying())
+		}
 		k.mu.Unlock()
 		if to, ok := conn.NetConn().(feed); ok {
 			to.Sending(m.Head.ID)

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"keyway/internal/jupyter/wire"
+	"keyway/test/await"
+)
+
+// TestStopped kills the program while a kernel begins, and has it and the Jupyter server
+// stop in mid-cell. The first cell runs all the same; the file has what each has shown.
+func TestStopped(t *testing.T) {
+	w := startWorld(t)
+	b := book{w, "stopped.ipynb"}
+	const code = "import time\nfor i in range(100_000):\n    print('line', i, flush=True); time.sleep(0.02)"
+	b.save(t, codeCell("aaa", "print('the first')"), codeCell("bbb", code))
+	var s struct{ Kernel struct{ ID string } } // ends with the server
+	if code := w.front.call(t, "POST", "/api/sessions", map[string]any{"path": b.path, "name": b.path, "type": "notebook",
+		"kernel": map[string]string{"name": "python3"}}, &s); code/100 != 2 {
+		t.Fatal(code)
+	}
+	page := w.front.open(t, s.Kernel.ID, "", wire.V1)
+	id := page.run("print('the first')", "aaa")
+	await.That(t, "the request is written down", func() bool { return w.status(t, s.Kernel.ID).Kept > 0 })
+	w.kill(t)
+	<-page.done
+	page = w.front.open(t, s.Kernel.ID, page.session, wire.V1)
+	if got := page.ended(id); got != "the first\n" {
+		t.Errorf("killed while the kernel began: %q", got)
+	}
+	page.line(page.run(code, "bbb"), 5)
+	page.close()
+	if err := syscall.Kill(w.pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	file := ""
+	await.That(t, "the end of the cell in the file", func() bool {
+		data, err := os.ReadFile(filepath.Join(w.dir, b.path))
+		file = string(data)
+		return err == nil && strings.Contains(file, "[the kernel was stopped here")
+	})
+	if !strings.Contains(file, `the first\n`) || !strings.Contains(file, `line 5\n`) {
+		t.Errorf("the file has %s", file)
+	}
+	w.valid(t, b.path)
+}

@@ -1,0 +1,124 @@
+package front
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"keyway/internal/jupyter/wire"
+	"keyway/test/await"
+)
+
+// inMidCell has a cell print, and its page leave. It returns the directory of the journals.
+func inMidCell(t *testing.T, f *fake) (front *Front, dir string, m wire.Message) {
+	t.Helper()
+	dir = t.TempDir()
+	front, at := f.before(dir)
+	page := dial(t, at, "one")
+	page.execute("a")
+	m = f.ask()
+	f.status(m, "busy")
+	f.say(m, "iopub", "execute_input", map[string]any{"execution_count": 1, "code": "code"})
+	f.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: "so far\n"})
+	page.until("stream")
+	_ = page.conn.Close()
+	await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+	return front, dir, m
+}
+
+const stopped = "so far\n\n[the kernel was stopped here, while this cell ran]\n"
+
+// isIn checks what the file has.
+func (f *fake) isIn(want string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got := outputs(f.doc); got != want {
+		f.t.Errorf("the file has %q, not %q", got, want)
+	}
+}
+
+// TestStop writes what there is into the file before the kernels end: of a cell that runs,
+// and of one that has ended a moment before, whose page is there.
+func TestStop(t *testing.T) {
+	f := newFake(t)
+	front, _, _ := inMidCell(t, f)
+	front.Stop(t.Context())
+	f.isIn(stopped)
+
+	f = newFake(t)
+	front, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	front.Stop(t.Context())
+	f.isIn("hello\n")
+}
+
+// TestKernelGoneInMidCell asks for the kernels, of which one is gone in mid-cell with its
+// websocket left open.
+func TestKernelGoneInMidCell(t *testing.T) {
+	f := newFake(t)
+	front, dir, _ := inMidCell(t, f)
+	s := httptest.NewServer(front)
+	defer s.Close()
+	kernels := func() string {
+		_, data := get(t, strings.TrimPrefix(s.URL, "http://"), "keyway/kernels")
+		return strings.TrimSpace(string(data))
+	}
+	if got := kernels(); !strings.Contains(got, theKernel) {
+		t.Errorf("a kernel that runs is not told of: %s", got)
+	}
+	f.mu.Lock()
+	f.gone = true
+	f.mu.Unlock()
+	if got := kernels(); got != "[]" {
+		t.Errorf("a kernel that is gone is told of: %s", got)
+	}
+	f.isIn(stopped)
+	if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
+		t.Errorf("its journal: %v", err)
+	}
+}
+
+// TestEndedMeanwhile has the kernel and the program end at once, as with the machine. The
+// next start writes the file, unless it was saved after that.
+func TestEndedMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct {
+		saved time.Time
+		room  bool
+		want  string
+	}{
+		"saved before":         {saved: time.Now().Add(-time.Hour), want: stopped},
+		"saved after":          {saved: time.Now().Add(time.Hour)},
+		"edited by several":    {saved: time.Now().Add(-time.Hour), room: true},
+		"nobody knows how old": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			front, dir, _ := inMidCell(t, f)
+			if c.room {
+				front.stepAside("dir/x.ipynb")
+			}
+			front.Close()
+			f.mu.Lock()
+			f.none, f.modified = true, ""
+			if !c.saved.IsZero() {
+				f.modified = c.saved.UTC().Format(time.RFC3339Nano)
+			}
+			f.mu.Unlock()
+			again, _ := f.before(dir)
+			if err := again.Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.isIn(c.want)
+			if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
+				t.Errorf("its journal: %v", err)
+			}
+		})
+	}
+}

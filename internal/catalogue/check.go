@@ -25,7 +25,7 @@ func (t Template) Check(s keyway.Spec) error {
 		return err
 	}
 	var all []*keyway.Error
-	for _, name := range changed(want, got) {
+	for _, name := range keyway.Differing(want, got) {
 		if slices.Contains(usersOwn, name) {
 			continue
 		}
@@ -36,23 +36,6 @@ func (t Template) Check(s keyway.Spec) error {
 		}
 	}
 	return t.together(all)
-}
-
-// changed returns the names under which two maps differ, in order.
-func changed(want, got map[string]string) []string {
-	var names []string
-	for name, value := range want {
-		if now, there := got[name]; !there || now != value {
-			names = append(names, name)
-		}
-	}
-	for name := range got {
-		if _, there := want[name]; !there {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 // flat returns the JSON of each field of a Spec by its name, without what is the user's
@@ -209,7 +192,7 @@ func otherEngine(_ Override, want, got keyway.Spec) *keyway.Error {
 
 // otherVariables tells of names only: values may be secrets.
 func otherVariables(o Override, want, got keyway.Spec) *keyway.Error {
-	for _, name := range changed(want.Env, got.Env) {
+	for _, name := range keyway.Differing(want.Env, got.Env) {
 		if !matches(o.Env, name) {
 			return refuse("the variable %.80q is not for users to set; possible are %s", name, listed(o.Env)).Advise(keyway.AsTemplate, "env")
 		}

@@ -91,10 +91,7 @@ func (s *spare) Dial(ctx context.Context) (net.Conn, error) {
 	return newPath(s.uplink.trust(s.conn), conn, &s.dialer), nil
 }
 
-func (s *spare) opened() bool {
-	guest := s.guest.Load()
-	return guest != nil && guest.Status().Opened
-}
+func (s *spare) opened() bool { return isOpened(s.guest.Load()) }
 
 // fits reports whether c, whose ssh is of that version, can go on with the spare.
 func (s *spare) fits(c *proxied, version string) bool {

@@ -243,10 +243,10 @@ func (l *Link) streamOver(dial func(context.Context) (net.Conn, error), hostKey 
 	}
 }
 
-func (c *proxied) opened() bool {
-	guest := c.guest.Load()
-	return guest != nil && guest.Status().Opened
-}
+func (c *proxied) opened() bool { return isOpened(c.guest.Load()) }
+
+// isOpened reports whether a stream has begun, and its guest has answered once.
+func isOpened(guest *stream.Conn) bool { return guest != nil && guest.Status().Opened }
 
 func (c *proxied) helps(what string) { c.help.Store(&what) }
 

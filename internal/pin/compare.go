@@ -151,18 +151,7 @@ func (c *comparison) files(want, found keyway.Environment) {
 
 // list compares values by their names.
 func (c *comparison) list(field string, want, found map[string]string) {
-	var names []string
-	for name, value := range want {
-		if other, ok := found[name]; !ok || other != value {
-			names = append(names, name)
-		}
-	}
-	for name := range found {
-		if _, ok := want[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
+	names := keyway.Differing(want, found)
 	for _, name := range names[:min(len(names), MaxShown)] {
 		c.add(field, name, shown(field, want, name), shown(field, found, name))
 	}

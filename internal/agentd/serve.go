@@ -231,14 +231,13 @@ func inHome(path string) string {
 // serve answers until a signal, or until the parent that the agent is for ends.
 func (s *setup) serve(ctx context.Context, sockets *socketSet) error {
 	defer s.log.Close()
+	// It lives all day and does little: less memory is worth more than fewer
+	// collections, which also overwrite what keys left on the heap sooner.
+	debug.SetGCPercent(gcPercent)
 	memory.Release() // before its map is closed to itself, too
 	if err := agent.HardenProcess(); err != nil {
 		return keyway.Errorf(keyway.Other, "the agent's memory cannot be kept from other programs: %w", err)
 	}
-	// It lives all day and does little: less memory is worth more than fewer
-	// collections, which also overwrite what keys left on the heap sooner.
-	debug.SetGCPercent(gcPercent)
-	memory.Release()
 	a := agent.New(s.config)
 	s.begin(a)
 	ctx, stop := signal.NotifyContext(ctx, endSignals...)

@@ -376,20 +376,11 @@ func adoptTwo(t *testing.T, s Subject, lab AdoptLab) {
 		all.Go(func() { made[i], errs[i] = s.tryAdopt(ctx, t, keyway.Adoption{Name: name, Container: "web"}) })
 	}
 	all.Wait()
-	winner := -1
-	for i, err := range errs {
-		switch {
-		case err == nil && winner < 0:
-			winner = i
-		case err == nil:
-			t.Error("one container was adopted twice")
-		default:
-			WantKind(t, err, keyway.NameTaken)
-			s.WantNothingOf(t, names[i])
+	winner := onlyOne(t, errs)
+	for i, name := range names {
+		if i != winner {
+			s.WantNothingOf(t, name)
 		}
-	}
-	if winner < 0 {
-		t.Fatal("it was not adopted")
 	}
 	if got := s.Run(t, made[winner], "env "+keyway.EnvName); got != string(names[winner]) {
 		t.Errorf("the winner is not whole: %q", got)

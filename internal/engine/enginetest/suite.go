@@ -207,20 +207,7 @@ func twoAtOnce(t *testing.T, s Subject) {
 		all.Go(func() { made[i], errs[i] = s.Engine.Create(ctx, spec, Quiet) })
 	}
 	all.Wait()
-	winner := -1
-	for i, err := range errs {
-		switch {
-		case err == nil && winner < 0:
-			winner = i
-		case err == nil:
-			t.Error("two were made under one name")
-		default:
-			WantKind(t, err, keyway.NameTaken)
-		}
-	}
-	if winner < 0 {
-		t.Fatal("none was made")
-	}
+	winner := onlyOne(t, errs[:])
 	if got := s.Run(t, made[winner], "env "+keyway.EnvName); got != "race" {
 		t.Errorf("the winner is not whole: %q", got)
 	}
@@ -228,6 +215,27 @@ func twoAtOnce(t *testing.T, s Subject) {
 		t.Fatal(err)
 	}
 	s.WantNothingOf(t, "race")
+}
+
+// onlyOne returns which of those who tried for the same has it. The others were refused,
+// because it is taken.
+func onlyOne(t *testing.T, errs []error) int {
+	t.Helper()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner < 0:
+			winner = i
+		case err == nil:
+			t.Error("two have the same")
+		default:
+			WantKind(t, err, keyway.NameTaken)
+		}
+	}
+	if winner < 0 {
+		t.Fatal("nobody has it")
+	}
+	return winner
 }
 
 func cancelLeavesNothing(t *testing.T, s Subject) {

@@ -171,8 +171,8 @@ func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]atomic.Int32) {
 	}
 	paths := 0
 	l.net.wrap = func(c net.Conn) net.Conn {
-		if paths++; paths > 200 { // in the end there is a good network
-			return c
+		if paths++; paths == 1 || paths > 200 {
+			return c // a stream that was opened, and in the end there is a good network
 		}
 		return &meddler{Conn: c,
 			up:   frameMeddler{pick: pick, begin: upBegins, did: did},
@@ -180,10 +180,18 @@ func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]atomic.Int32) {
 	}
 	up, down := random(r, 1<<20), random(r, 1<<20)
 	client, server := l.pair()
+	awaitState(t, client, Up)
+	l.net.latest().cut()
+	for _, end := range []*Conn{client, server} {
+		end.SetDeadline(time.Now().Add(24 * time.Hour)) // an idle stream would go on for ever
+	}
 	var all sync.WaitGroup
 	talk(t, &all, client, server, up, pick)
 	talk(t, &all, server, client, down, pick)
 	all.Wait()
+	if t.Failed() {
+		client.CloseWithError(errCut)
+	}
 	<-client.Done() // which may take longer than Close waits for
 	if err := client.Err(); err != nil {
 		t.Errorf("the client ended by %v", err)

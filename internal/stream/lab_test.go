@@ -30,7 +30,12 @@ type lab struct {
 	words  *bytes.Buffer
 	wordMu sync.Mutex
 	paths  sync.WaitGroup
+	limit  *time.Timer
 }
+
+// labTime bounds a test in a bubble: there, an idle stream that waits for what does not
+// come goes on for ever, and the clock with it.
+const labTime = 60 * 24 * time.Hour
 
 func newLab(t *testing.T, change ...func(*ServerConfig)) *lab {
 	t.Helper()
@@ -47,6 +52,10 @@ func newLab(t *testing.T, change ...func(*ServerConfig)) *lab {
 	}
 	l.server = server
 	l.net = newFaultNet(l.serve)
+	l.limit = time.AfterFunc(labTime, func() {
+		t.Errorf("the test goes on after %v", labTime)
+		server.Close()
+	})
 	return l
 }
 
@@ -69,6 +78,7 @@ func (l *lab) serve(conn net.Conn) {
 
 // close ends everything and waits for it.
 func (l *lab) close() {
+	l.limit.Stop()
 	l.server.Close()
 	l.net.closeAll()
 	l.paths.Wait()

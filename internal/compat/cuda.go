@@ -3,12 +3,12 @@ package compat
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // version is a version in numbers: 535.104.05, 12.6.
@@ -85,7 +85,7 @@ func Runs(driver, floor string) bool {
 	return have == nil || floor == "" || atLeast(have, floor)
 }
 
-var cudaInTag = regexp.MustCompile(`cuda(\d{1,2}\.\d{1,2})`)
+var cudaInTag = lazyregexp.New(`cuda(\d{1,2}\.\d{1,2})`)
 
 // cuda is the toolkit that the image was built with: as it says, else as its tag does.
 func (a Asked) cuda() version {
@@ -183,7 +183,7 @@ var builds = []struct {
 	{"2.11", "12.8", "7.5", "12.0"},
 }
 
-var torchImage = regexp.MustCompile(`(?:^|/)pytorch/pytorch:(\d{1,2}\.\d{1,2})[.\d]*-cuda(\d{1,2}\.\d{1,2})-`)
+var torchImage = lazyregexp.New(`(?:^|/)pytorch/pytorch:(\d{1,2}\.\d{1,2})[.\d]*-cuda(\d{1,2}\.\d{1,2})-`)
 
 // builtFor is whether the image has code for the place's GPUs.
 func builtFor(a Asked) []Finding {

@@ -8,11 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // Driver returns what is known of this machine's NVIDIA driver. What it does not tell
@@ -50,7 +50,7 @@ type driver struct {
 }
 
 // versionInText finds the driver's version in /proc/driver/nvidia/version.
-var versionInText = regexp.MustCompile(`Kernel Module.*?\s(\d+\.[\d.]+)\s`)
+var versionInText = lazyregexp.New(`Kernel Module.*?\s(\d+\.[\d.]+)\s`)
 
 // libraries are where Linux distributions have the driver's libraries.
 var libraries = []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "usr/lib64/nvidia"}

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // Inventory is what the driver tells of the GPUs of this machine.
@@ -132,7 +132,7 @@ func (inv Inventory) check() error {
 
 // Whatever runs on a GPU chooses its own name, and nvidia-smi writes that as it is:
 // it may be no UTF-8, and may end its element itself.
-var processName = regexp.MustCompile(`(?s)<process_name>.*?</process_name>[ \t]*\r?\n`)
+var processName = lazyregexp.New(`(?s)<process_name>.*?</process_name>[ \t]*\r?\n`)
 
 func withoutNames(output []byte) []byte {
 	return bytes.ToValidUTF8(processName.ReplaceAll(output, nil), []byte("?"))
@@ -197,7 +197,7 @@ func text(value string) string {
 
 // goodUUID is also safe as a part of a file's name, but for the slashes of the old
 // form of parts.
-var goodUUID = regexp.MustCompile(`^(GPU|MIG)-[0-9A-Za-z-]{1,100}(/[0-9]{1,4}/[0-9]{1,4})?$`)
+var goodUUID = lazyregexp.New(`^(GPU|MIG)-[0-9A-Za-z-]{1,100}(/[0-9]{1,4}/[0-9]{1,4})?$`)
 
 // uuid is value if it is a UUID: of a GPU that is lost the driver says other things.
 func uuid(value string) string {
@@ -237,8 +237,8 @@ func percent(value string) int {
 
 // A line of nvidia-smi -L: a GPU, or below it one of its parts.
 var (
-	listGPU  = regexp.MustCompile(`^GPU (\d{1,4}): .*\(UUID: (GPU-[^()\s]+)\)`)
-	listPart = regexp.MustCompile(`^\s+MIG .*Device +(\d{1,4}): \(UUID: (MIG-[^()\s]+)\)`)
+	listGPU  = lazyregexp.New(`^GPU (\d{1,4}): .*\(UUID: (GPU-[^()\s]+)\)`)
+	listPart = lazyregexp.New(`^\s+MIG .*Device +(\d{1,4}): \(UUID: (MIG-[^()\s]+)\)`)
 )
 
 // List adds to the parts of divided GPUs the UUIDs that nvidia-smi -L prints. Most

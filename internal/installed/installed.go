@@ -7,6 +7,7 @@ package installed
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"strings"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // Bounds on what is looked at.
@@ -107,7 +109,7 @@ func (r *reader) sorted(set map[string]bool) []string {
 }
 
 // packageForm is what a package's name and version may be; anything else is mischief.
-var packageForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*==?[A-Za-z0-9][A-Za-z0-9._+:!~=-]*$`)
+var packageForm = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]*==?[A-Za-z0-9][A-Za-z0-9._+:!~=-]*$`)
 
 func add(set *map[string]bool, text string) {
 	if *set == nil {
@@ -193,8 +195,8 @@ func (r *reader) pythons(prefixes []string, where Where) []string {
 }
 
 var (
-	separators = regexp.MustCompile(`[-_.]+`)
-	pyVersion  = regexp.MustCompile(`-py\d+(\.\d+)*$`)
+	separators = lazyregexp.New(`[-_.]+`)
+	pyVersion  = lazyregexp.New(`-py\d+(\.\d+)*$`)
 )
 
 // distributions adds those whose description lies in a directory, as pip names them
@@ -282,18 +284,9 @@ func (r *reader) conda(prefix string) {
 // first: PyTorch brings its CUDA with it.
 func (r *reader) versions(s *keyway.Software, pythons, prefixes []string) {
 	s.Torch = versionOf(s.Python, `torch==`)
-	s.CUDA = firstOf(versionOf(s.Python, `nvidia-cuda-runtime(-cu\d+)?==`), r.toolkit(prefixes), r.torchCUDA(pythons), versionOf(s.System, `(cuda-cudart(-\d+-\d+)?|cudatoolkit)=`))
-	s.CuDNN = firstOf(versionOf(s.Python, `nvidia-cudnn(-cu\d+)?==`), versionOf(s.System, `(libcudnn\d+(-cuda-\d+)?|cudnn)=`), r.header(prefixes, "cudnn_version.h", "CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL"))
-	s.NCCL = firstOf(versionOf(s.Python, `nvidia-nccl(-cu\d+)?==`), versionOf(s.System, `(libnccl2|nccl)=`), r.header(prefixes, "nccl.h", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH"))
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
+	s.CUDA = cmp.Or(versionOf(s.Python, `nvidia-cuda-runtime(-cu\d+)?==`), r.toolkit(prefixes), r.torchCUDA(pythons), versionOf(s.System, `(cuda-cudart(-\d+-\d+)?|cudatoolkit)=`))
+	s.CuDNN = cmp.Or(versionOf(s.Python, `nvidia-cudnn(-cu\d+)?==`), versionOf(s.System, `(libcudnn\d+(-cuda-\d+)?|cudnn)=`), r.header(prefixes, "cudnn_version.h", "CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL"))
+	s.NCCL = cmp.Or(versionOf(s.Python, `nvidia-nccl(-cu\d+)?==`), versionOf(s.System, `(libnccl2|nccl)=`), r.header(prefixes, "nccl.h", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH"))
 }
 
 // versionOf is the version of the first package whose name and equals signs match.
@@ -308,7 +301,7 @@ func versionOf(packages []string, form string) string {
 }
 
 // plainVersion is what a version in a file may be.
-var plainVersion = regexp.MustCompile(`^[0-9][0-9A-Za-z.+-]{0,63}$`)
+var plainVersion = lazyregexp.New(`^[0-9][0-9A-Za-z.+-]{0,63}$`)
 
 // toolkit is the version of CUDA's toolkit, as its own file says.
 func (r *reader) toolkit(prefixes []string) string {
@@ -326,7 +319,7 @@ func (r *reader) toolkit(prefixes []string) string {
 	return ""
 }
 
-var torchCUDA = regexp.MustCompile(`(?m)^cuda[^=\n]*=\s*['"]([0-9.]{1,16})['"]`)
+var torchCUDA = lazyregexp.New(`(?m)^cuda[^=\n]*=\s*['"]([0-9.]{1,16})['"]`)
 
 // torchCUDA is the version of CUDA that PyTorch was built with, as its version.py says.
 func (r *reader) torchCUDA(pythons []string) string {

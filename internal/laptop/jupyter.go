@@ -9,11 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	"keyway/internal/sshconfig"
 )
 
@@ -64,7 +64,7 @@ const toDirectory = `umask 077; unset CDPATH; ` +
 var machines = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 // plainPath is a path that needs no quotes, for ssh's -L and for people.
-var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/+=,-]+$`)
+var plainPath = lazyregexp.New(`^/[A-Za-z0-9._/+=,-]+$`)
 
 // JupyterProgram returns the path of keyway-jupyter in a workspace. It sends the
 // program there if need be; sending is called before.

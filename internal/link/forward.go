@@ -209,7 +209,7 @@ func (l *Link) joinForward(r *http.Request) (*forward, error) {
 	if req.Socket == "" && req.Port < 1 || req.Port < 0 || req.Port > maxPort || req.Local < 0 || req.Local > maxPort {
 		return nil, keyway.Errorf(keyway.Usage, "a port is a number from 1 to %d", maxPort)
 	}
-	if req.Socket != "" && (req.Port != 0 || len(req.Socket) > maxSocket || !goodSocket().MatchString(req.Socket)) {
+	if req.Socket != "" && (req.Port != 0 || len(req.Socket) > maxSocket || !goodSocket.MatchString(req.Socket)) {
 		return nil, keyway.Errorf(keyway.Untrusted, "a socket of a workspace is a plain absolute path of at most %d bytes, not %.120q", maxSocket, req.Socket)
 	}
 	key := forwardKey{place, name, req.Port, req.Local, req.Socket}

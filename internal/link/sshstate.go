@@ -1,7 +1,6 @@
 package link
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -77,15 +76,15 @@ const (
 func readState(lines []string) sshState {
 	s := sshState{authenticated: slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Authenticated to ") })}
 	for i, l := range lines {
-		if m := reNoCommon().FindStringSubmatch(l); m != nil {
+		if m := reNoCommon.FindStringSubmatch(l); m != nil {
 			s.fault, s.detail, s.said = noCommon, strings.TrimSpace(m[1]), m[2]
 			return s
 		}
-		if m := reDismissed().FindStringSubmatch(l); m != nil {
+		if m := reDismissed.FindStringSubmatch(l); m != nil {
 			s.fault, s.said = dismissed, strings.TrimSuffix(m[1], " [preauth]")
 			return s
 		}
-		if m := reChannel().FindStringSubmatch(l); m != nil && s.authenticated && lines[len(lines)-1] != l && slices.Contains(lines[i:], stdioFailure) {
+		if m := reChannel.FindStringSubmatch(l); m != nil && s.authenticated && lines[len(lines)-1] != l && slices.Contains(lines[i:], stdioFailure) {
 			s.fault, s.detail, s.said = notThrough, m[1], m[2]
 			if m[1] == "administratively prohibited" {
 				s.fault = mayNotThrough
@@ -101,12 +100,12 @@ func readState(lines []string) sshState {
 func (s *sshState) readLast(lines []string) {
 	last := ""
 	for _, l := range slices.Backward(lines) {
-		if !slices.ContainsFunc(afterthoughts, func(a string) bool { return strings.HasPrefix(l, a) && !reDropped().MatchString(l) }) {
+		if !slices.ContainsFunc(afterthoughts, func(a string) bool { return strings.HasPrefix(l, a) && !reDropped.MatchString(l) }) {
 			last = l
 			break
 		}
 	}
-	match := func(re func() *regexp.Regexp) (m []string) { return re().FindStringSubmatch(last) }
+	match := func(re *lazyregexp.Regexp) []string { return re.FindStringSubmatch(last) }
 	switch {
 	case last == "":
 	case last == keyFailure:
@@ -122,13 +121,13 @@ func (s *sshState) readLast(lines []string) {
 		s.fault, s.host, s.detail = unconnected, m[1], m[3]
 	case match(reRefused) != nil:
 		s.fault, s.detail = refused, match(reRefused)[1]
-	case reBadConfig().MatchString(last):
+	case reBadConfig.MatchString(last):
 		s.fault, s.detail = badConfig, last
-	case reUnidentified().MatchString(last):
+	case reUnidentified.MatchString(last):
 		s.fault, s.detail = unidentified, last
-	case reDropped().MatchString(last) && !s.authenticated:
+	case reDropped.MatchString(last) && !s.authenticated:
 		s.fault, s.detail = dropped, last
-	case reDropped().MatchString(last) || reBroken().MatchString(last):
+	case reDropped.MatchString(last) || reBroken.MatchString(last):
 		s.fault, s.detail = broken, last
 	default:
 		s.fault, s.detail = unexplained, last
@@ -143,13 +142,13 @@ func (s *sshState) readHostKey(lines []string) {
 		switch {
 		case l == keyIsChanged:
 			s.fault = keyChanged
-		case reOffending().MatchString(l) && s.file == "":
-			m := reOffending().FindStringSubmatch(l)
+		case reOffending.MatchString(l) && s.file == "":
+			m := reOffending.FindStringSubmatch(l)
 			s.file, s.line = m[1], m[2]
-		case reFingerprint().MatchString(l):
-			s.shown = reFingerprint().FindStringSubmatch(l)[1]
-		case reChanged().MatchString(l):
-			s.name = reChanged().FindStringSubmatch(l)[1]
+		case reFingerprint.MatchString(l):
+			s.shown = reFingerprint.FindStringSubmatch(l)[1]
+		case reChanged.MatchString(l):
+			s.name = reChanged.FindStringSubmatch(l)[1]
 		}
 	}
 }

@@ -3,11 +3,11 @@ package open
 import (
 	"net/url"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 const (
@@ -17,9 +17,9 @@ const (
 )
 
 var (
-	goodPath = regexp.MustCompile(`^/[A-Za-z0-9/._~@+=,:-]*$`)
+	goodPath = lazyregexp.New(`^/[A-Za-z0-9/._~@+=,:-]*$`)
 	// A token may be of the user's choice.
-	goodToken = regexp.MustCompile(`^[!-~]*$`)
+	goodToken = lazyregexp.New(`^[!-~]*$`)
 )
 
 // URL leads to a server through a port of this machine. Of what the workspace says only

@@ -90,8 +90,8 @@ func clean(env keyway.Environment) keyway.Environment {
 	for i, v := range env.Variables {
 		env.Variables[i] = keyway.Variable{Name: line(v.Name), Hash: line(v.Hash)}
 	}
-	env.Image.Digests = slices.DeleteFunc(slices.Clone(env.Image.Digests), func(d string) bool { return !sha().MatchString(d) })
-	if !sha().MatchString(env.Image.ID) {
+	env.Image.Digests = slices.DeleteFunc(slices.Clone(env.Image.Digests), func(d string) bool { return !sha.MatchString(d) })
+	if !sha.MatchString(env.Image.ID) {
 		env.Image.ID = ""
 	}
 	return env
@@ -124,7 +124,7 @@ func told(variables []string) keyway.Software {
 	env := map[string]string{}
 	for _, kv := range variables {
 		name, value, _ := strings.Cut(kv, "=")
-		if len(value) <= maxWord && word().MatchString(value) {
+		if len(value) <= maxWord && word.MatchString(value) {
 			env[name] = value
 		}
 	}
@@ -239,7 +239,7 @@ func (p Pin) check() error {
 		return keyway.Errorf(keyway.BadConfig, "a pin in it has no template or no architecture, or what pins do not have")
 	}
 	for _, digest := range append(slices.Clone(p.Image.Digests), p.Image.ID) {
-		if digest != "" && !sha().MatchString(digest) {
+		if digest != "" && !sha.MatchString(digest) {
 			return keyway.Errorf(keyway.BadConfig, "%.80q in it is no digest", digest)
 		}
 	}

@@ -248,7 +248,7 @@ func FuzzParse(f *testing.F) {
 		for _, p := range l.Pins {
 			p.Compare("w", pinned())
 			for _, d := range p.Image.Digests {
-				if d != "" && !sha().MatchString(d) {
+				if d != "" && !sha.MatchString(d) {
 					t.Errorf("%q is a digest", d)
 				}
 			}

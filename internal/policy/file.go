@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // Bounds of a policy file.
@@ -161,7 +161,7 @@ func isPath(s string) bool {
 	return s == "" || len(s) <= maxPattern && (filepath.IsAbs(s) || strings.HasPrefix(s, "~/"))
 }
 
-var goType = regexp.MustCompile(` (not found in|into|already set in) (type )?[a-zA-Z.\[\]]+`)
+var goType = lazyregexp.New(` (not found in|into|already set in) (type )?[a-zA-Z.\[\]]+`)
 
 // decode is yaml's decoder, strict and with its words for Go programmers
 // replaced.

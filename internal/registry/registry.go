@@ -178,14 +178,14 @@ func near(want string, tags []string) []string {
 		shared int
 		far    int
 	}
-	words := parts().FindAllString(want, -1)
+	words := parts.FindAllString(want, -1)
 	var all []candidate
 	for _, tag := range tags {
-		if !validTag().MatchString(tag) {
+		if !validTag.MatchString(tag) {
 			continue
 		}
 		c := candidate{tag: tag, far: keyway.Distance(want[:min(len(want), maxTag)], tag)}
-		have := parts().FindAllString(tag, -1)
+		have := parts.FindAllString(tag, -1)
 		for _, w := range words {
 			if slices.Contains(have, w) || slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, w+".") }) {
 				c.shared++

@@ -69,11 +69,11 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 // withoutComments is JSON whose comments and tabs outside of strings are blanks: lines
 // stay where they are.
 func withoutComments(data []byte) []byte {
-	return notJSON().ReplaceAllFunc(data, func(found []byte) []byte {
+	return notJSON.ReplaceAllFunc(data, func(found []byte) []byte {
 		if found[0] == '"' {
 			return found
 		}
-		return notNewline().ReplaceAll(found, []byte(" "))
+		return notNewline.ReplaceAll(found, []byte(" "))
 	})
 }
 
@@ -174,12 +174,12 @@ func substituted(text string) (string, bool) {
 	ok := true
 	var b strings.Builder
 	rest := 0
-	for _, m := range variablePattern().FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range variablePattern.FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(strings.ReplaceAll(text[rest:m[0]], "$", "$$"))
 		rest = m[1]
 		kind, name, _ := strings.Cut(text[m[2]:m[3]], ":")
 		name, def, hasDefault := strings.Cut(name, ":")
-		ok = ok && (kind == "localEnv" || kind == "env") && environmentName().MatchString(name) && !strings.ContainsAny(def, "${}")
+		ok = ok && (kind == "localEnv" || kind == "env") && environmentName.MatchString(name) && !strings.ContainsAny(def, "${}")
 		if hasDefault {
 			name += ":-" + def
 		}

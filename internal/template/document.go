@@ -76,7 +76,7 @@ var atLine = lazyregexp.New(`line (\d+): `)
 func (d *document) syntax(err error) error {
 	said := strings.TrimPrefix(err.Error(), "yaml: ")
 	where := d.file
-	if at := atLine().FindStringSubmatchIndex(said); at != nil {
+	if at := atLine.FindStringSubmatchIndex(said); at != nil {
 		where += ":" + said[at[2]:at[3]]
 		said = said[:at[0]] + said[at[1]:]
 	}

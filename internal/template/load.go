@@ -219,7 +219,7 @@ func (d *document) explain(err error) error {
 	var unset errUnset
 	said := strings.Join(strings.Fields(err.Error()), " ")
 	where, message := d.root, said
-	if found := inPath().FindString(said); found != "" {
+	if found := inPath.FindString(said); found != "" {
 		path := strings.Trim(found, "'")
 		where = at(d.root, strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }))
 		message = strings.Trim(strings.Replace(said, found, short(path), 1), ": ")

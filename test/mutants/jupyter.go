@@ -64,7 +64,7 @@ var notebooks = []mutant{
 	},
 	{
 		claim: "a workspace names no socket that ssh reads otherwise",
-		file:  "internal/link/forward.go", old: `len(req.Socket) > maxSocket || !goodSocket().MatchString(req.Socket)`, new: `goodSocket == nil`,
+		file:  "internal/link/forward.go", old: `len(req.Socket) > maxSocket || !goodSocket.MatchString(req.Socket)`, new: `goodSocket == nil`,
 		pkg: "internal/link", run: "TestForwardThatCannotBe",
 	},
 	{

@@ -40,7 +40,7 @@ var link = []mutant{
 	{
 		claim: "a reason for disconnecting is the host's words to its end",
 		file:  "internal/link/sshstate.go",
-		old:   `if m := reDismissed().FindStringSubmatch(l); m != nil {`, new: `if m := reDismissed.FindStringSubmatch(l); m != nil && false {`,
+		old:   `if m := reDismissed.FindStringSubmatch(l); m != nil {`, new: `if m := reDismissed.FindStringSubmatch(l); m != nil && false {`,
 		pkg: "internal/link", run: "TestNoWordOfAHostDecides",
 	},
 	{

@@ -103,7 +103,7 @@ var templates = []mutant{
 	{
 		claim: "a digest of keyway.lock is a digest, and no words of a command",
 		file:  "internal/pin/pin.go",
-		old:   `if digest != "" && !sha().MatchString(digest) {`,
+		old:   `if digest != "" && !sha.MatchString(digest) {`,
 		new:   "if false {",
 		pkg:   "internal/pin", run: "TestLocksThatAreRefused",
 	},
@@ -198,7 +198,7 @@ var templates = []mutant{
 	},
 	{
 		claim: "what a registry calls a tag is one",
-		file:  "internal/registry/registry.go", old: `if !validTag().MatchString(tag) {`, new: `if tag == "" {`,
+		file:  "internal/registry/registry.go", old: `if !validTag.MatchString(tag) {`, new: `if tag == "" {`,
 		pkg: "internal/registry", run: "^TestNearIgnoresWhatIsNoTag$",
 	},
 	{

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/installed"
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	sftp "keyway/internal/sftp/client"
 )
 
@@ -214,7 +214,7 @@ func notable(changes []container.FilesystemChange) []keyway.FileChange {
 
 // decisive are files that decide what programs load: an added one is as good as a
 // change of all that it concerns.
-var decisive = regexp.MustCompile(`^/etc/(ld\.so\.(preload|conf)|ld\.so\.conf\.d/.+|pip\.conf|environment)$` +
+var decisive = lazyregexp.New(`^/etc/(ld\.so\.(preload|conf)|ld\.so\.conf\.d/.+|pip\.conf|environment)$` +
 	`|/(site|dist)-packages/([^/]+\.pth|(site|user)customize\.py)$`)
 
 // passing reports whether a file holds what comes and goes while programs run.
@@ -229,6 +229,6 @@ func passing(p string) bool {
 
 // comesAndGoes are caches, histories and logs, compiled Python, and what is made anew
 // at each start or from other files.
-var comesAndGoes = regexp.MustCompile(`(^|/)(__pycache__|\.cache|\.nv|\.triton|\.ipython|\.jupyter|\.config|\.local/share)(/|$)` +
+var comesAndGoes = lazyregexp.New(`(^|/)(__pycache__|\.cache|\.nv|\.triton|\.ipython|\.jupyter|\.config|\.local/share)(/|$)` +
 	`|\.py[co]$|(^|/)\.[A-Za-z_]*(history|hsts|lesshst|viminfo)$|\.log$` +
 	`|^/etc/(hosts|hostname|resolv\.conf|mtab|ld\.so\.cache|machine-id|passwd-?|group-?|shadow-?|gshadow-?|\.pwd\.lock)$`)

@@ -28,6 +28,7 @@ type Log struct {
 	files int   // rotated files that are kept
 
 	mu   sync.Mutex // serialises Append within the process
+	lock filelock.Repeated
 	file *os.File
 	end  tail
 }
@@ -39,22 +40,25 @@ type tail struct {
 	hash string
 	torn bool // the last line has no end, or is not ours
 
-	begun bool // the file has the event that says where the log begins
+	begun    bool      // the file has the event that says where the log begins
+	rotation *Rotation // what the last such event says, of this file or of one before; nil: not seen
 }
+
+// next describes the end of a file that is empty yet, and follows this one.
+func (t tail) next() tail { return tail{seq: t.seq, hash: t.hash, rotation: t.rotation} }
 
 // Open opens the log at path, which it makes if need be. A last line that was
 // not written to its end stays, is ended, and is followed by an event that says
 // so.
 func Open(path string) (*Log, error) {
-	l := &Log{path: path, limit: maxFile, files: maxFiles}
-	unlock, err := filelock.Lock(path + ".lock")
-	if err != nil {
+	l := &Log{path: path, limit: maxFile, files: maxFiles, lock: filelock.Repeated{Path: path + ".lock"}}
+	if err := l.lock.Lock(); err != nil {
 		return nil, err
 	}
-	defer unlock()
 	if err := l.reopen(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.lock.Close())
 	}
+	l.lock.Unlock()
 	return l, nil
 }
 
@@ -65,7 +69,7 @@ func (l *Log) Close() error {
 	if l.file == nil {
 		return nil
 	}
-	err := l.file.Close()
+	err := errors.Join(l.file.Close(), l.lock.Close())
 	l.file = nil
 	return err
 }
@@ -79,11 +83,10 @@ func (l *Log) Append(e Event) error {
 	if l.file == nil {
 		return errors.New("the audit log is closed")
 	}
-	unlock, err := filelock.Lock(l.path + ".lock")
-	if err != nil {
+	if err := l.lock.Lock(); err != nil {
 		return err
 	}
-	defer unlock()
+	defer l.lock.Unlock()
 	if err := l.catchUp(); err != nil {
 		return err
 	}
@@ -135,7 +138,10 @@ func (l *Log) catchUp() error {
 }
 
 // reopen opens the file at the path and learns its end.
-func (l *Log) reopen() error {
+func (l *Log) reopen() error { return l.openAfter(l.before) }
+
+// openAfter is reopen where before returns the end that the file continues.
+func (l *Log) openAfter(before func() (tail, error)) error {
 	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -144,7 +150,7 @@ func (l *Log) reopen() error {
 		l.file.Close()
 	}
 	l.file = file
-	l.end, err = l.before()
+	l.end, err = before()
 	if err == nil {
 		err = l.readOn()
 	}
@@ -168,8 +174,7 @@ func (l *Log) before() (tail, error) {
 	defer f.Close()
 	end := tail{hash: genesis}
 	err = end.read(f)
-	end.size, end.begun = 0, false
-	return end, err
+	return end.next(), err
 }
 
 // readOn reads from where l.end is to the end of the file, and mends a line that
@@ -226,7 +231,9 @@ func (t *tail) read(r io.Reader) error {
 			t.torn = true
 			continue
 		}
-		t.begun = t.begun || e.Rotation != nil
+		if e.Rotation != nil {
+			t.begun, t.rotation = true, e.Rotation
+		}
 		t.advance(line, e.Seq)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -48,7 +49,8 @@ func keeps(e Event) bool {
 	return e.Verdict != Denied && e.Verdict != Failed
 }
 
-// rotate ends the file and begins another.
+// rotate ends the file and begins another, which continues what this process knows of
+// the end: to read the file for it would take longer than to write it.
 func (l *Log) rotate() error {
 	if err := l.write(Event{Event: Rotate, Time: time.Now(), Reason: "the log goes on in the next file"}); err != nil {
 		return err
@@ -56,7 +58,8 @@ func (l *Log) rotate() error {
 	if err := os.Rename(l.path, fmt.Sprintf("%s.%020d", l.path, l.end.seq)); err != nil {
 		return err
 	}
-	return l.reopen()
+	end := l.end.next()
+	return l.openAfter(func() (tail, error) { return end, nil })
 }
 
 // begin writes the event rotated into a file that has none although others came
@@ -76,7 +79,7 @@ func (l *Log) begin() error {
 	if err := l.write(e); err != nil {
 		return err
 	}
-	l.end.begun = true
+	l.end.begun, l.end.rotation = true, &r
 	if err := os.Rename(nextKept(l.path), keptPath(l.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -90,20 +93,30 @@ func (l *Log) begin() error {
 
 // prepare returns the content of the event that is written once the old files are gone.
 func (l *Log) prepare(old, gone, stay []string) (r Rotation, err error) {
-	before, err := lastRotation(old)
-	if err != nil {
-		return r, err
+	before := l.end.rotation
+	if before == nil {
+		if before, err = lastRotation(old); err != nil {
+			return r, err
+		}
 	}
 	if err := l.settleKept(before); err != nil {
+		return r, err
+	}
+	n, hash, err := hashLines(keptPath(l.path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, err
 	}
 	if r, err = oldest(append(slices.Clone(stay), l.path)); err != nil {
 		return r, err
 	}
-	if r.Flaws, err = l.flaws(before, append(slices.Clone(old), l.path)); err != nil {
+	if r.Flaws, err = l.flaws(before, append(slices.Clone(old), l.path), hash); err != nil {
 		return r, err
 	}
-	r.Kept, r.Hash, err = l.keep(gone)
+	r.Kept, r.Hash = n, hash
+	more, err := l.keptOf(gone)
+	if err == nil && len(more) > 0 {
+		r.Kept, r.Hash, err = l.keep(more)
+	}
 	return r, err
 }
 
@@ -168,8 +181,8 @@ func (l *Log) settleKept(r *Rotation) error {
 }
 
 // flaws are those of before, and what is missing now: they must not be forgotten
-// because the log begins elsewhere from now on.
-func (l *Log) flaws(before *Rotation, files []string) ([]string, error) {
+// because the log begins elsewhere from now on. hash is of the kept lines that are there.
+func (l *Log) flaws(before *Rotation, files []string, hash string) ([]string, error) {
 	if before == nil {
 		return nil, nil
 	}
@@ -185,7 +198,7 @@ func (l *Log) flaws(before *Rotation, files []string) ([]string, error) {
 		}
 		next = lastOf(path) + 1
 	}
-	if _, hash, err := hashLines(keptPath(l.path)); before.Kept > 0 && (err != nil || hash != before.Hash) {
+	if before.Kept > 0 && hash != before.Hash {
 		flaws = append(flaws, keptLost(l.path, before.Kept))
 	}
 	return flaws[:min(len(flaws), maxFlaws)], nil
@@ -211,49 +224,119 @@ func keptLost(path string, n int) string {
 	return fmt.Sprintf("%s was changed or removed, and not by keyway: it had %d uses and changes of keys", keptPath(path), n)
 }
 
-// keep writes the kept lines, with those of the files that go, under their next name.
-// It gives their number and hash.
-func (l *Log) keep(gone []string) (n int, hash string, err error) {
-	old, err := os.ReadFile(keptPath(l.path))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, "", err
+// keptOf are the lines of the files that are to be kept and are not yet.
+func (l *Log) keptOf(gone []string) (more []byte, err error) {
+	if len(gone) == 0 {
+		return nil, nil
 	}
-	last := lastSeq(old)
-	kept := bytes.Clone(old)
+	last, err := lastSeq(keptPath(l.path))
+	if err != nil {
+		return nil, err
+	}
 	for _, path := range gone {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			return 0, "", err
+			return nil, err
 		}
 		for line := range bytes.Lines(data) {
 			var e Event
 			if json.Unmarshal(line, &e) == nil && keeps(e) && e.Seq > last && bytes.HasSuffix(line, []byte("\n")) {
-				kept = append(kept, line...)
+				more = append(more, line...)
 			}
 		}
 	}
-	// Uses of keys may push out uses of keys; refusals may not.
-	for int64(len(kept)) > int64(l.files)*l.limit {
-		kept = kept[bytes.IndexByte(kept, '\n')+1:]
-	}
-	if len(kept) == 0 {
-		return 0, "", nil
-	}
-	sum := sha256.Sum256(kept)
-	if !bytes.Equal(kept, old) {
-		err = os.WriteFile(nextKept(l.path), kept, 0o600)
-	}
-	return bytes.Count(kept, []byte("\n")), hex.EncodeToString(sum[:]), err
+	return more, nil
 }
 
-// lastSeq is the number of the last event in data, 0 if there is none.
-func lastSeq(data []byte) uint64 {
-	data = bytes.TrimSuffix(data, []byte("\n"))
-	var e Event
-	if json.Unmarshal(data[bytes.LastIndexByte(data, '\n')+1:], &e) != nil {
-		return 0
+// keep writes the kept lines with more of them under their next name, and gives their
+// number and hash. It copies them: they may take many times the memory that an agent has.
+func (l *Log) keep(more []byte) (n int, hash string, err error) {
+	next, err := os.OpenFile(nextKept(l.path), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return 0, "", err
 	}
-	return e.Seq
+	defer func() { err = errors.Join(err, next.Close()) }()
+	var sum lineHash
+	to := io.MultiWriter(next, &sum)
+	old, err := os.Open(keptPath(l.path))
+	if err == nil {
+		defer old.Close()
+		// Uses of keys may push out uses of keys; refusals may not.
+		err = copyEnd(to, old, int64(l.files)*l.limit-int64(len(more)))
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		_, err = to.Write(more)
+	}
+	n, hash = sum.result()
+	return n, hash, err
+}
+
+// copyEnd copies the last whole lines of a file, room bytes of them at most.
+func copyEnd(to io.Writer, from *os.File, room int64) error {
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	r := bufio.NewReader(from)
+	for excess := info.Size() - room; excess > 0; {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		excess -= int64(len(line))
+	}
+	_, err = r.WriteTo(to)
+	return err
+}
+
+// lastSeq is the number of the last event in the file, 0 if there is none.
+func lastSeq(path string) (uint64, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	end := make([]byte, min(info.Size(), maxLine))
+	if _, err := f.ReadAt(end, info.Size()-int64(len(end))); err != nil {
+		return 0, err
+	}
+	end = bytes.TrimSuffix(end, []byte("\n"))
+	var e Event
+	if json.Unmarshal(end[bytes.LastIndexByte(end, '\n')+1:], &e) != nil {
+		return 0, nil
+	}
+	return e.Seq, nil
+}
+
+// lineHash counts and hashes the lines that are written to it.
+type lineHash struct {
+	sum hash.Hash
+	n   int
+}
+
+func (h *lineHash) Write(p []byte) (int, error) {
+	if h.sum == nil {
+		h.sum = sha256.New()
+	}
+	h.n += bytes.Count(p, []byte("\n"))
+	return h.sum.Write(p)
+}
+
+func (h *lineHash) result() (int, string) {
+	_, _ = h.Write(nil)
+	return h.n, hex.EncodeToString(h.sum.Sum(nil))
 }
 
 // hashLines is the number of lines and the hash of a file.
@@ -263,20 +346,12 @@ func hashLines(path string) (n int, hash string, err error) {
 		return 0, "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	b := bufio.NewReader(f)
-	for {
-		line, err := b.ReadSlice('\n')
-		h.Write(line)
-		switch {
-		case err == nil:
-			n++
-		case errors.Is(err, io.EOF):
-			return n, hex.EncodeToString(h.Sum(nil)), nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return 0, "", err
-		}
+	var sum lineHash
+	if _, err := io.Copy(&sum, f); err != nil {
+		return 0, "", err
 	}
+	n, hash = sum.result()
+	return n, hash, nil
 }
 
 // readKept calls each for the kept events before the one with the number, in order.

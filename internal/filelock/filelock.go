@@ -24,6 +24,58 @@ func Lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// Repeated is a lock that one process takes again and again: its file stays open in
+// between, which saves most of the system calls of Lock. The zero value has no file; it is
+// not safe for concurrent use.
+type Repeated struct {
+	Path string // of the file, which is made if it is not there
+	file *os.File
+}
+
+// Lock waits until it alone holds the file that is at the path now.
+func (r *Repeated) Lock() error {
+	for {
+		if r.file == nil {
+			f, err := os.OpenFile(r.Path, os.O_RDWR|os.O_CREATE, 0o600)
+			if err != nil {
+				return err
+			}
+			r.file = f
+		}
+		if err := lock(r.file, true, true); err != nil {
+			return &os.PathError{Op: "lock", Path: r.Path, Err: err}
+		}
+		// Whoever comes now locks the file at the path. It may be another one.
+		mine, err := r.file.Stat()
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
+		if now, err := os.Stat(r.Path); err == nil && os.SameFile(mine, now) {
+			return nil
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+}
+
+// Unlock gives the lock back.
+func (r *Repeated) Unlock() {
+	if unlock(r.file) != nil {
+		_ = r.Close() // which gives it back in any case
+	}
+}
+
+// Close gives the lock back, if it is held, and closes the file.
+func (r *Repeated) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	err := r.file.Close()
+	r.file = nil
+	return err
+}
+
 // Wait locks f as Try does, but waits for it.
 func Wait(f *os.File, alone bool) error { return lock(f, alone, true) }
 

@@ -48,19 +48,26 @@ func TestKeysAreTmuxs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l, dir := newLab(t), t.TempDir()
 			program := func(file string) string {
-				return fmt.Sprintf(`stty raw -echo; printf '%s'; echo ready >%s.ready; exec cat >%[2]s`, mode, filepath.Join(dir, file))
+				return fmt.Sprintf(`stty raw -echo; printf '%s armed\r\n'; echo ready >%s.ready; exec cat >%[2]s`, mode, filepath.Join(dir, file))
 			}
-			tmux := func(args ...string) {
+			tmux := func(args ...string) string {
 				t.Helper()
-				if out, err := exec.Command("tmux", append([]string{"-f", "/dev/null", "-S", filepath.Join(dir, "tmux")}, args...)...).CombinedOutput(); err != nil {
+				out, err := exec.Command("tmux", append([]string{"-f", "/dev/null", "-S", filepath.Join(dir, "tmux")}, args...)...).CombinedOutput()
+				if err != nil {
 					t.Fatalf("tmux %q: %v %s", args, err, out)
 				}
+				return string(out)
 			}
 			tmux("new-session", "-d", "-s", "x", program("tmux-got"))
 			defer tmux("kill-server")
 			l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", program("keyway-got"))
 			awaitFile(t, filepath.Join(dir, "tmux-got.ready"), "ready")
 			awaitFile(t, filepath.Join(dir, "keyway-got.ready"), "ready")
+			within(t, "the mode", func() { // it is in the terminal's queue by now
+				for !strings.Contains(l.ok("logs", "x"), "armed") || !strings.Contains(tmux("capture-pane", "-p", "-t", "x"), "armed") {
+					time.Sleep(5 * time.Millisecond)
+				}
+			})
 			var words []string
 			for _, w := range sentWords() {
 				words = append(words, w, "|", "|")

@@ -87,7 +87,7 @@ var ownHome = keyway.GuestHome.Data() + "/home"
 // adoption is what is asked of the node, less the keys.
 func (o adoptOptions) adoption(container string) (keyway.Adoption, error) {
 	a := keyway.Adoption{Engine: o.engine, Container: container, User: o.user, Access: keyway.Access{ForwardAgent: o.forwardAgent}}
-	if err := keyway.ParseContainer(container); err != nil {
+	if err := cmp.Or(keyway.ParseContainer(container), keyway.CheckUser(o.user)); err != nil {
 		return a, err
 	}
 	name := o.name
@@ -95,14 +95,14 @@ func (o adoptOptions) adoption(container string) (keyway.Adoption, error) {
 		name = strings.ReplaceAll(strings.ToLower(container), ".", "-")
 	}
 	var err error
-	a.Name, err = keyway.ParseName(name)
+	a.Name, err = parseName(name, o.name != "")
 	return a, err
 }
 
 func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container string, stdout, news io.Writer) error {
 	asked, err := o.adoption(container)
 	if err != nil {
-		return err
+		return at(place, err)
 	}
 	a, err := newApp()
 	if err != nil {
@@ -160,7 +160,7 @@ func (o adoptOptions) onlyLists(cmd *cobra.Command) error {
 	for _, flag := range []string{"name", "user", "key", "forward-agent", "mux"} {
 		if cmd.Flags().Changed(flag) {
 			return keyway.Errorf(keyway.Usage, "--%s is for a container that is adopted, and none is named", flag).
-				Hint("name it: keyway adopt CONTAINER --%s …", flag)
+				Hint("name it: keyway adopt CONTAINER")
 		}
 	}
 	if o.engine != "" && !slices.Contains(keyway.EnginesOfImages(), o.engine) {

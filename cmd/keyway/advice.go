@@ -3,11 +3,14 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
 )
 
 // sentences are how each step is taken on this command line, in terms of what it is
@@ -19,12 +22,9 @@ var sentences = map[keyway.Step]string{
 	keyway.SeeAt:           "see which there are: keyway ls --on %s",
 	keyway.SeeLeft:         "see: keyway ls",
 	keyway.PinAnew:         "restore it from where it came from, or remove it and make it anew: keyway pin",
-	keyway.SeeContainers:   "see which there are: keyway adopt --on PLACE",
-	keyway.MakeReadOnly:    "make a workspace of the same image instead: keyway up --read-only --image IMAGE",
 	keyway.WithoutAgent:    "make it without --forward-agent, and use ssh -A where the agent is needed",
 	keyway.IsAPlace:        "see which workspaces are there: keyway ls --on %s",
-	keyway.RemoveFirst:     "remove that first: keyway ls",
-	keyway.RemoveSome:      "remove some: keyway rm NAME",
+	keyway.RemoveSome:      "remove some of them, by name, with keyway rm; see which there are: keyway ls",
 	keyway.AddEachAgain:    "move it away, and add each workspace once more with keyway add:\nmv %[1]s %[1]s.broken",
 	keyway.ExampleOfAdding: "for example: keyway add gpu1/%s",
 
@@ -45,17 +45,15 @@ var sentences = map[keyway.Step]string{
 	keyway.FewerGPUs:         "ask for what there is: --gpus %s",
 	keyway.NameGPUs:          "name them: --gpus device=%s",
 	keyway.EitherGPUs:        "leave --gpus out, or --env %s",
-	keyway.WaitForGPUs:       "wait for them: keyway up … --gpus %s --wait",
+	keyway.WaitForGPUs:       "wait for them: --gpus %s --wait",
 	keyway.WaitWithGPUs:      "for example: --gpus 2 --wait",
 	keyway.WithoutWait:       "leave --wait out: the engine then gives the GPUs that it has",
-	keyway.SeeGPUs:           "see the holder of each: keyway gpus",
 	keyway.MeantTemplate:     "did you mean: keyway up %s",
 	keyway.NewerDriver:       "update the driver to %s or later, or take an image of CUDA %s, such as that of: keyway up %s",
 	keyway.SeeTemplates:      "see which there are: keyway templates\nor name an image: keyway up --image IMAGE",
 	keyway.YourTemplate:      "tell its administrator, and use a template of yours until then: keyway templates",
-	keyway.PublishAnew:       "or write the file anew: keyway templates publish",
+	keyway.PublishAnew:       "or write the file anew: keyway templates publish TEMPLATE",
 	keyway.NameTemplate:      "name one: keyway up %s",
-	keyway.SeePlaceTemplates: "see what its templates allow: keyway templates --on PLACE",
 	keyway.AsTemplate:        "leave --%s out: the template decides it",
 	keyway.ExampleOfTemplate: "see an example: keyway up --help",
 	keyway.MakeHere:          "or make the workspace here: --on local",
@@ -74,7 +72,7 @@ var sentences = map[keyway.Step]string{
 	keyway.CorrectMount:     "make it there, or correct the path: -v %s:%s",
 	keyway.LeaveVolumeOut:   "use the data where it is and leave -v %s:%s out; or use containers: --engine " + keyway.EngineWith(true),
 	keyway.UlimitForm:       "for example: --ulimit memlock=-1; see which there are: man 2 setrlimit",
-	keyway.UlimitOnce:       "give both of its values at once: --ulimit %s=SOFT:HARD",
+	keyway.UlimitOnce:       "give both of its values at once, the soft and the hard one: --ulimit %s=1024:4096",
 	keyway.CapabilityForm:   "for example: --cap-add NET_RAW; see which there are: man 7 capabilities",
 	keyway.NameKeys:         "name those that shall enter: --key KEY",
 	keyway.LessShm:          "ask for less: --shm-size %s",
@@ -84,14 +82,14 @@ var sentences = map[keyway.Step]string{
 
 	keyway.InsteadForward: "forward your agent into it: keyway up --forward-agent",
 	keyway.InsteadGPUs:    "ask for GPUs: keyway up --gpus all",
-	keyway.ChooseGPUs:     "choose some: keyway gpus, keyway up --gpus N",
-	keyway.InsteadIPC:     "choose it: keyway up --ipc WHOM",
-	keyway.InsteadNetwork: "choose it: keyway up --network NETWORK",
-	keyway.InsteadLimits:  "choose them: keyway up --on PLACE --cpus N --memory SIZE",
-	keyway.InsteadMount:   "mount it: keyway up -v SOURCE:TARGET",
+	keyway.ChooseGPUs:     "see which there are: keyway gpus; then ask for some: keyway up --gpus 2",
+	keyway.InsteadIPC:     "choose it, for example: keyway up --ipc host",
+	keyway.InsteadNetwork: "choose it, for example: keyway up --network host",
+	keyway.InsteadLimits:  "choose them, for example: keyway up --cpus 8 --memory 64gb",
+	keyway.InsteadMount:   "mount it, for example: keyway up -v /data:/mnt/data",
 	keyway.InsteadName:    "name it: keyway up --name NAME",
 	keyway.InsteadPlace:   "choose the place: keyway up --on PLACE",
-	keyway.InsteadSecret:  "give it a secret: keyway up --secret NAME=FILE",
+	keyway.InsteadSecret:  "give it a secret, for example: keyway up --secret token=./token",
 	keyway.InsteadService: "make a workspace of that service: keyway up SERVICE",
 	keyway.InsteadLogs:    "see a job's output: keyway logs NAME",
 	keyway.InsteadOpen:    "open a port: keyway open NAME PORT",
@@ -108,8 +106,8 @@ var sentences = map[keyway.Step]string{
 	keyway.UnlockYours:    "unlock yours: keyway unlock",
 	keyway.UnlockFirst:    "unlock a key first: keyway unlock",
 	keyway.StartAgent:     "start one and unlock your key: keyway unlock",
-	keyway.AgentByUnlock:  "keyway unlock starts the agent when it is needed",
-	keyway.AgentUnlocks:   "keyway unlock starts one",
+	keyway.AgentByUnlock:  "it is started when you unlock a key: keyway unlock",
+	keyway.AgentUnlocks:   "start one and unlock your key: keyway unlock",
 	keyway.OtherAgent:     "end it, and start another: keyway unlock",
 	keyway.DebugAgent:     "see what is wrong: keyway agent -d",
 	keyway.LogElsewhere:   "an agent that cannot log does not start; say where it can: keyway agent -O audit=PATH",
@@ -117,16 +115,16 @@ var sentences = map[keyway.Step]string{
 	keyway.CheckPolicy:    "mend it and look again: keyway policy check",
 	keyway.Prepare:        "add the line for them to ~/.ssh/config: keyway init",
 	keyway.PrepareNow:     "keyway init",
-	keyway.PrepareIn:      "run keyway init with HOME=%s",
+	keyway.PrepareIn:      "prepare that one: HOME=%s keyway init",
 	keyway.MakeKey:        "make one: keyway init\nor, if your key is elsewhere: keyway unlock KEYFILE",
 	keyway.RenewEntries:   "write the entries anew: keyway unlock",
 	keyway.StopLink:       "keyway link stop",
 	keyway.StopLinkOrRead: "keyway link stop\nif that hangs too, see its log: %s",
-	keyway.OtherPort:      "choose another one, or none: keyway open takes the next that is free",
-	keyway.IsKeyUnlocked:  "is your key in the agent? keyway keys; keyway unlock",
+	keyway.OtherPort:      "choose another one, or none: the next that is free is taken",
+	keyway.IsKeyUnlocked:  "see whether your key is in the agent: keyway keys; put it there: keyway unlock",
 	keyway.MakeFirst:      "keyway up",
 
-	keyway.RemoveEnded:     "remove the records of the ended ones: keyway rm --ended",
+	keyway.RemoveEnded:     "remove the records of the ended ones: keyway ssh NAME keyway rm --ended",
 	keyway.WithoutTerminal: "run the command without one: keyway run -T",
 }
 
@@ -139,13 +137,24 @@ var ofCommands = map[keyway.Step]string{
 	keyway.InstallGPUs:     "%s\nor leave --gpus out",
 }
 
+// ofPlaces are steps at the place whose advice they are: {on} is the option for it, where
+// it is known.
+var ofPlaces = map[keyway.Step]string{
+	keyway.SeeContainers:     "see which there are: keyway adopt{on}",
+	keyway.MakeReadOnly:      "make a workspace of the same image instead: keyway up{on} --read-only --image IMAGE",
+	keyway.RemoveFirst:       "see which there are, and remove that first: keyway ls{on}",
+	keyway.SeeGPUs:           "see the holder of each: keyway gpus{on}",
+	keyway.SeePlaceTemplates: "see what its templates allow: keyway templates{on}",
+}
+
 // ofWorkspaces are steps about one workspace. {it} is what commands are given: PLACE/NAME
-// where the place is known, because another place may have one of that name. {name} is the
-// name alone, {on} the option for its place, and {other} the step's second value.
+// where the place is known, because another place may have one of that name. {enter} is how
+// it is entered, {name} the name alone, {on} the option for its place, and {other} the step's
+// second value.
 var ofWorkspaces = map[keyway.Step]string{
 	keyway.MeantWorkspace:   "did you mean {it}? See all: keyway ls",
 	keyway.IsAJob:           "its job {other}: keyway attach {it}/{other}; all its jobs: keyway ls {it}",
-	keyway.IsWorkspace:      "enter it: keyway ssh {it}; the places: keyway status",
+	keyway.IsWorkspace:      "{enter}; the places: keyway status",
 	keyway.IsElsewhere:      "there is one: {it}",
 	keyway.StartWorkspace:   "start it: keyway start {it}",
 	keyway.StartNow:         "keyway start {it}",
@@ -153,17 +162,18 @@ var ofWorkspaces = map[keyway.Step]string{
 	keyway.RestartWorkspace: "restart it: keyway stop {it} && keyway start {it}",
 	keyway.RemoveLost:       "it cannot be started again; remove it: keyway rm {it}",
 	keyway.RemoveRest:       "remove it: keyway rm {it}",
-	keyway.EnterOrRemove:    "enter it: keyway ssh {it}\nor remove it: keyway rm {it}\nor choose another name: --name {name}-2",
-	keyway.UseOrRemove: "enter it: keyway ssh {it}; start it again: keyway start {it}; remove it: keyway rm {it}\n" +
+	keyway.EnterOrRemove:    "{enter}\nor remove it: keyway rm {it}\nor choose another name: --name {name}-2",
+	keyway.UseOrRemove: "{enter}; start it again: keyway start {it}; remove it: keyway rm {it}\n" +
 		"if it is gone from there: keyway forget {it}\nor choose another name: --name {name}-2",
 	keyway.WaitOrRename:    "see what becomes of it: keyway ls\nor choose another name: --name {name}-2",
-	keyway.MakeAnew:        "make it anew: keyway rm {it}, then keyway up",
-	keyway.MakeProcesses:   "make it anew: keyway rm {it} && keyway up {on}--engine " + keyway.EngineWith(false) + " --name {name}",
+	keyway.MakeAnew:        "make it anew: keyway rm {it}; then: keyway up{on} --name {name}, with the options that it was made with",
+	keyway.MakeProcesses:   "make it anew: keyway rm {it} && keyway up{on} --engine " + keyway.EngineWith(false) + " --name {name}",
 	keyway.ForgetIfRemoved: "if it was removed: keyway forget {it}",
-	keyway.ForgetAndAdd:    "somebody may be in between. If you know that it was made anew: keyway forget {it}, then keyway add {it}",
-	keyway.AskWhoMadeIt:    "was it made anew, from another laptop? Ask who did. If so: keyway forget {it}, then keyway add {it}",
+	keyway.ForgetAndAdd:    "somebody may be in between. If you know that it was made anew: keyway forget {it} && keyway add {it}",
+	keyway.AskWhoMadeIt:    "was it made anew, from another laptop? Ask who did. If so: keyway forget {it} && keyway add {it}",
+	keyway.AddIfMade:       "if it was made on another laptop: keyway add {it}",
 	keyway.AddWhenReached:  "when {other} can be reached: keyway add {it}",
-	keyway.JobsGoOn:        "jobs and terminals go on: keyway ssh {it}, keyway attach {it}",
+	keyway.JobsGoOn:        "jobs and terminals go on: keyway ssh {it}; keyway attach {it}",
 	keyway.SeeOrEndSession: "see it:          keyway attach {it}\nor end it first: keyway kill {it}",
 	keyway.EndSession:      "end it first: keyway kill {it}",
 }
@@ -187,6 +197,9 @@ func sentence(a keyway.Advice, at keyway.Place) string {
 	}
 	if text, ok := ofWorkspaces[a.Step]; ok {
 		return aboutWorkspace(text, at, a.About)
+	}
+	if text, ok := ofPlaces[a.Step]; ok && len(a.About) == 0 {
+		return strings.ReplaceAll(text, "{on}", onOption(string(at)))
 	}
 	if a.Step == keyway.Example && len(a.About) == 2 {
 		option := plain.Shell(a.About[0])
@@ -224,12 +237,42 @@ func aboutWorkspace(text string, at keyway.Place, about []string) string {
 	}
 	it, on, other := name, "", ""
 	if place != "" {
-		it, on = place+"/"+name, "--on "+plain.Shell(place)+" "
+		it, on = place+"/"+name, onOption(place)
 	}
 	if others > 0 {
 		other = about[1]
 	}
+	if strings.Contains(text, "{enter}") {
+		text = strings.ReplaceAll(text, "{enter}", entering(place, name))
+	}
 	return strings.NewReplacer("{it}", plain.Shell(it), "{name}", plain.Shell(name), "{on}", on, "{other}", plain.Shell(other)).Replace(text)
+}
+
+// onOption is the option that names a place, after a space; nothing where none is known.
+func onOption(place string) string {
+	if place == "" {
+		return ""
+	}
+	return " --on " + plain.Shell(place)
+}
+
+// entering is how one enters a workspace: ssh knows only those that this laptop does.
+func entering(place, name string) string {
+	if place != "" && !isRegistered(place, name) {
+		return "register it on this laptop: keyway add {it}"
+	}
+	return "enter it: keyway ssh {it}"
+}
+
+// isRegistered reports whether this laptop knows the workspace. What cannot be told is
+// taken for known.
+func isRegistered(place, name string) bool {
+	here, err := laptop.New(nil)
+	if err != nil {
+		return true
+	}
+	known, err := here.Hosts.List()
+	return err != nil || slices.ContainsFunc(known, func(e sshconfig.Entry) bool { return string(e.Place) == place && string(e.Name) == name })
 }
 
 // values is how many values a sentence has.
@@ -255,7 +298,7 @@ func next(text string, advice []keyway.Advice, at keyway.Place) string {
 			lines = append(lines, s)
 		}
 	}
-	return strings.Join(lines, "\n")
+	return toFill(strings.Join(lines, "\n"))
 }
 
 // nextOfWorkspace is what the user can do about a workspace, in a line.
@@ -268,6 +311,13 @@ func nextOfWorkspace(w keyway.Workspace) string {
 
 // nextOf is next of an error.
 func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice, cmp.Or(e.Host, e.At)) }
+
+// at is err with advice about a place.
+func at(place keyway.Place, err error) error {
+	with := *keyway.AsError(err)
+	with.At = place
+	return &with
+}
 
 // spelledOut is e with what to do next in words, as scripts get it.
 func spelledOut(e *keyway.Error) *keyway.Error {

@@ -5,12 +5,14 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
@@ -89,4 +91,15 @@ func (a *app) entrance(ctx context.Context, place keyway.Place, name keyway.Name
 	}
 	both.Wait()
 	return known, keys, cmp.Or(err, keysErr)
+}
+
+// parseName is keyway.ParseName of a workspace's name. Where nobody has given it, but it is
+// that of a container or an image, the user learns that it can be given.
+func parseName(name string, given bool) (keyway.Name, error) {
+	n, err := keyway.ParseName(name)
+	if err == nil || given {
+		return n, err
+	}
+	return n, keyway.Errorf(keyway.Usage, "no name was given, and the workspace cannot be called as what it is made of: %w", err).
+		Hint("give it one, for example: --name %s", plain.Shell(strings.Trim(name[:min(len(name), keyway.MaxName/2)], "._-")))
 }

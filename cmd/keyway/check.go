@@ -32,7 +32,7 @@ This laptop asks the image's registry, with its own Docker credentials.` +
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.template.names = args
+			o.template.command, o.template.names = "check", args
 			return runCheck(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

@@ -69,7 +69,7 @@ func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error
 			return keyway.Errorf(keyway.Usage, "--ignore %.40s: there is no such field", field).Hint("possible are: %s", strings.Join(pin.Fields, ", "))
 		}
 	}
-	t, err := findPinnable(ctx, o.names)
+	t, err := findPinnable(ctx, "drift", o.names)
 	if err != nil {
 		return err
 	}
@@ -209,12 +209,26 @@ func orNone(s string) string {
 func (d drift) verdict() error {
 	if len(d.Differences) > 0 {
 		return keyway.Errorf(keyway.Drifted, "%s is not as it is pinned: %s", d.Template, strings.Join(fieldsOf(d.Differences), ", ")).
-			Hint("if this is how it is to be: keyway pin %[1]s; else make what differs anew: keyway rm NAME; keyway up %[1]s --pinned", plain.Shell(d.Template))
+			Hint("%s", d.mend())
 	}
 	if len(d.Errors) > 0 {
 		return exitStatus(keyway.ExitCode(d.Errors[0])) // all has been said
 	}
 	return nil
+}
+
+// mend is what can be done about what differs.
+func (d drift) mend() string {
+	template := plain.Shell(d.Template)
+	lines := []string{"if this is how it is to be: keyway pin " + template}
+	for _, w := range d.Compared {
+		if slices.ContainsFunc(d.Differences, func(f pin.Difference) bool { return f.Where == w }) {
+			place, name, _ := strings.Cut(w, "/")
+			lines = append(lines, plain.Sprintf("else make %s anew: keyway rm %s && keyway up %s%s --name %s --pinned",
+				w, plain.Shell(w), template, onOption(place), plain.Shell(name)))
+		}
+	}
+	return strings.Join(lines[:min(len(lines), maxAdvice)], "\n")
 }
 
 func fieldsOf(all []pin.Difference) []string {

@@ -22,7 +22,7 @@ func newImageCommand() *cobra.Command {
 laptop, over your ssh's connections to both.`,
 		Args: takes(1, 1, "a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return keyway.Errorf(keyway.Usage, "%s has no command %.40q", cmd.CommandPath(), args[0]).Hint("keyway image copy gpu1 gpu2 IMAGE")
+			return keyway.Errorf(keyway.Usage, "%s has no command %.40q", cmd.CommandPath(), args[0]).Hint("for example: keyway image copy gpu1 gpu2 %s", keyway.DefaultImage)
 		},
 		Example: "  keyway image copy gpu1 gpu2 team/pytorch:1",
 	}

@@ -80,6 +80,21 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 	if err != nil {
 		return err
 	}
+	account, err := sshconfig.AccountHome(ctx)
+	if err != nil {
+		return err
+	}
+	if err := prepare(ctx, home, o, news); err != nil {
+		return err
+	}
+	if account != "" && account != filepath.Clean(home) {
+		tellHome(home, account, news)
+	}
+	return nil
+}
+
+// prepare makes what init makes, in a home directory.
+func prepare(ctx context.Context, home string, o initOptions, news io.Writer) error {
 	a, err := newApp()
 	if err != nil {
 		return err
@@ -115,6 +130,12 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 		fmt.Fprintln(news, "done; now unlock your key: keyway unlock")
 	}
 	return nil
+}
+
+// tellHome says that ssh does not read what init has prepared.
+func tellHome(home, account string, news io.Writer) {
+	explain(news, keyway.Errorf(keyway.BadConfig, "HOME is %s, and this was done there; your ssh reads %s, and does not see it", home, filepath.Join(account, ".ssh")).
+		Advise(keyway.PrepareIn, account), "note: ", "  ")
 }
 
 // undoInit takes out of ~/.ssh/config what runInit has added.

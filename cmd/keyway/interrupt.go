@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,7 +35,7 @@ func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	case 'k', 'K':
 		words = []string{"kill"}
 	default:
-		fmt.Fprintf(out, "[the job goes on; see it: keyway ls %s; stop it: keyway kill %s/%s]\n", name, name, cmp.Or(as, "NAME"))
+		fmt.Fprintf(out, "[the job goes on; see it: keyway ls %s%s]\n", name, stopping(name, as))
 		return nil
 	}
 	job, err := jobOf(ctx, name, as, command)
@@ -50,6 +49,14 @@ func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 		fmt.Fprintf(out, "[%s/%s was sent SIGINT; see it: keyway logs %s/%s]\n", name, job, name, job)
 	}
 	return nil
+}
+
+// stopping is how to stop a job, if its name is known.
+func stopping(name, as string) string {
+	if as == "" {
+		return ""
+	}
+	return fmt.Sprintf("; stop it: keyway kill %s/%s", name, as)
 }
 
 // jobOf is the name of the job that run has started: as, if it was given one. One that the workspace has named

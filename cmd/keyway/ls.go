@@ -146,7 +146,7 @@ func (p *lsPrinter) end() error {
 		slices.SortStableFunc(p.rows, laptop.ByName)
 		p.err = plain.JSON(p.stdout, p.rows)
 	case len(p.rows) == 0 && len(p.failures) == 0:
-		fmt.Fprintln(p.stdout, "no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME")
+		fmt.Fprintln(p.stdout, toFill("no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME"))
 	}
 	switch {
 	case p.err != nil || len(p.failures) == 0:

@@ -120,7 +120,7 @@ func (a *app) showMux(stdout io.Writer) error {
 		}
 	}
 	if none {
-		_, err = fmt.Fprintln(stdout, "the mux is off for all workspaces; switch it on: keyway mux on NAME")
+		_, err = fmt.Fprintln(stdout, toFill("the mux is off for all workspaces; switch it on: keyway mux on NAME"))
 	}
 	return err
 }

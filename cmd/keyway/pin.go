@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/pin"
 	"keyway/internal/plain"
 	"keyway/internal/registry"
@@ -54,7 +55,7 @@ differences. Commit keyway.lock to your repository.` +
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.on, "on", nil, "look at `PLACE` only; may be repeated")
-	f.StringVar(&o.from, "from", "", "pin the environment of the workspace `NAME`")
+	f.StringVar(&o.from, "from", "", "pin the environment of the workspace `NAME` or PLACE/NAME")
 	f.BoolVar(&o.json, "json", false, "print the pin as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	cmd.RegisterFlagCompletionFunc("from", completeWorkspaces)
@@ -68,13 +69,14 @@ type pinnable struct {
 }
 
 // findPinnable is the template that a command about locks is given, or the nearest.
-func findPinnable(ctx context.Context, names []string) (pinnable, error) {
-	from, err := templateOptions{names: names}.resolve(ctx, upOptions{place: string(keyway.Local)})
+func findPinnable(ctx context.Context, command string, names []string) (pinnable, error) {
+	from, err := templateOptions{names: names, command: command}.resolve(ctx, upOptions{place: string(keyway.Local)})
 	if err != nil {
 		return pinnable{}, err
 	}
 	if from.from.Name == "" {
-		return pinnable{}, keyway.Errorf(keyway.Usage, "there is no keyway.yaml here with one template in it, and none was named").Advise(keyway.SeeTemplates)
+		return pinnable{}, keyway.Errorf(keyway.Usage, "there is no keyway.yaml here with one template in it, and none was named").
+			Hint("name one, for example: keyway %s pytorch\nsee which there are: keyway templates", command)
 	}
 	return pinnable{from, lockFile(from)}, nil
 }
@@ -137,7 +139,7 @@ func (a *app) survey(ctx context.Context, template string, on []string, news io.
 }
 
 func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {
-	t, err := findPinnable(ctx, o.names)
+	t, err := findPinnable(ctx, "pin", o.names)
 	if err != nil {
 		return err
 	}
@@ -182,8 +184,10 @@ func summary(p pin.Pin) []string {
 
 // pin makes the pin of what runs, or else of what the registry says. It says which.
 func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer) (pin.Pin, string, error) {
-	on := o.on
-	if o.from != "" && len(on) == 0 {
+	on, from := o.on, keyway.Name(o.from)
+	if place, name, err := laptop.SplitWorkspace(o.from); err == nil {
+		on, from = []string{string(place)}, name
+	} else if o.from != "" && len(on) == 0 {
 		e, err := a.Lookup(o.from)
 		if err != nil {
 			return pin.Pin{}, "", err
@@ -195,7 +199,7 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 		return pin.Pin{}, "", err
 	}
 	if o.from != "" {
-		found = slices.DeleteFunc(found, func(w workspaceOf) bool { return string(w.Name) != o.from })
+		found = slices.DeleteFunc(found, func(w workspaceOf) bool { return w.Name != from })
 	}
 	switch {
 	case len(found) == 1:
@@ -206,7 +210,7 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 			names = append(names, w.where())
 		}
 		return pin.Pin{}, "", keyway.Errorf(keyway.Usage, "several workspaces run from the template %s: %s", t.from.Name, strings.Join(names, ", ")).
-			Hint("name one: keyway pin %s --from NAME", plain.Shell(t.from.Name))
+			Hint("name one, for example: keyway pin %s --from %s", plain.Shell(t.from.Name), plain.Shell(names[0]))
 	case len(failed) > 0: // it may be in there
 		return pin.Pin{}, "", failed[0]
 	case o.from != "":

@@ -58,7 +58,7 @@ func parseSecurityOption(option string) (bool, error) {
 		none, err = true, nil
 	}
 	if name != "no-new-privileges" || err != nil {
-		return false, keyway.Errorf(keyway.Usage, "--security-opt %s: keyway knows no-new-privileges=true and no-new-privileges=false only", option).
+		return false, keyway.Errorf(keyway.Usage, "--security-opt %s: only no-new-privileges=true and no-new-privileges=false are possible", option).
 			Hint("let sudo work inside: --security-opt no-new-privileges=false")
 	}
 	return none, nil

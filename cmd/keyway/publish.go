@@ -106,7 +106,7 @@ func (o publishOptions) publish(ctx context.Context, name string, news io.Writer
 	}
 	found, err := f.Find(name)
 	if err != nil {
-		return catalogue.Template{}, err
+		return catalogue.Template{}, forCommand("templates publish", err)
 	}
 	home, _ := os.UserHomeDir()
 	used := map[string]bool{}

@@ -90,7 +90,7 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 	fmt.Fprintf(w, "link: process %d, version %s, up %s\n", s.PID, s.Version, age(time.Since(s.Started)))
 	if len(reports) == 0 {
-		fmt.Fprintln(w, "no place is in use; name one: keyway status PLACE")
+		fmt.Fprintln(w, toFill("no place is in use; name one: keyway status PLACE"))
 	}
 	for _, r := range reports {
 		plain.Fprintf(w, "\n%s: %s", r.Place, r.State)

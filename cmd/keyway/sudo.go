@@ -30,7 +30,7 @@ func (s sudoer) refusal() error {
 		return nil
 	}
 	return keyway.Errorf(keyway.Usage, "sudo has keyway run as root in the home directory of %s, and what it writes there would be root's", s.name).
-		Hint("type it without sudo; keyway needs no root")
+		Hint("type it without sudo: no root is needed")
 }
 
 // ofAnother are the kinds of what root's keys, hosts and workspaces being others explains.

@@ -23,6 +23,7 @@ import (
 
 // templateOptions are the template of up, and the flags for what templates can say.
 type templateOptions struct {
+	command                         string   // that they are given to; empty: up
 	names                           []string // none or one
 	tmpfs, devices, secrets, labels []string
 	asMe                            bool
@@ -68,7 +69,7 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 	switch {
 	case len(o.names) > 0:
 		if found, err = f.Find(o.names[0]); keyway.Is(err, keyway.Usage) {
-			return asked{}, noTemplate(ctx, o.names[0], err)
+			return asked{}, noTemplate(ctx, o.command, o.names[0], err)
 		}
 	case up.image != "":
 		return asked{}, nil
@@ -79,7 +80,7 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 		}
 	}
 	if err != nil {
-		return asked{}, err
+		return asked{}, forCommand(o.command, err)
 	}
 	return resolveAt(found, up.place)
 }

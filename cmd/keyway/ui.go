@@ -197,7 +197,7 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 	tty, err := openTerminal()
 	if err != nil {
 		return api.Answer{}, keyway.Errorf(keyway.NeedsAnswer, "ssh asks, and there is no terminal to answer at: “%s”", plain.Line(q.Prompt)).
-			Hint("answer it once in a terminal: keyway status PLACE")
+			Hint("answer it once in a terminal, for example by: keyway status PLACE")
 	}
 	defer tty.Close()
 	u.end()

@@ -19,6 +19,7 @@ import (
 	"keyway/internal/agent"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
+	"keyway/internal/plain"
 	"keyway/internal/policy"
 )
 
@@ -233,7 +234,7 @@ func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 	warning, err := c.Forget(ctx, f)
 	if errors.Is(err, agent.ErrOtherAgent) {
 		return keyway.Errorf(keyway.BadConfig, "the agent is not keyway's, or is locked: it cannot be told when to forget").
-			Hint("have keyway start its own: SSH_AUTH_SOCK= keyway unlock --forget-on …")
+			Hint("have keyway start its own: SSH_AUTH_SOCK= keyway unlock --forget-on %s", plain.Shell(strings.Join(words, ",")))
 	}
 	if warning != "" {
 		fmt.Fprintf(news, "%s\n  → have your screen's locker run: keyway lock\n", warning)
@@ -256,7 +257,7 @@ func newLockCommand() *cobra.Command {
 			c := exec.CommandContext(cmd.Context(), "ssh-add", "-D")
 			c.Env = a.Environ()
 			if out, err := c.CombinedOutput(); err != nil {
-				return keyway.Errorf(keyway.NoKey, "the agent did not forget: %s", strings.TrimSpace(string(out))).Hint("is there one? keyway unlock starts it")
+				return keyway.Errorf(keyway.NoKey, "the agent did not forget: %s", strings.TrimSpace(string(out))).Hint("start one and unlock your key: keyway unlock")
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "locked; unlock with: keyway unlock")
 			return nil

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,6 @@ import (
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
-	"keyway/internal/sshconfig"
 	"keyway/internal/template"
 )
 
@@ -216,25 +214,6 @@ func tellKeys(news io.Writer, e laptop.KeySet) {
 	}
 }
 
-// noTemplate is what somebody may have meant by "keyway up WORD" where no template has
-// that name, else e.
-func noTemplate(ctx context.Context, word string, e error) error {
-	a, err := newApp()
-	if err != nil {
-		return err
-	}
-	if w, err := a.Lookup(word); err == nil {
-		return keyway.Errorf(keyway.Usage, "%s is a workspace at %s already", w.Name, w.Place).
-			Hint("enter it: ssh %s; if it was stopped: keyway start %s", w.Name, w.Place.Of(w.Name))
-	}
-	places, _ := a.Hosts.Places()
-	if slices.Contains(append(places, keyway.Local), keyway.Place(word)) || sshconfig.IsHost(ctx, word) {
-		return keyway.Errorf(keyway.Usage, "%s is a host: it goes after --on", word).
-			Hint("keyway up --on %s --image IMAGE --name NAME", word)
-	}
-	return e
-}
-
 // getImage has the place get the image that a workspace needs, with this laptop's login.
 // left is why the place has to see for itself.
 func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Place, w images.Want) (left, err error) {
@@ -313,7 +292,10 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	if o.user != "" {
 		s.User, s.Caller = o.user, false
 	}
-	if s.Name, err = keyway.ParseName(cmp.Or(o.name, nameOf(s))); err != nil {
+	if s.Name, err = parseName(cmp.Or(o.name, nameOf(s)), o.name != ""); err == nil {
+		err = keyway.CheckUser(s.User)
+	}
+	if err != nil {
 		return s, "", err
 	}
 	if o.gpus != "" {

@@ -390,6 +390,17 @@ func NameTaken(name keyway.Name) *keyway.Error {
 		Advise(keyway.EnterOrRemove, string(name))
 }
 
+// ContainerTaken says that there is a container of the name that the workspace's would
+// have. found is how that workspace was not found in it; nil: it was.
+func ContainerTaken(found error, name keyway.Name, engine, container string) *keyway.Error {
+	if !keyway.Is(found, keyway.NotFound) {
+		return NameTaken(name)
+	}
+	return keyway.Errorf(keyway.NameTaken, "a container %s is there already, and it is no workspace of yours", container).
+		Hint("see what it is, at the place: %s inspect %s", engine, container).
+		Advise(keyway.OtherName, string(name)+"-2")
+}
+
 // NotFound says that there is no workspace of that name.
 func NotFound(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s at this place", name).

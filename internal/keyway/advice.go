@@ -44,6 +44,7 @@ const (
 	ForgetAndAdd     Step = "forget-and-add"    //
 	AskWhoMadeIt     Step = "ask-who-made-it"   //
 	AddWhenReached   Step = "add-when-reached"  // the place once more
+	AddIfMade        Step = "add-if-made"       // on another laptop
 	AddEachAgain     Step = "add-each-again"    // the path of the broken list
 	JobsGoOn         Step = "jobs-go-on"        //
 	ExampleOfAdding  Step = "example-of-adding" //

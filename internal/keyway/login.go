@@ -26,3 +26,17 @@ func IsLoginName(s string) bool {
 	}
 	return s != "" && len(s) <= maxLoginName
 }
+
+// NoSuchUser is the error of a machine that has no entry for the user whose OpenSSH has
+// said that; nil if it has said something else.
+func NoSuchUser(said string) *Error {
+	const refusal = "No user exists for uid "
+	_, uid, ok := strings.Cut(said, refusal)
+	uid, _, _ = strings.Cut(uid, "\n")
+	if _, err := strconv.ParseUint(strings.TrimSpace(uid), 10, 32); !ok || err != nil {
+		return nil
+	}
+	uid = strings.TrimSpace(uid)
+	return Errorf(BadConfig, "this machine has no user with the uid %s, and OpenSSH runs for nobody else", uid).
+		Hint("have its administrator make one: useradd -u %s -m ada\nin a container: run it as a user of its image, or make one there", uid)
+}

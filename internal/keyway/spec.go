@@ -198,12 +198,35 @@ func (f Files) validate() error {
 	return validateSecrets(f.Secrets)
 }
 
+// maxUID is the last number that engines take for a user or a group.
+const maxUID = 1<<31 - 1
+
+// CheckUser reports what is wrong with a user as engines take one: a name or a number, and
+// perhaps a group after a colon; empty: the image's own.
+func CheckUser(s string) error {
+	user, group, both := strings.Cut(s, ":")
+	one := func(s string) bool {
+		if strings.Trim(s, "0123456789") != "" {
+			return IsLoginName(s)
+		}
+		n, err := strconv.Atoi(s)
+		return err == nil && n <= maxUID
+	}
+	if s != "" && (!one(user) || both && !one(group)) {
+		return Errorf(Usage, "%.80q cannot be a user: give a name or a number, and a group after a colon if need be", s).Advise(NumericUser)
+	}
+	return nil
+}
+
 func (p Process) validate() error {
 	if len(p.Env) > maxEnv || len(p.CapAdd) > maxCaps {
 		return Errorf(Usage, "too much in one workspace: at most %d variables and %d capabilities", maxEnv, maxCaps)
 	}
 	if p.Caller && p.User != "" {
 		return Errorf(Usage, "programs run as the user %s or as the owner of the workspace, not as both", p.User).Advise(EitherUser)
+	}
+	if err := CheckUser(p.User); err != nil {
+		return err
 	}
 	for _, c := range p.CapAdd {
 		if _, err := ParseCapability(c); err != nil {

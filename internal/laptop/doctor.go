@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -77,7 +76,7 @@ func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)
 	if err != nil {
 		return append(findings, fault("home", Failing, keyway.Errorf(keyway.BadConfig, "there is no home directory: %w", err).Hint("set HOME")))
 	}
-	findings = append(findings, checkHome(home)...)
+	findings = append(findings, checkHome(ctx, home)...)
 	here, err := New(nil)
 	if err != nil {
 		return append(append(findings, checkKeys(home, nil)...), fault("directories", Failing, err))
@@ -99,6 +98,9 @@ func checkClient(ctx context.Context) Finding {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
 	if err != nil {
+		if nobody := keyway.NoSuchUser(string(out)); nobody != nil {
+			return fault("ssh", Failing, nobody)
+		}
 		return found("ssh", Failing, "the OpenSSH client cannot be run: %v", err).then("install it (Debian: apt-get install openssh-client)")
 	}
 	said := strings.TrimSpace(string(out))
@@ -130,11 +132,11 @@ func clientVersion(said string) (version [2]int, ok bool) {
 
 // checkHome looks at ~/.ssh: ssh refuses a configuration that others may write,
 // and reads it from the home directory that the system has for the user.
-func checkHome(home string) []Finding {
+func checkHome(ctx context.Context, home string) []Finding {
 	var findings []Finding
-	if me, err := user.Current(); err == nil && me.HomeDir != "" && filepath.Clean(me.HomeDir) != filepath.Clean(home) {
-		findings = append(findings, found("home", Warning, "HOME is %s, but ssh reads %s", home, filepath.Join(me.HomeDir, ".ssh")).
-			advise(keyway.PrepareIn, me.HomeDir))
+	if account, err := sshconfig.AccountHome(ctx); err == nil && account != "" && account != filepath.Clean(home) {
+		findings = append(findings, found("home", Warning, "HOME is %s, but ssh reads %s", home, filepath.Join(account, ".ssh")).
+			advise(keyway.PrepareIn, account))
 	}
 	for _, path := range []string{filepath.Join(home, ".ssh"), filepath.Join(home, ".ssh", "config")} {
 		info, err := os.Stat(path)

@@ -40,6 +40,10 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		return c.inWords()
 	}
 	last := route[len(route)-1]
+	// An ssh that has logged nothing has reached nobody: what was said are its own words.
+	if nobody := keyway.NoSuchUser(last.told() + last.greeted()); nobody != nil && len(last.own()) == 0 {
+		return nobody
+	}
 	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.told())
 }
 

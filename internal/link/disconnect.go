@@ -27,7 +27,7 @@ func sendDisconnect(conn net.Conn, err error) {
 		text += ". Next: " + e.Next
 	}
 	conn.SetDeadline(time.Now().Add(disconnectTimeout))
-	if _, err := conn.Write(disconnectPacket(plain.Line(text))); err != nil {
+	if _, err := conn.Write(disconnectPacket(plain.ASCII(text))); err != nil {
 		return
 	}
 	// Clients send their own identification line first and read afterwards: the

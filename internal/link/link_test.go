@@ -11,31 +11,46 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The reason must reach the person at a real ssh.
+// The reason must reach the person at a real ssh, which prints bytes that are not ASCII
+// in octal.
 func TestDisconnectIsPrintedBySSH(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	quoting := complaint{place: "gpu1", hop: "bastion", next: "gpu1", state: sshState{fault: dismissed, said: "it’s late – come back “tomorrow”…"}}
+	for err, want := range map[error]string{
+		keyway.Errorf(keyway.NotRunning, "the workspace train does not run").Hint("start it: keyway start train"): "the workspace train does not run. Next: start it: keyway start train",
+		quoting.inWords(): `bastion, on the way to gpu1, ended the connection; bastion says: "it's late - come back "tomorrow"...". Next: try by hand: ssh -v bastion true if it counts keys`,
+		keyway.Errorf(keyway.NeedsAnswer, "the ssh to gpu1 asks for größe: “%s”", "→"):          `the ssh to gpu1 asks for gr??e: "->"`,
+		&keyway.Error{Kind: keyway.Other, Host: "gpu1", Message: "Zugriff verweigert – “nein”"}: `gpu1 says: Zugriff verweigert - "nein"`,
+	} {
+		for _, locale := range []string{"C", "C.UTF-8"} {
+			if said := disconnectedSSH(t, locale, err); !strings.Contains(said, want) || strings.Contains(said, `\3`) {
+				t.Errorf("in %s, ssh says %q, want %q", locale, said, want)
+			}
+		}
 	}
-	defer l.Close()
+}
+
+// disconnectedSSH is what a real ssh prints of err.
+func disconnectedSSH(t *testing.T, locale string, err error) string {
+	t.Helper()
+	l, failed := net.Listen("tcp", "127.0.0.1:0")
+	if failed != nil {
+		t.Fatal(failed)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		conn, err := l.Accept()
-		if err != nil {
-			return
+		if conn, failed := l.Accept(); failed == nil {
+			defer conn.Close()
+			sendDisconnect(conn, err)
 		}
-		defer conn.Close()
-		sendDisconnect(conn, keyway.Errorf(keyway.NotRunning, "the workspace train does not run").Hint("start it: keyway start train"))
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	out, err := exec.Command("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "k"),
-		"-p", port, "127.0.0.1", "true").CombinedOutput()
-	if want := "the workspace train does not run. Next: start it: keyway start train"; !strings.Contains(string(out), want) {
-		t.Errorf("ssh says %q (%v)", out, err)
-	}
+	ssh := exec.Command("ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "k"), "-p", port, "127.0.0.1", "true")
+	ssh.Env = append(os.Environ(), "LC_ALL="+locale, "LANG="+locale)
+	out, _ := ssh.CombinedOutput()
 	l.Close()
 	<-done
+	return string(out)
 }
 
 func TestDisconnectIsBounded(t *testing.T) {

@@ -249,7 +249,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	fmt.Fprint(conn, "SSH-2.0-test\r\n")
 	conn.CloseWrite()
 	said, err := io.ReadAll(conn)
-	if err != nil || !strings.Contains(string(said), "the workspace other is not there; gpu1 says: “there is no workspace other”. Next: [list-workspaces]") {
+	if err != nil || !strings.Contains(string(said), "the workspace other is not there; gpu1 says: \"there is no workspace other\". Next: [list-workspaces]") {
 		t.Errorf("%q, %v", said, err)
 	}
 	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey(), nil); !keyway.Is(err, keyway.Unreachable) {

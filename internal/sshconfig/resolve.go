@@ -82,6 +82,9 @@ func (r resolver) run(ctx context.Context, host string) (string, error) {
 		return "", keyway.Errorf(keyway.Other, "there is no ssh on this machine: %w", err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	case err != nil:
+		if nobody := keyway.NoSuchUser(errs.String()); nobody != nil {
+			return "", nobody
+		}
 		why := firstLine(errs.String())
 		if why == "" {
 			why = err.Error()

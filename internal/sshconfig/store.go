@@ -381,6 +381,9 @@ func (h *hosts) unknown(place, name string) error {
 	if near, ok := h.nearest(name); ok {
 		return err.Advise(keyway.MeantWorkspace, near)
 	}
+	if _, e := keyway.ParsePlace(place); e == nil && place != "" {
+		return err.Advise(keyway.AddIfMade, keyway.Place(place).Of(keyway.Name(name))).Advise(keyway.SeeAt, place)
+	}
 	return err.Advise(keyway.SeeOrMake)
 }
 

@@ -66,7 +66,8 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	_, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
 	if err == nil {
-		return engine.NameTaken(name)
+		_, _, err := e.find(ctx, name)
+		return engine.ContainerTaken(err, name, e.Name(), e.container(name))
 	}
 	if !daemon.IsNotFound(err) {
 		return e.client.Explain(ctx, err)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
+)
+
+// noTemplate is what somebody may have meant by a command about templates and a word that
+// names none, else e. The command is up if it is empty.
+func noTemplate(ctx context.Context, command, word string, e error) error {
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	if w, err := a.Lookup(word); err == nil {
+		e := keyway.Errorf(keyway.Usage, "%s is a workspace at %s, and no template", w.Name, w.Place)
+		switch command {
+		case "":
+			return keyway.Errorf(keyway.Usage, "%s is a workspace at %s already", w.Name, w.Place).
+				Hint("enter it: ssh %s; if it was stopped: keyway start %s", w.Name, w.Place.Of(w.Name))
+		case "pin":
+			return e.Hint("name its template, too: keyway pin TEMPLATE --from %s\nsee which there are: keyway templates", plain.Shell(w.Place.Of(w.Name)))
+		}
+		return e.Hint("name its template: keyway %s TEMPLATE --on %s\nsee which there are: keyway templates", command, plain.Shell(string(w.Place)))
+	}
+	places, _ := a.Hosts.Places()
+	if slices.Contains(append(places, keyway.Local), keyway.Place(word)) || sshconfig.IsHost(ctx, word) {
+		e := keyway.Errorf(keyway.Usage, "%s is a host: it goes after --on", word)
+		if command == "" {
+			return e.Hint("keyway up --on %s --image IMAGE --name NAME", plain.Shell(word))
+		}
+		return e.Hint("keyway %s TEMPLATE --on %s", command, plain.Shell(word))
+	}
+	return forCommand(command, e)
+}
+
+// forCommand is err with its advice about templates for a command that is not up.
+func forCommand(command string, err error) error {
+	e := keyway.AsError(err)
+	if command == "" {
+		return err
+	}
+	with := *e
+	with.Advice = nil
+	for _, a := range e.Advice {
+		switch {
+		case a.Step == keyway.MeantTemplate && len(a.About) == 1:
+			with = *with.Hint("did you mean: keyway %s %s", command, plain.Shell(a.About[0]))
+		case a.Step == keyway.NameTemplate && with.Next == "" && len(a.About) == 1:
+			with = *with.Hint("name one, for example: keyway %s %s", command, plain.Shell(a.About[0]))
+		case a.Step == keyway.NameTemplate:
+		case a.Step == keyway.SeeTemplates:
+			with = *with.Hint("see which there are: keyway templates")
+		default:
+			with.Advice = append(with.Advice, a)
+		}
+	}
+	return &with
+}

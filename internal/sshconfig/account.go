@@ -1,0 +1,21 @@
+package sshconfig
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+)
+
+// AccountHome is the home directory in which the user's ssh reads .ssh, as ssh itself says:
+// that of the account, whatever HOME is. It is empty if ssh does not say it, and an error
+// if ssh cannot be run, or not by this user.
+func AccountHome(ctx context.Context) (string, error) {
+	out, err := resolver{options: []string{"-F", "none", "-o", "ControlPath=%d/.ssh"}}.run(ctx, "host")
+	for line := range strings.Lines(out) {
+		path, is := strings.CutPrefix(strings.TrimSpace(line), "controlpath ")
+		if home, file := filepath.Split(path); is && file == ".ssh" && filepath.IsAbs(home) {
+			return filepath.Clean(home), nil
+		}
+	}
+	return "", err
+}

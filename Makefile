@@ -203,8 +203,9 @@ node-%: guest-%
 	GOOS=linux GOARCH=$* $(BUILD) -tags embed_guest -o $(DIST)/node-linux-$* ./cmd/keyway-node
 	$(PACK) $(DIST)/node-linux-$* internal/assets/node-linux-$*
 
+# It speaks HTTP/1 only: websockets, and Jupyter servers. HTTP/2 would be 500 kB more.
 jupyter-%:
-	GOOS=linux GOARCH=$* $(BUILD) -o $(DIST)/jupyter-linux-$* ./cmd/keyway-jupyter
+	GOOS=linux GOARCH=$* $(BUILD) -tags nethttpomithttp2 -o $(DIST)/jupyter-linux-$* ./cmd/keyway-jupyter
 	$(PACK) $(DIST)/jupyter-linux-$* internal/assets/jupyter-linux-$*
 
 release-%: nodes

@@ -30,15 +30,21 @@ type world struct {
 // startWorld starts both, with arguments for serve.
 func startWorld(t *testing.T, args ...string) *world {
 	t.Helper()
+	return startWorldWith(t, nil, args...)
+}
+
+// startWorldWith does so with more variables of the environment.
+func startWorldWith(t *testing.T, environ []string, args ...string) *world {
+	t.Helper()
 	home := t.TempDir()
-	w := &world{dir: filepath.Join(home, "work"), program: filepath.Join(home, "keyway-jupyter"), log: filepath.Join(home, "log")}
+	w := &world{dir: filepath.Join(home, "work"), program: filepath.Join(home, "keyway-jupyter"), log: filepath.Join(home, "log"), environ: environ}
 	if out, err := exec.Command("go", "build", "-o", w.program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if err := os.Mkdir(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	w.environ = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}
+	w.environ = append(w.environ, "HOME="+home, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8")
 	t.Cleanup(func() {
 		if said, _ := os.ReadFile(w.log); t.Failed() {
 			t.Logf("the program said:\n%s", said)
@@ -163,6 +169,7 @@ func TestNothingIsLost(t *testing.T) {
 	})
 	t.Run("killed in mid-cell", func(t *testing.T) { killedInMidCell(t, w) })
 	t.Run("killed often", func(t *testing.T) { killedOften(t, w) })
+	t.Run("killed while kernels start", func(t *testing.T) { killedWhileKernelsStart(t, w) })
 	t.Run("both killed", func(t *testing.T) { bothKilled(t, w) })
 	w.valid(t, "*.ipynb")
 }

@@ -62,11 +62,12 @@ type fake struct {
 	away     bool // no kernel can be connected to
 	refused  int  // how often that was tried
 	sockets  []*websocket.Conn
-	asked    chan wire.Message // requests for the kernel
+	asked    chan wire.Message // requests for the kernel,
+	probed   chan wire.Message // and questions what it is
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{t: t, modified: "1", asked: make(chan wire.Message, 100)}
+	f := &fake{t: t, modified: "1", asked: make(chan wire.Message, 100), probed: make(chan wire.Message, 100)}
 	f.doc = document{"nbformat": 4, "cells": []any{map[string]any{"cell_type": "code", "id": "a", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}}}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
@@ -157,6 +158,10 @@ func (f *fake) channels(w http.ResponseWriter, r *http.Request) {
 		m, err := wire.Decode(wire.JSON, false, data)
 		if err != nil {
 			f.t.Error(err)
+		}
+		if m.Head.Type == "kernel_info_request" {
+			f.probed <- m
+			continue
 		}
 		f.asked <- m
 	}

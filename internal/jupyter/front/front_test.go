@@ -364,6 +364,38 @@ func TestConnectedAnew(t *testing.T) {
 	}
 }
 
+// TestEndIsLost ends a cell whose end was said while nobody was connected: the kernel has
+// answered a question that was asked later. One that goes on is not ended.
+func TestEndIsLost(t *testing.T) {
+	f := newFake(t)
+	_, at := f.before(t.TempDir())
+	page := dial(t, at, "page")
+	page.execute("a")
+	m := f.ask()
+	f.status(m, "busy")
+	f.say(m, "iopub", "execute_input", map[string]any{"execution_count": 1, "code": "code"})
+	f.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: "before\n"})
+	page.until("stream")
+	f.drop()
+	probe := <-f.probed
+	page.execute("b")
+	later := f.ask()
+	f.status(probe, "busy")
+	f.say(probe, "shell", "kernel_info_reply", map[string]string{"status": "ok"})
+	f.status(probe, "idle")
+	page.until("execute_reply")
+	page.until("idle")
+	var live []struct {
+		ID string `json:"msg_id"`
+	}
+	if _, body := get(t, at, "keyway/executions?kernel="+theKernel); json.Unmarshal(body, &live) != nil || len(live) != 1 || live[0].ID != later.Head.ID {
+		t.Errorf("go on: %v", live)
+	}
+	if _, body := get(t, at, "api/contents/dir/x.ipynb"); !strings.Contains(string(body), "has not heard the end of this cell") || strings.Count(string(body), "before") != 1 {
+		t.Errorf("the notebook has %s", body)
+	}
+}
+
 // news asks for the cells that ended after the Nth, as the program's own command does.
 func news(t *testing.T, at string, n int) (all News) {
 	t.Helper()

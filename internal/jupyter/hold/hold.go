@@ -5,8 +5,8 @@
 // program has a Line for each.
 //
 // What is read in one piece is left with the operating system until it is written down.
-// What is too large for that, the parent moves to a file (Spill); and the parent sends
-// requests (Send). It knows how far it got, so a killed program leaves no half of a
+// What is too large for that, the parent moves to a file or, if the disk is full, to memory
+// (Spill); and the parent sends requests (Send). It knows how far it got, so a killed program leaves no half of a
 // message on either side.
 package hold
 
@@ -27,8 +27,8 @@ import (
 type note struct {
 	Kernel   string `json:"kernel"`
 	Protocol string `json:"protocol"` // of the websocket
-	Spilled  int64  `json:"spilled"`  // bytes in the file
 	Sent     string `json:"sent"`     // the last request that was sent whole
+	extent          // of what was spilled
 }
 
 const (
@@ -40,14 +40,15 @@ const (
 
 // what a program asks of its parent
 const (
-	askSpill = 's' // move so many bytes to the file
-	askClear = 'c' // empty the file
+	askSpill = 's' // spill so many bytes
+	askClear = 'c' // drop what was spilled
 	askSend  = 'w' // write so many bytes, which follow
 	askDrop  = 'd' // close the connection
 )
 
 // command is a letter, eight bytes of a number and two of a length, big-endian, and so
-// many bytes of a request's id. The answer is eight bytes: the length of the file.
+// many bytes of a request's id. The answer is the extent of what was spilled: its two
+// numbers, of eight bytes each.
 type command struct {
 	ask byte
 	n   int64

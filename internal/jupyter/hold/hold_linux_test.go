@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,14 +28,14 @@ import (
 
 const patience = time.Minute
 
-// start begins another program.
-func start(t *testing.T, k *hold.Keeper) *hold.Lines {
+// start begins another program, with its files in a directory.
+func start(t *testing.T, k *hold.Keeper, dir string) *hold.Lines {
 	t.Helper()
 	f, err := k.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines, err := hold.Inherit(f, t.TempDir())
+	lines, err := hold.Inherit(f, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func killedAnywhere(t *testing.T, network string, seed uint64) {
 	d := &disk{}
 	lives := 0
 	for err := errKilled; errors.Is(err, errKilled); lives++ {
-		p := &program{lines: start(t, &keeper)}
+		p := &program{lines: start(t, &keeper, t.TempDir())}
 		p.connect(t, network, s.socket, d)
 		request := fmt.Sprint("request ", lives, " ") + strings.Repeat("y", rng.IntN(20_000))
 		p.feed.Sending(fmt.Sprint(lives))
@@ -295,8 +296,24 @@ func waitEmpty(t *testing.T, c net.Conn) {
 }
 
 // TestKilledUnderALargeMessage kills the program while its parent waits for the rest of
-// a message: another goes on where it was.
+// a message: another goes on where it was. So it is if the disk is full, or fills meanwhile.
 func TestKilledUnderALargeMessage(t *testing.T) {
+	for name, room := range map[string]int{"an empty disk": 1 << 20, "a full disk": 0, "a disk that fills at once": 20_000, "a disk that fills at last": 70_000} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+			if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 2<<20-room), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			killedUnderALargeMessage(t, dir)
+		})
+	}
+}
+
+func killedUnderALargeMessage(t *testing.T, dir string) {
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +330,7 @@ func TestKilledUnderALargeMessage(t *testing.T) {
 	defer server.Close()
 	var keeper hold.Keeper
 	defer keeper.Close()
-	lines := start(t, &keeper)
+	lines := start(t, &keeper, dir)
 	f, err := feed.New(client, true)
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +361,7 @@ func TestKilledUnderALargeMessage(t *testing.T) {
 	if _, err := server.Write(frame[len(frame)/2:]); err != nil {
 		t.Fatal(err)
 	}
-	lines = start(t, &keeper)
+	lines = start(t, &keeper, dir)
 	line = lines.Take("kernel")
 	if line == nil || line.Spilled() == 0 {
 		t.Fatalf("what was read is not held: %+v", line)

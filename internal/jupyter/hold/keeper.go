@@ -4,7 +4,6 @@ package hold
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +31,7 @@ type Keeper struct {
 type held struct {
 	note
 	conn    net.Conn
-	spill   *os.File
+	spill   spill
 	dropped bool // by the program, or in the middle of a message
 }
 
@@ -127,7 +126,7 @@ func (k *Keeper) Close() {
 	clear(k.held)
 }
 
-func (h *held) close() { _ = h.conn.Close(); _ = h.spill.Close() }
+func (h *held) close() { _ = h.conn.Close(); _ = h.spill.close() }
 
 // obey does what the program asks, until that ends.
 func (h *held) obey(ask net.Conn) {
@@ -138,7 +137,7 @@ func (h *held) obey(ask net.Conn) {
 			err = h.do(c, r)
 		}
 		if err == nil {
-			_, err = ask.Write(binary.BigEndian.AppendUint64(nil, uint64(h.Spilled)))
+			_, err = ask.Write(h.extent.append(nil))
 		}
 		if err != nil {
 			return
@@ -149,13 +148,12 @@ func (h *held) obey(ask net.Conn) {
 func (h *held) do(c command, r io.Reader) error {
 	switch c.ask {
 	case askSpill:
-		n, err := io.CopyN(io.NewOffsetWriter(h.spill, h.Spilled), h.conn, c.n)
-		h.Spilled += n
+		_, err := io.CopyN(appending{h.spill, &h.extent}, h.conn, c.n)
 		h.dropped = err != nil && !errors.Is(err, os.ErrDeadlineExceeded) // what was read and not written is lost
 		return err
 	case askClear:
-		h.Spilled = 0
-		return h.spill.Truncate(0)
+		h.extent = extent{}
+		return h.spill.clear()
 	case askSend:
 		data := make([]byte, c.n)
 		if _, err := io.ReadFull(r, data); err != nil {
@@ -176,8 +174,8 @@ func (h *held) do(c command, r io.Reader) error {
 	return fmt.Errorf("%q is no command", c.ask)
 }
 
-// send gives the other process a connection with its file, and the way to ask.
-func send(to *net.UnixConn, n note, conn net.Conn, files ...*os.File) error {
+// send gives the other process a connection with its spill, and the way to ask.
+func send(to *net.UnixConn, n note, conn net.Conn, s spill, ask *os.File) error {
 	state, err := json.Marshal(n)
 	if err != nil {
 		return err
@@ -190,7 +188,7 @@ func send(to *net.UnixConn, n note, conn net.Conn, files ...*os.File) error {
 	if err := b.Add(c); err != nil {
 		return err
 	}
-	for _, f := range files {
+	for _, f := range []*os.File{s.file, s.memory, ask} {
 		if err := b.Add(f); err != nil {
 			return err
 		}
@@ -201,13 +199,13 @@ func send(to *net.UnixConn, n note, conn net.Conn, files ...*os.File) error {
 // receive is what the other process has sent.
 func receive(b handover.Bundle) (*held, net.Conn, error) {
 	h := &held{}
-	if len(b.Descriptors) != 3 || json.Unmarshal(b.State, &h.note) != nil {
+	if len(b.Descriptors) != 4 || json.Unmarshal(b.State, &h.note) != nil {
 		b.Close()
 		return nil, nil, fmt.Errorf("no connection: %d descriptors", len(b.Descriptors))
 	}
 	conn, err := connOf(b.Descriptors[0])
-	h.spill = os.NewFile(uintptr(b.Descriptors[1]), "spill")
-	ask, askErr := connOf(b.Descriptors[2])
+	h.spill = spill{os.NewFile(uintptr(b.Descriptors[1]), "spill"), os.NewFile(uintptr(b.Descriptors[2]), "spill")}
+	ask, askErr := connOf(b.Descriptors[3])
 	if err == nil {
 		err = askErr
 	}

@@ -28,7 +28,8 @@ type Lines struct {
 }
 
 // Inherit reads what the parent holds from the descriptor that Start has made. Large
-// messages are in files without a name, on the disk of the directory.
+// messages are in files without a name, on the disk of the directory, or in memory if that
+// is full.
 func Inherit(f *os.File, dir string) (*Lines, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
@@ -76,14 +77,13 @@ func (l *Lines) Take(kernel string) *Line {
 // Hold has the parent hold a connection on which the websocket's handshake is over, and
 // nothing else was read.
 func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
-	spill, err := os.CreateTemp(l.dir, "spill*.new")
+	spill, err := newSpill(l.dir)
 	if err != nil {
 		return nil, err
 	}
-	_ = os.Remove(spill.Name()) // swept with the journals at worst
 	ask, theirs, err := pair()
 	if err != nil {
-		return nil, errors.Join(err, spill.Close())
+		return nil, errors.Join(err, spill.close())
 	}
 	defer theirs.Close()
 	n := note{Kernel: kernel, Protocol: protocol}
@@ -91,7 +91,7 @@ func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
 	err = send(l.conn, n, conn, spill, theirs)
 	l.mu.Unlock()
 	if err != nil {
-		return nil, errors.Join(err, spill.Close(), ask.Close())
+		return nil, errors.Join(err, spill.close(), ask.Close())
 	}
 	return &Line{note: n, Conn: conn, spill: spill, ask: ask}, nil
 }
@@ -100,7 +100,7 @@ func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
 type Line struct {
 	note
 	net.Conn
-	spill *os.File
+	spill spill
 
 	mu  sync.Mutex
 	ask net.Conn
@@ -112,23 +112,30 @@ func (l *Line) Protocol() string { return l.note.Protocol }
 // Sent is the last request that was sent whole before this program was started.
 func (l *Line) Sent() string { return l.note.Sent }
 
-// Spilled is how many bytes are in the file.
+// Spilled is how many bytes were spilled.
 func (l *Line) Spilled() int64 { return l.note.Spilled }
 
-// Spill moves n bytes of the connection to the end of the file.
+// Spill moves n bytes of the connection to the end of what was spilled.
 func (l *Line) Spill(n int64) (err error) {
-	l.note.Spilled, err = l.command(command{ask: askSpill, n: n}, nil)
+	l.note.extent, err = l.command(command{ask: askSpill, n: n}, nil)
 	return err
 }
 
-// Clear empties the file.
+// Clear drops what was spilled.
 func (l *Line) Clear() (err error) {
-	l.note.Spilled, err = l.command(command{ask: askClear}, nil)
+	l.note.extent, err = l.command(command{ask: askClear}, nil)
 	return err
 }
 
-// ReadAt reads from the file.
-func (l *Line) ReadAt(p []byte, at int64) (int, error) { return l.spill.ReadAt(p, at) }
+// ReadAt reads from what was spilled.
+func (l *Line) ReadAt(p []byte, at int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = l.spill.readAt(l.note.extent, p[n:], at+int64(n))
+		n += more
+	}
+	return n, err
+}
 
 // Send sends the frames of a request whole, or none of it if this program is killed
 // before the parent has it.
@@ -147,18 +154,18 @@ func (l *Line) Close() error {
 	}
 	err := l.Conn.Close()
 	_, _ = l.command(command{ask: askDrop}, nil) // the parent is gone, or has closed it
-	return errors.Join(err, l.ask.Close(), l.spill.Close())
+	return errors.Join(err, l.ask.Close(), l.spill.close())
 }
 
-func (l *Line) command(c command, data []byte) (int64, error) {
+func (l *Line) command(c command, data []byte) (x extent, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, err := l.ask.Write(append(c.append(nil), data...)); err != nil {
-		return 0, err
+		return x, err
 	}
-	var answer [8]byte
+	var answer [16]byte
 	if _, err := io.ReadFull(l.ask, answer[:]); err != nil {
-		return 0, err
+		return x, err
 	}
-	return int64(binary.BigEndian.Uint64(answer[:])), nil
+	return extent{int64(binary.BigEndian.Uint64(answer[:])), int64(binary.BigEndian.Uint64(answer[8:]))}, nil
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"slices"
@@ -112,4 +113,32 @@ func (e *Execution) dropAll(errs *[]error) bool {
 		return false
 	}
 	return true
+}
+
+// owe bounds what waits in memory for a disk that cannot be written: if that is too much,
+// what it shows is lost, and counted. What else it has is little, and stays.
+func (j *Journal) owe() {
+	var size int64
+	for _, e := range j.queued {
+		size += int64(len(e.queue))
+	}
+	if size <= j.limits.Owed {
+		return
+	}
+	for _, e := range j.queued {
+		queue := e.queue
+		e.grow(-len(queue))
+		e.queue = nil
+		_, _ = readAll(bytes.NewReader(queue), func(r record) error { // whole: it is ours
+			switch {
+			case !r.shows():
+				e.put(r)
+			case r.kind == gap:
+				e.lost += r.gap()
+			default:
+				e.lost += int64(len(r.data))
+			}
+			return nil
+		})
+	}
 }

@@ -53,14 +53,8 @@ type onDisk struct {
 	segments []segment
 	file     *os.File // the last segment, open to append
 	lost     int64    // bytes that could not be written, and that no record tells of yet
-	queue    queue
-	over     bool // the end is queued: the files are to be closed
-}
-
-// queue is records for the last segment that are not yet written.
-type queue struct {
-	data   []byte
-	weight int64 // bytes of output that are lost with it
+	queue    []byte   // records for the last segment that are not yet written
+	over     bool     // the end is queued: the files are to be closed
 }
 
 type segment struct {
@@ -260,53 +254,62 @@ func (e *Execution) add(r record) error {
 	if len(e.segments) == 0 {
 		e.segments = append(e.segments, segment{})
 	}
-	if len(e.queue.data) == 0 {
+	if len(e.queue) == 0 {
 		e.j.queued = append(e.j.queued, e)
 	}
-	if e.lost > 0 {
-		e.put(gapRecord(e.lost), e.lost)
-		e.lost = 0
-	}
-	e.put(r, int64(len(r.data)))
+	e.putLost()
+	e.put(r)
 	return nil
 }
 
-// put queues a record. weight is how many bytes of output are lost with it.
-func (e *Execution) put(r record, weight int64) {
-	before := len(e.queue.data)
-	e.queue.data = r.append(e.queue.data)
-	e.queue.weight += weight
-	n := int64(len(e.queue.data) - before)
-	e.last().size += n
-	e.j.total += n
+// putLost queues a record of what is lost.
+func (e *Execution) putLost() {
+	if e.lost > 0 {
+		e.put(gapRecord(e.lost))
+		e.lost = 0
+	}
+}
+
+// put queues a record.
+func (e *Execution) put(r record) {
+	before := len(e.queue)
+	e.queue = r.append(e.queue)
+	e.grow(len(e.queue) - before)
+}
+
+// grow notes that the last segment, with what is queued for it, is n bytes longer.
+func (e *Execution) grow(n int) {
+	e.last().size += int64(n)
+	e.j.total += int64(n)
 }
 
 func (e *Execution) last() *segment { return &e.segments[len(e.segments)-1] }
 
-// flush hands what is queued to the operating system, or counts it as lost.
+// flush hands what is queued to the operating system. After an error it stays queued.
 func (e *Execution) flush() error {
-	if len(e.queue.data) == 0 {
+	if len(e.segments) > 0 {
+		e.putLost()
+	}
+	if len(e.queue) == 0 {
 		return nil
 	}
-	e.put(e.Mark.record(), 0)
-	n := int64(len(e.queue.data))
-	err := e.write(e.queue.data)
-	if err != nil {
-		e.last().size -= n
-		e.j.total -= n
-		e.lost += e.queue.weight
+	queued := len(e.queue)
+	data := e.Mark.record().append(e.queue)
+	if err := e.write(data, e.last().size-int64(queued)); err != nil {
+		return err
 	}
-	e.queue.data, e.queue.weight = e.queue.data[:0], 0
-	if cap(e.queue.data) > maxKeptQueue {
-		e.queue.data = nil
+	e.grow(len(data) - queued)
+	if e.queue = data[:0]; cap(data) > maxKeptQueue {
+		e.queue = nil
 	}
-	return err
+	return nil
 }
 
 // maxKeptQueue is how large a queue in bytes stays for the next use.
 const maxKeptQueue = 64 << 10
 
-func (e *Execution) write(data []byte) error {
+// write appends to the last segment, of which so many bytes are written.
+func (e *Execution) write(data []byte, size int64) error {
 	if e.file == nil {
 		f, err := os.OpenFile(e.path(e.last().index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -316,7 +319,7 @@ func (e *Execution) write(data []byte) error {
 	}
 	n, err := e.file.Write(data)
 	if err != nil && n > 0 {
-		err = errors.Join(err, e.file.Truncate(e.last().size-int64(len(data)))) // half a record would hide those after it
+		err = errors.Join(err, e.file.Truncate(size)) // half a record would hide those after it
 	}
 	if e.Finished() {
 		e.close()
@@ -360,6 +363,9 @@ func (e *Execution) replace(at int, records []record) error {
 	size, err := rewrite(e.path(e.segments[at].index), records)
 	if err != nil {
 		return err
+	}
+	if at == len(e.segments)-1 {
+		size += int64(len(e.queue))
 	}
 	e.j.total += size - e.segments[at].size
 	e.segments[at].size = size

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits bound what is kept of a kernel.
@@ -25,10 +26,11 @@ type Limits struct {
 	Head       int   // segments at the beginning of an output that stay
 	Kernel     int64 // bytes of all segments of a kernel
 	Executions int   // of a kernel
+	Owed       int64 // bytes of output that wait in memory for a disk that cannot be written
 }
 
 // Default is 256 MiB for a kernel, and 1 MiB at a time in memory.
-var Default = Limits{Segment: 1 << 20, Head: 64, Kernel: 256 << 20, Executions: 10000}
+var Default = Limits{Segment: 1 << 20, Head: 64, Kernel: 256 << 20, Executions: 10000, Owed: 4 << 20}
 
 // Journal has the executions of one kernel. It is not safe for concurrent use.
 type Journal struct {
@@ -39,6 +41,8 @@ type Journal struct {
 	next   int
 	total  int64
 	queued []*Execution // that have records which are not yet written
+	failed time.Time    // when the disk could last not be written,
+	why    error        // and why
 }
 
 // Open reads what is in the directory, which it makes if need be. A record that was
@@ -107,7 +111,8 @@ func (j *Journal) Find(id string) *Execution { return j.byID[id] }
 func (j *Journal) Size() int64 { return j.total }
 
 // Flush hands what was queued to the operating system, and notes with it what it comes
-// of. An error means that some of it is not on disk, and that the outputs will say so.
+// of. An error means that some of it is not on disk. It waits in memory for the next Flush
+// or, if that is too much, the outputs will say that it is lost.
 func (j *Journal) Flush(m Mark) error {
 	for _, e := range j.queued {
 		e.Mark = m
@@ -115,14 +120,25 @@ func (j *Journal) Flush(m Mark) error {
 	return j.flush()
 }
 
+// Retry tries again to write what an error of Flush has left.
+func (j *Journal) Retry() error { return j.flush() }
+
 func (j *Journal) flush() error {
-	var errs []error
 	queued := j.queued
+	if time.Since(j.failed) < retryTime {
+		j.owe()
+		return j.why
+	}
 	j.queued = nil
+	var errs []error
 	for _, e := range queued {
-		errs = append(errs, e.flush())
+		if err := e.flush(); err != nil {
+			errs, j.queued = append(errs, err), append(j.queued, e)
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
+		j.failed, j.why = time.Now(), err
+		j.owe()
 		return err
 	}
 	for _, e := range queued { // all is committed: now it may be moved
@@ -130,6 +146,9 @@ func (j *Journal) flush() error {
 	}
 	return errors.Join(errs...)
 }
+
+// retryTime is how long a disk that could not be written is left alone.
+const retryTime = time.Second
 
 // Marks are what was written last to each execution.
 func (j *Journal) Marks() (all []Mark) {
@@ -147,7 +166,7 @@ func (j *Journal) Remove(e *Execution) {
 	if j.byID[e.ID] == e {
 		delete(j.byID, e.ID)
 	}
-	e.queue = queue{}
+	e.queue = nil
 	e.close()
 	for _, s := range e.segments {
 		_ = os.Remove(e.path(s.index)) // loaded again at worst
@@ -158,7 +177,8 @@ func (j *Journal) Remove(e *Execution) {
 
 // Close closes the files. The journal stays on disk.
 func (j *Journal) Close() {
-	_ = j.flush() // counted as lost
+	j.failed = time.Time{}
+	_ = j.flush() // was told
 	for _, e := range j.execs {
 		e.close()
 	}

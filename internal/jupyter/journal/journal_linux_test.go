@@ -2,32 +2,101 @@ package journal
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// A disk that is full costs what could not be written, and the output says so.
-func TestFullDisk(t *testing.T) {
-	j := open(t, t.TempDir(), Default)
-	e := begin(t, j, "req")
-	appendAll(t, e, printed("before\n"))
-	e.close()
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
+// fullDisk mounts a small disk and fills it. free makes room again.
+func fullDisk(t *testing.T) (dir string, fill, free func()) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
 		t.Fatal(err)
 	}
-	e.file = full
-	for range 10 {
-		if err := e.Append(printed("lost\n")); err == nil {
-			t.Fatal("no error")
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	filler := filepath.Join(dir, "filler")
+	fill = func() {
+		if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
+			t.Fatal("1 MB fits")
 		}
 	}
-	if got := shown(t, e); !strings.HasPrefix(got, "before\n") || !strings.Contains(got, "left out") || strings.Contains(got, "lost") {
-		t.Errorf("%q", got)
+	return dir, fill, func() { _ = os.Remove(filler) }
+}
+
+// What a full disk does not take waits in memory: it is shown, and written down when
+// there is room.
+func TestFullDisk(t *testing.T) {
+	disk, fill, free := fullDisk(t)
+	dir := filepath.Join(disk, "kernel")
+	j := open(t, dir, Default)
+	e := begin(t, j, "req")
+	appendAll(t, e, printed("before\n"))
+	fill()
+	want := "before\n"
+	for i := range 1000 {
+		line := strings.Repeat("x", i%60) + "\n"
+		want += line
+		_ = e.Append(printed(line)) // a little room may be left
 	}
-	e.close()
-	appendAll(t, e, printed("after\n"), status("idle"))
-	if got := shown(t, e); !strings.HasSuffix(got, "after\n") || strings.Count(got, "left out") != 1 {
-		t.Errorf("%q", got)
+	late, err := j.Begin(ask("late", "1"))
+	if err == nil {
+		t.Fatal("the disk is not full")
 	}
+	_, _ = e.Append(replied()), e.Append(status("idle"))
+	if got := shown(t, e); got != want {
+		t.Errorf("on a full disk, it shows %d bytes, not %d", len(got), len(want))
+	}
+	if code, err := late.Source(); code != "1" || err != nil {
+		t.Errorf("%q, %v", code, err)
+	}
+	free()
+	for end := time.Now().Add(time.Minute); j.Retry() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not written")
+		}
+	}
+	j.Close()
+	j = open(t, dir, Default)
+	if got := shown(t, j.Find("req")); got != want || !j.Find("req").Finished() {
+		t.Errorf("from the disk, it shows %d bytes, not %d", len(got), len(want))
+	}
+	if code, err := j.Find("late").Source(); code != "1" || err != nil {
+		t.Errorf("%q, %v", code, err)
+	}
+}
+
+// More than is to wait in memory is lost, the output says so, and the cell ends.
+func TestFullDiskForLong(t *testing.T) {
+	disk, fill, free := fullDisk(t)
+	limits := Default
+	limits.Owed = 10_000
+	j := open(t, filepath.Join(disk, "kernel"), limits)
+	e := begin(t, j, "req")
+	appendAll(t, e, printed("before\n"))
+	fill()
+	for range 100 {
+		_ = e.Append(printed(strings.Repeat("lost", 2000)))
+		var waits int
+		for _, e := range j.queued {
+			waits += len(e.queue)
+		}
+		if waits > 10_000 {
+			t.Fatalf("%d bytes wait in memory", waits)
+		}
+	}
+	_, _ = e.Append(replied()), e.Append(status("idle"))
+	check := func(e *Execution) {
+		t.Helper()
+		if got := shown(t, e); !strings.HasPrefix(got, "before\n") || strings.Count(got, "left out") == 0 || !e.Finished() {
+			t.Errorf("ended: %v; %.300q", e.Finished(), got)
+		}
+	}
+	check(e)
+	free()
+	j.Close()
+	check(open(t, j.dir, limits).Find("req"))
 }

@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"iter"
 	"os"
+	"slices"
 
 	"keyway/internal/jupyter/wire"
 )
@@ -25,13 +27,16 @@ type Snapshot struct {
 	lost   int64
 	files  []*os.File
 	sizes  []int64
+	owed   []byte // what is not yet in the last file
 }
 
 // Snapshot opens the files as they are. The caller closes it.
 func (e *Execution) Snapshot() (*Snapshot, error) {
-	_ = e.flush() // else the snapshot says what is lost
-	s := &Snapshot{kernel: e.kernel, parent: e.header, lost: e.lost}
-	for _, seg := range e.segments {
+	s := &Snapshot{kernel: e.kernel, parent: e.header, lost: e.lost, owed: slices.Clone(e.queue)}
+	for i, seg := range e.segments {
+		if i == len(e.segments)-1 {
+			seg.size -= int64(len(e.queue))
+		}
 		f, err := os.Open(e.path(seg.index))
 		if errors.Is(err, os.ErrNotExist) && seg.size == 0 {
 			continue // begun and not yet written
@@ -59,8 +64,8 @@ func (s *Snapshot) Close() error {
 func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 	return func(yield func(wire.Message, error) bool) {
 		p := player{s: s, yield: yield}
-		for i, f := range s.files {
-			_, err := readAll(io.NewSectionReader(f, 0, s.sizes[i]), p.play)
+		for i := range len(s.files) + 1 {
+			_, err := readAll(s.part(i), p.play)
 			if errors.Is(err, errStop) {
 				return
 			}
@@ -74,6 +79,14 @@ func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 		}
 		_ = p.flush() // nothing comes after it
 	}
+}
+
+// part is one of the files, or what comes after them.
+func (s *Snapshot) part(i int) io.Reader {
+	if i == len(s.files) {
+		return bytes.NewReader(s.owed)
+	}
+	return io.NewSectionReader(s.files[i], 0, s.sizes[i])
 }
 
 // errStop ends the reading because nobody wants more.
@@ -151,7 +164,7 @@ func (p *player) give(m wire.Message) error {
 	return nil
 }
 
-// Source is the code that was run, read from disk.
+// Source is the code that was run.
 func (e *Execution) Source() (string, error) {
 	m, err := e.Request()
 	if err != nil {
@@ -164,13 +177,13 @@ func (e *Execution) Source() (string, error) {
 	return c.Code, err
 }
 
-// Request is the message that asked for the execution, read from disk.
+// Request is the message that asked for the execution.
 func (e *Execution) Request() (m wire.Message, err error) {
 	if len(e.segments) == 0 {
 		return m, os.ErrNotExist
 	}
 	found := errors.New("found")
-	_, err = readFile(e.path(e.segments[0].index), func(r record) (err error) {
+	look := func(r record) (err error) {
 		if r.kind != request {
 			return nil
 		}
@@ -178,7 +191,11 @@ func (e *Execution) Request() (m wire.Message, err error) {
 			return err
 		}
 		return found
-	})
+	}
+	_, err = readFile(e.path(e.segments[0].index), look)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		_, err = readAll(bytes.NewReader(e.queue), look)
+	}
 	switch {
 	case errors.Is(err, found):
 		return m, nil

@@ -73,6 +73,9 @@ type Kernel struct {
 	closed   bool
 	state    string
 	failing  bool // the last write to the journal failed
+	probe    probe
+
+	session string // of the connection; run's own
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -165,7 +168,7 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	}
 	k.report(errors.Join(append(errs, k.journal.Flush(mark))...))
 	for _, m := range batch {
-		finished = k.note(m) || finished
+		finished = k.note(m) || k.answered(m) || finished
 		if !had[m.Origin.ID] {
 			k.handOn(m)
 		}
@@ -224,12 +227,28 @@ func (k *Kernel) tellFinished() {
 	}
 }
 
-// report tells of a journal that cannot be written, once until it can.
+// report tells of a journal that cannot be written, once until it can, and has it tried
+// again until then. The caller holds mu.
 func (k *Kernel) report(err error) {
 	if err != nil && !k.failing {
-		k.options.Logf("kernel %s: output is not kept: %v", k.ID, err)
+		k.options.Logf("kernel %s: output cannot be written down: %d MB of it are kept in memory, and what is more is left out: %v", k.ID, k.options.Limits.Owed>>20, err)
+		time.AfterFunc(retryPause, k.retry) // does nothing after Close
 	}
 	k.failing = err != nil
+}
+
+// retryPause is how often a journal that cannot be written is tried again.
+const retryPause = 2 * time.Second
+
+func (k *Kernel) retry() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.closed && k.failing {
+		k.failing = k.journal.Retry() != nil
+	}
+	if !k.closed && k.failing {
+		time.AfterFunc(retryPause, k.retry)
+	}
 }
 
 // endAll ends the executions that a restarted kernel does not know, or one that is no

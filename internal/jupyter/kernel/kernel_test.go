@@ -2,10 +2,13 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,8 +48,9 @@ func TestRequestsNotSent(t *testing.T) {
 			for err == nil {
 				var data []byte
 				if _, data, err = conn.ReadMessage(); err == nil {
-					m, _ := wire.Decode(wire.JSON, false, data)
-					got <- m.Head.ID
+					if m, _ := wire.Decode(wire.JSON, false, data); m.Head.Type == "execute_request" {
+						got <- m.Head.ID
+					}
 				}
 			}
 		}))
@@ -149,4 +153,72 @@ func TestUntold(t *testing.T) {
 	untold()
 	run(-time.Hour, "ok") // a clock that was set
 	untold()
+}
+
+// TestSessionOfABrokenHandshake connects with the session of the last connection that was
+// open, and never with one of a handshake that was not over.
+func TestSessionOfABrokenHandshake(t *testing.T) {
+	dir := t.TempDir()
+	// life opens the kernel, and returns the session that it has connected with.
+	life := func(dial func(context.Context) (*websocket.Conn, *http.Response, error)) string {
+		t.Helper()
+		first := make(chan string, 1)
+		k, err := Open("kernel", Options{Dir: dir, Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {},
+			Dial: func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error) {
+				conn, resp, err := dial(ctx)
+				select {
+				case first <- session:
+				default:
+				}
+				return conn, resp, err
+			}}, func(*Kernel) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		select {
+		case s := <-first:
+			return s
+		case <-time.After(time.Minute):
+			t.Fatal("no connection")
+			panic("unreachable")
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil); err == nil {
+			_, _, _ = conn.ReadMessage() // until it ends
+		}
+	}))
+	defer server.Close()
+	open := func(ctx context.Context) (*websocket.Conn, *http.Response, error) {
+		return websocket.DefaultDialer.DialContext(ctx, strings.Replace(server.URL, "http", "ws", 1), nil)
+	}
+	noServer := func(context.Context) (*websocket.Conn, *http.Response, error) {
+		return nil, nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
+	}
+	broken := func(context.Context) (*websocket.Conn, *http.Response, error) { return nil, nil, errors.New("timeout") }
+	first := life(noServer)
+	if s := life(open); s != first {
+		t.Errorf("after a server that was not there: %s, not %s", s, first)
+	}
+	if s := life(broken); s != first {
+		t.Errorf("after an open connection: %s, not %s", s, first)
+	}
+	second := life(open)
+	if second == first {
+		t.Errorf("%s again, after a handshake that was not over", first)
+	}
+	if s := life(open); s != second {
+		t.Errorf("after an open connection: %s, not %s", s, second)
+	}
+	var noted []byte // what a program finds that comes after a kill
+	_ = life(func(ctx context.Context) (*websocket.Conn, *http.Response, error) {
+		if len(noted) == 0 {
+			noted, _ = os.ReadFile(filepath.Join(dir, "session"))
+		}
+		return broken(ctx)
+	})
+	if string(noted) == second || !strings.HasPrefix(string(noted), "keyway-kernel-") {
+		t.Errorf("killed in the handshake of %s, the next one is %q", second, noted)
+	}
 }

@@ -18,7 +18,7 @@ import (
 func (k *Kernel) run(ctx context.Context) bool {
 	pause := 200 * time.Millisecond
 	for {
-		conn, resp, err := k.options.Dial(ctx, "keyway-"+k.ID)
+		conn, resp, err := k.dial(ctx)
 		switch {
 		case err == nil:
 			pause = 200 * time.Millisecond
@@ -157,6 +157,9 @@ func (k *Kernel) resend(last string, resumed bool) {
 		}
 		all = append(all, m)
 		k.waiting += m.Size()
+	}
+	if !resumed {
+		all = append(k.ask(), all...)
 	}
 	k.outgoing, k.unsent = append(all, k.outgoing...), nil
 }

@@ -84,7 +84,11 @@ func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Sign
 func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server, error) {
 	for _, s := range running() {
 		if s.answers(context.Background()) {
+			s = s.known(state)
 			fmt.Fprintf(news, "using the Jupyter server that runs here (process %d)\n", s.PID)
+			if !s.ours {
+				fmt.Fprint(news, limitsNotice)
+			}
 			return s, nil
 		}
 	}
@@ -112,8 +116,15 @@ func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server,
 			return s, errors.New("the Jupyter server has ended: see above what it says")
 		}
 	}
+	s.note(state, news) // the user's arguments may give it a token
 	return s, nil
 }
+
+// limitsNotice is of a server that somebody else has started.
+const limitsNotice = `it was not started by keyway, so it keeps its limits: what a kernel says beyond them, the server drops, and
+nobody can keep it. To have none, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0
+(jupyter_server 2: --ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0 and …iopub_data_rate_limit=0)
+`
 
 // ended reports whether the server's process is no more.
 func (s server) ended() bool {
@@ -125,9 +136,9 @@ func (s server) ended() bool {
 	return pid == s.PID || errors.Is(err, syscall.ECHILD)
 }
 
-// end stops a server that we have started, and with it its kernels.
+// end stops a server that was started here, and with it its kernels.
 func (s server) end(news io.Writer) {
-	if s.cmd == nil || s.ended() {
+	if !s.ours || s.ended() {
 		return
 	}
 	_ = syscall.Kill(s.PID, syscall.SIGTERM)
@@ -237,7 +248,7 @@ func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 		case err := <-c.done:
 			return s.ended(), err
 		case <-stop:
-			if s.cmd != nil { // else it goes on, and its kernels
+			if s.ours { // else it goes on, and its kernels
 				_ = json.NewEncoder(c.in).Encode(stopWord) // it has ended, else
 			}
 			return true, c.end()

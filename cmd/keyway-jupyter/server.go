@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"keyway/internal/keyway"
 	"keyway/internal/unixsock"
 )
 
@@ -33,6 +35,7 @@ type server struct {
 	Dir     string `json:"dir"`
 	PID     int    `json:"pid"`
 	cmd     *exec.Cmd
+	ours    bool // started here, by this program or one before it
 }
 
 func (s server) dial(ctx context.Context) (net.Conn, error) {
@@ -203,6 +206,37 @@ func (s server) located() server {
 	return s
 }
 
+// own is what is noted of a server that was started here: by its token, a program that is
+// started again knows it.
+type own struct {
+	Kind  string `json:"kind"`
+	Token string `json:"token"`
+	Dir   string `json:"dir"`
+}
+
+func ownPath(state string) string { return filepath.Join(state, "server.json") }
+
+func (s server) note(state string, news io.Writer) {
+	data, err := json.Marshal(own{s.Kind, s.Token, s.Dir})
+	if err == nil {
+		err = keyway.WriteFile(ownPath(state), data, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintf(news, "if this program is killed, the next one will not end the Jupyter server: %v\n", err)
+	}
+}
+
+// known is a server that was found, as one of ours if a program before this one has
+// started it: that one was killed, or it would have ended the server.
+func (s server) known(state string) server {
+	var o own
+	data, err := os.ReadFile(ownPath(state))
+	if err == nil && json.Unmarshal(data, &o) == nil && o.Token != "" && o.Token == s.Token {
+		s.Kind, s.Dir, s.ours = o.Kind, o.Dir, true
+	}
+	return s
+}
+
 // start starts a Jupyter server. The token is in its environment, not in its arguments,
 // which every user of the machine can read.
 func start(kind string, argv, given []string, dir, state string, news io.Writer) (server, error) {
@@ -218,6 +252,7 @@ func start(kind string, argv, given []string, dir, state string, news io.Writer)
 	if err := cmd.Start(); err != nil {
 		return s, err
 	}
-	s.cmd, s.PID = cmd, cmd.Process.Pid
+	s.cmd, s.PID, s.ours = cmd, cmd.Process.Pid, true
+	s.note(state, news)
 	return s, nil
 }

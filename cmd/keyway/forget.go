@@ -35,7 +35,7 @@ keyway add registers them again. To end a workspace, use keyway rm.` +
 func (a *app) forget(arg string, news io.Writer) error {
 	entry, unknown := a.Lookup(arg)
 	if unknown == nil {
-		if err := a.Hosts.Remove(entry.Place, entry.Name); err != nil {
+		if err := a.Drop(entry.Place, entry.Name); err != nil {
 			return err
 		}
 		fmt.Fprintf(news, "forgot %s; it lives on at %s: keyway add %[2]s/%[1]s\n", entry.Name, entry.Place)

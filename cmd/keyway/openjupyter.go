@@ -28,6 +28,10 @@ func (j *jupyterFlags) add(f *pflag.FlagSet) {
 
 const vscodeAdvice = "[in a window of VS Code on this laptop: Select Kernel, Existing Jupyter Server, and paste this URL; it stays the same]\n"
 
+// limitsAdvice is of a Jupyter server that somebody else has started.
+const limitsAdvice = "[this Jupyter server was not started by keyway and keeps its limits: output that comes faster, it drops before anybody has it. " +
+	"To have none, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0]\n"
+
 // errNoKeeper reports that Jupyter is opened without keyway-jupyter.
 var errNoKeeper = errors.New("output that no page shows is lost")
 
@@ -85,6 +89,9 @@ func (o opening) keeper(ctx context.Context, w insideOf, program string, args []
 	}
 	for {
 		if at, err = o.app.WhereJupyter(ctx, o.entry, program, jupyterPatience); err == nil {
+			if at.Server == "found" {
+				fmt.Fprint(o.news, limitsAdvice)
+			}
 			return session, at, nil
 		}
 		if runs, alive := w.Runs(ctx, session); alive != nil || !runs {

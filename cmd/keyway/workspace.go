@@ -158,7 +158,7 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 	case err != nil:
 		return err
 	}
-	if err := a.Hosts.Remove(place, name); err != nil {
+	if err := a.Drop(place, name); err != nil {
 		return err
 	}
 	fmt.Fprintf(stderr, "%s %s\n", said, name)

@@ -139,6 +139,7 @@ type JupyterAt struct {
 	Token  string `json:"token"`
 	Base   string `json:"base"`
 	Page   string `json:"page"`
+	Server string `json:"server"` // found, if somebody else has started it
 }
 
 // WhereJupyter asks keyway-jupyter in a workspace where it listens, and waits so many

@@ -9,7 +9,7 @@ import (
 
 func TestReadJupyterAt(t *testing.T) {
 	at, err := readJupyterAt([]byte("motd\n" + `{"socket":"/home/a/.local/x.sock","token":"T","base":"/","page":"lab","more":1}` + "\n"))
-	if err != nil || at != (JupyterAt{"/home/a/.local/x.sock", "T", "/", "lab"}) {
+	if err != nil || at != (JupyterAt{Socket: "/home/a/.local/x.sock", Token: "T", Base: "/", Page: "lab"}) {
 		t.Errorf("%+v, %v", at, err)
 	}
 	for _, bad := range []string{

@@ -18,6 +18,16 @@ import (
 // JobsDir is where the jobs are on record whose ends the link tells of.
 func (here *Laptop) JobsDir() string { return filepath.Join(here.state, "jobs") }
 
+// Drop forgets a workspace: its entry, its host key, and what is waited for there.
+func (here *Laptop) Drop(place keyway.Place, name keyway.Name) error {
+	e, unknown := here.Lookup(string(name))
+	err := here.Hosts.Remove(place, name)
+	if unknown == nil && e.Place == place { // else the name is another's
+		err = errors.Join(err, watch.Forget(here.JobsDir(), name))
+	}
+	return err
+}
+
 // ReadConfig reads config.yaml.
 func ReadConfig() (watch.Config, error) {
 	path, err := dirs.Settings()

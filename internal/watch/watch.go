@@ -121,6 +121,17 @@ func AddCells(dir string, workspace, session keyway.Name) error {
 	return Add(dir, j)
 }
 
+// Forget has nothing more waited for in a workspace, which is no more.
+func Forget(dir string, workspace keyway.Name) error {
+	files, err := filepath.Glob(filepath.Join(dir, string(workspace)+"@*"+suffix))
+	for _, path := range files {
+		if removeErr := os.Remove(path); !errors.Is(removeErr, os.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+	}
+	return err
+}
+
 // Run waits for the jobs in dir until ctx ends, and has tell called with the end of
 // each. A job is taken off the list before it is told of: once is enough.
 func Run(ctx context.Context, dir string, wait Waiter, tell func(Job, End), log *slog.Logger) {
@@ -223,10 +234,13 @@ func (w *watcher) watch(ctx context.Context, j Job, path string) {
 // told tells of a report after the list is without it. It returns what is waited for
 // next, if anything.
 func (w *watcher) told(j Job, r Report) (next Job) {
-	var err error
-	if r.Next != nil {
+	_, err := os.Stat(j.path(w.dir))
+	switch {
+	case errors.Is(err, os.ErrNotExist): // forgotten meanwhile
+		return Job{}
+	case r.Next != nil:
 		next, err = *r.Next, Add(w.dir, *r.Next)
-	} else {
+	default:
 		err = os.Remove(j.path(w.dir))
 	}
 	if err != nil {

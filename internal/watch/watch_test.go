@@ -76,6 +76,57 @@ func TestWhatIsGoneOrIsNoJobIsForgotten(t *testing.T) {
 	}
 }
 
+// TestForget has nothing of a workspace that was removed stay on the list, also if a report
+// of it comes at that moment; and nobody is told.
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	for _, j := range []Job{{Workspace: "train", Session: "exp7"}, {Workspace: "train-2", Session: "exp7"}} {
+		if err := Add(dir, j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := AddCells(dir, "train", "jupyter"); err != nil {
+		t.Fatal(err)
+	}
+	asked, forgotten := make(chan Job, 10), make(chan struct{})
+	wait := func(ctx context.Context, j Job) (Report, error) {
+		asked <- j
+		select {
+		case <-forgotten:
+		case <-ctx.Done():
+			return Report{}, ctx.Err()
+		}
+		next := j
+		next.Seen++
+		return Report{Ends: []Ended{{j, End{}}}, Next: &next}, nil
+	}
+	told := make(chan Job, 10)
+	stop := start(dir, wait, func(j Job, _ End) { told <- j })
+	for range 3 {
+		<-asked
+	}
+	if err := Forget(dir, "train"); err != nil {
+		t.Fatal(err)
+	}
+	close(forgotten)
+	if j := <-told; j.Workspace != "train-2" {
+		t.Errorf("told of %+v", j)
+	}
+	stop()
+	close(told)
+	for j := range told {
+		if j.Workspace != "train-2" {
+			t.Errorf("told of %+v", j)
+		}
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 1 || filepath.Base(files[0]) != "train-2@exp7.json" {
+		t.Errorf("on the list: %v, %v", files, err)
+	}
+	if err := Forget(filepath.Join(dir, "none"), "train"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAConnectionThatFailsIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	if err := Add(dir, Job{Workspace: "train", Session: "exp7"}); err != nil {

@@ -43,7 +43,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	)
 	add(root, "key", newInitCommand(), newUnlockCommand(), newLockCommand(), newKeysCommand(), newLogCommand(), newApproveCommand(), newPolicyCommand(), newDoctorCommand())
 	add(root, "workspace", newUpCommand(), newAdoptCommand(), newLsCommand(), newSSHCommand(), newStopCommand(), newStartCommand(), newRmCommand(),
-		newAddCommand(), newForgetCommand(), newStatusCommand(), newGPUsCommand(), newTemplatesCommand(), newCheckCommand(), newPinCommand(), newDriftCommand(), newImageCommand(),
+		newAddCommand(), newForgetCommand(), newStatusCommand(), newGPUsCommand(), newTemplatesCommand(), newCheckCommand(), newPinCommand(), newDriftCommand(), newImageCommand(), newBakeCommand(),
 		newOpenCommand(), newPortsCommand())
 	add(root, "job", newRunCommand(), newAttachCommand(), newLogsCommand(), newWaitCommand(), newSendCommand(), newKillCommand())
 	add(root, "operate", newProxyCommand(), newMuxCommand(), newLinkCommand(), newAgentCommand(), newManCommand())

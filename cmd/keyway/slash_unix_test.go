@@ -33,6 +33,7 @@ var slashes = map[string]string{
 	"status train":                              "train is a workspace, not a place",
 	"gpus --on train":                           "train is a workspace, not a place",
 	"check base --on train":                     "train is a workspace, not a place",
+	"bake base -t x:1 --on train":               "train is a workspace, not a place",
 	"up --on train --image x --name other":      "train is a workspace, not a place",
 	"drift base --on train":                     "train is a workspace, not a place",
 	"pin base --on train":                       "train is a workspace, not a place",

@@ -46,6 +46,10 @@ func TestEmbedded(t *testing.T) {
 			t.Errorf("no node for %s", arch)
 		}
 		check(t, "node for "+arch, p)
+		guest, ok, err := GuestOf(arch)
+		if err != nil || !ok || !bytes.HasPrefix(guest, []byte("\x7fELF")) {
+			t.Errorf("no guest in the node for %s: %v", arch, err)
+		}
 		if p, ok = Jupyter(arch); !ok {
 			t.Fatalf("a node and no keyway-jupyter for %s", arch)
 		}
@@ -62,6 +66,38 @@ func TestUnknownArchitecture(t *testing.T) {
 	}
 	if _, ok := Jupyter("vax"); ok {
 		t.Error("a keyway-jupyter for the VAX")
+	}
+}
+
+// The guest is found among all that a node carries, and only by its hash.
+func TestFind(t *testing.T) {
+	packed := func(program string) []byte {
+		var b bytes.Buffer
+		z, err := gzip.NewWriterLevel(&b, gzip.BestCompression) // as pack does
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := z.Write([]byte(program)); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	node := bytes.Join([][]byte{[]byte("node"), []byte(packedMagic), packed("another"), packed("guest"), []byte("rest")}, []byte("..."))
+	sum := sha256.Sum256([]byte("guest"))
+	hash := hex.EncodeToString(sum[:])
+	if got, err := find(node, hash); err != nil || string(got) != "guest" {
+		t.Errorf("found %q, %v", got, err)
+	}
+	for what, data := range map[string][]byte{"none": []byte("node"), "cut": node[:len(node)-10], "another's": packed("another")} {
+		if got, err := find(data, hash); err == nil {
+			t.Errorf("%s: found %q", what, got)
+		}
+	}
+	if _, ok, err := GuestOf("vax"); ok || err != nil {
+		t.Errorf("a guest for the VAX: %v", err)
 	}
 }
 

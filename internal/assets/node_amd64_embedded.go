@@ -9,6 +9,11 @@ var (
 	nodeAMD64Gzip []byte
 	//go:embed node-linux-amd64.sha256
 	nodeAMD64Hash string
+	//go:embed guest-linux-amd64.sha256
+	guestAMD64Hash string
 )
 
-func init() { nodes["amd64"] = embedded{nodeAMD64Gzip, nodeAMD64Hash} }
+func init() {
+	nodes["amd64"] = embedded{nodeAMD64Gzip, nodeAMD64Hash}
+	guestHashes["amd64"] = guestAMD64Hash
+}

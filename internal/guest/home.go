@@ -77,6 +77,7 @@ func listenReplacing(path string, perm fs.FileMode) (*net.UnixListener, error) {
 // instead of being refused, and no other user can bind in its place.
 type sockets struct {
 	ssh, agent *os.File
+	tcp        *os.File // of a baked image alone; nil: none
 }
 
 // bindSockets binds both. Everyone in the workspace may connect to the first; the
@@ -91,7 +92,7 @@ func bindSockets(home keyway.Home) (sockets, error) {
 		ssh.Close()
 		return sockets{}, err
 	}
-	return sockets{ssh, agent}, nil
+	return sockets{ssh: ssh, agent: agent}, nil
 }
 
 // bindFile binds path. The listener itself is closed, or this process would wake

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,16 @@ const (
 
 // initMain is the workspace's first process.
 func initMain(home keyway.Home, command []string) int {
+	return beFirst(home, command, opening{key: takeHostKey})
+}
+
+// opening is what a first process begins with.
+type opening struct {
+	key func() (ed25519.PrivateKey, error) // the host key
+	tcp *os.File                           // a listening socket on the network; nil: none
+}
+
+func beFirst(home keyway.Home, command []string, o opening) int {
 	// It does next to nothing for days: a small heap is worth more than speed.
 	debug.SetGCPercent(20)
 	// The kernel ends serve when the thread that started it ends (Pdeathsig), so
@@ -49,7 +60,7 @@ func initMain(home keyway.Home, command []string) int {
 		return fail(os.Stderr, err)
 	}
 	defer lock.Close()
-	in, err := begin(home)
+	in, err := begin(home, o)
 	if err != nil {
 		return fail(os.Stderr, err)
 	}
@@ -66,11 +77,11 @@ func initMain(home keyway.Home, command []string) int {
 
 // begin takes the host key in and makes what the guest has in its Home. All of
 // it is done before anything of the image starts.
-func begin(home keyway.Home) (*initProcess, error) {
+func begin(home keyway.Home, o opening) (*initProcess, error) {
 	if err := concealMemory(home); err != nil {
 		return nil, err
 	}
-	key, err := takeHostKey(handOverTimeout)
+	key, err := o.key()
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +92,7 @@ func begin(home keyway.Home) (*initProcess, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.tcp = o.tcp
 	return &initProcess{
 		home: home, keySigner: keySigner{key}, sockets: s, ready: make(chan struct{}, 1), events: make(chan os.Signal, 64),
 	}, nil
@@ -234,8 +246,11 @@ func (in *initProcess) startServer() {
 	if err == nil {
 		defer theirs.Close()
 		// In a session of its own it does not get the command's terminal signals.
-		in.server, err = in.spawn(thisProgram(in.home), []string{keyway.GuestProgram, "serve", "--home", string(in.home)},
-			&syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}, theirs, in.sockets.ssh, in.sockets.agent)
+		argv, files := []string{keyway.GuestProgram, "serve", "--home", string(in.home)}, []*os.File{theirs, in.sockets.ssh, in.sockets.agent}
+		if in.sockets.tcp != nil {
+			argv, files = append(argv, onNetwork), append(files, in.sockets.tcp)
+		}
+		in.server, err = in.spawn(thisProgram(in.home), argv, &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}, files...)
 	}
 	if err != nil {
 		in.server = 0

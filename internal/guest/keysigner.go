@@ -39,8 +39,8 @@ const maxSigned = 16 << 10
 // takeHostKey reads the host key that the node hands over on standard input, and
 // lets standard input be empty from then on: nothing of it is left to read for
 // what is started later.
-func takeHostKey(patience time.Duration) (ed25519.PrivateKey, error) {
-	key, err := keyway.ReadHostKey(&patientReader{fd: int(os.Stdin.Fd()), until: time.Now().Add(patience)})
+func takeHostKey() (ed25519.PrivateKey, error) {
+	key, err := keyway.ReadHostKey(&patientReader{fd: int(os.Stdin.Fd()), until: time.Now().Add(handOverTimeout)})
 	if err != nil {
 		return nil, keyway.Errorf(keyway.GuestFailed, "%w", err).Hint("a workspace is started by keyway: keyway start %s", os.Getenv(keyway.EnvName))
 	}

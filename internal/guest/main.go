@@ -72,6 +72,10 @@ func imageProgram(path string, home keyway.Home, name string) string {
 //	sweep           remove everything in DIR
 //	gpus            print the GPUs that are in /dev
 //	files           serve SFTP on standard input and output
+//
+// The entry point of a baked image (internal/bake) is another, without --home:
+//
+//	sshd [CMD…]     be the first process, without a node
 func command(name string, args []string) int {
 	switch name {
 	case "holder":
@@ -92,6 +96,8 @@ func command(name string, args []string) int {
 		return withHome(args, gpusMain)
 	case "files":
 		return withHome(args, filesMain)
+	case "sshd":
+		return sshdMain(args)
 	}
 	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command %q", name))
 }

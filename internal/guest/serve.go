@@ -25,7 +25,7 @@ import (
 const partOfCPUs = 4
 
 // serveMain serves SSH until it is told to end.
-func serveMain(home keyway.Home, _ []string) int {
+func serveMain(home keyway.Home, rest []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	log := &logger{os.Stderr}
@@ -44,7 +44,7 @@ func serveMain(home keyway.Home, _ []string) int {
 	if err := os.Chdir(account.Start); err != nil {
 		log.warn("sftp will not begin where commands do", "error", err)
 	}
-	if err := serve(ctx, home, account, log); err != nil {
+	if err := serve(ctx, home, account, log, len(rest) > 0); err != nil {
 		return fail(os.Stderr, err)
 	}
 	return 0
@@ -59,15 +59,20 @@ const (
 	fdKeySigner = 3 + iota
 	fdSSH
 	fdAgent
+	fdTCP
 )
+
+// onNetwork is the word behind which the first process gives a socket on the network.
+const onNetwork = "network"
 
 // inherited is what the first process gives the server.
 type inherited struct {
 	keySigner  net.Conn
 	ssh, agent net.Listener
+	tcp        net.Listener // nil: none
 }
 
-func inherit() (in inherited, err error) {
+func inherit(network bool) (in inherited, err error) {
 	keep := os.NewFile(fdKeySigner, "keeper")
 	defer keep.Close()
 	if in.keySigner, err = net.FileConn(keep); err != nil {
@@ -75,6 +80,9 @@ func inherit() (in inherited, err error) {
 	}
 	if in.ssh, err = fileListener(fdSSH); err == nil {
 		in.agent, err = fileListener(fdAgent)
+	}
+	if err == nil && network {
+		in.tcp, err = fileListener(fdTCP)
 	}
 	return in, err
 }
@@ -86,8 +94,8 @@ func fileListener(fd uintptr) (net.Listener, error) {
 }
 
 // serve says that the guest is ready and serves.
-func serve(ctx context.Context, home keyway.Home, account Account, log *logger) error {
-	in, err := inherit()
+func serve(ctx context.Context, home keyway.Home, account Account, log *logger, network bool) error {
+	in, err := inherit(network)
 	if err != nil {
 		return err
 	}
@@ -113,7 +121,9 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger) 
 	log.info("serving", "user", account.Name, "shell", account.Shell, "start", account.Start)
 	ssh := &ownListener{Listener: in.ssh, owners: ownersOf(home), log: log}
 	agent := &ownListener{Listener: in.agent, owners: owners{uint32(os.Getuid()), 0}, log: log}
-	return newServer(home, account, os.Environ(), key, log).Serve(ctx, ssh, agent)
+	server := newServer(home, account, os.Environ(), key, log)
+	server.network = in.tcp
+	return server.Serve(ctx, ssh, agent)
 }
 
 // linkNames puts the program's other names beside it where the engine has not

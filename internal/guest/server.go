@@ -56,6 +56,7 @@ type Server struct {
 	streams   *stream.Server // nil: SSH only
 	gather    time.Duration  // how long packets are held back to leave together
 	agent     *agentBroker
+	network   net.Listener // of a baked image; nil: none
 	strangers *lobby.Lobby // of connections that have not authenticated
 	guests    atomic.Int32 // connections, authenticated or not
 }
@@ -154,7 +155,15 @@ func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 		s.agent.serve(ctx, agent)
 	})
 	all.Go(func() { s.acceptStreams(ctx, &all) })
-	err := acceptEach(l, func(conn net.Conn) { all.Go(func() { s.receive(ctx, conn) }) })
+	receive := func(conn net.Conn) { all.Go(func() { s.receive(ctx, conn) }) }
+	if s.network != nil {
+		defer context.AfterFunc(ctx, func() { s.network.Close() })()
+		all.Go(func() {
+			defer cancel()
+			_ = acceptEach(s.network, receive)
+		})
+	}
+	err := acceptEach(l, receive)
 	cancel()
 	all.Wait()
 	if errors.Is(err, net.ErrClosed) {

@@ -73,8 +73,8 @@ const (
 	MaxLayerSize = 1 << 40
 )
 
-// isDigest reports whether s is sha256: and 64 digits in lower case.
-func isDigest(s string) bool {
+// IsDigest reports whether s is sha256: and 64 digits in lower case.
+func IsDigest(s string) bool {
 	digits, ok := strings.CutPrefix(s, "sha256:")
 	_, err := hex.DecodeString(digits)
 	return ok && err == nil && len(digits) == 64 && strings.ToLower(digits) == digits
@@ -115,7 +115,7 @@ func (p Pull) Validate() error {
 		return refuse("no configuration, or too much of it")
 	}
 	for _, l := range p.Layers {
-		if !isDigest(l.Digest) || !isDigest(l.DiffID) || l.Size <= 0 || l.Size > MaxLayerSize {
+		if !IsDigest(l.Digest) || !IsDigest(l.DiffID) || l.Size <= 0 || l.Size > MaxLayerSize {
 			return refuse("a layer that is none")
 		}
 	}

@@ -171,7 +171,7 @@ var owners = map[string]string{
 	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
 	"github.com/compose-spec/compose-go/v2/":  "internal/template",
 	"github.com/go-viper/mapstructure/v2":     "internal/template",
-	"github.com/google/go-containerregistry/": "internal/registry",
+	"github.com/google/go-containerregistry/": "internal/registry internal/bake",
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",
 	"github.com/docker/go-units":              "cmd/keyway",

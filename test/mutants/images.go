@@ -57,4 +57,34 @@ var pulls = []mutant{
 		file:  "internal/registry/find.go", old: `asked.Scheme != "" && auth != authn.Anonymous`, new: `auth != authn.Anonymous`,
 		pkg: "internal/registry", run: "TestAnOpenRegistryGetsNoLogin",
 	},
+	{
+		claim: "nothing that a base image has in the guest's directory is in a baked one",
+		file:  "internal/bake/bake.go", old: `Name: path.Join(string(home), opaque)`, new: `Name: path.Join(string(home), "opaque")`,
+		pkg: "internal/bake", run: "^TestLayerHidesTheBase$",
+	},
+	{
+		claim: "no variable of a base image says who may enter a baked one",
+		file:  "internal/bake/bake.go", old: `strings.HasPrefix(e, "KEYWAY_")`, new: `strings.HasPrefix(e, "KEYWAY__")`,
+		pkg: "internal/bake", run: "^TestNothingOfTheBaseDecides$",
+	},
+	{
+		claim: "a baked image starts nothing without a key that may enter",
+		file:  "internal/guest/sshd.go", old: `if len(parseAuthorizedKeys(keys, time.Now())) == 0 {`, new: `if len(keys) == 0 {`,
+		pkg: "internal/guest", run: "^TestNobodyIsGiven$",
+	},
+	{
+		claim: "a baked image believes no host key that others can read",
+		file:  "internal/guest/sshd.go", old: `st.Mode().Perm()&0o077 != 0`, new: `st.Mode().Perm()&0o007 != 0`,
+		pkg: "internal/guest", run: "^TestOwnHostKey$",
+	},
+	{
+		claim: "a push sends no login where others can listen",
+		file:  "internal/registry/base.go", old: `remote.WithTransport(sealed{remote.DefaultTransport, auth != authn.Anonymous})`, new: `remote.WithTransport(sealed{remote.DefaultTransport, false})`,
+		pkg: "internal/registry", run: "^TestNoPushWhereOthersListen$",
+	},
+	{
+		claim: "a place makes of a bake the image that it was sent, or the command fails",
+		file:  "internal/images/bake.go", old: `slices.Equal(got.Layers, made.Layers) && (got.ID == made.ID || base.ID != made.Base)`, new: `slices.Equal(got.Layers, made.Layers)`,
+		pkg: "internal/images", run: "^TestBakedByALiar$",
+	},
 }

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"keyway/internal/assets"
+	"keyway/internal/bake"
+	"keyway/internal/images"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+)
+
+type bakeOptions struct {
+	up        upOptions // the template, the image, the place and the engine
+	tag, file string
+	arches    []string
+	push      bool
+	atPlace   bool // --on was given
+}
+
+// guestArches are the architectures that there are guests for.
+var guestArches = []string{"amd64", "arm64"}
+
+func newBakeCommand() *cobra.Command {
+	var o bakeOptions
+	cmd := &cobra.Command{
+		Use:   "bake [TEMPLATE] --tag NAME [--image REF] [--on PLACE | --push] [--output FILE]",
+		Short: "Make an image with the guest in it",
+		Long: `Make an image that serves SSH by itself, for places where keyway starts nothing and all
+comes from a registry. It is the image of TEMPLATE, or of --image, and one layer more with
+keyway's guest. No Dockerfile and no docker build is needed.
+
+The image is made by the engine of a place (--on; this machine without it), pushed to its
+registry (--push, with this laptop's docker login, for each architecture that the image is
+built for), or written into a file, as docker save does (--output).
+
+To run it where there is no keyway:
+
+  docker run -d -p 2222:22 -e KEYWAY_AUTHORIZED_KEYS="$(ssh-add -L)" --name train NAME
+  echo "[gpu1]:2222 $(docker logs train 2>&1 | grep -om1 'ssh-ed25519 .*')" >>~/.ssh/known_hosts
+  ssh -p 2222 root@gpu1
+
+Without a public key it does not start: in KEYWAY_AUTHORIZED_KEYS, or in a file mounted at
+` + string(keyway.GuestHome) + `/keys. KEYWAY_PORT is another port. The host key is made at the first start, is no part
+of the image, and is printed to the log; a volume at ` + keyway.GuestHome.Data() + ` keeps it and the jobs' logs.
+The image's own entry point is not started; a command after NAME runs beside the guest.
+
+keyway up makes workspaces of such an image as of any other, with the guest that it brings
+itself.
+
+The same image and the same keyway give the same result. Labels name the base, its digest
+and the guest.` +
+			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.BadConfig)...),
+		Example: "  keyway bake pytorch -t team/pytorch:ssh\n  keyway bake pytorch -t registry.example.org/team/pytorch:ssh --push\n" +
+			"  keyway bake --image my/image:1 -t my/image:ssh --on gpu1\n  keyway bake pytorch -t team/pytorch:ssh -o pytorch.tar",
+		Args:              takes(0, 1, "at most one template"),
+		ValidArgsFunction: completeTemplates,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.up.template.names, o.atPlace = args, cmd.Flags().Changed("on") || cmd.Flags().Changed("engine")
+			return runBake(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.tag, "tag", "t", "", "call the image `NAME`")
+	f.StringVar(&o.up.image, "image", "", "put the guest into the image `REF` (default: the template's)")
+	f.StringVar(&o.up.place, "on", string(keyway.Local), "make it at `PLACE`, of the image there: a host of your ~/.ssh/config, or local")
+	f.StringVar(&o.up.engine, "engine", "", "make it with `ENGINE` (default: the first that can be used)")
+	f.BoolVar(&o.push, "push", false, "make it of the image at its registry, and push it to the registry in NAME")
+	f.StringVarP(&o.file, "output", "o", "", "write it into `FILE` of this laptop; without --on, of the image at its registry")
+	f.StringSliceVar(&o.arches, "arch", nil, "of the image at its registry, take the builds for `ARCH`: "+strings.Join(guestArches, ", ")+"; may be repeated\n(default: with --push all, else this machine's)")
+	f.BoolVar(&o.up.json, "json", false, "print what was made as JSON")
+	cmd.RegisterFlagCompletionFunc("on", completePlaces)
+	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EnginesOfImages(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions(guestArches, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// check refuses options that contradict each other.
+func (o bakeOptions) check() error {
+	switch {
+	case o.tag == "":
+		return keyway.Errorf(keyway.Usage, "which name is the image to get?").Hint("for example: keyway bake pytorch --tag team/pytorch:ssh")
+	case !isReference(o.tag) || strings.Contains(o.tag, "@"):
+		return keyway.Errorf(keyway.Usage, "%.100q cannot be the name of a new image", o.tag).Hint("for example: --tag team/pytorch:ssh")
+	case o.push && o.file != "":
+		return keyway.Errorf(keyway.Usage, "--push and --output are two targets").Hint("run the command once for each: the results are the same")
+	case o.push && o.atPlace:
+		return keyway.Errorf(keyway.Usage, "--push takes the image from its registry, --on and --engine from a place").
+			Hint("leave one out; what a place has is pushed from there: docker push %s", plain.Shell(o.tag))
+	case len(o.arches) > 0 && !o.push && (o.file == "" || o.atPlace):
+		return keyway.Errorf(keyway.Usage, "--arch chooses among the builds that a registry has; at a place it is that of the image there").Hint("leave it out, or add --push")
+	case len(o.arches) > 1 && o.file != "":
+		return keyway.Errorf(keyway.Usage, "a file has the image of one architecture").Hint("run the command once for each")
+	}
+	for _, arch := range o.arches {
+		if !slices.Contains(guestArches, arch) {
+			return keyway.Errorf(keyway.Usage, "there is no guest for %q", arch).Hint("there is one for %s", strings.Join(guestArches, " and "))
+		}
+	}
+	return nil
+}
+
+func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	from, err := o.up.template.resolve(ctx, o.up)
+	if err != nil {
+		return err
+	}
+	from.tell(news)
+	s := from.Spec
+	if o.up.image != "" {
+		s.Image = o.up.image
+	}
+	if o.up.engine != "" {
+		s.Engine = o.up.engine
+	}
+	if s.Image == "" {
+		return keyway.Errorf(keyway.Usage, "which image is the guest to be put into?").Hint("name a template, or --image REF; see them: keyway templates")
+	}
+	if !isReference(s.Image) {
+		return keyway.Errorf(keyway.Usage, "%.100q cannot be an image", s.Image).Hint("for example: --image %s", keyway.DefaultImage)
+	}
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	done, err := o.bake(ctx, a, from, s)
+	a.ui.end()
+	if err != nil {
+		return err
+	}
+	if o.up.json {
+		return plain.JSON(stdout, done)
+	}
+	return tellBaked(stdout, done)
+}
+
+// bake makes the image where the options say.
+func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec) (images.Baked, error) {
+	b := images.Bake{Base: s.Image, Tag: o.tag, Guest: bakedGuest}
+	switch {
+	case o.push:
+		arches := o.arches
+		if len(arches) == 0 {
+			arches = guestArches
+		}
+		return b.Push(ctx, arches, a.UI.Progress)
+	case o.file != "" && !o.atPlace:
+		return b.SaveFetched(ctx, append(o.arches, runtime.GOARCH)[0], o.file, a.UI.Progress)
+	}
+	place, err := keyway.ParsePlace(o.up.place)
+	if err != nil {
+		return images.Baked{}, err
+	}
+	there, err := a.Node(ctx, place)
+	if err != nil {
+		return images.Baked{}, err
+	}
+	opens := o.up.opens(from, s)
+	left, err := a.getImage(ctx, there, place, opens)
+	if err != nil {
+		return images.Baked{}, o.up.bring(err, nil, place, s.Image, opens)
+	}
+	if _, err := there.ImageLayers(ctx, s.Engine, s.Image); keyway.Is(err, keyway.ImageNotFound) {
+		if err := there.PullImage(ctx, s.Engine, keyway.Pull{Image: s.Image}, a.Heard(place)); err != nil {
+			return images.Baked{}, o.up.bring(err, left, place, s.Image, opens)
+		}
+	}
+	if o.file != "" {
+		return b.Save(ctx, there, place, s.Engine, o.file, a.UI.Progress)
+	}
+	return b.At(ctx, there, place, s.Engine, a.UI.Progress)
+}
+
+func tellBaked(stdout io.Writer, done images.Baked) error {
+	where := string(done.Place)
+	switch {
+	case done.File != "":
+		where = done.File
+	case done.Pushed != "":
+		where = "the registry"
+	}
+	text := fmt.Sprintf("%s has %s: %s with the guest in it, for linux/%s\n", where, done.Image, done.Base, strings.Join(done.Arch, " and linux/"))
+	if done.Pushed != "" {
+		text += "its digest: " + done.Pushed + "\n"
+	}
+	_, err := plain.Fprintf(stdout, "%s", text)
+	return err
+}
+
+// bakedGuest is the guest of this keyway for an architecture: one that its nodes carry. A
+// plain build is a guest itself, of its own.
+func bakedGuest(arch string) (bake.Guest, error) {
+	program, ok, err := assets.GuestOf(arch)
+	if err != nil {
+		return bake.Guest{}, err
+	}
+	if !ok {
+		self, err := os.Executable()
+		if err == nil && plainNode(self) != "" && arch == runtime.GOARCH {
+			program, err = os.ReadFile(self)
+		}
+		if err != nil {
+			return bake.Guest{}, err
+		}
+	}
+	if len(bytes.TrimSpace(program)) == 0 {
+		return bake.Guest{}, keyway.Errorf(keyway.VersionMismatch, "this keyway carries no guest for linux/%s", plain.Line(arch)).
+			Hint("use a release of keyway, which has those for %s", strings.Join(guestArches, " and "))
+	}
+	return bake.NewGuest(arch, program)
+}

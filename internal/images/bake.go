@@ -1,0 +1,265 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"keyway/internal/api"
+	"keyway/internal/bake"
+	"keyway/internal/keyway"
+	"keyway/internal/plain"
+	"keyway/internal/registry"
+)
+
+// Bake is an image that is to be made of a base by putting the guest into it.
+type Bake struct {
+	Base, Tag string
+	// Guest returns the guest for an architecture, as Go calls it.
+	Guest func(arch string) (bake.Guest, error)
+}
+
+// Baked is what was made.
+type Baked struct {
+	Image  string       `json:"image"`
+	Base   string       `json:"base"`
+	Digest string       `json:"base_digest,omitempty"` // by which a registry knows the base
+	Place  keyway.Place `json:"place,omitempty"`       // where it is: one of the three
+	File   string       `json:"file,omitempty"`
+	Pushed string       `json:"pushed,omitempty"` // sha256:…, of what the tag stands for in the registry
+	ID     string       `json:"id,omitempty"`     // sha256:…, of its configuration; of one architecture
+	Arch   []string     `json:"arch"`
+	Bytes  int64        `json:"bytes,omitempty"` // that were sent to the place or into the file
+}
+
+// At makes the image with the engine of a place that has the base. A Docker that keeps
+// images by itself is sent the guest's layer alone; other engines are sent all of the
+// image, which comes from there.
+func (b Bake) At(ctx context.Context, there *api.Client, place keyway.Place, engine string, report func(keyway.Progress)) (Baked, error) {
+	done := Baked{Image: b.Tag, Base: b.Base, Place: place}
+	base, guest, err := b.baseAt(ctx, there, engine, &done)
+	if err != nil {
+		return done, err
+	}
+	have, err := there.HaveLayers(ctx, engine, base.Layers)
+	if err != nil {
+		return done, err
+	}
+	report(keyway.Progress{Message: "reading " + b.Base + " at " + string(place)})
+	write, from, err := b.writer(ctx, there, engine, base, guest, have, done.Digest)
+	if err != nil {
+		return done, err
+	}
+	r, w := io.Pipe()
+	var made bake.Baked
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		made, err = write(w)
+		w.CloseWithError(err)
+		written <- err
+	}()
+	err = there.ImportImage(ctx, engine, b.Tag, &counting{Reader: r, each: func(n int64) {
+		done.Bytes += n
+		report(keyway.Progress{Message: "baking " + b.Tag, Done: done.Bytes})
+	}})
+	r.CloseWithError(io.ErrClosedPipe)
+	from.Close()
+	if bad := <-written; bad != nil && !errors.Is(bad, io.ErrClosedPipe) {
+		err = bad
+	}
+	if err == nil {
+		err = b.isThere(ctx, there, place, engine, base, made)
+	}
+	done.ID = made.ID
+	return done, orEnded(ctx, err)
+}
+
+// baseAt is the base as the place has it, and the guest for it.
+func (b Bake) baseAt(ctx context.Context, there *api.Client, engine string, done *Baked) (keyway.ImageLayers, bake.Guest, error) {
+	base, err := there.ImageLayers(ctx, engine, b.Base)
+	if err != nil {
+		return base, bake.Guest{}, err
+	}
+	done.Arch = []string{plain.Line(base.Arch)}
+	guest, err := b.Guest(base.Arch)
+	if err != nil {
+		return base, guest, err
+	}
+	facts, err := there.Facts(ctx, keyway.Spec{Name: "bake", Engine: engine, Image: b.Base})
+	if err != nil {
+		return base, guest, err
+	}
+	if d := facts.Engine.Image.Digest; keyway.IsDigest(d) {
+		done.Digest = d
+	}
+	return base, guest, nil
+}
+
+// writer returns what writes the archive of the baked image. Where the engine has all
+// layers of the base, and a registry its configuration, nothing is read of the base at the
+// place: docker save takes a minute for an image of 8 GB.
+func (b Bake) writer(ctx context.Context, there *api.Client, engine string, base keyway.ImageLayers, guest bake.Guest, have int, digest string) (func(io.Writer) (bake.Baked, error), io.Closer, error) {
+	named := bake.Base{Reference: b.Base, Digest: digest}
+	if have == len(base.Layers) && digest != "" {
+		if p, err := registry.Find(ctx, b.Base, base.Arch); err == nil && idOf(p.Config) == base.ID {
+			return func(w io.Writer) (bake.Baked, error) { return guest.Write(w, b.Tag, named, p.Config) }, io.NopCloser(nil), nil
+		}
+	}
+	archive, err := there.ExportImage(ctx, engine, b.Base, have)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(w io.Writer) (bake.Baked, error) { return guest.Rewrite(w, archive, b.Tag, named) }, archive, nil
+}
+
+func idOf(config []byte) string {
+	sum := sha256.Sum256(config)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// isThere is an error unless the place has made the image that it was given. Not every
+// engine calls an image by its configuration.
+func (b Bake) isThere(ctx context.Context, there *api.Client, place keyway.Place, engine string, base keyway.ImageLayers, made bake.Baked) error {
+	got, err := there.ImageLayers(ctx, engine, b.Tag)
+	if err == nil && slices.Equal(got.Layers, made.Layers) && (got.ID == made.ID || base.ID != made.Base) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than it was given", place, b.Tag).
+		Hint("see what it is there, and remove it: docker image inspect %s", plain.Shell(b.Tag))
+}
+
+// Save writes the image into a file of this laptop, as docker save does, from the base
+// that a place has. The file is there when all of it is, and not before.
+func (b Bake) Save(ctx context.Context, there *api.Client, place keyway.Place, engine, file string, report func(keyway.Progress)) (Baked, error) {
+	done := Baked{Image: b.Tag, Base: b.Base, File: file}
+	_, guest, err := b.baseAt(ctx, there, engine, &done)
+	if err != nil {
+		return done, err
+	}
+	archive, err := there.ExportImage(ctx, engine, b.Base, 0)
+	if err != nil {
+		return done, err
+	}
+	defer archive.Close()
+	counted := &counting{Reader: archive, each: func(n int64) {
+		done.Bytes += n
+		report(keyway.Progress{Message: "reading " + b.Base + " at " + string(place), Done: done.Bytes})
+	}}
+	err = whole(ctx, file, func(w io.Writer) error {
+		made, err := guest.Rewrite(w, counted, b.Tag, bake.Base{Reference: b.Base, Digest: done.Digest})
+		done.ID = made.ID
+		return err
+	})
+	return done, orEnded(ctx, err)
+}
+
+// fetched are the builds of the base at its registry, with the guest in each.
+func (b Bake) fetched(ctx context.Context, arches []string, done *Baked) ([]registry.Build, error) {
+	base, err := registry.Fetch(ctx, b.Base, arches)
+	if err != nil {
+		return nil, err
+	}
+	if len(base.Builds) == 0 {
+		return nil, keyway.Errorf(keyway.ImageNotFound, "%s has no build for linux/%s", b.Base, strings.Join(arches, " or ")).Hint("take another image")
+	}
+	done.Digest = base.Digest
+	for i, build := range base.Builds {
+		guest, err := b.Guest(build.Platform.Architecture)
+		if err != nil {
+			return nil, err
+		}
+		if base.Builds[i].Image, err = guest.Image(bake.Base{Reference: b.Base, Digest: base.Digest}, build.Image); err != nil {
+			return nil, err
+		}
+		done.Arch = append(done.Arch, build.Platform.Architecture)
+	}
+	if len(base.Builds) == 1 {
+		id, err := base.Builds[0].Image.ConfigName()
+		done.ID = id.String()
+		return base.Builds, err
+	}
+	return base.Builds, nil
+}
+
+// Push makes the image of the base at its registry, and pushes it, for those of the
+// architectures that the base is built for.
+func (b Bake) Push(ctx context.Context, arches []string, report func(keyway.Progress)) (Baked, error) {
+	done := Baked{Image: b.Tag, Base: b.Base}
+	report(keyway.Progress{Message: "asking the registry of " + b.Base})
+	builds, err := b.fetched(ctx, arches, &done)
+	if err == nil {
+		done.Pushed, err = registry.Push(ctx, b.Tag, builds, report)
+	}
+	return done, orEnded(ctx, err)
+}
+
+// SaveFetched is Save of the base at its registry, for one architecture.
+func (b Bake) SaveFetched(ctx context.Context, arch, file string, report func(keyway.Progress)) (Baked, error) {
+	done := Baked{Image: b.Tag, Base: b.Base, File: file}
+	report(keyway.Progress{Message: "asking the registry of " + b.Base})
+	builds, err := b.fetched(ctx, []string{arch}, &done)
+	if err != nil {
+		return done, orEnded(ctx, err)
+	}
+	err = whole(ctx, file, func(w io.Writer) error {
+		return bake.Save(writing{w, func(n int64) {
+			done.Bytes += n
+			report(keyway.Progress{Message: "pulling " + b.Base, Done: done.Bytes})
+		}}, b.Tag, builds[0].Image)
+	})
+	return done, orEnded(ctx, err)
+}
+
+// writing tells of the bytes that are written.
+type writing struct {
+	io.Writer
+	each func(n int64)
+}
+
+func (w writing) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.each(int64(n))
+	return n, err
+}
+
+// whole has write fill a file that is there when all of it is, and not before; nor if ctx
+// has ended.
+func whole(ctx context.Context, file string, write func(io.Writer) error) error {
+	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
+		return keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")
+	}
+	part, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(part.Name())
+	err = errors.Join(write(part), part.Close(), ctx.Err())
+	if err == nil {
+		err = os.Chmod(part.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(part.Name(), file)
+	}
+	if err != nil && keyway.IsNoSpace(err) {
+		err = keyway.Errorf(keyway.NoSpace, "no space left to write %s: %w", file, err).Hint("name a file where there is room")
+	}
+	return err
+}
+
+// orEnded is err, or that the user has had enough.
+func orEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}

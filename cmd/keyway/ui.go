@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/link"
 	"keyway/internal/plain"
 )
 
@@ -195,6 +196,10 @@ func say(out io.Writer, w api.Words) {
 // Ask implements link.UI: it asks on the controlling terminal, as ssh does.
 func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	tty, err := openTerminal()
+	if err != nil && strings.HasPrefix(q.Prompt, link.KeyQuestion) {
+		return api.Answer{}, keyway.Errorf(keyway.NoKey, "the agent is locked or does not hold a key that is needed, and there is no terminal to type its passphrase at: “%s”", plain.Line(q.Prompt)).
+			Advise(keyway.UnlockNow)
+	}
 	if err != nil {
 		return api.Answer{}, keyway.Errorf(keyway.NeedsAnswer, "ssh asks, and there is no terminal to answer at: “%s”", plain.Line(q.Prompt)).
 			Hint("answer it once in a terminal, for example by: keyway status PLACE")

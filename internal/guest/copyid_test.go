@@ -27,18 +27,66 @@ func TestIsCopyID(t *testing.T) {
 	}
 }
 
-// TestSSHCopyIDFails asks the real one: it must not say that it has worked. It makes its
-// own files in ~/.ssh.
+// TestSSHCopyIDFails asks the real one in each of its ways: it must not say that it has
+// worked. It makes its own files in ~/.ssh.
 func TestSSHCopyIDFails(t *testing.T) {
 	w := startWorkspace(t)
-	home := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(home, ".ssh"), 0o700))
-	key := filepath.Join(home, "new")
-	writeKey(t, key)
-	cmd := w.command("ssh-copy-id", "-f", "-i", key+".pub", "-F", w.config, "ws")
-	cmd.Env = append(cmd.Env, "HOME="+home)
-	r := w.run(cmd)
-	if r.code == 0 || !strings.Contains(r.stderr, "ssh-copy-id does nothing here") || strings.Contains(r.stdout, "Number of key(s) added") {
-		t.Errorf("%+v", r)
+	config, identity := withoutIdentity(t, w)
+	for _, way := range [][]string{{}, {"-f"}, {"-s"}, {"-f", "-s"}} {
+		home := t.TempDir()
+		must(t, os.Mkdir(filepath.Join(home, ".ssh"), 0o700))
+		key := filepath.Join(home, "new")
+		writeKey(t, key)
+		// The key that enters is an agent's, as keyway's entries have it.
+		script := "ssh-add -q " + identity + " && exec ssh-copy-id " + strings.Join(way, " ") + " -i " + key + ".pub -F " + config + " ws"
+		cmd := w.command("ssh-agent", "sh", "-c", script)
+		cmd.Env = append(cmd.Env, "HOME="+home)
+		r := w.run(cmd)
+		if r.code == 0 || !strings.Contains(r.stderr, "ssh-copy-id does nothing here") || strings.Contains(r.stdout, "Number of key(s) added") {
+			t.Errorf("%q: %+v", way, r)
+		}
+		if keys, err := os.ReadFile(filepath.Join(w.info.Home, ".ssh", "authorized_keys")); err == nil {
+			t.Errorf("%q wrote %q", way, keys)
+		}
+	}
+}
+
+// withoutIdentity is the configuration without the key that enters, and that key.
+func withoutIdentity(t *testing.T, w *workspace) (config, identity string) {
+	t.Helper()
+	data, err := os.ReadFile(w.config)
+	must(t, err)
+	var kept []string
+	for line := range strings.Lines(string(data)) {
+		if path, is := strings.CutPrefix(strings.TrimSpace(line), "IdentityFile "); is {
+			identity = path
+		} else if !strings.Contains(line, "IdentitiesOnly") {
+			kept = append(kept, line)
+		}
+	}
+	config = filepath.Join(t.TempDir(), "config")
+	must(t, os.WriteFile(config, []byte(strings.Join(kept, "")), 0o600))
+	return config, identity
+}
+
+// TestKeysFilesAreFiles: people who put such a file there, for an sshd of the image's own,
+// are not taken for ssh-copy-id; and who is, may insist.
+func TestKeysFilesAreFiles(t *testing.T) {
+	w := startWorkspace(t)
+	file := filepath.Join(t.TempDir(), "authorized_keys")
+	must(t, os.WriteFile(file, []byte("ssh-ed25519 AAAA x\n"), 0o600))
+	there := filepath.Join(w.info.Home, ".ssh", "authorized_keys")
+	for what, batch := range map[string]string{
+		"put":       "-mkdir .ssh\nput " + file + " .ssh/authorized_keys\nchmod 600 .ssh/authorized_keys\nchmod 700 .ssh\n",
+		"directory": "-mkdir .ssh\nput -r " + filepath.Dir(file) + "/. .ssh\n",
+		"insists":   "-mkdir .ssh\nchmod 700 .ssh\n-put " + file + " .ssh/authorized_keys\nput " + file + " .ssh/authorized_keys\n",
+	} {
+		cmd := w.command("sftp", "-b", "-", "-F", w.config, "ws")
+		cmd.Stdin = strings.NewReader(batch)
+		r := w.run(cmd)
+		if data, err := os.ReadFile(there); r.code != 0 || err != nil || !strings.HasPrefix(string(data), "ssh-ed25519") {
+			t.Errorf("%s: %q, %v, %+v", what, data, err, r)
+		}
+		must(t, os.RemoveAll(filepath.Dir(there)))
 	}
 }

@@ -391,9 +391,12 @@ func TestRemoteForwardingChoosesAPort(t *testing.T) {
 	echoServer(t, l)
 	w.forwarding("-R", fmt.Sprintf("0:localhost:%d", target))
 	var port int
-	for line := range strings.Lines(w.news.String()) {
-		_, _ = fmt.Sscanf(line, "Allocated port %d", &port)
-	}
+	await.That(t, "ssh names the port", func() bool {
+		for line := range strings.Lines(w.news.String()) {
+			_, _ = fmt.Sscanf(line, "Allocated port %d", &port)
+		}
+		return port != 0
+	}, w.news.String)
 	if got := ask(t, dialLocal(t, port), "hello"); got != "echo hello" {
 		t.Fatalf("got %q", got)
 	}

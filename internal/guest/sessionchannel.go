@@ -410,8 +410,12 @@ func (s *sessionChannel) sendStatus(code int) {
 
 // refuse ends the channel with a sentence on standard error.
 func (s *sessionChannel) refuse(code int, err error) {
-	_, _ = io.WriteString(s.channel.Stderr(), "keyway: "+err.Error()+"\r\n")
+	s.complain(err)
 	s.finish(code)
+}
+
+func (s *sessionChannel) complain(err error) {
+	_, _ = io.WriteString(s.channel.Stderr(), "keyway: "+err.Error()+"\r\n")
 }
 
 func (s *sessionChannel) finish(code int) {

@@ -28,7 +28,8 @@ func (s *sessionChannel) serveSFTP() {
 		io.Reader
 		io.Writer
 	}{s.channel, s.prompt(s.channel)}
-	if err := sftp.Serve(ctx, client, sftp.Config{User: account.Name, Home: account.Home}); err != nil {
+	config := sftp.Config{User: account.Name, Home: account.Home, CopyID: func() { s.complain(errCopyID) }}
+	if err := sftp.Serve(ctx, client, config); err != nil {
 		s.conn.server.log.warn("sftp", "error", err)
 		s.finish(exitProtocol)
 		return

@@ -161,16 +161,16 @@ func (a *attempt) needsAnswer(u *uplink, err error) error {
 		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key: %w", err).Advise(keyway.UnlockNow)
 	case q == nil:
 		return err
-	case strings.HasPrefix(q.Prompt, keyQuestion) && u.agentIsEmpty():
+	case strings.HasPrefix(q.Prompt, KeyQuestion) && u.agentIsEmpty():
 		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", u.place).Advise(keyway.UnlockNow)
 	}
 	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks for %s, and nobody is there to answer: “%s”", u.place, cmp.Or(q.Host, string(u.place)), brief(q.Prompt)).
 		Advise(keyway.StatusNow, string(u.place))
 }
 
-// keyQuestion begins ssh's own question for a key file's passphrase. What a host asks
+// KeyQuestion begins ssh's own question for a key file's passphrase. What a host asks
 // begins with its name.
-const keyQuestion = "Enter passphrase for key "
+const KeyQuestion = "Enter passphrase for key "
 
 // dialling is told of each dial attempt.
 func (a *attempt) dialling(d *dialAttempt) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,11 @@ func (s *session) open(f *fields) (byte, error) {
 	name, wire, a := f.name(), f.Uint32(), f.attributes()
 	if err := f.err(); err != nil {
 		return 0, err
+	}
+	if s.keys != "" && name == s.keys && wire&openWrite != 0 && s.cfg.CopyID != nil {
+		s.keys = "" // somebody who insists may
+		s.cfg.CopyID()
+		return 0, unix.EACCES
 	}
 	h := &handle{name: name, appends: wire&openAppend != 0}
 	return s.opened(h, openFlags(wire), a.permissions(0o666))
@@ -202,4 +208,17 @@ func futimens(fd int, ts []unix.Timespec) error {
 		return errno
 	}
 	return nil
+}
+
+// setstat also remembers what ssh-copy-id -s does before it puts its file of keys there.
+func (s *session) setstat(f *fields) (byte, error) {
+	name, a := f.name(), f.attributes()
+	if err := f.err(); err != nil {
+		return 0, err
+	}
+	s.keys = ""
+	if a.flags == attrPermissions && strings.HasSuffix(name, "/.ssh") {
+		s.keys = name + "/authorized_keys"
+	}
+	return fxpStatus, setstat(name, a)
 }

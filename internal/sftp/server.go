@@ -23,6 +23,10 @@ const flushSize = 128 << 10
 type Config struct {
 	User string // the user's name
 	Home string // what ~ stands for; relative paths are meant from the process's own directory
+
+	// CopyID is called when the client is taken for ssh-copy-id -s, and is refused what it
+	// wants to write; nil: nobody is refused.
+	CopyID func()
 }
 
 // Serve answers the requests that rw brings, until the client has no more, which
@@ -47,6 +51,7 @@ type session struct {
 	version uint32 // the client's; 0 before it has said so
 	out     []byte // answers that have not been sent
 	handles handles
+	keys    string // the file of keys in a directory that was closed to others last; see open
 }
 
 func (s *session) serve() error {
@@ -189,7 +194,7 @@ var requests = [256]handler{
 	fxpWrite:    (*session).write,
 	fxpLstat:    onName(statWith(unix.Lstat)),
 	fxpFstat:    onHandle((*session).fstat),
-	fxpSetstat:  withAttributes(setstat),
+	fxpSetstat:  (*session).setstat,
 	fxpFsetstat: (*session).fsetstat,
 	fxpOpendir:  onName((*session).opendir),
 	fxpReaddir:  onHandle((*session).readdir),

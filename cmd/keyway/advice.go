@@ -119,6 +119,8 @@ var sentences = map[keyway.Step]string{
 	keyway.MakeKey:        "make one: keyway init\nor, if your key is elsewhere: keyway unlock KEYFILE",
 	keyway.RenewEntries:   "write the entries anew: keyway unlock",
 	keyway.StopLink:       "keyway link stop",
+	keyway.EndLink:        "end it, with its connections: keyway link stop",
+	keyway.ContinueLink:   "have it go on, with its connections: kill -CONT %s",
 	keyway.StopLinkOrRead: "keyway link stop\nif that hangs too, see its log: %s",
 	keyway.OtherPort:      "choose another one, or none: the next that is free is taken",
 	keyway.IsKeyUnlocked:  "see whether your key is in the agent: keyway keys; put it there: keyway unlock",

@@ -51,9 +51,10 @@ to workspaces. The first command that needs it starts it; there is nothing to se
 		Args:   takes(0, 0, ""),
 		RunE:   func(cmd *cobra.Command, args []string) error { return link.Guard(os.Stdin, nextOf) },
 	}, &cobra.Command{
-		Use:     "stop",
-		Short:   "End the link and every connection that goes through it",
-		Long:    "End the link and every connection that goes through it. The next command that needs one starts another." + exitCodes(),
+		Use:   "stop",
+		Short: "End the link and every connection that goes through it",
+		Long: `End the link and every connection that goes through it, also one that does not answer. The
+next command that needs one starts another.` + exitCodes(),
 		Example: "  keyway link stop",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,12 +62,13 @@ to workspaces. The first command that needs it starts it; there is nothing to se
 			if err != nil {
 				return err
 			}
-			l, err := link.Running(cmd.Context(), runtimeDir)
-			if err != nil {
+			ui := newUI(os.Stderr)
+			defer ui.end()
+			ran, err := link.End(cmd.Context(), runtimeDir, ui.Progress)
+			if err == nil && !ran {
 				fmt.Fprintln(cmd.ErrOrStderr(), "no link was running")
-				return nil
 			}
-			return l.Stop(cmd.Context())
+			return err
 		},
 	})
 	return cmd

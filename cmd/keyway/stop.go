@@ -72,6 +72,8 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	}
 	if len(jobs) > 0 {
 		fmt.Fprintf(out, "stopping %s: %s may take %v to end; Ctrl-C twice kills at once\n", arg, nameJobs(jobs), grace)
+	} else {
+		defer a.ui.whenSlow("stopping %s; what runs in it has %v to end", arg, grace)()
 	}
 	return stopPatiently(ctx, node, name, grace, out)
 }

@@ -157,6 +157,24 @@ func (u *terminalUI) line(p keyway.Progress) {
 	u.tell(p.Message, quarters)
 }
 
+// slowNotice is after how long a command says what it waits for.
+const slowNotice = time.Second
+
+// whenSlow says what is being done if done is not called soon. It is called before the
+// next output.
+func (u *terminalUI) whenSlow(format string, args ...any) (done func()) {
+	said := make(chan struct{})
+	timer := time.AfterFunc(slowNotice, func() {
+		defer close(said)
+		u.Progress(keyway.Progress{Message: fmt.Sprintf(format, args...)})
+	})
+	return func() {
+		if !timer.Stop() {
+			<-said
+		}
+	}
+}
+
 // end finishes a rewritten line, so that what follows begins at a line's start.
 func (u *terminalUI) end() {
 	u.mu.Lock()

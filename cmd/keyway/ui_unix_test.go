@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -50,6 +51,27 @@ func TestProgressOfSeveral(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%d times %q", n, line)
 		}
+	}
+}
+
+// TestSlowWorkIsSaid: what takes a second is said, what does not is not.
+func TestSlowWorkIsSaid(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	u := newUI(w)
+	u.whenSlow("quick")()
+	done := u.whenSlow("stopping %s", "train")
+	told := bufio.NewReader(r)
+	if line, err := told.ReadString('\n'); line != "stopping train\n" || err != nil {
+		t.Errorf("it says %q, %v", line, err)
+	}
+	done()
+	w.Close()
+	if rest, err := io.ReadAll(told); len(rest) > 0 || err != nil {
+		t.Errorf("then it says %q, %v", rest, err)
 	}
 }
 

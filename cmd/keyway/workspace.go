@@ -49,7 +49,9 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 					if unknown != nil {
 						e = sshconfig.Entry{Place: place, Name: name}
 					}
+					told := a.ui.whenSlow("waiting for %s to be %s", arg, done)
 					err = act(a, node, cmd.Context(), e)
+					told()
 				}
 				a.ui.end()
 				if err == nil {
@@ -110,6 +112,15 @@ time to save, as with keyway stop.` +
 	return cmd
 }
 
+// removeAt removes a workspace at its place.
+func (a *app) removeAt(ctx context.Context, node *api.Client, name keyway.Name, volumes bool) error {
+	defer a.ui.whenSlow("removing %s", name)()
+	if volumes {
+		return node.Purge(ctx, name)
+	}
+	return node.Remove(ctx, name)
+}
+
 func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr io.Writer) error {
 	place, name, err := a.Target(arg)
 	if err != nil {
@@ -142,10 +153,8 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 			fmt.Fprintf(stderr, "stopping %s first; Ctrl-C twice kills at once\n", arg)
 			err = stopPatiently(ctx, node, name, keyway.DefaultGrace, stderr)
 		}
-		if err == nil && volumes {
-			err = node.Purge(ctx, name)
-		} else if err == nil {
-			err = node.Remove(ctx, name)
+		if err == nil {
+			err = a.removeAt(ctx, node, name, volumes)
 		}
 	}
 	a.ui.end()

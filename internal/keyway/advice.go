@@ -161,6 +161,8 @@ const (
 	AgentUnlocks   Step = "agent-unlocks"   //
 	RenewEntries   Step = "renew-entries"   //
 	StopLink       Step = "stop-link"       //
+	EndLink        Step = "end-link"        // with all connections, which others may be using
+	ContinueLink   Step = "continue-link"   // a stopped one; its process
 	StopLinkOrRead Step = "stop-link-log"   // the path of its log
 	OtherPort      Step = "other-port"      //
 	IsKeyUnlocked  Step = "is-key-unlocked" //

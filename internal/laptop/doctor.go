@@ -344,7 +344,10 @@ func unescape(word string) string {
 func (here *Laptop) checkLink(ctx context.Context) Finding {
 	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
 	defer cancel()
-	l, err := link.Running(ctx, here.runtime)
+	l, err := link.Running(ctx, here.runtime, here.progress)
+	if link.Unanswered(err) {
+		return fault("link", Failing, err)
+	}
 	if ctx.Err() != nil {
 		return found("link", Failing, "the link does not answer within %v", CheckTimeout).advise(keyway.StopLinkOrRead, logPath())
 	}

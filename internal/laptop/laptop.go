@@ -68,7 +68,14 @@ func (here *Laptop) Link(ctx context.Context) (*link.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return link.Open(ctx, here.runtime, here.Program, log)
+	return link.Open(ctx, here.runtime, here.Program, log, here.progress)
+}
+
+// progress reports what is being done. The doctor has no UI.
+func (here *Laptop) progress(p keyway.Progress) {
+	if here.UI != nil {
+		here.UI.Progress(p)
+	}
 }
 
 // Node reaches the node at place.
@@ -95,10 +102,10 @@ func (here *Laptop) reach(ctx context.Context, l *link.Client, place keyway.Plac
 	return l.Place(ctx, place, here.env(), ui)
 }
 
-// LinkRuns reports whether there is a link.
+// LinkRuns reports whether there is a link, which may be stopped.
 func (here *Laptop) LinkRuns(ctx context.Context) bool {
-	_, err := link.Running(ctx, here.runtime)
-	return err == nil
+	_, err := link.Running(ctx, here.runtime, here.progress)
+	return err == nil || link.Unanswered(err)
 }
 
 // env is what the link's ssh gets of our environment.

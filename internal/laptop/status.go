@@ -92,7 +92,7 @@ func roundTrip(ctx context.Context, node *api.Client) (best time.Duration, err e
 // IsUp reports whether there is a way to place already: Tab makes none, for which a
 // person might be asked something.
 func (here *Laptop) IsUp(ctx context.Context, place keyway.Place) bool {
-	l, err := link.Running(ctx, here.runtime)
+	l, err := link.Running(ctx, here.runtime, nil) // Tab says nothing
 	if err != nil {
 		return false
 	}

@@ -57,35 +57,35 @@ func unixTransport(socket string) *http.Transport {
 // Open reaches the user's link, and starts program's if there is none, or if it
 // is of another build or in fewer groups than this process: that takes the connections
 // over. runtime is the directory of its socket, log the file for what it has to say.
-func Open(ctx context.Context, runtime, program, log string) (*Client, error) {
+// report is told of a link that is slow to answer; one that does not answer at all is an
+// error for which Unanswered is true.
+func Open(ctx context.Context, runtime, program, log string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
 	c.api = api.NewClient(c.rt, "http://link")
-	s, err := c.Status(ctx)
+	s, err := c.first(ctx, report)
 	switch {
-	case err == nil && s.current(program, groups()):
-		return c, nil
-	case err == nil && s.stuck():
+	case err == nil && (s.current(program, groups()) || s.stuck()):
 		return c, nil // an older link is left to what it carries; both speak the same API version or say so
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case Unanswered(err):
+		return nil, err
 	}
 	unlock, err := filelock.Lock(filepath.Join(runtime, "link.lock"))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if s, err := c.Status(ctx); err == nil {
-		if s.current(program, groups()) {
-			return c, nil // somebody else was quicker
-		}
-		if s.stuck() {
-			return c, nil
-		}
-		if !s.Movable {
-			if err := c.Stop(ctx); err != nil {
-				return nil, err
-			}
+	s, err = c.first(ctx, report)
+	switch {
+	case err == nil && (s.current(program, groups()) || s.stuck()):
+		return c, nil // somebody else was quicker
+	case Unanswered(err):
+		return nil, err
+	case err == nil && !s.Movable:
+		if err := c.Stop(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return c, spawn(program, log)
@@ -157,12 +157,12 @@ func spawn(program, log string) error {
 	return keyway.Errorf(keyway.Other, "the link did not start: %s", strings.TrimSpace(line))
 }
 
-// Running reaches the user's link without starting one.
-func Running(ctx context.Context, runtime string) (*Client, error) {
+// Running reaches the user's link without starting one. report is as for Open.
+func Running(ctx context.Context, runtime string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
 	c.api = api.NewClient(c.rt, "http://link")
-	_, err := c.Status(ctx)
+	_, err := c.first(ctx, report)
 	return c, err
 }
 

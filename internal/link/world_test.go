@@ -52,6 +52,8 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	case len(os.Args) > 2 && os.Args[1] == "unanswered":
+		os.Exit(playUnanswered(os.Args[2]))
 	case filepath.Base(os.Args[0]) == "ssh":
 		os.Exit(playSSH(os.Args[1:]))
 	}
@@ -279,7 +281,7 @@ func (w *world) serve() {
 	go func() {
 		ended <- Serve(ctx, l, Config{Program: exe, Node: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited, Next: stepsOf})
 	}()
-	if w.client, err = Running(context.Background(), w.dir); err != nil {
+	if w.client, err = Running(context.Background(), w.dir, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -518,7 +520,7 @@ func TestStopEndsEverything(t *testing.T) {
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Error(err)
 	}
-	if _, err := Running(context.Background(), w.dir); err == nil {
+	if _, err := Running(context.Background(), w.dir, nil); err == nil {
 		t.Error("it still answers")
 	}
 }

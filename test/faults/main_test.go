@@ -187,7 +187,7 @@ func (w *world) put(s sample, name string) {
 func (w *world) status() (link.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := link.Running(ctx, w.Laptop.Path("/tmp/keyway-0"))
+	c, err := link.Running(ctx, w.Laptop.Path("/tmp/keyway-0"), nil)
 	if err != nil {
 		return link.Status{}, err
 	}

@@ -1,0 +1,23 @@
+package link
+
+import (
+	"net"
+
+	"keyway/internal/proctree"
+	"keyway/internal/unixsock"
+)
+
+// peerPID is the process that listens at the other end; 0: it cannot be told.
+func peerPID(conn *net.UnixConn) int {
+	peer, err := unixsock.Peer(conn)
+	if err != nil {
+		return 0
+	}
+	return int(peer.Pid)
+}
+
+// isStopped reports whether a process is stopped by a signal or a debugger.
+func isStopped(pid int) bool {
+	p, err := proctree.Read(pid)
+	return err == nil && (p.Stopped || p.Traced)
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package link
+
+import "net"
+
+func peerPID(*net.UnixConn) int { return 0 }
+
+func isStopped(int) bool { return false }

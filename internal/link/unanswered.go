@@ -1,0 +1,98 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// How long a link may take for its first answer, which it gives at once. One that is
+// stopped accepts connections all the same, and answers none.
+const (
+	answerNotice = time.Second      // until the user is told
+	answerLimit  = 10 * time.Second // until nobody waits any more
+)
+
+var errUnanswered = errors.New("the link does not answer")
+
+// Unanswered reports whether err says that the link runs, and does not answer.
+func Unanswered(err error) bool { return errors.Is(err, errUnanswered) }
+
+// first is Status of a link that may not answer at all. report is told if it takes long;
+// nil: nobody is.
+func (c *Client) first(ctx context.Context, report func(keyway.Progress)) (Status, error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	answered := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { c.watchAnswer(answered, giveUp, report) })
+	s, err := c.Status(ctx)
+	close(answered)
+	watching.Wait()
+	if cause := context.Cause(ctx); err != nil && Unanswered(cause) {
+		err = cause
+	}
+	giveUp(nil)
+	return s, err
+}
+
+// watchAnswer gives a link up that is stopped, or that has not answered for long.
+func (c *Client) watchAnswer(answered <-chan struct{}, giveUp context.CancelCauseFunc, report func(keyway.Progress)) {
+	limit := time.NewTimer(answerLimit)
+	defer limit.Stop()
+	select {
+	case <-answered:
+		return
+	case <-time.After(answerNotice):
+	}
+	pid := c.pid()
+	if isStopped(pid) {
+		giveUp(keyway.Errorf(keyway.Other, "%w: its process %d is stopped", errUnanswered, pid).
+			Advise(keyway.ContinueLink, strconv.Itoa(pid)).Advise(keyway.EndLink))
+		return
+	}
+	if report == nil {
+		report = func(keyway.Progress) {}
+	}
+	report(keyway.Progress{Message: fmt.Sprintf("%v; waiting for it", errUnanswered)})
+	select {
+	case <-answered:
+	case <-limit.C:
+		giveUp(keyway.Errorf(keyway.Other, "%w, and that for %v", errUnanswered, answerLimit).Advise(keyway.EndLink))
+	}
+}
+
+// pid is the process of the link; 0: the system does not tell.
+func (c *Client) pid() int {
+	conn, err := dialLink(c.socket)
+	if err != nil {
+		return 0
+	}
+	defer conn.Close()
+	return peerPID(conn)
+}
+
+// End ends the link with every stream in it, also one that does not answer. It returns
+// when the link has ended, and reports whether there was one.
+func End(ctx context.Context, runtime string, report func(keyway.Progress)) (bool, error) {
+	c, err := Running(ctx, runtime, report)
+	switch {
+	case err == nil:
+		return true, c.Stop(ctx)
+	case !Unanswered(err):
+		return false, ctx.Err()
+	}
+	process, err := os.FindProcess(c.pid())
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
+		return true, keyway.Errorf(keyway.Other, "the link does not answer, and cannot be killed: %w", err)
+	}
+	return true, awaitGone(ctx, c.socket)
+}

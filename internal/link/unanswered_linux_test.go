@@ -1,0 +1,143 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
+)
+
+// playUnanswered is a link that takes connections and never answers.
+func playUnanswered(socket string) int {
+	if _, err := unixsock.Listen(socket, 0o600); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(Ready)
+	select {}
+}
+
+// unanswered starts such a link, with its socket in a directory.
+func unanswered(t *testing.T) (dir string, link *exec.Cmd) {
+	t.Helper()
+	dir = t.TempDir()
+	link = exec.Command(os.Args[0], "unanswered", filepath.Join(dir, SocketName))
+	out, err := link.StdoutPipe()
+	if err == nil {
+		err = link.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = link.Process.Kill()
+		_ = link.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); strings.TrimSpace(line) != Ready {
+		t.Fatalf("%q %v", line, err)
+	}
+	return dir, link
+}
+
+// killed fails the test if the link did not end by SIGKILL.
+func killed(t *testing.T, link *exec.Cmd) {
+	t.Helper()
+	var exit *exec.ExitError
+	if err := link.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("the link ended with %v", err)
+	}
+}
+
+// A link that is stopped accepts connections all the same. Whoever needs it is told
+// which process is stopped, and what to do.
+func TestAStoppedLinkIsNamed(t *testing.T) {
+	dir, link := unanswered(t)
+	freeze(t, link.Process.Pid)
+	silent := func(p keyway.Progress) { t.Errorf("it says %q first", p.Message) }
+	ctx := context.Background()
+	_, running := Running(ctx, dir, silent)
+	_, open := Open(ctx, dir, "/bin/false", filepath.Join(dir, "log"), silent)
+	for _, err := range []error{running, open} {
+		var e *keyway.Error
+		if !Unanswered(err) || !errors.As(err, &e) || !strings.Contains(e.Message, strconv.Itoa(link.Process.Pid)) {
+			t.Fatalf("%v", err)
+		}
+		if !slices.ContainsFunc(e.Advice, func(a keyway.Advice) bool {
+			return a.Step == keyway.ContinueLink && slices.Equal(a.About, []string{strconv.Itoa(link.Process.Pid)})
+		}) {
+			t.Errorf("%+v", e.Advice)
+		}
+	}
+	if ran, err := End(ctx, dir, silent); !ran || err != nil {
+		t.Fatal(ran, err)
+	}
+	killed(t, link)
+	if ran, err := End(ctx, dir, silent); ran || err != nil {
+		t.Errorf("there is no link any more: %v %v", ran, err)
+	}
+}
+
+// A link that never answers is reported, and given up.
+func TestALinkThatNeverAnswersIsEnded(t *testing.T) {
+	dir, link := unanswered(t)
+	var news []string
+	if ran, err := End(context.Background(), dir, func(p keyway.Progress) { news = append(news, p.Message) }); !ran || err != nil {
+		t.Fatal(ran, err)
+	}
+	killed(t, link)
+	if len(news) != 1 {
+		t.Errorf("it says %q", news)
+	}
+}
+
+// lateListener accepts nothing before it is let.
+type lateListener struct {
+	net.Listener
+	let <-chan struct{}
+}
+
+func (l lateListener) Accept() (net.Conn, error) {
+	<-l.let
+	return l.Listener.Accept()
+}
+
+// A link that answers late is waited for.
+func TestASlowLinkIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, SocketName)
+	l, err := unixsock.Listen(socket, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	let := make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		_ = Serve(ctx, lateListener{l, let}, Config{Socket: socket, Identity: "late", Log: slog.New(slog.DiscardHandler), Next: stepsOf})
+	})
+	defer serving.Wait()
+	defer stop()
+	reported := 0
+	c, err := Running(context.Background(), dir, func(keyway.Progress) {
+		reported++
+		close(let)
+	})
+	if err != nil || reported != 1 {
+		t.Errorf("reported %d times, %v", reported, err)
+	}
+	c.rt.CloseIdleConnections()
+}

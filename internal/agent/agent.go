@@ -15,6 +15,7 @@ import (
 	"keyway/internal/audit"
 	"keyway/internal/policy"
 	"keyway/internal/sleep"
+	"keyway/internal/unixsock"
 )
 
 // Config is what an agent works with. The zero Config refuses every signature,
@@ -178,8 +179,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 		case a.Frozen():
 			wg.Wait() // before ctx ends, which would close them
 			return nil
-		case isTemporary(err):
-			// Out of descriptors: the next attempt may do better.
+		case unixsock.Passing(err):
 			if sleep.For(ctx, 50*time.Millisecond) != nil {
 				return nil
 			}
@@ -204,10 +204,4 @@ func (a *Agent) forgetListener(l net.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.listeners, l)
-}
-
-// isTemporary reports whether accepting may work again.
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/unixsock"
 )
 
 const (
@@ -67,7 +69,7 @@ func (b *agentBroker) newestFirst() []*connection {
 func (b *agentBroker) serve(ctx context.Context, l net.Listener) {
 	var all sync.WaitGroup
 	room := make(chan struct{}, maxAgentClients)
-	err := acceptEach(l, func(conn net.Conn) {
+	err := unixsock.AcceptEach(l, func(conn net.Conn) {
 		select {
 		case room <- struct{}{}:
 			all.Go(func() {

@@ -112,7 +112,7 @@ func (r *remoteForwards) closeAll() {
 
 // accept offers each connection of l to the client.
 func (r *remoteForwards) accept(l net.Listener, kind string, payload func(net.Conn) []byte) {
-	_ = acceptEach(l, func(conn net.Conn) {
+	_ = unixsock.AcceptEach(l, func(conn net.Conn) {
 		if !r.conn.enter() {
 			conn.Close()
 			return

@@ -17,6 +17,7 @@ import (
 	"keyway/internal/lobby"
 	"keyway/internal/memory"
 	"keyway/internal/stream"
+	"keyway/internal/unixsock"
 )
 
 // Bounds on clients. Those who are not yet in are strangers; those who are in
@@ -160,32 +161,16 @@ func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 		defer context.AfterFunc(ctx, func() { s.network.Close() })()
 		all.Go(func() {
 			defer cancel()
-			_ = acceptEach(s.network, receive)
+			_ = unixsock.AcceptEach(s.network, receive)
 		})
 	}
-	err := acceptEach(l, receive)
+	err := unixsock.AcceptEach(l, receive)
 	cancel()
 	all.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
-}
-
-// acceptEach hands every connection of l to serve until l is closed. Running
-// out of descriptors passes; giving up would end the workspace's sessions.
-func acceptEach(l net.Listener, serve func(net.Conn)) error {
-	for {
-		conn, err := l.Accept()
-		if err == nil {
-			serve(conn)
-			continue
-		}
-		if !isPassing(err) {
-			return err
-		}
-		time.Sleep(acceptPause)
-	}
 }
 
 // serveConn serves SSH on conn, which has place in the lobby until its client has

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/unixsock"
 )
 
 const (
@@ -249,15 +251,7 @@ func (f *forward) leave(conn net.Conn) {
 
 // accept carries each connection of a listener of ours.
 func (f *forward) accept(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			pause()
-			continue
-		}
+	_ = unixsock.AcceptEach(l, func(conn net.Conn) {
 		f.guest.work.Go(func() {
 			defer conn.Close()
 			if f.enter(conn) {
@@ -265,7 +259,7 @@ func (f *forward) accept(l net.Listener) {
 				f.carry(conn)
 			}
 		})
-	}
+	})
 }
 
 func (f *forward) carry(conn net.Conn) {

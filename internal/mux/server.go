@@ -5,7 +5,6 @@ package mux
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -108,24 +107,9 @@ func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 	for _, name := range names {
 		s.work.Go(func() { s.hold(name) })
 	}
-	for {
-		conn, err := s.door.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
-			break
-		}
-		if err != nil {
-			pause()
-			continue
-		}
-		s.work.Go(func() { s.asked(conn) })
-	}
+	_ = unixsock.AcceptEach(s.door, func(conn net.Conn) { s.work.Go(func() { s.asked(conn.(*net.UnixConn)) }) })
 	s.work.Wait()
 }
-
-// acceptPause is how long a listener waits that is out of descriptors.
-const acceptPause = 10 * time.Millisecond
-
-func pause() { time.Sleep(acceptPause) }
 
 func (s *Server) all() []*workspace {
 	s.mu.Lock()
@@ -250,22 +234,14 @@ func (w *workspace) serve() {
 		case <-stop:
 		}
 	})
-	for {
-		conn, err := w.listener.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
-			break
-		}
-		if err != nil {
-			pause()
-			continue
-		}
+	_ = unixsock.AcceptEach(w.listener, func(conn net.Conn) {
 		w.clients.Go(func() {
-			c := &control{conn: conn, w: w}
+			c := &control{conn: conn.(*net.UnixConn), w: w}
 			if err := c.serve(); err != nil {
 				w.server.cfg.Log.Info("not served", "workspace", w.name, "pid", c.pid, "why", err)
 			}
 		})
-	}
+	})
 	w.clients.Wait()
 	close(stop)
 	watch.Wait()

@@ -3,7 +3,6 @@
 package holder
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 
 	"keyway/internal/session"
 	"keyway/internal/session/wire"
+	"keyway/internal/unixsock"
 )
 
 // Bounds on viewers.
@@ -75,23 +75,16 @@ func newViewers(h *holder, w wire.Window) *viewers {
 
 // accept serves connections until l is closed.
 func (vs *viewers) accept(l *net.UnixListener) {
-	for {
-		conn, err := l.AcceptUnix()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil: // out of descriptors
-			time.Sleep(100 * time.Millisecond)
-			continue
-		}
+	_ = unixsock.AcceptEach(l, func(c net.Conn) {
+		conn := c.(*net.UnixConn)
 		v := &viewer{Peer: wire.NewPeer(conn), conn: conn, pid: processOf(conn)}
 		if !vs.add(v) {
 			_ = v.Write(wire.Refused{Text: "too many viewers are attached"})
 			conn.Close()
-			continue
+			return
 		}
 		go vs.serve(v) // joined by wait
-	}
+	})
 }
 
 // add counts v in, if there is room.

@@ -34,13 +34,14 @@ const (
 var sessionSection = section{
 	name:  "session",
 	title: "Sessions",
-	measure: func(ctx context.Context, _ *bench) (string, error) {
+	lab:   true,
+	measure: func(ctx context.Context, b *bench) (string, error) {
 		s, err := newSessionBench(ctx)
 		if err != nil {
 			return "", err
 		}
 		defer s.close()
-		return s.measure(ctx)
+		return s.measure(ctx, b)
 	},
 }
 
@@ -131,7 +132,7 @@ func (s *sessionBench) record(name string) (record, error) {
 	return record{}, fmt.Errorf("there is no session %s: %w", name, err)
 }
 
-func (s *sessionBench) measure(ctx context.Context) (string, error) {
+func (s *sessionBench) measure(ctx context.Context, b *bench) (string, error) {
 	var text strings.Builder
 	var t targets
 	if err := s.printing(&text, &t); err != nil {
@@ -141,6 +142,9 @@ func (s *sessionBench) measure(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if err := s.memory(ctx, &text, &t); err != nil {
+		return "", err
+	}
+	if err := piped(ctx, b, &t); err != nil {
 		return "", err
 	}
 	return text.String() + "\n" + t.String(), ctx.Err()

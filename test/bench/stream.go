@@ -50,6 +50,7 @@ const (
 	targetStreamRate    = 0.9                    // of the same without the stream
 	targetStreamLatency = 200 * time.Microsecond // more than without it
 	targetStreamCPU     = 350 * time.Millisecond // per GiB and end
+	targetStreamTimes   = 1.15                   // as much CPU time as without it
 	targetStreamIdle    = 24 << 10               // bytes per end
 )
 
@@ -153,6 +154,9 @@ func (m *streamBench) costs(ctx context.Context) error {
 			m.targets.add(fmt.Sprintf("CPU time of the stream in the %s, %s ≤ %.2f s per GiB (%.2f s with it, %.2f s without)", end, way.name,
 				targetStreamCPU.Seconds(), with.Seconds(), without.Seconds()),
 				fmt.Sprintf("%.2f s", (with-without).Seconds()), with-without <= targetStreamCPU)
+			times := ratio(with, without)
+			m.targets.add(fmt.Sprintf("CPU time in the %s, %s ≤ %.2f × the same without the stream", end, way.name, targetStreamTimes),
+				fmt.Sprintf("%.2f ×", times), times <= targetStreamTimes)
 		}
 	}
 	return nil

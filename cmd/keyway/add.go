@@ -89,8 +89,8 @@ func runAdd(ctx context.Context, arg string, o addOptions, stdout, news io.Write
 	return nil
 }
 
-// completePlaceSlash completes the PLACE/ of PLACE/NAME. What is there only the place
-// could say, and completing asks nobody.
+// completePlaceSlash completes the PLACE/ of PLACE/NAME. Completion does not connect to the
+// place, so that it cannot complete the name.
 func completePlaceSlash(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	places, directive := completePlaces(cmd, args, toComplete)
 	for i := range places {

@@ -17,7 +17,7 @@ import (
 )
 
 type adoptOptions struct {
-	up                 upOptions // what up has of them: keys are chosen and named alike
+	up                 upOptions // shared with up: keys are chosen and named in the same way
 	place, name        string
 	engine, user       string
 	forwardAgent, json bool
@@ -81,7 +81,7 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
 	return cmd
 }
 
-// ownHome is what a user has who has no home directory in the container.
+// ownHome is the home directory of a user who has none in the container.
 var ownHome = keyway.GuestHome.Data() + "/home"
 
 // adoption is what is asked of the node, less the keys.
@@ -155,7 +155,7 @@ func adoptThere(ctx context.Context, a *app, there *api.Client, place keyway.Pla
 	return made, err
 }
 
-// onlyLists refuses flags that mean nothing without CONTAINER.
+// onlyLists refuses flags that have no effect without CONTAINER.
 func (o adoptOptions) onlyLists(cmd *cobra.Command) error {
 	for _, flag := range []string{"name", "user", "key", "forward-agent", "mux"} {
 		if cmd.Flags().Changed(flag) {
@@ -208,7 +208,7 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 	return err
 }
 
-// completeContainers completes the containers of --on, where there is a way to that place
+// completeContainers completes the containers of the place given by --on, if it is connected
 // already.
 func completeContainers(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	on, err := cmd.Flags().GetString("on")
@@ -236,7 +236,8 @@ func completeContainers(cmd *cobra.Command, args []string, _ string) ([]cobra.Co
 	return completeNames(list), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeNames are the containers that are no workspace yet. A place names them.
+// completeNames returns the containers that are not workspaces yet. The names are the
+// place's.
 func completeNames(list []keyway.Container) (names []cobra.Completion) {
 	for _, c := range list {
 		if c.Workspace == "" && keyway.ParseContainer(c.Name) == nil {

@@ -13,8 +13,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// sentences are how each step is taken on this command line, in terms of what it is
-// about. Values are words of a command, quoted where a shell needs it.
+// sentences has the text for each step: how the user takes it on this command line. The
+// values are words of a command, quoted where a shell needs it.
 var sentences = map[keyway.Step]string{
 	keyway.SeeWorkspaces:   "see which there are: keyway ls",
 	keyway.ListWorkspaces:  "keyway ls",
@@ -188,8 +188,8 @@ const (
 	maxAbout  = 4 // values of one step
 )
 
-// sentence is how a step is taken; empty: it is none that this program knows. Where the
-// advice is that of a place, what it is about is there and nowhere else.
+// sentence returns the text for a step; empty if this program does not know the step. If the
+// advice comes from a place, its subject is at that place.
 func sentence(a keyway.Advice, at keyway.Place) string {
 	if len(a.About) > maxAbout {
 		return ""
@@ -277,7 +277,7 @@ func isRegistered(place, name string) bool {
 	return err != nil || slices.ContainsFunc(known, func(e sshconfig.Entry) bool { return string(e.Place) == place && string(e.Name) == name })
 }
 
-// values is how many values a sentence has.
+// values returns the number of values in a sentence.
 func values(text string) int {
 	switch {
 	case strings.Contains(text, "%[2]s"):
@@ -288,8 +288,8 @@ func values(text string) int {
 	return strings.Count(text, "%s")
 }
 
-// next is what the user can do about an error, in lines. The advice is that of the place
-// at, if there is one.
+// next returns what the user can do about an error, in lines. If at is set, the advice comes
+// from that place.
 func next(text string, advice []keyway.Advice, at keyway.Place) string {
 	var lines []string
 	if text != "" {
@@ -303,7 +303,7 @@ func next(text string, advice []keyway.Advice, at keyway.Place) string {
 	return toFill(strings.Join(lines, "\n"))
 }
 
-// nextOfWorkspace is what the user can do about a workspace, in a line.
+// nextOfWorkspace returns what the user can do about a workspace, in one line.
 func nextOfWorkspace(w keyway.Workspace) string {
 	if _, ok := ofWorkspaces[w.Next]; !ok {
 		return ""
@@ -321,7 +321,7 @@ func at(place keyway.Place, err error) error {
 	return &with
 }
 
-// spelledOut is e with what to do next in words, as scripts get it.
+// spelledOut returns e with its advice as text, for scripts.
 func spelledOut(e *keyway.Error) *keyway.Error {
 	if e == nil {
 		return nil

@@ -23,12 +23,12 @@ import (
 	"keyway/internal/policy"
 )
 
-// asSSHAgent is the name under which the program behaves as ssh-agent, options
-// and all: a link of that name makes it the system's.
+// asSSHAgent is the name under which the program behaves as ssh-agent, with its options: a
+// link of that name makes it the agent of the system.
 const asSSHAgent = "ssh-agent"
 
-// standInForSSHAgent are the arguments with which a program called ssh-agent is
-// keyway agent.
+// standInForSSHAgent returns the arguments of keyway agent for a program that was started as
+// ssh-agent.
 func standInForSSHAgent(argv []string) ([]string, bool) {
 	if len(argv) == 0 || !strings.HasPrefix(filepath.Base(argv[0]), asSSHAgent) {
 		return nil, false
@@ -102,8 +102,8 @@ type agentOptions struct {
 	parent int
 }
 
-// parseAgentOptions reads options as getopt(3) does: joined letters, and values
-// joined or apart.
+// parseAgentOptions reads options as getopt(3) does: letters may be joined, and a value may
+// follow its letter with or without a blank.
 func parseAgentOptions(args []string) (*agentOptions, error) {
 	o := &agentOptions{providers: agent.DefaultProviders}
 	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
@@ -150,7 +150,7 @@ func parseAgentOptions(args []string) (*agentOptions, error) {
 	return o, nil
 }
 
-// agentUsage ends with 1, as ssh-agent does.
+// agentUsage exits with 1, as ssh-agent does.
 func agentUsage(format string, args ...any) error {
 	fmt.Fprintf(os.Stderr, "keyway agent: "+format+"\n  → see the options: keyway agent --help\n", args...)
 	return exitStatus(1)
@@ -256,7 +256,7 @@ func (o *agentOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	return child.Release()
 }
 
-// options are those of the process that serves.
+// options returns the options of the process that serves.
 func (o *agentOptions) options(stdout, stderr io.Writer) agentd.Options {
 	options := agentd.Options{
 		Socket: o.socket, Forward: o.forward, Inherited: o.serve,
@@ -273,7 +273,7 @@ func (o *agentOptions) options(stdout, stderr io.Writer) agentd.Options {
 	return options
 }
 
-// announce says how to find the agent, in the words that scripts evaluate.
+// announce prints how to find the agent, in the form that scripts evaluate.
 func (o *agentOptions) announce(w io.Writer, socket string, pid int) {
 	format := "%s=%s; export %[1]s;\n"
 	if o.csh {
@@ -312,7 +312,7 @@ func (o *agentOptions) killAgent(stdout io.Writer) error {
 	return nil
 }
 
-// background is the command whose process serves the sockets.
+// background returns the command whose process serves the sockets.
 func (o *agentOptions) background(program, socket, forward string) *exec.Cmd {
 	parent := 0
 	if len(o.command) > 0 {
@@ -355,8 +355,8 @@ func endProcess(pid int) {
 	}
 }
 
-// lastWins is env with one value for each variable: not every program takes the
-// last one.
+// lastWins returns env with the last value of each variable alone: not every program takes
+// the last one.
 func lastWins(env []string) []string {
 	at := map[string]int{}
 	var list []string

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// app is what most commands work with: this laptop, and the person.
+// app is the state that most commands work with: the laptop and its user.
 type app struct {
 	*laptop.Laptop
 	ui *terminalUI
@@ -75,9 +75,9 @@ func completePlaces(cmd *cobra.Command, args []string, toComplete string) ([]cob
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// entrance is what makes of a workspace a host of the user's ssh: the names that are known
-// already, of which its own must be none, and the keys that may enter it. Both ask ssh, at
-// once.
+// entrance returns what a new workspace needs to become a host of the user's ssh: the hosts
+// that are known already, whose names it must not have, and the keys that may enter it. Both
+// need ssh, which runs for them at the same time.
 func (a *app) entrance(ctx context.Context, place keyway.Place, name keyway.Name, named []string) (*sshconfig.Surroundings, laptop.KeySet, error) {
 	var (
 		keys    laptop.KeySet

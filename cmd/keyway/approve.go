@@ -59,7 +59,7 @@ func runApprove(ctx context.Context, in io.Reader, out io.Writer) error {
 	return err
 }
 
-// approver shows one open question after the other.
+// approver shows the open questions one after the other.
 type approver struct {
 	out     io.Writer
 	updates chan []agent.OpenQuestion // all that are open, whenever that changes
@@ -130,7 +130,7 @@ func (p *approver) show(open []agent.OpenQuestion) {
 	}
 }
 
-// answer has a connection of its own.
+// answer uses a connection of its own.
 func (p *approver) answer(ctx context.Context, line string) error {
 	c, _, err := dialAgent()
 	if err != nil {

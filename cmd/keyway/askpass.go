@@ -27,7 +27,7 @@ func askpassEnv(env []string, program string) []string {
 	return append(env, "SSH_ASKPASS="+program, "SSH_ASKPASS_REQUIRE=force", envAskpass+"="+theirs)
 }
 
-// again is how ssh-add begins its question after a wrong passphrase.
+// again is the beginning of the question that ssh-add asks after a wrong passphrase.
 const again = "Bad passphrase"
 
 // standIn answers for the user's SSH_ASKPASS, if this process was started in its
@@ -53,7 +53,7 @@ func standIn(args []string) (code int, ok bool) {
 	return 1, true
 }
 
-// hasTerminal reports whether somebody sits at a terminal.
+// hasTerminal reports whether the process has a controlling terminal.
 func hasTerminal() bool {
 	tty, err := openTerminal()
 	if err != nil {

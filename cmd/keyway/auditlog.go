@@ -59,7 +59,7 @@ removes the line of an allowed use from the log.` +
 	return cmd
 }
 
-// sayWhoseAgent says when the agent that ssh uses keeps no log.
+// sayWhoseAgent tells the user if the agent that ssh uses keeps no log.
 func sayWhoseAgent(ctx context.Context, news io.Writer) {
 	c, _, err := dialAgent()
 	if err != nil {
@@ -122,7 +122,7 @@ func showLog(ctx context.Context, path string, last int, follow bool, print func
 	return err
 }
 
-// printEvent is one event as a sentence:
+// printEvent prints one event as a sentence:
 // 14:02:11 allowed me@laptop to log in to github.com as git, asked from train via lab (rule 3: git hosts)
 func printEvent(w io.Writer, e audit.Event) error {
 	verdict := e.Verdict
@@ -155,7 +155,7 @@ func printEvent(w io.Writer, e audit.Event) error {
 	return err
 }
 
-// thousands is n with commas.
+// thousands returns n with commas.
 func thousands(n uint64) string {
 	text := strconv.FormatUint(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -7,5 +7,5 @@ import "context"
 // plainNode is empty: the local node is one of the programs carried.
 func plainNode(string) string { return "" }
 
-// asAnother reports that this program is no other: it carries them.
+// asAnother does nothing here: a release carries the other programs as files.
 func asAnother(context.Context, []string) (code int, ok bool) { return 0, false }

@@ -116,7 +116,7 @@ func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) 
 	return nil
 }
 
-// verdict is an error if something keeps the workspace from running.
+// verdict returns an error if something keeps the workspace from running.
 func verdict(found []compat.Finding, place keyway.Place) error {
 	var first *compat.Finding
 	errors := 0

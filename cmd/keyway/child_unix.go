@@ -46,9 +46,9 @@ func runChild(path string, args, env []string, terminal bool, out io.Writer) (in
 	return endedBy(last(), signals, code), nil
 }
 
-// passOn sends a process the signals that we get, until the function it returns is
-// called, which says what the last one was. (One from the keyboard it gets twice,
-// which is as good as once.)
+// passOn forwards the signals of this process to another one until the function that it
+// returns is called, which returns the last of them. (The other process gets a signal of the
+// keyboard twice, which does no harm.)
 func passOn(signals <-chan os.Signal, p *os.Process) (stop func() (last os.Signal)) {
 	over := make(chan struct{})
 	var done sync.WaitGroup
@@ -120,8 +120,8 @@ type keeper struct {
 	shown *screen.Screen
 }
 
-// lastWords is how long output is waited for after the program's end, should
-// something it has started hold its output open.
+// lastWords bounds the wait for output after the end of the program: a process that it
+// started may hold its output open.
 const lastWords = 200 * time.Millisecond
 
 func (k *keeper) start(cmd *exec.Cmd) error {
@@ -159,7 +159,7 @@ func (k *keeper) Write(p []byte) (int, error) {
 	return k.out.Write(p)
 }
 
-// wait returns when the program has ended, with what it exits with.
+// wait waits for the end of the program, and returns its exit code.
 func (k *keeper) wait(pid int) int {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)

@@ -20,5 +20,5 @@ func runChild(path string, args, env []string, terminal bool, out io.Writer) (in
 	return 0, err
 }
 
-// unread is false: no exit code of an ssh here says that it met a broken pipe.
+// unread returns false: on Windows no exit code of ssh tells of a broken pipe.
 func unread(*os.File) bool { return false }

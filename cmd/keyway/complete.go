@@ -13,7 +13,7 @@ import (
 	"keyway/internal/plain"
 )
 
-// completionTime is how long Tab may take to ask a workspace for its jobs.
+// completionTime bounds how long completion waits for the jobs of a workspace.
 const completionTime = 2 * time.Second
 
 // completeJobs completes NAME and NAME/JOB.
@@ -45,7 +45,7 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	return completeList(list, name, args), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeList completes NAME/JOB from keyway ls --json; those that run come first.
+// completeList completes NAME/JOB from keyway ls --json; running jobs come first.
 func completeList(list []byte, name string, args []string) []cobra.Completion {
 	all, err := laptop.ReadJobs(list)
 	if err != nil {

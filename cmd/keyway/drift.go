@@ -54,7 +54,7 @@ kernel,gpu.` +
 	return cmd
 }
 
-// drift is what was compared, and what came of it.
+// drift is the result of a comparison, and what was compared.
 type drift struct {
 	Template    string           `json:"template"`
 	Lock        string           `json:"lock"`
@@ -188,7 +188,7 @@ func (d drift) print(stdout, news io.Writer) error {
 	return err
 }
 
-// driftTable is a line for each difference.
+// driftTable returns a line for each difference.
 func driftTable(all []pin.Difference, window int) string {
 	rows := [][]string{{"WHERE", "FIELD", "NAME", "PINNED", "THERE"}}
 	for _, d := range all {
@@ -205,7 +205,7 @@ func orNone(s string) string {
 	return s
 }
 
-// verdict is an error if anything differs, or could not be compared.
+// verdict returns an error if anything differs, or could not be compared.
 func (d drift) verdict() error {
 	if len(d.Differences) > 0 {
 		return keyway.Errorf(keyway.Drifted, "%s is not as it is pinned: %s", d.Template, strings.Join(fieldsOf(d.Differences), ", ")).

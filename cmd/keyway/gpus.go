@@ -101,8 +101,8 @@ func runGPUs(ctx context.Context, o gpusOptions, stdout, stderr io.Writer) error
 // maxListed bounds how many lines of one place are shown; it may tell of anything.
 const maxListed = 512
 
-// gpuText is what people are shown of GPUs. Where there is no room, the models give
-// way first, then their holders.
+// gpuText returns the table of GPUs. In a narrow window the models are shortened first, then
+// the holders.
 func gpuText(listings []laptop.GPUListing, window int, now time.Time) string {
 	const model, holder = 2, 5
 	var gpus, queue [][]string

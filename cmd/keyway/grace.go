@@ -6,7 +6,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// graceValue is the value of --grace, as it is written in a workspace, too.
+// graceValue is the value of --grace, in the form that the commands inside a workspace take.
 type graceValue time.Duration
 
 func (g *graceValue) String() string { return time.Duration(*g).String() }

@@ -9,7 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// meant are words of other programs, and what they are called here.
+// meant maps commands of other programs to the commands here.
 var meant = map[string]string{
 	"version": "keyway --version",
 	"exec":    "keyway ssh NAME COMMAND…        a command over ssh\nkeyway run NAME -- COMMAND…     a job that outlives the connection",
@@ -45,8 +45,7 @@ func runRoot(cmd *cobra.Command, args []string) error {
 	return e.Hint("see the commands: keyway --help")
 }
 
-// help prints what a command is for and how it is called; the exit codes, which are for
-// scripts, come last.
+// help prints the help of a command. The exit codes, which are for scripts, come last.
 func help(cmd *cobra.Command, _ []string) {
 	text, codes := splitExitCodes(cmd)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", text, cmd.UsageString())

@@ -138,7 +138,7 @@ func tellHome(home, account string, news io.Writer) {
 		Advise(keyway.PrepareIn, account), "note: ", "  ")
 }
 
-// undoInit takes out of ~/.ssh/config what runInit has added.
+// undoInit removes from ~/.ssh/config what runInit has added.
 func undoInit(ctx context.Context, yes bool, news io.Writer) error {
 	home, err := homeDirectory()
 	if err != nil {
@@ -166,7 +166,7 @@ func undoInit(ctx context.Context, yes bool, news io.Writer) error {
 	return nil
 }
 
-// homeDirectory is the user's.
+// homeDirectory returns the home directory of the user.
 func homeDirectory() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -241,7 +241,7 @@ func isOpen(path string) bool {
 	return err == nil
 }
 
-// adviseInit says what is missing before "ssh NAME" works.
+// adviseInit tells the user what "ssh NAME" still needs.
 func (a *app) adviseInit(news io.Writer) {
 	if !a.Included() {
 		fmt.Fprintln(news, "ssh does not know it by name yet: keyway init")

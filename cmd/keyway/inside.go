@@ -12,8 +12,8 @@ import (
 	"keyway/internal/laptop"
 )
 
-// inside runs the workspace's own keyway command over the user's ssh: what it
-// prints, asks and exits with reaches the user as if it ran here.
+// inside runs the keyway command of the workspace over the user's ssh. Its output, its
+// questions and its exit code reach the user as if it ran here.
 type inside struct {
 	// terminal says that the command is shown on the user's terminal, and gets one.
 	terminal bool
@@ -101,7 +101,7 @@ func (s sshWords) remove() { os.Remove(s.path) }
 // sshFailed is what ssh exits with when the connection failed.
 const sshFailed = 255
 
-// interactive reports whether a person sits at both standard streams.
+// interactive reports whether standard input and standard output are terminals.
 func interactive() bool {
 	return isTerminal(os.Stdin) && isTerminal(os.Stdout)
 }
@@ -123,7 +123,7 @@ func splitSession(arg string, known func(workspace string) bool) (name, session 
 	return name, string(job), err
 }
 
-// isKnown reports whether this laptop knows a workspace.
+// isKnown reports whether this laptop has an entry for a workspace.
 func (a *app) isKnown(workspace string) bool {
 	_, err := a.Lookup(workspace)
 	return err == nil

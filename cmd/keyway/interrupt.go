@@ -19,8 +19,8 @@ const interrupted = exitStatus(130)
 // itself was ended by SIGPIPE.
 const brokenPipe = exitStatus(141)
 
-// afterInterrupt does what the user wants with a job after Ctrl-C, where the job has no
-// terminal on which it could ask itself. The ssh that showed its output is gone then.
+// afterInterrupt asks the user what to do with a job after Ctrl-C, if the job has no terminal
+// at which it could ask. The ssh that showed its output has ended by then.
 func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
 	as, _ := cmd.Flags().GetString("as")
@@ -59,8 +59,8 @@ func stopping(name, as string) string {
 	return fmt.Sprintf("; stop it: keyway kill %s/%s", name, as)
 }
 
-// jobOf is the name of the job that run has started: as, if it was given one. One that the workspace has named
-// is found by its command.
+// jobOf returns the name of the job that run has started: as, if the user gave one. A job that
+// the workspace has named is found by its command.
 func jobOf(ctx context.Context, name, as string, command []string) (string, error) {
 	if as != "" {
 		return as, nil

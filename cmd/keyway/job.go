@@ -89,7 +89,7 @@ func runJob(cmd *cobra.Command, name string, command []string) error {
 	return err
 }
 
-// firstWords keeps the beginning of what is written to it: of a job's name all.
+// firstWords keeps the beginning of what is written to it, which holds the name of a job.
 type firstWords struct{ bytes.Buffer }
 
 // Write implements io.Writer.
@@ -98,8 +98,8 @@ func (w *firstWords) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// started prints the name of a job, as the workspace has, and has the link tell of its
-// end. The job runs, whatever becomes of either.
+// started prints the name of a job, as the workspace does, and has the link report its end.
+// If one of them fails, the job runs all the same.
 func started(name, printed string, command []string) error {
 	job, err := keyway.ParseName(strings.TrimSpace(printed))
 	if err != nil {

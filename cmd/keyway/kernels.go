@@ -15,11 +15,10 @@ import (
 	"keyway/internal/table"
 )
 
-// kernelPatience is how long a workspace may take to list its kernels after its jobs.
+// kernelPatience bounds how long a workspace may take to list its kernels after its jobs.
 const kernelPatience = 10 * time.Second
 
-// kernelsOf begins to ask a workspace for its Jupyter kernels. What cannot be found out
-// is none.
+// kernelsOf begins to ask a workspace for its Jupyter kernels. After an error there are none.
 func kernelsOf(ctx context.Context, name string) <-chan []laptop.Kernel {
 	all := make(chan []laptop.Kernel, 1)
 	go func() { // ends with ctx, at the latest
@@ -46,7 +45,7 @@ func listJobs(ctx context.Context, name string, words []string, columns int, out
 	return err
 }
 
-// inTime is what comes within kernelPatience, else none.
+// inTime returns what arrives within kernelPatience, else none.
 func inTime(kernels <-chan []laptop.Kernel) []laptop.Kernel {
 	late := time.NewTimer(kernelPatience)
 	defer late.Stop()
@@ -58,7 +57,8 @@ func inTime(kernels <-chan []laptop.Kernel) []laptop.Kernel {
 	}
 }
 
-// listJobsJSON is listJobs for programs: the job that serves the kernels has them.
+// listJobsJSON is listJobs for programs. The kernels are in the record of the job that serves
+// them.
 func listJobsJSON(ctx context.Context, name string, words []string, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -84,7 +84,7 @@ type atMost struct {
 	over bool
 }
 
-// Write implements io.Writer. It never fails: who writes is to go on to the end.
+// Write implements io.Writer. It never fails, so that the writer goes on to its end.
 func (a *atMost) Write(p []byte) (int, error) {
 	a.over = a.over || a.Len()+len(p) > a.most
 	if !a.over {
@@ -93,8 +93,8 @@ func (a *atMost) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// withKernels adds the kernels to the job that serves them. A list that is not as it
-// should be stays as it is.
+// withKernels adds the kernels to the job that serves them. A list that cannot be parsed is
+// not changed.
 func withKernels(list []byte, kernels []laptop.Kernel) []byte {
 	var jobs []json.RawMessage
 	if len(kernels) == 0 || json.Unmarshal(list, &jobs) != nil {
@@ -123,7 +123,7 @@ func withKernels(list []byte, kernels []laptop.Kernel) []byte {
 	return append(plain.Escape(text), '\n')
 }
 
-// kernelTable shows what each kernel does.
+// kernelTable returns the state of each kernel.
 func kernelTable(all []laptop.Kernel, columns int) string {
 	if len(all) == 0 {
 		return ""
@@ -138,7 +138,7 @@ func kernelTable(all []laptop.Kernel, columns int) string {
 	return "\n" + t.Rows(rows)
 }
 
-// kernelState is what a kernel does, in a few words.
+// kernelState returns the state of a kernel in a few words.
 func kernelState(k laptop.Kernel) string {
 	switch {
 	case k.Queued == 1:

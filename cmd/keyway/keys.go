@@ -103,7 +103,7 @@ func dialAgent() (*agent.Client, []string, error) {
 	return c, a.Environ(), nil
 }
 
-// listOtherAgent says what can be said of another agent's keys.
+// listOtherAgent lists the keys of an agent that is not keyway's.
 func listOtherAgent(ctx context.Context, env []string, asJSON bool, stdout io.Writer) error {
 	if asJSON {
 		return keyway.Errorf(keyway.Other, "the agent is not keyway's, or is locked: it does not describe its keys")
@@ -149,7 +149,7 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 	}
 }
 
-// forgottenOn says what makes the agent forget the key before its time.
+// forgottenOn returns the events on which the agent forgets the key before its time.
 func forgottenOn(k agent.KeyInfo) string {
 	var when []string
 	for _, word := range k.ForgetOn {
@@ -174,8 +174,8 @@ func forgottenOn(k agent.KeyInfo) string {
 	return "forgotten " + strings.Join(when, ", ")
 }
 
-// reach says where a key may be used: the hosts that it may log in to from here,
-// and for each of those every host that its steps lead on to.
+// reach returns where a key may be used: the hosts that it may log in to from here, and for
+// each of these the hosts that can be reached from it.
 func reach(steps []agent.Step) []string {
 	if len(steps) == 0 {
 		return []string{"from here anywhere"}
@@ -201,7 +201,7 @@ func asUser(s agent.Step) string {
 	return s.User + "@" + s.To
 }
 
-// onward are the hosts that can be reached from a host by any number of steps.
+// onward returns the hosts that can be reached from a host in any number of steps.
 func onward(steps []agent.Step, from string) []string {
 	seen := map[string]bool{from: true}
 	var found []string

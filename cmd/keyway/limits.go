@@ -27,7 +27,7 @@ func (o *limitOptions) declare(cmd *cobra.Command) {
 	f.StringArrayVar(&o.ulimits, "ulimit", nil, "set a limit of each process, as `NAME=SOFT[:HARD]`, such as memlock=-1; may be repeated")
 }
 
-// add puts what was asked for over what s has.
+// add overrides the values of s with those of the options.
 func (o limitOptions) add(s *keyway.Spec) (err error) {
 	if o.cpus != "" {
 		if s.CPUs, err = strconv.ParseFloat(o.cpus, 64); err != nil || !(s.CPUs >= 0.01 && s.CPUs < 1<<16) {
@@ -79,8 +79,8 @@ func parseSize(flag, text, example string) (int64, error) {
 	return n, nil
 }
 
-// parseEnv reads what -e takes: NAME=VALUE, or NAME for the value that the variable has
-// where keyway is called.
+// parseEnv parses a value of -e: NAME=VALUE, or NAME for the value of the variable in the
+// environment of keyway.
 func parseEnv(given []string) (map[string]string, error) {
 	var env map[string]string
 	for _, text := range given {

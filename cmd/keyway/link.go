@@ -121,8 +121,8 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	})
 }
 
-// programs are what can be sent to places: the embedded nodes of a release, else
-// this program itself for places of the same kind.
+// programs returns the programs that can be sent to places: the embedded nodes of a release,
+// else this program itself for places of the same system and architecture.
 func programs(self string) (link.Programs, error) {
 	all := link.Programs{}
 	for _, arch := range []string{"amd64", "arm64"} {

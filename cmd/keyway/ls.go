@@ -66,8 +66,8 @@ job that serves them has them as "kernels".` + exitCodes(append(placeKinds, keyw
 	return cmd
 }
 
-// runLs asks all places at once and prints what each answers when it does: a slow
-// one does not hold back the others.
+// runLs asks all places at once, and prints each answer when it arrives: a slow place does
+// not delay the others.
 func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	a, err := newApp()
 	if err != nil {
@@ -99,7 +99,7 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	return p.end()
 }
 
-// lsPrinter prints what places answer: JSON at the end, for people at once.
+// lsPrinter prints the answers of places: as a table at once, as JSON at the end.
 type lsPrinter struct {
 	json           bool
 	ui             *terminalUI
@@ -139,7 +139,7 @@ func (p *lsPrinter) add(l laptop.Listing) {
 	}
 }
 
-// end fails if anything could not be asked.
+// end returns an error if a place could not be asked.
 func (p *lsPrinter) end() error {
 	switch {
 	case p.json:

@@ -56,7 +56,8 @@ type printout struct {
 	begun bool
 }
 
-// newPrintout makes room for what this laptop knows already at the machines that are asked.
+// newPrintout returns a printout whose columns fit the workspaces that this laptop knows
+// already on the machines that are asked.
 func newPrintout(out io.Writer, machines []laptop.Machine) *printout {
 	const image = 7
 	p := &printout{out: out, table: table.Table{Window: windowOf(out), Yield: []int{image}}}
@@ -70,7 +71,7 @@ func newPrintout(out io.Writer, machines []laptop.Machine) *printout {
 	return p
 }
 
-// windowOf is how many columns the terminal has that w is; 0: it is none.
+// windowOf returns the columns of the terminal that w is; 0 if w is no terminal.
 func windowOf(w io.Writer) int {
 	if cleaned, ok := w.(*plain.Writer); ok {
 		w = cleaned.To

@@ -57,7 +57,7 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// report says what err is and gives the exit code for it.
+// report prints err and returns its exit code.
 func report(w io.Writer, cmd *cobra.Command, err error) int {
 	var status exitStatus
 	if err == nil || errors.As(err, &status) {
@@ -72,13 +72,12 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 	return keyway.ExitCode(e)
 }
 
-// complain says what is wrong and what to type next.
+// complain prints an error and its advice.
 func complain(w io.Writer, e *keyway.Error) {
 	explain(w, e, "keyway: ", "  ")
 }
 
-// explain says what e is behind a label, and what to type next on lines that begin
-// with indent. What a place says is shown as its words: only advice of this laptop
+// explain prints e behind a label, and its advice on lines that begin with indent. What a place says is shown as its words: only advice of this laptop
 // has the arrow, and further lines of a message are told from both.
 func explain(w io.Writer, e *keyway.Error, label, indent string) {
 	first, quoted, _ := strings.Cut(plain.Text(e.Message), "\n")

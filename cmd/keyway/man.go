@@ -27,7 +27,7 @@ func newManCommand() *cobra.Command {
 	}
 }
 
-// writePages writes a page for a command and for each below it.
+// writePages writes a page for a command and for each of its subcommands.
 func writePages(cmd *cobra.Command, dir string) error {
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
 	if err := os.WriteFile(filepath.Join(dir, name+".1"), []byte(manPage(name, cmd)), 0o644); err != nil {
@@ -94,7 +94,7 @@ func manOption(f *pflag.Flag) string {
 	return fmt.Sprintf(".TP\n.B %s\n%s\n", roff(long), roff(strings.ReplaceAll(usage, "\n", " ")))
 }
 
-// roff is text of which troff obeys nothing.
+// roff escapes text, so that troff takes nothing in it for a request.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	var ascii strings.Builder

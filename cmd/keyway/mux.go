@@ -135,8 +135,7 @@ func muxWanted(cmd *cobra.Command, option bool) (bool, error) {
 	return c.Mux, err
 }
 
-// switchMux switches the mux on for a workspace that was made just now. That it cannot
-// be is no reason to have made nothing.
+// switchMux switches the mux on for a new workspace. If it cannot, the workspace stays.
 func (a *app) switchMux(ctx context.Context, name keyway.Name, news io.Writer) {
 	e, err := a.Lookup(string(name))
 	if err == nil {

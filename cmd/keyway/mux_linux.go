@@ -18,8 +18,8 @@ import (
 	"keyway/internal/plain"
 )
 
-// serveMux is the mux, until ctx ends, another build comes, or nobody has used it for
-// long. The first workspace that it holds ready is name.
+// serveMux runs the mux until ctx ends, another build takes over, or nobody has used it for
+// long. name is the first workspace that it holds ready.
 func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	a, err := newApp()
 	if err != nil {
@@ -66,8 +66,8 @@ func whyNoMux(a *app, sockets string, name keyway.Name) string {
 	return plain.Line(mux.Why(sockets, link.Identity(a.Program), name))
 }
 
-// startMux asks the mux to hold a workspace ready, and starts it if there is none. What
-// goes wrong is in its log: ssh does without it.
+// startMux asks the mux to hold a workspace ready, and starts it if it does not run. Errors
+// are in its log: ssh works without it.
 func startMux(a *app, name keyway.Name) {
 	sockets, err := dirs.Mux()
 	if err != nil || mux.Ask(sockets, link.Identity(a.Program), name) {

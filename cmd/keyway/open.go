@@ -21,7 +21,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// opening is one keyway open.
+// opening is one run of keyway open.
 type opening struct {
 	noBrowser, json bool
 	local           int
@@ -107,7 +107,7 @@ func completeTargets(cmd *cobra.Command, args []string, toComplete string) ([]co
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
-// run opens what args say: the workspace, the target, and what is for the target.
+// run opens what args name: the workspace, the target, and arguments of the target.
 func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 	given := args // before --
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
@@ -140,7 +140,7 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// server finds or starts what target names.
+// server finds the server of a target, or starts it.
 func (o opening) server(ctx context.Context, target string, args []string) (s open.Server, forgets string, err error) {
 	w := insideOf{o.app.Laptop, o.entry}
 	if target == "jupyter" {
@@ -245,7 +245,7 @@ func (o opening) edit(ctx context.Context, e open.Editor, given []string) error 
 
 func (o opening) quiet() bool { return o.noBrowser || o.json }
 
-// show opens the browser. That it cannot is no error: the URL has been printed.
+// show opens the browser. A failure is no error: the URL has been printed.
 func (o opening) show(url string) error {
 	if err := o.browse(url); err != nil {
 		fmt.Fprintf(o.news, "[no browser was started (%s); open the URL yourself]\n", plain.Line(err.Error()))
@@ -267,7 +267,7 @@ func (o opening) print(url string, local, port int, session keyway.Name) error {
 	return err
 }
 
-// shown tells of a forward while it lasts.
+// shown reports the state of a forward while it lasts.
 type shown struct {
 	opening
 	server  open.Server
@@ -277,7 +277,7 @@ type shown struct {
 	why     string
 }
 
-// state tells what has changed.
+// state reports what has changed.
 func (s *shown) state(now link.ForwardState) {
 	s.app.ui.end()
 	switch {
@@ -292,7 +292,7 @@ func (s *shown) state(now link.ForwardState) {
 	s.why = now.Why
 }
 
-// begun tells where the server is.
+// begun reports where the server listens.
 func (s *shown) begun() {
 	url, err := s.server.URL(s.local)
 	if err != nil {
@@ -318,7 +318,7 @@ func (s *shown) begun() {
 	}
 }
 
-// insideOf is a workspace as package open sees it.
+// insideOf implements open.Inside for a workspace.
 type insideOf struct {
 	*laptop.Laptop
 	entry sshconfig.Entry

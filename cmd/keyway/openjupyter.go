@@ -112,7 +112,8 @@ const (
 	jupyterPatience = 20
 )
 
-// jupyterPrograms are those that this keyway carries, else what is beside it.
+// jupyterPrograms returns the keyway-jupyter programs that this keyway carries, else the one
+// beside it.
 func jupyterPrograms() map[string]laptop.PackedProgram {
 	all := map[string]laptop.PackedProgram{}
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -138,7 +139,7 @@ func elfArch(program []byte) string {
 	return map[string]string{"\x3e\x00": "amd64", "\xb7\x00": "arm64"}[string(program[18:20])]
 }
 
-// where tells what of a workspace a server listens on.
+// where returns the address in a workspace on which a server listens.
 func where(s open.Server) string {
 	if s.Socket != "" {
 		return "a socket"

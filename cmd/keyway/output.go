@@ -9,9 +9,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// printedAll returns what became of a command that ended with err and whose output
-// could not be written because of lost. A command whose output is missing has not
-// done what it was asked to do, even if it looked at no error of fmt.Fprintln.
+// printedAll returns the result of a command that ended with err and whose output could not
+// be written because of lost. A command whose output is missing has failed, even if it ignored
+// the errors of fmt.Fprintln.
 func printedAll(err, lost error) error {
 	if lost == nil || err != nil && !errors.Is(err, lost) {
 		return err
@@ -28,8 +28,8 @@ func notWritten(err error) *keyway.Error {
 	return keyway.Errorf(kind, "the output cannot be written: %w", err)
 }
 
-// storing writes to a file and keeps the first error. An ssh that is
-// given the file itself meets the error alone, and does not report it.
+// storing writes to a file and keeps the first error. An ssh that writes to the file itself
+// does not report an error.
 type storing struct {
 	to  io.Writer
 	err error

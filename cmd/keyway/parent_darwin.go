@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parentName is the name of the program that has started this one.
+// parentName returns the name of the parent process.
 func parentName() string {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", os.Getppid())
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"keyway/internal/proctree"
 )
 
-// parentName is the name of the program that has started this one.
+// parentName returns the name of the parent process.
 func parentName() string {
 	return proctree.Name(os.Getppid())
 }

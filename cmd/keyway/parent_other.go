@@ -2,5 +2,6 @@
 
 package main
 
-// parentName is not known here: every client gets its bytes from this process.
+// parentName returns nothing: this system does not tell. Every client gets its bytes from
+// this process.
 func parentName() string { return "" }

@@ -100,7 +100,7 @@ type workspaceOf struct {
 	keyway.Environment
 }
 
-// where is how people call it.
+// where returns the name of the workspace with its place.
 func (w workspaceOf) where() string { return string(w.place) + "/" + string(w.Name) }
 
 // survey looks into all workspaces of a template, at the machines that are named or
@@ -165,7 +165,7 @@ func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {
 	return nil
 }
 
-// summary is a pin in a few words.
+// summary returns a pin in a few words.
 func summary(p pin.Pin) []string {
 	var words []string
 	for _, w := range []struct{ name, version string }{{"torch", p.Torch}, {"CUDA", p.CUDA}, {"cuDNN", p.CuDNN}, {"NCCL", p.NCCL}} {
@@ -182,7 +182,8 @@ func summary(p pin.Pin) []string {
 	return append(words, p.Image.Digests[0])
 }
 
-// pin makes the pin of what runs, or else of what the registry says. It says which.
+// pin makes a pin of a running workspace, or else of the answer of the registry, and reports
+// which.
 func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer) (pin.Pin, string, error) {
 	on, from := o.on, keyway.Name(o.from)
 	if place, name, err := laptop.SplitWorkspace(o.from); err == nil {
@@ -269,7 +270,7 @@ func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, str
 	return pin.FromImage(t.from.Name, facts.Arch, t.Spec, image), from, nil
 }
 
-// fieldNames are the fields of differences, with the names of what differs.
+// fieldNames returns the fields of differences, with the names of the parts that differ.
 func fieldNames(all []pin.Difference) []string {
 	var names []string
 	for _, d := range all {

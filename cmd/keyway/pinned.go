@@ -68,7 +68,7 @@ func pinnedImage(p pin.Pin, place keyway.Place, image string, present keyway.Ima
 		Hint("bring it there from a place that has it: keyway image copy PLACE %s %s", plain.Shell(string(place)), plain.Shell(image))
 }
 
-// verify tells what differs from the pin in a workspace that was just made.
+// verify reports how a new workspace differs from the pin.
 func (p *pinnedUp) verify(ctx context.Context, there api.Node, place keyway.Place, name keyway.Name, news io.Writer) error {
 	if p == nil {
 		return nil

@@ -88,7 +88,7 @@ func newPolicyCheckCommand() *cobra.Command {
 	}
 }
 
-// explained is a request as keyway policy explain is told it.
+// explained is the request that the options of keyway policy explain describe.
 type explained struct {
 	from, to, user, key, sign, file string
 	unproven                        bool
@@ -153,8 +153,8 @@ func answerOf(v policy.Verdict) string {
 	return "no"
 }
 
-// facts are those that the agent would have, and the names for which it would have no
-// key.
+// facts returns the facts that the agent would have, and the names of hosts whose keys it
+// would not know.
 func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string) {
 	names := hostnames.Read(func() *policy.Policy { return rules })
 	host := func(name string) policy.Host {

@@ -29,7 +29,7 @@ func (o *privilegeOptions) declare(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{keyway.NetworkHost, keyway.NetworkNone}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// add puts what was asked for into s.
+// add sets what the options ask for in s.
 func (o privilegeOptions) add(s *keyway.Spec) error {
 	for _, c := range o.capAdd {
 		capability, err := keyway.ParseCapability(c)

@@ -123,7 +123,7 @@ func (o publishOptions) publish(ctx context.Context, name string, news io.Writer
 	return t, err
 }
 
-// resolveImage is the image by the digest that its registry has for it now.
+// resolveImage returns the image by the digest that its registry has for it now.
 func (o publishOptions) resolveImage(ctx context.Context, image string) (string, error) {
 	if o.byName || strings.Contains(image, "@sha256:") {
 		return image, nil

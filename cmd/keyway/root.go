@@ -68,7 +68,7 @@ func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 	}
 }
 
-// takes is what a command expects after its options, said in its usage line.
+// takes checks the arguments of a command, and says in an error what they are.
 func takes(min, max int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= min && (max < 0 || len(args) <= max) {
@@ -95,7 +95,7 @@ func firstExample(cmd *cobra.Command) string {
 	return cmd.CommandPath() + " --help"
 }
 
-// exitCodes is the section of a help text that lists them.
+// exitCodes returns the section of a help text that lists the exit codes.
 func exitCodes(kinds ...keyway.Kind) string {
 	all := append([]keyway.Kind{keyway.Other, keyway.Usage, keyway.NoSpace}, kinds...)
 	all = append(all, keyway.Interrupted)

@@ -30,7 +30,7 @@ func newSSHCommand() *cobra.Command {
 	}
 }
 
-// ssh becomes the user's ssh.
+// ssh replaces this process by the user's ssh.
 func (a *app) ssh(args ...string) error {
 	path, err := a.FindSSH()
 	if err != nil {

@@ -123,7 +123,7 @@ func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 	}
 }
 
-// streamText is what status tells of one ssh connection.
+// streamText returns the line of status for one ssh connection.
 func streamText(st link.StreamStatus, now time.Time) string {
 	text := plain.Sprintf("%s for %s, %s up, %s down", st.Workspace, age(now.Sub(st.Since)), size(st.Up), size(st.Down))
 	if st.State == "" {

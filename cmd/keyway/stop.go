@@ -78,8 +78,8 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	return stopPatiently(ctx, node, name, grace, out)
 }
 
-// runningJobs names the notebooks of which a cell runs, and the jobs that run in a workspace, where a person can be asked about
-// them. What cannot be found out is nothing.
+// runningJobs returns the names of the notebooks in which a cell runs, and of the jobs that run
+// in a workspace, if the user can be asked about them. After an error there are none.
 func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) []string {
 	if !interactive() || w.State != keyway.Running || w.Sessions == 0 {
 		return nil
@@ -100,7 +100,7 @@ func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) [
 	return running
 }
 
-// listed is what a place tells of a workspace; zero: nothing.
+// listed returns a workspace as its place lists it; zero if the place does not.
 func listed(ctx context.Context, node *api.Client, name keyway.Name) keyway.Workspace {
 	list, err := node.List(ctx)
 	i := slices.IndexFunc(list.Workspaces, func(w keyway.Workspace) bool { return w.Name == name })
@@ -118,7 +118,7 @@ func confirmEnd(jobs []string, question string, yes bool) error {
 	return askEnd(nameJobs(jobs) + " runs. " + question)
 }
 
-// askEnd asks a question that only y answers with yes.
+// askEnd asks a question. Only y means yes.
 func askEnd(question string) error {
 	answer := askKey(question + " [y/N]")
 	if answer == 'y' || answer == 'Y' {
@@ -150,10 +150,10 @@ func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grac
 	}
 }
 
-// namedJobs is how many jobs are named in a question.
+// namedJobs is how many jobs a question names at most.
 const namedJobs = 8
 
-// nameJobs names jobs in a sentence, if they are many the first of them.
+// nameJobs lists jobs for a sentence: of many, the first ones and how many more there are.
 func nameJobs(jobs []string) string {
 	if more := len(jobs) - namedJobs; more > 0 {
 		return strings.Join(jobs[:namedJobs], ", ") + fmt.Sprintf(" and %d more", more)

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// sudoer is who had sudo(8) run this process as root; the zero value is nobody.
+// sudoer is the user who ran this process as root by sudo(8); the zero value is nobody.
 type sudoer struct {
 	name string
 	home bool // the home directory is not root's
@@ -33,10 +33,11 @@ func (s sudoer) refusal() error {
 		Hint("type it without sudo: no root is needed")
 }
 
-// ofAnother are the kinds of what root's keys, hosts and workspaces being others explains.
+// ofAnother are the kinds of errors that may have this cause: root has other keys, hosts and
+// workspaces than the user.
 var ofAnother = []keyway.Kind{keyway.NoKey, keyway.UnknownPlace, keyway.NotFound, keyway.Denied, keyway.HostKeyUnknown}
 
-// advise adds to an error that keys, hosts and workspaces are those of root.
+// advise adds to an error that its keys, hosts and workspaces are those of root.
 func (s sudoer) advise(e *keyway.Error) *keyway.Error {
 	if s.name == "" || e == nil || !slices.Contains(ofAnother, e.Kind) {
 		return e

@@ -40,7 +40,7 @@ func (o *templateOptions) declare(cmd *cobra.Command) {
 	f.StringVar(&o.home, "home-volume", "", "keep the home directory in the volume `NAME`, which outlives the workspace")
 }
 
-// asked is what a template asks for.
+// asked is a resolved template.
 type asked struct {
 	template.Asked
 	from template.Template // zero: no template
@@ -57,8 +57,8 @@ func finder() (template.Finder, error) {
 	return template.Finder{Dir: dir, Mine: filepath.Join(config, "templates"), Home: home}, nil
 }
 
-// resolve is what the template of up asks for. Without a name and an image it is that
-// of the nearest keyway.yaml.
+// resolve resolves the template of up. Without a name and an image it is that of the nearest
+// keyway.yaml.
 func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, error) {
 	f, err := finder()
 	if err != nil {
@@ -85,8 +85,7 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 	return resolveAt(found, up.place)
 }
 
-// askPlace asks a place for its own templates. This machine need not be asked where it
-// has none.
+// askPlace asks a place for its own templates. It does not ask this machine if that has none.
 func askPlace(ctx context.Context, on string) func() ([]template.Template, error) {
 	place, err := keyway.ParsePlace(on)
 	if err != nil {
@@ -110,7 +109,7 @@ func askPlace(ctx context.Context, on string) func() ([]template.Template, error
 	}
 }
 
-// resolveAt is what a template asks for at a place.
+// resolveAt resolves a template for a place.
 func resolveAt(found template.Template, place string) (asked, error) {
 	home, _ := os.UserHomeDir()
 	a, err := found.Resolve(template.Where{Local: place == string(keyway.Local), Home: home, Lookup: os.LookupEnv})
@@ -118,7 +117,7 @@ func resolveAt(found template.Template, place string) (asked, error) {
 	return asked{a, found}, err
 }
 
-// tell says which template it is, and what of this laptop went into it.
+// tell prints which template it is, and which values of this laptop it contains.
 func (a asked) tell(news io.Writer) {
 	if a.from.Name == "" {
 		return
@@ -138,7 +137,7 @@ func (a asked) tell(news io.Writer) {
 	}
 }
 
-// whyLeft says why a setting was not taken over, and what to type in its place.
+// whyLeft returns why a setting was not taken over, and what to type instead.
 func whyLeft(l template.Left) string {
 	if instead := next("", l.Advice, ""); instead != "" {
 		return l.Why + "; " + instead
@@ -165,7 +164,7 @@ func (a asked) setUp(ctx context.Context, place keyway.Place, name keyway.Name, 
 	return err
 }
 
-// add puts the flags over what s has.
+// add overrides the values of s with those of the flags.
 func (o templateOptions) add(s *keyway.Spec) error {
 	if o.asMe {
 		if s.User != "" {
@@ -205,7 +204,7 @@ func (o templateOptions) add(s *keyway.Spec) error {
 	return nil
 }
 
-// mountOver adds a mount in the place of one at the same target.
+// mountOver adds a mount, which replaces one at the same target.
 func mountOver(s *keyway.Spec, m keyway.Mount) {
 	s.Mounts = append(slices.DeleteFunc(s.Mounts, func(other keyway.Mount) bool { return path.Clean(other.Target) == m.Target }), m)
 }

@@ -115,7 +115,7 @@ func templateRows(all []template.Template) []templateRow {
 	return rows
 }
 
-// inWords returns settings that were left, with what to type in their place.
+// inWords returns the settings that were left out, with what to type instead.
 func inWords(all []template.Left) []template.Left {
 	words := slices.Clone(all)
 	for i, l := range all {
@@ -124,7 +124,7 @@ func inWords(all []template.Left) []template.Left {
 	return words
 }
 
-// changeable is an Override in a few words.
+// changeable returns an Override in a few words.
 func changeable(o catalogue.Override) string {
 	var words []string
 	add := func(given bool, format string, args ...any) {

@@ -124,7 +124,7 @@ func progressText(p keyway.Progress, columns int) (line, bar string) {
 	return line, bar
 }
 
-// clip is the beginning of a text that may be long: at most so many characters.
+// clip returns at most the first characters of a text.
 func clip(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
@@ -132,7 +132,7 @@ func clip(s string, most int) string {
 	return s
 }
 
-// share is how much of the work is done, from 0 to 1. Both numbers may be of any size.
+// share returns which part of the work is done, from 0 to 1. Both numbers may be of any size.
 func share(p keyway.Progress) float64 {
 	return float64(min(p.Done, p.Total)) / float64(p.Total)
 }
@@ -198,7 +198,7 @@ func (u *terminalUI) Said(w api.Words) {
 	say(u.out, w)
 }
 
-// say shows what a host says as its words.
+// say prints the text of a host, marked as its words.
 func say(out io.Writer, w api.Words) {
 	host, text := plain.Line(w.Host), strings.TrimSpace(plain.Text(w.Text))
 	if !strings.Contains(text, "\n") {
@@ -294,7 +294,7 @@ func isYes(s string) bool {
 	return s == "y" || s == "yes"
 }
 
-// size is n bytes for people.
+// size returns n bytes in the unit that fits.
 func size(n int64) string {
 	const unit = 1000
 	if n < unit {
@@ -307,7 +307,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f %cB", value, prefixes[0])
 }
 
-// age is d for people.
+// age returns d in the unit that fits.
 func age(d time.Duration) string {
 	switch {
 	case d < time.Minute:

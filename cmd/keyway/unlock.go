@@ -137,7 +137,7 @@ func (a *app) startAgent(ctx context.Context, own bool, news io.Writer) error {
 	return nil
 }
 
-// lifetime is how long keys stay; 0: until the agent ends.
+// lifetime returns how long keys stay; 0: until the agent ends.
 func (o unlockOptions) lifetime() (time.Duration, error) {
 	if o.life == "" {
 		return 0, nil
@@ -149,7 +149,7 @@ func (o unlockOptions) lifetime() (time.Duration, error) {
 	return life, nil
 }
 
-// forLife is what -t came to mean: a number alone is seconds, as with ssh-add.
+// forLife reports how -t was read: a number alone is seconds, as with ssh-add.
 func forLife(life time.Duration) string {
 	if life == 0 {
 		return ""
@@ -157,7 +157,7 @@ func forLife(life time.Duration) string {
 	return ", for " + spellOut(life)
 }
 
-// spellOut is d in words, such as 1 hour 30 minutes.
+// spellOut returns d in words, such as 1 hour 30 minutes.
 func spellOut(d time.Duration) string {
 	var words []string
 	for _, unit := range []struct {
@@ -220,7 +220,7 @@ func watchFiles(ctx context.Context, files []string) {
 	}
 }
 
-// forgetOn tells the agent when to forget.
+// forgetOn tells the agent on which events to forget keys.
 func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 	f, err := policy.ParseForget(words)
 	if err != nil {

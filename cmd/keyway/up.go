@@ -173,9 +173,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return nil
 }
 
-// opens says what this laptop's login may open for a place: an image that was named here.
-// One that the place's own template names could be any that the user may have. Podman
-// gets the login itself, if it was named here, too.
+// opens returns the image that the place may pull with this laptop's login: one that was named
+// on this laptop. A template of the place could name any image that the user may read. Podman
+// gets the login itself, for an image that was named here.
 func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
 	if a.from.Source != template.Place {
 		return images.Want{Image: s.Image, Engine: s.Engine, Whole: s.Engine == keyway.EnginePodman}
@@ -206,7 +206,7 @@ func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place 
 	return made, err
 }
 
-// tellKeys says which keys may enter.
+// tellKeys prints which keys may enter.
 func tellKeys(news io.Writer, e laptop.KeySet) {
 	fmt.Fprintf(news, "keys that may enter (%s):\n", e.Why)
 	for _, k := range e.Keys {
@@ -228,8 +228,8 @@ func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Plac
 	return nil, err
 }
 
-// bring is err with how an image that the place cannot pull is brought there, which
-// only this laptop can say. left is what this laptop has heard of the registry.
+// bring adds to err how an image that the place cannot pull is brought there. left is the
+// error of the registry, as this laptop got it.
 func (o upOptions) bring(err, left error, place keyway.Place, image string, opens images.Want) error {
 	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
@@ -277,8 +277,8 @@ func (o upOptions) named() []string {
 	return names
 }
 
-// spec is what is asked of the node, less the keys: what the template asks for, and
-// over it the options.
+// spec returns what is asked of the node, without the keys: the Spec of the template, changed
+// by the options.
 func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	place, err := keyway.ParsePlace(o.place)
 	if err != nil {
@@ -339,7 +339,7 @@ func (o upOptions) addEnv(s *keyway.Spec) error {
 	return nil
 }
 
-// nameOf is a name for a workspace that was given none.
+// nameOf returns a name for a workspace that was given none.
 func nameOf(s keyway.Spec) string {
 	if s.Template != "" {
 		return nameOfImage(s.Template)
@@ -347,7 +347,7 @@ func nameOf(s keyway.Spec) string {
 	return nameOfImage(s.Image)
 }
 
-// nameOfImage is the last word of an image's path: pytorch of
+// nameOfImage returns the last word of the path of an image: pytorch of
 // registry.example/pytorch/pytorch:2.8.0.
 func nameOfImage(image string) string {
 	if image == "" {

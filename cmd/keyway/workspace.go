@@ -24,7 +24,7 @@ func newStartCommand() *cobra.Command {
 	})
 }
 
-// actCommand does the same to each workspace named.
+// actCommand returns a command that does the same to each workspace that it is given.
 func actCommand(verb, short, done string, act func(*app, *api.Client, context.Context, sshconfig.Entry) error) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " NAME…",
@@ -63,8 +63,8 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 	}
 }
 
-// each does all, also after one has failed; the first failure counts. Each of several
-// failures is told on news as it comes: some may be in the words of a place.
+// each calls do for every argument, also after one has failed, and returns the first error.
+// If there are several arguments, it prints each error when it occurs.
 func each(args []string, news io.Writer, do func(string) error) error {
 	var first error
 	for _, arg := range args {

@@ -341,6 +341,9 @@ func TestLogOfAnEarlierVersion(t *testing.T) {
 		if l.file, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if l.is, err = l.file.Stat(); err != nil {
+			t.Fatal(err)
+		}
 		l.end.size = 0
 	}
 	fill(t, l, 5)

@@ -7,6 +7,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 	"unicode/utf8"
 )
@@ -100,22 +101,19 @@ type Request struct {
 }
 
 // texts are those of a request, which its asker may have chosen.
-func (r *Request) texts() []*string {
-	return []*string{
+func (r *Request) texts() [12]*string {
+	return [...]*string{
 		&r.Key, &r.Comment, &r.Purpose, &r.User, &r.Namespace, &r.To, &r.ToKey, &r.From, &r.FromKey, &r.Via, &r.Upstream, &r.Program,
 	}
 }
 
-// encode is the line for e.
-func (e Event) encode() ([]byte, error) {
-	for _, s := range append(e.texts(), &e.Rule, &e.Reason) {
+// encode writes the line for e. It cuts e's texts.
+func (e *Event) encode(to io.Writer) error {
+	e.Rule, e.Reason = cut(e.Rule), cut(e.Reason)
+	for _, s := range e.texts() {
 		*s = cut(*s)
 	}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
-	return append(line, '\n'), nil
+	return json.NewEncoder(to).Encode(e)
 }
 
 func cut(s string) string {

@@ -30,7 +30,9 @@ type Log struct {
 	mu   sync.Mutex // serialises Append within the process
 	lock filelock.Repeated
 	file *os.File
+	is   os.FileInfo // of file, whatever its size is by now
 	end  tail
+	line bytes.Buffer // that is being written
 }
 
 // tail describes the end of a file, which the next line has to continue.
@@ -104,10 +106,11 @@ func (l *Log) Append(e Event) error {
 // write appends one line at the end that l.end describes.
 func (l *Log) write(e Event) error {
 	e.Seq, e.Prev = l.end.seq+1, l.end.hash
-	line, err := e.encode()
-	if err != nil {
+	l.line.Reset()
+	if err := e.encode(&l.line); err != nil {
 		return err
 	}
+	line := l.line.Bytes()
 	if _, err := l.file.Write(line); err != nil {
 		// A part of a line would be repaired later; better that there is none.
 		_ = l.file.Truncate(l.end.size)
@@ -127,9 +130,8 @@ func (t *tail) advance(line []byte, seq uint64) {
 // another process has begun.
 func (l *Log) catchUp() error {
 	now, err := os.Stat(l.path)
-	mine, errMine := l.file.Stat()
 	switch {
-	case err != nil || errMine != nil || !os.SameFile(now, mine) || now.Size() < l.end.size:
+	case err != nil || !os.SameFile(now, l.is) || now.Size() < l.end.size:
 		return l.reopen()
 	case now.Size() == l.end.size:
 		return nil
@@ -146,10 +148,14 @@ func (l *Log) openAfter(before func() (tail, error)) error {
 	if err != nil {
 		return err
 	}
+	is, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
 	if l.file != nil {
 		l.file.Close()
 	}
-	l.file = file
+	l.file, l.is = file, is
 	l.end, err = before()
 	if err == nil {
 		err = l.readOn()

@@ -94,8 +94,8 @@ func (l *Log) begin() error {
 // prepare returns the content of the event that is written once the old files are gone.
 func (l *Log) prepare(old, gone, stay []string) (r Rotation, err error) {
 	before := l.end.rotation
-	if before == nil {
-		if before, err = lastRotation(old); err != nil {
+	if before == nil { // the newest of the old files has none
+		if before, err = lastRotation(old[:len(old)-1]); err != nil {
 			return r, err
 		}
 	}

@@ -30,6 +30,7 @@ func Lock(path string) (unlock func(), err error) {
 type Repeated struct {
 	Path string // of the file, which is made if it is not there
 	file *os.File
+	is   os.FileInfo // of file
 }
 
 // Lock waits until it alone holds the file that is at the path now.
@@ -40,17 +41,16 @@ func (r *Repeated) Lock() error {
 			if err != nil {
 				return err
 			}
+			if r.is, err = f.Stat(); err != nil {
+				return errors.Join(err, f.Close())
+			}
 			r.file = f
 		}
 		if err := lock(r.file, true, true); err != nil {
 			return &os.PathError{Op: "lock", Path: r.Path, Err: err}
 		}
 		// Whoever comes now locks the file at the path. It may be another one.
-		mine, err := r.file.Stat()
-		if err != nil {
-			return errors.Join(err, r.Close())
-		}
-		if now, err := os.Stat(r.Path); err == nil && os.SameFile(mine, now) {
+		if now, err := os.Stat(r.Path); err == nil && os.SameFile(r.is, now) {
 			return nil
 		}
 		if err := r.Close(); err != nil {

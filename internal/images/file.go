@@ -48,11 +48,11 @@ func openArchive(file string) (io.ReadCloser, error) {
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 		return nil, errors.Join(keyway.Errorf(keyway.Usage, "%s is no file with an image", file), f.Close())
 	}
-	b := bufio.NewReaderSize(f, 1<<20)
-	if magic, _ := b.Peek(2); string(magic) != "\x1f\x8b" {
-		return readCloser{b, f}, nil
+	var magic [2]byte
+	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != "\x1f\x8b" {
+		return f, nil // whose content a reader of tar skips over by seeking
 	}
-	z, err := gzip.NewReader(b)
+	z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<20))
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -64,7 +64,7 @@ type readCloser struct {
 	io.Closer
 }
 
-// readArchive reads an archive to its end.
+// readArchive reads what describes an archive, to its end where it is compressed.
 func readArchive(file string) (archive, error) {
 	r, err := openArchive(file)
 	if err != nil {

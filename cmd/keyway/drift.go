@@ -126,7 +126,7 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 		add(pin.Difference{Where: pin.FileName, Field: "lock", Want: "as keyway pin wrote it", Found: "changed by other means"})
 	}
 	pins := lock.Of(t.from.Name)
-	add(pins[0].CompareSpec(t.from.File, t.Spec)...)
+	add(pins[0].CompareTemplate(t.from.File, t.Spec)...)
 	if !slices.Contains(o.ignore, "tag") {
 		for _, p := range pins {
 			moved, err := tagMoved(ctx, p, news)

@@ -234,6 +234,7 @@ var named = regexp.MustCompile(`gpu1( says|\)? suggests|: )|^\s+\| |^(train|othe
 // Whatever a place says, nothing of it is obeyed by the terminal of whoever asked,
 // and none of it becomes advice of keyway's own.
 func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
+	t.Chdir(t.TempDir()) // keyway pin writes there
 	openssh, err := exec.LookPath("ssh")
 	if err != nil {
 		t.Fatal(err)

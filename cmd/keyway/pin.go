@@ -35,8 +35,9 @@ func newPinCommand() *cobra.Command {
 		Short: "Write keyway.lock: the exact environment that a template resolved to",
 		Long: `Write keyway.lock beside the template's file: the image by its digest, PyTorch, CUDA,
 cuDNN and NCCL, the packages of pip and of the system, files of the image that were
-changed, variables (their hashes, not their values), mounts, shared memory, user, kernel,
-driver, GPUs, and the guest's version.
+changed, variables and the command (their hashes, not their values), mounts, shared memory,
+user, limits, capabilities, network and whatever else was asked for, kernel, driver, GPUs,
+and the guest's version.
 
 The command inspects the workspace that runs from that template, at the places where this
 laptop knows one, or at PLACE. It starts nothing of the workspace. If none runs, it asks the
@@ -223,7 +224,7 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 // pinWorkspace pins what runs. What the template does not say would never come again.
 func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news io.Writer) (pin.Pin, string, error) {
 	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
-	if other := p.CompareSpec(w.where(), t.Spec); len(other) > 0 {
+	if other := p.CompareTemplate(w.where(), t.Spec); len(other) > 0 {
 		return p, "", keyway.Errorf(keyway.Drifted, "%s was made with other options than the template's: %s", w.where(), strings.Join(fieldNames(other), ", ")).
 			Hint("put them into %s, or make it anew: keyway rm %[2]s; keyway up %[3]s", t.from.File, plain.Shell(w.where()), plain.Shell(t.from.Name))
 	}

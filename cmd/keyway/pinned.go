@@ -45,7 +45,7 @@ func (o upOptions) pinned(ctx context.Context, there api.Node, place keyway.Plac
 	}
 	if other := p.CompareSpec(t.from.File, s); len(other) > 0 {
 		return nil, s, keyway.Errorf(keyway.Drifted, "the options differ from %s: %s", t.lock, strings.Join(fieldNames(other), ", ")).
-			Hint("leave out the options that differ; if the template was changed: keyway pin %s", plain.Shell(t.from.Name))
+			Hint("%s; if the template was changed: keyway pin %s", asPinned(other), plain.Shell(t.from.Name))
 	}
 	if !compat.Runs(facts.Driver.Module, p.DriverFloor) {
 		return nil, s, keyway.Errorf(keyway.NoGPU, "the driver %s of %s does not run what is pinned, which needs %s or newer", facts.Driver.Module, place, p.DriverFloor).
@@ -53,6 +53,21 @@ func (o upOptions) pinned(ctx context.Context, there api.Node, place keyway.Plac
 	}
 	s.Image, err = pinnedImage(p, place, s.Image, facts.Engine.Image)
 	return &pinnedUp{p, t.lock}, s, err
+}
+
+// asPinned is what to do about options that differ from a pin's. A lock comes with a
+// repository: what only the user chooses is typed by the user.
+func asPinned(other []pin.Difference) string {
+	var add []string
+	for _, d := range other {
+		if d.Want != "" && slices.Contains(pin.ChosenFields, d.Field) {
+			add = append(add, "--"+d.Field+" "+plain.Shell(d.Want))
+		}
+	}
+	if len(add) == 0 {
+		return "leave out the options that differ"
+	}
+	return "choose what was chosen for the pin, if you agree with it: " + strings.Join(add, " ")
 }
 
 // pinnedImage is the reference by which the place gets the pinned image: by its digest,

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/pin"
 )
 
 // slashes are command lines that name a workspace where a place is meant, a place where
@@ -82,6 +84,11 @@ func TestAWorkspaceIsNoPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	home := lyingPlace(t)
+	t.Chdir(t.TempDir())
+	image := keyway.Environment{Arch: "amd64", Image: keyway.ImageIdentity{ID: "sha256:" + strings.Repeat("a", 64)}}
+	if err := (pin.Lock{}).With(pin.FromWorkspace("base", "debian:12", image)).Write(pin.FileName); err != nil { // for keyway drift
+		t.Fatal(err)
+	}
 	dialled := filepath.Join(home, "dialled")
 	write(t, filepath.Join(home, "bin", "ssh"), "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec "+openssh+
 		" \"$@\";; esac\necho \"$*\" >>"+dialled+"\nexit 255\n", 0o755)

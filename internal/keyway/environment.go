@@ -30,6 +30,9 @@ type Environment struct {
 	// User is what programs run as: UserCaller, or a user of the image, or uid[:gid];
 	// empty: the image's own.
 	User string `json:"user,omitempty"`
+	// Options are what else was asked for, by the names of OptionNames. A keyway that did
+	// not yet tell of them has none; one that does has at least an empty map.
+	Options map[string]string `json:"options,omitzero"`
 
 	Kernel string   `json:"kernel,omitempty"` // its release
 	Driver string   `json:"driver,omitempty"` // version of NVIDIA's driver in the kernel
@@ -40,7 +43,7 @@ type Environment struct {
 // Environment is the part of a workspace's environment that its Spec says. What the
 // Spec leaves to the place is empty.
 func (s Spec) Environment() Environment {
-	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User}
+	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User, Options: s.options()}
 	if s.Caller {
 		env.User = UserCaller
 	}

@@ -22,10 +22,16 @@ type Difference struct {
 }
 
 // Fields are all that can differ, as --ignore takes them.
-var Fields = []string{"lock", "template", "tag", "arch", "image", "torch", "cuda", "cudnn", "nccl", "pip", "packages", "file", "env", "mount", "shm", "user", "kernel", "driver", "gpu", "guest"}
+var Fields = slices.Concat([]string{"lock", "template", "tag", "arch", "image", "torch", "cuda", "cudnn", "nccl", "pip", "packages", "file", "env", "mount", "shm", "user"},
+	keyway.OptionNames, []string{"kernel", "driver", "gpu", "guest"})
 
 // PlaceFields are those of Fields that no template decides about.
 var PlaceFields = []string{"kernel", "driver", "gpu"}
+
+// ChosenFields are those of Fields that no template can say: the user chooses them when
+// the workspace is made. A lock holds what was chosen, and chooses nothing itself: it
+// comes with a repository.
+var ChosenFields = []string{keyway.OptionIPC, keyway.OptionNetwork}
 
 // ByDigest is the reference of an image that has that digest and nothing else.
 func ByDigest(image, digest string) string {
@@ -72,7 +78,15 @@ func (p Pin) Compare(where string, found keyway.Environment) []Difference {
 	return c.all
 }
 
-// CompareSpec is how what a template says now differs from what was pinned.
+// CompareTemplate is how what a template says now differs from what was pinned.
+func (p Pin) CompareTemplate(where string, s keyway.Spec) []Difference {
+	if p.Options[keyway.OptionIPC] == keyway.IPCHost {
+		s.ShmSize = p.Shm // the place's own, whatever the template says
+	}
+	return slices.DeleteFunc(p.CompareSpec(where, s), func(d Difference) bool { return slices.Contains(ChosenFields, d.Field) })
+}
+
+// CompareSpec is how a workspace that is asked for differs from what was pinned.
 func (p Pin) CompareSpec(where string, s keyway.Spec) []Difference {
 	c := comparison{where: where}
 	c.text("template", p.Image.Reference, s.Image)
@@ -125,6 +139,23 @@ func (c *comparison) asked(want, found keyway.Environment) {
 		c.add("shm", "", size(want.Shm), size(found.Shm))
 	}
 	c.text("user", want.User, found.User)
+	if want.Options == nil { // the lock of a keyway that did not know them
+		return
+	}
+	for _, name := range keyway.OptionNames {
+		if a, b := want.Options[name], found.Options[name]; a != b {
+			c.add(name, "", option(name, a), option(name, b))
+		}
+	}
+}
+
+// option is the value of an option as people are told of it: of a command only which of
+// two it is.
+func option(name, value string) string {
+	if _, hash, ok := strings.Cut(value, ":"); ok && name == keyway.OptionCommand {
+		return "a command (" + hash[:min(len(hash), 12)] + ")"
+	}
+	return value
 }
 
 func size(n int64) string {

@@ -90,11 +90,26 @@ func clean(env keyway.Environment) keyway.Environment {
 	for i, v := range env.Variables {
 		env.Variables[i] = keyway.Variable{Name: line(v.Name), Hash: line(v.Hash)}
 	}
+	env.Options = options(env.Options)
 	env.Image.Digests = slices.DeleteFunc(slices.Clone(env.Image.Digests), func(d string) bool { return !sha.MatchString(d) })
 	if !sha.MatchString(env.Image.ID) {
 		env.Image.ID = ""
 	}
 	return env
+}
+
+// options are those that have a name, as they can be written; nil stays nil.
+func options(of map[string]string) map[string]string {
+	if of == nil {
+		return nil
+	}
+	known := map[string]string{}
+	for _, name := range keyway.OptionNames {
+		if value := line(of[name]); value != "" {
+			known[name] = value
+		}
+	}
+	return known
 }
 
 func line(s string) string {
@@ -260,6 +275,12 @@ func (p Pin) checkTexts() error {
 	}
 	for _, v := range p.Variables {
 		texts = append(texts, v.Name, v.Hash)
+	}
+	for name, value := range p.Options {
+		if !slices.Contains(keyway.OptionNames, name) || value == "" {
+			return keyway.Errorf(keyway.BadConfig, "%.80q in it is not an option", name)
+		}
+		texts = append(texts, value)
 	}
 	for _, t := range texts {
 		if len(t) > maxText || plain.Line(t) != t {

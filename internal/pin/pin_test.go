@@ -23,7 +23,8 @@ func pinned() keyway.Environment {
 		Software:  keyway.Software{Torch: "2.8.0+cu126", CUDA: "12.6.77", CuDNN: "9.10.2", NCCL: "2.27.3", Python: []string{"numpy==2.1.0", "torch==2.8.0+cu126"}, System: []string{"libc6=2.36-9"}},
 		Variables: keyway.Spec{Process: keyway.Process{Env: map[string]string{"HF_HOME": "/cache"}}}.Environment().Variables,
 		Mounts:    []string{"bind /data at /mnt/data (read only)"}, Shm: 1 << 30, User: keyway.UserCaller,
-		Kernel: "6.1.0-28-amd64", Driver: "560.35.03", GPUs: []string{"NVIDIA A100", "NVIDIA A100"}, Guest: "v1",
+		Options: map[string]string{},
+		Kernel:  "6.1.0-28-amd64", Driver: "560.35.03", GPUs: []string{"NVIDIA A100", "NVIDIA A100"}, Guest: "v1",
 	}
 }
 
@@ -55,6 +56,8 @@ func TestEachChangeIsNamed(t *testing.T) {
 		"GPU":          {func(e *keyway.Environment) { e.GPUs[1] = "NVIDIA H100" }, "gpu", "1 × NVIDIA H100"},
 		"fewer GPUs":   {func(e *keyway.Environment) { e.GPUs = e.GPUs[:1] }, "gpu", "1 × NVIDIA A100"},
 		"shm":          {func(e *keyway.Environment) { e.Shm = 64 << 20 }, "shm", "67108864"},
+		"network":      {func(e *keyway.Environment) { e.Options = map[string]string{"network": "host"} }, "network", "host"},
+		"IPC":          {func(e *keyway.Environment) { e.Options = map[string]string{"ipc": "host"} }, "ipc", "host"},
 		"uid":          {func(e *keyway.Environment) { e.User = "1000:1000" }, "user", "1000:1000"},
 		"guest":        {func(e *keyway.Environment) { e.Guest = "v2" }, "guest", "v2"},
 		"torch":        {func(e *keyway.Environment) { e.Torch = "2.9.0" }, "torch", "2.9.0"},
@@ -170,6 +173,8 @@ func TestLocksThatAreRefused(t *testing.T) {
 		`"kernel":"6.1.0`:    `"kernel":"\u001b[2J6.1.0`,
 		`"numpy==2.1.0"`:     `"` + strings.Repeat("x", maxText+1) + `"`,
 		`"arch":"amd64"`:     `"arch":"amd64","error":{"kind":"other","message":"x"}`,
+		`"options":{}`:       `"options":{"--privileged":"yes"}`,
+		`"options":{},`:      `"options":{"ipc":"\u001b[2J"},`,
 		`"sum":`:             `"more":1,"sum":`,
 	} {
 		if !strings.Contains(string(text), old) {
@@ -211,6 +216,7 @@ func TestWhatAPlaceTellsIsCleaned(t *testing.T) {
 	evil.Files = []keyway.FileChange{{Path: "/a\u202eb", Change: "\x00", Hash: "x"}}
 	evil.Image.Digests, evil.Image.ID = []string{"sha256:x --rm"}, "../x"
 	evil.GPUs = slices.Repeat([]string{"x"}, 5000)
+	evil.Options = map[string]string{"ipc": "\x1b[2J" + strings.Repeat("x", maxText*2), "evil": "x"}
 	p := FromWorkspace("train", "x", evil)
 	if err := p.check(); err != nil {
 		t.Error(err)

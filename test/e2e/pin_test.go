@@ -146,6 +146,8 @@ func TestDrift(t *testing.T) {
 	again("a mount", "mount", "/mnt/more", "-v", "/srv/data:/mnt/more")
 	again("shared memory", "shm", "134217728", "--shm-size", "128mb")
 	again("the user", "user", "1000", "--user", "1000:1000")
+	again("the network", "network", "none", "--network", "none")
+	w.pinsWhatIsChosen(t)
 	w.image(t, "other:1", plantPackages+"mkdir /opt/more\n")
 	mustDocker(t, w.world, "tag", "other:1", "proj:1")
 	again("a tag that was moved", "image", "sha256:")
@@ -160,6 +162,31 @@ func TestDrift(t *testing.T) {
 	if text.Code != drifted || !strings.Contains(text.Stdout, "gpu1/env") || !strings.Contains(text.Stdout, "FIELD") {
 		t.Errorf("a table: %s", text)
 	}
+}
+
+// pinsWhatIsChosen pins what no template can say. A lock that has it chooses nothing.
+func (w *world) pinsWhatIsChosen(t *testing.T) {
+	t.Helper()
+	const path = "/root/proj/" + pin.FileName
+	before, err := w.Laptop.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := w.inProject("keyway", "pin"); r.Code != 0 {
+		t.Errorf("what a template cannot say is refused: %s", r)
+	}
+	if d := w.drift(t, 0); len(d) != 0 {
+		t.Errorf("just pinned, and it differs: %+v", d)
+	}
+	w.must(t, "keyway", "rm", "env")
+	r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned")
+	if r.Code != keyway.ExitCode(keyway.Errorf(keyway.Drifted, "")) || !strings.Contains(r.Stderr, "--network none") {
+		t.Errorf("a lock with a network, and none was chosen: %s", r)
+	}
+	if r := w.inProject("keyway", "up", "env", "--on", "gpu1", "--pinned", "--network", "none"); r.Code != 0 {
+		t.Errorf("with the network of the lock: %s", r)
+	}
+	w.write(t, path, before)
 }
 
 // run is what a training run does: it imports, writes, downloads, compiles and logs.

@@ -1,0 +1,88 @@
+package keyway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What Environment.Options calls the options that have no field of their own there.
+const (
+	OptionCommand      = "command" // its hash
+	OptionWorkdir      = "workdir"
+	OptionReadOnly     = "read-only"
+	OptionCPUs         = "cpus"
+	OptionMemory       = "memory" // in bytes
+	OptionPids         = "pids"
+	OptionUlimits      = "ulimits"
+	OptionDevices      = "devices"
+	OptionCapabilities = "capabilities"
+	OptionPrivileges   = "privileges"
+	OptionIPC          = "ipc"
+	OptionNetwork      = "network"
+)
+
+// OptionNames are all names in Environment.Options.
+var OptionNames = []string{
+	OptionCommand, OptionWorkdir, OptionReadOnly, OptionCPUs, OptionMemory, OptionPids, OptionUlimits,
+	OptionDevices, OptionCapabilities, OptionPrivileges, OptionIPC, OptionNetwork,
+}
+
+// options are those that s has, by their names. Two that ask for the same have the same
+// text. A command is hashed: like a variable, it may hold what is nobody's business.
+func (s Spec) options() map[string]string {
+	all := map[string]string{OptionIPC: s.IPC, OptionNetwork: s.Network}
+	if s.Workdir != "" {
+		all[OptionWorkdir] = path.Clean(s.Workdir)
+	}
+	if len(s.Command) > 0 {
+		sum := sha256.Sum256([]byte(strings.Join(s.Command, "\x00")))
+		all[OptionCommand] = "sha256:" + hex.EncodeToString(sum[:])[:maxHashText]
+	}
+	if s.ReadOnly {
+		all[OptionReadOnly] = "yes"
+	}
+	if s.CPUs > 0 {
+		all[OptionCPUs] = strconv.FormatFloat(s.CPUs, 'g', -1, 64)
+	}
+	if s.Memory > 0 {
+		all[OptionMemory] = strconv.FormatInt(s.Memory, 10) + " bytes"
+	}
+	if s.PidsLimit != 0 {
+		all[OptionPids] = strconv.FormatInt(s.PidsLimit, 10)
+	}
+	if s.NewPrivileges {
+		all[OptionPrivileges] = "new ones"
+	}
+	all[OptionUlimits] = sorted(s.Ulimits, Ulimit.String)
+	all[OptionDevices] = sorted(s.Devices, func(d Device) string {
+		access := []byte(d.Access)
+		slices.Sort(access)
+		return d.Source + ":" + d.Target + ":" + string(access)
+	})
+	all[OptionCapabilities] = sorted(s.CapAdd, func(c string) string {
+		if plain, err := ParseCapability(c); err == nil {
+			return plain
+		}
+		return c
+	})
+	for name, value := range all {
+		if value == "" {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// sorted are the texts of a list whose order says nothing.
+func sorted[T any](list []T, text func(T) string) string {
+	var texts []string
+	for _, each := range list {
+		texts = append(texts, text(each))
+	}
+	slices.Sort(texts)
+	return strings.Join(slices.Compact(texts), ", ")
+}

@@ -50,6 +50,7 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
   keyway adopt gpu_train --on gpu1 --name train --user 1000:1000`,
 		Args:              takes(0, 1, "a container"),
 		ValidArgsFunction: completeContainers,
+		PreRunE:           refuseEmpty,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			place, err := keyway.ParsePlace(o.place)
 			if err != nil {

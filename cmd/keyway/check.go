@@ -31,6 +31,7 @@ This laptop asks the image's registry, with its own Docker credentials.` +
 		Example:           "  keyway check pytorch --on gpu1\n  keyway check --on gpu1 --image my/image:1 --gpus 2",
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
+		PreRunE:           refuseEmpty,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.template.command, o.template.names = "check", args
 			return runCheck(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())

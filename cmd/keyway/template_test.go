@@ -35,7 +35,7 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 	from := func() keyway.Spec {
 		return keyway.Spec{
 			Image: "template/image:1", Command: []string{"serve"},
-			Resources: keyway.Resources{GPUs: keyway.GPUs{Count: 2}, Memory: 1 << 30, Ulimits: []keyway.Ulimit{{Name: "core"}, {Name: "memlock", Soft: -1, Hard: -1}}},
+			Resources: keyway.Resources{GPUs: keyway.GPUs{Count: 2}, Memory: 1 << 30, ShmSize: 1 << 28, Ulimits: []keyway.Ulimit{{Name: "core"}, {Name: "memlock", Soft: -1, Hard: -1}}},
 			Files:     keyway.Files{Mounts: []keyway.Mount{{Source: "/a", Target: "/x"}, {Source: "/b", Target: "/y"}}, HomeVolume: "home"},
 			Process:   keyway.Process{Caller: true, Env: map[string]string{"A": "1", "B": "1"}},
 			Origin:    keyway.Origin{Template: "My.Template"},
@@ -56,7 +56,9 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 		"ulimit": {func(o *upOptions) { o.limits.ulimits = []string{"core=1:2"} }, func(s *keyway.Spec) {
 			s.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}, {Name: "core", Soft: 1, Hard: 2}}
 		}},
-		"sharing": {func(o *upOptions) { o.privileges.ipc, o.privileges.network = "host", "lab" }, func(s *keyway.Spec) { s.IPC, s.Network = "host", "lab" }},
+		"the place's IPC": {func(o *upOptions) { o.privileges.ipc = "host" }, func(s *keyway.Spec) { s.IPC, s.ShmSize = "host", 0 }},
+		"IPC and a size":  {func(o *upOptions) { o.privileges.ipc, o.limits.shm = "host", "1g" }, func(s *keyway.Spec) { s.IPC, s.ShmSize = "host", 1<<30 }},
+		"sharing":         {func(o *upOptions) { o.privileges.ipc, o.privileges.network = "host", "lab" }, func(s *keyway.Spec) { s.IPC, s.Network, s.ShmSize = "host", "lab", 0 }},
 		"mount": {func(o *upOptions) { o.mounts = []string{"cache:/x"} }, func(s *keyway.Spec) {
 			s.Mounts = []keyway.Mount{{Source: "/b", Target: "/y"}, {Kind: keyway.MountVolume, Source: "cache", Target: "/x"}}
 		}},

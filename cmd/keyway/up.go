@@ -59,6 +59,7 @@ COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
   keyway up --on gpu1 --name later --gpus 2 --wait     as soon as two GPUs are free
   keyway up --name here                        on this machine`,
 		ValidArgsFunction: completeTemplates,
+		PreRunE:           refuseEmpty,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at := cmd.ArgsLenAtDash()
 			if at < 0 {
@@ -111,6 +112,9 @@ func (o upOptions) resolve(ctx context.Context, news io.Writer) (asked, keyway.S
 	s, place, err := o.spec(from.Spec)
 	if err == nil {
 		from.tell(news)
+		if from.Spec.ShmSize != 0 && s.ShmSize == 0 {
+			plain.Fprintf(news, "  not taken over: shm_size (--ipc %s brings the place's own /dev/shm)\n", s.IPC)
+		}
 	}
 	return from, s, place, err
 }
@@ -305,6 +309,9 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	}
 	if s.GPUs.Wait = o.wait; o.wait && s.GPUs.None() {
 		return s, "", keyway.Errorf(keyway.Usage, "--wait is for GPUs, and none are asked for").Advise(keyway.WaitWithGPUs)
+	}
+	if o.privileges.ipc == keyway.IPCHost {
+		s.ShmSize = 0 // the template's; one that is asked for beside it is refused
 	}
 	for _, add := range []func(*keyway.Spec) error{o.privileges.add, o.limits.add, o.template.add, o.addMounts, o.addEnv} {
 		if err := add(&s); err != nil {

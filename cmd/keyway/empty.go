@@ -1,0 +1,20 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"keyway/internal/keyway"
+)
+
+// refuseEmpty refuses options that were given with nothing in them, as in --network
+// "$NETWORK" where the variable is not set: the default is most likely not what was meant.
+func refuseEmpty(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
+			err = keyway.Errorf(keyway.Usage, "--%s has nothing after it", f.Name).
+				Hint("leave the option out, or say what it is: %s --help", cmd.CommandPath())
+		}
+	})
+	return err
+}

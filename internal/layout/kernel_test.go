@@ -19,8 +19,8 @@ var kernelFiles = []reserved{
 		match: regexp.MustCompile(`^/proc(/|$)`),
 		where: []string{
 			"internal/proctree/*.go",
-			"internal/mux/home.go",                  // a link to a working directory
-			"internal/engine/docker/environment.go", // a directory where no packages are
+			"internal/mux/home.go",                       // a link to a working directory
+			"internal/engine/docker/contents/notable.go", // a directory where no packages are
 		},
 	},
 	{

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/contents"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/images"
 	"keyway/internal/gpu"
@@ -21,6 +22,7 @@ type Engine struct {
 	owner         string
 	byExec        bool // never use the mode "bind"
 	gpus          *gpu.Place
+	contents      contents.Images
 }
 
 var (

@@ -27,24 +27,31 @@ func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.S
 	if rec, ok := e.isAdopted(name); ok {
 		return e.findAdopted(ctx, rec)
 	}
+	m, c, err := e.inspect(ctx, name)
+	return m, c.State, err
+}
+
+// inspect is the container of a workspace that was not adopted, and all that the daemon
+// tells of it. Its Config and State are there.
+func (e *Engine) inspect(ctx context.Context, name keyway.Name) (made, container.InspectResponse, error) {
 	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
+	c := found.Container
 	if daemon.IsNotFound(err) {
-		return made{}, nil, cmp.Or(e.mine(ctx, name), error(engine.NotFound(name)))
+		return made{}, c, cmp.Or(e.mine(ctx, name), error(engine.NotFound(name)))
 	}
 	if err != nil {
-		return made{}, nil, e.client.Explain(ctx, err)
+		return made{}, c, e.client.Explain(ctx, err)
 	}
-	c := found.Container
 	if c.Config == nil || c.State == nil {
-		return made{}, nil, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Name)
+		return made{}, c, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Name)
 	}
 	m, err := e.parseLabels(c.Name, c.Config.Labels)
 	if err != nil {
-		return made{}, nil, engine.NotFound(name)
+		return made{}, c, engine.NotFound(name)
 	}
 	m.id, m.image = c.ID, c.Image
 	e.recall(&m, c.Config.Labels)
-	return m, c.State, nil
+	return m, c, nil
 }
 
 // Stop implements engine.Engine.

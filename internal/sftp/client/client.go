@@ -26,20 +26,21 @@ const (
 
 // Messages and codes (draft-ietf-secsh-filexfer-02, sections 3 and 7).
 const (
-	fxpInit    = 1
-	fxpVersion = 2
-	fxpOpen    = 3
-	fxpClose   = 4
-	fxpRead    = 5
-	fxpLstat   = 7
-	fxpOpendir = 11
-	fxpReaddir = 12
-	fxpStat    = 17
-	fxpStatus  = 101
-	fxpHandle  = 102
-	fxpData    = 103
-	fxpName    = 104
-	fxpAttrs   = 105
+	fxpInit     = 1
+	fxpVersion  = 2
+	fxpOpen     = 3
+	fxpClose    = 4
+	fxpRead     = 5
+	fxpLstat    = 7
+	fxpOpendir  = 11
+	fxpReaddir  = 12
+	fxpStat     = 17
+	fxpReadlink = 19
+	fxpStatus   = 101
+	fxpHandle   = 102
+	fxpData     = 103
+	fxpName     = 104
+	fxpAttrs    = 105
 
 	statusEOF        = 1
 	statusNoSuchFile = 2
@@ -180,6 +181,22 @@ func (c *Client) stat(kind byte, op, name string) (fs.FileInfo, error) {
 	}
 	info := readAttributes(r, path.Base(name))
 	return info, r.Err()
+}
+
+// ReadLink returns where a symbolic link leads.
+func (c *Client) ReadLink(name string) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	r, err := c.ask(fxpReadlink, text("/"+name), fxpName)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	if r.Uint32() != 1 {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	target := string(r.String())
+	return target, r.Err()
 }
 
 // Open implements fs.FS. A file or directory is opened at the server when it is read.

@@ -66,6 +66,18 @@ func TestIsAFileSystem(t *testing.T) {
 	if _, err := fs.ReadFile(sub, "absent"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an absent file: %v", err)
 	}
+	c := connect(t, 1<<20)
+	if err := os.Symlink("d/b", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if target, err := c.ReadLink(strings.TrimPrefix(dir, "/") + "/link"); err != nil || target != "d/b" {
+		t.Errorf("a symbolic link leads to %q, %v", target, err)
+	}
+	for name, want := range map[string]error{"a": nil, "absent": fs.ErrNotExist, "../link": fs.ErrInvalid} {
+		if target, err := c.ReadLink(strings.TrimPrefix(dir, "/") + "/" + name); err == nil || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s leads to %q, %v", name, target, err)
+		}
+	}
 	if _, err := fs.Stat(sub, "../a"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a path out of the root: %v", err)
 	}
@@ -112,5 +124,6 @@ func FuzzServer(f *testing.F) {
 		}
 		_, _ = fs.ReadFile(c, "etc/passwd")
 		_, _ = fs.Stat(c, "etc")
+		_, _ = c.ReadLink("etc")
 	})
 }

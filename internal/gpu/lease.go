@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,20 @@ type Holder struct {
 type Holding struct {
 	Holder
 	UUIDs []string
+	// Asked is by what a workspace got its GPUs that keyway has not lent them: a number
+	// of the first ones, or these by UUID, index or device file.
+	Asked keyway.GPUs
+	PID   int // of the workspace's first process; 0: not known here
+}
+
+// has reports whether the n-th device is one of them.
+func (h Holding) has(n int, d Device) bool {
+	if slices.Contains(h.UUIDs, d.UUID) || h.Asked.All || n < h.Asked.Count {
+		return true
+	}
+	return slices.ContainsFunc(h.Asked.IDs, func(id string) bool {
+		return id == d.UUID || id == d.Index || d.Minor >= 0 && id == "/dev/nvidia"+strconv.Itoa(d.Minor)
+	})
 }
 
 // lease says that a workspace has a GPU for as long as its first process lives.
@@ -129,14 +144,14 @@ type holder struct {
 // something computes there.
 func (p *Place) holders(devices []Device, told []Holding) (map[string]*holder, error) {
 	all := map[string]*holder{}
-	for _, h := range told {
-		for _, id := range h.UUIDs {
-			all[id] = &holder{Holder: h.Holder}
-		}
-	}
-	for _, d := range devices {
+	for n, d := range devices {
 		if d.UUID == "" {
 			continue
+		}
+		for _, h := range told {
+			if h.has(n, d) && (all[d.UUID] == nil || h.Asked.None()) {
+				all[d.UUID] = &holder{Holder: h.Holder, pid: h.PID}
+			}
 		}
 		l, err := p.holderOf(d.UUID)
 		switch {

@@ -8,11 +8,21 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Report tells of each GPU and who has it, and of those who wait. told is what
-// engines tell of running workspaces. A machine without GPUs has an empty report.
-func (p *Place) Report(ctx context.Context, told []Holding) (keyway.GPUReport, error) {
+// Report tells of each GPU and who has it, and of those who wait. tell is what engines
+// tell of running workspaces, which are asked beside the driver; nil: none. A machine
+// without GPUs has an empty report.
+func (p *Place) Report(ctx context.Context, tell func(context.Context) []Holding) (keyway.GPUReport, error) {
 	report := keyway.GPUReport{GPUs: []keyway.GPU{}}
+	said := make(chan []Holding, 1)
+	go func() {
+		if tell == nil {
+			said <- nil
+			return
+		}
+		said <- tell(ctx)
+	}()
 	inv, err := p.ask(ctx)
+	told := <-said
 	if errors.Is(err, errAbsent) {
 		return report, nil
 	}
@@ -33,24 +43,37 @@ func (p *Place) Report(ctx context.Context, told []Holding) (keyway.GPUReport, e
 		return report, unusable(err)
 	}
 	report.Driver, report.CUDA = inv.Driver, inv.CUDA
+	names := accounts{}
 	for _, d := range inv.Devices {
-		report.GPUs = append(report.GPUs, p.describe(d, held[d.UUID]))
+		report.GPUs = append(report.GPUs, p.describe(d, held[d.UUID], names))
 	}
 	for _, w := range queue {
-		report.Queue = append(report.Queue, keyway.GPUWaiter{Owner: people(w.Owner), Workspace: w.Workspace, GPUs: w.GPUs.String(), Since: w.Since})
+		report.Queue = append(report.Queue, keyway.GPUWaiter{Owner: names.of(w.Owner), Workspace: w.Workspace, GPUs: w.GPUs.String(), Since: w.Since})
 	}
 	return report, nil
 }
 
-func (p *Place) describe(d Device, h *holder) keyway.GPU {
+// accounts are the login names of users, each asked for once: that starts a program.
+type accounts map[string]string
+
+func (a accounts) of(owner string) string {
+	name, known := a[owner]
+	if !known {
+		name = people(owner)
+		a[owner] = name
+	}
+	return name
+}
+
+func (p *Place) describe(d Device, h *holder, names accounts) keyway.GPU {
 	g := keyway.GPU{Index: d.Index, UUID: d.UUID, Model: d.Model, Memory: d.Memory, Used: d.Used, Load: d.Load}
 	if h != nil && h.process == nil {
-		g.Holder = &keyway.GPUHolder{Owner: people(h.Owner), Workspace: h.Workspace, Engine: h.Engine, Starting: h.starting}
+		g.Holder = &keyway.GPUHolder{Owner: names.of(h.Owner), Workspace: h.Workspace, Engine: h.Engine, Starting: h.starting}
 	}
 	for _, proc := range d.Processes {
 		shown := keyway.GPUProcess{PID: proc.PID, Command: p.procs.command(proc.PID), Memory: proc.Memory, Compute: proc.Compute}
 		if uid, ok := p.procs.owner(proc.PID); ok {
-			shown.Owner = people(strconv.Itoa(uid))
+			shown.Owner = names.of(strconv.Itoa(uid))
 		}
 		if h != nil && h.pid > 0 && p.belongs(proc.PID, h.pid, keyway.UsesImages(h.Engine)) {
 			shown.Workspace = h.Workspace

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"io"
+	"slices"
+	"sync"
 
 	"keyway/internal/api"
 	"keyway/internal/engine"
@@ -77,13 +79,22 @@ func Abilities(e engine.Engine) []string {
 // GPUs implements api.Node. An engine that cannot be asked hides nothing: leases tell
 // of its workspaces, too.
 func (n *Node) GPUs(ctx context.Context) (keyway.GPUReport, error) {
-	var told []gpu.Holding
-	for _, e := range n.engines {
+	return n.gpus.Report(ctx, n.holdings)
+}
+
+// holdings are what the engines tell of GPUs, which are asked at once.
+func (n *Node) holdings(ctx context.Context) []gpu.Holding {
+	told := make([][]gpu.Holding, len(n.engines))
+	var asked sync.WaitGroup
+	for i, e := range n.engines {
 		if l, ok := e.(gpuLender); ok {
-			if held, err := l.GPUs(ctx); err == nil {
-				told = append(told, held...)
-			}
+			asked.Go(func() {
+				if held, err := l.GPUs(ctx); err == nil {
+					told[i] = held
+				}
+			})
 		}
 	}
-	return n.gpus.Report(ctx, told)
+	asked.Wait()
+	return slices.Concat(told...)
 }

@@ -133,8 +133,10 @@ func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *con
 	if c.State == nil || c.ID != rec.Container {
 		return made{}, nil, keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
 	}
+	s := rec.Spec
+	s.GPUs = beside.GPUsOf(c)
 	return made{
-		id: c.ID, image: c.Image, mode: modeExec, home: e.homes.Home(name), spec: rec.Spec, rec: rec, container: beside.NameOf(c),
+		id: c.ID, image: c.Image, mode: modeExec, home: e.homes.Home(name), spec: s, rec: rec, container: beside.NameOf(c),
 	}, c.State, nil
 }
 

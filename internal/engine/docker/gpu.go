@@ -166,7 +166,7 @@ func (e *Engine) GPUs(ctx context.Context) ([]gpu.Holding, error) {
 			all = append(all, gpu.Holding{Holder: holder, UUIDs: ids})
 		}
 	}
-	return all, nil
+	return append(all, e.adoptedGPUs(ctx)...), nil
 }
 
 // boundTo are the UUIDs of the GPUs that a container is bound to.

@@ -1,0 +1,62 @@
+package beside
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+
+	"keyway/internal/keyway"
+)
+
+// visibleDevices is what NVIDIA's container runtime goes by.
+const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
+
+// kindOfGPUs is before the name of a GPU where CDI names it.
+const kindOfGPUs = "nvidia.com/gpu="
+
+// gpuName is by what a container may ask for a GPU: a UUID, an index, a part's, a device
+// file. Whoever made the container wrote it.
+var gpuName = regexp.MustCompile(`^((GPU|MIG)-[0-9A-Za-z/-]{1,120}|[0-9]{1,4}(:[0-9]{1,4})?|/dev/nvidia[0-9]{1,4})$`)
+
+// GPUsOf are the GPUs that a container has which keyway has not made: by request, by the
+// variable that NVIDIA's runtime goes by, or as device files.
+func GPUsOf(c container.InspectResponse) (g keyway.GPUs) {
+	if c.HostConfig == nil {
+		return g
+	}
+	var names []string
+	for _, r := range c.HostConfig.DeviceRequests {
+		if cdi := r.Driver == "cdi"; cdi || r.Driver == "nvidia" || slices.ContainsFunc(r.Capabilities, asksForGPUs) {
+			g.All = g.All || r.Count < 0 && !cdi
+			g.Count += max(r.Count, 0)
+			names = append(names, r.DeviceIDs...)
+		}
+	}
+	if c.HostConfig.Runtime == "nvidia" && c.Config != nil && !g.All && g.Count == 0 && len(names) == 0 {
+		for _, kv := range c.Config.Env {
+			if value, ok := strings.CutPrefix(kv, visibleDevices+"="); ok {
+				names = append(names, strings.Split(value, ",")...)
+			}
+		}
+	}
+	for _, d := range c.HostConfig.Devices {
+		names = append(names, d.PathOnHost)
+	}
+	for _, name := range names[:min(len(names), maxDeviceNames)] {
+		name = strings.TrimPrefix(name, kindOfGPUs)
+		g.All = g.All || name == "all"
+		if gpuName.MatchString(name) && !slices.Contains(g.IDs, name) {
+			g.IDs = append(g.IDs, name)
+		}
+	}
+	return g
+}
+
+// maxDeviceNames bounds how many devices of a container are looked at.
+const maxDeviceNames = 1024
+
+func asksForGPUs(capabilities []string) bool {
+	return slices.Contains(capabilities, "gpu") || slices.Contains(capabilities, "nvidia")
+}

@@ -1,0 +1,110 @@
+//go:build unix
+
+package gpu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// TestToldByName: an engine tells of workspaces that it has not given their GPUs by
+// whatever they were asked for. What keyway has lent decides before that.
+func TestToldByName(t *testing.T) {
+	devices := []Device{{Index: "0", UUID: "GPU-0", Minor: 3}, {Index: "1:0", UUID: "MIG-1", Minor: -1}, {Index: "2", UUID: "GPU-2", Minor: 0}, {Index: "3"}}
+	lent := Holding{Holder: Holder{Workspace: "lent"}, UUIDs: []string{"GPU-2"}}
+	for name, c := range map[string]struct {
+		asked keyway.GPUs
+		want  string
+	}{
+		"none":            {keyway.GPUs{}, "- - lent"},
+		"all":             {keyway.GPUs{All: true}, "a a lent"},
+		"the first one":   {keyway.GPUs{Count: 1}, "a - lent"},
+		"by index":        {keyway.GPUs{IDs: []string{"0"}}, "a - lent"},
+		"a part":          {keyway.GPUs{IDs: []string{"1:0"}}, "- a lent"},
+		"by UUID":         {keyway.GPUs{IDs: []string{"MIG-1", "GPU-9"}}, "- a lent"},
+		"by device file":  {keyway.GPUs{IDs: []string{"/dev/nvidia3"}}, "a - lent"},
+		"of no such file": {keyway.GPUs{IDs: []string{"/dev/nvidia-1", ""}}, "- - lent"},
+	} {
+		place := (&maker{world: newWorld(t, 1, 1)}).place()
+		adopted := Holding{Holder: Holder{Workspace: "a"}, Asked: c.asked}
+		for _, told := range [][]Holding{{adopted, lent}, {lent, adopted}} {
+			held, err := place.holders(devices, told)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, d := range devices[:3] {
+				if h := held[d.UUID]; h != nil {
+					got += " " + string(h.Workspace)
+				} else {
+					got += " -"
+				}
+			}
+			if got != " "+c.want {
+				t.Errorf("%s:%s, want %s", name, got, c.want)
+			}
+		}
+	}
+}
+
+// manyProcesses are processes of a few users.
+type manyProcesses struct{ worldProcs }
+
+func (manyProcesses) owner(pid int) (int, bool) { return 70000 + pid%2, true }
+
+// TestUsersAreLookedUpOnce: to ask a directory for a user starts a program, which takes
+// longer than all the rest.
+func TestUsersAreLookedUpOnce(t *testing.T) {
+	asked := countLookups(t)
+	place := (&maker{world: newWorld(t, 1, 1)}).place()
+	place.procs = manyProcesses{}
+	place.ask = func(context.Context) (Inventory, error) {
+		var inv Inventory
+		for i := range 8 {
+			d := Device{Index: fmt.Sprint(i), UUID: fmt.Sprintf("GPU-%d", i)}
+			for n := range 8 {
+				d.Processes = append(d.Processes, Process{PID: 100*i + n + 1, Compute: true})
+			}
+			inv.Devices = append(inv.Devices, d)
+		}
+		return inv, nil
+	}
+	report, err := place.Report(t.Context(), nil)
+	if err != nil || len(report.GPUs) != 8 {
+		t.Fatalf("%d GPUs, %v", len(report.GPUs), err)
+	}
+	for _, g := range report.GPUs {
+		for _, p := range g.Processes {
+			if want := fmt.Sprintf("user%d", 70000+p.PID%2); p.Owner != want {
+				t.Errorf("process %d is of %s, want %s", p.PID, p.Owner, want)
+			}
+		}
+	}
+	if n := asked(); n != 2 {
+		t.Errorf("the directory was asked %d times for two users", n)
+	}
+}
+
+// countLookups puts a getent first on PATH, and returns what counts its calls.
+func countLookups(t *testing.T) func() int {
+	t.Helper()
+	dir := t.TempDir()
+	calls := filepath.Join(dir, "calls")
+	script := "#!/bin/sh\necho >>" + calls + "\necho \"user$2:x:$2:1::/:/bin/sh\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "getent"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() int {
+		text, err := os.ReadFile(calls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(text)
+	}
+}

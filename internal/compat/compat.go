@@ -169,7 +169,11 @@ func limits(a Asked) []Finding {
 	}
 	for _, u := range a.Spec.Ulimits {
 		hard, known := a.Facts.HardLimits[u.Name]
-		if known && hard >= 0 && (u.Hard > hard || u.Hard < 0) {
+		switch beyond := known && hard >= 0 && (u.Hard > hard || u.Hard < 0); {
+		case beyond && a.Spec.Template != "": // which is for many places, and gets what there is
+			all = append(all, warning(keyway.Usage, "have the administrator of the place raise it in /etc/security/limits.conf",
+				"the engine at %s is your own and cannot raise %s above your limit of %d, which the workspace then has", a.Place, u.Name, hard)...)
+		case beyond:
 			all = append(all, advised(fatal(keyway.Usage, "", "the engine at %s is your own and cannot raise %s above your limit of %d", a.Place, u.Name, hard),
 				keyway.LowerUlimit, u.Name, strconv.FormatInt(hard, 10))...)
 		}

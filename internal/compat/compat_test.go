@@ -83,7 +83,12 @@ func TestPlantedFaults(t *testing.T) {
 		"shm too small":         {func(a *Asked) { a.Spec.ShmSize = 64 << 20 }, false, "64mb of shared memory are too few", "more-shm 16gb"},
 		"shm of the daemon":     {func(a *Asked) { a.Spec.Template = "" }, false, "64 MiB of shared memory", "more-shm"},
 		"shm beyond the memory": {func(a *Asked) { a.Spec.ShmSize = 128 << 30 }, false, "64gb of memory", "less-shm 32gb"},
+		"ulimit of a template": {func(a *Asked) {
+			a.Spec.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
+			a.Facts.Engine.Rootless, a.Facts.HardLimits = true, map[string]int64{"memlock": 65536}
+		}, false, "of 65536, which the workspace then has", "limits.conf"},
 		"ulimit": {func(a *Asked) {
+			a.Spec.Template, a.Spec.ShmSize = "", 16<<30
 			a.Spec.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
 			a.Facts.Engine.Rootless, a.Facts.HardLimits = true, map[string]int64{"memlock": 65536}
 		}, true, "cannot raise memlock", "lower-ulimit memlock 65536"},

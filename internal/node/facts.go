@@ -30,7 +30,7 @@ func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
 		f.Mounts = mountFacts(s.Mounts)
 	}
 	here := machine{root: "/"}
-	f.Memory, f.HardLimits = here.memory(), hardLimits()
+	f.Memory, f.HardLimits = here.memory(), engine.HardLimits()
 	if !s.GPUs.None() {
 		f.Driver = gpu.Driver(ctx)
 	}

@@ -3,7 +3,6 @@ package node
 import (
 	"bufio"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,22 +26,6 @@ func access(path string) (readable, writable bool) {
 		readable = unix.Access(path, unix.R_OK|unix.X_OK) == nil
 	}
 	return readable, unix.Access(path, unix.W_OK) == nil
-}
-
-// hardLimits are those of this process that templates ask for.
-func hardLimits() map[string]int64 {
-	limits := map[string]int64{}
-	for name, resource := range map[string]int{"nofile": unix.RLIMIT_NOFILE, "memlock": unix.RLIMIT_MEMLOCK, "stack": unix.RLIMIT_STACK,
-		"nproc": unix.RLIMIT_NPROC, "core": unix.RLIMIT_CORE} {
-		var r unix.Rlimit
-		if unix.Getrlimit(resource, &r) != nil {
-			continue
-		}
-		if limits[name] = int64(min(r.Max, math.MaxInt64)); r.Max > math.MaxInt64 {
-			limits[name] = -1
-		}
-	}
-	return limits
 }
 
 func (m machine) read(path string) string {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"testing"
 
+	"keyway/internal/engine"
 	"keyway/internal/keyway"
 )
 
@@ -35,7 +36,7 @@ func TestMachineFacts(t *testing.T) {
 	if want := []keyway.MountFacts{{Source: dir, Exists: true, Readable: true, Writable: true}, {Source: dir + "/none"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
-	if _, ok := hardLimits()["nofile"]; !ok {
+	if _, ok := engine.HardLimits()["nofile"]; !ok {
 		t.Error("the limit of files is not told")
 	}
 }

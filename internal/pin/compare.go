@@ -25,8 +25,9 @@ type Difference struct {
 var Fields = slices.Concat([]string{"lock", "template", "tag", "arch", "image", "torch", "cuda", "cudnn", "nccl", "pip", "packages", "file", "env", "mount", "shm", "user"},
 	keyway.OptionNames, []string{"kernel", "driver", "gpu", "guest"})
 
-// PlaceFields are those of Fields that no template decides about.
-var PlaceFields = []string{"kernel", "driver", "gpu"}
+// PlaceFields are those of Fields that a place decides about, whatever a template says.
+// An engine without root lowers ulimits.
+var PlaceFields = []string{"kernel", "driver", "gpu", keyway.OptionUlimits}
 
 // ChosenFields are those of Fields that no template can say: the user chooses them when
 // the workspace is made. A lock holds what was chosen, and chooses nothing itself: it

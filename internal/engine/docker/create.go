@@ -53,6 +53,9 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if s, err = e.settled(ctx, d, s); err != nil {
 		return keyway.Workspace{}, err
 	}
+	if d.Rootless && s.Template != "" && e.client.Local() { // whoever names a limit is refused
+		s = engine.Lowered(s, engine.HardLimits(), d.Title(), report)
+	}
 	gpus, err := e.lend(ctx, d, s, report)
 	if err != nil {
 		return keyway.Workspace{}, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"keyway/internal/keyway"
@@ -49,6 +50,51 @@ func TestToldByName(t *testing.T) {
 				t.Errorf("%s:%s, want %s", name, got, c.want)
 			}
 		}
+	}
+}
+
+// TestClaim: a workspace that has GPUs already is their holder for everybody as long as
+// its process lives, and takes none from others.
+func TestClaim(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	place := (&maker{world: w}).place()
+	first, err := place.Take(t.Context(), Request{Holder: Holder{Owner: "p1", Workspace: "first"}, GPUs: keyway.GPUs{IDs: []string{"0"}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Bind(w.spawn()); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	guest := w.spawn()
+	if err := place.Claim(t.Context(), Holder{Owner: "p2", Workspace: "adopted"}, keyway.GPUs{Count: 2}, guest); err != nil {
+		t.Fatal(err)
+	}
+	holders := func() (names []string) {
+		report, err := place.Report(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range report.GPUs {
+			names = append(names, "-")
+			if g.Holder != nil {
+				names[len(names)-1] = string(g.Holder.Workspace)
+			}
+		}
+		return names
+	}
+	if got := fmt.Sprint(holders()); got != "[first adopted -]" {
+		t.Errorf("held by %s", got)
+	}
+	if _, err := place.Take(t.Context(), Request{Holder: Holder{Owner: "p3"}, GPUs: keyway.GPUs{Count: 2}}, nil); !keyway.Is(err, keyway.NoGPU) || !strings.Contains(err.Error(), "adopted") {
+		t.Errorf("two of one that is free: %v", err)
+	}
+	w.end(guest)
+	if got := fmt.Sprint(holders()); got != "[first - -]" {
+		t.Errorf("after its end held by %s", got)
+	}
+	if err := place.Claim(t.Context(), Holder{Owner: "p2", Workspace: "late"}, keyway.GPUs{All: true}, guest); err == nil {
+		t.Error("a process that has ended claims GPUs")
 	}
 }
 

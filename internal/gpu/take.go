@@ -169,6 +169,39 @@ func (p *Place) grant(devices []Device, who Holder) (_ *Grant, err error) {
 	return g, nil
 }
 
+// Claim leases to a workspace the GPUs that it has without having asked for them here,
+// for as long as the process lives. What somebody else has a lease of stays theirs.
+func (p *Place) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) error {
+	inv, err := p.ask(ctx)
+	if err != nil {
+		return err
+	}
+	unlock, err := p.store.lock(ctx)
+	if err != nil {
+		return unusable(err)
+	}
+	defer unlock()
+	var devices []Device
+	for n, d := range inv.Devices {
+		if d.UUID == "" || !(Holding{Asked: has}).has(n, d) {
+			continue
+		}
+		other, err := p.holderOf(d.UUID)
+		if err != nil {
+			return unusable(err)
+		}
+		if other == nil {
+			devices = append(devices, d)
+		}
+	}
+	g, err := p.grant(devices, who)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	return g.Bind(pid)
+}
+
 // UUIDs are those of the devices.
 func (g *Grant) UUIDs() []string {
 	if g == nil {

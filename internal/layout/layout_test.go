@@ -175,8 +175,8 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",
 	"github.com/docker/go-units":              "cmd/keyway",
-	"github.com/Microsoft/go-winio":           "internal/agentd",                                                                                                                                // named pipes
-	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/beside internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside", // containers; the connection; images
+	"github.com/Microsoft/go-winio":           "internal/agentd",                                                                                                                                                                // named pipes
+	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/beside internal/engine/docker/contents internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside", // containers; the connection; images
 	"github.com/containerd/errdefs":           "internal/engine/docker/daemon",
 	"github.com/distribution/reference":       "internal/engine/docker/images",
 	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front test/demo", // to clients; to the Jupyter server

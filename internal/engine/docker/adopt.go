@@ -84,6 +84,7 @@ func (e *Engine) adopt(ctx context.Context, a keyway.Adoption, c container.Inspe
 	if err != nil {
 		return w, err
 	}
+	e.claimGPUs(ctx, s.Name)
 	return e.workspace(m, keyway.Running, "", info, m.rec.Created), nil
 }
 

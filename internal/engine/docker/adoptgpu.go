@@ -3,7 +3,10 @@ package docker
 import (
 	"context"
 
+	"github.com/moby/moby/client"
+
 	"keyway/internal/gpu"
+	"keyway/internal/keyway"
 	"keyway/internal/proctree"
 )
 
@@ -21,4 +24,22 @@ func (e *Engine) adoptedGPUs(ctx context.Context) (all []gpu.Holding) {
 		all = append(all, h)
 	}
 	return all
+}
+
+// claimGPUs tells every user of the machine that the GPUs of an adopted container are
+// held, as long as its guest lives. The container runs with them whether that can be told
+// or not.
+func (e *Engine) claimGPUs(ctx context.Context, name keyway.Name) {
+	rec, ok := e.isAdopted(name)
+	if !ok || !e.client.Local() {
+		return
+	}
+	m, st, err := e.findAdopted(ctx, rec)
+	if err != nil || m.spec.GPUs.None() || !proctree.IsFirst(st.Pid) {
+		return // or the daemon counts processes in another way than this machine
+	}
+	guest, err := e.client.ExecInspect(ctx, rec.Exec, client.ExecInspectOptions{})
+	if err == nil && guest.Running && guest.ContainerID == rec.Container && guest.PID > 0 {
+		_ = e.gpus.Claim(ctx, gpu.Holder{Owner: e.owner, Workspace: name, Engine: e.Name()}, m.spec.GPUs, guest.PID)
+	}
 }

@@ -3,9 +3,7 @@ package docker
 import (
 	"context"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -134,7 +132,7 @@ func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse
 	if err != nil {
 		return e.client.Explain(ctx, err)
 	}
-	of := contents.Container{Image: m.image, Env: c.Config.Env, Changes: changes(said.Changes), Mounted: mountedAt(c)}
+	of := contents.Container{Image: m.image, Env: c.Config.Env, Changes: contents.Changes(said.Changes), Mounted: contents.Mounted(c)}
 	var unreached error // why the guest cannot be asked
 	shown, err := e.contents.Of(of, func() (io.ReadWriteCloser, error) {
 		conn, _, err := e.in(m).Start(ctx, "files")
@@ -154,34 +152,4 @@ func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse
 	}
 	env.Software, env.Files, env.MoreFiles = shown.Software, shown.Files, shown.More
 	return ctx.Err()
-}
-
-// maxChanges bounds how many changes of a container are looked at.
-const maxChanges = 1 << 20
-
-func changes(said []container.FilesystemChange) []keyway.FileChange {
-	said = said[:min(len(said), maxChanges)]
-	all := make([]keyway.FileChange, len(said))
-	for i, c := range said {
-		all[i] = keyway.FileChange{Path: c.Path, Change: keyway.ChangeAdded}
-		switch c.Kind {
-		case container.ChangeModify:
-			all[i].Change = keyway.ChangeModified
-		case container.ChangeDelete:
-			all[i].Change = keyway.ChangeDeleted
-		}
-	}
-	return all
-}
-
-// mountedAt are the places at which something else than the image's files is.
-func mountedAt(c container.InspectResponse) []string {
-	var all []string
-	for _, m := range c.Mounts {
-		all = append(all, m.Destination)
-	}
-	if c.HostConfig != nil {
-		all = slices.AppendSeq(all, maps.Keys(c.HostConfig.Tmpfs))
-	}
-	return all
 }

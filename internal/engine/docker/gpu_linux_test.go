@@ -1,11 +1,15 @@
 package docker_test
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/enginetest"
@@ -83,7 +87,75 @@ func TestGPUs(t *testing.T) {
 		}
 	})
 	t.Run("Unlisted", func(t *testing.T) { testUnlistedGPUs(t, d.world(t, docker.GPUsFrom(blindPlace(t))), true) })
+	t.Run("Adopted", func(t *testing.T) { testAdoptedGPUs(t, d) })
 	t.Run("Wrong", func(t *testing.T) { testWrongGPUs(t, d) })
+}
+
+// testAdoptedGPUs adopts a container that somebody gave GPUs to: everybody sees the holder.
+func testAdoptedGPUs(t *testing.T, d daemon) {
+	place, _ := gpuPlace(t, 3)
+	mine, other := d.world(t, docker.GPUsFrom(place)), d.world(t, docker.GPUsFrom(place))
+	ctx := enginetest.Context(t)
+	made, err := d.client.ContainerCreate(ctx, client.ContainerCreateOptions{
+		Name: "gpu_train", Config: &container.Config{Image: d.image, Entrypoint: []string{"/tool", "hang"}},
+		HostConfig: &container.HostConfig{Resources: container.Resources{DeviceRequests: []container.DeviceRequest{
+			{DeviceIDs: []string{lab.LabGPU(2)}, Capabilities: [][]string{{"gpu"}}},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = d.client.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true})
+	})
+	if _, err := d.client.ContainerStart(ctx, made.ID, client.ContainerStartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	adopter := mine.Engine.(interface {
+		Adopt(context.Context, keyway.Adoption, func(keyway.Progress)) (keyway.Workspace, error)
+	})
+	w, err := adopter.Adopt(ctx, keyway.Adoption{Name: "adopted", Container: "gpu_train", Access: keyway.Access{AuthorizedKeys: []string{enginetest.AuthorizedKey(t)}}}, enginetest.Quiet)
+	if err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	if w.GPUs.String() != lab.LabGPU(2) {
+		t.Errorf("it has the GPUs %s", w.GPUs)
+	}
+	if listed, _ := mine.State(t, "adopted"); listed.GPUs.String() != lab.LabGPU(2) || listed.State != keyway.Running {
+		t.Errorf("List tells of GPUs %s, and it is %s", listed.GPUs, listed.State)
+	}
+	holder := func(what string, want keyway.Name) {
+		t.Helper()
+		report, err := place.Report(ctx, nil) // as anybody sees it, whom no engine tells
+		if err != nil || len(report.GPUs) != 3 {
+			t.Fatal(err, report)
+		}
+		var got keyway.Name
+		if h := report.GPUs[2].Holder; h != nil {
+			got = h.Workspace
+		}
+		if got != want {
+			t.Errorf("%s, the GPU is held by %q, want %q", what, got, want)
+		}
+	}
+	holder("adopted", "adopted")
+	spec := other.Spec(t, "other")
+	spec.GPUs.IDs = []string{lab.LabGPU(2)}
+	if _, err := other.Engine.Create(ctx, spec, enginetest.Quiet); !keyway.Is(err, keyway.NoGPU) || !strings.Contains(err.Error(), "adopted") {
+		t.Errorf("it is lent again: %v", err)
+	}
+	if err := mine.Engine.Stop(ctx, "adopted", 0); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	holder("stopped", "")
+	if err := mine.Engine.Start(ctx, "adopted"); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	holder("started again", "adopted")
+	if err := mine.Engine.Remove(ctx, "adopted"); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	holder("removed", "")
 }
 
 // testUnlistedGPUs asks a daemon for GPUs where nothing tells which there are. Descriptions

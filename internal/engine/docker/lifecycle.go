@@ -127,7 +127,11 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	}
 	switch {
 	case m.rec.Adopted:
-		return e.beside().Start(ctx, m.rec, m.container, st)
+		if err := e.beside().Start(ctx, m.rec, m.container, st); err != nil {
+			return err
+		}
+		e.claimGPUs(ctx, name)
+		return nil
 	case st.Paused:
 		_, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{})
 		if err != nil {

@@ -1,13 +1,13 @@
 package beside
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 )
 
 // visibleDevices is what NVIDIA's container runtime goes by.
@@ -18,7 +18,7 @@ const kindOfGPUs = "nvidia.com/gpu="
 
 // gpuName is by what a container may ask for a GPU: a UUID, an index, a part's, a device
 // file. Whoever made the container wrote it.
-var gpuName = regexp.MustCompile(`^((GPU|MIG)-[0-9A-Za-z/-]{1,120}|[0-9]{1,4}(:[0-9]{1,4})?|/dev/nvidia[0-9]{1,4})$`)
+var gpuName = lazyregexp.New(`^((GPU|MIG)-[0-9A-Za-z/-]{1,120}|[0-9]{1,4}(:[0-9]{1,4})?|/dev/nvidia[0-9]{1,4})$`)
 
 // GPUsOf are the GPUs that a container has which keyway has not made: by request, by the
 // variable that NVIDIA's runtime goes by, or as device files.

@@ -3,7 +3,6 @@ package contents
 import (
 	"maps"
 	"path"
-
 	"slices"
 	"strings"
 

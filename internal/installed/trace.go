@@ -16,8 +16,8 @@ const (
 // Tracked is a file system whose symbolic links can be followed by hand.
 type Tracked interface {
 	fs.StatFS
-	// ReadLink returns where a symbolic link leads. Of anything else it is an error.
-	ReadLink(name string) (string, error)
+	// LinkTarget returns where a symbolic link leads. Of anything else it is an error.
+	LinkTarget(name string) (string, error)
 }
 
 // Trace is a file system that notes which files of another one were looked for, those
@@ -86,7 +86,7 @@ func (t *Trace) follow(name string, l Looked, links map[string]string) bool {
 		here := done + "/" + next
 		target, known := links[here]
 		if !known {
-			target, _ = t.root.ReadLink(here[1:])
+			target, _ = t.root.LinkTarget(here[1:])
 			links[here] = target
 		}
 		l.above[here] = true

@@ -1,6 +1,7 @@
 package installed
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -8,6 +9,12 @@ import (
 	"testing"
 	"testing/fstest"
 )
+
+// links is a file system of the standard library's.
+type links struct{ fs.ReadLinkFS }
+
+func (l links) Stat(name string) (fs.FileInfo, error)  { return fs.Stat(l.ReadLinkFS, name) }
+func (l links) LinkTarget(name string) (string, error) { return l.ReadLink(name) }
 
 // onDisk is a directory with these files; a text that begins with an arrow is a symbolic
 // link to the rest of it.
@@ -26,7 +33,7 @@ func onDisk(t *testing.T, files map[string]string) Tracked {
 			t.Fatal(err)
 		}
 	}
-	return os.DirFS(dir).(Tracked)
+	return links{os.DirFS(dir).(fs.ReadLinkFS)}
 }
 
 // TestWhatIsApart changes an image's copy in one way each: what was read of it is either
@@ -104,8 +111,8 @@ func TestWhatIsNotRemembered(t *testing.T) {
 // TestAbsoluteLinks are followed from the root of the file system that has them, also
 // where they lead above it.
 func TestAbsoluteLinks(t *testing.T) {
-	links := fstest.MapFS{"etc/python": {Data: []byte("/opt/../../data/link/../python"), Mode: os.ModeSymlink | 0o777}, "data/link": {Data: []byte("/srv/x/"), Mode: os.ModeSymlink | 0o777}}
-	trace := Follow(links)
+	with := fstest.MapFS{"etc/python": {Data: []byte("/opt/../../data/link/../python"), Mode: os.ModeSymlink | 0o777}, "data/link": {Data: []byte("/srv/x/"), Mode: os.ModeSymlink | 0o777}}
+	trace := Follow(links{with})
 	trace.note("etc/python/site-packages")
 	looked, err := trace.Looked()
 	if err != nil || !looked.at["/srv/python/site-packages"] || !looked.above["/etc/python"] || !looked.above["/data/link"] {

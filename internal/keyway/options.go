@@ -1,6 +1,7 @@
 package keyway
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"path"
@@ -57,18 +58,20 @@ func (s Spec) options() map[string]string {
 	if s.NewPrivileges {
 		all[OptionPrivileges] = "new ones"
 	}
-	all[OptionUlimits] = sorted(s.Ulimits, Ulimit.String)
-	all[OptionDevices] = sorted(s.Devices, func(d Device) string {
-		access := []byte(d.Access)
-		slices.Sort(access)
-		return d.Source + ":" + d.Target + ":" + string(access)
-	})
-	all[OptionCapabilities] = sorted(s.CapAdd, func(c string) string {
+	var ulimits, devices, capabilities []string
+	for _, u := range s.Ulimits {
+		ulimits = append(ulimits, u.String())
+	}
+	for _, d := range s.Devices {
+		devices = append(devices, d.Source+":"+d.Target+":"+d.access())
+	}
+	for _, c := range s.CapAdd {
 		if plain, err := ParseCapability(c); err == nil {
-			return plain
+			c = plain
 		}
-		return c
-	})
+		capabilities = append(capabilities, c)
+	}
+	all[OptionUlimits], all[OptionDevices], all[OptionCapabilities] = unordered(ulimits), unordered(devices), unordered(capabilities)
 	for name, value := range all {
 		if value == "" {
 			delete(all, name)
@@ -77,12 +80,19 @@ func (s Spec) options() map[string]string {
 	return all
 }
 
-// sorted are the texts of a list whose order says nothing.
-func sorted[T any](list []T, text func(T) string) string {
-	var texts []string
-	for _, each := range list {
-		texts = append(texts, text(each))
-	}
+// unordered is a list whose order says nothing.
+func unordered(texts []string) string {
 	slices.Sort(texts)
 	return strings.Join(slices.Compact(texts), ", ")
+}
+
+// access is what may be done with d, in one order.
+func (d Device) access() string {
+	all := ""
+	for _, c := range "rwm" {
+		if strings.ContainsRune(d.Access, c) {
+			all += string(c)
+		}
+	}
+	return cmp.Or(all, d.Access)
 }

@@ -183,8 +183,8 @@ func (c *Client) stat(kind byte, op, name string) (fs.FileInfo, error) {
 	return info, r.Err()
 }
 
-// ReadLink returns where a symbolic link leads.
-func (c *Client) ReadLink(name string) (string, error) {
+// LinkTarget returns where a symbolic link leads.
+func (c *Client) LinkTarget(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
 	}

@@ -16,6 +16,7 @@ import (
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/images"
+	"keyway/internal/engine/docker/inside"
 	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
@@ -439,6 +440,9 @@ func (e *Engine) runs(ctx context.Context, id string, command bool) error {
 
 func (e *Engine) guestFailed(ctx context.Context, m made, err error) error {
 	words := e.client.LastWords(ctx, m.id)
+	if err := inside.TooFewProcesses(m.spec, words); err != nil {
+		return err
+	}
 	if words == "" {
 		words = "(it said nothing)"
 	}

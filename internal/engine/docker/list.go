@@ -135,9 +135,17 @@ func (e *Engine) howEnded(ctx context.Context, m made) string {
 	return exitReason(c.Container.State, len(m.spec.Command) > 0)
 }
 
+// answerByExec is how long a guest may take to greet that is reached by programs which
+// its daemon starts: on a busy machine, each of them takes seconds.
+const answerByExec = 5 * engine.Answer
+
 // look sees whether a running container's guest answers.
 func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway.GuestInfo) {
-	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
+	patience := engine.Answer
+	if m.mode == modeExec {
+		patience = answerByExec
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var info keyway.GuestInfo
 	var err error
@@ -153,7 +161,7 @@ func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway
 	case errors.Is(err, fs.ErrNotExist):
 		return keyway.Broken, "runs, but its guest does not serve (yet)", info
 	case errors.Is(err, context.DeadlineExceeded):
-		return keyway.Broken, fmt.Sprintf("runs, but its guest does not answer within %v", engine.Answer), info
+		return keyway.Broken, fmt.Sprintf("runs, but its guest does not answer within %v", patience), info
 	}
 	return keyway.Broken, "runs, but its guest does not answer: " + err.Error(), info
 }

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"regexp"
@@ -73,7 +74,7 @@ func gpuRefused(d daemon.Identity, s keyway.Spec, said, low string) error {
 }
 
 func userUnknown(_ daemon.Identity, s keyway.Spec, said, _ string) error {
-	return inside.UserUnknown(s, said)
+	return cmp.Or(inside.UserUnknown(s, said), inside.TooFewProcesses(s, said))
 }
 
 // badSharing knows what a daemon says of a network that it has not, and of namespaces that

@@ -178,6 +178,26 @@ func (c Container) Await(ctx context.Context, alive func(context.Context) error)
 	}
 }
 
+// maxGuestThreads is more than a guest ever has, in threads.
+const maxGuestThreads = 1024
+
+// TooFewProcesses is the refusal of a limit of processes and threads that the guest does
+// not fit into, if that is what a daemon or the guest has said; else nil. A program of Go
+// that gets no thread says so, and then shows all that it did, which may be all that is
+// left of its words.
+func TooFewProcesses(s keyway.Spec, said string) error {
+	if s.PidsLimit <= 0 || s.PidsLimit > maxGuestThreads {
+		return nil
+	}
+	for _, sign := range []string{"failed to create new OS thread", "newosproc", "esource temporarily unavailable", "\ngoroutine "} {
+		if strings.Contains("\n"+said, sign) {
+			return keyway.Errorf(keyway.Usage, "the guest does not fit into a limit of %d processes and threads: it has some 20 of its own, and each job some more", s.PidsLimit).
+				Advise(keyway.ChangeOrLeaveOut, "pids-limit")
+		}
+	}
+	return nil
+}
+
 // UserUnknown is the refusal of a user whom the image does not have, if that is what a
 // daemon has said; else nil.
 func UserUnknown(s keyway.Spec, said string) error {

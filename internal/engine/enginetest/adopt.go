@@ -308,7 +308,7 @@ func adoptRefused(t *testing.T, s Subject, lab AdoptLab) {
 		{"twice", keyway.Adoption{Container: "web"}, keyway.NameTaken, "taken"},
 		{"a path", keyway.Adoption{Container: "../web"}, keyway.Usage, "../web"},
 		{"no name", keyway.Adoption{}, keyway.Usage, "1 to 255"},
-		{"an unknown user", keyway.Adoption{Container: "paused", User: "-x"}, keyway.NotRunning, "paused"},
+		{"no user", keyway.Adoption{Container: "paused", User: "-x"}, keyway.Usage, "-x"},
 	} {
 		c.a.Name = "refused"
 		_, err := s.tryAdopt(Context(t), t, c.a)

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -186,13 +188,23 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Plac
 	if err == nil {
 		err = vouch()
 	}
-	if err != nil {
+	switch {
+	case isGone(err):
+		s.log.info("left", "reason", err)
+		return
+	case err != nil:
 		s.log.warn("refused", "reason", err)
 		return
 	}
 	s.log.info("login", "key", login.Permissions.Extensions[extKey], "comment", login.Permissions.Extensions[extComment],
 		"client", string(login.ClientVersion()))
 	newConnection(ctx, s, login, out).serve(chans, reqs)
+}
+
+// isGone reports whether err is that a client has left of its own accord: a spare stream
+// that no ssh has taken, or a look at the version.
+func isGone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, stream.ErrReset)
 }
 
 // leave gives memory back when nobody is left: a workspace may idle for days,

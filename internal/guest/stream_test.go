@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ import (
 
 	"keyway/internal/stream"
 	"keyway/internal/unixsock"
+	"keyway/test/await"
 )
 
 // cutPath is the path of a client to the guest. Its latest connection can be cut.
@@ -96,6 +98,37 @@ func TestASilentClientIsSpokenToInSSH(t *testing.T) {
 	first := make([]byte, len(serverVersion))
 	if _, err := io.ReadFull(conn, first); err != nil || string(first) != serverVersion {
 		t.Errorf("%q, %v", first, err)
+	}
+}
+
+// Who leaves before a login was refused nothing: a spare stream that no ssh has taken, or
+// a look at the version. Operators are not warned.
+func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	left := func(n int) {
+		t.Helper()
+		await.That(t, "the log has the end", func() bool { return strings.Count(p.news.String(), "level=INFO msg=left") == n })
+	}
+	const version = "SSH-2.0-Test_1.0\r\n"
+	answer := make([]byte, len(serverVersion))
+	spare, err := stream.Dial(t.Context(), stream.Config{Dial: (&cutPath{socket: p.home.Socket()}).dial, HostKey: p.key.Public().(ed25519.PublicKey)})
+	must(t, err)
+	_, err = io.WriteString(spare, version)
+	must(t, err)
+	_, err = io.ReadFull(spare, answer)
+	must(t, err)
+	must(t, spare.CloseWithError(errors.New("nobody has taken it")))
+	left(1)
+	plain, err := unixsock.Dial(p.home.Socket())
+	must(t, err)
+	_, err = io.WriteString(plain, version)
+	must(t, err)
+	_, err = io.ReadFull(plain, answer)
+	must(t, err)
+	must(t, plain.Close())
+	left(2)
+	if log := p.news.String(); strings.Contains(log, "level=WARN") {
+		t.Error(log)
 	}
 }
 

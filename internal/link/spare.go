@@ -66,13 +66,31 @@ func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spar
 	if s.conn == nil {
 		return nil
 	}
-	guest, err := stream.Dial(ctx, l.streamOver(s.Dial, c.hostKey))
+	cfg := l.streamOver(s.Dial, c.hostKey)
+	cfg.Logger = spareLog{s, cfg.Logger}
+	guest, err := stream.Dial(ctx, cfg)
 	if err != nil {
 		return nil
 	}
 	s.guest.Store(guest)
 	_, _ = guest.Write([]byte(version)) // of a stream that has ended already it is dropped with it
 	return s
+}
+
+// spareLog has nobody warned of the end of a spare that nobody has taken: it takes
+// nothing with it, and spares end all day.
+type spareLog struct {
+	of *spare
+	stream.Logger
+}
+
+// Warn implements stream.Logger.
+func (l spareLog) Warn(msg string, pairs ...any) {
+	if l.of.user.Load() == nil {
+		l.Debug(msg, pairs...)
+		return
+	}
+	l.Logger.Warn(msg, pairs...)
 }
 
 // Dial makes the one path of a spare that nobody has taken, and any path of another.

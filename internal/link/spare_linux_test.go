@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"io"
+	"log/slog"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -174,4 +176,20 @@ func TestASpareInUseMoves(t *testing.T) {
 		t.Error(err)
 	}
 	echo(t, conn, "and on")
+}
+
+// The end of a spare is news for whoever has taken it alone.
+func TestNobodyIsWarnedOfASparesEnd(t *testing.T) {
+	var said strings.Builder
+	s := &spare{}
+	log := spareLog{s, slog.New(slog.NewTextHandler(&said, nil))}
+	log.Warn("stream ended", "reason", errSpareLost)
+	if said.Len() > 0 {
+		t.Errorf("of one that nobody has taken: %s", &said)
+	}
+	s.user.Store(&proxied{})
+	log.Warn("stream ended", "reason", errSpareLost)
+	if !strings.Contains(said.String(), "level=WARN") {
+		t.Errorf("of one in use: %q", &said)
+	}
 }

@@ -362,8 +362,8 @@ func (c *proxied) upload(guest *stream.Conn, ended func()) {
 // copyUp copies until the ssh has ended, of which it reports whether that is so.
 // What was read and not written is kept in unsent.
 func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
-	var in inlet
-	defer in.shrink()
+	in := pipe.Inlet{Buffers: &uploadBuffers}
+	defer in.Shrink()
 	c.keeping = !guest.Status().Opened
 	rest := c.moving.unsent
 	for {
@@ -373,7 +373,7 @@ func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 			c.moving.unsent = slices.Clone(rest[n:])
 			return false
 		}
-		if rest, err = in.read(c.ssh); err != nil {
+		if rest, err = in.Read(c.ssh); err != nil {
 			c.moving.unsent = nil
 			return !errors.Is(err, os.ErrDeadlineExceeded)
 		}
@@ -407,46 +407,8 @@ func (c *proxied) keep(b []byte, guest *stream.Conn) bool {
 	return !c.forgot
 }
 
-// inlet reads by large pieces where there is much, and holds little memory where
-// there is not: most connections are idle most of the time.
-type inlet struct {
-	small [1 << 10]byte
-	large *[uploadSize]byte
-}
-
-// uploadSize is what one read takes at most, in bytes: four SSH packets.
-const uploadSize = 128 << 10
-
-var uploadBuffers = sync.Pool{New: func() any { return new([uploadSize]byte) }}
-
-// read returns what has come, until the next read. There is no error beside
-// bytes.
-func (in *inlet) read(r io.Reader) ([]byte, error) {
-	buf := in.small[:]
-	if in.large != nil {
-		buf = in.large[:]
-	}
-	n, err := r.Read(buf)
-	switch {
-	case n == len(in.small) && in.large == nil:
-		in.large = uploadBuffers.Get().(*[uploadSize]byte)
-	case n < len(in.small) && in.large != nil:
-		b := append(in.small[:0], buf[:n]...)
-		in.shrink()
-		buf = b
-	}
-	if n > 0 {
-		err = nil
-	}
-	return buf[:n], err
-}
-
-func (in *inlet) shrink() {
-	if in.large != nil {
-		uploadBuffers.Put(in.large)
-		in.large = nil
-	}
-}
+// uploadBuffers are of what one read takes at most, in bytes: four SSH packets.
+var uploadBuffers = pipe.Buffers{Size: 128 << 10}
 
 // overPipe carries the connection to a guest that knows no streams; it ends with
 // the uplink.

@@ -87,13 +87,22 @@ func (s sshWords) options() []string { return []string{"-E", s.path} }
 // maxSSHWords bounds, in bytes, what is shown of them.
 const maxSSHWords = 64 << 10
 
+// sentAway is how ssh says that the mux has not taken it, before it connects by itself.
+// The agent's log has the reason.
+const sentAway = "muxclient: master hello exchange failed"
+
 func (s sshWords) show(to io.Writer) {
 	f, err := os.Open(s.path)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	_, _ = io.Copy(to, io.LimitReader(f, maxSSHWords))
+	text, _ := io.ReadAll(io.LimitReader(f, maxSSHWords))
+	for line := range strings.Lines(string(text)) {
+		if strings.TrimRight(line, "\r\n") != sentAway {
+			_, _ = io.WriteString(to, line)
+		}
+	}
 }
 
 func (s sshWords) remove() { os.Remove(s.path) }

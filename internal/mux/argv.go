@@ -10,7 +10,8 @@ import (
 // Options of ssh(1) that mean the same with a mux: without a value, and with one. All
 // others, and those of later versions, are for an ssh that connects by itself: a
 // client cannot say in the protocol that it wants no session (-N), it does not go to the
-// background (-f) with a mux, and other keys, addresses or jump hosts are not the mux's.
+// background (-f) with a mux, and other keys, addresses or jump hosts are not the mux's. Nor
+// has it a connection of its own to tell of (-v), which editors read.
 const (
 	plainFlags = "46AaCknqsTtvxy"
 	valueFlags = "DeELlORWo"
@@ -49,13 +50,17 @@ var sameOptions = map[string]string{
 	"numberofpasswordprompts": "",
 }
 
-// quietLevels are those at which ssh says nothing of a forward that works.
+// quietLevels are those at which ssh says nothing of a forward that works. At a level that
+// is neither among them nor usualLevel it tells of its connection.
 var quietLevels = []string{"QUIET", "FATAL", "ERROR"}
+
+const usualLevel = "INFO"
 
 // invocation is what an ssh was called for.
 type invocation struct {
 	control bool // ssh -O
 	quiet   bool // no messages but errors
+	loud    bool // it tells of its connection
 	user    string
 }
 
@@ -92,7 +97,7 @@ func (in *invocation) readFlags(letters string, next []string) (used int, err er
 	for i := 0; i < len(letters); i++ {
 		c := letters[i]
 		if strings.IndexByte(plainFlags, c) >= 0 {
-			in.quiet = in.quiet || c == 'q'
+			in.quiet, in.loud = in.quiet || c == 'q', in.loud || c == 'v'
 			continue
 		}
 		if strings.IndexByte(valueFlags, c) < 0 {
@@ -121,13 +126,15 @@ func (in *invocation) readValue(flag byte, value string) error {
 		if i := strings.IndexAny(value, " \t="); i >= 0 {
 			name, rest = value[:i], strings.Trim(value[i:], " \t=\"")
 		}
-		switch lower := strings.ToLower(name); {
+		lower, rest := strings.ToLower(name), yesOrNo(rest)
+		switch level := strings.ToUpper(rest); {
 		case lower == "loglevel":
-			in.quiet = slices.Contains(quietLevels, strings.ToUpper(rest))
-		case lower == "forwardagent" && !strings.EqualFold(rest, "yes") && !strings.EqualFold(rest, "no"):
+			in.quiet = slices.Contains(quietLevels, level)
+			in.loud = !in.quiet && level != usualLevel
+		case lower == "forwardagent" && rest != "yes" && rest != "no":
 			return fmt.Errorf("called with the agent %s", rest)
 		}
-		want, ok := sameOptions[strings.ToLower(name)]
+		want, ok := sameOptions[lower]
 		if !ok || want != "" && !strings.EqualFold(rest, want) {
 			return fmt.Errorf("called with -o %s", name)
 		}
@@ -135,10 +142,26 @@ func (in *invocation) readValue(flag byte, value string) error {
 	return nil
 }
 
-// readHost reads [USER@]HOST. URLs name ports, which are not the mux's.
+// yesOrNo is the value of an option, with yes and no in the one form of several that
+// ssh_config(5) uses.
+func yesOrNo(value string) string {
+	switch lower := strings.ToLower(value); lower {
+	case "yes", "true":
+		return "yes"
+	case "no", "false":
+		return "no"
+	}
+	return value
+}
+
+// readHost reads [USER@]HOST, the last of what ssh itself is told. URLs name ports,
+// which are not the mux's.
 func (in *invocation) readHost(host string) error {
-	if host == "" || strings.HasPrefix(host, "ssh://") {
+	switch {
+	case host == "" || strings.HasPrefix(host, "ssh://"):
 		return fmt.Errorf("called for no host by name")
+	case in.loud && !in.control:
+		return fmt.Errorf("called to tell of its connection")
 	}
 	if i := strings.LastIndexByte(host, '@'); i >= 0 {
 		in.user = host[:i]

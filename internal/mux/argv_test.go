@@ -14,7 +14,7 @@ func TestReadArgs(t *testing.T) {
 	}{
 		{args: "ssh|train"},
 		{args: "ssh|train|true"},
-		{args: "/usr/bin/ssh|-q|-tt|train|-v|ls|-N|-f"},
+		{args: "/usr/bin/ssh|-q|-tt|train|-x|ls|-N|-f|-v"},
 		{args: "ssh|train|-t|top"},
 		{args: "ssh|--|train|-N"},
 		{args: "ssh|me@train", user: "me"},
@@ -26,6 +26,15 @@ func TestReadArgs(t *testing.T) {
 		{args: "ssh|-oForwardX11 no|-oPermitLocalCommand no|-oClearAllForwardings yes|-oForwardAgent no|-oControlMaster no|-s|--|train|sftp"},
 		{args: "ssh|-o|SendEnv=GIT_PROTOCOL|train|git-upload-pack 'x'"},
 		{args: "ssh|-o|BatchMode=yes|-o|connecttimeout 5|train|true"},
+
+		{args: "ssh|-o|ClearAllForwardings=true|-o|ForwardAgent=True|-o|LogLevel=error|train"},
+		{args: "ssh|-o|LogLevel=INFO|-v|train", refused: true},
+		{args: "ssh|-vT|-D|1080|train", refused: true},
+		{args: "ssh|-v|-O|check|train", control: true},
+		{args: "ssh|-Tvv|train", refused: true},
+		{args: "ssh|-o|LogLevel=VERBOSE|train", refused: true},
+		{args: "ssh|-oLogLevel DEBUG3|train", refused: true},
+		{args: "ssh|-o|PermitLocalCommand=true|train", refused: true},
 
 		{args: "ssh|-N|train", refused: true},
 		{args: "ssh|-qN|train", refused: true},

@@ -240,7 +240,7 @@ func (c *control) stdio(q request) error {
 	gone := make(chan struct{})
 	go func() { // joined below
 		defer close(gone)
-		_, _ = io.Copy(io.Discard, c.conn)
+		awaitEnd(c.conn)
 		std.Close()
 		channel.Close()
 	}()

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/memory"
 	"keyway/internal/sshwire"
 )
 
@@ -23,6 +24,9 @@ const (
 	// refillAfter is how long nothing must have begun or ended before channels are
 	// opened again: the answers would be in the way of others'.
 	refillAfter = 150 * time.Millisecond
+	// restAfter is how long nothing must have begun or ended before memory is given back:
+	// that takes a few milliseconds, and what is wanted again comes back piece by piece.
+	restAfter = 10 * time.Second
 	// loginTime bounds the login, in which nobody is asked.
 	loginTime = 30 * time.Second
 )
@@ -50,6 +54,7 @@ type guest struct {
 	mu      sync.Mutex
 	ready   []opened // opened ahead
 	refill  *time.Timer
+	rest    *time.Timer
 	running map[*session]struct{}
 	idle    time.Time // since when nothing runs
 	leaving bool      // no new session
@@ -107,6 +112,7 @@ func (g *guest) close() {
 	g.leaving = true
 	if g.refill != nil {
 		g.refill.Stop()
+		g.rest.Stop()
 	}
 	forwards := slices.Collect(maps.Values(g.forwards))
 	g.mu.Unlock()
@@ -215,8 +221,10 @@ func (g *guest) touchLocked() {
 	case g.leaving:
 	case g.refill == nil:
 		g.refill = time.AfterFunc(refillAfter, g.fill)
+		g.rest = time.AfterFunc(restAfter, memory.Release)
 	default:
 		g.refill.Reset(refillAfter)
+		g.rest.Reset(restAfter)
 	}
 }
 

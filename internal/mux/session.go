@@ -4,6 +4,7 @@ package mux
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -122,7 +123,7 @@ func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 		inputs.Go(s.feed)
 	}
 	inputs.Go(func() { // a client says no more, and takes its session with it
-		_, _ = io.Copy(io.Discard, conn)
+		awaitEnd(conn)
 		s.channel.Close()
 		s.out.stop()
 		s.errs.stop()
@@ -144,12 +145,12 @@ func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 // print copies output to the client. When nobody reads it any more, the guest hears
 // of it, so that the program ends as it would in a pipeline.
 func (s *session) print(to *end, from io.Reader, standard bool) {
-	buf := buffers.Get()
-	defer buffers.Put(buf)
+	in := pipe.Inlet{Buffers: &buffers}
+	defer in.Shrink()
 	for broken := false; ; {
-		n, err := from.Read(*buf)
-		if n > 0 && !broken {
-			if _, werr := to.Write((*buf)[:n]); werr != nil {
+		b, err := in.Read(from)
+		if len(b) > 0 && !broken {
+			if _, werr := to.Write(b); werr != nil {
 				broken = true
 				if standard {
 					_, _ = s.channel.SendRequest("eow@openssh.com", false, nil)
@@ -164,15 +165,15 @@ func (s *session) print(to *end, from io.Reader, standard bool) {
 
 // feed copies the client's input.
 func (s *session) feed() {
-	buf := buffers.Get()
-	defer buffers.Put(buf)
+	in := pipe.Inlet{Buffers: &buffers}
+	defer in.Shrink()
 	var typed *escapes
 	if s.ask.tty && s.ask.escape != noEscape {
-		typed = &escapes{char: byte(s.ask.escape)}
+		typed = &escapes{char: byte(s.ask.escape), command: s.command}
 	}
 	for {
-		n, err := s.in.Read(*buf)
-		b, end := (*buf)[:n], false
+		b, err := in.Read(s.in)
+		end := false
 		if typed != nil {
 			b, end = typed.read(b)
 		}
@@ -188,6 +189,29 @@ func (s *session) feed() {
 		}
 		if err != nil {
 			_ = s.channel.CloseWrite()
+			return
+		}
+	}
+}
+
+// command does what an escape sequence wants that ends nothing.
+func (s *session) command(char, c byte) {
+	switch c {
+	case 'B':
+		_, _ = s.channel.SendRequest("break", false, ssh.Marshal(struct{ Milliseconds uint32 }{breakTime}))
+		s.guest.wire.flush()
+	case '?':
+		_, _ = fmt.Fprintf(s.errs, escapeHelp, char)
+	default:
+		_, _ = fmt.Fprintf(s.errs, "%c%s does nothing on a shared connection\r\n", char, caret(c))
+	}
+}
+
+// awaitEnd returns when the other end says no more, and holds little meanwhile.
+func awaitEnd(conn net.Conn) {
+	var b [64]byte
+	for {
+		if _, err := conn.Read(b[:]); err != nil {
 			return
 		}
 	}

@@ -3,6 +3,8 @@
 package mux
 
 import (
+	"strings"
+
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
@@ -76,10 +78,23 @@ func modesOf(fd int) []byte {
 // escapes reads what is typed for escape sequences (ssh(1), ESCAPE CHARACTERS): two
 // of the escape character are one, and with a dot it ends the session.
 type escapes struct {
-	char  byte
-	begun bool // within a line
-	half  bool // the escape character has come
+	char    byte
+	command func(char, c byte) // called for those that end nothing
+	begun   bool               // within a line
+	half    bool               // the escape character has come
 }
+
+// escapeCommands are those that ssh has, but for the two that read knows. Any other
+// character is typed text.
+const escapeCommands = "?B#&CRVv\x1a"
+
+const (
+	// escapeHelp is for a terminal in raw mode.
+	escapeHelp = "%[1]c?\r\nAt the start of a line:\r\n" +
+		" %[1]c.   end this session\r\n %[1]cB   send a break\r\n %[1]c%[1]c   type a %[1]c\r\n %[1]c?   show this\r\n"
+	// breakTime is how long a break takes, in milliseconds.
+	breakTime = 1000
+)
 
 // read returns what is to be sent of b, and whether the session is to end.
 func (e *escapes) read(b []byte) (out []byte, end bool) {
@@ -87,6 +102,10 @@ func (e *escapes) read(b []byte) (out []byte, end bool) {
 		switch {
 		case e.half && c == '.':
 			return out, true
+		case e.half && strings.IndexByte(escapeCommands, c) >= 0:
+			e.command(e.char, c)
+			e.half = false
+			continue
 		case e.half && c != e.char:
 			out = append(out, e.char, c)
 		case !e.half && !e.begun && c == e.char:
@@ -98,4 +117,12 @@ func (e *escapes) read(b []byte) (out []byte, end bool) {
 		e.half, e.begun = false, c != '\r' && c != '\n'
 	}
 	return out, false
+}
+
+// caret is c as people write it.
+func caret(c byte) string {
+	if c < ' ' {
+		return "^" + string(rune(c+'@'))
+	}
+	return string(rune(c))
 }

@@ -37,6 +37,7 @@ var sameWithMux = map[string][]string{
 	"forwardx11":              {"no"},
 	"localcommand":            nil,
 	"localforward":            nil,
+	"loglevel":                {"QUIET", "FATAL", "ERROR", "INFO"},
 	"remoteforward":           nil,
 	"sessiontype":             {"default"},
 	"setenv":                  nil,

@@ -26,6 +26,8 @@ func TestMuxObstacle(t *testing.T) {
 		"tunnel point-to-point":               "tunnel point-to-point",
 		"stdinnull yes":                       "stdinnull yes",
 		"forkafterauthentication yes":         "forkafterauthentication yes",
+		"loglevel VERBOSE":                    "loglevel VERBOSE",
+		"loglevel INFO":                       "",
 		"sendenv LANG":                        "",
 		"remotecommand echo\nrequesttty auto": "",
 	} {

@@ -147,9 +147,10 @@ nvidia: ## test GPUs under NVIDIA's own container runtime, which is built for th
 SOAK ?= 1h
 
 .PHONY: soak
-soak: ## kill bastion, node and ssh at random under everything for SOAK (1h)
+soak: ## kill bastion, node and ssh, then the mux, at random under everything, each for SOAK (1h)
 	test/lab/install test
 	$(GO) test ./test/faults -run '^TestKillAtRandom$$' -v -timeout 0 -args -duration $(SOAK)
+	KEYWAY_SOAK=$(SOAK) $(GO) test ./test/mux -run '^TestSoak$$' -v -count 1 -timeout 0
 
 .PHONY: bench
 bench: goversion ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (ONLY=connect: that section)

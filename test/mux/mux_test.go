@@ -7,16 +7,19 @@ package mux
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"keyway/internal/audit"
 	"keyway/test/lab"
 	"keyway/test/lab/run"
 )
@@ -142,13 +145,16 @@ func socksTo(address string, port int, host string) string {
 `, address, port, host)
 }
 
-// differential are commands, with SSH for ssh, that do the same with and without the
-// mux.
-var differential = []struct {
+// comparison is a command, with SSH for ssh, that does the same with and without the mux.
+type comparison struct {
 	name, command string
 	byItself      bool // the mux sends the ssh away
+	aside         bool // it never asks the mux
 	says          bool // what ssh itself would say of a forward, the mux does not
-}{
+}
+
+// differential are those of each thing that ssh does.
+var differential = []comparison{
 	{name: "exit status", command: "SSH train 'exit 3'"},
 	{name: "no such program", command: "SSH train nosuch"},
 	{name: "a signal", command: "SSH train 'kill -9 $$'"},
@@ -193,6 +199,9 @@ while x := a.recv(100): got += x
 print(got, p.wait())'`},
 	{name: "a client that is killed", command: `SSH train 'echo $$ >/tmp/pid; while sleep 0.1; do echo; done' >/dev/null &
 		until SSH train 'test -s /tmp/pid'; do sleep 0.1; done; kill -TERM $!; wait $!; echo $?
+		SSH train 'p=$(cat /tmp/pid); rm /tmp/pid; while kill -0 $p 2>/dev/null; do sleep 0.1; done; echo ended'`},
+	{name: "a client that is killed without a word", command: `SSH train 'echo $$ >/tmp/pid; while sleep 0.1; do echo; done' >/dev/null &
+		until SSH train 'test -s /tmp/pid'; do sleep 0.1; done; { kill -KILL $!; wait $!; } 2>/dev/null; echo $?
 		SSH train 'p=$(cat /tmp/pid); rm /tmp/pid; while kill -0 $p 2>/dev/null; do sleep 0.1; done; echo ended'`},
 
 	{name: "SetEnv", command: "SSH -o SetEnv=LC_TEST=set train 'echo $LC_TEST'"},
@@ -243,6 +252,7 @@ while done < 2: done += once()'`) + "wait"},
 	{name: "into the background", command: "SSH -f train 'echo background >/tmp/bg'; while ! test -s /tmp/bg; do SSH train 'cp /tmp/bg /tmp/bg2 2>/dev/null'; cat /tmp/bg2 2>/dev/null && break; scp -q -S /tmp/ssh train:/tmp/bg /tmp/bg; done 2>/dev/null; cat /tmp/bg; rm /tmp/bg", byItself: true},
 	{name: "a local command", command: "SSH -o PermitLocalCommand=yes -o LocalCommand='echo local' train 'echo remote'", byItself: true},
 	{name: "another user", command: "SSH nobody@train true", byItself: true},
+	{name: "what it tells of its connection", command: "SSH -v train 'echo out' 2>&1 | grep -c '^out\\|Authenticated to\\|Sending command: echo'", byItself: true},
 }
 
 func TestMuxDoesAsSSHDoes(t *testing.T) {
@@ -256,19 +266,19 @@ func TestMuxDoesAsSSHDoes(t *testing.T) {
 			"GPUHOST", w.GPU.Address, "GPU", w.GPU.Address+":22", "BASTIONHOST", w.Bastion.Address, "BASTION", w.Bastion.Address+":22").Replace(command)
 		return w.do("env", "MODE="+mode, "bash", "-c", command)
 	}
-	for _, c := range differential {
+	for _, c := range slices.Concat(differential, descriptors, recipes) {
 		t.Run(c.name, func(t *testing.T) {
 			alone := run(c.command, "-o ControlPath=none")
 			before := w.sessions(t)
 			with := run(c.command, "-o ControlMaster=no")
-			said := with.Stderr
+			said, served := with.Stderr, w.sessions(t) != before
 			if c.byItself {
 				said = strings.Replace(said, fallback, "", 1)
-				if said == with.Stderr && !strings.Contains(c.command, "2>/dev/null") {
+				if said == with.Stderr && !strings.Contains(c.command, "2>") {
 					t.Errorf("the mux has served it: %s", with)
 				}
-			} else if w.sessions(t) == before {
-				t.Errorf("the mux has not served it: %s", with)
+			} else if served == c.aside {
+				t.Errorf("the mux has served it: %t; %s", served, with)
 			}
 			if alone.Code != with.Code || alone.Stdout != with.Stdout || alone.Stderr != said && !c.says {
 				t.Errorf("alone: %s\nwith the mux: %s", alone, with)
@@ -282,6 +292,7 @@ func TestMuxDoesAsSSHDoes(t *testing.T) {
 	if r := w.do("ssh", "-O", "check", train); r.Code != 0 || !strings.Contains(r.Stderr, "Master running") {
 		t.Error(r)
 	}
+	w.holdsLittle(t)
 }
 
 // sessions is how many sessions the agent has allowed.
@@ -291,6 +302,23 @@ func (w *world) sessions(t *testing.T) int {
 	for line := range strings.Lines(w.log(t)) {
 		if strings.Contains(line, "  allowed  ") && strings.Contains(line, "for a session on train as") {
 			n++
+		}
+	}
+	return n
+}
+
+// refused is how many sessions the agent has refused because of the policy's second line,
+// as its log counts them.
+func (w *world) refused(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(w.must(t, "keyway", "log", "--json")) {
+		var e audit.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if e.Event == audit.Session && e.Verdict == audit.Denied && e.PID != 0 && strings.Contains(e.Rule+e.Reason, "line 2 of the policy") {
+			n += max(1, int(e.More))
 		}
 	}
 	return n
@@ -423,8 +451,8 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
-	if log := w.log(t); strings.Count(log, "line 2 of the policy says so") == 0 || w.sessions(t) != before {
-		t.Errorf("sessions were allowed, or the refusals are not in the log: %s", log)
+	if n := w.refused(t); n != 20 || w.sessions(t) != before {
+		t.Errorf("%d of 20 refusals are in the log, and %d sessions were allowed: %s", n, w.sessions(t)-before, w.log(t))
 	}
 
 	w.write(t, "/root/.config/keyway/policy.yaml", "rules: []\n")

@@ -144,6 +144,16 @@ nvidia: ## test GPUs under NVIDIA's own container runtime, which is built for th
 	$(GO) vet -tags nvidia ./internal/engine/docker
 	$(GO) test -tags nvidia ./internal/engine/docker -run '^TestNVIDIARuntime$$' -v -timeout 20m
 
+.PHONY: jupyterlab
+jupyterlab: ## test JupyterLab 4 in Chromium, with the package of Debian 13 (needs root, debootstrap and the internet)
+	test/lab/install test
+	$(GO) vet -tags jupyterlab ./cmd/keyway-jupyter
+	test -e $(DIST)/jupyterlab.whole || { rm -rf $(DIST)/jupyterlab && \
+		debootstrap --variant=minbase trixie $(DIST)/jupyterlab && \
+		chroot $(DIST)/jupyterlab sh -c 'mount -t proc proc /proc && apt-get install -y --no-install-recommends jupyterlab python3-ipykernel && umount /proc' && \
+		touch $(DIST)/jupyterlab.whole; }
+	KEYWAY_JUPYTERLAB=$(abspath $(DIST))/jupyterlab $(GO) test -tags jupyterlab ./cmd/keyway-jupyter -run '^TestJupyterLab$$' -v
+
 SOAK ?= 1h
 
 .PHONY: soak

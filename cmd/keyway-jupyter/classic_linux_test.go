@@ -60,6 +60,7 @@ type tab struct {
 	b    *browser
 	conn *websocket.Conn
 	n    int
+	look string // the expression of its cellState
 }
 
 func (b *browser) open(address string) *tab {
@@ -79,7 +80,7 @@ func (b *browser) open(address string) *tab {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { _ = conn.Close() })
-	return &tab{b: b, conn: conn}
+	return &tab{b: b, conn: conn, look: cellStateOf}
 }
 
 // eval evaluates an expression in the page; a page that is not ready has no value.
@@ -129,7 +130,7 @@ func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 	p.b.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		s = cellState{}
-		if p.eval(cellStateOf, &s); s.Ready && is(s) {
+		if p.eval(p.look, &s); s.Ready && is(s) {
 			return s
 		}
 		if time.Now().After(end) {
@@ -187,4 +188,6 @@ func TestClassicNotebook(t *testing.T) {
 	if got := sides["stock"].page.until("the page", func(cellState) bool { return true }); got.End || got.Lines == 60 {
 		t.Errorf("the Jupyter server alone loses nothing: %+v", got)
 	}
+	b.kill()
+	w.written(t, "front.ipynb", "END")
 }

@@ -22,7 +22,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
-	w := startWorldWith(t, []string{"XDG_STATE_HOME=" + disk})
+	w := (&world{environ: []string{"XDG_STATE_HOME=" + disk}}).start(t)
 	k := w.front.kernel(t)
 	a := w.front.open(t, k, "", wire.V1)
 	a.ended(a.run("from IPython.display import display\nprint('before')", ""))

@@ -103,6 +103,7 @@ func TestServices(t *testing.T) {
 		if results[mode] != all {
 			t.Errorf("back in the %s: %+v", mode, results[mode])
 		}
+		w.written(t, mode+".ipynb", "END")
 	}
 	if got := results["stock"]; got.Lines == 60 || got.Ended {
 		t.Errorf("the Jupyter server alone loses nothing: %+v", got)

@@ -24,20 +24,21 @@ type world struct {
 	pid          int
 	program      string
 	environ      []string
+	root         string // of the file system of the program; empty: ours
 	log          string // a file
 }
 
 // startWorld starts both, with arguments for serve.
 func startWorld(t *testing.T, args ...string) *world {
 	t.Helper()
-	return startWorldWith(t, nil, args...)
+	return (&world{}).start(t, args...)
 }
 
-// startWorldWith does so with more variables of the environment.
-func startWorldWith(t *testing.T, environ []string, args ...string) *world {
+// start does so, in another root or with more variables of the environment.
+func (w *world) start(t *testing.T, args ...string) *world {
 	t.Helper()
 	home := t.TempDir()
-	w := &world{dir: filepath.Join(home, "work"), program: filepath.Join(home, "keyway-jupyter"), log: filepath.Join(home, "log"), environ: environ}
+	w.dir, w.program, w.log = filepath.Join(home, "work"), filepath.Join(home, "keyway-jupyter"), filepath.Join(home, "log")
 	if out, err := exec.Command("go", "build", "-o", w.program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -69,6 +70,12 @@ func startWorldWith(t *testing.T, environ []string, args ...string) *world {
 	return w
 }
 
+func (w *world) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(w.program, args...)
+	cmd.Env, cmd.SysProcAttr = w.environ, &syscall.SysProcAttr{Chroot: w.root}
+	return cmd
+}
+
 // serve starts the program, and waits for it.
 func (w *world) serve(t *testing.T, args ...string) {
 	t.Helper()
@@ -77,8 +84,8 @@ func (w *world) serve(t *testing.T, args ...string) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(w.program, append([]string{"serve", "--dir", w.dir, "--away", "100ms", "--long", "500ms"}, args...)...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ, log, log
+	cmd := w.command(append([]string{"serve", "--dir", w.dir, "--away", "100ms", "--long", "500ms"}, args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -87,9 +94,7 @@ func (w *world) serve(t *testing.T, args ...string) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	where := exec.Command(w.program, "where", "--wait", "60")
-	where.Env = w.environ
-	out, err := where.CombinedOutput()
+	out, err := w.command("where", "--wait", "60").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -389,7 +394,7 @@ type book struct {
 func (b book) save(t *testing.T, cells ...map[string]any) {
 	t.Helper()
 	body := map[string]any{"type": "notebook", "format": "json", "content": map[string]any{
-		"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": cells}}
+		"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{"kernelspec": map[string]string{"name": "python3", "display_name": "Python 3"}}, "cells": cells}}
 	if code := b.w.front.call(t, "PUT", "/api/contents/"+b.path, body, nil); code/100 != 2 {
 		t.Fatalf("saving: %d", code)
 	}
@@ -453,6 +458,16 @@ func (w *world) valid(t *testing.T, pattern string) {
 	if out, err := exec.Command("/usr/bin/python3", append([]string{"-c", script}, files...)...).CombinedOutput(); err != nil {
 		t.Errorf("a file is not valid: %s", out)
 	}
+}
+
+// written waits until a notebook's file has a text, and has nbformat look at it.
+func (w *world) written(t *testing.T, name, text string) {
+	t.Helper()
+	await.That(t, text+" in "+name, func() bool {
+		data, err := os.ReadFile(filepath.Join(w.dir, name))
+		return err == nil && strings.Contains(string(data), `"`+text+`\n"`)
+	})
+	w.valid(t, name)
 }
 
 // theNotebook leaves a notebook in mid-cell, and looks at what another page reads, and at

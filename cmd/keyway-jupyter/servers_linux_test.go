@@ -68,14 +68,12 @@ func TestServerOfSomebodyElse(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	t.Setenv("JUPYTER_RUNTIME_DIR", filepath.Join(home, "runtime"))
 	await.That(t, "their server", func() bool { all := running(); return len(all) == 1 && all[0].answers(t.Context()) })
-	w := startWorldWith(t, []string{"JUPYTER_RUNTIME_DIR=" + filepath.Join(home, "runtime")})
+	w := (&world{environ: []string{"JUPYTER_RUNTIME_DIR=" + filepath.Join(home, "runtime")}}).start(t)
 	if n := w.said(t, "--ServerApp.iopub_msg_rate_limit=0"); n != 1 {
 		t.Errorf("that it has limits is said %d times", n)
 	}
 	var r record
-	where := exec.Command(w.program, "where")
-	where.Env = w.environ
-	if out, err := where.Output(); err != nil || json.Unmarshal(out, &r) != nil || r.Server != "found" {
+	if out, err := w.command("where").Output(); err != nil || json.Unmarshal(out, &r) != nil || r.Server != "found" {
 		t.Errorf("%v: %s", err, out)
 	}
 	if err := syscall.Kill(w.pid, syscall.SIGTERM); err != nil {

@@ -1,7 +1,8 @@
 // Package front is the HTTP server between the pages and editors of one user and their
 // Jupyter server. It passes on everything, except: a kernel's websocket, which package
 // kernel serves; a notebook that is read, into which it puts what the kernel has said;
-// and one that is saved, which tells what the client has had.
+// one that is saved, which tells what the client has had; and a page for notebooks, which
+// gets a script that goes on with the cells that run.
 package front
 
 import (
@@ -145,6 +146,8 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request) {
 		f.readNotebook(w, r, name)
 	case isNotebook && r.Method == http.MethodPut:
 		f.saveNotebook(w, r, name)
+	case path == labPath && r.Method == http.MethodGet:
+		serveLab(w)
 	case strings.HasPrefix(path, "keyway/"):
 		f.own(w, r, strings.TrimPrefix(path, "keyway/"))
 	default:
@@ -237,6 +240,9 @@ func (f *Front) modify(resp *http.Response) error {
 	}
 	if path == "custom/custom.js" && resp.Request.Method == http.MethodGet {
 		return addScript(resp)
+	}
+	if isPage(path, resp) {
+		return f.addExtension(resp)
 	}
 	return nil
 }

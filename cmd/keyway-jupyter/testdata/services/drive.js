@@ -30,9 +30,20 @@ for i in range(10): bar.update("bar %d" % i)
 print("END")
 42`;
 
-async function go() {
-  const body = JSON.stringify({ type: 'file', format: 'text', content: '' });
-  await ServerConnection.makeRequest(base + 'api/contents/' + mode + '.go', { method: 'PUT', body }, settings);
+const go = () => call('PUT', 'api/contents/' + mode + '.go', { type: 'file', format: 'text', content: '' });
+
+async function call(method, path, body) {
+  const answer = await ServerConnection.makeRequest(base + path, { method, body: JSON.stringify(body) }, settings);
+  if (!answer.ok) throw new Error(method + ' ' + path + ': ' + answer.status);
+  return answer.json();
+}
+
+// notebook saves one with the cell, and starts a kernel for it.
+async function notebook() {
+  const path = mode + '.ipynb', type = 'notebook';
+  await call('PUT', 'api/contents/' + path, { type, format: 'json', content: { nbformat: 4, nbformat_minor: 5, metadata: {}, cells: [
+    { cell_type: 'code', id: 'aaa', metadata: {}, source: code, outputs: [], execution_count: null }] } });
+  return (await call('POST', 'api/sessions', { path, name: path, type, kernel: { name: 'python3' } })).kernel;
 }
 
 function second(manager, id, request) {
@@ -69,9 +80,9 @@ function second(manager, id, request) {
 (async () => {
   const manager = new KernelManager({ serverSettings: settings });
   await manager.ready;
-  const first = await manager.startNew({ name: 'python3' }, { handleComms: true });
+  const first = manager.connectTo({ model: await notebook(), handleComms: true });
   await first.info;
-  const future = first.requestExecute({ code, store_history: true }, false, { cellId: 'vscode-notebook-cell:/x.ipynb#W0' });
+  const future = first.requestExecute({ code, store_history: true }, false, { cellId: 'aaa' });
   const request = future.msg.header.msg_id;
   let text = '';
   future.onIOPub = m => { if (m.header.msg_type === 'stream') text += m.content.text; };

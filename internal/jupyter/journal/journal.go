@@ -10,8 +10,11 @@
 package journal
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,23 +214,28 @@ func (j *Journal) trim() error {
 
 // rewrite replaces a file in one step.
 func rewrite(path string, records []record) (size int64, err error) {
-	var data []byte
-	for _, r := range sealed(records) {
-		data = r.append(data)
-	}
 	temporary := path + ".new"
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	buffered := bufio.NewWriterSize(file, 64<<10)
+	for _, r := range sealed(records) {
+		n, writeErr := r.write(buffered)
+		size, err = size+n, errors.Join(err, writeErr)
+	}
+	if err = errors.Join(err, buffered.Flush(), file.Close()); err != nil {
 		_ = os.Remove(temporary)
 		return 0, err
 	}
-	return int64(len(data)), os.Rename(temporary, path)
+	return size, os.Rename(temporary, path)
 }
 
 // uncommitted cuts off a file what is behind its last commit.
 func uncommitted(path string) error {
 	var at, size int64
 	_, err := readFile(path, func(r record) error {
-		size += int64(len(r.append(nil)))
+		size += int64(len(r.head(nil)) + len(r.data) + crc32.Size)
 		if r.kind == commit {
 			at = size
 		}
@@ -246,7 +254,11 @@ func readFile(path string, f func(record) error) (int64, error) {
 		return 0, err
 	}
 	defer file.Close()
-	size, err := readAll(file, f)
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size, err := readAll(io.NewSectionReader(file, 0, info.Size()), f)
 	if errors.Is(err, errTorn) {
 		return size, fmt.Errorf("%s: %w", path, err)
 	}

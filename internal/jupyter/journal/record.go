@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"keyway/internal/jupyter/wire"
 )
@@ -43,30 +44,50 @@ type record struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// maxAround is more than what there is of a record beside its data, and of the commit that
+// follows it, in bytes.
+const maxAround = 64
+
 func (r record) append(b []byte) []byte {
+	b = slices.Grow(b, len(r.data)+maxAround) // else a large one is copied once more
 	start := len(b)
-	b = append(b, byte(r.kind))
-	b = binary.AppendUvarint(b, uint64(len(r.data)))
-	b = append(b, r.data...)
+	b = append(r.head(b), r.data...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+}
+
+func (r record) head(b []byte) []byte {
+	return binary.AppendUvarint(append(b, byte(r.kind)), uint64(len(r.data)))
+}
+
+// write is append to a file, for which a large record is not copied.
+func (r record) write(w io.Writer) (size int64, err error) {
+	head := r.head(nil)
+	sum := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, r.data)
+	for _, part := range [][]byte{head, r.data, binary.LittleEndian.AppendUint32(nil, sum)} {
+		n, err := w.Write(part)
+		if size += int64(n); err != nil {
+			return size, err
+		}
+	}
+	return size, nil
 }
 
 // errTorn is the end of a file whose last record was not written whole.
 var errTorn = errors.New("a torn record")
 
-// readRecord returns io.EOF at the end of a whole record.
-func readRecord(r *bufio.Reader) (record, int64, error) {
+// readRecord returns io.EOF at the end of a whole record. At most so many bytes are left.
+func readRecord(r *bufio.Reader, left int64) (record, int64, error) {
 	k, err := r.ReadByte()
 	if err != nil {
 		return record{}, 0, io.EOF
 	}
 	n, err := binary.ReadUvarint(r)
-	if err != nil || n > wire.MaxMessage+1<<20 {
+	if err != nil || n > wire.MaxMessage+1<<20 || int64(n) > left {
 		return record{}, 0, errTorn
 	}
 	head := binary.AppendUvarint([]byte{k}, n)
-	data, err := readN(r, int(n)+4)
-	if err != nil {
+	data := make([]byte, n+4)
+	if _, err := io.ReadFull(r, data); err != nil {
 		return record{}, 0, errTorn
 	}
 	sum := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, data[:n])
@@ -76,27 +97,20 @@ func readRecord(r *bufio.Reader) (record, int64, error) {
 	return record{kind(k), data[:n:n]}, int64(len(head)) + int64(n) + 4, nil
 }
 
-// readN reads n bytes, and takes memory only for what is there.
-func readN(r io.Reader, n int) ([]byte, error) {
-	const step = 1 << 20
-	data := make([]byte, 0, min(n, step))
-	for len(data) < n {
-		at := len(data)
-		data = append(data, make([]byte, min(n-at, step))...)
-		if _, err := io.ReadFull(r, data[at:]); err != nil {
-			return nil, err
-		}
-	}
-	return data, nil
+// sized is what records are read from: so much memory as a record claims is taken only if
+// there is so much.
+type sized interface {
+	io.Reader
+	Size() int64
 }
 
 // readAll calls f with each record until f returns an error or the records end. It
 // returns the length of the whole records in bytes.
-func readAll(r io.Reader, f func(record) error) (int64, error) {
+func readAll(r sized, f func(record) error) (int64, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	var size int64
 	for {
-		rec, n, err := readRecord(buffered)
+		rec, n, err := readRecord(buffered, r.Size()-size)
 		if errors.Is(err, io.EOF) {
 			return size, nil
 		}

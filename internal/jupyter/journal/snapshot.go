@@ -82,7 +82,7 @@ func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 }
 
 // part is one of the files, or what comes after them.
-func (s *Snapshot) part(i int) io.Reader {
+func (s *Snapshot) part(i int) sized {
 	if i == len(s.files) {
 		return bytes.NewReader(s.owed)
 	}

@@ -64,6 +64,8 @@ type Message struct {
 
 	Head   Head // of Header
 	Origin Head // of Parent; zero if the message answers none
+
+	v1 []byte // the encoding as V1 from which it was read, if it is the same
 }
 
 // Size is the length of the message's parts in bytes.
@@ -147,6 +149,9 @@ func decodeV1(data []byte) (m Message, err error) {
 	if len(parts) > 5 {
 		m.Buffers = parts[5:]
 	}
+	if binary.LittleEndian.Uint64(data[8:]) == 8*(n+1) && at == uint64(len(data)) {
+		m.v1 = data
+	}
 	return m, nil
 }
 
@@ -201,7 +206,9 @@ func (d *Decoder) check(m *Message) error {
 		return fmt.Errorf("a message on the channel %.20q", m.Channel)
 	}
 	for _, part := range []*[]byte{&m.Header, &m.Parent, &m.Metadata, &m.Content} {
-		clean(part)
+		if clean(part) {
+			m.v1 = nil
+		}
 	}
 	if !isObject(m.Metadata) || !isObject(m.Content) {
 		return errNoObject
@@ -228,14 +235,15 @@ func (d *Decoder) check(m *Message) error {
 }
 
 // clean makes an absent part an object without members, and has it UTF-8: a text frame
-// with something else would end the websocket.
-func clean(part *[]byte) {
+// with something else would end the websocket. It reports whether it has changed the part.
+func clean(part *[]byte) (changed bool) {
 	if b := bytes.TrimSpace(*part); len(b) == 0 || bytes.Equal(b, []byte("null")) {
-		*part = []byte("{}")
+		*part, changed = []byte("{}"), true
 	}
 	if !utf8.Valid(*part) {
-		*part = bytes.ToValidUTF8(*part, []byte("\uFFFD"))
+		*part, changed = bytes.ToValidUTF8(*part, []byte("\uFFFD")), true
 	}
+	return changed
 }
 
 var errNoObject = errors.New("a message with a part that is no JSON object")
@@ -258,7 +266,8 @@ func (h *Head) read(data []byte) error {
 	return nil
 }
 
-// Encode writes the message as the content of a frame, which is binary or text.
+// Encode writes the message as the content of a frame, which is binary or text. It may
+// return what the message was read from, which must not be changed.
 func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
 	if p == V1 {
 		return m.encodeV1(), true
@@ -283,6 +292,9 @@ func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
 }
 
 func (m Message) encodeV1() []byte {
+	if m.v1 != nil {
+		return m.v1
+	}
 	parts := append([][]byte{[]byte(m.Channel), m.Header, m.Parent, m.Metadata, m.Content}, m.Buffers...)
 	at := 8 * (len(parts) + 2)
 	data := make([]byte, 0, at+len(m.Channel)+m.Size())

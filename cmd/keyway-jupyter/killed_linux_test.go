@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keyway/internal/jupyter/wire"
+	"keyway/test/await"
 )
 
 // untilFile is a cell that prints lines, and every 50 of them a display that is too large
@@ -89,16 +90,29 @@ func everyLine(t *testing.T, got string) (n int) {
 	return n
 }
 
-// bothKilled kills the program and its parent: what the Jupyter server sends to nobody
-// may be lost, and the output says where.
-func bothKilled(t *testing.T, w *world) {
-	k := w.stock.kernel(t) // and deletes it when the program has ended
-	a := w.front.open(t, k, "", wire.V1)
-	id := a.run(strings.Replace(untilFile, "NAME", "'both.go'", 1), "")
-	a.line(id, 5)
+// killBoth kills the program's parent, and waits for the end of both: until then, the
+// socket answers.
+func (w *world) killBoth(t *testing.T) {
+	t.Helper()
+	child := w.worker()
 	if err := syscall.Kill(w.pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	await.That(t, "the end of both processes", func() bool { return !lives(w.pid) && !lives(child) })
+}
+
+// bothKilled kills the program and its parent: what the Jupyter server sends to nobody
+// may be lost, and the output says where.
+func bothKilled(t *testing.T, w *world) {
+	var started struct{ ID string } // ends with the Jupyter server, which the program ends
+	if code := w.stock.call(t, "POST", "/api/kernels", map[string]string{"name": "python3"}, &started); code/100 != 2 {
+		t.Fatal(code)
+	}
+	k := started.ID
+	a := w.front.open(t, k, "", wire.V1)
+	id := a.run(strings.Replace(untilFile, "NAME", "'both.go'", 1), "")
+	a.line(id, 5)
+	w.killBoth(t)
 	<-a.done
 	w.serve(t)
 	b := w.front.open(t, k, a.session, wire.V1)

@@ -34,10 +34,7 @@ func (w *world) said(t *testing.T, what string) int {
 func TestServerOfAKilledProgram(t *testing.T) {
 	w := startWorld(t)
 	server := running()[0].PID
-	if err := syscall.Kill(w.pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	await.That(t, "the end of the program", func() bool { return !lives(w.pid) })
+	w.killBoth(t)
 	w.serve(t)
 	if n := w.said(t, "using the Jupyter server that runs here"); n != 1 || !lives(server) {
 		t.Fatalf("the Jupyter server does not go on: used %d times", n)

@@ -69,7 +69,7 @@ var pulls = []mutant{
 	},
 	{
 		claim: "a baked image starts nothing without a key that may enter",
-		file:  "internal/guest/sshd.go", old: `if len(parseAuthorizedKeys(keys, time.Now())) == 0 {`, new: `if len(keys) == 0 {`,
+		file:  "internal/guest/sshd.go", old: `if len(parseAuthorizedKeys(keys, time.Now())) == 0 {`, new: `if len(parseAuthorizedKeys(keys, time.Now())) == -1 {`,
 		pkg: "internal/guest", run: "^TestNobodyIsGiven$",
 	},
 	{

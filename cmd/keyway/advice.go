@@ -73,6 +73,7 @@ var sentences = map[keyway.Step]string{
 	keyway.LeaveVolumeOut:   "use the data where it is and leave -v %s:%s out; or use containers: --engine " + keyway.EngineWith(true),
 	keyway.UlimitForm:       "for example: --ulimit memlock=-1; see which there are: man 2 setrlimit",
 	keyway.UlimitOnce:       "give both of its values at once, the soft and the hard one: --ulimit %s=1024:4096",
+	keyway.TextOnly:         "write it in UTF-8, without a NUL; what is named so at the place needs another name: mv OLD NEW",
 	keyway.CapabilityForm:   "for example: --cap-add NET_RAW; see which there are: man 7 capabilities",
 	keyway.NameKeys:         "name those that shall enter: --key KEY",
 	keyway.LessShm:          "ask for less: --shm-size %s",

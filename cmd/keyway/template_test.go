@@ -83,9 +83,12 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 		}
 	}
 	for name, o := range map[string]upOptions{
-		"tmpfs":  {place: "local", template: templateOptions{tmpfs: []string{"scratch"}}},
-		"device": {place: "local", template: templateOptions{devices: []string{"fuse"}}},
-		"secret": {place: "local", template: templateOptions{secrets: []string{"name=/none/such"}}},
+		"tmpfs":                    {place: "local", template: templateOptions{tmpfs: []string{"scratch"}}},
+		"device":                   {place: "local", template: templateOptions{devices: []string{"fuse"}}},
+		"secret":                   {place: "local", template: templateOptions{secrets: []string{"name=/none/such"}}},
+		"volume that is not UTF-8": {place: "local", mounts: []string{"/v\xff:/x"}},
+		"value that is not UTF-8":  {place: "local", env: []string{"A=\xff"}},
+		"label of two lines":       {place: "local", template: templateOptions{labels: []string{"x\n=1"}}},
 	} {
 		if _, _, err := o.spec(from()); !keyway.Is(err, keyway.Usage) {
 			t.Errorf("%s: %v", name, err)

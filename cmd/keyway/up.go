@@ -318,7 +318,7 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 			return s, "", err
 		}
 	}
-	return s, place, nil
+	return s, place, keyway.CheckTexts(s)
 }
 
 func (o upOptions) addMounts(s *keyway.Spec) error {

@@ -327,3 +327,22 @@ func whenEnded(down func()) func(*http.ClientConn) {
 		}
 	}
 }
+
+// TestTextsAreNotChangedOnTheWay: what JSON would change is refused before anything is sent,
+// and by the other end, which another program may have asked.
+func TestTextsAreNotChangedOnTheWay(t *testing.T) {
+	var sent int
+	rt := roundTripper(func(*http.Request) (*http.Response, error) { sent++; return nil, errors.New("sent") })
+	c := NewClient(rt, "http://node")
+	if _, err := c.Facts(t.Context(), keyway.Spec{Files: keyway.Files{Workdir: "/w\xff"}}); !keyway.Is(err, keyway.Usage) || sent > 0 {
+		t.Errorf("%d requests: %v", sent, err)
+	}
+	var s keyway.Spec
+	if err := ReadJSON(strings.NewReader("{\"workdir\":\"/w\xff\"}"), 100, &s); err == nil {
+		t.Errorf("read as %q", s.Workdir)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -270,6 +270,9 @@ func (c *Client) Events(ctx context.Context, method, path string, body any, each
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var r io.Reader
 	if body != nil {
+		if err := keyway.CheckTexts(body); err != nil {
+			return nil, err
+		}
 		data, err := json.Marshal(body)
 		if err != nil {
 			return nil, err

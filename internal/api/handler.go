@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"keyway/internal/keyway"
 	"keyway/internal/pipe"
@@ -228,11 +231,16 @@ var buffers = pipe.Buffers{Size: copySize}
 func Relay(guest io.ReadWriteCloser, in io.ReadCloser, out io.Writer) { buffers.Carry(guest, in, out) }
 
 // ReadJSON decodes one JSON value of at most limit bytes into v. Unknown fields
-// are an error: they would be something asked for and not given.
+// are an error: they would be something asked for and not given. So are bytes that are
+// not UTF-8, of which a decoder makes other characters.
 func ReadJSON(r io.Reader, limit int64, v any) error {
-	d := json.NewDecoder(io.LimitReader(r, limit))
+	data, err := io.ReadAll(io.LimitReader(r, limit))
+	if err == nil && !utf8.Valid(data) {
+		err = errors.New("it is not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	if err = cmp.Or(err, d.Decode(v)); err != nil {
 		return keyway.Errorf(keyway.VersionMismatch, "the request cannot be read: %w", err)
 	}
 	return nil

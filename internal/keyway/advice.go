@@ -109,6 +109,7 @@ const (
 	LeaveVolumeOut    Step = "leave-volume-out"    // the source, the target
 	UlimitForm        Step = "ulimit-form"         //
 	UlimitOnce        Step = "ulimit-once"         // its name
+	TextOnly          Step = "text-only"           //
 	CapabilityForm    Step = "capability-form"     //
 	NameKeys          Step = "name-keys"           //
 	LessShm           Step = "less-shm"            // the size

@@ -200,7 +200,7 @@ func (o Origin) validate() error {
 		return Errorf(Usage, "too much in one workspace: at most %d labels and %d ports", maxLabels, maxPorts)
 	}
 	for name, value := range o.Labels {
-		if name == "" || len(name) > maxLabelText || len(value) > maxLabelText || strings.ContainsRune(name+value, 0) {
+		if name == "" || len(name) > maxLabelText || len(value) > maxLabelText {
 			return Errorf(Usage, "%.80q is not a label", name).Advise(Example, "label", "team=vision")
 		}
 		if strings.HasPrefix(name, ownLabels) {

@@ -120,6 +120,9 @@ func (s Spec) Validate() error {
 	if _, err := ParseName(string(s.Name)); err != nil {
 		return err
 	}
+	if err := CheckTexts(s); err != nil {
+		return err
+	}
 	if len(s.Command) > maxCommand {
 		return Errorf(Usage, "the command has over %d words", maxCommand).Hint("put it into a script, and name that")
 	}
@@ -237,7 +240,7 @@ func (p Process) validate() error {
 		return err
 	}
 	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
-		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(p.Env[k], 0) {
+		if k == "" || strings.ContainsRune(k, '=') {
 			return Errorf(Usage, "%q cannot be the name of an environment variable", k)
 		}
 	}

@@ -29,7 +29,7 @@ type PublicKey struct {
 func (k PublicKey) Line() string {
 	text := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
 	if k.Comment != "" {
-		text += " " + k.Comment
+		text += " " + strings.ToValidUTF8(k.Comment, "\uFFFD") // of any encoding, and only for people
 	}
 	return text
 }

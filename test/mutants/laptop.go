@@ -262,4 +262,9 @@ var laptop = []mutant{
 		file:  "internal/sshconfig/names.go", old: "lookups = append(lookups, strings.Split(l.hosts, \",\")...)", new: "_ = l",
 		pkg: "internal/sshconfig", run: "^TestNamesThatAreTaken$",
 	},
+	{
+		claim: "a text that JSON would change is refused before anything is sent",
+		file:  "internal/api/client.go", old: "keyway.CheckTexts(body); err != nil", new: "keyway.CheckTexts(nil); err != nil",
+		pkg: "internal/api", run: "^TestTextsAreNotChangedOnTheWay$",
+	},
 }

@@ -1,0 +1,18 @@
+package agent
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// What the README has people type to end the agent names its process.
+func TestTheReadmeEndsTheAgent(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), `pkill -x -u "$USER" `+processName+" ") {
+		t.Errorf("README.md does not end %s", processName)
+	}
+}

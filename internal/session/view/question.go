@@ -22,6 +22,7 @@ type question struct {
 
 	mu    sync.Mutex
 	open  chan struct{} // closed by the answer; nil: nothing is asked
+	kills bool          // the session is being killed
 	key   rune          // was typed, and nothing else since; noKey: none was
 	burst bool          // so much came that no person has typed it
 }
@@ -67,8 +68,8 @@ func (q *question) typed(key rune, only bool) {
 	q.key, q.burst = noKey, true
 }
 
-// killGrace is what a job that is killed gets to end by itself.
-const killGrace = 10 * time.Second
+// killMillis is what a job that is killed gets to end by itself, in milliseconds.
+const killMillis = 10_000
 
 // settle is called when nothing has followed what was typed. It acts on the answer, if
 // that is one, and reports whether the user leaves.
@@ -82,11 +83,16 @@ func (q *question) settle(conn *wire.Connection) (leave bool) {
 	said := "go on"
 	switch q.key {
 	case 's', 'S':
-		said = "stop"
+		said = "stop: SIGINT is sent; if it goes on: Ctrl-C, k"
 		_ = conn.Write(wire.Signal{Number: byte(unix.SIGINT)})
 	case 'k', 'K':
-		said = "kill"
-		_ = conn.Write(wire.End{GraceMillis: uint32(killGrace.Milliseconds())})
+		end := wire.End{}
+		if said = "kill now"; !q.kills {
+			said = "kill within 10s; at once: Ctrl-C, k"
+			end.GraceMillis = killMillis
+		}
+		q.kills = true
+		_ = conn.Write(end)
 	case 'l', 'L', 'd', 'D', ctrlC:
 		said, leave = "leave", true
 	}

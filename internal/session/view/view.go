@@ -47,6 +47,7 @@ const historyLines = 2000
 type outcome struct {
 	status   *session.End
 	detached bool
+	killed   bool      // detached from what is being killed
 	signal   os.Signal // this process was told to go
 	err      error
 }
@@ -275,6 +276,7 @@ func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <
 	conn.Close()
 	<-keyboard.ended()
 	close(asking.done)
+	out.killed = asking.kills // nobody types any more
 	select {
 	case <-shown:
 	case <-time.After(200 * time.Millisecond):
@@ -297,6 +299,9 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 			return 0, c.Incomplete(v.Name, t.Skipped)
 		}
 		return out.status.Code, nil
+	case out.detached && out.killed:
+		t.news("[detached; %s is being killed]", c.Show(v.Name))
+		return 0, nil
 	case out.detached:
 		t.news("[detached; %s]", c.goesOn(v.Name))
 		return 0, nil

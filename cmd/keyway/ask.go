@@ -53,7 +53,8 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 // standard streams lead, and returns the byte that is typed; 0 if more than one is, as of
 // a pasted text, or if nobody can be asked: there is no such terminal, this process is in
 // its background, where to read would stop it, or standard error is kept from it, as
-// scripts do. SIGTERM and SIGHUP end the waiting.
+// scripts do. An Enter after the key belongs to the answer. SIGTERM and SIGHUP end the
+// waiting.
 func askKey(question string) byte {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return 0
@@ -78,15 +79,40 @@ func askKey(question string) byte {
 	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
 	typeahead.Discard(tty, false) // was not typed as an answer
 	fmt.Fprintf(tty, "\r\n%s ", plain.Line(question))
-	var typed [16]byte
-	n, _ := tty.Read(typed[:])
-	fmt.Fprint(tty, "\r\n")
-	if n > 1 || n == 1 && typeahead.Follows(tty, typeahead.Pause) {
-		typeahead.Discard(tty, true)
-		return 0
+	typed := make([]byte, 16)
+	n, _ := tty.Read(typed)
+	for n > 0 && n < len(typed) && typeahead.Follows(tty, typeahead.Pause) {
+		more, err := tty.Read(typed[n:])
+		if n += more; err != nil || more == 0 {
+			break
+		}
 	}
-	return typed[0]
+	answer := keyOf(typed[:n])
+	if n > 0 && answer == 0 {
+		typeahead.Discard(tty, true)
+	}
+	fmt.Fprint(tty, shownKey(answer), "\r\n")
+	return answer
 }
+
+// keyOf returns the key that was typed, with Enter or without; 0 if it is more than that.
+func keyOf(typed []byte) byte {
+	switch {
+	case len(typed) == 1, len(typed) == 2 && (typed[1] == '\r' || typed[1] == '\n') && isShown(typed[0]):
+		return typed[0]
+	}
+	return 0
+}
+
+// shownKey echoes an answer, if it is a character.
+func shownKey(key byte) string {
+	if isShown(key) {
+		return string(key)
+	}
+	return ""
+}
+
+func isShown(key byte) bool { return key > ' ' && key <= '~' }
 
 // onTerminal runs one of OpenSSH's programs with the user's own streams: it asks
 // for passphrases itself, in the way the user knows. It is interrupted, never

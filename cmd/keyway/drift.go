@@ -224,8 +224,7 @@ func (d drift) mend() string {
 	for _, w := range d.Compared {
 		if slices.ContainsFunc(d.Differences, func(f pin.Difference) bool { return f.Where == w }) {
 			place, name, _ := strings.Cut(w, "/")
-			lines = append(lines, plain.Sprintf("else make %s anew: keyway rm %s && keyway up %s%s --name %s --pinned",
-				w, plain.Shell(w), template, onOption(place), plain.Shell(name)))
+			lines = append(lines, plain.Sprintf("else make %s anew: %s --pinned", w, anew(keyway.Place(place), keyway.Name(name), d.Template)))
 		}
 	}
 	return strings.Join(lines[:min(len(lines), maxAdvice)], "\n")

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
+	"keyway/internal/sleep"
 )
 
 // interrupted is what runChild returns on Ctrl-C.
@@ -18,6 +20,15 @@ const interrupted = exitStatus(130)
 // brokenPipe is what it returns when nobody reads the output of a job, or when the job
 // itself was ended by SIGPIPE.
 const brokenPipe = exitStatus(141)
+
+// handOn is how long a signal that has ended a program of ours may take to reach ctx.
+const handOn = 100 * time.Millisecond
+
+// wasInterrupted reports whether ctx has ended, or ends by the signal that has just ended
+// a program of ours: Ctrl-C reaches both at once.
+func wasInterrupted(ctx context.Context) bool {
+	return sleep.For(ctx, handOn) != nil
+}
 
 // afterInterrupt asks the user what to do with a job after Ctrl-C, if the job has no terminal
 // at which it could ask. The ssh that showed its output has ended by then.

@@ -140,9 +140,29 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// server finds the server of a target, or starts it.
+// server finds the server of a target, or starts it. After Ctrl-C the error names the
+// session that goes on.
 func (o opening) server(ctx context.Context, target string, args []string) (s open.Server, forgets string, err error) {
-	w := insideOf{o.app.Laptop, o.entry}
+	w := insideOf{o.app.Laptop, o.entry, new(keyway.Name)}
+	if s, forgets, err = o.serverIn(ctx, w, target, args); err != nil && wasInterrupted(ctx) {
+		err = leftStarting(o.entry.Name, target, *w.started)
+	}
+	return s, forgets, err
+}
+
+// leftStarting is the error of a server that nobody waits for any more; session is what
+// was started, if anything was for certain.
+func leftStarting(workspace keyway.Name, target string, session keyway.Name) error {
+	if session == "" {
+		return keyway.Errorf(keyway.Interrupted, "interrupted before %s was there", plain.Line(target)).
+			Hint("see what runs: keyway ls %s", workspace)
+	}
+	return keyway.Errorf(keyway.Interrupted, "interrupted; %s runs as %s/%s", plain.Line(target), workspace, session).
+		Hint("open it: keyway open %[1]s %[2]s\nend it: keyway kill %[1]s/%[3]s", workspace, plain.Shell(target), session)
+}
+
+// serverIn is server, with what is asked of the workspace.
+func (o opening) serverIn(ctx context.Context, w insideOf, target string, args []string) (s open.Server, forgets string, err error) {
 	if target == "jupyter" {
 		if s, err = o.jupyter(ctx, w, args); err == nil || !errors.Is(err, errNoKeeper) {
 			return s, "", err
@@ -154,7 +174,7 @@ func (o opening) server(ctx context.Context, target string, args []string) (s op
 			o.app.ui.Progress(keyway.Progress{Message: "starting " + t.Name + " in " + string(o.entry.Name)})
 		})
 		if keyway.Is(err, keyway.NotRunning) {
-			if runs, _ := w.Runs(ctx, t.Session); !runs {
+			if runs, asked := w.Runs(ctx, t.Session); asked == nil && !runs {
 				err = keyway.AsError(err).Hint("see what it said: keyway logs %s/%s", o.entry.Name, t.Session)
 			}
 		}
@@ -321,7 +341,8 @@ func (s *shown) begun() {
 // insideOf implements open.Inside for a workspace.
 type insideOf struct {
 	*laptop.Laptop
-	entry sshconfig.Entry
+	entry   sshconfig.Entry
+	started *keyway.Name // the last session that was started
 }
 
 // maxAnswered bounds what is read of a program in a workspace, in bytes.
@@ -339,7 +360,11 @@ func (w insideOf) Output(ctx context.Context, argv ...string) ([]byte, error) {
 
 // Start implements open.Inside.
 func (w insideOf) Start(ctx context.Context, session keyway.Name, argv ...string) error {
-	return w.StartJob(ctx, w.entry, session, argv...)
+	err := w.StartJob(ctx, w.entry, session, argv...)
+	if err == nil {
+		*w.started = session
+	}
+	return err
 }
 
 // Runs implements open.Inside.

@@ -94,12 +94,14 @@ func (o opening) keeper(ctx context.Context, w insideOf, program string, args []
 			}
 			return session, at, nil
 		}
-		if runs, alive := w.Runs(ctx, session); alive != nil || !runs {
-			return session, at, keyway.Errorf(keyway.NotRunning, "Jupyter has ended before it listened").
-				Hint("see what it said: keyway logs %s/%s", o.entry.Name, session)
-		}
 		if ctx.Err() != nil {
 			return session, at, ctx.Err()
+		}
+		if runs, err := w.Runs(ctx, session); err != nil {
+			return session, at, err
+		} else if !runs {
+			return session, at, keyway.Errorf(keyway.NotRunning, "Jupyter has ended before it listened").
+				Hint("see what it said: keyway logs %s/%s", o.entry.Name, session)
 		}
 	}
 }

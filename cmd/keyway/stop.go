@@ -120,7 +120,7 @@ func confirmEnd(jobs []string, question string, yes bool) error {
 
 // askEnd asks a question. Only y means yes.
 func askEnd(question string) error {
-	answer := askKey(question + " [y/N]")
+	answer := askKey(question + " [y/N] (one key)")
 	if answer == 'y' || answer == 'Y' {
 		return nil
 	}

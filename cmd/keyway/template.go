@@ -158,10 +158,29 @@ func (a asked) setUp(ctx context.Context, place keyway.Place, name keyway.Name, 
 	err := inside{out: news}.run(ctx, string(name), "run", "-T", "--as", setupJob, "--", "sh", "-c", a.Setup)
 	var status exitStatus
 	if errors.As(err, &status) {
-		return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
-			Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: keyway ssh %[1]s, or make it anew: keyway rm %[1]s", place.Of(name), setupJob)
+		return a.setupEnded(place, name, status, int(status) > 128 && wasInterrupted(ctx))
 	}
 	return err
+}
+
+// setupEnded is the error of a setup that nobody watches any more, or that failed.
+func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatus, left bool) error {
+	switch {
+	case left:
+		return keyway.Errorf(keyway.Interrupted, "%s is up, and its setup goes on", name).
+			Hint("see it: keyway logs -f %[1]s/%[2]s\nend it: keyway kill %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
+	case status == sshFailed:
+		return keyway.Errorf(keyway.Other, "%s is up, and how its setup ends is not known here: ssh has ended with %d", name, int(status)).
+			Hint("see whether it runs: keyway ls %[1]s\nsee what it said: keyway logs %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
+	}
+	return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
+		Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: keyway ssh %[1]s\nor make it anew, with the options that you gave: %[3]s",
+			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.from.Name))
+}
+
+// anew is what to type to have a workspace made anew from its template.
+func anew(place keyway.Place, name keyway.Name, template string) string {
+	return fmt.Sprintf("keyway rm %s && keyway up %s%s --name %s", plain.Shell(place.Of(name)), plain.Shell(template), onOption(string(place)), plain.Shell(string(name)))
 }
 
 // add overrides the values of s with those of the flags.

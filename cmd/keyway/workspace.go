@@ -14,18 +14,23 @@ import (
 )
 
 func newStartCommand() *cobra.Command {
-	return actCommand("start", "Start stopped workspaces again", "started", func(a *app, there *api.Client, ctx context.Context, e sshconfig.Entry) error {
+	return actCommand("start", "Start stopped workspaces again", "started", func(a *app, there *api.Client, ctx context.Context, e sshconfig.Entry) (string, error) {
+		before := listed(ctx, there, e.Name).State
 		if err := there.Start(ctx, e.Name); err != nil {
-			return err
+			return "", err
 		}
 		e.Sent = sshconfig.Sent{} // whoever starts it wants to enter
 		a.SendKeys(ctx, there, e)
-		return nil
+		if before == keyway.Running {
+			return "runs already:", nil
+		}
+		return "started", nil
 	})
 }
 
-// actCommand returns a command that does the same to each workspace that it is given.
-func actCommand(verb, short, done string, act func(*app, *api.Client, context.Context, sshconfig.Entry) error) *cobra.Command {
+// actCommand returns a command that does the same to each workspace that it is given. act
+// returns what became of it.
+func actCommand(verb, short, done string, act func(*app, *api.Client, context.Context, sshconfig.Entry) (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " NAME…",
 		Short:             short,
@@ -43,6 +48,7 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 				if err != nil {
 					return err
 				}
+				said := ""
 				node, err := a.Node(cmd.Context(), place)
 				if err == nil {
 					e, unknown := a.Lookup(arg)
@@ -50,12 +56,12 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 						e = sshconfig.Entry{Place: place, Name: name}
 					}
 					told := a.ui.whenSlow("waiting for %s to be %s", arg, done)
-					err = act(a, node, cmd.Context(), e)
+					said, err = act(a, node, cmd.Context(), e)
 					told()
 				}
 				a.ui.end()
 				if err == nil {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", done, name)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", said, name)
 				}
 				return err
 			})

@@ -213,7 +213,8 @@ func TestStopAndRmAsk(t *testing.T) {
 	v.typeIn("y")
 	v.await("left with 0")
 	holds(t, "what is said while it stops", v.shown(), "may take 30s to end; Ctrl-C twice kills at once")
-	w.must(t, "keyway", "start", name)
+	holds(t, "the first start", w.must(t, "sh", "-c", "keyway start "+name+" 2>&1"), "started "+name)
+	holds(t, "the second start", w.must(t, "sh", "-c", "keyway start "+name+" 2>&1"), "runs already: "+name)
 
 	begin("deaf", `trap "" TERM; echo begun; while :; do sleep 1000; done`)
 	v.begin("keyway stop --yes --grace 30m " + name + "; echo left with $?")

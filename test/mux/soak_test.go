@@ -287,6 +287,10 @@ var more = usage{descriptors: 6, threads: 8, memory: 24 << 10}
 // nothingIsLeft waits until processes hold no more than before.
 func (s *soak) nothingIsLeft(before map[string]usage, goroutines int) {
 	s.awaitMux(s.t)
+	more := more
+	if s.end.IsZero() {
+		more.memory *= 4 // a heap that has just been needed; what grows shows in an hour
+	}
 	var text, said string
 	for end := time.Now().Add(patience); ; time.Sleep(time.Second) {
 		text = ""

@@ -21,29 +21,34 @@ import (
 )
 
 // runChild runs ssh for the user, whose terminal it shares, and returns what it exits
-// with: 128 and the signal's number if a signal ended it. With terminal, what it
-// prints is a terminal's, which is left as it was found however the program ends.
-func runChild(path string, args, env []string, terminal bool, out io.Writer) (int, error) {
+// with: 128 and the signal's number if a signal that came to this process ended it, too;
+// an errKilled if another signal did. With terminal, what it prints is a terminal's,
+// which is left as it was found however the program ends.
+func runChild(path string, args, env []string, terminal bool, out, errs io.Writer) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	cmd := exec.Command(path, args...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, out, os.Stderr
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, out, errs
 	if !terminal {
 		if err := cmd.Start(); err != nil {
 			return 0, err
 		}
 		last := passOn(signals, cmd.Process)
-		code, err := exitCodeOf(cmd.Wait(), cmd)
-		return endedBy(last(), signals, code), err
+		err := cmd.Wait()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			return 0, err
+		}
+		return codeOf(cmd.ProcessState.Sys().(syscall.WaitStatus), last(), signals)
 	}
 	k := &keeper{in: os.Stdin, out: out}
 	if err := k.start(cmd); err != nil {
 		return 0, err
 	}
 	last := passOn(signals, cmd.Process)
-	code := k.wait(cmd.Process.Pid)
-	return endedBy(last(), signals, code), nil
+	status := k.wait(cmd.Process.Pid)
+	return codeOf(status, last(), signals)
 }
 
 // passOn forwards the signals of this process to another one until the function that it
@@ -74,11 +79,16 @@ func passOn(signals <-chan os.Signal, p *os.Process) (stop func() (last os.Signa
 // process has ended of already.
 const signalDelay = 100 * time.Millisecond
 
-// endedBy is the exit code of an ssh that was sent a signal, if it was: it catches
-// most of them, and says of none of them that it was not the connection that failed.
-func endedBy(last os.Signal, signals <-chan os.Signal, code int) int {
-	if code != sshFailed {
-		return code
+// codeOf is the exit code of an ssh that has ended. One that was sent a signal by way of
+// this process, the last, catches most of them, and says of none of them that it was not
+// the connection that failed. One that was killed by another, as of a machine without
+// memory, has no exit code to pass on: it is not the job that was killed.
+func codeOf(status syscall.WaitStatus, last os.Signal, signals <-chan os.Signal) (int, error) {
+	if !status.Signaled() && status.ExitStatus() != sshFailed {
+		return status.ExitStatus(), nil
+	}
+	if status.Signal() == syscall.SIGPIPE {
+		return int(brokenPipe), nil
 	}
 	if last == nil {
 		select {
@@ -87,24 +97,12 @@ func endedBy(last os.Signal, signals <-chan os.Signal, code int) int {
 		}
 	}
 	if s, ok := last.(syscall.Signal); ok {
-		return 128 + int(s)
+		return 128 + int(s), nil
 	}
-	return code
-}
-
-func exitCodeOf(err error, cmd *exec.Cmd) (int, error) {
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return 0, err
+	if status.Signaled() {
+		return sshFailed, errKilled{unix.SignalName(status.Signal())}
 	}
-	return statusCode(cmd.ProcessState.Sys().(syscall.WaitStatus)), nil
-}
-
-func statusCode(s syscall.WaitStatus) int {
-	if s.Signaled() {
-		return 128 + int(s.Signal())
-	}
-	return s.ExitStatus()
+	return sshFailed, nil
 }
 
 // keeper passes a program's output on to a terminal and brings that back to where
@@ -159,8 +157,8 @@ func (k *keeper) Write(p []byte) (int, error) {
 	return k.out.Write(p)
 }
 
-// wait waits for the end of the program, and returns its exit code.
-func (k *keeper) wait(pid int) int {
+// wait waits for the end of the program.
+func (k *keeper) wait(pid int) syscall.WaitStatus {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)
 	var sizes sync.WaitGroup
@@ -177,7 +175,7 @@ func (k *keeper) wait(pid int) int {
 	close(resized)
 	sizes.Wait()
 	k.restore()
-	return statusCode(status)
+	return status
 }
 
 // await waits for the end of the program. When ssh is suspended with its ~^Z, so

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -38,22 +39,25 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	var stored *storing
+	var stored outputs
 	if i.out == nil {
-		i.out = os.Stdout
-		if stored = storedIn(os.Stdout); stored != nil {
-			i.out = stored
-		}
+		i.out = stored.of(os.Stdout)
 	}
+	errs := stored.of(os.Stderr)
 	own, err := newSSHWords()
 	if err != nil {
 		return err
 	}
 	defer own.remove()
-	code, err := runChild(path, append(own.options(), ssh...), append(a.Environ(), argv...), i.terminal, i.out)
+	code, err := runChild(path, append(own.options(), ssh...), append(a.Environ(), argv...), i.terminal, i.out, errs)
+	var killed errKilled
 	switch {
-	case stored != nil && stored.err != nil:
-		err = notWritten(stored.err)
+	case stored.lost() != nil:
+		err = notWritten(stored.lost())
+	case errors.As(err, &killed):
+		complain(os.Stderr, keyway.Errorf(keyway.Other, "the ssh that showed %s was ended by %s, and the connection with it", entry.Name, killed.signal).
+			Hint("see what runs: keyway ls %s", entry.Name))
+		err = exitStatus(sshFailed)
 	case err == nil && code == sshFailed:
 		if err = a.NotRunning(ctx, entry); err != nil {
 			return err // which says it better than ssh
@@ -68,6 +72,11 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	}
 	return nil
 }
+
+// errKilled is the end of an ssh by a signal that nobody has sent by way of this process.
+type errKilled struct{ signal string }
+
+func (e errKilled) Error() string { return "ssh was ended by " + e.signal }
 
 // sshWords are what ssh itself has to say, apart from what the job prints: in a file,
 // until it is known who says it better.

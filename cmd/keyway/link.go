@@ -79,6 +79,10 @@ const maxLog = 1 << 20
 
 func runLink(ctx context.Context, ready, log io.Writer) error {
 	api.RelayOnOneCPU()
+	if err := link.CheckLimits(); err != nil {
+		fmt.Fprintln(ready, err)
+		return err
+	}
 	runtimeDir, err := dirs.Runtime()
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ func run() int {
 	if code, ok := standIn(os.Args[1:]); ok {
 		return code
 	}
+	keepOwnFiles()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if code, ok := asAnother(ctx, os.Args); ok {

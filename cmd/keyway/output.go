@@ -31,8 +31,9 @@ func notWritten(err error) *keyway.Error {
 // storing writes to a file and keeps the first error. An ssh that writes to the file itself
 // does not report an error.
 type storing struct {
-	to  io.Writer
-	err error
+	to   io.Writer
+	info os.FileInfo
+	err  error
 }
 
 // Write implements io.Writer.
@@ -44,13 +45,34 @@ func (s *storing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// storedIn returns a storing for f, or nil if f is none in which output is stored: a
-// program that writes to a pipe or a terminal is given it as it is, because a write
-// to those may take forever.
-func storedIn(f *os.File) *storing {
+// outputs are the storings of a command. The zero value has none.
+type outputs []*storing
+
+// of returns what is to be written to in place of f: a storing if f is a file or device in
+// which output is stored, one for both streams if they lead to the same, so that their
+// order is kept. A program that writes to a pipe or a terminal is given it as it is,
+// because a write to those may take forever.
+func (o *outputs) of(f *os.File) io.Writer {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 || isTerminal(f) {
-		return nil
+		return f
 	}
-	return &storing{to: f}
+	for _, s := range *o {
+		if os.SameFile(s.info, info) {
+			return s
+		}
+	}
+	s := &storing{to: f, info: info}
+	*o = append(*o, s)
+	return s
+}
+
+// lost returns the first error of a write, of any of them.
+func (o outputs) lost() error {
+	for _, s := range o {
+		if s.err != nil {
+			return s.err
+		}
+	}
+	return nil
 }

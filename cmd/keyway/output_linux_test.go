@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,5 +79,69 @@ func TestNameOfAJobOnAFullDisk(t *testing.T) {
 	said, code := intoFull(t, "run", "train", "-d", "--", "true")
 	if want := keyway.ExitCode(keyway.Errorf(keyway.NoSpace, "")); code != want || !strings.Contains(said, "keyway attach train/exp7") {
 		t.Errorf("it exits with %d, want %d, and says: %s", code, want, said)
+	}
+}
+
+// The errors of a job are output, too, and stay between its lines in a file for both.
+func TestErrorsOfAJobInAFile(t *testing.T) {
+	printingJob(t, "for i in 1 2 3 4 5 6 7 8; do echo out $i; echo err $i >&2; done")
+	dir := t.TempDir()
+	sh := func(line string) (string, int) {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", line, os.Args[0])
+		cmd.Env, cmd.Dir = append(os.Environ(), envMain+"=1"), dir
+		said, err := cmd.Output()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		return string(said), cmd.ProcessState.ExitCode()
+	}
+	if said, code := sh(`"$0" run train -- true 2>/dev/full`); code != keyway.ExitCode(keyway.Errorf(keyway.NoSpace, "")) {
+		t.Errorf("without its errors it exits with %d and prints %q", code, said)
+	}
+	want := ""
+	for i := range 8 {
+		want += fmt.Sprintf("out %d\nerr %[1]d\n", i+1)
+	}
+	if said, code := sh(`"$0" run train -- true >both 2>&1; cat both`); said != want || code != 0 {
+		t.Errorf("in one file are, %d: %s", code, said)
+	}
+}
+
+// An ssh that was killed here tells nothing of the job.
+func TestKilledSSHIsNotTheJob(t *testing.T) {
+	for signal, want := range map[string]int{"KILL": sshFailed, "SEGV": sshFailed, "TERM": sshFailed, "PIPE": int(brokenPipe)} {
+		printingJob(t, "trap - PIPE; kill -"+signal+" $$")
+		for _, line := range []string{"run train -- true", "wait train/x", "logs train -f"} {
+			said, code := program(t, nil, strings.Fields(line)...)
+			if told := strings.Contains(said, "was ended by SIG"+signal); code != want || told != (want == sshFailed) {
+				t.Errorf("%s, SIG%s: %d: %s", line, signal, code, said)
+			}
+		}
+	}
+}
+
+// The link outlives the shell that starts it, and does not keep its narrow limits.
+func TestLinkOfANarrowShell(t *testing.T) {
+	for limit, want := range map[string]string{"ulimit -n 100": "ulimit -n", "ulimit -f 10": "ulimit -f", "umask 777": ""} {
+		home := lyingPlace(t)
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", limit+`; exec "$0" ls --on local`, os.Args[0])
+		cmd.Env = append(os.Environ(), envMain+"=1")
+		said, err := cmd.CombinedOutput()
+		if want != "" && (err == nil || !strings.Contains(string(said), want)) {
+			t.Errorf("%s: %v: %s", limit, err, said)
+		}
+		if said, code := program(t, nil, "ls", "--on", "local"); code != 0 {
+			t.Errorf("after %s: %d: %s", limit, code, said)
+		}
+		program(t, nil, "link", "stop")
+		if err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+			if info, err := d.Info(); err == nil && info.Mode().Type() != fs.ModeSymlink && info.Mode().Perm()&0o600 != 0o600 {
+				t.Errorf("after %s: %s %v", limit, path, info.Mode()) // root could use it, others could not
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
 	}
 }

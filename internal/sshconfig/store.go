@@ -8,6 +8,8 @@ package sshconfig
 import (
 	"bytes"
 	"cmp"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,12 +234,16 @@ func (s *Store) read() (hosts, error) {
 	if os.IsNotExist(err) {
 		return hosts{}, nil
 	}
+	var failed *fs.PathError
+	if errors.As(err, &failed) { // the file may be sound
+		return hosts{}, keyway.Errorf(keyway.BadConfig, "the list of workspaces cannot be read: %w", err)
+	}
 	var h hosts
 	if err == nil {
 		h, err = decodeHosts(data)
 	}
 	if err != nil {
-		return hosts{}, keyway.Errorf(keyway.BadConfig, "the list of workspaces %s cannot be read: %w", s.hostsPath(), err).
+		return hosts{}, keyway.Errorf(keyway.BadConfig, "the list of workspaces %s is damaged: %w", s.hostsPath(), err).
 			Advise(keyway.AddEachAgain, s.hostsPath())
 	}
 	return h, nil

@@ -45,7 +45,7 @@ func newFaulty(t *testing.T) *faulty {
 	write(t, f.ssh("open"), f.read(f.ssh("id")), 0o644)
 	write(t, filepath.Join(f.dir, "files"), "hosts: files\n", 0o644)
 	write(t, filepath.Join(f.dir, "dns"), "hosts: dns\n", 0o644)
-	write(t, filepath.Join(f.dir, "resolv"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", 0o644)
+	write(t, filepath.Join(f.dir, "resolv"), "nameserver 127.77.53.1\noptions timeout:1 attempts:1\n", 0o644)
 	return f
 }
 
@@ -131,6 +131,8 @@ func (f *faulty) run(names string, env []string, args ...string) (stderr string,
 // next, and no line of OpenSSH's behind it.
 func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 	f := newFaulty(t)
+	t.Setenv("XDG_RUNTIME_DIR", f.dir)
+	endAgent(t) // that unlock starts
 	good := f.sshd("good", "")
 	hosts := map[string]string{
 		"bastion":  "Port " + good,

@@ -392,9 +392,12 @@ func NameTaken(name keyway.Name) *keyway.Error {
 
 // ContainerTaken says that there is a container of the name that the workspace's would
 // have. found is how that workspace was not found in it; nil: it was.
-func ContainerTaken(found error, name keyway.Name, engine, container string) *keyway.Error {
-	if !keyway.Is(found, keyway.NotFound) {
+func ContainerTaken(found error, name keyway.Name, engine, container string) error {
+	switch {
+	case found == nil:
 		return NameTaken(name)
+	case !keyway.Is(found, keyway.NotFound):
+		return found
 	}
 	return keyway.Errorf(keyway.NameTaken, "a container %s is there already, and it is no workspace of yours", container).
 		Hint("see what it is, at the place: %s inspect %s", engine, container).

@@ -61,6 +61,33 @@ func (h Homes) Refuse(r Record, here Daemon) error {
 		Hint("have that one asked at the place: export DOCKER_HOST=%s\nif it is gone for good, remove what is left there: rm -rf %s", r.Daemon.At, h.Home(r.Spec.Name))
 }
 
+// Mistaken is why the Home of that name is not that of the container which the engine has
+// found by that name, and in which known was not found: the Home is of a workspace of
+// another daemon, engine or machine, which has nothing to do with the container. nil: it
+// may be its own.
+func (h Homes) Mistaken(ctx context.Context, known Record, name keyway.Name, e interface {
+	Identified
+	Name() string
+}) error {
+	if known.Spec.Name != "" {
+		return nil
+	}
+	rec, err := h.Record(name)
+	switch {
+	case keyway.Is(err, keyway.Unreachable):
+		return err
+	case err != nil:
+		return nil
+	case rec.Spec.Engine != e.Name():
+		return NotFound(name)
+	}
+	here, err := e.Which(ctx)
+	if err != nil {
+		return err
+	}
+	return h.Refuse(rec, here)
+}
+
 // isHere reports whether the workspace is this machine's. An older keyway did not say
 // where it made one.
 func (r Record) isHere() bool { return r.Machine.ID == "" || r.Machine.ID == thisMachine().ID }

@@ -9,6 +9,11 @@ var workspace = []mutant{
 		pkg: "internal/engine/docker", run: "^TestAnotherDaemonsWorkspace$",
 	},
 	{
+		claim: "a daemon's container has nothing to do with the files of another's workspace of that name",
+		file:  "internal/engine/machine.go", old: "return h.Refuse(rec, here)\n}", new: "_ = here\n\treturn nil\n}",
+		pkg: "internal/engine/docker", run: "^TestOneNameAtTwoDaemons$",
+	},
+	{
 		claim: "no port of a workspace is published, whatever its network",
 		file:  "internal/engine/docker/container.go", old: "IpcMode:        container.IpcMode(s.IPC),", new: "IpcMode: container.IpcMode(s.IPC), PublishAllPorts: true,",
 		pkg: "internal/engine/docker", run: "^TestNetworksPublishNothing$",

@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"keyway/internal/engine"
@@ -74,5 +75,75 @@ func TestWhichDaemon(t *testing.T) {
 			t.Errorf("%s is %+v and %+v: %v, %v; seen %v", host, first, again, err, err2, seen)
 		}
 		seen[first.ID] = host
+	}
+}
+
+// TestOneNameAtTwoDaemons: the same user has a workspace of one name at each of two daemons,
+// with a state directory for each. Whoever asks the one daemon with the other's state
+// directory does nothing to either.
+func TestOneNameAtTwoDaemons(t *testing.T) {
+	ctx := enginetest.Context(t)
+	first := onDaemon(t, localDocker).world(t)
+	here := first.Create(t, first.Spec(t, "train"))
+	second := otherDaemon(t).world(t)
+	there, err := docker.New(second.root, programs.Guest, docker.Host(second.daemon.host), docker.Owner(first.owner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := second.Spec(t, "train")
+	if _, err := there.Create(ctx, spec, func(keyway.Progress) {}); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	mixed, err := docker.New(second.root, programs.Guest, docker.Host(localDocker), docker.Owner(first.owner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := node.New(engine.HomesIn(second.root), nil, mixed).List(ctx)
+	if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != keyway.Elsewhere {
+		t.Errorf("the list: %+v, %v", list, err)
+	}
+	_, created := mixed.Create(ctx, first.Spec(t, "train"), func(keyway.Progress) {})
+	for what, err := range map[string]error{
+		"create": created, "start": mixed.Start(ctx, "train"), "stop": mixed.Stop(ctx, "train", 0), "remove": mixed.Remove(ctx, "train"),
+	} {
+		if !keyway.Is(err, keyway.Unreachable) || keyway.AsError(err).Next == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if got := first.Run(t, here, "ls /"); got == "" {
+		t.Errorf("the workspace of the first says %q", got)
+	}
+	if list, err := there.List(ctx); err != nil || len(list) != 1 || list[0].State != keyway.Running {
+		t.Errorf("the second lists %+v, %v", list, err)
+	}
+	if err := there.Remove(ctx, "train"); err != nil {
+		t.Error(enginetest.Full(err))
+	}
+}
+
+// TestAForeignContainerHasTheName: a container that is no workspace is called what it is,
+// and is neither entered nor removed.
+func TestAForeignContainerHasTheName(t *testing.T) {
+	ctx := enginetest.Context(t)
+	w := onDaemon(t, localDocker).world(t)
+	name := "keyway-" + w.owner + "-train"
+	if out, err := w.tool("create", "--name", name, w.daemon.image, "true").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := w.tool("rm", "-f", name).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	_, err := w.Engine.Create(ctx, w.Spec(t, "train"), func(keyway.Progress) {})
+	help := ""
+	if e := keyway.AsError(err); e != nil {
+		help = e.Help()
+	}
+	if !keyway.Is(err, keyway.NameTaken) || !strings.Contains(err.Error(), name) || !strings.Contains(help, "docker inspect "+name) || !strings.Contains(help, "other-name train-2") || strings.Contains(help, "enter-or-remove") {
+		t.Errorf("got %v; %s", err, help)
+	}
+	if err := w.Engine.Remove(ctx, "train"); !keyway.Is(err, keyway.NotFound) {
+		t.Errorf("removed: %v", err)
 	}
 }

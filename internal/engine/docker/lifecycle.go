@@ -51,7 +51,7 @@ func (e *Engine) inspect(ctx context.Context, name keyway.Name) (made, container
 	}
 	m.id, m.image = c.ID, c.Image
 	e.recall(&m, c.Config.Labels)
-	return m, c, nil
+	return m, c, e.homes.Mistaken(ctx, m.rec, name, e)
 }
 
 // Stop implements engine.Engine.

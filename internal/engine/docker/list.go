@@ -51,11 +51,12 @@ func (e *Engine) lookInto(ctx context.Context, items []container.Summary, adopte
 		if err != nil {
 			continue
 		}
-		if _, taken := e.isAdopted(m.spec.Name); taken { // that name means another container
-			continue
-		}
 		m.id, m.image = c.ID, c.ImageID
 		e.recall(&m, c.Labels)
+		_, taken := e.isAdopted(m.spec.Name)
+		if taken || e.homes.Mistaken(ctx, m.rec, m.spec.Name, e) != nil { // that name means another container
+			continue
+		}
 		looks = append(looks, func() *keyway.Workspace { return e.describe(ctx, m, c) })
 	}
 	for _, rec := range adopted {

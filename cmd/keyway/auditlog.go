@@ -93,6 +93,9 @@ func verifyLog(path string, out io.Writer) error {
 	if r.Torn > 0 {
 		fmt.Fprintf(out, "%d lines were not written to their end, and the log says so\n", r.Torn)
 	}
+	if r.Unwritten > 0 {
+		fmt.Fprintf(out, "%s events could not be written when they happened, and the log says when and why\n", thousands(r.Unwritten))
+	}
 	fmt.Fprintf(out, "event %d has the hash %s\n", r.Seq, r.Hash)
 	return nil
 }

@@ -56,6 +56,7 @@ type Agent struct {
 	questions questions
 	logins    logins
 	refusals  refusals
+	unlogged  unlogged
 
 	upstreamDown atomic.Bool // said in the log
 
@@ -119,13 +120,6 @@ func (a *Agent) note(e audit.Event) {
 func (a *Agent) log(e audit.Event) error {
 	a.noteRefusals(true)
 	return a.write(e)
-}
-
-func (a *Agent) write(e audit.Event) error {
-	if a.config.Log == nil {
-		return nil
-	}
-	return a.config.Log.Append(e)
 }
 
 // mayLoad reports whether a library may be loaded. path has no symbolic links. A

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/audit"
 	"keyway/internal/policy"
 	"keyway/internal/sshwire"
 )
@@ -465,6 +467,49 @@ func TestNothingForRemoteThatCannotBeLogged(t *testing.T) {
 	a.log.mu.Unlock()
 	c.expect(t, "not logged", login, false)
 	dial(t, a.local).expect(t, "local, not logged", loginMessage(s1, "root", w.me.public, nil), true)
+}
+
+// TestWhatCouldNotBeLoggedIsCounted: once there is space, before anything else, and only once.
+func TestWhatCouldNotBeLoggedIsCounted(t *testing.T) {
+	w := theWorld()
+	a := start(t, Config{})
+	dial(t, a.local).expect(t, "add", addMessage(w.me, "me"), true)
+	full := func(is bool) {
+		a.log.mu.Lock()
+		defer a.log.mu.Unlock()
+		a.log.broken = is
+	}
+	full(true)
+	remote := a.bound(t, bindMessage(w.second, s1, true), bindMessage(w.gpu, s2, false))
+	remote.expect(t, "remote", loginMessage(s2, "root", w.me.public, nil), false)
+	for range 2 {
+		dial(t, a.local).expect(t, "local", loginMessage(s1, "root", w.me.public, nil), true)
+	}
+	before := len(a.log.events)
+	a.settle()
+	state, conns, err := a.HandOver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	full(false)
+	dial(t, a.local).expect(t, "logged", loginMessage(s1, "root", w.me.public, nil), true)
+	told := slices.Clone(a.log.events[before:])
+	if len(told) != 2 || told[0].Event != audit.Unwritten || told[0].Unwritten < 3 || !strings.Contains(told[0].Reason, ", 2 of them signatures") || told[1].Event != audit.Sign {
+		t.Errorf("%+v", told)
+	}
+	if a.settle(); len(a.log.events) != before+len(told) {
+		t.Errorf("told twice: %+v", a.log.last())
+	}
+	next := New(Config{Log: a.log})
+	if err := next.TakeOver(state, nil); err != nil && !errors.Is(err, ErrHandover) {
+		t.Fatal(err)
+	}
+	if next.settle(); a.log.last().Unwritten != told[0].Unwritten {
+		t.Errorf("the next process tells %+v", a.log.last())
+	}
 }
 
 func TestLogSaysWhy(t *testing.T) {

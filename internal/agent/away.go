@@ -94,6 +94,7 @@ func (a *Agent) Watch(ctx context.Context) {
 		a.lookAround()
 		a.lookAtFiles()
 		a.noteRefusals(false)
+		a.settle()
 		if f := a.triggers(); f.Sleep || f.ScreenLock {
 			logind.start(ctx, a.followLogind)
 		} else {

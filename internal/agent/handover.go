@@ -35,6 +35,7 @@ var ErrHandover = errors.New("the state that is handed over cannot be read")
 // the connections that belong to it, in order. They are the caller's to close.
 func (a *Agent) HandOver() (state []byte, conns []*os.File, err error) {
 	a.noteRefusals(true)
+	a.settle()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := []byte{handoverVersion}
@@ -69,6 +70,9 @@ func (a *Agent) appendSettings(w []byte) ([]byte, error) {
 	a.away.mu.Lock()
 	s.Told, s.LastUse = a.away.told, a.away.lastUse
 	a.away.mu.Unlock()
+	a.unlogged.mu.Lock()
+	s.Unlogged = a.unlogged.unloggedCount
+	a.unlogged.mu.Unlock()
 	a.files.mu.Lock()
 	defer a.files.mu.Unlock()
 	s.Files = a.files.keys
@@ -87,6 +91,8 @@ type settings struct {
 	// Near are the connections through the socket for this machine. Earlier versions
 	// do not name them, so all of theirs that are remote count as far.
 	Near []uint64
+	// Unlogged is the count of what could not be logged yet.
+	Unlogged unloggedCount
 }
 
 func appendUint64(w []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(w, n) }
@@ -203,6 +209,7 @@ func (a *Agent) TakeOver(state []byte, conns []net.Conn) error {
 	a.questions.given, a.questions.nextID = s.Grants, s.NextID
 	maps.DeleteFunc(s.Files, func(_ string, f *keyFile) bool { return f == nil })
 	a.away.told, a.away.lastUse, a.files.keys = s.Told, s.LastUse, s.Files
+	a.unlogged.unloggedCount = s.Unlogged
 	a.logins.take(s.Logins)
 	for {
 		data := r.String()

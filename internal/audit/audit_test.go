@@ -508,3 +508,17 @@ func TestRemovalOfTheNewestFile(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestUnwrittenIsReported: what the writer of the log could not write, and counted.
+func TestUnwrittenIsReported(t *testing.T) {
+	l, path := newLog(t)
+	fill(t, l, 1)
+	for _, n := range []uint64{3, 4} {
+		if err := l.Append(Event{Event: Unwritten, Unwritten: n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := verify(t, path); r.Unwritten != 7 || !keeps(Event{Event: Unwritten}) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -35,28 +35,29 @@ type Kind string
 
 // The kinds of events. Logs are kept, so kinds are only ever added to.
 const (
-	Start    Kind = "start"    // an agent begins
-	Renew    Kind = "renew"    // an agent goes on as another program
-	Policy   Kind = "policy"   // another policy is in force
-	Connect  Kind = "connect"  // somebody wants to ask
-	Bind     Kind = "bind"     // a host's proof of itself
-	Manage   Kind = "manage"   // an order that is keyway's own
-	Offer    Kind = "offer"    // keys are listed, and none is of use
-	Sign     Kind = "sign"     // a signature
-	Session  Kind = "session"  // a session on a connection that is held ready
-	Add      Kind = "add"      // a key comes
-	Remove   Kind = "remove"   // a key goes
-	Lock     Kind = "lock"     // the agent is locked by a password, or unlocked
-	Load     Kind = "load"     // a library of keys comes or goes
-	Forget   Kind = "forget"   // when keys are forgotten
-	Lifetime Kind = "lifetime" // of a key, made shorter
-	Answer   Kind = "answer"   // somebody answers questions
-	Renewal  Kind = "certificate"
-	Upstream Kind = "upstream" // another agent whose keys are used
-	Watch    Kind = "watch"    // of the machine's sleep and screen
-	Rotate   Kind = "rotate"   // the log goes on in another file
-	Rotated  Kind = "rotated"  // what earlier files had of uses
-	Repaired Kind = "repaired" // the line before was not written to its end
+	Start     Kind = "start"    // an agent begins
+	Renew     Kind = "renew"    // an agent goes on as another program
+	Policy    Kind = "policy"   // another policy is in force
+	Connect   Kind = "connect"  // somebody wants to ask
+	Bind      Kind = "bind"     // a host's proof of itself
+	Manage    Kind = "manage"   // an order that is keyway's own
+	Offer     Kind = "offer"    // keys are listed, and none is of use
+	Sign      Kind = "sign"     // a signature
+	Session   Kind = "session"  // a session on a connection that is held ready
+	Add       Kind = "add"      // a key comes
+	Remove    Kind = "remove"   // a key goes
+	Lock      Kind = "lock"     // the agent is locked by a password, or unlocked
+	Load      Kind = "load"     // a library of keys comes or goes
+	Forget    Kind = "forget"   // when keys are forgotten
+	Lifetime  Kind = "lifetime" // of a key, made shorter
+	Answer    Kind = "answer"   // somebody answers questions
+	Renewal   Kind = "certificate"
+	Upstream  Kind = "upstream"  // another agent whose keys are used
+	Watch     Kind = "watch"     // of the machine's sleep and screen
+	Rotate    Kind = "rotate"    // the log goes on in another file
+	Rotated   Kind = "rotated"   // what earlier files had of uses
+	Unwritten Kind = "unwritten" // how many events could not be written before, as on a full disk
+	Repaired  Kind = "repaired"  // the line before was not written to its end
 )
 
 // Event is one line: what every role records, and what the agent knows of a request.
@@ -73,6 +74,8 @@ type Event struct {
 	// More is how many refusals like this one the event stands for, beside those that
 	// have events of their own; 0: it is one itself.
 	More uint64 `json:"more,omitempty"`
+	// Unwritten is how many events have no line, of the event Unwritten.
+	Unwritten uint64 `json:"unwritten,omitempty"`
 
 	Request
 

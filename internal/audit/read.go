@@ -16,16 +16,17 @@ import (
 
 // Report is the result of Verify.
 type Report struct {
-	Files   int
-	Events  int
-	Kept    int       // uses and changes of keys of before, which stay when refusals go
-	Torn    int       // lines that were not written to their end
-	Rotated bool      // the oldest events are no longer there
-	Unsaid  bool      // and no event says who removed them: an earlier version does not
-	First   time.Time // of the events that are
-	Last    time.Time
-	Seq     uint64
-	Hash    string // of the last line: whoever noted it can prove what came before
+	Files     int
+	Events    int
+	Kept      int       // uses and changes of keys of before, which stay when refusals go
+	Torn      int       // lines that were not written to their end
+	Rotated   bool      // the oldest events are no longer there
+	Unsaid    bool      // and no event says who removed them: an earlier version does not
+	Unwritten uint64    // events that could not be written, as the log says
+	First     time.Time // of the events that are
+	Last      time.Time
+	Seq       uint64
+	Hash      string // of the last line: whoever noted it can prove what came before
 }
 
 // Verify checks that every line continues the one before it, and that nothing is
@@ -150,6 +151,7 @@ func (c *checker) line(line []byte) error {
 		c.rotation = e.Rotation
 	}
 	c.report.Events++
+	c.report.Unwritten += e.Unwritten
 	c.report.Last = e.Time
 	c.tail.advance(line, e.Seq)
 	return nil

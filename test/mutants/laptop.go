@@ -267,4 +267,9 @@ var laptop = []mutant{
 		file:  "internal/api/client.go", old: "keyway.CheckTexts(body); err != nil", new: "keyway.CheckTexts(nil); err != nil",
 		pkg: "internal/api", run: "^TestTextsAreNotChangedOnTheWay$",
 	},
+	{
+		claim: "the log tells how many events could not be written",
+		file:  "internal/agent/unlogged.go", old: "if u.Events++; e.Event", new: "if e.Event",
+		pkg: "internal/agent", run: "^TestWhatCouldNotBeLoggedIsCounted$",
+	},
 }

@@ -106,6 +106,7 @@ var sentences = map[keyway.Step]string{
 	keyway.UnlockKey:      "unlock your key: keyway unlock",
 	keyway.UnlockYours:    "unlock yours: keyway unlock",
 	keyway.UnlockFirst:    "unlock a key first: keyway unlock",
+	keyway.LockAll:        "have every agent forget its keys: keyway lock",
 	keyway.StartAgent:     "start one and unlock your key: keyway unlock",
 	keyway.AgentByUnlock:  "it is started when you unlock a key: keyway unlock",
 	keyway.AgentUnlocks:   "start one and unlock your key: keyway unlock",

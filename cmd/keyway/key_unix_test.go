@@ -294,6 +294,51 @@ func TestUnlockInScript(t *testing.T) {
 	}
 }
 
+// TestLockFindsEveryAgent: commands of another XDG_RUNTIME_DIR have an agent of their own.
+func TestLockFindsEveryAgent(t *testing.T) {
+	home := newLaptop(t)
+	endAgent(t)
+	lockedKey(t, home)
+	askpass(t, home, secret)
+	unlock := func() string {
+		t.Helper()
+		if out, code := program(t, nil, "unlock"); code != 0 {
+			t.Fatalf("code %d: %s", code, out)
+		}
+		return filepath.Join(runtimeDir(t), dirs.AgentSocket)
+	}
+	holds := func(socket string) bool {
+		cmd := exec.Command("ssh-add", "-l")
+		cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
+		return cmd.Run() == nil
+	}
+	first := unlock()
+	other := filepath.Join(home, "other")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_RUNTIME_DIR", other)
+	endAgent(t)
+	lock := func(want string) {
+		t.Helper()
+		if out, code := program(t, nil, "lock"); code != 0 || !strings.Contains(out, want) || holds(first) {
+			t.Errorf("code %d, the key is held: %v: %s", code, holds(first), out)
+		}
+	}
+	if by, _ := doctor(t); len(by["agent"]) != 2 || !strings.Contains(by["agent"][1].Message, first) {
+		t.Errorf("the doctor says %+v", by["agent"])
+	}
+	lock("locked; ") // where this environment has no agent
+	unlock()
+	t.Setenv("XDG_RUNTIME_DIR", home)
+	unlock()
+	t.Setenv("XDG_RUNTIME_DIR", other)
+	lock("2 agents")
+	if by, _ := doctor(t); len(by["agent"]) != 1 {
+		t.Errorf("the doctor says %+v", by["agent"])
+	}
+}
+
 func TestUnlockOnTerminal(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)

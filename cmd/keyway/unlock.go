@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/agent"
+	"keyway/internal/agents"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
@@ -244,9 +246,10 @@ func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 
 func newLockCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "lock",
-		Short:   "Make the agent forget every key",
-		Long:    "Make the agent forget every key it holds. Connections that are open stay open." + exitCodes(keyway.NoKey),
+		Use:   "lock",
+		Short: "Make the agent forget every key",
+		Long: "Make the agent forget every key it holds, and every other agent that keyway has started\n" +
+			"for you on this machine, such as one with another XDG_RUNTIME_DIR. Connections that are open stay open." + exitCodes(keyway.NoKey),
 		Example: "  keyway lock",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -254,10 +257,16 @@ func newLockCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c := exec.CommandContext(cmd.Context(), "ssh-add", "-D")
-			c.Env = a.Environ()
-			if out, err := c.CombinedOutput(); err != nil {
-				return keyway.Errorf(keyway.NoKey, "the agent did not forget: %s", strings.TrimSpace(string(out))).Hint("start one and unlock your key: keyway unlock")
+			others, err := agents.Others(cmp.Or(a.AgentSocket(), os.Getenv("SSH_AUTH_SOCK")))
+			if err != nil {
+				return err
+			}
+			locked, err := agents.Forget(cmd.Context(), a.Environ(), others)
+			if locked > 1 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d agents of yours have forgotten their keys\n", locked)
+			}
+			if err != nil {
+				return keyway.Errorf(keyway.NoKey, "%w", err).Hint("see which agent that is: keyway doctor\nstart one and unlock your key: keyway unlock")
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "locked; unlock with: keyway unlock")
 			return nil

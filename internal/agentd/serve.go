@@ -231,6 +231,9 @@ func inHome(path string) string {
 // serve answers until a signal, or until the parent that the agent is for ends.
 func (s *setup) serve(ctx context.Context, sockets *socketSet) error {
 	defer s.log.Close()
+	// Before it can get a key. Where the state directory cannot be written, only the commands
+	// of this environment find the agent.
+	sockets.ended, _ = dirs.RecordAgent(sockets.path)
 	// It lives all day and does little: less memory is worth more than fewer
 	// collections, which also overwrite what keys left on the heap sooner.
 	debug.SetGCPercent(gcPercent)

@@ -16,7 +16,8 @@ import (
 // second, if there is one, for forwarding.
 type socketSet struct {
 	path, forward string
-	kept          bool // the files are somebody else's to remove
+	ended         func() // removes the record of the agent; nil: there is none
+	kept          bool   // the files are somebody else's to remove
 	listeners     []net.Listener
 }
 
@@ -55,6 +56,9 @@ const socketDirectory = "ssh-keyway-*"
 func (s *socketSet) remove() {
 	for _, l := range s.listeners {
 		l.Close()
+	}
+	if s.ended != nil {
+		defer s.ended()
 	}
 	if s.kept {
 		return

@@ -3,8 +3,10 @@
 package dirs
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -177,5 +179,40 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 	}
 	if err := makePrivate(dir); err == nil {
 		t.Error("another user's directory was taken")
+	}
+}
+
+// TestAgentsAreRecorded: wherever their sockets are, as long as they are there.
+func TestAgentsAreRecorded(t *testing.T) {
+	isolate(t)
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	var ended []func()
+	for _, name := range []string{"a", "b", "a", "gone"} {
+		end, err := RecordAgent(path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended = append(ended, end)
+		if name == "gone" {
+			continue
+		}
+		if l, err := net.Listen("unix", path(name)); err == nil { // not the second time
+			defer l.Close()
+		}
+	}
+	ended[0]() // while another listens there
+	list, err := Agents()
+	slices.Sort(list)
+	if err != nil || !slices.Equal(list, []string{path("a"), path("b")}) {
+		t.Errorf("%q, %v", list, err)
+	}
+	record, err := agents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended[3]()
+	if left, err := os.ReadDir(record); len(left) != 2 || err != nil {
+		t.Errorf("%d records are left, %v", len(left), err)
 	}
 }

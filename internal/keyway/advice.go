@@ -148,6 +148,7 @@ const (
 	UnlockKey      Step = "unlock-key"      //
 	UnlockYours    Step = "unlock-yours"    //
 	UnlockFirst    Step = "unlock-first"    //
+	LockAll        Step = "lock-all"        // every agent of keyway's
 	StartAgent     Step = "start-agent"     //
 	AgentByUnlock  Step = "agent-by-unlock" //
 	DebugAgent     Step = "debug-agent"     //

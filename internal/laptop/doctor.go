@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"keyway/internal/agents"
 	"keyway/internal/api"
 	"keyway/internal/dirs"
 	"keyway/internal/hostnames"
@@ -82,7 +83,9 @@ func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)
 		return append(append(findings, checkKeys(home, nil)...), fault("directories", Failing, err))
 	}
 	findings = append(findings, checkKeys(home, here.heldSoon(ctx))...)
-	findings = append(findings, checkSockets(here.runtime), here.checkAgent(ctx), checkPolicy(), here.checkInclude(home))
+	findings = append(findings, checkSockets(here.runtime), here.checkAgent(ctx))
+	findings = append(findings, here.checkOthers(ctx)...)
+	findings = append(findings, checkPolicy(), here.checkInclude(home))
 	findings = append(findings, here.checkHosts(ctx)...)
 	findings = append(findings, here.checkLink(ctx))
 	findings = append(findings, here.checkJumps(ctx)...)
@@ -224,6 +227,14 @@ func (here *Laptop) checkAgent(ctx context.Context) Finding {
 		return found("agent", Warning, "there is none").advise(keyway.AgentUnlocks)
 	}
 	return found("agent", Failing, "ssh-add cannot be run: %v", err).then("install the OpenSSH client (Debian: apt-get install openssh-client)")
+}
+
+// checkOthers tells of agents that commands of this environment do not use.
+func (here *Laptop) checkOthers(ctx context.Context) (findings []Finding) {
+	for _, socket := range agents.Holding(ctx, here.AgentSocket()) {
+		findings = append(findings, found("agent", Warning, "another agent of keyway's, at %s, may hold keys, and this environment does not use it", socket).advise(keyway.LockAll))
+	}
+	return findings
 }
 
 // checkPolicy reads the policy as the agent does, and looks for hosts that its rules

@@ -272,4 +272,9 @@ var laptop = []mutant{
 		file:  "internal/agent/unlogged.go", old: "if u.Events++; e.Event", new: "if e.Event",
 		pkg: "internal/agent", run: "^TestWhatCouldNotBeLoggedIsCounted$",
 	},
+	{
+		claim: "keyway lock has every agent of keyway's forget its keys",
+		file:  "internal/agents/agents.go", old: "range others {\n\t\tone(", new: "range others[:0] {\n\t\tone(",
+		pkg: "cmd/keyway", run: "^TestLockFindsEveryAgent$",
+	},
 }

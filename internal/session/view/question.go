@@ -3,7 +3,6 @@
 package view
 
 import (
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -33,7 +32,7 @@ func (q *question) ask() error {
 	q.mu.Lock()
 	q.open, q.key, q.burst = open, noKey, false
 	q.mu.Unlock()
-	_, err := fmt.Fprintf(q.out, "\r\n[Ctrl-C: s stops %s, k kills it, l leaves it running (and so does Ctrl-C), any other key goes on] ", q.name)
+	_, err := q.out.WriteString("\r\n[Ctrl-C: s stops " + q.name + ", k kills it, l leaves it running (and so does Ctrl-C), any other key goes on] ")
 	select {
 	case <-open:
 	case <-q.done:
@@ -96,7 +95,7 @@ func (q *question) settle(conn *wire.Connection) (leave bool) {
 	case 'l', 'L', 'd', 'D', ctrlC:
 		said, leave = "leave", true
 	}
-	fmt.Fprint(q.out, said, "\r\n")
+	_, _ = q.out.WriteString(said + "\r\n")
 	if !leave {
 		close(q.open)
 		q.open = nil

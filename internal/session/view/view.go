@@ -299,11 +299,12 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 			return 0, c.Incomplete(v.Name, t.Skipped)
 		}
 		return out.status.Code, nil
-	case out.detached && out.killed:
-		t.news("[detached; %s is being killed]", c.Show(v.Name))
-		return 0, nil
 	case out.detached:
-		t.news("[detached; %s]", c.goesOn(v.Name))
+		becomes := c.goesOn(v.Name)
+		if out.killed {
+			becomes = c.Show(v.Name) + " is being killed"
+		}
+		t.news("[detached; %s]", becomes)
 		return 0, nil
 	case out.signal != nil:
 		t.midLine = true // of what the terminal shows for Ctrl-C
@@ -326,7 +327,8 @@ func (c *Process) Incomplete(name keyway.Name, skipped uint64) error {
 }
 
 func (c *Process) goesOn(name keyway.Name) string {
-	return fmt.Sprintf("the job goes on as %s: keyway attach %s", c.Show(name), c.Show(name))
+	shown := c.Show(name)
+	return "the job goes on as " + shown + ": keyway attach " + shown
 }
 
 // TellLeft tells of what a job has left running.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
@@ -141,6 +143,48 @@ var ofCommands = map[keyway.Step]string{
 	keyway.InstallGPUs:     "%s\nor leave --gpus out",
 }
 
+// withContainers are the steps that name plain processes as the other way, without it: in the
+// words of commands that have no such way.
+var withContainers = map[keyway.Step]string{
+	keyway.InstallEngine:    "install it",
+	keyway.StartEngine:      "start it: %s",
+	keyway.StartOwnEngine:   "start your own: %s",
+	keyway.JoinEngineGroup:  "join its group: %s, then log in again",
+	keyway.SeeEngine:        "see whether it runs",
+	keyway.UpdateEngine:     "update %s at this place to %s or newer",
+	keyway.NameImage:        "name an image: %s",
+	keyway.WithoutContainer: "",
+}
+
+// forEngines is e with the advice that cmd's user can take: plain processes instead of
+// containers are a way only where --engine takes them.
+func forEngines(cmd *cobra.Command, e *keyway.Error) *keyway.Error {
+	if takesProcesses(cmd) {
+		return e
+	}
+	with := *e
+	with.Advice = slices.Clone(e.Advice)
+	for i, a := range with.Advice {
+		if _, ok := withContainers[a.Step]; ok {
+			with.Advice[i].Step = containersOnly + a.Step
+		}
+	}
+	return &with
+}
+
+// containersOnly before a step of withContainers says that it is meant in those words. No
+// place has such a step.
+const containersOnly = "containers-only: "
+
+// takesProcesses reports whether a command has an option for plain processes.
+func takesProcesses(cmd *cobra.Command) bool {
+	if cmd == nil {
+		return false
+	}
+	f := cmd.Flags().Lookup("engine")
+	return f != nil && strings.Contains(f.Usage, keyway.EngineWith(false))
+}
+
 // ofPlaces are steps at the place whose advice they are: {on} is the option for it, where
 // it is known.
 var ofPlaces = map[keyway.Step]string{
@@ -196,6 +240,12 @@ func sentence(a keyway.Advice, at keyway.Place) string {
 	if len(a.About) > maxAbout {
 		return ""
 	}
+	if step, ok := strings.CutPrefix(string(a.Step), containersOnly); ok {
+		return withValues(withContainers[keyway.Step(step)], a.About, ofCommands[keyway.Step(step)] != "")
+	}
+	if a.Step == keyway.CopyImage && len(a.About) == 1 {
+		return "copy it there from a place that has it: keyway image copy PLACE " + plain.Shell(cmp.Or(string(at), string(keyway.Local))) + " " + plain.Shell(a.About[0])
+	}
 	if text, ok := ofCommands[a.Step]; ok && len(a.About) == 1 {
 		return fmt.Sprintf(text, a.About[0])
 	}
@@ -212,13 +262,20 @@ func sentence(a keyway.Advice, at keyway.Place) string {
 		}
 		return "for example: --" + option + " " + plain.Shell(a.About[1])
 	}
-	text, ok := sentences[a.Step]
-	if !ok || len(a.About) != values(text) {
+	return withValues(sentences[a.Step], a.About, false)
+}
+
+// withValues is a sentence with what it is about, each as one word of a command or, with
+// whole, as a command itself; empty if it takes another number of them.
+func withValues(text string, values []string, whole bool) string {
+	if len(values) != valuesOf(text) {
 		return ""
 	}
-	about := make([]any, len(a.About))
-	for i, value := range a.About {
-		about[i] = plain.Shell(value)
+	about := make([]any, len(values))
+	for i, value := range values {
+		if about[i] = plain.Shell(value); whole {
+			about[i] = value
+		}
 	}
 	return fmt.Sprintf(text, about...)
 }
@@ -279,8 +336,8 @@ func isRegistered(place, name string) bool {
 	return err != nil || slices.ContainsFunc(known, func(e sshconfig.Entry) bool { return string(e.Place) == place && string(e.Name) == name })
 }
 
-// values returns the number of values in a sentence.
-func values(text string) int {
+// valuesOf returns the number of values in a sentence.
+func valuesOf(text string) int {
 	switch {
 	case strings.Contains(text, "%[2]s"):
 		return 2

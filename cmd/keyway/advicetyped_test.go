@@ -24,6 +24,7 @@ var aboutOf = map[keyway.Step][][]string{
 	keyway.AddHost: {{"gpu1"}}, keyway.GoThere: {{"gpu1"}, {"ada@gpu1"}},
 	keyway.AddEachAgain: {{"/home/ada/.local/state/keyway/hosts.json"}}, keyway.ExampleOfAdding: {{"train"}},
 	keyway.OtherName: {{"train-1"}}, keyway.RemoveKnownKey: {{"train", "/home/ada/.ssh/known hosts"}},
+	keyway.CopyImage: {{"team/pytorch:1"}},
 	keyway.NameImage: {{keyway.DefaultImage}}, keyway.NearestImage: {{"team/pytorch:1"}}, keyway.OtherWorkdir: {{keyway.DefaultImage}},
 	keyway.UpdateEngine: {{"Docker", "20.10"}}, keyway.FewerGPUs: {{"2"}}, keyway.NameGPUs: {{"0,3"}}, keyway.EitherGPUs: {{"NVIDIA_VISIBLE_DEVICES=all"}},
 	keyway.WaitForGPUs: {{"all"}, {"2"}, {"device=0,3"}}, keyway.MeantTemplate: {{"pytorch"}}, keyway.NameTemplate: {{"pytorch"}},

@@ -111,3 +111,62 @@ func TestInterruptedIsNoFailure(t *testing.T) {
 		}
 	}
 }
+
+// Where a command has no plain processes instead of containers, none are advised.
+func TestProcessesAreAdvisedWhereTheyCanBeHad(t *testing.T) {
+	for step, text := range sentences {
+		if _, ok := withContainers[step]; strings.Contains(text, "--engine "+keyway.EngineWith(false)) != ok {
+			t.Errorf("%s: %q", step, text)
+		}
+	}
+	for step, text := range ofCommands {
+		if _, ok := withContainers[step]; strings.Contains(text, "--engine "+keyway.EngineWith(false)) != ok {
+			t.Errorf("%s: %q", step, text)
+		}
+	}
+	for step, text := range withContainers {
+		about := []string{"sudo a-b", "20.10"}[:valuesOf(text)]
+		e := keyway.Errorf(keyway.EngineAbsent, "no").Advise(step, about...)
+		for line, may := range map[string]bool{"up": true, "check": true, "adopt": false, "image copy": false, "start": false, "bake": false} {
+			cmd, _, err := newRootCommand().Find(strings.Fields(line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := nextOf(forEngines(cmd, e))
+			if strings.Contains(got, "--engine "+keyway.EngineWith(false)) != may || !may && (got == "") != (text == "") {
+				t.Errorf("keyway %s: %q", line, got)
+			}
+		}
+	}
+}
+
+// An image that a place lacks is brought there with one command, typed on this laptop.
+func TestAnImageIsBroughtToItsPlace(t *testing.T) {
+	e := keyway.Errorf(keyway.ImageNotFound, "no").Advise(keyway.CopyImage, "debian:12")
+	e.Host = "gpu1"
+	if got := nextOf(e); !strings.Contains(got, "keyway image copy PLACE gpu1 debian:12") {
+		t.Errorf("%q", got)
+	}
+}
+
+// What could not be compared is not said to be absent or the same.
+func TestDriftOfWhatCannotBeReached(t *testing.T) {
+	var out, news strings.Builder
+	d := drift{Template: "small", Lock: "keyway.lock", Errors: []*keyway.Error{keyway.Errorf(keyway.Unreachable, "gpu1 cannot be reached")}}
+	if err := d.print(&out, &news); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "nothing differs") || strings.Contains(news.String(), "none runs") || !strings.Contains(news.String(), "cannot be reached") {
+		t.Errorf("%q, %q", out.String(), news.String())
+	}
+}
+
+// Why a template cannot be used is never cut.
+func TestWhyATemplateCannotBeUsed(t *testing.T) {
+	why := strings.Repeat("/home/ada/a long way/", 30) + "keyway.yaml:3: the end"
+	var out strings.Builder
+	err := printTemplates([]templateRow{{Name: "small", Source: "repository", Wins: true, Error: keyway.Errorf(keyway.BadConfig, "%s", why)}}, &out)
+	if err != nil || !strings.Contains(out.String(), "small of repository cannot be used: "+why+"\n") || !strings.Contains(out.String(), "see below\n") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}

@@ -177,10 +177,17 @@ func (d drift) print(stdout, news io.Writer) error {
 	for _, e := range d.Errors {
 		complain(news, e)
 	}
-	if len(d.Compared) == 0 {
+	switch {
+	case len(d.Compared) == 0 && len(d.Errors) > 0:
+		plain.Fprintf(news, "no workspace of %s was compared\n", d.Template)
+	case len(d.Compared) == 0:
 		plain.Fprintf(news, "no workspace of %s was compared: none runs at a place that this laptop knows\n", d.Template)
 	}
-	if len(d.Differences) == 0 {
+	switch {
+	case len(d.Differences) == 0 && len(d.Errors) > 0:
+		_, err := plain.Fprintf(stdout, "what could be compared does not differ from %s: %s\n", d.Lock, strings.Join(append([]string{"the template"}, d.Compared...), ", "))
+		return err
+	case len(d.Differences) == 0:
 		_, err := plain.Fprintf(stdout, "nothing differs from %s: %s\n", d.Lock, strings.Join(append([]string{"the template"}, d.Compared...), ", "))
 		return err
 	}

@@ -64,7 +64,7 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil || errors.As(err, &status) {
 		return int(status)
 	}
-	e := whoSudoIs().advise(keyway.AsTold(err))
+	e := forEngines(cmd, whoSudoIs().advise(keyway.AsTold(err)))
 	if wantsJSON(cmd) {
 		_ = plain.JSON(w, map[string]*keyway.Error{"error": spelledOut(e)})
 		return keyway.ExitCode(e)

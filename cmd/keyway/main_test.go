@@ -53,6 +53,7 @@ func execute(args ...string) (string, error) {
 func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 	for line, says := range map[string]string{
 		"statsu":                                   "status",
+		"image copy keepme:1 gpu1":                 "keyway image copy local gpu1 keepme:1",
 		"up --gpu all":                             "--help",
 		"up pytroch":                               "keyway up pytorch",
 		"up --name Train":                          "train",

@@ -161,10 +161,7 @@ func printTemplates(rows []templateRow, stdout io.Writer) error {
 			note = strings.TrimPrefix(note+fmt.Sprintf("; %d of its settings are not taken over", len(r.Left)), "; ")
 		}
 		if r.Error != nil {
-			first, _, more := strings.Cut(r.Error.Message, "\n")
-			if note = "cannot be used: " + first; more {
-				note += " …"
-			}
+			note = "cannot be used, see below"
 		}
 		line := []string{r.Name, r.Source, r.GPUs, r.Image, note}
 		for i, cell := range line {
@@ -173,6 +170,16 @@ func printTemplates(rows []templateRow, stdout io.Writer) error {
 		lines = append(lines, line)
 	}
 	t := table.Table{Window: windowOf(stdout), Yield: []int{4}}
-	_, err := io.WriteString(stdout, t.Rows(lines))
-	return err
+	if _, err := io.WriteString(stdout, t.Rows(lines)); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if r.Error == nil {
+			continue
+		}
+		if _, err := plain.Fprintf(stdout, "%s of %s cannot be used: %s\n", r.Name, r.Source, r.Error.Message); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -65,6 +65,7 @@ const (
 	LeaveOutOrCgroup  Step = "leave-or-cgroup"     // an option
 	OtherName         Step = "other-name"          // a name that is free
 	NameImage         Step = "name-image"          // an image, for example
+	CopyImage         Step = "copy-image"          // an image that the place lacks
 	NearestImage      Step = "nearest-image"       // an image that is there
 	WithoutContainer  Step = "without-container"   //
 	UseContainers     Step = "use-containers"      //

@@ -167,7 +167,7 @@ func pickKeys(named []string, held []PublicKey) ([]PublicKey, error) {
 		key, err := ReadPublicKey(name)
 		if err != nil {
 			return nil, keyway.Errorf(keyway.NoKey, "%s is neither a key file nor the fingerprint or comment of a key that the agent holds: %w", name, err).
-				Hint("see what it holds: ssh-add -l")
+				Advise(keyway.IsKeyUnlocked)
 		}
 		keys = append(keys, key)
 	}

@@ -124,7 +124,7 @@ func (c complaint) inWords() error {
 			Hint("compare its fingerprint with what its administrator publishes, once: ssh %s true", plain.Shell(c.hop))
 	case refused:
 		return keyway.Errorf(keyway.Denied, "%s does not accept your key (it takes: %s)", c.where(), strings.ReplaceAll(st.detail, ",", ", ")).
-			Hint("see which keys the agent holds: ssh-add -l\nand try by hand: %s", c.try())
+			Hint("try by hand: %s", c.try()).Advise(keyway.IsKeyUnlocked)
 	case dismissed:
 		return c.dismissed()
 	case notThrough, mayNotThrough:

@@ -183,7 +183,7 @@ func writeJSON(w io.Writer, list []session.Info) error {
 }
 
 func writeTable(w io.Writer, list []session.Info, now time.Time, columns int) error {
-	rows := [][]string{{"NAME", "STATE", "STARTED", "ENDED", "TOOK", "COMMAND", "LAST LINE"}}
+	rows := [][]string{{"NAME", "STATE", "STARTED", "ENDED", "TOOK", "COMMAND", "LAST"}}
 	for _, i := range list {
 		ended := "-"
 		if i.Exit != nil {
@@ -193,8 +193,8 @@ func writeTable(w io.Writer, list []session.Info, now time.Time, columns int) er
 			plain.Line(string(i.Name)), describe(i), since(i.Started, now), ended, took(i, now), plain.Line(strings.Join(i.Command, " ")), plain.Line(i.Last),
 		})
 	}
-	// In a narrow window the command and the last line give way first.
-	text := (&table.Table{Window: columns, Yield: []int{5, 6}}).Rows(rows)
+	// In a narrow window the widest give way, and the state last: it has the exit code.
+	text := (&table.Table{Window: columns, Yield: []int{2, 3, 4, 5, 6}}).Rows(rows)
 	_, err := io.WriteString(w, text)
 	return err
 }

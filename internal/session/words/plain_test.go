@@ -83,3 +83,25 @@ func TestRecordsAreShownPlain(t *testing.T) {
 		}
 	}
 }
+
+// In a narrow window the state stays whole: it has the exit code and the signal.
+func TestTheStateStaysInANarrowWindow(t *testing.T) {
+	now := time.Date(2026, 1, 31, 14, 30, 0, 0, time.UTC)
+	var list []session.Info
+	for _, end := range []session.ExitRecord{{Code: 137}, {Signal: "SIGKILL"}} {
+		end.Started, end.Ended = now.Add(-26*time.Hour), now.Add(-25*time.Hour)
+		meta := session.Meta{Name: "a-job", Started: end.Started, Command: []string{"python", strings.Repeat("x", 200)}}
+		list = append(list, session.Info{Meta: meta, Last: strings.Repeat("y", 200), Exit: &end})
+	}
+	for columns := 60; columns <= 100; columns += 20 {
+		var table bytes.Buffer
+		if err := writeTable(&table, list, now, columns); err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range list {
+			if !strings.Contains(table.String(), describe(i)) {
+				t.Errorf("in %d columns %q is cut:\n%s", columns, describe(i), table.String())
+			}
+		}
+	}
+}

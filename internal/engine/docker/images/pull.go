@@ -160,7 +160,7 @@ func pullFailed(d daemon.Identity, image, said string) error {
 	case has("no such host", "dial tcp", "i/o timeout", "connection refused", "network is unreachable", "server misbehaving",
 		"timeout exceeded", "deadline exceeded", "tls handshake", "temporary failure in name resolution", "no route to host", "pinging container registry"):
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s is not at the place, and its registry cannot be reached from there: %s", image, whyUnreached(said)).
-			Hint("bring it to this machine from where it is: docker save %s, and here: %s load", image, d.Name())
+			Advise(keyway.CopyImage, image)
 	}
 	return keyway.Errorf(keyway.ImageNotFound, "the image %s cannot be pulled: %s", image, said).
 		Hint("try it at the place: %s pull %s", d.Name(), image)

@@ -117,8 +117,13 @@ func (c counter) size(n *yaml.Node, depth int) (int, error) {
 	}
 	c.sizes[n] = -1
 	inner := n.Content
-	if n.Kind == yaml.AliasNode {
+	switch n.Kind {
+	case yaml.AliasNode:
 		inner = []*yaml.Node{n.Alias}
+	case yaml.MappingNode:
+		if err := c.document.unique(n); err != nil {
+			return 0, err
+		}
 	}
 	total := 1
 	for _, child := range inner {
@@ -130,6 +135,23 @@ func (c counter) size(n *yaml.Node, depth int) (int, error) {
 	}
 	c.sizes[n] = total
 	return total, nil
+}
+
+// unique refuses a mapping that has a key twice, as YAML does: one of the two would be
+// ignored, and which, nobody could tell.
+func (d *document) unique(n *yaml.Node) error {
+	lines := map[string]int{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key := resolve(n.Content[i])
+		if key.Kind != yaml.ScalarNode {
+			continue
+		}
+		if first, twice := lines[key.Value]; twice {
+			return d.errorf(n.Content[i], "%.80q is there twice, first in line %d", key.Value, first).Hint("remove one of the two, or rename it")
+		}
+		lines[key.Value] = n.Content[i].Line
+	}
+	return nil
 }
 
 // resolve is n, or what it is an alias of.

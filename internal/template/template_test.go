@@ -100,7 +100,7 @@ func TestFieldsBecomeASpec(t *testing.T) {
 		}},
 		"interactive":      {"stdin_open: true\ntty: true\ninit: true", func(*keyway.Spec) {}},
 		"forward_agent":    {"x-keyway: {forward_agent: true, home: my-home}", func(s *keyway.Spec) { s.ForwardAgent, s.HomeVolume = true, "my-home" }},
-		"interpolation":    {"image: 'a:${TAG:-1}'\ncpus: ${N}\nuser: $$x", func(s *keyway.Spec) { s.Image, s.CPUs, s.User, s.Caller = "a:1", 2, "$x", false }},
+		"interpolation":    {"image: 'a:${TAG:-1}'\ncpus: ${N}\nworking_dir: /$$x", func(s *keyway.Spec) { s.Image, s.CPUs, s.Workdir = "a:1", 2, "/$x" }},
 		"other extensions": {"x-mine: {any: [thing]}\nimage: i", func(s *keyway.Spec) { s.Image = "i" }},
 	} {
 		a, err := resolveText(t, service(c.text), map[string]string{"HERE": "h", "N": "2"})

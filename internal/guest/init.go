@@ -115,17 +115,18 @@ var initSignals = []os.Signal{
 // takeInitLock takes the lock that tells others whether the workspace lives. It
 // is held until the process ends, however it ends.
 func takeInitLock(home keyway.Home) (*os.File, error) {
-	f, err := os.OpenFile(string(home)+"/init.lock", os.O_RDWR|os.O_CREATE, 0o644)
+	path := string(home) + "/init.lock"
+	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
+		_ = os.RemoveAll(path) // a program of the workspace has put it there
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockPatiently(f); err != nil {
-		f.Close()
-		return nil, keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
-	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+	if err = lockPatiently(f); err != nil {
+		err = keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
+	} else if err = f.Truncate(0); err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
 	}
 	if err != nil {
 		f.Close()
@@ -142,11 +143,12 @@ const (
 )
 
 func lockPatiently(f *os.File) error {
-	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPause) {
+	for left := lockTimeout; ; left -= lockPause {
 		err := filelock.Try(f, true)
-		if err == nil || time.Now().After(deadline) {
+		if err == nil || left < 0 {
 			return err
 		}
+		time.Sleep(lockPause)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -264,5 +265,35 @@ func TestInitKillsJobsAfterTheirGrace(t *testing.T) {
 	_ = wait.Wait()
 	if code := wait.ProcessState.ExitCode(); code != 137 {
 		t.Errorf("wait: exit code %d, want 137: %s\n%s", code, &errs, w.news)
+	}
+}
+
+// TestInitLockIsAFile: a workspace that has put something else in its place can be started
+// again, and what a link leads to stays.
+func TestInitLockIsAFile(t *testing.T) {
+	kept := filepath.Join(t.TempDir(), "kept")
+	must(t, os.WriteFile(kept, []byte("kept"), 0o644))
+	for what, put := range map[string]func(path string) error{
+		"a named pipe": func(path string) error { return unix.Mkfifo(path, 0o666) },
+		"a directory":  func(path string) error { return os.MkdirAll(filepath.Join(path, "full"), 0o777) },
+		"a link":       func(path string) error { return os.Symlink(kept, path) },
+		"a loop":       func(path string) error { return os.Symlink("init.lock", path) },
+		"a file":       func(path string) error { return os.WriteFile(path, []byte("12345\n"), 0o644) },
+	} {
+		home := t.TempDir()
+		path := filepath.Join(home, "init.lock")
+		must(t, put(path))
+		f, err := takeInitLock(keyway.Home(home))
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		f.Close()
+		if data, err := os.ReadFile(path); err != nil || string(data) != fmt.Sprintln(os.Getpid()) {
+			t.Errorf("%s: the lock has %q, %v", what, data, err)
+		}
+	}
+	if data, err := os.ReadFile(kept); err != nil || string(data) != "kept" {
+		t.Errorf("what the link led to has %q, %v", data, err)
 	}
 }

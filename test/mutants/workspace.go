@@ -169,4 +169,14 @@ var workspace = []mutant{
 		file:  "internal/engine/docker/limits.go", old: "if !d.Limitless {", new: "if true {",
 		pkg: "internal/engine/docker", run: "TestRootlessPodman",
 	},
+	{
+		claim: "an answer of a daemon ends",
+		file:  "internal/engine/docker/daemon/bounded.go", old: "if b.left <= 0 {", new: "if b.left++; b.left < 0 {",
+		pkg: "internal/engine/docker/daemon", run: "^TestAnswerIsBounded$",
+	},
+	{
+		claim: "the first process follows no link in the place of its lock",
+		file:  "internal/guest/init.go", old: "err == nil && !st.Mode().IsRegular()", new: "err == nil && st == nil",
+		pkg: "internal/guest", run: "^TestInitLockIsAFile$",
+	},
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,15 +37,17 @@ func connect(p endpoint, hear client.ResponseHook) (*client.Client, error) {
 		return nil, keyway.Errorf(keyway.BadConfig, "%s points to %s, which is another machine", p.from, p.host).
 			Advise(keyway.GoThere, strings.TrimPrefix(p.host, "ssh://"))
 	}
-	opts := []client.Opt{client.WithHTTPResponseHook(hear)}
-	if p.tls != "" {
+	opts := []client.Opt{client.WithHTTPResponseHook(hear), client.WithHost(p.host)}
+	if p.tls != "" { // the daemon has shown that it is the one
 		tls, err := tlsClient(p)
 		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, client.WithHTTPClient(tls))
+		opts = slices.Insert(opts, 0, client.WithHTTPClient(tls)) // which gets the host
+	} else if plain, err := boundedClient(p.host); err == nil {
+		opts = append(opts, client.WithHTTPClient(plain)) // which has the host
 	}
-	c, err := client.New(append(opts, client.WithHost(p.host))...)
+	c, err := client.New(opts...)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "%s names no daemon: %q: %w", p.from, p.host, err).
 			Hint("for example: export DOCKER_HOST=unix:///var/run/docker.sock")

@@ -170,3 +170,20 @@ func TestWhyATemplateCannotBeUsed(t *testing.T) {
 		t.Errorf("%v: %s", err, out.String())
 	}
 }
+
+// What is neither yes nor no is asked again, and the end of the input is no.
+func TestYesOrNo(t *testing.T) {
+	for typed, want := range map[string]bool{
+		"\n": true, "y\n": true, "YES\n": true, "n\n": false, "No\n": false, "": false, "maybe": false, "maybe\n": false,
+		"maybe\ny\n": true, "yess\nn\n": false, "y": true,
+	} {
+		var again strings.Builder
+		asks := strings.Contains(typed, "maybe\n") || strings.Contains(typed, "yess\n")
+		if got := readYesNo(strings.NewReader(typed), &again); got != want || strings.Contains(again.String(), "yes or no?") != asks {
+			t.Errorf("%q: %v, want %v; %q", typed, got, want, again.String())
+		}
+	}
+	if one, two := theyRun([]string{"train"}), theyRun([]string{"srv", "train"}); one != "train runs." || two != "srv, train run." {
+		t.Errorf("%q, %q", one, two)
+	}
+}

@@ -21,7 +21,7 @@ import (
 	"keyway/internal/typeahead"
 )
 
-// confirm asks yes or no, yes being the default. assume answers for scripts;
+// confirm asks yes or no, yes being the default, until it is answered. assume answers for scripts;
 // without it and without a terminal the error names flag.
 func confirm(ctx context.Context, out io.Writer, question, flag string, assume bool) (bool, error) {
 	if assume {
@@ -34,18 +34,33 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 	}
 	defer tty.Close()
 	fmt.Fprintf(out, "%s [Y/n] ", plain.Text(question))
-	read := make(chan string, 1)
+	answered := make(chan bool, 1)
 	go func() { // a read from a terminal cannot be cancelled: it ends with the process
-		line, _ := bufio.NewReader(io.LimitReader(tty, 4096)).ReadString('\n')
-		read <- line
+		answered <- readYesNo(io.LimitReader(tty, 4096), tty)
 	}()
 	select {
-	case line := <-read:
-		line = strings.TrimSpace(line)
-		return line == "" || isYes(line), nil
+	case yes := <-answered:
+		return yes, nil
 	case <-ctx.Done():
 		fmt.Fprintln(out)
 		return false, ctx.Err()
+	}
+}
+
+// readYesNo reads lines until one is an answer. The end of the input is no.
+func readYesNo(from io.Reader, again io.Writer) bool {
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadString('\n')
+		switch answer := strings.ToLower(strings.TrimSpace(line)); {
+		case err != nil:
+			return isYes(answer)
+		case answer == "" || isYes(answer):
+			return true
+		case answer == "n" || answer == "no":
+			return false
+		}
+		fmt.Fprint(again, "yes or no? [Y/n] ")
 	}
 }
 

@@ -142,7 +142,7 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 	if o.json {
 		return plain.JSON(stdout, done)
 	}
-	how := fmt.Sprintf("%.1f MiB were sent", float64(done.Bytes)/(1<<20))
+	how := size(done.Bytes) + " were sent"
 	if done.Had > 0 {
 		how += fmt.Sprintf("; of its %d layers %d were there", done.Layers, done.Had)
 	}

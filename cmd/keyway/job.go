@@ -38,7 +38,7 @@ and by the command that on-exit in config.yaml names (see the README). --on-exit
 a command in the workspace.
 
 Exit code: the job's own; 128 and the signal's number if a signal ended it; with -d
-0 once it has started; 31 if the workspace does not run; 255 if the connection
+0 once it has started; 0 when you leave it running with ~d or at Ctrl-C's question; 31 if the workspace does not run; 255 if the connection
 failed.`,
 		Example: `  keyway run train -- python train.py
   keyway run train -d --as exp7 -- torchrun --nproc-per-node 8 train.py

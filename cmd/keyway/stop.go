@@ -115,7 +115,7 @@ func confirmEnd(jobs []string, question string, yes bool) error {
 	if yes || len(jobs) == 0 {
 		return nil
 	}
-	return askEnd(nameJobs(jobs) + " runs. " + question)
+	return askEnd(theyRun(jobs) + " " + question)
 }
 
 // askEnd asks a question. Only y means yes.
@@ -152,6 +152,14 @@ func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grac
 
 // namedJobs is how many jobs a question names at most.
 const namedJobs = 8
+
+// theyRun is the sentence that the jobs run.
+func theyRun(jobs []string) string {
+	if len(jobs) > 1 {
+		return nameJobs(jobs) + " run."
+	}
+	return nameJobs(jobs) + " runs."
+}
 
 // nameJobs lists jobs for a sentence: of many, the first ones and how many more there are.
 func nameJobs(jobs []string) string {

@@ -170,7 +170,7 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 	}
 	v := w.openTerminal(t, 120, 30)
 	v.begin("keyway stop nb; echo left with $?")
-	v.await("a cell of x.ipynb, jupyter runs. Stop nb? [y/N]")
+	v.await("a cell of x.ipynb, jupyter run. Stop nb? [y/N]")
 	v.typeIn("n")
 	v.await("left with 130")
 	b.call("PUT", "/api/contents/go.txt", map[string]any{"type": "file", "format": "text", "content": ""}, nil)

@@ -84,8 +84,7 @@ func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)
 	}
 	findings = append(findings, checkKeys(home, here.heldSoon(ctx))...)
 	findings = append(findings, checkSockets(here.runtime), here.checkAgent(ctx))
-	findings = append(findings, here.checkOthers(ctx)...)
-	findings = append(findings, checkPolicy(), here.checkInclude(home))
+	findings = append(append(findings, here.checkOthers(ctx)...), checkPolicy(), here.checkInclude(home))
 	findings = append(findings, here.checkHosts(ctx)...)
 	findings = append(findings, here.checkLink(ctx))
 	findings = append(findings, here.checkJumps(ctx)...)
@@ -368,6 +367,9 @@ func (here *Laptop) checkLink(ctx context.Context) Finding {
 	s, err := l.Status(ctx)
 	if err != nil {
 		return found("link", Failing, "%s", keyway.AsError(err).Message).advise(keyway.StopLink)
+	}
+	if name, ours, theirs := s.OtherEngine(); name != "" {
+		return found("link", Warning, "workspaces of this machine use %s=%q, as the command did that started the link, and yours is %q", name, theirs, ours).advise(keyway.StopLink)
 	}
 	return found("link", Healthy, "process %d, version %s, %s", s.PID, s.Version, Count(len(s.Places), "place"))
 }

@@ -14,13 +14,41 @@ import (
 
 // Status is the answer to GET /v1/status.
 type Status struct {
-	PID      int           `json:"pid"`
-	Version  string        `json:"version"`
-	Identity string        `json:"identity"`
-	Started  time.Time     `json:"started"`
-	Movable  bool          `json:"movable"`          // it hands its connections over to another build
-	Groups   []int         `json:"groups,omitempty"` // that it is in, and the node of this machine with it
-	Places   []PlaceStatus `json:"places"`
+	PID      int       `json:"pid"`
+	Version  string    `json:"version"`
+	Identity string    `json:"identity"`
+	Started  time.Time `json:"started"`
+	Movable  bool      `json:"movable"`          // it hands its connections over to another build
+	Groups   []int     `json:"groups,omitempty"` // that it is in, and the node of this machine with it
+	// Engine are the variables that choose the Docker daemon of this machine's workspaces:
+	// those of the command that started the link.
+	Engine map[string]string `json:"engine,omitempty"`
+	Places []PlaceStatus     `json:"places"`
+}
+
+// engineEnv choose a Docker daemon, as they do for the docker command.
+var engineEnv = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"}
+
+func chosenEngine() map[string]string {
+	chosen := map[string]string{}
+	for _, name := range engineEnv {
+		if value := os.Getenv(name); value != "" {
+			chosen[name] = value
+		}
+	}
+	return chosen
+}
+
+// OtherEngine returns in which variable this environment chooses another Docker daemon than
+// the link, which is what a workspace of this machine gets; empty: in none.
+func (s Status) OtherEngine() (name, ours, theirs string) {
+	mine := chosenEngine()
+	for _, name := range engineEnv {
+		if mine[name] != s.Engine[name] {
+			return name, mine[name], s.Engine[name]
+		}
+	}
+	return "", "", ""
 }
 
 // PlaceStatus is the state of one uplink.
@@ -54,7 +82,7 @@ type StreamStatus struct {
 }
 
 func (l *Link) status(w http.ResponseWriter, r *http.Request) {
-	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable, Groups: groups()}
+	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable, Groups: groups(), Engine: chosenEngine()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, uplink := range l.uplinks {

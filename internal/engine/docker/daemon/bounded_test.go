@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -88,5 +89,22 @@ func TestAnswerIsBounded(t *testing.T) {
 	b := &boundedBody{io.NopCloser(strings.NewReader(strings.Repeat("a", 1000))), 100}
 	if data, err := io.ReadAll(b); len(data) != 100 || !errors.Is(err, errEndless) {
 		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+// TestNoVersionIsNoOldVersion: what answers null to everything is no daemon.
+func TestNoVersionIsNoOldVersion(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Api-Version", "1.43")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, "null")
+	}))
+	defer server.Close()
+	c, err := connect(endpoint{host: "tcp://" + server.Listener.Addr().String()}, func(*http.Response) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := identify(t.Context(), c); err == nil || strings.Contains(err.Error(), "too old") {
+		t.Errorf("%v", err)
 	}
 }

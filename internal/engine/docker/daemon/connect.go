@@ -107,6 +107,9 @@ func identify(ctx context.Context, c *client.Client) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
+	if v.APIVersion == "" {
+		return Identity{}, errors.New("it tells no version")
+	}
 	if versions.LessThan(v.APIVersion, minAPI) {
 		return Identity{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",
 			v.Version, v.APIVersion, minAPI).Advise(keyway.UpdateEngine, "Docker", "20.10")

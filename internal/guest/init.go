@@ -113,7 +113,8 @@ var initSignals = []os.Signal{
 }
 
 // takeInitLock takes the lock that tells others whether the workspace lives. It
-// is held until the process ends, however it ends.
+// is held until the process ends, however it ends. What was said of the last end is
+// forgotten.
 func takeInitLock(home keyway.Home) (*os.File, error) {
 	path := string(home) + "/init.lock"
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
@@ -126,6 +127,7 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 	if err = lockPatiently(f); err != nil {
 		err = keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
 	} else if err = f.Truncate(0); err == nil {
+		_ = os.Remove(home.GraceFile()) // was for the end of its last life
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}
 	if err != nil {

@@ -283,6 +283,7 @@ func TestInitLockIsAFile(t *testing.T) {
 		home := t.TempDir()
 		path := filepath.Join(home, "init.lock")
 		must(t, put(path))
+		must(t, os.WriteFile(keyway.Home(home).GraceFile(), keyway.GraceText(0), 0o644))
 		f, err := takeInitLock(keyway.Home(home))
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -291,6 +292,9 @@ func TestInitLockIsAFile(t *testing.T) {
 		f.Close()
 		if data, err := os.ReadFile(path); err != nil || string(data) != fmt.Sprintln(os.Getpid()) {
 			t.Errorf("%s: the lock has %q, %v", what, data, err)
+		}
+		if got := keyway.Home(home).Grace(); got != keyway.DefaultGrace {
+			t.Errorf("%s: whoever stops it without a word gives it %v", what, got)
 		}
 	}
 	if data, err := os.ReadFile(kept); err != nil || string(data) != "kept" {

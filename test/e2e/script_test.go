@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"lab":          cmdLab,
+			"lab":          func(ts *testscript.TestScript, _ bool, args []string) { cmdLab(t, ts, args) },
 			"unlocked":     cmdUnlocked,
 			"exits":        cmdExits,
 			"on":           cmdOn,
@@ -74,7 +74,9 @@ func wants(ts *testscript.TestScript, ok bool, usage string) {
 	}
 }
 
-func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
+// cmdLab starts a lab. That it cannot be taken down fails t: the script may have failed
+// already, and must not fail again.
+func cmdLab(t *testing.T, ts *testscript.TestScript, args []string) {
 	o := lab.Options{Bin: bin}
 	for _, a := range args {
 		if a == "docker" {
@@ -88,7 +90,9 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	scripts.set(ts, &world{l})
 	ts.Defer(func() {
 		scripts.set(ts, nil)
-		must(ts, l.Close())
+		if err := l.Close(); err != nil {
+			t.Errorf("%s: %v", ts.Name(), err)
+		}
 	})
 	must(ts, l.DockerError)
 }

@@ -365,7 +365,7 @@ func TestCtrlCAsksWhereTheOutputGoesElsewhere(t *testing.T) {
 	}{
 		{"s", "", `\[` + train + `/(\S+) was sent SIGINT; see it: keyway logs`, 7},
 		{"k", "--as told-to-end ", `\[(\S+) ended: SIGTERM`, 128 + 15},
-		{"\x03", "", `\[the job goes on; see it: keyway ls (\S+);`, 0},
+		{"\x03", "", `\[the job goes on; see it: keyway ls (\S+)\]`, 0},
 	} {
 		v := w.openTerminal(t, 160, 30)
 		v.typeIn("keyway run " + train + " " + c.options + "-- sh -c 'trap \"exit 7\" INT; echo beg\"\"un-" + c.options + "; while :; do sleep 0.1; done' | cat\r")

@@ -43,20 +43,27 @@ type Baked struct {
 // of the base, whose configuration it is given, are only named. An engine that has them
 // takes it.
 func (g Guest) Write(w io.Writer, tag string, base Base, config []byte) (Baked, error) {
-	out := tar.NewWriter(w)
+	ids, err := layersOf(config)
+	if err != nil {
+		return Baked{}, err
+	}
+	m := manifest{}
+	for _, id := range ids {
+		m.Layers = append(m.Layers, strings.TrimPrefix(id, "sha256:")+".tar")
+	}
+	return g.finish(tar.NewWriter(w), tag, base, config, m)
+}
+
+// layersOf returns the digests of the layers' contents in an image's configuration, the
+// lowest first.
+func layersOf(config []byte) ([]string, error) {
 	var c struct {
 		RootFS struct {
 			DiffIDs []string `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
-	if err := json.Unmarshal(config, &c); err != nil {
-		return Baked{}, err
-	}
-	m := manifest{}
-	for _, id := range c.RootFS.DiffIDs {
-		m.Layers = append(m.Layers, strings.TrimPrefix(id, "sha256:")+".tar")
-	}
-	return g.finish(out, tag, base, config, m)
+	err := json.Unmarshal(config, &c)
+	return c.RootFS.DiffIDs, err
 }
 
 // Rewrite copies an archive of the base and makes the baked image of it.
@@ -116,19 +123,15 @@ func (g Guest) finish(out *tar.Writer, tag string, base Base, config []byte, m m
 	if err != nil {
 		return Baked{}, err
 	}
-	var c struct {
-		RootFS struct {
-			DiffIDs []string `json:"diff_ids"`
-		} `json:"rootfs"`
-	}
-	if err := json.Unmarshal(baked, &c); err != nil {
+	ids, err := layersOf(baked)
+	if err != nil {
 		return Baked{}, err
 	}
 	id := digest(baked)
 	m.Config, m.RepoTags = strings.TrimPrefix(id, "sha256:")+".json", []string{tag}
 	m.Layers = append(m.Layers, strings.TrimPrefix(g.Digest, "sha256:")+".tar")
-	if len(c.RootFS.DiffIDs) != len(m.Layers) {
-		return Baked{}, fmt.Errorf("the archive of %s has %d layers, and its configuration has %d", base.Reference, len(m.Layers)-1, len(c.RootFS.DiffIDs)-1)
+	if len(ids) != len(m.Layers) {
+		return Baked{}, fmt.Errorf("the archive of %s has %d layers, and its configuration has %d", base.Reference, len(m.Layers)-1, len(ids)-1)
 	}
 	text, err := json.Marshal([]manifest{m})
 	if err != nil {
@@ -145,5 +148,5 @@ func (g Guest) finish(out *tar.Writer, tag string, base Base, config []byte, m m
 			return Baked{}, err
 		}
 	}
-	return Baked{ID: id, Base: digest(config), Layers: c.RootFS.DiffIDs}, out.Close()
+	return Baked{ID: id, Base: digest(config), Layers: ids}, out.Close()
 }

@@ -338,11 +338,9 @@ func TestRequestsWait(t *testing.T) {
 	}
 }
 
-// TestConnectedAnew tells pages under a running cell that the connection was made anew.
-func TestConnectedAnew(t *testing.T) {
-	f := newFake(t)
-	_, at := f.before(t.TempDir())
-	page := dial(t, at, "page")
+// dropIn breaks the connection in the middle of a page's cell, which has printed a line, and
+// returns what asked for the cell.
+func (f *fake) dropIn(page *client) wire.Message {
 	page.execute("a")
 	m := f.ask()
 	f.status(m, "busy")
@@ -350,6 +348,15 @@ func TestConnectedAnew(t *testing.T) {
 	f.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: "before\n"})
 	page.until("stream")
 	f.drop()
+	return m
+}
+
+// TestConnectedAnew tells pages under a running cell that the connection was made anew.
+func TestConnectedAnew(t *testing.T) {
+	f := newFake(t)
+	_, at := f.before(t.TempDir())
+	page := dial(t, at, "page")
+	m := f.dropIn(page)
 	page.until("clear_output")
 	got := page.until("stream")
 	if want := []string{"execute_input", "stream"}; !reflect.DeepEqual(got, want) {
@@ -370,13 +377,7 @@ func TestEndIsLost(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
 	page := dial(t, at, "page")
-	page.execute("a")
-	m := f.ask()
-	f.status(m, "busy")
-	f.say(m, "iopub", "execute_input", map[string]any{"execution_count": 1, "code": "code"})
-	f.say(m, "iopub", "stream", wire.Text{Name: "stdout", Text: "before\n"})
-	page.until("stream")
-	f.drop()
+	f.dropIn(page)
 	probe := <-f.probed
 	page.execute("b")
 	later := f.ask()

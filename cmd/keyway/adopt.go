@@ -82,7 +82,7 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
 	return cmd
 }
 
-// ownHome is the home directory of a user who has none in the container.
+// ownHome is the home directory that keyway makes for a user without one in the container.
 var ownHome = keyway.GuestHome.Data() + "/home"
 
 // adoption is what is asked of the node, less the keys.

@@ -172,7 +172,7 @@ func forEngines(cmd *cobra.Command, e *keyway.Error) *keyway.Error {
 	return &with
 }
 
-// containersOnly before a step of withContainers says that it is meant in those words. No
+// containersOnly marks a step of withContainers, whose words there are meant. No
 // place has such a step.
 const containersOnly = "containers-only: "
 

@@ -132,7 +132,7 @@ func prepare(ctx context.Context, home string, o initOptions, news io.Writer) er
 	return nil
 }
 
-// tellHome says that ssh does not read what init has prepared.
+// tellHome warns that ssh does not read what init has prepared.
 func tellHome(home, account string, news io.Writer) {
 	explain(news, keyway.Errorf(keyway.BadConfig, "HOME is %s, and this was done there; your ssh reads %s, and does not see it", home, filepath.Join(account, ".ssh")).
 		Advise(keyway.PrepareIn, account), "note: ", "  ")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -75,6 +76,10 @@ func TestKeysChangeUnderSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	// A hang fails here, and not when the time of the whole package is over.
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	go ssh.DiscardRequests(requests)
 	go func() {
 		for range channels {
@@ -83,6 +88,10 @@ func TestKeysChangeUnderSessions(t *testing.T) {
 	if len(wire.signature()) == 0 {
 		t.Error("the host's signature was not seen")
 	}
+	// The library answers the end of a channel on the goroutine that reads packets. While
+	// keys change, that answer waits behind 64 other packets (maxPendingPackets), and the
+	// packet that ends the change is not read: the connection hangs. So the channels are
+	// closed when all bytes have come.
 	var sessions sync.WaitGroup
 	for range 4 {
 		channel, requests, err := client.OpenChannel("session", nil)
@@ -90,6 +99,7 @@ func TestKeysChangeUnderSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		go ssh.DiscardRequests(requests)
+		defer channel.Close()
 		sessions.Go(func() { echo(t, wire, channel) })
 	}
 	sessions.Wait()
@@ -117,5 +127,4 @@ func echo(t *testing.T, wire *observed, channel ssh.Channel) {
 		})
 	}
 	reading.Wait()
-	channel.Close()
 }

@@ -99,6 +99,12 @@ func (s *Server) newConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 				ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR,
 			},
 			MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
+			// Clients change keys after 1 to 64 GiB. If the guest begins, while bytes
+			// flow both ways and a channel ends, the library can hang: it answers that
+			// end where it reads, behind 64 packets (maxPendingPackets) that wait for
+			// the new keys. So the guest begins last, as RFC 4344 allows for AES;
+			// ChaCha20 has no bound on bytes, and the library's on packets remains.
+			RekeyThreshold: 64 << 30,
 		},
 		PublicKeyAuthAlgorithms:   ssh.SupportedAlgorithms().PublicKeyAuths,
 		MaxAuthTries:              maxAuthTries,

@@ -117,8 +117,7 @@ eight-hours: ## keep what progress bars of eight hours say: 3,000,000 updates (2
 test: goversion ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
-	$(GO) tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails \
-		--rerun-fails=1 --rerun-fails-max-failures=5 --packages=./... -- -race -timeout 30m
+	GO=$(GO) test/lab/suite
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

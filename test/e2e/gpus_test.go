@@ -27,6 +27,7 @@ func TestGPUMachine(t *testing.T) {
 		w.must(t, argv...)
 	}
 	t.Run("lent", func(t *testing.T) { w.lentGPUs(t, smi) })
+	t.Run("compose", w.besideCompose)
 }
 
 // gpuPlace is what keyway gpus --json tells of a place.

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"keyway/internal/keyway"
+	"keyway/test/imagetars"
 )
 
 var program = []byte("\x7fELF the guest")
@@ -252,40 +253,28 @@ func TestImagesThatAreRefused(t *testing.T) {
 	}
 }
 
-// archiveOf is an archive of files, each a name and its content.
-func archiveOf(t testing.TB, files ...string) []byte {
+// soundConfig is a configuration for imagetars.Sound.
+func soundConfig(t testing.TB) string {
 	t.Helper()
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	for i := 0; i+1 < len(files); i += 2 {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: files[i], Mode: 0o644, Size: int64(len(files[i+1]))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write([]byte(files[i+1])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
+	image, err := random.Image(100, 2)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return out.Bytes()
+	if image, err = mutate.ConfigFile(image, hostile(t, image)); err != nil {
+		t.Fatal(err)
+	}
+	return string(rawConfig(t, image))
 }
 
 func TestArchivesThatAreRefused(t *testing.T) {
-	config := string(rawConfig(t, baseImage(t)))
-	one := `[{"Config":"c.json","Layers":["a","b","c"]}]`
-	good := archiveOf(t, "c.json", config, "manifest.json", one)
-	if _, err := newGuest(t).Rewrite(io.Discard, bytes.NewReader(good), tag, Base{Reference: reference}); err != nil {
+	config := soundConfig(t)
+	if _, err := newGuest(t).Rewrite(io.Discard, bytes.NewReader(imagetars.Sound(t, config)), tag, Base{Reference: reference}); err != nil {
 		t.Fatal(err)
 	}
-	for what, archive := range map[string][]byte{
-		"nothing": nil, "junk": []byte(strings.Repeat("junk", 1000)), "cut": good[:len(good)-1600],
-		"no manifest": archiveOf(t, "c.json", config), "no configuration": archiveOf(t, "manifest.json", one),
-		"two images":      archiveOf(t, "c.json", config, "manifest.json", `[{"Config":"c.json"},{"Config":"c.json"}]`),
-		"fewer layers":    archiveOf(t, "c.json", config, "manifest.json", `[{"Config":"c.json","Layers":["a"]}]`),
-		"a huge manifest": archiveOf(t, "c.json", config, "manifest.json", strings.Repeat(" ", maxText)+one),
-		"many entries":    archiveOf(t, slices.Repeat([]string{"x", ""}, maxEntries+1)...),
-	} {
+	hostile := imagetars.Hostile(t, config)
+	hostile["no configuration"] = imagetars.Of(t, "manifest.json", `[{"Config":"c.json","Layers":["a","b"]}]`)
+	hostile["fewer layers"] = imagetars.Of(t, "c.json", config, "manifest.json", `[{"Config":"c.json","Layers":["a"]}]`)
+	for what, archive := range hostile {
 		if made, err := newGuest(t).Rewrite(io.Discard, bytes.NewReader(archive), tag, Base{Reference: reference}); err == nil {
 			t.Errorf("%s: %+v", what, made)
 		}
@@ -296,26 +285,12 @@ func TestArchivesThatAreRefused(t *testing.T) {
 func TestAnArchiveNamesOneImage(t *testing.T) {
 	config := string(rawConfig(t, baseImage(t)))
 	var out bytes.Buffer
-	archive := archiveOf(t, "c.json", config, "repositories", "{}", "./index.json", "{}", "oci-layout", "{}",
+	archive := imagetars.Of(t, "c.json", config, "repositories", "{}", "./index.json", "{}", "oci-layout", "{}",
 		"manifest.json", `[{"Config":"c.json","RepoTags":["evil:1"],"Layers":["a","b","c"]}]`)
 	if _, err := newGuest(t).Rewrite(&out, bytes.NewReader(archive), tag, Base{Reference: reference}); err != nil {
 		t.Fatal(err)
 	}
-	var seen []string
-	for r := tar.NewReader(&out); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen = append(seen, h.Name)
-		if text, err := io.ReadAll(r); err != nil || strings.Contains(string(text), "evil:1") {
-			t.Errorf("%s has %q, %v", h.Name, text, err)
-		}
-	}
-	if len(seen) != 4 || seen[0] != "c.json" || seen[3] != "manifest.json" {
+	if seen := imagetars.Names(t, out.Bytes()); len(seen) != 4 || seen[0] != "c.json" || seen[3] != "manifest.json" || bytes.Contains(out.Bytes(), []byte("evil:1")) {
 		t.Errorf("it has %q", seen)
 	}
 }
@@ -333,7 +308,7 @@ func TestPackedLayer(t *testing.T) {
 
 func FuzzRewrite(f *testing.F) {
 	config := string(rawConfig(f, baseImage(f)))
-	f.Add(archiveOf(f, "c.json", config, "manifest.json", `[{"Config":"c.json","Layers":["a","b","c"]}]`))
+	f.Add(imagetars.Of(f, "c.json", config, "manifest.json", `[{"Config":"c.json","Layers":["a","b","c"]}]`))
 	g := newGuest(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var out bytes.Buffer

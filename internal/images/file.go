@@ -1,32 +1,19 @@
 package images
 
 import (
-	"archive/tar"
 	"bufio"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 
 	"keyway/internal/api"
+	"keyway/internal/imagetar"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
-)
-
-// Bounds on an archive of an image, which may be anybody's.
-const (
-	maxArchiveEntries = 8 * keyway.MaxLayers
-	maxArchiveText    = 4 << 20 // bytes of a file in it that is read here
-	maxArchiveTexts   = 64      // such files that are kept
 )
 
 // archive is what a file says of the one image that it has, as docker save makes it.
@@ -78,51 +65,17 @@ func readArchive(file string) (archive, error) {
 	return a, err
 }
 
-// describeArchive reads what describes the image. Which file that is, the archive says at
-// any point: small files are kept until then.
-func describeArchive(r io.Reader) (a archive, err error) {
-	texts := map[string][]byte{}
-	files := tar.NewReader(r)
-	for n := 0; ; n++ {
-		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return a, err
-		}
-		if n == maxArchiveEntries {
-			return a, fmt.Errorf("it has over %d entries", maxArchiveEntries)
-		}
-		name := path.Clean(h.Name)
-		if h.Typeflag != tar.TypeReg || h.Size > maxArchiveText || name != "manifest.json" && (len(texts) >= maxArchiveTexts || strings.HasSuffix(name, ".tar")) {
-			continue
-		}
-		if texts[name], err = io.ReadAll(files); err != nil {
-			return a, err
-		}
+// describeArchive reads what describes the image.
+func describeArchive(r io.Reader) (archive, error) {
+	m, config, err := imagetar.Describe(r, imagetar.Skip)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r) // what is compressed has a sum at its end
 	}
-	if _, err := io.Copy(io.Discard, r); err != nil { // what is compressed has a sum at its end
-		return a, err
+	a := archive{id: idOf(config), layers: len(m.Layers)}
+	if len(m.RepoTags) > 0 {
+		a.name = m.RepoTags[0]
 	}
-	var all []struct {
-		Config   string
-		RepoTags []string
-		Layers   []string
-	}
-	if err := json.Unmarshal(texts["manifest.json"], &all); err != nil || len(all) != 1 {
-		return a, errors.New("its manifest.json is not that of one image")
-	}
-	config, ok := texts[path.Clean(all[0].Config)]
-	if !ok {
-		return a, errors.New("it has no configuration")
-	}
-	sum := sha256.Sum256(config)
-	a.id, a.layers = "sha256:"+hex.EncodeToString(sum[:]), len(all[0].Layers)
-	if len(all[0].RepoTags) > 0 {
-		a.name = all[0].RepoTags[0]
-	}
-	return a, nil
+	return a, err
 }
 
 // Load has a place take in the image of a file. Without a name it gets the one that

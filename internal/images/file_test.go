@@ -1,7 +1,6 @@
 package images
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -14,32 +13,14 @@ import (
 	"testing"
 
 	"keyway/internal/keyway"
+	"keyway/test/imagetars"
 )
-
-// tarOf is an archive of files, each a name and its content, in that order.
-func tarOf(t testing.TB, files ...string) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	for i := 0; i+1 < len(files); i += 2 {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: files[i], Mode: 0o644, Size: int64(len(files[i+1]))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write([]byte(files[i+1])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 const oneManifest = `[{"Config":"c.json","RepoTags":["team/x:1"],"Layers":["a/layer.tar"]}]`
 
 func TestReadArchive(t *testing.T) {
 	dir := t.TempDir()
-	good := tarOf(t, "a/layer.tar", strings.Repeat("x", 9000), "c.json", "{}", "manifest.json", oneManifest)
+	good := imagetars.Of(t, "a/layer.tar", strings.Repeat("x", 9000), "c.json", "{}", "manifest.json", oneManifest)
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	if _, err := z.Write(good); err != nil {
@@ -55,19 +36,17 @@ func TestReadArchive(t *testing.T) {
 		}
 		return path
 	}
-	for name, data := range map[string][]byte{"good": good, "packed": packed.Bytes(), "backwards": tarOf(t, "manifest.json", oneManifest, "./c.json", "{}")} {
+	for name, data := range map[string][]byte{"good": good, "packed": packed.Bytes(), "backwards": imagetars.Of(t, "manifest.json", oneManifest, "./c.json", "{}")} {
 		const empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 		if a, err := readArchive(write(name, data)); err != nil || a != (archive{"team/x:1", empty, 1}) {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
-	for name, data := range map[string][]byte{
-		"empty": nil, "junk": []byte(strings.Repeat("junk", 1000)), "cut": good[:len(good)-4000], "cut-packed": packed.Bytes()[:packed.Len()-9],
-		"no manifest": tarOf(t, "c.json", "{}"), "two images": tarOf(t, "c.json", "{}", "manifest.json", `[{"Config":"c.json"},{"Config":"c.json"}]`),
-		"no configuration": tarOf(t, "manifest.json", oneManifest),
-		"a huge manifest":  tarOf(t, "c.json", "{}", "manifest.json", strings.Repeat(" ", maxArchiveText)+oneManifest),
-	} {
-		if a, err := readArchive(write(name, data)); !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
+	hostile := imagetars.Hostile(t, "{}")
+	hostile["cut in its checksum"] = packed.Bytes()[:packed.Len()-9]
+	hostile["no configuration"] = imagetars.Of(t, "manifest.json", oneManifest)
+	for name, data := range hostile {
+		if a, err := readArchive(write("hostile.tar", data)); !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
@@ -79,7 +58,7 @@ func TestReadArchive(t *testing.T) {
 }
 
 func FuzzDescribeArchive(f *testing.F) {
-	f.Add(tarOf(f, "a/layer.tar", "x", "c.json", "{}", "manifest.json", oneManifest))
+	f.Add(imagetars.Of(f, "a/layer.tar", "x", "c.json", "{}", "manifest.json", oneManifest))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if a, err := describeArchive(bytes.NewReader(data)); err == nil && !strings.HasPrefix(a.id, "sha256:") {
 			t.Errorf("%+v", a)

@@ -5,12 +5,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"io"
-	"os"
 	"sync"
 	"time"
 
+	"keyway/internal/imagetar"
 	"keyway/internal/keyway"
 )
 
@@ -18,44 +17,22 @@ import (
 // held, are only named in it.
 func (h *Held) Archive(w io.Writer, p keyway.Pull) error {
 	config := sha256.Sum256(p.Config)
-	manifest := []struct {
-		Config string
-		Layers []string
-	}{{Config: hex.EncodeToString(config[:]) + ".json"}}
+	m := imagetar.Manifest{Config: hex.EncodeToString(config[:]) + ".json"}
 	out := tar.NewWriter(w)
 	for i, l := range p.Layers {
 		name := l.Digest[len("sha256:"):] + ".tar"
-		manifest[0].Layers = append(manifest[0].Layers, name)
+		m.Layers = append(m.Layers, name)
 		if h.files[i] == nil {
 			continue
 		}
-		if err := copyFile(out, name, h.files[i], l.Size); err != nil {
+		if err := imagetar.Add(out, name, l.Size, io.NewSectionReader(h.files[i], 0, l.Size)); err != nil {
 			return err
 		}
 	}
-	text, err := json.Marshal(manifest)
-	if err == nil {
-		err = writeFile(out, manifest[0].Config, bytes.NewReader(p.Config), int64(len(p.Config)))
-	}
-	if err == nil {
-		err = writeFile(out, "manifest.json", bytes.NewReader(text), int64(len(text)))
-	}
-	if err != nil {
+	if err := imagetar.Add(out, m.Config, int64(len(p.Config)), bytes.NewReader(p.Config)); err != nil {
 		return err
 	}
-	return out.Close()
-}
-
-func copyFile(out *tar.Writer, name string, f *os.File, size int64) error {
-	return writeFile(out, name, io.NewSectionReader(f, 0, size), size)
-}
-
-func writeFile(out *tar.Writer, name string, r io.Reader, size int64) error {
-	if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size}); err != nil {
-		return err
-	}
-	_, err := io.Copy(out, r)
-	return err
+	return m.End(out)
 }
 
 // reportEvery is how often people see a new number.

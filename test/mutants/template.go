@@ -178,12 +178,17 @@ var templates = []mutant{
 	},
 	{
 		claim: "an archive leads nowhere else",
-		file:  "internal/engine/docker/images/archive.go", old: `path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../")`, new: `name == "" && strings.HasPrefix(name, "/")`,
-		pkg: "internal/engine/docker/images", run: "^TestNamedArchive$",
+		file:  "internal/imagetar/imagetar.go", old: `!fs.ValidPath(h.Name) || `, new: ``,
+		pkg: "internal/bake", run: "^TestArchivesThatAreRefused$",
+	},
+	{
+		claim: "no link in an archive leads elsewhere",
+		file:  "internal/imagetar/imagetar.go", old: ` || !fs.ValidPath(leads)`, new: ``,
+		pkg: "internal/engine/docker/images", run: "^TestHostileArchives$",
 	},
 	{
 		claim: "an archive names images in one file",
-		file:  "internal/engine/docker/images/archive.go", old: `if slices.Contains(otherNames, name) {`, new: `if otherNames == nil {`,
+		file:  "internal/imagetar/imagetar.go", old: `if slices.Contains(otherNames, h.Name) {`, new: `if otherNames == nil {`,
 		pkg: "internal/engine/docker/images", run: "^TestNamedArchive$",
 	},
 	{

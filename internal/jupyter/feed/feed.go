@@ -36,6 +36,7 @@ type Feed struct {
 	whole  int    // and of the whole ones
 	more   int    // messages that end after stop
 	direct int64  // bytes of a large frame that are read from the connection itself
+	frame  int64  // the size of that frame
 	split  bool   // the header of that frame is not whole
 	head   []byte // and begins with this
 
@@ -68,6 +69,9 @@ func New(c net.Conn, shaken bool) (*Feed, error) {
 
 // More reports whether another whole message can be read without waiting.
 func (f *Feed) More() bool { return f.more > 0 }
+
+// Frame is the size in bytes of the frame that is being read, if that is large; 0: it is not.
+func (f *Feed) Frame() int64 { return f.frame }
 
 // Taken says that all messages that were read are written down.
 func (f *Feed) Taken() error {
@@ -126,7 +130,7 @@ func (f *Feed) Read(p []byte) (int, error) {
 func (f *Feed) join(b byte) {
 	f.head = append(f.head, b)
 	h := readHeader(f.head)
-	f.split = h.size == 0
+	f.split, f.frame = h.size == 0, h.size
 	f.direct = max(h.size-int64(len(f.head)), 0)
 	if f.split {
 		f.direct = 1
@@ -148,7 +152,7 @@ func (f *Feed) next() error {
 
 func (f *Feed) step() {
 	h := readHeader(f.buf[f.at:f.whole])
-	f.stop = f.at + int(h.size)
+	f.stop, f.frame = f.at+int(h.size), 0
 	if h.ends {
 		f.more--
 	}
@@ -208,7 +212,7 @@ func (f *Feed) look(n int) {
 		h := readHeader(f.buf[end:n])
 		if h.size == 0 || h.size > maxLeft || h.part || h.size > int64(n-end) {
 			if f.whole == 0 {
-				f.direct, f.split, f.head = max(h.size, 1), h.size == 0, f.head[:0]
+				f.direct, f.frame, f.split, f.head = max(h.size, 1), h.size, h.size == 0, f.head[:0]
 			}
 			break
 		}

@@ -67,7 +67,7 @@ func (f *Feed) walk() error {
 			return nil
 		}
 		at += h.size
-		f.direct = max(at-size, 0)
+		f.direct, f.frame = max(at-size, 0), h.size
 	}
 	return nil
 }

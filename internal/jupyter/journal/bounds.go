@@ -30,7 +30,7 @@ func (e *Execution) dropShown(at int, added ...record) error {
 	}); err != nil {
 		return err
 	}
-	return e.replace(at, append(kept, added...))
+	return e.rewrite(at, func(w *rewriter) error { return w.addAll(append(kept, added...)) })
 }
 
 // removeSegment removes a segment, except what of it is no output: that goes to the
@@ -57,13 +57,19 @@ func (e *Execution) removeSegment(at int) error {
 
 // prepend puts records before those of a segment.
 func (e *Execution) prepend(at int, first []record) error {
-	if _, err := readFile(e.path(e.segments[at].index), func(r record) error { first = append(first, r); return nil }); err != nil && !os.IsNotExist(err) {
-		return err
-	}
 	if at == len(e.segments)-1 {
 		e.close()
 	}
-	return e.replace(at, first)
+	return e.rewrite(at, func(w *rewriter) error {
+		err := w.addAll(first)
+		if err == nil {
+			_, err = readPath(e.path(e.segments[at].index), new(lender).readAll, w.add)
+		}
+		if os.IsNotExist(err) { // begun and not yet written
+			err = nil
+		}
+		return err
+	})
 }
 
 // dropMiddle leaves out the oldest segment after the head, and reports whether there

@@ -54,6 +54,7 @@ type onDisk struct {
 	file     *os.File // the last segment, open to append
 	lost     int64    // bytes that could not be written, and that no record tells of yet
 	queue    []byte   // records for the last segment that are not yet written
+	open     bool     // large ones are, and their commit is not
 	over     bool     // the end is queued: the files are to be closed
 }
 
@@ -94,34 +95,32 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 // Append adds a message of the kernel which answers the execution's request, if it is
 // of use later. An error means that it is not on disk, and that the output will say so.
 func (e *Execution) Append(m wire.Message) error {
-	return errors.Join(e.Queue(m), e.j.flush())
+	e.Queue(m)
+	return e.j.flush()
 }
 
 // Queue is Append for one of several messages: the next Flush hands them to the
 // operating system together.
-func (e *Execution) Queue(m wire.Message) error {
+func (e *Execution) Queue(m wire.Message) {
 	switch {
 	case m.Channel == "shell" && m.Head.Type == "execute_reply":
-		return e.mark(reply, m)
+		e.mark(reply, m)
 	case m.Channel == "stdin" && m.Head.Type == "input_request":
-		return e.mark(prompt, m)
+		e.mark(prompt, m)
 	case m.Head.Type == "execute_input" && m.Channel == "iopub":
-		return e.mark(input, m)
+		e.mark(input, m)
 	case m.State() == "idle":
 		e.over = true
-		return e.mark(idle, m)
+		e.mark(idle, m)
 	case !showing(m):
-		return nil
+	case e.kernel == "" || len(m.Buffers) > 0 || !m.Texts(func(t wire.Text) { e.add(textRecord(t.Name, t.Text)) }):
+		e.mark(output, m)
 	}
-	if text, ok := m.Stream(); ok && e.kernel != "" && len(m.Buffers) == 0 {
-		return e.add(textRecord(text.Name, text.Text))
-	}
-	return e.mark(output, m)
 }
 
-func (e *Execution) mark(k kind, m wire.Message) error {
+func (e *Execution) mark(k kind, m wire.Message) {
 	e.take(record{k, nil}, m)
-	return e.add(messageRecord(k, m))
+	e.add(messageRecord(k, m))
 }
 
 // Answered notes that a client has answered the prompt.
@@ -164,7 +163,7 @@ func (e *Execution) WasWritten(yes bool) error {
 	return e.addNow(record{k, nil})
 }
 
-func (e *Execution) addNow(r record) error { return errors.Join(e.add(r), e.j.flush()) }
+func (e *Execution) addNow(r record) error { e.add(r); return e.j.flush() }
 
 // tend makes the last segment small if it has grown, or if nothing more is added.
 func (e *Execution) tend() (err error) {
@@ -250,16 +249,15 @@ func (e *Execution) takeRequest(m wire.Message) bool {
 }
 
 // add queues a record for the last segment.
-func (e *Execution) add(r record) error {
+func (e *Execution) add(r record) {
 	if len(e.segments) == 0 {
 		e.segments = append(e.segments, segment{})
 	}
-	if len(e.queue) == 0 {
+	if len(e.queue) == 0 && !e.open {
 		e.j.queued = append(e.j.queued, e)
 	}
 	e.putLost()
 	e.put(r)
-	return nil
 }
 
 // putLost queues a record of what is lost.
@@ -270,11 +268,31 @@ func (e *Execution) putLost() {
 	}
 }
 
-// put queues a record.
+// put queues a record. A large one is written at once, so that it is not copied.
 func (e *Execution) put(r record) {
+	if len(r.data) > maxKeptQueue && e.writeThrough(r) {
+		return
+	}
 	before := len(e.queue)
 	e.queue = r.append(e.queue)
 	e.grow(len(e.queue) - before)
+}
+
+// writeThrough writes what is queued and a large record. Their commit comes with the next
+// flush. It reports whether they are written.
+func (e *Execution) writeThrough(r record) bool {
+	if time.Since(e.j.failed) < retryTime {
+		return false
+	}
+	parts := r.parts()
+	if e.write(e.last().size-int64(len(e.queue)), append([][]byte{e.queue}, parts...)...) != nil {
+		return false // the next flush tells
+	}
+	e.queue, e.open = e.queue[:0], true
+	for _, part := range parts {
+		e.grow(len(part))
+	}
+	return true
 }
 
 // grow notes that the last segment, with what is queued for it, is n bytes longer.
@@ -290,14 +308,15 @@ func (e *Execution) flush() error {
 	if len(e.segments) > 0 {
 		e.putLost()
 	}
-	if len(e.queue) == 0 {
+	if len(e.queue) == 0 && !e.open {
 		return nil
 	}
 	queued := len(e.queue)
 	data := e.Mark.record().append(e.queue)
-	if err := e.write(data, e.last().size-int64(queued)); err != nil {
+	if err := e.write(e.last().size-int64(queued), data); err != nil {
 		return err
 	}
+	e.open = false
 	e.grow(len(data) - queued)
 	if e.queue = data[:0]; cap(data) > maxKeptQueue {
 		e.queue = nil
@@ -308,8 +327,8 @@ func (e *Execution) flush() error {
 // maxKeptQueue is how large a queue in bytes stays for the next use.
 const maxKeptQueue = 64 << 10
 
-// write appends to the last segment, of which so many bytes are written.
-func (e *Execution) write(data []byte, size int64) error {
+// write appends to the last segment, of which so many bytes are written: all or nothing.
+func (e *Execution) write(size int64, parts ...[]byte) error {
 	if e.file == nil {
 		f, err := os.OpenFile(e.path(e.last().index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -317,9 +336,16 @@ func (e *Execution) write(data []byte, size int64) error {
 		}
 		e.file = f
 	}
-	n, err := e.file.Write(data)
-	if err != nil && n > 0 {
-		err = errors.Join(err, e.file.Truncate(size)) // half a record would hide those after it
+	var err error
+	written := 0
+	for _, part := range parts {
+		n := 0
+		if n, err = e.file.Write(part); err != nil && written+n > 0 {
+			err = errors.Join(err, e.file.Truncate(size)) // half a record would hide those after it
+		}
+		if written += n; err != nil {
+			break
+		}
 	}
 	if e.Finished() {
 		e.close()
@@ -348,28 +374,6 @@ func (e *Execution) compactLast(more bool) error {
 		e.segments = append(e.segments, segment{index: e.last().index + 1})
 	}
 	return errors.Join(err, e.j.trim())
-}
-
-func (e *Execution) compactSegment(at int) (cleared bool, err error) {
-	var records []record
-	if _, err := readFile(e.path(e.segments[at].index), func(r record) error { records = append(records, r); return nil }); err != nil {
-		return false, err
-	}
-	records, cleared = compact(sealed(records))
-	return cleared, e.replace(at, records)
-}
-
-func (e *Execution) replace(at int, records []record) error {
-	size, err := rewrite(e.path(e.segments[at].index), records)
-	if err != nil {
-		return err
-	}
-	if at == len(e.segments)-1 {
-		size += int64(len(e.queue))
-	}
-	e.j.total += size - e.segments[at].size
-	e.segments[at].size = size
-	return nil
 }
 
 // load reads a segment of an execution of an earlier run.

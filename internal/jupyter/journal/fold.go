@@ -2,103 +2,87 @@ package journal
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"keyway/internal/jupyter/wire"
 )
 
-// compact returns records that show the same with less: pieces of one stream are
-// merged, what carriage returns have overwritten is folded, of the updates of a display
-// the last is kept, and what was shown before an output was cleared is dropped. It
-// reports whether something was cleared, so that what earlier records show is dead too.
-func compact(records []record) (_ []record, cleared bool) {
-	records, cleared = dropCleared(dropUpdates(records))
-	var kept []record
-	for i := 0; i < len(records); i++ {
-		if records[i].kind != stream {
-			kept = append(kept, records[i])
-			continue
-		}
-		name, text := records[i].text()
-		var all strings.Builder
-		all.WriteString(text)
-		for i+1 < len(records) && records[i+1].kind == stream {
-			n, t := records[i+1].text()
-			if n != name {
-				break
-			}
-			all.WriteString(t)
-			i++
-		}
-		kept = append(kept, textRecord(name, fold(all.String())))
-	}
-	return kept, cleared
+// outline is what compaction needs to know of a record.
+type outline struct {
+	shows bool // it can be cleared
+	takes bool // it has a clear_output take effect that waits
+	change
 }
 
-// display is what compact reads of an output.
-type display struct {
-	Wait      bool `json:"wait"` // of clear_output
-	Transient struct {
-		ID string `json:"display_id"`
-	} `json:"transient"`
+// change is what an output does to others.
+type change struct {
+	kind    string // clear_output, update_display_data, or empty
+	wait    bool   // of clear_output
+	display string // of update_display_data
 }
 
-// look reads the kind of a recorded message and what compact needs of it.
-func (r record) look() (kind string, d display) {
+// change reads what a recorded message does.
+func (r record) change() (c change) {
 	if r.kind != output {
-		return "", d
+		return c
 	}
 	m, err := r.message()
-	if err != nil || json.Unmarshal(m.Content, &d) != nil {
-		return "", display{}
+	if err != nil || m.Head.Type != "clear_output" && m.Head.Type != "update_display_data" {
+		return c
 	}
-	return m.Head.Type, d
+	var content struct {
+		Wait      bool `json:"wait"`
+		Transient struct {
+			ID string `json:"display_id"`
+		} `json:"transient"`
+	}
+	if json.Unmarshal(m.Content, &content) != nil {
+		return c
+	}
+	return change{m.Head.Type, content.Wait, content.Transient.ID}
 }
 
-// dropUpdates keeps the last update of each display.
-func dropUpdates(records []record) []record {
+func (r record) outline() outline {
+	c := r.change()
+	return outline{r.shows(), r.kind == stream || r.kind == output && c.kind != "update_display_data", c}
+}
+
+// compact reports of each record whether it stays: of the updates of a display the last one
+// does, and what was shown before an output was cleared does not. It reports whether
+// something was cleared, so that what earlier records show is dead too.
+func compact(records []outline) (stays []bool, cleared bool) {
+	stays = make([]bool, len(records))
 	later := map[string]bool{}
-	kept := make([]record, 0, len(records))
-	for i := len(records) - 1; i >= 0; i-- {
-		if kind, d := records[i].look(); kind == "update_display_data" {
-			if later[d.Transient.ID] {
-				continue
-			}
-			later[d.Transient.ID] = true
+	for i, r := range slices.Backward(records) {
+		stays[i] = r.kind != "update_display_data" || !later[r.display]
+		if r.kind == "update_display_data" {
+			later[r.display] = true
 		}
-		kept = append(kept, records[i])
 	}
-	for i, j := 0, len(kept)-1; i < j; i, j = i+1, j-1 {
-		kept[i], kept[j] = kept[j], kept[i]
+	last := lastCleared(records)
+	for i := range max(last, 0) {
+		stays[i] = stays[i] && !records[i].shows
 	}
-	return kept
+	return stays, last >= 0
 }
 
-// dropCleared drops what was shown before the last clear_output that has taken effect:
-// at once, or with the next output.
-func dropCleared(records []record) ([]record, bool) {
+// lastCleared is the last clear_output that has taken effect, at once or with the next
+// output; -1: none has.
+func lastCleared(records []outline) int {
 	last, waiting := -1, -1
 	for i, r := range records {
-		switch kind, d := r.look(); {
-		case kind == "clear_output" && d.Wait:
+		switch {
+		case r.kind == "clear_output" && r.wait:
 			waiting = i
-		case kind == "clear_output":
+		case r.kind == "clear_output":
 			last, waiting = i, -1
-		case waiting >= 0 && (r.kind == stream || r.kind == output && kind != "update_display_data"):
+		case waiting >= 0 && r.takes:
 			last, waiting = waiting, -1
 		}
 	}
-	if last < 0 {
-		return records, false
-	}
-	var kept []record
-	for i, r := range records {
-		if i >= last || !r.shows() {
-			kept = append(kept, r)
-		}
-	}
-	return kept, true
+	return last
 }
 
 // shows reports whether the record is something that can be cleared.

@@ -27,9 +27,7 @@ func TestEightHoursOfBars(t *testing.T) {
 			text = fmt.Sprintf("\repoch %-80d\n", i/10_000)
 			fmt.Fprintf(&want, "epoch %d\n", i/10_000)
 		}
-		if err := e.Queue(said("stream", map[string]string{"name": "stderr", "text": text})); err != nil {
-			t.Fatal(err)
-		}
+		e.Queue(said("stream", map[string]string{"name": "stderr", "text": text}))
 		if i%100 == 0 { // as they come together at 1,000 a second and more
 			if err := j.Flush(Mark{int64(i + 1), uint32(i)}); err != nil {
 				t.Fatal(err)

@@ -10,7 +10,6 @@
 package journal
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -169,7 +168,7 @@ func (j *Journal) Remove(e *Execution) {
 	if j.byID[e.ID] == e {
 		delete(j.byID, e.ID)
 	}
-	e.queue = nil
+	e.queue, e.open = nil, false
 	e.close()
 	for _, s := range e.segments {
 		_ = os.Remove(e.path(s.index)) // loaded again at worst
@@ -212,25 +211,6 @@ func (j *Journal) trim() error {
 	return errors.Join(errs...)
 }
 
-// rewrite replaces a file in one step.
-func rewrite(path string, records []record) (size int64, err error) {
-	temporary := path + ".new"
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	buffered := bufio.NewWriterSize(file, 64<<10)
-	for _, r := range sealed(records) {
-		n, writeErr := r.write(buffered)
-		size, err = size+n, errors.Join(err, writeErr)
-	}
-	if err = errors.Join(err, buffered.Flush(), file.Close()); err != nil {
-		_ = os.Remove(temporary)
-		return 0, err
-	}
-	return size, os.Rename(temporary, path)
-}
-
 // uncommitted cuts off a file what is behind its last commit.
 func uncommitted(path string) error {
 	var at, size int64
@@ -248,7 +228,10 @@ func uncommitted(path string) error {
 }
 
 // readFile reads the records of a segment. It returns the size of those that are whole.
-func readFile(path string, f func(record) error) (int64, error) {
+func readFile(path string, f func(record) error) (int64, error) { return readPath(path, readAll, f) }
+
+// readPath is readFile by readAll or a lender.
+func readPath(path string, read func(sized, func(record) error) (int64, error), f func(record) error) (int64, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -258,7 +241,7 @@ func readFile(path string, f func(record) error) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size, err := readAll(io.NewSectionReader(file, 0, info.Size()), f)
+	size, err := read(io.NewSectionReader(file, 0, info.Size()), f)
 	if errors.Is(err, errTorn) {
 		return size, fmt.Errorf("%s: %w", path, err)
 	}

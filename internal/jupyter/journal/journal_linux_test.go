@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/jupyter/wire"
 )
 
 // fullDisk mounts a small disk and fills it. free makes room again.
@@ -66,6 +68,40 @@ func TestFullDisk(t *testing.T) {
 	}
 	if code, err := j.Find("late").Source(); code != "1" || err != nil {
 		t.Errorf("%q, %v", code, err)
+	}
+}
+
+// A disk that fills in the middle of a large message has the whole of it or what fitted of its
+// text, and says what is missing; what comes later is there.
+func TestFullDiskUnderALargeMessage(t *testing.T) {
+	for name, m := range map[string]wire.Message{
+		"text":    printed(strings.Repeat("0123456789\n", 50_000)),
+		"picture": said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", 125_000)}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk, fill, free := fullDisk(t)
+			limits := Default
+			limits.Owed = 10_000
+			j := open(t, filepath.Join(disk, "kernel"), limits)
+			e := begin(t, j, "req")
+			if e.Append(m) == nil {
+				t.Fatal("500 kB are on a disk of 256 kB")
+			}
+			fill()
+			_ = e.Append(printed("after\n"))
+			free()
+			for end := time.Now().Add(time.Minute); j.Retry() != nil; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("it is not written")
+				}
+			}
+			_, _ = e.Append(replied()), e.Append(status("idle")) // there may be no room to make it small
+			j.Close()
+			e = open(t, j.dir, limits).Find("req")
+			if got := shown(t, e); strings.Count(got, "left out") != 1 || !strings.HasSuffix(got, "after\n") || len(got) > 256<<10 || !e.Finished() {
+				t.Errorf("ended: %v; %d bytes: %.100q … %.100q", e.Finished(), len(got), got, got[max(0, len(got)-100):])
+			}
+		})
 	}
 }
 

@@ -163,6 +163,46 @@ func TestTornRecord(t *testing.T) {
 	}
 }
 
+// Large messages are written before their commit.
+func TestLargeMessages(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, Default)
+	e := begin(t, j, "req")
+	text := strings.Repeat("é\tx\n", 300_000)
+	e.Queue(printed(text))
+	e.Queue(said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", 500_000)}}))
+	e.Queue(printed("end"))
+	// Killed before the commit: the messages come again, and are not there twice.
+	j, err := Open(dir, Default, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	e = j.Find("req")
+	if got := shown(t, e); got != "" {
+		t.Errorf("without a commit, %d bytes are there", len(got))
+	}
+	e.Queue(printed(text))
+	e.Queue(said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", 500_000)}}))
+	e.Queue(printed("end"))
+	if err := j.Flush(Mark{5, 5}); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, e, replied(), status("idle"))
+	j.Close()
+	if j, err = Open(dir, Default, true); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	e = j.Find("req")
+	if got := shown(t, e); got != text+"<display_data>end" || e.Mark != (Mark{5, 5}) {
+		t.Errorf("%d bytes, not %d; %v", len(got), len(text), e.Mark)
+	}
+	if n := j.Size(); n > int64(len(text))+2_100_000 {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 // Whatever is left out, merged or moved, a journal knows what was written last.
 func TestMarksStay(t *testing.T) {
 	dir := t.TempDir()
@@ -170,9 +210,7 @@ func TestMarksStay(t *testing.T) {
 	j := open(t, dir, small)
 	e := begin(t, j, "req")
 	for i := range 200 {
-		if err := e.Queue(printed(fmt.Sprintf("%d %s\n", i, strings.Repeat("x", 500)))); err != nil {
-			t.Fatal(err)
-		}
+		e.Queue(printed(fmt.Sprintf("%d %s\n", i, strings.Repeat("x", 500))))
 		mark := Mark{int64(i + 1), uint32(i)}
 		if err := j.Flush(mark); err != nil {
 			t.Fatal(err)
@@ -192,9 +230,7 @@ func TestMarksStay(t *testing.T) {
 	if !strings.Contains(shown(t, e), "left out") {
 		t.Error("nothing was left out")
 	}
-	if err := e.Queue(status("idle")); err != nil {
-		t.Fatal(err)
-	}
+	e.Queue(status("idle"))
 	if err := j.Flush(Mark{7, 7}); err != nil {
 		t.Fatal(err)
 	}
@@ -434,10 +470,10 @@ func FuzzRecords(f *testing.F) {
 	f.Add(messageRecord(output, printed("y")).append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var again []byte
-		var records []record
+		var records []outline
 		size, _ := readAll(bytes.NewReader(data), func(r record) error {
 			again = r.append(again)
-			records = append(records, r)
+			records = append(records, r.outline())
 			r.text()
 			r.gap()
 			return nil

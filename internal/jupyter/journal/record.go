@@ -59,24 +59,19 @@ func (r record) head(b []byte) []byte {
 	return binary.AppendUvarint(append(b, byte(r.kind)), uint64(len(r.data)))
 }
 
-// write is append to a file, for which a large record is not copied.
-func (r record) write(w io.Writer) (size int64, err error) {
+// parts are what append appends. The data is not copied.
+func (r record) parts() [][]byte {
 	head := r.head(nil)
 	sum := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, r.data)
-	for _, part := range [][]byte{head, r.data, binary.LittleEndian.AppendUint32(nil, sum)} {
-		n, err := w.Write(part)
-		if size += int64(n); err != nil {
-			return size, err
-		}
-	}
-	return size, nil
+	return [][]byte{head, r.data, binary.LittleEndian.AppendUint32(nil, sum)}
 }
 
 // errTorn is the end of a file whose last record was not written whole.
 var errTorn = errors.New("a torn record")
 
-// readRecord returns io.EOF at the end of a whole record. At most so many bytes are left.
-func readRecord(r *bufio.Reader, left int64) (record, int64, error) {
+// readRecord returns io.EOF at the end of a whole record. At most so many bytes are left. The
+// data is put into buf if that is large enough.
+func readRecord(r *bufio.Reader, left int64, buf []byte) (record, int64, error) {
 	k, err := r.ReadByte()
 	if err != nil {
 		return record{}, 0, io.EOF
@@ -86,7 +81,7 @@ func readRecord(r *bufio.Reader, left int64) (record, int64, error) {
 		return record{}, 0, errTorn
 	}
 	head := binary.AppendUvarint([]byte{k}, n)
-	data := make([]byte, n+4)
+	data := slices.Grow(buf[:0], int(n)+4)[:n+4]
 	if _, err := io.ReadFull(r, data); err != nil {
 		return record{}, 0, errTorn
 	}
@@ -94,7 +89,7 @@ func readRecord(r *bufio.Reader, left int64) (record, int64, error) {
 	if binary.LittleEndian.Uint32(data[n:]) != sum {
 		return record{}, 0, errTorn
 	}
-	return record{kind(k), data[:n:n]}, int64(len(head)) + int64(n) + 4, nil
+	return record{kind(k), data[:n]}, int64(len(head)) + int64(n) + 4, nil
 }
 
 // sized is what records are read from: so much memory as a record claims is taken only if
@@ -107,10 +102,30 @@ type sized interface {
 // readAll calls f with each record until f returns an error or the records end. It
 // returns the length of the whole records in bytes.
 func readAll(r sized, f func(record) error) (int64, error) {
+	return readEach(r, func(left int64, buffered *bufio.Reader) (record, int64, error) {
+		return readRecord(buffered, left, nil)
+	}, f)
+}
+
+// lender is readAll for those who keep no part of a record: the memory of one is that of the
+// next.
+type lender struct{ buf []byte }
+
+func (l *lender) readAll(r sized, f func(record) error) (int64, error) {
+	return readEach(r, func(left int64, buffered *bufio.Reader) (record, int64, error) {
+		rec, n, err := readRecord(buffered, left, l.buf)
+		if err == nil {
+			l.buf = rec.data
+		}
+		return rec, n, err
+	}, f)
+}
+
+func readEach(r sized, next func(left int64, r *bufio.Reader) (record, int64, error), f func(record) error) (int64, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	var size int64
 	for {
-		rec, n, err := readRecord(buffered, r.Size()-size)
+		rec, n, err := next(r.Size()-size, buffered)
 		if errors.Is(err, io.EOF) {
 			return size, nil
 		}
@@ -162,20 +177,6 @@ func (r record) mark() Mark {
 		return Mark{}
 	}
 	return Mark{int64(bytes), binary.LittleEndian.Uint32(r.data[n:])}
-}
-
-// sealed has the last commit of some records at their end, and no other.
-func sealed(records []record) []record {
-	var last []record
-	kept := make([]record, 0, len(records))
-	for _, r := range records {
-		if r.kind == commit {
-			last = []record{r}
-			continue
-		}
-		kept = append(kept, r)
-	}
-	return append(kept, last...)
 }
 
 func gapRecord(bytes int64) record { return record{gap, binary.AppendUvarint(nil, uint64(bytes))} }

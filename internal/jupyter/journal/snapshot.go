@@ -28,6 +28,7 @@ type Snapshot struct {
 	files  []*os.File
 	sizes  []int64
 	owed   []byte // what is not yet in the last file
+	lent   lender
 }
 
 // Snapshot opens the files as they are. The caller closes it.
@@ -60,12 +61,13 @@ func (s *Snapshot) Close() error {
 }
 
 // Messages returns what the execution has shown, in order: execute_input, outputs, and
-// text in few pieces. After an error it returns no more.
+// text in few pieces. A message is good until the next one comes. After an error it returns
+// no more.
 func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 	return func(yield func(wire.Message, error) bool) {
 		p := player{s: s, yield: yield}
 		for i := range len(s.files) + 1 {
-			_, err := readAll(s.part(i), p.play)
+			_, err := s.lent.readAll(s.part(i), p.play)
 			if errors.Is(err, errStop) {
 				return
 			}
@@ -122,7 +124,7 @@ func (p *player) play(r record) error {
 	case answered:
 		p.s.Prompt = nil
 	case reply, idle, prompt:
-		m, err := r.message()
+		m, err := record{r.kind, bytes.Clone(r.data)}.message() // it stays
 		if err != nil {
 			return err
 		}

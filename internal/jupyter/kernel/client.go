@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -64,8 +66,14 @@ func protocolOf(conn *websocket.Conn) wire.Protocol {
 // badMessage is a message that cannot be read; the connection is still good.
 type badMessage struct{ error }
 
-func read(conn *websocket.Conn, d *wire.Decoder) (wire.Message, error) {
-	kind, data, err := conn.ReadMessage()
+// read reads a message, for which it takes expected bytes of memory at once, unless that is
+// 0: then it takes more and more.
+func read(conn *websocket.Conn, d *wire.Decoder, expected func() int64) (wire.Message, error) {
+	kind, r, err := conn.NextReader()
+	if err != nil {
+		return wire.Message{}, err
+	}
+	data, err := readAll(r, min(expected(), wire.MaxMessage))
 	if err != nil {
 		return wire.Message{}, err
 	}
@@ -76,13 +84,50 @@ func read(conn *websocket.Conn, d *wire.Decoder) (wire.Message, error) {
 	return m, nil
 }
 
+func readAll(r io.Reader, expected int64) ([]byte, error) {
+	if expected == 0 {
+		return io.ReadAll(r)
+	}
+	var all bytes.Buffer
+	all.Grow(int(expected) + bytes.MinRead)
+	_, err := all.ReadFrom(r)
+	return all.Bytes(), err
+}
+
+func unknown() int64 { return 0 }
+
 func write(conn *websocket.Conn, p wire.Protocol, m wire.Message) error {
 	data, isBinary := m.Encode(p)
-	kind := websocket.TextMessage
+	return conn.WriteMessage(frame(isBinary), data)
+}
+
+func frame(isBinary bool) int {
 	if isBinary {
-		kind = websocket.BinaryMessage
+		return websocket.BinaryMessage
 	}
-	return conn.WriteMessage(kind, data)
+	return websocket.TextMessage
+}
+
+// maxWhole is how large in bytes a message may be to be put together for a client.
+const maxWhole = 64 << 10
+
+// show writes a message to a client. A large one goes in several frames, so that it is not
+// copied.
+func show(conn *websocket.Conn, p wire.Protocol, m wire.Message) error {
+	if m.Size() <= maxWhole {
+		return write(conn, p, m)
+	}
+	parts, isBinary := m.Parts(p)
+	w, err := conn.NextWriter(frame(isBinary))
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return w.Close()
 }
 
 // Serve makes a request a client's connection, until that ends. The caller has checked
@@ -257,7 +302,7 @@ func (c *client) shorten() {
 			c.queue = append(c.queue, item{replay: id})
 		}
 	}
-	if c.bytes > maxQueue { // nothing that could be shown again: it has to come back
+	if c.bytes > maxQueue && len(c.queue) > 1 { // nothing that could be shown again: it has to come back
 		c.end()
 	}
 }
@@ -332,7 +377,7 @@ func (c *client) put(i item) (size int, seq uint64, err error) {
 	if i.replay != "" {
 		return c.replay(i.replay)
 	}
-	return i.m.Size(), i.seq, write(c.conn, c.protocol, i.m)
+	return i.m.Size(), i.seq, show(c.conn, c.protocol, i.m)
 }
 
 // replay shows an execution from a clean cell: busy, clear_output, everything, reply,
@@ -345,7 +390,7 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 	defer r.snapshot.Close()
 	send := func(m wire.Message) bool {
 		size += m.Size()
-		err = write(c.conn, c.protocol, m)
+		err = show(c.conn, c.protocol, m)
 		return err == nil
 	}
 	if !send(r.forge("status", map[string]string{"execution_state": "busy"})) || !send(r.forge("clear_output", map[string]bool{"wait": false})) {
@@ -372,7 +417,7 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 func (c *client) read() {
 	d := wire.Decoder{Protocol: c.protocol}
 	for {
-		m, err := read(c.conn, &d)
+		m, err := read(c.conn, &d, unknown)
 		if bad := (*badMessage)(nil); errors.As(err, &bad) {
 			c.k.options.Logf("kernel %s: a client sent %v", c.k.ID, err)
 			continue

@@ -9,9 +9,9 @@ package kernel
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -149,7 +149,8 @@ func (k *Kernel) shut() {
 }
 
 // fromKernel writes messages down and hands them on. The mark is of all of them. again
-// says that those of executions with this mark are written down already.
+// says that those of executions with this mark are written down already. It drops the
+// messages.
 func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool) {
 	if len(batch) == 0 {
 		return
@@ -157,16 +158,15 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	finished := false
-	var errs []error
 	had := k.had(batch, mark, again)
 	for _, m := range batch {
 		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
 			was := e.Finished()
-			errs = append(errs, e.Queue(m))
+			e.Queue(m)
 			finished = finished || !was && e.Finished() && (len(k.clients) == 0 || e.Took() >= k.options.Long)
 		}
 	}
-	k.report(errors.Join(append(errs, k.journal.Flush(mark))...))
+	k.report(k.journal.Flush(mark))
 	for _, m := range batch {
 		finished = k.note(m) || k.answered(m) || finished
 		if !had[m.Origin.ID] {
@@ -175,6 +175,22 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	}
 	if finished {
 		k.tellFinished()
+	}
+	release(batch)
+}
+
+// largeBatch is from how many bytes on messages are given back at once: clients get them
+// from the disk, and need the memory for that.
+const largeBatch = maxQueue
+
+// release drops messages.
+func release(batch []wire.Message) {
+	size := 0
+	for _, m := range batch {
+		size += m.Size()
+	}
+	if clear(batch); size > largeBatch {
+		debug.FreeOSMemory()
 	}
 }
 

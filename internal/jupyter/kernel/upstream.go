@@ -54,8 +54,12 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	defer func() { cancel(); stop(); _ = conn.Close(); k.broadcast(); sender.Wait() }()
 	var batch []wire.Message
 	decoder := wire.Decoder{Protocol: protocol}
+	expected := unknown
+	if source != nil {
+		expected = source.Frame
+	}
 	for pace := (pace{}); ; {
-		m, err := read(conn, &decoder)
+		m, err := read(conn, &decoder, expected)
 		var bad *badMessage
 		switch {
 		case errors.As(err, &bad):
@@ -70,7 +74,6 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 			err, bad = keepErr, nil
 		}
 		again = false
-		clear(batch)
 		batch = batch[:0]
 		if err != nil && bad == nil {
 			if ctx.Err() == nil {
@@ -166,6 +169,8 @@ func (k *Kernel) resend(last string, resumed bool) {
 
 // feed is a connection on which messages stay until they are written down.
 type feed interface {
+	// Frame is the size in bytes of the frame that is being read, if that is large; 0: it is not.
+	Frame() int64
 	// More reports whether another message can be read without waiting.
 	More() bool
 	// Mark is of the messages that were read and are not taken.

@@ -90,13 +90,26 @@ type content struct {
 	Wait      json.RawMessage `json:"wait"`
 	Name      json.RawMessage `json:"name"`
 	Text      json.RawMessage `json:"text"`
-	Data      json.RawMessage `json:"data"`
-	Metadata  json.RawMessage `json:"metadata"`
+	Data      members         `json:"data"`
+	Metadata  members         `json:"metadata"`
 	Count     json.RawMessage `json:"execution_count"`
 	EName     json.RawMessage `json:"ename"`
 	EValue    json.RawMessage `json:"evalue"`
 	Traceback json.RawMessage `json:"traceback"`
-	Transient json.RawMessage `json:"transient"`
+	Transient members         `json:"transient"`
+}
+
+// members are those of a JSON object; none of what is no object.
+type members map[string]json.RawMessage
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *members) UnmarshalJSON(raw []byte) error {
+	var o map[string]json.RawMessage
+	if json.Unmarshal(raw, &o) != nil {
+		o = nil
+	}
+	*m = o
+	return nil
 }
 
 func read(m wire.Message) (c content, ok bool) {
@@ -106,7 +119,7 @@ func read(m wire.Message) (c content, ok bool) {
 
 func (c content) display() string {
 	var id string
-	_ = json.Unmarshal(object(c.Transient)["display_id"], &id) // none
+	_ = json.Unmarshal(c.Transient["display_id"], &id) // none
 	return id
 }
 
@@ -159,7 +172,7 @@ func (p *printer) add(at int, m wire.Message) {
 		p.print(`,"execution_count":` + count(c.Count))
 	}
 	p.print(`,"metadata":`)
-	p.object(object(shown.Metadata), func(string, json.RawMessage) bool { return true })
+	p.object(shown.Metadata, func(string, json.RawMessage) bool { return true })
 	p.print(`,"output_type":"` + kind + `"}`)
 }
 
@@ -208,17 +221,17 @@ func (p *printer) failure(c content) {
 
 // bundle keeps what nbformat allows: text, or lines of text, and anything for the types
 // of JSON.
-func (p *printer) bundle(data json.RawMessage) {
-	p.object(object(data), func(mime string, value json.RawMessage) bool {
+func (p *printer) bundle(data members) {
+	p.object(data, func(mime string, value json.RawMessage) bool {
 		return mime == "application/json" || strings.HasPrefix(mime, "application/") && strings.HasSuffix(mime, "+json") || isText(value)
 	})
 }
 
-func (p *printer) object(members map[string]json.RawMessage, keep func(string, json.RawMessage) bool) {
+func (p *printer) object(all members, keep func(string, json.RawMessage) bool) {
 	p.print("{")
 	first := true
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		if !keep(key, members[key]) {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !keep(key, all[key]) {
 			continue
 		}
 		if !first {
@@ -227,7 +240,7 @@ func (p *printer) object(members map[string]json.RawMessage, keep func(string, j
 		first = false
 		p.write(encode(key))
 		p.print(":")
-		p.write(whole(members[key]))
+		p.write(whole(all[key]))
 	}
 	p.print("}")
 }
@@ -253,14 +266,6 @@ func encode(v any) []byte {
 		return []byte(`""`) // of what was decoded nothing is no JSON
 	}
 	return b
-}
-
-func object(raw json.RawMessage) map[string]json.RawMessage {
-	var o map[string]json.RawMessage
-	if json.Unmarshal(raw, &o) != nil {
-		return nil
-	}
-	return o
 }
 
 func isText(raw json.RawMessage) bool {

@@ -269,60 +269,58 @@ func (h *Head) read(data []byte) error {
 // Encode writes the message as the content of a frame, which is binary or text. It may
 // return what the message was read from, which must not be changed.
 func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
-	if p == V1 {
-		return m.encodeV1(), true
+	parts, binaryFrame := m.Parts(p)
+	if len(parts) == 1 {
+		return parts[0], binaryFrame
 	}
-	text := m.encodeText()
+	return bytes.Join(parts, nil), binaryFrame
+}
+
+// Parts are what Encode puts together. Those of the message itself are not copied, and must
+// not be changed.
+func (m Message) Parts(p Protocol) (parts [][]byte, binaryFrame bool) {
+	if p == V1 {
+		return m.partsV1(), true
+	}
+	text := m.textParts()
 	if len(m.Buffers) == 0 {
 		return text, false
 	}
 	n := len(m.Buffers) + 1
 	at := 4 * (n + 1)
-	data = make([]byte, 0, at+len(text)+m.Size())
-	data = binary.BigEndian.AppendUint32(data, uint32(n))
-	parts := append([][]byte{text}, m.Buffers...)
-	for _, part := range parts {
-		data = binary.BigEndian.AppendUint32(data, uint32(at))
+	head := binary.BigEndian.AppendUint32(make([]byte, 0, at), uint32(n))
+	head = binary.BigEndian.AppendUint32(head, uint32(at))
+	for _, part := range text {
 		at += len(part)
 	}
-	for _, part := range parts {
-		data = append(data, part...)
+	for _, b := range m.Buffers {
+		head = binary.BigEndian.AppendUint32(head, uint32(at))
+		at += len(b)
 	}
-	return data, true
+	return slices.Concat([][]byte{head}, text, m.Buffers), true
 }
 
-func (m Message) encodeV1() []byte {
+func (m Message) partsV1() [][]byte {
 	if m.v1 != nil {
-		return m.v1
+		return [][]byte{m.v1}
 	}
-	parts := append([][]byte{[]byte(m.Channel), m.Header, m.Parent, m.Metadata, m.Content}, m.Buffers...)
-	at := 8 * (len(parts) + 2)
-	data := make([]byte, 0, at+len(m.Channel)+m.Size())
-	data = binary.LittleEndian.AppendUint64(data, uint64(len(parts)+1))
-	data = binary.LittleEndian.AppendUint64(data, uint64(at))
-	for _, part := range parts {
+	parts := append([][]byte{nil, []byte(m.Channel), m.Header, m.Parent, m.Metadata, m.Content}, m.Buffers...)
+	at := 8 * (len(parts) + 1)
+	head := binary.LittleEndian.AppendUint64(make([]byte, 0, at), uint64(len(parts)))
+	for _, part := range parts { // the first ends where the head does
 		at += len(part)
-		data = binary.LittleEndian.AppendUint64(data, uint64(at))
+		head = binary.LittleEndian.AppendUint64(head, uint64(at))
 	}
-	for _, part := range parts {
-		data = append(data, part...)
-	}
-	return data
+	parts[0] = head
+	return parts
 }
 
-// encodeText puts the parts together as they are: they have been checked.
-func (m Message) encodeText() []byte {
-	data := make([]byte, 0, m.Size()+256)
-	for _, f := range []struct {
-		name  string
-		value []byte
-	}{
-		{`{"header":`, m.Header}, {`,"parent_header":`, m.Parent}, {`,"metadata":`, m.Metadata}, {`,"content":`, m.Content},
-		{`,"channel":`, quote(m.Channel)}, {`,"msg_id":`, quote(m.Head.ID)}, {`,"msg_type":`, quote(m.Head.Type)}, {`,"buffers":`, []byte("[]}")},
-	} {
-		data = append(append(data, f.name...), f.value...)
+// textParts put the message together as it is: it has been checked.
+func (m Message) textParts() [][]byte {
+	return [][]byte{
+		[]byte(`{"header":`), m.Header, []byte(`,"parent_header":`), m.Parent, []byte(`,"metadata":`), m.Metadata, []byte(`,"content":`), m.Content,
+		[]byte(`,"channel":`), quote(m.Channel), []byte(`,"msg_id":`), quote(m.Head.ID), []byte(`,"msg_type":`), quote(m.Head.Type), []byte(`,"buffers":[]}`),
 	}
-	return data
 }
 
 func quote(s string) []byte {
@@ -360,21 +358,6 @@ func mustJSON(v any) []byte {
 		panic(err)
 	}
 	return b
-}
-
-// Text is the content of a stream message.
-type Text struct {
-	Name string `json:"name"`
-	Text string `json:"text"`
-}
-
-// Stream reads the content of a stream message.
-func (m Message) Stream() (Text, bool) {
-	var t Text
-	if m.Channel != "iopub" || m.Head.Type != "stream" || json.Unmarshal(m.Content, &t) != nil {
-		return Text{}, false
-	}
-	return t, true
 }
 
 // State is what a status message tells of the kernel: busy, idle, restarting, dead

@@ -1,0 +1,121 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
+)
+
+// rewriter writes a segment anew: pieces of one stream are merged, what carriage returns
+// have overwritten is folded, and the last commit goes to the end. It holds little more
+// than one record.
+type rewriter struct {
+	out    *bufio.Writer
+	size   int64  // of what is written
+	name   string // of the stream
+	text   []byte // of which this is not yet written
+	commit record
+}
+
+// mergedText bounds in bytes what a rewriter merges.
+const mergedText = 1 << 20
+
+// add writes a record, of which it keeps nothing.
+func (w *rewriter) add(r record) error {
+	switch r.kind {
+	case commit:
+		w.commit = record{commit, bytes.Clone(r.data)}
+		return nil
+	case stream:
+		name, text := r.text()
+		var err error
+		if name != w.name || len(w.text)+len(text) > mergedText {
+			err = w.flush()
+		}
+		w.name, w.text = name, append(w.text, text...)
+		return err
+	}
+	return errors.Join(w.flush(), w.write(r))
+}
+
+func (w *rewriter) addAll(records []record) error {
+	for _, r := range records {
+		if err := w.add(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *rewriter) flush() error {
+	if len(w.text) == 0 {
+		return nil
+	}
+	r := textRecord(w.name, fold(string(w.text)))
+	w.text = w.text[:0]
+	return w.write(r)
+}
+
+func (w *rewriter) write(r record) error {
+	for _, part := range r.parts() {
+		n, err := w.out.Write(part)
+		if w.size += int64(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *rewriter) end() error {
+	err := w.flush()
+	if w.commit.kind == commit {
+		err = errors.Join(err, w.write(w.commit))
+	}
+	return errors.Join(err, w.out.Flush())
+}
+
+// rewrite replaces a segment in one step by what f adds.
+func (e *Execution) rewrite(at int, f func(*rewriter) error) error {
+	path := e.path(e.segments[at].index)
+	temporary := path + ".new"
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	w := &rewriter{out: bufio.NewWriterSize(file, 64<<10)}
+	if err = errors.Join(f(w), w.end(), file.Close()); err != nil {
+		_ = os.Remove(temporary)
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	if at == len(e.segments)-1 {
+		w.size += int64(len(e.queue))
+	}
+	e.j.total += w.size - e.segments[at].size
+	e.segments[at].size = w.size
+	return nil
+}
+
+// compactSegment makes a segment small. It reports whether something was cleared.
+func (e *Execution) compactSegment(at int) (cleared bool, err error) {
+	path := e.path(e.segments[at].index)
+	var all []outline
+	var l lender
+	if _, err := readPath(path, l.readAll, func(r record) error { all = append(all, r.outline()); return nil }); err != nil {
+		return false, err
+	}
+	stays, cleared := compact(all)
+	return cleared, e.rewrite(at, func(w *rewriter) error {
+		i := -1
+		_, err := readPath(path, l.readAll, func(r record) error {
+			if i++; stays[i] {
+				return w.add(r)
+			}
+			return nil
+		})
+		return err
+	})
+}

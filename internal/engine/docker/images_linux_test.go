@@ -185,4 +185,28 @@ func imagesToPodman(t *testing.T, podman daemon) {
 	if got, err := keeper(t, from).ImageLayers(ctx, image); err != nil || got.ID != want.ID {
 		t.Errorf("back it is %+v, want %+v, %v", got, want, err)
 	}
+	pinnedOnPodman(t, to, image)
+}
+
+// pinnedOnPodman makes a workspace by the digest of an image whose tag was moved.
+func pinnedOnPodman(t *testing.T, w world, image string) {
+	t.Helper()
+	ctx := enginetest.Context(t)
+	there, err := keeper(t, w).Facts(ctx, image)
+	if want := there.Image.Identity(); err != nil || len(want.Digests) == 0 {
+		t.Fatalf("the image is %+v, %v", there.Image, err)
+	} else if _, err := w.daemon.client.ImageTag(ctx, client.ImageTagOptions{Source: w.Image, Target: image}); err != nil {
+		t.Fatal(err)
+	} else if now, err := keeper(t, w).Facts(ctx, image); err != nil || now.Image.Identity().Same(want) {
+		t.Fatalf("the tag was not moved: %+v, %v", now.Image, err)
+	} else {
+		spec := w.Spec(t, "pinned")
+		name, _, _ := strings.Cut(image, ":")
+		spec.Image = name + "@" + want.Digests[0]
+		w.Create(t, spec)
+		all, err := keeper(t, w).Environments(ctx, []keyway.Name{"pinned"})
+		if err != nil || all[0].Error != nil || !all[0].Image.Same(want) {
+			t.Errorf("by its digest it is made of %+v, want %+v, %v, %v", all[0].Image, want, err, all[0].Error)
+		}
+	}
 }

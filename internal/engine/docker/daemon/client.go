@@ -15,9 +15,12 @@ type Client struct {
 	at     endpoint
 	around surroundings
 
-	mu    sync.Mutex
-	name  string    // docker or podman: what was asked for, until an answer says who it is
-	known *Identity // its version, not its name; nil until somebody has answered
+	mu       sync.Mutex
+	name     string    // docker or podman: what was asked for, until an answer says who it is
+	libpod   string    // the version that Podman put on its last answer
+	known    *Identity // its version, not its name; nil until somebody has answered
+	knownBy  string    // libpod at that time
+	rootless *bool     // of Podman: whether it runs as its user; nil until it was asked
 }
 
 // Options say which daemon to talk to.
@@ -70,8 +73,8 @@ func (c *Client) hear(answer *http.Response) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.name = nameDocker
-	if answer.Header.Get("Libpod-Api-Version") != "" {
+	c.name, c.libpod = nameDocker, answer.Header.Get("Libpod-Api-Version")
+	if c.libpod != "" {
 		c.name = namePodman
 	}
 }
@@ -84,12 +87,34 @@ func (c *Client) Name() string {
 }
 
 // Probe asks the daemon anew to identify itself. The error says why no daemon answers.
+// A Podman that was identified before is only pinged, as its answer to a ping names its
+// version.
 func (c *Client) Probe(ctx context.Context) error {
+	if c.same(ctx) {
+		return nil
+	}
 	c.mu.Lock()
-	c.known = nil // the daemon may be another one by now, or none
+	c.known, c.rootless = nil, nil // the daemon may be another one by now, or none
 	c.mu.Unlock()
 	_, err := c.Identify(ctx)
 	return err
+}
+
+// same reports whether the Podman that was identified answers, in the same version.
+func (c *Client) same(ctx context.Context) bool {
+	c.mu.Lock()
+	by := c.knownBy
+	known := c.known != nil && by != ""
+	c.mu.Unlock()
+	if !known {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, greeting)
+	defer cancel()
+	_, err := c.Ping(ctx, client.PingOptions{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return err == nil && c.libpod == by
 }
 
 // Identify returns who answers at the daemon's address. It asks once, and remembers the
@@ -111,7 +136,7 @@ func (c *Client) Identify(ctx context.Context) (Identity, error) {
 		return Identity{}, c.Unusable(err)
 	}
 	c.mu.Lock()
-	c.known = &d
+	c.known, c.knownBy = &d, c.libpod
 	c.mu.Unlock()
 	return c.Known(), nil
 }

@@ -29,10 +29,16 @@ func (c *Client) Inquire(ctx context.Context, d Identity) (Identity, error) {
 
 // Rootless reports whether the daemon, which has said this, runs as its user: the root
 // of a container is that user. Docker says so in its answer; Podman says it by its own
-// API only.
+// API only, and is asked once until Probe.
 func (c *Client) Rootless(ctx context.Context, d Identity, said system.Info) (bool, error) {
 	if !d.Podman {
 		return slices.ContainsFunc(said.SecurityOptions, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" }), nil
+	}
+	c.mu.Lock()
+	asked := c.rootless
+	c.mu.Unlock()
+	if asked != nil {
+		return *asked, nil
 	}
 	var info struct {
 		Host struct {
@@ -41,6 +47,11 @@ func (c *Client) Rootless(ctx context.Context, d Identity, said system.Info) (bo
 			} `json:"security"`
 		} `json:"host"`
 	}
-	err := c.Libpod(ctx, http.MethodGet, "info", nil, &info)
-	return info.Host.Security.Rootless, err
+	if err := c.Libpod(ctx, http.MethodGet, "info", nil, &info); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rootless = &info.Host.Security.Rootless
+	return info.Host.Security.Rootless, nil
 }

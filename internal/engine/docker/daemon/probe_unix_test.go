@@ -1,0 +1,100 @@
+//go:build unix
+
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/moby/moby/api/types/system"
+
+	"keyway/internal/keyway"
+)
+
+// standIn answers as a daemon does that is asked who it is.
+type standIn struct {
+	mu       sync.Mutex
+	version  string
+	podman   bool
+	rootless bool
+	asked    map[string]int
+}
+
+func (d *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	what := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	d.asked[what]++
+	w.Header().Set("Api-Version", "1.41")
+	if d.podman {
+		w.Header().Set("Libpod-Api-Version", d.version)
+	}
+	switch what {
+	case "_ping":
+	case "version":
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"ApiVersion":"1.41","Version":%q,"Arch":"amd64"}`, d.version)
+	case "info":
+		fmt.Fprintf(w, `{"host":{"security":{"rootless":%v}}}`, d.rootless)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// TestProbe has a daemon probed again and again. Podman takes 0.2 s to a second for its
+// version, and is asked for it once; another daemon at its address is noticed.
+func TestProbe(t *testing.T) {
+	for _, podman := range []bool{false, true} {
+		socket := filepath.Join(t.TempDir(), "s")
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &standIn{version: "4.3.1", podman: podman, rootless: true, asked: map[string]int{}}
+		s := &http.Server{Handler: d}
+		var served sync.WaitGroup
+		served.Go(func() { _ = s.Serve(l) })
+		c, err := New(Options{Podman: podman, Host: "unix://" + socket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// probe returns how often the daemon was asked for its version, and says who it is.
+		probe := func(version string, isPodman, rootless bool) int {
+			t.Helper()
+			d.mu.Lock()
+			d.version, d.podman, d.rootless = version, isPodman, rootless
+			before := d.asked["version"]
+			d.mu.Unlock()
+			if err := c.Probe(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			known := c.Known()
+			if got, err := c.Rootless(t.Context(), known, system.Info{}); err != nil || got != (rootless && isPodman) || known.Version != version || known.Podman != isPodman {
+				t.Errorf("it is %+v, rootless: %v, %v", known, got, err)
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.asked["version"] - before
+		}
+		first := probe("4.3.1", podman, true)
+		again := probe("4.3.1", podman, true) + probe("4.3.1", podman, true)
+		if want := map[bool]int{false: 2}[podman]; first != 1 || again != want {
+			t.Errorf("Podman: %v: asked for its version %d times, then %d times, want 1 and %d", podman, first, again, want)
+		}
+		for _, other := range []int{probe("4.4.0", podman, false), probe("4.4.0", !podman, true), probe("20.10.24", false, false)} {
+			if other != 1 {
+				t.Errorf("another daemon was asked for its version %d times", other)
+			}
+		}
+		_ = s.Close()
+		served.Wait()
+		if err := c.Probe(t.Context()); !keyway.Is(err, keyway.EngineDown) && !keyway.Is(err, keyway.EngineAbsent) {
+			t.Errorf("nobody is there: %v", err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package holder
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -62,11 +63,14 @@ func (vs *viewers) receive(v *viewer) {
 		}
 		switch m := m.(type) {
 		case wire.Input:
+			v.hasPassed(feeds)
 			vs.input(v, m.Data)
 		case wire.Key:
+			v.hasPassed(feeds)
 			vs.typed(v, m.Encode(vs.keyboard()))
 		case wire.EOF:
 			vs.endInput(v)
+			v.passed.Store(0)
 		case wire.Signal:
 			vs.job.signal(unix.Signal(m.Number))
 		case wire.End:
@@ -77,8 +81,16 @@ func (vs *viewers) receive(v *viewer) {
 	}
 }
 
+// feeds stands for the offset that a viewer has passed on, while it sends input: what it
+// says may then wait behind input that the job does not take. So it is told of nothing
+// more, and is not waited for.
+const feeds = math.MaxUint64
+
 // hasPassed has output sent on to a viewer that has taken what it was told of.
 func (v *viewer) hasPassed(offset uint64) {
+	if offset <= v.passed.Load() { // it was written when the viewer did not feed yet
+		return
+	}
 	v.passed.Store(offset)
 	if v.watcher != nil { // not one of a program before this one
 		v.watcher.notify()

@@ -23,17 +23,6 @@ type logFile struct {
 // passing through this process: nothing of it is to be kept from a terminal.
 func (t *Terminal) takesLog() bool { return !OnTerminal(t.Out) && !OnTerminal(t.err) }
 
-// feeds reports whether there may be more input than the job takes at once. What the holder
-// is told of the log would wait behind it, and the job for that.
-func (t *Terminal) feeds() bool {
-	if OnTerminal(t.In) {
-		return false
-	}
-	in, err1 := t.In.Stat()
-	null, err2 := os.Stat(os.DevNull)
-	return err1 != nil || err2 != nil || !os.SameFile(in, null)
-}
-
 var _ wire.LogReader = (*Terminal)(nil)
 
 // PutLogged implements wire.LogReader. What the log has not, because the job has cut it

@@ -231,7 +231,7 @@ func (v Viewing) hello(t *Terminal) wire.Hello {
 	}
 	if v.Whole {
 		h.Flags |= wire.FlagWhole
-		if t.takesLog() && !(v.Input && t.feeds()) {
+		if t.takesLog() {
 			h.Flags |= wire.FlagLog
 		}
 	}

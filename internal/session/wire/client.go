@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,8 @@ const viewerBuffer = 256 << 10
 type Connection struct {
 	*Peer
 	conn *net.UnixConn
-	dir  *os.File // of the session, which may be renamed; nil without FlagLog
+	dir  *os.File       // of the session, which may be renamed; nil without FlagLog
+	told sync.WaitGroup // what is to be written of the log
 	TTY  bool
 	At   uint64 // offset of the output that comes next
 	// Asked is called when Ctrl-C was typed and not passed on; it returns when the
@@ -167,6 +169,7 @@ func PumpAll(dir string, h Hello, to Sink) (status *session.End, at uint64, err 
 // Close closes the connection; the session goes on.
 func (c *Connection) Close() {
 	c.conn.Close()
+	c.told.Wait()
 	if c.dir != nil {
 		c.dir.Close()
 	}
@@ -225,7 +228,8 @@ func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 	return nil, nil
 }
 
-// passOn has the sink take what is in the log, and tells the holder.
+// passOn has the sink take what is in the log, and tells the holder. That may have to
+// wait for input which the job does not take, and the output must not.
 func (c *Connection) passOn(l Logged, to Sink) error {
 	r, ok := to.(LogReader)
 	if !ok || c.dir == nil {
@@ -234,7 +238,8 @@ func (c *Connection) passOn(l Logged, to Sink) error {
 	err := r.PutLogged(pathOf(c.dir), l)
 	if err == nil {
 		c.At = l.Offset + uint64(l.Count)
-		_ = c.Write(Passed{c.At}) // whoever is gone is missed by the next read
+		passed := Passed{c.At}
+		c.told.Go(func() { _ = c.Write(passed) }) // whoever is gone is missed by the next read
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/session/holder"
 	"keyway/internal/session/joblog"
+	"keyway/internal/session/wire"
 )
 
 // checked reads what should be the numbers that printed prints, one a line, and says
@@ -96,6 +97,56 @@ func TestPipesBothWaysWithALateReader(t *testing.T) {
 	}
 }
 
+// A viewer is told of the log until it sends input, and when that has ended: in between,
+// what it says of the log may be behind input that the job does not take.
+func TestTheLogBesideInput(t *testing.T) {
+	const first, second, third = 200_000, 300_000, 8_000_000
+	l := newLab(t)
+	l.start("run", "-T", "--as", "x", "--", "sh", "-c", fmt.Sprintf(
+		"head -c %d /dev/zero; read go; head -c %d /dev/zero; cat; head -c %d /dev/zero", first, second, third))
+	waitFor(t, "the first output", func() bool { return l.logSize("x") >= first })
+	conn := l.dial("x", wire.Hello{Flags: wire.FlagInput | wire.FlagOutput | wire.FlagWhole | wire.FlagLog})
+	var m wire.Message
+	read := func() {
+		t.Helper()
+		var err error
+		if within(t, "a message", func() { m, err = conn.Read() }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(); m != (wire.Logged{Stream: wire.Stdout, Count: first}) {
+		t.Fatalf("of what is in the log it is told %T %+v", m, m)
+	}
+	say := func(m ...wire.Message) {
+		t.Helper()
+		if err := conn.Write(m...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(wire.Input{Data: []byte("go\n")}, wire.Passed{Offset: first})
+	for at := uint64(first); at < first+second; {
+		switch read(); m := m.(type) {
+		case wire.Live:
+		case wire.Output:
+			at += uint64(len(m.Data))
+		default:
+			t.Fatalf("at %d, while it sends input, it gets %T", at, m)
+		}
+	}
+	say(wire.EOF{})
+	waitFor(t, "the last output", func() bool { return l.logSize("x") >= first+second+third })
+	for told := false; !told; {
+		switch read(); m := m.(type) {
+		case wire.Output, wire.Live:
+		case wire.Logged:
+			say(wire.Passed{Offset: m.Offset + uint64(m.Count)})
+			told = true
+		default:
+			t.Fatalf("after its input it gets %T", m)
+		}
+	}
+}
+
 // waitFor asks again and again.
 func waitFor(t testing.TB, what string, is func() bool) {
 	t.Helper()
@@ -108,16 +159,18 @@ func waitFor(t testing.TB, what string, is func() bool) {
 
 // stalls reports whether the log of a session has grown, and does not any more.
 func (l *lab) stalls(name string) bool {
-	size := func() (n uint64) {
-		if r, closeLog, err := joblog.Open(filepath.Join(l.Dir, name)); err == nil {
-			n = r.Size
-			closeLog()
-		}
-		return n
-	}
-	before := size()
+	before := l.logSize(name)
 	time.Sleep(300 * time.Millisecond)
-	return before > 64<<20 && size() == before
+	return before > 64<<20 && l.logSize(name) == before
+}
+
+// logSize is how much of what a session has printed is in its log.
+func (l *lab) logSize(name string) (n uint64) {
+	if r, closeLog, err := joblog.Open(filepath.Join(l.Dir, name)); err == nil {
+		n = r.Size
+		closeLog()
+	}
+	return n
 }
 
 // When they go the job goes on.

@@ -113,8 +113,9 @@ func (c *connection) dispatch(ch ssh.NewChannel) {
 		return
 	}
 	c.running.Go(func() {
-		defer c.channels.Add(-1)
 		serve(ch)
+		c.channels.Add(-1)
+		c.server.rested()
 	})
 }
 

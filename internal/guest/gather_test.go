@@ -47,6 +47,12 @@ func socketPair(t *testing.T) (ours, theirs net.Conn) {
 // a client on its other end.
 func gathering(t *testing.T, hold time.Duration) (*counted, *ssh.Client) {
 	t.Helper()
+	return serving(t, func(s *Server) { s.gather = hold })
+}
+
+// serving is gathering with a server that was prepared.
+func serving(t *testing.T, prepare func(*Server)) (*counted, *ssh.Client) {
+	t.Helper()
 	home, keyFile := newHome(t)
 	pem, err := os.ReadFile(keyFile)
 	must(t, err)
@@ -55,7 +61,7 @@ func gathering(t *testing.T, hold time.Duration) (*counted, *ssh.Client) {
 	hostKey, err := newHostKey(newPrivateKey(t))
 	must(t, err)
 	server := newServer(home, here(t), os.Environ(), hostKey, &logger{&lockedBuffer{}})
-	server.gather = hold
+	prepare(server)
 	ours, theirs := socketPair(t)
 	conn := &counted{Conn: ours}
 	done := make(chan struct{})
@@ -290,5 +296,27 @@ func TestWhatIsHeldBackIsReleased(t *testing.T) {
 	all, err := io.ReadAll(theirs)
 	if err != nil || string(all) != "small"+string(big) {
 		t.Errorf("read %d bytes, %v", len(all), err)
+	}
+}
+
+// A mux keeps its connection, and channels that are open ahead: memory is given back all the
+// same when a session has ended.
+func TestMemoryIsGivenBackUnderAConnectionThatStays(t *testing.T) {
+	released := make(chan struct{}, 10)
+	_, client := serving(t, func(s *Server) {
+		s.rest.Stop()
+		s.rest = time.AfterFunc(time.Hour, func() { released <- struct{}{} })
+	})
+	ahead, requests, err := client.OpenChannel("session", nil)
+	must(t, err)
+	defer ahead.Close()
+	go ssh.DiscardRequests(requests) // until the connection ends
+	session, err := client.NewSession()
+	must(t, err)
+	must(t, session.Run("true"))
+	select {
+	case <-released:
+	case <-time.After(patience):
+		t.Error("it is not")
 	}
 }

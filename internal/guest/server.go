@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,7 +60,7 @@ type Server struct {
 	agent     *agentBroker
 	network   net.Listener // of a baked image; nil: none
 	strangers *lobby.Lobby // of connections that have not authenticated
-	guests    atomic.Int32 // connections, authenticated or not
+	rest      *time.Timer  // gives memory back
 }
 
 // newServer makes the server of the workspace in home, whose users become
@@ -79,6 +78,7 @@ func newServer(home keyway.Home, account Account, environ []string, key *hostKey
 		gather:    gatherTime,
 		agent:     newAgentBroker(log),
 		strangers: lobby.New(maxStrangers),
+		rest:      time.AfterFunc(restTime, memory.Release),
 	}
 	s.config = s.newConfig(key)
 	s.streams, _ = stream.NewServer(stream.ServerConfig{HostKey: key.streams, Logger: streamLog{log}})
@@ -187,8 +187,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Plac
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	s.guests.Add(1)
-	defer s.leave()
+	defer s.rested()
 	out := &gatherer{Conn: conn, limit: s.gather}
 	login, chans, reqs, err := s.handshake(out, place)
 	if err == nil {
@@ -213,13 +212,13 @@ func isGone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, stream.ErrReset)
 }
 
-// leave gives memory back when nobody is left: a workspace may idle for days,
-// and the heap of its last transfer with it.
-func (s *Server) leave() {
-	if s.guests.Add(-1) == 0 {
-		memory.Release()
-	}
-}
+// restTime is how long nothing must have ended before memory is given back: that takes a few
+// milliseconds.
+const restTime = 2 * time.Second
+
+// rested is called when a connection or a channel has ended: a workspace may idle for days,
+// with a connection that is kept for the next ssh, and the heap of its last transfer with it.
+func (s *Server) rested() { s.rest.Reset(restTime) }
 
 // handshake lets the client log in that has place in the lobby until it has.
 func (s *Server) handshake(conn net.Conn, place *lobby.Place) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 type Execution struct {
 	ID      string            // of the request
 	Session string            // of the client that asked
-	Cell    string            // the notebook's id of the cell; empty in the classic notebook
+	Cell    string            // the notebook's id of the cell; empty in the classic notebook and VS Code
 	Code    [sha256.Size]byte // the hash of the source that was run
 	Count   int               // the number of the prompt; 0 as long as it waits in the queue
 	Began   time.Time
@@ -229,6 +230,11 @@ func (e *Execution) take(r record, m wire.Message) bool {
 	return true
 }
 
+// cellID is what nbformat allows as the id of a cell. VS Code sends the address of the cell
+// in its window (vscode-notebook-cell:/x.ipynb#W0…), which no notebook has and another window
+// gives to another cell: it is found by its source.
+var cellID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+
 func (e *Execution) takeRequest(m wire.Message) bool {
 	var c struct {
 		Code    string `json:"code"`
@@ -242,7 +248,9 @@ func (e *Execution) takeRequest(m wire.Message) bool {
 	var meta struct {
 		Cell string `json:"cellId"`
 	}
-	_ = json.Unmarshal(m.Metadata, &meta) // no cell
+	if json.Unmarshal(m.Metadata, &meta) != nil || !cellID.MatchString(meta.Cell) {
+		meta.Cell = ""
+	}
 	e.ID, e.Session, e.Cell, e.Code, e.header = m.Head.ID, m.Head.Session, meta.Cell, Sum(c.Code), slices.Clone(m.Header)
 	e.Began = time.Now()
 	return true

@@ -251,6 +251,22 @@ func TestSilentRequestsAreNotKept(t *testing.T) {
 	}
 }
 
+// Only what can be the id of a notebook's cell is taken for one.
+func TestCellIDs(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	for id, want := range map[string]string{
+		"aaa": "aaa", "0f3c-4_A": "0f3c-4_A", strings.Repeat("x", 64): strings.Repeat("x", 64),
+		"": "", strings.Repeat("x", 65): "", "a b": "", "é": "",
+		"vscode-notebook-cell:/home/me/x.ipynb#W0sZmlsZQ%3D%3D": "", "vscode-notebook-cell://ssh-remote%2Btrain/x.ipynb#X10sdnNjb2Rl": "",
+	} {
+		m := ask(fmt.Sprint("req-", len(j.Executions())), "1")
+		m.Metadata = fmt.Appendf(nil, `{"cellId":%q}`, id)
+		if e, err := j.Begin(m); err != nil || e.Cell != want {
+			t.Errorf("%q: %q, %v", id, e.Cell, err)
+		}
+	}
+}
+
 // Eight hours of progress bars stay small: while the cell runs, and after its end.
 func TestBarsAreFolded(t *testing.T) {
 	small := Limits{Segment: 32 << 10, Head: 16, Kernel: 256 << 20, Executions: 100}

@@ -1,6 +1,6 @@
 // drive.js MODULES BASE TOKEN MODE: runs a cell with the client library of JupyterLab 4 and of VS Code, leaves
 // it after ten lines, and prints as JSON what a second client gets of it, which listens
-// under the conditions of VS Code's extension: it resumes a cell with the first message
+// under the conditions of VS Code's extension, whose address of the cell it sends, or JupyterLab's id: it resumes a cell with the first message
 // of its request that is not idle, misses what comes before its handler is there, and
 // ends the cell after the idle status and the reply.
 'use strict';
@@ -82,7 +82,7 @@ function second(manager, id, request) {
   await manager.ready;
   const first = manager.connectTo({ model: await notebook(), handleComms: true });
   await first.info;
-  const future = first.requestExecute({ code, store_history: true }, false, { cellId: 'aaa' });
+  const future = first.requestExecute({ code, store_history: true }, false, { cellId: mode === 'middle' ? 'aaa' : 'vscode-notebook-cell:/' + mode + '.ipynb#W0sZmlsZQ%3D%3D' });
   const request = future.msg.header.msg_id;
   let text = '';
   future.onIOPub = m => { if (m.header.msg_type === 'stream') text += m.content.text; };

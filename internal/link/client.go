@@ -32,6 +32,7 @@ type Client struct {
 	socket string
 	api    *api.Client // of the link itself
 	rt     *http.Transport
+	look   time.Duration // 0: stopLook
 }
 
 // UI is how the link reaches the person at the command.
@@ -62,7 +63,7 @@ func unixTransport(socket string) *http.Transport {
 func Open(ctx context.Context, runtime, program, log string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
-	c.api = api.NewClient(c.rt, "http://link")
+	c.api = api.NewClient(bounded{c}, "http://link")
 	s, err := c.first(ctx, report)
 	switch {
 	case err == nil && (s.current(program, groups()) || s.stuck()):
@@ -161,7 +162,7 @@ func spawn(program, log string) error {
 func Running(ctx context.Context, runtime string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
-	c.api = api.NewClient(c.rt, "http://link")
+	c.api = api.NewClient(bounded{c}, "http://link")
 	_, err := c.first(ctx, report)
 	return c, err
 }
@@ -208,7 +209,7 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 		}
 		return nil, err
 	}
-	return api.NewClient(c.rt, "http://link"+base), nil
+	return api.NewClient(bounded{c}, "http://link"+base), nil
 }
 
 // timeout is for how long the link may try, so that it can say what it has waited
@@ -240,6 +241,8 @@ func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Plac
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
 	}
+	ctx, end := c.whileRunning(ctx)
+	defer end()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	shown := terminal != nil && runtime.GOOS != "windows" && term.IsTerminal(int(terminal.Fd()))
@@ -255,7 +258,7 @@ func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Plac
 	}
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return nil, orStopped(ctx, err)
 	}
 	return conn, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -52,8 +51,7 @@ func (c *Client) watchAnswer(answered <-chan struct{}, giveUp context.CancelCaus
 	}
 	pid := c.pid()
 	if isStopped(pid) {
-		giveUp(keyway.Errorf(keyway.Other, "%w: its process %d is stopped", errUnanswered, pid).
-			Advise(keyway.ContinueLink, strconv.Itoa(pid)).Advise(keyway.EndLink))
+		giveUp(stoppedLink(pid))
 		return
 	}
 	if report == nil {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +18,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/unixsock"
 )
@@ -34,8 +38,14 @@ func playUnanswered(socket string) int {
 // unanswered starts such a link, with its socket in a directory.
 func unanswered(t *testing.T) (dir string, link *exec.Cmd) {
 	t.Helper()
+	return playLink(t, "unanswered")
+}
+
+// playLink starts this program as a link of a kind.
+func playLink(t *testing.T, kind string) (dir string, link *exec.Cmd) {
+	t.Helper()
 	dir = t.TempDir()
-	link = exec.Command(os.Args[0], "unanswered", filepath.Join(dir, SocketName))
+	link = exec.Command(os.Args[0], kind, filepath.Join(dir, SocketName))
 	out, err := link.StdoutPipe()
 	if err == nil {
 		err = link.Start()
@@ -88,6 +98,71 @@ func TestAStoppedLinkIsNamed(t *testing.T) {
 	killed(t, link)
 	if ran, err := End(ctx, dir, silent); ran || err != nil {
 		t.Errorf("there is no link any more: %v %v", ran, err)
+	}
+}
+
+// playHalf is a link that answers, begins to answer, or does neither.
+func playHalf(socket string) int {
+	l, err := unixsock.Listen(socket, 0o600)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(Ready)
+	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1/status":
+			_, _ = io.WriteString(w, "{}")
+		case strings.Contains(r.URL.Path, "/begun/"):
+			_ = http.NewResponseController(w).Flush()
+			fallthrough
+		default:
+			<-r.Context().Done()
+		}
+	}))
+	return 0
+}
+
+// A link that is stopped in the middle of a command is named, too, whatever the command
+// waits for.
+func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
+	dir, link := playLink(t, "half")
+	c, err := Running(context.Background(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.rt.CloseIdleConnections()
+	c.look = 100 * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	waits := map[string]func() error{
+		"an answer":      func() error { _, err := c.Place(ctx, "silent", nil, nil); return err },
+		"more of one":    func() error { _, err := c.Place(ctx, "begun", nil, nil); return err },
+		"a stream":       func() error { _, err := c.Stream(ctx, "silent", "train", "ssh-ed25519 AAAA", nil); return err },
+		"a second place": func() error { _, err := api.NewClient(bounded{c}, "http://link/v1/places/x").List(ctx); return err },
+	}
+	errs := make(chan error, len(waits))
+	for what, wait := range waits {
+		go func() { // received below
+			err := wait()
+			if !Unanswered(err) || !strings.Contains(err.Error(), strconv.Itoa(link.Process.Pid)) {
+				err = fmt.Errorf("who waits for %s hears %w", what, err)
+			} else {
+				err = nil
+			}
+			errs <- err
+		}()
+	}
+	select { // while the link runs, they wait
+	case err := <-errs:
+		t.Fatal(err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	freeze(t, link.Process.Pid)
+	for range waits {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -54,6 +54,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case len(os.Args) > 2 && os.Args[1] == "unanswered":
 		os.Exit(playUnanswered(os.Args[2]))
+	case len(os.Args) > 2 && os.Args[1] == "half":
+		os.Exit(playHalf(os.Args[2]))
 	case filepath.Base(os.Args[0]) == "ssh":
 		os.Exit(playSSH(os.Args[1:]))
 	}

@@ -1,0 +1,105 @@
+package link
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// stopLook is how often a command looks whether the link is stopped that it waits for. One
+// that is by two looks in a row is given up.
+const stopLook = answerLimit / 2
+
+// whileRunning is ctx until the link has been stopped for a while. Then it ends, and its cause is
+// the error that says so. The caller calls end, once or more.
+func (c *Client) whileRunning(ctx context.Context) (_ context.Context, end func()) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { c.lookStopped(over, giveUp) })
+	return ctx, sync.OnceFunc(func() {
+		close(over)
+		watching.Wait()
+		giveUp(nil)
+	})
+}
+
+func (c *Client) lookStopped(over <-chan struct{}, giveUp context.CancelCauseFunc) {
+	tick := time.NewTicker(cmp.Or(c.look, stopLook))
+	defer tick.Stop()
+	for before := 0; ; {
+		select {
+		case <-over:
+			return
+		case <-tick.C:
+		}
+		pid := c.pid()
+		switch {
+		case !isStopped(pid):
+			before = 0
+		case before == pid:
+			giveUp(stoppedLink(pid))
+			return
+		default:
+			before = pid
+		}
+	}
+}
+
+func stoppedLink(pid int) error {
+	return keyway.Errorf(keyway.Other, "%w: its process %d is stopped", errUnanswered, pid).
+		Advise(keyway.ContinueLink, strconv.Itoa(pid)).Advise(keyway.EndLink)
+}
+
+// orStopped is err, or the error that says that the link is stopped, if that is why.
+func orStopped(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && Unanswered(cause) {
+		return cause
+	}
+	return err
+}
+
+// bounded is a command's transport to the link, in which nothing waits for ever for one that
+// was stopped after it had answered.
+type bounded struct{ c *Client }
+
+// RoundTrip implements http.RoundTripper.
+func (w bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, end := w.c.whileRunning(req.Context())
+	resp, err := w.c.rt.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		err = orStopped(ctx, err)
+		end()
+		return nil, err
+	}
+	resp.Body = &boundedBody{resp.Body, ctx, end}
+	return resp, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	ctx context.Context
+	end func()
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		return n, err
+	}
+	return n, orStopped(b.ctx, err)
+}
+
+// Close implements io.Closer.
+func (b *boundedBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}

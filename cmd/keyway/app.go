@@ -31,6 +31,7 @@ func newApp() (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	ui.environ = l.Environ
 	return &app{l, ui}, nil
 }
 
@@ -55,21 +56,6 @@ func completeWorkspaces(cmd *cobra.Command, args []string, toComplete string) ([
 	for _, e := range known {
 		if !slices.Contains(args, string(e.Name)) {
 			names = append(names, cobra.CompletionWithDesc(string(e.Name), "at "+string(e.Place)))
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-func completePlaces(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	a, err := newApp()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names := []cobra.Completion{string(keyway.Local)}
-	used, _ := a.Hosts.Places()
-	for _, p := range used {
-		if p != keyway.Local {
-			names = append(names, string(p))
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -131,8 +132,9 @@ func isShown(key byte) bool { return key > ' ' && key <= '~' }
 
 // onTerminal runs one of OpenSSH's programs with the user's own streams: it asks
 // for passphrases itself, in the way the user knows. It is interrupted, never
-// killed: it must be able to turn the terminal's echo on again.
-func onTerminal(ctx context.Context, env []string, name string, args ...string) error {
+// killed: it must be able to turn the terminal's echo on again. What it says on standard
+// error goes to said, too, unless that is nil.
+func onTerminal(ctx context.Context, env []string, said *bytes.Buffer, name string, args ...string) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -141,6 +143,9 @@ func onTerminal(ctx context.Context, env []string, name string, args ...string) 
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Env = askpassEnv(env, program)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+	if said != nil {
+		cmd.Stderr = io.MultiWriter(os.Stderr, said)
+	}
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr) // the question's line is still open

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,8 @@ type faulty struct {
 	dir  string // what is ~ in it
 	home string // where that is mounted
 	env  []string
+
+	prepare string // commands of a shell, for what only this laptop has; it has a network of its own then
 }
 
 func newFaulty(t *testing.T) *faulty {
@@ -114,14 +117,18 @@ func unusedPort(t *testing.T) string {
 // run is keyway without a terminal, where names are looked up as a file says.
 func (f *faulty) run(names string, env []string, args ...string) (stderr string, code int) {
 	f.t.Helper()
-	const mounts = `for m in "$0:$1" "$0/$2:/etc/nsswitch.conf" "$0/resolv:/etc/resolv.conf"; do mount --bind "${m%%:*}" "${m#*:}" || exit 99; done; shift 2; exec "$@"`
+	const mounts = `for m in "$0:$1" "$0/$2:/etc/nsswitch.conf" "$0/resolv:/etc/resolv.conf"; do mount --bind "${m%%:*}" "${m#*:}" || exit 99; done; shift 2; eval "$PREPARE" || exit 99; exec "$@"`
+	flags := []string{"-m", "--propagation", "private", "sh", "-c", mounts, f.dir, f.home, names}
+	if f.prepare != "" {
+		flags = append([]string{"-n"}, flags...)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-c", mounts, f.dir, f.home, names, self}, args...)...)
+	cmd := exec.Command("unshare", slices.Concat(flags, []string{self}, args)...)
 	var said bytes.Buffer
-	cmd.Env, cmd.Dir, cmd.Stderr = append(f.env, env...), "/", &said
+	cmd.Env, cmd.Dir, cmd.Stderr = append(slices.Concat(f.env, env), "PREPARE="+f.prepare), "/", &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	_ = cmd.Run()
 	return said.String(), cmd.ProcessState.ExitCode()

@@ -58,6 +58,6 @@ func (a *app) forget(arg string, news io.Writer) error {
 
 func completeForget(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	names, directive := completeWorkspaces(cmd, args, toComplete)
-	places, _ := completePlaces(cmd, args, toComplete)
+	places, _ := completeKnownPlaces(cmd, args, toComplete)
 	return append(names, places...), directive
 }

@@ -219,7 +219,7 @@ func makeKey(ctx context.Context, path string, o initOptions, news io.Writer) er
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if err := onTerminal(ctx, os.Environ(), "ssh-keygen", args...); err != nil {
+	if err := onTerminal(ctx, os.Environ(), nil, "ssh-keygen", args...); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/agent"
+	"keyway/internal/agents"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
@@ -60,7 +61,7 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		return plain.JSON(stdout, keys)
 	}
 	if len(keys) == 0 {
-		return keyway.Errorf(keyway.NoKey, "the agent holds no key").Hint("unlock yours: keyway unlock")
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key").Hint("unlock yours: keyway unlock")
 	}
 	path, err := dirs.Policy()
 	if err != nil {
@@ -111,6 +112,9 @@ func listOtherAgent(ctx context.Context, env []string, asJSON bool, stdout io.Wr
 	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
 	cmd.Env = env
 	out, err := cmd.CombinedOutput()
+	if err != nil && agents.IsEmpty(ctx, env) {
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key").Hint("unlock yours: keyway unlock")
+	}
 	if err != nil {
 		return keyway.Errorf(keyway.NoKey, "%s", strings.TrimSpace(string(out))).Hint("unlock your key: keyway unlock")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -108,10 +109,14 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	if life > 0 {
 		args = append(args, "-t", strconv.Itoa(int(life/time.Second)))
 	}
-	if err := onTerminal(ctx, a.Environ(), "ssh-add", append(append(args, "--"), locked...)...); err != nil {
+	var said bytes.Buffer
+	if err := onTerminal(ctx, a.Environ(), &said, "ssh-add", append(append(args, "--"), locked...)...); err != nil {
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) {
 			return err
+		}
+		if strings.Contains(said.String(), refusedByAgent) {
+			return a.agentRefuses(ctx)
 		}
 		if !hasTerminal() && os.Getenv("SSH_ASKPASS") == "" {
 			return keyway.Errorf(keyway.NeedsAnswer, "not unlocked: there is no terminal to type the passphrase at").
@@ -124,6 +129,20 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	}
 	watchFiles(ctx, locked)
 	return a.Hosts.Sync()
+}
+
+// refusedByAgent is how ssh-add reports that an agent has not taken a key.
+const refusedByAgent = "agent refused operation"
+
+// agentRefuses says why an agent takes no key, and how it is made to.
+func (a *app) agentRefuses(ctx context.Context) error {
+	if !agents.IsEmpty(ctx, a.Environ()) {
+		return keyway.Errorf(keyway.NoKey, "not unlocked: the agent refuses the key").
+			Hint("see why, if the agent is keyway's: keyway log")
+	}
+	socket := cmp.Or(a.AgentSocket(), os.Getenv("SSH_AUTH_SOCK"))
+	return keyway.Errorf(keyway.NoKey, "not unlocked: the agent shows no key and takes none: it is locked with a passphrase of its own (ssh-add -x)").
+		Hint("unlock the agent with that passphrase: SSH_AUTH_SOCK=%s ssh-add -X", plain.Shell(socket))
 }
 
 // startAgent starts an agent if none listens, with own set one of ours, and tells of it.
@@ -257,13 +276,17 @@ func newLockCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			others, err := agents.Others(cmp.Or(a.AgentSocket(), os.Getenv("SSH_AUTH_SOCK")))
+			own := cmp.Or(a.AgentSocket(), os.Getenv("SSH_AUTH_SOCK"))
+			others, err := agents.Others(own)
 			if err != nil {
 				return err
 			}
 			locked, err := agents.Forget(cmd.Context(), a.Environ(), others)
 			if locked > 1 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%d agents of yours have forgotten their keys\n", locked)
+			}
+			if err != nil && agents.IsEmpty(cmd.Context(), a.Environ()) {
+				return keyway.Errorf(keyway.NoKey, "%w", err).Hint("unlock the agent with that passphrase, then its keys can be forgotten: SSH_AUTH_SOCK=%s ssh-add -X", plain.Shell(own))
 			}
 			if err != nil {
 				return keyway.Errorf(keyway.NoKey, "%w", err).Hint("see which agent that is: keyway doctor\nstart one and unlock your key: keyway unlock")

@@ -47,6 +47,13 @@ func Holding(ctx context.Context, own string) []string {
 	})
 }
 
+// IsEmpty reports whether the agent that the environment names answers and shows no key:
+// one that is locked (ssh-add -x) shows none.
+func IsEmpty(ctx context.Context, environ []string) bool {
+	_, exit, _ := ask(ctx, environ, "-l")
+	return exit == noKey
+}
+
 // mayListen reports whether a process may listen at the socket; one that is stopped may, too.
 func mayListen(socket string) bool {
 	conn, err := unixsock.Dial(socket)
@@ -64,6 +71,8 @@ func Forget(ctx context.Context, environ, others []string) (forgot int, err erro
 		switch {
 		case failed == nil:
 			forgot++
+		case exit != noAgent && IsEmpty(ctx, environ):
+			err = errors.Join(err, keyway.Errorf(keyway.NoKey, "the agent%s shows no key, and forgets none: it is locked with a passphrase of its own (ssh-add -x)", who))
 		case who != "" || exit != noAgent || len(others) == 0:
 			err = errors.Join(err, keyway.Errorf(keyway.NoKey, "the agent%s did not forget: %s", who, said))
 		}

@@ -211,7 +211,7 @@ func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket st
 		}
 	}
 	if err == nil && len(usual) == 0 {
-		err = keyway.Errorf(keyway.NoKey, "the ssh agent holds no key").Advise(keyway.UnlockYours)
+		err = keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key").Advise(keyway.UnlockYours)
 	}
 	return "", entering(usual), err
 }

@@ -108,6 +108,9 @@ func (c complaint) inWords() error {
 			Hint("when the network is there: %s", c.try())
 	case unconnected:
 		return keyway.Errorf(keyway.Unreachable, "%s cannot be reached: %s", c.where(), st.detail).Hint("try by hand: %s", c.try())
+	case silent:
+		return keyway.Errorf(keyway.Unreachable, "%s does not answer: it is down, or a firewall on the way drops what is sent to it", c.where()).
+			Hint("is it up, are you in the network that it is in (the VPN?), and are HostName and Port right: ssh -G %s\ntry by hand: %s", plain.Shell(c.hop), c.try())
 	case dropped, unidentified:
 		err := errDropped
 		if st.fault == dropped {
@@ -163,8 +166,12 @@ func (c complaint) notThrough() error {
 		return keyway.Errorf(keyway.Unreachable, "%s lets nobody through to %s: it forbids forwarding%s", c.hop, c.next, quoted(c.hop, c.state.said)).
 			Hint("ask the administrator of %s for AllowTcpForwarding yes in its sshd_config, and a PermitOpen that names %s if it has one", c.hop, c.next)
 	}
+	firewall := ""
+	if c.state.said == timedOut {
+		firewall = fmt.Sprintf("does a firewall let %s through to it, ", c.hop)
+	}
 	return keyway.Errorf(keyway.Unreachable, "%s answers, but does not reach %s%s", c.hop, c.next, quoted(c.hop, c.state.said)).
-		Hint("is %s up, and is its name the one that %s knows? HostName and Port show with: ssh -G %s", c.next, c.hop, plain.Shell(c.next))
+		Hint("is %s up, %sand is its name the one that %s knows? HostName and Port show with: ssh -G %s", c.next, firewall, c.hop, plain.Shell(c.next))
 }
 
 // hostKeyChanged names both fingerprints: the one shown, which ssh prints, and the

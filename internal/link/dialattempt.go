@@ -26,7 +26,7 @@ type dialAttempt struct {
 	dir      string
 	place    keyway.Place
 	last     *hop // the place
-	options  []string
+	options  func(host string) []string
 	listener net.Listener
 	heard    func(api.Words) // news of what a host says; one call at a time
 
@@ -56,8 +56,8 @@ const (
 )
 
 // newDialAttempt prepares an attempt below dir. program is our own executable, options are
-// for the ssh to each jump host. The caller calls close.
-func newDialAttempt(dir, program string, place keyway.Place, options []string, heard func(api.Words)) (*dialAttempt, error) {
+// for the ssh to that jump host. The caller calls close.
+func newDialAttempt(dir, program string, place keyway.Place, options func(host string) []string, heard func(api.Words)) (*dialAttempt, error) {
 	dir, err := os.MkdirTemp(dir, dialPrefix)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (d *dialAttempt) listen(conn net.Conn) {
 	if h == nil {
 		return
 	}
-	if _, err := conn.Write(encodeLine(hopWelcome{Log: h.log, Options: d.options})); err != nil {
+	if _, err := conn.Write(encodeLine(hopWelcome{Log: h.log, Options: d.options(hello.Host)})); err != nil {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})

@@ -128,16 +128,17 @@ func (i *inn) everywhere(lines ...string) {
 // dial reaches a place.
 func (i *inn) dial(place keyway.Place) (*nodeProcess, error) {
 	i.t.Helper()
-	return i.dialWith(i.t.Context(), place, nil)
+	return i.dialWith(i.t.Context(), place, "", nil)
 }
 
-func (i *inn) dialWith(ctx context.Context, place keyway.Place, begun func(*dialAttempt)) (*nodeProcess, error) {
+func (i *inn) dialWith(ctx context.Context, place keyway.Place, unlimited string, begun func(*dialAttempt)) (*nodeProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
 		i.t.Fatal(err)
 	}
 	s := starter{
 		program: program, runtime: i.dir, programs: programOf(greeter), silence: time.Minute,
+		unlimited: unlimited, connect: time.Second,
 		options: []string{"-F", i.conf}, begun: begun,
 		known: func(context.Context, string) []string { return []string{filepath.Join(i.dir, "known")} },
 		heard: func(w api.Words) {

@@ -50,7 +50,7 @@ func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.Cancel
 }
 
 func (d *dialAttempt) silentPlace(place keyway.Place, silence time.Duration) error {
-	return keyway.Errorf(keyway.Unreachable, "%s, and that for %v", d.stage(place), silence.Round(time.Second)).
+	return keyway.Errorf(keyway.Unreachable, "%s, for %v now", d.stage(place), silence.Round(time.Second)).
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
 }
 
@@ -66,7 +66,7 @@ func (d *dialAttempt) stage(place keyway.Place) string {
 			if answers == "" {
 				return h.name + " does not let anybody in yet, and says nothing"
 			}
-			return answers + " answers, but " + h.name + " behind it is silent: is it up, and does a firewall let " + answers + " through to it?"
+			return answers + " answers, but " + h.name + " behind it is silent (is it up, and does a firewall let " + answers + " through to it?)"
 		}
 		answers = h.name
 	}

@@ -17,7 +17,7 @@ import (
 func TestASilentPlaceIsGivenUp(t *testing.T) {
 	s := starter{silence: 50 * time.Millisecond}
 	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
-	if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "does not answer, and that for") {
+	if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "does not answer, for ") {
 		t.Errorf("the error is %v", err)
 	}
 }

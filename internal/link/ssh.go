@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -119,18 +120,20 @@ func (t *stderrTail) String() string {
 
 // starter starts the processes that lead to places.
 type starter struct {
-	program  string   // our own executable
-	node     string   // an executable for the local place, or ""; see Config.Node
-	runtime  string   // directory for dial attempts
-	askpass  []string // environment that brings ssh's questions back to us
-	programs Programs
-	options  []string                                       // more for the ssh to the place
-	known    func(context.Context, string) (files []string) // see Config.KnownHosts
-	isHost   func(context.Context, string) bool             // see Config.IsHost
-	asking   func() bool                                    // a question of this ssh is open; nil: there are none
-	begun    func(*dialAttempt)                             // hears of each; may be nil
-	heard    func(api.Words)                                // hears what hosts say; may be nil
-	silence  time.Duration                                  // see maxSilence
+	program   string   // our own executable
+	node      string   // an executable for the local place, or ""; see Config.Node
+	runtime   string   // directory for dial attempts
+	askpass   []string // environment that brings ssh's questions back to us
+	programs  Programs
+	options   []string                                       // more for the ssh to the place
+	unlimited string                                         // the host to which connecting is limited by us alone; see Config.FirstHop
+	connect   time.Duration                                  // that limit; see connectTimeout
+	known     func(context.Context, string) (files []string) // see Config.KnownHosts
+	isHost    func(context.Context, string) bool             // see Config.IsHost
+	asking    func() bool                                    // a question of this ssh is open; nil: there are none
+	begun     func(*dialAttempt)                             // hears of each; may be nil
+	heard     func(api.Words)                                // hears what hosts say; may be nil
+	silence   time.Duration                                  // see maxSilence
 }
 
 // maxSilence is how long a place may say nothing before it has greeted. An sshd
@@ -138,6 +141,13 @@ type starter struct {
 // in and hangs, on a home directory that is away, say. While a person is asked,
 // no time passes.
 const maxSilence = 3 * time.Minute
+
+// connectTimeout is how long the first host on the way may take to answer and to say
+// that it is an sshd, unless the user's configuration has a ConnectTimeout. Without one,
+// ssh waits for as long as TCP does: over two minutes for a firewall that drops what it
+// does not let through. Behind the first host it would count the time of logins to the
+// ones before, where people may have to answer.
+const connectTimeout = 30 * time.Second
 
 // silenceNotice is the time after which people hear that a place is waited for.
 const silenceNotice = 10 * time.Second
@@ -191,12 +201,18 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	}
 	every := optionsOf(ctx, ssh)
-	t, err := newDialAttempt(s.runtime, s.program, place, every, s.heard)
+	optionsTo := func(host string) []string {
+		if s.unlimited == "" || host != s.unlimited {
+			return every
+		}
+		return slices.Concat(every, []string{"-o", "ConnectTimeout=" + strconv.Itoa(int(s.connect.Seconds()))})
+	}
+	t, err := newDialAttempt(s.runtime, s.program, place, optionsTo, s.heard)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the way to %s in %s: %w", place, s.runtime, err)
 	}
 	marker := newMarker()
-	args := slices.Concat([]string{"-E", t.last.log}, every, s.options, []string{"--", string(place),
+	args := slices.Concat([]string{"-E", t.last.log}, optionsTo(string(place)), s.options, []string{"--", string(place),
 		marked(s.bootstrap(fresh), marker)})
 	cmd := &exec.Cmd{Path: ssh, Args: append([]string{t.name()}, args...), Env: withEnv(env, t.env(ssh, path)...)}
 	if s.begun != nil {

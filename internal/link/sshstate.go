@@ -15,6 +15,7 @@ const (
 	unresolved          // the host has no address
 	resolverDown        // nobody could be asked for its address
 	unconnected         // no connection to it
+	silent              // no answer from it within the time for connecting
 	unidentified        // it closed the connection before it had said what it is
 	dropped             // it closed the connection before anybody was logged in
 	broken              // the connection broke afterwards
@@ -57,6 +58,7 @@ var (
 	reFingerprint  = lazyregexp.New(`^(SHA256:[A-Za-z0-9+/]+)\.$`)
 	reBadConfig    = lazyregexp.New(`^\S.* line \d+: |^\S+: terminating, \d+ bad configuration options|^command-line(:| line)`)
 	reDropped      = lazyregexp.New(`^(kex_exchange_identification|ssh_exchange_identification|banner exchange|kex_protocol_error)\b|^Connection (closed|reset) by |^Connection to \S+ port \d+ timed out|^Connection timed out during banner exchange|^ssh_dispatch_run_fatal: `)
+	reSilent       = lazyregexp.New(`^Connection timed out during banner exchange|^Connection to \S+ port \d+ timed out`)
 	reUnidentified = lazyregexp.New(`^(kex|ssh)_exchange_identification: `)
 	reBroken       = lazyregexp.New(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
 )
@@ -70,6 +72,7 @@ const (
 	keyFailure   = "Host key verification failed."
 	keyIsChanged = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @"
 	stdioFailure = "stdio forwarding failed"
+	timedOut     = "Connection timed out" // ETIMEDOUT, also in other hosts' words
 )
 
 // readState reads what an ssh has said itself, line by line.
@@ -119,10 +122,15 @@ func (s *sshState) readLast(lines []string) {
 	case match(reUnconnected) != nil:
 		m := match(reUnconnected)
 		s.fault, s.host, s.detail = unconnected, m[1], m[3]
+		if m[3] == timedOut {
+			s.fault = silent
+		}
 	case match(reRefused) != nil:
 		s.fault, s.detail = refused, match(reRefused)[1]
 	case reBadConfig.MatchString(last):
 		s.fault, s.detail = badConfig, last
+	case reSilent.MatchString(last) && !s.authenticated:
+		s.fault = silent
 	case reUnidentified.MatchString(last):
 		s.fault, s.detail = unidentified, last
 	case reDropped.MatchString(last) && !s.authenticated:

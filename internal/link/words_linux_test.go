@@ -83,7 +83,7 @@ func TestManyPlacesBehindOneBastion(t *testing.T) {
 				defer watching.Wait()
 				defer in()
 				watching.Go(func() { a.whenIn(knocking, leave) })
-				return i.dialWith(ctx, w.place, a.dialling)
+				return i.dialWith(ctx, w.place, "", a.dialling)
 			}
 			defer w.close()
 			a, ctx := &attempt{done: make(chan struct{})}, t.Context()

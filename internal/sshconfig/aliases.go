@@ -37,11 +37,31 @@ type Names struct {
 // nothing: Match exec lines count as if they might match. What cannot be read has no
 // names.
 func ReadNames(home string) Names {
-	r := namesReader{home: home, settings: map[string][]setting{}}
+	return readConfigs(home).names()
+}
+
+func readConfigs(home string) *namesReader {
+	r := &namesReader{home: home, settings: map[string][]setting{}}
 	every := block{patterns: []string{"*"}}
 	r.file(filepath.Join(home, ".ssh", "config"), filepath.Join(home, ".ssh"), every, 0)
 	r.file("/etc/ssh/ssh_config", "/etc/ssh", every, 0)
-	return r.names()
+	return r
+}
+
+// HostNames are the literal names in the Host and Match lines of the files that ReadNames
+// reads, in their order, each once. It, too, runs nothing.
+func HostNames() []string {
+	var names []string
+	for _, home := range homes() {
+		r := readConfigs(home)
+		names = append(names, r.literal...)
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(names, func(name string) bool {
+		again := seen[name]
+		seen[name] = true
+		return again
+	})
 }
 
 // setting is a line of the configuration, with the hosts that it is for.

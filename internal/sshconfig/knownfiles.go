@@ -54,12 +54,24 @@ func fileNames(value string) []string {
 	return names
 }
 
-// FirstHop is the machine that the way to place begins at, as host and port; empty
-// if ssh cannot be asked, or reaches it by a command of the user's.
-func FirstHop(ctx context.Context, place keyway.Place) string {
-	way, err := Way(ctx, place)
+// FirstHop is the machine that the way to place begins at: its address, as host and
+// port, and the name that ssh is given for it, which is empty if the user's
+// configuration has a ConnectTimeout for it. Both are empty if ssh cannot be asked, or
+// reaches it by a command of the user's.
+func FirstHop(ctx context.Context, place keyway.Place) (address, unlimited string) {
+	return resolver{}.firstHop(ctx, place)
+}
+
+func (r resolver) firstHop(ctx context.Context, place keyway.Place) (address, unlimited string) {
+	way, err := r.way(ctx, string(place))
 	if err != nil || way[0].ProxyCommand != "" {
-		return ""
+		return "", ""
 	}
-	return net.JoinHostPort(way[0].HostName, way[0].Port)
+	if way[0].ConnectTimeout == "none" {
+		unlimited = string(place)
+		if len(way) > 1 {
+			unlimited = jumpHost(way[0].Name)
+		}
+	}
+	return net.JoinHostPort(way[0].HostName, way[0].Port), unlimited
 }

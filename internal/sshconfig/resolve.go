@@ -32,6 +32,8 @@ type Host struct {
 	IdentityFiles []string `json:"identityFiles,omitempty"`
 	HostKeyAlias  string   `json:"hostKeyAlias,omitempty"`
 	KnownHosts    []string `json:"knownHosts,omitempty"` // the user's and the system's known_hosts files
+
+	ConnectTimeout string `json:"-"` // as ssh -G has it: seconds, or none
 }
 
 // Resolve asks ssh what the user's configuration makes of host. ssh -G runs the
@@ -172,6 +174,8 @@ func parseResolved(name, out string) Host {
 		switch keyword {
 		case "hostname":
 			h.HostName = value
+		case "connecttimeout":
+			h.ConnectTimeout = value
 		case "user":
 			h.User = value
 		case "port":

@@ -29,6 +29,7 @@ func TestHomes(t *testing.T) {
 	w := start(t, lab.Options{})
 	w.must(t, "keyway", "init", "--yes")
 	w.must(t, "keyway", "unlock")
+	fullDisks(t, w)
 	long := "/home/" + strings.Repeat("l", 122-len("/home/"))
 	if err := w.GPU.WriteFile("/root/socketless.py", socketless, 0o600); err != nil {
 		t.Fatal(err)
@@ -62,4 +63,28 @@ func TestHomes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fullDisks has the disk of the place's state directory full, and then the laptop's: what
+// is wrong is said, and nothing is left.
+func fullDisks(t *testing.T, w *world) {
+	t.Helper()
+	const fill = "mkdir -p %[1]s && mount -t tmpfs -o size=16k none %[1]s && cp -a %[1]s.old/. %[1]s 2>/dev/null; head -c 64k /dev/zero >%[1]s/all; chown %[2]s %[1]s"
+	if err := w.AddUser(w.GPU, "full", 2009, "full"); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.GPU.Output("sh", "-c", "mkdir -p /home/full/.local/state && chown -R full /home/full/.local; "+fmt.Sprintf(fill, "/home/full/.local/state/keyway", "full"))
+	r := w.do("keyway", "up", "--on", "full", "--engine", "host", "--name", "a")
+	if r.Code != 25 || !strings.Contains(r.Stderr, "keyway: full says: the guest program cannot be put into /home/full/.local/state/keyway/") || !strings.Contains(r.Stderr, "see whether there is space, and who may write there: df -h /home/full/.local/state/keyway") {
+		t.Errorf("a place whose disk is full: %s", r)
+	}
+
+	const state = "/root/.local/state/keyway"
+	_, _ = w.Laptop.Output("sh", "-c", "cp -a "+state+" "+state+".old; "+fmt.Sprintf(fill, state, "root"))
+	r = w.do("keyway", "up", "--engine", "host", "--name", "a")
+	mustOn(t, w.Laptop, "umount", "-l", state)
+	if r.Code != 25 || !strings.Contains(r.Stderr, "keyway: no space left ") || !strings.Contains(r.Stderr, "df -h "+state) {
+		t.Errorf("a laptop whose disk is full: %s", r)
+	}
+	holds(t, "what is left", w.do("keyway", "ls", "-a").Stderr, "no workspaces")
 }

@@ -1,0 +1,55 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// Hosts of ssh's configuration are places to complete: those of files that it includes,
+// too, but no patterns, and nothing that could be no place. No program is run for it, and
+// nothing that cannot be read holds it up.
+func TestCompletionOfHostsInTheConfiguration(t *testing.T) {
+	home := t.TempDir()
+	for name, dir := range map[string]string{"HOME": "", "XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config", "XDG_RUNTIME_DIR": "run"} {
+		t.Setenv(name, filepath.Join(home, dir))
+	}
+	ran := filepath.Join(home, "ran")
+	for name, text := range map[string]string{
+		"config": "Include conf.d/*\nInclude pipe missing loop\nHost gpu1 gpu2 *.lab !gpu3 gpu?\nHost -oProxyCommand=x\nHost \"two words\"\n" +
+			"Match host gpu4 exec \"touch " + ran + "\"\nHost gpu1\n",
+		"conf.d/more": "Host gpu5\nProxyCommand touch " + ran + "\nHost *\n",
+		"loop":        "Include loop\nHost gpu6\n",
+	} {
+		path := filepath.Join(home, ".ssh", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, text, 0o600)
+	}
+	if err := syscall.Mkfifo(filepath.Join(home, ".ssh", "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, directive := completePlaces(nil, nil, "")
+	for _, want := range []string{"local", "gpu1", "gpu2", "gpu4", "gpu5", "gpu6"} {
+		if n := len(slices.DeleteFunc(slices.Clone(got), func(c string) bool { return c != want })); n != 1 {
+			t.Errorf("%s is offered %d times: %q", want, n, got)
+		}
+	}
+	if directive != cobra.ShellCompDirectiveNoFileComp || slices.ContainsFunc(got, func(c string) bool { return strings.ContainsAny(c, "*?! =") || c == "gpu3" }) {
+		t.Errorf("offered: %q, %d", got, directive)
+	}
+	if known, _ := completeForget(nil, nil, ""); slices.Contains(known, "gpu1") {
+		t.Errorf("a place that is not known can be forgotten: %q", known)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("a program of the configuration was run")
+	}
+}

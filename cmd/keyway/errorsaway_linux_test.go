@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh/agent"
+
+	"keyway/internal/unixsock"
+)
+
+// config writes the user's ~/.ssh/config, by host, and a known_hosts that knows them.
+func (f *faulty) config(hosts map[string]string) {
+	f.t.Helper()
+	var config strings.Builder
+	for name, lines := range hosts {
+		fmt.Fprintf(&config, "Host %s\n%s\nHostName 127.0.0.1\nHostKeyAlias host\n", name, lines)
+	}
+	config.WriteString("Host *\nStrictHostKeyChecking yes\nUser root\nIdentityFile ~/.ssh/id\n")
+	write(f.t, f.ssh("config"), config.String(), 0o600)
+	write(f.t, f.ssh("known_hosts"), "host "+f.read(f.ssh("host.pub")), 0o600)
+}
+
+// fails runs keyway, and wants the exit code, the sentence and what to type next of it
+// within a minute.
+func (f *faulty) fails(code int, says, next string, args ...string) {
+	f.t.Helper()
+	begun := time.Now()
+	said, got := f.run("files", nil, args...)
+	_, sentence, _ := strings.Cut(said, "keyway: ")
+	first, behind, _ := strings.Cut(sentence, "\n")
+	if got != code || !strings.Contains(first, says) || !strings.Contains(behind, next) {
+		f.t.Errorf("%q, %d, want %d, %q and %q:\n%s", args, got, code, says, next, said)
+	}
+	if took := time.Since(begun); took > time.Minute {
+		f.t.Errorf("%q took %v", args, took)
+	}
+}
+
+// The laptop's disk is full.
+func TestErrorsNameTheFullDisk(t *testing.T) {
+	f := newFaulty(t)
+	f.prepare = "d=" + f.home + "/.local/state/keyway && mkdir -p $d && mount -t tmpfs -o size=16k none $d && { head -c 64k /dev/zero >$d/all 2>/dev/null || true; }"
+	f.config(nil)
+	for _, line := range [][]string{{"init", "--yes"}, {"unlock", f.home + "/.ssh/id"}} {
+		f.fails(25, "no space left to write ", "→ see what is full: df -h "+f.home+"/.local/state/keyway", line...)
+	}
+}
+
+// A firewall drops what it does not let through, without a word.
+func TestErrorsNameTheSilentHost(t *testing.T) {
+	f := newFaulty(t)
+	f.prepare = "ip link set lo up && iptables -A INPUT -p tcp --dport 9 -j DROP"
+	f.config(map[string]string{
+		"silent": "Port 9\nConnectTimeout 1",
+		"behind": "ProxyJump silent",
+	})
+	defer f.run("files", nil, "link", "stop")
+	f.fails(11, "silent does not answer: it is down, or a firewall on the way drops what is sent to it", "try by hand: ssh -v silent true", "adopt", "--on", "silent")
+	f.fails(11, "silent, on the way to behind, does not answer: ", "HostName and Port right: ssh -G silent", "adopt", "--on", "behind")
+}
+
+// An agent is locked, keyway's or another, and the host takes passwords, too: what is
+// wrong is the agent, not that nobody can type a password.
+func TestErrorsNameTheLockedAgent(t *testing.T) {
+	f := newFaulty(t)
+	t.Setenv("XDG_RUNTIME_DIR", f.dir)
+	endAgent(t)
+	f.config(map[string]string{"gpu1": "Port " + f.sshd("passwords", "Match all\nPasswordAuthentication yes\nAuthorizedKeysFile "+f.ssh("shut.pub"))})
+	defer f.run("files", nil, "link", "stop")
+	other := filepath.Join(f.dir, "other.sock")
+	start := exec.Command("ssh-agent", "-D", "-a", other)
+	if err := start.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { start.Process.Kill(); start.Wait() })
+
+	if said, code := f.run("files", nil, "unlock", f.home+"/.ssh/id"); code != 0 { // starts keyway's agent
+		t.Fatal(said)
+	}
+	own := filepath.Join(f.dir, "keyway", "agent.sock")
+	for _, socket := range []string{own, other} {
+		a := awaitAgent(t, socket)
+		if err := a.Lock([]byte("secret")); err != nil {
+			t.Fatal(err)
+		}
+		if socket == other { // it is the user's when keyway's has ended
+			f.do("sh", "-c", "rm "+own+" && ln -s "+other+" "+own)
+		}
+		f.fails(15, "the agent is locked or holds no key", "→ keyway unlock", "adopt", "--on", "gpu1")
+		f.fails(15, "the agent is locked or holds no key", "keyway unlock", "up", "--on", "gpu1", "--name", "a")
+		f.fails(15, "the agent is locked or holds no key", "→ unlock yours: keyway unlock", "keys")
+		f.fails(15, "it is locked with a passphrase of its own (ssh-add -x)", " ssh-add -X", "unlock", f.home+"/.ssh/id")
+		f.fails(15, "it is locked with a passphrase of its own (ssh-add -x)", " ssh-add -X", "lock")
+		if err := a.Unlock([]byte("secret")); err != nil {
+			t.Error(err)
+		}
+		f.run("files", nil, "link", "stop")
+	}
+}
+
+// awaitAgent connects to an agent that may have to be waited for.
+func awaitAgent(t *testing.T, socket string) agent.ExtendedAgent {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := unixsock.Dial(socket)
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+			return agent.NewClient(conn)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err, os.Getpid())
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package sshconfig
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// Only a first host that nothing else limits is to be limited by the link: not one with a
+// ConnectTimeout of the user's, not what a command of the user's reaches, and none behind
+// another.
+func TestFirstHop(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "config")
+	lines := "Host bastion\n HostName 10.0.0.1\nHost patient\n HostName 10.0.0.2\n ConnectTimeout 300\n" +
+		"Host gpu1\n ProxyJump bastion\n ConnectTimeout 7\nHost gpu2\n ProxyJump ada@bastion:2222\nHost gpu3\n ProxyJump patient\n" +
+		"Host cloud\n ProxyCommand wake %h\nHost gpu4\n ProxyJump cloud\n"
+	if err := os.WriteFile(conf, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for place, want := range map[string][2]string{
+		"bastion": {"10.0.0.1:22", "bastion"},
+		"gpu1":    {"10.0.0.1:22", "bastion"},
+		"gpu2":    {"10.0.0.1:2222", "bastion"},
+		"patient": {"10.0.0.2:22", ""},
+		"gpu3":    {"10.0.0.2:22", ""},
+		"cloud":   {"", ""},
+		"gpu4":    {"", ""},
+	} {
+		address, unlimited := resolver{options: []string{"-F", conf}}.firstHop(t.Context(), keyway.Place(place))
+		if got := [2]string{address, unlimited}; got != want {
+			t.Errorf("%s begins at %q, want %q", place, got, want)
+		}
+	}
+}

@@ -78,8 +78,11 @@ func runAdd(ctx context.Context, arg string, o addOptions, stdout, news io.Write
 	plain.Fprintf(news, "name:         %s\nplace:        %s\nuser:         %s\nagent:        %s\nfingerprint:  %s (proved just now)\n",
 		e.Name, e.Place, e.User, forwardingText(e.ForwardAgent), e.Fingerprint())
 	ok, err := confirm(ctx, news, "Add it?", "keyway add "+arg+" --yes", o.yes)
-	if err != nil || !ok {
+	if err != nil {
 		return err
+	}
+	if !ok {
+		return declined("nothing was added")
 	}
 	if err := a.Hosts.Add(e); err != nil {
 		return err

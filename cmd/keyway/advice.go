@@ -262,6 +262,12 @@ func sentence(a keyway.Advice, at keyway.Place) string {
 		}
 		return "for example: --" + option + " " + plain.Shell(a.About[1])
 	}
+	if (a.Step == keyway.MeantTemplate || a.Step == keyway.NameTemplate) && len(a.About) == 1 {
+		return fmt.Sprintf(sentences[a.Step], operand(a.About[0]))
+	}
+	if a.Step == keyway.MountElsewhere && slices.Equal(a.About, []string{""}) { // a tmpfs has no source
+		return "mount it elsewhere, for example: --tmpfs /scratch:size=8gb"
+	}
 	return withValues(sentences[a.Step], a.About, false)
 }
 

@@ -48,6 +48,10 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 	}
 }
 
+// declined is what a command ends with whose question was answered with no: it has not done
+// what it was asked to do.
+func declined(left string) *keyway.Error { return keyway.Errorf(keyway.Interrupted, "%s", left) }
+
 // readYesNo reads lines until one is an answer. The end of the input is no.
 func readYesNo(from io.Reader, again io.Writer) bool {
 	lines := bufio.NewReader(from)

@@ -59,10 +59,13 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.check(ctx, place, s)
+	found, image, err := a.check(ctx, place, s)
 	a.ui.end()
 	if err != nil {
 		return err
+	}
+	if s.Image == "" && image != "" {
+		plain.Fprintf(news, "no image was named: checked with %s, which keyway up takes then, too; name yours: keyway check --image IMAGE\n", image)
 	}
 	if o.json {
 		err = plain.JSON(stdout, found)
@@ -72,24 +75,29 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return cmp.Or(err, verdict(found, place))
 }
 
-// check gathers the facts and decides.
-func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) ([]compat.Finding, error) {
+// check gathers the facts and decides. image is the one that was looked at; empty where
+// workspaces have none.
+func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (found []compat.Finding, image string, err error) {
 	node, err := a.Node(ctx, place)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	asked := compat.Asked{Spec: s, Place: place}
 	began := time.Now()
 	if asked.Facts, err = node.Facts(ctx, s); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	asked.Now = began.Add(time.Since(began) / 2) // the place's clock was read on the way
-	found := []compat.Finding{}
-	if e := asked.Facts.Engine; e.Images && e.Why == nil && !e.Image.Present {
+	found = []compat.Finding{}
+	e := asked.Facts.Engine
+	if e.Images {
+		image = cmp.Or(s.Image, keyway.DefaultImage)
+	}
+	if e.Images && e.Why == nil && !e.Image.Present {
 		a.UI.Progress(keyway.Progress{Message: "asking the registry"})
-		if asked.Image, err = registry.Look(ctx, cmp.Or(s.Image, keyway.DefaultImage), asked.Facts.Arch); err != nil {
+		if asked.Image, err = registry.Look(ctx, image, asked.Facts.Arch); err != nil {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return nil, "", ctx.Err()
 			}
 			said := keyway.AsError(err)
 			found = append(found, compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next, Advice: said.Advice})
@@ -99,7 +107,7 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) ([]c
 	for i, f := range found {
 		found[i].Fix = next(f.Fix, f.Advice, "")
 	}
-	return found, nil
+	return found, image, nil
 }
 
 func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) error {

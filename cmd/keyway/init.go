@@ -123,7 +123,7 @@ func prepare(ctx context.Context, home string, o initOptions, news io.Writer) er
 	case err != nil:
 		return err
 	case !ok:
-		fmt.Fprintln(news, "left as it is; ssh will not know your workspaces by name")
+		return declined("left as it is; ssh will not know your workspaces by name").Hint("add the line later: keyway init")
 	case held:
 		fmt.Fprintln(news, "done")
 	default:
@@ -157,8 +157,7 @@ func undoInit(ctx context.Context, yes bool, news io.Writer) error {
 	} else if ok, err := applyIfWanted(ctx, change, "keyway init --undo --yes", yes, news); err != nil {
 		return err
 	} else if !ok {
-		fmt.Fprintln(news, "left as it is")
-		return nil
+		return declined("left as it is")
 	}
 	if end := agentd.EndOfService(home); end != "" {
 		fmt.Fprintf(news, "the agent is a service still; end it with:\n  %s\n", end)

@@ -29,7 +29,7 @@ func cells(r laptop.Row) []string {
 	}
 	cells := []string{string(r.Name), string(r.Place), r.Engine, state, r.GPUs.String(), jobs, sinceText(r.Created), r.Image}
 	if r.Add != "" {
-		cells = append(cells, "not made here: "+r.Add)
+		cells = append(cells, "not known here: "+r.Add)
 	}
 	for i, cell := range cells {
 		cells[i] = plain.Line(clip(cell, maxCell))

@@ -3,11 +3,20 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
+
+// operand is a name as the first argument of a command, also one that looks like an option.
+func operand(name string) string {
+	if strings.HasPrefix(name, "-") {
+		return "-- " + plain.Shell(name)
+	}
+	return plain.Shell(name)
+}
 
 // noTemplate is what somebody may have meant by a command about templates and a word that
 // names none, else e. The command is up if it is empty.
@@ -49,9 +58,9 @@ func forCommand(command string, err error) error {
 	for _, a := range e.Advice {
 		switch {
 		case a.Step == keyway.MeantTemplate && len(a.About) == 1:
-			with = *with.Hint("did you mean: keyway %s %s", command, plain.Shell(a.About[0]))
+			with = *with.Hint("did you mean: keyway %s %s", command, operand(a.About[0]))
 		case a.Step == keyway.NameTemplate && with.Next == "" && len(a.About) == 1:
-			with = *with.Hint("name one, for example: keyway %s %s", command, plain.Shell(a.About[0]))
+			with = *with.Hint("name one, for example: keyway %s %s", command, operand(a.About[0]))
 		case a.Step == keyway.NameTemplate:
 		case a.Step == keyway.SeeTemplates:
 			with = *with.Hint("see which there are: keyway templates")

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -74,12 +75,15 @@ func newPolicyCheckCommand() *cobra.Command {
 			}
 			if len(args) > 0 {
 				path = args[0]
+				if _, err := os.Stat(path); err != nil { // nobody names one that may be missing
+					return keyway.Errorf(keyway.BadConfig, "there is no policy to check: %w", err).Hint("name the file, or check the one that is used: keyway policy check")
+				}
 			}
 			rules, err := policy.Open(path)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: fine\n", path)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: fine\n", policy.Named(path))
 			if text := laptop.HashedText(rules, hostnames.Read(func() *policy.Policy { return rules })); text != "" {
 				fmt.Fprintln(cmd.OutOrStdout(), text)
 			}

@@ -16,6 +16,28 @@ import (
 )
 
 // keyway policy and keyway doctor say what the agent does.
+// A policy that is not there is no fine policy: the standard one holds, and one that was
+// named is missed.
+func TestPolicyThatIsNotThere(t *testing.T) {
+	home := newLaptop(t)
+	path := filepath.Join(home, ".config", "keyway", "policy.yaml")
+	if said, code := program(t, nil, "policy", "check"); code != 0 || !strings.Contains(said, "the standard one; there is no "+path+": fine\n") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if said, _ := program(t, nil, "doctor"); !strings.Contains(said, "policy       the standard one; there is no "+path+"\n") {
+		t.Error(said)
+	}
+	if said, code := program(t, nil, "policy", "check", path); code != 40 || !strings.Contains(said, "there is no policy to check") || !strings.Contains(said, "keyway policy check") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	write(t, path, "rules: []\n", 0o600)
+	for _, line := range [][]string{{"policy", "check"}, {"policy", "check", path}} {
+		if said, code := program(t, nil, line...); code != 0 || said != path+": fine\n" {
+			t.Errorf("%q, %d: %s", line, code, said)
+		}
+	}
+}
+
 func TestPolicyWithHashedHosts(t *testing.T) {
 	home := newLaptop(t)
 	prod, prodLine := knownhosts.NewKey(t)

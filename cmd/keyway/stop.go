@@ -124,7 +124,7 @@ func askEnd(question string) error {
 	if answer == 'y' || answer == 'Y' {
 		return nil
 	}
-	return keyway.Errorf(keyway.Interrupted, "nothing was changed").Hint("without a question: --yes")
+	return declined("nothing was changed").Hint("without a question: --yes")
 }
 
 // stopPatiently stops a workspace. A second Ctrl-C kills what is left in it.

@@ -111,18 +111,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	}
 	var said bytes.Buffer
 	if err := onTerminal(ctx, a.Environ(), &said, "ssh-add", append(append(args, "--"), locked...)...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			return err
-		}
-		if strings.Contains(said.String(), refusedByAgent) {
-			return a.agentRefuses(ctx)
-		}
-		if !hasTerminal() && os.Getenv("SSH_ASKPASS") == "" {
-			return keyway.Errorf(keyway.NeedsAnswer, "not unlocked: there is no terminal to type the passphrase at").
-				Hint("run keyway unlock in a terminal, or name a program that knows it in SSH_ASKPASS")
-		}
-		return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
+		return a.notUnlocked(ctx, err, said.String())
 	}
 	for _, f := range locked {
 		fmt.Fprintf(news, "unlocked %s%s\n", f, forLife(life))
@@ -133,6 +122,22 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 
 // refusedByAgent is how ssh-add reports that an agent has not taken a key.
 const refusedByAgent = "agent refused operation"
+
+// notUnlocked says why ssh-add has failed, which has said that on standard error.
+func (a *app) notUnlocked(ctx context.Context, err error, said string) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if strings.Contains(said, refusedByAgent) {
+		return a.agentRefuses(ctx)
+	}
+	if !hasTerminal() && os.Getenv("SSH_ASKPASS") == "" {
+		return keyway.Errorf(keyway.NeedsAnswer, "not unlocked: there is no terminal to type the passphrase at").
+			Hint("run keyway unlock in a terminal, or name a program that knows it in SSH_ASKPASS")
+	}
+	return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
+}
 
 // agentRefuses says why an agent takes no key, and how it is made to.
 func (a *app) agentRefuses(ctx context.Context) error {

@@ -77,6 +77,9 @@ func Machine() (string, error) {
 // below is our directory below the base that the variable names, or below the
 // usual base. The XDG specification has relative values ignored.
 func below(variable, purpose string, usual func() (string, error)) (string, error) {
+	if err := checkHome(); err != nil {
+		return "", err
+	}
 	base := os.Getenv(variable)
 	if !filepath.IsAbs(base) {
 		var err error

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
 func defaultConfig() (string, error) { return inHome(".config") }
@@ -23,6 +25,16 @@ func inHome(elem ...string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(append([]string{home}, elem...)...), nil
+}
+
+// checkHome refuses a HOME that is another directory for each command: with it go the
+// configuration of ssh, the keys and all that keyway remembers.
+func checkHome() error {
+	if home := os.Getenv("HOME"); home != "" && !filepath.IsAbs(home) {
+		return keyway.Errorf(keyway.BadConfig, "HOME is %.80q, which is another directory wherever a command runs", home).
+			Hint("set it to the whole path of your home directory: export HOME=/home/NAME")
+	}
+	return nil
 }
 
 // runtimeCandidates are the directories that Runtime tries, best first. One

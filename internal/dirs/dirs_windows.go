@@ -11,6 +11,9 @@ func defaultConfig() (string, error) { return os.UserConfigDir() }
 // defaultState is %LocalAppData%: unlike %AppData% it stays on this machine.
 func defaultState() (string, error) { return os.UserCacheDir() }
 
+// checkHome has nothing to refuse: HOME means nothing here.
+func checkHome() error { return nil }
+
 func runtimeCandidates() []string {
 	base, err := os.UserCacheDir()
 	if err != nil {

@@ -250,7 +250,7 @@ func checkPolicy() Finding {
 	names := hostnames.Read(func() *policy.Policy { return rules })
 	text := HashedText(rules, names)
 	if text == "" {
-		return found("policy", Healthy, "%s", path)
+		return found("policy", Healthy, "%s", policy.Named(path))
 	}
 	if _, unknown := names.Hashed(); unknown > 0 && rules.GoesByName() {
 		return found("policy", Warning, "%s", text).then("name them in ~/.ssh/config (Host and HostName), or write the rules with fingerprints: ssh-keygen -l -f ~/.ssh/known_hosts")

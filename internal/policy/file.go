@@ -111,6 +111,14 @@ func Open(path string) (*Policy, error) {
 	return p, nil
 }
 
+// Named is the policy that Read takes for path, as people are told of it.
+func Named(path string) string {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return "the standard one; there is no " + path
+	}
+	return path
+}
+
 // Parse reads a policy file. Every error names its line.
 func Parse(data []byte) (*Policy, error) {
 	if len(data) > maxFile {

@@ -76,7 +76,7 @@ func TestTablesFitTheWindow(t *testing.T) {
 	// Later rows stand below earlier ones, and what is without a heading stays whole.
 	tab := Table{Window: 60, Yield: []int{1}}
 	first := tab.Rows([][]string{{"NAME", "IMAGE"}, {"one", long}})
-	second := tab.Rows([][]string{{"two", "x", "not made here: keyway add gpu1/two"}})
+	second := tab.Rows([][]string{{"two", "x", "not known here: keyway add gpu1/two"}})
 	if !strings.HasPrefix(second, "two   x") || strings.Index(first, "IMAGE") != 6 || !strings.HasSuffix(second, "gpu1/two\n") {
 		t.Errorf("%q, then %q", first, second)
 	}

@@ -167,7 +167,13 @@ func (f Finder) notFound(name string, all []Template) error {
 // are given no name. It is not looked for in a compose.yaml, which may be about anything.
 func (f Finder) Only() (Template, bool, error) {
 	file, err := f.repository()
-	if err != nil || !slices.Contains(fileNames[:2], filepath.Base(file)) {
+	if file == "" || !slices.Contains(fileNames[:2], filepath.Base(file)) {
+		if file != "" { // a compose.yaml that is none
+			err = nil
+		}
+		return Template{}, false, err
+	}
+	if err != nil {
 		return Template{}, false, err
 	}
 	doc, err := readDocument(file)
@@ -204,8 +210,11 @@ func (f Finder) nearest(names []string) (string, error) {
 		for _, name := range names {
 			file := filepath.Join(dir, name)
 			st, err := os.Stat(file)
-			if err != nil || !st.Mode().IsRegular() {
+			if err != nil && !isLink(file) { // or the directory may not be looked into
 				continue
+			}
+			if err != nil || !st.Mode().IsRegular() {
+				return file, irregular(file, st, err)
 			}
 			if !trusted(st) {
 				return "", keyway.Errorf(keyway.BadConfig, "%s belongs to another user, or all may write to it: they would choose what your workspace mounts and runs", file).
@@ -221,6 +230,31 @@ func (f Finder) nearest(names []string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+func isLink(file string) bool {
+	st, err := os.Lstat(file)
+	return err == nil && st.Mode()&fs.ModeSymlink != 0
+}
+
+// irregular says what a file that cannot hold a template is. It is never opened: of a named
+// pipe that would wait, and of a device it can do anything.
+func irregular(file string, st fs.FileInfo, err error) error {
+	what := "a link that leads nowhere"
+	if err == nil {
+		switch st.Mode().Type() {
+		case fs.ModeDir:
+			what = "a directory"
+		case fs.ModeNamedPipe:
+			what = "a named pipe"
+		case fs.ModeSocket:
+			what = "a socket"
+		default:
+			what = "a device"
+		}
+	}
+	return keyway.Errorf(keyway.BadConfig, "%s is %s, and a template is in a regular file", file, what).
+		Hint("see what it is, and move it away: ls -ld %s", file)
 }
 
 //go:embed builtin/builtin.yaml

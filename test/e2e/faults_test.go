@@ -83,6 +83,9 @@ func TestTwoUps(t *testing.T) {
 	if codes[0] != 1 || codes[24] != 1 {
 		t.Errorf("want one that works and one with exit code 24:\n%s\n%s", results[0], results[1])
 	}
+	if r := w.do("keyway", "check", "--on", "gpu1"); !strings.Contains(r.Stderr, "no image was named: checked with debian:12, ") {
+		t.Errorf("a check without an image: %s", r)
+	}
 	equal(t, "the one that was made", w.must(t, "ssh", "twice", "echo hi"), "hi\n")
 }
 

@@ -6,8 +6,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"os/user"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -170,36 +168,6 @@ func TestWhyATemplateCannotBeUsed(t *testing.T) {
 	err := printTemplates([]templateRow{{Name: "small", Source: "repository", Wins: true, Error: keyway.Errorf(keyway.BadConfig, "%s", why)}}, &out)
 	if err != nil || !strings.Contains(out.String(), "small of repository cannot be used: "+why+"\n") || !strings.Contains(out.String(), "see below\n") {
 		t.Errorf("%v: %s", err, out.String())
-	}
-}
-
-// Whoever answers no to a command's own question has not got what the command was asked
-// for: that is no success, whichever command asked.
-func TestNoIsNoSuccess(t *testing.T) {
-	home := newLaptop(t)
-	endAgent(t)
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(home, ".ssh", "id_ed25519"), "", 0o600)
-	config := filepath.Join(home, ".ssh", "config")
-	write(t, config, "# mine\n", 0o600)
-	for _, line := range [][]string{{"init"}, {"init", "--undo"}} {
-		if said, code := onTTY(t, [][2]string{{"[Y/n]", "n"}}, line...); code != 130 || !strings.Contains(said, "left as it is") {
-			t.Errorf("%q exits with %d for %s:\n%s", line, code, me.Username, said)
-		}
-		if line[len(line)-1] == "init" {
-			if said := string(read(t, config)); said != "# mine\n" {
-				t.Errorf("changed: %s", said)
-			}
-			if said, code := onTTY(t, [][2]string{{"[Y/n]", "y"}}, "init"); code != 0 {
-				t.Fatalf("exit code %d:\n%s", code, said)
-			}
-		}
-	}
-	if e := declined("nothing was added"); keyway.ExitCode(e) != 130 {
-		t.Errorf("%v", e)
 	}
 }
 

@@ -65,7 +65,7 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	if s.Image == "" && image != "" {
-		plain.Fprintf(news, "no image was named: checked with %s, which keyway up takes then, too; name yours: keyway check --image IMAGE\n", image)
+		plain.Fprintf(news, "no image was named: checked with %s, which keyway up takes then, too; name yours with --image\n", image)
 	}
 	if o.json {
 		err = plain.JSON(stdout, found)

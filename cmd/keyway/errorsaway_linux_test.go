@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh/agent"
 
+	"keyway/internal/sshconfig"
 	"keyway/internal/unixsock"
 )
 
@@ -63,6 +64,31 @@ func TestErrorsNameTheSilentHost(t *testing.T) {
 	defer f.run("files", nil, "link", "stop")
 	f.fails(11, "silent does not answer: it is down, or a firewall on the way drops what is sent to it", "try by hand: ssh -v silent true", "adopt", "--on", "silent")
 	f.fails(11, "silent, on the way to behind, does not answer: ", "HostName and Port right: ssh -G silent", "adopt", "--on", "behind")
+}
+
+// A command about a job says why the place of its workspace cannot be reached, once, and
+// ssh's own lines do not follow.
+func TestErrorsNameThePlaceOfAJob(t *testing.T) {
+	f := newFaulty(t)
+	f.config(map[string]string{"gpu1": "Port " + unusedPort(t)})
+	write(t, f.ssh("config"), "Include "+f.home+"/.local/state/keyway/ssh_config\n"+f.read(f.ssh("config")), 0o600)
+	state := filepath.Join(f.dir, ".local", "state", "keyway")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	store := sshconfig.Open(state, sshconfig.Client{Program: os.Args[0]})
+	if err := store.Add(sshconfig.Entry{Name: "train", Place: "gpu1", Engine: "host", User: "ada", HostKey: strings.TrimSpace(f.read(f.ssh("host.pub"))), Created: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(state, "ssh_config") // with the paths as the command sees them
+	write(t, config, strings.ReplaceAll(f.read(config), state, filepath.Join(f.home, ".local", "state", "keyway")), 0o600)
+	defer f.run("files", nil, "link", "stop")
+	for _, line := range [][]string{{"kill", "train/exp7"}, {"run", "train", "--", "true"}, {"logs", "train"}, {"ls", "train"}} {
+		said, code := f.run("files", nil, line...)
+		if want := "keyway: gpu1 cannot be reached: Connection refused\n  → try by hand: ssh -v gpu1 true\n"; code != 255 || said != want {
+			t.Errorf("%q, %d, want %q:\n%s", line, code, want, said)
+		}
+	}
 }
 
 // An agent is locked, keyway's or another, and the host takes passwords, too: what is

@@ -59,9 +59,16 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 			Hint("see what runs: keyway ls %s", entry.Name))
 		err = exitStatus(sshFailed)
 	case err == nil && code == sshFailed:
-		if err = a.NotRunning(ctx, entry); err != nil {
+		switch err = a.NotRunning(ctx, entry); {
+		case keyway.Is(err, keyway.NotRunning):
 			return err // which says it better than ssh
+		case keyway.Is(err, keyway.Unreachable):
+			if !strings.HasPrefix(own.text(), proxyEnded) { // else that has said so
+				complain(os.Stderr, keyway.AsError(err))
+			}
+			return exitStatus(sshFailed)
 		}
+		err = nil
 	}
 	own.show(os.Stderr)
 	if err != nil {
@@ -96,18 +103,26 @@ func (s sshWords) options() []string { return []string{"-E", s.path} }
 // maxSSHWords bounds, in bytes, what is shown of them.
 const maxSSHWords = 64 << 10
 
+// proxyEnded is how ssh begins to say that its proxy command has ended before there was a
+// connection.
+const proxyEnded = "kex_exchange_identification: "
+
 // sentAway is how ssh says that the mux has not taken it, before it connects by itself.
 // The agent's log has the reason.
 const sentAway = "muxclient: master hello exchange failed"
 
-func (s sshWords) show(to io.Writer) {
+func (s sshWords) text() string {
 	f, err := os.Open(s.path)
 	if err != nil {
-		return
+		return ""
 	}
 	defer f.Close()
 	text, _ := io.ReadAll(io.LimitReader(f, maxSSHWords))
-	for line := range strings.Lines(string(text)) {
+	return string(text)
+}
+
+func (s sshWords) show(to io.Writer) {
+	for line := range strings.Lines(s.text()) {
 		if strings.TrimRight(line, "\r\n") != sentAway {
 			_, _ = io.WriteString(to, line)
 		}

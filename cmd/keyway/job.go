@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,8 +79,14 @@ func runJob(cmd *cobra.Command, name string, command []string) error {
 	if detach {
 		here.out = &printed
 	}
+	ended := make(chan os.Signal, 1) // by somebody else: the job does not hear of it
+	signal.Notify(ended, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(ended)
 	err = here.run(cmd.Context(), name, words...)
 	switch {
+	case err != nil && len(ended) > 0 && !detach:
+		as, _ := f.GetString("as")
+		fmt.Fprintf(cmd.ErrOrStderr(), "[ended by a signal; the job goes on; see it: keyway ls %s%s]\n", name, stopping(name, as))
 	case err == nil && detach:
 		return started(name, printed.String(), command)
 	case keyway.Is(err, keyway.NoSpace) && !detach, errors.Is(err, brokenPipe) && unread(os.Stdout):

@@ -173,12 +173,15 @@ func TestInitInScript(t *testing.T) {
 	}
 }
 
+// declinedCode is the exit code of every command whose question is answered with no.
+const declinedCode = 130
+
 func TestInitOnTerminal(t *testing.T) {
 	home := newLaptop(t)
 	write(t, filepath.Join(home, ".ssh", "config"), "Host gpu1\n", 0o600)
 	passphrases := [][2]string{{"(empty for no passphrase)", secret}, {"same passphrase again", secret}}
 	out, code := onTTY(t, append(passphrases, [2]string{"[Y/n]", "n"}), "init")
-	if data, _ := os.ReadFile(filepath.Join(home, ".ssh", "config")); code != 0 || string(data) != "Host gpu1\n" {
+	if data, _ := os.ReadFile(filepath.Join(home, ".ssh", "config")); code != declinedCode || string(data) != "Host gpu1\n" {
 		t.Errorf("no was taken for yes: code %d, %q\n%s", code, data, out)
 	}
 	out, code = onTTY(t, [][2]string{{"[Y/n]", ""}}, "init")
@@ -189,10 +192,11 @@ func TestInitOnTerminal(t *testing.T) {
 	if !strings.Contains(out, "+Include ") {
 		t.Errorf("the change was not shown:\n%s", out)
 	}
+	codes := map[string]int{"n": declinedCode}
 	for answer, want := range map[string]string{"n": string(data), "": "Host gpu1\n"} {
 		write(t, filepath.Join(home, ".ssh", "config"), string(data), 0o600)
 		out, code := onTTY(t, [][2]string{{"[Y/n]", answer}}, "init", "--undo")
-		if left, _ := os.ReadFile(filepath.Join(home, ".ssh", "config")); code != 0 || string(left) != want || !strings.Contains(out, "-Include ") {
+		if left, _ := os.ReadFile(filepath.Join(home, ".ssh", "config")); code != codes[answer] || string(left) != want || !strings.Contains(out, "-Include ") {
 			t.Errorf("undone with %q: code %d, %q\n%s", answer, code, left, out)
 		}
 	}

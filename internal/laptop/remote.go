@@ -49,7 +49,8 @@ func InsideArgs(entry sshconfig.Entry, args ...string) (ssh, env []string) {
 const notRunningTimeout = 10 * time.Second
 
 // NotRunning reports whether a connection to a workspace failed because it does not
-// run. What cannot be found out is nil: ssh has said what it knows.
+// run, or why its place cannot be reached. What cannot be found out is nil: ssh has said
+// what it knows.
 func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
 	defer cancel()
@@ -57,7 +58,7 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 	unseen.UI = noProgress{here.UI}
 	node, err := unseen.Node(ctx, entry.Place)
 	if err != nil {
-		return nil
+		return err
 	}
 	list, err := node.List(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -135,7 +136,7 @@ func (b Bake) isThere(ctx context.Context, there *api.Client, place keyway.Place
 		return err
 	}
 	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than it was given", place, b.Tag).
-		Hint("see what it is there, and remove it: docker image inspect %s", plain.Shell(b.Tag))
+		Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(engine, keyway.EngineDocker), plain.Shell(b.Tag))
 }
 
 // Save writes the image into a file of this laptop, as docker save does, from the base

@@ -3,6 +3,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -68,7 +69,7 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 	}
 	if err == nil && !same(ctx, to, c, want) && ctx.Err() == nil {
 		err = keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than %s has", c.To, c.Image, c.From).
-			Hint("see what it is there, and remove it: docker image inspect %s", plain.Shell(c.Image))
+			Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(c.ToEngine, keyway.EngineDocker), plain.Shell(c.Image))
 	}
 	if err == nil {
 		err = ctx.Err()

@@ -2,6 +2,7 @@ package images
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -122,7 +123,7 @@ func isThat(ctx context.Context, there *api.Client, place keyway.Place, engine, 
 		return ctx.Err()
 	}
 	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than the file has", place, image).
-		Hint("see what it is there, and remove it: docker image inspect %s", plain.Shell(image))
+		Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(engine, keyway.EngineDocker), plain.Shell(image))
 }
 
 // Save writes an image of a place into a file, as docker save does. The file is

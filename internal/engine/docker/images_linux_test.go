@@ -186,6 +186,26 @@ func imagesToPodman(t *testing.T, podman daemon) {
 		t.Errorf("back it is %+v, want %+v, %v", got, want, err)
 	}
 	pinnedOnPodman(t, to, image)
+	builtOnPodman(t, to, image, back, want.ID)
+}
+
+// builtOnPodman brings an image to where podman build has made another one of that short
+// name, which Podman calls localhost/NAME and finds first.
+func builtOnPodman(t *testing.T, w world, image string, archive []byte, id string) {
+	t.Helper()
+	ctx, built := enginetest.Context(t), "localhost/"+image
+	t.Cleanup(func() {
+		_, _ = w.daemon.client.ImageRemove(enginetest.Context(t), built, client.ImageRemoveOptions{Force: true})
+	})
+	if _, err := w.daemon.client.ImageTag(ctx, client.ImageTagOptions{Source: w.Image, Target: built}); err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper(t, w).ImportImage(ctx, image, bytes.NewReader(archive)); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	if got, err := keeper(t, w).ImageLayers(ctx, image); err != nil || got.ID != id {
+		t.Errorf("beside one that was built there it is %+v, want %s, %v", got, id, err)
+	}
 }
 
 // pinnedOnPodman makes a workspace by the digest of an image whose tag was moved.

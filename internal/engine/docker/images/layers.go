@@ -135,6 +135,9 @@ func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader
 	if err != nil {
 		return err
 	}
+	if d.Podman && name != "" {
+		name = s.builtName(ctx, image, name)
+	}
 	r, w := io.Pipe()
 	filtered := make(chan error, 1)
 	go func() {
@@ -171,6 +174,21 @@ func importName(image string) (string, error) {
 		return "", keyway.Errorf(keyway.Usage, "%s has a digest, which only a registry gives", image).Hint("name a tag: %s:TAG", reference.FamiliarName(ref))
 	}
 	return reference.TagNameOnly(ref).String(), nil
+}
+
+// builtName is the name by which Podman has what image names, if that was built there: such
+// an image is called localhost/NAME, and stands before the one of that whole name.
+func (s *Store) builtName(ctx context.Context, image, whole string) string {
+	path, short := strings.CutPrefix(whole, "docker.io/")
+	if !short || strings.Contains(image, "docker.io/") {
+		return whole
+	}
+	built := "localhost/" + strings.TrimPrefix(path, "library/")
+	found, err := s.client.ImageInspect(ctx, image)
+	if err == nil && slices.Contains(found.RepoTags, built) {
+		return built
+	}
+	return whole
 }
 
 // load gives an archive to the daemon, and reads its news to their end.

@@ -162,9 +162,9 @@ func (c *cursor) next() (more bool, err error) {
 	if !c.wants(wire.FlagOutput) {
 		return false, nil
 	}
-	passed := c.viewer.passed.Load()
+	feeds := c.viewer.feeds.Load()
 	if c.logged > 0 {
-		if passed < c.at+c.logged {
+		if !feeds && c.viewer.passed.Load() < c.at+c.logged {
 			return false, nil
 		}
 		c.at, c.logged = c.at+c.logged, 0
@@ -172,7 +172,7 @@ func (c *cursor) next() (more bool, err error) {
 	if w := c.viewer.waiter; w != nil {
 		w.passed(c.at)
 	}
-	if c.wants(wire.FlagLog) && passed != feeds {
+	if c.wants(wire.FlagLog) && !feeds {
 		if m, ok := c.output.logged(c.at); ok {
 			c.logged = uint64(m.Count)
 			return true, c.viewer.Write(m)

@@ -5,7 +5,6 @@ package holder
 import (
 	"bytes"
 	"errors"
-	"math"
 	"os"
 	"slices"
 	"time"
@@ -63,14 +62,14 @@ func (vs *viewers) receive(v *viewer) {
 		}
 		switch m := m.(type) {
 		case wire.Input:
-			v.hasPassed(feeds)
+			v.feeding(true)
 			vs.input(v, m.Data)
 		case wire.Key:
-			v.hasPassed(feeds)
+			v.feeding(true)
 			vs.typed(v, m.Encode(vs.keyboard()))
 		case wire.EOF:
 			vs.endInput(v)
-			v.passed.Store(0)
+			v.feeding(false)
 		case wire.Signal:
 			vs.job.signal(unix.Signal(m.Number))
 		case wire.End:
@@ -81,17 +80,23 @@ func (vs *viewers) receive(v *viewer) {
 	}
 }
 
-// feeds stands for the offset that a viewer has passed on, while it sends input: what it
-// says may then wait behind input that the job does not take. So it is told of nothing
-// more, and is not waited for.
-const feeds = math.MaxUint64
-
-// hasPassed has output sent on to a viewer that has taken what it was told of.
+// hasPassed has output sent on to a viewer that has taken what it was told of. What a
+// viewer says of it while it sends input may come late.
 func (v *viewer) hasPassed(offset uint64) {
-	if offset <= v.passed.Load() { // it was written when the viewer did not feed yet
-		return
+	v.passed.Store(max(offset, v.passed.Load()))
+	v.look()
+}
+
+// feeding says whether a viewer sends input: what it has passed on may then wait behind
+// input that the job does not take. So it is told of nothing more, and is not waited for.
+func (v *viewer) feeding(on bool) {
+	if v.feeds.Swap(on) != on {
+		v.look()
 	}
-	v.passed.Store(offset)
+}
+
+// look has output sent on to a viewer, if there is any.
+func (v *viewer) look() {
 	if v.watcher != nil { // not one of a program before this one
 		v.watcher.notify()
 	}

@@ -59,7 +59,8 @@ type viewer struct {
 	left    bool          // it is shown nothing any more; see inputFreeze
 	unsent  []byte        // of its input, what the job has not got yet; of receive alone
 	waiter  *waiter       // nil: the job does not wait for it
-	passed  atomic.Uint64 // up to where it has passed on what it took from the log, or feeds
+	passed  atomic.Uint64 // up to where it has passed on what it took from the log
+	feeds   atomic.Bool   // has begun to send input, and not ended it; see feeding
 	replies
 }
 
@@ -200,9 +201,7 @@ func (vs *viewers) welcome(v *viewer, h wire.Hello) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	v.hello, v.window = h, wire.Window{Rows: h.Rows, Cols: h.Cols}
-	if vs.followsLocked(v) {
-		v.passed.Store(feeds)
-	}
+	v.feeds.Store(vs.followsLocked(v))
 	if v.hello.Flags&wire.FlagInput != 0 && v.window.Rows > 0 {
 		vs.typedLocked(v)
 	}

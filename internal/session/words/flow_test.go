@@ -147,6 +147,47 @@ func TestTheLogBesideInput(t *testing.T) {
 	}
 }
 
+// What a viewer has passed on counts, however close to its input and the end of that.
+func TestTheLogAtTheEndOfInput(t *testing.T) {
+	const printed = 200_000
+	passed := wire.Passed{Offset: printed}
+	for name, said := range map[string][]wire.Message{
+		"passed, then the end":        {passed, wire.EOF{}},
+		"input, passed, then the end": {wire.Input{Data: []byte("x")}, passed, wire.EOF{}},
+		"the end, then passed":        {wire.EOF{}, passed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			for round := range 10 {
+				job := fmt.Sprint("x", round)
+				l.start("run", "-T", "--as", job, "--", "sh", "-c", fmt.Sprintf("head -c %d /dev/zero; cat", printed))
+				waitFor(t, "the output", func() bool { return l.logSize(job) >= printed })
+				conn := l.dial(job, wire.Hello{Flags: wire.FlagInput | wire.FlagOutput | wire.FlagWhole | wire.FlagLog})
+				var m wire.Message
+				var err error
+				within(t, "news of the log", func() { m, err = conn.Read() })
+				if _, told := m.(wire.Logged); !told {
+					t.Fatalf("%T, %v", m, err)
+				}
+				if err := conn.Write(said...); err != nil {
+					t.Fatal(err)
+				}
+				within(t, "the end", func() {
+					for ended := false; err == nil && !ended; {
+						m, err = conn.Read()
+						_, ended = m.(wire.Ended)
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.Close()
+			}
+		})
+	}
+}
+
 // waitFor asks again and again.
 func waitFor(t testing.TB, what string, is func() bool) {
 	t.Helper()

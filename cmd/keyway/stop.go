@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
 )
 
 func newStopCommand() *cobra.Command {
@@ -70,6 +71,9 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	if err := confirmEnd(jobs, question, yes); err != nil {
 		return err
 	}
+	if err := a.sameStill(ctx, node, arg, name); err != nil {
+		return err
+	}
 	if len(jobs) > 0 {
 		fmt.Fprintf(out, "stopping %s: %s may take %v to end; Ctrl-C twice kills at once\n", arg, nameJobs(jobs), grace)
 	} else {
@@ -108,6 +112,26 @@ func listed(ctx context.Context, node *api.Client, name keyway.Name) keyway.Work
 		return keyway.Workspace{}
 	}
 	return list.Workspaces[i]
+}
+
+// sameStill refuses a workspace that is not the one that this laptop knows by arg. Somebody
+// else has made it since, and its files and jobs are theirs. A question may have waited
+// before this for hours.
+func (a *app) sameStill(ctx context.Context, node *api.Client, arg string, name keyway.Name) error {
+	e, err := a.Lookup(arg)
+	if err != nil {
+		return nil // the user has named its place
+	}
+	return sameKey(e, listed(ctx, node, name))
+}
+
+// sameKey refuses a workspace whose place remembers another host key for it than e. A
+// workspace of an older keyway has none, and so has one that its place does not know.
+func sameKey(e sshconfig.Entry, w keyway.Workspace) error {
+	if e.HostKey == "" || w.Guest.HostKey == "" {
+		return nil
+	}
+	return e.SameKey(w.Guest.HostKey)
 }
 
 // confirmEnd asks whether to end the jobs, if there are any.

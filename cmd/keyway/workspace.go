@@ -15,13 +15,16 @@ import (
 
 func newStartCommand() *cobra.Command {
 	return actCommand("start", "Start stopped workspaces again", "started", func(a *app, there *api.Client, ctx context.Context, e sshconfig.Entry) (string, error) {
-		before := listed(ctx, there, e.Name).State
+		w := listed(ctx, there, e.Name)
+		if err := sameKey(e, w); err != nil {
+			return "", err
+		}
 		if err := there.Start(ctx, e.Name); err != nil {
 			return "", err
 		}
 		e.Sent = sshconfig.Sent{} // whoever starts it wants to enter
 		a.SendKeys(ctx, there, e)
-		if before == keyway.Running {
+		if w.State == keyway.Running {
 			return "runs already:", nil
 		}
 		return "started", nil
@@ -118,6 +121,22 @@ time to save, as with keyway stop.` +
 	return cmd
 }
 
+// stopFirst stops a workspace before it is removed, so that what runs in it can save. What
+// cannot be stopped is removed all the same.
+func (a *app) stopFirst(ctx context.Context, node *api.Client, name keyway.Name, jobs bool, out io.Writer) error {
+	const news = "stopping %s first; Ctrl-C twice kills at once"
+	if jobs {
+		fmt.Fprintf(out, news+"\n", name)
+	} else {
+		defer a.ui.whenSlow(news, name)()
+	}
+	err := stopPatiently(ctx, node, name, keyway.DefaultGrace, out)
+	if keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.NotFound) {
+		return err
+	}
+	return nil
+}
+
 // removeAt removes a workspace at its place.
 func (a *app) removeAt(ctx context.Context, node *api.Client, name keyway.Name, volumes bool) error {
 	defer a.ui.whenSlow("removing %s", name)()
@@ -155,9 +174,11 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 		if err != nil {
 			return err
 		}
-		if len(jobs) > 0 {
-			fmt.Fprintf(stderr, "stopping %s first; Ctrl-C twice kills at once\n", arg)
-			err = stopPatiently(ctx, node, name, keyway.DefaultGrace, stderr)
+		if err = a.sameStill(ctx, node, arg, name); err != nil {
+			return err
+		}
+		if w.State == keyway.Running {
+			err = a.stopFirst(ctx, node, name, len(jobs) > 0, stderr)
 		}
 		if err == nil {
 			err = a.removeAt(ctx, node, name, volumes)

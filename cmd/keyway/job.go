@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/session/option"
@@ -75,7 +75,7 @@ func runJob(cmd *cobra.Command, name string, command []string) error {
 	}
 	words = append(append(words, "--"), command...)
 	here := inside{terminal: interactive() && !detach && !noTTY}
-	var printed firstWords
+	printed := bounded.Buffer{Max: 2 * keyway.MaxName} // the name of a job
 	if detach {
 		here.out = &printed
 	}
@@ -95,15 +95,6 @@ func runJob(cmd *cobra.Command, name string, command []string) error {
 		return cmp.Or(afterInterrupt(cmd, name, command), err)
 	}
 	return err
-}
-
-// firstWords keeps the beginning of what is written to it, which holds the name of a job.
-type firstWords struct{ bytes.Buffer }
-
-// Write implements io.Writer.
-func (w *firstWords) Write(p []byte) (int, error) {
-	w.Buffer.Write(p[:min(len(p), 2*keyway.MaxName-min(w.Len(), 2*keyway.MaxName))])
-	return len(p), nil
 }
 
 // started prints the name of a job, as the workspace does, and has the link report its end.

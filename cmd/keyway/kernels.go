@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
@@ -63,11 +64,11 @@ func listJobsJSON(ctx context.Context, name string, words []string, out io.Write
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	kernels := kernelsOf(ctx, name)
-	list := atMost{most: laptop.MaxJobList}
+	list := bounded.Buffer{Max: laptop.MaxJobList}
 	if err := (inside{out: &list}).run(ctx, name, words...); err != nil {
 		return err
 	}
-	if list.over {
+	if list.Over {
 		return keyway.Errorf(keyway.Untrusted, "%s: the list of its jobs is longer than %d bytes", name, laptop.MaxJobList)
 	}
 	_, err := out.Write(withKernels(list.Bytes(), inTime(kernels)))
@@ -75,22 +76,6 @@ func listJobsJSON(ctx context.Context, name string, words []string, out io.Write
 		return notWritten(err)
 	}
 	return nil
-}
-
-// atMost keeps what is written to it, up to a bound.
-type atMost struct {
-	bytes.Buffer
-	most int
-	over bool
-}
-
-// Write implements io.Writer. It never fails, so that the writer goes on to its end.
-func (a *atMost) Write(p []byte) (int, error) {
-	a.over = a.over || a.Len()+len(p) > a.most
-	if !a.over {
-		a.Buffer.Write(p)
-	}
-	return len(p), nil
 }
 
 // withKernels adds the kernels to the job that serves them. A list that cannot be parsed is

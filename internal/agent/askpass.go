@@ -1,13 +1,14 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"keyway/internal/bounded"
 )
 
 // defaultAskpass is where packages put the program that asks.
@@ -49,7 +50,7 @@ func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 	cmd := exec.CommandContext(ctx, program, q.Text())
 	cmd.Env = append(os.Environ(), "SSH_ASKPASS_PROMPT=confirm", "KEYWAY_ANSWERS="+choiceWords(q.Grantable))
 	cmd.WaitDelay = time.Second
-	out := &limitedBuffer{}
+	out := &bounded.Buffer{Max: maxAskpassOutput}
 	cmd.Stdout = out
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -66,14 +67,4 @@ func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 		said = "yes"
 	}
 	return ParseAnswer(said, program), nil
-}
-
-// limitedBuffer keeps the beginning of what is written to it.
-type limitedBuffer struct{ bytes.Buffer }
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := maxAskpassOutput - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 )
 
@@ -92,7 +93,8 @@ func (s smi) run(ctx context.Context, path string, args ...string) ([]byte, erro
 	cmd := exec.CommandContext(timed, path, args...)
 	cmd.WaitDelay = smiReap
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	var stdout, stderr bounded
+	// Parse refuses what is longer than maxOutput.
+	stdout, stderr := bounded.Buffer{Max: maxOutput + 1}, bounded.Buffer{Max: maxOutput + 1}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A program that waits in the kernel for a GPU that is lost does not end, also
 	// when it is killed; who asked must go on. The goroutine ends with the program.
@@ -151,14 +153,4 @@ func failed(path string, stdout, stderr []byte, err error) error {
 		return e.Hint("the driver is not loaded; at the place: sudo modprobe nvidia, or install it anew after a new kernel")
 	}
 	return e.Hint("see whether the driver works, at the place: nvidia-smi")
-}
-
-// bounded keeps the first maxOutput bytes that are written to it, and one more.
-type bounded struct{ bytes.Buffer }
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput + 1 - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(len(p), room)])
-	}
-	return len(p), nil
 }

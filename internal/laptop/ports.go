@@ -1,7 +1,6 @@
 package laptop
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
@@ -98,11 +98,11 @@ func (here *Laptop) answerTo(ctx context.Context, e sshconfig.Entry, args, env [
 	}
 	asked, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var said bytes.Buffer
+	said := bounded.Buffer{Max: maxSaid}
 	cmd := exec.CommandContext(asked, path, args...)
 	cmd.Env = append(here.Environ(), env...)
 	cmd.Stdin = input
-	cmd.Stderr = &firstBytes{to: &said, left: maxSaid}
+	cmd.Stderr = &said
 	out, err := OutputOf(cmd, most)
 	switch {
 	case err == nil:
@@ -125,20 +125,6 @@ const sshFailed = 255
 
 // maxSaid bounds, in bytes, what is quoted of an ssh.
 const maxSaid = 1 << 10
-
-// firstBytes passes the first bytes of what is written to it, and drops the rest.
-type firstBytes struct {
-	to   *bytes.Buffer
-	left int
-}
-
-// Write implements io.Writer.
-func (f *firstBytes) Write(p []byte) (int, error) {
-	n := min(len(p), f.left)
-	f.left -= n
-	f.to.Write(p[:n])
-	return len(p), nil
-}
 
 // StartJob starts a job in a workspace, under that name.
 func (here *Laptop) StartJob(ctx context.Context, e sshconfig.Entry, name keyway.Name, argv ...string) error {

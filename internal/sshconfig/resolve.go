@@ -1,15 +1,14 @@
 package sshconfig
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
 	"time"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 )
 
@@ -70,7 +69,7 @@ func (r resolver) run(ctx context.Context, host string) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(limited, "ssh", append(slices.Clone(r.options), "-T", "-G", "--", host)...)
-	out, errs := &limitedBuffer{limit: maxResolved}, &limitedBuffer{limit: 4 << 10}
+	out, errs := &bounded.Buffer{Max: maxResolved}, &bounded.Buffer{Max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.WaitDelay = time.Second // what a Match exec started may hold the pipes
 	err := cmd.Run()
@@ -204,20 +203,4 @@ func parseResolved(name, out string) Host {
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
 	return strings.TrimSpace(line)
-}
-
-// limitedBuffer keeps what is written to it up to its limit, and takes the rest
-// for nothing, so that the writer ends by itself.
-type limitedBuffer struct {
-	bytes.Buffer
-	limit int
-}
-
-var _ io.Writer = (*limitedBuffer)(nil)
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := b.limit - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
 }

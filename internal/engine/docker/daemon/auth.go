@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/moby/moby/api/types/registry"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 )
 
@@ -120,7 +120,7 @@ func askHelper(ctx context.Context, helper, server string) (registry.AuthConfig,
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker-credential-"+helper, "get")
 	cmd.Stdin = strings.NewReader(server)
-	out := boundedBuffer{limit: maxHelperSays}
+	out := bounded.Buffer{Max: maxHelperSays}
 	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {
 		return registry.AuthConfig{}, false
@@ -136,17 +136,4 @@ func askHelper(ctx context.Context, helper, server string) (registry.AuthConfig,
 		conf.Username, conf.Password = said.Username, said.Secret
 	}
 	return conf, true
-}
-
-// boundedBuffer keeps the first limit bytes written to it and drops the rest.
-type boundedBuffer struct {
-	bytes.Buffer
-	limit int
-}
-
-func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if room := b.limit - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
 }

@@ -16,7 +16,7 @@ import (
 const maxAnswer = 16 << 20
 
 // bounded is a transport whose answers end with an error at maxAnswer bytes.
-type bounded struct{ *http.Transport }
+type boundedTransport struct{ *http.Transport }
 
 // boundedClient is an HTTP client for a daemon that is not reached by TLS.
 func boundedClient(host string) (*http.Client, error) {
@@ -28,10 +28,10 @@ func boundedClient(host string) (*http.Client, error) {
 	if err := sockets.ConfigureTransport(t, at.Scheme, at.Host); err != nil {
 		return nil, err
 	}
-	return &http.Client{Transport: bounded{t}, CheckRedirect: client.CheckRedirect}, nil
+	return &http.Client{Transport: boundedTransport{t}, CheckRedirect: client.CheckRedirect}, nil
 }
 
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.Transport.RoundTrip(req)
 	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols && !isStream(req.Method, req.URL.Path) {
 		resp.Body = &boundedBody{resp.Body, maxAnswer}

@@ -221,8 +221,8 @@ func FuzzDemux(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		d := newDemux(bytes.NewReader(in))
 		out, _ := io.ReadAll(d)
-		if len(out) > len(in) || d.stderr.Len() > maxStderr {
-			t.Errorf("%d bytes in, %d and %d out", len(in), len(out), d.stderr.Len())
+		if len(out) > len(in) || len(d.stderr.Bytes()) > maxStderr {
+			t.Errorf("%d bytes in, %d and %d out", len(in), len(out), len(d.stderr.Bytes()))
 		}
 	})
 }

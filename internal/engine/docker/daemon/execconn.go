@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/moby/moby/client"
+
+	"keyway/internal/bounded"
 )
 
 // demux reads the standard output out of what a daemon sends for a command
@@ -20,7 +22,7 @@ import (
 type demux struct {
 	from   io.Reader
 	left   uint32 // of the frame of standard output being read
-	stderr boundedBuffer
+	stderr bounded.Buffer
 }
 
 // The streams of a frame.
@@ -35,7 +37,7 @@ const (
 const maxStderr = 2 << 10
 
 func newDemux(from io.Reader) *demux {
-	return &demux{from: from, stderr: boundedBuffer{limit: maxStderr}}
+	return &demux{from: from, stderr: bounded.Buffer{Max: maxStderr}}
 }
 
 func (d *demux) Read(p []byte) (int, error) {

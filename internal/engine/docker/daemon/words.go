@@ -7,6 +7,8 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+
+	"keyway/internal/bounded"
 )
 
 // Bounds on what is shown of a container's log.
@@ -22,7 +24,7 @@ func (c *Client) LastWords(ctx context.Context, id string) string {
 		return ""
 	}
 	defer logs.Close()
-	out := boundedBuffer{limit: maxWords}
+	out := bounded.Buffer{Max: maxWords}
 	// A log that breaks off is as good as there is.
 	_, _ = stdcopy.StdCopy(&out, &out, io.LimitReader(logs, 16*maxWords))
 	return strings.TrimSpace(strings.ToValidUTF8(out.String(), "?"))

@@ -1,0 +1,27 @@
+// Package bounded keeps the beginning of what another program or machine says.
+package bounded
+
+import "bytes"
+
+// Buffer is an io.Writer that keeps the first Max bytes and drops the rest, so that
+// the writer goes on to its end. It has no method of bytes.Buffer that would read
+// without a bound: io.Copy prefers ReadFrom to Write.
+type Buffer struct {
+	Max  int  // in bytes; 0 keeps nothing
+	Over bool // reports whether bytes were dropped
+	kept bytes.Buffer
+}
+
+// Write implements io.Writer. It never fails.
+func (b *Buffer) Write(p []byte) (int, error) {
+	n := min(len(p), b.Max-b.kept.Len())
+	b.Over = b.Over || n < len(p)
+	b.kept.Write(p[:n])
+	return len(p), nil
+}
+
+// Bytes returns what is kept. The next Write may change it.
+func (b *Buffer) Bytes() []byte { return b.kept.Bytes() }
+
+// String returns what is kept.
+func (b *Buffer) String() string { return b.kept.String() }

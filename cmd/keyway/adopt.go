@@ -134,7 +134,7 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 		a.switchMux(ctx, asked.Name, news)
 	}
 	if o.json {
-		return plain.JSON(stdout, made)
+		return printJSON(stdout, made)
 	}
 	plain.Fprintf(stdout, "%s is the container %s at %s (%s): ssh %s\n", asked.Name, container, place, made.Engine, asked.Name)
 	if made.Guest.Home == ownHome {
@@ -190,7 +190,7 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 	})
 	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
 	if o.json {
-		return plain.JSON(stdout, list)
+		return printJSON(stdout, list)
 	}
 	if len(list) == 0 {
 		_, err := plain.Fprintf(stdout, "no container that could be adopted runs at %s\n", place)

@@ -47,7 +47,7 @@ removes the line of an allowed use from the log.` +
 			sayWhoseAgent(cmd.Context(), cmd.ErrOrStderr())
 			print := func(e audit.Event) error { return printEvent(out, e) }
 			if asJSON {
-				print = func(e audit.Event) error { return plain.JSON(out, e) }
+				print = func(e audit.Event) error { return printJSON(out, e) }
 			}
 			return showLog(cmd.Context(), path, last, follow, print)
 		},

@@ -141,7 +141,7 @@ func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
 		return err
 	}
 	if o.up.json {
-		return plain.JSON(stdout, done)
+		return printJSON(stdout, done)
 	}
 	return tellBaked(stdout, done)
 }

@@ -68,7 +68,7 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		plain.Fprintf(news, "no image was named: checked with %s, which keyway up takes then, too; name yours with --image\n", image)
 	}
 	if o.json {
-		err = plain.JSON(stdout, found)
+		err = printJSON(stdout, found)
 	} else {
 		err = printChecked(stdout, found, place)
 	}

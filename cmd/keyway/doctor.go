@@ -34,6 +34,13 @@ to a place. It fails if something must be repaired, and warns if something could
 	return cmd
 }
 
+// doctorReport is what keyway doctor --json prints.
+type doctorReport struct {
+	Checks  []laptop.Finding `json:"checks"`
+	OK      bool             `json:"ok"`
+	Version string           `json:"version"`
+}
+
 func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	findings := laptop.CheckAll(ctx, localNode)
 	if ctx.Err() != nil {
@@ -47,7 +54,7 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		}
 	}
 	if asJSON {
-		if err := plain.JSON(stdout, map[string]any{"version": keyway.Version, "ok": failed == 0, "checks": findings}); err != nil {
+		if err := printJSON(stdout, doctorReport{findings, failed == 0, keyway.Version}); err != nil {
 			return err
 		}
 	} else {

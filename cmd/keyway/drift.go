@@ -89,7 +89,7 @@ func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error
 		for i := range d.Errors {
 			d.Errors[i] = spelledOut(d.Errors[i])
 		}
-		err = plain.JSON(stdout, d)
+		err = printJSON(stdout, d)
 	} else {
 		err = d.print(stdout, news)
 	}

@@ -76,7 +76,10 @@ func runGPUs(ctx context.Context, o gpusOptions, stdout, stderr io.Writer) error
 		}
 	}
 	if o.json {
-		if err := plain.JSON(stdout, forScripts(listings)); err != nil {
+		for i := range listings {
+			listings[i].Error = spelledOut(listings[i].Error)
+		}
+		if err := printJSON(stdout, listings); err != nil {
 			return err
 		}
 		return failed
@@ -93,18 +96,6 @@ func runGPUs(ctx context.Context, o gpusOptions, stdout, stderr io.Writer) error
 		}
 	}
 	return exitStatus(keyway.ExitCode(failed)) // all has been said
-}
-
-// forScripts are listings in which nothing is null: a place that was not asked has no GPU to
-// list, and its error is spelled out.
-func forScripts(listings []laptop.GPUListing) []laptop.GPUListing {
-	for i := range listings {
-		listings[i].Error = spelledOut(listings[i].Error)
-		if listings[i].GPUs == nil {
-			listings[i].GPUs = []keyway.GPU{}
-		}
-	}
-	return listings
 }
 
 // maxListed bounds how many lines of one place are shown; it may tell of anything.

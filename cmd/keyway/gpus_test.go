@@ -7,20 +7,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
-	"keyway/internal/plain"
 )
-
-func TestGPUsForScripts(t *testing.T) {
-	var out strings.Builder
-	failed := keyway.Errorf(keyway.Unreachable, "gpu2 cannot be reached").Advise(keyway.SeePlace, "gpu2")
-	if err := plain.JSON(&out, forScripts([]laptop.GPUListing{{Place: "gpu1"}, {Place: "gpu2", Error: failed}})); err != nil {
-		t.Fatal(err)
-	}
-	const want = `[{"place":"gpu1","gpus":[]},{"place":"gpu2","gpus":[],"error":{"kind":"unreachable","message":"gpu2 cannot be reached","next":"see where it stops: keyway status gpu2"}}]`
-	if strings.TrimSpace(out.String()) != want {
-		t.Errorf("got %s, want %s", out.String(), want)
-	}
-}
 
 func TestGPUText(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -140,7 +140,7 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 		return err
 	}
 	if o.json {
-		return plain.JSON(stdout, done)
+		return printJSON(stdout, done)
 	}
 	how := size(done.Bytes) + " were sent"
 	if done.Had > 0 {

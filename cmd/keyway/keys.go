@@ -58,7 +58,7 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		return err
 	}
 	if asJSON {
-		return plain.JSON(stdout, keys)
+		return printJSON(stdout, keys)
 	}
 	if len(keys) == 0 {
 		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key").Hint("unlock yours: keyway unlock")

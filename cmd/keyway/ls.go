@@ -12,7 +12,6 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
-	"keyway/internal/plain"
 )
 
 type lsOptions struct {
@@ -144,7 +143,7 @@ func (p *lsPrinter) end() error {
 	switch {
 	case p.json:
 		slices.SortStableFunc(p.rows, laptop.ByName)
-		p.err = plain.JSON(p.stdout, p.rows)
+		p.err = printJSON(p.stdout, p.rows)
 	case len(p.rows) == 0 && len(p.failures) == 0:
 		fmt.Fprintln(p.stdout, toFill("no workspaces; make one with: keyway up --on PLACE --image IMAGE --name NAME"))
 	}

@@ -273,15 +273,18 @@ func (o opening) show(url string) error {
 	return nil
 }
 
+// opened is what keyway open --json prints.
+type opened struct {
+	URL     string      `json:"url"`
+	Local   int         `json:"local,omitempty"` // port of this laptop
+	Port    int         `json:"port,omitempty"`  // port of the workspace
+	Session keyway.Name `json:"session,omitempty"`
+}
+
 // print prints the URL for people or programs.
 func (o opening) print(url string, local, port int, session keyway.Name) error {
 	if o.json {
-		return plain.JSON(o.out, struct {
-			URL     string      `json:"url"`
-			Local   int         `json:"local,omitempty"`
-			Port    int         `json:"port,omitempty"`
-			Session keyway.Name `json:"session,omitempty"`
-		}{url, local, port, session})
+		return printJSON(o.out, opened{url, local, port, session})
 	}
 	_, err := fmt.Fprintln(o.out, url)
 	return err

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"reflect"
 	"syscall"
 
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // printedAll returns the result of a command that ended with err and whose output could not
@@ -75,4 +77,36 @@ func (o outputs) lost() error {
 		}
 	}
 	return nil
+}
+
+// printJSON prints what a command with --json prints, in a line. docs/JSON.md has the form of
+// each. A list without elements is [], never null.
+func printJSON(w io.Writer, v any) error {
+	own := reflect.New(reflect.TypeOf(v)).Elem()
+	own.Set(reflect.ValueOf(v))
+	fillLists(own)
+	return plain.JSON(w, own.Interface())
+}
+
+// fillLists makes empty lists of those in v that are not there.
+func fillLists(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			fillLists(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() || f.Anonymous {
+				fillLists(v.Field(i))
+			}
+		}
+	case reflect.Slice:
+		if v.IsNil() && v.CanSet() && v.Type().Elem().Kind() != reflect.Uint8 { // bytes are text
+			v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		}
+		for i := range v.Len() {
+			fillLists(v.Index(i))
+		}
+	}
 }

@@ -160,7 +160,7 @@ func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {
 		return err
 	}
 	if o.json {
-		return plain.JSON(stdout, p)
+		return printJSON(stdout, p)
 	}
 	plain.Fprintf(stdout, "%s pinned for %s, as %s: %s\n%s written; put it into the repository\n", p.Template, p.Arch, from, strings.Join(summary(p), ", "), t.lock)
 	return nil

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
-	"keyway/internal/plain"
 	"keyway/internal/table"
 )
 
@@ -41,7 +40,7 @@ machine.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning)...)
 				return err
 			}
 			if asJSON {
-				return plain.JSON(cmd.OutOrStdout(), rows)
+				return printJSON(cmd.OutOrStdout(), rows)
 			}
 			if len(rows) == 0 {
 				_, err = io.WriteString(cmd.ErrOrStderr(), "[no program listens in "+string(entry.Name)+"]\n")

@@ -93,7 +93,7 @@ func runPublish(ctx context.Context, o publishOptions, stdout, news io.Writer) e
 		}
 	}
 	if o.json && o.to != "" {
-		return plain.JSON(stdout, all)
+		return printJSON(stdout, all)
 	}
 	return nil
 }

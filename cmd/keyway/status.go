@@ -77,7 +77,7 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 			reports[i].Error = spelledOut(reports[i].Error)
 			spellEngines(reports[i].Node)
 		}
-		err = plain.JSON(stdout, map[string]any{"link": map[string]any{"pid": s.PID, "version": s.Version, "started": s.Started}, "places": reports})
+		err = printJSON(stdout, statusReport{linkReport{s.PID, s.Started, s.Version}, reports})
 	} else {
 		printStatus(stdout, s, reports)
 	}
@@ -85,6 +85,18 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 		return err // told, not failed
 	}
 	return failed
+}
+
+// statusReport is what keyway status --json prints.
+type statusReport struct {
+	Link   linkReport      `json:"link"`
+	Places []laptop.Report `json:"places"`
+}
+
+type linkReport struct {
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Version string    `json:"version"`
 }
 
 func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {

@@ -76,7 +76,7 @@ func runTemplates(ctx context.Context, on string, asJSON bool, stdout io.Writer)
 	all, problems := f.List()
 	rows := templateRows(all)
 	if asJSON {
-		err = plain.JSON(stdout, rows)
+		err = printJSON(stdout, rows)
 	} else {
 		err = printTemplates(rows, stdout)
 	}

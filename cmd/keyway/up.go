@@ -170,7 +170,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	if o.json {
-		return plain.JSON(stdout, made)
+		return printJSON(stdout, made)
 	}
 	plain.Fprintf(stdout, "%s is up at %s (%s): ssh %s\n", made.Name, place, made.Engine, made.Name)
 	a.adviseInit(news)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/system"
-	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/beside"
@@ -119,7 +118,7 @@ func (e *Engine) adopted() (all []engine.Record) {
 // under the same name is another.
 func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *container.State, error) {
 	name := rec.Spec.Name
-	found, err := e.client.ContainerInspect(ctx, rec.Container, client.ContainerInspectOptions{})
+	found, err := e.beside().Inspect(ctx, rec.Container)
 	if daemon.IsNotFound(err) {
 		if err := e.mine(ctx, name); err != nil {
 			return made{}, nil, err

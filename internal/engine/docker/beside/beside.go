@@ -84,19 +84,20 @@ func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st 
 	return g.Homes.Remove(rec.Spec.Name)
 }
 
+// reach is how long a daemon may take to put files into a container and to start a program
+// there. Where the container's runtime or file system hangs, it does not answer at all.
+var reach = time.Minute
+
 // put puts the guest into the container that rec names, starts it and hands it its host
 // key, and returns when it serves. The Record then names the process. A container that
 // was restarted gets the guest anew. The caller holds the name's lock.
 func (g *Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, error) {
 	name := rec.Spec.Name
 	key, err := g.Homes.HostKey(name)
-	if err == nil {
-		err = g.bring(ctx, rec, keyway.DefaultGrace)
-	}
 	if err != nil {
 		return keyway.GuestInfo{}, err
 	}
-	conn, exec, err := g.in(rec).Start(ctx, "init", keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(name))
+	conn, exec, err := g.launch(ctx, rec)
 	if err != nil {
 		return keyway.GuestInfo{}, err
 	}
@@ -112,6 +113,34 @@ func (g *Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, 
 	return g.in(rec).Await(ctx, said.ended)
 }
 
+// launch puts the guest into the container and starts it, within reach.
+func (g *Guests) launch(ctx context.Context, rec engine.Record) (*daemon.ExecConn, string, error) {
+	timed, cancel := context.WithTimeout(ctx, reach)
+	defer cancel() // the connection does not end with it
+	if err := g.bring(timed, rec, keyway.DefaultGrace); err != nil {
+		return nil, "", err
+	}
+	return g.in(rec).Start(timed, "init", keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(rec.Spec.Name))
+}
+
+// Inspect is what the daemon says of a container. Docker says nothing of one in which it is
+// to start a program and cannot.
+func (g *Guests) Inspect(ctx context.Context, container string) (client.ContainerInspectResult, error) {
+	timed, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
+	found, err := g.Client.ContainerInspect(timed, container, client.ContainerInspectOptions{})
+	if timed.Err() != nil && ctx.Err() == nil && err != nil {
+		err = g.hangs(container[:min(len(container), 12)])
+	}
+	return found, err
+}
+
+// hangs is the error of a container that its daemon does not get through to.
+func (g *Guests) hangs(container string) error {
+	return keyway.Errorf(keyway.GuestFailed, "%s does not get through to the container %s: it has not answered in time", g.Client.Known().Title(), container).
+		Hint("see whether it is frozen, or its disk hangs, at the place: %[1]s exec %[2]s PROGRAM; if so, restart it: %[1]s restart %[2]s", g.Client.Name(), container)
+}
+
 // bring puts the files of the guest into the container.
 func (g *Guests) bring(ctx context.Context, rec engine.Record, grace time.Duration) error {
 	archive, err := inside.HomeArchive(g.Guest, keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent),
@@ -120,7 +149,9 @@ func (g *Guests) bring(ctx context.Context, rec engine.Record, grace time.Durati
 	if err != nil {
 		return err
 	}
-	return g.in(rec).Extract(ctx, archive)
+	timed, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
+	return g.in(rec).Extract(timed, archive)
 }
 
 // words are what the guest's first process says until the caller leaves. It goes on
@@ -180,9 +211,14 @@ func (g *Guests) asleep(rec engine.Record, name string, st *container.State) err
 // explain is why put has failed, in the user's words.
 func (g *Guests) explain(ctx context.Context, rec engine.Record, container string, err error) error {
 	var said *keyway.Error
+	late := errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case late && errors.Is(err, engine.ErrGuestSilent):
+		err = engine.ErrGuestSilent // the request that was the last one tells nothing
+	case late:
+		return g.hangs(container)
 	case errors.As(err, &said), daemon.SaysNoSpace(err.Error()), daemon.IsNotFound(err), client.IsErrConnectionFailed(err):
 		return g.Client.Explain(ctx, err)
 	case rec.Spec.User != "" && inside.UserUnknown(rec.Spec, daemon.Says(err)) != nil:

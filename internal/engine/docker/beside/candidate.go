@@ -20,14 +20,19 @@ import (
 // release nobody else of this owner puts one there: two would take it from each other.
 func (g *Guests) Claim(ctx context.Context, name string) (c container.InspectResponse, release func(), err error) {
 	release = func() {}
-	if found, err := g.Client.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil {
+	timed, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
+	if found, err := g.Client.ContainerInspect(timed, name, client.ContainerInspectOptions{}); err == nil {
 		lock := keyway.Name("container-" + found.Container.ID[:min(len(found.Container.ID), 32)])
 		if release, err = g.Homes.Lock(ctx, lock); err != nil {
 			return c, nil, err
 		}
 	}
-	if c, err = g.candidate(ctx, name); err != nil {
+	if c, err = g.candidate(timed, name); err != nil {
 		release()
+	}
+	if timed.Err() != nil && ctx.Err() == nil && err != nil {
+		err = g.hangs(name)
 	}
 	return c, release, err
 }

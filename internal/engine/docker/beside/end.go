@@ -18,7 +18,9 @@ import (
 // has the process running is true; that it has not is not: Podman forgets a process
 // seconds after its caller has hung up, and a daemon that was restarted knows none.
 func (g *Guests) Ended(ctx context.Context, rec engine.Record) (bool, error) {
-	found, err := g.Client.ExecInspect(ctx, rec.Exec, client.ExecInspectOptions{})
+	timed, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	found, err := g.Client.ExecInspect(timed, rec.Exec, client.ExecInspectOptions{})
 	if err == nil && found.ContainerID == rec.Container && found.Running {
 		return false, nil
 	}

@@ -25,6 +25,7 @@ import (
 type fake struct {
 	running bool                                 // what it says of the guest's process
 	full    bool                                 // its disk is
+	hangs   string                               // requests whose path ends so are not answered
 	says    map[string]func(net.Conn, io.Writer) // by the guest program's command; its stderr
 
 	mu   sync.Mutex
@@ -58,6 +59,9 @@ func (s stderrOf) Write(p []byte) (int, error) { return s.Conn.Write(frame(2, st
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v"), "/")
 	switch {
+	case f.hangs != "" && strings.HasSuffix(path, f.hangs):
+		_, _ = io.Copy(io.Discard, r.Body) // else the end of the connection is not noticed
+		<-r.Context().Done()
 	case path == "_ping":
 		w.Header().Set("Api-Version", "1.44")
 	case r.Method == http.MethodHead: // nothing is left where the guest would be
@@ -193,6 +197,41 @@ func TestWaitingIsBounded(t *testing.T) {
 	ended := errors.New("ended")
 	if _, err := g.in(rec).Await(context.Background(), func(context.Context) error { return ended }); !errors.Is(err, ended) {
 		t.Error(err)
+	}
+}
+
+// TestHangIsSaid has a daemon that does not answer when it is to reach into the container,
+// whose file system or runtime hangs.
+func TestHangIsSaid(t *testing.T) {
+	defer func(was time.Duration) { reach = was }(reach)
+	reach = 50 * time.Millisecond
+	for _, what := range []string{"/archive", "/exec", "/start", "/" + anID + "/json"} {
+		t.Run(what, func(t *testing.T) {
+			g, rec := (&fake{hangs: what}).guests(t)
+			tries := map[string]func() error{
+				"serve": func() error { _, err := g.Serve(t.Context(), rec, "web"); return err },
+				"claim": func() error { _, _, err := g.Claim(t.Context(), anID); return err },
+				"find":  func() error { _, err := g.Inspect(t.Context(), anID); return err },
+			}
+			if strings.HasSuffix(what, "json") {
+				delete(tries, "serve") // it has been inspected already
+			} else {
+				delete(tries, "claim") // this daemon does not know it
+				delete(tries, "find")
+			}
+			for verb, try := range tries {
+				done := make(chan error, 1)
+				go func() { done <- try() }()
+				select {
+				case err := <-done:
+					if e := keyway.AsError(err); err == nil || e.Kind != keyway.GuestFailed || !strings.Contains(e.Message, "does not get through") || e.Help() == "" {
+						t.Errorf("%s: %v", verb, err)
+					}
+				case <-time.After(time.Minute):
+					t.Fatalf("%s does not end", verb)
+				}
+			}
+		})
 	}
 }
 

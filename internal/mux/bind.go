@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keyway/internal/sshwire"
@@ -26,6 +27,7 @@ const (
 // to it can be held for a moment, so that what belongs together leaves in one piece.
 type observed struct {
 	net.Conn
+	reads atomic.Int64 // how often something was read
 
 	// Of the reader, until the key exchange has ended.
 	buf      []byte
@@ -42,6 +44,7 @@ type observed struct {
 // Read implements net.Conn.
 func (o *observed) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
+	o.reads.Add(1)
 	if !o.finished {
 		o.observe(p[:n])
 	}

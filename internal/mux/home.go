@@ -3,19 +3,14 @@
 package mux
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
-	"keyway/internal/proctree"
 )
 
 const (
@@ -65,39 +60,8 @@ func sweep(runtime string) {
 	dirs, _ := filepath.Glob(filepath.Join(runtime, homePrefix+"*"))
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), homePrefix))
-		if err != nil {
-			continue
-		}
-		if at, err := os.Readlink(cwdOf(pid)); err != nil || at != dir {
+		if err == nil && !isMux(runtime, pid) {
 			os.RemoveAll(dir)
-		}
-	}
-}
-
-// guardPause is how often Guard looks.
-const guardPause = time.Second
-
-// Guard kills a mux that is stopped, until ctx ends: an ssh that has reached its
-// socket waits for its greeting, beyond its ConnectTimeout.
-func Guard(ctx context.Context, runtime, link string) {
-	tick := time.NewTicker(guardPause)
-	defer tick.Stop()
-	stopped := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		pid := current(runtime, link)
-		switch {
-		case pid == 0 || !isStopped(pid):
-			stopped = 0
-		case stopped == pid: // for a second time
-			_ = unix.Kill(pid, unix.SIGKILL)
-			stopped = 0
-		default:
-			stopped = pid
 		}
 	}
 }
@@ -109,18 +73,17 @@ func current(runtime, link string) int {
 		return 0
 	}
 	pid, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(target, "/proc/"), "/cwd"))
-	if err != nil || pid <= 1 {
-		return 0
-	}
-	at, err := os.Readlink(cwdOf(pid))
-	if err != nil || at != filepath.Join(runtime, homePrefix+strconv.Itoa(pid)) {
+	if err != nil || !isMux(runtime, pid) {
 		return 0
 	}
 	return pid
 }
 
-// isStopped reports whether a process is stopped by a signal or a debugger.
-func isStopped(pid int) bool {
-	p, err := proctree.Read(pid)
-	return err == nil && (p.Stopped || p.Traced)
+// isMux reports whether a process works in the directory of a mux with its number.
+func isMux(runtime string, pid int) bool {
+	if pid <= 1 {
+		return false
+	}
+	at, err := os.Readlink(cwdOf(pid))
+	return err == nil && at == filepath.Join(runtime, homePrefix+strconv.Itoa(pid))
 }

@@ -54,11 +54,13 @@ type Server struct {
 	door   *net.UnixListener
 	open   context.Context // ends when no new session is begun any more
 	retire context.CancelFunc
+	stuck  chan struct{} // closed when a connection to a guest hangs for good
 
 	mu     sync.Mutex
 	ready  map[keyway.Name]*workspace
 	trying map[keyway.Name]time.Time // zero: now; else when it failed
 	failed map[keyway.Name]error     // why it did
+	broke  sync.Once                 // closes stuck
 	work   sync.WaitGroup
 }
 
@@ -81,13 +83,14 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, door: door, ready: map[keyway.Name]*workspace{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
+	s := &Server{cfg: cfg, door: door, stuck: make(chan struct{}), ready: map[keyway.Name]*workspace{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
 	s.open, s.retire = context.WithCancel(context.Background())
 	return s, nil
 }
 
 // Serve holds ready what it is asked to, first those names, until ctx ends. When
-// another build comes, or nobody has used it for long, it ends with its last session.
+// another build comes, or nobody has used it for long, it ends with its last session. If a
+// connection to a guest hangs, it returns while goroutines wait, and its process has to end.
 func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 	defer s.retire()
 	stop := context.AfterFunc(ctx, func() {
@@ -108,7 +111,19 @@ func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 		s.work.Go(func() { s.hold(name) })
 	}
 	_ = unixsock.AcceptEach(s.door, func(conn net.Conn) { s.work.Go(func() { s.asked(conn.(*net.UnixConn)) }) })
-	s.work.Wait()
+	ended := make(chan struct{})
+	go func() { s.work.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-s.stuck:
+	}
+}
+
+// breakOff ends Serve without its goroutines.
+func (s *Server) breakOff(name keyway.Name) {
+	s.cfg.Log.Error("the connection to the guest hangs: the mux ends, and its sessions with it", "workspace", name)
+	s.retire()
+	s.broke.Do(func() { close(s.stuck) })
 }
 
 func (s *Server) all() []*workspace {
@@ -131,6 +146,10 @@ func (s *Server) asked(conn *net.UnixConn) {
 		return
 	}
 	word, identity, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	if word == whyMark { // a guard asks, of whatever build: it shows that nothing is locked
+		s.all()
+		return
+	}
 	if name, why := strings.CutPrefix(word, whyMark); why {
 		if identity == s.cfg.Identity {
 			_, _ = io.WriteString(conn, s.why(keyway.Name(name)))
@@ -232,6 +251,11 @@ func (w *workspace) serve() {
 		case <-w.guest.ended:
 			w.retire()
 		case <-stop:
+		}
+	})
+	watch.Go(func() {
+		if w.guest.wire.awaitStuck(stop, readPause) {
+			w.server.breakOff(w.name)
 		}
 	})
 	_ = unixsock.AcceptEach(w.listener, func(conn net.Conn) {

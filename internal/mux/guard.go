@@ -1,0 +1,170 @@
+//go:build linux
+
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/proctree"
+	"keyway/internal/unixsock"
+)
+
+const (
+	// guardPause is how often Guard looks at muxes, and doorPause how often it asks the one
+	// that serves.
+	guardPause = time.Second
+	doorPause  = 3 * time.Second
+	// maxSilent is how often in a row a mux may not answer.
+	maxSilent = 3
+)
+
+// Guard kills muxes that hold ssh up, until ctx ends: an ssh that has reached a socket waits
+// for its greeting, beyond its ConnectTimeout. They are those that are stopped, by two looks
+// one after the other, and the one that the link leads to if it does not answer.
+func Guard(ctx context.Context, runtime, link string) {
+	guard(ctx, runtime, link, doorPause)
+}
+
+func guard(ctx context.Context, runtime, link string, pause time.Duration) {
+	var watches sync.WaitGroup
+	watches.Go(func() {
+		var before map[int]bool
+		each(ctx, guardPause, func() { before = endStopped(runtime, before) })
+	})
+	watches.Go(func() {
+		pid, silent := 0, 0
+		each(ctx, pause, func() {
+			now := current(runtime, link)
+			if now == 0 || now != pid || isStopped(now) || answers(now, pause) {
+				pid, silent = now, 0
+				return
+			}
+			if silent++; silent == maxSilent {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		})
+	})
+	watches.Wait()
+}
+
+// each calls f again and again, until ctx ends.
+func each(ctx context.Context, pause time.Duration, f func()) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
+// endStopped kills the muxes that were stopped before and still are, and returns the others
+// that are stopped.
+func endStopped(runtime string, before map[int]bool) map[int]bool {
+	stopped := map[int]bool{}
+	dirs, _ := filepath.Glob(filepath.Join(runtime, homePrefix+"*")) // the pattern is well formed
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), homePrefix))
+		if err != nil || !isMux(runtime, pid) || !isStopped(pid) {
+			continue
+		}
+		if stopped[pid] = !before[pid]; before[pid] {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	return stopped
+}
+
+// isStopped reports whether a process is stopped by a signal or a debugger.
+func isStopped(pid int) bool {
+	p, err := proctree.Read(pid)
+	return err == nil && (p.Stopped || p.Traced)
+}
+
+// answers reports whether a mux answers at its door in time. One that has closed the door
+// makes way, and does; one of another build closes the connection, which is an answer.
+func answers(pid int, patience time.Duration) bool {
+	conn, err := unixsock.Dial(filepath.Join(cwdOf(pid), doorName))
+	if err != nil {
+		return !errors.Is(err, unix.EAGAIN) // a full queue
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, whyMark+" \n"); err != nil {
+		return !errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(conn, maxAsk))
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+const (
+	// readPause is how often a connection to a guest is looked at, and maxUnread how often in
+	// a row input may wait on it that nobody reads.
+	readPause = 2 * time.Second
+	maxUnread = 5
+)
+
+// awaitStuck returns true when input waits that nobody reads, and false when done is closed.
+// x/crypto reads packets and answers some of them on one goroutine: while keys change, that
+// can wait for itself, and every session with it. Without input, the other end is silent,
+// which may last: it is on a stream.
+func (o *observed) awaitStuck(done <-chan struct{}, pause time.Duration) bool {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for seen := (unread{}); ; {
+		select {
+		case <-done:
+			return false
+		case <-tick.C:
+		}
+		if seen.look(o.reads.Load(), inputWaits(o.Conn)) {
+			return true
+		}
+	}
+}
+
+// unread is what looks at a connection have found.
+type unread struct {
+	reads int64
+	times int // in a row that input waited
+}
+
+// look reports whether input has waited too often in a row, while nothing was read.
+func (u *unread) look(reads int64, waits bool) bool {
+	if u.times++; reads != u.reads || !waits {
+		u.reads, u.times = reads, 0
+	}
+	return u.times >= maxUnread
+}
+
+// inputWaits reports whether the kernel has input for a connection.
+func inputWaits(conn net.Conn) bool {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	if raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }) != nil || err != nil {
+		return false
+	}
+	return n > 0
+}

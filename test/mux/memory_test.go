@@ -3,11 +3,8 @@
 package mux
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -24,38 +21,18 @@ const (
 func (w *world) holdsLittle(t *testing.T) {
 	t.Helper()
 	t.Logf("idle: %d KiB", w.memory(t, idleMemory))
-	var open sync.WaitGroup
-	release := make([]io.WriteCloser, sessions)
-	for i := range release {
-		cmd := w.command("ssh", train, "echo up; exec cat")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		release[i] = in
-		timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		if up, err := bufio.NewReader(out).ReadString('\n'); up != "up\n" {
-			t.Errorf("session %d: %q, %v", i, up, err)
-		}
-		open.Go(func() {
-			defer timer.Stop()
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("session %d: %v", i, err)
-			}
-		})
+	all := make([]*session, sessions)
+	for i := range all {
+		all[i] = w.open(t, "echo up; exec cat")
+		all[i].expect(t, "up")
 	}
 	t.Logf("with %d sessions: %d KiB", sessions, w.memory(t, sessionsMemory))
-	for _, in := range release {
-		in.Close()
+	for i, open := range all {
+		open.in.Close()
+		if err := open.wait(); err != nil {
+			t.Errorf("session %d: %v", i, err)
+		}
 	}
-	open.Wait()
 	t.Logf("idle again: %d KiB", w.memory(t, idleMemory))
 }
 

@@ -129,6 +129,45 @@ func (w *world) awaitMux(t *testing.T) {
 	}
 }
 
+// session is an ssh to the workspace that is open, for as long as anything may take.
+type session struct {
+	in    io.WriteCloser
+	out   *bufio.Reader
+	cmd   *exec.Cmd
+	bound *time.Timer
+}
+
+// open begins one. The caller waits for it.
+func (w *world) open(t *testing.T, command string) *session {
+	t.Helper()
+	cmd := w.command("ssh", train, command)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &session{in, bufio.NewReader(out), cmd, time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })}
+}
+
+// expect reads a line.
+func (s *session) expect(t *testing.T, want string) {
+	t.Helper()
+	if line, err := s.out.ReadString('\n'); line != want+"\n" {
+		t.Fatalf("%q instead of %q: %v", line, want, err)
+	}
+}
+
+func (s *session) wait() error {
+	defer s.bound.Stop()
+	return s.cmd.Wait()
+}
+
 // fallback is what ssh says that the mux has sent away: the one line of it.
 const fallback = "muxclient: master hello exchange failed\r\n"
 
@@ -457,23 +496,9 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 
 	w.write(t, "/root/.config/keyway/policy.yaml", "rules: []\n")
 	w.awaitMux(t)
-	open := w.command("ssh", train, "echo begun; cat")
-	in, err := open.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := open.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := open.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = open.Wait() }()
-	begun := make([]byte, len("begun\n"))
-	if _, err := io.ReadFull(out, begun); err != nil {
-		t.Error(err)
-	}
+	open := w.open(t, "echo begun; cat")
+	defer func() { _ = open.wait() }()
+	open.expect(t, "begun")
 	w.must(t, "keyway", "lock")
 	allowed := w.sessions(t)
 	if r := w.do("ssh", "-o", "BatchMode=yes", train, "true"); r.Code == 0 {
@@ -482,9 +507,9 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	if w.sessions(t) != allowed {
 		t.Error("a locked agent allows a session")
 	}
-	_, _ = io.WriteString(in, "goes on") // as keyway lock says of what is open
-	in.Close()
-	if rest, err := io.ReadAll(out); string(rest) != "goes on" {
+	_, _ = io.WriteString(open.in, "goes on") // as keyway lock says of what is open
+	open.in.Close()
+	if rest, err := io.ReadAll(open.out); string(rest) != "goes on" {
 		t.Errorf("an open session: %q, %v", rest, err)
 	}
 }
@@ -532,28 +557,8 @@ func TestMuxLosesNothing(t *testing.T) {
 	w := muxed(t)
 	const steps = 3
 	// Each step waits for a line, so that what is done in between is done in the middle.
-	cmd := w.command("ssh", train, fmt.Sprintf("for i in $(seq %d); do echo begun $i; read go; seq 200000; done; exit 7", steps))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	before := w.sessions(t)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	lines := bufio.NewScanner(out)
-	expect := func(want string) {
-		t.Helper()
-		if !lines.Scan() || lines.Text() != want {
-			t.Fatalf("%q instead of %q: %v", lines.Text(), want, lines.Err())
-		}
-	}
+	open := w.open(t, fmt.Sprintf("for i in $(seq %d); do echo begun $i; read go; seq 200000; done; exit 7", steps))
 	laptop := append(w.pids("[m]ux serve"), w.pids("[l]ink serve")...)
 	for i, harm := range []func() (mend func()){
 		func() func() {
@@ -579,23 +584,23 @@ func TestMuxLosesNothing(t *testing.T) {
 			return func() { w.signal(t, "CONT", laptop...) }
 		},
 	} {
-		expect(fmt.Sprintf("begun %d", i+1))
-		if _, err := io.WriteString(in, "go\n"); err != nil {
+		open.expect(t, fmt.Sprintf("begun %d", i+1))
+		if _, err := io.WriteString(open.in, "go\n"); err != nil {
 			t.Fatal(err)
 		}
-		expect("1")
+		open.expect(t, "1")
 		mend := harm()
 		time.Sleep(4 * time.Second) // longer than the stream takes to doubt the path
 		mend()
 		for n := 2; n <= 200000; n++ {
-			expect(strconv.Itoa(n))
+			open.expect(t, strconv.Itoa(n))
 		}
 	}
-	if lines.Scan() {
-		t.Errorf("%q behind the end", lines.Text())
+	if rest, err := io.ReadAll(open.out); len(rest) > 0 || err != nil {
+		t.Errorf("%q behind the end, %v", rest, err)
 	}
 	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+	if err := open.wait(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		t.Error(err)
 	}
 	if w.sessions(t) == before {

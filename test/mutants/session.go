@@ -32,6 +32,11 @@ var session = []mutant{
 		pkg: "internal/session/words", run: "^TestWhatIsLeftBehindGoesOn$",
 	},
 	{
+		claim: "what others type stands in no paste",
+		file:  "internal/session/holder/paste.go", old: "for vs.typist != nil && vs.typist != v {", new: "for false {",
+		pkg: "internal/session/words", run: "^TestKeysOfOthersStandInNoPaste$",
+	},
+	{
 		claim: "a job may close its terminal for a moment",
 		file:  "internal/session/holder/job.go", old: "outs: []source{{stream: wire.TTY, f: master}}, slave: slave}, nil", new: "outs: []source{{stream: wire.TTY, f: master}}}, slave.Close()",
 		pkg: "internal/session/words", run: "^TestATerminalThatNobodyHasOpen$",

@@ -171,7 +171,11 @@ func (vs *viewers) await(v *viewer, most time.Duration) {
 // pass gives the job what was typed. That fails once the job reads no more, which is
 // its right.
 func (vs *viewers) pass(v *viewer, p []byte) {
-	n, err := vs.job.write(p)
+	n, err := 0, os.ErrDeadlineExceeded
+	if vs.mayType(v, p) {
+		n, err = vs.job.write(p)
+		vs.hasTyped(v, p)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		v.unsent = slices.Clone(p[n:])
 	}

@@ -43,6 +43,8 @@ type viewers struct {
 	ending       bool              // those who are left are waited for
 	coming       map[int32]*waiter // by process: they are about to connect
 	still        inputFreeze
+	typist       *viewer // others wait until it has typed or pasted; nil: nobody
+	pieces       uint64  // counts what was typed
 }
 
 // viewer is one connection. Its goroutine reads what the viewer sends; a second
@@ -62,6 +64,7 @@ type viewer struct {
 	passed  atomic.Uint64 // up to where it has passed on what it took from the log
 	feeds   atomic.Bool   // has begun to send input, and not ended it; see feeding
 	replies
+	marks
 }
 
 func newViewers(h *holder, w wire.Window) *viewers {
@@ -114,6 +117,9 @@ func (vs *viewers) remove(v *viewer) {
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
+	if vs.typist == v {
+		vs.typist = nil
+	}
 	vs.still.changed.Broadcast() // to those who follow it
 	if vs.activeViewer == v {
 		vs.activeViewer = nil

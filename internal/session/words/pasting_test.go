@@ -1,0 +1,91 @@
+//go:build linux
+
+package words
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"keyway/internal/session/wire"
+)
+
+// What others type while one pastes stands before or behind the paste, and arrives.
+func TestKeysOfOthersStandInNoPaste(t *testing.T) {
+	line := strings.Repeat("x", 99) + "\n"
+	for name, pieces := range map[string][]string{
+		"marked":               {"\x1b[200~", line, line, line, "x", "y", "z", line, "\x1b[201~"},
+		"marks that are cut":   {"\x1b", "[20", "0~x", "y", "z", "x\x1b[20", "1", "~"},
+		"several, marked":      {"\x1b[200~x\x1b[201~\x1b[200~", "y", "z\x1b[201~"},
+		"a mark within":        {"\x1b[200~", "\x1b[200~", "x", "\x1b[20", "x", "\x1b[201~"},
+		"without marks":        {line, line, line, line, "end"},
+		"without marks, short": {line, "end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const rounds, key = 100, "K"
+			paste := strings.Join(pieces, "")
+			total := rounds * (len(paste) + len(key)*len(pieces))
+			l := newLab(t)
+			fifo := l.fifo()
+			p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", fmt.Sprintf("stty raw -echo; echo ready; exec head -c %d >%s", total, fifo))
+			p.out.expect(t, "ready")
+			read := make(chan []byte)
+			go func() { got, _ := os.ReadFile(fifo); read <- got }()
+			hello := wire.Hello{Flags: wire.FlagInput | wire.FlagKeys, Rows: 24, Cols: 80}
+			a, b := l.dial("x", hello), l.dial("x", hello)
+			var inputs []wire.Message
+			for _, piece := range pieces {
+				inputs = append(inputs, wire.Input{Data: []byte(piece)})
+			}
+			for range rounds {
+				typed := make(chan error, 1)
+				go func() {
+					var err error
+					for range pieces {
+						err = b.Write(wire.Input{Data: []byte(key)})
+					}
+					typed <- err
+				}()
+				err := a.Write(inputs...)
+				if err2 := <-typed; err != nil || err2 != nil {
+					t.Fatal(err, err2)
+				}
+			}
+			var got []byte
+			within(t, "all that was sent", func() { got = <-read })
+			if n := strings.Count(strings.ReplaceAll(string(got), key, ""), paste); n != rounds {
+				t.Errorf("%d of %d pastes arrived", n, rounds)
+			}
+			if n := bytes.Count(got, []byte(paste)); n != rounds {
+				t.Errorf("%d of %d pastes arrived in one piece: %.300q", n, rounds, got)
+			}
+		})
+	}
+}
+
+// A paste that does not go on keeps nobody from typing: neither one whose end never comes,
+// nor one of somebody who has left.
+func TestAPasteThatStops(t *testing.T) {
+	for name, left := range map[string]bool{"silent": false, "left": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", "stty raw -echo; echo ready; dd bs=1 count=7 2>/dev/null | od -An -c | tr -d ' \\n'")
+			p.out.expect(t, "ready")
+			hello := wire.Hello{Flags: wire.FlagInput | wire.FlagKeys, Rows: 24, Cols: 80}
+			a, b := l.dial("x", hello), l.dial("x", hello)
+			if err := a.Write(wire.Input{Data: []byte("\x1b[200~")}); err != nil {
+				t.Fatal(err)
+			}
+			if left {
+				a.Close()
+			}
+			if err := b.Write(wire.Input{Data: []byte("k")}); err != nil {
+				t.Fatal(err)
+			}
+			p.out.expect(t, "k")
+		})
+	}
+}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -179,8 +180,13 @@ func TestYesOrNo(t *testing.T) {
 	} {
 		var again strings.Builder
 		asks := strings.Contains(typed, "maybe\n") || strings.Contains(typed, "yess\n")
-		if got := readYesNo(strings.NewReader(typed), &again); got != want || strings.Contains(again.String(), "yes or no?") != asks {
+		if got := readYesNo(strings.NewReader(typed), &again, true); got != want || strings.Contains(again.String(), "yes or no?") != asks {
 			t.Errorf("%q: %v, want %v; %q", typed, got, want, again.String())
+		}
+	}
+	for typed, want := range map[string]bool{"\n": false, "y\n": true, "n\n": false, "": false, "maybe\n\n": false, "maybe\ny\n": true} {
+		if got := readYesNo(strings.NewReader(typed), io.Discard, false); got != want {
+			t.Errorf("%q, where Enter is no: %v", typed, got)
 		}
 	}
 	if one, two := theyRun([]string{"train"}), theyRun([]string{"srv", "train"}); one != "train runs." || two != "srv, train run." {

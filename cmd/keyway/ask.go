@@ -28,16 +28,22 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 	if assume {
 		return true, nil
 	}
+	return ask(ctx, out, question, flag, true)
+}
+
+// ask asks yes or no until it is answered; Enter is byDefault. Without a terminal the error
+// names flag, which answers beforehand.
+func ask(ctx context.Context, out io.Writer, question, flag string, byDefault bool) (bool, error) {
 	tty, err := openTerminal()
 	if err != nil || !term.IsTerminal(int(os.Stderr.Fd())) {
 		return false, keyway.Errorf(keyway.NeedsAnswer, "%s There is no terminal to answer at", question).
 			Hint("answer beforehand with: %s", flag)
 	}
 	defer tty.Close()
-	fmt.Fprintf(out, "%s [Y/n] ", plain.Text(question))
+	fmt.Fprintf(out, "%s %s ", plain.Text(question), choice(byDefault))
 	answered := make(chan bool, 1)
 	go func() { // a read from a terminal cannot be cancelled: it ends with the process
-		answered <- readYesNo(io.LimitReader(tty, 4096), tty)
+		answered <- readYesNo(io.LimitReader(tty, 4096), tty, byDefault)
 	}()
 	select {
 	case yes := <-answered:
@@ -52,20 +58,31 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 // what it was asked to do.
 func declined(left string) *keyway.Error { return keyway.Errorf(keyway.Interrupted, "%s", left) }
 
-// readYesNo reads lines until one is an answer. The end of the input is no.
-func readYesNo(from io.Reader, again io.Writer) bool {
+// choice shows the two answers, and which of them Enter gives.
+func choice(byDefault bool) string {
+	if byDefault {
+		return "[Y/n]"
+	}
+	return "[y/N]"
+}
+
+// readYesNo reads lines until one is an answer; an empty one is byDefault. The end of the
+// input is no.
+func readYesNo(from io.Reader, again io.Writer, byDefault bool) bool {
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadString('\n')
 		switch answer := strings.ToLower(strings.TrimSpace(line)); {
 		case err != nil:
 			return isYes(answer)
-		case answer == "" || isYes(answer):
+		case answer == "":
+			return byDefault
+		case isYes(answer):
 			return true
 		case answer == "n" || answer == "no":
 			return false
 		}
-		fmt.Fprint(again, "yes or no? [Y/n] ")
+		fmt.Fprintf(again, "yes or no? %s ", choice(byDefault))
 	}
 }
 

@@ -130,7 +130,7 @@ func (a asked) tell(news io.Writer) {
 		plain.Fprintf(news, "variables of this laptop that went into it: %s\n", strings.Join(a.Variables, ", "))
 	}
 	if a.Spec.ForwardAgent {
-		plain.Fprintf(news, "your agent is forwarded into it: %s says forward_agent\n", a.from.File)
+		plain.Fprintf(news, "it asks for your agent to be forwarded: %s says forward_agent\n", a.from.File)
 	}
 	if len(a.Extensions) > 0 {
 		plain.Fprintf(news, "extensions for an editor in it: %s\n", strings.Join(a.Extensions, ", "))

@@ -19,7 +19,7 @@ func TestATemplateThatForwardsTheAgentSaysSo(t *testing.T) {
 		a.Spec.ForwardAgent = forward
 		var said strings.Builder
 		a.tell(&said)
-		if strings.Contains(said.String(), "agent is forwarded") != forward {
+		if strings.Contains(said.String(), "agent to be forwarded") != forward {
 			t.Errorf("forwarding %v: %s", forward, said.String())
 		}
 	}

@@ -21,15 +21,16 @@ import (
 )
 
 type upOptions struct {
-	place, name, image, engine, gpus        string
-	user, workdir                           string
-	mounts, env, keys                       []string
-	readOnly, forwardAgent, mux, json, wait bool
-	byLock                                  bool // --pinned
-	privileges                              privilegeOptions
-	limits                                  limitOptions
-	template                                templateOptions
-	command                                 []string
+	place, name, image, engine, gpus string
+	user, workdir                    string
+	mounts, env, keys                []string
+	readOnly, mux, json, wait        bool
+	byLock                           bool // --pinned
+	forward                          forwardOption
+	privileges                       privilegeOptions
+	limits                           limitOptions
+	template                         templateOptions
+	command                          []string
 }
 
 func newUpCommand() *cobra.Command {
@@ -48,11 +49,12 @@ prints which and why. With ` + keyway.EngineWith(false) + `, the workspace is pl
 TEMPLATE is a service of a Compose file: of the nearest keyway.yaml or compose.yaml
 above, one of yours, one of the place's own, or one that is built in (keyway
 templates). Without TEMPLATE and --image it is the only service of the nearest
-keyway.yaml, if there is one. Options override the template.
+keyway.yaml, if there is one. Options override the template. One of a repository has
+your agent forwarded only if you answer yes or type --forward-agent.
 
 COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 			exitCodes(append(placeKinds, keyway.Drifted, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
-				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.NotAllowed, keyway.GuestFailed, keyway.BadConfig)...),
+				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.NotAllowed, keyway.GuestFailed, keyway.BadConfig, keyway.NeedsAnswer)...),
 		Example: `  keyway up pytorch --on gpu1 --gpus 2
   keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
   keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
@@ -94,7 +96,7 @@ COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 	f.StringVar(&o.workdir, "workdir", "", "start in `DIR` (default: the image's own)")
 	f.BoolVar(&o.readOnly, "read-only", false, "make the root file system read-only")
 	o.privileges.declare(cmd)
-	f.BoolVar(&o.forwardAgent, "forward-agent", false, "let every connection carry your agent into it (ssh -A does it for one)")
+	o.forward.declare(cmd)
 	f.BoolVar(&o.mux, "mux", false, "let ssh share a connection that is kept open, as keyway mux on does\n(default: what mux in config.yaml says)")
 	f.BoolVar(&o.json, "json", false, "print the workspace as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
@@ -122,6 +124,9 @@ func (o upOptions) resolve(ctx context.Context, news io.Writer) (asked, keyway.S
 func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	asked, s, place, err := o.resolve(ctx, news)
 	if err != nil {
+		return err
+	}
+	if s.ForwardAgent, err = o.forwards(ctx, asked, news); err != nil {
 		return err
 	}
 	a, err := newApp()
@@ -289,7 +294,7 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 		return s, "", err
 	}
 	s.Engine, s.Image, s.Workdir = cmp.Or(o.engine, s.Engine), cmp.Or(o.image, s.Image), cmp.Or(o.workdir, s.Workdir)
-	s.ReadOnly, s.ForwardAgent = s.ReadOnly || o.readOnly, s.ForwardAgent || o.forwardAgent
+	s.ReadOnly = s.ReadOnly || o.readOnly
 	if len(o.command) > 0 {
 		s.Command = o.command
 	}

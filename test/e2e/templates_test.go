@@ -86,7 +86,7 @@ func TestTemplates(t *testing.T) {
 
 func (w *world) upTrain(t *testing.T, args ...string) result {
 	t.Helper()
-	r := w.inProject(append([]string{"keyway", "up", "train", "--on", "ada"}, args...)...)
+	r := w.inProject(append([]string{"keyway", "up", "train", "--on", "ada", "--forward-agent"}, args...)...)
 	if r.Code != 0 {
 		t.Fatal(r)
 	}
@@ -96,7 +96,7 @@ func (w *world) upTrain(t *testing.T, args ...string) result {
 // oneTemplate looks at every field of projTemplate from inside.
 func (w *world) oneTemplate(t *testing.T) {
 	r := w.upTrain(t)
-	holds(t, "up", r.Stderr, "your agent is forwarded into it")
+	holds(t, "up", r.Stderr, "it asks for your agent to be forwarded")
 	const set = "set up by 2001 with 17 and file\n"
 	holds(t, "the setup's output", r.Stdout+r.Stderr, set)
 	equal(t, "the setup's log", w.must(t, "keyway", "logs", "train/setup"), set)
@@ -135,7 +135,7 @@ func (w *world) oneTemplate(t *testing.T) {
 	w.must(t, "keyway", "rm", "--yes", "--volumes", "train")
 
 	w.write(t, "/root/proj/keyway.yaml", strings.Replace(projTemplate, "setup: |", "setup: |\n        echo no >&2; exit 7", 1))
-	if r := w.inProject("keyway", "up", "train", "--on", "ada"); r.Code == 0 || !strings.Contains(r.Stderr, "its setup failed with 7") || !strings.Contains(r.Stderr, "train/setup") {
+	if r := w.inProject("keyway", "up", "train", "--on", "ada", "--forward-agent"); r.Code == 0 || !strings.Contains(r.Stderr, "its setup failed with 7") || !strings.Contains(r.Stderr, "train/setup") {
 		t.Errorf("a setup that fails: %s", r)
 	}
 	holds(t, "its log", w.do("keyway", "logs", "train/setup").Stderr, "no\n")

@@ -10,6 +10,13 @@ var templates = []mutant{
 		pkg:   "internal/template", run: "TestARepositoryIsConfined",
 	},
 	{
+		claim: "a repository's template gets the agent only if its user says so",
+		file:  "cmd/keyway/forward.go",
+		old:   "if a.from.Source == template.Mine {",
+		new:   "if a.from.Source != template.Place {",
+		pkg:   "cmd/keyway", run: "^TestARepositoryGetsTheAgentIfTold$",
+	},
+	{
 		claim: "a field that no rule opens is the published template's",
 		file:  "internal/catalogue/check.go",
 		old:   "all = append(all, fixed(name, want[name]))",

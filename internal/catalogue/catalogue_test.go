@@ -174,6 +174,54 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestNothingAskedForIsNoMoreThanTheLimit sets each limit of an Override, and each that a
+// later one will have, in a template that says nothing of it: without an option a workspace
+// gets that limit, and a request for none at all is refused.
+func TestNothingAskedForIsNoMoreThanTheLimit(t *testing.T) {
+	nothing := []string{"GPUs", "Tmpfs"} // without a number there is none
+	limits := reflect.TypeFor[Override]()
+	for i := range limits.NumField() {
+		name := limits.Field(i).Name
+		tmpl := Template{Format: Format, Name: "train", Spec: keyway.Spec{Image: "lab/torch", Origin: keyway.Origin{Template: "train"}}}
+		plain := asked(tmpl)
+		v := reflect.ValueOf(&tmpl.Override).Elem().Field(i)
+		if !v.CanInt() && !v.CanFloat() {
+			continue
+		}
+		v.Set(reflect.ValueOf(4711).Convert(v.Type()))
+		data, err := json.Marshal(tmpl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := Parse(data)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := (Catalogue{read}).Check(asked(read)); err != nil {
+			t.Errorf("%s: what the template gives: %v", name, err)
+		}
+		if slices.Contains(nothing, name) {
+			if !reflect.DeepEqual(read.Spec, tmpl.Spec) {
+				t.Errorf("%s is given to those who do not ask for it: %+v", name, read.Spec)
+			}
+			continue
+		}
+		if got := reflect.ValueOf(read.Spec).FieldByName(name); !got.IsValid() || !got.Equal(v) {
+			t.Errorf("%s: without an option there is %v, and %v is the most", name, got, v)
+		}
+		if err := (Catalogue{read}).Check(plain); !keyway.Is(err, keyway.NotAllowed) || !strings.Contains(err.Error(), "no limit is asked for") {
+			t.Errorf("%s: no limit: %v", name, err)
+		}
+		tmpl.Spec.Engine, tmpl.Spec.Image = keyway.EngineHost, ""
+		if data, err = json.Marshal(tmpl); err != nil {
+			t.Fatal(err)
+		}
+		if read, err = Parse(data); err != nil || !reflect.DeepEqual(read.Spec, tmpl.Spec) {
+			t.Errorf("%s, of plain processes: %+v, %v", name, read.Spec, err)
+		}
+	}
+}
+
 // TestOnly is where a place makes workspaces from its own templates alone.
 func TestOnly(t *testing.T) {
 	open, closed := published(), published()
@@ -205,7 +253,9 @@ func TestFilesThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Parse(whole); err != nil || !reflect.DeepEqual(got, published()) {
+	want := published()
+	want.Spec.CPUs, want.Spec.PidsLimit = 16, 4096 // of which the template says nothing
+	if got, err := Parse(whole); err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("what was published: %v\n%+v", err, got)
 	}
 	with := func(change func(*Template)) string {
@@ -235,6 +285,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		"a wait":                        {with(func(t *Template) { t.Spec.GPUs.Wait = true }), "a user's"},
 		"a Spec that is none":           {with(func(t *Template) { t.Spec.Memory = -1 }), "spec"},
 		"a negative limit":              {with(func(t *Template) { t.Override.GPUs = -1 }), "negative"},
+		"a negative size":               {with(func(t *Template) { t.Spec.Memory, t.Override.Memory = 0, -1 }), "negative"},
 		"a relative directory":          {with(func(t *Template) { t.Override.Volumes = []string{"./data"} }), "./data"},
 		"a directory that is not clean": {with(func(t *Template) { t.Override.Volumes = []string{"/data/.."} }), "/data/.."},
 		"an empty variable":             {with(func(t *Template) { t.Override.Env = []string{""} }), "env"},

@@ -5,6 +5,7 @@ package catalogue
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -51,8 +52,8 @@ type Template struct {
 }
 
 // Override says what a user may change of a template. The zero value allows nothing. A
-// number is the most that may be asked for; where it is 0, the template's own value
-// holds.
+// number is the most that may be asked for, and what a workspace gets where neither the
+// template nor the user has a limit; where it is 0, the template's own value holds.
 type Override struct {
 	GPUs      int     `json:"gpus,omitempty"`
 	CPUs      float64 `json:"cpus,omitempty"`
@@ -101,7 +102,23 @@ func Parse(data []byte) (Template, error) {
 	if err := t.Validate(); err != nil {
 		return Template{}, err
 	}
+	t.Spec = t.limited()
 	return t, nil
+}
+
+// limited returns the Spec with the limits of the Override where it has none of its own:
+// to leave an option out gives no more than to ask for the most. Plain processes have no
+// such limits.
+func (t Template) limited() keyway.Spec {
+	s := t.Spec
+	if s.Engine != "" && !keyway.UsesImages(s.Engine) {
+		return s
+	}
+	s.CPUs = cmp.Or(s.CPUs, t.Override.CPUs)
+	s.Memory = cmp.Or(s.Memory, t.Override.Memory)
+	s.ShmSize = cmp.Or(s.ShmSize, t.Override.ShmSize)
+	s.PidsLimit = cmp.Or(s.PidsLimit, t.Override.PidsLimit)
+	return s
 }
 
 // Validate says what is wrong with t.
@@ -123,14 +140,15 @@ func (t Template) Validate() error {
 	case len(t.Setup) > maxSetup:
 		return keyway.Errorf(keyway.BadConfig, "its setup is longer than %d KiB", maxSetup>>10)
 	}
+	if err := t.Override.validate(); err != nil {
+		return err
+	}
+	s = t.limited()
 	s.Name, s.AuthorizedKeys = "template", []string{"key"} // what every Spec has
 	if err := s.Validate(); err != nil {
 		return keyway.Errorf(keyway.BadConfig, "its spec: %w", err).HelpOf(err)
 	}
-	if err := bounded("extensions", t.Extensions); err != nil {
-		return err
-	}
-	return t.Override.validate()
+	return bounded("extensions", t.Extensions)
 }
 
 func (o Override) validate() error {

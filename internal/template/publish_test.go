@@ -71,6 +71,7 @@ x-keyway:
 	if err != nil {
 		t.Fatal(err)
 	}
+	want.Spec.CPUs, want.Spec.Memory, want.Spec.ShmSize, want.Spec.PidsLimit = 1.5, 64<<30, 8<<30, 512 // the limits, without options
 	read, err := catalogue.Parse(file)
 	if err != nil || !reflect.DeepEqual(read, want) {
 		t.Errorf("its file is\n%+v, %v", read, err)

@@ -31,6 +31,13 @@ var templates = []mutant{
 		pkg:   "internal/catalogue", run: "TestLimits",
 	},
 	{
+		claim: "to leave an option out gives no more than its limit",
+		file:  "internal/catalogue/template.go",
+		old:   "s.ShmSize = cmp.Or(s.ShmSize, t.Override.ShmSize)",
+		new:   "s.ShmSize = cmp.Or(s.ShmSize, 0)",
+		pkg:   "internal/catalogue", run: "^TestNothingAskedForIsNoMoreThanTheLimit$",
+	},
+	{
 		claim: "a directory stands for itself, not for what is below it",
 		file:  "internal/catalogue/check.go",
 		old:   "if slices.Contains(o.Volumes, m.Source) ||",

@@ -51,7 +51,7 @@ its end: what docker save writes and docker load reads. Without IMAGE, an image 
 gets the name that the file gives it.
 
 If TO has another image of that name, the name is taken from it.` +
-			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted)...),
+			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.NotAllowed)...),
 		Example: "  keyway image copy gpu1 gpu2 team/pytorch:1\n  keyway image copy local gpu1 team/pytorch:1\n  keyway image copy pytorch.tar gpu1\n  keyway image copy gpu1 ./pytorch.tar team/pytorch:1",
 		Args:    takes(2, 3, "two places, or a place and a file, and an image"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -211,6 +211,30 @@ func (c Catalogue) Check(s keyway.Spec) error {
 	return keyway.Errorf(keyway.NotAllowed, "the place makes workspaces from its own templates only: %s", listed(names)).Advise(keyway.SeePlaceTemplates)
 }
 
+// Naming returns the template whose image goes by that name, which whoever may give the
+// name to an image decides; empty: none. An image that a template names by its digest is
+// no other. same reports whether two names are one to the engine.
+func (c Catalogue) Naming(image string, same func(a, b string) bool) string {
+	for _, t := range c {
+		if !strings.Contains(t.Spec.Image, "@") && same(t.Spec.Image, image) {
+			return t.Name
+		}
+	}
+	return ""
+}
+
+// CheckImport reports what keeps an image of somebody else's from getting that name at the
+// place.
+func (c Catalogue) CheckImport(image string, same func(a, b string) bool) error {
+	switch name := c.Naming(image, same); {
+	case name != "":
+		return keyway.Errorf(keyway.NotAllowed, "the place's template %s is made of what is called %.200s, and only the place's operators give an image that name", name, image).Advise(keyway.SeePlaceTemplates)
+	case c.Only():
+		return keyway.Errorf(keyway.NotAllowed, "the place makes workspaces from its own templates only, and takes no images of users").Advise(keyway.SeePlaceTemplates)
+	}
+	return nil
+}
+
 func listed(names []string) string {
 	if len(names) == 0 {
 		return "none"

@@ -51,6 +51,9 @@ type imageKeeper interface {
 	// ImportImage takes in an archive of one image, which gets that name and no other; an
 	// empty name is none.
 	ImportImage(ctx context.Context, image string, archive io.Reader) error
+	// SameName reports whether an image that is imported by the one name is found by the
+	// other.
+	SameName(a, b string) bool
 	// ForgetsParts reports whether a layer that is cut while it is pulled begins anew the
 	// next time, and archives with the layers as a registry has them are taken in.
 	ForgetsParts(ctx context.Context) bool

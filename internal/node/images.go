@@ -54,5 +54,12 @@ func (n *Node) ImportImage(ctx context.Context, engine, image string, archive io
 	if err != nil {
 		return err
 	}
+	_, all, err := n.published.read()
+	if err == nil {
+		err = all.CheckImport(image, k.SameName)
+	}
+	if err != nil {
+		return err
+	}
 	return k.ImportImage(ctx, image, archive)
 }

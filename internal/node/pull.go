@@ -22,6 +22,13 @@ func (n *Node) PullImage(ctx context.Context, engineName string, p keyway.Pull, 
 	if err != nil {
 		return err
 	}
+	_, all, err := n.published.read()
+	if err != nil {
+		return err
+	}
+	if all.Naming(p.Image, k.SameName) != "" { // the name is the operators': what a laptop tells of it is no image
+		p = keyway.Pull{Image: p.Image, Login: p.Login}
+	}
 	have, err := n.missing(ctx, k, p, report)
 	if err != nil {
 		return err

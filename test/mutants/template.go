@@ -38,6 +38,13 @@ var templates = []mutant{
 		pkg:   "internal/catalogue", run: "^TestNothingAskedForIsNoMoreThanTheLimit$",
 	},
 	{
+		claim: "no user gives an image the name that a place's template goes by",
+		file:  "internal/catalogue/template.go",
+		old:   `!strings.Contains(t.Spec.Image, "@") && same(t.Spec.Image, image)`,
+		new:   `t.Spec.Image == "" && same(t.Spec.Image, image)`,
+		pkg:   "internal/node", run: "^TestNoUserGivesATemplatesNameToAnImage$",
+	},
+	{
 		claim: "a directory stands for itself, not for what is below it",
 		file:  "internal/catalogue/check.go",
 		old:   "if slices.Contains(o.Volumes, m.Source) ||",

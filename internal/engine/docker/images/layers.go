@@ -191,6 +191,20 @@ func (s *Store) builtName(ctx context.Context, image, whole string) string {
 	return whole
 }
 
+// SameName reports whether an image that is imported by the one name is found by the other,
+// as Docker and Podman complete names.
+func (s *Store) SameName(a, b string) bool {
+	one, err := importName(a)
+	two, bad := importName(b)
+	return err == nil && bad == nil && one != "" && local(one) == local(two)
+}
+
+// local is a whole name without the domain that an engine adds, which Podman's is for images
+// that are made there.
+func local(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "localhost/"), "docker.io/"), "library/")
+}
+
 // load gives an archive to the daemon, and reads its news to their end.
 func (s *Store) load(ctx context.Context, archive io.Reader) error {
 	news, err := s.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))

@@ -35,3 +35,18 @@ func FuzzNearest(f *testing.F) {
 		}
 	})
 }
+
+func TestSameName(t *testing.T) {
+	for b, want := range map[string]bool{
+		"team:1": true, "docker.io/team:1": true, "docker.io/library/team:1": true, "library/team:1": true, "index.docker.io/library/team:1": true,
+		"localhost/team:1": true, "team:2": false, "team": false, "other/team:1": false, "registry.example/team:1": false, "": false, "Team:1": false,
+		"team:1@sha256:0123456789012345678901234567890123456789012345678901234567890123": false,
+	} {
+		if got := (&Store{}).SameName("team:1", b); got != want || (&Store{}).SameName(b, "team:1") != want {
+			t.Errorf("team:1 and %q: %v, want %v", b, got, want)
+		}
+	}
+	if !(&Store{}).SameName("team", "team:latest") || (&Store{}).SameName("", "") {
+		t.Error("latest is the tag where none is said, and no name is no name")
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
@@ -214,6 +216,9 @@ func (h hidden) Unwrap() error { return h.error }
 func brokeOff(place keyway.Place, p *nodeProcess, err error) error {
 	if p.dial == nil {
 		return keyway.Errorf(keyway.Unreachable, "the node on this machine has ended: %s", brief(p.errors.String()))
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
+		err = nil // of the connection, which ended after the node had started
 	}
 	return starter{}.diagnose(context.Background(), p, place, "", err)
 }

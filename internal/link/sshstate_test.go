@@ -2,9 +2,12 @@ package link
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -169,4 +172,23 @@ func FuzzReadState(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		readState(strings.Split(text, "\n"))
 	})
+}
+
+// A connection that ends just after the node has greeted is one that broke, and tried again:
+// the pipe to its ssh tells no more than that.
+func TestAConnectionThatEndsAfterTheGreeting(t *testing.T) {
+	dial := &dialAttempt{dir: t.TempDir(), place: "gpu1", heard: func(api.Words) {}}
+	hop := dial.add("gpu1")
+	if err := os.WriteFile(hop.log, []byte(in), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &nodeProcess{dial: dial, errors: &stderrTail{}}
+	for _, err := range []error{nil, io.EOF, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}} {
+		if e := keyway.AsError(brokeOff("gpu1", p, err)); e.Kind != keyway.Unreachable {
+			t.Errorf("%v is %s: %s", err, e.Kind, e.Message)
+		}
+	}
+	if e := keyway.AsError(brokeOff("gpu1", p, errors.New("no HTTP"))); e.Kind != keyway.Other {
+		t.Errorf("what is no node is %s: %s", e.Kind, e.Message)
+	}
 }

@@ -20,8 +20,10 @@ type dialer struct {
 	uplink *uplink
 	name   keyway.Name
 	begun  time.Time
-	opened func() bool         // the guest has answered once
-	help   func(*keyway.Error) // hears what a person can do about a stream that waits; may be nil
+	opened func() bool // the guest has answered once
+	// hostKey is that of the guest; nil if none is to be expected.
+	hostKey ed25519.PublicKey
+	help    func(*keyway.Error) // hears what a person can do about a stream that waits; may be nil
 
 	timeout time.Duration // of the next attempt
 	gone    time.Time     // since when the node has said, each time, that the workspace is not there
@@ -116,6 +118,32 @@ func (d *dialer) judgeOpened(e *keyway.Error) error {
 		d.gone = time.Time{}
 		return keyway.Quoted(e)
 	}
+	return d.believe(e)
+}
+
+// Stranger judges that who answers in the place of the guest does not hold its host key.
+// That may be somebody in between, and waiting lets nobody win. If the node has another
+// host key for the workspace, it was removed and made anew, and the stream's end is gone.
+func (d *dialer) Stranger(ctx context.Context) error {
+	c, err := d.reach(ctx)
+	if err != nil {
+		return nil
+	}
+	list, err := c.List(ctx)
+	i := slices.IndexFunc(list.Workspaces, func(w keyway.Workspace) bool { return w.Name == d.name })
+	if err != nil || i < 0 {
+		return nil
+	}
+	now := parseHostKey(list.Workspaces[i].Guest.HostKey)
+	if now == nil || now.Equal(d.hostKey) {
+		return nil
+	}
+	return d.believe(keyway.Errorf(keyway.HostKeyChanged, "%s was removed, and made anew: its host key is another", d.name).
+		Advise(keyway.AskWhoMadeIt, d.uplink.place.Of(d.name)))
+}
+
+// believe ends the stream with e, if the node has said so for a while.
+func (d *dialer) believe(e *keyway.Error) error {
 	if d.gone.IsZero() {
 		d.gone = time.Now()
 	}

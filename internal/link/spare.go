@@ -58,7 +58,7 @@ var errSpareLost = errors.New("the spare stream has lost its path")
 // is; nil if there is none.
 func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spare {
 	s := &spare{conn: c.uplink.current(), hostKey: c.hostKey, version: version, born: time.Now().Round(0), taken: make(chan struct{})}
-	s.dialer = dialer{uplink: c.uplink, name: c.name, begun: s.born, opened: s.opened, help: func(e *keyway.Error) {
+	s.dialer = dialer{uplink: c.uplink, name: c.name, begun: s.born, opened: s.opened, hostKey: c.hostKey, help: func(e *keyway.Error) {
 		if user := s.user.Load(); user != nil {
 			user.helps(l.nextOf(e))
 		}
@@ -67,6 +67,7 @@ func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spar
 		return nil
 	}
 	cfg := l.streamOver(s.Dial, c.hostKey)
+	cfg.Stranger = s.dialer.Stranger
 	cfg.Logger = spareLog{s, cfg.Logger}
 	guest, err := stream.Dial(ctx, cfg)
 	if err != nil {

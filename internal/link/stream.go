@@ -231,8 +231,10 @@ func (l *Link) gone(c *proxied) {
 // streamConfig is how c's stream finds its guest, now and whenever it has lost
 // the uplink.
 func (l *Link) streamConfig(c *proxied) stream.Config {
-	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
-	return l.streamOver(d.Dial, c.hostKey)
+	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, hostKey: c.hostKey, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
+	cfg := l.streamOver(d.Dial, c.hostKey)
+	cfg.Stranger = d.Stranger
+	return cfg
 }
 
 // streamOver configures a stream to the guest of that host key.

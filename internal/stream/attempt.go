@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -103,6 +105,14 @@ func (cl *client) opened(p *path, keys *keys) {
 	})
 }
 
+// strangerError says that the refusal of a stream, which was opened, has a wrong
+// signature. Anybody on the way can send one, so it ends a path only.
+type strangerError struct{}
+
+func (strangerError) Error() string { return errViolation.Error() + ": refusal with a wrong signature" }
+
+func (strangerError) Unwrap() error { return errViolation }
+
 // readRefusal reads why the server refused hello. Only the host key can refuse:
 // anybody could otherwise end the stream by inventing an answer.
 func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool) error {
@@ -114,7 +124,7 @@ func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool)
 		if opening {
 			return ErrHostKey
 		}
-		return violation("refusal with a wrong signature")
+		return strangerError{}
 	}
 	if answer.code == CodeReset {
 		return Permanent(&ResetError{answer.text}) // as if the RESET had come, which was lost with its path
@@ -129,6 +139,9 @@ func (cl *client) resume(conn net.Conn) (*path, error) {
 		return nil, err
 	}
 	answer, err := cl.readResumed(conn, hello)
+	if errors.Is(err, strangerError{}) && cl.cfg.Stranger != nil {
+		err = cmp.Or(cl.cfg.Stranger(cl.ctx), err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,9 @@ type Config struct {
 	// has returned and bounds no longer than that. An error marked by Permanent
 	// ends the stream.
 	Dial func(ctx context.Context) (net.Conn, error)
+	// Stranger hears of a server that knows nothing of the opened stream and does not hold
+	// HostKey. An error marked by Permanent ends the stream; may be nil.
+	Stranger func(ctx context.Context) error
 	// HostKey is the key that must have signed the server's answer. Nil refuses every
 	// server.
 	HostKey ed25519.PublicKey

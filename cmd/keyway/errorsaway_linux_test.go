@@ -46,6 +46,8 @@ func (f *faulty) fails(code int, says, next string, args ...string) {
 // The laptop's disk is full.
 func TestErrorsNameTheFullDisk(t *testing.T) {
 	f := newFaulty(t)
+	t.Setenv("XDG_RUNTIME_DIR", f.dir)
+	endAgent(t) // that unlock starts
 	f.prepare = "d=" + f.home + "/.local/state/keyway && mkdir -p $d && mount -t tmpfs -o size=16k none $d && { head -c 64k /dev/zero >$d/all 2>/dev/null || true; }"
 	f.config(nil)
 	for _, line := range [][]string{{"init", "--yes"}, {"unlock", f.home + "/.ssh/id"}} {

@@ -24,6 +24,7 @@ type bakeOptions struct {
 	tag, file string
 	arches    []string
 	push      bool
+	replace   bool
 	atPlace   bool // --on was given
 }
 
@@ -41,7 +42,8 @@ keyway's guest. No Dockerfile and no docker build is needed.
 
 The image is made by the engine of a place (--on; this machine without it), pushed to its
 registry (--push, with this laptop's docker login, for each architecture that the image is
-built for), or written into a file, as docker save does (--output).
+built for), or written into a file, as docker save does (--output). keyway asks before it
+takes NAME from another image of the place (--replace).
 
 To run it where there is no keyway:
 
@@ -59,7 +61,7 @@ itself.
 
 The same image and the same keyway give the same result. Labels name the base, its digest
 and the guest.` +
-			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.BadConfig)...),
+			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.NotAllowed, keyway.BadConfig, keyway.NeedsAnswer)...),
 		Example: "  keyway bake pytorch -t team/pytorch:ssh\n  keyway bake pytorch -t registry.example.org/team/pytorch:ssh --push\n" +
 			"  keyway bake --image my/image:1 -t my/image:ssh --on gpu1\n  keyway bake pytorch -t team/pytorch:ssh -o pytorch.tar",
 		Args:              takes(0, 1, "at most one template"),
@@ -77,6 +79,7 @@ and the guest.` +
 	f.BoolVar(&o.push, "push", false, "make it of the image at its registry, and push it to the registry in NAME")
 	f.StringVarP(&o.file, "output", "o", "", "write it into `FILE` of this laptop; without --on, of the image at its registry")
 	f.StringSliceVar(&o.arches, "arch", nil, "of the image at its registry, take the builds for `ARCH`: "+strings.Join(guestArches, ", ")+"; may be repeated\n(default: with --push all, else this machine's)")
+	f.BoolVar(&o.replace, "replace", false, replaceHelp)
 	f.BoolVar(&o.up.json, "json", false, "print what was made as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)
 	cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(keyway.EnginesOfImages(), cobra.ShellCompDirectiveNoFileComp))
@@ -135,7 +138,7 @@ func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return err
 	}
-	done, err := o.bake(ctx, a, from, s)
+	done, err := o.bake(ctx, a, from, s, news)
 	a.ui.end()
 	if err != nil {
 		return err
@@ -147,8 +150,8 @@ func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
 }
 
 // bake makes the image where the options say.
-func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec) (images.Baked, error) {
-	b := images.Bake{Base: s.Image, Tag: o.tag, Guest: bakedGuest}
+func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec, news io.Writer) (images.Baked, error) {
+	b := images.Bake{Base: s.Image, Tag: o.tag, Guest: bakedGuest, Replace: a.replaces(ctx, news, o.replace)}
 	switch {
 	case o.push:
 		arches := o.arches

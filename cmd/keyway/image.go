@@ -32,7 +32,7 @@ laptop, over your ssh's connections to both.`,
 
 type imageCopyOptions struct {
 	fromEngine, toEngine string
-	json                 bool
+	json, replace        bool
 }
 
 func newImageCopyCommand() *cobra.Command {
@@ -50,8 +50,9 @@ FROM or TO may be a file of this laptop, with a / in its name or .tar, .tar.gz o
 its end: what docker save writes and docker load reads. Without IMAGE, an image from a file
 gets the name that the file gives it.
 
-If TO has another image of that name, the name is taken from it.` +
-			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.NotAllowed)...),
+If TO has another image of that name, keyway asks before it takes the name from that image
+(--replace), which other users of TO may need.` +
+			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.NotAllowed, keyway.NeedsAnswer)...),
 		Example: "  keyway image copy gpu1 gpu2 team/pytorch:1\n  keyway image copy local gpu1 team/pytorch:1\n  keyway image copy pytorch.tar gpu1\n  keyway image copy gpu1 ./pytorch.tar team/pytorch:1",
 		Args:    takes(2, 3, "two places, or a place and a file, and an image"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -62,12 +63,13 @@ If TO has another image of that name, the name is taken from it.` +
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runImageCopy(cmd.Context(), o, args, cmd.OutOrStdout())
+			return runImageCopy(cmd.Context(), o, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.fromEngine, "from-engine", "", "take it from `ENGINE` (default: the first that can be used)")
 	f.StringVar(&o.toEngine, "to-engine", "", "give it to `ENGINE` (default: the first that can be used)")
+	f.BoolVar(&o.replace, "replace", false, replaceHelp)
 	f.BoolVar(&o.json, "json", false, "print what was copied as JSON")
 	engines := cobra.FixedCompletions(keyway.EnginesOfImages(), cobra.ShellCompDirectiveNoFileComp)
 	cmd.RegisterFlagCompletionFunc("from-engine", engines)
@@ -117,7 +119,30 @@ func (o imageCopyOptions) ends(args []string) (c images.ImageCopy, from, to stri
 	return c, from, to, err
 }
 
-func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout io.Writer) error {
+const replaceHelp = "take the name from another image that has it at the place, without a question"
+
+// replaces asks before an image of a place loses its name to another; beforehand is
+// --replace.
+func (a *app) replaces(ctx context.Context, news io.Writer, beforehand bool) images.Replace {
+	return func(place keyway.Place, image string, there keyway.ImageLayers) error {
+		a.ui.end()
+		id := there.ID
+		if keyway.IsDigest(id) {
+			id = id[len("sha256:"):][:12]
+		}
+		if beforehand {
+			plain.Fprintf(news, "%s has another image %s (%.20s) so far\n", place, image, id)
+			return nil
+		}
+		yes, err := ask(ctx, news, plain.Sprintf("%s has another image %s (%.20s), which others may use. Take the name from it?", place, image, id), "--replace", false)
+		if err == nil && !yes {
+			err = keyway.Errorf(keyway.Other, "%s keeps its image %s", place, image).Hint("give the new one another name")
+		}
+		return err
+	}
+}
+
+func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout, news io.Writer) error {
 	c, from, to, err := o.ends(args)
 	if err != nil {
 		return err
@@ -126,10 +151,11 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 	if err != nil {
 		return err
 	}
+	c.Replace = a.replaces(ctx, news, o.replace)
 	var done images.Copied
 	switch {
 	case from != "":
-		done, err = images.Load(ctx, a, from, c.To, c.ToEngine, c.Image, a.UI.Progress)
+		done, err = images.Load(ctx, a, from, c.To, c.ToEngine, c.Image, c.Replace, a.UI.Progress)
 	case to != "":
 		done, err = images.Save(ctx, a, c.From, c.FromEngine, c.Image, to, a.UI.Progress)
 	default:

@@ -24,6 +24,9 @@ type Bake struct {
 	Base, Tag string
 	// Guest returns the guest for an architecture, as Go calls it.
 	Guest func(arch string) (bake.Guest, error)
+	// Replace is asked about an image of the place that has the tag, and was not baked of
+	// the same base.
+	Replace Replace
 }
 
 // Baked is what was made.
@@ -47,6 +50,12 @@ func (b Bake) At(ctx context.Context, there *api.Client, place keyway.Place, eng
 	base, guest, err := b.baseAt(ctx, there, engine, &done)
 	if err != nil {
 		return done, err
+	}
+	now, err := there.ImageLayers(ctx, engine, b.Tag)
+	if last := len(now.Layers) - 1; err != nil || last < 0 || !slices.Equal(now.Layers[:last], base.Layers) {
+		if err := b.Replace.of(place, b.Tag, now, err); err != nil {
+			return done, err
+		}
 	}
 	have, err := there.HaveLayers(ctx, engine, base.Layers)
 	if err != nil {

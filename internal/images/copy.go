@@ -24,6 +24,24 @@ type ImageCopy struct {
 	Image                string
 	From, To             keyway.Place
 	FromEngine, ToEngine string // engines; empty: the first that can be used
+	Replace              Replace
+}
+
+// Replace decides whether an image of a place loses its name to another one. Its error is
+// why it does not; the nil Replace takes no name from any.
+type Replace func(place keyway.Place, image string, there keyway.ImageLayers) error
+
+// of asks about the image that there is by that name; of none it does not.
+func (r Replace) of(place keyway.Place, image string, there keyway.ImageLayers, err error) error {
+	switch {
+	case keyway.Is(err, keyway.ImageNotFound):
+		return nil
+	case err != nil:
+		return err
+	case r == nil:
+		return keyway.Errorf(keyway.NotAllowed, "%s has another image %s", place, image)
+	}
+	return r(place, image, there)
 }
 
 // Copied is what was copied.
@@ -55,9 +73,13 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 		return done, err
 	}
 	done.ID, done.Layers = want.ID, len(want.Layers)
-	if same(ctx, to, c, want) {
+	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
+	if err == nil && isThat(there, want.ID) {
 		done.Had = done.Layers
 		return done, nil
+	}
+	if err := c.Replace.of(c.To, c.Image, there, err); err != nil {
+		return done, err
 	}
 	if done.Had, err = to.HaveLayers(ctx, c.ToEngine, want.Layers); err != nil {
 		return done, err
@@ -80,8 +102,10 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 // same reports whether the place has that very image by that name.
 func same(ctx context.Context, to *api.Client, c ImageCopy, want keyway.ImageLayers) bool {
 	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
-	return err == nil && want.ID != "" && there.ID == want.ID
+	return err == nil && isThat(there, want.ID)
 }
+
+func isThat(there keyway.ImageLayers, id string) bool { return id != "" && there.ID == id }
 
 func send(ctx context.Context, from, to *api.Client, c ImageCopy, done *Copied, report func(keyway.Progress)) error {
 	archive, err := from.ExportImage(ctx, c.FromEngine, c.Image, done.Had)

@@ -81,7 +81,7 @@ func describeArchive(r io.Reader) (archive, error) {
 
 // Load has a place take in the image of a file. Without a name it gets the one that
 // the file gives it.
-func Load(ctx context.Context, here Places, file string, to keyway.Place, engine, image string, report func(keyway.Progress)) (Copied, error) {
+func Load(ctx context.Context, here Places, file string, to keyway.Place, engine, image string, replace Replace, report func(keyway.Progress)) (Copied, error) {
 	done := Copied{Image: image, File: file, To: to}
 	a, err := readArchive(file)
 	if err != nil {
@@ -98,9 +98,13 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 		return done, err
 	}
 	done.ID, done.Layers = a.id, a.layers
-	if same(ctx, there, ImageCopy{Image: done.Image, ToEngine: engine}, keyway.ImageLayers{ID: a.id}) {
+	now, err := there.ImageLayers(ctx, engine, done.Image)
+	if err == nil && isThat(now, a.id) {
 		done.Had = done.Layers
 		return done, nil
+	}
+	if err := replace.of(to, done.Image, now, err); err != nil {
+		return done, err
 	}
 	r, err := openArchive(file)
 	if err != nil {
@@ -112,13 +116,13 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 		report(keyway.Progress{Message: "copying " + done.Image, Done: done.Bytes})
 	}})
 	if err == nil {
-		err = isThat(ctx, there, to, engine, done.Image, a.id)
+		err = mustBeThat(ctx, there, to, engine, done.Image, a.id)
 	}
 	return done, err
 }
 
-// isThat is an error unless the place has that very image by that name.
-func isThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image, id string) error {
+// mustBeThat is an error unless the place has that very image by that name.
+func mustBeThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image, id string) error {
 	if same(ctx, there, ImageCopy{Image: image, ToEngine: engine}, keyway.ImageLayers{ID: id}) || ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -3,6 +3,11 @@ package main
 // pulls are the claims about images that a place gets from a registry.
 var pulls = []mutant{
 	{
+		claim: "no image of a place loses its name unasked",
+		file:  "internal/images/file.go", old: `if err := replace.of(to, done.Image, now, err); err != nil {`, new: `if err := replace.of(to, done.Image, now, err); err != nil && false {`,
+		pkg: "internal/images", run: "^TestNoImageLosesItsNameUnasked$",
+	},
+	{
 		claim: "a layer is given away only if it has its digest",
 		file:  "internal/layers/fetch.go", old: `; got != l.Digest {`, new: `; got == "" {`,
 		pkg: "internal/layers", run: "TestARegistryThatLies",

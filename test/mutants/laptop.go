@@ -254,7 +254,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "an image that was copied is the one that was offered",
-		file:  "internal/images/copy.go", old: "there.ID == want.ID", new: "there.ID != \"\"",
+		file:  "internal/images/copy.go", old: "there.ID == id", new: "there.ID != \"\"",
 		pkg: "test/hostile", run: "^TestEveryFieldOfAnImageLies$",
 	},
 	{

@@ -1,0 +1,95 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+)
+
+// places are the nodes that are reached.
+type places map[keyway.Place]*api.Client
+
+func (p places) Node(_ context.Context, place keyway.Place) (*api.Client, error) {
+	return p[place], nil
+}
+
+// archiveOf is what docker save writes of an image, by the baked one's name.
+func archiveOf(t *testing.T, image v1.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	ref, err := name.ParseReference(bakedTag)
+	if err == nil {
+		err = tarball.Write(ref, image, &b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// Whoever uses an image at a place keeps it by its name, unless whoever brings another one
+// says otherwise: by a file, from another place, and baked.
+func TestNoImageLosesItsNameUnasked(t *testing.T) {
+	base, theirs, ours := aBase(t), aBase(t), aBase(t)
+	file := filepath.Join(t.TempDir(), "ours.tar")
+	if err := os.WriteFile(file, archiveOf(t, ours), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("kept")
+	for what, bring := range map[string]func(ctx context.Context, to *engine, ask Replace) error{
+		"a file": func(ctx context.Context, to *engine, ask Replace) error {
+			_, err := Load(ctx, places{"gpu1": to.client(t)}, file, "gpu1", "", "", ask, nothing)
+			return err
+		},
+		"a copy": func(ctx context.Context, to *engine, ask Replace) error {
+			from := &engine{base: base, got: archiveOf(t, ours)}
+			c := ImageCopy{Image: bakedTag, From: "gpu2", To: "gpu1", Replace: ask}
+			_, err := Copy(ctx, places{"gpu1": to.client(t), "gpu2": from.client(t)}, c, nothing)
+			return err
+		},
+		"a baked image": func(ctx context.Context, to *engine, ask Replace) error {
+			b := baking("team/model:1")
+			b.Replace = ask
+			_, err := b.At(ctx, to.client(t), "gpu1", "", nothing)
+			return err
+		},
+	} {
+		before := archiveOf(t, theirs)
+		for _, answer := range []error{refused, nil} {
+			asked := 0
+			to := &engine{base: base, got: slices.Clone(before)}
+			err := bring(t.Context(), to, func(place keyway.Place, image string, there keyway.ImageLayers) error {
+				asked++
+				if id, err := theirs.ConfigName(); err != nil || there.ID != id.String() || place != "gpu1" || image != bakedTag {
+					t.Errorf("%s: asked about %s of %s, %+v", what, image, place, there)
+				}
+				return answer
+			})
+			if moved := !bytes.Equal(to.got, before); asked != 1 || !errors.Is(err, answer) || moved != (answer == nil) {
+				t.Errorf("%s: asked %d times, moved: %v, %v; the answer was %v", what, asked, moved, err, answer)
+			}
+		}
+		to := &engine{base: base, got: slices.Clone(before)}
+		if err := bring(t.Context(), to, nil); !keyway.Is(err, keyway.NotAllowed) || !bytes.Equal(to.got, before) {
+			t.Errorf("%s, where nobody is asked: %v", what, err)
+		}
+		to = &engine{base: base}
+		if err := bring(t.Context(), to, nil); err != nil || len(to.got) == 0 {
+			t.Errorf("%s, where nothing has the name: %v", what, err)
+		}
+		if err := bring(t.Context(), to, nil); err != nil {
+			t.Errorf("%s, for the second time: %v", what, err)
+		}
+	}
+}

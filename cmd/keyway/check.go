@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/catalogue"
 	"keyway/internal/compat"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
@@ -22,12 +23,12 @@ func newCheckCommand() *cobra.Command {
 		Short: "Check whether a workspace will run at a place, before anything is pulled",
 		Long: `Check whether a workspace will run at a place, before anything is made or pulled: the
 image and its tag, its architecture, its CUDA against the place's driver and GPUs, the
-support there for GPUs in containers, shared memory, limits, disk, mounts and clock. Each
-finding has its remedy. What cannot be found out is not counted as a failure.
+support there for GPUs in containers, shared memory, limits, disk, mounts and clock, and
+the place's own templates. Each finding has its remedy. What cannot be found out is not counted as a failure.
 
 This laptop asks the image's registry, with its own Docker credentials.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound,
-				keyway.NoSpace, keyway.NoGPU, keyway.BadConfig)...),
+				keyway.NoSpace, keyway.NoGPU, keyway.NotAllowed, keyway.BadConfig)...),
 		Example:           "  keyway check pytorch --on gpu1\n  keyway check --on gpu1 --image my/image:1 --gpus 2",
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
@@ -88,7 +89,7 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 		return nil, "", err
 	}
 	asked.Now = began.Add(time.Since(began) / 2) // the place's clock was read on the way
-	found = []compat.Finding{}
+	found = a.againstTemplates(ctx, place, s)
 	e := asked.Facts.Engine
 	if e.Images {
 		image = cmp.Or(s.Image, keyway.DefaultImage)
@@ -108,6 +109,19 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 		found[i].Fix = next(f.Fix, f.Advice, "")
 	}
 	return found, image, nil
+}
+
+// againstTemplates is what the place's own templates have against a workspace of s.
+func (a *app) againstTemplates(ctx context.Context, place keyway.Place, s keyway.Spec) []compat.Finding {
+	all, err := a.Templates(ctx, place)
+	if err == nil {
+		err = catalogue.Catalogue(all).Check(s)
+	}
+	if err == nil {
+		return []compat.Finding{}
+	}
+	said := keyway.AsError(err)
+	return []compat.Finding{{Fatal: true, Kind: said.Kind, Text: said.Message, Fix: next(said.Next, said.Advice, place), Host: place}}
 }
 
 func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) error {

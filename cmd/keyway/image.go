@@ -126,17 +126,16 @@ const replaceHelp = "take the name from another image that has it at the place, 
 func (a *app) replaces(ctx context.Context, news io.Writer, beforehand bool) images.Replace {
 	return func(place keyway.Place, image string, there keyway.ImageLayers) error {
 		a.ui.end()
-		id := there.ID
-		if keyway.IsDigest(id) {
-			id = id[len("sha256:"):][:12]
+		if keyway.IsDigest(there.ID) {
+			image += " (" + there.ID[len("sha256:"):][:12] + ")"
 		}
 		if beforehand {
-			plain.Fprintf(news, "%s has another image %s (%.20s) so far\n", place, image, id)
+			plain.Fprintf(news, "%s has another image %s so far\n", place, image)
 			return nil
 		}
-		yes, err := ask(ctx, news, plain.Sprintf("%s has another image %s (%.20s), which others may use. Take the name from it?", place, image, id), "--replace", false)
+		yes, err := ask(ctx, news, plain.Sprintf("%s has another image %s, which others may use. Take the name from it?", place, image), "--replace", false)
 		if err == nil && !yes {
-			err = keyway.Errorf(keyway.Other, "%s keeps its image %s", place, image).Hint("give the new one another name")
+			err = declined(plain.Sprintf("%s keeps its image %s", place, image)).Hint("give the new one another name")
 		}
 		return err
 	}

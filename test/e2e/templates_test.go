@@ -226,6 +226,9 @@ func (w *world) publishedTemplates(t *testing.T) {
 	if r := up("--image", string(lab.Base), "--name", "other"); r.Code != keyway.ExitCode(keyway.Errorf(keyway.NotAllowed, "")) || !strings.Contains(r.Stderr, "from its own templates only: team") {
 		t.Errorf("a fence: %s", r)
 	}
+	if r := w.do("keyway", "check", "--on", "ada", "--image", string(lab.Base)); r.Code != keyway.ExitCode(keyway.Errorf(keyway.NotAllowed, "")) || !strings.Contains(r.Stdout, "from its own templates only: team") {
+		t.Errorf("a fence, before it is met: %s", r)
+	}
 	if _, err := w.GPU.Output("chown", "ada", w.GPU.Inside(installed)); err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
@@ -43,17 +45,18 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	s.Engine = d.Name()
-	if dependsOnDaemon(s) {
-		if d, err = e.client.Inquire(ctx, d); err != nil {
-			return keyway.Workspace{}, err
-		}
+	// Podman takes up to a second for it: once is enough.
+	said, err := e.client.Said(ctx)
+	if err == nil && dependsOnDaemon(s) {
+		d, err = e.client.Inquire(ctx, d, said)
 	}
-	if err := unlimited(d, s.Resources); err != nil {
+	if err == nil {
+		err = unlimited(d, s.Resources)
+	}
+	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if s, err = e.settled(ctx, d, s); err != nil {
-		return keyway.Workspace{}, err
-	}
+	s = settled(d, said, s)
 	if d.Rootless && s.Template != "" && e.client.Local() { // whoever names a limit is refused
 		s = engine.Lowered(s, engine.HardLimits(), d.Title(), report)
 	}
@@ -62,7 +65,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	defer gpus.grant.Close()
-	return e.create(ctx, d, s, image, gpus, report)
+	return e.create(ctx, d, said, s, image, gpus, report)
 }
 
 // vacant sees to it that the name is free. A Home whose container somebody
@@ -96,12 +99,7 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 
 // create makes the workspace by the first mode that works and leaves nothing if
 // none does.
-func (e *Engine) create(ctx context.Context, d daemon.Identity, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
-	// Podman takes up to a second for it: once is enough.
-	said, err := e.client.Said(ctx)
-	if err != nil {
-		return keyway.Workspace{}, err
-	}
+func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why := e.client.RemoteReason(said)
 	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
@@ -282,11 +280,13 @@ func (e *Engine) serve(ctx context.Context, m made, grant *gpu.Grant) (keyway.Gu
 	if err := e.launch(ctx, m, grant); err != nil {
 		return keyway.GuestInfo{}, e.refusal(ctx, m.spec, err)
 	}
+	// To look, the daemon starts a process in the container, which begins to serve meanwhile.
+	var wrong error
+	var verified sync.WaitGroup
+	verified.Go(func() { wrong = e.verify(ctx, m, grant) })
 	info, err := e.await(ctx, m)
-	if err != nil {
-		return info, err
-	}
-	return info, e.verify(ctx, m, grant)
+	verified.Wait()
+	return info, cmp.Or(err, wrong)
 }
 
 // handKey writes the host key to the standard input of the first process of a

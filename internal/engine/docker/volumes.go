@@ -13,6 +13,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine/docker/daemon"
@@ -185,22 +186,14 @@ func defaultShm(total, limit int64) int64 {
 
 // settled is s with what only the place knows: who its owner is, and how much memory
 // there is.
-func (e *Engine) settled(ctx context.Context, d daemon.Identity, s keyway.Spec) (keyway.Spec, error) {
-	shm := s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost
-	if !s.Caller && !shm {
-		return s, nil
-	}
-	said, err := e.client.Said(ctx)
-	if err != nil {
-		return s, err
-	}
-	if shm {
+func settled(d daemon.Identity, said system.Info, s keyway.Spec) keyway.Spec {
+	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost {
 		s.ShmSize = defaultShm(said.MemTotal, s.Memory)
 	}
 	if s.Caller {
 		s.Caller, s.User = false, caller(d, os.Getuid(), os.Getgid())
 	}
-	return s, nil
+	return s
 }
 
 // caller is who a program in a container must be so that its files are the owner's.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,9 +18,9 @@ type Client struct {
 
 	mu       sync.Mutex
 	name     string    // docker or podman: what was asked for, until an answer says who it is
-	libpod   string    // the version that Podman put on its last answer
+	signed   string    // how the daemon signed its last answer: who it is, in which version; may be empty
 	known    *Identity // its version, not its name; nil until somebody has answered
-	knownBy  string    // libpod at that time
+	knownBy  string    // signed at that time
 	rootless *bool     // of Podman: whether it runs as its user; nil until it was asked
 }
 
@@ -73,9 +74,12 @@ func (c *Client) hear(answer *http.Response) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.name, c.libpod = nameDocker, answer.Header.Get("Libpod-Api-Version")
-	if c.libpod != "" {
-		c.name = namePodman
+	c.name, c.signed = nameDocker, answer.Header.Get("Server")
+	if !strings.HasPrefix(c.signed, "Docker/") { // it is of a proxy's before the daemon
+		c.signed = ""
+	}
+	if libpod := answer.Header.Get("Libpod-Api-Version"); libpod != "" {
+		c.name, c.signed = namePodman, "Podman/"+libpod
 	}
 }
 
@@ -87,8 +91,8 @@ func (c *Client) Name() string {
 }
 
 // Probe asks the daemon anew to identify itself. The error says why no daemon answers.
-// A Podman that was identified before is only pinged, as its answer to a ping names its
-// version.
+// One that was identified before is only pinged, as the answer to a ping names its
+// version: for the whole of it Docker starts two programs.
 func (c *Client) Probe(ctx context.Context) error {
 	if c.same(ctx) {
 		return nil
@@ -100,7 +104,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	return err
 }
 
-// same reports whether the Podman that was identified answers, in the same version.
+// same reports whether the daemon that was identified answers, in the same version.
 func (c *Client) same(ctx context.Context) bool {
 	c.mu.Lock()
 	by := c.knownBy
@@ -114,7 +118,7 @@ func (c *Client) same(ctx context.Context) bool {
 	_, err := c.Ping(ctx, client.PingOptions{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return err == nil && c.libpod == by
+	return err == nil && c.signed == by
 }
 
 // Identify returns who answers at the daemon's address. It asks once, and remembers the
@@ -136,7 +140,7 @@ func (c *Client) Identify(ctx context.Context) (Identity, error) {
 		return Identity{}, c.Unusable(err)
 	}
 	c.mu.Lock()
-	c.known, c.knownBy = &d, c.libpod
+	c.known, c.knownBy = &d, c.signed
 	c.mu.Unlock()
 	return c.Known(), nil
 }

@@ -21,6 +21,7 @@ type standIn struct {
 	mu       sync.Mutex
 	version  string
 	podman   bool
+	proxied  bool // somebody else signs its answers
 	rootless bool
 	asked    map[string]int
 }
@@ -31,8 +32,13 @@ func (d *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	what := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 	d.asked[what]++
 	w.Header().Set("Api-Version", "1.41")
-	if d.podman {
+	switch {
+	case d.podman:
 		w.Header().Set("Libpod-Api-Version", d.version)
+	case d.proxied:
+		w.Header().Set("Server", "nginx")
+	default:
+		w.Header().Set("Server", "Docker/"+d.version+" (linux)")
 	}
 	switch what {
 	case "_ping":
@@ -47,15 +53,16 @@ func (d *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // TestProbe has a daemon probed again and again. Podman takes 0.2 s to a second for its
-// version, and is asked for it once; another daemon at its address is noticed.
+// version, Docker 10 ms, and each is asked for it once; another daemon at its address is noticed.
 func TestProbe(t *testing.T) {
-	for _, podman := range []bool{false, true} {
+	for _, who := range []string{"docker", "podman", "proxied"} {
+		podman := who == "podman"
 		socket := filepath.Join(t.TempDir(), "s")
 		l, err := net.Listen("unix", socket)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &standIn{version: "4.3.1", podman: podman, rootless: true, asked: map[string]int{}}
+		d := &standIn{version: "4.3.1", podman: podman, proxied: who == "proxied", rootless: true, asked: map[string]int{}}
 		s := &http.Server{Handler: d}
 		var served sync.WaitGroup
 		served.Go(func() { _ = s.Serve(l) })
@@ -83,8 +90,8 @@ func TestProbe(t *testing.T) {
 		}
 		first := probe("4.3.1", podman, true)
 		again := probe("4.3.1", podman, true) + probe("4.3.1", podman, true)
-		if want := map[bool]int{false: 2}[podman]; first != 1 || again != want {
-			t.Errorf("Podman: %v: asked for its version %d times, then %d times, want 1 and %d", podman, first, again, want)
+		if want := map[string]int{"proxied": 2}[who]; first != 1 || again != want {
+			t.Errorf("%s: asked for its version %d times, then %d times, want 1 and %d", who, first, again, want)
 		}
 		for _, other := range []int{probe("4.4.0", podman, false), probe("4.4.0", !podman, true), probe("20.10.24", false, false)} {
 			if other != 1 {

@@ -9,15 +9,11 @@ import (
 	"github.com/moby/moby/api/types/system"
 )
 
-// Inquire returns d with whose the daemon is and whether it can limit what containers
-// use. Podman takes up to a second to answer.
-func (c *Client) Inquire(ctx context.Context, d Identity) (Identity, error) {
-	said, err := c.Said(ctx)
-	if err != nil {
-		return d, err
-	}
-	d.Rootless, err = c.Rootless(ctx, d, said)
-	if err != nil {
+// Inquire returns d, which has said this, with whose the daemon is and whether it can limit
+// what containers use. Podman takes up to a second to answer.
+func (c *Client) Inquire(ctx context.Context, d Identity, said system.Info) (Identity, error) {
+	var err error
+	if d.Rootless, err = c.Rootless(ctx, d, said); err != nil {
 		return d, c.Explain(ctx, err)
 	}
 	d.Limitless = d.Podman && d.Rootless && said.CgroupVersion == "1"

@@ -142,7 +142,6 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 			return err
 		}
 	case !e.answers(ctx, m): // started by other means, its guest waits for its key
-		e.sayGrace(ctx, m, keyway.DefaultGrace)
 		if err := e.handKey(ctx, m); err != nil {
 			return e.client.Explain(ctx, err)
 		}
@@ -166,7 +165,6 @@ func (e *Engine) restart(ctx context.Context, m made) error {
 			return err
 		}
 	}
-	e.sayGrace(ctx, m, keyway.DefaultGrace) // for an end that nobody announces
 	grant, err := e.lendAgain(ctx, m)
 	if err != nil {
 		return err

@@ -252,7 +252,6 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	if err := end(home, 0); err != nil {
 		return err
 	}
-	sayGrace(home, keyway.DefaultGrace) // for an end that nobody announces
 	if err := workdirExists(s); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (a *app) forget(arg string, news io.Writer) error {
 		if err := a.Drop(entry.Place, entry.Name); err != nil {
 			return err
 		}
-		fmt.Fprintf(news, "forgot %s; it lives on at %s: keyway add %[2]s/%[1]s\n", entry.Name, entry.Place)
+		fmt.Fprintf(news, "forgot %s; if it is still at %s, it comes back with: keyway add %[2]s/%[1]s\n", entry.Name, entry.Place)
 		return nil
 	}
 	places, err := a.Hosts.Places()

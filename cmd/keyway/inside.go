@@ -11,6 +11,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
+	"keyway/internal/sshconfig"
 )
 
 // inside runs the keyway command of the workspace over the user's ssh. Its output, its
@@ -22,8 +23,8 @@ type inside struct {
 	out io.Writer
 }
 
-// run runs the command. A workspace that does not run is an error of kind
-// NotRunning; otherwise the command's exit status, or ssh's, is the error.
+// run runs the command. A workspace that does not run is an error of kind NotRunning; see
+// refused for others. Otherwise the command's exit status, or ssh's, is the error.
 func (i inside) run(ctx context.Context, name string, args ...string) error {
 	a, entry, err := appFor(name)
 	if err != nil {
@@ -59,8 +60,8 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 			Hint("see what runs: keyway ls %s", entry.Name))
 		err = exitStatus(sshFailed)
 	case err == nil && code == sshFailed:
-		switch err = a.NotRunning(ctx, entry); {
-		case keyway.Is(err, keyway.NotRunning):
+		switch err = a.refused(ctx, entry, own.text()); {
+		case keyway.Is(err, keyway.NotRunning), keyway.Is(err, keyway.HostKeyChanged), keyway.Is(err, keyway.NoKey):
 			return err // which says it better than ssh
 		case keyway.Is(err, keyway.Unreachable):
 			if !strings.HasPrefix(own.text(), proxyEnded) { // else that has said so
@@ -78,6 +79,20 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		return exitStatus(code)
 	}
 	return nil
+}
+
+// refused is why ssh has not entered a workspace, if more is known than it has said.
+func (a *app) refused(ctx context.Context, e sshconfig.Entry, said string) error {
+	if err := a.NotRunning(ctx, e); err != nil {
+		return err
+	}
+	if !strings.Contains(said, "Permission denied (") {
+		return nil
+	}
+	if held, _ := a.Held(ctx); len(held) > 0 {
+		return nil
+	}
+	return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and %s lets nobody in without one", e.Name).Advise(keyway.UnlockKey)
 }
 
 // errKilled is the end of an ssh by a signal that nobody has sent by way of this process.

@@ -192,7 +192,7 @@ func (o opening) serverIn(ctx context.Context, w insideOf, target string, args [
 		return s, "", keyway.Errorf(keyway.Usage, "a port takes no arguments; %q is too much", args[0])
 	}
 	ports, err := w.Ports(ctx)
-	if keyway.Is(err, keyway.NotRunning) {
+	if keyway.Is(err, keyway.NotRunning) || keyway.Is(err, keyway.HostKeyChanged) {
 		return s, "", err
 	}
 	if err == nil {

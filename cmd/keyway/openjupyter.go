@@ -111,7 +111,7 @@ const (
 	keeperSession  keyway.Name = "jupyter-keep"
 	// jupyterPatience is how many seconds the workspace waits before it is looked
 	// whether the session still runs.
-	jupyterPatience = 20
+	jupyterPatience = 3
 )
 
 // jupyterPrograms returns the keyway-jupyter programs that this keyway carries, else the one

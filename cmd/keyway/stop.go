@@ -15,7 +15,6 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
-	"keyway/internal/sshconfig"
 )
 
 func newStopCommand() *cobra.Command {
@@ -122,16 +121,7 @@ func (a *app) sameStill(ctx context.Context, node *api.Client, arg string, name 
 	if err != nil {
 		return nil // the user has named its place
 	}
-	return sameKey(e, listed(ctx, node, name))
-}
-
-// sameKey refuses a workspace whose place remembers another host key for it than e. A
-// workspace of an older keyway has none, and so has one that its place does not know.
-func sameKey(e sshconfig.Entry, w keyway.Workspace) error {
-	if e.HostKey == "" || w.Guest.HostKey == "" {
-		return nil
-	}
-	return e.SameKey(w.Guest.HostKey)
+	return e.SameWorkspace(listed(ctx, node, name))
 }
 
 // confirmEnd asks whether to end the jobs, if there are any.

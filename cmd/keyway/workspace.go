@@ -16,7 +16,7 @@ import (
 func newStartCommand() *cobra.Command {
 	return actCommand("start", "Start stopped workspaces again", "started", func(a *app, there *api.Client, ctx context.Context, e sshconfig.Entry) (string, error) {
 		w := listed(ctx, there, e.Name)
-		if err := sameKey(e, w); err != nil {
+		if err := e.SameWorkspace(w); err != nil {
 			return "", err
 		}
 		if err := there.Start(ctx, e.Name); err != nil {

@@ -49,7 +49,7 @@ func InsideArgs(entry sshconfig.Entry, args ...string) (ssh, env []string) {
 const notRunningTimeout = 10 * time.Second
 
 // NotRunning reports whether a connection to a workspace failed because it does not
-// run, or why its place cannot be reached. What cannot be found out is nil: ssh has said
+// run or is another one by now, or why its place cannot be reached. What cannot be found out is nil: ssh has said
 // what it knows.
 func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
@@ -65,7 +65,13 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 		return nil
 	}
 	for _, w := range list.Workspaces {
-		if w.Name == entry.Name && w.State != keyway.Running && w.State != keyway.Unknown && w.State != keyway.Elsewhere {
+		if w.Name != entry.Name {
+			continue
+		}
+		if err := entry.SameWorkspace(w); err != nil {
+			return err
+		}
+		if w.State != keyway.Running && w.State != keyway.Unknown && w.State != keyway.Elsewhere {
 			why := string(w.State)
 			if w.Reason != "" {
 				why += " (" + plain.Line(w.Reason) + ")"

@@ -67,6 +67,15 @@ func (e Entry) SameKey(shown string) error {
 		Advise(keyway.AskWhoMadeIt, e.Place.Of(e.Name))
 }
 
+// SameWorkspace refuses a workspace whose place remembers another host key for it than e
+// has. A workspace of an older keyway has none, and so has one that its place does not know.
+func (e Entry) SameWorkspace(w keyway.Workspace) error {
+	if e.HostKey == "" || w.Guest.HostKey == "" {
+		return nil
+	}
+	return e.SameKey(w.Guest.HostKey)
+}
+
 // Fingerprint is that of the host key, as ssh shows it.
 func (e Entry) Fingerprint() string { return fingerprint(e.HostKey) }
 

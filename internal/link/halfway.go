@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 // stopLook is how often a command looks whether the link is stopped that it waits for. One
@@ -42,7 +43,7 @@ func (c *Client) lookStopped(over <-chan struct{}, giveUp context.CancelCauseFun
 		}
 		pid := c.pid()
 		switch {
-		case !isStopped(pid):
+		case !proctree.IsStopped(pid):
 			before = 0
 		case before == pid:
 			giveUp(stoppedLink(pid))

@@ -3,7 +3,6 @@ package link
 import (
 	"net"
 
-	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
 
@@ -14,10 +13,4 @@ func peerPID(conn *net.UnixConn) int {
 		return 0
 	}
 	return int(peer.Pid)
-}
-
-// isStopped reports whether a process is stopped by a signal or a debugger.
-func isStopped(pid int) bool {
-	p, err := proctree.Read(pid)
-	return err == nil && (p.Stopped || p.Traced)
 }

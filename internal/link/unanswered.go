@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 )
 
 // How long a link may take for its first answer, which it gives at once. One that is
@@ -50,7 +51,7 @@ func (c *Client) watchAnswer(answered <-chan struct{}, giveUp context.CancelCaus
 	case <-time.After(answerNotice):
 	}
 	pid := c.pid()
-	if isStopped(pid) {
+	if proctree.IsStopped(pid) {
 		giveUp(stoppedLink(pid))
 		return
 	}

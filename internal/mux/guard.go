@@ -47,7 +47,7 @@ func guard(ctx context.Context, runtime, link string, pause time.Duration) {
 		pid, silent := 0, 0
 		each(ctx, pause, func() {
 			now := current(runtime, link)
-			if now == 0 || now != pid || isStopped(now) || answers(now, pause) {
+			if now == 0 || now != pid || proctree.IsStopped(now) || answers(now, pause) {
 				pid, silent = now, 0
 				return
 			}
@@ -80,7 +80,7 @@ func endStopped(runtime string, before map[int]bool) map[int]bool {
 	dirs, _ := filepath.Glob(filepath.Join(runtime, homePrefix+"*")) // the pattern is well formed
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), homePrefix))
-		if err != nil || !isMux(runtime, pid) || !isStopped(pid) {
+		if err != nil || !isMux(runtime, pid) || !proctree.IsStopped(pid) {
 			continue
 		}
 		if stopped[pid] = !before[pid]; before[pid] {
@@ -88,12 +88,6 @@ func endStopped(runtime string, before map[int]bool) map[int]bool {
 		}
 	}
 	return stopped
-}
-
-// isStopped reports whether a process is stopped by a signal or a debugger.
-func isStopped(pid int) bool {
-	p, err := proctree.Read(pid)
-	return err == nil && (p.Stopped || p.Traced)
 }
 
 // answers reports whether a mux answers at its door in time. One that has closed the door

@@ -28,6 +28,13 @@ const flagExiting = 0x4
 
 var errStat = errors.New("not a stat line")
 
+// IsStopped reports whether a process is stopped by a signal or a debugger. Where there is
+// no /proc, none is.
+func IsStopped(pid int) bool {
+	p, err := Read(pid)
+	return err == nil && (p.Stopped || p.Traced)
+}
+
 // Read is the process pid, which may be a zombie.
 func Read(pid int) (Process, error) {
 	line, err := read(pid, "stat", maxSmall)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/agent"
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/typeahead"
@@ -155,7 +155,7 @@ func isShown(key byte) bool { return key > ' ' && key <= '~' }
 // for passphrases itself, in the way the user knows. It is interrupted, never
 // killed: it must be able to turn the terminal's echo on again. What it says on standard
 // error goes to said, too, unless that is nil.
-func onTerminal(ctx context.Context, env []string, said *bytes.Buffer, name string, args ...string) error {
+func onTerminal(ctx context.Context, env []string, said *bounded.Buffer, name string, args ...string) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,6 +19,7 @@ import (
 
 	"keyway/internal/agent"
 	"keyway/internal/agents"
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
@@ -109,7 +109,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	if life > 0 {
 		args = append(args, "-t", strconv.Itoa(int(life/time.Second)))
 	}
-	var said bytes.Buffer
+	said := bounded.Buffer{Max: maxSSHWords}
 	if err := onTerminal(ctx, a.Environ(), &said, "ssh-add", append(append(args, "--"), locked...)...); err != nil {
 		return a.notUnlocked(ctx, err, said.String())
 	}
@@ -123,7 +123,7 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 // refusedByAgent is how ssh-add reports that an agent has not taken a key.
 const refusedByAgent = "agent refused operation"
 
-// notUnlocked says why ssh-add has failed, which has said that on standard error.
+// notUnlocked is why ssh-add has failed, from what it has said on standard error.
 func (a *app) notUnlocked(ctx context.Context, err error, said string) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -139,7 +139,7 @@ func (a *app) notUnlocked(ctx context.Context, err error, said string) error {
 	return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
 }
 
-// agentRefuses says why an agent takes no key, and how it is made to.
+// agentRefuses is why an agent takes no key, with the step that has it take one.
 func (a *app) agentRefuses(ctx context.Context) error {
 	if !agents.IsEmpty(ctx, a.Environ()) {
 		return keyway.Errorf(keyway.NoKey, "not unlocked: the agent refuses the key").

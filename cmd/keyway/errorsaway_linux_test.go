@@ -68,7 +68,7 @@ func TestErrorsNameTheSilentHost(t *testing.T) {
 	f.fails(11, "silent, on the way to behind, does not answer: ", "HostName and Port right: ssh -G silent", "adopt", "--on", "behind")
 }
 
-// A command about a job says why the place of its workspace cannot be reached, once, and
+// A command about a job reports why the place of its workspace cannot be reached, once, and
 // ssh's own lines do not follow.
 func TestErrorsNameThePlaceOfAJob(t *testing.T) {
 	f := newFaulty(t)

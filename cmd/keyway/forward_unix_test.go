@@ -95,7 +95,7 @@ func answerForward(t *testing.T, typed string) string {
 	return said.String()
 }
 
-// Without a terminal, up makes nothing of such a template, and the error says what to type.
+// Without a terminal, up makes nothing of such a template, and the error names the option to type.
 func TestARepositoryAsksForTheAgentWithoutATerminal(t *testing.T) {
 	home := lyingPlace(t)
 	dir := filepath.Join(home, "repo")

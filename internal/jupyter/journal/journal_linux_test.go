@@ -72,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 // A disk that fills in the middle of a large message has the whole of it or what fitted of its
-// text, and says what is missing; what comes later is there.
+// text, and reports what is missing; what comes later is there.
 func TestFullDiskUnderALargeMessage(t *testing.T) {
 	for name, m := range map[string]wire.Message{
 		"text":    printed(strings.Repeat("0123456789\n", 50_000)),

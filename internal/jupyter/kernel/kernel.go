@@ -148,8 +148,8 @@ func (k *Kernel) shut() {
 	}
 }
 
-// fromKernel writes messages down and hands them on. The mark is of all of them. again
-// says that those of executions with this mark are written down already. It drops the
+// fromKernel writes messages down and hands them on. The mark is of all of them. With
+// again, those of executions with this mark are written down already. It drops the
 // messages.
 func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool) {
 	if len(batch) == 0 {

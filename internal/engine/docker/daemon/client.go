@@ -17,7 +17,7 @@ type Client struct {
 	around surroundings
 
 	mu       sync.Mutex
-	name     string    // docker or podman: what was asked for, until an answer says who it is
+	name     string    // docker or podman: what was asked for, until the daemon has identified itself
 	signed   string    // how the daemon signed its last answer: who it is, in which version; may be empty
 	known    *Identity // its version, not its name; nil until somebody has answered
 	knownBy  string    // signed at that time

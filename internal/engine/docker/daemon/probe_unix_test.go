@@ -70,7 +70,7 @@ func TestProbe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// probe returns how often the daemon was asked for its version, and says who it is.
+		// probe returns how often the daemon was asked for its version, and the name that it gives.
 		probe := func(version string, isPodman, rootless bool) int {
 			t.Helper()
 			d.mu.Lock()

@@ -277,4 +277,12 @@ var laptop = []mutant{
 		file:  "internal/agents/agents.go", old: "range others {\n\t\tone(", new: "range others[:0] {\n\t\tone(",
 		pkg: "cmd/keyway", run: "^TestLockFindsEveryAgent$",
 	},
+	{
+		claim: "a workspace that another laptop has made under the name is not stopped",
+		file:  "internal/sshconfig/store.go",
+		old:   `	return e.SameKey(w.Guest.HostKey)`,
+		new:   `	return nil`,
+		pkg:   "internal/sshconfig",
+		run:   "^TestSameWorkspace$",
+	},
 }

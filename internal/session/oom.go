@@ -3,28 +3,77 @@
 package session
 
 import (
-	"io"
-	"os"
+	"bytes"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// OOMKills is how many processes the kernel has killed for lack of memory, in the
-// control group of this process; where that is not counted, on this machine. What
-// counts is only whether it grows.
-func OOMKills() uint64 { return oomKillsIn("/") }
+// OOMCounter is the file in which the kernel counts the processes that it has killed for
+// lack of memory, in the control group of this process; where that is not counted, on this
+// machine. It stays open: a holder reads it every second, and whatever an idle process
+// runs for that stays in memory.
+type OOMCounter struct {
+	fd   int // -1: there is none
+	text [maxKernelText]byte
+}
 
-// oomKillsIn is oomKills below another root directory.
-func oomKillsIn(root string) uint64 {
-	groups, _ := readText(filepath.Join(root, "proc/self/cgroup"))
+// OpenOOMCounter finds the counter.
+func OpenOOMCounter() *OOMCounter { return openOOMCounter("/") }
+
+// openOOMCounter is OpenOOMCounter below another root directory.
+func openOOMCounter(root string) *OOMCounter {
+	c := &OOMCounter{fd: -1}
+	c.open(filepath.Join(root, "proc/self/cgroup"))
+	groups := string(c.read())
 	for _, file := range append(oomFiles(groups), "proc/vmstat") {
-		text, err := readText(filepath.Join(root, file))
-		if n, ok := counter(text, "oom_kill"); err == nil && ok {
-			return n
+		c.open(filepath.Join(root, file))
+		if _, ok := counter(c.read(), oomKill); ok {
+			break
 		}
 	}
-	return 0
+	return c
+}
+
+func (c *OOMCounter) open(path string) {
+	c.Close()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		c.fd = fd
+	}
+}
+
+// read is the start of the file, until the next call.
+func (c *OOMCounter) read() []byte {
+	n, err := unix.Pread(c.fd, c.text[:], 0)
+	if err != nil {
+		return nil
+	}
+	return c.text[:n]
+}
+
+// Kills is the number of those processes; 0 if nothing counts them. What it means is only
+// whether it grows.
+func (c *OOMCounter) Kills() uint64 {
+	n, _ := counter(c.read(), oomKill)
+	return n
+}
+
+// Close closes the file.
+func (c *OOMCounter) Close() {
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+	}
+	c.fd = -1
+}
+
+// OOMKills is what an OOMCounter tells now.
+func OOMKills() uint64 {
+	c := OpenOOMCounter()
+	defer c.Close()
+	return c.Kills()
 }
 
 // oomFiles are where the counter may be, for the lines of cgroups(7)'s
@@ -49,26 +98,23 @@ func oomFiles(groups string) []string {
 	return files
 }
 
-// counter reads one of lines of a name and a number.
-func counter(text, name string) (uint64, bool) {
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+const (
+	// oomKill begins the counter's line in each of these files.
+	oomKill = "oom_kill "
+	// maxKernelText bounds what is read of the kernel's small files, in bytes. The longest,
+	// /proc/vmstat, has about 5,000.
+	maxKernelText = 8 << 10
+)
+
+// counter reads the number in the line that begins with a name.
+func counter(text []byte, name string) (uint64, bool) {
+	for len(text) > 0 {
+		var line []byte
+		line, text, _ = bytes.Cut(text, []byte("\n"))
+		if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
+			n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 64)
 			return n, err == nil
 		}
 	}
 	return 0, false
-}
-
-// maxKernelText bounds what is read of the kernel's small files.
-const maxKernelText = 64 << 10
-
-func readText(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKernelText))
-	return string(data), err
 }

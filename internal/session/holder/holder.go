@@ -55,7 +55,8 @@ type holder struct {
 	listener *net.UnixListener
 	exit     *reserved
 	started  time.Time
-	cwd      string        // the job's, at the start
+	cwd      string // the job's, at the start
+	oom      *session.OOMCounter
 	oomKills uint64        // at the start
 	spared   atomic.Uint64 // oomKills when the job was last seen alive
 
@@ -75,7 +76,8 @@ type holder struct {
 // newHolder makes all that can fail and starts the job last.
 func newHolder(o Options) (h *holder, err error) {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
-	h = &holder{options: o, home: homeOf(o.dir), started: time.Now(), oomKills: session.OOMKills(), ended: make(chan struct{}, 1)}
+	h = &holder{options: o, home: homeOf(o.dir), started: time.Now(), oom: session.OpenOOMCounter(), ended: make(chan struct{}, 1)}
+	h.oomKills = h.oom.Kills()
 	h.spared.Store(h.oomKills)
 	h.cwd, _ = os.Getwd()
 	log, err := joblog.Create(o.dir, joblog.Kept)

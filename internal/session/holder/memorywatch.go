@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"keyway/internal/session"
 )
 
 const (
@@ -21,7 +19,7 @@ const (
 // watchMemory takes note of processes that the kernel has killed for lack of memory
 // while the job lived on: none of them was the job.
 func (h *holder) watchMemory() {
-	if n := session.OOMKills(); n > h.spared.Load() && !dying(h.job.pid) {
+	if n := h.oom.Kills(); n > h.spared.Load() && !dying(h.job.pid) {
 		h.spared.Store(n)
 	}
 }
@@ -31,7 +29,7 @@ func (h *holder) watchMemory() {
 // holder has killed the job, if the number has not grown since the job was last seen
 // alive, or if the job has used little memory, compared with what it has started, too.
 func (h *holder) outOfMemory(s jobStatus) bool {
-	if h.killed() || session.OOMKills() <= h.spared.Load() {
+	if h.killed() || h.oom.Kills() <= h.spared.Load() {
 		return false
 	}
 	if s.Signal != 0 {

@@ -95,7 +95,7 @@ func (h *holder) record(s jobStatus) session.ExitRecord {
 		r.Signal = unix.SignalName(s.Signal)
 	}
 	if s.Code != 0 {
-		r.OOMKills = max(session.OOMKills(), h.oomKills) - h.oomKills
+		r.OOMKills = max(h.oom.Kills(), h.oomKills) - h.oomKills
 		r.OOM = h.outOfMemory(s)
 	}
 	data, err := json.MarshalIndent(r, "", "  ")

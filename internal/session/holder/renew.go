@@ -230,8 +230,8 @@ func resumeHolder(o Options) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &holder{options: o, home: homeOf(o.dir), started: s.Started, cwd: s.Cwd, oomKills: s.OOMKills, ended: make(chan struct{}, 1)}
-	h.spared.Store(session.OOMKills())
+	h := &holder{options: o, home: homeOf(o.dir), started: s.Started, cwd: s.Cwd, oomKills: s.OOMKills, oom: session.OpenOOMCounter(), ended: make(chan struct{}, 1)}
+	h.spared.Store(h.oom.Kills())
 	h.options.resume = 0
 	log, err := joblog.Reopen(o.dir, joblog.Kept, joblog.State{End: s.End, Lost: s.Lost, Why: s.LogError})
 	if err != nil {

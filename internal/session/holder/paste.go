@@ -56,11 +56,14 @@ func (m *marks) cut() bool {
 func (vs *viewers) mayType(v *viewer, p []byte) bool {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	for vs.typist != nil && vs.typist != v {
+	for vs.typist != nil && vs.typist != v && !v.continues(vs.typist) {
 		if vs.still.on {
 			return false
 		}
 		vs.still.changed.Wait()
+	}
+	if t := vs.typist; t != nil && t != v {
+		v.marks = t.marks
 	}
 	vs.typist = v
 	vs.pieces++
@@ -68,27 +71,67 @@ func (vs *viewers) mayType(v *viewer, p []byte) bool {
 	return true
 }
 
+// continues reports whether v is the connection on which the process goes on that has left
+// the connection of the viewer before.
+func (v *viewer) continues(before *viewer) bool {
+	return before.left && before.number < v.number && before.pid == v.pid && v.pid != 0
+}
+
 // hasTyped lets others type: at once, or when a paste of v's has ended, of which p was
 // a piece.
 func (vs *viewers) hasTyped(v *viewer, p []byte) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	pieces := vs.pieces
-	free := func() {
-		if vs.pieces == pieces {
-			vs.typist = nil
-			vs.still.changed.Broadcast()
-		}
-	}
 	if wait := v.pasting(p); wait > 0 && vs.display != nil {
-		time.AfterFunc(wait, func() {
-			vs.mu.Lock()
-			defer vs.mu.Unlock()
-			free()
-		})
+		vs.freeAfterLocked(wait)
 		return
 	}
-	free()
+	vs.freeLocked()
+}
+
+// freeAfterLocked lets others type when nothing more has been typed for a while.
+func (vs *viewers) freeAfterLocked(wait time.Duration) {
+	pieces := vs.pieces
+	time.AfterFunc(wait, func() {
+		vs.mu.Lock()
+		defer vs.mu.Unlock()
+		if vs.pieces == pieces {
+			vs.freeLocked()
+		}
+	})
+}
+
+func (vs *viewers) freeLocked() {
+	vs.typist = nil
+	vs.still.changed.Broadcast()
+}
+
+// leftPaste is a paste that a viewer has begun on a connection that a renewal has ended.
+type leftPaste struct {
+	Process int32
+	Last    uint64 // as in marks
+	Within  bool
+}
+
+// handOverPaste is the paste that others wait for; nil: none.
+func (vs *viewers) handOverPaste() *leftPaste {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if vs.typist == nil {
+		return nil
+	}
+	return &leftPaste{vs.typist.pid, vs.typist.last, vs.typist.within}
+}
+
+// goOnWithPaste keeps others from typing until the paste has gone on and ended.
+func (vs *viewers) goOnWithPaste(l *leftPaste) {
+	if l == nil {
+		return
+	}
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	vs.typist = &viewer{left: true, pid: l.Process, marks: marks{last: l.Last, within: l.Within}}
+	vs.freeAfterLocked(markedGoesOn)
 }
 
 // pasting is how long others wait after p for the rest of a paste.

@@ -56,6 +56,7 @@ type handover struct {
 	Screen   []byte // what brings a screen to where the display is
 	At       uint64 // which is this offset
 	Left     []leftViewer
+	Paste    *leftPaste
 }
 
 // leftViewer is a viewer that is shown nothing any more, and what has come of it.
@@ -156,6 +157,7 @@ func (vs *viewers) handOver(s *handover, passed *passing, held []*viewer) {
 	vs.mu.Lock()
 	s.Window = [2]uint16{vs.window.Rows, vs.window.Cols}
 	vs.mu.Unlock()
+	s.Paste = vs.handOverPaste()
 	if vs.display != nil {
 		s.Screen, s.At, _ = vs.display.attach(maxHistory, fit{})
 	}
@@ -265,6 +267,7 @@ func resumeHolder(o Options) (*holder, error) {
 		p.screen.Answers()
 		p.at = s.At
 	}
+	h.viewers.goOnWithPaste(s.Paste)
 	for _, left := range s.Left {
 		h.viewers.adopt(left)
 	}

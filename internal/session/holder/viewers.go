@@ -117,10 +117,11 @@ func (vs *viewers) remove(v *viewer) {
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
-	if vs.typist == v {
+	if vs.typist == v && !v.left { // of one that is left, the rest may come on another connection
 		vs.typist = nil
 	}
 	vs.still.changed.Broadcast() // to those who follow it
+	vs.output.nudge()            // what was needed for it is given back in a while
 	if vs.activeViewer == v {
 		vs.activeViewer = nil
 		for other := range vs.all {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"keyway/internal/session/holder"
 	"keyway/internal/session/wire"
 )
 
@@ -86,6 +87,51 @@ func TestAPasteThatStops(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.out.expect(t, "k")
+		})
+	}
+}
+
+// Nor do they get into a paste while the holder becomes another program.
+func TestARenewedHolderKnowsOfAPaste(t *testing.T) {
+	next := []string{nextVersion(t), nextVersion(t)}
+	for name, pieces := range map[string][]string{
+		"marked":             {"\x1b[200~begun", "on", "end\x1b[201~"},
+		"a mark that is cut": {"\x1b[200~begun\x1b[20", "0~x\x1b[2", "01~"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			paste := strings.Join(pieces, "")
+			l := newLab(t)
+			fifo := l.fifo()
+			script := fmt.Sprintf("stty raw -echo; echo ready; tee %s.seen | head -c %d >%s", fifo, len(paste)+len("KK"), fifo)
+			p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", script)
+			p.out.expect(t, "ready")
+			read := make(chan []byte)
+			go func() { got, _ := os.ReadFile(fifo); read <- got }()
+			sent := 0
+			for n, piece := range pieces {
+				p.keys(piece)
+				if sent += len(piece); n == len(pieces)-1 {
+					break
+				}
+				waitFor(t, "the job to have a piece", func() bool {
+					seen, _ := os.ReadFile(fifo + ".seen")
+					return len(seen) >= sent
+				})
+				if err := holder.Renew(l.home, next[n%2]); err != nil {
+					t.Fatal(err)
+				}
+				others := l.dial("x", wire.Hello{Flags: wire.FlagInput | wire.FlagKeys, Rows: 24, Cols: 80})
+				if err := others.Write(wire.Input{Data: []byte("K")}); err != nil {
+					t.Fatal(err)
+				}
+				others.Close() // or the next one of this process waits for what it sends
+			}
+			var got []byte
+			within(t, "all that was sent", func() { got = <-read })
+			if !strings.Contains(string(got), paste) || strings.Count(string(got), "K") != 2 {
+				t.Errorf("%q arrived, with the paste %q", got, paste)
+			}
 		})
 	}
 }

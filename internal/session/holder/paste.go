@@ -20,6 +20,10 @@ const (
 	muchTyped = 64
 	// pasteGoesOn is how long more is waited for of a text that has no marks, or of a mark.
 	pasteGoesOn = 150 * time.Millisecond
+	// longPaste is more than comes at once, in bytes: of a text that has no marks more is
+	// waited for as long as longGoesOn, as it may pass through a slow line.
+	longPaste  = 4 << 10
+	longGoesOn = time.Second
 	// markedGoesOn bounds the silence within marks: a line may be slow, or broken.
 	markedGoesOn = 5 * time.Second
 )
@@ -134,13 +138,48 @@ func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	vs.freeAfterLocked(markedGoesOn)
 }
 
-// pasting is how long others wait after p for the rest of a paste.
-func (v *viewer) pasting(p []byte) time.Duration {
-	switch more := len(v.Unread()) > 0; {
-	case v.within, more && (len(p) > muchTyped || v.cut()):
-		return markedGoesOn
-	case len(p) > muchTyped || v.cut():
+// bulk is a text without marks, which comes in pieces of which most are large.
+type bulk struct {
+	size int // of the large pieces, in bytes
+	last time.Time
+}
+
+// follow takes note of a piece, and returns how long more is waited for; 0: it was typed.
+func (b *bulk) follow(p []byte, now time.Time) time.Duration {
+	if now.Sub(b.last) > b.goesOn() {
+		b.size = 0
+	}
+	if len(p) > muchTyped {
+		b.size += len(p)
+		b.last = now
+	}
+	return b.goesOn()
+}
+
+func (b *bulk) goesOn() time.Duration {
+	switch {
+	case b.size > longPaste:
+		return longGoesOn
+	case b.size > 0:
 		return pasteGoesOn
 	}
 	return 0
+}
+
+// pasting is how long others wait after p for the rest of a paste.
+func (v *viewer) pasting(p []byte) time.Duration {
+	switch {
+	case v.within:
+		return markedGoesOn
+	case v.last == pasteEnds:
+		return 0
+	}
+	wait := v.bulk.follow(p, time.Now())
+	if v.cut() {
+		wait = max(wait, pasteGoesOn)
+	}
+	if more := len(v.Unread()) > 0; more && wait > 0 {
+		wait = markedGoesOn
+	}
+	return wait
 }

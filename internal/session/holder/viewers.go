@@ -65,6 +65,7 @@ type viewer struct {
 	feeds   atomic.Bool   // has begun to send input, and not ended it; see feeding
 	replies
 	marks
+	bulk bulk
 }
 
 func newViewers(h *holder, w wire.Window) *viewers {

@@ -16,12 +16,14 @@ import (
 // What others type while one pastes stands before or behind the paste, and arrives.
 func TestKeysOfOthersStandInNoPaste(t *testing.T) {
 	line := strings.Repeat("x", 99) + "\n"
+	part := strings.Repeat("y", 40) // of a line, as a slow terminal brings it
 	for name, pieces := range map[string][]string{
 		"marked":               {"\x1b[200~", line, line, line, "x", "y", "z", line, "\x1b[201~"},
 		"marks that are cut":   {"\x1b", "[20", "0~x", "y", "z", "x\x1b[20", "1", "~"},
 		"several, marked":      {"\x1b[200~x\x1b[201~\x1b[200~", "y", "z\x1b[201~"},
 		"a mark within":        {"\x1b[200~", "\x1b[200~", "x", "\x1b[20", "x", "\x1b[201~"},
 		"without marks":        {line, line, line, line, "end"},
+		"without marks, slow":  {line, part, line, part, part, "y", line, "end"},
 		"without marks, short": {line, "end"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,8 +3,10 @@
 package docker_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/enginetest"
@@ -15,7 +17,11 @@ import (
 // TestNVIDIARuntime lends GPUs on a dockerd with NVIDIA's own runtime, as its default
 // one. "make nvidia" builds that runtime, for which CI has no time.
 func TestNVIDIARuntime(t *testing.T) {
-	runtime, err := lab.NVIDIARuntime(enginetest.Context(t))
+	// Half a minute of CPU for the compilers, and as long as that takes on a machine that has
+	// other work.
+	building, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
+	runtime, err := lab.NVIDIARuntime(building)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -235,7 +235,7 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 		plain.Fprintf(news, "the registry was not asked for the image's digest: %v\n", err)
 	} else if here := facts.Identity(); here.Same(p.Image) {
 		// That of the reference comes first: by it, all places pull.
-		p.Image.Digests = slices.Compact(append(here.Digests, slices.DeleteFunc(p.Image.Digests, func(d string) bool { return slices.Contains(here.Digests, d) })...))
+		p.Image.Digests = keyway.Distinct(append(here.Digests, p.Image.Digests...)...)
 	} else {
 		plain.Fprintf(news, "%s names another image by now than that of %s\n", p.Image.Reference, w.where())
 	}

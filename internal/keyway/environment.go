@@ -77,6 +77,17 @@ func (i ImageIdentity) Same(other ImageIdentity) bool {
 	return slices.ContainsFunc(i.Digests, func(d string) bool { return slices.Contains(other.Digests, d) })
 }
 
+// Distinct are those texts that are not empty, each once, in the order given.
+func Distinct(texts ...string) []string {
+	var all []string
+	for _, text := range texts {
+		if text != "" && !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
 // Software is what is installed.
 type Software struct {
 	Torch string `json:"torch,omitempty"`

@@ -74,13 +74,7 @@ type MountFacts struct {
 
 // Identity is by what the image is known.
 func (f ImageFacts) Identity() ImageIdentity {
-	id := ImageIdentity{ID: f.ID}
-	for _, digest := range []string{f.Digest, f.Build} {
-		if digest != "" {
-			id.Digests = append(id.Digests, digest)
-		}
-	}
-	return id
+	return ImageIdentity{ID: f.ID, Digests: Distinct(f.Digest, f.Build)}
 }
 
 // Bounds on facts, which somebody else tells and keyway's own sentences are made of.

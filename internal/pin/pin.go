@@ -91,7 +91,7 @@ func clean(env keyway.Environment) keyway.Environment {
 		env.Variables[i] = keyway.Variable{Name: line(v.Name), Hash: line(v.Hash)}
 	}
 	env.Options = options(env.Options)
-	env.Image.Digests = slices.DeleteFunc(slices.Clone(env.Image.Digests), func(d string) bool { return !sha.MatchString(d) })
+	env.Image.Digests = slices.DeleteFunc(keyway.Distinct(env.Image.Digests...), func(d string) bool { return !sha.MatchString(d) })
 	if !sha.MatchString(env.Image.ID) {
 		env.Image.ID = ""
 	}

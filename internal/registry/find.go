@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,6 +44,13 @@ func Domain(image string) (string, error) {
 		return "", err
 	}
 	return domain(ref), nil
+}
+
+// SameImage reports whether two names are those of one image, as Docker completes names.
+func SameImage(a, b string) bool {
+	one, err := name.ParseReference(a)
+	two, bad := name.ParseReference(b)
+	return err == nil && bad == nil && one.Name() == two.Name()
 }
 
 func domain(ref name.Reference) string {
@@ -195,7 +203,26 @@ func hostOf(registry string) string {
 	return registry
 }
 
-var errOdd = errors.New("the image is none that engines could take")
+// oddError says why an image is none.
+type oddError string
+
+func (e oddError) Error() string { return string(e) }
+
+// plausible refuses a manifest that is not of an image, or beyond every image.
+func plausible(m *v1.Manifest) error {
+	if m.Config.Size > keyway.MaxConfig {
+		return oddError(fmt.Sprintf("it has a configuration of %d bytes", m.Config.Size))
+	}
+	if len(m.Layers) > keyway.MaxLayers {
+		return oddError(fmt.Sprintf("it has %d layers", len(m.Layers)))
+	}
+	for _, l := range m.Layers {
+		if l.Size < 0 || l.Size > keyway.MaxLayerSize {
+			return oddError(fmt.Sprintf("it has a layer of %d bytes", l.Size))
+		}
+	}
+	return nil
+}
 
 // contents adds the configuration and the layers of an image. The library has compared
 // both with their digests.
@@ -204,8 +231,8 @@ func contents(p *keyway.Pull, built v1.Image) error {
 	if err != nil {
 		return err
 	}
-	if m.Config.Size > keyway.MaxConfig || len(m.Layers) > keyway.MaxLayers {
-		return errOdd
+	if err := plausible(m); err != nil {
+		return err
 	}
 	config, err := built.ConfigFile()
 	if err != nil {
@@ -215,11 +242,11 @@ func contents(p *keyway.Pull, built v1.Image) error {
 		return err
 	}
 	if len(m.Layers) != len(config.RootFS.DiffIDs) {
-		return errOdd
+		return oddError(fmt.Sprintf("it has %d layers, and its configuration tells of %d", len(m.Layers), len(config.RootFS.DiffIDs)))
 	}
 	for i, l := range m.Layers {
-		if len(l.URLs) > 0 || !l.MediaType.IsLayer() { // layers that are elsewhere, or no files
-			return errOdd
+		if len(l.URLs) > 0 || !l.MediaType.IsLayer() {
+			return oddError("it has a layer that is elsewhere, or has no files")
 		}
 		p.Layers = append(p.Layers, keyway.Layer{Digest: l.Digest.String(), DiffID: config.RootFS.DiffIDs[i].String(), Size: l.Size})
 	}

@@ -21,12 +21,11 @@ import (
 
 // Bounds on what a registry is asked for and says.
 const (
-	patience    = 20 * time.Second
-	maxTags     = 10_000
-	maxNearest  = 5
-	maxTag      = 128
-	maxBuilds   = 64
-	maxSizeSane = 1 << 42 // bytes
+	patience   = 20 * time.Second
+	maxTags    = 10_000
+	maxNearest = 5
+	maxTag     = 128
+	maxBuilds  = 64
 )
 
 // Look returns what the registry says of the image's build for arch, as Go names
@@ -86,6 +85,13 @@ func builds(index v1.ImageIndex) ([]string, error) {
 
 // describe adds what the image says of itself.
 func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) error {
+	layers, err := built.Manifest()
+	if err == nil {
+		err = plausible(layers)
+	}
+	if err != nil {
+		return explain(ref, err, nil)
+	}
 	config, err := built.ConfigFile()
 	if err != nil {
 		return explain(ref, err, nil)
@@ -94,18 +100,12 @@ func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) erro
 	if len(facts.Arch) == 0 && config.Architecture != "" {
 		facts.Arch = []string{config.Architecture}
 	}
-	layers, err := built.Manifest()
-	if err != nil {
-		return explain(ref, err, nil)
-	}
 	facts.ID = layers.Config.Digest.String()
 	if digest, err := built.Digest(); err == nil {
 		facts.Build = digest.String()
 	}
 	for _, l := range layers.Layers {
-		if l.Size > 0 && facts.Size+l.Size < maxSizeSane {
-			facts.Size += l.Size
-		}
+		facts.Size += l.Size
 	}
 	return nil
 }
@@ -117,6 +117,10 @@ func explain(ref name.Reference, err error, near func() []string) error {
 	switch {
 	case errors.Is(err, errHeard):
 		return keyway.Errorf(keyway.Untrusted, "the registry of %s cannot be asked: %w", ref, err).Hint("have it use TLS, also where it gives tokens")
+	case errors.As(err, new(oddError)):
+		return keyway.Errorf(keyway.Untrusted, "the image %s is none that an engine could take: %w", ref, err).Hint("check the name; if it is right, tell those who have pushed it")
+	case !errors.As(err, &said) && ref.Context().RegistryStr() == builtHere:
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s was built where it is, and no registry has it", ref).Advise(keyway.CopyImage, ref.String())
 	case !errors.As(err, &said):
 		return keyway.Errorf(keyway.Unreachable, "the registry of %s cannot be asked: %w", ref, err).Hint("see whether you reach it from here")
 	}
@@ -139,6 +143,9 @@ func explain(ref name.Reference, err error, near func() []string) error {
 	}
 	return keyway.Errorf(keyway.Unreachable, "the registry of %s answers %s", ref, http.StatusText(said.StatusCode)).Hint("try again later")
 }
+
+// builtHere is what Podman calls the registry of images that it has built.
+const builtHere = "localhost"
 
 // loginName is the registry as docker login wants it, which for the default one is
 // nothing.

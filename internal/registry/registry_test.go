@@ -1,11 +1,15 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +89,83 @@ func TestLook(t *testing.T) {
 	}
 	if again, err := Look(context.Background(), repo+"@"+both.Digest, "amd64"); err != nil || again.Digest != both.Digest {
 		t.Errorf("by digest: %+v, %v", again, err)
+	}
+}
+
+// What a manifest says of an image's size is believed within bounds only: check compares it
+// with the room at a place, and a pull reserves it.
+func TestManifestsThatAreNone(t *testing.T) {
+	repo := serve(t)
+	domain, path, _ := strings.Cut(repo, "/")
+	url := "http://" + domain + "/v2/" + path + "/manifests/"
+	got, err := http.Get(url + "nightly")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	honest, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		change func(m *v1.Manifest)
+		says   string // empty: it is one
+	}{
+		"as it is":                {func(*v1.Manifest) {}, ""},
+		"the largest layer":       {func(m *v1.Manifest) { m.Layers[0].Size = keyway.MaxLayerSize }, ""},
+		"a byte more":             {func(m *v1.Manifest) { m.Layers[1].Size = keyway.MaxLayerSize + 1 }, "layer of"},
+		"a layer of 100 TB":       {func(m *v1.Manifest) { m.Layers[0].Size = 100e12 }, "layer of 100000000000000 bytes"},
+		"a negative layer":        {func(m *v1.Manifest) { m.Layers[0].Size = -1 }, "layer of -1 bytes"},
+		"too many layers":         {func(m *v1.Manifest) { m.Layers = slices.Repeat(m.Layers, keyway.MaxLayers) }, "layers"},
+		"too large configuration": {func(m *v1.Manifest) { m.Config.Size = keyway.MaxConfig + 1 }, "configuration"},
+	} {
+		var m v1.Manifest
+		if err := json.Unmarshal(honest, &m); err != nil {
+			t.Fatal(err)
+		}
+		c.change(&m)
+		data, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url+"odd", bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put.Header.Set("Content-Type", string(m.MediaType))
+		answer, err := http.DefaultClient.Do(put)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		_, looked := Look(t.Context(), repo+":odd", "amd64")
+		_, found := Find(t.Context(), repo+":odd", "amd64")
+		for _, err := range []error{looked, found} {
+			if c.says == "" && err != nil || c.says != "" && (!keyway.Is(err, keyway.Untrusted) || !strings.Contains(err.Error(), c.says) || keyway.AsError(err).Help() == "") {
+				t.Errorf("%s (%d): %v", what, answer.StatusCode, err)
+			}
+		}
+	}
+}
+
+// Podman calls what it has built localhost/NAME. No registry has it, and none is looked for
+// by an address that nobody knows.
+func TestImagesThatWereBuilt(t *testing.T) {
+	for image, built := range map[string]bool{"localhost/team:1": true, "localhost/a/b": true, "localhost:1/team:1": false, "127.0.0.1:1/team:1": false} {
+		_, err := Look(t.Context(), image, "amd64")
+		said := keyway.AsError(err)
+		if built && (said.Kind != keyway.ImageNotFound || !strings.Contains(said.Message, "was built where it is") || strings.Contains(said.Message, "443") || said.Help() == "") ||
+			!built && said.Kind != keyway.Unreachable {
+			t.Errorf("%s: %v", image, err)
+		}
+	}
+}
+
+func TestSameImage(t *testing.T) {
+	for b, want := range map[string]bool{"team:1": true, "docker.io/library/team:1": true, "team": false, "other/team:1": false, "localhost/team:1": false, "": false, "Team:1": false} {
+		if SameImage("team:1", b) != want || SameImage(b, "team:1") != want {
+			t.Errorf("team:1 and %q: want %v", b, want)
+		}
 	}
 }
 

@@ -26,10 +26,8 @@ func (s *Store) Present(ctx context.Context, image string) (keyway.ImageFacts, e
 	if found.Config != nil {
 		f.Env = found.Config.Env
 	}
-	for _, named := range found.RepoDigests {
-		if _, digest, ok := strings.Cut(named, "@"); ok {
-			f.Digest = digest
-		}
+	if known := digests(image, found.RepoDigests); len(known) > 0 {
+		f.Digest = known[0]
 	}
 	return f, nil
 }
@@ -50,7 +48,8 @@ func (s *Store) Identity(ctx context.Context, reference, image string) (id keywa
 }
 
 // digests are those by which registries know an image, in the repository that the
-// reference names before those in others.
+// reference names before those in others. Podman has one for each image that it has built,
+// which no registry knows: the repository is then one of localhost.
 func digests(image string, named []string) []string {
 	ours := ""
 	if ref, err := reference.ParseNormalizedNamed(image); err == nil {
@@ -62,13 +61,16 @@ func digests(image string, named []string) []string {
 		if !ok {
 			continue
 		}
-		if ref, err := reference.ParseNormalizedNamed(repository); err == nil && ref.Name() == ours {
+		ref, err := reference.ParseNormalizedNamed(repository)
+		switch {
+		case err == nil && reference.Domain(ref) == "localhost":
+		case err == nil && ref.Name() == ours:
 			first = append(first, digest)
-		} else {
+		default:
 			rest = append(rest, digest)
 		}
 	}
-	return slices.Compact(append(first, rest...))
+	return keyway.Distinct(append(first, rest...)...)
 }
 
 // digestOnly is an image's ID as all daemons write it: Podman leaves the algorithm out.

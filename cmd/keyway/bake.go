@@ -67,7 +67,8 @@ and the guest.` +
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.up.template.names, o.atPlace = args, cmd.Flags().Changed("on") || cmd.Flags().Changed("engine")
+			o.up.template.command, o.up.template.names = "bake", args
+			o.atPlace = cmd.Flags().Changed("on") || cmd.Flags().Changed("engine")
 			return runBake(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -173,11 +174,11 @@ func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec
 	opens := o.up.opens(from, s)
 	left, err := a.getImage(ctx, there, place, opens)
 	if err != nil {
-		return images.Baked{}, o.up.bring(err, nil, place, s.Image, opens)
+		return images.Baked{}, o.up.bring(ctx, a, err, nil, place, s.Image, opens)
 	}
 	if _, err := there.ImageLayers(ctx, s.Engine, s.Image); keyway.Is(err, keyway.ImageNotFound) {
 		if err := there.PullImage(ctx, s.Engine, keyway.Pull{Image: s.Image}, a.Heard(place)); err != nil {
-			return images.Baked{}, o.up.bring(err, left, place, s.Image, opens)
+			return images.Baked{}, o.up.bring(ctx, a, err, left, place, s.Image, opens)
 		}
 	}
 	if o.file != "" {

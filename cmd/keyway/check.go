@@ -101,12 +101,16 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 				return nil, "", ctx.Err()
 			}
 			said := keyway.AsError(err)
-			found = append(found, compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next, Advice: said.Advice})
+			f := compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next, Advice: said.Advice}
+			if hint := a.operatorsBring(ctx, place, image); hint != "" {
+				f.Fix, f.Advice = hint, nil
+			}
+			found = append(found, f)
 		}
 	}
 	found = append(found, compat.Check(asked)...)
 	for i, f := range found {
-		found[i].Fix = next(f.Fix, f.Advice, "")
+		found[i].Fix = next(f.Fix, f.Advice, place)
 	}
 	return found, image, nil
 }

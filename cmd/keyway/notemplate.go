@@ -44,7 +44,24 @@ func noTemplate(ctx context.Context, command, word string, e error) error {
 		}
 		return e.Hint("keyway %s TEMPLATE --on %s", command, plain.Shell(word))
 	}
-	return forCommand(command, e)
+	return meantImage(command, word, forCommand(command, e))
+}
+
+// ofAnImage is how the commands that take an image instead of a template are told which.
+var ofAnImage = map[string]string{"": "keyway up --image %s", "check": "keyway check --image %s", "bake": "keyway bake --image %s --tag NAME"}
+
+// meantImage is err with what to type if the word is an image: one with a path, a tag or a
+// digest.
+func meantImage(command, word string, err error) error {
+	typed, ok := ofAnImage[command]
+	if !ok || !isReference(word) || !strings.ContainsAny(word, "/:@") {
+		return err
+	}
+	with := *keyway.AsError(err)
+	if with.Nearest == "" { // of templates
+		with.Next, with.Advice = "see which templates there are: keyway templates", nil
+	}
+	return with.Hint("%s", strings.TrimSpace(plain.Sprintf("if it is an image: "+typed, plain.Shell(word))+"\n"+with.Next))
 }
 
 // forCommand is err with its advice about templates for a command that is not up.

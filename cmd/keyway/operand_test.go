@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"keyway/internal/keyway"
@@ -11,6 +12,28 @@ func TestATmpfsIsAdvisedAsOne(t *testing.T) {
 	for source, want := range map[string]string{"": "mount it elsewhere, for example: --tmpfs /scratch:size=8gb", "/data": "mount it elsewhere: -v /data:/mnt/data"} {
 		if got := next("", []keyway.Advice{{Step: keyway.MountElsewhere, About: []string{source}}}, ""); got != want {
 			t.Errorf("%q: %s", source, got)
+		}
+	}
+}
+
+// A word that only an image can have is answered by what takes images, in the command that was
+// typed.
+func TestAnImageIsNoTemplate(t *testing.T) {
+	for command, typed := range map[string]string{
+		"": "keyway up --image ", "check": "keyway check --image ", "bake": "keyway bake --image ", "pin": "", "drift": "",
+	} {
+		for word, image := range map[string]bool{
+			"some/image": true, "some/image:1": true, "debian:12": true, "reg.example:5000/a/b": true,
+			"team@sha256:" + strings.Repeat("0", 64): true, "pytroch": false, "a b/c": false, "-x/y": false, "x;rm -rf /": false,
+		} {
+			err := keyway.AsError(meantImage(command, word, forCommand(command, keyway.Errorf(keyway.Usage, "no").Advise(keyway.SeeTemplates))))
+			got := nextOf(err)
+			if said := strings.Contains(got, "if it is an image: "+typed+word); said != (image && typed != "") || !strings.Contains(got, "keyway templates") {
+				t.Errorf("%s %s: %q", command, word, got)
+			}
+			if command != "" && strings.Contains(got, "keyway up") {
+				t.Errorf("%s %s advises another command: %q", command, word, got)
+			}
 		}
 	}
 }

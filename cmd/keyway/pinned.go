@@ -21,7 +21,7 @@ type pinnedUp struct {
 
 // pinned finds the pin for the place's architecture and makes s ask for the image that
 // it names. What the template or the command line say otherwise is refused.
-func (o upOptions) pinned(ctx context.Context, there api.Node, place keyway.Place, from asked, s keyway.Spec) (*pinnedUp, keyway.Spec, error) {
+func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place keyway.Place, from asked, s keyway.Spec) (*pinnedUp, keyway.Spec, error) {
 	if from.from.Name == "" {
 		return nil, s, keyway.Errorf(keyway.Usage, "--pinned is for templates, and none was named").Advise(keyway.SeeTemplates)
 	}
@@ -51,7 +51,12 @@ func (o upOptions) pinned(ctx context.Context, there api.Node, place keyway.Plac
 		return nil, s, keyway.Errorf(keyway.NoGPU, "the driver %s of %s does not run what is pinned, which needs %s or newer", facts.Driver.Module, place, p.DriverFloor).
 			Hint("update the driver there")
 	}
-	s.Image, err = pinnedImage(p, place, s.Image, facts.Engine.Image)
+	asks := s.Image
+	if s.Image, err = pinnedImage(p, place, asks, facts.Engine.Image); err != nil {
+		if hint := a.operatorsBring(ctx, place, asks); hint != "" {
+			err = keyway.AsError(err).Hint("%s", hint)
+		}
+	}
 	return &pinnedUp{p, t.lock}, s, err
 }
 

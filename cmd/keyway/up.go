@@ -13,10 +13,12 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/api"
+	"keyway/internal/catalogue"
 	"keyway/internal/images"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
+	"keyway/internal/registry"
 	"keyway/internal/template"
 )
 
@@ -152,7 +154,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	a.ui.end()
 	var pinned *pinnedUp
 	if o.byLock {
-		if pinned, s, err = o.pinned(ctx, there, place, asked, s); err != nil {
+		if pinned, s, err = o.pinned(ctx, a, there, place, asked, s); err != nil {
 			return err
 		}
 	}
@@ -200,7 +202,7 @@ func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
 func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec, opens images.Want) (keyway.Workspace, error) {
 	left, err := a.getImage(ctx, there, place, opens)
 	if err != nil {
-		return keyway.Workspace{}, o.bring(err, nil, place, s.Image, opens)
+		return keyway.Workspace{}, o.bring(ctx, a, err, nil, place, s.Image, opens)
 	}
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
@@ -210,7 +212,7 @@ func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place 
 		return made, err
 	}
 	if err != nil {
-		err = o.bring(err, left, place, s.Image, opens)
+		err = o.bring(ctx, a, err, left, place, s.Image, opens)
 	}
 	return made, err
 }
@@ -237,11 +239,24 @@ func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Plac
 	return nil, err
 }
 
+// operatorsBring is how an image comes to a place that takes it from no user; empty: image
+// copy brings it.
+func (a *app) operatorsBring(ctx context.Context, place keyway.Place, image string) string {
+	all, err := a.Templates(ctx, place)
+	if err != nil || catalogue.Catalogue(all).CheckImport(image, registry.SameImage) == nil {
+		return ""
+	}
+	return plain.Sprintf("%s takes it from its operators only: ask them to bring it there, for example with docker load", place)
+}
+
 // bring adds to err how an image that the place cannot pull is brought there. left is the
 // error of the registry, as this laptop got it.
-func (o upOptions) bring(err, left error, place keyway.Place, image string, opens images.Want) error {
+func (o upOptions) bring(ctx context.Context, a *app, err, left error, place keyway.Place, image string, opens images.Want) error {
 	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
+	}
+	if hint := a.operatorsBring(ctx, place, image); hint != "" {
+		return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
 	}
 	if keyway.Is(left, keyway.ImageNotFound) && keyway.AsError(left).Host == "" {
 		return left

@@ -214,6 +214,8 @@ var ofWorkspaces = map[keyway.Step]string{
 	keyway.UseOrRemove: "{enter}; start it again: keyway start {it}; remove it: keyway rm {it}\n" +
 		"if it is gone from there: keyway forget {it}\nor choose another name: --name {name}-2",
 	keyway.WaitOrRename:    "see what becomes of it: keyway ls\nor choose another name: --name {name}-2",
+	keyway.SeeWhatCame:     "see what came of it: keyway ls {it}; if it is half made or not there, the same command makes it",
+	keyway.FinishOrRemove:  "give the command again that made it, or remove it: keyway rm {it}",
 	keyway.MakeAnew:        "make it anew: keyway rm {it}; then: keyway up{on} --name {name}, with the options that it was made with",
 	keyway.MakeProcesses:   "make it anew: keyway rm {it} && keyway up{on} --engine " + keyway.EngineWith(false) + " --name {name}",
 	keyway.ForgetIfRemoved: "if it was removed: keyway forget {it}",

@@ -41,5 +41,5 @@ func (c *Client) Containers(ctx context.Context) (list []keyway.Container, err e
 
 // Adopt implements Node.
 func (c *Client) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
-	return c.made(ctx, "POST", workspacePath(a.Name)+"/adopt", a, report)
+	return c.made(ctx, "POST", workspacePath(a.Name)+"/adopt", a.Name, a, report)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -292,13 +293,44 @@ func TestLostConnectionEndsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewClient(cc, "http://node").Create(context.Background(), spec("x"), nil); !keyway.Is(err, keyway.Unreachable) {
+	if _, err := NewClient(cc, "http://node").Create(context.Background(), spec("x"), nil); !keyway.Is(err, keyway.Unreachable) || !saysWhatCame(err) {
 		t.Errorf("got %v", err)
 	}
 	<-cancelled
 	<-served
 	<-down
 	cc.Close()
+}
+
+// saysWhatCame reports whether an error tells how to see what became of the workspace x.
+func saysWhatCame(err error) bool {
+	advice := keyway.AsError(err).Advice
+	return len(advice) == 1 && advice[0].Step == keyway.SeeWhatCame && slices.Equal(advice[0].About, []string{"x"})
+}
+
+// A node that is killed while it makes a workspace has said something before, or nothing: the
+// error has a next step, also when the link passes it on. One that the node itself has told of is another.
+func TestWhoMakesAWorkspaceIsLost(t *testing.T) {
+	for what, c := range map[string]struct {
+		answer string
+		came   bool
+	}{
+		"after its news":        {`{"progress":{"message":"using docker"}}` + "\n", true},
+		"in the middle of them": {`{"progress":{"mess`, true},
+		"an error of its own":   {`{"error":{"kind":"unreachable","message":"the registry"}}` + "\n", false},
+	} {
+		node := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, c.answer)
+		}))
+		_, err := node.Create(t.Context(), spec("x"), func(keyway.Progress) {})
+		_, passed := serve(t, fakeNode{make: node.Create}).Create(t.Context(), spec("x"), func(keyway.Progress) {})
+		for _, err := range []error{err, passed} {
+			if !keyway.Is(err, keyway.Unreachable) || saysWhatCame(err) != c.came {
+				t.Errorf("%s: %v, %v", what, err, keyway.AsError(err).Advice)
+			}
+		}
+	}
 }
 
 func FuzzReadEvents(f *testing.F) {

@@ -198,16 +198,19 @@ func (c *Client) Ping(ctx context.Context) error {
 
 // Create implements Node.
 func (c *Client) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
-	return c.made(ctx, "PUT", workspacePath(s.Name), s, report)
+	return c.made(ctx, "PUT", workspacePath(s.Name), s.Name, s, report)
 }
 
-// made asks for a workspace to be made.
-func (c *Client) made(ctx context.Context, method, path string, body any, report func(keyway.Progress)) (keyway.Workspace, error) {
+// made asks for a workspace of that name to be made.
+func (c *Client) made(ctx context.Context, method, path string, name keyway.Name, body any, report func(keyway.Progress)) (keyway.Workspace, error) {
 	last, err := c.Events(ctx, method, path, body, func(e Event) {
 		if e.Progress != nil {
 			report(*e.Progress)
 		}
 	})
+	if errors.As(err, new(cutError)) {
+		return keyway.Workspace{}, keyway.AsError(err).Advise(keyway.SeeWhatCame, string(name))
+	}
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
@@ -296,7 +299,7 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 		if ctxErr := req.Context().Err(); ctxErr != nil {
 			return nil, ctxErr
 		}
-		return nil, keyway.Errorf(keyway.Unreachable, "the connection broke: %w", err)
+		return nil, keyway.Errorf(keyway.Unreachable, "the connection broke: %w", cutError{err})
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()

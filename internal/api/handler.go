@@ -321,6 +321,12 @@ func (e *EventWriter) Send(ev Event) error {
 // maxEvent bounds one event in bytes.
 const maxEvent = 1 << 20
 
+// cutError is why there is no answer, or no end of it: the other side was killed, or the way to
+// it was cut. What was asked for may have been done, in part or wholly.
+type cutError struct{ error }
+
+func (c cutError) Unwrap() error { return c.error }
+
 // ReadEvents calls each for the events in body until the last one, and returns
 // that. An answer that breaks off is an error.
 func ReadEvents(body io.Reader, each func(Event)) (Event, error) {
@@ -331,7 +337,7 @@ func ReadEvents(body io.Reader, each func(Event)) (Event, error) {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return Event{}, keyway.Errorf(keyway.Unreachable, "the answer broke off: %w", err)
+			return Event{}, keyway.Errorf(keyway.Unreachable, "the answer broke off: %w", cutError{err})
 		}
 		var e Event
 		if err := json.Unmarshal(line, &e); err != nil {

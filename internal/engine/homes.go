@@ -404,6 +404,15 @@ func ContainerTaken(found error, name keyway.Name, engine, container string) err
 		Advise(keyway.OtherName, string(name)+"-2")
 }
 
+// HalfMade is the reason of a workspace that its node was ended over. The next Create of that
+// name removes what there is of it.
+const HalfMade = "half made: its node was ended meanwhile"
+
+// IsHalfMade says so to whoever would use it.
+func IsHalfMade(name keyway.Name) *keyway.Error {
+	return keyway.Errorf(keyway.NotRunning, "the workspace %s is %s", name, HalfMade).Advise(keyway.FinishOrRemove, string(name))
+}
+
 // NotFound says that there is no workspace of that name.
 func NotFound(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s at this place", name).

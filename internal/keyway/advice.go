@@ -38,6 +38,8 @@ const (
 	EnterOrRemove    Step = "enter-or-remove"   //
 	UseOrRemove      Step = "use-or-remove"     //
 	WaitOrRename     Step = "wait-or-rename"    //
+	SeeWhatCame      Step = "see-what-came"     // who made it was lost meanwhile
+	FinishOrRemove   Step = "finish-or-remove"  // it is half made
 	MakeAnew         Step = "make-anew"         //
 	MakeProcesses    Step = "make-processes"    // make it anew, of plain processes
 	ForgetIfRemoved  Step = "forget-if-removed" //

@@ -345,7 +345,11 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 			continue // it may be another's
 		}
 		list[i].State, list[i].Reason, list[i].Next = keyway.Broken, "its container was removed by other means", keyway.RemoveRest
-		if err == nil && rec.Adopted {
+		switch {
+		case err != nil:
+		case rec.HostKey != "" && rec.Container == "" && keyway.UsesImages(rec.Spec.Engine): // which every container's Create notes
+			list[i].Reason, list[i].Next = engine.HalfMade, keyway.FinishOrRemove
+		case rec.Adopted:
 			list[i].Reason = "the container that it was in is gone, or was made anew"
 		}
 	}

@@ -194,6 +194,9 @@ func TestListTellsOfWhatIsBereft(t *testing.T) {
 		if _, err := homes.Make(keyway.Spec{Name: name, Engine: "docker"}, engine.Guest{}); err != nil {
 			t.Fatal(err)
 		}
+		if err := homes.Revise(name, func(r *engine.Record) { r.Container = "0123" }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	unlock, err := homes.TryLock("coming")
 	if err != nil {
@@ -226,6 +229,24 @@ type several struct {
 
 func (s *several) Which(context.Context) (engine.Daemon, error) { return s.which, s.err }
 
+// A node that is killed before there is a container leaves what the next Create removes.
+func TestAHomeAloneIsHalfMade(t *testing.T) {
+	homes := engine.HomesIn(t.TempDir())
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, engine.Guest{}); err != nil {
+		t.Fatal(err)
+	}
+	n := New(homes, nil, &fakeEngine{name: "docker"})
+	for container, want := range map[string]keyway.Step{"": keyway.FinishOrRemove, "0123": keyway.RemoveRest} {
+		if err := homes.Revise("train", func(r *engine.Record) { r.Container = container }); err != nil {
+			t.Fatal(err)
+		}
+		list, err := n.List(t.Context())
+		if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != keyway.Broken || list.Workspaces[0].Next != want {
+			t.Errorf("%q: %+v, %v", container, list, err)
+		}
+	}
+}
+
 // A daemon does not know what another one has, and that is no reason to remove it.
 func TestAnotherDaemonsWorkspaceIsListedAsSuch(t *testing.T) {
 	homes := engine.HomesIn(t.TempDir())
@@ -233,7 +254,7 @@ func TestAnotherDaemonsWorkspaceIsListedAsSuch(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := engine.Daemon{ID: "first", At: "unix:///run/docker.sock"}
-	if err := homes.Revise("train", func(r *engine.Record) { r.Daemon = made }); err != nil {
+	if err := homes.Revise("train", func(r *engine.Record) { r.Daemon, r.Container = made, "0123" }); err != nil {
 		t.Fatal(err)
 	}
 	rec, err := homes.Record("train")

@@ -69,14 +69,19 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 }
 
 // vacant sees to it that the name is free. A Home whose container somebody
-// removed behind keyway's back is removed too.
+// removed behind keyway's back is removed too, and so is what a killed node left half made.
 func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	_, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
-	if err == nil {
-		_, _, err := e.find(ctx, name)
-		return engine.ContainerTaken(err, name, e.Name(), e.container(name))
-	}
-	if !daemon.IsNotFound(err) {
+	switch {
+	case err == nil:
+		m, st, err := e.find(ctx, name)
+		if err != nil || !halfMade(st) {
+			return engine.ContainerTaken(err, name, e.Name(), e.container(name))
+		}
+		if err := e.removeContainer(ctx, m.id); err != nil {
+			return err
+		}
+	case !daemon.IsNotFound(err):
 		return e.client.Explain(ctx, err)
 	}
 	rec, err := e.homes.Record(name)

@@ -34,7 +34,7 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		return nil, err
 	}
 	if !st.Running || st.Paused {
-		return nil, notRunning(m, st)
+		return nil, e.notRunning(m, st)
 	}
 	if m.rec.Adopted && e.beside().Gone(ctx, m.rec) {
 		return nil, engine.NotRunning(name, besideNothing)
@@ -46,12 +46,14 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	return conn, nil
 }
 
-func notRunning(m made, st *container.State) error {
+func (e *Engine) notRunning(m made, st *container.State) error {
 	switch {
 	case m.rec.Adopted:
 		return engine.NotRunning(m.spec.Name, "its container "+beside.DoesNotRun(st))
 	case st.Paused:
 		return engine.NotRunning(m.spec.Name, "it is paused")
+	case halfMade(st) && !e.underWay(m.spec.Name):
+		return engine.IsHalfMade(m.spec.Name)
 	}
 	return engine.NotRunning(m.spec.Name, exitReason(st, len(m.spec.Command) > 0))
 }

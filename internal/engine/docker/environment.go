@@ -100,7 +100,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 		return keyway.Environment{}, err
 	}
 	if !c.State.Running || c.State.Paused {
-		return keyway.Environment{}, notRunning(m, c.State)
+		return keyway.Environment{}, e.notRunning(m, c.State)
 	}
 	env := asked(m.spec, f.host, f.daemon)
 	env.Engine, env.Guest, env.GPUs = e.Name(), c.Config.Labels[labelVersion], m.gpus

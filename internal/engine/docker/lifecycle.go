@@ -137,6 +137,8 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		if err != nil {
 			return e.client.Explain(ctx, err)
 		}
+	case halfMade(st): // what it needs inside may not be there
+		return engine.IsHalfMade(name)
 	case !st.Running:
 		if err := e.restart(ctx, m); err != nil {
 			return err
@@ -148,6 +150,19 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	}
 	_, err = e.await(ctx, m)
 	return err
+}
+
+// halfMade reports whether a container is one that a node has not made to its end. The caller
+// holds the name's lock: else it may be under way.
+func halfMade(st *container.State) bool { return st.Status == container.StateCreated }
+
+// underWay reports whether the workspace is being made or removed now.
+func (e *Engine) underWay(name keyway.Name) bool {
+	unlock, err := e.homes.TryLock(name)
+	if err == nil {
+		unlock()
+	}
+	return err != nil
 }
 
 // answers reports whether the guest serves now.

@@ -93,6 +93,10 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 		reason = "restarting"
 	case container.StateRemoving:
 		reason = "being removed"
+	case container.StateCreated: // and never started: Create was ended, or has not come to it
+		if reason = engine.HalfMade; e.underWay(m.spec.Name) {
+			reason = "being made"
+		}
 	default:
 		state, reason = keyway.Stopped, e.howEnded(ctx, m)
 	}
@@ -107,8 +111,11 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	}
 	w := e.workspace(m, state, reason, info, time.Unix(c.Created, 0))
 	w.Sessions = e.sessions(ctx, m, state)
-	if c.State == container.StatePaused {
+	switch {
+	case c.State == container.StatePaused:
 		w.Next = keyway.GoOn
+	case reason == engine.HalfMade:
+		w.Next = keyway.FinishOrRemove
 	}
 	return &w
 }

@@ -1,0 +1,71 @@
+package docker_test
+
+import (
+	"testing"
+
+	"github.com/moby/moby/client"
+
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker"
+	"keyway/internal/engine/enginetest"
+	"keyway/internal/keyway"
+)
+
+// TestHalfMade has what a node leaves that is killed between making a container and starting
+// it: it is no stopped workspace, nothing starts it, and whoever makes or removes the
+// workspace is not kept from that.
+func TestHalfMade(t *testing.T) {
+	t.Run("Docker", func(t *testing.T) {
+		modes(t, func(t *testing.T, w world) { w.halfMade(t) })
+	})
+	t.Run("Podman", func(t *testing.T) { onDaemon(t, startPodman(t).Host).world(t, docker.Podman()).halfMade(t) })
+}
+
+func (w world) halfMade(t *testing.T) {
+	halve := func() {
+		t.Helper()
+		w.Create(t, w.Spec(t, "half"))
+		ctx := enginetest.Context(t)
+		found, err := w.daemon.client.ContainerInspect(ctx, w.container("half"), client.ContainerInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.daemon.client.ContainerRemove(ctx, found.Container.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+			t.Fatal(err)
+		}
+		plan := client.ContainerCreateOptions{Name: w.container("half"), Config: found.Container.Config, HostConfig: found.Container.HostConfig}
+		plan.Config.Hostname = ""
+		plan.HostConfig.Ulimits = nil // which Podman tells in words that it does not take
+		if _, err := w.daemon.client.ContainerCreate(ctx, plan); err != nil {
+			t.Fatal(err)
+		}
+		now, there := w.State(t, "half")
+		if !there || now.State != keyway.Broken || now.Reason != engine.HalfMade || now.Next != keyway.FinishOrRemove || now.Sessions > 0 {
+			t.Errorf("it is %s: %q, and next is %q", now.State, now.Reason, now.Next)
+		}
+		_, err = w.Engine.Dial(enginetest.Context(t), "half")
+		enginetest.WantKind(t, err, keyway.NotRunning)
+		err = w.Engine.Start(enginetest.Context(t), "half")
+		enginetest.WantKind(t, err, keyway.NotRunning)
+		if said := keyway.AsError(err); said.Message != "the workspace half is "+engine.HalfMade || len(said.Advice) != 1 {
+			t.Errorf("%s: %v", enginetest.Full(err), said.Advice)
+		}
+	}
+	remove := func() {
+		t.Helper()
+		if err := w.Engine.Remove(enginetest.Context(t), "half"); err != nil {
+			t.Fatal(enginetest.Full(err))
+		}
+		w.WantNothingOf(t, "half")
+	}
+	halve()
+	remove()
+	halve()
+	made := w.Create(t, w.Spec(t, "half"))
+	if got := w.Run(t, made, "env "+keyway.EnvName); got != "half" {
+		t.Errorf("made again, inside is %q", got)
+	}
+	_, err := w.Engine.Create(enginetest.Context(t), w.Spec(t, "half"), enginetest.Quiet)
+	enginetest.WantKind(t, err, keyway.NameTaken)
+	remove()
+}

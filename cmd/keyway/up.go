@@ -255,24 +255,29 @@ func (o upOptions) bring(ctx context.Context, a *app, err, left error, place key
 	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
-	if hint := a.operatorsBring(ctx, place, image); hint != "" {
-		return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
-	}
-	if keyway.Is(left, keyway.ImageNotFound) && keyway.AsError(left).Host == "" {
-		return left
-	}
-	if place == keyway.Local {
-		return err
-	}
-	named := ""
-	if opens.Image == "" { // which the place has named
-		named = plain.Sprintf("if your docker login opens it: --image %s\n", plain.Shell(image))
-	}
-	hint := named + plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(image))
-	if near := keyway.AsError(err).Nearest; isReference(near) {
-		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
+	hint := a.operatorsBring(ctx, place, image)
+	if hint == "" {
+		if keyway.Is(left, keyway.ImageNotFound) && keyway.AsError(left).Host == "" {
+			return left
+		}
+		if place == keyway.Local {
+			return err
+		}
+		hint = imageCopy(keyway.AsError(err).Nearest, place, image, opens)
 	}
 	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
+}
+
+// imageCopy is how the image comes to the place, or which one that is there may be meant.
+func imageCopy(near string, place keyway.Place, image string, opens images.Want) string {
+	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(image))
+	if opens.Image == "" { // which the place has named
+		hint = plain.Sprintf("if your docker login opens it: --image %s\n", plain.Shell(image)) + hint
+	}
+	if isReference(near) {
+		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
+	}
+	return hint
 }
 
 // maxReference bounds the name of an image in bytes.

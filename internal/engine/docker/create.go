@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
@@ -438,7 +436,7 @@ func (e *Engine) runs(ctx context.Context, id string, command bool) error {
 		return e.client.Explain(ctx, err)
 	}
 	if st := c.Container.State; st != nil && !st.Running {
-		return endedError{exitReason(st, command)}
+		return endedError{daemon.ExitReason(st, command)}
 	}
 	return nil
 }
@@ -453,25 +451,4 @@ func (e *Engine) guestFailed(ctx context.Context, m made, err error) error {
 	}
 	return keyway.Errorf(keyway.GuestFailed, "the workspace %s did not come up: %w; its last words:\n%s", m.spec.Name, err, words).
 		Hint("try the image by hand at the place: %s run --rm -it %s", e.Name(), m.spec.Image)
-}
-
-// exitReason says in a few words how a container with or without a command of
-// its own ended.
-func exitReason(st *container.State, command bool) string {
-	switch {
-	case st.Status == container.StateCreated && st.Error == "":
-		return "was never started"
-	case st.OOMKilled:
-		return fmt.Sprintf("exited with %d: it ran out of memory", st.ExitCode)
-	case st.Status == container.StateCreated:
-		return "could not be started: " + daemon.Says(errors.New(st.Error))
-	case st.ExitCode == 137:
-		return "exited with 137: killed from outside or out of memory"
-	case st.ExitCode == 143, st.ExitCode == 0 && !command:
-		// Without a command the guest only ends with 0 when it was asked to.
-		return "was stopped"
-	case command:
-		return fmt.Sprintf("its command exited with %d", st.ExitCode)
-	}
-	return fmt.Sprintf("exited with %d", st.ExitCode)
 }

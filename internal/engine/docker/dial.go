@@ -55,7 +55,7 @@ func (e *Engine) notRunning(m made, st *container.State) error {
 	case halfMade(st) && !e.underWay(m.spec.Name):
 		return engine.IsHalfMade(m.spec.Name)
 	}
-	return engine.NotRunning(m.spec.Name, exitReason(st, len(m.spec.Command) > 0))
+	return engine.NotRunning(m.spec.Name, daemon.ExitReason(st, len(m.spec.Command) > 0))
 }
 
 func (e *Engine) dialFailed(ctx context.Context, name keyway.Name, err error) error {

@@ -140,7 +140,7 @@ func (e *Engine) howEnded(ctx context.Context, m made) string {
 	case c.Container.State == nil:
 		return ""
 	}
-	return exitReason(c.Container.State, len(m.spec.Command) > 0)
+	return daemon.ExitReason(c.Container.State, len(m.spec.Command) > 0)
 }
 
 // answerByExec is how long a guest may take to greet that is reached by programs which

@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/moby/moby/api/types/container"
+)
+
+// ExitReason says in a few words how a container with or without a command of
+// its own ended.
+func ExitReason(st *container.State, command bool) string {
+	switch {
+	case st.Status == container.StateCreated && st.Error == "":
+		return "was never started"
+	case st.OOMKilled:
+		return fmt.Sprintf("exited with %d: it ran out of memory", st.ExitCode)
+	case st.Status == container.StateCreated:
+		return "could not be started: " + Says(errors.New(st.Error))
+	case st.ExitCode == 137:
+		return "exited with 137: killed from outside or out of memory"
+	case st.ExitCode == 143, st.ExitCode == 0 && !command:
+		// Without a command the guest only ends with 0 when it was asked to.
+		return "was stopped"
+	case command:
+		return fmt.Sprintf("its command exited with %d", st.ExitCode)
+	}
+	return fmt.Sprintf("exited with %d", st.ExitCode)
+}

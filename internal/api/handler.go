@@ -197,12 +197,9 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	out := flushWriter{w, http.NewResponseController(w)}
-	if err := out.flush.Flush(); err != nil {
-		guest.Close()
-		return
-	}
-	Relay(guest, r.Body, out)
+	// The header goes with the guest's first bytes: nobody waits for it alone, and a small
+	// packet before another one can delay that by 40 ms (see askDelay in internal/link).
+	Relay(guest, r.Body, flushWriter{w, http.NewResponseController(w)})
 }
 
 // flushWriter sends each piece at once: an SSH packet must not wait for the next.

@@ -68,7 +68,7 @@ func serveConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 	var requests inFlight
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := newOneConnListener(conn)
+	l := newOneConnListener(joinHeaders(conn))
 	srv := &http.Server{
 		Protocols: plainHTTP2(),
 		HTTP2: &http.HTTP2Config{

@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keyway/internal/api"
@@ -51,8 +53,10 @@ type connection struct {
 	http    *http.ClientConn
 	process *nodeProcess
 	since   time.Time
+	heard   atomic.Int64 // when something last came from the node, in Unix nanoseconds
 
 	// Under the uplink's lock.
+	needed     time.Time          // when somebody last began to use it
 	ended      bool               // for good
 	asked      bool               // a ping is under way
 	left       bool               // nothing new goes over it, whatever it answers
@@ -61,7 +65,11 @@ type connection struct {
 }
 
 const (
-	// answerTime is how long an answer may take before the connection is suspected. A
+	// askDelay is how long a connection may answer what it is used for before a ping asks.
+	// The answer to a ping just before another one delays that by 40 ms, where a bastion's
+	// sshd sends small packets by Nagle's algorithm and the laptop acknowledges late.
+	askDelay = 100 * time.Millisecond
+	// answerTime is how long a ping may take before the connection is suspected. An
 	// uplink with longer round trips costs an ssh that is begun for nothing.
 	answerTime = 500 * time.Millisecond
 	// deadTime is how long it may take before the connection is given up. Streams
@@ -218,7 +226,7 @@ func (u *uplink) connect(ctx context.Context, a *attempt) (*connection, error) {
 	}
 	c := &connection{process: p, since: time.Now()}
 	var cc *http.ClientConn
-	cc, err = api.Connect(ctx, p.conn, func(cc *http.ClientConn) { u.changed(c, cc) })
+	cc, err = api.Connect(ctx, hearing{p.conn, &c.heard}, func(cc *http.ClientConn) { u.changed(c, cc) })
 	if err != nil {
 		p.stop()
 		return nil, brokeOff(u.place, p, err)
@@ -293,6 +301,10 @@ func (u *uplink) changed(c *connection, cc *http.ClientConn) {
 func (u *uplink) down(c *connection) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.downLocked(c)
+}
+
+func (u *uplink) downLocked(c *connection) {
 	if c.ended {
 		return
 	}
@@ -317,11 +329,15 @@ func (u *uplink) trust(c *connection) context.Context {
 }
 
 func (u *uplink) askLocked(c *connection) {
+	c.needed = time.Now()
 	if c.asked || u.closed {
 		return
 	}
 	c.asked = true
 	u.work.Go(func() {
+		if u.answersUnasked(c) {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), deadTime)
 		defer cancel()
 		answered := make(chan error, 1)
@@ -337,6 +353,36 @@ func (u *uplink) askLocked(c *connection) {
 		}
 		u.answered(c, err)
 	})
+}
+
+// answersUnasked waits for askDelay, and reports whether something came on c since it was
+// last needed. If so, nobody is asking c any more.
+func (u *uplink) answersUnasked(c *connection) bool {
+	select {
+	case <-time.After(askDelay):
+	case <-c.process.ended:
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if c.heard.Load() <= c.needed.UnixNano() {
+		return false
+	}
+	u.answeredLocked(c, nil)
+	return true
+}
+
+// hearing notes when something comes on a connection.
+type hearing struct {
+	net.Conn
+	heard *atomic.Int64
+}
+
+func (h hearing) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	if n > 0 {
+		h.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
 }
 
 // suspect takes c out of use for what is new.
@@ -369,6 +415,11 @@ func (u *uplink) leave() {
 // answered is how asking c has ended.
 func (u *uplink) answered(c *connection, err error) {
 	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answeredLocked(c, err)
+}
+
+func (u *uplink) answeredLocked(c *connection, err error) {
 	c.asked = false
 	_, old := u.old[c]
 	switch {
@@ -384,9 +435,8 @@ func (u *uplink) answered(c *connection, err error) {
 			err = nil
 		}
 	}
-	u.mu.Unlock()
 	if err != nil {
-		u.down(c)
+		u.downLocked(c)
 	}
 }
 

@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keyway/internal/api"
@@ -138,5 +141,56 @@ func TestWaitingIsInTheHostsWords(t *testing.T) {
 				t.Errorf("%s, %v: its kind is lost", kind, opened)
 			}
 		}
+	}
+}
+
+// A connection is pinged when it is used and nothing comes on it, but not while its answers
+// show that it works.
+func TestPingOnlyInSilence(t *testing.T) {
+	for name, answers := range map[string]bool{"answers": true, "silent": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var pings atomic.Int32
+				ours, theirs := net.Pipe()
+				var served sync.WaitGroup
+				served.Go(func() {
+					_ = api.ServeConn(t.Context(), theirs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.URL.Path == "/v1/ping" {
+							pings.Add(1)
+						}
+						api.WriteJSON(w, struct{}{})
+					}))
+				})
+				c := &connection{process: &nodeProcess{ended: make(chan struct{})}}
+				conn, err := api.Connect(t.Context(), hearing{ours, &c.heard}, func(*http.ClientConn) {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.http, c.Client = conn, api.NewClient(conn, "http://node")
+				u := &uplink{up: c}
+				ask := func() {
+					if err := c.Do(t.Context(), http.MethodGet, "/v1/workspaces", nil, nil); err != nil {
+						t.Error(err)
+					}
+				}
+				ask()
+				time.Sleep(time.Millisecond)
+				want := int32(1)
+				u.trust(c)
+				if answers {
+					want = 0
+					time.Sleep(time.Millisecond)
+					ask()
+				}
+				time.Sleep(askDelay)
+				synctest.Wait()
+				if got := pings.Load(); got != want {
+					t.Errorf("%d pings, want %d", got, want)
+				}
+				u.work.Wait()
+				conn.Close()
+				served.Wait()
+			})
+		})
 	}
 }

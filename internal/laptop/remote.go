@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/link"
 	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
@@ -56,6 +57,9 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 	defer cancel()
 	unseen := *here
 	unseen.UI = noProgress{here.UI}
+	if err := link.JustFailed(ctx, here.runtime, entry.Place); err != nil {
+		return err // for which ssh has waited long enough
+	}
 	node, err := unseen.Node(ctx, entry.Place)
 	if err != nil {
 		return err

@@ -1,8 +1,13 @@
 package link
 
 import (
+	"context"
+	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,28 +27,107 @@ func (i *inn) mute(name string, uses ...string) {
 	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
 }
 
-// The first host on the way has a time to answer in, also as a jump host. Those behind it
-// do not: their time would count that of the logins before.
+// drip accepts connections, says what it is, and then no more than a byte at a time, like a
+// host at the end of a network that is as good as dead.
+func (i *inn) drip(name string, uses ...string) {
+	i.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	i.t.Cleanup(func() { l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				defer context.AfterFunc(i.t.Context(), func() { c.Close() })()
+				for text := "SSH-2.0-OpenSSH_9.9\r\n\x00\x00\x3f\xfc"; err == nil; text = "x" {
+					_, err = io.WriteString(c, text)
+					time.Sleep(50 * time.Millisecond)
+				}
+			})
+		}
+	})
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
+}
+
+// Each host on the way has a time to answer in and to prove who it is, also as a jump host.
+// That of a host behind another does not count the login to the one before.
 func TestASilentFirstHostIsGivenUp(t *testing.T) {
 	i := newInn(t)
+	i.behind = 5 * time.Second
 	i.mute("silent")
 	i.host("behind", "ProxyJump silent", "HostName 127.0.0.1", "Port 22")
+	i.drip("drips")
+	i.sshd("bastion", "AuthorizedKeysCommand /usr/bin/sleep 3\nAuthorizedKeysCommandUser root")
+	i.mute("quiet", "ProxyJump bastion")
+	i.drip("drops", "ProxyJump bastion")
+	i.host("third", "ProxyJump bastion,quiet", "HostName 127.0.0.1", "Port 22")
+	i.mute("bycommand", "ProxyCommand ssh -F "+i.conf+" -W %h:%p bastion")
 	i.everywhere()
+	var all sync.WaitGroup
 	for _, c := range []struct{ place, unlimited, says string }{
 		{"silent", "silent", "silent does not answer"},
 		{"behind", "silent", "silent, on the way to behind, does not answer"},
+		{"drips", "", "drips has begun to answer, and goes no further, for 5s now"},
+		{"quiet", "", "bastion answers, but quiet behind it is silent"},
+		{"drops", "", "drops has begun to answer, and goes no further, for 5s now"},
+		{"third", "", "bastion answers, but quiet behind it is silent"},
+		{"bycommand", "", "bastion answers, but bycommand behind it is silent"},
 	} {
-		begun := time.Now()
-		p, err := i.dialWith(t.Context(), keyway.Place(c.place), c.unlimited, nil)
-		if err == nil {
-			p.stop()
+		all.Go(func() {
+			begun := time.Now()
+			p, err := i.dialWith(t.Context(), keyway.Place(c.place), c.unlimited, nil)
+			if err == nil {
+				p.stop()
+			}
+			e := keyway.AsError(err)
+			if err == nil || e.Kind != keyway.Unreachable || !strings.Contains(e.Message, c.says) || !strings.Contains(e.Next, "ssh -v ") {
+				t.Errorf("%s: %v", c.place, err)
+			}
+			if took := time.Since(begun); took > 50*time.Second { // else the whole silence, a minute, has passed
+				t.Errorf("%s is given up after %v", c.place, took)
+			}
+		})
+	}
+	all.Wait()
+	i.nobodyLeft()
+}
+
+// nobodyLeft waits until every ssh of the attempts has ended.
+func (i *inn) nobodyLeft() {
+	i.t.Helper()
+	left := ""
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		left = ""
+		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, file := range all {
+			if line, _ := os.ReadFile(file); strings.Contains(string(line), filepath.Join(i.dir, dialPrefix)) {
+				left += string(line) + "\n"
+			}
 		}
-		e := keyway.AsError(err)
-		if err == nil || e.Kind != keyway.Unreachable || !strings.Contains(e.Message, c.says) || !strings.Contains(e.Next, "ssh -v silent true") {
-			t.Errorf("%s: %v", c.place, err)
-		}
-		if took := time.Since(begun); took > 50*time.Second { // else the whole silence, a minute, has passed
-			t.Errorf("%s is given up after %v", c.place, took)
+		if left == "" {
+			return
 		}
 	}
+	i.t.Errorf("left behind: %s", left)
+}
+
+// A login takes its time: of a person, or of what the host has to look up.
+func TestASlowLoginIsNoSilence(t *testing.T) {
+	i := newInn(t)
+	i.sshd("slow", "AuthorizedKeysCommand /usr/bin/sleep 3\nAuthorizedKeysCommandUser root")
+	i.sshd("behind", "AuthorizedKeysCommand /usr/bin/sleep 3\nAuthorizedKeysCommandUser root", "ProxyJump slow")
+	i.everywhere()
+	p, err := i.dial("behind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
 }

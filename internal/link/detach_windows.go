@@ -13,3 +13,6 @@ const detachedProcess = 0x00000008
 func detach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: detachedProcess | syscall.CREATE_NEW_PROCESS_GROUP}
 }
+
+// endSession does nothing: there are no sessions of processes.
+func endSession(*exec.Cmd) {}

@@ -58,7 +58,11 @@ func (d *dialer) reach(ctx context.Context) (*connection, error) {
 		}
 	}
 	d.timeout = max(d.timeout, leastTimeout)
-	limited, cancel := context.WithTimeout(ctx, d.timeout)
+	timeout := d.timeout
+	if !d.opened() {
+		timeout = min(timeout, time.Until(d.begun.Add(openTimeout)))
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c, err := d.uplink.node(limited, nil, nil)
 	switch {
@@ -101,7 +105,7 @@ func (d *dialer) judge(err error) error {
 		d.tell(whatHelps(e.Kind, d.uplink.place))
 		return d.judgeOpened(e)
 	}
-	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) > openTimeout {
+	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) >= openTimeout {
 		return stream.Permanent(err)
 	}
 	return keyway.Quoted(err) // what the stream waits for is shown

@@ -39,8 +39,12 @@ var hopOptions = []string{
 }
 
 // newerHopOptions are those that OpenSSH knows from 8.7 on. An ssh that does not
-// know them has no configuration that does.
-var newerHopOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
+// know them has no configuration that does. LogVerbose adds two lines, by which a host
+// that is silent is told from one that lets a person wait (see stepOf).
+var newerHopOptions = []string{
+	"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no",
+	"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*",
+}
 
 // hopHello is what an ssh to a jump host says first on the dial attempt's socket; the
 // answer is a hopWelcome. What follows is its standard error.

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -22,11 +23,12 @@ import (
 // inn is a machine with OpenSSH's sshd, several of them, and a configuration of the
 // user's.
 type inn struct {
-	t    *testing.T
-	dir  string
-	conf string
-	mu   sync.Mutex
-	said []api.Words
+	behind time.Duration // see starter; 0: a minute
+	t      *testing.T
+	dir    string
+	conf   string
+	mu     sync.Mutex
+	said   []api.Words
 }
 
 func newInn(t *testing.T) *inn {
@@ -138,7 +140,7 @@ func (i *inn) dialWith(ctx context.Context, place keyway.Place, unlimited string
 	}
 	s := starter{
 		program: program, runtime: i.dir, programs: programOf(greeter), silence: time.Minute,
-		unlimited: unlimited, connect: time.Second,
+		unlimited: unlimited, connect: time.Second, behind: cmp.Or(i.behind, time.Minute),
 		options: []string{"-F", i.conf}, begun: begun,
 		known: func(context.Context, string) []string { return []string{filepath.Join(i.dir, "known")} },
 		heard: func(w api.Words) {

@@ -41,8 +41,9 @@ type Config struct {
 	IsHost func(ctx context.Context, host string) bool
 	// FirstHop is the first machine on the route to a place: its address, and the name
 	// that ssh has for it if the user's configuration does not limit how long
-	// connecting may take. Either may be empty; nil: not known.
-	FirstHop func(context.Context, keyway.Place) (address, unlimited string)
+	// connecting may take. Either may be empty. longest is the longest such limit on the
+	// way, 0: none. nil: not known.
+	FirstHop func(context.Context, keyway.Place) (address, unlimited string, longest time.Duration)
 	// Next is what a user can do about an error, in words for a terminal; nil: Error.Next.
 	Next func(*keyway.Error) string
 	Log  *slog.Logger
@@ -186,7 +187,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	u.mu.Lock()
 	env := slices.Clone(u.env)
 	u.mu.Unlock()
-	options, firstHop, unlimited := l.lookAt(ctx, u.place)
+	options, firstHop, unlimited, longest := l.lookAt(ctx, u.place)
 	leave, err := l.gate.enter(ctx, firstHop)
 	if err != nil {
 		return nil, err
@@ -197,7 +198,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	defer in()
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
-		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: unlimited, connect: connectTimeout, known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
+		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: unlimited, connect: connectTimeout, behind: max(connectTimeout, longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.dialling, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, u.place, env, a.report)
@@ -212,19 +213,19 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 
 // lookAt asks the user's ssh about the route to place: more options, and where it
 // begins (see Config.FirstHop).
-func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, firstHop, unlimited string) {
+func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, firstHop, unlimited string, longest time.Duration) {
 	if place == keyway.Local {
-		return nil, "", ""
+		return nil, "", "", 0
 	}
 	var both sync.WaitGroup
 	if l.cfg.Options != nil {
 		both.Go(func() { options = l.cfg.Options(ctx, place) })
 	}
 	if l.cfg.FirstHop != nil {
-		both.Go(func() { firstHop, unlimited = l.cfg.FirstHop(ctx, place) })
+		both.Go(func() { firstHop, unlimited, longest = l.cfg.FirstHop(ctx, place) })
 	}
 	both.Wait()
-	return options, firstHop, unlimited
+	return options, firstHop, unlimited, longest
 }
 
 // ConnectRequest is the body of POST /v1/places/PLACE/connect.

@@ -20,33 +20,74 @@ type watch struct {
 	since time.Time // the last sign of life
 }
 
+// watchTick is how often the watch looks, at least.
+const watchTick = time.Second
+
 // watch begins to watch over an ssh that was started just now; give up is called
 // with the reason. The caller calls end.
 func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
 	w := &watch{report: report, stop: make(chan struct{}), since: time.Now()}
 	w.done.Go(func() {
-		tick := time.NewTicker(min(silenceNotice, s.silence/4))
+		tick := time.NewTicker(min(watchTick, s.silence/4))
 		defer tick.Stop()
+		before, told := progress{}, silenceNotice
 		for {
 			select {
 			case <-w.stop:
 				return
 			case now := <-tick.C:
-				if s.asking != nil && s.asking() {
+				p := d.progress()
+				if p != before || s.asking != nil && s.asking() {
 					w.alive(now)
+					before, told = p, silenceNotice
 				}
-				silent := w.silent(now)
-				if silent >= s.silence {
-					giveUp(d.silentPlace(place, s.silence))
+				silent, limit := w.silent(now), s.limit(p)
+				if silent >= limit {
+					giveUp(d.silentPlace(place, limit))
 					return
 				}
-				if silent >= silenceNotice {
+				if silent >= told {
 					report(keyway.Progress{Message: fmt.Sprintf("%s; waiting for %d s", d.stage(place), int(silent.Seconds()))})
+					told += silenceNotice
 				}
 			}
 		}
 	})
 	return w
+}
+
+// progress is how far an attempt has come: so many hosts have let us in, and the next one
+// has come to that step. answered says whether this ssh tells of steps.
+type progress struct {
+	entered  int
+	next     step
+	answered bool
+}
+
+// progress is that of the zero value for the local place, whose attempt is nil.
+func (d *dialAttempt) progress() (p progress) {
+	if d == nil {
+		return p
+	}
+	for _, h := range d.route() {
+		p.next = stepOf(h.own())
+		if p.next != entered {
+			break
+		}
+		p.entered++
+		p.answered = p.answered || tellsSteps(h.own())
+	}
+	return p
+}
+
+// limit is how long a place may say nothing that has come so far. What a machine does by
+// itself takes no longer than connecting to the first host may. Logging in may have to
+// wait for a person, and so may a proxy command.
+func (s starter) limit(p progress) time.Duration {
+	if p.next == identified || p.next == begun && p.answered {
+		return min(s.behind, s.silence)
+	}
+	return s.silence
 }
 
 func (d *dialAttempt) silentPlace(place keyway.Place, silence time.Duration) error {
@@ -62,13 +103,16 @@ func (d *dialAttempt) stage(place keyway.Place) string {
 	}
 	answers := ""
 	for _, h := range d.route() {
-		if !h.state().authenticated {
-			if answers == "" {
-				return h.name + " does not let anybody in yet, and says nothing"
-			}
+		switch at := stepOf(h.own()); {
+		case at == entered:
+			answers = h.name
+			continue
+		case at == begun && answers != "":
 			return answers + " answers, but " + h.name + " behind it is silent (is it up, and does a firewall let " + answers + " through to it?)"
+		case at == identified:
+			return h.name + " has begun to answer, and goes no further"
 		}
-		answers = h.name
+		return h.name + " does not let anybody in yet, and says nothing"
 	}
 	return answers + " has let us in, but says nothing: the login or the shell there hangs"
 }

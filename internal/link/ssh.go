@@ -87,9 +87,22 @@ func (p *nodeProcess) halt() {
 	select {
 	case <-p.ended:
 	case <-time.After(graceOfProcess):
-		p.cmd.Process.Kill()
+		p.kill()
 		<-p.ended
 	}
+}
+
+// kill ends the process at once, and the ssh to each jump host.
+func (p *nodeProcess) kill() {
+	select {
+	case <-p.ended:
+		return // its number may be another's by now
+	default:
+	}
+	if p.dial != nil {
+		endSession(p.cmd)
+	}
+	p.cmd.Process.Kill()
 }
 
 // stderrTail keeps the end of what is written to it: what an ssh said last is why it
@@ -128,6 +141,7 @@ type starter struct {
 	options   []string                                       // more for the ssh to the place
 	unlimited string                                         // the host to which connecting is limited by us alone; see Config.FirstHop
 	connect   time.Duration                                  // that limit; see connectTimeout
+	behind    time.Duration                                  // limit of the hosts behind it, each from when it may be spoken with
 	known     func(context.Context, string) (files []string) // see Config.KnownHosts
 	isHost    func(context.Context, string) bool             // see Config.IsHost
 	asking    func() bool                                    // a question of this ssh is open; nil: there are none
@@ -145,8 +159,9 @@ const maxSilence = 3 * time.Minute
 // connectTimeout is how long the first host on the way may take to answer and to say
 // that it is an sshd, unless the user's configuration has a ConnectTimeout. Without one,
 // ssh waits for as long as TCP does: over two minutes for a firewall that drops what it
-// does not let through. Behind the first host it would count the time of logins to the
-// ones before, where people may have to answer.
+// does not let through. Behind the first host ssh would count the time of logins to the
+// ones before, where people may have to answer: there the watch has the same limit, or the
+// longest ConnectTimeout on the way.
 const connectTimeout = 30 * time.Second
 
 // silenceNotice is the time after which people hear that a place is waited for.
@@ -240,7 +255,7 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() { p.cmd.Process.Kill(); p.conn.Close() })
+	stop := context.AfterFunc(ctx, func() { p.kill(); p.conn.Close() })
 	watch := s.watch(place, d, cancel, report)
 	noise := &stderrTail{}
 	p.version, err = bootstrap(place, marker, p.out, p.conn, s.programs, watch.heard, func(line string) { _, _ = io.WriteString(noise, line) })

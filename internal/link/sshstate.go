@@ -41,6 +41,45 @@ type sshState struct {
 	name          string // of the host in that file
 }
 
+// step is how far an ssh has come.
+type step int
+
+const (
+	begun      step = iota
+	identified      // the host has said that it is an sshd
+	proved          // it has proved its host key: a login begins
+	entered         // it has let us in
+)
+
+// The lines that tell of steps: two that LogVerbose adds (see newerHopOptions), and one of
+// LogLevel VERBOSE.
+const (
+	lineIdentified = "debug1: compat.c:compat_banner():"
+	lineProved     = "debug1: sshconnect2.c:input_userauth_service_accept():"
+	lineEntered    = "Authenticated to "
+)
+
+// stepOf is how far an ssh has come that has said that.
+func stepOf(lines []string) step {
+	at := begun
+	for _, l := range lines {
+		switch {
+		case strings.HasPrefix(l, lineEntered):
+			return entered
+		case strings.HasPrefix(l, lineProved):
+			at = proved
+		case strings.HasPrefix(l, lineIdentified):
+			at = max(at, identified)
+		}
+	}
+	return at
+}
+
+// tellsSteps reports whether an ssh that has come through has told of the steps before.
+func tellsSteps(lines []string) bool {
+	return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, lineIdentified) })
+}
+
 // ssh's sentences have been stable since 2001. Each is looked for where ssh says it:
 // what decides is the last line, which is of the fatal error. Some lines hold words
 // of the host (a reason for disconnecting, what to enter), which may hold line ends:
@@ -65,7 +104,7 @@ var (
 
 // afterthoughts follow a fault, or say nothing of one.
 var afterthoughts = []string{
-	"Killed by signal", "Transferred: ", "Bytes per second: ", "Disconnected from ", "Authenticated to ", "Warning: ", "mm_", "Connection to ", "debug",
+	"Killed by signal", "Transferred: ", "Bytes per second: ", "Disconnected from ", lineEntered, "Warning: ", "mm_", "Connection to ", "debug",
 }
 
 const (
@@ -77,7 +116,7 @@ const (
 
 // readState reads what an ssh has said itself, line by line.
 func readState(lines []string) sshState {
-	s := sshState{authenticated: slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Authenticated to ") })}
+	s := sshState{authenticated: stepOf(lines) == entered}
 	for i, l := range lines {
 		if m := reNoCommon.FindStringSubmatch(l); m != nil {
 			s.fault, s.detail, s.said = noCommon, strings.TrimSpace(m[1]), m[2]

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"slices"
@@ -24,6 +25,31 @@ type Status struct {
 	// those of the command that started the link.
 	Engine map[string]string `json:"engine,omitempty"`
 	Places []PlaceStatus     `json:"places"`
+	// Failed are the places that could not be reached the last time, and why.
+	Failed map[keyway.Place]Failure `json:"failed,omitempty"`
+}
+
+// Failure is why a place could not be reached, or not in the time that somebody had.
+type Failure struct {
+	Error *keyway.Error `json:"error"`
+	Age   time.Duration `json:"age"` // in nanoseconds
+}
+
+// failureAge is for how long a failure answers another command, which would only wait as
+// long for the same.
+const failureAge = 3 * time.Second
+
+// JustFailed is why the link that runs could not reach place a moment ago.
+func JustFailed(ctx context.Context, runtime string, place keyway.Place) error {
+	c, err := Running(ctx, runtime, nil)
+	if err != nil {
+		return nil
+	}
+	s, err := c.Status(ctx)
+	if f, failed := s.Failed[place]; err == nil && failed && f.Age < failureAge {
+		return f.Error
+	}
+	return nil
 }
 
 // engineEnv choose a Docker daemon, as they do for the docker command.
@@ -82,7 +108,7 @@ type StreamStatus struct {
 }
 
 func (l *Link) status(w http.ResponseWriter, r *http.Request) {
-	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable, Groups: groups(), Engine: chosenEngine()}
+	s := Status{PID: os.Getpid(), Version: keyway.Version, Identity: l.cfg.Identity, Started: l.started, Movable: movable, Groups: groups(), Engine: chosenEngine(), Failed: map[keyway.Place]Failure{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, uplink := range l.uplinks {
@@ -93,6 +119,9 @@ func (l *Link) status(w http.ResponseWriter, r *http.Request) {
 			if c.uplink == uplink {
 				p.Streams = append(p.Streams, c.status())
 			}
+		}
+		if f := uplink.failed(); f != nil {
+			s.Failed[uplink.place] = *f
 		}
 		slices.SortFunc(p.Streams, func(a, b StreamStatus) int { return a.Since.Compare(b.Since) })
 		s.Places = append(s.Places, p)
@@ -112,6 +141,16 @@ func (u *uplink) status() PlaceStatus {
 		p.State = "connecting"
 	}
 	return p
+}
+
+// failed is the last failure since the uplink was up; nil: none.
+func (u *uplink) failed() *Failure {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.failure == nil {
+		return nil
+	}
+	return &Failure{u.failure.err, time.Since(u.failure.at)}
 }
 
 func (c *proxied) status() StreamStatus {

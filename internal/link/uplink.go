@@ -41,6 +41,7 @@ type uplink struct {
 	old     map[*connection]struct{}      // suspected or replaced, and not ended yet
 	retry   retry                         // when it may be tried again unasked
 	fell    time.Time                     // when it last ceased to be up
+	failure *failure                      // the last, since it was up
 	risen   chan struct{}                 // closed when the uplink is up the next time
 	closed  bool                          // for good
 	ending  map[keyway.Name]*keyway.Error // workspaces that are being stopped, and what that is called
@@ -77,6 +78,12 @@ const (
 	deadTime = 30 * time.Second
 )
 
+// failure is why the uplink could not be brought up, or not in the time that somebody had.
+type failure struct {
+	err *keyway.Error
+	at  time.Time
+}
+
 // node returns the connection, bringing the uplink up if it is down. events, which
 // may be nil, hears the news of that; it is not closed.
 func (u *uplink) node(ctx context.Context, env []string, events chan api.Event) (*connection, error) {
@@ -92,8 +99,7 @@ func (u *uplink) node(ctx context.Context, env []string, events chan api.Event) 
 		case <-a.done:
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, keyway.Errorf(keyway.Unreachable, "%s%w", a.stage(u.place), hide(ctx.Err())).
-					Hint("see where it stops: ssh -v %s true", plain.Shell(string(u.place)))
+				return nil, u.late(a, ctx.Err())
 			}
 			return nil, ctx.Err()
 		}
@@ -102,6 +108,16 @@ func (u *uplink) node(ctx context.Context, env []string, events chan api.Event) 
 		}
 		// It was given up by the last who waited for it: begin another.
 	}
+}
+
+// late says how far an attempt has come in the time that somebody had.
+func (u *uplink) late(a *attempt, err error) error {
+	e := keyway.Errorf(keyway.Unreachable, "%s%w", a.stage(u.place), hide(err)).
+		Hint("see where it stops: ssh -v %s true", plain.Shell(string(u.place)))
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.failure = &failure{e, time.Now()}
+	return e
 }
 
 // current returns the connection; nil while the uplink is not up.
@@ -205,6 +221,9 @@ func (u *uplink) settleLocked(a *attempt, conn *connection, err error) {
 		conn, err = u.up, nil
 	default:
 		u.retry = u.retry.after(err, time.Now())
+		if !errors.Is(err, context.Canceled) {
+			u.failure = &failure{keyway.AsError(err), time.Now()}
+		}
 	}
 	a.conn, a.err = conn, err
 }
@@ -212,7 +231,7 @@ func (u *uplink) settleLocked(a *attempt, conn *connection, err error) {
 // riseLocked makes c the connection in use.
 func (u *uplink) riseLocked(c *connection) {
 	c.trusted, c.suspectNow = context.WithCancel(context.Background())
-	u.up, u.retry = c, retry{}
+	u.up, u.retry, u.failure = c, retry{}, nil
 	if u.risen != nil {
 		close(u.risen)
 		u.risen = nil

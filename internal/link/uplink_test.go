@@ -194,3 +194,27 @@ func TestPingOnlyInSilence(t *testing.T) {
 		})
 	}
 }
+
+// Who has called a guest waits for a silent place as long as one command does, however
+// the time is divided among attempts, and the next command hears of it at once.
+func TestACallOfASilentPlaceIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &uplink{place: "gpu1", log: slog.New(slog.DiscardHandler), start: func(ctx context.Context, _ *attempt) (*nodeProcess, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		defer u.close()
+		called := time.Now()
+		d := &dialer{uplink: u, name: "train", begun: called, opened: func() bool { return false }}
+		err := error(nil)
+		for tries := 0; tries < 10 && !stream.IsPermanent(err); tries++ {
+			_, err = d.Dial(t.Context())
+		}
+		if waited := time.Since(called); waited != openTimeout || !keyway.Is(err, keyway.Unreachable) {
+			t.Errorf("after %v: %v", waited, err)
+		}
+		if f := u.failed(); f == nil || f.Error.Kind != keyway.Unreachable {
+			t.Errorf("the next command hears %v", f)
+		}
+	})
+}

@@ -5,7 +5,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -57,15 +59,23 @@ func fileNames(value string) []string {
 // FirstHop is the machine that the way to place begins at: its address, as host and
 // port, and the name that ssh is given for it, which is empty if the user's
 // configuration has a ConnectTimeout for it. Both are empty if ssh cannot be asked, or
-// reaches it by a command of the user's.
-func FirstHop(ctx context.Context, place keyway.Place) (address, unlimited string) {
+// reaches it by a command of the user's. longest is the longest ConnectTimeout on the way.
+func FirstHop(ctx context.Context, place keyway.Place) (address, unlimited string, longest time.Duration) {
 	return resolver{}.firstHop(ctx, place)
 }
 
-func (r resolver) firstHop(ctx context.Context, place keyway.Place) (address, unlimited string) {
+func (r resolver) firstHop(ctx context.Context, place keyway.Place) (address, unlimited string, longest time.Duration) {
 	way, err := r.way(ctx, string(place))
-	if err != nil || way[0].ProxyCommand != "" {
-		return "", ""
+	if err != nil {
+		return "", "", 0
+	}
+	for _, h := range way {
+		if seconds, err := strconv.Atoi(h.ConnectTimeout); err == nil {
+			longest = max(longest, time.Duration(seconds)*time.Second)
+		}
+	}
+	if way[0].ProxyCommand != "" {
+		return "", "", longest
 	}
 	if way[0].ConnectTimeout == "none" {
 		unlimited = string(place)
@@ -73,5 +83,5 @@ func (r resolver) firstHop(ctx context.Context, place keyway.Place) (address, un
 			unlimited = jumpHost(way[0].Name)
 		}
 	}
-	return net.JoinHostPort(way[0].HostName, way[0].Port), unlimited
+	return net.JoinHostPort(way[0].HostName, way[0].Port), unlimited, longest
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"keyway/internal/keyway"
 )
@@ -19,18 +20,23 @@ func TestFirstHop(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for place, want := range map[string][2]string{
-		"bastion": {"10.0.0.1:22", "bastion"},
-		"gpu1":    {"10.0.0.1:22", "bastion"},
-		"gpu2":    {"10.0.0.1:2222", "bastion"},
-		"patient": {"10.0.0.2:22", ""},
-		"gpu3":    {"10.0.0.2:22", ""},
-		"cloud":   {"", ""},
-		"gpu4":    {"", ""},
+	type hop struct {
+		address, unlimited string
+		longest            time.Duration
+	}
+	for place, want := range map[string]hop{
+		"bastion": {"10.0.0.1:22", "bastion", 0},
+		"gpu1":    {"10.0.0.1:22", "bastion", 7 * time.Second},
+		"gpu2":    {"10.0.0.1:2222", "bastion", 0},
+		"patient": {"10.0.0.2:22", "", 300 * time.Second},
+		"gpu3":    {"10.0.0.2:22", "", 300 * time.Second},
+		"cloud":   {"", "", 0},
+		"gpu4":    {"", "", 0},
 	} {
-		address, unlimited := resolver{options: []string{"-F", conf}}.firstHop(t.Context(), keyway.Place(place))
-		if got := [2]string{address, unlimited}; got != want {
-			t.Errorf("%s begins at %q, want %q", place, got, want)
+		var got hop
+		got.address, got.unlimited, got.longest = resolver{options: []string{"-F", conf}}.firstHop(t.Context(), keyway.Place(place))
+		if got != want {
+			t.Errorf("%s begins at %v, want %v", place, got, want)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type world struct {
 	program      string
 	environ      []string
 	root         string // of the file system of the program; empty: ours
+	home         string // of the user; empty: one of its own
 	log          string // a file
 }
 
@@ -37,7 +38,10 @@ func startWorld(t *testing.T, args ...string) *world {
 // start does so, in another root or with more variables of the environment.
 func (w *world) start(t *testing.T, args ...string) *world {
 	t.Helper()
-	home := t.TempDir()
+	home := w.home
+	if home == "" {
+		home = t.TempDir()
+	}
 	w.dir, w.program, w.log = filepath.Join(home, "work"), filepath.Join(home, "keyway-jupyter"), filepath.Join(home, "log")
 	if out, err := exec.Command("go", "build", "-o", w.program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

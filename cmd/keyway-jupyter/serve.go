@@ -54,6 +54,9 @@ func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Sign
 	} else if err != nil {
 		return err
 	}
+	if err := inherit(state); err != nil {
+		return err
+	}
 	if w.dir == "" {
 		if w.dir, err = os.Getwd(); err != nil {
 			return err
@@ -64,6 +67,7 @@ func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Sign
 		return err
 	}
 	defer s.end(news)
+	defer s.claim.Close()
 	listener, err := listen(filepath.Join(state, "front.sock"))
 	if err != nil {
 		return err
@@ -83,7 +87,7 @@ func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Sign
 // ready finds a server that answers, or starts one and waits for it.
 func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server, error) {
 	for _, s := range running() {
-		if s.answers(context.Background()) {
+		if !elsewhere(s.PID) && s.answers(context.Background()) && s.take() {
 			s = s.known(state)
 			fmt.Fprintf(news, "using the Jupyter server that runs here (process %d)\n", s.PID)
 			if !s.ours {
@@ -116,7 +120,9 @@ func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server,
 			return s, errors.New("the Jupyter server has ended: see above what it says")
 		}
 	}
+	s = s.located()
 	s.note(state, news) // the user's arguments may give it a token
+	s.take()
 	return s, nil
 }
 
@@ -154,7 +160,7 @@ func (s server) end(news io.Writer) {
 
 func listen(path string) (*net.UnixListener, error) {
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("%s is too long for a socket: set XDG_STATE_HOME to a shorter directory", path)
+		return nil, fmt.Errorf("%s is too long for a socket: the directory of the workspace, or XDG_STATE_HOME, must be shorter", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err

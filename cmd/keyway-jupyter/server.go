@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
 	"keyway/internal/unixsock"
 )
@@ -35,7 +36,24 @@ type server struct {
 	Dir     string `json:"dir"`
 	PID     int    `json:"pid"`
 	cmd     *exec.Cmd
-	ours    bool // started here, by this program or one before it
+	ours    bool     // started here, by this program or one before it
+	file    string   // that the server leaves of itself
+	claim   *os.File // that file, locked; nil: not yet
+}
+
+// take claims the server for this program. It reports false if another workspace's has
+// it: two that each write the notebooks of one server would write over each other.
+func (s *server) take() bool {
+	f, err := os.OpenFile(s.file, os.O_RDWR, 0)
+	if err != nil {
+		return true // nobody can lock it
+	}
+	if err := filelock.Try(f, true); err != nil {
+		_ = f.Close()
+		return !errors.Is(err, filelock.ErrLocked)
+	}
+	s.claim = f
+	return true
 }
 
 func (s server) dial(ctx context.Context) (net.Conn, error) {
@@ -84,6 +102,7 @@ func running() (all []server) {
 			continue
 		}
 		if s, ok := readServer(data); ok && alive(s.PID) {
+			s.file = path
 			found = append(found, dated{s, info.ModTime()})
 		}
 	}
@@ -200,7 +219,7 @@ func arguments(socket string, given []string) (args []string) {
 func (s server) located() server {
 	for _, r := range running() {
 		if r.PID == s.PID {
-			s.Network, s.Address, s.Base, s.Token = r.Network, r.Address, r.Base, r.Token
+			s.Network, s.Address, s.Base, s.Token, s.file = r.Network, r.Address, r.Base, r.Token, r.file
 		}
 	}
 	return s

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,5 +81,75 @@ func TestServerOfSomebodyElse(t *testing.T) {
 	await.That(t, "the end of the program", func() bool { return !lives(w.pid) })
 	if !lives(cmd.Process.Pid) {
 		t.Error("the program has ended a server of somebody else's")
+	}
+}
+
+// TestWorkspacesOfOneUser has two workspaces in one home directory: each has its own
+// address, Jupyter server and kernels, and only the first what an earlier version left.
+func TestWorkspacesOfOneUser(t *testing.T) {
+	home := t.TempDir()
+	const left = "the-token-that-an-earlier-version-made"
+	old := filepath.Join(home, ".local/state/keyway/jupyter")
+	kept := filepath.Join("kernels", "01234567-89ab-cdef-0123-456789abcdef", "session")
+	for name, text := range map[string]string{"lock": "", "token": left + "\n", kept: "keyway-old"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(old, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(old, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := (&world{home: home, environ: []string{"KEYWAY_HOME=" + filepath.Join(home, "a")}}).start(t)
+	b := &world{program: a.program, dir: a.dir, log: a.log, environ: append([]string{"KEYWAY_HOME=" + filepath.Join(home, "b")}, a.environ[1:]...)}
+	b.serve(t)
+	if a.front.token != left || b.front.token == left || a.front.socket == b.front.socket {
+		t.Errorf("the addresses are %v and %v", a.front, b.front)
+	}
+	if n := len(running()); n != 2 {
+		t.Errorf("%d Jupyter servers run", n)
+	}
+	var kernels []struct{ ID string }
+	a.front.call(t, "POST", "/api/kernels", map[string]string{"name": "python3"}, nil)
+	if b.front.call(t, "GET", "/api/kernels", nil, &kernels); len(kernels) != 0 {
+		t.Errorf("one workspace has the kernels of the other: %v", kernels)
+	}
+}
+
+// TestWhereOfAnEarlierVersion finds a program that has its record in the user's home
+// directory, unless that is of another workspace.
+func TestWhereOfAnEarlierVersion(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", home)
+	old := filepath.Join(home, "keyway/jupyter")
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(filepath.Join(old, "front.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	here := filepath.Join(home, "here")
+	for workspace, want := range map[string]bool{here: true, "/elsewhere": false} {
+		t.Setenv("KEYWAY_HOME", workspace)
+		theirs := exec.Command("sleep", "1000")
+		theirs.Env = append(os.Environ(), "KEYWAY_HOME="+workspace)
+		if err := theirs.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = theirs.Process.Kill(); _ = theirs.Wait() }()
+		await.That(t, "the program", func() bool {
+			env, _ := proctree.Environment(theirs.Process.Pid)
+			return slices.Contains(env, "KEYWAY_HOME="+workspace)
+		})
+		data, _ := json.Marshal(record{Socket: filepath.Join(old, "front.sock"), Token: "x", PID: theirs.Process.Pid})
+		if err := os.WriteFile(recordPath(old), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("KEYWAY_HOME", here)
+		var out bytes.Buffer
+		if err := where(&out, 0); (err == nil) != want {
+			t.Errorf("of %s: %v", workspace, err)
+		}
 	}
 }

@@ -14,9 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
+	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
 
@@ -32,8 +35,25 @@ type record struct {
 	Since  string `json:"version"` // of keyway-jupyter
 }
 
-// stateDir is where everything is kept, from one start to the next.
+// stateDir is where everything is kept, from one start to the next: in the workspace's
+// Home, so that each workspace of a user has an address of its own; outside of a
+// workspace, in the user's home directory.
 func stateDir() (string, error) {
+	dir, err := userDir()
+	if home := os.Getenv(keyway.EnvHome); filepath.IsAbs(home) {
+		dir, err = filepath.Join(keyway.Home(home).Data(), "jupyter"), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o700)
+}
+
+// userDir is where all workspaces of a user kept everything with an earlier version.
+func userDir() (string, error) {
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()
@@ -42,11 +62,75 @@ func stateDir() (string, error) {
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
-	dir := filepath.Join(base, "keyway", "jupyter")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+	return filepath.Join(base, "keyway", "jupyter"), nil
+}
+
+// inherit moves to dir what an earlier version has left in the user's home directory,
+// unless that still runs: an editor knows the token, and outputs may be in no file yet. The
+// first workspace gets all of it.
+func inherit(dir string) error {
+	old, err := userDir()
+	if err != nil || old == dir {
+		return err
 	}
-	return dir, os.Chmod(dir, 0o700)
+	lock, err := os.OpenFile(filepath.Join(old, "lock"), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := filelock.Try(lock, true); err != nil {
+		return nil //nolint:nilerr // it runs, and will leave it
+	}
+	for _, name := range []string{"kernels", "server.json", "token"} { // the token last: it is what ends this
+		from, to := filepath.Join(old, name), filepath.Join(dir, name)
+		if _, err := os.Stat(to); err == nil {
+			continue
+		}
+		if err := move(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// move is a rename that may lead to another file system.
+func move(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	if info, err := os.Stat(from); err != nil {
+		return err
+	} else if info.IsDir() {
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			return errors.Join(err, os.RemoveAll(to))
+		}
+		return os.RemoveAll(from)
+	}
+	data, err := os.ReadFile(from)
+	if err == nil {
+		err = keyway.WriteFile(to, data, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// elsewhere reports whether a process belongs to another workspace of this user's than
+// this one.
+func elsewhere(pid int) bool {
+	env, _ := proctree.Environment(pid) // of no workspace, else
+	home, here := "", os.Getenv(keyway.EnvHome)
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, keyway.EnvHome+"="); ok {
+			home = value
+		}
+	}
+	return home != "" && here != "" && home != here
 }
 
 func recordPath(dir string) string { return filepath.Join(dir, "where.json") }
@@ -88,22 +172,36 @@ func where(out io.Writer, wait time.Duration) error {
 
 // answering returns the record if somebody listens at its socket.
 func answering(dir string) ([]byte, error) {
-	data, err := os.ReadFile(recordPath(dir))
+	data, r, err := readRecord(dir)
+	if errors.Is(err, os.ErrNotExist) { // an earlier version may run here
+		if dir, err = userDir(); err == nil {
+			data, r, err = readRecord(dir)
+		}
+		if err == nil && elsewhere(r.PID) {
+			err = os.ErrNotExist
+		}
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New("it does not run here")
 	}
 	if err != nil {
 		return nil, err
 	}
-	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("%s: %w", recordPath(dir), err)
-	}
 	c, err := unixsock.Dial(r.Socket)
 	if err != nil {
 		return nil, fmt.Errorf("it does not run here: %w", err)
 	}
 	return data, c.Close()
+}
+
+func readRecord(dir string) (data []byte, r record, err error) {
+	if data, err = os.ReadFile(recordPath(dir)); err != nil {
+		return nil, r, err
+	}
+	if err = json.Unmarshal(data, &r); err != nil {
+		err = fmt.Errorf("%s: %w", recordPath(dir), err)
+	}
+	return data, r, err
 }
 
 // ask asks the program that runs, and prints its answer. A limit of 0 is none.

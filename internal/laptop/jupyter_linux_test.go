@@ -77,9 +77,10 @@ func TestJupyterProgram(t *testing.T) {
 func TestAwaitNews(t *testing.T) {
 	for _, shell := range [][]string{{"dash"}, {"bash"}, {"busybox", "sh"}} {
 		home := t.TempDir()
+		workspace := filepath.Join(home, "workspace")
 		run := func() string {
 			cmd := exec.Command(shell[0], append(shell[1:], "-c", awaitNews, "sh", "7")...)
-			cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin"}
+			cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "KEYWAY_HOME=" + workspace}
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -108,6 +109,15 @@ func TestAwaitNews(t *testing.T) {
 		}
 		if got := run(); got != "news 7" {
 			t.Errorf("%s: %q", shell, got)
+		}
+		if err := os.MkdirAll(filepath.Join(workspace, "data/jupyter"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(home, ".local/state/keyway/jupyter/where.json"), filepath.Join(workspace, "data/jupyter/where.json")); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(); got != "news 7" {
+			t.Errorf("%s: with the record in the workspace: %q", shell, got)
 		}
 	}
 }

@@ -40,9 +40,11 @@ const (
 	listKernels = keeperRuns + `for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" kernels 2> /dev/null && exit 0; done; exit 0`
 )
 
-// keeperRuns prints "gone" and ends where no keyway-jupyter runs; else, $d is where it may be.
+// keeperRuns prints "gone" and ends where no keyway-jupyter runs; else, $d is where it may
+// be. Its record is in the workspace's Home, or was put into the user's by an earlier
+// version.
 const keeperRuns = `case ${XDG_STATE_HOME:-} in /*) s=$XDG_STATE_HOME;; *) s=${HOME:-/nonexistent}/.local/state;; esac; ` +
-	`[ -f "$s/keyway/jupyter/where.json" ] || { echo gone; exit 0; }; ` +
+	`[ -f "${KEYWAY_HOME:-/nonexistent}/data/jupyter/where.json" ] || [ -f "$s/keyway/jupyter/where.json" ] || { echo gone; exit 0; }; ` +
 	`case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME;; *) d=$HOME/.cache;; esac; `
 
 // Kernels lists the Jupyter kernels of a workspace, the busy ones first. There are none

@@ -46,7 +46,7 @@ func (k *Kernel) readSession() string {
 	if data, err := os.ReadFile(k.sessionPath()); err == nil && sessionName.Match(data) {
 		return string(data)
 	}
-	return "keyway-" + k.ID
+	return "keyway-" + k.ID + "-" + rand.Text()[:8] // not that of another workspace's program at the same server
 }
 
 // noteSession writes down what the session is to be if this program is started again.

@@ -145,14 +145,20 @@ nvidia: ## test GPUs under NVIDIA's own container runtime, which is built for th
 	$(GO) test -tags nvidia ./internal/engine/docker -run '^TestNVIDIARuntime$$' -v -timeout 20m
 
 .PHONY: jupyterlab
-jupyterlab: ## test JupyterLab 4 in Chromium, with the package of Debian 13 (needs root, debootstrap and the internet)
+jupyterlab: $(DIST)/jupyter-trixie.whole $(DIST)/jupyter-testing.whole ## test JupyterLab 4 and Notebook 7 in Chromium, with the packages of Debian 13 and testing (needs root, debootstrap and the internet)
 	test/lab/install test
 	$(GO) vet -tags jupyterlab ./cmd/keyway-jupyter
-	test -e $(DIST)/jupyterlab.whole || { rm -rf $(DIST)/jupyterlab && \
-		debootstrap --variant=minbase trixie $(DIST)/jupyterlab && \
-		chroot $(DIST)/jupyterlab sh -c 'mount -t proc proc /proc && apt-get install -y --no-install-recommends jupyterlab python3-ipykernel && umount /proc' && \
-		touch $(DIST)/jupyterlab.whole; }
-	KEYWAY_JUPYTERLAB=$(abspath $(DIST))/jupyterlab $(GO) test -tags jupyterlab ./cmd/keyway-jupyter -run '^TestJupyterLab$$' -v
+	for suite in trixie testing; do \
+		KEYWAY_JUPYTERLAB=$(abspath $(DIST))/jupyter-$$suite $(GO) test -tags jupyterlab ./cmd/keyway-jupyter -run '^TestJupyterLab$$' -v || exit 1; done
+
+$(DIST)/jupyter-trixie.whole: PACKAGES = jupyterlab
+$(DIST)/jupyter-testing.whole: PACKAGES = jupyterlab jupyter-notebook
+$(DIST)/jupyter-%.whole:
+	rm -rf --one-file-system $(DIST)/jupyter-$*
+	mkdir -p $(DIST)
+	debootstrap --variant=minbase $* $(DIST)/jupyter-$*
+	chroot $(DIST)/jupyter-$* sh -c 'mount -t proc proc /proc && apt-get install -y --no-install-recommends $(PACKAGES) python3-ipykernel && umount /proc'
+	touch $@
 
 SOAK ?= 1h
 

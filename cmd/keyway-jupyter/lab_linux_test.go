@@ -13,28 +13,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// labState is what JupyterLab's page shows of the first cell.
+// labState is what the page shows of the last cell, and whether those before it are empty.
 const labState = `(() => {
-  const panel = window.jupyterapp && [...jupyterapp.shell.widgets('main')].find(w => w.sessionContext && w.content.activeCell), c = document.querySelector('.jp-NotebookPanel .jp-CodeCell');
+  const panel = window.jupyterapp && [...jupyterapp.shell.widgets('main')].find(w => w.sessionContext && w.content.activeCell);
+  const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell')], c = cells[cells.length - 1];
   const kernel = panel && panel.sessionContext && panel.sessionContext.session && panel.sessionContext.session.kernel;
   if (!c || !kernel || kernel.connectionStatus !== 'connected' || !['idle', 'busy'].includes(kernel.status)) return {ready: false};
+  if (cells.some(o => o !== c && (o.querySelector('.jp-OutputArea-output') || o.querySelector('.jp-InputPrompt').textContent.trim() !== '[ ]:'))) return {ready: true, prompt: 'another cell'};
   const text = [...c.querySelectorAll('.jp-OutputArea-output pre')].map(p => p.textContent).join('');
   const lines = [...text.matchAll(/line (\d+)\n/g)].map(m => +m[1]);
   return {ready: true, prompt: c.querySelector('.jp-InputPrompt').textContent.trim(), lines: lines.length,
     ordered: lines.every((v, i) => v === i), end: text.includes('END')};
 })()`
 
-// labRun runs the first cell, unless it runs. The command wants its notebook in front.
+// labRun runs the last cell, unless it runs. The command wants its notebook in front.
 const labRun = `(() => {
   const panel = [...jupyterapp.shell.widgets('main')].find(w => w.sessionContext);
+  const prompts = document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt');
   jupyterapp.shell.activateById(panel.id);
-  if (document.querySelector('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt').textContent.trim() === '[ ]:') jupyterapp.commands.execute('notebook:run-cell');
+  panel.content.activeCellIndex = panel.content.widgets.length - 1;
+  if (prompts[prompts.length - 1].textContent.trim() === '[ ]:') jupyterapp.commands.execute('notebook:run-cell');
 })()`
 
-// TestJupyterLab closes the page of JupyterLab 4 in mid-cell, by killing the browser, and
-// opens it again: the cell goes on there, and the saved file has it all. The Jupyter server
-// alone shows nothing. KEYWAY_JUPYTERLAB is a root directory with JupyterLab (make
-// jupyterlab).
+// labPages are the programs whose pages have the extension, and how they open a notebook
+// NAME.ipynb.
+var labPages = []struct{ program, option, expose, path string }{
+	{"jupyter-lab", "--lab", "--LabApp.expose_app_in_browser=True", "lab/workspaces/NAME/tree/NAME.ipynb"},
+	{"jupyter-notebook", "--notebook", "--JupyterNotebookApp.expose_app_in_browser=True", "notebooks/NAME.ipynb"},
+}
+
+// TestJupyterLab closes the pages of JupyterLab 4 and Notebook 7 in mid-cell, by killing the
+// browser, and opens them again: the cell goes on there, and the saved file has it all. It
+// is the second of two with one source, in notebooks whose cells have ids and in such as
+// were made before nbformat 4.5. The Jupyter server alone shows nothing. KEYWAY_JUPYTERLAB is
+// a root directory with JupyterLab, and Notebook 7 or none (make jupyterlab).
 func TestJupyterLab(t *testing.T) {
 	root := os.Getenv("KEYWAY_JUPYTERLAB")
 	for _, m := range []struct{ source, target, kind string }{{"/tmp", "tmp", ""}, {"proc", "proc", "proc"}} {
@@ -47,7 +59,21 @@ func TestJupyterLab(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = unix.Unmount(target, unix.MNT_DETACH) })
 	}
-	w := (&world{root: root}).start(t, "--lab", "--", "--LabApp.expose_app_in_browser=True")
+	for _, p := range labPages {
+		if _, err := os.Stat(filepath.Join(root, "usr/bin", p.program)); err != nil {
+			continue
+		}
+		for ids, cells := range map[string][]string{"with": {"aaa", "bbb"}, "without": {"", ""}} {
+			t.Run(p.program+" "+ids+" ids", func(t *testing.T) {
+				w := (&world{root: root}).start(t, p.option, "--", p.expose)
+				comeBack(t, w, p.path, cells)
+			})
+		}
+	}
+}
+
+// comeBack runs the last of the cells with these ids, and comes back to it.
+func comeBack(t *testing.T, w *world, path string, ids []string) {
 	const code = "import time, os\nfor i in range(60):\n    print('line', i, flush=True); time.sleep(0.02)\n    while i == 30 and not os.path.exists(NAME): time.sleep(0.02)\nprint('END')"
 	type side struct {
 		service
@@ -58,13 +84,17 @@ func TestJupyterLab(t *testing.T) {
 	b := startBrowser(t)
 	open := func() {
 		for _, s := range sides {
-			s.page = b.open(s.base + "lab/workspaces/" + s.name + "/tree/" + s.name + ".ipynb?token=" + s.token)
+			s.page = b.open(s.base + strings.ReplaceAll(path, "NAME", s.name) + "?token=" + s.token)
 			s.page.look = labState
 		}
 	}
 	for name, s := range sides {
 		s.base, s.name = s.forward(t), name
-		book{w, name + ".ipynb"}.save(t, codeCell("aaa", strings.Replace(code, "NAME", fmt.Sprintf("%q", name+".go"), 1)))
+		var cells []map[string]any
+		for _, id := range ids {
+			cells = append(cells, codeCell(id, strings.Replace(code, "NAME", fmt.Sprintf("%q", name+".go"), 1)))
+		}
+		book{w, name + ".ipynb"}.save(t, cells...)
 	}
 	open()
 	for name, s := range sides {

@@ -397,15 +397,24 @@ type book struct {
 
 func (b book) save(t *testing.T, cells ...map[string]any) {
 	t.Helper()
+	minor := 5
+	if cells[0]["id"] == nil {
+		minor = 4
+	}
 	body := map[string]any{"type": "notebook", "format": "json", "content": map[string]any{
-		"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{"kernelspec": map[string]string{"name": "python3", "display_name": "Python 3"}}, "cells": cells}}
+		"nbformat": 4, "nbformat_minor": minor, "metadata": map[string]any{"kernelspec": map[string]string{"name": "python3", "display_name": "Python 3"}}, "cells": cells}}
 	if code := b.w.front.call(t, "PUT", "/api/contents/"+b.path, body, nil); code/100 != 2 {
 		t.Fatalf("saving: %d", code)
 	}
 }
 
+// codeCell is a cell; an empty id is none, as before nbformat 4.5.
 func codeCell(id, source string) map[string]any {
-	return map[string]any{"cell_type": "code", "id": id, "metadata": map[string]any{}, "source": source, "outputs": []any{}, "execution_count": nil}
+	c := map[string]any{"cell_type": "code", "id": id, "metadata": map[string]any{}, "source": source, "outputs": []any{}, "execution_count": nil}
+	if id == "" {
+		delete(c, "id")
+	}
+	return c
 }
 
 // kernel starts one for the notebook.

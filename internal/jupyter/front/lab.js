@@ -26,24 +26,46 @@
     return all;
   }
 
+  function alike(panel, code) {
+    return panel.content.widgets.filter(function (cell) { return cell.model.type === 'code' && cell.model.sharedModel.getSource() === code; });
+  }
+
+  function byId(panel, id) {
+    return panel.content.widgets.find(function (cell) { return cell.model.id === id; });
+  }
+
+  // cellOf goes by the id only where the file has it: a notebook older than nbformat 4.5 gets others with every page.
   function cellOf(panel, execution, taken) {
-    return panel.content.widgets.find(function (cell) {
-      return cell.model.type === 'code' && taken.indexOf(cell) < 0 &&
-        (execution.cell ? cell.model.id === execution.cell : cell.model.sharedModel.getSource() === execution.code);
-    });
+    if (execution.cell && panel.content.model.nbformatMinor >= 5) return byId(panel, execution.cell);
+    var cells = alike(panel, execution.code);
+    return cells[execution.alike] || cells.find(function (cell) { return taken.indexOf(cell) < 0; });
+  }
+
+  // tellPlace has a kernel's requests say which of the cells with one source they are of.
+  function tellPlace(panel, kernel) {
+    var request = kernel.requestExecute;
+    kernel.requestExecute = function (content, dispose, metadata) {
+      var cell = metadata && metadata.cellId && byId(panel, metadata.cellId);
+      if (cell) metadata = Object.assign({ keyway: { alike: alike(panel, content.code).indexOf(cell) } }, metadata);
+      return request.call(this, content, dispose, metadata);
+    };
   }
 
   // resume has a cell show an execution until it ends.
   function resume(kernel, cell, execution, ask) {
     var shown = future(kernel, execution);
+    function prompt(runs) {
+      if ('executionState' in cell.model) cell.model.executionState = runs ? 'running' : 'idle'; // since JupyterLab 4.2
+      cell.setPrompt(runs ? '*' : String(cell.model.executionCount || ''));
+    }
     shown.heard = function (m) {
       if (m.header.msg_type === 'execute_input') cell.model.executionCount = m.content.execution_count;
       var idle = m.header.msg_type === 'status' && m.content.execution_state === 'idle';
-      cell.setPrompt(idle ? String(cell.model.executionCount || '') : '*');
+      prompt(!idle);
       if (idle) shown.dispose();
     };
     cell.outputArea.future = shown;
-    cell.setPrompt('*');
+    prompt(true);
     ask();
   }
 
@@ -53,6 +75,7 @@
       var kernel = context.session && context.session.kernel;
       if (!kernel || kernel.connectionStatus !== 'connected' || resumed[kernel.clientId] || panel.isDisposed) return;
       resumed[kernel.clientId] = true;
+      tellPlace(panel, kernel);
       var at = app.serviceManager.serverSettings.baseUrl + 'keyway/', query = '?kernel=' + encodeURIComponent(kernel.id), taken = [];
       fetch(at + 'executions' + query, { credentials: 'same-origin' }).then(function (answer) {
         return answer.ok ? answer.json() : [];

@@ -20,6 +20,7 @@ type Execution struct {
 	Session string            // of the client that asked
 	Cell    string            // the notebook's id of the cell; empty in the classic notebook and VS Code
 	Code    [sha256.Size]byte // the hash of the source that was run
+	Alike   int               // how many cells with this source are before this one; -1: unknown
 	Count   int               // the number of the prompt; 0 as long as it waits in the queue
 	Began   time.Time
 
@@ -246,10 +247,17 @@ func (e *Execution) takeRequest(m wire.Message) bool {
 		return false
 	}
 	var meta struct {
-		Cell string `json:"cellId"`
+		Cell   string `json:"cellId"`
+		Keyway struct {
+			Alike *int `json:"alike"`
+		} `json:"keyway"`
 	}
 	if json.Unmarshal(m.Metadata, &meta) != nil || !cellID.MatchString(meta.Cell) {
 		meta.Cell = ""
+	}
+	e.Alike = -1
+	if n := meta.Keyway.Alike; n != nil && *n >= 0 {
+		e.Alike = *n
 	}
 	e.ID, e.Session, e.Cell, e.Code, e.header = m.Head.ID, m.Head.Session, meta.Cell, Sum(c.Code), slices.Clone(m.Header)
 	e.Began = time.Now()

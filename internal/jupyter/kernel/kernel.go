@@ -332,8 +332,8 @@ func (k *Kernel) toKernel(c *client, m wire.Message) bool {
 	return true
 }
 
-// maxAlike is how many executions of one source are kept if no client names their
-// cells: a notebook may have several cells alike.
+// maxAlike is how many executions of one source are kept if no client says of which cells
+// they are: a notebook may have several cells alike.
 const maxAlike = 8
 
 // supersede forgets what the cell of a new execution has shown before. The caller
@@ -341,12 +341,12 @@ const maxAlike = 8
 func (k *Kernel) supersede(e *journal.Execution) {
 	var old []*journal.Execution
 	for _, o := range k.journal.Executions() {
-		if o != e && o.Finished() && o.Cell == e.Cell && (e.Cell != "" || o.Code == e.Code) {
+		if o != e && o.Finished() && o.Cell == e.Cell && (e.Cell != "" || o.Code == e.Code && o.Alike == e.Alike) {
 			old = append(old, o)
 		}
 	}
 	keep := 0
-	if e.Cell == "" {
+	if e.Cell == "" && e.Alike < 0 {
 		keep = maxAlike - 1
 	}
 	for _, o := range old[:max(0, len(old)-keep)] {

@@ -99,7 +99,7 @@ func (k *Kernel) runs(which func(*journal.Execution) bool) (runs []notebook.Run)
 		if !which(e) {
 			continue
 		}
-		run := notebook.Run{ID: e.ID, Cell: e.Cell, Code: e.Code, Count: e.Count, Done: e.Finished()}
+		run := notebook.Run{ID: e.ID, Cell: e.Cell, Code: e.Code, Alike: e.Alike, Count: e.Count, Done: e.Finished()}
 		if !e.Written {
 			run.Outputs = func(w io.Writer) error { return k.outputs(w, e.ID) }
 		}
@@ -202,9 +202,10 @@ func (k *Kernel) Status() Status {
 
 // Live is an execution that goes on.
 type Live struct {
-	ID   string `json:"msg_id"`
-	Cell string `json:"cell"`
-	Code string `json:"code"`
+	ID    string `json:"msg_id"`
+	Cell  string `json:"cell"`
+	Code  string `json:"code"`
+	Alike int    `json:"alike"` // how many cells with this code are before this one; -1: unknown
 }
 
 // Live returns the executions that have not ended, for a page that shows them again.
@@ -217,7 +218,7 @@ func (k *Kernel) Live() []Live {
 			continue
 		}
 		if code, err := e.Source(); err == nil {
-			all = append(all, Live{e.ID, e.Cell, code})
+			all = append(all, Live{e.ID, e.Cell, code, e.Alike})
 		}
 	}
 	return all

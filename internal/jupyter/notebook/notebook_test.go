@@ -88,10 +88,16 @@ func book(t *testing.T, sources ...string) string {
 }
 
 func run(id, cell, code string, done bool) Run {
-	return Run{ID: id, Cell: cell, Code: sha256.Sum256([]byte(code)), Count: 5, Done: done, Outputs: func(w io.Writer) error {
+	return Run{ID: id, Cell: cell, Code: sha256.Sum256([]byte(code)), Alike: -1, Count: 5, Done: done, Outputs: func(w io.Writer) error {
 		_, err := io.WriteString(w, `[{"output_type":"stream","name":"stdout","text":"`+id+`"}]`)
 		return err
 	}}
+}
+
+// place says how many cells with the run's source are before its cell.
+func place(n int, r Run) Run {
+	r.Alike = n
+	return r
 }
 
 func scan(t *testing.T, model string) *Document {
@@ -163,6 +169,10 @@ func TestSplice(t *testing.T) {
 		"classic":                      {[]string{"a:x", "b:y"}, []Run{run("1", "", "y", true)}, []string{"old", "1"}},
 		"classic, alike":               {[]string{"a:x", "b:x"}, []Run{run("1", "", "x", true), run("2", "", "x", true)}, []string{"1", "2"}},
 		"classic, one of two alike":    {[]string{"a:x", "b:x"}, []Run{run("1", "", "x", true)}, []string{"1", "old"}},
+		"the second of two alike":      {[]string{"a:x", "b:x"}, []Run{place(1, run("1", "", "x", true))}, []string{"old", "1"}},
+		"alike, in another order":      {[]string{":x", ":x"}, []Run{place(1, run("1", "of a page", "x", true)), place(0, run("2", "", "x", true)), place(1, run("3", "", "x", true))}, []string{"2", "3"}},
+		"alike, one says which":        {[]string{"a:x", "b:x", "c:x"}, []Run{run("1", "", "x", true), place(0, run("2", "", "x", true)), run("3", "", "x", true)}, []string{"2", "1", "3"}},
+		"one alike was removed":        {[]string{"a:x"}, []Run{place(1, run("1", "", "x", true))}, []string{"1"}},
 		"classic, again":               {[]string{"a:x"}, []Run{run("1", "", "x", true), run("2", "", "x", true), run("3", "", "x", true)}, []string{"3"}},
 		"a file without ids":           {[]string{":x", ":y"}, []Run{run("1", "generated", "y", true)}, []string{"old", "1"}},
 		"an id that is not there":      {[]string{"a:x"}, []Run{run("1", "gone", "x", true)}, []string{"old"}},

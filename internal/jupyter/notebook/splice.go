@@ -15,6 +15,7 @@ type Run struct {
 	ID    string
 	Cell  string            // the cell's id, or empty
 	Code  [sha256.Size]byte // the hash of the source that was run
+	Alike int               // how many cells with this source are before this one; -1: unknown
 	Count int
 	Done  bool
 	// Outputs writes what the run has shown, as the value of a cell's outputs; nil if the
@@ -122,8 +123,8 @@ func (doc *Document) TakeMarks() (edits []Edit, runs []string) {
 }
 
 // assign finds the cell of each run: by its id, and in a notebook without ids, or of a
-// client that sends none, by its source. Of cells that are alike, the last runs belong
-// to them in order.
+// client that sends none, by its source. Of cells that are alike, a run belongs to the one
+// whose place among them it names. The last of the other runs belong to the rest in order.
 func (doc *Document) assign(runs []Run) map[*cell]Run {
 	found := map[*cell]Run{}
 	alike := map[[sha256.Size]byte][]*cell{}
@@ -146,11 +147,17 @@ func (doc *Document) assign(runs []Run) map[*cell]Run {
 	}
 	for code, same := range bySource {
 		targets := alike[code]
-		same = same[max(0, len(same)-len(targets)):]
-		for i, run := range same {
-			if _, taken := found[targets[i]]; !taken {
-				found[targets[i]] = run
+		var unplaced []Run
+		for _, run := range same {
+			if run.Alike < 0 || run.Alike >= len(targets) {
+				unplaced = append(unplaced, run)
+			} else {
+				found[targets[run.Alike]] = run
 			}
+		}
+		free := slices.DeleteFunc(targets, func(c *cell) bool { _, taken := found[c]; return taken })
+		for i, run := range unplaced[max(0, len(unplaced)-len(free)):] {
+			found[free[i]] = run
 		}
 	}
 	return found

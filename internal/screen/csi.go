@@ -249,21 +249,28 @@ func (s *Screen) clearRows(from, to int) {
 
 // eraseLine is EL. After the last column, with the wrap pending, there is nothing right of
 // the cursor: programs that fill a row and erase the rest of it mean that, and tmux, kitty,
-// VTE and Alacritty take it so (xterm erases the last character).
+// VTE and Alacritty take it so (xterm erases the last character). A line that goes on in a
+// row ends above it when all of the row is erased, however that is said.
 func (s *Screen) eraseLine(what int) {
 	if what == 0 && s.pending {
 		return
 	}
 	s.pending = false
+	from, to := 0, s.cols
 	switch what {
 	case 0:
-		s.g.erase(s.y, s.x, s.cols, s.blank())
+		from = s.x
 	case 1:
-		s.g.erase(s.y, 0, s.x+1, s.blank())
+		to = s.x + 1
 	case 2:
-		s.g.unwrap(s.y - 1)
-		s.g.erase(s.y, 0, s.cols, s.blank())
+	default:
+		return
 	}
+	if from == 0 && to == s.cols {
+		s.g.unwrap(s.y - 1)
+		s.endHistory(s.y)
+	}
+	s.g.erase(s.y, from, to, s.blank())
 }
 
 // csiOther are the sequences that change how others work, and questions.

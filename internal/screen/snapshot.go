@@ -125,7 +125,7 @@ func (d *drawing) screen(g *grid, placed bool) {
 			d.wrapInto(g, y, len(cells) == 0)
 		}
 		d.row(cells, g.cols, placed)
-		if joined && !placed && len(cells) < g.cols {
+		if n := len(cells); joined && !placed && n > 0 && n < g.cols {
 			d.style(style{})
 			d.add("\x1b[K") // wrapping may have scrolled, and coloured the new row
 		}
@@ -145,13 +145,14 @@ func (d *drawing) wrapInto(g *grid, y int, empty bool) {
 	if continuesRune(first) || pictograph(first) {
 		d.add("\x1b[20l") // is so already; but what follows is no part of what was before
 	}
+	// The rest is erased first: to erase the whole row would end the line above it.
 	switch {
 	case short && runeWidth(first) != 2:
 		d.style(style{})
-		d.add("\u3000\r\x1b[2X") // a wide space
+		d.add("\u3000\x1b[K\r\x1b[2X") // a wide space
 	case !short && empty:
 		d.style(style{})
-		d.add(" \r\x1b[X")
+		d.add(" \x1b[K\r\x1b[X")
 	}
 }
 

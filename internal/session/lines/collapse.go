@@ -35,6 +35,8 @@ type Collapser struct {
 	part   []byte       // the start of a line that has scrolled off
 	partAt uint64       // the first row of that
 	stream bool         // the line is too long to be drawn, and passes as it is
+	top    top          // what a program clears from there has been seen
+	begun  uint64       // the row that the line began in, if the one before goes on there; see begins
 	reflow *reflowState // the screen gets another size
 	Err    error        // of emit, the first
 }
@@ -92,6 +94,7 @@ func (c *Collapser) begin() {
 	c.screen = screen.New(int(c.window.Cols), int(c.window.Rows), o)
 	c.low, c.next, c.floor = 0, 0, 0
 	c.held, c.within, c.plain, c.came, c.part, c.stream = nil, false, nil, nil, nil, false
+	c.begun, c.top = noRow, top{}
 	c.fresh()
 }
 
@@ -148,6 +151,7 @@ func (c *Collapser) look() {
 		return
 	}
 	row := c.row()
+	c.top.follow(row, c.window)
 	c.low = max(c.low, row)
 	c.Depth = max(c.Depth, c.low-row)
 	if final := c.Final(); c.next > final { // it has gone up further than ever before
@@ -272,6 +276,7 @@ func (c *Collapser) resize(w wire.Window) {
 		return
 	}
 	c.endStream()
+	before := c.window
 	c.window = w
 	r := &reflowState{}
 	for row := c.screen.Gone(); row < c.next; row++ {
@@ -280,9 +285,11 @@ func (c *Collapser) resize(w wire.Window) {
 		}
 	}
 	c.reflow = r
+	was, end := c.row(), c.inUse()
 	c.screen.Resize(int(w.Cols), int(w.Rows))
+	c.top.resize(was, before, w, int64(c.inUse()-end))
 	c.reflow = nil
-	c.plain, c.came = nil, nil // by rows that are others now
+	c.plain, c.came, c.begun = nil, nil, noRow // by rows that are others now
 	row := c.screen.Gone()
 	for ; r.came > 0 && c.y(row) < int(w.Rows)-1; row++ {
 		if !c.screen.Wrapped(c.y(row)) {
@@ -294,12 +301,34 @@ func (c *Collapser) resize(w wire.Window) {
 	c.line.ok = false
 }
 
-// unfold ends the line above the cursor if p is printed at the start of a row that it goes
-// on in: a program that goes there begins a line of its own. After a window got smaller, it
-// may take the rest of a bar for the bar.
-func (c *Collapser) unfold(p []byte) {
-	if x, y := c.screen.Cursor(); x == 0 && y > 0 && len(p) > 0 && (p[0] > '\r' || p[0] == '\t') {
-		c.screen.EndLine(y - 1)
+// begins takes note of where p is printed, if that is at the start of a row that the line
+// above goes on in.
+func (c *Collapser) begins(p []byte) {
+	x, y := c.screen.Cursor()
+	if x > 0 {
+		return
+	}
+	c.begun = noRow
+	if printed := len(p) > 0 && (p[0] > '\r' || p[0] == '\t'); printed && (y > 0 && c.screen.Wrapped(y-1) || y == 0 && len(c.part) > 0) {
+		c.begun = c.row()
+	}
+}
+
+// unfold ends the line above the one that is now printed to its end, if a program has begun
+// it at the start of a row that the line above went on in: it is a line of its own. After a
+// window got smaller, a program may take the rest of a bar for the bar. As long as it only
+// draws bars there, they are one line, as in tmux.
+func (c *Collapser) unfold() {
+	row := c.begun
+	c.begun = noRow
+	switch {
+	case row == noRow || row < c.screen.Gone():
+	case row > c.screen.Gone():
+		c.screen.EndLine(c.y(row) - 1)
+	case len(c.part) > 0: // it has scrolled off
+		line := append(c.part, '\n')
+		c.part = nil
+		c.comes(c.partAt, line)
 	}
 }
 
@@ -325,6 +354,11 @@ func (c *Collapser) end() uint64 {
 		y++
 	}
 	return c.screen.Gone() + uint64(y)
+}
+
+// inUse is the first row below the cursor and all that is seen.
+func (c *Collapser) inUse() uint64 {
+	return max(c.row()+1, c.screen.Gone()+uint64(c.screen.Used()))
 }
 
 // close lets go what is left.

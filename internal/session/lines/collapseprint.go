@@ -21,7 +21,7 @@ func (c *Collapser) print(p []byte) {
 		_, _ = c.screen.Write(p)
 		return
 	}
-	c.unfold(p)
+	c.begins(p)
 	p = c.flood(p)
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n') + 1
@@ -77,9 +77,12 @@ func (c *Collapser) printLine(p []byte, whole bool) {
 		c.endStream()
 		c.Moved = true
 		c.draw(p[:at])
-		c.unfold(p[at:])
+		c.begins(p[at:])
 		c.fresh()
 		p, body = p[at:], body[at:]
+	}
+	if whole {
+		c.unfold()
 	}
 	c.line.ok = c.line.ok && (c.stream || !erases(body))
 	if whole && c.passAt(p, body) {
@@ -126,6 +129,7 @@ func (c *Collapser) passAt(p, body []byte) bool {
 	c.Release(c.line.from)
 	c.pass(body)
 	c.pass([]byte("\n"))
+	c.top.passed(c.row(), int64(1+max(0, len(body)-1)/int(c.window.Cols)), c.window)
 	return true
 }
 
@@ -184,18 +188,28 @@ func (c *Collapser) control(p []byte) {
 	c.endStream()
 	c.Moved = true
 	if !c.screen.Alternate() {
-		x, y := c.screen.Cursor()
-		from, clears := touches(p, c.row(), x == 0 && y == 0)
+		x, _ := c.screen.Cursor()
+		home := x == 0 && int64(c.row()) == c.top.at
+		from, clears := touches(p, c.row(), home)
 		if clears { // what was on the screen has been seen
 			c.Release(c.end())
-			c.skipTo(c.screen.Gone())
+			c.top.cleared(c.screen.Gone() + uint64(c.screen.Used()))
+			if home {
+				c.skipTo(c.row())
+			} else {
+				c.skipTo(c.screen.Gone())
+			}
 		}
 		if from != noRow {
 			c.touch(from, allRows)
 		}
 	}
+	x, y := c.screen.Cursor()
 	_, _ = c.screen.Write(p)
 	c.screen.Answers()
+	if x2, y2 := c.screen.Cursor(); x2 != x || y2 != y {
+		c.begun = noRow
+	}
 	c.look()
 	c.fresh()
 }

@@ -1,0 +1,52 @@
+//go:build linux
+
+package lines
+
+import "keyway/internal/session/wire"
+
+// top follows where the screen of tmux begins. When the width changes, tmux keeps blank rows
+// at the bottom and moves others into its history, where other terminals keep those. Then a
+// program may be in the first row without having gone there, and what it clears from there
+// is kept by tmux, as all of the screen is.
+type top struct {
+	at       int64 // the row that is the first on the screen
+	scrolled int64 // how many rows have left the screen since it was cleared
+	kept     int64 // how many rows were on it when it was cleared, and have no number now
+}
+
+// follow is that the cursor is in a row.
+func (t *top) follow(row uint64, w wire.Window) {
+	if first := int64(row) - int64(w.Rows) + 1; first > t.at {
+		t.scrolled += first - t.at
+		t.at = first
+	}
+}
+
+// resize is that the terminal gets another size, by which the rows in use become more.
+func (t *top) resize(row uint64, from, to wire.Window, more int64) {
+	switch n := int64(to.Rows) - int64(from.Rows); {
+	case n < 0: // rows below the cursor go first
+		gone := max(0, int64(row)-t.at+1-int64(to.Rows))
+		t.at += gone
+		t.scrolled += gone
+	default:
+		back := min(n, t.scrolled)
+		t.at -= back
+		t.scrolled -= back
+	}
+	t.at = max(t.at+more, -t.kept)
+	t.scrolled = min(t.scrolled, t.at+t.kept)
+}
+
+// passed is that rows have been printed that get no number.
+func (t *top) passed(row uint64, rows int64, w wire.Window) {
+	t.at -= rows
+	t.kept += rows
+	t.follow(row, w)
+}
+
+// cleared is that the screen is cleared, which is in use down to before a row.
+func (t *top) cleared(end uint64) {
+	t.kept += max(0, int64(end)-t.at)
+	t.scrolled = 0
+}

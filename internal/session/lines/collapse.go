@@ -27,18 +27,28 @@ type Collapser struct {
 	next   uint64 // the first row whose line has not come
 	floor  uint64 // the first row that is drawn: what was above has come for good
 
-	held   []byte       // what can be told only by what comes next
-	within bool         // a string that only terminals read
-	line   keptLine     // that the cursor is in
-	plain  keptLines    // those before that are as they were printed
-	came   keptLines    // those that may be seen again, as they came
-	part   []byte       // the start of a line that has scrolled off
-	partAt uint64       // the first row of that
+	unread
+	line  keptLine  // that the cursor is in
+	plain keptLines // those before that are as they were printed
+	came  keptLines // those that may be seen again, as they came
+	scrolledOff
 	stream bool         // the line is too long to be drawn, and passes as it is
 	top    top          // what a program clears from there has been seen
 	begun  uint64       // the row that the line began in, if the one before goes on there; see begins
 	reflow *reflowState // the screen gets another size
 	Err    error        // of emit, the first
+}
+
+// unread is output that is not understood yet.
+type unread struct {
+	held   []byte // what can be told only by what comes next
+	within bool   // a string that only terminals read
+}
+
+// scrolledOff is the start of a line of which the rest is on the screen.
+type scrolledOff struct {
+	part   []byte
+	partAt uint64 // the first row of that
 }
 
 // keptLine is a line as it was printed in one go, or as it has come.

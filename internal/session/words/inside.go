@@ -4,6 +4,7 @@ package words
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -16,35 +17,40 @@ import (
 // started there, by whatever way, or has that terminal. (A variable would say the same
 // of what was started elsewhere with it, and nothing where it was left out.)
 func (c *cli) showsItself(i session.Info) bool {
-	return i.Alive() && (startedBy(i, os.Getpid()) || isTerminalOf(i, c.In) || isTerminalOf(i, c.Out))
+	return i.Alive() && (startedBy(i, os.Getpid()) || isTerminalOf(i, c.In, c.Out))
 }
 
 // startedBy reports whether a process descends from the session's job. What a job starts
-// as a session of its own belongs to that.
+// as a session of its own belongs to that. Most processes do not descend from it, which
+// is told soonest.
 func startedBy(i session.Info, pid int) bool {
-	for pid > 1 {
-		if pid == i.Holder {
-			return true
-		}
+	var between []int
+	for pid != i.Holder {
 		p, err := proctree.Read(pid)
-		if err != nil || session.IsHolder(pid) {
+		if err != nil || p.Parent <= 1 {
 			return false
 		}
+		between = append(between, pid)
 		pid = p.Parent
 	}
-	return false
+	return !slices.ContainsFunc(between, session.IsHolder)
 }
 
-// isTerminalOf reports whether f is the terminal of the session's job.
-func isTerminalOf(i session.Info, f *os.File) bool {
+// isTerminalOf reports whether one of the files is the terminal of the session's job.
+func isTerminalOf(i session.Info, files ...*os.File) bool {
 	job, err := proctree.Read(i.Job)
 	if err != nil || job.Terminal == 0 || job.Start != i.JobStart {
 		return false
 	}
-	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR {
-		return false
+	for _, f := range files {
+		var st unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR {
+			continue
+		}
+		major, minor := uint64(unix.Major(st.Rdev)), uint64(unix.Minor(st.Rdev))
+		if uint64(job.Terminal) == major<<8|minor&0xff|minor&^0xff<<12 { // as proc(5) has it
+			return true
+		}
 	}
-	major, minor := uint64(unix.Major(st.Rdev)), uint64(unix.Minor(st.Rdev))
-	return uint64(job.Terminal) == major<<8|minor&0xff|minor&^0xff<<12 // as proc(5) has it
+	return false
 }

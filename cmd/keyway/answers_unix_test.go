@@ -193,3 +193,15 @@ func TestYesOrNo(t *testing.T) {
 		t.Errorf("%q, %q", one, two)
 	}
 }
+
+// Only after a question is a workspace listed again.
+func TestConfirmEndReportsQuestion(t *testing.T) {
+	for name, c := range map[string]struct {
+		jobs []string
+		yes  bool
+	}{"nothing runs": {nil, false}, "answered already": {[]string{"train"}, true}} {
+		if asked, err := confirmEnd(c.jobs, "Stop train?", c.yes); asked || err != nil {
+			t.Errorf("%s: asked is %v, %v", name, asked, err)
+		}
+	}
+}

@@ -67,10 +67,14 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	if w.Container != "" {
 		question += " Its container goes on."
 	}
-	if err := confirmEnd(jobs, question, yes); err != nil {
+	asked, err := confirmEnd(jobs, question, yes)
+	if err != nil {
 		return err
 	}
-	if err := a.sameStill(ctx, node, arg, name); err != nil {
+	if asked {
+		w = listed(ctx, node, name)
+	}
+	if err := a.sameStill(arg, w); err != nil {
 		return err
 	}
 	if len(jobs) > 0 {
@@ -114,22 +118,22 @@ func listed(ctx context.Context, node *api.Client, name keyway.Name) keyway.Work
 }
 
 // sameStill refuses a workspace that is not the one that this laptop knows by arg. Somebody
-// else has made it since, and its files and jobs are theirs. A question may have waited
-// before this for hours.
-func (a *app) sameStill(ctx context.Context, node *api.Client, arg string, name keyway.Name) error {
+// else has made it since, and its files and jobs are theirs. w is listed anew after a
+// question, which may have waited for hours.
+func (a *app) sameStill(arg string, w keyway.Workspace) error {
 	e, err := a.Lookup(arg)
 	if err != nil {
 		return nil // the user has named its place
 	}
-	return e.SameWorkspace(listed(ctx, node, name))
+	return e.SameWorkspace(w)
 }
 
-// confirmEnd asks whether to end the jobs, if there are any.
-func confirmEnd(jobs []string, question string, yes bool) error {
+// confirmEnd asks whether to end the jobs, if there are any, and reports whether it has asked.
+func confirmEnd(jobs []string, question string, yes bool) (asked bool, err error) {
 	if yes || len(jobs) == 0 {
-		return nil
+		return false, nil
 	}
-	return askEnd(theyRun(jobs) + " " + question)
+	return true, askEnd(theyRun(jobs) + " " + question)
 }
 
 // askEnd asks a question. Only y means yes.

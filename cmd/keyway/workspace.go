@@ -160,7 +160,7 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 		if w.Container != "" {
 			question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
 		}
-		alone := false // nothing runs, and there is something to lose all the same
+		alone, asked := false, true // alone: nothing runs, and there is something to lose all the same
 		if w.Container != "" && w.Guest.Home == ownHome {
 			question = "Remove " + arg + " and the files in " + ownHome + "? Its container stays."
 			said = "removed, with the files in " + ownHome + ", and left its container as it is:"
@@ -169,12 +169,15 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 		if alone {
 			err = askEnd(question)
 		} else {
-			err = confirmEnd(jobs, question, yes)
+			asked, err = confirmEnd(jobs, question, yes)
 		}
 		if err != nil {
 			return err
 		}
-		if err = a.sameStill(ctx, node, arg, name); err != nil {
+		if asked {
+			w = listed(ctx, node, name)
+		}
+		if err = a.sameStill(arg, w); err != nil {
 			return err
 		}
 		if w.State == keyway.Running {

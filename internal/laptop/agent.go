@@ -1,7 +1,6 @@
 package laptop
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"keyway/internal/bounded"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/policy"
@@ -72,7 +72,7 @@ func (here *Laptop) EnsureAgent(ctx context.Context, own bool) (started string, 
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, here.Program, "agent", "-s", "-O", "runtime")
-	var said bytes.Buffer
+	said := bounded.Buffer{Max: maxSaid}
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
 		return "", keyway.Errorf(keyway.NoKey, "the agent cannot be started: %w: %s", err, strings.TrimSpace(said.String())).

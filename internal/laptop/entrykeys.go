@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
 )
@@ -230,19 +231,28 @@ func entering(listed []PublicKey) (keys []PublicKey) {
 	return keys
 }
 
-// agentLists is all that the agent at socket holds; empty: the usual one.
-func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey, error) {
+// maxAgentLists bounds the list of an agent's keys in bytes.
+const maxAgentLists = 4 << 20
+
+// addList runs ssh-add -L with the agent at socket; empty: the usual one. said is what it
+// wrote to standard error.
+func (here *Laptop) addList(ctx context.Context, socket string) (list []byte, said string, err error) {
+	out, errs := bounded.Buffer{Max: maxAgentLists}, bounded.Buffer{Max: maxSaid}
 	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
-	cmd.Env = here.Environ()
+	cmd.Env, cmd.Stdout, cmd.Stderr = here.Environ(), &out, &errs
 	if socket != "" {
 		cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+socket)
 	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	err = cmd.Run()
+	return out.Bytes(), strings.TrimSpace(errs.String()), err
+}
+
+// agentLists is all that the agent at socket holds; empty: the usual one.
+func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey, error) {
+	out, said, err := here.addList(ctx, socket)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 {
-		return nil, keyway.Errorf(keyway.NoKey, "there is no ssh agent: %s", strings.TrimSpace(stderr.String())).
+		return nil, keyway.Errorf(keyway.NoKey, "there is no ssh agent: %s", said).
 			Advise(keyway.StartAgent)
 	}
 	if err != nil && !errors.As(err, &exit) {
@@ -260,9 +270,7 @@ func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey,
 
 // Locked are those of the key files whose key the agent does not hold.
 func (here *Laptop) Locked(ctx context.Context, files []string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "ssh-add", "-L")
-	cmd.Env = here.Environ()
-	held, err := cmd.Output()
+	held, _, err := here.addList(ctx, "")
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return nil, err

@@ -63,7 +63,7 @@ func unixTransport(socket string) *http.Transport {
 func Open(ctx context.Context, runtime, program, log string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
-	c.api = api.NewClient(bounded{c}, "http://link")
+	c.api = api.NewClient(untilStopped{c}, "http://link")
 	s, err := c.first(ctx, report)
 	switch {
 	case err == nil && (s.current(program, groups()) || s.stuck()):
@@ -162,7 +162,7 @@ func spawn(program, log string) error {
 func Running(ctx context.Context, runtime string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
-	c.api = api.NewClient(bounded{c}, "http://link")
+	c.api = api.NewClient(untilStopped{c}, "http://link")
 	_, err := c.first(ctx, report)
 	return c, err
 }
@@ -209,7 +209,7 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 		}
 		return nil, err
 	}
-	return api.NewClient(bounded{c}, "http://link"+base), nil
+	return api.NewClient(untilStopped{c}, "http://link"+base), nil
 }
 
 // timeout is for how long the link may try, so that it can say what it has waited

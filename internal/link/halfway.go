@@ -67,12 +67,12 @@ func orStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// bounded is a command's transport to the link, in which nothing waits for ever for one that
+// untilStopped is a command's transport to the link, in which nothing waits for ever for one that
 // was stopped after it had answered.
-type bounded struct{ c *Client }
+type untilStopped struct{ c *Client }
 
 // RoundTrip implements http.RoundTripper.
-func (w bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+func (w untilStopped) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, end := w.c.whileRunning(req.Context())
 	resp, err := w.c.rt.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -80,18 +80,18 @@ func (w bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		end()
 		return nil, err
 	}
-	resp.Body = &boundedBody{resp.Body, ctx, end}
+	resp.Body = &untilStoppedBody{resp.Body, ctx, end}
 	return resp, nil
 }
 
-type boundedBody struct {
+type untilStoppedBody struct {
 	io.ReadCloser
 	ctx context.Context
 	end func()
 }
 
 // Read implements io.Reader.
-func (b *boundedBody) Read(p []byte) (int, error) {
+func (b *untilStoppedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
 		return n, err
@@ -100,7 +100,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer.
-func (b *boundedBody) Close() error {
+func (b *untilStoppedBody) Close() error {
 	defer b.end()
 	return b.ReadCloser.Close()
 }

@@ -252,15 +252,23 @@ func PassedEnv(env map[string]string) map[string]string {
 	return passed
 }
 
-func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
-	var req ConnectRequest
-	if err := api.ReadJSON(r.Body, 1<<20, &req); err != nil {
-		api.WriteError(w, err)
-		return
+// read decodes the body of a request of at most limit bytes into req, and returns the uplink
+// of the place that it is about. After an error, which it writes to w, ok is false.
+func (l *Link) read(w http.ResponseWriter, r *http.Request, limit int64, req any) (u *uplink, ok bool) {
+	err := api.ReadJSON(r.Body, limit, req)
+	if err == nil {
+		u, err = l.uplink(r.PathValue("place"))
 	}
-	uplink, err := l.uplink(r.PathValue("place"))
 	if err != nil {
 		api.WriteError(w, err)
+	}
+	return u, err == nil
+}
+
+func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
+	var req ConnectRequest
+	uplink, ok := l.read(w, r, 1<<20, &req)
+	if !ok {
 		return
 	}
 	l.await(w, r, uplink, envOf(req.Env), req.Timeout)
@@ -315,13 +323,8 @@ type answerRequest struct {
 
 func (l *Link) answer(w http.ResponseWriter, r *http.Request) {
 	var req answerRequest
-	if err := api.ReadJSON(r.Body, 64<<10, &req); err != nil {
-		api.WriteError(w, err)
-		return
-	}
-	uplink, err := l.uplink(r.PathValue("place"))
-	if err != nil {
-		api.WriteError(w, err)
+	uplink, ok := l.read(w, r, 64<<10, &req)
+	if !ok {
 		return
 	}
 	uplink.mu.Lock()

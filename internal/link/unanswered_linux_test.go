@@ -136,10 +136,13 @@ func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	waits := map[string]func() error{
-		"an answer":      func() error { _, err := c.Place(ctx, "silent", nil, nil); return err },
-		"more of one":    func() error { _, err := c.Place(ctx, "begun", nil, nil); return err },
-		"a stream":       func() error { _, err := c.Stream(ctx, "silent", "train", "ssh-ed25519 AAAA", nil); return err },
-		"a second place": func() error { _, err := api.NewClient(bounded{c}, "http://link/v1/places/x").List(ctx); return err },
+		"an answer":   func() error { _, err := c.Place(ctx, "silent", nil, nil); return err },
+		"more of one": func() error { _, err := c.Place(ctx, "begun", nil, nil); return err },
+		"a stream":    func() error { _, err := c.Stream(ctx, "silent", "train", "ssh-ed25519 AAAA", nil); return err },
+		"a second place": func() error {
+			_, err := api.NewClient(untilStopped{c}, "http://link/v1/places/x").List(ctx)
+			return err
+		},
 	}
 	errs := make(chan error, len(waits))
 	for what, wait := range waits {

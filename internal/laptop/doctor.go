@@ -211,9 +211,7 @@ func (here *Laptop) checkAgent(ctx context.Context) Finding {
 	if keys, named := here.Held(ctx); named != "" {
 		return found("agent", Healthy, "%s, which your configuration names, holds %s", named, Count(len(keys), "key"))
 	}
-	cmd := exec.CommandContext(ctx, "ssh-add", "-l")
-	cmd.Env = here.Environ()
-	out, err := cmd.Output()
+	out, _, err := here.addList(ctx, "")
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

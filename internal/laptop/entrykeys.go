@@ -271,8 +271,7 @@ func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey,
 // Locked are those of the key files whose key the agent does not hold.
 func (here *Laptop) Locked(ctx context.Context, files []string) ([]string, error) {
 	held, _, err := here.addList(ctx, "")
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
 		return nil, err
 	}
 	var locked []string

@@ -58,8 +58,8 @@ func nearer(a, b error) error {
 // Adopt implements api.Node. The first engine that has the container counts. Published
 // templates that forbid all else forbid this.
 func (n *Node) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
-	if n.noGuest != nil {
-		return keyway.Workspace{}, n.noGuest
+	if err := n.guest(); err != nil {
+		return keyway.Workspace{}, err
 	}
 	if err := n.allowed(a.Spec()); err != nil {
 		return keyway.Workspace{}, err

@@ -20,7 +20,7 @@ type factTeller interface {
 
 // Facts implements api.Node.
 func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
-	f := keyway.Facts{Arch: runtime.GOARCH, Time: time.Now().UTC(), UID: os.Getuid(), NoGuest: keyway.AsError(n.noGuest)}
+	f := keyway.Facts{Arch: runtime.GOARCH, Time: time.Now().UTC(), UID: os.Getuid(), NoGuest: keyway.AsError(n.guest())}
 	e, err := n.choose(ctx, s, func(keyway.Progress) {})
 	if ctx.Err() != nil {
 		return f, ctx.Err()

@@ -29,7 +29,8 @@ const maxGuest = 256 << 20
 // its content, if it is not there yet. gzipped is the embedded program, whose
 // SHA-256 is hash, or nil: then program, an executable that can be a guest too, is
 // copied. A program that is there already is compared whole before it is used:
-// the program that a workspace runs as its guest has the host key.
+// the program that a workspace runs as its guest has the host key. Where only putting it
+// there fails, the Guest says all the same where it belongs.
 func InstallGuest(root string, gzipped io.Reader, hash string, program string) (engine.Guest, error) {
 	open := func() (io.ReadCloser, error) { return os.Open(program) }
 	if gzipped != nil {
@@ -45,14 +46,15 @@ func InstallGuest(root string, gzipped io.Reader, hash string, program string) (
 		hash = sum
 	}
 	dir := filepath.Join(root, "guests", hash)
+	guest := engine.Guest{Dir: dir, Version: keyway.Version}
 	if verifyGuest(dir, hash) == nil {
-		return engine.Guest{Dir: dir, Version: keyway.Version}, nil
+		return guest, nil
 	}
 	if err := installGuest(dir, hash, open); err != nil {
-		return engine.Guest{}, keyway.Errorf(kindOf(err), "the guest program cannot be put into %s: %w", dir, err).
+		return guest, keyway.Errorf(kindOf(err), "the guest program cannot be put into %s: %w", dir, err).
 			Hint("see whether there is space, and who may write there: df -h %s", root)
 	}
-	return engine.Guest{Dir: dir, Version: keyway.Version}, nil
+	return guest, nil
 }
 
 func kindOf(err error) keyway.Kind {

@@ -26,8 +26,9 @@ import (
 type Node struct {
 	engines []engine.Engine // in the order of preference
 	homes   engine.Homes
-	noGuest error // why there is no guest program to make workspaces with
-	gpus    *gpu.Place
+	// guest puts the guest program where workspaces find it, if it is not there; nil: it is.
+	guest func() error
+	gpus  *gpu.Place
 	// published is the directory of the place's own templates, and its owner, who is
 	// root.
 	published shelf
@@ -36,10 +37,15 @@ type Node struct {
 var _ api.Node = (*Node)(nil)
 
 // New makes a node of engines, the preferred one first, whose workspaces have
-// their Homes in homes. noGuest, if not nil, is why nothing can be created here;
-// the rest still works: with a full disk, removing is what helps.
-func New(homes engine.Homes, noGuest error, engines ...engine.Engine) *Node {
-	return &Node{engines: engines, homes: homes, noGuest: noGuest, gpus: gpu.Here(), published: shelf{dir: catalogue.Dir}}
+// their Homes in homes. guest puts the guest program into its place, and its error is why
+// nothing can be created now. It is called for each workspace: what was full may have room
+// by then. The rest works all the same: with a full disk, removing is what helps. nil: the
+// program is there.
+func New(homes engine.Homes, guest func() error, engines ...engine.Engine) *Node {
+	if guest == nil {
+		guest = func() error { return nil }
+	}
+	return &Node{engines: engines, homes: homes, guest: guest, gpus: gpu.Here(), published: shelf{dir: catalogue.Dir}}
 }
 
 // Info implements api.Node.
@@ -98,8 +104,8 @@ func isEngineUnusable(err error) bool {
 
 // Create implements api.Node.
 func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (keyway.Workspace, error) {
-	if n.noGuest != nil {
-		return keyway.Workspace{}, n.noGuest
+	if err := n.guest(); err != nil {
+		return keyway.Workspace{}, err
 	}
 	if err := n.allowed(s); err != nil {
 		return keyway.Workspace{}, err

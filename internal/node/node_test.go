@@ -115,7 +115,7 @@ func TestANameIsTakenAcrossEngines(t *testing.T) {
 func TestWithoutAGuestNothingIsMadeButAllElseWorks(t *testing.T) {
 	host := &fakeEngine{name: engine.Host, has: []keyway.Name{"train"}}
 	full := keyway.Errorf(keyway.NoSpace, "the disk is full")
-	n := New(engine.HomesIn(t.TempDir()), full, host)
+	n := New(engine.HomesIn(t.TempDir()), func() error { return full }, host)
 	if _, err := n.Create(context.Background(), keyway.Spec{Name: "x"}, func(keyway.Progress) {}); !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
@@ -124,6 +124,34 @@ func TestWithoutAGuestNothingIsMadeButAllElseWorks(t *testing.T) {
 	}
 	if err := n.Remove(context.Background(), "other"); !keyway.Is(err, keyway.NotFound) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestTheGuestIsTriedAgain asks for each workspace whether the program is there by now,
+// whatever kept it away before.
+func TestTheGuestIsTriedAgain(t *testing.T) {
+	host := &fakeEngine{name: engine.Host}
+	full := keyway.Errorf(keyway.NoSpace, "the disk is full")
+	why := []error{full, full, full, nil, nil}
+	n := New(engine.HomesIn(t.TempDir()), func() error { now := why[0]; why = why[1:]; return now }, host)
+	create := func() error {
+		_, err := n.Create(t.Context(), keyway.Spec{Name: "x"}, func(keyway.Progress) {})
+		return err
+	}
+	if err := create(); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	if f, err := n.Facts(t.Context(), keyway.Spec{Name: "x"}); err != nil || f.NoGuest == nil {
+		t.Errorf("%+v, %v", f.NoGuest, err)
+	}
+	if _, err := n.Adopt(t.Context(), keyway.Adoption{Name: "x", Container: "c"}, func(keyway.Progress) {}); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	if f, err := n.Facts(t.Context(), keyway.Spec{Name: "x"}); err != nil || f.NoGuest != nil {
+		t.Errorf("%+v, %v", f.NoGuest, err)
+	}
+	if err := create(); err != nil {
+		t.Errorf("with room again: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"keyway/internal/api"
@@ -46,12 +47,14 @@ func serve(ctx context.Context, plainGuest string) error {
 	if err != nil {
 		return err
 	}
-	guest, noGuest := installGuest(guestRoot(root), plainGuest)
+	guestsIn := guestRoot(root)
+	program := guestProgram{install: func() (engine.Guest, error) { return installGuest(guestsIn, plainGuest) }}
+	guest, noGuest := program.open()
 	homes := engine.HomesIn(root)
 	if self, err := os.Executable(); err == nil && noGuest == nil {
 		node.Prune(root, homes, guest, self, time.Now())
 	}
-	n := node.New(homes, noGuest, openEngines(root, guest)...)
+	n := node.New(homes, program.put, openEngines(root, guest)...)
 	in, out := pipe.Pollable(os.Stdin), pipe.Pollable(os.Stdout)
 	os.Stdout = os.Stderr // nothing may write between the frames
 	if _, err := io.WriteString(out, api.Greeting()); err != nil {
@@ -60,6 +63,37 @@ func serve(ctx context.Context, plainGuest string) error {
 	pipe.Widen(pipe.Widest, in, out)
 	conn := pipe.Conn(bufio.NewReaderSize(in, pipe.ReadAhead), out, func() error { return errors.Join(in.Close(), out.Close()) })
 	return api.ServeConn(ctx, conn, api.NewHandler(n))
+}
+
+// guestProgram is the guest program of this place, of which the engines are told once.
+type guestProgram struct {
+	install func() (engine.Guest, error)
+	mu      sync.Mutex
+	told    engine.Guest // what the engines know of it
+	err     error        // why it is not there, as the last try has found
+}
+
+// open puts the program into its place for the first time. Its Guest is what the engines
+// are to know, also if the error says that it is not there yet.
+func (p *guestProgram) open() (engine.Guest, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told, p.err = p.install()
+	return p.told, p.err
+}
+
+// put tries again if the last try has failed: a full disk may have room by now. A program
+// of which the engines could not be told needs another node.
+func (p *guestProgram) put() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil && p.told.Dir != "" {
+		var again engine.Guest
+		if again, p.err = p.install(); p.err == nil && again != p.told {
+			p.err = keyway.Errorf(keyway.VersionMismatch, "the program that goes into workspaces was exchanged while this node runs")
+		}
+	}
+	return p.err
 }
 
 // installGuest puts the guest program where workspaces find it: the embedded

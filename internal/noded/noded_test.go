@@ -1,0 +1,59 @@
+package noded
+
+import (
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+	"keyway/internal/node"
+)
+
+// TestTheGuestProgramIsPutThereLater has something in the way where the program belongs,
+// as a full disk is, when the node starts. The engines know at once where it will be.
+func TestTheGuestProgramIsPutThereLater(t *testing.T) {
+	root, program := t.TempDir(), filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, staticProgram, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	inTheWay := filepath.Join(root, "guests")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	p := guestProgram{install: func() (engine.Guest, error) {
+		calls++
+		return node.InstallGuest(root, nil, "", program)
+	}}
+	told, err := p.open()
+	if err == nil || filepath.Dir(told.Dir) != inTheWay {
+		t.Fatalf("%+v, %v", told, err)
+	}
+	if err := p.put(); err == nil {
+		t.Error("it is there where it cannot be")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := p.put(); err != nil {
+			t.Fatalf("nothing is in the way any more, and yet: %v", err)
+		}
+	}
+	if calls != 3 {
+		t.Errorf("it was put there in %d tries, not in 3", calls)
+	}
+	if _, err := os.Stat(filepath.Join(told.Dir, keyway.GuestProgram)); err != nil {
+		t.Error(err)
+	}
+}
+
+// staticProgram is the header of a program for Linux without a loader (elf(5)).
+var staticProgram = func() []byte {
+	header := make([]byte, 64)
+	copy(header, "\x7fELF\x02\x01\x01") // 64 bits, little-endian, version 1
+	header[16], header[18], header[20], header[52] = byte(elf.ET_EXEC), byte(elf.EM_X86_64), 1, 64
+	return header
+}()

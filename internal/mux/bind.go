@@ -28,6 +28,9 @@ const (
 type observed struct {
 	net.Conn
 	reads atomic.Int64 // how often something was read
+	moved atomic.Int64 // bytes, of both directions
+	worn  func()       // called once, when they are so many that the keys will change; may be nil
+	wears sync.Once
 
 	// Of the reader, until the key exchange has ended.
 	buf      []byte
@@ -45,10 +48,18 @@ type observed struct {
 func (o *observed) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
 	o.reads.Add(1)
+	o.wear(n)
 	if !o.finished {
 		o.observe(p[:n])
 	}
 	return n, err
+}
+
+// wear counts n bytes more.
+func (o *observed) wear(n int) {
+	if o.moved.Add(int64(n)) >= wornAfter && o.worn != nil {
+		o.wears.Do(o.worn)
+	}
 }
 
 // observe reads the packets of the first key exchange (RFC 4253, section 6). There is
@@ -96,6 +107,11 @@ func (o *observed) signature() []byte {
 }
 
 const (
+	// rekeyAfter is how many bytes of a direction keys are good for (RFC 4344 demands
+	// this for AES), and wornAfter how many of both a connection takes new sessions for.
+	rekeyAfter = 64 << 30
+	wornAfter  = rekeyAfter / 4 * 3
+
 	// maxHeld bounds in bytes what is held.
 	maxHeld = 32 << 10
 	// maxHold bounds how long. While the keys change, a write within a hold waits for the
@@ -105,6 +121,7 @@ const (
 
 // Write implements net.Conn.
 func (o *observed) Write(p []byte) (int, error) {
+	o.wear(len(p))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.deep > 0 && len(o.held)+len(p) <= maxHeld {

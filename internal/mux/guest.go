@@ -74,9 +74,9 @@ func login(t Target) (*guest, error) {
 		Config: ssh.Config{
 			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}, // whose reply observed knows
 			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
-			// As the guest's: a change of keys can hang the library (awaitStuck), and is not
-			// begun before RFC 4344 demands it for AES.
-			RekeyThreshold: 64 << 30,
+			// As the guest's: a change of keys can hang the library (awaitStuck), so it is not
+			// begun before it must be, and new sessions have another connection by then.
+			RekeyThreshold: rekeyAfter,
 		},
 		User:            t.User,
 		Auth:            []ssh.AuthMethod{ssh.PublicKeysCallback(p.signers)},

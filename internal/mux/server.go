@@ -58,6 +58,7 @@ type Server struct {
 
 	mu     sync.Mutex
 	ready  map[keyway.Name]*workspace
+	worn   map[*workspace]struct{}   // replaced, with their last sessions
 	trying map[keyway.Name]time.Time // zero: now; else when it failed
 	failed map[keyway.Name]error     // why it did
 	broke  sync.Once                 // closes stuck
@@ -83,7 +84,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, door: door, stuck: make(chan struct{}), ready: map[keyway.Name]*workspace{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
+	s := &Server{cfg: cfg, door: door, stuck: make(chan struct{}), ready: map[keyway.Name]*workspace{}, worn: map[*workspace]struct{}{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
 	s.open, s.retire = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -129,7 +130,7 @@ func (s *Server) breakOff(name keyway.Name) {
 func (s *Server) all() []*workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.ready))
+	return slices.AppendSeq(slices.Collect(maps.Values(s.ready)), maps.Keys(s.worn))
 }
 
 // asked serves one connection at the door: a line with a name and the build that
@@ -206,9 +207,28 @@ func (s *Server) hold(name keyway.Name) {
 	}
 	w.serve()
 	s.mu.Lock()
-	delete(s.ready, name)
+	if s.ready[name] == w {
+		delete(s.ready, name)
+	}
+	delete(s.worn, w)
 	s.mu.Unlock()
 	s.cfg.Log.Info("no longer held ready", "workspace", name)
+}
+
+// replace has new sessions go over another connection, and leaves w to those that it has.
+func (s *Server) replace(w *workspace) {
+	s.mu.Lock()
+	current := s.ready[w.name] == w
+	if current {
+		delete(s.ready, w.name)
+		s.worn[w] = struct{}{}
+	}
+	s.mu.Unlock()
+	if current {
+		s.cfg.Log.Info("its keys are worn: another connection takes its place", "workspace", w.name)
+		w.retire()
+		s.hold(w.name)
+	}
 }
 
 func (s *Server) begin(name keyway.Name) bool {
@@ -238,7 +258,9 @@ func (s *Server) connect(name keyway.Name) (*workspace, error) {
 		g.close()
 		return nil, err
 	}
-	return &workspace{name: name, server: s, guest: g, listener: l}, nil
+	w := &workspace{name: name, server: s, guest: g, listener: l}
+	g.wire.worn = func() { s.work.Go(func() { s.replace(w) }) }
+	return w, nil
 }
 
 // serve serves clients until the connection has ended, or it is retired and its last

@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
 )
 
 // serving is a Server that reaches no workspace, and what ends when it does.
@@ -89,6 +91,63 @@ func TestAnotherAgentIsNamed(t *testing.T) {
 	p := &permit{conn: near, agent: plainAgent{}}
 	if err := p.ask(os.Getpid()); !errors.Is(err, errOtherAgent) {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// A connection over which much has gone leaves its place to another, before its keys change,
+// and keeps its sessions.
+func TestAWornConnectionIsReplaced(t *testing.T) {
+	var asked atomic.Int32
+	s, err := NewServer(Config{
+		Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Dial: func(context.Context, keyway.Name) (Target, error) {
+			asked.Add(1)
+			return Target{}, errors.New("not there")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.door.Close()
+	listen := func() *net.UnixListener {
+		l, err := unixsock.Listen(filepath.Join(s.cfg.Dir, "train"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() { _, _ = io.Copy(io.Discard, far) }() // until near is closed
+	w := &workspace{name: "train", server: s, listener: listen()}
+	s.ready[w.name] = w
+	wire := &observed{Conn: near, worn: func() { s.replace(w) }}
+	for _, c := range []struct {
+		moved int64 // before a write
+		asked int32
+	}{{0, 0}, {wornAfter - 2, 0}, {wornAfter - 1, 1}, {rekeyAfter, 1}} {
+		wire.moved.Store(c.moved)
+		if _, err := wire.Write([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+		if n := asked.Load(); n != c.asked {
+			t.Fatalf("after %d bytes another was asked for %d times", c.moved+1, n)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.cfg.Dir, "train")); !os.IsNotExist(err) {
+		t.Errorf("new sessions still come to it: %v", err)
+	}
+	if all := s.all(); len(all) != 1 || all[0] != w {
+		t.Errorf("its sessions are forgotten: %v", all)
+	}
+	// It has nothing to say about the one after it.
+	next := &workspace{name: "train", server: s, listener: listen()}
+	defer next.listener.Close()
+	s.ready[w.name] = next
+	s.replace(w)
+	w.retire()
+	if _, err := os.Stat(filepath.Join(s.cfg.Dir, "train")); err != nil || s.ready["train"] != next {
+		t.Errorf("the next one is gone: %v", err)
 	}
 }
 

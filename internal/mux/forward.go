@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/mux/socks"
 	"keyway/internal/unixsock"
 )
 
@@ -266,7 +268,7 @@ func (f *forward) carry(conn net.Conn) {
 	to := f.asked.connect
 	if f.asked.kind == forwardDynamic {
 		var err error
-		if to, err = readSOCKS(conn); err != nil {
+		if to, err = readTarget(conn); err != nil {
 			return
 		}
 	}
@@ -350,7 +352,7 @@ func (f *forward) receiveDynamic(offered ssh.NewChannel) {
 		return
 	}
 	defer channel.Close()
-	to, err := readSOCKS(channel)
+	to, err := readTarget(channel)
 	if err != nil {
 		return
 	}
@@ -371,4 +373,10 @@ func (f *forward) dial(to target) (net.Conn, error) {
 		return d.DialContext(f.guest.open, "unix", to.host)
 	}
 	return d.DialContext(f.guest.open, "tcp", net.JoinHostPort(to.host, strconv.FormatUint(uint64(to.port), 10)))
+}
+
+// readTarget reads where a client of a dynamic forward wants to go.
+func readTarget(conn io.ReadWriter) (target, error) {
+	to, err := socks.Read(conn)
+	return target{to.Host, to.Port}, err
 }

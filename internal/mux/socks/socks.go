@@ -1,4 +1,5 @@
-package mux
+// Package socks reads where clients of SOCKS want to go.
+package socks
 
 import (
 	"encoding/binary"
@@ -7,31 +8,37 @@ import (
 	"net"
 )
 
-var errSOCKS = errors.New("no SOCKS that is understood")
+var errUnknown = errors.New("no SOCKS that is understood")
 
 // maxWord bounds in bytes the user and the name of a SOCKS 4 client.
 const maxWord = 255
 
-// readSOCKS reads where a client of SOCKS 4, 4a or 5 (RFC 1928) wants to go. It tells
-// the client at once, as ssh does, that it is there.
-func readSOCKS(conn io.ReadWriter) (target, error) {
+// Target is where a client wants to go.
+type Target struct {
+	Host string
+	Port uint32
+}
+
+// Read reads where a client of SOCKS 4, 4a or 5 (RFC 1928) wants to go. It tells the
+// client at once, as ssh does, that it is there.
+func Read(conn io.ReadWriter) (Target, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return target{}, err
+		return Target{}, err
 	}
 	switch head[0] {
 	case 4:
-		return readSOCKS4(conn, head[1])
+		return read4(conn, head[1])
 	case 5:
-		return readSOCKS5(conn, int(head[1]))
+		return read5(conn, int(head[1]))
 	}
-	return target{}, errSOCKS
+	return Target{}, errUnknown
 }
 
-// socksConnect is the one command that is served, of each version.
-const socksConnect = 1
+// connect is the one command that is served, of each version.
+const connect = 1
 
-func readSOCKS4(conn io.ReadWriter, command byte) (to target, err error) {
+func read4(conn io.ReadWriter, command byte) (to Target, err error) {
 	var b [6]byte // port, address
 	if _, err := io.ReadFull(conn, b[:]); err != nil {
 		return to, err
@@ -39,14 +46,14 @@ func readSOCKS4(conn io.ReadWriter, command byte) (to target, err error) {
 	if _, err := readWord(conn); err != nil { // the user
 		return to, err
 	}
-	to = target{net.IP(b[2:]).String(), uint32(binary.BigEndian.Uint16(b[:]))}
+	to = Target{net.IP(b[2:]).String(), uint32(binary.BigEndian.Uint16(b[:]))}
 	if b[2] == 0 && b[3] == 0 && b[4] == 0 && b[5] != 0 { // 4a: a name follows
-		if to.host, err = readWord(conn); err != nil {
+		if to.Host, err = readWord(conn); err != nil {
 			return to, err
 		}
 	}
-	if command != socksConnect {
-		return to, errSOCKS
+	if command != connect {
+		return to, errUnknown
 	}
 	_, err = conn.Write([]byte{0, 90, 0, 0, 0, 0, 0, 0})
 	return to, err
@@ -63,10 +70,10 @@ func readWord(r io.Reader) (string, error) {
 			return string(word), nil
 		}
 	}
-	return "", errSOCKS
+	return "", errUnknown
 }
 
-func readSOCKS5(conn io.ReadWriter, methods int) (to target, err error) {
+func read5(conn io.ReadWriter, methods int) (to Target, err error) {
 	if _, err := io.CopyN(io.Discard, conn, int64(methods)); err != nil {
 		return to, err
 	}
@@ -86,18 +93,18 @@ func readSOCKS5(conn io.ReadWriter, methods int) (to target, err error) {
 	case 4:
 		rest = net.IPv6len - 1
 	}
-	if b[0] != 5 || b[1] != socksConnect || rest == 0 {
-		return to, errSOCKS
+	if b[0] != 5 || b[1] != connect || rest == 0 {
+		return to, errUnknown
 	}
 	address := make([]byte, rest+2)
 	if _, err := io.ReadFull(conn, address); err != nil {
 		return to, err
 	}
-	to.port = uint32(binary.BigEndian.Uint16(address[rest:]))
+	to.Port = uint32(binary.BigEndian.Uint16(address[rest:]))
 	if name {
-		to.host = string(address[:rest])
+		to.Host = string(address[:rest])
 	} else {
-		to.host = net.IP(append([]byte{b[4]}, address[:rest]...)).String()
+		to.Host = net.IP(append([]byte{b[4]}, address[:rest]...)).String()
 	}
 	_, err = conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	return to, err

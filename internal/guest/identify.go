@@ -38,7 +38,7 @@ func identify(conn net.Conn) (*identified, error) {
 	if _, err := io.WriteString(conn, serverVersion+"\r\n"); err != nil {
 		return nil, err
 	}
-	c := &identified{Conn: conn, in: bufio.NewReader(conn), told: len(serverVersion) + 2}
+	c := &identified{Conn: conn, in: bufio.NewReaderSize(conn, maxIdent), told: len(serverVersion) + 2}
 	for !strings.HasSuffix(c.replay, "\n") {
 		b, err := c.in.ReadByte()
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +133,42 @@ func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
 	left(2)
 	if log := p.news.String(); strings.Contains(log, "level=WARN") {
 		t.Error(log)
+	}
+}
+
+// A spare stream, on which both have said their version and no ssh has come, holds little
+// at either end.
+func TestASpareHoldsLittle(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	const (
+		spares = 50
+		most   = 48 << 10 // bytes of an end, the mean of both: a server of x/crypto's that waits is the most of it
+	)
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	before := held()
+	all := make([]*stream.Conn, spares)
+	for i := range all {
+		var err error
+		all[i], err = stream.Dial(t.Context(), stream.Config{Dial: (&cutPath{socket: p.home.Socket()}).dial, HostKey: p.key.Public().(ed25519.PublicKey)})
+		must(t, err)
+		_, err = io.WriteString(all[i], "SSH-2.0-Test_1.0\r\n")
+		must(t, err)
+		_, err = io.ReadFull(all[i], make([]byte, len(serverVersion)))
+		must(t, err)
+	}
+	end := float64(held()-before) / spares / 2
+	t.Logf("%.1f KiB/end", end/1024)
+	if end > most*memoryFactor {
+		t.Errorf("an end of a spare stream holds %.1f KiB", end/1024)
+	}
+	for _, s := range all {
+		must(t, s.CloseWithError(io.ErrClosedPipe))
 	}
 }
 

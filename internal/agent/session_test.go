@@ -17,7 +17,7 @@ func sessionMessage(key ssh.PublicKey, user string, pid int) []byte {
 }
 
 // mayHaveSession is the agent's answer; a failure refuses.
-func (c *client) mayHaveSession(t *testing.T, key ssh.PublicKey) SessionAnswer {
+func (c *client) mayHaveSession(t testing.TB, key ssh.PublicKey) SessionAnswer {
 	t.Helper()
 	answer, err := c.ask(sessionMessage(key, "root", os.Getpid()))
 	if err != nil {
@@ -157,5 +157,20 @@ func TestASessionThatCannotBeLoggedIsRefused(t *testing.T) {
 	a.log.mu.Unlock()
 	if got := asker.mayHaveSession(t, w.me.public); got.Allowed {
 		t.Errorf("%+v", got)
+	}
+}
+
+// BenchmarkSession measures the agent's decision about a session, with its line in the log,
+// from the question to the answer.
+func BenchmarkSession(b *testing.B) {
+	w := theWorld()
+	a := start(b, Config{})
+	dial(b, a.local).expect(b, "add", addMessage(w.me, "me@laptop"), true)
+	asker := dial(b, a.local)
+	asker.expect(b, "bind", bindMessage(w.gpu, s1, false), true)
+	for b.Loop() {
+		if !asker.mayHaveSession(b, w.me.public).Allowed {
+			b.Fatal("refused")
+		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 // something more, add a file with its section, and its line here.
 var sections = []section{
 	connectSection,
+	muxSection,
 	bulkSection,
 	cpuSection,
 	agentSection,

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -253,11 +252,7 @@ func (m *streamBench) idle(ctx context.Context) error {
 	}
 	var kib float64
 	for _, unit := range []string{"heap-KiB/end", "stack-KiB/end"} {
-		found := regexp.MustCompile(`([\d.]+) ` + unit).FindSubmatch(out)
-		if found == nil {
-			return fmt.Errorf("the benchmark tells no %s: %s", unit, out)
-		}
-		n, err := strconv.ParseFloat(string(found[1]), 64)
+		n, err := figure(out, unit)
 		if err != nil {
 			return err
 		}

@@ -333,8 +333,8 @@ func entering(place, name string) string {
 	return "enter it: keyway ssh {it}"
 }
 
-// isRegistered reports whether this laptop knows the workspace. What cannot be told is
-// taken for known.
+// isRegistered reports whether this laptop knows the workspace. If it cannot tell, it
+// reports true.
 func isRegistered(place, name string) bool {
 	here, err := laptop.New(nil)
 	if err != nil {

@@ -153,8 +153,8 @@ func isShown(key byte) bool { return key > ' ' && key <= '~' }
 
 // onTerminal runs one of OpenSSH's programs with the user's own streams: it asks
 // for passphrases itself, in the way the user knows. It is interrupted, never
-// killed: it must be able to turn the terminal's echo on again. What it says on standard
-// error goes to said, too, unless that is nil.
+// killed: it must be able to turn the terminal's echo on again. Its standard error
+// is copied to said unless that is nil.
 func onTerminal(ctx context.Context, env []string, said *bounded.Buffer, name string, args ...string) error {
 	program, err := os.Executable()
 	if err != nil {

@@ -202,8 +202,8 @@ func (k *keeper) resize() {
 	}
 }
 
-// restore switches off what the output has left switched on, if it has. What was typed
-// for the program and read by nobody is thrown away: the rest of a pasted text must not
+// restore switches off what the output has left switched on, if it has. Input that was typed
+// for the program and that it has not read is thrown away: the rest of a pasted text must not
 // become commands here.
 func (k *keeper) restore() {
 	k.mu.Lock()

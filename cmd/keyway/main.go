@@ -78,7 +78,7 @@ func complain(w io.Writer, e *keyway.Error) {
 	explain(w, e, "keyway: ", "  ")
 }
 
-// explain prints e behind a label, and its advice on lines that begin with indent. What a place says is shown as its words: only advice of this laptop
+// explain prints e behind a label, and its advice on lines that begin with indent. Text of a place is shown as its words: only advice of this laptop
 // has the arrow, and further lines of a message are told from both.
 func explain(w io.Writer, e *keyway.Error, label, indent string) {
 	first, quoted, _ := strings.Cut(plain.Text(e.Message), "\n")

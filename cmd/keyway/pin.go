@@ -221,7 +221,8 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 	return a.pinImage(ctx, t, cmp.Or(append(o.on, string(keyway.Local))...))
 }
 
-// pinWorkspace pins what runs. What the template does not say would never come again.
+// pinWorkspace pins the environment of a running workspace. A property that the template
+// does not have would be missing in the next workspace made from it.
 func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news io.Writer) (pin.Pin, string, error) {
 	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
 	if other := p.CompareTemplate(w.where(), t.Spec); len(other) > 0 {

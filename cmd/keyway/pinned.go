@@ -20,7 +20,7 @@ type pinnedUp struct {
 }
 
 // pinned finds the pin for the place's architecture and makes s ask for the image that
-// it names. What the template or the command line say otherwise is refused.
+// it names. A template or a command line that says otherwise is refused.
 func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place keyway.Place, from asked, s keyway.Spec) (*pinnedUp, keyway.Spec, error) {
 	if from.from.Name == "" {
 		return nil, s, keyway.Errorf(keyway.Usage, "--pinned is for templates, and none was named").Advise(keyway.SeeTemplates)

@@ -42,7 +42,7 @@ x-keyway.override of the template:
       volumes: [/scratch, /data:ro, "cache-*"]
       command: true                    likewise working_dir, labels, secrets, user
 
-Whatever is not named there is as the template says. A directory stands for itself,
+A setting that is not named there is as the template says. A directory stands for itself,
 not for what is below it. The node of the place holds to it, and it believes only files
 that belong to root and that nobody else can write to.
 

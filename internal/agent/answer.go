@@ -17,8 +17,8 @@ type Answer struct {
 // grantedFor is how long the answer between once and always holds.
 const grantedFor = 15 * time.Minute
 
-// ParseAnswer reads an answer as people type it, by whom or what it was given.
-// What is none denies.
+// ParseAnswer reads an answer as people type it; by is its author. A text that is no
+// answer denies.
 func ParseAnswer(text, by string) Answer {
 	a := Answer{By: by}
 	switch strings.ToLower(strings.TrimSpace(text)) {

@@ -20,7 +20,7 @@ type Question struct {
 	Why       string // why it is asked
 }
 
-// Text is the question for people. What the asker chose in it is quoted.
+// Text is the question for people. Words that the asker chose are quoted.
 func (q Question) Text() string {
 	text := fmt.Sprintf("%s asks to %s with the key %s.", q.Facts.Who(), q.Facts.What(), q.Facts.Key)
 	if q.Facts.Key.Comment != "" {

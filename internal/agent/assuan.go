@@ -10,8 +10,8 @@ import (
 )
 
 // Assuan is the protocol of GnuPG's programs ("Developing with Assuan"): lines of
-// at most 1000 bytes. What is used here are commands with one line as their
-// argument, answered with OK or ERR after any number of comments and status lines.
+// at most 1000 bytes. This package uses commands with one line as their
+// argument. The answer is OK or ERR after any number of comments and status lines.
 const (
 	maxAssuanLine   = 1000
 	maxAssuanStatus = 100 // lines before an answer

@@ -25,8 +25,8 @@ type content struct {
 	namespace string // of an SSHSIG
 }
 
-// parseContent reads data that is to be signed. What is not exactly a login or an
-// SSHSIG is data of an unknown kind.
+// parseContent reads data that is to be signed. Data that is not exactly a login or
+// an SSHSIG is of an unknown kind.
 func parseContent(data []byte) content {
 	if c, ok := parseLogin(data); ok {
 		return c

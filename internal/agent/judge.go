@@ -19,9 +19,9 @@ type route struct {
 	untrusted string // why nothing said on this connection can be believed any more
 }
 
-// take adds a bind that was read, or the reason why it could not be. What does not
-// verify, or contradicts what was there, makes the route untrusted for good, so that no asker can
-// try again.
+// take adds a bind that was read, or the reason why it could not be. A bind that
+// does not verify, or contradicts an earlier one, makes the route untrusted for good, so that no
+// asker can try again.
 func (r *route) take(b bind, err error) error {
 	binds := r.binds
 	if err == nil {

@@ -135,8 +135,8 @@ func (c *connection) upstreamKeys(ctx context.Context) []*held {
 	return slices.Clone(c.up.keys)
 }
 
-// parseList reads SSH_AGENT_IDENTITIES_ANSWER (RFC 9987 section 3.5). What is no
-// key that we can judge is left out.
+// parseList reads SSH_AGENT_IDENTITIES_ANSWER (RFC 9987 section 3.5). A key
+// that this agent cannot judge is left out.
 func parseList(answer []byte, path string) ([]*held, error) {
 	r := sshwire.NewReader(answer)
 	if r.Byte() != msgIdentities {

@@ -14,8 +14,8 @@ import (
 )
 
 // The agent as a service of the user. systemd listens and starts it when somebody
-// asks; the order of the sockets says which is which. What the agent starts
-// (helpers of security keys, pinentry) inherits the address families.
+// asks; the order of the sockets says which is which. Programs that the
+// agent starts (helpers of security keys, pinentry) inherit the address families.
 const (
 	socketUnit = `[Unit]
 Description=Sockets of keyway's SSH agent

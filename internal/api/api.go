@@ -56,7 +56,7 @@ type Node interface {
 	// ImportImage takes in an archive of one image, which gets that name and no other.
 	ImportImage(ctx context.Context, engine, image string, archive io.Reader) error
 	// PullImage has the place get an image from its registry, with a login that is used for
-	// this and kept nowhere. What came of a layer before it was cut is not asked for again.
+	// this and kept nowhere. Bytes of a layer that came before it was cut are not asked for again.
 	// Denied: the login was good for some of it; a new one goes on from there.
 	PullImage(ctx context.Context, engine string, p keyway.Pull, report func(keyway.Progress)) error
 	// Containers tells of the containers that run at the place and are not made as

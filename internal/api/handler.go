@@ -319,7 +319,7 @@ func (e *EventWriter) Send(ev Event) error {
 const maxEvent = 1 << 20
 
 // cutError is why there is no answer, or no end of it: the other side was killed, or the way to
-// it was cut. What was asked for may have been done, in part or wholly.
+// it was cut. The request may have been carried out, in part or wholly.
 type cutError struct{ error }
 
 func (c cutError) Unwrap() error { return c.error }

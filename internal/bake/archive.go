@@ -18,7 +18,7 @@ type Baked struct {
 	Layers []string // sha256:… of the content of each, the lowest first
 }
 
-// Write writes the image as an archive of which only the guest's layer is a file: those
+// Write writes the image as an archive in which only the guest's layer is a file: those
 // of the base, whose configuration it is given, are only named. An engine that has them
 // takes it.
 func (g Guest) Write(w io.Writer, tag string, base Base, config []byte) (Baked, error) {

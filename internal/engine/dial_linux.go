@@ -12,7 +12,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Dial connects to the guest that serves in home. Whatever runs in the workspace
+// Dial connects to the guest that serves in home. A program in the workspace
 // could put a link to any other socket of this machine in the place of the
 // guest's, so the socket is opened first, without following a link, and then
 // connected to through its descriptor. That also leaves no limit on the length

@@ -64,8 +64,8 @@ func Sessions(data string) int {
 
 var sessionsDir = path.Base(keyway.GuestHome.Sessions())
 
-// openDir opens a directory that a workspace made. What is put in its place
-// meanwhile is still beneath root: a Root follows no link out of it.
+// openDir opens a directory that a workspace made. A directory that is put
+// in its place meanwhile is still beneath root: a Root follows no link out of it.
 func openDir(root *os.Root, name string) (*os.Root, error) {
 	st, err := root.Lstat(name)
 	if err != nil {

@@ -145,8 +145,8 @@ func (r Record) revisable() [6]string {
 }
 
 // Admit lets keys enter the workspace, beside those it was made with and those that
-// were sent before and have not ended, and returns the file that says so. What the
-// workspace itself may have written into that file is not taken over. The caller
+// were sent before and have not ended, and returns the file that says so. Lines that
+// the workspace itself may have written into that file are not taken over. The caller
 // holds the name's lock.
 func (h Homes) Admit(name keyway.Name, keys []keyway.EntryKey, now time.Time) ([]byte, error) {
 	rec, err := h.Record(name)
@@ -304,7 +304,7 @@ func (h Homes) makeDir() error {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
 		return err
 	}
-	// What is inside is open to the users of containers; see fill.
+	// Files inside are open to the users of containers; see fill.
 	return os.Chmod(h.dir, 0o700)
 }
 

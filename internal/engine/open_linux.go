@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenIn opens a regular file that a workspace wrote for reading. Whatever runs
+// OpenIn opens a regular file that a workspace wrote for reading. A program
 // in the workspace can put other things in its place. So what the name stands for
 // is looked at through a descriptor that opens nothing (O_PATH), because to open
 // a device can already do something and to open a named pipe can wait, and then

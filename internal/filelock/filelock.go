@@ -49,7 +49,7 @@ func (r *Repeated) Lock() error {
 		if err := lock(r.file, true, true); err != nil {
 			return &os.PathError{Op: "lock", Path: r.Path, Err: err}
 		}
-		// Whoever comes now locks the file at the path. It may be another one.
+		// The next process locks the file at the path. It may be another one.
 		if now, err := os.Stat(r.Path); err == nil && os.SameFile(r.is, now) {
 			return nil
 		}

@@ -15,8 +15,8 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// Driver returns what is known of this machine's NVIDIA driver. What it does not tell
-// stays empty.
+// Driver returns the facts about this machine's NVIDIA driver. A fact that it does not
+// tell is empty.
 func Driver(ctx context.Context) keyway.DriverFacts {
 	return driver{root: "/", smi: smi{timeout: driverTimeout}}.facts(ctx)
 }

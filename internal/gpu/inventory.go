@@ -130,7 +130,7 @@ func (inv Inventory) check() error {
 	return nil
 }
 
-// Whatever runs on a GPU chooses its own name, and nvidia-smi writes that as it is:
+// A process on a GPU chooses its own name, and nvidia-smi writes that as it is:
 // it may be no UTF-8, and may end its element itself.
 var processName = lazyregexp.New(`(?s)<process_name>.*?</process_name>[ \t]*\r?\n`)
 

@@ -3,8 +3,8 @@ package gpu
 import "context"
 
 // store is what all makers of workspaces on a machine share: small files, each of
-// which one of them at a time may hold. What a maker holds is free when it ends,
-// however it ends.
+// which one of them at a time may hold. A file is free when its
+// holder ends, however it ends.
 type store interface {
 	// lock makes the caller the only one that reads and changes the store.
 	lock(ctx context.Context) (unlock func(), err error)

@@ -32,7 +32,7 @@ type Grant struct {
 
 const (
 	// fresh is how long what the driver and the engine have said is good for those
-	// who wait. Whatever keyway starts meanwhile is seen by its lease.
+	// who wait. Workspaces that keyway starts meanwhile are seen by their leases.
 	fresh = 5 * time.Second
 	// The one at the head of the queue tries again so often; each place behind it
 	// adds as much again, up to the second bound.
@@ -84,7 +84,7 @@ type try struct {
 	holders map[string]*holder
 }
 
-// look asks the driver, unless what it has said is fresh. What the engine has said is as
+// look asks the driver, unless what it has said is fresh. The engine's answer is as
 // old; once asks it when something depends on it.
 func (t *try) look(ctx context.Context) (err error) {
 	if !t.looked.IsZero() && time.Since(t.looked) < fresh {
@@ -170,7 +170,7 @@ func (p *Place) grant(devices []Device, who Holder) (_ *Grant, err error) {
 }
 
 // Claim leases to a workspace the GPUs that it has without having asked for them here,
-// for as long as the process lives. What somebody else has a lease of stays theirs.
+// for as long as the process lives. GPUs of somebody else's lease stay theirs.
 func (p *Place) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) error {
 	inv, err := p.ask(ctx)
 	if err != nil {

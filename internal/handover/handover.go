@@ -1,6 +1,6 @@
 // Package handover gives state and descriptors from one process to another: over a unix
-// socket, or to the program that a process becomes. What the state means, and the version
-// of its form, is its owner's.
+// socket, or to the program that a process becomes. The owner of the state knows
+// its meaning and the version of its form.
 package handover
 
 import "syscall"

@@ -24,7 +24,7 @@ type Want struct {
 
 // Pull has a place get an image that it has not, with the login that docker login
 // keeps on this laptop: for this pull, and where the registry gives tokens, only such a
-// token. Whatever the laptop cannot find out is left to the place, and Left is why. heard
+// token. A question that the laptop cannot answer is left to the place, and Left is why. heard
 // is told what the place says, and said what is found here.
 func Pull(ctx context.Context, there *api.Client, place keyway.Place, w Want, heard, said func(keyway.Progress)) error {
 	_, err := there.ImageLayers(ctx, w.Engine, w.Image)

@@ -9,8 +9,8 @@ import (
 )
 
 // Environment is what a workspace really consists of, as its place claims: what decides
-// whether a program gives there what it gives elsewhere. What could not be found out is
-// empty.
+// whether a program gives there what it gives elsewhere. A field whose value could not be found
+// out is empty.
 type Environment struct {
 	Name  Name   `json:"name,omitempty"`
 	Error *Error `json:"error,omitempty"` // why nothing is known of it
@@ -40,8 +40,8 @@ type Environment struct {
 	Guest  string   `json:"guest,omitempty"`  // version of the guest
 }
 
-// Environment is the part of a workspace's environment that its Spec says. What the
-// Spec leaves to the place is empty.
+// Environment is the part of a workspace's environment that its Spec says. Fields
+// that the Spec leaves to the place are empty.
 func (s Spec) Environment() Environment {
 	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User, Options: s.options()}
 	if s.Caller {
@@ -119,7 +119,7 @@ type FileChange struct {
 	Hash   string `json:"hash,omitempty"`
 }
 
-// What became of a file of an image.
+// Ways in which a file of an image differs from the image's.
 const (
 	ChangeModified = "modified"
 	ChangeDeleted  = "deleted"

@@ -7,7 +7,7 @@ import (
 )
 
 // Facts are what a place knows that decides whether a workspace will run there, as the
-// place claims. What could not be found out is empty, and decides nothing.
+// place claims. A field that could not be found out is empty, and decides nothing.
 type Facts struct {
 	Arch   string    `json:"arch"` // as Go calls it: amd64
 	Time   time.Time `json:"time"` // of its clock

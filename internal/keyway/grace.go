@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What the programs of a workspace get between being told to end and being killed.
+// The time that the programs of a workspace get between being told to end and being killed.
 const (
 	DefaultGrace = 30 * time.Second
 	MaxGrace     = 24 * time.Hour

@@ -11,8 +11,8 @@ const maxLoginName = 255
 
 // IsLoginName reports whether s can be a user's login name wherever keyway writes one: in
 // ssh_config, in passwd(5) and on a command line. It may be a directory's, such as
-// ada@corp.example.com, CORP\ada or CORP+ada. What one of those would read as more than a
-// name is refused: blanks, quotes, controls, marks of a shell, tokens of ssh_config(5),
+// ada@corp.example.com, CORP\ada or CORP+ada. Characters that one of those would read as
+// more than a name are refused: blanks, quotes, controls, marks of a shell, tokens of ssh_config(5),
 // and a backslash that could hide the byte after it.
 func IsLoginName(s string) bool {
 	for i, r := range s {

@@ -59,7 +59,7 @@ type Layer struct {
 type Pull struct {
 	Image string `json:"image"`
 	Login Login  `json:"login,omitzero"`
-	// What the laptop has found at the registry: where the image's repository is, its
+	// The laptop's findings at the registry: where the image's repository is, its
 	// configuration and its layers, the lowest first. Without them the engine finds out.
 	Repository string  `json:"repository,omitempty"` // https://HOST/v2/NAME
 	Config     []byte  `json:"config,omitempty"`

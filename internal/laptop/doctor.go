@@ -27,7 +27,7 @@ import (
 // Health is what a check found.
 type Health string
 
-// What a check can find: all is well, something may fail, something fails.
+// The findings of a check: all is well, something may fail, something fails.
 const (
 	Healthy Health = "ok"
 	Warning Health = "warn"

@@ -107,7 +107,8 @@ func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 }
 
 // meantKeys are those of held that the user's configuration names for a host, or that
-// ssh takes from its usual files. What the agent does not hold would not get in unasked.
+// ssh takes from its usual files. A key that the agent does not hold would not get in
+// unasked.
 func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
 	var meant []PublicKey
 	for _, file := range host.IdentityFiles {

@@ -29,8 +29,8 @@ func (here *Laptop) WatchLock(ctx context.Context) *LockWatch {
 var errLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no key").Advise(keyway.UnlockKey)
 
 // refuse refuses to ask for the passphrase of a key file, which would be asked
-// once for every place, and has a command of its own. What a host asks begins with its
-// name.
+// once for every place, and has a command of its own. A question of a host begins with
+// the host's name.
 func (l *LockWatch) refuse(q api.Question) error {
 	if q.Kind == "" && strings.HasPrefix(q.Prompt, "Enter passphrase for key ") && l.empty() {
 		return errLocked

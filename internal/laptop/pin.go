@@ -11,9 +11,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// checkAnswer compares what a place says it has made with what it was asked for.
-// What goes into the entry comes from the request; an answer that differs is about
-// something else, or a lie.
+// checkAnswer compares a place's answer with the request. The entry is made from the
+// request; an answer that differs is about something else, or a lie.
 func checkAnswer(place keyway.Place, s keyway.Spec, made keyway.Workspace) error {
 	user, _, _ := strings.Cut(s.User, ":")
 	answered := made.Guest.User
@@ -90,8 +89,8 @@ func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, plac
 	return here.Hosts.Add(e)
 }
 
-// Undo removes what was made and cannot be used. What only could not be reached
-// may yet be of use.
+// Undo removes a workspace that was made and cannot be used. One that only could not be
+// reached may yet be of use.
 func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Place, name keyway.Name, why error) error {
 	interrupted := ctx.Err() != nil
 	if keyway.Is(why, keyway.Unreachable) && !interrupted {

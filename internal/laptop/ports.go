@@ -34,8 +34,8 @@ func (here *Laptop) Ports(ctx context.Context, e sshconfig.Entry) ([]keyway.Port
 	return readPorts(list)
 }
 
-// readPorts reads a list of ports. What cannot be is left out, and what names a process
-// is cleaned.
+// readPorts reads a list of ports. An impossible entry is left out, and the names of
+// processes are cleaned.
 func readPorts(list []byte) ([]keyway.Port, error) {
 	var ports []keyway.Port
 	if err := json.Unmarshal(list, &ports); err != nil {

@@ -50,8 +50,8 @@ func InsideArgs(entry sshconfig.Entry, args ...string) (ssh, env []string) {
 const notRunningTimeout = 10 * time.Second
 
 // NotRunning reports whether a connection to a workspace failed because it does not
-// run or is another one by now, or why its place cannot be reached. What cannot be found out is nil: ssh has said
-// what it knows.
+// run or is another one by now, or why its place cannot be reached. If that cannot be found out it is nil:
+// ssh has said what it knows.
 func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
 	defer cancel()

@@ -75,7 +75,7 @@ func Askpass(ctx context.Context, args []string, isCommand func(string) bool, st
 }
 
 // isYesNo recognises ssh's question about an unknown host key, whose answer may
-// be seen. What a host asks begins with its name.
+// be seen. A question of a host begins with the host's name.
 func isYesNo(prompt string) bool {
 	return strings.HasPrefix(prompt, "The authenticity of host ") || strings.HasPrefix(prompt, "Please type 'yes'") ||
 		strings.HasPrefix(prompt, "Accept updated hostkeys? (yes/no)")

@@ -168,8 +168,8 @@ func (a *attempt) needsAnswer(u *uplink, err error) error {
 		Advise(keyway.StatusNow, string(u.place))
 }
 
-// KeyQuestion begins ssh's own question for a key file's passphrase. What a host asks
-// begins with its name.
+// KeyQuestion begins ssh's own question for a key file's passphrase. A question of a
+// host begins with the host's name.
 const KeyQuestion = "Enter passphrase for key "
 
 // dialling is told of each dial attempt.

@@ -24,7 +24,7 @@ import (
 // It looks for the program by its hash in the user's cache directory, in the
 // runtime directory and in a private directory below /tmp, in this order, and
 // becomes it. If it is nowhere, it asks for it in the first of these directories
-// that can be written and run from. What it says, a line each on stdout:
+// that can be written and run from. The script writes these lines to stdout:
 //
 //	keyway-bootstrap unsupported OS MACHINE
 //	keyway-bootstrap nowhere              no directory can be written to and run from
@@ -115,8 +115,8 @@ const (
 )
 
 // bootstrap speaks with the script over r and w until the node has greeted, and returns
-// the version that is spoken with the node from then on. What the place has printed by
-// itself meanwhile is heard, all of it.
+// the version that is spoken with the node from then on. heard gets every line that
+// the place has printed by itself meanwhile.
 func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) (version int, err error) {
 	noise, sent, running := 0, false, false
 	var unsent error // why the program did not go out; the script may tell more

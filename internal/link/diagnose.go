@@ -99,7 +99,7 @@ func (c complaint) where() string {
 func (c complaint) try() string { return "ssh -v " + plain.Shell(c.hop) + " true" }
 
 // inWords is the fault in the user's words: with the hop, the cause, and what to
-// type next. What is typed is made of values.
+// type next. The words to type are made of values.
 func (c complaint) inWords() error {
 	st := c.state
 	switch st.fault {

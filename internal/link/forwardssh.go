@@ -61,7 +61,7 @@ func (k forwardKey) candidates() []int {
 }
 
 // forwardArgs are ssh's for a forward to the workspace's localhost, which the guest
-// looks up, or to a socket in it. What it says itself goes to log.
+// looks up, or to a socket in it. The messages of ssh itself go to log.
 func forwardArgs(k forwardKey, local int, log string) []string {
 	to := "localhost:" + strconv.Itoa(k.port)
 	if k.socket != "" {

@@ -141,7 +141,7 @@ func (c *proxied) send(conn *net.UnixConn) error {
 }
 
 // TakeOver asks the link that listens on socket for its connections and ends it.
-// Without one there is nothing to take over. What it returns is to be given to
+// Without one there is nothing to take over. The caller gives the result to
 // Serve.
 func TakeOver(ctx context.Context, socket string) ([]Inherited, error) {
 	conn, err := dialLink(socket)

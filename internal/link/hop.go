@@ -27,14 +27,14 @@ const (
 // where the network has died; forwarded ports would collide; an agent or display
 // that is forwarded would be open to a host's root for as long as the uplink is; a
 // command, no command or a closed standard input of their own would end the node.
-// What ssh says of itself must be said, or nobody knows why it ended. Everything
-// else of the configuration applies.
+// The messages of ssh itself must be on, or nobody knows why it ended. All other
+// settings of the configuration apply.
 var hopOptions = []string{
 	"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ControlPersist=no",
 	"-o", "LogLevel=VERBOSE",
 	"-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "Tunnel=no",
 	"-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "PermitLocalCommand=no", "-o", "EscapeChar=none",
-	// What is dead the link finds out by itself, and without ending what only stalls.
+	// The link finds dead connections by itself, and does not end those that only stall.
 	"-o", "ServerAliveInterval=0",
 }
 
@@ -47,7 +47,7 @@ var newerHopOptions = []string{
 }
 
 // hopHello is what an ssh to a jump host says first on the dial attempt's socket; the
-// answer is a hopWelcome. What follows is its standard error.
+// answer is a hopWelcome. Its standard error follows.
 type hopHello struct {
 	Host string `json:"host"`
 }

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// What a link needs, which outlives the command that starts it and serves all later ones.
+// The resources of a link, which outlives the command that starts it and serves all later ones.
 const (
 	leastFiles = 256      // open at once: three for each connection, a few for each place
 	leastFile  = 64 << 20 // bytes of one file: the local node's program is one

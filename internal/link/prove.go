@@ -20,8 +20,8 @@ type proveRequest struct {
 }
 
 // Prove reports whether the guest of a workspace holds hostKey: nil only if that
-// key has signed the answer to a fresh hello of a stream. What a place says of a
-// key is a claim, and so is the place's SSH key exchange, which it can relay
+// key has signed the answer to a fresh hello of a stream. The word of a place about
+// a key is a claim, and so is the place's SSH key exchange, which it can relay
 // (docs/PROTOCOL.stream.md, "A host key proves itself").
 func (c *Client) Prove(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string) error {
 	return c.api.Do(ctx, http.MethodPost, "/v1/places/"+url.PathEscape(string(place))+"/prove", proveRequest{name, hostKey}, nil)

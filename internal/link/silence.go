@@ -57,7 +57,7 @@ func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.Cancel
 }
 
 // progress is how far an attempt has come: so many hosts have let us in, and the next one
-// has come to that step. answered says whether this ssh tells of steps.
+// has come to that step. answered reports whether this ssh tells of steps.
 type progress struct {
 	entered  int
 	next     step
@@ -80,8 +80,8 @@ func (d *dialAttempt) progress() (p progress) {
 	return p
 }
 
-// limit is how long a place may say nothing that has come so far. What a machine does by
-// itself takes no longer than connecting to the first host may. Logging in may have to
+// limit is how long a place may say nothing that has come so far. A step that a machine
+// takes by itself takes no longer than connecting to the first host may. Logging in may have to
 // wait for a person, and so may a proxy command.
 func (s starter) limit(p progress) time.Duration {
 	if p.next == identified || p.next == begun && p.answered {

@@ -32,8 +32,8 @@ type nodeProcess struct {
 	ended   chan struct{} // closed when the process has been waited for
 }
 
-// startProcess starts cmd with its standard streams as pipes to us. What an ssh
-// writes to its standard error is heard by its dial attempt.
+// startProcess starts cmd with its standard streams as pipes to us. The dial
+// attempt reads the standard error of its ssh.
 func startProcess(cmd *exec.Cmd, d *dialAttempt) (*nodeProcess, error) {
 	in, inOurs, err := os.Pipe()
 	if err != nil {

@@ -363,8 +363,8 @@ func (c *proxied) upload(guest *stream.Conn, ended func()) {
 	}
 }
 
-// copyUp copies until the ssh has ended, of which it reports whether that is so.
-// What was read and not written is kept in unsent.
+// copyUp copies until the ssh or the stream has ended, and reports whether the ssh has.
+// Bytes that were read and not written are kept in unsent.
 func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 	in := pipe.Inlet{Buffers: &uploadBuffers}
 	defer in.Shrink()

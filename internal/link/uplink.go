@@ -417,7 +417,7 @@ func (u *uplink) suspect(c *connection) {
 }
 
 // leave takes the connection out of use for what is new: the next need logs in again.
-// What it carries goes on.
+// The streams and requests that it carries go on.
 func (u *uplink) leave() {
 	u.mu.Lock()
 	c := u.up

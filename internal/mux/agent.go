@@ -134,7 +134,7 @@ type boundSigner struct {
 	permit *permit
 }
 
-// SignWithAlgorithm implements ssh.AlgorithmSigner. What is signed begins with the
+// SignWithAlgorithm implements ssh.AlgorithmSigner. The data begins with the
 // session's identifier (RFC 4252, section 7).
 func (b boundSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	if err := b.permit.allowLogin(sshwire.NewReader(data).String(), b.PublicKey().Marshal()); err != nil {

@@ -23,8 +23,8 @@ const (
 
 // observed is a connection to a server of SSH. It reads the host's signature from the
 // first key exchange, which is in the clear: x/crypto does not tell it, and an agent
-// believes a destination by nothing else (session-bind@openssh.com). What is written
-// to it can be held for a moment, so that what belongs together leaves in one piece.
+// believes a destination by nothing else (session-bind@openssh.com). Writes
+// can be held for a moment, so that bytes that belong together leave in one piece.
 type observed struct {
 	net.Conn
 	reads atomic.Int64 // how often something was read

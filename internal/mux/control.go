@@ -35,8 +35,8 @@ type control struct {
 	news     string     // what ssh would say itself of its forwards
 }
 
-// serve serves one client. What the client wants that cannot be the same here ends
-// before the greeting: ssh says so in a line, and connects by itself.
+// serve serves one client. A wish of the client's that would not have the same effect here
+// ends before the greeting: ssh says so in a line, and connects by itself.
 func (c *control) serve() error {
 	defer c.conn.Close()
 	cred, err := unixsock.Peer(c.conn)

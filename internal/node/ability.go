@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// What an engine can do beside Engine is an interface of this package for each
-// ability, found by assertion. Each has a row here.
+// Each ability of an engine beside Engine is an interface of this package, found by
+// assertion, with a row here.
 var known = []struct {
 	name string
 	has  func(engine.Engine) bool
@@ -27,7 +27,7 @@ var known = []struct {
 // gpuLender is an engine that lends GPUs to its workspaces.
 type gpuLender interface {
 	// GPUs tells which GPUs running workspaces have, of every owner that the platform
-	// shows. Whoever has leases need not be told of.
+	// shows. Holders of leases may be left out.
 	GPUs(ctx context.Context) ([]gpu.Holding, error)
 }
 

@@ -311,7 +311,7 @@ func (n *Node) elsewhere() (list []keyway.Workspace) {
 	return list
 }
 
-// orphaned are the workspaces of e of which only the Home is left: what ran there was
+// orphaned are the workspaces of e whose Home alone is left: what ran there was
 // removed behind keyway's back, or another daemon has it. They are not forgotten unasked:
 // of what an older keyway made, nobody says which daemon has it.
 func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {

@@ -102,7 +102,7 @@ func (n *Node) free(ctx context.Context, k imageKeeper, image string) int64 {
 }
 
 // bring fetches the layers from the one with the index have on, and gives them to the
-// engine. What has come stays for the next try if this one is cut.
+// engine. Bytes that have come stay for the next try if this one is cut.
 func (n *Node) bring(ctx context.Context, k imageKeeper, p keyway.Pull, have int, report func(keyway.Progress)) error {
 	store := layers.Store{Dir: filepath.Join(filepath.Dir(n.homes.Dir()), "layers")}
 	held, err := store.Fetch(ctx, p, have, report)

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// shelf is a directory of published templates. Whoever can write there decides what
+// shelf is a directory of published templates. A user who can write there decides what
 // workspaces are made from, so directory and files are believed only if they belong to
 // the owner and nobody else can write to them.
 type shelf struct {

@@ -8,8 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// openers make the engines of keyway.Engines. Whoever adds an engine names it there,
-// with what it can do, and opens it here.
+// openers make the engines of keyway.Engines. To add an engine, name it there with
+// its abilities, and open it here.
 var openers = map[string]func(root string, guest engine.Guest) (engine.Engine, error){
 	keyway.EngineDocker: func(root string, guest engine.Guest) (engine.Engine, error) { return opened(docker.New(root, guest)) },
 	keyway.EnginePodman: func(root string, guest engine.Guest) (engine.Engine, error) {

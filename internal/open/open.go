@@ -1,6 +1,6 @@
 // Package open knows what people open of a workspace in a browser or an editor: how
-// each server is started and found, and by which URL it is reached. What a workspace
-// says of itself decides no more than the path and the token of a URL on this machine.
+// each server is started and found, and by which URL it is reached. The words of a
+// workspace decide no more than the path and the token of a URL on this machine.
 package open
 
 import (

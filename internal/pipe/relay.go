@@ -66,7 +66,7 @@ func (s *Buffers) Carry(conn io.ReadWriteCloser, in io.ReadCloser, out io.Writer
 		case !errors.As(err, &write):
 			conn.Close()
 		}
-		// What cannot be written to has something to say: the way down ends with it.
+		// A side that takes no more bytes has an answer to give: the way down ends with that.
 	})
 	_ = s.Copy(out, conn)
 	conn.Close()

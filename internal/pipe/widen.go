@@ -1,6 +1,6 @@
 package pipe
 
-// What a pipe may hold in bytes, with Widen: each process on the way is woken less often.
+// The bytes that a pipe may hold with Widen: each process on the way is woken less often.
 // All pipes of a user together may hold 64 MiB (pipe(7)), and then new ones hold less
 // than usual, those of other programs too.
 const (

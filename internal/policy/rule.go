@@ -158,8 +158,8 @@ func (r *rule) matchUser(user string) bool {
 		r.verdict != Allow && slices.ContainsFunc(r.users, func(p string) bool { return Match(strings.ToLower(p), strings.ToLower(user)) })
 }
 
-// matchProgram reports whether the rule names one of the programs. Who cannot be
-// named may be any, to rules that do not allow.
+// matchProgram reports whether the rule names one of the programs. A program
+// that cannot be named may be any, to rules that do not allow.
 func (r *rule) matchProgram(programs []string) bool {
 	for _, p := range programs {
 		if p == "" && r.verdict != Allow || p != "" && anyGlob(r.programs, p) {

@@ -21,7 +21,7 @@ const (
 // Where there is no such directory, on other systems than Linux, everything is unknown.
 func path(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
 
-// read reads a file of a process. What is longer than the bound is cut off.
+// read reads a file of a process. A longer one is cut off at the bound.
 func read(pid int, name string, bound int64) ([]byte, error) {
 	f, err := os.Open(path(pid, name))
 	if err != nil {

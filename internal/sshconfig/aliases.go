@@ -34,8 +34,8 @@ type Names struct {
 }
 
 // ReadNames reads ~/.ssh/config, the system's ssh_config and what they include. It runs
-// nothing: Match exec lines count as if they might match. What cannot be read has no
-// names.
+// nothing: Match exec lines count as if they might match. A file that cannot be read
+// has no names.
 func ReadNames(home string) Names {
 	return readConfigs(home).names()
 }

@@ -11,7 +11,7 @@ import (
 const addressGroups = 1<<(syscall.RTNLGRP_LINK-1) | 1<<(syscall.RTNLGRP_IPV4_IFADDR-1) | 1<<(syscall.RTNLGRP_IPV6_IFADDR-1)
 
 // watchAddresses calls changed when the kernel says that something about the
-// interfaces is different, until ctx ends. What it says is not parsed: the
+// interfaces is different, until ctx ends. The message is not parsed: the
 // addresses are read anew.
 func watchAddresses(ctx context.Context, changed func()) {
 	f, err := openNetlink()

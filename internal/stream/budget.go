@@ -5,9 +5,9 @@ import "sync"
 // DefaultBudget bounds the rings and windows of a process that sets no other.
 const DefaultBudget = 256 << 20
 
-// Budget is memory that many streams share. What each stream needs to go on at
-// all (16 KiB to send, 256 KiB to receive) it takes without asking; everything
-// beyond comes from here, and a stream that gets none is slower.
+// Budget is memory that many streams share. Each stream takes the least that
+// it can work with (16 KiB to send, 256 KiB to receive) without asking. More comes from
+// the budget, and a stream that gets none is slower.
 type Budget struct {
 	mu    sync.Mutex
 	limit int

@@ -277,9 +277,9 @@ func (c *Conn) CloseWrite() (err error) {
 	return err
 }
 
-// Close ends both directions. What was written still arrives: at a server in
+// Close ends both directions. Bytes that were written still arrive: at a server in
 // the background, at a client before Close returns, which waits 10 s for it. The
-// other end is told if it has written what was not read.
+// other end is told if bytes that it has written were not read.
 func (c *Conn) Close() error {
 	now := time.Now()
 	c.step(now, func() effects { return c.wire.close(now) })

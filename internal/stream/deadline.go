@@ -34,8 +34,8 @@ type deadline struct {
 	past  chan struct{} // closed when the deadline has passed
 }
 
-// passed is closed when the deadline passes. Whoever waits on it sees later
-// changes of the deadline, too, unless it had passed already.
+// passed is closed when the deadline passes. A goroutine that waits on it
+// sees later changes of the deadline, too, unless it had passed already.
 func (d *deadline) passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -258,8 +258,8 @@ func (w *wire) abort(reason error, code uint16) effects {
 	return w.end(&abortError{reason})
 }
 
-// settle ends the stream when both directions have come to their ends. What the
-// user has not read yet needs no path.
+// settle ends the stream when both directions have come to their ends. Bytes
+// that the user has not read yet need no path.
 func (w *wire) settle() effects {
 	if w.tx.done() && (w.rx.fin || w.closed) {
 		return w.end(errFinished)

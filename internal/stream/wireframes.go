@@ -106,8 +106,8 @@ func (w *wire) next(said []byte, now time.Time) (words, data []byte, from *slab,
 	return said, data, from, do
 }
 
-// words encodes what is to be said beside the data. Whatever is one write with
-// it takes an ACK along; beside much data an ACK would be a write of its own,
+// words encodes what is to be said beside the data. A small
+// write takes an ACK along; beside much data an ACK would be a write of its own,
 // which every relay on the way passes on by itself, so that there it waits until
 // it is due.
 func (w *wire) words(b []byte, more bool, now time.Time) []byte {

@@ -309,7 +309,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 	d.add("volumes", m)
 }
 
-// requirements takes the GPUs over. What else a host has to have, its operators know.
+// requirements takes the GPUs over. The operators of a host know its other properties.
 func (d *devcontainer) requirements(n *yaml.Node) {
 	for _, p := range pairs(n) {
 		switch gpu := resolve(p.value); {

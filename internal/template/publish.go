@@ -106,7 +106,7 @@ func (t Template) published() Asked {
 }
 
 // Publish returns the template as the operators of a place publish it. image resolves the
-// name of its image to a digest. What belongs to a user or to this laptop is refused.
+// name of its image to a digest. Settings of a user or of this laptop are refused.
 func (t Template) Publish(w Where, image func(string) (string, error)) (catalogue.Template, error) {
 	fail := func(format string, args ...any) *keyway.Error {
 		return keyway.Errorf(keyway.BadConfig, "%s: "+format, append([]any{t.File}, args...)...)

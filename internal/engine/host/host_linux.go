@@ -248,7 +248,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	if st, _ := state(ctx, home); st == keyway.Running {
 		return nil
 	}
-	// What is left of a guest that does not answer would be in the way.
+	// Processes that are left of a guest that does not answer would be in the way.
 	if err := end(home, 0); err != nil {
 		return err
 	}

@@ -380,8 +380,8 @@ func (i info) ModTime() time.Time { return time.Unix(int64(i.time), 0) }
 func (i info) IsDir() bool        { return i.Mode().IsDir() }
 func (i info) Sys() any           { return nil }
 
-// Mode implements fs.FileInfo. What is neither a plain file, nor a directory, nor a
-// symbolic link, is irregular.
+// Mode implements fs.FileInfo. A file that is neither plain, nor a directory, nor a
+// symbolic link is irregular.
 func (i info) Mode() fs.FileMode {
 	m := fs.FileMode(i.mode & 0o777)
 	switch i.mode & typeMask {

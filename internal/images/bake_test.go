@@ -37,6 +37,8 @@ type engine struct {
 	sparse bool                      // it has the base's layers, and wants no files of them
 	lie    func(*keyway.ImageLayers) // about what was baked; nil: it is honest
 	got    []byte                    // the archive that it was given
+
+	manifests bool // it gives images IDs by their manifests, as containerd does
 }
 
 func layersOf(image v1.Image) (l keyway.ImageLayers, err error) {
@@ -45,7 +47,9 @@ func layersOf(image v1.Image) (l keyway.ImageLayers, err error) {
 		return l, err
 	}
 	id, err := image.ConfigName()
-	l.ID, l.Arch = id.String(), c.Architecture
+	config, configErr := image.RawConfigFile()
+	err = errors.Join(err, configErr)
+	l.ID, l.Says, l.Arch = id.String(), keyway.ImageSays(config), c.Architecture
 	for _, d := range c.RootFS.DiffIDs {
 		l.Layers = append(l.Layers, d.String())
 	}
@@ -54,17 +58,27 @@ func layersOf(image v1.Image) (l keyway.ImageLayers, err error) {
 
 func (e *engine) ImageLayers(_ context.Context, _, image string) (keyway.ImageLayers, error) {
 	if image != bakedTag {
-		return layersOf(e.base)
+		l, err := layersOf(e.base)
+		return e.called(l, e.base), err
 	}
 	loaded, err := tarball.Image(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(e.got)), nil }, nil)
 	if err != nil {
 		return keyway.ImageLayers{}, keyway.Errorf(keyway.ImageNotFound, "nothing was loaded: %w", err)
 	}
 	l, err := layersOf(loaded)
+	l = e.called(l, loaded)
 	if e.lie != nil {
 		e.lie(&l)
 	}
 	return l, err
+}
+
+// called is l by the ID that the engine gives it.
+func (e *engine) called(l keyway.ImageLayers, image v1.Image) keyway.ImageLayers {
+	if id, err := image.Digest(); err == nil && e.manifests {
+		l.ID = id.String()
+	}
+	return l
 }
 
 func (e *engine) HaveLayers(_ context.Context, _ string, layers []string) (int, error) {
@@ -163,7 +177,7 @@ func TestBakedFile(t *testing.T) {
 	if err != nil || done.ID != made.ID {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	if a, err := readArchive(file); err != nil || a.id != made.ID || a.name != bakedTag || a.layers != 3 {
+	if a, err := readArchive(file); err != nil || a.is.ID != made.ID || a.name != bakedTag || a.layers != 3 {
 		t.Errorf("the file has %+v, %v", a, err)
 	}
 	if err := os.Remove(file); err != nil {
@@ -222,7 +236,7 @@ func TestBakedFromARegistry(t *testing.T) {
 	if saved, err := b.SaveFetched(t.Context(), "amd64", file, nothing); err != nil || saved.ID != pushed.ID {
 		t.Errorf("in a file it is %+v, %v", saved, err)
 	}
-	if a, err := readArchive(file); err != nil || a.id != pushed.ID {
+	if a, err := readArchive(file); err != nil || a.is.ID != pushed.ID {
 		t.Errorf("the file has %+v, %v", a, err)
 	}
 	if _, err := b.SaveFetched(t.Context(), "arm64", file+"2", nothing); !keyway.Is(err, keyway.ImageNotFound) {

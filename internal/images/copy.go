@@ -74,7 +74,7 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 	}
 	done.ID, done.Layers = want.ID, len(want.Layers)
 	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
-	if err == nil && isThat(there, want.ID) {
+	if err == nil && there.IsThat(want) {
 		done.Had = done.Layers
 		return done, nil
 	}
@@ -102,10 +102,8 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 // same reports whether the place has that very image by that name.
 func same(ctx context.Context, to *api.Client, c ImageCopy, want keyway.ImageLayers) bool {
 	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
-	return err == nil && isThat(there, want.ID)
+	return err == nil && there.IsThat(want)
 }
-
-func isThat(there keyway.ImageLayers, id string) bool { return id != "" && there.ID == id }
 
 func send(ctx context.Context, from, to *api.Client, c ImageCopy, done *Copied, report func(keyway.Progress)) error {
 	archive, err := from.ExportImage(ctx, c.FromEngine, c.Image, done.Had)

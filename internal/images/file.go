@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -19,8 +20,8 @@ import (
 
 // archive is what a file says of the one image that it has, as docker save makes it.
 type archive struct {
-	name   string // the first of its names; may be empty
-	id     string // sha256:… of its configuration
+	name   string             // the first of its names; may be empty
+	is     keyway.ImageLayers // as its configuration says
 	layers int
 }
 
@@ -72,11 +73,22 @@ func describeArchive(r io.Reader) (archive, error) {
 	if err == nil {
 		_, err = io.Copy(io.Discard, r) // what is compressed has a sum at its end
 	}
-	a := archive{id: idOf(config), layers: len(m.Layers)}
+	a := archive{is: described(config), layers: len(m.Layers)}
 	if len(m.RepoTags) > 0 {
 		a.name = m.RepoTags[0]
 	}
 	return a, err
+}
+
+// described is the image of a configuration.
+func described(config []byte) keyway.ImageLayers {
+	var c struct {
+		RootFS struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	_ = json.Unmarshal(config, &c) // of one that is none, the ID alone is known
+	return keyway.ImageLayers{ID: idOf(config), Says: keyway.ImageSays(config), Layers: c.RootFS.DiffIDs}
 }
 
 // Load has a place take in the image of a file. Without a name it gets the one that
@@ -97,9 +109,9 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 	if err != nil {
 		return done, err
 	}
-	done.ID, done.Layers = a.id, a.layers
+	done.ID, done.Layers = a.is.ID, a.layers
 	now, err := there.ImageLayers(ctx, engine, done.Image)
-	if err == nil && isThat(now, a.id) {
+	if err == nil && now.IsThat(a.is) {
 		done.Had = done.Layers
 		return done, nil
 	}
@@ -116,14 +128,14 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 		report(keyway.Progress{Message: "copying " + done.Image, Done: done.Bytes})
 	}})
 	if err == nil {
-		err = mustBeThat(ctx, there, to, engine, done.Image, a.id)
+		err = mustBeThat(ctx, there, to, engine, done.Image, a.is)
 	}
 	return done, err
 }
 
 // mustBeThat is an error unless the place has that very image by that name.
-func mustBeThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image, id string) error {
-	if same(ctx, there, ImageCopy{Image: image, ToEngine: engine}, keyway.ImageLayers{ID: id}) || ctx.Err() != nil {
+func mustBeThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image string, is keyway.ImageLayers) error {
+	if same(ctx, there, ImageCopy{Image: image, ToEngine: engine}, is) || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than the file has", place, image).
@@ -162,7 +174,7 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 	if err = errors.Join(err, r.Close(), part.Close()); err != nil {
 		return done, keyway.Errorf(keyway.Unreachable, "%s has not sent the whole image: %w", from, err)
 	}
-	if a, err := readArchive(part.Name()); err != nil || a.id != want.ID {
+	if a, err := readArchive(part.Name()); err != nil || !a.is.IsThat(want) {
 		return done, keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
 	}
 	return done, errors.Join(os.Chmod(part.Name(), 0o644), os.Rename(part.Name(), file))

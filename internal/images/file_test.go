@@ -38,7 +38,7 @@ func TestReadArchive(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{"good": good, "packed": packed.Bytes(), "backwards": imagetars.Of(t, "manifest.json", oneManifest, "./c.json", "{}")} {
 		const empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-		if a, err := readArchive(write(name, data)); err != nil || a != (archive{"team/x:1", empty, 1}) {
+		if a, err := readArchive(write(name, data)); err != nil || a.name != "team/x:1" || a.is.ID != empty || a.layers != 1 {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}
 	}
@@ -60,7 +60,7 @@ func TestReadArchive(t *testing.T) {
 func FuzzDescribeArchive(f *testing.F) {
 	f.Add(imagetars.Of(f, "a/layer.tar", "x", "c.json", "{}", "manifest.json", oneManifest))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if a, err := describeArchive(bytes.NewReader(data)); err == nil && !strings.HasPrefix(a.id, "sha256:") {
+		if a, err := describeArchive(bytes.NewReader(data)); err == nil && !strings.HasPrefix(a.is.ID, "sha256:") {
 			t.Errorf("%+v", a)
 		}
 	})

@@ -93,3 +93,30 @@ func TestNoImageLosesItsNameUnasked(t *testing.T) {
 		}
 	}
 }
+
+// Engines that give one image IDs of different kinds have the same image: it is neither asked
+// about nor sent again, and what was sent is seen to have arrived. It stays itself in a file.
+func TestOneImageHasTwoIDs(t *testing.T) {
+	image := aBase(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "image.tar")
+	if err := os.WriteFile(file, archiveOf(t, image), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, manifests := range []bool{true, false} {
+		to, from := &engine{base: image, manifests: manifests}, &engine{base: image, got: archiveOf(t, image), manifests: !manifests}
+		here := places{"gpu1": to.client(t), "gpu2": from.client(t)}
+		for _, sent := range []bool{true, false} {
+			done, err := Copy(t.Context(), here, ImageCopy{Image: bakedTag, From: "gpu2", To: "gpu1"}, nothing)
+			if err != nil || (done.Bytes > 0) != sent {
+				t.Errorf("manifests %t, a copy: %d bytes, %v", manifests, done.Bytes, err)
+			}
+		}
+		if done, err := Load(t.Context(), here, file, "gpu1", "", "", nil, nothing); err != nil || done.Bytes > 0 {
+			t.Errorf("manifests %t, the same from a file: %d bytes, %v", manifests, done.Bytes, err)
+		}
+		if _, err := Save(t.Context(), here, "gpu1", "", bakedTag, filepath.Join(dir, "saved.tar"), nothing); err != nil {
+			t.Errorf("manifests %t, into a file: %v", manifests, err)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
@@ -38,7 +39,22 @@ func (s *Store) ImageLayers(ctx context.Context, image string) (keyway.ImageLaye
 	if err != nil {
 		return keyway.ImageLayers{}, s.client.Explain(ctx, err)
 	}
-	return keyway.ImageLayers{Reference: image, ID: digestOnly(found.ID), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size}, nil
+	return keyway.ImageLayers{
+		Reference: image, ID: digestOnly(found.ID), Says: says(found.InspectResponse), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size,
+	}, nil
+}
+
+// says is keyway.ImageSays of the configuration that the daemon tells of.
+func says(found image.InspectResponse) string {
+	told := map[string]any{"os": found.Os, "architecture": found.Architecture, "config": found.Config}
+	if found.Created != "" {
+		told["created"] = found.Created
+	}
+	config, err := json.Marshal(told)
+	if err != nil {
+		return ""
+	}
+	return keyway.ImageSays(config)
 }
 
 // HaveLayers returns how many of these layers, from the lowest on, need not be in an

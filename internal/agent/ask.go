@@ -306,6 +306,7 @@ func (q *questions) recordLocked(question Question, a Answer, err error) policy.
 type board struct {
 	mu       sync.Mutex
 	watchers int
+	back     time.Time // until then, a watcher that was given questions is expected again
 	open     map[uint64]*posted
 	changed  chan struct{} // closed at the next change
 }
@@ -315,11 +316,15 @@ type posted struct {
 	answer   chan Answer
 }
 
+// between is how long a watcher may take, on a busy machine, to show what it was given and to
+// wait for more. A question that comes meanwhile is one for it.
+const between = 5 * time.Second
+
 // CanAsk reports whether somebody watches.
 func (b *board) CanAsk() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.watchers > 0
+	return b.watchers > 0 || time.Now().Before(b.back)
 }
 
 // Ask shows the question until it is answered.
@@ -372,6 +377,9 @@ func (b *board) next(ctx context.Context, known []uint64, stop <-chan struct{}) 
 			b.changed = make(chan struct{})
 		}
 		changed := b.changed
+		if fresh {
+			b.back = time.Now().Add(between)
+		}
 		b.mu.Unlock()
 		if fresh {
 			return list
@@ -380,7 +388,10 @@ func (b *board) next(ctx context.Context, known []uint64, stop <-chan struct{}) 
 		case <-changed:
 		case <-stop:
 			return list
-		case <-ctx.Done():
+		case <-ctx.Done(): // it does not come back
+			b.mu.Lock()
+			b.back = time.Time{}
+			b.mu.Unlock()
 			return nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"keyway/internal/engine/docker"
 	"keyway/internal/engine/enginetest"
+	"keyway/internal/imagetar"
 	"keyway/internal/keyway"
 )
 
@@ -97,6 +98,32 @@ func TestOnlyMissingLayersTravel(t *testing.T) {
 	spec.Image = image
 	if inside := w.Run(t, w.Create(t, spec), "ls /"); !strings.Contains(inside, "random") {
 		t.Errorf("inside are %q", inside)
+	}
+}
+
+// TestAnImageSaysTheSame: what the daemons tell of an image, and what the files say that they
+// make of it, is the same; and not that of the image beside it.
+func TestAnImageSaysTheSame(t *testing.T) {
+	said := []string{"ENV A=1 B=\"two words\"", "LABEL l=m", "EXPOSE 80/tcp", "VOLUME /data", "USER 12:34", "WORKDIR /w", "CMD [\"/tool\"]", "ENTRYPOINT [\"/tool\"]"}
+	for host, opts := range map[string][]docker.Option{localDocker: nil, startPodman(t).Host: {docker.Podman()}} {
+		plain := onDaemon(t, host)
+		other := onDaemon(t, host, said...)
+		e := keeper(t, plain.world(t, opts...))
+		seen := map[string]bool{}
+		for _, image := range []string{plain.image, other.image} {
+			told, err := e.ImageLayers(enginetest.Context(t), image)
+			if err != nil {
+				t.Fatal(enginetest.Full(err))
+			}
+			_, config, err := imagetar.Describe(bytes.NewReader(export(t, e, image, 0)), imagetar.Skip)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := keyway.ImageSays(config); told.Says != want || want == "" || seen[want] {
+				t.Errorf("%s: %s says %s, and its file %s: %s", host, image, told.Says, want, config)
+			}
+			seen[told.Says] = true
+		}
 	}
 }
 

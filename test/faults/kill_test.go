@@ -15,17 +15,19 @@ import (
 	"keyway/test/lab"
 )
 
-// period is how often something is killed, and life how long the way must have
-// been up: on a machine so slow that connecting takes as long as a period,
-// nothing would ever move.
+// period is how often something is killed, random how often where it is chosen at random, and
+// life how long the way must have been up: on a machine so slow that connecting takes as long
+// as a period, nothing would ever move.
 const (
 	period = 2 * time.Second
+	random = time.Second
 	life   = time.Second
 )
 
-// killer kills every two seconds, without a warning, until it is stopped.
+// killer kills once in each period, without a warning, until it is stopped.
 type killer struct {
 	w       *world
+	period  time.Duration
 	victims func() (what string, pids []int)
 	kills   atomic.Int64
 	counts  map[string]int // of what; not to be read before stop
@@ -34,14 +36,14 @@ type killer struct {
 	work    sync.WaitGroup
 }
 
-func (w *world) startKiller(victims func() (string, []int)) *killer {
-	k := &killer{w: w, victims: victims, counts: map[string]int{}, done: make(chan struct{})}
+func (w *world) startKiller(period time.Duration, victims func() (string, []int)) *killer {
+	k := &killer{w: w, period: period, victims: victims, counts: map[string]int{}, done: make(chan struct{})}
 	k.work.Go(k.run)
 	return k
 }
 
 func (k *killer) run() {
-	tick := time.NewTicker(period)
+	tick := time.NewTicker(k.period)
 	defer tick.Stop()
 	for {
 		select {
@@ -109,7 +111,7 @@ func TestKill(t *testing.T) {
 			w.put(big, "big")
 			works := everything(big)
 			w.prepare(works)
-			k := w.startKiller(test.victims(w))
+			k := w.startKiller(period, test.victims(w))
 			defer k.stop()
 			w.all(works, k, func(seen int64) bool { return seen >= least })
 		})
@@ -117,7 +119,7 @@ func TestKill(t *testing.T) {
 }
 
 // TestKillAtRandom kills whatever there is, at random, for as long as -duration
-// says: ten minutes; make soak makes it longer. KEYWAY_SEED repeats a choice.
+// says: five minutes; make soak makes it longer. KEYWAY_SEED repeats a choice.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -134,7 +136,7 @@ func TestKillAtRandom(t *testing.T) {
 	w.put(small, "big")
 	works := everything(small)
 	w.prepare(works)
-	k := w.startKiller(func() (string, []int) { return w.any(r) })
+	k := w.startKiller(random, func() (string, []int) { return w.any(r) })
 	defer k.stop()
 	end := time.Now().Add(*duration)
 	w.all(works, k, func(int64) bool { return time.Now().After(end) })

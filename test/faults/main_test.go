@@ -36,7 +36,7 @@ var (
 )
 
 var (
-	duration = flag.Duration("duration", 10*time.Minute, "how long TestKillAtRandom kills")
+	duration = flag.Duration("duration", 5*time.Minute, "how long TestKillAtRandom kills")
 	size     = flag.Int64("size", 2<<10, "MiB of the file that TestKill copies")
 )
 

@@ -16,12 +16,16 @@ var standIns = []string{
 // standInWord finds them where a shell would take them for themselves.
 var standInWord = lazyregexp.New(`(?:^|[\s=:@/'])(` + strings.Join(standIns, "|") + `)(?:$|[\s=:@/'…,;])`)
 
-// toFill is text with a note behind each line that has stand-ins: nobody is to type them.
+// noted begins the note about stand-ins.
+const noted = "   (with yours for "
+
+// toFill is text with a note behind each line that has stand-ins: nobody is to type them. A
+// line that has its note stays as it is.
 func toFill(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		if words := standInsOf(line); len(words) > 0 {
-			lines[i] = line + "   (with yours for " + enumerated(words) + ")"
+		if words := standInsOf(line); len(words) > 0 && !strings.Contains(line, noted) {
+			lines[i] = line + noted + enumerated(words) + ")"
 		}
 	}
 	return strings.Join(lines, "\n")

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"keyway/internal/keyway"
 	"keyway/test/lab"
 )
 
@@ -54,6 +57,48 @@ func TestInterruptedUp(t *testing.T) {
 	}
 	w.must(t, "keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "a")
 	w.must(t, "ssh", "a", "true")
+}
+
+// TestTheNodeIsKilledDuringUp kills the node at many moments of keyway up. It is said what to
+// type next; what is left is listed as what it is, and is in the way of nobody who types that.
+func TestTheNodeIsKilledDuringUp(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	up := []string{"keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "a"}
+	w.must(t, up...) // the node's program is there from now on
+	w.must(t, "keyway", "rm", "a")
+	lost, half := 0, 0
+	for after := 20 * time.Millisecond; after < 1000*time.Millisecond; after += 150 * time.Millisecond {
+		cmd := w.command(up...)
+		r := w.finish(cmd, "", func() {
+			time.AfterFunc(after, func() { _ = lab.Kill(syscall.SIGKILL, w.GPU.Nodes()...) })
+		})
+		if r.Code != 0 {
+			lost++
+			holds(t, "what an up without its node says", r.Stderr, "\n  → ")
+			if strings.Contains(w.do("keyway", "ls", "--on", "gpu1").Stdout, "half made") {
+				half++
+				equal(t, "the code of a start of what is half made", strconv.Itoa(w.do("keyway", "start", "gpu1/a").Code), strconv.Itoa(keyway.ExitCode(keyway.Errorf(keyway.NotRunning, ""))))
+			}
+			if again := w.do(up...); again.Code == keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")) { // it was whole
+				w.must(t, "keyway", "rm", "gpu1/a")
+				w.must(t, up...)
+			} else if again.Code != 0 {
+				t.Errorf("again, after %v: %s", after, again)
+			}
+			w.must(t, "ssh", "a", "true")
+		}
+		w.must(t, "keyway", "rm", "a")
+		if err := w.nothingLeft(); err != nil {
+			t.Errorf("after a kill at %v: %v", after, err)
+		}
+	}
+	t.Logf("%d nodes were killed in time, and %d of them left something half made", lost, half)
+	if lost < 3 {
+		t.Errorf("only %d of the kills came in time", lost)
+	}
 }
 
 func mustOn(t *testing.T, h *lab.Host, name string, args ...string) {

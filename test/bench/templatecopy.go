@@ -25,11 +25,18 @@ func (w *templateBench) copies(ctx context.Context) error {
 	}
 	fmt.Fprintf(&w.notes, "\n`keyway image copy` of an image with a layer of %d MiB, to a file of the laptop and back, beside `scp` of the file through the bastion, without the time that connecting takes; the median of %d.\n"+
 		"\n| line | `docker save` over `ssh` | `scp` from there | `image copy` from there | `scp` to there | `image copy` to there |\n|---|--:|--:|--:|--:|--:|\n", copiedMiB, w.bulk)
+	alone, err := w.daemonAlone()
+	if err != nil {
+		return err
+	}
 	for _, l := range lines {
-		if err := w.over(l, func() error { return w.copyOver(ctx, l) }); err != nil {
+		if err := w.over(l, func() error { return w.copyOver(ctx, l, alone) }); err != nil {
 			return err
 		}
 	}
+	fmt.Fprintf(&w.notes, "\nOn the GPU machine itself, without any line, `docker save` writes the first byte after %.2f s and the last one after %.2f s, and `docker load` ends %.2f s after it has the last byte: "+
+		"the classic image store writes the whole image to a disk before it gives any of it away, and takes it apart when all of it has come. No copy through that daemon is faster than `scp` and that wait together.\n",
+		alone.first.Seconds(), alone.save.Seconds(), alone.after.Seconds())
 	var most int64
 	for _, pid := range w.lab.GPU.ProcessesThat(func(name string) bool { return strings.HasPrefix(name, "keyway-") }) {
 		peak, err := procField(pid, "status", "VmHWM")
@@ -45,6 +52,57 @@ func (w *templateBench) copies(ctx context.Context) error {
 	return nil
 }
 
+// daemonAlone is what dockerd takes by itself for the image.
+type daemonAlone struct {
+	first, save time.Duration // until docker save writes its first byte, and its last
+	after       time.Duration // that docker load takes when it has the last byte
+}
+
+// Scripts on the GPU machine, which print moments in nanoseconds.
+const (
+	savedAlone  = `now() { date +%s%N; }; now; docker save "$1" | { head -c 1 >/dev/null; now; cat >/dev/null; now; }`
+	loadedAlone = `now() { date +%s%N; }; { cat /srv/copied.tar; now >&2; } | docker load -q 2>&1 >/dev/null; now >&2`
+)
+
+func (w *templateBench) daemonAlone() (daemonAlone, error) {
+	var first, save, after []time.Duration
+	for range w.bulk {
+		at, err := w.moments(3, "sh", "-c", savedAlone, "sh", copiedImage)
+		if err != nil {
+			return daemonAlone{}, err
+		}
+		first, save = append(first, at[1]-at[0]), append(save, at[2]-at[0])
+		if _, err := w.lab.Docker("rmi", copiedImage); err != nil {
+			return daemonAlone{}, err
+		}
+		if at, err = w.moments(2, "sh", "-c", "{ "+loadedAlone+"; } 2>&1"); err != nil {
+			return daemonAlone{}, err
+		}
+		after = append(after, at[1]-at[0])
+	}
+	return daemonAlone{median(first), median(save), median(after)}, nil
+}
+
+// moments runs a program on the GPU machine that prints so many of them.
+func (w *templateBench) moments(n int, name string, args ...string) ([]time.Duration, error) {
+	out, err := w.lab.GPU.Output(name, args...)
+	if err != nil {
+		return nil, err
+	}
+	var at []time.Duration
+	for word := range strings.FieldsSeq(out) {
+		ns, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s says %q: %w", name, out, err)
+		}
+		at = append(at, time.Duration(ns))
+	}
+	if len(at) != n {
+		return nil, fmt.Errorf("%s says %q", name, out)
+	}
+	return at, nil
+}
+
 func (w *templateBench) makeCopied() error {
 	for _, args := range [][]string{
 		{"run", "--name", "fill", string(lab.Busybox), "dd", "if=/dev/urandom", "of=/layer", "bs=1M", "count=" + strconv.Itoa(copiedMiB)},
@@ -57,8 +115,8 @@ func (w *templateBench) makeCopied() error {
 	return check(w.laptop("scp", "-q", "gpu1:/srv/copied.tar", "/tmp/copied.tar"))
 }
 
-// copyOver measures over one line, and adds a row to the notes and two targets.
-func (w *templateBench) copyOver(ctx context.Context, l line) error {
+// copyOver measures over one line, and adds a row to the notes and four targets.
+func (w *templateBench) copyOver(ctx context.Context, l line, alone daemonAlone) error {
 	connect, err := w.timed(ctx, w.lab.Laptop, w.bulk, []string{"ssh", "gpu1", "true"})
 	if err != nil {
 		return err
@@ -89,6 +147,19 @@ func (w *templateBench) copyOver(ctx context.Context, l line) error {
 	fmt.Fprintf(&w.notes, "| round trips: %s | %.0f MiB/s | %.0f MiB/s | %.0f MiB/s | %.0f MiB/s | %.0f MiB/s |\n", l.name, rates[0], rates[1], from, rates[2], to)
 	w.targets.add(fmt.Sprintf("`image copy` from the GPU machine ≥ %.1f of `scp`; round trips: %s", targetCopy, l.name), fmt.Sprintf("%.2f", from/rates[1]), from/rates[1] >= targetCopy)
 	w.targets.add(fmt.Sprintf("`image copy` to the GPU machine ≥ %.1f of `scp`; round trips: %s", targetCopy, l.name), fmt.Sprintf("%.2f", to/rates[2]), to/rates[2] >= targetCopy)
+	size := mib(st.Size())
+	for _, c := range []struct {
+		way       string
+		got, scp  float64
+		wait      time.Duration
+		whichWait string
+	}{
+		{"from", from, rates[1], alone.first, "`docker save` writes nothing"}, {"to", to, rates[2], alone.after, "`docker load` has all"},
+	} {
+		least := size / (size/c.scp + c.wait.Seconds())
+		w.targets.add(fmt.Sprintf("the same %s there ≥ %.1f of what `scp` leaves with the time in which %s (%.0f MiB/s)", c.way, targetCopy, c.whichWait, least),
+			fmt.Sprintf("%.2f", c.got/least), c.got/least >= targetCopy)
+	}
 	return nil
 }
 

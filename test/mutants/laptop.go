@@ -254,7 +254,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "an image that was copied is the one that was offered",
-		file:  "internal/images/copy.go", old: "there.ID == id", new: "there.ID != \"\"",
+		file:  "internal/keyway/image.go", old: "l.ID != \"\" && l.ID == other.ID ||", new: "l.ID != \"\" ||",
 		pkg: "test/hostile", run: "^TestEveryFieldOfAnImageLies$",
 	},
 	{

@@ -4,7 +4,6 @@ package words
 
 import (
 	"os"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +32,12 @@ func startedBy(i session.Info, pid int) bool {
 		between = append(between, pid)
 		pid = p.Parent
 	}
-	return !slices.ContainsFunc(between, session.IsHolder)
+	for _, pid := range between {
+		if session.IsHolder(pid) {
+			return false
+		}
+	}
+	return true
 }
 
 // isTerminalOf reports whether one of the files is the terminal of the session's job.

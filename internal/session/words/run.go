@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -142,6 +143,7 @@ func attachCommand() command {
 }
 
 func (c *cli) attach(g option.Given) (int, error) {
+	runtime.GOMAXPROCS(1) // to start threads, and wake them, takes longer than they save
 	look, args := g.Has("view"), c.Jobs(g.Words)
 	name := shellName
 	var err error

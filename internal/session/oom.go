@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +17,8 @@ import (
 // machine. It stays open: a holder reads it every second, and whatever an idle process
 // runs for that stays in memory.
 type OOMCounter struct {
-	fd   int // -1: there is none
+	fd   int        // -1: there is none
+	mu   sync.Mutex // guards text
 	text [maxKernelText]byte
 }
 
@@ -57,6 +59,8 @@ func (c *OOMCounter) read() []byte {
 // Kills is the number of those processes; 0 if nothing counts them. What it means is only
 // whether it grows.
 func (c *OOMCounter) Kills() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	n, _ := counter(c.read(), oomKill)
 	return n
 }

@@ -5,6 +5,7 @@ package session
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -40,11 +41,15 @@ func TestOOMCounter(t *testing.T) {
 			}
 		}
 		counter := openOOMCounter(root)
-		for range 2 { // it can be read again
-			if got := counter.Kills(); got != c.want {
-				t.Errorf("%s: %d, want %d", name, got, c.want)
-			}
+		var readers sync.WaitGroup
+		for range 2 { // a holder reads it every second, and when the job has ended
+			readers.Go(func() {
+				if got := counter.Kills(); got != c.want {
+					t.Errorf("%s: %d, want %d", name, got, c.want)
+				}
+			})
 		}
+		readers.Wait()
 		counter.Close()
 	}
 }

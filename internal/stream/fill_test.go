@@ -90,9 +90,9 @@ func TestFillHoldsNothingWhileItWaits(t *testing.T) {
 	near, far := sockets(t)
 	ended := make(chan bool, 1)
 	go func() { ended <- Fill(client, rawOf(t, near)) }()
-	much := make([]byte, 1<<20)
-	go far.Write(much)
-	if _, err := io.ReadFull(server, much); err != nil {
+	const much = 1 << 20
+	go far.Write(make([]byte, much)) // ends when all of it has come
+	if _, err := io.ReadFull(server, make([]byte, much)); err != nil {
 		t.Fatal(err)
 	}
 	held := func() int {

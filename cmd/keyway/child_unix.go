@@ -24,12 +24,11 @@ import (
 // with: 128 and the signal's number if a signal that came to this process ended it, too;
 // an errKilled if another signal did. With terminal, what it prints is a terminal's,
 // which is left as it was found however the program ends.
-func runChild(path string, args, env []string, terminal bool, out, errs io.Writer) (int, error) {
+func runChild(cmd *exec.Cmd, terminal bool, out, errs io.Writer) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(signals)
-	cmd := exec.Command(path, args...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, out, errs
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, errs
 	if !terminal {
 		if err := cmd.Start(); err != nil {
 			return 0, err

@@ -9,9 +9,8 @@ import (
 
 // runChild runs a program for the user and returns what it exits with. The console
 // is the program's own.
-func runChild(path string, args, env []string, terminal bool, out, errs io.Writer) (int, error) {
-	cmd := exec.Command(path, args...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, out, errs
+func runChild(cmd *exec.Cmd, terminal bool, out, errs io.Writer) (int, error) {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, errs
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

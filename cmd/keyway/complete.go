@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
@@ -35,13 +35,11 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	if !a.IsUp(ctx, entry.Place) {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	path, err := exec.LookPath("ssh")
+	ask, err := a.InsideCommand(ctx, entry.Name, []string{"-o", "BatchMode=yes", "-o", "LogLevel=QUIET"}, "ls", "--json")
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ask := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=QUIET", string(entry.Name), "keyway ls --json")
-	ask.Env = a.Environ()
-	list, err := laptop.OutputOf(ask, laptop.MaxJobList)
+	list, err := bounded.Output(ask, laptop.MaxJobList)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

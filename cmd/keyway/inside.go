@@ -10,7 +10,6 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/keyway"
-	"keyway/internal/laptop"
 	"keyway/internal/sshconfig"
 )
 
@@ -30,16 +29,6 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	ssh, argv := laptop.InsideArgs(entry, args...)
-	if i.terminal {
-		// Escapes are of whoever shows the job, in the workspace: ssh's own take a pasted
-		// line that is ~. for its end, and the rest is typed into the shell here.
-		ssh = append([]string{"-t", "-o", "EscapeChar=none"}, ssh...)
-	}
-	path, err := a.FindSSH()
-	if err != nil {
-		return err
-	}
 	var stored outputs
 	if i.out == nil {
 		i.out = stored.of(os.Stdout)
@@ -50,7 +39,17 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		return err
 	}
 	defer own.remove()
-	code, err := runChild(path, append(own.options(), ssh...), append(a.Environ(), argv...), i.terminal, i.out, errs)
+	options := own.options()
+	if i.terminal {
+		// Whoever shows the job, in the workspace, has the escapes: ssh's own take a pasted
+		// line that is ~. for its end, and the rest is typed into the shell here.
+		options = append(options, "-t", "-o", "EscapeChar=none")
+	}
+	ssh, err := a.InsideCommand(context.WithoutCancel(ctx), entry.Name, options, args...) // which gets the signals
+	if err != nil {
+		return err
+	}
+	code, err := runChild(ssh, i.terminal, i.out, errs)
 	var killed errKilled
 	switch {
 	case stored.lost() != nil:

@@ -25,6 +25,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	agentd.HardenRenewed()
+	forgetArgv()
 	if code, ok := link.Hop(os.Args); ok {
 		return code
 	}
@@ -50,6 +51,17 @@ func run() int {
 		err = printedAll(err, printed.Err())
 	}
 	return report(os.Stderr, cmd, err)
+}
+
+// forgetArgv takes out of the environment the command that another keyway on this machine
+// sends to a guest: ssh starts its ProxyCommand with it, which may start the link, whose
+// programs and other workspaces must not learn the words of that command.
+func forgetArgv() {
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, keyway.EnvArgv) {
+			os.Unsetenv(name)
+		}
+	}
 }
 
 // exitStatus ends the program with the status of a program that it ran for the

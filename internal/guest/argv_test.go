@@ -48,3 +48,20 @@ func TestArgumentsArriveAsTyped(t *testing.T) {
 		})
 	}
 }
+
+// TestWordsOfAnotherCommand: variables that a client sends with a command that is not
+// keyway's, since its environment has them, run nothing.
+func TestWordsOfAnotherCommand(t *testing.T) {
+	w := startWorkspaceAs(t, "bash")
+	left := keyway.EncodeArgv([]string{"run", "-d", "--as", "again", "--", "true"})
+	for _, command := range []string{"echo in", "sh -c 'echo in'", "keyway-jupyter || echo in", "/bin/echo in"} {
+		cmd := w.ssh("-o", "SendEnv="+keyway.EnvArgv+"*", "ws", command)
+		cmd.Env = append(cmd.Env, left...)
+		if r := w.run(cmd); r.code != 0 || r.stdout != "in\n" {
+			t.Errorf("%s: exit %d, %q %q", command, r.code, r.stdout, r.stderr)
+		}
+	}
+	if out := w.output(w.ssh("ws", "keyway ls --json")); strings.Contains(out, "again") {
+		t.Errorf("the words have run: %s", out)
+	}
+}

@@ -257,7 +257,7 @@ func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, i
 	switch {
 	case isCopyID(command):
 		return nil, 1, errCopyID
-	case !interactive && s.argv.Given():
+	case strings.HasPrefix(command, keyway.ArgvCommand) && s.argv.Given():
 		words, err := s.argv.Words()
 		cmd.Path, cmd.Args = ownProgram(s.conn.server.home), append([]string{nameSession}, words...)
 		return cmd, exitNotExecutable, err

@@ -11,6 +11,11 @@ import (
 // each ended by the bytes 1 and 2; a byte 1 in a word is 1 and 1.
 const EnvArgv = "KEYWAY_ARGV_"
 
+// ArgvCommand begins the command of a request whose words a guest takes from those
+// variables. With any other command the variables are leftovers of a client's environment,
+// and are not the words of anything.
+const ArgvCommand = "keyway "
+
 const (
 	// MaxArgv bounds the encoded words, in bytes: what Linux takes for a program, and
 	// as much again for bytes that are two.

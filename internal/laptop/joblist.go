@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"os/exec"
 	"slices"
 	"time"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 )
 
@@ -36,42 +34,17 @@ func (here *Laptop) ListJobs(ctx context.Context, name string) ([]Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := here.FindSSH()
+	ctx, cancel := context.WithTimeout(ctx, jobListTimeout)
+	defer cancel()
+	cmd, err := here.InsideCommand(ctx, entry.Name, nil, "ls", "--json")
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, jobListTimeout)
-	defer cancel()
-	args, argv := InsideArgs(entry, "ls", "--json")
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(here.Environ(), argv...)
-	list, err := OutputOf(cmd, MaxJobList)
+	list, err := bounded.Output(cmd, MaxJobList)
 	if err != nil {
 		return nil, err
 	}
 	return ReadJobs(list)
-}
-
-// OutputOf runs a command and returns what it prints; one that prints more bytes than
-// most is killed.
-func OutputOf(cmd *exec.Cmd, most int) ([]byte, error) {
-	cmd.WaitDelay = time.Second
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	out, err := io.ReadAll(io.LimitReader(pipe, int64(most)+1))
-	if len(out) > most {
-		_ = cmd.Process.Kill()
-		err = fmt.Errorf("it is longer than %d bytes", most)
-	}
-	if ended := cmd.Wait(); err == nil {
-		err = ended
-	}
-	return out[:min(len(out), most)], err
 }
 
 // ReadJobs reads keyway ls --json. Jobs by names that no job has are left out: names

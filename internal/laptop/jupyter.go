@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"path"
 	"strings"
 	"time"
@@ -99,8 +100,13 @@ func (here *Laptop) JupyterProgram(ctx context.Context, e sshconfig.Entry, progr
 
 func (here *Laptop) sendProgram(ctx context.Context, e sshconfig.Entry, p PackedProgram) (word, rest string, err error) {
 	command := "sh -c " + shellQuote(takeProgram) + " sh " + p.Hash
-	args := []string{"-T", "-o", "LogLevel=ERROR", "--", string(e.Name), command}
-	out, err := here.answerTo(ctx, e, args, nil, bytes.NewReader(p.Gzip), sendProgramTimeout, maxSaid)
+	out, err := here.answerWithin(ctx, e, sendProgramTimeout, maxSaid, func(ctx context.Context) (*exec.Cmd, error) {
+		cmd, err := here.sshTo(ctx, e.Name, nil, command)
+		if err == nil {
+			cmd.Stdin = bytes.NewReader(p.Gzip)
+		}
+		return cmd, err
+	})
 	word, rest = lastWords(out)
 	return word, rest, err
 }

@@ -3,7 +3,6 @@ package laptop
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -26,8 +25,9 @@ const (
 
 // Ports asks a workspace where its programs listen.
 func (here *Laptop) Ports(ctx context.Context, e sshconfig.Entry) ([]keyway.Port, error) {
-	words, argv := InsideArgs(e, "ports", "--json")
-	list, err := here.answer(ctx, e, words, argv, maxPortList)
+	list, err := here.answer(ctx, e, maxPortList, func(ctx context.Context) (*exec.Cmd, error) {
+		return here.InsideCommand(ctx, e.Name, nil, "ports", "--json")
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -82,28 +82,27 @@ func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, arg
 	for i, a := range argv {
 		quoted[i] = shellQuote(a)
 	}
-	return here.answer(ctx, e, []string{"-T", "-o", "LogLevel=ERROR", "--", string(e.Name), strings.Join(quoted, " ")}, nil, most)
+	return here.answer(ctx, e, most, func(ctx context.Context) (*exec.Cmd, error) {
+		return here.sshTo(ctx, e.Name, nil, strings.Join(quoted, " "))
+	})
 }
 
-// answer runs the user's ssh, and makes an error of what it and the workspace say.
-func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, args, env []string, most int) ([]byte, error) {
-	return here.answerTo(ctx, e, args, env, nil, insideTimeout, most)
+// answer runs an ssh to the workspace, and makes an error of what it and the workspace say.
+func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, most int, ssh func(context.Context) (*exec.Cmd, error)) ([]byte, error) {
+	return here.answerWithin(ctx, e, insideTimeout, most, ssh)
 }
 
-// answerTo is answer with an input, and a time of its own for it.
-func (here *Laptop) answerTo(ctx context.Context, e sshconfig.Entry, args, env []string, input io.Reader, limit time.Duration, most int) ([]byte, error) {
-	path, err := here.FindSSH()
+// answerWithin is answer with a time of its own.
+func (here *Laptop) answerWithin(ctx context.Context, e sshconfig.Entry, limit time.Duration, most int, ssh func(context.Context) (*exec.Cmd, error)) ([]byte, error) {
+	asked, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	cmd, err := ssh(asked)
 	if err != nil {
 		return nil, err
 	}
-	asked, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	said := bounded.Buffer{Max: maxSaid}
-	cmd := exec.CommandContext(asked, path, args...)
-	cmd.Env = append(here.Environ(), env...)
-	cmd.Stdin = input
 	cmd.Stderr = &said
-	out, err := OutputOf(cmd, most)
+	out, err := bounded.Output(cmd, most)
 	switch {
 	case err == nil:
 		return out, nil
@@ -128,7 +127,9 @@ const maxSaid = 1 << 10
 
 // StartJob starts a job in a workspace, under that name.
 func (here *Laptop) StartJob(ctx context.Context, e sshconfig.Entry, name keyway.Name, argv ...string) error {
-	words, env := InsideArgs(e, append([]string{"run", "-d", "-t", "--as", string(name), "--"}, argv...)...)
-	_, err := here.answer(ctx, e, words, env, maxSaid)
+	words := append([]string{"run", "-d", "-t", "--as", string(name), "--"}, argv...)
+	_, err := here.answer(ctx, e, maxSaid, func(ctx context.Context) (*exec.Cmd, error) {
+		return here.InsideCommand(ctx, e.Name, nil, words...)
+	})
 	return err
 }

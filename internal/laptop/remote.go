@@ -3,6 +3,7 @@ package laptop
 import (
 	"context"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,22 +29,40 @@ const maxShellWords = 64 << 10
 // remoteCommand is a command of the workspace's keyway: as a guest takes it from the
 // environment, without a shell; and as a shell reads it, for guests of earlier versions.
 func remoteCommand(args []string) (command string, argv []string) {
-	words := []string{"keyway"}
-	for _, arg := range args {
-		words = append(words, shellQuote(arg))
+	words := make([]string, len(args))
+	for i, arg := range args {
+		words[i] = shellQuote(arg)
 	}
-	if command = strings.Join(words, " "); len(command) > maxShellWords {
-		command = "keyway too-long-for-this-version" // which that one says of itself
+	if command = keyway.ArgvCommand + strings.Join(words, " "); len(command) > maxShellWords {
+		command = keyway.ArgvCommand + "too-long-for-this-version" // which that one says of itself
 	}
 	return command, keyway.EncodeArgv(args)
 }
 
-// InsideArgs are ssh's arguments and environment for a command of the workspace's
-// keyway. LogLevel keeps ssh from adding "Connection to train closed." to the job's own
-// last words; errors still show.
-func InsideArgs(entry sshconfig.Entry, args ...string) (ssh, env []string) {
-	words, env := remoteCommand(args)
-	return []string{"-o", "LogLevel=ERROR", "-o", "SendEnv=" + keyway.EnvArgv + "*", string(entry.Name), words}, env
+// InsideCommand is an ssh with a command of the workspace's keyway; see sshTo. The options
+// of ssh come before those that it has anyway.
+func (here *Laptop) InsideCommand(ctx context.Context, workspace keyway.Name, options []string, args ...string) (*exec.Cmd, error) {
+	command, env := remoteCommand(args)
+	cmd, err := here.sshTo(ctx, workspace, append(slices.Clone(options), "-o", "SendEnv="+keyway.EnvArgv+"*"), command)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = append(cmd.Env, env...)
+	return cmd, nil
+}
+
+// sshTo is the user's ssh with a command for a workspace, of which nothing is started yet.
+// LogLevel keeps ssh from adding "Connection to train closed." to the command's own last
+// words; errors still show.
+func (here *Laptop) sshTo(ctx context.Context, workspace keyway.Name, options []string, command string) (*exec.Cmd, error) {
+	path, err := here.FindSSH()
+	if err != nil {
+		return nil, err
+	}
+	args := slices.Concat(options, []string{"-o", "LogLevel=ERROR", "-o", "RequestTTY=no"}, link.OwnOptions(ctx, path), []string{"--", string(workspace), command})
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = here.Environ()
+	return cmd, nil
 }
 
 // notRunningTimeout is how long the place may take to say why a connection failed.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"keyway/internal/bounded"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/watch"
@@ -63,8 +64,7 @@ func (here *Laptop) await(ctx context.Context, j watch.Job) (watch.Report, error
 }
 
 func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.Report, error) {
-	command, argv := remoteCommand([]string{"wait", "--json", string(j.Session)})
-	out, code, err := here.unattended(ctx, j.Workspace, command, argv)
+	out, code, err := outcome(here.InsideCommand(ctx, j.Workspace, unattended, "wait", "--json", string(j.Session)))
 	if end, ok := parseEnd(out); ok {
 		return watch.Report{Ends: []watch.Ended{{Job: j, End: end}}}, nil
 	}
@@ -74,16 +74,15 @@ func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.Report, er
 	return watch.Report{}, err
 }
 
-// unattended runs a command in a workspace over the user's ssh, which must not ask
-// anything: nobody may be there. The error is nil only if the command has succeeded.
-func (here *Laptop) unattended(ctx context.Context, workspace keyway.Name, command string, env []string) (out []byte, code int, err error) {
-	path, err := here.FindSSH()
+// unattended are the options of an ssh that must not ask anything: nobody may be there.
+var unattended = []string{"-o", "BatchMode=yes"}
+
+// outcome runs a command for its output and exit code. The error is nil only if the command has succeeded.
+func outcome(cmd *exec.Cmd, err error) (out []byte, code int, _ error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	cmd := exec.CommandContext(ctx, path, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "SendEnv="+keyway.EnvArgv+"*", string(workspace), command)
-	cmd.Env = append(here.Environ(), env...)
-	if out, err = OutputOf(cmd, maxEnd); err != nil {
+	if out, err = bounded.Output(cmd, maxEnd); err != nil {
 		err = fmt.Errorf("ssh: %w", err)
 	}
 	if cmd.ProcessState == nil {

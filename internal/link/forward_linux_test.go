@@ -279,7 +279,7 @@ func TestCandidates(t *testing.T) {
 			t.Errorf("port %d is tried for a socket", p)
 		}
 	}
-	if to := forwardArgs(socket, 8888, "log"); !slices.Contains(to, "127.0.0.1:8888:/run/x.sock") {
+	if to := forwardArgs(socket, 8888, "log", nil); !slices.Contains(to, "127.0.0.1:8888:/run/x.sock") {
 		t.Errorf("%q", to)
 	}
 	if other := (forwardKey{place: "gpu2", name: "train", port: 8888}).candidates(); other[1] == got[1] {

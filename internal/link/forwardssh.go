@@ -61,8 +61,8 @@ func (k forwardKey) candidates() []int {
 }
 
 // forwardArgs are ssh's for a forward to the workspace's localhost, which the guest
-// looks up, or to a socket in it. The messages of ssh itself go to log.
-func forwardArgs(k forwardKey, local int, log string) []string {
+// looks up, or to a socket in it, with more options. The messages of ssh itself go to log.
+func forwardArgs(k forwardKey, local int, log string, more []string) []string {
 	to := "localhost:" + strconv.Itoa(k.port)
 	if k.socket != "" {
 		to = k.socket
@@ -70,10 +70,11 @@ func forwardArgs(k forwardKey, local int, log string) []string {
 	args := []string{"-N", "-T", "-a", "-x", "-E", log}
 	for _, o := range []string{
 		"BatchMode=yes", "LogLevel=DEBUG1", "GatewayPorts=no", "ControlMaster=no", "ControlPath=none", "PermitLocalCommand=no",
-		"RemoteCommand=none", "ForkAfterAuthentication=no", "ExitOnForwardFailure=no", "Tunnel=no",
+		"RemoteCommand=none", "ExitOnForwardFailure=no", "Tunnel=no",
 	} {
 		args = append(args, "-o", o)
 	}
+	args = append(args, more...)
 	return append(args, "-L", "127.0.0.1:"+strconv.Itoa(local)+":"+to, "--", string(k.name))
 }
 
@@ -171,7 +172,7 @@ func (r forwardRun) start(ctx context.Context, local int) (*forwardSSH, error) {
 		return nil, keyway.Errorf(keyway.Other, "there is no ssh: %w", err)
 	}
 	p := &forwardSSH{local: local, log: f.Name(), ended: make(chan struct{})}
-	p.cmd = exec.Command(ssh, forwardArgs(r.f.key, local, p.log)...)
+	p.cmd = exec.Command(ssh, forwardArgs(r.f.key, local, p.log, knownOptions(ctx, ssh, sessionOptions))...)
 	p.cmd.Env = env
 	detach(p.cmd)
 	if err := p.cmd.Start(); err != nil {

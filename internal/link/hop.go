@@ -21,9 +21,9 @@ const (
 	hopSocket  = "words.sock"     // where an ssh for a jump host says that it begins
 )
 
-// hopOptions keep every ssh of the link's, also those to jump hosts, free of what
-// the user's configuration may want for the user's own connections to the same
-// hosts. A shared connection would end with another's, outlive the link, or hang
+// hopOptions, with the ownOptions, keep every ssh of the link's, also those to jump hosts,
+// free of what the user's configuration may want for the user's own connections to the
+// same hosts. A shared connection would end with another's, outlive the link, or hang
 // where the network has died; forwarded ports would collide; an agent or display
 // that is forwarded would be open to a host's root for as long as the uplink is; a
 // command, no command or a closed standard input of their own would end the node.
@@ -32,19 +32,14 @@ const (
 var hopOptions = []string{
 	"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ControlPersist=no",
 	"-o", "LogLevel=VERBOSE",
-	"-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "Tunnel=no",
-	"-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "PermitLocalCommand=no", "-o", "EscapeChar=none",
+	"-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "RequestTTY=no", "-o", "EscapeChar=none",
 	// The link finds dead connections by itself, and does not end those that only stall.
 	"-o", "ServerAliveInterval=0",
 }
 
-// newerHopOptions are those that OpenSSH knows from 8.7 on. An ssh that does not
-// know them has no configuration that does. LogVerbose adds two lines, by which a host
-// that is silent is told from one that lets a person wait (see stepOf).
-var newerHopOptions = []string{
-	"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no",
-	"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*",
-}
+// newerHopOptions, which OpenSSH knows from 8.5 on, add two lines, by which a host that is
+// silent is told from one that lets a person wait (see stepOf).
+var newerHopOptions = []string{"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*"}
 
 // hopHello is what an ssh to a jump host says first on the dial attempt's socket; the
 // answer is a hopWelcome. Its standard error follows.

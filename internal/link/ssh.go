@@ -299,22 +299,7 @@ func sshOnPath(path string) (string, error) {
 	return exec.LookPath("ssh")
 }
 
-// knownOptions remembers which options an ssh knows.
-var knownOptions sync.Map // path and time of the program → []string
-
 // optionsOf are the options for every hop, as far as that ssh knows them.
 func optionsOf(ctx context.Context, ssh string) []string {
-	key := Identity(ssh)
-	if known, ok := knownOptions.Load(key); ok {
-		return known.([]string)
-	}
-	options := slices.Concat(hopOptions, newerHopOptions)
-	probe := exec.CommandContext(ctx, ssh, slices.Concat([]string{"-F", "none", "-G"}, newerHopOptions, []string{"--", "localhost"})...)
-	if err := probe.Run(); err != nil {
-		options = hopOptions
-	}
-	if ctx.Err() == nil {
-		knownOptions.Store(key, options)
-	}
-	return options
+	return slices.Concat(hopOptions, OwnOptions(ctx, ssh), knownOptions(ctx, ssh, newerHopOptions))
 }

@@ -31,6 +31,7 @@ var sameOptions = map[string]string{
 	"dynamicforward":          "",
 	"escapechar":              "",
 	"exitonforwardfailure":    "",
+	"forkafterauthentication": "no",
 	"forwardagent":            "", // which the protocol says, but no path: see readValue
 	"forwardx11":              "no",
 	"localforward":            "",
@@ -45,7 +46,9 @@ var sameOptions = map[string]string{
 	"serveraliveinterval":     "",
 	"sessiontype":             "default",
 	"setenv":                  "",
+	"stdinnull":               "no",
 	"tcpkeepalive":            "",
+	"tunnel":                  "no",
 	"forwardx11trusted":       "no",
 	"numberofpasswordprompts": "",
 }

@@ -98,4 +98,9 @@ var guest = []mutant{
 		file:  "internal/guest/identify.go", old: `if !isOldLibssh2(c.replay) {`, new: `if false {`,
 		pkg: "internal/guest", run: "^TestAudit$",
 	},
+	{
+		claim: "words left in a client's environment are run with no other command",
+		file:  "internal/guest/sessionchannel.go", old: `strings.HasPrefix(command, keyway.ArgvCommand) && s.argv.Given()`, new: `!interactive && s.argv.Given()`,
+		pkg: "internal/guest", run: "^TestWordsOfAnotherCommand$",
+	},
 }

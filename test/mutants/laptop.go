@@ -124,10 +124,10 @@ var laptop = []mutant{
 	},
 	{
 		claim: "what a workspace prints of its jobs is bounded",
-		file:  "internal/laptop/joblist.go",
+		file:  "internal/bounded/output.go",
 		old:   `	return out[:min(len(out), most)], err`,
 		new:   `	return out, err`,
-		pkg:   "internal/laptop",
+		pkg:   "internal/bounded",
 		run:   "^TestEndlessOutputEnds$",
 	},
 	{
@@ -284,5 +284,10 @@ var laptop = []mutant{
 		new:   `	return nil`,
 		pkg:   "internal/sshconfig",
 		run:   "^TestSameWorkspace$",
+	},
+	{
+		claim: "no program of the link's knows the words of a command",
+		file:  "cmd/keyway/main.go", old: "\tforgetArgv()\n", new: "",
+		pkg: "test/e2e", run: "^TestTheLinkKnowsNoCommands$",
 	},
 }

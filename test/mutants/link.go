@@ -9,7 +9,7 @@ var link = []mutant{
 	},
 	{
 		claim: "the link's ssh forwards no ports, on any hop",
-		file:  "internal/link/hop.go",
+		file:  "internal/link/own.go",
 		old:   `"-o", "ClearAllForwardings=yes", `, new: ``,
 		pkg: "internal/link", run: "TestTheLinksConnectionsAreApart",
 	},

@@ -1,6 +1,6 @@
 //go:build unix
 
-package laptop
+package bounded
 
 import (
 	"os/exec"
@@ -11,11 +11,11 @@ import (
 func TestEndlessOutputEnds(t *testing.T) {
 	for line, most := range map[string]int{"yes": 1 << 20, "printf 123456": 5} {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
-		if out, err := OutputOf(cmd, most); err == nil || len(out) > most {
+		if out, err := Output(cmd, most); err == nil || len(out) > most {
 			t.Errorf("%s: %d bytes, %v", line, len(out), err)
 		}
 	}
-	if out, err := OutputOf(exec.CommandContext(t.Context(), "sh", "-c", "printf 12345"), 5); err != nil || string(out) != "12345" {
+	if out, err := Output(exec.CommandContext(t.Context(), "sh", "-c", "printf 12345"), 5); err != nil || string(out) != "12345" {
 		t.Errorf("%q, %v", out, err)
 	}
 }

@@ -1,0 +1,49 @@
+package link
+
+import (
+	"context"
+	"os/exec"
+	"slices"
+	"sync"
+)
+
+// ownOptions free a connection that keyway itself makes of what the user's configuration
+// wants for the user's sessions on the same host: forwarded ports that would collide, a
+// command in place of keyway's, and a local command, whose output would be read as an
+// answer.
+var ownOptions = []string{
+	"-o", "ClearAllForwardings=yes", "-o", "Tunnel=no", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no",
+}
+
+// sessionOptions are those that OpenSSH knows from 8.7 on: no session, no standard input
+// and an ssh that goes to the background would each end a command with exit status 0, its
+// output lost. An ssh that does not know them has no configuration that does.
+var sessionOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
+
+// OwnOptions are the options of every ssh that keyway starts for a connection of its own,
+// as far as the program at that path knows them. An option before them prevails.
+func OwnOptions(ctx context.Context, ssh string) []string {
+	return slices.Concat(ownOptions, knownOptions(ctx, ssh, sessionOptions))
+}
+
+// probes remembers, by the program and the options, whether an ssh knows them.
+var probes sync.Map
+
+type probe struct{ ssh, option string }
+
+// knownOptions are the options, or none if that ssh does not know the first.
+func knownOptions(ctx context.Context, ssh string, options []string) []string {
+	key := probe{Identity(ssh), options[1]}
+	known, ok := probes.Load(key)
+	if !ok {
+		asked := exec.CommandContext(ctx, ssh, slices.Concat([]string{"-F", "none", "-G"}, options, []string{"--", "localhost"})...)
+		known = asked.Run() == nil
+		if ctx.Err() == nil {
+			probes.Store(key, known)
+		}
+	}
+	if !known.(bool) {
+		return nil
+	}
+	return options
+}

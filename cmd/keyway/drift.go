@@ -29,14 +29,16 @@ func newDriftCommand() *cobra.Command {
 		Short: "Compare environments with keyway.lock",
 		Long: `Compare keyway.lock with its sources and with the running environments: the template,
 the registry's tag, and each workspace of that template, at every place where this laptop
-knows a workspace. Each difference is a line, and the exit code is then 34.
+knows a workspace. Each difference is a line, and the exit code is then 34. If nothing
+differs, but something could not be compared, the exit code says why: 30 if no workspace of
+the template was found, 31 if one does not run.
 
 The fields are: ` + strings.Join(pin.Fields, ", ") + `.
 Files that a run writes, downloads, caches or compiles are no difference. Files of the
 image that were changed or removed are one, and so are added files that decide what
 programs load. Between machines of different kinds, ignore their own fields: --ignore
 kernel,gpu.` +
-			exitCodes(append(placeKinds, keyway.Drifted, keyway.NotFound, keyway.GuestFailed, keyway.BadConfig)...),
+			exitCodes(append(placeKinds, keyway.Drifted, keyway.NotFound, keyway.NotRunning, keyway.ImageNotFound, keyway.Untrusted, keyway.GuestFailed, keyway.BadConfig)...),
 		Example:           "  keyway drift\n  keyway drift pytorch --on gpu1 --on gpu2 --ignore kernel,driver\n  keyway drift --json",
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
@@ -60,7 +62,19 @@ type drift struct {
 	Lock        string           `json:"lock"`
 	Compared    []string         `json:"compared"` // workspaces, by place and name
 	Differences []pin.Difference `json:"differences"`
-	Errors      []*keyway.Error  `json:"errors,omitempty"` // of what could not be compared
+	Complete    bool             `json:"complete"`         // a workspace was compared, and all that is to be
+	Errors      []*keyway.Error  `json:"errors,omitempty"` // of what was not compared
+
+	engines map[string]string // of the compared ones
+}
+
+// missed notes why something was not compared, once.
+func (d *drift) missed(errs ...*keyway.Error) {
+	for _, e := range errs {
+		if !slices.ContainsFunc(d.Errors, func(known *keyway.Error) bool { return known.Message == e.Message }) {
+			d.Errors = append(d.Errors, e)
+		}
+	}
 }
 
 func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error {
@@ -114,7 +128,7 @@ func readLock(t pinnable) (pin.Lock, error) {
 }
 
 func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptions, news io.Writer) (drift, error) {
-	d := drift{Template: t.from.Name, Lock: t.lock, Compared: []string{}, Differences: []pin.Difference{}}
+	d := drift{Template: t.from.Name, Lock: t.lock, Compared: []string{}, Differences: []pin.Difference{}, engines: map[string]string{}}
 	add := func(more ...pin.Difference) {
 		for _, m := range more {
 			if !slices.Contains(o.ignore, m.Field) {
@@ -129,19 +143,23 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	add(pins[0].CompareTemplate(t.from.File, t.Spec)...)
 	if !slices.Contains(o.ignore, "tag") {
 		for _, p := range pins {
-			moved, err := tagMoved(ctx, p, news)
+			moved, err := tagMoved(ctx, p)
+			if ctx.Err() != nil {
+				return d, ctx.Err()
+			}
 			if err != nil {
-				return d, err
+				d.missed(keyway.AsError(err))
 			}
 			add(moved...)
 		}
 	}
-	found, failed, err := a.survey(ctx, t.from.Name, o.on, news)
+	s, err := a.survey(ctx, t.from.Name, o.on)
 	if err != nil {
 		return d, err
 	}
-	for _, w := range found {
+	for _, w := range s.found {
 		d.Compared = append(d.Compared, w.where())
+		d.engines[w.where()] = w.Engine
 		p, others, ok := lock.Find(t.from.Name, w.Arch)
 		if !ok {
 			add(pin.Difference{Where: w.where(), Field: "arch", Want: strings.Join(others, ", "), Found: w.Arch})
@@ -149,23 +167,29 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 		}
 		add(p.Compare(w.where(), w.Environment)...)
 	}
-	d.Errors = failed
+	d.missed(slices.Concat(s.failed, s.stopped)...)
+	if len(d.Compared)+len(s.failed)+len(s.stopped) == 0 {
+		d.missed(keyway.Errorf(keyway.NotFound, "no workspace of %s was compared: there is none at a place that this laptop knows", d.Template).
+			Hint("make one: keyway up %s --pinned", plain.Shell(d.Template)))
+	}
+	d.Complete = len(d.Errors) == 0
 	return d, nil
 }
 
 // tagMoved asks the registry whether the image's reference still names what was pinned.
-// One that no registry has, or that cannot be asked, has not moved.
-func tagMoved(ctx context.Context, p pin.Pin, news io.Writer) ([]pin.Difference, error) {
+// Of one that was built where it is, there is nothing to ask.
+func tagMoved(ctx context.Context, p pin.Pin) ([]pin.Difference, error) {
 	if len(p.Image.Digests) == 0 {
 		return nil, nil
 	}
 	facts, err := registry.Look(ctx, p.Image.Reference, p.Arch)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	if keyway.Is(err, keyway.ImageNotFound) && registry.BuiltHere(p.Image.Reference) {
+		return nil, nil
 	}
 	if err != nil {
-		plain.Fprintf(news, "whether the tag has moved is not known: %v\n", err)
-		return nil, nil
+		said := *keyway.AsError(err)
+		said.Message = "whether the tag has moved is not known: " + said.Message
+		return nil, said.Hint("%s", strings.TrimPrefix(said.Next+"\nor leave it out: keyway drift --ignore tag", "\n"))
 	}
 	if here := facts.Identity(); !p.Image.Same(here) {
 		return []pin.Difference{{Where: "the registry", Field: "tag", Name: p.Image.Reference, Want: p.Image.Digests[0], Found: facts.Digest}}, nil
@@ -176,12 +200,6 @@ func tagMoved(ctx context.Context, p pin.Pin, news io.Writer) ([]pin.Difference,
 func (d drift) print(stdout, news io.Writer) error {
 	for _, e := range d.Errors {
 		complain(news, e)
-	}
-	switch {
-	case len(d.Compared) == 0 && len(d.Errors) > 0:
-		plain.Fprintf(news, "no workspace of %s was compared\n", d.Template)
-	case len(d.Compared) == 0:
-		plain.Fprintf(news, "no workspace of %s was compared: none runs at a place that this laptop knows\n", d.Template)
 	}
 	switch {
 	case len(d.Differences) == 0 && len(d.Errors) > 0:
@@ -231,7 +249,7 @@ func (d drift) mend() string {
 	for _, w := range d.Compared {
 		if slices.ContainsFunc(d.Differences, func(f pin.Difference) bool { return f.Where == w }) {
 			place, name, _ := strings.Cut(w, "/")
-			lines = append(lines, plain.Sprintf("else make %s anew: %s --pinned", w, anew(keyway.Place(place), keyway.Name(name), d.Template)))
+			lines = append(lines, plain.Sprintf("else make %s anew: %s --pinned", w, anew(keyway.Place(place), keyway.Name(name), d.engines[w], d.Template)))
 		}
 	}
 	return strings.Join(lines[:min(len(lines), maxAdvice)], "\n")

@@ -1,10 +1,13 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,22 +47,116 @@ func TestAMovedTagIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := pin.FromImage("train", "amd64", keyway.Spec{Image: tag.String()}, facts)
-	if moved, err := tagMoved(t.Context(), p, io.Discard); err != nil || len(moved) != 0 {
+	if moved, err := tagMoved(t.Context(), p); err != nil || len(moved) != 0 {
 		t.Fatalf("it has moved: %+v, %v", moved, err)
 	}
 	push()
-	moved, err := tagMoved(t.Context(), p, io.Discard)
+	moved, err := tagMoved(t.Context(), p)
 	if err != nil || len(moved) != 1 || moved[0].Field != "tag" || moved[0].Want != facts.Digest || moved[0].Found == facts.Digest || moved[0].Found == "" {
 		t.Errorf("%+v, %v", moved, err)
 	}
 	s.Close()
-	var news strings.Builder
-	if moved, err := tagMoved(t.Context(), p, &news); err != nil || len(moved) != 0 || !strings.Contains(news.String(), "not known") {
-		t.Errorf("a registry that does not answer: %+v, %v, %s", moved, err, &news)
+	if moved, err := tagMoved(t.Context(), p); !keyway.Is(err, keyway.Unreachable) || len(moved) != 0 || !strings.Contains(err.Error(), "not known") || !strings.Contains(keyway.AsError(err).Next, "--ignore tag") {
+		t.Errorf("a registry that does not answer: %+v, %+v", moved, err)
 	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := tagMoved(ended, p, io.Discard); err == nil {
-		t.Error("a comparison that was interrupted has an end")
+	p.Image.Reference = "localhost/train:1"
+	if moved, err := tagMoved(t.Context(), p); err != nil || len(moved) != 0 {
+		t.Errorf("an image that no registry has: %+v, %v", moved, err)
+	}
+}
+
+// TestOnlyAWholeComparisonSucceeds has nothing differ, and something not be compared: the
+// exit code, the JSON and the words all say so.
+func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
+	home := t.TempDir()
+	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"} {
+		t.Setenv(variable, home)
+	}
+	t.Chdir(t.TempDir())
+	built, err := random.Image(1024, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := containers.New(containers.Logger(log.New(io.Discard, "", 0)))
+	status := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status != 0 {
+			w.WriteHeader(status)
+			return
+		}
+		served.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	tag, err := name.NewTag(strings.TrimPrefix(s.URL, "http://") + "/train:1")
+	if err == nil {
+		err = remote.Write(tag, built)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := registry.Look(t.Context(), tag.String(), "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := keyway.Spec{Image: tag.String()}
+	spec.Caller = true
+	if err := (pin.Lock{}).With(pin.FromImage("train", "amd64", spec, facts)).Write(pin.FileName); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("keyway.yaml", []byte("services:\n  train:\n    image: "+tag.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		status int
+		ignore []string
+		kinds  []keyway.Kind // of what was not compared; the exit code is that of the first
+	}{
+		{0, nil, []keyway.Kind{keyway.NotFound}}, // there is no workspace
+		{http.StatusInternalServerError, nil, []keyway.Kind{keyway.Unreachable, keyway.NotFound}},
+		{http.StatusNotFound, nil, []keyway.Kind{keyway.ImageNotFound, keyway.NotFound}},
+		{http.StatusForbidden, nil, []keyway.Kind{keyway.ImageNotFound, keyway.NotFound}},
+		{http.StatusInternalServerError, []string{"tag"}, []keyway.Kind{keyway.NotFound}},
+	} {
+		status = c.status
+		for _, asJSON := range []bool{false, true} {
+			var out, news strings.Builder
+			err := runDrift(t.Context(), driftOptions{names: []string{"train"}, ignore: c.ignore, json: asJSON}, &out, &news)
+			if want := exitStatus(keyway.ExitCode(keyway.Errorf(c.kinds[0], ""))); err != want {
+				t.Errorf("%d, %q: ends with %v, want %v: %s%s", c.status, c.ignore, err, want, &out, &news)
+			}
+			if !asJSON {
+				if strings.Contains(out.String(), "nothing differs") || strings.Count(news.String(), "→") < len(c.kinds) {
+					t.Errorf("%d: %s%s", c.status, &out, &news)
+				}
+				continue
+			}
+			var told drift
+			if err := json.Unmarshal([]byte(out.String()), &told); err != nil {
+				t.Fatal(err)
+			}
+			var kinds []keyway.Kind
+			for _, e := range told.Errors {
+				kinds = append(kinds, e.Kind)
+			}
+			if told.Complete || !slices.Equal(kinds, c.kinds) {
+				t.Errorf("%d: %s", c.status, &out)
+			}
+		}
+	}
+}
+
+// TestAWorkspaceIsMadeAnewInItsEngine names the engine where it is not the first that is
+// taken.
+func TestAWorkspaceIsMadeAnewInItsEngine(t *testing.T) {
+	d := drift{
+		Template: "train", Compared: []string{"gpu1/a", "gpu2/b"}, engines: map[string]string{"gpu1/a": keyway.EngineDocker, "gpu2/b": keyway.EnginePodman},
+		Differences: []pin.Difference{{Where: "gpu1/a", Field: "pip"}, {Where: "gpu2/b", Field: "pip"}},
+	}
+	for _, line := range []string{
+		"keyway rm gpu1/a && keyway up train --on gpu1 --name a --pinned", "keyway rm gpu2/b && keyway up train --on gpu2 --engine podman --name b --pinned",
+	} {
+		if !strings.Contains(d.mend(), line) {
+			t.Errorf("%s is not in:\n%s", line, d.mend())
+		}
 	}
 }

@@ -104,12 +104,19 @@ type workspaceOf struct {
 // where returns the name of the workspace with its place.
 func (w workspaceOf) where() string { return string(w.place) + "/" + string(w.Name) }
 
+// surveyed is what was found of a template's workspaces.
+type surveyed struct {
+	found           []workspaceOf
+	failed, stopped []*keyway.Error // of those that cannot be asked, and that do not run
+}
+
 // survey looks into all workspaces of a template, at the machines that are named or
-// where this laptop knows one. failed are those that cannot be asked.
-func (a *app) survey(ctx context.Context, template string, on []string, news io.Writer) (found []workspaceOf, failed []*keyway.Error, err error) {
+// where this laptop knows one.
+func (a *app) survey(ctx context.Context, template string, on []string) (surveyed, error) {
+	var s surveyed
 	machines, err := a.Machines(ctx, on, false)
 	if err != nil {
-		return nil, nil, err
+		return s, err
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -119,24 +126,27 @@ func (a *app) survey(ctx context.Context, template string, on []string, news io.
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				failed = append(failed, keyway.AsError(err))
+				s.failed = append(s.failed, keyway.AsError(err))
 			}
 			for _, name := range stopped {
-				plain.Fprintf(news, "%s/%s does not run, and was not looked into\n", m.Place(), name)
+				where := m.Place().Of(name)
+				s.stopped = append(s.stopped, keyway.Errorf(keyway.NotRunning, "%s does not run, and was not looked into", where).
+					Hint("start it: keyway start %s", plain.Shell(where)))
 			}
 			for _, e := range envs {
 				if e.Error != nil {
-					failed = append(failed, e.Error)
+					s.failed = append(s.failed, e.Error)
 					continue
 				}
-				found = append(found, workspaceOf{m.Place(), e})
+				s.found = append(s.found, workspaceOf{m.Place(), e})
 			}
 		})
 	}
 	all.Wait()
 	a.ui.end()
-	slices.SortFunc(found, func(x, y workspaceOf) int { return cmp.Compare(x.where(), y.where()) })
-	return found, failed, ctx.Err()
+	slices.SortFunc(s.found, func(x, y workspaceOf) int { return cmp.Compare(x.where(), y.where()) })
+	slices.SortFunc(s.stopped, func(x, y *keyway.Error) int { return cmp.Compare(x.Message, y.Message) })
+	return s, ctx.Err()
 }
 
 func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {
@@ -196,10 +206,14 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 		}
 		on = []string{string(e.Place)}
 	}
-	found, failed, err := a.survey(ctx, t.from.Name, on, news)
+	s, err := a.survey(ctx, t.from.Name, on)
 	if err != nil {
 		return pin.Pin{}, "", err
 	}
+	for _, e := range s.stopped {
+		plain.Fprintf(news, "%s\n", e.Message)
+	}
+	found, failed := s.found, s.failed
 	if o.from != "" {
 		found = slices.DeleteFunc(found, func(w workspaceOf) bool { return w.Name != from })
 	}
@@ -227,7 +241,7 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
 	if other := p.CompareTemplate(w.where(), t.Spec); len(other) > 0 {
 		return p, "", keyway.Errorf(keyway.Drifted, "%s was made with other options than the template's: %s", w.where(), strings.Join(fieldNames(other), ", ")).
-			Hint("put them into %s, or make it anew: %s", t.from.File, anew(w.place, w.Name, t.from.Name))
+			Hint("put them into %s, or make it anew: %s", t.from.File, anew(w.place, w.Name, w.Engine, t.from.Name))
 	}
 	if facts, err := registry.Look(ctx, p.Image.Reference, p.Arch); err != nil {
 		if ctx.Err() != nil {

@@ -175,12 +175,17 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 	}
 	return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
 		Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: keyway ssh %[1]s\nor make it anew, with the options that you gave: %[3]s",
-			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.from.Name))
+			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.Spec.Engine, a.from.Name))
 }
 
-// anew is what to type to have a workspace made anew from its template.
-func anew(place keyway.Place, name keyway.Name, template string) string {
-	return fmt.Sprintf("keyway rm %s && keyway up %s%s --name %s", plain.Shell(place.Of(name)), plain.Shell(template), onOption(string(place)), plain.Shell(string(name)))
+// anew is what to type to have a workspace made anew from its template, in the engine that
+// it is in. Docker is what is taken first, unasked.
+func anew(place keyway.Place, name keyway.Name, engine, template string) string {
+	in := onOption(string(place))
+	if engine != "" && engine != keyway.EngineDocker {
+		in += " --engine " + plain.Shell(engine)
+	}
+	return fmt.Sprintf("keyway rm %s && keyway up %s%s --name %s", plain.Shell(place.Of(name)), plain.Shell(template), in, plain.Shell(string(name)))
 }
 
 // add overrides the values of s with those of the flags.

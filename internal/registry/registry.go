@@ -144,6 +144,13 @@ func explain(ref name.Reference, err error, near func() []string) error {
 	return keyway.Errorf(keyway.Unreachable, "the registry of %s answers %s", ref, http.StatusText(said.StatusCode)).Hint("try again later")
 }
 
+// BuiltHere reports whether an image was built where it is, by its name, so that no registry
+// can be asked about it.
+func BuiltHere(image string) bool {
+	ref, err := name.ParseReference(image)
+	return err == nil && ref.Context().RegistryStr() == builtHere
+}
+
 // builtHere is what Podman calls the registry of images that it has built.
 const builtHere = "localhost"
 

@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -165,7 +163,7 @@ func (b Bake) Save(ctx context.Context, there *api.Client, place keyway.Place, e
 		done.Bytes += n
 		report(keyway.Progress{Message: "reading " + b.Base + " at " + string(place), Done: done.Bytes})
 	}}
-	err = whole(ctx, file, func(w io.Writer) error {
+	err = whole(ctx, file, func(w io.Writer, _ string) error {
 		made, err := guest.Rewrite(w, counted, b.Tag, bake.Base{Reference: b.Base, Digest: done.Digest})
 		done.ID = made.ID
 		return err
@@ -221,7 +219,7 @@ func (b Bake) SaveFetched(ctx context.Context, arch, file string, report func(ke
 	if err != nil {
 		return done, orEnded(ctx, err)
 	}
-	err = whole(ctx, file, func(w io.Writer) error {
+	err = whole(ctx, file, func(w io.Writer, _ string) error {
 		return bake.Save(writing{w, func(n int64) {
 			done.Bytes += n
 			report(keyway.Progress{Message: "pulling " + b.Base, Done: done.Bytes})
@@ -240,30 +238,6 @@ func (w writing) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
 	w.each(int64(n))
 	return n, err
-}
-
-// whole has write fill a file that is there when all of it is, and not before; nor if ctx
-// has ended.
-func whole(ctx context.Context, file string, write func(io.Writer) error) error {
-	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
-		return keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")
-	}
-	part, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(part.Name())
-	err = errors.Join(write(part), part.Close(), ctx.Err())
-	if err == nil {
-		err = os.Chmod(part.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(part.Name(), file)
-	}
-	if err != nil && keyway.IsNoSpace(err) {
-		err = keyway.Errorf(keyway.NoSpace, "no space left to write %s: %w", file, err).Hint("name a file where there is room")
-	}
-	return err
 }
 
 // orEnded is err, or that the user has had enough.

@@ -111,7 +111,12 @@ func (e *engine) Facts(context.Context, keyway.Spec) (keyway.Facts, error) {
 
 func (e *engine) client(t *testing.T) *api.Client {
 	t.Helper()
-	s := httptest.NewServer(api.NewHandler(e))
+	return clientOf(t, e)
+}
+
+func clientOf(t *testing.T, node api.Node) *api.Client {
+	t.Helper()
+	s := httptest.NewServer(api.NewHandler(node))
 	t.Cleanup(s.Close)
 	return api.NewClient(http.DefaultTransport, s.URL)
 }

@@ -93,10 +93,7 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 		err = keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than %s has", c.To, c.Image, c.From).
 			Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(c.ToEngine, keyway.EngineDocker), plain.Shell(c.Image))
 	}
-	if err == nil {
-		err = ctx.Err()
-	}
-	return done, err
+	return done, orEnded(ctx, err)
 }
 
 // same reports whether the place has that very image by that name.
@@ -119,7 +116,7 @@ func send(ctx context.Context, from, to *api.Client, c ImageCopy, done *Copied, 
 		counted.err = nil
 	}
 	if counted.err != nil { // why the other place complains
-		err = keyway.Errorf(keyway.Unreachable, "%s has not sent the whole image: %w", c.From, counted.err)
+		err = cut(c.From, counted.err)
 	}
 	return errors.Join(err, archive.Close())
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"keyway/internal/api"
 	"keyway/internal/imagetar"
@@ -123,14 +122,18 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 		return done, err
 	}
 	defer r.Close()
-	err = there.ImportImage(ctx, engine, done.Image, &counting{Reader: r, each: func(n int64) {
+	counted := &counting{Reader: r, each: func(n int64) {
 		done.Bytes += n
 		report(keyway.Progress{Message: "copying " + done.Image, Done: done.Bytes})
-	}})
+	}}
+	err = there.ImportImage(ctx, engine, done.Image, counted)
+	if counted.err != nil && !errors.Is(counted.err, io.EOF) { // why the place complains
+		err = keyway.Errorf(keyway.Other, "%s cannot be read to its end: %w", file, counted.err)
+	}
 	if err == nil {
 		err = mustBeThat(ctx, there, to, engine, done.Image, a.is)
 	}
-	return done, err
+	return done, orEnded(ctx, err)
 }
 
 // mustBeThat is an error unless the place has that very image by that name.
@@ -146,8 +149,8 @@ func mustBeThat(ctx context.Context, there *api.Client, place keyway.Place, engi
 // there when all of it has come, and not before.
 func Save(ctx context.Context, here Places, from keyway.Place, engine, image, file string, report func(keyway.Progress)) (done Copied, err error) {
 	done = Copied{Image: image, From: from, File: file}
-	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
-		return done, keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")
+	if err := mayBecome(file); err != nil {
+		return done, err
 	}
 	there, err := here.Node(ctx, from)
 	if err != nil {
@@ -158,24 +161,23 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 		return done, err
 	}
 	done.ID, done.Layers = want.ID, len(want.Layers)
-	part, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	r, err := there.ExportImage(ctx, engine, image, 0)
 	if err != nil {
 		return done, err
 	}
-	defer os.Remove(part.Name())
-	r, err := there.ExportImage(ctx, engine, image, 0)
-	if err != nil {
-		return done, errors.Join(err, part.Close())
-	}
-	_, err = io.Copy(part, &counting{Reader: r, each: func(n int64) {
-		done.Bytes += n
-		report(keyway.Progress{Message: "copying " + image, Done: done.Bytes})
-	}})
-	if err = errors.Join(err, r.Close(), part.Close()); err != nil {
-		return done, keyway.Errorf(keyway.Unreachable, "%s has not sent the whole image: %w", from, err)
-	}
-	if a, err := readArchive(part.Name()); err != nil || !a.is.IsThat(want) {
-		return done, keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
-	}
-	return done, errors.Join(os.Chmod(part.Name(), 0o644), os.Rename(part.Name(), file))
+	defer r.Close()
+	err = whole(ctx, file, func(w io.Writer, part string) error {
+		_, err := io.Copy(w, &counting{Reader: r, each: func(n int64) {
+			done.Bytes += n
+			report(keyway.Progress{Message: "copying " + image, Done: done.Bytes})
+		}})
+		if err = cut(from, errors.Join(err, r.Close())); err != nil {
+			return err
+		}
+		if a, err := readArchive(part); err != nil || !a.is.IsThat(want) {
+			return keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
+		}
+		return nil
+	})
+	return done, orEnded(ctx, err)
 }

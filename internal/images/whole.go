@@ -1,0 +1,131 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"keyway/internal/filelock"
+	"keyway/internal/keyway"
+)
+
+// partMark is in the names of files that are not whole yet, .NAME.keyway-part-NUMBER, so
+// that those which a killed keyway left behind are known again.
+const partMark = ".keyway-part-"
+
+// whole has write fill a file that is there when all of it is, and not before; nor if ctx
+// has ended. What write's Writer fails with is an error of this machine: a *localError.
+func whole(ctx context.Context, file string, write func(part io.Writer, name string) error) error {
+	if err := mayBecome(file); err != nil {
+		return err
+	}
+	part, err := makePart(file)
+	if err != nil {
+		return full(file, err)
+	}
+	defer os.Remove(part.Name())
+	err = errors.Join(write(here{part}, part.Name()), part.Close(), ctx.Err())
+	if err == nil {
+		err = os.Chmod(part.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(part.Name(), file)
+	}
+	return full(file, err)
+}
+
+// mayBecome refuses what is there and is no file: a device or a directory.
+func mayBecome(file string) error {
+	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
+		return keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")
+	}
+	return nil
+}
+
+// full is err, and says so if there is no space.
+func full(file string, err error) error {
+	if err != nil && keyway.IsNoSpace(err) {
+		return keyway.Errorf(keyway.NoSpace, "no space left to write %s: %w", file, err).Hint("name a file where there is room")
+	}
+	return err
+}
+
+// makePart makes the file that is to become file, locked as long as it is open, and removes
+// those of earlier keyways that were killed: nobody holds their locks.
+func makePart(file string) (*os.File, error) {
+	dir, prefix := filepath.Dir(file), "."+filepath.Base(file)+partMark
+	removeParts(dir, prefix)
+	for {
+		f, err := os.CreateTemp(dir, prefix+"*")
+		if err != nil {
+			return nil, err
+		}
+		// Where files cannot be locked, none is found to be left behind. On Windows a lock
+		// would keep this process from writing, and an open file cannot be removed.
+		if runtime.GOOS != "windows" && errors.Is(filelock.Try(f, false), filelock.ErrLocked) {
+			f.Close()
+			continue // another keyway has taken it for one that was left behind
+		}
+		is, err := f.Stat()
+		now, gone := os.Stat(f.Name())
+		if err == nil && gone == nil && os.SameFile(is, now) {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// removeParts removes the files in dir of that prefix whose lock nobody holds.
+func removeParts(dir, prefix string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		if runtime.GOOS == "windows" {
+			_ = os.Remove(path)
+			continue
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if filelock.Try(f, true) == nil {
+			_ = os.Remove(path) // one that stays is tried again by the next
+		}
+		f.Close()
+	}
+}
+
+// here writes to a file of this machine, and marks what that fails with.
+type here struct{ io.Writer }
+
+func (h here) Write(p []byte) (int, error) {
+	n, err := h.Writer.Write(p)
+	if err != nil {
+		err = &localError{err}
+	}
+	return n, err
+}
+
+// localError is what has failed on this machine, and not at a place.
+type localError struct{ error }
+
+func (e *localError) Unwrap() error { return e.error }
+
+// cut is why an image has not come whole from a place: this machine cannot keep it, or it
+// is the place.
+func cut(from keyway.Place, err error) error {
+	if local := (*localError)(nil); err == nil || errors.As(err, &local) {
+		return err
+	}
+	return keyway.Errorf(keyway.Unreachable, "%s has not sent the whole image: %w", from, err)
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -174,11 +173,11 @@ func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec
 	opens := o.up.opens(from, s)
 	left, err := a.getImage(ctx, there, place, opens)
 	if err != nil {
-		return images.Baked{}, o.up.bring(ctx, a, err, nil, place, s.Image, opens)
+		return images.Baked{}, o.up.bring(ctx, a, err, nil, place, s.Image, s.Image, opens)
 	}
 	if _, err := there.ImageLayers(ctx, s.Engine, s.Image); keyway.Is(err, keyway.ImageNotFound) {
 		if err := there.PullImage(ctx, s.Engine, keyway.Pull{Image: s.Image}, a.Heard(place)); err != nil {
-			return images.Baked{}, o.up.bring(ctx, a, err, left, place, s.Image, opens)
+			return images.Baked{}, o.up.bring(ctx, a, err, left, place, s.Image, s.Image, opens)
 		}
 	}
 	if o.file != "" {
@@ -195,11 +194,10 @@ func tellBaked(stdout io.Writer, done images.Baked) error {
 	case done.Pushed != "":
 		where = "the registry"
 	}
-	text := fmt.Sprintf("%s has %s: %s with the guest in it, for linux/%s\n", where, done.Image, done.Base, strings.Join(done.Arch, " and linux/"))
-	if done.Pushed != "" {
-		text += "its digest: " + done.Pushed + "\n"
+	_, err := plain.Fprintf(stdout, "%s has %s: %s with the guest in it, for linux/%s\n", where, done.Image, done.Base, strings.Join(done.Arch, " and linux/"))
+	if err == nil && done.Pushed != "" {
+		_, err = plain.Fprintf(stdout, "its digest: %s\n", done.Pushed)
 	}
-	_, err := plain.Fprintf(stdout, "%s", text)
 	return err
 }
 

@@ -242,7 +242,7 @@ func isOpen(path string) bool {
 
 // adviseInit tells the user what "ssh NAME" still needs.
 func (a *app) adviseInit(news io.Writer) {
-	if !a.Included() {
+	if a.RequireInclude() != nil {
 		fmt.Fprintln(news, "ssh does not know it by name yet: keyway init")
 	}
 }

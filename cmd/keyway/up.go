@@ -152,6 +152,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	a.ui.end()
+	image := s.Image
 	var pinned *pinnedUp
 	if o.byLock {
 		if pinned, s, err = o.pinned(ctx, a, there, place, asked, s); err != nil {
@@ -159,7 +160,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		}
 	}
 	tellKeys(news, keys)
-	made, err := o.create(ctx, a, there, place, s, o.opens(asked, s))
+	made, err := o.create(ctx, a, there, place, s, image, o.opens(asked, s))
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -197,12 +198,12 @@ func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
 	return images.Want{Image: s.Image, Engine: s.Engine, Whole: o.engine == keyway.EnginePodman}
 }
 
-// create has the place get the image and make the workspace. If ctx ends, nothing is
-// left of it.
-func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec, opens images.Want) (keyway.Workspace, error) {
+// create has the place get the image, which the user knows as named, and make the
+// workspace. If ctx ends, nothing is left of it.
+func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec, named string, opens images.Want) (keyway.Workspace, error) {
 	left, err := a.getImage(ctx, there, place, opens)
 	if err != nil {
-		return keyway.Workspace{}, o.bring(ctx, a, err, nil, place, s.Image, opens)
+		return keyway.Workspace{}, o.bring(ctx, a, err, nil, place, s.Image, named, opens)
 	}
 	made, err := there.Create(ctx, s, a.Heard(place))
 	a.ui.end()
@@ -212,7 +213,7 @@ func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place 
 		return made, err
 	}
 	if err != nil {
-		err = o.bring(ctx, a, err, left, place, s.Image, opens)
+		err = o.bring(ctx, a, err, left, place, s.Image, named, opens)
 	}
 	return made, err
 }
@@ -250,8 +251,9 @@ func (a *app) operatorsBring(ctx context.Context, place keyway.Place, image stri
 }
 
 // bring adds to err how an image that the place cannot pull is brought there. left is the
-// error of the registry, as this laptop got it.
-func (o upOptions) bring(ctx context.Context, a *app, err, left error, place keyway.Place, image string, opens images.Want) error {
+// error of the registry, as this laptop got it. named is the image as it was named, which
+// a pin asks for by a digest: by that only a registry gives it.
+func (o upOptions) bring(ctx context.Context, a *app, err, left error, place keyway.Place, image, named string, opens images.Want) error {
 	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
 	}
@@ -263,14 +265,20 @@ func (o upOptions) bring(ctx context.Context, a *app, err, left error, place key
 		if place == keyway.Local {
 			return err
 		}
-		hint = imageCopy(keyway.AsError(err).Nearest, place, image, opens)
+		hint = imageCopy(keyway.AsError(err).Nearest, place, image, named, opens)
 	}
 	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
 }
 
 // imageCopy is how the image comes to the place, or which one that is there may be meant.
-func imageCopy(near string, place keyway.Place, image string, opens images.Want) string {
-	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(image))
+func imageCopy(near string, place keyway.Place, image, named string, opens images.Want) string {
+	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(named))
+	if named != image {
+		hint = plain.Sprintf("if %s is that one here: keyway image copy local %s %[1]s", plain.Shell(named), plain.Shell(string(place)))
+	}
+	if strings.ContainsRune(named, '@') { // by a digest only a registry gives it
+		hint = "if you have it here, give it a tag and copy it by that: keyway image copy --help"
+	}
 	if opens.Image == "" { // which the place has named
 		hint = plain.Sprintf("if your docker login opens it: --image %s\n", plain.Shell(image)) + hint
 	}

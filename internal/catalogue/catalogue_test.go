@@ -151,6 +151,7 @@ func TestLimits(t *testing.T) {
 		"too large a tmpfs":        {mount(keyway.Mount{Kind: keyway.MountTmpfs, Target: "/t", Size: 2 << 30}), "/t:size=2gb is asked for (tmpfs), and /t:size=1gb is the most"},
 		"a tmpfs of any size":      {mount(keyway.Mount{Kind: keyway.MountTmpfs, Target: "/t"}), "no limit"},
 		"the template's mount":     {func(s *keyway.Spec) { s.Mounts[0].ReadOnly = false }, "the template mounts bind /data at /mnt/data (read only)"},
+		"a tmpfs in its place":     {func(s *keyway.Spec) { s.Mounts[0] = keyway.Mount{Kind: keyway.MountTmpfs, Target: s.Mounts[0].Target} }, "the template mounts bind /data at /mnt/data"},
 		"without its mount":        {func(s *keyway.Spec) { s.Mounts = nil }, "the template mounts bind /data at /mnt/data"},
 		"a volume for the home":    {func(s *keyway.Spec) { s.HomeVolume = "cache-home" }, ""},
 		"another for the home":     {func(s *keyway.Spec) { s.HomeVolume = "home" }, `"home"`},
@@ -170,6 +171,19 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: %v, want %q", what, err, c.says)
 		case c.says != "" && !strings.Contains(keyway.AsError(err).Help(), string(keyway.SeePlaceTemplates)):
 			t.Errorf("%s: no next step: %v", what, err)
+		}
+	}
+}
+
+// TestWhatIsToBeLeftOutWasTyped names the option by which a template's mount was replaced.
+func TestWhatIsToBeLeftOutWasTyped(t *testing.T) {
+	tmpl := published()
+	for kind, option := range map[string]string{keyway.MountTmpfs: "tmpfs", keyway.MountBind: "volume", keyway.MountVolume: "volume"} {
+		s := asked(tmpl)
+		s.Mounts[0] = keyway.Mount{Kind: kind, Source: "other", Target: s.Mounts[0].Target}
+		advice := keyway.AsError((Catalogue{tmpl}).Check(s)).Advice
+		if len(advice) == 0 || advice[0].Step != keyway.AsTemplate || !slices.Equal(advice[0].About, []string{option}) {
+			t.Errorf("%s: %+v", kind, advice)
 		}
 	}
 }

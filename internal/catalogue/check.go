@@ -217,7 +217,11 @@ func (o Override) takesVolume(name string) bool {
 func otherMounts(o Override, want, got keyway.Spec) *keyway.Error {
 	for _, m := range want.Mounts {
 		if !slices.Contains(got.Mounts, m) {
-			return refuse("the template mounts %s, and something else is asked for there", m).Advise(keyway.AsTemplate, "volume")
+			option := "volume"
+			if slices.ContainsFunc(got.Mounts, func(o keyway.Mount) bool { return o.Target == m.Target && o.Kind == keyway.MountTmpfs }) {
+				option = "tmpfs"
+			}
+			return refuse("the template mounts %s, and something else is asked for there", m).Advise(keyway.AsTemplate, option)
 		}
 	}
 	for _, m := range got.Mounts {

@@ -2,6 +2,7 @@ package laptop
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -35,20 +36,18 @@ func ConfiguredKeys(ctx context.Context) (files []string) {
 	return files
 }
 
-// RequireInclude refuses to run ssh by a name it cannot know.
+// RequireInclude refuses to run ssh by a name it cannot know: ssh does not read what keyway
+// has written, or reads it where other settings win.
 func (here *Laptop) RequireInclude() error {
-	if here.Included() {
-		return nil
-	}
-	return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet").Advise(keyway.Prepare)
-}
-
-// Included reports whether ssh reads what keyway has written.
-func (here *Laptop) Included() bool {
 	home, err := os.UserHomeDir()
-	if err != nil {
-		return false
+	if err == nil {
+		var change sshconfig.Change
+		if change, err = sshconfig.PlanInclude(home, here.Hosts.ConfigPath()); err == nil && change.Needed() {
+			err = errors.New(change.Why)
+		}
 	}
-	change, err := sshconfig.PlanInclude(home, here.Hosts.ConfigPath())
-	return err == nil && !change.Needed()
+	if err != nil {
+		return keyway.Errorf(keyway.BadConfig, "ssh does not know your workspaces yet: %w", err).Advise(keyway.Prepare)
+	}
+	return nil
 }

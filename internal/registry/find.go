@@ -48,8 +48,8 @@ func Domain(image string) (string, error) {
 
 // SameImage reports whether two names are those of one image, as Docker completes names.
 func SameImage(a, b string) bool {
-	one, err := name.ParseReference(a)
-	two, bad := name.ParseReference(b)
+	one, err := parse(a)
+	two, bad := parse(b)
 	return err == nil && bad == nil && one.Name() == two.Name()
 }
 
@@ -60,8 +60,13 @@ func domain(ref name.Reference) string {
 	return dockerHub
 }
 
+// parse reads the name of an image. A registry of this machine may speak plain HTTP, as it
+// may with engines, at whichever of the machine's own addresses.
 func parse(image string) (name.Reference, error) {
 	ref, err := name.ParseReference(image)
+	if err == nil && OfThisMachine(ref.Context().RegistryStr()) {
+		ref, err = name.ParseReference(image, name.Insecure)
+	}
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Usage, "%.200q cannot be an image: %w", image, err).Hint("for example: pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel")
 	}

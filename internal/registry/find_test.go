@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	containers "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"keyway/internal/keyway"
@@ -210,6 +211,35 @@ func everythingLeadsTo(t *testing.T, address string) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		},
 		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed },
+	}
+}
+
+// TestARegistryOfThisMachineMayBePlain asks one without TLS at another address of this
+// machine than the usual one, and does not ask one elsewhere so.
+func TestARegistryOfThisMachineMayBePlain(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := httptest.NewServer(containers.New(containers.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(s.Close)
+	built, err := random.Image(100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	usual := s.Listener.Addr().String()
+	to, err := name.ParseReference(usual + "/a:1")
+	if err == nil {
+		err = remote.Write(to, built)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	everythingLeadsTo(t, usual)
+	for image, plain := range map[string]bool{"127.0.0.65:5000/a:1": true, "127.8.9.10/a:1": true, "registry.example:5000/a:1": false} {
+		if _, err := Look(t.Context(), image, "amd64"); (err == nil) != plain {
+			t.Errorf("%s: %v", image, err)
+		}
+		if _, err := Find(t.Context(), image, "amd64"); (err == nil) != plain {
+			t.Errorf("%s is not found: %v", image, err)
+		}
 	}
 }
 

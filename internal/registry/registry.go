@@ -32,9 +32,9 @@ const (
 // architectures. For a tag that does not exist the error is of kind ImageNotFound, and
 // names the nearest ones that do.
 func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
-	ref, err := name.ParseReference(image)
+	ref, err := parse(image)
 	if err != nil {
-		return keyway.ImageFacts{}, keyway.Errorf(keyway.Usage, "%.200q cannot be an image: %w", image, err).Hint("for example: pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel")
+		return keyway.ImageFacts{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -61,7 +61,7 @@ func PlanInclude(home, include string) (Change, error) {
 	case includedFirst:
 		return c, nil
 	case includedLate:
-		c.Why = fmt.Sprintf("line %d of %s includes keyway's hosts, but only after other settings, which would win: it moves to the top", at+1, c.Path)
+		c.Why = fmt.Sprintf("line %d of %s includes keyway's hosts, but only after other settings, which would win", at+1, c.Path)
 	case notIncluded:
 		c.Why = fmt.Sprintf("%s does not include keyway's hosts yet", c.Path)
 	}

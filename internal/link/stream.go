@@ -8,11 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"keyway/internal/api"
@@ -377,28 +375,11 @@ func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 			c.moving.unsent = slices.Clone(rest[n:])
 			return false
 		}
-		if raw := c.direct(); raw != nil {
-			c.moving.unsent = nil
-			return stream.Fill(guest, raw)
-		}
 		if rest, err = in.Read(c.ssh); err != nil {
 			c.moving.unsent = nil
 			return !errors.Is(err, os.ErrDeadlineExceeded)
 		}
 	}
-}
-
-// direct is what the ssh writes to, when nobody has to hear it any more; else nil.
-func (c *proxied) direct() syscall.RawConn {
-	conn, ok := c.ssh.(syscall.Conn)
-	if !ok || c.keeping || c.spoke != nil || runtime.GOOS == "windows" {
-		return nil
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
 }
 
 // heard is told of each piece that the ssh has said.

@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -45,9 +44,6 @@ func (p *Pair) Read(b []byte) (int, error) { return p.In.Read(b) }
 
 // Write implements net.Conn.
 func (p *Pair) Write(b []byte) (int, error) { return p.Out.Write(b) }
-
-// SyscallConn is that of the pipe that is read.
-func (p *Pair) SyscallConn() (syscall.RawConn, error) { return p.In.SyscallConn() }
 
 // CloseWrite ends what the other end reads.
 func (p *Pair) CloseWrite() error { return p.Out.Close() }

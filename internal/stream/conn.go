@@ -195,19 +195,11 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// buffersWriter is what has a way of its own to write several buffers at once.
-type buffersWriter interface {
-	WriteBuffers(bufs *net.Buffers) (int64, error)
-}
-
 // writeAll writes bufs by as few calls as w allows.
 func writeAll(w io.Writer, bufs *net.Buffers) (int64, error) {
 	if len(*bufs) == 1 {
 		n, err := w.Write((*bufs)[0])
 		return int64(n), err
-	}
-	if all, ok := w.(buffersWriter); ok {
-		return all.WriteBuffers(bufs)
 	}
 	return bufs.WriteTo(w)
 }

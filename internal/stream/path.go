@@ -28,7 +28,7 @@ type path struct {
 	in      *chunk
 	at      int // what is in [at, got) of in was not parsed yet
 	got     int
-	hadMuch time.Time // when a read last filled the chunk, or half of a large one
+	hadMuch time.Time // when a read last filled the chunk
 
 	born time.Time
 	// Under the Conn's lock.
@@ -136,7 +136,7 @@ func (p *path) dropChunk() {
 func (p *path) received(n int) error {
 	p.got += n
 	now := time.Now()
-	filled := p.got == len(p.in.buf) || n >= largeChunk/2
+	filled := p.got == len(p.in.buf)
 	if filled {
 		p.hadMuch = now
 	}
@@ -146,7 +146,7 @@ func (p *path) received(n int) error {
 	}
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
-	p.makeRoom(need, n, filled, now)
+	p.makeRoom(need, filled, now)
 	return nil
 }
 
@@ -164,9 +164,9 @@ func (p *path) parse(now time.Time) (need int, err error) {
 	}
 }
 
-// makeRoom sees to it that the frame begun fits into the chunk, and so much as came last,
-// and that an idle path holds a small one.
-func (p *path) makeRoom(need, came int, filled bool, now time.Time) {
+// makeRoom sees to it that the frame begun fits into the chunk, and that an
+// idle path holds a small one.
+func (p *path) makeRoom(need int, filled bool, now time.Time) {
 	large := len(p.in.buf) == largeChunk
 	want := filled || need > smallChunk || large && now.Sub(p.hadMuch) < busyTime
 	rest := p.got - p.at
@@ -176,7 +176,7 @@ func (p *path) makeRoom(need, came int, filled bool, now time.Time) {
 	case p.in.refs == 1 && (rest == 0 || p.at > 0 && len(p.in.buf)-p.at < need):
 		p.got = copy(p.in.buf, p.in.buf[p.at:p.got])
 		p.at = 0
-	case len(p.in.buf)-p.at < need || p.at > 0 && len(p.in.buf)-p.got < max(len(p.in.buf)/4, min(came, largeChunk-maxFrame)):
+	case len(p.in.buf)-p.at < need || p.at > 0 && len(p.in.buf)-p.got < len(p.in.buf)/4:
 		p.changeChunk(want)
 	}
 }

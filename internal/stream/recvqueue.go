@@ -12,9 +12,8 @@ const (
 	maxWindow   = 4 << 20
 	ackBytes    = 256 << 10 // what is acknowledged at least, once that is half a window
 
-	smallChunk = 2 << 10 // what an idle path reads into
-	// What a busy one does: what a relay passes on at once, behind a frame begun before.
-	largeChunk = 128<<10 + maxFrame
+	smallChunk = 2 << 10   // what an idle path reads into
+	largeChunk = 128 << 10 // what a busy one does
 
 	// No round trip is taken to be shorter than this: the relays of a busy path take
 	// longer than those of an idle one, on which it was measured. A window of 256 KiB

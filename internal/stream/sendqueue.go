@@ -99,14 +99,6 @@ func (q *sendQueue) append(p []byte) int {
 
 // grow puts a part of p into the open frame of s, or into a new one.
 func (q *sendQueue) grow(s *slab, p []byte) int {
-	n := q.extend(s, len(p))
-	copy(s.buf[s.fill-n:], p[:n])
-	return n
-}
-
-// extend makes the open frame of s longer by at most n bytes, or a new one, and returns by
-// how many.
-func (q *sendQueue) extend(s *slab, n int) int {
 	if q.open >= 0 && s.length(q.open) >= maxFrame {
 		q.sealOpen()
 	}
@@ -119,60 +111,12 @@ func (q *sendQueue) extend(s *slab, n int) int {
 		putHeader(s.buf[q.open:], frameData, offsetLen)
 		binary.BigEndian.PutUint64(s.buf[q.open+headerLen:], q.end)
 	}
-	n = min(n, len(s.buf)-s.fill, q.open+maxFrame-s.fill)
+	n := min(len(p), len(s.buf)-s.fill, q.open+maxFrame-s.fill)
+	copy(s.buf[s.fill:], p[:n])
 	s.fill += n
 	q.end += uint64(n)
 	putHeader(s.buf[q.open:], frameData, s.fill-q.open-headerLen)
 	return n
-}
-
-// fill has read put bytes where they stay. much says that there may be many.
-func (q *sendQueue) fill(much bool, read func(bufs [][]byte) (int, error)) (int, error) {
-	s := q.roomFor(much)
-	if s == nil {
-		return 0, errFull
-	}
-	n, err := read(q.parts(s, make([][]byte, 0, largeSlab/maxFrame+1)))
-	for rest := n; rest > 0; {
-		rest -= q.extend(s, rest)
-	}
-	if s.fill == 0 {
-		q.unadd()
-	}
-	return n, err
-}
-
-// parts appends to bufs where extend will have the next bytes in s: in the open frame, and
-// behind the header of each one after it.
-func (q *sendQueue) parts(s *slab, bufs [][]byte) [][]byte {
-	at := s.fill
-	if q.open >= 0 {
-		if stop := min(len(s.buf), q.open+maxFrame); stop > at {
-			bufs = append(bufs, s.buf[at:stop])
-			at = stop
-		}
-	}
-	for len(s.buf)-at > dataStart {
-		stop := min(len(s.buf), at+maxFrame)
-		bufs = append(bufs, s.buf[at+dataStart:stop])
-		at = stop
-	}
-	return bufs
-}
-
-// roomFor is room, and where much may come, in a slab that has a frame's room at least, if
-// the ring is not full.
-func (q *sendQueue) roomFor(much bool) *slab {
-	if !much {
-		return q.room(dataStart + 1)
-	}
-	if n := len(q.slabs); n > 0 && len(q.slabs[n-1].buf)-q.slabs[n-1].fill >= maxFrame {
-		return q.slabs[n-1]
-	}
-	if s := q.addLarge(); s != nil {
-		return s
-	}
-	return q.room(dataStart + 1)
 }
 
 // sealOpen ends the growth of the last frame.
@@ -198,44 +142,17 @@ func (q *sendQueue) room(need int) *slab {
 }
 
 func (q *sendQueue) add() *slab {
-	if len(q.slabs) > 0 {
-		return q.addLarge()
-	}
-	s := smallSlabs.Get().(*slab)
-	q.push(s)
-	return s
-}
-
-func (q *sendQueue) addLarge() *slab {
-	if q.held+largeSlab > maxRing || !q.budget.take(largeSlab) {
+	var s *slab
+	switch {
+	case len(q.slabs) == 0:
+		s = smallSlabs.Get().(*slab)
+	case q.held+largeSlab > maxRing || !q.budget.take(largeSlab):
 		return nil
+	default:
+		s = largeSlabs.Get().(*slab)
 	}
-	s := largeSlabs.Get().(*slab)
 	q.push(s)
 	return s
-}
-
-// unadd removes the last slab, which was added and is empty.
-func (q *sendQueue) unadd() {
-	n := len(q.slabs) - 1
-	s := q.slabs[n]
-	q.slabs[n] = nil
-	q.slabs = q.slabs[:n]
-	if n == 0 {
-		q.slabs = nil
-	}
-	q.forget(s)
-}
-
-// forget gives back what a slab has held that is in the ring no more.
-func (q *sendQueue) forget(s *slab) {
-	q.held -= len(s.buf)
-	if len(s.buf) == largeSlab {
-		q.budget.give(largeSlab)
-	}
-	if len(s.buf) >= smallSlab {
-		s.recycle()
-	}
 }
 
 func (q *sendQueue) push(s *slab) {
@@ -358,7 +275,13 @@ func (q *sendQueue) drop() {
 	if len(q.slabs) == 0 {
 		q.slabs, q.open = nil, -1
 	}
-	q.forget(s)
+	q.held -= len(s.buf)
+	if len(s.buf) == largeSlab {
+		q.budget.give(largeSlab)
+	}
+	if len(s.buf) >= smallSlab {
+		s.recycle()
+	}
 	if q.at > 0 {
 		q.at--
 	} else if len(q.slabs) > 0 {

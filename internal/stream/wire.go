@@ -160,9 +160,6 @@ func (w *wire) ackSmall(now time.Time) bool {
 	return w.prompt && n > 0 && n <= smallAck && now.Sub(w.acked) >= ackDelay
 }
 
-// errFull says that the ring has no room now.
-var errFull = errors.New("the ring is full")
-
 // write takes bytes of the user, as many as there is room for.
 func (w *wire) write(p []byte, now time.Time) (int, effects, error) {
 	if err := w.writeErr(); err != nil {
@@ -177,22 +174,6 @@ func (w *wire) write(p []byte, now time.Time) (int, effects, error) {
 	}
 	w.busy(now)
 	return n, canSend, nil
-}
-
-// fill is write of what read puts into the ring. The error may be that of read, or errFull.
-func (w *wire) fill(much bool, read func(bufs [][]byte) (int, error), now time.Time) (effects, error) {
-	if err := w.writeErr(); err != nil {
-		return 0, err
-	}
-	if w.works() && w.tx.unsent() >= maxUnsent {
-		return 0, errFull
-	}
-	n, err := w.tx.fill(much, read)
-	if n == 0 {
-		return 0, err
-	}
-	w.busy(now)
-	return canSend, err
 }
 
 // works reports whether there is a path that nothing speaks against.

@@ -65,12 +65,12 @@ var privileges = []mutant{
 	},
 	{
 		claim: "the link keeps little of what a guest has not acknowledged",
-		file:  "internal/stream/sendqueue.go", old: "if q.held+largeSlab > maxRing || !q.budget.take(largeSlab) {", new: "if q.held+largeSlab > maxRing {",
+		file:  "internal/stream/sendqueue.go", old: "case q.held+largeSlab > maxRing || !q.budget.take(largeSlab):", new: "case q.held+largeSlab > maxRing:",
 		pkg: "internal/stream", run: "^TestRingIsBounded$",
 	},
 	{
 		claim: "one stream keeps 8 MiB",
-		file:  "internal/stream/sendqueue.go", old: "if q.held+largeSlab > maxRing || !q.budget.take(largeSlab) {", new: "if !q.budget.take(largeSlab) {",
+		file:  "internal/stream/sendqueue.go", old: "case q.held+largeSlab > maxRing || !q.budget.take(largeSlab):", new: "case !q.budget.take(largeSlab):",
 		pkg: "internal/stream", run: "^TestRingIsBounded$",
 	},
 	{

@@ -179,7 +179,7 @@ var owners = map[string]string{
 	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/beside internal/engine/docker/contents internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside", // containers; the connection; images
 	"github.com/containerd/errdefs":           "internal/engine/docker/daemon",
 	"github.com/distribution/reference":       "internal/engine/docker/images",
-	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front test/demo", // to clients; to the Jupyter server
+	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front test/bench test/demo", // to clients; to the Jupyter server
 	"github.com/docker/go-connections/":       "internal/engine/docker/daemon",
 }
 

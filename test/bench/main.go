@@ -35,6 +35,7 @@ var sections = []section{
 	screenSection,
 	streamSection,
 	sessionSection,
+	notebookSection,
 	sizeSection,
 }
 

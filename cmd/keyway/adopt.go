@@ -116,7 +116,7 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 	for _, k := range keys.Keys {
 		asked.AuthorizedKeys = append(asked.AuthorizedKeys, k.Line())
 	}
-	there, err := a.Node(ctx, place)
+	there, err := a.nodeToMake(ctx, place, asked.Engine)
 	if err != nil {
 		return err
 	}

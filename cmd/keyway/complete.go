@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +20,36 @@ import (
 // completionTime bounds how long completion waits for the jobs of a workspace, and for
 // the files of ssh's configuration, which may be in a file system that is away.
 const completionTime = 2 * time.Second
+
+// completesAlone has the script for bash work where the bash-completion package is not
+// installed, whose function the script calls. There, what stands around a : or = in a word is
+// completed as a word of its own.
+func completesAlone(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	bash, _, err := root.Find([]string{"completion", "bash"})
+	if err != nil {
+		return
+	}
+	const call = `_get_comp_words_by_ref "$@" cur prev words cword`
+	bash.Long = strings.Replace(bash.Long, "This script depends on the 'bash-completion' package.\nIf it is not installed already, you can install it via your OS's package manager.\n",
+		"It also works where the bash-completion package is not installed.\n", 1)
+	bash.RunE = func(cmd *cobra.Command, args []string) error {
+		bare, err := cmd.Flags().GetBool("no-descriptions")
+		var script bytes.Buffer
+		if err == nil {
+			err = root.GenBashCompletionV2(&script, !bare)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), strings.Replace(script.String(), call, `if declare -F _get_comp_words_by_ref >/dev/null; then
+        `+call+`
+    else
+        words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    fi`, 1))
+		return err
+	}
+}
 
 // completeJobs completes NAME and NAME/JOB.
 func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {

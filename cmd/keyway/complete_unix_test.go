@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,5 +52,24 @@ func TestCompletionOfHostsInTheConfiguration(t *testing.T) {
 	}
 	if _, err := os.Stat(ran); err == nil {
 		t.Error("a program of the configuration was run")
+	}
+}
+
+// Tab works in a bash that has nothing but what keyway prints for it.
+func TestCompletionWithoutThePackage(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if err := os.Symlink(os.Args[0], filepath.Join(home, "keyway")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "--norc", "--noprofile", "-c", `source <(keyway completion bash)
+compopt() { :; }
+COMP_WORDS=(keyway sta) COMP_CWORD=1 COMP_LINE='keyway sta' COMP_POINT=10 COMP_TYPE=9 COMP_KEY=9
+__start_keyway
+echo "${COMPREPLY[@]}"`)
+	cmd.Env = append(os.Environ(), envMain+"=1", "PATH="+home+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if got := strings.Fields(string(out)); err != nil || !slices.Equal(got, []string{"start", "status"}) {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"keyway/internal/keyway"
 )
 
 // faulty is a laptop in a mount namespace of its own for each command, whose ~/.ssh leads
@@ -224,6 +226,23 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 			if i > 0 && !strings.HasPrefix(line, "  → ") && !strings.HasPrefix(line, "  | ") {
 				t.Errorf("%q: behind the sentence is %q", c.args, line)
 			}
+		}
+	}
+}
+
+// A workspace of this machine is made with the Docker that the command's environment names, or
+// not at all.
+func TestAnotherDockerIsRefused(t *testing.T) {
+	lyingPlace(t)
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/a.sock")
+	if said, code := program(t, nil, "ls", "--on", "local"); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/b.sock")
+	for _, line := range []string{"up --engine docker --image debian:12 --name b", "up --image debian:12 --name b", "adopt other --name b"} {
+		said, code := program(t, nil, strings.Fields(line)...)
+		if code != keyway.ExitCode(keyway.Errorf(keyway.BadConfig, "")) || !strings.Contains(said, "/nowhere/a.sock") || !strings.Contains(said, "keyway link stop") {
+			t.Errorf("%s: %d: %s", line, code, said)
 		}
 	}
 }

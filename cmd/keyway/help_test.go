@@ -74,7 +74,7 @@ func TestWordsOfOtherProgramsLeadHere(t *testing.T) {
 	}
 }
 
-// Every command has a page that man shows without a complaint.
+// Every command has a page that man shows without a complaint, and on 80 columns.
 func TestManualPages(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := execute("man", dir); err != nil {
@@ -101,6 +101,14 @@ func TestManualPages(t *testing.T) {
 		out, err := exec.Command("groff", append([]string{"-man", "-Tutf8", "-ww", "-z"}, pages...)...).CombinedOutput()
 		if err != nil || len(out) > 0 {
 			t.Errorf("groff: %v %s", err, out)
+		}
+		for _, page := range pages {
+			shown, err := exec.Command("groff", "-man", "-Tutf8", "-P-cbou", "-rLL=80n", page).Output()
+			for line := range strings.Lines(string(shown)) {
+				if err != nil || len([]rune(strings.TrimRight(line, "\n"))) > 80 {
+					t.Errorf("%s, %v: %s", page, err, line)
+				}
+			}
 		}
 	}
 }

@@ -48,14 +48,14 @@ func manPage(name string, cmd *cobra.Command) string {
 	var b strings.Builder
 	section := func(title, text string) {
 		if text != "" {
-			fmt.Fprintf(&b, ".SH %s\n.nf\n%s\n.fi\n", title, roff(text))
+			fmt.Fprintf(&b, ".SH %s\n%s", title, paragraphs(text))
 		}
 	}
 	text, codes := splitExitCodes(cmd)
 	if _, rest, ok := strings.Cut(codes, "\n"); ok && strings.HasPrefix(codes, "Exit codes:") {
 		codes = rest
 	}
-	fmt.Fprintf(&b, ".TH %s 1 \"\" \"keyway %s\"\n.SH NAME\n%s \\- %s\n", strings.ToUpper(roff(name)), roff(keyway.Version), roff(name), roff(cmd.Short))
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"keyway %s\"\n.ad l\n.SH NAME\n%s \\- %s\n", strings.ToUpper(roff(name)), roff(keyway.Version), roff(name), roff(cmd.Short))
 	section("SYNOPSIS", cmd.UseLine())
 	section("DESCRIPTION", text)
 	if cmd.HasAvailableLocalFlags() {
@@ -92,6 +92,49 @@ func manOption(f *pflag.Flag) string {
 		long = "-" + f.Shorthand + ", " + long
 	}
 	return fmt.Sprintf(".TP\n.B %s\n%s\n", roff(long), roff(strings.ReplaceAll(usage, "\n", " ")))
+}
+
+// manColumns is how long a line may be that is shown as it is: the rest of 80 columns is
+// the page's margin.
+const manColumns = 72
+
+// paragraphs are those of a text. man fills them to the width of the terminal, but not lines
+// that are indented: tables, and commands, which are continued on another line if need be.
+func paragraphs(text string) string {
+	var b strings.Builder
+	asIs := false
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		line = strings.ReplaceAll(line, "\t", "    ")
+		if indented := strings.HasPrefix(line, " "); line != "" && indented != asIs {
+			asIs = indented
+			b.WriteString(map[bool]string{true: ".nf\n", false: ".fi\n"}[asIs])
+		}
+		if line == "" {
+			b.WriteString(".PP\n")
+			continue
+		}
+		for _, l := range broken(line, asIs) {
+			b.WriteString(roff(l) + "\n")
+		}
+	}
+	if asIs {
+		b.WriteString(".fi\n")
+	}
+	return b.String()
+}
+
+// broken is a line of at most so many columns each, if it is to be shown as it is.
+func broken(line string, asIs bool) (lines []string) {
+	margin := line[:len(line)-len(strings.TrimLeft(line, " "))] + "    "
+	for asIs && len([]rune(line)) > manColumns {
+		at := strings.LastIndex(string([]rune(line)[:manColumns-1]), " ")
+		if at <= len(margin) {
+			break
+		}
+		lines = append(lines, line[:at]+" \\")
+		line = margin + strings.TrimLeft(line[at:], " ")
+	}
+	return append(lines, line)
 }
 
 // roff escapes text, so that troff takes nothing in it for a request.

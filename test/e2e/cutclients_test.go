@@ -44,6 +44,33 @@ with Connection("train", config=Config(runtime_ssh_path="/root/printed")) as c:
 assert open("/root/src/1", "rb").read() == open("/root/fabric", "rb").read()
 `
 
+// trampClient edits, copies, lists and runs as Emacs does with a remote directory, twice: the
+// second time over a connection of its own.
+const trampClient = `
+(require 'cl-lib)
+(require 'tramp)
+(setq tramp-verbose 1 auth-sources nil make-backup-files nil)
+(dotimes (i 2)
+  (let* ((dir (format "/ssh:train:/tmp/tramp%d/" i)) (file (concat dir "file")) (default-directory "/"))
+    (make-directory dir)
+    (with-current-buffer (find-file-noselect file)
+      (insert "first\n") (save-buffer)
+      (sleep-for 1)
+      (insert "second\n") (save-buffer) (kill-buffer))
+    (with-temp-buffer (insert-file-contents file) (cl-assert (equal (buffer-string) "first\nsecond\n")))
+    (with-current-buffer (dired-noselect dir) (cl-assert (search-forward "file" nil t)))
+    (copy-file "/root/src/1" (concat dir "copy"))
+    (copy-file (concat dir "copy") "/root/tramp" t)
+    (cl-assert (= 0 (call-process "cmp" nil nil nil "/root/src/1" "/root/tramp")))
+    (let ((default-directory dir))
+      (cl-assert (equal (shell-command-to-string "sleep 1; wc -l <file") "2\n"))
+      (with-temp-buffer
+        (cl-assert (= 7 (process-file "sh" nil t nil "-c" "echo in; exit 7")))
+        (cl-assert (equal (buffer-string) "in\n"))))
+    (delete-directory dir t)
+    (tramp-cleanup-all-connections)))
+`
+
 // tcpFor is for clients that know nothing but addresses: it has a port of the loopback
 // lead to the workspace while a command runs.
 const tcpFor = `
@@ -72,6 +99,7 @@ for i in 1 2 3; do ./libssh-client train 'sleep 1; echo in; exit 7' >libssh.out 
 	"Fabric by config": `keyway init --print >printed
 SSH_AUTH_SOCK=$(ssh -G train | sed -n 's/^identityagent //p') /usr/bin/python3 -W ignore fabric-client.py`,
 	"AsyncSSH by config": `for i in 1 2 3 4; do /usr/bin/python3 -W ignore asyncssh-config.py; sleep 0.5; done`,
+	"Emacs TRAMP":        `emacs --batch -Q -l tramp.el`,
 	"npm's ssh2":         findTrain + `node ssh2/drive.js "$key" "$SSH_AUTH_SOCK"`,
 	"rclone": findTrain + `echo "[127.0.0.1]:2222 $key" >rclone-known
 export RCLONE_CONFIG=/root/rclone.conf RCLONE_LOW_LEVEL_RETRIES=1 RCLONE_RETRIES=1
@@ -131,6 +159,7 @@ func TestClientsThroughCuts(t *testing.T) {
 	w.write(t, "/root/fabric-client.py", fabricClient)
 	w.write(t, "/root/asyncssh-config.py", asyncsshByConfig)
 	w.write(t, "/root/tcp-for.py", tcpFor)
+	w.write(t, "/root/tramp.el", trampClient)
 	w.npm(t, "ssh2")
 	w.must(t, "sh", "-c", "mkdir src src2; for i in 1 2 3; do head -c 2000000 /dev/urandom >src/$i; done")
 	outputs, clients := map[string]*bytes.Buffer{}, map[string]*exec.Cmd{}

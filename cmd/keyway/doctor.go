@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"keyway/internal/api"
+	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/link"
@@ -43,6 +46,9 @@ type doctorReport struct {
 
 func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	findings := laptop.CheckAll(ctx, localNode)
+	if state, err := dirs.State(); err == nil { // else a check has said so
+		findings = append(findings, checkRoom(state))
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -64,6 +70,20 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		return keyway.Errorf(keyway.Other, "%d of %d checks failed", failed, len(findings)).Hint("mend them from the top; the first may be the cause of others")
 	}
 	return nil
+}
+
+// room is what keyway's records need of a disk at once, in bytes.
+const room = 256 << 10
+
+// checkRoom writes a file where keyway has its records, and removes it.
+func checkRoom(dir string) laptop.Finding {
+	path := filepath.Join(dir, fmt.Sprintf(".doctor-%d", os.Getpid()))
+	defer os.Remove(path)
+	if err := keyway.WriteFile(path, make([]byte, room), 0o600); err != nil {
+		e := keyway.AsError(err)
+		return laptop.Finding{Check: "state", Health: laptop.Failing, Message: e.Message, Next: cmp.Or(e.Next, "see who may write there: ls -ld "+plain.Shell(dir))}
+	}
+	return laptop.Finding{Check: "state", Health: laptop.Healthy, Message: dir}
 }
 
 func printFindings(w io.Writer, findings []laptop.Finding) {

@@ -88,7 +88,7 @@ func TestDoctorOnNewLaptop(t *testing.T) {
 	if keyway.ExitCode(err) != 1 {
 		t.Errorf("exit code %d", keyway.ExitCode(err))
 	}
-	for check, want := range map[string]laptop.Health{"ssh": laptop.Healthy, "key": laptop.Warning, "agent": laptop.Warning, "ssh_config": laptop.Failing, "sockets": laptop.Healthy, "link": laptop.Healthy, "workspaces": laptop.Healthy} {
+	for check, want := range map[string]laptop.Health{"ssh": laptop.Healthy, "key": laptop.Warning, "agent": laptop.Warning, "ssh_config": laptop.Failing, "sockets": laptop.Healthy, "state": laptop.Healthy, "link": laptop.Healthy, "workspaces": laptop.Healthy} {
 		if got := worst(by[check]); got != want || len(by[check]) == 0 {
 			t.Errorf("%s is %s, want %s: %v", check, got, want, by[check])
 		}

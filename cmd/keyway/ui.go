@@ -209,10 +209,20 @@ func say(out io.Writer, w api.Words) {
 		return
 	}
 	fmt.Fprintf(out, "%s says:\n", host)
-	for line := range strings.Lines(text) {
-		fmt.Fprintf(out, "  | %s\n", strings.TrimRight(line, "\n"))
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		switch left := len(lines) - 2*shownOfWords; {
+		case left <= 1 || i < shownOfWords || i >= shownOfWords+left:
+			fmt.Fprintf(out, "  | %s\n", line)
+		case i == shownOfWords:
+			fmt.Fprintf(out, "  … %d lines are left out\n", left)
+		}
 	}
 }
+
+// shownOfWords is how many lines of a host's words are shown of their beginning, and of
+// their end: what is to be read must not scroll away.
+const shownOfWords = 20
 
 // Ask implements link.UI: it asks on the controlling terminal, as ssh does.
 func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {

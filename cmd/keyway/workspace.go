@@ -10,6 +10,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
@@ -146,6 +147,14 @@ func (a *app) removeAt(ctx context.Context, node *api.Client, name keyway.Name, 
 	return node.Remove(ctx, name)
 }
 
+// halfRemoved is the error of a workspace that is gone at its place, and that this laptop
+// could not forget.
+func halfRemoved(place keyway.Place, name keyway.Name, why error) error {
+	e := keyway.AsError(why)
+	return keyway.Errorf(e.Kind, "%s is removed at %s, and this laptop could not forget it: %w", name, place, why).
+		Hint("%s", strings.TrimPrefix(e.Next+"\nthen: keyway forget "+plain.Shell(string(name)), "\n"))
+}
+
 func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr io.Writer) error {
 	place, name, err := a.Target(arg)
 	if err != nil {
@@ -198,7 +207,7 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 		return err
 	}
 	if err := a.Drop(place, name); err != nil {
-		return err
+		return halfRemoved(place, name, err)
 	}
 	fmt.Fprintf(stderr, "%s %s\n", said, name)
 	return nil

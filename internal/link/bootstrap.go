@@ -24,7 +24,7 @@ import (
 // It looks for the program by its hash in the user's cache directory, in the
 // runtime directory and in a private directory below /tmp, in this order, and
 // becomes it. If it is nowhere, it asks for it in the first of these directories
-// that can be written and run from. The script writes these lines to stdout:
+// that has room and can be written and run from. The script writes these lines to stdout:
 //
 //	keyway-bootstrap unsupported OS MACHINE
 //	keyway-bootstrap nowhere              no directory can be written to and run from
@@ -50,8 +50,9 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 	`become() { echo "keyway-bootstrap run $1"; umask "$q"; exec "./keyway-$h" node --stdio; }; ` +
 	`if [ "$3" = fresh ]; then :; else for d in "$a" "$b" "$c"; do ` +
 	`if own "$d" && shut && [ -f "./keyway-$h" ] && [ -O "./keyway-$h" ] && [ -x "./keyway-$h" ]; then become "$d"; fi; done; fi; ` +
+	`fits() { set -- $(LC_ALL=C df -Pk . 2>/dev/null | tail -n 1); if [ "${4:-}" -lt ` + roomForProgram + ` ] 2>/dev/null; then return 1; fi; }; ` +
 	`w=; t="./.try$$"; for d in "$a" "$b" "$c"; do ` +
-	`if mkdir -p "$d" && own "$d" && chmod 700 . && shut && rm -f "$t" && echo : > "$t" && chmod 700 "$t" && "$t"; then w=$d; fi 2>/dev/null; ` +
+	`if mkdir -p "$d" && own "$d" && chmod 700 . && shut && fits && rm -f "$t" && echo : > "$t" && chmod 700 "$t" && "$t"; then w=$d; fi 2>/dev/null; ` +
 	`rm -f "$t" 2>/dev/null; if [ -n "$w" ]; then break; fi; cd /; done; ` +
 	`if [ -z "$w" ]; then echo "keyway-bootstrap nowhere"; exit 0; fi; ` +
 	`t="./.keyway-$h.$$"; rm -f "$t"; trap "rm -f ./.keyway-$h.$$" EXIT; trap "exit 1" HUP INT TERM PIPE; ` +
@@ -60,6 +61,10 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 	`if s=$(sha256sum "$t" 2>/dev/null || openssl dgst -sha256 -r "$t" 2>/dev/null); then case $s in "$h "*) ;; *) echo "keyway-bootstrap broken"; exit 0;; esac; fi; ` +
 	`if [ -d "./keyway-$h" ]; then rm -rf "./keyway-$h"; fi; chmod 700 "$t" && mv -f "$t" "./keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
 	`become "$w"`
+
+// roomForProgram is how much space a directory has that takes the program, in units of
+// 1,024 bytes: a node has 13 MB. Where df tells nothing, the program is tried.
+const roomForProgram = "16384"
 
 // scriptWord begins what the script says. In its place it is told to write a marker
 // that nobody can know beforehand: start files may print anything, also without a
@@ -164,14 +169,22 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 			return 0, unsupported(place, rest, programs)
 		case "nowhere":
 			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", place).
-				Hint("see which is full, read-only or mounted noexec: ssh %s df -h . /run /tmp", place)
+				Hint("see which is full, read-only or mounted noexec: %s", typedAt(place, "df -h . /run /tmp"))
 		case "broken":
 			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", place).
-				Hint("see whether its disk is full: ssh %s df -h", place)
+				Hint("see whether its disk is full: %s", typedAt(place, "df -h"))
 		default:
 			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %s", place, plainWord(verb))
 		}
 	}
+}
+
+// typedAt is what people type here to have a command run at the place.
+func typedAt(place keyway.Place, command string) string {
+	if place == keyway.Local {
+		return command
+	}
+	return "ssh " + string(place) + " " + command
 }
 
 // agree is the highest version that this program, which speaks those in spoken, and the

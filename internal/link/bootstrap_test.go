@@ -138,6 +138,37 @@ func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestBootstrapGoesWhereThereIsRoom has a df that tells of a full home directory, of one in
+// another form, and of nothing.
+func TestBootstrapGoesWhereThereIsRoom(t *testing.T) {
+	const header = "Filesystem 1024-blocks Used Available Capacity Mounted on\n"
+	for df, inHome := range map[string]bool{
+		header + "/dev/a 90000 88000 2000 98% /home":         false,
+		header + "/dev/a 90000 10 89990 1% /home":            true,
+		header + "//host/a share 90000 88000 2000 98% /home": true, // a blank in a name: not understood
+		"": true,
+	} {
+		others := shells(t)
+		delete(others, "busybox") // which has a df of its own
+		for name, shell := range others {
+			home, run, bin := t.TempDir(), t.TempDir(), t.TempDir()
+			script := "#!/bin/sh\ncase $(pwd) in " + home + "/*) printf '%s\\n' '" + df + "';; esac\n"
+			if err := os.WriteFile(filepath.Join(bin, "df"), []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			programs := programOf(greeter)
+			if _, stderr, err := runScript(t, shell, programs, false, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+home, "XDG_RUNTIME_DIR="+run); err != nil {
+				t.Fatalf("%s: %v; %s", name, err, stderr)
+			}
+			for dir, want := range map[string]bool{filepath.Join(home, ".cache"): inHome, run: !inHome} {
+				if _, err := os.Stat(filepath.Join(dir, "keyway", "keyway-"+programs.hash(runtime.GOARCH))); (err == nil) != want {
+					t.Errorf("%s, %q: in %s: %v", name, df, dir, err)
+				}
+			}
+		}
+	}
+}
+
 func TestBootstrapIgnoresNoiseButNotForEver(t *testing.T) {
 	greet := func(noise string) error {
 		_, err := bootstrap("gpu1", "MARK", bufio.NewReader(strings.NewReader(noise+"MARK run /x\n"+api.Greeting())), io.Discard, nil, nil, func(string) {})
@@ -166,6 +197,10 @@ func TestBootstrapSaysWhatIsWrong(t *testing.T) {
 		_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
 		if !keyway.Is(err, want) {
 			t.Errorf("%s: got %v (%s), want %s", line, err, keyway.AsError(err).Kind, want)
+		}
+		_, here := bootstrap(keyway.Local, scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
+		if help := keyway.AsError(here).Next; want == keyway.NoSpace && (strings.Contains(help, "ssh ") || !strings.Contains(help, "df -h")) {
+			t.Errorf("%s, on this machine: %s", line, help)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"slices"
 	"sync"
@@ -37,8 +38,10 @@ func knownOptions(ctx context.Context, ssh string, options []string) []string {
 	known, ok := probes.Load(key)
 	if !ok {
 		asked := exec.CommandContext(ctx, ssh, slices.Concat([]string{"-F", "none", "-G"}, options, []string{"--", "localhost"})...)
-		known = asked.Run() == nil
-		if ctx.Err() == nil {
+		err := asked.Run()
+		known = err == nil
+		// What kept it from answering, as a lack of memory, may pass: it is asked again.
+		if exit := (*exec.ExitError)(nil); err == nil || errors.As(err, &exit) && exit.Exited() {
 			probes.Store(key, known)
 		}
 	}

@@ -95,6 +95,18 @@ func (fs *forwards) ended(f *forward) {
 	close(f.done)
 }
 
+// fail ends the forwards to a workspace, for a reason that their users are told.
+func (fs *forwards) fail(place keyway.Place, name keyway.Name, reason *keyway.Error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for key, f := range fs.all {
+		if key.place == place && key.name == name {
+			f.become(ForwardState{Error: reason})
+			f.stop()
+		}
+	}
+}
+
 // status lists the forwards of a place.
 func (fs *forwards) status(place keyway.Place) (list []ForwardStatus) {
 	fs.mu.Lock()
@@ -149,10 +161,13 @@ func (f *forward) now() (ForwardState, <-chan struct{}) {
 	return f.state, f.changed
 }
 
-// become changes the state. An error is the end of the forward.
+// become changes the state. An error is the end of the forward, and the last state.
 func (f *forward) become(s ForwardState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.state.Error != nil {
+		return
+	}
 	f.ending = f.ending || s.Error != nil
 	f.state = s
 	close(f.changed)

@@ -199,6 +199,30 @@ func TestForwardOutlivesItsSSH(t *testing.T) {
 	_ = u.end()
 }
 
+// TestForwardEndsWithItsWorkspace: a removed workspace does not come back, a stopped one may.
+func TestForwardEndsWithItsWorkspace(t *testing.T) {
+	w := startWorld(t)
+	gone, stays := w.forward("train", ForwardRequest{Port: anyPort(t)}), w.forward("old", ForwardRequest{Port: anyPort(t)})
+	local := gone.state(t).Local
+	stays.state(t)
+	node := w.node("gpu1")
+	if err := node.Stop(t.Context(), "train", 0); err != nil {
+		t.Fatal(err)
+	}
+	if !listensThere(local) {
+		t.Error("a stop of the workspace has ended its forward")
+	}
+	if err := node.Remove(t.Context(), "train"); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.failure(t); !keyway.Is(err, keyway.NotFound) {
+		t.Errorf("%v, want that the workspace was removed", err)
+	}
+	if err := stays.end(); !errors.Is(err, context.Canceled) {
+		t.Errorf("the forward to another workspace: %v", err)
+	}
+}
+
 func TestForwardThatCannotBe(t *testing.T) {
 	w := startWorld(t)
 	for _, test := range []struct {

@@ -63,8 +63,12 @@ func (s watched) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 
 // Remove implements api.Node.
 func (s watched) Remove(ctx context.Context, name keyway.Name) error {
-	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name),
-		func() error { return s.heed(s.Node.Remove(ctx, name)) })
+	removed := keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name)
+	err := s.link.during(s.uplink, name, removed, func() error { return s.heed(s.Node.Remove(ctx, name)) })
+	if err == nil {
+		s.link.forwards.fail(s.uplink.place, name, removed)
+	}
+	return err
 }
 
 // during does what ends all connections to a workspace, for a reason that they are

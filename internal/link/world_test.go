@@ -142,6 +142,8 @@ func (playedNode) List(context.Context) (api.Listing, error) {
 
 func (playedNode) Stop(context.Context, keyway.Name, time.Duration) error { return nil }
 
+func (playedNode) Remove(context.Context, keyway.Name) error { return nil }
+
 // Start is refused as by an engine that this login may not use.
 func (playedNode) Start(context.Context, keyway.Name) error {
 	return keyway.Errorf(keyway.EngineForbidden, "you may not use Docker here")

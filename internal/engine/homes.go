@@ -404,11 +404,11 @@ func ContainerTaken(found error, name keyway.Name, engine, container string) err
 		Advise(keyway.OtherName, string(name)+"-2")
 }
 
-// HalfMade is the reason of a workspace that its node was ended over. The next Create of that
+// HalfMade is the reason of a workspace whose node ended while it made it. The next Create of that
 // name removes what there is of it.
 const HalfMade = "half made: its node was ended meanwhile"
 
-// IsHalfMade says so to whoever would use it.
+// IsHalfMade is the error of a caller that wants to use such a workspace.
 func IsHalfMade(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotRunning, "the workspace %s is %s", name, HalfMade).Advise(keyway.FinishOrRemove, string(name))
 }

@@ -99,6 +99,13 @@ func ofImage(found *remote.Descriptor, arches []string) ([]Build, error) {
 	if err != nil {
 		return nil, err
 	}
+	manifest, err := image.Manifest()
+	if err == nil {
+		err = plausible(manifest) // before the library reads as much as it says
+	}
+	if err != nil {
+		return nil, err
+	}
 	config, err := image.ConfigFile()
 	if err != nil || !slices.Contains(arches, config.Architecture) {
 		return nil, err

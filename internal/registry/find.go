@@ -215,7 +215,7 @@ func (e oddError) Error() string { return string(e) }
 
 // plausible refuses a manifest that is not of an image, or beyond every image.
 func plausible(m *v1.Manifest) error {
-	if m.Config.Size > keyway.MaxConfig {
+	if m.Config.Size < 0 || m.Config.Size > keyway.MaxConfig { // less than 0 is no bound to the library
 		return oddError(fmt.Sprintf("it has a configuration of %d bytes", m.Config.Size))
 	}
 	if len(m.Layers) > keyway.MaxLayers {

@@ -118,6 +118,7 @@ func TestManifestsThatAreNone(t *testing.T) {
 		"a negative layer":        {func(m *v1.Manifest) { m.Layers[0].Size = -1 }, "layer of -1 bytes"},
 		"too many layers":         {func(m *v1.Manifest) { m.Layers = slices.Repeat(m.Layers, keyway.MaxLayers) }, "layers"},
 		"too large configuration": {func(m *v1.Manifest) { m.Config.Size = keyway.MaxConfig + 1 }, "configuration"},
+		"no size that is known":   {func(m *v1.Manifest) { m.Config.Size = -1 }, "configuration of -1 bytes"},
 	} {
 		var m v1.Manifest
 		if err := json.Unmarshal(honest, &m); err != nil {
@@ -140,7 +141,8 @@ func TestManifestsThatAreNone(t *testing.T) {
 		answer.Body.Close()
 		_, looked := Look(t.Context(), repo+":odd", "amd64")
 		_, found := Find(t.Context(), repo+":odd", "amd64")
-		for _, err := range []error{looked, found} {
+		_, fetched := Fetch(t.Context(), repo+":odd", []string{"amd64"})
+		for _, err := range []error{looked, found, fetched} {
 			if c.says == "" && err != nil || c.says != "" && (!keyway.Is(err, keyway.Untrusted) || !strings.Contains(err.Error(), c.says) || keyway.AsError(err).Help() == "") {
 				t.Errorf("%s (%d): %v", what, answer.StatusCode, err)
 			}

@@ -12,8 +12,7 @@ import (
 )
 
 // TestHalfMade has what a node leaves that is killed between making a container and starting
-// it: it is no stopped workspace, nothing starts it, and whoever makes or removes the
-// workspace is not kept from that.
+// it: it is no stopped workspace, nothing starts it, and the workspace can be made and removed.
 func TestHalfMade(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		modes(t, func(t *testing.T, w world) { w.halfMade(t) })

@@ -152,9 +152,13 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	return err
 }
 
-// halfMade reports whether a container is one that a node has not made to its end. The caller
-// holds the name's lock: else it may be under way.
-func halfMade(st *container.State) bool { return st.Status == container.StateCreated }
+// halfMade reports whether a container is one that a node has not made to its end: it was never
+// started. After a start of the machine Podman calls all containers created that ran before.
+// The caller holds the name's lock: else it may be under way.
+func halfMade(st *container.State) bool {
+	started, err := time.Parse(time.RFC3339Nano, st.StartedAt)
+	return st.Status == container.StateCreated && err == nil && started.Year() <= 1
+}
 
 // underWay reports whether the workspace is being made or removed now.
 func (e *Engine) underWay(name keyway.Name) bool {
@@ -162,7 +166,7 @@ func (e *Engine) underWay(name keyway.Name) bool {
 	if err == nil {
 		unlock()
 	}
-	return err != nil
+	return keyway.Is(err, keyway.NameTaken)
 }
 
 // answers reports whether the guest serves now.

@@ -93,12 +93,8 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 		reason = "restarting"
 	case container.StateRemoving:
 		reason = "being removed"
-	case container.StateCreated: // and never started: Create was ended, or has not come to it
-		if reason = engine.HalfMade; e.underWay(m.spec.Name) {
-			reason = "being made"
-		}
 	default:
-		state, reason = keyway.Stopped, e.howEnded(ctx, m)
+		state, reason = e.standsStill(ctx, m)
 	}
 	if reason == gone {
 		return nil
@@ -130,17 +126,23 @@ func (m made) isOld() bool { return m.mode == modeBind && m.rec.HostKey == "" }
 // gone is the reason of a workspace that was removed while it was looked at.
 const gone = "gone"
 
-func (e *Engine) howEnded(ctx context.Context, m made) string {
+// standsStill is the state of a workspace whose container does not run, and why it is so.
+func (e *Engine) standsStill(ctx context.Context, m made) (state keyway.State, reason string) {
 	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
-	switch {
+	switch st := c.Container.State; {
 	case daemon.IsNotFound(err):
-		return gone
+		return keyway.Stopped, gone
 	case err != nil:
-		return daemon.Says(err)
-	case c.Container.State == nil:
-		return ""
+		return keyway.Stopped, daemon.Says(err)
+	case st == nil:
+		return keyway.Stopped, ""
+	case halfMade(st) && e.underWay(m.spec.Name):
+		return keyway.Broken, "being made"
+	case halfMade(st):
+		return keyway.Broken, engine.HalfMade
+	default:
+		return keyway.Stopped, daemon.ExitReason(st, len(m.spec.Command) > 0)
 	}
-	return daemon.ExitReason(c.Container.State, len(m.spec.Command) > 0)
 }
 
 // answerByExec is how long a guest may take to greet that is reached by programs which

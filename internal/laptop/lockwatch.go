@@ -9,6 +9,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/link"
 )
 
 // LockWatch speaks for an agent that is locked or holds no key, once, where every
@@ -32,7 +33,7 @@ var errLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no ke
 // once for every place, and has a command of its own. A question of a host begins with
 // the host's name.
 func (l *LockWatch) refuse(q api.Question) error {
-	if q.Kind == "" && strings.HasPrefix(q.Prompt, "Enter passphrase for key ") && l.empty() {
+	if q.Kind == "" && strings.HasPrefix(q.Prompt, link.KeyQuestion) && l.empty() {
 		return errLocked
 	}
 	return nil

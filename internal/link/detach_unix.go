@@ -13,7 +13,7 @@ func detach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 }
 
-// endSession asks what is left of cmd's session to end: ssh that is killed leaves those to its
+// endSession sends SIGTERM to the remaining processes of cmd's session: ssh that is killed leaves those to its
 // jump hosts behind, which would wait for the network for as long as TCP does.
 func endSession(cmd *exec.Cmd) {
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)

@@ -218,6 +218,14 @@ func TestForwardEndsWithItsWorkspace(t *testing.T) {
 	if err := gone.failure(t); !keyway.Is(err, keyway.NotFound) {
 		t.Errorf("%v, want that the workspace was removed", err)
 	}
+	again := w.forward("train", ForwardRequest{Port: anyPort(t)})
+	again.state(t)
+	if err := node.Purge(t.Context(), "train"); !keyway.Is(err, keyway.NotFound) {
+		t.Fatal(err)
+	}
+	if err := again.failure(t); !keyway.Is(err, keyway.NotFound) {
+		t.Errorf("%v, want that the workspace was removed", err)
+	}
 	if err := stays.end(); !errors.Is(err, context.Canceled) {
 		t.Errorf("the forward to another workspace: %v", err)
 	}

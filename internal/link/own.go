@@ -40,8 +40,9 @@ func knownOptions(ctx context.Context, ssh string, options []string) []string {
 		asked := exec.CommandContext(ctx, ssh, slices.Concat([]string{"-F", "none", "-G"}, options, []string{"--", "localhost"})...)
 		err := asked.Run()
 		known = err == nil
-		// What kept it from answering, as a lack of memory, may pass: it is asked again.
-		if exit := (*exec.ExitError)(nil); err == nil || errors.As(err, &exit) && exit.Exited() {
+		// A probe that did not start or was killed is repeated: the cause, such as a lack of
+		// memory, may pass.
+		if exit := (*exec.ExitError)(nil); err == nil || ctx.Err() == nil && errors.As(err, &exit) && exit.Exited() {
 			probes.Store(key, known)
 		}
 	}

@@ -29,14 +29,11 @@ func (c *Client) Prove(ctx context.Context, place keyway.Place, name keyway.Name
 
 func (l *Link) prove(w http.ResponseWriter, r *http.Request) {
 	var req proveRequest
-	err := api.ReadJSON(r.Body, 64<<10, &req)
-	if err == nil {
-		_, err = keyway.ParseName(string(req.Name))
+	uplink, ok := l.read(w, r, 64<<10, &req)
+	if !ok {
+		return
 	}
-	var uplink *uplink
-	if err == nil {
-		uplink, err = l.uplink(r.PathValue("place"))
-	}
+	_, err := keyway.ParseName(string(req.Name))
 	if err == nil {
 		err = uplink.prove(r.Context(), req.Name, parseHostKey(req.HostKey))
 	}

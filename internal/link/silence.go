@@ -39,9 +39,12 @@ func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.Cancel
 				p := d.progress()
 				if p != before || s.asking != nil && s.asking() {
 					w.alive(now)
-					before, told = p, silenceNotice
+					before = p
 				}
 				silent, limit := w.silent(now), s.limit(p)
+				if silent < silenceNotice {
+					told = silenceNotice
+				}
 				if silent >= limit {
 					giveUp(d.silentPlace(place, limit))
 					return

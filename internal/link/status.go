@@ -35,8 +35,8 @@ type Failure struct {
 	Age   time.Duration `json:"age"` // in nanoseconds
 }
 
-// failureAge is for how long a failure answers another command, which would only wait as
-// long for the same.
+// failureAge is how long a failure is returned to further commands without another attempt,
+// for which each would wait as long.
 const failureAge = 3 * time.Second
 
 // JustFailed is why the link that runs could not reach place a moment ago.

@@ -63,9 +63,18 @@ func (s watched) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 
 // Remove implements api.Node.
 func (s watched) Remove(ctx context.Context, name keyway.Name) error {
+	return s.remove(name, func() error { return s.Node.Remove(ctx, name) })
+}
+
+// Purge implements api.Node.
+func (s watched) Purge(ctx context.Context, name keyway.Name) error {
+	return s.remove(name, func() error { return s.Node.Purge(ctx, name) })
+}
+
+func (s watched) remove(name keyway.Name, do func() error) error {
 	removed := keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name)
-	err := s.link.during(s.uplink, name, removed, func() error { return s.heed(s.Node.Remove(ctx, name)) })
-	if err == nil {
+	err := s.link.during(s.uplink, name, removed, func() error { return s.heed(do()) })
+	if err == nil || keyway.Is(err, keyway.NotFound) {
 		s.link.forwards.fail(s.uplink.place, name, removed)
 	}
 	return err

@@ -54,7 +54,7 @@ type connection struct {
 	http    *http.ClientConn
 	process *nodeProcess
 	since   time.Time
-	heard   atomic.Int64 // when something last came from the node, in Unix nanoseconds
+	heard   atomic.Int64 // how long after since something last came from the node, in nanoseconds
 
 	// Under the uplink's lock.
 	needed     time.Time          // when somebody last began to use it
@@ -116,7 +116,9 @@ func (u *uplink) late(a *attempt, err error) error {
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(u.place)))
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.failure = &failure{e, time.Now()}
+	if u.up == nil {
+		u.failure = &failure{e, time.Now()}
+	}
 	return e
 }
 
@@ -245,7 +247,7 @@ func (u *uplink) connect(ctx context.Context, a *attempt) (*connection, error) {
 	}
 	c := &connection{process: p, since: time.Now()}
 	var cc *http.ClientConn
-	cc, err = api.Connect(ctx, hearing{p.conn, &c.heard}, func(cc *http.ClientConn) { u.changed(c, cc) })
+	cc, err = api.Connect(ctx, hearing{p.conn, c}, func(cc *http.ClientConn) { u.changed(c, cc) })
 	if err != nil {
 		p.stop()
 		return nil, brokeOff(u.place, p, err)
@@ -375,7 +377,7 @@ func (u *uplink) askLocked(c *connection) {
 }
 
 // answersUnasked waits for askDelay, and reports whether something came on c since it was
-// last needed. If so, nobody is asking c any more.
+// last needed. If so, it ends the asking (c.asked is false).
 func (u *uplink) answersUnasked(c *connection) bool {
 	select {
 	case <-time.After(askDelay):
@@ -383,7 +385,7 @@ func (u *uplink) answersUnasked(c *connection) bool {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if c.heard.Load() <= c.needed.UnixNano() {
+	if c.heard.Load() <= int64(c.needed.Sub(c.since)) {
 		return false
 	}
 	u.answeredLocked(c, nil)
@@ -393,13 +395,13 @@ func (u *uplink) answersUnasked(c *connection) bool {
 // hearing notes when something comes on a connection.
 type hearing struct {
 	net.Conn
-	heard *atomic.Int64
+	c *connection
 }
 
 func (h hearing) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	if n > 0 {
-		h.heard.Store(time.Now().UnixNano())
+		h.c.heard.Store(int64(time.Since(h.c.since))) // whatever becomes of the clock meanwhile
 	}
 	return n, err
 }

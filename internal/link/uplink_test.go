@@ -161,8 +161,8 @@ func TestPingOnlyInSilence(t *testing.T) {
 						api.WriteJSON(w, struct{}{})
 					}))
 				})
-				c := &connection{process: &nodeProcess{ended: make(chan struct{})}}
-				conn, err := api.Connect(t.Context(), hearing{ours, &c.heard}, func(*http.ClientConn) {})
+				c := &connection{since: time.Now(), process: &nodeProcess{ended: make(chan struct{})}}
+				conn, err := api.Connect(t.Context(), hearing{ours, c}, func(*http.ClientConn) {})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -195,7 +195,7 @@ func TestPingOnlyInSilence(t *testing.T) {
 	}
 }
 
-// Who has called a guest waits for a silent place as long as one command does, however
+// A connection to a guest waits for a silent place no longer than a command does, however
 // the time is divided among attempts, and the next command hears of it at once.
 func TestACallOfASilentPlaceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

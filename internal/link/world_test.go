@@ -144,6 +144,11 @@ func (playedNode) Stop(context.Context, keyway.Name, time.Duration) error { retu
 
 func (playedNode) Remove(context.Context, keyway.Name) error { return nil }
 
+// Purge finds the workspace gone already.
+func (playedNode) Purge(_ context.Context, name keyway.Name) error {
+	return keyway.Errorf(keyway.NotFound, "there is no workspace %s", name)
+}
+
 // Start is refused as by an engine that this login may not use.
 func (playedNode) Start(context.Context, keyway.Name) error {
 	return keyway.Errorf(keyway.EngineForbidden, "you may not use Docker here")

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -67,57 +68,97 @@ func userDir() (string, error) {
 
 // inherit moves to dir what an earlier version has left in the user's home directory,
 // unless that still runs: an editor knows the token, and outputs may be in no file yet. The
-// first workspace gets all of it.
+// first workspace gets all of it. Where nothing can be seen of it there is nothing.
 func inherit(dir string) error {
 	old, err := userDir()
 	if err != nil || old == dir {
-		return err
+		return nil //nolint:nilerr // nothing else needs it
 	}
 	lock, err := os.OpenFile(filepath.Join(old, "lock"), os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return nil //nolint:nilerr // no earlier version has run as this user
 	}
 	defer lock.Close()
 	if err := filelock.Try(lock, true); err != nil {
 		return nil //nolint:nilerr // it runs, and will leave it
 	}
 	for _, name := range []string{"kernels", "server.json", "token"} { // the token last: it is what ends this
-		from, to := filepath.Join(old, name), filepath.Join(dir, name)
-		if _, err := os.Stat(to); err == nil {
-			continue
-		}
-		if err := move(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		err := move(filepath.Join(old, name), filepath.Join(dir, name), os.Rename)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-// move is a rename that may lead to another file system.
-func move(from, to string) error {
-	err := os.Rename(from, to)
-	if !errors.Is(err, syscall.EXDEV) {
-		return err
-	}
-	if info, err := os.Stat(from); err != nil {
-		return err
-	} else if info.IsDir() {
-		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-			return errors.Join(err, os.RemoveAll(to))
+// move renames from to to, unless to is there. If rename says that to is on another file
+// system, a copy gets that name when it is whole. A move that was killed is to be repeated:
+// a note beside to names what it has taken, which nobody else inherits.
+func move(from, to string, rename func(from, to string) error) error {
+	part, note := to+".part", to+".from"
+	name, err := os.ReadFile(note)
+	taken := string(name)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(to); err == nil {
+			return nil
 		}
-		return os.RemoveAll(from)
-	}
-	data, err := os.ReadFile(from)
-	if err == nil {
-		err = keyway.WriteFile(to, data, 0o600)
+		if err := rename(from, to); !errors.Is(err, syscall.EXDEV) {
+			return err
+		}
+		taken = from + ".to-" + rand.Text()
+		err = keyway.WriteFile(note, []byte(taken), 0o600)
 	}
 	if err != nil {
 		return err
 	}
-	return os.Remove(from)
+	if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(taken); errors.Is(err, os.ErrNotExist) {
+			if err := os.Rename(from, taken); errors.Is(err, os.ErrNotExist) {
+				return os.Remove(note) // another workspace has it
+			} else if err != nil {
+				return err
+			}
+		}
+		err := os.RemoveAll(part)
+		if err == nil {
+			err = copyTree(taken, part)
+		}
+		if err == nil {
+			err = os.Rename(part, to)
+		}
+		if err != nil {
+			return errors.Join(err, os.RemoveAll(part))
+		}
+	}
+	return errors.Join(os.RemoveAll(taken), os.Remove(note))
+}
+
+// copyTree copies a file, or a directory with all that is in it, with their modes.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		copied := to + strings.TrimPrefix(path, from)
+		if d.IsDir() {
+			return os.Mkdir(copied, info.Mode().Perm())
+		}
+		in, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		out, err := os.OpenFile(copied, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, in)
+		return errors.Join(err, out.Close())
+	})
 }
 
 // elsewhere reports whether a process belongs to another workspace of this user's than

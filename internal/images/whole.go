@@ -18,7 +18,7 @@ import (
 const partMark = ".keyway-part-"
 
 // whole has write fill a file that is there when all of it is, and not before; nor if ctx
-// has ended. What write's Writer fails with is an error of this machine: a *localError.
+// has ended. An error of write's Writer is one of this machine: a *localError.
 func whole(ctx context.Context, file string, write func(part io.Writer, name string) error) error {
 	if err := mayBecome(file); err != nil {
 		return err
@@ -28,6 +28,12 @@ func whole(ctx context.Context, file string, write func(part io.Writer, name str
 		return full(file, err)
 	}
 	defer os.Remove(part.Name())
+	if runtime.GOOS != "windows" { // part's own lock ends before it has its name
+		if lock, err := os.Open(part.Name()); err == nil {
+			defer lock.Close()
+			_ = filelock.Try(lock, false)
+		}
+	}
 	err = errors.Join(write(here{part}, part.Name()), part.Close(), ctx.Err())
 	if err == nil {
 		err = os.Chmod(part.Name(), 0o644)
@@ -38,7 +44,7 @@ func whole(ctx context.Context, file string, write func(part io.Writer, name str
 	return full(file, err)
 }
 
-// mayBecome refuses what is there and is no file: a device or a directory.
+// mayBecome refuses a device and a directory.
 func mayBecome(file string) error {
 	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
 		return keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")

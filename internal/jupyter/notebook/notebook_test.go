@@ -172,6 +172,8 @@ func TestSplice(t *testing.T) {
 		"the second of two alike":      {[]string{"a:x", "b:x"}, []Run{place(1, run("1", "", "x", true))}, []string{"old", "1"}},
 		"alike, in another order":      {[]string{":x", ":x"}, []Run{place(1, run("1", "of a page", "x", true)), place(0, run("2", "", "x", true)), place(1, run("3", "", "x", true))}, []string{"2", "3"}},
 		"alike, one says which":        {[]string{"a:x", "b:x", "c:x"}, []Run{run("1", "", "x", true), place(0, run("2", "", "x", true)), run("3", "", "x", true)}, []string{"2", "1", "3"}},
+		"by id, after one without":     {[]string{"a:x"}, []Run{place(0, run("1", "", "x", true)), run("2", "a", "x", true)}, []string{"2"}},
+		"without an id, after one":     {[]string{"a:x"}, []Run{run("1", "a", "x", true), place(0, run("2", "", "x", true))}, []string{"2"}},
 		"one alike was removed":        {[]string{"a:x"}, []Run{place(1, run("1", "", "x", true))}, []string{"1"}},
 		"classic, again":               {[]string{"a:x"}, []Run{run("1", "", "x", true), run("2", "", "x", true), run("3", "", "x", true)}, []string{"3"}},
 		"a file without ids":           {[]string{":x", ":y"}, []Run{run("1", "generated", "y", true)}, []string{"old", "1"}},

@@ -124,7 +124,8 @@ func (doc *Document) TakeMarks() (edits []Edit, runs []string) {
 
 // assign finds the cell of each run: by its id, and in a notebook without ids, or of a
 // client that sends none, by its source. Of cells that are alike, a run belongs to the one
-// whose place among them it names. The last of the other runs belong to the rest in order.
+// whose place among them it names. Of runs of one cell the last is shown. The last of the
+// other runs belong to the rest of the cells in order.
 func (doc *Document) assign(runs []Run) map[*cell]Run {
 	found := map[*cell]Run{}
 	alike := map[[sha256.Size]byte][]*cell{}
@@ -133,30 +134,25 @@ func (doc *Document) assign(runs []Run) map[*cell]Run {
 			alike[c.code] = append(alike[c.code], c)
 		}
 	}
-	bySource := map[[sha256.Size]byte][]Run{}
+	unplaced := map[[sha256.Size]byte][]Run{}
 	for _, run := range runs {
-		if run.Cell == "" || !doc.ids {
-			bySource[run.Code] = append(bySource[run.Code], run)
-			continue
-		}
-		for _, c := range alike[run.Code] {
-			if c.id == run.Cell {
-				found[c] = run
+		targets := alike[run.Code]
+		switch byID := run.Cell != "" && doc.ids; {
+		case byID:
+			for _, c := range targets {
+				if c.id == run.Cell {
+					found[c] = run
+				}
 			}
+		case run.Alike >= 0 && run.Alike < len(targets):
+			found[targets[run.Alike]] = run
+		default:
+			unplaced[run.Code] = append(unplaced[run.Code], run)
 		}
 	}
-	for code, same := range bySource {
-		targets := alike[code]
-		var unplaced []Run
-		for _, run := range same {
-			if run.Alike < 0 || run.Alike >= len(targets) {
-				unplaced = append(unplaced, run)
-			} else {
-				found[targets[run.Alike]] = run
-			}
-		}
-		free := slices.DeleteFunc(targets, func(c *cell) bool { _, taken := found[c]; return taken })
-		for i, run := range unplaced[max(0, len(unplaced)-len(free)):] {
+	for code, rest := range unplaced {
+		free := slices.DeleteFunc(alike[code], func(c *cell) bool { _, taken := found[c]; return taken })
+		for i, run := range rest[max(0, len(rest)-len(free)):] {
 			found[free[i]] = run
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/wire"
+	"keyway/test/await"
 )
 
 // halfOpenTime is how long the connection stands still. TestTenMinutesHalfOpen has ten
@@ -83,15 +84,11 @@ func TestHalfOpenTCP(t *testing.T) {
 	if err := page.WriteMessage(websocket.TextMessage, data); err != nil {
 		t.Fatal(err)
 	}
-	for {
+	await.That(t, "the request in the journal", func() bool {
 		k.mu.Lock()
-		e := k.journal.Find(request.Head.ID)
-		k.mu.Unlock()
-		if e != nil {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer k.mu.Unlock()
+		return k.journal.Find(request.Head.ID) != nil
+	})
 	say := func(channel, kind string, content any) {
 		k.fromKernel([]wire.Message{wire.New("kernel", request.Header, channel, kind, content)}, journal.Mark{}, false)
 	}

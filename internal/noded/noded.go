@@ -90,7 +90,8 @@ func (p *guestProgram) put() error {
 	if p.err != nil && p.told.Dir != "" {
 		var again engine.Guest
 		if again, p.err = p.install(); p.err == nil && again != p.told {
-			p.err = keyway.Errorf(keyway.VersionMismatch, "the program that goes into workspaces was exchanged while this node runs")
+			p.err = keyway.Errorf(keyway.VersionMismatch, "the program that goes into workspaces was exchanged while this node runs").
+				Advise(keyway.StopLink)
 		}
 	}
 	return p.err

@@ -2,6 +2,7 @@ package noded
 
 import (
 	"debug/elf"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -47,6 +48,28 @@ func TestTheGuestProgramIsPutThereLater(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(told.Dir, keyway.GuestProgram)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAnotherGuestProgramNeedsAnotherNode has another program where it comes from when the
+// node tries again: the engines know the directory of the first.
+func TestAnotherGuestProgramNeedsAnotherNode(t *testing.T) {
+	inTheWay := errors.New("no space left")
+	given := engine.Guest{Dir: "/guests/1"}
+	p := guestProgram{install: func() (engine.Guest, error) { return given, inTheWay }}
+	if told, err := p.open(); told != given || !errors.Is(err, inTheWay) {
+		t.Fatalf("%+v, %v", told, err)
+	}
+	given.Dir, inTheWay = "/guests/2", nil
+	for range 2 {
+		err := p.put()
+		if e := keyway.AsError(err); e == nil || e.Kind != keyway.VersionMismatch || e.Help() == "" {
+			t.Errorf("%v", err)
+		}
+	}
+	given.Dir = "/guests/1"
+	if err := p.put(); err != nil {
+		t.Errorf("the first is there again, and yet: %v", err)
 	}
 }
 

@@ -29,8 +29,8 @@ type observed struct {
 	net.Conn
 	reads atomic.Int64 // how often something was read
 	moved atomic.Int64 // bytes, of both directions
-	worn  func()       // called once, when they are so many that the keys will change; may be nil
-	wears sync.Once
+	soon  func()       // called once, when they are so many that the keys will soon change; may be nil
+	once  sync.Once    // of soon
 
 	// Of the reader, until the key exchange has ended.
 	buf      []byte
@@ -48,17 +48,17 @@ type observed struct {
 func (o *observed) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
 	o.reads.Add(1)
-	o.wear(n)
+	o.count(n)
 	if !o.finished {
 		o.observe(p[:n])
 	}
 	return n, err
 }
 
-// wear counts n bytes more.
-func (o *observed) wear(n int) {
-	if o.moved.Add(int64(n)) >= wornAfter && o.worn != nil {
-		o.wears.Do(o.worn)
+// count counts n bytes more.
+func (o *observed) count(n int) {
+	if o.moved.Add(int64(n)) >= renewAfter && o.soon != nil {
+		o.once.Do(o.soon)
 	}
 }
 
@@ -108,9 +108,9 @@ func (o *observed) signature() []byte {
 
 const (
 	// rekeyAfter is how many bytes of a direction keys are good for (RFC 4344 demands
-	// this for AES), and wornAfter how many of both a connection takes new sessions for.
+	// this for AES), and renewAfter how many of both a connection takes new sessions for.
 	rekeyAfter = 64 << 30
-	wornAfter  = rekeyAfter / 4 * 3
+	renewAfter = rekeyAfter / 4 * 3
 
 	// maxHeld bounds in bytes what is held.
 	maxHeld = 32 << 10
@@ -121,7 +121,7 @@ const (
 
 // Write implements net.Conn.
 func (o *observed) Write(p []byte) (int, error) {
-	o.wear(len(p))
+	o.count(len(p))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.deep > 0 && len(o.held)+len(p) <= maxHeld {

@@ -58,7 +58,7 @@ type Server struct {
 
 	mu     sync.Mutex
 	ready  map[keyway.Name]*workspace
-	worn   map[*workspace]struct{}   // replaced, with their last sessions
+	old    map[*workspace]struct{}   // replaced, with their last sessions
 	trying map[keyway.Name]time.Time // zero: now; else when it failed
 	failed map[keyway.Name]error     // why it did
 	broke  sync.Once                 // closes stuck
@@ -84,7 +84,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, door: door, stuck: make(chan struct{}), ready: map[keyway.Name]*workspace{}, worn: map[*workspace]struct{}{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
+	s := &Server{cfg: cfg, door: door, stuck: make(chan struct{}), ready: map[keyway.Name]*workspace{}, old: map[*workspace]struct{}{}, trying: map[keyway.Name]time.Time{}, failed: map[keyway.Name]error{}}
 	s.open, s.retire = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -130,7 +130,7 @@ func (s *Server) breakOff(name keyway.Name) {
 func (s *Server) all() []*workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.AppendSeq(slices.Collect(maps.Values(s.ready)), maps.Keys(s.worn))
+	return slices.AppendSeq(slices.Collect(maps.Values(s.ready)), maps.Keys(s.old))
 }
 
 // asked serves one connection at the door: a line with a name and the build that
@@ -210,7 +210,7 @@ func (s *Server) hold(name keyway.Name) {
 	if s.ready[name] == w {
 		delete(s.ready, name)
 	}
-	delete(s.worn, w)
+	delete(s.old, w)
 	s.mu.Unlock()
 	s.cfg.Log.Info("no longer held ready", "workspace", name)
 }
@@ -221,11 +221,11 @@ func (s *Server) replace(w *workspace) {
 	current := s.ready[w.name] == w
 	if current {
 		delete(s.ready, w.name)
-		s.worn[w] = struct{}{}
+		s.old[w] = struct{}{}
 	}
 	s.mu.Unlock()
 	if current {
-		s.cfg.Log.Info("its keys are worn: another connection takes its place", "workspace", w.name)
+		s.cfg.Log.Info("its keys are soon to change: another connection takes its place", "workspace", w.name)
 		w.retire()
 		s.hold(w.name)
 	}
@@ -259,7 +259,7 @@ func (s *Server) connect(name keyway.Name) (*workspace, error) {
 		return nil, err
 	}
 	w := &workspace{name: name, server: s, guest: g, listener: l}
-	g.wire.worn = func() { s.work.Go(func() { s.replace(w) }) }
+	g.wire.soon = func() { s.work.Go(func() { s.replace(w) }) }
 	return w, nil
 }
 

@@ -96,7 +96,7 @@ func TestAnotherAgentIsNamed(t *testing.T) {
 
 // A connection over which much has gone leaves its place to another, before its keys change,
 // and keeps its sessions.
-func TestAWornConnectionIsReplaced(t *testing.T) {
+func TestAConnectionIsReplacedBeforeItsKeysChange(t *testing.T) {
 	var asked atomic.Int32
 	s, err := NewServer(Config{
 		Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
@@ -121,11 +121,11 @@ func TestAWornConnectionIsReplaced(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, far) }() // until near is closed
 	w := &workspace{name: "train", server: s, listener: listen()}
 	s.ready[w.name] = w
-	wire := &observed{Conn: near, worn: func() { s.replace(w) }}
+	wire := &observed{Conn: near, soon: func() { s.replace(w) }}
 	for _, c := range []struct {
 		moved int64 // before a write
 		asked int32
-	}{{0, 0}, {wornAfter - 2, 0}, {wornAfter - 1, 1}, {rekeyAfter, 1}} {
+	}{{0, 0}, {renewAfter - 2, 0}, {renewAfter - 1, 1}, {rekeyAfter, 1}} {
 		wire.moved.Store(c.moved)
 		if _, err := wire.Write([]byte{0}); err != nil {
 			t.Fatal(err)

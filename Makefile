@@ -162,7 +162,7 @@ $(DIST)/jupyter-%.whole:
 	rm -rf --one-file-system $(DIST)/jupyter-$*
 	mkdir -p $(DIST)
 	debootstrap --variant=minbase $* $(DIST)/jupyter-$*
-	chroot $(DIST)/jupyter-$* sh -c 'mount -t proc proc /proc && apt-get install -y --no-install-recommends $(PACKAGES) python3-ipykernel && umount /proc'
+	chroot $(DIST)/jupyter-$* sh -c 'mount -t proc proc /proc && trap "umount /proc" EXIT && apt-get install -y --no-install-recommends $(PACKAGES) python3-ipykernel'
 	touch $@
 
 SOAK ?= 1h

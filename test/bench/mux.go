@@ -174,7 +174,10 @@ func (m *muxBench) openCat() (*cat, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	return s, s.trip()
+	if err := s.trip(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
 }
 
 func (s *cat) trip() error {

@@ -29,7 +29,7 @@ import (
 	"keyway/test/lab"
 )
 
-// What is aimed at, while a cell prints notebookRate lines a second.
+// Targets, while a cell prints notebookRate lines a second.
 const (
 	targetNotebookCPU   = 0.05                 // of a core
 	targetNotebookAdded = 5 * time.Millisecond // to the stock server's p99
@@ -186,8 +186,14 @@ func (at jupyterAt) newKernel(ctx context.Context) (string, error) {
 	var k struct {
 		ID string `json:"id"`
 	}
-	if err == nil && json.Unmarshal(data, &k) == nil && k.ID == "" {
-		err = fmt.Errorf("no kernel: %s %s", resp.Status, data)
+	if err == nil {
+		err = json.Unmarshal(data, &k)
+	}
+	if err == nil && k.ID == "" {
+		err = errors.New("no kernel")
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s %s", err, resp.Status, data)
 	}
 	return k.ID, err
 }

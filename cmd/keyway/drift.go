@@ -38,7 +38,7 @@ Files that a run writes, downloads, caches or compiles are no difference. Files 
 image that were changed or removed are one, and so are added files that decide what
 programs load. Between machines of different kinds, ignore their own fields: --ignore
 kernel,gpu.` +
-			exitCodes(append(placeKinds, keyway.Drifted, keyway.NotFound, keyway.NotRunning, keyway.ImageNotFound, keyway.Untrusted, keyway.GuestFailed, keyway.BadConfig)...),
+			exitCodes(append(placeKinds, keyway.EngineDown, keyway.EngineForbidden, keyway.Drifted, keyway.NotFound, keyway.NotRunning, keyway.ImageNotFound, keyway.Untrusted, keyway.GuestFailed, keyway.BadConfig)...),
 		Example:           "  keyway drift\n  keyway drift pytorch --on gpu1 --on gpu2 --ignore kernel,driver\n  keyway drift --json",
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
@@ -68,10 +68,12 @@ type drift struct {
 	engines map[string]string // of the compared ones
 }
 
-// missed notes why something was not compared, once.
+// missed notes why something was not compared, once for each place.
 func (d *drift) missed(errs ...*keyway.Error) {
 	for _, e := range errs {
-		if !slices.ContainsFunc(d.Errors, func(known *keyway.Error) bool { return known.Message == e.Message }) {
+		if !slices.ContainsFunc(d.Errors, func(known *keyway.Error) bool {
+			return known.Message == e.Message && known.Host == e.Host && known.At == e.At
+		}) {
 			d.Errors = append(d.Errors, e)
 		}
 	}
@@ -169,15 +171,19 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	}
 	d.missed(slices.Concat(s.failed, s.stopped)...)
 	if len(d.Compared)+len(s.failed)+len(s.stopped) == 0 {
-		d.missed(keyway.Errorf(keyway.NotFound, "no workspace of %s was compared: there is none at a place that this laptop knows", d.Template).
-			Hint("make one: keyway up %s --pinned", plain.Shell(d.Template)))
+		at, on := "a place that this laptop knows", ""
+		if len(o.on) > 0 {
+			at, on = strings.Join(o.on, ", "), onOption(o.on[0])
+		}
+		d.missed(keyway.Errorf(keyway.NotFound, "no workspace of %s was compared: there is none at %s", d.Template, at).
+			Hint("make one: keyway up %s%s --pinned", plain.Shell(d.Template), on))
 	}
 	d.Complete = len(d.Errors) == 0
 	return d, nil
 }
 
 // tagMoved asks the registry whether the image's reference still names what was pinned.
-// Of one that was built where it is, there is nothing to ask.
+// An image that was built at the place is in no registry, and is not asked about.
 func tagMoved(ctx context.Context, p pin.Pin) ([]pin.Difference, error) {
 	if len(p.Image.Digests) == 0 {
 		return nil, nil

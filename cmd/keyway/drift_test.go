@@ -145,6 +145,34 @@ func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
 	}
 }
 
+// TestFailuresOfEachPlaceAreTold has two places fail in the same words, in either order.
+func TestFailuresOfEachPlaceAreTold(t *testing.T) {
+	at := func(place keyway.Place, kind keyway.Kind) *keyway.Error {
+		e := keyway.Errorf(kind, "the engine does not answer")
+		e.At = place
+		return e
+	}
+	one, other := at("gpu1", keyway.EngineDown), at("gpu2", keyway.Unreachable)
+	for _, failed := range [][]*keyway.Error{{one, other}, {other, one, one}} {
+		sortErrors(failed)
+		var d drift
+		d.missed(failed...)
+		if len(d.Errors) != 2 || d.verdict() != exitStatus(keyway.ExitCode(one)) {
+			t.Errorf("%v, %v", d.Errors, d.verdict())
+		}
+	}
+}
+
+// TestNotLookedIntoSaysWhy has only a workspace that has ended started.
+func TestNotLookedIntoSaysWhy(t *testing.T) {
+	for _, state := range []keyway.State{keyway.Running, keyway.Stopped, keyway.Broken, keyway.Unknown, "odd"} {
+		e := notLookedInto("gpu1/train", state)
+		if starts := strings.Contains(e.Next, "keyway start"); starts != (state == keyway.Stopped) || e.Next == "" || !strings.Contains(e.Message, "gpu1/train") {
+			t.Errorf("%s: %s → %s", state, e.Message, e.Next)
+		}
+	}
+}
+
 // TestAWorkspaceIsMadeAnewInItsEngine names the engine where it is not the first that is
 // taken.
 func TestAWorkspaceIsMadeAnewInItsEngine(t *testing.T) {

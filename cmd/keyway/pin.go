@@ -45,7 +45,7 @@ registry, which knows only the image. Each architecture has its own pin.
 
 "keyway up --pinned" makes the same environment elsewhere, and "keyway drift" reports the
 differences. Commit keyway.lock to your repository.` +
-			exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunning, keyway.Drifted, keyway.ImageNotFound, keyway.BadConfig)...),
+			exitCodes(append(placeKinds, keyway.EngineDown, keyway.EngineForbidden, keyway.NotFound, keyway.NotRunning, keyway.Drifted, keyway.ImageNotFound, keyway.BadConfig)...),
 		Example:           "  keyway pin\n  keyway pin pytorch --on gpu1\n  keyway pin train --from train-2",
 		Args:              takes(0, 1, "at most one template"),
 		ValidArgsFunction: completeTemplates,
@@ -107,7 +107,7 @@ func (w workspaceOf) where() string { return string(w.place) + "/" + string(w.Na
 // surveyed is what was found of a template's workspaces.
 type surveyed struct {
 	found           []workspaceOf
-	failed, stopped []*keyway.Error // of those that cannot be asked, and that do not run
+	failed, stopped []*keyway.Error // of those that cannot be asked, and that were not looked into
 }
 
 // survey looks into all workspaces of a template, at the machines that are named or
@@ -122,16 +122,15 @@ func (a *app) survey(ctx context.Context, template string, on []string) (surveye
 	var all sync.WaitGroup
 	for _, m := range machines {
 		all.Go(func() {
-			envs, stopped, err := a.OfTemplate(ctx, m, template)
+			envs, rest, problems, err := a.OfTemplate(ctx, m, template)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				s.failed = append(s.failed, keyway.AsError(err))
 			}
-			for _, name := range stopped {
-				where := m.Place().Of(name)
-				s.stopped = append(s.stopped, keyway.Errorf(keyway.NotRunning, "%s does not run, and was not looked into", where).
-					Hint("start it: keyway start %s", plain.Shell(where)))
+			s.failed = append(s.failed, problems...)
+			for _, w := range rest {
+				s.stopped = append(s.stopped, notLookedInto(m.Place().Of(w.Name), w.State))
 			}
 			for _, e := range envs {
 				if e.Error != nil {
@@ -145,8 +144,31 @@ func (a *app) survey(ctx context.Context, template string, on []string) (surveye
 	all.Wait()
 	a.ui.end()
 	slices.SortFunc(s.found, func(x, y workspaceOf) int { return cmp.Compare(x.where(), y.where()) })
-	slices.SortFunc(s.stopped, func(x, y *keyway.Error) int { return cmp.Compare(x.Message, y.Message) })
+	sortErrors(s.failed)
+	sortErrors(s.stopped)
 	return s, ctx.Err()
+}
+
+// sortErrors sorts errors by their places, whichever answered first.
+func sortErrors(all []*keyway.Error) {
+	slices.SortFunc(all, func(x, y *keyway.Error) int {
+		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Message, y.Message), cmp.Compare(x.Kind, y.Kind))
+	})
+}
+
+// notLookedInto is the error of a workspace whose environment is not known.
+func notLookedInto(where string, state keyway.State) *keyway.Error {
+	switch state {
+	case keyway.Stopped:
+		return keyway.Errorf(keyway.NotRunning, "%s does not run, and was not looked into", where).Hint("start it: keyway start %s", plain.Shell(where))
+	case keyway.Running:
+		return keyway.Errorf(keyway.NotRunning, "%s was not looked into: its place has too many, and %d are looked into", where, keyway.MaxEnvironments).
+			Hint("remove some: keyway rm --help")
+	case keyway.Broken:
+		return keyway.Errorf(keyway.NotRunning, "%s was not looked into: it is broken", where).Hint("see why: keyway ls")
+	default:
+		return keyway.Errorf(keyway.NotRunning, "%s was not looked into: whether it runs is not known", where).Hint("see why: keyway ls")
+	}
 }
 
 func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {

@@ -286,7 +286,7 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 			continue
 		}
 		w := keyway.Workspace{
-			Name: name, Engine: s.Engine, Image: s.Image, GPUs: s.GPUs, ForwardAgent: s.ForwardAgent,
+			Name: name, Engine: s.Engine, Image: s.Image, GPUs: s.GPUs, ForwardAgent: s.ForwardAgent, Origin: s.Origin,
 			State: keyway.Unknown, Reason: why.Message, Sessions: -1,
 		}
 		w.Guest, _ = engine.Info(n.homes.Home(name))
@@ -296,7 +296,8 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 	return list
 }
 
-// elsewhere are the workspaces of other machines that have the same home directory.
+// elsewhere are the workspaces of other machines that have the same home directory. They come
+// without their Origin: nothing at this machine is made from that template.
 func (n *Node) elsewhere() (list []keyway.Workspace) {
 	records, err := n.homes.Elsewhere()
 	if err != nil {

@@ -159,7 +159,7 @@ func TestTheGuestIsTriedAgain(t *testing.T) {
 func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	root := t.TempDir()
 	homes := engine.HomesIn(root)
-	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", Access: keyway.Access{AuthorizedKeys: []string{"k"}}}, engine.Guest{}); err != nil {
+	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker", Image: "x", Access: keyway.Access{AuthorizedKeys: []string{"k"}}, Origin: keyway.Origin{Template: "small"}}, engine.Guest{}); err != nil {
 		t.Fatal(err)
 	}
 	docker, host := &fakeEngine{name: "docker", broken: down}, &fakeEngine{name: engine.Host, has: []keyway.Name{"here"}}
@@ -168,7 +168,7 @@ func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	here, train := list.Workspaces[0], list.Workspaces[1]
-	if here.Name != "here" || here.State != keyway.Running || train.Name != "train" || train.State != keyway.Unknown || train.Image != "x" {
+	if here.Name != "here" || here.State != keyway.Running || train.Name != "train" || train.State != keyway.Unknown || train.Image != "x" || train.Template != "small" {
 		t.Errorf("%+v", list.Workspaces)
 	}
 	absent := &fakeEngine{name: "podman", broken: keyway.Errorf(keyway.EngineAbsent, "no Podman")}

@@ -48,18 +48,19 @@ shell finds it. With COMMAND it runs until COMMAND ends.
 
   -s, -c            print commands for sh, or for csh
   -a PATH           listen at PATH
-  -t LIFE           lifetime of keys that are added without one, such as 12h
-  -P PATTERNS       PKCS#11 and security key libraries that may be loaded
+  -t LIFE           how long keys live that are added without -t: 12h
+  -P PATTERNS       PKCS#11 and security key libraries to allow
   -D                stay in the foreground
   -d                stay in the foreground and log to standard error
   -k                stop the agent that SSH_AGENT_PID names
   -E HASH           accepted for compatibility; fingerprints are SHA256
   -O policy=WHAT    openssh, standard, or the path of a policy file
   -O forward=PATH   listen at PATH too; requests there count as remote
-  -O runtime        listen where keyway's commands look: agent.sock and forward.sock in
-                    the runtime directory
+  -O runtime        listen where keyway's commands look: agent.sock and
+                    forward.sock in the runtime directory
   -O audit=PATH     where the log is kept
-  -O upstream=PATH  use the keys of the agent at PATH too, under the same policy and log
+  -O upstream=PATH  use the keys of the agent at PATH too, under
+                    the same policy and log
 
 Each of -O may be written as a long option, such as --upstream PATH.
 

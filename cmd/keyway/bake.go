@@ -46,8 +46,10 @@ takes NAME from another image of the place (--replace).
 
 To run it where there is no keyway:
 
-  docker run -d -p 2222:22 -e KEYWAY_AUTHORIZED_KEYS="$(ssh-add -L)" --name train NAME
-  echo "[gpu1]:2222 $(docker logs train 2>&1 | grep -om1 'ssh-ed25519 .*')" >>~/.ssh/known_hosts
+  docker run -d -p 2222:22 --name train \
+      -e KEYWAY_AUTHORIZED_KEYS="$(ssh-add -L)" NAME
+  key=$(docker logs train 2>&1 | grep -om1 'ssh-ed25519 .*')
+  echo "[gpu1]:2222 $key" >>~/.ssh/known_hosts
   ssh -p 2222 root@gpu1
 
 Without a public key it does not start: in KEYWAY_AUTHORIZED_KEYS, or in a file mounted at

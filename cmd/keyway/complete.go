@@ -21,11 +21,16 @@ import (
 // the files of ssh's configuration, which may be in a file system that is away.
 const completionTime = 2 * time.Second
 
-// completesAlone has the script for bash work where the bash-completion package is not
-// installed, whose function the script calls. There, what stands around a : or = in a word is
-// completed as a word of its own.
+// completesAlone makes the bash script work where the bash-completion package is not
+// installed, whose function the script calls. Without that package, the parts of a word before
+// and after : or = are completed separately.
 func completesAlone(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
+	for _, shell := range []string{"bash", "zsh"} {
+		if c, _, err := root.Find([]string{"completion", shell}); err == nil { // a page of man has 80 columns
+			c.Long = strings.ReplaceAll(c.Long, " > $(brew", " \\\n\t    > $(brew")
+		}
+	}
 	bash, _, err := root.Find([]string{"completion", "bash"})
 	if err != nil {
 		return

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -75,6 +76,10 @@ func TestWordsOfOtherProgramsLeadHere(t *testing.T) {
 }
 
 // Every command has a page that man shows without a complaint, and on 80 columns.
+// manColumns is how long a line may be that man shows as it is: the rest of 80 columns is
+// the page's margin.
+const manColumns = 72
+
 func TestManualPages(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := execute("man", dir); err != nil {
@@ -89,6 +94,11 @@ func TestManualPages(t *testing.T) {
 		if !slices.Contains(pages, page) {
 			t.Errorf("%s has no page", c.CommandPath())
 			return
+		}
+		for line := range strings.Lines(c.Long + "\n" + c.Example) { // which man does not fill
+			if strings.HasPrefix(line, " ") && utf8.RuneCountInString(strings.TrimRight(line, "\n")) > manColumns {
+				t.Errorf("%s: over %d columns: %s", c.CommandPath(), manColumns, line)
+			}
 		}
 		text, err := os.ReadFile(page)
 		for _, part := range []string{".TH ", ".SH NAME", ".SH SYNOPSIS", ".SH EXAMPLES"} {

@@ -34,7 +34,7 @@ With --print it changes nothing, and prints the current entries of your workspac
 programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).
 With --undo it takes that line out of ~/.ssh/config again, and tells how a service ends.
 Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
-		Example: "  keyway init\n  keyway init --yes                  in a script; ssh-keygen asks through SSH_ASKPASS\n  keyway init --service              the agent starts when it is first asked\n  keyway init --print >~/workspaces   then, in Paramiko: SSHConfig.from_path",
+		Example: "  keyway init\n  keyway init --yes       in a script; ssh-keygen asks by SSH_ASKPASS\n  keyway init --service   the agent starts when it is first asked\n  keyway init --print     for Paramiko's SSHConfig.from_path, in a file",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

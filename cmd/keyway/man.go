@@ -94,12 +94,8 @@ func manOption(f *pflag.Flag) string {
 	return fmt.Sprintf(".TP\n.B %s\n%s\n", roff(long), roff(strings.ReplaceAll(usage, "\n", " ")))
 }
 
-// manColumns is how long a line may be that is shown as it is: the rest of 80 columns is
-// the page's margin.
-const manColumns = 72
-
 // paragraphs are those of a text. man fills them to the width of the terminal, but not lines
-// that are indented: tables, and commands, which are continued on another line if need be.
+// that are indented: tables, files and commands, which are shown as they are.
 func paragraphs(text string) string {
 	var b strings.Builder
 	asIs := false
@@ -113,28 +109,12 @@ func paragraphs(text string) string {
 			b.WriteString(".PP\n")
 			continue
 		}
-		for _, l := range broken(line, asIs) {
-			b.WriteString(roff(l) + "\n")
-		}
+		b.WriteString(roff(line) + "\n")
 	}
 	if asIs {
 		b.WriteString(".fi\n")
 	}
 	return b.String()
-}
-
-// broken is a line of at most so many columns each, if it is to be shown as it is.
-func broken(line string, asIs bool) (lines []string) {
-	margin := line[:len(line)-len(strings.TrimLeft(line, " "))] + "    "
-	for asIs && len([]rune(line)) > manColumns {
-		at := strings.LastIndex(string([]rune(line)[:manColumns-1]), " ")
-		if at <= len(margin) {
-			break
-		}
-		lines = append(lines, line[:at]+" \\")
-		line = margin + strings.TrimLeft(line[at:], " ")
-	}
-	return append(lines, line)
 }
 
 // roff escapes text, so that troff takes nothing in it for a request.

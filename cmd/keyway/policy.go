@@ -23,17 +23,18 @@ func newPolicyCommand() *cobra.Command {
 		Long: `The agent decides by policy.yaml in keyway's configuration directory. The first rule that
 matches decides:
 
-  preset: standard            # or openssh: as permissive about destinations as ssh-agent
-  forget: [idle=30m, sleep, screen-lock]   # when keys are forgotten; default: never
-  upstream: /path/of/socket   # another agent, whose keys are used under this policy too
+  preset: standard            # or openssh: anywhere, as ssh-agent
+  forget: [idle=30m, sleep, screen-lock]   # default: never
+  upstream: /path/of/socket   # another agent, whose keys are used, too
   rules:
     - name: never production
-      deny: any               # login, session, git, sign:NAMESPACE, data, any (all but data)
-      to: ["prod-*"]          # names from known_hosts and ssh_config, SHA256:…,
-                              # @workspaces, @git
+      deny: any               # login, session, git, data, or
+                              # sign:NAMESPACE; any is all but data
+      to: ["prod-*"]          # a name of known_hosts or ssh_config,
+                              # SHA256:…, @workspaces, @git
     - name: nightly jobs
       allow: login
-      from: [train]           # the first host of the way, local, or remote
+      from: [train]           # the way's first host, local, or remote
       to: db1
       user: backup
       key: "me@*"             # comment or SHA256:…
@@ -42,7 +43,7 @@ matches decides:
     - ask: git
       from: remote
     - deny: session           # on a connection that keyway mux holds
-      program: "*/node"       # the program that asks, or one that has started it
+      program: "*/node"       # it asks, or has started what asks
 
 Without a file, programs on this machine may do everything. Remote requests may list keys.
 Requests from a workspace that this laptop knows may log in to the workspaces of its place

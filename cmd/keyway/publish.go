@@ -36,11 +36,11 @@ x-keyway.override of the template:
 
   x-keyway:
     override:
-      gpus: 4                          up to 4
-      shm_size: 64gb                   likewise cpus, mem_limit, pids_limit, tmpfs
-      environment: [SEED, "HF_*"]      these variables
+      gpus: 4                # up to 4
+      shm_size: 64gb         # also cpus, mem_limit, pids_limit, tmpfs
+      environment: ["HF_*"]  # these variables
       volumes: [/scratch, /data:ro, "cache-*"]
-      command: true                    likewise working_dir, labels, secrets, user
+      command: true          # also working_dir, labels, secrets, user
 
 A setting that is not named there is as the template says. A directory stands for itself,
 not for what is below it. The node of the place holds to it, and it believes only files
@@ -52,7 +52,8 @@ out who may use Docker there by other means; see docs/TEMPLATES.md.
 Without --to, the file of one template goes to standard output.` +
 			exitCodes(keyway.ImageNotFound, keyway.Unreachable, keyway.BadConfig),
 		Example: `  keyway templates publish train --to .
-  keyway templates publish train | ssh gpu1 sudo tee ` + catalogue.Dir + `/train.json >/dev/null
+  keyway templates publish train |
+      ssh gpu1 sudo tee ` + catalogue.Dir + `/train.json >/dev/null
   keyway templates publish train eval --only --to ./published`,
 		Args:              takes(1, -1, "the templates to publish"),
 		ValidArgsFunction: completePublishable,

@@ -18,12 +18,12 @@ func newRootCommand() *cobra.Command {
 		Short: "Unlock your SSH key once, reach any GPU container behind any bastion",
 		Long: `Unlock your SSH key once, reach any GPU container behind any bastion, lose nothing.
 
-Once:          keyway init
-Every morning: keyway unlock
-Then:          keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
-               ssh train          (scp, sftp, rsync, git, VS Code: all by that name)
-               keyway run train -d -- python train.py
-               keyway logs train -f
+  Once:            keyway init
+  Every morning:   keyway unlock
+  Then:            keyway up pytorch --on gpu1 --name train --gpus all
+                   ssh train   (and scp, rsync, git, VS Code)
+                   keyway run train -d -- python train.py
+                   keyway logs train -f
 
 A place is "local" or any host that your ssh can reach. A workspace is a container
 or an environment there. Nothing has to be installed at the place or in the image.`,

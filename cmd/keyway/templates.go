@@ -25,11 +25,12 @@ func newTemplatesCommand() *cobra.Command {
 Compose file; docs/TEMPLATES.md has its fields. keyway searches in this order, and uses
 the first of a name:
 
-  repository   keyway.yaml, compose.yaml or docker-compose.yaml in the working directory
-               or above it, up to the root of the repository or your home directory;
-               then a devcontainer.json there, by the name devcontainer
-  mine         *.yaml in the directory templates beside keyway's config.yaml
-  the place    what the operators of PLACE have published there, with --on
+  repository   keyway.yaml, compose.yaml or docker-compose.yaml in the
+               working directory or above it, up to the root of the
+               repository or your home directory; then a
+               devcontainer.json there, by the name devcontainer
+  mine         *.yaml in the directory templates beside config.yaml
+  the place    with --on: what the operators of PLACE publish there
   built in     this program's
 
 For a template that cannot be used as it is, the list says why. --json also has the

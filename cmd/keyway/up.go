@@ -58,10 +58,10 @@ COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 			exitCodes(append(placeKinds, keyway.Drifted, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
 				keyway.ImageNotFound, keyway.NameTaken, keyway.Untrusted, keyway.NoGPU, keyway.NotAllowed, keyway.GuestFailed, keyway.BadConfig, keyway.NeedsAnswer)...),
 		Example: `  keyway up pytorch --on gpu1 --gpus 2
-  keyway up --on gpu1 --image pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel --name train --gpus all
-  keyway up --on gpu1 --image my/image --name train --gpus 2 --shm-size 16gb -v /data:/mnt/data:ro
-  keyway up --on gpu1 --name later --gpus 2 --wait     as soon as two GPUs are free
-  keyway up --name here                        on this machine`,
+  keyway up --on gpu1 --image my/image:1 --name train --gpus all
+  keyway up --on gpu1 --image my/image --shm-size 16gb -v /data:/data:ro
+  keyway up --on gpu1 --gpus 2 --wait   as soon as two GPUs are free
+  keyway up --name here                 on this machine`,
 		ValidArgsFunction: completeTemplates,
 		PreRunE:           refuseEmpty,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -240,8 +240,8 @@ func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Plac
 	return nil, err
 }
 
-// operatorsBring is how an image comes to a place that takes it from no user; empty: image
-// copy brings it.
+// operatorsBring is the advice for an image that the place accepts from its operators only;
+// empty if users may copy it there.
 func (a *app) operatorsBring(ctx context.Context, place keyway.Place, image string) string {
 	all, err := a.Templates(ctx, place)
 	if err != nil || catalogue.Catalogue(all).CheckImport(image, registry.SameImage) == nil {
@@ -270,7 +270,8 @@ func (o upOptions) bring(ctx context.Context, a *app, err, left error, place key
 	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
 }
 
-// imageCopy is how the image comes to the place, or which one that is there may be meant.
+// imageCopy is the advice to copy the image to the place, or to use the image there with the
+// nearest name.
 func imageCopy(near string, place keyway.Place, image, named string, opens images.Want) string {
 	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(named))
 	if named != image {

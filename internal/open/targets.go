@@ -10,7 +10,7 @@ import (
 )
 
 var jupyter = Target{
-	Name: "jupyter", Short: "JupyterLab, Notebook or Server, the first that is installed", Session: "jupyter",
+	Name: "jupyter", Short: "the first installed of JupyterLab, Notebook, Server", Session: "jupyter",
 	Programs: []string{"jupyter-lab", "jupyter-notebook", "jupyter-server"},
 	Command: func(program string, args []string) []string {
 		return append([]string{program, "--no-browser", "--ip=127.0.0.1", "--allow-root"}, args...)

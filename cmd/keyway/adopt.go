@@ -44,7 +44,7 @@ it. A container that was removed and made anew under the same name has to be ado
 Not possible: a container with a read-only root file system, one that does not run, one that
 is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which has no containers.` +
 			exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,
-				keyway.NameTaken, keyway.NotFound, keyway.NotRunning, keyway.Untrusted, keyway.NotAllowed, keyway.GuestFailed, keyway.NoSpace)...),
+				keyway.NameTaken, keyway.NotFound, keyway.NotRunning, keyway.Untrusted, keyway.NotAllowed, keyway.GuestFailed, keyway.NoSpace, keyway.BadConfig)...),
 		Example: `  keyway adopt --on gpu1                      which containers run there
   keyway adopt gpu_train --on gpu1            then: ssh gpu_train
   keyway adopt gpu_train --on gpu1 --name train --user 1000:1000`,

@@ -204,4 +204,19 @@ func TestConfirmEndReportsQuestion(t *testing.T) {
 			t.Errorf("%s: asked is %v, %v", name, asked, err)
 		}
 	}
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConfirmEndChild$")
+	child.Env = append(os.Environ(), envAsks+"=1")
+	if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), "asked: true, false.") {
+		t.Errorf("a job runs: %v, %s", err, out)
+	}
+}
+
+// TestConfirmEndChild is the process of TestConfirmEndReportsQuestion that asks. Its standard
+// error is no terminal, so nobody answers.
+func TestConfirmEndChild(t *testing.T) {
+	if os.Getenv(envAsks) == "" {
+		return
+	}
+	asked, err := confirmEnd([]string{"train"}, "Stop train?", false)
+	plain.Fprintf(os.Stdout, "asked: %v, %v.\n", asked, err == nil)
 }

@@ -102,8 +102,10 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 			}
 			said := keyway.AsError(err)
 			f := compat.Finding{Fatal: said.Kind != keyway.Unreachable, Kind: said.Kind, Text: said.Message, Fix: said.Next, Advice: said.Advice}
-			if hint := a.operatorsBring(ctx, place, image); hint != "" {
-				f.Fix, f.Advice = hint, nil
+			if said.Kind == keyway.ImageNotFound {
+				if hint := a.operatorsBring(ctx, place, image); hint != "" {
+					f.Fix, f.Advice = hint, nil
+				}
 			}
 			found = append(found, f)
 		}

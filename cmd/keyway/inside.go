@@ -41,8 +41,8 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	defer own.remove()
 	options := own.options()
 	if i.terminal {
-		// Whoever shows the job, in the workspace, has the escapes: ssh's own take a pasted
-		// line that is ~. for its end, and the rest is typed into the shell here.
+		// The program in the workspace that shows the job handles the escapes: ssh's own take
+		// a pasted line that is ~. for its end, and the rest is typed into the shell here.
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
 	ssh, err := a.InsideCommand(context.WithoutCancel(ctx), entry.Name, options, args...) // which gets the signals

@@ -179,7 +179,7 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 }
 
 // anew is what to type to have a workspace made anew from its template, in the engine that
-// it is in. Docker is what is taken first, unasked.
+// it is in. Docker is the default, and is not named.
 func anew(place keyway.Place, name keyway.Name, engine, template string) string {
 	in := onOption(string(place))
 	if engine != "" && engine != keyway.EngineDocker {

@@ -221,7 +221,7 @@ func say(out io.Writer, w api.Words) {
 }
 
 // shownOfWords is how many lines of a host's words are shown of their beginning, and of
-// their end: what is to be read must not scroll away.
+// their end, so that the lines before them do not scroll away.
 const shownOfWords = 20
 
 // Ask implements link.UI: it asks on the controlling terminal, as ssh does.

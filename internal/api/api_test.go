@@ -309,8 +309,9 @@ func saysWhatCame(err error) bool {
 }
 
 // A node that is killed while it makes a workspace has said something before, or nothing: the
-// error has a next step, also when the link passes it on. One that the node itself has told of is another.
-func TestWhoMakesAWorkspaceIsLost(t *testing.T) {
+// error has a next step, also when the link passes it on. An error that the node itself
+// reports has no such advice.
+func TestANodeIsLostWhileItMakesAWorkspace(t *testing.T) {
 	for what, c := range map[string]struct {
 		answer string
 		came   bool

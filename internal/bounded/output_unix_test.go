@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What prints for ever is not kept, and does not go on.
+// A command that prints without end is killed, and its output is cut.
 func TestEndlessOutputEnds(t *testing.T) {
 	for line, most := range map[string]int{"yes": 1 << 20, "printf 123456": 5} {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", line)

@@ -49,7 +49,7 @@ func layersOf(image v1.Image) (l keyway.ImageLayers, err error) {
 	id, err := image.ConfigName()
 	config, configErr := image.RawConfigFile()
 	err = errors.Join(err, configErr)
-	l.ID, l.Says, l.Arch = id.String(), keyway.ImageSays(config), c.Architecture
+	l.ID, l.ConfigHash, l.Arch = id.String(), keyway.ConfigHash(config), c.Architecture
 	for _, d := range c.RootFS.DiffIDs {
 		l.Layers = append(l.Layers, d.String())
 	}

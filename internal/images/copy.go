@@ -74,7 +74,7 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 	}
 	done.ID, done.Layers = want.ID, len(want.Layers)
 	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
-	if err == nil && there.IsThat(want) {
+	if err == nil && there.SameImage(want) {
 		done.Had = done.Layers
 		return done, nil
 	}
@@ -99,7 +99,7 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 // same reports whether the place has that very image by that name.
 func same(ctx context.Context, to *api.Client, c ImageCopy, want keyway.ImageLayers) bool {
 	there, err := to.ImageLayers(ctx, c.ToEngine, c.Image)
-	return err == nil && there.IsThat(want)
+	return err == nil && there.SameImage(want)
 }
 
 func send(ctx context.Context, from, to *api.Client, c ImageCopy, done *Copied, report func(keyway.Progress)) error {

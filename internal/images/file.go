@@ -87,7 +87,7 @@ func described(config []byte) keyway.ImageLayers {
 		} `json:"rootfs"`
 	}
 	_ = json.Unmarshal(config, &c) // of one that is none, the ID alone is known
-	return keyway.ImageLayers{ID: idOf(config), Says: keyway.ImageSays(config), Layers: c.RootFS.DiffIDs}
+	return keyway.ImageLayers{ID: idOf(config), ConfigHash: keyway.ConfigHash(config), Layers: c.RootFS.DiffIDs}
 }
 
 // Load has a place take in the image of a file. Without a name it gets the one that
@@ -110,7 +110,7 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 	}
 	done.ID, done.Layers = a.is.ID, a.layers
 	now, err := there.ImageLayers(ctx, engine, done.Image)
-	if err == nil && now.IsThat(a.is) {
+	if err == nil && now.SameImage(a.is) {
 		done.Had = done.Layers
 		return done, nil
 	}
@@ -174,7 +174,7 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 		if err = cut(from, errors.Join(err, r.Close())); err != nil {
 			return err
 		}
-		if a, err := readArchive(part); err != nil || !a.is.IsThat(want) {
+		if a, err := readArchive(part); err != nil || !a.is.SameImage(want) {
 			return keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
 		}
 		return nil

@@ -10,19 +10,19 @@ import (
 
 // ImageLayers are what an image at a place is made of, as the place claims.
 type ImageLayers struct {
-	Reference string   `json:"reference"`
-	ID        string   `json:"id"`             // sha256:…, of its configuration, or of its manifest where containerd keeps the images
-	Says      string   `json:"says,omitempty"` // ImageSays of its configuration; empty: an older node
-	Arch      string   `json:"arch"`           // as Go calls it
-	Layers    []string `json:"layers"`         // sha256:… of the content of each, the lowest first
-	Size      int64    `json:"size"`           // bytes of all, unpacked
+	Reference  string   `json:"reference"`
+	ID         string   `json:"id"`                    // sha256:…, of its configuration, or of its manifest where containerd keeps the images
+	ConfigHash string   `json:"config_hash,omitempty"` // ConfigHash of its configuration; empty: an older node
+	Arch       string   `json:"arch"`                  // as Go calls it
+	Layers     []string `json:"layers"`                // sha256:… of the content of each, the lowest first
+	Size       int64    `json:"size"`                  // bytes of all, unpacked
 }
 
-// IsThat reports whether both are one image: by the ID, or, where engines give IDs of
+// SameImage reports whether both are one image: by the ID, or, where engines give IDs of
 // different kinds, by the layers and what is to run of them.
-func (l ImageLayers) IsThat(other ImageLayers) bool {
+func (l ImageLayers) SameImage(other ImageLayers) bool {
 	return l.ID != "" && l.ID == other.ID ||
-		l.Says != "" && l.Says == other.Says && len(l.Layers) > 0 && slices.Equal(l.Layers, other.Layers)
+		l.ConfigHash != "" && l.ConfigHash == other.ConfigHash && len(l.Layers) > 0 && slices.Equal(l.Layers, other.Layers)
 }
 
 // imageSettings are those of a configuration that decide what runs of an image, or describe
@@ -31,10 +31,10 @@ var imageSettings = []string{
 	"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Healthcheck", "OnBuild", "Shell",
 }
 
-// ImageSays is one hash for what an image's configuration says of it, apart from its history
+// ConfigHash is one hash of what an image's configuration says of it, apart from its history
 // and its layers. It is the same whether an engine tells of the configuration or a file has
 // it. It is empty for what is no configuration.
-func ImageSays(config []byte) string {
+func ConfigHash(config []byte) string {
 	var c struct {
 		Created time.Time                  `json:"created"`
 		OS      string                     `json:"os"`

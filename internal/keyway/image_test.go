@@ -8,11 +8,11 @@ import (
 const honestConfig = `{"created":"2026-11-30T01:02:03.5Z","os":"linux","architecture":"amd64","rootfs":{"diff_ids":["sha256:1"]},
 	"config":{"Env":["PATH=/bin"],"Cmd":["sh"],"Volumes":{"/data":{}},"Healthcheck":{"Test":["CMD","x"],"Interval":1000000000}}}`
 
-// What two engines tell of one image is written in different ways, and what two images say
-// differs in something that counts.
-func TestImageSays(t *testing.T) {
-	want := ImageSays([]byte(honestConfig))
-	if !IsDigest(want) {
+// Two engines write one image's configuration in different ways, and two images differ in
+// something that counts.
+func TestConfigHash(t *testing.T) {
+	want := ConfigHash([]byte(honestConfig))
+	if golden := "sha256:e0c86e4f8868a4e0b5b80114114a2daffe65eafa3daa38c87e5cf7c4f3e09e93"; want != golden { // docs/PROTOCOL.api.md
 		t.Fatal(want)
 	}
 	for what, c := range map[string]struct {
@@ -36,36 +36,36 @@ func TestImageSays(t *testing.T) {
 		"another processor":       {"amd64", "arm64", false},
 		"another system":          {"linux", "windows", false},
 	} {
-		if got := ImageSays([]byte(strings.Replace(honestConfig, c.old, c.new, 1))); (got == want) != c.same || got == "" {
+		if got := ConfigHash([]byte(strings.Replace(honestConfig, c.old, c.new, 1))); (got == want) != c.same || got == "" {
 			t.Errorf("%s: same is %t, want %t", what, got == want, c.same)
 		}
 	}
 	for _, none := range []string{"", "[]", `{"created":7}`, `{"config":[]}`} {
-		if got := ImageSays([]byte(none)); got != "" {
+		if got := ConfigHash([]byte(none)); got != "" {
 			t.Errorf("%q says %s", none, got)
 		}
 	}
 }
 
-func TestIsThat(t *testing.T) {
-	image := ImageLayers{ID: "sha256:1", Says: "sha256:2", Layers: []string{"sha256:a", "sha256:b"}}
+func TestSameImage(t *testing.T) {
+	image := ImageLayers{ID: "sha256:1", ConfigHash: "sha256:2", Layers: []string{"sha256:a", "sha256:b"}}
 	for what, c := range map[string]struct {
 		other ImageLayers
 		same  bool
 	}{
 		"the ID alone":          {ImageLayers{ID: "sha256:1"}, true},
-		"another kind of ID":    {ImageLayers{ID: "sha256:9", Says: "sha256:2", Layers: []string{"sha256:a", "sha256:b"}}, true},
+		"another kind of ID":    {ImageLayers{ID: "sha256:9", ConfigHash: "sha256:2", Layers: []string{"sha256:a", "sha256:b"}}, true},
 		"an older node":         {ImageLayers{ID: "sha256:9", Layers: []string{"sha256:a", "sha256:b"}}, false},
-		"other layers":          {ImageLayers{ID: "sha256:9", Says: "sha256:2", Layers: []string{"sha256:a"}}, false},
-		"other settings":        {ImageLayers{ID: "sha256:9", Says: "sha256:3", Layers: []string{"sha256:a", "sha256:b"}}, false},
+		"other layers":          {ImageLayers{ID: "sha256:9", ConfigHash: "sha256:2", Layers: []string{"sha256:a"}}, false},
+		"other settings":        {ImageLayers{ID: "sha256:9", ConfigHash: "sha256:3", Layers: []string{"sha256:a", "sha256:b"}}, false},
 		"nothing":               {ImageLayers{}, false},
-		"settings and no layer": {ImageLayers{Says: "sha256:2"}, false},
+		"settings and no layer": {ImageLayers{ConfigHash: "sha256:2"}, false},
 	} {
-		if image.IsThat(c.other) != c.same || c.other.IsThat(image) != c.same {
+		if image.SameImage(c.other) != c.same || c.other.SameImage(image) != c.same {
 			t.Errorf("%s: want %t", what, c.same)
 		}
 	}
-	if (ImageLayers{}).IsThat(ImageLayers{}) {
+	if (ImageLayers{}).SameImage(ImageLayers{}) {
 		t.Error("nothing is an image")
 	}
 }

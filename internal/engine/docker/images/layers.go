@@ -40,12 +40,12 @@ func (s *Store) ImageLayers(ctx context.Context, image string) (keyway.ImageLaye
 		return keyway.ImageLayers{}, s.client.Explain(ctx, err)
 	}
 	return keyway.ImageLayers{
-		Reference: image, ID: digestOnly(found.ID), Says: says(found.InspectResponse), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size,
+		Reference: image, ID: digestOnly(found.ID), ConfigHash: configHash(found.InspectResponse), Arch: found.Architecture, Layers: found.RootFS.Layers, Size: found.Size,
 	}, nil
 }
 
-// says is keyway.ImageSays of the configuration that the daemon tells of.
-func says(found image.InspectResponse) string {
+// configHash is keyway.ConfigHash of the configuration that the daemon tells of.
+func configHash(found image.InspectResponse) string {
 	told := map[string]any{"os": found.Os, "architecture": found.Architecture, "config": found.Config}
 	if found.Created != "" {
 		told["created"] = found.Created
@@ -54,7 +54,7 @@ func says(found image.InspectResponse) string {
 	if err != nil {
 		return ""
 	}
-	return keyway.ImageSays(config)
+	return keyway.ConfigHash(config)
 }
 
 // HaveLayers returns how many of these layers, from the lowest on, need not be in an

@@ -92,7 +92,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// What a manifest says of an image's size is believed within bounds only: check compares it
+// The sizes in a manifest are believed within bounds only: check compares it
 // with the room at a place, and a pull reserves it.
 func TestManifestsThatAreNone(t *testing.T) {
 	repo := serve(t)

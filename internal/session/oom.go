@@ -56,8 +56,8 @@ func (c *OOMCounter) read() []byte {
 	return c.text[:n]
 }
 
-// Kills is the number of those processes; 0 if nothing counts them. What it means is only
-// whether it grows.
+// Kills is the number of those processes; 0 if nothing counts them. Only its
+// growth has a meaning.
 func (c *OOMCounter) Kills() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

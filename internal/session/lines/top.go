@@ -14,7 +14,7 @@ type top struct {
 	kept     int64 // how many rows were on it when it was cleared, and have no number now
 }
 
-// follow is that the cursor is in a row.
+// follow notes that the cursor is in a row.
 func (t *top) follow(row uint64, w wire.Window) {
 	if first := int64(row) - int64(w.Rows) + 1; first > t.at {
 		t.scrolled += first - t.at
@@ -22,7 +22,7 @@ func (t *top) follow(row uint64, w wire.Window) {
 	}
 }
 
-// resize is that the terminal gets another size, by which the rows in use become more.
+// resize notes that the terminal gets another size, and how many more rows are in use.
 func (t *top) resize(row uint64, from, to wire.Window, more int64) {
 	switch n := int64(to.Rows) - int64(from.Rows); {
 	case n < 0: // rows below the cursor go first
@@ -38,14 +38,14 @@ func (t *top) resize(row uint64, from, to wire.Window, more int64) {
 	t.scrolled = min(t.scrolled, t.at+t.kept)
 }
 
-// passed is that rows have been printed that get no number.
+// passed notes that rows have been printed that get no number.
 func (t *top) passed(row uint64, rows int64, w wire.Window) {
 	t.at -= rows
 	t.kept += rows
 	t.follow(row, w)
 }
 
-// cleared is that the screen is cleared, which is in use down to before a row.
+// cleared notes that the screen, which is in use down to before a row, is cleared.
 func (t *top) cleared(end uint64) {
 	t.kept += max(0, int64(end)-t.at)
 	t.scrolled = 0

@@ -84,7 +84,7 @@ func measureNotebook(ctx context.Context, _ *bench) (string, error) {
 	t.add(fmt.Sprintf("at p99, ≤ %d ms added", targetNotebookAdded.Milliseconds()), fmt.Sprintf("%.1f ms", milliseconds(added)), added <= targetNotebookAdded)
 	t.add("every line arrives", strconv.Itoa(len(delays["`keyway-jupyter`"])), len(delays["`keyway-jupyter`"]) == notebookLines)
 	t.add(fmt.Sprintf("≤ %.0f %% of a core", targetNotebookCPU*100), fmt.Sprintf("%.1f %%", cpu*100), cpu <= targetNotebookCPU)
-	t.add(fmt.Sprintf("≤ %.0f MB resident before it", mb(targetNotebookIdle)), fmt.Sprintf("%.1f MB", mb(idle)), idle <= targetNotebookIdle)
+	t.add(fmt.Sprintf("the process with the connections, ≤ %.0f MB resident before it", mb(targetNotebookIdle)), fmt.Sprintf("%.1f MB", mb(idle)), idle <= targetNotebookIdle)
 	return text.String() + "\n" + t.String(), nil
 }
 

@@ -55,8 +55,8 @@ func TestSessionsOfUsers(t *testing.T) {
 	}
 }
 
-// TestTheLinkKnowsNoCommands: a command of one workspace that starts the link is neither
-// in its environment nor in that of other workspaces' jobs.
+// TestTheLinkKnowsNoCommands: a command of one workspace that starts the link is not in the
+// link's environment.
 func TestTheLinkKnowsNoCommands(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

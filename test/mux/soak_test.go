@@ -179,7 +179,7 @@ var soakHarms = []soakHarm{
 		s.pause(22 * time.Second)
 		s.try(s.Restore(s.Laptop, s.Bastion))
 	}},
-	// Here whoever is not suspended may see it.
+	// The processes that are not suspended may see it.
 	{"the laptop is suspended", all, "the link does not answer: its process ", func(s *soak) {
 		// The link, whose watchdog kills a mux that is stopped, sleeps longer.
 		link, mux := s.pids("[l]ink serve"), s.pids("[m]ux serve")

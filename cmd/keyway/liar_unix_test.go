@@ -199,10 +199,14 @@ func playLiar(how string) int {
 	}
 	l := ways[how]
 	l.lie = lies[n]
+	var node api.Node = l
+	if how == halfSeen {
+		node = half{}
+	}
 	fmt.Fprint(os.Stderr, strings.ReplaceAll(l.text, "\x00", ""))
 	fmt.Print(api.Greeting())
 	conn := pipe.Conn(os.Stdin, os.Stdout, func() error { return errors.Join(os.Stdin.Close(), os.Stdout.Close()) })
-	if err := api.ServeConn(context.Background(), conn, api.NewHandler(l)); err != nil {
+	if err := api.ServeConn(context.Background(), conn, api.NewHandler(node)); err != nil {
 		return 1
 	}
 	return 0

@@ -1,0 +1,102 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keyway/internal/api"
+	"keyway/internal/catalogue"
+	"keyway/internal/keyway"
+	"keyway/internal/pin"
+)
+
+// halfSeen is the way of a place whose Docker does not run (half).
+const halfSeen = "half-seen"
+
+// half is the node of such a place: a workspace in Docker, of which only its record is known,
+// and one that runs elsewhere than in Docker.
+type half struct{ liar }
+
+func (half) List(context.Context) (api.Listing, error) {
+	origin := keyway.Origin{Template: "base"}
+	return api.Listing{
+		Workspaces: []keyway.Workspace{
+			{Name: "here", Engine: keyway.EnginePodman, State: keyway.Running, Origin: origin},
+			{Name: "train", Engine: keyway.EngineDocker, State: keyway.Unknown, Origin: origin},
+		},
+		Problems: []*keyway.Error{keyway.Errorf(keyway.EngineDown, "Docker does not run")},
+	}, nil
+}
+
+func (half) Environments(context.Context, []keyway.Name) ([]keyway.Environment, error) {
+	return []keyway.Environment{{Name: "here", Arch: "amd64"}}, nil
+}
+
+func (half) Templates(context.Context) ([][]byte, error) {
+	only := catalogue.Template{Format: catalogue.Format, Name: "base", Only: true}
+	only.Spec.Image, only.Spec.Template = "debian@sha256:"+strings.Repeat("a", 64), "base"
+	file, err := json.Marshal(only)
+	return [][]byte{file}, err
+}
+
+func (half) Facts(context.Context, keyway.Spec) (keyway.Facts, error) {
+	return keyway.Facts{Arch: "amd64", Engine: keyway.EngineFacts{Name: keyway.EnginePodman, Images: true}}, nil
+}
+
+// halfSeenPlace is a laptop that knows such a place, gpu1.
+func halfSeenPlace(t *testing.T) {
+	openssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(lyingPlace(t), "bin", "ssh"), "#!/bin/sh\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec "+openssh+
+		" \"$@\";; esac\nexec env '"+envLiar+"=0 "+halfSeen+"' "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
+}
+
+// TestOnlyAMissingImageIsTheOperators has check keep the advice about a registry that fails.
+func TestOnlyAMissingImageIsTheOperators(t *testing.T) {
+	halfSeenPlace(t)
+	t.Chdir(t.TempDir())
+	for status, operators := range map[int]bool{http.StatusNotFound: true, http.StatusServiceUnavailable: false} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(s.Close)
+		said, code := onTTY(t, nil, "check", "--on", "gpu1", "--image", strings.TrimPrefix(s.URL, "http://")+"/x:1")
+		if code <= 0 || !strings.Contains(said, "/x:1") || strings.Contains(said, "docker load") != operators {
+			t.Errorf("%d: ends with %d: %s", status, code, said)
+		}
+	}
+}
+
+// TestAnEngineThatIsDownIsNotCompared compares the workspaces of a place's Podman only, with all
+// fields ignored.
+func TestAnEngineThatIsDownIsNotCompared(t *testing.T) {
+	halfSeenPlace(t)
+	t.Chdir(t.TempDir())
+	image := keyway.Environment{Arch: "amd64", Image: keyway.ImageIdentity{ID: "sha256:" + strings.Repeat("a", 64)}}
+	if err := (pin.Lock{}).With(pin.FromWorkspace("base", "debian:12", image)).Write(pin.FileName); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "drift", "base", "--on", "gpu1", "--json", "--ignore", strings.Join(pin.Fields, ","))
+	var news strings.Builder
+	cmd.Stderr = &news
+	out, _ := cmd.Output()
+	var told drift
+	if err := json.Unmarshal(out, &told); err != nil {
+		t.Fatalf("%v: %s%s", err, out, &news)
+	}
+	if want := keyway.ExitCode(keyway.Errorf(keyway.EngineDown, "")); cmd.ProcessState.ExitCode() != want || told.Complete || len(told.Compared) != 1 {
+		t.Errorf("ends with %d, want %d: %s%s", cmd.ProcessState.ExitCode(), want, out, &news)
+	}
+	if len(told.Errors) != 2 || told.Errors[0].Kind != keyway.EngineDown || !strings.Contains(told.Errors[1].Message, "gpu1/train was not looked into") {
+		t.Errorf("errors: %s", out)
+	}
+}

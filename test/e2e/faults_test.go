@@ -73,9 +73,18 @@ func TestTheNodeIsKilledDuringUp(t *testing.T) {
 	lost, half := 0, 0
 	for after := 20 * time.Millisecond; after < 1000*time.Millisecond; after += 150 * time.Millisecond {
 		cmd := w.command(up...)
+		var kill *time.Timer
+		killed := make(chan struct{})
 		r := w.finish(cmd, "", func() {
-			time.AfterFunc(after, func() { _ = lab.Kill(syscall.SIGKILL, w.GPU.Nodes()...) })
+			kill = time.AfterFunc(after, func() {
+				defer close(killed)
+				_ = lab.Kill(syscall.SIGKILL, w.GPU.Nodes()...)
+			})
 		})
+		if !kill.Stop() { // it has begun; the next command finds the node gone
+			<-killed
+			w.do("keyway", "ls", "--on", "gpu1")
+		}
 		if r.Code != 0 {
 			lost++
 			holds(t, "what an up without its node says", r.Stderr, "\n  → ")

@@ -80,7 +80,7 @@ Jupyter server.` + exitCodes(append(placeKinds, keyway.NotFound, keyway.NotRunni
 func targetList() string {
 	var b strings.Builder
 	line := func(name, short string) { fmt.Fprintf(&b, "  %-12s %s\n", name, short) }
-	line("8080", "the server on that port in NAME (see keyway ports NAME)")
+	line("8080", "the server on that port; the command ports lists them")
 	for _, t := range open.Targets {
 		line(t.Name, t.Short)
 	}

@@ -377,7 +377,6 @@ func TestEndIsLost(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
 	page := dial(t, at, "page")
-	f.status(<-f.probed, "idle") // what it does, for which it is asked first
 	f.dropIn(page)
 	probe := <-f.probed
 	page.execute("b")
@@ -396,17 +395,6 @@ func TestEndIsLost(t *testing.T) {
 	if _, body := get(t, at, "api/contents/dir/x.ipynb"); !strings.Contains(string(body), "has not heard the end of this cell") || strings.Count(string(body), "before") != 1 {
 		t.Errorf("the notebook has %s", body)
 	}
-}
-
-// TestWhatAKernelDoesIsAsked: a kernel that does nothing says nothing by itself.
-func TestWhatAKernelDoesIsAsked(t *testing.T) {
-	f := newFake(t)
-	front, _ := f.before(t.TempDir())
-	if err := front.Resume(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	f.status(<-f.probed, "idle")
-	await.That(t, "the kernel is idle", func() bool { return front.find(theKernel).Status().State == "idle" })
 }
 
 // news asks for the cells that ended after the Nth, as the program's own command does.

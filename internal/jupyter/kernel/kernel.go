@@ -109,7 +109,7 @@ func Read(id string, o Options) (*Kernel, error) {
 		return nil, err
 	}
 	k := &Kernel{ID: id, options: o, journal: j, last: map[string]uint64{}, adopted: map[string]string{}, seen: map[string]uint64{}, seq: 1,
-		clients: map[*client]bool{}, cancel: func() {}, state: silent}
+		clients: map[*client]bool{}, cancel: func() {}, state: "unknown"}
 	k.wake = sync.NewCond(&k.mu)
 	for _, e := range j.Executions() {
 		k.last[e.ID] = k.seq
@@ -147,9 +147,6 @@ func (k *Kernel) shut() {
 		c.end()
 	}
 }
-
-// silent is the state of a kernel that has said nothing yet.
-const silent = "unknown"
 
 // fromKernel writes messages down and hands them on. The mark is of all of them. With
 // again, those of executions with this mark are written down already. It drops the

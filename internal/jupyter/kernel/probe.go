@@ -17,8 +17,8 @@ type probe struct {
 // lostText is the end of what a cell shows whose end was not heard.
 const lostText = "\n[keyway-jupyter has not heard the end of this cell: the kernel was asked, and has nothing more of it. If it shows nothing, run it again]\n"
 
-// ask returns the question, if there are executions whose end may be lost, or nobody has
-// said yet what the kernel does. The caller holds mu.
+// ask returns the question, if there are executions whose end may be lost. The caller
+// holds mu.
 func (k *Kernel) ask() []wire.Message {
 	k.probe = probe{}
 	for _, e := range k.journal.Executions() {
@@ -26,7 +26,7 @@ func (k *Kernel) ask() []wire.Message {
 			k.probe.before = append(k.probe.before, e.ID)
 		}
 	}
-	if len(k.probe.before) == 0 && k.state != silent {
+	if len(k.probe.before) == 0 {
 		return nil
 	}
 	m := wire.New("keyway", []byte("{}"), "shell", "kernel_info_request", struct{}{})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/test/await"
 )
 
 // mute accepts connections and says nothing, like a host behind a firewall that stopped
@@ -27,8 +28,8 @@ func (i *inn) mute(name string, uses ...string) {
 	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
 }
 
-// drip accepts connections, says what it is, and then no more than a byte at a time, like a
-// host at the end of a network that is as good as dead.
+// drip accepts connections, identifies itself, and then sends no more than a byte at a time,
+// like a host at the end of a network that hardly works.
 func (i *inn) drip(name string, uses ...string) {
 	i.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,8 +104,8 @@ func TestASilentFirstHostIsGivenUp(t *testing.T) {
 // nobodyLeft waits until every ssh of the attempts has ended.
 func (i *inn) nobodyLeft() {
 	i.t.Helper()
-	left := ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	var left string
+	await.That(i.t, "no ssh is left behind", func() bool {
 		left = ""
 		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, file := range all {
@@ -112,11 +113,8 @@ func (i *inn) nobodyLeft() {
 				left += string(line) + "\n"
 			}
 		}
-		if left == "" {
-			return
-		}
-	}
-	i.t.Errorf("left behind: %s", left)
+		return left == ""
+	}, func() string { return left })
 }
 
 // A login takes its time: of a person, or of what the host has to look up.

@@ -69,8 +69,7 @@ func forwardArgs(k forwardKey, local int, log string, more []string) []string {
 	}
 	args := []string{"-N", "-T", "-a", "-x", "-E", log}
 	for _, o := range []string{
-		"BatchMode=yes", "LogLevel=DEBUG1", "GatewayPorts=no", "ControlMaster=no", "ControlPath=none", "PermitLocalCommand=no",
-		"RemoteCommand=none", "ExitOnForwardFailure=no", "Tunnel=no",
+		"BatchMode=yes", "LogLevel=DEBUG1", "GatewayPorts=no", "ControlMaster=no", "ControlPath=none", "ExitOnForwardFailure=no",
 	} {
 		args = append(args, "-o", o)
 	}
@@ -172,7 +171,7 @@ func (r forwardRun) start(ctx context.Context, local int) (*forwardSSH, error) {
 		return nil, keyway.Errorf(keyway.Other, "there is no ssh: %w", err)
 	}
 	p := &forwardSSH{local: local, log: f.Name(), ended: make(chan struct{})}
-	p.cmd = exec.Command(ssh, forwardArgs(r.f.key, local, p.log, knownOptions(ctx, ssh, sessionOptions))...)
+	p.cmd = exec.Command(ssh, forwardArgs(r.f.key, local, p.log, forwardingOptions(ctx, ssh))...)
 	p.cmd.Env = env
 	detach(p.cmd)
 	if err := p.cmd.Start(); err != nil {

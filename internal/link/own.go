@@ -8,13 +8,14 @@ import (
 	"sync"
 )
 
-// ownOptions free a connection that keyway itself makes of what the user's configuration
-// wants for the user's sessions on the same host: forwarded ports that would collide, a
-// command in place of keyway's, and a local command, whose output would be read as an
-// answer.
-var ownOptions = []string{
-	"-o", "ClearAllForwardings=yes", "-o", "Tunnel=no", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no",
-}
+// noForwards keeps the ports that the user's configuration forwards from colliding. It clears
+// those of the command line, too.
+var noForwards = []string{"-o", "ClearAllForwardings=yes"}
+
+// ownOptions free a connection that keyway itself makes of the settings in the user's
+// configuration for the user's sessions on the same host: a command in place of keyway's,
+// and a local command, whose output would be read as an answer.
+var ownOptions = []string{"-o", "Tunnel=no", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no"}
 
 // sessionOptions are those that OpenSSH knows from 8.7 on: no session, no standard input
 // and an ssh that goes to the background would each end a command with exit status 0, its
@@ -24,6 +25,11 @@ var sessionOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no",
 // OwnOptions are the options of every ssh that keyway starts for a connection of its own,
 // as far as the program at that path knows them. An option before them prevails.
 func OwnOptions(ctx context.Context, ssh string) []string {
+	return slices.Concat(noForwards, forwardingOptions(ctx, ssh))
+}
+
+// forwardingOptions are the OwnOptions of an ssh that forwards a port itself.
+func forwardingOptions(ctx context.Context, ssh string) []string {
 	return slices.Concat(ownOptions, knownOptions(ctx, ssh, sessionOptions))
 }
 

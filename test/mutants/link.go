@@ -10,7 +10,7 @@ var link = []mutant{
 	{
 		claim: "the link's ssh forwards no ports, on any hop",
 		file:  "internal/link/own.go",
-		old:   `"-o", "ClearAllForwardings=yes", `, new: ``,
+		old:   `"-o", "ClearAllForwardings=yes"`, new: ``,
 		pkg: "internal/link", run: "TestTheLinksConnectionsAreApart",
 	},
 	{

@@ -91,9 +91,10 @@ func inherit(dir string) error {
 	return nil
 }
 
-// move renames from to to, unless to is there. If rename says that to is on another file
-// system, a copy gets that name when it is whole. A move that was killed is to be repeated:
-// a note beside to names what it has taken, which nobody else inherits.
+// move renames the file or directory from, so that its name is to, unless to exists. On
+// another file system (EXDEV), a copy gets the name when it is complete. A move that was
+// killed continues at the next call: a note beside to has the name under which from waits,
+// which no other workspace inherits.
 func move(from, to string, rename func(from, to string) error) error {
 	part, note := to+".part", to+".from"
 	name, err := os.ReadFile(note)

@@ -30,8 +30,8 @@ func newDriftCommand() *cobra.Command {
 		Long: `Compare keyway.lock with its sources and with the running environments: the template,
 the registry's tag, and each workspace of that template, at every place where this laptop
 knows a workspace. Each difference is a line, and the exit code is then 34. If nothing
-differs, but something could not be compared, the exit code says why: 30 if no workspace of
-the template was found, 31 if one does not run.
+differs, but something could not be compared, the exit code gives the reason: 30 if no
+workspace of the template was found, 31 if one does not run.
 
 The fields are: ` + strings.Join(pin.Fields, ", ") + `.
 Files that a run writes, downloads, caches or compiles are no difference. Files of the

@@ -41,7 +41,8 @@ func TestRoomIsTried(t *testing.T) {
 	}
 }
 
-// TestRemovedButNotForgotten says what is gone, and what is left to do.
+// TestRemovedButNotForgotten: the error reports that the workspace is removed, and names the
+// command that forgets it.
 func TestRemovedButNotForgotten(t *testing.T) {
 	full := keyway.Errorf(keyway.NoSpace, "no space left to write hosts.json").Hint("see what is full: df -h /home/ada")
 	for _, why := range []error{full, errors.New("it cannot be written")} {

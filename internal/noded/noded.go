@@ -73,8 +73,8 @@ type guestProgram struct {
 	err     error        // why it is not there, as the last try has found
 }
 
-// open puts the program into its place for the first time. Its Guest is what the engines
-// are to know, also if the error says that it is not there yet.
+// open puts the program into its place for the first time. The engines get the Guest that it
+// returns, even with an error: the program may be put there later.
 func (p *guestProgram) open() (engine.Guest, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

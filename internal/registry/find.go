@@ -208,7 +208,7 @@ func hostOf(registry string) string {
 	return registry
 }
 
-// oddError says why an image is none.
+// oddError is the reason why a manifest does not describe an image that an engine could take.
 type oddError string
 
 func (e oddError) Error() string { return string(e) }

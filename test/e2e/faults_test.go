@@ -59,9 +59,9 @@ func TestInterruptedUp(t *testing.T) {
 	w.must(t, "ssh", "a", "true")
 }
 
-// TestTheNodeIsKilledDuringUp kills the node at many moments of keyway up. Its error says what
-// to type next, and that works. What is half made, if a kill leaves such a thing, is listed as
-// that, and nothing starts it; internal/engine/docker.TestHalfMade has it each time.
+// TestTheNodeIsKilledDuringUp kills the node at many moments of keyway up. The error names the
+// next command, which works. If a kill leaves a workspace half made, ls lists it as such, and
+// start refuses it; internal/engine/docker.TestHalfMade makes one each time.
 func TestTheNodeIsKilledDuringUp(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})

@@ -24,7 +24,8 @@ func newCheckCommand() *cobra.Command {
 		Long: `Check whether a workspace will run at a place, before anything is made or pulled: the
 image and its tag, its architecture, its CUDA against the place's driver and GPUs, the
 support there for GPUs in containers, shared memory, limits, disk, mounts and clock, and
-the place's own templates. Each finding has its remedy. A fact that cannot be found out is not counted as a failure.
+the place's own templates. Each finding has its remedy. A fact that cannot be found out is
+not counted as a failure.
 
 This laptop asks the image's registry, with its own Docker credentials.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound,

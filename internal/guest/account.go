@@ -13,8 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Account is who people are inside the workspace: the user the guest runs as.
-// The zero Account has no shell and no home and can log nobody in.
+// Account is the user that the guest and its sessions run as. The zero Account has no shell
+// and no home, and nobody can log in to it.
 type Account struct {
 	Name  string
 	UID   int
@@ -43,15 +43,15 @@ func processFacts(home keyway.Home) accountFacts {
 	return accountFacts{root: "/", uid: os.Getuid(), gid: os.Getgid(), env: os.Getenv, workdir: workdir, keyway: home}
 }
 
-// newAccount finds out who the user is and makes up what the image does not
-// say: images are run with uids they have never heard of.
+// newAccount finds the user's entry in passwd and fills in what the image does not define:
+// images run with uids that their passwd does not have.
 func newAccount(f accountFacts) Account {
 	entries := f.passwd()
 	entry, known := findUID(entries, f.uid)
 	shells := []string{entry.shell, f.env("SHELL")}
 	if login := f.loginName(entries); login != "" && f.keyway != keyway.GuestHome {
-		// The workspace is a login on a machine. A directory may know its user, and not
-		// passwd; and passwd may have other names for the uid.
+		// On a plain machine, a login is the account. Its name may come from a directory
+		// service instead of passwd, and passwd may have other names for the uid.
 		entry.name, known = login, true
 		slices.Reverse(shells)
 	}
@@ -83,7 +83,8 @@ func findUID(entries []passwdEntry, uid int) (passwdEntry, bool) {
 	return entries[i], true
 }
 
-// shell is the user's own if it can be run, else the first there is.
+// shell returns the user's own shell if it can be run, otherwise the first of shells that
+// can.
 func (f accountFacts) shell(own ...string) string {
 	for _, path := range append(own, shells...) {
 		if f.isShell(path) {
@@ -95,7 +96,7 @@ func (f accountFacts) shell(own ...string) string {
 
 func (f accountFacts) isShell(path string) bool {
 	switch filepath.Base(path) {
-	case "nologin", "false", "true": // say that the user is not meant to log in; this one is
+	case "nologin", "false", "true": // they mark accounts that must not log in; this one must
 		return false
 	}
 	return filepath.IsAbs(path) && isExecutable(filepath.Join(f.root, path))
@@ -106,10 +107,10 @@ func isExecutable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && unix.Access(path, unix.X_OK) == nil
 }
 
-// home is the first directory the user can write to: editors and tools that
-// people bring along install themselves there. $HOME comes first because it is
-// what the engine or the template asked for. The last resort always works: it
-// lies among the guest's own files, where no other user can have made it.
+// home returns the first directory that the user can write to, because editors and other
+// tools install themselves there. $HOME comes first: the engine or the template set it. The
+// last resort always works: it is among the guest's own files, where no other user can have
+// made it.
 func (f accountFacts) home(own string) string {
 	for _, dir := range []string{f.env("HOME"), own, f.workdir} {
 		if dir != "" && filepath.Clean(dir) != "/" && f.isUsable(dir) {
@@ -131,8 +132,8 @@ func (f accountFacts) isUsable(dir string) bool {
 	return err == nil && info.IsDir() && unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK) == nil
 }
 
-// inventName is a name for a user whom passwd does not know and that it does
-// not give to somebody else.
+// inventName makes up a name for a user that passwd does not list. No other entry of passwd
+// has the name.
 func (f accountFacts) inventName(entries []passwdEntry) string {
 	own := f.loginName(entries)
 	if f.uid == 0 {
@@ -146,8 +147,9 @@ func (f accountFacts) inventName(entries []passwdEntry) string {
 	return "keyway" + strconv.Itoa(f.uid)
 }
 
-// loginName is what the environment calls the user; empty where it says nothing that
-// can be true: passwd gives that name to another uid, or knows no such name of uid 0.
+// loginName returns the name that the environment gives the user. It is empty if there is
+// none, or if passwd disproves it: passwd gives the name to another uid, or the uid is 0
+// and passwd does not have the name.
 func (f accountFacts) loginName(entries []passwdEntry) string {
 	for _, name := range []string{f.env("USER"), f.env("LOGNAME")} {
 		i := indexName(entries, name)
@@ -167,10 +169,9 @@ func indexName(entries []passwdEntry, name string) int {
 	return -1
 }
 
-// addPasswd writes the made up user into the image's passwd where that is
-// possible: ssh, git and whoami refuse to work for a uid without a name. Only a
-// container's file is touched, never that of a machine. Where it cannot be
-// written $USER and $HOME have to do.
+// addPasswd adds an invented user to the image's passwd, if it is writable: ssh, git and
+// whoami refuse to work for a uid without a name. It changes only a container's file, never
+// a machine's. Where it cannot write, $USER and $HOME must suffice.
 func (f accountFacts) addPasswd(a Account) {
 	if f.keyway != keyway.GuestHome {
 		return

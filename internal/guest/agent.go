@@ -16,19 +16,18 @@ import (
 )
 
 const (
-	// maxAgentClients bounds how many programs talk to the agent at once.
+	// maxAgentClients bounds the programs that are connected to the agent at once.
 	maxAgentClients = 128
-	// agentTimeout is how long a connection may take to open the agent's
-	// channel before the next one is asked: its laptop may be asleep.
+	// agentTimeout is the time that a connection has to open the agent's channel. After
+	// that, the next connection is asked: the laptop of the first may be asleep.
 	agentTimeout = 5 * time.Second
 	// lengthLen is the number of bytes of a request's length (RFC 9987, section 3).
 	lengthLen = 4
 )
 
-// agentBroker serves the one agent socket of the workspace. It hands each
-// program that connects there to the newest connection that offered its agent.
-// Programs that outlive a connection thereby reach the next one's agent by the
-// path they know.
+// agentBroker serves the workspace's agent socket. It relays each program to the newest
+// connection that forwards its agent. A program that outlives a connection reaches the
+// agent of the next one at the same path.
 type agentBroker struct {
 	log *logger
 
@@ -38,15 +37,15 @@ type agentBroker struct {
 
 func newAgentBroker(log *logger) *agentBroker { return &agentBroker{log: log} }
 
-// offer notes that c's client forwards its agent. Offering again makes it the
-// newest: somebody is working there now.
+// offer notes that c's client forwards its agent. A repeated offer makes c the newest: its
+// user is active.
 func (b *agentBroker) offer(c *connection) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.offers = append(without(b.offers, c), c)
 }
 
-// forget takes c out; it is called before c's channels are torn down.
+// forget removes c. It is called before c's channels are torn down.
 func (b *agentBroker) forget(c *connection) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,7 +56,7 @@ func without(list []*connection, c *connection) []*connection {
 	return slices.DeleteFunc(slices.Clone(list), func(x *connection) bool { return x == c })
 }
 
-// newestFirst are the agents that may be asked now.
+// newestFirst returns the connections whose agents may be asked now.
 func (b *agentBroker) newestFirst() []*connection {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,8 +85,8 @@ func (b *agentBroker) serve(ctx context.Context, l net.Listener) {
 	all.Wait()
 }
 
-// serveClient relays one program to an agent, or ends its connection at once
-// when there is none: ssh and git then go on to say so, instead of waiting.
+// serveClient relays one program to an agent. If there is no agent it ends the connection
+// at once, so that ssh and git report that instead of waiting.
 func (b *agentBroker) serveClient(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -101,11 +100,11 @@ func (b *agentBroker) serveClient(ctx context.Context, conn *net.UnixConn) {
 	endGently(conn)
 }
 
-// wholeRequests reads what a program asks an agent. Programs of OpenSSH write a
-// request's length apart from the request; the two leave together.
+// wholeRequests reads a program's requests to an agent. OpenSSH writes the length of a
+// request and the request separately; here both are read, and sent on, together.
 type wholeRequests struct {
 	*net.UnixConn
-	patience time.Duration // with what follows a length
+	patience time.Duration // for the bytes after a length
 }
 
 // Read implements io.Reader.
@@ -115,27 +114,27 @@ func (w wholeRequests) Read(p []byte) (int, error) {
 		return n, err
 	}
 	_ = w.SetReadDeadline(time.Now().Add(w.patience))
-	more, _ := w.UnixConn.Read(p[n:]) // an error is told by the next read
+	more, _ := w.UnixConn.Read(p[n:]) // the next read returns the error
 	return n + more, w.SetReadDeadline(time.Time{})
 }
 
-// endGently ends conn so that its peer reads the end. Closed as a whole it would
-// be a broken pipe to a program that is about to ask, and kill it wordlessly.
+// endGently shuts conn down so that its peer reads the end of file. If it were closed as a
+// whole, a program about to write its request would be killed by SIGPIPE and print nothing.
 func endGently(conn *net.UnixConn) {
 	_ = conn.CloseWrite()
 	_ = conn.SetReadDeadline(time.Now().Add(agentTimeout))
 	_ = buffers.Copy(io.Discard, conn)
 }
 
-// agentChannel is what a client answered to the opening of its agent's channel.
+// agentChannel is a client's answer to the opening of its agent's channel.
 type agentChannel struct {
 	channel ssh.Channel
 	reqs    <-chan *ssh.Request
 	err     error
 }
 
-// openAgent opens a channel to the client's agent. When the answer comes after
-// patience has run out, the channel is closed again.
+// openAgent opens a channel to the client's agent. If the answer comes after the timeout,
+// the channel is closed again.
 func (c *connection) openAgent() (ssh.Channel, <-chan *ssh.Request, bool) {
 	answer := make(chan agentChannel)
 	givenUp := make(chan struct{})

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// connection is one authenticated SSH connection. Its goroutines end when it
-// does, and serve returns after them.
+// connection is one authenticated SSH connection. When it ends its goroutines end, and
+// serve returns after the last of them.
 type connection struct {
 	server   *Server
 	ssh      *ssh.ServerConn
@@ -26,8 +26,8 @@ type connection struct {
 	mu      sync.Mutex     // orders start against the wait for running
 	ended   bool           // nothing more is started
 
-	// noMoreSessions is set when the client promises to open no more sessions, so
-	// that whoever gets hold of it later cannot (OpenSSH's PROTOCOL, section 2.2).
+	// noMoreSessions is set when the client promises to open no more sessions, so that an
+	// attacker who takes the client over later cannot (OpenSSH's PROTOCOL, section 2.2).
 	noMoreSessions bool
 }
 
@@ -40,8 +40,8 @@ func newConnection(ctx context.Context, s *Server, login *ssh.ServerConn, out *g
 
 func (c *connection) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 	c.dispatchAll(chans, reqs)
-	// The client is gone. Nobody may be sent to it any more; then what waits for
-	// others is woken; then everything is joined.
+	// The client is gone. First no new program is sent to its agent, then goroutines that
+	// wait are woken, then all are joined.
 	c.server.agent.forget(c)
 	c.cancel()
 	c.forwards.closeAll()
@@ -51,8 +51,8 @@ func (c *connection) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request
 	c.running.Wait()
 }
 
-// start runs f as a part of the connection, for those who are none: while the
-// connection ends it says no.
+// start runs f as a part of the connection. It reports false, and does not run f, once the
+// connection is ending.
 func (c *connection) start(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,9 +62,9 @@ func (c *connection) start(f func()) bool {
 	return !c.ended
 }
 
-// dispatchAll handles new channels and global requests until the connection
-// ends. One goroutine does both, because their order counts once: a session
-// opened before the promise to open no more must not fall under it.
+// dispatchAll handles new channels and global requests until the connection ends. One
+// goroutine handles both because their order matters once: a session that was opened before
+// the promise to open no more is still served.
 func (c *connection) dispatchAll(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 	for chans != nil || reqs != nil {
 		select {
@@ -85,8 +85,8 @@ func (c *connection) dispatchAll(chans <-chan ssh.NewChannel, reqs <-chan *ssh.R
 	}
 }
 
-// dispatchWaiting handles the channels that the client opened before a request
-// that was received after them.
+// dispatchWaiting handles the channels that the client opened before it sent the request
+// that is being handled.
 func (c *connection) dispatchWaiting(chans <-chan ssh.NewChannel) {
 	for {
 		select {
@@ -133,7 +133,7 @@ func (c *connection) handler(kind string) func(ssh.NewChannel) {
 	return nil
 }
 
-// enter counts a channel in, unless there are too many.
+// enter counts a new channel. It reports false if there are too many.
 func (c *connection) enter() bool {
 	if c.channels.Add(1) > maxChannels {
 		c.channels.Add(-1)
@@ -142,8 +142,8 @@ func (c *connection) enter() bool {
 	return true
 }
 
-// answer answers a global request. An unknown one, keepalive@openssh.com among
-// them, is answered with no, which is all that a keepalive wants.
+// answer answers a global request. An unknown one, such as keepalive@openssh.com, is
+// answered with a failure, which is all that a keepalive needs.
 func (c *connection) answer(req *ssh.Request) {
 	reply, err := c.global(req)
 	_ = req.Reply(err == nil, reply)

@@ -10,8 +10,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// dialMain relays standard input and output to the guest's socket, for places
-// where the socket itself cannot be reached.
+// dialMain relays standard input and output to the guest's socket, for places where the
+// node cannot reach the socket itself.
 func dialMain(home keyway.Home, _ []string) int {
 	conn, err := unixsock.Dial(home.Socket())
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// dialTimeout is how long a forwarded connection may take to come about.
+// dialTimeout bounds the time to connect to the target of a forwarding.
 const dialTimeout = time.Minute
 
 // serveDirectTCP connects a channel to a TCP port (ssh -L, -D, -W).
@@ -32,8 +32,8 @@ func (c *connection) serveDirectTCP(ch ssh.NewChannel) {
 	c.acceptAndRelay(ch, conn)
 }
 
-// dialTCP connects to host, where localhost needs neither a hosts file nor a
-// resolver (RFC 6761, section 6.3): minimal images have none.
+// dialTCP connects to host. For localhost it needs neither a hosts file nor a resolver (RFC
+// 6761, section 6.3): minimal images have none.
 func dialTCP(ctx context.Context, host string, port int) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -70,7 +70,8 @@ func (c *connection) serveDirectUnix(ch ssh.NewChannel) {
 	c.acceptAndRelay(ch, conn)
 }
 
-// absolute is path as seen from the directory where the client's commands start.
+// absolute makes path absolute, relative to the directory that the client's commands start
+// in.
 func (c *connection) absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return path

@@ -22,8 +22,8 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // environment holds variables by name.
 type environment map[string]string
 
-// parseEnviron reads NAME=value strings; the first of two with one name counts,
-// as it does for getenv(3).
+// parseEnviron reads NAME=value strings. Of two with the same name the first counts, as it
+// does for getenv(3).
 func parseEnviron(list []string) environment {
 	e := environment{}
 	for _, s := range list {
@@ -35,7 +35,7 @@ func parseEnviron(list []string) environment {
 	return e
 }
 
-// list is e for execve(2), sorted so that runs can be compared.
+// list returns e for execve(2), sorted so that runs can be compared.
 func (e environment) list() []string {
 	list := make([]string, 0, len(e))
 	for _, name := range slices.Sorted(maps.Keys(e)) {
@@ -44,8 +44,8 @@ func (e environment) list() []string {
 	return list
 }
 
-// workspaceEnvironment is what every session starts with: the image's and the
-// engine's variables, which only the first process sees, and the login's.
+// workspaceEnvironment returns the variables that every session starts with: those of the
+// image and the engine, which only the first process sees, and those of a login.
 func workspaceEnvironment(environ []string, home keyway.Home, a Account) environment {
 	e := parseEnviron(environ)
 	e["USER"] = a.Name
@@ -53,8 +53,8 @@ func workspaceEnvironment(environ []string, home keyway.Home, a Account) environ
 	e["HOME"] = a.Home
 	e["SSH_AUTH_SOCK"] = home.AgentSocket()
 	e[keyway.EnvHome] = string(home)
-	// Over a unix socket there are no addresses. Programs look at these to learn
-	// that they were reached by ssh, and bash to decide to read ~/.bashrc.
+	// A unix socket has no addresses. Programs look at these variables to learn that they
+	// were reached by ssh, and bash to decide whether to read ~/.bashrc.
 	e["SSH_CONNECTION"] = "127.0.0.1 0 127.0.0.1 22"
 	e["SSH_CLIENT"] = "127.0.0.1 0 22"
 	e["PATH"] = pathWith(e["PATH"], home.Bin())
@@ -65,9 +65,9 @@ func workspaceEnvironment(environ []string, home keyway.Home, a Account) environ
 	return e
 }
 
-// dropGone removes what belonged to the login that made the workspace, once that is
-// over: its runtime directory and its Kerberos tickets. Programs then look where they
-// look without them.
+// dropGone removes variables that name the runtime directory or the Kerberos tickets of the
+// login that made the workspace, once that login has ended. Programs then use their
+// defaults.
 func (e environment) dropGone() {
 	for name, dir := range map[string]string{"XDG_RUNTIME_DIR": "/run/user/", "KRB5CCNAME": "/tmp/krb5cc_"} {
 		path := strings.TrimPrefix(e[name], "FILE:")
@@ -77,8 +77,8 @@ func (e environment) dropGone() {
 	}
 }
 
-// pathWith puts dir in front: on a machine that has a keyway of its own, the
-// workspace's is meant. What else is in dir gives way to the image's by itself.
+// pathWith puts dir first: on a machine with a keyway of its own, the workspace's must be
+// found. The other programs in dir themselves prefer the image's.
 func pathWith(path, dir string) string {
 	if path == "" {
 		path = defaultPath
@@ -87,13 +87,13 @@ func pathWith(path, dir string) string {
 	return strings.Join(append([]string{dir}, rest...), ":")
 }
 
-// clientEnvironment collects what a client asks to set.
+// clientEnvironment collects the variables that a client sets.
 type clientEnvironment struct {
 	vars  environment
 	bytes int
 }
 
-// set takes the variable unless it is out of bounds or not the client's to set.
+// set stores the variable, unless it is out of bounds or clients may not set it.
 func (c *clientEnvironment) set(name, value string) bool {
 	if !isClientVariable(name) || strings.ContainsRune(value, 0) {
 		return false
@@ -109,9 +109,9 @@ func (c *clientEnvironment) set(name, value string) bool {
 	return true
 }
 
-// isClientVariable lets any sane name through but those that the guest sets
-// itself and those that the dynamic loader obeys: a laptop's SendEnv must not
-// break every program in the workspace.
+// isClientVariable accepts any valid name, except those that the guest sets itself and
+// those that the dynamic loader obeys: a laptop's SendEnv must not break every program in
+// the workspace.
 func isClientVariable(name string) bool {
 	switch name {
 	case "", "PATH", "HOME", "USER", "LOGNAME", "SHELL", "GLIBC_TUNABLES", "GCONV_PATH", "BASH_ENV", "ENV", "IFS":

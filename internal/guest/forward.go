@@ -18,17 +18,16 @@ import (
 
 var errTooManyListeners = fmt.Errorf("more than %d listeners on one connection", maxListeners)
 
-// remoteForwards are the listeners that one connection asked for (ssh -R).
+// remoteForwards holds the listeners that one connection has requested (ssh -R).
 type remoteForwards struct {
 	conn *connection
 
 	mu     sync.Mutex
-	open   map[string]*remoteForward // by what the client calls it
+	open   map[string]*remoteForward // keyed by the client's name for each
 	closed bool                      // the connection has ended: no more
 }
 
-// remoteForward is one of them: a TCP one may have a listener per loopback
-// address.
+// remoteForward is one forwarding. A TCP one may have a listener for each loopback address.
 type remoteForward struct {
 	listeners []net.Listener
 	cleanup   func()
@@ -53,7 +52,7 @@ func tcpKey(host string, port uint32) string {
 
 func unixKey(path string) string { return "unix " + path }
 
-// add makes f known under key and starts accepting for it, or closes it.
+// add registers f under key and starts to accept for it. If it cannot, it closes f.
 func (r *remoteForwards) add(key string, f *remoteForward, kind string, payload func(net.Conn) []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,7 +80,7 @@ func (r *remoteForwards) roomLocked(key string) error {
 	return nil
 }
 
-// room says beforehand what add would refuse, so that nothing is bound in vain.
+// room returns the error that add would, so that nothing is bound in vain.
 func (r *remoteForwards) room(key string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,8 +132,8 @@ func (r *remoteForwards) offer(conn halfCloser, kind string, payload []byte) {
 	r.conn.relay(channel, reqs, conn)
 }
 
-// listenTCP binds the loopback addresses whatever address the client names, as
-// sshd does unless told otherwise: a container's network may be shared.
+// listenTCP binds the loopback addresses, whatever address the client names. That is sshd's
+// default, too: a container's network may be shared.
 func (r *remoteForwards) listenTCP(payload []byte) ([]byte, error) {
 	req, err := decode[tcpipForward](payload)
 	if err != nil {
@@ -150,7 +149,7 @@ func (r *remoteForwards) listenTCP(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The client finds its forwarding again by the address as it wrote it.
+	// The client identifies its forwarding by the address as it sent it.
 	err = r.add(tcpKey(req.Host, port), f, "forwarded-tcpip", func(conn net.Conn) []byte {
 		return ssh.Marshal(forwardedTCP(req.Host, port, conn.RemoteAddr()))
 	})
@@ -168,8 +167,8 @@ func forwardedTCP(host string, port uint32, origin net.Addr) tcpipChannel {
 	return msg
 }
 
-// listenLoopback binds one port on 127.0.0.1 and ::1. One of them is enough:
-// many containers have no IPv6. A client that names one family gets that one.
+// listenLoopback binds one port on 127.0.0.1 and ::1. One of the two is enough: many
+// containers have no IPv6. If the client names one family, only that one is bound.
 func listenLoopback(req tcpipForward) (*remoteForward, uint32, error) {
 	addresses := []string{"127.0.0.1", "::1"}
 	if ip := net.ParseIP(req.Host); ip != nil && ip.IsLoopback() {
@@ -228,8 +227,8 @@ func (r *remoteForwards) cancelUnix(payload []byte) error {
 	return r.cancel(unixKey(req.Path))
 }
 
-// listenSocketFile binds path. A socket whose owner is dead is replaced, so that
-// a client that lost its connection can come back; anything else stays.
+// listenSocketFile binds path. It replaces a socket whose owner is dead, so that a client
+// that lost its connection can come back. It replaces nothing else.
 func listenSocketFile(path string) (*remoteForward, error) {
 	info, err := os.Lstat(path)
 	switch {

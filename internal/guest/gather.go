@@ -12,36 +12,36 @@ import (
 )
 
 const (
-	// gatherTime is how long writes are held back at most. A program that only
-	// exits does so within a millisecond; nobody notices two.
+	// gatherTime is the longest time that writes are held back. A program that only exits
+	// does so within a millisecond, and nobody notices two.
 	gatherTime = 2 * time.Millisecond
-	// maxGathered bounds in bytes what is held back.
+	// maxGathered bounds the bytes that are held back.
 	maxGathered = 16 << 10
 )
 
-// gatherer is a connection that can hold back what is written to it for a moment,
-// so that packets which belong together leave in one write.
+// gatherer is a connection that can hold writes back for a moment, so that packets that
+// belong together leave in one write.
 //
-// Up to OpenSSH 10.0 a jump host does not set TCP_NODELAY for what it forwards:
-// its TCP keeps a second small segment until the first is acknowledged. Without
-// gathering, the exit status of a short command waits a whole round trip behind
-// the news that the command was accepted.
+// Up to OpenSSH 10.0, a jump host does not set TCP_NODELAY for connections that it
+// forwards: its TCP keeps a second small segment until the first is acknowledged. Without
+// gathering, a short command's exit status arrives a whole round trip after the answer that
+// accepted the command.
 //
-// A connection carries many channels, and a hold is in the interest of one of
-// them: what another writes ends it (see prompt), so that nobody's keystroke waits
-// for somebody else's program.
+// A connection carries many channels, but a hold serves only one of them. A write by
+// another channel ends the hold (see prompt), so that no keystroke waits for another user's
+// program.
 type gatherer struct {
 	net.Conn
 	limit time.Duration // gatherTime, but for tests
 
 	mu    sync.Mutex
 	timer *time.Timer // flushes; nil while nothing is held back
-	by    ssh.Channel // on whose behalf
+	by    ssh.Channel // the channel that it serves
 	held  []byte
 }
 
-// hold holds back what is written from now on until flush, or for limit, on behalf
-// of a channel. A hold that has begun is not prolonged.
+// hold holds back all writes until flush, or for limit, for the channel by. It does not
+// prolong a hold that has begun.
 func (g *gatherer) hold(by ssh.Channel) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -50,7 +50,7 @@ func (g *gatherer) hold(by ssh.Channel) {
 	}
 }
 
-// flush ends a hold. A write that fails is left to the next one to tell.
+// flush ends a hold. If its write fails, the next write returns the error.
 func (g *gatherer) flush() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,7 +62,7 @@ func (g *gatherer) flush() {
 	_, _ = g.writeLocked(nil)
 }
 
-// release ends a hold, unless it is on behalf of that channel.
+// release ends a hold, unless it is for the channel by.
 func (g *gatherer) release(by ssh.Channel) {
 	g.mu.Lock()
 	others := g.timer != nil && g.by != by
@@ -72,8 +72,8 @@ func (g *gatherer) release(by ssh.Channel) {
 	}
 }
 
-// prompt writes to a channel what somebody may be waiting for. It waits for no
-// hold but one on behalf of the same channel.
+// prompt writes to a channel data that a person may be waiting for. It ends every hold,
+// except one for the same channel.
 type prompt struct {
 	io.Writer
 	out *gatherer
@@ -98,7 +98,7 @@ func (g *gatherer) Write(p []byte) (int, error) {
 	return g.writeLocked(p)
 }
 
-// writeLocked writes what is held back and p, in one piece.
+// writeLocked writes the data that is held back and p, in one piece.
 func (g *gatherer) writeLocked(p []byte) (int, error) {
 	if len(g.held) == 0 {
 		if len(p) == 0 {

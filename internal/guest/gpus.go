@@ -9,8 +9,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// gpusMain prints the GPUs that are in the workspace, by the names that the driver
-// gives their device files: nvidia0 and so on.
+// gpusMain prints the GPUs that the workspace has, by the names of their device files:
+// nvidia0 and so on.
 func gpusMain(keyway.Home, []string) int {
 	entries, err := os.ReadDir("/dev")
 	if err != nil {

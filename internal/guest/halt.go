@@ -15,10 +15,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// haltMain has the first process end the workspace as a platform would that stops it, and
-// returns when that has been done: when nobody holds the first process's lock. A guest
-// beside the first process of somebody else's container is nobody's to stop but by this.
-// No workspace that runs is none to end.
+// haltMain has the first process end the workspace, as a platform does when it stops one.
+// It returns when nobody holds the first process's lock any more. It is the only way to end
+// a guest that runs beside the first process of a container that somebody else made. If no
+// workspace runs, it has nothing to do.
 func haltMain(home keyway.Home, _ []string) int {
 	path := string(home) + "/init.lock"
 	lock, err := os.Open(path)
@@ -37,8 +37,8 @@ func haltMain(home keyway.Home, _ []string) int {
 			time.Sleep(stepPoll)
 			continue
 		}
-		// The workspace's programs can write there, too. A container's own first process
-		// is never the guest's, and no group of processes is.
+		// The workspace's programs can write to this file, too. Pid 1, a container's own
+		// first process, is never the guest's, and neither is a group of processes.
 		var text []byte
 		if text, err = readBounded(path, 32); err == nil {
 			pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))

@@ -15,10 +15,10 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// prepareHome makes what the guest owns in its Home. The first process calls it
-// before anything of the image runs, so that no other user can be there first.
+// prepareHome makes the guest's own files in its Home. The first process calls it before
+// any program of the image runs, so that no other user can have made them first.
 func prepareHome(home keyway.Home) error {
-	// What the last life said is not true any more; nobody shall take it for ready.
+	// What the guest wrote in its last life is stale; it must not be taken for ready.
 	if err := os.Remove(home.Info()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -31,7 +31,7 @@ func prepareHome(home keyway.Home) error {
 	return ownDir(home.Sessions())
 }
 
-// moveOld moves what plain processes of an older keyway kept beside Data.
+// moveOld moves files that an older keyway kept beside Data for plain processes.
 func moveOld(home keyway.Home) {
 	for _, path := range []string{home.Sessions(), home.UserHome()} {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
@@ -40,8 +40,8 @@ func moveOld(home keyway.Home) {
 	}
 }
 
-// ownDir makes a directory that is closed to all others, or checks that it is
-// this user's and closes it.
+// ownDir makes a directory that only this user can enter. If there is one, it checks that
+// it is this user's and removes the permissions of others.
 func ownDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -56,9 +56,9 @@ func ownDir(path string) error {
 	return os.Chmod(path, 0o700)
 }
 
-// listenReplacing binds a socket beside path and moves it there, so that there
-// is no moment without a socket when a predecessor's is still in place. The name
-// beside it is one that nobody else can have taken.
+// listenReplacing binds a socket under a random name beside path and renames it to path, so
+// that there is always a socket at path while an old one is replaced. Nobody else can have
+// taken the random name.
 func listenReplacing(path string, perm fs.FileMode) (*net.UnixListener, error) {
 	beside := filepath.Join(filepath.Dir(path), "."+rand.Text())
 	l, err := unixsock.Listen(beside, perm)
@@ -72,16 +72,16 @@ func listenReplacing(path string, perm fs.FileMode) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// sockets are the workspace's listening sockets. The first process binds them
-// once and every server inherits them: while one is started anew, callers wait
-// instead of being refused, and no other user can bind in its place.
+// sockets are the workspace's listening sockets. The first process binds them once, and
+// every server inherits them. Callers wait while a server is started again, instead of
+// being refused, and no other user can bind in its place.
 type sockets struct {
 	ssh, agent *os.File
-	tcp        *os.File // of a baked image alone; nil: none
+	tcp        *os.File // only of a baked image; nil: none
 }
 
-// bindSockets binds both. Everyone in the workspace may connect to the first; the
-// server looks at who does.
+// bindSockets binds both. Every user in the workspace may connect to the first; the server
+// checks the uid.
 func bindSockets(home keyway.Home) (sockets, error) {
 	ssh, err := bindFile(home.Socket(), 0o666)
 	if err != nil {
@@ -95,8 +95,8 @@ func bindSockets(home keyway.Home) (sockets, error) {
 	return sockets{ssh: ssh, agent: agent}, nil
 }
 
-// bindFile binds path. The listener itself is closed, or this process would wake
-// for every caller of the server.
+// bindFile binds path and returns the descriptor. It closes Go's listener; otherwise this
+// process would wake up for every caller of the server.
 func bindFile(path string, perm fs.FileMode) (*os.File, error) {
 	l, err := listenReplacing(path, perm)
 	if err != nil {

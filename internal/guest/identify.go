@@ -14,15 +14,16 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// identified is a connection whose ends have said which versions of SSH they
-// speak (RFC 4253, section 4.2). They are exchanged before x/crypto does it, which
-// is then given the client's again and whose own goes nowhere: what is offered can
-// depend on who asks, and one who does not speak SSH waits for nothing.
+// identified is a connection whose ends have exchanged their SSH versions (RFC 4253,
+// section 4.2). The guest does that itself before x/crypto does, for two reasons: the
+// algorithms that it offers can depend on the client, and a client that does not speak SSH
+// is told at once. x/crypto then reads the client's version again, and its own is
+// discarded.
 type identified struct {
 	net.Conn
 	in     *bufio.Reader
-	replay string // of what the client has said
-	told   int    // bytes of what x/crypto has yet to say that have been said
+	replay string // the client's version, for x/crypto
+	told   int    // bytes that x/crypto has yet to write and that are sent already
 }
 
 const (
@@ -32,8 +33,8 @@ const (
 	drainTime    = 50 * time.Millisecond
 )
 
-// identify exchanges versions with a client, which is told in a line, as by sshd,
-// if it does not speak SSH.
+// identify exchanges versions with a client. A client that does not speak SSH is sent a
+// line that says so, as sshd does.
 func identify(conn net.Conn) (*identified, error) {
 	if _, err := io.WriteString(conn, serverVersion+"\r\n"); err != nil {
 		return nil, err
@@ -55,8 +56,8 @@ func identify(conn net.Conn) (*identified, error) {
 	return c, nil
 }
 
-// refuse takes the rest of what was said, if it is there: to close a connection
-// that has something to be read can cost the other end what was written last.
+// refuse sends the refusal and reads what the client has sent already. Closing a connection
+// with unread data can cost the other end the last bytes sent to it.
 func (c *identified) refuse() error {
 	_, _ = io.WriteString(c.Conn, identRefusal)
 	_ = c.SetReadDeadline(time.Now().Add(drainTime))
@@ -90,16 +91,15 @@ func (c *identified) Write(p []byte) (int, error) {
 }
 
 // isOldLibssh2 reports whether a client is libssh2 before 1.11, which has neither
-// MACs over ciphertext nor AEAD ciphers: curl's on Debian 12 and Ubuntu 22.04. The
-// exchange of keys signs the version, so nobody on the way can make a better
-// client look like one.
+// encrypt-then-MAC nor AEAD ciphers: curl's on Debian 12 and Ubuntu 22.04. The key exchange
+// signs the version, so nobody on the way can make a better client look like one.
 func isOldLibssh2(ident string) bool {
 	minor, ok := strings.CutPrefix(ident, "SSH-2.0-libssh2_1.")
 	minor, _, _ = strings.Cut(minor, ".")
 	return ok && (len(minor) == 1 || minor == "10")
 }
 
-// offer is what the server offers to a client.
+// offer returns the configuration for this client.
 func (c *identified) offer(config *ssh.ServerConfig) *ssh.ServerConfig {
 	if !isOldLibssh2(c.replay) {
 		return config

@@ -15,7 +15,7 @@ const (
 	infoPoll    = 20 * time.Millisecond
 )
 
-// infoMain prints what the guest says of itself as soon as it says so.
+// infoMain prints the guest's description of itself as soon as there is one.
 func infoMain(home keyway.Home, _ []string) int {
 	deadline := time.Now().Add(infoTimeout)
 	for {

@@ -27,13 +27,13 @@ import (
 )
 
 const (
-	// killGrace is what the kernel gets to end what was killed. A program that
+	// killGrace is the time that the kernel gets to end killed processes. A program that
 	// hangs in a device is not waited for any longer.
 	killGrace = 2 * time.Second
 
 	restartFirst = 50 * time.Millisecond
 	restartMost  = 5 * time.Second
-	// A server that lived this long died of something new.
+	// A server that has lived longer than this is started again with the shortest delay.
 	restartCalm = 10 * time.Second
 )
 
@@ -42,17 +42,17 @@ func initMain(home keyway.Home, command []string) int {
 	return beFirst(home, command, opening{key: takeHostKey})
 }
 
-// opening is what a first process begins with.
+// opening is what a first process starts with.
 type opening struct {
 	key func() (ed25519.PrivateKey, error) // the host key
 	tcp *os.File                           // a listening socket on the network; nil: none
 }
 
 func beFirst(home keyway.Home, command []string, o opening) int {
-	// It does next to nothing for days: a small heap is worth more than speed.
+	// This process does next to nothing for days: a small heap is worth more than speed.
 	debug.SetGCPercent(20)
-	// The kernel ends serve when the thread that started it ends (Pdeathsig), so
-	// all is started from one thread that never does.
+	// The kernel ends serve when the thread that started it ends (Pdeathsig), so all
+	// children are started from one thread that never ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	lock, err := takeInitLock(home)
@@ -67,7 +67,7 @@ func beFirst(home keyway.Home, command []string, o opening) int {
 	defer in.sockets.Close()
 	surviveBrokenPipes()
 	setCommandEnvironment(home)
-	// Before the first child, so that no end of one is missed.
+	// This comes before the first child, so that no child's end is missed.
 	signal.Notify(in.events, initSignals...)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		in.note("processes that detach will not be reaped: %v", err)
@@ -75,8 +75,8 @@ func beFirst(home keyway.Home, command []string, o opening) int {
 	return in.run(command)
 }
 
-// begin takes the host key in and makes what the guest has in its Home. All of
-// it is done before anything of the image starts.
+// begin reads the host key and makes the guest's files in its Home. It does all of that
+// before any program of the image starts.
 func begin(home keyway.Home, o opening) (*initProcess, error) {
 	if err := concealMemory(home); err != nil {
 		return nil, err
@@ -98,27 +98,26 @@ func begin(home keyway.Home, o opening) (*initProcess, error) {
 	}, nil
 }
 
-// setCommandEnvironment gives the command what sessions have of the workspace:
-// its own commands and the agent of whoever is connected.
+// setCommandEnvironment gives the command the same variables of the workspace that sessions
+// have: the path of its commands and the agent of the newest connection.
 func setCommandEnvironment(home keyway.Home) {
 	_ = os.Setenv(keyway.EnvHome, string(home))
 	_ = os.Setenv("SSH_AUTH_SOCK", home.AgentSocket())
 	_ = os.Setenv("PATH", pathWith(os.Getenv("PATH"), home.Bin()))
 }
 
-// initSignals are those that the first process acts on or hands on.
+// initSignals are the signals that the first process handles or passes on.
 var initSignals = []os.Signal{
 	unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
 	unix.SIGWINCH, unix.SIGCONT, unix.SIGALRM,
 }
 
-// takeInitLock takes the lock that tells others whether the workspace lives. It
-// is held until the process ends, however it ends. What was said of the last end is
-// forgotten.
+// takeInitLock takes the lock that shows that the workspace lives. The process holds it
+// until it ends, in whatever way. The grace file of the last life is removed.
 func takeInitLock(home keyway.Home) (*os.File, error) {
 	path := string(home) + "/init.lock"
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
-		_ = os.RemoveAll(path) // a program of the workspace has put it there
+		_ = os.RemoveAll(path) // a program of the workspace has put a directory there
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
@@ -127,7 +126,7 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 	if err = lockPatiently(f); err != nil {
 		err = keyway.Errorf(keyway.NameTaken, "the workspace in %s runs already: %w", home, err)
 	} else if err = f.Truncate(0); err == nil {
-		_ = os.Remove(home.GraceFile()) // was for the end of its last life
+		_ = os.Remove(home.GraceFile()) // belongs to the end of its last life
 		_, err = fmt.Fprintln(f, os.Getpid())
 	}
 	if err != nil {
@@ -137,8 +136,8 @@ func takeInitLock(home keyway.Home) (*os.File, error) {
 	return f, nil
 }
 
-// Whoever looks whether the workspace lives takes the lock for a moment: only
-// who holds it for longer is another first process.
+// A process that checks whether the workspace lives takes the lock for a moment. Only
+// another first process holds it longer than lockTimeout.
 const (
 	lockTimeout = 300 * time.Millisecond
 	lockPause   = 5 * time.Millisecond
@@ -154,8 +153,8 @@ func lockPatiently(f *os.File) error {
 	}
 }
 
-// initProcess is the state of the first process. One goroutine owns it; all
-// that happens comes to it as a signal or a timer.
+// initProcess is the state of the first process. One goroutine owns it. Everything that
+// happens reaches it as a signal or a timer.
 //
 //	starting ── the first server serves, the command is started ──► running
 //	starting, running ── SIGTERM, SIGINT, the command's end ──► ending ── grace over ──► killing
@@ -177,9 +176,9 @@ type initProcess struct {
 	command int // pid; 0: none, or ended
 
 	ending *stopping // nil: the workspace lives
-	status int       // what to exit with
+	status int       // exit status
 	step   <-chan time.Time
-	grace  <-chan time.Time // after all were killed
+	grace  <-chan time.Time // time for killed processes to end
 	killed bool
 }
 
@@ -206,13 +205,13 @@ func (in *initProcess) run(command []string) int {
 			in.grace = nil
 		}
 	}
-	in.reap() // over does not count those that only wait for this
+	in.reap() // over must not count processes that only wait to be reaped
 	in.hangUp()
 	return in.status
 }
 
-// begun starts the command. It comes after the first server has begun to serve:
-// until then nothing of the image runs that could get at what that server needs.
+// begun starts the command, once the first server serves: until then no program of the
+// image runs that could interfere with the server's start.
 func (in *initProcess) begun(command []string) {
 	if in.ending != nil {
 		return
@@ -229,13 +228,13 @@ func (in *initProcess) begun(command []string) {
 	in.end(status, unix.SIGTERM)
 }
 
-// over says that the workspace has ended and nothing of it is left.
+// over reports whether the workspace has ended and no process of it is left.
 func (in *initProcess) over() bool {
 	return in.ending != nil && (in.killed && in.grace == nil || len(descendants()) == 0)
 }
 
-// spawn starts a child with files from the third descriptor on. It is not
-// os/exec's to wait for: reap waits for all.
+// spawn starts a child with files from descriptor 3 on. It does not use os/exec, which
+// would wait for the child: reap waits for all children.
 func (in *initProcess) spawn(path string, argv []string, sys *syscall.SysProcAttr, files ...*os.File) (int, error) {
 	fds := []uintptr{0, 1, 2}
 	for _, f := range files {
@@ -249,7 +248,7 @@ func (in *initProcess) startServer() {
 	theirs, err := in.answer()
 	if err == nil {
 		defer theirs.Close()
-		// In a session of its own it does not get the command's terminal signals.
+		// In a session of its own, it gets no signals from the command's terminal.
 		argv, files := []string{keyway.GuestProgram, "serve", "--home", string(in.home)}, []*os.File{theirs, in.sockets.ssh, in.sockets.agent}
 		if in.sockets.tcp != nil {
 			argv, files = append(argv, onNetwork), append(files, in.sockets.tcp)
@@ -264,7 +263,8 @@ func (in *initProcess) startServer() {
 	}
 }
 
-// answer makes a server's socket to the key signer, which answers on it until hangUp.
+// answer makes a server's socket to the key signer. The key signer answers on it until
+// hangUp.
 func (in *initProcess) answer() (theirs *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -283,15 +283,15 @@ func (in *initProcess) answer() (theirs *os.File, err error) {
 		in.keySigner.serve(conn, func() {
 			select {
 			case in.ready <- struct{}{}:
-			default: // one is as good as two
+			default: // one pending signal is enough
 			}
 		})
 	})
 	return theirs, nil
 }
 
-// hangUp ends the key signer's answers to a server that has ended: no copy of its
-// socket is good for anything then.
+// hangUp closes the key signer's socket to a server that has ended. Copies of the other end
+// are useless from then on.
 func (in *initProcess) hangUp() {
 	if in.control != nil {
 		in.control.Close()
@@ -329,7 +329,7 @@ func (in *initProcess) signal(sig unix.Signal) {
 	case unix.SIGCHLD:
 		in.reap()
 		if in.killed {
-			killAll() // what was born while the others were being killed
+			killAll() // those started while the others were being killed
 		}
 	case unix.SIGTERM, unix.SIGINT:
 		in.stop(sig)
@@ -340,8 +340,8 @@ func (in *initProcess) signal(sig unix.Signal) {
 	}
 }
 
-// stop ends the workspace because somebody asked for it. With a command its
-// status counts; without one, being stopped is how a workspace is meant to end.
+// stop ends the workspace on request. With a command, the command's status counts; without
+// one, a stop is the normal end.
 func (in *initProcess) stop(sig unix.Signal) {
 	status := 0
 	if in.command != 0 {
@@ -350,8 +350,8 @@ func (in *initProcess) stop(sig unix.Signal) {
 	in.end(status, sig)
 }
 
-// end begins the end, in which the command gets sig for SIGTERM. Called again, it may
-// hurry.
+// end begins the end. The command gets sig instead of SIGTERM. A second call may shorten
+// the grace.
 func (in *initProcess) end(status int, sig unix.Signal) {
 	if in.ending != nil {
 		in.ending.again(in.home.Grace(), time.Now())
@@ -367,14 +367,14 @@ func (in *initProcess) end(status int, sig unix.Signal) {
 	in.stepEnd()
 }
 
-// stepEnd goes on with the end.
+// stepEnd takes the next step of the end.
 func (in *initProcess) stepEnd() {
 	if !in.killed && in.ending.next(in.server, time.Now()) {
 		in.kill()
 	}
 }
 
-// kill is called when the time is over.
+// kill kills everything. It is called when the grace is over.
 func (in *initProcess) kill() {
 	in.killed = true
 	in.grace = time.After(killGrace)
@@ -387,8 +387,8 @@ func killAll() {
 	}
 }
 
-// reap takes in every child that has ended, also those that became children
-// when their own parents ended.
+// reap waits for every child that has ended, including the orphans that this process has
+// adopted.
 func (in *initProcess) reap() {
 	for {
 		var status unix.WaitStatus
@@ -421,7 +421,8 @@ func (in *initProcess) childEnded(pid int, status unix.WaitStatus) {
 	}
 }
 
-// exitCode is how shells tell a status: 128 and the signal that ended it.
+// exitCode returns the status as shells report it: 128 plus the number of the signal that
+// ended the process.
 func exitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())

@@ -20,7 +20,7 @@ import (
 // maxAuthorizedKeys bounds the file in bytes.
 const maxAuthorizedKeys = 1 << 20
 
-// hostKey is the workspace's key as SSH uses it and as streams do.
+// hostKey is the workspace's key, in the forms that SSH and streams use.
 type hostKey struct {
 	ssh.Signer
 	streams crypto.Signer
@@ -40,15 +40,15 @@ type authorizedKey struct {
 	comment string
 }
 
-// findAuthorized looks for key among those that may enter now. A file that
-// cannot be read lets nobody in.
+// findAuthorized looks for key among the keys that may enter now. If the file cannot be
+// read, no key may.
 func findAuthorized(home keyway.Home, key ssh.PublicKey) (authorizedKey, error) {
 	data, err := readOwned(home.AuthorizedKeys(), maxAuthorizedKeys, ownersOf(home))
 	if err != nil {
 		return authorizedKey{}, fmt.Errorf("nobody may enter: %w", err)
 	}
 	if cert, ok := key.(*ssh.Certificate); ok {
-		key = cert.Key // the client proves to hold it, and there are agents that offer certificates alone
+		key = cert.Key // the client proves that it holds this key; some agents offer only certificates
 	}
 	wanted := key.Marshal()
 	for _, k := range parseAuthorizedKeys(data, time.Now()) {
@@ -59,11 +59,10 @@ func findAuthorized(home keyway.Home, key ssh.PublicKey) (authorizedKey, error) 
 	return authorizedKey{}, errors.New("the key is not among those that may enter")
 }
 
-// parseAuthorizedKeys returns the keys of an authorized_keys file (sshd(8)) that may
-// enter at now. A line with an option other than expiry-time is left out: each of
-// them restricts, and a restriction that is not enforced must not become a
-// permission. So is a certificate, which
-// says what one signature allows and not whose signatures to believe.
+// parseAuthorizedKeys returns the keys of an authorized_keys file (sshd(8)) that may enter
+// at now. It omits a line with any option other than expiry-time: each option restricts,
+// and a restriction that is not enforced must not become a permission. It omits
+// certificates, which restrict one key and name no authority to trust.
 func parseAuthorizedKeys(data []byte, now time.Time) []authorizedKey {
 	var keys []authorizedKey
 	for line := range bytes.Lines(data) {

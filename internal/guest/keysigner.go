@@ -18,15 +18,15 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The first process keeps the workspace's host key; the server asks it to sign.
-// So the key is in one process that runs no other program after the key has come
-// in, and a server that is started while the image's programs run has none that
-// they could take from it. They speak over a socket pair that keeps packets
-// apart, a request and its answer each:
+// The first process keeps the workspace's host key; the server asks it to sign. So only one
+// process has the key, and it runs no other program after it has read the key. A server
+// that is started again while the image's programs run has no key that they could steal.
+// The two speak over a socket pair that preserves packets, one request and one answer at a
+// time:
 //
 //	K          the public key, 32 bytes
 //	S message  its signature, 64 bytes
-//	R          none: the server serves
+//	R          no answer: the server serves
 const (
 	askPublic = 'K'
 	askSign   = 'S'
@@ -36,9 +36,8 @@ const (
 // maxSigned bounds a message in bytes; SSH signs a hash, streams a transcript.
 const maxSigned = 16 << 10
 
-// takeHostKey reads the host key that the node hands over on standard input, and
-// lets standard input be empty from then on: nothing of it is left to read for
-// what is started later.
+// takeHostKey reads the host key that the node writes to standard input. It then replaces
+// standard input by an empty pipe, so that no process started later can read from it.
 func takeHostKey() (ed25519.PrivateKey, error) {
 	key, err := keyway.ReadHostKey(&patientReader{fd: int(os.Stdin.Fd()), until: time.Now().Add(handOverTimeout)})
 	if err != nil {
@@ -47,11 +46,11 @@ func takeHostKey() (ed25519.PrivateKey, error) {
 	return key, emptyStdin()
 }
 
-// handOverTimeout is how long the host key may take to come in. The node sends
-// it as soon as the platform has started the workspace.
+// handOverTimeout bounds the time until the host key has arrived. The node sends it as soon
+// as the platform has started the workspace.
 const handOverTimeout = time.Minute
 
-// patientReader reads from a descriptor until its time is over.
+// patientReader reads from a descriptor until a deadline.
 type patientReader struct {
 	fd    int
 	until time.Time
@@ -82,8 +81,7 @@ func (r *patientReader) Read(p []byte) (int, error) {
 	}
 }
 
-// emptyStdin makes standard input a pipe that nobody writes to: an image may have
-// no /dev/null.
+// emptyStdin makes standard input a pipe without a writer: an image may have no /dev/null.
 func emptyStdin() error {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
@@ -93,10 +91,10 @@ func emptyStdin() error {
 	return errors.Join(unix.Close(pipe[1]), unix.Dup3(pipe[0], 0, 0))
 }
 
-// concealMemory keeps all other processes of the container from this one's
-// memory and descriptors, those of its own user and of root too, unless they have
-// CAP_SYS_PTRACE (prctl(2), PR_SET_DUMPABLE). Plain processes have no wall around
-// them that this could be a part of.
+// concealMemory closes this process's memory and descriptors to all other processes of the
+// container, including those of its own user and of root, unless they have CAP_SYS_PTRACE
+// (prctl(2), PR_SET_DUMPABLE). It does nothing for plain processes, which are not isolated
+// from the rest of the machine.
 func concealMemory(home keyway.Home) error {
 	if home != keyway.GuestHome {
 		return nil
@@ -104,12 +102,12 @@ func concealMemory(home keyway.Home) error {
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
 
-// keySigner answers a server.
+// keySigner signs for servers.
 type keySigner struct {
 	key ed25519.PrivateKey
 }
 
-// serve answers until conn ends. ready is called when the server says that it
+// serve answers requests until conn ends. It calls ready when the server reports that it
 // serves.
 func (k keySigner) serve(conn net.Conn, ready func()) {
 	packet := make([]byte, maxSigned+2)
@@ -134,9 +132,9 @@ func (k keySigner) serve(conn net.Conn, ready func()) {
 	}
 }
 
-// keptKey is the host key as the server has it: the first process signs.
+// keptKey is the server's handle on the host key: the first process signs.
 type keptKey struct {
-	mu     sync.Mutex // a request and its answer
+	mu     sync.Mutex // for one request and its answer
 	conn   net.Conn
 	public ed25519.PublicKey
 }

@@ -11,9 +11,9 @@ import (
 	"unicode"
 )
 
-// logger writes news for operators as lines of key=value, as slog's text handler
-// does. It is our own because slog is 94 KB of a program that is copied to every
-// machine. Each line is one write, so that lines never mix.
+// logger writes lines of key=value for operators, in the format of slog's text handler. It
+// is our own because slog would add 94 KB to a program that is copied to every machine. It
+// writes each line at once, so that lines never mix.
 type logger struct{ w io.Writer }
 
 func (l *logger) info(msg string, pairs ...any) { l.line("INFO", msg, pairs) }
@@ -29,8 +29,8 @@ func (l *logger) line(level, msg string, pairs []any) {
 	_, _ = io.WriteString(l.w, b.String()+"\n")
 }
 
-// quoted keeps a value on its line and in its field, whoever chose it: comments
-// and client versions come from outside.
+// quoted quotes a value that would leave its line or its field: comments of keys and client
+// versions come from outside.
 func quoted(s string) string {
 	odd := func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || !unicode.IsPrint(r) }
 	if s == "" || strings.ContainsFunc(s, odd) {

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/session/words"
 )
 
-// The names that the guest program goes by in Home.Bin beside its own.
+// Names of the guest program in Home.Bin, besides its own.
 const (
 	nameSession = "keyway" // the sessions' command line
 	nameSCP     = "scp"    // the copy program, for images that have none
@@ -42,8 +42,8 @@ func Main(argv []string) int {
 	return command(argv[1], argv[2:])
 }
 
-// imageProgram is the image's program of that name, which Bin's stands in for:
-// the first on PATH outside Bin. Empty if there is none.
+// imageProgram returns the path of the image's program that name in Bin stands in for: the
+// first on PATH outside Bin. It is empty if there is none.
 func imageProgram(path string, home keyway.Home, name string) string {
 	for _, dir := range filepath.SplitList(path) {
 		if dir == home.Bin() || !filepath.IsAbs(dir) {
@@ -61,19 +61,18 @@ func imageProgram(path string, home keyway.Home, name string) string {
 	return ""
 }
 
-// command runs one of the commands that engines start; people start none. Each takes
-// --home DIR:
+// command runs one of the commands that engines, not people, start. Each takes --home DIR:
 //
 //	init [-- CMD…]  be the workspace's first process
 //	serve           serve SSH on DIR/guest.sock
 //	dial            relay standard input and output to DIR/guest.sock
-//	info            print what the guest says of itself, once it is ready
+//	info            print the guest's description of itself, once it is ready
 //	halt            end the workspace, where no platform does
 //	sweep           remove everything in DIR
 //	gpus            print the GPUs that are in /dev
 //	files           serve SFTP on standard input and output
 //
-// The entry point of a baked image (internal/bake) is another, without --home:
+// The entry point of a baked image (internal/bake) takes no --home:
 //
 //	sshd [CMD…]     be the first process, without a node
 func command(name string, args []string) int {
@@ -102,8 +101,8 @@ func command(name string, args []string) int {
 	return fail(os.Stderr, keyway.Errorf(keyway.Usage, "no command %q", name))
 }
 
-// withHome reads --home DIR and hands on what follows it. (The flag package would be 12 KB
-// more of a program that is copied to every place.)
+// withHome reads --home DIR and passes the arguments after it to run. (The flag package
+// would add 12 KB to a program that is copied to every place.)
 func withHome(args []string, run func(home keyway.Home, rest []string) int) int {
 	if len(args) < 2 || args[0] != "--home" || !filepath.IsAbs(args[1]) {
 		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "--home DIR is needed"))
@@ -115,8 +114,8 @@ func withHome(args []string, run func(home keyway.Home, rest []string) int) int 
 	return run(keyway.Home(filepath.Clean(args[1])), rest)
 }
 
-// ownHome is the Home this process belongs to: what its environment says, else
-// the one its program lies in.
+// ownHome returns the Home that this process belongs to: the one in its environment,
+// otherwise the one that its program is in.
 func ownHome() keyway.Home {
 	if dir := os.Getenv(keyway.EnvHome); filepath.IsAbs(dir) {
 		return keyway.Home(dir)
@@ -130,9 +129,9 @@ func ownHome() keyway.Home {
 	return keyway.GuestHome
 }
 
-// ownProgram is this program's file: where it was started from, where the engine
-// has put it if there is no /proc to tell, or the kernel's name for it when the
-// file has been replaced since.
+// ownProgram returns the path of this program: where it was started from; where the engine
+// puts it, if there is no /proc to ask; or the kernel's name for it, if the file has been
+// replaced since.
 func ownProgram(home keyway.Home) string {
 	if path, err := os.Executable(); err == nil && isExecutable(path) {
 		return path
@@ -143,8 +142,8 @@ func ownProgram(home keyway.Home) string {
 	return "/proc/self/exe"
 }
 
-// thisProgram is the program that this process runs, by the kernel's name for it
-// where there is a /proc: nobody can put another program behind that one.
+// thisProgram returns a path that runs the program of this process: the kernel's name where
+// there is a /proc, because nobody can put another program behind that name.
 func thisProgram(home keyway.Home) string {
 	if self := "/proc/self/exe"; isExecutable(self) {
 		return self
@@ -152,7 +151,7 @@ func thisProgram(home keyway.Home) string {
 	return ownProgram(home)
 }
 
-// fail tells people why the command did not work and returns its exit status.
+// fail prints err for people and returns its exit status.
 func fail(w io.Writer, err error) int {
 	e := keyway.AsError(err)
 	fmt.Fprintf(w, "%s: %s\n", keyway.GuestProgram, e.Message)

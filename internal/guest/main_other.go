@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Main says that there is no guest for this system: workspaces are Linux
-// containers or Linux hosts.
+// Main fails, because there is no guest for this system: workspaces are Linux containers or
+// Linux hosts.
 func Main([]string) int {
 	fmt.Fprintln(os.Stderr, "keyway-guest: workspaces run on Linux only")
 	return 1

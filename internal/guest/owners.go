@@ -18,8 +18,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// owners are the uids that a workspace obeys: its own, root, and whoever owns
-// its Home at the place. The zero value obeys nobody.
+// owners are the uids that a workspace trusts: its own, root, and the owner of its Home at
+// the place. The zero value trusts none.
 type owners []uint32
 
 func ownersOf(home keyway.Home) owners {
@@ -47,17 +47,17 @@ func ownerOf(st fs.FileInfo) uint32 {
 // not map (user_namespaces(7)). Images also have a user of that number.
 const overflowUID = 65534
 
-// isEveryUIDMapped reports whether this user namespace is one in which a uid
-// stands for itself, so that overflowUID is one user and not all the others.
+// isEveryUIDMapped reports whether this user namespace maps each uid to itself, so that
+// overflowUID is one user and does not stand for all unmapped ones.
 func isEveryUIDMapped() bool {
 	table, err := readBounded("/proc/self/uid_map", 4<<10)
 	return err == nil && slices.EqualFunc(bytes.Fields(table), []string{"0", "0", "4294967295"},
 		func(got []byte, want string) bool { return string(got) == want })
 }
 
-// readOwned reads a regular file of at most limit bytes that belongs to one of
-// allowed and that nobody else can write to. It follows no link, and neither
-// opens a device nor waits for a named pipe.
+// readOwned reads a regular file of at most limit bytes that belongs to one of allowed and
+// that no other user can write to. It follows no link, opens no device, and does not wait
+// for a named pipe.
 func readOwned(path string, limit int64, allowed owners) ([]byte, error) {
 	st, err := os.Lstat(path)
 	if err == nil {
@@ -71,7 +71,7 @@ func readOwned(path string, limit int64, allowed owners) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if st, err = f.Stat(); err == nil { // one of allowed may have changed it meanwhile
+	if st, err = f.Stat(); err == nil { // an allowed user may have changed it since
 		err = allowed.check(path, st)
 	}
 	if err != nil {
@@ -80,7 +80,7 @@ func readOwned(path string, limit int64, allowed owners) ([]byte, error) {
 	return readAtMost(f, path, limit)
 }
 
-// check refuses the file st at path unless it is one that only o can change.
+// check returns an error unless only o can change the file st at path.
 func (o owners) check(path string, st fs.FileInfo) error {
 	switch {
 	case !st.Mode().IsRegular():
@@ -93,17 +93,16 @@ func (o owners) check(path string, st fs.FileInfo) error {
 	return nil
 }
 
-// ownListener hands on the connections of its owners and closes all others
-// (SO_PEERCRED, unix(7): the uid is that of the process at the time it
-// connected).
+// ownListener returns the connections of its owners and closes all others. The uid is that
+// of the connecting process at the time of connect (SO_PEERCRED, unix(7)).
 type ownListener struct {
 	net.Listener
 	owners owners
 	log    *logger
-	told   owners // whose refusal is in the log
+	told   owners // their refusals are in the log
 }
 
-// maxTold bounds how many uids are logged: whoever has many could fill the log.
+// maxTold bounds the uids that are logged: a user who has many could fill the log.
 const maxTold = 16
 
 // Accept implements net.Listener. One goroutine calls it.
@@ -122,7 +121,7 @@ func (l *ownListener) Accept() (net.Conn, error) {
 	}
 }
 
-// tell logs a refusal once for each uid.
+// tell logs one refusal for each uid.
 func (l *ownListener) tell(uid uint32, err error) {
 	if l.told.has(uid) || len(l.told) >= maxTold {
 		return

@@ -19,8 +19,8 @@ type passwdEntry struct {
 	shell string
 }
 
-// parsePasswd returns the entries of a passwd file. Lines that are none are
-// left out, as getpwent(3) does.
+// parsePasswd returns the entries of a passwd file. It skips malformed lines, as
+// getpwent(3) does.
 func parsePasswd(data []byte) []passwdEntry {
 	var entries []passwdEntry
 	for line := range bytes.Lines(data) {
@@ -37,7 +37,7 @@ func parsePasswd(data []byte) []passwdEntry {
 	return entries
 }
 
-// line is e as a line of passwd(5), with gid.
+// line formats e as a line of passwd(5), with the group gid.
 func (e passwdEntry) line(gid int) string {
 	return strings.Join([]string{e.name, "x", strconv.Itoa(e.uid), strconv.Itoa(gid), "keyway", e.home, e.shell}, ":") + "\n"
 }

@@ -4,8 +4,8 @@ package guest
 
 import "golang.org/x/crypto/ssh"
 
-// The payloads below mirror the wire, in the order of its fields. Their size is
-// bounded by that of an SSH packet, 256 KiB.
+// The types below mirror the payloads on the wire, in the order of the fields. The size of
+// a payload is bounded by that of an SSH packet, 256 KiB.
 
 // RFC 4254, section 6.2.
 type ptyRequest struct {
@@ -74,7 +74,7 @@ type forwardedStreamlocal struct {
 // OpenSSH's PROTOCOL, section 2.4: streamlocal-forward@openssh.com and its cancel.
 type streamlocalForward struct{ Path string }
 
-// decode reads a payload; all of it must be there and nothing may follow.
+// decode reads a payload. It fails if fields are missing or bytes follow.
 func decode[T any](payload []byte) (T, error) {
 	var msg T
 	err := ssh.Unmarshal(payload, &msg)

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a program that a session channel runs, on pipes or a terminal.
-// The program may outlive the channel, the connection and the guest.
+// process is a program that a session channel runs, on pipes or a terminal. It may outlive
+// the channel, the connection and the guest.
 type process struct {
 	cmd     *exec.Cmd
 	stdin   *os.File
 	outputs []*output
 	term    *terminal     // nil: pipes
-	exited  chan struct{} // closed once it has; state is set then
+	exited  chan struct{} // closed when the program has exited; state is set then
 	state   *os.ProcessState
 }
 
@@ -58,7 +58,7 @@ func closeFiles(files []*os.File) {
 	}
 }
 
-// startOnTerminal starts cmd as the leader of a terminal's session.
+// startOnTerminal starts cmd as the leader of the terminal's process session.
 func startOnTerminal(cmd *exec.Cmd, term *terminal, slave *os.File, out io.Writer) (*process, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr.Setctty = true
@@ -75,14 +75,14 @@ func startOnTerminal(cmd *exec.Cmd, term *terminal, slave *os.File, out io.Write
 func newProcess(cmd *exec.Cmd, p *process) *process {
 	p.cmd = cmd
 	p.exited = make(chan struct{})
-	// Nobody joins this goroutine: it ends with the program, which is the user's
-	// and may run for weeks after everything else here is gone.
+	// Nobody waits for this goroutine. It ends with the program, which is the user's and
+	// may run for weeks after the rest of the channel is gone.
 	go p.reap()
 	return p
 }
 
 func (p *process) reap() {
-	_ = p.cmd.Wait() // the state says all that the error would
+	_ = p.cmd.Wait() // state has all that the error would say
 	p.state = p.cmd.ProcessState
 	for _, o := range p.outputs {
 		o.processExited()
@@ -90,11 +90,11 @@ func (p *process) reap() {
 	close(p.exited)
 }
 
-// signal sends sig to the program's process group, on a terminal to the one in
-// the foreground: what a key on that terminal would hit.
+// signal sends sig to the program's process group; on a terminal, to the foreground group,
+// as a key on that terminal would.
 func (p *process) signal(sig unix.Signal) error {
 	select {
-	case <-p.exited: // its number may be somebody else's by now
+	case <-p.exited: // its pid may belong to another process by now
 		return unix.ESRCH
 	default:
 	}
@@ -107,8 +107,8 @@ func (p *process) signal(sig unix.Signal) error {
 	return unix.Kill(-group, sig)
 }
 
-// hangUp takes the client's ends away. The kernel tells the programs: on a
-// terminal by SIGHUP, on pipes when they next use them.
+// hangUp closes the client's ends. The kernel tells the programs: by SIGHUP on a terminal,
+// on pipes at their next read or write.
 func (p *process) hangUp() {
 	p.stdin.Close()
 	for _, o := range p.outputs {
@@ -120,8 +120,8 @@ func (p *process) hangUp() {
 type output struct {
 	src *os.File
 	dst io.Writer
-	// endsWithProcess: nothing is read that others write after the program has
-	// exited. So it is on a terminal, which ends with its session's leader.
+	// endsWithProcess: after the program has exited, nothing that other processes write is
+	// read. That is the case on a terminal, which ends with its session's leader.
 	endsWithProcess bool
 	first           func() // called before the first byte is sent; may be nil
 
@@ -133,11 +133,11 @@ func newOutput(src *os.File, dst io.Writer) *output {
 	return &output{src: src, dst: dst, drained: make(chan struct{})}
 }
 
-// processExited makes a blocked copy look what is left. It must be called once,
-// after the program has exited: what it wrote is then in the kernel.
+// processExited makes a blocked copy check for remaining bytes. It must be called once,
+// after the program has exited: all that it wrote is in the kernel by then.
 func (o *output) processExited() { _ = o.src.SetReadDeadline(time.Unix(1, 0)) }
 
-// copy returns when no more can come or nobody wants it. Then src is closed, so
+// copy returns when no more bytes can come or nobody wants them. It then closes src, so
 // that a program that still writes learns of it.
 func (o *output) copy() {
 	defer o.src.Close()
@@ -167,7 +167,7 @@ func (o *output) copy() {
 
 var errProcessEnded = errors.New("the process has ended")
 
-// drain copies what is there now. The exit status may be told after that, even
+// drain copies the bytes that are there now. The exit status may be sent after that, even
 // if a background process keeps src open.
 func (o *output) drain(buf []byte) error {
 	_ = o.src.SetReadDeadline(time.Time{})
@@ -191,8 +191,8 @@ func (o *output) drain(buf []byte) error {
 
 func (o *output) markDrained() { o.once.Do(func() { close(o.drained) }) }
 
-// readNow reads without waiting: EAGAIN when nothing is there. FIONREAD would
-// not do, because a terminal hands over what was written to it only when read.
+// readNow reads without waiting. It returns EAGAIN if there is nothing to read. FIONREAD
+// would not do: a terminal processes what was written to it only when it is read.
 func readNow(f *os.File, buf []byte) (n int, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

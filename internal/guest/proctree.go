@@ -8,7 +8,7 @@ import (
 	"keyway/internal/proctree"
 )
 
-// descendants are the living processes of the workspace, but for this one.
+// descendants returns the pids of the workspace's living processes, without this one.
 func descendants() []int {
 	var pids []int
 	for _, p := range proctree.NewTree(proctree.All()).Below(os.Getpid(), nil) {

@@ -39,7 +39,7 @@ func (t *terminal) control(f func(fd int) error) error {
 	return inner
 }
 
-// resize tells the terminal its size; the kernel tells the programs.
+// resize sets the terminal's size; the kernel tells the programs.
 func (t *terminal) resize(w windowChange) error {
 	size := unix.Winsize{Row: clamp16(w.Rows), Col: clamp16(w.Columns), Xpixel: clamp16(w.PixelWidth), Ypixel: clamp16(w.PixelHeight)}
 	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &size) })
@@ -47,7 +47,7 @@ func (t *terminal) resize(w windowChange) error {
 
 func clamp16(n uint32) uint16 { return uint16(min(n, 1<<16-1)) }
 
-// foreground is the process group that reads from the terminal now.
+// foreground returns the process group in the terminal's foreground.
 func (t *terminal) foreground() (int, error) {
 	var group uint32
 	err := t.control(func(fd int) (err error) {
@@ -57,8 +57,8 @@ func (t *terminal) foreground() (int, error) {
 	return int(group), err
 }
 
-// applyModes sets the modes that the client's terminal has. Unknown ones are
-// passed over, as RFC 4254, section 8 wants it.
+// applyModes sets the modes of the client's terminal. It ignores unknown ones, as RFC 4254,
+// section 8 requires.
 func (t *terminal) applyModes(modes []terminalMode) error {
 	return t.control(func(fd int) error {
 		termios, err := unix.IoctlGetTermios(fd, unix.TCGETS)
@@ -78,8 +78,8 @@ type terminalMode struct {
 	value  uint32
 }
 
-// parseModes reads encoded terminal modes (RFC 4254, section 8). Opcode 0 ends
-// them, and so do those from 160, whose arguments have no known length.
+// parseModes reads encoded terminal modes (RFC 4254, section 8). It stops at opcode 0 and
+// at those from 160 on, whose arguments have no known length.
 func parseModes(encoded string) []terminalMode {
 	var modes []terminalMode
 	for b := []byte(encoded); len(b) >= 5 && b[0] != 0 && b[0] < 160; b = b[5:] {
@@ -88,8 +88,8 @@ func parseModes(encoded string) []terminalMode {
 	return modes
 }
 
-// characterModes are the opcodes of special characters and their places in
-// Termios.Cc. Linux has no VDSUSP, VFLUSH, VSTATUS.
+// characterModes maps opcodes of special characters to indexes in Termios.Cc. Linux has no
+// VDSUSP, VFLUSH or VSTATUS.
 var characterModes = map[byte]int{
 	1: unix.VINTR, 2: unix.VQUIT, 3: unix.VERASE, 4: unix.VKILL, 5: unix.VEOF, 6: unix.VEOL, 7: unix.VEOL2,
 	8: unix.VSTART, 9: unix.VSTOP, 10: unix.VSUSP, 12: unix.VREPRINT, 13: unix.VWERASE, 14: unix.VLNEXT,
@@ -110,8 +110,8 @@ var outputModes = map[byte]uint32{
 	70: unix.OPOST, 71: unix.OLCUC, 72: unix.ONLCR, 73: unix.OCRNL, 74: unix.ONOCR, 75: unix.ONLRET,
 }
 
-// Speeds (128, 129) and character sizes (90 to 93) are passed over: no line is
-// behind a pseudo-terminal.
+// apply ignores speeds (128, 129) and character sizes (90 to 93): a pseudo-terminal has no
+// line.
 func (m terminalMode) apply(t *unix.Termios) {
 	if i, ok := characterModes[m.opcode]; ok {
 		t.Cc[i] = byte(m.value)

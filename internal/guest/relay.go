@@ -10,8 +10,8 @@ import (
 	"keyway/internal/pipe"
 )
 
-// copySize is what one read takes. It is the largest payload of one SSH packet
-// (channelMaxPacket in x/crypto and in OpenSSH), so that each read is one packet.
+// copySize is the size of one read, in bytes: the largest payload of one SSH packet
+// (channelMaxPacket in x/crypto and in OpenSSH), so that each read becomes one packet.
 const copySize = 32 << 10
 
 var buffers = pipe.Buffers{Size: copySize}
@@ -22,8 +22,8 @@ type halfCloser interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// lastWords is how long a connection may take to read what was sent to it before
-// its channel was closed.
+// lastWords is the time that a connection has to read what was sent to it before its
+// channel was closed.
 const lastWords = time.Minute
 
 // relay copies between an SSH channel and a connection until both directions
@@ -36,7 +36,7 @@ func (c *connection) relay(ch ssh.Channel, reqs <-chan *ssh.Request, conn halfCl
 	})
 }
 
-// promptChannel is a channel that is written to promptly.
+// promptChannel is a channel whose writes are not held back.
 type promptChannel struct {
 	prompt prompt
 	ch     ssh.Channel

@@ -14,9 +14,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The protocol of scp -t and scp -f, which came with BSD's rcp and has no
-// standard. One side is the source, the other the sink; every message is
-// answered with a byte before the next is sent.
+// The protocol of scp -t and scp -f comes from BSD's rcp and has no standard. One side is
+// the source, the other the sink. Each message is answered with a byte before the next is
+// sent.
 //
 //	source → sink   C<mode> <size> <name>\n  then size bytes, then \0
 //	                D<mode> 0 <name>\n       a directory begins
@@ -26,9 +26,9 @@ import (
 //	                \1<text>\n               this did not work, go on
 //	                \2<text>\n               this did not work, the end
 
-// Bounds on what the other side says.
+// Bounds on messages from the other side.
 const (
-	maxSCPLine  = 8 << 10 // PATH_MAX, and what a C line has beside the name
+	maxSCPLine  = 8 << 10 // PATH_MAX and the rest of a C line
 	maxSCPDepth = 128     // directories within directories
 )
 
@@ -38,11 +38,11 @@ type scpOptions struct {
 	source    bool // -f
 	recursive bool // -r
 	times     bool // -p
-	directory bool // -d: the target must be one
+	directory bool // -d: the target must be a directory
 	paths     []string
 }
 
-// parseSCP reads the words after scp.
+// parseSCP parses the arguments of scp.
 func parseSCP(args []string) (scpOptions, error) {
 	var o scpOptions
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") && args[0] != "-" {
@@ -81,14 +81,14 @@ func (o *scpOptions) set(flag rune) bool {
 		o.times = true
 	case 'd':
 		o.directory = true
-	case 'v', 'q': // how much the client tells its user
+	case 'v', 'q': // affect only the messages of the client
 	default:
 		return false
 	}
 	return true
 }
 
-// scpMain is scp for images that have none, as far as a remote scp -O needs it.
+// scpMain is scp for images that have none. It does what the remote side of scp -O needs.
 func scpMain(args []string, in io.Reader, out, news io.Writer) int {
 	o, err := parseSCP(args)
 	if err != nil {
@@ -118,13 +118,13 @@ type scpPeer struct {
 	failed bool      // something did not work, here or there
 }
 
-// ok lets the other side go on.
+// ok tells the other side to go on.
 func (p *scpPeer) ok() error {
 	_, err := p.out.Write([]byte{0})
 	return err
 }
 
-// complain says to the other side that something did not work; it tells people.
+// complain reports to the other side that something failed; the other side prints it.
 func (p *scpPeer) complain(problem error) error {
 	p.failed = true
 	text := strings.ReplaceAll("scp: "+problem.Error(), "\n", " ")
@@ -132,7 +132,8 @@ func (p *scpPeer) complain(problem error) error {
 	return err
 }
 
-// answer reads the other side's answer; false: it could not do what was asked.
+// answer reads the other side's answer. It reports false if the other side could not do
+// what was asked.
 func (p *scpPeer) answer() (bool, error) {
 	c, err := p.in.ReadByte()
 	if err != nil {
@@ -147,7 +148,7 @@ func (p *scpPeer) answer() (bool, error) {
 	return false, fmt.Errorf("unexpected answer %#x", c)
 }
 
-// complaint reads the text of a \1 or \2. After \2 there is nothing to follow.
+// complaint reads the text of a \1 or \2. After \2 nothing follows.
 func (p *scpPeer) complaint(c byte) error {
 	text, err := p.line()
 	if err != nil {
@@ -157,11 +158,11 @@ func (p *scpPeer) complaint(c byte) error {
 	if c == 2 {
 		return errors.New(text)
 	}
-	// It was the other side's to tell its user, and it has.
+	// The other side has told its user already.
 	return nil
 }
 
-// line reads up to the end of the line, which it drops.
+// line reads a line and returns it without its end.
 func (p *scpPeer) line() (string, error) {
 	var b strings.Builder
 	for {
@@ -186,8 +187,8 @@ type scpEntry struct {
 	name string
 }
 
-// parseSCPEntry reads a C or D line. The name must be one: a path would let the
-// other side write outside the directory it was given.
+// parseSCPEntry parses a C or D line. The name must be a single name: with a path, the
+// other side could write outside the directory that it was given.
 func parseSCPEntry(line string) (scpEntry, error) {
 	kind, rest := line[:1], line[1:]
 	fields := strings.SplitN(rest, " ", 3)
@@ -228,7 +229,7 @@ func parseSCPTimes(line string) (scpTimes, error) {
 	return scpTimes{modified: numbers[0], accessed: numbers[2]}, nil
 }
 
-// fileMode is a mode of chmod(2) as Go has it.
+// fileMode converts a mode of chmod(2) to Go's.
 func fileMode(bits uint32) os.FileMode {
 	mode := os.FileMode(bits & 0o777)
 	for bit, flag := range modeBits {
@@ -239,7 +240,7 @@ func fileMode(bits uint32) os.FileMode {
 	return mode
 }
 
-// chmodBits is mode as chmod(2) has it.
+// chmodBits converts Go's mode to that of chmod(2).
 func chmodBits(mode os.FileMode) uint32 {
 	bits := uint32(mode.Perm())
 	for bit, flag := range modeBits {

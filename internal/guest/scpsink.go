@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// currentUmask reads the umask, which can only be read by setting it.
+// currentUmask returns the umask. To read it, one must set it.
 func currentUmask() os.FileMode {
 	mask := unix.Umask(0o022)
 	unix.Umask(mask)
@@ -43,8 +43,7 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// receive takes in entries until the input ends or, in a directory, until its
-// end is told.
+// receive receives entries until the input ends or, in a directory, until an E.
 func (s *scpSink) receive(target string, depth int) error {
 	if depth > maxSCPDepth {
 		return fmt.Errorf("more than %d directories within each other", maxSCPDepth)
@@ -77,7 +76,7 @@ func (s *scpSink) receive(target string, depth int) error {
 	}
 }
 
-// message handles one line; times are those told for the entry to come.
+// message handles one line. times are those received for the next entry.
 func (s *scpSink) message(line, target string, times *scpTimes, depth int) (*scpTimes, error) {
 	switch line[0] {
 	case 'T':
@@ -96,7 +95,7 @@ func (s *scpSink) message(line, target string, times *scpTimes, depth int) (*scp
 	return nil, s.fatal(fmt.Errorf("unexpected message %q", line))
 }
 
-// fatal tells the other side why the conversation ends here.
+// fatal tells the other side why the transfer ends here.
 func (s *scpSink) fatal(err error) error {
 	_ = s.complain(err)
 	return err
@@ -123,7 +122,7 @@ func (s *scpSink) directory(e scpEntry, path string, times *scpTimes, depth int)
 		err = nil
 	}
 	if err != nil {
-		// The source skips the directory's content.
+		// The source then skips the directory's content.
 		return s.complain(err)
 	}
 	if err := s.ok(); err != nil {
@@ -139,13 +138,13 @@ func (s *scpSink) directory(e scpEntry, path string, times *scpTimes, depth int)
 	return nil
 }
 
-// file receives one file. If it cannot be written its bytes are read all the
-// same: they are on their way.
+// file receives one file. If it cannot be written, the bytes are read all the same: they
+// are on their way.
 func (s *scpSink) file(e scpEntry, path string, times *scpTimes) error {
 	_, statErr := os.Lstat(path)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, e.mode.Perm()|0o200)
 	if err != nil {
-		return s.complain(err) // the source sends nothing then
+		return s.complain(err) // the source then sends nothing
 	}
 	defer f.Close()
 	if err := s.ok(); err != nil {
@@ -155,8 +154,8 @@ func (s *scpSink) file(e scpEntry, path string, times *scpTimes) error {
 	if err != nil {
 		return err
 	}
-	// The source tells that the file is whole, or has told its user that it is
-	// not; it waits for an answer to either.
+	// The source now confirms that the file is whole, or has told its user that it is not.
+	// It waits for an answer in both cases.
 	if _, err := s.answer(); err != nil {
 		return err
 	}
@@ -175,7 +174,7 @@ func (s *scpSink) file(e scpEntry, path string, times *scpTimes) error {
 	return s.ok()
 }
 
-// content copies size bytes. problem is the file's, err the connection's.
+// content copies size bytes. problem is an error of the file, err one of the connection.
 func (s *scpSink) content(f io.Writer, size int64) (problem, err error) {
 	b := buffers.Get()
 	defer buffers.Put(b)
@@ -193,7 +192,7 @@ func (s *scpSink) content(f io.Writer, size int64) (problem, err error) {
 	return problem, nil
 }
 
-// truncateRegular cuts what a longer predecessor left; a device has no length.
+// truncateRegular cuts the rest of a longer old file. A device has no length.
 func truncateRegular(f *os.File, size int64) error {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -202,8 +201,8 @@ func truncateRegular(f *os.File, size int64) error {
 	return f.Truncate(size)
 }
 
-// finish gives what was received its mode and times. Without -p an existing
-// file keeps its mode and a new one obeys the umask.
+// finish sets the mode and times of a received entry. Without -p, an existing file keeps
+// its mode and a new one obeys the umask.
 func (s *scpSink) finish(path string, e scpEntry, times *scpTimes, made bool) error {
 	mode := e.mode &^ s.umask
 	if s.options.times {

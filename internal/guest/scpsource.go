@@ -31,7 +31,7 @@ func (s *scpSource) run() error {
 	return nil
 }
 
-// send sends what is at path. Links are followed, as scp does.
+// send sends the file or directory at path. It follows links, as scp does.
 func (s *scpSource) send(path string, depth int) error {
 	if depth > maxSCPDepth {
 		return s.complain(fmt.Errorf("%s: more than %d directories within each other", path, maxSCPDepth))
@@ -53,7 +53,7 @@ func (s *scpSource) send(path string, depth int) error {
 	return s.complain(fmt.Errorf("%s: not a regular file", path))
 }
 
-// openForSending does not wait for the other end of a named pipe.
+// openForSending opens path. It does not wait for the other end of a named pipe.
 func openForSending(path string) (*os.File, fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -75,10 +75,10 @@ func (s *scpSource) tell(format string, args ...any) (bool, error) {
 	return s.answer()
 }
 
-// announce tells what comes: its times if asked for, its mode, size and name.
+// announce sends the times of an entry, if requested, then its mode, size and name.
 func (s *scpSource) announce(kind string, info fs.FileInfo, size int64, name string) (bool, error) {
 	if s.options.times {
-		// A time before 1970 cannot be told.
+		// The protocol has no times before 1970.
 		m := max(info.ModTime().Unix(), 0)
 		a := m
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -111,8 +111,8 @@ func (s *scpSource) file(f *os.File, info fs.FileInfo, name string) error {
 	return err
 }
 
-// content sends size bytes, whatever becomes of the file meanwhile: what is
-// missing is filled up, and the problem told after it.
+// content sends exactly size bytes, even if the file changes meanwhile. Missing bytes are
+// replaced by zeros, and problem is reported after them.
 func (s *scpSource) content(f io.Reader, size int64) (problem, err error) {
 	b := buffers.Get()
 	defer buffers.Put(b)

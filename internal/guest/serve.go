@@ -19,9 +19,9 @@ import (
 	"keyway/internal/session/holder"
 )
 
-// partOfCPUs is the part of the machine's CPUs that the server uses at once, at
-// least one. It is what moves bytes for programs, which need the others; and
-// goroutines that wake each other across CPUs cost a third more time than on one.
+// The server uses the machine's CPUs divided by partOfCPUs, at least one. It moves bytes
+// for programs, and they need the other CPUs; goroutines that wake each other across CPUs
+// also cost a third more time than on one.
 const partOfCPUs = 4
 
 // serveMain serves SSH until it is told to end.
@@ -29,15 +29,15 @@ func serveMain(home keyway.Home, rest []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	log := &logger{os.Stderr}
-	// The kernel names a process after the file that it runs, which was /proc/self/exe.
+	// The kernel names a process after its file, which was /proc/self/exe.
 	_ = os.WriteFile("/proc/self/comm", []byte(keyway.GuestProgram), 0)
 	if err := concealMemory(home); err != nil {
 		log.warn("the server's memory is not closed to other processes", "error", err)
 	}
 	surviveBrokenPipes()
-	// Every packet is an allocation in x/crypto. Over a heap as small as this one
-	// the default would collect hundreds of times a second: a quarter of the CPU
-	// time of an upload. What this lets grow is given back when nobody is left.
+	// x/crypto allocates each packet. With a heap as small as this one, the default would
+	// collect hundreds of times a second and take a quarter of the CPU time of an upload.
+	// Memory is given back when no connection is left.
 	debug.SetGCPercent(400)
 	runtime.GOMAXPROCS(max(1, runtime.NumCPU()/partOfCPUs))
 	account := newAccount(processFacts(home))
@@ -50,11 +50,11 @@ func serveMain(home keyway.Home, rest []string) int {
 	return 0
 }
 
-// surviveBrokenPipes keeps the process alive when whoever reads its log goes
-// away. Ignoring the signal instead would be inherited by every program.
+// surviveBrokenPipes keeps the process alive when the reader of its log goes away. Every
+// program would inherit it if the signal were ignored instead.
 func surviveBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// The descriptors that the first process gives the server, from the third on.
+// Descriptors that the first process passes to the server, from 3 on.
 const (
 	fdKeySigner = 3 + iota
 	fdSSH
@@ -62,10 +62,10 @@ const (
 	fdTCP
 )
 
-// onNetwork is the word behind which the first process gives a socket on the network.
+// onNetwork is the argument that announces a listening socket on the network.
 const onNetwork = "network"
 
-// inherited is what the first process gives the server.
+// inherited are the descriptors that the first process passes to the server.
 type inherited struct {
 	keySigner  net.Conn
 	ssh, agent net.Listener
@@ -93,7 +93,7 @@ func fileListener(fd uintptr) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// serve says that the guest is ready and serves.
+// serve announces that the guest is ready, and serves.
 func serve(ctx context.Context, home keyway.Home, account Account, log *logger, network bool) error {
 	in, err := inherit(network)
 	if err != nil {
@@ -126,8 +126,8 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger, 
 	return server.Serve(ctx, ssh, agent)
 }
 
-// linkNames puts the program's other names beside it where the engine has not
-// and the directory can be written.
+// linkNames links the program's other names beside it, if the engine has not done so and
+// the directory is writable.
 func linkNames(home keyway.Home) {
 	for _, name := range []string{nameSession, nameSCP} {
 		_ = os.Symlink(keyway.GuestProgram, filepath.Join(home.Bin(), name))

@@ -21,30 +21,30 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Bounds on clients. Those who are not yet in are strangers; those who are in
-// may use the workspace up but shall not do it by accident.
+// Bounds on clients. Strangers have not authenticated yet. Authenticated clients may use up
+// the workspace, but must not do so by accident.
 const (
-	maxStrangers = 64   // connections that have not authenticated; one more takes the place of one
+	maxStrangers = 64   // connections that have not authenticated; one more replaces one of them
 	maxAuthTries = 1024 // keys that a client asks about; a wrong signature ends the connection at once
 	maxChannels  = 1024 // open at once on one connection
 	maxListeners = 64   // remote forwardings on one connection
 
-	// identTimeout is how long a client may take to say which version of SSH it
-	// speaks: that needs no person.
+	// identTimeout is the time that a client has to send its version of SSH: that needs no
+	// person.
 	identTimeout = 10 * time.Second
 
-	// A login may wait for a person to touch a hardware key, and the stream it
-	// comes through may stall while a laptop changes networks. Before that, a spare
-	// stream may have waited for its ssh (internal/link, spareTime).
+	// A login may wait for a person to touch a hardware key, and its stream may stall while
+	// a laptop changes networks. A spare stream may have waited for its ssh before that
+	// (internal/link, spareTime).
 	handshakeTimeout = 3 * time.Minute
 )
 
-// serverVersion begins with OpenSSH and a number because clients ask for OpenSSH's
-// extensions by that name alone: OpenSSH's own tell only such a server that nobody
-// reads their output any more (eow@openssh.com), without which `ssh train cat log |
-// head` would go on until all of the log has been sent; npm's ssh2 uses sockets of
-// the other side only where a number of 5 or more follows. It goes no further than
-// that: a minor number would make clients look up the faults of that version.
+// serverVersion begins with OpenSSH and a number because clients use OpenSSH's extensions
+// only with such a server. OpenSSH's own clients report only to it that nobody reads their
+// output any more (eow@openssh.com). Without that, `ssh train cat log | head` would run
+// until all of the log has been sent. npm's ssh2 uses unix sockets of the other side only
+// if the number is 5 or more. There is no minor number: with one, clients would work around
+// the faults of that version.
 const serverVersion = "SSH-2.0-OpenSSH_9_compatible keyway"
 
 // Server is the SSH server of one workspace.
@@ -63,16 +63,16 @@ type Server struct {
 	rest      *time.Timer  // gives memory back
 }
 
-// newServer makes the server of the workspace in home, whose users become
-// account with the variables in environ.
+// newServer makes the server of the workspace in home. Its sessions run as account with the
+// variables in environ.
 func newServer(home keyway.Home, account Account, environ []string, key *hostKey, log *logger) *Server {
 	s := &Server{
 		home:    home,
 		account: account,
 		env:     workspaceEnvironment(environ, home, account),
-		// A login shell reads /etc/profile, which on most images sets PATH anew
-		// and so loses the image's. In a container the image's environment is the
-		// one people were promised; on a machine they expect a login.
+		// A login shell reads /etc/profile, which on most images sets PATH anew and loses
+		// the image's. In a container, users expect the image's environment; on a machine,
+		// a login.
 		login:     home != keyway.GuestHome,
 		log:       log,
 		gather:    gatherTime,
@@ -99,11 +99,12 @@ func (s *Server) newConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 				ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR,
 			},
 			MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
-			// Clients change keys after 1 to 64 GiB. If the guest begins, while bytes
-			// flow both ways and a channel ends, the library can hang: it answers that
-			// end where it reads, behind 64 packets (maxPendingPackets) that wait for
-			// the new keys. So the guest begins last, as RFC 4344 allows for AES;
-			// ChaCha20 has no bound on bytes, and the library's on packets remains.
+			// Clients change keys after 1 to 64 GiB. If the guest began a change while
+			// bytes flow both ways and a channel ends, the library could hang: its reading
+			// goroutine answers the end of the channel, behind 64 packets
+			// (maxPendingPackets) that wait for the new keys. So the guest begins last, as
+			// RFC 4344 allows for AES. ChaCha20 has no bound on bytes, and the library's
+			// bound on packets remains.
 			RekeyThreshold: 64 << 30,
 		},
 		PublicKeyAuthAlgorithms:   ssh.SupportedAlgorithms().PublicKeyAuths,
@@ -116,9 +117,9 @@ func (s *Server) newConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 	return config
 }
 
-// mayEnter reports whether a client that proves to hold key may enter as the user
-// it names. It is asked for keys that the client only might have, so it leaves
-// no trace.
+// mayEnter reports whether a client that proves to hold key may enter under the user name
+// that it sent. It is also called for keys that the client does not prove to hold, so it
+// has no side effects.
 func (s *Server) mayEnter(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	if meta.User() != s.account.Name {
 		return nil, fmt.Errorf("the user here is %q, not %q", s.account.Name, meta.User())
@@ -129,14 +130,14 @@ func (s *Server) mayEnter(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permis
 	return &ssh.Permissions{}, nil
 }
 
-// Names of what a login leaves in its Permissions for the log.
+// Names of the entries that a login leaves in its Permissions for the log.
 const (
 	extKey     = "key@keyway"
 	extComment = "comment@keyway"
 )
 
-// entered is asked once the client has proved to hold key. It looks again: the
-// key may have been removed while a person searched for the touch sensor.
+// entered is called once the client has proved to hold key. It checks again: the key may
+// have been removed while a person searched for the touch sensor.
 func (s *Server) entered(_ ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 	known, err := findAuthorized(s.home, key)
 	if err != nil {
@@ -148,8 +149,8 @@ func (s *Server) entered(_ ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissio
 	}}, nil
 }
 
-// Serve answers on l and on the agent's socket until ctx ends. It returns when
-// everything it started has ended, but for the users' own processes.
+// Serve answers on l and on the agent's socket until ctx ends. It returns when everything
+// that it started has ended, except the users' own processes.
 func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -160,7 +161,7 @@ func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 	defer stop()
 	var all sync.WaitGroup
 	all.Go(func() {
-		defer cancel() // without its agent the workspace is not whole: start again
+		defer cancel() // a workspace without its agent must be started again
 		s.agent.serve(ctx, agent)
 	})
 	all.Go(func() { s.acceptStreams(ctx, &all) })
@@ -181,8 +182,8 @@ func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 	return err
 }
 
-// serveConn serves SSH on conn, which has place in the lobby until its client has
-// logged in. vouch is then told, and may object.
+// serveConn serves SSH on conn, which holds place in the lobby until its client has logged
+// in. It then calls vouch, which may refuse.
 func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Place, vouch func() error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -206,21 +207,22 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Plac
 	newConnection(ctx, s, login, out).serve(chans, reqs)
 }
 
-// isGone reports whether err is that a client has left of its own accord: a spare stream
-// that no ssh has taken, or a look at the version.
+// isGone reports whether err means that the client has left: a spare stream that no ssh has
+// taken, or a scan of the version.
 func isGone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, stream.ErrReset)
 }
 
-// restTime is how long nothing must have ended before memory is given back: that takes a few
-// milliseconds.
+// restTime is the time without an ended connection or channel after which memory is given
+// back. That takes a few milliseconds.
 const restTime = 2 * time.Second
 
-// rested is called when a connection or a channel has ended: a workspace may idle for days,
-// with a connection that is kept for the next ssh, and the heap of its last transfer with it.
+// rested is called when a connection or a channel has ended. A workspace may idle for days
+// with a connection that is kept for the next ssh, and would keep the heap of its last
+// transfer.
 func (s *Server) rested() { s.rest.Reset(restTime) }
 
-// handshake lets the client log in that has place in the lobby until it has.
+// handshake lets the client log in. The connection holds place in the lobby meanwhile.
 func (s *Server) handshake(conn net.Conn, place *lobby.Place) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	defer place.Leave()
 	_ = conn.SetDeadline(time.Now().Add(identTimeout))
@@ -228,7 +230,7 @@ func (s *Server) handshake(conn net.Conn, place *lobby.Place) (*ssh.ServerConn, 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout)) // what follows may wait for a person
+	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout)) // the login may wait for a person
 	login, chans, reqs, err := ssh.NewServerConn(client, client.offer(s.config))
 	if err != nil {
 		return nil, nil, nil, err

@@ -21,8 +21,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Exit statuses of a command that could not be run, as shells have them
-// (POSIX.1-2024, Shell Command Language, 2.8.2).
+// Exit statuses of a command that could not be run, as in shells (POSIX.1-2024, Shell
+// Command Language, 2.8.2).
 const (
 	exitNotExecutable = 126
 	exitNotFound      = 127
@@ -39,14 +39,14 @@ type sessionChannel struct {
 	conn    *connection
 	channel ssh.Channel
 	env     clientEnvironment
-	argv    keyway.Argv // of the session's command, for which no shell is needed
-	term    *terminal   // nil: none was asked for
-	slave   *os.File    // the terminal's other end until the program has it
+	argv    keyway.Argv // the session's command, which needs no shell
+	term    *terminal   // nil: the client requested none
+	slave   *os.File    // the terminal's other end, until the program has it
 	termEnv string      // TERM
 	started bool
 	process *process
 	gone    chan struct{}
-	work    sync.WaitGroup // what was started for the channel
+	work    sync.WaitGroup // goroutines of this channel
 }
 
 func (c *connection) serveSession(nc ssh.NewChannel) {
@@ -58,11 +58,11 @@ func (c *connection) serveSession(nc ssh.NewChannel) {
 	for req := range reqs {
 		run, err := s.handle(req)
 		if run != nil && s.term == nil {
-			s.conn.out.hold(channel) // a short program's words and its end leave with this
+			s.conn.out.hold(channel) // the output of a short program leaves with this answer
 		}
 		_ = req.Reply(err == nil, nil)
-		// Only now: a client must hear that its command was accepted before it
-		// hears that the command has ended.
+		// Only now: a client must be told that its command was accepted before it is told
+		// that the command has ended.
 		if run != nil {
 			s.work.Go(run)
 		}
@@ -86,8 +86,8 @@ func (s *sessionChannel) hangUp() {
 
 var errOutOfOrder = errors.New("not at this point")
 
-// handle handles one request. An error refuses it. What it returns runs beside
-// the requests that follow.
+// handle handles one request. An error refuses it. The function that it returns runs while
+// the next requests are handled.
 func (s *sessionChannel) handle(req *ssh.Request) (run func(), err error) {
 	switch req.Type {
 	case "env":
@@ -139,7 +139,7 @@ func (s *sessionChannel) openTerminal(payload []byte) error {
 		return err
 	}
 	s.termEnv = req.Term
-	// A terminal of the wrong size or modes is better than none.
+	// A terminal with the wrong size or modes is better than none.
 	_ = s.term.resize(windowChange{req.Columns, req.Rows, req.PixelWidth, req.PixelHeight})
 	_ = s.term.applyModes(parseModes(req.Modes))
 	return nil
@@ -176,9 +176,8 @@ func (s *sessionChannel) sendBreak() error {
 	return s.term.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 0) })
 }
 
-// endOutput is the client's news that nobody reads standard output any more
-// (OpenSSH's PROTOCOL, section 2.1), so that the program ends as it would in a
-// pipeline.
+// endOutput handles the client's message that nobody reads standard output any more
+// (OpenSSH's PROTOCOL, section 2.1). The program then ends as it would in a pipeline.
 func (s *sessionChannel) endOutput() error {
 	if s.process == nil || s.term != nil {
 		return errOutOfOrder
@@ -186,7 +185,7 @@ func (s *sessionChannel) endOutput() error {
 	return s.process.outputs[0].src.Close()
 }
 
-// start starts what the channel is for, once.
+// start starts the shell, command or subsystem of the channel, once.
 func (s *sessionChannel) start(req *ssh.Request) (run func(), err error) {
 	if s.started {
 		return nil, errOutOfOrder
@@ -211,9 +210,9 @@ func (s *sessionChannel) start(req *ssh.Request) (run func(), err error) {
 	return s.startProgram(req.Type == "shell" || msg.Command == "", msg.Command), nil
 }
 
-// startProgram starts a shell or a command and returns what carries its input
-// and output. The request has been accepted by then: what fails is told as a
-// shell would tell it.
+// startProgram starts a shell or a command, and returns the function that carries its input
+// and output. The request has been accepted by then, so errors are reported as a shell
+// would.
 func (s *sessionChannel) startProgram(interactive bool, command string) func() {
 	cmd, code, err := s.program(interactive, command)
 	if err != nil {
@@ -231,7 +230,7 @@ func (s *sessionChannel) startProgram(interactive bool, command string) func() {
 	return func() { s.carry(p) }
 }
 
-// prompt is a part of the channel for what a program writes.
+// prompt returns a writer to a part of the channel for a program's output.
 func (s *sessionChannel) prompt(w io.Writer) prompt { return prompt{w, s.conn.out, s.channel} }
 
 func (s *sessionChannel) launch(cmd *exec.Cmd) (*process, error) {
@@ -243,8 +242,8 @@ func (s *sessionChannel) launch(cmd *exec.Cmd) (*process, error) {
 	return startOnTerminal(cmd, s.term, slave, s.prompt(s.channel))
 }
 
-// program is the command to run, or why there is none and the exit status that
-// says so.
+// program returns the command to run, or the error that prevents it and the exit status for
+// that error.
 func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, int, error) {
 	account := s.conn.server.account
 	cmd := &exec.Cmd{
@@ -278,7 +277,7 @@ func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, i
 
 var errNoShell = errors.New("this image has no shell; run a program by its path: ssh NAME /path/to/program")
 
-// withoutShell makes cmd run what command says in an image that has no shell.
+// withoutShell parses command into cmd for an image that has no shell.
 func (s *sessionChannel) withoutShell(cmd *exec.Cmd, command string) (int, error) {
 	words, err := splitWords(command, s.conn.server.account.Home)
 	if err != nil {
@@ -292,8 +291,8 @@ func (s *sessionChannel) withoutShell(cmd *exec.Cmd, command string) (int, error
 	return 0, nil
 }
 
-// findProgram finds what execvp(3) would run, or this program itself under one
-// of its other names.
+// findProgram finds the program that execvp(3) would run, or this program under one of its
+// other names.
 func (s *sessionChannel) findProgram(name, dir string) (string, error) {
 	path := s.environ()["PATH"]
 	if strings.Contains(name, "/") {
@@ -313,7 +312,7 @@ func (s *sessionChannel) findProgram(name, dir string) (string, error) {
 	return "", fmt.Errorf("%s: no such program in %s", name, path)
 }
 
-// startDir is where programs start; the directory may have gone since.
+// startDir returns the directory that programs start in. The account's may be gone.
 func (s *sessionChannel) startDir() string {
 	account := s.conn.server.account
 	for _, dir := range []string{account.Start, account.Home} {
@@ -335,13 +334,12 @@ func (s *sessionChannel) environ() environment {
 	return e
 }
 
-// carry moves the program's input and output until both have ended, tells how
-// it exited as soon as all that it wrote is on its way, and closes the channel.
-// As with sshd, a background process that keeps a pipe open keeps the channel
-// open, but not the news of the exit. The end of the output is told after that, also
-// if it came before: a client whose input has ended closes the channel on it, and
-// after that there is no way to tell anything. All of this leaves in one write if
-// it comes together.
+// carry copies the program's input and output until both have ended, sends the exit status
+// as soon as all of the program's own output is sent, and closes the channel. As with sshd,
+// a background process that holds a pipe keeps the channel open, but does not delay the
+// exit status. The end of the output is sent after the status, even if it came before: a
+// client whose input has ended closes the channel when the output ends, and could be sent
+// no status then. If all of this comes together, it leaves in one write.
 func (s *sessionChannel) carry(p *process) {
 	s.work.Go(func() { s.feed(p) })
 	hold := func() { s.conn.out.hold(s.channel) }
@@ -365,8 +363,8 @@ func (s *sessionChannel) carry(p *process) {
 	s.conn.out.flush()
 }
 
-// feed copies the client's input to the program. The end of input ends a pipe;
-// a terminal has no end of input but the key for it.
+// feed copies the client's input to the program. The end of input closes a pipe; a terminal
+// has only a key for it.
 func (s *sessionChannel) feed(p *process) {
 	_ = buffers.Copy(p.stdin, s.channel)
 	if p.term == nil {
@@ -374,8 +372,8 @@ func (s *sessionChannel) feed(p *process) {
 	}
 }
 
-// awaitExit waits until the program has exited and what it wrote is sent; it is
-// false when the client has gone before.
+// awaitExit waits until the program has exited and its output is sent. It reports false if
+// the client goes away before.
 func (s *sessionChannel) awaitExit(p *process) bool {
 	waits := []<-chan struct{}{p.exited}
 	for _, o := range p.outputs {
@@ -391,7 +389,7 @@ func (s *sessionChannel) awaitExit(p *process) bool {
 	return true
 }
 
-// sendExit tells how the program ended (RFC 4254, section 6.10).
+// sendExit sends how the program ended (RFC 4254, section 6.10).
 func (s *sessionChannel) sendExit(state *os.ProcessState) {
 	status := state.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
@@ -408,7 +406,7 @@ func (s *sessionChannel) sendStatus(code int) {
 	_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(exitStatus{Status: uint32(code)}))
 }
 
-// refuse ends the channel with a sentence on standard error.
+// refuse writes err to the channel's standard error and ends the channel.
 func (s *sessionChannel) refuse(code int, err error) {
 	s.complain(err)
 	s.finish(code)

@@ -11,11 +11,11 @@ import (
 	"keyway/internal/sftp"
 )
 
-// exitProtocol is how sftp-server ends when its client breaks the protocol.
+// exitProtocol is the exit status of sftp-server if its client breaks the protocol.
 const exitProtocol = 255
 
-// serveSFTP serves the SFTP subsystem within this process. Relative paths are
-// meant from the process's own directory, which serve has set.
+// serveSFTP serves the SFTP subsystem in this process. Relative paths start at the
+// process's own directory, which serve has set.
 func (s *sessionChannel) serveSFTP() {
 	ctx, cancel := context.WithCancel(s.conn.ctx)
 	defer cancel()
@@ -37,8 +37,8 @@ func (s *sessionChannel) serveSFTP() {
 	s.finish(0)
 }
 
-// filesMain shows the files of the workspace to whoever the engine lets start programs
-// in it.
+// filesMain serves the files of the workspace to any user that the engine lets start
+// programs in it.
 func filesMain(keyway.Home, []string) int {
 	client := struct {
 		io.Reader

@@ -17,15 +17,15 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A baked image (internal/bake) has the guest in it and starts where no node is. Who may
-// enter, the container is told by whoever starts it, and by nothing of the image: without
-// a key it does not start.
+// A baked image (internal/bake) contains the guest and starts without a node. The person
+// who starts the container says which keys may enter; nothing in the image does. Without a
+// key it does not start.
 const (
 	envKeys     = "KEYWAY_AUTHORIZED_KEYS" // lines of an authorized_keys file
 	envPort     = "KEYWAY_PORT"
 	defaultPort = "22"
-	keysMount   = "keys"                 // in the Home: an authorized_keys file that was mounted
-	ownKeyFile  = "ssh_host_ed25519_key" // in Home.Data: the line that a node would hand over
+	keysMount   = "keys"                 // in the Home: a mounted authorized_keys file
+	ownKeyFile  = "ssh_host_ed25519_key" // in Home.Data: the line that a node would write
 )
 
 // sshdMain is the first process of a container that no node has started.
@@ -63,12 +63,13 @@ func sshdMain(command []string) int {
 	}})
 }
 
-// givenKeys are the keys that may enter: those of the environment and those of the mount.
+// givenKeys returns the keys that may enter: those of the environment and those of the
+// mount.
 func givenKeys(home keyway.Home) ([]byte, error) {
 	path := filepath.Join(string(home), keysMount)
 	keys := []byte(os.Getenv(envKeys) + "\n")
 	if st, err := os.Lstat(path); err == nil {
-		mounted, err := readOwned(path, maxAuthorizedKeys, owners{ownerOf(st)}) // whoever's it is where it comes from
+		mounted, err := readOwned(path, maxAuthorizedKeys, owners{ownerOf(st)}) // it may belong to any user where it was mounted from
 		if err != nil {
 			return nil, err
 		}
@@ -81,8 +82,8 @@ func givenKeys(home keyway.Home) ([]byte, error) {
 	return keys, nil
 }
 
-// ownHostKey is the container's host key, which is made at its first start. A key that
-// cannot be believed is refused, never replaced: clients know it.
+// ownHostKey returns the container's host key, which is made at its first start. A key file
+// that cannot be trusted is an error and never replaced: clients know the key.
 func ownHostKey(home keyway.Home) (ed25519.PrivateKey, error) {
 	if err := os.Mkdir(home.Data(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err

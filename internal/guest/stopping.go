@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	// stepPoll is how often the end looks whose turn it is.
+	// stepPoll is the interval at which the end checks for its next step.
 	stepPoll = 50 * time.Millisecond
-	// holderGrace is what holders need beside their jobs: for the last call, to kill,
-	// and to put the record on disk.
+	// holderGrace is the time that holders need besides their jobs' grace: for the last
+	// call, to kill, and to write the record to disk.
 	holderGrace = proctree.LastCall + 3*time.Second
-	// viewerGrace is what those who wait for a job get to hear of its end.
+	// viewerGrace is the time that waiting clients have to learn of a job's end.
 	viewerGrace = 2 * time.Second
-	// flushGrace is what the server gets to send what they have said.
+	// flushGrace is the time that the server has to send their last output.
 	flushGrace = 300 * time.Millisecond
 )
 
-// stopping is the end of a workspace, in this order: the programs and the sessions, whose
-// holders see to their jobs; those who wait for sessions; the server.
+// stopping is the end of a workspace, in this order: first the programs and the sessions,
+// whose holders end their jobs; then the clients that wait for sessions; then the server.
 type stopping struct {
 	turns   *proctree.Ending
-	kill    time.Time    // when all are killed
-	holders map[int]bool // those that have been told
-	leave   time.Time    // when those who wait must have left; zero: not their turn
-	served  bool         // the server and all the rest were told
+	kill    time.Time    // when everything is killed
+	holders map[int]bool // those that have been told to end
+	leave   time.Time    // when clients that wait for sessions must be gone; zero: not yet their turn
+	served  bool         // the server and the rest have been told to end
 }
 
 func newStopping(grace time.Duration, now time.Time) *stopping {
@@ -43,7 +43,7 @@ func newStopping(grace time.Duration, now time.Time) *stopping {
 	return s
 }
 
-// again shortens the time, and has the holders look at the new one.
+// again shortens the time, and tells the holders.
 func (s *stopping) again(grace time.Duration, now time.Time) {
 	if kill := now.Add(grace + holderGrace); kill.Before(s.kill) {
 		s.kill = kill
@@ -55,10 +55,10 @@ func (s *stopping) again(grace time.Duration, now time.Time) {
 	}
 }
 
-// crowd is who lives in a workspace.
+// crowd are the processes of a workspace, sorted.
 type crowd struct{ holders, programs, top, viewers []proctree.Process }
 
-// next does what is due, and reports whether the time is over.
+// next takes the steps that are due. It reports whether the time is over.
 func (s *stopping) next(server int, now time.Time) (over bool) {
 	if !now.Before(s.kill) {
 		return true
@@ -93,8 +93,8 @@ func (s *stopping) next(server int, now time.Time) (over bool) {
 	return false
 }
 
-// crowdBelow sorts the processes of a workspace. Those who wait for sessions are this
-// program, and what has started them waits with them.
+// crowdBelow sorts the processes of a workspace. Clients that wait for sessions run this
+// program, and the processes that started them wait with them.
 func crowdBelow(self, server int, all []proctree.Process) (c crowd) {
 	tree := proctree.NewTree(all)
 	below := tree.Below(self, func(p proctree.Process) bool {

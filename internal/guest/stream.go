@@ -16,28 +16,28 @@ import (
 	"keyway/internal/stream"
 )
 
-// firstTimeout is how long a connection may be silent before it is taken for
-// SSH: some clients, ssh-keyscan among them, let the server speak first.
+// firstTimeout is the time after which a silent connection is taken for SSH: some clients,
+// such as ssh-keyscan, wait for the server to speak first.
 const firstTimeout = 2 * time.Second
 
-// overStream stands in the lobby for whoever comes over a stream: no uid.
+// overStream stands in the lobby for a client that comes over a stream and has no uid.
 const overStream = -1
 
 var errCrowded = errors.New("too many were logging in at once")
 
-// receive serves one connection to the guest's socket: its first byte tells a
-// stream from SSH. A stream that it begins, or has begun, does not end with it.
+// receive serves one connection to the guest's socket. The first byte tells a stream from
+// SSH. A stream that the connection begins or continues does not end with it.
 func (s *Server) receive(ctx context.Context, conn net.Conn) {
-	uid, _ := peerOf(conn) // whether it may connect was decided before
+	uid, _ := peerOf(conn) // the listener has decided already whether it may connect
 	place := s.strangers.Enter(int(uid), func() { conn.Close() })
 	defer place.Leave()
 	if s.streams == nil || firstByte(conn) != stream.Magic[0] {
 		s.serveConn(ctx, conn, place, func() error { return nil })
 		return
 	}
-	place.Leave() // for one among the streams' own strangers
-	// Not with ctx, which would cut the streams' last words off: the server of
-	// streams is closed when ctx ends, and that ends them all. Handle logs why.
+	place.Leave() // the streams count their own strangers
+	// Not with ctx, which would cut off the last bytes of streams: when ctx ends, the
+	// server of streams is closed, and that ends them all. Handle logs the reason.
 	_ = s.streams.Handle(context.WithoutCancel(ctx), conn)
 }
 
@@ -61,8 +61,8 @@ func (s *Server) acceptStreams(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// firstByte is the first byte of what conn will read, without taking it: 0 when
-// none comes in time or the connection has ended.
+// firstByte returns the first byte that conn will read, without taking it. It is 0 if none
+// comes in time or the connection has ended.
 func firstByte(conn net.Conn) byte {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
@@ -85,7 +85,7 @@ func firstByte(conn net.Conn) byte {
 	return first[0]
 }
 
-// streamLog is the guest's log as streams write it.
+// streamLog adapts the guest's log to streams.
 type streamLog struct{ *logger }
 
 func (streamLog) Debug(string, ...any)            {}

@@ -13,16 +13,16 @@ import (
 	"keyway/internal/keyway"
 )
 
-// maxMountInfo bounds what is read of the kernel's table of mounts.
+// maxMountInfo bounds the bytes that are read of the kernel's table of mounts.
 const maxMountInfo = 16 << 20
 
-// sweepMain empties home. The node runs it as root in a throwaway container
-// when a workspace left files of users that the node may not remove.
+// sweepMain empties home. The node runs it as root in a temporary container when a
+// workspace left files of users that the node may not remove.
 func sweepMain(home keyway.Home, _ []string) int {
 	mounts, err := mountPoints()
 	if err == nil {
 		err = sweep(string(home), mounts)
-		_ = os.Remove(string(home)) // unless it is mounted, or holds a mount
+		_ = os.Remove(string(home)) // fails if it is mounted or contains a mount
 	}
 	if err != nil {
 		return fail(os.Stderr, err)
@@ -30,8 +30,8 @@ func sweepMain(home keyway.Home, _ []string) int {
 	return 0
 }
 
-// sweep removes what is in dir, but neither dir nor anything mounted in it: a
-// mount belongs to somebody else.
+// sweep removes the contents of dir, but neither dir nor anything mounted in it: a mount
+// belongs to another owner.
 func sweep(dir string, mounts []string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -60,7 +60,7 @@ func isMount(path string, mounts []string) bool {
 	return false
 }
 
-// holdsMount says that path or something beneath it is mounted.
+// holdsMount reports whether path or something below it is mounted.
 func holdsMount(path string, mounts []string) bool {
 	for _, m := range mounts {
 		if m == path || strings.HasPrefix(m, path+"/") {
@@ -98,7 +98,7 @@ func parseMountInfo(table string) []string {
 	return points
 }
 
-// unescapeOctal undoes the kernel's \ooo for blanks and backslashes.
+// unescapeOctal decodes the kernel's \ooo for blanks and backslashes.
 func unescapeOctal(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -14,12 +14,12 @@ const (
 	maxCommandLine = 128 << 10
 )
 
-// wordSplitter does to a command line what a shell does to one that uses
-// nothing but quotes (POSIX.1-2024, Shell Command Language, 2.2 and 2.3), for
-// images that have no shell. What would need one is refused, never passed on as
-// if it were an ordinary character.
+// wordSplitter splits a command line as a shell splits one that uses nothing but quotes
+// (POSIX.1-2024, Shell Command Language, 2.2 and 2.3), for images that have no shell. It
+// refuses a line with any other shell syntax; it never takes such syntax for ordinary
+// characters.
 type wordSplitter struct {
-	home  string // what an unquoted ~ at the beginning of a word means
+	home  string // the value of an unquoted ~ at the beginning of a word
 	words []string
 	word  strings.Builder
 	begun bool // word holds a word, perhaps an empty one
@@ -120,7 +120,7 @@ func (s *wordSplitter) double(rest string) (int, error) {
 		case '\\':
 			if i+1 < len(rest) && strings.IndexByte("$`\"\\\n", rest[i+1]) >= 0 {
 				i++
-				if rest[i] != '\n' { // an escaped line end joins the lines
+				if rest[i] != '\n' { // an escaped end of line joins the lines
 					s.add(rest[i : i+1])
 				}
 				continue

@@ -13,7 +13,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Claim is a new session's directory, locked for its holder-to-be.
+// Claim is a new session's directory, locked for its future holder.
 type Claim struct {
 	Name keyway.Name
 	Dir  string
@@ -28,7 +28,7 @@ func (c Claim) Abandon() {
 	c.busy.Close()
 }
 
-// Settle hands the session over to its holder.
+// Settle passes the session to its holder.
 func (c Claim) Settle() {
 	os.Remove(c.busy.Name())
 	c.Lock.Close()
@@ -61,7 +61,7 @@ func (r Registry) Create(name keyway.Name, command []string) (Claim, error) {
 	return r.claim(name)
 }
 
-// makeWay moves the record of an ended session out of the way of a new one.
+// makeWay moves the record of an ended session out of the way.
 func (r Registry) makeWay(name keyway.Name) error {
 	old, err := r.Load(name)
 	switch {
@@ -73,7 +73,7 @@ func (r Registry) makeWay(name keyway.Name) error {
 		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.Show(name)).
 			Advise(keyway.SeeOrEndSession, r.Show(name))
 	case old.Status == Lost && old.Epoch == "":
-		return os.RemoveAll(old.Path) // of a start that failed half-way
+		return os.RemoveAll(old.Path) // left by a start that failed half-way
 	}
 	free, err := r.freeName(string(name), ".")
 	if err != nil {
@@ -82,7 +82,7 @@ func (r Registry) makeWay(name keyway.Name) error {
 	return os.Rename(old.Path, r.Path(free))
 }
 
-// freeName is base, separator and the first number above all that are in use.
+// freeName returns base, separator and the lowest number that is higher than all in use.
 func (r Registry) freeName(base, separator string) (keyway.Name, error) {
 	base = base[:min(len(base), keyway.MaxName-len(separator)-len(strconv.Itoa(maxSessions)))]
 	entries, err := os.ReadDir(r.Dir)
@@ -103,7 +103,7 @@ func (r Registry) freeName(base, separator string) (keyway.Name, error) {
 	return keyway.ParseName(fmt.Sprint(base, separator, highest+1))
 }
 
-// baseName makes the start of a session's name from a command.
+// baseName derives the first part of a session's name from a command.
 func baseName(command []string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(filepath.Base(command[0])) {

@@ -10,7 +10,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// send sends what the viewer wants to see until the job's end or until it is gone.
+// send sends output to the viewer until the job's end or until the viewer is gone.
 func (c *cursor) send(gone <-chan struct{}) {
 	defer c.viewer.conn.CloseWrite()
 	for {
@@ -19,7 +19,7 @@ func (c *cursor) send(gone <-chan struct{}) {
 			return
 		}
 		end, over := c.output.state()
-		if more && !(over && c.at > end) { // what comes behind the end may never stop
+		if more && !(over && c.at > end) { // output after the end may never stop
 			continue
 		}
 		if over && (c.at >= end || !c.wants(wire.FlagOutput)) {
@@ -41,25 +41,24 @@ func (vs *viewers) tellEnd(v *viewer) {
 	_ = v.Write(wire.Ended{Code: uint32(s.Code), Signal: byte(s.Signal)})
 }
 
-// cursor is a viewer's place in the output.
+// cursor is a viewer's position in the output.
 type cursor struct {
 	*viewers
 	viewer  *viewer
 	watcher *watcher
 	at      uint64
-	live    bool // has been told that history is over
+	live    bool // the viewer has been told that history is over
 	buf     []byte
-	fit     fit         // as it was drawn last
-	drawn   time.Time   // when that was, where the sizes differ
-	size    wire.Window // that it was told
-	logged  uint64      // bytes from at on that the viewer takes from the log
+	fit     fit         // as last drawn
+	drawn   time.Time   // time of the last drawing, where the sizes differ
+	size    wire.Window // the size that the viewer was told
+	logged  uint64      // bytes from at on that the viewer reads from the log
 }
 
-// fit is the size of a session's terminal, and that of a viewer's.
+// fit holds the size of a session's terminal and that of a viewer's.
 type fit struct{ session, viewer wire.Window }
 
-// crops says that what a session prints cannot be shown as it is: it was meant for
-// another size.
+// crops reports whether the sizes differ, so that output for one does not fit the other.
 func (f fit) crops() bool { return f.viewer.Rows > 0 && f.viewer.Cols > 0 && f.viewer != f.session }
 
 func (c *cursor) fits() fit {
@@ -68,11 +67,11 @@ func (c *cursor) fits() fit {
 	return fit{c.window, c.viewer.window}
 }
 
-// frame is how often a viewer's terminal of another size is drawn at most: it is
-// drawn whole.
+// frame is the shortest time between two drawings for a viewer's terminal of another size. Each
+// draws the whole screen.
 const frame = 40 * time.Millisecond
 
-// start finds where the viewer wants to begin, and sends what comes before it.
+// start finds the viewer's first offset, and sends the history or screen before it.
 func (c *cursor) start() error {
 	h := c.viewer.hello
 	switch {
@@ -82,7 +81,7 @@ func (c *cursor) start() error {
 		c.at = h.From
 	case c.shows():
 		return c.attach(int(min(h.From, maxHistory)))
-	case c.wants(wire.FlagScreen): // it did not know that there is none
+	case c.wants(wire.FlagScreen): // the viewer did not know that there is no screen
 		c.at = c.output.tail(wire.Recent)
 	default:
 		c.at = c.output.tail(h.From)
@@ -95,15 +94,14 @@ func (c *cursor) start() error {
 
 func (c *cursor) wants(flag byte) bool { return c.viewer.hello.Flags&flag != 0 }
 
-// maxHistory is how many lines of history a viewer may ask for.
+// maxHistory bounds the lines of history that a viewer may request.
 const maxHistory = 1 << 20
 
-// shows says that the viewer wants a picture, and that there is one.
+// shows reports whether the viewer wants a picture and there is one.
 func (c *cursor) shows() bool { return c.display != nil && c.wants(wire.FlagScreen) }
 
-// attach shows a terminal the history and the screen. Full-screen programs may
-// show what no snapshot has, such as images: they are told to look at their
-// terminal, on which most draw anew.
+// attach sends a terminal the history and the screen. Full-screen programs may show things that no
+// snapshot has, such as images. They are sent SIGWINCH, on which most redraw.
 func (c *cursor) attach(lines int) error {
 	c.fit, c.drawn = c.fits(), time.Now()
 	display, at, full := c.display.attach(lines, c.fit)
@@ -117,8 +115,7 @@ func (c *cursor) attach(lines int) error {
 	return nil
 }
 
-// bringUp shows a terminal that is too far behind, or of another size, what the
-// screen looks like now.
+// bringUp draws the current screen on a terminal that is too far behind or of another size.
 func (c *cursor) bringUp() error {
 	display, at, _ := c.display.attach(0, c.fit)
 	if at < c.at {
@@ -129,8 +126,8 @@ func (c *cursor) bringUp() error {
 	return c.draw(display, news)
 }
 
-// draw sends a picture, which is never empty, right after what it is for: whoever
-// waits for that is woken once.
+// draw sends a picture, which is never empty, together with the message first, so that the viewer
+// wakes up once.
 func (c *cursor) draw(display []byte, first wire.Message) error {
 	n := min(len(display), wire.MaxPayload)
 	err := c.viewer.Write(first, wire.ScreenData{Data: display[:n]})
@@ -146,8 +143,8 @@ func (c *cursor) target() uint64 {
 	return end
 }
 
-// refit draws the screen for a viewer whose size is, or was, another than that of the
-// session, if there is anything new.
+// refit redraws the screen for a viewer whose size differs, or differed, from the session's, if
+// anything has changed.
 func (c *cursor) refit(now fit) (more bool, err error) {
 	if now == c.fit && c.at >= c.target() {
 		return false, c.tellLive()
@@ -210,8 +207,8 @@ func (c *cursor) next() (more bool, err error) {
 	return true, c.viewer.Write(wire.Output{Stream: s, Offset: at, Data: c.buf[:n]})
 }
 
-// sized tells a viewer that draws by itself what size the terminal has of what comes
-// next, and returns room for as much as was printed with it.
+// sized tells a viewer that draws by itself the size of the terminal for the next output. It
+// returns a buffer for the output that was printed at that size.
 func (c *cursor) sized() ([]byte, error) {
 	if !c.job.tty || c.wants(wire.FlagScreen) {
 		return c.buf, nil

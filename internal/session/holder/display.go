@@ -13,30 +13,28 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// display is what the job's terminal shows: a model of it that follows the output. What
-// a job prints slowly it is fed at once. In a flood it waits for a pause, or for
-// somebody who asks: feeding costs more than reading the job's output and keeping it
-// does, and most of a flood scrolls by without being seen.
+// display is a model of the job's terminal that follows the output. Slow output is fed to it at
+// once. In a flood it waits for a pause or for a reader: feeding costs more than reading and
+// keeping the output, and most of a flood scrolls by without being seen.
 type display struct {
 	output *output
 	watch  *watcher
-	// answer gets what a terminal would answer to the job's questions.
+	// answer receives the terminal's answers to the job's questions.
 	answer func([]byte)
 
 	mu     sync.Mutex // guards all below
 	screen *screen.Screen
-	at     uint64 // offset up to which the screen knows the output
+	at     uint64 // offset up to which the screen has been fed
 	buf    []byte
 	asks   asked
 }
 
 const (
-	// floodAfter is how much a job must print without a pause to make it a flood.
+	// floodAfter is the number of bytes without a pause that make a flood.
 	floodAfter = 256 << 10
-	// pause is how long a job that waits for an answer, after a flood, is left alone.
+	// pause is the time that a flooding job is left alone while it waits for an answer.
 	pause = 20 * time.Millisecond
-	// idleAfter is how long a job must have printed nothing for memory to be given
-	// back that its last burst has taken.
+	// idleAfter is the silence after which the memory of the last burst is given back.
 	idleAfter = 2 * time.Second
 )
 
@@ -44,19 +42,17 @@ func newDisplay(o *output, w wire.Window, answer func([]byte)) *display {
 	return &display{output: o, watch: o.newWatcher(true), answer: answer, screen: newScreen(w, 0), buf: make([]byte, wire.MaxData)}
 }
 
-// newScreen makes a model of a terminal; lines is how much history it keeps, 0 for
-// the usual.
+// newScreen makes a model of a terminal that keeps the given lines of history; 0 means the default.
 func newScreen(w wire.Window, lines int) *screen.Screen {
 	return screen.New(int(w.Cols), int(w.Rows), screen.Options{Lines: lines, Name: "keyway " + keyway.Version})
 }
 
-// follow feeds the screen until the job has ended. From then on only those who ask
-// for it do.
+// follow feeds the screen until the job has ended. After that, readers feed it on demand.
 func (p *display) follow() {
 	defer p.watch.stop()
 	idle := time.NewTimer(idleAfter)
 	defer idle.Stop()
-	flood := uint64(0) // printed since the last pause
+	flood := uint64(0) // bytes since the last pause
 	for {
 		if flood > floodAfter && p.settle() {
 			flood = 0
@@ -72,8 +68,8 @@ func (p *display) follow() {
 	}
 }
 
-// settle waits until the output pauses, which it then says, or until the display must
-// not be further behind.
+// settle waits until the output pauses, and then reports so, or until the display must not fall
+// further behind.
 func (p *display) settle() (paused bool) {
 	for last := uint64(0); ; {
 		end, urgent := p.output.urgent()
@@ -85,7 +81,7 @@ func (p *display) settle() (paused bool) {
 	}
 }
 
-// await waits for more output, or to be woken.
+// await waits for more output or for a wake-up.
 func (p *display) await(idle *time.Timer) {
 	idle.Reset(idleAfter)
 	select {
@@ -97,7 +93,7 @@ func (p *display) await(idle *time.Timer) {
 	<-p.watch.wake
 }
 
-// catchUp feeds the screen what has been printed until now, and passes its answers on.
+// catchUp feeds the screen all output until now, and passes its answers on.
 func (p *display) catchUp() (fed uint64) {
 	p.mu.Lock()
 	from := p.at
@@ -111,7 +107,7 @@ func (p *display) catchUp() (fed uint64) {
 	return fed
 }
 
-// asked is what the terminal was asked until now.
+// asked returns the questions that the terminal has been asked until now.
 func (p *display) asked() asked {
 	p.catchUp()
 	p.mu.Lock()
@@ -126,7 +122,7 @@ func (p *display) catchUpLocked() {
 	}
 }
 
-// feed shows what lies before offset stop, and a little more.
+// feed feeds the output before offset stop, and a little more.
 func (p *display) feed(stop uint64) {
 	for {
 		n, s := p.read(p.at)
@@ -141,8 +137,7 @@ func (p *display) feed(stop uint64) {
 	}
 }
 
-// read reads what was printed at an offset into buf. Of what is lost, n bytes are
-// missing.
+// read reads output at an offset into buf. If it is lost, n is the number of missing bytes.
 func (p *display) read(offset uint64) (n uint64, s wire.Stream) {
 	n, s, err := p.output.read(p.buf, offset)
 	if err != nil {
@@ -156,8 +151,8 @@ func (p *display) advance(at uint64) {
 	p.output.followed(at)
 }
 
-// resize comes after all that was printed before. Its caller may hold what is needed
-// to pass on answers: follow does.
+// resize applies after all output until now. The caller may hold the locks that passing on answers
+// needs, because follow passes them on.
 func (p *display) resize(w wire.Window) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,7 +161,7 @@ func (p *display) resize(w wire.Window) {
 	p.watch.notify()
 }
 
-// keyboard is how the job has asked for keys, after all that it has printed.
+// keyboard returns the keyboard modes that the job has set with its output until now.
 func (p *display) keyboard() screen.Keyboard {
 	p.catchUp()
 	p.mu.Lock()
@@ -174,10 +169,10 @@ func (p *display) keyboard() screen.Keyboard {
 	return p.screen.Keyboard()
 }
 
-// attach is what brings a terminal to where this one is: the last lines of history
-// and the screen; without history, what was on it makes way. A terminal of another
-// size is shown what there is room for. What is printed from offset at on belongs
-// after it. full says that a program has the whole screen.
+// attach returns the bytes that bring a terminal to the state of this one: the last lines of
+// history and the screen. Without history, the terminal's old content scrolls away. A terminal of
+// another size gets the part that fits. Output from offset at on continues the picture. full
+// reports whether a program uses the whole screen.
 func (p *display) attach(lines int, f fit) (display []byte, at uint64, full bool) {
 	p.catchUp()
 	p.mu.Lock()
@@ -186,7 +181,7 @@ func (p *display) attach(lines int, f fit) (display []byte, at uint64, full bool
 	case f.crops():
 		if lines > 0 {
 			display = p.screen.History([]byte("\x1b[J"), lines)
-			display = append(display, bytes.Repeat([]byte("\r\n"), int(f.viewer.Rows))...) // up into the scrollback
+			display = append(display, bytes.Repeat([]byte("\r\n"), int(f.viewer.Rows))...) // scrolls the old content into the scrollback
 		}
 		display = p.screen.Crop(display, int(f.viewer.Cols), int(f.viewer.Rows))
 	case lines > 0:

@@ -12,12 +12,12 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// drainBuffer is how much of the job's output is taken at a time, in bytes. A terminal
-// hands out 4 KiB at most.
+// drainBuffer is the size of one read of the job's output, in bytes. A terminal returns 4 KiB at
+// most.
 const drainBuffer = 64 << 10
 
-// drain reads one output to its end, or until it is cut off, and then what is left
-// without waiting.
+// drain reads one output to its end or until it is cut off. In the latter case it then reads the
+// rest without waiting.
 func (h *holder) drain(s source) {
 	buf := make([]byte, drainBuffer)
 	read := func(fd int) (n int, err error) { return h.take(s.stream, fd, buf) }
@@ -26,8 +26,8 @@ func (h *holder) drain(s source) {
 	} else {
 		h.drainTerminal(s, read)
 	}
-	// As much as can have been in a pipe when the job ended: a process that it left
-	// behind may be printing for ever.
+	// At most as much as a pipe can have held when the job ended: a process that the job left
+	// behind may print for ever.
 	const most = 1 << 20
 	control(s.f, func(fd int) {
 		for total, n := 0, 1; n > 0 && total < most; total += n {
@@ -36,10 +36,9 @@ func (h *holder) drain(s source) {
 	})
 }
 
-// drainTerminal reads once and then waits to be told that there is more: a terminal is
-// refilled meanwhile, and a job that prints without pause is slowed down by one who asks
-// for more at once (a progress bar to 0.9 of a terminal that is read and thrown away;
-// docs/BENCHMARKS.md).
+// drainTerminal reads once and then waits for the next event. Meanwhile the terminal is refilled. A
+// reader that asks again at once slows down a job that prints without pause: to 0.9 of the rate at
+// which a terminal's output is read and discarded (docs/BENCHMARKS.md measures a progress bar).
 func (h *holder) drainTerminal(s source, read func(fd int) (int, error)) {
 	raw, err := s.f.SyscallConn()
 	for over := false; err == nil && !over; {
@@ -52,15 +51,15 @@ func (h *holder) drainTerminal(s source, read func(fd int) (int, error)) {
 	}
 }
 
-// A job that prints much fills a wide pipe faster than its holder can be woken for each
-// piece: after a read of much, but not of all that the buffer holds, the pipe is left
-// alone for a moment. One that is not wide would be full before that.
+// A job that prints much fills a wide pipe faster than its holder can be woken for each piece.
+// After a read of much, but less than the buffer holds, the pipe is left alone for a moment. A pipe
+// that is not wide would fill up in that time.
 const (
 	muchPrinted = 4 << 10
 	moment      = time.Millisecond
 )
 
-// drainPipe reads all that there is, and waits.
+// drainPipe reads everything available, and waits for more.
 func (h *holder) drainPipe(s source, read func(fd int) (int, error)) {
 	wide := false
 	control(s.f, func(fd int) {
@@ -83,8 +82,8 @@ func (h *holder) drainPipe(s source, read func(fd int) (int, error)) {
 	}
 }
 
-// take puts to the output what one read finds. The end is 0 without an error, or EIO
-// of a terminal that nobody has open.
+// take appends the result of one read to the output. At the end it returns 0 without an error, or
+// EIO from a terminal that no process has open.
 func (h *holder) take(s wire.Stream, fd int, buf []byte) (n int, err error) {
 	h.gate.RLock()
 	defer h.gate.RUnlock()

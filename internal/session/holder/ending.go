@@ -10,10 +10,10 @@ import (
 	"keyway/internal/session"
 )
 
-// jobEnding is a job that was told to end, with all that it has started.
+// jobEnding is a job that was told to end, with all processes that it has started.
 type jobEnding struct {
 	*proctree.Ending
-	done chan struct{} // closed when none is left that can be ended
+	done chan struct{} // closed when no process is left that can be ended
 }
 
 func (e *jobEnding) over() bool {
@@ -25,8 +25,8 @@ func (e *jobEnding) over() bool {
 	}
 }
 
-// end has the job end, and all that it has started, in turns and within grace. A
-// later call may shorten the time of an earlier one; without any grace all are killed.
+// end ends the job and all processes that it has started, in turns and within grace. A later call
+// may shorten the time of an earlier one. Without any grace, all are killed.
 func (h *holder) end(grace time.Duration, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -44,13 +44,13 @@ func (h *holder) end(grace time.Duration, reason string) {
 	}
 }
 
-// endAll sees an ending through.
+// endAll carries out an ending.
 func (h *holder) endAll(e *jobEnding) {
 	defer func() {
 		close(e.done)
 		select {
 		case h.ended <- struct{}{}:
-		default: // whoever waits knows already
+		default: // the receiver has an unread value already
 		}
 	}()
 	tick := time.NewTicker(proctree.TurnPoll)
@@ -69,8 +69,8 @@ func (h *holder) endAll(e *jobEnding) {
 	}
 }
 
-// top are those of all that are told first: the job, or, when it is gone, whoever has
-// lost its parent.
+// top returns the processes of all that are told first: the job or, once it is gone, those that
+// have lost their parent.
 func (h *holder) top(all []proctree.Process) []proctree.Process {
 	var orphans []proctree.Process
 	for _, p := range all {
@@ -84,7 +84,7 @@ func (h *holder) top(all []proctree.Process) []proctree.Process {
 	return orphans
 }
 
-// awaitEnding returns when what was told to end has ended.
+// awaitEnding returns when an ending that has begun is over.
 func (h *holder) awaitEnding() {
 	h.mu.Lock()
 	e := h.ending

@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// EnvSession tells programs in a session how it is called.
+// EnvSession is the variable that holds the session's name.
 const EnvSession = "KEYWAY_SESSION"
 
-// What programs on a session's terminal see, whichever terminal looks at it: what
-// internal/screen understands, under a name that every image knows.
+// Variables for programs on a session's terminal, whatever terminal shows it: they describe
+// internal/screen under a name that every image has.
 const (
 	envTerm  = "TERM=xterm-256color"
 	envColor = "COLORTERM=truecolor"
 )
 
-// unbuffered makes Python print at once what it prints, also into a pipe: a job's
-// lines are there when somebody looks, and when it is killed.
+// unbuffered makes Python print at once, also into a pipe, so that a job's lines can be seen early
+// and are not lost when it is killed.
 const unbuffered = "PYTHONUNBUFFERED"
 
-// environment is the caller's own, with the session's name, and without what is true of
-// the caller's terminal and connection only: the job outlives both, and is shown on
-// others.
+// environment returns the caller's environment with the session's name, but without the variables
+// about the caller's terminal and connection: the job outlives both and is shown on other
+// terminals.
 func (o Options) environment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(e string) bool {
 		name, value, _ := strings.Cut(e, "=")
@@ -38,8 +38,8 @@ func (o Options) environment() []string {
 	return append(env, EnvSession+"="+string(o.name))
 }
 
-// ofConnection reports whether a variable speaks of the connection over which a session
-// was started. A display of the workspace's own, which has no host, is none of it.
+// ofConnection reports whether a variable describes the connection over which a session was
+// started. A DISPLAY without a host is the workspace's own and does not.
 func ofConnection(name, value string) bool {
 	switch name {
 	case "SSH_TTY", "SSH_CLIENT", "SSH_CONNECTION", "SSH_ORIGINAL_COMMAND", "SSH_USER_AUTH", "VSCODE_IPC_HOOK_CLI":
@@ -52,8 +52,8 @@ func ofConnection(name, value string) bool {
 	return false
 }
 
-// ofTerminal reports whether a variable speaks of the terminal, or of the program that
-// draws one (tmux, an editor), on which a session was started.
+// ofTerminal reports whether a variable describes the terminal on which a session was started, or
+// the program that draws it (tmux, an editor).
 func ofTerminal(name string) bool {
 	switch name {
 	case "TERMCAP", "TERMINFO", "LINES", "COLUMNS", "COLORFGBG", "WINDOWID", "GPG_TTY", "STY", "WINDOW", "NVIM", "INSIDE_EMACS",

@@ -4,17 +4,17 @@ package holder
 
 import "time"
 
-// A job waits for nobody but those who must have all of its output: the display of
-// its terminal, and whoever runs it with the output in a pipe or a file. They may be
-// behind by half of what the log keeps, or by what is in memory of what it lacks.
+// A job waits only for readers that must have all of its output: the display of its terminal, and
+// viewers whose output goes to a pipe or a file. They may be behind by half of the log's capacity,
+// or by the output in memory that the log lacks.
 
-// waiter is a reader of an output that the job waits for.
+// waiter is a reader of an output that makes the job wait.
 type waiter struct {
 	output *output
-	at     uint64 // up to where it has read; guarded by output.mu
+	at     uint64 // offset that it has read to; guarded by output.mu
 }
 
-// waitFor has the job wait for a reader that has read up to an offset.
+// waitFor makes the job wait for a reader that has read up to an offset.
 func (o *output) waitFor(at uint64) *waiter {
 	w := &waiter{output: o, at: at}
 	o.mu.Lock()
@@ -23,7 +23,7 @@ func (o *output) waitFor(at uint64) *waiter {
 	return w
 }
 
-// passed says up to where w has read.
+// passed notes that w has read up to an offset.
 func (w *waiter) passed(at uint64) {
 	w.output.mu.Lock()
 	defer w.output.mu.Unlock()
@@ -31,14 +31,14 @@ func (w *waiter) passed(at uint64) {
 	w.output.caught.Broadcast()
 }
 
-// offset is up to where w has read.
+// offset returns the offset that w has read to.
 func (w *waiter) offset() uint64 {
 	w.output.mu.Lock()
 	defer w.output.mu.Unlock()
 	return w.at
 }
 
-// stop has nobody wait for w any more. It may be called again.
+// stop makes the job wait for w no longer. It may be called twice.
 func (w *waiter) stop() {
 	w.output.mu.Lock()
 	defer w.output.mu.Unlock()
@@ -46,11 +46,11 @@ func (w *waiter) stop() {
 	w.output.caught.Broadcast()
 }
 
-// returns is how long a job waits for somebody who is about to connect: the one who
-// has just started it, or whose connection ended when the holder was renewed.
+// returns is the time that a job waits for a viewer that is about to connect: the one that has just
+// started it, or one whose connection ended when the holder was renewed.
 const returns = 10 * time.Second
 
-// arrived has the job wait for a viewer that connects, no longer for its process.
+// arrived makes the job wait for a viewer that has connected, instead of its process.
 func (vs *viewers) arrived(v *viewer, at uint64) {
 	v.waiter = vs.output.waitFor(at)
 	vs.mu.Lock()
@@ -61,7 +61,8 @@ func (vs *viewers) arrived(v *viewer, at uint64) {
 	}
 }
 
-// parted ends it with the connection. One who was sent away will be here again.
+// parted ends the wait with the connection. A viewer that was disconnected by a renewal will
+// connect again.
 func (vs *viewers) parted(v *viewer) {
 	if v.waiter == nil {
 		return
@@ -76,7 +77,7 @@ func (vs *viewers) parted(v *viewer) {
 	}
 }
 
-// expect has the job wait for a process that is about to connect.
+// expect makes the job wait for a process that is about to connect.
 func (vs *viewers) expect(pid int32, w *waiter) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -84,11 +85,11 @@ func (vs *viewers) expect(pid int32, w *waiter) {
 		before.stop()
 	}
 	vs.coming[pid] = w
-	time.AfterFunc(returns, w.stop) // which means nothing once it has connected
+	time.AfterFunc(returns, w.stop) // has no effect once it has connected
 }
 
-// room waits until the job's output can be read on without taking from those who
-// need it what they have not read.
+// room waits until more of the job's output can be read without discarding bytes that a waiting
+// reader has not read.
 func (o *output) room() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,7 +98,7 @@ func (o *output) room() {
 	}
 }
 
-// release ends all waiting: the job has, and what it left in its pipes is little.
+// release ends all waiting: the job has ended, and the rest in its pipes is small.
 func (o *output) release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -105,12 +106,12 @@ func (o *output) release() {
 	o.caught.Broadcast()
 }
 
-// between bounds what is appended between room and the next: each output is drained
-// by a goroutine of its own.
+// between bounds the bytes that are appended from one room to the next: each output is drained by a
+// goroutine of its own.
 const (
 	drains       = 2
 	between      = drains * drainBuffer
-	betweenMarks = 2 * drains // with a lost stretch before
+	betweenMarks = 2 * drains // each with a lost stretch before it
 )
 
 func (o *output) roomLocked() bool {
@@ -118,7 +119,7 @@ func (o *output) roomLocked() bool {
 	return o.ring.end-need <= o.maxLag() && (need == o.ring.end || need >= o.log.Keeps(between, betweenMarks))
 }
 
-// neededLocked is from where on the output must be kept.
+// neededLocked returns the offset from which on the output must be kept.
 func (o *output) neededLocked() uint64 {
 	need := min(o.follower, o.ring.end)
 	for w := range o.waiters {
@@ -127,7 +128,7 @@ func (o *output) neededLocked() uint64 {
 	return need
 }
 
-// maxLag is how far the slowest of those who are waited for may be behind.
+// maxLag returns the number of bytes that the slowest waiting reader may be behind.
 func (o *output) maxLag() uint64 {
 	if o.inMemoryLocked() {
 		return ringLimit
@@ -135,7 +136,7 @@ func (o *output) maxLag() uint64 {
 	return o.log.Capacity() / 2
 }
 
-// inMemoryLocked reports whether something that is needed is not in the log.
+// inMemoryLocked reports whether output that is still needed is not in the log.
 func (o *output) inMemoryLocked() bool {
 	return o.log.Lacks(o.neededLocked())
 }

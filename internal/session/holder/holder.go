@@ -25,17 +25,16 @@ import (
 
 // Times in the life of a holder.
 const (
-	// drainGrace is how long the news of the end waits for the end of the output, if
-	// something that the job left behind holds that open. sshd waits for ever,
-	// which hangs on every forgotten background process; tmux does not wait, which
-	// loses the end of `cmd > >(tee log)`. What the job itself printed is in the
-	// pipe or terminal by then and is read in any case.
+	// drainGrace is the time that the exit record waits for the end of the output, if a process
+	// that the job left behind holds it open. sshd waits for ever, which hangs on every forgotten
+	// background process. tmux does not wait, which loses the end of `cmd > >(tee log)`. The job's
+	// own output is in the pipe or terminal by then and is read in any case.
 	drainGrace = time.Second
-	// lingerGrace is how long a viewer that reads nothing keeps the holder of an
-	// ended session alive. Viewers go on from the log on disk without it.
+	// lingerGrace is the time that a viewer that reads nothing keeps the holder of an ended session
+	// alive. After that, viewers read on from the log on disk.
 	lingerGrace = 30 * time.Second
-	// stopMoment is how long after its job's the holder's own SIGTERM may come, if
-	// somebody sends it to all processes.
+	// stopMoment is the time between the job's end and the holder's own SIGTERM, if a process sends
+	// the signal to all processes.
 	stopMoment = 50 * time.Millisecond
 )
 
@@ -58,14 +57,14 @@ type holder struct {
 	cwd      string // the job's, at the start
 	oom      *session.OOMCounter
 	oomKills uint64        // at the start
-	spared   atomic.Uint64 // oomKills when the job was last seen alive
+	spared   atomic.Uint64 // oomKills when the job was last known to live
 
-	// gate is held for reading by who takes something from the job: its output or
-	// its end. Who holds it for writing finds nothing half-way; see renew.
+	// gate is held for reading while something is taken from the job: its output or its end. The
+	// writer holds it when nothing is half done; see renew.
 	gate sync.RWMutex
 	over bool // the job has ended; guarded by gate
 
-	ended chan struct{} // gets a value when an ending is over
+	ended chan struct{} // receives a value when an ending is over
 
 	mu     sync.Mutex // guards all below
 	reason string     // why the job is being ended
@@ -73,7 +72,7 @@ type holder struct {
 	hook   hook
 }
 
-// newHolder makes all that can fail and starts the job last.
+// newHolder makes everything that can fail, and starts the job last.
 func newHolder(o Options) (h *holder, err error) {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // see descendants
 	h = &holder{options: o, home: homeOf(o.dir), started: time.Now(), oom: session.OpenOOMCounter(), ended: make(chan struct{}, 1)}
@@ -112,7 +111,7 @@ func newHolder(o Options) (h *holder, err error) {
 	return h, nil
 }
 
-// homeOf is the home of the workspace that has the session in dir, which is below its
+// homeOf returns the Home of the workspace that the session in dir belongs to. dir is below its
 // keyway.Home.Sessions.
 func homeOf(dir string) keyway.Home { return keyway.Home(filepath.Join(dir, "../../..")) }
 
@@ -124,10 +123,10 @@ func (h *holder) meta() session.Meta {
 	}
 }
 
-// maxShown bounds, in bytes, what is on record of a command.
+// maxShown bounds the bytes of a command in the record.
 const maxShown = 32 << 10
 
-// onRecord is a command as it is shown: of a long one the beginning.
+// onRecord returns the command for the record, which is cut if it is long.
 func onRecord(command []string) []string {
 	left := maxShown
 	for i, word := range command {
@@ -146,9 +145,9 @@ func writeMeta(dir string, m session.Meta) error {
 	return keyway.WriteFile(filepath.Join(dir, session.MetaName), append(data, '\n'), 0o600)
 }
 
-// run lives with the job and returns when it has ended and everybody knows.
+// run returns when the job has ended and all viewers have been told.
 func (h *holder) run(signals chan os.Signal) {
-	_ = os.Chdir("/") // do not keep a mount busy that only the job needs
+	_ = os.Chdir("/") // do not keep a mount busy that the job may leave
 	var all sync.WaitGroup
 	all.Go(func() { h.viewers.accept(h.listener) })
 	stop := make(chan struct{})
@@ -161,12 +160,12 @@ func (h *holder) run(signals chan os.Signal) {
 	}
 	status, drained := h.outlive()
 	if status.Signal == unix.SIGTERM && !h.isEnding() {
-		<-time.After(stopMoment) // for the record to tell whose it was
+		<-time.After(stopMoment) // so that the record can tell why the job ended
 	}
 	if dir := h.holdDirectory(); dir != nil {
 		defer dir.Close()
 	}
-	// The order matters: log, exit record, and only then those who wait.
+	// The order matters: the log, the exit record, and only then the waiting viewers.
 	h.output.finish()
 	record := h.record(status)
 	hooked := h.onExit(record)
@@ -178,8 +177,8 @@ func (h *holder) run(signals chan os.Signal) {
 	h.viewers.wait(lingerGrace)
 }
 
-// outlive returns how the job has ended, and what is closed when nobody can print to
-// its output any more.
+// outlive waits for the job. It returns how the job ended, and a channel that is closed when no
+// process can write to its output any more.
 func (h *holder) outlive() (status jobStatus, drained <-chan struct{}) {
 	var drains sync.WaitGroup
 	done := make(chan struct{})
@@ -205,8 +204,8 @@ func (h *holder) outlive() (status jobStatus, drained <-chan struct{}) {
 	return status, done
 }
 
-// linger goes on reading into the log as long as somebody has the other end, and waits
-// for the command that --on-exit names.
+// linger reads on into the log while a process holds the output open, and waits for the command of
+// --on-exit.
 func (h *holder) linger(drained, hooked <-chan struct{}) {
 	memory.Release()
 	for drained != nil || hooked != nil {
@@ -224,7 +223,7 @@ func (h *holder) linger(drained, hooked <-chan struct{}) {
 	closeAll(h.sources()...)
 }
 
-// cutOff has the output end with what is in it already.
+// cutOff ends the output after the bytes that are in the pipes already.
 func (h *holder) cutOff() {
 	for _, s := range h.job.outs {
 		if s.poller != nil {
@@ -235,8 +234,8 @@ func (h *holder) cutOff() {
 	}
 }
 
-// holdDirectory keeps the session's directory for what is still written to it: it may
-// be renamed to make way for a new session of the name.
+// holdDirectory opens the session's directory for the files that are still to be written: the
+// directory may be renamed to make way for a new session of the same name.
 func (h *holder) holdDirectory() *os.File {
 	dir, err := os.Open(h.options.dir)
 	if err != nil {
@@ -263,8 +262,8 @@ func (h *holder) isEnding() bool {
 	return h.reason != ""
 }
 
-// handle acts on signals to the holder. Only SIGTERM means something: the
-// workspace is being stopped. Hang-ups and Ctrl-C are for viewers.
+// handle acts on signals to the holder. Only SIGTERM has a meaning: the workspace is being stopped.
+// Hang-ups and Ctrl-C are for viewers.
 func (h *holder) handle(signals chan os.Signal, stop chan struct{}) {
 	memory := time.NewTicker(memoryPoll)
 	defer memory.Stop()

@@ -12,17 +12,16 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// inputFreeze stops what viewers send on its way to the job, so that a holder can be
-// renewed and none of it is lost: what is typed, and what is piped into a job. Who is
-// to be shown something connects again; the old connection is handed over, and ends
-// when all is with the job that was sent on it.
+// inputFreeze holds the viewers' input, so that a holder can be renewed without losing any of it,
+// typed or piped. Viewers that are shown output connect again. Their old connections are handed
+// over, and end when the job has all input that was sent on them.
 type inputFreeze struct {
 	on      bool
-	moving  map[*viewer]bool // may still be passing something on
+	moving  map[*viewer]bool // viewers that may still be passing input on
 	changed sync.Cond        // of the viewers' lock
 }
 
-// stopped says that v passes nothing on now.
+// stopped notes that v passes nothing on now.
 func (s *inputFreeze) stopped(v *viewer) {
 	if s.moving[v] {
 		delete(s.moving, v)
@@ -30,8 +29,8 @@ func (s *inputFreeze) stopped(v *viewer) {
 	}
 }
 
-// hold begins an input freeze, and returns when nothing moves any more, with those who may
-// have sent something, in the order in which they came.
+// hold begins an input freeze. It returns when no input is on its way any more, with the viewers
+// that may have sent some, in the order in which they connected.
 func (vs *viewers) hold() []*viewer {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -43,7 +42,7 @@ func (vs *viewers) hold() []*viewer {
 		}
 		held = append(held, v)
 		vs.still.moving[v], v.left = true, true
-		_ = v.conn.CloseWrite() // also ends a write to one that does not read
+		_ = v.conn.CloseWrite() // also ends a write to a viewer that does not read
 		_ = v.conn.SetReadDeadline(longAgo)
 	}
 	sort.Slice(held, func(i, j int) bool { return held[i].number < held[j].number }) // slices.SortFunc is 14 KB for each type
@@ -58,7 +57,7 @@ func (vs *viewers) hold() []*viewer {
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
-// goOn ends it.
+// goOn ends the input freeze.
 func (vs *viewers) goOn(held []*viewer) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -70,8 +69,8 @@ func (vs *viewers) goOn(held []*viewer) {
 	vs.still.changed.Broadcast()
 }
 
-// turn waits until what v sends may be passed on: not in an input freeze, nor before all
-// that the same process has sent on a connection that it left. over says that who sends
+// turn waits until v's input may be passed on: not in an input freeze, and not before all input
+// that the same process sent on an earlier connection. over reports that a process that sends
 // nothing is not waited for any more.
 func (vs *viewers) turn(v *viewer) (over bool) {
 	vs.mu.Lock()
@@ -92,7 +91,7 @@ func (vs *viewers) followsLocked(v *viewer) bool {
 	return false
 }
 
-// adopt goes on with what a viewer of the holder's former program has sent.
+// adopt continues to pass on the input of a viewer that was connected before the renewal.
 func (vs *viewers) adopt(l leftViewer) {
 	f := inherited(l.Conn)
 	if f == nil {
@@ -120,7 +119,7 @@ func (vs *viewers) adopt(l leftViewer) {
 	}()
 }
 
-// processOf is the process at the other end of a connection; 0 if it is not known.
+// processOf returns the pid at the other end of a connection; 0 if it is not known.
 func processOf(conn *net.UnixConn) (pid int32) {
 	c, err := unixsock.Peer(conn)
 	if err != nil {

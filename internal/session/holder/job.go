@@ -31,11 +31,11 @@ type job struct {
 	pid   int
 	tty   bool
 	input *os.File // what the job reads; the terminal if it has one
-	outs  []source // what it prints to
-	// slave keeps the job's terminal open while the job lives: the kernel takes one
-	// that nobody has open for hung up, if only until the job opens it again.
+	outs  []source // its outputs
+	// slave keeps the job's terminal open while the job lives: the kernel hangs up a terminal that
+	// no process has open, even if the job is about to open it again.
 	slave *os.File
-	// mu guards input against use after close: a viewer may still be typing.
+	// mu guards input against use after close: a viewer may still send input.
 	mu     sync.Mutex
 	closed bool
 }
@@ -47,8 +47,8 @@ type source struct {
 	poller *poller // nil: a terminal, which the runtime polls
 }
 
-// startJob starts o.command in the holder's working directory with the holder's
-// environment, in a kernel session of its own.
+// startJob starts o.command in the holder's working directory with the holder's environment, as
+// leader of a process session of its own.
 func startJob(o Options) (*job, error) {
 	program, err := lookUp(o.Command[0])
 	if err != nil {
@@ -69,8 +69,8 @@ func lookUp(name string) (string, error) {
 	return "", notStarted(name, err)
 }
 
-// notStarted words why a command could not be started. The message ends up with
-// the exit code that a shell gives.
+// notStarted words the reason for which a command could not be started, and adds the exit code that
+// a shell gives.
 func notStarted(name string, err error) *StartError {
 	code, why := codeNotRunnable, err
 	var path *fs.PathError
@@ -90,7 +90,7 @@ func notStarted(name string, err error) *StartError {
 	return &StartError{code, name + ": " + why.Error()}
 }
 
-// StartError is why a job did not start.
+// StartError is the reason for which a job did not start.
 type StartError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
@@ -128,8 +128,7 @@ func startOnPipes(program string, o Options) (*job, error) {
 	return &job{pid: pid, input: inW, closed: inW == nil, outs: []source{out, errs}}, nil
 }
 
-// stdin is a pipe, or nothing at all for a job that starts with nobody there who
-// could type.
+// stdin makes the job's input: a pipe, or nothing if the job starts without input.
 func (o Options) stdin() (r, w *os.File, err error) {
 	if o.NoInput {
 		r, err = os.Open(os.DevNull)
@@ -163,19 +162,20 @@ func startOnTerminal(program string, o Options) (*job, error) {
 	return &job{pid: pid, tty: true, input: master, outs: []source{{stream: wire.TTY, f: master}}, slave: slave}, nil
 }
 
-// holdOn opens the job's terminal, as startOnTerminal does, for a holder that has taken
-// over. Where that cannot be, a job that closes its terminal loses it.
+// holdOn opens the job's terminal, as startOnTerminal does, for a holder that has been renewed.
+// Where it cannot be opened, a job that closes its terminal loses it.
 func (j *job) holdOn() {
 	if j.tty {
 		control(j.input, func(fd int) { j.slave, _ = pty.Peer(fd) })
 	}
 }
 
-// letGo lets the end of whoever else has the job's terminal open be seen.
+// letGo closes the slave, so that the holder sees when the last other process closes the job's
+// terminal.
 func (j *job) letGo() { closeAll(j.slave) }
 
-// exec starts the program. os/exec is not used: the holder reaps all its
-// children itself (see reap).
+// exec starts the program. It does not use os/exec: the holder reaps all its children itself (see
+// reap).
 func (o Options) exec(program string, files []uintptr, sys *syscall.SysProcAttr) (int, error) {
 	argv := append([]string(nil), o.Command...)
 	if o.Login {
@@ -188,8 +188,8 @@ func (o Options) exec(program string, files []uintptr, sys *syscall.SysProcAttr)
 	return pid, nil
 }
 
-// write passes on what a viewer typed. It blocks while the job does not read, or
-// until there is a deadline; n is how much the job has got.
+// write passes a viewer's input on. It blocks while the job does not read, up to the write
+// deadline. n is the number of bytes that the job has got.
 func (j *job) write(p []byte) (n int, err error) {
 	if j.input == nil {
 		return 0, os.ErrClosed
@@ -197,20 +197,20 @@ func (j *job) write(p []byte) (n int, err error) {
 	return j.input.Write(p)
 }
 
-// setWriteDeadline interrupts write, and with the zero time lets it go on.
+// setWriteDeadline interrupts write; the zero time lets it go on.
 func (j *job) setWriteDeadline(at time.Time) {
 	if j.input != nil {
-		_ = j.input.SetWriteDeadline(at) // a closed one has no writes
+		_ = j.input.SetWriteDeadline(at) // a closed one is not written to
 	}
 }
 
-// tryWrite is write, but drops what the job's terminal has no room for.
+// tryWrite is write, but drops bytes for which the job's terminal has no room.
 func (j *job) tryWrite(p []byte) {
 	control(j.input, func(fd int) { _, _ = unix.Write(fd, p) })
 }
 
-// interruptible says that Ctrl-C on the job's terminal would interrupt the job
-// itself: not a program that reads every key, nor one that a shell runs.
+// interruptible reports whether Ctrl-C on the job's terminal would interrupt the job itself. It
+// would not if the job reads every key or is a shell that runs another program.
 func (j *job) interruptible() bool {
 	if !j.tty || foreground(j.input) != j.pid {
 		return false
@@ -233,8 +233,8 @@ func (j *job) closeInput() {
 	}
 }
 
-// signal sends sig to those who would get it from a keyboard: the terminal's
-// foreground group, or the job's own group.
+// signal sends sig to the processes that a key would send it to: the terminal's foreground group,
+// or the job's own group.
 func (j *job) signal(sig unix.Signal) {
 	group := j.pid
 	if j.tty {

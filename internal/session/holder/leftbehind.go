@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// maxLeft bounds how many are on record, which has little space.
+	// maxLeft bounds the processes in the record, which has little space.
 	maxLeft = 40
-	// leftMoment is what those that end with the job may take for it.
+	// leftMoment is the time that processes that end with the job may take.
 	leftMoment = 100 * time.Millisecond
 )
 
-// leftBehind are the processes that the job has left running.
+// leftBehind returns the processes that the job has left running.
 func leftBehind() []session.LeftProcess {
 	deadline := time.Now().Add(leftMoment)
 	all := session.Descendants(os.Getpid())
@@ -34,7 +34,7 @@ func leftBehind() []session.LeftProcess {
 	return left
 }
 
-// dying reports whether the kernel or somebody has killed a process that still shows.
+// dying reports whether a process that still shows has been killed.
 func dying(pid int) bool {
 	p, err := proctree.Read(pid)
 	return err != nil || p.Exiting || proctree.Pending(pid, unix.SIGKILL)

@@ -16,14 +16,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Descriptors that a holder inherits.
+// Descriptors that a holder is started with.
 const (
 	fdLock  = 3 // the session's lock; held as long as the holder lives
 	fdReady = 4 // a pipe: a startReport, then closed
 )
 
-// startReport is what a holder tells the process that started it: nothing is
-// wrong, or what.
+// startReport is a holder's report to the process that started it: the error, or none.
 type startReport struct {
 	Start *StartError   `json:"start,omitempty"`
 	Error *keyway.Error `json:"error,omitempty"`
@@ -41,9 +40,8 @@ func reportOf(err error) startReport {
 	}
 }
 
-// Hold is the holder process: `keyway-guest holder …`. It is started by run and
-// attach only, with the session's lock and a pipe for its report, as leader of a
-// kernel session of its own.
+// Hold is the holder process: `keyway-guest holder …`. Only run and attach start it, with the
+// session's lock and a pipe for its report, as leader of a process session of its own.
 func Hold(args []string) int {
 	if len(args) == 1 && args[0] == "--handover" {
 		fmt.Println(handoverVersion)
@@ -68,14 +66,14 @@ func Hold(args []string) int {
 		return 1
 	}
 	if report != nil {
-		// Whoever started this session is gone already. That is what sessions are for.
+		// The process that started this session is gone already. Sessions are made for that.
 		fmt.Fprintln(os.Stderr, "nobody waits for this session's start:", report)
 	}
 	h.run(signals)
 	return 0
 }
 
-// resume is Hold for a holder that was another program until now.
+// resume is Hold for a holder that has been replaced by a newer program.
 func resume(o Options, signals chan os.Signal) int {
 	h, err := resumeHolder(o)
 	if err != nil {
@@ -86,15 +84,15 @@ func resume(o Options, signals chan os.Signal) int {
 	return 0
 }
 
-// frugal keeps a holder small: on a machine with a hundred cores Go would keep
-// caches for each of them.
+// frugal keeps a holder small: on a machine with a hundred cores, Go would keep caches for each of
+// them.
 func frugal() {
 	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(15) // most of the heap is history, which costs nothing to collect
 }
 
-// catchSignals takes the signals that would end a holder. They are caught, not
-// ignored: what is ignored here would be ignored in the job as well.
+// catchSignals catches the signals that would end a holder. It does not ignore them, because the
+// job would inherit that.
 func catchSignals() chan os.Signal {
 	c := make(chan os.Signal, 16)
 	signal.Notify(c, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2)

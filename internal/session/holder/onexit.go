@@ -17,22 +17,22 @@ import (
 	"keyway/internal/session"
 )
 
-// onExitLog is the file with what the command that --on-exit names has printed.
+// onExitLog is the file with the output of the command of --on-exit.
 const onExitLog = "on-exit.log"
 
-// hook is the command that --on-exit names, once it runs.
+// hook is the running command of --on-exit.
 type hook struct {
 	pid  int
 	done chan struct{} // closed when it has ended
 }
 
-// onExit starts the command that was to be run when the job has ended, and returns what
-// is closed when it has ended; nil if there is none.
+// onExit starts the command of --on-exit after the job has ended. It returns a channel that is
+// closed when the command has ended; nil if there is no command.
 func (h *holder) onExit(r session.ExitRecord) <-chan struct{} {
 	if h.options.OnExit == "" {
 		return nil
 	}
-	h.mu.Lock() // until its pid is known: it may have ended by then
+	h.mu.Lock() // until its pid is known, because it may end before
 	defer h.mu.Unlock()
 	pid, err := h.startHook(r)
 	if err != nil {
@@ -40,11 +40,11 @@ func (h *holder) onExit(r session.ExitRecord) <-chan struct{} {
 		return nil
 	}
 	h.hook = hook{pid, make(chan struct{})}
-	go h.reapAll(nil) // the other one ends when there are no children for a moment; nor is this one joined
+	go h.reapAll(nil) // the first reaper ends when there are no children for a moment; nothing waits for this one either
 	return h.hook.done
 }
 
-// startHook starts the command in a kernel session of its own.
+// startHook starts the command in a process session of its own.
 func (h *holder) startHook(r session.ExitRecord) (pid int, err error) {
 	out, err := os.OpenFile(filepath.Join(h.options.dir, onExitLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -62,7 +62,7 @@ func (h *holder) startHook(r session.ExitRecord) (pid int, err error) {
 	})
 }
 
-// hookDir is where the job began, if that is still there.
+// hookDir returns the directory that the job began in, if it still exists.
 func (h *holder) hookDir() string {
 	for _, dir := range []string{h.cwd, os.Getenv("HOME")} {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() && unix.Access(dir, unix.X_OK) == nil {
@@ -72,7 +72,7 @@ func (h *holder) hookDir() string {
 	return "/"
 }
 
-// hookEnded takes note of the end of a child that may be the command.
+// hookEnded notes the end of a child that may be the command.
 func (h *holder) hookEnded(pid int, ws unix.WaitStatus) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,7 +99,7 @@ func (h *holder) recordHook(r session.HookRecord) {
 	}
 }
 
-// factsOf are what the command is told of the end, in its environment.
+// factsOf returns the variables that tell the command how the job ended.
 func factsOf(r session.ExitRecord) []string {
 	return []string{
 		"KEYWAY_EXIT_CODE=" + strconv.Itoa(r.Code), "KEYWAY_SIGNAL=" + r.Signal, "KEYWAY_OOM_KILLS=" + strconv.FormatUint(r.OOMKills, 10),

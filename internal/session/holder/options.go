@@ -20,16 +20,16 @@ type Options struct {
 	TTY     bool
 	NoInput bool
 	Login   bool // as a login shell
-	Awaited bool // whoever starts it wants all of its output
+	Awaited bool // the process that starts it wants all of its output
 	Window  wire.Window
-	Erase   byte // the key of the terminal's user; 0: the usual one
+	Erase   byte // the erase key of the user's terminal; 0: the usual one
 	by      string
-	OnExit  string // for sh
+	OnExit  string // for sh -c
 	resume  int    // descriptor of a handover; 0: this session begins
 	Command []string
 }
 
-// args is o as Hold reads it.
+// args returns o as arguments that Hold reads.
 func (o Options) args() []string {
 	args := []string{
 		"--dir", o.dir, "--name", string(o.name), "--by", o.by,
@@ -64,7 +64,7 @@ func parseHoldOptions(args []string) (Options, error) {
 	rows, rowsErr := strconv.ParseUint(g.Values["rows"], 10, 16)
 	cols, colsErr := strconv.ParseUint(g.Values["cols"], 10, 16)
 	o.Window = wire.Window{Rows: uint16(rows), Cols: uint16(cols)}
-	erase, _ := strconv.ParseUint(g.Values["erase"], 10, 8) // an older program gives none
+	erase, _ := strconv.ParseUint(g.Values["erase"], 10, 8) // an older program passes none
 	o.Erase = byte(erase)
 	if fd, ok := g.Values["resume"]; ok {
 		o.resume, err = strconv.Atoi(fd)

@@ -13,9 +13,9 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Sizes of the part of the output that is kept in memory. While the log can be
-// written the small one does, since viewers that are further behind read the
-// log; without a log the large one is all they have.
+// Sizes of the part of the output that is kept in memory. The small one is enough while the log can
+// be written, because viewers that are further behind read the log. Without a log, they have only
+// the large one.
 const (
 	ringStart = 16 << 10
 	ringLog   = 256 << 10
@@ -23,20 +23,20 @@ const (
 	ringMarks = 4096 // changes between stdout and stderr that are kept in memory
 )
 
-// output is the output of a job: appended to by the goroutines that drain it, read
-// by any number of viewers, each at its own offset. Appending never waits for a
-// reader; those who drain the job do, see room.
+// output is the output of a job. The goroutines that drain it append to it, and any number of
+// viewers read it, each at its own offset. Appending never waits for a reader; draining does, see
+// room.
 type output struct {
 	mu    sync.Mutex // guards all below
 	log   *joblog.Writer
 	ring  ring
-	watch map[*watcher]bool // true: of the output, not of its end only
+	watch map[*watcher]bool // true: wakes for output, not only for its end
 	sizes []sizeMark        // ascending
 	ended bool
-	final uint64 // where the output was when the job had ended
+	final uint64 // the end of the output when the job ended
 	now   func() time.Time
-	// follower is up to where the display has read, if there is one; waiters are other
-	// readers that the job waits for, until it is free; caught tells of their progress.
+	// follower is the offset that the display has read to, if there is one. waiters are the other
+	// readers that the job waits for, until it is released. caught signals their progress.
 	follower uint64
 	waiters  map[*waiter]bool
 	free     bool
@@ -51,11 +51,11 @@ func newOutput(log *joblog.Writer) *output {
 
 const noFollower = math.MaxUint64
 
-// ringLimit is how far those who are waited for may be behind while the log cannot be
-// written: half of what is in memory at least.
+// ringLimit is the number of bytes that waiting readers may be behind while the log cannot be
+// written: at least half of the output in memory.
 const ringLimit = ringLog / 2
 
-// append takes what the job printed.
+// append takes output of the job.
 func (o *output) append(s wire.Stream, p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,7 +68,7 @@ func (o *output) append(s wire.Stream, p []byte) {
 	o.nudgeLocked()
 }
 
-// nudge has those who watch the output look again.
+// nudge wakes all watchers.
 func (o *output) nudge() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,15 +83,15 @@ func (o *output) nudgeLocked() {
 	}
 }
 
-// urgent says that the display must go on before the job has to wait for it, or that
-// it need not any more.
+// urgent reports whether the display must go on before the job has to wait for it, or need not
+// follow any more.
 func (o *output) urgent() (end uint64, urgent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.ring.end, o.ended || o.log.Failing() || o.ring.end-min(o.ring.end, o.follower) > o.maxLag()/2
 }
 
-// followed says up to where the display has read.
+// followed notes the offset that the display has read to.
 func (o *output) followed(at uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -101,41 +101,40 @@ func (o *output) followed(at uint64) {
 	o.caught.Broadcast()
 }
 
-// finish says that no more will be appended, and puts the log on disk.
+// finish marks the output as complete and puts the log on disk.
 func (o *output) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.log.Sync()
 }
 
-// moved says that the log's directory is to be found there from now on.
+// moved notes the new path of the log's directory.
 func (o *output) moved(dir string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.log.Moved(dir)
 }
 
-// end lets viewers go that have read everything. It comes after the exit record
-// is on disk.
+// end releases viewers that have read everything. It comes after the exit record is on disk.
 func (o *output) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ended, o.final = true, o.ring.end
-	o.follower = noFollower // it follows on demand only
+	o.follower = noFollower // it follows only on demand
 	o.caught.Broadcast()
 	for w := range o.watch {
 		w.notify()
 	}
 }
 
-// watcher is a reader of an output that is told of changes.
+// watcher is a reader of an output that is notified of changes.
 type watcher struct {
 	output *output
-	wake   chan struct{} // gets a value after every change
+	wake   chan struct{} // receives a value after every change
 }
 
-// newWatcher makes a watcher of the output or, without it, of its end only: who waits
-// for a job that prints much should cost it nothing.
+// newWatcher makes a watcher of the output, or only of its end: a viewer that waits for the end of
+// a noisy job should cost the job nothing.
 func (o *output) newWatcher(wantsOutput bool) *watcher {
 	w := &watcher{output: o, wake: make(chan struct{}, 1)}
 	o.mu.Lock()
@@ -157,8 +156,8 @@ func (w *watcher) stop() {
 	delete(w.output.watch, w)
 }
 
-// state is the offset after the last byte, and whether the job has ended; then it is
-// the last byte that waited for nobody whom the job has left behind.
+// state returns the offset after the last byte, and whether the job has ended. After the end, the
+// offset does not count bytes of processes that the job has left behind.
 func (o *output) state() (end uint64, ended bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -168,7 +167,7 @@ func (o *output) state() (end uint64, ended bool) {
 	return o.ring.end, o.ended
 }
 
-// loss says how much of the output found no space, and why.
+// loss returns the number of bytes that found no space, and the reason.
 func (o *output) loss() (bytes uint64, why string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -176,9 +175,8 @@ func (o *output) loss() (bytes uint64, why string) {
 	return log.Lost, log.Why
 }
 
-// read is as logReader.read, but its only error is io.EOF, and that means only that
-// there is no more yet: what the log cannot give is lost as if it had not been
-// written.
+// read is like logReader.read, but its only error is io.EOF, which means that there is no more yet.
+// Bytes that the log cannot return count as lost, as if they had not been written.
 func (o *output) read(p []byte, offset uint64) (n uint64, s wire.Stream, err error) {
 	o.mu.Lock()
 	if offset >= o.ring.end {
@@ -200,14 +198,14 @@ func (o *output) read(p []byte, offset uint64) (n uint64, s wire.Stream, err err
 	return n, s, err
 }
 
-// What is told of instead of sent, in bytes: for less it is not worth it, and of more the
-// job would have to wait for what the viewer has passed on already.
+// Bounds, in bytes, on output that viewers read from the log instead of the socket. Less is not
+// worth it. With more, the job would have to wait for bytes that the viewer has passed on already.
 const (
 	leastLogged = 64 << 10
 	mostLogged  = 4 << 20
 )
 
-// logged is output from an offset on that a viewer can take from the log.
+// logged returns output from an offset on that a viewer can read from the log.
 func (o *output) logged(offset uint64) (m wire.Logged, ok bool) {
 	o.mu.Lock()
 	ok = o.ring.end >= offset+leastLogged && !o.log.Lacks(offset)
@@ -224,7 +222,7 @@ func (o *output) logged(offset uint64) (m wire.Logged, ok bool) {
 	return wire.Logged{Stream: s, Offset: offset, Segment: segment, Count: uint32(n)}, s != wire.Lost && n >= leastLogged
 }
 
-// tail is the start of a line at most back bytes before the end.
+// tail returns the start of a line at most back bytes before the end.
 func (o *output) tail(back uint64) uint64 {
 	o.mu.Lock()
 	log := o.log.Reader()
@@ -232,9 +230,8 @@ func (o *output) tail(back uint64) uint64 {
 	return log.LineStart(back)
 }
 
-// unreadable is how many bytes from offset on are lost if the log cannot be
-// read there: those of a segment that was removed meanwhile, else all that are no
-// longer in memory.
+// unreadable returns the number of lost bytes from offset on if the log cannot be read there: those
+// of a segment that was removed meanwhile, otherwise all that are no longer in memory.
 func (o *output) unreadable(offset uint64) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -248,11 +245,11 @@ func (o *output) unreadable(offset uint64) uint64 {
 // ring holds the last bytes of the output, with their streams.
 type ring struct {
 	buf        []byte
-	start, end uint64 // offsets of what it holds
+	start, end uint64 // offsets of its bytes
 	marks      []mark // ascending; the first is at or before start
 }
 
-// mark says that bytes from offset on are of that stream.
+// mark gives the stream of the bytes from offset on.
 type mark struct {
 	offset uint64
 	stream wire.Stream
@@ -297,7 +294,7 @@ func (r *ring) grow(n, limit int) {
 	r.buf = bigger
 }
 
-// piece is what lies in one piece in buf from offset on, up to stop.
+// piece returns the contiguous bytes in buf from offset on, up to stop.
 func (r *ring) piece(offset, stop uint64) []byte {
 	at := offset % uint64(len(r.buf))
 	return r.buf[at:min(uint64(len(r.buf)), at+stop-offset)]
@@ -311,7 +308,7 @@ func (r *ring) dropMarks() {
 	for drop+1 < len(r.marks) && r.marks[drop+1].offset <= r.start {
 		drop++
 	}
-	// A quarter at a time, so that the cost of moving the rest is spread.
+	// Dropping a quarter at a time spreads the cost of moving the rest.
 	if drop > ringMarks/4 {
 		r.marks = append(r.marks[:0], r.marks[drop:]...)
 	}

@@ -4,11 +4,11 @@ package holder
 
 import "time"
 
-// What one viewer pastes reaches the job's terminal in many pieces. What others type
-// meanwhile waits, so that it comes to stand within no paste.
+// A paste of one viewer reaches the job's terminal in many pieces. Input of other viewers waits
+// meanwhile, so that it does not end up inside the paste.
 
-// Marks of a paste, as terminals send them where a program wants to tell it from keys:
-// CSI 200 ~ and CSI 201 ~.
+// Marks of a bracketed paste: CSI 200 ~ and CSI 201 ~. Terminals send them to programs that request
+// them.
 const (
 	pasteBegins = 0x1b_5b_32_30_30_7e
 	pasteEnds   = 0x1b_5b_32_30_31_7e
@@ -16,19 +16,19 @@ const (
 )
 
 const (
-	// muchTyped is more than keys send at once, in bytes.
+	// muchTyped is more bytes than keys send at once.
 	muchTyped = 64
-	// pasteGoesOn is how long more is waited for of a text that has no marks, or of a mark.
+	// pasteGoesOn is the time that the rest of a paste without marks, or of a mark, is waited for.
 	pasteGoesOn = 150 * time.Millisecond
-	// longPaste is more than comes at once, in bytes: of a text that has no marks more is
-	// waited for as long as longGoesOn, as it may pass through a slow line.
+	// longPaste is more bytes than come at once. The rest of a longer paste without marks is waited
+	// for longer, for longGoesOn, because it may pass through a slow line.
 	longPaste  = 4 << 10
 	longGoesOn = time.Second
-	// markedGoesOn bounds the silence within marks: a line may be slow, or broken.
+	// markedGoesOn bounds the silence within marks: the line may be slow or broken.
 	markedGoesOn = 5 * time.Second
 )
 
-// marks finds the marks in what a viewer sends, wherever it is cut.
+// marks finds the marks in a viewer's input, wherever it is cut.
 type marks struct {
 	last   uint64 // the last bytes
 	within bool   // a paste has begun and not ended
@@ -46,7 +46,7 @@ func (m *marks) follow(p []byte) {
 	}
 }
 
-// cut reports whether the last bytes may be those of a mark that has been cut.
+// cut reports whether the last bytes may be the start of a mark.
 func (m *marks) cut() bool {
 	for n := 8; n < markBits; n += 8 {
 		if m.last&(1<<n-1) == pasteBegins>>(markBits-n) {
@@ -56,7 +56,7 @@ func (m *marks) cut() bool {
 	return false
 }
 
-// mayType waits until nobody else types or pastes. It reports false in an input freeze.
+// mayType waits until no other viewer types or pastes. It reports false in an input freeze.
 func (vs *viewers) mayType(v *viewer, p []byte) bool {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -75,14 +75,13 @@ func (vs *viewers) mayType(v *viewer, p []byte) bool {
 	return true
 }
 
-// continues reports whether v is the connection on which the process goes on that has left
-// the connection of the viewer before.
+// continues reports whether v is the connection on which the process of before goes on, which has
+// left its earlier connection.
 func (v *viewer) continues(before *viewer) bool {
 	return before.left && before.number < v.number && before.pid == v.pid && v.pid != 0
 }
 
-// hasTyped lets others type: at once, or when a paste of v's has ended, of which p was
-// a piece.
+// hasTyped lets others type: at once, or when the paste of v that p is a piece of has ended.
 func (vs *viewers) hasTyped(v *viewer, p []byte) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -93,7 +92,7 @@ func (vs *viewers) hasTyped(v *viewer, p []byte) {
 	vs.freeLocked()
 }
 
-// freeAfterLocked lets others type when nothing more has been typed for a while.
+// freeAfterLocked lets others type when no input has come for a while.
 func (vs *viewers) freeAfterLocked(wait time.Duration) {
 	pieces := vs.pieces
 	time.AfterFunc(wait, func() {
@@ -110,14 +109,14 @@ func (vs *viewers) freeLocked() {
 	vs.still.changed.Broadcast()
 }
 
-// leftPaste is a paste that a viewer has begun on a connection that a renewal has ended.
+// leftPaste is an unfinished paste on a connection that a renewal has ended.
 type leftPaste struct {
 	Process int32
 	Last    uint64 // as in marks
 	Within  bool
 }
 
-// handOverPaste is the paste that others wait for; nil: none.
+// handOverPaste returns the paste that other viewers wait for; nil if there is none.
 func (vs *viewers) handOverPaste() *leftPaste {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -127,7 +126,7 @@ func (vs *viewers) handOverPaste() *leftPaste {
 	return &leftPaste{vs.typist.pid, vs.typist.last, vs.typist.within}
 }
 
-// goOnWithPaste keeps others from typing until the paste has gone on and ended.
+// goOnWithPaste keeps other viewers from typing until the paste has been continued and has ended.
 func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	if l == nil {
 		return
@@ -138,13 +137,13 @@ func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	vs.freeAfterLocked(markedGoesOn)
 }
 
-// bulk is a text without marks, which comes in pieces of which most are large.
+// bulk is a pasted text without marks. It comes in pieces, most of them large.
 type bulk struct {
 	size int // of the large pieces, in bytes
 	last time.Time
 }
 
-// follow takes note of a piece, and returns how long more is waited for; 0: it was typed.
+// follow notes a piece. It returns the time to wait for more; 0 means that it was typed.
 func (b *bulk) follow(p []byte, now time.Time) time.Duration {
 	if now.Sub(b.last) > b.goesOn() {
 		b.size = 0
@@ -166,7 +165,7 @@ func (b *bulk) goesOn() time.Duration {
 	return 0
 }
 
-// pasting is how long others wait after p for the rest of a paste.
+// pasting returns the time that others wait after p for the rest of a paste.
 func (v *viewer) pasting(p []byte) time.Duration {
 	switch {
 	case v.within:

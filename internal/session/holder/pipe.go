@@ -12,11 +12,11 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// poller is what a source that is a pipe has in place of the runtime's poller, which would
-// be woken for each piece that the job writes, also while nobody wants to read.
+// poller waits for a pipe in place of the runtime's poller, which would wake up for each piece that
+// the job writes, even while nobody wants to read.
 type poller struct {
-	cut  atomic.Bool // nothing is waited for any more
-	news *os.File    // an eventfd that can be read since then
+	cut  atomic.Bool // do not wait any more
+	news *os.File    // an eventfd that is readable once cut is set
 }
 
 // openPipe makes a pipe for a job's output.
@@ -40,14 +40,13 @@ func newPipe(s wire.Stream, fd int) (source, error) {
 		unix.Close(fd)
 		return source{}, err
 	}
-	_ = unix.SetNonblock(fd, false) // the poller takes what does not block
+	_ = unix.SetNonblock(fd, false) // the poller reads only when that does not block
 	f := os.NewFile(uintptr(fd), "output")
 	_ = unix.SetNonblock(fd, true)
 	return source{stream: s, f: f, poller: &poller{news: os.NewFile(uintptr(event), "cut")}}, nil
 }
 
-// wait waits until something can be read of f, or it is cut off. It reports whether it
-// can wait.
+// wait waits until f can be read or is cut off. It reports whether it can wait.
 func (p *poller) wait(f *os.File) (can bool) {
 	control(p.news, func(news int) {
 		control(f, func(fd int) {
@@ -58,7 +57,7 @@ func (p *poller) wait(f *os.File) (can bool) {
 	return can
 }
 
-// cutOff has the output end with what is in it already.
+// cutOff ends the output after the bytes that are in the pipe already.
 func (p *poller) cutOff() {
 	if !p.cut.Swap(true) {
 		control(p.news, func(fd int) { _, _ = unix.Write(fd, []byte{7: 1}) })

@@ -21,15 +21,15 @@ type jobStatus struct {
 	at   time.Time
 	cut  bool
 	left []session.LeftProcess
-	// What the kernel says of its memory: the most at once, in KiB, of it or of a
-	// child, and that it was rather the job itself.
+	// The kernel's memory statistics: the peak in KiB, of the job or of one child, and whether the
+	// peak was probably the job's own.
 	memory    int64
 	ownFaults bool
 }
 
-// reap collects all children, the job and what it left without a parent, and
-// tells of the job's end. The goroutine is not joined: processes that outlive
-// the job keep it waiting until the holder exits.
+// reap collects all children: the job, and the orphans that it left. It reports the job's end.
+// Nothing waits for the goroutine: processes that outlive the job keep it busy until the holder
+// exits.
 func (h *holder) reap() <-chan jobStatus {
 	done := make(chan jobStatus, 1)
 	go h.reapAll(done)
@@ -39,7 +39,7 @@ func (h *holder) reap() <-chan jobStatus {
 // reapAll collects children until there is none.
 func (h *holder) reapAll(done chan<- jobStatus) {
 	for {
-		// Waits without taking what there is: see gate.
+		// Waits without reaping: see gate.
 		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if err == nil {
 			err = h.reapOne(done)

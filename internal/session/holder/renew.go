@@ -25,20 +25,19 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// A holder lives as long as its job, so it may be of a version that nobody else
-// speaks any more. It is renewed by becoming the new program: it executes it, with
-// the descriptors of the job, the lock and the socket inherited, and hands over
-// what it knows in a file in memory. The job sees nothing of it; viewers connect
-// again, and what they had sent before reaches the job.
+// A holder lives as long as its job, so its version may become obsolete. It is renewed by executing
+// the new program. The descriptors of the job, the lock and the socket are inherited; the state is
+// handed over in a memfd. The job does not notice. Viewers connect again, and input that they sent
+// before reaches the job.
 
 const (
-	// handoverVersion is that of the format of what is handed over. A program of
-	// another one is not executed.
+	// handoverVersion is the version of the handover's format. A program with another version is
+	// not executed.
 	handoverVersion = 1
 	maxHandover     = 64 << 20
 )
 
-// handover is what a holder tells its successor, which is itself.
+// handover is the state that a holder passes to its successor, the same process.
 type handover struct {
 	Started  time.Time
 	Cwd      string
@@ -53,29 +52,29 @@ type handover struct {
 	End      uint64    // of the log
 	Lost     uint64
 	LogError string
-	Screen   []byte // what brings a screen to where the display is
-	At       uint64 // which is this offset
+	Screen   []byte // bytes that bring a screen to the display's state
+	At       uint64 // at this offset
 	Left     []leftViewer
 	Paste    *leftPaste
 }
 
-// leftViewer is a viewer that is shown nothing any more, and what has come of it.
+// leftViewer is a viewer that is shown nothing any more, and the state of its input.
 type leftViewer struct {
 	Conn   int    // descriptor
-	Flags  byte   // of its hello
-	Unsent []byte // to the job
-	Unread []byte // part of what it sends
+	Flags  byte   // from its hello
+	Unsent []byte // input that the job has not got
+	Unread []byte // start of an incomplete frame
 	Waits  bool   // the job waits for it
-	At     uint64 // which has read up to here
+	At     uint64 // offset that it has read to
 }
 
-// renew becomes another program. It returns only if that does not work, and then
-// all is as it was, but that viewers have to connect again.
+// renew replaces this program by another. It returns only if that fails; everything is then as
+// before, except that viewers have to connect again.
 func (h *holder) renew(program string) error {
 	if err := understands(program); err != nil {
 		return err
 	}
-	h.gate.Lock() // from here on nothing is read of the job, nor is it waited for
+	h.gate.Lock() // from here on, nothing is read from the job, and its end is not collected
 	defer h.gate.Unlock()
 	if h.over {
 		return errEnding
@@ -84,7 +83,7 @@ func (h *holder) renew(program string) error {
 	if err := h.output.handOver(&s); err != nil {
 		return err
 	}
-	held := h.viewers.hold() // they notice
+	held := h.viewers.hold() // viewers notice
 	defer h.viewers.goOn(held)
 	if h.isEnding() {
 		return errEnding
@@ -113,7 +112,7 @@ func (h *holder) renew(program string) error {
 
 var errEnding = errors.New("the session is ending")
 
-// handOver writes down what the successor must know of the job.
+// handOver writes the state that the successor needs.
 func (h *holder) handOver(s *handover, passed *passing) {
 	s.Started, s.Cwd, s.OOMKills = h.started, h.cwd, h.oomKills
 	s.Job, s.Closed, s.Input = h.job.pid, h.job.closed, passed.add(h.job.input)
@@ -127,7 +126,7 @@ func (h *holder) handOver(s *handover, passed *passing) {
 	s.Listener = passed.add(h.listener)
 }
 
-// file is a file in memory with s.
+// file writes s to a memfd.
 func (s handover) file() (*os.File, error) {
 	fd, err := unix.MemfdCreate("session", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -146,7 +145,7 @@ func (o *output) handOver(s *handover) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.inMemoryLocked() {
-		return errors.New("the disk is full") // what is in memory only would be lost
+		return errors.New("the disk is full") // bytes that are only in memory would be lost
 	}
 	log := o.log.State()
 	s.End, s.Lost, s.LogError = log.End, log.Lost, log.Why
@@ -176,7 +175,7 @@ type passing struct {
 	err error
 }
 
-// add makes a descriptor for f's file that is inherited; -1 if f is closed.
+// add duplicates f's descriptor so that it is inherited; -1 if f is closed.
 func (p *passing) add(f syscall.Conn) int {
 	copied := -1
 	raw, err := f.SyscallConn()
@@ -201,8 +200,8 @@ func (p *passing) close() {
 	}
 }
 
-// understands asks a program whether it can be a holder's successor. (os/exec would
-// wait for the process, which reap does already.)
+// understands asks a program whether it can succeed this holder. (os/exec would wait for the
+// process, but reap does that already.)
 func understands(program string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -285,7 +284,7 @@ func readHandover(fd int) (handover, error) {
 	return s, err
 }
 
-// inherited is the file of a descriptor that was passed; nil if it is -1.
+// inherited returns the file of a passed descriptor; nil if it is -1.
 func inherited(fd int) *os.File {
 	if fd < 0 {
 		return nil
@@ -294,8 +293,8 @@ func inherited(fd int) *os.File {
 	return os.NewFile(uintptr(fd), "inherited")
 }
 
-// Renew has the holders of a workspace's living sessions become the program, if
-// they run another one. It returns when they have, or say why not.
+// Renew replaces the program of the holders of all living sessions of a workspace, if they run
+// another one. It returns when that is done, or the reasons for which it failed.
 func Renew(home keyway.Home, program string) error {
 	list, err := session.Open(home).List()
 	if err != nil {
@@ -312,7 +311,7 @@ func Renew(home keyway.Home, program string) error {
 	return errors.Join(failed...)
 }
 
-// runs reports whether a process runs the program that is at the path now.
+// runs reports whether a process runs the program that is now at the path.
 func runs(pid int, program string) bool {
 	file, err := os.Stat(program)
 	return err == nil && proctree.Runs(pid, file)

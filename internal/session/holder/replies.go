@@ -9,30 +9,29 @@ import (
 	"keyway/internal/screen"
 )
 
-// A program's question reaches all terminals that show it, and all of them answer.
-// Only one answer is for the program, and none makes a terminal the latest that was
-// typed on. Everything else that a terminal sends is its user's.
+// A program's question reaches all terminals that show it, and all of them answer. Only one answer
+// is for the program, and no answer counts as typing. All other input comes from the user.
 
-// Bounds on what may be taken for an answer.
+// Bounds on what may count as an answer.
 const (
 	maxAnswer = 4 << 10 // bytes; a control sequence is much shorter
-	// answerWithin is how long after a question a terminal may answer it.
+	// answerWithin is the time after a question in which a terminal may answer it.
 	answerWithin = 10 * time.Second
-	// heldFor is how long the part of an answer waits for the rest of it. A terminal
-	// writes an answer in one piece, so that it is cut only by a buffer on its way.
+	// heldFor is the time that the start of an answer waits for the rest. A terminal writes an
+	// answer in one piece, so that only a buffer on its way can cut it.
 	heldFor = 100 * time.Millisecond
 )
 
 const esc = 0x1b
 
-// asked is what the job's terminal was asked.
+// asked are the questions that the job's terminal has been asked.
 type asked struct {
 	questions screen.Questions
-	last      [screen.Answers]time.Time // when each form was asked for last
+	last      [screen.Answers]time.Time // time of the last question of each form
 	news      screen.News
 }
 
-// note takes what a screen knows now.
+// note copies the state of a screen.
 func (a *asked) note(s *screen.Screen, now time.Time) {
 	a.news = s.News()
 	questions := s.Questions()
@@ -44,18 +43,18 @@ func (a *asked) note(s *screen.Screen, now time.Time) {
 	a.questions = questions
 }
 
-// replies tells what a terminal answered by itself from what a person did. The zero
-// value knows of no question, and so takes nothing for an answer.
+// replies separates a terminal's own answers from a person's input. The zero value knows of no
+// question, and so counts nothing as an answer.
 type replies struct {
 	asked    asked
-	answered screen.Questions // those of asked that this terminal was not shown, or has answered
+	answered screen.Questions // those of asked that this terminal was not shown or has answered
 	held     []byte           // the start of an answer
 }
 
-// begin says that the terminal is shown nothing that was asked until now.
+// begin notes that the terminal is shown no question asked until now.
 func (r *replies) begin(a asked) { r.asked, r.answered = a, a.questions }
 
-// ask says what has been asked until now. A question that is too old is none.
+// ask notes the questions asked until now. Questions that are too old are dropped.
 func (r *replies) ask(a asked, now time.Time) {
 	r.asked = a
 	for form := range a.questions {
@@ -69,8 +68,7 @@ func (r *replies) expects(form screen.Answer) bool {
 	return r.asked.questions[form] != r.answered[form]
 }
 
-// typed returns p without the terminal's own answers, and keeps an answer back that
-// has only begun.
+// typed returns p without the terminal's own answers. It keeps an incomplete answer back.
 func (r *replies) typed(p []byte) []byte {
 	if len(r.held) == 0 && bytes.IndexByte(p, esc) < 0 {
 		return p
@@ -96,7 +94,7 @@ func (r *replies) typed(p []byte) []byte {
 	}
 }
 
-// flush returns what is kept back: it was typed.
+// flush returns the bytes that are kept back: they were typed.
 func (r *replies) flush() []byte {
 	p := r.held
 	r.held = nil
@@ -112,9 +110,8 @@ const (
 	whole
 )
 
-// answer measures the answer at the start of p, which is an ESC, and counts it. No key
-// begins an answer that is not expected, nor is a key alone the beginning of one: ESC,
-// and Alt with [, P, ] or _.
+// answer measures the answer at the start of p, which is an ESC, and counts it. Only an expected
+// answer is one. A key alone never begins an answer: ESC, and Alt with [, P, ] or _.
 func (r *replies) answer(p []byte) (n int, is progress) {
 	if len(p) < 3 {
 		return 0, none
@@ -141,9 +138,9 @@ func (r *replies) answer(p []byte) (n int, is progress) {
 	return n, is
 }
 
-// beginsAnswer reports whether an answering string can begin with c: DECRPSS, XTGETTCAP
-// and checksums with a digit, DA3 with !, XTVERSION with >; colours and the clipboard
-// with a number, titles with l or L; kitty's graphics with G.
+// beginsAnswer reports whether a string that answers form can begin with c: DECRPSS, XTGETTCAP and
+// checksums with a digit; DA3 with !; XTVERSION with >; colours and the clipboard with a number;
+// titles with l or L; kitty's graphics with G.
 func beginsAnswer(form screen.Answer, c byte) bool {
 	digit := c >= '0' && c <= '9'
 	switch form {
@@ -155,7 +152,7 @@ func beginsAnswer(form screen.Answer, c byte) bool {
 	return c == 'G'
 }
 
-// stringAt measures a string that ends with ST, or with BEL if that may be.
+// stringAt measures a string that ends with ST or, if bell is set, with BEL.
 func stringAt(p []byte, bell bool) (n int, is progress) {
 	for i, c := range p[2:min(len(p), maxAnswer)] {
 		switch n = i + 3; {
@@ -165,7 +162,7 @@ func stringAt(p []byte, bell bool) (n int, is progress) {
 			return 0, begun
 		case c == esc && p[n] == '\\':
 			return n + 1, whole
-		case c < 0x20: // a key: no answer has one
+		case c < 0x20: // a key: no answer contains one
 			return 0, none
 		}
 	}
@@ -190,7 +187,7 @@ func (r *replies) sequence(p []byte) (n int, is progress) {
 	return 0, none
 }
 
-// expectsSequence reports whether any control sequence may be an answer now.
+// expectsSequence reports whether a control sequence may be an answer now.
 func (r *replies) expectsSequence() bool {
 	for form := range screen.AnswerDevice {
 		if r.expects(form) {
@@ -200,8 +197,8 @@ func (r *replies) expectsSequence() bool {
 	return r.asked.news != screen.News{}
 }
 
-// takes reports whether a control sequence is an answer that is expected, or news that
-// the terminal was told to give.
+// takes reports whether a control sequence is an expected answer, or a report that the terminal was
+// told to send.
 func (r *replies) takes(params []byte, final byte) bool {
 	news := r.asked.news
 	switch {

@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 )
 
-// reserveSize is what exit.json takes on disk from the start, so that the end of
-// a job can be recorded when the disk is full.
+// reserveSize is the size on disk of exit.json. It is allocated at the start, so that the end of a
+// job can be recorded when the disk is full.
 const reserveSize = 4 << 10
 
-// reserved is a file with its final space already taken.
+// reserved is a file with its space allocated.
 type reserved struct {
 	f    *os.File
 	path string
@@ -30,7 +30,7 @@ func reserve(path string) (*reserved, error) {
 	return &reserved{f: f, path: path}, nil
 }
 
-// reopenReserved finds what reserve has made.
+// reopenReserved opens the file that reserve has made.
 func reopenReserved(path string) (*reserved, error) {
 	f, err := os.OpenFile(path+".reserved", os.O_RDWR, 0)
 	return &reserved{f: f, path: path}, err
@@ -44,7 +44,7 @@ func blank(n int) []byte {
 	return b
 }
 
-// commit puts data, padded with blanks, durably at the reserved path.
+// commit writes data, padded with blanks, durably to the reserved path.
 func (r *reserved) commit(data []byte) error {
 	defer r.f.Close()
 	if len(data) > reserveSize {

@@ -4,17 +4,17 @@ package holder
 
 import "keyway/internal/session/wire"
 
-// sizeMark says what size the job's terminal has from an offset on.
+// sizeMark is the size of the job's terminal from an offset on.
 type sizeMark struct {
 	offset uint64
 	window wire.Window
 }
 
-// maxSizes bounds how many sizes are kept in memory; a window that is drawn larger has
-// many in a second. The log has all.
+// maxSizes bounds the sizes that are kept in memory; a window that the user resizes has many in a
+// second. The log has all.
 const maxSizes = 4096
 
-// resize says what size the job's terminal has from here on.
+// resize notes the size of the job's terminal from here on.
 func (o *output) resize(w wire.Window) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -28,8 +28,8 @@ func (o *output) resize(w wire.Window) {
 	o.sizes = append(o.sizes, sizeMark{o.ring.end, w})
 }
 
-// sizeAt is the size at an offset, and up to where it holds. Before the first that is
-// known it is that one.
+// sizeAt returns the size at an offset and the offset up to which it holds. Before the first known
+// size, it returns that one.
 func (o *output) sizeAt(offset uint64) (w wire.Window, until uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

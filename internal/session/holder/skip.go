@@ -9,19 +9,19 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// skipFrom is how far behind the display must be for it to be worth to look for what
+// skipFrom is the number of bytes that the display must be behind before it looks for output that
 // need not be shown.
 const skipFrom = 1 << 20
 
-// landing is a place in plain output that may be skipped to.
+// landing is a place in plain output that the display may skip to.
 type landing struct {
 	at    uint64 // right after CR LF
 	lines int    // line feeds before it
-	pen   uint64 // offset from which on the pen must be followed to know it
+	pen   uint64 // offset from which the pen must be followed to know its state at the landing
 }
 
-// skip passes over what would have left the screen and the history by the time of
-// end, and returns up to where nothing more of that kind is to be found.
+// skip skips output that would have left the screen and the history by offset end. It returns the
+// offset up to which it has found nothing more to skip.
 func (p *display) skip(end uint64) (stop uint64) {
 	need, ok := p.screen.Skippable()
 	if !ok || end-p.at < skipFrom {
@@ -37,8 +37,7 @@ func (p *display) skip(end uint64) (stop uint64) {
 	return stop
 }
 
-// survey reads on from where the display is, up to end or to something that is not
-// plain.
+// survey reads on from the display's position, up to end or to something that is not plain.
 func (p *display) survey(end uint64) (landings []landing, lines int, stop uint64) {
 	pen := p.at
 	for stop = p.at; stop < end; {
@@ -73,10 +72,10 @@ func (p *display) jump(l landing) {
 	for at := l.pen; at < l.at; {
 		got, _ := p.read(at)
 		plain := p.buf[:min(got, l.at-at)]
-		n, _, _ := screen.Plain(plain) // sequences at the end may be cut
+		n, _, _ := screen.Plain(plain) // a sequence at the end may be cut
 		p.screen.Skip(plain[:n])
 		if n == 0 {
-			return // the log is not what it was: nothing is lost by showing all of it
+			return // the log has changed: showing all of it loses nothing
 		}
 		at += uint64(n)
 	}

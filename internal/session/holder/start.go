@@ -18,13 +18,13 @@ import (
 	"keyway/internal/session"
 )
 
-// maxReport bounds what a holder says about its start.
+// maxReport bounds the bytes of a holder's report about its start.
 const maxReport = 64 << 10
 
-// Start starts the holder of a claimed session and returns when its job runs. It is in a
-// kernel session of its own and holds none of the caller's descriptors, so
-// neither the end of the caller, nor of its terminal, nor of the connection it
-// came over reaches it. (It stays a child until the caller ends; that is no tie.)
+// Start starts the holder of a claimed session and returns when its job runs. The holder is in a
+// process session of its own and holds none of the caller's descriptors. So it survives the end of
+// the caller, of its terminal and of its connection. (It stays a child until the caller ends, which
+// does no harm.)
 func Start(c session.Claim, o Options) (err error) {
 	defer func() {
 		if err != nil {
@@ -61,7 +61,7 @@ func Start(c session.Claim, o Options) (err error) {
 	}
 	err = readReport(ready)
 	if err != nil {
-		_ = cmd.Wait() // it has failed, so it ends; only then its directory can be removed
+		_ = cmd.Wait() // it has failed and exits; only then can its directory be removed
 		return err
 	}
 	return cmd.Process.Release()
@@ -81,9 +81,8 @@ func readReport(r io.Reader) error {
 	return nil
 }
 
-// closeOnExec keeps descriptors that this process was given by its own caller
-// from the holder and the job: one end of somebody's pipe, open for as long as
-// the job runs, hangs that somebody.
+// closeOnExec keeps descriptors that this process was given by its own caller from the holder and
+// the job: a pipe that the job holds open would hang the process at the other end.
 func closeOnExec() {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -96,7 +95,7 @@ func closeOnExec() {
 	}
 }
 
-// caller says who runs this command.
+// caller returns the name of the user that runs this command.
 func caller() string {
 	name := os.Getenv("LOGNAME")
 	if name == "" {

@@ -15,8 +15,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// answer passes on what the display answers to the job, if there is no terminal
-// that does.
+// answer passes the display's answers on to the job, unless a terminal answers.
 func (vs *viewers) answer(p []byte) {
 	vs.mu.Lock()
 	attached := vs.activeViewer != nil
@@ -26,8 +25,7 @@ func (vs *viewers) answer(p []byte) {
 	}
 }
 
-// receive acts on what the viewer sends until it goes away or breaks the
-// protocol.
+// receive handles the viewer's messages until it goes away or breaks the protocol.
 func (vs *viewers) receive(v *viewer) {
 	for {
 		over := vs.turn(v)
@@ -58,7 +56,7 @@ func (vs *viewers) receive(v *viewer) {
 			continue
 		}
 		if v.hello.Flags&wire.FlagInput == 0 {
-			return // it said that it would only look
+			return // it connected only to look
 		}
 		switch m := m.(type) {
 		case wire.Input:
@@ -80,29 +78,30 @@ func (vs *viewers) receive(v *viewer) {
 	}
 }
 
-// hasPassed has output sent on to a viewer that has taken what it was told of. What a
-// viewer says of it while it sends input may come late.
+// hasPassed notes the offset that a viewer has passed logged output on to, and wakes its sender. A
+// viewer that sends input may report it late.
 func (v *viewer) hasPassed(offset uint64) {
 	v.passed.Store(max(offset, v.passed.Load()))
 	v.look()
 }
 
-// feeding says whether a viewer sends input: what it has passed on may then wait behind
-// input that the job does not take. So it is told of nothing more, and is not waited for.
+// feeding notes whether a viewer sends input. Its reports of logged output may then wait behind
+// input that the job does not take. So output is sent to it directly, and the job does not wait for
+// it.
 func (v *viewer) feeding(on bool) {
 	if v.feeds.Swap(on) != on {
 		v.look()
 	}
 }
 
-// look has output sent on to a viewer, if there is any.
+// look wakes a viewer's sender.
 func (v *viewer) look() {
-	if v.watcher != nil { // not one of a program before this one
+	if v.watcher != nil { // nil: it was connected before the renewal
 		v.watcher.notify()
 	}
 }
 
-// keyboard is how the job has asked for keys.
+// keyboard returns the keyboard modes that the job has set.
 func (vs *viewers) keyboard() screen.Keyboard {
 	if vs.display == nil {
 		return screen.Keyboard{}
@@ -110,8 +109,8 @@ func (vs *viewers) keyboard() screen.Keyboard {
 	return vs.display.keyboard()
 }
 
-// input passes on what a viewer sends: everything, but of terminals that were not
-// typed on last only what was typed.
+// input passes a viewer's input on: all of it from the terminal that was typed on last, only typed
+// keys from others.
 func (vs *viewers) input(v *viewer, p []byte) {
 	if v.hello.Flags&wire.FlagAsk != 0 && string(p) == "\x03" && vs.job.interruptible() {
 		_ = v.Write(wire.Ask{})
@@ -133,8 +132,8 @@ func (vs *viewers) input(v *viewer, p []byte) {
 	vs.typed(v, p)
 }
 
-// among reports whether v was typed on last, and whether there are others whose
-// terminals may be shown what v's is.
+// among reports whether v was typed on last, and whether there are other viewers whose terminals
+// may show the same questions.
 func (vs *viewers) among(v *viewer) (latest, others bool) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -144,7 +143,7 @@ func (vs *viewers) among(v *viewer) (latest, others bool) {
 	return vs.activeViewer == v, others && vs.display != nil
 }
 
-// typed passes on what was typed.
+// typed passes typed input on.
 func (vs *viewers) typed(v *viewer, p []byte) {
 	if len(p) == 0 {
 		return
@@ -155,7 +154,7 @@ func (vs *viewers) typed(v *viewer, p []byte) {
 	vs.pass(v, p)
 }
 
-// await bounds the next read from v, if nothing else does; 0 is no bound.
+// await bounds the next read from v, if nothing else does; 0 means no bound.
 func (vs *viewers) await(v *viewer, most time.Duration) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -168,8 +167,8 @@ func (vs *viewers) await(v *viewer, most time.Duration) {
 	}
 }
 
-// pass gives the job what was typed. That fails once the job reads no more, which is
-// its right.
+// pass writes typed input to the job. It fails once the job does not read any more, which is no
+// error.
 func (vs *viewers) pass(v *viewer, p []byte) {
 	n, err := 0, os.ErrDeadlineExceeded
 	if vs.mayType(v, p) {
@@ -181,7 +180,7 @@ func (vs *viewers) pass(v *viewer, p []byte) {
 	}
 }
 
-// endInput is the end of what v types: on a terminal the character for it.
+// endInput ends v's input: on a terminal by the character for it.
 func (vs *viewers) endInput(v *viewer) {
 	const endOfTransmission = 4
 	if vs.job.tty {

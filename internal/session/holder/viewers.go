@@ -16,10 +16,10 @@ import (
 // Bounds on viewers.
 const (
 	maxViewers = 64
-	// maxBehind is how far a viewer on a terminal may be behind before it is
-	// brought up to date instead of shown everything.
+	// maxBehind is the number of bytes that a viewer on a terminal may be behind. Beyond that, the
+	// screen is drawn instead of all output.
 	maxBehind = 1 << 20
-	// helloTimeout is how long a connection may say nothing at first.
+	// helloTimeout is the time that a new connection has to send its hello.
 	helloTimeout = 10 * time.Second
 )
 
@@ -35,16 +35,16 @@ type viewers struct {
 	mu           sync.Mutex // guards all below
 	all          map[*viewer]bool
 	window       wire.Window // of the job's terminal
-	activeViewer *viewer     // whose size that is
+	activeViewer *viewer     // the viewer whose size it has
 	clock        uint64      // counts input, to find the viewer that typed last
 	count        uint64      // counts viewers
 	status       session.End
 	group        sync.WaitGroup
-	ending       bool              // those who are left are waited for
-	coming       map[int32]*waiter // by process: they are about to connect
+	ending       bool              // the remaining viewers are waited for
+	coming       map[int32]*waiter // by pid: processes that are about to connect
 	still        inputFreeze
-	typist       *viewer // others wait until it has typed or pasted; nil: nobody
-	pieces       uint64  // counts what was typed
+	typist       *viewer // the viewer that types or pastes now, others wait; nil: none
+	pieces       uint64  // counts pieces of input
 }
 
 // viewer is one connection. Its goroutine reads what the viewer sends; a second
@@ -52,17 +52,17 @@ type viewers struct {
 type viewer struct {
 	*wire.Peer
 	conn    *net.UnixConn
-	watcher *watcher // of what it is sent; nil: nothing
+	watcher *watcher // for its output; nil: it is sent none
 	pid     int32
 	hello   wire.Hello
 	window  wire.Window
 	typed   uint64        // when it last sent input, by viewers.clock
 	number  uint64        // by viewers.count
 	left    bool          // it is shown nothing any more; see inputFreeze
-	unsent  []byte        // of its input, what the job has not got yet; of receive alone
+	unsent  []byte        // its input that the job has not got yet; only receive uses it
 	waiter  *waiter       // nil: the job does not wait for it
-	passed  atomic.Uint64 // up to where it has passed on what it took from the log
-	feeds   atomic.Bool   // has begun to send input, and not ended it; see feeding
+	passed  atomic.Uint64 // offset that it has passed logged output on to
+	feeds   atomic.Bool   // it has begun to send input and not ended it; see feeding
 	replies
 	marks
 	bulk bulk
@@ -92,7 +92,7 @@ func (vs *viewers) accept(l *net.UnixListener) {
 	})
 }
 
-// add counts v in, if there is room.
+// add adds v, if there is room.
 func (vs *viewers) add(v *viewer) bool {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -112,17 +112,17 @@ func (vs *viewers) add(v *viewer) bool {
 	return true
 }
 
-// remove forgets v; the terminal gets the size of the viewer that typed last that is left.
+// remove removes v. The terminal gets the size of the remaining viewer that typed last.
 func (vs *viewers) remove(v *viewer) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
-	if vs.typist == v && !v.left { // of one that is left, the rest may come on another connection
+	if vs.typist == v && !v.left { // the rest of the input of one that is left may come on another connection
 		vs.typist = nil
 	}
-	vs.still.changed.Broadcast() // to those who follow it
-	vs.output.nudge()            // what was needed for it is given back in a while
+	vs.still.changed.Broadcast() // for viewers that continue it
+	vs.output.nudge()            // memory that was needed for it is given back in a while
 	if vs.activeViewer == v {
 		vs.activeViewer = nil
 		for other := range vs.all {
@@ -135,14 +135,14 @@ func (vs *viewers) remove(v *viewer) {
 	vs.group.Done()
 }
 
-// size is that of the job's terminal.
+// size returns the size of the job's terminal.
 func (vs *viewers) size() wire.Window {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	return vs.window
 }
 
-// end lets viewers go once they have read everything.
+// end releases viewers once they have read everything.
 func (vs *viewers) end(s session.End) {
 	vs.mu.Lock()
 	vs.status = s
@@ -150,8 +150,7 @@ func (vs *viewers) end(s session.End) {
 	vs.output.end()
 }
 
-// wait returns when all viewers are gone. One that reads nothing for as long as
-// grace is dropped.
+// wait returns when all viewers are gone. It drops one that reads nothing for grace.
 func (vs *viewers) wait(grace time.Duration) {
 	vs.mu.Lock()
 	vs.ending = true
@@ -169,7 +168,7 @@ func (vs *viewers) serve(v *viewer) {
 	_ = v.conn.SetReadDeadline(time.Now().Add(helloTimeout))
 	m, err := v.Read()
 	if m, ok := m.(wire.Renew); ok && err == nil {
-		_ = v.Write(wire.Refused{Text: vs.renew(m.Program).Error()}) // it does not return otherwise
+		_ = v.Write(wire.Refused{Text: vs.renew(m.Program).Error()}) // renew returns only after a failure
 		return
 	}
 	h, ok := m.(wire.Hello)
@@ -177,20 +176,20 @@ func (vs *viewers) serve(v *viewer) {
 		return
 	}
 	if h.Version != wire.Version {
-		_ = v.Write(wire.Welcome{Version: wire.Version}) // which is how the other learns of it
+		_ = v.Write(wire.Welcome{Version: wire.Version}) // tells the viewer the holder's version
 		return
 	}
 	_ = v.conn.SetReadDeadline(time.Time{})
 	if vs.display != nil && h.Flags&wire.FlagInput != 0 {
-		v.begin(vs.display.asked()) // which is not for the new terminal to answer
+		v.begin(vs.display.asked()) // the new terminal must not answer these
 	}
 	vs.welcome(v, h)
 	c := &cursor{viewers: vs, viewer: v, watcher: vs.output.newWatcher(h.Flags&wire.FlagOutput != 0)}
 	v.watcher = c.watcher
 	defer c.watcher.stop()
 	defer vs.parted(v)
-	// Not by the goroutine that goes on from there: to start that takes as long as to
-	// draw a screen.
+	// This runs before the sending goroutine starts, because that start takes as long as drawing a
+	// screen.
 	if c.start() != nil {
 		return
 	}
@@ -204,7 +203,7 @@ func (vs *viewers) serve(v *viewer) {
 }
 
 func (vs *viewers) welcome(v *viewer, h wire.Hello) {
-	vs.gate.RLock() // a viewer that comes while the holder is renewed is not let in half-way
+	vs.gate.RLock() // a viewer that connects during a renewal is not half admitted
 	defer vs.gate.RUnlock()
 	vs.mu.Lock()
 	defer vs.mu.Unlock()

@@ -16,8 +16,8 @@ func setWindow(master *os.File, w wire.Window) {
 	})
 }
 
-// setLine lets a new terminal take the erase key of the one that it is first shown on,
-// and whole characters with it; 0: the usual key.
+// setLine gives a new terminal the erase key of the terminal that shows it first, and UTF-8 input
+// mode; 0 means the usual key.
 func setLine(master *os.File, erase byte) {
 	control(master, func(fd int) {
 		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)

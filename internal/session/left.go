@@ -12,13 +12,13 @@ import (
 	"keyway/internal/proctree"
 )
 
-// LeftProcess is one that the job had started and that lived when the job had ended.
+// LeftProcess is a process that the job started and that still lived when the job had ended.
 type LeftProcess struct {
 	PID   int    `json:"pid"`
-	Start string `json:"start"` // as /proc has it
+	Start string `json:"start"` // as in /proc
 }
 
-// leftRunning are those that the session's job has left behind and that still run.
+// leftRunning returns the processes that the session's job has left behind and that still run.
 func (i Info) leftRunning() []proctree.Process {
 	var living []proctree.Process
 	if i.Exit == nil {
@@ -32,7 +32,7 @@ func (i Info) leftRunning() []proctree.Process {
 	return living
 }
 
-// LeftNews is what to say of n processes that a job has left running.
+// LeftNews returns the sentence about n processes that a job has left running.
 func LeftNews(n int) string {
 	if n == 1 {
 		return "left 1 process running"
@@ -40,9 +40,8 @@ func LeftNews(n int) string {
 	return fmt.Sprintf("left %d processes running", n)
 }
 
-// EndLeft ends the processes that the session's job has left running, and reports whether
-// there were any. They have the time grace to end by themselves; without any, they are
-// killed at once.
+// EndLeft ends the processes that the session's job has left running, and reports whether there
+// were any. They have grace to end by themselves. If grace is 0, they are killed at once.
 func (i Info) EndLeft(grace time.Duration) bool {
 	left := i.leftRunning()
 	if len(left) == 0 {
@@ -65,15 +64,15 @@ func (i Info) EndLeft(grace time.Duration) bool {
 	return true
 }
 
-// KillOrphans kills the job of a session whose holder is gone, if it is still
-// there, with all of its kernel session.
+// KillOrphans kills the job of a session whose holder is gone, and all of its process session.
+// It reports whether the job still lived.
 func (i Info) KillOrphans() bool {
 	if i.Job <= 0 || i.JobStart == "" || i.Epoch != Epoch(filepath.Dir(i.Path)) {
 		return false
 	}
 	members := sessionMembers(i.Job)
 	if start := proctree.StartTime(i.Job); len(members) == 0 || start != "" && start != i.JobStart {
-		return false // pids are used again, but not while their session has members
+		return false // pids are reused, but not while their process session has members
 	}
 	signalAll(members, unix.SIGKILL)
 	return true

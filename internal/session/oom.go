@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OOMCounter is the file in which the kernel counts the processes that it has killed for
-// lack of memory, in the control group of this process; where that is not counted, on this
-// machine. It stays open: a holder reads it every second, and whatever an idle process
-// runs for that stays in memory.
+// OOMCounter is the file in which the kernel counts the processes that it has killed for lack
+// of memory, in the control group of this process. Where that has no counter, it is the one of
+// the machine. The file stays open: a holder reads it every second, and code that an idle
+// process runs stays in memory.
 type OOMCounter struct {
 	fd   int        // -1: there is none
 	mu   sync.Mutex // guards text
@@ -47,7 +47,7 @@ func (c *OOMCounter) open(path string) {
 	}
 }
 
-// read is the start of the file, until the next call.
+// read returns the start of the file, valid until the next call.
 func (c *OOMCounter) read() []byte {
 	n, err := unix.Pread(c.fd, c.text[:], 0)
 	if err != nil {
@@ -56,8 +56,8 @@ func (c *OOMCounter) read() []byte {
 	return c.text[:n]
 }
 
-// Kills is the number of those processes; 0 if nothing counts them. Only its
-// growth has a meaning.
+// Kills returns the number of killed processes; 0 if there is no counter. Only its growth has a
+// meaning.
 func (c *OOMCounter) Kills() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,16 +73,16 @@ func (c *OOMCounter) Close() {
 	c.fd = -1
 }
 
-// OOMKills is what an OOMCounter tells now.
+// OOMKills returns the present value of an OOMCounter.
 func OOMKills() uint64 {
 	c := OpenOOMCounter()
 	defer c.Close()
 	return c.Kills()
 }
 
-// oomFiles are where the counter may be, for the lines of cgroups(7)'s
-// /proc/PID/cgroup. A container that sees the host's names of its control groups
-// has its own where the root of all would be.
+// oomFiles returns the possible paths of the counter, for the lines of /proc/PID/cgroup
+// (cgroups(7)). A container that sees the host's names of its control groups has its own group
+// mounted at the root.
 func oomFiles(groups string) []string {
 	const mounted = "sys/fs/cgroup"
 	var files []string
@@ -110,7 +110,7 @@ const (
 	maxKernelText = 8 << 10
 )
 
-// counter reads the number in the line that begins with a name.
+// counter reads the number in the line that begins with name.
 func counter(text []byte, name string) (uint64, bool) {
 	for len(text) > 0 {
 		var line []byte

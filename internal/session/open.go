@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenRegular opens a file of a session. Whatever runs in the workspace can put
-// something else in its place: a named pipe, which to open would wait for good, a
-// device or a link. That is an error.
+// OpenRegular opens a regular file of a session. Any program in the workspace can replace the
+// file by a named pipe, which would block the open for ever, a device or a link. Those are
+// errors.
 func OpenRegular(path string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -10,10 +10,9 @@ import (
 	"keyway/internal/proctree"
 )
 
-// Descendants are the living processes that root started, directly or not. A
-// holder among them belongs to another session, so it and what it started do
-// not count. root is a subreaper: what loses its parent becomes root's own child
-// and is still found.
+// Descendants returns the living processes that root started, directly or not. A holder among
+// them belongs to another session, so it and its descendants do not count. root is a subreaper:
+// a process that loses its parent becomes root's own child and is still found.
 func Descendants(root int) []proctree.Process {
 	return proctree.NewTree(proctree.All()).Below(root, func(p proctree.Process) bool { return IsHolder(p.PID) })
 }
@@ -31,7 +30,7 @@ func IsHolder(pid int) bool {
 	return err == nil && len(words) > 1 && words[1] == HolderWord
 }
 
-// sessionMembers are the living processes of a kernel session.
+// sessionMembers returns the living processes of a process session.
 func sessionMembers(sid int) []int {
 	var found []int
 	for _, p := range proctree.All() {

@@ -21,10 +21,10 @@ const (
 	SockName = "sock"
 	ExitName = "exit.json"
 	ErrName  = "holder.err"
-	// HookName tells how the command that --on-exit names has ended.
+	// HookName is the file with the end of the command of --on-exit.
 	HookName = "on-exit.json"
-	// startName is locked by whoever starts the session, and removed when it has
-	// been started.
+	// startName is locked by the process that starts the session, and removed when the session
+	// has been started.
 	startName = "starting"
 )
 
@@ -34,23 +34,22 @@ const (
 	maxSessions = 10_000
 )
 
-// Meta is meta.json: what is known of a session from its start.
+// Meta is meta.json: facts about a session that are known from its start.
 type Meta struct {
 	Name    keyway.Name `json:"name"`
 	Command []string    `json:"command"`
 	Dir     string      `json:"cwd"`
 	TTY     bool        `json:"tty,omitempty"`
-	By      string      `json:"by,omitempty"` // who started it
+	By      string      `json:"by,omitempty"` // user that started it
 	Started time.Time   `json:"started"`
 	// Epoch changes when the workspace is stopped and started again.
 	Epoch  string `json:"epoch"`
 	Holder int    `json:"holder"`        // pid
-	Job    int    `json:"job,omitempty"` // pid, which is also its session and group
-	// JobStart is the job's start time as /proc has it: a pid alone may by now be
-	// another process.
+	Job    int    `json:"job,omitempty"` // pid, which is also its process session and group
+	// JobStart is the job's start time as in /proc: another process may have the pid by now.
 	JobStart string `json:"jobStart,omitempty"`
-	OnExit   string `json:"onExit,omitempty"` // what is run when it ends
-	// OOMKills is what oomKills was at the start.
+	OnExit   string `json:"onExit,omitempty"` // command to run when it ends
+	// OOMKills is the value of the counter at the start.
 	OOMKills uint64 `json:"oomKillsBefore,omitempty"`
 }
 
@@ -61,24 +60,24 @@ type ExitRecord struct {
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Output  uint64    `json:"output"`             // bytes the job printed
-	Lost    uint64    `json:"lost,omitempty"`     // of them, not in the log
+	Lost    uint64    `json:"lost,omitempty"`     // those that are not in the log
 	LogErr  string    `json:"logError,omitempty"` // why
-	// Cut says that something the job left behind still held its output when the
-	// session ended.
+	// Cut reports whether a process that the job left behind still held its output open when
+	// the session ended.
 	Cut bool `json:"cut,omitempty"`
-	// Left are processes that the job had left running by then.
+	// Left are the processes that the job had left running.
 	Left []LeftProcess `json:"left,omitempty"`
-	// OOMKills is how many processes the kernel killed meanwhile for lack of memory,
-	// if the job did not end well.
+	// OOMKills is the number of processes that the kernel has killed for lack of memory since
+	// the start, if the job failed.
 	OOMKills uint64 `json:"oomKills,omitempty"`
-	OOM      bool   `json:"oom,omitempty"`    // it was the job's own end
-	Reason   string `json:"reason,omitempty"` // who ended it, if keyway did
-	// Rows and Cols are the size that its terminal had in the end, if it had one.
+	OOM      bool   `json:"oom,omitempty"`    // the job itself was killed for that
+	Reason   string `json:"reason,omitempty"` // why keyway ended it, if it did
+	// Rows and Cols are the last size of its terminal, if it had one.
 	Rows uint16 `json:"rows,omitempty"`
 	Cols uint16 `json:"cols,omitempty"`
 }
 
-// State is what a session does.
+// State is the state of a session.
 type State string
 
 // The states of a session.
@@ -86,7 +85,7 @@ const (
 	Starting State = "starting"
 	Running  State = "running"
 	Ended    State = "ended"
-	Lost     State = "lost" // its holder is gone and left no exit record
+	Lost     State = "lost" // its holder is gone without an exit record
 )
 
 // End is how a job ended.
@@ -95,15 +94,15 @@ type End struct {
 	Signal unix.Signal // 0: none
 }
 
-// Info is all the registry knows of one session.
+// Info holds everything that the registry knows of one session.
 type Info struct {
 	Meta
 	Status State       `json:"state"`
 	Exit   *ExitRecord `json:"exit,omitempty"`
-	Hook   *HookRecord `json:"onExitEnd,omitempty"` // how what OnExit names has ended
+	Hook   *HookRecord `json:"onExitEnd,omitempty"` // how the command of OnExit has ended
 	Left   int         `json:"left,omitempty"`      // processes that it left behind and that still run
 	Reason string      `json:"reason,omitempty"`    // why it is lost
-	Last   string      `json:"last,omitempty"`      // line that it printed; only in lists
+	Last   string      `json:"last,omitempty"`      // last line that it printed; only in lists
 	Path   string      `json:"-"`                   // its directory
 }
 
@@ -128,10 +127,10 @@ func readJSON(path string, v any) error {
 type HookRecord struct {
 	Code   int    `json:"code"`             // 128 + signal if a signal ended it
 	Signal string `json:"signal,omitempty"` // its name
-	Error  string `json:"error,omitempty"`  // why it was not run
+	Error  string `json:"error,omitempty"`  // why it did not run
 }
 
-// Failure is how it has failed, in a few words; empty if it has not.
+// Failure says briefly how the command failed; empty if it did not.
 func (r *HookRecord) Failure() string {
 	switch {
 	case r == nil:
@@ -146,7 +145,7 @@ func (r *HookRecord) Failure() string {
 	return ""
 }
 
-// String is how a session ended, in words.
+// String says in words how a session ended.
 func (s End) String() string {
 	if s.Signal != 0 {
 		return "was ended by " + unix.SignalName(s.Signal)
@@ -154,5 +153,5 @@ func (s End) String() string {
 	return fmt.Sprint("ended: exit code ", s.Code)
 }
 
-// End is how the job ended.
+// End returns the job's end.
 func (r *ExitRecord) End() *End { return &End{r.Code, unix.SignalNum(r.Signal)} }

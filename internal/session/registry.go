@@ -29,7 +29,7 @@ func Open(home keyway.Home) Registry {
 	return Registry{Dir: home.Sessions(), Workspace: os.Getenv(keyway.EnvName)}
 }
 
-// Show is a session's name as people on the laptop type it too.
+// Show returns a session's name in the form that also works on the laptop.
 func (r Registry) Show(name keyway.Name) string {
 	if r.Workspace == "" {
 		return string(name)
@@ -37,14 +37,14 @@ func (r Registry) Show(name keyway.Name) string {
 	return r.Workspace + "/" + string(name)
 }
 
-// Command returns a command about this workspace as it is typed in the workspace and on
-// the laptop alike.
+// Command returns a command line about this workspace that works in the workspace and on the
+// laptop.
 func (r Registry) Command(word string) string {
 	return strings.TrimRight("keyway "+word+" "+r.Workspace, " ")
 }
 
-// Jobs are the names of sessions among words. The workspace's own name alone,
-// which is typed on the laptop, is none, unless a session is called so.
+// Jobs returns the names of sessions among words. The workspace's own name alone, as typed on
+// the laptop, is not one, unless a session has that name.
 func (r Registry) Jobs(words []string) []string {
 	if len(words) != 1 || words[0] != r.Workspace {
 		return words
@@ -55,8 +55,8 @@ func (r Registry) Jobs(words []string) []string {
 	return nil
 }
 
-// Parse reads a session's name; WORKSPACE/NAME is understood as well, since that
-// is what messages say and what is typed on the laptop.
+// Parse reads a session's name. It also accepts WORKSPACE/NAME, which messages print and users
+// type on the laptop.
 func (r Registry) Parse(s string) (keyway.Name, error) {
 	workspace, name, both := strings.Cut(s, "/")
 	if !both {
@@ -68,19 +68,19 @@ func (r Registry) Parse(s string) (keyway.Name, error) {
 	return keyway.ParseName(name)
 }
 
-// Path returns the directory of a session, whether or not there is one of that name.
+// Path returns the directory of a session, whether or not the session exists.
 func (r Registry) Path(name keyway.Name) string { return filepath.Join(r.Dir, string(name)) }
 
-// Load tells of one session; the error is of kind NotFound if there is none.
+// Load returns the state of one session. The error is of kind NotFound if there is none.
 func (r Registry) Load(name keyway.Name) (Info, error) {
 	dir := r.Path(name)
-	if st, err := os.Lstat(dir); err != nil || !st.IsDir() { // a link would be another's
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() { // a link would lead to another directory
 		return Info{}, keyway.Errorf(keyway.NotFound, "there is no session %s", r.Show(name)).
 			Hint("see what there is: %s -a", r.Command("ls"))
 	}
 	i := Info{Path: dir}
-	// The lock first: a session that ends meanwhile writes its exit record before
-	// it lets the lock go, so what looks dead now has its record by then.
+	// The lock first: a session that ends meanwhile writes its exit record before it releases
+	// the lock. So a session that looks dead here has its record by then.
 	locked := isLocked(filepath.Join(dir, lockName))
 	known := readJSON(filepath.Join(dir, MetaName), &i.Meta) == nil
 	i.Name = name
@@ -93,7 +93,7 @@ func (r Registry) Load(name keyway.Name) (Info, error) {
 	if i.Exit != nil && i.OnExit != "" && readJSON(filepath.Join(dir, HookName), &hook) == nil {
 		i.Hook = &hook
 	}
-	same := locked || i.Exit != nil || i.Epoch == Epoch(r.Dir) // that is dear to find out
+	same := locked || i.Exit != nil || i.Epoch == Epoch(r.Dir) // Epoch is expensive
 	i.Status, i.Reason = judge(locked, known, i.Exit != nil, same)
 	if i.Reason == holderKilled && OOMKills() > i.OOMKills {
 		i.Reason += ", perhaps for lack of memory"
@@ -103,9 +103,9 @@ func (r Registry) Load(name keyway.Name) (Info, error) {
 
 const holderKilled = "its holder was killed"
 
-// judge decides what a session does from what is there of it. An exit record
-// counts more than the lock: the holder of an ended session lives on for a while
-// if a viewer has not yet read everything.
+// judge derives the state of a session from the files that exist. An exit record counts more
+// than the lock: the holder of an ended session lives on while a viewer has not read
+// everything.
 func judge(locked, known, exit, sameEpoch bool) (State, string) {
 	switch {
 	case exit:
@@ -123,9 +123,9 @@ func judge(locked, known, exit, sameEpoch bool) (State, string) {
 	}
 }
 
-// Abandoned is Load for a caller whose connection to the holder broke. It waits for up to
-// a second while the session seems to live: a process that is killed closes its sockets
-// before its lock is free.
+// Abandoned is Load for a caller whose connection to the holder broke. While the session seems
+// to live, it waits for up to a second: a process that is killed closes its sockets before it
+// releases its lock.
 func (r Registry) Abandoned(name keyway.Name) (Info, error) {
 	const moment = time.Second
 	for end := time.Now().Add(moment); ; time.Sleep(5 * time.Millisecond) {
@@ -136,7 +136,7 @@ func (r Registry) Abandoned(name keyway.Name) (Info, error) {
 	}
 }
 
-// List tells of all sessions, oldest first.
+// List returns all sessions, oldest first.
 func (r Registry) List() ([]Info, error) {
 	d, err := os.Open(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -177,10 +177,9 @@ func isLocked(path string) bool {
 	return errors.Is(filelock.Try(f, false), filelock.ErrLocked)
 }
 
-// Epoch identifies this run of the workspace that has this directory of
-// sessions: the boot of the machine and the first process, which is a container's
-// own; where it is the machine's, the workspace's first process has put its pid
-// into init.lock.
+// Epoch identifies the present run of the workspace with this directory of sessions: the boot
+// of the machine and the first process. Pid 1 is a container's own first process; where it is
+// the machine's, the workspace's first process writes its pid to init.lock.
 func Epoch(sessions string) string {
 	id := proctree.Boot() + "/" + proctree.StartTime(1)
 	lock, err := os.ReadFile(filepath.Join(filepath.Dir(sessions), "init.lock"))
@@ -190,8 +189,7 @@ func Epoch(sessions string) string {
 	return id
 }
 
-// Settled is Load that first waits until a session that is being started runs or has
-// failed.
+// Settled is Load, but first waits until a session that is being started runs or has failed.
 func (r Registry) Settled(name keyway.Name) (Info, error) {
 	i, err := r.Load(name)
 	if err != nil || i.Status != Starting {
@@ -204,8 +202,8 @@ func (r Registry) Settled(name keyway.Name) (Info, error) {
 	return r.Load(name)
 }
 
-// Pick finds the session that a command without a name means: the only living
-// one, or the newest of the ended ones if none lives.
+// Pick finds the session for a command without a name: the only living one, or the newest ended
+// one if none lives.
 func (r Registry) Pick() (Info, error) {
 	all, err := r.List()
 	if err != nil {
@@ -232,7 +230,7 @@ func (r Registry) Pick() (Info, error) {
 	return *newest, nil
 }
 
-// Remove forgets an ended session.
+// Remove removes the files of an ended session.
 func (r Registry) Remove(name keyway.Name) error {
 	i, err := r.Load(name)
 	if err != nil {

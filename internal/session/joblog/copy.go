@@ -9,8 +9,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Copy passes on what the log in dir holds from offset on, and returns where
-// it stopped.
+// Copy passes the log in dir on from offset on. It returns the offset at which it stopped.
 func Copy(dir string, offset uint64, to wire.Sink) (uint64, error) {
 	r, closeLog, err := Open(dir)
 	if err != nil {
@@ -20,8 +19,8 @@ func Copy(dir string, offset uint64, to wire.Sink) (uint64, error) {
 	return r.CopyTo(to, offset)
 }
 
-// CopyTo passes on what the log holds from offset on, with the sizes that the job's
-// terminal had, and returns where it stopped.
+// CopyTo passes the log on from offset on, with the sizes of the job's terminal. It returns the
+// offset at which it stopped.
 func (r Reader) CopyTo(to wire.Sink, offset uint64) (uint64, error) {
 	buf := make([]byte, wire.MaxData)
 	sizes, _ := to.(wire.Resizable)

@@ -1,4 +1,4 @@
-// Package joblog keeps what a job printed: files with the bytes, and an index that
-// says when each stretch of them came and from which stream. It is bounded, and a
-// full disk costs bytes of the log, never the job.
+// Package joblog keeps the output of a job: files with the bytes, and an index with the time
+// and the stream of each stretch of them. The log is bounded. A full disk costs bytes of the
+// log, never the job.
 package joblog

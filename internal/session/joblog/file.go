@@ -18,53 +18,52 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// A session's log is a row of segments, each two files whose name begins with
-// the offset of the segment's first byte. NAME.log holds the bytes the job
-// printed, so it can be searched with any tool; NAME.index holds one record for
-// every stretch of them: where it starts, when, and from which stream. Bytes
-// that found no space are a hole between two stretches and a stretch of their
-// own in the index, so that offsets never shift.
+// A session's log is a sequence of segments. Each is two files whose names begin with the
+// offset of the segment's first byte. NAME.log has the bytes that the job printed, so any tool
+// can search it. NAME.index has a record for each stretch of them: its offset, time and stream.
+// Bytes that found no space are a hole in NAME.log and a stretch of their own in the index, so
+// that offsets never shift.
 const (
 	logSuffix   = ".log"
 	indexSuffix = ".index"
 	recordSize  = 16
-	// indexEvery is how often a new stretch begins without a change of stream:
-	// the precision with which the log knows times.
+	// indexEvery is the longest stretch without a change of stream: the precision of the log's
+	// times.
 	indexEvery = time.Second
-	// RetryEvery is how often writing is tried again after it failed.
+	// RetryEvery is the interval at which a failed write is tried again.
 	RetryEvery = time.Second
 )
 
-// Bounds are how large a log may become. When a segment is full, or its index
-// is, the next one begins and the oldest one is removed before it.
+// Bounds bound the size of a log. When a segment or its index is full, the oldest segment is
+// removed and a new one begins.
 type Bounds struct {
 	Segment  uint64 // bytes of output
-	Records  int64  // of an index: a job may change streams with every byte
+	Records  int64  // of an index: the stream may change with every byte
 	Segments int
 }
 
 // Kept are the bounds of every job's log: 256 MiB of output.
 var Kept = Bounds{Segment: 64 << 20, Records: 256 << 10, Segments: 4}
 
-// maxFiles bounds, in files, what is looked at in a session's directory.
+// maxFiles bounds the files that are looked at in a session's directory.
 const maxFiles = 10_000
 
-// maxSegments bounds how many segments a reader opens: a job can make files.
+// maxSegments bounds the segments that a reader opens: a job can make files.
 const maxSegments = 64
 
-// record says that from offset on, bytes are of that stream and were printed at
-// that time or later.
+// record says that the bytes from offset on belong to stream and were printed at the given time
+// or later.
 type record struct {
 	offset uint64
 	millis uint64 // since 1970, at most 56 bits
 	stream wire.Stream
 }
 
-// A record of this stream has in place of the time the size of the job's terminal, in
-// which what follows was printed. It is the second of two for one stretch.
+// A record of this stream holds the size of the job's terminal instead of a time. It is the
+// second of two records for one stretch.
 const sized wire.Stream = 4
 
-// sizeRecord is such a record.
+// sizeRecord returns a record of a terminal's size.
 func sizeRecord(offset uint64, w wire.Window) record {
 	return record{offset, uint64(w.Rows)<<16 | uint64(w.Cols), sized}
 }
@@ -88,18 +87,18 @@ func decodeRecord(p []byte) record {
 
 func millis(t time.Time) uint64 { return uint64(max(0, t.UnixMilli())) }
 
-// segmentPath is the path of a segment's files without the suffix. The names sort
-// as the offsets do, up to a petabyte.
+// segmentPath returns the path of a segment's files without the suffix. Up to a petabyte, the
+// names sort as the offsets do.
 func segmentPath(dir string, start uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("%015d", start))
 }
 
-// segment is a part of a log, open.
+// segment is an open part of a log.
 type segment struct {
 	start       uint64
 	data, index *os.File
 	records     int64
-	window      wire.Window // that its index says last; of the writer alone
+	window      wire.Window // the last in its index; only the writer uses it
 }
 
 func openSegment(dir string, start uint64, flags int) (segment, error) {
@@ -116,7 +115,7 @@ func openSegment(dir string, start uint64, flags int) (segment, error) {
 	return segment{start: start, data: data, index: index, records: int64(fileSize(index) / recordSize)}, nil
 }
 
-// OpenData opens what the job has printed into the segment that begins at start.
+// OpenData opens the data file of the segment that begins at start.
 func OpenData(dir string, start uint64) (*os.File, error) {
 	return session.OpenRegular(segmentPath(dir, start)+logSuffix, os.O_RDONLY)
 }
@@ -134,7 +133,7 @@ func fileSize(f *os.File) uint64 {
 	return uint64(info.Size())
 }
 
-// segmentStarts are the offsets of the segments in dir, ascending.
+// segmentStarts returns the offsets of the segments in dir, ascending.
 func segmentStarts(dir string) ([]uint64, error) {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -13,14 +13,13 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Reader reads a log up to a size. The files may be anything: a job can write
-// to its own log.
+// Reader reads a log up to Size. It does not trust the files: a job can write to its own log.
 type Reader struct {
 	parts []part // by start, ascending
 	Size  uint64 // offset after the last byte
 }
 
-// part is a segment as it is read.
+// part is a segment that is open for reading.
 type part struct {
 	start       uint64
 	data, index io.ReaderAt
@@ -38,7 +37,7 @@ func newReader(segments []segment, size uint64) Reader {
 // Missing reports whether there is no log at all.
 func (r Reader) Missing() bool { return len(r.parts) == 0 }
 
-// UpTo is r without what lies at an offset or beyond it.
+// UpTo returns r without the bytes at offset and beyond.
 func (r Reader) UpTo(offset uint64) Reader {
 	r.Size = min(r.Size, offset)
 	return r
@@ -55,7 +54,7 @@ func Open(dir string) (r Reader, closeLog func(), err error) {
 	for _, start := range starts {
 		s, openErr := openSegment(dir, start, os.O_RDONLY)
 		if errors.Is(openErr, os.ErrNotExist) {
-			continue // removed just now, or its index is yet to be made
+			continue // removed just now, or its index does not exist yet
 		}
 		if openErr != nil {
 			err = openErr
@@ -76,7 +75,7 @@ func Open(dir string) (r Reader, closeLog func(), err error) {
 	return newReader(segments, size), closeLog, nil
 }
 
-// Base is the offset of the first byte that is there.
+// Base returns the offset of the first byte in the log.
 func (r Reader) Base() uint64 {
 	if len(r.parts) == 0 {
 		return r.Size
@@ -84,14 +83,14 @@ func (r Reader) Base() uint64 {
 	return min(r.parts[0].start, r.Size)
 }
 
-// raw reads a record of the index; of one that cannot be read all is zero.
+// raw reads record i of the index. It is zero if the record cannot be read.
 func (p part) raw(i int) record {
 	var b [recordSize]byte
 	_, _ = p.index.ReadAt(b[:], int64(i)*recordSize)
 	return decodeRecord(b[:])
 }
 
-// at is raw, but for one that has a size what the stretch is otherwise.
+// at is raw, except for a record with a size: for that, it returns the stretch's other record.
 func (p part) at(i int) record {
 	r := p.raw(i)
 	if r.stream == sized {
@@ -104,7 +103,7 @@ func (p part) at(i int) record {
 	return r
 }
 
-// last is the last record before an offset, or at it; -1: there is none.
+// last returns the last record at or before an offset; i is -1 if there is none.
 func (r Reader) last(offset uint64) (p part, i int) {
 	next := sort.Search(len(r.parts), func(i int) bool { return r.parts[i].start > offset })
 	if next == 0 {
@@ -114,8 +113,8 @@ func (r Reader) last(offset uint64) (p part, i int) {
 	return p, p.find(func(r record) bool { return r.offset > offset }) - 1
 }
 
-// sizeBegins is the size of the terminal from where a stretch begins, if it is another
-// there or has not been told in its segment.
+// sizeBegins returns the terminal's size for a stretch, if the size changes there or its
+// segment has not given it before.
 func (r Reader) sizeBegins(offset uint64) (w wire.Window, ok bool) {
 	p, i := r.last(offset)
 	if i < 0 {
@@ -125,7 +124,7 @@ func (r Reader) sizeBegins(offset uint64) (w wire.Window, ok bool) {
 	return rec.window(), rec.stream == sized
 }
 
-// sizeAt is the size of the terminal at an offset; 0 if the log does not tell.
+// sizeAt returns the terminal's size at an offset; zero if the log does not have it.
 func (r Reader) sizeAt(offset uint64) wire.Window {
 	p, i := r.last(offset)
 	index := make([]byte, max(0, i+1)*recordSize)
@@ -147,13 +146,14 @@ func (p part) readIndex(b []byte) (int, error) {
 	return p.index.ReadAt(b, 0)
 }
 
-// find is the first record for which is says so, or the number of records.
+// find returns the index of the first record for which is returns true, or the number of
+// records.
 func (p part) find(is func(record) bool) int {
 	return sort.Search(int(min(p.records, math.MaxInt32)), func(i int) bool { return is(p.at(i)) })
 }
 
-// stretchAt finds the stretch that holds offset: the part it is in, its stream,
-// and where it ends, which is always beyond offset.
+// stretchAt finds the stretch that contains offset. It returns its part, its stream and its
+// end, which is always beyond offset.
 func (r Reader) stretchAt(offset uint64) (p part, s wire.Stream, stop uint64) {
 	next := sort.Search(len(r.parts), func(i int) bool { return r.parts[i].start > offset })
 	stop = r.Size
@@ -173,19 +173,18 @@ func (r Reader) stretchAt(offset uint64) (p part, s wire.Stream, stop uint64) {
 	if int64(following) < p.records {
 		stop = min(stop, p.at(following).offset)
 	}
-	return p, s, max(stop, offset+1) // it is not beyond only in an index that is not one
+	return p, s, max(stop, offset+1) // only a corrupt index has its end at or before offset
 }
 
-// Stretch returns where the segment that holds an offset begins, the stream of the byte
-// there, and the offset at which that stretch ends, which is always beyond the given one.
+// Stretch returns the start of the segment that contains offset, the stream of the byte there,
+// and the end of its stretch, which is always beyond offset.
 func (r Reader) Stretch(offset uint64) (segment uint64, s wire.Stream, stop uint64) {
 	p, s, stop := r.stretchAt(offset)
 	return p.start, s, stop
 }
 
-// Read fills p with bytes of one stream from offset. For the stream lost, n
-// bytes are missing and p is untouched; n may then exceed len(p). It returns
-// io.EOF at the end.
+// Read fills p with bytes of one stream from offset. For the stream Lost, n bytes are missing
+// and p is untouched; n may then exceed len(p). It returns io.EOF at the end.
 func (r Reader) Read(p []byte, offset uint64) (n uint64, s wire.Stream, err error) {
 	if offset >= r.Size {
 		return 0, wire.Stdout, io.EOF
@@ -196,7 +195,7 @@ func (r Reader) Read(p []byte, offset uint64) (n uint64, s wire.Stream, err erro
 		return n, s, nil
 	}
 	got, err := part.data.ReadAt(p[:min(n, uint64(len(p)))], int64(offset-part.start))
-	if got == 0 && errors.Is(err, io.EOF) { // shorter than it says
+	if got == 0 && errors.Is(err, io.EOF) { // shorter than the index says
 		return n, wire.Lost, nil
 	}
 	if got > 0 {
@@ -205,8 +204,8 @@ func (r Reader) Read(p []byte, offset uint64) (n uint64, s wire.Stream, err erro
 	return uint64(got), s, err
 }
 
-// Since returns the offset of the first byte that was printed at t or later, as far as
-// the index knows.
+// Since returns the offset of the first byte printed at t or later, within the precision of the
+// index.
 func (r Reader) Since(t time.Time) uint64 {
 	for _, p := range r.parts {
 		i := p.find(func(r record) bool { return r.millis >= millis(t) })
@@ -217,8 +216,8 @@ func (r Reader) Since(t time.Time) uint64 {
 	return r.Size
 }
 
-// LineStart is the offset of the start of a line at most back bytes before the
-// end of the log; in the middle of a line longer than that.
+// LineStart returns the offset of the start of a line at most back bytes before the end of the
+// log. If the line is longer than that, the offset is within the line.
 func (r Reader) LineStart(back uint64) uint64 {
 	if back >= r.Size-r.Base() {
 		return r.Base()

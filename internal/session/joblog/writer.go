@@ -11,25 +11,25 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Writer appends to a log. A failed write never fails the caller: the bytes
-// are counted as lost, and writing is tried again a little later.
+// Writer appends to a log. A failed write does not fail the caller: the bytes count as lost,
+// and writing is tried again a little later.
 type Writer struct {
 	dir      string
 	bounds   Bounds
 	segments []segment // the last one is written to; never empty
 	end      uint64    // offset of the next byte the job prints
 	last     record    // the last one written
-	open     bool      // last is a stretch that more bytes may join
+	open     bool      // more bytes may join the stretch of last
 	failed   error     // why the last write failed
 	retry    time.Time
 	losing   bool
 	lostFrom uint64
 	window   wire.Window // of the job's terminal, if it has one
 	lost     uint64
-	hole     uint64 // offset after the last stretch that is lost and ended
+	hole     uint64 // offset after the last lost stretch that has ended
 }
 
-// Create begins the log of a job in dir, where there is none.
+// Create begins the log of a job in dir, which must not have one.
 func Create(dir string, bounds Bounds) (*Writer, error) {
 	first, err := openSegment(dir, 0, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -38,13 +38,13 @@ func Create(dir string, bounds Bounds) (*Writer, error) {
 	return &Writer{dir: dir, bounds: bounds, segments: []segment{first}}, nil
 }
 
-// State is what only the writer of a log knows of it.
+// State is the part of a log's state that only its writer knows.
 type State struct {
 	End, Lost uint64
-	Why       string // why some of it is lost
+	Why       string // the reason for which some of it is lost
 }
 
-// State is the log's now.
+// State returns the log's state.
 func (l *Writer) State() State {
 	s := State{End: l.end, Lost: l.lost}
 	if l.failed != nil {
@@ -53,10 +53,10 @@ func (l *Writer) State() State {
 	return s
 }
 
-// Capacity is how many bytes of output the log keeps.
+// Capacity returns the bytes of output that the log keeps.
 func (l *Writer) Capacity() uint64 { return l.bounds.Segment * uint64(l.bounds.Segments) }
 
-// Base is the offset of the first byte that the log keeps.
+// Base returns the offset of the first byte that the log keeps.
 func (l *Writer) Base() uint64 { return l.segments[0].start }
 
 // Moved tells the writer the new path of the log's directory.
@@ -68,8 +68,7 @@ func (l *Writer) Failing() bool { return l.losing }
 // Lacks reports whether something from an offset on is not in the log.
 func (l *Writer) Lacks(offset uint64) bool { return l.losing || offset < l.hole }
 
-// Reopen continues a log where another process has stopped; at is what that one's State
-// returned.
+// Reopen continues a log where another process has stopped. at is the State of that process.
 func Reopen(dir string, bounds Bounds, at State) (*Writer, error) {
 	l := &Writer{dir: dir, bounds: bounds, end: at.End, lost: at.Lost}
 	if at.Why != "" {
@@ -93,7 +92,7 @@ func Reopen(dir string, bounds Bounds, at State) (*Writer, error) {
 	return l, nil
 }
 
-// current is the segment that is written to.
+// current returns the segment that is written to.
 func (l *Writer) current() *segment { return &l.segments[len(l.segments)-1] }
 
 func (l *Writer) full() bool {
@@ -101,10 +100,10 @@ func (l *Writer) full() bool {
 	return l.end >= c.start+l.bounds.Segment || c.records >= l.bounds.Records
 }
 
-// Append takes what the job printed.
+// Append appends output of the job.
 func (l *Writer) Append(s wire.Stream, p []byte, now time.Time) {
 	for len(p) > 0 {
-		room := l.bounds.Segment // the next segment's
+		room := l.bounds.Segment // in the next segment
 		if !l.full() {
 			room = l.current().start + l.bounds.Segment - l.end
 		}
@@ -114,8 +113,8 @@ func (l *Writer) Append(s wire.Stream, p []byte, now time.Time) {
 	}
 }
 
-// Keeps returns the offset of the first byte that the log will still have after that many
-// more bytes of output and records of the index.
+// Keeps returns the offset of the first byte that the log will still have after the given
+// numbers of bytes and records more.
 func (l *Writer) Keeps(bytes uint64, records int64) uint64 {
 	c, more := l.current(), 0
 	if l.end+bytes > c.start+l.bounds.Segment || c.records+records > l.bounds.Records {
@@ -128,7 +127,7 @@ func (l *Writer) Keeps(bytes uint64, records int64) uint64 {
 	return l.segments[gone].start
 }
 
-// take is append for what fits into one segment.
+// take is Append for output that fits into one segment.
 func (l *Writer) take(s wire.Stream, p []byte, now time.Time) {
 	start := l.end
 	n, err := 0, l.failed
@@ -147,13 +146,13 @@ func (l *Writer) take(s wire.Stream, p []byte, now time.Time) {
 	}
 }
 
-// write writes what begins at l.end.
+// write writes the bytes that begin at l.end.
 func (l *Writer) write(s wire.Stream, p []byte, now time.Time) (int, error) {
 	if l.losing && l.lostFrom < l.end {
 		if err := l.begin(record{l.lostFrom, millis(now), wire.Lost}); err != nil {
 			return 0, err
 		}
-		l.lostFrom = l.end // recorded; a failure below goes on from here
+		l.lostFrom = l.end // recorded; after a failure below, the loss goes on from here
 	}
 	if l.full() {
 		if err := l.roll(); err != nil {
@@ -168,7 +167,7 @@ func (l *Writer) write(s wire.Stream, p []byte, now time.Time) (int, error) {
 	return l.current().data.WriteAt(p, int64(l.end-l.current().start))
 }
 
-// roll begins a new segment at l.end, and makes room for it first.
+// roll begins a new segment at l.end. It first makes room for it.
 func (l *Writer) roll() error {
 	if len(l.segments) >= l.bounds.Segments {
 		oldest := l.segments[0]
@@ -187,8 +186,8 @@ func (l *Writer) roll() error {
 	return nil
 }
 
-// begin writes a record before the bytes it speaks of: bytes without a record
-// would be taken for those of the stretch before.
+// begin writes a record before the bytes that it describes: bytes without a record would belong
+// to the stretch before.
 func (l *Writer) begin(r record) error {
 	l.open = false
 	c := l.current()
@@ -203,7 +202,7 @@ func (l *Writer) begin(r record) error {
 	return nil
 }
 
-// beginSize writes the size of the terminal, once for each segment and change.
+// beginSize writes the size of the terminal, once for each segment and each change.
 func (l *Writer) beginSize(c *segment) error {
 	if _, err := c.index.WriteAt(sizeRecord(l.last.offset, l.window).append(nil), c.records*recordSize); err != nil {
 		l.open = false
@@ -214,7 +213,7 @@ func (l *Writer) beginSize(c *segment) error {
 	return nil
 }
 
-// Resize says what size the job's terminal has from here on.
+// Resize notes the size of the job's terminal from here on.
 func (l *Writer) Resize(w wire.Window) {
 	if w != l.window {
 		l.window, l.open = w, false
@@ -233,7 +232,7 @@ func (l *Writer) lose(err error, from uint64, now time.Time) {
 // Sync puts the log on disk.
 func (l *Writer) Sync() {
 	if l.losing && l.lostFrom < l.end {
-		// Worth a last attempt: it is how a reader knows that the end is missing.
+		// Worth a last attempt: without it, a reader does not know that the end is missing.
 		if l.begin(record{l.lostFrom, l.last.millis, wire.Lost}) == nil {
 			_ = l.current().data.Truncate(int64(l.end - l.current().start))
 		}
@@ -255,7 +254,7 @@ func (l *Writer) Close() {
 // Reader reads what has been written so far. It shares the writer's descriptors.
 func (l *Writer) Reader() Reader { return newReader(l.segments, l.end) }
 
-// noSpaceReason says in a few words why a log is incomplete.
+// noSpaceReason says briefly why a log is incomplete.
 func noSpaceReason(err error) string {
 	if keyway.IsNoSpace(err) {
 		return "no space left"

@@ -10,64 +10,64 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Collapser reduces an output to the lines that remain in the end, as a terminal of the
-// job's size shows them. It draws them on a model of a terminal. A line is final when the
-// cursor has left it and the program has never moved up that far. A line that was printed
-// from its start to its end is emitted as it was printed, any other as it looks.
+// Collapser reduces an output to the lines that remain in the end on a terminal of the job's
+// size. It draws the output on a model of a terminal. A line is final when the cursor has left
+// it and the program has never moved up that far. A line that was printed from start to end is
+// emitted as it was printed, any other as it looks.
 type Collapser struct {
-	emit   func([]byte) error // nil: only how far the program goes up is wanted
+	emit   func([]byte) error // nil: only the depth is wanted
 	window wire.Window
-	pipe   bool // what a line feed does; see screen.Options
+	pipe   bool // the meaning of a line feed; see screen.Options
 
 	screen *screen.Screen
-	low    uint64 // the row, by number, down to which the cursor has been
-	Depth  uint64 // how many rows above that it has been
-	Exact  bool   // that is how far it ever goes
-	Moved  bool   // the program does more than to print
-	next   uint64 // the first row whose line has not come
-	floor  uint64 // the first row that is drawn: what was above has come for good
+	low    uint64 // number of the lowest row that the cursor has been in
+	Depth  uint64 // rows that it has moved up from there at most
+	Exact  bool   // Depth is known to be the maximum
+	Moved  bool   // the program does more than print
+	next   uint64 // the first row whose line has not been emitted
+	floor  uint64 // the first row that is drawn; all rows above have been emitted for good
 
 	unread
-	line  keptLine  // that the cursor is in
-	plain keptLines // those before that are as they were printed
-	came  keptLines // those that may be seen again, as they came
+	line  keptLine  // the line that the cursor is in
+	plain keptLines // earlier lines that are as they were printed
+	came  keptLines // emitted lines that may be seen again, as emitted
 	scrolledOff
-	stream bool         // the line is too long to be drawn, and passes as it is
-	top    top          // what a program clears from there has been seen
-	begun  uint64       // the row that the line began in, if the one before goes on there; see begins
-	reflow *reflowState // the screen gets another size
-	Err    error        // of emit, the first
+	stream bool         // the line is too long to be drawn, and is passed on as it is
+	top    top          // for programs that clear from the top: the user has seen what they clear
+	begun  uint64       // the row that the line began in, if the line above it continues into that row; see begins
+	reflow *reflowState // while the screen gets another size
+	Err    error        // the first error of emit
 }
 
-// unread is output that is not understood yet.
+// unread is output that has not been interpreted yet.
 type unread struct {
-	held   []byte // what can be told only by what comes next
-	within bool   // a string that only terminals read
+	held   []byte // its meaning depends on the next bytes
+	within bool   // within a string that only terminals read
 }
 
-// scrolledOff is the start of a line of which the rest is on the screen.
+// scrolledOff is the start of a line whose rest is still on the screen.
 type scrolledOff struct {
 	part   []byte
-	partAt uint64 // the first row of that
+	partAt uint64 // its first row
 }
 
-// keptLine is a line as it was printed in one go, or as it has come.
+// keptLine is a line as it was printed in one go, or as it was emitted.
 type keptLine struct {
 	from, to uint64 // rows
 	text     []byte
-	ok       bool // it is one
+	ok       bool // it is a whole line
 }
 
-// keptLines are lines by their first rows, ascending.
+// keptLines are lines sorted by their first rows.
 type keptLines []keptLine
 
-// find is where the line is that begins in a row, or belongs.
+// find returns the index of the line that begins in row from, or the index at which it belongs.
 func (k keptLines) find(from uint64) (i int, ok bool) {
 	i = sort.Search(len(k), func(i int) bool { return k[i].from >= from })
 	return i, i < len(k) && k[i].from == from
 }
 
-// put adds a line, in place of one that begins in the same row.
+// put adds a line, replacing one that begins in the same row.
 func (k *keptLines) put(l keptLine) {
 	i, ok := k.find(l.from)
 	if !ok {
@@ -77,16 +77,16 @@ func (k *keptLines) put(l keptLine) {
 	(*k)[i] = l
 }
 
-// reflowState is how many lines at the top have come, while rows get other numbers.
+// reflowState holds the number of emitted lines at the top, while rows are renumbered.
 type reflowState struct{ came int }
 
 const (
-	maxLine = 64 << 10 // of a line that is kept as it was printed; a longer one is not drawn
-	barRows = 100      // as far up as bars go where there is no terminal
+	maxLine = 64 << 10 // bytes of a line that is kept as printed; a longer one is not drawn
+	barRows = 100      // rows that programs move up at most where there is no terminal
 	barCols = 512
 )
 
-// pipeWindow is the size of the model for output that goes to no terminal.
+// pipeWindow is the size of the model for output that does not go to a terminal.
 var pipeWindow = wire.Window{Rows: barRows, Cols: barCols}
 
 func newCollapser(w wire.Window, pipe bool, emit func([]byte) error) *Collapser {
@@ -95,7 +95,7 @@ func newCollapser(w wire.Window, pipe bool, emit func([]byte) error) *Collapser 
 	return c
 }
 
-// begin begins on a blank screen.
+// begin starts with a blank screen.
 func (c *Collapser) begin() {
 	o := screen.Options{Lines: -1, Newline: c.pipe}
 	if c.emit != nil {
@@ -108,16 +108,16 @@ func (c *Collapser) begin() {
 	c.fresh()
 }
 
-// row is the number of the row that the cursor is in.
+// row returns the number of the cursor's row.
 func (c *Collapser) row() uint64 {
 	_, y := c.screen.Cursor()
 	return c.screen.Gone() + uint64(y)
 }
 
-// y is where on the screen a row is.
+// y returns the position of a row on the screen.
 func (c *Collapser) y(row uint64) int { return int(row - c.screen.Gone()) }
 
-// Write takes output.
+// Write interprets output.
 func (c *Collapser) Write(p []byte) error {
 	if len(c.held) > 0 {
 		p = append(c.held, p...)
@@ -146,16 +146,16 @@ func (c *Collapser) Write(p []byte) error {
 	return c.Err
 }
 
-// Final is the first row that may yet change.
+// Final returns the first row that may still change.
 func (c *Collapser) Final() uint64 { return c.low - min(c.low, c.Depth) }
 
-// Pending reports whether lines that are final have not come.
+// Pending reports whether final lines have not been emitted.
 func (c *Collapser) Pending() bool { return c.next < c.Final() }
 
 // HidesCursor reports whether the program has hidden the cursor.
 func (c *Collapser) HidesCursor() bool { return c.screen.CursorHidden() }
 
-// look follows the cursor.
+// look updates the state after the cursor has moved.
 func (c *Collapser) look() {
 	if c.screen.Alternate() {
 		return
@@ -164,12 +164,12 @@ func (c *Collapser) look() {
 	c.top.follow(row, c.window)
 	c.low = max(c.low, row)
 	c.Depth = max(c.Depth, c.low-row)
-	if final := c.Final(); c.next > final { // it has gone up further than ever before
+	if final := c.Final(); c.next > final { // it has moved up further than ever before
 		c.next = min(c.next, max(c.floor, c.lineStart(final)))
 	}
 }
 
-// lineStart is the first row of the line that a row belongs to.
+// lineStart returns the first row of the line that a row belongs to.
 func (c *Collapser) lineStart(row uint64) uint64 {
 	for row > c.screen.Gone() && c.screen.Wrapped(c.y(row)-1) {
 		row--
@@ -177,7 +177,7 @@ func (c *Collapser) lineStart(row uint64) uint64 {
 	return max(row, c.screen.Gone())
 }
 
-// Release lets go the lines that end above a row.
+// Release emits the lines that end above a row.
 func (c *Collapser) Release(before uint64) {
 	if c.emit == nil {
 		c.next = max(c.next, before)
@@ -193,7 +193,7 @@ func (c *Collapser) Release(before uint64) {
 			to++
 		}
 		if c.screen.Wrapped(c.y(to)) {
-			return // it goes on below
+			return // it continues below
 		}
 		text := c.part
 		for row := from; row <= to; row++ {
@@ -209,7 +209,7 @@ func (c *Collapser) Release(before uint64) {
 	}
 }
 
-// comes lets a line go, unless it has come as it is.
+// comes emits a line, unless it was emitted with the same text.
 func (c *Collapser) comes(from uint64, text []byte) {
 	if i, ok := c.plain.find(from); ok {
 		text = c.plain[i].text
@@ -217,13 +217,13 @@ func (c *Collapser) comes(from uint64, text []byte) {
 	if i, ok := c.came.find(from); ok && bytes.Equal(c.came[i].text, text) {
 		return
 	}
-	if from >= c.screen.Gone() { // it may be changed yet
+	if from >= c.screen.Gone() { // it may still change
 		c.came.put(keptLine{from: from, text: bytes.Clone(text)})
 	}
 	c.pass(text)
 }
 
-// scrolled gets a row of the screen that will not change any more.
+// scrolled receives a row of the screen that will not change any more.
 func (c *Collapser) scrolled(text []byte, wrapped bool) {
 	row := c.screen.Gone()
 	if r := c.reflow; r != nil {
@@ -252,7 +252,7 @@ func (c *Collapser) scrolled(text []byte, wrapped bool) {
 	c.forget(row)
 }
 
-// cutPart passes on what has scrolled off of a line that is too long.
+// cutPart emits the part of a very long line that has scrolled off.
 func (c *Collapser) cutPart() {
 	if long := len(c.part) > maxLine; long && !(c.line.ok && c.line.from == c.partAt) {
 		c.pass(c.part)
@@ -260,7 +260,7 @@ func (c *Collapser) cutPart() {
 	}
 }
 
-// forget drops what is known of rows down to one.
+// forget drops the state of rows up to one.
 func (c *Collapser) forget(row uint64) {
 	n := 0
 	for n < len(c.plain) && c.plain[n].to <= row {
@@ -280,7 +280,7 @@ func (c *Collapser) pass(line []byte) {
 	}
 }
 
-// resize is the job's terminal's new size.
+// resize notes the new size of the job's terminal.
 func (c *Collapser) resize(w wire.Window) {
 	if w == c.window || w.Rows == 0 || w.Cols == 0 {
 		return
@@ -299,7 +299,7 @@ func (c *Collapser) resize(w wire.Window) {
 	c.screen.Resize(int(w.Cols), int(w.Rows))
 	c.top.resize(was, before, w, int64(c.inUse()-end))
 	c.reflow = nil
-	c.plain, c.came, c.begun = nil, nil, noRow // by rows that are others now
+	c.plain, c.came, c.begun = nil, nil, noRow // they are keyed by the old row numbers
 	row := c.screen.Gone()
 	for ; r.came > 0 && c.y(row) < int(w.Rows)-1; row++ {
 		if !c.screen.Wrapped(c.y(row)) {
@@ -311,8 +311,8 @@ func (c *Collapser) resize(w wire.Window) {
 	c.line.ok = false
 }
 
-// begins takes note of where p is printed, if that is at the start of a row that the line
-// above goes on in.
+// begins notes where p is printed, if that is at the start of a row that the line above
+// continues into.
 func (c *Collapser) begins(p []byte) {
 	x, y := c.screen.Cursor()
 	if x > 0 {
@@ -324,10 +324,10 @@ func (c *Collapser) begins(p []byte) {
 	}
 }
 
-// unfold ends the line above the one that is now printed to its end, if a program has begun
-// it at the start of a row that the line above went on in: it is a line of its own. After a
-// window got smaller, a program may take the rest of a bar for the bar. As long as it only
-// draws bars there, they are one line, as in tmux.
+// unfold ends the line above, if a program has begun the line that is now complete at the start
+// of a row that the line above continued into. The two are separate lines. After a window got
+// smaller, a program may take the rest of a bar for the bar. As long as it only draws bars
+// there, they are one line, as in tmux.
 func (c *Collapser) unfold() {
 	row := c.begun
 	c.begun = noRow
@@ -342,7 +342,7 @@ func (c *Collapser) unfold() {
 	}
 }
 
-// flush lets all go that is drawn: nothing is known of what comes next.
+// flush emits everything that is drawn: the next output is unknown.
 func (c *Collapser) flush() {
 	_, _ = c.screen.Write(c.held)
 	_, _ = c.screen.Write(c.screen.Undo(nil))
@@ -356,8 +356,8 @@ func (c *Collapser) flush() {
 	c.begin()
 }
 
-// end is the first row after all in which something is seen, and those that such a
-// row goes on in.
+// end returns the first row below everything visible, including rows that a visible line
+// continues into.
 func (c *Collapser) end() uint64 {
 	y := c.screen.Used()
 	for y > 0 && c.screen.Wrapped(y-1) {
@@ -366,18 +366,18 @@ func (c *Collapser) end() uint64 {
 	return c.screen.Gone() + uint64(y)
 }
 
-// inUse is the first row below the cursor and all that is seen.
+// inUse returns the first row below the cursor and everything visible.
 func (c *Collapser) inUse() uint64 {
 	return max(c.row()+1, c.screen.Gone()+uint64(c.screen.Used()))
 }
 
-// close lets go what is left.
+// close emits the rest.
 func (c *Collapser) close() error {
 	c.flush()
 	return c.Err
 }
 
-// Rest is what is drawn and has not come, as text.
+// Rest returns the text that is drawn and has not been emitted.
 func (c *Collapser) Rest() (rows []string) {
 	if c.screen.Alternate() {
 		return nil

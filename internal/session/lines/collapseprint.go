@@ -8,14 +8,13 @@ import (
 	"keyway/internal/screen"
 )
 
-// fresh begins a line: one in an empty row that looks like any other can be kept as it
-// is printed.
+// fresh begins a line. A line in an empty row with default attributes can be kept as printed.
 func (c *Collapser) fresh() {
 	x, y := c.screen.Cursor()
 	c.line = keptLine{from: c.row(), text: c.line.text[:0], ok: x == 0 && c.screen.AtRest() && c.screen.Used() <= y}
 }
 
-// print takes plain output.
+// print handles plain output.
 func (c *Collapser) print(p []byte) {
 	if c.screen.Alternate() {
 		_, _ = c.screen.Write(p)
@@ -34,11 +33,11 @@ func (c *Collapser) print(p []byte) {
 	}
 }
 
-// flood passes lines on of which nothing is left on the screen when those that follow
-// are printed, and returns those.
+// flood emits lines that leave the screen when the lines after them are printed, and returns
+// those.
 func (c *Collapser) flood(p []byte) (rest []byte) {
 	rows, keep := int(c.window.Rows), int(c.window.Rows)
-	if c.Exact || c.emit == nil { // nothing that is further up is ever seen again
+	if c.Exact || c.emit == nil { // no row above the screen is seen again
 		keep = int(min(uint64(rows), c.Depth))
 	}
 	lines := bytes.Count(p, []byte("\n"))
@@ -54,20 +53,20 @@ func (c *Collapser) flood(p []byte) (rest []byte) {
 	}
 	c.Release(c.row())
 	c.pass(bytes.ReplaceAll(p[:at], []byte("\r\n"), []byte("\n")))
-	c.next = allRows // what is there has come
+	c.next = allRows // the rows there have been emitted
 	_, _ = c.screen.Write(bytes.Repeat([]byte("\r\n"), rows))
 	c.skipTo(c.row())
 	c.fresh()
 	return p[at:]
 }
 
-// skipTo says that all above a row has come.
+// skipTo notes that all rows above a row have been emitted.
 func (c *Collapser) skipTo(row uint64) {
 	c.low, c.next, c.floor = row, row, row
 	c.plain, c.came, c.part = c.plain[:0], nil, nil
 }
 
-// printLine takes plain output up to the end of a line, or what there is of it.
+// printLine handles plain output up to the end of a line, or as much of it as there is.
 func (c *Collapser) printLine(p []byte, whole bool) {
 	body := p
 	if whole {
@@ -115,8 +114,8 @@ func (c *Collapser) keep() {
 	c.plain.put(l)
 }
 
-// passAt passes on a line that need not be drawn, as no cursor comes back to it, and
-// leaves the next one looking as if it had been.
+// passAt emits a line that need not be drawn, because no cursor returns to it. The next line
+// then looks as if this one had been drawn.
 func (c *Collapser) passAt(p, body []byte) bool {
 	if !c.Exact || c.Depth > 0 || c.stream || !c.line.ok || len(c.line.text) > 0 || len(body) > maxLine || !c.pipe && len(p) != len(body)+2 {
 		return false
@@ -133,7 +132,7 @@ func (c *Collapser) passAt(p, body []byte) bool {
 	return true
 }
 
-// passLong passes a line on that is too long to be drawn.
+// passLong emits a line that is too long to be drawn.
 func (c *Collapser) passLong(body []byte, whole bool) {
 	if !c.stream {
 		c.Release(c.line.from)
@@ -156,7 +155,7 @@ func (c *Collapser) endStream() {
 	}
 }
 
-// draw takes output that prints over something, or not from the start of a line.
+// draw handles output that overwrites something or does not begin at the start of a line.
 func (c *Collapser) draw(p []byte) {
 	from := c.row()
 	_, _ = c.screen.Write(p)
@@ -164,7 +163,7 @@ func (c *Collapser) draw(p []byte) {
 	c.touch(from, c.row())
 }
 
-// touch says that rows are not as they were printed.
+// touch notes that rows differ from what was printed.
 func (c *Collapser) touch(from, to uint64) {
 	if n := len(c.plain); n == 0 || c.plain[n-1].to < from {
 		return
@@ -183,7 +182,7 @@ const (
 	noRow   = allRows
 )
 
-// control takes a sequence or a control character that is not plain.
+// control handles a sequence or a control character that is not plain.
 func (c *Collapser) control(p []byte) {
 	c.endStream()
 	c.Moved = true
@@ -191,7 +190,7 @@ func (c *Collapser) control(p []byte) {
 		x, _ := c.screen.Cursor()
 		home := x == 0 && int64(c.row()) == c.top.at
 		from, clears := touches(p, c.row(), home)
-		if clears { // what was on the screen has been seen
+		if clears { // the user has seen what was on the screen
 			c.Release(c.end())
 			c.top.cleared(c.screen.Gone() + uint64(c.screen.Used()))
 			if home {

@@ -9,18 +9,18 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Collapsers reduce the streams of an output, each by itself. Final lines are emitted in
-// the order in which they were written.
+// Collapsers reduce the streams of an output, each separately. They emit final lines in the
+// order in which they were written.
 type Collapsers struct {
-	// Emit gets what is final; nil: only how far the programs go up is wanted.
+	// Emit receives final lines; nil: only the depths are wanted.
 	Emit   func(wire.Stream, []byte) error
 	Window wire.Window // of the job's terminal
-	Depths [3]uint64   // how far up the programs are known to go
-	Exact  bool        // they never go up further
+	Depths [3]uint64   // rows that the programs are known to move up
+	Exact  bool        // Depths are the maximum
 	All    [3]*Collapser
 }
 
-// UnknownWindow is the size of a terminal of which the log does not tell it.
+// UnknownWindow is the size of a terminal whose size the log does not have.
 var UnknownWindow = wire.Window{Rows: 24, Cols: 80}
 
 // Of returns the Collapser of a stream.
@@ -40,7 +40,7 @@ func (c *Collapsers) Of(s wire.Stream) *Collapser {
 	return c.All[s]
 }
 
-// Put takes output, and lets go what is final.
+// Put handles output, and emits lines that become final.
 func (c *Collapsers) Put(s wire.Stream, p []byte) error {
 	one := c.Of(s)
 	_ = one.Write(p)
@@ -62,7 +62,7 @@ func (c *Collapsers) Resized(w wire.Window) {
 	}
 }
 
-// Gap lets all go: nothing is known of what comes after it.
+// Gap emits everything: the output after it is unknown.
 func (c *Collapsers) Gap(uint64) error {
 	var err error
 	for _, one := range c.All {
@@ -74,8 +74,8 @@ func (c *Collapsers) Gap(uint64) error {
 	return err
 }
 
-// Measure is how far up the programs of a job have gone from an offset of its log on.
-// Most never go up at all, and need not be drawn for it.
+// Measure returns how many rows the programs of a job have moved up, from an offset of its log
+// on. Most never move up, and their output need not be drawn for that.
 func Measure(r joblog.Reader, at uint64) (depths [3]uint64, err error) {
 	scan := &upScan{}
 	if _, err := r.CopyTo(scan, at); err != nil || !scan.up {

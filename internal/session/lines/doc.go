@@ -1,4 +1,3 @@
-// Package lines makes of an output the lines that are left of it in the end, as a
-// terminal of the job's size shows them: of a progress bar the last state, of all else
-// each line once.
+// Package lines reduces an output to the lines that remain in the end on a terminal of the
+// job's size: the last state of a progress bar, and each other line once.
 package lines

@@ -7,7 +7,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Drawing makes a sink of a screen: output is drawn on it.
+// Drawing is a sink that draws output on a screen.
 type Drawing struct{ *screen.Screen }
 
 // Put implements wire.Sink.

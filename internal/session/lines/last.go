@@ -7,7 +7,7 @@ import (
 	"keyway/internal/session/joblog"
 )
 
-// Last is the last line that the session in dir has printed, as it looks now.
+// Last returns the last line that the session in dir has printed, as it looks now.
 func Last(dir string) string {
 	const enough = 4 << 10
 	r, closeLog, err := joblog.Open(dir)

@@ -10,8 +10,8 @@ import (
 
 const esc = 0x1b
 
-// touches says from which row on a sequence changes rows, noRow if none, and whether
-// it clears the screen; home says that the cursor is in the first column and row.
+// touches returns the first row that a sequence changes, noRow if none, and whether it clears
+// the screen. home says that the cursor is in the first column and row.
 func touches(p []byte, row uint64, home bool) (from uint64, clears bool) {
 	last := p[len(p)-1]
 	switch {
@@ -43,8 +43,8 @@ func touches(p []byte, row uint64, home bool) (from uint64, clears bool) {
 	return noRow, false
 }
 
-// controlAt measures the sequence at the start of p; 0: there must be more of it.
-// within says that a string has begun and not ended.
+// controlAt measures the sequence at the start of p; 0 means that it is incomplete. within says
+// that a string has begun and not ended.
 func controlAt(p []byte, within *bool) int {
 	switch {
 	case *within:
@@ -76,14 +76,14 @@ func controlAt(p []byte, within *bool) int {
 	return 2
 }
 
-// stringLen measures what of p belongs to a string.
+// stringLen returns the number of bytes of p that belong to a string.
 func stringLen(p []byte, within *bool) int {
 	for i, c := range p {
 		switch {
 		case c == 0x07 || c == 0x18 || c == 0x1a:
 			*within = false
 			return i + 1
-		case c == esc: // of ST, or of what comes instead
+		case c == esc: // start of ST, or of another sequence
 			*within = false
 			if i > 0 {
 				return i
@@ -94,8 +94,8 @@ func stringLen(p []byte, within *bool) int {
 	return len(p)
 }
 
-// erases reports whether plain output erases in its line: what is kept as it was
-// printed is shown on other terminals.
+// erases reports whether plain output erases part of its line. Lines that are kept as printed
+// are shown on other terminals.
 func erases(p []byte) bool {
 	for {
 		at := bytes.Index(p, []byte("\x1b["))

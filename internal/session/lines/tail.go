@@ -9,12 +9,11 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Tail returns the offset at which to begin to read a log, and how many of the first
-// lines from there are not to be printed, so that the last n lines at or after the offset
-// from remain. raw says that lines are counted as they were printed, and not as a
-// terminal shows them.
+// Tail returns the offset at which to begin to read a log, and the number of lines to drop from
+// there, so that the last n lines at or after the offset from remain. raw counts lines as
+// printed, not as a terminal shows them.
 func Tail(r joblog.Reader, n int, from uint64, raw bool) (at uint64, drop int, err error) {
-	const spare = 200 // lines that may look otherwise where reading begins in the middle
+	const spare = 200 // lines that may look different because reading begins in the middle
 	for back := uint64(64<<10) + 256*uint64(n); ; back *= 8 {
 		at := max(from, r.LineStart(back))
 		lines, err := countLines(r, at, raw)
@@ -24,7 +23,7 @@ func Tail(r joblog.Reader, n int, from uint64, raw bool) (at uint64, drop int, e
 	}
 }
 
-// countLines is how many lines come of a log from an offset on.
+// countLines returns the number of lines that a log yields from an offset on.
 func countLines(r joblog.Reader, at uint64, raw bool) (n int, err error) {
 	open := false
 	count := func(_ wire.Stream, p []byte) error {
@@ -47,7 +46,7 @@ func countLines(r joblog.Reader, at uint64, raw bool) (n int, err error) {
 	return n, err
 }
 
-// rawCount is a sink for all that is printed.
+// rawCount is a sink that passes all output to a function.
 type rawCount func(s wire.Stream, p []byte) error
 
 func (c rawCount) Put(s wire.Stream, p []byte) error { return c(s, p) }

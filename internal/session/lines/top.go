@@ -4,14 +4,14 @@ package lines
 
 import "keyway/internal/session/wire"
 
-// top follows where the screen of tmux begins. When the width changes, tmux keeps blank rows
-// at the bottom and moves others into its history, where other terminals keep those. Then a
-// program may be in the first row without having gone there, and what it clears from there
-// is kept by tmux, as all of the screen is.
+// top tracks the first row of tmux's screen. When the width changes, tmux keeps blank rows at
+// the bottom and moves others into its history, where other terminals keep those. A program can
+// then be in the first row without having moved there, and tmux keeps the rows that it clears
+// from there, as it does when the whole screen is cleared.
 type top struct {
-	at       int64 // the row that is the first on the screen
-	scrolled int64 // how many rows have left the screen since it was cleared
-	kept     int64 // how many rows were on it when it was cleared, and have no number now
+	at       int64 // number of the first row on the screen
+	scrolled int64 // rows that have left the screen since it was cleared
+	kept     int64 // rows that were on the screen when it was cleared, which have no number now
 }
 
 // follow notes that the cursor is in a row.
@@ -22,7 +22,7 @@ func (t *top) follow(row uint64, w wire.Window) {
 	}
 }
 
-// resize notes that the terminal gets another size, and how many more rows are in use.
+// resize notes that the terminal gets another size, and that more rows are in use.
 func (t *top) resize(row uint64, from, to wire.Window, more int64) {
 	switch n := int64(to.Rows) - int64(from.Rows); {
 	case n < 0: // rows below the cursor go first
@@ -38,14 +38,14 @@ func (t *top) resize(row uint64, from, to wire.Window, more int64) {
 	t.scrolled = min(t.scrolled, t.at+t.kept)
 }
 
-// passed notes that rows have been printed that get no number.
+// passed notes rows that have been printed and get no number.
 func (t *top) passed(row uint64, rows int64, w wire.Window) {
 	t.at -= rows
 	t.kept += rows
 	t.follow(row, w)
 }
 
-// cleared notes that the screen, which is in use down to before a row, is cleared.
+// cleared notes that the screen is cleared. It is in use down to the row before end.
 func (t *top) cleared(end uint64) {
 	t.kept += max(0, int64(end)-t.at)
 	t.scrolled = 0

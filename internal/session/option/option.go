@@ -12,9 +12,9 @@ type Option struct {
 	Value  bool // it takes a value
 }
 
-// Given are the options and words of a command line.
+// Given holds the options and words of a command line.
 type Given struct {
-	Values map[string]string // the last one given; empty for options without value
+	Values map[string]string // the last value given; empty for an option without value
 	Words  []string
 }
 
@@ -24,10 +24,10 @@ func (g Given) Has(name string) bool {
 	return ok
 }
 
-// CommandLine is what options a command line may have.
+// CommandLine describes the options that a command line may have.
 type CommandLine struct {
 	Options []Option
-	Strict  bool // the first word that is no option ends the options
+	Strict  bool // the first word that is not an option ends the options
 }
 
 // Parse reads args as getopt_long(3) does: --name, --name=value, --name value,
@@ -61,7 +61,7 @@ func (l CommandLine) Parse(args []string) (Given, error) {
 	return g, nil
 }
 
-// long reads --name and returns what of args is left.
+// long reads --name and returns the remaining args.
 func (l CommandLine) long(g Given, text string, args []string) ([]string, error) {
 	name, value, equals := strings.Cut(text, "=")
 	for _, o := range l.Options {
@@ -81,7 +81,7 @@ func (l CommandLine) long(g Given, text string, args []string) ([]string, error)
 	return nil, fmt.Errorf("unknown option --%s", name)
 }
 
-// letters reads what follows one dash and returns what of args is left.
+// letters reads the letters after one dash and returns the remaining args.
 func (l CommandLine) letters(g Given, text string, args []string) ([]string, error) {
 	for text != "" {
 		o, ok := l.byLetter(text[0])

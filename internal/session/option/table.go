@@ -2,14 +2,14 @@ package option
 
 import "strings"
 
-// Table is the options of a command about sessions that the laptop passes on to the
-// workspace as they are. Both read it here, with its help.
+// Table holds the options of a command about sessions that the laptop passes on to the
+// workspace unchanged. Both use this table and its help.
 type Table struct {
 	Options []Option
 	Help    string // the lines about the options in the command's help
 }
 
-// Texts of the tables, which are parts of longer constants in a workspace.
+// Help texts of the tables, which are parts of longer constants in a workspace.
 const (
 	RunHelp = `  -d, --detach       only start it, and print its name; without a terminal it
                      reads from /dev/null
@@ -56,8 +56,8 @@ func Logs() Table {
 // Send is the table of keyway send.
 func Send() Table { return Table{[]Option{{Name: "text"}, {Name: "signal", Value: true}}, SendHelp} }
 
-// Described returns what the help says of an option: the name of its value, empty if
-// it takes none, and what it does, in lines.
+// Described returns the help of an option: the name of its value, empty if it takes none, and
+// its description in lines.
 func (t Table) Described(name string) (value, does string) {
 	const before = len("  -x, --") // the name
 	var lines []string

@@ -4,17 +4,16 @@ package view
 
 import "bytes"
 
-// clipboardGuard takes out of a terminal's output what sets or asks for the
-// clipboard of whoever looks at it: OSC 52 (xterm), 5522 (kitty), 1337;Copy and
-// 50;Copy (iTerm2), also where tmux or screen are to pass them on. A job prints
-// what others have written, and what is in a clipboard ends up in shells. The zero
-// value is ready; it keeps at most maxHead bytes from one call of filter to the
-// next.
+// clipboardGuard removes sequences from a terminal's output that set or query the clipboard of
+// the user: OSC 52 (xterm), 5522 (kitty), 1337;Copy and 50;Copy (iTerm2), also where tmux or
+// screen are to pass them on. A job may print text of other people, and users paste their
+// clipboard into shells. The zero value is ready. It keeps at most maxHead bytes from one call
+// of filter to the next.
 type clipboardGuard struct {
 	state guardState
 	last  byte   // the byte before, to tell a C1 control from a part of a character
-	head  []byte // the introducer, or its first byte, of what may become such a command
-	said  []byte // what an OSC has said behind it
+	head  []byte // the introducer of a possible command, or its first byte
+	said  []byte // the bytes of an OSC after the introducer
 	out   []byte
 }
 
@@ -23,22 +22,22 @@ type guardState byte
 const (
 	clean       guardState = iota
 	introducing            // ESC, or the first byte of U+009D
-	heading                // an OSC, of which the number is not known yet
-	dropping               // one for the clipboard
-	ending                 // the same after ESC or the first byte of U+009C
+	heading                // an OSC whose number is not known yet
+	dropping               // an OSC for the clipboard
+	ending                 // dropping, after ESC or the first byte of U+009C
 )
 
 const (
 	bel, can, sub, esc, del = 0x07, 0x18, 0x1a, 0x1b, 0x7f
-	osc, st                 = 0x9d, 0x9c // as C1 controls: alone, or behind c1 in UTF-8
+	osc, st                 = 0x9d, 0x9c // as C1 controls: alone, or after c1 in UTF-8
 	c1                      = 0xc2
-	// maxNumber bounds an OSC's number in bytes, and maxDigits without leading zeros.
-	// No terminal knows one of more than four, and some compute them modulo 2^32.
+	// maxNumber bounds an OSC's number in bytes, maxDigits the digits without leading zeros. No
+	// terminal knows a number of more than four digits, and some compute numbers modulo 2^32.
 	maxNumber, maxDigits = 32, 5
 	maxHead              = 2 + maxNumber
 )
 
-// filter returns what of p may be shown. It is valid until the next call.
+// filter returns the bytes of p that may be shown. They are valid until the next call.
 func (g *clipboardGuard) filter(p []byte) []byte {
 	if g.harmless(p) {
 		return p
@@ -51,8 +50,8 @@ func (g *clipboardGuard) filter(p []byte) []byte {
 	return g.out
 }
 
-// harmless says, fast, that p has no ESC before other than what introduces no OSC,
-// and does not end in the middle.
+// harmless reports, fast, that p has no ESC that could introduce an OSC, and does not end
+// within a sequence.
 func (g *clipboardGuard) harmless(p []byte) bool {
 	if g.state != clean || len(p) == 0 || bytes.IndexByte(p, osc) >= 0 {
 		return false
@@ -75,8 +74,8 @@ func (g *clipboardGuard) harmless(p []byte) bool {
 	return true
 }
 
-// executed says that a terminal obeys c, or ignores it, in the middle of a
-// sequence, which then goes on.
+// executed reports whether a terminal executes or ignores c in the middle of a sequence, which
+// then goes on.
 func executed(c byte) bool { return c < ' ' && c != esc && c != can && c != sub || c == del }
 
 func (g *clipboardGuard) next(c byte) {
@@ -88,7 +87,7 @@ func (g *clipboardGuard) next(c byte) {
 		case first == esc && c == ']', first == c1 && c == osc:
 			g.head, g.state = append(g.head, c), heading
 		case first == esc && executed(c):
-			g.out = append(g.out, c) // it does what it does now, and the sequence goes on
+			g.out = append(g.out, c) // it takes effect now, and the sequence goes on
 		default:
 			g.release()
 			g.pass(c)
@@ -106,7 +105,7 @@ func (g *clipboardGuard) next(c byte) {
 		switch {
 		case g.last == esc && c == '\\' || g.last == c1 && c == st:
 			g.state = clean
-		case g.last == esc: // what begins anew ends what it was in
+		case g.last == esc: // a new sequence ends the one before
 			g.hold(esc, introducing)
 			g.next(c)
 		default:
@@ -120,19 +119,19 @@ func (g *clipboardGuard) pass(c byte) {
 	switch {
 	case c == esc || c == c1:
 		g.hold(c, introducing)
-	case c == osc && g.last < 0x80: // no part of a character: a C1 control of 8 bits
+	case c == osc && g.last < 0x80: // not a part of a character: an 8-bit C1 control
 		g.hold(c, heading)
 	default:
 		g.out = append(g.out, c)
 	}
 }
 
-// hold keeps c back, with which what may be a command begins.
+// hold keeps c back, because a command may begin with it.
 func (g *clipboardGuard) hold(c byte, state guardState) {
 	g.head, g.said, g.state = append(g.head[:0], c), g.said[:0], state
 }
 
-// number reads on in an OSC's number, and in what comes after that of iTerm2.
+// number reads the number of an OSC, and for iTerm2 the name after it.
 func (g *clipboardGuard) number(c byte) {
 	plain := c >= ' ' && c < del
 	switch {
@@ -154,8 +153,8 @@ func (g *clipboardGuard) number(c byte) {
 		over && (number == "52" || number == "5522"),
 		iterm && bytes.Equal(text, copies):
 		g.state = dropping
-		// In its place comes what ends any sequence: of what is left and right of it
-		// none may come together.
+		// CAN replaces it, which ends any sequence, so that the bytes before and after it do
+		// not form a sequence together.
 		g.out = append(g.out, can)
 		g.next(c)
 	case over && !(iterm && plain && bytes.HasPrefix(copies, text)):
@@ -166,7 +165,7 @@ func (g *clipboardGuard) number(c byte) {
 	}
 }
 
-// release shows what was held back.
+// release emits the bytes that were held back.
 func (g *clipboardGuard) release() {
 	g.out = append(append(g.out, g.head...), g.said...)
 	g.state = clean

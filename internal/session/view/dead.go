@@ -16,7 +16,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// viewDead shows what is on disk of a session that has ended.
+// viewDead shows the output on disk of a session that has ended.
 func (c *Process) viewDead(v Viewing, t *Terminal) outcome {
 	i, err := c.Abandoned(v.Name)
 	if err != nil {
@@ -44,13 +44,12 @@ func (c *Process) viewDead(v Viewing, t *Terminal) outcome {
 	return outcome{err: c.LostError(i)}
 }
 
-// lastBytes is how much of its output is drawn again to know what a terminal showed
-// in the end. A program that drew all the screen before that is seen in part.
+// lastBytes is the number of bytes of output that are drawn again to find the last screen. A
+// screen that a program drew before those bytes is seen in part.
 const lastBytes = 8 << 20
 
-// showLast shows what a terminal showed when its job ended: the last lines and the
-// screen, as text, for this terminal to break at its own width. w is its size if the
-// session's is not known.
+// showLast shows a terminal's content at the end of its job, the last lines and the screen, as
+// text that this terminal wraps at its own width. w is used if the session's size is not known.
 func showLast(i session.Info, w wire.Window, to io.Writer) error {
 	if i.Exit != nil && i.Exit.Rows > 0 && i.Exit.Cols > 0 {
 		w = wire.Window{Rows: i.Exit.Rows, Cols: i.Exit.Cols}
@@ -59,8 +58,8 @@ func showLast(i session.Info, w wire.Window, to io.Writer) error {
 	if _, err := joblog.Copy(i.Path, tailOf(i.Path, lastBytes), &lines.Drawing{Screen: s}); err != nil {
 		return err
 	}
-	_, _ = s.Write(s.Undo(nil)) // a full-screen program that was killed makes way
-	// All of the screen becomes history, which comes as text.
+	_, _ = s.Write(s.Undo(nil)) // leaves the screen of a full-screen program that was killed
+	// All of the screen becomes history, which is available as text.
 	fmt.Fprintf(s, "\x1b[r\x1b[%d;1H%s", w.Rows, strings.Repeat("\r\n", int(w.Rows)))
 	text := bytes.ReplaceAll(s.History(nil, historyLines+int(w.Rows)), []byte("\r"), nil)
 	if text = bytes.TrimRight(text, "\n"); len(text) == 0 {
@@ -81,7 +80,7 @@ func tailOf(dir string, back uint64) uint64 {
 	return r.LineStart(back)
 }
 
-// LostError says what became of a session without an exit record.
+// LostError is the error for a session without an exit record.
 func (c *Process) LostError(i session.Info) error {
 	return keyway.Errorf(keyway.NotRunning, "%s runs no more and left no exit code: %s", c.Show(i.Name), i.Reason).
 		Hint("its output until then: keyway logs %s", c.Show(i.Name))

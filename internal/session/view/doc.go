@@ -1,4 +1,4 @@
-// Package view is the process that shows a session: it owns the user's terminal, or
-// the files in its place, while it passes on what the job prints and what the user
-// types. It leaves the terminal as it was.
+// Package view is the process that shows a session. It owns the user's terminal, or the files
+// in its place, while it passes on the job's output and the user's input. It restores the
+// terminal at the end.
 package view

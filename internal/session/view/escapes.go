@@ -9,27 +9,27 @@ import (
 	"keyway/internal/typeahead"
 )
 
-// escapes finds ~d in what a user types at the start of a line, or ~. as in OpenSSH. ~~
-// there is one ~. An ssh that somebody has typed has ~ as well, and passes on what it does
-// not know: ~d works inside it, ~~ must be typed as ~~~~.
+// escapes finds ~d at the start of a line in a user's input, or ~. as in OpenSSH. ~~ there
+// stands for one ~. An interactive ssh handles ~ itself and passes unknown escapes on: ~d works
+// inside it, ~~ must be typed as ~~~~.
 //
-// Only a person leaves, no pasted text. That comes at once: with more before or after it
-// in one piece, or more of it than anybody types in a moment. So ~d counts when nothing
-// follows it for a moment, when no text came with it or in a burst right before it, and
+// Only a person's keys detach, not pasted text. Text is taken for a paste if several keys come
+// in one piece, or more keys come than a person types in a moment. So ~d counts if nothing
+// follows it for a moment and no other text came with it or in a burst right before it, and
 // never within a bracketed paste.
 type escapes struct {
 	strokes
-	view bool // who only looks on leaves with Ctrl-C as well
-	// extended reports whether keys come as control sequences: then one that may be a
-	// part of ~d is kept until it is complete. nil: they do not.
+	view bool // read-only viewers also detach with Ctrl-C
+	// extended reports whether keys come as control sequences. A sequence that may be a part of
+	// ~d is then kept until it is complete. nil means no.
 	extended func() bool
 
 	inLine bool
 	stage  escapeStage
-	held   []byte    // of the stage
-	bulk   time.Time // when more than one key came at once last
-	text   int       // keys in this piece of input until now, without ends of lines
-	recent burst     // in those before
+	held   []byte    // bytes kept in this stage
+	bulk   time.Time // time at which more than one key last came at once
+	text   int       // keys in this piece of input so far, without ends of lines
+	recent burst     // keys in the pieces before
 }
 
 type escapeStage byte
@@ -37,26 +37,25 @@ type escapeStage byte
 const (
 	idle    escapeStage = iota
 	tilde               // ~ was typed at the start of a line
-	leaving             // and d or a dot; nothing has followed until now
+	leaving             // and d or a dot; nothing has followed yet
 )
 
 const (
-	// settled is how long nothing may follow what one key decides.
+	// settled is the time in which nothing may follow the deciding key.
 	settled = typeahead.Pause
-	// bulkEnds is how long after more than one key has come at once more of it is
-	// expected: it may be pasted.
+	// bulkEnds is the time after several keys came at once in which more of the same paste may
+	// come.
 	bulkEnds = 2 * time.Second
-	// split is how long the rest of a key may take that comes in two pieces.
+	// split is the time that the second half of a key's bytes may take.
 	split = 20 * time.Millisecond
-	// maxTyped is more keys than a person, or a key that is held down, makes in the time
-	// of settled.
+	// maxTyped is more keys than a person, or a repeating key, makes within settled.
 	maxTyped = 64
-	// maxEscape bounds what is held back with ~, in bytes.
+	// maxEscape bounds the bytes that are held back after ~.
 	maxEscape = 1 << 10
 )
 
-// patience is how long more input is to be waited for until settle is called;
-// negative: for ever.
+// patience returns the time to wait for more input before settle is called; negative means for
+// ever.
 func (e *escapes) patience() time.Duration {
 	switch {
 	case len(e.part) > 1 && e.passed > 0: // nothing waits for it
@@ -69,7 +68,7 @@ func (e *escapes) patience() time.Duration {
 	return -1
 }
 
-// filter returns what of p goes to the session now.
+// filter returns the bytes that go to the session now.
 func (e *escapes) filter(p []byte) (rest []byte) {
 	rest = make([]byte, 0, len(p)+len(e.held)+1)
 	keys := 0
@@ -94,15 +93,15 @@ func (e *escapes) filter(p []byte) (rest []byte) {
 	return rest
 }
 
-// keepsPart says that the beginning of a control sequence may be a key that leaves.
+// keepsPart reports whether the incomplete control sequence may be a key that detaches.
 func (e *escapes) keepsPart() bool {
 	return e.passed == 0 && (e.stage != idle || !e.inLine && !e.pasting && e.extended != nil && e.extended())
 }
 
-// settle is called when nothing came for as long as patience says. It returns what goes
-// to the session, and whether the user leaves.
+// settle is called when no input came for the time that patience returned. It returns the bytes
+// that go to the session, and whether the user detaches.
 func (e *escapes) settle() (rest []byte, leave bool) {
-	if len(e.part) > 0 { // a key that sends the beginning of a sequence, as Escape does
+	if len(e.part) > 0 { // a key that sends only the start of a sequence, such as Escape
 		part := slices.Clone(e.pass())
 		e.giveUp()
 		rest = append(e.release(nil), part...)
@@ -112,10 +111,10 @@ func (e *escapes) settle() (rest []byte, leave bool) {
 	return nil, e.stage == leaving
 }
 
-// next adds to rest what of k, and of what is held, goes to the session.
+// next appends to rest the bytes of k, and those held, that go to the session.
 func (e *escapes) next(rest []byte, k stroke) []byte {
 	if k.kind == report && e.stage != idle && len(e.held) < maxEscape {
-		e.held = append(e.held, k.raw...) // it keeps its place
+		e.held = append(e.held, k.raw...) // it keeps its place in the order
 		return rest
 	}
 	if k.kind != keyPressed || e.pasting {
@@ -147,7 +146,7 @@ func (e *escapes) next(rest []byte, k stroke) []byte {
 	return append(rest, k.raw...)
 }
 
-// release passes on what is held: it was typed for the session.
+// release passes the held bytes on: they were typed for the session.
 func (e *escapes) release(rest []byte) []byte {
 	if e.stage != idle {
 		e.inLine = true
@@ -157,18 +156,18 @@ func (e *escapes) release(rest []byte) []byte {
 	return rest
 }
 
-// pasted reports whether what comes now is rather pasted than typed.
+// pasted reports whether the present input is more likely pasted than typed.
 func (e *escapes) pasted() bool { return e.text > 0 || e.recent.keys > maxTyped }
 
-// burst is how many keys have come lately: of more than a few, as many are forgotten in
-// the time of settled as a person cannot type in it.
+// burst counts the keys that have come lately. For every settled that passes, it forgets as
+// many as a person cannot type in that time.
 type burst struct {
 	keys int
 	at   time.Time
 	now  func() time.Time // nil: time.Now
 }
 
-// forget forgets what the time has made old.
+// forget drops keys that are too old.
 func (b *burst) forget() {
 	now := time.Now
 	if b.now != nil {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// interruptible reads a file without being stuck in it: a terminal or a pipe
-// that was inherited cannot be made non-blocking, as that would change it for
-// all the other processes that have it open.
+// interruptible reads a file so that a read can be interrupted. An inherited terminal or pipe
+// cannot be made non-blocking, because that would change it for all other processes that have
+// it open.
 type interruptible struct {
 	f     *os.File
 	stopR *os.File
@@ -27,11 +27,11 @@ func newInterruptible(f *os.File) (*interruptible, error) {
 	return &interruptible{f: f, stopR: r, stopW: w}, nil
 }
 
-// Read is as that of the file, and os.ErrClosed after stop.
+// Read reads from the file. It returns os.ErrClosed after stop.
 func (i *interruptible) Read(p []byte) (int, error) { return i.readWithin(p, -1) }
 
-// readWithin is Read, and os.ErrDeadlineExceeded if nothing comes for that long. A
-// negative time is no bound.
+// readWithin is Read with a timeout, after which it returns os.ErrDeadlineExceeded. A negative
+// time is no bound.
 func (i *interruptible) readWithin(p []byte, most time.Duration) (int, error) {
 	millis := -1
 	if most >= 0 {
@@ -54,8 +54,8 @@ func (i *interruptible) readWithin(p []byte, most time.Duration) (int, error) {
 	}
 }
 
-// stop ends a Read that waits, and all that come. release frees what it took,
-// after the last Read.
+// stop interrupts a waiting Read and all later ones. release frees the resources, after the
+// last Read.
 func (i *interruptible) stop() { i.stopW.Close() }
 
 func (i *interruptible) release() { i.stopR.Close() }

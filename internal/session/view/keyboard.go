@@ -15,14 +15,14 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// keyboard passes on what is typed and how large the terminal is. The zero value does
-// not.
+// keyboard passes the user's input and the size of the terminal on. The zero value passes
+// nothing.
 type keyboard struct {
-	stop func() // takes nothing more from the keyboard
+	stop func() // ends the reading
 	done chan struct{}
 }
 
-// start begins; detached is closed on the user's wish to leave.
+// start begins to read. detached is closed when the user detaches.
 func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *question, detached chan struct{}) {
 	in, err := newInterruptible(t.In)
 	if err != nil {
@@ -48,7 +48,7 @@ func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *
 		}
 	})
 	if v.Input || v.Screen {
-		resized <- unix.SIGWINCH // it may have been since the session was told its size
+		resized <- unix.SIGWINCH // the size may have changed since the session was told
 		signal.Notify(resized, unix.SIGWINCH)
 	}
 	both.Go(func() {
@@ -63,8 +63,8 @@ func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *
 	}()
 }
 
-// ended takes nothing more from the keyboard, and returns what is closed when all that
-// was taken has been passed on, or cannot be.
+// ended stops reading. It returns a channel that is closed when all input that was read has
+// been passed on, or cannot be.
 func (k *keyboard) ended() <-chan struct{} {
 	if k.stop == nil {
 		nothing := make(chan struct{})
@@ -80,12 +80,11 @@ type forward struct {
 	conn    *wire.Connection
 	in      *os.File
 	asking  *question
-	escapes *escapes // in is a terminal: heed ~d
-	mute    bool     // drop all but what detaches
+	escapes *escapes // the input is a terminal: handle ~d
+	mute    bool     // drop all input, but detach on ~d
 }
 
-// all copies until the end of in or of the connection. It returns true if the
-// user detached.
+// all copies until the end of in or of the connection. It returns true if the user detached.
 func (f forward) all(in *interruptible) bool {
 	buf := make([]byte, wire.MaxData)
 	for {
@@ -107,7 +106,7 @@ func (f forward) all(in *interruptible) bool {
 	}
 }
 
-// patience is how long more is waited for until what came is decided on.
+// patience returns the time to wait for more input before the present input is interpreted.
 func (f forward) patience() time.Duration {
 	switch {
 	case f.asking.isOpen():
@@ -118,7 +117,7 @@ func (f forward) patience() time.Duration {
 	return -1
 }
 
-// filter returns what of p goes to the session, and whether the user leaves.
+// filter returns the bytes of p that go to the session, and whether the user detaches.
 func (f forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
 	switch {
 	case f.escapes == nil:
@@ -131,8 +130,8 @@ func (f forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
 	return f.escapes.filter(p), false
 }
 
-// answer takes what was typed for an answer to the open question, and reports whether the
-// user leaves.
+// answer takes typed input for an answer to the open question. It reports whether the user
+// detaches.
 func (f forward) answer(p []byte, quiet bool) (leave bool) {
 	if quiet {
 		return f.asking.settle(f.conn)
@@ -149,8 +148,8 @@ func (f forward) answer(p []byte, quiet bool) (leave bool) {
 
 const ctrlC = 3
 
-// finish passes on the end of input. A terminal that was closed reads as ended,
-// too, and is none any more: the job must not take that for Ctrl-D.
+// finish passes the end of input on. A terminal that was closed also reads as ended, but is no
+// terminal any more; the job must not take that for Ctrl-D.
 func (f forward) finish(err error) {
 	closed := f.escapes != nil && !OnTerminal(f.in)
 	if f.mute || closed || !errors.Is(err, io.EOF) {

@@ -12,12 +12,12 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// stroke is one thing that a terminal sends: a key, or something that no person typed.
+// stroke is one item of a terminal's input: a key, or something that no person typed.
 type stroke struct {
 	kind strokeKind
-	key  rune   // of keyPressed: the character, as typed without any keyboard mode; noKey: another key
-	raw  []byte // as it came, without what of it was passed on before
-	sent bool   // the beginning of it was
+	key  rune   // for keyPressed: the character, as typed without any keyboard mode; noKey: another key
+	raw  []byte // its bytes, without those that were passed on before
+	sent bool   // its start was passed on
 }
 
 // endsLine reports whether it is Enter.
@@ -27,30 +27,28 @@ type strokeKind byte
 
 const (
 	keyPressed strokeKind = iota
-	// report is what a terminal sends by itself: answers, the mouse, its focus, keys
-	// that are let go, and modifier keys alone.
+	// report is input that a terminal sends by itself: answers, mouse, focus, key releases, and
+	// modifier keys alone.
 	report
 	pasteBegins
 	pasteEnds
 )
 
-// noKey is the key of a stroke that stands for no character.
+// noKey stands for a key that makes no character.
 const noKey rune = -1
 
-// maxStroke bounds, in bytes, a control sequence that is waited for.
+// maxStroke bounds the bytes of a control sequence that is waited for.
 const maxStroke = 64
 
-// strokes divides what a terminal sends. It understands the ways in which terminals send
-// keys: plain, xterm's modifyOtherKeys in both of its formats, kitty's CSI u, and
-// Windows' input records. The zero value is ready.
+// strokes splits a terminal's input. It understands plain keys, both formats of xterm's
+// modifyOtherKeys, kitty's CSI u, and Windows' input records. The zero value is ready.
 type strokes struct {
-	part    []byte // a sequence whose end has not come
+	part    []byte // an incomplete sequence
 	passed  int    // bytes of part that have been passed on
 	pasting bool   // within a bracketed paste
 }
 
-// take adds p and calls each with all strokes that are complete. What they point to is
-// valid until the next call.
+// take adds p and calls each with every complete stroke. A stroke is valid until the next call.
 func (s *strokes) take(p []byte, each func(stroke)) {
 	p = append(s.part, p...)
 	passed := s.passed
@@ -73,18 +71,19 @@ func (s *strokes) take(p []byte, each func(stroke)) {
 	}
 }
 
-// pass returns the bytes of an incomplete sequence that were not passed on yet, and
-// notes that they are now.
+// pass returns the bytes of an incomplete sequence that have not been passed on, and marks them
+// as passed on.
 func (s *strokes) pass() []byte {
 	p := s.part[s.passed:]
 	s.passed = len(s.part)
 	return p
 }
 
-// giveUp ends the waiting for the rest of a sequence: it was a key.
+// giveUp stops waiting for the rest of a sequence: it was a key.
 func (s *strokes) giveUp() { s.part, s.passed = nil, 0 }
 
-// decodeStroke reads the stroke at the start of p and its length; 0: more must come.
+// decodeStroke returns the stroke at the start of p and its length; 0 means that it is
+// incomplete.
 func decodeStroke(p []byte) (kind strokeKind, key rune, n int) {
 	if p[0] != esc {
 		if !utf8.FullRune(p) {
@@ -115,7 +114,7 @@ func decodeStroke(p []byte) (kind strokeKind, key rune, n int) {
 	return keyPressed, noKey, 2
 }
 
-// stringEnd is the length of the control string at the start of p, 0 if it does not end.
+// stringEnd returns the length of the control string at the start of p; 0 if it is incomplete.
 func stringEnd(p []byte) int {
 	for i := 2; i < len(p); i++ {
 		if p[i] == bel || p[i] == '\\' && p[i-1] == esc {
@@ -131,7 +130,7 @@ func decodeCSI(p []byte) (kind strokeKind, key rune, n int) {
 		case c >= 0x40 && c <= 0x7e:
 			return namedCSI(p, n)
 		case c < 0x20 || c > 0x7e || n == maxStroke:
-			return keyPressed, noKey, n // no sequence: what follows was typed
+			return keyPressed, noKey, n // not a sequence: the bytes after it were typed
 		}
 	}
 	return 0, 0, 0
@@ -142,7 +141,7 @@ func namedCSI(p []byte, end int) (kind strokeKind, key rune, n int) {
 	params, final := string(p[2:end]), p[end]
 	n = end + 1
 	switch {
-	case final == 'M' && params == "": // the mouse as X10 had it
+	case final == 'M' && params == "": // the mouse in X10's format
 		if len(p) < n+3 {
 			return 0, 0, 0
 		}
@@ -158,14 +157,14 @@ func namedCSI(p []byte, end int) (kind strokeKind, key rune, n int) {
 	return kind, key, n
 }
 
-// isAnswer reports whether a control sequence may be a terminal's answer to a question, or
-// its news of being looked at.
+// isAnswer reports whether a control sequence may be a terminal's answer to a question, or its
+// report of focus.
 func isAnswer(params string, final byte) bool {
 	_, answer := screen.FormOf([]byte(params), final)
 	return answer || params == "" && (final == 'I' || final == 'O')
 }
 
-// keyOf finds the key that the parameters of a control sequence name.
+// keyOf returns the key that the parameters of a control sequence name.
 func keyOf(params string, final byte) (strokeKind, rune) {
 	f := strings.Split(params, ";")
 	switch {
@@ -179,13 +178,12 @@ func keyOf(params string, final byte) (strokeKind, rune) {
 		}
 		return keyPressed, rune(number(f[2]))
 	case len(f) > 1 && strings.HasSuffix(f[1], ":3"):
-		return report, noKey // let go
+		return report, noKey // key release
 	}
 	return keyPressed, noKey
 }
 
-// Codes of kitty's keys that stand alone for a modifier: Shift left to ISO level 5, and
-// the locks.
+// Codes of kitty's modifier keys: from left Shift to ISO level 5, and the locks.
 const (
 	firstLock, lastLock         = 57358, 57360
 	firstModifier, lastModifier = 57441, 57454
@@ -209,8 +207,8 @@ func kittyKey(f []string) (strokeKind, rune) {
 	return keyPressed, withModifiers(c, number(shifted), number(base), number(modifiers))
 }
 
-// withModifiers is the character that a key makes. shifted and base are what it makes
-// with Shift and on a Latin keyboard, 0 if that is not told.
+// withModifiers returns the character that a key makes. shifted and base are the characters
+// that it makes with Shift and on a Latin keyboard; 0 if unknown.
 func withModifiers(code, shifted, base, modifiers int) rune {
 	m := max(modifiers, 1) - 1
 	switch {
@@ -232,7 +230,7 @@ func withModifiers(code, shifted, base, modifiers int) rune {
 	return rune(code)
 }
 
-// number reads a parameter; 0 if it is none.
+// number parses a parameter; 0 if it is not a number.
 func number(s string) int {
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil {
@@ -241,8 +239,8 @@ func number(s string) int {
 	return int(n)
 }
 
-// onlyKey is the key that p is, if p is nothing but one key that a person pressed, once
-// or several times.
+// onlyKey returns the key in p, if p is nothing but one key that a person pressed, once or
+// several times.
 func (s *strokes) onlyKey(p []byte) (key rune, only bool) {
 	only = !s.pasting
 	n := 0

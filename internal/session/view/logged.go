@@ -13,20 +13,20 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// logFile is the segment of a log that output was taken from last.
+// logFile is the segment of a log from which output was read last.
 type logFile struct {
 	f     *os.File // nil: none
 	start uint64
 }
 
-// takesLog reports whether output can go from the log to where it is wanted without
-// passing through this process: nothing of it is to be kept from a terminal.
+// takesLog reports whether output can go from the log to its destination without passing
+// through this process: only a terminal needs filtering.
 func (t *Terminal) takesLog() bool { return !OnTerminal(t.Out) && !OnTerminal(t.err) }
 
 var _ wire.LogReader = (*Terminal)(nil)
 
-// PutLogged implements wire.LogReader. What the log has not, because the job has cut it
-// off, is a gap.
+// PutLogged implements wire.LogReader. Bytes that the log does not have, because the job has
+// truncated it, are a gap.
 func (t *Terminal) PutLogged(dir string, l wire.Logged) error {
 	if t.log.f == nil || t.log.start != l.Segment {
 		f, err := joblog.OpenData(dir, l.Segment)
@@ -45,15 +45,15 @@ func (t *Terminal) PutLogged(dir string, l wire.Logged) error {
 		if n == 0 {
 			return t.Gap(uint64(left))
 		}
-		if left -= n; left > 0 { // the pipe is full: let its reader find more than a piece of it free
+		if left -= n; left > 0 { // the pipe is full: wait until more than a piece of it is free
 			time.Sleep(time.Millisecond)
 		}
 	}
 	return nil
 }
 
-// move moves up to n bytes from an offset to a file, which the kernel does without a copy
-// if that is a pipe. It returns 0 at the log's end.
+// move moves up to n bytes at an offset to a file. If that is a pipe, the kernel does so
+// without a copy. It returns 0 at the log's end.
 func (l logFile) move(to *os.File, at *int64, n int) (moved int, err error) {
 	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
 		moved, err = unix.Sendfile(int(to.Fd()), int(l.f.Fd()), at, n)
@@ -61,7 +61,7 @@ func (l logFile) move(to *os.File, at *int64, n int) (moved int, err error) {
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EAGAIN) {
 		return moved, err
 	}
-	buf := make([]byte, min(n, wire.MaxOutput)) // to a file that is appended to, for one
+	buf := make([]byte, min(n, wire.MaxOutput)) // for example, to a file in append mode
 	n, _ = l.f.ReadAt(buf, *at)
 	*at += int64(n)
 	return to.Write(buf[:n])

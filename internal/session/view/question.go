@@ -12,18 +12,18 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// question is what Ctrl-C is to mean, put to the user of a terminal. While it is
-// open, no output is shown and what is typed is the answer.
+// question asks the user of a terminal what Ctrl-C is to mean. While it is open, no output is
+// shown, and input is the answer.
 type question struct {
 	name string // of the session, for people
 	out  *os.File
-	done chan struct{} // closed when nobody types any more
+	done chan struct{} // closed when no more input comes
 
 	mu    sync.Mutex
-	open  chan struct{} // closed by the answer; nil: nothing is asked
+	open  chan struct{} // closed by the answer; nil: no question is open
 	kills bool          // the session is being killed
-	key   rune          // was typed, and nothing else since; noKey: none was
-	burst bool          // so much came that no person has typed it
+	key   rune          // the only key typed since; noKey: none
+	burst bool          // more input came than a person types
 }
 
 // ask asks and waits for the answer.
@@ -46,7 +46,7 @@ func (q *question) isOpen() bool {
 	return q.open != nil
 }
 
-// patience is how long nothing must follow what was typed for it to be the answer.
+// patience returns the time in which nothing may follow a key for it to be the answer.
 func (q *question) patience() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,7 +56,7 @@ func (q *question) patience() time.Duration {
 	return -1
 }
 
-// typed takes what was typed: one key, or more than that, which is no answer.
+// typed notes the input: one key, or more than that, which is no answer.
 func (q *question) typed(key rune, only bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -67,11 +67,11 @@ func (q *question) typed(key rune, only bool) {
 	q.key, q.burst = noKey, true
 }
 
-// killMillis is what a job that is killed gets to end by itself, in milliseconds.
+// killMillis is the time, in milliseconds, that a killed job has to end by itself.
 const killMillis = 10_000
 
-// settle is called when nothing has followed what was typed. It acts on the answer, if
-// that is one, and reports whether the user leaves.
+// settle is called when nothing has followed the input. It acts on the answer, if it is one,
+// and reports whether the user detaches.
 func (q *question) settle(conn *wire.Connection) (leave bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

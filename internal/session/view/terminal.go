@@ -20,22 +20,22 @@ import (
 type Terminal struct {
 	In, Out, err *os.File
 	Display      bool               // out is a terminal
-	guards       [3]*clipboardGuard // by stream; nil: all of it may be shown
-	raw          *term.State        // what to go back to; nil: not raw
+	guards       [3]*clipboardGuard // by stream; nil: everything may be shown
+	raw          *term.State        // the state to restore; nil: not raw
 	stuck        bool               // nobody reads out
-	Skipped      uint64             // bytes that are missing in what it got
-	escapes      escapes            // in what is typed
-	log          logFile            // what output was taken from last
-	title        string             // of the window, until the session sets one; empty: it stays
+	Skipped      uint64             // bytes that were not written to it
+	escapes      escapes            // in the user's input
+	log          logFile            // the segment from which output was read last
+	title        string             // window title until the session sets one; empty: unchanged
 
 	mu      sync.Mutex     // guards all below
-	shown   *screen.Screen // what out shows of the session; nil: nothing yet
-	placed  bool           // and it fills all of it
+	shown   *screen.Screen // model of what out shows; nil: nothing yet
+	placed  bool           // the session fills all of out
 	midLine bool           // the cursor was left in a line that is not empty
 }
 
-// Terminal is where the output of a session goes. What is shown on terminals does not
-// touch the clipboard, unless the user allows it.
+// Terminal returns the destination of a session's output. On a terminal, output does not touch
+// the clipboard, unless the user allows it.
 func (c *Process) Terminal(clipboard bool) *Terminal {
 	t := &Terminal{In: c.In, Out: c.Out, err: c.Err, Display: OnTerminal(c.Out)}
 	for s := range t.guards {
@@ -46,7 +46,7 @@ func (c *Process) Terminal(clipboard bool) *Terminal {
 	return t
 }
 
-// to is the file for a stream.
+// to returns the file for a stream.
 func (t *Terminal) to(s wire.Stream) *os.File {
 	if s == wire.Stderr {
 		return t.err
@@ -54,7 +54,7 @@ func (t *Terminal) to(s wire.Stream) *os.File {
 	return t.Out
 }
 
-// Write writes what a job has printed.
+// Write writes output of a job.
 func (t *Terminal) Write(s wire.Stream, p []byte) error {
 	if g := t.guards[s]; g != nil {
 		p = g.filter(p)
@@ -66,7 +66,7 @@ func (t *Terminal) Write(s wire.Stream, p []byte) error {
 // OnTerminal reports whether f is a terminal.
 func OnTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// makeRaw passes every key on as it is.
+// makeRaw switches the terminal to raw mode.
 func (t *Terminal) makeRaw() error {
 	if t.raw != nil {
 		return nil
@@ -79,15 +79,15 @@ func (t *Terminal) makeRaw() error {
 	return nil
 }
 
-// undo switches off what the session's programs have switched on, and only that.
+// undo switches off the modes that the session's programs have switched on, and only those.
 func (t *Terminal) undo() {
 	if !t.stuck {
 		_, _ = t.Out.Write(t.leave())
 	}
 }
 
-// Restore leaves the terminal as it was found. What was typed for the session and read
-// by nobody is thrown away: it must not become a command of the shell that is next.
+// Restore restores the terminal. It discards input that was typed for the session and not read:
+// it must not become a command of the next shell.
 func (t *Terminal) Restore() {
 	if undo := t.leave(); undo != nil && !t.stuck {
 		_, _ = t.Out.Write(append(undo, screen.Rest...))
@@ -99,8 +99,8 @@ func (t *Terminal) Restore() {
 	}
 }
 
-// leave is what switches off what the output has switched on, and puts the cursor
-// to the end of it.
+// leave returns the bytes that switch off what the output has switched on, and move the cursor
+// to its end.
 func (t *Terminal) leave() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,7 +119,7 @@ func (t *Terminal) leave() []byte {
 	return undo
 }
 
-// news prints a line for the user below what the session shows.
+// news prints a line for the user below the session's output.
 func (t *Terminal) news(format string, args ...any) {
 	if t.midLine {
 		format = "\n" + format
@@ -147,7 +147,7 @@ func (t *Terminal) resized() wire.Window {
 	return w
 }
 
-// Size returns how large the terminal is; zero if it is none.
+// Size returns the size of the terminal; zero if it is none.
 func (t *Terminal) Size() wire.Window {
 	for _, f := range []*os.File{t.Out, t.In} {
 		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && rows > 0 && cols > 0 {
@@ -164,14 +164,14 @@ func (t *Terminal) Put(s wire.Stream, p []byte) error {
 	if s == wire.TTY && t.Display {
 		t.begin()
 	}
-	err := t.Write(s, p) // first, as somebody waits for it
+	err := t.Write(s, p) // first, because a user waits for it
 	if s == wire.TTY && t.Display {
 		t.show(p, false)
 	}
 	return err
 }
 
-// Picture takes what the whole terminal is to show.
+// Picture writes bytes that draw the whole terminal.
 func (t *Terminal) Picture(p []byte) error {
 	if t.Display {
 		t.begin()
@@ -183,7 +183,7 @@ func (t *Terminal) Picture(p []byte) error {
 	return err
 }
 
-// begin keeps the window's title for the time after the session.
+// begin saves the window's title, to restore it after the session.
 func (t *Terminal) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,7 +197,7 @@ func (t *Terminal) begin() {
 	_, _ = t.Out.Write(head)
 }
 
-// show keeps track of what the terminal is shown.
+// show updates the model of the terminal.
 func (t *Terminal) show(p []byte, placed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -208,8 +208,8 @@ func (t *Terminal) show(p []byte, placed bool) {
 
 // Gap implements wire.Sink.
 func (t *Terminal) Gap(n uint64) error {
-	if t.raw != nil { // the screen is drawn anew; a number would only be in the way
-		const cancel = "\x18" // a control sequence that was cut off
+	if t.raw != nil { // the screen is redrawn; a number would only disturb
+		const cancel = "\x18" // ends a control sequence that was cut off
 		_, err := t.Out.Write(append([]byte(cancel), t.leave()...))
 		return err
 	}
@@ -218,7 +218,7 @@ func (t *Terminal) Gap(n uint64) error {
 	return err
 }
 
-// Window is the size a new terminal gets.
+// Window returns the size for a new terminal.
 func (c *Process) Window() wire.Window {
 	w := (&Terminal{In: c.In, Out: c.Out}).Size()
 	if w.Rows == 0 {

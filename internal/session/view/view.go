@@ -19,36 +19,36 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Process is a process that shows sessions. Answers go to out, news to err: over
-// ssh both reach the user's own terminal or pipes.
+// Process is a process that shows sessions. Answers go to out, news to err: over ssh, both
+// reach the user's own terminal or pipes.
 type Process struct {
 	session.Registry
 	In, Out, Err *os.File
 }
 
-// Viewing says how a session is looked at.
+// Viewing says how a session is shown.
 type Viewing struct {
 	Name      keyway.Name
-	Keys      bool  // read what is typed here
-	Input     bool  // and pass it on to the session
-	Screen    bool  // this is a terminal that can show the session's, if it has one
+	Keys      bool  // read the keyboard here
+	Input     bool  // and pass the input on to the session
+	Screen    bool  // this terminal can show the session's, if it has one
 	Start     int64 // offset; negative: this many bytes before the end
 	again     bool  // the screen was shown before: no history
 	Asks      bool  // ask what Ctrl-C is to mean
 	Clipboard bool  // let output set the clipboard
-	News      bool  // say how it ended
+	News      bool  // print how it ended
 	Whole     bool  // the job waits for this viewer, and no output is skipped
 }
 
-// historyLines are shown of a terminal that somebody comes back to.
+// historyLines is the number of lines that a returning user is shown.
 const historyLines = 2000
 
-// outcome is why the viewing is over. Exactly one of the fields says so.
+// outcome is the reason for which the viewing is over. Exactly one of the fields is set.
 type outcome struct {
 	status   *session.End
 	detached bool
-	killed   bool      // detached from what is being killed
-	signal   os.Signal // this process was told to go
+	killed   bool      // detached from a job that is being killed
+	signal   os.Signal // this process received the signal
 	err      error
 }
 
@@ -69,12 +69,12 @@ func (c *Process) View(v Viewing) (int, error) {
 			t.Restore()
 			return c.conclude(v, t, out)
 		case !seen.ok:
-			// Ended before or while we were looking: the rest is on disk.
+			// It ended before or during the viewing: the rest is on disk.
 			t.Restore()
 			return c.conclude(v, t, c.viewDead(v, t))
 		}
-		// The holder may be there again, as a new program. The terminal stays raw: what
-		// is typed meanwhile is for the session.
+		// The holder may be back, as a new program. The terminal stays raw: input meanwhile is
+		// for the session.
 		t.undo()
 		v.Start, v.again = seen.at, true
 		v.Screen = v.Screen && seen.tty
@@ -82,15 +82,15 @@ func (c *Process) View(v Viewing) (int, error) {
 	return 0, wire.ErrGone
 }
 
-// seen is up to where a session's output was shown, if it was at all.
+// seen is the offset up to which a session's output was shown, if any was.
 type seen struct {
 	at  int64
-	tty bool // it is that of a terminal
+	tty bool // it is a terminal's
 	ok  bool
 }
 
-// viewLive looks at the session through its holder. What is on disk of it is asked
-// only if there is none: that takes longer than to find the holder.
+// viewLive shows the session through its holder. It reads the files of the session only if
+// there is no holder: finding the holder is faster.
 func (c *Process) viewLive(t *Terminal, v Viewing) (out outcome, shown seen, err error) {
 	signals := newTold()
 	defer signals.stop()
@@ -123,7 +123,7 @@ func (c *Process) viewLive(t *Terminal, v Viewing) (out outcome, shown seen, err
 			return outcome{}, seen{}, err
 		}
 		c.tellHowToLeave(t, v)
-		if h.Flags&wire.FlagTail != 0 { // then a picture comes before any output
+		if h.Flags&wire.FlagTail != 0 { // a picture then comes before any output
 			if _, err := conn.PumpOne(t); err != nil {
 				return outcome{err: err}, seen{int64(conn.At), true, true}, nil
 			}
@@ -134,8 +134,8 @@ func (c *Process) viewLive(t *Terminal, v Viewing) (out outcome, shown seen, err
 	return out, seen{at, conn.TTY, true}, nil
 }
 
-// tellHowToLeave says so in a line above what the session shows, to who comes back to it,
-// and in the window's title.
+// tellHowToLeave tells a returning user how to detach, in a line above the session's output and
+// in the window's title.
 func (c *Process) tellHowToLeave(t *Terminal, v Viewing) {
 	t.title = c.Show(v.Name) + ": ~d at the start of a line leaves"
 	if !v.Input {
@@ -146,9 +146,9 @@ func (c *Process) tellHowToLeave(t *Terminal, v Viewing) {
 	}
 }
 
-// told catches the signals that tell a viewer to go. To begin with it takes the Go
-// runtime as long as it takes to find a session's holder, so the first picture does
-// not wait for that; until then they end a viewer as they do any process.
+// told catches the signals that end a viewer. The Go runtime needs as long to begin that as a
+// viewer needs to find a session's holder. So the first picture does not wait for it, and until
+// then the signals have their default effect.
 type told struct {
 	c     chan os.Signal
 	catch func()
@@ -157,19 +157,19 @@ type told struct {
 func newTold() told {
 	c := make(chan os.Signal, 8)
 	return told{c, sync.OnceFunc(func() {
-		signal.Ignore(unix.SIGPIPE) // whoever writes gets an error
+		signal.Ignore(unix.SIGPIPE) // a write returns an error instead
 		signal.Notify(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	})}
 }
 
 func (t told) stop() { signal.Stop(t.c) }
 
-// answerTime is how long a holder may take to answer until a viewer that is told to
-// go does so with an exit code: ssh takes death by a signal for a broken connection.
+// answerTime is the time that a holder has to answer once the viewer is told to end. After it,
+// the viewer exits with a code: ssh takes death by a signal for a broken connection.
 const answerTime = 100 * time.Millisecond
 
-// reach is connect, unless a signal comes first: then whoever is still connecting is
-// left behind, as this process is about to end.
+// reach is connect, unless a signal comes first. A goroutine that still connects is then left
+// behind, because this process is about to end.
 func reach(dir string, h wire.Hello, signals told) (conn *wire.Connection, told os.Signal, err error) {
 	type result struct {
 		conn *wire.Connection
@@ -238,8 +238,8 @@ func (v Viewing) hello(t *Terminal) wire.Hello {
 	return h
 }
 
-// watch runs the goroutines of a viewer: one that shows output, one that passes
-// on what is typed, and this one, which waits for the first reason to stop.
+// watch runs the goroutines of a viewer: one shows output, one passes input on, and this one
+// waits for the first reason to stop.
 func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <-chan os.Signal) (outcome, int64) {
 	asking := &question{name: c.Show(v.Name), out: t.Out, done: make(chan struct{})}
 	conn.Asked = asking.ask
@@ -257,7 +257,7 @@ func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <
 	select {
 	case out = <-shown:
 		if errors.Is(out.err, wire.ErrGone) {
-			// A holder that becomes another program still takes what was typed.
+			// A holder that becomes another program still takes the input.
 			select {
 			case <-keyboard.ended():
 			case s := <-signals:
@@ -271,12 +271,12 @@ func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <
 		out.detached = true
 	case out.signal = <-signals:
 	}
-	// The goroutine that shows output may be stuck in a write to something that
-	// nobody reads; then it is left behind, as this process is about to end.
+	// The goroutine that shows output may be stuck in a write that nobody reads. It is then
+	// left behind, because this process is about to end.
 	conn.Close()
 	<-keyboard.ended()
 	close(asking.done)
-	out.killed = asking.kills // nobody types any more
+	out.killed = asking.kills // no more input comes
 	select {
 	case <-shown:
 	case <-time.After(200 * time.Millisecond):
@@ -307,7 +307,7 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 		t.news("[detached; %s]", becomes)
 		return 0, nil
 	case out.signal != nil:
-		t.midLine = true // of what the terminal shows for Ctrl-C
+		t.midLine = true // the terminal shows ^C
 		t.news("[%s; stop it: keyway kill %s]", c.goesOn(v.Name), c.Show(v.Name))
 		return 128 + int(out.signal.(syscall.Signal)), nil
 	}
@@ -319,8 +319,8 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 	return 0, out.err
 }
 
-// Incomplete returns the error for a viewer that wanted all output of a session and has
-// missed skipped bytes of it.
+// Incomplete returns the error for a viewer that wanted all output of a session and has missed
+// skipped bytes of it.
 func (c *Process) Incomplete(name keyway.Name, skipped uint64) error {
 	return keyway.Errorf(keyway.Other, "%d bytes of the output of %s are missing here", skipped, c.Show(name)).
 		Hint("see what its log has: keyway logs --raw %s", c.Show(name))
@@ -331,7 +331,7 @@ func (c *Process) goesOn(name keyway.Name) string {
 	return "the job goes on as " + shown + ": keyway attach " + shown
 }
 
-// TellLeft tells of what a job has left running.
+// TellLeft prints the number of processes that a job has left running.
 func (c *Process) TellLeft(i session.Info) {
 	if i.Left > 0 {
 		fmt.Fprintf(c.Err, "[%s %s; end it: keyway kill %s]\n", c.Show(i.Name), session.LeftNews(i.Left), c.Show(i.Name))

@@ -19,31 +19,32 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Recent is how many bytes of the latest output are shown first to a viewer that comes
-// back to a session without a terminal.
+// Recent is the number of bytes of the latest output that a viewer is shown first when it
+// returns to a session without a terminal.
 const Recent = 64 << 10
 
-// viewerBuffer is what one read of a viewer takes, in bytes: what waits in the socket.
+// viewerBuffer is the size of one read of a viewer, in bytes: everything that waits in the
+// socket.
 const viewerBuffer = 256 << 10
 
 // Connection is a viewer's end of the connection to a holder.
 type Connection struct {
 	*Peer
 	conn *net.UnixConn
-	dir  *os.File       // of the session, which may be renamed; nil without FlagLog
-	told sync.WaitGroup // what is to be written of the log
+	dir  *os.File       // the session's, which may be renamed; nil without FlagLog
+	told sync.WaitGroup // reports on the log that are still to be written
 	TTY  bool
-	At   uint64 // offset of the output that comes next
-	// Asked is called when Ctrl-C was typed and not passed on; it returns when the
-	// user has said what it is to mean.
+	At   uint64 // offset of the next output
+	// Asked is called when Ctrl-C was typed and not passed on. It returns when the user has
+	// said what it is to mean.
 	Asked func() error
 }
 
-// Connect attaches to a living session. The error is of kind NotRunning if its
-// holder does not answer (any more).
+// Connect attaches to a living session. The error is of kind NotRunning if its holder does not
+// answer.
 func Connect(dir string, h Hello) (*Connection, error) {
 	c, err := dial(dir, h)
-	// A holder of version 1 hangs up on a flag that it does not know.
+	// A holder of version 1 closes the connection on a flag that it does not know.
 	if !keyway.Is(err, keyway.VersionMismatch) && !errors.Is(err, io.EOF) {
 		return c, err
 	}
@@ -54,8 +55,8 @@ func Connect(dir string, h Hello) (*Connection, error) {
 	return dial(dir, h)
 }
 
-// dial is connect without renewal. A holder that is being renewed drops those that
-// it has just let in; it is there again at once.
+// dial is Connect without renewal. A holder that is being renewed drops new connections; it is
+// back at once.
 func dial(dir string, h Hello) (c *Connection, err error) {
 	h.Version = Version
 	var held *os.File
@@ -90,7 +91,7 @@ func dial(dir string, h Hello) (c *Connection, err error) {
 	return nil, err
 }
 
-// pathOf is a path of an open directory, wherever that is now.
+// pathOf returns a path to an open directory that follows renames.
 func pathOf(dir *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", dir.Fd()) }
 
 func notAnswering(err error) error {
@@ -98,8 +99,8 @@ func notAnswering(err error) error {
 }
 
 func (c *Connection) open(h Hello) error {
-	// A holder that has no room refuses before it has read anything: then the
-	// write fails, and the reason is there to be read.
+	// A holder that has no room refuses before it has read anything. The write then fails, and
+	// the reason can be read.
 	writeErr := c.Write(h)
 	m, err := c.Read()
 	if err != nil && writeErr != nil {
@@ -121,21 +122,21 @@ func (c *Connection) open(h Hello) error {
 	return fmt.Errorf("%w: expected a welcome", errMalformed)
 }
 
-// A holder may go away under a viewer and be there again any number of times, but so
-// often only without having stayed for a moment: then something is wrong with it.
+// A holder may be renewed under a viewer any number of times. It may end within a moment after
+// the viewer connected only maxRenewals times: after that, something is wrong with it.
 const (
 	maxRenewals = 20
 	stayed      = 10 * time.Second
 )
 
-// Renewals counts how often a holder has ended soon after a viewer had connected to it.
-// The zero value is ready for use.
+// Renewals counts how often a holder has ended soon after a viewer had connected to it. The
+// zero value is ready for use.
 type Renewals struct {
 	last time.Time
 	n    int
 }
 
-// Another reports whether to look for the holder (again).
+// Another reports whether to connect to the holder again.
 func (r *Renewals) Another(now time.Time) bool {
 	if now.Sub(r.last) > stayed {
 		r.n = 0
@@ -145,8 +146,8 @@ func (r *Renewals) Another(now time.Time) bool {
 	return r.n <= maxRenewals
 }
 
-// PumpAll passes output on until the job ends, also while its holder is renewed. at
-// is the offset of the output that would come next.
+// PumpAll passes output on until the job ends, also while its holder is renewed. at is the
+// offset of the next output.
 func PumpAll(dir string, h Hello, to Sink) (status *session.End, at uint64, err error) {
 	at = h.From
 	for r := new(Renewals); r.Another(time.Now()); {
@@ -175,11 +176,11 @@ func (c *Connection) Close() {
 	}
 }
 
-// ErrGone says that the holder went away without saying how the job ended.
+// ErrGone means that the connection to the holder ended without the job's end.
 var ErrGone = errors.New("the connection to the session ended")
 
-// Pump passes output on until the job ends. It returns ErrGone if the connection breaks
-// before its end is known.
+// Pump passes output on until the job ends. It returns ErrGone if the connection breaks before
+// the end is known.
 func (c *Connection) Pump(to Sink) (*session.End, error) {
 	for {
 		if status, err := c.PumpOne(to); status != nil || err != nil {
@@ -228,8 +229,8 @@ func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 	return nil, nil
 }
 
-// passOn has the sink take what is in the log, and tells the holder. That may have to
-// wait for input which the job does not take, and the output must not.
+// passOn has the sink read output from the log, and reports that to the holder. The report may
+// have to wait for input that the job does not take; the output must not.
 func (c *Connection) passOn(l Logged, to Sink) error {
 	r, ok := to.(LogReader)
 	if !ok || c.dir == nil {
@@ -239,12 +240,12 @@ func (c *Connection) passOn(l Logged, to Sink) error {
 	if err == nil {
 		c.At = l.Offset + uint64(l.Count)
 		passed := Passed{c.At}
-		c.told.Go(func() { _ = c.Write(passed) }) // whoever is gone is missed by the next read
+		c.told.Go(func() { _ = c.Write(passed) }) // the next read finds out if the holder is gone
 	}
 	return err
 }
 
-// Gone reports whether an error says that a session has no holder any more.
+// Gone reports whether an error means that a session has no holder any more.
 func Gone(err error) bool {
 	return errors.Is(err, ErrGone) || keyway.Is(err, keyway.NotRunning)
 }

@@ -13,11 +13,11 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on what comes over the socket.
+// Bounds on frames.
 const (
 	MaxPayload = 64 << 10 // of any frame
-	MaxData    = 32 << 10 // bytes of input in one frame, as written here
-	MaxOutput  = 60 << 10 // and of output
+	MaxData    = 32 << 10 // bytes of input in one frame that this program writes
+	MaxOutput  = 60 << 10 // bytes of output in one frame
 	MaxText    = 1 << 10  // of a refusal
 	MaxWindow  = 10_000   // rows or columns
 	Version    = 2
@@ -46,7 +46,7 @@ const (
 	typeLogged  byte = 25
 )
 
-// Stream says where a byte of output came from.
+// Stream is the origin of a byte of output.
 type Stream byte
 
 // The streams of a job.
@@ -54,30 +54,29 @@ const (
 	TTY    Stream = 0 // the job's terminal
 	Stdout Stream = 1
 	Stderr Stream = 2
-	Lost   Stream = 3 // in the log only: bytes that are not there
+	Lost   Stream = 3 // only in the log: missing bytes
 )
 
 // Flags of hello.
 const (
 	FlagInput  byte = 1 << iota // may send input, size, signal and end
-	FlagOutput                  // wants output; without it only the end is told
+	FlagOutput                  // wants output; without it, only the end is sent
 	FlagTail                    // start this many bytes before the end, not at this offset
 	FlagScreen                  // for a person at a terminal: the screen as it is, instead of output that is far behind; with FlagTail this many lines of history first
 	FlagAsk                     // ask what Ctrl-C is to mean
 	FlagKeys                    // input comes from a terminal, which answers questions by itself
 	FlagWhole                   // wants all output: the job waits for this viewer, and none is skipped
-	FlagLog                     // output of the log may be told of with Logged instead of sent
+	FlagLog                     // output in the log may be announced with Logged instead of sent
 )
 
-// Message is one frame. What a message points to is valid until the next read
-// from the same peer.
+// Message is one frame. Its data is valid until the next read from the same peer.
 type Message interface {
 	kind() byte
 	append(b []byte) []byte // payload
 }
 
-// The messages, of which docs/PROTOCOL.session.md has the frames. The viewer sends the
-// first group and Passed, the holder the others.
+// The messages; docs/PROTOCOL.session.md has the frames. The viewer sends the first group and
+// Passed, the holder the others.
 type (
 	// Hello opens a connection. From is the offset at which output shall begin; what it
 	// counts depends on FlagTail and FlagScreen.
@@ -202,22 +201,21 @@ func (m Logged) append(b []byte) []byte {
 }
 func (m Passed) append(b []byte) []byte { return be.AppendUint64(b, m.Offset) }
 
-// errMalformed is what every frame that cannot be understood ends in; the
-// connection is closed on it.
+// errMalformed is the error for every frame that cannot be decoded. It closes the connection.
 var errMalformed = errors.New("malformed frame")
 
 func malformed(kind byte, why string) error {
 	return fmt.Errorf("%w of type %d: %s", errMalformed, kind, why)
 }
 
-// lengths are the exact payload lengths of the frames that have one.
+// lengths are the payload lengths of the frames whose length is fixed.
 var lengths = map[byte]int{
 	typeHello: 14, typeEOF: 0, typeSize: 4, typeSignal: 1, typeEnd: 4,
 	typeWelcome: 10, typeSkipped: 16, typeLive: 0, typeEnded: 5, typeAsk: 0, typeSized: 4,
 	typeLogged: 21, typePassed: 8,
 }
 
-// decode reads the payload of a frame. It accepts only what append makes.
+// decode reads the payload of a frame. It accepts only what append produces.
 func decode(kind byte, p []byte) (Message, error) {
 	if want, ok := lengths[kind]; ok && len(p) != want {
 		return nil, malformed(kind, "wrong length")
@@ -321,18 +319,18 @@ func decodeNews(kind byte, p []byte) (Message, error) {
 	}
 }
 
-// Peer is one end of a connection between holder and viewer. One goroutine may
-// read, any number may write.
+// Peer is one end of a connection between holder and viewer. One goroutine may read, any number
+// may write.
 type Peer struct {
 	r        io.Reader
 	in       []byte
-	from, to int // of in: what has come and is in no message yet
+	from, to int // bounds, in in, of the bytes that belong to no message yet
 	w        io.Writer
 	mu       sync.Mutex // guards out and the order of frames
 	out      []byte
 }
 
-// peerBuffer is what one read takes at least, in bytes.
+// peerBuffer is the least size of one read, in bytes.
 const peerBuffer = 4 << 10
 
 // NewPeer returns this end of a new connection.
@@ -349,9 +347,8 @@ const (
 	outputHead = 9 // of the payload of Output, before the data
 )
 
-// Read returns the next message, which is valid until the next call, and io.EOF at an
-// end between two frames. After a deadline it may be called again, and goes on where
-// it was.
+// Read returns the next message, which is valid until the next call. It returns io.EOF at an
+// end between two frames. After a deadline it may be called again and continues.
 func (p *Peer) Read() (Message, error) {
 	if err := p.fill(headerLen); err != nil {
 		return nil, err
@@ -369,7 +366,7 @@ func (p *Peer) Read() (Message, error) {
 	return decode(kind, payload)
 }
 
-// fill reads until n bytes are there.
+// fill reads until n bytes are available.
 func (p *Peer) fill(n int) error {
 	if p.from == p.to || p.from+n > len(p.in) {
 		into := p.in
@@ -392,7 +389,7 @@ func (p *Peer) fill(n int) error {
 	return nil
 }
 
-// Unread is what has come and is in no message yet.
+// Unread returns the bytes that belong to no message yet.
 func (p *Peer) Unread() []byte { return p.in[p.from:p.to] }
 
 func noEOF(err error) error {
@@ -427,7 +424,7 @@ func appendFrame(b []byte, m Message) []byte {
 	return b
 }
 
-// appendHead adds what a frame with a payload of n bytes begins with.
+// appendHead appends the header of a frame with a payload of n bytes.
 func appendHead(b []byte, kind byte, n int) []byte {
 	return append(b, kind, byte(n>>16), byte(n>>8), byte(n))
 }

@@ -14,7 +14,7 @@ import (
 // Characters that keys make.
 const esc, del = 0x1b, 0x7f
 
-// Key is a key as people name it: its modifiers and what it is called, or makes.
+// Key is a key as people name it: its modifiers and its name or character.
 type Key struct {
 	mods byte // modShift, modAlt and modCtrl
 	name string
@@ -22,16 +22,16 @@ type Key struct {
 
 const keyMods = Shift | Alt | Ctrl
 
-// code is what terminals send for a key that has a name.
+// code describes the bytes that terminals send for a key with a name.
 type code struct {
-	char   rune // it makes a character
-	final  byte // it is CSI final, or SS3 final where the program has asked for that
-	number int  // it is CSI number ~
-	keypad byte // on the keypad, it is SS3 keypad where the program has asked for that
+	char   rune // its character
+	final  byte // CSI final, or SS3 final if the program has requested that
+	number int  // CSI number ~
+	keypad byte // on the keypad: SS3 keypad if the program has requested that
 	ss3    bool // SS3 always, without modifiers
 }
 
-// codes are the keys that have a name, in lower case.
+// codes are the keys with a name, in lower case.
 var codes = map[string]code{
 	"enter": {char: '\r'}, "tab": {char: '\t'}, "space": {char: ' '}, "escape": {char: esc}, "bspace": {char: del},
 	"up": {final: 'A'}, "down": {final: 'B'}, "right": {final: 'C'}, "left": {final: 'D'}, "end": {final: 'F'}, "home": {final: 'H'},
@@ -52,8 +52,8 @@ var aliases = map[string]string{
 	"pageup": "ppage", "pgup": "ppage", "pagedown": "npage", "pgdn": "npage",
 }
 
-// ParseKey reads the name of a key as tmux has it, with C-, M- and S- before it, or ^ for
-// C-. A word that is none is text: so is dc, which is a program, but DC is a key.
+// ParseKey reads a key in tmux's notation, with the prefixes C-, M- and S-, or ^ for C-. Any
+// other word is text. dc is text, too, because it is a program, but DC is a key.
 func ParseKey(word string) (k Key, ok bool) {
 	rest := word
 	for len(rest) > 2 && rest[1] == '-' {
@@ -85,7 +85,7 @@ func ParseKey(word string) (k Key, ok bool) {
 	return k, k.known()
 }
 
-// known reports whether there is such a key.
+// known reports whether the key exists.
 func (k Key) known() bool {
 	if k.mods&^byte(keyMods) != 0 {
 		return false
@@ -97,8 +97,8 @@ func (k Key) known() bool {
 	return ok
 }
 
-// Encode is what a terminal sends for the key to a program that has asked for keys in
-// that way.
+// Encode returns the bytes that a terminal sends for the key to a program that has set the
+// given keyboard modes.
 func (k Key) Encode(as screen.Keyboard) []byte {
 	c, named := codes[k.name]
 	if !named {
@@ -122,8 +122,8 @@ func (k Key) Encode(as screen.Keyboard) []byte {
 	return k.extended(c.char, as, plain, exact)
 }
 
-// extended is what a program gets that has asked for keys as control sequences; plain is
-// what others get, and exact says that it tells this key from others.
+// extended returns the bytes for a program that has requested keys as control sequences. plain
+// are the bytes for other programs; exact says that no other key sends them.
 func (k Key) extended(char rune, as screen.Keyboard, plain []byte, exact bool) []byte {
 	const disambiguate, all = 1, 8
 	typed := k.mods&^Shift == 0 && char > ' ' && char != del // a character, not a key
@@ -142,13 +142,13 @@ func (k Key) extended(char rune, as screen.Keyboard, plain []byte, exact bool) [
 	return plain
 }
 
-// controls are the characters that Ctrl makes of others than those from @ to _.
+// controls are the characters that Ctrl makes of keys other than those from @ to _.
 var controls = map[rune]byte{
 	' ': 0, '2': 0, '3': esc, '4': 0x1c, '5': 0x1d, '6': 0x1e, '7': 0x1f, '/': 0x1f, '8': del, '?': del, '\r': '\r', '\t': '\t', esc: esc,
 }
 
-// legacy is what a terminal sends without any keyboard mode, and whether no other key
-// sends the same.
+// legacy returns the bytes that a terminal sends without any keyboard mode, and reports whether
+// no other key sends the same.
 func (k Key) legacy(char rune, as screen.Keyboard) (sent []byte, exact bool) {
 	exact = k.mods&Shift == 0 || char > ' ' && char != del
 	if k.mods&Shift != 0 {
@@ -177,7 +177,7 @@ func (k Key) legacy(char rune, as screen.Keyboard) (sent []byte, exact bool) {
 	return sent, exact
 }
 
-// Modifiers, as control sequences have them: 1 and the sum of these.
+// Modifiers in control sequences: 1 plus the sum of these.
 const (
 	Shift = 1 << iota
 	Alt

@@ -11,11 +11,11 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// RenewTimeout bounds how long a holder may take to answer, and its new program to say
-// what it understands.
+// RenewTimeout bounds the time for a holder to answer, and for its new program to report the
+// versions that it understands.
 const RenewTimeout = 5 * time.Second
 
-// RenewHolder has one session's holder become the program.
+// RenewHolder replaces the program of one session's holder.
 func RenewHolder(dir, program string) error {
 	conn, err := unixsock.Dial(filepath.Join(dir, session.SockName))
 	if err != nil {
@@ -34,7 +34,7 @@ func RenewHolder(dir, program string) error {
 	if err == nil {
 		return errMalformed
 	}
-	again, err := dial(dir, Hello{}) // it listens before it is the other one, and answers after
+	again, err := dial(dir, Hello{}) // the new program answers; it listens on the same socket
 	if err != nil {
 		return err
 	}

@@ -2,30 +2,29 @@
 
 package wire
 
-// Sink is where a session's output goes.
+// Sink is a destination of a session's output.
 type Sink interface {
 	// Put takes bytes of one stream. Its error ends the viewing.
 	Put(s Stream, p []byte) error
 	// Picture takes bytes that draw all that a terminal shows.
 	Picture(p []byte) error
-	// Gap tells that n bytes are missing here.
+	// Gap reports that n bytes are missing here.
 	Gap(n uint64) error
 }
 
-// Resizable is a sink for which it matters how large the job's terminal was.
+// Resizable is a sink that needs the size of the job's terminal.
 type Resizable interface {
-	// Resized comes before what was printed for a terminal of that size; without rows
-	// it is not known.
+	// Resized comes before output for a terminal of that size; w is zero if it is not known.
 	Resized(w Window)
 }
 
-// LogReader is a sink that takes output from the log by itself.
+// LogReader is a sink that reads output from the log itself.
 type LogReader interface {
 	// PutLogged takes Count bytes of the log in dir. Its error ends the viewing.
 	PutLogged(dir string, l Logged) error
 }
 
-// Discard is the sink of those who wait only for the end.
+// Discard is a sink for viewers that wait only for the end.
 type Discard struct{}
 
 // Put implements Sink.

@@ -7,7 +7,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// sentences are how the steps about sessions are typed inside of a workspace. The one
+// sentences are the command lines for steps about sessions, as typed in a workspace. Their one
 // value is the session's name.
 var sentences = map[keyway.Step]string{
 	keyway.SeeOrEndSession: "see it:          keyway attach %[1]s\nor end it first: keyway kill %[1]s",
@@ -16,7 +16,7 @@ var sentences = map[keyway.Step]string{
 	keyway.WithoutTerminal: "run the command without one: keyway run -T",
 }
 
-// next is what the user can do about an error, in lines.
+// next returns lines that say what the user can do about an error.
 func next(e *keyway.Error) string {
 	var lines []string
 	if e.Next != "" {

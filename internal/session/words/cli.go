@@ -17,14 +17,14 @@ import (
 	"keyway/internal/session/view"
 )
 
-// cli is the keyway command inside a workspace. Answers go to out, news to err:
-// over ssh both reach the user's own terminal or pipes.
+// cli is the keyway command inside a workspace. Answers go to out, news to err: over ssh, both
+// reach the user's own terminal or pipes.
 type cli struct {
 	view.Process
 	home keyway.Home
 }
 
-// command is one word of the command line.
+// command is one command of the command line.
 type command struct {
 	name    string
 	summary string
@@ -33,14 +33,14 @@ type command struct {
 	option.CommandLine
 }
 
-// commands are all there are, in the order of the help.
+// commands returns all commands, in the order of the help.
 func commands() []command {
 	return []command{runCommand(), attachCommand(), logsCommand(), waitCommand(), lsCommand(), sendCommand(), killCommand(), rmCommand(), portsCommand()}
 }
 
-// CLI is the command `keyway ARGS…` inside the workspace with that home. It
-// returns the exit code of the process, and must be the last thing that the
-// process does: where a reader of its output is stuck, so is a goroutine.
+// CLI is the command `keyway ARGS…` inside the workspace with that home. It returns the exit
+// code of the process. It must be the last thing that the process does: if the reader of its
+// output is stuck, a goroutine is left behind.
 func CLI(home keyway.Home, args []string) int {
 	c := &cli{view.Process{Registry: session.Open(home), In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, home}
 	code, err := c.dispatch(args)
@@ -88,7 +88,7 @@ func (c *cli) invoke(cmd command, args []string) (int, error) {
 	return cmd.run(c, g)
 }
 
-// misused is an error about how a command was called.
+// misused returns an error about the arguments of a command.
 func misused(name, format string, args ...any) error {
 	return keyway.Errorf(keyway.Usage, "%s: %s", name, fmt.Sprintf(format, args...)).Hint("see keyway %s --help", name)
 }
@@ -118,8 +118,8 @@ func overview() string {
 	return b.String()
 }
 
-// oneName is the session a command is about: the name that was given, or what
-// pick finds.
+// oneName returns the session that a command is about: the given name, or the one that Pick
+// finds.
 func (c *cli) oneName(cmd string, args []string) (keyway.Name, error) {
 	switch args = c.Jobs(args); len(args) {
 	case 0:

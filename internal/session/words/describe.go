@@ -43,7 +43,7 @@ func describe(i session.Info) string {
 	return words
 }
 
-// took is how long a session ran or has been running, as far as that is known.
+// took returns the time that a session ran or has been running, if known.
 func took(i session.Info, now time.Time) string {
 	switch {
 	case i.Exit != nil:
@@ -61,7 +61,7 @@ func since(then, now time.Time) string {
 	return short(now.Sub(then)) + " ago"
 }
 
-// short is a duration in its two largest units.
+// short formats a duration in its two largest units.
 func short(d time.Duration) string {
 	d = max(0, d)
 	switch {

@@ -79,7 +79,7 @@ func (c *cli) send(g option.Given) (int, error) {
 	return 0, nil
 }
 
-// framesFor turns the words of send into frames.
+// framesFor converts the words of send into frames.
 func framesFor(words []string, tty, text bool) ([]wire.Message, error) {
 	var frames []wire.Message
 	for _, w := range words {
@@ -122,7 +122,7 @@ func frameFor(word string, tty, text bool) (wire.Message, error) {
 	return wire.Input{Data: []byte(typed)}, nil
 }
 
-// mustRun is load for commands that need a living session.
+// mustRun is Settled for commands that need a living session.
 func (c *cli) mustRun(name keyway.Name) (session.Info, error) {
 	i, err := c.Settled(name)
 	if err == nil && !i.Alive() {
@@ -164,7 +164,7 @@ func (c *cli) kill(g option.Given) (int, error) {
 	return c.each("kill", g.Words, func(name keyway.Name) error { return c.killOne(name, grace) })
 }
 
-// each does one thing to several sessions; the first error decides the exit code.
+// each applies do to several sessions. The first error decides the exit code.
 func (c *cli) each(cmd string, args []string, do func(keyway.Name) error) (int, error) {
 	if len(args) == 0 {
 		return 0, misused(cmd, "which session?")
@@ -210,8 +210,7 @@ func (c *cli) killOne(name keyway.Name, grace time.Duration) error {
 	return nil
 }
 
-// askEnd tells the holder to end its job. The holder sees to it also if nobody
-// waits.
+// askEnd asks the holder to end its job. The holder does so even if nobody waits.
 func askEnd(i session.Info, grace time.Duration) error {
 	conn, err := wire.Connect(i.Path, wire.Hello{Flags: wire.FlagInput})
 	if err != nil {

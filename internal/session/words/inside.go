@@ -11,17 +11,17 @@ import (
 	"keyway/internal/session"
 )
 
-// showsItself reports whether this process shows a session on that session's own
-// terminal: what it prints would be what it is to print next. It runs there if it was
-// started there, by whatever way, or has that terminal. (A variable would say the same
-// of what was started elsewhere with it, and nothing where it was left out.)
+// showsItself reports whether this process would show a session on that session's own terminal:
+// its output would become its next input. It does if it was started in the session, in whatever
+// way, or has that terminal. (An environment variable would also be set for processes that were
+// started elsewhere with it, and could be missing.)
 func (c *cli) showsItself(i session.Info) bool {
 	return i.Alive() && (startedBy(i, os.Getpid()) || isTerminalOf(i, c.In, c.Out))
 }
 
-// startedBy reports whether a process descends from the session's job. What a job starts
-// as a session of its own belongs to that. Most processes do not descend from it, which
-// is told soonest.
+// startedBy reports whether a process descends from the session's job. The descendants of
+// another session that the job has started belong to that one. Most processes are no
+// descendants, and that is found out fastest.
 func startedBy(i session.Info, pid int) bool {
 	var between []int
 	for pid != i.Holder {
@@ -52,7 +52,7 @@ func isTerminalOf(i session.Info, files ...*os.File) bool {
 			continue
 		}
 		major, minor := uint64(unix.Major(st.Rdev)), uint64(unix.Minor(st.Rdev))
-		if uint64(job.Terminal) == major<<8|minor&0xff|minor&^0xff<<12 { // as proc(5) has it
+		if uint64(job.Terminal) == major<<8|minor&0xff|minor&^0xff<<12 { // the format of proc(5)
 			return true
 		}
 	}

@@ -90,7 +90,7 @@ func (c *cli) logs(g option.Given) (int, error) {
 		signal.Notify(interrupted, unix.SIGINT)
 	}
 	printed := make(chan error, 1)
-	go func() { // which the end of the process ends; see CLI
+	go func() { // ends with the process; see CLI
 		err := copyOutput(i, to, at, follow)
 		if closeErr := to.close(); err == nil {
 			err = closeErr
@@ -104,8 +104,8 @@ func (c *cli) logs(g option.Given) (int, error) {
 		}
 		return c.piped(err)
 	case <-interrupted:
-		// An exit code, since ssh takes death by a signal for a broken connection.
-		// The bar that is shown stays.
+		// An exit code, since ssh takes death by a signal for a broken connection. The bar on
+		// the screen stays.
 		if to.tty.Display {
 			fmt.Fprintln(c.Out)
 		}
@@ -113,7 +113,7 @@ func (c *cli) logs(g option.Given) (int, error) {
 	}
 }
 
-// begins is the offset of the first byte that the log of a session still has.
+// begins returns the offset of the first byte that the log of a session still has.
 func (c *cli) begins(i session.Info) (uint64, error) {
 	r, closeLog, err := joblog.Open(i.Path)
 	if err != nil {
@@ -127,7 +127,7 @@ func (c *cli) begins(i session.Info) (uint64, error) {
 	return r.Base(), nil
 }
 
-// measureNow is measure of the log in dir as it is now.
+// measureNow is lines.Measure for the present log in dir.
 func measureNow(dir string, at uint64) (depths [3]uint64, err error) {
 	r, closeLog, err := joblog.Open(dir)
 	if err != nil {
@@ -137,8 +137,8 @@ func measureNow(dir string, at uint64) (depths [3]uint64, err error) {
 	return lines.Measure(r, at)
 }
 
-// copyOutput passes on what a session has printed from an offset on, until there
-// is no more or, if follow says so, until it ends.
+// copyOutput passes a session's output on from an offset on, until there is no more or, if
+// follow is set, until the session ends.
 func copyOutput(i session.Info, to *logSink, at uint64, follow bool) error {
 	at, err := joblog.Copy(i.Path, at, to)
 	if err != nil || !follow || !i.Alive() {
@@ -149,12 +149,12 @@ func copyOutput(i session.Info, to *logSink, at uint64, follow bool) error {
 	if err == nil || !wire.Gone(err) {
 		return err
 	}
-	// It ended, or its holder did: the rest is on disk.
+	// The session or its holder ended: the rest is on disk.
 	_, err = joblog.Copy(i.Path, at, to)
 	return err
 }
 
-// printedSince is the offset in the log in dir of what was printed since a time.
+// printedSince returns the offset in the log in dir of the first output since a time.
 func printedSince(dir, when string, now time.Time) (uint64, error) {
 	t, ok := parseSince(when, now)
 	if !ok {
@@ -168,7 +168,7 @@ func printedSince(dir, when string, now time.Time) (uint64, error) {
 	return r.Since(t), nil
 }
 
-// parseSince reads a time of day, a date, both, or how long ago.
+// parseSince reads a time of day, a date, both, or a duration before now.
 func parseSince(s string, now time.Time) (time.Time, bool) {
 	ago := s
 	if days, ok := strings.CutSuffix(s, "d"); ok {
@@ -188,8 +188,8 @@ func parseSince(s string, now time.Time) (time.Time, bool) {
 	return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location()), err == nil
 }
 
-// piped is the result of printing a log: a reader that has seen enough, as head
-// has, is no error.
+// piped returns the result of printing a log. A reader that closes the pipe early, as head
+// does, is no error.
 func (c *cli) piped(err error) (int, error) {
 	var own wire.SinkError
 	if errors.As(err, &own) && errors.Is(err, unix.EPIPE) {
@@ -198,8 +198,8 @@ func (c *cli) piped(err error) (int, error) {
 	return 0, err
 }
 
-// lastLines is from where on to read the log in dir, and how many of the lines that come
-// of it not to print, for as many of the last ones as count says.
+// lastLines returns the offset at which to begin to read the log in dir, and the number of
+// lines to drop from there, for the count of last lines.
 func lastLines(dir, count string, from uint64, raw bool) (at uint64, drop int, err error) {
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 {

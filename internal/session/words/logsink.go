@@ -15,15 +15,15 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// While a job is followed that may draw, a line is left alone for a while: a program
-// draws its first picture in one go and moves up in it for the next. One that hides
-// the cursor most likely does, and may begin with fewer rows than it has soon. Tests
-// that compare what programs draw are more patient: a busy machine can stop a program
-// between two pictures.
+// While a job that may draw is followed, a changed line is left alone for a while: a program
+// draws its first picture in one go and moves up in it for the next one. A program that hides
+// the cursor most likely draws, and may begin with fewer rows than it has soon. Tests that
+// compare what programs draw wait longer: a busy machine can stop a program between two
+// pictures.
 var (
-	settle       = 100 * time.Millisecond // and up to the next tick, which is as long
+	settle       = 100 * time.Millisecond // plus the time to the next tick, which is as long
 	settleHidden = time.Second
-	settleFirst  = 3 * time.Second // after the program has gone up further than before
+	settleFirst  = 3 * time.Second // after the program has moved up further than before
 )
 
 // logSink prints a log.
@@ -34,32 +34,32 @@ type logSink struct {
 
 	mu sync.Mutex // guards all below
 	lines.Collapsers
-	drop    int // lines that are not printed
+	drop    int // lines to drop
 	out     bytes.Buffer
-	to      wire.Stream // of out
-	live    bool        // what comes is printed by the job now
+	to      wire.Stream // stream of out
+	live    bool        // the job prints this output now
 	timer   *time.Timer
 	armed   bool
 	settled [3]settling
-	shown   int // rows of what is not final that are shown below
+	shown   int // rows of pending lines that are shown below
 	closed  bool
 	err     error // of a tick
 }
 
-// boundary is the first row that might have changed at a time.
+// boundary is the first row that may have changed by a time.
 type boundary struct {
 	row uint64
 	at  time.Time
 }
 
-// settling is what has been seen of a stream that is followed.
+// settling records the history of a stream that is followed.
 type settling struct {
 	seen  []boundary
 	depth uint64
-	grew  time.Time // when that changed
+	grew  time.Time // time of the last change of depth
 }
 
-// rows is up to where the rows of c have been final for long enough.
+// rows returns the row up to which the rows of c have been final for long enough.
 func (s *settling) rows(c *lines.Collapser, now time.Time) (row uint64) {
 	if c.Depth != s.depth {
 		s.depth, s.grew = c.Depth, now
@@ -105,7 +105,7 @@ func (l *logSink) Put(s wire.Stream, p []byte) error {
 	return errors.Join(err, c.Err, l.flush())
 }
 
-// shows says that what is not final is shown as well.
+// shows reports whether pending lines are shown as well.
 func (l *logSink) shows() bool { return l.follow && l.tty.Display }
 
 func (l *logSink) Resized(w wire.Window) {
@@ -114,7 +114,7 @@ func (l *logSink) Resized(w wire.Window) {
 	l.Collapsers.Resized(w)
 }
 
-// goesLive says that the job prints now what comes.
+// goesLive notes that the output from now on is printed by the job now.
 func (l *logSink) goesLive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +139,7 @@ func (l *logSink) arm() {
 	}
 }
 
-// tick prints what has not changed since the last one and is final.
+// tick prints final lines that have not changed since the last tick.
 func (l *logSink) tick() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +163,7 @@ func (l *logSink) tick() {
 	}
 }
 
-// print takes lines, for flush to print.
+// print takes lines for flush to print.
 func (l *logSink) print(s wire.Stream, p []byte) error {
 	var err error
 	if l.to != s || l.out.Len() > wire.MaxData {
@@ -174,7 +174,7 @@ func (l *logSink) print(s wire.Stream, p []byte) error {
 	return err
 }
 
-// dropped is p without the lines that are not printed.
+// dropped returns p without the lines to drop.
 func (l *logSink) dropped(p []byte) []byte {
 	for l.drop > 0 && len(p) > 0 {
 		n := bytes.IndexByte(p, '\n') + 1
@@ -197,7 +197,7 @@ func (l *logSink) flush() error {
 	return err
 }
 
-// show shows below what is printed what is not final, as far as there is room.
+// show shows pending lines below the printed ones, as far as there is room.
 func (l *logSink) show() error {
 	var rows []string
 	for _, c := range l.All {

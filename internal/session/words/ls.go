@@ -58,7 +58,7 @@ func (c *cli) wait(g option.Given) (int, error) {
 	return i.Exit.Code, nil
 }
 
-// awaitEnd returns when the session runs no more.
+// awaitEnd returns when the session does not run any more.
 func (c *cli) awaitEnd(name keyway.Name) (session.Info, error) {
 	i, err := c.Settled(name)
 	if err != nil || !i.Alive() {
@@ -99,7 +99,7 @@ func lsCommand() command {
 	}
 }
 
-// recent is how many ended sessions ls shows.
+// recent is the number of ended sessions that ls shows.
 const recent = 10
 
 func (c *cli) ls(g option.Given) (int, error) {
@@ -135,7 +135,7 @@ func (c *cli) ls(g option.Given) (int, error) {
 	return 0, err
 }
 
-// columns is how wide a table may be; 0: as wide as it is.
+// columns returns the bound on the width of a table; 0 means none.
 func (c *cli) columns(g option.Given) (int, error) {
 	given, ok := g.Values["columns"]
 	if !ok {
@@ -151,7 +151,7 @@ func (c *cli) columns(g option.Given) (int, error) {
 	return n, nil
 }
 
-// latest keeps the living and the n that ended last.
+// latest returns the living sessions and the n that ended last.
 func latest(list []session.Info, n int) (shown []session.Info, hidden int) {
 	dead := 0
 	for _, i := range list {
@@ -193,7 +193,7 @@ func writeTable(w io.Writer, list []session.Info, now time.Time, columns int) er
 			plain.Line(string(i.Name)), describe(i), since(i.Started, now), ended, took(i, now), plain.Line(strings.Join(i.Command, " ")), plain.Line(i.Last),
 		})
 	}
-	// In a narrow window the widest give way, and the state last: it has the exit code.
+	// In a narrow window, the widest columns are cut, the state last: it has the exit code.
 	text := (&table.Table{Window: columns, Yield: []int{2, 3, 4, 5, 6}}).Rows(rows)
 	_, err := io.WriteString(w, text)
 	return err

@@ -32,13 +32,13 @@ func portsCommand() command {
 		CommandLine: option.CommandLine{Options: []option.Option{{Name: "json"}}}}
 }
 
-// maxPorts bounds how many are listed.
+// maxPorts bounds the ports that are listed.
 const maxPorts = 1024
 
 func (c *cli) ports(g option.Given) (int, error) {
 	ports, inodes := []keyway.Port{}, map[string]int{}
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, _ := os.ReadFile(file) // a kernel without IPv6 has no second one
+		table, _ := os.ReadFile(file) // a kernel without IPv6 does not have the second file
 		for _, line := range strings.Split(string(table), "\n") {
 			if p, inode := listening(line); p.Port != 0 && len(ports) < maxPorts {
 				inodes["socket:["+inode+"]"] = len(ports)
@@ -58,8 +58,8 @@ func (c *cli) ports(g option.Given) (int, error) {
 	return 0, nil
 }
 
-// listening reads a line of /proc/net/tcp (proc_net(5)). Of a socket that does not
-// listen the port is 0.
+// listening parses a line of /proc/net/tcp (proc_net(5)). For a socket that does not listen,
+// the port is 0.
 func listening(line string) (p keyway.Port, inode string) {
 	f := strings.Fields(line)
 	if len(f) < 10 || f[3] != "0A" {
@@ -68,13 +68,13 @@ func listening(line string) (p keyway.Port, inode string) {
 	address, port, _ := strings.Cut(f[1], ":")
 	ip, _ := hex.DecodeString(address)
 	n, _ := strconv.ParseUint(port, 16, 16)
-	for i := 0; i+3 < len(ip); i += 4 { // words of the machine's, which is little-endian
+	for i := 0; i+3 < len(ip); i += 4 { // words in the machine's byte order, little-endian
 		ip[i], ip[i+1], ip[i+2], ip[i+3] = ip[i+3], ip[i+2], ip[i+1], ip[i]
 	}
 	return keyway.Port{Port: int(n), Address: net.IP(ip).String()}, f[9]
 }
 
-// nameHolder writes the process down beside each port that it holds.
+// nameHolder sets the process of each port that it holds.
 func nameHolder(ports []keyway.Port, inodes map[string]int, pid int) {
 	for _, target := range proctree.Files(pid) {
 		i, ok := inodes[target]

@@ -92,8 +92,8 @@ func (c *cli) wantTTY(g option.Given) (bool, error) {
 	return yes || !no && view.OnTerminal(c.In) && view.OnTerminal(c.Out), nil
 }
 
-// eraseKey is what the terminal that is typed on sends to erase a character; 0 if there
-// is none.
+// eraseKey returns the character that the user's terminal sends to erase one; 0 if there is no
+// terminal.
 func (c *cli) eraseKey() byte {
 	t, err := unix.IoctlGetTermios(int(c.In.Fd()), unix.TCGETS)
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *cli) eraseKey() byte {
 	return t.Cc[unix.VERASE]
 }
 
-// launch makes a session and returns once its job runs.
+// launch makes a session and returns when its job runs.
 func (c *cli) launch(name keyway.Name, o holder.Options) (keyway.Name, error) {
 	claim, err := c.Create(name, o.Command)
 	if err != nil {
@@ -132,7 +132,7 @@ Exit code: the job's own when it ends; 0 when detached; 2 wrong usage; 30 no suc
 session; 31 it runs no more and left no exit code.
 `
 
-// shellName is the session that attach makes.
+// shellName is the name of the session that attach makes.
 const shellName keyway.Name = "shell"
 
 func attachCommand() command {
@@ -143,7 +143,7 @@ func attachCommand() command {
 }
 
 func (c *cli) attach(g option.Given) (int, error) {
-	runtime.GOMAXPROCS(1) // to start threads, and wake them, takes longer than they save
+	runtime.GOMAXPROCS(1) // starting and waking threads takes longer than they save
 	look, args := g.Has("view"), c.Jobs(g.Words)
 	name := shellName
 	var err error
@@ -185,7 +185,7 @@ func (c *cli) ensureShell() error {
 		return err
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		_ = os.Chdir(home) // as a login does; without a home directory, stay
+		_ = os.Chdir(home) // as a login does; without a home directory, stay here
 	}
 	_, err = c.launch(shellName, holder.Options{TTY: true, Login: true, Command: []string{shell}, Window: c.Window(), Erase: c.eraseKey()})
 	if keyway.Is(err, keyway.NameTaken) {
@@ -194,7 +194,7 @@ func (c *cli) ensureShell() error {
 	return err
 }
 
-// shell is the user's login shell.
+// shell returns the user's login shell.
 func (c *cli) shell() (string, error) {
 	candidates := []string{os.Getenv("SHELL")}
 	if info, err := c.home.ReadInfo(); err == nil {

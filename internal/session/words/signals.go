@@ -10,12 +10,12 @@ import (
 	"keyway/internal/keyway"
 )
 
-// keySignals are the keys that a terminal turns into signals; a job without one
-// gets the signal.
+// keySignals are the keys that a terminal turns into signals. A job without a terminal gets the
+// signal itself.
 var keySignals = map[string]unix.Signal{"\x03": unix.SIGINT, "\x1c": unix.SIGQUIT, "\x1a": unix.SIGTSTP}
 
-// parseSignal reads SIGTERM, or TERM where a signal is expected. A word that
-// begins with SIG and is none is an error, not text.
+// parseSignal reads SIGTERM or, where a signal is expected, TERM. Another word that begins with
+// SIG is an error, not text.
 func parseSignal(word string) (sig unix.Signal, ok bool, err error) {
 	upper := strings.ToUpper(word)
 	if !strings.HasPrefix(upper, "SIG") {

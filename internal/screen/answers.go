@@ -2,19 +2,19 @@ package screen
 
 import "strconv"
 
-// maxAnswers bounds what waits to be taken; further questions go unanswered.
+// maxAnswers bounds the bytes of pending answers; further questions go unanswered.
 const maxAnswers = 4096
 
-// Answers returns what a terminal answers to the questions that were written
-// since the last call, or nil. A caller with a real terminal attached discards
-// them, since that terminal answers by itself.
+// Answers returns a terminal's answers to the questions that were written since the last call,
+// or nil. A caller with a real terminal attached discards them, because that terminal answers
+// by itself.
 func (s *Screen) Answers() []byte {
 	a := s.answers
 	s.answers = nil
 	return a
 }
 
-// answer appends strings and numbers to the answers, whole or not at all.
+// answer appends strings and numbers to the answers, all or none.
 func (s *Screen) answer(parts ...any) {
 	start := len(s.answers)
 	for _, part := range parts {
@@ -30,8 +30,8 @@ func (s *Screen) answer(parts ...any) {
 	}
 }
 
-// answerIdentity answers the device attributes. This is a VT220 with colours;
-// the level of xterm tells programs that the mouse can be had in SGR.
+// answerIdentity answers the device attributes. This is a VT220 with colours. Its level,
+// xterm's, tells programs that it supports the mouse in SGR format.
 func (s *Screen) answerIdentity(private byte) {
 	switch private {
 	case 0:
@@ -49,7 +49,7 @@ func (s *Screen) answerName() {
 	}
 }
 
-// answerStatus is DSR.
+// answerStatus answers DSR.
 func (s *Screen) answerStatus(private byte, what int) {
 	switch what {
 	case 5:
@@ -65,14 +65,14 @@ func (s *Screen) answerStatus(private byte, what int) {
 		}
 	case 15: // printer: none
 		s.answer("\x1b[?13n")
-	case 25: // keys that the user defines: locked
+	case 25: // user-defined keys: locked
 		s.answer("\x1b[?21n")
 	case 26: // keyboard: North American
 		s.answer("\x1b[?27;1;0;0n")
 	}
 }
 
-// answerMode is DECRQM.
+// answerMode answers DECRQM.
 func (s *Screen) answerMode(private byte, number int) {
 	const unknown, set, reset = 0, 1, 2
 	value := unknown
@@ -104,10 +104,10 @@ func (s *Screen) answerMode(private byte, number int) {
 	s.answer("\x1b[?", number, ";", value, "$y")
 }
 
-// ourDCS reports whether a device control string is a question that has an answer.
+// ourDCS reports whether a device control string is a question that this package answers.
 func ourDCS(p []byte) bool { return string(p[:2]) == "$q" || string(p[:2]) == "+q" }
 
-// dcs answers DECRQSS, and XTGETTCAP with a no: programs then rely on $TERM.
+// dcs answers DECRQSS. It answers XTGETTCAP with a no: programs then rely on $TERM.
 func (s *Screen) dcs(p []byte) {
 	if len(p) < 2 || !ourDCS(p) {
 		return

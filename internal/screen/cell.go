@@ -2,11 +2,11 @@ package screen
 
 import "unicode/utf8"
 
-// cell is one place of the screen. The zero cell is one that nothing was ever
-// printed in, or that was erased with the default background.
+// cell is one cell of the screen. In the zero cell, nothing was ever printed, or it was erased
+// with the default background.
 type cell struct {
-	// glyph is a code point, or an index of tables.clusters with clusterBit. It is
-	// 0 where nothing is printed, and tail in the second half of a wide character.
+	// glyph is a code point, or an index of tables.clusters with clusterBit. It is 0 in an
+	// empty cell, and tail in the second half of a wide character.
 	glyph uint32
 	style uint32 // index of tables.styles
 }
@@ -22,16 +22,15 @@ func (c cell) wide() bool  { return c.glyph&wideBit != 0 }
 func (c cell) tail() bool  { return c.glyph == tail }
 func (c cell) blank() bool { return c.glyph == 0 }
 
-// color is the default colour (0), one of the palette, or a mixture of red,
-// green and blue.
+// color is the default colour (0), a colour of the palette, or an RGB value.
 type color uint32
 
 const (
-	palette color = 1 << 24 // with a number of the palette
+	palette color = 1 << 24 // with an index of the palette
 	rgb     color = 2 << 24 // with 8 bits each
 )
 
-// attr are the attributes that are on or off.
+// attr is a set of attributes.
 type attr uint16
 
 const (
@@ -46,7 +45,7 @@ const (
 	overlined
 )
 
-// style is how a character is drawn. Values are comparable.
+// style is the way in which a character is drawn. Values are comparable.
 type style struct {
 	fg, bg, line color // line is the colour of the underline
 	attrs        attr
@@ -54,29 +53,29 @@ type style struct {
 	link         uint16 // index of tables.links; 0: none
 }
 
-// plain says that nothing of the style can be seen on a blank cell.
+// plain reports whether a blank cell of this style looks empty.
 func (y style) plain() bool {
 	return y.bg == 0 && y.attrs&(inverse|struck|overlined) == 0 && y.underline == 0
 }
 
-// Bounds of what cells refer to. A screen that needs more than these loses
-// accents, colours or links, but nothing else.
+// Bounds on the values that cells refer to. A screen that exceeds them loses accents, colours
+// or links, but nothing else.
 const (
 	maxStyles      = 1 << 18
 	maxClusters    = 1 << 16
 	maxClusterSize = 48 // bytes; the longest emoji sequence in use has 35
 	maxLinks       = 1 << 12
-	maxLinkSize    = 2083 // bytes, as other terminals have it
+	maxLinkSize    = 2083 // bytes, as in other terminals
 )
 
-// tables hold what cells refer to by number, each value once. Number 0 is the
+// tables hold the values that cells refer to by number, each value once. Number 0 is the
 // default style and no link.
 type tables struct {
 	styles   []style
 	styleIDs map[style]uint32
-	recent   [64]uint32 // the last ones asked for, by slot
+	recent   [64]uint32 // the last ones looked up, by slot
 
-	sequences [64]sequence // that were appended last
+	sequences [64]sequence // the last ones appended
 
 	clusters   []string
 	clusterIDs map[string]uint32
@@ -84,11 +83,11 @@ type tables struct {
 	links   []link
 	linkIDs map[link]uint16
 
-	sweepAt int // number of styles, clusters and links that makes collecting worth while
+	sweepAt int // number of styles, clusters and links from which on collecting is worth while
 }
 
-// link is the target of a hyperlink. Equal id and target make one link of
-// several stretches of text.
+// link is the target of a hyperlink. Stretches of text with the same id and target are one
+// link.
 type link struct{ params, target string }
 
 func newTables() *tables {
@@ -106,7 +105,7 @@ const sweepStart = 1024
 
 func (t *tables) size() int { return len(t.styles) + len(t.clusters) + len(t.links) }
 
-// slot is a number below 64, mostly another one for another style.
+// slot returns a number below 64 that is likely to differ between styles.
 func (y *style) slot() uint32 {
 	return (uint32(y.fg)*0x9e3779b1 + uint32(y.bg)*0x85ebca6b + uint32(y.attrs)*0xc2b2ae35 + uint32(y.underline)*0x27d4eb2f) >> 26
 }
@@ -130,7 +129,7 @@ func (t *tables) style(y style) uint32 {
 	return id
 }
 
-// cluster returns the glyph of a character that takes several code points.
+// cluster returns the glyph of a character of several code points.
 func (t *tables) cluster(text []byte) (glyph uint32, ok bool) {
 	id, ok := t.clusterIDs[string(text)]
 	if !ok {
@@ -157,8 +156,7 @@ func (t *tables) link(l link) uint16 {
 	return id
 }
 
-// appendGlyph appends the text of a cell that is not a tail; nothing printed is
-// a space.
+// appendGlyph appends the text of a cell that is not a tail. An empty cell is a space.
 func (t *tables) appendGlyph(dst []byte, glyph uint32) []byte {
 	switch {
 	case glyph&glyphMask == 0 && glyph&clusterBit == 0:
@@ -171,7 +169,7 @@ func (t *tables) appendGlyph(dst []byte, glyph uint32) []byte {
 	return utf8.AppendRune(dst, rune(glyph&glyphMask))
 }
 
-// first is the first code point of a glyph.
+// first returns the first code point of a glyph.
 func (t *tables) first(glyph uint32) rune {
 	if glyph&clusterBit == 0 {
 		return rune(glyph & glyphMask)
@@ -180,8 +178,8 @@ func (t *tables) first(glyph uint32) rune {
 	return r
 }
 
-// collect forgets what neither cells nor pens refer to, once that is worth
-// while. Afterwards styles and glyphs have other numbers.
+// collect removes values that neither cells nor pens refer to, once that is worth while. It
+// renumbers styles and glyphs.
 func (s *Screen) collect() {
 	if s.shared || s.tables.size() < s.tables.sweepAt {
 		return

@@ -1,17 +1,17 @@
 package screen
 
-// charsets are the four sets of characters that a program can choose from.
+// charsets holds the four character sets that a program can choose from.
 type charsets struct {
 	set    [4]byte // as designated: 'B' or 0 for ASCII, '0' for line drawing, 'A' for British
-	active uint8   // the one in use
-	single uint8   // the one for the next character only; 0: none
+	active uint8   // the set in use
+	single uint8   // the set for the next character only; 0: none
 }
 
 func (c *charsets) translates() bool {
 	return c.single != 0 || c.set[c.active] != 0
 }
 
-// designate makes a set one of the four. Those that are not known are ASCII.
+// designate makes set one of the four. An unknown set is ASCII.
 func (c *charsets) designate(which int, set byte) {
 	if set != '0' && set != 'A' {
 		set = 0

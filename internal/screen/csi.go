@@ -1,6 +1,6 @@
 package screen
 
-// csi obeys a control sequence.
+// csi executes a control sequence.
 func (s *Screen) csi(final byte) {
 	q := &s.parser
 	switch final {
@@ -28,13 +28,13 @@ func (s *Screen) csi(final byte) {
 	s.last = 0
 }
 
-// inside says that the cursor is within the margins.
+// inside reports whether the cursor is within the margins.
 func (s *Screen) inside() bool {
 	m := s.margin
 	return s.x >= m.left && s.x <= m.right && s.y >= m.top && s.y <= m.bottom
 }
 
-// csiMove are the sequences that move the cursor.
+// csiMove executes the sequences that move the cursor.
 func (s *Screen) csiMove(final byte) bool {
 	p := &s.parser.params
 	n := p.get(0, 1)
@@ -83,7 +83,7 @@ func (s *Screen) originY() int {
 	return 0
 }
 
-// moveTo puts the cursor, within the margins if they are the origin.
+// moveTo moves the cursor, relative to the margins in origin mode.
 func (s *Screen) moveTo(x, y int) {
 	b := s.g.whole()
 	if s.modes.on(originMode) {
@@ -94,7 +94,7 @@ func (s *Screen) moveTo(x, y int) {
 	s.pending = false
 }
 
-// The relative movements stop at the margins, if they start inside of them.
+// The relative movements stop at the margins if they start within them.
 
 func (s *Screen) up(n int) {
 	top := 0
@@ -120,8 +120,8 @@ func (s *Screen) right(n int) {
 	s.x, s.pending = min(s.x+n, s.lineEnd()-1), false
 }
 
-// backspace goes left; with reverse wrap, from the first column of a row to the
-// last of the row before.
+// backspace moves left. With reverse wrap, it moves from the first column of a row to the last
+// one of the row before.
 func (s *Screen) backspace() {
 	switch {
 	case s.pending && s.modes.on(reverseWrap):
@@ -152,7 +152,7 @@ func (s *Screen) backTab(n int) {
 	}
 }
 
-// csiEdit are the sequences that change what is on the screen.
+// csiEdit executes the sequences that change the content of the screen.
 func (s *Screen) csiEdit(final byte) bool {
 	p := &s.parser.params
 	n := p.get(0, 1)
@@ -190,7 +190,7 @@ func (s *Screen) csiEdit(final byte) bool {
 	return true
 }
 
-// scroll is SU, or SD if n is negative.
+// scroll executes SU, or SD if n is negative.
 func (s *Screen) scroll(n int) {
 	s.pending = false
 	if s.margin.bottom < s.rows-1 {
@@ -247,10 +247,10 @@ func (s *Screen) clearRows(from, to int) {
 	}
 }
 
-// eraseLine is EL. After the last column, with the wrap pending, there is nothing right of
-// the cursor: programs that fill a row and erase the rest of it mean that, and tmux, kitty,
-// VTE and Alacritty take it so (xterm erases the last character). A line that goes on in a
-// row ends above it when all of the row is erased, however that is said.
+// eraseLine executes EL. After the last column, with the wrap pending, nothing is right of the
+// cursor. Programs that fill a row and then erase the rest of it expect that, and tmux, kitty,
+// VTE and Alacritty agree (xterm erases the last character). If all of a row is erased, by
+// whatever parameter, a line that continues into the row ends in the row above.
 func (s *Screen) eraseLine(what int) {
 	if what == 0 && s.pending {
 		return
@@ -273,7 +273,7 @@ func (s *Screen) eraseLine(what int) {
 	s.g.erase(s.y, from, to, s.blank())
 }
 
-// csiOther are the sequences that change how others work, and questions.
+// csiOther executes the sequences that change modes, and answers questions.
 func (s *Screen) csiOther(final byte) {
 	p := &s.parser.params
 	switch final {
@@ -327,7 +327,7 @@ func (s *Screen) setSideMargins(left, right int) {
 	s.moveTo(s.originX(), s.originY())
 }
 
-// csiPrivate are the sequences with a sign before their parameters.
+// csiPrivate executes the sequences with a sign before their parameters.
 func (s *Screen) csiPrivate(private, final byte) {
 	p := &s.parser.params
 	switch {
@@ -360,7 +360,7 @@ func (s *Screen) csiPrivate(private, final byte) {
 	}
 }
 
-// csiInter are the sequences with a sign before their last character.
+// csiInter executes the sequences with a sign before their last character.
 func (s *Screen) csiInter(private, inter, final byte) {
 	p := &s.parser.params
 	n := p.get(0, 1)

@@ -1,6 +1,6 @@
 package screen
 
-// escape obeys an escape sequence that is not the start of a longer one.
+// escape executes an escape sequence that is not the start of a longer one.
 func (s *Screen) escape(inter, final byte) {
 	s.last = 0
 	s.residueEscape(s.parser.lead, inter, final)
@@ -64,7 +64,7 @@ func (s *Screen) save() {
 	s.g.saved.charset.single = 0
 }
 
-// restore puts the cursor to where it was saved, or home if it was not.
+// restore moves the cursor to its saved position, or home if none was saved.
 func (s *Screen) restore() {
 	s.cursor = s.g.saved
 	s.cursor.set = false
@@ -88,7 +88,7 @@ func (s *Screen) alignmentTest() {
 	}
 }
 
-// backIndex goes left a column, and moves the content right at the margin.
+// backIndex moves left by a column. At the margin, it moves the content right instead.
 func (s *Screen) backIndex() {
 	s.pending = false
 	switch {
@@ -109,8 +109,7 @@ func (s *Screen) forwardIndex() {
 	}
 }
 
-// shift moves what is inside the margins left by n columns, right if n is
-// negative.
+// shift moves the content within the margins left by n columns, or right if n is negative.
 func (s *Screen) shift(n int) {
 	if s.y < s.margin.top || s.y > s.margin.bottom {
 		return

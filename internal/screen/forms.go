@@ -1,10 +1,11 @@
 package screen
 
-// MaxSequence bounds a control sequence.
+// MaxSequence bounds the bytes of a control sequence.
 const MaxSequence = 64
 
-// Sequence measures the control sequence at the start of p. It is complete with its
-// last character, and with the first that cannot be in one, where n is 0.
+// Sequence measures the control sequence at the start of p. It is complete at its last
+// character. It is also complete at the first character that cannot be in a sequence; n is then
+// 0.
 func Sequence(p []byte) (n int, complete bool) {
 	for n = 2; n < len(p); n++ {
 		switch c := p[n]; {
@@ -17,8 +18,8 @@ func Sequence(p []byte) (n int, complete bool) {
 	return n, false
 }
 
-// FormOf is the form of answer that a control sequence has. (A position in the first
-// row looks as F3 with Shift, Alt or Ctrl does.)
+// FormOf returns the form of answer that a control sequence has. (A position in the first row
+// looks like F3 with Shift, Alt or Ctrl.)
 func FormOf(params []byte, final byte) (form Answer, ok bool) {
 	if len(params) == 0 {
 		return 0, false

@@ -1,11 +1,11 @@
 package screen
 
-// grid is the cells of one screen. Rows are moved by moving their headers.
+// grid holds the cells of one screen. Rows are moved by moving their headers.
 type grid struct {
 	cols, rows int
 	cells      []cell // in the order of row.at
 	lines      []row
-	spare      []row // for rotating
+	spare      []row // for rotate
 	saved      cursor
 	keys       keyStack
 }
@@ -14,13 +14,13 @@ type grid struct {
 type row struct {
 	at   int32 // its cells begin at cells[at*cols]
 	used int32 // cells from here on are zero
-	// wrapped says that the text goes on in the next row, since there was no room;
-	// its last cell is then printed, or short.
+	// wrapped reports whether the text continues in the next row because there was no room. The
+	// last cell is then printed, or short is set.
 	wrapped bool
 	short   bool // wrapped before the last column: a wide character had no room
 }
 
-// cursor is what DECSC saves.
+// cursor is the state that DECSC saves.
 type cursor struct {
 	x, y    int
 	pending bool // the last column is printed; the next character goes to the next row
@@ -30,8 +30,8 @@ type cursor struct {
 	set     bool // something was saved
 }
 
-// pends says that the wrap is still pending: what was printed in the last column
-// has not been erased since.
+// pends reports whether the wrap is still pending: the character in the last column has not
+// been erased since.
 func (c *cursor) pends(g *grid) bool { return c.pending && !g.row(c.y)[c.x].blank() }
 
 func (g *grid) init(cols, rows int) {
@@ -68,8 +68,8 @@ func fill(cells []cell, c cell) {
 	}
 }
 
-// erase makes cells from column a to before b blank, and the halves of wide
-// characters that are cut.
+// erase blanks the cells from column a to before b, and the other halves of wide characters
+// that this cuts.
 func (g *grid) erase(y, a, b int, blank cell) {
 	if a >= b {
 		return
@@ -79,7 +79,7 @@ func (g *grid) erase(y, a, b int, blank cell) {
 	g.wipe(y, a, b, blank)
 }
 
-// wipe is erase where no wide character is cut.
+// wipe is erase for a range that cuts no wide character.
 func (g *grid) wipe(y, a, b int, blank cell) {
 	cells, line := g.row(y), &g.lines[y]
 	if blank == (cell{}) {
@@ -99,7 +99,7 @@ func (g *grid) wipe(y, a, b int, blank cell) {
 	}
 }
 
-// cut makes a wide character blank that would be divided before column x.
+// cut blanks a wide character that would be divided before column x.
 func (g *grid) cut(y, x int) {
 	if x <= 0 || x >= int(g.lines[y].used) {
 		return
@@ -111,14 +111,14 @@ func (g *grid) cut(y, x int) {
 	cells[x-1].glyph, cells[x].glyph = ' ', ' '
 }
 
-// box is a part of the screen, bounds included.
+// box is a part of the screen, including its bounds.
 type box struct{ top, bottom, left, right int }
 
 func (g *grid) whole() box { return box{0, g.rows - 1, 0, g.cols - 1} }
 
 func (g *grid) wide(b box) bool { return b.left == 0 && b.right == g.cols-1 }
 
-// scroll moves the content of b up by n rows, down if n is negative.
+// scroll moves the content of b up by n rows, or down if n is negative.
 func (g *grid) scroll(b box, n int, blank cell) {
 	height := b.bottom - b.top + 1
 	n = max(-height, min(n, height))
@@ -137,8 +137,8 @@ func (g *grid) scroll(b box, n int, blank cell) {
 	}
 }
 
-// moveRow makes row y, between b's columns, what row from is, or blank if that is
-// not in b.
+// moveRow copies row from to row y, within b's columns. If from is outside b, it blanks the
+// row.
 func (g *grid) moveRow(y, from int, b box, blank cell) {
 	g.erase(y, b.left, b.right+1, blank)
 	g.lines[y].wrapped, g.lines[y].short = false, false
@@ -174,15 +174,15 @@ func (g *grid) rotate(b box, n int, blank cell) {
 	g.unwrap(b.top - 1)
 }
 
-// unwrap makes row y end a line, as what follows it is another now.
+// unwrap ends the line of row y there, because the row after it has been replaced.
 func (g *grid) unwrap(y int) {
 	if y >= 0 && y < g.rows {
 		g.lines[y].wrapped, g.lines[y].short = false, false
 	}
 }
 
-// insert moves the cells of row y from column x to the right by n, to before
-// column end; what does not fit is lost.
+// insert moves the cells of row y from column x to the right by n, up to before column end.
+// Cells that do not fit are lost.
 func (g *grid) insert(y, x, end, n int, blank cell) {
 	n = min(n, end-x)
 	if n <= 0 {
@@ -200,7 +200,7 @@ func (g *grid) insert(y, x, end, n int, blank cell) {
 	}
 }
 
-// remove is the opposite of insert: n cells at column x are gone.
+// remove removes n cells at column x, the opposite of insert.
 func (g *grid) remove(y, x, end, n int, blank cell) {
 	n = min(n, end-x)
 	if n <= 0 {

@@ -2,14 +2,12 @@ package screen
 
 import "slices"
 
-// history is what has scrolled off the main screen, oldest first: rows as text
-// with the sequences that style it, each of them complete in itself. A row that
-// is wrapped goes on in the next.
+// history holds the rows that have scrolled off the main screen, oldest first. A row is text
+// with the sequences that style it, complete in itself. A wrapped row continues in the next.
 //
-// It is kept in pieces of one size without pointers, which are used again when
-// the oldest is dropped: nothing is moved, and there is nothing to collect. In a
-// piece, a row has its length and whether it is wrapped before and after it, so
-// that it is found from both ends.
+// It is kept in pieces of one size without pointers. The memory of the oldest piece is reused,
+// so that nothing is moved and there is nothing for the collector. In a piece, each row has its
+// length and its wrapped bit before and after it, so that it can be found from both ends.
 type history struct {
 	lines, bytes int // bounds
 	pieces       []piece
@@ -24,7 +22,7 @@ type piece struct {
 
 const (
 	pieceSize   = 64 << 10
-	maxRow      = 1<<15 - 1 // bytes of a row, as its length has 15 bits
+	maxRow      = 1<<15 - 1 // bytes of a row: its length has 15 bits
 	rowOverhead = 4
 )
 
@@ -50,7 +48,7 @@ func (h *history) add(text []byte, wrapped bool) {
 	p.data = append(p.data, byte(header>>8), byte(header))
 }
 
-// addPiece begins a piece, in the memory of the oldest if there are enough.
+// addPiece begins a piece. If there are enough, it reuses the memory of the oldest.
 func (h *history) addPiece() {
 	var data []byte
 	for len(h.pieces) > 0 && (len(h.pieces)*pieceSize >= h.bytes || h.count-h.pieces[0].lines >= h.lines) {
@@ -64,7 +62,7 @@ func (h *history) addPiece() {
 	h.pieces = append(h.pieces, piece{data: data})
 }
 
-// pop removes the last row and returns it, until the next change.
+// pop removes the last row and returns it. It is valid until the next change.
 func (h *history) pop() (text []byte, wrapped, ok bool) {
 	for len(h.pieces) > 0 {
 		p := &h.pieces[len(h.pieces)-1]
@@ -85,7 +83,7 @@ func (h *history) pop() (text []byte, wrapped, ok bool) {
 	return nil, false, false
 }
 
-// open says that the last row is wrapped: what comes next continues its line.
+// open reports whether the last row is wrapped: the next row continues its line.
 func (h *history) open() bool {
 	for i := len(h.pieces) - 1; i >= 0; i-- {
 		if data := h.pieces[i].data; len(data) > 0 {
@@ -96,7 +94,7 @@ func (h *history) open() bool {
 	return false
 }
 
-// close ends the last line: what comes next is another.
+// close ends the last line: the next row begins another.
 func (h *history) close() {
 	if h.open() {
 		text, _, _ := h.pop()
@@ -111,8 +109,8 @@ func rowHeader(p []byte) (length int, wrapped bool) {
 	return int(header >> 1), header&1 != 0
 }
 
-// last returns the pieces that hold the last n lines, and how many lines they hold
-// before those.
+// last returns the pieces that hold the last n lines, and the number of lines in them before
+// those.
 func (h *history) last(n int) (pieces []piece, before int) {
 	first, before := len(h.pieces), -n
 	for first > 0 && before < 0 {
@@ -122,13 +120,13 @@ func (h *history) last(n int) (pieces []piece, before int) {
 	return h.pieces[first:], before
 }
 
-// nextRow splits the first row off what a piece holds.
+// nextRow splits off the first row of a piece.
 func nextRow(data []byte) (text []byte, wrapped bool, rest []byte) {
 	length, wrapped := rowHeader(data)
 	return data[2 : 2+length], wrapped, data[length+rowOverhead:]
 }
 
-// skipLines leaves out the first n lines, and returns how many of those data has not.
+// skipLines skips the first n lines. It returns the number of lines that data lacks.
 func skipLines(data []byte, n int) (rest []byte, left int) {
 	for n > 0 && len(data) > 0 {
 		var wrapped bool
@@ -139,7 +137,7 @@ func skipLines(data []byte, n int) (rest []byte, left int) {
 	return data, max(0, n)
 }
 
-// remember puts row y of the main screen into the history.
+// remember adds row y of the main screen to the history.
 func (s *Screen) remember(y int) {
 	s.rememberCells(s.main.row(y)[:s.main.contentEnd(s.tables, y)], s.main.lines[y].wrapped)
 }
@@ -158,8 +156,8 @@ func (s *Screen) rememberCells(cells []cell, wrapped bool) {
 	s.gone++
 }
 
-// encode calls use with the text of a row, in parts if it is too long for one;
-// more says that another part comes.
+// encode calls use with the text of a row, in parts if it is too long for one. more is set if
+// another part follows.
 func (s *Screen) encode(cells []cell, use func(text []byte, more bool)) {
 	buf := s.history.buf[:0]
 	var pen uint32
@@ -192,8 +190,8 @@ func (s *Screen) encode(cells []cell, use func(text []byte, more bool)) {
 	s.history.buf = buf
 }
 
-// appendLetters appends the cells at the start that are ASCII and of one style,
-// and returns how many those are.
+// appendLetters appends the leading cells that are ASCII and of one style, and returns their
+// number.
 func appendLetters(dst []byte, cells []cell) ([]byte, int) {
 	start := len(dst)
 	dst = slices.Grow(dst, len(cells))
@@ -223,8 +221,8 @@ func (s *Screen) decode(text []byte) []cell {
 	return d.main.row(0)[:n]
 }
 
-// contentEnd is the column after the last that anything can be seen in, or that
-// belongs to the line as it is wrapped.
+// contentEnd returns the column after the last visible one. In a wrapped row, it includes
+// columns that belong to the line.
 func (g *grid) contentEnd(t *tables, y int) int {
 	line, cells := g.lines[y], g.row(y)
 	end := int(line.used)
@@ -240,21 +238,20 @@ func (g *grid) contentEnd(t *tables, y int) int {
 	return end
 }
 
-// seenNot says that a cell looks as if it were never printed.
+// seenNot reports whether a cell looks as if it had never been printed.
 func seenNot(t *tables, c cell) bool {
 	return (c.blank() || c.glyph == ' ') && (c.style == 0 || t.styles[c.style].plain())
 }
 
-// HistoryLines returns how many lines the history has.
+// HistoryLines returns the number of lines in the history.
 func (s *Screen) HistoryLines() int { return s.history.count }
 
-// History appends the last n lines that have scrolled off, with their styles,
-// each ended by CR LF, but for a last one that goes on on the screen. A line that
-// was wrapped is whole, so that the terminal that gets it breaks it at its own
-// width.
+// History appends the last n lines that have scrolled off, with their styles. Each ends with CR
+// LF, except a last one that continues on the screen. Wrapped lines are joined, so that the
+// receiving terminal wraps them at its own width.
 func (s *Screen) History(dst []byte, n int) []byte {
 	pieces, before := s.history.last(n)
-	room := 0 // for all at once: somebody waits for it
+	room := 0 // for all at once, because a user waits
 	for _, p := range pieces {
 		room += len(p.data)
 	}

@@ -1,6 +1,6 @@
 package screen
 
-// Keyboard is how programs have asked for keys to be sent.
+// Keyboard holds the modes that programs have set for keys.
 type Keyboard struct {
 	AppCursor bool  // DECCKM: cursor keys as SS3 sequences
 	AppKeypad bool  // DECKPAM: the keypad as SS3 sequences
@@ -11,7 +11,7 @@ type Keyboard struct {
 	Records   bool  // Windows' input records
 }
 
-// Keyboard returns what is asked for now.
+// Keyboard returns the present modes.
 func (s *Screen) Keyboard() Keyboard {
 	return Keyboard{
 		AppCursor: s.modes.on(appCursor), AppKeypad: s.modes.on(keypadMode) || s.modes.on(numericKeypad),
@@ -20,5 +20,5 @@ func (s *Screen) Keyboard() Keyboard {
 	}
 }
 
-// Extended reports whether keys that stand for characters may come as control sequences.
+// Extended reports whether keys that make characters may come as control sequences.
 func (k Keyboard) Extended() bool { return k.Kitty != 0 || k.OtherKeys != 0 || k.Records }

@@ -44,8 +44,7 @@ const (
 	modeCount
 )
 
-// modeTable has the number of each mode, and whether it is on in a terminal at
-// rest.
+// modeTable has the number of each mode, and whether it is on in a terminal at rest.
 var modeTable = [modeCount]struct {
 	number uint16
 	rest   bool
@@ -62,14 +61,14 @@ var modeTable = [modeCount]struct {
 	insertMode:  {4, false}, newLine: {20, false},
 }
 
-// modes holds the modes that are switched on.
+// modes holds the modes that are on.
 type modes struct {
 	bits  uint64
-	mouse mode // of those that say what a mouse reports, the one in force; 0: none
-	// alternate is the number of the mode by which the alternate screen was
-	// entered: 47, 1047 or 1049; 0: the main screen is shown.
+	mouse mode // the mouse mode in force, of which there is one at a time; 0: none
+	// alternate is the number of the mode that entered the alternate screen: 47, 1047 or 1049.
+	// 0 means that the main screen is shown.
 	alternate uint16
-	shape     uint8  // of the cursor, as DECSCUSR has it
+	shape     uint8  // of the cursor, as in DECSCUSR
 	otherKeys uint8  // xterm's modifyOtherKeys
 	kept      uint64 // by XTSAVE
 }
@@ -86,7 +85,7 @@ var restBits = func() (bits uint64) {
 	return bits
 }()
 
-// mouseReports are the modes of which one at a time is in force.
+// mouseReports are the mouse modes, of which one at a time is in force.
 const mouseReports = 1<<mouseX10 | 1<<mouseClicks | 1<<mouseHilite | 1<<mouseDrags | 1<<mouseMoves
 
 func newModes(newline bool) modes {
@@ -105,7 +104,7 @@ func (m *modes) set(which mode, on bool) {
 	}
 }
 
-// softReset is what DECSTR does to modes.
+// softReset applies DECSTR to the modes.
 func (m *modes) softReset() {
 	for _, which := range []mode{appCursor, originMode, autoWrap, cursorShown, reverseWrap, sideMargins, keypadMode, insertMode} {
 		m.set(which, modeTable[which].rest)
@@ -134,7 +133,7 @@ func (s *Screen) setANSI(number uint16, on bool) {
 	}
 }
 
-// setMode is DECSET and DECRST.
+// setMode executes DECSET and DECRST.
 func (s *Screen) setMode(number uint16, on bool) {
 	switch number {
 	case 47, 1047, 1049:
@@ -156,7 +155,7 @@ func (s *Screen) setMode(number uint16, on bool) {
 	s.modes.set(m, on)
 	switch {
 	case bit(m)&mouseReports != 0:
-		// A mode that is reset ends every report, whichever was in force.
+		// Resetting any of these modes ends all mouse reports.
 		s.modes.mouse = 0
 		if on {
 			s.modes.mouse = m
@@ -168,7 +167,7 @@ func (s *Screen) setMode(number uint16, on bool) {
 	}
 }
 
-// keepMode is XTSAVE and XTRESTORE.
+// keepMode executes XTSAVE and XTRESTORE.
 func (s *Screen) keepMode(number uint16, save bool) {
 	m, ok := findMode(number)
 	switch {
@@ -180,8 +179,8 @@ func (s *Screen) keepMode(number uint16, save bool) {
 	}
 }
 
-// setAlternate goes to the alternate screen or back. 1049 saves the cursor and
-// clears on the way in, 1047 clears on the way out.
+// setAlternate switches to the alternate screen or back. 1049 saves the cursor and clears the
+// screen on entry, 1047 clears on exit.
 func (s *Screen) setAlternate(number uint16, on bool) {
 	switch {
 	case on && !s.Alternate():
@@ -210,8 +209,8 @@ func (s *Screen) setAlternate(number uint16, on bool) {
 	}
 }
 
-// keyStack holds the flags of the kitty keyboard protocol that programs have pushed.
-// Each screen has its own.
+// keyStack holds the flags of kitty's keyboard protocol that programs have pushed. Each screen
+// has its own.
 type keyStack struct {
 	flags [maxKeys]uint8 // the last one is in force
 	n     int
@@ -226,7 +225,7 @@ func (k *keyStack) current() uint8 {
 	return k.flags[k.n-1]
 }
 
-// push adds an entry; the oldest gives way when there are too many.
+// push adds an entry; if there are too many, the oldest is dropped.
 func (k *keyStack) push(flags uint8) {
 	if k.n == maxKeys {
 		copy(k.flags[:], k.flags[1:])
@@ -294,21 +293,21 @@ func appendNumber(dst []byte, n int, after string) []byte {
 	return append(strconv.AppendInt(dst, int64(n), 10), after...)
 }
 
-// Rest brings a terminal to rest whatever a program has done, as far as every terminal
-// agrees on what that is and obeys, or ignores, the sequence: for what a model may have
-// missed. It moves nothing. Keyboard lock, insert, echo by the terminal, newline; cursor
-// keys, keypad, wrapping, cursor; mouse, focus, paste, synchronised output, reports and
-// records; the character set and the style.
+// Rest brings a terminal to rest after any program, including modes that a model may have
+// missed. It contains only sequences that all terminals either obey in the same way or ignore.
+// It moves nothing. In order: keyboard lock, insert, local echo, newline; cursor keys, keypad,
+// wrapping, cursor; mouse, focus, paste, synchronised output, reports and records; the
+// character set and the style.
 const Rest = "\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h" +
 	"\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
 	"\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?9001l\x1b(B\x0f\x1b[m"
 
-// Undo appends the bytes that bring a terminal which has shown all this to rest:
-// they leave the alternate screen and switch off what has been switched on. A
-// program that has cleaned up after itself leaves nothing to undo.
+// Undo appends the bytes that bring a terminal that has shown all this to rest: they leave the
+// alternate screen and switch off the modes that are on. If programs have cleaned up after
+// themselves, there is nothing to undo.
 func (s *Screen) Undo(dst []byte) []byte {
 	if s.parser.state != ground {
-		dst = append(dst, "\x18\x1b\\"...) // what was cut off; some terminals heed one of them only
+		dst = append(dst, "\x18\x1b\\"...) // ends a sequence that was cut off; some terminals accept only one of the two
 	}
 	dst = s.residue.first(dst)
 	if s.margin != s.g.whole() {
@@ -356,7 +355,7 @@ func (s *Screen) Undo(dst []byte) []byte {
 	return s.state.undo(dst)
 }
 
-// undoTabs puts the tab stops back to every eighth column.
+// undoTabs restores a tab stop at every eighth column.
 func (s *Screen) undoTabs(dst []byte) []byte {
 	if s.usualTabs() {
 		return dst
@@ -368,8 +367,8 @@ func (s *Screen) undoTabs(dst []byte) []byte {
 	return append(dst, "\x1b8"...)
 }
 
-// undoMargins takes care of the cursor, which goes home with the margins; the
-// alternate screen brings it back itself.
+// undoMargins resets the margins and keeps the cursor, which goes home with them. The alternate
+// screen restores it by itself.
 func (s *Screen) undoMargins(dst []byte) []byte {
 	keep := !s.Alternate()
 	if keep {

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what operating system commands set.
+// Bounds on values that operating system commands set.
 const (
 	maxTitle  = 1024 // bytes
 	maxTitles = 10   // pushed
@@ -14,17 +14,17 @@ const (
 	maxCwd    = 2048 // bytes
 )
 
-// titles are the window's title and those that were pushed.
+// titles holds the window's title and the pushed ones.
 type titles struct {
 	title string
 	stack []string
 }
 
-// oscState is what operating system commands have set beside the title.
+// oscState holds values that operating system commands have set, except the title.
 type oscState struct {
-	cwd string // as OSC 7 has it
-	// colors are what parts of the palette have been set to, and those from 256 on
-	// OSC 10 to 19.
+	cwd string // from OSC 7
+	// colors are the parts of the palette that have been set; those from 256 on are OSC 10 to
+	// 19.
 	colors   map[int]string
 	progress string // of OSC 9;4
 }
@@ -34,12 +34,12 @@ const dynamicColors = 256 - 10
 // Title returns the window's title.
 func (s *Screen) Title() string { return s.titles.title }
 
-// Cwd returns the working directory that the shell has told, as a file URL, or
-// the empty string.
+// Cwd returns the working directory that the shell has reported, as a file URL, or the empty
+// string.
 func (s *Screen) Cwd() string { return s.state.cwd }
 
-// osc obeys an operating system command. Those without an effect on the state
-// (notifications, shell integration, the clipboard) are ignored.
+// osc executes an operating system command. Those without effect on the state (notifications,
+// shell integration, the clipboard) are ignored.
 func (s *Screen) osc(p []byte) {
 	if !utf8.Valid(p) || hasC1(p) {
 		return
@@ -79,8 +79,8 @@ func (s *Screen) osc(p []byte) {
 	}
 }
 
-// hasC1 finds the control characters from U+0080 to U+009F, which end strings in
-// some terminals.
+// hasC1 reports whether p contains a control character from U+0080 to U+009F, which end strings
+// in some terminals.
 func hasC1(p []byte) bool {
 	for i, c := range p {
 		if c == 0xc2 && i+1 < len(p) && p[i+1] < 0xa0 {
@@ -119,8 +119,8 @@ func (s *Screen) setPalette(rest []byte) {
 	}
 }
 
-// setColors sets the colour with number n, which is that of text, background,
-// cursor and so on, and with further values those that follow it.
+// setColors sets colour n (text, background, cursor and so on). Further values set the colours
+// after it.
 func (s *Screen) setColors(n int, rest []byte) {
 	for ; len(rest) > 0 && n <= 19; n++ {
 		var value []byte
@@ -175,8 +175,8 @@ func (t *titles) pop() {
 	}
 }
 
-// PushTitle appends what makes a terminal keep its title, until Undo brings it back, and
-// show another one. An empty one changes nothing.
+// PushTitle appends bytes that save the terminal's title, until Undo restores it, and set
+// another one. An empty title changes nothing.
 func PushTitle(dst []byte, title string) []byte {
 	dst = append(dst, "\x1b[22;0t"...)
 	if title != "" {
@@ -185,8 +185,8 @@ func PushTitle(dst []byte, title string) []byte {
 	return dst
 }
 
-// window is XTWINOPS, of which sizes and the title stack concern a terminal
-// without a window.
+// window executes XTWINOPS. Only sizes and the title stack apply to a terminal without a
+// window.
 func (s *Screen) window(p *params) {
 	switch p.get(0, 0) {
 	case 18:
@@ -204,7 +204,7 @@ func (s *Screen) window(p *params) {
 	}
 }
 
-// append appends what sets the state in another terminal.
+// append appends bytes that set the state in another terminal.
 func (o *oscState) append(dst []byte) []byte {
 	for n := range 256 + 10 {
 		value, ok := o.colors[n]
@@ -227,7 +227,7 @@ func (o *oscState) append(dst []byte) []byte {
 	return dst
 }
 
-// undo appends what gives a terminal its own colours back.
+// undo appends bytes that restore a terminal's own colours.
 func (o *oscState) undo(dst []byte) []byte {
 	for n := range 256 + 10 {
 		if _, ok := o.colors[n]; !ok {

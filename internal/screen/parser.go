@@ -5,8 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is parsed. Strings that are longer than theirs are ignored as a
-// whole.
+// Bounds of the parser. It ignores a string as a whole that exceeds its bound.
 const (
 	maxParams = 32
 	maxString = 4096 // of OSC and DCS
@@ -22,8 +21,8 @@ const (
 	csiIgnore
 	oscString
 	dcsString
-	skipString // SOS, PM and APC, and DCS that are not for us
-	skipOSC    // one that is too long
+	skipString // SOS, PM and APC, and DCS without a meaning here
+	skipOSC    // an OSC that is too long
 )
 
 // parser is the state between two bytes.
@@ -33,19 +32,19 @@ type parser struct {
 	private byte   // '?', '>', '=' or '<' before the parameters; 0: none
 	lead    byte   // the first intermediate character of an escape sequence
 	inter   byte   // the last intermediate character
-	string  []byte // what an OSC or DCS has said so far
+	string  []byte // the content of an OSC or DCS so far
 	rune    [utf8.UTFMax]byte
-	runeLen int // bytes of a character whose end has not come yet
+	runeLen int // bytes of an incomplete character
 }
 
-// params are the parameters of a control sequence. One left out is 0.
+// params are the parameters of a control sequence. An omitted one is 0.
 type params struct {
 	v   [maxParams]uint16
-	sub uint32 // bit i: parameter i was divided from the one before by a colon
-	n   int    // how many; 0 if there was not even one digit
+	sub uint32 // bit i: a colon precedes parameter i
+	n   int    // the number of parameters; 0 if there was no digit
 }
 
-// get is parameter i, or def if it is 0 or missing.
+// get returns parameter i, or def if it is 0 or missing.
 func (p *params) get(i int, def int) int {
 	if i >= p.n || p.v[i] == 0 {
 		return def
@@ -53,7 +52,7 @@ func (p *params) get(i int, def int) int {
 	return int(p.v[i])
 }
 
-// subs counts parameter i and those that are a part of it.
+// subs returns the number of parameters that parameter i and its parts are.
 func (p *params) subs(i int) int {
 	n := 1
 	for i+n < p.n && p.sub>>(i+n)&1 != 0 {
@@ -62,7 +61,7 @@ func (p *params) subs(i int) int {
 	return n
 }
 
-// step takes a character of the parameters; false: there are too many.
+// step handles a character of the parameters. It reports false if there are too many.
 func (p *params) step(c byte) bool {
 	if p.n == 0 {
 		p.n, p.v[0], p.sub = 1, 0, 0
@@ -83,7 +82,7 @@ func (p *params) step(c byte) bool {
 	return true
 }
 
-// Write follows what a program prints. It takes everything and never fails.
+// Write interprets output of a program. It accepts any input and never fails.
 func (s *Screen) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -100,7 +99,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// writeGround takes text up to a control character, or one control character.
+// writeGround handles text up to a control character, or one control character.
 func (s *Screen) writeGround(p []byte) int {
 	if s.parser.runeLen > 0 {
 		return s.finishRune(p)
@@ -126,15 +125,15 @@ func (s *Screen) writeGround(p []byte) int {
 	return size
 }
 
-// printable counts the characters from space to tilde at the start, eight at a
-// time as long as there are only such.
+// printable counts the leading characters from space to tilde, eight at a time while there are
+// only such characters.
 func printable(p []byte) int {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	n := 0
 	for ; len(p)-n >= 8; n += 8 {
 		x := binary.LittleEndian.Uint64(p[n:])
-		// A byte has its highest bit in one of these if it is below a space, a
-		// delete, or not ASCII; others only after such a byte.
+		// A byte has its highest bit set in one of these if it is below a space, a delete, or
+		// not ASCII. Other bytes have it only after such a byte.
 		if (x-0x20*each|x+each|x)&high != 0 {
 			break
 		}
@@ -145,8 +144,8 @@ func printable(p []byte) int {
 	return n
 }
 
-// simpleCSI takes a control sequence that is here as a whole and has nothing but
-// numbers before its last character, as most have. Others are begun.
+// simpleCSI handles a complete control sequence with nothing but numbers before its last
+// character, the most frequent form. It begins any other.
 func (s *Screen) simpleCSI(p []byte) int {
 	q := &s.parser
 	q.private, q.inter, q.params.n = 0, 0, 0
@@ -169,7 +168,7 @@ func (s *Screen) simpleCSI(p []byte) int {
 	return len(p)
 }
 
-// finishRune goes on with a character that began in an earlier write.
+// finishRune continues a character that began in an earlier write.
 func (s *Screen) finishRune(p []byte) int {
 	q := &s.parser
 	had := q.runeLen
@@ -185,12 +184,12 @@ func (s *Screen) finishRune(p []byte) int {
 		q.runeLen = 0
 		return size - had
 	}
-	// Not a character; what is left of it may be the start of another.
+	// Not a character; the rest of it may be the start of another.
 	q.runeLen = copy(q.rune[:], text[size:had])
 	return 0
 }
 
-// control obeys a control character.
+// control executes a control character.
 func (s *Screen) control(c byte) {
 	if c != 0x1b {
 		s.last = 0
@@ -227,7 +226,7 @@ func (s *Screen) carriageReturn() {
 	s.x = s.lineStart()
 }
 
-// step takes a byte of an escape or control sequence.
+// step handles a byte of an escape or control sequence.
 func (s *Screen) step(c byte) {
 	q := &s.parser
 	switch {
@@ -311,7 +310,7 @@ func (s *Screen) stepCSI(c byte) {
 	}
 }
 
-// writeString takes bytes of a string up to its end.
+// writeString handles bytes of a string up to its end.
 func (s *Screen) writeString(p []byte) int {
 	q := &s.parser
 	for i, c := range p {
@@ -320,7 +319,7 @@ func (s *Screen) writeString(p []byte) int {
 		}
 		s.keep(p[:i])
 		switch {
-		case c == 0x1b: // of ST, or of whatever comes instead
+		case c == 0x1b: // of ST, or of another sequence
 			s.endString()
 			q.state, q.lead, q.inter = escape, 0, 0
 		case c == 0x18 || c == 0x1a:

@@ -24,7 +24,7 @@ func (s *Screen) printASCII(p []byte) {
 	}
 }
 
-// put overwrites cells of the cursor's row, from the cursor on.
+// put overwrites cells of the cursor's row, starting at the cursor.
 func (s *Screen) put(p []byte, id uint32) {
 	g, x := s.g, s.x
 	line := &g.lines[s.y]
@@ -34,7 +34,7 @@ func (s *Screen) put(p []byte, id uint32) {
 		g.cut(s.y, x+len(p))
 	}
 	out := cells[x : x+len(p)]
-	out = out[:len(p)] // spares the check for each
+	out = out[:len(p)] // eliminates the bounds check of each iteration
 	for i, c := range p {
 		out[i] = cell{uint32(c), id}
 	}
@@ -43,7 +43,7 @@ func (s *Screen) put(p []byte, id uint32) {
 	}
 }
 
-// lineEnd is the column after the last that the cursor can print in.
+// lineEnd returns the column after the last one that the cursor can print in.
 func (s *Screen) lineEnd() int {
 	if s.x > s.margin.right {
 		return s.cols
@@ -51,8 +51,8 @@ func (s *Screen) lineEnd() int {
 	return s.margin.right + 1
 }
 
-// advance moves the cursor over n columns that were printed, or leaves it in the
-// last one, with the wrap pending.
+// advance moves the cursor over n printed columns. At the end, it stays in the last column with
+// the wrap pending.
 func (s *Screen) advance(n, end int) {
 	if s.x += n; s.x >= end {
 		s.x = end - 1
@@ -60,7 +60,7 @@ func (s *Screen) advance(n, end int) {
 	}
 }
 
-// wrap goes to the next row, as the text goes on there.
+// wrap moves to the next row, where the text continues.
 func (s *Screen) wrap() {
 	s.pending = false
 	if s.margin.left == 0 && s.x == s.cols-1 {
@@ -71,7 +71,7 @@ func (s *Screen) wrap() {
 	s.x = s.lineStart()
 }
 
-// lineStart is the column that a carriage return goes to.
+// lineStart returns the column that a carriage return moves to.
 func (s *Screen) lineStart() int {
 	if s.x >= s.margin.left {
 		return s.margin.left
@@ -79,7 +79,7 @@ func (s *Screen) lineStart() int {
 	return 0
 }
 
-// index goes down a row, and scrolls at the bottom margin.
+// index moves down a row, and scrolls at the bottom margin.
 func (s *Screen) index() {
 	switch {
 	case s.y == s.margin.bottom:
@@ -91,7 +91,7 @@ func (s *Screen) index() {
 	}
 }
 
-// reverseIndex goes up a row, and scrolls at the top margin.
+// reverseIndex moves up a row, and scrolls at the top margin.
 func (s *Screen) reverseIndex() {
 	s.pending = false
 	switch {
@@ -123,7 +123,7 @@ func (s *Screen) print(r rune) {
 	s.printGlyph(glyph)
 }
 
-// printGlyph prints what has a width of its own.
+// printGlyph prints a glyph that has a width.
 func (s *Screen) printGlyph(glyph uint32) {
 	w := 1
 	if glyph&wideBit != 0 {
@@ -166,7 +166,7 @@ func (s *Screen) printGlyph(glyph uint32) {
 	s.advance(w, end)
 }
 
-// leaveGap prepares the cursor's row for being wrapped before its last column.
+// leaveGap prepares the cursor's row for a wrap before its last column.
 func (s *Screen) leaveGap() {
 	if last := &s.g.row(s.y)[s.cols-1]; *last == (cell{}) {
 		s.g.lines[s.y].short = true
@@ -180,8 +180,8 @@ const (
 	emojiVariant = 0xfe0f
 )
 
-// join adds a code point to the character before the cursor if it belongs to it:
-// an accent, the next part of an emoji, the second letter of a flag.
+// join adds a code point to the character before the cursor, if it belongs to it: an accent,
+// the next part of an emoji, the second letter of a flag.
 func (s *Screen) join(r rune, w int) bool {
 	s.collect()
 	x, ok := s.before()
@@ -215,7 +215,7 @@ func (s *Screen) join(r rune, w int) bool {
 	return true
 }
 
-// before is the column of the character before the cursor, if there is one.
+// before returns the column of the character before the cursor, if there is one.
 func (s *Screen) before() (x int, ok bool) {
 	x = s.x - 1
 	if s.pending {
@@ -231,7 +231,7 @@ func (s *Screen) before() (x int, ok bool) {
 	return x, !cells[x].blank()
 }
 
-// continues says that r, which has a width, is a part of the character before.
+// continues reports whether r, which has a width, is a part of the character before.
 func (s *Screen) continues(glyph uint32, r rune) bool {
 	if isRegional(r) {
 		return glyph&glyphMask == glyph && isRegional(rune(glyph))
@@ -247,12 +247,12 @@ func (s *Screen) continues(glyph uint32, r rune) bool {
 	return last == joiner && pictograph(r)
 }
 
-// isRegional finds the letters of flags, isSkin the colours of skin.
+// isRegional reports whether r is a letter of a flag, isSkin whether it is a skin colour.
 func isRegional(r rune) bool { return r >= 0x1f1e6 && r <= 0x1f1ff }
 func isSkin(r rune) bool     { return r >= 0x1f3fb && r <= 0x1f3ff }
 
-// continuesRune says that r may be a part of the character before, though it has
-// a width.
+// continuesRune reports whether r may be a part of the character before, although it has a
+// width.
 func continuesRune(r rune) bool { return isRegional(r) || isSkin(r) }
 
 // widen makes the character in column x take two columns.
@@ -270,7 +270,7 @@ func (s *Screen) widen(x int) {
 	s.advance(1, end)
 }
 
-// repeat is REP.
+// repeat executes REP.
 func (s *Screen) repeat(n int) {
 	s.style() // may give s.last another number
 	if s.last == 0 {

@@ -2,8 +2,8 @@ package screen
 
 import "bytes"
 
-// Answer is a form in which a terminal answers a program: the last character of a
-// control sequence, or the character after ESC that begins a string.
+// Answer is the form in which a terminal answers a program: the last character of a control
+// sequence, or the character after ESC that begins a string.
 type Answer uint8
 
 // The forms of answers.
@@ -23,22 +23,22 @@ const (
 	Answers                        // how many forms there are
 )
 
-// Questions counts the questions that a program has asked its terminal, by the form
-// of their answers. Of some, such as those about several colours, it may count more
-// than a terminal answers.
+// Questions counts the questions that a program has asked its terminal, by the form of their
+// answers. For some, such as those about several colours, the count may exceed the number of
+// answers.
 type Questions [Answers]uint32
 
 // Questions returns the questions that have been written so far.
 func (s *Screen) Questions() Questions { return s.questions }
 
-// News says what a terminal may report by itself, as it was told to.
+// News are the reports that a terminal was told to send by itself.
 type News struct {
 	Focus  bool // CSI I and CSI O
 	Colors bool // CSI ? 997 ; … n
 	Size   bool // CSI 48 ; … t
 }
 
-// News returns what a terminal that shows this screen reports by itself.
+// News returns the reports that a terminal that shows this screen sends by itself.
 func (s *Screen) News() News {
 	return News{Focus: s.modes.on(focusEvents), Colors: s.modes.on(colorScheme), Size: s.modes.on(resizeEvents)}
 }
@@ -88,8 +88,8 @@ func (s *Screen) askedStatus(what int) {
 	}
 }
 
-// askedOSC counts the questions in an operating system command: a value that is or
-// ends in a question mark, or a report that iTerm2 is asked for.
+// askedOSC counts the questions in an operating system command: a value that is or ends in a
+// question mark, or a report requested from iTerm2.
 func (s *Screen) askedOSC(p []byte) {
 	if bytes.HasPrefix(p, []byte("1337;Report")) {
 		s.asked(AnswerCommand, 1)

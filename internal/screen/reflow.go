@@ -1,9 +1,8 @@
 package screen
 
-// Resize gives the screen another size, subject to Bound. Lines of the main
-// screen that were wrapped are broken anew; rows that have no room go to the
-// history, and come back when there is room again. The alternate screen is cut,
-// as programs draw it anew.
+// Resize changes the size of the screen, subject to Bound. Wrapped lines of the main screen are
+// wrapped again. Rows that have no room go to the history, and come back when there is room
+// again. The alternate screen is cut, because programs redraw it.
 func (s *Screen) Resize(cols, rows int) {
 	cols, rows = Bound(cols, rows)
 	if cols == s.cols && rows == s.rows {
@@ -48,7 +47,7 @@ func (s *Screen) crop(g *grid, cols, rows int) {
 	g.saved.clamp(cols, rows)
 }
 
-// flow is the main screen's text while it gets another width.
+// flow is the main screen's text while its width changes.
 type flow struct {
 	s          *Screen
 	cols, rows int // the new size
@@ -59,7 +58,7 @@ type flow struct {
 // flowLine is a line as it was printed, of any length.
 type flowLine struct {
 	cells []cell
-	rows  []int // where each of its new rows begins
+	rows  []int // the start of each of its new rows
 }
 
 // flowCursor is a cursor that stays at its character.
@@ -87,8 +86,8 @@ func (s *Screen) reflow(cols, rows int) {
 	f.draw(total)
 }
 
-// collect joins the rows into lines. full says that the screen is in use down to
-// its last row.
+// collect joins the rows into lines. full reports whether the screen is in use down to its last
+// row.
 func (f *flow) collect() (full bool) {
 	g := &f.s.main
 	last := g.rows - 1
@@ -122,8 +121,8 @@ func (f *flow) cursorIn(y int) bool {
 	return false
 }
 
-// rowEnd is how many cells of a row belong to its line. Where the width changes,
-// what was merely erased does not.
+// rowEnd returns the number of cells of a row that belong to its line. Where the width changes,
+// cells that were merely erased do not belong to it.
 func (f *flow) rowEnd(g *grid, y int) int {
 	line, end := g.lines[y], int(g.lines[y].used)
 	switch {
@@ -138,7 +137,7 @@ func (f *flow) rowEnd(g *grid, y int) int {
 	return end
 }
 
-// breakLine finds where the rows of a line begin, and returns how many there are.
+// breakLine finds the starts of the rows of a line, and returns their number.
 func (f *flow) breakLine(i int) int {
 	l := &f.lines[i]
 	l.rows = append(l.rows[:0], 0)
@@ -152,8 +151,8 @@ func (f *flow) breakLine(i int) int {
 	return len(l.rows)
 }
 
-// recall takes lines back from the history until there are n more rows, or more,
-// and in any case the start of the first line.
+// recall takes lines back from the history until there are at least n more rows. It always
+// takes the start of the first line.
 func (f *flow) recall(n int) (got int) {
 	h := &f.s.history
 	for got < n || h.open() && f.cols != f.s.cols {
@@ -177,14 +176,14 @@ func (f *flow) recall(n int) (got int) {
 		}
 		got += f.prepend(line, joined)
 		if joined && h.open() {
-			return got // that is a screen's worth of one line
+			return got // this is a screenful of one line
 		}
 	}
 	return got
 }
 
-// prepend puts cells before the first line, or at its start, and returns how many
-// rows that makes.
+// prepend inserts cells before the first line, or at its start, and returns the number of rows
+// that this adds.
 func (f *flow) prepend(cells []cell, joined bool) int {
 	before := 0
 	if joined {
@@ -204,8 +203,8 @@ func (f *flow) prepend(cells []cell, joined bool) int {
 	return f.breakLine(0) - before
 }
 
-// draw fills the new grid with the last rows, in a way that the cursor stays on
-// the screen; those above go to the history.
+// draw fills the new grid with the last rows, so that the cursor stays on the screen. The rows
+// above go to the history.
 func (f *flow) draw(total int) {
 	g := &f.s.main
 	saved, keys := g.saved, g.keys
@@ -251,7 +250,7 @@ func (f *flow) drawRow(y int, cells []cell, wrapped bool) {
 	}
 }
 
-// rowOf is the row that a cursor is in, counted from the first of all lines.
+// rowOf returns the row of a cursor, counted from the first of all lines.
 func (f *flow) rowOf(c *flowCursor) int {
 	y := 0
 	for i := range min(c.line, len(f.lines)) {
@@ -260,7 +259,7 @@ func (f *flow) rowOf(c *flowCursor) int {
 	return y + f.rowIn(c)
 }
 
-// rowIn is the row of its line that a cursor is in.
+// rowIn returns the row within its line that a cursor is in.
 func (f *flow) rowIn(c *flowCursor) int {
 	rows := f.lines[c.line].rows
 	n := len(rows) - 1
@@ -270,7 +269,7 @@ func (f *flow) rowIn(c *flowCursor) int {
 	return n
 }
 
-// place puts a cursor to its character, or after its line if it stood there.
+// place moves a cursor to its character, or after its line if it was there.
 func (f *flow) place(c *flowCursor, top int) {
 	l := &f.lines[c.line]
 	x := c.offset - l.rows[f.rowIn(c)]

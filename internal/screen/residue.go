@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// residue holds the modes that a program has switched on and that the model does not
-// follow otherwise. They change nothing that a snapshot shows, but stay on.
+// residue holds modes that a program has switched on and that the model does not otherwise
+// track. They change nothing in a snapshot, but stay on.
 type residue struct {
 	set      uint64   // by residueKind
 	sets     uint8    // bit n: Gn is not ASCII
-	modes    []uint16 // private modes without a place in modeTable that are not at rest
+	modes    []uint16 // private modes missing from modeTable that are not at rest
 	ansi     uint32   // likewise, bit n for ANSI mode n
 	keys     uint8    // bit n: resource n of XTMODKEYS
 	keyForms uint8    // bit n: resource n of XTFMTKEYS
@@ -27,8 +27,8 @@ const (
 
 type residueKind uint8
 
-// The kinds, in the order in which they are undone: first those in which a terminal
-// obeys, or shows, nothing else.
+// The kinds, in the order in which they are undone. The first ones are modes in which a
+// terminal obeys, or shows, nothing else.
 const (
 	vt52 residueKind = iota
 	tektronix
@@ -64,10 +64,10 @@ const (
 	residueKinds
 )
 
-// undoings is how each kind is undone.
+// undoings are the sequences that undo each kind.
 var undoings = [residueKinds]string{
 	vt52:           "\x1b<",
-	tektronix:      "\x1b\x03\x1b\\", // others wait for the rest of a sequence
+	tektronix:      "\x1b\x03\x1b\\", // other terminals wait for the rest of a sequence
 	printer:        "\x1b[4i",
 	statusLine:     "\x1b[0$}",
 	conformance:    "\x1b[64;1\"p",
@@ -109,8 +109,8 @@ func (r *residue) put(k residueKind, on bool) {
 
 func (r *residue) has(k residueKind) bool { return r.set>>k&1 != 0 }
 
-// residueRows are the control sequences that switch a kind by their first parameter: on
-// with those in the mask on, off with those in the mask off and all that are in no mask.
+// residueRows are the control sequences that switch a kind by their first parameter: on if it
+// is in the mask on, off if it is in the mask off or in no mask.
 var residueRows = []struct {
 	private, inter, final byte
 	kind                  residueKind
@@ -131,7 +131,7 @@ var residueRows = []struct {
 	{'?', 0, 'c', consoleCursor, 1<<63 - 2, 1 << 0},
 }
 
-// residueCSI notes what a control sequence leaves behind.
+// residueCSI notes the lasting effect of a control sequence.
 func (s *Screen) residueCSI(final byte) {
 	q, r := &s.parser, &s.residue
 	first, second := q.params.get(0, 0), q.params.get(1, 0)
@@ -175,7 +175,7 @@ func changeBit(bits *uint8, n int, on bool) {
 	}
 }
 
-// window is what XTWINOPS does to the window itself.
+// window notes the effect of XTWINOPS on the window itself.
 func (r *residue) window(what, how int) {
 	switch what {
 	case 1:
@@ -189,14 +189,13 @@ func (r *residue) window(what, how int) {
 	}
 }
 
-// usuallyOn are the private modes without a place in modeTable that are on in a terminal
-// at rest: rxvt's scroll bar and font keys, VT100's numbers on the keypad, switching to
-// the alternate screen, colours for each sixel image, and the scroll bar and wheel of
-// mintty.
+// usuallyOn are the private modes missing from modeTable that are on in a terminal at rest:
+// rxvt's scroll bar and font keys, VT100's numeric keypad, switching to the alternate screen,
+// colours for each sixel image, and mintty's scroll bar and wheel.
 var usuallyOn = []uint16{2, 30, 35, 1035, 1046, 1070, 7766, 7786}
 
-// private notes a private mode without a place in modeTable. VT52 mode and the
-// Tektronix' are left in ways of their own.
+// private notes a private mode that modeTable does not have. VT52 mode and Tektronix mode are
+// left by their own sequences.
 func (r *residue) private(number uint16, on bool) {
 	switch number {
 	case 2:
@@ -214,8 +213,8 @@ func (r *residue) private(number uint16, on bool) {
 	}
 }
 
-// usualANSI are the ANSI modes that are on in a terminal at rest: VTE's implicit
-// bidirectional text, and no echo by the terminal itself (SRM).
+// usualANSI are the ANSI modes that are on in a terminal at rest: VTE's implicit bidirectional
+// text, and no local echo (SRM).
 const usualANSI = 1<<8 | 1<<12
 
 func (r *residue) setANSI(number uint16, on bool) {
@@ -226,8 +225,8 @@ func (r *residue) setANSI(number uint16, on bool) {
 	}
 }
 
-// residueEscape notes what an escape sequence leaves behind; first is its first
-// intermediate character.
+// residueEscape notes the lasting effect of an escape sequence. first is its first intermediate
+// character.
 func (s *Screen) residueEscape(first, inter, final byte) {
 	r := &s.residue
 	if set := strings.IndexByte("()*+", first); set < 0 {
@@ -252,7 +251,7 @@ func (s *Screen) residueEscape(first, inter, final byte) {
 	}
 }
 
-// residueOSC notes what an operating system command leaves behind.
+// residueOSC notes the lasting effect of an operating system command.
 func (s *Screen) residueOSC(n int, rest []byte) {
 	r := &s.residue
 	switch n {
@@ -280,7 +279,7 @@ func (s *Screen) residueITerm(n int, rest []byte) {
 	name, value, _ := bytes.Cut(rest, []byte("="))
 	switch string(name) {
 	case "CursorShape":
-		s.modes.shape = 1 // any: what undoes it is the same
+		s.modes.shape = 1 // any shape: the same sequence undoes it
 	case "SetBadgeFormat":
 		r.put(badge, len(value) > 0)
 	case "HighlightCursorLine":
@@ -294,8 +293,8 @@ func (s *Screen) residueITerm(n int, rest []byte) {
 	}
 }
 
-// kittyColors notes the colours that OSC 21 names: with a value they are set, with = or
-// alone they are given back.
+// kittyColors notes the colours that OSC 21 names. A colour with a value is set; one with an
+// empty value or alone is reset.
 func (r *residue) kittyColors(rest []byte) {
 	for pair := range bytes.SplitSeq(rest, []byte(";")) {
 		name, value, set := bytes.Cut(pair, []byte("="))
@@ -310,11 +309,11 @@ func (r *residue) kittyColors(rest []byte) {
 	}
 }
 
-// clearUserKeys is a DECUDK that defines nothing and clears what is defined.
+// clearUserKeys is a DECUDK that defines nothing and clears all definitions.
 const clearUserKeys = "00;1|"
 
-// residueDCS notes a device control string from its beginning, and reports whether that
-// is still too short to tell.
+// residueDCS notes a device control string by its beginning. It reports whether that is still
+// too short to decide.
 func (s *Screen) residueDCS(p []byte) (more bool) {
 	at := bytes.IndexFunc(p, func(c rune) bool { return c != ';' && (c < '0' || c > '9') })
 	if at < 0 {
@@ -326,12 +325,12 @@ func (s *Screen) residueDCS(p []byte) (more bool) {
 	return false
 }
 
-// first appends what must be undone before a terminal obeys anything else.
+// first appends the bytes that must come before a terminal obeys anything else.
 func (r *residue) first(dst []byte) []byte {
 	return r.undo(dst, 0, autoPrint)
 }
 
-// rest appends what undoes all else.
+// rest appends the bytes that undo everything else.
 func (r *residue) rest(dst []byte) []byte {
 	for _, number := range r.modes {
 		dst = appendNumber(append(dst, "\x1b[?"...), int(number), onOff(slices.Contains(usuallyOn, number)))

@@ -1,31 +1,31 @@
 package screen
 
-// The rows of the main screen have numbers that stay: the first row of all is 0, and
-// those that have scrolled off count.
+// The rows of the main screen have permanent numbers: the first row of all is 0, and rows that
+// have scrolled off count.
 
-// Gone returns how many rows have left the main screen at its top: the number of its
-// first row.
+// Gone returns the number of rows that have left the main screen at its top, which is the
+// number of its first row.
 func (s *Screen) Gone() uint64 { return s.gone }
 
-// Row appends row y of the main screen in the form that the history has, without
-// what is not seen at its end; wrapped says that its line goes on in the next row.
+// Row appends row y of the main screen in the form of the history, without its invisible end.
+// wrapped reports whether its line continues in the next row.
 func (s *Screen) Row(dst []byte, y int) (row []byte, wrapped bool) {
 	s.encode(s.main.row(y)[:s.main.contentEnd(s.tables, y)], func(text []byte, _ bool) { dst = append(dst, text...) })
 	return dst, s.main.lines[y].wrapped && y < s.rows-1
 }
 
-// Wrapped reports whether the line of row y of the main screen goes on in the next.
+// Wrapped reports whether the line of row y of the main screen continues in the next.
 func (s *Screen) Wrapped(y int) bool { return s.main.lines[y].wrapped && y < s.rows-1 }
 
-// EndLine ends the line of row y of the main screen there: it no longer goes on in the
-// next row.
+// EndLine ends the line of row y of the main screen there, so that it no longer continues in
+// the next row.
 func (s *Screen) EndLine(y int) { s.main.lines[y].wrapped, s.main.lines[y].short = false, false }
 
-// Blank reports whether nothing is seen in row y of the main screen.
+// Blank reports whether row y of the main screen looks empty.
 func (s *Screen) Blank(y int) bool { return s.main.contentEnd(s.tables, y) == 0 }
 
-// Used returns how many rows of the main screen there are down to the last in which
-// something is seen.
+// Used returns the number of rows of the main screen down to the last one that does not look
+// empty.
 func (s *Screen) Used() int {
 	n := s.rows
 	for n > 0 && s.Blank(n-1) {
@@ -39,10 +39,10 @@ func (s *Screen) Plaintext(dst []byte, y int) []byte {
 	return s.rowText(dst, &s.main, y)
 }
 
-// CursorHidden reports whether the cursor is not shown.
+// CursorHidden reports whether the cursor is hidden.
 func (s *Screen) CursorHidden() bool { return !s.modes.on(cursorShown) }
 
-// AtRest reports whether what is printed next looks as it does in a new terminal.
+// AtRest reports whether the next output looks as it does in a new terminal.
 func (s *Screen) AtRest() bool {
 	return s.parser.state == ground && s.g == &s.main && s.pen == (style{}) && !s.charset.translates() &&
 		!s.modes.on(insertMode) && s.modes.on(autoWrap)

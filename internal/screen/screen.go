@@ -2,8 +2,8 @@ package screen
 
 import "math"
 
-// Bounds of a screen. Together with those in cell.go they bound the memory that
-// any bytes can make a Screen take.
+// Bounds of a screen. Together with those in cell.go, they bound the memory of a Screen for any
+// input.
 const (
 	maxCols  = 4096
 	maxCells = 1 << 20 // of each of the two screens
@@ -12,19 +12,19 @@ const (
 	defaultBytes = 8 << 20 // of history
 )
 
-// Options say what a Screen does beside following its input.
+// Options are the options of a Screen.
 type Options struct {
-	// Lines and Bytes bound the history; the oldest lines go first. 0 stands for
-	// 50,000 lines and 8 MiB, a negative number of lines for no history.
+	// Lines and Bytes bound the history; the oldest lines go first. 0 means 50,000 lines and 8
+	// MiB. A negative number of lines means no history.
 	Lines, Bytes int
-	// Newline makes a line feed go to the first column as well, for output that
-	// has not passed through a terminal driver.
+	// Newline makes a line feed also move to the first column, for output that has not passed
+	// through a terminal driver.
 	Newline bool
-	// Name is the answer to programs that ask which terminal they run in.
+	// Name is the answer to programs that ask for the terminal's name.
 	Name string
-	// Scrolled is called with each row that leaves the main screen at its top, in
-	// the form that the history has it; wrapped says that its line goes on in the
-	// next row. It must not keep line.
+	// Scrolled is called with each row that leaves the main screen at its top, in the form of
+	// the history. wrapped reports whether its line continues in the next row. Scrolled must
+	// not keep line.
 	Scrolled func(line []byte, wrapped bool)
 }
 
@@ -39,25 +39,25 @@ type Screen struct {
 	questions Questions
 }
 
-// content is what is on the two screens, and what has left them.
+// content holds the two screens and the rows that have left them.
 type content struct {
 	cols, rows int
 	tables     *tables
-	shared     bool // tables are those of another screen
+	shared     bool // tables belong to another screen
 	main, alt  grid
 	gone       uint64 // rows that have left main at its top
 	g          *grid  // the one that is shown
 	history    history
 }
 
-// writing is where the next character goes, and how it looks.
+// writing is the position and the style of the next character.
 type writing struct {
 	cursor
 	penID uint32
-	last  uint32 // the glyph printed last, for REP; 0: none
+	last  uint32 // the last printed glyph, for REP; 0: none
 }
 
-// settings are what programs have set, which stays until they set it otherwise.
+// settings are values that programs set, and that stay until they are set again.
 type settings struct {
 	margin  box
 	tabs    []bool
@@ -67,7 +67,7 @@ type settings struct {
 	residue residue
 }
 
-// noID says that the pen's style has no number yet.
+// noID means that the pen's style has no number yet.
 const noID = math.MaxUint32
 
 // New returns a blank screen. Its size is subject to Bound.
@@ -87,8 +87,8 @@ func New(cols, rows int, o Options) *Screen {
 	return s
 }
 
-// Bound returns the size that a screen has that should have the given one: at
-// least one row and column, at most 4096 columns and a million cells.
+// Bound returns the size that New and Resize make of the given one: at least one row and
+// column, at most 4096 columns and a million cells.
 func Bound(cols, rows int) (int, int) {
 	cols = max(1, min(cols, maxCols))
 	return cols, max(1, min(rows, maxCells/cols))
@@ -97,13 +97,13 @@ func Bound(cols, rows int) (int, int) {
 // Size returns the number of columns and rows.
 func (s *Screen) Size() (cols, rows int) { return s.cols, s.rows }
 
-// Cursor returns where the cursor is, counted from 0.
+// Cursor returns the position of the cursor, counted from 0.
 func (s *Screen) Cursor() (col, row int) { return s.x, s.y }
 
-// Alternate reports whether a full-screen program has the alternate screen.
+// Alternate reports whether the alternate screen is shown, as by a full-screen program.
 func (s *Screen) Alternate() bool { return s.g == &s.alt }
 
-// reset puts everything but the content to what it is in a new terminal.
+// reset resets everything except the content to the state of a new terminal.
 func (s *Screen) reset() {
 	s.cursor = cursor{}
 	s.penID = 0
@@ -117,7 +117,7 @@ func (s *Screen) reset() {
 	}
 }
 
-// fullReset is RIS.
+// fullReset executes RIS.
 func (s *Screen) fullReset() {
 	if s.Alternate() {
 		s.g = &s.main
@@ -129,7 +129,7 @@ func (s *Screen) fullReset() {
 	s.reset()
 }
 
-// softReset is DECSTR.
+// softReset executes DECSTR.
 func (s *Screen) softReset() {
 	x, y := s.x, s.y
 	s.cursor = cursor{x: x, y: y}
@@ -140,7 +140,7 @@ func (s *Screen) softReset() {
 	s.modes.softReset()
 }
 
-// ID of the pen's style.
+// style returns the number of the pen's style.
 func (s *Screen) style() uint32 {
 	if s.penID == noID {
 		s.collect()
@@ -149,7 +149,7 @@ func (s *Screen) style() uint32 {
 	return s.penID
 }
 
-// blank is what erasing leaves: nothing, on the pen's background.
+// blank returns the cell that erasing leaves: an empty one with the pen's background.
 func (s *Screen) blank() cell {
 	if s.pen.bg == 0 {
 		return cell{}
@@ -157,7 +157,7 @@ func (s *Screen) blank() cell {
 	return cell{style: s.tables.style(style{bg: s.pen.bg})}
 }
 
-// scrollUp moves b's content up; what leaves the screen goes to the history.
+// scrollUp moves b's content up. Rows that leave the screen go to the history.
 func (s *Screen) scrollUp(b box, n int) {
 	n = min(n, b.bottom-b.top+1)
 	if s.g == &s.main && b.top == 0 && s.g.wide(b) {
@@ -174,15 +174,15 @@ func (s *Screen) scrollDown(b box, n int) {
 	s.g.scroll(b, -n, s.blank())
 }
 
-// endHistory says that row y is another now: if it is the first one, it no longer
-// continues the history's last line.
+// endHistory notes that row y has been replaced. If it is the first row, it no longer continues
+// the history's last line.
 func (s *Screen) endHistory(y int) {
 	if y == 0 && s.g == &s.main {
 		s.history.close()
 	}
 }
 
-// usualTabs reports whether the tab stops are where they are in a new terminal.
+// usualTabs reports whether the tab stops are those of a new terminal.
 func (s *Screen) usualTabs() bool {
 	for x, stop := range s.tabs {
 		if stop != (x > 0 && x%8 == 0) {

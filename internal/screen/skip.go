@@ -6,14 +6,13 @@ import (
 	"math/bits"
 )
 
-// Much of what a job prints in a burst is never seen: it scrolls through the screen
-// and out of the history at once. Output that has no other effect
-// need not be shown.
+// Much of the output in a burst is never seen: it scrolls through the screen and out of the
+// history at once. If it has no other effect, it need not be drawn.
 
-// Plain measures the start of p that only prints text and scrolls: characters, CR,
-// LF, TAB, BS, BEL, and complete sequences that change the pen or erase in a line. It
-// counts the line feeds in it, and says where the last sequence begins after which
-// it does not matter how the pen was before; -1 if there is none.
+// Plain measures the start of p that only prints text and scrolls: characters, CR, LF, TAB, BS,
+// BEL, and complete sequences that change the pen or erase in a line. It counts the line feeds.
+// reset is the start of the last sequence that resets the pen, so that its state before does
+// not matter; -1 if there is none.
 func Plain(p []byte) (n, lines, reset int) {
 	reset = -1
 	for n < len(p) {
@@ -41,14 +40,14 @@ func Plain(p []byte) (n, lines, reset int) {
 	return n, lines, reset
 }
 
-// visible counts the bytes at the start that are no control characters, eight at a
-// time as long as there are only such.
+// visible counts the leading bytes that are not control characters, eight at a time while there
+// are only such bytes.
 func visible(p []byte) int {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	n := 0
 	for ; len(p)-n >= 8; n += 8 {
 		x := binary.LittleEndian.Uint64(p[n:])
-		// The lowest bit that is left belongs to the first byte below a space.
+		// The lowest remaining bit belongs to the first byte below a space.
 		if control := (x - 0x20*each) &^ x & high; control != 0 {
 			return n + bits.TrailingZeros64(control)/8
 		}
@@ -59,7 +58,7 @@ func visible(p []byte) int {
 	return n
 }
 
-// lineSequence is the length of a complete SGR or EL at the start of p; 0: there is
+// lineSequence returns the length of a complete SGR or EL at the start of p; 0 if there is
 // none.
 func lineSequence(p []byte) int {
 	if len(p) < 3 || p[0] != 0x1b || p[1] != '[' {
@@ -77,14 +76,14 @@ func lineSequence(p []byte) int {
 	return 0
 }
 
-// resets says that a sequence is one that makes the pen what it is at rest.
+// resets reports whether a sequence resets the pen.
 func resets(p []byte) bool {
 	return p[len(p)-1] == 'm' && (len(p) == 3 || len(p) == 4 && p[2] == '0')
 }
 
-// Skippable reports whether what is plain and comes next has no lasting effect but on
-// the pen if it ends with CR LF, and is followed by something as plain with so many
-// lines: they push it out of the screen and the history.
+// Skippable reports whether plain output that ends with CR LF has no lasting effect except on
+// the pen, if at least lines more lines of plain output follow: they push it out of the screen
+// and the history.
 func (s *Screen) Skippable() (lines int, ok bool) {
 	const inPieces = 2 * pieceSize / rowOverhead // the history forgets whole pieces
 	ok = s.parser.state == ground && s.parser.runeLen == 0 && s.g == &s.main && s.margin == s.g.whole() &&
@@ -92,8 +91,8 @@ func (s *Screen) Skippable() (lines int, ok bool) {
 	return max(0, s.options.Lines) + inPieces + s.rows, ok
 }
 
-// Skip follows p, which is plain and may be skipped. It leaves the cursor in the first
-// column.
+// Skip applies the effect on the pen of p, which is plain and may be skipped. It leaves the
+// cursor in the first column.
 func (s *Screen) Skip(p []byte) {
 	for {
 		i := bytes.IndexByte(p, 0x1b)

@@ -1,11 +1,11 @@
 package screen
 
-// Snapshot appends bytes that bring another terminal of this size, which is at
-// rest, into the state of this one: what both screens show, modes, margins, tab
-// stops, saved cursors, title and the cursor. Its scrollback stays untouched. A
-// terminal that has shown this screen before is brought to rest by Undo.
+// Snapshot appends bytes that bring another terminal of this size, which is at rest, into the
+// state of this one: the content of both screens, modes, margins, tab stops, saved cursors,
+// title and cursor. They do not change its scrollback. Undo brings a terminal to rest that has
+// shown this screen before.
 //
-// Synchronised output is never set: should the job hang, so would the terminal.
+// Synchronised output is never set: if the job hung, the terminal would hang, too.
 func (s *Screen) Snapshot(dst []byte) []byte {
 	d := s.begin(dst)
 	d.add("\x1b[H\x1b[2J")
@@ -13,24 +13,23 @@ func (s *Screen) Snapshot(dst []byte) []byte {
 	return s.finish(d)
 }
 
-// Attach is as Snapshot, after the last n lines of the history, all of it written
-// in a way that makes what was on the terminal, and the history, go up into its
-// own scrollback. The terminal's cursor must be in the first column of a line
-// that is empty, as is all below.
+// Attach appends the last n lines of the history and then a snapshot. The terminal's old
+// content and the history scroll up into its own scrollback. The terminal's cursor must be in
+// the first column of an empty line, with only empty lines below.
 func (s *Screen) Attach(dst []byte, n int) []byte {
 	d := s.begin(dst)
 	d.add("\x1b[J")
 	d.dst = s.History(d.dst, n)
 	if n > 0 && s.history.open() {
-		d.add("\r\n") // the line goes on, but its rows may have had another width
+		d.add("\r\n") // the line continues, but its rows may have had another width
 	}
 	d.screen(&s.main, false)
 	return s.finish(d)
 }
 
-// Crop appends bytes that draw on a terminal of another size, which is at rest,
-// as much of the screen as it has room for, with the cursor in it. Nothing else is
-// changed there but the title and whether the cursor shows.
+// Crop appends bytes that draw the part of the screen that fits on a terminal of another size,
+// which is at rest. The part contains the cursor. Besides the picture, they change only the
+// title and the visibility of the cursor.
 func (s *Screen) Crop(dst []byte, cols, rows int) []byte {
 	cols, rows = Bound(cols, rows)
 	left, top := max(0, s.x-cols+1), max(0, s.y-rows+1)
@@ -55,8 +54,8 @@ func (s *Screen) Crop(dst []byte, cols, rows int) []byte {
 	return appendMode(d.dst, syncOutput, false)
 }
 
-// crop appends the cells of a row from column left on, at most so many, without
-// those at the end that are zero and the halves of characters that are cut.
+// crop appends at most most cells of a row from column left on, without trailing zero cells and
+// cut halves of characters.
 func (d *drawing) crop(dst, row []cell, left, most int) []cell {
 	row = row[min(left, len(row)):]
 	dst = append(dst, row[:min(most, len(row))]...)
@@ -72,8 +71,7 @@ func (d *drawing) crop(dst, row []cell, left, most int) []cell {
 	return dst
 }
 
-// drawing is what a snapshot is written with: it knows where the terminal's
-// cursor is, and what it draws with.
+// drawing writes a snapshot. It tracks the terminal's cursor and style.
 type drawing struct {
 	s    *Screen
 	dst  []byte
@@ -87,7 +85,7 @@ func (d *drawing) number(before string, n int, after string) {
 	d.dst = appendNumber(append(d.dst, before...), n, after)
 }
 
-// move puts the cursor, which is counted from 0.
+// move moves the cursor to a position that is counted from 0.
 func (d *drawing) move(x, y int) {
 	d.number("\x1b[", y+1, "")
 	d.number(";", x+1, "H")
@@ -98,17 +96,17 @@ func (d *drawing) style(y style) {
 	d.pen = y
 }
 
-// begin puts the terminal into the state that drawing relies on.
+// begin brings the terminal into the state that drawing relies on.
 func (s *Screen) begin(dst []byte) *drawing {
 	d := &drawing{s: s, dst: dst}
 	d.add("\x1b[!p\x1b[m\x1b[r\x1b[4l\x1b[20l\x1b[?6l\x1b[?69l\x1b[?7h\x1b(B\x0f")
 	return d
 }
 
-// screen draws the rows of a grid: each at its place, or one after the other from
-// where the cursor is.
+// screen draws the rows of a grid: each at its position, or one after the other from the cursor
+// on.
 func (d *drawing) screen(g *grid, placed bool) {
-	joined := false // the row goes on from the one before
+	joined := false // the row continues the one before
 	for y := range g.rows {
 		cells := d.printed(g, y)
 		switch {
@@ -127,25 +125,25 @@ func (d *drawing) screen(g *grid, placed bool) {
 		d.row(cells, g.cols, placed)
 		if n := len(cells); joined && !placed && n > 0 && n < g.cols {
 			d.style(style{})
-			d.add("\x1b[K") // wrapping may have scrolled, and coloured the new row
+			d.add("\x1b[K") // wrapping may have scrolled and coloured the new row
 		}
 		joined = d.wraps(g, y)
 	}
 	d.style(style{})
 }
 
-// wraps says that the line of row y goes on in the next.
+// wraps reports whether the line of row y continues in the next.
 func (d *drawing) wraps(g *grid, y int) bool { return g.lines[y].wrapped && y < g.rows-1 }
 
-// wrapInto makes the terminal wrap into row y where what is there would not: it
-// prints something that does, and erases that.
+// wrapInto makes the terminal wrap into row y where the content would not: it prints a
+// character that wraps, and erases it.
 func (d *drawing) wrapInto(g *grid, y int, empty bool) {
 	short := g.lines[y-1].short
 	first := d.s.tables.first(g.row(y)[0].glyph)
 	if continuesRune(first) || pictograph(first) {
-		d.add("\x1b[20l") // is so already; but what follows is no part of what was before
+		d.add("\x1b[20l") // is the state already, but separates the next character from the ones before
 	}
-	// The rest is erased first: to erase the whole row would end the line above it.
+	// The rest is erased first: erasing the whole row would end the line above it.
 	switch {
 	case short && runeWidth(first) != 2:
 		d.style(style{})
@@ -156,7 +154,7 @@ func (d *drawing) wrapInto(g *grid, y int, empty bool) {
 	}
 }
 
-// printed are the cells of row y that must be drawn.
+// printed returns the cells of row y that must be drawn.
 func (d *drawing) printed(g *grid, y int) []cell {
 	if d.wraps(g, y) {
 		if g.lines[y].short {
@@ -189,7 +187,7 @@ func (d *drawing) row(cells []cell, cols int, placed bool) {
 	}
 }
 
-// zeros counts the cells at the start that are zero.
+// zeros counts the leading zero cells.
 func zeros(cells []cell) int {
 	for n, c := range cells {
 		if c != (cell{}) {
@@ -199,12 +197,11 @@ func zeros(cells []cell) int {
 	return len(cells)
 }
 
-// glyph prints a character. Terminals differ in how wide they think emoji and
-// other characters of several code points are, so the cursor is put to where the
-// next one goes.
+// glyph prints a character. Terminals disagree on the width of emoji and other characters of
+// several code points, so the cursor is moved to the column of the next character.
 func (d *drawing) glyph(c cell, x, cols int) {
 	if x > 0 && continuesRune(d.s.tables.first(c.glyph)) {
-		d.number("\x1b[", x+1, "G") // it is not a part of what is before it
+		d.number("\x1b[", x+1, "G") // separates it from the character before
 	}
 	d.dst = d.s.tables.appendGlyph(d.dst, c.glyph&^wideBit)
 	if c.glyph&clusterBit == 0 && c.glyph&glyphMask < 0x1f000 {
@@ -219,7 +216,7 @@ func (d *drawing) glyph(c cell, x, cols int) {
 	}
 }
 
-// finish sets what is not drawn.
+// finish sets the state that is not drawn.
 func (s *Screen) finish(d *drawing) []byte {
 	d.titles(&s.titles)
 	d.dst = s.state.append(d.dst)
@@ -260,7 +257,7 @@ func (d *drawing) titles(t *titles) {
 	}
 }
 
-// tabs sets the tab stops if they are not where they are in a new terminal.
+// tabs sets the tab stops, if they are not those of a new terminal.
 func (d *drawing) tabs() {
 	if d.s.usualTabs() {
 		return
@@ -279,8 +276,7 @@ func (d *drawing) keys(k *keyStack) {
 	}
 }
 
-// modes sets all modes but those that the cursor depends on. Of the mouse's, the
-// one in force comes last.
+// modes sets all modes except those that affect the cursor. The mouse mode in force comes last.
 func (d *drawing) modes() {
 	const later = 1<<originMode | 1<<autoWrap | 1<<insertMode | 1<<syncOutput | mouseReports
 	m := &d.s.modes
@@ -313,8 +309,8 @@ func (d *drawing) margins() {
 	}
 }
 
-// cursor puts the cursor, with all that belongs to it, and saves it if asked to. g
-// is the screen that is shown.
+// cursor moves the cursor, with its attributes, and saves it if save is set. g is the screen
+// that is shown.
 func (d *drawing) cursor(g *grid, c *cursor, save bool) {
 	if !c.set {
 		return
@@ -355,8 +351,8 @@ func (d *drawing) charset(c charsets) {
 	}
 }
 
-// pend prints the last character of a row again, in column last, so that the next
-// one wraps. x and y are where that is from the origin.
+// pend prints the last character of a row again, in column last, so that the next one wraps. x
+// and y are its position relative to the origin.
 func (d *drawing) pend(cells []cell, last, x, y int) {
 	c := cells[last]
 	if c.tail() {

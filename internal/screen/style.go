@@ -24,10 +24,10 @@ func (s *Screen) sgr(p *params) {
 	}
 }
 
-// sgrOne applies the parameter at i, and returns how many it took.
+// sgrOne applies the parameter at i, and returns the number of parameters that it used.
 func (s *Screen) sgrOne(p *params, i int) int {
 	pen := &s.pen
-	sub := p.subs(i) // with its own
+	sub := p.subs(i) // including its parts
 	switch v := p.v[i]; {
 	case v == 0:
 		*pen = style{link: pen.link}
@@ -72,8 +72,8 @@ func (s *Screen) sgrOne(p *params, i int) int {
 	return sub
 }
 
-// sgrColor reads 5;n and 2;r;g;b, with semicolons or colons, and with colons
-// also the form that names a colour space.
+// sgrColor reads 5;n and 2;r;g;b, with semicolons or colons. With colons, it also accepts a
+// colour space.
 func sgrColor(p *params, i, sub int, c *color) int {
 	colons := sub > 1
 	rest := p.v[i+1 : p.n]
@@ -102,10 +102,10 @@ func sgrColor(p *params, i, sub int, c *color) int {
 	if colons {
 		return sub
 	}
-	return p.n - i // what follows cannot be told apart
+	return p.n - i // the rest is ambiguous
 }
 
-// appendStyle appends what makes a terminal that draws with old draw with y.
+// appendStyle appends bytes that change a terminal's style from old to y.
 func (t *tables) appendStyle(dst []byte, old, y style) []byte {
 	if old.link != y.link {
 		dst = t.appendLink(dst, y.link)
@@ -131,15 +131,15 @@ func (t *tables) appendStyle(dst []byte, old, y style) []byte {
 	return dst
 }
 
-// sequence is what was appended for a change of style.
+// sequence is the bytes for a change of style.
 type sequence struct {
 	from, to uint32 // both 0: nothing yet
 	n        uint8
 	text     [40]byte
 }
 
-// appendSequence is appendStyle for styles that are known by number, which
-// change in the same ways again and again.
+// appendSequence is appendStyle for styles that are given by number. The same changes occur
+// again and again, so it caches them.
 func (t *tables) appendSequence(dst []byte, from, to uint32) []byte {
 	if from == to {
 		return dst
@@ -157,15 +157,14 @@ func (t *tables) appendSequence(dst []byte, from, to uint32) []byte {
 	return dst
 }
 
-// needsReset says that something is switched off on the way to y.
+// needsReset reports whether the change to y switches something off.
 func needsReset(old, y style) bool {
 	return old.attrs&^y.attrs != 0 ||
 		old.fg != 0 && y.fg == 0 || old.bg != 0 && y.bg == 0 || old.line != 0 && y.line == 0 ||
 		old.underline != 0 && y.underline == 0
 }
 
-// appendChanges appends the parameters that add what y has over old, each with a
-// semicolon after it.
+// appendChanges appends the parameters that y has beyond old, each followed by a semicolon.
 func appendChanges(dst []byte, old, y style) []byte {
 	for _, a := range attrNumbers {
 		if y.attrs&^old.attrs&a.attr != 0 {
@@ -191,9 +190,9 @@ func appendChanges(dst []byte, old, y style) []byte {
 	return dst
 }
 
-// appendColor appends the parameters of a colour; base is 30, 40 or 50. The
-// colour of underlines is written with colons: terminals that do not know it
-// would take the numbers for others.
+// appendColor appends the parameters of a colour; base is 30, 40 or 50. Colours of underlines
+// are written with colons: terminals that do not support them would take the numbers for other
+// parameters.
 func appendColor(dst []byte, c color, base uint64) []byte {
 	n := uint64(c &^ (palette | rgb))
 	sep := byte(';')

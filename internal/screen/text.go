@@ -1,7 +1,7 @@
 package screen
 
-// Text appends what the screen shows as plain text: a line for each row, without
-// spaces at its end, and without the empty rows at the bottom.
+// Text appends the screen as plain text: a line for each row, without trailing spaces and
+// without the empty rows at the bottom.
 func (s *Screen) Text(dst []byte) []byte {
 	last := s.rows - 1
 	for last >= 0 && s.g.lines[last].used == 0 {

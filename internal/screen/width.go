@@ -1,7 +1,7 @@
 package screen
 
-// runeWidth is the number of columns that a code point takes: 0 for those that
-// are a part of the character before, and -1 for control characters.
+// runeWidth returns the number of columns of a code point: 0 if it is a part of the character
+// before, -1 for control characters.
 func runeWidth(r rune) int {
 	switch {
 	case r >= 0x20 && r < 0x7f:
@@ -19,10 +19,10 @@ func runeWidth(r rune) int {
 // span is a range of code points, bounds included.
 type span struct{ first, last rune }
 
-// lookupWidth is for code points from firstWide on.
+// lookupWidth is runeWidth for code points from firstWide on.
 func lookupWidth(r rune) int {
 	switch {
-	case r >= 0x2500 && r < 0x25fd: // the commonest, so that they need no search: frames and bars
+	case r >= 0x2500 && r < 0x25fd: // frames and bars: the most frequent, so they need no search
 		return 1
 	case r >= 0x4e00 && r <= 0x9fff: // Chinese
 		return 2
@@ -34,7 +34,7 @@ func lookupWidth(r rune) int {
 	return 1
 }
 
-// within reports whether a code point is in one of spans, which ascend.
+// within reports whether a code point is in one of spans, which are sorted.
 func within(spans []span, r rune) bool {
 	lo, hi := 0, len(spans)
 	for lo < hi {
@@ -50,10 +50,10 @@ func within(spans []span, r rune) bool {
 	return false
 }
 
-// pictograph says that a code point may follow a joiner in an emoji.
+// pictograph reports whether a code point may follow a joiner in an emoji.
 func pictograph(r rune) bool { return within(pictographSpans[:], r) }
 
-// isEmoji says that a code point is an emoji if it is followed by emojiVariant.
+// isEmoji reports whether a code point is an emoji if emojiVariant follows it.
 func isEmoji(r rune) bool {
 	return r >= '0' && r <= '9' || r == '#' || r == '*' || r == '©' || r == '®' || pictograph(r)
 }

@@ -24,7 +24,7 @@ func main() {
 	log.SetFlags(0)
 	wide := map[rune]bool{}
 	for _, r := range []struct{ first, last rune }{
-		// wide even where nothing is assigned yet, says the file's head
+		// wide even where unassigned, according to the file's header
 		{0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xf900, 0xfaff}, {0x20000, 0x2fffd}, {0x30000, 0x3fffd},
 	} {
 		for c := r.first; c <= r.last; c++ {
@@ -71,7 +71,7 @@ func main() {
 
 var line = regexp.MustCompile(`^([0-9A-F]+)(?:\.\.([0-9A-F]+))?\s*;\s*(\w+)`)
 
-// read calls use with each code point that a file has, and its property.
+// read calls use with each code point of a file, and its property.
 func read(name string, use func(r rune, value string)) {
 	f, err := os.Open(filepath.Join(database, name))
 	if err != nil {
@@ -135,7 +135,7 @@ func spans(b *bytes.Buffer, doc, name string, set map[rune]bool) {
 	fmt.Fprintf(b, "\n}\n\n")
 }
 
-// version of the database, from the first line of a file.
+// version returns the version of the database, from the first line of a file.
 func version() string {
 	data, err := os.ReadFile(filepath.Join(database, "EastAsianWidth.txt"))
 	if err != nil {

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Command keyway-jupyter runs in a workspace, beside a Jupyter server: it keeps what
-// kernels say while nobody is connected, and gives it back. keyway open sends it there,
+// Command keyway-jupyter runs in a workspace, beside a Jupyter server: it keeps the output of
+// kernels while no client is connected, and shows it to the next one. keyway open sends it there
 // and starts it as a session.
 //
 //	keyway-jupyter serve [--lab|--notebook] [--dir DIR] [-- ARG…]
@@ -11,10 +11,10 @@
 //	keyway-jupyter news [N]                              print, as JSON, the cells that nobody saw end, after the Nth
 //	keyway-jupyter version
 //
-// There are two processes. The one that serve starts holds the socket and, if it
-// has started it, the Jupyter server; it does little else. Its child, keep, does the
-// work. If that one is killed, another takes over: clients wait for it at the socket, and
-// the Jupyter server keeps meanwhile what kernels say.
+// There are two processes. The parent, serve, holds the socket and, if it has started one, the
+// Jupyter server; it does little else. Its child, keep, does the work. If the child is killed,
+// another takes over. Clients wait for it at the socket, and meanwhile the Jupyter server keeps
+// the output of kernels.
 package main
 
 import (
@@ -33,7 +33,7 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// usage is printed for -h and for what is no command.
+// usage is printed for -h and for an unknown command.
 const usage = `usage: keyway-jupyter serve [--lab|--notebook] [--dir DIR] [-- ARG…]
        keyway-jupyter where [--wait SECONDS]
        keyway-jupyter kernels
@@ -78,7 +78,7 @@ func run(args []string, out, news io.Writer) int {
 	return 0
 }
 
-// usageError is a command line that makes no sense.
+// usageError is an error in the command line.
 type usageError struct{ error }
 
 func parse(f *flag.FlagSet, args []string, more bool, news io.Writer) error {

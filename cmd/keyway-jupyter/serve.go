@@ -27,18 +27,18 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// wish is what Jupyter server is wanted, if none runs.
+// wish says which Jupyter server to start if none runs.
 type wish struct {
-	kind string   // lab or notebook; empty: the best there is
-	dir  string   // where the notebooks are
-	args []string // for its command line
+	kind string   // lab or notebook; empty: the best that is installed
+	dir  string   // the directory of the notebooks
+	args []string // more arguments for its command line
 }
 
-// startTime bounds how long a Jupyter server may take to begin.
+// startTime bounds the time until a new Jupyter server answers.
 const startTime = 2 * time.Minute
 
-// serve finds or starts the Jupyter server, and has a child serve it until a signal
-// comes or the server ends.
+// serve finds or starts the Jupyter server, and has a child serve it until a signal comes or the
+// server ends.
 func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Signal) error {
 	state, err := stateDir()
 	if err != nil {
@@ -121,18 +121,18 @@ func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server,
 		}
 	}
 	s = s.located()
-	s.note(state, news) // the user's arguments may give it a token
+	s.note(state, news) // the user's arguments may set a token
 	s.take()
 	return s, nil
 }
 
-// limitsNotice is of a server that somebody else has started.
-const limitsNotice = `it was not started by keyway, so it keeps its limits: what a kernel says beyond them, the server drops, and
-nobody can keep it. To have none, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0
+// limitsNotice is printed for a server that keyway has not started.
+const limitsNotice = `it was not started by keyway and keeps its limits: it drops the output of a kernel beyond them, and
+keyway cannot keep that. To remove the limits, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0
 (jupyter_server 2: --ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0 and …iopub_data_rate_limit=0)
 `
 
-// ended reports whether the server's process is no more.
+// ended reports whether the server's process has ended.
 func (s server) ended() bool {
 	if s.cmd == nil {
 		return !alive(s.PID)
@@ -142,7 +142,7 @@ func (s server) ended() bool {
 	return pid == s.PID || errors.Is(err, syscall.ECHILD)
 }
 
-// end stops a server that was started here, and with it its kernels.
+// end stops a server that was started here, and its kernels with it.
 func (s server) end(news io.Writer) {
 	if !s.ours || s.ended() {
 		return
@@ -179,7 +179,7 @@ func publish(state string, s server, secret string) error {
 	return keyway.WriteFile(recordPath(state), append(data, '\n'), 0o600)
 }
 
-// keeping is what the child is told.
+// keeping is the state that the child is given.
 type keeping struct {
 	Server server        `json:"server"`
 	Token  string        `json:"token"`
@@ -230,8 +230,8 @@ func begin(listener *os.File, keeper *hold.Keeper, told keeping, news io.Writer)
 	}
 	defer lines.Close()
 	cmd := exec.Command(self, "keep")
-	cmd.Stderr, cmd.ExtraFiles = news, []*os.File{listener, lines} // listenerFD, linesFD
-	in, err := cmd.StdinPipe()                                     // and its end tells the child that we are gone
+	cmd.Stderr, cmd.ExtraFiles = news, []*os.File{listener, lines} // their numbers are listenerFD and linesFD
+	in, err := cmd.StdinPipe()                                     // its end tells the child that this process is gone
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +244,7 @@ func begin(listener *os.File, keeper *hold.Keeper, told keeping, news io.Writer)
 	return c, err
 }
 
-// watch waits until the child, the server or we are to end, and reports whether all is
+// watch waits until the child, the server or this program is to end. It reports whether all is
 // over.
 func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 	look := time.NewTicker(time.Second)
@@ -254,8 +254,8 @@ func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 		case err := <-c.done:
 			return s.ended(), err
 		case <-stop:
-			if s.ours { // else it goes on, and its kernels
-				_ = json.NewEncoder(c.in).Encode(stopWord) // it has ended, else
+			if s.ours { // a server that was found goes on, and so do its kernels
+				_ = json.NewEncoder(c.in).Encode(stopWord) // fails only if the child has ended
 			}
 			return true, c.end()
 		case <-look.C:
@@ -270,7 +270,7 @@ func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 // stopWord tells the child that the kernels are about to end.
 const stopWord = "stop"
 
-// end tells the child that all is over, and waits for it.
+// end tells the child to end, and waits for it.
 func (c *child) end() error {
 	_ = c.in.Close()
 	select {
@@ -282,14 +282,14 @@ func (c *child) end() error {
 	return nil
 }
 
-// memoryLimit is how much memory the child takes before it collects garbage more often.
+// memoryLimit is the memory, in bytes, above which the child collects garbage more often.
 const memoryLimit = 16 << 20
 
-// keep is the child: it serves the socket that it was given until its input ends.
+// keep is the child: it serves the socket that it was given, until its input ends.
 func keep(in io.Reader, news io.Writer) error {
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // the parent says when to end, and how
-	runtime.GOMAXPROCS(1)                                          // a training job has the others; to wake them up costs more than the work
-	debug.SetGCPercent(50)                                         // what is at hand is small, and stays so beside a training job
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // the parent tells the child when and how to end
+	runtime.GOMAXPROCS(1)                                          // a training job needs the other CPUs; waking them costs more than the work
+	debug.SetGCPercent(50)                                         // the heap is small, and should stay so beside a training job
 	debug.SetMemoryLimit(memoryLimit)
 	var told keeping
 	d := json.NewDecoder(in)

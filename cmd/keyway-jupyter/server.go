@@ -26,7 +26,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// server is a Jupyter server: one that this program has started, or found.
+// server is a Jupyter server that this program has started or found.
 type server struct {
 	Kind    string `json:"kind"` // lab, notebook, server or found
 	Network string `json:"network"`
@@ -36,13 +36,13 @@ type server struct {
 	Dir     string `json:"dir"`
 	PID     int    `json:"pid"`
 	cmd     *exec.Cmd
-	ours    bool     // started here, by this program or one before it
-	file    string   // that the server leaves of itself
+	ours    bool     // started here, by this program or an earlier one
+	file    string   // the server's description of itself
 	claim   *os.File // that file, locked; nil: not yet
 }
 
-// take claims the server for this program. It reports false if another workspace's has
-// it: two that each write the notebooks of one server would write over each other.
+// take claims the server for this program. It reports false if a program of another workspace has
+// claimed it: two that both write the notebooks of one server would overwrite each other's work.
 func (s *server) take() bool {
 	f, err := os.OpenFile(s.file, os.O_RDWR, 0)
 	if err != nil {
@@ -83,10 +83,9 @@ func (s server) answers(ctx context.Context) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// running finds the Jupyter servers of this user by the files that they leave, the
-// latest first.
+// running finds the Jupyter servers of this user by the files that they write, the latest first.
 func running() (all []server) {
-	files, _ := filepath.Glob(filepath.Join(runtimeDir(), "*server-*.json")) // the pattern is well formed
+	files, _ := filepath.Glob(filepath.Join(runtimeDir(), "*server-*.json")) // only fails for a malformed pattern
 	type dated struct {
 		s  server
 		at time.Time
@@ -127,8 +126,8 @@ func runtimeDir() string {
 	return filepath.Join(base, "jupyter", "runtime")
 }
 
-// readServer reads the file that a Jupyter server leaves of itself. What cannot be
-// connected to, or not without a password, is passed over.
+// readServer parses the file that a Jupyter server writes about itself. It reports false for a
+// server that cannot be connected to, or only with a password.
 func readServer(data []byte) (server, bool) {
 	var r struct {
 		Base     string `json:"base_url"`
@@ -162,14 +161,15 @@ func mine(info os.FileInfo) bool {
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
-// kinds are the Jupyter servers that can be started, the best first.
+// kinds are the Jupyter servers that can be started, best first.
 var kinds = []struct{ name, program, module string }{
 	{"lab", "jupyter-lab", "jupyterlab"},
 	{"notebook", "jupyter-notebook", "notebook"},
 	{"server", "jupyter-server", "jupyter_server"},
 }
 
-// pick finds how to start a Jupyter server of the kind, or of the best there is.
+// pick finds the command for a Jupyter server of the wanted kind, or of the best that is
+// installed.
 func pick(want string) (kind string, argv []string, err error) {
 	for _, k := range kinds {
 		if want != "" && want != k.name {
@@ -193,17 +193,17 @@ func pick(want string) (kind string, argv []string, err error) {
 	return "", nil, errors.New("no Jupyter server is installed here: pip install jupyterlab")
 }
 
-// addressed are the arguments of a user's that say where the server is to listen.
+// addressed matches the user's arguments that set the address of the server.
 var addressed = regexp.MustCompile(`^--((ServerApp|NotebookApp|LabApp)\.)?(ip|port|sock)(=|$)`)
 
-// arguments are what a Jupyter server is started with, beside the user's. It listens on
-// a socket, unless the user says where: it takes either a port or a socket.
+// arguments returns the arguments of a Jupyter server, with the user's last. The server listens
+// on a unix socket, unless the user sets an address: it takes either a port or a socket.
 func arguments(socket string, given []string) (args []string) {
 	args = []string{"--no-browser"}
 	if os.Getuid() == 0 {
 		args = append(args, "--allow-root")
 	}
-	for _, class := range []string{"ServerApp", "NotebookApp"} { // the notebook before version 7 knows the second
+	for _, class := range []string{"ServerApp", "NotebookApp"} { // notebook before version 7 knows only the second
 		if !slices.ContainsFunc(given, addressed.MatchString) {
 			args = append(args, "--"+class+".sock="+socket)
 		}
@@ -211,11 +211,11 @@ func arguments(socket string, given []string) (args []string) {
 	}
 	// since jupyter_server 2
 	args = append(args, "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0", "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=0")
-	return append(args, given...) // of two alike, the last counts
+	return append(args, given...) // if an option is given twice, the last one counts
 }
 
-// located is the server as it says of itself: the user's arguments may have it listen
-// elsewhere, or with another token.
+// located returns the server as it describes itself: the user's arguments may have changed its
+// address or token.
 func (s server) located() server {
 	for _, r := range running() {
 		if r.PID == s.PID {
@@ -225,8 +225,8 @@ func (s server) located() server {
 	return s
 }
 
-// own is what is noted of a server that was started here: by its token, a program that is
-// started again knows it.
+// own is the record of a server that was started here. A later run of this program recognizes it
+// by its token.
 type own struct {
 	Kind  string `json:"kind"`
 	Token string `json:"token"`
@@ -245,8 +245,8 @@ func (s server) note(state string, news io.Writer) {
 	}
 }
 
-// known is a server that was found, as one of ours if a program before this one has
-// started it: that one was killed, or it would have ended the server.
+// known marks a server that was found as ours, if an earlier run of this program has started it.
+// That run was killed, or it would have ended the server.
 func (s server) known(state string) server {
 	var o own
 	data, err := os.ReadFile(ownPath(state))
@@ -256,8 +256,8 @@ func (s server) known(state string) server {
 	return s
 }
 
-// start starts a Jupyter server. The token is in its environment, not in its arguments,
-// which every user of the machine can read.
+// start starts a Jupyter server. The token is in its environment, because every user of the
+// machine can read its arguments.
 func start(kind string, argv, given []string, dir, state string, news io.Writer) (server, error) {
 	s := server{Kind: kind, Network: "unix", Address: filepath.Join(state, "server.sock"), Base: "/", Token: rand.Text() + rand.Text(), Dir: dir}
 	if err := os.Remove(s.Address); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -267,7 +267,7 @@ func start(kind string, argv, given []string, dir, state string, news io.Writer)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, news, news
 	cmd.Env = append(os.Environ(), "JUPYTER_TOKEN="+s.Token)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us, and it asks
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this program, which asks the user
 	if err := cmd.Start(); err != nil {
 		return s, err
 	}

@@ -24,21 +24,21 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// record is what clients need to know. It is in a file that only the owner reads.
+// record holds what clients need to know. It is in a file that only its owner can read.
 type record struct {
 	Socket string `json:"socket"`
 	Token  string `json:"token"`
-	Base   string `json:"base"`    // where the Jupyter server's paths begin
-	Page   string `json:"page"`    // what to open in a browser, below Base
+	Base   string `json:"base"`    // path prefix of the Jupyter server
+	Page   string `json:"page"`    // page to open in a browser, below Base
 	Server string `json:"server"`  // lab, notebook, server or found
-	Dir    string `json:"dir"`     // where the notebooks are
+	Dir    string `json:"dir"`     // the directory of the notebooks
 	PID    int    `json:"pid"`     // of serve
 	Since  string `json:"version"` // of keyway-jupyter
 }
 
-// stateDir is where everything is kept, from one start to the next: in the workspace's
-// Home, so that each workspace of a user has an address of its own; outside of a
-// workspace, in the user's home directory.
+// stateDir returns the directory of all state that is kept from one start to the next. It is in
+// the workspace's Home, so that each workspace of a user has its own address; outside a
+// workspace, it is in the user's home directory.
 func stateDir() (string, error) {
 	dir, err := userDir()
 	if home := os.Getenv(keyway.EnvHome); filepath.IsAbs(home) {
@@ -53,7 +53,8 @@ func stateDir() (string, error) {
 	return dir, os.Chmod(dir, 0o700)
 }
 
-// userDir is where all workspaces of a user kept everything with an earlier version.
+// userDir returns the directory in which an earlier version kept the state of all workspaces of a
+// user.
 func userDir() (string, error) {
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
@@ -66,9 +67,9 @@ func userDir() (string, error) {
 	return filepath.Join(base, "keyway", "jupyter"), nil
 }
 
-// inherit moves to dir what an earlier version has left in the user's home directory,
-// unless that still runs: an editor knows the token, and outputs may be in no file yet. The
-// first workspace gets all of it. Where nothing can be seen of it there is nothing.
+// inherit moves to dir the state that an earlier version has left in the user's home directory,
+// unless that version still runs: an editor knows the token, and outputs may not be in a file
+// yet. The first workspace gets all of it. A directory that cannot be read counts as empty.
 func inherit(dir string) error {
 	old, err := userDir()
 	if err != nil || old == dir {
@@ -82,7 +83,7 @@ func inherit(dir string) error {
 	if err := filelock.Try(lock, true); err != nil {
 		return nil //nolint:nilerr // it runs, and will leave it
 	}
-	for _, name := range []string{"kernels", "server.json", "token"} { // the token last: it is what ends this
+	for _, name := range []string{"kernels", "server.json", "token"} { // the token last: once it is moved, this is done
 		err := move(filepath.Join(old, name), filepath.Join(dir, name), os.Rename)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -91,10 +92,10 @@ func inherit(dir string) error {
 	return nil
 }
 
-// move renames the file or directory from, so that its name is to, unless to exists. On
-// another file system (EXDEV), a copy gets the name when it is complete. A move that was
-// killed continues at the next call: a note beside to has the name under which from waits,
-// which no other workspace inherits.
+// move renames the file or directory from to to, unless to exists. On another file system
+// (EXDEV), it copies, and the copy gets the name when it is complete. A move that was killed
+// continues at the next call: a note beside to has the name under which from waits, which no
+// other workspace inherits.
 func move(from, to string, rename func(from, to string) error) error {
 	part, note := to+".part", to+".from"
 	name, err := os.ReadFile(note)
@@ -134,7 +135,7 @@ func move(from, to string, rename func(from, to string) error) error {
 	return errors.Join(os.RemoveAll(taken), os.Remove(note))
 }
 
-// copyTree copies a file, or a directory with all that is in it, with their modes.
+// copyTree copies a file, or a directory with its content, including the modes.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -162,8 +163,7 @@ func copyTree(from, to string) error {
 	})
 }
 
-// elsewhere reports whether a process belongs to another workspace of this user's than
-// this one.
+// elsewhere reports whether a process belongs to another workspace of this user.
 func elsewhere(pid int) bool {
 	env, _ := proctree.Environment(pid) // of no workspace, else
 	home, here := "", os.Getenv(keyway.EnvHome)
@@ -177,10 +177,11 @@ func elsewhere(pid int) bool {
 
 func recordPath(dir string) string { return filepath.Join(dir, "where.json") }
 
-// maxSocketPath is what clients of the socket can connect to (unix(7)).
+// maxSocketPath is the longest path of a socket that clients can connect to, in bytes (unix(7)).
 const maxSocketPath = 107
 
-// token is made once. The address that editors know a server by contains it.
+// token returns the token, which is made once: the address under which editors know a server
+// contains it.
 func token(dir string) (string, error) {
 	path := filepath.Join(dir, "token")
 	data, err := os.ReadFile(path)
@@ -212,7 +213,7 @@ func where(out io.Writer, wait time.Duration) error {
 	}
 }
 
-// answering returns the record if somebody listens at its socket.
+// answering returns the record, if a process listens at its socket.
 func answering(dir string) ([]byte, error) {
 	data, r, err := readRecord(dir)
 	if errors.Is(err, os.ErrNotExist) { // an earlier version may run here
@@ -246,7 +247,7 @@ func readRecord(dir string) (data []byte, r record, err error) {
 	return data, r, err
 }
 
-// ask asks the program that runs, and prints its answer. A limit of 0 is none.
+// ask sends a request to the running program and prints its answer. A limit of 0 means none.
 func ask(out io.Writer, what string, limit time.Duration) error {
 	dir, err := stateDir()
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"keyway/internal/jupyter/journal"
 )
 
-// Resume is a feed on a connection that an earlier program has left. The handshake is
-// over. The one that the websocket's library makes is answered here.
+// Resume returns a feed on a connection that an earlier program has left. Its handshake is over,
+// so the feed itself answers the handshake of the websocket library.
 func Resume(l *hold.Line) (*Feed, error) {
 	f, err := New(l.Conn, true)
 	if err != nil {
@@ -30,8 +30,8 @@ func Resume(l *hold.Line) (*Feed, error) {
 	return f, f.walk()
 }
 
-// Hold has the parent hold the connection, after the handshake and before anything else
-// is read. give does so, if an earlier program has not.
+// Hold has the parent hold the connection, after the handshake and before anything else is read.
+// It calls give for that, unless an earlier program has done so.
 func (f *Feed) Hold(give func(net.Conn) (*hold.Line, error)) (err error) {
 	if f.line != nil {
 		return nil
@@ -43,8 +43,8 @@ func (f *Feed) Hold(give func(net.Conn) (*hold.Line, error)) (err error) {
 	return err
 }
 
-// Sent is the last request that an earlier program has sent whole on this connection.
-// resumed reports whether there was one.
+// Sent returns the last request that an earlier program has sent completely on this connection.
+// resumed reports whether there was an earlier program.
 func (f *Feed) Sent() (id string, resumed bool) {
 	if f.line == nil || !f.resumed {
 		return "", false
@@ -52,7 +52,7 @@ func (f *Feed) Sent() (id string, resumed bool) {
 	return f.line.Sent(), true
 }
 
-// walk finds out where in a frame the file of a line ends.
+// walk finds the position within a frame at which a line's file ends.
 func (f *Feed) walk() error {
 	head := make([]byte, maxHead)
 	size := f.line.Spilled()
@@ -72,13 +72,13 @@ func (f *Feed) walk() error {
 	return nil
 }
 
-// maxHead is how long the header of a frame can be, in bytes.
+// maxHead is the greatest length of a frame's header, in bytes.
 const maxHead = 14
 
-// spillStep is how many bytes are moved to the file at once.
+// spillStep is the number of bytes that are moved to the file at once.
 const spillStep = 1 << 20
 
-// spill moves bytes of a large frame to the file, and reads them there.
+// spill moves bytes of a large frame to the file, and reads them from there.
 func (f *Feed) spill(p []byte) (int, error) {
 	n := min(f.direct, spillStep)
 	before := f.line.Spilled()
@@ -105,7 +105,7 @@ func (f *Feed) readFile(p []byte) (int, error) {
 	return n, err
 }
 
-// Mark is of the bytes that were read and are not taken.
+// Mark returns the mark of the bytes that were read and are not taken.
 func (f *Feed) Mark() (journal.Mark, error) { return f.mark(f.buf[:f.at]) }
 
 func (f *Feed) mark(seen []byte) (m journal.Mark, err error) {
@@ -119,8 +119,8 @@ func (f *Feed) mark(seen []byte) (m journal.Mark, err error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Known looks for the bytes of one of the marks at the place where reading begins. The
-// first batch of messages consists of them, then. It is called before the first read.
+// Known reports whether the bytes of one of the marks are at the position where reading begins.
+// If so, they are the first batch of messages. It is called before the first read.
 func (f *Feed) Known(marks []journal.Mark) (found bool, err error) {
 	if f.line == nil || f.split || f.direct > 0 {
 		return false, nil
@@ -148,11 +148,11 @@ func (f *Feed) Known(marks []journal.Mark) (found bool, err error) {
 	return false, err
 }
 
-// Sending says which request the next message is. Its caller is the only one to send
+// Sending gives the request that the next message is. The caller must be the only sender of
 // messages.
 func (f *Feed) Sending(id string) { f.id = id }
 
-// Write sends frames, and those of a message together.
+// Write sends frames. It sends the frames of a message together.
 func (f *Feed) Write(p []byte) (int, error) {
 	if f.line == nil {
 		return f.Conn.Write(p)
@@ -166,7 +166,7 @@ func (f *Feed) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	id := ""
-	if f.out[0]&0x0f < 8 { // else it is a pong, which another goroutine may send
+	if f.out[0]&0x0f < 8 { // otherwise it is a pong, which another goroutine may send
 		id = f.id
 	}
 	err := f.line.Send(f.out, id)
@@ -187,7 +187,7 @@ func (f *Feed) Close() error {
 	return f.Conn.Close()
 }
 
-// greet answers a handshake that is whole.
+// greet answers a complete handshake.
 func (f *Feed) greet() {
 	if !bytes.HasSuffix(f.out, []byte("\r\n\r\n")) {
 		return
@@ -209,7 +209,7 @@ func (f *Feed) greet() {
 	f.answer = []byte(answer + "\r\n")
 }
 
-// wholeMessages reports whether frames end with the end of a message.
+// wholeMessages reports whether the frames in b end at the end of a message.
 func wholeMessages(b []byte) bool {
 	open := false
 	for len(b) > 0 {

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// The guard stands before every route. A kernel's websocket, like most of what a
-// Jupyter server offers, is the execution of code.
+// The guard comes before every route. A kernel's websocket, like most functions of a Jupyter
+// server, executes code.
 
-// guard refuses a request, with a sentence, unless it comes over a name of this
-// machine, with the token, and from no page of another origin.
+// guard refuses a request, with a message, unless it names this machine's loopback as host, has
+// the token, and comes from no page of another origin.
 func (f *Front) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !localHost(r.Host) {
@@ -39,8 +39,9 @@ func (f *Front) guard(next http.Handler) http.Handler {
 	})
 }
 
-// localHost reports whether a Host header names this machine's loopback: another name
-// is that of a site which has pointed it here, to have a browser take the two for one.
+// localHost reports whether a Host header names this machine's loopback. Any other name may
+// belong to a site that resolves to this address, so that a browser takes the two for one (DNS
+// rebinding).
 func localHost(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -63,8 +64,8 @@ const (
 	byCookie
 )
 
-// proof is how a request shows that it knows the token. Each comparison takes the same
-// time whatever is compared.
+// proof is the way in which a request proves that it knows the token. The comparisons take
+// constant time.
 func (f *Front) proof(r *http.Request) proof {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && (strings.EqualFold(scheme, "token") || strings.EqualFold(scheme, "bearer")) {
 		if same(strings.TrimSpace(token), f.token) {
@@ -80,19 +81,20 @@ func (f *Front) proof(r *http.Request) proof {
 	return noProof
 }
 
-// same compares hashes, which have one length. Nothing is the same as an empty token.
+// same compares hashes, which have equal lengths. An empty want matches nothing.
 func same(got, want string) bool {
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && want != ""
 }
 
-// cookie is the cookie's value: whoever reads it does not have the token.
+// cookie returns the cookie's value, which does not reveal the token.
 func (f *Front) cookie() string {
 	sum := sha256.Sum256([]byte("keyway-jupyter cookie\n" + f.token))
 	return hex.EncodeToString(sum[:])
 }
 
-// cookieName has the port in it: cookies know no ports, and workspaces differ in theirs.
+// cookieName returns a name with the port: browsers send cookies to all ports, and workspaces
+// differ in theirs.
 func cookieName(r *http.Request) string {
 	_, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -101,8 +103,9 @@ func cookieName(r *http.Request) string {
 	return "keyway-jupyter-" + port
 }
 
-// fromHere reports whether no page of another origin has made the request. A cookie is
-// sent for pages of every port of this machine, so it needs the browser's word.
+// fromHere reports whether the request comes from no page of another origin. Browsers send a
+// cookie also for pages of other ports of this machine, so a request with a cookie needs headers
+// by which the browser confirms the origin.
 func fromHere(r *http.Request, how proof) bool {
 	origin := r.Header.Get("Origin")
 	if origin != "" {
@@ -121,8 +124,8 @@ func fromHere(r *http.Request, how proof) bool {
 	return how != byCookie || !unsafe || origin != ""
 }
 
-// welcome gives a browser the cookie, and leads it to the page without the token, which
-// stays in no history and in no Referer.
+// welcome gives a browser the cookie, and redirects it to the page without the token, so that the
+// token stays in no history and no Referer.
 func (f *Front) welcome(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: f.cookie(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	q := r.URL.Query()

@@ -11,28 +11,27 @@ import (
 	"strings"
 )
 
-// lab is the extension that lets a page of JupyterLab 4 or Notebook 7 go on with the cells
-// that run.
+// lab is the extension with which a page of JupyterLab 4 or Notebook 7 shows running cells again.
 //
 //go:embed lab.js
 var lab string
 
-// labPath is where these pages look for it: below the base, beside the extensions that
-// the Jupyter server has.
+// labPath is the path at which these pages request it: below the base, beside the extensions of
+// the Jupyter server.
 const labPath = "lab/extensions/keyway/continue.js"
 
 // serveLab serves the extension.
 func serveLab(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/javascript")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = io.WriteString(w, lab) // a client that left
+	_, _ = io.WriteString(w, lab) // fails if the client has left
 }
 
 // configOpen begins the configuration in a page of JupyterLab 4 or Notebook 7.
 const configOpen = `<script id="jupyter-config-data" type="application/json">`
 
-// addExtension adds the extension to the configuration in a page. Any other page, and one
-// that has extensions from elsewhere than usual, stays as it is.
+// addExtension adds the extension to the configuration in a page. It does not change other pages,
+// nor one whose extensions come from an unusual place.
 func (f *Front) addExtension(resp *http.Response) error {
 	page, err := readBody(resp.Body)
 	if err != nil {
@@ -58,8 +57,8 @@ func extended(page []byte, base string) []byte {
 		return page
 	}
 	extensions = append(extensions, json.RawMessage(`{"name":"keyway","load":"continue.js","extension":"./extension"}`))
-	all["federated_extensions"], _ = json.Marshal(extensions) // was JSON
-	edited, err := json.Marshal(all)                          // which escapes what could end the script
+	all["federated_extensions"], _ = json.Marshal(extensions) // it was decoded from JSON
+	edited, err := json.Marshal(all)                          // escapes text that could end the script
 	if err != nil {
 		return page
 	}
@@ -68,10 +67,10 @@ func extended(page []byte, base string) []byte {
 
 var pagePath = regexp.MustCompile(`^(lab|doc|notebooks|tree)(/|$)`)
 
-// maxPage bounds such a page in bytes.
+// maxPage bounds the bytes of a page.
 const maxPage = 1 << 20
 
-// isPage reports whether an answer may be such a page, of a path below the base.
+// isPage reports whether an answer may be such a page, for a path below the base.
 func isPage(path string, resp *http.Response) bool {
 	return pagePath.MatchString(path) && resp.Request.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" &&
 		strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && resp.ContentLength > 0 && resp.ContentLength <= maxPage

@@ -11,14 +11,14 @@ import (
 	"keyway/internal/jupyter/notebook"
 )
 
-// spool is the body of a request or an answer. It is a file without a name, not memory:
-// a notebook may be larger than all that this program is to have.
+// spool is the body of a request or an answer. It is an unnamed file, not memory: a notebook may
+// be larger than the memory that this program should use.
 type spool struct {
 	*os.File
 	size int64
 }
 
-// spool reads a body whole. The caller closes it.
+// spool reads a whole body. The caller closes the spool.
 func (f *Front) spool(r io.Reader) (*spool, error) {
 	return f.spoolOf(func(w io.Writer) error {
 		n, err := io.Copy(w, io.LimitReader(r, maxBody+1))
@@ -52,7 +52,7 @@ func (s *spool) all() notebook.Span { return notebook.Span{To: s.size} }
 
 func (s *spool) read() *io.SectionReader { return io.NewSectionReader(s, 0, s.size) }
 
-// scan reads the model of a notebook; that it is none is an error.
+// scan reads the model of a notebook. It returns an error if the body is none.
 func (s *spool) scan() (*notebook.Document, error) {
 	doc, err := notebook.Scan(s.read())
 	if err == nil && doc.Content.To == 0 {

@@ -1,13 +1,13 @@
 //go:build unix
 
-// Package hold keeps connections to kernels open while the program that reads them is
-// killed and started again. Its parent process has each connection, too: a Keeper. The
-// program has a Line for each.
+// Package hold keeps connections to kernels open while the program that reads them is killed and
+// started again. Its parent process, a Keeper, holds each connection, too. The program has a Line
+// for each.
 //
-// What is read in one piece is left with the operating system until it is written down.
-// What is too large for that, the parent moves to a file or, if the disk is full, to memory
-// (Spill); and the parent sends requests (Send). It knows how far it got, so a killed program leaves no half of a
-// message on either side.
+// Small messages stay in the operating system's buffers until they are written to the journal.
+// Larger ones the parent moves to a file or, if the disk is full, to memory (Spill). The parent
+// also sends requests (Send). It knows how far it got, so a killed program leaves no half message
+// on either side.
 package hold
 
 import (
@@ -23,32 +23,32 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// note is what the two processes tell each other of a connection, beside its descriptors.
+// note is the state of a connection that the two processes exchange, besides the descriptors.
 type note struct {
 	Kernel   string `json:"kernel"`
 	Protocol string `json:"protocol"` // of the websocket
-	Sent     string `json:"sent"`     // the last request that was sent whole
-	extent          // of what was spilled
+	Sent     string `json:"sent"`     // the last request that was sent completely
+	extent          // of the spill
 }
 
 const (
 	maxNote = 4 << 10 // bytes
-	// maxSend bounds a request in bytes: the message and the heads of its frames.
+	// maxSend bounds the bytes of a request: the message and the headers of its frames.
 	maxSend = wire.MaxMessage + wire.MaxMessage/256
 	maxID   = 256 // bytes
 )
 
-// what a program asks of its parent
+// requests of a program to its parent
 const (
-	askSpill = 's' // spill so many bytes
-	askClear = 'c' // drop what was spilled
-	askSend  = 'w' // write so many bytes, which follow
+	askSpill = 's' // spill n bytes
+	askClear = 'c' // drop the spill
+	askSend  = 'w' // write the n bytes that follow
 	askDrop  = 'd' // close the connection
 )
 
-// command is a letter, eight bytes of a number and two of a length, big-endian, and so
-// many bytes of a request's id. The answer is the extent of what was spilled: its two
-// numbers, of eight bytes each.
+// command is a letter, a number of eight bytes, a length of two bytes, all big-endian, and as
+// many bytes of a request's id. The answer is the extent of the spill: two numbers of eight bytes
+// each.
 type command struct {
 	ask byte
 	n   int64
@@ -76,7 +76,7 @@ func readCommand(r *bufio.Reader) (c command, err error) {
 	return c, err
 }
 
-// pair is a connection within this machine: one end for each process.
+// pair returns a connection within this machine: one end for each process.
 func pair() (ours *net.UnixConn, theirs *os.File, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -97,7 +97,7 @@ func pair() (ours *net.UnixConn, theirs *os.File, err error) {
 	return conn.(*net.UnixConn), theirs, nil
 }
 
-// connOf is the connection of a descriptor, which it closes.
+// connOf returns the connection of a descriptor, and closes the descriptor.
 func connOf(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "connection")
 	if f == nil {

@@ -16,10 +16,10 @@ import (
 	"keyway/internal/handover"
 )
 
-// Keeper is the parent's side. Its methods are called by one goroutine. The zero value
-// has no connections.
+// Keeper is the parent's side. One goroutine calls its methods. The zero value has no
+// connections.
 type Keeper struct {
-	conn  *net.UnixConn // to the program that runs
+	conn  *net.UnixConn // to the running program
 	serve sync.WaitGroup
 	obey  sync.WaitGroup
 
@@ -32,15 +32,15 @@ type held struct {
 	note
 	conn    net.Conn
 	spill   spill
-	dropped bool // by the program, or in the middle of a message
+	dropped bool // by the program, or after an error in the middle of a message
 }
 
-// sendTime is how long a request that a killed program has left may take. Half of one
-// would spoil those after it.
+// sendTime bounds the time to finish a request of a killed program. Half a request would corrupt
+// those after it.
 const sendTime = 5 * time.Second
 
-// Start makes the descriptor for a program that is to be started, which the caller
-// closes. What is held is waiting there.
+// Start makes the descriptor for the next program, which the caller closes. The program can read
+// the held connections from it.
 func (k *Keeper) Start() (*os.File, error) {
 	ours, theirs, err := pair()
 	if err != nil {
@@ -54,12 +54,12 @@ func (k *Keeper) Start() (*os.File, error) {
 	return theirs, nil
 }
 
-// run gives the program what is held, and takes what it gives.
+// run sends the program the held connections, and receives new ones from it.
 func (k *Keeper) run() {
 	defer k.conn.Close()
 	k.mu.Lock()
 	for _, h := range k.held {
-		_ = k.give(h) // without it, the program connects anew
+		_ = k.give(h) // after an error, the program connects anew
 	}
 	k.mu.Unlock()
 	if handover.SendEnd(k.conn) != nil {
@@ -99,7 +99,7 @@ func (k *Keeper) take(h *held, ask net.Conn) {
 	k.obey.Go(func() { h.obey(ask) })
 }
 
-// Ended waits until all that the program has asked for before it ended is done.
+// Ended waits until all requests of the ended program are done.
 func (k *Keeper) Ended() {
 	k.serve.Wait()
 	k.mu.Lock()
@@ -128,7 +128,7 @@ func (k *Keeper) Close() {
 
 func (h *held) close() { _ = h.conn.Close(); _ = h.spill.close() }
 
-// obey does what the program asks, until that ends.
+// obey executes the program's requests until it ends.
 func (h *held) obey(ask net.Conn) {
 	defer ask.Close()
 	for r := bufio.NewReader(ask); ; {
@@ -149,7 +149,7 @@ func (h *held) do(c command, r io.Reader) error {
 	switch c.ask {
 	case askSpill:
 		_, err := io.CopyN(appending{h.spill, &h.extent}, h.conn, c.n)
-		h.dropped = err != nil && !errors.Is(err, os.ErrDeadlineExceeded) // what was read and not written is lost
+		h.dropped = err != nil && !errors.Is(err, os.ErrDeadlineExceeded) // bytes that were read and not written are lost
 		return err
 	case askClear:
 		h.extent = extent{}
@@ -174,7 +174,7 @@ func (h *held) do(c command, r io.Reader) error {
 	return fmt.Errorf("%q is no command", c.ask)
 }
 
-// send gives the other process a connection with its spill, and the way to ask.
+// send sends the other process a connection with its spill and its socket for requests.
 func send(to *net.UnixConn, n note, conn net.Conn, s spill, ask *os.File) error {
 	state, err := json.Marshal(n)
 	if err != nil {
@@ -196,7 +196,7 @@ func send(to *net.UnixConn, n note, conn net.Conn, s spill, ask *os.File) error 
 	return b.Send(to)
 }
 
-// receive is what the other process has sent.
+// receive takes the connection that the other process has sent.
 func receive(b handover.Bundle) (*held, net.Conn, error) {
 	h := &held{}
 	if len(b.Descriptors) != 4 || json.Unmarshal(b.State, &h.note) != nil {
@@ -210,7 +210,7 @@ func receive(b handover.Bundle) (*held, net.Conn, error) {
 		err = askErr
 	}
 	if err != nil {
-		return nil, nil, err // of a descriptor: of no use to anybody
+		return nil, nil, err // a broken descriptor is of no use to either process
 	}
 	h.conn = conn
 	return h, ask, nil

@@ -24,12 +24,11 @@ type Lines struct {
 	dir  string // for files
 
 	mu   sync.Mutex
-	left map[string]*Line // by kernel: what an earlier program has left
+	left map[string]*Line // by kernel: connections that an earlier program has left
 }
 
-// Inherit reads what the parent holds from the descriptor that Start has made. Large
-// messages are in files without a name, on the disk of the directory, or in memory if that
-// is full.
+// Inherit reads the held connections from the descriptor that Start has made. Large messages go
+// to unnamed files in dir, or to memory if its disk is full.
 func Inherit(f *os.File, dir string) (*Lines, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
@@ -57,15 +56,15 @@ func Inherit(f *os.File, dir string) (*Lines, error) {
 	}
 }
 
-// Left reports whether an earlier program has left the connection of a kernel, which
-// Take has not yet returned.
+// Left reports whether an earlier program has left a connection to the kernel that Take has not
+// yet returned.
 func (l *Lines) Left(kernel string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.left[kernel] != nil
 }
 
-// Take returns the connection that an earlier program has left, once, or nil.
+// Take returns the connection that an earlier program has left, once; otherwise nil.
 func (l *Lines) Take(kernel string) *Line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,8 +73,8 @@ func (l *Lines) Take(kernel string) *Line {
 	return line
 }
 
-// Hold has the parent hold a connection on which the websocket's handshake is over, and
-// nothing else was read.
+// Hold has the parent hold a connection on which the websocket's handshake is over and nothing
+// else was read.
 func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
 	spill, err := newSpill(l.dir)
 	if err != nil {
@@ -106,28 +105,28 @@ type Line struct {
 	ask net.Conn
 }
 
-// Protocol is the websocket's.
+// Protocol returns the websocket's subprotocol.
 func (l *Line) Protocol() string { return l.note.Protocol }
 
-// Sent is the last request that was sent whole before this program was started.
+// Sent returns the last request that was sent completely before this program was started.
 func (l *Line) Sent() string { return l.note.Sent }
 
-// Spilled is how many bytes were spilled.
+// Spilled returns the number of bytes in the spill.
 func (l *Line) Spilled() int64 { return l.note.Spilled }
 
-// Spill moves n bytes of the connection to the end of what was spilled.
+// Spill moves n bytes from the connection to the end of the spill.
 func (l *Line) Spill(n int64) (err error) {
 	l.note.extent, err = l.command(command{ask: askSpill, n: n}, nil)
 	return err
 }
 
-// Clear drops what was spilled.
+// Clear drops the spill.
 func (l *Line) Clear() (err error) {
 	l.note.extent, err = l.command(command{ask: askClear}, nil)
 	return err
 }
 
-// ReadAt reads from what was spilled.
+// ReadAt reads from the spill.
 func (l *Line) ReadAt(p []byte, at int64) (n int, err error) {
 	for n < len(p) && err == nil {
 		var more int
@@ -137,23 +136,23 @@ func (l *Line) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, err
 }
 
-// Send sends the frames of a request whole, or none of it if this program is killed
-// before the parent has it.
+// Send sends the frames of a request. If this program is killed before the parent has all of
+// them, none is sent.
 func (l *Line) Send(data []byte, id string) error {
 	_, err := l.command(command{ask: askSend, n: int64(len(data)), id: id[:min(len(id), maxID)]}, data)
 	return err
 }
 
-// Close closes the connection in both processes, whatever they wait for.
+// Close closes the connection in both processes. It interrupts reads and writes in both.
 func (l *Line) Close() error {
 	if c, ok := l.Conn.(interface {
 		CloseRead() error
 		CloseWrite() error
 	}); ok {
-		_, _ = c.CloseRead(), c.CloseWrite() // ended by the server already
+		_, _ = c.CloseRead(), c.CloseWrite() // fails if the server has ended it already
 	}
 	err := l.Conn.Close()
-	_, _ = l.command(command{ask: askDrop}, nil) // the parent is gone, or has closed it
+	_, _ = l.command(command{ask: askDrop}, nil) // fails if the parent is gone or has closed it
 	return errors.Join(err, l.ask.Close(), l.spill.close())
 }
 

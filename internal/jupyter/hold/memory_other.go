@@ -4,8 +4,8 @@ package hold
 
 import "os"
 
-// inMemory makes an empty file without a name where temporary files are: these systems
-// have none that is on no disk.
+// inMemory makes an empty unnamed file in the directory of temporary files: these systems have no
+// files in memory.
 func inMemory() (*os.File, error) {
 	f, err := os.CreateTemp("", "keyway-spill")
 	if err == nil {

@@ -12,14 +12,14 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// maxSpill bounds a spill in bytes: a message, which a server may send in many frames.
+// maxSpill bounds the bytes of a spill: a message, which a server may send in many frames.
 const maxSpill = 2 * wire.MaxMessage
 
-// spill is what was read of a large message: in a file without a name and, from where
+// spill holds the bytes read of a large message: in an unnamed file and, from the point where
 // that cannot be written (a full disk), in memory.
 type spill struct{ file, memory *os.File }
 
-// newSpill makes an empty one on the disk of the directory.
+// newSpill makes an empty spill in dir.
 func newSpill(dir string) (spill, error) {
 	memory, err := inMemory()
 	if err != nil {
@@ -27,7 +27,7 @@ func newSpill(dir string) (spill, error) {
 	}
 	file, err := os.CreateTemp(dir, "spill*.new")
 	if err == nil {
-		_ = os.Remove(file.Name()) // swept with the journals at worst
+		_ = os.Remove(file.Name()) // if that fails, it is removed with the journals
 	} else if file, err = inMemory(); err != nil {
 		return spill{}, errors.Join(err, memory.Close())
 	}
@@ -38,10 +38,10 @@ func (s spill) close() error { return errors.Join(s.file.Close(), s.memory.Close
 
 func (s spill) clear() error { return errors.Join(s.file.Truncate(0), s.memory.Truncate(0)) }
 
-// extent is how much is in a spill, in bytes.
+// extent is the size of a spill, in bytes.
 type extent struct {
 	Spilled int64 `json:"spilled"` // in all
-	Filed   int64 `json:"filed"`   // of it, in the file
+	Filed   int64 `json:"filed"`   // those in the file
 }
 
 func (x extent) append(b []byte) []byte {
@@ -71,7 +71,7 @@ func (a appending) Write(p []byte) (n int, err error) {
 	return n + m, err
 }
 
-// readAt reads from a spill of an extent.
+// readAt reads from a spill of extent x.
 func (s spill) readAt(x extent, p []byte, at int64) (int, error) {
 	switch {
 	case at < x.Filed:

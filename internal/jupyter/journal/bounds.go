@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// clearBefore drops what the segments before the last one show.
+// clearBefore drops the outputs in all segments before the last one.
 func (e *Execution) clearBefore() error {
 	var errs []error
 	for len(e.segments) > 2 {
@@ -19,7 +19,7 @@ func (e *Execution) clearBefore() error {
 	return errors.Join(errs...)
 }
 
-// dropShown keeps of a segment what is no output, and what is added.
+// dropShown rewrites a segment without its outputs, and with the added records.
 func (e *Execution) dropShown(at int, added ...record) error {
 	var kept []record
 	if _, err := readFile(e.path(e.segments[at].index), func(r record) error {
@@ -33,8 +33,7 @@ func (e *Execution) dropShown(at int, added ...record) error {
 	return e.rewrite(at, func(w *rewriter) error { return w.addAll(append(kept, added...)) })
 }
 
-// removeSegment removes a segment, except what of it is no output: that goes to the
-// next one.
+// removeSegment removes a segment. Records in it that are no outputs go to the next one.
 func (e *Execution) removeSegment(at int) error {
 	var kept []record
 	_, err := readFile(e.path(e.segments[at].index), func(r record) error {
@@ -55,7 +54,7 @@ func (e *Execution) removeSegment(at int) error {
 	return err
 }
 
-// prepend puts records before those of a segment.
+// prepend inserts records before those of a segment.
 func (e *Execution) prepend(at int, first []record) error {
 	if at == len(e.segments)-1 {
 		e.close()
@@ -72,8 +71,7 @@ func (e *Execution) prepend(at int, first []record) error {
 	})
 }
 
-// dropMiddle leaves out the oldest segment after the head, and reports whether there
-// was one.
+// dropMiddle removes the oldest segment after the head. It reports whether there was one.
 func (e *Execution) dropMiddle(errs *[]error) bool {
 	at := max(e.j.limits.Head, 1)
 	if len(e.segments) < at+2 {
@@ -98,8 +96,7 @@ func (e *Execution) dropMiddle(errs *[]error) bool {
 	return true
 }
 
-// dropAll leaves out all that a finished execution has shown, and reports whether that
-// was something.
+// dropAll drops all outputs of a finished execution. It reports whether there were any.
 func (e *Execution) dropAll(errs *[]error) bool {
 	var size int64
 	for _, s := range e.segments {
@@ -121,8 +118,8 @@ func (e *Execution) dropAll(errs *[]error) bool {
 	return true
 }
 
-// owe bounds what waits in memory for a disk that cannot be written: if that is too much,
-// what it shows is lost, and counted. What else it has is little, and stays.
+// owe bounds the records that wait in memory for a disk that cannot be written. Above the bound,
+// outputs are dropped and counted as lost. Other records are small and stay.
 func (j *Journal) owe() {
 	var size int64
 	for _, e := range j.queued {
@@ -135,7 +132,7 @@ func (j *Journal) owe() {
 		queue := e.queue
 		e.grow(-len(queue))
 		e.queue = nil
-		_, _ = readAll(bytes.NewReader(queue), func(r record) error { // whole: it is ours
+		_, _ = readAll(bytes.NewReader(queue), func(r record) error { // has no torn records: it is our own
 			switch {
 			case !r.shows():
 				e.put(r)

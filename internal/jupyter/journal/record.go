@@ -12,7 +12,7 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// kind is what a record of a file holds.
+// kind is the kind of a record.
 type kind byte
 
 const (
@@ -24,19 +24,19 @@ const (
 	answered    kind = 'A' // a client has answered the prompt
 	reply       kind = 'R' // execute_reply, as V1
 	idle        kind = 'I' // the status that ends the execution, as V1
-	ended       kind = 'E' // the kernel was restarted or has died: what the output says of it
+	ended       kind = 'E' // the kernel was restarted or has died: the notice in the output
 	written     kind = 'W' // the notebook's file has the outputs
 	overwritten kind = 'O' // the file was saved without them
 	restarted   kind = 'T' // the connection was made anew here
-	gap         kind = 'G' // so many bytes are left out here, as a uvarint
+	gap         kind = 'G' // a number of bytes that are left out here, as a uvarint
 	tried       kind = 'B' // the request may have been sent
 	sent        kind = 'D' // the request was sent whole
-	told        kind = 'L' // somebody knows of the end
-	commit      kind = 'C' // a Mark: the records before it were written with what it is of
+	told        kind = 'L' // a user knows of the end
+	commit      kind = 'C' // a Mark: the records before it belong to the messages of the mark
 )
 
-// record is a kind, the length of the data as a uvarint, the data, and the CRC-32C of
-// all that, little-endian.
+// record is a kind, the length of the data as a uvarint, the data, and the CRC-32C of these,
+// little-endian.
 type record struct {
 	kind kind
 	data []byte
@@ -44,12 +44,12 @@ type record struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// maxAround is more than what there is of a record beside its data, and of the commit that
-// follows it, in bytes.
+// maxAround is an upper bound, in bytes, on the parts of a record other than its data, together
+// with the commit after it.
 const maxAround = 64
 
 func (r record) append(b []byte) []byte {
-	b = slices.Grow(b, len(r.data)+maxAround) // else a large one is copied once more
+	b = slices.Grow(b, len(r.data)+maxAround) // otherwise a large one is copied once more
 	start := len(b)
 	b = append(r.head(b), r.data...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
@@ -59,18 +59,18 @@ func (r record) head(b []byte) []byte {
 	return binary.AppendUvarint(append(b, byte(r.kind)), uint64(len(r.data)))
 }
 
-// parts are what append appends. The data is not copied.
+// parts returns the bytes that append would append, in parts. The data is not copied.
 func (r record) parts() [][]byte {
 	head := r.head(nil)
 	sum := crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, r.data)
 	return [][]byte{head, r.data, binary.LittleEndian.AppendUint32(nil, sum)}
 }
 
-// errTorn is the end of a file whose last record was not written whole.
+// errTorn is the error for a file whose last record was not written completely.
 var errTorn = errors.New("a torn record")
 
-// readRecord returns io.EOF at the end of a whole record. At most so many bytes are left. The
-// data is put into buf if that is large enough.
+// readRecord returns the next record, or io.EOF at the end of a complete one. left bounds the
+// remaining bytes. The data is put into buf, if that is large enough.
 func readRecord(r *bufio.Reader, left int64, buf []byte) (record, int64, error) {
 	k, err := r.ReadByte()
 	if err != nil {
@@ -92,23 +92,23 @@ func readRecord(r *bufio.Reader, left int64, buf []byte) (record, int64, error) 
 	return record{kind(k), data[:n]}, int64(len(head)) + int64(n) + 4, nil
 }
 
-// sized is what records are read from: so much memory as a record claims is taken only if
-// there is so much.
+// sized is a reader whose remaining length is known: memory for a record is allocated only if
+// that many bytes remain.
 type sized interface {
 	io.Reader
 	Size() int64
 }
 
-// readAll calls f with each record until f returns an error or the records end. It
-// returns the length of the whole records in bytes.
+// readAll calls f with each record until f returns an error or the records end. It returns the
+// length of the complete records in bytes.
 func readAll(r sized, f func(record) error) (int64, error) {
 	return readEach(r, func(left int64, buffered *bufio.Reader) (record, int64, error) {
 		return readRecord(buffered, left, nil)
 	}, f)
 }
 
-// lender is readAll for those who keep no part of a record: the memory of one is that of the
-// next.
+// lender is readAll for callers that keep no part of a record: it reuses the memory of one for
+// the next.
 type lender struct{ buf []byte }
 
 func (l *lender) readAll(r sized, f func(record) error) (int64, error) {
@@ -160,8 +160,8 @@ func (r record) text() (name, text string) {
 	return string(r.data[1:n]), string(r.data[n:])
 }
 
-// Mark is of the bytes that a connection has brought and that were written down together:
-// how many, and their CRC-32C.
+// Mark identifies the bytes of a connection that were written down together: their number and
+// their CRC-32C.
 type Mark struct {
 	Bytes int64
 	Sum   uint32
@@ -186,8 +186,8 @@ func (r record) gap() int64 {
 	return int64(n)
 }
 
-// restartText is shown where the connection to the Jupyter server was made anew under a
-// cell: what that had sent and nobody had written down is lost.
+// restartText is shown where the connection to the Jupyter server was made anew during a cell:
+// messages that it had sent and that were not written down are lost.
 const restartText = "\n[keyway-jupyter has connected to the kernel again here: what it said in that moment may be missing]\n"
 
 // gapText is shown where output is left out.

@@ -7,21 +7,20 @@ import (
 	"os"
 )
 
-// rewriter writes a segment anew: pieces of one stream are merged, what carriage returns
-// have overwritten is folded, and the last commit goes to the end. It holds little more
-// than one record.
+// rewriter rewrites a segment. It merges pieces of one stream, drops text that carriage returns
+// have overwritten, and moves the last commit to the end. It holds little more than one record.
 type rewriter struct {
 	out    *bufio.Writer
-	size   int64  // of what is written
-	name   string // of the stream
-	text   []byte // of which this is not yet written
+	size   int64  // bytes written
+	name   string // of the stream whose text is pending
+	text   []byte // pending text of that stream
 	commit record
 }
 
-// mergedText bounds in bytes what a rewriter merges.
+// mergedText bounds the bytes that a rewriter merges.
 const mergedText = 1 << 20
 
-// add writes a record, of which it keeps nothing.
+// add writes a record. It keeps no part of it.
 func (w *rewriter) add(r record) error {
 	switch r.kind {
 	case commit:
@@ -75,7 +74,7 @@ func (w *rewriter) end() error {
 	return errors.Join(err, w.out.Flush())
 }
 
-// rewrite replaces a segment in one step by what f adds.
+// rewrite atomically replaces a segment by the records that f adds.
 func (e *Execution) rewrite(at int, f func(*rewriter) error) error {
 	path := e.path(e.segments[at].index)
 	temporary := path + ".new"
@@ -99,7 +98,7 @@ func (e *Execution) rewrite(at int, f func(*rewriter) error) error {
 	return nil
 }
 
-// compactSegment makes a segment small. It reports whether something was cleared.
+// compactSegment compacts a segment. It reports whether an output was cleared.
 func (e *Execution) compactSegment(at int) (cleared bool, err error) {
 	path := e.path(e.segments[at].index)
 	var all []outline

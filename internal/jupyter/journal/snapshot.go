@@ -12,26 +12,26 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// mergeText is how many bytes of text a message of a snapshot has at most, about.
+// mergeText is the approximate bound on the bytes of text in one message of a snapshot.
 const mergeText = 128 << 10
 
-// Snapshot is an execution as it is at one moment. It stays as it is while the
-// execution goes on.
+// Snapshot is the state of an execution at one moment. It does not change while the execution
+// goes on.
 type Snapshot struct {
 	Reply  *wire.Message // the execute_reply, and
-	Idle   *wire.Message // the status that ends the execution, if Messages has met them
-	Prompt *wire.Message // an input_request without an answer
+	Idle   *wire.Message // the status that ends the execution, if Messages has reached them
+	Prompt *wire.Message // an unanswered input_request
 
 	kernel string
 	parent []byte
 	lost   int64
 	files  []*os.File
 	sizes  []int64
-	owed   []byte // what is not yet in the last file
+	owed   []byte // records that are not yet in the last file
 	lent   lender
 }
 
-// Snapshot opens the files as they are. The caller closes it.
+// Snapshot opens the execution's files in their present state. The caller closes it.
 func (e *Execution) Snapshot() (*Snapshot, error) {
 	s := &Snapshot{kernel: e.kernel, parent: e.header, lost: e.lost, owed: slices.Clone(e.queue)}
 	for i, seg := range e.segments {
@@ -60,9 +60,8 @@ func (s *Snapshot) Close() error {
 	return errors.Join(errs...)
 }
 
-// Messages returns what the execution has shown, in order: execute_input, outputs, and
-// text in few pieces. A message is good until the next one comes. After an error it returns
-// no more.
+// Messages returns the outputs of the execution, in order: execute_input, outputs, and text in
+// few pieces. A message is valid until the next one. After an error, it returns no more.
 func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 	return func(yield func(wire.Message, error) bool) {
 		p := player{s: s, yield: yield}
@@ -79,11 +78,11 @@ func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
 		if s.lost > 0 && p.say("stderr", gapText(s.lost)) != nil {
 			return
 		}
-		_ = p.flush() // nothing comes after it
+		_ = p.flush() // no message follows it
 	}
 }
 
-// part is one of the files, or what comes after them.
+// part returns file i or, after the files, the records that are not in a file yet.
 func (s *Snapshot) part(i int) sized {
 	if i == len(s.files) {
 		return bytes.NewReader(s.owed)
@@ -91,7 +90,7 @@ func (s *Snapshot) part(i int) sized {
 	return io.NewSectionReader(s.files[i], 0, s.sizes[i])
 }
 
-// errStop ends the reading because nobody wants more.
+// errStop stops the reading because the caller wants no more.
 var errStop = errors.New("stop")
 
 type player struct {
@@ -124,7 +123,7 @@ func (p *player) play(r record) error {
 	case answered:
 		p.s.Prompt = nil
 	case reply, idle, prompt:
-		m, err := record{r.kind, bytes.Clone(r.data)}.message() // it stays
+		m, err := record{r.kind, bytes.Clone(r.data)}.message() // a copy, because this message is kept
 		if err != nil {
 			return err
 		}
@@ -166,7 +165,7 @@ func (p *player) give(m wire.Message) error {
 	return nil
 }
 
-// Source is the code that was run.
+// Source returns the source that was run.
 func (e *Execution) Source() (string, error) {
 	m, err := e.Request()
 	if err != nil {
@@ -179,7 +178,7 @@ func (e *Execution) Source() (string, error) {
 	return c.Code, err
 }
 
-// Request is the message that asked for the execution.
+// Request returns the message that requested the execution.
 func (e *Execution) Request() (m wire.Message, err error) {
 	if len(e.segments) == 0 {
 		return m, os.ErrNotExist

@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// gathering is a client's connection on which small messages go together: each write is
-// a call of the operating system, and wakes somebody up.
+// gathering is a client's connection that sends small messages together: each write costs a
+// system call and wakes a process.
 type gathering struct {
 	net.Conn
 	mu   sync.Mutex
-	keep bool // more comes at once
+	keep bool // more follows at once
 	buf  []byte
 }
 
-// maxGathered bounds in bytes what goes together.
+// maxGathered bounds the bytes that are sent together.
 const maxGathered = 32 << 10
 
-// Gather keeps what is written and small until Flush.
+// Gather holds small writes back until Flush.
 func (g *gathering) Gather() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -42,7 +42,7 @@ func (g *gathering) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush sends what was kept.
+// Flush sends the bytes that were held back.
 func (g *gathering) Flush() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -59,7 +59,7 @@ func (g *gathering) flush() error {
 	return err
 }
 
-// hijacker has the connection of a request gather what is written.
+// hijacker makes the connection of a request a gathering.
 type hijacker struct {
 	http.ResponseWriter
 	conn *gathering

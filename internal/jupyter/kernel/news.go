@@ -2,15 +2,15 @@ package kernel
 
 import "time"
 
-// News is a cell that has ended and that nobody saw end.
+// News is a cell whose end no client saw.
 type News struct {
 	Notebook string  `json:"notebook"` // its path; empty if it has none
 	Result   string  `json:"result"`   // finished, failed or restarted
 	Seconds  float64 `json:"seconds"`  // that it took
 }
 
-// Untold returns the cells that have ended, took so long at least, and of which no client
-// has had all. It returns each once.
+// Untold returns the cells that have ended, took at least the given time, and whose messages no
+// client has received completely. It returns each once.
 func (k *Kernel) Untold(least time.Duration) (all []News) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -37,7 +37,7 @@ func (k *Kernel) Untold(least time.Duration) (all []News) {
 	return all
 }
 
-// arrived reports whether a client has confirmed all of an execution. The caller holds
+// arrived reports whether a client has confirmed all messages of an execution. The caller holds
 // mu.
 func (k *Kernel) arrived(id string) bool {
 	for _, seq := range k.seen {

@@ -6,19 +6,17 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// probe is a question to a kernel with which the connection was made anew. Kernels serve
-// requests in order, and so is what they say to all: after the answer, nothing comes of
-// what was asked before.
+// probe is a request to a kernel after a reconnection. Kernels serve requests in order, and send
+// all messages in that order. So after its answer, no messages of earlier requests follow.
 type probe struct {
 	id     string
 	before []string // executions
 }
 
-// lostText is the end of what a cell shows whose end was not heard.
+// lostText ends the output of a cell whose end was not received.
 const lostText = "\n[keyway-jupyter has not heard the end of this cell: the kernel was asked, and has nothing more of it. If it shows nothing, run it again]\n"
 
-// ask returns the question, if there are executions whose end may be lost. The caller
-// holds mu.
+// ask returns the request, if there are executions whose end may be lost. The caller holds mu.
 func (k *Kernel) ask() []wire.Message {
 	k.probe = probe{}
 	for _, e := range k.journal.Executions() {

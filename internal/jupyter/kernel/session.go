@@ -15,22 +15,21 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A Jupyter server may hold the name of a session after a handshake that was broken off,
-// as by a kill while the kernel starts: whoever comes with it next waits for a connection
-// that never ends, or the kernel answers that one. So such a name is never used again. One
-// under which a connection was open is: the server keeps for it what the kernel says
-// meanwhile.
+// After a handshake that was broken off, for example by a kill while the kernel starts, a Jupyter
+// server may keep the session's name in use. A later connection of that name may then wait for
+// ever, or the kernel's answers go to the dead one. So such a name is never used again. A name
+// under which a connection was open is used again: the server keeps the kernel's messages for it.
 
-// dial connects under the name of the session that is noted on disk.
+// dial connects under the session's name that is stored on disk.
 func (k *Kernel) dial(ctx context.Context) (*websocket.Conn, *http.Response, error) {
 	if k.session == "" {
 		k.session = k.readSession()
 	}
 	next := "keyway-" + k.ID + "-" + rand.Text()[:8]
-	k.noteSession(next) // unless the handshake is over
+	k.noteSession(next) // used unless the handshake succeeds
 	conn, resp, err := k.options.Dial(ctx, k.session)
 	var op *net.OpError
-	if err == nil || errors.As(err, &op) && op.Op == "dial" { // else the server has the name
+	if err == nil || errors.As(err, &op) && op.Op == "dial" { // otherwise the server knows the name
 		k.noteSession(k.session)
 	} else {
 		k.session = next
@@ -46,10 +45,10 @@ func (k *Kernel) readSession() string {
 	if data, err := os.ReadFile(k.sessionPath()); err == nil && sessionName.Match(data) {
 		return string(data)
 	}
-	return "keyway-" + k.ID + "-" + rand.Text()[:8] // not that of another workspace's program at the same server
+	return "keyway-" + k.ID + "-" + rand.Text()[:8] // differs from that of another workspace's program at the same server
 }
 
-// noteSession writes down what the session is to be if this program is started again.
+// noteSession stores the session's name for the case that this program is started again.
 func (k *Kernel) noteSession(name string) {
-	_ = keyway.WriteFile(k.sessionPath(), []byte(name), 0o600) // as before, else
+	_ = keyway.WriteFile(k.sessionPath(), []byte(name), 0o600) // if that fails, the old name stays
 }

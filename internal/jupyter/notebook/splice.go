@@ -10,21 +10,21 @@ import (
 	"strconv"
 )
 
-// Run is an execution to be shown in a notebook.
+// Run is an execution whose outputs go into a notebook.
 type Run struct {
 	ID    string
 	Cell  string            // the cell's id, or empty
 	Code  [sha256.Size]byte // the hash of the source that was run
-	Alike int               // how many cells with this source are before this one; -1: unknown
+	Alike int               // number of cells with this source before this one; -1: unknown
 	Count int
 	Done  bool
-	// Outputs writes what the run has shown, as the value of a cell's outputs; nil if the
-	// notebook has it already.
+	// Outputs writes the run's outputs, as the value of a cell's outputs; nil if the notebook has
+	// them already.
 	Outputs func(io.Writer) error
 }
 
 const (
-	// markName is the key of the mark in a cell's metadata.
+	// key of the mark in a cell's metadata
 	markName = "keyway"
 	markKey  = "shown"
 )
@@ -35,12 +35,12 @@ type Edit struct {
 	Write func(io.Writer) error // nil writes nothing
 }
 
-// Splice puts what the runs have shown, which are in order, into their cells, and
-// returns the ids of those that have one. A cell whose source has changed stays as it is.
+// Splice puts the outputs of the runs, which are in order, into their cells. It returns the ids
+// of the runs that have a cell. A cell whose source has changed is not touched.
 //
-// A run that is done leaves a mark in its cell's metadata. A client that saves the
-// notebook sends the mark back, and proves with it that it has had the outputs.
-// TakeMarks removes it, so that no file has it.
+// A finished run leaves a mark in its cell's metadata. A client that saves the notebook sends the
+// mark back, which proves that it has received the outputs. TakeMarks removes the mark, so that
+// no file has it.
 func (doc *Document) Splice(runs []Run) (edits []Edit, ids []string) {
 	found := doc.assign(runs)
 	for _, c := range doc.cells {
@@ -65,7 +65,7 @@ func (c *cell) edits(run Run) (all []Edit) {
 	return all
 }
 
-// set gives a member of the cell a value. A code cell has members, among them its type.
+// set sets a member of the cell. A code cell always has members, its type among them.
 func (c *cell) set(key string, at Span, value func(io.Writer) error) Edit {
 	if at.To > 0 {
 		return Edit{at, value}
@@ -83,7 +83,7 @@ func (c *cell) set(key string, at Span, value func(io.Writer) error) Edit {
 }
 
 func (c *cell) setMark(id string) Edit {
-	name, _ := json.Marshal(id) // a string is always JSON
+	name, _ := json.Marshal(id) // marshalling a string cannot fail
 	value := `{"` + markKey + `":` + string(name) + `}`
 	entry := `"` + markName + `":` + value
 	switch at := c.metadata; {
@@ -102,8 +102,8 @@ func text(s string) func(io.Writer) error {
 	return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
 }
 
-// TakeMarks removes the marks of Splice from a notebook that a client saves, and
-// returns the runs that they name.
+// TakeMarks removes the marks of Splice from a notebook that a client saves. It returns the runs
+// that they name.
 func (doc *Document) TakeMarks() (edits []Edit, runs []string) {
 	for _, c := range doc.cells {
 		m := c.mark
@@ -122,10 +122,10 @@ func (doc *Document) TakeMarks() (edits []Edit, runs []string) {
 	return edits, runs
 }
 
-// assign finds the cell of each run: by its id, and in a notebook without ids, or of a
-// client that sends none, by its source. Of cells that are alike, a run belongs to the one
-// whose place among them it names. Of runs of one cell the last is shown. The last of the
-// other runs belong to the rest of the cells in order.
+// assign finds the cell of each run: by its id or, in a notebook without ids or from a client
+// that sends none, by its source. Among cells with equal sources, a run belongs to the one whose
+// position it names. Of several runs of one cell, the last is shown. Of the remaining runs, the
+// last ones belong to the remaining cells, in order.
 func (doc *Document) assign(runs []Run) map[*cell]Run {
 	found := map[*cell]Run{}
 	alike := map[[sha256.Size]byte][]*cell{}
@@ -159,7 +159,7 @@ func (doc *Document) assign(runs []Run) map[*cell]Run {
 	return found
 }
 
-// Apply writes a part of a text to w with the edits applied, which are in order.
+// Apply writes a part of a text to w with the edits applied. The edits are in order.
 func Apply(w io.Writer, r io.ReaderAt, part Span, edits []Edit) error {
 	at := part.From
 	for _, e := range edits {

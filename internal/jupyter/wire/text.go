@@ -21,11 +21,11 @@ func (m Message) Stream() (Text, bool) {
 	return t, true
 }
 
-// maxPiece is how long in bytes, about, the pieces are into which Texts divides a text.
+// maxPiece is the approximate size, in bytes, of the pieces into which Texts divides a text.
 const maxPiece = 128 << 10
 
-// Texts is Stream for a text that may be large: f gets it in pieces of whole characters. It
-// reports whether the message is one of a stream; f is not called if it is not.
+// Texts is Stream for a text that may be large: f receives it in pieces of whole characters. It
+// reports whether the message belongs to a stream; if not, f is not called.
 func (m Message) Texts(f func(Text)) bool { return m.texts(maxPiece, f) }
 
 func (m Message) texts(size int, f func(Text)) bool {
@@ -43,16 +43,16 @@ func (m Message) texts(size int, f func(Text)) bool {
 	if m.Channel != "iopub" || m.Head.Type != "stream" || json.Unmarshal(m.Content, &c) != nil {
 		return false
 	}
-	c.Text.size, c.Text.left = size, c.Text.times // of a text that is there twice, the last counts
+	c.Text.size, c.Text.left = size, c.Text.times // of a member that occurs twice, the last counts
 	c.Text.f = func(text string) { f(Text{c.Name, text}) }
 	return json.Unmarshal(m.Content, &c) == nil
 }
 
-// pieces reads a JSON string without a copy of it.
+// pieces reads a JSON string without copying it.
 type pieces struct {
-	size  int // of a piece
-	times int // how often it was read
-	left  int // in which turn it is given to f
+	size  int // of a piece, in bytes
+	times int // number of strings read
+	left  int // the one that is passed to f
 	f     func(string)
 }
 
@@ -86,7 +86,7 @@ func (p *pieces) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// character is how many bytes the first character of what is inside of a JSON string has.
+// character returns the number of bytes of the first character in s, the inside of a JSON string.
 func character(s []byte) int {
 	if s[0] != '\\' {
 		_, n := utf8.DecodeRune(s)
@@ -101,9 +101,9 @@ func character(s []byte) int {
 	return 6
 }
 
-// half reports whether s begins with an escaped half of a character, \uD800 and on, whose
-// second digit is within bounds: a first half's is 8 to B, and a second half's C to F.
+// half reports whether s begins with an escaped surrogate, \uD800 and on, whose second digit is
+// within bounds: 8 to B for a first half, C to F for a second.
 func half(s []byte, from, to byte) bool {
-	second := s[3] | 0x20 // a small letter; digits are the same
+	second := s[3] | 0x20 // lower case; digits do not change
 	return s[0] == '\\' && s[1] == 'u' && s[2]|0x20 == 'd' && from <= second && second <= to
 }

@@ -1,10 +1,9 @@
-// Package wire reads and writes the messages of Jupyter kernels as they travel over a
-// websocket: as JSON, and in the binary form of the subprotocol
-// v1.kernel.websocket.jupyter.org. It keeps the bytes of a message's parts, and reads
-// the two headers only. It is pure.
+// Package wire reads and writes the messages of Jupyter kernels as they travel over a websocket:
+// as JSON, and in the binary form of the subprotocol v1.kernel.websocket.jupyter.org. It keeps
+// the bytes of a message's parts and parses only the two headers. It does no input or output.
 //
-// The formats are those of jupyter_server's documentation ("WebSocket kernel wire
-// protocols") and of the messaging specification of jupyter_client 5.3.
+// The formats are those of jupyter_server's documentation ("WebSocket kernel wire protocols") and
+// of the messaging specification of jupyter_client 5.3.
 package wire
 
 import (
@@ -20,12 +19,12 @@ import (
 	"unicode/utf8"
 )
 
-// Protocol is how messages are written into the frames of a websocket.
+// Protocol is the encoding of messages in the frames of a websocket.
 type Protocol int
 
 // The protocols.
 const (
-	JSON Protocol = iota // a text frame, or a binary one with buffers behind the text
+	JSON Protocol = iota // a text frame, or a binary one with buffers after the text
 	V1                   // binary, with 64-bit offsets
 )
 
@@ -33,19 +32,18 @@ const (
 const Subprotocol = "v1.kernel.websocket.jupyter.org"
 
 const (
-	// MaxMessage bounds a message in bytes. A browser's tab cannot show a larger
-	// output.
+	// MaxMessage bounds a message in bytes. A browser's tab cannot show a larger output.
 	MaxMessage = 64 << 20
-	// maxBuffers bounds how many binary buffers a message has.
+	// maxBuffers bounds the binary buffers of a message.
 	maxBuffers = 4096
 	// maxID bounds the identifiers of a message in bytes. Jupyter's have 36 or 72.
 	maxID = 256
 )
 
-// channels are where a message may belong.
+// channels are the channels of a kernel.
 var channels = []string{"shell", "iopub", "stdin", "control"}
 
-// Head is what is read of a header.
+// Head holds the fields of a header that are used.
 type Head struct {
 	ID      string `json:"msg_id"`
 	Session string `json:"session"`
@@ -65,10 +63,10 @@ type Message struct {
 	Head   Head // of Header
 	Origin Head // of Parent; zero if the message answers none
 
-	v1 []byte // the encoding as V1 from which it was read, if it is the same
+	v1 []byte // the V1 encoding that it was read from, if that is still valid
 }
 
-// Size is the length of the message's parts in bytes.
+// Size returns the length of the message's parts in bytes.
 func (m Message) Size() int {
 	n := len(m.Header) + len(m.Parent) + len(m.Metadata) + len(m.Content)
 	for _, b := range m.Buffers {
@@ -77,19 +75,19 @@ func (m Message) Size() int {
 	return n
 }
 
-// Date is when the message was made, by the clock of whoever made it; zero if the header
-// does not say.
+// Date returns the time at which the message was made, by its sender's clock; zero if the header
+// has none.
 func (m Message) Date() time.Time {
 	var h struct {
 		Date string `json:"date"`
 	}
-	_ = json.Unmarshal(m.Header, &h) // zero
+	_ = json.Unmarshal(m.Header, &h) // stays zero
 	t, _ := time.Parse(time.RFC3339Nano, h.Date)
 	return t
 }
 
-// Decoder reads messages that come one after the other. Those of one execution have the
-// same parent header, which it reads once.
+// Decoder decodes consecutive messages. Those of one execution have the same parent header, which
+// it parses once.
 type Decoder struct {
 	Protocol Protocol
 	parent   []byte
@@ -101,7 +99,7 @@ func Decode(p Protocol, binaryFrame bool, data []byte) (Message, error) {
 	return (&Decoder{Protocol: p}).Decode(binaryFrame, data)
 }
 
-// Decode reads a message from a frame. The message keeps parts of data.
+// Decode reads a message from a frame. The message refers to parts of data.
 func (d *Decoder) Decode(binaryFrame bool, data []byte) (Message, error) {
 	if len(data) > MaxMessage {
 		return Message{}, fmt.Errorf("a message of %d bytes, more than %d", len(data), MaxMessage)
@@ -125,8 +123,8 @@ func (d *Decoder) Decode(binaryFrame bool, data []byte) (Message, error) {
 	return m, nil
 }
 
-// decodeV1 reads a count, so many offsets, and between these the channel, the four
-// objects and the buffers. All numbers are little-endian and have 64 bits.
+// decodeV1 reads a count, as many offsets, and between these the channel, the four objects and
+// the buffers. All numbers are little-endian and have 64 bits.
 func decodeV1(data []byte) (m Message, err error) {
 	if len(data) < 8 {
 		return m, errors.New("a message without offsets")
@@ -155,8 +153,8 @@ func decodeV1(data []byte) (m Message, err error) {
 	return m, nil
 }
 
-// decodeBuffers reads a count, so many offsets, the JSON text and the buffers. All
-// numbers are big-endian and have 32 bits.
+// decodeBuffers reads a count, as many offsets, the JSON text and the buffers. All numbers are
+// big-endian and have 32 bits.
 func decodeBuffers(data []byte) (Message, error) {
 	if len(data) < 4 {
 		return Message{}, errors.New("a message without offsets")
@@ -194,13 +192,13 @@ func decodeText(data []byte) (Message, error) {
 	if err := json.Unmarshal(data, &t); err != nil {
 		return Message{}, fmt.Errorf("a message that is no JSON: %w", err)
 	}
-	if t.Channel == "" { // clients of the first protocol leave it out
+	if t.Channel == "" { // clients of the first protocol omit it
 		t.Channel = "shell"
 	}
 	return Message{Channel: t.Channel, Header: t.Header, Parent: t.Parent, Metadata: t.Metadata, Content: t.Content}, nil
 }
 
-// check reads the headers, and refuses what is no message.
+// check parses the headers. It returns an error if the message is invalid.
 func (d *Decoder) check(m *Message) error {
 	if !slices.Contains(channels, m.Channel) {
 		return fmt.Errorf("a message on the channel %.20q", m.Channel)
@@ -234,8 +232,8 @@ func (d *Decoder) check(m *Message) error {
 	return nil
 }
 
-// clean makes an absent part an object without members, and has it UTF-8: a text frame
-// with something else would end the websocket. It reports whether it has changed the part.
+// clean replaces an absent part by an empty object, and invalid UTF-8 in it: a text frame with
+// invalid UTF-8 would end the websocket. It reports whether it has changed the part.
 func clean(part *[]byte) (changed bool) {
 	if b := bytes.TrimSpace(*part); len(b) == 0 || bytes.Equal(b, []byte("null")) {
 		*part, changed = []byte("{}"), true
@@ -250,7 +248,7 @@ var errNoObject = errors.New("a message with a part that is no JSON object")
 
 func isObject(b []byte) bool { return bytes.TrimSpace(b)[0] == '{' && json.Valid(b) }
 
-// read reads a header.
+// read parses a header.
 func (h *Head) read(data []byte) error {
 	if bytes.TrimSpace(data)[0] != '{' {
 		return errNoObject
@@ -266,8 +264,8 @@ func (h *Head) read(data []byte) error {
 	return nil
 }
 
-// Encode writes the message as the content of a frame, which is binary or text. It may
-// return what the message was read from, which must not be changed.
+// Encode returns the message as the content of a frame, which is binary or text. It may return
+// the bytes that the message was read from, which must not be changed.
 func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
 	parts, binaryFrame := m.Parts(p)
 	if len(parts) == 1 {
@@ -276,8 +274,7 @@ func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
 	return bytes.Join(parts, nil), binaryFrame
 }
 
-// Parts are what Encode puts together. Those of the message itself are not copied, and must
-// not be changed.
+// Parts returns the parts that Encode joins. They are not copied and must not be changed.
 func (m Message) Parts(p Protocol) (parts [][]byte, binaryFrame bool) {
 	if p == V1 {
 		return m.partsV1(), true
@@ -307,7 +304,7 @@ func (m Message) partsV1() [][]byte {
 	parts := append([][]byte{nil, []byte(m.Channel), m.Header, m.Parent, m.Metadata, m.Content}, m.Buffers...)
 	at := 8 * (len(parts) + 1)
 	head := binary.LittleEndian.AppendUint64(make([]byte, 0, at), uint64(len(parts)))
-	for _, part := range parts { // the first ends where the head does
+	for _, part := range parts { // the first ends at the end of the head
 		at += len(part)
 		head = binary.LittleEndian.AppendUint64(head, uint64(at))
 	}
@@ -315,7 +312,7 @@ func (m Message) partsV1() [][]byte {
 	return parts
 }
 
-// textParts put the message together as it is: it has been checked.
+// textParts returns the message as text, without validation: it has been checked.
 func (m Message) textParts() [][]byte {
 	return [][]byte{
 		[]byte(`{"header":`), m.Header, []byte(`,"parent_header":`), m.Parent, []byte(`,"metadata":`), m.Metadata, []byte(`,"content":`), m.Content,
@@ -326,18 +323,18 @@ func (m Message) textParts() [][]byte {
 func quote(s string) []byte {
 	b, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // a string is always JSON
+		panic(err) // marshalling a string cannot fail
 	}
 	return b
 }
 
-// New makes a message as if it came from a kernel. It carries the kernel's own
-// session: @jupyterlab/services drops messages whose session differs from that of the
-// message before, without a word.
+// New makes a message as if it came from a kernel. It carries the kernel's own session:
+// @jupyterlab/services silently drops messages whose session differs from that of the message
+// before.
 func New(session string, parent []byte, channel, kind string, content any) Message {
 	var id [16]byte
 	if _, err := rand.Read(id[:]); err != nil {
-		panic(err) // never returned
+		panic(err) // rand.Read never returns an error
 	}
 	m := Message{Channel: channel, Parent: parent, Metadata: []byte("{}"), Head: Head{ID: hex.EncodeToString(id[:]), Session: session, Type: kind}}
 	m.Header = mustJSON(map[string]string{
@@ -360,8 +357,8 @@ func mustJSON(v any) []byte {
 	return b
 }
 
-// State is what a status message tells of the kernel: busy, idle, restarting, dead
-// or another word; empty for other messages.
+// State returns the kernel's state in a status message: busy, idle, restarting, dead or another
+// word. It is empty for other messages.
 func (m Message) State() string {
 	var s struct {
 		State string `json:"execution_state"`

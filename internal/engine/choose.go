@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Choose is the first of candidates that can be used, and a sentence that says
-// which one it is and why not the ones before it.
+// Choose returns the first of candidates that can be used, and a sentence that names it and says
+// why the ones before it cannot.
 func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 	var refused []string
 	var nearest *keyway.Error
@@ -21,8 +21,8 @@ func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 			return nil, "", ctx.Err()
 		}
 		refused = append(refused, e.Name()+": "+err.Error())
-		// An engine that is there and only does not run, or may not be used, is
-		// nearer to working than one that is not installed.
+		// An engine that is there but is down or forbidden is closer to working than one that is
+		// not installed.
 		if why := keyway.AsError(err); nearest == nil || nearest.Kind == keyway.EngineAbsent && why.Kind != keyway.EngineAbsent {
 			nearest = why
 		}
@@ -32,7 +32,7 @@ func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 	}
 	none := keyway.Errorf(nearest.Kind, "no engine can be used at this place (%s)", strings.Join(refused, "; "))
 	none.Next, none.Advice = nearest.Next, nearest.Advice
-	if len(none.Advice) > 0 { // which says how to do without, too
+	if len(none.Advice) > 0 { // this advice also says how to do without
 		return nil, "", none
 	}
 	return nil, "", none.Advise(keyway.WithoutContainer)

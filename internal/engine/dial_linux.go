@@ -12,11 +12,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Dial connects to the guest that serves in home. A program in the workspace
-// could put a link to any other socket of this machine in the place of the
-// guest's, so the socket is opened first, without following a link, and then
-// connected to through its descriptor. That also leaves no limit on the length
-// of its path (unix(7): sun_path has 108 bytes).
+// Dial connects to the guest that serves in home. A program in the workspace could replace the
+// guest's socket by a link to any other socket of this machine. So Dial opens the socket without
+// following links, and then connects through the descriptor. The length of the path is then not
+// limited either (unix(7): sun_path has 108 bytes).
 func Dial(ctx context.Context, home keyway.Home) (net.Conn, error) {
 	fd, err := unix.Open(home.Socket(), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -15,5 +15,5 @@ func Dial(_ context.Context, home keyway.Home) (net.Conn, error) {
 	return unixsock.Dial(home.Socket())
 }
 
-// Frozen reports false: it cannot be told here.
+// Frozen reports false: this system does not show it.
 func Frozen(net.Conn) bool { return false }

@@ -11,12 +11,12 @@ import (
 	"keyway/internal/proctree"
 )
 
-// cgroups is where control groups are.
+// cgroups is the directory of the control groups.
 const cgroups = "/sys/fs/cgroup"
 
-// Frozen reports whether the kernel runs nothing of the workspace at the other end of
-// conn, because somebody has paused it. Such a workspace takes connections and answers
-// none. It reports false where the control groups cannot be seen.
+// Frozen reports whether the workspace at the other end of conn is paused, so that the kernel runs
+// none of its processes. Such a workspace accepts connections and answers none. Where control
+// groups cannot be seen, Frozen reports false.
 func Frozen(conn net.Conn) bool {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -26,7 +26,7 @@ func Frozen(conn net.Conn) bool {
 	if err != nil {
 		return false
 	}
-	var peer *unix.Ucred // who listens: unix(7)
+	var peer *unix.Ucred // the listening process: unix(7)
 	if raw.Control(func(fd uintptr) {
 		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}) != nil || err != nil || peer.Pid <= 0 {

@@ -20,8 +20,8 @@ func notRegular(name string) error {
 	return &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
 }
 
-// Info is what the guest wrote about itself. The error wraps fs.ErrNotExist
-// while it has not become ready.
+// Info returns the guest's description of itself. The error wraps fs.ErrNotExist until the guest is
+// ready.
 func Info(home keyway.Home) (keyway.GuestInfo, error) {
 	root, err := os.OpenRoot(string(home))
 	if err != nil {
@@ -36,12 +36,11 @@ func Info(home keyway.Home) (keyway.GuestInfo, error) {
 	return keyway.DecodeInfo(f)
 }
 
-// maxSessions bounds how many sessions of a workspace are looked at.
+// maxSessions bounds the sessions of a workspace that are looked at.
 const maxSessions = 10_000
 
-// Sessions counts the living sessions of the workspace that keeps its data in
-// that directory; -1 if that cannot be told, because they belong to another user
-// or the directory is not here.
+// Sessions counts the living sessions of the workspace with its data in that directory. It returns
+// -1 if they belong to another user or the directory is not here.
 func Sessions(data string) int {
 	if data == "" {
 		return -1
@@ -64,8 +63,8 @@ func Sessions(data string) int {
 
 var sessionsDir = path.Base(keyway.GuestHome.Sessions())
 
-// openDir opens a directory that a workspace made. A directory that is put
-// in its place meanwhile is still beneath root: a Root follows no link out of it.
+// openDir opens a directory that a workspace made. If the workspace replaces it meanwhile, the
+// result is still below root: a Root follows no link out of it.
 func openDir(root *os.Root, name string) (*os.Root, error) {
 	st, err := root.Lstat(name)
 	if err != nil {
@@ -77,7 +76,7 @@ func openDir(root *os.Root, name string) (*os.Root, error) {
 	return root.OpenRoot(name)
 }
 
-// countHeld counts the directories in root whose lock somebody holds.
+// countHeld counts the directories in root whose lock is held.
 func countHeld(root *os.Root) int {
 	dir, err := root.Open(".")
 	if err != nil {
@@ -94,7 +93,7 @@ func countHeld(root *os.Root) int {
 		if errors.Is(err, fs.ErrPermission) {
 			return -1
 		}
-		if held { // what is no session's lock is no session
+		if held { // a file that is not a session's lock does not count
 
 			living++
 		}
@@ -102,12 +101,12 @@ func countHeld(root *os.Root) int {
 	return living
 }
 
-// probeBanner is what Greets says first: a guest may wait for the first bytes
-// to see what its client speaks. RFC 4253, section 4.2.
+// probeBanner is the identification that Greets sends first: a guest may wait for the first bytes
+// to see which protocol its client speaks (RFC 4253, section 4.2).
 const probeBanner = "SSH-2.0-keyway_probe\r\n"
 
-// Greets reports whether a guest that serves is at the other end of conn, which it
-// closes. It waits as long as ctx lets it.
+// Greets returns nil if a serving guest is at the other end of conn, which it closes. It waits
+// until ctx ends.
 func Greets(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -132,8 +131,8 @@ func greetErr(ctx context.Context, err error) error {
 	return fmt.Errorf("the guest does not greet: %w", err)
 }
 
-// How Await waits: closely at first, because a guest needs some ten
-// milliseconds and a person waits for it, then less so.
+// The intervals at which Await polls: short at first, because a guest needs some ten milliseconds
+// and a person waits for it, then longer.
 const (
 	pollSoon     = 2 * time.Millisecond
 	pollLater    = 25 * time.Millisecond
@@ -142,12 +141,11 @@ const (
 	guestTimeout = 30 * time.Second
 )
 
-// ErrGuestSilent is what Await returns if the guest had its time and did not
-// become ready.
+// ErrGuestSilent is the error of Await for a guest that was not ready in time.
 var ErrGuestSilent = errors.New("the guest did not answer in time")
 
-// Await waits until the guest with that Home serves. Every now and then it asks
-// alive, whose error ends the waiting: a guest that died will never serve.
+// Await waits until the guest with that Home serves. From time to time it calls alive, whose error
+// ends the wait: a guest that has died will never serve.
 func Await(ctx context.Context, home keyway.Home, alive func(context.Context) error) (keyway.GuestInfo, error) {
 	start, asked := time.Now(), time.Now()
 	for {
@@ -173,7 +171,7 @@ func Await(ctx context.Context, home keyway.Home, alive func(context.Context) er
 	}
 }
 
-// Answer is how long a guest that serves may take to greet.
+// Answer bounds the time in which a serving guest greets.
 const Answer = 2 * time.Second
 
 // Answers reports whether the guest with that Home serves now.
@@ -196,8 +194,7 @@ func serves(ctx context.Context, home keyway.Home) (keyway.GuestInfo, bool) {
 	return info, Greets(ctx, conn) == nil
 }
 
-// Forget removes what a guest that ended left behind and a waiting Await would
-// take for a sign of life.
+// Forget removes files of a guest that has ended, which Await would take for a sign of life.
 func Forget(home keyway.Home) error {
 	return errors.Join(removeFile(home.Info()), removeFile(home.Socket()))
 }

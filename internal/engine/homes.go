@@ -19,60 +19,56 @@ import (
 	"keyway/internal/sleep"
 )
 
-// Homes is where one owner's workspaces have their Homes at a place:
-// ROOT/workspaces/NAME. A Home appears there complete or not at all. Beside it,
-// where no workspace reaches, are .NAME.json, its Record, and .NAME.key, the host
-// key of its guest.
+// Homes is the directory of one owner's Homes at a place: ROOT/workspaces/NAME. A Home appears
+// there complete or not at all. Beside it, out of the workspaces' reach, are .NAME.json, its
+// Record, and .NAME.key, the host key of its guest.
 type Homes struct{ dir string }
 
-// HomesIn are the Homes below root, keyway's state directory at the place.
+// HomesIn returns the Homes below root, keyway's state directory at the place.
 func HomesIn(root string) Homes { return Homes{filepath.Join(root, "workspaces")} }
 
-// Dir is the directory that holds the Homes.
+// Dir returns the directory that holds the Homes.
 func (h Homes) Dir() string { return h.dir }
 
-// Home is where the workspace's Home is, or would be.
+// Home returns the path of the workspace's Home, whether or not it exists.
 func (h Homes) Home(name keyway.Name) keyway.Home {
 	return keyway.Home(filepath.Join(h.dir, string(name)))
 }
 
-// Record is what the place itself remembers of a workspace. It is not in the
-// Home: what a workspace can rewrite must not say which engine runs it, or what.
+// Record is the place's own record of a workspace. It is not in the Home: data that a workspace can
+// rewrite must not decide which engine runs it, or what.
 type Record struct {
-	Spec    keyway.Spec `json:"spec"`    // what it was made from
-	Created time.Time   `json:"created"` // when
-	Guest   string      `json:"guest"`   // the last element of Guest.Dir it runs with
-	// HostKey is the public key that the place has given the guest, in
-	// authorized_keys form. Empty: an older keyway made the workspace, whose guest
-	// made its key itself.
+	Spec    keyway.Spec `json:"spec"`    // the Spec that it was made from
+	Created time.Time   `json:"created"` // time of creation
+	Guest   string      `json:"guest"`   // last element of the Guest.Dir that it runs with
+	// HostKey is the public key that the place has given the guest, in the form of authorized_keys.
+	// It is empty if an older keyway made the workspace, whose guest made its key itself.
 	HostKey string `json:"hostKey,omitempty"`
-	// Sent are the keys that may enter beside those of Spec, as the owner sent them.
+	// Sent are the keys that may enter besides those of Spec, as the owner sent them.
 	Sent []keyway.EntryKey `json:"sent,omitempty"`
-	// Container is what the platform calls the workspace, and Data where the place
-	// finds the workspace's Home.Data; empty where there is no such thing.
+	// Container is the platform's name for the workspace, and Data the path of its Home.Data at the
+	// place. Each is empty if there is no such thing.
 	Container string `json:"container,omitempty"`
 	Data      string `json:"data,omitempty"`
-	// Adopted says that the container was somebody else's work, and is not this
-	// workspace's to change, start, stop or remove. Exec is then what the daemon calls the
-	// guest's first process.
+	// Adopted means that somebody else made the container, so that keyway must not change, start,
+	// stop or remove it. Exec is then the daemon's ID of the guest's first process.
 	Adopted bool   `json:"adopted,omitempty"`
 	Exec    string `json:"exec,omitempty"`
-	// Machine is where it was made, and nowhere else can anything be done with it.
+	// Machine is the machine where it was made. It cannot be used from any other.
 	Machine Machine `json:"machine,omitzero"`
-	// Daemon is the one that has it, where there may be several on a machine.
+	// Daemon is the daemon that runs it, where a machine may have several.
 	Daemon Daemon `json:"daemon,omitzero"`
 }
 
-// maxRecord bounds a Record's file in bytes.
+// maxRecord bounds the bytes of a Record's file.
 const maxRecord = 4 << 20
 
 func (h Homes) recordPath(name keyway.Name) string {
 	return filepath.Join(h.dir, "."+string(name)+".json")
 }
 
-// Record is what is remembered of a workspace of this machine. The error wraps
-// fs.ErrNotExist if there is no such Home, and says where it is if that is another
-// machine's.
+// Record returns the Record of a workspace of this machine. The error wraps fs.ErrNotExist if there
+// is no such Home. If the Home belongs to another machine, the error names that.
 func (h Homes) Record(name keyway.Name) (Record, error) {
 	rec, err := h.read(name)
 	if err == nil && !rec.isHere() {
@@ -81,9 +77,9 @@ func (h Homes) Record(name keyway.Name) (Record, error) {
 	return rec, err
 }
 
-// read is Record, whichever machine it is of.
+// read is Record for a workspace of any machine.
 func (h Homes) read(name keyway.Name) (Record, error) {
-	// A Home that somebody removed by hand leaves its Record.
+	// If somebody removes a Home by hand, its Record is left.
 	if _, err := os.Lstat(string(h.Home(name))); err != nil {
 		return Record{}, err
 	}
@@ -118,15 +114,14 @@ func (h Homes) remember(rec Record) error {
 	return keyway.WriteFile(h.recordPath(rec.Spec.Name), data, 0o600)
 }
 
-// Spec is what the workspace was made from. The error wraps fs.ErrNotExist if
-// there is no such Home.
+// Spec returns the Spec that the workspace was made from. The error wraps fs.ErrNotExist if there
+// is no such Home.
 func (h Homes) Spec(name keyway.Name) (keyway.Spec, error) {
 	rec, err := h.Record(name)
 	return rec.Spec, err
 }
 
-// Revise changes what is remembered of the workspace. The caller holds the
-// name's lock.
+// Revise changes the Record of the workspace. The caller holds the name's lock.
 func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
 	rec, err := h.Record(name)
 	if err != nil {
@@ -139,15 +134,14 @@ func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
 	return h.remember(rec)
 }
 
-// revisable is the part of r that can change in a workspace's life.
+// revisable returns the fields of r that can change in a workspace's life.
 func (r Record) revisable() [6]string {
 	return [6]string{r.Guest, r.HostKey, r.Container, r.Data, r.Daemon.ID, r.Exec}
 }
 
-// Admit lets keys enter the workspace, beside those it was made with and those that
-// were sent before and have not ended, and returns the file that says so. Lines that
-// the workspace itself may have written into that file are not taken over. The caller
-// holds the name's lock.
+// Admit lets keys enter the workspace, besides those that it was made with and those that were sent
+// before and have not expired. It returns the new file of keys. Lines that the workspace itself may
+// have added to that file are dropped. The caller holds the name's lock.
 func (h Homes) Admit(name keyway.Name, keys []keyway.EntryKey, now time.Time) ([]byte, error) {
 	rec, err := h.Record(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,8 +158,8 @@ func (h Homes) Admit(name keyway.Name, keys []keyway.EntryKey, now time.Time) ([
 	return file, full(keyway.WriteFile(h.Home(name).AuthorizedKeys(), file, 0o644))
 }
 
-// RunsWith remembers that the workspace runs with that guest from now on. The
-// caller holds the name's lock.
+// RunsWith records that the workspace runs with that guest from now on. The caller holds the name's
+// lock.
 func (h Homes) RunsWith(name keyway.Name, guest Guest) error {
 	return h.Revise(name, func(r *Record) { r.Guest = filepath.Base(guest.Dir) })
 }
@@ -174,7 +168,7 @@ func (h Homes) keyPath(name keyway.Name) string {
 	return filepath.Join(h.dir, "."+string(name)+".key")
 }
 
-// HostKey is the guest's host key as it is handed over. The error wraps
+// HostKey returns the guest's host key in the form in which it is handed over. The error wraps
 // fs.ErrNotExist for a workspace whose Record has none.
 func (h Homes) HostKey(name keyway.Name) ([]byte, error) {
 	f, err := os.Open(h.keyPath(name))
@@ -189,8 +183,7 @@ func (h Homes) HostKey(name keyway.Name) ([]byte, error) {
 	return keyway.MarshalHostKey(key), nil
 }
 
-// GiveKey gives a workspace whose Record has no host key this one. The caller
-// holds the name's lock.
+// GiveKey sets the host key of a workspace whose Record has none. The caller holds the name's lock.
 func (h Homes) GiveKey(name keyway.Name, key ed25519.PrivateKey) error {
 	public, err := h.keepKey(name, key)
 	if err != nil {
@@ -199,7 +192,7 @@ func (h Homes) GiveKey(name keyway.Name, key ed25519.PrivateKey) error {
 	return h.Revise(name, func(r *Record) { r.HostKey = public })
 }
 
-// keepKey keeps a guest's host key and returns its public half.
+// keepKey stores a guest's host key and returns the public key.
 func (h Homes) keepKey(name keyway.Name, key ed25519.PrivateKey) (string, error) {
 	if err := keyway.WriteFile(h.keyPath(name), keyway.MarshalHostKey(key), 0o600); err != nil {
 		return "", err
@@ -207,10 +200,10 @@ func (h Homes) keepKey(name keyway.Name, key ed25519.PrivateKey) (string, error)
 	return keyway.PublicHostKey(key.Public().(ed25519.PublicKey)), nil
 }
 
-// Guests are the guests that the workspaces here run with, by the last element
-// of Guest.Dir. It fails if one workspace's cannot be told.
+// Guests returns the guests that the workspaces here run with, by the last element of Guest.Dir. It
+// fails if one workspace's is unknown.
 func (h Homes) Guests() (map[string]bool, error) {
-	names, err := h.all() // those of other machines run with the same files
+	names, err := h.all() // workspaces of other machines run with the same files
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +218,7 @@ func (h Homes) Guests() (map[string]bool, error) {
 	return guests, nil
 }
 
-// Names are the workspaces of this machine that have a Home, sorted.
+// Names returns the workspaces of this machine that have a Home, sorted.
 func (h Homes) Names() ([]keyway.Name, error) {
 	names, err := h.all()
 	return slices.DeleteFunc(names, func(name keyway.Name) bool {
@@ -234,7 +227,7 @@ func (h Homes) Names() ([]keyway.Name, error) {
 	}), err
 }
 
-// all are the workspaces that have a Home, of whichever machine.
+// all returns the workspaces of all machines that have a Home.
 func (h Homes) all() ([]keyway.Name, error) {
 	entries, err := os.ReadDir(h.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -242,7 +235,7 @@ func (h Homes) all() ([]keyway.Name, error) {
 	}
 	var names []keyway.Name
 	for _, e := range entries {
-		// Locks and Homes in the making begin with a dot, which no name does.
+		// Locks and unfinished Homes begin with a dot, which no name does.
 		if name, bad := keyway.ParseName(e.Name()); bad == nil && e.IsDir() {
 			names = append(names, name)
 		}
@@ -250,9 +243,8 @@ func (h Homes) all() ([]keyway.Name, error) {
 	return names, err
 }
 
-// Make makes the Home of a workspace that runs with guest, and all that the place
-// puts into it. NameTaken if there is one of that name. The caller holds the
-// name's lock.
+// Make makes the Home of a workspace that runs with guest, with all the files that the place puts
+// into it. The error is NameTaken if the name is in use. The caller holds the name's lock.
 func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	home, fresh := h.Home(s.Name), keyway.Home(h.freshPath(s.Name))
 	if _, err := os.Lstat(string(home)); err == nil {
@@ -264,7 +256,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	if err := h.makeDir(); err != nil {
 		return "", full(err)
 	}
-	// A node that was killed in the middle may have left one.
+	// A node that was killed meanwhile may have left one.
 	if err := os.RemoveAll(string(fresh)); err != nil {
 		return "", err
 	}
@@ -287,7 +279,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	if err != nil {
 		return "", err
 	}
-	// The Home comes last: it is what says that there is a workspace.
+	// The Home comes last: it marks the workspace as existing.
 	s.Secrets = nil // they are in the workspace only
 	rec := Record{Spec: s, Created: time.Now().UTC(), Guest: filepath.Base(guest.Dir), HostKey: public, Machine: thisMachine()}
 	if err := h.remember(rec); err != nil {
@@ -308,12 +300,11 @@ func (h Homes) makeDir() error {
 	return os.Chmod(h.dir, 0o700)
 }
 
-// homeMode is the mode of a Home. The guest in a container may be any uid: the
-// one an image or --user names, or one that user namespaces make of it. It must
-// be able to write there, so the directory is open to all, and its sticky bit
-// keeps every uid from what belongs to another. A process outside the workspace does
-// not get here, because the directory above is 0700. Plain processes are the
-// owner's own.
+// homeMode returns the mode of a Home. The guest in a container may have any uid: the one that an
+// image or --user names, or one that a user namespace maps it to. It must be able to write there,
+// so the directory is open to all, and its sticky bit protects the files of each uid from others.
+// Processes outside the workspace cannot enter, because the directory above is 0700. Plain
+// processes run as the owner.
 func homeMode(s keyway.Spec) fs.FileMode {
 	if !keyway.UsesImages(s.Engine) {
 		return 0o700
@@ -321,8 +312,8 @@ func homeMode(s keyway.Spec) fs.FileMode {
 	return 0o777 | fs.ModeSticky
 }
 
-// fill makes a Home with what is the place's in it, also the directories that
-// containers get something mounted on: made by a daemon they would be root's.
+// fill makes a Home with the place's files in it. It also makes the directories on which containers
+// get mounts: if a daemon made them, they would belong to root.
 func fill(home keyway.Home, s keyway.Spec) error {
 	if err := os.Mkdir(string(home), 0o700); err != nil {
 		return err
@@ -336,12 +327,11 @@ func fill(home keyway.Home, s keyway.Spec) error {
 			return err
 		}
 	}
-	return os.Chmod(string(home), homeMode(s)) // last, and whatever the umask
+	return os.Chmod(string(home), homeMode(s)) // last, and independent of the umask
 }
 
-// Remove removes a Home and its Record. Files that a container's root or other
-// users wrote may need their help first; then the error wraps fs.ErrPermission,
-// and the Record stays until they are gone.
+// Remove removes a Home and its Record. Files of a container's root or other users may need their
+// help first. The error then wraps fs.ErrPermission, and the Record stays until they are gone.
 func (h Homes) Remove(name keyway.Name) error {
 	if err := errors.Join(os.RemoveAll(string(h.Home(name))), os.RemoveAll(h.freshPath(name))); err != nil {
 		return err
@@ -353,8 +343,8 @@ func (h Homes) lockPath(name keyway.Name) string {
 	return filepath.Join(h.dir, "."+string(name)+".lock")
 }
 
-// TryLock makes the caller the only one that changes the workspace. NameTaken
-// if somebody else is about it just now.
+// TryLock gives the caller the exclusive right to change the workspace. The error is NameTaken if
+// another process has it.
 func (h Homes) TryLock(name keyway.Name) (unlock func(), err error) {
 	if err := h.makeDir(); err != nil {
 		return nil, full(err)
@@ -367,11 +357,11 @@ func (h Homes) TryLock(name keyway.Name) (unlock func(), err error) {
 	return unlock, err
 }
 
-// lockPoll is how often a taken lock is tried again. flock(2) can wait by
-// itself, but then a context could not end the waiting.
+// lockPoll is the interval at which a held lock is tried again. flock(2) can wait by itself, but a
+// context could not end that.
 const lockPoll = 20 * time.Millisecond
 
-// Lock is TryLock that waits for whoever is about the workspace.
+// Lock is TryLock, but waits for the present holder.
 func (h Homes) Lock(ctx context.Context, name keyway.Name) (unlock func(), err error) {
 	for {
 		unlock, err := h.TryLock(name)
@@ -384,14 +374,14 @@ func (h Homes) Lock(ctx context.Context, name keyway.Name) (unlock func(), err e
 	}
 }
 
-// NameTaken says that there is a workspace of that name.
+// NameTaken is the error for a name that a workspace has.
 func NameTaken(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already", name).
 		Advise(keyway.EnterOrRemove, string(name))
 }
 
-// ContainerTaken says that there is a container of the name that the workspace's would
-// have. found is how that workspace was not found in it; nil: it was.
+// ContainerTaken is the error for a container that has the name of a workspace's. found is the
+// error with which that workspace was not found in it; nil if it was found.
 func ContainerTaken(found error, name keyway.Name, engine, container string) error {
 	switch {
 	case found == nil:
@@ -404,22 +394,22 @@ func ContainerTaken(found error, name keyway.Name, engine, container string) err
 		Advise(keyway.OtherName, string(name)+"-2")
 }
 
-// HalfMade is the reason of a workspace whose node ended while it made it. The next Create of that
-// name removes what there is of it.
+// HalfMade is the reason for a workspace whose node ended while making it. The next Create of that
+// name removes the remains.
 const HalfMade = "half made: its node was ended meanwhile"
 
-// IsHalfMade is the error of a caller that wants to use such a workspace.
+// IsHalfMade is the error for the use of such a workspace.
 func IsHalfMade(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotRunning, "the workspace %s is %s", name, HalfMade).Advise(keyway.FinishOrRemove, string(name))
 }
 
-// NotFound says that there is no workspace of that name.
+// NotFound is the error for a name that no workspace has.
 func NotFound(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s at this place", name).
 		Advise(keyway.SeeWorkspaces)
 }
 
-// NotRunning says that the workspace is stopped.
+// NotRunning is the error for a stopped workspace.
 func NotRunning(name keyway.Name, reason string) *keyway.Error {
 	if reason != "" {
 		reason = " (" + reason + ")"
@@ -428,7 +418,7 @@ func NotRunning(name keyway.Name, reason string) *keyway.Error {
 		Advise(keyway.StartWorkspace, string(name))
 }
 
-// full is err as an Error of kind NoSpace if a full disk is behind it.
+// full returns err as an Error of kind NoSpace if its cause is a full disk.
 func full(err error) error {
 	if !keyway.IsNoSpace(err) || keyway.Is(err, keyway.NoSpace) {
 		return err
@@ -436,18 +426,18 @@ func full(err error) error {
 	return keyway.AsTold(keyway.Errorf(keyway.Other, "no space left for the workspace's files: %w", err))
 }
 
-// Unanswered says that the workspace runs but its guest cannot be reached.
+// Unanswered is the error for a running workspace whose guest cannot be reached.
 func Unanswered(name keyway.Name, err error) *keyway.Error {
 	return keyway.Errorf(keyway.GuestFailed, "the workspace %s runs, but its guest does not answer: %w", name, err).
 		Advise(keyway.RestartWorkspace, string(name))
 }
 
-// IsHomeOf reports whether path looks like a Home of that workspace below any root.
-// A path that was read from elsewhere must, before it is removed.
+// IsHomeOf reports whether path looks like a Home of that workspace below any root. A path that
+// comes from elsewhere must, before it is removed.
 func IsHomeOf(path string, name keyway.Name) bool {
 	dir, last := filepath.Split(filepath.Clean(path))
 	return filepath.IsAbs(path) && last == string(name) && filepath.Base(dir) == "workspaces"
 }
 
-// HomesAbove are the Homes that home is one of.
+// HomesAbove returns the Homes that home belongs to.
 func HomesAbove(home keyway.Home) Homes { return Homes{filepath.Dir(string(home))} }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HardLimits are those of this process that templates ask for, by the names of
-// keyway.Ulimit; -1 is no limit.
+// HardLimits returns the hard limits of this process that templates may set, by the names of
+// keyway.Ulimit; -1 means no limit.
 func HardLimits() map[string]int64 {
 	limits := map[string]int64{}
 	for name, resource := range map[string]int{"nofile": unix.RLIMIT_NOFILE, "memlock": unix.RLIMIT_MEMLOCK, "stack": unix.RLIMIT_STACK,

@@ -2,5 +2,5 @@
 
 package engine
 
-// HardLimits is not told on this system.
+// HardLimits returns nil: this system does not report them.
 func HardLimits() map[string]int64 { return nil }

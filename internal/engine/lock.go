@@ -8,8 +8,8 @@ import (
 	"keyway/internal/filelock"
 )
 
-// tryLock locks the file at path until unlock, which also removes the file: a
-// removed workspace leaves nothing.
+// tryLock locks the file at path until unlock, which also removes the file: a removed workspace
+// leaves nothing.
 func tryLock(path string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -20,8 +20,8 @@ func tryLock(path string) (unlock func(), err error) {
 			f.Close()
 			return nil, err
 		}
-		// The one who held it before may have removed the file between our open
-		// and our lock: then we hold a file that nobody else will find.
+		// The previous holder may have removed the file between our open and our lock. Nobody else
+		// would then find the file that we hold.
 		if isAt(f, path) {
 			return func() { os.Remove(path); f.Close() }, nil
 		}
@@ -38,9 +38,8 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(mine, there)
 }
 
-// Held reports whether some living process holds the lock on the file name in the
-// directory that root is of. It never waits and follows no link out of root:
-// what is there was put there by the workspace.
+// Held reports whether a living process holds the lock on the file name in the directory root. It
+// never waits and follows no link out of root: the workspace may have put anything there.
 func Held(root *os.Root, name string) (bool, error) {
 	f, err := OpenIn(root, name)
 	if errors.Is(err, fs.ErrNotExist) {

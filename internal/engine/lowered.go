@@ -7,10 +7,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Lowered is s, a template's, with the limits of processes that an engine without root can
-// hold, which cannot raise them above its own: most has these. title is what people call
-// the engine. A template is for many places, and what it asks for is told where it cannot
-// be had.
+// Lowered returns s, which comes from a template, with its limits of processes lowered to most: an
+// engine without root cannot raise its own. title is the engine's name for people. Templates are
+// for many places, so a limit that is not available is reported and does not fail.
 func Lowered(s keyway.Spec, most map[string]int64, title string, report func(keyway.Progress)) keyway.Spec {
 	s.Ulimits = slices.Clone(s.Ulimits)
 	for i, u := range s.Ulimits {

@@ -11,48 +11,47 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Machine says where a workspace is: machines that share a home directory see each
-// other's Homes, but not what runs in them.
+// Machine identifies the machine of a workspace: machines that share a home directory see each
+// other's Homes, but not the processes.
 type Machine struct {
 	ID   string `json:"id"`   // compared, never shown
 	Host string `json:"host"` // its name, for people
 }
 
-// thisMachine is where this process runs. The name counts as well as machine-id(5):
-// nodes that boot from one image have one id.
+// thisMachine identifies the machine of this process. The name counts as well as machine-id(5):
+// nodes that boot from one image have the same id.
 var thisMachine = sync.OnceValue(func() Machine {
-	id, _ := os.ReadFile("/etc/machine-id") // systems without one have their name
+	id, _ := os.ReadFile("/etc/machine-id") // systems without the file have only their name
 	host, _ := os.Hostname()
 	sum := sha256.Sum256([]byte("keyway\n" + strings.TrimSpace(string(id)) + "\n" + host))
 	return Machine{ID: hex.EncodeToString(sum[:16]), Host: host}
 })
 
-// Mark tells these Homes from all others: those of other directories and machines. It is
-// no secret.
+// Mark distinguishes these Homes from those in other directories and on other machines. It is not
+// secret.
 func (h Homes) Mark() string {
 	sum := sha256.Sum256([]byte("keyway homes\n" + thisMachine().ID + "\n" + h.dir))
 	return hex.EncodeToString(sum[:16])
 }
 
-// Daemon says which one of several on a machine made a workspace. The others do not know
-// it, and that they do not says nothing about it.
+// Daemon identifies the one of several daemons on a machine that made a workspace. If another
+// daemon does not know the workspace, that proves nothing.
 type Daemon struct {
 	ID string `json:"id"` // compared, never shown
-	At string `json:"at"` // where it listened, for people
+	At string `json:"at"` // address, for people
 }
 
 // Identified is an engine of which there may be several at a place.
 type Identified interface {
-	// Which is the one that is driven now. Its ID is empty if that cannot be told.
+	// Which returns the daemon that is in use now. Its ID is empty if unknown.
 	Which(context.Context) (Daemon, error)
 }
 
-// IsOther reports whether the workspace is another daemon's than here. An older keyway
-// did not say whose one is.
+// IsOther reports whether the workspace belongs to another daemon than here. An older keyway did
+// not record its daemon.
 func (d Daemon) IsOther(here Daemon) bool { return d.ID != "" && here.ID != "" && d.ID != here.ID }
 
-// Refuse is the error of everything that here is asked to do with a workspace of another
-// daemon, and nil for one of its own.
+// Refuse returns an error if r is a workspace of another daemon than here, otherwise nil.
 func (h Homes) Refuse(r Record, here Daemon) error {
 	if !r.Daemon.IsOther(here) {
 		return nil
@@ -61,10 +60,10 @@ func (h Homes) Refuse(r Record, here Daemon) error {
 		Hint("have that one asked at the place: export DOCKER_HOST=%s\nif it is gone for good, remove what is left there: rm -rf %s", r.Daemon.At, h.Home(r.Spec.Name))
 }
 
-// Mistaken is why the Home of that name is not that of the container which the engine has
-// found by that name, and in which known was not found: the Home is of a workspace of
-// another daemon, engine or machine, which has nothing to do with the container. nil: it
-// may be its own.
+// Mistaken returns the reason for which the Home of that name does not belong to the container that
+// the engine has found by that name, and in which known was not found: the Home is that of a
+// workspace of another daemon, engine or machine. It returns nil if the Home may belong to the
+// container.
 func (h Homes) Mistaken(ctx context.Context, known Record, name keyway.Name, e interface {
 	Identified
 	Name() string
@@ -88,18 +87,17 @@ func (h Homes) Mistaken(ctx context.Context, known Record, name keyway.Name, e i
 	return h.Refuse(rec, here)
 }
 
-// isHere reports whether the workspace is this machine's. An older keyway did not say
-// where it made one.
+// isHere reports whether the workspace belongs to this machine. An older keyway did not record the
+// machine.
 func (r Record) isHere() bool { return r.Machine.ID == "" || r.Machine.ID == thisMachine().ID }
 
-// elsewhere is the error of everything that is to be done with a workspace of another
-// machine.
+// elsewhere is the error for any operation on a workspace of another machine.
 func (h Homes) elsewhere(r Record) error {
 	return keyway.Errorf(keyway.Unreachable, "the workspace %s is at %q, which has the same home directory, and not here (its files: %s)",
 		r.Spec.Name, r.Machine.Host, h.Home(r.Spec.Name))
 }
 
-// Elsewhere are the workspaces of other machines that have the same home directory.
+// Elsewhere returns the workspaces of other machines that share the home directory.
 func (h Homes) Elsewhere() ([]Record, error) {
 	names, err := h.all()
 	var others []Record

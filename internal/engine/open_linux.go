@@ -7,11 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenIn opens a regular file that a workspace wrote for reading. A program
-// in the workspace can put other things in its place. So what the name stands for
-// is looked at through a descriptor that opens nothing (O_PATH), because to open
-// a device can already do something and to open a named pipe can wait, and then
-// that very file is opened. Links are not followed.
+// OpenIn opens a regular file that a workspace wrote, for reading. A program in the workspace can
+// replace it by something else: opening a device can have effects, and opening a named pipe can
+// block. So OpenIn first examines the name through a descriptor that opens nothing (O_PATH), and
+// then opens that very file. It follows no links.
 func OpenIn(root *os.Root, name string) (*os.File, error) {
 	at, err := root.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {

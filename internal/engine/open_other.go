@@ -7,10 +7,9 @@ import (
 	"syscall"
 )
 
-// OpenIn opens a regular file that a workspace wrote for reading. Links that
-// lead out of root are not followed, and a named pipe cannot make the opener
-// wait. Here containers run in a virtual machine and share no Home with this
-// system, so nothing could make a device.
+// OpenIn opens a regular file that a workspace wrote, for reading. It follows no links out of root,
+// and a named pipe cannot block it. On this system containers run in a virtual machine and share no
+// Home with it, so nothing could make a device.
 func OpenIn(root *os.Root, name string) (*os.File, error) {
 	if st, err := root.Lstat(name); err != nil || !st.Mode().IsRegular() {
 		if err == nil {

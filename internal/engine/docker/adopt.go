@@ -13,12 +13,12 @@ import (
 	"keyway/internal/keyway"
 )
 
-// beside are the guests in containers that this engine has not made.
+// beside returns the guests in containers that this engine has not made.
 func (e *Engine) beside() *beside.Guests {
 	return &beside.Guests{Client: e.client, Homes: e.homes, Guest: e.guest, Owner: e.owner}
 }
 
-// Containers tells of those that run and are no workspaces that were made as such.
+// Containers returns the running containers that were not made as workspaces.
 func (e *Engine) Containers(ctx context.Context) ([]keyway.Container, error) {
 	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
@@ -26,8 +26,8 @@ func (e *Engine) Containers(ctx context.Context) ([]keyway.Container, error) {
 	return e.beside().List(ctx)
 }
 
-// Adopt makes a workspace of a container that runs and that somebody else has made: the
-// guest is put beside its first process. If that fails or ctx ends, nothing is left.
+// Adopt makes a workspace of a running container that somebody else has made: it puts the guest
+// beside the container's first process. If that fails or ctx ends, nothing is left.
 func (e *Engine) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
 	if err := a.Validate(); err != nil {
 		return keyway.Workspace{}, err
@@ -87,25 +87,25 @@ func (e *Engine) adopt(ctx context.Context, a keyway.Adoption, c container.Inspe
 	return e.workspace(m, keyway.Running, "", info, m.rec.Created), nil
 }
 
-// unadopt removes what was made of an adoption that failed.
+// unadopt removes everything that a failed adoption has made.
 func (e *Engine) unadopt(ctx context.Context, name keyway.Name, put bool) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
 	if rec, err := e.homes.Record(name); err == nil && put {
-		_ = e.beside().Leave(cleanup, rec) // the container may have ended; then so has the guest
+		_ = e.beside().Leave(cleanup, rec) // if the container has ended, so has the guest
 	}
 	return e.homes.Remove(name)
 }
 
-// isAdopted is the Record of a workspace in a container that this engine has not made.
+// isAdopted returns the Record of a workspace in a container that this engine has not made.
 func (e *Engine) isAdopted(name keyway.Name) (engine.Record, bool) {
 	rec, err := e.homes.Record(name)
 	return rec, err == nil && rec.Adopted && rec.Spec.Engine == e.Name()
 }
 
-// adopted are the Records of all of them.
+// adopted returns the Records of all adopted workspaces.
 func (e *Engine) adopted() (all []engine.Record) {
-	names, _ := e.homes.Names() // those that can be read
+	names, _ := e.homes.Names() // only those that can be read
 	for _, name := range names {
 		if rec, ok := e.isAdopted(name); ok {
 			all = append(all, rec)
@@ -114,8 +114,8 @@ func (e *Engine) adopted() (all []engine.Record) {
 	return all
 }
 
-// findAdopted is the container of an adopted workspace, by its ID: one that was made anew
-// under the same name is another.
+// findAdopted finds the container of an adopted workspace by its ID: a new container of the same
+// name is another one.
 func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *container.State, error) {
 	name := rec.Spec.Name
 	found, err := e.beside().Inspect(ctx, rec.Container)
@@ -140,11 +140,11 @@ func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *con
 	}, c.State, nil
 }
 
-// besideNothing is the reason of an adopted workspace whose container runs alone.
+// besideNothing is the reason for an adopted workspace whose container runs without its guest.
 const besideNothing = "its guest does not run, while its container does"
 
-// describeAdopted is what List tells of an adopted workspace; nil of one whose container
-// is gone, which the node tells of.
+// describeAdopted describes an adopted workspace for List. It returns nil if its container is gone;
+// the node reports that.
 func (e *Engine) describeAdopted(ctx context.Context, rec engine.Record) *keyway.Workspace {
 	m, st, err := e.findAdopted(ctx, rec)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"keyway/internal/proctree"
 )
 
-// adoptedGPUs are the GPUs of the containers that run and became workspaces of this owner.
+// adoptedGPUs returns the GPUs of the running containers that this owner has adopted.
 func (e *Engine) adoptedGPUs(ctx context.Context) (all []gpu.Holding) {
 	for _, rec := range e.adopted() {
 		m, st, err := e.findAdopted(ctx, rec)
@@ -26,9 +26,8 @@ func (e *Engine) adoptedGPUs(ctx context.Context) (all []gpu.Holding) {
 	return all
 }
 
-// claimGPUs tells every user of the machine that the GPUs of an adopted container are
-// held, as long as its guest lives. The container runs with them whether that can be told
-// or not.
+// claimGPUs records, for every user of the machine, that the GPUs of an adopted container are held
+// as long as its guest lives. The container has them even if they cannot be recorded.
 func (e *Engine) claimGPUs(ctx context.Context, name keyway.Name) {
 	rec, ok := e.isAdopted(name)
 	if !ok || !e.client.Local() {
@@ -36,7 +35,7 @@ func (e *Engine) claimGPUs(ctx context.Context, name keyway.Name) {
 	}
 	m, st, err := e.findAdopted(ctx, rec)
 	if err != nil || m.spec.GPUs.None() || !proctree.IsFirst(st.Pid) {
-		return // or the daemon counts processes in another way than this machine
+		return // or the daemon counts processes differently from this machine
 	}
 	guest, err := e.client.ExecInspect(ctx, rec.Exec, client.ExecInspectOptions{})
 	if err == nil && guest.Running && guest.ContainerID == rec.Container && guest.PID > 0 {

@@ -23,8 +23,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The labels of a workspace's container. All of what List tells is in them or
-// comes from the daemon.
+// The labels of a workspace's container. List needs only these and the daemon's answers.
 const (
 	labelName    = inside.LabelName
 	labelOwner   = inside.LabelOwner
@@ -32,27 +31,28 @@ const (
 	labelVersion = "dev.keyway.version" // of the guest
 	labelMode    = "dev.keyway.way"     // modeBind or modeExec
 	labelHome    = "dev.keyway.home"    // the Home at the place
-	// labelHelper is on containers that help with the workspace of that name for
-	// a moment, for people to see. Nothing goes by it: an image can have any label.
+	// labelHelper is on temporary containers that help with the workspace of that name, for people
+	// to see. No decision depends on it: an image can have any label.
 	labelHelper = "dev.keyway.helper"
 )
 
-// The modes of reaching a guest; see the package's description.
+// The modes in which a guest is reached; see the package's description.
 const (
 	modeBind = "bind"
 	modeExec = "exec"
 )
 
-// stopSlack is what the guest needs beside the grace of the programs: for a last call,
-// to kill, for records, and for those who wait.
+// stopSlack is the time that the guest needs besides the grace of the programs: for a last call, to
+// kill, to write records, and for waiting clients.
 const stopSlack = 15 * time.Second
 
-// stopSeconds is when the engine kills a container that somebody stops with a grace.
+// stopSeconds returns the number of seconds after which the engine kills a container that is
+// stopped with a grace.
 func stopSeconds(grace time.Duration) int {
 	return int((grace + stopSlack + time.Second - 1) / time.Second)
 }
 
-// check refuses what no container can be given.
+// check refuses a Spec that no container can have.
 func check(d daemon.Identity, local bool, s keyway.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -84,13 +84,13 @@ func noSource(m keyway.Mount) error {
 		Advise(keyway.CorrectMount, m.Source, m.Target)
 }
 
-// isAbsAnywhere reports whether p is absolute on the daemon's machine, which may
-// run Windows (Docker Desktop).
+// isAbsAnywhere reports whether p is absolute on the daemon's machine, which may run Windows
+// (Docker Desktop).
 func isAbsAnywhere(p string) bool {
 	return path.IsAbs(p) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
 }
 
-// plan is the container for a workspace.
+// plan returns the container for a workspace.
 func (e *Engine) plan(s keyway.Spec, mode string, gpus gpuOrder) (client.ContainerCreateOptions, error) {
 	labels, err := e.labels(s, mode, gpus)
 	if err != nil {
@@ -100,17 +100,16 @@ func (e *Engine) plan(s keyway.Spec, mode string, gpus gpuOrder) (client.Contain
 		Name: e.container(s.Name),
 		Config: &container.Config{
 			Image: s.Image,
-			// An image's own entry point and command are for people who want the
-			// image's service; a workspace is entered instead.
+			// An image's own entry point and command are for users of the image's service; users
+			// enter a workspace instead.
 			Entrypoint: initCommand(s),
 			Env:        environment(s, gpus),
 			User:       s.User,
 			WorkingDir: s.Workdir,
 			Labels:     labels,
-			// The host key comes in there; see launch.
+			// The host key is written there; see launch.
 			OpenStdin: true, StdinOnce: true,
-			// An image may name another signal (nginx: QUIT), but the first process is
-			// the guest.
+			// An image may name another signal (nginx: QUIT), but the first process is the guest.
 			StopSignal:  "SIGTERM",
 			StopTimeout: new(stopSeconds(keyway.DefaultGrace)),
 			Healthcheck: noHealthcheck(e.client.Known()),
@@ -119,8 +118,8 @@ func (e *Engine) plan(s keyway.Spec, mode string, gpus gpuOrder) (client.Contain
 	}, nil
 }
 
-// noHealthcheck switches off an image's health check, which looks for a service
-// that does not run. Podman 4 would take that for a check of its own.
+// noHealthcheck switches off an image's health check, which checks a service that does not run.
+// Podman 4 would take this for a check of its own.
 func noHealthcheck(d daemon.Identity) *container.HealthConfig {
 	if d.Podman {
 		return nil
@@ -138,7 +137,7 @@ func initCommand(s keyway.Spec) []string {
 
 func (e *Engine) labels(s keyway.Spec, mode string, gpus gpuOrder) (map[string]string, error) {
 	s.AuthorizedKeys = nil // they may change; the Home has them
-	s.Secrets = nil        // whoever may use the daemon sees labels
+	s.Secrets = nil        // every user of the daemon sees labels
 	spec, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
@@ -154,12 +153,12 @@ func (e *Engine) labels(s keyway.Spec, mode string, gpus gpuOrder) (map[string]s
 	return all, nil
 }
 
-// visibleDevices is what NVIDIA's container runtime goes by.
+// visibleDevices is the variable that NVIDIA's container runtime obeys.
 const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
 
-// environment is what the first process gets beside the image's own. CUDA images
-// say NVIDIA_VISIBLE_DEVICES=all, and where NVIDIA's runtime is the default one
-// that gives all GPUs to a workspace that asked for none: so it is always set.
+// environment returns the variables of the first process besides the image's own. CUDA images set
+// NVIDIA_VISIBLE_DEVICES=all, and where NVIDIA's runtime is the default one, that gives all GPUs to
+// a workspace that requested none. So this always sets it.
 func environment(s keyway.Spec, gpus gpuOrder) []string {
 	env := make([]string, 0, len(s.Env)+3)
 	for k, v := range s.Env {
@@ -195,8 +194,8 @@ func (e *Engine) hostConfig(s keyway.Spec, mode string, gpus gpuOrder) *containe
 	return h
 }
 
-// noNewPrivileges is the option of docker run --security-opt: a program cannot
-// gain privileges by being started (prctl(2), PR_SET_NO_NEW_PRIVS).
+// noNewPrivileges is the option of docker run --security-opt: a program cannot gain privileges by
+// being executed (prctl(2), PR_SET_NO_NEW_PRIVS).
 const noNewPrivileges = "no-new-privileges"
 
 func securityOptions(s keyway.Spec) []string {
@@ -206,12 +205,12 @@ func securityOptions(s keyway.Spec) []string {
 	return []string{noNewPrivileges}
 }
 
-// needless are the capabilities that Docker gives to every container and Podman to
-// none: to forge packets of the network that containers share, to make devices,
-// and to write into the kernel's audit log.
+// needless are the capabilities that Docker gives to every container and Podman to none: to forge
+// packets on the network that containers share, to make devices, and to write to the kernel's audit
+// log.
 var needless = []string{"AUDIT_WRITE", "MKNOD", "NET_RAW"}
 
-// dropped are the needless capabilities that were not asked for.
+// dropped returns the needless capabilities that were not requested.
 func dropped(added []string) []string {
 	return slices.DeleteFunc(slices.Clone(needless), func(c string) bool {
 		return slices.ContainsFunc(added, func(a string) bool {
@@ -221,9 +220,8 @@ func dropped(added []string) []string {
 	})
 }
 
-// defaultPids is the limit of processes and threads: what data loaders of eight
-// GPUs need many times over, and what a fork bomb reaches before the machine's own
-// limit.
+// defaultPids is the limit of processes and threads: many times the need of data loaders for eight
+// GPUs, and a bound that a fork bomb reaches before the machine's own limit.
 const defaultPids = 32768
 
 func pidsLimit(r keyway.Resources) *int64 {
@@ -233,8 +231,8 @@ func pidsLimit(r keyway.Resources) *int64 {
 	return new(r.PidsLimit)
 }
 
-// resources are what the daemon limits. A limit that is not asked for stays the
-// daemon's own.
+// resources returns the limits for the daemon. A limit that was not requested stays at the daemon's
+// default.
 func resources(r keyway.Resources, gpus gpuOrder) container.Resources {
 	limits := container.Resources{
 		DeviceRequests: gpus.requests(), Devices: devices(r), PidsLimit: pidsLimit(r),
@@ -246,15 +244,15 @@ func resources(r keyway.Resources, gpus gpuOrder) container.Resources {
 	return limits
 }
 
-// homeMounts are the container's Home. NoCopy, because a daemon would fill a new
-// volume with what the image has at its place.
+// homeMounts returns the mounts of the container's Home. NoCopy, because a daemon would otherwise
+// copy the image's files at that path to a new volume.
 func (e *Engine) homeMounts(name keyway.Name, mode string) []mount.Mount {
 	volume := mount.Mount{Type: mount.TypeVolume, Target: string(keyway.GuestHome), VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
 	if mode == modeExec {
 		return []mount.Mount{volume}
 	}
 	volume.Target = keyway.GuestHome.Data()
-	// Mounts, not Binds: for those dockerd makes a source that it does not find.
+	// Mounts, not Binds: for Binds, dockerd makes a missing source.
 	return []mount.Mount{
 		{Type: mount.TypeBind, Source: string(e.homes.Home(name)), Target: string(keyway.GuestHome)},
 		{Type: mount.TypeBind, Source: e.guest.Dir, Target: keyway.GuestHome.Bin(), ReadOnly: true},
@@ -273,7 +271,7 @@ func userMounts(s keyway.Spec) []mount.Mount {
 	return mounts
 }
 
-// made is a workspace's container, as its labels and the place's Record tell it.
+// made is a workspace's container, as described by its labels and the place's Record.
 type made struct {
 	id    string
 	image string // id of the image
@@ -281,18 +279,17 @@ type made struct {
 	home  keyway.Home
 	spec  keyway.Spec
 	gpus  []string      // UUIDs of the GPUs that it is bound to
-	rec   engine.Record // zero: the place remembers nothing of it
-	// container is its name where somebody else has made it.
+	rec   engine.Record // zero: the place has no Record of it
+	// container is its name, if somebody else has made it.
 	container string
 }
 
-// maxLabel bounds the Spec in a label: whoever may use the daemon may write one.
+// maxLabel bounds the Spec in a label: every user of the daemon may write one.
 const maxLabel = 4 << 20
 
-// parseLabels reads the labels of a container that has the given name. Labels
-// alone do not make a workspace: an image made from one (docker commit) hands
-// them on to every container of that image, but not the name. So nothing that is
-// removed, opened or believed goes by a label; see recall.
+// parseLabels reads the labels of a container with the given name. Labels alone do not make a
+// workspace: an image made from one (docker commit) passes them on to every container of that
+// image, but not the name. So no removal, connection or trust depends on a label; see recall.
 func (e *Engine) parseLabels(containerName string, labels map[string]string) (made, error) {
 	name, err := keyway.ParseName(labels[labelName])
 	if err != nil {
@@ -312,9 +309,9 @@ func (e *Engine) parseLabels(containerName string, labels map[string]string) (ma
 	return m, nil
 }
 
-// recall adds to m what the place remembers of it. A workspace that was made with
-// another state directory has its Home there; its label only says where to look,
-// and the Record that is found must name this very container.
+// recall adds to m the Record that the place has of it. A workspace that was made with another
+// state directory has its Home there. Its label only says where to look, and the Record found there
+// must name this very container.
 func (e *Engine) recall(m *made, labels map[string]string) {
 	name := m.spec.Name
 	if rec, err := e.homes.Record(name); err == nil {
@@ -332,5 +329,5 @@ func (e *Engine) recall(m *made, labels map[string]string) {
 	}
 }
 
-// homes are the Homes that m's is one of.
+// homes returns the Homes that m's belongs to.
 func (m made) homes() engine.Homes { return engine.HomesAbove(m.home) }

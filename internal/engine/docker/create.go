@@ -43,7 +43,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	s.Engine = d.Name()
-	// Podman takes up to a second for it: once is enough.
+	// Podman takes up to a second for this answer, so it is asked once.
 	said, err := e.client.Said(ctx)
 	if err == nil && dependsOnDaemon(s) {
 		d, err = e.client.Inquire(ctx, d, said)
@@ -55,7 +55,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	s = settled(d, said, s)
-	if d.Rootless && s.Template != "" && e.client.Local() { // whoever names a limit is refused
+	if d.Rootless && s.Template != "" && e.client.Local() { // a limit that the user sets himself is refused instead
 		s = engine.Lowered(s, engine.HardLimits(), d.Title(), report)
 	}
 	gpus, err := e.lend(ctx, d, s, report)
@@ -66,8 +66,8 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	return e.create(ctx, d, said, s, image, gpus, report)
 }
 
-// vacant sees to it that the name is free. A Home whose container somebody
-// removed behind keyway's back is removed too, and so is what a killed node left half made.
+// vacant makes sure that the name is free. It removes a Home whose container somebody removed
+// behind keyway's back, and what a killed node left half made.
 func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	_, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
 	switch {
@@ -100,8 +100,7 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	return e.removeHome(ctx, name, e.homes.Home(name), rec.Spec.Image)
 }
 
-// create makes the workspace by the first mode that works and leaves nothing if
-// none does.
+// create makes the workspace with the first mode that works. If none works, it leaves nothing.
 func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why := e.client.RemoteReason(said)
 	home, err := e.homes.Make(s, e.guest)
@@ -134,7 +133,8 @@ func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info
 	if errors.Is(err, errRemoteDaemon) && mode == modeBind {
 		why = errRemoteDaemon.Error()
 		cleanup, cancel := cleanupContext(ctx)
-		// What the guest left in a directory of the daemon's own; it may be none.
+		// The guest may have written to a directory of the daemon's own. Without a container there
+		// is nothing.
 		_ = e.sweep(cleanup, s.Name, home, s.Image)
 		cancel()
 		w, err = try(modeExec)
@@ -150,23 +150,22 @@ func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info
 	return w, nil
 }
 
-// noReadOnly refuses a read-only container of a Podman that has the Home in a
-// volume: of such a container's volumes, Podman 4 takes no files but from the image.
+// noReadOnly refuses a read-only container on a Podman where the Home is in a volume: Podman 4
+// copies no files into the volumes of such a container.
 func noReadOnly() error {
 	return keyway.Errorf(keyway.Usage, "a Podman on another machine, or behind a socket of one, cannot make the file system of a workspace read-only").
 		Advise(keyway.NotReadOnly, keyway.EnginePodman)
 }
 
-// cleanupTimeout bounds how long removing a workspace that failed may take.
+// cleanupTimeout bounds the time to remove a workspace that failed.
 const cleanupTimeout = 30 * time.Second
 
-// cleanupContext is for removing what was made although ctx has ended.
+// cleanupContext returns a context for cleaning up after ctx has ended.
 func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }
 
-// try makes and starts the container and waits for its guest. If that fails, no
-// container is left.
+// try makes and starts the container and waits for its guest. If that fails, no container is left.
 func (e *Engine) try(ctx context.Context, s keyway.Spec, image images.Facts, mode string, gpus gpuOrder) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
@@ -206,8 +205,8 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image images.Facts, mod
 	return e.workspace(m, keyway.Running, "", info, time.Now()), nil
 }
 
-// furnish puts into a container that was never started what its guest needs
-// there, and has the place remember which container it is.
+// furnish puts into a container that was never started the files that its guest needs, and records
+// which container it is.
 func (e *Engine) furnish(ctx context.Context, m made, image images.Facts) (made, error) {
 	var err error
 	switch {
@@ -230,8 +229,8 @@ func (e *Engine) furnish(ctx context.Context, m made, image images.Facts) (made,
 	return m, err
 }
 
-// dataSource is where this machine may find the volume of Home.Data; empty where
-// there is none of its own or the daemon is on another machine.
+// dataSource returns the path at which this machine may find the volume of Home.Data. It is empty
+// if there is no such volume or the daemon is on another machine.
 func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
 	if m.mode != modeBind || !e.client.Local() {
 		return "", nil
@@ -248,14 +247,12 @@ func (e *Engine) dataSource(ctx context.Context, m made) (string, error) {
 	return "", nil
 }
 
-// launch starts a container that does not run and hands its first process the
-// guest's host key: on standard input, which that process reads before it starts
-// anything, and which leads nowhere afterwards. Whoever starts the container by
-// other means starts no guest.
+// launch starts a stopped container and writes the guest's host key to the standard input of its
+// first process. That process reads it before it starts anything, and then closes the input. A
+// container that is started by other means has no guest.
 //
-// A container that has GPUs gets the key when the leases of these name its first
-// process. If this program dies before, the container ends without a guest, and the
-// GPUs are free.
+// A container with GPUs gets the key once their leases name its first process. If this program dies
+// before that, the container ends without a guest, and the GPUs are free.
 func (e *Engine) launch(ctx context.Context, m made, grant *gpu.Grant) error {
 	give, detach, err := e.attach(ctx, m)
 	var late unattached
@@ -273,17 +270,18 @@ func (e *Engine) launch(ctx context.Context, m made, grant *gpu.Grant) error {
 	if err := e.bind(ctx, m.id, grant); err != nil {
 		return err
 	}
-	_ = give() // a process that has ended takes none; await says why it has
+	_ = give() // fails if the process has ended; await reports why
 	return nil
 }
 
-// serve starts a new container, and returns when its guest serves and has been seen
-// to have the GPUs that it was given.
+// serve starts a new container. It returns when its guest serves and has been checked to have the
+// GPUs that it was given.
 func (e *Engine) serve(ctx context.Context, m made, grant *gpu.Grant) (keyway.GuestInfo, error) {
 	if err := e.launch(ctx, m, grant); err != nil {
 		return keyway.GuestInfo{}, e.refusal(ctx, m.spec, err)
 	}
-	// To look, the daemon starts a process in the container, which begins to serve meanwhile.
+	// For the check, the daemon starts a process in the container. Meanwhile the guest begins to
+	// serve.
 	var wrong error
 	var verified sync.WaitGroup
 	verified.Go(func() { wrong = e.verify(ctx, m, grant) })
@@ -292,8 +290,8 @@ func (e *Engine) serve(ctx context.Context, m made, grant *gpu.Grant) (keyway.Gu
 	return info, cmp.Or(err, wrong)
 }
 
-// handKey writes the host key to the standard input of the first process of a
-// container that runs. One that has a key already reads no other.
+// handKey writes the host key to the standard input of the first process of a running container. A
+// process that has a key reads no other.
 func (e *Engine) handKey(ctx context.Context, m made) error {
 	give, detach, err := e.attach(ctx, m)
 	if err != nil {
@@ -303,8 +301,8 @@ func (e *Engine) handKey(ctx context.Context, m made) error {
 	return give()
 }
 
-// attach returns what gives the container's first process its host key, and what ends
-// the connection for that.
+// attach returns a function that gives the container's first process its host key, and one that
+// ends the connection for that.
 func (e *Engine) attach(ctx context.Context, m made) (give func() error, detach func(), err error) {
 	if m.rec.HostKey == "" {
 		return func() error { return nil }, func() {}, nil
@@ -324,15 +322,14 @@ func (e *Engine) attach(ctx context.Context, m made) (give func() error, detach 
 	return give, stdin.Close, nil
 }
 
-// unattached is that the daemon attached nobody.
+// unattached means that the daemon did not attach.
 type unattached struct{ error }
 
 func (u unattached) Unwrap() error { return u.error }
 
-// attachLate starts a container first and attaches then. Podman makes all that a
-// container runs in before it attaches somebody, and tells of that only that it failed:
-// asked to start the container, it says why. It also attaches nobody while it clears up
-// after the container's last run, which is no reason to fail.
+// attachLate starts a container first and then attaches. Podman sets the container up before it
+// attaches, and if that fails, reports no reason; asked to start the container, it does. It also
+// fails to attach while it cleans up after the container's last run, which is no reason to give up.
 func (e *Engine) attachLate(ctx context.Context, m made) (give func() error, detach func(), err error) {
 	if _, err := e.client.ContainerStart(ctx, m.id, client.ContainerStartOptions{}); err != nil {
 		return nil, nil, err
@@ -344,13 +341,13 @@ func (e *Engine) attachLate(ctx context.Context, m made) (give func() error, det
 	return give, detach, err
 }
 
-// claimTimeout bounds how long a daemon may take to make a container; it copies
-// nothing for that, but may be busy.
+// claimTimeout bounds the time in which a daemon makes a container. It copies nothing for that, but
+// may be busy.
 const claimTimeout = time.Minute
 
-// claim makes the container, and with it claims its name. It does not stop when
-// ctx does: a daemon may go on with a request whose client has gone, and the
-// container would turn up after all was cleaned away.
+// claim makes the container, and thereby claims its name. It does not stop when ctx ends: a daemon
+// may go on with a request whose client has gone, and the container would then appear after the
+// cleanup.
 func (e *Engine) claim(ctx context.Context, s keyway.Spec, mode string, gpus gpuOrder) (id string, warnings []string, err error) {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
 	defer cancel()
@@ -379,7 +376,7 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 			return err
 		}
 		handed = time.Now()
-		_ = e.handKey(ctx, m) // if that cannot be, the guest stays silent
+		_ = e.handKey(ctx, m) // if that fails, the guest stays silent
 		return nil
 	}
 	here := func(ctx context.Context) error {
@@ -405,24 +402,24 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 	return info, err
 }
 
-// handAgainAfter is how long a guest may be silent until it is handed its host key once
-// more, for which it waits a minute. A container that starts again right after its end
-// has lost the first one: seen once with a Podman that does not run as root.
+// handAgainAfter is the time after which a silent guest is given its host key once more; it waits a
+// minute for it. A container that is restarted right after its end has lost the first one: seen
+// once, with a rootless Podman.
 const handAgainAfter = 5 * time.Second
 
-// traceAfter is how long a first process that runs may take to leave a trace in
-// its Home: it does so before all else.
+// traceAfter is the time in which a running first process leaves a trace in its Home. It does so
+// before anything else.
 const traceAfter = 2 * time.Second
 
-// hasTrace says that the container's Home is the one at this place. It is not if
-// the daemon has another directory of that path, on its own machine or in its
-// own mount namespace; Podman even makes one where there is none.
+// hasTrace reports whether the container's Home is the one at this place. It is not if the daemon
+// has another directory at that path, on its own machine or in its own mount namespace. Podman even
+// makes one if there is none.
 func hasTrace(home keyway.Home) bool {
 	_, err := os.Lstat(filepath.Join(string(home), "init.lock"))
 	return err == nil
 }
 
-// endedError says that a container which should run does not.
+// endedError means that a container that should run does not.
 type endedError struct{ reason string }
 
 func (e endedError) Error() string { return "the container " + e.reason }

@@ -64,13 +64,13 @@ func (e *Engine) dialFailed(ctx context.Context, name keyway.Name, err error) er
 		return ctx.Err()
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return engine.Unanswered(name, err)
-	case daemon.IsConflict(err): // it ended since it was looked at
+	case daemon.IsConflict(err): // it has ended since it was inspected
 		return engine.NotRunning(name, "it has just ended")
 	}
 	return e.client.Explain(ctx, err)
 }
 
-// dial connects to the guest by the workspace's mode.
+// dial connects to the guest in the workspace's mode.
 func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
 	if m.mode == modeBind {
 		return engine.Dial(ctx, m.home)
@@ -78,19 +78,19 @@ func (e *Engine) dial(ctx context.Context, m made) (net.Conn, error) {
 	return e.in(m).Dial(ctx)
 }
 
-// at is a container of the daemon's.
+// at returns the container with that ID.
 func (e *Engine) at(id string) inside.Container { return inside.Container{Client: e.client, ID: id} }
 
-// in is the workspace's container, with the user whose guest it is.
+// in returns the workspace's container, with the user that the guest runs as.
 func (e *Engine) in(m made) inside.Container {
 	c := e.at(m.id)
-	if m.rec.Adopted { // else it is the container's own
+	if m.rec.Adopted { // otherwise it is the container's own user
 		c.User = m.spec.User
 	}
 	return c
 }
 
-// copyIn puts an archive into the container's volumes.
+// copyIn copies an archive to the container's volumes.
 func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec, archive func(keyway.Spec) ([]byte, error)) error {
 	data, err := archive(s)
 	if err != nil {
@@ -99,14 +99,14 @@ func (e *Engine) copyIn(ctx context.Context, id string, s keyway.Spec, archive f
 	if !s.ReadOnly {
 		return e.at(id).Extract(ctx, data)
 	}
-	// Daemons refuse to copy to "/" of a read-only container, and only from there
-	// can the volume's own directory be opened to all. So another container that
-	// has the same volumes, and is never started, takes the files.
+	// Daemons refuse to copy to "/" of a read-only container, and only from there can the volume's
+	// own directory be opened to all users. So the files go through another container with the same
+	// volumes, which is never started.
 	return e.throughHelper(ctx, s, &container.HostConfig{VolumesFrom: []string{id}}, data)
 }
 
-// throughHelper puts an archive into the volumes of a container that is made for it, and
-// is never started.
+// throughHelper copies an archive to the volumes of a container that is made for it and never
+// started.
 func (e *Engine) throughHelper(ctx context.Context, s keyway.Spec, volumes *container.HostConfig, data []byte) error {
 	helper, err := e.help(ctx, s.Name, client.ContainerCreateOptions{
 		Config:     &container.Config{Image: s.Image, Entrypoint: []string{keyway.GuestHome.Program()}},
@@ -122,15 +122,15 @@ func (e *Engine) throughHelper(ctx context.Context, s keyway.Spec, volumes *cont
 	return errors.Join(err, removeErr)
 }
 
-// homeArchive is the Home as a container shall find it.
+// homeArchive returns the files of the Home for a container.
 func (e *Engine) homeArchive(s keyway.Spec) ([]byte, error) {
 	return inside.HomeArchive(e.guest, []byte(strings.Join(s.AuthorizedKeys, "\n")+"\n"))
 }
 
 func dataArchive(keyway.Spec) ([]byte, error) { return inside.DataArchive() }
 
-// BringKeys puts the file of those who may enter into a workspace that does not see
-// its Home at the place.
+// BringKeys copies the file of the keys that may enter to a workspace that does not see its Home at
+// the place.
 func (e *Engine) BringKeys(ctx context.Context, name keyway.Name, file []byte) error {
 	m, _, err := e.find(ctx, name)
 	if err != nil || m.mode == modeBind {

@@ -15,7 +15,7 @@ import (
 
 // Engine implements engine.Engine over the Docker Engine API.
 type Engine struct {
-	*images.Store // what a node asks about images
+	*images.Store // for a node's questions about images
 	homes         engine.Homes
 	guest         engine.Guest
 	client        *daemon.Client
@@ -30,7 +30,7 @@ var (
 	_ engine.VolumeKeeper = (*Engine)(nil)
 )
 
-// settings are what New goes by.
+// settings are the settings of New.
 type settings struct {
 	daemon daemon.Options
 	owner  string
@@ -44,15 +44,14 @@ type Option func(*settings)
 // Podman makes the engine use Podman's socket instead of Docker's.
 func Podman() Option { return func(s *settings) { s.daemon.Podman = true } }
 
-// Host makes the engine use the daemon that listens there, written as in DOCKER_HOST.
+// Host makes the engine use the daemon at that address, written as in DOCKER_HOST.
 func Host(host string) Option { return func(s *settings) { s.daemon.Host = host } }
 
-// Owner makes the engine list and make the workspaces of that owner, instead of those of
-// the user that the program runs as.
+// Owner makes the engine list and make the workspaces of that owner, instead of those of the user
+// that the program runs as.
 func Owner(owner string) Option { return func(s *settings) { s.owner = owner } }
 
-// ByExec makes the engine reach guests through the daemon only, as if the daemon ran on
-// another machine.
+// ByExec makes the engine reach guests only through the daemon, as if it ran on another machine.
 func ByExec() Option { return func(s *settings) { s.byExec = true } }
 
 // New makes an engine that keeps its files below root. It fails if the configuration that
@@ -75,8 +74,8 @@ func (e *Engine) Name() string { return e.client.Name() }
 // Probe implements engine.Engine.
 func (e *Engine) Probe(ctx context.Context) error { return e.client.Probe(ctx) }
 
-// container is the container's name: the daemon lets one of that name exist,
-// which makes it the claim to the workspace's name.
+// container returns the container's name. The daemon allows one container of a name, so the name is
+// the claim to the workspace's name.
 func (e *Engine) container(name keyway.Name) string {
 	return "keyway-" + e.owner + "-" + string(name)
 }

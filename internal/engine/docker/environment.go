@@ -16,15 +16,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Bounds on looking into a container, whose programs may answer anything.
+// Bounds on looking into containers, whose programs may answer anything.
 const (
-	// surveyTime is how long one container may take.
+	// surveyTime bounds the time for one container.
 	surveyTime = 30 * time.Second
 	surveyors  = 8 // containers that are looked into at once
 )
 
-// Environments tells what the workspaces consist of, in that order; see
-// keyway.Environment.
+// Environments describes the environments of the workspaces, in that order; see keyway.Environment.
 func (e *Engine) Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error) {
 	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
@@ -59,7 +58,7 @@ func (e *Engine) Environments(ctx context.Context, names []keyway.Name) ([]keywa
 	return all, ctx.Err()
 }
 
-// found is what is the same for all workspaces that are looked into at once.
+// found is the data that all workspaces of one call share.
 type found struct {
 	host   system.Info
 	daemon daemon.Identity
@@ -72,7 +71,7 @@ type identified struct {
 	arch string
 }
 
-// identity is by what an image is known, asked for once.
+// identity returns the ID and digests of an image. It asks for them once.
 func (e *Engine) identity(ctx context.Context, f *found, reference, image string) (identified, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,12 +111,12 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 	return env, e.survey(ctx, m, c, &env)
 }
 
-// asked is what a workspace was asked to have. The daemon has made the container by it,
-// and nothing in the container changes that.
+// asked returns the environment that was requested for a workspace. The daemon has made the
+// container by it, and nothing in the container can change it.
 func asked(s keyway.Spec, host system.Info, d daemon.Identity) keyway.Environment {
 	env := s.Environment()
 	if s.Template != "" && s.ShmSize == defaultShm(host.MemTotal, s.Memory) {
-		env.Shm = 0 // what the template left to the place
+		env.Shm = 0 // the template leaves it to the place
 	}
 	if s.User != "" && s.User == caller(d, os.Getuid(), os.Getgid()) {
 		env.User = keyway.UserCaller
@@ -125,8 +124,8 @@ func asked(s keyway.Spec, host system.Info, d daemon.Identity) keyway.Environmen
 	return env
 }
 
-// survey tells what is installed in a container, and which files of its image are not as
-// the image has them. Its guest is asked for what is not known already.
+// survey finds the software that is installed in a container, and the changed files of its image.
+// It asks the guest for what is not known already.
 func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse, env *keyway.Environment) error {
 	said, err := e.client.ContainerDiff(ctx, m.id, client.ContainerDiffOptions{})
 	if err != nil {
@@ -140,7 +139,7 @@ func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse
 			unreached = e.dialFailed(ctx, m.spec.Name, err)
 			return nil, unreached
 		}
-		context.AfterFunc(ctx, func() { conn.Close() }) // ctx is this container's alone
+		context.AfterFunc(ctx, func() { conn.Close() }) // ctx belongs to this container alone
 		return conn, nil
 	})
 	switch {

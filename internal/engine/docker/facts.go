@@ -11,7 +11,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Facts tells what decides whether a workspace will run here.
+// Facts returns the facts that decide whether a workspace can run here.
 func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, error) {
 	d, err := e.client.Identify(ctx)
 	if err != nil {
@@ -30,12 +30,12 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 	return f, err
 }
 
-// hooks are where packages put the program by which daemons without a runtime of
-// NVIDIA's give out GPUs.
+// hooks are the paths at which packages install the program by which daemons without NVIDIA's
+// runtime assign GPUs.
 var hooks = []string{"usr/bin/nvidia-container-runtime-hook", "usr/local/bin/nvidia-container-runtime-hook", "usr/bin/nvidia-container-toolkit", "usr/local/nvidia/toolkit/nvidia-container-runtime-hook"}
 
-// facts are what a daemon says of itself, and what the machine below root, which is the
-// daemon's own if local, tells of it.
+// facts combines the daemon's description with the files of the machine below root, which is the
+// daemon's own if local is set.
 func facts(i system.Info, podman, local bool, root string) keyway.EngineFacts {
 	f := keyway.EngineFacts{Systemd: !podman && i.CgroupDriver == "systemd"}
 	_, f.Runtime = i.Runtimes["nvidia"]
@@ -43,7 +43,7 @@ func facts(i system.Info, podman, local bool, root string) keyway.EngineFacts {
 	if podman {
 		dirs = []string{"/etc/cdi", "/var/run/cdi"}
 	}
-	if !local { // its files cannot be seen: what is not known is not found missing
+	if !local { // its files cannot be seen; unknown must not count as missing
 		f.Runtime = f.Runtime || !podman
 		f.CDI = podman || len(dirs) > 0
 		return f
@@ -65,7 +65,7 @@ func facts(i system.Info, podman, local bool, root string) keyway.EngineFacts {
 	return f
 }
 
-// maxCDI bounds how many files of descriptions are looked at, and how much of each.
+// Bounds on the number of CDI descriptions and on the size of each.
 const (
 	maxCDI     = 64
 	maxCDIFile = 1 << 20

@@ -2,7 +2,7 @@ package docker
 
 import "golang.org/x/sys/unix"
 
-// free is how many bytes a user may still write below dir; 0: not known.
+// free returns the bytes that a user may still write below dir; 0 if unknown.
 func free(dir string) int64 {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {

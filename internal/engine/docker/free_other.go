@@ -2,5 +2,5 @@
 
 package docker
 
-// free is not known: the daemon's machine is another one.
+// free returns 0, unknown: the daemon runs on another machine.
 func free(string) int64 { return 0 }

@@ -15,26 +15,25 @@ import (
 	"keyway/internal/proctree"
 )
 
-// GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
+// GPUsFrom makes the engine lend the GPUs of that place instead of this machine's.
 func GPUsFrom(p *gpu.Place) Option { return func(s *settings) { s.gpus = p } }
 
-// labelGPUs has the UUIDs of the GPUs that a container is bound to, for every owner to
-// see. It is always set, because an image may have it, too.
+// labelGPUs has the UUIDs of the GPUs that a container is bound to, for every owner to see. It is
+// always set, because an image may set it, too.
 const labelGPUs = "dev.keyway.gpus"
 
-// gpuOrder is what a workspace gets of the GPUs.
+// gpuOrder is a workspace's order of GPUs.
 type gpuOrder struct {
 	asked keyway.GPUs
-	grant *gpu.Grant // nil: none were asked for, or the daemon chooses
-	// cdi says that the devices are asked for by their CDI names, byIndex that these
-	// are made of numbers, not of UUIDs.
+	grant *gpu.Grant // nil: none were requested, or the daemon chooses
+	// cdi requests the devices by their CDI names; byIndex makes these of indexes instead of UUIDs.
 	cdi, byIndex bool
 }
 
-// cdiKind is the kind of NVIDIA's devices; a name follows (nvidia-ctk cdi generate).
+// cdiKind is the prefix of NVIDIA's devices; a name follows (nvidia-ctk cdi generate).
 const cdiKind = "nvidia.com/gpu="
 
-// ids name the devices for the daemon; empty: those that it chooses.
+// ids returns the names of the devices for the daemon; empty: the daemon chooses.
 func (o gpuOrder) ids() []string {
 	if o.grant == nil {
 		if o.asked.All && o.cdi {
@@ -60,8 +59,8 @@ func (o gpuOrder) cdiNames() []string {
 	return names
 }
 
-// visible is the value of visibleDevices; empty: it is not ours to set. What is asked
-// for by CDI must not be given by NVIDIA's runtime once more.
+// visible returns the value of visibleDevices; empty: do not set it. Devices that are requested by
+// CDI must not be assigned by NVIDIA's runtime once more.
 func (o gpuOrder) visible() string {
 	switch {
 	case o.asked.None(), o.cdi:
@@ -72,7 +71,7 @@ func (o gpuOrder) visible() string {
 	return ""
 }
 
-// requests are the order as docker run --gpus asks for it.
+// requests returns the device requests of docker run --gpus.
 func (o gpuOrder) requests() []container.DeviceRequest {
 	switch {
 	case o.asked.None():
@@ -92,8 +91,8 @@ func (o gpuOrder) requests() []container.DeviceRequest {
 	return []container.DeviceRequest{r}
 }
 
-// next is another way to ask for the same, if there is one. A daemon without
-// NVIDIA's runtime may know CDI, and descriptions of devices may lack the UUIDs.
+// next returns another form of the same order, if there is one. A daemon without NVIDIA's runtime
+// may know CDI, and descriptions of devices may lack the UUIDs.
 func (o gpuOrder) next(err error) (gpuOrder, bool) {
 	low := strings.ToLower(err.Error())
 	switch {
@@ -108,8 +107,7 @@ func (o gpuOrder) next(err error) (gpuOrder, bool) {
 	return o, false
 }
 
-// lend gets the GPUs that s asks for. Where this machine cannot tell which there are,
-// the daemon may know.
+// lend gets the GPUs that s requests. If this machine does not know its GPUs, the daemon may.
 func (e *Engine) lend(ctx context.Context, d daemon.Identity, s keyway.Spec, report func(keyway.Progress)) (gpuOrder, error) {
 	order := gpuOrder{asked: s.GPUs, cdi: d.Podman}
 	if s.GPUs.None() {
@@ -145,8 +143,7 @@ func (e *Engine) request(s keyway.Spec) gpu.Request {
 	}
 }
 
-// GPUs tells which GPUs the running workspaces of every owner have, as far as the
-// daemon shows them.
+// GPUs returns the GPUs of the running workspaces of every owner, as far as the daemon shows them.
 func (e *Engine) GPUs(ctx context.Context) ([]gpu.Holding, error) {
 	if _, err := e.client.Identify(ctx); err != nil {
 		return nil, err
@@ -169,13 +166,12 @@ func (e *Engine) GPUs(ctx context.Context) ([]gpu.Holding, error) {
 	return append(all, e.adoptedGPUs(ctx)...), nil
 }
 
-// boundTo are the UUIDs of the GPUs that a container is bound to.
+// boundTo returns the UUIDs of the GPUs that a container is bound to.
 func boundTo(labels map[string]string) []string {
 	return strings.FieldsFunc(labels[labelGPUs], func(r rune) bool { return r == ',' })
 }
 
-// lendAgain gets for a container that is to be started again the GPUs that it is
-// bound to.
+// lendAgain gets the GPUs that a container is bound to, before it is started again.
 func (e *Engine) lendAgain(ctx context.Context, m made) (*gpu.Grant, error) {
 	if len(m.gpus) == 0 {
 		return nil, nil
@@ -190,8 +186,8 @@ func (e *Engine) lendAgain(ctx context.Context, m made) (*gpu.Grant, error) {
 	return grant, err
 }
 
-// bind makes the GPUs those of the container, which has started and waits for its
-// host key.
+// bind assigns the leases of the GPUs to the container, which has started and waits for its host
+// key.
 func (e *Engine) bind(ctx context.Context, id string, grant *gpu.Grant) error {
 	if grant == nil {
 		return nil
@@ -205,20 +201,20 @@ func (e *Engine) bind(ctx context.Context, id string, grant *gpu.Grant) error {
 	}
 	pid := c.Container.State.Pid
 	if !proctree.IsFirst(pid) {
-		pid = 0 // the daemon counts processes in another way than this machine
+		pid = 0 // the daemon counts processes differently from this machine
 	}
 	return grant.Bind(pid)
 }
 
-// verify looks from inside whether the workspace has the GPUs that it was given and no
-// others. A guest of an older keyway cannot tell.
+// verify checks from inside that the workspace has the GPUs that it was given, and no others. A
+// guest of an older keyway cannot report them.
 func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 	if grant == nil {
 		return nil
 	}
 	want := map[string]bool{}
 	for _, d := range grant.Devices {
-		if d.Minor < 0 { // as in WSL, where GPUs are no device files
+		if d.Minor < 0 { // as in WSL, where GPUs are not device files
 			return nil
 		}
 		want["nvidia"+strconv.Itoa(d.Minor)] = true
@@ -250,7 +246,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 		Hint("see how containers get their GPUs, at the place: nvidia-ctk config, and nvidia-ctk cdi list")
 }
 
-// contradicts refuses a variable that would say something else than --gpus.
+// contradicts refuses a variable that contradicts --gpus.
 func contradicts(s keyway.Spec) error {
 	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
 		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).

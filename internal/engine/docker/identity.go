@@ -18,11 +18,10 @@ func (e *Engine) Which(ctx context.Context) (engine.Daemon, error) {
 	return e.which(said), nil
 }
 
-// which returns the daemon that has said this. A daemon is identified by the directory of
-// its containers, which no other daemon of the machine has. Docker has an ID beside that,
-// which tells daemons of different machines apart; up to version 24, all daemons of root
-// on one machine have the same ID. Podman makes up a new ID for each answer, which is
-// left out.
+// which returns the identity of the daemon that has given this answer. A daemon is identified by
+// the directory of its containers, which no other daemon of the machine has. Docker also has an ID,
+// which distinguishes daemons of different machines; up to version 24, all daemons of root on one
+// machine share it. Podman makes up a new ID for each answer, so that is omitted.
 func (e *Engine) which(said system.Info) engine.Daemon {
 	id := said.DockerRootDir
 	if !e.client.Known().Podman {
@@ -31,12 +30,12 @@ func (e *Engine) which(said system.Info) engine.Daemon {
 	return engine.Daemon{ID: id, At: e.client.Address()}
 }
 
-// note remembers which daemon is to have the workspace, before that has anything of it.
+// note records the daemon that is to have the workspace, before anything is made there.
 func (e *Engine) note(name keyway.Name, said system.Info) error {
 	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon = e.which(said) })
 }
 
-// mine refuses what another daemon has: that this one has no container of that name says
+// mine refuses a workspace of another daemon: that this daemon has no container of that name proves
 // nothing about it.
 func (e *Engine) mine(ctx context.Context, name keyway.Name) error {
 	rec, err := e.homes.Record(name)

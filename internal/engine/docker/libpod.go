@@ -23,7 +23,7 @@ type libpodCreate struct {
 	libpodPowers
 }
 
-// libpodProcess is the first process, and how it starts and ends.
+// libpodProcess describes the first process, its start and its end.
 type libpodProcess struct {
 	Entrypoint []string          `json:"entrypoint"`
 	Env        map[string]string `json:"env"`
@@ -36,7 +36,7 @@ type libpodProcess struct {
 	Systemd    string            `json:"systemd"`
 }
 
-// libpodFiles are what the container sees.
+// libpodFiles describes the files that the container sees.
 type libpodFiles struct {
 	ReadOnly bool           `json:"read_only_filesystem"`
 	ShmSize  int64          `json:"shm_size,omitempty"`
@@ -45,7 +45,7 @@ type libpodFiles struct {
 	Devices  []libpodDevice `json:"devices,omitempty"`
 }
 
-// libpodPowers are what the container may do and use.
+// libpodPowers describes the privileges and resources of the container.
 type libpodPowers struct {
 	CapAdd     []string       `json:"cap_add,omitempty"`
 	CapDrop    []string       `json:"cap_drop,omitempty"`
@@ -55,7 +55,7 @@ type libpodPowers struct {
 	libpodSharing
 }
 
-// libpodSharing is what the container shares with others.
+// libpodSharing describes the namespaces that the container shares.
 type libpodSharing struct {
 	IPC      *libpodNamespace    `json:"ipcns,omitempty"`
 	Network  *libpodNamespace    `json:"netns,omitempty"`
@@ -118,10 +118,10 @@ type libpodLimits struct {
 	} `json:"pids,omitempty"`
 }
 
-// cpuPeriod is the time that a share of a processor is counted over, in microseconds.
+// cpuPeriod is the period over which a share of a processor is measured, in microseconds.
 const cpuPeriod = 100_000
 
-// libpod is a plan for a container as Podman's own API takes it.
+// libpod converts a plan for a container to the form of Podman's own API.
 func libpod(plan client.ContainerCreateOptions, devices []string) libpodCreate {
 	c, h := plan.Config, plan.HostConfig
 	p := libpodCreate{
@@ -192,8 +192,8 @@ func (p *libpodCreate) limit(plan client.ContainerCreateOptions) {
 	}
 }
 
-// createByLibpod makes a container by Podman's own API. Its volumes are made before,
-// because that request cannot say what labels they get.
+// createByLibpod makes a container by Podman's own API. It first makes the volumes, because that
+// request cannot give them labels.
 func (e *Engine) createByLibpod(ctx context.Context, plan client.ContainerCreateOptions, devices []string) (id string, warnings []string, err error) {
 	for _, m := range plan.HostConfig.Mounts {
 		if m.Type != mount.TypeVolume || m.Source == "" {

@@ -19,7 +19,7 @@ import (
 	"keyway/internal/sleep"
 )
 
-// find is the workspace's container and how it is.
+// find returns the workspace's container and its state.
 func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.State, error) {
 	if _, err := e.client.Identify(ctx); err != nil {
 		return made{}, nil, err
@@ -31,8 +31,8 @@ func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.S
 	return m, c.State, err
 }
 
-// inspect is the container of a workspace that was not adopted, and all that the daemon
-// tells of it. Its Config and State are there.
+// inspect returns the container of a workspace that was not adopted, with the daemon's description
+// of it. Config and State are not nil.
 func (e *Engine) inspect(ctx context.Context, name keyway.Name) (made, container.InspectResponse, error) {
 	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
 	c := found.Container
@@ -71,7 +71,7 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	if m.rec.Adopted {
 		return e.beside().Stop(ctx, m.rec, m.container, st, grace)
 	}
-	if st.Paused { // what is paused hears nothing until it is too late
+	if st.Paused { // a paused container hears nothing until it is too late
 		if _, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{}); err != nil {
 			return e.client.Explain(ctx, err)
 		}
@@ -86,8 +86,7 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	return e.client.Explain(ctx, err)
 }
 
-// sayGrace tells the guest how long programs have. Where that cannot be, they have
-// what they have by default.
+// sayGrace tells the guest the grace for programs. If that fails, they have the default one.
 func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
 	if m.mode == modeBind {
 		_ = keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)
@@ -99,7 +98,7 @@ func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
 	}
 }
 
-// hurry has a guest that is stopping already kill what is left. It does not wait for the
+// hurry makes a guest that is being stopped kill the remaining processes. It does not wait for the
 // Stop that is under way.
 func (e *Engine) hurry(ctx context.Context, name keyway.Name) {
 	m, st, err := e.find(ctx, name)
@@ -107,7 +106,7 @@ func (e *Engine) hurry(ctx context.Context, name keyway.Name) {
 		return
 	}
 	if m.rec.Adopted {
-		_ = e.beside().End(ctx, m.rec, 0) // Stop says what is wrong
+		_ = e.beside().End(ctx, m.rec, 0) // Stop reports errors
 		return
 	}
 	e.sayGrace(ctx, m, 0)
@@ -137,13 +136,13 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		if err != nil {
 			return e.client.Explain(ctx, err)
 		}
-	case halfMade(st): // what it needs inside may not be there
+	case halfMade(st): // files that it needs inside may be missing
 		return engine.IsHalfMade(name)
 	case !st.Running:
 		if err := e.restart(ctx, m); err != nil {
 			return err
 		}
-	case !e.answers(ctx, m): // started by other means, its guest waits for its key
+	case !e.answers(ctx, m): // it was started by other means, and its guest waits for its key
 		if err := e.handKey(ctx, m); err != nil {
 			return e.client.Explain(ctx, err)
 		}
@@ -152,9 +151,9 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	return err
 }
 
-// halfMade reports whether a container is one that a node has not made to its end: it was never
-// started. After a start of the machine Podman calls all containers created that ran before.
-// The caller holds the name's lock: else it may be under way.
+// halfMade reports whether a node has not finished making the container: it was never started.
+// After a start of the machine, Podman reports containers that ran before as created. The caller
+// holds the name's lock; without it, the container may still be in the making.
 func halfMade(st *container.State) bool {
 	started, err := time.Parse(time.RFC3339Nano, st.StartedAt)
 	return st.Status == container.StateCreated && err == nil && started.Year() <= 1
@@ -179,7 +178,7 @@ func (e *Engine) answers(ctx context.Context, m made) bool {
 
 func (e *Engine) restart(ctx context.Context, m made) error {
 	if m.mode == modeBind {
-		// Else the waiting would take the last life's guest.json for this one's.
+		// Otherwise Await would take the last life's guest.json for this one's.
 		if err := engine.Forget(m.home); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
@@ -237,8 +236,8 @@ func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
 	return e.removeHome(ctx, name, m.home, image)
 }
 
-// removeRest removes the Home of a workspace whose container somebody removed
-// behind keyway's back; without one it returns notFound.
+// removeRest removes the Home of a workspace whose container somebody removed behind keyway's back.
+// Without a Home it returns notFound.
 func (e *Engine) removeRest(ctx context.Context, name keyway.Name, notFound error) error {
 	s, err := e.homes.Spec(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != e.Name() {
@@ -250,15 +249,15 @@ func (e *Engine) removeRest(ctx context.Context, name keyway.Name, notFound erro
 	return errors.Join(e.removeHelper(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), s.Image))
 }
 
-// gonePoll is how often a container that is being removed is looked for.
+// gonePoll is the interval at which a container that is being removed is looked for.
 const gonePoll = 10 * time.Millisecond
 
-// removeContainer ends and removes a container with its anonymous volumes, and
-// returns when the daemon knows it no more.
+// removeContainer ends and removes a container with its anonymous volumes. It returns when the
+// daemon does not know it any more.
 func (e *Engine) removeContainer(ctx context.Context, id string) error {
 	if e.client.Known().Podman {
-		// Podman, forced or not, asks first and waits. What is removed needs no
-		// good end; what needs one was stopped before.
+		// Podman, forced or not, first asks the processes to end and waits. A container that is
+		// removed needs no orderly end; one that needs it was stopped before.
 		_, _ = e.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"})
 	}
 	for {
@@ -266,7 +265,7 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 		switch {
 		case daemon.IsNotFound(err):
 			return nil
-		case daemon.IsConflict(err): // somebody else removes it just now
+		case daemon.IsConflict(err): // somebody else is removing it
 		case err != nil:
 			return e.client.Explain(ctx, err)
 		}
@@ -276,14 +275,14 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 	}
 }
 
-// helperName is the name of the container that helps with the workspace for a
-// moment. There is one at a time, because whoever makes it holds the name's lock.
+// helperName returns the name of the temporary container that helps with the workspace. There is
+// one at a time, because its maker holds the name's lock.
 func (e *Engine) helperName(name keyway.Name) string {
 	return "keyway-helper-" + e.owner + "-" + string(name)
 }
 
-// help makes a container that helps with the workspace. What a killed node left
-// of one goes first.
+// help makes a container that helps with the workspace. It first removes a helper that a killed
+// node has left.
 func (e *Engine) help(ctx context.Context, name keyway.Name, plan client.ContainerCreateOptions) (id string, err error) {
 	if err := e.removeHelper(ctx, name); err != nil {
 		return "", err
@@ -296,14 +295,13 @@ func (e *Engine) help(ctx context.Context, name keyway.Name, plan client.Contain
 	return made.ID, err
 }
 
-// removeHelper removes what a killed node left of its helper.
+// removeHelper removes a helper that a killed node has left.
 func (e *Engine) removeHelper(ctx context.Context, name keyway.Name) error {
 	return e.removeContainer(ctx, e.helperName(name))
 }
 
-// removeHome removes a Home. What the workspace's root or other users wrote, a
-// throwaway container of the same image removes first: whoever may use the
-// daemon may do that, and needs no sudo for it.
+// removeHome removes a Home. Files of the workspace's root or other users are first removed by a
+// temporary container of the same image: every user of the daemon may do that, without sudo.
 func (e *Engine) removeHome(ctx context.Context, name keyway.Name, home keyway.Home, image string) error {
 	homes := engine.HomesAbove(home)
 	err := homes.Remove(name)
@@ -347,7 +345,7 @@ func (e *Engine) sweep(ctx context.Context, name keyway.Name, home keyway.Home, 
 	return errors.Join(e.client.Explain(ctx, err), e.removeContainer(cleanup, id))
 }
 
-// ended waits until a container has ended, well or not.
+// ended waits until a container has ended, in whatever way.
 func (e *Engine) ended(ctx context.Context, id string) error {
 	for {
 		c, err := e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// unlimited refuses what a daemon without power over control groups would leave out
-// without a word: with version 1 they are root's alone.
+// unlimited refuses limits that a daemon without control groups would silently drop: with version
+// 1, control groups are root's alone.
 func unlimited(d daemon.Identity, r keyway.Resources) error {
 	if !d.Limitless {
 		return nil
@@ -22,13 +22,13 @@ func unlimited(d daemon.Identity, r keyway.Resources) error {
 	return nil
 }
 
-// byLibpod reports whether a container must be made by Podman's own API: the other
-// leaves GPUs out, and limits of processes where Podman does not run as root.
+// byLibpod reports whether a container must be made by Podman's own API: the Docker-compatible API
+// drops GPUs and, with a rootless Podman, limits of processes.
 func byLibpod(d daemon.Identity, s keyway.Spec) bool {
 	return d.Podman && (!s.GPUs.None() || d.Rootless && len(s.Ulimits) > 0)
 }
 
-// dependsOnDaemon reports whether s has anything that depends on whose the daemon is.
+// dependsOnDaemon reports whether s has anything that depends on the daemon's user.
 func dependsOnDaemon(s keyway.Spec) bool {
 	return s.Caller || slices.ContainsFunc(limits(s.Resources), func(l limit) bool { return l.asked })
 }

@@ -18,7 +18,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// lookers is how many workspaces are looked into at once.
+// lookers bounds the workspaces that are looked into at once.
 const lookers = 16
 
 // List implements engine.Engine.
@@ -39,8 +39,8 @@ func (e *Engine) List(ctx context.Context) ([]keyway.Workspace, error) {
 	return list, nil
 }
 
-// lookInto describes the containers that are workspaces, and those that became some,
-// several at once: a guest that does not answer takes time.
+// lookInto describes the containers that are workspaces, made or adopted, several at once: a guest
+// that does not answer takes time.
 func (e *Engine) lookInto(ctx context.Context, items []container.Summary, adopted []engine.Record) []keyway.Workspace {
 	var looks []func() *keyway.Workspace
 	for _, c := range items {
@@ -116,17 +116,17 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	return &w
 }
 
-// oldReason is the reason of a workspace that is as it was made.
+// oldReason is the reason shown for a workspace that an older keyway has made.
 const oldReason = "made by an older keyway: its host key is its own word; make it anew when you can"
 
-// isOld reports whether an older keyway made the workspace. Its guest keeps its
-// sessions in the Home itself and makes its own host key.
+// isOld reports whether an older keyway made the workspace. Its guest keeps its sessions in the
+// Home itself and makes its own host key.
 func (m made) isOld() bool { return m.mode == modeBind && m.rec.HostKey == "" }
 
-// gone is the reason of a workspace that was removed while it was looked at.
+// gone is the reason for a workspace that was removed while it was being inspected.
 const gone = "gone"
 
-// standsStill is the state of a workspace whose container does not run, and why it is so.
+// standsStill returns the state of a workspace whose container does not run, and the reason.
 func (e *Engine) standsStill(ctx context.Context, m made) (state keyway.State, reason string) {
 	c, err := e.client.ContainerInspect(ctx, m.id, client.ContainerInspectOptions{})
 	switch st := c.Container.State; {
@@ -145,11 +145,11 @@ func (e *Engine) standsStill(ctx context.Context, m made) (state keyway.State, r
 	}
 }
 
-// answerByExec is how long a guest may take to greet that is reached by programs which
-// its daemon starts: on a busy machine, each of them takes seconds.
+// answerByExec is the time that a guest has to greet if it is reached by programs that its daemon
+// starts: on a busy machine, each of them takes seconds.
 const answerByExec = 5 * engine.Answer
 
-// look sees whether a running container's guest answers.
+// look checks whether a running container's guest answers.
 func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway.GuestInfo) {
 	patience := engine.Answer
 	if m.mode == modeExec {
@@ -184,9 +184,9 @@ func (e *Engine) greets(ctx context.Context, m made) error {
 	return engine.Greets(ctx, conn)
 }
 
-// workspace is one that has no sessions, as a new one.
+// workspace describes a workspace without sessions, such as a new one.
 func (e *Engine) workspace(m made, state keyway.State, reason string, info keyway.GuestInfo, created time.Time) keyway.Workspace {
-	info.HostKey = m.rec.HostKey // whatever the guest says
+	info.HostKey = m.rec.HostKey // the guest's own word does not count
 	return keyway.Workspace{
 		Name: m.spec.Name, Engine: e.Name(), Image: m.spec.Image, State: state, Reason: reason, GPUs: m.spec.GPUs,
 		Created: created.UTC().Truncate(time.Second), ForwardAgent: m.spec.ForwardAgent, Guest: info,
@@ -194,8 +194,8 @@ func (e *Engine) workspace(m made, state keyway.State, reason string, info keywa
 	}
 }
 
-// sessions counts the living sessions of a workspace; -1 if that cannot be told. Where
-// their directory is another user's or not here, the workspace is asked.
+// sessions counts the living sessions of a workspace; -1 if unknown. If their directory belongs to
+// another user or is not here, the workspace is asked.
 func (e *Engine) sessions(ctx context.Context, m made, state keyway.State) int {
 	if state == keyway.Stopped {
 		return 0 // nothing outlives the container

@@ -14,12 +14,12 @@ import (
 	"keyway/internal/keyway"
 )
 
-// errRemoteDaemon says that the daemon does not see the Home: another mode is needed.
+// errRemoteDaemon means that the daemon does not see the Home: another mode is needed.
 var errRemoteDaemon = errors.New("the daemon does not see this machine's files")
 
-// refusal is why a daemon did not make or start the container for s, in the
-// user's words. What daemons refuse is only told apart by their sentences; those
-// of dockerd 20.10 to 29, containerd, runc, crun and Podman 4 are known here.
+// refusal explains to the user why a daemon did not make or start the container for s. Refusals
+// differ only in their messages; those of dockerd 20.10 to 29, containerd, runc, crun and Podman 4
+// are known here.
 func (e *Engine) refusal(ctx context.Context, s keyway.Spec, err error) error {
 	if err == nil {
 		return nil
@@ -50,14 +50,14 @@ func nameTaken(_ daemon.Identity, s keyway.Spec, _, low string) error {
 	return nil
 }
 
-// gpuRefused knows how GPUs are refused: by dockerd, which has no driver for
-// them; by NVIDIA's hook, which does not know the GPU; by CDI.
+// gpuRefused recognizes refusals of GPUs: by dockerd, which has no driver for them; by NVIDIA's
+// hook, which does not know the GPU; by CDI.
 func gpuRefused(d daemon.Identity, s keyway.Spec, said, low string) error {
 	if s.GPUs.None() {
 		return nil
 	}
 	if _, hook, found := strings.Cut(said, "stderr: "); found {
-		said = hook // only the hook's own words tell anything
+		said = hook // only the hook's own message is informative
 	}
 	switch {
 	case strings.Contains(low, "could not select device driver"), strings.Contains(low, "failed to discover gpu vendor"):
@@ -77,8 +77,8 @@ func userUnknown(_ daemon.Identity, s keyway.Spec, said, _ string) error {
 	return cmp.Or(inside.UserUnknown(s, said), inside.TooFewProcesses(s, said))
 }
 
-// badSharing knows what a daemon says of a network that it has not, and of namespaces that
-// it does not share.
+// badSharing recognizes messages about an unknown network and about namespaces that cannot be
+// shared.
 func badSharing(d daemon.Identity, s keyway.Spec, said, low string) error {
 	switch network, ipc := s.Network != "" && strings.Contains(low, "network"), s.IPC != "" && strings.Contains(low, "ipc"); {
 	case network && (strings.Contains(low, "not found") || strings.Contains(low, "no such network") || strings.Contains(low, "unable to find network")):
@@ -96,7 +96,7 @@ func badSharing(d daemon.Identity, s keyway.Spec, said, low string) error {
 
 const ulimitOption = "ulimit"
 
-// limit is a limit of a Spec's, and how daemons speak of it.
+// limit is a limit of a Spec, and the words with which daemons refer to it.
 type limit struct {
 	option string
 	asked  bool
@@ -112,7 +112,7 @@ func limits(r keyway.Resources) []limit {
 	}
 }
 
-// speaksOf is the limit that was asked for and that a daemon's sentence is about.
+// speaksOf returns the requested limit that a daemon's message is about.
 func speaksOf(r keyway.Resources, low string) (limit, bool) {
 	for _, l := range limits(r) {
 		if l.asked && slices.ContainsFunc(l.words, func(w string) bool { return strings.Contains(low, w) }) {
@@ -122,7 +122,7 @@ func speaksOf(r keyway.Resources, low string) (limit, bool) {
 	return limit{}, false
 }
 
-// badLimit knows the limits that a daemon finds out of range or has not heard of.
+// badLimit recognizes limits that are out of range or unknown to the daemon.
 func badLimit(d daemon.Identity, s keyway.Spec, said, low string) error {
 	wrong := slices.ContainsFunc([]string{"invalid", "minimum", "range of", "not available", "permitted", "error setting", "not support"},
 		func(w string) bool { return strings.Contains(low, w) })
@@ -134,8 +134,8 @@ func badLimit(d daemon.Identity, s keyway.Spec, said, low string) error {
 		Advise(keyway.ChangeOrLeaveOut, l.option)
 }
 
-// discarded refuses a container that the daemon has made without a limit that was
-// asked for, which it says in a warning only.
+// discarded refuses a container that the daemon has made without a requested limit. The daemon
+// reports that only in a warning.
 func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 	for _, said := range warnings {
 		low := strings.ToLower(said)
@@ -147,7 +147,7 @@ func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 	return nil
 }
 
-// mountMissing finds the user's mount that the daemon complains about.
+// mountMissing finds the user's mount that the daemon's message is about.
 func mountMissing(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	missing := strings.Contains(low, "does not exist") || strings.Contains(low, "no such file or directory")
 	refused := missing || strings.Contains(low, "not shared") || strings.Contains(low, "denied") || strings.Contains(low, "not permitted") ||
@@ -168,8 +168,7 @@ func mountMissing(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	return nil
 }
 
-// mentions reports whether path stands in text as a whole, not as the beginning of
-// a longer one.
+// mentions reports whether path occurs in text as a whole, not as the beginning of a longer path.
 func mentions(text, path string) bool {
 	path = strings.TrimRight(path, "/")
 	if path == "" {
@@ -191,7 +190,7 @@ func badWorkdir(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	return nil
 }
 
-// missesHome says that the daemon complains about a directory of ours.
+// missesHome reports whether the daemon's message is about a directory of keyway's.
 func (e *Engine) missesHome(s keyway.Spec, low string) bool {
 	ours := strings.Contains(low, strings.ToLower(string(e.homes.Home(s.Name)))) || strings.Contains(low, strings.ToLower(e.guest.Dir))
 	for _, sign := range []string{"does not exist", "no such file or directory", "mounts denied", "not shared", "permission denied", "not permitted"} {

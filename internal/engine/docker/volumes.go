@@ -22,15 +22,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// volumeHome is where a home directory in a volume is, unless the environment says
-// where home is.
+// volumeHome is the mount point of a home volume, unless the environment sets HOME.
 const volumeHome = "/home/keyway"
 
-// volume is the daemon's name for an owner's volume. Two owners who call one cache
-// each have their own.
+// volume returns the daemon's name for an owner's volume. Each owner has his own volume of a name.
 func (e *Engine) volume(name string) string { return "keyway-" + e.owner + "-" + name }
 
-// homeDir is where the home volume of a workspace is mounted.
+// homeDir returns the mount point of a workspace's home volume.
 func homeDir(s keyway.Spec) string {
 	if home := s.Env["HOME"]; path.IsAbs(home) && path.Clean(home) != "/" {
 		return path.Clean(home)
@@ -38,8 +36,8 @@ func homeDir(s keyway.Spec) string {
 	return volumeHome
 }
 
-// volumeMounts are the volumes that a Spec asks for, and one for its secrets, which
-// ends with the container and is in no image that is made from it.
+// volumeMounts returns the mounts of the volumes that a Spec requests, and one for its secrets,
+// which is removed with the container and is in no image made from it.
 func (e *Engine) volumeMounts(s keyway.Spec) []mount.Mount {
 	var mounts []mount.Mount
 	add := func(name, target string, readOnly bool) {
@@ -64,7 +62,7 @@ func (e *Engine) volumeMounts(s keyway.Spec) []mount.Mount {
 	return mounts
 }
 
-// tmpfs are the file systems in memory that a Spec asks for, as daemons take them.
+// tmpfs returns the file systems in memory that a Spec requests, in the daemons' form.
 func tmpfs(s keyway.Spec) map[string]string {
 	found := map[string]string{}
 	for _, m := range s.Mounts {
@@ -82,7 +80,7 @@ func tmpfs(s keyway.Spec) map[string]string {
 	}
 	taken := func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }
 	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, taken) {
-		// Nearly every program wants a place for temporary files, and some run them.
+		// Nearly every program needs a directory for temporary files, and some execute them.
 		found["/tmp"] = "rw,exec,nosuid,nodev,mode=1777"
 	}
 	return found
@@ -96,8 +94,8 @@ func devices(r keyway.Resources) []container.DeviceMapping {
 	return list
 }
 
-// fresh are the volumes of a Spec that are not there yet. They are opened to the
-// workspace's user once they are made; one that is there belongs to whoever filled it.
+// fresh returns the volumes of a Spec that do not exist yet. Once they are made, they are opened to
+// the workspace's user. An existing volume belongs to the user that filled it.
 func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]mount.Mount, error) {
 	var all []mount.Mount
 	for _, m := range e.volumeMounts(s) {
@@ -118,9 +116,9 @@ func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]mount.Mount, error
 	return all, nil
 }
 
-// furnishVolumes gives fresh volumes to the workspace's user and puts its secrets
-// where it finds them. A volume that the workspace cannot write to is opened through a
-// container that can, because other workspaces may.
+// furnishVolumes gives fresh volumes to the workspace's user and puts its secrets in place. A
+// volume that the workspace cannot write to is opened through a container that can, because other
+// workspaces may.
 func (e *Engine) furnishVolumes(ctx context.Context, m made, image images.Facts, fresh []mount.Mount) error {
 	uid, gid, known := image.Owner(m.spec.User)
 	var open, shut []mount.Mount
@@ -128,7 +126,7 @@ func (e *Engine) furnishVolumes(ctx context.Context, m made, image images.Facts,
 		switch {
 		case !v.ReadOnly:
 			open = append(open, v)
-		case v.Source != "": // one without a name is nobody else's
+		case v.Source != "": // nobody else can have one without a name
 			v.ReadOnly = false
 			shut = append(shut, v)
 		}
@@ -152,7 +150,7 @@ func volumeArchive(fresh []mount.Mount, secrets []keyway.Secret, uid, gid int, k
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	dirMode, fileMode := int64(0o755), int64(0o400)
-	if !known { // a name that the image gives some uid
+	if !known { // a name whose uid only the image knows
 		dirMode, fileMode = inside.OpenMode, 0o444
 	}
 	dir := func(name string, mode int64) error {
@@ -174,9 +172,9 @@ func volumeArchive(fresh []mount.Mount, secrets []keyway.Secret, uid, gid int, k
 	return out.Bytes(), errors.Join(err, w.Close())
 }
 
-// defaultShm is /dev/shm where a template does not say: half of the memory that the
-// workspace may use, as a machine without containers has it. Only what is used of it
-// takes memory. The 64 MiB of daemons end data loaders with a bus error.
+// defaultShm is the size of /dev/shm if a template does not set it: half of the memory that the
+// workspace may use, as on a machine without containers. Only used pages take memory. With the
+// daemons' 64 MiB, data loaders die of bus errors.
 func defaultShm(total, limit int64) int64 {
 	if limit > 0 && limit < total {
 		total = limit
@@ -184,8 +182,7 @@ func defaultShm(total, limit int64) int64 {
 	return total / 2
 }
 
-// settled is s with what only the place knows: who its owner is, and how much memory
-// there is.
+// settled completes s with facts of the place: its owner's uid, and the size of its memory.
 func settled(d daemon.Identity, said system.Info, s keyway.Spec) keyway.Spec {
 	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost {
 		s.ShmSize = defaultShm(said.MemTotal, s.Memory)
@@ -196,8 +193,8 @@ func settled(d daemon.Identity, said system.Info, s keyway.Spec) keyway.Spec {
 	return s
 }
 
-// caller is who a program in a container must be so that its files are the owner's.
-// Where the daemon is the owner's own, that is the container's root.
+// caller returns the user for programs in a container whose files are to belong to the owner. If
+// the daemon runs as the owner, that is the container's root.
 func caller(d daemon.Identity, uid, gid int) string {
 	if d.Rootless {
 		return "0:0"

@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Environments tells what the workspaces consist of, in that order; see
-// keyway.Environment. All of this engine have the files of the machine.
+// Environments describes the environments of the workspaces, in that order; see keyway.Environment.
+// All workspaces of this engine have the files of the machine.
 func (e *Engine) Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error) {
 	all := make([]keyway.Environment, len(names))
 	for i, name := range names {

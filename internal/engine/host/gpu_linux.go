@@ -9,7 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// lend gets the GPUs that s asks for.
+// lend gets the GPUs that s requests.
 func (e *Engine) lend(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (*gpu.Grant, error) {
 	grant, err := e.gpus.Take(ctx, request(s), report)
 	if err == nil && grant != nil {
@@ -22,8 +22,8 @@ func request(s keyway.Spec) gpu.Request {
 	return gpu.Request{Holder: gpu.Holder{Owner: strconv.Itoa(os.Getuid()), Workspace: s.Name, Engine: Name}, GPUs: s.GPUs}
 }
 
-// lendAgain gets GPUs for a workspace that is started again: as many as it asked for,
-// not always the same ones. It does not wait for them.
+// lendAgain gets GPUs for a workspace that is started again: as many as it requested, not always
+// the same ones. It does not wait for them.
 func (e *Engine) lendAgain(ctx context.Context, s keyway.Spec) (*gpu.Grant, error) {
 	s.GPUs.Wait = false
 	grant, err := e.gpus.Take(ctx, request(s), func(keyway.Progress) {})
@@ -33,6 +33,5 @@ func (e *Engine) lendAgain(ctx context.Context, s keyway.Spec) (*gpu.Grant, erro
 	return grant, err
 }
 
-// GPUs tells of no workspace: leases tell which GPUs those of this engine have, of
-// every owner.
+// GPUs returns none: leases show the GPUs of this engine's workspaces, for every owner.
 func (e *Engine) GPUs(context.Context) ([]gpu.Holding, error) { return nil, nil }

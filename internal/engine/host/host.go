@@ -11,17 +11,17 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Name is how users call this engine.
+// Name is the user's name of this engine.
 const Name = engine.Host
 
-// Engine implements engine.Engine with processes of the user it runs as. All it
-// knows of a workspace is in the workspace's Home and in the process table.
+// Engine implements engine.Engine with processes of the user that it runs as. All its knowledge of
+// a workspace comes from the workspace's Home and the process table.
 type Engine struct {
 	homes engine.Homes
 	guest engine.Guest
 	gpus  *gpu.Place
-	short func() (string, error) // directory for short names of Homes; nil: there is none
-	// machine is the root of this machine's files, by which it is known what a logout ends.
+	short func() (string, error) // directory for short names of Homes; nil: none
+	// machine is the root of this machine's files, which show what a logout ends.
 	machine fs.FS
 }
 
@@ -30,15 +30,15 @@ var _ engine.Engine = (*Engine)(nil)
 // An Option changes what New makes.
 type Option func(*Engine)
 
-// GPUsFrom has the engine lend the GPUs of that place instead of this machine's.
+// GPUsFrom makes the engine lend the GPUs of that place instead of this machine's.
 func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
 
-// ShortNamesIn has the engine make a short name in that directory for each Home whose
-// path is too long for the socket of an agent.
+// ShortNamesIn makes the engine create a short name in that directory for each Home whose path is
+// too long for an agent's socket.
 func ShortNamesIn(dir func() (string, error)) Option { return func(e *Engine) { e.short = dir } }
 
-// MachineIs has the engine believe those files, from the root on, in the place of this
-// machine's, of what a logout ends.
+// MachineIs makes the engine use the files below root, instead of this machine's, to find out what
+// a logout ends.
 func MachineIs(root fs.FS) Option { return func(e *Engine) { e.machine = root } }
 
 // New makes an engine that keeps its workspaces below root.
@@ -61,8 +61,8 @@ func (e *Engine) Probe(ctx context.Context) error {
 	return probe()
 }
 
-// check refuses, each with its own sentence, what plain processes cannot be
-// given: ignoring it would give a workspace other than the one asked for.
+// check refuses, each with its own message, fields that plain processes cannot have: to ignore one
+// would yield another workspace than the requested one.
 func check(s keyway.Spec) error {
 	for _, refuse := range []func(keyway.Spec) error{keyway.Spec.Validate, contradicts, noShm, noLimits, noReadOnly, noOtherUser, noPrivileges, noDevices, noMounts, workdirExists} {
 		if err := refuse(s); err != nil {
@@ -72,11 +72,11 @@ func check(s keyway.Spec) error {
 	return nil
 }
 
-// visibleDevices is what CUDA goes by (CUDA C++ Programming Guide, "CUDA Environment
-// Variables"). Every process of the machine sees all of its GPUs otherwise.
+// visibleDevices is the variable that CUDA obeys (CUDA C++ Programming Guide, "CUDA Environment
+// Variables"). Without it, every process sees all GPUs of the machine.
 const visibleDevices = "CUDA_VISIBLE_DEVICES"
 
-// contradicts refuses a variable that would say something else than GPUs do.
+// contradicts refuses a variable that contradicts the GPUs.
 func contradicts(s keyway.Spec) error {
 	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
 		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
@@ -109,8 +109,8 @@ func noOtherUser(s keyway.Spec) error {
 		Advise(keyway.LeaveOut, "user")
 }
 
-// noLimits refuses what a cgroup or a container's first process would hold. The
-// processes of the host engine have the limits of a login at this machine.
+// noLimits refuses limits that a cgroup or a container's first process would enforce. The processes
+// of the host engine have the limits of a login to this machine.
 func noLimits(s keyway.Spec) error {
 	for _, limit := range []struct {
 		option string
@@ -124,8 +124,8 @@ func noLimits(s keyway.Spec) error {
 	return nil
 }
 
-// noPrivileges refuses what belongs to containers. Plain processes may do what
-// their user may, sudo included.
+// noPrivileges refuses privileges of containers. Plain processes may do what their user may,
+// including sudo.
 func noPrivileges(s keyway.Spec) error {
 	for _, privilege := range []struct {
 		option string
@@ -139,8 +139,8 @@ func noPrivileges(s keyway.Spec) error {
 	return nil
 }
 
-// noDevices refuses what a container is given beside its image. Plain processes see
-// the devices, files and volumes of their machine, and have their user's own home.
+// noDevices refuses things that a container has besides its image. Plain processes see the devices,
+// files and volumes of their machine, and have their user's own home.
 func noDevices(s keyway.Spec) error {
 	for _, thing := range []struct {
 		option string
@@ -165,8 +165,8 @@ func isMe(user string) bool {
 	return user == uid || user == uid+":"+strconv.Itoa(os.Getgid()) || user == os.Getenv("USER") || user == os.Getenv("LOGNAME")
 }
 
-// noMounts accepts a mount that changes nothing, so that one template does for
-// both engines where data lies at the same path.
+// noMounts accepts a mount that changes nothing, so that one template works for both engines if the
+// data is at the same path.
 func noMounts(s keyway.Spec) error {
 	for _, m := range s.Mounts {
 		switch m.Kind {

@@ -103,8 +103,8 @@ func guestFailed(err error, log *initLog) error {
 	return keyway.Errorf(keyway.GuestFailed, "the workspace did not come up: %w; its last words:\n%s", err, said)
 }
 
-// link makes Home's bin the directory with the guest program. A workspace that
-// is started again gets the program of the node that starts it.
+// link links Home's bin to the directory with the guest program. A workspace that is started again
+// gets the program of the node that starts it.
 func link(dir, bin string) error {
 	fresh := bin + ".new"
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -116,18 +116,18 @@ func link(dir, bin string) error {
 	return os.Rename(fresh, bin)
 }
 
-// erase kills what is left of a workspace and removes its Home.
+// erase kills the remaining processes of a workspace and removes its Home.
 func (e *Engine) erase(name keyway.Name) error {
 	home := e.home(name)
 	if err := killAll(home); err != nil {
 		return err
 	}
 	err := e.homes.Remove(name)
-	e.forgetShort(home) // last: whoever asks for the Home meanwhile makes it again
+	e.forgetShort(home) // last: a caller that uses the Home meanwhile makes the link again
 	return err
 }
 
-// find is what is remembered of the workspace.
+// find returns the Record of the workspace.
 func (e *Engine) find(name keyway.Name) (engine.Record, error) {
 	rec, err := e.homes.Record(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Spec.Engine != Name {
@@ -174,8 +174,8 @@ func (e *Engine) describe(ctx context.Context, name keyway.Name, rec engine.Reco
 	return w
 }
 
-// dataOf is where the workspace's sessions are. One that an older keyway started
-// keeps them in its Home until it is started again.
+// dataOf returns the directory with the workspace's sessions. A workspace that an older keyway
+// started keeps them in its Home until it is started again.
 func dataOf(home keyway.Home, rec engine.Record) string {
 	if rec.HostKey == "" {
 		return string(home)
@@ -202,17 +202,17 @@ func state(ctx context.Context, home keyway.Home) (keyway.State, string) {
 	return keyway.Running, ""
 }
 
-// stoppedFile says that the workspace was stopped on purpose: nothing else
-// remembers how the processes of a host workspace ended.
+// stoppedFile is the path of a file that marks a deliberate stop: nothing else records how the
+// processes of a host workspace ended.
 func stoppedFile(home keyway.Home) string { return filepath.Join(string(home), "stopped") }
 
 // Stop implements engine.Engine.
 func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
 	if _, err := e.find(name); err != nil {
-		return err // before anything of it is signalled: it may be another machine's
+		return err // before any signal is sent: the workspace may belong to another machine
 	}
 	if home := e.home(name); grace == 0 && alive(home) {
-		sayGrace(home, 0) // also to a Stop that is under way
+		sayGrace(home, 0) // also shortens a Stop that is under way
 		terminate(home)
 	}
 	unlock, err := e.homes.Lock(ctx, name)
@@ -248,7 +248,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 	if st, _ := state(ctx, home); st == keyway.Running {
 		return nil
 	}
-	// Processes that are left of a guest that does not answer would be in the way.
+	// The remaining processes of a guest that does not answer would be in the way.
 	if err := end(home, 0); err != nil {
 		return err
 	}
@@ -295,7 +295,7 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		return nil, err
 	}
 	home := e.home(name)
-	// A server may live on for a moment after the first process has ended.
+	// A server may live for a moment after the first process has ended.
 	if !alive(home) {
 		_, reason := state(ctx, home)
 		return nil, engine.NotRunning(name, reason)

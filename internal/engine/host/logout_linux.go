@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// logout is what the end of a login does to what it has started.
+// logout is the effect of a logout on the programs that the login has started.
 type logout int
 
 const (
 	goesOn   logout = iota // nothing
-	needsOwn               // systemd ends it, unless it runs in a scope of the user's own manager, which lingers
-	isEnded                // systemd ends it
+	needsOwn               // systemd ends them, unless they run in a scope of the user's own manager, which lingers
+	isEnded                // systemd ends them
 )
 
-// atLogout finds that out by the files of a machine: systemd-logind ends a session's scope
-// with all that is in it where KillUserProcesses says so (logind.conf(5)).
+// atLogout finds the effect in the files of a machine: systemd-logind ends a session's scope with
+// all its processes if KillUserProcesses is set (logind.conf(5)).
 func atLogout(root fs.FS, user string) logout {
 	group, _ := fs.ReadFile(root, "proc/self/cgroup")
 	if !strings.Contains(string(group), "/session-") || !strings.Contains(string(group), ".scope") {
-		return goesOn // no login's: a container's, a service's
+		return goesOn // this is not a login but a container or a service
 	}
 	conf := logindConf(root)
 	only := strings.Fields(conf["KillOnlyUsers"])
@@ -43,12 +43,12 @@ func atLogout(root fs.FS, user string) logout {
 	return isEnded
 }
 
-// maxConf bounds a file of logind's, in bytes.
+// maxConf bounds the bytes of a file of logind's.
 const maxConf = 64 << 10
 
-// logindConf is what holds of logind.conf(5): what the main file says in comments, which is
-// what logind was built with, the file itself, and over it the further ones by their
-// names, of which one in /etc hides one of the same name elsewhere.
+// logindConf returns the effective logind.conf(5): the defaults that logind was built with, which
+// the main file has in comments, then the file itself, then the drop-in files, sorted by name. A
+// drop-in in /etc hides one of the same name elsewhere.
 func logindConf(root fs.FS) map[string]string {
 	files := map[string]string{}
 	for _, dir := range []string{"usr/lib", "usr/local/lib", "run", "etc"} {
@@ -70,7 +70,7 @@ func logindConf(root fs.FS) map[string]string {
 	return conf
 }
 
-// read adds the lines NAME=VALUE of a file that begin with a mark.
+// read adds the lines NAME=VALUE of a file that begin with mark.
 func read(root fs.FS, file, mark string, conf map[string]string) {
 	data, err := fs.ReadFile(root, file)
 	if err != nil || len(data) > maxConf {
@@ -93,12 +93,12 @@ func exists(root fs.FS, file string) bool {
 	return err == nil
 }
 
-// ownScope begins a command that is run in a scope of the user's own manager: of the same
-// process, which systemd-run becomes.
+// ownScope is the start of a command that runs in a scope of the user's own manager. The process
+// stays the same: systemd-run executes the command.
 var ownScope = []string{"systemd-run", "--user", "--scope", "--quiet", "--collect", "--"}
 
-// scope is what begins the command of a workspace, so that a logout does not end it; and
-// what there is to say of that.
+// scope returns the start of a workspace's command, with which a logout does not end it, and a
+// message about it.
 func (e *Engine) scope(ctx context.Context) (begin []string, news string) {
 	host, _ := os.Hostname()
 	switch atLogout(e.machine, os.Getenv("USER")) {

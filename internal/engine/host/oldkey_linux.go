@@ -14,13 +14,12 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// oldKey is where guests of an older keyway, which made their host keys
-// themselves, kept them.
+// oldKey is the file with the host key of a guest of an older keyway, which made its key itself.
 const oldKey = "host_key"
 
-// hostKey is the workspace's host key as it is handed over. A workspace of an
-// older keyway keeps the key that laptops know: its file was the user's own,
-// behind the same 0700 directory as those that the place keeps.
+// hostKey returns the workspace's host key in the form in which it is handed over. A workspace of
+// an older keyway keeps the key that laptops know. Its file belonged to the user and was in a 0700
+// directory, as are those of the place.
 func (e *Engine) hostKey(name keyway.Name, home keyway.Home) ([]byte, error) {
 	rec, err := e.homes.Record(name)
 	if err != nil {
@@ -35,12 +34,12 @@ func (e *Engine) hostKey(name keyway.Name, home keyway.Home) ([]byte, error) {
 		if err := e.homes.GiveKey(name, key); err != nil {
 			return nil, err
 		}
-		_ = os.Remove(filepath.Join(string(home), oldKey)) // it is kept in one place from now on
+		_ = os.Remove(filepath.Join(string(home), oldKey)) // from now on, the key is in one place
 	}
 	return e.homes.HostKey(name)
 }
 
-// maxOldKey bounds a host key's file in bytes.
+// maxOldKey bounds the bytes of a host key's file.
 const maxOldKey = 64 << 10
 
 func readOldKey(home keyway.Home) (ed25519.PrivateKey, error) {
@@ -61,11 +60,11 @@ func readOldKey(home keyway.Home) (ed25519.PrivateKey, error) {
 	return parseOldKey(data)
 }
 
-// errNoKey says that a file holds no key as guests of an older keyway wrote them.
+// errNoKey is the error for a file that holds no key in the form of an older keyway.
 var errNoKey = errors.New("it holds no plain Ed25519 key")
 
-// parseOldKey reads an unencrypted Ed25519 key in OpenSSH's form (PROTOCOL.key).
-// The node links no library that speaks SSH.
+// parseOldKey parses an unencrypted Ed25519 key in OpenSSH's format (PROTOCOL.key). The node links
+// no library for SSH.
 func parseOldKey(data []byte) (ed25519.PrivateKey, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
@@ -76,7 +75,7 @@ func parseOldKey(data []byte) (ed25519.PrivateKey, error) {
 	cipher, kdf, options := r.Text(), r.Text(), r.String()
 	plain := cipher == "none" && kdf == "none" && len(options) == 0
 	one := r.Uint32() == 1
-	r.String() // the public key, which is in what follows, too
+	r.String() // the public key, which the next field contains, too
 	r = sshwire.NewReader(r.String())
 	check, again := r.Uint32(), r.Uint32()
 	same := check == again

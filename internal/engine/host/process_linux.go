@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	lockFile = "init.lock" // held by init while it lives, with its pid in it
-	logFile  = "init.log"  // what init and the workspace's command print
+	lockFile = "init.lock" // held by init while it lives; contains its pid
+	logFile  = "init.log"  // output of init and of the workspace's command
 )
 
 // alive reports whether the workspace's first process lives.
@@ -39,13 +39,13 @@ func alive(home keyway.Home) bool {
 // initProcess is a first process that was started here.
 type initProcess struct {
 	log   *initLog
-	ended <-chan struct{} // closed when it has
+	ended <-chan struct{} // closed when it has ended
 }
 
-// startInit starts the workspace's first process and hands it its host key, once its
-// GPUs are bound to it. It is in a session of its own and has no descriptor of ours,
-// so it outlives the node and the ssh that started the node.
-// scope begins its command, inner is the name by which the process knows its home.
+// startInit starts the workspace's first process. Once its GPUs are bound to it, it is given its
+// host key. It is in a process session of its own and has none of this process's descriptors, so it
+// outlives the node and the ssh that started the node. scope is the start of its command, inner the
+// name by which the process knows its Home.
 func startInit(scope []string, home, inner keyway.Home, s keyway.Spec, key []byte, gpus *gpu.Grant) (*initProcess, error) {
 	in, give, err := os.Pipe()
 	if err != nil {
@@ -70,8 +70,8 @@ func startInit(scope []string, home, inner keyway.Home, s keyway.Spec, key []byt
 		log.Close()
 		return nil, fmt.Errorf("starting the guest: %w", err)
 	}
-	// Nobody can join this one: the process lives as long as the workspace, that
-	// is longer than this engine, and only its parent can take its exit status.
+	// Nothing waits for this goroutine: the process lives as long as the workspace, longer than
+	// this engine, and only its parent can collect its exit status.
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -82,7 +82,7 @@ func startInit(scope []string, home, inner keyway.Home, s keyway.Spec, key []byt
 		log.Close()
 		return nil, err
 	}
-	// One that has ended takes none; why it has, its log says.
+	// The write fails if the process has ended; its log says why.
 	if _, err := give.Write(key); err != nil && !errors.Is(err, syscall.EPIPE) {
 		log.Close()
 		return nil, err
@@ -100,8 +100,8 @@ func workdir(s keyway.Spec) string {
 	return "/"
 }
 
-// A workspace must not know of the connection or terminal that its creator
-// happened to have: those end, and what they point to with them.
+// A workspace must not know the connection or terminal of its creator: those end, and the files
+// that they point to with them.
 var (
 	passingPrefixes = []string{"SSH_", "KEYWAY_", "XDG_SESSION_", "LISTEN_"}
 	passing         = []string{
@@ -117,8 +117,8 @@ func passes(kv string) bool {
 		slices.ContainsFunc(passingPrefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
-// environment is what a login here gives, without what belongs to one
-// connection, and with what the workspace asks for.
+// environment returns the variables of a login here, without those of one connection, and with
+// those that the workspace requests.
 func environment(base []string, home keyway.Home, s keyway.Spec, gpus *gpu.Grant) []string {
 	env := slices.DeleteFunc(slices.Clone(base), passes)
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
@@ -130,13 +130,13 @@ func environment(base []string, home keyway.Home, s keyway.Spec, gpus *gpu.Grant
 	return append(env, keyway.EnvHome+"="+string(home), keyway.EnvName+"="+string(s.Name))
 }
 
-// initLog is the log of init, and where in it the last start begins.
+// initLog is the log of init, and the offset at which the last start begins.
 type initLog struct {
 	file *os.File
 	from int64
 }
 
-// maxLog is the size at which a new start begins a new log.
+// maxLog is the size in bytes above which a new start begins a new log.
 const maxLog = 16 << 20
 
 func openLog(home keyway.Home) (*initLog, error) {
@@ -160,10 +160,10 @@ func openLog(home keyway.Home) (*initLog, error) {
 
 func (l *initLog) Close() error { return l.file.Close() }
 
-// maxTail is how much of a log goes into an error.
+// maxTail bounds the bytes of a log that go into an error.
 const maxTail = 2 << 10
 
-// tail is the end of what was written since the start.
+// tail returns the end of the output since the start.
 func (l *initLog) tail() string {
 	st, err := l.file.Stat()
 	if err != nil {
@@ -177,23 +177,23 @@ func (l *initLog) tail() string {
 	return strings.TrimSpace(strings.ToValidUTF8(string(data), "?"))
 }
 
-// How long init has beside the grace of the programs to end what runs in the workspace,
-// and then the kernel to end what was killed.
+// Times, besides the grace of the programs, for init to end the workspace's processes, and then for
+// the kernel to end killed ones.
 const (
 	endTimeout  = 15 * time.Second
 	killTimeout = 5 * time.Second
 	endPoll     = 5 * time.Millisecond
 )
 
-// end ends all processes of the workspace: first init, which ends the others in
-// good order, then whoever is left. It does not heed a context: half an end
-// would leave a workspace that is neither running nor stopped.
+// end ends all processes of the workspace: first init, which ends the others in order, then the
+// rest. It takes no context: half an end would leave a workspace that is neither running nor
+// stopped.
 func end(home keyway.Home, grace time.Duration) error {
 	sayGrace(home, grace)
 	asked := false
 	for deadline := time.Now().Add(grace + endTimeout); alive(home) && time.Now().Before(deadline); {
 		if !asked {
-			// Its lock may be there before its pid is.
+			// The lock may be held before the file has the pid.
 			asked = terminate(home)
 		}
 		time.Sleep(endPoll)
@@ -201,15 +201,13 @@ func end(home keyway.Home, grace time.Duration) error {
 	return killAll(home)
 }
 
-// sayGrace tells init how long programs have; without it they have what they have by
-// default.
+// sayGrace tells init the grace for programs; without it, they have the default.
 func sayGrace(home keyway.Home, grace time.Duration) {
 	_ = keyway.WriteFile(home.GraceFile(), keyway.GraceText(grace), 0o600)
 }
 
-// terminate asks init to end and reports whether it could. The pid is only good as
-// long as init holds its lock, so the process is pinned (os.Process is a pidfd)
-// before the lock is looked at once more.
+// terminate asks init to end, and reports whether it could. The pid is valid only while init holds
+// its lock. So the process is pinned (os.Process is a pidfd) before the lock is checked again.
 func terminate(home keyway.Home) bool {
 	pid, err := initPID(home)
 	if err != nil {
@@ -245,9 +243,9 @@ func initPID(home keyway.Home) (int, error) {
 	return pid, nil
 }
 
-// killAll kills every process of this user that belongs to the workspace, until
-// none is left: the ones that init does not know (it was killed, or they made
-// themselves children of somebody else) and the ones born meanwhile.
+// killAll kills every process of this user that belongs to the workspace, until none is left. That
+// includes processes that init does not know (it was killed, or they changed their parent) and
+// processes that start meanwhile.
 func killAll(home keyway.Home) error {
 	for deadline := time.Now().Add(killTimeout); ; time.Sleep(endPoll) {
 		left := members(home)
@@ -264,7 +262,7 @@ func killAll(home keyway.Home) error {
 	}
 }
 
-// kill kills the process if it still is one of the workspace once it is pinned.
+// kill kills the process, if it still belongs to the workspace once it is pinned.
 func kill(pid int, home keyway.Home) {
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -276,7 +274,7 @@ func kill(pid int, home keyway.Home) {
 	}
 }
 
-// members are the living processes of this user whose environment names home.
+// members returns the living processes of this user whose environment names home.
 func members(home keyway.Home) []int {
 	var pids []int
 	for _, pid := range proctree.PIDs() {
@@ -287,8 +285,8 @@ func members(home keyway.Home) []int {
 	return pids
 }
 
-// isMember reads the environment the process was started with. The kernel shows
-// it to the process's own user (and to root) only, and none for a zombie.
+// isMember reads the environment that the process was started with. The kernel shows it only to the
+// process's own user and root, and not for a zombie.
 func isMember(pid int, home keyway.Home) bool {
 	if uid, ok := proctree.Owner(pid); !ok || uid != os.Getuid() {
 		return false

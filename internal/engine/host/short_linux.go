@@ -11,13 +11,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// maxSocketPath is how long the path of a socket may be, in bytes, for a program that
-// takes it from SSH_AUTH_SOCK (unix(7): sun_path has 108 bytes).
+// maxSocketPath is the longest path of a socket, in bytes, for a program that takes it from
+// SSH_AUTH_SOCK (unix(7): sun_path has 108 bytes).
 const maxSocketPath = 107
 
-// inner is the name by which the processes of a workspace know their Home: its path, or a
-// short symbolic link to it where the agent's socket would have a path that ssh cannot
-// take. The link is made again if something that cleans up has removed it.
+// inner returns the name by which the processes of a workspace know their Home: its path, or a
+// short symbolic link to it if the path of the agent's socket would be too long for ssh. If a
+// cleanup has removed the link, it is made again.
 func (e *Engine) inner(home keyway.Home) (keyway.Home, error) {
 	if len(home.AgentSocket()) <= maxSocketPath || e.short == nil {
 		return home, nil
@@ -40,18 +40,18 @@ func (e *Engine) inner(home keyway.Home) (keyway.Home, error) {
 	return keyway.Home(link), err
 }
 
-// shortName is the link to home in dir.
+// shortName returns the path of the link to home in dir.
 func shortName(dir string, home keyway.Home) string {
 	sum := sha256.Sum256([]byte(home))
 	return filepath.Join(dir, "home-"+hex.EncodeToString(sum[:8]))
 }
 
-// home is where the workspace's Home is.
+// home returns the path of the workspace's Home.
 func (e *Engine) home(name keyway.Name) keyway.Home {
 	home := e.homes.Home(name)
-	_, _ = e.inner(home) // what cannot be made again now is told by the next start
+	_, _ = e.inner(home) // the next start reports a link that cannot be made now
 	if _, err := os.Lstat(string(home)); errors.Is(err, fs.ErrNotExist) {
-		e.forgetShort(home) // it was removed meanwhile, and the link before ours
+		e.forgetShort(home) // the Home was removed meanwhile, before the link was made
 	}
 	return home
 }
@@ -66,8 +66,8 @@ func (e *Engine) forgetShort(home keyway.Home) {
 	}
 }
 
-// isNamed reports whether a process that has this for its Home is of the workspace whose
-// Home home is.
+// isNamed reports whether a process whose Home is called name belongs to the workspace with that
+// Home.
 func isNamed(name string, home keyway.Home) bool {
 	if name == string(home) {
 		return true

@@ -1,7 +1,7 @@
-// Package beside puts a guest beside the first process of a container that somebody else
-// has made, and takes it away again. The container is neither changed otherwise nor
-// stopped, and what it says of itself decides nothing: which container a workspace is in,
-// the Record at the place says, by its ID.
+// Package beside puts a guest beside the first process of a container that somebody else has made,
+// and removes it again. It does not stop the container or change it otherwise. It trusts nothing
+// that the container reports about itself: the Record at the place gives the ID of a workspace's
+// container.
 package beside
 
 import (
@@ -19,21 +19,21 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Guests are those that one owner has put into containers of a daemon.
+// Guests are the guests of one owner in containers of one daemon.
 type Guests struct {
 	Client *daemon.Client
 	Homes  engine.Homes
-	Guest  engine.Guest // what is put into containers
+	Guest  engine.Guest // the program for the containers
 	Owner  string
 }
 
-// in is the container of rec, with the user whose guest it is.
+// in returns the container of rec, with the user that the guest runs as.
 func (g *Guests) in(rec engine.Record) inside.Container {
 	return inside.Container{Client: g.Client, ID: rec.Container, User: rec.Spec.User}
 }
 
-// Serve has the guest serve in the container that rec names and people call name, and
-// explains why it does not. The caller holds the workspace's lock.
+// Serve has the guest serve in the container that rec names; name is the container's name for
+// people. An error explains why it does not. The caller holds the workspace's lock.
 func (g *Guests) Serve(ctx context.Context, rec engine.Record, name string) (keyway.GuestInfo, error) {
 	info, err := g.put(ctx, rec)
 	if err != nil {
@@ -42,15 +42,15 @@ func (g *Guests) Serve(ctx context.Context, rec engine.Record, name string) (key
 	return info, g.Homes.RunsWith(rec.Spec.Name, g.Guest)
 }
 
-// Start puts the guest beside the first process again, if it does not live.
+// Start puts the guest beside the first process again, unless it lives.
 func (g *Guests) Start(ctx context.Context, rec engine.Record, name string, st *container.State) error {
 	if st.Paused || !st.Running {
 		return g.asleep(rec, name, st)
 	}
 	ended, doubt := g.Ended(ctx, rec)
-	if ended || doubt != nil { // two guests there cannot be: the second one ends
+	if ended || doubt != nil { // there cannot be two guests: the second one ends
 		_, err := g.Serve(ctx, rec, name)
-		if doubt != nil && g.in(rec).Greets(ctx) == nil { // its program was not whole
+		if doubt != nil && g.in(rec).Greets(ctx) == nil { // its program was incomplete
 			return nil
 		}
 		return err
@@ -59,7 +59,7 @@ func (g *Guests) Start(ctx context.Context, rec engine.Record, name string, st *
 	return err
 }
 
-// Stop ends the guest and all that people run through it. The container goes on.
+// Stop ends the guest and all programs that it has started. The container goes on.
 func (g *Guests) Stop(ctx context.Context, rec engine.Record, name string, st *container.State, grace time.Duration) error {
 	switch {
 	case st.Paused:
@@ -70,8 +70,8 @@ func (g *Guests) Stop(ctx context.Context, rec engine.Record, name string, st *c
 	return g.End(ctx, rec, grace)
 }
 
-// Remove removes the guest, and all that is known of the workspace at the place. The
-// container stays. One that does not run keeps the guest's files, which nothing starts.
+// Remove removes the guest, and everything about the workspace at the place. The container stays. A
+// stopped container keeps the guest's files, which nothing starts.
 func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st *container.State) error {
 	switch {
 	case st.Paused:
@@ -84,13 +84,13 @@ func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st 
 	return g.Homes.Remove(rec.Spec.Name)
 }
 
-// reach is how long a daemon may take to put files into a container and to start a program
-// there. Where the container's runtime or file system hangs, it does not answer at all.
+// reach bounds the time in which a daemon puts files into a container and starts a program there.
+// If the container's runtime or file system hangs, the daemon does not answer at all.
 var reach = time.Minute
 
-// put puts the guest into the container that rec names, starts it and hands it its host
-// key, and returns when it serves. The Record then names the process. A container that
-// was restarted gets the guest anew. The caller holds the name's lock.
+// put puts the guest into the container that rec names, starts it, gives it its host key, and
+// returns when it serves. The Record then names the process. A container that was restarted gets
+// the guest again. The caller holds the name's lock.
 func (g *Guests) put(ctx context.Context, rec engine.Record) (keyway.GuestInfo, error) {
 	name := rec.Spec.Name
 	key, err := g.Homes.HostKey(name)
@@ -123,8 +123,8 @@ func (g *Guests) launch(ctx context.Context, rec engine.Record) (*daemon.ExecCon
 	return g.in(rec).Start(timed, "init", keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(rec.Spec.Name))
 }
 
-// Inspect is what the daemon says of a container. Docker says nothing of one in which it is
-// to start a program and cannot.
+// Inspect returns the daemon's description of a container. Docker gives no answer for a container
+// in which it hangs while it starts a program.
 func (g *Guests) Inspect(ctx context.Context, container string) (client.ContainerInspectResult, error) {
 	timed, cancel := context.WithTimeout(ctx, reach)
 	defer cancel()
@@ -135,13 +135,13 @@ func (g *Guests) Inspect(ctx context.Context, container string) (client.Containe
 	return found, err
 }
 
-// hangs is the error of a container that its daemon does not get through to.
+// hangs is the error for a container that its daemon cannot reach.
 func (g *Guests) hangs(container string) error {
 	return keyway.Errorf(keyway.GuestFailed, "%s does not get through to the container %s: it has not answered in time", g.Client.Known().Title(), container).
 		Hint("see whether it is frozen, or its disk hangs, at the place: %[1]s exec %[2]s PROGRAM; if so, restart it: %[1]s restart %[2]s", g.Client.Name(), container)
 }
 
-// bring puts the files of the guest into the container.
+// bring copies the guest's files into the container.
 func (g *Guests) bring(ctx context.Context, rec engine.Record, grace time.Duration) error {
 	archive, err := inside.HomeArchive(g.Guest, keyway.KeysFile(rec.Spec.AuthorizedKeys, rec.Sent),
 		inside.File{Path: claimPath, Data: []byte(g.claim())},
@@ -154,12 +154,12 @@ func (g *Guests) bring(ctx context.Context, rec engine.Record, grace time.Durati
 	return g.in(rec).Extract(timed, archive)
 }
 
-// words are what the guest's first process says until the caller leaves. It goes on
-// without anybody who listens.
+// words reads the output of the guest's first process until the caller leaves. The process goes on
+// without a reader.
 type words struct {
 	conn *daemon.ExecConn
-	done chan struct{} // closed at the end of all words
-	err  error         // why they have ended
+	done chan struct{} // closed at the end of the output
+	err  error         // why it has ended
 }
 
 func listen(conn *daemon.ExecConn) *words {
@@ -176,7 +176,7 @@ func (w *words) leave() {
 	<-w.done
 }
 
-// ended is an error if the process has ended, with its last words.
+// ended returns an error, with the last output, if the process has ended.
 func (w *words) ended(context.Context) error {
 	select {
 	case <-w.done:
@@ -189,7 +189,7 @@ func (w *words) ended(context.Context) error {
 	}
 }
 
-// DoesNotRun is how a container is that does not run.
+// DoesNotRun says in what state a container is that does not run.
 func DoesNotRun(st *container.State) string {
 	if st.Paused {
 		return "is paused"
@@ -197,8 +197,8 @@ func DoesNotRun(st *container.State) string {
 	return "does not run"
 }
 
-// asleep refuses what needs the container of rec to run: to start or let go on what others
-// have made is theirs.
+// asleep refuses an operation that needs the container of rec to run. To start or resume a
+// container is up to the people who made it.
 func (g *Guests) asleep(rec engine.Record, name string, st *container.State) error {
 	verb := "start"
 	if st.Paused {
@@ -208,7 +208,7 @@ func (g *Guests) asleep(rec engine.Record, name string, st *container.State) err
 		Hint("at the place, first: %s %s %s", g.Client.Name(), verb, name)
 }
 
-// explain is why put has failed, in the user's words.
+// explain words the error of put for the user.
 func (g *Guests) explain(ctx context.Context, rec engine.Record, container string, err error) error {
 	var said *keyway.Error
 	late := errors.Is(err, context.DeadlineExceeded)
@@ -216,14 +216,14 @@ func (g *Guests) explain(ctx context.Context, rec engine.Record, container strin
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case late && errors.Is(err, engine.ErrGuestSilent):
-		err = engine.ErrGuestSilent // the request that was the last one tells nothing
+		err = engine.ErrGuestSilent // the error of the last request says nothing
 	case late:
 		return g.hangs(container)
 	case errors.As(err, &said), daemon.SaysNoSpace(err.Error()), daemon.IsNotFound(err), client.IsErrConnectionFailed(err):
 		return g.Client.Explain(ctx, err)
 	case rec.Spec.User != "" && inside.UserUnknown(rec.Spec, daemon.Says(err)) != nil:
 		return inside.UserUnknown(rec.Spec, daemon.Says(err))
-	case rec.Spec.User != "" && strings.Contains(err.Error(), "unable to upgrade"): // Podman says no more
+	case rec.Spec.User != "" && strings.Contains(err.Error(), "unable to upgrade"): // Podman gives no details
 		return keyway.Errorf(keyway.Usage, "no program can be started in the container %s as the user %q", container, rec.Spec.User).
 			Advise(keyway.NumericUser)
 	case strings.Contains(strings.ToLower(err.Error()), "exec format error"):

@@ -16,8 +16,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Claim returns the container of that name or ID, if a guest can be put into it. Until
-// release nobody else of this owner puts one there: two would take it from each other.
+// Claim returns the container of that name or ID, if a guest can be put into it. Until release, no
+// other process of this owner can claim it: two guests would take the container from each other.
 func (g *Guests) Claim(ctx context.Context, name string) (c container.InspectResponse, release func(), err error) {
 	release = func() {}
 	timed, cancel := context.WithTimeout(ctx, reach)
@@ -53,8 +53,7 @@ func (g *Guests) candidate(ctx context.Context, name string) (container.InspectR
 	return c, g.untaken(ctx, c)
 }
 
-// refusal is why no guest can be beside the first process of a container that is as the
-// daemon describes it.
+// refusal returns the reason for which no guest can be beside the first process of a container.
 func (g *Guests) refusal(c container.InspectResponse) error {
 	if c.Config == nil || c.State == nil || c.HostConfig == nil || !keyway.IsContainerID(c.ID) {
 		return keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
@@ -77,8 +76,8 @@ func (g *Guests) refusal(c container.InspectResponse) error {
 	return nil
 }
 
-// isWorkspace refuses a container whose first process is a guest. Its labels only help to
-// say whose that is.
+// isWorkspace refuses a container whose first process is a guest. It uses the labels only to name
+// the owner.
 func (g *Guests) isWorkspace(c container.InspectResponse) error {
 	name, err := keyway.ParseName(c.Config.Labels[inside.LabelName])
 	if err == nil && c.Config.Labels[inside.LabelOwner] == g.Owner {
@@ -87,7 +86,8 @@ func (g *Guests) isWorkspace(c container.InspectResponse) error {
 	return ofAnother(c, "is a workspace", c.Config.Labels[inside.LabelOwner])
 }
 
-// ofAnother refuses what another user of the place has; owner is a claim.
+// ofAnother refuses a container of another user of the place. owner comes from a file or label that
+// anybody may have written.
 func ofAnother(c container.InspectResponse, what, owner string) error {
 	if owner = strings.TrimSpace(owner); owner == "" || len(owner) > 10 || strings.Trim(owner, "0123456789") != "" {
 		owner = "another user"
@@ -98,7 +98,7 @@ func ofAnother(c container.InspectResponse, what, owner string) error {
 		Hint("ask them to share it, or choose another container")
 }
 
-// NameOf is what people call the container.
+// NameOf returns the container's name for people.
 func NameOf(c container.InspectResponse) string {
 	if name := strings.TrimPrefix(c.Name, "/"); keyway.ParseContainer(name) == nil {
 		return name
@@ -106,17 +106,17 @@ func NameOf(c container.InspectResponse) string {
 	return c.ID[:min(len(c.ID), 12)]
 }
 
-// claimPath is the file by which a guest's owner knows what is left of it. Programs in the
+// claimPath is the file by which an owner recognizes the remains of his guest. Programs in the
 // container may write anything there.
 const claimPath = string(keyway.GuestHome) + "/owner"
 
-// maxClaim bounds that file in bytes.
+// maxClaim bounds the bytes of that file.
 const maxClaim = 256
 
 func (g *Guests) claim() string { return g.Owner + " " + g.Homes.Mark() + "\n" }
 
-// untaken refuses a container that has a guest, or anything else where one would be. What
-// a guest of this owner has left there that is in no Record goes.
+// untaken refuses a container that has a guest, or something else at the guest's path. It removes
+// the remains of a guest of this owner that no Record names.
 func (g *Guests) untaken(ctx context.Context, c container.InspectResponse) error {
 	if name, ok := g.taken()[c.ID]; ok {
 		return keyway.Errorf(keyway.NameTaken, "the container %s is the workspace %s already", NameOf(c), name).Advise(keyway.IsWorkspace, string(name))
@@ -136,14 +136,14 @@ func (g *Guests) untaken(ctx context.Context, c container.InspectResponse) error
 	return ofAnother(c, "has a guest", owner)
 }
 
-// isFree reports whether there is nothing where a guest would be.
+// isFree reports whether there is nothing at the guest's path.
 func (g *Guests) isFree(ctx context.Context, id string) bool {
 	_, err := g.Client.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: string(keyway.GuestHome)})
 	return daemon.IsNotFound(err)
 }
 
-// leaveRest removes what a guest of this owner has left in a container, and that guest if
-// it lives. The program to do so may be gone.
+// leaveRest removes the remains of a guest of this owner in a container, and ends that guest if it
+// lives. The guest program in the container may be gone.
 func (g *Guests) leaveRest(ctx context.Context, id string) error {
 	rec := engine.Record{Container: id, Spec: keyway.Spec{Process: keyway.Process{User: root}}}
 	archive, err := inside.HomeArchive(g.Guest, nil)
@@ -156,7 +156,7 @@ func (g *Guests) leaveRest(ctx context.Context, id string) error {
 	return g.Leave(ctx, rec)
 }
 
-// claimIn is what the file in the container says; empty where there is none.
+// claimIn returns the content of the claim file in the container; empty if there is none.
 func (g *Guests) claimIn(ctx context.Context, id string) string {
 	found, err := g.Client.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: claimPath})
 	if err != nil {
@@ -180,10 +180,10 @@ func readClaim(archive io.Reader) string {
 	return string(text)
 }
 
-// taken are the workspaces of this owner in containers, by the containers' IDs.
+// taken maps the IDs of containers to the workspaces of this owner in them.
 func (g *Guests) taken() map[string]keyway.Name {
 	taken := map[string]keyway.Name{}
-	names, _ := g.Homes.Names() // those that can be read
+	names, _ := g.Homes.Names() // only those that can be read
 	for _, name := range names {
 		if rec, err := g.Homes.Record(name); err == nil && rec.Adopted {
 			taken[rec.Container] = name
@@ -192,10 +192,10 @@ func (g *Guests) taken() map[string]keyway.Name {
 	return taken
 }
 
-// maxListed bounds how many containers are told of.
+// maxListed bounds the containers that are listed.
 const maxListed = 1 << 12
 
-// List tells of the containers that run and are not made as workspaces.
+// List returns the running containers that were not made as workspaces.
 func (g *Guests) List(ctx context.Context) ([]keyway.Container, error) {
 	found, err := g.Client.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {

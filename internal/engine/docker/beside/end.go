@@ -13,10 +13,10 @@ import (
 	"keyway/internal/sleep"
 )
 
-// Ended reports whether no guest lives in the container: it was ended, or the container
-// was restarted. An error is why that cannot be told; then one may live. That a daemon
-// has the process running is true; that it has not is not: Podman forgets a process
-// seconds after its caller has hung up, and a daemon that was restarted knows none.
+// Ended reports whether no guest lives in the container: it was ended, or the container was
+// restarted. An error means that this is not known, and a guest may live. A daemon's word that the
+// process runs is reliable; its word that it does not run is not: Podman forgets a process seconds
+// after its caller has disconnected, and a daemon that was restarted knows none.
 func (g *Guests) Ended(ctx context.Context, rec engine.Record) (bool, error) {
 	timed, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
@@ -40,18 +40,18 @@ func (g *Guests) Gone(ctx context.Context, rec engine.Record) bool {
 }
 
 const (
-	// endSlack is what a guest needs beside the grace of the programs: for a last call, to
-	// kill, for records, and for those who wait.
+	// endSlack is the time that a guest needs besides the grace of the programs: for a last call,
+	// to kill, to write records, and for waiting clients.
 	endSlack = 15 * time.Second
-	// settle is how long a daemon may take to notice that the guest has ended.
+	// settle is the time that a daemon may need to notice that the guest has ended.
 	settle = 5 * time.Second
-	// sweeping is how long the removal of the guest's files may take.
+	// sweeping bounds the time to remove the guest's files.
 	sweeping = 10 * time.Second
 )
 
-// End ends the guest and all that people run through it, and nothing else of the
-// container. Programs have grace to end by themselves. No guest is none to end. It fails
-// unless it is certain that none lives afterwards.
+// End ends the guest and all programs that it has started, and nothing else in the container.
+// Programs have grace to end by themselves. If there is no guest, it does nothing. It fails unless
+// it is certain that no guest lives afterwards.
 func (g *Guests) End(ctx context.Context, rec engine.Record, grace time.Duration) error {
 	asking, cancel := context.WithTimeout(ctx, grace+endSlack)
 	defer cancel()
@@ -78,8 +78,8 @@ func (g *Guests) End(ctx context.Context, rec engine.Record, grace time.Duration
 		Hint("restart the container at the place; the guest ends with it")
 }
 
-// awaitEnd is Ended. A daemon may take a moment to notice that a guest was halted, and
-// one doubt is none yet.
+// awaitEnd is Ended for a daemon that may need a moment to notice that a guest was halted. It
+// ignores a first doubt.
 func (g *Guests) awaitEnd(ctx context.Context, rec engine.Record, halted bool) (ended bool, doubt error) {
 	deadline := time.Now().Add(settle)
 	for pause, doubts := 5*time.Millisecond, 0; ; pause *= 2 {
@@ -98,12 +98,12 @@ func (g *Guests) awaitEnd(ctx context.Context, rec engine.Record, halted bool) (
 	}
 }
 
-// root is whom the daemon lets remove what others own in a container.
+// root is the user as which the daemon removes files of other users in a container.
 const root = "0:0"
 
-// Leave ends the guest and removes what it has in the container. Its own user removes
-// what root cannot, where containers' root has no more rights than others. What programs
-// of the container keep from being removed stays; nothing starts it.
+// Leave ends the guest and removes its files in the container. Files that root cannot remove, where
+// a container's root has no more rights than others, their own user removes. Files that the
+// container's programs keep from being removed stay; nothing starts them.
 func (g *Guests) Leave(ctx context.Context, rec engine.Record) error {
 	err := g.End(ctx, rec, 0)
 	if keyway.Is(err, keyway.GuestFailed) && g.bring(ctx, rec, 0) == nil { // something may have replaced its program
@@ -117,7 +117,7 @@ func (g *Guests) Leave(ctx context.Context, rec engine.Record) error {
 		c.User = root
 		_ = g.sweep(ctx, c)
 	}
-	if !g.isFree(ctx, rec.Container) { // its owner knows that what is left is of no use
+	if !g.isFree(ctx, rec.Container) { // the owner knows that the remains are useless
 		if archive, err := inside.Archive(inside.File{Path: claimPath, Data: []byte(g.claim())}); err == nil {
 			_ = c.Extract(ctx, archive)
 		}

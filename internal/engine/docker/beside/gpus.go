@@ -10,18 +10,18 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// visibleDevices is what NVIDIA's container runtime goes by.
+// visibleDevices is the variable that NVIDIA's container runtime obeys.
 const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
 
-// kindOfGPUs is before the name of a GPU where CDI names it.
+// kindOfGPUs is the prefix of a GPU's name in CDI.
 const kindOfGPUs = "nvidia.com/gpu="
 
-// gpuName is by what a container may ask for a GPU: a UUID, an index, a part's, a device
-// file. Whoever made the container wrote it.
+// gpuName matches the names by which a container may request a GPU: a UUID, an index, a part's
+// index, a device file. The maker of the container wrote it.
 var gpuName = lazyregexp.New(`^((GPU|MIG)-[0-9A-Za-z/-]{1,120}|[0-9]{1,4}(:[0-9]{1,4})?|/dev/nvidia[0-9]{1,4})$`)
 
-// GPUsOf are the GPUs that a container has which keyway has not made: by request, by the
-// variable that NVIDIA's runtime goes by, or as device files.
+// GPUsOf returns the GPUs of a container that keyway has not made: by device request, by the
+// variable of NVIDIA's runtime, or as device files.
 func GPUsOf(c container.InspectResponse) (g keyway.GPUs) {
 	if c.HostConfig == nil {
 		return g
@@ -54,7 +54,7 @@ func GPUsOf(c container.InspectResponse) (g keyway.GPUs) {
 	return g
 }
 
-// maxDeviceNames bounds how many devices of a container are looked at.
+// maxDeviceNames bounds the devices of a container that are looked at.
 const maxDeviceNames = 1024
 
 func asksForGPUs(capabilities []string) bool {

@@ -1,6 +1,6 @@
-// Package contents tells what the files of a container are: what is installed, and which
-// files of the image are not as the image has them. What one container of an image has
-// shown is true of the others, as far as their daemon tells of no change there.
+// Package contents describes the files of a container: the installed software, and the files of the
+// image that have been changed. The result for one container of an image holds for others, if their
+// daemon lists no change there.
 package contents
 
 import (
@@ -17,41 +17,41 @@ import (
 	sftp "keyway/internal/sftp/client"
 )
 
-// Bounds on what a container says of its files.
+// Bounds on the answers of a container about its files.
 const (
-	// maxSaid is how much it may say in all, in bytes. The names of a large image's
-	// packages and dpkg's status take 4 MB.
+	// maxSaid bounds all answers together, in bytes. The package names of a large image and dpkg's
+	// status take 4 MB.
 	maxSaid = 256 << 20
-	// maxHashed is how large a file may be whose content is compared; of larger ones it
-	// is the size.
+	// maxHashed bounds the size of a file whose content is hashed. For a larger one, the size is
+	// compared.
 	maxHashed = 16 << 20
-	// maxImages is how many images are remembered.
+	// maxImages bounds the images that are remembered.
 	maxImages = 64
 )
 
-// Container is what a daemon tells of a container.
+// Container is a daemon's description of a container.
 type Container struct {
 	Image   string   // the image's ID
 	Env     []string // NAME=VALUE, of its programs
 	Changes []keyway.FileChange
-	Mounted []string // absolute paths at which something else than the image's files is
+	Mounted []string // absolute paths of mounts, which hide the image's files
 }
 
-// Shown is what the files are.
+// Shown is the description of a container's files.
 type Shown struct {
 	keyway.Software
-	Files []keyway.FileChange // of the image that were changed, with their hashes
-	More  int                 // how many more of those there are
+	Files []keyway.FileChange // changed files of the image, with their hashes
+	More  int                 // number of changed files beyond those
 }
 
-// Images is what is installed in images, as containers have shown that changed nothing of
-// it. The zero value knows of none.
+// Images remembers the software that is installed in images, as found in containers that have not
+// changed it. The zero value remembers none.
 type Images struct {
 	mu  sync.Mutex
 	all map[image]software
 }
 
-// image is an image, and where programs look for what is installed in it.
+// image is an image together with the places in which programs look for installed software.
 type image struct {
 	id string
 	installed.Where
@@ -62,8 +62,8 @@ type software struct {
 	looked installed.Looked
 }
 
-// Of tells what the files of c are. open connects to an SFTP server in it, if there is
-// anything to be asked; Of closes the connection.
+// Of describes the files of c. If it must look into the container, it calls open to connect to an
+// SFTP server there, and closes the connection.
 func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown Shown, err error) {
 	changed := notable(c.Changes)
 	known := false
@@ -86,7 +86,7 @@ func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown
 	return shown, nil
 }
 
-// changes are those of c, as far as it matters whether files are what they were.
+// changes returns the changes of c that may affect installed software.
 func (c Container) changes() []installed.Change {
 	all := make([]installed.Change, len(c.Changes))
 	for i, f := range c.Changes {
@@ -97,7 +97,8 @@ func (c Container) changes() []installed.Change {
 
 func (c Container) image() image { return image{c.Image, where(c.Env)} }
 
-// known is what is installed in c, if another container of its image has shown that.
+// known returns the software that is installed in c, if another container of its image has shown
+// it.
 func (k *Images) known(c Container) (keyway.Software, bool) {
 	k.mu.Lock()
 	s, ok := k.all[c.image()]
@@ -108,7 +109,7 @@ func (k *Images) known(c Container) (keyway.Software, bool) {
 	return s.Software, true
 }
 
-// read looks at what is installed in c, and remembers it if it is the image's own.
+// read finds the software that is installed in c. It remembers it if it is the image's own.
 func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) {
 	trace := installed.Follow(files)
 	found, err := installed.Read(trace, where(c.Env))
@@ -128,15 +129,15 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 	return found, nil
 }
 
-// hashed are changed files with hashes of what is in them, and how many more there are
-// than can be told of.
+// hashed adds hashes of their content to changed files. more is the number of files beyond the
+// bound.
 func hashed(changed []keyway.FileChange, files *sftp.Client) (told []keyway.FileChange, more int) {
 	more = max(len(changed)-keyway.MaxFileChanges, 0)
 	for _, c := range changed[:len(changed)-more] {
 		if c.Change != keyway.ChangeDeleted {
 			st, err := files.Lstat(strings.TrimPrefix(c.Path, "/"))
 			if err == nil && st.IsDir() {
-				continue // what is in it is listed itself
+				continue // its content is listed itself
 			}
 			c.Hash = contentHash(files, st, strings.TrimPrefix(c.Path, "/"))
 		}
@@ -145,7 +146,7 @@ func hashed(changed []keyway.FileChange, files *sftp.Client) (told []keyway.File
 	return told, more
 }
 
-// where is where programs of a container look for what is installed.
+// where returns the places in which programs of a container look for installed software.
 func where(variables []string) installed.Where {
 	env := map[string]string{}
 	for _, kv := range variables {
@@ -155,8 +156,8 @@ func where(variables []string) installed.Where {
 	return installed.Where{Path: env["PATH"], PythonPath: env["PYTHONPATH"], Home: env["HOME"]}
 }
 
-// contentHash is one of what a file holds: of a large file, and of what is no file, of
-// its size and kind.
+// contentHash returns the hash of a file's content. For a large file, or one that is not regular,
+// it is the hash of its size and kind.
 func contentHash(files fs.FS, st fs.FileInfo, name string) string {
 	if st == nil {
 		return ""

@@ -10,11 +10,11 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// notable are the files of the image that were changed or removed, and the added ones
-// that change what the others do, sorted by path. What a run makes is not: what it
-// writes, downloads, caches and compiles.
+// notable returns the files of the image that were changed or removed, and the added files that
+// affect others, sorted by path. It omits files that runs produce: results, downloads, caches and
+// compiled files.
 func notable(changes []keyway.FileChange) []keyway.FileChange {
-	parents := map[string]bool{} // a directory is listed because of what is in it
+	parents := map[string]bool{} // a directory is listed because of its content
 	for _, c := range changes {
 		parents[path.Dir(c.Path)] = true
 	}
@@ -36,12 +36,12 @@ func notable(changes []keyway.FileChange) []keyway.FileChange {
 	return sorted
 }
 
-// decisive are files that decide what programs load: an added one is as good as a
-// change of all that it concerns.
+// decisive matches files that decide what programs load: to add one is equivalent to changing all
+// the files that it concerns.
 var decisive = lazyregexp.New(`^/etc/(ld\.so\.(preload|conf)|ld\.so\.conf\.d/.+|pip\.conf|environment)$` +
 	`|/(site|dist)-packages/([^/]+\.pth|(site|user)customize\.py)$`)
 
-// passing reports whether a file holds what comes and goes while programs run.
+// passing reports whether a file is one of those that come and go while programs run.
 func passing(p string) bool {
 	for _, dir := range []string{"/tmp", "/var", "/run", "/dev", "/proc", "/sys", "/mnt", "/media", string(keyway.GuestHome)} {
 		if p == dir || strings.HasPrefix(p, dir+"/") {
@@ -51,8 +51,8 @@ func passing(p string) bool {
 	return comesAndGoes.MatchString(p)
 }
 
-// comesAndGoes are caches, histories and logs, compiled Python, and what is made anew
-// at each start or from other files.
+// comesAndGoes matches caches, histories, logs, compiled Python, and files that are generated at
+// each start or from other files.
 var comesAndGoes = lazyregexp.New(`(^|/)(__pycache__|\.cache|\.nv|\.triton|\.ipython|\.jupyter|\.config|\.local/share)(/|$)` +
 	`|\.py[co]$|(^|/)\.[A-Za-z_]*(history|hsts|lesshst|viminfo)$|\.log$` +
 	`|^/etc/(hosts|hostname|resolv\.conf|mtab|ld\.so\.cache|machine-id|passwd-?|group-?|shadow-?|gshadow-?|\.pwd\.lock)$`)

@@ -9,10 +9,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// maxChanges bounds how many changes of a container are looked at.
+// maxChanges bounds the changes of a container that are looked at.
 const maxChanges = 1 << 20
 
-// Changes are those that a daemon tells of.
+// Changes converts the changes that a daemon lists.
 func Changes(said []container.FilesystemChange) []keyway.FileChange {
 	said = said[:min(len(said), maxChanges)]
 	all := make([]keyway.FileChange, len(said))
@@ -28,7 +28,7 @@ func Changes(said []container.FilesystemChange) []keyway.FileChange {
 	return all
 }
 
-// Mounted are the places at which something else than the image's files is.
+// Mounted returns the paths at which mounts hide the image's files.
 func Mounted(c container.InspectResponse) []string {
 	var all []string
 	for _, m := range c.Mounts {

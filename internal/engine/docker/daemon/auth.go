@@ -14,13 +14,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// storedAuth is what docker login keeps for one registry.
+// storedAuth is the entry of docker login for one registry.
 type storedAuth struct {
 	Auth          string `json:"auth"` // base64 of user:password
 	IdentityToken string `json:"identitytoken"`
 }
 
-// indexServer is the name under which docker login keeps the default registry.
+// indexServer is the name of the default registry in docker login's file.
 const indexServer = "https://index.docker.io/v1/"
 
 // Bounds on a credential helper (docker-credential-NAME).
@@ -29,14 +29,15 @@ const (
 	maxHelperSays = 64 << 10
 )
 
-// RegistryAuth is what the daemon needs to pull from a registry as the user: the
-// daemon itself does not know what docker login stored. Empty if nothing is
-// stored; that is no error, because most images need nothing.
+// RegistryAuth returns the credentials with which the daemon pulls from a registry for the user:
+// the daemon itself does not know what docker login has stored. It is empty if nothing is stored,
+// which is no error: most images need none.
 func (c *Client) RegistryAuth(ctx context.Context, registry string) string {
 	return c.around.registryAuth(ctx, registry)
 }
 
-// LoginAuth is what the daemon needs to pull with a login that the laptop has sent.
+// LoginAuth returns the credentials with which the daemon pulls with a login that the laptop has
+// sent.
 func LoginAuth(l keyway.Login) string {
 	server := l.Registry
 	if server == "docker.io" {
@@ -74,7 +75,7 @@ func (c config) helperFor(server string) string {
 	return c.CredsStore
 }
 
-// stored finds server's entry, which may be kept with a scheme and a path.
+// stored finds server's entry, whose key may have a scheme and a path.
 func (c config) stored(server string) (storedAuth, bool) {
 	if auth, ok := c.Auths[server]; ok {
 		return auth, true
@@ -110,8 +111,8 @@ func encodeAuth(conf registry.AuthConfig) string {
 	return base64.URLEncoding.EncodeToString(data)
 }
 
-// askHelper runs docker-credential-HELPER get. The name comes from the user's
-// own configuration, but must not lead out of PATH.
+// askHelper runs docker-credential-HELPER get. The name comes from the user's own configuration,
+// but must not contain a path.
 func askHelper(ctx context.Context, helper, server string) (registry.AuthConfig, bool) {
 	if strings.ContainsAny(helper, "/\\") {
 		return registry.AuthConfig{}, false

@@ -10,15 +10,15 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// maxAnswer bounds an answer of a daemon in bytes, as far as it is not passed on piece by
-// piece: a listing of thousands of containers. Whatever DOCKER_HOST names may answer
-// without end, and the client's decoder would keep all of it.
+// maxAnswer bounds the bytes of a daemon's answer, unless it is a stream that is passed on in
+// pieces. A listing of thousands of containers is smaller. The server that DOCKER_HOST names may
+// answer without end, and the client's decoder would keep all of it.
 const maxAnswer = 16 << 20
 
-// bounded is a transport whose answers end with an error at maxAnswer bytes.
+// boundedTransport is a transport whose answers end with an error at maxAnswer bytes.
 type boundedTransport struct{ *http.Transport }
 
-// boundedClient is an HTTP client for a daemon that is not reached by TLS.
+// boundedClient returns an HTTP client for a daemon that is reached without TLS.
 func boundedClient(host string) (*http.Client, error) {
 	at, err := client.ParseHostURL(host)
 	if err != nil {
@@ -39,8 +39,8 @@ func (b boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isStream reports whether the answer to a request is passed on as it comes: an image, a
-// file, the output of a container, or the news of a pull.
+// isStream reports whether the answer to a request is passed on as it comes: an image, a file, the
+// output of a container, or the progress of a pull.
 func isStream(method, path string) bool {
 	switch last := path[strings.LastIndexByte(path, '/')+1:]; last {
 	case "get", "archive", "logs":

@@ -10,28 +10,28 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// Client talks to one daemon. Beside its own methods it has those of the Engine API.
+// Client is a client of one daemon. Besides its own methods, it has those of the Engine API.
 type Client struct {
 	*client.Client
 	at     endpoint
 	around surroundings
 
 	mu       sync.Mutex
-	name     string    // docker or podman: what was asked for, until the daemon has identified itself
-	signed   string    // how the daemon signed its last answer: who it is, in which version; may be empty
-	known    *Identity // its version, not its name; nil until somebody has answered
+	name     string    // docker or podman: the requested one, until the daemon has identified itself
+	signed   string    // the daemon's signature in its last answer: name and version; may be empty
+	known    *Identity // its version, not its name; nil until a daemon has answered
 	knownBy  string    // signed at that time
-	rootless *bool     // of Podman: whether it runs as its user; nil until it was asked
+	rootless *bool     // whether Podman runs as its user; nil until asked
 }
 
 // Options say which daemon to talk to.
 type Options struct {
 	Podman bool   // look for Podman's socket instead of Docker's
-	Host   string // where the daemon listens, written as in DOCKER_HOST; empty: look for it
+	Host   string // address of the daemon, as in DOCKER_HOST; empty: look for it
 }
 
-// greeting is how long New waits for a daemon to say who it is; one that runs
-// takes a few milliseconds.
+// greeting is the time that New waits for a daemon to identify itself. A running one takes a few
+// milliseconds.
 const greeting = 2 * time.Second
 
 // New makes a client. It fails if the configuration that names the daemon cannot be used.
@@ -56,18 +56,18 @@ func New(o Options) (*Client, error) {
 	if c.Client, err = connect(c.at, c.hear); err != nil {
 		return nil, err
 	}
-	// Docker's socket may be Podman's in truth, and the engine is to be called by
-	// its right name from the start. That nobody answers is for Probe to say.
+	// Docker's socket may belong to Podman, and the engine must have the right name from the start.
+	// If no daemon answers, Probe reports it.
 	ctx, cancel := context.WithTimeout(context.Background(), greeting)
 	defer cancel()
-	_, _ = c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}) // which is once for all
+	_, _ = c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}) // negotiates the version once for all
 	return c, nil
 }
 
-// hear learns from the header of an answer who sent it. Podman puts one of its own
-// on all of them, also on that to a ping, which it gives at once: to say its
-// version it asks its helpers first, 0.2 s, or seconds on a busy machine. Neither
-// puts any on an answer that becomes a stream.
+// hear learns from the header of an answer which program sent it. Podman sets a header of its own
+// on all answers, including that to a ping, which it sends at once: for its version it first asks
+// its helpers, which takes 0.2 s, or seconds on a busy machine. Neither daemon sets a header on an
+// answer that becomes a stream.
 func (c *Client) hear(answer *http.Response) {
 	if answer.Header.Get("Api-Version") == "" && answer.Header.Get("Libpod-Api-Version") == "" {
 		return
@@ -75,7 +75,7 @@ func (c *Client) hear(answer *http.Response) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.name, c.signed = nameDocker, answer.Header.Get("Server")
-	if !strings.HasPrefix(c.signed, "Docker/") { // it is of a proxy's before the daemon
+	if !strings.HasPrefix(c.signed, "Docker/") { // the header of a proxy in front of the daemon
 		c.signed = ""
 	}
 	if libpod := answer.Header.Get("Libpod-Api-Version"); libpod != "" {
@@ -90,21 +90,21 @@ func (c *Client) Name() string {
 	return c.name
 }
 
-// Probe asks the daemon anew to identify itself. The error says why no daemon answers.
-// One that was identified before is only pinged, as the answer to a ping names its
-// version: for the whole of it Docker starts two programs.
+// Probe asks the daemon again to identify itself. The error says why no daemon answers. A daemon
+// that was identified before is only pinged, because the answer to a ping has its version: for a
+// full identification, Docker starts two programs.
 func (c *Client) Probe(ctx context.Context) error {
 	if c.same(ctx) {
 		return nil
 	}
 	c.mu.Lock()
-	c.known, c.rootless = nil, nil // the daemon may be another one by now, or none
+	c.known, c.rootless = nil, nil // there may be another daemon by now, or none
 	c.mu.Unlock()
 	_, err := c.Identify(ctx)
 	return err
 }
 
-// same reports whether the daemon that was identified answers, in the same version.
+// same reports whether the daemon that was identified answers, with the same version.
 func (c *Client) same(ctx context.Context) bool {
 	c.mu.Lock()
 	by := c.knownBy
@@ -121,8 +121,8 @@ func (c *Client) same(ctx context.Context) bool {
 	return err == nil && c.signed == by
 }
 
-// Identify returns who answers at the daemon's address. It asks once, and remembers the
-// answer until Probe. The error says why no daemon answers.
+// Identify returns the identity of the daemon. It asks once, and remembers the answer until Probe.
+// The error says why no daemon answers.
 func (c *Client) Identify(ctx context.Context) (Identity, error) {
 	c.mu.Lock()
 	known := c.known

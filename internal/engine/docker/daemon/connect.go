@@ -21,24 +21,24 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The names this engine can have.
+// Names of this engine.
 const (
 	nameDocker = keyway.EngineDocker
 	namePodman = keyway.EnginePodman
 )
 
-// minAPI is the oldest API that has all that is used here (Docker 20.10).
+// minAPI is the oldest API with all the functions used here (Docker 20.10).
 const minAPI = "1.41"
 
-// connect makes a client for the endpoint that lets hear see every answer. It does
-// not talk to the daemon yet.
+// connect makes a client for the endpoint that passes every answer to hear. It does not connect to
+// the daemon yet.
 func connect(p endpoint, hear client.ResponseHook) (*client.Client, error) {
 	if strings.HasPrefix(p.host, "ssh://") {
 		return nil, keyway.Errorf(keyway.BadConfig, "%s points to %s, which is another machine", p.from, p.host).
 			Advise(keyway.GoThere, strings.TrimPrefix(p.host, "ssh://"))
 	}
 	opts := []client.Opt{client.WithHTTPResponseHook(hear), client.WithHost(p.host)}
-	if p.tls != "" { // the daemon has shown that it is the one
+	if p.tls != "" { // the certificate proves the daemon's identity
 		tls, err := tlsClient(p)
 		if err != nil {
 			return nil, err
@@ -58,7 +58,7 @@ func connect(p endpoint, hear client.ResponseHook) (*client.Client, error) {
 func tlsClient(p endpoint) (*http.Client, error) {
 	opts := tlsconfig.Options{InsecureSkipVerify: p.skipVerify, ExclusiveRootPools: true}
 	for name, field := range map[string]*string{"ca.pem": &opts.CAFile, "cert.pem": &opts.CertFile, "key.pem": &opts.KeyFile} {
-		// A context may hold some of them only.
+		// A context may have only some of them.
 		if path := filepath.Join(p.tls, name); fileExists(path) {
 			*field = path
 		}
@@ -75,17 +75,17 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// Identity is what a daemon says of itself.
+// Identity is a daemon's description of itself.
 type Identity struct {
 	Podman  bool
 	Version string
-	Arch    string // as Go calls it
-	// What is known once Inquire has asked.
+	Arch    string // in Go's terms
+	// Set by Inquire.
 	Rootless  bool // the daemon runs as its user, and that user is root in its containers
 	Limitless bool // it cannot limit what a container uses
 }
 
-// Name is what users call such a daemon.
+// Name returns the name of the daemon for users.
 func (d Identity) Name() string {
 	if d.Podman {
 		return namePodman
@@ -93,7 +93,7 @@ func (d Identity) Name() string {
 	return nameDocker
 }
 
-// Title is its name at the beginning of a sentence.
+// Title returns the name in the form that begins a sentence.
 func (d Identity) Title() string {
 	if d.Podman {
 		return "Podman"
@@ -101,7 +101,7 @@ func (d Identity) Title() string {
 	return "Docker"
 }
 
-// identify asks a daemon for its version, which tells all but its name.
+// identify asks a daemon for its version, which has everything but its name.
 func identify(ctx context.Context, c *client.Client) (Identity, error) {
 	v, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
@@ -117,7 +117,7 @@ func identify(ctx context.Context, c *client.Client) (Identity, error) {
 	return Identity{Version: v.Version, Arch: v.Arch}, nil
 }
 
-// Said is what the daemon says of itself. Podman takes up to a second for the answer.
+// Said returns the daemon's description of its system. Podman takes up to a second for the answer.
 func (c *Client) Said(ctx context.Context) (system.Info, error) {
 	found, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
@@ -126,9 +126,8 @@ func (c *Client) Said(ctx context.Context) (system.Info, error) {
 	return found.Info, nil
 }
 
-// RemoteReason reports why the daemon, which has said this, cannot mount this machine's
-// files, or why containers could not use them. It is empty if nothing is known to be in
-// the way.
+// RemoteReason returns the reason for which the daemon that has given this answer cannot mount this
+// machine's files, or its containers could not use them. It is empty if no reason is known.
 func (c *Client) RemoteReason(said system.Info) string {
 	return remoteDaemon(c.at, said.OperatingSystem, said.SecurityOptions)
 }
@@ -136,10 +135,10 @@ func (c *Client) RemoteReason(said system.Info) string {
 // Local reports whether the daemon is on this machine and may see its files.
 func (c *Client) Local() bool { return c.at.local() }
 
-// Address is where the daemon listens, as DOCKER_HOST has it.
+// Address returns the address of the daemon, as in DOCKER_HOST.
 func (c *Client) Address() string { return c.at.host }
 
-// remoteDaemon says what stands between a daemon and this machine's files.
+// remoteDaemon returns the reason for which a daemon cannot see this machine's files.
 func remoteDaemon(p endpoint, system string, security []string) string {
 	if !p.local() {
 		return "the daemon is not reached through a unix socket of a Linux machine"
@@ -151,8 +150,8 @@ func remoteDaemon(p endpoint, system string, security []string) string {
 		name, _, _ := strings.Cut(strings.TrimPrefix(option, "name="), ",")
 		switch name {
 		case "selinux":
-			// Mounted files would have to be relabelled, also the guest program that
-			// all workspaces share.
+			// Mounted files would have to be relabelled, including the guest program that all
+			// workspaces share.
 			return "SELinux separates containers from this machine's files"
 		case "userns":
 			return "the daemon's users are not this machine's (userns-remap)"
@@ -161,11 +160,11 @@ func remoteDaemon(p endpoint, system string, security []string) string {
 	return ""
 }
 
-// probeTimeout bounds how long a daemon may take to say who it is.
+// probeTimeout bounds the time in which a daemon identifies itself.
 const probeTimeout = 10 * time.Second
 
-// Unusable explains why a daemon could not be talked to. The client's own error
-// has lost the cause, so the socket is tried once more.
+// Unusable explains why a daemon could not be reached. The client's own error has lost the cause,
+// so this tries the socket once more.
 func (c *Client) Unusable(err error) error {
 	var said *keyway.Error
 	if errors.As(err, &said) {
@@ -185,8 +184,7 @@ func (c *Client) Unusable(err error) error {
 	return refused(c.Name(), socket, dialErr, programHere(c.Name()))
 }
 
-// refused says in the user's words what a failed connect(2) to a daemon's socket
-// means.
+// refused explains to the user a failed connect(2) to a daemon's socket.
 func refused(name, socket string, err error, installed bool) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):

@@ -18,16 +18,16 @@ import (
 	"keyway/internal/keyway"
 )
 
-// endpoint is where a daemon listens.
+// endpoint is the address of a daemon.
 type endpoint struct {
-	host string // as DOCKER_HOST has it
-	from string // what said so, for people
+	host string // as in DOCKER_HOST
+	from string // the source of the address, for people
 	tls  string // directory with ca.pem, cert.pem and key.pem; empty: none
-	// skipVerify says that the daemon's certificate need not be checked.
+	// skipVerify means that the daemon's certificate need not be checked.
 	skipVerify bool
 }
 
-// socket is the path of the endpoint's unix socket; empty if it has none.
+// socket returns the path of the endpoint's unix socket; empty if it has none.
 func (p endpoint) socket() string {
 	path, ok := strings.CutPrefix(p.host, "unix://")
 	if !ok {
@@ -36,11 +36,11 @@ func (p endpoint) socket() string {
 	return path
 }
 
-// local says that the daemon is on this machine and may see its files.
+// local reports whether the daemon is on this machine and may see its files.
 func (p endpoint) local() bool { return p.socket() != "" && runtime.GOOS == "linux" }
 
-// surroundings is what the place says about where daemons are: its environment
-// and files. Tests have their own.
+// surroundings are the environment and files of the place that say where daemons are. Tests have
+// their own.
 type surroundings struct {
 	getenv func(string) string
 	home   string
@@ -56,9 +56,8 @@ func here() surroundings {
 	}}
 }
 
-// docker finds the daemon as the docker command does: DOCKER_HOST, then
-// DOCKER_CONTEXT, then the current context of its configuration, then the
-// default socket; and last a rootless daemon's.
+// docker finds the daemon as the docker command does: DOCKER_HOST, then DOCKER_CONTEXT, then the
+// current context of its configuration, then the default socket; finally a rootless daemon's.
 func (s surroundings) docker() (endpoint, error) {
 	if host := s.getenv("DOCKER_HOST"); host != "" {
 		p := endpoint{host: host, from: "DOCKER_HOST", skipVerify: s.getenv("DOCKER_TLS_VERIFY") == ""}
@@ -85,8 +84,8 @@ func (s surroundings) docker() (endpoint, error) {
 	return p, nil
 }
 
-// podman finds Podman's socket: CONTAINER_HOST, then the user's own service,
-// then, for root, the system's.
+// podman finds Podman's socket: CONTAINER_HOST, then the user's own service, then, for root, the
+// system's.
 func (s surroundings) podman() endpoint {
 	if host := s.getenv("CONTAINER_HOST"); host != "" {
 		return endpoint{host: host, from: "CONTAINER_HOST"}
@@ -145,8 +144,8 @@ func badConfig(path string, err error) error {
 		Hint("repair it, or say where the daemon is: export DOCKER_HOST=unix:///var/run/docker.sock")
 }
 
-// context reads a context of the docker command, which keeps it in a directory
-// named after the SHA-256 of its name.
+// context reads a context of the docker command. Its directory is named after the SHA-256 of the
+// context's name.
 func (s surroundings) context(name, from string) (endpoint, error) {
 	sum := sha256.Sum256([]byte(name))
 	id := hex.EncodeToString(sum[:])
@@ -179,7 +178,7 @@ type contextMeta struct {
 	}
 }
 
-// readJSON decodes the file at path, which may have limit bytes at most.
+// readJSON decodes the file at path, which must have at most limit bytes.
 func readJSON(path string, limit int64, into any) error {
 	f, err := os.Open(path)
 	if err != nil {

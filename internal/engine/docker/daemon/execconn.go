@@ -15,13 +15,13 @@ import (
 	"keyway/internal/bounded"
 )
 
-// demux reads the standard output out of what a daemon sends for a command
-// without a terminal: frames of 1 byte stream, 3 bytes zero, 4 bytes length
-// (big-endian), then that many bytes (Engine API, "Stream format"). Standard
-// error is kept, the first of it, to explain an early end.
+// demux reads the standard output of a command without a terminal from a daemon's stream. The
+// stream consists of frames: 1 byte stream, 3 zero bytes, 4 bytes length (big-endian), and as many
+// bytes of data (Engine API, "Stream format"). demux keeps the start of standard error to explain
+// an early end.
 type demux struct {
 	from   io.Reader
-	left   uint32 // of the frame of standard output being read
+	left   uint32 // bytes left in the present frame of standard output
 	stderr bounded.Buffer
 }
 
@@ -30,10 +30,10 @@ const (
 	streamStdin = iota
 	streamStdout
 	streamStderr
-	streamSystem // the daemon's own word; dockerd sends errors so
+	streamSystem // messages of the daemon; dockerd sends errors there
 )
 
-// maxStderr bounds what is kept of the standard error.
+// maxStderr bounds the kept bytes of standard error.
 const maxStderr = 2 << 10
 
 func newDemux(from io.Reader) *demux {
@@ -75,7 +75,7 @@ func (d *demux) next() error {
 	return fmt.Errorf("the daemon sends a frame of an unknown stream %d", header[0])
 }
 
-// ended is the end of the output, with the reason if the command gave one.
+// ended returns the end of the output, with the reason if the command gave one.
 func (d *demux) ended(err error) error {
 	said := strings.TrimSpace(strings.ToValidUTF8(d.stderr.String(), "?"))
 	if errors.Is(err, io.EOF) && said != "" {
@@ -84,8 +84,8 @@ func (d *demux) ended(err error) error {
 	return err
 }
 
-// ExecConn is a connection to the standard input and output of a command in a
-// container. Addresses and deadlines are those of the connection to the daemon.
+// ExecConn is a connection to the standard input and output of a command in a container. Its
+// addresses and deadlines are those of the connection to the daemon.
 type ExecConn struct {
 	net.Conn
 	reading sync.Mutex
@@ -113,8 +113,8 @@ func (c *Client) Exec(ctx context.Context, id string, command ...string) (*ExecC
 	return conn, err
 }
 
-// ExecWith is Exec of the command in o, and with what else o says. It returns also what
-// the daemon calls the command. Closing the connection does not end the command.
+// ExecWith is Exec with all options of o. It also returns the daemon's ID of the command. Closing
+// the connection does not end the command.
 func (c *Client) ExecWith(ctx context.Context, id string, o client.ExecCreateOptions) (conn *ExecConn, exec string, err error) {
 	o.AttachStdin, o.AttachStdout, o.AttachStderr = true, true, true
 	made, err := c.ExecCreate(ctx, id, o)

@@ -7,8 +7,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// ExitReason says in a few words how a container with or without a command of
-// its own ended.
+// ExitReason says briefly how a container ended, which has or has not a command of its own.
 func ExitReason(st *container.State, command bool) string {
 	switch {
 	case st.Status == container.StateCreated && st.Error == "":
@@ -20,7 +19,7 @@ func ExitReason(st *container.State, command bool) string {
 	case st.ExitCode == 137:
 		return "exited with 137: killed from outside or out of memory"
 	case st.ExitCode == 143, st.ExitCode == 0 && !command:
-		// Without a command the guest only ends with 0 when it was asked to.
+		// Without a command, the guest only ends with 0 on request.
 		return "was stopped"
 	case command:
 		return fmt.Sprintf("its command exited with %d", st.ExitCode)

@@ -11,10 +11,10 @@ import (
 	"net/http"
 )
 
-// maxLibpod bounds an answer of Podman's own API in bytes.
+// maxLibpod bounds the bytes of an answer of Podman's own API.
 const maxLibpod = 1 << 20
 
-// Libpod sends a request of Podman's own API and decodes the answer into answer.
+// Libpod sends a request of Podman's own API and decodes the response into answer.
 func (c *Client) Libpod(ctx context.Context, method, what string, request, answer any) error {
 	var body io.Reader
 	if request != nil {

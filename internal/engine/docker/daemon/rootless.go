@@ -9,8 +9,8 @@ import (
 	"github.com/moby/moby/api/types/system"
 )
 
-// Inquire returns d, which has said this, with whose the daemon is and whether it can limit
-// what containers use. Podman takes up to a second to answer.
+// Inquire completes d: whether the daemon runs as its user, and whether it can limit what
+// containers use. said is the daemon's Said. Podman takes up to a second to answer.
 func (c *Client) Inquire(ctx context.Context, d Identity, said system.Info) (Identity, error) {
 	var err error
 	if d.Rootless, err = c.Rootless(ctx, d, said); err != nil {
@@ -23,9 +23,8 @@ func (c *Client) Inquire(ctx context.Context, d Identity, said system.Info) (Ide
 	return d, nil
 }
 
-// Rootless reports whether the daemon, which has said this, runs as its user: the root
-// of a container is that user. Docker says so in its answer; Podman says it by its own
-// API only, and is asked once until Probe.
+// Rootless reports whether the daemon runs as its user, so that the root of a container is that
+// user. Docker says so in said. Podman says so only in its own API, and is asked once until Probe.
 func (c *Client) Rootless(ctx context.Context, d Identity, said system.Info) (bool, error) {
 	if !d.Podman {
 		return slices.ContainsFunc(said.SecurityOptions, func(o string) bool { return strings.TrimPrefix(o, "name=") == "rootless" }), nil

@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Explain returns an error of the daemon in words for users. It is for requests of which
-// no more is known.
+// Explain returns an error of the daemon in words for users. It is for requests without a more
+// specific explanation.
 func (c *Client) Explain(ctx context.Context, err error) error {
 	var said *keyway.Error
 	switch {
@@ -32,7 +32,7 @@ func (c *Client) Explain(ctx context.Context, err error) error {
 	return keyway.Errorf(keyway.Other, "%s says: %s", d.Title(), Says(err))
 }
 
-// Known returns what Identify remembers of the daemon, and at least whether it is Podman.
+// Known returns the identity that Identify remembers, or at least whether the daemon is Podman.
 func (c *Client) Known() Identity {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,28 +44,27 @@ func (c *Client) Known() Identity {
 	return d
 }
 
-// SaysNoSpace reports whether a daemon's sentence is about a disk that is full or a quota
-// that is used up.
+// SaysNoSpace reports whether a daemon's message is about a full disk or an exhausted quota.
 func SaysNoSpace(said string) bool {
 	said = strings.ToLower(said)
 	return strings.Contains(said, "no space left on device") || strings.Contains(said, "quota exceeded")
 }
 
-// NoSpace is the error of a daemon that has no space left.
+// NoSpace is the error for a daemon without space.
 func NoSpace(d Identity, said string) *keyway.Error {
 	return keyway.Errorf(keyway.NoSpace, "%s has no space left: %s", d.Title(), said).
 		Hint("see what takes it: %s system df\nand give some back: %s system prune", d.Name(), d.Name())
 }
 
-// wrappings are what the layers of a daemon put around a sentence without
-// saying anything by it.
+// wrappings are the prefixes that the layers of a daemon add to a message and that carry no
+// information.
 var wrappings = []string{
 	"Error response from daemon: ", "failed to create task for container: ", "failed to create shim task: ", "OCI runtime create failed: ",
 	"runc create failed: ", "unable to start container process: ", "error during container init: ",
 }
 
-// Says returns the sentence of a daemon's error in one line, without what each layer of
-// the daemon has put around it.
+// Says returns the message of a daemon's error in one line, without the prefixes of the daemon's
+// layers.
 func Says(err error) string {
 	said := err.Error()
 	for _, w := range wrappings {
@@ -79,14 +78,14 @@ func Says(err error) string {
 	return said
 }
 
-// maxSaid bounds how much of a daemon's sentence is passed on.
+// maxSaid bounds the bytes of a daemon's message.
 const maxSaid = 1 << 10
 
-// IsNotFound reports whether the daemon has no such thing.
+// IsNotFound reports whether the daemon does not have the object.
 func IsNotFound(err error) bool { return errdefs.IsNotFound(err) }
 
-// IsConflict reports whether what is there is in the way of what was asked for.
+// IsConflict reports whether the object's state conflicts with the request.
 func IsConflict(err error) bool { return errdefs.IsConflict(err) }
 
-// IsNotModified reports whether it already was as it was asked to be.
+// IsNotModified reports whether the object already was in the requested state.
 func IsNotModified(err error) bool { return errdefs.IsNotModified(err) }

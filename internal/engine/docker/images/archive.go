@@ -9,10 +9,10 @@ import (
 	"keyway/internal/imagetar"
 )
 
-// outline is what an archive is made of.
+// outline is the structure of an archive.
 type outline struct {
 	layers  []string        // the files of the layers, the lowest first
-	targets map[string]bool // files that others are links to
+	targets map[string]bool // files that others link to
 }
 
 // outlineOf reads an archive to its end.
@@ -32,7 +32,7 @@ func outlineOf(archive io.Reader) (outline, error) {
 func withoutLayers(w io.Writer, archive io.Reader, o outline, lowest int) error {
 	dropped := map[string]bool{}
 	for _, name := range o.layers[:min(lowest, len(o.layers))] {
-		// A layer that is there twice has one file.
+		// Two equal layers have one file.
 		if name = path.Clean(name); !o.targets[name] && !slices.Contains(o.layers[min(lowest, len(o.layers)):], name) {
 			dropped[name] = true
 		}
@@ -50,8 +50,9 @@ func withoutLayers(w io.Writer, archive io.Reader, o outline, lowest int) error 
 	return m.End(out)
 }
 
-// named copies an archive from elsewhere so that it makes one image, of that name if any: an
-// engine gives an image every name that its archive has, and takes it from what has it.
+// named copies a foreign archive so that it yields one image, with that name if it is not empty. An
+// engine gives an image every name in its archive, and takes the name away from the image that had
+// it.
 func named(w io.Writer, archive io.Reader, image string) error {
 	out := tar.NewWriter(w)
 	m, err := imagetar.Walk(archive, imagetar.Unnamed(out))

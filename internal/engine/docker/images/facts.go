@@ -12,8 +12,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Present returns what an image says of itself. If the daemon does not have the image,
-// the result is the zero value.
+// Present returns the facts of an image. If the daemon does not have the image, they are zero.
 func (s *Store) Present(ctx context.Context, image string) (keyway.ImageFacts, error) {
 	found, err := s.client.ImageInspect(ctx, image)
 	if daemon.IsNotFound(err) {
@@ -32,8 +31,8 @@ func (s *Store) Present(ctx context.Context, image string) (keyway.ImageFacts, e
 	return f, nil
 }
 
-// Identity returns by which ID and digests the image of a container is known, and its
-// architecture. reference is the name by which the container was made.
+// Identity returns the ID and digests of a container's image, and its architecture. reference is
+// the name with which the container was made.
 func (s *Store) Identity(ctx context.Context, reference, image string) (id keyway.ImageIdentity, arch string, err error) {
 	id = keyway.ImageIdentity{Reference: reference, ID: digestOnly(image)}
 	found, err := s.client.ImageInspect(ctx, image)
@@ -47,9 +46,9 @@ func (s *Store) Identity(ctx context.Context, reference, image string) (id keywa
 	return id, found.Architecture, nil
 }
 
-// digests are those by which registries know an image, in the repository that the
-// reference names before those in others. Podman has one for each image that it has built,
-// which no registry knows: the repository is then one of localhost.
+// digests returns the digests under which registries know an image, those in the repository of the
+// reference first. Podman also has a digest for each image that it has built, which no registry
+// knows: its repository is on localhost.
 func digests(image string, named []string) []string {
 	ours := ""
 	if ref, err := reference.ParseNormalizedNamed(image); err == nil {
@@ -73,7 +72,7 @@ func digests(image string, named []string) []string {
 	return keyway.Distinct(append(first, rest...)...)
 }
 
-// digestOnly is an image's ID as all daemons write it: Podman leaves the algorithm out.
+// digestOnly returns an image's ID in the common form of all daemons: Podman omits the algorithm.
 func digestOnly(id string) string {
 	if id != "" && !strings.Contains(id, ":") {
 		return "sha256:" + id
@@ -81,7 +80,8 @@ func digestOnly(id string) string {
 	return id
 }
 
-// Owner is the numeric user and group of a workspace; false: the image alone knows.
+// Owner returns the numeric user and group of a workspace. known is false if only the image knows
+// them.
 func (f Facts) Owner(user string) (uid, gid int, known bool) {
 	if user == "" {
 		user = f.user
@@ -98,15 +98,15 @@ func (f Facts) Owner(user string) (uid, gid int, known bool) {
 	return uid, gid, !both || err == nil
 }
 
-// Facts are what an image says of itself that matters here.
+// Facts are the facts of an image that matter here.
 type Facts struct {
 	arch    string
 	user    string // that containers run as; empty: root
 	volumes map[string]struct{}
 }
 
-// RunsAsRoot reports whether a workspace with that --user certainly runs as root.
-// A name may stand for any uid in the image.
+// RunsAsRoot reports whether a workspace with that --user certainly runs as root. A name may stand
+// for any uid in the image.
 func (f Facts) RunsAsRoot(user string) bool {
 	if user == "" {
 		user = f.user
@@ -115,7 +115,7 @@ func (f Facts) RunsAsRoot(user string) bool {
 	return uid == "" || uid == "0"
 }
 
-// check refuses an image that would put something of its own into the Home.
+// check refuses an image that would put files of its own into the Home.
 func (f Facts) check(d daemon.Identity, image string) error {
 	if f.arch != "" && d.Arch != "" && f.arch != d.Arch {
 		return otherPlatform(d, image, "it is for "+f.arch)

@@ -19,10 +19,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// maxImages bounds how many images are looked at for layers that are here.
+// maxImages bounds the images that are searched for present layers.
 const maxImages = 512
 
-// ImageLayers tells what an image that is here is made of.
+// ImageLayers returns the layers of a present image.
 func (s *Store) ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error) {
 	d, err := s.client.Identify(ctx)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Store) ImageLayers(ctx context.Context, image string) (keyway.ImageLaye
 	}, nil
 }
 
-// configHash is keyway.ConfigHash of the configuration that the daemon tells of.
+// configHash returns the keyway.ConfigHash of an image's configuration.
 func configHash(found image.InspectResponse) string {
 	told := map[string]any{"os": found.Os, "architecture": found.Architecture, "config": found.Config}
 	if found.Created != "" {
@@ -57,8 +57,8 @@ func configHash(found image.InspectResponse) string {
 	return keyway.ConfigHash(config)
 }
 
-// HaveLayers returns how many of these layers, from the lowest on, need not be in an
-// archive that is imported here.
+// HaveLayers returns the number of these layers, from the lowest on, that an archive to import here
+// may omit.
 func (s *Store) HaveLayers(ctx context.Context, layers []string) (int, error) {
 	d, err := s.client.Identify(ctx)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Store) HaveLayers(ctx context.Context, layers []string) (int, error) {
 		return 0, err
 	}
 	if d.Podman || byContainerd(said) {
-		return 0, nil // they want each file that an archive names
+		return 0, nil // they need every file that an archive names
 	}
 	all, err := s.client.ImageList(ctx, client.ImageListOptions{})
 	if err != nil {
@@ -94,7 +94,7 @@ func byContainerd(host system.Info) bool {
 	return slices.ContainsFunc(host.DriverStatus, func(kv [2]string) bool { return strings.Contains(kv[1], "io.containerd.snapshotter") })
 }
 
-// common is how many layers two images have in common, from the lowest on.
+// common returns the number of layers, from the lowest on, that two images share.
 func common(a, b []string) int {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {
@@ -104,8 +104,8 @@ func common(a, b []string) int {
 	return min(len(a), len(b))
 }
 
-// ExportImage is an archive of the image, without the files of its lowest layers. The
-// caller closes it.
+// ExportImage returns an archive of the image, without the files of its lowest layers. The caller
+// closes it.
 func (s *Store) ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error) {
 	if _, err := s.ImageLayers(ctx, image); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (s *Store) ExportImage(ctx context.Context, image string, without int) (io.
 	if without <= 0 {
 		return save()
 	}
-	// Which file is which layer, the archive says after them: it is read twice.
+	// The archive names the layers' files only at its end, so it is read twice.
 	first, err := save()
 	if err != nil {
 		return nil, err
@@ -140,8 +140,8 @@ func (s *Store) ExportImage(ctx context.Context, image string, without int) (io.
 	return r, nil
 }
 
-// ImportImage takes in an archive of one image, which gets that name and no other; an
-// empty name is none.
+// ImportImage loads an archive of one image, and gives the image that name and no other; an empty
+// name means none.
 func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader) error {
 	d, err := s.client.Identify(ctx)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader
 	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.Title(), image, daemon.Says(err)).Hint("see what it says, at the place: journalctl -u %s", d.Name())
 }
 
-// importName is the whole name that an archive's image gets.
+// importName returns the full name for an archive's image.
 func importName(image string) (string, error) {
 	if image == "" {
 		return "", nil
@@ -192,8 +192,8 @@ func importName(image string) (string, error) {
 	return reference.TagNameOnly(ref).String(), nil
 }
 
-// builtName is the name by which Podman has what image names, if that was built there: such
-// an image is called localhost/NAME, and stands before the one of that whole name.
+// builtName returns Podman's name for an image that was built there: it is called localhost/NAME
+// and takes precedence over the image with the full name.
 func (s *Store) builtName(ctx context.Context, image, whole string) string {
 	path, short := strings.CutPrefix(whole, "docker.io/")
 	if !short || strings.Contains(image, "docker.io/") {
@@ -207,21 +207,21 @@ func (s *Store) builtName(ctx context.Context, image, whole string) string {
 	return whole
 }
 
-// SameName reports whether an image that is imported by the one name is found by the other,
-// as Docker and Podman complete names.
+// SameName reports whether an image that is imported under one name is found under the other, as
+// Docker and Podman complete names.
 func (s *Store) SameName(a, b string) bool {
 	one, err := importName(a)
 	two, bad := importName(b)
 	return err == nil && bad == nil && one != "" && local(one) == local(two)
 }
 
-// local is a whole name without the domain that an engine adds, which Podman's is for images
-// that are made there.
+// local returns a full name without the domain that an engine adds. Podman's is localhost for
+// images that it has built.
 func local(name string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "localhost/"), "docker.io/"), "library/")
 }
 
-// load gives an archive to the daemon, and reads its news to their end.
+// load sends an archive to the daemon, and reads its messages to the end.
 func (s *Store) load(ctx context.Context, archive io.Reader) error {
 	news, err := s.client.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
 	if err != nil {

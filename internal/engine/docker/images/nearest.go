@@ -10,14 +10,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Bounds on looking for an image that somebody may have meant.
+// Bounds on the search for an image that the user may have meant.
 const (
-	maxNearest = 4096 // names that are looked at
+	maxNearest = 4096 // names that are compared
 	maxRefName = 256  // bytes of a name
 )
 
-// withNearest adds to an error about an absent image the name of the present one
-// that is nearest to it, if one is near.
+// withNearest adds to an error about an absent image the most similar name of a present one, if
+// there is one.
 func (s *Store) withNearest(ctx context.Context, image string, err error) error {
 	var absent *keyway.Error
 	if !errors.As(err, &absent) || absent.Kind != keyway.ImageNotFound {
@@ -40,9 +40,9 @@ func (s *Store) withNearest(ctx context.Context, image string, err error) error 
 	return with.Advise(keyway.NearestImage, near)
 }
 
-// nearest is the name among present that image was most likely meant to be:
-// another tag of the same repository before any other name. It is empty when
-// none is near. Names are returned as people write them.
+// nearest returns the name in present that the user most likely meant: another tag of the same
+// repository before any other name. It is empty if none is similar. Names are returned as people
+// write them.
 func nearest(image string, present []string) string {
 	want, ok := splitRef(image)
 	if !ok {
@@ -60,7 +60,7 @@ func nearest(image string, present []string) string {
 			continue // another image altogether
 		case far == 0:
 			far = keyway.Distance(want.tag, have.tag)
-		default: // a tag is written correctly more often than it tells images apart
+		default: // a tag is more often right than it is the only difference between images
 			far = maxRefName*far + keyway.Distance(want.tag, have.tag)
 		}
 		if bestFar < 0 || far < bestFar || far == bestFar && name < best {

@@ -17,11 +17,11 @@ import (
 	"keyway/internal/keyway"
 )
 
-// exampleImage is an image that a user may have meant to name.
+// exampleImage is an example of an image's name in advice.
 const exampleImage = "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-runtime"
 
-// Ensure pulls the image if the daemon does not have it, and fails if it cannot be made
-// into a workspace on the daemon's machine.
+// Ensure pulls the image if the daemon does not have it. It fails if the image cannot be a
+// workspace on the daemon's machine.
 func (s *Store) Ensure(ctx context.Context, d daemon.Identity, image string, report func(keyway.Progress)) (Facts, error) {
 	if image == "" {
 		return Facts{}, keyway.Errorf(keyway.Usage, "containers are made from an image, and none was named").
@@ -49,10 +49,10 @@ func otherPlatform(d daemon.Identity, image, why string) *keyway.Error {
 		Hint("take an image for linux/%s; at the place: %s pull --platform linux/%s %s", d.Arch, d.Name(), d.Arch, image)
 }
 
-// pull has the daemon fetch the image, with that login if it is one for its registry.
+// pull makes the daemon pull the image, with login if that is for its registry.
 func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, login keyway.Login, report func(keyway.Progress)) error {
 	ref, err := reference.ParseNormalizedNamed(image)
-	if err != nil { // an image's id, which no registry knows
+	if err != nil { // an image's ID, which no registry knows
 		return s.withNearest(ctx, image, keyway.Errorf(keyway.ImageNotFound, "there is no image %s at the place", image).
 			Hint("see which there are: %s image ls", d.Name()))
 	}
@@ -73,14 +73,14 @@ func (s *Store) pull(ctx context.Context, d daemon.Identity, image string, login
 	return s.withNearest(ctx, image, pullFailed(d, image, daemon.Says(err)))
 }
 
-// Bounds on what a daemon says while it pulls.
+// Bounds on a daemon's messages during a pull.
 const (
 	maxPullLine   = 1 << 20
 	maxPullLayers = 1024
 )
 
-// follow reads the news of a pull, one JSON object a line, and reports how many
-// bytes of all layers are here.
+// follow reads the messages of a pull, one JSON object a line, and reports how many bytes of all
+// layers have arrived.
 func follow(stream io.Reader, message string, report func(keyway.Progress)) error {
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(make([]byte, 0, 8<<10), maxPullLine)
@@ -102,7 +102,7 @@ func follow(stream io.Reader, message string, report func(keyway.Progress)) erro
 	return lines.Err()
 }
 
-// reportEvery is how often people see a new number.
+// reportEvery is the interval between two reports.
 const reportEvery = 100 * time.Millisecond
 
 // pullSum adds up the layers of a pull.
@@ -110,7 +110,7 @@ type pullSum struct {
 	layers map[string]jsonstream.Progress
 }
 
-// add reports whether m changed the sum.
+// add adds m. It reports whether the sum changed.
 func (s pullSum) add(m jsonstream.Message) bool {
 	if m.Progress == nil || m.ID == "" || m.Status != "Downloading" {
 		return false
@@ -131,8 +131,8 @@ func (s pullSum) progress(message string) keyway.Progress {
 	return p
 }
 
-// pullFailed tells the causes of a failed pull apart by the words of registries
-// and daemons, which are all there is: the API has no codes for them.
+// pullFailed distinguishes the causes of a failed pull by the messages of registries and daemons:
+// the API has no codes for them.
 func pullFailed(d daemon.Identity, image, said string) error {
 	low := strings.ToLower(said)
 	has := func(words ...string) bool {
@@ -166,8 +166,8 @@ func pullFailed(d daemon.Identity, image, said string) error {
 		Hint("try it at the place: %s pull %s", d.Name(), image)
 }
 
-// unreached are the words of Go's net and net/http for a registry that does not answer,
-// and what they mean to somebody who does not read Go. The first that fits counts.
+// unreached maps messages of Go's net and net/http about an unreachable registry to words for
+// users. The first match counts.
 var unreached = []struct{ said, means string }{
 	{"no such host", "its name is not known there"},
 	{"server misbehaving", "the name server there does not answer"},
@@ -181,8 +181,8 @@ var unreached = []struct{ said, means string }{
 	{"deadline exceeded", "it does not answer"},
 }
 
-// whyUnreached says why a registry was not reached, for which daemons have the whole chain
-// of their calls: Get "https://…": dial tcp: lookup ….
+// whyUnreached says why a registry was not reached. Daemons report the whole chain of their calls:
+// Get "https://…": dial tcp: lookup ….
 func whyUnreached(said string) string {
 	for _, u := range unreached {
 		if strings.Contains(strings.ToLower(said), u.said) {

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// PullImage gets the image from its registry by the daemon's own means, with that login
-// or, if it is none, what docker login keeps at the place.
+// PullImage makes the daemon pull the image from its registry, with login or, if that is zero, with
+// the credentials of docker login at the place.
 func (s *Store) PullImage(ctx context.Context, image string, login keyway.Login, report func(keyway.Progress)) error {
 	d, err := s.client.Identify(ctx)
 	if err != nil {
@@ -20,9 +20,9 @@ func (s *Store) PullImage(ctx context.Context, image string, login keyway.Login,
 	return s.pull(ctx, d, image, login, report)
 }
 
-// ForgetsParts reports whether the daemon begins a layer anew that was cut. Only Docker
-// with its own store does; for the others an archive would have to hold all layers, and
-// the image would lose the digest that its registry has given it.
+// ForgetsParts reports whether the daemon restarts the download of a layer that was interrupted.
+// Only Docker with its own store does. For the others, an archive would have to contain all layers,
+// and the image would lose the digest that its registry has given it.
 func (s *Store) ForgetsParts(ctx context.Context) bool {
 	d, err := s.client.Identify(ctx)
 	if err != nil || d.Podman {
@@ -32,8 +32,8 @@ func (s *Store) ForgetsParts(ctx context.Context) bool {
 	return err == nil && !byContainerd(said)
 }
 
-// auth is what the daemon needs for a pull from a registry. A login is for one registry,
-// and opens no other.
+// auth returns the credentials for a pull from a registry. A login is for one registry, and is sent
+// to no other.
 func (s *Store) auth(ctx context.Context, registry string, login keyway.Login) string {
 	if login.Opens(registry) {
 		return daemon.LoginAuth(login)

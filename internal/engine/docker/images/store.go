@@ -1,11 +1,11 @@
-// Package images is the images of a Docker daemon or of Podman: whether one is there,
-// how it comes there, what it is made of, and how it travels to another place.
+// Package images is the image store of a Docker daemon or of Podman: it looks images up, pulls
+// them, describes their layers, and copies them to other places.
 package images
 
 import "keyway/internal/engine/docker/daemon"
 
-// Store is the images of one daemon.
+// Store is the image store of one daemon.
 type Store struct{ client *daemon.Client }
 
-// In is the Store of the daemon that c talks to.
+// In returns the Store of c's daemon.
 func In(c *daemon.Client) *Store { return &Store{c} }

@@ -14,28 +14,28 @@ import (
 	"keyway/internal/keyway"
 )
 
-// OpenMode is that of a directory in which any user may make files and none may
-// replace another's. The guest may be any uid; see engine.Homes.
+// OpenMode is the mode of a directory in which any user may make files and none may replace
+// another's. The guest may have any uid; see engine.Homes.
 const OpenMode = 0o1777
 
-// A File is one of an archive; its Path is absolute.
+// A File is a file of an archive. Its Path is absolute.
 type File struct {
 	Path string
 	Data []byte
 }
 
-// Archive is an archive of files that all may read.
+// Archive returns an archive of files that all users may read.
 func Archive(files ...File) ([]byte, error) {
 	return archive(func(w *tar.Writer) error { return writeFiles(w, files) })
 }
 
-// DataArchive is Home.Data as a guest other than root shall find it.
+// DataArchive returns an archive with Home.Data, for a guest other than root.
 func DataArchive() ([]byte, error) {
 	return archive(func(w *tar.Writer) error { return writeDir(w, keyway.GuestHome.Data(), OpenMode) })
 }
 
-// HomeArchive is the Home as the container shall find it, with the guest program, the file
-// of those who may enter, and more.
+// HomeArchive returns an archive of the container's Home, with the guest program, the file of keys
+// that may enter, and more.
 func HomeArchive(guest engine.Guest, keys []byte, more ...File) ([]byte, error) {
 	entries, err := os.ReadDir(guest.Dir)
 	if err != nil {
@@ -75,7 +75,7 @@ func writeEntry(w *tar.Writer, from, to string) error {
 	return writeFile(w, to, 0o755, data)
 }
 
-// entryName is how an archive that is extracted at "/" names a path.
+// entryName returns the name of a path in an archive that is extracted at "/".
 func entryName(p string) string { return strings.TrimPrefix(p, "/") }
 
 func writeDir(w *tar.Writer, name string, mode int64) error {

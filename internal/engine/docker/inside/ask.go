@@ -12,7 +12,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Sessions counts the living sessions by asking the workspace; -1 if that cannot be told.
+// Sessions asks the workspace for the number of its living sessions; -1 if it cannot be found out.
 func (c Container) Sessions(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
 	defer cancel()
@@ -30,11 +30,11 @@ func (c Container) Sessions(ctx context.Context) int {
 	return n
 }
 
-// maxSessionList bounds, in bytes, what a workspace may say of its sessions.
+// maxSessionList bounds the bytes of a workspace's answer about its sessions.
 const maxSessionList = 4 << 20
 
-// countSessions counts those in the answer to keyway ls --json that have not ended. The
-// workspace can say what it likes, of any length.
+// countSessions counts the sessions in the answer to keyway ls --json that have not ended. The
+// workspace can answer anything, of any length.
 func countSessions(r io.Reader) (int, error) {
 	list := json.NewDecoder(r)
 	if begin, _ := list.Token(); begin != json.Delim('[') {
@@ -54,11 +54,11 @@ func countSessions(r io.Reader) (int, error) {
 	return living, err
 }
 
-// maxDevices bounds what a guest may say of its devices, in lines.
+// maxDevices bounds the lines of a guest's answer about its devices.
 const maxDevices = 1024
 
-// Devices are the GPUs that the guest sees, as names in /dev; told says that it has told of
-// them.
+// Devices returns the GPUs that the guest sees, as names in /dev. told reports whether the guest
+// has answered.
 func (c Container) Devices(ctx context.Context) (names []string, told bool, err error) {
 	conn, leave, err := c.ask(ctx, "gpus")
 	if err != nil {

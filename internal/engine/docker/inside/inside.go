@@ -1,5 +1,5 @@
-// Package inside is what an engine does in a container by means of its daemon: it puts
-// files there, and runs the guest program to reach the guest that serves there.
+// Package inside works in a container by means of its daemon: it copies files there, and runs the
+// guest program to reach the guest that serves there.
 package inside
 
 import (
@@ -20,20 +20,20 @@ import (
 	"keyway/internal/sleep"
 )
 
-// The labels that tell the container of a workspace. Nothing is believed because of them.
+// The labels on the container of a workspace. They prove nothing.
 const (
 	LabelName  = "dev.keyway.name"
 	LabelOwner = "dev.keyway.owner"
 )
 
-// Container is one of a daemon's.
+// Container is a container of a daemon.
 type Container struct {
 	Client *daemon.Client
 	ID     string
-	User   string // whom the guest program runs as; empty: the container's own user
+	User   string // the user that the guest program runs as; empty: the container's own
 }
 
-// Extract puts an archive into the container, at "/".
+// Extract extracts an archive in the container, at "/".
 func (c Container) Extract(ctx context.Context, archive []byte) error {
 	_, err := c.Client.CopyToContainer(ctx, c.ID, client.CopyToContainerOptions{
 		DestinationPath: "/", Content: bytes.NewReader(archive), AllowOverwriteDirWithFile: true,
@@ -41,16 +41,16 @@ func (c Container) Extract(ctx context.Context, archive []byte) error {
 	return err
 }
 
-// Start starts a command of the guest program with more variables. The connection is its
-// standard input and output; id is what the daemon calls it.
+// Start starts a command of the guest program with additional variables. The connection is its
+// standard input and output; id is the daemon's name for it.
 func (c Container) Start(ctx context.Context, command string, env ...string) (conn *daemon.ExecConn, id string, err error) {
 	return c.Client.ExecWith(ctx, c.ID, client.ExecCreateOptions{
 		User: c.User, Env: env, Cmd: []string{keyway.GuestHome.Program(), command, "--home", string(keyway.GuestHome)},
 	})
 }
 
-// ask starts a command of the guest program. The connection is there until ctx ends or the
-// caller leaves.
+// ask starts a command of the guest program. The connection lasts until ctx ends or the caller
+// calls leave.
 func (c Container) ask(ctx context.Context, command string) (conn *daemon.ExecConn, leave func(), err error) {
 	conn, _, err = c.Start(ctx, command)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c Container) ask(ctx context.Context, command string) (conn *daemon.ExecCo
 	return conn, func() { stop(); conn.Close() }, nil
 }
 
-// Run runs a command of the guest program until it has ended. It fails if the command says
+// Run runs a command of the guest program until it has ended. It fails if the command prints
 // anything.
 func (c Container) Run(ctx context.Context, command string) error {
 	conn, leave, err := c.ask(ctx, command)
@@ -74,8 +74,8 @@ func (c Container) Run(ctx context.Context, command string) error {
 	return err
 }
 
-// LastWords waits for the end of a command, which fails if it has said anything. A daemon
-// that cannot start one tells why in its place.
+// LastWords waits for the end of a command. It fails if the command has printed anything. If a
+// daemon cannot start the command, it sends the reason instead.
 func LastWords(conn io.Reader) error {
 	said, err := io.ReadAll(io.LimitReader(conn, maxWords))
 	if err == nil {
@@ -87,7 +87,7 @@ func LastWords(conn io.Reader) error {
 	return err
 }
 
-// maxWords bounds what is kept of a command's output, in bytes.
+// maxWords bounds the kept bytes of a command's output.
 const maxWords = 2 << 10
 
 // Dial connects to the guest.
@@ -99,10 +99,10 @@ func (c Container) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// infoTime bounds how long Info waits.
+// infoTime bounds the time that Info waits.
 const infoTime = 5 * time.Second
 
-// Info is what the guest says of itself; it waits some seconds for it.
+// Info returns the guest's description of itself. It waits some seconds for it.
 func (c Container) Info(ctx context.Context) (keyway.GuestInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()
@@ -118,7 +118,7 @@ func (c Container) Info(ctx context.Context) (keyway.GuestInfo, error) {
 	return info, err
 }
 
-// Greets reports whether the guest serves. It waits engine.Answer at most.
+// Greets returns nil if the guest serves. It waits at most engine.Answer.
 func (c Container) Greets(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
 	defer cancel()
@@ -129,9 +129,9 @@ func (c Container) Greets(ctx context.Context) error {
 	return engine.Greets(ctx, conn)
 }
 
-// NobodyServes reports whether it is certain that nobody listens where the guest would,
-// which only the guest program itself tells. It is told nothing: Podman loses the words of
-// a program that ends before it has read all that it was sent.
+// NobodyServes reports whether it is certain that no guest listens, which only the guest program in
+// the container finds out. It sends the program nothing: Podman loses the output of a program that
+// ends before it has read all its input.
 func (c Container) NobodyServes(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, engine.Answer)
 	defer cancel()
@@ -143,7 +143,7 @@ func (c Container) NobodyServes(ctx context.Context) bool {
 	return found && (strings.Contains(why, "connection refused") || strings.Contains(why, "no such file or directory"))
 }
 
-// patience is how long a guest may take to serve. It is asked often at first, then less so:
+// patience is the time in which a guest must serve. It is asked often at first and then less often:
 // a daemon cannot end what it has started in a container.
 const (
 	patience  = 30 * time.Second
@@ -151,8 +151,7 @@ const (
 	lastPoll  = time.Second
 )
 
-// Await waits until the guest serves. Every now and then it asks alive, whose error ends
-// the waiting.
+// Await waits until the guest serves. From time to time it calls alive, whose error ends the wait.
 func (c Container) Await(ctx context.Context, alive func(context.Context) error) (keyway.GuestInfo, error) {
 	deadline := time.Now().Add(patience)
 	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
@@ -178,13 +177,13 @@ func (c Container) Await(ctx context.Context, alive func(context.Context) error)
 	}
 }
 
-// maxGuestThreads is more than a guest ever has, in threads.
+// maxGuestThreads is more threads than a guest ever has.
 const maxGuestThreads = 1024
 
-// TooFewProcesses is the refusal of a limit of processes and threads that the guest does
-// not fit into, if that is what a daemon or the guest has said; else nil. A program of Go
-// that gets no thread says so, and then shows all that it did, which may be all that is
-// left of its words.
+// TooFewProcesses returns an error about a limit of processes and threads that is too low for the
+// guest, if that is the cause of a daemon's or the guest's message; otherwise nil. A Go program
+// that gets no thread says so and then prints all its goroutines, which may be all that is left of
+// its output.
 func TooFewProcesses(s keyway.Spec, said string) error {
 	if s.PidsLimit <= 0 || s.PidsLimit > maxGuestThreads {
 		return nil
@@ -198,8 +197,8 @@ func TooFewProcesses(s keyway.Spec, said string) error {
 	return nil
 }
 
-// UserUnknown is the refusal of a user whom the image does not have, if that is what a
-// daemon has said; else nil.
+// UserUnknown returns an error about a user that the image does not have, if that is the cause of a
+// daemon's message; otherwise nil.
 func UserUnknown(s keyway.Spec, said string) error {
 	low := strings.ToLower(said)
 	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {

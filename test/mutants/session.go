@@ -48,7 +48,7 @@ var session = []mutant{
 	},
 	{
 		claim: "a paused container hears that it is to stop",
-		file:  "internal/engine/docker/lifecycle.go", old: "if st.Paused { // what is paused hears nothing until it is too late", new: "if false {",
+		file:  "internal/engine/docker/lifecycle.go", old: "if st.Paused { // a paused container hears nothing until it is too late", new: "if false {",
 		pkg: "internal/engine/docker", run: "^TestPodman$/^Paused$",
 	},
 	{

@@ -110,7 +110,7 @@ var templates = []mutant{
 	{
 		claim: "no label holds a secret",
 		file:  "internal/engine/docker/container.go",
-		old:   "s.Secrets = nil        // whoever may use the daemon sees labels",
+		old:   "s.Secrets = nil        // every user of the daemon sees labels",
 		new:   "",
 		pkg:   "internal/engine/docker", run: "TestSecretsStayInTheContainer",
 	},

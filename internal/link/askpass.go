@@ -13,9 +13,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// ssh runs the program in SSH_ASKPASS with a question as its argument and takes
-// its standard output as the answer. That program is we ourselves: these two
-// variables lead back to the link, which asks whoever waits for the place.
+// ssh runs the program in SSH_ASKPASS with a question as its argument and reads the answer from its
+// standard output. That program is keyway itself. These two variables lead it to the link, which
+// asks the command that waits for the place.
 const (
 	askpassSocketEnv = "KEYWAY_ASKPASS_SOCKET"
 	askpassSecretEnv = "KEYWAY_ASKPASS_SECRET"
@@ -30,9 +30,9 @@ func askpassEnv(program, socket, secret string) []string {
 
 // askpassRequest is the body of POST /v1/askpass.
 type askpassRequest struct {
-	Secret string `json:"secret"` // which ssh asks
+	Secret string `json:"secret"` // that of the asking ssh
 	Prompt string `json:"prompt"`
-	Host   string `json:"host"` // for whom
+	Host   string `json:"host"` // the host that it connects to
 	Kind   string `json:"kind"` // SSH_ASKPASS_PROMPT
 }
 
@@ -52,10 +52,10 @@ func (l *Link) askpass(w http.ResponseWriter, r *http.Request) {
 	api.WriteJSON(w, a.ask(r.Context(), api.Question{ID: rand.Text(), Prompt: req.Prompt, Kind: req.Kind, Host: req.Host}))
 }
 
-// Askpass answers for ssh if this process was started as its SSH_ASKPASS: then
-// ok is true and the process is to exit with code. args are the program's; ssh
-// gives exactly one, the question, which isCommand tells from a command that
-// something else below that ssh (a Match exec, say) runs.
+// Askpass answers for ssh if this process was started as its SSH_ASKPASS. Then ok is true, and the
+// process must exit with code. args are the program's arguments: ssh passes exactly one, the
+// question. isCommand reports whether that is a keyway command instead, which another program below
+// that ssh (a Match exec, for example) runs.
 func Askpass(ctx context.Context, args []string, isCommand func(string) bool, stdout io.Writer) (code int, ok bool) {
 	socket, secret := os.Getenv(askpassSocketEnv), os.Getenv(askpassSecretEnv)
 	if socket == "" || secret == "" || len(args) != 1 || isCommand(args[0]) {
@@ -63,7 +63,7 @@ func Askpass(ctx context.Context, args []string, isCommand func(string) bool, st
 	}
 	kind := os.Getenv("SSH_ASKPASS_PROMPT")
 	if kind == "" && isYesNo(args[0]) {
-		kind = "text" // ssh sets no kind for what may be shown while typed
+		kind = "text" // ssh sets no kind for answers that may be shown while typed
 	}
 	var answer api.Answer
 	err := newClient(socket).Do(ctx, http.MethodPost, "/v1/askpass", askpassRequest{Secret: secret, Prompt: args[0], Kind: kind, Host: os.Getenv(hopNameEnv)}, &answer)
@@ -74,8 +74,8 @@ func Askpass(ctx context.Context, args []string, isCommand func(string) bool, st
 	return 0, true
 }
 
-// isYesNo recognises ssh's question about an unknown host key, whose answer may
-// be seen. A question of a host begins with the host's name.
+// isYesNo recognizes ssh's question about an unknown host key, whose answer may be shown. A
+// question from a host begins with the host's name.
 func isYesNo(prompt string) bool {
 	return strings.HasPrefix(prompt, "The authenticity of host ") || strings.HasPrefix(prompt, "Please type 'yes'") ||
 		strings.HasPrefix(prompt, "Accept updated hostkeys? (yes/no)")

@@ -13,33 +13,32 @@ import (
 	"keyway/internal/keyway"
 )
 
-// bootstrapScript runs on the place's sh, in the words that dash, bash, busybox
-// and ksh share. The remote login shell, whichever it is, sees it between single
-// quotes: so it has no single quote, no backslash (fish), no newline and no '!'
-// (csh).
+// bootstrapScript runs in the place's sh. It uses only syntax that dash, bash, busybox and ksh
+// share. The remote login shell, of any kind, sees it between single quotes: so it has no single
+// quote, no backslash (fish), no newline and no '!' (csh).
 //
-// Arguments: the program's hash for x86_64, the one for aarch64 ("-" where there
-// is no program), and "fresh" if a cached program must not be trusted.
+// Arguments: the program's hash for x86_64, the one for aarch64 ("-" where there is no program),
+// and "fresh" if a cached program must not be trusted.
 //
-// It looks for the program by its hash in the user's cache directory, in the
-// runtime directory and in a private directory below /tmp, in this order, and
-// becomes it. If it is nowhere, it asks for it in the first of these directories
-// that has room and can be written and run from. The script writes these lines to stdout:
+// It looks for the program by its hash in the user's cache directory, in the runtime directory and
+// in a private directory below /tmp, in this order, and executes it. If there is none, it requests
+// the program for the first of these directories that has space, is writable and allows execution.
+// It writes these lines to stdout:
 //
 //	keyway-bootstrap unsupported OS MACHINE
-//	keyway-bootstrap nowhere              no directory can be written to and run from
+//	keyway-bootstrap nowhere              no directory is writable and allows execution
 //	keyway-bootstrap need MACHINE cache|fallback DIR
-//	                                      answer: a line with the size, then so many bytes of gzip
-//	keyway-bootstrap broken               what came had another hash, or did not fit on the disk
+//	                                      answer: a line with the size, then as many bytes of gzip
+//	keyway-bootstrap broken               the program had another hash, or did not fit on the disk
 //	keyway-bootstrap run DIR
 //
-// Others can exchange what a path below /tmp leads to at any moment. So the
-// script enters a directory, looks whether that is the user's own and closed to
-// all others, and from then on uses names in it only.
+// Other users can exchange the target of a path below /tmp at any moment. So the script enters a
+// directory, checks that it belongs to the user and is closed to all others, and from then on uses
+// only names in it.
 //
-// sh's read takes a byte at a time from a pipe, and nothing follows the program
-// until it has said that it runs, so no byte is lost between the two. The program
-// gets the umask and the locale of the login.
+// sh's read takes one byte at a time from a pipe, and nothing follows the program until it has
+// reported that it runs, so no byte is lost between the two. The program gets the umask and the
+// locale of the login.
 const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$(uname -s); ` +
 	`case $m in x86_64|amd64) h=$1;; aarch64|arm64) h=$2;; *) h=-;; esac; ` +
 	`if [ "$o" = Linux ]; then :; else h=-; fi; if [ "$h" = - ]; then echo "keyway-bootstrap unsupported $o $m"; exit 0; fi; ` +
@@ -62,18 +61,17 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 	`if [ -d "./keyway-$h" ]; then rm -rf "./keyway-$h"; fi; chmod 700 "$t" && mv -f "$t" "./keyway-$h" || { echo "keyway-bootstrap broken"; exit 0; }; ` +
 	`become "$w"`
 
-// roomForProgram is how much space a directory has that takes the program, in units of
-// 1,024 bytes: a node has 13 MB. Where df tells nothing, the program is tried.
+// roomForProgram is the space that a directory must have for the program, in units of 1,024 bytes:
+// a node has 13 MB. Where df prints nothing, the program is tried.
 const roomForProgram = "16384"
 
-// scriptWord begins what the script says. In its place it is told to write a marker
-// that nobody can know beforehand: start files may print anything, also without a
-// line end, before the script runs.
+// scriptWord begins the script's lines. The link replaces it by a marker that nobody can know
+// beforehand: start files may print anything before the script runs, even without an end of line.
 const scriptWord = "keyway-bootstrap"
 
 func newMarker() string { return scriptWord + "-" + rand.Text() }
 
-// marked is a command that runs the script with the marker.
+// marked returns the command with the marker.
 func marked(command, marker string) string {
 	return strings.ReplaceAll(command, scriptWord+" ", marker+" ")
 }
@@ -87,10 +85,10 @@ func bootstrapCommand(amd64, arm64 string, fresh bool) string {
 	return fmt.Sprintf("exec sh -c '%s' keyway-bootstrap %s %s %s", bootstrapScript, amd64, arm64, mode)
 }
 
-// Program is a keyway program for places of one architecture.
+// Program is a node program for places of one architecture.
 type Program struct {
 	Hash string // SHA-256 of the program, hexadecimal
-	// Open gives the gzip'd program and its size in bytes.
+	// Open returns the gzipped program and its size in bytes.
 	Open func() (io.ReadCloser, int64, error)
 }
 
@@ -104,34 +102,34 @@ func (p Programs) hash(arch string) string {
 	return "-"
 }
 
-// machines gives the GOARCH for what uname -m says on Linux.
+// machines maps the output of uname -m on Linux to GOARCH.
 var machines = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
-// errCached says that the place began a program from its cache which then did
-// not greet: the cache is to be mistrusted.
+// errCached means that the place started a program from its cache which did not greet: the cache
+// must not be trusted.
 var errCached = errors.New("the cached program did not start")
 
 const (
-	// maxNoise bounds in bytes what a place may print before its node greets:
-	// messages of the login shell's start files, and the bootstrap's few lines.
+	// maxNoise bounds the bytes that a place may print before its node greets: messages of the
+	// login shell's start files, and the bootstrap's lines.
 	maxNoise = 64 << 10
-	// maxLine bounds a line of the bootstrap in bytes.
+	// maxLine bounds the bytes of a line of the bootstrap.
 	maxLine = maxNoise
 )
 
-// bootstrap speaks with the script over r and w until the node has greeted, and returns
-// the version that is spoken with the node from then on. heard gets every line that
-// the place has printed by itself meanwhile.
+// bootstrap speaks with the script over r and w until the node has greeted. It returns the version
+// of the protocol with the node. It calls heard with every other line that the place prints
+// meanwhile.
 func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) (version int, err error) {
 	noise, sent, running := 0, false, false
-	var unsent error // why the program did not go out; the script may tell more
+	var unsent error // the error of sending the program; the script may report a more specific one
 	for {
 		line, err := readLine(r)
-		noise += len(line) + 1                          // with its end: an empty line is a line
-		if at := strings.Index(line, marker); at >= 0 { // after what was printed without a line end
+		noise += len(line) + 1                          // with its end: an empty line counts
+		if at := strings.Index(line, marker); at >= 0 { // it may follow text without an end of line
 			line = scriptWord + line[at+len(marker):]
 		} else if !running && !strings.HasPrefix(line, api.GreetingWord+" ") {
-			heard(line + "\n") // also the one that broke off
+			heard(line + "\n") // including an incomplete line
 			line = ""
 		}
 		if err != nil {
@@ -179,7 +177,7 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 	}
 }
 
-// typedAt is what people type here to have a command run at the place.
+// typedAt returns the command line with which a user here runs a command at the place.
 func typedAt(place keyway.Place, command string) string {
 	if place == keyway.Local {
 		return command
@@ -187,8 +185,8 @@ func typedAt(place keyway.Place, command string) string {
 	return "ssh " + string(place) + " " + command
 }
 
-// agree is the highest version that this program, which speaks those in spoken, and the
-// node that has greeted both speak.
+// agree returns the highest version that both this program, which speaks those in spoken, and the
+// greeting node speak.
 func agree(place keyway.Place, greeting string, spoken api.Versions) (int, error) {
 	theirs, program, err := api.ParseGreeting(greeting)
 	if err != nil {
@@ -211,11 +209,11 @@ func unsupported(place keyway.Place, system string, programs Programs) error {
 	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", place, plainWord(kernel), plainWord(machine))
 }
 
-// maxPlainWord bounds a word of a place's that becomes a part of a sentence, in bytes.
+// maxPlainWord bounds the bytes of a place's word in a message.
 const maxPlainWord = 200
 
-// plainWord is a word of a place's: a name, a version or a path, and nothing that
-// could be read as a sentence of ours.
+// plainWord returns a place's word (a name, a version or a path) in a form that cannot be read as a
+// sentence of keyway.
 func plainWord(word string) string {
 	odd := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-+/~@:=", r))
@@ -249,7 +247,7 @@ func sendProgram(place keyway.Place, need string, w io.Writer, programs Programs
 	return err
 }
 
-// progressReader reports what has been read.
+// progressReader reports the number of bytes read.
 type progressReader struct {
 	r      io.Reader
 	report func(keyway.Progress)
@@ -263,8 +261,8 @@ func (p *progressReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// readLine reads one line of bounded length, without its end. With an error comes
-// what there was of it.
+// readLine reads one line of bounded length, without its end. With an error, it returns the
+// incomplete line.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {

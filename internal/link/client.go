@@ -27,7 +27,7 @@ import (
 // SocketName is the file name of the link's socket in the runtime directory.
 const SocketName = "link.sock"
 
-// Client is a command's side of the link.
+// Client is a command's access to the link.
 type Client struct {
 	socket string
 	api    *api.Client // of the link itself
@@ -35,13 +35,13 @@ type Client struct {
 	look   time.Duration // 0: stopLook
 }
 
-// UI is how the link reaches the person at the command.
+// UI is the link's access to the person at the command.
 type UI interface {
 	Progress(keyway.Progress)
-	// Said shows what a host on the way says.
+	// Said shows the words of a host on the route.
 	Said(api.Words)
-	// Ask puts a question to the person. Where nobody can be asked it returns the
-	// zero Answer, and an error that says so.
+	// Ask asks the person. If nobody can be asked, it returns the zero Answer and an error that
+	// says so.
 	Ask(context.Context, api.Question) (api.Answer, error)
 }
 
@@ -55,11 +55,11 @@ func unixTransport(socket string) *http.Transport {
 	}}
 }
 
-// Open reaches the user's link, and starts program's if there is none, or if it
-// is of another build or in fewer groups than this process: that takes the connections
-// over. runtime is the directory of its socket, log the file for what it has to say.
-// report is told of a link that is slow to answer; one that does not answer at all is an
-// error for which Unanswered is true.
+// Open connects to the user's link, and starts program's if there is none. If the running link is
+// of another build or in fewer groups than this process, the new one takes its connections over.
+// runtime is the directory of the socket, log the file for messages. report is called about a link
+// that is slow to answer. A link that does not answer at all is an error for which Unanswered is
+// true.
 func Open(ctx context.Context, runtime, program, log string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
@@ -67,7 +67,7 @@ func Open(ctx context.Context, runtime, program, log string, report func(keyway.
 	s, err := c.first(ctx, report)
 	switch {
 	case err == nil && (s.current(program, groups()) || s.stuck()):
-		return c, nil // an older link is left to what it carries; both speak the same API version or say so
+		return c, nil // the older link keeps its connections; both speak the same version of the API or report that they do not
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case Unanswered(err):
@@ -81,7 +81,7 @@ func Open(ctx context.Context, runtime, program, log string, report func(keyway.
 	s, err = c.first(ctx, report)
 	switch {
 	case err == nil && (s.current(program, groups()) || s.stuck()):
-		return c, nil // somebody else was quicker
+		return c, nil // another command was quicker
 	case Unanswered(err):
 		return nil, err
 	case err == nil && !s.Movable:
@@ -92,13 +92,13 @@ func Open(ctx context.Context, runtime, program, log string, report func(keyway.
 	return c, spawn(program, log)
 }
 
-// current reports whether the link is of that build, and in each of the groups: one that
-// was started before a user was made a member of docker's cannot reach it for this machine.
+// current reports whether the link is of that build and in each of the groups: a link that was
+// started before its user became a member of the group docker cannot use it for this machine.
 func (s Status) current(program string, groups []int) bool {
 	return s.Identity == Identity(program) && !slices.ContainsFunc(groups, func(g int) bool { return !slices.Contains(s.Groups, g) })
 }
 
-// groups are those of this process; none where there are no such groups.
+// groups returns the groups of this process; none on systems without groups.
 func groups() []int {
 	list, err := os.Getgroups()
 	if err != nil {
@@ -107,8 +107,8 @@ func groups() []int {
 	return append(list, os.Getegid())
 }
 
-// stuck says that the link cannot be replaced now: it is bringing an uplink up, or
-// carries what it cannot hand over.
+// stuck reports whether the link cannot be replaced now: it is bringing up an uplink, or has
+// connections that it cannot hand over.
 func (s Status) stuck() bool {
 	for _, p := range s.Places {
 		if p.State == "connecting" && len(p.Streams) == 0 {
@@ -123,7 +123,7 @@ func (s Status) stuck() bool {
 	return false
 }
 
-// Ready is what a link prints on its standard output once it listens.
+// Ready is the line that a link prints on its standard output once it listens.
 const Ready = "keyway-link ready"
 
 // spawn starts the link's process and waits until it listens.
@@ -140,7 +140,7 @@ func spawn(program, log string) error {
 	defer r.Close()
 	cmd := exec.Command(program, "link", "serve")
 	cmd.Stdout, cmd.Stderr = w, out
-	cmd.Dir = filepath.Dir(log) // not where the user happens to be: that may be unmounted
+	cmd.Dir = filepath.Dir(log) // not the user's working directory: that may be unmounted
 	detach(cmd)
 	err = cmd.Start()
 	w.Close()
@@ -158,7 +158,7 @@ func spawn(program, log string) error {
 	return keyway.Errorf(keyway.Other, "the link did not start: %s", strings.TrimSpace(line))
 }
 
-// Running reaches the user's link without starting one. report is as for Open.
+// Running connects to the user's link without starting one. report is as for Open.
 func Running(ctx context.Context, runtime string, report func(keyway.Progress)) (*Client, error) {
 	socket := filepath.Join(runtime, SocketName)
 	c := &Client{socket: socket, rt: unixTransport(socket)}
@@ -167,13 +167,13 @@ func Running(ctx context.Context, runtime string, report func(keyway.Progress)) 
 	return c, err
 }
 
-// Status tells what the link does.
+// Status returns the state of the link.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.api.Do(ctx, http.MethodGet, "/v1/status", nil, &s)
 	return s, err
 }
 
-// Stop ends the link and every stream in it, and returns when it has ended.
+// Stop ends the link and all its streams. It returns when the link has ended.
 func (c *Client) Stop(ctx context.Context) error {
 	if err := c.api.Do(ctx, http.MethodPost, "/v1/stop", nil, nil); err != nil {
 		return err
@@ -182,8 +182,8 @@ func (c *Client) Stop(ctx context.Context) error {
 	return awaitGone(ctx, c.socket)
 }
 
-// Place brings up the uplink to place, telling and asking the person through ui,
-// and returns its node.
+// Place brings up the uplink to place, reporting to and asking the person through ui. It returns
+// the place's node.
 func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]string, ui UI) (*api.Client, error) {
 	base := "/v1/places/" + url.PathEscape(string(place))
 	asking, stopAsking := context.WithCancel(ctx)
@@ -212,8 +212,8 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 	return api.NewClient(untilStopped{c}, "http://link"+base), nil
 }
 
-// timeout is for how long the link may try, so that it can say what it has waited
-// for; 0: for as long as somebody waits.
+// timeout returns the time that the link may try, so that it can report what it has waited for; 0
+// means as long as a command waits.
 func timeout(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -226,16 +226,15 @@ func timeout(ctx context.Context) time.Duration {
 // maxUpgradeAnswer bounds the head of the answer to an upgrade in bytes.
 const maxUpgradeAnswer = 8 << 10
 
-// Stream is a connection to the link that has become the byte stream to a
-// workspace's guest: nothing of the stream has been read from it yet, so its
-// descriptor may be handed to another process. hostKey is the guest's, as in
-// known_hosts. News of the connection is shown on the terminal, if it is one and
-// not nil.
+// Stream returns a connection to the link that has become the byte stream to a workspace's guest.
+// Nothing of the stream has been read from it yet, so its descriptor may be passed to another
+// process. hostKey is the guest's, as in known_hosts. News of the connection is shown on terminal,
+// if that is a terminal and not nil.
 func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
 	return c.upgrade(ctx, streamProtocol, place, name, hostKey, terminal)
 }
 
-// upgrade asks the link for a stream by protocol, and hands the terminal over.
+// upgrade asks the link for a stream by protocol, and passes the terminal to it.
 func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
 	conn, err := dialLink(c.socket)
 	if err != nil {
@@ -263,7 +262,7 @@ func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Plac
 	return conn, nil
 }
 
-// readUpgrade reads the head of the answer and not a byte more.
+// readUpgrade reads the head of the answer and no byte more.
 func readUpgrade(conn io.Reader) error {
 	var head []byte
 	one := make([]byte, 1)

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminalTimeout bounds how long a command may take to hand its terminal over.
+// terminalTimeout bounds the time in which a command passes its terminal.
 const terminalTimeout = 5 * time.Second
 
-// movable reports whether connections can be handed to another process.
+// movable reports whether connections can be passed to another process.
 const movable = true
 
 // passTerminal sends the terminal's descriptor over conn, beside one byte.
@@ -25,8 +25,8 @@ func passTerminal(conn *net.UnixConn, fd int) error {
 	return handover.SendDescriptors(conn, 0, fd)
 }
 
-// receiveTerminal takes what passTerminal has sent. That it is a descriptor of
-// the command's own, and a terminal, is all that makes it one we may write to.
+// receiveTerminal receives the descriptor of passTerminal. It must be a terminal: the link writes
+// only to a terminal that a command itself has open.
 func receiveTerminal(conn net.Conn) (screen, error) {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -50,7 +50,7 @@ func passEnds(conn *net.UnixConn, in, out *os.File) error {
 	return handover.SendDescriptors(conn, 0, int(in.Fd()), int(out.Fd()))
 }
 
-// receiveEnds takes what passEnds has sent.
+// receiveEnds receives the descriptors of passEnds.
 func receiveEnds(conn net.Conn) (net.Conn, error) {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -73,8 +73,8 @@ func isPipe(fd int) bool {
 	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// newPipes makes a connection of two pipes, which an ssh has the other ends of. They
-// must not block: only then can a deadline end a read.
+// newPipes makes a connection of two pipes whose other ends an ssh has. They must not block:
+// otherwise no deadline can end a read.
 func newPipes(in, out int) *pipe.Pair {
 	_ = unix.SetNonblock(in, true)
 	_ = unix.SetNonblock(out, true)
@@ -83,7 +83,7 @@ func newPipes(in, out int) *pipe.Pair {
 	return p
 }
 
-// newTerminal is the screen that fd is; nil if it is none.
+// newTerminal returns the screen of fd; nil if it is not a terminal.
 func newTerminal(fd int) screen {
 	if _, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err != nil {
 		unix.Close(fd)
@@ -92,8 +92,7 @@ func newTerminal(fd int) screen {
 	return &terminal{fd}
 }
 
-// send gives a connection and, if it has one, its screen to another process, with the
-// state that goes with them.
+// send passes a connection and, if it has one, its screen to another process, with their state.
 func send(to *net.UnixConn, conn net.Conn, s screen, state []byte) error {
 	var files []syscall.Conn
 	switch c := conn.(type) {
@@ -116,10 +115,10 @@ func send(to *net.UnixConn, conn net.Conn, s screen, state []byte) error {
 	return b.Send(to)
 }
 
-// sendEnd tells the other process that there is no further connection.
+// sendEnd tells the other process that no connection follows.
 func sendEnd(to *net.UnixConn) error { return handover.SendEnd(to) }
 
-// receive takes what send has sent; io.EOF after sendEnd.
+// receive receives a connection of send; io.EOF after sendEnd.
 func receive(from *net.UnixConn) (conn net.Conn, s screen, state []byte, err error) {
 	b, err := handover.Receive(from, maxHandedOver)
 	if err != nil {
@@ -151,7 +150,7 @@ func sendScreen(to *net.UnixConn, what byte, s screen) error {
 	return handover.SendDescriptors(to, what, t.fd)
 }
 
-// receiveScreen takes what sendScreen has sent; the screen may be nil.
+// receiveScreen receives the data of sendScreen; the screen may be nil.
 func receiveScreen(from *net.UnixConn) (what byte, s screen, err error) {
 	what, fds, err := handover.ReceiveDescriptors(from)
 	if err != nil || len(fds) == 0 {
@@ -161,9 +160,9 @@ func receiveScreen(from *net.UnixConn) (what byte, s screen, err error) {
 	return what, newTerminal(fds[0]), nil
 }
 
-// socketPair is a connection between a process and its child.
+// socketPair returns a connection between this process and a child.
 func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
-	syscall.ForkLock.RLock() // macOS has no socket pair that closes on exec by itself
+	syscall.ForkLock.RLock() // macOS cannot create a socket pair with close-on-exec set
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
 		unix.CloseOnExec(fds[0])
@@ -182,7 +181,7 @@ func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
 	return ours, theirs, err
 }
 
-// fileConn is the connection that f is.
+// fileConn returns the connection of f's descriptor.
 func fileConn(f *os.File) (*net.UnixConn, error) {
 	conn, err := net.FileConn(f)
 	if err != nil {
@@ -202,7 +201,7 @@ func closeAll(fds []int) {
 	}
 }
 
-// terminal is a terminal that belongs to somebody else's ssh.
+// terminal is the terminal of a user's ssh.
 type terminal struct{ fd int }
 
 func (t *terminal) size() int {

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// movable reports whether connections can be handed to another process.
+// movable reports whether connections can be passed to another process.
 const movable = false
 
 func passTerminal(*net.UnixConn, int) error { return errors.ErrUnsupported }

@@ -8,11 +8,11 @@ import (
 // detachedProcess is DETACHED_PROCESS of the CreateProcess function: no console.
 const detachedProcess = 0x00000008
 
-// detach starts cmd away from our console, so that closing the window or Ctrl-C
-// does not reach it.
+// detach starts cmd without this process's console, so that closing the window or Ctrl-C does not
+// reach it.
 func detach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: detachedProcess | syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// endSession does nothing: there are no sessions of processes.
+// endSession does nothing: Windows has no process sessions.
 func endSession(*exec.Cmd) {}

@@ -13,12 +13,12 @@ import (
 	"keyway/internal/plain"
 )
 
-// errDropped marks that a host closed the connection before it had said what it is:
-// it may have had too many at that moment.
+// errDropped marks that a host closed the connection before it had sent its SSH version: it may
+// have had too many connections at that moment.
 var errDropped = errors.New("dropped before the host has said what it is")
 
-// diagnose says in the user's words why p, an ssh that has ended, did not lead to
-// the place's node. noise is what the place printed on standard output.
+// diagnose explains to the user why p, an ssh that has ended, did not lead to the place's node.
+// noise is the place's standard output.
 func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Place, noise string, err error) error {
 	if p.dial == nil {
 		return keyway.Errorf(keyway.Other, "the node on this machine does not start: %s", brief(p.errors.String()))
@@ -42,15 +42,15 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		return c.inWords()
 	}
 	last := route[len(route)-1]
-	// An ssh that has logged nothing has reached nobody: what was said are its own words.
+	// An ssh that has logged nothing has reached no host: the messages are its own.
 	if nobody := keyway.NoSuchUser(last.told() + last.greeted()); nobody != nil && len(last.own()) == 0 {
 		return nobody
 	}
 	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.told())
 }
 
-// endedWithoutFault is for an ssh that has nothing to complain of: the place has
-// ended the login, or runs something else than what was asked.
+// endedWithoutFault is the error for an ssh without an error message: the place has ended the
+// login, or has run another command than the requested one.
 func endedWithoutFault(place string, in bool, greeted string, err error, said ...string) error {
 	words := quoted(place, said...)
 	if words == "" && !in {
@@ -68,7 +68,7 @@ func endedWithoutFault(place string, in bool, greeted string, err error, said ..
 	return e.Hint("try by hand: ssh %s true", plain.Shell(place))
 }
 
-// quoted is what a host says, as its words; nothing if it says nothing.
+// quoted marks a host's messages as its words; empty if there are none.
 func quoted(host string, said ...string) string {
 	words := brief(said...)
 	if words == "" {
@@ -77,18 +77,18 @@ func quoted(host string, said ...string) string {
 	return fmt.Sprintf("; %s says: “%s”", plain.Line(host), words)
 }
 
-// complaint is a fault on the way to a place.
+// complaint is an error on the route to a place.
 type complaint struct {
 	place string
-	hop   string // whose ssh it is
-	next  string // host behind it, towards the place; empty: it is the place
+	hop   string // host of the ssh that reports it
+	next  string // next host towards the place; empty: it is the place
 	state sshState
 
-	told, greeted string   // what the hop said after the login, and before
-	files         []string // known_hosts files of the hop, as ssh -G names them
+	told, greeted string   // messages of the hop after the login, and before
+	files         []string // known_hosts files of the hop, from ssh -G
 }
 
-// where is the hop as people think of it.
+// where names the hop for people.
 func (c complaint) where() string {
 	if c.next == "" {
 		return c.hop
@@ -98,8 +98,8 @@ func (c complaint) where() string {
 
 func (c complaint) try() string { return "ssh -v " + plain.Shell(c.hop) + " true" }
 
-// inWords is the fault in the user's words: with the hop, the cause, and what to
-// type next. The words to type are made of values.
+// inWords explains the error to the user: the hop, the cause, and the next command. That command is
+// built from values, not from a host's words.
 func (c complaint) inWords() error {
 	st := c.state
 	switch st.fault {
@@ -176,8 +176,8 @@ func (c complaint) notThrough() error {
 		Hint("is %s up, %sand is its name the one that %s knows? HostName and Port show with: ssh -G %s", c.next, firewall, c.hop, plain.Shell(c.next))
 }
 
-// hostKeyChanged names both fingerprints: the one shown, which ssh prints, and the
-// one remembered, in a file of known hosts. A file counts only if ssh -G names it.
+// hostKeyChanged names both fingerprints: the presented one, which ssh prints, and the remembered
+// one, from a known_hosts file. Only files that ssh -G names count.
 func (c complaint) hostKeyChanged() error {
 	st := c.state
 	shown, known := st.shown, "another one"
@@ -205,20 +205,20 @@ func (s sshState) nameOr(host string) string {
 	return host
 }
 
-// hidden wraps an error without a word of its own.
+// hidden wraps an error that has no message of its own.
 type hidden struct{ error }
 
 func hide(err error) error     { return hidden{err} }
 func (h hidden) Error() string { return "" }
 func (h hidden) Unwrap() error { return h.error }
 
-// brokeOff says why p, whose node has greeted, does not lead to it any more.
+// brokeOff explains why p, whose node has greeted, does not lead to it any more.
 func brokeOff(place keyway.Place, p *nodeProcess, err error) error {
 	if p.dial == nil {
 		return keyway.Errorf(keyway.Unreachable, "the node on this machine has ended: %s", brief(p.errors.String()))
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
-		err = nil // of the connection, which ended after the node had started
+		err = nil // it concerns the connection, which ended after the node had started
 	}
 	return starter{}.diagnose(context.Background(), p, place, "", err)
 }

@@ -19,44 +19,44 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// dialAttempt is one go at reaching a place: its ssh, and one for each jump host. What
-// each of them says itself it writes to a file of its own (-E); what comes by its
-// standard error is what its host says, or what a program of the user's does.
+// dialAttempt is one attempt to reach a place: its ssh, and one ssh for each jump host. Each ssh
+// writes its own messages to a file (-E). Its standard error has the messages of its host, or of a
+// program of the user's.
 type dialAttempt struct {
 	dir      string
 	place    keyway.Place
 	last     *hop // the place
 	options  func(host string) []string
 	listener net.Listener
-	heard    func(api.Words) // news of what a host says; one call at a time
+	heard    func(api.Words) // called with new messages of a host, one call at a time
 
 	mu    sync.Mutex
-	hops  []*hop // in the order in which their ssh began: the place first
+	hops  []*hop // in the order in which their ssh started: the place first
 	conns map[net.Conn]struct{}
 	work  sync.WaitGroup
 	ended bool
 }
 
-// hop is one host on the way.
+// hop is one host on the route.
 type hop struct {
 	name string
-	log  string // what its ssh says itself
+	log  string // file with the messages of its ssh
 
-	banner stderrTail // what it said before somebody had logged in
-	said   stderrTail // and after
+	banner stderrTail // messages of the host before the login
+	said   stderrTail // and after it
 }
 
 const (
-	// dialPrefix begins the names of dial attempts' directories.
+	// dialPrefix begins the names of the directories of dial attempts.
 	dialPrefix = "way-"
 	// maxHopsOnTheWay bounds the jump hosts of a dial attempt.
 	maxHopsOnTheWay = 32
-	// maxOwnWords is how much is read of what an ssh says itself, in bytes.
+	// maxOwnWords bounds the bytes that are read of an ssh's own messages.
 	maxOwnWords = 64 << 10
 )
 
-// newDialAttempt prepares an attempt below dir. program is our own executable, options are
-// for the ssh to that jump host. The caller calls close.
+// newDialAttempt prepares an attempt below dir. program is keyway's executable, options returns the
+// options for the ssh to a jump host. The caller calls close.
 func newDialAttempt(dir, program string, place keyway.Place, options func(host string) []string, heard func(api.Words)) (*dialAttempt, error) {
 	dir, err := os.MkdirTemp(dir, dialPrefix)
 	if err != nil {
@@ -79,7 +79,7 @@ func newDialAttempt(dir, program string, place keyway.Place, options func(host s
 	return t, nil
 }
 
-// cleanDialAttempts removes what dial attempts of a link that was killed have left.
+// cleanDialAttempts removes directories that dial attempts of a killed link have left.
 func cleanDialAttempts(dir string) {
 	left, _ := filepath.Glob(filepath.Join(dir, dialPrefix+"*"))
 	for _, d := range left {
@@ -87,10 +87,10 @@ func cleanDialAttempts(dir string) {
 	}
 }
 
-// name is by which ssh is to be started, and env what it needs beside that.
+// name returns the name by which to start ssh, and env the variables that it needs.
 func (d *dialAttempt) name() string {
 	path := filepath.Join(d.dir, hopProgram)
-	// ssh puts it into a command line as it stands.
+	// ssh puts it into a command line without quoting.
 	if !hopsAreApart || plain.Shell(path) != path || strings.Contains(path, "%") {
 		return "ssh"
 	}
@@ -133,7 +133,7 @@ func (d *dialAttempt) accept() {
 	}
 }
 
-// listen hears one ssh to a jump host until it has ended.
+// listen reads the messages of one ssh to a jump host until it has ended.
 func (d *dialAttempt) listen(conn net.Conn) {
 	defer func() {
 		conn.Close()
@@ -159,7 +159,7 @@ func (d *dialAttempt) listen(conn net.Conn) {
 	_, _ = io.Copy(d.words(h), r)
 }
 
-// words takes what h says.
+// words returns a writer for the messages of h.
 func (d *dialAttempt) words(h *hop) io.Writer { return wordsOf{d, h} }
 
 type wordsOf struct {
@@ -179,7 +179,7 @@ func (w wordsOf) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// route is the hops from here to the place.
+// route returns the hops from here to the place.
 func (d *dialAttempt) route() []*hop {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +190,7 @@ func (d *dialAttempt) route() []*hop {
 	return route
 }
 
-// close ends the attempt and waits for that; its processes have ended.
+// close ends the attempt and waits for its goroutines. Its processes have ended.
 func (d *dialAttempt) close() {
 	if d.listener != nil {
 		d.listener.Close()
@@ -205,10 +205,10 @@ func (d *dialAttempt) close() {
 	os.RemoveAll(d.dir)
 }
 
-// state is what the hop's ssh has said itself.
+// state returns the state that the hop's ssh has reported.
 func (h *hop) state() sshState { return readState(h.own()) }
 
-// own is the lines that the hop's ssh has said itself.
+// own returns the messages of the hop's ssh itself, by line.
 func (h *hop) own() []string {
 	f, err := os.Open(h.log)
 	if err != nil {
@@ -225,17 +225,16 @@ func (h *hop) own() []string {
 	return lines
 }
 
-// told is what the host has said since somebody was logged in, in a line; empty if
-// it has said nothing.
+// told returns the host's messages since the login, in one line; empty if there are none.
 func (h *hop) told() string { return brief(h.said.String()) }
 
-// greeted is what it said before.
+// greeted returns the messages before the login.
 func (h *hop) greeted() string { return brief(h.banner.String()) }
 
-// maxBrief bounds what is quoted of a host in a message, in characters.
+// maxBrief bounds the characters that a message quotes of a host.
 const maxBrief = 400
 
-// brief is the ends of texts in one line, each with an equal share of it: a long one
+// brief returns the ends of texts in one line. Each has an equal share of it, so that a long one
 // does not crowd out the others.
 func brief(texts ...string) string {
 	var lines []string
@@ -252,8 +251,8 @@ func brief(texts ...string) string {
 	return strings.Join(lines, " ")
 }
 
-// instruction is what the host says with a question: all that its ssh has written
-// before anybody was logged in and that is not known as ssh's own.
+// instruction returns the host's message with a question: all lines of its ssh before the login
+// that are not known to be ssh's own.
 func (h *hop) instruction() string {
 	lines := h.own()
 	if readState(lines).authenticated {
@@ -268,5 +267,5 @@ func (h *hop) instruction() string {
 	return strings.Join(said, "\n")
 }
 
-// ownBeforeLogin is how ssh's own lines begin that may stand before a question.
+// ownBeforeLogin are the beginnings of ssh's own lines that may precede a question.
 var ownBeforeLogin = []string{"Warning: ", "Permission denied, please try again.", "Authenticated using ", "Authentications that can continue", "Server accepts key", "sign_and_send_pubkey: ", "Load key ", "debug", "agent key "}

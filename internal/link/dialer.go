@@ -14,19 +14,19 @@ import (
 	"keyway/internal/stream"
 )
 
-// dialer finds the paths of one stream: over the uplink to its place, which is
-// brought up anew when it is down.
+// dialer makes the paths of one stream over the uplink to its place. If the uplink is down, it
+// brings it up again.
 type dialer struct {
 	uplink *uplink
 	name   keyway.Name
 	begun  time.Time
 	opened func() bool // the guest has answered once
-	// hostKey is that of the guest; nil if none is to be expected.
+	// hostKey is the guest's; nil if none is expected.
 	hostKey ed25519.PublicKey
-	help    func(*keyway.Error) // hears what a person can do about a stream that waits; may be nil
+	help    func(*keyway.Error) // receives advice for a person about a stream that waits; may be nil
 
 	timeout time.Duration // of the next attempt
-	gone    time.Time     // since when the node has said, each time, that the workspace is not there
+	gone    time.Time     // time since which the node has reported, each time, that the workspace is gone
 }
 
 // Dial makes one path. The path ends with the uplink, not with ctx.
@@ -43,14 +43,14 @@ func (d *dialer) Dial(ctx context.Context) (net.Conn, error) {
 	return newPath(trusted, conn, d), nil
 }
 
-// Bounds of the time in which an uplink has to come up: what it waits for may be gone
-// since the laptop has changed networks. It doubles from attempt to attempt.
+// Bounds on the time for an uplink to come up: the network that it waits for may be gone since the
+// laptop has changed networks. The time doubles from attempt to attempt.
 const (
 	leastTimeout = 15 * time.Second
 	mostTimeout  = 5 * time.Minute
 )
 
-// reach returns the connection of the uplink, brought up if need be.
+// reach returns the connection of the uplink. If it is down, it brings it up.
 func (d *dialer) reach(ctx context.Context) (*connection, error) {
 	if d.opened() {
 		if err := d.uplink.awaitRetry(ctx); err != nil {
@@ -74,28 +74,27 @@ func (d *dialer) reach(ctx context.Context) (*connection, error) {
 	return c, err
 }
 
-// hopeless are the errors that trying again at once does not cure: a stream that was
-// never opened ends with them, and its user hears of them at once.
+// hopeless are errors that an immediate retry does not cure. A stream that was never opened ends
+// with them, so that its user learns of them at once.
 var hopeless = []keyway.Kind{
 	keyway.Denied, keyway.HostKeyChanged, keyway.HostKeyUnknown,
 	keyway.VersionMismatch, keyway.NotFound, keyway.NotRunning,
 }
 
 const (
-	// openTimeout is how long somebody who has just called a guest waits for an uplink
-	// that breaks.
+	// openTimeout is the time that a stream that has not been opened yet waits for an uplink that
+	// breaks.
 	openTimeout = 30 * time.Second
-	// goneTime is how long a node must have said that a workspace is not there, or
-	// does not run, before a stream believes it.
+	// goneTime is the time for which a node must report that a workspace is gone, or does not
+	// run, before a stream believes it.
 	goneTime = 10 * time.Second
 )
 
-// judge marks the errors that end a stream. One that was never opened has nothing
-// to lose: its user wants to know what is wrong. One that was opened ends by the
-// word of its guest alone, who is the only one to have proved anything: whatever a
-// host on the way says is of the moment. Its accounts may be away, the agent
-// locked, the user at lunch. Only the node, which runs the workspace, is believed
-// that it is gone, when it has said nothing else for a while.
+// judge marks the errors that end a stream. A stream that was never opened ends with any of them:
+// its user wants to know what is wrong. An open stream ends only at the word of its guest, which
+// alone has proved its identity. A message of a host on the route describes only the present
+// moment: accounts may be unavailable, the agent locked, or the user away. The node, which runs the
+// workspace, is believed that the workspace is gone if it has reported nothing else for a while.
 func (d *dialer) judge(err error) error {
 	var e *keyway.Error
 	if !errors.As(err, &e) {
@@ -108,7 +107,7 @@ func (d *dialer) judge(err error) error {
 	if slices.Contains(hopeless, e.Kind) || e.Kind != keyway.Unreachable || time.Since(d.begun) >= openTimeout {
 		return stream.Permanent(err)
 	}
-	return keyway.Quoted(err) // what the stream waits for is shown
+	return keyway.Quoted(err) // the reason for which the stream waits is shown
 }
 
 func (d *dialer) tell(help *keyway.Error) {
@@ -125,9 +124,9 @@ func (d *dialer) judgeOpened(e *keyway.Error) error {
 	return d.believe(e)
 }
 
-// Stranger judges that who answers in the place of the guest does not hold its host key.
-// That may be somebody in between, and waiting lets nobody win. If the node has another
-// host key for the workspace, it was removed and made anew, and the stream's end is gone.
+// Stranger is called when the answering peer does not hold the guest's host key. It may be a man in
+// the middle, but waiting gains him nothing. If the node has another host key for the workspace,
+// the workspace was removed and made again, and the stream's other end is gone.
 func (d *dialer) Stranger(ctx context.Context) error {
 	c, err := d.reach(ctx)
 	if err != nil {
@@ -146,7 +145,7 @@ func (d *dialer) Stranger(ctx context.Context) error {
 		Advise(keyway.AskWhoMadeIt, d.uplink.place.Of(d.name)))
 }
 
-// believe ends the stream with e, if the node has said so for a while.
+// believe ends the stream with e, if the node has reported it for a while.
 func (d *dialer) believe(e *keyway.Error) error {
 	if d.gone.IsZero() {
 		d.gone = time.Now()
@@ -157,8 +156,8 @@ func (d *dialer) believe(e *keyway.Error) error {
 	return keyway.Quoted(e)
 }
 
-// whatHelps advises what a person can do about a stream that waits; it has no advice
-// if there is nothing but to wait.
+// whatHelps returns advice for a person about a stream that waits; without advice if one can only
+// wait.
 func whatHelps(kind keyway.Kind, place keyway.Place) *keyway.Error {
 	help := keyway.Errorf(kind, "the stream waits")
 	switch kind {
@@ -170,18 +169,18 @@ func whatHelps(kind keyway.Kind, place keyway.Place) *keyway.Error {
 	return help.Advise(keyway.StatusNow, string(place))
 }
 
-// errPlain says that a guest answers as an SSH server, and not as one of
-// streams: it is older than streams, or no guest of keyway's.
+// errPlain means that a guest answers as an SSH server and not with a stream: it is older than
+// streams, or not a guest of keyway's.
 var errPlain = errors.New("the guest knows no streams")
 
-// path is a connection to a guest. Its first Read may bring what the node has to
-// say instead, or nothing, because its uplink is dead.
+// path is a connection to a guest. Its first Read may return an error message of the node instead
+// of the guest's bytes, or nothing, because its uplink is dead.
 type path struct {
 	net.Conn
 	d       *dialer
-	begun   bool // something has come
+	begun   bool // a byte has arrived
 	trusted context.Context
-	keep    func() bool // the uplink may be suspected, and this path goes on
+	keep    func() bool // from now on, the path outlives trusted; false if it has ended
 }
 
 func newPath(trusted context.Context, conn net.Conn, d *dialer) *path {
@@ -194,10 +193,10 @@ func (p *path) Read(b []byte) (int, error) {
 		return n, err
 	}
 	switch {
-	case n > 0 && b[0] == 'S' && !p.d.opened(): // of SSH-2.0; no answer of a stream begins so
+	case n > 0 && b[0] == 'S' && !p.d.opened(): // the start of SSH-2.0; no answer of a stream begins with S
 		return 0, stream.Permanent(errPlain)
 	case n > 0 && b[0] == 'S':
-		return 0, errPlain // at this moment; the guest that knows the stream has not said so
+		return 0, errPlain // for the moment; the guest of this stream has not said so
 	case n > 0:
 		p.begun = true
 		p.d.tell(nil)
@@ -215,8 +214,8 @@ func (p *path) Close() error {
 	return p.Conn.Close()
 }
 
-// parseHostKey reads a key as it stands in known_hosts. Streams need an Ed25519
-// key; nil stands for any other.
+// parseHostKey parses a key in the form of known_hosts. Streams need an Ed25519 key; for any other,
+// it returns nil.
 func parseHostKey(text string) ed25519.PublicKey {
 	key, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(text))
 	if err != nil || len(options) > 0 || len(rest) > 0 {
@@ -230,7 +229,7 @@ func parseHostKey(text string) ed25519.PublicKey {
 	return public
 }
 
-// inWords is a stream's end in the user's words.
+// inWords explains to the user why a stream has ended.
 func (c *proxied) inWords(err error) error {
 	var e *keyway.Error
 	switch {
@@ -253,8 +252,8 @@ func (c *proxied) inWords(err error) error {
 	return keyway.Errorf(keyway.Other, "the connection to %s ended: %w", c.name, err)
 }
 
-// withAdvice is e with what to type next, where this laptop knows that better than
-// the place.
+// withAdvice returns e with the next command to type, where this laptop knows it better than the
+// place.
 func (c *proxied) withAdvice(e *keyway.Error) error {
 	if e.Host == "" {
 		return e

@@ -11,12 +11,11 @@ import (
 	"keyway/internal/plain"
 )
 
-// sendDisconnect tells the ssh at the other end of conn why there will be no
-// connection, in the only words it understands: an identification line and an
-// SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and 11.1), which clients print.
-// By then the descriptor has been handed over, so there is no other way to be
-// heard; and not waiting for the guest before handing it over saves a round trip
-// on each connection. It must come before any byte of the guest.
+// sendDisconnect tells the ssh at the other end of conn why there is no connection, in a form that
+// clients print: an identification line and an SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and
+// 11.1). The descriptor has been passed on by then, so there is no other way to report an error.
+// (Passing it on before the guest answers saves a round trip for each connection.) It must come
+// before any byte of the guest.
 func sendDisconnect(conn net.Conn, err error) {
 	e := keyway.AsError(err)
 	text := e.Message
@@ -30,22 +29,22 @@ func sendDisconnect(conn net.Conn, err error) {
 	if _, err := conn.Write(disconnectPacket(plain.ASCII(text))); err != nil {
 		return
 	}
-	// Clients send their own identification line first and read afterwards: the
-	// connection must take it, or they see a broken pipe instead of the reason.
+	// Clients first send their own identification line and then read. The connection must accept
+	// the line; otherwise they get a broken pipe instead of the reason.
 	pipe.CloseWrite(conn)
 	io.Copy(io.Discard, conn)
 }
 
-// disconnectTimeout bounds how long a client may take to read the reason.
+// disconnectTimeout bounds the time for a client to read the reason.
 const disconnectTimeout = 5 * time.Second
 
 const (
 	msgDisconnect           = 1
 	disconnectByApplication = 11
-	// maxDisconnectText bounds the text in bytes; OpenSSH prints 400 of them.
+	// maxDisconnectText bounds the bytes of the text; OpenSSH prints 400 of them.
 	maxDisconnectText = 400
-	// blockSize is the packet alignment before encryption begins, minPadding the
-	// least padding (RFC 4253 section 6).
+	// blockSize is the packet alignment before encryption begins, minPadding the least padding (RFC
+	// 4253 section 6).
 	blockSize  = 8
 	minPadding = 4
 )

@@ -4,5 +4,5 @@ package link
 
 import "golang.org/x/sys/unix"
 
-// dup2 makes to another descriptor of what from is.
+// dup2 makes to a duplicate of from.
 func dup2(from, to int) error { return unix.Dup2(from, to) }

@@ -8,15 +8,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// endsProtocol is streamProtocol, but the bytes flow through the two descriptors
-// that follow the answer, and the connection itself is closed. A link that does not
-// know it answers with a VersionMismatch.
+// endsProtocol is streamProtocol, but the bytes flow through the two descriptors that follow the
+// answer, and the connection itself is closed. A link that does not know it answers with a
+// VersionMismatch.
 const endsProtocol = "keyway-stream-ends"
 
-// Proxy is Stream, but the link takes over the two pipes between an ssh and its proxy
-// command: it reads from in and writes to out itself for as long as the stream lives,
-// so that the proxy command can end and no process copies the bytes. Proxy returns when
-// the link has both.
+// Proxy is Stream, but the link takes over the two pipes between an ssh and its proxy command: it
+// reads from in and writes to out itself for as long as the stream lives. So the proxy command can
+// end, and no process copies the bytes. Proxy returns when the link has both.
 func (c *Client) Proxy(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal, in, out *os.File) error {
 	conn, err := c.upgrade(ctx, endsProtocol, place, name, hostKey, terminal)
 	if err != nil {
@@ -26,5 +25,5 @@ func (c *Client) Proxy(ctx context.Context, place keyway.Place, name keyway.Name
 	return passEnds(conn, in, out)
 }
 
-// wantsEnds reports whether r asks for endsProtocol.
+// wantsEnds reports whether r requests endsProtocol.
 func wantsEnds(r *http.Request) bool { return r.Header.Get("Upgrade") == endsProtocol }

@@ -17,24 +17,24 @@ type ForwardRequest struct {
 	Port int `json:"port,omitempty"` // in the workspace, on its localhost
 	// Socket is a unix socket in the workspace, instead of a port.
 	Socket string            `json:"socket,omitempty"`
-	Local  int               `json:"local,omitempty"` // on this machine's 127.0.0.1; 0: one that stays the same
+	Local  int               `json:"local,omitempty"` // on this machine's 127.0.0.1; 0: chosen, always the same
 	Env    map[string]string `json:"env"`             // see ConnectRequest
 }
 
-// ForwardState is a line of the answer: a forward as it is now. Local stays as it is
-// as long as the forward has a user.
+// ForwardState is a line of the answer: the present state of a forward. Local does not change while
+// the forward has a user.
 type ForwardState struct {
 	Local int           `json:"local,omitempty"`
 	Up    bool          `json:"up"`
-	Why   string        `json:"why,omitempty"`   // it is not up
-	Error *keyway.Error `json:"error,omitempty"` // and will not be; the last line
+	Why   string        `json:"why,omitempty"`   // why it is not up
+	Error *keyway.Error `json:"error,omitempty"` // why it will never be up; the last line
 }
 
-// maxForwardRequest bounds a request in bytes.
+// maxForwardRequest bounds the bytes of a request.
 const maxForwardRequest = 1 << 20
 
-// forwardKey names a forward. Those with a local port of the user's choice are apart
-// from those with one of ours.
+// forwardKey identifies a forward. Forwards with a local port of the user's choice are separate
+// from those with a chosen one.
 type forwardKey struct {
 	place       keyway.Place
 	name        keyway.Name
@@ -42,7 +42,7 @@ type forwardKey struct {
 	socket      string
 }
 
-// forward is an ssh -N -L of the user's. It lives as long as somebody uses it.
+// forward is an ssh -N -L of the user's. It lives as long as it has a user.
 type forward struct {
 	key  forwardKey
 	stop context.CancelFunc
@@ -50,19 +50,18 @@ type forward struct {
 
 	mu      sync.Mutex
 	users   int
-	ending  bool // its last user has left, or it has failed: nobody joins it
+	ending  bool // its last user has left, or it has failed: nobody can join it
 	state   ForwardState
-	changed chan struct{} // closed when the state is another
+	changed chan struct{} // closed when the state changes
 }
 
-// forwards are those that there are. The zero value has none.
+// forwards are the present forwards. The zero value has none.
 type forwards struct {
 	mu  sync.Mutex
 	all map[forwardKey]*forward
 }
 
-// join returns the forward by that key, which begin makes if there is none. The
-// caller calls leave.
+// join returns the forward with that key. If there is none, begin makes it. The caller calls leave.
 func (fs *forwards) join(ctx context.Context, key forwardKey, begin func() *forward) (*forward, error) {
 	for {
 		fs.mu.Lock()
@@ -79,7 +78,7 @@ func (fs *forwards) join(ctx context.Context, key forwardKey, begin func() *forw
 		if joined {
 			return f, nil
 		}
-		select { // its port is free then
+		select { // its port is free after that
 		case <-f.done:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -87,7 +86,7 @@ func (fs *forwards) join(ctx context.Context, key forwardKey, begin func() *forw
 	}
 }
 
-// ended drops a forward whose ssh has ended for good.
+// ended removes a forward whose ssh has ended for good.
 func (fs *forwards) ended(f *forward) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -95,7 +94,7 @@ func (fs *forwards) ended(f *forward) {
 	close(f.done)
 }
 
-// fail ends the forwards to a workspace, for a reason that their users are told.
+// fail ends the forwards to a workspace. Their users are told the reason.
 func (fs *forwards) fail(place keyway.Place, name keyway.Name, reason *keyway.Error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -122,14 +121,14 @@ func (fs *forwards) status(place keyway.Place) (list []ForwardStatus) {
 	return list
 }
 
-// ForwardStatus tells of one forward.
+// ForwardStatus describes one forward.
 type ForwardStatus struct {
 	Workspace keyway.Name `json:"workspace"`
 	Port      int         `json:"port,omitempty"`   // in the workspace
 	Socket    string      `json:"socket,omitempty"` // in the workspace, instead of a port
 	Local     int         `json:"local"`            // on this machine; 0: not chosen yet
 	Up        bool        `json:"up"`
-	Users     int         `json:"users"` // commands that keep it
+	Users     int         `json:"users"` // commands that keep it open
 }
 
 func (f *forward) enter() bool {
@@ -142,7 +141,7 @@ func (f *forward) enter() bool {
 	return true
 }
 
-// leave ends the forward with its last user, and then waits until its port is free.
+// leave ends the forward when its last user leaves, and then waits until its port is free.
 func (f *forward) leave() {
 	f.mu.Lock()
 	f.users--
@@ -161,7 +160,7 @@ func (f *forward) now() (ForwardState, <-chan struct{}) {
 	return f.state, f.changed
 }
 
-// become changes the state. An error is the end of the forward, and the last state.
+// become changes the state. A state with an error is the last one.
 func (f *forward) become(s ForwardState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,12 +173,12 @@ func (f *forward) become(s ForwardState) {
 	f.changed = make(chan struct{})
 }
 
-// forward answers a request with the states of a forward, a line of JSON each, and
-// keeps it until the request's body ends. The answer ends when the forward has, if
-// nobody else uses it.
+// forward answers a request with the states of a forward, a line of JSON each, and keeps the
+// forward until the request's body ends. If it is the last user, the answer ends when the forward
+// has ended.
 func (l *Link) forward(w http.ResponseWriter, r *http.Request) {
 	out := http.NewResponseController(w)
-	_ = out.EnableFullDuplex() // HTTP/1.1, which this is
+	_ = out.EnableFullDuplex() // works with HTTP/1.1, which this is
 	f, err := l.joinForward(r)
 	if err != nil {
 		api.WriteError(w, err)
@@ -207,7 +206,7 @@ func (l *Link) forward(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// joinForward reads a request and joins the forward that it asks for.
+// joinForward reads a request and joins the forward that it describes.
 func (l *Link) joinForward(r *http.Request) (*forward, error) {
 	var req ForwardRequest
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxForwardRequest)).Decode(&req); err != nil {

@@ -15,25 +15,24 @@ import (
 	"keyway/internal/keyway"
 )
 
-// ErrGone says that the link has ended, or was replaced by another.
+// ErrGone means that the link has ended or was replaced by another.
 var ErrGone = errors.New("the link has ended")
 
-// maxForwardAnswer bounds the states of a forward, in bytes: one every ten seconds for
-// years.
+// maxForwardAnswer bounds the bytes of the states of a forward: one every ten seconds for years.
 const maxForwardAnswer = 1 << 30
 
-// graceOfForward is how long the link may take to end a forward.
+// graceOfForward is the time that the link has to end a forward.
 const graceOfForward = 5 * time.Second
 
-// Forward has a port of this machine lead to one of a workspace until ctx ends, and
-// calls each with every state. When it returns, this user of the forward has left. It
-// returns ErrGone if the link ends first.
+// Forward connects a port of this machine to one of a workspace until ctx ends, and calls each with
+// every state. When it returns, this user of the forward has left. It returns ErrGone if the link
+// ends first.
 func (c *Client) Forward(ctx context.Context, place keyway.Place, name keyway.Name, want ForwardRequest, each func(ForwardState)) error {
 	first, err := json.Marshal(want)
 	if err != nil {
 		return err
 	}
-	wish, wishing := io.Pipe() // its end is the end of the wish
+	wish, wishing := io.Pipe() // the request ends with this pipe
 	asked, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	leave := context.AfterFunc(ctx, func() {

@@ -21,29 +21,29 @@ const (
 	maxPort = 65535
 	// maxSocket is the longest path of a unix socket, in bytes (unix(7)).
 	maxSocket = 107
-	// localPorts is how many ports of this machine are tried for a forward.
+	// localPorts is the number of ports of this machine that are tried for a forward.
 	localPorts = 20
-	// firstOwn and lastOwn bound the ports that are tried when that of the workspace is
-	// taken: below those that Linux, macOS and Windows give to outgoing connections.
+	// firstOwn and lastOwn bound the ports that are tried if the workspace's port number is taken
+	// here. They are below those that Linux, macOS and Windows use for outgoing connections.
 	firstOwn, lastOwn = 20_000, 32_000
-	// look is how often it is looked whether an ssh listens.
+	// look is the interval at which the link checks whether an ssh listens.
 	look = 20 * time.Millisecond
-	// longestPause bounds the time between two starts of an ssh that does not stay.
+	// longestPause bounds the time between two starts of an ssh that keeps ending.
 	longestPause = 10 * time.Second
-	// maxForwardLog bounds the file that an ssh writes, in bytes; tidy is how often
-	// it is looked at.
+	// maxForwardLog bounds the bytes of an ssh's log file; tidy is the interval at which its size
+	// is checked.
 	maxForwardLog = 64 << 10
 	tidy          = time.Minute
 )
 
-// goodSocket has nothing in it that ssh or its -L gives a meaning.
+// goodSocket matches paths without characters that have a meaning to ssh or its -L.
 var goodSocket = lazyregexp.New(`^/[A-Za-z0-9._/+=,-]+$`)
 
-// errPortTaken says that another program has the local port.
+// errPortTaken means that another program has the local port.
 var errPortTaken = errors.New("the port is taken")
 
-// candidates are the local ports for a forward, the best first: always the same
-// for the same one.
+// candidates returns the local ports for a forward, best first. They are always the same for the
+// same forward.
 func (k forwardKey) candidates() []int {
 	if k.local != 0 {
 		return []int{k.local}
@@ -60,8 +60,8 @@ func (k forwardKey) candidates() []int {
 	return ports
 }
 
-// forwardArgs are ssh's for a forward to the workspace's localhost, which the guest
-// looks up, or to a socket in it, with more options. The messages of ssh itself go to log.
+// forwardArgs returns ssh's arguments for a forward to the workspace's localhost, which the guest
+// resolves, or to a socket in it, with more options. ssh writes its own messages to log.
 func forwardArgs(k forwardKey, local int, log string, more []string) []string {
 	to := "localhost:" + strconv.Itoa(k.port)
 	if k.socket != "" {
@@ -77,9 +77,9 @@ func forwardArgs(k forwardKey, local int, log string, more []string) []string {
 	return append(args, "-L", "127.0.0.1:"+strconv.Itoa(local)+":"+to, "--", string(k.name))
 }
 
-// listens reads what an ssh has said at LogLevel DEBUG1: whether it listens on the
-// local port, or could not. It names the port before it binds, and then says of a
-// socket that listens that it is a channel.
+// listens interprets the messages of an ssh at LogLevel DEBUG1: whether it listens on the local
+// port, or the port is taken. ssh names the port before it binds it, and afterwards reports a
+// channel for a listening socket.
 func listens(lines []string, local int) (up, taken bool) {
 	port := strconv.Itoa(local)
 	for i, l := range lines {
@@ -98,15 +98,15 @@ func listens(lines []string, local int) (up, taken bool) {
 	return false, false
 }
 
-// forwardRun keeps the ssh of a forward.
+// forwardRun runs the ssh of a forward.
 type forwardRun struct {
 	f   *forward
-	dir string   // for what ssh writes
-	env []string // replaces variables of our own environment
+	dir string   // for files of ssh
+	env []string // replaces variables of the link's environment
 	log *slog.Logger
 }
 
-// run returns when ctx ends, or with the reason why there can be no forward.
+// run returns when ctx ends, or with the reason for which the forward is impossible.
 func (r forwardRun) run(ctx context.Context) error {
 	p, err := r.first(ctx)
 	if err != nil {
@@ -134,7 +134,7 @@ func (r forwardRun) run(ctx context.Context) error {
 	}
 }
 
-// first starts an ssh on the first local port that is free.
+// first starts an ssh on the first free local port.
 func (r forwardRun) first(ctx context.Context) (*forwardSSH, error) {
 	for _, local := range r.f.key.candidates() {
 		p, err := r.start(ctx, local)
@@ -153,8 +153,8 @@ func (r forwardRun) first(ctx context.Context) (*forwardSSH, error) {
 type forwardSSH struct {
 	local int
 	cmd   *exec.Cmd
-	log   string        // what it says
-	ended chan struct{} // closed when it has been waited for
+	log   string        // its log file
+	ended chan struct{} // closed when the process has been waited for
 }
 
 // start starts an ssh and returns when it listens on the local port.
@@ -212,7 +212,7 @@ func (p *forwardSSH) listening(ctx context.Context) error {
 	}
 }
 
-// wait returns when the ssh has ended, with the reason. Its file stays small.
+// wait returns when the ssh has ended, with the reason. It keeps the log file small.
 func (p *forwardSSH) wait(ctx context.Context) error {
 	defer p.stop()
 	tick := time.NewTicker(tidy)
@@ -231,7 +231,7 @@ func (p *forwardSSH) wait(ctx context.Context) error {
 	}
 }
 
-// stop ends the ssh, and waits for that.
+// stop ends the ssh and waits for its end.
 func (p *forwardSSH) stop() {
 	_ = p.cmd.Process.Kill()
 	<-p.ended
@@ -240,7 +240,7 @@ func (p *forwardSSH) stop() {
 
 func (p *forwardSSH) own() []string { return (&hop{log: p.log}).own() }
 
-// reason is why the ssh has ended, in its words.
+// reason returns the error with which the ssh has ended, in its own words.
 func (p *forwardSSH) reason() error {
 	s := readState(slices.DeleteFunc(p.own(), func(l string) bool { return strings.HasPrefix(l, "debug1: ") }))
 	switch {

@@ -10,29 +10,27 @@ import (
 )
 
 const (
-	// maxKnocking is how many connections to one first host may be begun and not
-	// logged in yet at a time: sshd drops some from ten on (MaxStartups 10:30:100),
-	// and others use it, too.
+	// maxKnocking bounds the connections to one first host that have begun and not logged in yet:
+	// sshd drops some from ten on (MaxStartups 10:30:100), and other clients use it, too.
 	maxKnocking = 4
-	// knockJitter is by how much those that had to wait are spread.
+	// knockJitter is the range of random delays after a wait.
 	knockJitter = 100 * time.Millisecond
-	// knockLook is how often it is looked whether a connection is logged in.
+	// knockLook is the interval at which the gate checks whether a connection has logged in.
 	knockLook = 50 * time.Millisecond
-	// maxDropped is how often a host may drop a connection before anybody is logged in
-	// until that is an error; the pauses between double from dropPause on.
+	// maxDropped bounds the times that a host may drop a connection before a login, until that is
+	// an error. The pauses between the attempts double from dropPause on.
 	maxDropped = 5
 	dropPause  = 150 * time.Millisecond
 )
 
-// gate lets few connections at a time begin at each first host. The zero value is
+// gate bounds the connections that begin at the same time at each first host. The zero value is
 // ready.
 type gate struct {
 	mu    sync.Mutex
-	slots map[string]chan struct{} // by first host; one for each that the link has used
+	slots map[string]chan struct{} // by first host; never removed
 }
 
-// enter waits for a slot at host, and returns what gives it back. A host without a
-// name is none.
+// enter waits for a slot at host. leave gives it back. An empty host needs no slot.
 func (g *gate) enter(ctx context.Context, host string) (leave func(), err error) {
 	if host == "" {
 		return func() {}, nil
@@ -65,8 +63,7 @@ func (g *gate) enter(ctx context.Context, host string) (leave func(), err error)
 	return leave, nil
 }
 
-// whenIn calls leave as soon as the first host has let the attempt in, or ctx ends,
-// and returns then.
+// whenIn calls leave as soon as the first host has let the attempt in or ctx ends. It then returns.
 func (a *attempt) whenIn(ctx context.Context, leave func()) {
 	defer leave()
 	look := time.NewTicker(knockLook)

@@ -11,22 +11,20 @@ import (
 	"sync"
 )
 
-// A link that is killed cannot say what has become of its connections, and their
-// sshs only see the end of them. So there is a guard: a process that holds the
-// terminals, and has nothing to do but to say it in the link's place. It is
+// A killed link cannot report what has become of its connections, and the sshs of the user only see
+// their end. So there is a guard: a process that holds the terminals and reports it instead. It is
 // started with the first connection that has a terminal.
 //
-// It is told over a socket, its standard input: a byte, with the terminal's
-// descriptor beside it if the connection is new; then the connection's number in
-// four bytes, and for a new one its workspace, as commands name it, after its length in
-// one.
+// The link sends it messages over a socket, its standard input: one byte, with the terminal's
+// descriptor if the connection is new; then the connection's number in four bytes; for a new one
+// also the name of the workspace, as in commands, after one byte with its length.
 const (
 	guardAdd  = '+'
 	guardDrop = '-'
 	guardBye  = '.' // the link ends in order
 )
 
-// guard is the link's side of it. A nil guard guards nothing.
+// guard is the link's side of the guard. A nil guard does nothing.
 type guard struct {
 	program string
 
@@ -36,8 +34,7 @@ type guard struct {
 	last uint32
 }
 
-// add has the guard hold the terminal of a connection to a workspace until drop
-// is called.
+// add makes the guard hold the terminal of a connection to a workspace until drop is called.
 func (g *guard) add(s screen, workspace string) (drop func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,7 +76,7 @@ func (g *guard) startLocked() error {
 	return nil
 }
 
-// stop ends the guard, which then says nothing.
+// stop ends the guard, which then prints nothing.
 func (g *guard) stop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -91,8 +88,7 @@ func (g *guard) stop() {
 	g.cmd.Wait()
 }
 
-// Guard is the guard's process: it returns when the link has ended. next is as in
-// Config.
+// Guard is the guard's process. It returns when the link has ended. next is as in Config.
 func Guard(in *os.File, next func(*keyway.Error) string) error {
 	conn, err := fileConn(in)
 	if err != nil {
@@ -111,14 +107,13 @@ func Guard(in *os.File, next func(*keyway.Error) string) error {
 	return nil
 }
 
-// guarded is a connection that the guard speaks for.
+// guarded is a connection whose terminal the guard holds.
 type guarded struct {
 	screen screen
 	name   string
 }
 
-// guardUntil keeps held until the link has ended, and reports whether that was in
-// order.
+// guardUntil maintains held until the link has ended, and reports whether it has ended in order.
 func guardUntil(conn *net.UnixConn, held map[uint32]guarded) (orderly bool) {
 	for {
 		what, s, err := receiveScreen(conn)
@@ -145,7 +140,7 @@ func guardUntil(conn *net.UnixConn, held map[uint32]guarded) (orderly bool) {
 	}
 }
 
-// readName reads a text behind its length.
+// readName reads a text after its length.
 func readName(r io.Reader) (string, error) {
 	var length [1]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {

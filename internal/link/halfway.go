@@ -14,12 +14,12 @@ import (
 	"keyway/internal/proctree"
 )
 
-// stopLook is how often a command looks whether the link is stopped that it waits for. One
-// that is by two looks in a row is given up.
+// stopLook is the interval at which a waiting command checks whether the link is stopped (SIGSTOP).
+// After two such checks in a row, it gives up.
 const stopLook = answerLimit / 2
 
-// whileRunning is ctx until the link has been stopped for a while. Then it ends, and its cause is
-// the error that says so. The caller calls end, once or more.
+// whileRunning returns a context that ends when ctx ends or the link has been stopped for a while.
+// In the latter case its cause is the error that says so. The caller calls end, once or more.
 func (c *Client) whileRunning(ctx context.Context) (_ context.Context, end func()) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	over := make(chan struct{})
@@ -59,7 +59,7 @@ func stoppedLink(pid int) error {
 		Advise(keyway.ContinueLink, strconv.Itoa(pid)).Advise(keyway.EndLink)
 }
 
-// orStopped is err, or the error that says that the link is stopped, if that is why.
+// orStopped returns err, or the error that the link is stopped if that is the cause.
 func orStopped(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); err != nil && Unanswered(cause) {
 		return cause
@@ -67,8 +67,8 @@ func orStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// untilStopped is a command's transport to the link, in which nothing waits for ever for one that
-// was stopped after it had answered.
+// untilStopped is a command's transport to the link. It bounds all waiting for a link that was
+// stopped after it had answered.
 type untilStopped struct{ c *Client }
 
 // RoundTrip implements http.RoundTripper.

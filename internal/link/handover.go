@@ -15,14 +15,14 @@ import (
 	"keyway/internal/stream"
 )
 
-// A link that is replaced by another build hands its connections over: the new
-// process upgrades a connection to the old one, and gets a handover.Bundle for each
-// ssh: its descriptor, then its terminal's if there is one, and the JSON of a
-// handedOver. To the guests it is a lost path, and to the sshs it is nothing.
+// A link that is replaced by another build hands its connections over. The new process upgrades a
+// connection to the old one, and receives a handover.Bundle for each ssh: its descriptor, then its
+// terminal's if there is one, and the JSON of a handedOver. The guests see a lost path, and the
+// user's sshs notice nothing.
 const handoverProtocol = "keyway-handover"
 
-// handedOver is one connection on its way between two processes. It has the
-// stream's secrets: it goes over a socket that only this user can reach.
+// handedOver is one connection on its way between two processes. It contains the stream's secrets,
+// so it is sent over a socket that only this user can reach.
 type handedOver struct {
 	Place   keyway.Place `json:"place"`
 	Name    keyway.Name  `json:"name"`
@@ -33,7 +33,7 @@ type handedOver struct {
 	Unsent  []byte       `json:"unsent,omitempty"`
 }
 
-// maxHandedOver bounds one in bytes: a full ring and a full window (12 MiB), in
+// maxHandedOver bounds the bytes of one connection: a full ring and a full window (12 MiB), in
 // base64.
 const maxHandedOver = 32 << 20
 
@@ -44,8 +44,8 @@ type Inherited struct {
 	screen screen
 }
 
-// save takes the stream out of this process. If it has ended, the error is why;
-// else it is stream.ErrMoved.
+// save takes the stream out of this process. If the stream has ended, the error is the reason;
+// otherwise it is stream.ErrMoved.
 func (c *proxied) save(guest *stream.Conn) error {
 	opened := guest.Status().Opened
 	state, err := guest.HandOver()
@@ -53,7 +53,7 @@ func (c *proxied) save(guest *stream.Conn) error {
 	case err == nil:
 		c.moving.state = state
 	case guest.Err() == nil && !opened && !c.forgot:
-		c.moving.unsent = c.said // the other process begins anew: nobody has answered yet
+		c.moving.unsent = c.said // the other process starts over: the guest has not answered yet
 	default:
 		if reason := guest.Err(); reason != nil {
 			err = reason
@@ -63,7 +63,7 @@ func (c *proxied) save(guest *stream.Conn) error {
 	return stream.ErrMoved
 }
 
-// move stops the copying where it is.
+// move stops the copying at its present position.
 func (c *proxied) move() {
 	close(c.moving.leave)
 	c.ssh.SetDeadline(longAgo)
@@ -72,7 +72,7 @@ func (c *proxied) move() {
 	}
 }
 
-// handOver gives all connections to the process that asks, and ends the link.
+// handOver passes all connections to the requesting process, and ends the link.
 func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
 	lives, err := l.allMovable()
 	if err != nil {
@@ -102,13 +102,12 @@ func (l *Link) handOver(w http.ResponseWriter, r *http.Request) {
 		}
 		close(c.moving.sent)
 	}
-	l.listener.Close() // before the last byte: the other process binds the socket then
+	l.listener.Close() // before the last byte, after which the other process binds the socket
 	_ = sendEnd(conn)
 	l.cfg.Log.Info("handed over", "connections", len(lives), "error", err)
 }
 
-// allMovable are all connections, if each can be handed over. Then no new ones
-// are taken.
+// allMovable returns all connections, if each can be handed over. No new ones are then accepted.
 func (l *Link) allMovable() ([]*proxied, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +125,7 @@ func (l *Link) allMovable() ([]*proxied, error) {
 	return lives, nil
 }
 
-// send sends c, which is saved.
+// send sends c, which has been saved.
 func (c *proxied) send(conn *net.UnixConn) error {
 	c.uplink.mu.Lock()
 	env := c.uplink.env
@@ -140,9 +139,8 @@ func (c *proxied) send(conn *net.UnixConn) error {
 	return send(conn, c.ssh, c.screen, text)
 }
 
-// TakeOver asks the link that listens on socket for its connections and ends it.
-// Without one there is nothing to take over. The caller gives the result to
-// Serve.
+// TakeOver asks the link that listens on socket for its connections and ends it. If there is no
+// link, there are none. The caller passes the result to Serve.
 func TakeOver(ctx context.Context, socket string) ([]Inherited, error) {
 	conn, err := dialLink(socket)
 	if err != nil {
@@ -162,13 +160,13 @@ func TakeOver(ctx context.Context, socket string) ([]Inherited, error) {
 			return all, nil
 		}
 		if err != nil {
-			return all, err // what has come is still worth going on with
+			return all, err // the connections received so far are still used
 		}
 		all = append(all, one)
 	}
 }
 
-// receiveOne reads one connection; io.EOF when that was all.
+// receiveOne reads one connection; io.EOF after the last.
 func receiveOne(conn *net.UnixConn) (in Inherited, err error) {
 	var state []byte
 	if in.ssh, in.screen, state, err = receive(conn); err != nil {
@@ -183,7 +181,7 @@ func receiveOne(conn *net.UnixConn) (in Inherited, err error) {
 	return in, err
 }
 
-// take goes on with a connection of another process.
+// take continues a connection of another process.
 func (l *Link) take(in Inherited) error {
 	uplink, err := l.uplink(string(in.Place))
 	if err != nil {

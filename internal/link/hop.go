@@ -6,43 +6,41 @@ import (
 	"strings"
 )
 
-// The user's ssh starts an ssh of its own for each jump host (ProxyJump; many a
-// ProxyCommand). Options on a command line do not reach those, nor does -E; but
-// ssh starts them by the name that it was started by itself, and by PATH. So the
-// link starts ssh under a name of its own, below a directory that is first on
-// PATH: that name leads to this program, which becomes the true ssh with the same
-// options as the first (see Hop). The user's configuration is read by ssh alone,
-// as always: its Includes and tokens resolve as they do for the user.
+// The user's ssh starts another ssh for each jump host (ProxyJump; many a ProxyCommand). Options on
+// the command line, -E among them, do not reach those. But ssh starts them by the name by which it
+// was started itself, and by PATH. So the link starts ssh under a name in a directory that is first
+// on PATH. The name leads to this program, which executes the real ssh with the same options (see
+// Hop). Only ssh reads the user's configuration, as always: its Includes and tokens resolve as they
+// do for the user.
 const (
 	hopDirEnv  = "KEYWAY_HOP_DIR" // the dial attempt's directory
-	hopSSHEnv  = "KEYWAY_HOP_SSH" // the true ssh
+	hopSSHEnv  = "KEYWAY_HOP_SSH" // the real ssh
 	hopNameEnv = "KEYWAY_HOP"     // the host that an ssh leads to
 	hopProgram = "ssh"            // name in the directory
-	hopSocket  = "words.sock"     // where an ssh for a jump host says that it begins
+	hopSocket  = "words.sock"     // where an ssh for a jump host announces itself
 )
 
-// hopOptions, with the ownOptions, keep every ssh of the link's, also those to jump hosts,
-// free of what the user's configuration may want for the user's own connections to the
-// same hosts. A shared connection would end with another's, outlive the link, or hang
-// where the network has died; forwarded ports would collide; an agent or display
-// that is forwarded would be open to a host's root for as long as the uplink is; a
-// command, no command or a closed standard input of their own would end the node.
-// The messages of ssh itself must be on, or nobody knows why it ended. All other
+// hopOptions, with the ownOptions, keep every ssh of the link, including those to jump hosts,
+// independent of settings that the user has for his own connections to the same hosts. A shared
+// connection would end with another's, outlive the link, or hang where the network has died.
+// Forwarded ports would collide. A forwarded agent or display would be open to a host's root for as
+// long as the uplink exists. A remote command, no command or a closed standard input would end the
+// node. The messages of ssh itself must be on, or the link could not tell why it ended. All other
 // settings of the configuration apply.
 var hopOptions = []string{
 	"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ControlPersist=no",
 	"-o", "LogLevel=VERBOSE",
 	"-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "RequestTTY=no", "-o", "EscapeChar=none",
-	// The link finds dead connections by itself, and does not end those that only stall.
+	// The link detects dead connections by itself, and does not end those that only stall.
 	"-o", "ServerAliveInterval=0",
 }
 
-// newerHopOptions, which OpenSSH knows from 8.5 on, add two lines, by which a host that is
-// silent is told from one that lets a person wait (see stepOf).
+// newerHopOptions need OpenSSH 8.5. They add two messages that distinguish a silent host from one
+// that waits for a person (see stepOf).
 var newerHopOptions = []string{"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*"}
 
-// hopHello is what an ssh to a jump host says first on the dial attempt's socket; the
-// answer is a hopWelcome. Its standard error follows.
+// hopHello is the first message of an ssh to a jump host on the dial attempt's socket. The answer
+// is a hopWelcome. Its standard error follows.
 type hopHello struct {
 	Host string `json:"host"`
 }
@@ -52,13 +50,13 @@ type hopWelcome struct {
 	Options []string `json:"options"` // for the command line
 }
 
-// maxHopMessage bounds either in bytes, with its line end.
+// maxHopMessage bounds the bytes of either, with the end of the line.
 const maxHopMessage = 16 << 10
 
 func encodeLine(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // of strings alone
+		panic(err) // cannot fail for strings
 	}
 	return append(text, '\n')
 }
@@ -66,7 +64,7 @@ func encodeLine(v any) []byte {
 // sshFlags are the options of ssh that have an argument (ssh(1), OpenSSH 10).
 const sshFlags = "BbcDEeFIiJLlmOoPpQRSWw"
 
-// destination is the host among the arguments of an ssh; empty if there is none.
+// destination returns the host among the arguments of an ssh; empty if there is none.
 func destination(args []string) string {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -76,8 +74,7 @@ func destination(args []string) string {
 		case !strings.HasPrefix(arg, "-") || arg == "-":
 			return arg
 		}
-		// Letters may stand together; the first with an argument takes the rest, or the
-		// next word.
+		// Letters may be combined; the first one with an argument takes the rest, or the next word.
 		if at := strings.IndexAny(arg[1:], sshFlags); at == len(arg)-2 && at >= 0 {
 			i++
 		}
@@ -92,7 +89,7 @@ func first(words []string) string {
 	return words[0]
 }
 
-// withEnv is env with variables that come before those of the same name.
+// withEnv returns env with variables set, which replace those of the same name.
 func withEnv(env []string, set ...string) []string {
 	kept := slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")

@@ -16,15 +16,15 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// hopsAreApart says that the ssh of a jump host can be told from that of the place.
+// hopsAreApart reports whether the ssh of a jump host can be distinguished from that of the place.
 const hopsAreApart = true
 
-// hopTimeout bounds the greeting with the link.
+// hopTimeout bounds the exchange of greetings with the link.
 const hopTimeout = 5 * time.Second
 
-// Hop becomes ssh, if this process was started in its place for a host on the way;
-// then it does not return unless that fails. args are the program's, with its
-// name. Without the link's help the ssh is what it would have been.
+// Hop executes ssh, if this process was started in its place for a host on the route. It then
+// returns only on failure. args are the program's, including its name. Without the link's help, it
+// runs ssh unchanged.
 func Hop(args []string) (code int, ok bool) {
 	dir, ssh := os.Getenv(hopDirEnv), os.Getenv(hopSSHEnv)
 	if dir == "" || ssh == "" || len(args) == 0 || filepath.Base(args[0]) != hopProgram {
@@ -37,14 +37,14 @@ func Hop(args []string) (code int, ok bool) {
 			env = withEnv(env, hopNameEnv+"="+host)
 		}
 	}
-	// Under our own name, by which it starts the ssh of the next jump host.
+	// Under keyway's name, by which it starts the ssh of the next jump host.
 	err := unix.Exec(ssh, append([]string{filepath.Join(dir, hopProgram)}, own...), env)
 	_, _ = io.WriteString(os.Stderr, "keyway: "+ssh+": "+err.Error()+"\n")
 	return 255, true
 }
 
-// announce makes standard error a connection to the link, which then knows whose
-// words come over it.
+// announce makes standard error a connection to the link, which then knows the host of the messages
+// on it.
 func announce(socket, host string) (w hopWelcome, err error) {
 	conn, err := unixsock.Dial(socket)
 	if err != nil {
@@ -62,7 +62,7 @@ func announce(socket, host string) (w hopWelcome, err error) {
 	if err := json.Unmarshal(line, &w); err != nil {
 		return w, err
 	}
-	file, err := conn.File() // blocking, as programs expect it
+	file, err := conn.File() // blocking, as programs expect
 	if err != nil {
 		return w, err
 	}

@@ -1,8 +1,8 @@
 package link
 
-// hopsAreApart says that the ssh of a jump host can be told from that of the
-// place. Windows has no way to become another program.
+// hopsAreApart reports whether the ssh of a jump host can be distinguished from that of the place.
+// On Windows, a program cannot execute another in its place.
 const hopsAreApart = false
 
-// Hop is for systems on which one program can become another.
+// Hop does nothing: on Windows, a program cannot execute another in its place.
 func Hop([]string) (code int, ok bool) { return 0, false }

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// knownFingerprint is the fingerprint of the key at a line of a known_hosts
-// file.
+// knownFingerprint returns the fingerprint of the key at a line of a known_hosts file.
 func knownFingerprint(file, line string) string {
 	want, err := strconv.Atoi(line)
 	if err != nil {

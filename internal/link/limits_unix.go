@@ -14,8 +14,8 @@ const (
 	leastFile  = 64 << 20 // bytes of one file: the local node's program is one
 )
 
-// CheckLimits returns an error if this process, which is to be a link, has inherited
-// limits that are too low for one.
+// CheckLimits returns an error if this process, which is to be a link, has inherited limits that
+// are too low for a link.
 func CheckLimits() error {
 	for _, l := range []struct {
 		resource int
@@ -34,7 +34,7 @@ func CheckLimits() error {
 				limit.Max, l.ulimit, l.least)
 		}
 		limit.Cur = max(limit.Cur, min(limit.Max, l.least))
-		_ = syscall.Setrlimit(l.resource, &limit) // a soft limit is the shell's, too
+		_ = syscall.Setrlimit(l.resource, &limit) // a soft limit may be the shell's
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// LocalInfo starts a node on this machine, outside of any link, and returns what
-// it tells of this place. node and programs are those of Config.
+// LocalInfo starts a node on this machine, without a link, and returns its description of this
+// place. node and programs are those of Config.
 func LocalInfo(ctx context.Context, node string, programs Programs) (api.Info, error) {
 	s := starter{node: node, programs: programs, silence: maxSilence}
 	p, err := s.start(ctx, keyway.Local, nil, func(keyway.Progress) {})

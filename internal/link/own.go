@@ -8,37 +8,37 @@ import (
 	"sync"
 )
 
-// noForwards keeps the ports that the user's configuration forwards from colliding. It clears
-// those of the command line, too.
+// noForwards switches off the forwards in the user's configuration, so that ports do not collide.
+// It also clears forwards on the command line.
 var noForwards = []string{"-o", "ClearAllForwardings=yes"}
 
-// ownOptions free a connection that keyway itself makes of the settings in the user's
-// configuration for the user's sessions on the same host: a command in place of keyway's,
-// and a local command, whose output would be read as an answer.
+// ownOptions keep a connection of keyway's own independent of settings that the user has for
+// sessions on the same host: a remote command instead of keyway's, and a local command, whose
+// output would be read as an answer.
 var ownOptions = []string{"-o", "Tunnel=no", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no"}
 
-// sessionOptions are those that OpenSSH knows from 8.7 on: no session, no standard input
-// and an ssh that goes to the background would each end a command with exit status 0, its
-// output lost. An ssh that does not know them has no configuration that does.
+// sessionOptions need OpenSSH 8.7. Without a session, without standard input, or in the background,
+// an ssh would end a command with exit status 0 and lose its output. In an older ssh, the
+// configuration cannot set these options.
 var sessionOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
 
-// OwnOptions are the options of every ssh that keyway starts for a connection of its own,
-// as far as the program at that path knows them. An option before them prevails.
+// OwnOptions returns the options for every ssh that keyway starts for a connection of its own, as
+// far as the program at that path knows them. An option before them takes precedence.
 func OwnOptions(ctx context.Context, ssh string) []string {
 	return slices.Concat(noForwards, forwardingOptions(ctx, ssh))
 }
 
-// forwardingOptions are the OwnOptions of an ssh that forwards a port itself.
+// forwardingOptions returns the OwnOptions for an ssh that forwards a port itself.
 func forwardingOptions(ctx context.Context, ssh string) []string {
 	return slices.Concat(ownOptions, knownOptions(ctx, ssh, sessionOptions))
 }
 
-// probes remembers, by the program and the options, whether an ssh knows them.
+// probes remembers whether an ssh knows an option, by program and option.
 var probes sync.Map
 
 type probe struct{ ssh, option string }
 
-// knownOptions are the options, or none if that ssh does not know the first.
+// knownOptions returns the options, or none if that ssh does not know the first one.
 func knownOptions(ctx context.Context, ssh string, options []string) []string {
 	key := probe{Identity(ssh), options[1]}
 	known, ok := probes.Load(key)

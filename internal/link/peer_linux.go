@@ -6,7 +6,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// peerPID is the process that listens at the other end; 0: it cannot be told.
+// peerPID returns the pid of the listening process at the other end; 0 if unknown.
 func peerPID(conn *net.UnixConn) int {
 	peer, err := unixsock.Peer(conn)
 	if err != nil {

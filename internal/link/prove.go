@@ -19,10 +19,9 @@ type proveRequest struct {
 	HostKey string      `json:"hostKey"` // public, in authorized_keys form
 }
 
-// Prove reports whether the guest of a workspace holds hostKey: nil only if that
-// key has signed the answer to a fresh hello of a stream. The word of a place about
-// a key is a claim, and so is the place's SSH key exchange, which it can relay
-// (docs/PROTOCOL.stream.md, "A host key proves itself").
+// Prove returns nil only if the guest of a workspace holds hostKey: the key has signed the answer
+// to a fresh hello of a stream. A place's statement about a key is a claim, and so is the place's
+// SSH key exchange, which it can relay (docs/PROTOCOL.stream.md, "A host key proves itself").
 func (c *Client) Prove(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string) error {
 	return c.api.Do(ctx, http.MethodPost, "/v1/places/"+url.PathEscape(string(place))+"/prove", proveRequest{name, hostKey}, nil)
 }
@@ -45,14 +44,13 @@ func (l *Link) prove(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	// proofTime bounds how long a guest may take to prove its key, while the uplink to
-	// it breaks or it has no room.
+	// proofTime bounds the time for a guest to prove its key, while the uplink to it breaks or it
+	// has no room.
 	proofTime  = 20 * time.Second
 	proofPause = 200 * time.Millisecond
 )
 
-// prove demands a signature of key from the guest, again while what fails is only
-// the uplink to it.
+// prove demands a signature of key from the guest. It retries while only the uplink fails.
 func (u *uplink) prove(ctx context.Context, name keyway.Name, key ed25519.PublicKey) error {
 	if key == nil {
 		return keyway.Errorf(keyway.Untrusted, "what %s gives as the host key of %s is no Ed25519 key, and only such a key can prove itself", u.place, name)
@@ -73,7 +71,7 @@ func (u *uplink) prove(ctx context.Context, name keyway.Name, key ed25519.Public
 	}
 }
 
-// prove is one go at it.
+// prove makes one attempt.
 func (d *dialer) prove(ctx context.Context, key ed25519.PublicKey) error {
 	conn, err := d.Dial(ctx)
 	if err != nil {
@@ -83,7 +81,7 @@ func (d *dialer) prove(ctx context.Context, key ed25519.PublicKey) error {
 	return stream.Prove(ctx, conn, key)
 }
 
-// unproven is in the user's words why a key has not proved itself.
+// unproven explains to the user why a key has not been proved.
 func unproven(place keyway.Place, name keyway.Name, err error) error {
 	var user *keyway.Error
 	switch {

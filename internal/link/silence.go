@@ -10,7 +10,7 @@ import (
 	"keyway/internal/plain"
 )
 
-// watch ends the waiting for a place that says nothing.
+// watch ends the wait for a place that sends nothing.
 type watch struct {
 	report func(keyway.Progress)
 	stop   chan struct{}
@@ -20,11 +20,11 @@ type watch struct {
 	since time.Time // the last sign of life
 }
 
-// watchTick is how often the watch looks, at least.
+// watchTick is the longest interval between two checks.
 const watchTick = time.Second
 
-// watch begins to watch over an ssh that was started just now; give up is called
-// with the reason. The caller calls end.
+// watch begins to watch an ssh that has just been started. giveUp is called with the reason. The
+// caller calls end.
 func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
 	w := &watch{report: report, stop: make(chan struct{}), since: time.Now()}
 	w.done.Go(func() {
@@ -59,15 +59,15 @@ func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.Cancel
 	return w
 }
 
-// progress is how far an attempt has come: so many hosts have let us in, and the next one
-// has come to that step. answered reports whether this ssh tells of steps.
+// progress is the progress of an attempt: the number of hosts that have let it in, and the step of
+// the next one. answered reports whether this ssh reports steps.
 type progress struct {
 	entered  int
 	next     step
 	answered bool
 }
 
-// progress is that of the zero value for the local place, whose attempt is nil.
+// progress returns the zero value for the local place, whose attempt is nil.
 func (d *dialAttempt) progress() (p progress) {
 	if d == nil {
 		return p
@@ -83,9 +83,9 @@ func (d *dialAttempt) progress() (p progress) {
 	return p
 }
 
-// limit is how long a place may say nothing that has come so far. A step that a machine
-// takes by itself takes no longer than connecting to the first host may. Logging in may have to
-// wait for a person, and so may a proxy command.
+// limit returns the time for which a place may send nothing at that progress. A step that needs no
+// person may take no longer than connecting to the first host. A login may have to wait for a
+// person, and so may a proxy command.
 func (s starter) limit(p progress) time.Duration {
 	if p.next == identified || p.next == begun && p.answered {
 		return min(s.behind, s.silence)
@@ -98,8 +98,8 @@ func (d *dialAttempt) silentPlace(place keyway.Place, silence time.Duration) err
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
 }
 
-// stage is how far the attempt has come: who answers, and who does not. A nil one is
-// that to the local place.
+// stage says how far the attempt has come: which host answers, and which does not. A nil attempt is
+// one to the local place.
 func (d *dialAttempt) stage(place keyway.Place) string {
 	if d == nil {
 		return "the node on this machine does not answer"
@@ -120,7 +120,7 @@ func (d *dialAttempt) stage(place keyway.Place) string {
 	return answers + " has let us in, but says nothing: the login or the shell there hangs"
 }
 
-// heard takes news of the place, which are a sign of life, and passes them on.
+// heard passes progress of the place on. It counts as a sign of life.
 func (w *watch) heard(p keyway.Progress) {
 	w.alive(time.Now())
 	w.report(p)

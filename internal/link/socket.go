@@ -10,11 +10,11 @@ import (
 
 func dialLink(socket string) (*net.UnixConn, error) { return unixsock.Dial(socket) }
 
-// goneInterval is how often a stopping link is looked for: its socket closes
-// with its process, and nothing announces that.
+// goneInterval is the interval at which a stopping link is checked: its socket closes with its
+// process, and nothing announces that.
 const goneInterval = 5 * time.Millisecond
 
-// awaitGone waits until nobody answers on socket.
+// awaitGone waits until no process answers on socket.
 func awaitGone(ctx context.Context, socket string) error {
 	t := time.NewTicker(goneInterval)
 	defer t.Stop()

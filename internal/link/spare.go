@@ -16,46 +16,45 @@ import (
 	"keyway/internal/stream"
 )
 
-// A spare is a stream to a guest on which an SSH connection has begun already: the link
-// has sent the version line of the last ssh, and the guest has answered with its own and
-// with its offer of algorithms. An ssh that says the same line goes on from there, and
-// waits for one round trip less (of eleven for ssh HOST true). All that is worth keeping
-// secret comes later, between the ssh and the guest alone.
+// A spare is a stream to a guest on which an SSH connection has begun already: the link has sent
+// the version line of the last ssh, and the guest has answered with its own and its list of
+// algorithms. An ssh that sends the same line continues from there, and saves one round trip (of
+// eleven for ssh HOST true). All secrets come later, between the ssh and the guest alone.
 //
-// A workspace has one spare at most, for spareTime after its last connection began. What
-// makes a spare doubtful ends it: it dials no second path, brings up no uplink, and moves
-// to no other process.
+// A workspace has at most one spare, until spareTime after its last connection began. Anything that
+// makes a spare doubtful ends it: it dials no second path, brings up no uplink, and is not handed
+// over to another process.
 type spare struct {
 	dialer
-	conn    *connection // the uplink that it goes over
+	conn    *connection // the uplink that it uses
 	hostKey ed25519.PublicKey
-	version string // with the end of its line
+	version string // including the end of the line
 	born    time.Time
 
-	dialled bool                        // used by Dial alone
+	dialled bool                        // only Dial uses it
 	guest   atomic.Pointer[stream.Conn] // nil: not begun
-	user    atomic.Pointer[proxied]     // nil: nobody yet
+	user    atomic.Pointer[proxied]     // nil: none yet
 	taken   chan struct{}               // closed when it has a user
 }
 
 const (
-	// spareAfter is how long after a connection began its spare does: the login comes
-	// first.
+	// spareAfter is the time between the start of a connection and that of its spare: the login
+	// comes first.
 	spareAfter = time.Second
-	// spareTime is how long a spare waits for an ssh. The guest would wait for
+	// spareTime is the time that a spare waits for an ssh. The guest would wait for
 	// internal/guest's handshakeTimeout, and a person may need most of the rest.
 	spareTime = time.Minute
-	// versionTime is how long an ssh may take for its first words, when there is a
-	// spare for it. OpenSSH says them at once; whoever listens first gets no spare.
+	// versionTime is the time for an ssh to send its version if there is a spare for it. OpenSSH
+	// sends it at once. A client that waits for the server gets no spare.
 	versionTime = 50 * time.Millisecond
-	// maxVersion bounds a version line in bytes (RFC 4253, section 4.2).
+	// maxVersion bounds the bytes of a version line (RFC 4253, section 4.2).
 	maxVersion = 255
 )
 
 var errSpareLost = errors.New("the spare stream has lost its path")
 
-// beginSpare begins a spare of the workspace that c is connected to, over the uplink as it
-// is; nil if there is none.
+// beginSpare begins a spare for the workspace of c, over the present uplink. It returns nil if that
+// is down.
 func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spare {
 	s := &spare{conn: c.uplink.current(), hostKey: c.hostKey, version: version, born: time.Now().Round(0), taken: make(chan struct{})}
 	s.dialer = dialer{uplink: c.uplink, name: c.name, begun: s.born, opened: s.opened, hostKey: c.hostKey, help: func(e *keyway.Error) {
@@ -74,12 +73,12 @@ func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spar
 		return nil
 	}
 	s.guest.Store(guest)
-	_, _ = guest.Write([]byte(version)) // of a stream that has ended already it is dropped with it
+	_, _ = guest.Write([]byte(version)) // fails if the stream has ended; it is then dropped
 	return s
 }
 
-// spareLog has nobody warned of the end of a spare that nobody has taken: it takes
-// nothing with it, and spares end all day.
+// spareLog suppresses warnings about the end of an unused spare: nothing is lost with it, and
+// spares end all the time.
 type spareLog struct {
 	of *spare
 	stream.Logger
@@ -94,7 +93,7 @@ func (l spareLog) Warn(msg string, pairs ...any) {
 	l.Logger.Warn(msg, pairs...)
 }
 
-// Dial makes the one path of a spare that nobody has taken, and any path of another.
+// Dial makes the only path of an unused spare, and any path of a used one.
 func (s *spare) Dial(ctx context.Context) (net.Conn, error) {
 	if s.user.Load() != nil {
 		return s.dialer.Dial(ctx)
@@ -112,26 +111,26 @@ func (s *spare) Dial(ctx context.Context) (net.Conn, error) {
 
 func (s *spare) opened() bool { return isOpened(s.guest.Load()) }
 
-// fits reports whether c, whose ssh is of that version, can go on with the spare.
+// fits reports whether c, whose ssh has that version, can use the spare.
 func (s *spare) fits(c *proxied, version string) bool {
 	return s.matches(c, version, time.Now()) && s.ready()
 }
 
-// ready reports whether the guest has answered, and does not keep silent.
+// ready reports whether the guest has answered and is not silent.
 func (s *spare) ready() bool {
 	state := s.guest.Load().Status()
 	return state.Opened && state.State == stream.Up
 }
 
-// matches is fits as far as c decides. A spare's age goes by the wall clock, which a
-// laptop's sleep does not stop.
+// matches is the part of fits that depends on c. The age of a spare is measured by the wall clock,
+// which goes on while a laptop sleeps.
 func (s *spare) matches(c *proxied, version string, now time.Time) bool {
 	age := now.Round(0).Sub(s.born)
 	return version != "" && version == s.version && s.hostKey.Equal(c.hostKey) &&
 		s.conn != nil && s.conn == c.uplink.current() && 0 <= age && age < spareTime
 }
 
-// wait waits until the spare is of no use to anybody else.
+// wait waits until the spare is used or useless.
 func (s *spare) wait(ctx context.Context) {
 	timeout := time.NewTimer(spareTime)
 	defer timeout.Stop()
@@ -144,8 +143,8 @@ func (s *spare) wait(ctx context.Context) {
 	}
 }
 
-// spareFor takes the spare that fits c; nil if there is none. It reads what c's ssh says
-// first, and leaves in c.moving.unsent what the guest is still to hear of that.
+// spareFor takes the spare that fits c; nil if there is none. It reads the first bytes of c's ssh,
+// and leaves those that the guest still needs in c.moving.unsent.
 func (l *Link) spareFor(c *proxied) *stream.Conn {
 	if !l.spares.has(c) {
 		return nil
@@ -169,8 +168,8 @@ func (l *Link) spareFor(c *proxied) *stream.Conn {
 	return s.guest.Load()
 }
 
-// versionLine is the line that b begins with, its end included, if that is the version of
-// an SSH client; else it is empty.
+// versionLine returns the line at the start of b, including its end, if it is the version of an SSH
+// client; otherwise it is empty.
 func versionLine(b []byte) string {
 	end := bytes.IndexByte(b[:min(len(b), maxVersion)], '\n')
 	if end < 0 || !bytes.HasPrefix(b, []byte("SSH-2.0-")) {
@@ -179,14 +178,14 @@ func versionLine(b []byte) string {
 	return string(b[:end+1])
 }
 
-// began is told what c's ssh has said first. The next ssh will find a spare.
+// began is called with the first bytes of c's ssh. It keeps a spare for the next one.
 func (l *Link) began(c *proxied, said []byte) {
 	if version := versionLine(said); version != "" {
 		l.ended.Go(func() { l.keepSpare(l.ctx, c, version) })
 	}
 }
 
-// keepSpare has a spare beside c until somebody takes it, or it is of no use any more.
+// keepSpare keeps a spare beside c until it is used or useless.
 func (l *Link) keepSpare(ctx context.Context, c *proxied, version string) {
 	if !l.spares.reserve(c) {
 		return
@@ -206,10 +205,10 @@ func (l *Link) keepSpare(ctx context.Context, c *proxied, version string) {
 	}
 }
 
-// spares are those of a link. The zero spares are none.
+// spares are the spares of a link. The zero value has none.
 type spares struct {
 	mu  sync.Mutex
-	all map[spareKey]*spare // nil: one is to begin soon
+	all map[spareKey]*spare // nil: one is about to begin
 }
 
 type spareKey struct {
@@ -226,7 +225,7 @@ func (s *spares) has(c *proxied) bool {
 	return s.all[keyOf(c)] != nil
 }
 
-// ready are the workspaces of an uplink that have a spare for the next ssh.
+// ready returns the workspaces of an uplink that have a spare for the next ssh.
 func (s *spares) ready(u *uplink) (names []keyway.Name) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,8 +238,8 @@ func (s *spares) ready(u *uplink) (names []keyway.Name) {
 	return names
 }
 
-// reserve reports whether no spare of c's workspace is there or to begin. Then the caller
-// is the one to put it there.
+// reserve reports whether c's workspace has no spare, and none is about to begin. If so, the caller
+// must put one.
 func (s *spares) reserve(c *proxied) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,7 +277,7 @@ func (s *spares) take(c *proxied, version string) *spare {
 	return one
 }
 
-// drop takes the spare away, and reports whether nobody had taken it.
+// drop removes the spare. It reports whether the spare was unused.
 func (s *spares) drop(c *proxied, one *spare) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,59 +7,59 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// fault is what an ssh says has gone wrong.
+// fault is an error that an ssh has reported.
 type fault int
 
 const (
 	noFault       fault = iota
 	unresolved          // the host has no address
-	resolverDown        // nobody could be asked for its address
+	resolverDown        // no resolver answered
 	unconnected         // no connection to it
 	silent              // no answer from it within the time for connecting
-	unidentified        // it closed the connection before it had said what it is
-	dropped             // it closed the connection before anybody was logged in
+	unidentified        // it closed the connection before it had sent its version
+	dropped             // it closed the connection before the login
 	broken              // the connection broke afterwards
-	keyChanged          // its key is another than the one that is known
-	keyUnknown          // its key is not known, and was not accepted
+	keyChanged          // its key differs from the known one
+	keyUnknown          // its key is unknown and was not accepted
 	refused             // no key was accepted
-	dismissed           // it ended the connection, with words of its own
-	notThrough          // it has no connection to the next host
-	mayNotThrough       // it forbids to go through it
-	noCommon            // no algorithm that both know
+	dismissed           // it ended the connection, with a message of its own
+	notThrough          // it cannot connect to the next host
+	mayNotThrough       // it does not allow forwarding to the next host
+	noCommon            // no common algorithm
 	badConfig           // ssh cannot read its configuration
-	unexplained         // something else, in ssh's words
+	unexplained         // another error, in ssh's words
 )
 
-// sshState is what an ssh has said of itself until now.
+// sshState is the state that an ssh has reported so far.
 type sshState struct {
 	authenticated bool
 	fault         fault
 	host, detail  string // in ssh's words
 	said          string // in the host's words
-	shown         string // fingerprint of a key that is not the known one
-	file, line    string // where that one is
+	shown         string // fingerprint of a key that differs from the known one
+	file, line    string // position of the known one
 	name          string // of the host in that file
 }
 
-// step is how far an ssh has come.
+// step is the progress of an ssh.
 type step int
 
 const (
 	begun      step = iota
-	identified      // the host has said that it is an sshd
-	proved          // it has proved its host key: a login begins
-	entered         // it has let us in
+	identified      // the host has sent its version
+	proved          // it has proved its host key: the login begins
+	entered         // the login has succeeded
 )
 
-// The lines that tell of steps: two that LogVerbose adds (see newerHopOptions), and one of
-// LogLevel VERBOSE.
+// The lines that report steps: two that LogVerbose adds (see newerHopOptions), and one of LogLevel
+// VERBOSE.
 const (
 	lineIdentified = "debug1: compat.c:compat_banner():"
 	lineProved     = "debug1: sshconnect2.c:input_userauth_service_accept():"
 	lineEntered    = "Authenticated to "
 )
 
-// stepOf is how far an ssh has come that has said that.
+// stepOf returns the progress of an ssh that has written these lines.
 func stepOf(lines []string) step {
 	at := begun
 	for _, l := range lines {
@@ -75,16 +75,16 @@ func stepOf(lines []string) step {
 	return at
 }
 
-// tellsSteps reports whether an ssh that has come through has told of the steps before.
+// tellsSteps reports whether an ssh that has logged in reported the steps before.
 func tellsSteps(lines []string) bool {
 	return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, lineIdentified) })
 }
 
-// ssh's sentences have been stable since 2001. Each is looked for where ssh says it:
-// what decides is the last line, which is of the fatal error. Some lines hold words
-// of the host (a reason for disconnecting, what to enter), which may hold line ends:
-// such a line is the host's from there on, with all that follows it. So what a host
-// says can at most make the fault one that is the host's.
+// ssh's messages have been stable since 2001. Each is matched only where ssh writes it: the last
+// line decides, which is that of the fatal error. Some lines contain words of the host (a reason
+// for disconnecting, a prompt), which may contain ends of lines. Such a line belongs to the host
+// from there on, with all lines after it. So a host's words can at most turn the fault into one
+// that is the host's.
 var (
 	reUnresolved   = lazyregexp.New(`^\S+: Could not resolve hostname (\S*): (.*)$`)
 	reUnconnected  = lazyregexp.New(`^ssh: connect to (?:host|address) (\S+) port (\d+): (.*)$`)
@@ -102,7 +102,7 @@ var (
 	reBroken       = lazyregexp.New(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
 )
 
-// afterthoughts follow a fault, or say nothing of one.
+// afterthoughts are lines that may follow a fault, or have nothing to do with one.
 var afterthoughts = []string{
 	"Killed by signal", "Transferred: ", "Bytes per second: ", "Disconnected from ", lineEntered, "Warning: ", "mm_", "Connection to ", "debug",
 }
@@ -111,10 +111,10 @@ const (
 	keyFailure   = "Host key verification failed."
 	keyIsChanged = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @"
 	stdioFailure = "stdio forwarding failed"
-	timedOut     = "Connection timed out" // ETIMEDOUT, also in other hosts' words
+	timedOut     = "Connection timed out" // ETIMEDOUT, also in other hosts' messages
 )
 
-// readState reads what an ssh has said itself, line by line.
+// readState interprets the lines that an ssh itself has written.
 func readState(lines []string) sshState {
 	s := sshState{authenticated: stepOf(lines) == entered}
 	for i, l := range lines {
@@ -138,7 +138,7 @@ func readState(lines []string) sshState {
 	return s
 }
 
-// readLast reads the last line that says anything of a fault.
+// readLast interprets the last line about a fault.
 func (s *sshState) readLast(lines []string) {
 	last := ""
 	for _, l := range slices.Backward(lines) {
@@ -181,8 +181,8 @@ func (s *sshState) readLast(lines []string) {
 	}
 }
 
-// readHostKey reads what ssh says of a host key that it did not take: by then the
-// host has said nothing that ssh repeats.
+// readHostKey interprets ssh's message about a host key that it did not accept. The host has sent
+// nothing before that which ssh would repeat.
 func (s *sshState) readHostKey(lines []string) {
 	s.fault = keyUnknown
 	for _, l := range lines {

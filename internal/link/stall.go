@@ -10,25 +10,23 @@ import (
 )
 
 const (
-	// stallTime is how long a stream may be without a working path before its user
-	// is told.
+	// stallTime is the time that a stream may be without a working path before its user is told.
 	stallTime = 3 * time.Second
-	// stallRedraw is how often the line about it is written anew.
+	// stallRedraw is the interval at which the message is rewritten.
 	stallRedraw = time.Second
 )
 
-// screen is where a user sees news of a connection: the terminal of its ssh. A
-// nil screen shows nothing.
+// screen shows a user news of a connection: the terminal of its ssh. A nil screen shows nothing.
 type screen interface {
 	size() (columns int)
-	// write writes at once, or not at all: an ssh that is stopped by Ctrl-S must not
-	// stop us.
+	// write writes at once, or not at all: an ssh that is stopped by Ctrl-S must not block the
+	// link.
 	write(text string)
 	close()
 }
 
-// watchStalls tells on the terminal while the stream has no working path, until
-// it has ended or ctx does.
+// watchStalls shows on the terminal when the stream has no working path, until the stream or ctx
+// ends.
 func (c *proxied) watchStalls(ctx context.Context, guest *stream.Conn) {
 	line := stallLine{screen: c.screen}
 	defer line.clear()
@@ -50,8 +48,8 @@ func (c *proxied) watchStalls(ctx context.Context, guest *stream.Conn) {
 	}
 }
 
-// stallText is what is to be said of a stream that has been in its state for so
-// long, nothing if all is well, and when to look again.
+// stallText returns the message about a stream that has been in its state for the given time, empty
+// if all is well, and the time until the next check.
 func stallText(place string, st stream.Status, since time.Duration, help string) (text string, next time.Duration) {
 	switch {
 	case st.State == stream.Up || st.State == stream.Ended:
@@ -66,9 +64,8 @@ func stallText(place string, st stream.Status, since time.Duration, help string)
 	return text, stallRedraw
 }
 
-// stallLine is one dim line in the top right corner, where there is least to
-// cover: the bottom has the prompt, and nobody can tell what a full-screen
-// program has there.
+// stallLine is one dim line in the top right corner, where it covers the least: the bottom has the
+// prompt, and the layout of a full-screen program is unknown.
 type stallLine struct {
 	screen screen
 	text   string // shown now
@@ -84,7 +81,7 @@ func (l *stallLine) show(text string) {
 	if runes := []rune(text); len(runes) > columns {
 		text = string(runes[:columns])
 	}
-	// DECSC, which keeps position and colours; back with DECRC.
+	// DECSC saves the position and the colours; DECRC restores them.
 	var b strings.Builder
 	b.WriteString("\x1b7")
 	if l.text != "" {
@@ -101,8 +98,7 @@ func (l *stallLine) show(text string) {
 
 func (l *stallLine) clear() { l.show("") }
 
-// say writes a sentence on a line of its own, for a connection that has ended in
-// the middle.
+// say writes a sentence on a line of its own, for a connection that has ended in the middle.
 func say(s screen, text string) {
 	if s != nil {
 		s.write("\r\nkeyway: " + strings.ReplaceAll(text, "\n", "\r\n  ") + "\r\n")

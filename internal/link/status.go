@@ -19,27 +19,27 @@ type Status struct {
 	Version  string    `json:"version"`
 	Identity string    `json:"identity"`
 	Started  time.Time `json:"started"`
-	Movable  bool      `json:"movable"`          // it hands its connections over to another build
-	Groups   []int     `json:"groups,omitempty"` // that it is in, and the node of this machine with it
-	// Engine are the variables that choose the Docker daemon of this machine's workspaces:
-	// those of the command that started the link.
+	Movable  bool      `json:"movable"`          // it can hand its connections over to another build
+	Groups   []int     `json:"groups,omitempty"` // its groups, which the node of this machine has, too
+	// Engine are the variables that select the Docker daemon for this machine's workspaces: those
+	// of the command that started the link.
 	Engine map[string]string `json:"engine,omitempty"`
 	Places []PlaceStatus     `json:"places"`
-	// Failed are the places that could not be reached the last time, and why.
+	// Failed are the places that could not be reached at the last attempt, with the reason.
 	Failed map[keyway.Place]Failure `json:"failed,omitempty"`
 }
 
-// Failure is why a place could not be reached, or not in the time that somebody had.
+// Failure is the reason for which a place could not be reached, or not within a command's time.
 type Failure struct {
 	Error *keyway.Error `json:"error"`
 	Age   time.Duration `json:"age"` // in nanoseconds
 }
 
-// failureAge is how long a failure is returned to further commands without another attempt,
-// for which each would wait as long.
+// failureAge is the time for which further commands get a failure without another attempt, for
+// which each would wait as long.
 const failureAge = 3 * time.Second
 
-// JustFailed is why the link that runs could not reach place a moment ago.
+// JustFailed returns the reason for which the running link could not reach place a moment ago.
 func JustFailed(ctx context.Context, runtime string, place keyway.Place) error {
 	c, err := Running(ctx, runtime, nil)
 	if err != nil {
@@ -52,7 +52,7 @@ func JustFailed(ctx context.Context, runtime string, place keyway.Place) error {
 	return nil
 }
 
-// engineEnv choose a Docker daemon, as they do for the docker command.
+// engineEnv are the variables that select a Docker daemon, as for the docker command.
 var engineEnv = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"}
 
 func chosenEngine() map[string]string {
@@ -65,8 +65,8 @@ func chosenEngine() map[string]string {
 	return chosen
 }
 
-// OtherEngine returns in which variable this environment chooses another Docker daemon than
-// the link, which is what a workspace of this machine gets; empty: in none.
+// OtherEngine returns the variable by which this environment selects another Docker daemon than the
+// link, whose daemon a workspace of this machine gets. name is empty if there is none.
 func (s Status) OtherEngine() (name, ours, theirs string) {
 	mine := chosenEngine()
 	for _, name := range engineEnv {
@@ -82,7 +82,7 @@ type PlaceStatus struct {
 	Place   keyway.Place   `json:"place"`
 	State   string         `json:"state"` // up, connecting or down
 	Since   time.Time      `json:"since,omitzero"`
-	PID     int            `json:"pid,omitempty"` // of the process that leads there
+	PID     int            `json:"pid,omitempty"` // of the process of the connection
 	Streams []StreamStatus `json:"streams,omitempty"`
 	// Forwards are the ports of workspaces that commands have opened (keyway open).
 	Forwards []ForwardStatus `json:"forwards,omitempty"`
@@ -90,21 +90,21 @@ type PlaceStatus struct {
 	Spares []keyway.Name `json:"spares,omitempty"`
 }
 
-// StreamStatus tells of one ssh connection.
+// StreamStatus describes one ssh connection.
 type StreamStatus struct {
 	Workspace keyway.Name `json:"workspace"`
 	Since     time.Time   `json:"since"`
 	Up        int64       `json:"up"`   // bytes that the ssh has sent
 	Down      int64       `json:"down"` // bytes that the ssh has got
 
-	// Of streams. A plain pipe, which ends with the uplink, has none of these.
+	// Only for streams. A plain pipe, which ends with the uplink, has none of these.
 	State      string    `json:"state,omitempty"` // up, stalled or redialling
 	StateSince time.Time `json:"stateSince,omitzero"`
 	Unacked    int64     `json:"unacknowledged,omitempty"` // bytes that the guest has not taken yet
-	Stalls     int       `json:"stalls,omitempty"`         // how often it was without a working path
+	Stalls     int       `json:"stalls,omitempty"`         // number of times without a working path
 	Resumes    int       `json:"resumes,omitempty"`
-	Why        string    `json:"why,omitempty"`  // it waits
-	Help       string    `json:"help,omitempty"` // what to type about it
+	Why        string    `json:"why,omitempty"`  // why it waits
+	Help       string    `json:"help,omitempty"` // command to type about it
 }
 
 func (l *Link) status(w http.ResponseWriter, r *http.Request) {
@@ -143,7 +143,7 @@ func (u *uplink) status() PlaceStatus {
 	return p
 }
 
-// failed is the last failure since the uplink was up; nil: none.
+// failed returns the last failure since the uplink was up; nil if there is none.
 func (u *uplink) failed() *Failure {
 	u.mu.Lock()
 	defer u.mu.Unlock()

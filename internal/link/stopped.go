@@ -8,10 +8,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// watched is the node of a place, as commands on this laptop ask it. When somebody stops
-// or removes a workspace, whoever is connected to it is told that, in another window, and
-// not that a connection broke. When the user may not use an engine, the uplink is left:
-// the advice is to join a group, which counts from the next login on.
+// watched is the node of a place for commands on this laptop. If a workspace is stopped or removed,
+// its connections end with that reason, even in other windows, and not as broken ones. If the user
+// may not use an engine, the uplink is left: the advice is to join a group, which takes effect at
+// the next login.
 type watched struct {
 	api.Node
 	link   *Link
@@ -80,8 +80,7 @@ func (s watched) remove(name keyway.Name, do func() error) error {
 	return err
 }
 
-// during does what ends all connections to a workspace, for a reason that they are
-// told.
+// during runs do, which ends all connections to a workspace. They are told the reason.
 func (l *Link) during(u *uplink, name keyway.Name, reason *keyway.Error, do func() error) error {
 	u.mu.Lock()
 	u.ending[name] = reason
@@ -106,7 +105,7 @@ func (l *Link) during(u *uplink, name keyway.Name, reason *keyway.Error, do func
 	return nil
 }
 
-// endsBy is why connections to the workspace end now; nil: for no such reason.
+// endsBy returns the reason for which connections to the workspace end now; nil if there is none.
 func (u *uplink) endsBy(name keyway.Name) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -21,20 +21,19 @@ import (
 )
 
 const (
-	// streamProtocol is what a command upgrades its connection to the link to: from
-	// the answer on, the connection is the byte stream to the guest, and may be
-	// handed to an ssh.
+	// streamProtocol is the protocol that a command upgrades its connection to the link to. From
+	// the answer on, the connection is the byte stream to the guest, and may be passed to an ssh.
 	streamProtocol = "keyway-stream"
-	// headerHostKey is the host key of the guest, as in known_hosts: who has to sign
-	// for a stream. Without one there is no stream, only a pipe.
+	// headerHostKey is the host key of the guest, as in known_hosts, which must sign for a stream.
+	// Without it there is no stream, only a pipe.
 	headerHostKey = "Keyway-Host-Key"
-	// headerTerminal says that the descriptor of the ssh's terminal follows the
-	// answer, for news.
+	// headerTerminal announces that the descriptor of the ssh's terminal follows the answer, for
+	// news.
 	headerTerminal = "Keyway-Terminal"
 )
 
-// switching is the answer to an upgrade. It is written by hand, because nothing
-// may be read ahead of what follows it.
+// switching is the answer to an upgrade. It is written without net/http, because nothing after it
+// may be read ahead.
 func switching(protocol string) string {
 	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"
 }
@@ -46,28 +45,28 @@ type proxied struct {
 	since   time.Time
 	ssh     net.Conn          // to the user's ssh
 	screen  screen            // its terminal; may be nil
-	hostKey ed25519.PublicKey // of the guest; nil: no stream
-	said    []byte            // what the ssh said before the guest had answered, to be said again to a plain one
-	keeping bool              // the guest may still turn out to be a plain one
-	forgot  bool              // that was too much to be kept
-	spoke   func([]byte)      // hears what the ssh said first
-	spare   *stream.Conn      // a stream that was begun for whoever comes; nil: none
+	hostKey ed25519.PublicKey // the guest's; nil: no stream
+	said    []byte            // bytes of the ssh before the guest has answered, to repeat to a plain guest
+	keeping bool              // the guest may still turn out to be plain
+	forgot  bool              // there were too many to keep
+	spoke   func([]byte)      // called with the first bytes of the ssh
+	spare   *stream.Conn      // a stream that has begun already; nil: none
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	plain    atomic.Bool
-	help     atomic.Pointer[string] // what a person can do about a stream that waits
+	help     atomic.Pointer[string] // advice about a stream that waits
 	up, down atomic.Int64           // bytes of a plain pipe
 
 	moving moving
 }
 
-// moving is a connection between two processes; see handover.go.
+// moving is the state of a connection between two processes; see handover.go.
 type moving struct {
-	leave  chan struct{} // closed when the connection is to move to another process
-	saved  chan bool     // receives whether it can: then state and unsent are set
+	leave  chan struct{} // closed when the connection must move to another process
+	saved  chan bool     // receives whether it can; state and unsent are then set
 	sent   chan struct{} // closed when it has moved
 	state  []byte        // of the stream; nil: none yet
-	unsent []byte        // what the ssh has said that is not in the state, to be sent first
+	unsent []byte        // bytes of the ssh that are not in the state, to be sent first
 }
 
 func newProxied(uplink *uplink, name keyway.Name, hostKey ed25519.PublicKey, since time.Time) *proxied {
@@ -77,8 +76,8 @@ func newProxied(uplink *uplink, name keyway.Name, hostKey ed25519.PublicKey, sin
 	}
 }
 
-// stream joins the command's connection to a guest. It is taken over before the
-// guest has answered: what goes wrong then is said by sendDisconnect.
+// stream connects the command's connection to a guest. It takes the connection over before the
+// guest has answered; sendDisconnect reports later errors.
 func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	c, err := l.requested(r)
 	if err == nil {
@@ -92,9 +91,8 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	// In a goroutine of its own, because that of the request holds two buffers. The
-	// request's context does not count: it may have ended already, with an ssh that
-	// has sent all it has to say.
+	// In a goroutine of its own, because the request's holds two buffers. The request's context
+	// does not count: it may have ended already, with an ssh that has sent all its input.
 	l.ended.Go(func() {
 		defer conn.Close()
 		if err := c.begin(conn, r); err == nil {
@@ -103,8 +101,8 @@ func (l *Link) stream(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// begin answers the command, and takes what r announces: its terminal, and the ends
-// of its ssh, in whose place the connection stands otherwise.
+// begin answers the command, and receives what r announces: its terminal, and the two pipes of its
+// ssh. Without pipes, the connection itself is used.
 func (c *proxied) begin(conn net.Conn, r *http.Request) (err error) {
 	c.ssh = conn
 	_, err = io.WriteString(conn, switching(r.Header.Get("Upgrade")))
@@ -121,7 +119,7 @@ func (c *proxied) begin(conn net.Conn, r *http.Request) (err error) {
 	return err
 }
 
-// requested is the connection that r asks for.
+// requested returns the connection that r requests.
 func (l *Link) requested(r *http.Request) (*proxied, error) {
 	uplink, err := l.uplink(r.PathValue("place"))
 	if err != nil {
@@ -137,8 +135,8 @@ func (l *Link) requested(r *http.Request) (*proxied, error) {
 	return newProxied(uplink, name, parseHostKey(r.Header.Get(headerHostKey)), time.Now()), nil
 }
 
-// proxy copies between the ssh and the guest until one of them ends, or another
-// process goes on with it.
+// proxy copies between the ssh and the guest until one of them ends or another process takes the
+// connection over.
 func (l *Link) proxy(ctx context.Context, c *proxied) {
 	if c.screen != nil {
 		defer c.screen.close()
@@ -184,7 +182,7 @@ func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 	if ctx.Err() != nil {
 		e = keyway.Errorf(keyway.Interrupted, "the link was stopped, and the connection to %s with it", c.name)
 	}
-	// In the middle of a connection ssh would take no word of ours.
+	// In the middle of a connection, ssh would accept no message of ours.
 	text := plain.Line(e.Message)
 	if e.Host != "" {
 		text = plain.Sprintf("%s says: %s", e.Host, e.Message)
@@ -194,7 +192,7 @@ func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 	say(c.screen, text)
 }
 
-// spelledOut is e with what to do next in the words of those who started the link.
+// spelledOut returns e with the next step in the words of the program that started the link.
 func (l *Link) spelledOut(e *keyway.Error) *keyway.Error {
 	if l.cfg.Next == nil {
 		return e
@@ -204,7 +202,7 @@ func (l *Link) spelledOut(e *keyway.Error) *keyway.Error {
 	return &words
 }
 
-// nextOf is what to do next in those words; empty without an error, and without advice.
+// nextOf returns the next step in those words; empty without an error or without advice.
 func (l *Link) nextOf(e *keyway.Error) string {
 	if e == nil {
 		return ""
@@ -212,7 +210,7 @@ func (l *Link) nextOf(e *keyway.Error) string {
 	return l.spelledOut(e).Next
 }
 
-// enter counts c in, unless the link is being replaced.
+// enter registers c, unless the link is being replaced.
 func (l *Link) enter(c *proxied) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,8 +226,8 @@ func (l *Link) gone(c *proxied) {
 	delete(l.lives, c)
 }
 
-// streamConfig is how c's stream finds its guest, now and whenever it has lost
-// the uplink.
+// streamConfig configures c's stream, which dials its guest now and whenever it has lost the
+// uplink.
 func (l *Link) streamConfig(c *proxied) stream.Config {
 	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, hostKey: c.hostKey, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
 	cfg := l.streamOver(d.Dial, c.hostKey)
@@ -237,7 +235,7 @@ func (l *Link) streamConfig(c *proxied) stream.Config {
 	return cfg
 }
 
-// streamOver configures a stream to the guest of that host key.
+// streamOver configures a stream to the guest with that host key.
 func (l *Link) streamOver(dial func(context.Context) (net.Conn, error), hostKey ed25519.PublicKey) stream.Config {
 	return stream.Config{
 		Dial: dial, HostKey: hostKey, Budget: l.budget, Watcher: l.watcher,
@@ -247,12 +245,12 @@ func (l *Link) streamOver(dial func(context.Context) (net.Conn, error), hostKey 
 
 func (c *proxied) opened() bool { return isOpened(c.guest.Load()) }
 
-// isOpened reports whether a stream has begun, and its guest has answered once.
+// isOpened reports whether a stream has begun and its guest has answered once.
 func isOpened(guest *stream.Conn) bool { return guest != nil && guest.Status().Opened }
 
 func (c *proxied) helps(what string) { c.help.Store(&what) }
 
-// advice is what a person can do now.
+// advice returns the advice for a person now.
 func (c *proxied) advice() string {
 	if what := c.help.Load(); what != nil {
 		return *what
@@ -260,12 +258,12 @@ func (c *proxied) advice() string {
 	return ""
 }
 
-// closeTimeout is how long a guest that cannot be reached is tried to be told that
-// its ssh has ended.
+// closeTimeout bounds the time for which the link tries to tell an unreachable guest that its ssh
+// has ended.
 const closeTimeout = 10 * time.Minute
 
-// overStream carries the connection over a resumable stream. The error is why
-// there is no more of it: nil when guest or ssh has ended it.
+// overStream carries the connection over a resumable stream. The error is the reason for its end:
+// nil if the guest or the ssh has ended it.
 func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 	guest, err := c.dial(ctx, cfg)
 	if err != nil {
@@ -281,11 +279,11 @@ func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 		beside.Go(func() { c.watchStalls(listening, guest) })
 	}
 	_, err = guest.WriteTo(c.ssh)
-	c.ssh.SetReadDeadline(longAgo) // ends upload, without closing: the ssh may be told why
+	c.ssh.SetReadDeadline(longAgo) // ends upload without closing: the ssh may still be told the reason
 	if !isClosed(c.moving.leave) {
 		reason := guest.Err()
 		switch {
-		case reason == nil && err != nil: // the ssh takes no more
+		case reason == nil && err != nil: // the ssh accepts no more
 		case reason == nil && c.status().Down == 0:
 			reason = errSilentGuest
 		}
@@ -316,7 +314,7 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// dial begins the stream, or continues a spare or one of another process.
+// dial begins the stream, or continues a spare or a stream of another process.
 func (c *proxied) dial(ctx context.Context, cfg stream.Config) (guest *stream.Conn, err error) {
 	switch {
 	case c.moving.state != nil:
@@ -339,15 +337,14 @@ func (c *proxied) dial(ctx context.Context, cfg stream.Config) (guest *stream.Co
 
 var errSilentGuest = keyway.Errorf(keyway.GuestFailed, "the workspace's guest closed the connection at once")
 
-// maxSaid bounds in bytes what is kept to be said again: an ssh says less than
-// 4 KiB before its server has spoken.
+// maxSaid bounds the bytes that are kept to be repeated: an ssh sends less than 4 KiB before its
+// server has answered.
 const maxSaid = 64 << 10
 
-// upload copies from the ssh to the guest. When the ssh has ended, so must the
-// guest soon.
+// upload copies from the ssh to the guest. When the ssh has ended, the guest must end soon, too.
 func (c *proxied) upload(guest *stream.Conn, ended func()) {
 	if !c.copyUp(guest) {
-		return // the guest takes no more, or we leave
+		return // the guest accepts no more, or the connection moves
 	}
 	ended()
 	guest.CloseWrite()
@@ -361,8 +358,8 @@ func (c *proxied) upload(guest *stream.Conn, ended func()) {
 	}
 }
 
-// copyUp copies until the ssh or the stream has ended, and reports whether the ssh has.
-// Bytes that were read and not written are kept in unsent.
+// copyUp copies until the ssh or the stream has ended. It reports whether the ssh has. Bytes that
+// were read and not written are kept in unsent.
 func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 	in := pipe.Inlet{Buffers: &uploadBuffers}
 	defer in.Shrink()
@@ -382,7 +379,7 @@ func (c *proxied) copyUp(guest *stream.Conn) (ended bool) {
 	}
 }
 
-// heard is told of each piece that the ssh has said.
+// heard is called with each piece that the ssh has sent.
 func (c *proxied) heard(b []byte, guest *stream.Conn) {
 	if len(b) == 0 {
 		return
@@ -396,8 +393,8 @@ func (c *proxied) heard(b []byte, guest *stream.Conn) {
 	}
 }
 
-// keep keeps what the ssh has said, until the guest has answered as one of
-// streams, and reports whether it has not yet.
+// keep keeps bytes of the ssh until the guest has answered with a stream. It reports whether it has
+// not answered yet.
 func (c *proxied) keep(b []byte, guest *stream.Conn) bool {
 	if guest.Status().Opened {
 		c.said = nil
@@ -409,15 +406,14 @@ func (c *proxied) keep(b []byte, guest *stream.Conn) bool {
 	return !c.forgot
 }
 
-// uploadBuffers are of what one read takes at most, in bytes: four SSH packets.
+// uploadBuffers have the greatest size of one read, in bytes: four SSH packets.
 var uploadBuffers = pipe.Buffers{Size: 128 << 10}
 
-// overPipe carries the connection to a guest that knows no streams; it ends with
-// the uplink.
+// overPipe carries the connection to a guest without streams. It ends with the uplink.
 func (c *proxied) overPipe(ctx context.Context) error {
 	c.plain.Store(true)
 	if isClosed(c.moving.leave) {
-		c.moving.unsent = c.said // nobody has answered yet: the other process begins anew
+		c.moving.unsent = c.said // the guest has not answered yet: the other process starts over
 		return stream.ErrMoved
 	}
 	node, err := c.uplink.node(ctx, nil, nil)
@@ -438,7 +434,7 @@ func (c *proxied) overPipe(ctx context.Context) error {
 	return watched.err
 }
 
-// pipeEnd reads from the ssh, and counts.
+// pipeEnd counts the bytes read from the ssh.
 type pipeEnd struct {
 	net.Conn
 	count *atomic.Int64
@@ -450,8 +446,7 @@ func (p pipeEnd) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Close ends a Read that waits, without closing: the ssh is still to be told
-// why.
+// Close interrupts a waiting Read without closing: the ssh must still be told the reason.
 func (p pipeEnd) Close() error { return p.SetReadDeadline(longAgo) }
 
 // firstError keeps the error of a guest that ended before its first byte.

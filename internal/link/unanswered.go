@@ -12,20 +12,20 @@ import (
 	"keyway/internal/proctree"
 )
 
-// How long a link may take for its first answer, which it gives at once. One that is
-// stopped accepts connections all the same, and answers none.
+// Bounds on the time for a link's first answer, which it normally gives at once. A stopped link
+// accepts connections but does not answer.
 const (
 	answerNotice = time.Second      // until the user is told
-	answerLimit  = 10 * time.Second // until nobody waits any more
+	answerLimit  = 10 * time.Second // until the command gives up
 )
 
 var errUnanswered = errors.New("the link does not answer")
 
-// Unanswered reports whether err says that the link runs, and does not answer.
+// Unanswered reports whether err means that the link runs but does not answer.
 func Unanswered(err error) bool { return errors.Is(err, errUnanswered) }
 
-// first is Status of a link that may not answer at all. report is told if it takes long;
-// nil: nobody is.
+// first is Status for a link that may not answer at all. report, if not nil, is called if that
+// takes long.
 func (c *Client) first(ctx context.Context, report func(keyway.Progress)) (Status, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	answered := make(chan struct{})
@@ -41,7 +41,7 @@ func (c *Client) first(ctx context.Context, report func(keyway.Progress)) (Statu
 	return s, err
 }
 
-// watchAnswer gives a link up that is stopped, or that has not answered for long.
+// watchAnswer gives up on a link that is stopped or has not answered for long.
 func (c *Client) watchAnswer(answered <-chan struct{}, giveUp context.CancelCauseFunc, report func(keyway.Progress)) {
 	limit := time.NewTimer(answerLimit)
 	defer limit.Stop()
@@ -66,7 +66,7 @@ func (c *Client) watchAnswer(answered <-chan struct{}, giveUp context.CancelCaus
 	}
 }
 
-// pid is the process of the link; 0: the system does not tell.
+// pid returns the pid of the link; 0 if the system does not report it.
 func (c *Client) pid() int {
 	conn, err := dialLink(c.socket)
 	if err != nil {
@@ -76,8 +76,8 @@ func (c *Client) pid() int {
 	return peerPID(conn)
 }
 
-// End ends the link with every stream in it, also one that does not answer. It returns
-// when the link has ended, and reports whether there was one.
+// End ends the link with all its streams, even one that does not answer. It returns when the link
+// has ended, and reports whether there was one.
 func End(ctx context.Context, runtime string, report func(keyway.Progress)) (bool, error) {
 	c, err := Running(ctx, runtime, report)
 	switch {

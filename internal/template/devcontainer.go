@@ -1,7 +1,9 @@
 package template
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,10 +73,26 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 func withoutComments(data []byte) []byte {
 	return notJSON.ReplaceAllFunc(data, func(found []byte) []byte {
 		if found[0] == '"' {
-			return found
+			return asYAML(found)
 		}
 		return notNewline.ReplaceAll(found, []byte(" "))
 	})
+}
+
+// asYAML is a string of JSON that YAML reads alike: it does not know \/, nor two escapes for
+// one character.
+func asYAML(text []byte) []byte {
+	var s string
+	if !bytes.ContainsRune(text, '\\') || json.Unmarshal(text, &s) != nil {
+		return text
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(s) != nil {
+		return text
+	}
+	return bytes.TrimSpace(b.Bytes())
 }
 
 var (
@@ -118,8 +136,8 @@ var (
 // settingOrder are the settings that are taken over: of a field of the workspace that two
 // of them set, the later has it.
 var settingOrder = []string{
-	"image", "runArgs", "containerUser", "remoteUser", "workspaceFolder", "init", "privileged", "capAdd", "securityOpt", "containerEnv", "remoteEnv",
-	"mounts", "forwardPorts", "appPort", "hostRequirements", "onCreateCommand", "updateContentCommand", "postCreateCommand", "customizations", "overrideCommand",
+	"image", "hostRequirements", "runArgs", "containerUser", "remoteUser", "workspaceFolder", "init", "privileged", "capAdd", "securityOpt", "containerEnv", "remoteEnv",
+	"mounts", "forwardPorts", "appPort", "onCreateCommand", "updateContentCommand", "postCreateCommand", "customizations", "overrideCommand",
 }
 
 // meaningless are settings that change nothing.
@@ -294,7 +312,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 		}
 	}
 	for _, name := range []string{"readonly", "ro"} {
-		if v, ok := options[name]; ok && v != "false" {
+		if v, ok := options[name]; ok && v != "false" && v != "0" {
 			put(m, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
 		}
 		delete(options, name)
@@ -344,18 +362,11 @@ func (d *devcontainer) customizations(n *yaml.Node) {
 func (d *devcontainer) setup(setting string, n *yaml.Node) {
 	var commands []string
 	switch n.Kind {
-	case yaml.ScalarNode:
-		commands = []string{n.Value}
-	case yaml.SequenceNode:
-		commands = []string{quoted(n)}
+	case yaml.ScalarNode, yaml.SequenceNode:
+		commands = []string{command(n)}
 	case yaml.MappingNode: // which may run at the same time, and need not
 		for _, p := range pairs(n) {
-			c := resolve(p.value)
-			if c.Kind == yaml.SequenceNode {
-				commands = append(commands, quoted(c))
-			} else {
-				commands = append(commands, c.Value)
-			}
+			commands = append(commands, command(resolve(p.value)))
 		}
 	}
 	x := d.inner("x-keyway")
@@ -364,6 +375,9 @@ func (d *devcontainer) setup(setting string, n *yaml.Node) {
 		script = before.Value
 	}
 	for _, c := range commands {
+		if strings.TrimSpace(c) == "" {
+			continue
+		}
 		if strings.Contains(c, "${local") || strings.Contains(c, "${container") || strings.Contains(c, "${devcontainerId}") {
 			d.leave(setting, n, unknownVariable)
 			continue
@@ -381,8 +395,14 @@ func (d *devcontainer) setup(setting string, n *yaml.Node) {
 	}
 }
 
-// quoted is a list of words for a shell.
-func quoted(n *yaml.Node) string {
+// command is a command for a shell: a line of it, or a list of words; empty: none.
+func command(n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode {
+		if n.ShortTag() == "!!null" {
+			return ""
+		}
+		return n.Value
+	}
 	var words []string
 	for _, each := range items(n) {
 		words = append(words, "'"+strings.ReplaceAll(each.Value, "'", `'\''`)+"'")

@@ -37,8 +37,11 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 		case option == "--gpus":
 			d.gpus(setting, value)
 		case option == "--env" || option == "-e":
-			name, v, _ := strings.Cut(v, "=")
-			d.variable(setting, name, word(v, at.Line))
+			if name, v, valued := strings.Cut(v, "="); valued {
+				d.variable(setting, name, word(v, at.Line))
+			} else { // docker takes the value that it has here
+				put(d.inner("environment"), name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: at.Line})
+			}
 		case option == "--ulimit":
 			d.ulimit(setting, value)
 		case option == "--mount":

@@ -115,6 +115,9 @@ func (c counter) size(n *yaml.Node, depth int) (int, error) {
 	if len(n.Value) > maxText {
 		return 0, c.document.errorf(n, "a value is longer than %d KiB", maxText>>10)
 	}
+	if tag := n.ShortTag(); n.Style&yaml.TaggedStyle != 0 && !slices.Contains(tags, tag) {
+		return 0, c.document.errorf(n, "the tag %.40s means nothing here: a template is one file, and no other is put over it", tag).Hint("leave %.40s out", tag)
+	}
 	c.sizes[n] = -1
 	inner := n.Content
 	switch n.Kind {
@@ -137,6 +140,10 @@ func (c counter) size(n *yaml.Node, depth int) (int, error) {
 	return total, nil
 }
 
+// tags are those of values that a template has. Others, such as Compose's !reset and
+// !override, ask for something that would not be done.
+var tags = []string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!!merge", "!!timestamp"}
+
 // unique refuses a mapping that has a key twice, as YAML does: one of the two would be
 // ignored, and which, nobody could tell.
 func (d *document) unique(n *yaml.Node) error {
@@ -145,6 +152,9 @@ func (d *document) unique(n *yaml.Node) error {
 		key := resolve(n.Content[i])
 		if key.Kind != yaml.ScalarNode {
 			continue
+		}
+		if n.Content[i].Tag == "!!merge" && !mergeable(n.Content[i+1]) {
+			return d.errorf(n.Content[i], "<< takes in the fields of a mapping, and there is none behind it").Hint("for example: <<: *NAME")
 		}
 		if first, twice := lines[key.Value]; twice {
 			return d.errorf(n.Content[i], "%.80q is there twice, first in line %d", key.Value, first).Hint("remove one of the two, or rename it")
@@ -165,23 +175,39 @@ func resolve(n *yaml.Node) *yaml.Node {
 // pair is a field of a mapping.
 type pair struct{ key, value *yaml.Node }
 
-// pairs are the fields of a mapping, those that << merges in last: a field of the
-// mapping's own comes before one of the same name that is merged.
+// pairs are the fields of a mapping, each once: a field of the mapping's own comes before
+// one of the same name that << merges in, and of two that are merged the first counts.
 func pairs(n *yaml.Node) []pair {
 	n = resolve(n)
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
-	var own, merged []pair
+	all := ownPairs(n)
+	there := map[string]bool{}
+	for _, p := range all {
+		there[p.key.Value] = true
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		if key.Tag == "!!merge" {
-			merged = append(merged, mergedPairs(value)...)
+		if n.Content[i].Tag != "!!merge" {
 			continue
 		}
-		own = append(own, pair{key, value})
+		for _, p := range mergedPairs(n.Content[i+1]) {
+			if !there[p.key.Value] {
+				there[p.key.Value] = true
+				all = append(all, p)
+			}
+		}
 	}
-	return append(own, merged...)
+	return all
+}
+
+// mergeable reports whether << can take in what follows it: a mapping, or a list of them.
+func mergeable(n *yaml.Node) bool {
+	n = resolve(n)
+	if n.Kind != yaml.SequenceNode {
+		return n.Kind == yaml.MappingNode
+	}
+	return !slices.ContainsFunc(n.Content, func(each *yaml.Node) bool { return resolve(each).Kind != yaml.MappingNode })
 }
 
 func mergedPairs(value *yaml.Node) []pair {
@@ -229,7 +255,7 @@ func plain(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.MappingNode:
 		m := map[string]any{}
-		for _, p := range slices.Backward(pairs(n)) { // the mapping's own come last
+		for _, p := range pairs(n) {
 			m[p.key.Value] = plain(p.value)
 		}
 		return m

@@ -66,6 +66,48 @@ func (e environment) read(name string, lookup func(string) (string, bool)) (map[
 	return dotenv.ParseWithLookup(bytes.NewReader(data), lookup)
 }
 
+// readVariables is read, and refuses a file that takes in a variable which is not set and has
+// no default. Compose takes an empty text, also for the rest of a password behind a $.
+func (e environment) readVariables(name string, lookup func(string) (string, bool)) (map[string]string, error) {
+	const mark = "\x00"
+	marked, err := e.read(name, func(name string) (string, bool) {
+		if v, ok := lookup(name); ok {
+			return v, true
+		}
+		return mark + name + mark, true
+	})
+	if err != nil {
+		return nil, err
+	}
+	data, err := e.readFile(name, maxEnvFile)
+	if err != nil {
+		return nil, err
+	}
+	for variable, value := range marked {
+		parts := strings.Split(value, mark)
+		for i := 1; i < len(parts); i += 2 {
+			if _, own := marked[parts[i]]; own || !isBare(string(data), parts[i]) {
+				continue
+			}
+			return nil, fmt.Errorf("%s: %w (a $ that is one is written $$)", variable, errUnset{name: parts[i]})
+		}
+	}
+	return e.read(name, lookup)
+}
+
+// isBare reports whether a text has $NAME or ${NAME}.
+func isBare(text, name string) bool {
+	if strings.Contains(text, "${"+name+"}") {
+		return true
+	}
+	for _, after := range strings.Split(text, "$")[1:] {
+		if variableName(after) == name {
+			return true
+		}
+	}
+	return false
+}
+
 // errOutside says that a template asks for a file which is not beside it.
 var errOutside = errors.New("a template of a repository reads files below its own directory only, because what it reads goes to the place")
 
@@ -130,7 +172,7 @@ func (c converter) environment(s *keyway.Spec) error {
 		if f.Format != "" {
 			return c.errorf("env_file", "the format %.40q is not known", f.Format).Hint("leave format out")
 		}
-		set, err := c.env.read(f.Path, func(name string) (string, bool) {
+		set, err := c.env.readVariables(f.Path, func(name string) (string, bool) {
 			if v, ok := env[name]; ok {
 				return v, true
 			}
@@ -168,6 +210,9 @@ func (c converter) secrets(s *keyway.Spec) error {
 			return c.errorf("secrets", "there is no secret %.80q below the file's secrets", ref.Source).
 				Hint("add it: secrets: {%s: {file: PATH}}", ref.Source)
 		}
+		if declared.File != "" && declared.Environment != "" {
+			return c.errorf("secrets", "%s is a file and a variable", ref.Source).Hint("keep one of the two")
+		}
 		value, err := c.secret(declared.File, declared.Environment)
 		if err != nil {
 			return c.errorf("secrets", "%s: %v", ref.Source, err).Hint("a secret is a file of this laptop (file: PATH), or a variable (environment: NAME)")
@@ -186,7 +231,7 @@ func (c converter) secret(file, variable string) ([]byte, error) {
 	case variable != "":
 		v, ok := c.env.lookup(variable)
 		if !ok {
-			return nil, errUnset{variable}
+			return nil, errUnset{name: variable}
 		}
 		return []byte(v), nil
 	case file != "":

@@ -1,6 +1,8 @@
 package template
 
 import (
+	"slices"
+
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/catalogue"
@@ -35,38 +37,47 @@ const (
 // maxSetup bounds the script in bytes, which is an argument of a command.
 const maxSetup = 32 << 10
 
-// extension reads x-keyway.
-func (d *document) extension(service *yaml.Node) (Extension, error) {
-	var x Extension
-	n := field(service, "x-keyway")
+// extension reads x-keyway of services of which each extends the next. A field that one
+// has comes before that of a later one, as with Compose's own.
+func (d *document) extension(names []string) (x Extension, err error) {
+	for _, name := range slices.Backward(names) {
+		service, _ := d.service(name)
+		if err = d.extend(&x, field(service, "x-keyway")); err != nil {
+			return x, err
+		}
+	}
+	return x, nil
+}
+
+// extend reads one x-keyway into x.
+func (d *document) extend(x *Extension, n *yaml.Node) error {
 	if n == nil {
-		return x, nil
+		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return x, d.errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home, override")
+		return d.errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home, override")
 	}
 	for _, p := range pairs(n) {
 		if p.key.Value == "override" {
-			var err error
-			if x.Override, err = d.override(p.value); err != nil {
-				return x, err
+			if err := d.override(p.value, &x.Override); err != nil {
+				return err
 			}
 			continue
 		}
 		if err := p.value.Decode(x.target(p.key.Value)); err != nil {
-			return x, d.errorf(p.key, "x-keyway.%s cannot have this value", p.key.Value).
+			return d.errorf(p.key, "x-keyway.%s cannot have this value", p.key.Value).
 				Hint("%s", extensionForms[p.key.Value])
 		}
 	}
 	switch {
 	case x.As != "" && x.As != asCaller && x.As != asImage:
-		return x, d.errorf(field(n, "as"), "x-keyway.as is %.40q", x.As).Hint("%s", extensionForms["as"])
+		return d.errorf(field(n, "as"), "x-keyway.as is %.40q", x.As).Hint("%s", extensionForms["as"])
 	case len(x.Setup) > maxSetup:
-		return x, d.errorf(field(n, "setup"), "x-keyway.setup is longer than %d KiB", maxSetup>>10).Hint("mount a script, and call it")
+		return d.errorf(field(n, "setup"), "x-keyway.setup is longer than %d KiB", maxSetup>>10).Hint("mount a script, and call it")
 	case x.Home != "" && !keyway.IsVolumeName(x.Home):
-		return x, d.errorf(field(n, "home"), "x-keyway.home is %.40q", x.Home).Hint("%s", extensionForms["home"])
+		return d.errorf(field(n, "home"), "x-keyway.home is %.40q", x.Home).Hint("%s", extensionForms["home"])
 	}
-	return x, nil
+	return nil
 }
 
 var extensionForms = map[string]string{

@@ -110,7 +110,7 @@ var deviceRule = fields(with(all(shaped(texts, "capabilities", "device_ids"), sh
 // serviceRule is a service: what keyway honours, and why not the rest of what
 // Compose knows.
 var serviceRule = fields(with(with(all(
-	shaped(text, "image", "user", "working_dir"), shaped(number, "shm_size", "cpus", "mem_limit"), shaped(whole, "pids_limit"),
+	shaped(text, "image", "user", "working_dir"), shaped(number, "cpus"), shaped(whole, "shm_size", "mem_limit", "pids_limit"),
 	shaped(truth, "read_only", "stdin_open", "tty", "init"), shaped(texts, "cap_add", "security_opt"), shaped(textOrTexts, "tmpfs"),
 	shaped(words, "command", "entrypoint"), shaped(pairsOrTexts, "environment", "labels"), shaped(form{one: "[", each: "sin"}, "expose")),
 	map[string]*rule{
@@ -150,7 +150,7 @@ var volumeRule = fields(map[string]*rule{
 		"create_host_path": {form: truth}, "propagation": not(notMounted), "selinux": not(notMounted), "recursive": not(notMounted),
 	}).in(mappings),
 	"volume":      fields(map[string]*rule{"nocopy": not(notMounted), "subpath": not(notMounted), "labels": not(notMounted)}).in(mappings),
-	"tmpfs":       fields(map[string]*rule{"size": {form: number}, "mode": not("anybody in the workspace may write to a tmpfs, as to /tmp")}).in(mappings),
+	"tmpfs":       fields(map[string]*rule{"size": {form: whole}, "mode": not("anybody in the workspace may write to a tmpfs, as to /tmp")}).in(mappings),
 	"consistency": not(notMounted), "image": not(notMounted),
 })
 

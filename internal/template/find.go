@@ -313,14 +313,8 @@ func (t Template) asked(names []string, service loaded, env environment, w Where
 	if a.Spec, err = c.spec(); err != nil {
 		return Asked{}, err
 	}
-	for _, name := range names { // the nearest that says something
-		n, _ := t.doc.service(name)
-		if a.Extension, err = t.doc.extension(n); err != nil {
-			return Asked{}, err
-		}
-		if field(n, "x-keyway") != nil {
-			break
-		}
+	if a.Extension, err = t.doc.extension(names); err != nil {
+		return Asked{}, err
 	}
 	for name := range taken {
 		if taken[name] && !slices.Contains(a.Variables, name) {

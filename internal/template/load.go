@@ -1,6 +1,7 @@
 package template
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -136,6 +137,11 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 		return loaded{}, d.errorf(at(d.root, []string{"services", d.having(names, "gpus"), "gpus"}), "gpus cannot be %.40q", g).
 			Hint("write: gpus: all, or a number of them: gpus: [{count: 2}]")
 	}
+	for _, find := range []func(map[string]any, []string) error{d.shortVolumes, d.shellWords} {
+		if err := find(service, names); err != nil {
+			return loaded{}, err
+		}
+	}
 	model["services"] = map[string]any{name: service}
 	for _, step := range []func(map[string]any) (map[string]any, error){override.EnforceUnicity, canonical, override.EnforceUnicity, transform.SetDefaultValues} {
 		if model, err = step(model); err != nil {
@@ -151,6 +157,61 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 		return loaded{}, d.misformed(err, names)
 	}
 	return loaded{ServiceConfig: all.Services[name], volumes: all.Volumes, secrets: all.Secrets, used: slices.Sorted(maps.Keys(used))}, nil
+}
+
+// shortVolumes refuses options of SOURCE:TARGET:OPTIONS that no mount here has. compose-go
+// leaves out those that it does not know.
+func (d *document) shortVolumes(service map[string]any, names []string) error {
+	list, _ := service["volumes"].([]any)
+	for _, each := range list {
+		text, _ := each.(string)
+		parts := strings.SplitN(text, ":", 3)
+		if len(parts) < 3 || len(parts[0]) == 1 { // a drive of Windows, which is refused as a directory of the laptop
+			continue
+		}
+		for option := range strings.SplitSeq(parts[2], ",") {
+			if option != "" && option != "ro" && option != "rw" {
+				return d.errorf(at(d.root, []string{"services", d.having(names, "volumes"), "volumes"}), "volumes: %.80q: the option %.40q is not possible: %s", text, option, notMounted).
+					Hint("possible are: ro, rw")
+			}
+		}
+	}
+	return nil
+}
+
+// shellWords refuses a command with an operator of a shell's: compose-go ends it there.
+func (d *document) shellWords(service map[string]any, names []string) error {
+	for _, name := range []string{"entrypoint", "command"} {
+		line, _ := service[name].(string)
+		if operator := shellOperator(line); operator != "" {
+			return d.errorf(at(d.root, []string{"services", d.having(names, name), name}), "%s: no shell reads it, and %q is a shell's", name, operator).
+				Hint("have one read it: %s: [sh, -c, \"…\"]\nor put it in quotes: '%s'", name, operator)
+		}
+	}
+	return nil
+}
+
+// shellOperator is the first of the operators in a command line that is in no quotes.
+func shellOperator(line string) string {
+	var quote rune
+	escaped := false
+	for _, r := range line {
+		switch {
+		case escaped:
+			escaped = false
+		case r == '\\' && quote != '\'':
+			escaped = true
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '\'' || r == '"':
+			quote = r
+		case strings.ContainsRune(";&|<>", r):
+			return string(r)
+		}
+	}
+	return ""
 }
 
 func canonical(model map[string]any) (map[string]any, error) {
@@ -194,21 +255,127 @@ func (d *document) services(names []string) map[string]any {
 }
 
 // errUnset says that a variable without a default has no value.
-type errUnset struct{ name string }
+type errUnset struct {
+	name  string
+	why   string // in the words of whoever wrote the file; empty: none
+	empty bool   // it is set, to nothing
+}
 
-func (e errUnset) Error() string { return "the variable " + e.name + " is not set" }
+func (e errUnset) Error() string {
+	is := " is not set"
+	if e.empty {
+		is = " is empty"
+	}
+	if e.why != "" {
+		is += ": " + e.why
+	}
+	return "the variable " + e.name + is
+}
 
-// substitute fills variables in. Compose takes one that is not set for an empty text;
-// a mount of /data/$USER is then one of /data/.
-func substitute(text string, mapping compose.Mapping) (string, error) {
-	return compose.SubstituteWithOptions(text, mapping, compose.WithoutLogging,
-		compose.WithReplacementFunction(func(part string, mapping compose.Mapping, c *compose.Config) (string, error) {
-			v, applied, err := compose.DefaultReplacementAppliedFunc(part, mapping, c)
-			if err == nil && !applied {
-				err = errUnset{strings.Trim(part, "${}")}
+// substitute fills variables in, in each of the forms of Compose, also within one another.
+// Compose takes one that is not set for an empty text; a mount of /data/$USER is then one of
+// /data/. Its own function lets nobody see that in a default, and after one.
+func substitute(text string, lookup compose.Mapping) (string, error) {
+	whole := text
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "$")
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		value, end := "$", 0
+		var err error
+		switch name := variableName(rest); {
+		case rest == "":
+		case rest[0] == '$':
+			end = 1
+		case name != "":
+			end = len(name)
+			value, err = variable(name, "", lookup)
+		default:
+			if end = closing(rest); end > 0 {
+				name = variableName(rest[1:])
+				value, err = variable(name, rest[1+len(name):end-1], lookup)
 			}
-			return v, err
-		}))
+			if name == "" {
+				err = &compose.InvalidTemplateError{Template: whole}
+			}
+		}
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(value)
+		text = rest[end:]
+	}
+}
+
+// variableName is the name that a text begins with; empty: none.
+func variableName(text string) string {
+	for i, r := range text {
+		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return text[:i]
+		}
+	}
+	return text
+}
+
+// closing is the length of what is in braces at the beginning of a text, with them; 0: they
+// are not there, or do not end.
+func closing(text string) int {
+	open := 0
+	for i := range len(text) {
+		if i == 0 && text[i] != '{' {
+			return 0
+		}
+		switch text[i] {
+		case '{':
+			open++
+		case '}':
+			open--
+		}
+		if open == 0 {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// variable is the value of ${NAME} with what follows the name in the braces.
+func variable(name, form string, lookup compose.Mapping) (string, error) {
+	value, set := lookup(name)
+	operator, empty := strings.TrimPrefix(form, ":"), set && value == ""
+	there := set && !(empty && operator != form) // with a colon, an empty one is none
+	if form == "" {
+		if !set {
+			return "", errUnset{name: name}
+		}
+		return value, nil
+	}
+	if operator == "" {
+		return "", &compose.InvalidTemplateError{Template: "${" + name + form + "}"}
+	}
+	word := operator[1:]
+	switch operator[0] {
+	case '-':
+		if there {
+			return value, nil
+		}
+		return substitute(word, lookup)
+	case '+':
+		if !there {
+			return "", nil
+		}
+		return substitute(word, lookup)
+	case '?':
+		if there {
+			return value, nil
+		}
+		why, err := substitute(word, lookup)
+		return "", cmp.Or(err, error(errUnset{name, why, empty}))
+	}
+	return "", &compose.InvalidTemplateError{Template: "${" + name + form + "}"}
 }
 
 // inPath finds the path of fields in an error of compose-go's.
@@ -225,9 +392,29 @@ func (d *document) explain(err error) error {
 		message = strings.Trim(strings.Replace(said, found, short(path), 1), ": ")
 	}
 	if errors.As(err, &unset) {
-		return d.errorf(where, "%v", unset).Hint("set it: export %s=VALUE\nor give it a default in the file: ${%[1]s:-VALUE}", unset.name)
+		form := "${%[1]s:-VALUE}"
+		if strings.HasSuffix(d.file, ".json") {
+			form = "${localEnv:%[1]s:VALUE}"
+		}
+		return d.errorf(where, "%v", unset).Hint("set it: export %[1]s=VALUE\nor give it a default in the file: "+form, unset.name)
+	}
+	if where == d.root {
+		where = cmp.Or(quotedBy(d.root, said), where)
 	}
 	return d.errorf(where, "%.500s", message).Hint(howWritten)
+}
+
+// quotedBy is the longest value below n that an error has in its text; nil: none.
+func quotedBy(n *yaml.Node, said string) (found *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && len(n.Value) > 1 && strings.Contains(said, n.Value) {
+		return n
+	}
+	for _, child := range n.Content {
+		if at := quotedBy(child, said); at != nil && (found == nil || len(at.Value) > len(found.Value)) {
+			found = at
+		}
+	}
+	return found
 }
 
 const howWritten = "see how it is written: docs/TEMPLATES.md"

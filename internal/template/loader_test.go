@@ -68,7 +68,8 @@ func fieldPaths(r *rule, around func(string) string, visit func(string)) {
 }
 
 // stricter are what compose-go takes and drops a part of.
-var stricter = []string{"services: {train: {gpus: [{a: b}]}}\n", "services: {train: {pids_limit: 1.5}}\n"}
+var stricter = []string{"services: {train: {gpus: [{a: b}]}}\n", "services: {train: {pids_limit: 1.5}}\n",
+	"services: {train: {mem_limit: 1.5}}\n", "services: {train: {shm_size: 1.5}}\n"}
 
 // TestAsCompose has every field with a value of every shape. What compose-go's schema
 // refuses is refused, and what it takes means the same.

@@ -2,6 +2,7 @@ package template
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,18 +22,18 @@ var freeWords = map[string]string{
 	"command": catalogue.FreeCommand, "working_dir": catalogue.FreeWorkdir, "labels": catalogue.FreeLabels, "secrets": catalogue.FreeSecrets, "user": catalogue.FreeUser,
 }
 
-// override reads x-keyway.override.
-func (d *document) override(n *yaml.Node) (o catalogue.Override, err error) {
+// override reads x-keyway.override into o.
+func (d *document) override(n *yaml.Node, o *catalogue.Override) error {
 	n = resolve(n)
 	if n.Kind != yaml.MappingNode {
-		return o, d.errorf(n, "x-keyway.override has fields with limits").Hint("for example: override: {gpus: 4, shm_size: 64gb, environment: [SEED]}")
+		return d.errorf(n, "x-keyway.override has fields with limits").Hint("for example: override: {gpus: 4, shm_size: 64gb, environment: [SEED]}")
 	}
 	for _, p := range pairs(n) {
-		if problem := limit(&o, p.key.Value, resolve(p.value)); problem != "" {
-			return o, d.errorf(p.key, "x-keyway.override.%s cannot have this value", p.key.Value).Hint("%s", problem)
+		if problem := limit(o, p.key.Value, resolve(p.value)); problem != "" {
+			return d.errorf(p.key, "x-keyway.override.%s cannot have this value", p.key.Value).Hint("%s", problem)
 		}
 	}
-	return o, nil
+	return nil
 }
 
 // limit puts one field into o. It returns what can be written there instead, if this
@@ -84,9 +85,11 @@ func limit(o *catalogue.Override, name string, v *yaml.Node) (problem string) {
 	case "volumes":
 		o.Volumes = list()
 	default:
+		free := freeWords[name]
+		o.Free = slices.DeleteFunc(o.Free, func(f string) bool { return f == free })
 		switch {
 		case v.Value == "true":
-			o.Free = append(o.Free, freeWords[name])
+			o.Free = append(o.Free, free)
 		case v.Value != "false":
 			problem = "true, which leaves it to the user, or false"
 		}

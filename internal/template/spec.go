@@ -61,6 +61,16 @@ func (c converter) limits(s *keyway.Spec) error {
 		return nil
 	}
 	l := c.service.Deploy.Resources.Limits
+	for _, twice := range []struct {
+		name     string
+		own, too float64
+	}{
+		{"cpus", s.CPUs, round(float32(l.NanoCPUs))}, {"mem_limit", float64(s.Memory), float64(l.MemoryBytes)}, {"pids_limit", float64(s.PidsLimit), float64(l.Pids)},
+	} {
+		if twice.own != 0 && twice.too != 0 && twice.own != twice.too {
+			return c.errorf(twice.name, "deploy.resources.limits says otherwise").Hint("keep one of the two")
+		}
+	}
 	s.CPUs = cmp.Or(s.CPUs, round(float32(l.NanoCPUs)))
 	s.Memory = cmp.Or(s.Memory, int64(l.MemoryBytes))
 	s.PidsLimit = cmp.Or(s.PidsLimit, l.Pids)
@@ -89,12 +99,18 @@ func (c converter) gpus(s *keyway.Spec) error {
 
 func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) error {
 	isGPU := name == "gpus" || slices.ContainsFunc(r.Capabilities, func(w string) bool { return w == "gpu" || w == "nvidia" || w == "compute" })
+	more := slices.DeleteFunc(slices.Clone(r.Capabilities), func(w string) bool { return slices.Contains(usualCapabilities, w) })
 	switch {
 	case !isGPU:
 		return c.errorf(name, "the capabilities %q are no GPU's", r.Capabilities).Hint("for example: capabilities: [gpu]")
+	case len(more) > 0:
+		return c.errorf(name, "the capability %.40q is not asked for here", more[0]).
+			Hint("possible are: %s\nhave the driver's other libraries by its variable: environment: {NVIDIA_DRIVER_CAPABILITIES: \"compute,utility,video\"}", strings.Join(usualCapabilities, ", "))
+	case r.Count < -1:
+		return c.errorf(name, "%d GPUs cannot be asked for", r.Count).Hint("write a number of them, or: count: all")
 	case r.Driver != "" && r.Driver != "nvidia":
 		return c.errorf(name, "the driver %.40q gives no GPUs here", r.Driver).Hint("leave driver out, or write: driver: nvidia")
-	case len(r.IDs) > 0 && r.Count > 0:
+	case len(r.IDs) > 0 && r.Count != 0:
 		return c.errorf(name, "count and device_ids exclude one another").Hint("keep one of the two")
 	case !g.None():
 		return c.errorf(name, "GPUs are asked for twice").Hint("write one request, with the sum as its count")
@@ -110,11 +126,15 @@ func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) e
 		g.Count = int(r.Count)
 	case r.Count > maxGPUs:
 		return c.errorf(name, "%d GPUs are more than any place has", r.Count)
-	default: // all: what Compose takes no count for
+	case r.Count < 0: // all: what Compose takes no count for
 		g.All = true
 	}
 	return nil
 }
+
+// usualCapabilities are those of a device request that bring what every GPU here comes
+// with.
+var usualCapabilities = []string{"gpu", "nvidia", "compute", "utility"}
 
 // maxGPUs is the bound of keyway.ParseGPUs.
 const maxGPUs = 1024
@@ -127,6 +147,9 @@ func (c converter) devices(s *keyway.Spec) error {
 	var gpus []string
 	for _, d := range c.service.Devices {
 		if id, ok := strings.CutPrefix(d.Source, nvidiaCDI); ok {
+			if d.Target != "" && d.Target != d.Source { // the part of 0:1, which compose-go takes for where the device is to be
+				id += ":" + d.Target
+			}
 			gpus = append(gpus, id)
 			continue
 		}
@@ -161,6 +184,9 @@ func (c converter) ulimits(s *keyway.Spec) error {
 		if u.Single != 0 {
 			limit.Soft, limit.Hard = int64(u.Single), int64(u.Single)
 		}
+		if (limit.Soft == 0) != (limit.Hard == 0) {
+			return c.errorf("ulimits", "%.40s needs a soft limit and a hard one", name).Hint("for example: %.40s: {soft: 65536, hard: 1048576}, or one number for both", name)
+		}
 		s.Ulimits = append(s.Ulimits, limit)
 	}
 	return nil
@@ -169,6 +195,14 @@ func (c converter) ulimits(s *keyway.Spec) error {
 func (c converter) mounts(s *keyway.Spec) error {
 	for _, v := range c.service.Volumes {
 		m := keyway.Mount{Source: v.Source, Target: path.Clean(v.Target), ReadOnly: v.ReadOnly}
+		switch {
+		case v.Type == types.VolumeTypeBind && v.Source == "":
+			return c.errorf("volumes", "the directory to mount at %.80s is missing", v.Target).Hint("name it: source: /data")
+		case v.Type == types.VolumeTypeTmpfs && v.Source != "":
+			return c.errorf("volumes", "the tmpfs at %.80s cannot have a source", v.Target).Hint("leave it out, or write: type: bind")
+		case v.Type != types.VolumeTypeTmpfs && v.Tmpfs != nil:
+			return c.errorf("volumes", "only a tmpfs has a size, and %.80s is none", v.Target).Hint("leave tmpfs out, or write: type: tmpfs")
+		}
 		switch v.Type {
 		case types.VolumeTypeBind:
 			source, err := c.source(v.Source)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
 )
 
@@ -58,9 +59,13 @@ func TestFieldsBecomeASpec(t *testing.T) {
 		"gpus count all": {"gpus: [{count: all}]", func(s *keyway.Spec) { s.GPUs.All = true }},
 		"gpus ids":       {`gpus: [{device_ids: ["0", "3"]}]`, func(s *keyway.Spec) { s.GPUs.IDs = []string{"0", "3"} }},
 		"gpus uuid":      {"gpus: [{device_ids: [GPU-5f1c]}]", func(s *keyway.Spec) { s.GPUs.IDs = []string{"GPU-5f1c"} }},
+		"no gpus":        {"gpus: [{count: 0}]", func(*keyway.Spec) {}},
+		"gpus variable":  {"gpus: [{count: '${NONE:-0}'}]", func(*keyway.Spec) {}},
+		"gpus -1":        {"gpus: [{count: -1, capabilities: [gpu, compute, utility]}]", func(s *keyway.Spec) { s.GPUs.All = true }},
 		"deploy":         {"deploy: {resources: {reservations: {devices: [{capabilities: [gpu], count: 2}]}}}", func(s *keyway.Spec) { s.GPUs.Count = 2 }},
 		"deploy limits":  {"deploy: {resources: {limits: {cpus: '1.5', memory: 64M, pids: 100}}}", func(s *keyway.Spec) { s.CPUs, s.Memory, s.PidsLimit = 1.5, 64*mib, 100 }},
 		"cdi":            {"devices: [nvidia.com/gpu=0, nvidia.com/gpu=1]", func(s *keyway.Spec) { s.GPUs.IDs = []string{"0", "1"} }},
+		"cdi part":       {"devices: ['nvidia.com/gpu=0:1']", func(s *keyway.Spec) { s.GPUs.IDs = []string{"0:1"} }},
 		"cdi all":        {"devices: [nvidia.com/gpu=all]", func(s *keyway.Spec) { s.GPUs.All = true }},
 		"device": {"devices: ['/dev/fuse', '/dev/a:/dev/b:r']", func(s *keyway.Spec) {
 			s.Devices = []keyway.Device{{Source: "/dev/fuse", Target: "/dev/fuse", Access: "rwm"}, {Source: "/dev/a", Target: "/dev/b", Access: "r"}}
@@ -98,10 +103,14 @@ func TestFieldsBecomeASpec(t *testing.T) {
 		"read_only": {"read_only: true\ncap_add: [SYS_PTRACE]\nsecurity_opt: ['no-new-privileges:false']\npids_limit: 9", func(s *keyway.Spec) {
 			s.ReadOnly, s.CapAdd, s.NewPrivileges, s.PidsLimit = true, []string{"SYS_PTRACE"}, true, 9
 		}},
-		"interactive":      {"stdin_open: true\ntty: true\ninit: true", func(*keyway.Spec) {}},
-		"forward_agent":    {"x-keyway: {forward_agent: true, home: my-home}", func(s *keyway.Spec) { s.ForwardAgent, s.HomeVolume = true, "my-home" }},
-		"interpolation":    {"image: 'a:${TAG:-1}'\ncpus: ${N}\nworking_dir: /$$x", func(s *keyway.Spec) { s.Image, s.CPUs, s.Workdir = "a:1", 2, "/$x" }},
-		"other extensions": {"x-mine: {any: [thing]}\nimage: i", func(s *keyway.Spec) { s.Image = "i" }},
+		"interactive":   {"stdin_open: true\ntty: true\ninit: true", func(*keyway.Spec) {}},
+		"forward_agent": {"x-keyway: {forward_agent: true, home: my-home}", func(s *keyway.Spec) { s.ForwardAgent, s.HomeVolume = true, "my-home" }},
+		"interpolation": {"image: 'a:${TAG:-1}'\ncpus: ${N}\nworking_dir: /$$x", func(s *keyway.Spec) { s.Image, s.CPUs, s.Workdir = "a:1", 2, "/$x" }},
+		"variables in variables": {"image: 'a${NONE:-${N}}-${N:+x}${NONE+y}/${HERE:?why}${HERE?}{b}$'\nworking_dir: '/${NONE-}${NONE:-${NONE:-d}}/$HERE/${NONE:-{\"}\"}}'", func(s *keyway.Spec) {
+			s.Image, s.Workdir = "a2-x/hh{b}$", "/d/h/{\"}\"}"
+		}},
+		"a quoted operator": {"command: echo 'a | b' \"c;d\" e\\&", func(s *keyway.Spec) { s.Command = []string{"echo", "a | b", "c;d", "e&"} }},
+		"other extensions":  {"x-mine: {any: [thing]}\nimage: i", func(s *keyway.Spec) { s.Image = "i" }},
 	} {
 		a, err := resolveText(t, service(c.text), map[string]string{"HERE": "h", "N": "2"})
 		want := keyway.Spec{Process: keyway.Process{Caller: true}}
@@ -159,9 +168,33 @@ func TestProblemsHaveALine(t *testing.T) {
 		"own label":       {"labels: {dev.keyway.name: x}", "", "keyway's own", ""},
 		"seccomp":         {"security_opt: ['seccomp:unconfined']", "3", "not possible", "no-new-privileges"},
 		"tmpfs option":    {"tmpfs: ['/a:uid=1']", "3", `the option "uid=1"`, "size=SIZE"},
+		"mount options":   {"volumes: ['/a:/b:ro,z']", "3", `the option "z" is not possible`, "ro, rw"},
+		"shared mounts":   {"volumes: ['/a:/b:${HOW:-rshared}']", "3", `the option "rshared" is not possible`, "ro, rw"},
+		"copied volume":   {"volumes: ['named:/b:nocopy']", "3", `the option "nocopy" is not possible`, "ro, rw"},
+		"unknown option":  {"volumes: ['/a:/b:read-only']", "3", `the option "read-only" is not possible`, "ro, rw"},
+		"GPUs below none": {"gpus: [{count: -2}]", "3", "-2 GPUs cannot be asked for", "count: all"},
+		"all and ids":     {`gpus: [{count: all, device_ids: ["0"]}]`, "3", "exclu", ""},
+		"GPU's video":     {"gpus: [{count: 1, capabilities: [gpu, video]}]", "3", `the capability "video"`, "NVIDIA_DRIVER_CAPABILITIES"},
+		"reset":           {"image: i\nports: !reset []", "4", "the tag !reset means nothing here", "leave !reset out"},
+		"override":        {"image: i\nenvironment: !override {A: b}", "4", "the tag !override means nothing here", ""},
+		"tag of a text":   {"image: !binary aQ==", "3", "the tag !binary means nothing here", ""},
+		"unset default":   {"image: i\nvolumes: ['/data/${WHO:-${WHOM}}:/data']", "4", "the variable WHOM is not set", "export WHOM="},
+		"unset behind":    {"image: i\nvolumes: ['/data/${WHO:-me}/${WHOM}:/data']", "4", "the variable WHOM is not set", "export WHOM="},
+		"required":        {"image: '${WHO:?say who}'", "3", "the variable WHO is not set: say who", "export WHO="},
+		"required, empty": {"image: '${EMPTY:?say who}'", "3", "the variable EMPTY is empty: say who", "export EMPTY="},
+		"odd variable":    {"image: '${1}'", "3", "interpolation", ""},
+		"no source":       {"volumes: [{type: bind, target: /a}]", "3", "the directory to mount at /a is missing", "source: /data"},
+		"tmpfs's source":  {"volumes: [{type: tmpfs, source: /b, target: /a}]", "3", "cannot have a source", "type: bind"},
+		"a bind's size":   {"volumes: [{type: bind, source: /b, target: /a, tmpfs: {size: 1m}}]", "3", "only a tmpfs has a size", "type: tmpfs"},
+		"two limits":      {"mem_limit: 1g\ndeploy: {resources: {limits: {memory: 2g}}}", "3", "deploy.resources.limits says otherwise", "keep one"},
+		"size as a float": {"shm_size: 8e9", "3", "shm_size must be a whole number", ""},
+		"half a ulimit":   {"ulimits: {nofile: {hard: 5}}", "3", "nofile needs a soft limit and a hard one", "65536"},
+		"a pipe":          {"command: cat /data | sort", "3", `no shell reads it, and "|" is a shell's`, "[sh, -c,"},
+		"merge of none":   {"image: i\n<<: 5", "4", "there is none behind it", "<<: *NAME"},
+		"large port":      {"image: i\nports: ['70000']", "4", "70000", ""},
 		"network":         {"networks: [x]", "3", "networks is not for workspaces", ""},
 	} {
-		_, err := resolveText(t, service(c.text), nil)
+		_, err := resolveText(t, service(c.text), map[string]string{"EMPTY": ""})
 		said := keyway.AsError(err)
 		at := ".yaml:" + c.line + ": "
 		if c.line == "" {
@@ -244,6 +277,36 @@ services:
 	}
 }
 
+// TestTheNearestOfAMergeCounts: what a mapping says itself comes before what << brings, and
+// what a service says before what it extends, field by field, also in x-keyway.
+func TestTheNearestOfAMergeCounts(t *testing.T) {
+	a, err := resolveText(t, `
+x-far: &far {home: far, as: image, setup: far, override: {gpus: 9}}
+x-near: &near
+  <<: *far
+  setup: near
+  extensions: [a.b]
+x-limits: &limits {gpus: 8, user: true, command: true, environment: [ANY]}
+services:
+  base:
+    image: i
+    x-keyway: *near
+  common:
+    extends: base
+    x-keyway: {override: {shm_size: 1g, cpus: 2}}
+  train:
+    extends: common
+    x-keyway:
+      setup: mine
+      override: {<<: *limits, gpus: 2, user: false}
+`, nil)
+	want := Extension{As: "image", Home: "far", Setup: "mine", Extensions: []string{"a.b"}}
+	want.Override = catalogue.Override{GPUs: 2, CPUs: 2, ShmSize: 1 << 30, Env: []string{"ANY"}, Free: []string{catalogue.FreeCommand}}
+	if err != nil || !reflect.DeepEqual(a.Extension, want) || a.Spec.HomeVolume != "far" || a.Spec.Caller {
+		t.Errorf("%+v, want %+v, %v", a.Extension, want, err)
+	}
+}
+
 // TestARepositoryIsConfined: a template that somebody else wrote does not choose which
 // files of the laptop go to the place.
 func TestARepositoryIsConfined(t *testing.T) {
@@ -309,6 +372,31 @@ func TestFilesBesideATemplate(t *testing.T) {
 	}
 	if !reflect.DeepEqual(a.Variables, []string{"IMAGE", "TOKEN"}) {
 		t.Errorf("told are the variables %q", a.Variables)
+	}
+}
+
+// TestVariablesOfAnEnvFile: what is behind a $ in a password is not left out without a word.
+func TestVariablesOfAnEnvFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"A=pa$word":                    "",
+		"A=\"${NONE}\"":                "",
+		"A=${NONE:?say}":               "",
+		"A='pa$word'":                  "pa$word",
+		"A=pa$$word":                   "pa$word",
+		"A=${NONE:-d}${HERE}${NONE+e}": "dh",
+		"B=1\nA=${B}2":                 "12",
+		"A=a # $NONE\nNONE_HERE":       "a",
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "keyway.yaml"), service("image: i\nenv_file: a.env"))
+		write(t, filepath.Join(dir, "a.env"), text+"\n")
+		a, err := resolveIn(t, dir, map[string]string{"HERE": "h"})
+		switch said := keyway.AsError(err); {
+		case want != "" && (err != nil || a.Spec.Env["A"] != want || a.Spec.Env["NONE_HERE"] != ""):
+			t.Errorf("%q: %q, %v", text, a.Spec.Env, err)
+		case want == "" && (!keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, "keyway.yaml:4: env_file: a.env")):
+			t.Errorf("%q: %q, %v", text, a.Spec.Env, err)
+		}
 	}
 }
 

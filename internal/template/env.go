@@ -16,6 +16,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/dotenv"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/variables"
 )
 
 // Bounds on what comes from beside a template.
@@ -89,7 +90,7 @@ func (e environment) readVariables(name string, lookup func(string) (string, boo
 			if _, own := marked[parts[i]]; own || !isBare(string(data), parts[i]) {
 				continue
 			}
-			return nil, fmt.Errorf("%s: %w (a $ that is one is written $$)", variable, errUnset{name: parts[i]})
+			return nil, fmt.Errorf("%s: %w (a $ that is one is written $$)", variable, variables.UnsetError{Name: parts[i]})
 		}
 	}
 	return e.read(name, lookup)
@@ -101,7 +102,7 @@ func isBare(text, name string) bool {
 		return true
 	}
 	for _, after := range strings.Split(text, "$")[1:] {
-		if variableName(after) == name {
+		if variables.NameIn(after) == name {
 			return true
 		}
 	}
@@ -231,7 +232,7 @@ func (c converter) secret(file, variable string) ([]byte, error) {
 	case variable != "":
 		v, ok := c.env.lookup(variable)
 		if !ok {
-			return nil, errUnset{name: variable}
+			return nil, variables.UnsetError{Name: variable}
 		}
 		return []byte(v), nil
 	case file != "":

@@ -17,6 +17,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/template/variables"
 )
 
 // service is the part of a document that one workspace is made from.
@@ -117,7 +118,7 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 	}
 	used := map[string]bool{}
 	model, err := interpolation.Interpolate(model, interpolation.Options{
-		Substitute: substitute, TypeCastMapping: casts,
+		Substitute: func(text string, lookup compose.Mapping) (string, error) { return variables.Fill(text, lookup) }, TypeCastMapping: casts,
 		LookupValue: func(name string) (string, bool) {
 			v, ok := lookup(name)
 			if ok {
@@ -254,136 +255,12 @@ func (d *document) services(names []string) map[string]any {
 	return m
 }
 
-// errUnset says that a variable without a default has no value.
-type errUnset struct {
-	name  string
-	why   string // in the words of whoever wrote the file; empty: none
-	empty bool   // it is set, to nothing
-}
-
-func (e errUnset) Error() string {
-	is := " is not set"
-	if e.empty {
-		is = " is empty"
-	}
-	if e.why != "" {
-		is += ": " + e.why
-	}
-	return "the variable " + e.name + is
-}
-
-// substitute fills variables in, in each of the forms of Compose, also within one another.
-// Compose takes one that is not set for an empty text; a mount of /data/$USER is then one of
-// /data/. Its own function lets nobody see that in a default, and after one.
-func substitute(text string, lookup compose.Mapping) (string, error) {
-	whole := text
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(text, "$")
-		b.WriteString(before)
-		if !found {
-			return b.String(), nil
-		}
-		value, end := "$", 0
-		var err error
-		switch name := variableName(rest); {
-		case rest == "":
-		case rest[0] == '$':
-			end = 1
-		case name != "":
-			end = len(name)
-			value, err = variable(name, "", lookup)
-		default:
-			if end = closing(rest); end > 0 {
-				name = variableName(rest[1:])
-				value, err = variable(name, rest[1+len(name):end-1], lookup)
-			}
-			if name == "" {
-				err = &compose.InvalidTemplateError{Template: whole}
-			}
-		}
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(value)
-		text = rest[end:]
-	}
-}
-
-// variableName is the name that a text begins with; empty: none.
-func variableName(text string) string {
-	for i, r := range text {
-		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		if !letter && (i == 0 || r < '0' || r > '9') {
-			return text[:i]
-		}
-	}
-	return text
-}
-
-// closing is the length of what is in braces at the beginning of a text, with them; 0: they
-// are not there, or do not end.
-func closing(text string) int {
-	open := 0
-	for i := range len(text) {
-		if i == 0 && text[i] != '{' {
-			return 0
-		}
-		switch text[i] {
-		case '{':
-			open++
-		case '}':
-			open--
-		}
-		if open == 0 {
-			return i + 1
-		}
-	}
-	return 0
-}
-
-// variable is the value of ${NAME} with what follows the name in the braces.
-func variable(name, form string, lookup compose.Mapping) (string, error) {
-	value, set := lookup(name)
-	operator, empty := strings.TrimPrefix(form, ":"), set && value == ""
-	there := set && !(empty && operator != form) // with a colon, an empty one is none
-	if form == "" {
-		if !set {
-			return "", errUnset{name: name}
-		}
-		return value, nil
-	}
-	if operator == "" {
-		return "", &compose.InvalidTemplateError{Template: "${" + name + form + "}"}
-	}
-	word := operator[1:]
-	switch operator[0] {
-	case '-':
-		if there {
-			return value, nil
-		}
-		return substitute(word, lookup)
-	case '+':
-		if !there {
-			return "", nil
-		}
-		return substitute(word, lookup)
-	case '?':
-		if there {
-			return value, nil
-		}
-		why, err := substitute(word, lookup)
-		return "", cmp.Or(err, error(errUnset{name, why, empty}))
-	}
-	return "", &compose.InvalidTemplateError{Template: "${" + name + form + "}"}
-}
-
 // inPath finds the path of fields in an error of compose-go's.
 var inPath = lazyregexp.New(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.\[\]-]+'?`)
 
 // explain is an error of compose-go's with the line that it is about.
 func (d *document) explain(err error) error {
-	var unset errUnset
+	var unset variables.UnsetError
 	said := strings.Join(strings.Fields(err.Error()), " ")
 	where, message := d.root, said
 	if found := inPath.FindString(said); found != "" {
@@ -396,7 +273,7 @@ func (d *document) explain(err error) error {
 		if strings.HasSuffix(d.file, ".json") {
 			form = "${localEnv:%[1]s:VALUE}"
 		}
-		return d.errorf(where, "%v", unset).Hint("set it: export %[1]s=VALUE\nor give it a default in the file: "+form, unset.name)
+		return d.errorf(where, "%v", unset).Hint("set it: export %[1]s=VALUE\nor give it a default in the file: "+form, unset.Name)
 	}
 	if where == d.root {
 		where = cmp.Or(quotedBy(d.root, said), where)

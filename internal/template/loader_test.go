@@ -12,9 +12,11 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/loader"
+	compose "github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/variables"
 )
 
 // loadAsCompose is load by compose-go's own loader, with its schema.
@@ -35,7 +37,7 @@ func (d *document) loadAsCompose(name string, names []string, lookup func(string
 		o.SkipInclude, o.SkipResolveEnvironment, o.SkipResolveLabels, o.SkipNormalization, o.SkipConsistencyCheck = true, true, true, true, true
 		o.ResolvePaths = false
 		o.SetProjectName("keyway", true)
-		o.Interpolate.Substitute = substitute
+		o.Interpolate.Substitute = func(text string, lookup compose.Mapping) (string, error) { return variables.Fill(text, lookup) }
 		o.Interpolate.LookupValue = lookup
 	})
 	if err != nil {

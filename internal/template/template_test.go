@@ -182,7 +182,7 @@ func TestProblemsHaveALine(t *testing.T) {
 		"unset behind":    {"image: i\nvolumes: ['/data/${WHO:-me}/${WHOM}:/data']", "4", "the variable WHOM is not set", "export WHOM="},
 		"required":        {"image: '${WHO:?say who}'", "3", "the variable WHO is not set: say who", "export WHO="},
 		"required, empty": {"image: '${EMPTY:?say who}'", "3", "the variable EMPTY is empty: say who", "export EMPTY="},
-		"odd variable":    {"image: '${1}'", "3", "interpolation", ""},
+		"odd variable":    {"image: '${1}'", "3", "has no form of Compose's", ""},
 		"no source":       {"volumes: [{type: bind, target: /a}]", "3", "the directory to mount at /a is missing", "source: /data"},
 		"tmpfs's source":  {"volumes: [{type: tmpfs, source: /b, target: /a}]", "3", "cannot have a source", "type: bind"},
 		"a bind's size":   {"volumes: [{type: bind, source: /b, target: /a, tmpfs: {size: 1m}}]", "3", "only a tmpfs has a size", "type: tmpfs"},

@@ -1,0 +1,69 @@
+package variables
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func lookup(name string) (string, bool) {
+	v, ok := map[string]string{"A": "a", "EMPTY": "", "DOLLAR": "$A"}[name]
+	return v, ok
+}
+
+// TestFill has each form with a variable that has a value, an empty one and none.
+func TestFill(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "",
+		"$":                            "$",
+		"a$$b":                         "a$b",
+		"$A-$A${A}":                    "a-aa",
+		"${A:-x}${EMPTY:-x}${NONE:-x}": "axx",
+		"${A-x}${EMPTY-x}${NONE-x}":    "ax",
+		"${A:+x}${EMPTY:+x}${NONE:+x}": "x",
+		"${A+x}${EMPTY+x}${NONE+x}":    "xx",
+		"${A:?x}${A?x}${EMPTY?x}":      "aa",
+		"${NONE:-${NONE:-${A}}}":       "a",
+		"${NONE:-{\"k\":\"$A\"}}":      "{\"k\":\"a\"}",
+		"${NONE:-$$}${DOLLAR}":         "$$A",
+		"${NONE:-}":                    "",
+	} {
+		if got, err := Fill(text, lookup); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+// TestUnset: a variable without a value is an error wherever it counts.
+func TestUnset(t *testing.T) {
+	for text, want := range map[string]UnsetError{
+		"$NONE":             {Name: "NONE"},
+		"${NONE}":           {Name: "NONE"},
+		"${A:-x}/${NONE}/y": {Name: "NONE"},
+		"${EMPTY:-${NONE}}": {Name: "NONE"},
+		"${A:+$NONE}":       {Name: "NONE"},
+		"${NONE:?say it}":   {Name: "NONE", Why: "say it"},
+		"${EMPTY:?say $A}":  {Name: "EMPTY", Why: "say a", Empty: true},
+		"${NONE?}":          {Name: "NONE"},
+	} {
+		_, err := Fill(text, lookup)
+		if got := (UnsetError{}); !errors.As(err, &got) || got != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"${", "${A", "${}", "${1}", "$1", "$-", "${A:}", "${A!x}", "${A:-${B}", "${ A}"} {
+		if got, err := Fill(text, lookup); err == nil || !strings.Contains(err.Error(), "$$") {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+}
+
+func FuzzFill(f *testing.F) {
+	f.Add("a${A:-${B}}$$c")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := Fill(text, func(string) (string, bool) { return "v", true })
+		if err == nil && !strings.Contains(text, "$") && got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	})
+}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/api"
 	"keyway/internal/catalogue"
 	"keyway/internal/compat"
 	"keyway/internal/keyway"
@@ -22,10 +24,10 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check [TEMPLATE] [--on PLACE] [--image REF] [--gpus all|N|UUID,…]",
 		Short: "Check whether a workspace will run at a place, before anything is pulled",
 		Long: `Check whether a workspace will run at a place, before anything is made or pulled: the
-image and its tag, its architecture, its CUDA against the place's driver and GPUs, the
-support there for GPUs in containers, shared memory, limits, disk, mounts and clock, and
-the place's own templates. Each finding has its remedy. A fact that cannot be found out is
-not counted as a failure.
+image and its tag, its architecture, its CUDA against the place's driver and GPUs, whether
+those GPUs are there and who holds them, the support there for GPUs in containers, shared
+memory, limits, disk, mounts and clock, and the place's own templates. Each finding has its
+remedy. A fact that cannot be found out is not counted as a failure.
 
 This laptop asks the image's registry, with its own Docker credentials.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound,
@@ -85,11 +87,18 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 		return nil, "", err
 	}
 	asked := compat.Asked{Spec: s, Place: place}
+	var meanwhile sync.WaitGroup
+	if !s.GPUs.None() {
+		meanwhile.Go(func() { asked.GPUs, asked.NoGPUs = lendable(ctx, node) })
+	}
 	began := time.Now()
-	if asked.Facts, err = node.Facts(ctx, s); err != nil {
+	facts, err := node.Facts(ctx, s)
+	asked.Now = began.Add(time.Since(began) / 2) // the place's clock was read on the way
+	meanwhile.Wait()
+	if err != nil {
 		return nil, "", err
 	}
-	asked.Now = began.Add(time.Since(began) / 2) // the place's clock was read on the way
+	asked.Facts = facts
 	found = a.againstTemplates(ctx, place, s)
 	e := asked.Facts.Engine
 	if e.Images {
@@ -116,6 +125,19 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 		found[i].Fix = next(f.Fix, f.Advice, place)
 	}
 	return found, image, nil
+}
+
+// lendable returns what the place tells of its GPUs, or why it has none to lend. What else
+// keeps it from telling is no reason against a workspace.
+func lendable(ctx context.Context, node *api.Client) (*keyway.GPUReport, *keyway.Error) {
+	report, err := node.GPUs(ctx)
+	switch {
+	case keyway.Is(err, keyway.NoGPU):
+		return nil, keyway.AsError(err)
+	case err != nil:
+		return nil, nil
+	}
+	return &report, nil
 }
 
 // againstTemplates is what the place's own templates have against a workspace of s.

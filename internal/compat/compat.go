@@ -33,6 +33,10 @@ type Asked struct {
 	Facts keyway.Facts
 	// Image is what a registry says of the image; zero: it was not asked.
 	Image keyway.ImageFacts
+	// GPUs is what the place tells of its GPUs; nil: it was not asked, or NoGPUs is why it
+	// cannot tell.
+	GPUs   *keyway.GPUReport
+	NoGPUs *keyway.Error
 	// Now is the laptop's clock, when the place told its own.
 	Now time.Time
 }
@@ -61,7 +65,7 @@ func (a Asked) env(name string) string {
 // Check is all that stands in the way, what is fatal first.
 func Check(a Asked) []Finding {
 	var all []Finding
-	for _, look := range []func(Asked) []Finding{engine, architecture, driver, requirements, builtFor, runtime, reload, shm, limits, disk, mounts, clock, reach} {
+	for _, look := range []func(Asked) []Finding{engine, architecture, driver, gpus, requirements, builtFor, runtime, reload, shm, limits, disk, mounts, clock, reach} {
 		all = append(all, look(a)...)
 	}
 	slices.SortStableFunc(all, func(x, y Finding) int {
@@ -189,7 +193,7 @@ func disk(a Asked) []Finding {
 	if a.Facts.Engine.Image.Present || free <= 0 || size <= 0 || !a.Facts.Engine.Images {
 		return nil
 	}
-	const fix = "see what takes it, at the place: docker system df; and give some back: docker system prune"
+	fix := fmt.Sprintf("see what takes it, at the place: %[1]s system df; and give some back: %[1]s system prune", a.Facts.Engine.Name)
 	switch {
 	case size > free:
 		return fatal(keyway.NoSpace, fix, "the image has %s, and %s has %s left for images", gib(size), a.Place, gib(free))
@@ -241,7 +245,7 @@ func clock(a Asked) []Finding {
 
 func reach(a Asked) []Finding {
 	e := a.Facts.Engine
-	if e.RemoteDaemon == "" || len(a.Spec.Mounts) == 0 || a.Spec.Caller && e.RemoteDaemon == "" {
+	if e.RemoteDaemon == "" || len(a.Spec.Mounts) == 0 {
 		return nil
 	}
 	return warning(keyway.Usage, "mount what is there, on the engine's own machine", "mounts are of the machine that the engine runs on; %s says: “%s”", a.Place, e.RemoteDaemon)

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,8 +32,18 @@ func good() Asked {
 			Mounts: []keyway.MountFacts{{Source: "/data", Exists: true, Readable: true}},
 		},
 		Image: keyway.ImageFacts{Arch: []string{"amd64"}, Env: []string{"CUDA_VERSION=12.6.3", requireCUDA}, Size: 8 << 30},
+		GPUs:  reported(2),
 		Now:   now,
 	}
+}
+
+// reported is a place's report of that many GPUs, all of them free.
+func reported(n int) *keyway.GPUReport {
+	r := &keyway.GPUReport{Driver: "560.35.05"}
+	for i := range n {
+		r.GPUs = append(r.GPUs, keyway.GPU{Index: strconv.Itoa(i), UUID: "GPU-" + strconv.Itoa(i), Processes: []keyway.GPUProcess{{PID: 1}}})
+	}
+	return r
 }
 
 // driverIs changes the place's driver, which runs that CUDA.
@@ -59,7 +70,9 @@ func TestPlantedFaults(t *testing.T) {
 			a.Image.Env = []string{"CUDA_VERSION=13.0.1"}
 		}, true, "needs CUDA 13.0", "580 or later"},
 		"tag alone tells CUDA": {func(a *Asked) { driverIs("450.80.02", "11.0", "GeForce", "7.5")(a); a.Image.Env = nil }, true, "needs CUDA 12.6", "pytorch-cu118"},
-		"reboot pending":       {func(a *Asked) { a.Facts.Driver.Library = "565.57.01" }, true, "its library is 565.57.01", "restart"},
+		"reboot pending": {func(a *Asked) {
+			a.Facts.Driver.Library, a.GPUs, a.NoGPUs = "565.57.01", nil, keyway.Errorf(keyway.NoGPU, "mismatch")
+		}, true, "its library is 565.57.01", "restart"},
 		"NVIDIA_REQUIRE, GeForce": {func(a *Asked) {
 			driverIs("550.54.14", "12.4", "GeForce", "8.9")(a)
 			a.Spec.Image, a.Image.Env = "my/image", []string{requireCUDA}
@@ -69,6 +82,26 @@ func TestPlantedFaults(t *testing.T) {
 			driverIs("580.65.06", "13.0", "Tesla", "7.0")(a)
 			a.Spec.Image, a.Image.Env = "pytorch/pytorch:2.9.1-cuda13.0-cudnn9-devel", nil
 		}, true, "no code for", "CUDA 12.6"},
+		"NVIDIA_REQUIRE of the template": {func(a *Asked) {
+			a.Image.Env, a.Spec.Env = nil, map[string]string{"NVIDIA_REQUIRE_CUDA": "cuda>=99.0"}
+		}, true, "refuses to start", "NVIDIA_DISABLE_REQUIRE=1"},
+		"more GPUs than there are": {func(a *Asked) { a.Spec.GPUs.Count = 3 }, true, "gpu1 has 2 GPUs that can be used, not 3", "fewer-gpus 2"},
+		"a GPU that is not there":  {func(a *Asked) { a.Spec.GPUs = keyway.GPUs{IDs: []string{"1", "7"}} }, true, "no GPU 7", "see-gpus"},
+		"a GPU that is lost":       {func(a *Asked) { a.Spec.GPUs, a.GPUs.GPUs[1].UUID = keyway.GPUs{IDs: []string{"1"}}, "" }, true, "no GPU 1", "see-gpus"},
+		"all, and one is lost":     {func(a *Asked) { a.Spec.GPUs, a.GPUs.GPUs[1].UUID = keyway.GPUs{All: true}, "" }, true, "cannot reach every GPU", "fewer-gpus 1"},
+		"no GPU, plain processes": {func(a *Asked) {
+			a.Facts.Engine, a.Facts.Driver, a.GPUs = keyway.EngineFacts{Name: "host"}, keyway.DriverFacts{}, &keyway.GPUReport{}
+		}, true, "no NVIDIA GPU", "without-gpus"},
+		"a driver, and no GPU": {func(a *Asked) { a.GPUs.GPUs = nil }, true, "no NVIDIA GPU", "without-gpus"},
+		"nvidia-smi fails": {func(a *Asked) {
+			a.GPUs, a.NoGPUs = nil, keyway.Errorf(keyway.NoGPU, "nvidia-smi has not answered").Hint("dmesg")
+		}, true, "has not answered", "dmesg"},
+		"GPUs that a workspace has": {func(a *Asked) {
+			a.Spec.GPUs.Count, a.GPUs.GPUs[1].Holder = 2, &keyway.GPUHolder{Owner: "grace", Workspace: "first"}
+		}, false, "gpu1 says: GPU 1 is held by the workspace first of grace", "wait-for-gpus 2"},
+		"a GPU that somebody computes on": {func(a *Asked) {
+			a.Spec.GPUs, a.GPUs.GPUs[0].Processes = keyway.GPUs{IDs: []string{"GPU-0"}}, []keyway.GPUProcess{{PID: 7, Owner: "grace", Compute: true}}
+		}, false, "GPU 0 runs the process 7 of grace", "wait-for-gpus GPU-0"},
 		"no runtime":         {func(a *Asked) { a.Facts.Engine.Runtime = false }, true, "neither NVIDIA's runtime nor a CDI", "nvidia-container-toolkit"},
 		"podman without CDI": {func(a *Asked) { a.Facts.Engine.Runtime, a.Facts.Engine.Name = false, "podman" }, true, "Podman at gpu1 knows no GPU", "nvidia-ctk cdi generate"},
 		"daemon-reload":      {func(a *Asked) { a.Facts.Engine.Systemd, a.Facts.Engine.DevChar = true, false }, false, "daemon-reload", "create-dev-char-symlinks"},
@@ -150,7 +183,16 @@ func TestNoFalseAlarm(t *testing.T) {
 		},
 		"the image's user reads the mount": func(a *Asked) { a.Spec.Caller = false; a.Facts.Mounts[0].Readable = false },
 		"gpu-farm-01 is not ARM":           func(a *Asked) { a.Place = "gpu-farm-01" },
-		"torch that the table lacks":       func(a *Asked) { a.Spec.Image = "pytorch/pytorch:3.0.0-cuda12.6-cudnn9-devel" },
+		"enough GPUs are free": func(a *Asked) {
+			a.GPUs.GPUs[0].Holder = &keyway.GPUHolder{Owner: "grace", Workspace: "first"}
+		},
+		"enough GPUs are reached":        func(a *Asked) { a.GPUs.GPUs[0].UUID = "" },
+		"a GPU that is named twice":      func(a *Asked) { a.Spec.GPUs = keyway.GPUs{IDs: []string{"0", "GPU-0"}} },
+		"GPUs that the engine alone has": func(a *Asked) { a.Facts.Driver, a.GPUs = keyway.DriverFacts{}, &keyway.GPUReport{} },
+		"GPUs of another machine": func(a *Asked) {
+			a.Spec.Mounts, a.Spec.GPUs.Count, a.Facts.Engine.RemoteDaemon = nil, 8, "it is elsewhere"
+		},
+		"torch that the table lacks": func(a *Asked) { a.Spec.Image = "pytorch/pytorch:3.0.0-cuda12.6-cudnn9-devel" },
 	} {
 		a := good()
 		change(&a)

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,16 +36,20 @@ func (a Asked) hosts() []host {
 // requires.
 const disableRequire = "NVIDIA_DISABLE_REQUIRE"
 
-// requirements are those of the image that the place does not meet.
+// requirements are those of the image, and of the workspace's own variables, that the place
+// does not meet.
 func requirements(a Asked) []Finding {
 	if a.Spec.GPUs.None() || !a.Facts.Engine.Images || isTrue(a.env(disableRequire)) {
 		return nil
 	}
+	env := map[string]string{}
 	for _, kv := range a.image().Env {
 		name, text, _ := strings.Cut(kv, "=")
-		if v, ok := a.Spec.Env[name]; ok {
-			text = v
-		}
+		env[name] = text
+	}
+	maps.Copy(env, a.Spec.Env)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		text := env[name]
 		if !strings.HasPrefix(name, "NVIDIA_REQUIRE_") || len(text) > maxRequire {
 			continue
 		}

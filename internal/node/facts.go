@@ -2,9 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"keyway/internal/engine"
@@ -64,7 +67,8 @@ func mountFacts(mounts []keyway.Mount) []keyway.MountFacts {
 			continue
 		}
 		_, err := os.Stat(m.Source)
-		f := keyway.MountFacts{Source: m.Source, Exists: err == nil || !os.IsNotExist(err)}
+		absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) // else it may be out of sight
+		f := keyway.MountFacts{Source: m.Source, Exists: !absent}
 		f.Readable, f.Writable = access(m.Source)
 		all = append(all, f)
 	}

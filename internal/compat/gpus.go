@@ -1,0 +1,113 @@
+package compat
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"keyway/internal/keyway"
+)
+
+// gpus is whether the place has the GPUs that are asked for, and whether others have them
+// now.
+func gpus(a Asked) []Finding {
+	e, d := a.Facts.Engine, a.Facts.Driver
+	switch {
+	case a.Spec.GPUs.None() || e.Why != nil || e.RemoteDaemon != "": // or they are another machine's
+		return nil
+	case a.NoGPUs != nil && d.Module != "" && d.Library != "" && d.Module != d.Library: // which is why, and is found
+		return nil
+	case a.NoGPUs != nil:
+		return []Finding{{Fatal: true, Kind: a.NoGPUs.Kind, Text: a.NoGPUs.Message, Fix: a.NoGPUs.Next, Advice: a.NoGPUs.Advice, Host: a.NoGPUs.Host}}
+	case a.GPUs == nil:
+		return nil
+	case len(a.GPUs.GPUs) > 0:
+		return a.lent(a.GPUs.GPUs)
+	case e.Images && a.GPUs.Driver == "": // the engine may know of some without nvidia-smi
+		return nil
+	}
+	return advised(fatal(keyway.NoGPU, "", "%s has no NVIDIA GPU, or no driver for it", a.Place), keyway.WithoutGPUs)
+}
+
+// lent is what keeps the workspace from having its share of all GPUs of the place.
+func (a Asked) lent(all []keyway.GPU) []Finding {
+	wish := a.Spec.GPUs
+	wanted := slices.DeleteFunc(slices.Clone(all), func(g keyway.GPU) bool { return g.UUID == "" })
+	count := wish.Count
+	switch usable := strconv.Itoa(len(wanted)); {
+	case len(wish.IDs) > 0:
+		var lost string
+		if wanted, lost = named(all, wish.IDs); lost != "" {
+			return advised(fatal(keyway.NoGPU, "", "%s has no GPU %.128s that can be used", a.Place, lost), keyway.SeeGPUs)
+		}
+		count = len(wanted)
+	case wish.All && len(wanted) < len(all):
+		return advised(fatal(keyway.NoGPU, "see what is wrong, at the place: nvidia-smi -q", "the driver of %s cannot reach every GPU, and all are asked for", a.Place), keyway.FewerGPUs, usable)
+	case wish.All:
+		count = len(wanted)
+	case count > len(wanted):
+		return advised(fatal(keyway.NoGPU, "", "%s has %s GPUs that can be used, not %d", a.Place, usable, count), keyway.FewerGPUs, usable)
+	}
+	var taken []string
+	for _, g := range wanted {
+		if who := holder(g); who != "" {
+			taken = append(taken, "GPU "+index(g)+" "+who)
+		}
+	}
+	if len(wanted)-len(taken) >= count {
+		return nil
+	}
+	return advised(warning(keyway.NoGPU, "", "the GPUs asked for (%s) are not free now; %s says: %s", wish, a.Place, strings.Join(taken[:min(len(taken), maxTaken)], "; ")), keyway.WaitForGPUs, wish.String())
+}
+
+// maxTaken bounds how many GPUs a sentence names.
+const maxTaken = 8
+
+// named are the GPUs of a list of UUIDs and indices, each once, and the first that cannot
+// be used.
+func named(all []keyway.GPU, ids []string) (chosen []keyway.GPU, lost string) {
+	for _, id := range ids {
+		at := slices.IndexFunc(all, func(g keyway.GPU) bool { return g.Index == id || g.UUID == id })
+		if at < 0 || all[at].UUID == "" {
+			return nil, id
+		}
+		if !slices.ContainsFunc(chosen, func(g keyway.GPU) bool { return g.UUID == all[at].UUID }) {
+			chosen = append(chosen, all[at])
+		}
+	}
+	return chosen, ""
+}
+
+// holder is who has a GPU, as the end of "GPU 0 …"; empty: it is free. The words are the
+// place's, as far as they are of the form that they must have.
+func holder(g keyway.GPU) string {
+	if h := g.Holder; h != nil {
+		name, err := keyway.ParseName(string(h.Workspace))
+		if err != nil {
+			return "is held by a workspace of " + login(h.Owner)
+		}
+		return fmt.Sprintf("is held by the workspace %s of %s", name, login(h.Owner))
+	}
+	for _, p := range g.Processes {
+		if p.Compute {
+			return fmt.Sprintf("runs the process %d of %s", p.PID, login(p.Owner))
+		}
+	}
+	return ""
+}
+
+func login(owner string) string {
+	if !keyway.IsLoginName(owner) {
+		return "somebody"
+	}
+	return owner
+}
+
+func index(g keyway.GPU) string {
+	const most = 16
+	if len(g.Index) > most || strings.Trim(g.Index, "0123456789:") != "" {
+		return "?"
+	}
+	return g.Index
+}

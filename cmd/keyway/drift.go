@@ -142,7 +142,13 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 		add(pin.Difference{Where: pin.FileName, Field: "lock", Want: "as keyway pin wrote it", Found: "changed by other means"})
 	}
 	pins := lock.Of(t.from.Name)
-	add(pins[0].CompareTemplate(t.from.File, t.Spec)...)
+	for _, p := range pins {
+		for _, differs := range p.CompareTemplate(t.from.File, t.Spec) {
+			if !slices.Contains(d.Differences, differs) { // of another architecture's pin
+				add(differs)
+			}
+		}
+	}
 	if !slices.Contains(o.ignore, "tag") {
 		for _, p := range pins {
 			moved, err := tagMoved(ctx, p)

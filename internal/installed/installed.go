@@ -33,7 +33,7 @@ const (
 type Where struct {
 	Path       string // PATH
 	PythonPath string // PYTHONPATH
-	Home       string // the home directory
+	Home       string // the directories that may be the user's home, as PATH has them
 }
 
 // defaultPath is where programs are in an image that says nothing.
@@ -61,8 +61,8 @@ func Read(root fs.FS, where Where) (keyway.Software, error) {
 	return s, nil
 }
 
-// prefixes are the directories above those on PATH that are called bin, and the home
-// directory's own.
+// prefixes are the directories above those on PATH that are called bin, and those of home
+// directories, into which pip installs what it may not install elsewhere.
 func (w Where) prefixes() []string {
 	list := w.Path
 	if list == "" || len(list) > maxPath {
@@ -79,8 +79,10 @@ func (w Where) prefixes() []string {
 			add(path.Dir(path.Clean(dir)))
 		}
 	}
-	if path.IsAbs(w.Home) {
-		add(path.Join(w.Home, ".local"))
+	for home := range strings.SplitSeq(w.Home, ":") {
+		if path.IsAbs(home) {
+			add(path.Join(home, ".local"))
+		}
 	}
 	return all
 }

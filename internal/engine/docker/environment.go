@@ -101,6 +101,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 	if !c.State.Running || c.State.Paused {
 		return keyway.Environment{}, e.notRunning(m, c.State)
 	}
+	m.spec.Resources = contents.Limits(m.spec.Resources, c, f.daemon.Podman, defaultPids)
 	env := asked(m.spec, f.host, f.daemon)
 	env.Engine, env.Guest, env.GPUs = e.Name(), c.Config.Labels[labelVersion], m.gpus
 	image, err := e.identity(ctx, f, m.spec.Image, m.image)
@@ -131,7 +132,7 @@ func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse
 	if err != nil {
 		return e.client.Explain(ctx, err)
 	}
-	of := contents.Container{Image: m.image, Env: c.Config.Env, Changes: contents.Changes(said.Changes), Mounted: contents.Mounted(c)}
+	of := contents.Container{Image: m.image, Env: c.Config.Env, Changes: contents.Changes(said.Changes), Mounted: contents.Mounted(c), Homes: contents.Homes(c)}
 	var unreached error // why the guest cannot be asked
 	shown, err := e.contents.Of(of, func() (io.ReadWriteCloser, error) {
 		conn, _, err := e.in(m).Start(ctx, "files")

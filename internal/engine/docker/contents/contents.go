@@ -35,6 +35,7 @@ type Container struct {
 	Env     []string // NAME=VALUE, of its programs
 	Changes []keyway.FileChange
 	Mounted []string // absolute paths of mounts, which hide the image's files
+	Homes   []string // absolute paths that may be the home directory of its user
 }
 
 // Shown is the description of a container's files.
@@ -95,7 +96,7 @@ func (c Container) changes() []installed.Change {
 	return all
 }
 
-func (c Container) image() image { return image{c.Image, where(c.Env)} }
+func (c Container) image() image { return image{c.Image, c.where()} }
 
 // known returns the software that is installed in c, if another container of its image has shown
 // it.
@@ -112,7 +113,7 @@ func (k *Images) known(c Container) (keyway.Software, bool) {
 // read finds the software that is installed in c. It remembers it if it is the image's own.
 func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) {
 	trace := installed.Follow(files)
-	found, err := installed.Read(trace, where(c.Env))
+	found, err := installed.Read(trace, c.where())
 	if err != nil {
 		return found, err
 	}
@@ -147,13 +148,13 @@ func hashed(changed []keyway.FileChange, files *sftp.Client) (told []keyway.File
 }
 
 // where returns the places in which programs of a container look for installed software.
-func where(variables []string) installed.Where {
+func (c Container) where() installed.Where {
 	env := map[string]string{}
-	for _, kv := range variables {
+	for _, kv := range c.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}
-	return installed.Where{Path: env["PATH"], PythonPath: env["PYTHONPATH"], Home: env["HOME"]}
+	return installed.Where{Path: env["PATH"], PythonPath: env["PYTHONPATH"], Home: strings.Join(c.Homes, ":")}
 }
 
 // contentHash returns the hash of a file's content. For a large file, or one that is not regular,

@@ -3,14 +3,18 @@ package contents
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/moby/moby/api/types/container"
 
 	"keyway/internal/keyway"
 	"keyway/internal/sftp"
@@ -89,6 +93,63 @@ func TestTheGuestIsAskedOnce(t *testing.T) {
 		}
 		if len(shown.Files) != c.files || c.files == 1 && (shown.Files[0].Path != tool || len(shown.Files[0].Hash) != len("sha256:")+64) {
 			t.Errorf("%s: changed are %+v", name, shown.Files)
+		}
+	}
+}
+
+// TestPackagesOfAHome: pip installs into the home directory what it may not install
+// elsewhere, and a home is often no part of the image.
+func TestPackagesOfAHome(t *testing.T) {
+	home := t.TempDir()
+	var images Images
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	c := Container{Image: "sha256:one", Homes: []string{"/nowhere", home}, Mounted: []string{home}}
+	for _, want := range []string{"", "mine==1", "mine==2"} {
+		if name, version, ok := strings.Cut(want, "=="); ok {
+			if err := os.MkdirAll(filepath.Join(home, ".local/lib/python3.12/site-packages", name+"-"+version+".dist-info"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shown, err := images.Of(c, g.open)
+		if err != nil || want != "" && !slices.Contains(shown.Python, want) {
+			t.Errorf("%q: %q, %v", want, shown.Python, err)
+		}
+	}
+	for user, want := range map[string]string{
+		"": "/root", "0:0": "/root", "root": "/root", "dev": "/home/dev /work /.keyway/data/home", "2001:2001": "/home/2001 /work /.keyway/data/home",
+	} {
+		config := &container.Config{User: user, WorkingDir: "/work", Env: []string{"A=b"}}
+		if got := strings.Join(Homes(container.InspectResponse{Config: config}), " "); got != want {
+			t.Errorf("%q: %s, want %s", user, got, want)
+		}
+		config.Env = append(config.Env, "HOME=/h")
+		if got := Homes(container.InspectResponse{Config: config}); got[0] != "/h" {
+			t.Errorf("%q: %s", user, got)
+		}
+	}
+}
+
+// TestLimitsAreTheContainersOwn: a limit that was changed at the daemon is told as it is now.
+func TestLimitsAreTheContainersOwn(t *testing.T) {
+	const pids = 100
+	asked := keyway.Resources{CPUs: 1.3, Memory: 1 << 30}
+	is := func(cpus, memory, pids int64) container.InspectResponse {
+		return container.InspectResponse{HostConfig: &container.HostConfig{Resources: container.Resources{NanoCPUs: cpus, Memory: memory, PidsLimit: &pids}}}
+	}
+	for want, c := range map[string]container.InspectResponse{
+		"1.3 1073741824 0":  is(1_300_000_000, 1<<30, pids),
+		"2 1073741824 0":    is(2_000_000_000, 1<<30, pids),
+		"1.3 2147483648 7":  is(1_300_000_000, 1<<31, 7),
+		"0 0 -1":            is(0, 0, 0),
+		"1.3 1073741824 0 ": {},
+	} {
+		got := Limits(asked, c, false, pids)
+		if Limits(asked, c, true, pids).CPUs != asked.CPUs {
+			t.Error("Podman is believed")
+		}
+		if text := fmt.Sprint(got.CPUs, got.Memory, got.PidsLimit); text != strings.Join(strings.Fields(want), " ") {
+			t.Errorf("%s, want %s", text, want)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package contents
 
 import (
+	"cmp"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -38,4 +41,43 @@ func Mounted(c container.InspectResponse) []string {
 		all = slices.AppendSeq(all, maps.Keys(c.HostConfig.Tmpfs))
 	}
 	return all
+}
+
+// Homes are the directories that may be the home of a container's user. The guest takes the
+// first that the user may write to: $HOME, what the image's passwd says, which a daemon
+// does not tell, the working directory, and else one among its own files.
+func Homes(c container.InspectResponse) []string {
+	if c.Config == nil {
+		return nil
+	}
+	var homes []string
+	for _, kv := range c.Config.Env {
+		if home, ok := strings.CutPrefix(kv, "HOME="); ok {
+			homes = append(homes, home)
+		}
+	}
+	switch user, _, _ := strings.Cut(c.Config.User, ":"); user {
+	case "", "0", "root":
+		return append(homes, "/root")
+	default:
+		return append(homes, "/home/"+user, c.Config.WorkingDir, keyway.GuestHome.UserHome())
+	}
+}
+
+// Limits returns r with the limits that a container has now: whoever may use the daemon can
+// change them while it runs (docker update). pids is the limit of processes where r has none.
+// Podman does not tell of limits as it was asked for them.
+func Limits(r keyway.Resources, c container.InspectResponse, podman bool, pids int64) keyway.Resources {
+	if c.HostConfig == nil || podman {
+		return r
+	}
+	now := c.HostConfig.Resources
+	if now.NanoCPUs != int64(math.Round(r.CPUs*1e9)) {
+		r.CPUs = float64(now.NanoCPUs) / 1e9
+	}
+	r.Memory = now.Memory
+	if now.PidsLimit != nil && *now.PidsLimit != cmp.Or(r.PidsLimit, pids) {
+		r.PidsLimit = cmp.Or(*now.PidsLimit, -1)
+	}
+	return r
 }

@@ -177,7 +177,7 @@ func (c *Client) Purge(ctx context.Context, name keyway.Name) error {
 func (c *Client) Facts(ctx context.Context, s keyway.Spec) (f keyway.Facts, err error) {
 	s.Secrets = nil
 	err = c.Do(ctx, "POST", "/v1/facts", s, &f)
-	f.NoGuest, f.Engine.Why = c.said(f.NoGuest), c.said(f.Engine.Why)
+	f.NoGuest, f.Refused, f.Engine.Why = c.said(f.NoGuest), c.said(f.Refused), c.said(f.Engine.Why)
 	return f.Plain(), err
 }
 

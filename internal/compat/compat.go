@@ -65,7 +65,7 @@ func (a Asked) env(name string) string {
 // Check is all that stands in the way, what is fatal first.
 func Check(a Asked) []Finding {
 	var all []Finding
-	for _, look := range []func(Asked) []Finding{engine, architecture, driver, gpus, requirements, builtFor, runtime, reload, shm, limits, disk, mounts, clock, reach} {
+	for _, look := range []func(Asked) []Finding{engine, refused, architecture, driver, gpus, requirements, builtFor, runtime, reload, shm, limits, disk, mounts, clock, reach} {
 		all = append(all, look(a)...)
 	}
 	slices.SortStableFunc(all, func(x, y Finding) int {
@@ -97,10 +97,24 @@ func advised(found []Finding, step keyway.Step, about ...string) []Finding {
 func engine(a Asked) []Finding {
 	for _, why := range []*keyway.Error{a.Facts.NoGuest, a.Facts.Engine.Why} {
 		if why != nil {
-			return []Finding{{Fatal: true, Kind: why.Kind, Text: why.Message, Fix: why.Next, Advice: why.Advice, Host: why.Host}}
+			return saidOf(why)
 		}
 	}
 	return nil
+}
+
+// saidOf is the finding that an error is.
+func saidOf(why *keyway.Error) []Finding {
+	return []Finding{{Fatal: true, Kind: why.Kind, Text: why.Message, Fix: why.Next, Advice: why.Advice, Host: why.Host}}
+}
+
+// refused is what the engine refuses of the Spec. Of a mount that is absent it says what is
+// found here, too.
+func refused(a Asked) []Finding {
+	if a.Facts.Refused == nil || slices.ContainsFunc(mounts(a), func(f Finding) bool { return f.Fatal }) {
+		return nil
+	}
+	return saidOf(a.Facts.Refused)
 }
 
 func architecture(a Asked) []Finding {
@@ -168,8 +182,11 @@ func gib(n int64) string {
 
 func limits(a Asked) []Finding {
 	var all []Finding
+	if n := a.Facts.Engine.CPUs; n > 0 && a.Spec.CPUs > float64(n) {
+		all = advised(fatal(keyway.Usage, "", "%v processors are asked for, and %s has %d", a.Spec.CPUs, a.Place, n), keyway.ChangeOrLeaveOut, "cpus")
+	}
 	if !a.Facts.Engine.Rootless {
-		return nil
+		return all
 	}
 	for _, u := range a.Spec.Ulimits {
 		hard, known := a.Facts.HardLimits[u.Name]

@@ -112,10 +112,17 @@ func TestPlantedFaults(t *testing.T) {
 		"engine down": {func(a *Asked) {
 			a.Facts.Engine.Why = keyway.Errorf(keyway.EngineDown, "Docker does not run here").Hint("start it")
 		}, true, "does not run", "start it"},
-		"no guest":              {func(a *Asked) { a.Facts.NoGuest = keyway.Errorf(keyway.NoSpace, "the disk is full").Hint("df -h") }, true, "full", "df -h"},
-		"shm too small":         {func(a *Asked) { a.Spec.ShmSize = 64 << 20 }, false, "64mb of shared memory are too few", "more-shm 16gb"},
-		"shm of the daemon":     {func(a *Asked) { a.Spec.Template = "" }, false, "64 MiB of shared memory", "more-shm"},
-		"shm beyond the memory": {func(a *Asked) { a.Spec.ShmSize = 128 << 30 }, false, "64gb of memory", "less-shm 32gb"},
+		"what the engine refuses": {func(a *Asked) {
+			a.Facts.Refused = keyway.Errorf(keyway.Usage, "the host engine cannot limit a workspace").Hint("leave it out")
+		}, true, "cannot limit", "leave it out"},
+		"a mount that the engine misses, too": {func(a *Asked) {
+			a.Facts.Mounts[0].Exists, a.Facts.Refused = false, keyway.Errorf(keyway.Usage, "no source")
+		}, true, "no /data", "make it"},
+		"more processors than there are": {func(a *Asked) { a.Spec.CPUs, a.Facts.Engine.CPUs = 8.5, 8 }, true, "8.5 processors are asked for, and gpu1 has 8", "cpus"},
+		"no guest":                       {func(a *Asked) { a.Facts.NoGuest = keyway.Errorf(keyway.NoSpace, "the disk is full").Hint("df -h") }, true, "full", "df -h"},
+		"shm too small":                  {func(a *Asked) { a.Spec.ShmSize = 64 << 20 }, false, "64mb of shared memory are too few", "more-shm 16gb"},
+		"shm of the daemon":              {func(a *Asked) { a.Spec.Template = "" }, false, "64 MiB of shared memory", "more-shm"},
+		"shm beyond the memory":          {func(a *Asked) { a.Spec.ShmSize = 128 << 30 }, false, "64gb of memory", "less-shm 32gb"},
 		"ulimit of a template": {func(a *Asked) {
 			a.Spec.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}}
 			a.Facts.Engine.Rootless, a.Facts.HardLimits = true, map[string]int64{"memlock": 65536}
@@ -192,7 +199,8 @@ func TestNoFalseAlarm(t *testing.T) {
 		"GPUs of another machine": func(a *Asked) {
 			a.Spec.Mounts, a.Spec.GPUs.Count, a.Facts.Engine.RemoteDaemon = nil, 8, "it is elsewhere"
 		},
-		"torch that the table lacks": func(a *Asked) { a.Spec.Image = "pytorch/pytorch:3.0.0-cuda12.6-cudnn9-devel" },
+		"as many processors as there are": func(a *Asked) { a.Spec.CPUs, a.Facts.Engine.CPUs = 8, 8 },
+		"torch that the table lacks":      func(a *Asked) { a.Spec.Image = "pytorch/pytorch:3.0.0-cuda12.6-cudnn9-devel" },
 	} {
 		a := good()
 		change(&a)

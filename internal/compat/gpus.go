@@ -19,7 +19,7 @@ func gpus(a Asked) []Finding {
 	case a.NoGPUs != nil && d.Module != "" && d.Library != "" && d.Module != d.Library: // which is why, and is found
 		return nil
 	case a.NoGPUs != nil:
-		return []Finding{{Fatal: true, Kind: a.NoGPUs.Kind, Text: a.NoGPUs.Message, Fix: a.NoGPUs.Next, Advice: a.NoGPUs.Advice, Host: a.NoGPUs.Host}}
+		return saidOf(a.NoGPUs)
 	case a.GPUs == nil:
 		return nil
 	case len(a.GPUs.GPUs) > 0:

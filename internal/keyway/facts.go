@@ -14,7 +14,9 @@ type Facts struct {
 	Memory int64     `json:"memory,omitempty"`
 	UID    int       `json:"uid"` // of the user there
 	// NoGuest is why no workspace can be made there at all.
-	NoGuest *Error       `json:"noGuest,omitempty"`
+	NoGuest *Error `json:"noGuest,omitempty"`
+	// Refused is why the engine makes no workspace of this Spec.
+	Refused *Error       `json:"refused,omitempty"`
 	Driver  DriverFacts  `json:"driver"`
 	Engine  EngineFacts  `json:"engine"`
 	Mounts  []MountFacts `json:"mounts,omitempty"`
@@ -41,8 +43,9 @@ type GPUFacts struct {
 // EngineFacts are what is known of the engine that would run the workspace.
 type EngineFacts struct {
 	Name         string     `json:"name"`
-	Why          *Error     `json:"why,omitempty"` // why it cannot be used
-	Images       bool       `json:"images"`        // it makes containers from images
+	CPUs         int        `json:"cpus,omitempty"` // more cannot be asked for; 0: any number can
+	Why          *Error     `json:"why,omitempty"`  // why it cannot be used
+	Images       bool       `json:"images"`         // it makes containers from images
 	Rootless     bool       `json:"rootless,omitempty"`
 	Runtime      bool       `json:"runtime,omitempty"` // NVIDIA's runtime or its hook is installed
 	CDI          bool       `json:"cdi,omitempty"`     // it takes CDI names, and NVIDIA's are described

@@ -21,6 +21,11 @@ type factTeller interface {
 	Facts(ctx context.Context, image string) (keyway.EngineFacts, error)
 }
 
+// refuser is an engine that can say beforehand that it makes no workspace of a Spec.
+type refuser interface {
+	Refuses(ctx context.Context, s keyway.Spec) error
+}
+
 // Facts implements api.Node.
 func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
 	f := keyway.Facts{Arch: runtime.GOARCH, Time: time.Now().UTC(), UID: os.Getuid(), NoGuest: keyway.AsError(n.guest())}
@@ -29,6 +34,10 @@ func (n *Node) Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error) {
 		return f, ctx.Err()
 	}
 	f.Engine = n.engineFacts(ctx, e, s, err)
+	if r, ok := e.(refuser); ok && f.Engine.Why == nil {
+		s.AuthorizedKeys = []string{"key"} // which a check has none of
+		f.Refused = keyway.AsError(r.Refuses(ctx, s))
+	}
 	if f.Engine.RemoteDaemon == "" {
 		f.Mounts = mountFacts(s.Mounts)
 	}

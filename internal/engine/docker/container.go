@@ -20,6 +20,7 @@ import (
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/inside"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -57,7 +58,7 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if err := contradicts(s); err != nil {
+	if err := gpu.NoOtherWay(s); err != nil {
 		return err
 	}
 	if s.Workdir != "" && !path.IsAbs(s.Workdir) {
@@ -153,9 +154,6 @@ func (e *Engine) labels(s keyway.Spec, mode string, gpus gpuOrder) (map[string]s
 	return all, nil
 }
 
-// visibleDevices is the variable that NVIDIA's container runtime obeys.
-const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
-
 // environment returns the variables of the first process besides the image's own. CUDA images set
 // NVIDIA_VISIBLE_DEVICES=all, and where NVIDIA's runtime is the default one, that gives all GPUs to
 // a workspace that requested none. So this always sets it.
@@ -164,8 +162,8 @@ func environment(s keyway.Spec, gpus gpuOrder) []string {
 	for k, v := range s.Env {
 		env = append(env, k+"="+v)
 	}
-	if _, set := s.Env[visibleDevices]; !set && gpus.visible() != "" {
-		env = append(env, visibleDevices+"="+gpus.visible())
+	if _, set := s.Env[gpu.VisibleDevices]; !set && gpus.visible() != "" {
+		env = append(env, gpu.VisibleDevices+"="+gpus.visible())
 	}
 	if _, set := s.Env["HOME"]; s.HomeVolume != "" && !set {
 		env = append(env, "HOME="+homeDir(s))

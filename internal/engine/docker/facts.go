@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -30,6 +31,13 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 	return f, err
 }
 
+// Refuses returns why the engine makes no workspace of s, as far as that can be told before
+// anything is pulled or made.
+func (e *Engine) Refuses(ctx context.Context, s keyway.Spec) error {
+	d, err := e.client.Identify(ctx)
+	return cmp.Or(err, check(d, e.client.Local(), s))
+}
+
 // hooks are the paths at which packages install the program by which daemons without NVIDIA's
 // runtime assign GPUs.
 var hooks = []string{"usr/bin/nvidia-container-runtime-hook", "usr/local/bin/nvidia-container-runtime-hook", "usr/bin/nvidia-container-toolkit", "usr/local/nvidia/toolkit/nvidia-container-runtime-hook"}
@@ -42,6 +50,8 @@ func facts(i system.Info, podman, local bool, root string) keyway.EngineFacts {
 	dirs := i.CDISpecDirs
 	if podman {
 		dirs = []string{"/etc/cdi", "/var/run/cdi"}
+	} else { // Podman takes a limit above the number of processors
+		f.CPUs = i.NCPU
 	}
 	if !local { // its files cannot be seen; unknown must not count as missing
 		f.Runtime = f.Runtime || !podman

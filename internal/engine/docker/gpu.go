@@ -59,7 +59,7 @@ func (o gpuOrder) cdiNames() []string {
 	return names
 }
 
-// visible returns the value of visibleDevices; empty: do not set it. Devices that are requested by
+// visible returns the value of gpu.VisibleDevices; empty: do not set it. Devices that are requested by
 // CDI must not be assigned by NVIDIA's runtime once more.
 func (o gpuOrder) visible() string {
 	switch {
@@ -244,13 +244,4 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 	return keyway.Errorf(keyway.NoGPU, "%s has not given the workspace the GPUs that it was told to (%s): %s",
 		e.client.Known().Title(), strings.Join(grant.UUIDs(), ", "), strings.Join(wrong, ", ")).
 		Hint("see how containers get their GPUs, at the place: nvidia-ctk config, and nvidia-ctk cdi list")
-}
-
-// contradicts refuses a variable that contradicts --gpus.
-func contradicts(s keyway.Spec) error {
-	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
-		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
-			Advise(keyway.EitherGPUs, visibleDevices)
-	}
-	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 )
 
@@ -62,7 +63,7 @@ func TestEnvironmentWithGPUs(t *testing.T) {
 	}
 	// The daemon says it itself then.
 	all := keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}
-	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, visibleDevices) }) {
+	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, gpu.VisibleDevices) }) {
 		t.Errorf("the environment is %q", env)
 	}
 }

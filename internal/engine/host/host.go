@@ -72,6 +72,9 @@ func check(s keyway.Spec) error {
 	return nil
 }
 
+// Refuses returns why the engine makes no workspace of s.
+func (e *Engine) Refuses(_ context.Context, s keyway.Spec) error { return check(s) }
+
 // visibleDevices is the variable that CUDA obeys (CUDA C++ Programming Guide, "CUDA Environment
 // Variables"). Without it, every process sees all GPUs of the machine.
 const visibleDevices = "CUDA_VISIBLE_DEVICES"

@@ -30,7 +30,7 @@ func (h handler) adopt(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// maxContainers bounds how many containers a place may tell of.
+// maxContainers bounds the containers in a place's answer.
 const maxContainers = 1 << 12
 
 // Containers implements Node.

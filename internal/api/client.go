@@ -24,28 +24,27 @@ type Client struct {
 	rt   http.RoundTripper
 	base string // URL before /v1/…, without a slash at its end
 	host keyway.Place
-	// place is where the other end is: what it advises is about workspaces there.
+	// place is where the other end is: its advice is about workspaces there.
 	place keyway.Place
-	// version is what both ends have agreed on; 0: they need not, or it is 1.
+	// version is the version that both ends have agreed on; 0 means 1.
 	version int
 }
 
 var _ Node = (*Client)(nil)
 
-// NewClient is the Node served at base by NewHandler, asked through rt.
+// NewClient returns the Node that NewHandler serves at base. Requests go through rt.
 func NewClient(rt http.RoundTripper, base string) *Client {
 	return &Client{rt: rt, base: base}
 }
 
-// At is c whose errors, as far as they are the other end's, are marked as the words
-// of host.
+// At returns c with the other end's errors marked as the words of host.
 func (c *Client) At(host keyway.Place) *Client {
 	with := *c
 	with.host = host
 	return &with
 }
 
-// For is c that leads to a place.
+// For returns c for the node of a place.
 func (c *Client) For(place keyway.Place) *Client {
 	with := *c
 	with.place = place
@@ -53,9 +52,9 @@ func (c *Client) For(place keyway.Place) *Client {
 }
 
 const (
-	// maxText bounds what is kept of each text in the other end's answers, in bytes.
+	// maxText bounds the bytes that are kept of each text in an answer.
 	maxText = 4 << 10
-	// maxEngines bounds how many engines a place may have.
+	// maxEngines bounds the engines of a place.
 	maxEngines = 16
 )
 
@@ -73,9 +72,9 @@ func (c *Client) said(e *keyway.Error) *keyway.Error {
 	return &marked
 }
 
-// clip cuts every text that v holds to its beginning of at most maxText bytes.
+// clip truncates every text in v to at most maxText bytes.
 func clip(v reflect.Value) {
-	if !v.CanSet() { // no field of ours
+	if !v.CanSet() { // an unexported field
 		return
 	}
 	switch v.Kind() {
@@ -124,7 +123,7 @@ func (c *Client) GPUs(ctx context.Context) (report keyway.GPUReport, err error) 
 	return report, err
 }
 
-// maxTemplates bounds how many templates a place may have.
+// maxTemplates bounds the templates of a place.
 const maxTemplates = 128
 
 // Templates implements Node.
@@ -146,7 +145,7 @@ func (c *Client) Environments(ctx context.Context, names []keyway.Name) ([]keywa
 		return nil, keyway.Errorf(keyway.VersionMismatch, "the answer tells of %d workspaces, and %d were asked for", len(all), len(names))
 	}
 	for i := range all {
-		all[i].Name = names[i] // whatever the place calls it
+		all[i].Name = names[i] // whatever name the place sends
 		all[i].Error = c.said(all[i].Error)
 		all[i].Bound()
 	}
@@ -191,7 +190,7 @@ func (c *Client) WaitIdle(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/settle", nil, nil)
 }
 
-// Ping is one round trip to the node.
+// Ping makes one round trip to the node.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.Do(ctx, "GET", "/v1/ping", nil, nil)
 }
@@ -201,7 +200,7 @@ func (c *Client) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	return c.made(ctx, "PUT", workspacePath(s.Name), s.Name, s, report)
 }
 
-// made asks for a workspace of that name to be made.
+// made sends a request that makes a workspace with that name.
 func (c *Client) made(ctx context.Context, method, path string, name keyway.Name, body any, report func(keyway.Progress)) (keyway.Workspace, error) {
 	last, err := c.Events(ctx, method, path, body, func(e Event) {
 		if e.Progress != nil {
@@ -224,10 +223,10 @@ func workspacePath(name keyway.Name) string {
 	return "/v1/workspaces/" + url.PathEscape(string(name))
 }
 
-// maxAnswer bounds an answer in bytes: a listing of thousands of workspaces.
+// maxAnswer bounds the bytes of an answer: a listing of thousands of workspaces.
 const maxAnswer = 16 << 20
 
-// Do sends body, if any, and decodes the answer into v, if wanted.
+// Do sends body, if not nil, and decodes the answer into v, if not nil.
 func (c *Client) Do(ctx context.Context, method, path string, body, v any) error {
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
@@ -247,8 +246,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, v any) error
 	return nil
 }
 
-// Events sends body and gives each event of the answer to each; the last one is
-// returned.
+// Events sends body and calls each with every event of the answer. It returns the last one.
 func (c *Client) Events(ctx context.Context, method, path string, body any, each func(Event)) (Event, error) {
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
@@ -289,7 +287,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	return c.roundTrip(req)
 }
 
-// roundTrip is an answer that succeeded, or an error in the user's words.
+// roundTrip returns a successful answer, or an error for the user.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	if c.version > 1 {
 		req.Header.Set(versionHeader, strconv.Itoa(c.version))
@@ -318,17 +316,17 @@ func (c *Client) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		return nil, err
 	}
 	s := &streamConn{out: out, cancel: cancel, answered: make(chan struct{})}
-	go func() { // ends with the answer or with ctx, which Close cancels
+	go func() { // ends with the answer, or with ctx, which Close cancels
 		defer close(s.answered)
 		s.resp, s.err = c.roundTrip(req)
 		if s.err != nil {
-			up.CloseWithError(s.err) // nobody will read what is written
+			up.CloseWithError(s.err) // nothing will read what is written
 		}
 	}()
 	return s, nil
 }
 
-// streamConn is a request whose body and answer flow at once.
+// streamConn is a request whose body and answer flow at the same time.
 type streamConn struct {
 	out      *io.PipeWriter
 	cancel   context.CancelFunc
@@ -351,9 +349,9 @@ func (s *streamConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write fails with the reason for a refusal, and not before it is known: HTTP
-// takes no more of the request from the first byte of the refusal on, and who
-// then closes the connection would never hear the rest of it.
+// Write fails with the reason for a refusal, but only once that is known: HTTP reads no more of the
+// request after the first byte of the refusal, and a caller that then closed the connection would
+// never receive the rest of it.
 func (s *streamConn) Write(p []byte) (int, error) {
 	n, err := s.out.Write(p)
 	if errors.Is(err, io.ErrClosedPipe) {
@@ -379,7 +377,7 @@ func (s *streamConn) Close() error {
 	return nil
 }
 
-// streamAddr names both ends of a streamConn, which have no address.
+// streamAddr is the address of both ends of a streamConn, which have none.
 type streamAddr struct{}
 
 func (streamAddr) Network() string { return "keyway" }

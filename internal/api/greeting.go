@@ -9,15 +9,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Versions are the versions of the protocol that a program speaks: all from the lowest
-// to the highest.
+// Versions are the versions of the protocol that a program speaks, from the lowest to the highest.
 type Versions struct{ Lowest, Highest int }
 
-// Spoken are the versions that this program speaks. A version goes only with the last
-// program that speaks none above it.
+// Spoken are the versions that this program speaks. A version is removed only when no program is
+// left that speaks none above it.
 var Spoken = Versions{Lowest: 1, Highest: 1}
 
-// Common is the highest version that both speak, or 0 if there is none.
+// Common returns the highest version that both speak, or 0 if there is none.
 func (v Versions) Common(other Versions) int {
 	common := min(v.Highest, other.Highest)
 	if common < max(v.Lowest, other.Lowest) {
@@ -26,7 +25,7 @@ func (v Versions) Common(other Versions) int {
 	return common
 }
 
-// has reports whether version is one of v.
+// has reports whether version is in v.
 func (v Versions) has(version int) bool { return v.Lowest <= version && version <= v.Highest }
 
 func (v Versions) String() string {
@@ -39,9 +38,9 @@ func (v Versions) String() string {
 // GreetingWord begins a greeting.
 const GreetingWord = "keyway-node"
 
-// Greeting is the line that a node writes before it speaks HTTP/2: its lowest protocol
-// version, its program's version, and its highest protocol version. Programs of version 1
-// from before there were ranges read the lowest as the only one.
+// Greeting returns the line that a node writes before it speaks HTTP/2: its lowest protocol
+// version, its program's version, and its highest protocol version. Programs of version 1 from
+// before there were ranges read the lowest as the only one.
 func Greeting() string { return greeting(Spoken, keyway.Version) }
 
 func greeting(spoken Versions, program string) string {
@@ -52,11 +51,11 @@ func greeting(spoken Versions, program string) string {
 // upTo comes before the highest version in a greeting.
 const upTo = "<="
 
-// maxVersion bounds a version, so that one is never a number that overflows.
+// maxVersion bounds a version, so that none overflows.
 const maxVersion = 1 << 20
 
-// ParseGreeting reads a greeting without its first word and its line end. Without a
-// highest version the lowest is the only one; further words are for programs to come.
+// ParseGreeting parses a greeting without its first word and its end of line. Without a highest
+// version, the lowest is the only one. Further words are reserved for future programs.
 func ParseGreeting(text string) (spoken Versions, program string, err error) {
 	words := strings.Split(text, " ")
 	if len(words) > 1 {
@@ -74,25 +73,25 @@ func ParseGreeting(text string) (spoken Versions, program string, err error) {
 	return Versions{lowest, top}, program, nil
 }
 
-// parseVersion reads a version as Greeting writes it: from 1 on, without a sign or
-// leading zeros.
+// parseVersion parses a version in the form of Greeting: from 1 on, without a sign or leading
+// zeros.
 func parseVersion(text string) (int, bool) {
 	n, err := strconv.Atoi(text)
 	return n, err == nil && n >= 1 && n <= maxVersion && strconv.Itoa(n) == text
 }
 
-// versionHeader of a request names the version that the link has chosen. Requests of
-// version 1 need none.
+// versionHeader names the version of a request, which the link has chosen. Requests of version 1
+// need none.
 const versionHeader = "Keyway-Protocol"
 
-// Speaking is c over a connection whose ends have agreed on that version.
+// Speaking returns c over a connection whose ends have agreed on that version.
 func (c *Client) Speaking(version int) *Client {
 	with := *c
 	with.version = version
 	return &with
 }
 
-// versioned serves requests of the versions in spoken, and refuses others.
+// versioned serves requests of the versions in spoken and refuses others.
 func versioned(spoken Versions, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := r.Header.Get(versionHeader)

@@ -18,12 +18,11 @@ import (
 	"keyway/internal/pipe"
 )
 
-// maxSpec bounds the body of a PUT in bytes: 256 keys, mounts and a command
-// line fit many times over.
+// maxSpec bounds the bytes of a PUT's body: many times 256 keys, mounts and a command line.
 const maxSpec = 4 << 20
 
-// NewHandler serves n under /v1/. Streams need HTTP/2, where a request and its
-// answer flow at once.
+// NewHandler serves n under /v1/. Streams need HTTP/2, where a request and its answer flow at the
+// same time.
 func NewHandler(n Node) http.Handler {
 	h := handler{n}
 	mux := http.NewServeMux()
@@ -95,7 +94,7 @@ func (h handler) create(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// tellMade answers with the events of what makes a workspace.
+// tellMade answers with the events of a function that makes a workspace.
 func tellMade(w http.ResponseWriter, makes func(report func(keyway.Progress)) (keyway.Workspace, error)) {
 	events := NewEventWriter(w)
 	made, err := makes(func(p keyway.Progress) { events.Send(Event{Progress: &p}) })
@@ -106,8 +105,8 @@ func tellMade(w http.ResponseWriter, makes func(report func(keyway.Progress)) (k
 	events.Send(Event{Workspace: &made})
 }
 
-// stop stops a workspace, whose programs have as many milliseconds as the query's grace
-// says to end by themselves.
+// stop stops a workspace. The query's grace is the time in milliseconds that its programs have to
+// end by themselves.
 func (h handler) stop(w http.ResponseWriter, r *http.Request) {
 	grace := keyway.DefaultGrace
 	if text := r.URL.Query().Get("grace"); text != "" {
@@ -130,7 +129,7 @@ func (h handler) facts(w http.ResponseWriter, r *http.Request) {
 	answer(w, f, err)
 }
 
-// environments tells of the workspaces that the body names.
+// environments answers for the workspaces in the body.
 func (h handler) environments(w http.ResponseWriter, r *http.Request) {
 	var names []keyway.Name
 	err := ReadJSON(r.Body, maxSpec, &names)
@@ -183,8 +182,8 @@ func (h handler) act(do func(context.Context, keyway.Name) error) http.HandlerFu
 	}
 }
 
-// stream joins the request and its answer to a workspace's guest. The guest's
-// end of output ends the stream; the client's end of output only half of it.
+// stream connects the request and its answer to a workspace's guest. The end of the guest's output
+// ends the stream; the end of the client's output closes only that direction.
 func (h handler) stream(w http.ResponseWriter, r *http.Request) {
 	name, err := keyway.ParseName(r.PathValue("name"))
 	if err != nil {
@@ -197,7 +196,7 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	// The header goes with the guest's first bytes: nobody waits for it alone, and a small
+	// The header is sent with the guest's first bytes: nobody waits for it alone, and a small
 	// packet before another one can delay that by 40 ms (see askDelay in internal/link).
 	Relay(guest, r.Body, flushWriter{w, http.NewResponseController(w)})
 }
@@ -216,20 +215,19 @@ func (f flushWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// copySize is a piece of a relayed stream, and the largest HTTP/2 frame, in bytes.
-// For each piece that a reader takes a window is opened at the other end, by a
-// packet that every hop encrypts; beyond this they hardly get fewer.
+// copySize is the size of a piece of a relayed stream, in bytes, and the largest HTTP/2 frame. For
+// each piece that a reader takes, a packet opens the window at the other end, and every hop
+// encrypts that packet. Larger pieces hardly reduce their number.
 const copySize = 128 << 10
 
 var buffers = pipe.Buffers{Size: copySize}
 
-// Relay joins a workspace's guest to in and out, which are a request and its answer:
-// see pipe.Buffers.Carry.
+// Relay connects a workspace's guest to in and out, a request's body and its answer: see
+// pipe.Buffers.Carry.
 func Relay(guest io.ReadWriteCloser, in io.ReadCloser, out io.Writer) { buffers.Carry(guest, in, out) }
 
-// ReadJSON decodes one JSON value of at most limit bytes into v. Unknown fields
-// are an error: they would be something asked for and not given. So are bytes that are
-// not UTF-8, of which a decoder makes other characters.
+// ReadJSON decodes one JSON value of at most limit bytes into v. Unknown fields are an error: they
+// would be requested and not obeyed. So are bytes that are not UTF-8, which a decoder replaces.
 func ReadJSON(r io.Reader, limit int64, v any) error {
 	data, err := io.ReadAll(io.LimitReader(r, limit))
 	if err == nil && !utf8.Valid(data) {
@@ -243,7 +241,7 @@ func ReadJSON(r io.Reader, limit int64, v any) error {
 	return nil
 }
 
-// answer writes v, or err if there is one.
+// answer writes v, or err if it is not nil.
 func answer(w http.ResponseWriter, v any, err error) {
 	if err != nil {
 		WriteError(w, err)
@@ -258,8 +256,8 @@ func WriteJSON(w http.ResponseWriter, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-// errorStatus is the status that every refusal has; the Kind in the body says
-// which it is. HTTP's own codes would be a second, poorer language.
+// errorStatus is the status of every refusal; the Kind in the body says which it is. HTTP's own
+// codes would be a second, less precise language.
 const errorStatus = http.StatusUnprocessableEntity
 
 // WriteError answers with err as JSON.
@@ -269,10 +267,10 @@ func WriteError(w http.ResponseWriter, err error) {
 	json.NewEncoder(w).Encode(Event{Error: keyway.AsTold(err)})
 }
 
-// maxError bounds an answered error in bytes.
+// maxError bounds the bytes of an error in an answer.
 const maxError = 256 << 10
 
-// ReadError is the error in an answer that is none.
+// ReadError returns the error in an unsuccessful answer.
 func ReadError(resp *http.Response) error {
 	var e Event
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
@@ -285,8 +283,7 @@ func ReadError(resp *http.Response) error {
 	return e.Error
 }
 
-// EventWriter streams events, each sent at once. It may be used by several
-// goroutines.
+// EventWriter streams events and sends each at once. Several goroutines may use it.
 type EventWriter struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -299,7 +296,7 @@ func NewEventWriter(w http.ResponseWriter) *EventWriter {
 	return &EventWriter{rw: w, w: flushWriter{w, http.NewResponseController(w)}}
 }
 
-// Send sends e. Its error only says that nobody listens any more.
+// Send sends e. Its error only means that nobody reads any more.
 func (e *EventWriter) Send(ev Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -315,17 +312,17 @@ func (e *EventWriter) Send(ev Event) error {
 	return err
 }
 
-// maxEvent bounds one event in bytes.
+// maxEvent bounds the bytes of one event.
 const maxEvent = 1 << 20
 
-// cutError is why there is no answer, or no end of it: the other side was killed, or the way to
-// it was cut. The request may have been carried out, in part or wholly.
+// cutError is the error for a missing or incomplete answer: the other side was killed, or the
+// connection was cut. The request may have been carried out, in part or completely.
 type cutError struct{ error }
 
 func (c cutError) Unwrap() error { return c.error }
 
-// ReadEvents calls each for the events in body until the last one, and returns
-// that. An answer that breaks off is an error.
+// ReadEvents calls each with the events in body, and returns the last one. An answer that breaks
+// off is an error.
 func ReadEvents(body io.Reader, each func(Event)) (Event, error) {
 	lines := newLineReader(body, maxEvent)
 	for {

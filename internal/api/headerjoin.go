@@ -7,24 +7,24 @@ import (
 )
 
 const (
-	// headerWait is how long the header of an answer waits for the body's first bytes.
+	// headerWait is the time that the header of an answer waits for the body's first bytes.
 	headerWait = time.Millisecond
-	// smallWrite is the largest write, in bytes, that is joined with a header. More than a
-	// packet waits for nothing.
+	// smallWrite is the largest write, in bytes, that is joined with a header. Larger ones, of more
+	// than a packet, are not delayed.
 	smallWrite = 4096
 )
 
-// headerJoiner is a connection that sends the header of an answer in one write with the
-// first bytes of its body, if they come within headerWait; net/http writes each by itself.
-// The sshd of a bastion sends by Nagle's algorithm: the second of two small packets waits
-// until the first is acknowledged, which the laptop puts off for 40 ms.
+// headerJoiner is a connection that sends the header of an answer and the first bytes of its body
+// in one write, if these come within headerWait; net/http writes them separately. A bastion's sshd
+// uses Nagle's algorithm: it holds the second of two small packets until the first is acknowledged,
+// and the laptop delays the acknowledgement by 40 ms.
 type headerJoiner struct {
 	net.Conn
 
 	mu   sync.Mutex
-	held []byte // a header that waits
+	held []byte // a waiting header
 	late *time.Timer
-	err  error // of a header that did not wait any longer
+	err  error // of writing a header that did not wait any longer
 }
 
 func joinHeaders(conn net.Conn) *headerJoiner {
@@ -71,8 +71,7 @@ func (j *headerJoiner) flush() {
 	}
 }
 
-// opensAnswer reports whether p is one frame of HTTP/2, and that is a whole header with a
-// body to come.
+// opensAnswer reports whether p is one HTTP/2 frame with a complete header, and a body will follow.
 func opensAnswer(p []byte) bool {
 	const (
 		frameHead           = 9

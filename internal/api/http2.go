@@ -12,18 +12,17 @@ import (
 
 // HTTP/2 settings of the one connection between link and node.
 const (
-	// streamWindow is how many bytes may be under way in one stream: twice
-	// OpenSSH's channel window of 2 MiB, so that this is never the narrower one.
+	// streamWindow bounds the bytes under way in one stream: twice OpenSSH's channel window of 2
+	// MiB, so that this is never the bottleneck.
 	streamWindow = 4 << 20
-	// connWindow is so large that streams whose reader is slow, each holding its
-	// window, do not stop the others. (The documentation of HTTP2Config names a
-	// lower bound for it than the implementation has; TestStalledStreams shows
-	// that it holds.)
+	// connWindow is so large that streams with slow readers, each with a full window, do not stop
+	// the others. (The documentation of HTTP2Config gives a lower bound for it than the
+	// implementation has; TestStalledStreams shows that it holds.)
 	connWindow = 1 << 30
-	// maxStreams is how many streams and requests may be open at once.
+	// maxStreams bounds the streams and requests that are open at once.
 	maxStreams = 4096
-	// A way on which nothing came for pingAfter is asked; without an answer
-	// within pingTimeout it is dead.
+	// A connection without data for pingAfter is sent a ping. Without an answer within pingTimeout,
+	// it is dead.
 	pingAfter   = 15 * time.Second
 	pingTimeout = 15 * time.Second
 )
@@ -34,8 +33,8 @@ func plainHTTP2() *http.Protocols {
 	return p
 }
 
-// Connect makes an HTTP/2 client of conn, which it owns from then on. changed is
-// called when a request has ended, and when the connection has.
+// Connect makes an HTTP/2 client of conn, which it then owns. changed is called when a request has
+// ended, and when the connection has.
 func Connect(ctx context.Context, conn net.Conn, changed func(*http.ClientConn)) (*http.ClientConn, error) {
 	t := &http.Transport{
 		Protocols:          plainHTTP2(),
@@ -58,8 +57,8 @@ func Connect(ctx context.Context, conn net.Conn, changed func(*http.ClientConn))
 	return cc, nil
 }
 
-// ServeConn serves h, in the versions that are Spoken, by HTTP/2 on conn until the connection has ended or ctx
-// does, and returns when the last request has been dealt with.
+// ServeConn serves h over HTTP/2 on conn, in the versions that are Spoken, until the connection or
+// ctx ends. It returns when the last request has been handled.
 func ServeConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 	return serveConn(ctx, conn, versioned(Spoken, h))
 }
@@ -96,8 +95,8 @@ func serveConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 	return err
 }
 
-// inFlight counts requests. It is no plain WaitGroup because a request may begin
-// while the end is awaited; such a one is turned away.
+// inFlight counts requests. It is not a WaitGroup, because a request may begin during the wait for
+// the end; such a request is refused.
 type inFlight struct {
 	mu       sync.Mutex
 	draining bool
@@ -122,8 +121,8 @@ func (f *inFlight) drain() {
 	f.n.Wait()
 }
 
-// oneConnListener accepts one connection; the next Accept returns io.EOF when
-// that connection has been closed.
+// oneConnListener accepts one connection. The next Accept returns io.EOF when that connection has
+// been closed.
 type oneConnListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -153,7 +152,7 @@ func (l *oneConnListener) Close() error {
 
 func (l *oneConnListener) Addr() net.Addr { return l.addr }
 
-// closeHook tells when a connection is closed.
+// closeHook reports when a connection is closed.
 type closeHook struct {
 	net.Conn
 	hook func()

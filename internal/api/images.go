@@ -14,18 +14,18 @@ import (
 type ImageRequest struct {
 	Engine string `json:"engine,omitempty"`
 	Image  string `json:"image,omitempty"`
-	// Layers are those of which HaveLayers tells how many are there.
+	// Layers are the layers that HaveLayers looks for.
 	Layers []string `json:"layers,omitempty"`
-	// Without is how many of the lowest layers an archive is not to have.
+	// Without is the number of lowest layers to omit from an archive.
 	Without int `json:"without,omitempty"`
 }
 
-// had is the answer to how many layers are there.
+// had is the answer of HaveLayers.
 type had struct {
 	Have int `json:"have"`
 }
 
-// maxImageRequest bounds such a body in bytes: the names of a thousand layers.
+// maxImageRequest bounds the bytes of such a body: the names of a thousand layers.
 const maxImageRequest = 256 << 10
 
 func readImageRequest(r *http.Request) (q ImageRequest, err error) {
@@ -58,8 +58,8 @@ func (h handler) haveLayers(w http.ResponseWriter, r *http.Request) {
 	answer(w, had{n}, err)
 }
 
-// exportImage answers with the archive. One that breaks off has no end, and no engine
-// takes it.
+// exportImage answers with the archive. If it breaks off, its end is missing, and no engine accepts
+// it.
 func (h handler) exportImage(w http.ResponseWriter, r *http.Request) {
 	q, err := readImageRequest(r)
 	if err != nil {
@@ -78,7 +78,7 @@ func (h handler) exportImage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// importImage reads the archive in the body. The query names the image and the engine.
+// importImage loads the archive in the body. The query names the image and the engine.
 func (h handler) importImage(w http.ResponseWriter, r *http.Request) {
 	image := r.URL.Query().Get("image")
 	if image == "" || len(image) > keyway.MaxReference {

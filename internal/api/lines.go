@@ -18,8 +18,8 @@ func newLineReader(r io.Reader, limit int) lineReader {
 	return lineReader{bufio.NewReader(r), limit}
 }
 
-// next returns the next line without its end. Bytes after the last line end are a line
-// that broke off, and an error.
+// next returns the next line without its end. Bytes after the last end of line are an incomplete
+// line and an error.
 func (l lineReader) next() ([]byte, error) {
 	var line []byte
 	for {

@@ -2,8 +2,7 @@ package api
 
 import "runtime"
 
-// RelayOnOneCPU is for processes that carry bytes: one CPU carries more than the
-// one ssh beside them can encrypt. A chain of goroutines that wake each other
-// costs, when each may run elsewhere, more in waking than in working: a third of
-// the CPU time of a transfer was that.
+// RelayOnOneCPU limits a process that relays bytes to one CPU, which relays more than the one ssh
+// beside it can encrypt. On several CPUs, goroutines that wake each other spend more time on waking
+// than on work: a third of the CPU time of a transfer.
 func RelayOnOneCPU() { runtime.GOMAXPROCS(1) }

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// PullRequest is the body of a request for a pull. It may hold a login: it is written
-// down nowhere.
+// PullRequest is the body of a request for a pull. It may contain a login, so it is not stored
+// anywhere.
 type PullRequest struct {
 	Engine string `json:"engine,omitempty"`
 	keyway.Pull

@@ -12,7 +12,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Each ability of an engine beside Engine is an interface of this package, found by
+// Each ability of an engine beside Engine is an interface of this package, found by a type
 // assertion, with a row here.
 var known = []struct {
 	name string
@@ -26,40 +26,38 @@ var known = []struct {
 
 // gpuLender is an engine that lends GPUs to its workspaces.
 type gpuLender interface {
-	// GPUs tells which GPUs running workspaces have, of every owner that the platform
-	// shows. Holders of leases may be left out.
+	// GPUs returns the GPUs of the running workspaces of every owner that the platform shows.
+	// Holders of leases may be left out.
 	GPUs(ctx context.Context) ([]gpu.Holding, error)
 }
 
-// surveyor is an engine that tells what its workspaces really consist of.
+// surveyor is an engine that can describe the environments of its workspaces.
 type surveyor interface {
-	// Environments tells of each workspace, in that order, or in its Error why not. The
-	// names of GPUs in the answer are their UUIDs.
+	// Environments describes each workspace, in that order; an Error says why one cannot be
+	// described. The names of GPUs are their UUIDs.
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 }
 
 // imageKeeper is an engine whose images can be copied to and from other places.
 type imageKeeper interface {
-	// ImageLayers tells what an image that is here is made of.
+	// ImageLayers returns the layers of a present image.
 	ImageLayers(ctx context.Context, image string) (keyway.ImageLayers, error)
-	// HaveLayers returns how many of these layers, from the lowest on, need not be in an
-	// archive that is imported here.
+	// HaveLayers returns the number of these layers, from the lowest on, that an archive to import
+	// here may omit.
 	HaveLayers(ctx context.Context, layers []string) (int, error)
-	// ExportImage is an archive of the image, as docker save makes it, without the files
+	// ExportImage returns an archive of the image, in the format of docker save, without the files
 	// of its lowest layers. The caller closes it.
 	ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error)
-	// ImportImage takes in an archive of one image, which gets that name and no other; an
-	// empty name is none.
+	// ImportImage loads an archive of one image, and gives the image that name and no other; an
+	// empty name means none.
 	ImportImage(ctx context.Context, image string, archive io.Reader) error
-	// SameName reports whether an image that is imported by the one name is found by the
-	// other.
+	// SameName reports whether an image that is imported under one name is found under the other.
 	SameName(a, b string) bool
-	// ForgetsParts reports whether a layer that is cut while it is pulled begins anew the
-	// next time, and archives with the layers as a registry has them are taken in.
+	// ForgetsParts reports whether an interrupted download of a layer starts over the next time.
+	// Only then does the engine load archives with the layers in the registry's form.
 	ForgetsParts(ctx context.Context) bool
-	// PullImage gets the image from its registry by the engine's own means, with that
-	// login or, if it is none, what docker login keeps at the place. Layers that are
-	// here are not asked for.
+	// PullImage makes the engine pull the image from its registry, with login or, if that is zero,
+	// with the credentials of docker login at the place. Present layers are not requested.
 	PullImage(ctx context.Context, image string, login keyway.Login, report func(keyway.Progress)) error
 }
 
@@ -68,7 +66,7 @@ func is[ability any](e engine.Engine) bool {
 	return ok
 }
 
-// Abilities returns the names of what e can do (api.Ability…), in the order of known.
+// Abilities returns the names of e's abilities (api.Ability…), in the order of known.
 func Abilities(e engine.Engine) []string {
 	var names []string
 	for _, a := range known {
@@ -79,13 +77,12 @@ func Abilities(e engine.Engine) []string {
 	return names
 }
 
-// GPUs implements api.Node. An engine that cannot be asked hides nothing: leases tell
-// of its workspaces, too.
+// GPUs implements api.Node. If an engine cannot be asked, leases still show its workspaces.
 func (n *Node) GPUs(ctx context.Context) (keyway.GPUReport, error) {
 	return n.gpus.Report(ctx, n.holdings)
 }
 
-// holdings are what the engines tell of GPUs, which are asked at once.
+// holdings asks all engines about GPUs, at the same time.
 func (n *Node) holdings(ctx context.Context) []gpu.Holding {
 	told := make([][]gpu.Holding, len(n.engines))
 	var asked sync.WaitGroup

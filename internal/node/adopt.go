@@ -7,14 +7,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// adopter is an engine that makes workspaces of containers that somebody else has made.
+// adopter is an engine that can make workspaces of containers that somebody else has made.
 type adopter interface {
-	// Containers tells of those that run and are not made as workspaces.
+	// Containers returns the running containers that were not made as workspaces.
 	Containers(ctx context.Context) ([]keyway.Container, error)
-	// Adopt puts a guest beside the first process of a container that runs. NotFound:
-	// there is none of that name or ID. If it fails or ctx ends, nothing is left.
-	// Afterwards Stop ends the guest, Start puts it there again, and Remove removes it;
-	// none of them does anything else to the container.
+	// Adopt puts a guest beside the first process of a running container. The error is NotFound if
+	// there is no container of that name or ID. If it fails or ctx ends, nothing is left.
+	// Afterwards, Stop ends the guest, Start puts it there again, and Remove removes it. None of
+	// them changes the container in any other way.
 	Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error)
 }
 
@@ -46,8 +46,8 @@ func noContainers() *keyway.Error {
 		Advise(keyway.UseContainers)
 }
 
-// nearer is the error that tells more of why there is no container: one of an engine that
-// is there, rather than that another is not installed.
+// nearer returns the more useful of two errors about a missing container: that of a present engine
+// rather than that another is not installed.
 func nearer(a, b error) error {
 	if keyway.Is(a, keyway.EngineAbsent) {
 		return b
@@ -55,8 +55,8 @@ func nearer(a, b error) error {
 	return a
 }
 
-// Adopt implements api.Node. The first engine that has the container counts. Published
-// templates that forbid all else forbid this.
+// Adopt implements api.Node. The first engine that has the container counts. Published templates
+// that allow nothing else do not allow this.
 func (n *Node) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
 	if err := n.guest(); err != nil {
 		return keyway.Workspace{}, err

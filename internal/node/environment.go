@@ -12,7 +12,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Environments implements api.Node. The machine's part is found out once for all.
+// Environments implements api.Node. The machine's part is found once for all workspaces.
 func (n *Node) Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error) {
 	all := make([]keyway.Environment, len(names))
 	perEngine := map[engine.Engine][]int{}
@@ -30,7 +30,7 @@ func (n *Node) Environments(ctx context.Context, names []keyway.Name) ([]keyway.
 		asked.Go(func() { survey(ctx, e, which, all) })
 	}
 	report, err := n.gpus.Report(ctx, nil)
-	if err != nil { // the driver is known from its files as well
+	if err != nil { // the driver's version is also in its files
 		report = keyway.GPUReport{}
 	}
 	asked.Wait()
@@ -42,7 +42,7 @@ func (n *Node) Environments(ctx context.Context, names []keyway.Name) ([]keyway.
 	return all, ctx.Err()
 }
 
-// survey asks an engine about those of all that which lists.
+// survey asks an engine about the entries of all that which lists.
 func survey(ctx context.Context, e engine.Engine, which []int, all []keyway.Environment) {
 	names := make([]keyway.Name, len(which))
 	for i, at := range which {
@@ -63,7 +63,7 @@ func survey(ctx context.Context, e engine.Engine, which []int, all []keyway.Envi
 	}
 }
 
-// complete adds what the machine is, and the models of the GPUs that the workspace has.
+// complete adds facts of the machine, and the models of the workspace's GPUs.
 func complete(env *keyway.Environment, report keyway.GPUReport) {
 	env.Kernel, env.Driver = kernel(), gpu.Module()
 	if env.Driver == "" {
@@ -76,14 +76,14 @@ func complete(env *keyway.Environment, report keyway.GPUReport) {
 			env.GPUs = append(env.GPUs, g.Model)
 		}
 	}
-	for range len(bound) - len(env.GPUs) { // the driver does not tell of them now
+	for range len(bound) - len(env.GPUs) { // the driver does not report them now
 		env.GPUs = append(env.GPUs, "?")
 	}
 	env.Bound()
 }
 
-// holds reports whether the holder of a GPU is this user's workspace. Only leases tell
-// which GPUs a workspace of plain processes has.
+// holds reports whether the holder of a GPU is this user's workspace. Only leases show the GPUs of
+// a workspace of plain processes.
 func holds(env *keyway.Environment, h *keyway.GPUHolder) bool {
 	if h == nil || h.Workspace != env.Name || h.Engine != env.Engine {
 		return false

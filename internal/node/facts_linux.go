@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is where facts about a machine are found.
+// machine gives access to facts about a machine.
 type machine struct {
-	root string // "/", but in tests
+	root string // "/", except in tests
 }
 
-// maxProc bounds what is read of a file of the kernel, in bytes.
+// maxProc bounds the bytes that are read of a kernel's file.
 const maxProc = 64 << 10
 
-// access reports whether this process's user may read and write what is there.
+// access reports whether this process's user may read and write path.
 func access(path string) (readable, writable bool) {
 	readable = unix.Access(path, unix.R_OK) == nil
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
@@ -38,7 +38,7 @@ func (m machine) read(path string) string {
 	return string(data)
 }
 
-// memory is how much the machine has, in bytes; 0: not told.
+// memory returns the size of the machine's memory in bytes; 0 if unknown.
 func (m machine) memory() int64 {
 	for lines := bufio.NewScanner(strings.NewReader(m.read("proc/meminfo"))); lines.Scan(); {
 		if text, ok := strings.CutPrefix(lines.Text(), "MemTotal:"); ok {
@@ -49,7 +49,7 @@ func (m machine) memory() int64 {
 	return 0
 }
 
-// kernel is the release of the running kernel.
+// kernel returns the release of the running kernel.
 func kernel() string {
 	var name unix.Utsname
 	if unix.Uname(&name) != nil {

@@ -2,7 +2,7 @@
 
 package node
 
-// machine is where facts about a machine are found: a place is Linux.
+// machine gives access to facts about a machine; places are Linux.
 type machine struct{ root string }
 
 func access(string) (readable, writable bool) { return true, true }

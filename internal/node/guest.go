@@ -21,16 +21,15 @@ import (
 // guestNames are the other names of the guest program; see guest.Main.
 var guestNames = []string{"keyway", "scp"}
 
-// maxGuest bounds the guest program in bytes; a whole keyway that is one, too, has
-// some 30 MB.
+// maxGuest bounds the bytes of the guest program; a whole keyway that can be a guest has some 30
+// MB.
 const maxGuest = 256 << 20
 
-// InstallGuest puts the guest program below root, in a directory named after
-// its content, if it is not there yet. gzipped is the embedded program, whose
-// SHA-256 is hash, or nil: then program, an executable that can be a guest too, is
-// copied. A program that is there already is compared whole before it is used:
-// the program that a workspace runs as its guest has the host key. Where only putting it
-// there fails, the Guest says all the same where it belongs.
+// InstallGuest puts the guest program below root, in a directory named after its content, unless it
+// is there. gzipped is the embedded program, whose SHA-256 is hash. If gzipped is nil, it copies
+// program, an executable that can also be a guest. A program that is there already is compared as a
+// whole before use: the program that a workspace runs as its guest has the host key. If only the
+// installation fails, the returned Guest still has the path at which it belongs.
 func InstallGuest(root string, gzipped io.Reader, hash string, program string) (engine.Guest, error) {
 	open := func() (io.ReadCloser, error) { return os.Open(program) }
 	if gzipped != nil {
@@ -64,7 +63,7 @@ func kindOf(err error) keyway.Kind {
 	return keyway.Other
 }
 
-// verifyGuest reports what is wrong with an installed guest.
+// verifyGuest returns an error if an installed guest is not intact.
 func verifyGuest(dir, hash string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -93,13 +92,12 @@ func verifyGuest(dir, hash string) error {
 	return err
 }
 
-// isClosed reports whether nobody but its owner can write to a file, where the
-// system has such permissions.
+// isClosed reports whether only its owner can write to a file, on systems with such permissions.
 func isClosed(st fs.FileInfo) bool { return runtime.GOOS == "windows" || st.Mode().Perm()&0o022 == 0 }
 
-// installGuest fills a directory beside dir and renames it. If another node does
-// the same, the result of either is right. A directory at dir that was found wrong
-// is moved away first; containers that have it mounted keep it.
+// installGuest fills a directory beside dir and renames it. If another node does the same, either
+// result is right. A damaged directory at dir is first moved away; containers that have it mounted
+// keep it.
 func installGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
@@ -117,13 +115,13 @@ func installGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 			return err
 		}
 	}
-	if err := os.Rename(tmp, dir); err != nil && verifyGuest(dir, hash) != nil { // else another node was faster
+	if err := os.Rename(tmp, dir); err != nil && verifyGuest(dir, hash) != nil { // otherwise another node was faster
 		return err
 	}
 	return nil
 }
 
-// fillGuest makes an installed guest of a directory.
+// fillGuest fills a directory with an installed guest.
 func fillGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 	src, err := open()
 	if err != nil {
@@ -145,12 +143,12 @@ func fillGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 			return err
 		}
 	}
-	// The container's user, whoever that is, must be able to run it.
+	// The container's user, which may have any uid, must be able to run it.
 	return os.Chmod(dir, 0o755)
 }
 
-// static refuses a program that needs a dynamic loader: the image it is put into
-// may have another one, or none.
+// static returns an error for a program that needs a dynamic loader: an image may have another one,
+// or none.
 func static(program string) error {
 	f, err := elf.Open(program)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// keeper is the engine of that name, or the first that works, which keeps images.
+// keeper returns the engine of that name, or the first that works, if it keeps images.
 func (n *Node) keeper(ctx context.Context, engineName, image string) (imageKeeper, error) {
 	e, err := n.choose(ctx, keyway.Spec{Engine: engineName, Image: image}, func(keyway.Progress) {})
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package node runs workspaces at one place: it serves the API over the engines
-// that the place has. It keeps nothing in memory that it could not ask again,
-// so any number of nodes may come and go.
+// Package node runs workspaces at one place: it serves the API over the engines that the place has.
+// It keeps no state in memory that it cannot query again, so any number of nodes may come and go.
 package node
 
 import (
@@ -26,20 +25,19 @@ import (
 type Node struct {
 	engines []engine.Engine // in the order of preference
 	homes   engine.Homes
-	// guest puts the guest program where workspaces find it, if it is not there; nil: it is.
+	// guest installs the guest program if it is not there; nil: it is.
 	guest func() error
 	gpus  *gpu.Place
-	// published is the directory of the place's own templates, and its owner, who is
-	// root.
+	// published is the directory of the place's own templates, whose owner is root.
 	published shelf
 }
 
 var _ api.Node = (*Node)(nil)
 
-// New makes a node of engines, the preferred one first, whose workspaces have
-// their Homes in homes. guest puts the guest program into its place, and its error is why
-// nothing can be created now. It is called for each workspace: what was full may have room
-// by then. The rest works all the same: with a full disk, removing is what helps. nil: the
+// New makes a node of engines, the preferred one first, whose workspaces have their Homes in homes.
+// guest installs the guest program; its error is the reason for which nothing can be created now.
+// It is called for each workspace, because a full disk may have space by then. Everything else
+// works without the program: on a full disk, removing workspaces helps. A nil guest means that the
 // program is there.
 func New(homes engine.Homes, guest func() error, engines ...engine.Engine) *Node {
 	if guest == nil {
@@ -62,8 +60,8 @@ func (n *Node) Info(ctx context.Context) (api.Info, error) {
 	return info, nil
 }
 
-// List implements api.Node. An engine that cannot be asked hides nothing: the
-// Homes of its workspaces tell that they exist.
+// List implements api.Node. If an engine cannot be asked, the Homes of its workspaces show that
+// they exist.
 func (n *Node) List(ctx context.Context) (api.Listing, error) {
 	var (
 		mu   sync.Mutex
@@ -114,8 +112,8 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	// The engine itself knows best whether it still has what a Home tells of: the
-	// container may have been removed behind our back.
+	// The engine itself knows best whether it still has the workspace of a Home: somebody may have
+	// removed the container behind keyway's back.
 	if has, err := n.find(ctx, s.Name); err == nil && has != e {
 		return keyway.Workspace{}, engine.NameTaken(s.Name)
 	}
@@ -127,9 +125,8 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	return e.Create(ctx, s, report)
 }
 
-// choose returns the engine that the user named, or the first that works. It reports
-// which one, and why not the ones before it. Plain processes are no substitute for an
-// image that the user named.
+// choose returns the engine that the user named, or the first that works. It reports which one, and
+// why not the ones before it. Plain processes never replace an image that the user named.
 func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Progress)) (engine.Engine, error) {
 	if s.Engine == "" {
 		candidates := slices.Clone(n.engines)
@@ -150,11 +147,11 @@ func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("possible are: %s", keyway.EngineChoice())
 }
 
-// find is the engine that has the workspace.
+// find returns the engine that has the workspace.
 func (n *Node) find(ctx context.Context, name keyway.Name) (engine.Engine, error) {
 	s, err := n.homes.Spec(name)
 	if keyway.Is(err, keyway.Unreachable) {
-		return nil, err // it is another machine's
+		return nil, err // it belongs to another machine
 	}
 	if err == nil {
 		for _, e := range n.engines {
@@ -218,8 +215,8 @@ func (n *Node) Purge(ctx context.Context, name keyway.Name) error {
 	return errors.Join(errs...)
 }
 
-// keyBearer is an engine whose workspaces do not see their Homes at the place, and
-// are brought the file of those who may enter.
+// keyBearer is an engine whose workspaces do not see their Homes at the place, so that the file of
+// keys that may enter must be brought to them.
 type keyBearer interface {
 	BringKeys(ctx context.Context, name keyway.Name, file []byte) error
 }
@@ -272,7 +269,7 @@ func (n *Node) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 	return e.Dial(ctx, name)
 }
 
-// unseen are the workspaces of an engine that cannot be asked, from their Homes.
+// unseen returns the workspaces of an engine that cannot be asked, from their Homes.
 func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 	names, err := n.homes.Names()
 	if err != nil {
@@ -296,8 +293,8 @@ func (n *Node) unseen(engineName string, why *keyway.Error) []keyway.Workspace {
 	return list
 }
 
-// elsewhere are the workspaces of other machines that have the same home directory. They come
-// without their Origin: nothing at this machine is made from that template.
+// elsewhere returns the workspaces of other machines that share the home directory. They have no
+// Origin: nothing on this machine is made from that template.
 func (n *Node) elsewhere() (list []keyway.Workspace) {
 	records, err := n.homes.Elsewhere()
 	if err != nil {
@@ -312,9 +309,9 @@ func (n *Node) elsewhere() (list []keyway.Workspace) {
 	return list
 }
 
-// orphaned are the workspaces of e whose Home alone is left: what ran there was
-// removed behind keyway's back, or another daemon has it. They are not forgotten unasked:
-// of what an older keyway made, nobody says which daemon has it.
+// orphaned returns the workspaces of e of which only the Home is left: somebody removed them behind
+// keyway's back, or another daemon has them. They are not removed unasked: for workspaces of an
+// older keyway, the daemon is unknown.
 func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
 	without := func(list, found []keyway.Workspace) []keyway.Workspace {
 		return slices.DeleteFunc(list, func(w keyway.Workspace) bool {
@@ -322,8 +319,8 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 		})
 	}
 	list := without(n.unseen(e.Name(), &keyway.Error{}), found)
-	// Those that are just being made or removed have their Home without a
-	// container, too, and a lock; what has none is whole by now, or orphaned.
+	// Workspaces that are being made or removed also have a Home without a container, but their
+	// lock is held. One without a held lock is complete by now, or orphaned.
 	list = slices.DeleteFunc(list, func(w keyway.Workspace) bool {
 		unlock, err := n.homes.TryLock(w.Name)
 		if err != nil {
@@ -349,12 +346,12 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 			list[i].State, list[i].Reason = keyway.Elsewhere, "at another daemon, "+rec.Daemon.At
 			continue
 		case err == nil && rec.Daemon.ID != "" && here.ID == "":
-			continue // it may be another's
+			continue // it may belong to another daemon
 		}
 		list[i].State, list[i].Reason, list[i].Next = keyway.Broken, "its container was removed by other means", keyway.RemoveRest
 		switch {
 		case err != nil:
-		case rec.HostKey != "" && rec.Container == "" && keyway.UsesImages(rec.Spec.Engine): // which every container's Create notes
+		case rec.HostKey != "" && rec.Container == "" && keyway.UsesImages(rec.Spec.Engine): // every engine with containers records it at creation
 			list[i].Reason, list[i].Next = engine.HalfMade, keyway.FinishOrRemove
 		case rec.Adopted:
 			list[i].Reason = "the container that it was in is gone, or was made anew"
@@ -363,7 +360,7 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 	return list
 }
 
-// identity is which of several daemons e drives; none where that cannot be told.
+// identity returns the identity of e's daemon; zero if unknown.
 func identity(ctx context.Context, e engine.Engine) engine.Daemon {
 	several, ok := e.(engine.Identified)
 	if !ok {

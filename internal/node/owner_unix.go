@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// ownerOf is the uid of a file's owner; false: it has none.
+// ownerOf returns the uid of a file's owner; false if there is none.
 func ownerOf(st fs.FileInfo) (uint32, bool) {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {

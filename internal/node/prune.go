@@ -10,15 +10,14 @@ import (
 	"keyway/internal/engine"
 )
 
-// unusedFor is how long a program of another version stays at a place after its
-// last use: a laptop with that version may come back and need not send it again.
+// unusedFor is the time that a program of another version stays at a place after its last use: a
+// laptop with that version may come back and need not send it again.
 const unusedFor = 30 * 24 * time.Hour
 
-// Prune removes from the place the programs of other versions that nothing has
-// used for unusedFor: guests below root that no workspace in homes runs with,
-// and nodes beside program, the executable of this one, if they were put there
-// by a link. It marks those in use here, guest and program, as used now. The next
-// node tries again to remove what this one could not.
+// Prune removes from the place the programs of other versions that were not used for unusedFor:
+// guests below root that no workspace in homes runs with, and nodes beside program, the executable
+// of this one, if a link has put them there. It marks the guest and the program in use here as used
+// now. Files that cannot be removed are left to the next node.
 func Prune(root string, homes engine.Homes, guest engine.Guest, program string, now time.Time) {
 	mine := filepath.Base(guest.Dir)
 	if used, err := homes.Guests(); err == nil {
@@ -31,7 +30,7 @@ func Prune(root string, homes engine.Homes, guest engine.Guest, program string, 
 	}
 }
 
-// prune removes what is in dir, not wanted and old.
+// prune removes files in dir that are unwanted and old.
 func prune(dir string, now time.Time, unwanted func(name string) bool) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -44,8 +43,8 @@ func prune(dir string, now time.Time, unwanted func(name string) bool) {
 	}
 }
 
-// isSentProgram reports whether a file is a node's program that a link's bootstrap
-// put there: keyway-HASH, or .keyway-HASH.PID if it was killed in the middle.
+// isSentProgram reports whether a file is a node's program that a link's bootstrap put there:
+// keyway-HASH, or .keyway-HASH.PID after a kill.
 func isSentProgram(name string) bool {
 	hash, ok := strings.CutPrefix(strings.TrimPrefix(name, "."), "keyway-")
 	hash, _, _ = strings.Cut(hash, ".")

@@ -14,9 +14,9 @@ import (
 	"keyway/internal/layers"
 )
 
-// PullImage implements api.Node. An engine that forgets a layer which was cut is handed
-// whole layers; asked for the image then, it finds them, and asks the registry for the
-// image's name alone.
+// PullImage implements api.Node. An engine that forgets interrupted layers is given complete ones.
+// When it is then told to pull the image, it finds them, and asks the registry only for the image's
+// name.
 func (n *Node) PullImage(ctx context.Context, engineName string, p keyway.Pull, report func(keyway.Progress)) error {
 	k, err := n.keeper(ctx, engineName, p.Image)
 	if err != nil {
@@ -26,7 +26,7 @@ func (n *Node) PullImage(ctx context.Context, engineName string, p keyway.Pull, 
 	if err != nil {
 		return err
 	}
-	if all.Naming(p.Image, k.SameName) != "" { // the name is the operators': what a laptop tells of it is no image
+	if all.Naming(p.Image, k.SameName) != "" { // the name belongs to the operators: a laptop's statement about it does not define the image
 		p = keyway.Pull{Image: p.Image, Login: p.Login}
 	}
 	have, err := n.missing(ctx, k, p, report)
@@ -48,22 +48,22 @@ func (n *Node) PullImage(ctx context.Context, engineName string, p keyway.Pull, 
 		return err
 	}
 	if l, there := k.ImageLayers(ctx, p.Image); there == nil && l.ID == idOf(p) {
-		return nil // the node reached the registry, and the engine does not
+		return nil // the node reached the registry, but the engine does not
 	}
-	if p.Login.Token != "" { // which may have ended meanwhile
+	if p.Login.Token != "" { // the token may have expired meanwhile
 		return keyway.Errorf(keyway.Denied, "%w", err).Hint("%s", keyway.AsError(err).Next)
 	}
 	return err
 }
 
-// idOf is the id of the image: the digest of its configuration.
+// idOf returns the ID of the image: the digest of its configuration.
 func idOf(p keyway.Pull) string {
 	sum := sha256.Sum256(p.Config)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// missing says how much is to come and how much room there is, and returns how many of
-// the lowest layers the engine has.
+// missing reports how much will be downloaded and how much space there is. It returns the number of
+// lowest layers that the engine has.
 func (n *Node) missing(ctx context.Context, k imageKeeper, p keyway.Pull, report func(keyway.Progress)) (have int, err error) {
 	if !p.Found() {
 		return 0, nil
@@ -88,7 +88,7 @@ func (n *Node) missing(ctx context.Context, k imageKeeper, p keyway.Pull, report
 	return have, nil
 }
 
-// free is how much room there is where images lie; 0: not known.
+// free returns the free space for images, in bytes; 0 if unknown.
 func (n *Node) free(ctx context.Context, k imageKeeper, image string) int64 {
 	teller, ok := k.(factTeller)
 	if !ok {
@@ -101,8 +101,8 @@ func (n *Node) free(ctx context.Context, k imageKeeper, image string) int64 {
 	return f.Free
 }
 
-// bring fetches the layers from the one with the index have on, and gives them to the
-// engine. Bytes that have come stay for the next try if this one is cut.
+// bring downloads the layers from index have on, and gives them to the engine. If it is
+// interrupted, the downloaded bytes stay for the next attempt.
 func (n *Node) bring(ctx context.Context, k imageKeeper, p keyway.Pull, have int, report func(keyway.Progress)) error {
 	store := layers.Store{Dir: filepath.Join(filepath.Dir(n.homes.Dir()), "layers")}
 	held, err := store.Fetch(ctx, p, have, report)
@@ -119,7 +119,7 @@ func (n *Node) bring(ctx context.Context, k imageKeeper, p keyway.Pull, have int
 	}()
 	name := p.Image
 	if strings.Contains(name, "@") {
-		name = "" // the engine gives it the digest by itself
+		name = "" // the engine assigns the digest by itself
 	}
 	err = k.ImportImage(ctx, name, r)
 	r.CloseWithError(io.ErrClosedPipe)
@@ -129,7 +129,7 @@ func (n *Node) bring(ctx context.Context, k imageKeeper, p keyway.Pull, have int
 	return errors.Join(err, held.Close())
 }
 
-// bytesText is a size in words.
+// bytesText formats a size for people.
 func bytesText(n int64) string {
 	const k, m, g = 1e3, 1e6, 1e9
 	switch f := float64(n); {

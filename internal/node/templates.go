@@ -14,9 +14,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// shelf is a directory of published templates. A user who can write there decides what
-// workspaces are made from, so directory and files are believed only if they belong to
-// the owner and nobody else can write to them.
+// shelf is a directory of published templates. A user who can write there decides what workspaces
+// are made from. So the directory and its files are trusted only if they belong to the owner and
+// nobody else can write to them.
 type shelf struct {
 	dir   string
 	owner uint32 // 0 is root
@@ -28,8 +28,8 @@ func (n *Node) Templates(context.Context) ([][]byte, error) {
 	return files, err
 }
 
-// allowed reports what in the place's own templates keeps a workspace of that Spec from
-// being made. A catalogue that cannot be read might forbid it, so it does.
+// allowed returns an error if the place's own templates forbid a workspace of that Spec. A
+// catalogue that cannot be read might forbid it, so it does.
 func (n *Node) allowed(s keyway.Spec) error {
 	_, all, err := n.published.read()
 	if err != nil {
@@ -38,7 +38,7 @@ func (n *Node) allowed(s keyway.Spec) error {
 	return all.Check(s)
 }
 
-// read reads all templates, sorted by name. No directory is an empty catalogue.
+// read reads all templates, sorted by name. A missing directory is an empty catalogue.
 func (s shelf) read() (files [][]byte, all catalogue.Catalogue, err error) {
 	root, err := os.OpenRoot(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +57,7 @@ func (s shelf) read() (files [][]byte, all catalogue.Catalogue, err error) {
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), catalogue.Suffix)
-		if !ok || name == "" || name[0] == '.' { // an editor's, or one that is being written
+		if !ok || name == "" || name[0] == '.' { // an editor's file, or one that is being written
 			continue
 		}
 		if len(all) == catalogue.MaxTemplates {
@@ -72,7 +72,7 @@ func (s shelf) read() (files [][]byte, all catalogue.Catalogue, err error) {
 	return files, all, nil
 }
 
-// trustDirs judges the directory and the one above it, from which it could be replaced.
+// trustDirs checks the directory and its parent, in which it could be replaced.
 func (s shelf) trustDirs(root *os.Root) error {
 	st, err := root.Stat(".")
 	if err != nil {
@@ -131,7 +131,7 @@ func (s shelf) template(root *os.Root, name string) ([]byte, catalogue.Template,
 
 func unreadable(path string, err error) error { return refused(path, "it cannot be read: %w", err) }
 
-// refused is why a place makes nothing: its administrator has to act.
+// refused is the error for a place that makes nothing until its administrator acts.
 func refused(path, format string, args ...any) error {
 	e := keyway.Errorf(keyway.BadConfig, format, args...)
 	e.Message = path + ", of the place's own templates, is not believed, and nothing is made until it is mended: " + e.Message

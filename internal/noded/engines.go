@@ -8,8 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// openers make the engines of keyway.Engines. To add an engine, name it there with
-// its abilities, and open it here.
+// openers make the engines of keyway.Engines. To add an engine, name it there with its abilities,
+// and open it here.
 var openers = map[string]func(root string, guest engine.Guest) (engine.Engine, error){
 	keyway.EngineDocker: func(root string, guest engine.Guest) (engine.Engine, error) { return opened(docker.New(root, guest)) },
 	keyway.EnginePodman: func(root string, guest engine.Guest) (engine.Engine, error) {
@@ -20,7 +20,7 @@ var openers = map[string]func(root string, guest engine.Guest) (engine.Engine, e
 	},
 }
 
-// opened is what New has made, without an Engine that holds a nil pointer.
+// opened returns the result of New, without an Engine that holds a nil pointer.
 func opened(e *docker.Engine, err error) (engine.Engine, error) {
 	if err != nil {
 		return nil, err
@@ -28,9 +28,9 @@ func opened(e *docker.Engine, err error) (engine.Engine, error) {
 	return e, nil
 }
 
-// openEngines makes the engines of this place, the preferred one first. One whose
-// configuration cannot be used is there all the same, and says why; the others work.
-// Where Docker's socket is Podman's in truth there is one of the two.
+// openEngines makes the engines of this place, the preferred one first. An engine whose
+// configuration is unusable is present, too, and reports the reason; the others work. If Docker's
+// socket belongs to Podman, there is only one of the two.
 func openEngines(root string, guest engine.Guest) []engine.Engine {
 	var engines []engine.Engine
 	seen := map[string]bool{}

@@ -6,8 +6,8 @@ import (
 	"keyway/internal/account"
 )
 
-// completeLogin gives the node what a login has and the node was started without, as from
-// cron, a service or start files that take it away: workspaces of plain processes have it
+// completeLogin adds variables that a login sets and that the node was started without, for example
+// by cron, a service or start files that remove them: workspaces of plain processes inherit them
 // from the node.
 func completeLogin() {
 	var missing []string
@@ -26,7 +26,7 @@ func completeLogin() {
 	has := map[string]string{"USER": me.Name, "LOGNAME": me.Name, "HOME": me.Home, "SHELL": me.Shell}
 	for _, name := range missing {
 		if has[name] != "" {
-			_ = os.Setenv(name, has[name]) // a name without '='
+			_ = os.Setenv(name, has[name]) // fails only for a name with '='
 		}
 	}
 }

@@ -21,11 +21,10 @@ import (
 	"keyway/internal/pipe"
 )
 
-// Run serves the API of this place over standard input and output until the
-// other end closes them. args are the program's arguments: --stdio, the one
-// transport that there is, with or without the word node before it. guest is an
-// executable that can be a guest, for a build that embeds none; "" if there is
-// no such executable.
+// Run serves the API of this place over standard input and output until the other end closes them.
+// args are the program's arguments: --stdio, the only transport, with or without the word node
+// before it. guest is an executable that can be a guest, for a build that embeds none; "" if there
+// is none.
 func Run(ctx context.Context, args []string, guest string) error {
 	if len(args) > 0 && args[0] == "node" {
 		args = args[1:]
@@ -39,7 +38,7 @@ func Run(ctx context.Context, args []string, guest string) error {
 func serve(ctx context.Context, plainGuest string) error {
 	api.RelayOnOneCPU()
 	completeLogin()
-	// The bootstrap starts this from the directory that it has found safe.
+	// The bootstrap starts this in the directory that it has checked.
 	if home, err := os.UserHomeDir(); err == nil {
 		_ = os.Chdir(home)
 	}
@@ -65,16 +64,16 @@ func serve(ctx context.Context, plainGuest string) error {
 	return api.ServeConn(ctx, conn, api.NewHandler(n))
 }
 
-// guestProgram is the guest program of this place, of which the engines are told once.
+// guestProgram is the guest program of this place. The engines are told once where it is.
 type guestProgram struct {
 	install func() (engine.Guest, error)
 	mu      sync.Mutex
-	told    engine.Guest // what the engines know of it
-	err     error        // why it is not there, as the last try has found
+	told    engine.Guest // the engines' knowledge of it
+	err     error        // why it is not installed, at the last attempt
 }
 
-// open puts the program into its place for the first time. The engines get the Guest that it
-// returns, even with an error: the program may be put there later.
+// open installs the program for the first time. The engines get the Guest that it returns, even
+// with an error: the program may be installed later.
 func (p *guestProgram) open() (engine.Guest, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,8 +81,8 @@ func (p *guestProgram) open() (engine.Guest, error) {
 	return p.told, p.err
 }
 
-// put tries again if the last try has failed: a full disk may have room by now. A program
-// of which the engines could not be told needs another node.
+// put tries again if the last attempt failed: a full disk may have space by now. If the engines
+// could not be told of the program, a new node is needed.
 func (p *guestProgram) put() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,8 +96,8 @@ func (p *guestProgram) put() error {
 	return p.err
 }
 
-// installGuest puts the guest program where workspaces find it: the embedded
-// one, else program.
+// installGuest puts the guest program where workspaces find it: the embedded one, otherwise
+// program.
 func installGuest(root, program string) (engine.Guest, error) {
 	if g, ok := assets.Guest(runtime.GOARCH); ok {
 		return node.InstallGuest(root, bytes.NewReader(g.Gzip), g.Hash, "")

@@ -10,16 +10,16 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// nodeRoot is where workspaces have their files: the state directory, or a directory of
-// this machine where the home directory is read-only or holds no sockets, as some network
-// file systems do not.
+// nodeRoot returns the directory for the files of workspaces: the state directory or, if the home
+// directory is read-only or cannot hold sockets, as some network file systems, a directory of this
+// machine.
 func nodeRoot() (string, error) {
 	root, err := dirs.State()
 	if err == nil {
 		err = usable(root)
 	}
 	if err == nil || keyway.Is(err, keyway.NoSpace) {
-		return root, nil // a full disk is told by whatever needs it; removing still works
+		return root, nil // operations that need space report a full disk; removing still works
 	}
 	for _, other := range otherRoots() {
 		if usable(other) == nil {
@@ -29,8 +29,8 @@ func nodeRoot() (string, error) {
 	return "", err
 }
 
-// otherRoots are the directories beside the state directory, best first. An older keyway
-// took the runtime directory, and its workspaces stay there.
+// otherRoots returns the alternatives to the state directory, best first. An older keyway used the
+// runtime directory, and its workspaces stay there.
 func otherRoots() []string {
 	var roots []string
 	if runtime, err := dirs.Runtime(); err == nil {
@@ -51,7 +51,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// usable reports what keeps a directory from holding files and sockets.
+// usable returns an error if a directory cannot hold files and sockets.
 func usable(dir string) error {
 	f, err := os.CreateTemp(dir, ".writable-*")
 	if err != nil {
@@ -70,8 +70,8 @@ func usable(dir string) error {
 	return os.Remove(path)
 }
 
-// guestRoot is where the guest program is put: root, or else a directory that programs
-// can be run from.
+// guestRoot returns the directory for the guest program: root, or another one from which programs
+// can be executed.
 func guestRoot(root string) string {
 	if !isNoexec(root) {
 		return root
@@ -81,5 +81,5 @@ func guestRoot(root string) string {
 			return dir
 		}
 	}
-	return root // containers can do with it
+	return root // sufficient for containers
 }

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// usableAddresses is a text that changes when the addresses do by which this
-// machine can reach others. Link-local ones do not count: every container that
-// starts brings some and takes them away.
+// usableAddresses returns a text that changes with the addresses by which this machine can reach
+// others. It omits link-local ones: every container that starts adds some and later removes them.
 func usableAddresses() string {
 	all, err := net.InterfaceAddrs()
 	if err != nil {

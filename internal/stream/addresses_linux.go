@@ -10,13 +10,12 @@ import (
 // The kernel's multicast groups for links and addresses.
 const addressGroups = 1<<(syscall.RTNLGRP_LINK-1) | 1<<(syscall.RTNLGRP_IPV4_IFADDR-1) | 1<<(syscall.RTNLGRP_IPV6_IFADDR-1)
 
-// watchAddresses calls changed when the kernel says that something about the
-// interfaces is different, until ctx ends. The message is not parsed: the
-// addresses are read anew.
+// watchAddresses calls changed when the kernel reports a change of the interfaces, until ctx ends.
+// It does not parse the message: the addresses are read again.
 func watchAddresses(ctx context.Context, changed func()) {
 	f, err := openNetlink()
 	if err != nil {
-		pollAddresses(ctx, changed) // a sandbox without netlink
+		pollAddresses(ctx, changed) // in a sandbox without netlink
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { f.Close() })
@@ -24,7 +23,7 @@ func watchAddresses(ctx context.Context, changed func()) {
 	defer f.Close()
 	var scrap [8 << 10]byte
 	for {
-		// ENOBUFS says that there was more than fits: all the more has changed.
+		// ENOBUFS means that messages were lost: then more has changed.
 		if _, err := f.Read(scrap[:]); err != nil && !isOverrun(err) {
 			return
 		}
@@ -41,8 +40,8 @@ func openNetlink() (*os.File, error) {
 		syscall.Close(fd)
 		return nil, err
 	}
-	// A descriptor that does not block is read by the runtime's poller, so that
-	// closing the file ends a read.
+	// The runtime's poller reads a non-blocking descriptor, so that closing the file interrupts a
+	// read.
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// addressPeriod is how often addresses are looked at where nobody tells.
+// addressPeriod is the interval of polling where the system does not report changes.
 const addressPeriod = 5 * time.Second
 
-// pollAddresses asks for a look at the addresses now and then, until ctx ends.
+// pollAddresses calls look at intervals until ctx ends.
 func pollAddresses(ctx context.Context, look func()) {
 	ticker := time.NewTicker(addressPeriod)
 	defer ticker.Stop()

@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// admit makes room for c, and queues it to be accepted.
+// admit makes room for c and queues it for Accept.
 func (s *Server) admit(c *Conn) error {
 	s.retire()
 	for {
@@ -19,8 +19,8 @@ func (s *Server) admit(c *Conn) error {
 	}
 }
 
-// enter lets c in, or names the stream that must go before: one that nobody has
-// vouched for, as nobody has for c. Those that somebody has never give way to it.
+// enter lets c in, or returns the stream that must go first: one that nobody has vouched for, like
+// c itself. A vouched stream never gives way to it.
 func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,10 +48,9 @@ func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	}
 }
 
-// Vouch tells the server that the user of c has authenticated. From then on c counts
-// towards MaxStreams, and no stream without an authenticated user can take its place. It
-// may itself take the place of one that has no path; if there is none, Vouch fails. At
-// the client's end Vouch does nothing.
+// Vouch tells the server that the user of c has authenticated. From then on, c counts towards
+// MaxStreams, and no stream without an authenticated user can replace it. c may itself replace one
+// that has no path; if there is none, Vouch fails. At the client's end, Vouch does nothing.
 func (c *Conn) Vouch() error {
 	v, ok := c.side.(*served)
 	if !ok {
@@ -85,8 +84,8 @@ func (s *Server) vouch(c *Conn) error {
 	return nil
 }
 
-// idle is the vouched stream without a path that is missed least, but for c; nil
-// if there is none. The server's lock is held.
+// idle returns the vouched stream without a path, other than c, that is needed least; nil if there
+// is none. The server's lock is held.
 func (s *Server) idle(c *Conn) *Conn {
 	for _, one := range s.detached() {
 		if one.c != c && one.rank > rankUnvouched {

@@ -6,11 +6,11 @@ import "time"
 type alarm struct {
 	ring  func()
 	timer *time.Timer
-	due   time.Time // when it rings; zero: not
+	due   time.Time // time at which it rings; zero: never
 }
 
-// set has ring called at a time; the zero time is none. A timer that rings too
-// early costs less than moving it with every frame, so it is never moved to later.
+// set calls ring at a time; the zero time means never. A timer that rings too early costs less than
+// moving it with every frame, so set never moves it to a later time.
 func (a *alarm) set(at, now time.Time) {
 	if at.IsZero() || !a.due.IsZero() && !at.Before(a.due) {
 		return
@@ -23,7 +23,7 @@ func (a *alarm) set(at, now time.Time) {
 	}
 }
 
-// rang is called when it has.
+// rang is called when it has rung.
 func (a *alarm) rang() { a.due = time.Time{} }
 
 func (a *alarm) stop() {
@@ -32,7 +32,7 @@ func (a *alarm) stop() {
 	}
 }
 
-// sooner is the earlier of two times, of which the zero time is none.
+// sooner returns the earlier of two times. The zero time means never.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

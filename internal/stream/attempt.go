@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// attempt makes one path, attached.
+// attempt makes one path and attaches it.
 func (cl *client) attempt(ctx context.Context) (*path, error) {
 	conn, err := cl.cfg.Dial(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (cl *client) attempt(ctx context.Context) (*path, error) {
 	return p, nil
 }
 
-// guard closes conn when a handshake takes too long, or is not wanted any more.
+// guard closes conn if a handshake takes too long or ctx ends.
 func guard(ctx context.Context, conn net.Conn) (release func()) {
 	timer := time.AfterFunc(handshakeTime, func() { conn.Close() })
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -48,8 +48,8 @@ func guard(ctx context.Context, conn net.Conn) (release func()) {
 	}
 }
 
-// open asks for a new stream. It does not wait for the answer, which the path's
-// reader reads: what the user has written may follow at once.
+// open requests a new stream. It does not wait for the answer, which the path's reader reads: the
+// user's data may follow at once.
 func (cl *client) open(conn net.Conn) (*path, error) {
 	own, hello, err := newHello()
 	if err != nil {
@@ -78,8 +78,8 @@ func (cl *client) open(conn net.Conn) (*path, error) {
 	return p, nil
 }
 
-// greet reads the answer to open. Nothing reaches the user before the host key
-// has signed for it.
+// greet reads the answer to open. No data reaches the user before the host key has signed the
+// answer.
 func (cl *client) greet(p *path, hello *openHello, derive func(*opened) (*keys, error)) error {
 	answer, err := readAnswer(p.conn, hello, cl.cfg.HostKey)
 	if err != nil {
@@ -105,16 +105,16 @@ func (cl *client) opened(p *path, keys *keys) {
 	})
 }
 
-// strangerError says that the refusal of a stream, which was opened, has a wrong
-// signature. Anybody on the way can send one, so it ends a path only.
+// strangerError means that the refusal of an opened stream has a wrong signature. Anybody on the
+// route can send one, so it ends only a path.
 type strangerError struct{}
 
 func (strangerError) Error() string { return errViolation.Error() + ": refusal with a wrong signature" }
 
 func (strangerError) Unwrap() error { return errViolation }
 
-// readRefusal reads why the server refused hello. Only the host key can refuse:
-// anybody could otherwise end the stream by inventing an answer.
+// readRefusal reads the reason for which the server refused hello. Only the host key can refuse:
+// otherwise anybody could end the stream with an invented answer.
 func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool) error {
 	answer, err := readRefused(r)
 	if err != nil {
@@ -127,7 +127,7 @@ func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool)
 		return strangerError{}
 	}
 	if answer.code == CodeReset {
-		return Permanent(&ResetError{answer.text}) // as if the RESET had come, which was lost with its path
+		return Permanent(&ResetError{answer.text}) // as if the RESET had come that was lost with its path
 	}
 	return &Refusal{Code: answer.code, Text: answer.text}
 }
@@ -178,8 +178,7 @@ func (cl *client) readResumed(r io.Reader, hello *resumeHello) (*resumed, error)
 	return readResumed(r)
 }
 
-// commit makes the message that moves the stream to the new path, if that is
-// still wanted.
+// commit makes the message that moves the stream to the new path, if that is still wanted.
 func (cl *client) commit(hello *resumeHello, answer *resumed) (*commit, error) {
 	cl.c.mu.Lock()
 	defer cl.c.mu.Unlock()
@@ -189,7 +188,7 @@ func (cl *client) commit(hello *resumeHello, answer *resumed) (*commit, error) {
 	return cl.c.wire.commit(hello, answer)
 }
 
-// switchTo attaches the new path, then closes the old one.
+// switchTo attaches the new path and then closes the old one.
 func (cl *client) switchTo(conn net.Conn, hello *resumeHello, answer *resumed) (p *path, err error) {
 	c, now := cl.c, time.Now()
 	p = newPath(c, conn)

@@ -8,17 +8,17 @@ import (
 // The pauses between dials.
 const (
 	firstPause  = 50 * time.Millisecond
-	eagerPause  = 2 * time.Second // the longest in the eager time
+	eagerPause  = 2 * time.Second // the longest pause in the eager time
 	eagerTime   = time.Minute
 	longPause   = 10 * time.Second
-	provenAfter = time.Second // a path that lived so long was a good one
+	provenAfter = time.Second // a path that lived this long was good
 )
 
-// backoff makes the pauses of one stream. The zero value begins with none.
+// backoff computes the pauses of one stream. The zero value begins without a pause.
 type backoff struct{ tries int }
 
-// next is the pause before the next dial of a stream that has been without a
-// path for so long.
+// next returns the pause before the next dial of a stream that has been without a path for the
+// given time.
 func (b *backoff) next(down time.Duration) time.Duration {
 	b.tries++
 	if b.tries == 1 {

@@ -14,31 +14,29 @@ const (
 	handshakeTime = 10 * time.Second
 	giveUpAfter   = 7 * 24 * time.Hour
 	lingerTime    = 10 * time.Second
-	// A dial that began so long before the network changed may wait for what is
-	// no longer there.
+	// A dial that began this long before a change of the network may wait for a network that is
+	// gone.
 	staleDial = 3 * time.Second
 )
 
-// Config says how a client reaches its server.
+// Config configures a client.
 type Config struct {
-	// Dial makes a new path. It is called again whenever a path is lost, and
-	// beside a path that may be dead. It obeys its context, which ends when Dial
-	// has returned and bounds no longer than that. An error marked by Permanent
-	// ends the stream.
+	// Dial makes a new path. It is called again when a path is lost, and beside a path that may be
+	// dead. It must obey its context, which is valid only until Dial returns. An error marked by
+	// Permanent ends the stream.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Stranger hears of a server that knows nothing of the opened stream and does not hold
-	// HostKey. An error marked by Permanent ends the stream; may be nil.
+	// Stranger is called for a server that does not know the opened stream and does not hold
+	// HostKey. An error marked by Permanent ends the stream. It may be nil.
 	Stranger func(ctx context.Context) error
-	// HostKey is the key that must have signed the server's answer. Nil refuses every
-	// server.
+	// HostKey is the key that must sign the server's answer. Nil refuses every server.
 	HostKey ed25519.PublicKey
 	// Budget is shared with other streams; nil makes one of DefaultBudget.
 	Budget *Budget
-	// Watcher tells of wake-ups and changes of the network; may be nil.
+	// Watcher reports wake-ups and changes of the network; may be nil.
 	Watcher *Watcher
-	// GiveUp is how long to try without a path; 7 days when zero.
+	// GiveUp is the time after which a client without a path gives up; 0 means 7 days.
 	GiveUp time.Duration
-	// Linger is how long Close waits for its last bytes; 10 s when zero.
+	// Linger is the time that Close waits for its last bytes; 0 means 10 s.
 	Linger time.Duration
 	// Logger may be nil.
 	Logger Logger
@@ -73,20 +71,20 @@ type client struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	unhook func() bool
-	all    sync.WaitGroup // the goroutines that seek
-	nudged chan struct{}  // holds a value when waiting for the next dial is over
+	all    sync.WaitGroup // the goroutines that seek a path
+	nudged chan struct{}  // has a value when the wait for the next dial is over
 
 	// Under the Conn's lock.
-	dialling bool // a goroutine seeks
+	dialling bool // a goroutine seeks a path
 	doubted  bool // the path may be dead
 	down     time.Time
 	pauses   backoff
 	stop     context.CancelFunc // of the attempt under way
-	began    time.Time          // when it began
+	began    time.Time          // start of that attempt
 }
 
-// Dial begins a stream and returns at once: writing needs no path yet. When ctx
-// ends, the stream does.
+// Dial begins a stream and returns at once: writing needs no path yet. When ctx ends, the stream
+// ends.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	cl, err := newClient(ctx, cfg)
 	if err != nil {
@@ -113,7 +111,7 @@ func (cl *client) start(ctx context.Context) {
 	cl.all.Go(cl.seek)
 }
 
-// suspect starts a second path beside the one that may be dead.
+// suspect starts a second path beside one that may be dead.
 func (cl *client) suspect() {
 	cl.doubted = true
 	if !cl.dialling && cl.c.wire.err == nil {

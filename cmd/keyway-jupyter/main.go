@@ -61,7 +61,7 @@ func run(args []string, out, news io.Writer) int {
 	case "version":
 		fmt.Fprintln(out, keyway.Version)
 	default:
-		fmt.Fprintf(news, "keyway-jupyter: %.40q is no command\n%s", word, usage)
+		fmt.Fprintf(news, "keyway-jupyter: %.40q is not a command\n%s", word, usage)
 		return 2
 	}
 	var wrong *usageError

@@ -34,7 +34,7 @@ var sentences = map[keyway.Step]string{
 	keyway.ChangeOrLeaveOut:  "change it, or leave --%s out",
 	keyway.LeaveOutOrCgroup:  "leave --%s out, or have the place's administrator switch on that cgroup controller",
 	keyway.OtherName:         "choose another name: --name %s",
-	keyway.RemoveKnownKey:    "or, if that host is no more, remove its key: ssh-keygen -R %s -f %s",
+	keyway.RemoveKnownKey:    "or, if that host no longer exists, remove its key: ssh-keygen -R %s -f %s",
 	keyway.NameImage:         "for example: --image %s\nor run without containers: --engine " + keyway.EngineWith(false),
 	keyway.NearestImage:      "the nearest at the place: --image %s",
 	keyway.WithoutContainer:  "or do without a container: --engine " + keyway.EngineWith(false),

@@ -294,7 +294,7 @@ func (o *agentOptions) killAgent(stdout io.Writer) error {
 	case text == "":
 		return agentUsage("SSH_AGENT_PID is not set, so there is no agent to end")
 	case err != nil || pid < 1:
-		return agentUsage("SSH_AGENT_PID is %q, which is no process", text)
+		return agentUsage("SSH_AGENT_PID is %q, which is not a process", text)
 	}
 	process, err := os.FindProcess(pid)
 	if err == nil {

@@ -126,7 +126,7 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 		return o.edit(ctx, e, folder)
 	}
 	if len(folder) > 0 {
-		return keyway.Errorf(keyway.Usage, "%s is no editor, which alone takes a folder", target).
+		return keyway.Errorf(keyway.Usage, "%s is not an editor, and only editors take a folder", target).
 			Hint("arguments for the server: keyway open %s %s -- %s", name, target, plain.Shell(folder[0]))
 	}
 	s, forgets, err := o.server(ctx, target, rest)
@@ -186,7 +186,7 @@ func (o opening) serverIn(ctx context.Context, w insideOf, target string, args [
 			Hint("a port, or one of: %s\nsee what listens: keyway ports %s", strings.Join(targetNames(), ", "), o.entry.Name)
 	}
 	if port < 1 || port > 65535 {
-		return s, "", keyway.Errorf(keyway.Usage, "%d is no port: they go from 1 to 65535", port)
+		return s, "", keyway.Errorf(keyway.Usage, "%d is not a port: ports are 1 to 65535", port)
 	}
 	if len(args) > 0 {
 		return s, "", keyway.Errorf(keyway.Usage, "a port takes no arguments; %q is too much", args[0])

@@ -77,7 +77,7 @@ func (a *assuan) answer() error {
 		case "#", "D":
 		default:
 			if !strings.HasPrefix(word, "#") {
-				return errors.New("an answer that is none of Assuan's")
+				return errors.New("not an answer of the Assuan protocol")
 			}
 		}
 	}

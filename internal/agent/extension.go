@@ -56,7 +56,7 @@ func (c *connection) bind(r *sshwire.Reader) []byte {
 func (c *connection) manage(ctx context.Context, name string, r *sshwire.Reader) []byte {
 	d := c.agent.policy().Decide(c.route.facts(policy.Manage, c.agent.known(), time.Now()), nil)
 	if len(c.route.binds) > 0 || c.route.untrusted != "" {
-		d = policy.Decision{Reason: "only a program of this machine that is no SSH client may ask this"}
+		d = policy.Decision{Reason: "only a program of this machine that is not an SSH client may ask this"}
 	}
 	if d.Verdict != policy.Allow || c.agent.keys.isLocked() {
 		c.refuse(c.event(audit.Manage, audit.Denied, d))

@@ -203,7 +203,7 @@ func validUntil(cert *ssh.Certificate) string {
 // checkCertificate says why no server would take the certificate, or nil.
 func checkCertificate(cert *ssh.Certificate, now time.Time) error {
 	if cert.CertType != ssh.UserCert {
-		return errors.New("it is no user's")
+		return errors.New("it does not belong to a user")
 	}
 	principal := ""
 	if len(cert.ValidPrincipals) > 0 {

@@ -136,7 +136,7 @@ func contradiction(r route, h *held, c content) string {
 	}
 	switch {
 	case c.purpose == policy.Data:
-		return "the connection is for a login, and the data is none"
+		return "the connection is for a login, but the data is not a login"
 	case c.purpose != policy.Login:
 		return ""
 	case !bytes.Equal(c.session, last.session):

@@ -68,7 +68,7 @@ func ParseGreeting(text string) (spoken Versions, program string, err error) {
 	lowest, okLowest := parseVersion(words[0])
 	top, okHighest := parseVersion(highest)
 	if !okLowest || !okHighest || lowest > top {
-		return Versions{}, program, fmt.Errorf("%.100q is no greeting of a node", text)
+		return Versions{}, program, fmt.Errorf("%.100q is not the greeting of a node", text)
 	}
 	return Versions{lowest, top}, program, nil
 }

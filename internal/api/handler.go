@@ -112,7 +112,7 @@ func (h handler) stop(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("grace"); text != "" {
 		ms, err := strconv.ParseUint(text, 10, 32)
 		if grace = time.Duration(ms) * time.Millisecond; err != nil || grace > keyway.MaxGrace {
-			WriteError(w, keyway.Errorf(keyway.Usage, "a grace of %q ms is none from 0 to %v", text, keyway.MaxGrace))
+			WriteError(w, keyway.Errorf(keyway.Usage, "a grace of %q ms is not between 0 and %v", text, keyway.MaxGrace))
 			return
 		}
 	}

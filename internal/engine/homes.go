@@ -389,7 +389,7 @@ func ContainerTaken(found error, name keyway.Name, engine, container string) err
 	case !keyway.Is(found, keyway.NotFound):
 		return found
 	}
-	return keyway.Errorf(keyway.NameTaken, "a container %s is there already, and it is no workspace of yours", container).
+	return keyway.Errorf(keyway.NameTaken, "a container %s is there already, and it is not one of your workspaces", container).
 		Hint("see what it is, at the place: %s inspect %s", engine, container).
 		Advise(keyway.OtherName, string(name)+"-2")
 }

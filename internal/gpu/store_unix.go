@@ -53,7 +53,7 @@ func (d directory) open(ctx context.Context) error {
 		case err != nil:
 			return err
 		case !st.IsDir():
-			return fmt.Errorf("%s is no directory", d.path)
+			return fmt.Errorf("%s is not a directory", d.path)
 		case st.Mode()&(fs.ModeSticky|fs.ModePerm) == shared:
 			return nil
 		case ownedBy(st, os.Getuid()):

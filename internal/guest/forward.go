@@ -236,7 +236,7 @@ func listenSocketFile(path string) (*remoteForward, error) {
 	case err != nil:
 		return nil, err
 	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("%s exists and is no socket", path)
+		return nil, fmt.Errorf("%s exists and is not a socket", path)
 	}
 	l, err := unixsock.Listen(path, 0o600)
 	if err != nil {

@@ -62,7 +62,7 @@ func (c *identified) refuse() error {
 	_, _ = io.WriteString(c.Conn, identRefusal)
 	_ = c.SetReadDeadline(time.Now().Add(drainTime))
 	_, _ = c.Conn.Read(make([]byte, 4<<10))
-	return fmt.Errorf("it begins with %q, which is no SSH identification", c.replay)
+	return fmt.Errorf("it begins with %q, which is not an SSH identification", c.replay)
 }
 
 func (c *identified) Read(p []byte) (int, error) {

@@ -63,7 +63,7 @@ func Inherit(variable string, harden func() error) (note, state []byte, found bo
 func Conn(descriptor int) (net.Conn, error) {
 	f := os.NewFile(uintptr(descriptor), "connection")
 	if f == nil {
-		return nil, fmt.Errorf("%d is no descriptor", descriptor)
+		return nil, fmt.Errorf("%d is not a descriptor", descriptor)
 	}
 	defer f.Close()
 	return net.FileConn(f)

@@ -91,7 +91,7 @@ func check(h *tar.Header) error {
 
 func readManifest(h *tar.Header, content io.Reader) (Manifest, error) {
 	if h.Typeflag != tar.TypeReg || h.Size > MaxText {
-		return Manifest{}, fmt.Errorf("%s is no file of at most %d bytes", manifestName, MaxText)
+		return Manifest{}, fmt.Errorf("%s is not a file of at most %d bytes", manifestName, MaxText)
 	}
 	text, err := io.ReadAll(content)
 	if err != nil {

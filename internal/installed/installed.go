@@ -150,7 +150,7 @@ func (r *reader) file(name string) []byte {
 	return data
 }
 
-var errNotPlain = errors.New("it is no plain file, or too large")
+var errNotPlain = errors.New("it is not a regular file, or too large")
 
 // ReadFile reads a plain file of at most limit bytes. Nothing else is opened: a named
 // pipe would never answer.

@@ -37,7 +37,7 @@ func ReadHostKey(r io.Reader) (ed25519.PrivateKey, error) {
 	text, ended := strings.CutSuffix(text, "\n")
 	seed, err := base64.StdEncoding.Strict().DecodeString(text)
 	if !ok || !ended || err != nil || len(seed) != ed25519.SeedSize {
-		return nil, errors.New("the handed-over key is no host key")
+		return nil, errors.New("the handed-over key is not a host key")
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
 }

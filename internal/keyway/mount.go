@@ -65,7 +65,7 @@ func (m Mount) validate() error {
 		return Errorf(Usage, "nothing can be mounted at %.80q in the workspace: give an absolute path below /", m.Target).Hint("for example: /scratch")
 	}
 	if m.Kind != MountTmpfs && m.Size != 0 {
-		return Errorf(Usage, "only a tmpfs has a size, and %s is none", m.Target).Hint("leave the size out")
+		return Errorf(Usage, "only a tmpfs has a size, and %s is not one", m.Target).Hint("leave the size out")
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (o Origin) validate() error {
 	}
 	for _, p := range o.Ports {
 		if p < 1 || p > 65535 {
-			return Errorf(Usage, "%d is no port", p)
+			return Errorf(Usage, "%d is not a port", p)
 		}
 	}
 	return nil

@@ -76,7 +76,7 @@ func ParsePlace(s string) (Place, error) {
 	}
 	user := max(strings.LastIndexByte(s, '@'), 0)
 	if strings.Contains(s[:user], `\`) && !IsLoginName(s[:user]) {
-		return "", Errorf(Usage, "%q cannot be a place: %q is no login name", s, s[:user]).Hint("name a host of your ~/.ssh/config, or USER@HOST")
+		return "", Errorf(Usage, "%q cannot be a place: %q is not a login name", s, s[:user]).Hint("name a host of your ~/.ssh/config, or USER@HOST")
 	}
 	for i, r := range s {
 		ok := r == '\\' && i < user || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-var errNoPlainFile = errors.New("it is no plain file")
+var errNoPlainFile = errors.New("it is not a regular file")
 
 // ReadPlainFile reads at most limit bytes of a file that others may have put there: in a
 // repository or a shared directory. Anything but a regular file is an error, and is not

@@ -116,7 +116,7 @@ func (p Pull) Validate() error {
 	}
 	for _, l := range p.Layers {
 		if !IsDigest(l.Digest) || !IsDigest(l.DiffID) || l.Size <= 0 || l.Size > MaxLayerSize {
-			return refuse("a layer that is none")
+			return refuse("an invalid layer")
 		}
 	}
 	return nil

@@ -164,7 +164,7 @@ func (r Resources) validate() error {
 	case !(r.CPUs >= 0 && r.CPUs <= maxCPUs): // also what is no number
 		return Errorf(Usage, "%v processors cannot be asked for: from 0.01 to %d can", r.CPUs, maxCPUs).Advise(Example, "cpus", "1.5")
 	case r.PidsLimit < -1:
-		return Errorf(Usage, "a limit of %d processes cannot be asked for: from 1 on can, and -1 is no limit", r.PidsLimit)
+		return Errorf(Usage, "a limit of %d processes is not possible: it must be at least 1, or -1 for no limit", r.PidsLimit)
 	case len(r.Ulimits) > maxUlimits:
 		return Errorf(Usage, "at most %d ulimits are possible", maxUlimits)
 	}
@@ -276,7 +276,7 @@ func (u Ulimit) validate() error {
 			Advise(UlimitForm)
 	}
 	if u.Soft < -1 || u.Hard < -1 || u.Hard != -1 && (u.Soft == -1 || u.Soft > u.Hard) {
-		return Errorf(Usage, "the ulimit %s is not possible: its first value must not be above the second, and -1 is no limit", u).
+		return Errorf(Usage, "the ulimit %s is not possible: its first value must not be above the second; -1 means no limit", u).
 			Advise(Example, "ulimit", "nofile=65536:1048576")
 	}
 	return nil

@@ -48,7 +48,7 @@ func (e UnreachedError) Unwrap() error { return e.error }
 func checkAddress(p keyway.Pull) error {
 	u, err := url.Parse(p.Repository)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasPrefix(u.Path, "/v2/") {
-		return keyway.Errorf(keyway.Usage, "%.100q is no address of a repository", p.Repository)
+		return keyway.Errorf(keyway.Usage, "%.100q is not the address of a repository", p.Repository)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !p.Login.None() && !keyway.IsLoopback(u.Hostname())) {
 		return keyway.Errorf(keyway.Usage, "others can listen to what goes to %s", u.Host).Hint("have the registry use TLS")

@@ -53,7 +53,7 @@ const (
 // prove demands a signature of key from the guest. It retries while only the uplink fails.
 func (u *uplink) prove(ctx context.Context, name keyway.Name, key ed25519.PublicKey) error {
 	if key == nil {
-		return keyway.Errorf(keyway.Untrusted, "what %s gives as the host key of %s is no Ed25519 key, and only such a key can prove itself", u.place, name)
+		return keyway.Errorf(keyway.Untrusted, "what %s gives as the host key of %s is not an Ed25519 key, and only such a key can be proved", u.place, name)
 	}
 	limited, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()

@@ -255,7 +255,7 @@ func (p Pin) check() error {
 	}
 	for _, digest := range append(slices.Clone(p.Image.Digests), p.Image.ID) {
 		if digest != "" && !sha.MatchString(digest) {
-			return keyway.Errorf(keyway.BadConfig, "%.80q in it is no digest", digest)
+			return keyway.Errorf(keyway.BadConfig, "%.80q in it is not a digest", digest)
 		}
 	}
 	whole := p.Environment
@@ -284,7 +284,7 @@ func (p Pin) checkTexts() error {
 	}
 	for _, t := range texts {
 		if len(t) > maxText || plain.Line(t) != t {
-			return keyway.Errorf(keyway.BadConfig, "%.80q in it is no text that can be shown", t)
+			return keyway.Errorf(keyway.BadConfig, "%.80q in it is not a printable text", t)
 		}
 	}
 	return nil

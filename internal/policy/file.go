@@ -329,7 +329,7 @@ func parseDays(list []string) ([]time.Weekday, error) {
 		a, ok1 := weekdays[first]
 		b, ok2 := weekdays[last]
 		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("%q is no day; write mon, tue, wed, thu, fri, sat, sun or mon-fri", word)
+			return nil, fmt.Errorf("%q is not a day; write mon, tue, wed, thu, fri, sat, sun or mon-fri", word)
 		}
 		for d := a; ; d = (d + 1) % 7 {
 			days = append(days, d)
@@ -347,7 +347,7 @@ func parseHours(s string) (start, end clock, err error) {
 	t1, err1 := time.Parse("15:04", strings.TrimSpace(from))
 	t2, err2 := time.Parse("15:04", strings.TrimSpace(to))
 	if !ok || err1 != nil || err2 != nil || t1.Equal(t2) {
-		return 0, 0, fmt.Errorf("%q are no hours; write them as 08:00-18:30", s)
+		return 0, 0, fmt.Errorf("%q are not hours; write them as 08:00-18:30", s)
 	}
 	return clock(t1.Hour()*60 + t1.Minute()), clock(t2.Hour()*60 + t2.Minute()), nil
 }

@@ -80,7 +80,7 @@ const maxDuration = 1 << 31 * time.Second
 // numbers with s, m, h, d or w.
 func ParseDuration(s string) (time.Duration, error) {
 	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-	wrong := fmt.Errorf("%q is no time; write it as 3600, 90m or 12h", s)
+	wrong := fmt.Errorf("%q is not a time; write it as 3600, 90m or 12h", s)
 	var total time.Duration
 	for rest := strings.ToLower(s); rest != ""; {
 		i := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })

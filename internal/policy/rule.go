@@ -112,9 +112,9 @@ func (r *rule) mismatch(f Facts) string {
 	case r.verdict == Allow && f.Remote && f.Purpose == Login && !f.Proven && !r.trustsAny:
 		return "it allows, and the destination of this login is not proven"
 	case r.to != nil && !f.enters():
-		return "it is about destinations, and this is no login"
+		return "it is about destinations, and this is not a login"
 	case r.users != nil && !f.enters():
-		return "it is about users, and this is no login"
+		return "it is about users, and this is not a login"
 	case r.users != nil && f.AnyUser && r.verdict == Deny:
 		return "it is about certain users, and the user is not known yet"
 	case r.users != nil && !f.AnyUser && !r.matchUser(f.User):

@@ -118,7 +118,7 @@ func explain(ref name.Reference, err error, near func() []string) error {
 	case errors.Is(err, errHeard):
 		return keyway.Errorf(keyway.Untrusted, "the registry of %s cannot be asked: %w", ref, err).Hint("have it use TLS, also where it gives tokens")
 	case errors.As(err, new(oddError)):
-		return keyway.Errorf(keyway.Untrusted, "the image %s is none that an engine could take: %w", ref, err).Hint("check the name; if it is right, tell those who have pushed it")
+		return keyway.Errorf(keyway.Untrusted, "no engine could use the image %s: %w", ref, err).Hint("check the name; if it is right, tell those who have pushed it")
 	case !errors.As(err, &said) && ref.Context().RegistryStr() == builtHere:
 		return keyway.Errorf(keyway.ImageNotFound, "the image %s was built where it is, and no registry has it", ref).Advise(keyway.CopyImage, ref.String())
 	case !errors.As(err, &said):

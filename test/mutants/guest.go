@@ -85,7 +85,7 @@ var guest = []mutant{
 	},
 	{
 		claim: "an error about a host key does not quote it",
-		file:  "internal/keyway/hostkey.go", old: `errors.New("the handed-over key is no host key")`, new: `errors.New(string(line))`,
+		file:  "internal/keyway/hostkey.go", old: `errors.New("the handed-over key is not a host key")`, new: `errors.New(string(line))`,
 		pkg: "internal/keyway", run: "^TestOtherThanAHostKeyIsRefused$",
 	},
 	{

@@ -299,7 +299,7 @@ func (f *Front) salvage(id string) {
 	}
 	k, err := kernel.Read(id, f.options(id))
 	if err != nil {
-		f.Logf("the journal of kernel %s, which is no more: %v", id, err)
+		f.Logf("the journal of kernel %s, which has ended: %v", id, err)
 		return
 	}
 	f.mu.Lock()

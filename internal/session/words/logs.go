@@ -158,7 +158,7 @@ func copyOutput(i session.Info, to *logSink, at uint64, follow bool) error {
 func printedSince(dir, when string, now time.Time) (uint64, error) {
 	t, ok := parseSince(when, now)
 	if !ok {
-		return 0, misused("logs", "--since: %q is no time", when)
+		return 0, misused("logs", "--since: %q is not a time", when)
 	}
 	r, closeLog, err := joblog.Open(dir)
 	if err != nil {
@@ -203,7 +203,7 @@ func (c *cli) piped(err error) (int, error) {
 func lastLines(dir, count string, from uint64, raw bool) (at uint64, drop int, err error) {
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 {
-		return 0, 0, misused("logs", "--tail: %q is no number of lines", count)
+		return 0, 0, misused("logs", "--tail: %q is not a number of lines", count)
 	}
 	r, closeLog, err := joblog.Open(dir)
 	if err != nil {

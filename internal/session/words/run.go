@@ -177,7 +177,7 @@ func (c *cli) ensureShell() error {
 		return nil
 	}
 	if !view.OnTerminal(c.In) || !view.OnTerminal(c.Out) {
-		return keyway.Errorf(keyway.Usage, "a shell needs a terminal, and this is none").
+		return keyway.Errorf(keyway.Usage, "a shell needs a terminal, and this is not one").
 			Hint("over ssh, ask for one: ssh -t; or run a command: %s -- COMMAND", c.Command("run"))
 	}
 	shell, err := c.shell()

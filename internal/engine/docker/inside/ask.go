@@ -38,7 +38,7 @@ const maxSessionList = 4 << 20
 func countSessions(r io.Reader) (int, error) {
 	list := json.NewDecoder(r)
 	if begin, _ := list.Token(); begin != json.Delim('[') {
-		return 0, errors.New("it is no list")
+		return 0, errors.New("it is not a list")
 	}
 	living := 0
 	for list.More() {

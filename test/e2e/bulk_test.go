@@ -8,18 +8,6 @@ import (
 	"testing"
 )
 
-// TestTwoGiB copies a file beyond every 31-bit limit there and back.
-func TestTwoGiB(t *testing.T) {
-	t.Parallel()
-	w := shared
-	w.must(t, "sh", "-c", "head -c 2147483649 /dev/urandom >/root/big")
-	defer w.do("rm", "-f", "/root/big", "/root/big-back")
-	w.must(t, "scp", "-q", "/root/big", train+":/root/big")
-	defer w.do("ssh", train, "rm -f /root/big")
-	w.must(t, "scp", "-q", train+":/root/big", "/root/big-back")
-	w.must(t, "cmp", "/root/big", "/root/big-back")
-}
-
 // TestManyChannels opens 200 channels of one connection at the same time, and
 // uses them at the same time.
 func TestManyChannels(t *testing.T) {

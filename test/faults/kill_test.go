@@ -92,24 +92,30 @@ func (w *world) any(r *rand.Rand) (string, []int) {
 // least is how many kills each work must have lived through.
 const least = 5
 
-// TestKill kills one thing every two seconds while everything goes on at once:
-// a copy of 2 GiB in each direction, and beside it what else people do, again
-// and again until it has seen enough.
+// TestKill kills one thing every two seconds while everything runs at once: a copy in each
+// direction, and other programs, each repeated until it has lived through enough kills. The
+// file is larger than any 31-bit limit where the bastion is killed. A quarter of it is enough
+// for the others.
 func TestKill(t *testing.T) {
 	t.Parallel()
+	quarter, err := newSample("quarter", big.size/4)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		options lab.Options
+		file    sample
 		victims func(*world) func() (string, []int)
 	}{
-		"bastion": {lab.Options{Docker: true, Images: []lab.Image{lab.Base}}, func(w *world) func() (string, []int) { return w.sessions }},
-		"node":    {lab.Options{}, func(w *world) func() (string, []int) { return w.nodes }},
-		"ssh":     {lab.Options{}, func(w *world) func() (string, []int) { return w.ways }},
+		"bastion": {lab.Options{Docker: true, Images: []lab.Image{lab.Base}}, big, func(w *world) func() (string, []int) { return w.sessions }},
+		"node":    {lab.Options{}, quarter, func(w *world) func() (string, []int) { return w.nodes }},
+		"ssh":     {lab.Options{}, quarter, func(w *world) func() (string, []int) { return w.ways }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := start(t, test.options)
-			w.put(big, "big")
-			works := everything(big)
+			w.put(test.file, "big")
+			works := everything(test.file)
 			w.prepare(works)
 			k := w.startKiller(period, test.victims(w))
 			defer k.stop()
@@ -118,8 +124,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestKillAtRandom kills whatever there is, at random, for as long as -duration
-// says: five minutes; make soak makes it longer. KEYWAY_SEED repeats a choice.
+// TestKillAtRandom kills processes at random for -duration: two minutes, or longer by make
+// soak. KEYWAY_SEED repeats a choice.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())

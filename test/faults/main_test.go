@@ -36,8 +36,8 @@ var (
 )
 
 var (
-	duration = flag.Duration("duration", 5*time.Minute, "how long TestKillAtRandom kills")
-	size     = flag.Int64("size", 2<<10, "MiB of the file that TestKill copies")
+	duration = flag.Duration("duration", 2*time.Minute, "how long TestKillAtRandom kills")
+	size     = flag.Int64("size", 2<<10, "MiB, and one byte more, of the file that TestKill copies")
 )
 
 func TestMain(m *testing.M) {
@@ -59,7 +59,7 @@ func runAll(m *testing.M) (code int, err error) {
 	if err := lab.Build(ctx, bin); err != nil {
 		return 1, err
 	}
-	if big, err = newSample("big", *size<<20); err != nil {
+	if big, err = newSample("big", *size<<20+1); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil

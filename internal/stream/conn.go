@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	// errFinished is how a stream ends well.
+	// errFinished is the reason for a normal end.
 	errFinished = errors.New("finished")
 	errSilent   = errors.New("no answer for 10 s")
 	errReplaced = errors.New("another path took over")
 )
 
-// side is what the client and the server do differently. All but ended, closed
-// and addr are called with the Conn's lock held.
+// side has the functions that differ between client and server. All except ended, closed and addr
+// are called with the Conn's lock held.
 type side interface {
 	suspect()                    // the path may be dead
 	trusted()                    // it is not
@@ -28,13 +28,13 @@ type side interface {
 	addr() (local, remote string)
 }
 
-// Conn is one end of a stream. As with every net.Conn, Read and Write may run
-// at once; what is written has arrived only when the other end says so.
+// Conn is one end of a stream. As with every net.Conn, Read and Write may run concurrently. Written
+// bytes have arrived only when the other end has confirmed them.
 type Conn struct {
 	log  Logger
 	side side
 	in   half          // what the user reads
-	out  half          // and writes
+	out  half          // what the user writes
 	done chan struct{} // closed when the stream has ended
 
 	mu    sync.Mutex // protects all below, and the fields of side
@@ -57,8 +57,8 @@ func newConn(log Logger, budget *Budget, client bool) *Conn {
 	return c
 }
 
-// step changes the stream by f, under the lock, and carries out what follows. The
-// side is told of the end without the lock: its own locks come before this one.
+// step changes the stream by f, under the lock, and carries out the effects. It reports the end to
+// the side without the lock: the side's own locks come before this one.
 func (c *Conn) step(now time.Time, f func() effects) {
 	c.mu.Lock()
 	do := f()
@@ -69,8 +69,7 @@ func (c *Conn) step(now time.Time, f func() effects) {
 	}
 }
 
-// carryOut does what follows from a step, but for telling the side of the end. The
-// lock is held.
+// carryOut carries out the effects of a step, except the report of the end. The lock is held.
 func (c *Conn) carryOut(do effects, now time.Time) {
 	if do.has(pathUp) {
 		do |= c.life.set(Up, now, "")
@@ -112,14 +111,14 @@ func (c *Conn) ended(now time.Time) effects {
 	switch {
 	case c.path == nil:
 	case errors.Is(c.wire.err, ErrMoved):
-		c.path.fail(ErrMoved) // no last words: the stream goes on
+		c.path.fail(ErrMoved) // without a RESET: the stream goes on
 	default:
 		c.path.finish()
 	}
 	return do
 }
 
-// tick does what is due.
+// tick does everything that is due.
 func (c *Conn) tick() {
 	now := time.Now()
 	c.step(now, func() effects {
@@ -131,8 +130,8 @@ func (c *Conn) tick() {
 	})
 }
 
-// Read reads what the other user has written. Bytes that had arrived before the
-// stream ended are read before the error.
+// Read reads data of the other user. Bytes that arrived before the stream ended are read before the
+// error.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
@@ -159,12 +158,11 @@ func (c *Conn) get(p []byte) (n int, err error) {
 	return n, err
 }
 
-// gather is how many spans WriteTo writes at once.
+// gather is the number of spans that WriteTo writes at once.
 const gather = 16
 
-// WriteTo writes everything that arrives to w, from the buffer in which it was received.
-// It returns when the other user has ended their direction, or with the error of the
-// stream or of w.
+// WriteTo writes everything that arrives to w, from the receive buffer. It returns when the other
+// user has closed their direction, or with an error of the stream or of w.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
@@ -195,7 +193,7 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// writeAll writes bufs by as few calls as w allows.
+// writeAll writes bufs with as few calls as w allows.
 func writeAll(w io.Writer, bufs *net.Buffers) (int64, error) {
 	if len(*bufs) == 1 {
 		n, err := w.Write((*bufs)[0])
@@ -204,7 +202,7 @@ func writeAll(w io.Writer, bufs *net.Buffers) (int64, error) {
 	return bufs.WriteTo(w)
 }
 
-// peek returns what can be read, without taking it, and holds its memory.
+// peek returns the available bytes without consuming them, and holds their memory.
 func (c *Conn) peek(bufs net.Buffers, held []*chunk) (got net.Buffers, err error) {
 	if isClosed(c.in.by.passed()) {
 		return nil, os.ErrDeadlineExceeded
@@ -217,13 +215,13 @@ func (c *Conn) peek(bufs net.Buffers, held []*chunk) (got net.Buffers, err error
 	return got, err
 }
 
-// took is called after n bytes of what peek returned were taken.
+// took consumes n bytes of those that peek returned.
 func (c *Conn) took(n int, held []*chunk) {
 	now := time.Now()
 	c.step(now, func() effects { return c.wire.took(n, held, now) })
 }
 
-// Write gives p to the stream, and waits while the ring is full.
+// Write writes p to the stream. It waits while the ring is full.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -255,8 +253,8 @@ func (c *Conn) put(p []byte) (n int, err error) {
 	return n, err
 }
 
-// CloseWrite says that nothing more is written; the other user reads io.EOF
-// after the last byte. Reading goes on.
+// CloseWrite ends this direction: the other user reads io.EOF after the last byte. Reading
+// continues.
 func (c *Conn) CloseWrite() (err error) {
 	now := time.Now()
 	c.step(now, func() effects {
@@ -269,17 +267,17 @@ func (c *Conn) CloseWrite() (err error) {
 	return err
 }
 
-// Close ends both directions. Bytes that were written still arrive: at a server in
-// the background, at a client before Close returns, which waits 10 s for it. The
-// other end is told if bytes that it has written were not read.
+// Close ends both directions. Bytes that were written still arrive: at a server in the background,
+// at a client before Close returns, which waits up to 10 s. If bytes of the other end were not
+// read, the other end is told.
 func (c *Conn) Close() error {
 	now := time.Now()
 	c.step(now, func() effects { return c.wire.close(now) })
 	return c.side.closed()
 }
 
-// CloseWithError ends both directions at once. The other user's Read and Write
-// fail with a ResetError that has the reason.
+// CloseWithError ends both directions at once. The other user's Read and Write fail with a
+// ResetError that contains the reason.
 func (c *Conn) CloseWithError(reason error) error {
 	c.abort(reason, resetByUser)
 	return c.Close()
@@ -289,13 +287,13 @@ func (c *Conn) abort(reason error, code uint16) {
 	c.step(time.Now(), func() effects { return c.wire.abort(reason, code) })
 }
 
-// abortError is how the local user ended a stream.
+// abortError is the reason for which the local user ended a stream.
 type abortError struct{ reason error }
 
 func (a *abortError) Error() string { return "closed: " + a.reason.Error() }
 func (a *abortError) Unwrap() error { return a.reason }
 
-// Err is why the stream has ended: nil while it has not, or when it ended well.
+// Err returns the reason for the end of the stream: nil before the end, or after a normal one.
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -305,18 +303,17 @@ func (c *Conn) Err() error {
 	return c.wire.err
 }
 
-// Done is closed when the stream has ended, well or not.
+// Done returns a channel that is closed when the stream has ended, in whatever way.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// attach makes p the live path; the one that was is returned, to be closed. The
-// lock is held.
+// attach makes p the live path. It returns the old one, which the caller closes. The lock is held.
 func (c *Conn) attach(p *path) (old *path) {
 	old, c.path = c.path, p
 	c.life.until = time.Time{}
 	return old
 }
 
-// detach is called when p carries nothing any more; err is what its reader saw.
+// detach is called when p has ended. err is the error of its reader.
 func (c *Conn) detach(p *path, err error) error {
 	now := time.Now()
 	c.step(now, func() (do effects) {
@@ -341,7 +338,7 @@ func (c *Conn) detach(p *path, err error) error {
 	return err
 }
 
-// idString names the stream in logs: enough to find it, too little to use it.
+// idString names the stream in logs: long enough to find it, too short to use it.
 func (c *Conn) idString() string {
 	if c.wire.keys == nil {
 		return "opening"
@@ -349,13 +346,13 @@ func (c *Conn) idString() string {
 	return hex.EncodeToString(c.wire.keys.id[:4])
 }
 
-// LocalAddr names this end.
+// LocalAddr returns the address of this end.
 func (c *Conn) LocalAddr() net.Addr {
 	local, _ := c.side.addr()
 	return addr(local)
 }
 
-// RemoteAddr names the other end. It has no address that stays.
+// RemoteAddr returns the address of the other end, which may change.
 func (c *Conn) RemoteAddr() net.Addr {
 	_, remote := c.side.addr()
 	return addr(remote)
@@ -366,20 +363,20 @@ type addr string
 func (addr) Network() string  { return "stream" }
 func (a addr) String() string { return string(a) }
 
-// SetDeadline is both of SetReadDeadline and SetWriteDeadline.
+// SetDeadline sets both deadlines.
 func (c *Conn) SetDeadline(t time.Time) error {
 	c.in.by.set(t)
 	c.out.by.set(t)
 	return nil
 }
 
-// SetReadDeadline bounds how long Read waits.
+// SetReadDeadline bounds the time that Read waits.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.in.by.set(t)
 	return nil
 }
 
-// SetWriteDeadline bounds how long Write waits for room in the ring.
+// SetWriteDeadline bounds the time that Write waits for room in the ring.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.out.by.set(t)
 	return nil

@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// half is one direction of a stream, as its user sees it.
+// half is the user's view of one direction of a stream.
 type half struct {
 	mu    sync.Mutex // one user at a time
 	by    deadline
-	ready chan struct{} // holds a value when it is worth another try
+	ready chan struct{} // has a value when another try is worth it
 }
 
 func newHalf() half { return half{ready: make(chan struct{}, 1)} }
 
-// wait returns when another try is worth it, with an error when the deadline has
-// passed.
+// wait returns when another try is worth it, or with an error when the deadline has passed.
 func (h *half) wait(done <-chan struct{}) error {
 	select {
 	case <-h.ready:
@@ -27,15 +26,15 @@ func (h *half) wait(done <-chan struct{}) error {
 	return nil
 }
 
-// deadline is one of the two of a net.Conn.
+// deadline is one of the two deadlines of a net.Conn.
 type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	past  chan struct{} // closed when the deadline has passed
 }
 
-// passed is closed when the deadline passes. A goroutine that waits on it
-// sees later changes of the deadline, too, unless it had passed already.
+// passed returns a channel that is closed when the deadline passes. A goroutine that waits on it
+// also sees later changes of the deadline, unless it has already passed.
 func (d *deadline) passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,7 +48,7 @@ func (d *deadline) channel() chan struct{} {
 	return d.past
 }
 
-// set moves the deadline; the zero time takes it away.
+// set moves the deadline; the zero time removes it.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -72,7 +71,7 @@ func (d *deadline) set(t time.Time) {
 	}
 }
 
-// arm closes past later, unless the deadline was moved until then.
+// arm closes past later, unless the deadline is moved before.
 func (d *deadline) arm(past chan struct{}, left time.Duration) {
 	var timer *time.Timer
 	timer = time.AfterFunc(left, func() {

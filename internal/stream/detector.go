@@ -6,14 +6,14 @@ import "time"
 const (
 	busyPing     = 2 * time.Second  // without proof of life while something is unacknowledged
 	clientPing   = 15 * time.Second // without proof of life
-	serverPing   = 20 * time.Second // without a sign; longer, so that only the client asks
+	serverPing   = 20 * time.Second // without any frame; longer, so that only the client pings
 	suspectTime  = 3 * time.Second  // a PING without answer
 	deadTime     = 10 * time.Second
-	lateTime     = time.Second // a timer this late says that this process stood still
+	lateTime     = time.Second // a timer this late means that this process was suspended
 	maxDoublings = 4           // doublings of the two waits for a PONG
 )
 
-// verdict is what the detector thinks of the path.
+// verdict is the detector's judgement of the path.
 type verdict int
 
 const (
@@ -23,19 +23,19 @@ const (
 	pathDead
 )
 
-// detector watches one path for silence. It has no clock of its own: it is told
-// the time, and says when it wants to be asked again.
+// detector watches one path for silence. It has no clock: it is given the time, and says when it
+// wants to be called again.
 type detector struct {
 	client bool
-	heard  time.Time // when anything came
-	proof  time.Time // when it was last proved that the other end hears us
-	asked  time.Time // when the PING was sent that waits for its answer; zero: none
-	busy   time.Time // since when something is unacknowledged; zero: nothing
+	heard  time.Time // when the last frame came
+	proof  time.Time // when the other end last proved that it receives
+	asked  time.Time // when the unanswered PING was sent; zero: none
+	busy   time.Time // since when data is unacknowledged; zero: none is
 	wake   time.Time // when judge asked to be called again
 
-	// A path may be so slow that a frame takes longer than the wait for an answer:
-	// if each is given up for the next, none carries anything. So the waits double
-	// with each that ended under suspicion, and halve when proof is quick.
+	// A path may be so slow that a frame takes longer than the wait for an answer. If each path is
+	// given up for the next, none carries anything. So the waits double with each path that ended
+	// under suspicion, and halve when proof is quick.
 	doublings int
 	suspected bool
 }
@@ -49,7 +49,7 @@ func (d *detector) begin(now time.Time) {
 	*d = detector{client: d.client, heard: now, proof: now, busy: d.busy, doublings: doublings}
 }
 
-// sending is told whether anything is unacknowledged.
+// sending notes whether data is unacknowledged.
 func (d *detector) sending(now time.Time, unacked bool) {
 	switch {
 	case !unacked:
@@ -59,7 +59,7 @@ func (d *detector) sending(now time.Time, unacked bool) {
 	}
 }
 
-// proved is told that the other end has heard us.
+// proved notes that the other end has received data.
 func (d *detector) proved(now time.Time) {
 	if now.Sub(d.waiting()) < suspectTime {
 		d.doublings = max(d.doublings-1, 0)
@@ -67,7 +67,7 @@ func (d *detector) proved(now time.Time) {
 	d.proof, d.asked, d.suspected = now, time.Time{}, false
 }
 
-// waiting is since when proof of life could have come.
+// waiting returns the time since which proof could have come.
 func (d *detector) waiting() time.Time {
 	switch {
 	case d.busy.IsZero():
@@ -78,7 +78,7 @@ func (d *detector) waiting() time.Time {
 	return d.proof
 }
 
-// pingAt is when the next PING is due if nothing happens.
+// pingAt returns the time of the next PING if nothing happens.
 func (d *detector) pingAt() time.Time {
 	idle := d.heard.Add(serverPing)
 	if d.client {
@@ -93,7 +93,7 @@ func (d *detector) pingAt() time.Time {
 	return idle
 }
 
-// judge says what to think of the path now, and sets when to ask again.
+// judge returns the verdict on the path, and sets the time of the next call.
 func (d *detector) judge(now time.Time) verdict {
 	late := !d.wake.IsZero() && now.Sub(d.wake) > lateTime
 	if d.asked.IsZero() {

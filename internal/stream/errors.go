@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// Code says why a server does not open or continue a stream.
+// Code is the reason for which a server does not open or continue a stream.
 type Code byte
 
-// The refusals. All but CodeBusy end the stream at the client.
+// The refusals. All except CodeBusy end the stream at the client.
 const (
 	CodeBusy     Code = 1 + iota // no room for another stream
-	CodeUnknown                  // no such stream: the server was restarted, or has forgotten it
-	CodeExpired                  // the server gave the stream up
-	CodeFinished                 // both directions had come to their ends
-	CodeReset                    // the server's user gave up
+	CodeUnknown                  // unknown stream: the server was restarted, or has forgotten it
+	CodeExpired                  // the server has given the stream up
+	CodeFinished                 // both directions had ended
+	CodeReset                    // the server's user has reset it
 	CodeFenced                   // another path of this stream is newer
-	CodeOffset                   // the two ends do not fit together any more
+	CodeOffset                   // the offsets of the two ends do not fit together any more
 	CodeProof                    // the client does not know the stream's secret
 )
 
@@ -38,7 +38,7 @@ func (c Code) String() string {
 	return fmt.Sprintf("code %d", byte(c))
 }
 
-// Refusal is a server's answer instead of a stream.
+// Refusal is a server's refusal of a stream.
 type Refusal struct {
 	Code Code
 	Text string // the server's reason
@@ -51,13 +51,13 @@ func (r *Refusal) Error() string {
 	return r.Code.String() + ": " + r.Text
 }
 
-// Is makes errors.Is(err, ErrExpired) true for every reason of an expiry.
+// Is makes errors.Is(err, ErrExpired) true for every kind of expiry.
 func (r *Refusal) Is(target error) bool {
 	t, ok := target.(*Refusal)
 	return ok && t.Code == r.Code && t.Text == ""
 }
 
-// One for each refusal, for errors.Is.
+// One error for each refusal, for errors.Is.
 var (
 	ErrBusy     error = &Refusal{Code: CodeBusy}
 	ErrUnknown  error = &Refusal{Code: CodeUnknown}
@@ -69,33 +69,32 @@ var (
 	ErrProof    error = &Refusal{Code: CodeProof}
 )
 
-// ResetError says that the other end gave the stream up.
+// ResetError means that the other end has reset the stream.
 type ResetError struct{ Text string }
 
 func (r *ResetError) Error() string { return "the other end gave up: " + r.Text }
 
-// Is makes a reset on a live path and one that a redialling client is told of
-// the same error.
+// Is makes a reset on a live path equal to one that a redialling client is told of.
 func (r *ResetError) Is(target error) bool { return target == ErrReset }
 
 var (
-	// ErrHostKey says that whoever answered does not hold the host key.
+	// ErrHostKey means that the answering peer does not hold the host key.
 	ErrHostKey = errors.New("the other end does not hold the expected host key: somebody may be in between")
-	// ErrStopped is returned by Write when the other end takes no more bytes.
+	// ErrStopped is the error of Write when the other end accepts no more bytes.
 	ErrStopped = errors.New("the other end takes no more bytes")
-	// ErrGaveUp says that no path was found for as long as the client may try.
+	// ErrGaveUp means that the client found no path for as long as it may try.
 	ErrGaveUp = errors.New("gave up redialling")
-	// ErrMoved is returned by a Conn that was handed over to another process.
+	// ErrMoved is the error of a Conn that was handed over to another process.
 	ErrMoved = errors.New("the stream was handed over")
 )
 
-// permanent marks an error that dialling again cannot cure.
+// permanent marks an error that another dial cannot cure.
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
-// Permanent marks an error of Config.Dial that ends the stream: a wrong
-// credential does not become right by trying again.
+// Permanent marks an error of Config.Dial that ends the stream: for example, a wrong credential
+// stays wrong.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

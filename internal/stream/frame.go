@@ -11,11 +11,11 @@ import (
 // Bounds of a frame on the wire.
 const (
 	headerLen = 8        // type 1, length 3, crc 4
-	maxFrame  = 16 << 10 // header included
+	maxFrame  = 16 << 10 // including the header
 	offsetLen = 8        // a DATA payload begins with its offset
 	dataStart = headerLen + offsetLen
 	maxData   = maxFrame - dataStart
-	maxText   = 255 // of a reason that is told to the peer
+	maxText   = 255 // of a reason that is sent to the peer
 )
 
 type frameType byte
@@ -31,7 +31,7 @@ const (
 	frameConfirm
 )
 
-// payloadBounds are the lengths that a payload of each type may have.
+// payloadBounds are the possible lengths of a payload, by type.
 var payloadBounds = [...]struct{ min, max int }{
 	frameData:    {offsetLen + 1, offsetLen + maxData},
 	frameAck:     {16, 16},
@@ -43,7 +43,7 @@ var payloadBounds = [...]struct{ min, max int }{
 	frameConfirm: {macLen, macLen},
 }
 
-// errViolation is wrapped by everything a peer may not send. It costs the path,
+// errViolation is wrapped by the error for everything that a peer must not send. It ends the path,
 // never the stream.
 var errViolation = errors.New("protocol violation")
 
@@ -51,27 +51,26 @@ func violation(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errViolation}, args...)...)
 }
 
-// castagnoli is the table of the polynomial that CPUs have an instruction for. It
-// takes 0.13 ms to make, which a program that only shows a session does not need.
+// castagnoli is the table of the polynomial for which CPUs have an instruction. It takes 0.13 ms to
+// make, which a program that only shows a session does not need.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
-// frame is a frame as it lies in a buffer; payload is a part of that buffer.
+// frame is a frame in a buffer; payload is a part of that buffer.
 type frame struct {
 	typ     frameType
 	payload []byte
 }
 
-// offset is what the payload of DATA, ACK, PING, PONG and FIN begins with.
+// offset returns the number at the start of the payload of DATA, ACK, PING, PONG and FIN.
 func (f frame) offset() uint64 { return binary.BigEndian.Uint64(f.payload) }
 
-// limit is the second number of an ACK.
+// limit returns the second number of an ACK.
 func (f frame) limit() uint64 { return binary.BigEndian.Uint64(f.payload[8:]) }
 
-// data is the user's bytes in DATA.
+// data returns the user's bytes in DATA.
 func (f frame) data() []byte { return f.payload[offsetLen:] }
 
-// parseHeader checks what can be known of a frame from its first four bytes, and
-// returns the length of all of it.
+// parseHeader checks the first four bytes of a frame, and returns the length of the whole frame.
 func parseHeader(b []byte) (int, error) {
 	typ := int(b[0])
 	if typ == 0 || typ >= len(payloadBounds) {
@@ -84,9 +83,8 @@ func parseHeader(b []byte) (int, error) {
 	return headerLen + n, nil
 }
 
-// parseFrame reads the frame that b begins with. need is the frame's length;
-// while b holds less, need is how much must be there before more can be said,
-// and the frame is empty.
+// parseFrame reads the frame at the start of b. need is the frame's length. If b is incomplete,
+// need is the number of bytes that must be there before the next call, and the frame is empty.
 func parseFrame(b []byte) (f frame, need int, err error) {
 	if len(b) < headerLen {
 		return frame{}, headerLen, nil
@@ -101,18 +99,18 @@ func parseFrame(b []byte) (f frame, need int, err error) {
 	return frame{frameType(b[0]), b[headerLen:need]}, need, nil
 }
 
-// frameSum is the crc of a whole frame.
+// frameSum returns the CRC of a whole frame.
 func frameSum(b []byte) uint32 {
 	table := castagnoli()
 	return crc32.Update(crc32.Checksum(b[:4], table), table, b[headerLen:])
 }
 
-// putHeader writes the header of the frame in b but for its crc.
+// putHeader writes the header of the frame in b, without its CRC.
 func putHeader(b []byte, typ frameType, payload int) {
 	b[0], b[1], b[2], b[3] = byte(typ), byte(payload>>16), byte(payload>>8), byte(payload)
 }
 
-// seal makes the frame in b ready to be sent.
+// seal writes the CRC of the frame in b, which is then ready to be sent.
 func seal(b []byte) { binary.BigEndian.PutUint32(b[4:], frameSum(b)) }
 
 // appendFrame appends a frame whose payload is the given parts.
@@ -147,5 +145,5 @@ func appendReset(b []byte, code uint16, text string) []byte {
 	return appendFrame(b, frameReset, binary.BigEndian.AppendUint16(nil, code), []byte(clip(text)))
 }
 
-// clip shortens a reason to what a peer may be told.
+// clip shortens a reason to the length that is sent to a peer.
 func clip(text string) string { return text[:min(len(text), maxText)] }

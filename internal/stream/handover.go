@@ -19,15 +19,15 @@ const (
 	savedAll = 1<<iota - 1
 )
 
-// saved is all that another process needs to go on with a client's stream. It
-// holds the stream's secrets.
+// saved is the state with which another process can continue a client's stream. It contains the
+// stream's secrets.
 type saved struct {
 	keys     keys
 	epoch    uint64
 	flags    byte
-	base     uint64 // of the first byte in unacked
+	base     uint64 // offset of the first byte in unacked
 	sent     uint64
-	consumed uint64 // of the first byte in unread
+	consumed uint64 // offset of the first byte in unread
 	unacked  []byte
 	unread   []byte
 }
@@ -44,7 +44,7 @@ func (s *saved) encode() []byte {
 	return append(b, s.unread...)
 }
 
-// savedHead is the length of what has a fixed length.
+// savedHead is the length of the parts with a fixed length.
 const savedHead = 1 + idLen + 2*keyLen + 1 + 5*8
 
 var errSaved = errors.New("this is not a saved stream")
@@ -75,9 +75,9 @@ func decodeSaved(b []byte) (*saved, error) {
 	return &s, nil
 }
 
-// HandOver ends c in this process without telling the other end, and returns what Restore
-// needs to continue it in another process. Nobody may read or write meanwhile. Bytes that
-// were read before are the caller's to hand over. The result holds secrets.
+// HandOver ends c in this process without telling the other end. It returns the state with which
+// Restore continues the stream in another process. There must be no concurrent Read or Write. Bytes
+// that were already read are the caller's to hand over. The result contains secrets.
 func (c *Conn) HandOver() ([]byte, error) {
 	cl, ok := c.side.(*client)
 	if !ok {
@@ -92,7 +92,7 @@ func (c *Conn) HandOver() ([]byte, error) {
 	return s.encode(), nil
 }
 
-// save takes the stream's state, and ends it.
+// save takes the stream's state and ends the stream.
 func (c *Conn) save() (s *saved, err error) {
 	c.step(time.Now(), func() (do effects) {
 		switch {
@@ -110,8 +110,8 @@ func (c *Conn) save() (s *saved, err error) {
 	return s, err
 }
 
-// Restore continues a stream that HandOver has ended in another process. The
-// other end notices nothing but a new path.
+// Restore continues a stream that HandOver has ended in another process. The other end notices only
+// a new path.
 func Restore(ctx context.Context, cfg Config, state []byte) (*Conn, error) {
 	s, err := decodeSaved(state)
 	if err != nil {
@@ -128,7 +128,7 @@ func Restore(ctx context.Context, cfg Config, state []byte) (*Conn, error) {
 	return c, nil
 }
 
-// contents are the user's bytes that are not acknowledged.
+// contents returns the user's unacknowledged bytes.
 func (q *sendQueue) contents() []byte {
 	b := make([]byte, 0, q.unacked())
 	for _, s := range q.slabs {
@@ -142,8 +142,8 @@ func (q *sendQueue) contents() []byte {
 	return b
 }
 
-// restore fills an empty ring. The memory is taken whether the budget has it or
-// not: it was taken from the same budget in the process before.
+// restore fills an empty ring. It takes the memory even beyond the budget: the process before had
+// it from the same budget.
 func (q *sendQueue) restore(s *saved) {
 	q.base, q.end = s.base, s.base
 	for p := s.unacked; len(p) > 0; {
@@ -154,8 +154,8 @@ func (q *sendQueue) restore(s *saved) {
 		}
 		p = p[n:]
 	}
-	// These frames were sent, so none may grow: the other end may have all of them,
-	// and is sent only what comes behind them.
+	// These frames were sent, so none may grow: the other end may have all of them, and is sent
+	// only bytes after them.
 	q.sealOpen()
 	if s.flags&savedSendFin != 0 {
 		q.finish()

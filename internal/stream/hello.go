@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Magic is what every path begins with. No text does, so a listener can tell a
-// path from SSH by its first byte.
+// Magic begins every path. No text begins with it, so a listener can tell a path from SSH by its
+// first byte.
 const Magic = "\x91KWS\r\n\x1a\n"
 
 const (
@@ -29,7 +29,7 @@ const (
 	kindRefused = 3
 )
 
-// Lengths of the messages, everything included.
+// Lengths of the messages, with all parts.
 const (
 	openLen       = len(Magic) + 1 + keyLen + nonceLen + crcLen
 	resumeLen     = len(Magic) + 1 + idLen + 8 + nonceLen + 8 + 8 + macLen
@@ -41,7 +41,7 @@ const (
 	maxRefusedLen = refusedHead + maxText + refusedTail
 )
 
-// openHello asks for a new stream.
+// openHello requests a new stream.
 type openHello struct {
 	public [keyLen]byte
 	nonce  [nonceLen]byte
@@ -61,7 +61,7 @@ type opened struct {
 	signature [sigLen]byte
 }
 
-// signed is the part that the signature covers.
+// signed returns the part that the signature covers.
 func (o *opened) signed() []byte {
 	b := append([]byte{kindOpened}, o.public[:]...)
 	return append(b, o.nonce[:]...)
@@ -69,7 +69,7 @@ func (o *opened) signed() []byte {
 
 func (o *opened) encode() []byte { return appendSum(append(o.signed(), o.signature[:]...)) }
 
-// resumeHello asks to continue a stream.
+// resumeHello requests the continuation of a stream.
 type resumeHello struct {
 	id       [idLen]byte
 	epoch    uint64
@@ -79,7 +79,7 @@ type resumeHello struct {
 	mac      [macLen]byte
 }
 
-// covered is the part that the MAC covers.
+// covered returns the part that the MAC covers.
 func (h *resumeHello) covered() []byte {
 	b := append([]byte(Magic), kindResume)
 	b = append(b, h.id[:]...)
@@ -107,7 +107,7 @@ func (r *resumed) covered() []byte {
 
 func (r *resumed) encode() []byte { return append(r.covered(), r.mac[:]...) }
 
-// commit is what the client sends after resumed; only it changes the server.
+// commit is the client's message after resumed; only this message changes the server.
 type commit struct {
 	received uint64
 	limit    uint64
@@ -137,7 +137,7 @@ func appendSum(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
 }
 
-// checkSum returns b without the crc at its end.
+// checkSum returns b without the CRC at its end, if it is correct.
 func checkSum(b []byte) ([]byte, error) {
 	body := b[:len(b)-crcLen]
 	if crc32.Checksum(body, castagnoli()) != binary.BigEndian.Uint32(b[len(body):]) {
@@ -146,7 +146,7 @@ func checkSum(b []byte) ([]byte, error) {
 	return body, nil
 }
 
-// cursor takes a message of known length apart.
+// cursor splits a message of known length.
 type cursor []byte
 
 func (c *cursor) bytes(to []byte) { *c = (*c)[copy(to, *c):] }
@@ -157,7 +157,7 @@ func (c *cursor) number() uint64 {
 	return n
 }
 
-// readHello reads a client's first message: exactly one of the two is not nil.
+// readHello reads a client's first message. Exactly one of the two results is not nil.
 func readHello(r io.Reader) (*openHello, *resumeHello, error) {
 	var buf [max(openLen, resumeLen)]byte
 	head := buf[:len(Magic)+1]

@@ -11,8 +11,7 @@ import (
 	"fmt"
 )
 
-// Labels keep what is signed or authenticated for one purpose from being taken
-// for another.
+// Labels separate the purposes of signatures and MACs.
 const (
 	labelOpened  = "keyway stream 1: opened\x00"
 	labelRefused = "keyway stream 1: refused\x00"
@@ -23,17 +22,17 @@ const (
 	labelKey     = "keyway stream 1: "
 )
 
-// keys are what the two ends of a stream share.
+// keys are the secrets that the two ends of a stream share.
 type keys struct {
 	id     [idLen]byte
 	client [keyLen]byte // authenticates the client
 	server [keyLen]byte // authenticates the server
 }
 
-// newEphemeral makes the key pair of one open.
+// newEphemeral makes the key pair for one open.
 func newEphemeral() (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(rand.Reader) }
 
-// deriveKeys makes the keys of the stream that hello asked for and answer opened.
+// deriveKeys derives the keys of the stream from hello and answer.
 func deriveKeys(own *ecdh.PrivateKey, peer [keyLen]byte, hello *openHello, answer *opened) (*keys, error) {
 	public, err := ecdh.X25519().NewPublicKey(peer[:])
 	if err != nil {
@@ -63,7 +62,7 @@ func digest(parts ...[]byte) []byte {
 	return h.Sum(nil)
 }
 
-// mac authenticates parts, whose lengths the label fixes.
+// mac authenticates parts, whose lengths the label determines.
 func mac(key [keyLen]byte, label string, parts ...[]byte) (sum [macLen]byte) {
 	h := hmac.New(sha256.New, key[:])
 	h.Write([]byte(label))
@@ -76,7 +75,7 @@ func mac(key [keyLen]byte, label string, parts ...[]byte) (sum [macLen]byte) {
 
 func sameMAC(a, b [macLen]byte) bool { return hmac.Equal(a[:], b[:]) }
 
-// signHello signs an answer to a hello by the host key.
+// signHello signs an answer to a hello with the host key.
 func signHello(key crypto.Signer, label string, hello, answer []byte) (sum [sigLen]byte, err error) {
 	sig, err := key.Sign(rand.Reader, append([]byte(label), digest(hello, answer)...), crypto.Hash(0))
 	if err == nil && len(sig) != sigLen {

@@ -1,14 +1,14 @@
 package stream
 
-// Logger is where a stream says what happens to it; a *slog.Logger is one. It is
-// an interface because slog alone is 94 KB, which a small program may not want.
+// Logger receives the messages of a stream; a *slog.Logger is one. It is an interface because slog
+// alone adds 94 KB, too much for a small program.
 type Logger interface {
 	Debug(msg string, pairs ...any)
 	Info(msg string, pairs ...any)
 	Warn(msg string, pairs ...any)
 }
 
-// noLogger says nothing.
+// noLogger discards messages.
 type noLogger struct{}
 
 func (noLogger) Debug(string, ...any) {}

@@ -7,34 +7,34 @@ import (
 )
 
 const (
-	maxBatch   = largeSlab // written to a path at once
-	smallBatch = 1 << 10   // copied, to be one write with what is said beside it
+	maxBatch   = largeSlab // bytes written to a path at once
+	smallBatch = 1 << 10   // copied, to be written together with control frames
 	saidMost   = 512       // more than all control frames together
 	busyTime   = time.Second
-	lastWords  = time.Second // for what an ended stream still has to say
+	lastWords  = time.Second // time for the last frames of an ended stream
 )
 
-// path is one connection that a stream travels over. Its reader is the
-// goroutine that calls run; the writer is started and joined there.
+// path is one connection that carries a stream. Its reader is the goroutine that calls run, which
+// starts and joins the writer.
 type path struct {
 	c     *Conn
 	conn  net.Conn
-	wake  chan struct{} // holds a value when there is something to write
+	wake  chan struct{} // has a value when there is something to write
 	gone  chan struct{} // closed with the connection
 	once  sync.Once
-	greet func() error // reads what comes before the frames; may be nil
+	greet func() error // reads the messages before the frames; may be nil
 
 	// Of the reader alone.
 	in      *chunk
-	at      int // what is in [at, got) of in was not parsed yet
+	at      int // the bytes [at, got) of in are not parsed yet
 	got     int
 	hadMuch time.Time // when a read last filled the chunk
 
 	born time.Time
 	// Under the Conn's lock.
-	failure error       // why it was closed, if we did it
-	last    bool        // the stream has ended: say the last words
-	killer  *time.Timer // ends waiting for the last words
+	failure error       // why it was closed, if this end did
+	last    bool        // the stream has ended: send the last frames
+	killer  *time.Timer // bounds the time for the last frames
 }
 
 func newPath(c *Conn, conn net.Conn) *path {
@@ -47,7 +47,7 @@ func newPath(c *Conn, conn net.Conn) *path {
 	}
 }
 
-// poke tells the writer to look again. There may be no path.
+// poke wakes the writer. p may be nil.
 func (p *path) poke() {
 	if p != nil {
 		signal(p.wake)
@@ -62,8 +62,8 @@ func (p *path) close() {
 	})
 }
 
-// fail is close with a reason, by somebody who holds the lock: closing a
-// connection may take a while.
+// fail is close with a reason, for a caller that holds the lock: closing a connection may take a
+// while.
 func (p *path) fail(why error) {
 	if p.failure == nil {
 		p.failure = why
@@ -72,7 +72,7 @@ func (p *path) fail(why error) {
 	p.kill(0)
 }
 
-// finish lets the writer say the last words, then closes.
+// finish lets the writer send the last frames, and then closes the path.
 func (p *path) finish() {
 	p.last = true
 	p.kill(lastWords)
@@ -132,7 +132,7 @@ func (p *path) dropChunk() {
 	p.in.drop()
 }
 
-// received parses what has come, and makes room for more.
+// received parses new bytes, and makes room for more.
 func (p *path) received(n int) error {
 	p.got += n
 	now := time.Now()
@@ -150,7 +150,7 @@ func (p *path) received(n int) error {
 	return nil
 }
 
-// parse handles every whole frame, and returns the length of the one begun.
+// parse handles every complete frame. It returns the length of the incomplete one.
 func (p *path) parse(now time.Time) (need int, err error) {
 	for {
 		f, need, err := parseFrame(p.in.buf[p.at:p.got])
@@ -164,8 +164,8 @@ func (p *path) parse(now time.Time) (need int, err error) {
 	}
 }
 
-// makeRoom sees to it that the frame begun fits into the chunk, and that an
-// idle path holds a small one.
+// makeRoom makes sure that the incomplete frame fits into the chunk, and that an idle path holds a
+// small one.
 func (p *path) makeRoom(need int, filled bool, now time.Time) {
 	large := len(p.in.buf) == largeChunk
 	want := filled || need > smallChunk || large && now.Sub(p.hadMuch) < busyTime
@@ -181,7 +181,7 @@ func (p *path) makeRoom(need int, filled bool, now time.Time) {
 	}
 }
 
-// changeChunk goes on in another chunk, with what was not parsed.
+// changeChunk switches to another chunk, with the bytes that are not parsed.
 func (p *path) changeChunk(large bool) {
 	next := newChunk(large)
 	p.got = copy(next.buf, p.in.buf[p.at:p.got])
@@ -190,7 +190,7 @@ func (p *path) changeChunk(large bool) {
 	p.in = next
 }
 
-// write sends what there is to send until the path is closed.
+// write sends available data until the path is closed.
 func (p *path) write() {
 	var said [saidMost + smallBatch]byte
 	var sent *slab
@@ -218,7 +218,7 @@ func (p *path) write() {
 	}
 }
 
-// send writes both by one call where the connection can.
+// send writes both with one call if the connection supports that.
 func (p *path) send(words, data []byte) error {
 	var err error
 	switch {
@@ -236,16 +236,15 @@ func (p *path) send(words, data []byte) error {
 	return err
 }
 
-// afterLast closes the path of an ended stream. A client leaves it to the
-// server: a relay that sees its client go may drop the last words.
+// afterLast closes the path of an ended stream. A client leaves that to the server: a relay that
+// sees its client disconnect may drop the last frames.
 func (p *path) afterLast() {
 	if !p.c.wire.client {
 		p.close()
 	}
 }
 
-// batch collects what is to be sent now; slab is what data lies in, to be given
-// back with the next call.
+// batch collects the frames to send now. slab holds the data, and is returned with the next call.
 func (c *Conn) batch(p *path, said []byte, sent *slab) (words, data []byte, from *slab, last bool) {
 	now := time.Now()
 	c.step(now, func() (do effects) {
@@ -265,8 +264,7 @@ func (c *Conn) release(s *slab) {
 	c.wire.tx.release(s)
 }
 
-// apply does what a frame says. Nothing that comes on a path that has been
-// replaced counts.
+// apply executes a frame. Frames on a path that has been replaced do not count.
 func (c *Conn) apply(p *path, f frame, now time.Time) (err error) {
 	c.step(now, func() (do effects) {
 		if c.path != p {

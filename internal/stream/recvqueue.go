@@ -8,30 +8,28 @@ import (
 
 // Bounds of a window and of the memory behind it.
 const (
-	smallWindow = 256 << 10 // what no budget is asked for
+	smallWindow = 256 << 10 // needs no budget
 	maxWindow   = 4 << 20
-	ackBytes    = 256 << 10 // what is acknowledged at least, once that is half a window
+	ackBytes    = 256 << 10 // least number of bytes to acknowledge, once that is half a window
 
-	smallChunk = 2 << 10   // what an idle path reads into
-	largeChunk = 128 << 10 // what a busy one does
+	smallChunk = 2 << 10   // read buffer of an idle path
+	largeChunk = 128 << 10 // read buffer of a busy path
 
-	// No round trip is taken to be shorter than this: the relays of a busy path take
-	// longer than those of an idle one, on which it was measured. A window of 256 KiB
-	// held a copy through two sshs on one machine, whose round trip is 0.1 ms, to 0.78
-	// of what it is with 512 KiB.
+	// A round trip is assumed to be at least this long: the relays of a busy path take longer than
+	// those of the idle path on which it was measured. With a round trip of 0.1 ms, a window of 256
+	// KiB reduced a copy through two sshs on one machine to 0.78 of its rate with 512 KiB.
 	shortPath = time.Millisecond
 
-	// Less than this is copied out of the chunk it came in, so that small frames
-	// do not keep large chunks.
+	// Smaller pieces are copied out of their chunk, so that small frames do not keep large chunks.
 	smallData = 1 << 10
 )
 
-// chunk is memory that paths read into and users read from. refs are the holders:
-// a path, each span, a WriteTo under way.
+// chunk is memory that paths read into and users read from. refs counts the holders: a path, each
+// span, a WriteTo under way.
 type chunk struct {
 	buf   []byte
 	refs  int
-	spans int // how many of the holders are spans
+	spans int // number of holders that are spans
 }
 
 var (
@@ -50,7 +48,7 @@ func newChunk(large bool) *chunk {
 	return c
 }
 
-// drop lets one holder go.
+// drop releases one holder's reference.
 func (c *chunk) drop() {
 	c.refs--
 	switch {
@@ -62,31 +60,31 @@ func (c *chunk) drop() {
 	}
 }
 
-// span is received bytes that the user has not read.
+// span is a piece of received bytes that the user has not read.
 type span struct {
 	*chunk
 	from, to int
 }
 
-// recvQueue is the window: what was received and not consumed.
+// recvQueue is the window: received bytes that the user has not consumed.
 type recvQueue struct {
 	budget *Budget
 	spans  []span
-	first  int    // spans before it are read
-	tail   *chunk // where small data is copied to; fill is how far
+	first  int    // spans before it have been read
+	tail   *chunk // for copies of small data; fill is its used length
 	fill   int
 	live   int // bytes of all chunks that spans hold
 
 	received uint64 // the next offset to come
-	consumed uint64 // taken by the user
-	acked    uint64 // the consumed that the peer was told last
-	limit    uint64 // the limit that the peer was told last
-	accept   uint64 // the limit that holds: higher than limit while a window goes back
+	consumed uint64 // consumed by the user
+	acked    uint64 // consumed, as last sent to the peer
+	limit    uint64 // the limit as last sent to the peer
+	accept   uint64 // the limit in force: higher than limit while a window shrinks
 	window   int
-	came     time.Time // when the last bytes did
-	mark     uint64    // the consumed when the use of the window was looked at last
-	marked   time.Time // and when that was
-	giving   bool      // the window goes back if nothing comes before the PONG
+	came     time.Time // when the last bytes came
+	mark     uint64    // consumed at the last check of the window's use
+	marked   time.Time // time of that check
+	giving   bool      // the window shrinks if nothing comes before the PONG
 
 	fin     bool // the peer has sent all; the FIN is the byte at received-1
 	discard bool // nobody reads any more
@@ -96,7 +94,7 @@ func newRecvQueue(b *Budget) recvQueue {
 	return recvQueue{budget: b, window: smallWindow, limit: smallWindow, accept: smallWindow}
 }
 
-// data takes a frame's bytes, which lie in c.
+// data queues the bytes of a frame, which are in c.
 func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error {
 	end := offset + uint64(len(p))
 	switch {
@@ -121,8 +119,7 @@ func (q *recvQueue) data(offset uint64, p []byte, c *chunk, now time.Time) error
 	return nil
 }
 
-// keep queues p, by reference where that does not cost more memory than it
-// saves copying.
+// keep queues p, by reference if that costs no more memory than it saves copying.
 func (q *recvQueue) keep(p []byte, c *chunk) {
 	if len(p) < smallData || q.live > q.window+max(q.window/4, largeChunk) {
 		q.copy(p)
@@ -170,8 +167,7 @@ func (q *recvQueue) dropTail() {
 	q.tail, q.fill = nil, 0
 }
 
-// extend queues the next n bytes of the tail, as a part of the last span where
-// they continue it.
+// extend queues the next n bytes of the tail, as a part of the last span if they continue it.
 func (q *recvQueue) extend(n int) {
 	from := q.fill
 	q.fill += n
@@ -182,7 +178,7 @@ func (q *recvQueue) extend(n int) {
 	q.push(span{q.tail, from, q.fill})
 }
 
-// end takes a FIN.
+// end handles a FIN.
 func (q *recvQueue) end(offset uint64) error {
 	switch {
 	case offset > q.received:
@@ -200,7 +196,7 @@ func (q *recvQueue) end(offset uint64) error {
 	return nil
 }
 
-// buffered is the number of the user's bytes that wait to be read.
+// buffered returns the number of the user's unread bytes.
 func (q *recvQueue) buffered() int {
 	n := q.received - q.consumed
 	if q.fin && n > 0 {
@@ -209,7 +205,7 @@ func (q *recvQueue) buffered() int {
 	return int(n)
 }
 
-// taken is the number of bytes that the user has read.
+// taken returns the number of bytes that the user has read.
 func (q *recvQueue) taken() uint64 {
 	if q.fin && q.consumed == q.received {
 		return q.consumed - 1
@@ -217,7 +213,7 @@ func (q *recvQueue) taken() uint64 {
 	return q.consumed
 }
 
-// read moves bytes to the user.
+// read copies bytes to the user.
 func (q *recvQueue) read(p []byte) int {
 	n := 0
 	for n < len(p) && q.first < len(q.spans) {
@@ -229,8 +225,8 @@ func (q *recvQueue) read(p []byte) int {
 	return n
 }
 
-// peek appends what can be read to bufs, as far as there is room, and its memory to
-// held, which is a holder of it until it is dropped.
+// peek appends the available bytes to bufs, as far as there is room, and their memory to held. Each
+// entry of held is a reference that must be dropped.
 func (q *recvQueue) peek(bufs net.Buffers, held []*chunk) net.Buffers {
 	for i := q.first; i < len(q.spans) && len(bufs) < cap(bufs); i++ {
 		s := q.spans[i]
@@ -255,7 +251,7 @@ func (q *recvQueue) advance(n int) {
 	}
 }
 
-// pop forgets the first span, which is read.
+// pop drops the first span, which has been read.
 func (q *recvQueue) pop() {
 	c := q.spans[q.first].chunk
 	q.spans[q.first] = span{}
@@ -276,7 +272,7 @@ func (q *recvQueue) pop() {
 	}
 }
 
-// atEnd reports whether all was read, and marks the FIN consumed.
+// atEnd reports whether all bytes were read, and then marks the FIN as consumed.
 func (q *recvQueue) atEnd() bool {
 	if !q.fin || q.buffered() > 0 {
 		return false
@@ -285,8 +281,8 @@ func (q *recvQueue) atEnd() bool {
 	return true
 }
 
-// ackable is what an ACK says now. After the FIN that is everything: nothing
-// more comes that would need room.
+// ackable returns the number for an ACK now. After the FIN that is everything: no more data will
+// need room.
 func (q *recvQueue) ackable() uint64 {
 	if q.fin {
 		return q.received
@@ -294,16 +290,16 @@ func (q *recvQueue) ackable() uint64 {
 	return q.consumed
 }
 
-// unsaid is how much of that the peer was not told.
+// unsaid returns the number of bytes that could be acknowledged and have not been.
 func (q *recvQueue) unsaid() uint64 { return q.ackable() - q.acked }
 
-// ackDue reports whether enough was consumed to tell the peer at once.
+// ackDue reports whether enough was consumed to send an ACK at once.
 func (q *recvQueue) ackDue() bool {
 	return q.unsaid() > 0 && (q.fin || q.much())
 }
 
-// much reports whether that is much. Every ACK wakes each relay on the way, so
-// there are as few as keep the sender going.
+// much reports whether the unsent acknowledgement is large. Every ACK wakes each relay on the
+// route, so there are only as many as keep the sender going.
 func (q *recvQueue) much() bool { return q.unsaid() >= uint64(min(ackBytes, q.window/2)) }
 
 // ack returns the numbers of an ACK that is sent now.
@@ -316,9 +312,8 @@ func (q *recvQueue) ack(now time.Time, rtt time.Duration) (consumed, limit uint6
 	return q.acked, q.limit
 }
 
-// widen doubles a window that the path makes too narrow: one that was used up
-// within two round trips. A slow user takes longer, and a peer that has no more
-// to send does, too.
+// widen doubles a window that is too small for the path: one that was used up within two round
+// trips. A slow user takes longer, and so does a peer that has no more to send.
 func (q *recvQueue) widen(now time.Time, rtt time.Duration) {
 	used := float64(q.consumed-q.mark) / float64(q.window)
 	if used < 0.5 || q.discard {

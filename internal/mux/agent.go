@@ -18,33 +18,33 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// The extensions that are asked for (docs/PROTOCOL.agent.md).
+// The extensions that this package uses (docs/PROTOCOL.agent.md).
 const (
 	extBind    = "session-bind@openssh.com"
 	extSession = "session@keyway"
 
-	// answerTime is how long the agent may take to decide. It asks nobody.
+	// answerTime is the time that the agent has to decide. It does not ask the user.
 	answerTime = 5 * time.Second
 )
 
-// permit asks the agent about logins and sessions to one host, over a connection
-// that is bound to it.
+// permit asks the agent about logins and sessions at one host, over a connection that is bound to
+// it.
 type permit struct {
 	socket  string
 	wire    *observed
 	hostKey ssh.PublicKey
 	user    string
-	self    int // our own pid, which asks for the login
+	self    int // the mux's own pid, which requests the login
 
 	mu      sync.Mutex
 	session []byte // identifier of the SSH session
-	key     []byte // which logged in
+	key     []byte // the key that logged in
 	conn    net.Conn
 	agent   agent.ExtendedAgent
 }
 
-// signers are the agent's keys, each of which signs only if the agent would let a
-// session be had with it unasked.
+// signers returns the agent's keys. Each signs only if the agent would allow a session with it
+// without asking the user.
 func (p *permit) signers() ([]ssh.Signer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,14 +72,13 @@ func (p *permit) dial() error {
 	return nil
 }
 
-// bind shows the agent which host the connection leads to.
+// bind proves to the agent which host the connection leads to.
 func (p *permit) bind() error {
 	_, err := p.agent.Extension(extBind, p.proof(false))
 	return err
 }
 
-// proof is the contents of a bind: the host, and whether its programs ask over the
-// connection.
+// proof returns the content of a bind: the host, and whether requests come from its programs.
 func (p *permit) proof(forwarding bool) []byte {
 	return ssh.Marshal(struct {
 		HostKey, Session, Signature []byte
@@ -87,15 +86,15 @@ func (p *permit) proof(forwarding bool) []byte {
 	}{p.hostKey.Marshal(), p.session, p.wire.signature(), forwarding})
 }
 
-// The messages of the agent's protocol that are written and read without a client: one
-// of x/crypto's reads on in the background.
+// Messages of the agent's protocol that are written and read without a client: that of x/crypto
+// reads ahead in the background.
 const (
 	msgSuccess   = 6
 	msgExtension = 27
 )
 
-// dialRemote connects to the agent for a program of the workspace's. The agent knows
-// from the first message on that it is remote.
+// dialRemote connects to the agent for a program of the workspace. From the first message on, the
+// agent knows that it is remote.
 func (p *permit) dialRemote() (net.Conn, error) {
 	p.mu.Lock()
 	body := append(sshwire.AppendString([]byte{msgExtension}, extBind), p.proof(true)...)
@@ -116,7 +115,7 @@ func (p *permit) dialRemote() (net.Conn, error) {
 	return conn, nil
 }
 
-// readSuccess reads that the agent has done what it was asked, and not a byte more.
+// readSuccess reads the agent's confirmation, and no byte more.
 func readSuccess(r io.Reader) error {
 	var answer [5]byte
 	if _, err := io.ReadFull(r, answer[:]); err != nil {
@@ -128,7 +127,7 @@ func readSuccess(r io.Reader) error {
 	return nil
 }
 
-// boundSigner is a key of the agent's for a login to the host.
+// boundSigner is a key of the agent for a login to the host.
 type boundSigner struct {
 	ssh.AlgorithmSigner
 	permit *permit
@@ -156,8 +155,8 @@ func (p *permit) allowLogin(session, key []byte) error {
 	return p.ask(p.self)
 }
 
-// allow asks whether the process may have a session. An agent that was started anew
-// is asked once more.
+// allow asks the agent whether the process may have a session. It asks again if the agent was
+// restarted.
 func (p *permit) allow(pid int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,8 +178,8 @@ func (p *permit) allow(pid int) error {
 	return p.ask(pid)
 }
 
-// errOtherAgent is the answer of every agent but keyway's. Without its word on each session
-// there is none.
+// errOtherAgent is the answer of every agent except keyway's. Without its decision about each
+// session, no session is given.
 var errOtherAgent = errors.New("the agent is not keyway's, and only that one decides about single sessions")
 
 // deniedError is the agent's reason.

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Options of ssh(1) that mean the same with a mux: without a value, and with one. All
-// others, and those of later versions, are for an ssh that connects by itself: a
-// client cannot say in the protocol that it wants no session (-N), it does not go to the
-// background (-f) with a mux, and other keys, addresses or jump hosts are not the mux's. Nor
-// has it a connection of its own to tell of (-v), which editors read.
+// Options of ssh(1) that mean the same with a mux: without a value, and with one. Any other option,
+// including those of later versions, needs an ssh that connects by itself. A client cannot say in
+// the protocol that it wants no session (-N); with a mux it does not go to the background (-f);
+// other keys, addresses or jump hosts are not the mux's; and it has no connection of its own to
+// report (-v), which editors read.
 const (
 	plainFlags = "46AaCknqsTtvxy"
 	valueFlags = "DeELlORWo"
 )
 
-// sameOptions are the options of ssh_config(5) for the command line that mean the
-// same with a mux, with the value that they must have; empty: any.
+// sameOptions are the options of ssh_config(5) on the command line that mean the same with a mux,
+// with their required value; empty means any.
 var sameOptions = map[string]string{
 	"batchmode":               "",
 	"clearallforwardings":     "yes",
@@ -32,7 +32,7 @@ var sameOptions = map[string]string{
 	"escapechar":              "",
 	"exitonforwardfailure":    "",
 	"forkafterauthentication": "no",
-	"forwardagent":            "", // which the protocol says, but no path: see readValue
+	"forwardagent":            "", // the protocol has it, but without a path: see readValue
 	"forwardx11":              "no",
 	"localforward":            "",
 	"loglevel":                "",
@@ -53,21 +53,21 @@ var sameOptions = map[string]string{
 	"numberofpasswordprompts": "",
 }
 
-// quietLevels are those at which ssh says nothing of a forward that works. At a level that
-// is neither among them nor usualLevel it tells of its connection.
+// quietLevels are the log levels at which ssh prints nothing about a working forward. At other
+// levels, except usualLevel, it reports its connection.
 var quietLevels = []string{"QUIET", "FATAL", "ERROR"}
 
 const usualLevel = "INFO"
 
-// invocation is what an ssh was called for.
+// invocation describes the call of an ssh.
 type invocation struct {
 	control bool // ssh -O
-	quiet   bool // no messages but errors
-	loud    bool // it tells of its connection
+	quiet   bool // only error messages
+	loud    bool // it reports its connection
 	user    string
 }
 
-// readArgs reads the command line of an ssh. The error is why it has to connect by
+// readArgs reads the command line of an ssh. The error is the reason for which it must connect by
 // itself.
 func readArgs(args []string) (in invocation, err error) {
 	if len(args) == 0 || path.Base(args[0]) != "ssh" {
@@ -94,8 +94,7 @@ func readArgs(args []string) (in invocation, err error) {
 	return in, in.readHost(host)
 }
 
-// readFlags reads the letters of a word, and reports how many of the next words
-// belong to them.
+// readFlags reads the letters of a word. used is the number of following words that belong to them.
 func (in *invocation) readFlags(letters string, next []string) (used int, err error) {
 	for i := 0; i < len(letters); i++ {
 		c := letters[i]
@@ -145,8 +144,8 @@ func (in *invocation) readValue(flag byte, value string) error {
 	return nil
 }
 
-// yesOrNo is the value of an option, with yes and no in the one form of several that
-// ssh_config(5) uses.
+// yesOrNo returns the value of an option. It normalizes the forms of yes and no to those of
+// ssh_config(5).
 func yesOrNo(value string) string {
 	switch lower := strings.ToLower(value); lower {
 	case "yes", "true":
@@ -157,8 +156,8 @@ func yesOrNo(value string) string {
 	return value
 }
 
-// readHost reads [USER@]HOST, the last of what ssh itself is told. URLs name ports,
-// which are not the mux's.
+// readHost reads [USER@]HOST, the last word for ssh itself. URLs may contain ports, which are not
+// the mux's.
 func (in *invocation) readHost(host string) error {
 	switch {
 	case host == "" || strings.HasPrefix(host, "ssh://"):

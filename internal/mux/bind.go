@@ -16,20 +16,20 @@ const (
 	msgNewKeys      = 21
 	msgKexECDHReply = 31
 
-	// maxHandshake bounds in bytes what is kept of a server that does not come to the
-	// end of its first key exchange.
+	// maxHandshake bounds the bytes that are kept of a server that does not finish its first key
+	// exchange.
 	maxHandshake = 256 << 10
 )
 
-// observed is a connection to a server of SSH. It reads the host's signature from the
-// first key exchange, which is in the clear: x/crypto does not tell it, and an agent
-// believes a destination by nothing else (session-bind@openssh.com). Writes
-// can be held for a moment, so that bytes that belong together leave in one piece.
+// observed is a connection to an SSH server. It reads the host's signature from the first key
+// exchange, which is unencrypted: x/crypto does not return the signature, and an agent accepts no
+// other proof of a destination (session-bind@openssh.com). Writes can be held for a moment, so that
+// bytes that belong together leave in one piece.
 type observed struct {
 	net.Conn
-	reads atomic.Int64 // how often something was read
-	moved atomic.Int64 // bytes, of both directions
-	soon  func()       // called once, when they are so many that the keys will soon change; may be nil
+	reads atomic.Int64 // number of reads
+	moved atomic.Int64 // bytes in both directions
+	soon  func()       // called once, when so many bytes have moved that the keys will soon change; may be nil
 	once  sync.Once    // of soon
 
 	// Of the reader, until the key exchange has ended.
@@ -40,8 +40,8 @@ type observed struct {
 
 	mu    sync.Mutex
 	held  []byte
-	deep  int         // holds
-	timer *time.Timer // ends one that takes long
+	deep  int         // number of holds
+	timer *time.Timer // ends a long hold
 }
 
 // Read implements net.Conn.
@@ -55,15 +55,15 @@ func (o *observed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// count counts n bytes more.
+// count adds n bytes.
 func (o *observed) count(n int) {
 	if o.moved.Add(int64(n)) >= renewAfter && o.soon != nil {
 		o.once.Do(o.soon)
 	}
 }
 
-// observe reads the packets of the first key exchange (RFC 4253, section 6). There is
-// no encryption and no MAC yet.
+// observe reads the packets of the first key exchange (RFC 4253, section 6), which have neither
+// encryption nor MAC.
 func (o *observed) observe(p []byte) {
 	o.buf = append(o.buf, p...)
 	for !o.greeted && len(o.buf) <= maxHandshake {
@@ -91,12 +91,12 @@ func (o *observed) observe(p []byte) {
 			return
 		}
 	}
-	if len(o.buf) >= 6 { // it is no such server, which x/crypto will find, too
+	if len(o.buf) >= 6 { // not such a server; x/crypto will find out, too
 		o.finished, o.buf = true, nil
 	}
 }
 
-// signature is the host's signature of the session's identifier; nil if none was seen.
+// signature returns the host's signature of the session's identifier; nil if none was seen.
 func (o *observed) signature() []byte {
 	r := sshwire.NewReader(o.reply)
 	_, _, sig := r.String(), r.String(), r.String()
@@ -107,15 +107,16 @@ func (o *observed) signature() []byte {
 }
 
 const (
-	// rekeyAfter is how many bytes of a direction keys are good for (RFC 4344 demands
-	// this for AES), and renewAfter how many of both a connection takes new sessions for.
+	// rekeyAfter is the number of bytes in one direction after which the keys change (RFC 4344
+	// requires that for AES). renewAfter is the number in both directions after which a connection
+	// gets no new sessions.
 	rekeyAfter = 64 << 30
 	renewAfter = rekeyAfter / 4 * 3
 
-	// maxHeld bounds in bytes what is held.
+	// maxHeld bounds the bytes that are held.
 	maxHeld = 32 << 10
-	// maxHold bounds how long. While the keys change, a write within a hold waits for the
-	// other end, which waits for what is held.
+	// maxHold bounds the time of a hold. While the keys change, a write within a hold waits for the
+	// other end, which waits for the held bytes.
 	maxHold = 5 * time.Millisecond
 )
 
@@ -151,14 +152,14 @@ func (o *observed) flushLocked() error {
 	return err
 }
 
-// flush ends waiting for what belongs together.
+// flush ends a hold.
 func (o *observed) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_ = o.flushLocked() // the next write tells
+	_ = o.flushLocked() // the next write returns the error
 }
 
-// together writes in one piece what f writes.
+// together sends in one piece everything that f writes.
 func (o *observed) together(f func()) {
 	o.mu.Lock()
 	o.deep++
@@ -167,7 +168,7 @@ func (o *observed) together(f func()) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.deep--; o.deep == 0 {
-			_ = o.flushLocked() // the next write tells
+			_ = o.flushLocked() // the next write returns the error
 		}
 	}()
 	f()

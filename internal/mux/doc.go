@@ -1,6 +1,6 @@
-// Package mux serves OpenSSH's multiplexing protocol (PROTOCOL.mux) to the user's
-// own ssh: it holds one SSH connection to each workspace, with session channels
-// opened ahead, and gives an ssh a session on it. Each session is decided by the
-// agent, as a login is. A client that is refused, or wants what the protocol cannot
-// say, connects by itself as if there were no mux.
+// Package mux serves OpenSSH's multiplexing protocol (PROTOCOL.mux) to the user's own ssh. It holds
+// one SSH connection to each workspace, with session channels that are opened ahead, and gives an
+// ssh a session on it. The agent decides about each session as about a login. A client that is
+// refused, or needs something that the protocol does not support, connects by itself as if there
+// were no mux.
 package mux

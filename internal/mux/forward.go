@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// maxForwards bounds how many forwards one workspace has at once.
+	// maxForwards bounds the forwards of one workspace.
 	maxForwards = 256
-	// dialTime bounds how long a target may take to answer.
+	// dialTime bounds the time for a target to answer.
 	dialTime = 2 * time.Minute
 )
 
@@ -33,10 +33,10 @@ var (
 	errNotForward = errors.New("it is not forwarded")
 )
 
-// forward is one that a client asked for (ssh -L, -R and -D).
+// forward is a forward that a client has requested (ssh -L, -R and -D).
 type forward struct {
 	asked     forwardRequest
-	port      uint32 // where the guest listens
+	port      uint32 // the guest's port
 	guest     *guest
 	listeners []net.Listener
 
@@ -45,7 +45,7 @@ type forward struct {
 	conns map[net.Conn]struct{}
 }
 
-// openForward begins a forward.
+// openForward starts a forward.
 func (g *guest) openForward(asked forwardRequest) (*forward, error) {
 	f := &forward{asked: asked, port: asked.listen.port, guest: g, conns: map[net.Conn]struct{}{}}
 	g.mu.Lock()
@@ -87,7 +87,7 @@ func (g *guest) forget(f *forward) {
 	}
 }
 
-// closeForward ends the forward that was asked for so.
+// closeForward ends the forward of that request.
 func (g *guest) closeForward(asked forwardRequest) error {
 	g.mu.Lock()
 	f := g.forwards[asked]
@@ -99,7 +99,7 @@ func (g *guest) closeForward(asked forwardRequest) error {
 	return nil
 }
 
-// close takes no more connections. Those that there are go on, or are cut, as by an
+// close accepts no more connections. Existing ones continue or, if cut is set, are cut, as by an
 // ssh that is killed.
 func (f *forward) close(cut bool) {
 	f.guest.forget(f)
@@ -121,8 +121,8 @@ func (f *forward) close(cut bool) {
 	}
 }
 
-// remote is a request about a listener at the guest's (RFC 4254, section 7.1, and
-// OpenSSH's PROTOCOL, section 2.4).
+// remote returns a request about a listener at the guest (RFC 4254, section 7.1, and OpenSSH's
+// PROTOCOL, section 2.4).
 func (f *forward) remote(verb string, port uint32) (name string, payload []byte) {
 	if f.asked.listen.port == onPath {
 		return verb + "streamlocal-forward@openssh.com", ssh.Marshal(struct{ Path string }{f.asked.listen.host})
@@ -133,7 +133,7 @@ func (f *forward) remote(verb string, port uint32) (name string, payload []byte)
 	}{f.remoteHost(), port})
 }
 
-// remoteHost is the address of a listener at the guest's as it is said there.
+// remoteHost returns the address of a listener at the guest in the form of the request.
 func (f *forward) remoteHost() string {
 	switch f.asked.listen.host {
 	case "":
@@ -162,8 +162,8 @@ func (f *forward) askGuest() error {
 	return nil
 }
 
-// allocated is what ssh says of a port that the guest has chosen. It does not say it of
-// a forward of a mux's.
+// allocated returns ssh's message about a port that the guest has chosen. ssh does not print it for
+// a forward of a mux.
 func (f *forward) allocated() string {
 	to := fmt.Sprintf("%s:%d", f.asked.connect.host, f.asked.connect.port) // without brackets
 	if f.asked.connect.port == onPath {
@@ -172,8 +172,8 @@ func (f *forward) allocated() string {
 	return fmt.Sprintf("Allocated port %d for remote forward to %s\r\n", f.port, to)
 }
 
-// listen listens as ssh does: on the loopback addresses unless told otherwise, and at
-// a path for the user alone.
+// listen listens as ssh does: on the loopback addresses by default, and at a path only for the
+// user.
 func (f *forward) listen() error {
 	at := f.asked.listen
 	if at.port == onPath {
@@ -208,10 +208,10 @@ func (f *forward) listen() error {
 	return nil
 }
 
-// listenOnly listens at a path where nothing is, for the user alone.
+// listenOnly listens at an unused path, only for the user.
 func listenOnly(path string) (net.Listener, error) {
-	// Nobody enters between bind and chmod: a directory that others may enter keeps
-	// them out until then.
+	// Nobody can connect between bind and chmod: until then, the socket is in a directory that
+	// others cannot enter.
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".keyway-")
 	if err != nil {
 		return nil, err
@@ -222,10 +222,10 @@ func listenOnly(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false) // as ssh leaves it
+	l.SetUnlinkOnClose(false) // as with ssh
 	err = os.Chmod(made, 0o600)
 	if err == nil {
-		err = os.Link(made, path) // which replaces nothing
+		err = os.Link(made, path) // does not replace anything
 	}
 	if err != nil {
 		l.Close()
@@ -234,7 +234,7 @@ func listenOnly(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// enter notes a connection; it reports false if the forward has ended.
+// enter registers a connection. It reports false if the forward has ended.
 func (f *forward) enter(conn net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -251,7 +251,7 @@ func (f *forward) leave(conn net.Conn) {
 	delete(f.conns, conn)
 }
 
-// accept carries each connection of a listener of ours.
+// accept serves each connection of a local listener.
 func (f *forward) accept(l net.Listener) {
 	_ = unixsock.AcceptEach(l, func(conn net.Conn) {
 		f.guest.work.Go(func() {
@@ -278,7 +278,7 @@ func (f *forward) carry(conn net.Conn) {
 	}
 }
 
-// direct opens a channel to a target as the guest sees it.
+// direct opens a channel to a target of the guest.
 func (g *guest) direct(to target, from net.Addr) (ssh.Channel, <-chan *ssh.Request, error) {
 	if to.port == onPath {
 		return g.ssh.OpenChannel("direct-streamlocal@openssh.com", ssh.Marshal(struct {
@@ -286,7 +286,7 @@ func (g *guest) direct(to target, from net.Addr) (ssh.Channel, <-chan *ssh.Reque
 			Number         uint32
 		}{to.host, "", 0}))
 	}
-	origin, number := "127.0.0.1", 65535 // as ssh says of what has no address
+	origin, number := "127.0.0.1", 65535 // ssh sends these for a source without an address
 	if a, ok := from.(*net.TCPAddr); ok {
 		origin, number = a.IP.String(), a.Port
 	}
@@ -298,7 +298,7 @@ func (g *guest) direct(to target, from net.Addr) (ssh.Channel, <-chan *ssh.Reque
 	}{to.host, to.port, origin, uint32(number)}))
 }
 
-// forwarded serves a channel of the guest's for a forward.
+// forwarded serves a channel that the guest opens for a forward.
 func (g *guest) forwarded(offered ssh.NewChannel, is func(*forward) bool) {
 	g.mu.Lock()
 	var found *forward
@@ -315,15 +315,15 @@ func (g *guest) forwarded(offered ssh.NewChannel, is func(*forward) bool) {
 	found.receive(offered)
 }
 
-// isAt reports whether the guest listens there for f.
+// isAt reports whether the guest listens at that address for f.
 func (f *forward) isAt(host string, port uint32) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.asked.listen.port != onPath && f.remoteHost() == host && f.port == port
 }
 
-// receive connects a channel of the guest's to the target; to what a SOCKS client
-// names if there is none (ssh -R PORT).
+// receive connects a channel of the guest to the target or, if there is none (ssh -R PORT), to the
+// target that a SOCKS client names.
 func (f *forward) receive(offered ssh.NewChannel) {
 	to := f.asked.connect
 	if to.port == 0 {
@@ -375,7 +375,7 @@ func (f *forward) dial(to target) (net.Conn, error) {
 	return d.DialContext(f.guest.open, "tcp", net.JoinHostPort(to.host, strconv.FormatUint(uint64(to.port), 10)))
 }
 
-// readTarget reads where a client of a dynamic forward wants to go.
+// readTarget reads the target that a client of a dynamic forward requests.
 func readTarget(conn io.ReadWriter) (target, error) {
 	to, err := socks.Read(conn)
 	return target{to.Host, to.Port}, err

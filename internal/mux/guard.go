@@ -22,17 +22,17 @@ import (
 )
 
 const (
-	// guardPause is how often Guard looks at muxes, and doorPause how often it asks the one
-	// that serves.
+	// guardPause is the interval at which Guard checks the muxes, doorPause the one at which it
+	// queries the serving one.
 	guardPause = time.Second
 	doorPause  = 3 * time.Second
-	// maxSilent is how often in a row a mux may not answer.
+	// maxSilent bounds the unanswered queries in a row.
 	maxSilent = 3
 )
 
-// Guard kills muxes that hold ssh up, until ctx ends: an ssh that has reached a socket waits
-// for its greeting, beyond its ConnectTimeout. They are those that are stopped, by two looks
-// one after the other, and the one that the link leads to if it does not answer.
+// Guard kills muxes that would block ssh, until ctx ends: an ssh that has connected to a socket
+// waits for its greeting, even beyond its ConnectTimeout. These are muxes that are stopped at two
+// checks in a row, and the mux that the link leads to if it does not answer.
 func Guard(ctx context.Context, runtime, link string) {
 	guard(ctx, runtime, link, doorPause)
 }
@@ -59,7 +59,7 @@ func guard(ctx context.Context, runtime, link string, pause time.Duration) {
 	watches.Wait()
 }
 
-// each calls f again and again, until ctx ends.
+// each calls f at intervals until ctx ends.
 func each(ctx context.Context, pause time.Duration, f func()) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -73,11 +73,11 @@ func each(ctx context.Context, pause time.Duration, f func()) {
 	}
 }
 
-// endStopped kills the muxes that were stopped before and still are, and returns the others
-// that are stopped.
+// endStopped kills the muxes that were stopped before and still are. It returns the other stopped
+// ones.
 func endStopped(runtime string, before map[int]bool) map[int]bool {
 	stopped := map[int]bool{}
-	dirs, _ := filepath.Glob(filepath.Join(runtime, homePrefix+"*")) // the pattern is well formed
+	dirs, _ := filepath.Glob(filepath.Join(runtime, homePrefix+"*")) // only fails for a malformed pattern
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), homePrefix))
 		if err != nil || !isMux(runtime, pid) || !proctree.IsStopped(pid) {
@@ -90,8 +90,8 @@ func endStopped(runtime string, before map[int]bool) map[int]bool {
 	return stopped
 }
 
-// answers reports whether a mux answers at its door in time. One that has closed the door
-// makes way, and does; one of another build closes the connection, which is an answer.
+// answers reports whether a mux answers at its door in time. One that is about to end has closed
+// the door, which counts as an answer; so does a closed connection of a mux of another build.
 func answers(pid int, patience time.Duration) bool {
 	conn, err := unixsock.Dial(filepath.Join(cwdOf(pid), doorName))
 	if err != nil {
@@ -107,16 +107,16 @@ func answers(pid int, patience time.Duration) bool {
 }
 
 const (
-	// readPause is how often a connection to a guest is looked at, and maxUnread how often in
-	// a row input may wait on it that nobody reads.
+	// readPause is the interval at which a connection to a guest is checked. maxUnread bounds the
+	// checks in a row that find input which nothing reads.
 	readPause = 2 * time.Second
 	maxUnread = 5
 )
 
-// awaitStuck returns true when input waits that nobody reads, and false when done is closed.
-// x/crypto reads packets and answers some of them on one goroutine: while keys change, that
-// can wait for itself, and every session with it. Without input, the other end is silent,
-// which may last: it is on a stream.
+// awaitStuck returns true if input waits and nothing reads it, and false when done is closed.
+// x/crypto reads packets and answers some of them on one goroutine: while keys change, that can
+// deadlock, and block every session. Without input, the other end is silent. That may last, because
+// the connection is a stream.
 func (o *observed) awaitStuck(done <-chan struct{}, pause time.Duration) bool {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -132,13 +132,13 @@ func (o *observed) awaitStuck(done <-chan struct{}, pause time.Duration) bool {
 	}
 }
 
-// unread is what looks at a connection have found.
+// unread is the result of the checks of a connection.
 type unread struct {
 	reads int64
-	times int // in a row that input waited
+	times int // checks in a row at which input waited
 }
 
-// look reports whether input has waited too often in a row, while nothing was read.
+// look reports whether input has waited at too many checks in a row without a read.
 func (u *unread) look(reads int64, waits bool) bool {
 	if u.times++; reads != u.reads || !waits {
 		u.reads, u.times = reads, 0

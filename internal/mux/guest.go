@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// ahead is how many session channels are open before anybody asks for them.
+	// ahead is the number of session channels that are opened ahead.
 	ahead = 16
-	// refillAfter is how long nothing must have begun or ended before channels are
-	// opened again: the answers would be in the way of others'.
+	// refillAfter is the time without a start or an end after which channels are opened again: the
+	// answers would delay those to others.
 	refillAfter = 150 * time.Millisecond
-	// restAfter is how long nothing must have begun or ended before memory is given back:
-	// that takes a few milliseconds, and what is wanted again comes back piece by piece.
+	// restAfter is the time without a start or an end after which memory is given back. That takes
+	// a few milliseconds, and memory that is needed again comes back piece by piece.
 	restAfter = 10 * time.Second
-	// loginTime bounds the login, in which nobody is asked.
+	// loginTime bounds the login, which does not involve the user.
 	loginTime = 30 * time.Second
 )
 
@@ -48,7 +48,7 @@ type guest struct {
 	permit *permit
 	ended  chan struct{} // closed with the connection
 	open   context.Context
-	end    context.CancelFunc // of open, with the connection
+	end    context.CancelFunc // ends open, with the connection
 
 	filling sync.Mutex
 	mu      sync.Mutex
@@ -57,25 +57,25 @@ type guest struct {
 	rest    *time.Timer
 	running map[*session]struct{}
 	idle    time.Time // since when nothing runs
-	leaving bool      // no new session
+	leaving bool      // no new sessions
 	work    sync.WaitGroup
 
 	forwards map[forwardRequest]*forward
-	agents   int // sessions that forward the agent
+	agents   int // number of sessions that forward the agent
 }
 
-// login connects to a guest as a client with the user's key, if the agent lets a
-// session be had with it unasked.
+// login connects to a guest as a client with the user's key, if the agent would allow a session
+// with it without asking the user.
 func login(t Target) (*guest, error) {
 	wire := &observed{Conn: t.Conn}
 	p := &permit{socket: t.Agent, wire: wire, hostKey: t.HostKey, user: t.User, self: os.Getpid()}
 	_ = t.Conn.SetDeadline(time.Now().Add(loginTime))
 	c, channels, requests, err := ssh.NewClientConn(wire, "workspace", &ssh.ClientConfig{
 		Config: ssh.Config{
-			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}, // whose reply observed knows
+			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519}, // observed understands their replies
 			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
-			// As the guest's: a change of keys can hang the library (awaitStuck), so it is not
-			// begun before it must be, and new sessions have another connection by then.
+			// The same as the guest's: a key change can hang the library (awaitStuck), so it is
+			// begun as late as allowed, and new sessions have another connection by then.
 			RekeyThreshold: rekeyAfter,
 		},
 		User:            t.User,
@@ -86,7 +86,7 @@ func login(t Target) (*guest, error) {
 		p.close()
 		t.Conn.Close()
 		if errors.Is(err, errOtherAgent) {
-			return nil, errOtherAgent // without the words of a handshake
+			return nil, errOtherAgent // without the handshake's message
 		}
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func login(t Target) (*guest, error) {
 	return g, nil
 }
 
-// close ends the connection and waits for that.
+// close ends the connection and waits for its goroutines.
 func (g *guest) close() {
 	g.mu.Lock()
 	g.leaving = true
@@ -126,7 +126,7 @@ func (g *guest) close() {
 	g.work.Wait()
 }
 
-// offered serves a channel that the guest opens: of a forward, or to the agent.
+// offered serves a channel that the guest opens: for a forward, or to the agent.
 func (g *guest) offered(offered ssh.NewChannel) {
 	r := sshwire.NewReader(offered.ExtraData())
 	switch offered.ChannelType() {
@@ -143,8 +143,8 @@ func (g *guest) offered(offered ssh.NewChannel) {
 	}
 }
 
-// forwardAgent connects a program in the workspace to the user's agent, while a session
-// runs that forwards it (ssh -A). The agent hears that whoever asks is remote.
+// forwardAgent connects a program in the workspace to the user's agent, while a session with agent
+// forwarding runs (ssh -A). The agent is told that the program is remote.
 func (g *guest) forwardAgent(offered ssh.NewChannel) {
 	g.mu.Lock()
 	on := g.agents > 0
@@ -180,8 +180,8 @@ func (g *guest) fill() {
 			sent.Add(1)
 			answered.Go(func() { g.openAhead(sent.Done) })
 		}
-		// The openings are written before their answers are waited for, and nothing tells
-		// when: a moment is enough, and what comes later is a write of its own.
+		// The requests are written before their answers are awaited, and nothing reports when. A
+		// moment is enough, and later requests are written separately.
 		sent.Wait()
 		time.Sleep(time.Millisecond)
 	})
@@ -199,7 +199,7 @@ func (g *guest) openAhead(started func()) {
 	g.ready = append(g.ready, opened{channel, requests})
 }
 
-// take is a channel for a session: one that is open already, if there is one.
+// take returns a channel for a session: one that is open already, if there is one.
 func (g *guest) take() (opened, error) {
 	g.mu.Lock()
 	if g.leaving {
@@ -218,7 +218,7 @@ func (g *guest) take() (opened, error) {
 	return opened{channel, requests}, err
 }
 
-// touchLocked notes that something has begun or ended.
+// touchLocked notes that a session or forward has started or ended.
 func (g *guest) touchLocked() {
 	switch {
 	case g.leaving:
@@ -251,14 +251,14 @@ func (g *guest) leave(s *session) {
 	g.touchLocked()
 }
 
-// idleSince reports since when nothing runs; false if something does.
+// idleSince returns the time since which nothing runs; false if something does.
 func (g *guest) idleSince() (time.Time, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.idle, len(g.running)+len(g.forwards) == 0
 }
 
-// resize tells the guest the sizes of terminals that have changed.
+// resize sends the guest the sizes of terminals that have changed.
 func (g *guest) resize() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

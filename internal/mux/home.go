@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	homePrefix = "mux-" // of the directories, which end with a pid
+	homePrefix = "mux-" // begins the names of the directories, which end with a pid
 	lockName   = "mux.lock"
 )
 
-// Home makes this process the user's mux: it works in a directory of its own below
-// runtime, to which link leads from now on. The link leads through the process
-// (/proc/PID/cwd): when that is dead, the path of a socket below it is not there, and
-// ssh connects by itself without a word. It returns "" if another mux of this
-// build serves, which has then been asked to hold the workspace ready. start is
-// called with the directory before anybody is led there; the caller removes it.
+// Home makes this process the user's mux: it works in a directory of its own below runtime, to
+// which link points from now on. The link points through the process (/proc/PID/cwd): when the
+// process is dead, the path of a socket below it does not exist, and ssh silently connects by
+// itself. Home returns "" if another mux of this build serves, which has then been asked to hold
+// the workspace ready. start is called with the directory before the link points there. The caller
+// removes the directory.
 func Home(runtime, link, identity string, name keyway.Name, start func(dir string) error) (dir string, err error) {
 	unlock, err := filelock.Lock(filepath.Join(runtime, lockName))
 	if err != nil {
@@ -66,7 +66,7 @@ func sweep(runtime string) {
 	}
 }
 
-// current is the process that the link leads to; 0 if it is not a mux.
+// current returns the process that the link points to; 0 if it is not a mux.
 func current(runtime, link string) int {
 	target, err := os.Readlink(link)
 	if err != nil {
@@ -79,7 +79,7 @@ func current(runtime, link string) int {
 	return pid
 }
 
-// isMux reports whether a process works in the directory of a mux with its number.
+// isMux reports whether a process works in the directory of a mux with its pid.
 func isMux(runtime string, pid int) bool {
 	if pid <= 1 {
 		return false

@@ -6,13 +6,13 @@ import (
 	"keyway/internal/proctree"
 )
 
-// mayRead reports whether a process may read now from a terminal that it has open as
-// fd: from its own only in the foreground. The kernel would stop it otherwise, and
-// the mux, which reads in its place, is not in its process group.
+// mayRead reports whether a process may read now from a terminal that it has open as fd: from its
+// controlling terminal only in the foreground. The kernel would otherwise stop the process, but not
+// the mux, which reads in its place and is not in its process group.
 func mayRead(pid, fd int) bool {
 	p, err := proctree.Read(pid)
 	if err != nil {
-		return false // it has gone
+		return false // it has ended
 	}
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {

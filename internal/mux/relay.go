@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// prompt writes to a channel what waits for nobody else's session.
+// prompt writes to a channel without waiting for other sessions.
 type prompt struct {
 	channel ssh.Channel
 	wire    *observed
@@ -31,20 +31,19 @@ func (p prompt) CloseWrite() error { return p.channel.CloseWrite() }
 // Close closes the channel as a whole.
 func (p prompt) Close() error { return p.channel.Close() }
 
-// halfway is what relay copies from and to.
+// halfway is a connection that relay copies from and to.
 type halfway interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
 }
 
-// closing is a connection to this machine that takes its channel with it when nobody
-// reads it any more.
+// closing is a local connection that closes its channel when nothing reads the connection any more.
 type closing struct {
 	halfway
 	channel ssh.Channel
 }
 
-// CloseWrite ends the connection's sending side, or the channel where it has none.
+// CloseWrite ends the connection's sending side or, if it has none, the channel.
 func (c closing) CloseWrite() error {
 	if half, ok := c.halfway.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		return nil
@@ -52,7 +51,8 @@ func (c closing) CloseWrite() error {
 	return c.channel.Close()
 }
 
-// relay copies both ways until both have ended, or the channel is closed, and closes both.
+// relay copies in both directions until both have ended or the channel is closed. It then closes
+// both.
 func (g *guest) relay(conn halfway, channel ssh.Channel, requests <-chan *ssh.Request) {
 	buffers.Relay(closing{conn, channel}, prompt{channel, g.wire}, func() {
 		ssh.DiscardRequests(requests) // until the channel is closed
@@ -60,7 +60,7 @@ func (g *guest) relay(conn halfway, channel ssh.Channel, requests <-chan *ssh.Re
 	})
 }
 
-// stdio is the standard input and output of a client as one connection.
+// stdio combines the standard input and output of a client to one connection.
 type stdio struct{ in, out *end }
 
 // Read implements io.Reader.
@@ -69,13 +69,13 @@ func (s *stdio) Read(p []byte) (int, error) { return s.in.Read(p) }
 // Write implements io.Writer.
 func (s *stdio) Write(p []byte) (int, error) { return s.out.Write(p) }
 
-// SetReadDeadline ends what waits in Read.
+// SetReadDeadline interrupts a waiting Read.
 func (s *stdio) SetReadDeadline(time.Time) error {
 	s.in.stop()
 	return nil
 }
 
-// Close ends what waits in Read or Write.
+// Close interrupts a waiting Read or Write.
 func (s *stdio) Close() error {
 	s.in.stop()
 	s.out.stop()

@@ -15,28 +15,28 @@ import (
 	"keyway/internal/pipe"
 )
 
-// opened is a session channel of a guest's.
+// opened is a session channel of a guest.
 type opened struct {
 	ssh.Channel
 	requests <-chan *ssh.Request
 }
 
-// session is one session of a client's.
+// session is one session of a client.
 type session struct {
 	guest         *guest
 	channel       opened
 	ask           sessionRequest
 	in, out, errs *end
 	size          window // under the guest's lock
-	over          func() // called when it has ended, before the client hears of it
+	over          func() // called when it has ended, before the client is told
 }
 
-// buffers are of the payload of one SSH packet, in bytes.
+// buffers have the size of the payload of one SSH packet, in bytes.
 var buffers = pipe.Buffers{Size: 32 << 10}
 
-// begin asks for everything at once, with the first input behind it, and reports
-// whether that was all of the input. A guest of keyway's accepts every command and
-// tells by the exit status what is wrong with it; only a subsystem may be refused.
+// begin sends all requests at once, followed by the first input. It reports whether that was all of
+// the input. A guest of keyway's accepts every command, and reports errors by the exit status; it
+// may refuse only a subsystem.
 func (s *session) begin() (ended bool, err error) {
 	buf := buffers.Get()
 	defer buffers.Put(buf)
@@ -74,7 +74,7 @@ func (s *session) begin() (ended bool, err error) {
 	return ended, err
 }
 
-// prepare asks for a terminal and sends variables.
+// prepare requests a terminal and sends variables.
 func (s *session) prepare() error {
 	if s.ask.tty {
 		s.guest.mu.Lock()
@@ -113,8 +113,8 @@ func (s *session) program() (kind string, payload []byte) {
 	return "exec", command
 }
 
-// run carries the session until it ends or the client does, whose connection is
-// conn. It reports the exit status, if there was one.
+// run carries the session until it or the client ends. conn is the connection of the client. exited
+// reports whether there was an exit status.
 func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 	var outputs, inputs sync.WaitGroup
 	outputs.Go(func() { s.print(s.out, s.channel, true) })
@@ -122,7 +122,7 @@ func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 	if !ended {
 		inputs.Go(s.feed)
 	}
-	inputs.Go(func() { // a client says no more, and takes its session with it
+	inputs.Go(func() { // a client that sends no more ends its session
 		awaitEnd(conn)
 		s.channel.Close()
 		s.out.stop()
@@ -142,8 +142,8 @@ func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
 	return status, exited
 }
 
-// print copies output to the client. When nobody reads it any more, the guest hears
-// of it, so that the program ends as it would in a pipeline.
+// print copies output to the client. When nobody reads it any more, the guest is told, so that the
+// program ends as it would in a pipeline.
 func (s *session) print(to *end, from io.Reader, standard bool) {
 	in := pipe.Inlet{Buffers: &buffers}
 	defer in.Shrink()
@@ -181,7 +181,7 @@ func (s *session) feed() {
 			if _, err := s.channel.Write(b); err != nil {
 				return
 			}
-			s.guest.wire.flush() // nobody's keystroke waits for another's session
+			s.guest.wire.flush() // no keystroke waits for another session
 		}
 		if end {
 			s.channel.Close()
@@ -194,7 +194,7 @@ func (s *session) feed() {
 	}
 }
 
-// command does what an escape sequence wants that ends nothing.
+// command executes an escape sequence that does not end the session.
 func (s *session) command(char, c byte) {
 	switch c {
 	case 'B':
@@ -207,7 +207,7 @@ func (s *session) command(char, c byte) {
 	}
 }
 
-// awaitEnd returns when the other end says no more, and holds little meanwhile.
+// awaitEnd returns when the other end sends no more. It uses little memory meanwhile.
 func awaitEnd(conn net.Conn) {
 	var b [64]byte
 	for {

@@ -21,8 +21,7 @@ func windowOf(fd int) window {
 	return window{uint32(ws.Col), uint32(ws.Row), uint32(ws.Xpixel), uint32(ws.Ypixel)}
 }
 
-// characters and flags are the modes of a terminal by their numbers in RFC 4254,
-// section 8, and RFC 8160.
+// characters and flags map the numbers of terminal modes in RFC 4254, section 8, and RFC 8160.
 var characters = map[byte]int{
 	1: unix.VINTR, 2: unix.VQUIT, 3: unix.VERASE, 4: unix.VKILL, 5: unix.VEOF, 6: unix.VEOL, 7: unix.VEOL2,
 	8: unix.VSTART, 9: unix.VSTOP, 10: unix.VSUSP, 12: unix.VREPRINT, 13: unix.VWERASE, 14: unix.VLNEXT, 18: unix.VDISCARD,
@@ -75,28 +74,28 @@ func modesOf(fd int) []byte {
 	return append(b, 0)
 }
 
-// escapes reads what is typed for escape sequences (ssh(1), ESCAPE CHARACTERS): two
-// of the escape character are one, and with a dot it ends the session.
+// escapes interprets escape sequences in typed text (ssh(1), ESCAPE CHARACTERS): two escape
+// characters stand for one, and a dot after one ends the session.
 type escapes struct {
 	char    byte
-	command func(char, c byte) // called for those that end nothing
+	command func(char, c byte) // called for sequences that do not end the session
 	begun   bool               // within a line
-	half    bool               // the escape character has come
+	half    bool               // the escape character was the last one
 }
 
-// escapeCommands are those that ssh has, but for the two that read knows. Any other
-// character is typed text.
+// escapeCommands are the commands of ssh, except the two that read handles. Any other character is
+// typed text.
 const escapeCommands = "?B#&CRVv\x1a"
 
 const (
 	// escapeHelp is for a terminal in raw mode.
 	escapeHelp = "%[1]c?\r\nAt the start of a line:\r\n" +
 		" %[1]c.   end this session\r\n %[1]cB   send a break\r\n %[1]c%[1]c   type a %[1]c\r\n %[1]c?   show this\r\n"
-	// breakTime is how long a break takes, in milliseconds.
+	// breakTime is the length of a break in milliseconds.
 	breakTime = 1000
 )
 
-// read returns what is to be sent of b, and whether the session is to end.
+// read returns the part of b to send, and whether the session ends.
 func (e *escapes) read(b []byte) (out []byte, end bool) {
 	for _, c := range b {
 		switch {
@@ -119,7 +118,7 @@ func (e *escapes) read(b []byte) (out []byte, end bool) {
 	return out, false
 }
 
-// caret is c as people write it.
+// caret returns c in caret notation.
 func caret(c byte) string {
 	if c < ' ' {
 		return "^" + string(rune(c+'@'))

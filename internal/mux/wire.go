@@ -29,11 +29,11 @@ const (
 	sayExit    = 0x80000004
 	sayAlive   = 0x80000005
 	sayOpened  = 0x80000006
-	sayPort    = 0x80000007 // that the guest has chosen
+	sayPort    = 0x80000007 // a port that the guest has chosen
 )
 
 const (
-	// maxMessage bounds a message in bytes, as OpenSSH does.
+	// maxMessage bounds the bytes of a message, as in OpenSSH.
 	maxMessage = 256 << 10
 	// maxVariables bounds the variables of a session.
 	maxVariables = 1024
@@ -41,8 +41,8 @@ const (
 	noEscape = 0xffffffff
 )
 
-// request is a message of a client's. The session is of askSession alone, the forward of
-// askOpen and askClose, and the target of askStdio.
+// request is a message of a client. Only askSession has a session, only askOpen and askClose a
+// forward, and only askStdio a target.
 type request struct {
 	kind, id uint32
 	session  sessionRequest
@@ -56,7 +56,7 @@ type target struct {
 	port uint32 // onPath: host is a path
 }
 
-// onPath is the port of a socket in the file system.
+// onPath is the port of a unix socket.
 const onPath = 0xfffffffe
 
 // The kinds of forwards.
@@ -66,13 +66,13 @@ const (
 	forwardDynamic = 3
 )
 
-// forwardRequest is a forward: who connects to listen is connected to connect.
+// forwardRequest is a forward: connections to listen are connected to connect.
 type forwardRequest struct {
 	kind            uint32
 	listen, connect target
 }
 
-// sessionRequest is what an ssh wants of a session.
+// sessionRequest is an ssh's request for a session.
 type sessionRequest struct {
 	tty, x11, agent, subsystem bool
 	escape                     uint32 // noEscape: none
@@ -82,7 +82,7 @@ type sessionRequest struct {
 
 var errMalformed = errors.New("a message that cannot be read")
 
-// parseHello reads the greeting of a client.
+// parseHello parses the greeting of a client.
 func parseHello(b []byte) error {
 	r := sshwire.NewReader(b)
 	kind, version := r.Uint32(), r.Uint32()
@@ -99,7 +99,7 @@ func parseHello(b []byte) error {
 	return nil
 }
 
-// parseRequest reads a message that follows the greeting.
+// parseRequest parses a message after the greeting.
 func parseRequest(b []byte) (request, error) {
 	r := sshwire.NewReader(b)
 	q := request{kind: r.Uint32(), id: r.Uint32()}
@@ -117,7 +117,7 @@ func parseRequest(b []byte) (request, error) {
 		r.String() // reserved
 		q.target = target{r.Text(), r.Uint32()}
 	default:
-		return q, nil // what else follows is of no use here
+		return q, nil // the remaining fields are not needed
 	}
 	if r.End() != nil || q.forward.kind > forwardDynamic || q.kind != askStdio && q.forward.kind == 0 {
 		return request{}, errMalformed
@@ -144,7 +144,7 @@ func (q request) readSession(r *sshwire.Reader) (request, error) {
 	return q, nil
 }
 
-// readMessage reads one message and not a byte more: descriptors may follow.
+// readMessage reads one message and no byte more: descriptors may follow.
 func readMessage(r io.Reader) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -159,7 +159,7 @@ func readMessage(r io.Reader) ([]byte, error) {
 	return body, err
 }
 
-// message is a message of those numbers, and of the text if it is not empty.
+// message encodes a message of numbers, and of the text if it is not empty.
 func message(text string, numbers ...uint32) []byte {
 	b := make([]byte, 4, 64)
 	for _, n := range numbers {

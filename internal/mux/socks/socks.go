@@ -1,4 +1,4 @@
-// Package socks reads where clients of SOCKS want to go.
+// Package socks reads the targets of SOCKS clients.
 package socks
 
 import (
@@ -10,17 +10,17 @@ import (
 
 var errUnknown = errors.New("no SOCKS that is understood")
 
-// maxWord bounds in bytes the user and the name of a SOCKS 4 client.
+// maxWord bounds the bytes of the user and of the name of a SOCKS 4 client.
 const maxWord = 255
 
-// Target is where a client wants to go.
+// Target is the target of a client.
 type Target struct {
 	Host string
 	Port uint32
 }
 
-// Read reads where a client of SOCKS 4, 4a or 5 (RFC 1928) wants to go. It tells the
-// client at once, as ssh does, that it is there.
+// Read reads the target of a client of SOCKS 4, 4a or 5 (RFC 1928). It confirms the connection to
+// the client at once, as ssh does.
 func Read(conn io.ReadWriter) (Target, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
@@ -35,7 +35,7 @@ func Read(conn io.ReadWriter) (Target, error) {
 	return Target{}, errUnknown
 }
 
-// connect is the one command that is served, of each version.
+// connect is the only command that is served, in each version.
 const connect = 1
 
 func read4(conn io.ReadWriter, command byte) (to Target, err error) {

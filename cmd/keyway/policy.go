@@ -34,12 +34,12 @@ matches decides:
                               # SHA256:…, @workspaces, @git
     - name: nightly jobs
       allow: login
-      from: [train]           # the way's first host, local, or remote
+      from: [train]           # the route's first host, local, or remote
       to: db1
       user: backup
       key: "me@*"             # comment or SHA256:…
-      days: mon-fri
-      hours: 22:00-06:00
+      days: mon-fri           # on which the hours begin: Saturday at
+      hours: 22:00-06:00      # 02:00 is Friday's, Monday at 02:00 Sunday's
     - ask: git
       from: remote
     - deny: session           # on a connection that keyway mux holds

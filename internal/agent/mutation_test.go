@@ -112,10 +112,10 @@ var mutants = []mutant{
 	{"forwarding socket lost in a handing over", "agent/handover.go", "c.route.far = c.route.remote && !slices.Contains(near, c.number)", "_ = slices.Contains(near, c.number)"},
 	{"forged way allowed", "policy/decide.go", "case f.Constraint == Permits && len(f.Unverified) > 0 && p.preset != openSSH:", "case false:"},
 	{"answer about another way", "policy/decide.go", "Route: f.Route,", ""},
-	{"workspaces from anywhere", "policy/decide.go", "f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupWorkspaces) &&", "f.Proven && in(f.To.Groups, GroupWorkspaces) &&"},
-	{"git hosts from anywhere", "policy/decide.go", "f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupGit):", "f.Proven && in(f.To.Groups, GroupGit):"},
+	{"workspaces from anywhere", "policy/decide.go", "f.Proven && f.fromOwnWorkspace() && slices.Contains(f.To.Groups, GroupWorkspaces) &&", "f.Proven && slices.Contains(f.To.Groups, GroupWorkspaces) &&"},
+	{"git hosts from anywhere", "policy/decide.go", "f.Proven && f.fromOwnWorkspace() && slices.Contains(f.To.Groups, GroupGit):", "f.Proven && slices.Contains(f.To.Groups, GroupGit):"},
 	{"workspaces of another place", "policy/decide.go", "&& f.To.Place == f.From.Place:", ":"},
-	{"hosts beyond a workspace", "policy/facts.go", "for _, h := range f.Claimed {\n\t\tif !in(", "for _, h := range f.Claimed[:0] {\n\t\tif !in("},
+	{"hosts beyond a workspace", "policy/facts.go", "for _, h := range f.Claimed {\n\t\tif !slices.Contains(", "for _, h := range f.Claimed[:0] {\n\t\tif !slices.Contains("},
 	{"a claimed first host is a workspace", "policy/facts.go", "if f.FromClaimed || !f.From.Known() ||", "if !f.From.Known() ||"},
 
 	// Names that are not known.

@@ -244,11 +244,11 @@ func (p *Policy) builtIn(f Facts) Decision {
 		return Decision{Allow, "built in: preset openssh", "ssh-agent would sign this too"}
 	case f.Purpose == Data:
 		return Decision{Deny, "built in: unknown data", "a remote asker wants data of an unknown kind signed"}
-	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupWorkspaces) && f.To.Place == f.From.Place:
+	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && slices.Contains(f.To.Groups, GroupWorkspaces) && f.To.Place == f.From.Place:
 		return Decision{Allow, "built in: workspaces", "a workspace of yours asks, and the destination is one at the same place"}
-	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && in(f.To.Groups, GroupGit):
+	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && slices.Contains(f.To.Groups, GroupGit):
 		return Decision{Allow, "built in: git hosts", "a workspace of yours asks, and the destination is a public git host, with the host key it publishes"}
-	case f.Purpose == Login && f.Proven && (in(f.To.Groups, GroupWorkspaces) || in(f.To.Groups, GroupGit)):
+	case f.Purpose == Login && f.Proven && (slices.Contains(f.To.Groups, GroupWorkspaces) || slices.Contains(f.To.Groups, GroupGit)):
 		return Decision{Ask, "built in: ask", f.outside() + ", and no rule allows it"}
 	case f.Purpose == Login && !f.Proven:
 		return Decision{Ask, "built in: ask", "the asker does not prove which host it logs in to"}
@@ -261,19 +261,10 @@ func (p *Policy) builtIn(f Facts) Decision {
 // outside is why a workspace or a git host is not simply allowed.
 func (f Facts) outside() string {
 	switch {
-	case f.FromClaimed && in(f.From.Groups, GroupWorkspaces):
+	case f.FromClaimed && slices.Contains(f.From.Groups, GroupWorkspaces):
 		return "this agent signed no login to the workspace that the asker says it is in"
 	case f.fromOwnWorkspace():
 		return "the asker is in a workspace of another place"
 	}
 	return "the asker is in no workspace of yours"
-}
-
-func in(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }

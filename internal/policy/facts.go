@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -177,11 +178,11 @@ func (f Facts) unverified(h Host) bool {
 // knows: the first hop is one beyond doubt, and so is every host after it. A
 // workspace that adds hosts only gives up what it may.
 func (f Facts) fromOwnWorkspace() bool {
-	if f.FromClaimed || !f.From.Known() || !in(f.From.Groups, GroupWorkspaces) {
+	if f.FromClaimed || !f.From.Known() || !slices.Contains(f.From.Groups, GroupWorkspaces) {
 		return false
 	}
 	for _, h := range f.Claimed {
-		if !in(h.Groups, GroupWorkspaces) {
+		if !slices.Contains(h.Groups, GroupWorkspaces) {
 			return false
 		}
 	}

@@ -301,7 +301,7 @@ func checkPurposes(list []string) error {
 func checkHosts(list []string, special ...string) error {
 	for _, p := range list {
 		switch group, isGroup := strings.CutPrefix(p, "@"); {
-		case in(special, p), isGroup && (group == GroupWorkspaces || group == GroupGit):
+		case slices.Contains(special, p), isGroup && (group == GroupWorkspaces || group == GroupGit):
 		case isGroup:
 			return fmt.Errorf("there is no group %q, only @%s and @%s", p, GroupWorkspaces, GroupGit)
 		case p == "local" || p == "remote":

@@ -20,13 +20,13 @@ type rule struct {
 	from      []string // local, remote, @GROUP, SHA256:…, names
 	to        []string // @GROUP, SHA256:…, names
 	users     []string
-	keys      []string // SHA256:…, comments
-	programs  []string // paths; only of rules about sessions
-	days      []time.Weekday
-	start     clock // of the hours in which it holds
-	end       clock
-	always    bool // no hours were written
-	trustsAny bool // of preset openssh: a login without proof of its destination is fine
+	keys      []string       // SHA256:…, comments
+	programs  []string       // paths; only of rules about sessions
+	days      []time.Weekday // on which its hours begin
+	start     clock          // of the hours in which it holds
+	end       clock          // before start: on the next day
+	always    bool           // no hours were written
+	trustsAny bool           // of preset openssh: a login without proof of its destination is fine
 }
 
 // clock is a time of day in minutes.
@@ -210,7 +210,7 @@ func (r *rule) matchHost(patterns []string, h Host) match {
 	for _, p := range patterns {
 		group, isGroup := strings.CutPrefix(p, "@")
 		switch {
-		case h.Known() && (isGroup && in(h.Groups, group) || p == h.Fingerprint || !isGroup && r.matchName(p, h)):
+		case h.Known() && (isGroup && slices.Contains(h.Groups, group) || p == h.Fingerprint || !isGroup && r.matchName(p, h)):
 			return matches
 		case byName(p) && h.nameless():
 			m = mayMatch
@@ -251,36 +251,26 @@ func matchKey(patterns []string, k Key) bool {
 	return false
 }
 
+// holdsAt reports whether the rule holds at t, by the clock and the calendar of t's
+// location. Hours over midnight belong to the day on which they begin.
 func (r *rule) holdsAt(t time.Time) bool {
-	if r.days != nil && !hasDay(r.days, t.Weekday()) {
+	day, now := t.Weekday(), clock(t.Hour()*60+t.Minute())
+	switch {
+	case r.always:
+	case r.start < r.end:
+		if now < r.start || r.end <= now {
+			return false
+		}
+	case now < r.end: // they began the day before
+		day = (day + 6) % 7
+	case now < r.start:
 		return false
 	}
-	if r.always {
-		return true
-	}
-	now := clock(t.Hour()*60 + t.Minute())
-	if r.start <= r.end {
-		return r.start <= now && now < r.end
-	}
-	return r.start <= now || now < r.end // over midnight
-}
-
-func hasDay(days []time.Weekday, day time.Weekday) bool {
-	for _, d := range days {
-		if d == day {
-			return true
-		}
-	}
-	return false
+	return r.days == nil || slices.Contains(r.days, day)
 }
 
 func anyGlob(patterns []string, s string) bool {
-	for _, p := range patterns {
-		if Match(p, s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, s) })
 }
 
 // Match reports whether s is of the form pattern, in which * stands for any bytes

@@ -52,9 +52,9 @@ Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 	cmd.Flags().BoolVar(&o.noPassphrase, "no-passphrase", false, "make the key without a passphrase: whoever copies the file has the key")
 	cmd.Flags().BoolVar(&o.undo, "undo", false, "remove what init has added to ~/.ssh/config")
 	for _, other := range []string{"service", "no-passphrase"} {
-		cmd.MarkFlagsMutuallyExclusive("print", "undo", other)
+		exclusive(cmd, "print", "undo", other)
 	}
-	cmd.MarkFlagsMutuallyExclusive("print", "yes")
+	exclusive(cmd, "print", "yes")
 	return cmd
 }
 

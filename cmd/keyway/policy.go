@@ -95,8 +95,8 @@ func newPolicyCheckCommand() *cobra.Command {
 
 // explained is the request that the options of keyway policy explain describe.
 type explained struct {
-	from, to, user, key, sign, file string
-	unproven                        bool
+	from, to, user, key, sign, program, at, file string
+	unproven, session, data                      bool
 }
 
 func newPolicyExplainCommand() *cobra.Command {
@@ -106,11 +106,12 @@ func newPolicyExplainCommand() *cobra.Command {
 		Short: "Explain what the policy decides about a request, and why",
 		Long: `Explain what the policy decides about a request, and why the rules before the deciding one
 did not match. Hosts are names from known_hosts or ssh_config, or fingerprints. This command
-knows no more of them than the agent does.` + exitCodes(keyway.BadConfig),
-		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com",
+knows no more of them than the agent does. A session on a connection that keyway mux holds
+needs a login that is allowed, too: the command explains both.` + exitCodes(keyway.BadConfig),
+		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com --at \"sat 02:00\"\n  keyway policy explain --to train --program /usr/bin/node",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPolicyExplain(x, cmd.OutOrStdout())
+			return runPolicyExplain(x, time.Now(), cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
@@ -119,12 +120,19 @@ knows no more of them than the agent does.` + exitCodes(keyway.BadConfig),
 	f.StringVar(&x.user, "user", "", "the `USER` to log in as")
 	f.StringVar(&x.key, "key", "", "the key, by `COMMENT` or fingerprint")
 	f.StringVar(&x.sign, "sign", "", "a signature in this `NAMESPACE` (git, file, …) instead of a login")
+	f.BoolVar(&x.data, "data", false, "a signature of data of an unknown kind instead of a login")
+	f.BoolVar(&x.session, "session", false, "a session on a connection that keyway mux holds")
+	f.StringVar(&x.program, "program", "", "a session of the program at this `PATH`")
+	f.StringVar(&x.at, "at", "", "the `TIME`, as 02:00, or as \"sat 02:00\" (default: now)")
 	f.BoolVar(&x.unproven, "unproven", false, "the destination does not prove itself: an old client on the way")
 	f.StringVar(&x.file, "file", "", "this policy `FILE` instead of policy.yaml")
+	for _, other := range []string{"session", "program"} {
+		exclusive(cmd, "sign", "data", other)
+	}
 	return cmd
 }
 
-func runPolicyExplain(x explained, out io.Writer) error {
+func runPolicyExplain(x explained, now time.Time, out io.Writer) error {
 	path, err := dirs.Policy()
 	if err != nil {
 		return err
@@ -132,15 +140,23 @@ func runPolicyExplain(x explained, out io.Writer) error {
 	if x.file != "" {
 		path = x.file
 	}
+	when, err := momentOf(x.at, now)
+	if err != nil {
+		return err
+	}
 	rules, err := policy.Open(path)
 	if err != nil {
 		return err
 	}
 	f, unseen := x.facts(rules)
-	d, passed := rules.Explain(f, nil)
-	fmt.Fprintf(out, "May %s %s? %s: %s (%s)\n", f.Who(), f.What(), answerOf(d.Verdict), d.Reason, d.Rule)
-	for _, line := range passed {
-		fmt.Fprintf(out, "  %s\n", line)
+	f.When = when
+	explainRequest(rules, f, out)
+	if x.session || x.program != "" {
+		f.Purpose = policy.Session
+		if x.program != "" {
+			f.Programs = []string{x.program}
+		}
+		explainRequest(rules, f, out)
 	}
 	for _, name := range unseen {
 		fmt.Fprintf(out, "known_hosts has no key for %s, so the agent does not know its name yet\n", name)
@@ -148,18 +164,48 @@ func runPolicyExplain(x explained, out io.Writer) error {
 	return nil
 }
 
-func answerOf(v policy.Verdict) string {
-	switch v {
-	case policy.Allow:
-		return "yes"
-	case policy.Ask:
-		return "you are asked"
+// explainRequest writes what the rules decide about f.
+func explainRequest(rules *policy.Policy, f policy.Facts, out io.Writer) {
+	d, passed := rules.Explain(f, nil)
+	answer := "no"
+	switch {
+	case d.Verdict == policy.Allow:
+		answer = "yes"
+	case d.Verdict == policy.Ask && f.Purpose == policy.Session:
+		answer = "no, and ssh connects by itself"
+	case d.Verdict == policy.Ask:
+		answer = "you are asked"
 	}
-	return "no"
+	fmt.Fprintf(out, "May %s %s? %s: %s (%s)\n", f.Who(), f.What(), answer, d.Reason, d.Rule)
+	for _, line := range passed {
+		fmt.Fprintf(out, "  %s\n", line)
+	}
 }
 
-// facts returns the facts that the agent would have, and the names of hosts whose keys it
-// would not know.
+// momentOf returns the time that text says: empty for now, 02:00 for today, or "sat 02:00" for
+// the first such day from today on.
+func momentOf(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return now, nil
+	}
+	day, hour, found := strings.Cut(text, " ")
+	if !found {
+		day, hour = now.Format("Mon"), text
+	}
+	clock, err := time.Parse("15:04", hour)
+	if err == nil {
+		for i := range 7 {
+			at := time.Date(now.Year(), now.Month(), now.Day()+i, clock.Hour(), clock.Minute(), 0, 0, now.Location())
+			if strings.EqualFold(at.Format("Mon"), day) {
+				return at, nil
+			}
+		}
+	}
+	return time.Time{}, keyway.Errorf(keyway.Usage, "%q is no time", text).Hint("write it as 02:00, or with a day as \"sat 02:00\"")
+}
+
+// facts returns the facts that the agent would have, but for the time, and the names of hosts
+// whose keys it would not know.
 func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string) {
 	names := hostnames.Read(func() *policy.Policy { return rules })
 	host := func(name string) policy.Host {
@@ -170,7 +216,7 @@ func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string)
 		return h
 	}
 	f = policy.Facts{
-		Op: policy.Sign, When: time.Now(), Purpose: policy.Login, User: x.user, AnyUser: x.user == "",
+		Op: policy.Sign, Purpose: policy.Login, User: x.user, AnyUser: x.user == "",
 		Constraint: policy.Unconstrained, Key: policy.Key{Comment: x.key},
 	}
 	if strings.HasPrefix(x.key, "SHA256:") {
@@ -179,11 +225,12 @@ func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string)
 	if x.from != "" {
 		f.Remote, f.From = true, host(x.from)
 	}
-	if x.sign != "" {
+	switch {
+	case x.sign != "":
 		f.Purpose, f.Namespace = policy.Signature, x.sign
-		return f, unseen
-	}
-	if x.to != "" {
+	case x.data:
+		f.Purpose = policy.Data
+	case x.to != "":
 		f.To, f.Proven = host(x.to), !x.unproven
 	}
 	return f, unseen

@@ -71,3 +71,48 @@ func TestPolicyWithHashedHosts(t *testing.T) {
 		t.Errorf("%+v", by["policy"])
 	}
 }
+
+// TestPolicyExplainsEachFact: keyway policy explain can say each fact that a rule can name.
+func TestPolicyExplainsEachFact(t *testing.T) {
+	home := newLaptop(t)
+	file := filepath.Join(home, "rules.yaml")
+	write(t, file, `rules:
+  - {name: nights, deny: login, to: github.com, days: mon-fri, hours: 22:00-06:00}
+  - {name: editors, deny: session, program: "*/node"}
+  - {name: asked, ask: session, program: "*/python3"}
+  - {name: root, deny: session, user: root}
+  - {name: files, deny: "sign:file"}
+  - {name: blobs, deny: data}
+`, 0o600)
+	for _, c := range []struct{ args, want string }{
+		{"--at|02:00|--to|gitlab.com", "? yes: "},
+		{"--at|sat 02:00|--to|github.com", "? no: line 2 of the policy says so (rule 1: nights)\n"},
+		{"--at|Mon 02:00|--to|github.com", "it does not hold at Mon 02:00"},
+		{"--at|fri 22:00|--to|github.com", "rule 1: nights)"},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/lib/node", "log in to github.com? yes: "},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/lib/node", "have a session on github.com? no: line 3 of the policy says so (rule 2: editors)"},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/python3", "? no, and ssh connects by itself: line 4 "},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/git|--user|git", "have a session on github.com as git? yes: "},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/git|--user|root", "rule 4: root)"},
+		{"--to|github.com|--at|sun 12:00|--session", "rule 2: editors)"}, // a program that is not known may be any
+		{"--from|gpu1|--to|github.com|--session", "sessions are for programs of this machine"},
+		{"--session", "sessions are for programs of this machine"},
+		{"--sign|file", "rule 5: files)"},
+		{"--data", "rule 6: blobs)"},
+	} {
+		args := append([]string{"policy", "explain", "--file", file}, strings.Split(c.args, "|")...)
+		if out, code := program(t, nil, args...); code != 0 || !strings.Contains(out, c.want) {
+			t.Errorf("%s: code %d, without %q: %s", c.args, code, c.want, out)
+		}
+	}
+	for _, options := range [][]string{{"--print", "--undo"}, {"--print", "--yes"}, {"--service", "--undo"}} {
+		if out, code := program(t, nil, append([]string{"init"}, options...)...); code != 2 || !strings.Contains(out, "exclude each other") {
+			t.Errorf("init %q: code %d: %s", options, code, out)
+		}
+	}
+	for _, args := range []string{"--at|noon", "--at|someday 02:00", "--at|sat 25:00", "--at|sat", "--sign|git|--data", "--data|--program|x"} {
+		if out, code := program(t, nil, append([]string{"policy", "explain", "--file", file}, strings.Split(args, "|")...)...); code != 2 {
+			t.Errorf("%s: code %d: %s", args, code, out)
+		}
+	}
+}

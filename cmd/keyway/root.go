@@ -87,6 +87,27 @@ func takes(min, max int, what string) cobra.PositionalArgs {
 	}
 }
 
+// exclusive refuses a command line on which more than one of the options is used.
+func exclusive(cmd *cobra.Command, options ...string) {
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		first := ""
+		for _, name := range options {
+			switch {
+			case !cmd.Flags().Changed(name):
+			case first != "":
+				return keyway.Errorf(keyway.Usage, "--%s and --%s exclude each other", first, name)
+			default:
+				first = name
+			}
+		}
+		if before == nil {
+			return nil
+		}
+		return before(cmd, args)
+	}
+}
+
 func firstExample(cmd *cobra.Command) string {
 	for line := range strings.Lines(cmd.Example) {
 		if line = strings.TrimSpace(line); line != "" {

@@ -196,6 +196,8 @@ func (f Facts) What() string {
 		return "list keys"
 	case f.Op != Sign:
 		return string(f.Op) + " keys"
+	case f.Purpose == Session && f.AnyUser:
+		return "have a session on " + f.destination()
 	case f.Purpose == Session:
 		return fmt.Sprintf("have a session on %s as %s", f.destination(), printable(f.User))
 	case f.Purpose == Login && f.AnyUser:

@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"encoding/json"
-	"errors"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // Text is the content of a stream message.
 type Text struct {
@@ -13,15 +9,37 @@ type Text struct {
 }
 
 // Stream reads the content of a stream message.
-func (m Message) Stream() (Text, bool) {
-	var t Text
-	if m.Channel != "iopub" || m.Head.Type != "stream" || json.Unmarshal(m.Content, &t) != nil {
+func (m Message) Stream() (t Text, ok bool) {
+	var value []byte
+	if t.Name, value, ok = m.stream(); ok && value != nil {
+		t.Text, ok = unquote(value)
+	}
+	if !ok {
 		return Text{}, false
 	}
 	return t, true
 }
 
-// maxPiece is the approximate size, in bytes, of the pieces into which Texts divides a text.
+// stream returns the name of a stream, and the text as it is written; nil: there is none.
+func (m Message) stream() (name string, value []byte, ok bool) {
+	if m.Channel != "iopub" || m.Head.Type != "stream" {
+		return "", nil, false
+	}
+	var all stringsOf
+	ok = text(m.Content).members(func(key, v []byte) {
+		switch string(key) {
+		case "name":
+			all.read(&name, v)
+		case "text":
+			if value = v; v[0] != '"' {
+				value, all.bad = nil, all.bad || v[0] != 'n'
+			}
+		}
+	})
+	return name, value, ok && !all.bad
+}
+
+// maxPiece is how long in bytes, about, the pieces are into which Texts divides a text.
 const maxPiece = 128 << 10
 
 // Texts is Stream for a text that may be large: f receives it in pieces of whole characters. It
@@ -36,54 +54,20 @@ func (m Message) texts(size int, f func(Text)) bool {
 		}
 		return ok
 	}
-	var c struct {
-		Name string `json:"name"`
-		Text pieces `json:"text"`
+	name, value, ok := m.stream()
+	if !ok || value == nil {
+		return ok
 	}
-	if m.Channel != "iopub" || m.Head.Type != "stream" || json.Unmarshal(m.Content, &c) != nil {
-		return false
-	}
-	c.Text.size, c.Text.left = size, c.Text.times // of a member that occurs twice, the last counts
-	c.Text.f = func(text string) { f(Text{c.Name, text}) }
-	return json.Unmarshal(m.Content, &c) == nil
-}
-
-// pieces reads a JSON string without copying it.
-type pieces struct {
-	size  int // of a piece, in bytes
-	times int // number of strings read
-	left  int // the one that is passed to f
-	f     func(string)
-}
-
-var errNoString = errors.New("no string")
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (p *pieces) UnmarshalJSON(raw []byte) error {
-	if string(raw) == "null" {
-		return nil
-	}
-	if raw[0] != '"' {
-		return errNoString
-	}
-	p.times++
-	if p.left--; p.left != 0 {
-		return nil
-	}
-	raw = raw[1 : len(raw)-1]
-	for len(raw) > 0 {
+	for rest := value[1 : len(value)-1]; len(rest) > 0; {
 		n := 0
-		for n < len(raw) && n < p.size {
-			n += character(raw[n:])
+		for n < len(rest) && n < size {
+			n += character(rest[n:])
 		}
-		var text string
-		if err := json.Unmarshal(append(append([]byte{'"'}, raw[:n]...), '"'), &text); err != nil {
-			return err
-		}
-		p.f(text)
-		raw = raw[n:]
+		text, _ := unquote(append(append([]byte{'"'}, rest[:n]...), '"')) // whole characters of a string
+		f(Text{name, text})
+		rest = rest[n:]
 	}
-	return nil
+	return true
 }
 
 // character returns the number of bytes of the first character in s, the inside of a JSON string.

@@ -23,7 +23,7 @@ func TestTexts(t *testing.T) {
 		for _, content := range []string{
 			`{"name":"stderr","text":"` + text.String() + `"}`,
 			`{"text":"` + text.String() + `","name":"stderr"}`,
-			`{"text":"first","TEXT":"` + text.String() + `","name":"stderr"}`,
+			`{"text":"first","text":"` + text.String() + `","name":"stderr"}`,
 			`{"text":"` + text.String() + `","text":null,"name":"stderr"}`,
 		} {
 			checkTexts(t, content)

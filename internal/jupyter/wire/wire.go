@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -182,20 +183,28 @@ func decodeBuffers(data []byte) (Message, error) {
 }
 
 func decodeText(data []byte) (Message, error) {
-	var t struct {
-		Channel  string          `json:"channel"`
-		Header   json.RawMessage `json:"header"`
-		Parent   json.RawMessage `json:"parent_header"`
-		Metadata json.RawMessage `json:"metadata"`
-		Content  json.RawMessage `json:"content"`
+	var m Message
+	var all stringsOf
+	if !text(data).members(func(key, value []byte) {
+		switch string(key) {
+		case "channel":
+			all.read(&m.Channel, value)
+		case "header":
+			m.Header = value
+		case "parent_header":
+			m.Parent = value
+		case "metadata":
+			m.Metadata = value
+		case "content":
+			m.Content = value
+		}
+	}) || all.bad {
+		return Message{}, errors.New("a message that is no JSON object, or with a channel that is no text")
 	}
-	if err := json.Unmarshal(data, &t); err != nil {
-		return Message{}, fmt.Errorf("a message that is no JSON: %w", err)
+	if m.Channel == "" { // clients of the first protocol leave it out
+		m.Channel = "shell"
 	}
-	if t.Channel == "" { // clients of the first protocol omit it
-		t.Channel = "shell"
-	}
-	return Message{Channel: t.Channel, Header: t.Header, Parent: t.Parent, Metadata: t.Metadata, Content: t.Content}, nil
+	return m, nil
 }
 
 // check parses the headers. It returns an error if the message is invalid.
@@ -246,15 +255,25 @@ func clean(part *[]byte) (changed bool) {
 
 var errNoObject = errors.New("a message with a part that is no JSON object")
 
-func isObject(b []byte) bool { return bytes.TrimSpace(b)[0] == '{' && json.Valid(b) }
+func isObject(b []byte) bool { return text(b).members(nil) }
 
 // read parses a header.
 func (h *Head) read(data []byte) error {
-	if bytes.TrimSpace(data)[0] != '{' {
+	var all stringsOf
+	if !text(data).members(func(key, value []byte) {
+		switch string(key) {
+		case "msg_id":
+			all.read(&h.ID, value)
+		case "session":
+			all.read(&h.Session, value)
+		case "msg_type":
+			all.read(&h.Type, value)
+		}
+	}) {
 		return errNoObject
 	}
-	if err := json.Unmarshal(data, h); err != nil {
-		return err
+	if all.bad {
+		return errors.New("an identifier that is no text")
 	}
 	for _, id := range []string{h.ID, h.Session, h.Type} {
 		if len(id) > maxID {
@@ -321,6 +340,9 @@ func (m Message) textParts() [][]byte {
 }
 
 func quote(s string) []byte {
+	if !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' || strings.ContainsRune(`"\<>&`, c) }) {
+		return append(append(append(make([]byte, 0, len(s)+2), '"'), s...), '"')
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // marshalling a string cannot fail

@@ -38,7 +38,7 @@ const maxSource = 4 << 20
 
 // Scan reads the model of a notebook. A document without Content is none.
 func Scan(r io.Reader) (*Document, error) {
-	s, doc := newScanner(r), &Document{}
+	s, doc := newScanner(r, 64<<10), &Document{}
 	err := s.object(func(m *member) (err error) {
 		c, err := s.peek()
 		switch {

@@ -40,6 +40,7 @@ func TestOutputs(t *testing.T) {
 		"error":                  {[]wire.Message{message("error", `{"ename":"E","evalue":"v","traceback":["\u001b[31ma"]}`)}, `[{"ename":"E","evalue":"v","output_type":"error","traceback":["\u001b[31ma"]}]`},
 		"display, no transient":  {[]wire.Message{picture}, `[{"data":{"image/png":"AA=="},"metadata":{"w":1},"output_type":"display_data"}]`},
 		"update":                 {[]wire.Message{picture, out("a"), message("update_display_data", `{"data":{"text/plain":"new"},"transient":{"display_id":"d"}}`)}, `[{"data":{"text/plain":"new"},"metadata":{},"output_type":"display_data"},{"name":"stdout","output_type":"stream","text":"a"}]`},
+		"shown again":            {[]wire.Message{picture, message("display_data", `{"data":{"text/plain":"new"},"transient":{"display_id":"d"}}`)}, `[{"data":{"text/plain":"new"},"metadata":{},"output_type":"display_data"},{"data":{"text/plain":"new"},"metadata":{},"output_type":"display_data"}]`},
 		"update of another":      {[]wire.Message{picture, message("update_display_data", `{"data":{},"transient":{"display_id":"e"}}`)}, `[{"data":{"image/png":"AA=="},"metadata":{"w":1},"output_type":"display_data"}]`},
 		"cleared":                {[]wire.Message{out("a"), message("clear_output", `{"wait":false}`)}, `[]`},
 		"cleared with the next":  {[]wire.Message{out("a"), message("clear_output", `{"wait":true}`), out("b")}, `[{"name":"stdout","output_type":"stream","text":"b"}]`},

@@ -56,6 +56,7 @@ type update struct {
 func survey(messages iter.Seq2[wire.Message, error]) (plan, error) {
 	p := plan{updates: map[string]update{}}
 	at, clear := -1, false // clear with the next output
+	shown := map[string]bool{}
 	for m, err := range messages {
 		if err != nil {
 			return p, err
@@ -69,57 +70,68 @@ func survey(messages iter.Seq2[wire.Message, error]) (plan, error) {
 			if clear {
 				p.from, clear = at, false
 			}
+			p.update(at, m, shown)
 		case "clear_output":
-			if c, ok := read(m); ok {
-				if clear = string(c.Wait) == "true"; !clear {
-					p.from = at + 1
-				}
+			if clear = string(split(m.Content)["wait"]) == "true"; !clear {
+				p.from = at + 1
 			}
 		case "update_display_data":
-			if c, ok := read(m); ok {
-				p.updates[c.display()] = update{at, c}
-			}
+			p.update(at, m, shown)
 		}
 	}
 	return p, nil
 }
 
-// content is what is read of a message that shows something. Fields of other types
-// than these are left out.
+// update notes what a message changes of displays before it: shown are the ids of those.
+func (p *plan) update(at int, m wire.Message, shown map[string]bool) {
+	if m.Head.Type == "stream" || !bytes.Contains(m.Content, []byte(`"display_id"`)) {
+		return
+	}
+	id := read(m).display()
+	switch {
+	case id == "":
+	case shown[id]:
+		m.Content = bytes.Clone(m.Content) // which stays, unlike the message
+		p.updates[id] = update{at, read(m)}
+	default:
+		shown[id] = m.Head.Type != "update_display_data"
+	}
+}
+
+// content is what is read of a message that shows something: parts of its text as they are
+// there.
 type content struct {
-	Wait      json.RawMessage `json:"wait"`
-	Name      json.RawMessage `json:"name"`
-	Text      json.RawMessage `json:"text"`
-	Data      members         `json:"data"`
-	Metadata  members         `json:"metadata"`
-	Count     json.RawMessage `json:"execution_count"`
-	EName     json.RawMessage `json:"ename"`
-	EValue    json.RawMessage `json:"evalue"`
-	Traceback json.RawMessage `json:"traceback"`
-	Transient members         `json:"transient"`
+	members
+	data, metadata, transient members
 }
 
 // members are those of a JSON object; none of what is no object.
-type members map[string]json.RawMessage
+type members map[string][]byte
 
-// UnmarshalJSON implements json.Unmarshaler.
-func (m *members) UnmarshalJSON(raw []byte) error {
-	var o map[string]json.RawMessage
-	if json.Unmarshal(raw, &o) != nil {
-		o = nil
+// split returns the members of a JSON object, which are parts of its text: that may be large.
+func split(text []byte) members {
+	all := members{}
+	s := newScanner(bytes.NewReader(text), len(text))
+	err := s.object(func(m *member) error {
+		err := s.skip()
+		all[m.key] = text[m.value:s.at]
+		return err
+	})
+	if err != nil {
+		return nil
 	}
-	*m = o
-	return nil
+	return all
 }
 
-func read(m wire.Message) (c content, ok bool) {
-	ok = json.Unmarshal(m.Content, &c) == nil
-	return c, ok
+func read(m wire.Message) content {
+	c := content{members: split(m.Content)}
+	c.data, c.metadata, c.transient = split(c.members["data"]), split(c.members["metadata"]), split(c.members["transient"])
+	return c
 }
 
 func (c content) display() string {
 	var id string
-	_ = json.Unmarshal(c.Transient["display_id"], &id) // none
+	_ = json.Unmarshal(c.transient["display_id"], &id) // none
 	return id
 }
 
@@ -147,12 +159,9 @@ func (p *printer) add(at int, m wire.Message) {
 	default:
 		return
 	}
-	c, ok := read(m)
-	if !ok {
-		return
-	}
+	c := read(m)
 	if kind == "stream" {
-		p.text(streamName(c.Name), c.Text)
+		p.text(streamName(c.members["name"]), c.members["text"])
 		return
 	}
 	p.begin()
@@ -167,12 +176,12 @@ func (p *printer) add(at int, m wire.Message) {
 		}
 	}
 	p.print(`{"data":`)
-	p.bundle(shown.Data)
+	p.bundle(shown.data)
 	if kind == "execute_result" {
-		p.print(`,"execution_count":` + count(c.Count))
+		p.print(`,"execution_count":` + count(c.members["execution_count"]))
 	}
 	p.print(`,"metadata":`)
-	p.object(shown.Metadata, func(string, json.RawMessage) bool { return true })
+	p.object(shown.metadata, func(string, []byte) bool { return true })
 	p.print(`,"output_type":"` + kind + `"}`)
 }
 
@@ -185,7 +194,7 @@ func (p *printer) begin() {
 	p.some = true
 }
 
-func (p *printer) text(name string, text json.RawMessage) {
+func (p *printer) text(name string, text []byte) {
 	if p.stream != name {
 		p.begin()
 		p.print(`{"name":"` + name + `","output_type":"stream","text":"`)
@@ -204,12 +213,12 @@ func (p *printer) endText() {
 
 func (p *printer) failure(c content) {
 	p.print(`{"ename":`)
-	p.write(quoted(c.EName))
+	p.write(quoted(c.members["ename"]))
 	p.print(`,"evalue":`)
-	p.write(quoted(c.EValue))
+	p.write(quoted(c.members["evalue"]))
 	p.print(`,"output_type":"error","traceback":[`)
 	var lines []json.RawMessage
-	_ = json.Unmarshal(c.Traceback, &lines) // none
+	_ = json.Unmarshal(c.members["traceback"], &lines) // none
 	for i, line := range lines {
 		if i > 0 {
 			p.print(",")
@@ -222,12 +231,12 @@ func (p *printer) failure(c content) {
 // bundle keeps what nbformat allows: text, or lines of text, and anything for the types
 // of JSON.
 func (p *printer) bundle(data members) {
-	p.object(data, func(mime string, value json.RawMessage) bool {
+	p.object(data, func(mime string, value []byte) bool {
 		return mime == "application/json" || strings.HasPrefix(mime, "application/") && strings.HasSuffix(mime, "+json") || isText(value)
 	})
 }
 
-func (p *printer) object(all members, keep func(string, json.RawMessage) bool) {
+func (p *printer) object(all members, keep func(string, []byte) bool) {
 	p.print("{")
 	first := true
 	for _, key := range slices.Sorted(maps.Keys(all)) {
@@ -247,7 +256,7 @@ func (p *printer) object(all members, keep func(string, json.RawMessage) bool) {
 
 // whole is a value without halves of characters, which JSON can write and a file
 // cannot hold.
-func whole(raw json.RawMessage) []byte {
+func whole(raw []byte) []byte {
 	if !bytes.Contains(raw, []byte(`\ud`)) && !bytes.Contains(raw, []byte(`\uD`)) {
 		return raw
 	}
@@ -268,7 +277,7 @@ func encode(v any) []byte {
 	return b
 }
 
-func isText(raw json.RawMessage) bool {
+func isText(raw []byte) bool {
 	if isString(raw) {
 		return true
 	}
@@ -276,10 +285,10 @@ func isText(raw json.RawMessage) bool {
 	return len(raw) > 0 && raw[0] == '[' && json.Unmarshal(raw, &lines) == nil && !slices.Contains(lines, nil)
 }
 
-func isString(raw json.RawMessage) bool { return len(raw) > 1 && raw[0] == '"' }
+func isString(raw []byte) bool { return len(raw) > 1 && raw[0] == '"' }
 
 // quoted is a string, or lines of text as one, and empty for what is neither.
-func quoted(raw json.RawMessage) []byte {
+func quoted(raw []byte) []byte {
 	if isString(raw) {
 		return whole(raw)
 	}
@@ -298,7 +307,7 @@ func quoted(raw json.RawMessage) []byte {
 }
 
 // count is the number of a prompt.
-func count(raw json.RawMessage) string {
+func count(raw []byte) string {
 	var n *int64
 	if json.Unmarshal(raw, &n) != nil || n == nil || *n < 0 {
 		return "null"
@@ -307,7 +316,7 @@ func count(raw json.RawMessage) string {
 }
 
 // streamName is the name of a stream: a notebook knows two.
-func streamName(raw json.RawMessage) string {
+func streamName(raw []byte) string {
 	if string(raw) == `"stderr"` {
 		return "stderr"
 	}

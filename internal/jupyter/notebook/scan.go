@@ -21,7 +21,10 @@ const maxDepth = 1000
 
 var errSyntax = errors.New("no JSON")
 
-func newScanner(r io.Reader) *scanner { return &scanner{r: bufio.NewReaderSize(r, 64<<10)} }
+// newScanner reads from r, of which size bytes are expected.
+func newScanner(r io.Reader, size int) *scanner {
+	return &scanner{r: bufio.NewReaderSize(r, min(size, 64<<10))}
+}
 
 // peek returns the next byte that is no white space, and does not take it.
 func (s *scanner) peek() (byte, error) {

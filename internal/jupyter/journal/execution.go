@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,8 @@ type Execution struct {
 	number int
 	kernel string // the kernel's session
 	header []byte // of the request, the parent of its messages
+	// displays are the display_ids of what it has shown.
+	displays []string
 	onDisk
 }
 
@@ -88,6 +91,9 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 	if !e.take(record{request, nil}, m) {
 		return nil, nil
 	}
+	if old := j.byID[e.ID]; old != nil { // a request that was sent twice
+		j.Remove(old)
+	}
 	j.next++
 	j.execs, j.byID[e.ID] = append(j.execs, e), e
 	err := e.addNow(messageRecord(request, m))
@@ -114,10 +120,35 @@ func (e *Execution) Queue(m wire.Message) {
 	case m.State() == "idle":
 		e.over = true
 		e.mark(idle, m)
-	case !showing(m):
-	case e.kernel == "" || len(m.Buffers) > 0 || !m.Texts(func(t wire.Text) { e.add(textRecord(t.Name, t.Text)) }):
-		e.mark(output, m)
+	case showing(m):
+		e.queueOutput(m)
 	}
+}
+
+func (e *Execution) queueOutput(m wire.Message) {
+	if e.kernel == "" || len(m.Buffers) > 0 || !m.Texts(func(t wire.Text) { e.add(textRecord(t.Name, t.Text)) }) {
+		e.mark(output, m)
+		e.noteDisplay(m)
+	}
+	if e.Written { // a thread or a task goes on after the cell's end
+		e.take(record{overwritten, nil}, wire.Message{})
+		e.add(record{overwritten, nil})
+	}
+}
+
+// maxDisplays is how many displays of an execution are remembered, for updates by others.
+const maxDisplays = 1000
+
+func (e *Execution) noteDisplay(m wire.Message) {
+	id := displayID(m)
+	if id != "" && m.Head.Type != "update_display_data" && len(e.displays) < maxDisplays && !slices.Contains(e.displays, id) {
+		e.displays = append(e.displays, id)
+	}
+}
+
+// QueueUpdate is Queue for what another execution has done to a display of this one's.
+func (e *Execution) QueueUpdate(m wire.Message) {
+	e.queueOutput(wire.New(e.kernel, e.header, "iopub", "update_display_data", json.RawMessage(m.Content)))
 }
 
 func (e *Execution) mark(k kind, m wire.Message) {
@@ -397,7 +428,14 @@ func (e *Execution) load(index int) error {
 	path := e.path(index)
 	size, err := readFile(path, func(r record) error {
 		switch r.kind {
-		case stream, gap, output, restarted:
+		case stream, gap, restarted:
+			return nil
+		case output:
+			if bytes.Contains(r.data, displayKey) {
+				if m, err := r.message(); err == nil {
+					e.noteDisplay(m)
+				}
+			}
 			return nil
 		case answered, ended, written, overwritten, tried, sent, told, commit:
 			e.take(r, wire.Message{})

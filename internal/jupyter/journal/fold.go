@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -162,6 +163,29 @@ func columns(s string) int {
 	}
 	return n
 }
+
+var displayKey = []byte(`"display_id"`)
+
+// displayID is the display_id of what a message shows or updates; empty: it has none.
+func displayID(m wire.Message) string {
+	switch m.Head.Type {
+	case "display_data", "execute_result", "update_display_data":
+	default:
+		return ""
+	}
+	var c struct {
+		Transient struct {
+			ID string `json:"display_id"`
+		} `json:"transient"`
+	}
+	if m.Channel != "iopub" || !bytes.Contains(m.Content, displayKey) || json.Unmarshal(m.Content, &c) != nil || len(c.Transient.ID) > maxDisplayID {
+		return ""
+	}
+	return c.Transient.ID
+}
+
+// maxDisplayID bounds a display_id in bytes.
+const maxDisplayID = 256
 
 // showing reports whether a message of the kernel shows something in a cell.
 func showing(m wire.Message) bool {

@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"keyway/internal/jupyter/wire"
 )
 
 // Limits bound what is kept of a kernel.
@@ -108,6 +110,21 @@ func (j *Journal) Executions() []*Execution { return j.execs }
 
 // Find returns the execution of a request, or nil.
 func (j *Journal) Find(id string) *Execution { return j.byID[id] }
+
+// Updates are the executions that have shown the display that a message is of, except the
+// message's own: any cell may change what another shows.
+func (j *Journal) Updates(m wire.Message) (all []*Execution) {
+	id := displayID(m)
+	if id == "" {
+		return nil
+	}
+	for _, e := range j.execs {
+		if e.ID != m.Origin.ID && slices.Contains(e.displays, id) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
 
 // Size is the size of all files in bytes.
 func (j *Journal) Size() int64 { return j.total }

@@ -515,3 +515,59 @@ func TestOpenOfAnotherDirectory(t *testing.T) {
 		t.Errorf("%d executions", len(j.Executions()))
 	}
 }
+
+// TestUpdatesOfOthers changes what one execution shows by another, also after its end and
+// after a restart.
+func TestUpdatesOfOthers(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	show := func(kind, text string) wire.Message {
+		return said(kind, map[string]any{"data": map[string]string{"text/plain": text}, "transient": map[string]string{"display_id": "d"}})
+	}
+	e := begin(t, j, "req")
+	appendAll(t, e, show("display_data", "one"), status("idle"))
+	if err := e.WasWritten(true); err != nil {
+		t.Fatal(err)
+	}
+	other := begin(t, j, "other")
+	for i, text := range []string{"two", "three"} {
+		m := show("update_display_data", text)
+		m.Origin.ID = other.ID
+		if all := j.Updates(m); len(all) != 1 || all[0].ID != "req" {
+			t.Fatalf("%s is of %v", text, all)
+		}
+		j.Find("req").QueueUpdate(m)
+		if err := j.Flush(Mark{}); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, j.dir, Default)
+		if e := j.Find("req"); e.Written || strings.Count(shown(t, e), "<update_display_data>") != i+1 {
+			t.Errorf("written %v, it shows %s", e.Written, shown(t, e))
+		}
+	}
+}
+
+// TestLateOutput comes after the end of an execution, from a thread of it: no file has it.
+func TestLateOutput(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	e := begin(t, j, "req")
+	appendAll(t, e, printed("one"), status("idle"))
+	for _, text := range []string{"two", "three"} {
+		if err := e.WasWritten(true); err != nil {
+			t.Fatal(err)
+		}
+		appendAll(t, e, printed(text))
+		if again := open(t, j.dir, Default).Find("req"); e.Written || again.Written || !strings.Contains(shown(t, again), text) {
+			t.Errorf("written %v, %v; it shows %s", e.Written, again.Written, shown(t, again))
+		}
+	}
+}
+
+// TestARequestTwice keeps the second.
+func TestARequestTwice(t *testing.T) {
+	j := open(t, t.TempDir(), Default)
+	begin(t, j, "req")
+	begin(t, j, "req")
+	if n := len(j.Executions()); n != 1 {
+		t.Errorf("%d executions", n)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -165,28 +166,57 @@ func (f *Front) finished(k *kernel.Kernel) {
 		return
 	case <-time.After(f.Away):
 	}
-	if k.Unwritten() {
-		f.write(f.ctx, k)
+	if k.Unwritten() && !f.write(f.ctx, k) {
+		k.TryAgain(max(f.Away, time.Second) * writeAgain)
 	}
 	f.tell(k)
 }
 
-func (f *Front) write(ctx context.Context, k *kernel.Kernel) {
+// writeAgain is after how many times Away a file is written that could not be.
+const writeAgain = 3
+
+// write reports whether there is no use in trying again.
+func (f *Front) write(ctx context.Context, k *kernel.Kernel) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	_, _ = f.sessions(ctx) // the path may be known from before
 	f.mu.Lock()
-	path := f.paths[k.ID]
+	paths := f.paths[k.ID]
 	f.mu.Unlock()
-	if path == "" || filepath.Ext(path) != ".ipynb" || f.aside(path) {
-		return
+	done = true
+	for _, path := range paths {
+		if filepath.Ext(path) == ".ipynb" && !f.aside(path) {
+			done = f.writeTo(ctx, path, k) && done
+		}
 	}
+	return done
+}
+
+func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel) (done bool) {
 	switch ids, err := f.writeFile(ctx, path, k); {
 	case err != nil:
-		f.Logf("%s is not written, its outputs are kept: %v", path, err)
+		f.notWritten(path, err)
+		var status *StatusError
+		return errors.As(err, &status) && status.Code == http.StatusNotFound
 	case len(ids) > 0:
 		k.Written(ids)
 		f.Logf("wrote the outputs of %d cells to %s: nobody was there", len(ids), path)
+	}
+	f.notWritten(path, nil)
+	return true
+}
+
+// notWritten tells of a file that cannot be written, once until it can.
+func (f *Front) notWritten(path string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.failed, path)
+		return
+	}
+	if why := err.Error(); f.failed[path] != why {
+		f.failed[path] = why
+		f.Logf("%s is not written, its outputs are kept: %v", path, err)
 	}
 }
 
@@ -303,7 +333,7 @@ func (f *Front) salvage(id string) {
 		return
 	}
 	f.mu.Lock()
-	f.paths[id], f.left[id] = string(path), at
+	f.paths[id], f.left[id] = strings.Split(string(path), pathEnd), at
 	f.mu.Unlock()
 	f.end(k)
 }
@@ -332,8 +362,8 @@ func (f *Front) stepAside(path string) {
 	defer f.mu.Unlock()
 	if !f.shared[path] && len(f.shared) < 10000 {
 		f.shared[path] = true
-		for id, p := range f.paths {
-			if p == path {
+		for id, all := range f.paths {
+			if slices.Contains(all, path) {
 				f.note(id)
 			}
 		}

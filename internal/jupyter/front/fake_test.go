@@ -90,8 +90,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, []any{})
 	case path == "api/sessions":
 		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "type": "notebook", "kernel": map[string]string{"id": theKernel}}})
-	case path == "api/kernels" && !gone:
-		writeJSON(w, []any{map[string]string{"id": theKernel}})
+	case path == "api/kernels" && gone:
+		writeJSON(w, []any{})
+	case path == "api/kernels":
+		writeJSON(w, []any{map[string]string{"id": theKernel, "execution_state": "starting"}})
 	case path == "api/kernels/"+theKernel && !gone:
 		writeJSON(w, map[string]string{"id": theKernel})
 	case path == "api/kernels/"+theKernel+"/channels" && f.refuses():

@@ -52,9 +52,10 @@ type Front struct {
 
 	mu      sync.Mutex
 	kernels map[string]*kernel.Kernel
-	paths   map[string]string    // by kernel: the notebook
+	paths   map[string][]string  // by kernel: its notebooks
 	shared  map[string]bool      // notebooks in a room of several people
 	left    map[string]time.Time // by kernel that ended before: when its journal was written
+	failed  map[string]string    // by notebook: why it could last not be written
 	closed  bool
 }
 
@@ -64,7 +65,7 @@ func New(o Options) (*Front, error) {
 		return nil, fmt.Errorf("a front needs a token, and a base that begins and ends with a slash, not %q", o.Upstream.Base)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string]string{}, shared: map[string]bool{}, left: map[string]time.Time{}}
+		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))
@@ -77,10 +78,8 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Se
 // Resume connects to the kernels that the Jupyter server has, so that what they say is
 // kept from now on, and ends the records of others.
 func (f *Front) Resume(ctx context.Context) error {
-	var all []struct {
-		ID string `json:"id"`
-	}
-	if err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", &all); err != nil {
+	all, err := f.theirKernels(ctx)
+	if err != nil {
 		return err
 	}
 	for _, k := range all {
@@ -132,6 +131,9 @@ var (
 
 // route serves what is ours and passes on the rest.
 func (f *Front) route(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" && !strings.HasSuffix(r.URL.Path, "/keyway/news") { // which wait for most of their time
+		defer kernel.Task()()
+	}
 	path, ours := strings.CutPrefix(r.URL.Path, f.upstream.Base)
 	if !ours {
 		f.proxy.ServeHTTP(w, r)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,6 +211,10 @@ func TestFileIsWritten(t *testing.T) {
 			if _, doc := readModel(t, data); outputs(doc) != "hello\n" {
 				t.Errorf("a reader has %s", data)
 			}
+			f.mu.Lock()
+			f.refuse = false
+			f.mu.Unlock()
+			await.That(t, "the outputs in the file", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return outputs(f.doc) == "hello\n" })
 		})
 	}
 }
@@ -493,4 +498,47 @@ func FuzzHost(f *testing.F) {
 			t.Errorf("%q is no name of this machine", host)
 		}
 	})
+}
+
+// TestState tells of a kernel what it has said itself, and before that what the Jupyter server
+// says.
+func TestState(t *testing.T) {
+	f := newFake(t)
+	_, at := f.before(t.TempDir())
+	state := func() string {
+		var all []KernelStatus
+		if _, body := get(t, at, "keyway/kernels"); json.Unmarshal(body, &all) != nil || len(all) != 1 {
+			t.Fatalf("the kernels are %s", body)
+		}
+		return all[0].State
+	}
+	page := dial(t, at, "one")
+	if s := state(); s != "starting" {
+		t.Errorf("at first it is %s", s)
+	}
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	if s := state(); s != "idle" {
+		t.Errorf("after a cell it is %s", s)
+	}
+}
+
+// TestClientsWithoutASession come back as new ones: each gets what nobody connected has.
+func TestClientsWithoutASession(t *testing.T) {
+	f := newFake(t)
+	f.refuse = true // what a file has, only a notebook shows
+	front, at := f.before(t.TempDir())
+	page := dial(t, at, "")
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	for range 2 {
+		_ = page.conn.Close()
+		await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+		page = dial(t, at, "")
+		if kinds := page.until("idle"); !slices.Contains(kinds, "stream") {
+			t.Errorf("it gets %v", kinds)
+		}
+	}
 }

@@ -99,7 +99,7 @@ func (f *Front) tell(k *kernel.Kernel) {
 		return
 	}
 	f.mu.Lock()
-	path := f.paths[k.ID]
+	path := f.notebooks(k.ID)
 	f.mu.Unlock()
 	for i := range all {
 		all[i].Notebook = path

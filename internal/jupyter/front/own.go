@@ -1,10 +1,12 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,7 +18,7 @@ import (
 // KernelStatus is what is told of a kernel.
 type KernelStatus struct {
 	ID       string `json:"id"`
-	Notebook string `json:"notebook"` // its path; empty if the Jupyter server knows none
+	Notebook string `json:"notebook"` // its path, or those of several; empty if the Jupyter server knows none
 	kernel.Status
 }
 
@@ -49,37 +51,48 @@ func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
 }
 
 func (f *Front) status(r *http.Request) []KernelStatus {
-	f.bury(r.Context())
+	states := f.bury(r.Context())
 	_, _ = f.sessions(r.Context()) // else as it was
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var order []string // by notebook
 	for id := range f.kernels {
-		order = append(order, f.paths[id]+"\n"+id)
+		order = append(order, f.notebooks(id)+"\n"+id)
 	}
 	slices.Sort(order)
 	all := []KernelStatus{}
 	for _, key := range order {
 		id := key[strings.LastIndex(key, "\n")+1:]
-		all = append(all, KernelStatus{ID: id, Notebook: f.paths[id], Status: f.kernels[id].Status()})
+		s := f.kernels[id].Status()
+		s.State = cmp.Or(s.State, states[id], "unknown")
+		all = append(all, KernelStatus{ID: id, Notebook: f.notebooks(id), Status: s})
 	}
 	return all
 }
 
+// notebooks are the paths of a kernel's notebooks, for people. The caller holds mu.
+func (f *Front) notebooks(id string) string { return strings.Join(f.paths[id], ", ") }
+
 // bury ends the records of kernels that the Jupyter server does not have any more. It
-// leaves their websockets open.
-func (f *Front) bury(ctx context.Context) {
+// leaves their websockets open. It returns the states of the others, by the server's word.
+func (f *Front) bury(ctx context.Context) map[string]string {
 	f.mu.Lock()
-	var known []*kernel.Kernel
-	for _, k := range f.kernels {
-		known = append(known, k)
-	}
+	known := slices.Collect(maps.Values(f.kernels))
 	f.mu.Unlock()
+	all, err := f.theirKernels(ctx)
+	if err != nil {
+		return nil // only the server's word that there is none counts as such
+	}
+	states := map[string]string{}
+	for _, k := range all {
+		states[k.ID] = k.State
+	}
 	for _, k := range known {
-		if !f.hasKernel(ctx, k.ID) {
+		if _, there := states[k.ID]; !there {
 			f.gone(k)
 		}
 	}
+	return states
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,28 +155,46 @@ func (f *Front) sessions(ctx context.Context) ([]session, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	paths := map[string][]string{}
 	for _, s := range all {
-		if id := s.Kernel.ID; f.kernels[id] != nil && f.paths[id] != s.Path {
-			f.paths[id] = s.Path
+		if id := s.Kernel.ID; f.kernels[id] != nil && !slices.Contains(paths[id], s.Path) {
+			paths[id] = append(paths[id], s.Path)
+		}
+	}
+	for id, now := range paths {
+		if slices.Sort(now); !slices.Equal(f.paths[id], now) {
+			f.paths[id] = now
 			f.note(id)
 		}
 	}
 	return all, nil
 }
 
-// noted is the file beside a kernel's journal that has the path of its notebook, for the
+// noted is the file beside a kernel's journal that has the paths of its notebooks, for the
 // case that the kernel ends while this program does not run.
 func (f *Front) noted(id string) string { return filepath.Join(f.Dir, id, "notebook") }
 
-// note writes it; empty if the notebook is not ours to write. The caller holds mu.
+// pathEnd is between the paths there.
+const pathEnd = "\x00"
+
+// note writes it, without the notebooks that are not ours to write. The caller holds mu.
 func (f *Front) note(id string) {
-	path := f.paths[id]
-	if f.shared[path] {
-		path = ""
-	}
-	if err := keyway.WriteFile(f.noted(id), []byte(path), 0o600); err != nil {
+	ours := slices.DeleteFunc(slices.Clone(f.paths[id]), func(path string) bool { return f.shared[path] })
+	if err := keyway.WriteFile(f.noted(id), []byte(strings.Join(ours, pathEnd)), 0o600); err != nil {
 		f.Logf("kernel %s: the path of its notebook is not kept: %v", id, err)
 	}
+}
+
+// model is what a Jupyter server tells of a kernel.
+type model struct {
+	ID    string `json:"id"`
+	State string `json:"execution_state"`
+}
+
+// theirKernels are the kernels that the Jupyter server has.
+func (f *Front) theirKernels(ctx context.Context) (all []model, err error) {
+	err = f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", &all)
+	return all, err
 }
 
 // hasKernel asks whether there is a kernel. Only the server's word that there is none

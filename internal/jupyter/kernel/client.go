@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -88,10 +89,19 @@ func readAll(r io.Reader, expected int64) ([]byte, error) {
 	if expected == 0 {
 		return io.ReadAll(r)
 	}
-	var all bytes.Buffer
-	all.Grow(int(expected) + bytes.MinRead)
-	_, err := all.ReadFrom(r)
-	return all.Bytes(), err
+	for all := make([]byte, 0, expected); ; { // of which a frame's head takes some: the end is seen without more
+		n, err := r.Read(all[len(all):cap(all)])
+		all = all[:len(all)+n]
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		if len(all) == cap(all) {
+			all = slices.Grow(all, bytes.MinRead)
+		}
+	}
 }
 
 func unknown() int64 { return 0 }
@@ -138,6 +148,9 @@ func (k *Kernel) Serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "session_id is longer than 256 bytes", http.StatusBadRequest)
 		return
 	}
+	if session == "" { // a client that does not come back as the same, as the Jupyter server takes it
+		session = rand.Text()
+	}
 	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}, CheckOrigin: func(*http.Request) bool { return true }}
 	h := &hijacker{ResponseWriter: w}
 	conn, err := up.Upgrade(h, r, nil)
@@ -173,7 +186,7 @@ func (k *Kernel) join(c *client) bool {
 	}
 	_, known := k.seen[c.session]
 	for old := range k.clients {
-		if old.session == c.session && c.session != "" {
+		if old.session == c.session {
 			old.end() // the page has given it up
 		}
 	}
@@ -388,6 +401,7 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 		return 0, 0, nil
 	}
 	defer r.snapshot.Close()
+	defer Task()()
 	send := func(m wire.Message) bool {
 		size += m.Size()
 		err = show(c.conn, c.protocol, m)

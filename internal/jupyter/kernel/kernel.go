@@ -20,6 +20,7 @@ import (
 
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/wire"
+	"keyway/internal/sleep"
 )
 
 const (
@@ -73,12 +74,26 @@ type Kernel struct {
 	closed   bool
 	state    string
 	failing  bool // the last write to the journal failed
-	probe    probe
+	finishing
+	probe probe
 
 	session string // of the connection; run's own
 
+	life
+}
+
+// life is until Close.
+type life struct {
+	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+}
+
+// finishing is how far the calls of Finished are.
+type finishing struct {
+	telling bool // it is being called,
+	again   bool // and is to be called once more
+	trying  bool // it is to be called after a while
 }
 
 // Open reads the journal of a kernel and begins to connect. ended is called when the
@@ -88,12 +103,13 @@ func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	k.cancel = cancel
+	ctx := k.ctx
 	j := k.journal
+	k.mu.Lock()
 	if slices.ContainsFunc(j.Executions(), func(e *journal.Execution) bool { return unwritten(e) || e.Finished() && !e.Told && e.Took() >= o.Long }) {
 		k.tellFinished()
 	}
+	k.mu.Unlock()
 	k.work.Go(func() {
 		if k.run(ctx) {
 			ended(k)
@@ -109,7 +125,8 @@ func Read(id string, o Options) (*Kernel, error) {
 		return nil, err
 	}
 	k := &Kernel{ID: id, options: o, journal: j, last: map[string]uint64{}, adopted: map[string]string{}, seen: map[string]uint64{}, seq: 1,
-		clients: map[*client]bool{}, cancel: func() {}, state: "unknown"}
+		clients: map[*client]bool{}}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.wake = sync.NewCond(&k.mu)
 	for _, e := range j.Executions() {
 		k.last[e.ID] = k.seq
@@ -161,9 +178,17 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	had := k.had(batch, mark, again)
 	for _, m := range batch {
 		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
-			was := e.Finished()
+			was, written := e.Finished(), e.Written
 			e.Queue(m)
-			finished = finished || !was && e.Finished() && (len(k.clients) == 0 || e.Took() >= k.options.Long)
+			finished = finished || !was && e.Finished() && (len(k.clients) == 0 || e.Took() >= k.options.Long) || written && !e.Written
+		}
+		for _, e := range k.journal.Updates(m) {
+			if again && e.Mark == mark {
+				continue
+			}
+			written := e.Written
+			e.QueueUpdate(m)
+			finished = finished || written
 		}
 	}
 	k.report(k.journal.Flush(mark))
@@ -230,6 +255,9 @@ func (k *Kernel) handOn(m wire.Message) {
 	if e != nil {
 		k.last[e.ID] = k.seq
 	}
+	for _, o := range k.journal.Updates(m) {
+		k.last[o.ID] = k.seq
+	}
 	for c := range k.clients {
 		if m.Channel == "iopub" || e == nil && c.is(m.Origin.Session) || e != nil && k.owns(e, c) {
 			c.add(item{m: m, seq: k.seq, recorded: e != nil})
@@ -237,10 +265,44 @@ func (k *Kernel) handOn(m wire.Message) {
 	}
 }
 
-func (k *Kernel) tellFinished() {
-	if !k.closed {
-		k.work.Go(func() { k.options.Finished(k) })
+// TryAgain has Finished called after a while, unless somebody is connected then: a file could
+// not be written.
+func (k *Kernel) TryAgain(after time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.trying {
+		return
 	}
+	k.trying = true
+	k.work.Go(func() {
+		_ = sleep.For(k.ctx, after) // closed, else
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.trying = false; len(k.clients) == 0 {
+			k.tellFinished()
+		}
+	})
+}
+
+// tellFinished calls Finished, which takes its time, and once more if it is to be called
+// meanwhile. The caller holds mu.
+func (k *Kernel) tellFinished() {
+	if k.again = k.telling; k.closed || k.telling {
+		return
+	}
+	k.telling = true
+	k.work.Go(func() {
+		for k.tellOnce() {
+		}
+	})
+}
+
+func (k *Kernel) tellOnce() (again bool) {
+	k.options.Finished(k)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.telling, k.again = k.again && !k.closed, false
+	return k.telling
 }
 
 // report tells of a journal that cannot be written, once until it can, and has it tried

@@ -176,7 +176,7 @@ func (k *Kernel) Unwritten() bool {
 
 // Status is what a kernel does.
 type Status struct {
-	State   string `json:"state"`   // idle, busy or another word of the kernel's; unknown until it has said one
+	State   string `json:"state"`   // idle, busy or another word of the kernel's; empty until it has said one
 	Running int    `json:"running"` // executions that have begun and not ended
 	Queued  int    `json:"queued"`  // executions that wait for those
 	Clients int    `json:"clients"` // connected pages and editors

@@ -169,7 +169,7 @@ func (k *Kernel) resend(last string, resumed bool) {
 
 // feed is a connection on which messages stay until they are written down.
 type feed interface {
-	// Frame is the size in bytes of the frame that is being read, if that is large; 0: it is not.
+	// Frame is the size in bytes of the frame that is being read; 0: that is not known.
 	Frame() int64
 	// More reports whether another message can be read without waiting.
 	More() bool
@@ -189,26 +189,6 @@ type feed interface {
 
 // maxBatch bounds how many messages are written down together.
 const maxBatch = 256
-
-// pace lets messages that come fast come together: each time that the program wakes up
-// costs more than a message does.
-type pace struct{ last time.Time }
-
-const (
-	// fast is how close on each other messages come for it.
-	fast = 10 * time.Millisecond
-	// nap is how long at most a message waits then.
-	nap = 4 * time.Millisecond
-)
-
-func (p *pace) wait(ctx context.Context) {
-	now := time.Now()
-	if since := now.Sub(p.last); since < fast && ctx.Err() == nil {
-		time.Sleep(nap)
-		now = now.Add(nap)
-	}
-	p.last = now
-}
 
 func (k *Kernel) broadcast() {
 	k.mu.Lock()

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package kernel
+
+import "time"
+
+func rest(d time.Duration) { time.Sleep(d) }

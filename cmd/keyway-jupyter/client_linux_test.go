@@ -113,7 +113,13 @@ func (s service) open(t *testing.T, kernel, session string, p wire.Protocol) *pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &page{t: t, conn: conn, session: session, cells: map[string]*shown{}, done: make(chan struct{})}
+	c := s.pageOf(t, conn)
+	c.session = session
+	return c
+}
+
+func (s service) pageOf(t *testing.T, conn *websocket.Conn) *page {
+	c := &page{t: t, conn: conn, cells: map[string]*shown{}, done: make(chan struct{})}
 	if conn.Subprotocol() == wire.Subprotocol {
 		c.protocol = wire.V1
 	}

@@ -172,6 +172,14 @@ func TestNothingIsLost(t *testing.T) {
 			{"notebook", theNotebook},
 			{"two cells alike", cellsAlike},
 			{"news", newsOfCells},
+			{"a thread goes on", threadGoesOn},
+			{"the display of another cell", displayOfAnother},
+			{"two notebooks of one kernel", twoNotebooks},
+			{"renamed", renamed},
+			{"saved by another", savedByAnother},
+			{"a password", passwordWaits},
+			{"the kernel dies", kernelDies},
+			{"restarted elsewhere", restartedElsewhere},
 		} {
 			t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, w) })
 		}
@@ -203,6 +211,12 @@ func killedInMidCell(t *testing.T, w *world) {
 	c := w.front.open(t, k, "", wire.JSON)
 	if got := c.ended(again); got != want {
 		t.Errorf("killed without a page: %q", got)
+	}
+	c.close()
+	w.kill(t)
+	await.That(t, "the kernel again", func() bool { return w.worker() > 0 && w.status(t, k).ID == k })
+	if s := w.status(t, k).State; s != "idle" {
+		t.Errorf("after a restart of the program, the kernel is %s", s)
 	}
 }
 

@@ -39,7 +39,7 @@ func (m Message) stream() (name string, value []byte, ok bool) {
 	return name, value, ok && !all.bad
 }
 
-// maxPiece is how long in bytes, about, the pieces are into which Texts divides a text.
+// maxPiece is the approximate size, in bytes, of the pieces into which Texts divides a text.
 const maxPiece = 128 << 10
 
 // Texts is Stream for a text that may be large: f receives it in pieces of whole characters. It

@@ -201,7 +201,7 @@ func decodeText(data []byte) (Message, error) {
 	}) || all.bad {
 		return Message{}, errors.New("a message that is no JSON object, or with a channel that is no text")
 	}
-	if m.Channel == "" { // clients of the first protocol leave it out
+	if m.Channel == "" { // clients of the first protocol omit it
 		m.Channel = "shell"
 	}
 	return m, nil

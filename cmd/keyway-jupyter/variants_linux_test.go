@@ -44,7 +44,7 @@ func displayOfAnother(t *testing.T, w *world) {
 	if got := b.read(t, w.front)[0].Outputs; len(got) != 1 || fmt.Sprint(got[0].Data["text/plain"]) != "'v19'" {
 		t.Errorf("%v", got)
 	}
-	c := w.front.open(t, k, "", wire.JSON)
+	c := w.front.open(t, k, a.session, wire.JSON)
 	c.ended(id)
 	c.mu.Lock()
 	if got := c.cells[id].display["d"]; got != "'v19'" {

@@ -193,13 +193,13 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel) (done bool) {
 }
 
 func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel) (done bool) {
-	switch ids, err := f.writeFile(ctx, path, k); {
+	switch ids, said, err := f.writeFile(ctx, path, k); {
 	case err != nil:
 		f.notWritten(path, err)
 		var status *StatusError
 		return errors.As(err, &status) && status.Code == http.StatusNotFound
 	case len(ids) > 0:
-		k.Written(ids)
+		k.Written(ids, said)
 		f.Logf("wrote the outputs of %d cells to %s: nobody was there", len(ids), path)
 	}
 	f.notWritten(path, nil)
@@ -223,32 +223,32 @@ func (f *Front) notWritten(path string, err error) {
 // errChanged keeps a file that another has saved meanwhile.
 var errChanged = errors.New("the file has changed meanwhile")
 
-func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) ([]string, error) {
+func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) (ids []string, said map[string]int, err error) {
 	at := f.upstream.path("api/contents/" + path)
 	resp, err := f.ask(ctx, http.MethodGet, at, "type=notebook&content=1", nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	file, err := f.spool(resp.Body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
 	doc, err := file.scan()
 	if err != nil {
-		return nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
+		return nil, nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
 	}
 	if f.overtaken(k.ID, doc.Modified) {
-		return nil, errChanged
+		return nil, nil, errChanged
 	}
-	runs := k.RunsFinished()
+	runs, said := k.RunsFinished()
 	edits, ids := doc.Splice(runs)
 	ids = slices.DeleteFunc(ids, func(id string) bool {
 		return slices.ContainsFunc(runs, func(r notebook.Run) bool { return r.ID == id && r.Outputs == nil })
 	})
 	if len(ids) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	body, err := f.spoolOf(func(w io.Writer) error {
 		_, err := io.WriteString(w, `{"type":"notebook","format":"json","content":`)
@@ -261,23 +261,23 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) ([
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer body.Close()
 	var now struct {
 		Modified string `json:"last_modified"`
 	}
 	if err := f.do(ctx, http.MethodGet, at, "type=notebook&content=0", &now); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if now.Modified != doc.Modified {
-		return nil, errChanged
+		return nil, nil, errChanged
 	}
 	saved, err := f.ask(ctx, http.MethodPut, at, "", body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return ids, saved.Body.Close()
+	return ids, said, saved.Body.Close()
 }
 
 // gone writes what a kernel has said before its journal goes with it.

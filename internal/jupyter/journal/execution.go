@@ -28,6 +28,8 @@ type Execution struct {
 	State
 	Mark Mark // of what was written last
 
+	Said int // how much it has shown since Open: a number that grows with each output
+
 	From, To time.Time // when it ran, by the kernel's clock; zero if that has not said
 
 	j      *Journal
@@ -126,6 +128,7 @@ func (e *Execution) Queue(m wire.Message) {
 }
 
 func (e *Execution) queueOutput(m wire.Message) {
+	e.Said++
 	if e.kernel == "" || len(m.Buffers) > 0 || !m.Texts(func(t wire.Text) { e.add(textRecord(t.Name, t.Text)) }) {
 		e.mark(output, m)
 		e.noteDisplay(m)

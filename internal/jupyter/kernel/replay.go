@@ -76,32 +76,34 @@ func unwritten(e *journal.Execution) bool { return e.Finished() && e.Running && 
 // Runs returns what the kernel has shown, to be put into a notebook that a client reads.
 // What the notebook's file has already is only marked.
 func (k *Kernel) Runs() []notebook.Run {
-	return k.runs(func(e *journal.Execution) bool { return e.Running })
+	return k.runs(map[string]int{})
 }
 
-// RunsFinished are what has ended and is in no file, to be put into a notebook that is
-// to be written, without marks; and the others without outputs, which have cells, too.
-func (k *Kernel) RunsFinished() []notebook.Run {
-	runs := k.runs(func(e *journal.Execution) bool { return e.Running })
+// RunsFinished returns what has ended and is in no file, to be put into a notebook that is
+// to be written, without marks; and the others without outputs, which have cells, too. said is
+// for Written.
+func (k *Kernel) RunsFinished() (runs []notebook.Run, said map[string]int) {
+	said = map[string]int{}
+	runs = k.runs(said)
 	for i := range runs {
 		if !runs[i].Done {
 			runs[i].Outputs = nil
 		}
 		runs[i].Done = false
 	}
-	return runs
+	return runs, said
 }
 
-func (k *Kernel) runs(which func(*journal.Execution) bool) (runs []notebook.Run) {
+func (k *Kernel) runs(said map[string]int) (runs []notebook.Run) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, e := range k.journal.Executions() {
-		if !which(e) {
+		if !e.Running {
 			continue
 		}
 		run := notebook.Run{ID: e.ID, Cell: e.Cell, Code: e.Code, Alike: e.Alike, Count: e.Count, Done: e.Finished()}
 		if !e.Written {
-			run.Outputs = func(w io.Writer) error { return k.outputs(w, e.ID) }
+			run.Outputs = func(w io.Writer) error { return k.outputs(w, e.ID, said) }
 		}
 		runs = append(runs, run)
 	}
@@ -111,7 +113,7 @@ func (k *Kernel) runs(which func(*journal.Execution) bool) (runs []notebook.Run)
 // errForgotten is an execution that was settled while it was to be shown.
 var errForgotten = errors.New("the outputs were saved meanwhile")
 
-func (k *Kernel) outputs(w io.Writer, id string) error {
+func (k *Kernel) outputs(w io.Writer, id string, said map[string]int) error {
 	k.mu.Lock()
 	e := k.journal.Find(id)
 	if e == nil {
@@ -119,6 +121,7 @@ func (k *Kernel) outputs(w io.Writer, id string) error {
 		return errForgotten
 	}
 	s, err := e.Snapshot()
+	said[id] = e.Said
 	k.mu.Unlock()
 	if err != nil {
 		return err
@@ -154,14 +157,19 @@ func (k *Kernel) hasHad(e *journal.Execution) bool {
 	return false
 }
 
-// Written notes that a notebook's file has the executions. They are still shown to
-// their own session, if it comes back: it may be about to save without them.
-func (k *Kernel) Written(ids []string) {
+// Written notes that a notebook's file has the executions, each as far as said says: what has
+// come since is written again. They are still shown to their own session, if it comes back: it
+// may be about to save without them.
+func (k *Kernel) Written(ids []string, said map[string]int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, id := range ids {
-		if e := k.journal.Find(id); e != nil {
+		switch e := k.journal.Find(id); {
+		case e == nil:
+		case e.Said == said[id]:
 			k.report(e.WasWritten(true))
+		case len(k.clients) == 0:
+			k.tellFinished()
 		}
 	}
 }

@@ -116,7 +116,7 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 	for _, k := range keys.Keys {
 		asked.AuthorizedKeys = append(asked.AuthorizedKeys, k.Line())
 	}
-	there, err := a.nodeToMake(ctx, place, asked.Engine)
+	there, err := a.NodeWithEngine(ctx, place, asked.Engine)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 	if err != nil {
 		return err
 	}
-	there, err := a.Node(ctx, place)
+	there, err := a.NodeWithEngine(ctx, place, o.engine)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,6 @@ func newApp() (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	ui.environ = l.Environ
 	return &app{l, ui}, nil
 }
 

@@ -168,7 +168,7 @@ func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec
 	if err != nil {
 		return images.Baked{}, err
 	}
-	there, err := a.Node(ctx, place)
+	there, err := a.NodeWithEngine(ctx, place, s.Engine)
 	if err != nil {
 		return images.Baked{}, err
 	}

@@ -82,7 +82,7 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 // check gathers the facts and decides. image is the one that was looked at; empty where
 // workspaces have none.
 func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (found []compat.Finding, image string, err error) {
-	node, err := a.Node(ctx, place)
+	node, err := a.NodeWithEngine(ctx, place, s.Engine)
 	if err != nil {
 		return nil, "", err
 	}

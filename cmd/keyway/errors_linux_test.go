@@ -230,8 +230,8 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 	}
 }
 
-// A workspace of this machine is made with the Docker that the command's environment names, or
-// not at all.
+// What is asked of this machine's Docker is asked of the one that the command's environment names,
+// or not at all; the workspaces that there are can be listed.
 func TestAnotherDockerIsRefused(t *testing.T) {
 	lyingPlace(t)
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/a.sock")
@@ -239,10 +239,14 @@ func TestAnotherDockerIsRefused(t *testing.T) {
 		t.Fatalf("%d: %s", code, said)
 	}
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/b.sock")
-	for _, line := range []string{"up --engine docker --image debian:12 --name b", "up --image debian:12 --name b", "adopt other --name b"} {
+	for _, line := range []string{"up --engine docker --image debian:12 --name b", "up --image debian:12 --name b", "adopt other --name b", "adopt",
+		"check --image debian:12", "image copy local gpu1 debian:12", "bake --on local --image debian:12 --tag b"} {
 		said, code := program(t, nil, strings.Fields(line)...)
 		if code != keyway.ExitCode(keyway.Errorf(keyway.BadConfig, "")) || !strings.Contains(said, "/nowhere/a.sock") || !strings.Contains(said, "keyway link stop") {
 			t.Errorf("%s: %d: %s", line, code, said)
 		}
+	}
+	if said, code := program(t, nil, "ls", "--on", "local"); code != 0 || !strings.Contains(said, "/nowhere/a.sock") {
+		t.Errorf("ls: %d: %s", code, said)
 	}
 }

@@ -337,16 +337,22 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// agentWithKey starts OpenSSH's agent with a key.
-func agentWithKey(t *testing.T, home string) {
+// startAgent starts OpenSSH's agent, for SSH_AUTH_SOCK.
+func startAgent(t *testing.T, sock string) {
 	t.Helper()
-	sock, key := filepath.Join(home, "agent"), filepath.Join(home, ".ssh", "id")
 	agent := exec.Command("ssh-agent", "-D", "-a", sock)
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { agent.Process.Kill(); agent.Wait() })
 	t.Setenv("SSH_AUTH_SOCK", sock)
+}
+
+// agentWithKey starts one with a key.
+func agentWithKey(t *testing.T, home string) {
+	t.Helper()
+	startAgent(t, filepath.Join(home, "agent"))
+	key := filepath.Join(home, ".ssh", "id")
 	var out []byte
 	err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "key", "-f", key).Run()
 	for deadline := time.Now().Add(patience); err == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {

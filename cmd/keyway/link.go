@@ -120,7 +120,9 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	defer stop()
 	return link.Serve(ctx, l, link.Config{
 		Program: program, Node: plainNode(program), Socket: socket, Identity: link.Identity(program), Programs: programs,
-		Options: sshconfig.FastCiphers, KnownHosts: sshconfig.KnownHostsFiles, IsHost: sshconfig.IsHost, FirstHop: sshconfig.FirstHop,
+		Options: sshconfig.FastCiphers, KnownHosts: sshconfig.KnownHostsFiles, IsHost: sshconfig.IsHost, Route: func(ctx context.Context, place keyway.Place) link.Route {
+			return link.Route(sshconfig.RouteTo(ctx, place))
+		},
 		Next: nextOf, Log: said, Inherited: inherited,
 	})
 }

@@ -76,17 +76,16 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	locked := a.WatchLock(ctx)
 	answers := make(chan laptop.Listing)
 	var asked sync.WaitGroup
 	for _, m := range machines {
-		asked.Go(func() { answers <- a.List(ctx, m, locked) })
+		asked.Go(func() { answers <- a.List(ctx, m) })
 	}
 	go func() { // ends with the last of those who are asked
 		asked.Wait()
 		close(answers)
 	}()
-	p := &lsPrinter{json: o.json, ui: a.ui, locked: locked, table: newPrintout(stdout, machines), stdout: stdout, stderr: stderr, rows: []laptop.Row{}}
+	p := &lsPrinter{json: o.json, ui: a.ui, table: newPrintout(stdout, machines), stdout: stdout, stderr: stderr, rows: []laptop.Row{}}
 	for l := range answers {
 		if ctx.Err() == nil {
 			p.add(l)
@@ -95,6 +94,11 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	for _, m := range machines {
+		if err := a.CheckEngine(ctx, m.Place()); err != nil && !o.json {
+			complain(stderr, keyway.AsError(err))
+		}
+	}
 	return p.end()
 }
 
@@ -102,7 +106,7 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 type lsPrinter struct {
 	json           bool
 	ui             *terminalUI
-	locked         *laptop.LockWatch
+	locked         bool // it has been said that the agent is
 	table          *printout
 	stdout, stderr io.Writer
 
@@ -125,12 +129,13 @@ func (p *lsPrinter) add(l laptop.Listing) {
 	}
 	p.ui.end()
 	for _, problem := range l.Problems {
-		locked, say := p.locked.Told(problem)
-		if !locked {
-			say = problem
-		}
-		if say != nil {
-			complain(p.stderr, say)
+		locked := problem.Kind == keyway.NoKey && problem.Host == "" // a place may claim anything
+		switch {
+		case !locked:
+			complain(p.stderr, problem)
+		case !p.locked:
+			p.locked = true
+			complain(p.stderr, laptop.ErrLocked)
 		}
 	}
 	if err := p.table.add(l.Rows); p.err == nil {

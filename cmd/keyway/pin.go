@@ -285,7 +285,7 @@ func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, str
 	if err != nil {
 		return pin.Pin{}, "", err
 	}
-	node, err := a.Node(ctx, place)
+	node, err := a.NodeWithEngine(ctx, place, t.Spec.Engine)
 	if err != nil {
 		return pin.Pin{}, "", err
 	}

@@ -43,7 +43,7 @@ func manyPlaces(t *testing.T, script string) (home string) {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(home, "bin", "ssh"), "#!/bin/bash\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec "+openssh+" \"$@\";; esac\n"+
+	write(t, filepath.Join(home, "bin", "ssh"), "#!/bin/bash\ncase \" $* \" in *\" -G \"*|*\" -V \"*) exec "+openssh+" $OF_G \"$@\";; esac\n"+
 		"place=${@: -2:1}\n"+script+"\nexec env '"+envLiar+"=0 answers' "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
 	return home
 }
@@ -68,6 +68,28 @@ func TestListWithALockedAgent(t *testing.T) {
 			if !strings.Contains(said, fmt.Sprintf("place%d", n)) {
 				t.Errorf("place%d is missing:\n%s", n, said)
 			}
+		}
+	}
+}
+
+// A place that refuses the key of an agent which only ssh's configuration names, as the
+// apps of password managers have it, refuses that key, and what it asks for instead is its
+// question: the empty agent of SSH_AUTH_SOCK is no reason for either.
+func TestTheAgentThatSSHUses(t *testing.T) {
+	home := manyPlaces(t, `[ $place != place0 ] || [ "$("$SSH_ASKPASS" "One-time code: ")" = 7 ] || method=keyboard-interactive
+		echo "ada@$place: Permission denied (${method-publickey})." >>"$2"; exit 255`) // behind -E
+	t.Setenv("OF_G", "-o IdentityAgent="+filepath.Join(home, "agent"))
+	startAgent(t, filepath.Join(home, "empty"))
+	for place, want := range map[string]struct {
+		kind keyway.Kind
+		says string
+	}{
+		"place0": {keyway.NeedsAnswer, "One-time code"},
+		"place1": {keyway.Denied, "does not accept your key"},
+	} {
+		said, code := program(t, nil, "ls", "--on", place)
+		if code != keyway.ExitCode(keyway.Errorf(want.kind, "")) || !strings.Contains(said, want.says) || strings.Contains(said, "locked") {
+			t.Errorf("%d: %s", code, said)
 		}
 	}
 }

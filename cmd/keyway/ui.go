@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/term"
 
-	"keyway/internal/agents"
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
@@ -26,8 +25,6 @@ type terminalUI struct {
 	out   *os.File
 	fancy bool // out is a terminal: a line may be rewritten
 	quiet bool // no news at all (ssh runs us, and its user reads only errors)
-
-	environ func() []string // of the programs of OpenSSH's, for the agent; nil: not known
 
 	mu         sync.Mutex
 	last       string // message shown last
@@ -231,7 +228,7 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 		return api.Answer{}, keyway.Errorf(keyway.NoKey, "the agent is locked or does not hold a key that is needed, and there is no terminal to type its passphrase at: “%s”", plain.Line(q.Prompt)).
 			Advise(keyway.UnlockNow)
 	}
-	if err != nil && q.Kind == "" && u.environ != nil && agents.IsEmpty(ctx, u.environ()) {
+	if err != nil && q.Kind == "" && q.NoKey {
 		return api.Answer{}, keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and there is no terminal to answer at what ssh asks for instead: “%s”", plain.Line(q.Prompt)).
 			Advise(keyway.UnlockNow)
 	}

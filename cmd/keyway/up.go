@@ -147,7 +147,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	for _, k := range keys.Keys {
 		s.AuthorizedKeys = append(s.AuthorizedKeys, k.Line())
 	}
-	there, err := a.nodeToMake(ctx, place, s.Engine)
+	there, err := a.NodeWithEngine(ctx, place, s.Engine)
 	if err != nil {
 		return err
 	}

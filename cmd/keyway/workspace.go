@@ -212,22 +212,3 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 	fmt.Fprintf(stderr, "%s %s\n", said, name)
 	return nil
 }
-
-// nodeToMake reaches the node at place to make a workspace there, whose engine is empty if the
-// node chooses. The daemon of this machine's workspaces is that of the command that started the
-// link: another one, which this command's environment names, would be passed over.
-func (a *app) nodeToMake(ctx context.Context, place keyway.Place, engine string) (*api.Client, error) {
-	l, there, err := a.Connect(ctx, place)
-	if err != nil || place != keyway.Local || engine == keyway.EngineHost {
-		return there, err
-	}
-	s, err := l.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if name, ours, theirs := s.OtherEngine(); name != "" {
-		return nil, keyway.Errorf(keyway.BadConfig, "the workspaces of this machine use %s=%q, as the command did that started the link, and yours is %q", name, theirs, ours).
-			Advise(keyway.StopLink)
-	}
-	return there, nil
-}

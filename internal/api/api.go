@@ -119,6 +119,9 @@ type Question struct {
 	// far: a one-time code may need a page that one of them names.
 	Host string  `json:"host,omitempty"`
 	Said []Words `json:"said,omitempty"`
+	// NoKey says that every agent that this ssh uses is locked or holds no key, which may be
+	// why it asks.
+	NoKey bool `json:"noKey,omitempty"`
 }
 
 // Words are the text of a host on the way, unchanged: a claim of that host's.

@@ -16,7 +16,7 @@ import (
 
 // Places reaches the nodes of places.
 type Places interface {
-	Node(ctx context.Context, place keyway.Place) (*api.Client, error)
+	NodeWithEngine(ctx context.Context, place keyway.Place, engine string) (*api.Client, error)
 }
 
 // ImageCopy is an image that is to be at two places.
@@ -60,11 +60,11 @@ type Copied struct {
 // layers that the other place does not have.
 func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
 	done := Copied{Image: c.Image, From: c.From, To: c.To}
-	from, err := here.Node(ctx, c.From)
+	from, err := here.NodeWithEngine(ctx, c.From, c.FromEngine)
 	if err != nil {
 		return done, err
 	}
-	to, err := here.Node(ctx, c.To)
+	to, err := here.NodeWithEngine(ctx, c.To, c.ToEngine)
 	if err != nil {
 		return done, err
 	}

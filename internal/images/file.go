@@ -104,7 +104,7 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 	if done.Image == "" || len(done.Image) > keyway.MaxReference {
 		return done, keyway.Errorf(keyway.Usage, "the image in %s has no name", file).Hint("name one behind the place")
 	}
-	there, err := here.Node(ctx, to)
+	there, err := here.NodeWithEngine(ctx, to, engine)
 	if err != nil {
 		return done, err
 	}
@@ -152,7 +152,7 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 	if err := mayBecome(file); err != nil {
 		return done, err
 	}
-	there, err := here.Node(ctx, from)
+	there, err := here.NodeWithEngine(ctx, from, engine)
 	if err != nil {
 		return done, err
 	}

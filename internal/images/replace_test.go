@@ -20,7 +20,7 @@ import (
 // places are the nodes that are reached.
 type places map[keyway.Place]*api.Client
 
-func (p places) Node(_ context.Context, place keyway.Place) (*api.Client, error) {
+func (p places) NodeWithEngine(_ context.Context, place keyway.Place, _ string) (*api.Client, error) {
 	return p[place], nil
 }
 

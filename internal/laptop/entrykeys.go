@@ -68,7 +68,7 @@ func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []s
 		e.Files = openFiles(ctx, named, held)
 	case noAgent != nil:
 		e.Why = "of the key files that your ssh has for " + string(place)
-		e.Files = openFiles(ctx, host.IdentityFiles, nil)
+		e.Files = openFiles(ctx, host.KeyFiles(), nil)
 		for _, file := range e.Files {
 			if key, err := keyOfFile(ctx, file); err == nil {
 				e.Keys = append(e.Keys, key)
@@ -86,8 +86,8 @@ func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []s
 	return e, nil
 }
 
-// configured is what the user's configuration makes of a place, with the names of
-// files in full; nothing, where ssh cannot say: reaching the place will tell.
+// configured is what the user's configuration makes of a place; nothing, where ssh cannot
+// say: reaching the place will tell.
 func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	if place == keyway.Local {
 		place = "localhost" // no host is logged in to: what holds for all of them
@@ -95,13 +95,6 @@ func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	host, err := sshconfig.Resolve(ctx, place)
 	if err != nil {
 		return sshconfig.Host{}
-	}
-	home, _ := os.UserHomeDir()
-	for i, file := range host.IdentityFiles {
-		if rest, ok := strings.CutPrefix(file, "~/"); ok {
-			file = filepath.Join(home, rest)
-		}
-		host.IdentityFiles[i] = strings.ReplaceAll(file, "%d", home)
 	}
 	return host
 }
@@ -111,7 +104,7 @@ func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 // unasked.
 func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
 	var meant []PublicKey
-	for _, file := range host.IdentityFiles {
+	for _, file := range host.KeyFiles() {
 		key, err := ReadPublicKey(file)
 		if err != nil {
 			continue
@@ -206,7 +199,7 @@ func ReadPublicKey(file string) (PublicKey, error) {
 // what to do.
 func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket string, keys []PublicKey, err error) {
 	usual, err := here.agentLists(ctx, "")
-	named := identityAgent(host)
+	named, _ := host.Agent()
 	if named != "" && sshconfig.CanName(named) && (len(usual) == 0 || !isSocket(here.agentPath())) {
 		if more, otherErr := here.agentLists(ctx, named); otherErr == nil && len(more) > 0 {
 			return named, entering(more), nil
@@ -216,6 +209,17 @@ func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket st
 		err = keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key").Advise(keyway.UnlockYours)
 	}
 	return "", entering(usual), err
+}
+
+// Held are the keys that may be used for any host without a file of them in ~/.ssh: those
+// that the user's agent holds, be it keyway's, the one of SSH_AUTH_SOCK or the one that
+// the configuration names. where is the socket of the last; empty: it is another.
+func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
+	where, keys, err := here.agentOf(ctx, configured(ctx, keyway.Local))
+	if err != nil {
+		return nil, ""
+	}
+	return keys, where
 }
 
 // entering are the keys of what an agent lists: those of certificates are mostly listed

@@ -28,7 +28,7 @@ func KeyFiles(home string) []string {
 // ConfiguredKeys are the private key files that the user's configuration names for all
 // hosts.
 func ConfiguredKeys(ctx context.Context) (files []string) {
-	for _, file := range configured(ctx, keyway.Local).IdentityFiles {
+	for _, file := range configured(ctx, keyway.Local).KeyFiles() {
 		if _, err := os.Stat(file); err == nil && CheckKeyFile(file) == nil {
 			files = append(files, file)
 		}

@@ -94,6 +94,37 @@ func (here *Laptop) Connect(ctx context.Context, place keyway.Place) (*link.Clie
 	return l, node, err
 }
 
+// NodeWithEngine is Node for a command about images and containers of an engine of the place;
+// empty: the node chooses.
+func (here *Laptop) NodeWithEngine(ctx context.Context, place keyway.Place, engine string) (*api.Client, error) {
+	node, err := here.Node(ctx, place)
+	if err == nil && engine != keyway.EngineHost {
+		err = here.CheckEngine(ctx, place)
+	}
+	return node, err
+}
+
+// CheckEngine fails if place is this machine and the environment chooses another daemon than
+// that of its workspaces. That is the one which the command chose that started the link.
+func (here *Laptop) CheckEngine(ctx context.Context, place keyway.Place) error {
+	if place != keyway.Local {
+		return nil
+	}
+	l, err := here.Link(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := l.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if name, ours, theirs := s.OtherEngine(); name != "" {
+		return keyway.Errorf(keyway.BadConfig, "the workspaces of this machine use %s=%q, as the command did that started the link, and yours is %q", name, theirs, ours).
+			Advise(keyway.StopLink)
+	}
+	return nil
+}
+
 // reach reaches the node at place, which is none of the workspaces.
 func (here *Laptop) reach(ctx context.Context, l *link.Client, place keyway.Place, ui link.UI) (*api.Client, error) {
 	if err := here.Hosts.CheckPlace(place); err != nil {

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/link"
 	"keyway/internal/sshconfig"
 )
 
@@ -118,15 +120,26 @@ type Listing struct {
 	Problems []*keyway.Error
 }
 
-// List lists one machine. It changes nothing, here or there.
-func (here *Laptop) List(ctx context.Context, m Machine, locked *LockWatch) Listing {
+// ErrLocked says why many places at once cannot be reached.
+var ErrLocked = keyway.Errorf(keyway.NoKey, "the agent is locked, or holds no key").Advise(keyway.UnlockKey)
+
+// List lists one machine. It changes nothing, here or there, and does not ask for the
+// passphrase of a key file if no agent has a key: each place would ask for it, and a
+// command of its own does.
+func (here *Laptop) List(ctx context.Context, m Machine) Listing {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	place := m.names[0]
 	timeout := time.AfterFunc(placeTimeout, cancel)
 	defer timeout.Stop()
 	ui := here.at(place)
-	ui.before = func(q api.Question) error { timeout.Stop(); return locked.refuse(q) }
+	ui.before = func(q api.Question) error {
+		timeout.Stop()
+		if q.NoKey && q.Kind == "" && strings.HasPrefix(q.Prompt, link.KeyQuestion) {
+			return ErrLocked
+		}
+		return nil
+	}
 	ui.after = func() { timeout.Reset(placeTimeout) }
 	var said api.Listing
 	l, err := here.Link(ctx)

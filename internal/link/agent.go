@@ -1,10 +1,12 @@
 package link
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,31 +22,40 @@ const (
 // agentTimeout bounds how long the agent may take to say what it holds.
 const agentTimeout = 2 * time.Second
 
-// agentIsEmpty reports whether the agent that the uplink's ssh uses holds no key, or is
-// not there. Without an agent there is none to be empty.
+// agentIsEmpty reports whether none of the agents that the uplink's ssh uses holds a key or is
+// there. Where it uses no agent there is none to be empty.
 func (u *uplink) agentIsEmpty() bool {
-	socket := u.agentSocket()
-	return socket != "" && agentKeys(socket).count == 0
+	agents := u.agentHolds()
+	return len(agents) > 0 && !slices.ContainsFunc(agents, func(h held) bool { return h.count > 0 })
 }
 
-// agentHolds is what the agent that the uplink's ssh uses holds now.
-func (u *uplink) agentHolds() held {
-	if socket := u.agentSocket(); socket != "" {
-		return agentKeys(socket)
+// agentHolds is what each of these agents holds now.
+func (u *uplink) agentHolds() (all []held) {
+	for _, socket := range u.agentSockets() {
+		all = append(all, agentKeys(socket))
 	}
-	return held{}
+	return all
 }
 
-func (u *uplink) agentSocket() string {
-	socket := os.Getenv("SSH_AUTH_SOCK")
+func (u *uplink) agentSockets() (sockets []string) {
 	u.mu.Lock()
+	defer u.mu.Unlock()
+	usual := os.Getenv("SSH_AUTH_SOCK")
 	for _, kv := range u.env {
 		if value, ok := strings.CutPrefix(kv, "SSH_AUTH_SOCK="); ok {
-			socket = value
+			usual = value
 		}
 	}
-	u.mu.Unlock()
-	return socket
+	agents := u.agents
+	if agents == nil {
+		agents = []string{""}
+	}
+	for _, socket := range agents {
+		if socket = cmp.Or(socket, usual); socket != "" {
+			sockets = append(sockets, socket)
+		}
+	}
+	return sockets
 }
 
 // held is what an agent holds: how many keys, and which.

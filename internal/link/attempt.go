@@ -16,6 +16,7 @@ import (
 // first who answers a question answers it for all.
 type attempt struct {
 	cancel context.CancelCauseFunc
+	noKey  func() bool   // no agent that the ssh uses has a key
 	done   chan struct{} // closed when conn or err is set
 	conn   *connection
 	err    error
@@ -88,6 +89,7 @@ func (a *attempt) report(p keyway.Progress) {
 // ask puts a question to those who wait for the place. Without any, or when the
 // last leaves, the answer is no.
 func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
+	q.NoKey = a.noKey()
 	open := &openQuestion{Question: q, answer: make(chan api.Answer, 1)}
 	a.mu.Lock()
 	if len(a.listeners) == 0 || a.question != nil {

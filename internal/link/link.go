@@ -39,17 +39,25 @@ type Config struct {
 	// IsHost reports whether the user's configuration of ssh knows a host; nil: it
 	// knows all.
 	IsHost func(ctx context.Context, host string) bool
-	// FirstHop is the first machine on the route to a place: its address, and the name
-	// that ssh has for it if the user's configuration does not limit how long
-	// connecting may take. Either may be empty. longest is the longest such limit on the
-	// way, 0: none. nil: not known.
-	FirstHop func(context.Context, keyway.Place) (address, unlimited string, longest time.Duration)
+	// Route is what the user's configuration of ssh says of the way to a place; nil: nothing
+	// is known.
+	Route func(context.Context, keyway.Place) Route
 	// Next is what a user can do about an error, in words for a terminal; nil: Error.Next.
 	Next func(*keyway.Error) string
 	Log  *slog.Logger
 
 	// Inherited are the connections that the link before this one has handed over.
 	Inherited []Inherited
+}
+
+// Route is a way to a place.
+type Route struct {
+	FirstHop  string        // the address of the machine that it begins at; may be empty
+	Unlimited string        // ssh's name for that, if connecting to it has no time limit; else empty
+	Longest   time.Duration // the longest such limit on the way; 0: none
+	// Agents are the sockets of the agents that ssh uses on the way; an empty one is that of
+	// SSH_AUTH_SOCK, which is also meant by nil.
+	Agents []string
 }
 
 // Link is the server of the laptop. Its API is the node's for each place, under
@@ -187,8 +195,11 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	u.mu.Lock()
 	env := slices.Clone(u.env)
 	u.mu.Unlock()
-	options, firstHop, unlimited, longest := l.lookAt(ctx, u.place)
-	leave, err := l.gate.enter(ctx, firstHop)
+	options, route := l.lookAt(ctx, u.place)
+	u.mu.Lock()
+	u.agents = route.Agents
+	u.mu.Unlock()
+	leave, err := l.gate.enter(ctx, route.FirstHop)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +209,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	defer in()
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
-		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: unlimited, connect: connectTimeout, behind: max(connectTimeout, longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
+		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: route.Unlimited, connect: connectTimeout, behind: max(connectTimeout, route.Longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.dialling, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, u.place, env, a.report)
@@ -211,21 +222,20 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	return p, nil
 }
 
-// lookAt asks the user's ssh about the route to place: more options, and where it
-// begins (see Config.FirstHop).
-func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, firstHop, unlimited string, longest time.Duration) {
+// lookAt asks the user's ssh about the route to place, and for more options.
+func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, route Route) {
 	if place == keyway.Local {
-		return nil, "", "", 0
+		return nil, Route{}
 	}
 	var both sync.WaitGroup
 	if l.cfg.Options != nil {
 		both.Go(func() { options = l.cfg.Options(ctx, place) })
 	}
-	if l.cfg.FirstHop != nil {
-		both.Go(func() { firstHop, unlimited, longest = l.cfg.FirstHop(ctx, place) })
+	if l.cfg.Route != nil {
+		both.Go(func() { route = l.cfg.Route(ctx, place) })
 	}
 	both.Wait()
-	return options, firstHop, unlimited, longest
+	return options, route
 }
 
 // ConnectRequest is the body of POST /v1/places/PLACE/connect.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"keyway/internal/keyway"
@@ -67,7 +68,7 @@ func (u *uplink) awaitRetry(ctx context.Context) error {
 		case <-timer.C:
 			return nil
 		case <-look.C:
-			if u.agentHolds() != held {
+			if !slices.Equal(u.agentHolds(), held) {
 				u.hurry()
 				return nil
 			}

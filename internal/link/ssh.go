@@ -139,7 +139,7 @@ type starter struct {
 	askpass   []string // environment that brings ssh's questions back to us
 	programs  Programs
 	options   []string                                       // more for the ssh to the place
-	unlimited string                                         // the host to which connecting is limited by us alone; see Config.FirstHop
+	unlimited string                                         // the host to which connecting is limited by us alone; see Route.Unlimited
 	connect   time.Duration                                  // that limit; see connectTimeout
 	behind    time.Duration                                  // limit of the hosts behind it, each from when it may be spoken with
 	known     func(context.Context, string) (files []string) // see Config.KnownHosts

@@ -340,11 +340,39 @@ func fakeAgent(t *testing.T, path string, keys byte) {
 }
 
 // Neither a locked agent nor a key that a host refuses ends what is open: the host's
-// accounts may be away, and the agent gets other keys. Then it is tried at once.
+// accounts may be away, and the agent gets other keys. Then it is tried at once. The agent
+// is the one that the way's ssh uses: one that only ssh's configuration names, too, whatever
+// SSH_AUTH_SOCK has.
 func TestALockedAgentAndARefusedKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		usual string
+		way   []string
+	}{
+		"of SSH_AUTH_SOCK":         {"agent", nil},
+		"of SSH_AUTH_SOCK, listed": {"agent", []string{""}},
+		"named":                    {"empty", []string{"agent"}},
+		"named, and no other":      {"", []string{"agent"}},
+		"of a jump host":           {"empty", []string{"agent", ""}},
+	} {
+		t.Run(name, func(t *testing.T) { agentsAndRefusals(t, c.usual, c.way) })
+	}
+}
+
+func agentsAndRefusals(t *testing.T, usual string, way []string) {
 	w := startWorld(t)
-	agent := filepath.Join(w.dir, "agent")
-	env := map[string]string{"SSH_AUTH_SOCK": agent}
+	in := func(name string) string {
+		if name != "" {
+			name = filepath.Join(w.dir, name)
+		}
+		return name
+	}
+	var agents []string
+	for _, a := range way {
+		agents = append(agents, in(a))
+	}
+	w.route.Store(&Route{Agents: agents})
+	fakeAgent(t, in("empty"), 0)
+	agent, env := in("agent"), map[string]string{"SSH_AUTH_SOCK": in(usual)}
 	conn := w.at("denies", env, &person{})
 	echo(t, conn, "before")
 	denies := filepath.Join(w.dir, "denies")

@@ -36,6 +36,7 @@ type uplink struct {
 
 	mu      sync.Mutex
 	env     []string                      // of the newest command that named this place
+	agents  []string                      // that its ssh uses; see Route.Agents
 	attempt *attempt                      // while connecting
 	up      *connection                   // while up
 	old     map[*connection]struct{}      // suspected or replaced, and not ended yet
@@ -149,7 +150,7 @@ func (u *uplink) join(env []string, events chan api.Event) (*connection, *attemp
 
 func (u *uplink) beginLocked() *attempt {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	a := &attempt{cancel: cancel, done: make(chan struct{}), listeners: map[chan api.Event]bool{}}
+	a := &attempt{cancel: cancel, noKey: u.agentIsEmpty, done: make(chan struct{}), listeners: map[chan api.Event]bool{}}
 	if u.closed {
 		a.err = keyway.Errorf(keyway.Unreachable, "the link is being stopped")
 		close(a.done)

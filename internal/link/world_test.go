@@ -244,6 +244,7 @@ type world struct {
 	guest  *guest
 	stop   context.CancelFunc
 	ended  <-chan error
+	route  atomic.Pointer[Route] // of every place; nil: not known
 }
 
 func startWorld(t *testing.T) *world {
@@ -288,11 +289,18 @@ func (w *world) serve() {
 	ended := make(chan error, 1)
 	w.ended = ended
 	go func() {
-		ended <- Serve(ctx, l, Config{Program: exe, Node: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited, Next: stepsOf})
+		ended <- Serve(ctx, l, Config{Program: exe, Node: exe, Socket: socket, Identity: "test", Log: slog.New(slog.DiscardHandler), Inherited: inherited, Next: stepsOf, Route: w.routeTo})
 	}()
 	if w.client, err = Running(context.Background(), w.dir, nil); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func (w *world) routeTo(context.Context, keyway.Place) (r Route) {
+	if set := w.route.Load(); set != nil {
+		r = *set
+	}
+	return r
 }
 
 // stepsOf stands in for a face: it names the steps without putting them into words.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,32 +57,46 @@ func fileNames(value string) []string {
 	return names
 }
 
-// FirstHop is the machine that the way to place begins at: its address, as host and
-// port, and the name that ssh is given for it, which is empty if the user's
-// configuration has a ConnectTimeout for it. Both are empty if ssh cannot be asked, or
-// reaches it by a command of the user's. longest is the longest ConnectTimeout on the way.
-func FirstHop(ctx context.Context, place keyway.Place) (address, unlimited string, longest time.Duration) {
-	return resolver{}.firstHop(ctx, place)
+// Route is what the user's configuration says of the way to a place.
+type Route struct {
+	// FirstHop is the address of the machine that the way begins at, as host and port; empty
+	// if ssh cannot be asked, or reaches it by a command of the user's.
+	FirstHop string
+	// Unlimited is the name that ssh is given for that machine, if the configuration has no
+	// ConnectTimeout for it; else empty.
+	Unlimited string
+	Longest   time.Duration // the longest ConnectTimeout on the way; 0: none
+	// Agents are the sockets of the agents that ssh uses on the way; an empty one is that of
+	// SSH_AUTH_SOCK. nil: not known.
+	Agents []string
 }
 
-func (r resolver) firstHop(ctx context.Context, place keyway.Place) (address, unlimited string, longest time.Duration) {
+// RouteTo is the way to place.
+func RouteTo(ctx context.Context, place keyway.Place) Route { return resolver{}.routeTo(ctx, place) }
+
+func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {
 	way, err := r.way(ctx, string(place))
 	if err != nil {
-		return "", "", 0
+		return Route{}
 	}
+	route := Route{Agents: []string{}}
 	for _, h := range way {
 		if seconds, err := strconv.Atoi(h.ConnectTimeout); err == nil {
-			longest = max(longest, time.Duration(seconds)*time.Second)
+			route.Longest = max(route.Longest, time.Duration(seconds)*time.Second)
+		}
+		if socket, named := h.Agent(); (socket != "" || !named) && !slices.Contains(route.Agents, socket) {
+			route.Agents = append(route.Agents, socket)
 		}
 	}
 	if way[0].ProxyCommand != "" {
-		return "", "", longest
+		return route
 	}
 	if way[0].ConnectTimeout == "none" {
-		unlimited = string(place)
+		route.Unlimited = string(place)
 		if len(way) > 1 {
-			unlimited = jumpHost(way[0].Name)
+			route.Unlimited = jumpHost(way[0].Name)
 		}
 	}
-	return net.JoinHostPort(way[0].HostName, way[0].Port), unlimited, longest
+	route.FirstHop = net.JoinHostPort(way[0].HostName, way[0].Port)
+	return route
 }

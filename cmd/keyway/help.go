@@ -5,44 +5,31 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"keyway/internal/keyway"
 )
-
-// meant maps commands of other programs to the commands here.
-var meant = map[string]string{
-	"version": "keyway --version",
-	"exec":    "keyway ssh NAME COMMAND…        a command over ssh\nkeyway run NAME -- COMMAND…     a job that outlives the connection",
-	"ps":      "keyway ls           the workspaces\nkeyway ls NAME      the jobs in one",
-	"down":    "keyway stop NAME    what runs ends, the files stay\nkeyway rm NAME      the files go, too",
-	"create":  "keyway up --on PLACE --image IMAGE --name NAME",
-	"delete":  "keyway rm NAME",
-	"remove":  "keyway rm NAME",
-	"destroy": "keyway rm NAME",
-	"jobs":    "keyway ls NAME",
-	"shell":   "keyway ssh NAME        a login\nkeyway attach NAME     a shell that stays",
-	"enter":   "keyway ssh NAME",
-	"login":   "keyway unlock          the day's one prompt\nkeyway ssh NAME        into a workspace",
-	"connect": "keyway ssh NAME",
-	"restart": "keyway stop NAME && keyway start NAME",
-	"cp":      "scp FILE NAME:     ssh's own programs know every workspace by its name",
-	"build":   "docker build at the place, then: keyway up --image IMAGE",
-	"pull":    "keyway up --image IMAGE     it pulls what is not there",
-}
 
 // runRoot is reached when no command was recognised.
 func runRoot(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	e := keyway.Errorf(keyway.Usage, "there is no command %q", args[0])
-	if say, ok := meant[strings.ToLower(args[0])]; ok {
-		return e.Hint("%s", say)
+	return noCommand(cmd, args[0])
+}
+
+// helpKnowsItsWords has the help command say of a word that it is no command.
+func helpKnowsItsWords(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	cmd, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return
 	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return e.Hint("did you mean: keyway %s", strings.Join(near, " or keyway "))
+	show := cmd.Run
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if found, _, _ := root.Find(args); found == root && len(args) > 0 {
+			return noCommand(root, args[0])
+		}
+		show(cmd, args)
+		return nil
 	}
-	return e.Hint("see the commands: keyway --help")
 }
 
 // help prints the help of a command. The exit codes, which are for scripts, come last.

@@ -54,11 +54,21 @@ func TestOptionsReadWell(t *testing.T) {
 func TestWordsOfOtherProgramsLeadHere(t *testing.T) {
 	for word, says := range map[string]string{
 		"version": "keyway --version", "exec": "keyway run NAME -- COMMAND", "ps": "keyway ls", "down": "keyway stop NAME", "DOWN": "keyway stop NAME",
-		"delete": "keyway rm", "statsu": "keyway status",
+		"delete": "keyway rm", "statsu": "keyway status", "exec -it train bash": "keyway ssh NAME", "ps -a": "keyway ls", "help ps": "keyway ls",
+		"nvidia-smi": "keyway gpus", "scp x train:": "scp FILE", "port-forward train 80": "keyway open", "sbatch --gpus 2 x.sh": "keyway run NAME -d",
+		"up -p 8080:80": "keyway open NAME PORT", "up -d": "until keyway stop", "up -it": "keyway ssh NAME", "up --rm": "keyway rm NAME", "up -w /x": "--workdir DIR",
+		"up --net host": "--network NETWORK", "up --gpu 2": "did you mean: --gpus", "up --shm 2gb": "--shm-size", "up --host gpu1": "--on PLACE",
+		"run train ls -la": "keyway run train -- ls", "run train python --epochs 3": "keyway run train -- python", "ls --jsno": "did you mean: --json",
+		"run -it train": "keyway run --help",
 	} {
-		out, err := execute(word)
+		out, err := execute(strings.Fields(word)...)
 		if err == nil || !strings.Contains(out, says) {
 			t.Errorf("%s: %s", word, out)
+		}
+	}
+	for word, same := range sameWord {
+		if meant[same] == "" || meant[word] != "" {
+			t.Errorf("%s leads to %s", word, same)
 		}
 	}
 	known := map[string]bool{}

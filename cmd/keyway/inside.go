@@ -59,11 +59,15 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 			Hint("see what runs: keyway ls %s", entry.Name))
 		err = exitStatus(sshFailed)
 	case err == nil && code == sshFailed:
-		switch err = a.refused(ctx, entry, own.text()); {
-		case keyway.Is(err, keyway.NotRunning), keyway.Is(err, keyway.HostKeyChanged), keyway.Is(err, keyway.NoKey):
+		err = a.refused(ctx, entry, own.text())
+		said := strings.HasPrefix(own.text(), proxyEnded) // by the proxy command
+		switch better := keyway.Is(err, keyway.NotRunning) || keyway.Is(err, keyway.HostKeyChanged) || keyway.Is(err, keyway.NoKey); {
+		case better && said:
+			return exitStatus(keyway.ExitCode(err))
+		case better:
 			return err // which says it better than ssh
 		case keyway.Is(err, keyway.Unreachable):
-			if !strings.HasPrefix(own.text(), proxyEnded) { // else that has said so
+			if !said {
 				complain(os.Stderr, keyway.AsError(err))
 			}
 			return exitStatus(sshFailed)

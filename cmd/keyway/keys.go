@@ -130,7 +130,7 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 	} else if k.Until.IsZero() {
 		notes = append(notes, "kept until the agent ends")
 	} else {
-		notes = append(notes, "kept until "+k.Until.Local().Format("Mon 15:04:05"))
+		notes = append(notes, "kept until "+moment(k.Until, time.Now()))
 	}
 	if forgotten := forgottenOn(k); forgotten != "" {
 		notes = append(notes, forgotten)
@@ -151,6 +151,15 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 	for _, line := range reach(k.Destinations) {
 		fmt.Fprintf(w, "    %s\n", line)
 	}
+}
+
+// moment returns t with its day of the week, and with its date if that day is not among the
+// next six.
+func moment(t, now time.Time) string {
+	if t.Sub(now) > 6*24*time.Hour {
+		return t.Local().Format("Mon 2006-01-02 15:04:05")
+	}
+	return t.Local().Format("Mon 15:04:05")
 }
 
 // forgottenOn returns the events on which the agent forgets the key before its time.

@@ -56,9 +56,8 @@ or an environment there. Nothing has to be installed at the place or in the imag
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
 	completesAlone(root)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return keyway.Errorf(keyway.Usage, "%w", err).Hint("see the options: %s --help", cmd.CommandPath())
-	})
+	helpKnowsItsWords(root)
+	root.SetFlagErrorFunc(badOption)
 	return root
 }
 

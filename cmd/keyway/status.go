@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/link"
 	"keyway/internal/plain"
@@ -81,10 +82,13 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 	} else {
 		printStatus(stdout, s, reports)
 	}
-	if len(named) == 0 || err != nil {
+	switch {
+	case len(named) == 0 || err != nil || failed == nil:
 		return err // told, not failed
+	case asJSON:
+		return failed
 	}
-	return failed
+	return exitStatus(keyway.ExitCode(failed)) // which has been told
 }
 
 // statusReport is what keyway status --json prints.

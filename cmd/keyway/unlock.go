@@ -136,7 +136,25 @@ func (a *app) notUnlocked(ctx context.Context, err error, said string) error {
 		return keyway.Errorf(keyway.NeedsAnswer, "not unlocked: there is no terminal to type the passphrase at").
 			Hint("run keyway unlock in a terminal, or name a program that knows it in SSH_ASKPASS")
 	}
+	if file, why, ok := unreadKey(said); ok {
+		return keyway.Errorf(keyway.NoKey, "not unlocked: %s is damaged, or of a form that this ssh does not read (%s)", file, why).
+			Hint("see whether ssh-keygen reads it: ssh-keygen -y -f %s\nif it has line ends of Windows: sed -i 's/\\r$//' %[1]s", plain.Shell(file))
+	}
 	return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
+}
+
+// wrongPassphrase is why ssh-add does not load a key whose passphrase is not the one given.
+const wrongPassphrase = "incorrect passphrase supplied to decrypt private key"
+
+// unreadKey finds in what ssh-add has said that it cannot load a key file, and why.
+func unreadKey(said string) (file, why string, ok bool) {
+	for line := range strings.Lines(said) {
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), `Error loading key "`)
+		if file, why, cut := strings.Cut(rest, `": `); ok && cut && why != wrongPassphrase {
+			return file, why, true
+		}
+	}
+	return "", "", false
 }
 
 // agentRefuses is why an agent takes no key, with the step that has it take one.

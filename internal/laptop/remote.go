@@ -96,7 +96,7 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 		}
 		if w.State != keyway.Running && w.State != keyway.Unknown && w.State != keyway.Elsewhere {
 			why := string(w.State)
-			if w.Reason != "" {
+			if w.Reason != "" && w.Reason != why {
 				why += " (" + plain.Line(w.Reason) + ")"
 			}
 			return keyway.Errorf(keyway.NotRunning, "%s does not run: it is %s", entry.Name, why).

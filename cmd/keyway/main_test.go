@@ -54,7 +54,7 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 	for line, says := range map[string]string{
 		"statsu":                                   "status",
 		"image copy keepme:1 gpu1":                 "keyway image copy local gpu1 keepme:1",
-		"up --gpu all":                             "--help",
+		"up --gpu all":                             "did you mean: --gpus",
 		"up pytroch":                               "keyway up pytorch",
 		"up --name Train":                          "train",
 		"up --on -oX":                              "place",

@@ -28,14 +28,14 @@ var meant = map[string]string{
 	"logout":  "keyway lock            the agent forgets your keys",
 	"restart": "keyway stop NAME && keyway start NAME",
 	"pause":   "keyway stop NAME    what runs ends, the files stay",
-	"resume":  "keyway start NAME       a stopped workspace\nkeyway attach NAME/JOB  a job or terminal",
+	"resume":  "keyway start NAME           a stopped workspace\nkeyway attach NAME/JOB      a job or terminal",
 	"cp":      "scp FILE NAME:     ssh's own programs know every workspace by its name",
 	"rsync":   "rsync -a DIR NAME:     ssh's own programs know every workspace by its name",
 	"sftp":    "sftp NAME     ssh's own programs know every workspace by its name",
-	"mount":   "sshfs NAME: DIR           a directory of the workspace here\nkeyway up -v DIR:DIR …    one of the place in the workspace",
+	"mount":   "sshfs NAME: DIR                                   a directory of the workspace here\nkeyway up --image IMAGE -v /data:/mnt/data        one of the place in the workspace",
 	"build":   "docker build at the place, then: keyway up --image IMAGE",
 	"pull":    "keyway up --image IMAGE     it pulls what is not there",
-	"images":  "keyway image copy           from one place to another\nkeyway up --image IMAGE     it pulls what is not there",
+	"images":  "keyway image copy local gpu1 IMAGE     from one place to another\nkeyway up --image IMAGE                it pulls what is not there",
 	"forward": "keyway open NAME PORT",
 	"jupyter": "keyway open NAME jupyter",
 	"code":    "keyway open NAME code",
@@ -48,7 +48,7 @@ var meant = map[string]string{
 	"hosts":   "keyway status       the way to each place",
 	"config":  "keyway init         the line in ~/.ssh/config\nkeyway doctor       whether all is well on this laptop",
 	"tmux":    "keyway attach NAME     a shell that stays",
-	"rename":  "keyway up … --name NAME     a workspace keeps its name; make another one, and remove the first",
+	"rename":  "keyway up --image IMAGE --name NAME     a workspace keeps its name; make another one, and remove the first",
 	"prune":   "keyway rm NAME                          a workspace, with its files\nkeyway ssh NAME keyway rm --ended       the records of ended jobs",
 }
 
@@ -109,7 +109,7 @@ func badOption(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
 		if cmd.Name() == "run" && len(given) > 1 {
-			return e.Hint("two dashes come before a command with options: keyway run %s -- %s …", plain.Shell(given[0]), plain.Shell(given[1]))
+			return e.Hint("two dashes come before a command with options: keyway run %s -- %s", plain.Shell(given[0]), plain.Shell(given[1]))
 		}
 		if say := optionFor(cmd, unknown.GetSpecifiedName(), unknown.GetSpecifiedShortnames()); say != "" {
 			return e.Hint("%s", say)

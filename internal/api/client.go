@@ -297,6 +297,9 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 		if ctxErr := req.Context().Err(); ctxErr != nil {
 			return nil, ctxErr
 		}
+		if said := (*keyway.Error)(nil); errors.As(err, &said) { // why there is no connection
+			return nil, said
+		}
 		return nil, keyway.Errorf(keyway.Unreachable, "the connection broke: %w", cutError{err})
 	}
 	if resp.StatusCode != http.StatusOK {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
@@ -211,6 +212,20 @@ type hidden struct{ error }
 func hide(err error) error     { return hidden{err} }
 func (h hidden) Error() string { return "" }
 func (h hidden) Unwrap() error { return h.error }
+
+// endsAtOnce says of p, whose node has greeted, that it ends each time before it answers.
+func endsAtOnce(place keyway.Place, p *nodeProcess) error {
+	select { // its words have come then
+	case <-p.ended:
+	case <-time.After(graceOfProcess):
+	}
+	words := []string{p.errors.String()}
+	if p.dial != nil {
+		words = []string{p.dial.last.greeted(), p.dial.last.told()}
+	}
+	return keyway.Errorf(keyway.Other, "the node that keyway starts at %s ends at once, each time%s", place, quoted(string(place), words...)).
+		Hint("does a start file there take its standard input away (exec </dev/null), or is there a limit that it does not live with? %s", typedAt(place, "ulimit -a"))
+}
 
 // brokeOff explains why p, whose node has greeted, does not lead to it any more.
 func brokeOff(place keyway.Place, p *nodeProcess, err error) error {

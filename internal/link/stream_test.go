@@ -575,3 +575,25 @@ func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
 		master.Close()
 	}
 }
+
+// A node that ends as soon as it has greeted is started a few times for one question, not
+// for ever.
+func TestANodeThatEndsAtOnce(t *testing.T) {
+	w := startWorld(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		node, err := w.client.Place(ctx, "ends", nil, &person{})
+		if err != nil { // it ended before it was up
+			if ctx.Err() != nil || !strings.Contains(err.Error(), "out of memory") {
+				t.Fatal(err)
+			}
+			continue
+		}
+		_, err = node.List(ctx)
+		if err == nil || !strings.Contains(err.Error(), "out of memory") {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+}

@@ -274,10 +274,16 @@ func (u *uplink) host() keyway.Place {
 // transport sends requests to the node over the uplink as it is then.
 type transport struct{ uplink *uplink }
 
+// A node that ends at once each time is not to be started for ever: each time is a login.
+const (
+	maxStillborn   = 5           // in a row, for one question
+	stillbornLimit = time.Second // how long such a one lives, at most
+)
+
 // RoundTrip implements http.RoundTripper. A question whose uplink turns out to be
 // dead before there is an answer is asked again on the next.
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	for {
+	for stillborn := 0; ; {
 		c, err := t.uplink.node(req.Context(), nil, nil)
 		if err != nil {
 			return nil, err
@@ -286,9 +292,20 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Method != http.MethodGet {
 			return c.http.RoundTrip(req)
 		}
-		if resp, spoilt, err := ask(trusted, c.http, req); !spoilt {
+		resp, spoilt, err := ask(trusted, c.http, req)
+		switch {
+		case !spoilt && (err == nil || req.Context().Err() != nil):
 			return resp, err
+		case time.Since(c.since) > stillbornLimit && spoilt:
+			stillborn = 0
+			continue
+		case time.Since(c.since) > stillbornLimit:
+			return nil, err
 		}
+		if stillborn++; stillborn == maxStillborn {
+			return nil, endsAtOnce(t.uplink.place, c.process)
+		}
+		t.uplink.down(c)
 	}
 }
 

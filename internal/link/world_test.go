@@ -93,6 +93,10 @@ func playSSH(args []string) int {
 		return say("ssh: connect to host 10.0.0.1 port 22: Connection refused")
 	case place == "silent":
 		time.Sleep(time.Hour)
+	case place == "ends":
+		fmt.Print(api.Greeting())
+		fmt.Fprintln(os.Stderr, "out of memory")
+		return 1
 	case place == "greets":
 		fmt.Fprintln(os.Stderr, "Authorised use only.")
 	case strings.HasPrefix(place, "asks"):

@@ -35,13 +35,13 @@ At a terminal the job gets a terminal too, also with -d; with -T it gets pipes, 
 keep standard output and error apart, and in which Python is told to print at once
 (PYTHONUNBUFFERED=1, unless it is set).
 
-A job that was started with -d tells when it has ended: on this laptop's desktop,
-and by the command that on-exit in config.yaml names (see the README). --on-exit is
-a command in the workspace.
+The end of a job that was started with -d is reported on this laptop's desktop, and by
+the command of on-exit in config.yaml (see the README). --on-exit is a command in the
+workspace.
 
 Exit code: the job's own; 128 and the signal's number if a signal ended it; with -d
-0 once it has started; 0 when you leave it running with ~d or at Ctrl-C's question; 31 if the workspace does not run; 255 if the connection
-failed.`,
+0 once it has started; 0 when you leave it running with ~d or at Ctrl-C's question; 31
+if the workspace does not run; 255 if the connection failed.`,
 		Example: `  keyway run train -- python train.py
   keyway run train -d --as exp7 -- torchrun --nproc-per-node 8 train.py
   keyway run train -d --on-exit 'touch /data/done' -- make

@@ -39,7 +39,7 @@ func newOpenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "open NAME TARGET [FOLDER] [-- ARG…]",
 		Short: "Open a port, Jupyter, TensorBoard or an editor of a workspace",
-		Long: `Open something of a workspace on this laptop. TARGET is
+		Long: `Open a service of a workspace on this laptop. TARGET is
 
 ` + targetList() + `
 keyway forwards a port of 127.0.0.1 of this laptop to it: the same number as in the

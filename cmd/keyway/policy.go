@@ -115,7 +115,7 @@ needs a login that is allowed, too: the command explains both.` + exitCodes(keyw
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&x.from, "from", "", "the first `HOST` of a forwarded agent's way (default: this machine)")
+	f.StringVar(&x.from, "from", "", "the first `HOST` of a forwarded agent's route (default: this machine)")
 	f.StringVar(&x.to, "to", "", "the `HOST` to log in to")
 	f.StringVar(&x.user, "user", "", "the `USER` to log in as")
 	f.StringVar(&x.key, "key", "", "the key, by `COMMENT` or fingerprint")
@@ -124,7 +124,7 @@ needs a login that is allowed, too: the command explains both.` + exitCodes(keyw
 	f.BoolVar(&x.session, "session", false, "a session on a connection that keyway mux holds")
 	f.StringVar(&x.program, "program", "", "a session of the program at this `PATH`")
 	f.StringVar(&x.at, "at", "", "the `TIME`, as 02:00, or as \"sat 02:00\" (default: now)")
-	f.BoolVar(&x.unproven, "unproven", false, "the destination does not prove itself: an old client on the way")
+	f.BoolVar(&x.unproven, "unproven", false, "the destination is not proven: an old client on the route")
 	f.StringVar(&x.file, "file", "", "this policy `FILE` instead of policy.yaml")
 	for _, other := range []string{"session", "program"} {
 		exclusive(cmd, "sign", "data", other)

@@ -18,7 +18,8 @@ func perm(t *testing.T, path string) os.FileMode {
 	return info.Mode().Perm()
 }
 
-// TestFilesAreClosed looks at what is left on disk: whoever reads it could run code.
+// TestFilesAreClosed checks the modes of the files on disk: a user that can read them could run
+// code.
 func TestFilesAreClosed(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", home)

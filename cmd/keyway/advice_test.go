@@ -104,7 +104,7 @@ func TestAdviceNamesThePlace(t *testing.T) {
 	}
 }
 
-// Whoever knows the place says it with the step.
+// A caller that knows the place passes it with the step.
 func TestStepsAreGivenThePlace(t *testing.T) {
 	seen := 0
 	for _, dir := range []string{"laptop", "link", "sshconfig"} {

@@ -39,7 +39,7 @@ var aboutOf = map[keyway.Step][][]string{
 	keyway.SeeOrEndSession: {{"train/exp7"}}, keyway.EndSession: {{"train/exp7"}},
 }
 
-// optionSteps are about an option, of which the program's source has the names.
+// optionSteps are about an option; the program's source has the options' names.
 var optionSteps = []keyway.Step{keyway.Example, keyway.LeaveOut, keyway.ChangeOrLeaveOut, keyway.LeaveOutOrCgroup, keyway.AsTemplate}
 
 // Every step that can be advised is one that this command line takes, whether its place is

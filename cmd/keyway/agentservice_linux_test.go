@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// systemd itself says whether its files are right.
+// systemd itself validates its files.
 func TestServiceFiles(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("XDG_CONFIG_HOME", "")
@@ -26,8 +26,8 @@ func TestServiceFiles(t *testing.T) {
 	}
 }
 
-// The agent is started by whoever asks first, with the sockets of systemd's
-// program, and leaves them where they are.
+// The first request starts the agent, with the sockets of systemd's program. The agent leaves
+// them where they are.
 func TestStartedBySystemd(t *testing.T) {
 	newLaptop(t)
 	dir := runtimeDir(t)

@@ -22,8 +22,8 @@ import (
 // halfSeen is the way of a place whose Docker does not run (half).
 const halfSeen = "half-seen"
 
-// half is the node of such a place: a workspace in Docker, of which only its record is known,
-// and one that runs elsewhere than in Docker.
+// half is the node of such a place: a workspace in Docker that is known only from its record,
+// and one of another engine.
 type half struct{ liar }
 
 func (half) List(context.Context) (api.Listing, error) {

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Entry is what passwd(5), or a directory in its stead, has of a user. What it has not is
+// Entry is a user's entry in passwd(5), or in a directory service instead. Unknown fields are
 // empty.
 type Entry struct{ Name, Home, Shell string }
 

@@ -33,8 +33,8 @@ type Config struct {
 	// Upstream gives the socket of another agent, whose keys are shown and used
 	// beside our own; empty, or nil: none.
 	Upstream func() string
-	// Askers ask the user, in this order; the first that can be asked is. Whoever
-	// runs keyway approve is asked, too.
+	// Askers ask the user, in this order; the first that can reach the user does. A user that
+	// runs keyway approve is asked there, too.
 	Askers []Asker
 	// Providers are patterns of the paths of libraries that may be loaded; none:
 	// no library.
@@ -149,10 +149,9 @@ func providerPath(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-// Serve answers connections on l until ctx ends, and closes l, or until the agent is
-// frozen, and leaves l open. With remote set,
-// whoever connects counts as remote: the socket is for forwarding. It returns
-// when all its connections have ended.
+// Serve answers connections on l until ctx ends, and closes l, or until the agent is frozen,
+// and leaves l open. With remote set, every client counts as remote: the socket is for
+// forwarding. It returns when all its connections have ended.
 func (a *Agent) Serve(ctx context.Context, l net.Listener, remote bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()

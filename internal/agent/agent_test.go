@@ -55,7 +55,7 @@ func TestSignaturesVerify(t *testing.T) {
 	}
 }
 
-// Whoever comes through the socket for forwarding is remote, bind or not.
+// A client of the socket for forwarding is remote, with or without a bind.
 func TestForwardSocket(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -81,7 +81,7 @@ func TestForwardSocket(t *testing.T) {
 		c.expect(t, what, message, false)
 	}
 	if t.Failed() {
-		return // whoever may read questions waits for one
+		return // a client that may read questions waits for one
 	}
 	c.expect(t, "questions", join([]byte{msgExtension}, text(extQuestions)), false)
 	// A bind that claims to be local does not make it so.
@@ -535,8 +535,8 @@ func TestLogSaysWhy(t *testing.T) {
 	}
 }
 
-// Whoever restricts a key as ssh-agent has it learns why it stops at a workspace
-// beyond another host, where the server does not have the login name the host.
+// A key that is restricted as with ssh-agent stops at a workspace beyond another host if the
+// server does not name the host in the login. The log says why.
 func TestLogSaysWhyARestrictedKeyStops(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})

@@ -302,7 +302,7 @@ func (q *questions) recordLocked(question Question, a Answer, err error) policy.
 	return d
 }
 
-// board shows open questions to whoever answers them elsewhere.
+// board shows open questions to clients that answer them elsewhere.
 type board struct {
 	mu       sync.Mutex
 	watchers int

@@ -54,9 +54,8 @@ func (a *Agent) forgetOn(f policy.Forget) {
 	}
 }
 
-// lookAround forgets the keys if it is time to. It comes before every request,
-// because no timer runs while the machine sleeps: whoever wakes it must not be
-// faster.
+// lookAround forgets the keys if they are due. It is called before every request, because no
+// timer runs while the machine sleeps: a request right after the wake-up must not be faster.
 func (a *Agent) lookAround() {
 	uptime, asleep := a.config.uptime(), a.config.asleep()
 	a.away.mu.Lock()
@@ -65,7 +64,7 @@ func (a *Agent) lookAround() {
 	idle := uptime - a.away.lastUse
 	a.away.mu.Unlock()
 	if slept <= sleepSlack && idle < time.Second {
-		return // no idle time is shorter, and whoever signs a lot need not wait for a file
+		return // no idle time is shorter, and a client with many requests need not wait for a file
 	}
 	switch f := a.triggers(); {
 	case f.Sleep && slept > sleepSlack:

@@ -262,7 +262,7 @@ func FuzzSignals(f *testing.F) {
 	})
 }
 
-// A key's time can be made shorter by whoever may ask, and longer by nobody.
+// Every client that may do so can shorten a key's lifetime; none can extend it.
 func TestShorten(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})

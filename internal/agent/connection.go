@@ -171,8 +171,7 @@ func (c *connection) change(op policy.Op, do func() (audit.Event, error)) []byte
 	return success
 }
 
-// refuse logs a refusal and counts it: whoever collects them is not asking but
-// trying.
+// refuse logs a refusal and counts it: a client with many refusals is probing.
 func (c *connection) refuse(e audit.Event) {
 	c.refusals++
 	wait, drop := c.agent.refusals.refused(askerID{c.route.remote, c.peer.pid}, time.Now())

@@ -12,7 +12,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// constraints are what whoever adds a key puts on it.
+// constraints are the constraints with which a key was added.
 type constraints struct {
 	lifetime     time.Duration // 0: none
 	confirm      bool

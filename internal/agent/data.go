@@ -15,7 +15,7 @@ const (
 	sshsigMagic     = "SSHSIG"
 )
 
-// content is what the data to be signed says of itself.
+// content is the parsed data to be signed.
 type content struct {
 	purpose   policy.Purpose
 	user      string

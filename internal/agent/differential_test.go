@@ -60,8 +60,8 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// TestAgainstSSHAgent sends the same bytes to ssh-agent. What it refuses we
-// refuse, but for what newer ones grant.
+// TestAgainstSSHAgent sends the same bytes to ssh-agent. keyway's agent must refuse everything
+// that it refuses, except requests that newer versions grant.
 func TestAgainstSSHAgent(t *testing.T) {
 	stock, err := exec.LookPath("ssh-agent")
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processName is what ps and pgrep show of an agent: whoever ends all processes
-// called keyway should not lock the user out.
+// processName is the agent's name in ps and pgrep: a command that ends all processes called
+// keyway should not lock the user out.
 const processName = "keyway-agent"
 
 // HardenProcess keeps other processes of the same user from reading the agent's

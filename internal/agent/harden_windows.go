@@ -1,5 +1,5 @@
 package agent
 
-// HardenProcess has nothing to do: no dump is written unless the user asks for
-// one, and whoever may open the process may debug it.
+// HardenProcess does nothing: no dump is written unless the user requests one, and a user that
+// may open the process may debug it.
 func HardenProcess() error { return nil }

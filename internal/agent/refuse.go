@@ -7,8 +7,8 @@ import (
 	"keyway/internal/audit"
 )
 
-// How whoever collects refusals is slowed, and then dropped: each asker has a bucket
-// that every refusal fills and that empties by one a second.
+// Clients with many refusals are slowed down, and then dropped: each asker has a bucket that
+// every refusal fills and that empties by one a second.
 const (
 	slowAfter = 32                    // refusals are answered at once
 	dropAfter = 1024                  // refusals each one ends the connection of a remote asker

@@ -16,12 +16,11 @@ type SessionAnswer struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// session decides whether a program of this machine may have one more session, or
-// forwarding, on a connection that keyway's mux holds. A session there is worth a
-// login, so it needs what a login needs: the connection that asks is bound to the
-// host, the key that logged in is still here, and the policy allows both the login
-// and the session. Nobody is asked: whoever is refused here logs in by itself, and
-// meets the questions there.
+// session decides whether a program of this machine may have one more session, or forwarding,
+// on a connection that keyway's mux holds. A session there is equivalent to a login, so it has
+// the same conditions: the asking connection is bound to the host, the agent still holds the
+// key that logged in, and the policy allows both the login and the session. The user is not
+// asked: a refused program logs in by itself, and the questions come then.
 func (c *connection) session(ctx context.Context, r *sshwire.Reader) []byte {
 	blob, user, pid := r.String(), r.Text(), r.Uint32()
 	if err := r.End(); err != nil {

@@ -102,7 +102,7 @@ func (c *connection) relay(ctx context.Context, request []byte) ([]byte, error) 
 	}
 	answer, err := c.up.exchange(ctx, c.route.binds, request)
 	switch down := err != nil; {
-	case ctx.Err() != nil: // whoever asked has gone, not the upstream
+	case ctx.Err() != nil: // the client has gone, not the upstream
 	case down && !c.agent.upstreamDown.Swap(true):
 		c.agent.note(audit.Event{Event: audit.Upstream, Verdict: audit.Failed, Reason: err.Error()})
 	case !down && c.agent.upstreamDown.Swap(false):

@@ -26,7 +26,7 @@ type Report struct {
 	First     time.Time // of the events that are
 	Last      time.Time
 	Seq       uint64
-	Hash      string // of the last line: whoever noted it can prove what came before
+	Hash      string // of the last line: a user that has noted it can prove the lines before
 }
 
 // Verify checks that every line continues the one before it, and that nothing is

@@ -268,7 +268,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := published()
-	want.Spec.CPUs, want.Spec.PidsLimit = 16, 4096 // of which the template says nothing
+	want.Spec.CPUs, want.Spec.PidsLimit = 16, 4096 // the template does not set these
 	if got, err := Parse(whole); err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("what was published: %v\n%+v", err, got)
 	}

@@ -211,9 +211,9 @@ func (c Catalogue) Check(s keyway.Spec) error {
 	return keyway.Errorf(keyway.NotAllowed, "the place makes workspaces from its own templates only: %s", listed(names)).Advise(keyway.SeePlaceTemplates)
 }
 
-// Naming returns the template whose image goes by that name, which whoever may give the
-// name to an image decides; empty: none. An image that a template names by its digest is
-// no other. same reports whether two names are one to the engine.
+// Naming returns the template that names its image by that name, without a digest, so that a
+// user who may give the name to an image chooses the image; empty if there is none. same
+// reports whether the engine treats two names as one.
 func (c Catalogue) Naming(image string, same func(a, b string) bool) string {
 	for _, t := range c {
 		if !strings.Contains(t.Spec.Image, "@") && same(t.Spec.Image, image) {

@@ -79,7 +79,8 @@ func Floor(cuda string) string {
 	return ""
 }
 
-// Runs reports whether a driver is that floor or newer. What cannot be compared runs.
+// Runs reports whether a driver's version is at least floor. It returns true for versions that
+// cannot be compared.
 func Runs(driver, floor string) bool {
 	have := parseVersion(driver)
 	return have == nil || floor == "" || atLeast(have, floor)

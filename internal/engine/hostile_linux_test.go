@@ -91,7 +91,7 @@ func TestHostKeyIsThePlaces(t *testing.T) {
 	}
 }
 
-// noDevice is a device that nothing drives: whoever opens it gets ENXIO.
+// noDevice is a device without a driver: opening it fails with ENXIO.
 const noDevice = 240<<8 | 77
 
 // traps are what a workspace can put where the place looks for a file.

@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestRecordsOfBefore reads records that builds of those days wrote. What is read
-// gives the same JSON again, so a node of such a build reads what this one writes.
+// TestRecordsOfBefore reads records that builds of those days wrote. Writing them yields the
+// same JSON, so a node of such a build can read this node's records.
 func TestRecordsOfBefore(t *testing.T) {
 	first := keyway.Spec{
 		Name: "train", Engine: "docker", Image: "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel",

@@ -75,7 +75,7 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// Whoever replaces the file of a lock does not make it two locks.
+// Replacing the file of a lock does not create a second lock.
 func TestRepeatedLocksTheFileAtThePath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	r := Repeated{Path: path}

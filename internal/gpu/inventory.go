@@ -195,8 +195,8 @@ func text(value string) string {
 	}, strings.ToValidUTF8(value, "?"))
 }
 
-// goodUUID is also safe as a part of a file's name, but for the slashes of the old
-// form of parts.
+// goodUUID is also safe as a part of a file's name, except for the slashes in the old form of
+// parts.
 var goodUUID = lazyregexp.New(`^(GPU|MIG)-[0-9A-Za-z-]{1,100}(/[0-9]{1,4}/[0-9]{1,4})?$`)
 
 // uuid is value if it is a UUID: of a GPU that is lost the driver says other things.

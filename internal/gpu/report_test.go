@@ -13,8 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestToldByName: an engine tells of workspaces that it has not given their GPUs by
-// whatever they were asked for. What keyway has lent decides before that.
+// TestToldByName: an engine tells of workspaces that it has not given their GPUs by whatever
+// they were asked for. keyway's own leases take precedence.
 func TestToldByName(t *testing.T) {
 	devices := []Device{{Index: "0", UUID: "GPU-0", Minor: 3}, {Index: "1:0", UUID: "MIG-1", Minor: -1}, {Index: "2", UUID: "GPU-2", Minor: 0}, {Index: "3"}}
 	lent := Holding{Holder: Holder{Workspace: "lent"}, UUIDs: []string{"GPU-2"}}

@@ -28,7 +28,7 @@ import (
 type directory struct{ path string }
 
 const (
-	// everybody may take a lock and write a lease, whoever made the file.
+	// everybody lets every user take a lock and write a lease, whichever user made the file.
 	everybody = 0o666
 	shared    = fs.ModeSticky | 0o777 // the directory's mode
 	// lockPoll is how often a lock that somebody has is tried again. flock(2) can

@@ -111,7 +111,7 @@ func (t *try) once(ctx context.Context) (*Grant, error) {
 	}
 	if t.ticket != nil && t.queue.closed {
 		t.last = decision{queued: true}
-		return nil, nil // whoever has which GPU, it is not this one's turn
+		return nil, nil // whichever GPUs are free, it is not this request's turn
 	}
 	if err := t.decide(); err != nil {
 		return nil, err

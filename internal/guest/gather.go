@@ -32,7 +32,7 @@ const (
 // program.
 type gatherer struct {
 	net.Conn
-	limit time.Duration // gatherTime, but for tests
+	limit time.Duration // gatherTime, except in tests
 
 	mu    sync.Mutex
 	timer *time.Timer // flushes; nil while nothing is held back

@@ -206,8 +206,8 @@ func residentKiB(pid int) int {
 	return 1 << 30
 }
 
-// Whoever waits for a job hears of its own end when the workspace is stopped, and the
-// job has its time, with its helpers.
+// When the workspace is stopped, a client that waits for a job learns how the job itself ended,
+// and the job has its grace, with its helpers.
 func TestInitLetsJobsEnd(t *testing.T) {
 	w := startWorkspace(t)
 	script := `trap 'sleep 1; echo saved >'"$HOME"'/saved; exit 9' TERM; echo begun; while :; do sleep 0.1; done`
@@ -249,8 +249,8 @@ func awaitWaiters(t *testing.T, w *workspace, n int) {
 	})
 }
 
-// A job that does not end has the time that whoever stops the workspace gives, no more,
-// and its own end is told.
+// A job that does not end has the grace of the stop command, no more, and its own end is
+// reported.
 func TestInitKillsJobsAfterTheirGrace(t *testing.T) {
 	w := startWorkspace(t)
 	w.output(w.ssh("ws", `keyway run -d -T --as deaf -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'`))

@@ -161,7 +161,8 @@ func TestAnAgentWithManyKeys(t *testing.T) {
 	c.Close()
 }
 
-// A certificate opens nothing by itself, whoever has signed it: it enters as its key.
+// A certificate grants nothing by itself, whichever authority has signed it: it counts as its
+// key.
 func TestACertificateEntersAsItsKey(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	authority, err := ssh.NewSignerFromKey(newPrivateKey(t))
@@ -235,7 +236,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 }
 
-// Whoever does not speak SSH is told so and sent away at once.
+// A client that does not speak SSH is told so and disconnected at once.
 func TestNoIdentification(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	for _, said := range []string{"\n", "GET / HTTP/1.1\r\n\r\n", "xyzzy\n", "SSX", "S\n", "\x00\x00\x00\x00", "\x16\x03\x01"} {

@@ -18,9 +18,9 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Names are the names of hosts by the fingerprints of their keys, from
-// known_hosts files that are read anew when they change. What is hashed there is
-// tried with every name that the user's configuration and policy know.
+// Names are the names of hosts by the fingerprints of their keys, from known_hosts files that
+// are read anew when they change. Hashed names there are compared with every name in the user's
+// configuration and policy.
 type Names struct {
 	files []knownHostsFile
 

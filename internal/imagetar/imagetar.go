@@ -34,8 +34,8 @@ type Manifest struct {
 	Layers   []string // the lowest first
 }
 
-// Walk calls each for the entries of an archive, but for its manifest, which it returns. Names
-// are given in their shortest form; what each leaves of a content is skipped.
+// Walk calls each for the entries of an archive, except the manifest, which it returns. Names
+// are in their shortest form. Content that each does not read is skipped.
 func Walk(archive io.Reader, each func(h *tar.Header, content io.Reader) error) (m Manifest, err error) {
 	found := false
 	r := tar.NewReader(archive)

@@ -54,8 +54,8 @@ func IsContainerID(text string) bool {
 	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// Container is one that runs at a place and is no workspace that was made as one. All
-// texts are the words of whoever made it.
+// Container is a running container at a place that was not made as a workspace. All texts come
+// from its maker.
 type Container struct {
 	Engine  string    `json:"engine"`
 	Name    string    `json:"name"`

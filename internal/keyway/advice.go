@@ -15,8 +15,8 @@ type Advice struct {
 // only ever added to.
 type Step string
 
-// Steps about workspaces. About is the workspace, and what the comment says. A place names
-// its workspaces alone; whoever knows the place gives Of.
+// Steps about workspaces. About is the workspace, and what the comment says. A place names its
+// workspaces without the place; a caller that knows it adds Of.
 const (
 	SeeWorkspaces    Step = "see-workspaces"    // About is empty
 	ListWorkspaces   Step = "list-workspaces"   // About is empty; said where there is little room

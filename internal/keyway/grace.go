@@ -27,8 +27,8 @@ func ParseGrace(text string) (time.Duration, error) {
 	return grace, nil
 }
 
-// GraceFile says for how many milliseconds whoever stops the workspace lets its programs
-// end; without it they have DefaultGrace.
+// GraceFile contains the grace of a stop in milliseconds; without it, programs have
+// DefaultGrace.
 func (h Home) GraceFile() string { return filepath.Join(string(h), "grace") }
 
 // GraceText is the content of GraceFile for a grace.

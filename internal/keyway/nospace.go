@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 )
 
-// AsTold is AsError for whoever tells of err outside of this process: what could not be
-// done, or a configuration that could not be used, because a disk is full is of the kind
-// NoSpace, and no other advice helps.
+// AsTold is AsError for errors that leave this process: a failure because of a full disk, even
+// one to use a configuration, is of kind NoSpace, and no other advice helps.
 func AsTold(err error) *Error {
 	e := AsError(err)
 	if e == nil || e.Kind != Other && e.Kind != BadConfig || !IsNoSpace(err) {

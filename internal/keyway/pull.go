@@ -100,8 +100,8 @@ func (p Pull) DiffIDs() []string {
 	return ids
 }
 
-// Validate refuses a Pull that is none. Whether its address is one for secrets, whoever
-// connects looks at.
+// Validate returns an error for an invalid Pull. The connecting code checks whether secrets may
+// be sent to its address.
 func (p Pull) Validate() error {
 	refuse := func(what string) error { return Errorf(Usage, "the pull of %.100q has %s", p.Image, what) }
 	switch {

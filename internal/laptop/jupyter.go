@@ -37,11 +37,11 @@ func Pack(program []byte) PackedProgram {
 	return PackedProgram{hex.EncodeToString(sum[:]), b.Bytes()}
 }
 
-// findProgram prints where the program is in the workspace ("have PATH"), that it is
-// to be sent ("need MACHINE"), or why it cannot be. What is there counts only if it
-// belongs to the user and has the hash. It runs on dash, bash and busybox, and has
-// nothing in it that another login shell sees between single quotes. The arguments are
-// the hashes for x86_64 and aarch64, or "-".
+// findProgram prints where the program is in the workspace ("have PATH"), that it is to be sent
+// ("need MACHINE"), or why it cannot be. A program there counts only if it belongs to the user
+// and has the hash. The script runs on dash, bash and busybox, and contains nothing that
+// another login shell interprets between single quotes. The arguments are the hashes for x86_64
+// and aarch64, or "-".
 const findProgram = toDirectory +
 	`case $(uname -m) in x86_64|amd64) h=$1;; aarch64|arm64) h=$2;; *) h=-;; esac; case $(uname -s) in Linux) ;; *) h=-;; esac; ` +
 	`if [ "$h" = - ]; then echo "no $(uname -s) $(uname -m)"; exit 0; fi; f="keyway-jupyter-$h"; ` +

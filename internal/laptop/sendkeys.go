@@ -29,9 +29,9 @@ const (
 	holdTimeout = 2 * time.Second
 )
 
-// SendKeys lets today's keys enter a workspace, where the agent holds others than
-// when they were sent last: whoever reaches the node is the owner. A failure is none
-// of the connection's: the keys of before may still enter.
+// SendKeys lets today's keys enter a workspace, if the agent's keys have changed since they
+// were last sent: a user that reaches the node is the owner. A failure does not end the
+// connection: the earlier keys may still enter.
 func (here *Laptop) SendKeys(ctx context.Context, node *api.Client, e sshconfig.Entry) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

@@ -1,6 +1,6 @@
-// Package layers brings layers of images from a registry to a place. What came of a layer
-// that was cut stays there, and the next try asks for the rest. Nothing is given away
-// before it has the digest that was asked for.
+// Package layers brings layers of images from a registry to a place. The received part of an
+// interrupted layer stays there, and the next attempt requests the rest. No data is passed on
+// before its digest has been verified.
 package layers
 
 import (
@@ -175,7 +175,7 @@ func (s Store) open(ctx context.Context, l keyway.Layer) (*os.File, error) {
 	}
 }
 
-// isStill reports whether path leads to f: whoever had it may have removed it.
+// isStill reports whether path still leads to f: the previous holder may have removed it.
 func isStill(f *os.File, path string) bool {
 	a, err := f.Stat()
 	if err != nil {

@@ -166,8 +166,8 @@ func (i *inn) fails(place keyway.Place) *keyway.Error {
 	return keyway.AsError(err)
 }
 
-// Each host on the way says OpenSSH's own sentences where it can. What went wrong is
-// what went wrong, at the host where it did, and what a host says has its name.
+// Each host on the way says OpenSSH's own sentences where it can. The reported error is the
+// real one, at the right host, and a host's words are shown with its name.
 func TestFaultsBehindLyingBanners(t *testing.T) {
 	i := newInn(t)
 	banner := "Banner " + i.file("banner", forged)

@@ -178,7 +178,7 @@ func TestASpareInUseMoves(t *testing.T) {
 	echo(t, conn, "and on")
 }
 
-// The end of a spare is news for whoever has taken it alone.
+// The end of a spare is reported only to the connection that uses it.
 func TestNobodyIsWarnedOfASparesEnd(t *testing.T) {
 	var said strings.Builder
 	s := &spare{}

@@ -72,8 +72,8 @@ func killed(t *testing.T, link *exec.Cmd) {
 	}
 }
 
-// A link that is stopped accepts connections all the same. Whoever needs it is told
-// which process is stopped, and what to do.
+// A link that is stopped accepts connections all the same. A command that needs it says which
+// process is stopped, and what to do.
 func TestAStoppedLinkIsNamed(t *testing.T) {
 	dir, link := unanswered(t)
 	freeze(t, link.Process.Pid)

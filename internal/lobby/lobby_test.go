@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Whoever fills the lobby loses his own places, however many he takes.
+// A user that fills the lobby loses only places of his own, however many he takes.
 func TestFloodTakesItsOwn(t *testing.T) {
 	l := New(8)
 	var owner, flood atomic.Int32

@@ -30,7 +30,7 @@ func aTemplate(t *testing.T, name string) []byte {
 	return data
 }
 
-// aShelf is a place's own templates, of whoever runs the test.
+// aShelf is a place's own templates, owned by the user that runs the test.
 func aShelf(t *testing.T) shelf {
 	t.Helper()
 	s := shelf{filepath.Join(t.TempDir(), "keyway", "templates"), uint32(os.Getuid())}

@@ -75,7 +75,7 @@ func FromImage(template, arch string, s keyway.Spec, image keyway.ImageFacts) Pi
 	return complete(Pin{Template: template, Environment: env})
 }
 
-// clean is env as it can be written and shown, whoever has told of it.
+// clean returns env in a form that can be written and printed, whatever its source.
 func clean(env keyway.Environment) keyway.Environment {
 	env.Name, env.Error = "", nil
 	env.Bound()

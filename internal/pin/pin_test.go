@@ -238,7 +238,8 @@ func TestManyDifferencesAreCounted(t *testing.T) {
 	}
 }
 
-// FuzzParse reads anything. What is read can be written, and read again as it was.
+// FuzzParse parses arbitrary input. A parsed lock can be written and parsed again without
+// change.
 func FuzzParse(f *testing.F) {
 	text, err := json.Marshal(Lock{}.With(FromWorkspace("train", "x", pinned())))
 	if err != nil {

@@ -53,7 +53,7 @@ func (p *Policy) Upstream() string {
 	return p.upstream
 }
 
-// HostNames are the names of hosts in the rules, but for patterns.
+// HostNames returns the names of hosts in the rules, except patterns.
 func (p *Policy) HostNames() (names []string) {
 	if p == nil {
 		return nil
@@ -83,10 +83,10 @@ const (
 	openSSH
 )
 
-// Standard is the policy of whoever has written none: programs on this machine
-// may do all; remote askers may list; those in a workspace that this laptop knows
-// may log in to the workspaces of its place and to the public git hosts; whatever
-// else they want is asked for.
+// Standard is the policy of a user that has written none: programs on this machine may do
+// everything; remote askers may list keys; those in a workspace that this laptop knows may also
+// log in to the workspaces of its place and to the public git hosts; the user is asked about
+// everything else.
 func Standard() *Policy { return &Policy{preset: standard} }
 
 // OpenSSH is as permissive about destinations as ssh-agent, while everything is

@@ -1,9 +1,7 @@
-// Package policy decides what an SSH agent may do for whoever asks. It is pure:
-// facts in, a decision with its rule and its reason out. It opens no file,
-// knows no clock and keeps no state, so every decision can be explained later
-// from the facts in the audit log.
+// Package policy decides what an SSH agent may do for an asker. It is pure: facts in, a
+// decision with its rule and its reason out. It opens no file, knows no clock and keeps no
+// state, so every decision can be explained later from the facts in the audit log.
 //
-// Facts are gathered elsewhere and say only what was verified. Where nothing
-// was, the field is empty, and an empty field never matches a rule that names
-// something.
+// Facts are gathered elsewhere and contain only verified values. An unverified field is empty,
+// and an empty field never matches a rule that names a value.
 package policy

@@ -52,8 +52,8 @@ type fileRule struct {
 // words is one word or a list of them.
 type words []string
 
-// UnmarshalYAML refuses an empty list: it would match nothing, and whoever wrote
-// it may have meant everything.
+// UnmarshalYAML refuses an empty list: it would match nothing, and its author may have meant
+// everything.
 func (w *words) UnmarshalYAML(n *yaml.Node) error {
 	list := []string{}
 	if n.Kind == yaml.SequenceNode {

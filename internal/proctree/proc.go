@@ -67,8 +67,8 @@ func Runs(pid int, program os.FileInfo) bool {
 	return err == nil && os.SameFile(running, program)
 }
 
-// Name is the name of the process, of which the kernel keeps 15 bytes; empty if it is
-// not told. The process may choose it.
+// Name returns the name of the process, which the kernel truncates to 15 bytes; empty if
+// unknown. The process can choose it.
 func Name(pid int) string {
 	name, err := read(pid, "comm", maxSmall)
 	if err != nil {
@@ -79,7 +79,7 @@ func Name(pid int) string {
 
 var errNoWords = errors.New("the process has no command line")
 
-// CommandLine is the arguments of the process, of which there is one at least.
+// CommandLine returns the arguments of the process, at least one.
 func CommandLine(pid int) ([]string, error) {
 	data, err := read(pid, "cmdline", maxWords)
 	if err == nil && len(data) == 0 {

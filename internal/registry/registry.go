@@ -83,7 +83,7 @@ func builds(index v1.ImageIndex) ([]string, error) {
 	return all, nil
 }
 
-// describe adds what the image says of itself.
+// describe adds the facts in the image's configuration.
 func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) error {
 	layers, err := built.Manifest()
 	if err == nil {

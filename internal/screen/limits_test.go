@@ -100,7 +100,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// Widths are those of another source, but for what is listed.
+// Widths agree with another source, with the listed exceptions.
 func TestWidths(t *testing.T) {
 	wrong := 0
 	for r := rune(0xa0); r <= 0x10ffff; r++ {

@@ -64,7 +64,7 @@ var modeTable = [modeCount]struct {
 // modes holds the modes that are on.
 type modes struct {
 	bits  uint64
-	mouse mode // the mouse mode in force, of which there is one at a time; 0: none
+	mouse mode // the one mouse mode in force; 0: none
 	// alternate is the number of the mode that entered the alternate screen: 47, 1047 or 1049.
 	// 0 means that the main screen is shown.
 	alternate uint16

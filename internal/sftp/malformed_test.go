@@ -136,8 +136,8 @@ func TestOpenFIFO(t *testing.T) {
 	}
 }
 
-// TestCopyDataFails holds the one answer that we give and OpenSSH does not: a copy
-// of which the last piece could not be written has failed.
+// TestCopyDataFails checks the one answer that differs from OpenSSH's: a copy whose last piece
+// could not be written has failed.
 func TestCopyDataFails(t *testing.T) {
 	dir, _ := twins(t, accounts()[0])
 	p := startPeer(t, dir, accounts()[0], program(t))

@@ -156,8 +156,8 @@ func (p *peer) end() bool {
 	return err == nil
 }
 
-// old is when everything in a new tree was changed; since is a moment before the
-// test. What is later is not compared: the servers take turns.
+// old is when everything in a new tree was changed; since is a moment before the test. Later
+// times are not compared, because the servers run one after the other.
 var (
 	old   = time.Unix(1_600_000_000, 0)
 	since = time.Now().Add(-time.Hour)

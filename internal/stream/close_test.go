@@ -51,7 +51,7 @@ func TestHalfCloseBothWays(t *testing.T) {
 	}
 }
 
-// What was written before Close arrives, whoever closes, in whatever order.
+// Data written before Close arrives, whichever end closes first.
 func TestCloseOrders(t *testing.T) {
 	for name, closing := range map[string]func(client, server *Conn){
 		"client":        func(client, _ *Conn) { client.Close() },

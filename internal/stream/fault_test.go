@@ -80,9 +80,9 @@ func faults(t *testing.T, r *rand.Rand) {
 	}
 }
 
-// TestFaultsWhileOpening breaks the first connections in every way. A client
-// that saw no answer opens another stream, so whoever accepts must bear streams
-// whose client never comes back; what the client gets is from one of them alone.
+// TestFaultsWhileOpening breaks the first connections in every way. A client that saw no answer
+// opens another stream. So the server must tolerate streams whose client never comes back, and
+// the client gets data from only one of them.
 func TestFaultsWhileOpening(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	for i := range uint64(20) {

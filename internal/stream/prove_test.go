@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// answerer plays whoever is at the other end: it reads a hello and answers.
+// answerer plays the other end: it reads a hello and answers.
 func answerer(t *testing.T, answer func(hello []byte) []byte) net.Conn {
 	t.Helper()
 	l := newLine()
@@ -115,10 +115,10 @@ func (r *recorder) Sign(rand io.Reader, message []byte, opts crypto.SignerOpts) 
 	return r.PrivateKey.Sign(rand, message, opts)
 }
 
-// What the host key signs for a stream is nothing that it signs for SSH: the hash
-// of a key exchange, which has the length of a hash (RFC 4253, section 8), or
-// hostkeys-prove-00@openssh.com, which begins with the length of that name. Were
-// it, whoever can have the key sign one could relay the other.
+// The data that the host key signs for a stream differs from all that it signs for SSH: the
+// hash of a key exchange, which has the length of a hash (RFC 4253, section 8), and
+// hostkeys-prove-00@openssh.com, which begins with the length of that name. Otherwise an
+// attacker could relay one signature as the other.
 func TestSignaturesAreNotThoseOfSSH(t *testing.T) {
 	var key *recorder
 	l := newLab(t, func(c *ServerConfig) {

@@ -233,8 +233,7 @@ func replay(t *testing.T) {
 	exchange(t, client, server, "untouched")
 }
 
-// Whoever stands between client and server, and whatever he says, the user reads
-// nothing of it.
+// The user reads nothing of an attacker between client and server, whatever he sends.
 func TestManInTheMiddle(t *testing.T) {
 	for name, swap := range map[string]func(l *lab, near, far net.Conn){
 		"own server": func(l *lab, near, far net.Conn) {

@@ -271,8 +271,8 @@ func (s *Server) answer(hello *openHello) (*opened, *keys, error) {
 	return answer, keys, err
 }
 
-// resume moves a stream to conn. A client that has its keys leaves its place to
-// strangers, of whom none can then take it away.
+// resume moves a stream to conn. A client that has proved its keys no longer counts as a
+// stranger, so that no stranger can displace it.
 func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Place) (*path, error) {
 	c, code, text := s.find(hello)
 	if c == nil {

@@ -15,8 +15,8 @@ type Table struct {
 	// Window is how many columns the terminal has; 0: what is shown is not cut, as it is
 	// for a pipe or a file.
 	Window int
-	// Yield are the columns that give way, counted from 0, when there is not enough room.
-	// When they have, the others do, but for the first one and those without a heading.
+	// Yield are the columns that are cut first, counted from 0, when there is not enough room.
+	// The others follow, except the first one and those without a heading.
 	Yield []int
 
 	headings []int // widths of the cells of the first row of all

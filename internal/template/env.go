@@ -112,10 +112,9 @@ func isBare(text, name string) bool {
 // errOutside says that a template asks for a file which is not beside it.
 var errOutside = errors.New("a template of a repository reads files below its own directory only, because what it reads goes to the place")
 
-// readFile reads a regular file of at most limit bytes that the template names. Whoever
-// clones a repository and calls keyway up has not read its template, which could name
-// a private key as a secret: so it is confined to its directory, symbolic links
-// included.
+// readFile reads a regular file of at most limit bytes that the template names. A user that
+// clones a repository and runs keyway up has not read its template, which could name a private
+// key as a secret. So the template is confined to its directory, even through symbolic links.
 func (e environment) readFile(name string, limit int64) ([]byte, error) {
 	f, err := e.open(name)
 	if err != nil {

@@ -20,8 +20,8 @@ type Extension struct {
 	Setup string `yaml:"setup"`
 	// Extensions are those of editors that are offered for the workspace.
 	Extensions []string `yaml:"extensions"`
-	// As is caller, to run with the uid and gid of whoever made the workspace, or
-	// image, to run as the image says. Empty is caller, unless the service has a user.
+	// As is "caller", to run with the uid and gid of the user that made the workspace, or
+	// "image", to run as the image's user. Empty means caller, unless the service has a user.
 	As string `yaml:"as"`
 	// Home is the name of a volume for the home directory. It outlives the workspace.
 	Home string `yaml:"home"`

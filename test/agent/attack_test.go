@@ -277,10 +277,9 @@ func (a *testAgent) unharmed(t *testing.T) {
 	}
 }
 
-// TestForwardedAgentIsAttacked gives root on the bastion, root on the GPU machine
-// and whoever is in a workspace the socket of a forwarded agent, and what they
-// need to use it: OpenSSH's own programs, others, and raw messages. What came of
-// it is the table in docs/THREATS.md.
+// TestForwardedAgentIsAttacked gives root on the bastion, root on the GPU machine and an
+// attacker in a workspace the socket of a forwarded agent, and the means to use it: OpenSSH's
+// own programs, others, and raw messages. The result is the table in docs/THREATS.md.
 func TestForwardedAgentIsAttacked(t *testing.T) {
 	w := theWorld(t)
 	stock, ours, viaForward := map[string]results{}, map[string]results{}, map[string]results{}

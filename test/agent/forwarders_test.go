@@ -72,9 +72,9 @@ async def main():
 asyncio.run(main())
 `
 
-// withoutBinds is the agent as one hears from it that was forwarded by a client
-// without session-bind: a socket on the laptop that keeps to itself what ssh
-// says first of each channel. What askers at the far end say passes.
+// withoutBinds simulates an agent that a client without session-bind forwards: a socket on the
+// laptop that drops the first message of ssh for each channel, and passes the messages of
+// askers at the far end on.
 func (a *testAgent) withoutBinds(t *testing.T, socket string) string {
 	t.Helper()
 	old := socket + ".old"
@@ -124,15 +124,15 @@ func forgetFirstBind(conn net.Conn, socket string) {
 	}
 }
 
-// What is tried through every forwarder, by whoever is root on the bastion.
+// tried are the attempts of root on the bastion through every forwarder.
 var tried = []attempt{attempts[0], attempts[1], attempts[2], attempts[3],
 	{what: "sign a file", shell: "rm -f message.sig; ssh-keygen -Y sign -n file -f me.pub message"},
 	{what: "add a key", shell: "ssh-add -q evil"},
 }
 
-// TestForeignForwarders forwards the agent by clients that tell it nothing.
-// Through forward.sock whoever asks is remote all the same; the table shows what
-// the other socket is worth to them.
+// TestForeignForwarders forwards the agent by clients that tell it nothing. Through
+// forward.sock, askers count as remote all the same; the table shows what they get through the
+// other socket.
 func TestForeignForwarders(t *testing.T) {
 	w := theWorld(t)
 	rows := make([]string, 2*len(forwarders))

@@ -60,7 +60,7 @@ type templateBench struct {
 	notes   strings.Builder
 }
 
-// projectFile has a template with a GPU, and one of which there are many workspaces.
+// projectFile has a template with a GPU, and one that many workspaces use.
 const projectFile = `services:
   one:
     image: keyway-lab/base

@@ -206,8 +206,7 @@ func (t *tour) killBastion() error {
 	return t.lab.Bastion.StartSSHD()
 }
 
-// train starts a job and kills the bastion under whoever watches, who must not
-// notice.
+// train starts a job and kills the bastion under a viewer, which must not notice.
 func (t *tour) train() error {
 	if err := t.lab.Laptop.WriteFile("/root/train.py", trainingScript, 0o644); err != nil {
 		return err

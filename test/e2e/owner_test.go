@@ -10,8 +10,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestANewKeyEnters: the key of the day of up is gone and another has come. Whoever
-// reaches the node as the owner enters, runs and reads jobs, with the same workspace.
+// TestANewKeyEnters: the key at the time of up has been replaced by another. A user that
+// reaches the node as the owner enters, runs and reads jobs in the same workspace.
 func TestANewKeyEnters(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

@@ -327,7 +327,7 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 	w.write(t, "/root/.config/keyway/config.yaml", "on-exit: [sh, -c, 'echo $KEYWAY_WORKSPACE/$KEYWAY_SESSION $KEYWAY_RESULT >>/root/told']\n")
 	job := w.must(t, "keyway", "run", train, "-d", "--as", "short", "--", "sh", "-c", "until [ -e /tmp/end ]; do sleep 0.1; done; exit 3")
 	equal(t, "the name", job, "short\n")
-	if err := lab.Kill(syscall.SIGKILL, link(w)...); err != nil { // whoever needs it next starts it again
+	if err := lab.Kill(syscall.SIGKILL, link(w)...); err != nil { // the next command starts it again
 		t.Fatal(err)
 	}
 	w.must(t, "ssh", train, "touch /tmp/end")

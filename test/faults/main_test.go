@@ -183,7 +183,7 @@ func (w *world) put(s sample, name string) {
 	}
 }
 
-// status is what the link says of itself.
+// status returns the state of the link.
 func (w *world) status() (link.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -40,7 +40,7 @@ const (
 // stages are all that the test goes through.
 var stages = []stage{atOnce, asLines, disconnects, asBanner, bannerNo, asQuestion, asRefusal, whenLetIn, delaysEvery}
 
-// forgeries are what it says. Each line has the word evil in it, but for the harmless one.
+// forgeries are its messages. Each line except the harmless one contains the word evil.
 var forgeries = map[string]string{
 	"harmless": "welcome\n",
 	"ssh": "Permission denied (publickey). evil\nHost key verification failed. evil\nssh: connect to host evil port 22: Connection refused\n" +

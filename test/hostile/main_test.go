@@ -55,8 +55,7 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// Files in a place's directory. What is absent is answered as an honest, empty
-// place would.
+// Files in a place's directory. A missing one is answered as by an honest, empty place.
 const (
 	fileList   = "list"   // body of the answer to GET /v1/workspaces
 	fileInfo   = "info"   // of GET /v1/node

@@ -71,7 +71,7 @@ const manifest = `[{"Config":"c.json","RepoTags":["team/x:1"],"Layers":["a/layer
 
 var named = Entry{Name: "manifest.json", Text: manifest}
 
-// sound are the entries of an image, but for its manifest.
+// sound returns the entries of an image, except its manifest.
 func sound(config string) []Entry {
 	return []Entry{{Name: "a/layer.tar", Text: strings.Repeat("x", 9000)}, {Name: "b/layer.tar", Text: "y"}, {Name: "c.json", Text: config}}
 }

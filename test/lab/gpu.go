@@ -77,9 +77,9 @@ func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
 	})
 }
 
-// AddGPUs gives the GPU machine that many GPUs (at most 10), with the UUIDs
-// GPU-fake-0 and so on: its nvidia-smi tells of them, and its dockerd, which is
-// started anew, has them given to containers. What runs in it ends.
+// AddGPUs gives the GPU machine that many GPUs (at most 10), with the UUIDs GPU-fake-0 and so
+// on: its nvidia-smi lists them, and its dockerd, which is restarted, can give them to
+// containers. Running containers end.
 func (l *Lab) AddGPUs(gpus int) (*FakeSMI, error) {
 	hook := strings.ReplaceAll(gpuHook, "GPUS", fmt.Sprint(gpus))
 	if err := l.GPU.WriteFile("/usr/local/bin/nvidia-container-runtime-hook", hook, 0o755); err != nil {

@@ -217,8 +217,8 @@ func (p *Proxy) carry(near *net.TCPConn, number int, waits bool) {
 	both.Wait()
 }
 
-// pump copies one direction. What it has read when a stall begins waits here; the
-// rest waits in the kernel's buffers, until they are full.
+// pump copies one direction. Bytes that it has read when a stall begins wait here; the rest
+// waits in the kernel's buffers, until they are full.
 func (p *Proxy) pump(c *proxied, dst, src *net.TCPConn, d Direction) {
 	buf := make([]byte, 32<<10)
 	for {

@@ -69,7 +69,7 @@ func (s *FakeSMI) ComputeMany(pids map[int][]int) error {
 		log.WriteString("\t\t</processes>\n\t</gpu>\n")
 	}
 	log.WriteString("</nvidia_smi_log>\n")
-	// Whoever asks meanwhile gets the old text or the new.
+	// A query meanwhile gets the old text or the new.
 	fresh := filepath.Join(s.dir, "log.new")
 	if err := os.WriteFile(fresh, []byte(log.String()), 0o644); err != nil {
 		return err

@@ -110,8 +110,8 @@ func behindSoak(options, script string) string {
 		while kill -0 $p 2>/dev/null && ! grep -q up $d/out; do sleep 0.05; done; ` + script + `; exec 5>&-; wait $p; c=$?; cat $d/out; rm -r $d; exit $c`
 }
 
-// work does x again and again until the end. A command that fails must have an excuse:
-// something was done meanwhile that ends sessions. What it printed until then is right.
+// work does x again and again until the end. A command may fail only if something was done
+// meanwhile that ends sessions. Its output until then must be right.
 func (s *soak) work(x soakWork, r *rand.Rand) {
 	for i := 0; !s.over.Load(); i++ {
 		number := strconv.Itoa(r.IntN(8))

@@ -1,12 +1,11 @@
 //go:build linux
 
-// Package openssh runs OpenSSH's own regression tests of its server against a
-// workspace's guest.
+// Package openssh runs OpenSSH's own regression tests of its server against a workspace's
+// guest.
 //
-// The tests start sshd with a configuration of theirs. What they start here is a
-// short script in its place, which leads each connection to a guest; what they
-// know of sshd's options a guest does not have, and what depends on those is
-// left out by name below.
+// The tests start sshd with a configuration of theirs. Here, they start a short script instead,
+// which passes each connection to a guest. A guest does not have sshd's options; tests that
+// depend on them are excluded by name below.
 package openssh
 
 import (
@@ -209,8 +208,7 @@ func (p *place) writeScripts() {
 	}, "\n")), 0o600))
 }
 
-// bound ends a script that hangs; the longest takes two minutes, most of which it
-// sleeps.
+// bound ends a script that hangs; the longest takes two minutes and sleeps most of the time.
 const bound = 8 * time.Minute
 
 func (p *place) run(script string) {

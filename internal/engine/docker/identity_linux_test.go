@@ -79,8 +79,8 @@ func TestWhichDaemon(t *testing.T) {
 }
 
 // TestOneNameAtTwoDaemons: the same user has a workspace of one name at each of two daemons,
-// with a state directory for each. Whoever asks the one daemon with the other's state
-// directory does nothing to either.
+// with a state directory for each. A node that asks one daemon with the other's state directory
+// changes neither.
 func TestOneNameAtTwoDaemons(t *testing.T) {
 	ctx := enginetest.Context(t)
 	first := onDaemon(t, localDocker).world(t)

@@ -55,9 +55,9 @@ func (d daemon) counted(t *testing.T) (daemon, func() map[string]int) {
 	}
 }
 
-// TestUpAsksOnce counts what keyway up asks of the daemon of a place that is known already:
-// each answer is a part of the time that it takes. Docker starts programs for its version, and
-// looks at the whole machine for what it says of itself.
+// TestUpAsksOnce counts the requests of keyway up to the daemon of a known place: each answer
+// takes a part of the time. For its version Docker starts programs, and for its description it
+// examines the whole machine.
 func TestUpAsksOnce(t *testing.T) {
 	d, counts := onDaemon(t, localDocker).counted(t)
 	w := d.world(t)

@@ -142,7 +142,7 @@ func (s Subject) dropVolume(t *testing.T, name string) {
 	})
 }
 
-// ownerFields is that files on mounts belong to whoever asked for the workspace.
+// ownerFields checks that files on mounts belong to the user that made the workspace.
 func ownerFields() []field {
 	var dir string
 	return []field{{

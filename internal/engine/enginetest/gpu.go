@@ -61,7 +61,7 @@ func (s Subject) gpuSpec(t testing.TB, name keyway.Name, gpus string) keyway.Spe
 	return spec
 }
 
-// drop ends a workspace of which the test goes on without.
+// drop ends a workspace that the test no longer needs.
 func (s Subject) drop(t testing.TB, name keyway.Name) {
 	t.Helper()
 	if err := s.Engine.Remove(Context(t), name); err != nil {

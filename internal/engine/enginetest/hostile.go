@@ -68,7 +68,7 @@ const robberUID = "61236"
 // the guest's.
 func robber(t *testing.T, s Subject) {
 	if !s.Walled {
-		return // whoever is another user of the machine is not in the workspace
+		return // another user of the machine is not in the workspace
 	}
 	w := s.Create(t, s.Spec(t, "robbed"))
 	session, err := s.Client(t, w).NewSession()

@@ -46,12 +46,12 @@ func TestShortName(t *testing.T) {
 	}
 }
 
-// Whoever asks for a Home while it is removed leaves no link to it.
+// A caller that uses a Home during its removal leaves no link to it.
 func TestNoShortNameIsLeft(t *testing.T) {
 	dir := t.TempDir()
 	e := New(t.TempDir(), engine.Guest{}, ShortNamesIn(func() (string, error) { return dir, nil }))
 	name := keyway.Name(strings.Repeat("w", 110))
-	e.home(name) // of which there is none any more
+	e.home(name) // which does not exist any more
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}

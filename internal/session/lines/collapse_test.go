@@ -99,8 +99,8 @@ func FuzzCollapse(f *testing.F) {
 	})
 }
 
-// A window that gets smaller folds a bar's line. What a program then prints in place of
-// the bar is a line of its own, however it goes to the start of the row.
+// A window that gets smaller folds a bar's line. Text that a program then prints in place of
+// the bar is a separate line, however the program moves to the start of the row.
 func TestALineInPlaceOfAFoldedBar(t *testing.T) {
 	const bar, done, end = "|####################| 60%", "finished", "end"
 	for name, back := range map[string]string{

@@ -44,8 +44,8 @@ func (c *checked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Whoever runs a job in a pipe gets all of it, however slowly they read and however
-// much it prints: more than the log keeps.
+// A job in a pipe loses no output, however slow the reader is and however much it prints: more
+// than the log keeps.
 func TestRunInAPipeGetsAll(t *testing.T) {
 	const lines = 4_000_000 // 400 MB
 	l := newLab(t)

@@ -44,8 +44,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// Whoever runs in a workspace can write the records of its sessions: nothing in
-// them is obeyed by the terminal of who lists them.
+// Every program in a workspace can write the records of its sessions: a terminal on which they
+// are listed must execute nothing in them.
 func TestRecordsAreShownPlain(t *testing.T) {
 	var i session.Info
 	fill(reflect.ValueOf(&i).Elem())

@@ -167,7 +167,7 @@ func TestASlowReaderKeepsItsSession(t *testing.T) {
 	}
 }
 
-// A job that cuts off its own log loses bytes, and whoever wants all is told.
+// A job that truncates its own log loses bytes, and a viewer that wants all of them is told.
 func TestALogThatIsCutOffIsTold(t *testing.T) {
 	l := newLab(t)
 	printed, cut := l.fifo(), l.fifo()

@@ -70,8 +70,8 @@ func enter(pid int) error {
 	return nil
 }
 
-// runForwarding runs cmd and gives it the signals we get. What a terminal sends
-// it has already: it is in our process group.
+// runForwarding runs cmd and passes signals on to it. It gets those of a terminal anyway,
+// because it is in the same process group.
 func runForwarding(cmd *exec.Cmd) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)

@@ -95,7 +95,8 @@ func TestWithoutLayers(t *testing.T) {
 	}
 }
 
-// FuzzArchive takes in anything. What an engine is given has one image of one name.
+// FuzzArchive feeds arbitrary archives. Those that reach an engine have one image with one
+// name.
 func FuzzArchive(f *testing.F) {
 	f.Add(imagetars.Of(f, "a/layer.tar", "1", "manifest.json", twoLayers))
 	f.Add([]byte("junk"))

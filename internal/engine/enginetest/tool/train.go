@@ -14,9 +14,9 @@ import (
 
 const batch = "batch\n"
 
-// train plays a training run, which a file says, that saves to that file on SIGTERM. That
-// takes it some steps more, for each of which it asks its loader. It fails if it is told
-// twice, and dies of SIGHUP.
+// train simulates a training run whose state is in file, and that saves to the file on SIGTERM.
+// Saving takes some more steps, and each needs a batch of the loader. It fails on a second
+// signal, and dies of SIGHUP.
 func train(file string) error {
 	told := make(chan os.Signal, 2)
 	signal.Notify(told, syscall.SIGTERM)
@@ -51,7 +51,7 @@ func train(file string) error {
 	}
 }
 
-// load gives a batch to whoever asks for one.
+// load serves batches.
 func load() error {
 	for {
 		if _, err := io.ReadFull(os.Stdin, make([]byte, 1)); err != nil {

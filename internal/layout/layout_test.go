@@ -87,15 +87,15 @@ var systems = []string{"linux", "darwin", "windows"}
 const nouns = "internal/keyway"
 
 // allowed reads the table of docs/ARCHITECTURE.md: for each package, those that it
-// may import. nil stands for everything.
-func allowed(t *testing.T) map[string][]string {
+// may import, where nil stands for everything; and the packages in the table's order.
+func allowed(t *testing.T) (table map[string][]string, order []string) {
 	t.Helper()
 	doc, err := os.ReadFile(filepath.Join(root(t), "docs", "ARCHITECTURE.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := regexp.MustCompile("`([a-z0-9/-]+)`")
-	table := map[string][]string{}
+	table = map[string][]string{}
 	for line := range strings.Lines(string(doc)) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 5 || !strings.Contains(cells[1], "`") {
@@ -103,7 +103,7 @@ func allowed(t *testing.T) map[string][]string {
 		}
 		var may []string
 		switch cell := strings.TrimSpace(cells[3]); cell {
-		case "everything":
+		case "everything of this module":
 		case "–":
 			may = []string{}
 		default:
@@ -114,13 +114,14 @@ func allowed(t *testing.T) map[string][]string {
 		}
 		for _, m := range name.FindAllStringSubmatch(cells[1], -1) {
 			table[m[1]] = may
+			order = append(order, m[1])
 		}
 	}
-	return table
+	return table, order
 }
 
 func TestImportTable(t *testing.T) {
-	table := allowed(t)
+	table, _ := allowed(t)
 	if len(table) < 10 {
 		t.Fatalf("docs/ARCHITECTURE.md has a table of only %d packages: has its form changed?", len(table))
 	}
@@ -147,26 +148,47 @@ func TestImportTable(t *testing.T) {
 	}
 }
 
-// A role that could import another could one day run as a part of it.
+// TestArrowsPointDown holds the order of the table: a package stands above those that it may
+// import, so there is no circle, and a reader from the top meets each before what it is built of.
+func TestArrowsPointDown(t *testing.T) {
+	table, order := allowed(t)
+	for i, name := range order {
+		for _, imported := range table[name] {
+			switch at := slices.Index(order, imported); {
+			case at < 0:
+				t.Errorf("docs/ARCHITECTURE.md lets %s import %s, which has no row", name, imported)
+			case at <= i:
+				t.Errorf("docs/ARCHITECTURE.md lets %s import %s, which stands above it", name, imported)
+			}
+		}
+	}
+}
+
+// TestRolesAreApart: a role that could import another could one day run as a part of it. The
+// holder is the guest's program, and is no role of its own here.
 func TestRolesAreApart(t *testing.T) {
-	roles := []string{"internal/agent", "internal/link", "internal/gate", "internal/node", "internal/guest"}
+	roles := []string{"internal/agent", "internal/link", "internal/mux", "internal/node", "internal/guest", "internal/jupyter/front"}
 	for _, goos := range systems {
+		seen := 0
 		for _, p := range ours(t, goos) {
 			if !slices.Contains(roles, p.name()) {
 				continue
 			}
+			seen++
 			for _, dep := range p.Deps {
 				if inner := strings.TrimPrefix(dep, module); slices.Contains(roles, inner) {
 					t.Errorf("on %s the role %s depends on the role %s", goos, p.name(), inner)
 				}
 			}
 		}
+		if seen != len(roles) {
+			t.Errorf("on %s only %d of %d roles are there: has one got another name?", goos, seen, len(roles))
+		}
 	}
 }
 
-// owners says which package of ours each foreign module belongs to: it alone
-// imports it, so that it alone changes when the module does. What the tests
-// import beside this is theirs.
+// owners lists the packages that may import each foreign module, so that it is known what
+// changes when the module does. What the tests import beside this is theirs.
 var owners = map[string]string{
 	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
 	"github.com/compose-spec/compose-go/v2/":  "internal/template",
@@ -175,19 +197,21 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",
 	"github.com/docker/go-units":              "cmd/keyway",
-	"github.com/Microsoft/go-winio":           "internal/agentd",                                                                                                                                                                // named pipes
-	"github.com/moby/moby/":                   "internal/engine/docker internal/engine/docker/beside internal/engine/docker/contents internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside", // containers; the connection; images
-	"github.com/containerd/errdefs":           "internal/engine/docker/daemon",
-	"github.com/distribution/reference":       "internal/engine/docker/images",
-	"github.com/gorilla/websocket":            "internal/jupyter/kernel internal/jupyter/front test/bench test/demo", // to clients; to the Jupyter server
-	"github.com/docker/go-connections/":       "internal/engine/docker/daemon",
+	"github.com/Microsoft/go-winio":           "internal/agentd", // named pipes
+	// containers; the connection; images
+	"github.com/moby/moby/": "internal/engine/docker internal/engine/docker/beside internal/engine/docker/contents " +
+		"internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside",
+	"github.com/containerd/errdefs":     "internal/engine/docker/daemon",
+	"github.com/distribution/reference": "internal/engine/docker/images",
+	"github.com/gorilla/websocket":      "internal/jupyter/kernel internal/jupyter/front test/bench test/demo", // to clients; to the Jupyter server
+	"github.com/docker/go-connections/": "internal/engine/docker/daemon",
 }
 
 // shared may be imported everywhere: the Go project's own, an extension of the
 // standard library.
 var shared = []string{"golang.org/x/crypto/", "golang.org/x/sys/", "golang.org/x/term"}
 
-func TestForeignModulesHaveOneOwner(t *testing.T) {
+func TestForeignModulesHaveOwners(t *testing.T) {
 	used := map[string]bool{}
 	for _, goos := range systems {
 		for _, p := range ours(t, goos) {
@@ -196,28 +220,29 @@ func TestForeignModulesHaveOneOwner(t *testing.T) {
 				if !foreign || slices.ContainsFunc(shared, func(s string) bool { return strings.HasPrefix(imported, s) }) {
 					continue
 				}
-				owner, mod := ownerOf(imported)
+				packages, mod := ownersOf(imported)
 				used[mod] = true
-				if !slices.Contains(strings.Fields(owner), p.name()) {
-					t.Errorf("%s imports %s, which belongs to %q", p.name(), imported, owner)
+				if !slices.Contains(strings.Fields(packages), p.name()) {
+					t.Errorf("%s imports %s, which only these may: %q", p.name(), imported, packages)
 				}
 			}
 		}
 	}
 	for mod := range owners {
 		if !used[mod] {
-			t.Errorf("nobody imports %s any more: take it off the list", mod)
+			t.Errorf("no package imports %s any more: take it off the list", mod)
 		}
 	}
 }
 
-func ownerOf(imported string) (owner, mod string) {
-	for mod, owner := range owners {
+// ownersOf returns the module that an imported package is of, as owners has it, and its owners.
+func ownersOf(imported string) (packages, mod string) {
+	for mod, packages := range owners {
 		if imported == mod || strings.HasPrefix(imported, strings.TrimSuffix(mod, "/")+"/") {
-			return owner, mod
+			return packages, mod
 		}
 	}
-	return "nobody", ""
+	return "", ""
 }
 
 // denied is what must not be linked into each program as a release builds it,
@@ -231,7 +256,7 @@ var denied = []struct {
 		"crypto/tls":                "1 MB; the guest speaks SSH only",
 		"text/template":             "switches off dead-code elimination",
 		"html/template":             "switches off dead-code elimination",
-		"github.com/spf13/cobra":    "the guest has five words, not a command tree",
+		"github.com/spf13/cobra":    "the guest has a switch over its words, no command tree",
 		"github.com/moby/moby":      "the guest knows no engine",
 		"k8s.io":                    "the guest knows no engine",
 		"runtime/cgo":               "the guest must be static: images without libc",
@@ -261,7 +286,7 @@ var denied = []struct {
 		"keyway/internal/session":  "it runs as a session, and holds none",
 		"keyway/internal/engine":   "it knows no engine",
 		"golang.org/x/crypto/ssh":  "it speaks HTTP only",
-		"github.com/spf13/cobra":   "it has four words",
+		"github.com/spf13/cobra":   "it has a switch over its words, no command tree",
 		"html/template":            "switches off dead-code elimination",
 		"text/template":            "switches off dead-code elimination",
 		"runtime/cgo":              "it must be static: workspaces without this libc",

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +166,25 @@ func TestProgressIsNotCut(t *testing.T) {
 		line, bar := progressText(c.p, c.columns)
 		if line != c.line || bar != c.bar {
 			t.Errorf("%+v in %d columns: %q and %q", c.p, c.columns, line, bar)
+		}
+	}
+}
+
+// TestKindsAreExplained: the help has a meaning for each exit code of docs/EXIT-CODES.md, which
+// internal/layout compares with the kinds, and for no other.
+func TestKindsAreExplained(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/EXIT-CODES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| ([0-9]+) \\| `([a-z-]+)` \\|").FindAllStringSubmatch(string(doc), -1)
+	if len(rows) != len(kindMeaning) {
+		t.Errorf("docs/EXIT-CODES.md has %d kinds, and the help explains %d", len(rows), len(kindMeaning))
+	}
+	for _, row := range rows {
+		kind := keyway.Kind(row[2])
+		if got := fmt.Sprint(code(kind)); kindMeaning[kind] == "" || got != row[1] {
+			t.Errorf("%s: the help explains it as %q, with code %s, want %s", kind, kindMeaning[kind], got, row[1])
 		}
 	}
 }

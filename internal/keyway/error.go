@@ -11,36 +11,37 @@ import (
 // only ever added to.
 type Kind string
 
-// The kinds, each with the exit code that ExitCode gives it.
+// The kinds. exitCodes has the exit code of each.
 const (
-	Other           Kind = "other"            // 1: anything without a kind of its own
-	Usage           Kind = "usage"            // 2: the command line or a value in it is wrong
-	UnknownPlace    Kind = "unknown-place"    // 10: no such host
-	Unreachable     Kind = "unreachable"      // 11: a bastion or place does not answer
-	HostKeyChanged  Kind = "host-key-changed" // 12: a host or workspace shows another key than before
-	HostKeyUnknown  Kind = "host-key-unknown" // 13: a host's key has never been accepted
-	Denied          Kind = "denied"           // 14: the place does not accept the user's key
-	NoKey           Kind = "no-key"           // 15: the agent is gone or holds no key
-	WrongPassphrase Kind = "wrong-passphrase" // 16: the key was not unlocked
-	Untrusted       Kind = "untrusted"        // 17: a place claims what it cannot prove, or what was not asked for
-	EngineAbsent    Kind = "engine-absent"    // 20: the engine is not installed
-	EngineDown      Kind = "engine-down"      // 21: the engine is installed but does not run
-	EngineForbidden Kind = "engine-forbidden" // 22: the user may not use the engine
-	ImageNotFound   Kind = "image-not-found"  // 23: the image is absent and cannot be pulled
-	NameTaken       Kind = "name-taken"       // 24: there is a workspace of that name
-	NoSpace         Kind = "no-space"         // 25: a file system is full
-	NoGPU           Kind = "no-gpu"           // 26: GPUs asked for that the engine cannot give
-	NotAllowed      Kind = "not-allowed"      // 27: the place's own templates do not allow it
-	NotFound        Kind = "not-found"        // 30: no workspace or session of that name
-	NotRunning      Kind = "not-running"      // 31: the workspace or session does not run
-	GuestFailed     Kind = "guest-failed"     // 32: the guest inside the workspace did not come up
-	VersionMismatch Kind = "version-mismatch" // 33: the other end is of another version
-	Drifted         Kind = "drifted"          // 34: an environment is not the one that was pinned
-	BadConfig       Kind = "bad-config"       // 40: a configuration file cannot be read, parsed or written
-	NeedsAnswer     Kind = "needs-answer"     // 41: a question that nobody is there to answer
-	Interrupted     Kind = "interrupted"      // 130: Ctrl-C
+	Other           Kind = "other"            // anything without a kind of its own
+	Usage           Kind = "usage"            // the command line or a value in it is wrong
+	UnknownPlace    Kind = "unknown-place"    // no such host
+	Unreachable     Kind = "unreachable"      // a bastion or place does not answer
+	HostKeyChanged  Kind = "host-key-changed" // a host or workspace shows another key than before
+	HostKeyUnknown  Kind = "host-key-unknown" // a host's key has never been accepted
+	Denied          Kind = "denied"           // the place does not accept the user's key
+	NoKey           Kind = "no-key"           // the agent is gone or holds no key
+	WrongPassphrase Kind = "wrong-passphrase" // the key was not unlocked
+	Untrusted       Kind = "untrusted"        // a place claims what it cannot prove, or what was not asked for
+	EngineAbsent    Kind = "engine-absent"    // the engine is not installed
+	EngineDown      Kind = "engine-down"      // the engine is installed but does not run
+	EngineForbidden Kind = "engine-forbidden" // the user may not use the engine
+	ImageNotFound   Kind = "image-not-found"  // the image is absent and cannot be pulled
+	NameTaken       Kind = "name-taken"       // there is a workspace of that name
+	NoSpace         Kind = "no-space"         // a file system is full
+	NoGPU           Kind = "no-gpu"           // GPUs asked for that the engine cannot give
+	NotAllowed      Kind = "not-allowed"      // the place's own templates do not allow it
+	NotFound        Kind = "not-found"        // no workspace or session of that name
+	NotRunning      Kind = "not-running"      // the workspace or session does not run
+	GuestFailed     Kind = "guest-failed"     // the guest inside the workspace did not come up
+	VersionMismatch Kind = "version-mismatch" // the other end is of another version
+	Drifted         Kind = "drifted"          // an environment is not the one that was pinned
+	BadConfig       Kind = "bad-config"       // a configuration file cannot be read, parsed or written
+	NeedsAnswer     Kind = "needs-answer"     // a question that nobody is there to answer
+	Interrupted     Kind = "interrupted"      // Ctrl-C
 )
 
+// exitCodes has a number for each kind, which never becomes another's.
 var exitCodes = map[Kind]int{
 	Other: 1, Usage: 2,
 	UnknownPlace: 10, Unreachable: 11, HostKeyChanged: 12, HostKeyUnknown: 13, Denied: 14, NoKey: 15, WrongPassphrase: 16, Untrusted: 17,

@@ -110,7 +110,7 @@ func (f *Feed) Mark() (journal.Mark, error) { return f.mark(f.buf[:f.at]) }
 
 func (f *Feed) mark(seen []byte) (m journal.Mark, err error) {
 	sum := crc32.New(castagnoli)
-	if f.line != nil {
+	if f.line != nil && f.line.Spilled() > 0 { // else nothing is to be copied, and 32 KiB are not taken for it
 		m.Bytes, err = io.Copy(sum, io.NewSectionReader(f.line, 0, f.line.Spilled()))
 	}
 	_, _ = sum.Write(seen) // never fails

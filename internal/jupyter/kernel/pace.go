@@ -15,7 +15,7 @@ const (
 	// fast is how close on each other messages come for it.
 	fast = 10 * time.Millisecond
 	// nap is how long at most a message waits then.
-	nap = 4 * time.Millisecond
+	nap = 5 * time.Millisecond
 	// settled is for how long nothing else must have been done for a rest.
 	settled = 100 * time.Millisecond
 )

@@ -58,7 +58,8 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	if source != nil {
 		expected = source.Frame
 	}
-	for pace := (pace{}); ; {
+	var pace pace // which is known by its address
+	for {
 		m, err := read(conn, &decoder, expected)
 		var bad *badMessage
 		switch {

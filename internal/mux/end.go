@@ -102,6 +102,10 @@ func (e *end) Read(p []byte) (int, error) {
 		if ready == 0 || errors.Is(err, unix.EINTR) {
 			continue
 		}
+		if e.terminal && !mayRead(e.pid, e.fd) {
+			time.Sleep(backgroundPause)
+			continue
+		}
 		n, err := e.readFD(p)
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):

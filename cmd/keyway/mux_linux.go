@@ -8,14 +8,17 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
+	"keyway/internal/api"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/mux"
 	"keyway/internal/plain"
+	"keyway/internal/sshconfig"
 )
 
 // serveMux runs the mux until ctx ends, another build takes over, or nobody has used it for
@@ -30,12 +33,21 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// Every packet is an allocation in x/crypto, over a small heap. What this lets grow is
+	// given back when nothing has begun or ended for a while.
+	debug.SetGCPercent(400)
+	api.RelayOnOneCPU()
 	identity := link.Identity(a.Program)
 	var s *mux.Server
+	known := &suited{app: a, files: map[keyway.Name]sshconfig.Files{}}
 	dir, err := mux.Home(filepath.Dir(sockets), sockets, identity, name, func(dir string) (err error) {
 		s, err = mux.NewServer(mux.Config{
 			Dir: dir, Identity: identity, Log: slog.New(slog.NewTextHandler(log, nil)),
+			Suits: known.suits,
 			Dial: func(ctx context.Context, name keyway.Name) (mux.Target, error) {
+				if err := known.suits(ctx, name); err != nil {
+					return mux.Target{}, err
+				}
 				w, err := a.MuxRoute(ctx, name)
 				return mux.Target(w), err
 			},
@@ -59,6 +71,39 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	defer signal.Stop(resized)
 	s.Serve(ctx, name)
 	return nil
+}
+
+// suited are workspaces for which a session on a shared connection is what ssh would have by
+// itself, as long as the files of ssh's configuration stay as they are.
+type suited struct {
+	*app
+	mu    sync.Mutex
+	files map[keyway.Name]sshconfig.Files
+}
+
+// suits asks ssh only if one of its files has changed.
+func (s *suited) suits(ctx context.Context, name keyway.Name) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if files, ok := s.files[name]; ok && !files.Changed() {
+		return nil
+	}
+	delete(s.files, name)
+	files, err := sshconfig.FilesFor(ctx, name)
+	if err != nil {
+		return err
+	}
+	e, err := s.Lookup(string(name))
+	if err == nil && !e.Mux {
+		err = keyway.Errorf(keyway.Usage, "the mux is off for %s", name)
+	}
+	if err == nil {
+		err = s.CheckMux(ctx, e)
+	}
+	if err == nil {
+		s.files[name] = files
+	}
+	return err
 }
 
 // whyNoMux is what keeps the mux from holding a workspace ready, as far as it has tried.

@@ -29,16 +29,16 @@ func muxSockets() string {
 // holds, or not.
 func (here *Laptop) UseMux(ctx context.Context, e sshconfig.Entry, on bool) error {
 	if on {
-		if err := here.checkMux(ctx, e); err != nil {
+		if err := here.CheckMux(ctx, e); err != nil {
 			return err
 		}
 	}
 	return here.Hosts.SetMux(e, on)
 }
 
-// checkMux refuses the mux for a workspace where a session on it would not be what ssh
+// CheckMux refuses the mux for a workspace where a session on it would not be what ssh
 // does by itself.
-func (here *Laptop) checkMux(ctx context.Context, e sshconfig.Entry) error {
+func (here *Laptop) CheckMux(ctx context.Context, e sshconfig.Entry) error {
 	sockets := muxSockets()
 	if sockets == "" {
 		return keyway.Errorf(keyway.Usage, "there is a mux on Linux alone")
@@ -75,7 +75,7 @@ func (here *Laptop) MuxRoute(ctx context.Context, name keyway.Name) (w MuxRoute,
 	if !e.Mux {
 		return w, keyway.Errorf(keyway.Usage, "the mux is off for %s", name)
 	}
-	if err := here.checkMux(ctx, e); err != nil {
+	if err := here.CheckMux(ctx, e); err != nil {
 		return w, err
 	}
 	w.User, w.Agent = e.User, here.AgentSocket()

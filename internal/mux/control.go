@@ -19,17 +19,21 @@ import (
 const (
 	// greetTime bounds how long a client may take to greet and to say what it wants.
 	greetTime = 30 * time.Second
+	// allowedFor is how long after the agent has allowed a session it is begun without
+	// another question: the key may have been locked meanwhile.
+	allowedFor = time.Second
 	// sessionNumber is that of the one session of a control connection.
 	sessionNumber = 1
 )
 
 // control is a connection of one ssh.
 type control struct {
-	conn *net.UnixConn
-	pid  int
-	done bool // it has had its session, or wants to be forgotten
-	w    *workspace
-	in   invocation
+	conn  *net.UnixConn
+	pid   int
+	asked time.Time // when the agent has allowed it a session; zero: it has not
+	done  bool      // it has had its session, or wants to be forgotten
+	w     *workspace
+	in    invocation
 
 	forwards []*forward // that end with it
 	news     string     // what ssh would say itself of its forwards
@@ -56,7 +60,10 @@ func (c *control) serve() error {
 		err = errors.New("called for another user")
 	}
 	if err == nil && !in.control {
-		err = c.w.guest.permit.allow(c.pid)
+		err = c.w.suits()
+	}
+	if err == nil && !in.control {
+		err = c.allow()
 	}
 	if err != nil {
 		return err
@@ -68,6 +75,18 @@ func (c *control) serve() error {
 	}
 	defer c.endForwards(true)
 	return c.converse()
+}
+
+// allow asks the agent, unless it has allowed the client a session just now.
+func (c *control) allow() error {
+	if time.Since(c.asked) < allowedFor {
+		return nil
+	}
+	err := c.w.guest.permit.allow(c.pid)
+	if err == nil {
+		c.asked = time.Now()
+	}
+	return err
 }
 
 // converse answers what the client asks for.
@@ -120,9 +139,14 @@ func (c *control) answer(q request) error {
 			return c.say(message("port not forwarded", sayFailure, q.id))
 		}
 		return c.say(message("", sayOK, q.id))
-	case q.kind == askSession && !c.in.control:
-		return c.session(q)
-	case q.kind == askStdio && !c.in.control:
+	case (q.kind == askSession || q.kind == askStdio) && !c.in.control:
+		c.done = true
+		if err := c.allow(); err != nil {
+			return c.say(message(err.Error(), sayDenied, q.id))
+		}
+		if q.kind == askSession {
+			return c.session(q)
+		}
 		return c.stdio(q)
 	case q.kind == askStop && c.in.control:
 		c.w.retire()
@@ -141,9 +165,10 @@ func (c *control) answer(q request) error {
 // ended by ssh -O cancel alone.
 func (c *control) openForward(q request) error {
 	if c.in.control {
-		if err := c.w.guest.permit.allow(c.pid); err != nil {
-			return c.say(message(err.Error(), sayDenied, q.id))
-		}
+		c.asked = time.Time{} // each is decided
+	}
+	if err := c.allow(); err != nil {
+		return c.say(message(err.Error(), sayDenied, q.id))
 	}
 	f, err := c.w.guest.openForward(q.forward)
 	switch {
@@ -181,7 +206,6 @@ func (c *control) descriptors(n int) ([]int, error) {
 
 // session serves the one session of a client.
 func (c *control) session(q request) error {
-	c.done = true
 	fds, err := c.descriptors(3)
 	if err != nil {
 		return err
@@ -220,7 +244,6 @@ func (c *control) session(q request) error {
 
 // stdio connects a client's standard input and output to a target (ssh -W).
 func (c *control) stdio(q request) error {
-	c.done = true
 	fds, err := c.descriptors(2)
 	if err != nil {
 		return err

@@ -44,8 +44,11 @@ type Config struct {
 	Identity string
 	// Dial reaches a workspace. It asks nobody.
 	Dial func(ctx context.Context, name keyway.Name) (Target, error)
-	Log  *slog.Logger
-	Idle time.Duration // idleTime; 0: that
+	// Suits tells before each session why ssh has to connect to a workspace by itself from
+	// now on: what its configuration says has changed. It may be nil.
+	Suits func(ctx context.Context, name keyway.Name) error
+	Log   *slog.Logger
+	Idle  time.Duration // idleTime; 0: that
 }
 
 // Server holds workspaces ready.
@@ -292,6 +295,18 @@ func (w *workspace) serve() {
 	close(stop)
 	watch.Wait()
 	w.guest.close()
+}
+
+// suits reports why ssh has to connect by itself; it does so from now on.
+func (w *workspace) suits() error {
+	if w.server.cfg.Suits == nil {
+		return nil
+	}
+	err := w.server.cfg.Suits(w.server.open, w.name)
+	if err != nil {
+		w.retire()
+	}
+	return err
 }
 
 // retire takes the socket away: an ssh that comes now connects by itself, and what runs

@@ -2,6 +2,7 @@ package sshconfig
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,4 +70,58 @@ func muxObstacle(resolved, ours string) string {
 		}
 	}
 	return ""
+}
+
+// Files are the files and directories from which ssh has its configuration for a workspace,
+// as they were at some time.
+type Files map[string]stamp
+
+type stamp struct{ size, changed int64 }
+
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	return stamp{info.Size(), info.ModTime().UnixNano()}
+}
+
+// FilesFor asks ssh what it reads for a workspace.
+func FilesFor(ctx context.Context, name keyway.Name) (Files, error) {
+	return resolver{}.files(ctx, string(name))
+}
+
+func (r resolver) files(ctx context.Context, host string) (Files, error) {
+	r.options = append([]string{"-v"}, r.options...)
+	_, said, err := r.ask(ctx, host)
+	return filesIn(said), err
+}
+
+// filesIn reads what ssh -v says of the files that it reads, and of those that an Include
+// line would have it read if they were there.
+func filesIn(said string) Files {
+	files := Files{}
+	for line := range strings.Lines(said) {
+		line = strings.TrimRight(line, "\r\n")
+		path, ok := strings.CutPrefix(line, "debug1: Reading configuration data ")
+		if !ok {
+			_, path, _ = strings.Cut(line, ": include ")
+			path, ok = strings.CutSuffix(path, " matched no files")
+		}
+		if ok && filepath.IsAbs(path) {
+			files[path], files[filepath.Dir(path)] = stampOf(path), stampOf(filepath.Dir(path))
+		}
+	}
+	return files
+}
+
+// Changed reports whether ssh may have another configuration now. It does so also if
+// nothing is known of its files.
+func (f Files) Changed() bool {
+	for path, was := range f {
+		if stampOf(path) != was {
+			return true
+		}
+	}
+	return len(f) == 0
 }

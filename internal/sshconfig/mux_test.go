@@ -2,8 +2,11 @@ package sshconfig
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"keyway/internal/keyway"
 )
 
 func TestMuxObstacle(t *testing.T) {
@@ -71,4 +74,48 @@ func TestOnlyWhatIsSwitchedOnHasTheMux(t *testing.T) {
 	if strings.Contains(config(), "ControlPath") {
 		t.Errorf("it is still on: %s", config())
 	}
+}
+
+// Whatever file ssh would read is looked at, also one that was not there.
+func TestFilesChange(t *testing.T) {
+	for name, change := range map[string]func(dir string) error{
+		"the file itself":                         func(dir string) error { return write(dir, "config", "Include */*.conf none/*.conf one\n") },
+		"a file that it includes":                 func(dir string) error { return write(dir, "one", "Host train\n  SessionType none\n") },
+		"a file that a pattern has found":         func(dir string) error { return os.Remove(filepath.Join(dir, "some", "a.conf")) },
+		"a file that a pattern finds":             func(dir string) error { return write(dir, "some/b.conf", "") },
+		"a file in a directory where nothing was": func(dir string) error { return write(dir, "none/b.conf", "") },
+		"nothing": func(string) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, text := range map[string]string{
+				"config": "Include DIR/some/*.conf DIR/none/*.conf DIR/one\n", "one": "Host other\n", "some/a.conf": "", "none/README": "",
+			} {
+				if err := write(dir, file, strings.ReplaceAll(text, "DIR", dir)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			files, err := resolver{options: []string{"-F", filepath.Join(dir, "config")}}.files(t.Context(), "train")
+			if err != nil || files.Changed() {
+				t.Fatalf("%v has changed already, %v", files, err)
+			}
+			if err := change(dir); err != nil {
+				t.Fatal(err)
+			}
+			if files.Changed() == (name == "nothing") {
+				t.Errorf("%v has changed: %t", files, files.Changed())
+			}
+		})
+	}
+	if !(Files{}).Changed() {
+		t.Error("files that nobody knows of have not changed")
+	}
+}
+
+func write(dir, file, text string) error {
+	path := filepath.Join(dir, file)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return keyway.WriteFile(path, []byte(text), 0o600)
 }

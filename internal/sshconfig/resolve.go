@@ -66,34 +66,40 @@ func (r resolver) resolve(ctx context.Context, host string) (Host, error) {
 }
 
 func (r resolver) run(ctx context.Context, host string) (string, error) {
+	out, _, err := r.ask(ctx, host)
+	return out, err
+}
+
+// ask returns what ssh -G prints, and what it says beside that.
+func (r resolver) ask(ctx context.Context, host string) (resolved, said string, err error) {
 	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(limited, "ssh", append(slices.Clone(r.options), "-T", "-G", "--", host)...)
-	out, errs := &bounded.Buffer{Max: maxResolved}, &bounded.Buffer{Max: 4 << 10}
+	out, errs := &bounded.Buffer{Max: maxResolved}, &bounded.Buffer{Max: maxResolved}
 	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.WaitDelay = time.Second // what a Match exec started may hold the pipes
-	err := cmd.Run()
+	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		return "", ctx.Err()
+		return "", "", ctx.Err()
 	case limited.Err() != nil:
-		return "", keyway.Errorf(keyway.BadConfig, "ssh has not read its configuration within %v", resolveTimeout).
+		return "", "", keyway.Errorf(keyway.BadConfig, "ssh has not read its configuration within %v", resolveTimeout).
 			Hint("a Match exec line in ~/.ssh/config may hang: try ssh -G %s", host)
 	case errors.Is(err, exec.ErrNotFound):
-		return "", keyway.Errorf(keyway.Other, "there is no ssh on this machine: %w", err).
+		return "", "", keyway.Errorf(keyway.Other, "there is no ssh on this machine: %w", err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	case err != nil:
 		if nobody := keyway.NoSuchUser(errs.String()); nobody != nil {
-			return "", nobody
+			return "", "", nobody
 		}
 		why := firstLine(errs.String())
 		if why == "" {
 			why = err.Error()
 		}
-		return "", keyway.Errorf(keyway.BadConfig, "ssh cannot read its configuration: %s", why).
+		return "", "", keyway.Errorf(keyway.BadConfig, "ssh cannot read its configuration: %s", why).
 			Hint("set that line right; ssh -G %s shows when it is", host)
 	}
-	return out.String(), nil
+	return out.String(), errs.String(), nil
 }
 
 // way follows the first jump host of each host: ssh reaches the others through

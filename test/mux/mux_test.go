@@ -140,7 +140,13 @@ type session struct {
 // open begins one. The caller waits for it.
 func (w *world) open(t *testing.T, command string) *session {
 	t.Helper()
-	cmd := w.command("ssh", train, command)
+	return w.start(t, "ssh", train, command)
+}
+
+// start begins a command on the laptop that may take as long as anything.
+func (w *world) start(t *testing.T, argv ...string) *session {
+	t.Helper()
+	cmd := w.command(argv...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -506,6 +512,27 @@ var tries = []string{
 	"keyway run train -- echo N",
 }
 
+// late is a client that greets the mux in time, and wants its session a while after it has
+// been told to go on. It prints the number of the answer.
+const late = `
+import socket, struct, subprocess, sys, time
+config = subprocess.run(["ssh", "-G", "train"], capture_output=True, text=True).stdout
+s = socket.socket(socket.AF_UNIX)
+s.connect(next(line.split(" ", 1)[1] for line in config.splitlines() if line.startswith("controlpath ")))
+def number(n): return struct.pack(">I", n)
+def text(b): return number(len(b)) + b
+def say(*parts): s.sendall(text(b"".join(parts)))
+def heard(): return s.recv(struct.unpack(">I", s.recv(4, socket.MSG_WAITALL))[0], socket.MSG_WAITALL)
+heard()
+say(number(1), number(4))
+print("greeted", flush=True)
+sys.stdin.readline()
+time.sleep(1.2)
+say(number(0x10000002), number(0), text(b""), *[number(0)] * 4, number(0xffffffff), text(b"xterm"), text(b"echo late"))
+for fd in range(3): socket.send_fds(s, [b"\0"], [fd])
+print("%#x" % struct.unpack(">I", heard()[:4]), flush=True)
+`
+
 func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
@@ -528,8 +555,16 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	open := w.open(t, "echo begun; cat")
 	defer func() { _ = open.wait() }()
 	open.expect(t, "begun")
+	w.write(t, "/tmp/late.py", late)
+	waiting := w.start(t, "bash", "-c", "exec -a ssh python3 /tmp/late.py")
+	waiting.expect(t, "greeted")
 	w.must(t, "keyway", "lock")
 	allowed := w.sessions(t)
+	_, _ = io.WriteString(waiting.in, "go on\n")
+	waiting.expect(t, "0x80000002")
+	if err := waiting.wait(); err != nil {
+		t.Error(err)
+	}
 	if r := w.do("ssh", "-o", "BatchMode=yes", train, "true"); r.Code == 0 {
 		t.Errorf("a locked agent lets somebody in: %s", r)
 	}

@@ -60,10 +60,9 @@ func (c *control) serve() error {
 		err = errors.New("called for another user")
 	}
 	if err == nil && !in.control {
-		err = c.w.suits()
-	}
-	if err == nil && !in.control {
-		err = c.allow()
+		if err = c.w.suits(); err == nil {
+			err = c.allow()
+		}
 	}
 	if err != nil {
 		return err

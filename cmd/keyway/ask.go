@@ -54,8 +54,8 @@ func ask(ctx context.Context, out io.Writer, question, flag string, byDefault bo
 	}
 }
 
-// declined is what a command ends with whose question was answered with no: it has not done
-// what it was asked to do.
+// declined is the error of a command whose question was answered with no: it has not done its
+// work.
 func declined(left string) *keyway.Error { return keyway.Errorf(keyway.Interrupted, "%s", left) }
 
 // choice shows the two answers, and which of them Enter gives.

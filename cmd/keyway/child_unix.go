@@ -74,8 +74,8 @@ func passOn(signals <-chan os.Signal, p *os.Process) (stop func() (last os.Signa
 	}
 }
 
-// signalDelay is how long the Go runtime may take to hand on a signal that another
-// process has ended of already.
+// signalDelay is the time in which the Go runtime passes on a signal that has already ended
+// another process.
 const signalDelay = 100 * time.Millisecond
 
 // codeOf is the exit code of an ssh that has ended. One that was sent a signal by way of

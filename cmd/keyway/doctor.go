@@ -72,7 +72,7 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	return nil
 }
 
-// room is what keyway's records need of a disk at once, in bytes.
+// room is the free space that keyway's records need on a disk, in bytes.
 const room = 256 << 10
 
 // checkRoom writes a file where keyway has its records, and removes it.

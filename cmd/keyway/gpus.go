@@ -156,7 +156,7 @@ func lineCells(cells ...string) []string {
 	return cells
 }
 
-// maxShownProcesses is how many processes of a GPU are named.
+// maxShownProcesses bounds the processes of a GPU that are named.
 const maxShownProcesses = 3
 
 // heldBy describes the holder of a GPU: a workspace, or processes outside of all.

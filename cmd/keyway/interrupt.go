@@ -14,14 +14,14 @@ import (
 	"keyway/internal/sleep"
 )
 
-// interrupted is what runChild returns on Ctrl-C.
+// interrupted is the result of runChild on Ctrl-C.
 const interrupted = exitStatus(130)
 
-// brokenPipe is what it returns when nobody reads the output of a job, or when the job
-// itself was ended by SIGPIPE.
+// brokenPipe is its result when nobody reads the output of a job, or when SIGPIPE ended the job
+// itself.
 const brokenPipe = exitStatus(141)
 
-// handOn is how long a signal that has ended a program of ours may take to reach ctx.
+// handOn is the time in which a signal that has ended a child process reaches ctx.
 const handOn = 100 * time.Millisecond
 
 // wasInterrupted reports whether ctx has ended, or ends by the signal that has just ended
@@ -62,7 +62,7 @@ func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	return nil
 }
 
-// stopping is how to stop a job, if its name is known.
+// stopping returns the command that stops a job, if its name is known.
 func stopping(name, as string) string {
 	if as == "" {
 		return ""

@@ -18,8 +18,8 @@ func operand(name string) string {
 	return plain.Shell(name)
 }
 
-// noTemplate is what somebody may have meant by a command about templates and a word that
-// names none, else e. The command is up if it is empty.
+// noTemplate returns an error with the likely meaning of a command about templates and a word
+// that names none; otherwise e. An empty command means up.
 func noTemplate(ctx context.Context, command, word string, e error) error {
 	a, err := newApp()
 	if err != nil {
@@ -47,7 +47,7 @@ func noTemplate(ctx context.Context, command, word string, e error) error {
 	return meantImage(command, word, forCommand(command, e))
 }
 
-// ofAnImage is how the commands that take an image instead of a template are told which.
+// ofAnImage maps commands that accept an image instead of a template to the form for an image.
 var ofAnImage = map[string]string{"": "keyway up --image %s", "check": "keyway check --image %s", "bake": "keyway bake --image %s --tag NAME"}
 
 // meantImage is err with what to type if the word is an image: one with a path, a tag or a

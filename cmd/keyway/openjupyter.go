@@ -109,7 +109,7 @@ func (o opening) keeper(ctx context.Context, w insideOf, program string, args []
 const (
 	jupyterSession keyway.Name = "jupyter"
 	keeperSession  keyway.Name = "jupyter-keep"
-	// jupyterPatience is how many seconds the workspace waits before it is looked
+	// jupyterPatience is the time, in seconds, that the workspace waits between two checks
 	// whether the session still runs.
 	jupyterPatience = 3
 )

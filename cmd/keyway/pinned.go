@@ -60,8 +60,8 @@ func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place key
 	return &pinnedUp{p, t.lock}, s, err
 }
 
-// asPinned is what to do about options that differ from a pin's. A lock comes with a
-// repository: what only the user chooses is typed by the user.
+// asPinned returns advice about options that differ from a pin's. A lock comes with a
+// repository, so the user himself must type options that only the user may choose.
 func asPinned(other []pin.Difference) string {
 	var add []string
 	for _, d := range other {

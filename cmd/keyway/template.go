@@ -178,8 +178,8 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.Spec.Engine, a.from.Name))
 }
 
-// anew is what to type to have a workspace made anew from its template, in the engine that
-// it is in. Docker is the default, and is not named.
+// anew returns the command that makes a workspace again from its template, in its engine.
+// Docker is the default and is not named.
 func anew(place keyway.Place, name keyway.Name, engine, template string) string {
 	in := onOption(string(place))
 	if engine != "" && engine != keyway.EngineDocker {

@@ -58,9 +58,9 @@ type templateRow struct {
 	Wins   bool          `json:"wins"`
 	Why    string        `json:"why"`             // why it wins, or does not
 	Error  *keyway.Error `json:"error,omitempty"` // why it cannot be used
-	// Override is what a user may have otherwise than a place's template says.
+	// Override lists the settings of a place's template that a user may change.
 	Override *catalogue.Override `json:"override,omitempty"`
-	// Only says that the place makes workspaces from its own templates alone.
+	// Only reports whether the place makes workspaces only from its own templates.
 	Only bool `json:"only,omitempty"`
 	// Left are the settings of a devcontainer.json that a workspace does not get.
 	Left []template.Left `json:"left,omitempty"`

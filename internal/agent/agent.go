@@ -18,14 +18,14 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Config is what an agent works with. The zero Config refuses every signature,
-// because it has no policy.
+// Config configures an agent. The zero Config refuses every signature, because it has no
+// policy.
 type Config struct {
 	// Policy gives the policy that holds now. It is called for every decision.
 	Policy func() *policy.Policy
 	// Log takes a line for every decision before its effect; nil: no log.
 	Log interface{ Append(audit.Event) error }
-	// Hosts tells what the user calls the host with a key; nil: nothing.
+	// Hosts returns the user's names for the host with a key; nil: none.
 	Hosts func(ssh.PublicKey) policy.Host
 	// CertDirs are directories in which certificates for keys that are held are
 	// looked for: files whose names end with -cert.pub.

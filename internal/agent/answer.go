@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Answer is what the user said. The zero Answer denies, once.
+// Answer is the user's answer. The zero Answer denies, once.
 type Answer struct {
 	Allow bool
 	For   time.Duration // how long it holds; 0: this once
@@ -14,7 +14,7 @@ type Answer struct {
 	By    string        // who or what answered, for the log
 }
 
-// grantedFor is how long the answer between once and always holds.
+// grantedFor is the time for which the answer between once and always holds.
 const grantedFor = 15 * time.Minute
 
 // ParseAnswer reads an answer as people type it; by is its author. A text that is no

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// Question is what the user is asked.
+// Question is a question to the user.
 type Question struct {
 	ID        uint64
 	Facts     policy.Facts
@@ -89,8 +89,8 @@ type questions struct {
 	nextID  uint64
 }
 
-// raised is when a remote asker raised a question. Of the asker the first hop is all
-// that is certain; askers without one, or with one that nobody vouches for, count as one.
+// raised records when a remote asker raised a question. Only the first hop of an asker is
+// certain. Askers without a first hop, or with an unverified one, count as one.
 type raised struct {
 	from string
 	when time.Time
@@ -316,8 +316,8 @@ type posted struct {
 	answer   chan Answer
 }
 
-// between is how long a watcher may take, on a busy machine, to show what it was given and to
-// wait for more. A question that comes meanwhile is one for it.
+// between is the time that a watcher may take, on a busy machine, from one answer to its next
+// request. A question that comes meanwhile is kept for it.
 const between = 5 * time.Second
 
 // CanAsk reports whether somebody watches.

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/bounded"
 )
 
-// defaultAskpass is where packages put the program that asks.
+// defaultAskpass is the path at which packages install askpass.
 const defaultAskpass = "/usr/bin/ssh-askpass"
 
 const maxAskpassOutput = 1 << 10

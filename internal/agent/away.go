@@ -21,7 +21,7 @@ type away struct {
 	asleep  time.Duration  // how long the machine had slept when we looked last
 }
 
-// sleepSlack is how far the clocks may be apart without a sleep between them.
+// sleepSlack is the difference of the clocks that can occur without a sleep.
 const sleepSlack = 2 * time.Second
 
 // triggers are the events on which keys are forgotten now.
@@ -35,7 +35,7 @@ func (a *Agent) triggers() policy.Forget {
 	return a.policy().Forget()
 }
 
-// used says that the user is there.
+// used notes that the user is present.
 func (a *Agent) used() {
 	a.away.mu.Lock()
 	defer a.away.mu.Unlock()

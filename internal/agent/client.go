@@ -17,7 +17,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// ErrOtherAgent says that the agent is not keyway's.
+// ErrOtherAgent means that the agent is not keyway's.
 var ErrOtherAgent = errors.New("the agent is not keyway's, or is locked")
 
 // Client asks an agent on this machine what only keyway's agent can say.

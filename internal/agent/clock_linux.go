@@ -10,8 +10,8 @@ import (
 // one for twelve hours of an open lid.
 func uptime() time.Duration { return readClock(unix.CLOCK_BOOTTIME) }
 
-// asleep is how long the machine has slept since it was started (clock_gettime(2):
-// of the two clocks only one goes on meanwhile).
+// asleep returns the time that the machine has slept since its start (clock_gettime(2): only
+// one of the two clocks counts it).
 func asleep() time.Duration {
 	awake := readClock(unix.CLOCK_MONOTONIC)
 	return uptime() - awake

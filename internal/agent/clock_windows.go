@@ -9,8 +9,8 @@ import (
 
 var unbiasedTime = windows.NewLazySystemDLL("kernel32.dll").NewProc("QueryUnbiasedInterruptTime")
 
-// asleep is how long the machine has slept since it was started: one of the two
-// clocks does not count it.
+// asleep returns the time that the machine has slept since its start: one of the two clocks
+// does not count it.
 func asleep() time.Duration {
 	var awake uint64 // in units of 100 ns
 	if ok, _, _ := unbiasedTime.Call(uintptr(unsafe.Pointer(&awake))); ok == 0 {

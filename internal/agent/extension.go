@@ -183,7 +183,7 @@ func (c *connection) nextQuestions(ctx context.Context, r *sshwire.Reader) ([]Op
 	return list, nil
 }
 
-// Warning is what the user should know of something that was done all the same.
+// Warning is a message about a request that was carried out nevertheless.
 type Warning struct {
 	Warning string `json:"warning,omitempty"`
 }

@@ -125,7 +125,8 @@ func (a *Agent) lookAtFiles() {
 	}
 }
 
-// gone says why the file is not the key's any more; empty if it is.
+// gone returns the reason for which the file does not belong to the key any more; empty if it
+// does.
 func (f *keyFile) gone(path string) string {
 	if _, err := os.Stat(path); err != nil {
 		if f.absent++; f.absent >= goneLooks {
@@ -200,7 +201,7 @@ func validUntil(cert *ssh.Certificate) string {
 	return time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339)
 }
 
-// checkCertificate says why no server would take the certificate, or nil.
+// checkCertificate returns an error if no server would accept the certificate.
 func checkCertificate(cert *ssh.Certificate, now time.Time) error {
 	if cert.CertType != ssh.UserCert {
 		return errors.New("it does not belong to a user")

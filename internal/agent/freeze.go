@@ -73,7 +73,7 @@ func (a *Agent) park(c *connection) {
 	c.parked = true
 }
 
-// quietCheck is how often AwaitQuiet looks.
+// quietCheck is the interval at which AwaitQuiet checks.
 const quietCheck = 20 * time.Millisecond
 
 // AwaitQuiet waits until no signature is being made or asked for, so that nobody

@@ -28,7 +28,7 @@ import (
 // handoverVersion changes when the form does: of another one nothing is taken.
 const handoverVersion = 1
 
-// ErrHandover says that there is nothing that this version can take over.
+// ErrHandover means that this version cannot take the state over.
 var ErrHandover = errors.New("the state that is handed over cannot be read")
 
 // HandOver gives the state of a frozen agent, which the caller must overwrite, and
@@ -80,7 +80,7 @@ func (a *Agent) appendSettings(w []byte) ([]byte, error) {
 	return sshwire.AppendString(w, text), err
 }
 
-// settings are what is no secret.
+// settings are the parts of the state that are not secret.
 type settings struct {
 	Grants  []policy.Grant
 	NextID  uint64

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// route is what a connection has shown of itself. It is only ever added to.
+// route is what a connection has proved or claimed about itself. It only grows.
 type route struct {
 	remote    bool   // a latch: the first bind, or the socket, sets it for good
 	far       bool   // through the socket for forwarding: nobody here has made the first bind
@@ -46,7 +46,7 @@ func (r route) last() *bind {
 	return &r.binds[len(r.binds)-1]
 }
 
-// naming tells what the user calls the host with a key.
+// naming returns the user's names for the host with a key.
 type naming func(ssh.PublicKey) policy.Host
 
 func (n naming) of(key ssh.PublicKey) policy.Host {
@@ -58,7 +58,7 @@ func (n naming) of(key ssh.PublicKey) policy.Host {
 	return h
 }
 
-// known is what the agent knows beside what a connection has shown.
+// known is the agent's own knowledge, besides the connection's route.
 type known struct {
 	naming         // what the user calls a host
 	logins *logins // where the agent has signed logins; nil: nowhere
@@ -119,8 +119,8 @@ func judgeSign(r route, h *held, c content, k known, now time.Time) policy.Facts
 	return f
 }
 
-// contradiction is why the data and the connection cannot both be true; empty if
-// they can.
+// contradiction returns the reason for which the data and the connection contradict each other;
+// empty if they do not.
 func contradiction(r route, h *held, c content) string {
 	last := r.last()
 	if c.purpose == policy.Login && !sameKey(c.key, h) {
@@ -157,9 +157,8 @@ func sameKey(blob []byte, h *held) bool {
 	return err == nil && identity.Fingerprint(key) == h.key.Fingerprint
 }
 
-// judgeConstraint says what the key's own destinations say of a signature, and
-// why they refuse it where that is not plain. The rules are ssh-agent's, to the
-// letter.
+// judgeConstraint judges a signature by the key's own destinations, and explains a refusal that
+// is not obvious. The rules are exactly those of ssh-agent.
 func judgeConstraint(r route, h *held, c content, now time.Time) (verdict policy.Constraint, why string) {
 	last := r.last()
 	switch {
@@ -180,8 +179,8 @@ func judgeConstraint(r route, h *held, c content, now time.Time) (verdict policy
 	return policy.Permits, ""
 }
 
-// noHostbound is what a user reads whose restricted key stops at a server of
-// another make, a workspace among them.
+// noHostbound is the message for a restricted key that does not work at a server other than
+// OpenSSH's, such as a workspace.
 const noHostbound = "a key with destinations (ssh-add -h) logs in through another host only where the server takes " +
 	methodHostbound + ", which sshd of OpenSSH does since 8.9 and workspaces do not; go there directly, or use a key without destinations"
 

@@ -35,7 +35,7 @@ type usage struct{ key, host string }
 
 const maxUsages = 4096
 
-// keyring is what all connections of an agent share.
+// keyring is the state that all connections of an agent share.
 type keyring struct {
 	uptime func() time.Duration
 

@@ -25,10 +25,10 @@ const (
 	askLogindWithin = 5 * time.Second
 )
 
-// ErrNoLogind says that the screen's lock cannot be followed here.
+// ErrNoLogind means that the screen's lock cannot be followed here.
 var ErrNoLogind = errors.New("the screen lock cannot be followed: there is no " + logindMonitor)
 
-// canFollowLogind says why not, or nil.
+// canFollowLogind returns an error if logind cannot be followed.
 func canFollowLogind() error {
 	if _, err := exec.LookPath(logindMonitor); err != nil {
 		return ErrNoLogind

@@ -77,7 +77,7 @@ func (l *logins) hasRemote(b bind) bool {
 	return l.remote.known[sessionOf(b)]
 }
 
-// signedLogins is what one agent hands to the next.
+// signedLogins is the part of the state that one agent hands over to the next.
 type signedLogins struct {
 	Local, Remote [][]byte
 }

@@ -14,8 +14,8 @@ type peer struct {
 	known bool
 }
 
-// mayConnect says why a user may not ask the agent of another; nil: they are the same,
-// or it is root, which has the agent anyway.
+// mayConnect returns an error if a user may not use the agent of another. It returns nil for
+// the same user and for root, which controls the agent anyway.
 func mayConnect(uid, me int) error {
 	if uid != 0 && uid != me {
 		return fmt.Errorf("user %d is not user %d, whose agent this is", uid, me)

@@ -76,7 +76,8 @@ func (c *connection) judgeSession(ctx context.Context, blob []byte, user string,
 	return f, d
 }
 
-// unasked is why a key does not sign without a person, each time anew.
+// unasked returns the reason for which a key needs a person for each signature; nil if it does
+// not.
 func (c *connection) unasked(h *held) error {
 	_, _, limited := c.agent.keys.limits(h)
 	switch {

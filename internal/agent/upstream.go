@@ -200,7 +200,7 @@ func (c *connection) removeUpstream(ctx context.Context, h *held) error {
 	return c.command(ctx, sshwire.AppendString([]byte{msgRemove}, h.key.Blob))
 }
 
-// removeAllUpstream says what came of it.
+// removeAllUpstream removes the upstream's keys and reports the result.
 func (c *connection) removeAllUpstream(ctx context.Context) string {
 	if err := c.command(ctx, []byte{msgRemoveAll}); err != nil {
 		return err.Error()

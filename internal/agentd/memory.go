@@ -35,8 +35,8 @@ func tidyMemory(ctx context.Context) {
 // never is no number of collections.
 const never = math.MaxUint64
 
-// collections is how often the runtime has collected garbage: not at all while
-// nobody asks.
+// collections returns the number of garbage collections: it does not grow while the agent is
+// idle.
 func collections() uint64 {
 	s := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
 	metrics.Read(s)

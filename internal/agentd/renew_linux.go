@@ -23,7 +23,7 @@ import (
 // an upgrade, with all its keys, and in the same process.
 var renewSignal os.Signal = syscall.SIGUSR2
 
-// triesProgram is how long a new program may take to show that it runs.
+// triesProgram bounds the time in which a new program shows that it runs.
 const triesProgram = 10 * time.Second
 
 // envHandover names the variable by which a renewed agent finds what it goes on with. The
@@ -41,8 +41,8 @@ func HardenRenewed() {
 	}
 }
 
-// takenOver is what a renewed agent finds. The keys are in the state, which no other
-// program can read on its way.
+// takenOver is the state that a renewed agent receives. It includes the keys; no other program
+// can read it on its way.
 type takenOver struct {
 	Path, Forward string
 	Kept          bool
@@ -113,8 +113,8 @@ func (t *takenOver) sockets() (*socketSet, error) {
 	return s, nil
 }
 
-// renewable says why the agent must not become the program, or nil. A program that
-// its user could replace would be a way for any other of the user's to the keys.
+// renewable returns an error if the agent must not execute the program. A program that its user
+// can replace would give the keys to any other program of the user.
 func (s *setup) renewable(ctx context.Context) error {
 	if !s.renewAny {
 		if err := ownedByRoot(s.program); err != nil {

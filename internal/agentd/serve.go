@@ -34,10 +34,10 @@ const gcPercent = 25
 
 // Options say how an agent runs.
 type Options struct {
-	// Socket is the path where it listens; empty: a new one, as with ssh-agent.
-	// Forward is where those ask who count as remote; empty: nowhere.
+	// Socket is the path of the socket; empty: a new one, as with ssh-agent. Forward is the
+	// path of the socket whose clients count as remote; empty: none.
 	Socket, Forward string
-	// Inherited says that Start of another process has opened the sockets.
+	// Inherited means that Start of another process has opened the sockets.
 	Inherited bool
 
 	Policy    string        // openssh, standard, or the path of a file; empty: dirs.Policy
@@ -332,7 +332,8 @@ func forgetOnSignal(ctx context.Context, a *agent.Agent) {
 	}
 }
 
-// parentCheck is how often the agent of a command looks whether it still runs.
+// parentCheck is the interval at which the agent of a command checks whether the command still
+// runs.
 const parentCheck = time.Second
 
 // awaitOrphan is true when the process is no longer our parent, false if ctx ended

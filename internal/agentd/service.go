@@ -61,8 +61,8 @@ Also=keyway-agent.socket
 // serviceFile is a file that makes the agent a service.
 type serviceFile struct{ path, text string }
 
-// service is how the agent is made a service of a user's: the files, and the shell's
-// commands that start it and end it for good.
+// service describes the agent as a user's service: the files, and the shell commands that start
+// it and remove it.
 type service struct {
 	files      []serviceFile
 	start, end string

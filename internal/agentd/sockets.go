@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// socketSet is where an agent listens: the first for this machine, the
-// second, if there is one, for forwarding.
+// socketSet are an agent's sockets: the first for this machine, the second, if there is one,
+// for forwarding.
 type socketSet struct {
 	path, forward string
 	ended         func() // removes the record of the agent; nil: there is none
@@ -49,7 +49,7 @@ func listen(path, forward string) (*socketSet, error) {
 	return s, nil
 }
 
-// socketDirectory is how the directories that listen makes are called.
+// socketDirectory is the pattern for the directories that listen makes.
 const socketDirectory = "ssh-keyway-*"
 
 // remove removes the sockets' files, and the directory that was made for them.

@@ -23,7 +23,7 @@ const detachedProcess = 0x00000008
 
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: detachedProcess} }
 
-// systemPipe is where Windows' own OpenSSH looks for its agent.
+// systemPipe is the pipe at which Windows' own OpenSSH expects its agent.
 const systemPipe = `\\.\pipe\openssh-ssh-agent`
 
 const pipePrefix = `\\.\pipe\`

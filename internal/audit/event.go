@@ -20,7 +20,7 @@ const (
 	maxFiles = 16        // rotated files that are kept
 )
 
-// Verdict is what became of what was asked.
+// Verdict is the result of a request.
 type Verdict string
 
 // The verdicts.
@@ -30,7 +30,7 @@ const (
 	Failed  Verdict = "failed" // it was allowed, and came to nothing
 )
 
-// Kind is what an event is about.
+// Kind is the subject of an event.
 type Kind string
 
 // The kinds of events. Logs are kept, so kinds are only ever added to.
@@ -71,10 +71,10 @@ type Event struct {
 	Verdict Verdict `json:"verdict,omitempty"`
 	Rule    string  `json:"rule,omitempty"`
 	Reason  string  `json:"reason,omitempty"`
-	// More is how many refusals like this one the event stands for, beside those that
-	// have events of their own; 0: it is one itself.
+	// More is the number of similar refusals that the event counts, besides those with events
+	// of their own; 0 means that it is a refusal itself.
 	More uint64 `json:"more,omitempty"`
-	// Unwritten is how many events have no line, of the event Unwritten.
+	// Unwritten is the number of events without a line, in the event Unwritten.
 	Unwritten uint64 `json:"unwritten,omitempty"`
 
 	Request

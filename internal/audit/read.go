@@ -157,7 +157,7 @@ func (c *checker) line(line []byte) error {
 	return nil
 }
 
-// pollInterval is how often Follow looks for new events.
+// pollInterval is the interval at which Follow looks for new events.
 const pollInterval = 200 * time.Millisecond
 
 // Read calls each for every event, oldest first.

@@ -143,7 +143,7 @@ func oldest(files []string) (r Rotation, err error) {
 	return r, nil
 }
 
-// lastRotation is what the newest event says of where the log begins; nil: none does.
+// lastRotation returns the newest event about the beginning of the log; nil if there is none.
 func lastRotation(files []string) (last *Rotation, err error) {
 	for _, path := range slices.Backward(files) {
 		f, err := os.Open(path)

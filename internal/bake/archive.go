@@ -11,7 +11,7 @@ import (
 	"keyway/internal/imagetar"
 )
 
-// Baked is what came out.
+// Baked describes the result.
 type Baked struct {
 	ID     string   // sha256:… of its configuration
 	Base   string   // that of the base

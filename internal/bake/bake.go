@@ -34,7 +34,7 @@ const (
 	LabelVersion    = "dev.keyway.baked.version" // of keyway
 )
 
-// Port is where the guest of a baked image serves SSH unless it is told another.
+// Port is the default port of the guest of a baked image.
 const Port = "22/tcp"
 
 // Guest is a guest program as a layer.
@@ -46,7 +46,7 @@ type Guest struct {
 	Packed  []byte // the gzip'd layer
 }
 
-// Base is what is written down of the image that a guest is put into.
+// Base is the record of the image that a guest was put into.
 type Base struct {
 	Reference string // the name that the user gave
 	Digest    string // by which a registry knows it; empty: none does

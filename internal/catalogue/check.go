@@ -90,7 +90,7 @@ var rules = map[string]rule{
 	},
 }
 
-// options are how users ask for a field, where it is not called so.
+// options are the options for fields whose option has another name.
 var options = map[string]string{
 	"shmSize": "shm-size", "pidsLimit": "pids-limit", "ulimits": "ulimit", "devices": "device", "mounts": "volume", "readOnly": "read-only",
 	"secrets": "secret", "homeVolume": "home-volume", "capAdd": "cap-add", "newPrivileges": "security-opt", "labels": "label", "caller": "as-me",
@@ -190,7 +190,7 @@ func otherEngine(_ Override, want, got keyway.Spec) *keyway.Error {
 	return refuse("users may not choose the engine %.40s: the template is for %s", got.Engine, said).Advise(keyway.AsTemplate, "engine")
 }
 
-// otherVariables tells of names only: values may be secrets.
+// otherVariables reports only names: values may be secrets.
 func otherVariables(o Override, want, got keyway.Spec) *keyway.Error {
 	for _, name := range keyway.Differing(want.Env, got.Env) {
 		if !matches(o.Env, name) {
@@ -264,7 +264,7 @@ func sizeAt(target string, n int64) string {
 	return fmt.Sprintf("%s:size=%s", target, Size(n))
 }
 
-// maxTold is how many problems are told at once.
+// maxTold bounds the problems that are reported at once.
 const maxTold = 8
 
 // together is all that is wrong as one error.

@@ -16,10 +16,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Dir is where a place keeps its catalogue: NAME.json for each template.
+// Dir is the directory of a place's catalogue: NAME.json for each template.
 const Dir = "/etc/keyway/templates"
 
-// Suffix is how the name of a template's file ends.
+// Suffix is the suffix of a template's file.
 const Suffix = ".json"
 
 // Format is the version of a template's file that this program writes and reads.
@@ -38,12 +38,12 @@ const (
 type Template struct {
 	Format int    `json:"keyway"`
 	Name   string `json:"name"`
-	// Only says that the place makes no workspace except from its templates.
+	// Only means that the place makes workspaces only from its templates.
 	Only bool `json:"only,omitempty"`
-	// Spec is what a workspace gets. It names its image by digest, and has nothing of
-	// a user: no name, keys, secrets or forwarded agent.
+	// Spec is the Spec for workspaces. It names its image by digest, and contains no settings
+	// of a user: no name, keys, secrets or forwarded agent.
 	Spec keyway.Spec `json:"spec"`
-	// Override is what a user may change.
+	// Override lists the settings that a user may change.
 	Override Override `json:"override"`
 	// Setup is a script that runs in the workspace once it is made.
 	Setup string `json:"setup,omitempty"`
@@ -51,9 +51,9 @@ type Template struct {
 	Extensions []string `json:"extensions,omitempty"`
 }
 
-// Override says what a user may change of a template. The zero value allows nothing. A
-// number is the most that may be asked for, and what a workspace gets where neither the
-// template nor the user has a limit; where it is 0, the template's own value holds.
+// Override lists the settings of a template that a user may change. The zero value allows
+// nothing. A number is the greatest value that users may request, and the default if neither
+// the template nor the user sets a limit. 0 means that the template's own value holds.
 type Override struct {
 	GPUs      int     `json:"gpus,omitempty"`
 	CPUs      float64 `json:"cpus,omitempty"`
@@ -121,7 +121,7 @@ func (t Template) limited() keyway.Spec {
 	return s
 }
 
-// Validate says what is wrong with t.
+// Validate returns an error if t is invalid.
 func (t Template) Validate() error {
 	if t.Format != Format {
 		return keyway.Errorf(keyway.BadConfig, "it has the format %d, and this keyway reads %d", t.Format, Format)

@@ -26,15 +26,14 @@ type Finding struct {
 	Advice []keyway.Advice `json:"-"`
 }
 
-// Asked is what is checked.
+// Asked is the input of the check.
 type Asked struct {
 	Spec  keyway.Spec
 	Place keyway.Place
 	Facts keyway.Facts
-	// Image is what a registry says of the image; zero: it was not asked.
+	// Image has the image's facts from a registry; zero: it was not asked.
 	Image keyway.ImageFacts
-	// GPUs is what the place tells of its GPUs; nil: it was not asked, or NoGPUs is why it
-	// cannot tell.
+	// GPUs is the place's report of its GPUs; nil: it was not asked, or NoGPUs is the reason.
 	GPUs   *keyway.GPUReport
 	NoGPUs *keyway.Error
 	// Now is the laptop's clock, when the place told its own.
@@ -126,7 +125,8 @@ func architecture(a Asked) []Finding {
 		"the image %s is built for %s, and %s is %s", a.Spec.Image, strings.Join(have, ", "), a.Place, a.Facts.Arch)
 }
 
-// runtime is what gives GPUs to containers: NVIDIA's runtime, its hook, or CDI alone.
+// runtime checks that the place can give GPUs to containers: by NVIDIA's runtime, its hook, or
+// CDI.
 func runtime(a Asked) []Finding {
 	e := a.Facts.Engine
 	if a.Spec.GPUs.None() || !e.Images || e.Why != nil || e.Runtime || e.CDI {
@@ -151,7 +151,7 @@ func reload(a Asked) []Finding {
 		"a systemctl daemon-reload at %s takes the GPUs away from containers that run (Unknown Error in NVML)", a.Place)
 }
 
-// leastShm is what the workers of a data loader need, as a rule; daemons give 64 MiB.
+// leastShm is the shared memory that a data loader's workers usually need; daemons give 64 MiB.
 const leastShm = 1 << 30
 
 func shm(a Asked) []Finding {
@@ -202,7 +202,7 @@ func limits(a Asked) []Finding {
 	return all
 }
 
-// unpacked is how much larger images are on a disk than on the way there, as a rule.
+// unpacked is the usual ratio of an image's size on disk to its download size.
 const unpacked = 2.5
 
 func disk(a Asked) []Finding {
@@ -242,7 +242,7 @@ func mounts(a Asked) []Finding {
 	return all
 }
 
-// skew is how far two clocks may be apart before certificates and caches misbehave.
+// skew is the difference of two clocks above which certificates and caches misbehave.
 const skew = 2 * time.Minute
 
 func clock(a Asked) []Finding {

@@ -186,7 +186,7 @@ var builds = []struct {
 
 var torchImage = lazyregexp.New(`(?:^|/)pytorch/pytorch:(\d{1,2}\.\d{1,2})[.\d]*-cuda(\d{1,2}\.\d{1,2})-`)
 
-// builtFor is whether the image has code for the place's GPUs.
+// builtFor checks whether the image has code for the place's GPUs.
 func builtFor(a Asked) []Finding {
 	m := torchImage.FindStringSubmatch(a.Spec.Image)
 	if a.Spec.GPUs.None() || m == nil {

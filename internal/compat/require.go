@@ -15,7 +15,7 @@ import (
 // maxRequire bounds the text of a requirement in bytes.
 const maxRequire = 16 << 10
 
-// host is what requirements are about.
+// host holds the facts that requirements refer to.
 type host struct {
 	cuda, driver, arch version
 	brand              string

@@ -26,8 +26,8 @@ func Mux() (string, error) { return file(Runtime, "mux") }
 // MuxLog is the file of what the mux has met.
 func MuxLog() (string, error) { return file(State, "mux.log") }
 
-// AgentSockets are where keyway's own agent listens: for programs of this machine, and
-// for those at the far end of a forwarding.
+// AgentSockets returns the sockets of keyway's own agent: for programs of this machine, and for
+// those at the far end of a forwarding.
 func AgentSockets() (local, forward string, err error) {
 	dir, err := Runtime()
 	return filepath.Join(dir, AgentSocket), filepath.Join(dir, ForwardSocket), err

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// ErrLocked says that another process holds the lock.
+// ErrLocked means that another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
 // Lock waits until it alone holds the file at path, which is made if it is not

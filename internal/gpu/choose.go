@@ -9,13 +9,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// decision is what can be said about a wish: devices, if they can be had now.
+// decision is the answer to a request: the devices, if they are available now.
 type decision struct {
 	devices []Device
 	// taken are devices that are wanted and cannot be had, or the free ones are too
 	// few without.
 	taken []Device
-	// queued says that they are free, or enough are, but that others came first.
+	// queued means that enough devices are free, but that others came first.
 	queued bool
 }
 
@@ -130,7 +130,7 @@ func (inv Inventory) named(wish keyway.GPUs) ([]Device, error) {
 	return chosen, nil
 }
 
-// unknown says that there is no such GPU, and which there are.
+// unknown is the error for an unknown GPU; it lists the existing ones.
 func (inv Inventory) unknown(id string) error {
 	var there []string
 	for _, d := range inv.Devices {
@@ -148,7 +148,7 @@ func (inv Inventory) unknown(id string) error {
 	return keyway.Errorf(keyway.NoGPU, "this place has no GPU %s; it has %s", id, strings.Join(there, ", ")).Advise(keyway.SeeGPUs)
 }
 
-// refusal is why a wish cannot be met now.
+// refusal is the error for a request that cannot be met now.
 func (p *Place) refusal(wish keyway.GPUs, d decision, held map[string]*holder, waiters int) error {
 	why := p.taken(d.taken, held)
 	if d.queued {

@@ -36,14 +36,14 @@ func (d driver) module() string {
 }
 
 const (
-	// driverTimeout is how long nvidia-smi may take when only the driver is asked
-	// about: the files tell most of it.
+	// driverTimeout bounds the time of nvidia-smi for a question only about the driver: files
+	// answer most of it.
 	driverTimeout = 10 * time.Second
 	// maxVersionFile bounds what is read of a file of the kernel, in bytes.
 	maxVersionFile = 64 << 10
 )
 
-// driver is where the facts about a driver are found.
+// driver gives access to the facts about a driver.
 type driver struct {
 	root string // "/", but in tests
 	smi  smi
@@ -52,7 +52,7 @@ type driver struct {
 // versionInText finds the driver's version in /proc/driver/nvidia/version.
 var versionInText = lazyregexp.New(`Kernel Module.*?\s(\d+\.[\d.]+)\s`)
 
-// libraries are where Linux distributions have the driver's libraries.
+// libraries are the directories in which Linux distributions install the driver's libraries.
 var libraries = []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "usr/lib64/nvidia"}
 
 // facts reads files first, because nvidia-smi fails where the two parts of a driver do

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// Inventory is what the driver tells of the GPUs of this machine.
+// Inventory is the driver's list of the GPUs of this machine.
 type Inventory struct {
 	Driver  string // its version
 	CUDA    string // the newest CUDA that it runs
@@ -28,7 +28,7 @@ type Device struct {
 	Memory int64 // in bytes; -1: not told
 	Used   int64 // in bytes; -1: not told
 	Load   int   // in percent; -1: not told
-	// Unseen says that the driver does not tell which processes use it.
+	// Unseen means that the driver does not report the processes that use it.
 	Unseen    bool
 	Processes []Process
 
@@ -138,7 +138,8 @@ func withoutNames(output []byte) []byte {
 	return bytes.ToValidUTF8(processName.ReplaceAll(output, nil), []byte("?"))
 }
 
-// devices are what can be lent of the GPU with that number: the GPU, or its parts.
+// devices returns the devices of the GPU with that number that can be lent: the GPU, or its
+// parts.
 func (g logGPU) devices(number int) []Device {
 	whole := Device{
 		Index: strconv.Itoa(number), UUID: uuid(g.UUID), Minor: number64(g.Minor), Model: text(g.Model),

@@ -41,7 +41,7 @@ func (h Holding) has(n int, d Device) bool {
 	})
 }
 
-// lease says that a workspace has a GPU for as long as its first process lives.
+// lease records that a workspace has a GPU while its first process lives.
 type lease struct {
 	Holder
 	PID   int    `json:"pid"`   // of the first process; 0: it has none yet
@@ -49,7 +49,7 @@ type lease struct {
 	Boot  string `json:"boot"`  // of the machine
 }
 
-// wait says that a workspace waits for GPUs. It is good as long as its file is held.
+// wait records that a workspace waits for GPUs. It is valid while its file is held.
 type wait struct {
 	Holder
 	GPUs  keyway.GPUs `json:"gpus"`
@@ -75,9 +75,9 @@ type Place struct {
 	procs processes
 }
 
-// leaseDirs are where the directory may be, the first that there is: a directory
-// that every user may write to, is emptied when the machine starts, and is not on a
-// network. The second is for distributions that close the first one.
+// leaseDirs are the possible parents of the directory; the first that exists is used. It must
+// be writable for every user, emptied at the machine's start, and not on a network. The second
+// is for distributions that restrict the first one.
 var leaseDirs = []string{"/run/lock", "/tmp"}
 
 // Here returns the Place that is this machine. Its leases are where all users of the
@@ -166,12 +166,12 @@ func (p *Place) holders(devices []Device, told []Holding) (map[string]*holder, e
 	return all, nil
 }
 
-// quiet is how much memory is in use, in bytes, on a GPU on which nobody computes: a
-// driver needs some, and a desktop.
+// quiet is the memory, in bytes, that may be in use on an idle GPU: a driver needs some, and so
+// does a desktop.
 const quiet = 1 << 30
 
-// busy is what computes on the device; nil: nothing. Where the driver does not tell,
-// the memory in use must do, and the process has no number.
+// busy returns the process that uses the device; nil if there is none. If the driver does not
+// report it, the memory in use decides, and the process has no pid.
 func (d Device) busy() *Process {
 	for i, proc := range d.Processes {
 		if proc.Compute {
@@ -196,7 +196,7 @@ func people(owner string) string {
 	return "uid " + owner
 }
 
-// sentence says who has the device, as the end of "GPU 0 …".
+// sentence names the holder of the device, as the end of "GPU 0 …".
 func (p *Place) sentence(h *holder) string {
 	switch {
 	case h.starting && h.Workspace != "":

@@ -14,7 +14,8 @@ type machine struct{}
 
 func (machine) boot() string { return proctree.Boot() }
 
-// start is when the process was started, in the kernel's ticks; empty: there is none.
+// start returns the start time of the process, in the kernel's ticks; empty if there is no such
+// process.
 func (machine) start(pid int) string {
 	p, err := proctree.Read(pid)
 	if err != nil || p.Zombie {
@@ -44,8 +45,7 @@ func (machine) owner(pid int) (uid int, ok bool) { return proctree.Owner(pid) }
 // command is the name of the process's program, as far as the kernel keeps it.
 func (machine) command(pid int) string { return text(proctree.Name(pid)) }
 
-// cgroup is where the process is in the tree of control groups; empty: not told, or
-// in none of its own.
+// cgroup returns the control group of the process; empty if unknown or the root.
 func (machine) cgroup(pid int) string {
 	groups, err := proctree.Groups(pid)
 	if err != nil || len(groups) == 0 {

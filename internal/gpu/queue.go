@@ -33,7 +33,7 @@ type queue struct {
 	count  int
 	next   wait          // the first of them
 	wishes []keyway.GPUs // what they wait for, up to the first that could use any GPU
-	// closed says that there is one that could use any GPU.
+	// closed means that a request ahead could use any GPU.
 	closed bool
 }
 
@@ -105,7 +105,7 @@ func (p *Place) waiters() ([]wait, error) {
 	return all, nil
 }
 
-// maxQueue is how many may wait for the GPUs of one machine.
+// maxQueue bounds the requests that wait for the GPUs of one machine.
 const maxQueue = 1000
 
 // join puts t at the end of the queue. The caller has the store's lock.

@@ -8,9 +8,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Report tells of each GPU and who has it, and of those who wait. tell is what engines
-// tell of running workspaces, which are asked beside the driver; nil: none. A machine
-// without GPUs has an empty report.
+// Report returns each GPU with its holder, and the queue. tell asks the engines about running
+// workspaces, at the same time as the driver; nil: do not ask. A machine without GPUs has an
+// empty report.
 func (p *Place) Report(ctx context.Context, tell func(context.Context) []Holding) (keyway.GPUReport, error) {
 	report := keyway.GPUReport{GPUs: []keyway.GPU{}}
 	said := make(chan []Holding, 1)

@@ -21,12 +21,11 @@ type smi struct {
 }
 
 const (
-	// smiTimeout is how long nvidia-smi may take. Without a persistent driver it
-	// sets up each GPU first, which takes seconds; one that is lost may block it for
-	// good.
+	// smiTimeout bounds the time of nvidia-smi. Without a persistent driver it sets up each GPU
+	// first, which takes seconds; one that is lost may block it for good.
 	smiTimeout = 30 * time.Second
-	// smiReap is how long a killed nvidia-smi is waited for. One that waits in the
-	// kernel cannot be killed.
+	// smiReap bounds the wait for a killed nvidia-smi. One that waits in the kernel cannot be
+	// killed.
 	smiReap = time.Second
 )
 
@@ -75,7 +74,7 @@ func (s smi) inventory(ctx context.Context) (Inventory, error) {
 // GPU that is known of.
 func IsAbsent(err error) bool { return errors.Is(err, errAbsent) }
 
-// errAbsent says that this machine has no nvidia-smi, and so most likely no GPU.
+// errAbsent means that this machine has no nvidia-smi, and so most likely no GPU.
 var errAbsent = keyway.Errorf(keyway.NoGPU, "this place has no nvidia-smi: it has no NVIDIA GPU, or no driver for it").
 	Hint("install NVIDIA's driver at the place").Advise(keyway.WithoutGPUs)
 
@@ -86,7 +85,7 @@ func unreadable(err error) error {
 	return keyway.Errorf(keyway.NoGPU, "%w", err).Hint("see what it says, at the place: nvidia-smi -q -x")
 }
 
-// run is what nvidia-smi prints.
+// run returns the output of nvidia-smi.
 func (s smi) run(ctx context.Context, path string, args ...string) ([]byte, error) {
 	timed, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -138,8 +137,7 @@ func (s smi) hangs() error {
 		Hint("see what the kernel says, at the place: sudo dmesg | grep -e NVRM -e Xid")
 }
 
-// failed is why nvidia-smi did not work, in its own words: it prints them to
-// standard output.
+// failed returns the error of nvidia-smi, in its own words, which it prints to standard output.
 func failed(path string, stdout, stderr []byte, err error) error {
 	said := text(string(bytes.TrimSpace(append(stdout, stderr...))))
 	if said == "" {

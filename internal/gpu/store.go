@@ -2,16 +2,14 @@ package gpu
 
 import "context"
 
-// store is what all makers of workspaces on a machine share: small files, each of
-// which one of them at a time may hold. A file is free when its
-// holder ends, however it ends.
+// store holds the small files that all makers of workspaces on a machine share. One of them at
+// a time may hold a file. A file is free when its holder ends, however it ends.
 type store interface {
 	// lock makes the caller the only one that reads and changes the store.
 	lock(ctx context.Context) (unlock func(), err error)
 	// hold makes the file and holds it; filelock.ErrLocked if somebody else does.
 	hold(name string) (holding, error)
-	// look is what is in the file, and whether somebody holds it. A file that is not
-	// there is empty.
+	// look returns the content of the file, and whether it is held. A missing file is empty.
 	look(name string) (data []byte, held bool, err error)
 	// list are the names of the files that begin with prefix, sorted.
 	list(prefix string) ([]string, error)

@@ -31,11 +31,10 @@ const (
 	// everybody lets every user take a lock and write a lease, whichever user made the file.
 	everybody = 0o666
 	shared    = fs.ModeSticky | 0o777 // the directory's mode
-	// lockPoll is how often a lock that somebody has is tried again. flock(2) can
-	// wait by itself, but then a context could not end the waiting.
+	// lockPoll is the interval at which a held lock is tried again. flock(2) can wait by
+	// itself, but a context could not end that.
 	lockPoll = 5 * time.Millisecond
-	// lockTimeout is how long somebody may have the lock: he only reads and writes
-	// small files.
+	// lockTimeout bounds the wait for the lock: its holders only read and write small files.
 	lockTimeout = 30 * time.Second
 	maxNames    = 8192 // in the directory
 )

@@ -31,8 +31,8 @@ type Grant struct {
 }
 
 const (
-	// fresh is how long what the driver and the engine have said is good for those
-	// who wait. Workspaces that keyway starts meanwhile are seen by their leases.
+	// fresh is the time for which waiting requests use the last answers of the driver and the
+	// engine. Leases show workspaces that keyway starts meanwhile.
 	fresh = 5 * time.Second
 	// The one at the head of the queue tries again so often; each place behind it
 	// adds as much again, up to the second bound.
@@ -247,7 +247,7 @@ func (g *Grant) Close() {
 	}
 }
 
-// unusable says that the leases cannot be read or written.
+// unusable is the error for leases that cannot be read or written.
 func unusable(err error) error {
 	var said *keyway.Error
 	switch {
@@ -266,7 +266,7 @@ func writeJSON(f holding, v any) error {
 	return f.write(data)
 }
 
-// news is what somebody who waits is told.
+// news returns the message for a waiting request.
 func (t *try) news() string {
 	if q := t.queue; q.count > 0 {
 		return fmt.Sprintf("waiting for GPUs (%s): %d in the queue before this one, the next is %s of %s",

@@ -26,7 +26,7 @@ type Account struct {
 // shells are tried in this order when passwd names none that runs.
 var shells = []string{"/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh", "/bin/ash", "/bin/zsh", "/busybox/sh"}
 
-// accountFacts is what an Account is made from.
+// accountFacts are the facts from which an Account is made.
 type accountFacts struct {
 	root     string // where the image's files are: "/" except in tests
 	uid, gid int

@@ -43,8 +43,8 @@ func ownerOf(st fs.FileInfo) uint32 {
 	return overflowUID
 }
 
-// overflowUID is what the kernel shows for every uid that a user namespace does
-// not map (user_namespaces(7)). Images also have a user of that number.
+// overflowUID is the uid that the kernel shows for every one that a user namespace does not map
+// (user_namespaces(7)). Images also have a user of that number.
 const overflowUID = 65534
 
 // isEveryUIDMapped reports whether this user namespace maps each uid to itself, so that

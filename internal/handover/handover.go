@@ -5,7 +5,7 @@ package handover
 
 import "syscall"
 
-// Bundle is what one process gives to another.
+// Bundle is the state and the descriptors that one process passes to another.
 type Bundle struct {
 	State       []byte
 	Descriptors []int

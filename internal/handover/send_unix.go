@@ -18,10 +18,10 @@ func (b Bundle) Close() {
 	}
 }
 
-// maxDescriptors is how many descriptors one message may bring.
+// maxDescriptors bounds the descriptors in one message.
 const maxDescriptors = 8
 
-// ErrTooLarge says that a state is over the bound of its receiver.
+// ErrTooLarge means that a state exceeds the bound of its receiver.
 var ErrTooLarge = errors.New("the state to hand over is too large")
 
 // Send sends b, which has at least one descriptor, over conn: a byte with the descriptors

@@ -195,7 +195,8 @@ func addName(names []string, name string) []string {
 	return append(names, name)
 }
 
-// Hashed is how many hosts have a hashed name, and of how many one is not known.
+// Hashed returns the number of hosts with a hashed name, and the number of those with an
+// unknown one.
 func (n *Names) Hashed() (hashed, unknown int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -367,8 +368,8 @@ func (n *Names) readLocked(f knownHostsFile, places map[string]string) {
 	}
 }
 
-// placeOf is where a workspace is. One of which that is not known is at a place of
-// its own.
+// placeOf returns the place of a workspace. A workspace with an unknown place counts as at a
+// place of its own.
 func placeOf(name string, places map[string]string) string {
 	place, known := places[name]
 	if places != nil && !known {

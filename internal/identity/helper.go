@@ -19,7 +19,7 @@ const (
 	helperEndsWithin = 2 * time.Second // after its standard input was closed
 )
 
-// helperPaths are where the systems' OpenSSH packages put their helpers.
+// helperPaths are the directories in which the systems' OpenSSH packages install their helpers.
 var helperPaths = []string{
 	"/usr/lib/openssh", "/usr/libexec/openssh", "/usr/libexec", "/usr/lib/ssh", "/usr/local/libexec", "/opt/homebrew/libexec",
 }

@@ -176,7 +176,7 @@ func (k *Key) Sign(ctx context.Context, data []byte, flags uint32) (*ssh.Signatu
 	return k.signer.sign(ctx, data, flags)
 }
 
-// errNotHere says that a card or another agent has the private key.
+// errNotHere means that a card or another agent has the private key.
 var errNotHere = errors.New("the private key is not here")
 
 // Export gives the private key in the form that ReadPrivate reads, for as long as
@@ -198,8 +198,8 @@ func (k *Key) Export(take func(raw []byte)) error {
 // for.
 func (k *Key) Destroy() { k.signer.destroy() }
 
-// algorithm is what an RSA key signs with: SHA-1 unless a flag says otherwise,
-// as RFC 9987 section 3.6.1 has it. Other types have one algorithm.
+// algorithm returns the signature algorithm of an RSA key: SHA-1 unless a flag selects another
+// (RFC 9987, section 3.6.1). Other types have one algorithm.
 func algorithm(plain string, flags uint32) string {
 	switch {
 	case plain != ssh.KeyAlgoRSA:

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// errForgotten says that a key went while it was wanted.
+// errForgotten means that a key was forgotten during its use.
 var errForgotten = errors.New("the key has been forgotten")
 
 // secret is private bytes outside of the Go heap where the system has such

@@ -187,7 +187,7 @@ var hashOID = map[crypto.Hash]asn1.ObjectIdentifier{
 	crypto.SHA512: {2, 16, 840, 1, 101, 3, 4, 2, 3},
 }
 
-// digestInfo is what PKCS #1 v1.5 pads and signs (RFC 8017 section 9.2).
+// digestInfo returns the bytes that PKCS #1 v1.5 pads and signs (RFC 8017 section 9.2).
 func digestInfo(digest []byte, hash crypto.Hash) ([]byte, error) {
 	oid, ok := hashOID[hash]
 	if !ok {

@@ -27,7 +27,7 @@ type Bake struct {
 	Replace Replace
 }
 
-// Baked is what was made.
+// Baked describes the new image.
 type Baked struct {
 	Image  string       `json:"image"`
 	Base   string       `json:"base"`

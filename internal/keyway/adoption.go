@@ -18,7 +18,7 @@ type Adoption struct {
 	Access
 }
 
-// Validate says what is wrong with a, in the user's words.
+// Validate returns an error for the user if a is invalid.
 func (a Adoption) Validate() error {
 	if err := ParseContainer(a.Container); err != nil {
 		return err
@@ -26,7 +26,7 @@ func (a Adoption) Validate() error {
 	return a.Spec().Validate()
 }
 
-// Spec is what the workspace is asked to be. All else is the container's.
+// Spec returns the requested part of the workspace's Spec. The rest is the container's.
 func (a Adoption) Spec() Spec {
 	return Spec{Name: a.Name, Engine: a.Engine, Access: a.Access, Process: Process{User: a.User}}
 }

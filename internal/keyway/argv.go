@@ -20,7 +20,7 @@ const (
 	// MaxArgv bounds the encoded words, in bytes: what Linux takes for a program, and
 	// as much again for bytes that are two.
 	MaxArgv = 4 << 20
-	// argvPiece is how long one variable is: less than any system allows.
+	// argvPiece is the length of one variable in bytes: less than any system's limit.
 	argvPiece = 30_000
 )
 

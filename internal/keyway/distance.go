@@ -1,8 +1,8 @@
 package keyway
 
-// Distance is how many bytes must be put in, taken out or changed to make b of
-// a (Levenshtein's). It takes as long as the product of their lengths, which are
-// the caller's to bound.
+// Distance returns the number of bytes to insert, delete or change to turn a into b
+// (Levenshtein distance). Its time is the product of their lengths, which the caller must
+// bound.
 func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -12,11 +12,11 @@ const (
 	EngineHost   = "host"
 )
 
-// EngineKind is what is known of an engine before any place is asked.
+// EngineKind describes an engine independently of any place.
 type EngineKind struct {
 	Name string
-	// Images says that it makes containers from images; else a workspace is plain
-	// processes of the place as it is.
+	// Images reports whether it makes containers from images; otherwise, its workspaces are
+	// plain processes of the place.
 	Images bool
 }
 

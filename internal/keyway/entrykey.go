@@ -10,7 +10,7 @@ import (
 type EntryKey struct {
 	// Line is the key in authorized_keys form, without options.
 	Line string `json:"line"`
-	// Until is when it may enter no more.
+	// Until is the time from which on it may not enter any more.
 	Until time.Time `json:"until"`
 }
 

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// Environment is what a workspace really consists of, as its place claims: what decides
-// whether a program gives there what it gives elsewhere. A field whose value could not be found
-// out is empty.
+// Environment is the effective environment of a workspace, as its place reports it: everything
+// that decides whether a program has the same results as elsewhere. A field with an unknown
+// value is empty.
 type Environment struct {
 	Name  Name   `json:"name,omitempty"`
 	Error *Error `json:"error,omitempty"` // why nothing is known of it
@@ -21,17 +21,17 @@ type Environment struct {
 	Software
 	// Files are those of the image that are not as the image has them.
 	Files []FileChange `json:"files,omitempty"`
-	// MoreFiles is how many more of those there are.
+	// MoreFiles is the number of further changed files.
 	MoreFiles int `json:"moreFiles,omitempty"`
 
 	Variables []Variable `json:"variables,omitempty"` // that were asked for, by their names
 	Mounts    []string   `json:"mounts,omitempty"`    // see Mount.String
 	Shm       int64      `json:"shm,omitempty"`       // bytes of /dev/shm; 0: the engine's own
-	// User is what programs run as: UserCaller, or a user of the image, or uid[:gid];
+	// User is the user of the programs: UserCaller, or a user of the image, or uid[:gid];
 	// empty: the image's own.
 	User string `json:"user,omitempty"`
-	// Options are what else was asked for, by the names of OptionNames. A keyway that did
-	// not yet tell of them has none; one that does has at least an empty map.
+	// Options are the other requested options, by the names of OptionNames. An older keyway
+	// does not report them, so the map is nil; otherwise it is at least empty.
 	Options map[string]string `json:"options,omitzero"`
 
 	Kernel string   `json:"kernel,omitempty"` // its release
@@ -88,7 +88,7 @@ func Distinct(texts ...string) []string {
 	return all
 }
 
-// Software is what is installed.
+// Software lists installed software.
 type Software struct {
 	Torch string `json:"torch,omitempty"`
 	CUDA  string `json:"cuda,omitempty"`
@@ -132,7 +132,8 @@ type Variable struct {
 	Hash string `json:"hash"` // of name and value
 }
 
-// maxHashText is how much of a hash tells two values apart, in hexadecimal digits.
+// maxHashText is the number of hexadecimal digits of a hash that are kept, enough to tell two
+// values apart.
 const maxHashText = 32
 
 // hashVariables are the variables of env, by their names.
@@ -152,7 +153,7 @@ const (
 	MaxFileChanges = 512
 	maxDigests     = 64
 	maxModels      = 1024
-	// MaxEnvironments is how many workspaces are asked for at once.
+	// MaxEnvironments bounds the workspaces in one request.
 	MaxEnvironments = 1024
 )
 

@@ -6,9 +6,8 @@ import (
 	"fmt"
 )
 
-// Kind says what went wrong in a way that programs can branch on. Kinds are
-// part of the API between laptop and place and of the exit codes, so they are
-// only ever added to.
+// Kind is the class of an error, for programs that branch on it. Kinds are part of the API
+// between laptop and place and of the exit codes, so existing ones never change.
 type Kind string
 
 // The kinds. exitCodes has the exit code of each.
@@ -56,8 +55,8 @@ var exitCodes = map[Kind]int{
 type Error struct {
 	Kind    Kind   `json:"kind"`
 	Message string `json:"message"`
-	// Next is what to do about it where that is no command of keyway's; it may be
-	// several lines. Advice is what else to do, which the face puts into words.
+	// Next is a remedy that is not a command of keyway's, in one or more lines. Advice are
+	// further steps, which the face puts into words.
 	Next   string   `json:"next,omitempty"`
 	Advice []Advice `json:"advice,omitempty"`
 	// Host is the place whose words these are: a claim, to be shown as such. It is

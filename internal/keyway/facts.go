@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// Facts are what a place knows that decides whether a workspace will run there, as the
-// place claims. A field that could not be found out is empty, and decides nothing.
+// Facts are a place's report of everything that decides whether a workspace will run there. An
+// unknown field is empty and decides nothing.
 type Facts struct {
 	Arch   string    `json:"arch"` // as Go calls it: amd64
 	Time   time.Time `json:"time"` // of its clock
 	Memory int64     `json:"memory,omitempty"`
 	UID    int       `json:"uid"` // of the user there
-	// NoGuest is why no workspace can be made there at all.
+	// NoGuest is the error if no workspace can be made there at all.
 	NoGuest *Error `json:"noGuest,omitempty"`
-	// Refused is why the engine makes no workspace of this Spec.
+	// Refused is the error with which the engine refuses this Spec.
 	Refused *Error       `json:"refused,omitempty"`
 	Driver  DriverFacts  `json:"driver"`
 	Engine  EngineFacts  `json:"engine"`
@@ -56,7 +56,7 @@ type EngineFacts struct {
 	Image        ImageFacts `json:"image"`             // if it is there
 }
 
-// ImageFacts are what an image says of itself.
+// ImageFacts are facts from an image's configuration.
 type ImageFacts struct {
 	Present bool     `json:"present,omitempty"` // at the place
 	Arch    []string `json:"arch,omitempty"`    // that there are builds for

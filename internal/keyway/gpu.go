@@ -35,7 +35,7 @@ type GPUProcess struct {
 	Memory  int64  `json:"memory"` // in bytes; -1: not told
 	// Compute reports whether it computes; else it only draws.
 	Compute bool `json:"compute"`
-	// Workspace is what it belongs to; empty: to none, as far as can be told.
+	// Workspace is the workspace that it belongs to; empty if none is known.
 	Workspace Name `json:"workspace,omitempty"`
 }
 
@@ -47,7 +47,7 @@ type GPUWaiter struct {
 	Since     time.Time `json:"since"`
 }
 
-// GPUReport is what a place tells of its GPUs.
+// GPUReport is a place's report of its GPUs.
 type GPUReport struct {
 	Driver string      `json:"driver,omitempty"`
 	CUDA   string      `json:"cuda,omitempty"` // the newest CUDA that the driver runs

@@ -36,8 +36,8 @@ func GraceText(grace time.Duration) []byte {
 	return append(strconv.AppendInt(nil, grace.Milliseconds(), 10), '\n')
 }
 
-// Grace is what GraceFile says. Programs of the workspace can write it too, so what
-// makes no sense there counts as nothing.
+// Grace returns the value in GraceFile. Programs of the workspace can write the file, too, so
+// an invalid value is ignored.
 func (h Home) Grace() time.Duration {
 	if st, err := os.Lstat(h.GraceFile()); err != nil || !st.Mode().IsRegular() {
 		return DefaultGrace

@@ -32,7 +32,7 @@ import (
 // own part before anything of the image starts.
 type Home string
 
-// GuestHome is where a container sees its Home.
+// GuestHome is the path of the Home in a container.
 const GuestHome Home = "/.keyway"
 
 // GuestProgram is the guest's file name in Bin: programs that are both laptop
@@ -83,8 +83,8 @@ func (h Home) Sessions() string { return filepath.Join(h.Data(), "sessions") }
 // UserHome is the home directory of a user whose image gives him none.
 func (h Home) UserHome() string { return filepath.Join(h.Data(), "home") }
 
-// GuestInfo is what a guest says of itself once it serves, and the host key that
-// the node has given it. All but the key is the workspace's own word.
+// GuestInfo is a guest's description of itself once it serves, and the host key that the node
+// has given it. Everything except the key is the workspace's own claim.
 type GuestInfo struct {
 	// HostKey is public, in authorized_keys form. It comes from the node's record,
 	// never from the guest; empty for a workspace of an older keyway.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ImageLayers are what an image at a place is made of, as the place claims.
+// ImageLayers are a place's report of the layers of an image.
 type ImageLayers struct {
 	Reference  string   `json:"reference"`
 	ID         string   `json:"id"`                    // sha256:…, of its configuration, or of its manifest where containerd keeps the images

@@ -171,11 +171,12 @@ func validateSecrets(secrets []Secret) error {
 	return nil
 }
 
-// Origin is what a workspace was made from, and what that says about it.
+// Origin identifies the template that a workspace was made from, with the template's settings
+// for it.
 type Origin struct {
 	Template string `json:"template,omitempty"` // by name; empty: none
-	// Published says that the template is one of the place's own (internal/catalogue).
-	// The node then compares the Spec with it.
+	// Published means that the template is one of the place's own (internal/catalogue). The
+	// node then compares the Spec with it.
 	Published bool              `json:"published,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"` // for people's own tools
 	// Ports are those that programs inside are expected to listen on. None is

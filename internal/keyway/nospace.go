@@ -18,7 +18,7 @@ func AsTold(err error) *Error {
 	return &told
 }
 
-// makeRoom is what to do about a full disk.
+// makeRoom returns advice about a full disk.
 func makeRoom(err error) string {
 	if isQuota(err) {
 		return "see how much is yours, and remove what you do not need: quota -s"

@@ -2,7 +2,7 @@ package keyway
 
 import "cmp"
 
-// nouns are what the options of a new workspace are about.
+// nouns are the subjects of a new workspace's options.
 var nouns = map[string]string{
 	"as-me":        "the user",
 	"cap-add":      "capabilities",

@@ -86,7 +86,7 @@ func unordered(texts []string) string {
 	return strings.Join(slices.Compact(texts), ", ")
 }
 
-// access is what may be done with d, in one order.
+// access returns the permitted operations on d, in a fixed order.
 func (d Device) access() string {
 	all := ""
 	for _, c := range "rwm" {

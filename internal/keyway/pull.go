@@ -18,7 +18,7 @@ type Login struct {
 	IdentityToken string `json:"identity_token,omitempty"`
 }
 
-// hidden is what a Login is in any text.
+// hidden replaces a Login in any text.
 const hidden = "[login]"
 
 // String keeps what is secret out of every text.
@@ -83,7 +83,7 @@ func IsDigest(s string) bool {
 // Found reports whether it tells what the registry has.
 func (p Pull) Found() bool { return len(p.Layers) > 0 }
 
-// Size is how many bytes the registry has of the layers from the given one on.
+// Size returns the size in bytes, in the registry, of the layers from the given one on.
 func (p Pull) Size(from int) (n int64) {
 	for _, l := range p.Layers[min(from, len(p.Layers)):] {
 		n += l.Size

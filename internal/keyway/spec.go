@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// Spec says how a workspace shall look. The zero Spec is refused. Each engine gives a
-// workspace all that its Spec asks for, or refuses by name what it cannot give.
+// Spec describes a workspace. The zero Spec is invalid. Each engine gives a workspace
+// everything in its Spec, or refuses by name a field that it cannot provide.
 //
-// The groups are embedded, so they show in Go only: as JSON, in requests, records and
-// labels, a Spec is one flat object, as it was before there were groups.
+// The groups are embedded, so they show in Go only: as JSON, in requests, records and labels, a
+// Spec is one flat object, as it was before there were groups.
 type Spec struct {
 	Name   Name   `json:"name"`
 	Engine string `json:"engine,omitempty"` // the name of an engine; empty: the node chooses and says why
@@ -26,34 +26,32 @@ type Spec struct {
 	Origin
 }
 
-// Access says who may enter a workspace, and what they bring.
+// Access has the keys that may enter a workspace, and agent forwarding.
 type Access struct {
 	// AuthorizedKeys are the public keys, in authorized_keys form, that may enter.
 	AuthorizedKeys []string `json:"authorizedKeys"`
-	// ForwardAgent says that connections to this workspace carry the user's agent.
+	// ForwardAgent means that connections to this workspace forward the user's agent.
 	ForwardAgent bool `json:"forwardAgent,omitempty"`
 }
 
-// Resources are what a workspace may use of its place. Zero values leave the
-// engine's defaults.
+// Resources are the limits of a workspace. Zero values mean the engine's defaults.
 type Resources struct {
 	GPUs GPUs `json:"gpus,omitzero"`
-	// CPUs is how much processor time there may be, in processors: 1.5 is one and a half.
+	// CPUs is the limit of processor time, in processors: 1.5 is one and a half.
 	CPUs float64 `json:"cpus,omitempty"`
-	// Memory is how much memory there may be, in bytes, swap not counted.
+	// Memory is the limit of memory in bytes, without swap.
 	Memory int64 `json:"memory,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes.
 	ShmSize int64 `json:"shmSize,omitempty"`
 	// Ulimits are limits of each process, as setrlimit(2) has them.
 	Ulimits []Ulimit `json:"ulimits,omitempty"`
-	// PidsLimit is how many processes and threads there may be; -1 is as many as the
-	// place allows.
+	// PidsLimit is the limit of processes and threads; -1 means the place's own limit.
 	PidsLimit int64 `json:"pidsLimit,omitempty"`
 	// Devices are device files of the place.
 	Devices []Device `json:"devices,omitempty"`
 }
 
-// Files are what a workspace sees of the file systems.
+// Files are the mounts and the file system settings of a workspace.
 type Files struct {
 	Mounts []Mount `json:"mounts,omitempty"`
 	// Workdir is the directory people and jobs start in; empty: the image's own,
@@ -68,7 +66,7 @@ type Files struct {
 	HomeVolume string `json:"homeVolume,omitempty"`
 }
 
-// Process says what the programs of a workspace run as, and with.
+// Process has the user, the privileges and the environment of a workspace's programs.
 type Process struct {
 	// User is a user or uid[:gid] of the image; empty: the image's own.
 	User string `json:"user,omitempty"`
@@ -84,9 +82,9 @@ type Process struct {
 	// IPC is whose System V IPC, message queues and /dev/shm the programs use: one of the
 	// IPC words; empty: the engine's choice.
 	IPC string `json:"ipc,omitempty"`
-	// Network is what the programs are connected to: NetworkHost, NetworkNone or the name
-	// of a network of the engine's; empty: the engine's choice. Nothing is published, and
-	// a workspace is entered by its socket, whatever its network.
+	// Network is the network of the programs: NetworkHost, NetworkNone or the name of an
+	// engine's network; empty means the engine's choice. No port is published, and users enter
+	// a workspace through its socket on any network.
 	Network string `json:"network,omitempty"`
 }
 
@@ -115,7 +113,7 @@ const (
 	maxNetwork        = 64 // bytes in a network's name
 )
 
-// Validate says what is wrong with s, in the user's words.
+// Validate returns an error for the user if s is invalid.
 func (s Spec) Validate() error {
 	if _, err := ParseName(string(s.Name)); err != nil {
 		return err
@@ -298,11 +296,11 @@ type GPUs struct {
 	All   bool     `json:"all,omitempty"`
 	Count int      `json:"count,omitempty"` // that many, the engine chooses
 	IDs   []string `json:"ids,omitempty"`   // these, by UUID or index
-	// Wait says that the workspace waits for them if they are not free.
+	// Wait means that the workspace waits for GPUs that are not free.
 	Wait bool `json:"wait,omitempty"`
 }
 
-// None says that no GPU is asked for.
+// None reports whether no GPU is requested.
 func (g GPUs) None() bool { return !g.All && g.Count == 0 && len(g.IDs) == 0 }
 
 // String is g as ParseGPUs reads it.

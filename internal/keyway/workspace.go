@@ -2,7 +2,7 @@ package keyway
 
 import "time"
 
-// State is what a workspace does.
+// State is the state of a workspace.
 type State string
 
 // The states of a workspace.
@@ -16,8 +16,8 @@ const (
 	Elsewhere State = "elsewhere"
 )
 
-// Workspace is what an engine knows of one workspace. All of it is asked from
-// the engine and the workspace's own directory each time; nothing is remembered.
+// Workspace describes one workspace. The node queries all of it from the engine and the
+// workspace's own directory each time; nothing is cached.
 type Workspace struct {
 	Name    Name      `json:"name"`
 	Place   Place     `json:"place,omitempty"` // filled in by the laptop
@@ -46,6 +46,6 @@ type Progress struct {
 	Total   int64  `json:"total,omitempty"`
 }
 
-// DefaultImage is what a container is made of when no image is named: small, and
-// with what people expect in a shell.
+// DefaultImage is the image if none is named: small, and with the programs that users expect in
+// a shell.
 const DefaultImage = "debian:12"

@@ -27,8 +27,7 @@ func isSocket(path string) bool {
 	return err == nil && info.Mode()&os.ModeSocket != 0
 }
 
-// forwardPath is where our own agent listens for those who come through a
-// forwarding.
+// forwardPath is the socket of keyway's agent for requests through a forwarding.
 func (here *Laptop) forwardPath() string { return filepath.Join(here.runtime, dirs.ForwardSocket) }
 
 // forwardSocket is the socket to forward: our own agent's second one. Another

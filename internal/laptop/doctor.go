@@ -24,7 +24,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Health is what a check found.
+// Health is the result of a check.
 type Health string
 
 // The findings of a check: all is well, something may fail, something fails.
@@ -59,14 +59,14 @@ func (f Finding) advise(step keyway.Step, about ...string) Finding {
 	return f
 }
 
-// fault is what a failed call says.
+// fault returns the finding for a failed call.
 func fault(check string, h Health, err error) Finding {
 	e := keyway.AsError(err)
 	return Finding{Check: check, Health: h, Message: e.Message, Next: e.Next, Advice: e.Advice}
 }
 
-// CheckTimeout is how long one program may take that a check runs: a hanging
-// agent or daemon is a finding, not a reason to wait.
+// CheckTimeout bounds the time of one program in a check: a hanging agent or daemon is a
+// finding, not a reason to wait.
 const CheckTimeout = 5 * time.Second
 
 // CheckAll makes every check that can be made: without the directories there is
@@ -226,7 +226,7 @@ func (here *Laptop) checkAgent(ctx context.Context) Finding {
 	return found("agent", Failing, "ssh-add cannot be run: %v", err).then("install the OpenSSH client (Debian: apt-get install openssh-client)")
 }
 
-// checkOthers tells of agents that commands of this environment do not use.
+// checkOthers reports agents that commands of this environment do not use.
 func (here *Laptop) checkOthers(ctx context.Context) (findings []Finding) {
 	for _, socket := range agents.Holding(ctx, here.AgentSocket()) {
 		findings = append(findings, found("agent", Warning, "another agent of keyway's, at %s, may hold keys, and this environment does not use it", socket).advise(keyway.LockAll))

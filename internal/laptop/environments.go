@@ -8,16 +8,15 @@ import (
 	"keyway/internal/keyway"
 )
 
-// environmentTimeout is how long a place may take to look into its workspaces once it is
-// reached.
+// environmentTimeout bounds the time in which a reached place examines its workspaces.
 const environmentTimeout = 2 * time.Minute
 
 // Place is the name by which this laptop calls the machine first.
 func (m Machine) Place() keyway.Place { return m.names[0] }
 
-// OfTemplate tells what the workspaces of a template at one machine consist of. Those that
-// it has not looked into are in rest: they do not run, or are more than MaxEnvironments. The
-// problems are those of the machine's engines, whose workspaces are not all known.
+// OfTemplate returns the environments of the workspaces of a template on one machine. rest has
+// the workspaces that it has not examined: they do not run, or are beyond MaxEnvironments.
+// problems has the errors of engines whose workspaces may be missing.
 func (here *Laptop) OfTemplate(ctx context.Context, m Machine, template string) (found []keyway.Environment, rest []keyway.Workspace, problems []*keyway.Error, err error) {
 	node, err := here.Node(ctx, m.Place())
 	if err != nil {

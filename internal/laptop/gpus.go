@@ -7,15 +7,15 @@ import (
 	"keyway/internal/keyway"
 )
 
-// GPUListing is what one place tells of its GPUs, or why it does not.
+// GPUListing is one place's report of its GPUs, or an error.
 type GPUListing struct {
 	Place keyway.Place `json:"place"`
 	keyway.GPUReport
 	Error *keyway.Error `json:"error,omitempty"`
 }
 
-// gpuTimeout is how long a place may take to tell of its GPUs once it is reached: a
-// driver that sets them up first takes its time, and the node gives up before.
+// gpuTimeout bounds the time in which a reached place reports its GPUs: a driver that first
+// sets them up takes long, and the node's own timeout is shorter.
 const gpuTimeout = 45 * time.Second
 
 // GPUs asks one machine for its GPUs.

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/policy"
 )
 
-// HashedText says how many hosts are hashed in known_hosts, and what comes of it;
-// empty: none is.
+// HashedText returns a sentence about the number of hashed hosts in known_hosts and the
+// consequences; empty if there are none.
 func HashedText(rules *policy.Policy, names *hostnames.Names) string {
 	hashed, unknown := names.Hashed()
 	if hashed == 0 {

@@ -14,11 +14,11 @@ import (
 const (
 	// MaxJobList bounds, in bytes, what is read of a workspace's list of jobs.
 	MaxJobList = 8 << 20
-	// jobListTimeout is how long a workspace may take to list its jobs.
+	// jobListTimeout bounds the time in which a workspace lists its jobs.
 	jobListTimeout = 30 * time.Second
 )
 
-// Job is what keyway takes from a workspace's list of jobs.
+// Job has the fields that keyway uses of a workspace's list of jobs.
 type Job struct {
 	Name, State string
 	Command     []string

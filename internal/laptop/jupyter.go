@@ -18,7 +18,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// sendProgramTimeout is how long a program of 3 MB may take to a workspace: 50 kbit/s.
+// sendProgramTimeout bounds the time to send a program of 3 MB to a workspace: 50 kbit/s.
 const sendProgramTimeout = 10 * time.Minute
 
 // PackedProgram is a program that can be sent into a workspace.
@@ -139,7 +139,7 @@ func programPath(word, rest string) (string, error) {
 	return "", keyway.Errorf(keyway.Untrusted, "the workspace answers %.60q", word)
 }
 
-// JupyterAt is where keyway-jupyter listens in a workspace.
+// JupyterAt is the address of keyway-jupyter in a workspace.
 type JupyterAt struct {
 	Socket string `json:"socket"`
 	Token  string `json:"token"`

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Kernel is what keyway-jupyter in a workspace says of a Jupyter kernel.
+// Kernel is keyway-jupyter's report of a Jupyter kernel in a workspace.
 type Kernel struct {
 	ID       string `json:"id"`
 	Notebook string `json:"notebook"` // its path; empty if it has none

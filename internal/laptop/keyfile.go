@@ -12,8 +12,8 @@ import (
 	"keyway/internal/plain"
 )
 
-// CheckKeyFile says what is wrong with a file that is to be unlocked, before ssh-add
-// says it in other words, and asks for the passphrase of what has none.
+// CheckKeyFile returns an error if a file cannot be unlocked, before ssh-add reports it in
+// other words or asks for the passphrase of a file without one.
 func CheckKeyFile(file string) error {
 	name := plain.Shell(file)
 	info, err := os.Stat(file)

@@ -110,7 +110,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	return why
 }
 
-// settleTimeout is how long an interrupted up waits to see that nothing is left.
+// settleTimeout bounds the time in which an interrupted up checks that nothing is left.
 const settleTimeout = 30 * time.Second
 
 // WaitIdle returns when nobody is making or changing the workspace.

@@ -19,7 +19,7 @@ const (
 	// maxPorts how many of them count.
 	maxPortList = 1 << 20
 	maxPorts    = 1024
-	// insideTimeout is how long a workspace may take to answer a question.
+	// insideTimeout bounds the time of a workspace's answer.
 	insideTimeout = time.Minute
 )
 
@@ -119,7 +119,7 @@ func (here *Laptop) answerWithin(ctx context.Context, e sshconfig.Entry, limit t
 	return nil, keyway.Errorf(keyway.Other, "%s says: %s", e.Name, plain.Line(strings.TrimSpace(said.String())))
 }
 
-// sshFailed is what ssh exits with when the connection failed.
+// sshFailed is ssh's exit status when the connection failed.
 const sshFailed = 255
 
 // maxSaid bounds, in bytes, what is quoted of an ssh.

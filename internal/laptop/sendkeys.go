@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// sendAgain is when keys are sent that have not changed: their time at the place
-	// is keyway.MaxEntry, and another laptop may have sent many.
+	// sendAgain is the time after which unchanged keys are sent again: at the place they expire
+	// after keyway.MaxEntry, and another laptop may have sent many.
 	sendAgain = 7 * 24 * time.Hour
 	// sendTimeout bounds how long a connection waits for them to be sent.
 	sendTimeout = 10 * time.Second
@@ -47,7 +47,7 @@ func (here *Laptop) SendKeys(ctx context.Context, node *api.Client, e sshconfig.
 	_ = here.Hosts.Sent(e, here.sent(ctx, today)) // or the next time
 }
 
-// sent is what is remembered of keys that were sent.
+// sent returns the record of keys that were sent.
 func (here *Laptop) sent(ctx context.Context, e KeySet) sshconfig.Sent {
 	return sshconfig.Sent{Holds: here.holds(ctx, e.Agent, e.Files), At: time.Now().UTC(), Agent: e.Agent, Files: e.Files}
 }

@@ -12,7 +12,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Report is what status tells of one place.
+// Report is the status of one place.
 type Report struct {
 	link.PlaceStatus
 	Hops  []string      `json:"hops,omitempty"`
@@ -22,7 +22,7 @@ type Report struct {
 	Error *keyway.Error `json:"error,omitempty"`
 }
 
-// pings is how many round trips are measured; the shortest is told.
+// pings is the number of round trips that are measured; the shortest is reported.
 const pings = 3
 
 // Examine reaches one place and measures the way.
@@ -53,7 +53,7 @@ func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Pl
 	return r
 }
 
-// jumpGrace is how much longer than the place a jump host may take.
+// jumpGrace is the time that a jump host may take beyond the place's.
 const jumpGrace = 200 * time.Millisecond
 
 // besideSlowJump begins to ask SlowJump, whose answer the function that it returns waits

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/watch"
 )
 
-// JobsDir is where the jobs are on record whose ends the link tells of.
+// JobsDir returns the directory with the records of jobs whose ends the link reports.
 func (here *Laptop) JobsDir() string { return filepath.Join(here.state, "jobs") }
 
 // Drop forgets a workspace: its entry, its host key, and what is waited for there.

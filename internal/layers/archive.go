@@ -35,7 +35,7 @@ func (h *Held) Archive(w io.Writer, p keyway.Pull) error {
 	return m.End(out)
 }
 
-// reportEvery is how often people see a new number.
+// reportEvery is the interval between two reports.
 const reportEvery = 100 * time.Millisecond
 
 // teller adds up what all layers have.

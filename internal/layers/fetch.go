@@ -37,8 +37,8 @@ type fetch struct {
 	came   atomic.Bool // anything at all
 }
 
-// UnreachedError is why nothing at all came. Others may still reach the registry: an
-// engine has proxies of its own.
+// UnreachedError is the error if the registry sent nothing at all. Others may still reach it:
+// an engine has proxies of its own.
 type UnreachedError struct{ error }
 
 func (e UnreachedError) Unwrap() error { return e.error }

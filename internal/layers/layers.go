@@ -27,8 +27,8 @@ const (
 // Store is a directory of the owner's that holds layers until an engine has them.
 type Store struct {
 	Dir string
-	// Stall is how long a registry may send nothing; Pause what is between two tries. The
-	// zero values are for people, others for tests.
+	// Stall is the time for which a registry may send nothing, Pause the time between two
+	// attempts. Zero values mean the defaults; others are for tests.
 	Stall, Pause time.Duration
 }
 

@@ -17,7 +17,7 @@ import (
 
 // factTeller is an engine that tells what decides whether a workspace will run on it.
 type factTeller interface {
-	// Facts tells of the platform, and of the image if it is there.
+	// Facts returns facts about the platform, and about the image if it is present.
 	Facts(ctx context.Context, image string) (keyway.EngineFacts, error)
 }
 

@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// errNoDisplay says that there is nothing on which a browser could show itself.
+// errNoDisplay means that there is no display for a browser.
 var errNoDisplay = errors.New("there is no display")
 
 // Browser shows a URL in the user's browser, or in the program that the URL's scheme

@@ -13,7 +13,7 @@ import (
 	"keyway/internal/sleep"
 )
 
-// Inside is what is asked of a workspace.
+// Inside is the access to a workspace that this package needs.
 type Inside interface {
 	// Ports lists where its programs listen.
 	Ports(context.Context) ([]keyway.Port, error)
@@ -28,7 +28,7 @@ type Inside interface {
 // Server is something in a workspace that speaks HTTP.
 type Server struct {
 	Port int
-	// Socket is where it listens instead of on a port.
+	// Socket is the unix socket that it uses instead of a port.
 	Socket string
 	TLS    bool   // with a certificate of its own
 	Path   string // where it begins; "": at the root
@@ -42,17 +42,17 @@ type Server struct {
 type Target struct {
 	Name  string
 	Short string // what it is, in a few words
-	// Session is how its session is called.
+	// Session is the name of its session.
 	Session keyway.Name
 	// Programs start it; the first that the workspace has counts.
 	Programs []string
 	// Command is the command line, with arguments of the user's.
 	Command func(program string, args []string) []string
-	// Advice is what to do where none of them is installed.
+	// Advice is the advice if none of them is installed.
 	Advice string
 	// Find finds one that runs. Only ports that Find is given are ever led to.
 	Find func(ctx context.Context, w Inside, ports []keyway.Port) (s Server, found bool, err error)
-	// Forgets is what it loses when its page is closed; "": nothing.
+	// Forgets names the data that it loses when its page is closed; "" means none.
 	Forgets string
 }
 
@@ -68,7 +68,7 @@ func Lookup(name string) (Target, bool) {
 	return Targets[i], true
 }
 
-// again is how often it is looked whether a server that was started listens.
+// again is the interval at which a started server is checked for its port.
 const again = 300 * time.Millisecond
 
 // Ready finds the target's server, and starts it if none runs: with args, which count

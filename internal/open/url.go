@@ -57,7 +57,7 @@ var Editors = []Editor{
 	{Name: "cursor", Short: "Cursor", Scheme: "cursor"},
 }
 
-// Remote is how VS Code and its kin name a host of ssh.
+// Remote returns the name of an ssh host for VS Code and its derivatives.
 func Remote(workspace keyway.Name) string { return "ssh-remote+" + string(workspace) }
 
 // URL opens a folder of a workspace in the editor. The folder is absolute.

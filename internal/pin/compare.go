@@ -12,8 +12,8 @@ import (
 
 // Difference is one thing that is not as it was pinned.
 type Difference struct {
-	// Where is what differs: a workspace and its place, the template, a registry or the
-	// file itself.
+	// Where is the place of the difference: a workspace and its place, the template, a registry
+	// or the file itself.
 	Where string `json:"where"`
 	Field string `json:"field"`          // of Fields
 	Name  string `json:"name,omitempty"` // of the package, variable, file or mount
@@ -43,11 +43,11 @@ func ByDigest(image, digest string) string {
 	return image + "@" + digest
 }
 
-// MaxShown is how many differences of one field of one workspace are named; what is
-// beyond is counted.
+// MaxShown bounds the differences of one field of one workspace that are named; the others are
+// counted.
 const MaxShown = 32
 
-// Compare is how what is found at a place differs from what was pinned.
+// Compare returns the differences between a workspace's environment and the pin.
 func (p Pin) Compare(where string, found keyway.Environment) []Difference {
 	c := comparison{where: where}
 	reference := line(found.Image.Reference)
@@ -79,7 +79,7 @@ func (p Pin) Compare(where string, found keyway.Environment) []Difference {
 	return c.all
 }
 
-// CompareTemplate is how what a template says now differs from what was pinned.
+// CompareTemplate returns the differences between a template's present settings and the pin.
 func (p Pin) CompareTemplate(where string, s keyway.Spec) []Difference {
 	if p.Options[keyway.OptionIPC] == keyway.IPCHost {
 		s.ShmSize = p.Shm // the place's own, whatever the template says
@@ -87,7 +87,7 @@ func (p Pin) CompareTemplate(where string, s keyway.Spec) []Difference {
 	return slices.DeleteFunc(p.CompareSpec(where, s), func(d Difference) bool { return slices.Contains(ChosenFields, d.Field) })
 }
 
-// CompareSpec is how a workspace that is asked for differs from what was pinned.
+// CompareSpec returns the differences between a requested workspace and the pin.
 func (p Pin) CompareSpec(where string, s keyway.Spec) []Difference {
 	c := comparison{where: where}
 	c.text("template", p.Image.Reference, s.Image)

@@ -21,7 +21,7 @@ import (
 	"keyway/internal/plain"
 )
 
-// FileName is what the file is called. It lies beside the template's.
+// FileName is the name of the lock file, which is beside the template's file.
 const FileName = "keyway.lock"
 
 // Version is that of the file's form.
@@ -43,11 +43,11 @@ type Lock struct {
 	Sum string `json:"sum"`
 }
 
-// Pin is what one template resolved to on one architecture.
+// Pin is the environment that one template resolved to on one architecture.
 type Pin struct {
 	Template string `json:"template"`
-	// Seen says that a running workspace was looked into. Else the registry alone told,
-	// which knows neither what is installed nor the place.
+	// Seen means that a running workspace was examined. Otherwise only the registry was asked,
+	// which knows neither the installed software nor the place.
 	Seen bool `json:"seen"`
 	// DriverFloor is the oldest driver that runs the CUDA of the image.
 	DriverFloor string `json:"driverFloor,omitempty"`

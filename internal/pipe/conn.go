@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// ReadAhead is how much to read of a pipe at once, in bytes: several frames when
-// they wait, each of which would else take two reads.
+// ReadAhead is the size of one read from a pipe, in bytes: several waiting frames, each of
+// which would otherwise need two reads.
 const ReadAhead = 256 << 10
 
 // Conn makes a connection of a reader and a writer, such as a process's standard input

@@ -72,7 +72,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// begun is where a character begins that is not whole at the end of p.
+// begun returns the offset of an incomplete character at the end of p.
 func begun(p []byte) int {
 	for at := max(0, len(p)-utf8.UTFMax+1); at < len(p); at++ {
 		if utf8.RuneStart(p[at]) && !utf8.FullRune(p[at:]) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Verdict is what is to happen with a request. The zero value refuses.
+// Verdict is the decision about a request. The zero value refuses.
 type Verdict int
 
 // The verdicts.
@@ -133,8 +133,8 @@ func Grantable(f Facts) bool {
 	return f.Op == Sign && (f.Purpose == Login && f.Proven || f.Purpose == Signature)
 }
 
-// Decide says what is to happen with the request that f describes. grants are
-// the user's earlier answers, in order.
+// Decide decides about the request that f describes. grants are the user's earlier answers, in
+// order.
 func (p *Policy) Decide(f Facts, grants []Grant) Decision {
 	d, _ := p.decide(f, grants, nil)
 	return d
@@ -258,7 +258,7 @@ func (p *Policy) builtIn(f Facts) Decision {
 	return Decision{Ask, "built in: ask", "no rule says whether a remote asker may have this signed"}
 }
 
-// outside is why a workspace or a git host is not simply allowed.
+// outside returns the reason for which a workspace or a git host is not simply allowed.
 func (f Facts) outside() string {
 	switch {
 	case f.FromClaimed && slices.Contains(f.From.Groups, GroupWorkspaces):

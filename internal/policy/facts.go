@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Op is what an asker wants of the agent.
+// Op is the operation that an asker requests.
 type Op string
 
 // The operations. Everything but List and Sign changes the agent.
@@ -21,7 +21,7 @@ const (
 	Manage Op = "manage" // answering questions, listing constraints
 )
 
-// Purpose is what a signature is for, as read from the data to be signed.
+// Purpose is the purpose of a signature, as found in the data to be signed.
 type Purpose string
 
 // The purposes.
@@ -40,7 +40,7 @@ type Host struct {
 	Fingerprint string   `json:"fingerprint,omitempty"` // SHA256:…
 	Names       []string `json:"names,omitempty"`
 	Groups      []string `json:"groups,omitempty"` // GroupWorkspaces, GroupGit
-	// Place is where a workspace runs: two workspaces with one Place belong together.
+	// Place is the place of a workspace: two workspaces with the same Place belong together.
 	Place string `json:"place,omitempty"`
 	// Partial reports that the host has a name that is not among Names: one that is
 	// hashed in known_hosts and that nothing on this machine could guess, or a pattern.
@@ -83,8 +83,8 @@ func (k Key) String() string {
 	return k.Fingerprint
 }
 
-// Constraint says what the destinations that the user put on a key when adding
-// it (ssh-add -h) have to say.
+// Constraint is the judgement by the destinations with which the user has added a key (ssh-add
+// -h).
 type Constraint string
 
 // The verdicts of a key's own constraint. The empty one refuses, because it
@@ -120,13 +120,12 @@ type Facts struct {
 	// not hold for another; empty: none.
 	Route string
 
-	// Violation is why the connection or the request contradicts itself: a bind
-	// that did not verify, data signed for another session. Such a request is
-	// refused whatever the rules say.
+	// Violation is a contradiction in the connection or the request: a bind that did not
+	// verify, data for another session. Such a request is always refused.
 	Violation string
 
-	// Proven says that To is the destination beyond doubt: its host key signed
-	// the very session that is to be logged in to.
+	// Proven means that To is certainly the destination: its host key has signed the session of
+	// the login.
 	Proven bool
 	To     Host
 
@@ -139,8 +138,8 @@ type Facts struct {
 	// Programs are the program that asks for a session and those that started it, by
 	// their paths; empty where one is not known.
 	Programs []string
-	// Restriction is why the constraint refuses; empty: the destination is none
-	// of the key's.
+	// Restriction is the reason for which the constraint refuses; empty means that the
+	// destination is not one of the key's.
 	Restriction string
 }
 

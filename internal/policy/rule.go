@@ -43,7 +43,7 @@ func (r *rule) decision() Decision {
 	return Decision{r.verdict, r.label(), fmt.Sprintf("line %d of the policy says so", r.line)}
 }
 
-// match is whether a rule, or a list of hosts, is about a request.
+// match is the result of comparing a rule, or a list of hosts, with a request.
 type match int
 
 const (
@@ -103,8 +103,8 @@ func (r *rule) unnamed(f Facts) string {
 	return fmt.Sprintf("known_hosts has no name for the destination (%s)", f.To)
 }
 
-// mismatch says why the rule does not apply to f, whatever the hosts; empty means
-// that they decide.
+// mismatch returns the reason for which the rule does not apply to f for any hosts; empty means
+// that the hosts decide.
 func (r *rule) mismatch(f Facts) string {
 	switch {
 	case !r.isFor(f):

@@ -17,8 +17,8 @@ const (
 	maxWords = 8 << 20
 )
 
-// path is where the kernel shows something of a process; the directory if name is empty.
-// Where there is no such directory, on other systems than Linux, everything is unknown.
+// path returns the path of a file in /proc about a process, or of the directory if name is
+// empty. On systems other than Linux there is no such directory, and everything is unknown.
 func path(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
 
 // read reads a file of a process. A longer one is cut off at the bound.
@@ -91,8 +91,8 @@ func CommandLine(pid int) ([]string, error) {
 	return words(data), nil
 }
 
-// Environment is what the process was started with: NAME=VALUE each. The kernel shows it
-// to the process's own user and to root, and none of a zombie.
+// Environment returns the environment with which the process was started, each as NAME=VALUE.
+// The kernel shows it only to the process's own user and root, and not for a zombie.
 func Environment(pid int) ([]string, error) {
 	data, err := read(pid, "environ", maxWords)
 	if err != nil || len(data) == 0 {
@@ -161,8 +161,8 @@ func (s status) first() bool {
 // Traced reports whether a debugger follows this process, or whether that is not known.
 func Traced() bool { return statusOf(os.Getpid()).field("TracerPid") != "0" }
 
-// Files are what the descriptors of the process are open on, as far as that is shown: the
-// path of a file, or the kernel's name for what has none, as "socket:[4711]".
+// Files returns the targets of the process's descriptors, as far as the kernel shows them: the
+// path of a file, or the kernel's name for other objects, as "socket:[4711]".
 func Files(pid int) (targets []string) {
 	for _, fd := range entries(path(pid, "fd")) {
 		if target, err := os.Readlink(path(pid, "fd/"+fd)); err == nil {

@@ -25,7 +25,7 @@ type Build struct {
 	Image    v1.Image
 }
 
-// Base is what a registry has under one name.
+// Base is the image that a registry has under one name.
 type Base struct {
 	Digest string  // of what the name stands for, an image or a list of them
 	Builds []Build // one for each architecture
@@ -186,7 +186,7 @@ func watched(what string, report func(keyway.Progress), work func(chan v1.Update
 	return err
 }
 
-// notPushed is why a registry has not taken an image, in words that people need.
+// notPushed explains to the user why a registry has refused an image.
 func notPushed(ref name.Reference, err error) error {
 	var said *transport.Error
 	switch {

@@ -18,14 +18,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// greeting is how long a registry may take to answer at all. The place may be nearer.
+// greeting bounds the time until a registry's first answer. The place may be nearer.
 const greeting = 5 * time.Second
 
 // dockerHub is the default registry, as images name it and as it is reached.
 const dockerHub = "docker.io"
 
-// SilentError says why this laptop could not reach a registry. It is not returned once
-// the registry has answered anything.
+// SilentError is the error if this laptop could not reach a registry. It is not returned once
+// the registry has answered.
 type SilentError struct{ error }
 
 func (e SilentError) Unwrap() error { return e.error }

@@ -151,7 +151,7 @@ func BuiltHere(image string) bool {
 	return err == nil && ref.Context().RegistryStr() == builtHere
 }
 
-// builtHere is what Podman calls the registry of images that it has built.
+// builtHere is Podman's name for the registry of images that it has built.
 const builtHere = "localhost"
 
 // loginName is the registry as docker login wants it, which for the default one is
@@ -180,7 +180,7 @@ func nearest(ref name.Reference, options []remote.Option) []string {
 // parts are the words and numbers of a tag.
 var parts = lazyregexp.New(`[0-9.]+|[a-z]+`)
 
-// validTag is what a tag may be; anything else is a registry's mischief.
+// validTag matches valid tags; a registry that sends others is at fault.
 var validTag = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // near orders tags by how many of the words of the one asked for they have, and then by

@@ -88,7 +88,7 @@ const (
 	Lost     State = "lost" // its holder is gone without an exit record
 )
 
-// End is how a job ended.
+// End describes the end of a job.
 type End struct {
 	Code   int
 	Signal unix.Signal // 0: none

@@ -15,7 +15,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// maxEntries is how many entries of a directory one answer has.
+// maxEntries bounds the entries of a directory in one answer.
 const maxEntries = 100
 
 func (s *session) opendir(name string) (byte, error) {

@@ -128,7 +128,7 @@ func (s *session) tilde(name string) (string, error) {
 	return home + "/" + path, nil
 }
 
-// copyChunk is what copy-data moves at once.
+// copyChunk is the number of bytes that copy-data moves at once.
 const copyChunk = 64 << 10
 
 // copyData copies a part of one open file into another, or all of the rest for a

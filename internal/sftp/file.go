@@ -24,9 +24,9 @@ const (
 	openExclusive
 )
 
-// openFlags are what open(2) calls the flags of an OPEN. A FIFO or a terminal
-// that nobody is at would hold the client, and this process, for ever:
-// O_NONBLOCK, which regular files do not heed.
+// openFlags returns the flags of open(2) for those of an OPEN. A FIFO or an unused terminal
+// would block the client, and this process, for ever: hence O_NONBLOCK, which regular files
+// ignore.
 func openFlags(wire uint32) int {
 	flags := unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 	switch wire & (openRead | openWrite) {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links are followed in one path.
+// maxLinks bounds the symbolic links that are followed in one path.
 const maxLinks = 33
 
 func (s *session) realpath(name string) (byte, error) {
@@ -90,7 +90,7 @@ func orRoot(path string) string {
 	return path
 }
 
-// linkTarget is what a symbolic link points to, "" for any other file.
+// linkTarget returns the target of a symbolic link, "" for any other file.
 func linkTarget(path string) (string, error) {
 	if len(path) >= maxPath {
 		return "", unix.ENAMETOOLONG

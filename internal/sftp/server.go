@@ -15,7 +15,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// flushSize is how much of the answers is sent at once while requests wait: four
+// flushSize is the number of bytes of answers that are sent at once while requests wait: four
 // full packets of SSH, where a read of 32 KiB alone would take one and a bit.
 const flushSize = 128 << 10
 

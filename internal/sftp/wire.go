@@ -76,7 +76,7 @@ var statusTexts = [...]string{
 
 func (s status) Error() string { return statusTexts[s] }
 
-// statusOf is what a client hears of err.
+// statusOf returns the status that a client gets for err.
 func statusOf(err error) status {
 	var s status
 	var errno unix.Errno

@@ -174,7 +174,7 @@ func (r *namesReader) addLiteral(patterns []string) {
 	}
 }
 
-// verdict is whether lines are for a host.
+// verdict is the answer whether lines apply to a host.
 type verdict int
 
 const (

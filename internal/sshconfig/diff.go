@@ -24,7 +24,7 @@ func result(edits []edit) []byte {
 	return b
 }
 
-// contextLines is how many kept lines a diff shows on each side of a change.
+// contextLines is the number of unchanged lines that a diff shows on each side of a change.
 const contextLines = 3
 
 // diff shows the edits as diff -u does.
@@ -48,7 +48,7 @@ func diff(path string, edits []edit) string {
 	return b.String()
 }
 
-// nearChanges says of each line whether it is a change or beside one.
+// nearChanges reports for each line whether it is a change or close to one.
 func nearChanges(edits []edit) []bool {
 	shown := make([]bool, len(edits))
 	for i, e := range edits {

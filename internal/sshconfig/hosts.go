@@ -113,7 +113,7 @@ func clip(s string, limit int) string {
 	return s
 }
 
-// errTooLarge is what readBounded returns for a file over its bound.
+// errTooLarge is the error of readBounded for a file above its bound.
 var errTooLarge = errors.New("the file is too large")
 
 // readBounded reads a regular file of at most limit bytes.

@@ -109,8 +109,8 @@ func IsHashOf(hash, name string) bool {
 	return err1 == nil && err2 == nil && hmac.Equal(h.Sum(nil), want)
 }
 
-// owner is what the line calls its host. The name behind a hash is found if it is
-// one of candidates.
+// owner returns the line's name for its host. A hashed name is found if it is one of
+// candidates.
 func (l knownLine) owner(candidates, ports []string) string {
 	if !strings.HasPrefix(l.hosts, "|") {
 		first, _, _ := strings.Cut(l.hosts, ",")

@@ -19,7 +19,7 @@ func parseConfig(data []byte) configText {
 	return t
 }
 
-// includeState says how a file includes ours.
+// includeState is the way in which a file includes keyway's.
 type includeState int
 
 const (

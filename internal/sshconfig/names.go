@@ -24,9 +24,8 @@ var usualPorts = []string{"22", "222", "2022", "2222", "22022", "22222"}
 // reservedNames mean this machine to ssh, or to keyway.
 var reservedNames = []keyway.Name{"localhost", keyway.Name(keyway.Local)}
 
-// Surroundings are what this laptop's ssh knows beside workspaces: against it are
-// held the names and the host keys that workspaces shall have. It is read once,
-// for one command.
+// Surroundings are the hosts that this laptop's ssh knows besides workspaces. Names and host
+// keys of new workspaces are compared with them. They are read once for each command.
 type Surroundings struct {
 	registry hosts
 	config   []string // names of hosts in ssh_config files
@@ -167,7 +166,7 @@ func taken(name keyway.Name, why string) error {
 		Advise(keyway.OtherName, string(name)+"-1")
 }
 
-// nameInUse says what can be done with a workspace that is there already.
+// nameInUse is the error for a name in use, with advice.
 func nameInUse(e Entry) error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, e.Place).
 		Advise(keyway.UseOrRemove, e.Place.Of(e.Name))

@@ -102,7 +102,7 @@ func renderConfig(entries []Entry, c Client, knownHosts, unproved string) ([]byt
 	return b.Bytes(), nil
 }
 
-// render is where ssh finds the keys, with the lines for the usual agent.
+// render returns the lines with which ssh finds the keys, and those for the usual agent.
 func (s Sent) render(agent string) (string, error) {
 	if s.Agent != "" {
 		path, err := quotePath(s.Agent)

@@ -20,7 +20,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Entry is what the laptop remembers of one workspace.
+// Entry is the laptop's record of one workspace.
 type Entry struct {
 	Name         keyway.Name  `json:"name"`
 	Place        keyway.Place `json:"place"`
@@ -30,20 +30,20 @@ type Entry struct {
 	ForwardAgent bool         `json:"forwardAgent,omitempty"`
 	Created      time.Time    `json:"created"`
 
-	// Added is when this laptop learned of the workspace; Add sets it.
+	// Added is the time at which this laptop registered the workspace; Add sets it.
 	Added time.Time `json:"added"`
-	// Proved is when the host key last proved itself; Add sets it, so only what has
-	// is added. It is zero for keys that an earlier keyway took on trust: those are
-	// no workspaces to the agent.
+	// Proved is the time at which the host key was last proved. Add sets it, so only proved
+	// keys are added. It is zero for keys that an earlier keyway took on trust: the agent does
+	// not count those as workspaces.
 	Proved time.Time `json:"proved,omitzero"`
 
 	// Mux reports that ssh may have sessions on the connection that keyway's mux holds.
 	Mux bool `json:"mux,omitempty"`
 
-	// Keys are what the user named as the keys that may enter; nil: those that ssh
-	// has for the place.
+	// Keys are the keys that the user has named to enter; nil: those that ssh has for the
+	// place.
 	Keys []string `json:"keys,omitempty"`
-	// Sent is what was last sent to the place of the keys that may enter.
+	// Sent records the keys that were last sent to the place.
 	Sent Sent `json:"sent,omitzero"`
 }
 
@@ -79,7 +79,7 @@ func (e Entry) SameWorkspace(w keyway.Workspace) error {
 // Fingerprint is that of the host key, as ssh shows it.
 func (e Entry) Fingerprint() string { return fingerprint(e.HostKey) }
 
-// Client is how the generated ssh_config shall have ssh reach workspaces.
+// Client configures the connections of the generated ssh_config.
 type Client struct {
 	// Program is the absolute path of keyway.
 	Program string
@@ -173,7 +173,7 @@ func (s *Store) Remove(place keyway.Place, name keyway.Name) error {
 	})
 }
 
-// List is what is remembered, sorted by name.
+// List returns all entries, sorted by name.
 func (s *Store) List() ([]Entry, error) {
 	h, err := s.read()
 	return h.Workspaces, err
@@ -376,7 +376,7 @@ func (h *hosts) checkPlace(p keyway.Place) error {
 	return keyway.Errorf(keyway.Usage, "%s is a workspace, not a place", p).Advise(keyway.IsWorkspace, h.Workspaces[at].Place.Of(h.Workspaces[at].Name))
 }
 
-// unknown says that there is no such workspace, in the way that helps most.
+// unknown is the error for an unknown workspace, with the most helpful advice.
 func (h *hosts) unknown(place, name string) error {
 	if place != "" {
 		if err := h.checkPlace(keyway.Place(place)); err != nil {

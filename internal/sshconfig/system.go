@@ -10,8 +10,7 @@ import (
 // maxHostsFile bounds hosts(5) in bytes: lists that block advertisements are long.
 const maxHostsFile = 16 << 20
 
-// hostsFile is where this system has names of hosts that it knows without asking
-// anybody.
+// hostsFile returns the path of this system's hosts file.
 func (r resolver) hostsFile() string {
 	switch {
 	case r.hosts != "":

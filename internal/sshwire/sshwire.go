@@ -7,10 +7,10 @@ import (
 	"errors"
 )
 
-// ErrShort says that a message ends before what it announces.
+// ErrShort means that a message is shorter than it announces.
 var ErrShort = errors.New("the message is shorter than it says")
 
-// ErrTrailing says that a message goes on after its end.
+// ErrTrailing means that bytes follow the end of a message.
 var ErrTrailing = errors.New("the message has bytes after its end")
 
 // Reader reads one value after the other. After an error every read gives the
@@ -76,7 +76,7 @@ func (r *Reader) String() []byte {
 // Text reads a string that stands for text.
 func (r *Reader) Text() string { return string(r.String()) }
 
-// Rest is what has not been read.
+// Rest returns the unread bytes.
 func (r *Reader) Rest() []byte { return r.rest }
 
 // More reports whether there is something left to read.

@@ -164,9 +164,9 @@ func (cl *client) closed() error {
 
 func (cl *client) addr() (local, remote string) { return "client", "server" }
 
-// Nudge says that the way to the server may have changed: after a wake-up, or
-// when the machine's addresses are others. The path is asked for an answer, and a
-// second one is dialled at once. It does nothing on a server.
+// Nudge reports that the route to the server may have changed: after a wake-up, or when the
+// machine's addresses have changed. The path is sent a PING, and a second one is dialled at
+// once. At the server's end, Nudge does nothing.
 func (c *Conn) Nudge() {
 	if cl, ok := c.side.(*client); ok {
 		cl.nudge()

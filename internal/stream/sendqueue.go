@@ -41,8 +41,7 @@ func (s *slab) recycle() {
 	}
 }
 
-// span is where the user's bytes of the frame at i begin and end; a FIN is one
-// byte long.
+// span returns the offsets of the user's bytes in the frame at i; a FIN is one byte long.
 func (s *slab) span(i int) (from, to uint64) {
 	from = binary.BigEndian.Uint64(s.buf[i+headerLen:])
 	if frameType(s.buf[i]) == frameFin {
@@ -70,8 +69,8 @@ type sendQueue struct {
 
 	// The next frame to be sent on the live path is in slabs[at] at pos.
 	at, pos int
-	// open is where the last frame of the last slab begins while it may still
-	// grow; -1 when it was sealed.
+	// open is the start of the last frame of the last slab while it may still grow; -1 when it
+	// is sealed.
 	open int
 
 	fin  bool // the user has written all; the FIN is the byte at end-1

@@ -27,7 +27,7 @@ const (
 	earlyBytes       = 64 << 10 // sent behind resumed, before the commit
 )
 
-// ServerConfig is what a server needs.
+// ServerConfig configures a server.
 type ServerConfig struct {
 	// HostKey signs answers; its public key is an ed25519.PublicKey.
 	HostKey crypto.Signer
@@ -38,7 +38,7 @@ type ServerConfig struct {
 	MaxStreams int
 	// MaxDetached bounds the streams without a path; 64 when zero.
 	MaxDetached int
-	// Grace is how long a stream is kept without a path; 24 hours when zero.
+	// Grace is the time for which a stream is kept without a path; 0 means 24 hours.
 	Grace time.Duration
 	// Logger may be nil.
 	Logger Logger

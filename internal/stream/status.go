@@ -2,7 +2,7 @@ package stream
 
 import "time"
 
-// State is what a stream is doing.
+// State is the state of a stream.
 type State int
 
 const (
@@ -20,11 +20,11 @@ func (s State) String() string {
 	return [...]string{"redialling", "up", "stalled", "ended"}[s]
 }
 
-// Status is what a user may want to know of a stream.
+// Status describes a stream for its user.
 type Status struct {
 	State State
-	// Since is when the stream came into State. From Stalled to Redialling it
-	// stays: it is the time of which one says "stalled 42 s".
+	// Since is the time at which the stream entered State. It does not change from Stalled to
+	// Redialling, so that one can say "stalled 42 s".
 	Since   time.Time
 	Up      uint64 // bytes that the local user has written
 	Down    uint64 // bytes that the local user has read
@@ -35,7 +35,7 @@ type Status struct {
 	Why     string // why it is not Up
 }
 
-// life is what a stream is doing, as its user may want to know it.
+// life records the state of a stream for its user.
 type life struct {
 	state   State
 	since   time.Time

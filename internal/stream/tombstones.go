@@ -9,7 +9,7 @@ import (
 // maxDead bounds the ended streams that a server remembers.
 const maxDead = 1024
 
-// tombstone is what is known of a stream that has ended.
+// tombstone is the record of a stream that has ended.
 type tombstone struct {
 	keys *keys
 	code Code
@@ -43,7 +43,7 @@ func (g *tombstones) find(id [idLen]byte) (tombstone, bool) {
 	return end, ok
 }
 
-// reason is what a client is told of a stream that ended by err.
+// reason returns the refusal that a client gets for a stream that ended with err.
 func reason(err error) (Code, string) {
 	var refusal *Refusal
 	var abort *abortError

@@ -11,8 +11,8 @@ const (
 	ackDelay = 50 * time.Millisecond
 	// smallAck bounds in bytes what a client acknowledges at once.
 	smallAck = 1 << 10
-	// maxUnsent is how far Write may be ahead of a path that works. Only a path
-	// that does not is a reason to fill the ring.
+	// maxUnsent bounds the bytes by which Write may be ahead of a working path. The ring is
+	// filled only without one.
 	maxUnsent = 128 << 10
 )
 
@@ -40,7 +40,7 @@ type wire struct {
 	err    error     // why the stream has ended; nil: it has not
 }
 
-// pathState is what is known of the live path.
+// pathState is the state of the live path.
 type pathState struct {
 	ready  bool          // its handshake is over; false also when there is no path
 	proven bool          // it has carried something
@@ -49,7 +49,7 @@ type pathState struct {
 	pinged time.Time     // when the latest PING was sent
 }
 
-// control is what is to be said beside DATA and FIN.
+// control holds the frames to send besides DATA and FIN.
 type control struct {
 	confirm bool
 	ack     bool
@@ -64,7 +64,7 @@ type control struct {
 	text    string
 }
 
-// effects are what follows outside of a wire from a step of it.
+// effects are the consequences, outside of a wire, of one of its steps.
 type effects uint8
 
 const (
@@ -261,8 +261,8 @@ func (w *wire) end(err error) effects {
 	return ended
 }
 
-// deadline is when tick wants to be called; zero: at no time. It may come sooner,
-// and not often does.
+// deadline returns the time at which tick must be called; zero: never. It may be earlier than
+// necessary, which is rare.
 func (w *wire) deadline() time.Time {
 	switch {
 	case w.err != nil || !w.live.ready:

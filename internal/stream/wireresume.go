@@ -36,7 +36,7 @@ func (w *wire) judge(hello *resumeHello) (Code, string) {
 	return 0, ""
 }
 
-// early is what is sent behind resumed, before the client has committed.
+// early is the data that is sent after resumed, before the client has committed.
 type early struct {
 	frames []byte
 	next   uint64 // the offset behind it

@@ -12,8 +12,8 @@ import (
 // Table is a table that may come in several parts: a column is never narrower than it
 // was. The zero value is as wide as its cells are.
 type Table struct {
-	// Window is how many columns the terminal has; 0: what is shown is not cut, as it is
-	// for a pipe or a file.
+	// Window is the number of columns of the terminal; 0 means that nothing is cut, as for a
+	// pipe or a file.
 	Window int
 	// Yield are the columns that are cut first, counted from 0, when there is not enough room.
 	// The others follow, except the first one and those without a heading.
@@ -26,9 +26,9 @@ type Table struct {
 
 const (
 	gap = 2 // columns between two cells
-	// least is how narrow a column becomes at least, if its heading is not wider.
+	// least is the least width of a column, if its heading is not wider.
 	least = 5
-	// maxWidth is how much of a cell is looked at, in columns.
+	// maxWidth bounds the columns of a cell that are measured.
 	maxWidth = 4000
 )
 
@@ -68,7 +68,7 @@ func (t *Table) Rows(rows [][]string) string {
 	return b.String()
 }
 
-// fit is how wide the columns are in the window.
+// fit returns the widths of the columns in the window.
 func (t *Table) fit() []int {
 	widths := slices.Clone(t.widths)
 	if t.Window <= 0 {
@@ -107,7 +107,7 @@ func (t *Table) narrow(widths, from []int, over int) int {
 	return over
 }
 
-// width is how many columns a terminal gives text.
+// width returns the number of columns of text on a terminal.
 func (t *Table) width(text string) int {
 	if ascii(text) {
 		return min(len(text), maxWidth)

@@ -15,7 +15,7 @@ import (
 	"keyway/internal/session"
 )
 
-// jobStatus is how a job ended.
+// jobStatus describes the end of a job.
 type jobStatus struct {
 	session.End
 	at   time.Time

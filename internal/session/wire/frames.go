@@ -85,11 +85,11 @@ type (
 		From           uint64
 		Rows, Cols     uint16
 	}
-	// Input is what was typed or read for the job.
+	// Input is typed or piped input for the job.
 	Input struct{ Data []byte }
 	// EOF ends the job's input.
 	EOF struct{}
-	// Size is how large the viewer's terminal is.
+	// Size is the size of the viewer's terminal.
 	Size struct{ Rows, Cols uint16 }
 	// Signal asks for a signal to the job.
 	Signal struct{ Number byte }
@@ -107,24 +107,24 @@ type (
 	}
 	// ScreenData is for the terminal, and no part of the log.
 	ScreenData struct{ Data []byte }
-	// Output is what the job has printed.
+	// Output is output of the job.
 	Output struct {
 		Stream Stream
 		Offset uint64
 		Data   []byte
 	}
-	// Skipped says that bytes are not sent.
+	// Skipped reports bytes that are not sent.
 	Skipped struct{ Offset, Count uint64 }
-	// Live says that all output until now was sent.
+	// Live reports that all output until now was sent.
 	Live struct{}
-	// Ended says how the job ended.
+	// Ended reports the end of the job.
 	Ended struct {
 		Code   uint32
 		Signal byte
 	}
-	// Refused says why the holder ends the connection.
+	// Refused is the reason for which the holder ends the connection.
 	Refused struct{ Text string }
-	// Ask says that Ctrl-C was typed and not passed on.
+	// Ask reports that Ctrl-C was typed and not passed on.
 	Ask struct{}
 	// Sized is the size of the job's terminal for the output that follows.
 	Sized struct{ Rows, Cols uint16 }

@@ -19,7 +19,7 @@ import (
 // Bounds on what a server says.
 const (
 	maxMessage = 256 << 10 // bytes of one message
-	// maxName is how long a name may be, in bytes (NAME_MAX of Linux).
+	// maxName bounds a name in bytes (NAME_MAX of Linux).
 	maxName = 255
 	chunk   = 64 << 10 // bytes of one read
 )
@@ -327,7 +327,7 @@ func (f *file) Close() error {
 	return err
 }
 
-// info is what a server says of a file.
+// info is a server's description of a file.
 type info struct {
 	name string
 	size int64

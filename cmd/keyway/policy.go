@@ -38,8 +38,8 @@ matches decides:
       to: db1
       user: backup
       key: "me@*"             # comment or SHA256:…
-      days: mon-fri           # on which the hours begin: Saturday at
-      hours: 22:00-06:00      # 02:00 is Friday's, Monday at 02:00 Sunday's
+      days: mon-fri           # the days on which the hours begin:
+      hours: 22:00-06:00      # Saturday at 02:00 belongs to Friday
     - ask: git
       from: remote
     - deny: session           # on a connection that keyway mux holds

@@ -36,8 +36,8 @@ type Where struct {
 	Home       string // the directories that may be the user's home, as PATH has them
 }
 
-// defaultPath is where programs are in an image that says nothing.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// DefaultPath is where programs are in an image that says nothing.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Read is what is installed in root. What cannot be read is left out; the error is of a
 // root that cannot be read at all.
@@ -66,7 +66,7 @@ func Read(root fs.FS, where Where) (keyway.Software, error) {
 func (w Where) prefixes() []string {
 	list := w.Path
 	if list == "" || len(list) > maxPath {
-		list = defaultPath
+		list = DefaultPath
 	}
 	var all []string
 	add := func(dir string) {

@@ -68,7 +68,8 @@ type software struct {
 func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown Shown, err error) {
 	changed := notable(c.Changes)
 	known := false
-	if shown.Software, known = k.known(c); known && len(changed) == 0 {
+	added := c.programs()
+	if shown.Software, known = k.known(c); known && len(changed)+len(added) == 0 {
 		return shown, nil
 	}
 	conn, err := open()
@@ -83,6 +84,7 @@ func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown
 	if err != nil {
 		return shown, err
 	}
+	changed = append(changed, c.hiding(added, files)...)
 	shown.Files, shown.More = hashed(changed, files)
 	return shown, nil
 }

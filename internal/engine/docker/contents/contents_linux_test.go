@@ -130,6 +130,35 @@ func TestPackagesOfAHome(t *testing.T) {
 	}
 }
 
+// TestProgramsThatHideOthers: an added program is a change of the one that PATH found until now.
+func TestProgramsThatHideOthers(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"local", "bin"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("bin", filepath.Join(root, "merged")); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"local/python3", "local/own", "bin/python3", "bin/new", "local/both", "bin/both"} {
+		if err := os.WriteFile(filepath.Join(root, program), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var images Images
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	c := Container{Image: "sha256:one", Env: []string{"PATH=" + root + "/local:" + root + "/merged:" + root + "/bin:/nowhere"}}
+	for _, name := range []string{"local/python3", "local/own", "bin/new", "local/both", "bin/both", "local/deep/x"} {
+		c.Changes = append(c.Changes, keyway.FileChange{Path: filepath.Join(root, name), Change: keyway.ChangeAdded})
+	}
+	shown, err := images.Of(c, g.open)
+	if err != nil || len(shown.Files) != 1 || shown.Files[0].Path != filepath.Join(root, "local/python3") || shown.Files[0].Hash == "" {
+		t.Errorf("%+v, %v", shown.Files, err)
+	}
+}
+
 // TestLimitsAreTheContainersOwn: a limit that was changed at the daemon is told as it is now.
 func TestLimitsAreTheContainersOwn(t *testing.T) {
 	const pids = 100

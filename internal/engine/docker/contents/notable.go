@@ -38,8 +38,8 @@ func notable(changes []keyway.FileChange) []keyway.FileChange {
 
 // decisive matches files that decide what programs load: to add one is equivalent to changing all
 // the files that it concerns.
-var decisive = lazyregexp.New(`^/etc/(ld\.so\.(preload|conf)|ld\.so\.conf\.d/.+|pip\.conf|environment)$` +
-	`|/(site|dist)-packages/([^/]+\.pth|(site|user)customize\.py)$`)
+var decisive = lazyregexp.New(`^/etc/(ld\.so\.(preload|conf)|ld\.so\.conf\.d/.+|pip\.conf|environment|profile|profile\.d/.+|bash\.bashrc|zsh/.+)$` +
+	`|/(site|dist)-packages/[^/]+\.pth$|/((site|dist)-packages|python3[^/]*)/(site|user)customize\.py$`)
 
 // passing reports whether a file is one of those that come and go while programs run.
 func passing(p string) bool {

@@ -21,6 +21,9 @@ func TestNotable(t *testing.T) {
 ~ /usr/lib
 ~ /usr/lib/python3/json/__pycache__/decoder.cpython-311.pyc
 + /opt/site-packages/evil.pth
++ /opt/conda/lib/python3.11/sitecustomize.py
++ /opt/conda/lib/python3.11/site.py
++ /etc/profile.d/more.sh
 + /root/.bash_history
 + /workspace/out.pt
 ~ /var/lib/dpkg/status
@@ -35,7 +38,7 @@ func TestNotable(t *testing.T) {
 	for _, c := range notable(all) {
 		got = append(got, c.Change+" "+c.Path)
 	}
-	want := "added /etc/ld.so.preload, added /opt/site-packages/evil.pth, modified /srv/x, deleted /usr/bin/perl, modified /usr/bin/python3, modified /usr/lib"
+	want := "added /etc/ld.so.preload, added /etc/profile.d/more.sh, added /opt/conda/lib/python3.11/sitecustomize.py, added /opt/site-packages/evil.pth, modified /srv/x, deleted /usr/bin/perl, modified /usr/bin/python3, modified /usr/lib"
 	if text := strings.Join(got, ", "); text != want {
 		t.Errorf("notable are\n%s, want\n%s", text, want)
 	}

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
+	"strings"
 
 	"keyway/internal/api"
 	"keyway/internal/imagetar"
@@ -26,15 +26,14 @@ type archive struct {
 
 // openArchive opens an archive for reading from its beginning, compressed or not.
 func openArchive(file string) (io.ReadCloser, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := keyway.OpenPlainFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, keyway.Errorf(keyway.Usage, "there is no file %s", file).Hint("a place goes without /, and without .tar at its end")
-	}
-	if err != nil {
+	case errors.Is(err, keyway.ErrNoPlainFile):
+		return nil, keyway.Errorf(keyway.Usage, "%s is no file with an image", file).Hint("save it to a file first: docker save IMAGE >image.tar")
+	case err != nil:
 		return nil, err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, errors.Join(keyway.Errorf(keyway.Usage, "%s is no file with an image", file), f.Close())
 	}
 	var magic [2]byte
 	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != "\x1f\x8b" {
@@ -167,10 +166,12 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 	}
 	defer r.Close()
 	err = whole(ctx, file, func(w io.Writer, part string) error {
-		_, err := io.Copy(w, &counting{Reader: r, each: func(n int64) {
+		out := packed(w, file)
+		_, err := io.Copy(out, &counting{Reader: r, each: func(n int64) {
 			done.Bytes += n
 			report(keyway.Progress{Message: "copying " + image, Done: done.Bytes})
 		}})
+		err = errors.Join(err, out.Close())
 		if err = cut(from, errors.Join(err, r.Close())); err != nil {
 			return err
 		}
@@ -181,3 +182,17 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 	})
 	return done, orEnded(ctx, err)
 }
+
+// packed returns a writer to w that compresses if the file's name says so.
+func packed(w io.Writer, file string) io.WriteCloser {
+	if strings.HasSuffix(file, "gz") {
+		if z, err := gzip.NewWriterLevel(w, gzip.BestSpeed); err == nil {
+			return z
+		}
+	}
+	return unpacked{w}
+}
+
+type unpacked struct{ io.Writer }
+
+func (unpacked) Close() error { return nil }

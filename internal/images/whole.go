@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 
 	"keyway/internal/filelock"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // partMark is in the names of files that are not whole yet, .NAME.keyway-part-NUMBER, so
@@ -54,6 +56,9 @@ func mayBecome(file string) error {
 
 // full is err, and says so if there is no space.
 func full(file string, err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		return keyway.Errorf(keyway.Usage, "%s cannot be written: %w", file, path.Err).Hint("see whose its directory is: ls -ld %s", plain.Shell(filepath.Dir(file)))
+	}
 	if err != nil && keyway.IsNoSpace(err) {
 		return keyway.Errorf(keyway.NoSpace, "no space left to write %s: %w", file, err).Hint("name a file where there is room")
 	}

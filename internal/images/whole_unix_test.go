@@ -3,11 +3,63 @@
 package images
 
 import (
+	"bytes"
+	"compress/gzip"
 	"io"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
+
+	"keyway/internal/keyway"
 )
+
+// TestANamedPipeIsNoImage: nobody waits for its writer.
+func TestANamedPipeIsNoImage(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "image.tar")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() { _, err := readArchive(pipe); read <- err }()
+	select {
+	case err := <-read:
+		if !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it is waited for")
+	}
+}
+
+// TestAFileIsPackedAsItsNameSays: tar's z is for a .tgz.
+func TestAFileIsPackedAsItsNameSays(t *testing.T) {
+	for name, packs := range map[string]bool{"a.tar": false, "a.tgz": true, "a.tar.gz": true, "dir/a": false} {
+		var b bytes.Buffer
+		w := packed(&b, name)
+		_, err := io.WriteString(w, "image")
+		if err == nil {
+			err = w.Close()
+		}
+		text := b.String()
+		if z, zipped := gzip.NewReader(&b); packs && zipped == nil {
+			all, _ := io.ReadAll(z)
+			text = string(all)
+		}
+		if err != nil || text != "image" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+// TestWhereNoFileCanBe: a directory that is not there has a sentence and a next step.
+func TestWhereNoFileCanBe(t *testing.T) {
+	err := whole(t.Context(), filepath.Join(t.TempDir(), "none", "a.tar"), func(io.Writer, string) error { return nil })
+	if !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
+		t.Error(err)
+	}
+}
 
 // TestOneFileIsWrittenByMany has each of them find the parts of the others locked until
 // these have the file's name.

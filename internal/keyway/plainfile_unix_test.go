@@ -19,7 +19,7 @@ func TestReadPlainFile(t *testing.T) {
 		}
 	}
 	for _, path := range []string{pipe, link, dir, "/dev/zero", "/dev/null"} {
-		if _, err := ReadPlainFile(path, 10); !errors.Is(err, errNoPlainFile) {
+		if _, err := ReadPlainFile(path, 10); !errors.Is(err, ErrNoPlainFile) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -4,6 +4,7 @@ package proctree
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,11 @@ const LastCall = 2 * time.Second
 //     cannot finish its step. The rest follows when they have ended.
 //   - A shell is there for the programs that it runs: it is their turn before. A script
 //     is held meanwhile, so that it starts nothing new, unless it catches SIGTERM.
+//   - So is a program that has done nothing about SIGTERM, if the terminal is its own: its
+//     end would hang up those that it has started.
 //   - A shell with job control ignores SIGTERM, and gets SIGHUP with it.
+//   - A filter beside a program, as tee is in a pipeline, takes that program's last words:
+//     its turn comes when it has not ended a moment after the program.
 //
 // When the time is over, all processes whose turn has not come get SIGTERM together. Those
 // that are left after LastCall are killed.
@@ -31,6 +36,7 @@ type Ending struct {
 	by      time.Time         // when the turns are over
 	kill    time.Time         // when all are killed; zero: not yet known
 	killing bool              // SIGKILL was sent
+	drained time.Time         // until when filters are waited for
 	told    map[identity]bool // those that have got SIGTERM
 	hungUp  map[identity]bool // those that have got SIGHUP
 	held    map[identity]bool // scripts that were stopped
@@ -49,31 +55,43 @@ type kind int
 
 const (
 	program     kind = iota
-	script           // a shell that only runs what it was told to
-	ignoresTERM      // one that ignores SIGTERM
+	script           // one that only waits for what it runs, as a shell does
+	ignoresTERM      // one that does so, and ignores SIGTERM
 	prompt           // a shell with job control
+	filter           // one of filters
 )
+
+// draining is how long a filter may take for what the program beside it has written.
+const draining = time.Second
 
 // NewEnding makes an ending whose turns are over at that time.
 func NewEnding(by time.Time) *Ending {
 	return &Ending{by: by, told: map[identity]bool{}, hungUp: map[identity]bool{}, held: map[identity]bool{}, send: unix.Kill, is: kindOf}
 }
 
-// kindOf tells shells by their programs. One that moves jobs to the foreground of its
-// terminal and back has to ignore SIGTTOU.
+// kindOf tells what a process is by its program and by what it does on SIGTERM. A shell that
+// moves jobs to the foreground of its terminal and back has to ignore SIGTTOU.
 func kindOf(p Process) kind {
-	if !isShell(p.PID) {
-		return program
-	}
-	switch d := dispositionsOf(p.PID); {
-	case p.Terminal != 0 && d.ignores(unix.SIGTTOU):
-		return prompt
-	case d.catches(unix.SIGTERM):
-		return program // it has its own way to end
-	case d.ignores(unix.SIGTERM):
+	name := " " + nameOf(p.PID) + " "
+	d := dispositionsOf(p.PID)
+	shell := strings.Contains(shells, name)
+	switch {
+	case strings.Contains(filters, name):
+		return filter
+	case name == " timeout ": // which sends SIGTERM to its whole group
 		return ignoresTERM
+	case shell && p.Terminal != 0 && d.ignores(unix.SIGTTOU):
+		return prompt
+	case d.catches(unix.SIGTERM): // it has its own way to end
+		return program
+	case d.ignores(unix.SIGTERM):
+		if shell {
+			return ignoresTERM
+		}
+	case shell, p.Terminal != 0 && p.Session == p.PID:
+		return script
 	}
-	return script
+	return program
 }
 
 // By brings the end of the turns forward; a later time than the one that is set
@@ -87,13 +105,14 @@ func (e *Ending) By(at time.Time) {
 // Hurry has the next Step kill all that is left.
 func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
 
-// Step does what is due at that moment: all are the processes that are to end, top
-// those of them at the top. It is to be called again, every few hundredths of a
+// Step does what is due at that moment: all are the processes that are to end, of which
+// it may change the parents, and top those of them at the top. It is to be called again, every few hundredths of a
 // second, until none is left.
 func (e *Ending) Step(now time.Time, all, top []Process) {
 	if now.Before(e.by) {
+		adopt(all)
 		below := NewTree(all)
-		for _, p := range foremost(e.turn(nil, below, top)) {
+		for _, p := range e.beforeFilters(now, foremost(e.turn(nil, below, top))) {
 			e.tell(p)
 		}
 		return
@@ -113,11 +132,11 @@ func (e *Ending) Step(now time.Time, all, top []Process) {
 func (e *Ending) turn(due []Process, below Tree, processes []Process) []Process {
 	for _, p := range processes {
 		what, children := program, below[p.PID]
-		if len(children) > 0 {
+		if told := e.told[identity{p.PID, p.Start}]; len(children) > 0 && !told { // which may show in what it is
 			what = e.is(p)
 		}
 		switch what {
-		case program:
+		case program, filter:
 			due = append(due, p)
 		case script:
 			e.hold(p)
@@ -140,6 +159,20 @@ func foremost(due []Process) []Process {
 		}
 	}
 	return slices.DeleteFunc(due, func(p Process) bool { return used[p.Terminal] && !inFront(p) })
+}
+
+// beforeFilters leaves the filters out of due while there is a program beside them, and for
+// a moment after.
+func (e *Ending) beforeFilters(now time.Time, due []Process) []Process {
+	for _, p := range due {
+		if e.is(p) != filter {
+			e.drained = now.Add(draining)
+		}
+	}
+	if !now.Before(e.drained) {
+		return due
+	}
+	return slices.DeleteFunc(due, func(p Process) bool { return e.is(p) == filter })
 }
 
 // tell sends SIGTERM once, SIGHUP to a shell with job control, and sees to it that a

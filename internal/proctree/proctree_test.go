@@ -152,6 +152,27 @@ func TestTheJobIsToldFirstAndOnce(t *testing.T) {
 	expect(t, "the time is over", w.step(e, start.Add(time.Minute), 0), sent{11, kill}, sent{12, kill})
 }
 
+// What a program says while it ends reaches the filters that it writes to.
+func TestFiltersOutliveTheirProgram(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{
+		all:   []Process{{PID: 9, Parent: 1}, {PID: 10, Parent: 9}, {PID: 11, Parent: 9}, {PID: 12, Parent: 9}},
+		kinds: map[int]kind{9: script, 11: filter, 12: filter},
+	}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "the program", w.step(e, start, 9), sent{9, stop}, sent{10, term})
+	saved := start.Add(30 * time.Second)
+	expect(t, "while it saves", w.step(e, saved, 9))
+	w.end(10)
+	expect(t, "while they write", w.step(e, saved.Add(draining-1), 9))
+	w.end(11)
+	expect(t, "the one that goes on", w.step(e, saved.Add(draining), 9), sent{12, term})
+	alone := &world{all: []Process{{PID: 10, Parent: 1}}, kinds: map[int]kind{10: filter}}
+	expect(t, "a filter alone", alone.step(alone.ending(start.Add(time.Minute)), start, 10), sent{10, term})
+	late := w.ending(start)
+	expect(t, "no time", w.step(late, start, 9), sent{9, kill}, sent{12, kill})
+}
+
 // A shell that shows only later that it is one with job control still hangs up, once.
 func TestAShellThatIsKnownLate(t *testing.T) {
 	start := time.Unix(1000, 0)
@@ -164,6 +185,17 @@ func TestAShellThatIsKnownLate(t *testing.T) {
 	expect(t, "and no more", w.step(e, start, 10))
 	w.kinds[10] = prompt
 	expect(t, "at all", w.step(e, start, 10))
+}
+
+// A program that has been told may do nothing about a second SIGTERM, as make does, while
+// it waits for its helpers.
+func TestAProgramThatWaits(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}, kinds: map[int]kind{10: program}}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "the program", w.step(e, start, 10), sent{10, term})
+	w.kinds[10] = script
+	expect(t, "while it waits", w.step(e, start, 10))
 }
 
 func TestWhoseTurnHasNotComeGetsALastCall(t *testing.T) {
@@ -206,6 +238,22 @@ func TestAScriptIsHeldUntilItsProgramHasEnded(t *testing.T) {
 	expect(t, "while it saves", w.step(e, start, 10))
 	w.end(11)
 	expect(t, "the script goes on, to its end", w.step(e, start, 10), sent{10, term}, sent{10, cont})
+}
+
+// The leader of a terminal's session ends last: its end hangs up those in the foreground.
+func TestALeaderOutlivesOrphans(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{
+		all:   []Process{{PID: 10, Parent: 1, Session: 10}, {PID: 11, Parent: 10, Session: 10}, {PID: 12, Parent: 11, Session: 10}},
+		kinds: map[int]kind{10: script},
+	}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "the one that starts the program", w.step(e, start, 10), sent{10, stop}, sent{11, term})
+	w.end(11)
+	expect(t, "the program", w.step(e, start, 10), sent{12, term})
+	expect(t, "while it saves", w.step(e, start, 10))
+	w.end(12)
+	expect(t, "the leader", w.step(e, start, 10), sent{10, term})
 }
 
 func TestAShellComesAfterItsJobs(t *testing.T) {

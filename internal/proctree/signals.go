@@ -4,7 +4,6 @@ package proctree
 
 import (
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -35,19 +34,21 @@ func (s status) mask(name string) uint64 {
 // Pending reports whether a signal waits for the process to act on it.
 func Pending(pid int, sig unix.Signal) bool { return dispositionsOf(pid).pending>>(sig-1)&1 == 1 }
 
-// shells are programs that wait for the programs that they start.
-var shells = []string{
-	"ash", "bash", "csh", "dash", "elvish", "fish", "ksh", "ksh93", "lksh", "mksh", "nu", "oksh", "osh", "rbash", "sh", "tcsh", "yash", "zsh",
-}
+const (
+	// shells are programs that wait for the programs that they start.
+	shells = " ash bash csh dash elvish fish ksh ksh93 lksh mksh nu oksh osh rbash sh tcsh yash zsh "
+	// filters are programs that stand beside another in a pipeline, and end when it has ended.
+	filters = " awk cat cut gawk grep gzip head jq logger mawk more multilog perl pv rotatelogs sed sort systemd-cat tail tee tr ts uniq yes zstd "
+)
 
-// isShell reports whether the process runs one of shells, by its program's file or, for
-// busybox and its like, by its name.
-func isShell(pid int) bool {
+// nameOf is what the process runs: the name of its program's file or, for busybox and its
+// like, its own.
+func nameOf(pid int) string {
 	name := filepath.Base(Program(pid))
-	if name == "busybox" || name == "toybox" {
+	if name == "busybox" || name == "toybox" || name == "coreutils" {
 		if args, err := CommandLine(pid); err == nil {
 			name = filepath.Base(strings.TrimPrefix(args[0], "-"))
 		}
 	}
-	return slices.Contains(shells, name)
+	return name
 }

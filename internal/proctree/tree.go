@@ -16,11 +16,25 @@ func NewTree(all []Process) Tree {
 	return t
 }
 
+// adopt makes those of all that have lost their parent children of the leader of their
+// session: its end would hang up their terminal.
+func adopt(all []Process) {
+	there := map[int]bool{}
+	for i := range all {
+		there[all[i].PID] = true
+	}
+	for i := range all {
+		if p := &all[i]; !there[p.Parent] && there[p.Session] && p.Session != p.PID {
+			p.Parent = p.Session
+		}
+	}
+}
+
 // Children returns the children of pid, dead or alive. Those of process 1 include the
 // processes that were put into its container from outside.
 func (t Tree) Children(pid int) []Process {
 	if pid == 1 {
-		return slices.Concat(t[1], t[0])
+		return append(slices.Clip(t[1]), t[0]...)
 	}
 	return t[pid]
 }

@@ -8,7 +8,7 @@ var session = []mutant{
 	},
 	{
 		claim: "a job's helpers live until it has ended",
-		file:  "internal/proctree/ending.go", old: "case program:\n\t\t\tdue = append(due, p)", new: "case program:\n\t\t\tdue = e.turn(append(due, p), below, children)",
+		file:  "internal/proctree/ending.go", old: "case program, filter:\n\t\t\tdue = append(due, p)", new: "case program, filter:\n\t\t\tdue = e.turn(append(due, p), below, children)",
 		pkg: "internal/proctree", run: "^TestTheJobIsToldFirstAndOnce$",
 	},
 	{

@@ -33,6 +33,13 @@ var (
 		"by bash":              {"bash", "-c", "%s; echo the script went on"},
 		"by scripts in a row":  {"sh", "-c", "bash -c '%s; echo the script went on'; echo the script went on"},
 		"in a pipeline":        {"bash", "-c", "%s | cat; echo the script went on"},
+		"with a log":           {"sh", "-c", "{ %s; echo the script went on; } 2>&1 | tee /dev/null | sed -u p"},
+		"into its log":         {"bash", "-c", "exec > >(tee /dev/null) 2>&1; %s; echo the script went on"},
+		"with a feed":          {"sh", "-c", "yes | %s | grep --line-buffered -v nothing; echo the script went on"},
+		"by a launcher":        {"python3", "-c", "import subprocess; subprocess.run('%s', shell=True); print('the script went on')"},
+		"by xargs":             {"sh", "-c", "echo '%s' | xargs -I{} sh -c '{}'; echo the script went on"},
+		"within a time":        {"timeout", "1h", "sh", "-c", "exec %s"},
+		"with a time, by sh":   {"sh", "-c", "timeout 1h %s; echo the script went on"},
 		"by a loop":            {"sh", "-c", "while :; do %s; done"},
 		"beside a nohup'd one": {"sh", "-c", "nohup sleep 1000 >/dev/null 2>&1 & exec %s"},
 	}

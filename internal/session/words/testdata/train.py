@@ -1,5 +1,5 @@
 """Saves on SIGTERM, which takes it a few steps more, for each of which it asks its
-loader. It fails if it is told twice, and dies of SIGHUP."""
+loader and prints a line. It fails if it is told twice, and dies of SIGHUP."""
 import os, signal, sys, time
 asked, ask = os.pipe()
 r, w = os.pipe()
@@ -31,6 +31,7 @@ while not told:
     step()
 for _ in range(20):
     step()
+    print("saving", flush=True)
 if len(told) > 1:
     sys.exit("told %d times" % len(told))
 open(sys.argv[1], "w").write("saved")

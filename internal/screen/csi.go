@@ -10,8 +10,8 @@ func (s *Screen) csi(final byte) {
 		}
 	}
 	switch final {
-	case 'i', 't', 'T', 'm', 'n', 'f', 'q', 'p', 's', 'c', 'x', 'y', '}', '~':
-		if q.private != 0 || q.inter != 0 || final == 'i' || final == 't' {
+	case 'i', 't', 'T', 'm', 'n', 'f', 'q', 'p', 's', 'c', 'x', 'y', 'z', '}', '~':
+		if q.private != 0 || q.inter != 0 || final == 'i' || final == 'q' || final == 't' {
 			s.residueCSI(final)
 		}
 	}

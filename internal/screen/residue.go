@@ -37,6 +37,9 @@ const (
 	conformance
 	statusLineType
 	autoPrint
+	memoryLock
+	locator
+	lights
 	eightBit
 	notUTF8
 	rightSet
@@ -73,6 +76,9 @@ var undoings = [residueKinds]string{
 	conformance:    "\x1b[64;1\"p",
 	statusLineType: "\x1b[0$~",
 	autoPrint:      "\x1b[?4i",
+	memoryLock:     "\x1bm",
+	locator:        "\x1b[0'z",
+	lights:         "\x1b[0q",
 	eightBit:       "\x1b F",
 	notUTF8:        "\x1b%G",
 	rightSet:       "\x1b}",
@@ -129,6 +135,8 @@ var residueRows = []struct {
 	{'>', 0, 'p', pointerMode, 1<<0 | 1<<2 | 1<<3, 1 << 1},
 	{'>', 0, 's', shiftEscape, 1<<1 | 1<<2, 1 << 0},
 	{'?', 0, 'c', consoleCursor, 1<<63 - 2, 1 << 0},
+	{0, '\'', 'z', locator, 1<<1 | 1<<2, 1 << 0},
+	{0, 0, 'q', lights, 1<<63 - 2, 1 << 0},
 }
 
 // residueCSI notes the lasting effect of a control sequence.
@@ -246,6 +254,8 @@ func (s *Screen) residueEscape(first, inter, final byte) {
 		r.put(notUTF8, final == '@')
 	case "\x00~", "\x00}", "\x00|":
 		r.put(rightSet, final != '}')
+	case "\x00l", "\x00m":
+		r.put(memoryLock, final == 'l')
 	case "\x00<":
 		r.put(vt52, false)
 	}

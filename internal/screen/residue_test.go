@@ -99,7 +99,7 @@ func (l *ledger) mode(name string, set bool) {
 // resting are the parameters that bring what a control sequence sets to rest.
 var resting = map[string][]string{
 	"i": {"4"}, "?i": {"4"}, "$}": {"0"}, "$~": {"0"}, "\"p": {"64;1", "65;1"}, "\"q": {"0", ""}, "*x": {"0", "1", ""}, "#y": {"0", ""},
-	">p": {"1"}, ">s": {"0", ""}, "?c": {"0", ""}, " q": {"0", ""}, "> q": {"0;4"}, "m": {"", "0"}, "r": {""},
+	">p": {"1"}, ">s": {"0", ""}, "?c": {"0", ""}, " q": {"0", ""}, "> q": {"0;4"}, "m": {"", "0"}, "r": {""}, "'z": {"0", ""}, "q": {"0", ""},
 }
 
 func (l *ledger) csi(name, params string) {
@@ -173,6 +173,8 @@ func (l *ledger) esc(inter, final string) {
 		l.put("shift", final)
 	case strings.Contains("~}|", final):
 		l.put("right set", strings.TrimPrefix(final, "}"))
+	case final == "l" || final == "m":
+		l.put("memory lock", strings.TrimPrefix(final, "m"))
 	case final == "<":
 		l.put("mode ?2", "")
 	case final == "\x03":

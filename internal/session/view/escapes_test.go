@@ -64,6 +64,9 @@ func TestEscapes(t *testing.T) {
 		{"\x1b[200~a\n\x1b[201~\r~d", "\x1b[200~a\n\x1b[201~\r", true, true},
 		{"\r\x1b[I~d", "\r\x1b[I", true, false},               // looking at it is no key
 		{"\r\x1b[<35;1;1M~d", "\r\x1b[<35;1;1M", true, false}, // nor is the mouse
+		{"ls\x1bOM~d", "ls\x1bOM", true, true},                // Enter on the keypad
+		{"ls\x1b[57414u~d", "ls\x1b[57414u", true, true},      // in kitty's protocol
+		{"ls\x1bOA~d", "ls\x1bOA~d", false, false},
 		{"\x1b~d", "\x1b~d", false, false},
 		{"é~d", "é~d", false, false},
 	} {

@@ -99,8 +99,11 @@ func decodeStroke(p []byte) (kind strokeKind, key rune, n int) {
 	case '[':
 		return decodeCSI(p)
 	case 'O':
-		if len(p) == 2 {
+		switch {
+		case len(p) == 2:
 			return 0, 0, 0
+		case p[2] == 'M': // Enter on the keypad
+			return keyPressed, '\r', 3
 		}
 		return keyPressed, noKey, 3
 	case 'P', ']', '_', '^', 'X': // a string, or a key with Alt
@@ -183,10 +186,12 @@ func keyOf(params string, final byte) (strokeKind, rune) {
 	return keyPressed, noKey
 }
 
-// Codes of kitty's modifier keys: from left Shift to ISO level 5, and the locks.
+// Codes of kitty's modifier keys: from left Shift to ISO level 5, and the locks; and of a key
+// that is Enter.
 const (
 	firstLock, lastLock         = 57358, 57360
 	firstModifier, lastModifier = 57441, 57454
+	keypadEnter                 = 57414
 )
 
 // kittyKey reads CSI code:shifted:base ; modifiers:event ; text u.
@@ -203,6 +208,9 @@ func kittyKey(f []string) (strokeKind, rune) {
 	}
 	if len(f) > 2 && f[2] != "" {
 		return keyPressed, rune(number(f[2]))
+	}
+	if c == keypadEnter {
+		c = '\r'
 	}
 	return keyPressed, withModifiers(c, number(shifted), number(base), number(modifiers))
 }

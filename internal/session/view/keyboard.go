@@ -4,6 +4,7 @@ package view
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -151,9 +152,13 @@ const ctrlC = 3
 // finish passes the end of input on. A terminal that was closed also reads as ended, but is no
 // terminal any more; the job must not take that for Ctrl-D.
 func (f forward) finish(err error) {
-	closed := f.escapes != nil && !OnTerminal(f.in)
-	if f.mute || closed || !errors.Is(err, io.EOF) {
+	failed := !errors.Is(err, io.EOF)
+	closed := f.escapes != nil && (failed || !OnTerminal(f.in))
+	if f.mute || closed || errors.Is(err, os.ErrClosed) {
 		return
+	}
+	if failed {
+		fmt.Fprintln(os.Stderr, "keyway: the job's input ends here:", err)
 	}
 	if f.escapes != nil {
 		if held := f.escapes.release(nil); len(held) > 0 {

@@ -102,3 +102,21 @@ func TestDetachedPython(t *testing.T) {
 		}
 	}
 }
+
+// Input that cannot be read is none, and is told of: the job does not wait for it.
+func TestInputThatCannotBeRead(t *testing.T) {
+	l := newLab(t)
+	for name, flags := range map[string]int{t.TempDir(): os.O_RDONLY, filepath.Join(t.TempDir(), "new"): os.O_WRONLY | os.O_CREATE} {
+		f, err := os.OpenFile(name, flags, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := l.cmd("run", "--", "wc", "-c")
+		cmd.Stdin = f
+		r := l.finish(cmd)
+		f.Close()
+		if r.code != 0 || r.out != "0\n" || !strings.Contains(r.err, "the job's input ends here: ") {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}

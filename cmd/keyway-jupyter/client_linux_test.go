@@ -22,7 +22,7 @@ import (
 	"keyway/test/await"
 )
 
-// patience is how long an event may take that must come.
+// patience bounds the wait for an event that must come.
 const patience = await.Patience
 
 // service is where clients connect: the program, or the Jupyter server itself.

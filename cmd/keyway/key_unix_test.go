@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 // secret is the passphrase of the tests' keys.
 const secret = "correct horse"
 
-// patience is how long a command of these tests may take.
+// patience bounds the time of a command of these tests.
 const patience = await.Patience
 
 // program runs keyway in a session of its own, without a terminal.

@@ -41,7 +41,7 @@ func newUI(out *os.File) *terminalUI {
 }
 
 const (
-	// redraw is how often a progress line is rewritten at most.
+	// redraw is the shortest time between two rewrites of a progress line.
 	redraw = 100 * time.Millisecond
 	// maxNews bounds a message of progress, in characters.
 	maxNews = 400

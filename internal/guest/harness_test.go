@@ -26,7 +26,7 @@ import (
 	"keyway/test/await"
 )
 
-// patience is how long a test waits for what must come.
+// patience bounds a test's wait for an event that must come.
 const patience = await.Patience
 
 // guestProgram is the program as it is shipped, built once for all tests.
@@ -222,7 +222,7 @@ func (w *workspace) ssh(args ...string) *exec.Cmd {
 	return w.command("ssh", append([]string{"-F", w.config}, args...)...)
 }
 
-// result is how a command ended.
+// result holds the end of a command.
 type result struct {
 	stdout, stderr string
 	code           int

@@ -121,7 +121,7 @@ func send(ctx context.Context, from, to *api.Client, c ImageCopy, done *Copied, 
 	return errors.Join(err, archive.Close())
 }
 
-// reportEvery is how often people see a new number.
+// reportEvery is the interval at which people see a new number.
 const reportEvery = 100 * time.Millisecond
 
 // counting tells how many bytes were read, and keeps why no more were.

@@ -39,7 +39,7 @@ func unseen(e sshconfig.Entry, why string) Row {
 	}}
 }
 
-// placeTimeout is how long ls waits for one place, beside the time in which a
+// placeTimeout is the time that ls waits for one place, beside the time in which a
 // person is asked.
 const placeTimeout = 30 * time.Second
 

@@ -65,7 +65,7 @@ func (here *Laptop) sshTo(ctx context.Context, workspace keyway.Name, options []
 	return cmd, nil
 }
 
-// notRunningTimeout is how long the place may take to say why a connection failed.
+// notRunningTimeout is the time that the place has to say why a connection failed.
 const notRunningTimeout = 10 * time.Second
 
 // NotRunning reports whether a connection to a workspace failed because it does not

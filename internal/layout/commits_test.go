@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// recentCommits is how many commits are looked at.
+	// recentCommits is the number of commits that are checked.
 	recentCommits = "-20"
 	// maxSubject is what git log and mail programs show of a subject, in characters.
 	maxSubject = 72

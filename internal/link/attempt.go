@@ -181,7 +181,7 @@ func (a *attempt) dialling(d *dialAttempt) {
 	a.dial = d
 }
 
-// stage is how far the attempt has come; see dialAttempt.stage.
+// stage names the stage that the attempt has reached; see dialAttempt.stage.
 func (a *attempt) stage(place keyway.Place) string {
 	a.mu.Lock()
 	t := a.dial

@@ -17,7 +17,7 @@ import (
 // paused: the streams' own pauses are enough.
 var refusalPauses = []time.Duration{4 * time.Second, 16 * time.Second, 2 * time.Minute, 8 * time.Minute}
 
-// agentLook is how often the agent is looked at while streams wait to try again.
+// agentLook is the interval of looks at the agent while streams wait to try again.
 const agentLook = 2 * time.Second
 
 // retry is when the uplink may be tried again unasked. It is under the uplink's lock.

@@ -50,7 +50,7 @@ func newEnd(fd, mode, pid int) *end {
 	return e
 }
 
-// backgroundPause is how often a terminal is looked at whose client is in the
+// backgroundPause is the interval of looks at a terminal whose client is in the
 // background, and stopPause how often a file or a socket that does not answer.
 const (
 	backgroundPause = 50 * time.Millisecond

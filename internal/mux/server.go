@@ -30,7 +30,7 @@ const (
 	maxAsk = 512
 	// maxWorkspaces bounds how many are held ready.
 	maxWorkspaces = 64
-	// holdOff is how long a workspace is left alone that could not be entered.
+	// holdOff is the time before a workspace that could not be entered is tried again.
 	holdOff = time.Minute
 	// idleTime is how long a connection that nobody uses is kept, and a mux without any.
 	idleTime = 30 * time.Minute

@@ -127,7 +127,7 @@ func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
 	return p, p.Validate()
 }
 
-// way is how one repository is reached.
+// way holds what a client needs to reach one repository.
 type way struct {
 	*transport.Wrapper
 	repository string

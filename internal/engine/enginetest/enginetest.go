@@ -61,7 +61,7 @@ type Subject struct {
 	// Abilities are what the engine can do beside engine.Engine, as node.Abilities names
 	// it. Run fails if the engine can do less or more.
 	Abilities []string
-	// Dials is how many connections at once the platform is asked for.
+	// Dials is the number of connections that are opened at once.
 	Dials int
 }
 

@@ -41,7 +41,7 @@ type Execution struct {
 	onDisk
 }
 
-// State is how far an execution is.
+// State is the progress of an execution.
 type State struct {
 	Running bool // the kernel has begun
 	Replied bool // there is an execute_reply
@@ -139,7 +139,8 @@ func (e *Execution) queueOutput(m wire.Message) {
 	}
 }
 
-// maxDisplays is how many displays of an execution are remembered, for updates by others.
+// maxDisplays is the largest number of displays remembered for an execution. Other
+// executions may update them.
 const maxDisplays = 1000
 
 func (e *Execution) noteDisplay(m wire.Message) {
@@ -178,7 +179,7 @@ func (e *Execution) WasSent() error { e.Sent = true; return e.addNow(record{sent
 // WasTold notes that somebody knows of the end.
 func (e *Execution) WasTold() error { e.Told = true; return e.addNow(record{told, nil}) }
 
-// Took is how long the kernel has worked on it; 0 if that is not known.
+// Took is the time that the kernel has worked on it; 0 if it is not known.
 func (e *Execution) Took() time.Duration {
 	if e.From.IsZero() || e.To.IsZero() {
 		return 0
@@ -374,7 +375,7 @@ func (e *Execution) flush() error {
 	return nil
 }
 
-// maxKeptQueue is how large a queue in bytes stays for the next use.
+// maxKeptQueue is the largest queue, in bytes, that is kept for the next use.
 const maxKeptQueue = 64 << 10
 
 // write appends to the last segment, of which so many bytes are written: all or nothing.

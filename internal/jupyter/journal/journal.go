@@ -166,7 +166,7 @@ func (j *Journal) flush() error {
 	return errors.Join(errs...)
 }
 
-// retryTime is how long a disk that could not be written is left alone.
+// retryTime is the time before a disk that could not be written is tried again.
 const retryTime = time.Second
 
 // Marks are what was written last to each execution.

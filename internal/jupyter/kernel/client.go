@@ -118,7 +118,7 @@ func frame(isBinary bool) int {
 	return websocket.TextMessage
 }
 
-// maxWhole is how large in bytes a message may be to be put together for a client.
+// maxWhole is the largest message, in bytes, that is put together for a client.
 const maxWhole = 64 << 10
 
 // show writes a message to a client. A large one goes in several frames, so that it is not

@@ -89,7 +89,7 @@ type life struct {
 	work   sync.WaitGroup
 }
 
-// finishing is how far the calls of Finished are.
+// finishing is the progress of the calls of Finished.
 type finishing struct {
 	telling bool // it is being called,
 	again   bool // and is to be called once more
@@ -315,7 +315,7 @@ func (k *Kernel) report(err error) {
 	k.failing = err != nil
 }
 
-// retryPause is how often a journal that cannot be written is tried again.
+// retryPause is the time between attempts at a journal that cannot be written.
 const retryPause = 2 * time.Second
 
 func (k *Kernel) retry() {

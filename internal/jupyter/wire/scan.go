@@ -10,7 +10,7 @@ import (
 // The methods take where a part begins, and return where it ends; -1: it is no JSON.
 type text []byte
 
-// maxDepth is how deep objects and arrays may be nested, as in encoding/json.
+// maxDepth is the deepest nesting of objects and arrays, as in encoding/json.
 const maxDepth = 10000
 
 // members calls f with each member of the object that the text is: with its key, as it is

@@ -101,7 +101,7 @@ func (r *replies) flush() []byte {
 	return p
 }
 
-// progress is how much of an answer there is.
+// progress tells whether an answer has begun or is whole.
 type progress int
 
 const (

@@ -108,7 +108,7 @@ func newPolicyExplainCommand() *cobra.Command {
 did not match. Hosts are names from known_hosts or ssh_config, or fingerprints. This command
 knows no more of them than the agent does. A session on a connection that keyway mux holds
 needs a login that is allowed, too: the command explains both.` + exitCodes(keyway.BadConfig),
-		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com --at \"sat 02:00\"\n  keyway policy explain --to train --program /usr/bin/node",
+		Example: "  keyway policy explain --from gpu1 --to db1 --user root\n  keyway policy explain --from train --sign git\n  keyway policy explain --to github.com --at 02:00\n  keyway policy explain --to train --program /usr/bin/node",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPolicyExplain(x, time.Now(), cmd.OutOrStdout())
@@ -201,7 +201,7 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 			}
 		}
 	}
-	return time.Time{}, keyway.Errorf(keyway.Usage, "%q is no time", text).Hint("write it as 02:00, or with a day as \"sat 02:00\"")
+	return time.Time{}, keyway.Errorf(keyway.Usage, "%q is not a time", text).Hint("write it as 02:00, or with a day as \"sat 02:00\"")
 }
 
 // facts returns the facts that the agent would have, but for the time, and the names of hosts

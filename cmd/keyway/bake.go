@@ -16,6 +16,7 @@ import (
 	"keyway/internal/images"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
+	"keyway/internal/registry"
 )
 
 type bakeOptions struct {
@@ -105,6 +106,9 @@ func (o bakeOptions) check() error {
 		return keyway.Errorf(keyway.Usage, "--arch chooses among the builds that a registry has; at a place it is that of the image there").Hint("leave it out, or add --push")
 	case len(o.arches) > 1 && o.file != "":
 		return keyway.Errorf(keyway.Usage, "a file has the image of one architecture").Hint("run the command once for each")
+	}
+	if _, err := registry.Domain(o.tag); err != nil {
+		return err
 	}
 	for _, arch := range o.arches {
 		if !slices.Contains(guestArches, arch) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"keyway/internal/images"
+	"keyway/internal/keyway"
 )
 
 // TestWhatWasBakedIsToldInLines ends each line where it ends, also in a pipe.
@@ -22,6 +23,15 @@ func TestWhatWasBakedIsToldInLines(t *testing.T) {
 		var out strings.Builder
 		if err := tellBaked(&out, d); err != nil || out.String() != want {
 			t.Errorf("got %q, %v, want %q", &out, err, want)
+		}
+	}
+}
+
+// TestTheNameOfANewImage is one that engines take.
+func TestTheNameOfANewImage(t *testing.T) {
+	for tag, takes := range map[string]bool{"team/x:ssh": true, "127.0.0.1:5000/x": true, "Team/x": false, "x:a:b": false, "x@sha256:0": false, "": false} {
+		if err := (bakeOptions{tag: tag}).check(); (err == nil) != takes || err != nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == "") {
+			t.Errorf("%q: %v", tag, err)
 		}
 	}
 }

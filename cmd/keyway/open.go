@@ -126,8 +126,11 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 		return o.edit(ctx, e, folder)
 	}
 	if len(folder) > 0 {
-		return keyway.Errorf(keyway.Usage, "%s is not an editor, and only editors take a folder", target).
-			Hint("arguments for the server: keyway open %s %s -- %s", name, target, plain.Shell(folder[0]))
+		refused := keyway.Errorf(keyway.Usage, "%s is not an editor, and only editors take a folder", target)
+		if _, takes := open.Lookup(target); !takes { // a port has no arguments either
+			return refused.Hint("leave %s out", plain.Shell(folder[0]))
+		}
+		return refused.Hint("arguments for the server: keyway open %s %s -- %s", name, target, plain.Shell(folder[0]))
 	}
 	s, forgets, err := o.server(ctx, target, rest)
 	if err != nil {

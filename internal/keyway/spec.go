@@ -110,6 +110,7 @@ const (
 	maxCaps           = 64
 	maxUlimits        = 32
 	maxCPUs           = 1 << 16
+	maxGPUs           = 1024
 	maxNetwork        = 64 // bytes in a network's name
 )
 
@@ -153,6 +154,8 @@ func (a Access) validate() error {
 
 func (r Resources) validate() error {
 	switch {
+	case r.GPUs.Count < 0 || r.GPUs.Count > maxGPUs || len(r.GPUs.IDs) > maxGPUs:
+		return Errorf(Usage, "%d GPUs cannot be asked for: from 0 to %d can", r.GPUs.Count+len(r.GPUs.IDs), maxGPUs).Advise(GPUForms)
 	case r.GPUs.Wait && r.GPUs.None():
 		return Errorf(Usage, "there is nothing to wait for: no GPUs are asked for").Advise(WaitWithGPUs)
 	case r.ShmSize < 0:
@@ -326,8 +329,8 @@ func ParseGPUs(s string) (GPUs, error) {
 		return GPUs{}, nil
 	}
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 0 || n > 1024 {
-			return GPUs{}, Errorf(Usage, "%s GPUs cannot be asked for: from 0 to 1024 can", s)
+		if n < 0 || n > maxGPUs {
+			return GPUs{}, Errorf(Usage, "%s GPUs cannot be asked for: from 0 to %d can", s, maxGPUs)
 		}
 		return GPUs{Count: n}, nil
 	}

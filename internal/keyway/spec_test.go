@@ -19,6 +19,8 @@ func TestLimitsAreChecked(t *testing.T) {
 		{Resources{Memory: -1}, true},
 		{Resources{ShmSize: -1}, true},
 		{Resources{PidsLimit: -2}, true},
+		{Resources{GPUs: GPUs{Count: -1}}, true}, // from the network, or a template's file
+		{Resources{GPUs: GPUs{Count: maxGPUs + 1}}, true},
 		{Resources{Ulimits: []Ulimit{nofile, nofile}}, true},
 		{Resources{Ulimits: []Ulimit{{"nofile", 3, 2}}}, true},
 		{Resources{Ulimits: []Ulimit{{"nofile", -1, 2}}}, true},

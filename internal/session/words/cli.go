@@ -57,11 +57,11 @@ func (c *cli) dispatch(args []string) (int, error) {
 	}
 	switch args[0] {
 	case "help", "--help", "-h":
-		fmt.Fprint(c.Out, overview())
-		return 0, nil
+		_, err := fmt.Fprint(c.Out, overview())
+		return 0, err
 	case "version", "--version":
-		fmt.Fprintln(c.Out, "keyway", keyway.Version)
-		return 0, nil
+		_, err := fmt.Fprintln(c.Out, "keyway", keyway.Version)
+		return 0, err
 	}
 	for _, cmd := range commands() {
 		if cmd.name == args[0] {
@@ -82,8 +82,8 @@ func (c *cli) invoke(cmd command, args []string) (int, error) {
 		return 0, misused(cmd.name, "%s", err)
 	}
 	if g.Has("help") {
-		fmt.Fprint(c.Out, cmd.usage)
-		return 0, nil
+		_, err := fmt.Fprint(c.Out, cmd.usage)
+		return 0, err
 	}
 	return cmd.run(c, g)
 }

@@ -86,3 +86,23 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 		t.Errorf("%d bytes in the log, record %+v", len(r.out), exit)
 	}
 }
+
+// No answer that could not be written ends with 0.
+func TestAnswersThatCannotBeWritten(t *testing.T) {
+	l := newLab(t)
+	for _, args := range [][]string{
+		{"run", "-d", "--as", "x", "--", "true"}, {"run", "--", "echo", "x"}, {"ls"}, {"ls", "--json"},
+		{"ports", "--json"}, {"--help"}, {"run", "--help"}, {"version"},
+	} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := l.cmd(args...)
+		cmd.Stdout = full
+		if err := cmd.Run(); err == nil {
+			t.Errorf("%q ends with 0", args)
+		}
+		full.Close()
+	}
+}

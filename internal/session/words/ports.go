@@ -53,7 +53,9 @@ func (c *cli) ports(g option.Given) (int, error) {
 		return 0, plain.JSON(c.Out, ports)
 	}
 	for _, p := range ports {
-		fmt.Fprintln(c.Out, p.Port, p.Address, plain.Line(p.Program))
+		if _, err := fmt.Fprintln(c.Out, p.Port, p.Address, plain.Line(p.Program)); err != nil {
+			return 0, err
+		}
 	}
 	return 0, nil
 }

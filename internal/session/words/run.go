@@ -76,9 +76,9 @@ func (c *cli) run(g option.Given) (int, error) {
 		return 0, err
 	}
 	if detach {
-		fmt.Fprintln(c.Out, name)
+		_, err := fmt.Fprintln(c.Out, name)
 		fmt.Fprintf(c.Err, "[%s runs; see it: keyway attach %s]\n", c.Show(name), c.Show(name))
-		return 0, nil
+		return 0, err
 	}
 	return c.View(view.Viewing{Name: name, Keys: true, Input: true, Screen: screen, Asks: screen, Whole: whole, Clipboard: g.Has("clipboard")})
 }

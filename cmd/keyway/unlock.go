@@ -315,6 +315,9 @@ func newLockCommand() *cobra.Command {
 				return keyway.Errorf(keyway.NoKey, "%w", err).Hint("see which agent that is: keyway doctor\nstart one and unlock your key: keyway unlock")
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "locked; unlock with: keyway unlock")
+			if keys, named := a.Held(cmd.Context()); named != "" {
+				plain.Fprintf(cmd.ErrOrStderr(), "the agent at %s, which your ~/.ssh/config names, still has %s: its own program locks it\n", named, laptop.Count(len(keys), "key"))
+			}
 			return nil
 		},
 	}

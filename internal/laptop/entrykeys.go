@@ -201,8 +201,12 @@ func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket st
 	usual, err := here.agentLists(ctx, "")
 	named, _ := host.Agent()
 	if named != "" && sshconfig.CanName(named) && (len(usual) == 0 || !isSocket(here.agentPath())) {
-		if more, otherErr := here.agentLists(ctx, named); otherErr == nil && len(more) > 0 {
+		more, otherErr := here.agentLists(ctx, named)
+		if otherErr == nil && len(more) > 0 {
 			return named, entering(more), nil
+		}
+		if len(usual) == 0 {
+			return "", nil, unlistedAgent(named, otherErr)
 		}
 	}
 	if err == nil && len(usual) == 0 {
@@ -220,6 +224,16 @@ func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
 		return nil, ""
 	}
 	return keys, where
+}
+
+// unlistedAgent is why an agent that the user's configuration names has told of no key.
+func unlistedAgent(named string, err error) error {
+	what := "is locked or holds no key"
+	if err != nil {
+		what = "cannot be reached"
+	}
+	return keyway.Errorf(keyway.NoKey, "the agent at %s, which your ~/.ssh/config names (IdentityAgent), %s", named, what).
+		Hint("start or unlock the program that it belongs to").Advise(keyway.UnlockKey)
 }
 
 // entering are the keys of what an agent lists: those of certificates are mostly listed

@@ -34,6 +34,10 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		if i < len(route)-1 {
 			c.next = route[i+1].name
 		}
+		c.command = slices.Contains(s.commands, h.name)
+		if i > 0 {
+			c.before = quoted(route[i-1].name, route[i-1].told())
+		}
 		if st.fault == keyChanged && s.known != nil {
 			c.files = s.known(ctx, h.name)
 		}
@@ -86,6 +90,8 @@ type complaint struct {
 	state sshState
 
 	told, greeted string   // messages of the hop after the login, and before
+	before        string   // those of the hop before it after the login, quoted
+	command       bool     // a command of the user's leads to it
 	files         []string // known_hosts files of the hop, from ssh -G
 }
 
@@ -115,6 +121,10 @@ func (c complaint) inWords() error {
 		return keyway.Errorf(keyway.Unreachable, "%s does not answer: it is down, or a firewall on the way drops what is sent to it", c.where()).
 			Hint("is it up, are you in the network that it is in (the VPN?), and are HostName and Port right: ssh -G %s\ntry by hand: %s", plain.Shell(c.hop), c.try())
 	case dropped, unidentified:
+		if st.fault == unidentified && c.command { // the host has sent nothing that ssh repeats
+			return keyway.Errorf(keyway.Unreachable, "the ProxyCommand for %s ended before %[1]s answered%s%s", c.hop, quoted("it", c.greeted), c.before).
+				Hint("try by hand: %s", c.try())
+		}
 		err := errDropped
 		if st.fault == dropped {
 			err = errors.New("")

@@ -82,6 +82,14 @@ func destination(args []string) string {
 	return ""
 }
 
+// talkative is the arguments of an ssh without -q, which no option prevails over: many a
+// ProxyCommand has it, and why its ssh ended would not be known.
+func talkative(args []string) []string {
+	to := slices.Index(args, destination(args))
+	options := slices.DeleteFunc(slices.Clone(args[:to]), func(arg string) bool { return arg == "-q" })
+	return append(options, args[to:]...)
+}
+
 func first(words []string) string {
 	if len(words) == 0 {
 		return ""

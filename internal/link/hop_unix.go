@@ -33,7 +33,7 @@ func Hop(args []string) (code int, ok bool) {
 	env, own := os.Environ(), args[1:]
 	if host := destination(own); host != "" {
 		if w, err := announce(filepath.Join(dir, hopSocket), host); err == nil {
-			own = slices.Concat([]string{"-E", w.Log}, w.Options, own)
+			own = slices.Concat([]string{"-E", w.Log}, w.Options, talkative(own))
 			env = withEnv(env, hopNameEnv+"="+host)
 		}
 	}

@@ -58,6 +58,11 @@ type Route struct {
 	// Agents are the sockets of the agents that ssh uses on the way; an empty one is that of
 	// SSH_AUTH_SOCK, which is also meant by nil.
 	Agents []string
+	// Commands are the hosts on the way that ssh reaches by a command of the user's.
+	Commands []string
+	// Endless is the error of a way that ssh would follow without an end; Late that of a
+	// configuration for which ssh takes long.
+	Endless, Late error
 }
 
 // Link is the server of the laptop. Its API is the node's for each place, under
@@ -199,6 +204,12 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	u.mu.Lock()
 	u.agents = route.Agents
 	u.mu.Unlock()
+	if route.Endless != nil {
+		return nil, route.Endless
+	}
+	if route.Late != nil {
+		a.report(keyway.Progress{Message: keyway.AsError(route.Late).Message})
+	}
 	leave, err := l.gate.enter(ctx, route.FirstHop)
 	if err != nil {
 		return nil, err
@@ -209,7 +220,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	defer in()
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
-		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: route.Unlimited, connect: connectTimeout, behind: max(connectTimeout, route.Longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
+		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: route.Unlimited, commands: route.Commands, connect: connectTimeout, behind: max(connectTimeout, route.Longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.dialling, heard: a.hear, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, u.place, env, a.report)

@@ -142,6 +142,7 @@ type starter struct {
 	unlimited string                                         // the host to which connecting is limited by us alone; see Route.Unlimited
 	connect   time.Duration                                  // that limit; see connectTimeout
 	behind    time.Duration                                  // limit of the hosts behind it, each from when it may be spoken with
+	commands  []string                                       // see Route.Commands
 	known     func(context.Context, string) (files []string) // see Config.KnownHosts
 	isHost    func(context.Context, string) bool             // see Config.IsHost
 	asking    func() bool                                    // a question of this ssh is open; nil: there are none

@@ -161,17 +161,23 @@ func (s *sshState) readLast(lines []string) {
 	case match(reUnconnected) != nil:
 		m := match(reUnconnected)
 		s.fault, s.host, s.detail = unconnected, m[1], m[3]
-		if m[3] == timedOut {
+		switch i := slices.Index(lines, last); {
+		case m[3] == timedOut:
 			s.fault = silent
+		case m[3] == "failure" && i > 0: // of a step before, such as a BindAddress
+			s.detail = lines[i-1]
 		}
 	case match(reRefused) != nil:
 		s.fault, s.detail = refused, match(reRefused)[1]
 	case reBadConfig.MatchString(last):
 		s.fault, s.detail = badConfig, last
+		if i := slices.IndexFunc(lines, reBadConfig.MatchString); i >= 0 {
+			s.detail = lines[i] // the first is the line itself, and the last only counts
+		}
 	case reSilent.MatchString(last) && !s.authenticated:
 		s.fault = silent
-	case reUnidentified.MatchString(last):
-		s.fault, s.detail = unidentified, last
+	case reDropped.MatchString(last) && !s.authenticated && slices.ContainsFunc(lines, reUnidentified.MatchString):
+		s.fault, s.detail = unidentified, last // of which two lines tell
 	case reDropped.MatchString(last) && !s.authenticated:
 		s.fault, s.detail = dropped, last
 	case reDropped.MatchString(last) || reBroken.MatchString(last):

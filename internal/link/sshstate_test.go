@@ -32,7 +32,7 @@ func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *ke
 			t.Fatal(err)
 		}
 	}
-	s := starter{known: func(context.Context, string) []string { return files }}
+	s := starter{commands: []string{"by-command"}, known: func(context.Context, string) []string { return files }}
 	return keyway.AsError(s.diagnose(t.Context(), &nodeProcess{dial: dial, errors: &stderrTail{}}, dial.place, noise, nil))
 }
 
@@ -57,6 +57,9 @@ func TestDiagnose(t *testing.T) {
 		{"the resolver is down", []onTheWay{{"gpu1", "ssh: Could not resolve hostname gpu1: Temporary failure in name resolution\r\n", ""}}, keyway.Unreachable, "VPN"},
 		{"no such jump host", []onTheWay{{"gpu1", behind, ""}, {"badjump", "ssh: Could not resolve hostname badjump: Name or service not known\r\n", ""}}, keyway.UnknownPlace, "no host badjump, through which the way to gpu1"},
 		{"refused", []onTheWay{{"gpu1", "ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n", ""}}, keyway.Unreachable, "gpu1 cannot be reached: Connection refused"},
+		{"no such address of one's own", []onTheWay{{"gpu1", "bind [1.2.3.4]: Cannot assign requested address\r\nssh: connect to host 10.0.0.1 port 22: failure\r\n", ""}}, keyway.Unreachable, "Cannot assign requested address"},
+		{"a command that fails", []onTheWay{{"by-command", behind, "vendor: your token has expired"}}, keyway.Unreachable, "ProxyCommand for by-command ended before by-command answered; it says: “vendor: your token"},
+		{"a command by way of the bastion", []onTheWay{{"by-command", behind, ""}, {"bastion", in, "bash: nc: command not found"}}, keyway.Unreachable, "bastion says: “bash: nc"},
 		{"bastion refused", []onTheWay{{"gpu1", behind, ""}, {"bastion", "ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n", ""}}, keyway.Unreachable, "bastion, on the way to gpu1, cannot be reached"},
 		{"behind the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", in + "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "bastion answers, but does not reach gpu1; bastion says: “No route to host”"},
 		{"between two bastions", []onTheWay{{"gpu1", behind, ""}, {"inner", behind, ""}, {"outer", in + "channel 0: open failed: connect failed: Connection timed out\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "outer answers, but does not reach inner"},
@@ -70,7 +73,7 @@ func TestDiagnose(t *testing.T) {
 		{"a notice", []onTheWay{{"gpu1", in, "This account is currently not available."}}, keyway.Unreachable, "gpu1 says: “This account"},
 		{"silence", []onTheWay{{"gpu1", "", ""}}, keyway.Unreachable, "the connection closed"},
 		{"anything else", []onTheWay{{"gpu1", "Bad owner or permissions on /root/.ssh/config\r\n", ""}}, keyway.Unreachable, "Bad owner"},
-		{"a line of the configuration", []onTheWay{{"gpu1", "/root/.ssh/config: line 3: Bad configuration option: foo\r\n/root/.ssh/config: terminating, 1 bad configuration options\r\n", ""}}, keyway.BadConfig, "terminating"},
+		{"a line of the configuration", []onTheWay{{"gpu1", "/root/.ssh/config: line 3: Bad configuration option: foo\r\n/root/.ssh/config: terminating, 1 bad configuration options\r\n", ""}}, keyway.BadConfig, "line 3"},
 	} {
 		e := diagnosed(t, "", nil, c.hops...)
 		if e.Kind != c.want || !strings.Contains(e.Message, c.says) {
@@ -78,6 +81,24 @@ func TestDiagnose(t *testing.T) {
 		}
 		if e.Help() == "" {
 			t.Errorf("%s: no next step", c.name)
+		}
+	}
+}
+
+// A host that closes the connection before it has identified itself may have had too many: it is
+// tried again, unless it was reached by a command of the user's.
+func TestADropIsTriedAgain(t *testing.T) {
+	for own, want := range map[string]bool{
+		behind: true,
+		"kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 10.0.0.1 port 22\r\n": true,
+		"kex_exchange_identification: Connection closed by remote host\r\n":                                       true,
+		"Connection closed by 10.0.0.1 port 22\r\n":                                                               false,
+		"root@gpu1: Permission denied (publickey).\r\n":                                                           false,
+	} {
+		for _, host := range []string{"gpu1", "by-command"} {
+			if got := errors.Is(diagnosed(t, "", nil, onTheWay{host, own, ""}), errDropped); got != (want && host == "gpu1") {
+				t.Errorf("%s, %q: %t", host, own, got)
+			}
 		}
 	}
 }
@@ -162,6 +183,16 @@ func TestDestination(t *testing.T) {
 	} {
 		if got := destination(strings.Fields(line)); got != want {
 			t.Errorf("%s leads to %q", line, got)
+		}
+	}
+}
+
+func TestTalkative(t *testing.T) {
+	for line, want := range map[string]string{
+		"-q -W [10.0.0.1]:22 bastion": "-W [10.0.0.1]:22 bastion", "bastion echo -q": "bastion echo -q", "-l ada -q bastion nc -q 1 h 22": "-l ada bastion nc -q 1 h 22",
+	} {
+		if got := strings.Join(talkative(strings.Fields(line)), " "); got != want {
+			t.Errorf("%s becomes %s, want %s", line, got, want)
 		}
 	}
 }

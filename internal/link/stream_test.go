@@ -597,3 +597,16 @@ func TestANodeThatEndsAtOnce(t *testing.T) {
 		return
 	}
 }
+
+// A way that leads in a circle is not tried: ssh would start one ssh after the other.
+func TestAWayWithoutAnEnd(t *testing.T) {
+	w := startWorld(t)
+	w.route.Store(&Route{Endless: keyway.Errorf(keyway.BadConfig, "it leads in a circle")})
+	_, err := w.client.Place(t.Context(), "counts", nil, &person{})
+	if !keyway.Is(err, keyway.BadConfig) {
+		t.Errorf("%v", err)
+	}
+	if count, _ := os.ReadFile(filepath.Join(w.dir, "count")); len(count) > 0 {
+		t.Errorf("it ran %s", count)
+	}
+}

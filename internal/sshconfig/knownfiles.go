@@ -2,6 +2,7 @@ package sshconfig
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -69,6 +70,11 @@ type Route struct {
 	// Agents are the sockets of the agents that ssh uses on the way; an empty one is that of
 	// SSH_AUTH_SOCK. nil: not known.
 	Agents []string
+	// Commands are the hosts on the way that ssh reaches by a command of the user's.
+	Commands []string
+	// Endless is the error of jump hosts that lead in a circle, which ssh would follow without
+	// an end; Late that of a configuration that ssh has not read in time.
+	Endless, Late error
 }
 
 // RouteTo is the way to place.
@@ -76,11 +82,19 @@ func RouteTo(ctx context.Context, place keyway.Place) Route { return resolver{}.
 
 func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {
 	way, err := r.way(ctx, string(place))
-	if err != nil {
+	switch {
+	case errors.Is(err, errCircle):
+		return Route{Endless: err}
+	case errors.Is(err, errLate):
+		return Route{Late: err}
+	case err != nil:
 		return Route{}
 	}
 	route := Route{Agents: []string{}}
 	for _, h := range way {
+		if h.ProxyCommand != "" {
+			route.Commands = append(route.Commands, jumpHost(h.Name))
+		}
 		if seconds, err := strconv.Atoi(h.ConnectTimeout); err == nil {
 			route.Longest = max(route.Longest, time.Duration(seconds)*time.Second)
 		}

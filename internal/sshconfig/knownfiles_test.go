@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,23 +19,28 @@ func TestRouteTo(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "config")
 	lines := "Host bastion\n HostName 10.0.0.1\nHost patient\n HostName 10.0.0.2\n ConnectTimeout 300\n IdentityAgent /run/%n.sock\n" +
 		"Host gpu1\n ProxyJump bastion\n ConnectTimeout 7\nHost gpu2\n ProxyJump ada@bastion:2222\n IdentityAgent SSH_AUTH_SOCK\nHost gpu3\n ProxyJump patient\n" +
-		"Host cloud\n ProxyCommand wake %h\n IdentityAgent none\nHost gpu4\n ProxyJump cloud\n IdentityAgent none\nHost gpu5\n ProxyJump bastion\n IdentityAgent ${VAULT}/agent\n"
+		"Host cloud\n ProxyCommand wake %h\n IdentityAgent none\nHost gpu4\n ProxyJump cloud\n IdentityAgent none\nHost gpu5\n ProxyJump bastion\n IdentityAgent ${VAULT}/agent\nHost round\n ProxyJump about\nHost about\n ProxyJump round\nHost self\n HostName 10.0.0.3\n ProxyJump self\n"
 	if err := os.WriteFile(conf, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	usual := []string{""}
 	for place, want := range map[string]Route{
-		"bastion": {"10.0.0.1:22", "bastion", 0, usual},
-		"gpu1":    {"10.0.0.1:22", "bastion", 7 * time.Second, usual},
-		"gpu2":    {"10.0.0.1:2222", "bastion", 0, usual},
-		"patient": {"10.0.0.2:22", "", 300 * time.Second, []string{"/run/patient.sock"}},
-		"gpu3":    {"10.0.0.2:22", "", 300 * time.Second, []string{"/run/patient.sock", ""}},
-		"cloud":   {"", "", 0, []string{}},
-		"gpu4":    {"", "", 0, []string{}},
-		"gpu5":    {"10.0.0.1:22", "bastion", 0, []string{"", "/run/vault/agent"}},
+		"bastion": {FirstHop: "10.0.0.1:22", Unlimited: "bastion", Longest: 0, Agents: usual},
+		"gpu1":    {FirstHop: "10.0.0.1:22", Unlimited: "bastion", Longest: 7 * time.Second, Agents: usual},
+		"gpu2":    {FirstHop: "10.0.0.1:2222", Unlimited: "bastion", Longest: 0, Agents: usual},
+		"patient": {FirstHop: "10.0.0.2:22", Unlimited: "", Longest: 300 * time.Second, Agents: []string{"/run/patient.sock"}},
+		"gpu3":    {FirstHop: "10.0.0.2:22", Unlimited: "", Longest: 300 * time.Second, Agents: []string{"/run/patient.sock", ""}},
+		"cloud":   {Agents: []string{}, Commands: []string{"cloud"}},
+		"gpu4":    {Agents: []string{}, Commands: []string{"cloud"}},
+		"gpu5":    {FirstHop: "10.0.0.1:22", Unlimited: "bastion", Longest: 0, Agents: []string{"", "/run/vault/agent"}},
 	} {
 		if got := (resolver{options: []string{"-F", conf}}).routeTo(t.Context(), keyway.Place(place)); !reflect.DeepEqual(got, want) {
 			t.Errorf("the way to %s is %+v, want %+v", place, got, want)
+		}
+	}
+	for _, place := range []keyway.Place{"round", "self"} {
+		if got := (resolver{options: []string{"-F", conf}}).routeTo(t.Context(), place); got.Endless == nil || !strings.Contains(got.Endless.Error(), "circle") {
+			t.Errorf("the way to %s is %+v", place, got)
 		}
 	}
 }

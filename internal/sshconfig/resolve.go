@@ -19,6 +19,11 @@ const (
 	maxHops        = 16
 )
 
+var (
+	errCircle = errors.New("lead in a circle")
+	errLate   = errors.New("not read its configuration")
+)
+
 // Host is what the user's configuration makes of a host name.
 type Host struct {
 	Name          string   `json:"name"` // as the user wrote it
@@ -83,7 +88,7 @@ func (r resolver) ask(ctx context.Context, host string) (resolved, said string, 
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case limited.Err() != nil:
-		return "", "", keyway.Errorf(keyway.BadConfig, "ssh has not read its configuration within %v", resolveTimeout).
+		return "", "", keyway.Errorf(keyway.BadConfig, "ssh has %w within %v", errLate, resolveTimeout).
 			Hint("a Match exec line in ~/.ssh/config may hang: try ssh -G %s", host)
 	case errors.Is(err, exec.ErrNotFound):
 		return "", "", keyway.Errorf(keyway.Other, "there is no ssh on this machine: %w", err).
@@ -112,7 +117,7 @@ func (r resolver) way(ctx context.Context, place string) ([]Host, error) {
 	way := []Host{last}
 	for first := last; len(first.ProxyJump) > 0; first = way[0] {
 		if len(way)+len(first.ProxyJump) > maxHops {
-			return nil, keyway.Errorf(keyway.BadConfig, "the way to %s has over %d hops: the jump hosts of %s lead in a circle?", place, maxHops, first.Name).
+			return nil, keyway.Errorf(keyway.BadConfig, "the way to %s has over %d hops: the jump hosts of %s %w?", place, maxHops, first.Name, errCircle).
 				Hint("look at the ProxyJump lines of ~/.ssh/config: ssh -G %s", first.Name)
 		}
 		hops, err := r.jumps(ctx, first.ProxyJump)

@@ -28,7 +28,7 @@ var link = []mutant{
 	{
 		claim: "a jump host's ssh writes its own words apart from its host's",
 		file:  "internal/link/hop_unix.go",
-		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, own)`, new: `own = slices.Concat(w.Options, own)`,
+		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, talkative(own))`, new: `own = slices.Concat(w.Options, own)`,
 		pkg: "internal/link", run: "TestFaultsBehindLyingBanners",
 	},
 	{

@@ -294,19 +294,23 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp, spoilt, err := ask(trusted, c.http, req)
 		switch {
-		case !spoilt && (err == nil || req.Context().Err() != nil):
+		case !spoilt && (err == nil || req.Context().Err() != nil || c.http.Err() == nil):
 			return resp, err
-		case time.Since(c.since) > stillbornLimit && spoilt:
-			stillborn = 0
-			continue
-		case time.Since(c.since) > stillbornLimit:
-			return nil, err
+		case !spoilt: // the connection has ended, which was not noticed yet
+			t.uplink.down(c)
 		}
-		if stillborn++; stillborn == maxStillborn {
+		if !t.uplink.hasEnded(c) || time.Since(c.since) > stillbornLimit {
+			stillborn = 0
+		} else if stillborn++; stillborn == maxStillborn {
 			return nil, endsAtOnce(t.uplink.place, c.process)
 		}
-		t.uplink.down(c)
 	}
+}
+
+func (u *uplink) hasEnded(c *connection) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return c.ended
 }
 
 // ask is one go at a question; it is given up when trusted ends, and then it is

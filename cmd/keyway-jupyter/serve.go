@@ -49,7 +49,7 @@ func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Sign
 		return err
 	}
 	defer lock.Close()
-	if err := filelock.Try(lock, true); errors.Is(err, filelock.ErrLocked) {
+	if err := filelock.Try(lock, filelock.Exclusive); errors.Is(err, filelock.ErrLocked) {
 		return errors.New("it runs here already")
 	} else if err != nil {
 		return err

@@ -48,7 +48,7 @@ func (s *server) take() bool {
 	if err != nil {
 		return true // nobody can lock it
 	}
-	if err := filelock.Try(f, true); err != nil {
+	if err := filelock.Try(f, filelock.Exclusive); err != nil {
 		_ = f.Close()
 		return !errors.Is(err, filelock.ErrLocked)
 	}

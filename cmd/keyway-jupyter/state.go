@@ -80,7 +80,7 @@ func inherit(dir string) error {
 		return nil //nolint:nilerr // no earlier version has run as this user
 	}
 	defer lock.Close()
-	if err := filelock.Try(lock, true); err != nil {
+	if err := filelock.Try(lock, filelock.Exclusive); err != nil {
 		return nil //nolint:nilerr // it runs, and will leave it
 	}
 	for _, name := range []string{"kernels", "server.json", "token"} { // the token last: once it is moved, this is done

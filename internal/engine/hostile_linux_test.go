@@ -205,7 +205,7 @@ func TestSessionsAreThoseOfTheData(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := filelock.Try(f, true); err != nil {
+	if err := filelock.Try(f, filelock.Exclusive); err != nil {
 		t.Fatal(err)
 	}
 	data := t.TempDir()
@@ -245,7 +245,7 @@ func TestSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := filelock.Try(locks[0], true); err != nil {
+	if err := filelock.Try(locks[0], filelock.Exclusive); err != nil {
 		t.Fatal(err)
 	}
 	if n := Sessions(home.Data()); n != 1 {

@@ -16,7 +16,7 @@ func tryLock(path string) (unlock func(), err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := filelock.Try(f, true); err != nil {
+		if err := filelock.Try(f, filelock.Exclusive); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func Held(root *os.Root, name string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = filelock.Try(f, false)
+	err = filelock.Try(f, filelock.Shared)
 	if errors.Is(err, filelock.ErrLocked) {
 		return true, nil
 	}

@@ -10,14 +10,23 @@ import (
 // ErrLocked means that another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// Lock waits until it alone holds the file at path, which is made if it is not
-// there. The lock is given back by calling unlock.
-func Lock(path string) (unlock func(), err error) {
+// Mode is how a file is locked.
+type Mode int
+
+// The modes: a shared lock excludes exclusive ones, an exclusive lock excludes all others.
+const (
+	Exclusive Mode = iota
+	Shared
+)
+
+// Lock waits for an exclusive lock of the file at path, which is made if it is not
+// there. The lock is given back by calling release.
+func Lock(path string) (release func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(f, true, true); err != nil {
+	if err := lock(f, Exclusive, true); err != nil {
 		f.Close()
 		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 	}
@@ -30,10 +39,10 @@ func Lock(path string) (unlock func(), err error) {
 type Repeated struct {
 	Path string // of the file, which is made if it is not there
 	file *os.File
-	is   os.FileInfo // of file
+	info os.FileInfo // of file
 }
 
-// Lock waits until it alone holds the file that is at the path now.
+// Lock waits for an exclusive lock of the file that is at the path now.
 func (r *Repeated) Lock() error {
 	for {
 		if r.file == nil {
@@ -41,16 +50,16 @@ func (r *Repeated) Lock() error {
 			if err != nil {
 				return err
 			}
-			if r.is, err = f.Stat(); err != nil {
+			if r.info, err = f.Stat(); err != nil {
 				return errors.Join(err, f.Close())
 			}
 			r.file = f
 		}
-		if err := lock(r.file, true, true); err != nil {
+		if err := lock(r.file, Exclusive, true); err != nil {
 			return &os.PathError{Op: "lock", Path: r.Path, Err: err}
 		}
-		// The next process locks the file at the path. It may be another one.
-		if now, err := os.Stat(r.Path); err == nil && os.SameFile(r.is, now) {
+		// The file may have been replaced meanwhile. The next process locks the new one.
+		if now, err := os.Stat(r.Path); err == nil && os.SameFile(r.info, now) {
 			return nil
 		}
 		if err := r.Close(); err != nil {
@@ -76,9 +85,9 @@ func (r *Repeated) Close() error {
 	return err
 }
 
-// Wait locks f as Try does, but waits for it.
-func Wait(f *os.File, alone bool) error { return lock(f, alone, true) }
+// Wait locks f until f is closed, and waits for that.
+func Wait(f *os.File, m Mode) error { return lock(f, m, true) }
 
-// Try locks f, alone or together with others that do not want it alone, until f is
-// closed. It does not wait: ErrLocked.
-func Try(f *os.File, alone bool) error { return lock(f, alone, false) }
+// Try locks f until f is closed. It does not wait: the error is ErrLocked if another
+// process holds a lock that excludes this one.
+func Try(f *os.File, m Mode) error { return lock(f, m, false) }

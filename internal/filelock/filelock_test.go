@@ -18,13 +18,13 @@ func TestTry(t *testing.T) {
 		return f
 	}
 	reader := open()
-	if err := Try(reader, false); err != nil {
+	if err := Try(reader, Shared); err != nil {
 		t.Fatal(err)
 	}
-	if err := Try(open(), false); err != nil {
+	if err := Try(open(), Shared); err != nil {
 		t.Errorf("a second reader: %v", err)
 	}
-	if err := Try(open(), true); !errors.Is(err, ErrLocked) {
+	if err := Try(open(), Exclusive); !errors.Is(err, ErrLocked) {
 		t.Errorf("alone beside readers: %v", err)
 	}
 	other := filepath.Join(t.TempDir(), "other")
@@ -37,11 +37,11 @@ func TestTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := Try(f, false); !errors.Is(err, ErrLocked) {
+	if err := Try(f, Shared); !errors.Is(err, ErrLocked) {
 		t.Errorf("beside one that is alone: %v", err)
 	}
 	unlock()
-	if err := Try(f, true); err != nil {
+	if err := Try(f, Exclusive); err != nil {
 		t.Errorf("after that one: %v", err)
 	}
 }
@@ -57,7 +57,7 @@ func TestRepeated(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		return Try(f, true) == nil
+		return Try(f, Exclusive) == nil
 	}
 	for range 3 {
 		for _, r := range []*Repeated{&one, &two} {
@@ -98,7 +98,7 @@ func TestRepeatedLocksTheFileAtThePath(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if err := Try(f, true); !errors.Is(err, ErrLocked) {
+		if err := Try(f, Exclusive); !errors.Is(err, ErrLocked) {
 			t.Errorf("%s: another process gets the lock, too: %v", name, err)
 		}
 		f.Close()

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func lock(f *os.File, alone, wait bool) error {
-	how := unix.LOCK_SH
-	if alone {
-		how = unix.LOCK_EX
+func lock(f *os.File, m Mode, wait bool) error {
+	how := unix.LOCK_EX
+	if m == Shared {
+		how = unix.LOCK_SH
 	}
 	if !wait {
 		how |= unix.LOCK_NB

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-func lock(f *os.File, alone, wait bool) error {
+func lock(f *os.File, m Mode, wait bool) error {
 	var flags uint32
-	if alone {
+	if m == Exclusive {
 		flags |= windows.LOCKFILE_EXCLUSIVE_LOCK
 	}
 	if !wait {

@@ -136,7 +136,7 @@ func (d directory) hold(name string) (holding, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := filelock.Try(f, true); err != nil {
+		if err := filelock.Try(f, filelock.Exclusive); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func (d directory) look(name string) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	defer f.Close()
-	err = filelock.Try(f, false)
+	err = filelock.Try(f, filelock.Shared)
 	if err != nil && !errors.Is(err, filelock.ErrLocked) {
 		return nil, false, err
 	}

@@ -26,7 +26,7 @@ func haltMain(home keyway.Home, _ []string) int {
 		return 0
 	}
 	for told := false; err == nil; told = true {
-		if err = filelock.Try(lock, true); err == nil {
+		if err = filelock.Try(lock, filelock.Exclusive); err == nil {
 			lock.Close()
 			return 0
 		}

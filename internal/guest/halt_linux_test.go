@@ -25,7 +25,7 @@ func TestHaltSparesOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if err := filelock.Try(held, true); err != nil {
+	if err := filelock.Try(held, filelock.Exclusive); err != nil {
 		t.Fatal(err)
 	}
 	other := exec.Command("sleep", "1000")
@@ -62,7 +62,7 @@ func TestHaltEndsAndWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := filelock.Try(held, true); err != nil {
+	if err := filelock.Try(held, filelock.Exclusive); err != nil {
 		t.Fatal(err)
 	}
 	holds := exec.Command("sleep", "1000")

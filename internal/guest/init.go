@@ -145,7 +145,7 @@ const (
 
 func lockPatiently(f *os.File) error {
 	for left := lockTimeout; ; left -= lockPause {
-		err := filelock.Try(f, true)
+		err := filelock.Try(f, filelock.Exclusive)
 		if err == nil || left < 0 {
 			return err
 		}

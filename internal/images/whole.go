@@ -33,7 +33,7 @@ func whole(ctx context.Context, file string, write func(part io.Writer, name str
 	if runtime.GOOS != "windows" { // part's own lock ends before it has its name
 		if lock, err := os.Open(part.Name()); err == nil {
 			defer lock.Close()
-			_ = filelock.Try(lock, false)
+			_ = filelock.Try(lock, filelock.Shared)
 		}
 	}
 	err = errors.Join(write(here{part}, part.Name()), part.Close(), ctx.Err())
@@ -77,7 +77,7 @@ func makePart(file string) (*os.File, error) {
 		}
 		// Where files cannot be locked, none is found to be left behind. On Windows a lock
 		// would keep this process from writing, and an open file cannot be removed.
-		if runtime.GOOS != "windows" && errors.Is(filelock.Try(f, false), filelock.ErrLocked) {
+		if runtime.GOOS != "windows" && errors.Is(filelock.Try(f, filelock.Shared), filelock.ErrLocked) {
 			f.Close()
 			continue // another keyway has taken it for one that was left behind
 		}
@@ -109,7 +109,7 @@ func removeParts(dir, prefix string) {
 		if err != nil {
 			continue
 		}
-		if filelock.Try(f, true) == nil {
+		if filelock.Try(f, filelock.Exclusive) == nil {
 			_ = os.Remove(path) // one that stays is tried again by the next
 		}
 		f.Close()

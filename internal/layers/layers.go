@@ -148,7 +148,7 @@ func (s Store) sweep(now time.Time) {
 		if err != nil {
 			continue
 		}
-		if filelock.Try(f, true) == nil {
+		if filelock.Try(f, filelock.Exclusive) == nil {
 			_ = os.Remove(f.Name())
 		}
 		f.Close()
@@ -163,7 +163,7 @@ func (s Store) open(ctx context.Context, l keyway.Layer) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if filelock.Try(f, true) == nil && isStill(f, path) {
+		if filelock.Try(f, filelock.Exclusive) == nil && isStill(f, path) {
 			return f, nil
 		}
 		f.Close()

@@ -47,7 +47,7 @@ func (r Registry) Create(name keyway.Name, command []string) (Claim, error) {
 		return Claim{}, AsNoSpace(err, r.Dir)
 	}
 	defer all.Close() // which unlocks
-	if err := filelock.Wait(all, true); err != nil {
+	if err := filelock.Wait(all, filelock.Exclusive); err != nil {
 		return Claim{}, err
 	}
 	if name == "" {
@@ -141,7 +141,7 @@ func lockedFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := filelock.Wait(f, true); err != nil {
+	if err := filelock.Wait(f, filelock.Exclusive); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -174,7 +174,7 @@ func isLocked(path string) bool {
 		return false
 	}
 	defer f.Close()
-	return errors.Is(filelock.Try(f, false), filelock.ErrLocked)
+	return errors.Is(filelock.Try(f, filelock.Shared), filelock.ErrLocked)
 }
 
 // Epoch identifies the present run of the workspace with this directory of sessions: the boot
@@ -196,7 +196,7 @@ func (r Registry) Settled(name keyway.Name) (Info, error) {
 		return i, err
 	}
 	if busy, err := OpenRegular(filepath.Join(i.Path, startName), os.O_RDONLY); err == nil {
-		_ = filelock.Wait(busy, false)
+		_ = filelock.Wait(busy, filelock.Shared)
 		busy.Close()
 	}
 	return r.Load(name)

@@ -167,7 +167,7 @@ func leftStarting(workspace keyway.Name, target string, session keyway.Name) err
 // serverIn is server, with what is asked of the workspace.
 func (o opening) serverIn(ctx context.Context, w insideOf, target string, args []string) (s open.Server, forgets string, err error) {
 	if target == "jupyter" {
-		if s, err = o.jupyter(ctx, w, args); err == nil || !errors.Is(err, errNoKeeper) {
+		if s, err = o.jupyter(ctx, w, args); err == nil || !errors.Is(err, errUnkept) {
 			return s, "", err
 		}
 		fmt.Fprintf(o.news, "[%s]\n", plain.Line(err.Error()))

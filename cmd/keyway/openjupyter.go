@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -29,11 +28,12 @@ func (j *jupyterFlags) add(f *pflag.FlagSet) {
 const vscodeAdvice = "[in a window of VS Code on this laptop: Select Kernel, Existing Jupyter Server, and paste this URL; it stays the same]\n"
 
 // limitsAdvice is of a Jupyter server that somebody else has started.
-const limitsAdvice = "[this Jupyter server was not started by keyway and keeps its limits: output that comes faster, it drops before anybody has it. " +
-	"To have none, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0]\n"
+const limitsAdvice = "[this Jupyter server was not started by keyway and keeps its limits: it drops output that exceeds them. " +
+	"To lift them, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0]\n"
 
-// errNoKeeper reports that Jupyter is opened without keyway-jupyter.
-var errNoKeeper = errors.New("output that no page shows is lost")
+// errUnkept reports that Jupyter is opened without keyway-jupyter, so that output which no
+// page shows is not kept.
+var errUnkept = errors.New("output that no page shows is lost")
 
 // jupyter has keyway-jupyter run in the workspace, and returns where it listens.
 func (o opening) jupyter(ctx context.Context, w insideOf, args []string) (open.Server, error) {
@@ -44,7 +44,7 @@ func (o opening) jupyter(ctx context.Context, w insideOf, args []string) (open.S
 		o.app.ui.Progress(keyway.Progress{Message: "sending keyway-jupyter to " + string(o.entry.Name)})
 	})
 	if err != nil {
-		return open.Server{}, fmt.Errorf("%w, since keyway-jupyter does not run in %s: %s", errNoKeeper, o.entry.Name, keyway.AsError(err).Message)
+		return open.Server{}, fmt.Errorf("%w, since keyway-jupyter does not run in %s: %s", errUnkept, o.entry.Name, keyway.AsError(err).Message)
 	}
 	session, at, err := o.keeper(ctx, w, program, args)
 	if err != nil {
@@ -146,5 +146,5 @@ func where(s open.Server) string {
 	if s.Socket != "" {
 		return "a socket"
 	}
-	return strings.TrimSpace(fmt.Sprintf("port %d", s.Port))
+	return fmt.Sprintf("port %d", s.Port)
 }

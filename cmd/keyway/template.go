@@ -191,10 +191,7 @@ func anew(place keyway.Place, name keyway.Name, engine, template string) string 
 // add overrides the values of s with those of the flags.
 func (o templateOptions) add(s *keyway.Spec) error {
 	if o.asMe {
-		if s.User != "" {
-			s.User = ""
-		}
-		s.Caller = true
+		s.User, s.Caller = "", true
 	}
 	s.HomeVolume = cmp.Or(o.home, s.HomeVolume)
 	for _, text := range o.tmpfs {

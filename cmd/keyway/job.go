@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -271,7 +270,7 @@ if the connection failed.`,
 }
 
 func newKillCommand() *cobra.Command {
-	grace := 10 * time.Second
+	grace := keyway.KillGrace
 	cmd := &cobra.Command{
 		Use:   "kill NAME/JOB… [--grace TIME]",
 		Short: "End jobs with all their processes",

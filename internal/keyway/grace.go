@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// The time that the programs of a workspace get between being told to end and being killed.
+// The time that programs get between being told to end and being killed, unless the user says
+// another, and the longest that the user may say.
 const (
-	DefaultGrace = 30 * time.Second
+	DefaultGrace = 30 * time.Second // of a workspace that is stopped
+	KillGrace    = 10 * time.Second // of a job that is killed
 	MaxGrace     = 24 * time.Hour
 )
 

@@ -154,7 +154,7 @@ func killCommand() command {
 }
 
 func (c *cli) kill(g option.Given) (int, error) {
-	grace := 10 * time.Second
+	grace := keyway.KillGrace
 	if s, ok := g.Values["grace"]; ok {
 		var err error
 		if grace, err = keyway.ParseGrace(s); err != nil {

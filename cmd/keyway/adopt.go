@@ -88,7 +88,7 @@ var ownHome = keyway.GuestHome.Data() + "/home"
 // adoption is what is asked of the node, less the keys.
 func (o adoptOptions) adoption(container string) (keyway.Adoption, error) {
 	a := keyway.Adoption{Engine: o.engine, Container: container, User: o.user, Access: keyway.Access{ForwardAgent: o.forwardAgent}}
-	if err := cmp.Or(keyway.ParseContainer(container), keyway.CheckUser(o.user)); err != nil {
+	if err := cmp.Or(keyway.CheckContainer(container), keyway.CheckUser(o.user)); err != nil {
 		return a, err
 	}
 	name := o.name
@@ -186,7 +186,7 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 		return err
 	}
 	list = slices.DeleteFunc(list, func(c keyway.Container) bool {
-		return o.engine != "" && c.Engine != o.engine || keyway.ParseContainer(c.Name) != nil // no engine has such
+		return o.engine != "" && c.Engine != o.engine || keyway.CheckContainer(c.Name) != nil // no engine has such
 	})
 	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
 	if o.json {
@@ -241,7 +241,7 @@ func completeContainers(cmd *cobra.Command, args []string, _ string) ([]cobra.Co
 // place's.
 func completeNames(list []keyway.Container) (names []cobra.Completion) {
 	for _, c := range list {
-		if c.Workspace == "" && keyway.ParseContainer(c.Name) == nil {
+		if c.Workspace == "" && keyway.CheckContainer(c.Name) == nil {
 			names = append(names, cobra.CompletionWithDesc(c.Name, plain.Line(c.Image+", "+age(time.Since(c.Created)))))
 		}
 	}

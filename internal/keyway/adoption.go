@@ -20,7 +20,7 @@ type Adoption struct {
 
 // Validate returns an error for the user if a is invalid.
 func (a Adoption) Validate() error {
-	if err := ParseContainer(a.Container); err != nil {
+	if err := CheckContainer(a.Container); err != nil {
 		return err
 	}
 	return a.Spec().Validate()
@@ -34,9 +34,9 @@ func (a Adoption) Spec() Spec {
 // maxContainerName bounds the name of a container in bytes.
 const maxContainerName = 255
 
-// ParseContainer reports what is wrong with the name or ID of a container: engines take
+// CheckContainer reports what is wrong with the name or ID of a container: engines take
 // letters, digits, '.', '_' and '-', beginning with a letter or a digit.
-func ParseContainer(name string) error {
+func CheckContainer(name string) error {
 	for i, r := range name {
 		alnum := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 		if !alnum && (i == 0 || !strings.ContainsRune("._-", r)) {

@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// TestParseContainer takes what engines take for a container, and nothing that leads
+// TestCheckContainer takes what engines take for a container, and nothing that leads
 // elsewhere in the path of a request, or is an option.
-func TestParseContainer(t *testing.T) {
+func TestCheckContainer(t *testing.T) {
 	for name, good := range map[string]bool{
 		"web": true, "gpu_train": true, "Compose.app-1": true, "0a1b2c": true, strings.Repeat("x", 255): true,
 		"": false, "-v": false, ".web": false, "../web": false, "a/b": false, "a b": false, "a\nb": false, "wéb": false, "a?b": false,
 		"a%2fb": false, strings.Repeat("x", 256): false, "\x1b[31m": false,
 	} {
-		if err := ParseContainer(name); (err == nil) != good {
+		if err := CheckContainer(name); (err == nil) != good {
 			t.Errorf("%q: %v", name, err)
 		} else if err != nil && AsError(err).Help() == "" {
 			t.Errorf("%q is refused without a next step", name)

@@ -100,7 +100,7 @@ func ofAnother(c container.InspectResponse, what, owner string) error {
 
 // NameOf returns the container's name for people.
 func NameOf(c container.InspectResponse) string {
-	if name := strings.TrimPrefix(c.Name, "/"); keyway.ParseContainer(name) == nil {
+	if name := strings.TrimPrefix(c.Name, "/"); keyway.CheckContainer(name) == nil {
 		return name
 	}
 	return c.ID[:min(len(c.ID), 12)]

@@ -82,9 +82,6 @@ func digest(data []byte) string {
 // specification's "Opaque Whiteout").
 const opaque = ".wh..wh..opq"
 
-// names are those that the guest program goes by beside its own.
-var names = []string{"keyway", "scp"}
-
 // layer is the guest's Home as it is in a baked image: open to every user, and sticky, as
 // an engine makes it.
 func layer(program []byte) ([]byte, error) {
@@ -104,7 +101,7 @@ func layer(program []byte) ([]byte, error) {
 		{Typeflag: tar.TypeReg, Name: path.Join(string(home), opaque), Mode: 0o644},
 		{Typeflag: tar.TypeDir, Name: home.Bin() + "/", Mode: 0o755},
 	}
-	for _, name := range names {
+	for _, name := range keyway.GuestLinks() {
 		entries = append(entries, tar.Header{Typeflag: tar.TypeSymlink, Name: path.Join(home.Bin(), name), Linkname: keyway.GuestProgram, Mode: 0o777})
 	}
 	for _, h := range entries {

@@ -14,12 +14,6 @@ import (
 	"keyway/internal/session/words"
 )
 
-// Names of the guest program in Home.Bin, besides its own.
-const (
-	nameSession = "keyway" // the sessions' command line
-	nameSCP     = "scp"    // the copy program, for images that have none
-)
-
 // Main runs the command that argv names, by its first word or by the name the
 // program was called with, and returns its exit status.
 func Main(argv []string) int {
@@ -27,10 +21,10 @@ func Main(argv []string) int {
 		return fail(os.Stderr, keyway.Errorf(keyway.Usage, "called without a name"))
 	}
 	switch filepath.Base(argv[0]) {
-	case nameSession:
+	case keyway.SessionLink:
 		return words.CLI(ownHome(), argv[1:])
-	case nameSCP:
-		if own := imageProgram(os.Getenv("PATH"), ownHome(), nameSCP); own != "" {
+	case keyway.CopyLink:
+		if own := imageProgram(os.Getenv("PATH"), ownHome(), keyway.CopyLink); own != "" {
 			err := syscall.Exec(own, argv, os.Environ())
 			return fail(os.Stderr, fmt.Errorf("%s: %w", own, err))
 		}

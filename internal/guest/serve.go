@@ -129,7 +129,7 @@ func serve(ctx context.Context, home keyway.Home, account Account, log *logger, 
 // linkNames links the program's other names beside it, if the engine has not done so and
 // the directory is writable.
 func linkNames(home keyway.Home) {
-	for _, name := range []string{nameSession, nameSCP} {
+	for _, name := range []string{keyway.SessionLink, keyway.CopyLink} {
 		_ = os.Symlink(keyway.GuestProgram, filepath.Join(home.Bin(), name))
 	}
 }

@@ -258,7 +258,7 @@ func (s *sessionChannel) program(interactive bool, command string) (*exec.Cmd, i
 		return nil, 1, errCopyID
 	case strings.HasPrefix(command, keyway.ArgvCommand) && s.argv.Given():
 		words, err := s.argv.Words()
-		cmd.Path, cmd.Args = ownProgram(s.conn.server.home), append([]string{nameSession}, words...)
+		cmd.Path, cmd.Args = ownProgram(s.conn.server.home), append([]string{keyway.SessionLink}, words...)
 		return cmd, exitNotExecutable, err
 	case account.Shell == "" && interactive:
 		return nil, exitNotFound, errNoShell
@@ -306,7 +306,7 @@ func (s *sessionChannel) findProgram(name, dir string) (string, error) {
 			return p, nil
 		}
 	}
-	if name == nameSCP || name == nameSession {
+	if name == keyway.CopyLink || name == keyway.SessionLink {
 		return ownProgram(s.conn.server.home), nil
 	}
 	return "", fmt.Errorf("%s: no such program in %s", name, path)

@@ -39,6 +39,16 @@ const GuestHome Home = "/.keyway"
 // and guest (a plain go build) know by it which one they are.
 const GuestProgram = "keyway-guest"
 
+// Links to the guest program in Bin: the names by which it is the sessions' command line, and the
+// copy program of images that have none.
+const (
+	SessionLink = "keyway"
+	CopyLink    = "scp"
+)
+
+// GuestLinks returns all names of links to the guest program.
+func GuestLinks() []string { return []string{SessionLink, CopyLink} }
+
 // EnvHome and EnvName tell programs in a workspace where its Home is and how
 // it is called.
 const (

@@ -18,9 +18,6 @@ import (
 	"keyway/internal/keyway"
 )
 
-// guestNames are the other names of the guest program; see guest.Main.
-var guestNames = []string{"keyway", "scp"}
-
 // maxGuest bounds the bytes of the guest program; a whole keyway that can be a guest has some 30
 // MB.
 const maxGuest = 256 << 20
@@ -77,12 +74,12 @@ func verifyGuest(dir, hash string) error {
 		path := filepath.Join(dir, e.Name())
 		switch target, _ := os.Readlink(path); {
 		case e.Name() == keyway.GuestProgram && info.Mode().IsRegular() && isClosed(info):
-		case slices.Contains(guestNames, e.Name()) && target == keyway.GuestProgram:
+		case slices.Contains(keyway.GuestLinks(), e.Name()) && target == keyway.GuestProgram:
 		default:
 			return fmt.Errorf("%s does not belong there", path)
 		}
 	}
-	if st, err := os.Lstat(dir); err != nil || !st.IsDir() || !isClosed(st) || len(entries) != len(guestNames)+1 {
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() || !isClosed(st) || len(entries) != len(keyway.GuestLinks())+1 {
 		return fmt.Errorf("%s is not as it was made: %w", dir, err)
 	}
 	sum, err := hashFile(filepath.Join(dir, keyway.GuestProgram))
@@ -138,7 +135,7 @@ func fillGuest(dir, hash string, open func() (io.ReadCloser, error)) error {
 	if err := keyway.WriteFile(filepath.Join(dir, keyway.GuestProgram), data, 0o755); err != nil {
 		return err
 	}
-	for _, name := range guestNames {
+	for _, name := range keyway.GuestLinks() {
 		if err := os.Symlink(keyway.GuestProgram, filepath.Join(dir, name)); err != nil {
 			return err
 		}

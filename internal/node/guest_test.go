@@ -38,10 +38,10 @@ func wantGuest(t *testing.T, root string) string {
 		t.Fatalf("%+v, %v", g, err)
 	}
 	entries, err := os.ReadDir(g.Dir)
-	if err != nil || len(entries) != len(guestNames)+1 {
+	if err != nil || len(entries) != len(keyway.GuestLinks())+1 {
 		t.Errorf("there are %v, %v", entries, err)
 	}
-	for _, name := range append(guestNames, keyway.GuestProgram) {
+	for _, name := range append(keyway.GuestLinks(), keyway.GuestProgram) {
 		if text, err := os.ReadFile(filepath.Join(g.Dir, name)); err != nil || string(text) != guestText {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
@@ -95,8 +95,8 @@ func TestChangedGuestIsReplaced(t *testing.T) {
 		"an open program":      func(dir string) error { return os.Chmod(program(dir), 0o777) },
 		"an open directory":    func(dir string) error { return os.Chmod(dir, 0o777) },
 		"a program on PATH":    func(dir string) error { return os.WriteFile(filepath.Join(dir, "python"), []byte("evil"), 0o755) },
-		"a name missing":       func(dir string) error { return os.Remove(filepath.Join(dir, guestNames[0])) },
-		"another name's aim":   func(dir string) error { return relink("/tmp/evil", filepath.Join(dir, guestNames[1])) },
+		"a name missing":       func(dir string) error { return os.Remove(filepath.Join(dir, keyway.GuestLinks()[0])) },
+		"another name's aim":   func(dir string) error { return relink("/tmp/evil", filepath.Join(dir, keyway.GuestLinks()[1])) },
 		"a link to a program":  func(dir string) error { return relink("/bin/sh", program(dir)) },
 		"a directory as such":  func(dir string) error { return errors.Join(os.Remove(program(dir)), os.Mkdir(program(dir), 0o755)) },
 		"nothing at all in it": func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)) },

@@ -87,7 +87,7 @@ func Build(dir string) (Programs, error) {
 			return p, fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 		}
 	}
-	for _, name := range []string{"keyway", "scp"} {
+	for _, name := range keyway.GuestLinks() {
 		if err := os.Symlink(keyway.GuestProgram, filepath.Join(p.Guest.Dir, name)); err != nil {
 			return p, err
 		}

@@ -149,7 +149,7 @@ func (inv Inventory) unknown(id string) error {
 }
 
 // refusal is the error for a request that cannot be met now.
-func (p *Place) refusal(wish keyway.GPUs, d decision, held map[string]*holder, waiters int) error {
+func (p *Pool) refusal(wish keyway.GPUs, d decision, held map[string]*holder, waiters int) error {
 	why := p.taken(d.taken, held)
 	if d.queued {
 		why = fmt.Sprintf("others came first: %d in the queue", waiters)
@@ -161,7 +161,7 @@ func (p *Place) refusal(wish keyway.GPUs, d decision, held map[string]*holder, w
 // maxNamed bounds how many GPUs a sentence names.
 const maxNamed = 8
 
-func (p *Place) taken(devices []Device, held map[string]*holder) string {
+func (p *Pool) taken(devices []Device, held map[string]*holder) string {
 	var said []string
 	for i, d := range devices {
 		if i == maxNamed {

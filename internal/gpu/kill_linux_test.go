@@ -88,7 +88,7 @@ func twoGPUs(context.Context) (Inventory, error) {
 // playMaker makes a workspace that has both GPUs.
 func playMaker() int {
 	steps, _ := strconv.Atoi(os.Getenv(envKill))
-	p := &Place{ask: twoGPUs, store: mortal{directory{os.Getenv(envDir)}, &steps}, procs: machine{}}
+	p := &Pool{ask: twoGPUs, store: mortal{directory{os.Getenv(envDir)}, &steps}, procs: machine{}}
 	who := Holder{Owner: strconv.Itoa(os.Getuid()), Workspace: "train", Engine: "host"}
 	grant, err := p.Take(context.Background(), Request{Holder: who, GPUs: keyway.GPUs{All: true, Wait: os.Getenv(envWait) != ""}}, func(keyway.Progress) {})
 	if err != nil {
@@ -247,7 +247,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 // nobody removes what is another's.
 func TestDirectory(t *testing.T) {
 	made := filepath.Join(t.TempDir(), "leases")
-	g, err := (&Place{ask: twoGPUs, store: directory{made}, procs: machine{}}).Take(context.Background(), Request{GPUs: keyway.GPUs{All: true}}, nil)
+	g, err := (&Pool{ask: twoGPUs, store: directory{made}, procs: machine{}}).Take(context.Background(), Request{GPUs: keyway.GPUs{All: true}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestDirectory(t *testing.T) {
 		if err := lay(path); err != nil {
 			t.Fatal(err)
 		}
-		p := &Place{ask: twoGPUs, store: directory{path}, procs: machine{}}
+		p := &Pool{ask: twoGPUs, store: directory{path}, procs: machine{}}
 		_, err := p.Take(context.Background(), Request{GPUs: keyway.GPUs{All: true}}, nil)
 		if !keyway.Is(err, keyway.NoGPU) || keyway.AsError(err).Help() == "" {
 			t.Errorf("%s: %v", name, err)
@@ -288,7 +288,7 @@ func TestDirectory(t *testing.T) {
 // TestGarbageIsNoLease: what others may have written into a lease lends nothing.
 func TestGarbageIsNoLease(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "leases")
-	p := &Place{ask: twoGPUs, store: directory{path}, procs: machine{}}
+	p := &Pool{ask: twoGPUs, store: directory{path}, procs: machine{}}
 	take := func() error {
 		g, err := p.Take(context.Background(), Request{GPUs: keyway.GPUs{All: true}}, nil)
 		g.Close()

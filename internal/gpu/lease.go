@@ -67,9 +67,9 @@ type processes interface {
 	cgroup(pid int) string
 }
 
-// Place lends the GPUs of one machine. It remembers nothing: all that use the same
+// Pool lends the GPUs of one machine. It remembers nothing: all that use the same
 // directory work together, whichever process or user they are.
-type Place struct {
+type Pool struct {
 	ask   func(context.Context) (Inventory, error)
 	store store
 	procs processes
@@ -80,9 +80,9 @@ type Place struct {
 // is for distributions that restrict the first one.
 var leaseDirs = []string{"/run/lock", "/tmp"}
 
-// Here returns the Place that is this machine. Its leases are where all users of the
+// Here returns the Pool of this machine. Its leases are where all users of the
 // machine can write.
-func Here() *Place {
+func Here() *Pool {
 	dir := leaseDirs[len(leaseDirs)-1]
 	for _, base := range leaseDirs {
 		if openToAll(base) {
@@ -93,11 +93,11 @@ func Here() *Place {
 	return At(filepath.Join(dir, "keyway-gpus"), "", smiTimeout)
 }
 
-// At returns this machine as a Place with its leases in dir. nvidiaSMI is a program that
+// At returns the Pool of this machine with its leases in dir. nvidiaSMI is a program that
 // answers instead of nvidia-smi; empty: the one that is installed. timeout bounds one run
 // of it.
-func At(dir, nvidiaSMI string, timeout time.Duration) *Place {
-	return &Place{ask: smi{nvidiaSMI, timeout}.inventory, store: directory{dir}, procs: machine{}}
+func At(dir, nvidiaSMI string, timeout time.Duration) *Pool {
+	return &Pool{ask: smi{nvidiaSMI, timeout}.inventory, store: directory{dir}, procs: machine{}}
 }
 
 // The files of a store: one for each GPU that was ever lent, with its lease, and one
@@ -110,13 +110,13 @@ const (
 func leaseFile(uuid string) string { return leasePrefix + strings.ReplaceAll(uuid, "/", "_") }
 
 // live reports whether the workspace of a lease still runs.
-func (p *Place) live(l lease) bool {
+func (p *Pool) live(l lease) bool {
 	return l.PID > 0 && l.Boot == p.procs.boot() && p.procs.alive(l.PID, l.Start)
 }
 
 // holderOf returns the holder of the GPU's lease; nil: nobody, or one that has ended. The caller
 // has the store's lock.
-func (p *Place) holderOf(uuid string) (*holder, error) {
+func (p *Pool) holderOf(uuid string) (*holder, error) {
 	data, held, err := p.store.look(leaseFile(uuid))
 	if err != nil {
 		return nil, fmt.Errorf("the lease of the GPU %s: %w", uuid, err)
@@ -142,7 +142,7 @@ type holder struct {
 
 // holders are the holders of the devices: by lease, as an engine tells, or because
 // something computes there.
-func (p *Place) holders(devices []Device, told []Holding) (map[string]*holder, error) {
+func (p *Pool) holders(devices []Device, told []Holding) (map[string]*holder, error) {
 	all := map[string]*holder{}
 	for n, d := range devices {
 		if d.UUID == "" {
@@ -197,7 +197,7 @@ func people(owner string) string {
 }
 
 // sentence names the holder of the device, as the end of "GPU 0 …".
-func (p *Place) sentence(h *holder) string {
+func (p *Pool) sentence(h *holder) string {
 	switch {
 	case h.starting && h.Workspace != "":
 		return fmt.Sprintf("is being given to %s of %s", h.Workspace, people(h.Owner))

@@ -40,7 +40,7 @@ type queue struct {
 // waiting are those who wait and came before the one whose file is mine; all of them
 // if mine is "". A file that nobody holds is of one that has ended. The caller has
 // the store's lock.
-func (p *Place) waiting(mine string) (queue, error) {
+func (p *Pool) waiting(mine string) (queue, error) {
 	var q queue
 	names, err := p.store.list(waitPrefix)
 	if err != nil {
@@ -66,7 +66,7 @@ func (p *Place) waiting(mine string) (queue, error) {
 }
 
 // sweep removes the file of one that has ended, if it is ours to remove.
-func (p *Place) sweep(name string) {
+func (p *Pool) sweep(name string) {
 	if f, err := p.store.hold(name); err == nil {
 		f.release(true)
 	}
@@ -89,7 +89,7 @@ func (q *queue) add(data []byte) {
 }
 
 // waiters are all who wait, the next one first. The caller has the store's lock.
-func (p *Place) waiters() ([]wait, error) {
+func (p *Pool) waiters() ([]wait, error) {
 	names, err := p.store.list(waitPrefix)
 	if err != nil {
 		return nil, err

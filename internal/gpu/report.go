@@ -11,7 +11,7 @@ import (
 // Report returns each GPU with its holder, and the queue. tell asks the engines about running
 // workspaces, at the same time as the driver; nil: do not ask. A machine without GPUs has an
 // empty report.
-func (p *Place) Report(ctx context.Context, tell func(context.Context) []Holding) (keyway.GPUReport, error) {
+func (p *Pool) Report(ctx context.Context, tell func(context.Context) []Holding) (keyway.GPUReport, error) {
 	report := keyway.GPUReport{GPUs: []keyway.GPU{}}
 	said := make(chan []Holding, 1)
 	go func() {
@@ -65,7 +65,7 @@ func (a accounts) of(owner string) string {
 	return name
 }
 
-func (p *Place) describe(d Device, h *holder, names accounts) keyway.GPU {
+func (p *Pool) describe(d Device, h *holder, names accounts) keyway.GPU {
 	g := keyway.GPU{Index: d.Index, UUID: d.UUID, Model: d.Model, Memory: d.Memory, Used: d.Used, Load: d.Load}
 	if h != nil && h.process == nil {
 		g.Holder = &keyway.GPUHolder{Owner: names.of(h.Owner), Workspace: h.Workspace, Engine: h.Engine, Starting: h.starting}
@@ -88,7 +88,7 @@ const maxDepth = 256
 
 // belongs reports whether the process is one of the workspace whose first process is
 // first: a descendant, or in the container that is a control group of its own.
-func (p *Place) belongs(pid, first int, inContainer bool) bool {
+func (p *Pool) belongs(pid, first int, inContainer bool) bool {
 	mine, theirs := p.procs.cgroup(pid), p.procs.cgroup(first)
 	if inContainer && mine != "" && mine == theirs && mine != p.procs.cgroup(1) {
 		return true

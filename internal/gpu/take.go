@@ -25,7 +25,7 @@ type Request struct {
 type Grant struct {
 	Devices []Device
 
-	place *Place
+	place *Pool
 	files []holding
 	who   Holder
 }
@@ -43,7 +43,7 @@ const (
 // Take lends GPUs for a workspace. It fails with NoGPU if they are not free, or waits
 // for them if the request says so, and tells the queue. A request for none gets a nil
 // Grant.
-func (p *Place) Take(ctx context.Context, r Request, report func(keyway.Progress)) (*Grant, error) {
+func (p *Pool) Take(ctx context.Context, r Request, report func(keyway.Progress)) (*Grant, error) {
 	if r.GPUs.None() {
 		return nil, nil
 	}
@@ -71,7 +71,7 @@ func (p *Place) Take(ctx context.Context, r Request, report func(keyway.Progress
 // try is a request on its way.
 type try struct {
 	Request
-	place *Place
+	place *Pool
 
 	inv    Inventory // what the driver has told
 	told   []Holding // what the engine has told
@@ -148,7 +148,7 @@ func (t *try) decide() (err error) {
 }
 
 // grant holds the leases of devices. The caller has the store's lock.
-func (p *Place) grant(devices []Device, who Holder) (_ *Grant, err error) {
+func (p *Pool) grant(devices []Device, who Holder) (_ *Grant, err error) {
 	g := &Grant{Devices: devices, place: p, who: who}
 	defer func() {
 		if err != nil {
@@ -171,7 +171,7 @@ func (p *Place) grant(devices []Device, who Holder) (_ *Grant, err error) {
 
 // Claim leases to a workspace the GPUs that it has without having asked for them here,
 // for as long as the process lives. GPUs of somebody else's lease stay theirs.
-func (p *Place) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) error {
+func (p *Pool) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) error {
 	inv, err := p.ask(ctx)
 	if err != nil {
 		return err

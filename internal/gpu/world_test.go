@@ -127,8 +127,8 @@ type maker struct {
 	pid   int // of a workspace that has no key yet, which ends with its maker
 }
 
-func (m *maker) place() *Place {
-	return &Place{ask: m.inventory, store: m, procs: worldProcs{m.world}}
+func (m *maker) place() *Pool {
+	return &Pool{ask: m.inventory, store: m, procs: worldProcs{m.world}}
 }
 
 // step is a moment at which the maker may be killed, or others may go on.

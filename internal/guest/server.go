@@ -184,7 +184,7 @@ func (s *Server) Serve(ctx context.Context, l, agent net.Listener) error {
 
 // serveConn serves SSH on conn, which holds place in the lobby until its client has logged
 // in. It then calls vouch, which may refuse.
-func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Place, vouch func() error) {
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, place *lobby.Slot, vouch func() error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -223,7 +223,7 @@ const restTime = 2 * time.Second
 func (s *Server) rested() { s.rest.Reset(restTime) }
 
 // handshake lets the client log in. The connection holds place in the lobby meanwhile.
-func (s *Server) handshake(conn net.Conn, place *lobby.Place) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+func (s *Server) handshake(conn net.Conn, place *lobby.Slot) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	defer place.Leave()
 	_ = conn.SetDeadline(time.Now().Add(identTimeout))
 	client, err := identify(conn)

@@ -17,14 +17,14 @@ import (
 type Lobby struct {
 	size   int
 	mu     sync.Mutex
-	places []*Place
+	places []*Slot
 }
 
 // New makes a lobby with that many places.
 func New(size int) *Lobby { return &Lobby{size: size} }
 
-// Place is a connection's place in a lobby.
-type Place struct {
+// Slot is a connection's place in a lobby.
+type Slot struct {
 	lobby *Lobby
 	peer  int
 	evict func()
@@ -33,11 +33,11 @@ type Place struct {
 // Enter gives a connection of a peer a place. evict is called, once and from
 // anywhere, when the place is needed by another; it may be called before Enter
 // returns. It must not call the lobby.
-func (l *Lobby) Enter(peer int, evict func()) *Place {
-	p := &Place{lobby: l, peer: peer, evict: evict}
+func (l *Lobby) Enter(peer int, evict func()) *Slot {
+	p := &Slot{lobby: l, peer: peer, evict: evict}
 	l.mu.Lock()
 	l.places = append(l.places, p)
-	var drawn *Place
+	var drawn *Slot
 	if len(l.places) > l.size {
 		drawn = l.remove(victim(l.places, rand.IntN))
 	}
@@ -50,7 +50,7 @@ func (l *Lobby) Enter(peer int, evict func()) *Place {
 
 // Leave gives the place back: the connection has ended, or its peer has proved
 // who it is. It may be called again.
-func (p *Place) Leave() {
+func (p *Slot) Leave() {
 	p.lobby.mu.Lock()
 	defer p.lobby.mu.Unlock()
 	for i, q := range p.lobby.places {
@@ -61,7 +61,7 @@ func (p *Place) Leave() {
 	}
 }
 
-func (l *Lobby) remove(i int) *Place {
+func (l *Lobby) remove(i int) *Slot {
 	p := l.places[i]
 	last := len(l.places) - 1
 	l.places[i], l.places[last] = l.places[last], nil
@@ -71,7 +71,7 @@ func (l *Lobby) remove(i int) *Place {
 
 // victim is the index of a place that draw picks among those of the peer that has
 // the most. There is at least one place.
-func victim(places []*Place, draw func(n int) int) int {
+func victim(places []*Slot, draw func(n int) int) int {
 	count := map[int]int{}
 	most := places[0].peer
 	for _, p := range places {

@@ -28,7 +28,7 @@ func TestFloodTakesItsOwn(t *testing.T) {
 // Among one peer's own every place is drawn alike: a newcomer is neither refused
 // nor safe.
 func TestDrawsEveryPlace(t *testing.T) {
-	places := []*Place{{peer: 1}, {peer: 2}, {peer: 1}, {peer: 1}, {peer: 3}}
+	places := []*Slot{{peer: 1}, {peer: 2}, {peer: 1}, {peer: 1}, {peer: 3}}
 	for draw, want := range []int{0, 2, 3} {
 		if got := victim(places, func(n int) int {
 			if n != 3 {

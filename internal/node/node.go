@@ -27,7 +27,7 @@ type Node struct {
 	homes   engine.Homes
 	// guest installs the guest program if it is not there; nil: it is.
 	guest func() error
-	gpus  *gpu.Place
+	gpus  *gpu.Pool
 	// published is the directory of the place's own templates, whose owner is root.
 	published shelf
 }

@@ -273,7 +273,7 @@ func (s *Server) answer(hello *openHello) (*opened, *keys, error) {
 
 // resume moves a stream to conn. A client that has proved its keys no longer counts as a
 // stranger, so that no stranger can displace it.
-func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Place) (*path, error) {
+func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Slot) (*path, error) {
 	c, code, text := s.find(hello)
 	if c == nil {
 		return nil, s.refuse(conn, hello.encode(), code, text)

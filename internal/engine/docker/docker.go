@@ -21,7 +21,7 @@ type Engine struct {
 	client        *daemon.Client
 	owner         string
 	byExec        bool // never use the mode "bind"
-	gpus          *gpu.Place
+	gpus          *gpu.Pool
 	contents      contents.Images
 }
 
@@ -35,7 +35,7 @@ type settings struct {
 	daemon daemon.Options
 	owner  string
 	byExec bool
-	gpus   *gpu.Place
+	gpus   *gpu.Pool
 }
 
 // An Option changes what New makes.

@@ -16,7 +16,7 @@ import (
 )
 
 // GPUsFrom makes the engine lend the GPUs of that place instead of this machine's.
-func GPUsFrom(p *gpu.Place) Option { return func(s *settings) { s.gpus = p } }
+func GPUsFrom(p *gpu.Pool) Option { return func(s *settings) { s.gpus = p } }
 
 // labelGPUs has the UUIDs of the GPUs that a container is bound to, for every owner to see. It is
 // always set, because an image may set it, too.

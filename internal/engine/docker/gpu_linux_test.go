@@ -19,7 +19,7 @@ import (
 )
 
 // gpuPlace is a place with the stand-in GPUs of a lab, and leases of its own.
-func gpuPlace(t *testing.T, gpus int) (*gpu.Place, *lab.FakeSMI) {
+func gpuPlace(t *testing.T, gpus int) (*gpu.Pool, *lab.FakeSMI) {
 	t.Helper()
 	smi, err := lab.NewFakeSMI(t.TempDir(), gpus)
 	if err != nil {
@@ -29,7 +29,7 @@ func gpuPlace(t *testing.T, gpus int) (*gpu.Place, *lab.FakeSMI) {
 }
 
 // blindPlace is a place without nvidia-smi.
-func blindPlace(t *testing.T) *gpu.Place {
+func blindPlace(t *testing.T) *gpu.Pool {
 	return gpu.At(filepath.Join(t.TempDir(), "leases"), "/no/such/nvidia-smi", time.Minute)
 }
 

@@ -19,7 +19,7 @@ const Name = engine.Host
 type Engine struct {
 	homes engine.Homes
 	guest engine.Guest
-	gpus  *gpu.Place
+	gpus  *gpu.Pool
 	short func() (string, error) // directory for short names of Homes; nil: none
 	// machine is the root of this machine's files, which show what a logout ends.
 	machine fs.FS
@@ -31,7 +31,7 @@ var _ engine.Engine = (*Engine)(nil)
 type Option func(*Engine)
 
 // GPUsFrom makes the engine lend the GPUs of that place instead of this machine's.
-func GPUsFrom(p *gpu.Place) Option { return func(e *Engine) { e.gpus = p } }
+func GPUsFrom(p *gpu.Pool) Option { return func(e *Engine) { e.gpus = p } }
 
 // ShortNamesIn makes the engine create a short name in that directory for each Home whose path is
 // too long for an agent's socket.

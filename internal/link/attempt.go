@@ -27,7 +27,7 @@ type attempt struct {
 	abandoned bool // all who waited have left
 	question  *openQuestion
 	unheard   *api.Question // a question that nobody was there for
-	dial      *dialAttempt  // under way
+	dial      *sshRun       // under way
 	words     []api.Words   // what hosts have said, each once
 	quiet     *time.Timer   // until they are passed on
 	told      int           // so many of words have been
@@ -174,14 +174,14 @@ func (a *attempt) needsAnswer(u *uplink, err error) error {
 // host begins with the host's name.
 const KeyQuestion = "Enter passphrase for key "
 
-// dialling is told of each dial attempt.
-func (a *attempt) dialling(d *dialAttempt) {
+// dialling is told of each ssh run.
+func (a *attempt) dialling(d *sshRun) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.dial = d
 }
 
-// stage names the stage that the attempt has reached; see dialAttempt.stage.
+// stage names the stage that the attempt has reached; see sshRun.stage.
 func (a *attempt) stage(place keyway.Place) string {
 	a.mu.Lock()
 	t := a.dial

@@ -13,7 +13,7 @@ import (
 // Hop). Only ssh reads the user's configuration, as always: its Includes and tokens resolve as they
 // do for the user.
 const (
-	hopDirEnv  = "KEYWAY_HOP_DIR" // the dial attempt's directory
+	hopDirEnv  = "KEYWAY_HOP_DIR" // the ssh run's directory
 	hopSSHEnv  = "KEYWAY_HOP_SSH" // the real ssh
 	hopNameEnv = "KEYWAY_HOP"     // the host that an ssh leads to
 	hopProgram = "ssh"            // name in the directory
@@ -39,7 +39,7 @@ var hopOptions = []string{
 // that waits for a person (see stepOf).
 var newerHopOptions = []string{"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*"}
 
-// hopHello is the first message of an ssh to a jump host on the dial attempt's socket. The answer
+// hopHello is the first message of an ssh to a jump host on the ssh run's socket. The answer
 // is a hopWelcome. Its standard error follows.
 type hopHello struct {
 	Host string `json:"host"`

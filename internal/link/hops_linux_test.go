@@ -133,7 +133,7 @@ func (i *inn) dial(place keyway.Place) (*nodeProcess, error) {
 	return i.dialWith(i.t.Context(), place, "", nil)
 }
 
-func (i *inn) dialWith(ctx context.Context, place keyway.Place, unlimited string, begun func(*dialAttempt)) (*nodeProcess, error) {
+func (i *inn) dialWith(ctx context.Context, place keyway.Place, unlimited string, begun func(*sshRun)) (*nodeProcess, error) {
 	program, err := os.Executable()
 	if err != nil {
 		i.t.Fatal(err)

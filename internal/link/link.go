@@ -98,7 +98,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 		budget: stream.NewBudget(stream.DefaultBudget), watcher: stream.NewWatcher(cfg.Log),
 		uplinks: map[keyway.Place]*uplink{}, asks: map[string]*attempt{}, lives: map[*proxied]struct{}{},
 	}
-	cleanDialAttempts(link.runtime())
+	cleanRuns(link.runtime())
 	link.ended.Go(func() { link.watcher.Run(ctx) })
 	for _, in := range cfg.Inherited {
 		if err := link.take(in); err != nil {

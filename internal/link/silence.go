@@ -25,7 +25,7 @@ const watchTick = time.Second
 
 // watch begins to watch an ssh that has just been started. giveUp is called with the reason. The
 // caller calls end.
-func (s starter) watch(place keyway.Place, d *dialAttempt, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
+func (s starter) watch(place keyway.Place, d *sshRun, giveUp context.CancelCauseFunc, report func(keyway.Progress)) *watch {
 	w := &watch{report: report, stop: make(chan struct{}), since: time.Now()}
 	w.done.Go(func() {
 		tick := time.NewTicker(min(watchTick, s.silence/4))
@@ -68,7 +68,7 @@ type progress struct {
 }
 
 // progress returns the zero value for the local place, whose attempt is nil.
-func (d *dialAttempt) progress() (p progress) {
+func (d *sshRun) progress() (p progress) {
 	if d == nil {
 		return p
 	}
@@ -93,14 +93,14 @@ func (s starter) limit(p progress) time.Duration {
 	return s.silence
 }
 
-func (d *dialAttempt) silentPlace(place keyway.Place, silence time.Duration) error {
+func (d *sshRun) silentPlace(place keyway.Place, silence time.Duration) error {
 	return keyway.Errorf(keyway.Unreachable, "%s, for %v now", d.stage(place), silence.Round(time.Second)).
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
 }
 
 // stage says how far the attempt has come: which host answers, and which does not. A nil attempt is
 // one to the local place.
-func (d *dialAttempt) stage(place keyway.Place) string {
+func (d *sshRun) stage(place keyway.Place) string {
 	if d == nil {
 		return "the node on this machine does not answer"
 	}

@@ -28,13 +28,13 @@ type nodeProcess struct {
 	conn    net.Conn
 	errors  *stderrTail   // what the local node says
 	version int           // of the protocol, once the node has greeted
-	dial    *dialAttempt  // of an ssh; nil for the local node
+	dial    *sshRun       // of an ssh; nil for the local node
 	ended   chan struct{} // closed when the process has been waited for
 }
 
 // startProcess starts cmd with its standard streams as pipes to us. The dial
 // attempt reads the standard error of its ssh.
-func startProcess(cmd *exec.Cmd, d *dialAttempt) (*nodeProcess, error) {
+func startProcess(cmd *exec.Cmd, d *sshRun) (*nodeProcess, error) {
 	in, inOurs, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func startProcess(cmd *exec.Cmd, d *dialAttempt) (*nodeProcess, error) {
 // graceOfProcess is how long a process may take to end after its input has.
 const graceOfProcess = 3 * time.Second
 
-// stop ends the process and its dial attempt, and waits for that.
+// stop ends the process and its ssh run, and waits for that.
 func (p *nodeProcess) stop() {
 	p.halt()
 	if p.dial != nil {
@@ -135,7 +135,7 @@ func (t *stderrTail) String() string {
 type starter struct {
 	program   string   // our own executable
 	node      string   // an executable for the local place, or ""; see Config.Node
-	runtime   string   // directory for dial attempts
+	runtime   string   // directory for ssh runs
 	askpass   []string // environment that brings ssh's questions back to us
 	programs  Programs
 	options   []string                                       // more for the ssh to the place
@@ -146,7 +146,7 @@ type starter struct {
 	known     func(context.Context, string) (files []string) // see Config.KnownHosts
 	isHost    func(context.Context, string) bool             // see Config.IsHost
 	asking    func() bool                                    // a question of this ssh is open; nil: there are none
-	begun     func(*dialAttempt)                             // hears of each; may be nil
+	begun     func(*sshRun)                                  // hears of each; may be nil
 	heard     func(api.Words)                                // hears what hosts say; may be nil
 	silence   time.Duration                                  // see maxSilence
 }
@@ -223,7 +223,7 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 		}
 		return slices.Concat(every, []string{"-o", "ConnectTimeout=" + strconv.Itoa(int(s.connect.Seconds()))})
 	}
-	t, err := newDialAttempt(s.runtime, s.program, place, optionsTo, s.heard)
+	t, err := newSSHRun(s.runtime, s.program, place, optionsTo, s.heard)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the way to %s in %s: %w", place, s.runtime, err)
 	}
@@ -243,7 +243,7 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 
 // begin starts cmd and speaks with it until the node has greeted. t is nil for the
 // local place.
-func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d *dialAttempt, marker string, report func(keyway.Progress)) (*nodeProcess, error) {
+func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d *sshRun, marker string, report func(keyway.Progress)) (*nodeProcess, error) {
 	detach(cmd)
 	p, err := startProcess(cmd, d)
 	if err != nil {

@@ -19,10 +19,10 @@ import (
 // onTheWay is what the ssh to a host has said itself, and what its host has.
 type onTheWay struct{ name, own, said string }
 
-// diagnosed is the error of a dial attempt whose ssh have ended; the place is the first.
+// diagnosed is the error of a ssh run whose ssh have ended; the place is the first.
 func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *keyway.Error {
 	t.Helper()
-	dial := &dialAttempt{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}
+	dial := &sshRun{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}
 	for _, h := range hops {
 		hop := dial.add(h.name)
 		if err := os.WriteFile(hop.log, []byte(h.own), 0o600); err != nil {
@@ -208,7 +208,7 @@ func FuzzReadState(f *testing.F) {
 // A connection that ends just after the node has greeted is one that broke, and tried again:
 // the pipe to its ssh tells no more than that.
 func TestAConnectionThatEndsAfterTheGreeting(t *testing.T) {
-	dial := &dialAttempt{dir: t.TempDir(), place: "gpu1", heard: func(api.Words) {}}
+	dial := &sshRun{dir: t.TempDir(), place: "gpu1", heard: func(api.Words) {}}
 	hop := dial.add("gpu1")
 	if err := os.WriteFile(hop.log, []byte(in), 0o600); err != nil {
 		t.Fatal(err)

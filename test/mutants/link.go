@@ -82,7 +82,7 @@ var link = []mutant{
 	},
 	{
 		claim: "a bastion's words do not pass for its ssh's own",
-		file:  "internal/link/dialattempt.go",
+		file:  "internal/link/sshrun.go",
 		old:   `strings.Lines(string(data)) {`, new: `strings.Lines(string(data) + h.banner.String() + h.said.String()) {`,
 		pkg: "test/hostile", run: "TestLyingBastion",
 	},

@@ -19,10 +19,10 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// dialAttempt is one attempt to reach a place: its ssh, and one ssh for each jump host. Each ssh
+// sshRun is the ssh of one attempt to reach a place, with one ssh for each jump host. Each ssh
 // writes its own messages to a file (-E). Its standard error has the messages of its host, or of a
 // program of the user's.
-type dialAttempt struct {
+type sshRun struct {
 	dir      string
 	place    keyway.Place
 	last     *hop // the place
@@ -47,40 +47,40 @@ type hop struct {
 }
 
 const (
-	// dialPrefix begins the names of the directories of dial attempts.
+	// dialPrefix begins the names of the directories of runs.
 	dialPrefix = "way-"
-	// maxHopsOnTheWay bounds the jump hosts of a dial attempt.
-	maxHopsOnTheWay = 32
+	// maxJumpHosts bounds the jump hosts of a run.
+	maxJumpHosts = 32
 	// maxOwnWords bounds the bytes that are read of an ssh's own messages.
 	maxOwnWords = 64 << 10
 )
 
-// newDialAttempt prepares an attempt below dir. program is keyway's executable, options returns the
+// newSSHRun prepares a run below dir. program is keyway's executable, options returns the
 // options for the ssh to a jump host. The caller calls close.
-func newDialAttempt(dir, program string, place keyway.Place, options func(host string) []string, heard func(api.Words)) (*dialAttempt, error) {
+func newSSHRun(dir, program string, place keyway.Place, options func(host string) []string, heard func(api.Words)) (*sshRun, error) {
 	dir, err := os.MkdirTemp(dir, dialPrefix)
 	if err != nil {
 		return nil, err
 	}
-	t := &dialAttempt{dir: dir, place: place, options: options, heard: heard, conns: map[net.Conn]struct{}{}}
-	t.last = t.add(string(place))
+	d := &sshRun{dir: dir, place: place, options: options, heard: heard, conns: map[net.Conn]struct{}{}}
+	d.last = d.add(string(place))
 	if !hopsAreApart {
-		return t, nil
+		return d, nil
 	}
 	err = os.Symlink(program, filepath.Join(dir, hopProgram))
 	if err == nil {
-		t.listener, err = unixsock.Listen(filepath.Join(dir, hopSocket), 0o600)
+		d.listener, err = unixsock.Listen(filepath.Join(dir, hopSocket), 0o600)
 	}
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	t.work.Go(t.accept)
-	return t, nil
+	d.work.Go(d.accept)
+	return d, nil
 }
 
-// cleanDialAttempts removes directories that dial attempts of a killed link have left.
-func cleanDialAttempts(dir string) {
+// cleanRuns removes directories that runs of a killed link have left.
+func cleanRuns(dir string) {
 	left, _ := filepath.Glob(filepath.Join(dir, dialPrefix+"*"))
 	for _, d := range left {
 		os.RemoveAll(d)
@@ -88,7 +88,7 @@ func cleanDialAttempts(dir string) {
 }
 
 // name returns the name by which to start ssh, and env the variables that it needs.
-func (d *dialAttempt) name() string {
+func (d *sshRun) name() string {
 	path := filepath.Join(d.dir, hopProgram)
 	// ssh puts it into a command line without quoting.
 	if !hopsAreApart || plain.Shell(path) != path || strings.Contains(path, "%") {
@@ -97,7 +97,7 @@ func (d *dialAttempt) name() string {
 	return path
 }
 
-func (d *dialAttempt) env(ssh, path string) []string {
+func (d *sshRun) env(ssh, path string) []string {
 	set := []string{hopNameEnv + "=" + string(d.place)}
 	if hopsAreApart {
 		set = append(set, hopDirEnv+"="+d.dir, hopSSHEnv+"="+ssh, "PATH="+d.dir+string(os.PathListSeparator)+path)
@@ -105,10 +105,10 @@ func (d *dialAttempt) env(ssh, path string) []string {
 	return set
 }
 
-func (d *dialAttempt) add(name string) *hop {
+func (d *sshRun) add(name string) *hop {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.hops) > maxHopsOnTheWay {
+	if len(d.hops) > maxJumpHosts {
 		return nil
 	}
 	h := &hop{name: plain.Line(name), log: filepath.Join(d.dir, strconv.Itoa(len(d.hops))+".log")}
@@ -116,7 +116,7 @@ func (d *dialAttempt) add(name string) *hop {
 	return h
 }
 
-func (d *dialAttempt) accept() {
+func (d *sshRun) accept() {
 	for {
 		conn, err := d.listener.Accept()
 		if err != nil {
@@ -134,7 +134,7 @@ func (d *dialAttempt) accept() {
 }
 
 // listen reads the messages of one ssh to a jump host until it has ended.
-func (d *dialAttempt) listen(conn net.Conn) {
+func (d *sshRun) listen(conn net.Conn) {
 	defer func() {
 		conn.Close()
 		d.mu.Lock()
@@ -160,10 +160,10 @@ func (d *dialAttempt) listen(conn net.Conn) {
 }
 
 // words returns a writer for the messages of h.
-func (d *dialAttempt) words(h *hop) io.Writer { return wordsOf{d, h} }
+func (d *sshRun) words(h *hop) io.Writer { return wordsOf{d, h} }
 
 type wordsOf struct {
-	d *dialAttempt
+	d *sshRun
 	h *hop
 }
 
@@ -180,7 +180,7 @@ func (w wordsOf) Write(p []byte) (int, error) {
 }
 
 // route returns the hops from here to the place.
-func (d *dialAttempt) route() []*hop {
+func (d *sshRun) route() []*hop {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	route := make([]*hop, 0, len(d.hops))
@@ -191,7 +191,7 @@ func (d *dialAttempt) route() []*hop {
 }
 
 // close ends the attempt and waits for its goroutines. Its processes have ended.
-func (d *dialAttempt) close() {
+func (d *sshRun) close() {
 	if d.listener != nil {
 		d.listener.Close()
 	}

@@ -34,6 +34,19 @@ func TestGlossaryNames(t *testing.T) {
 	}
 }
 
+// TestGlossaryIsInOrder holds the order of the table of things, in which people look words up.
+func TestGlossaryIsInOrder(t *testing.T) {
+	things, _, _ := strings.Cut(document(t, "docs/GLOSSARY.md"), "## Processes")
+	last := ""
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \|`).FindAllStringSubmatch(things, -1)[1:] {
+		if name := strings.ToLower(row[1]); name <= last {
+			t.Errorf("GLOSSARY.md has %q after %q", name, last)
+		} else {
+			last = name
+		}
+	}
+}
+
 // declaredNames returns what each package of the module declares, by the package's name.
 func declaredNames(t *testing.T) map[string]map[string]bool {
 	all := map[string]map[string]bool{}

@@ -32,7 +32,7 @@ var printed = []struct {
 	{"adopt", keyway.Workspace{}, "with CONTAINER: the workspace"},
 	{"adopt", []keyway.Container{}, "without CONTAINER: the containers that run at the place"},
 	{"ls", []laptop.Row{}, "a row for each workspace; with NAME, its jobs, as the workspace's own `keyway ls --json` prints them, and the kernels of the job that serves them"},
-	{"status", statusReport{}, "the link, and the way to each place"},
+	{"status", statusReport{}, "the link, and the route to each place"},
 	{"gpus", []laptop.GPUListing{}, "an element for each place"},
 	{"ports", []portRow{}, "an element for each port"},
 	{"open", opened{}, "what would be shown in the browser"},

@@ -23,7 +23,7 @@ func newStartCommand() *cobra.Command {
 		if err := there.Start(ctx, e.Name); err != nil {
 			return "", err
 		}
-		e.Sent = sshconfig.Sent{} // whoever starts it wants to enter
+		e.Sent = sshconfig.Sent{} // its user wants to enter
 		a.SendKeys(ctx, there, e)
 		if w.State == keyway.Running {
 			return "runs already:", nil

@@ -5,7 +5,7 @@ import "time"
 // Bounds on what askers may send and hold.
 const (
 	maxMessage       = 256 << 10 // bytes of a message, as OpenSSH
-	maxBinds         = 16        // hosts on the way of one connection, as OpenSSH
+	maxBinds         = 16        // hosts on the route of one connection, as OpenSSH
 	maxSessionID     = 1 << 10   // bytes; a hash in practice
 	maxDestinations  = 1024      // destinations of one key, as OpenSSH
 	maxCerts         = 1024      // certificates that come with a card, as OpenSSH

@@ -106,7 +106,7 @@ type Grant struct {
 type Scope struct {
 	Remote    bool
 	From      string // fingerprint of the first hop
-	Route     string `json:"Way,omitempty"` // the sessions on the way that the agent did not sign for
+	Route     string `json:"Way,omitempty"` // the sessions on the route that the agent did not sign for
 	To        string // fingerprint of the destination
 	Purpose   Purpose
 	User      string
@@ -185,15 +185,15 @@ func (p *Policy) byRules(f Facts, trace []string) (Decision, []string) {
 }
 
 // cautious turns Allow into Ask where something that the decision rests on is not
-// certain: whether a rule might match, or a host on the way of a key that may
-// only be used on that way.
+// certain: whether a rule might match, or a host on the route of a key that may
+// only be used on that route.
 func (p *Policy) cautious(f Facts, d Decision, doubt *rule) Decision {
 	switch {
 	case d.Verdict != Allow:
 	case doubt != nil:
 		return Decision{Ask, doubt.label(), fmt.Sprintf("line %d of the policy goes by name, and %s", doubt.line, doubt.unnamed(f))}
 	case f.Constraint == Permits && len(f.Unverified) > 0 && p.preset != openSSH:
-		return Decision{Ask, "built in: the way", fmt.Sprintf("the way leads through %s, by a login that this agent did not sign", f.Unverified[0])}
+		return Decision{Ask, "built in: the route", fmt.Sprintf("the route leads through %s, by a login that this agent did not sign", f.Unverified[0])}
 	}
 	return d
 }

@@ -102,7 +102,7 @@ type Facts struct {
 
 	// Remote is set for askers at the far end of a forwarded agent.
 	Remote bool
-	// From is the first host on the way to a remote asker: the one that the
+	// From is the first host on the route to a remote asker: the one that the
 	// user's own ssh connected to and vouched for. Hosts further on are claims
 	// of the one before them, and no rule may rely on them.
 	From Host
@@ -113,7 +113,7 @@ type Facts struct {
 	// Claimed are the hosts after From. Those that are honest cannot be left out by an
 	// asker behind them; those that are not may add more.
 	Claimed []Host
-	// Unverified are those on the way in whose session the agent has signed no login: of
+	// Unverified are those on the route in whose session the agent has signed no login: of
 	// Claimed, and From if it is claimed.
 	Unverified []Host
 	// Route identifies the sessions of Unverified, so that an answer about one route does

@@ -94,7 +94,7 @@ func (r *rule) compare(f Facts) (match, string) {
 func (r *rule) unnamed(f Facts) string {
 	switch {
 	case r.to == nil || r.matchTo(f) != mayMatch:
-		return fmt.Sprintf("not every name of the first host on the way is known (%s)", f.From)
+		return fmt.Sprintf("not every name of the first host on the route is known (%s)", f.From)
 	case !f.Proven:
 		return "the asker does not prove which host it logs in to"
 	case f.To.Partial:

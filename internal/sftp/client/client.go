@@ -163,6 +163,14 @@ func (s statusError) Is(target error) bool {
 	return false
 }
 
+// Err returns the error that ended the connection; nil: it can be used. Every later request fails
+// with it, and says nothing about files.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
 func text(s string) []byte { return sshwire.AppendString(nil, s) }
 
 // Stat implements fs.StatFS.

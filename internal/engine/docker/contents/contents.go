@@ -22,9 +22,10 @@ const (
 	// maxSaid bounds all answers together, in bytes. The package names of a large image and dpkg's
 	// status take 4 MB.
 	maxSaid = 256 << 20
-	// maxHashed bounds the size of a file whose content is hashed. For a larger one, the size is
-	// compared.
-	maxHashed = 16 << 20
+	// maxHashed bounds the size of a file whose content is hashed, and maxContent that of all of them.
+	// For a file beyond, the size is compared.
+	maxHashed  = 16 << 20
+	maxContent = maxSaid / 4 * 3
 	// maxImages bounds the images that are remembered.
 	maxImages = 64
 )
@@ -84,9 +85,10 @@ func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown
 	if err != nil {
 		return shown, err
 	}
-	changed = append(changed, c.hiding(added, files)...)
-	shown.Files, shown.More = hashed(changed, files)
-	return shown, nil
+	hiding, unseen := c.hiding(added, files)
+	shown.Files, shown.More = hashed(append(changed, hiding...), files, maxContent)
+	shown.More += unseen
+	return shown, files.Err()
 }
 
 // changes returns the changes of c that may affect installed software.
@@ -120,7 +122,7 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 		return found, err
 	}
 	looked, err := trace.Looked()
-	if err != nil || !looked.Apart(c.changes(), c.Mounted) {
+	if err != nil || files.Err() != nil || !looked.Apart(c.changes(), c.Mounted) {
 		return found, nil
 	}
 	k.mu.Lock()
@@ -132,9 +134,9 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 	return found, nil
 }
 
-// hashed adds hashes of their content to changed files. more is the number of files beyond the
-// bound.
-func hashed(changed []keyway.FileChange, files *sftp.Client) (told []keyway.FileChange, more int) {
+// hashed adds hashes of their content to changed files, of which it reads room bytes at most. more
+// is the number of files beyond the bound.
+func hashed(changed []keyway.FileChange, files *sftp.Client, room int64) (told []keyway.FileChange, more int) {
 	more = max(len(changed)-keyway.MaxFileChanges, 0)
 	for _, c := range changed[:len(changed)-more] {
 		if c.Change != keyway.ChangeDeleted {
@@ -142,7 +144,12 @@ func hashed(changed []keyway.FileChange, files *sftp.Client) (told []keyway.File
 			if err == nil && st.IsDir() {
 				continue // its content is listed itself
 			}
-			c.Hash = contentHash(files, st, strings.TrimPrefix(c.Path, "/"))
+			if st != nil {
+				c.Hash = contentHash(files, st, strings.TrimPrefix(c.Path, "/"), min(room, maxHashed))
+				if st.Size() <= maxHashed {
+					room = max(room-st.Size(), 0)
+				}
+			}
 		}
 		told = append(told, c)
 	}
@@ -159,14 +166,11 @@ func (c Container) where() installed.Where {
 	return installed.Where{Path: env["PATH"], PythonPath: env["PYTHONPATH"], Home: strings.Join(c.Homes, ":")}
 }
 
-// contentHash returns the hash of a file's content. For a large file, or one that is not regular,
-// it is the hash of its size and kind.
-func contentHash(files fs.FS, st fs.FileInfo, name string) string {
-	if st == nil {
-		return ""
-	}
+// contentHash returns the hash of a file's content. For a file of more than limit bytes, or one that
+// is not regular, it is the hash of its size and kind.
+func contentHash(files fs.FS, st fs.FileInfo, name string, limit int64) string {
 	h := sha256.New()
-	data, err := installed.ReadFile(files, name, maxHashed)
+	data, err := installed.ReadFile(files, name, limit)
 	if err != nil || !st.Mode().IsRegular() {
 		fmt.Fprint(h, st.Mode().Type(), st.Size())
 	} else {

@@ -18,6 +18,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/sftp"
+	"keyway/internal/sftp/client"
 )
 
 // guest serves the machine's own files, and counts how often it is asked to.
@@ -159,6 +160,116 @@ func TestProgramsThatHideOthers(t *testing.T) {
 	}
 }
 
+// TestLinksAboveADirectory: a directory of PATH is compared by the name that the daemon lists.
+func TestLinksAboveADirectory(t *testing.T) {
+	root := t.TempDir()
+	for _, program := range []string{"mini/bin/python3", "bin/python3"} {
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(program)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, program), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("mini", filepath.Join(root, "conda")), os.Symlink("loop", filepath.Join(root, "loop"))); err != nil {
+		t.Fatal(err)
+	}
+	var images Images
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	c := Container{Image: "sha256:one", Env: []string{"PATH=" + root + "/loop/bin:" + root + "/conda/bin:" + root + "/bin:/"},
+		Changes: []keyway.FileChange{{Path: filepath.Join(root, "mini/bin/python3"), Change: keyway.ChangeAdded}}}
+	for _, known := range []bool{false, true} {
+		shown, err := images.Of(c, g.open)
+		if err != nil || len(shown.Files) != 1 || shown.Files[0] != (keyway.FileChange{Path: c.Changes[0].Path, Change: keyway.ChangeAdded, Hash: shown.Files[0].Hash}) {
+			t.Errorf("known %t: %+v, %v", known, shown.Files, err)
+		}
+	}
+}
+
+// TestManyPrograms: those that PATH finds first are looked at first, and the others are counted.
+func TestManyPrograms(t *testing.T) {
+	root := t.TempDir()
+	for _, program := range []string{"local/python3", "bin/python3"} {
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(program)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, program), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	added := func(dir string) (all []keyway.FileChange) {
+		for n := range maxPrograms {
+			all = append(all, keyway.FileChange{Path: filepath.Join(root, dir, fmt.Sprint(n)), Change: keyway.ChangeAdded})
+		}
+		return append(all, keyway.FileChange{Path: filepath.Join(root, "local/python3"), Change: keyway.ChangeAdded})
+	}
+	var images Images
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	for dir, more := range map[string]int{"bin": 1, "last": 0} {
+		c := Container{Image: "sha256:one", Env: []string{"PATH=" + root + "/local:" + root + "/bin:" + root + "/last"}, Changes: added(dir)}
+		shown, err := images.Of(c, g.open)
+		if err != nil || len(shown.Files) != 1 || shown.More != more {
+			t.Errorf("%s: %+v and %d more, want %d; %v", dir, shown.Files, shown.More, more, err)
+		}
+	}
+}
+
+// TestAGuestThatEnds: a connection that breaks is an error, and not a container without changes.
+func TestAGuestThatEnds(t *testing.T) {
+	var images Images
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	c := Container{Image: "sha256:one"}
+	if _, err := images.Of(c, g.open); err != nil {
+		t.Fatal(err)
+	}
+	for _, changed := range []keyway.FileChange{{Path: "/usr/local/bin/env", Change: keyway.ChangeAdded}, {Path: "/usr/bin/env", Change: keyway.ChangeModified}} {
+		c.Changes = []keyway.FileChange{changed}
+		shown, err := images.Of(c, func() (io.ReadWriteCloser, error) {
+			here, there := net.Pipe()
+			g.alive.Go(func() {
+				defer there.Close()
+				_, _ = io.ReadFull(there, make([]byte, 9))            // its greeting
+				_, _ = there.Write([]byte{0, 0, 0, 5, 2, 0, 0, 0, 3}) // and the answer
+			})
+			return here, nil
+		})
+		if err == nil {
+			t.Errorf("%s: %+v", changed.Path, shown.Files)
+		}
+	}
+}
+
+// TestMuchContent: beyond the bound, the sizes of files are compared.
+func TestMuchContent(t *testing.T) {
+	dir := t.TempDir()
+	var changed []keyway.FileChange
+	for _, content := range []string{"one", "two", "six"} {
+		file := filepath.Join(dir, content)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		changed = append(changed, keyway.FileChange{Path: file, Change: keyway.ChangeModified})
+	}
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	conn, err := g.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	files, err := client.New(conn, maxSaid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, more := hashed(changed, files, 3)
+	if len(told) != 3 || more != 0 || told[0].Hash == told[1].Hash || told[1].Hash != told[2].Hash {
+		t.Errorf("%+v and %d more", told, more)
+	}
+}
+
 // TestLimitsAreTheContainersOwn: a limit that was changed at the daemon is told as it is now.
 func TestLimitsAreTheContainersOwn(t *testing.T) {
 	const pids = 100
@@ -166,7 +277,15 @@ func TestLimitsAreTheContainersOwn(t *testing.T) {
 	is := func(cpus, memory, pids int64) container.InspectResponse {
 		return container.InspectResponse{HostConfig: &container.HostConfig{Resources: container.Resources{NanoCPUs: cpus, Memory: memory, PidsLimit: &pids}}}
 	}
+	quota := func(quota, period int64) container.InspectResponse {
+		c := is(0, 1<<30, pids)
+		c.HostConfig.CPUQuota, c.HostConfig.CPUPeriod = quota, period
+		return c
+	}
 	for want, c := range map[string]container.InspectResponse{
+		"0.5 1073741824 0":  quota(50_000, 100_000),
+		"0.25 1073741824 0": quota(25_000, 0),
+		"0 1073741824 0":    quota(-1, 100_000),
 		"1.3 1073741824 0":  is(1_300_000_000, 1<<30, pids),
 		"2 1073741824 0":    is(2_000_000_000, 1<<30, pids),
 		"1.3 2147483648 7":  is(1_300_000_000, 1<<31, 7),

@@ -14,8 +14,8 @@ import (
 // Bounds on the search for programs that hide others.
 const (
 	maxPath     = 64  // directories of PATH
-	maxPrograms = 512 // added files in them
-	maxHops     = 8   // symbolic links from one directory to another
+	maxPrograms = 512 // added files in them that may hide others
+	maxHops     = 8   // symbolic links on the way to a directory
 )
 
 // searched returns the directories in which programs of c are looked for, in order.
@@ -29,11 +29,15 @@ func (c Container) searched() []string {
 	return dirs
 }
 
-// programs returns the files that were added directly to directories of PATH.
+// programs returns the added files that may be in directories of PATH. Symbolic links may lead to
+// these, so their last names alone are compared.
 func (c Container) programs() (added []keyway.FileChange) {
-	dirs := c.searched()
+	names := map[string]bool{}
+	for _, dir := range c.searched() {
+		names[path.Base(dir)] = true
+	}
 	for _, f := range c.Changes {
-		if f.Change == keyway.ChangeAdded && slices.Contains(dirs, path.Dir(f.Path)) && len(added) < maxPrograms {
+		if f.Change == keyway.ChangeAdded && names[path.Base(path.Dir(f.Path))] {
 			added = append(added, f)
 		}
 	}
@@ -48,38 +52,61 @@ type linked interface {
 
 // hiding returns those of the added programs that PATH finds before a program of the same name
 // that was not added: python3 in /usr/local/bin before that in /usr/bin. Directories that lead to
-// one another, as /bin leads to /usr/bin, hold the same programs.
-func (c Container) hiding(added []keyway.FileChange, files linked) (all []keyway.FileChange) {
-	var dirs []string
+// one another, as /bin leads to /usr/bin, hold the same programs. more is the number of programs
+// beyond the bound; they are those that PATH finds last.
+func (c Container) hiding(added []keyway.FileChange, files linked) (all []keyway.FileChange, more int) {
+	if len(added) == 0 {
+		return nil, 0
+	}
+	dirs := map[string]int{} // by their order in PATH
+	var order []string
 	for _, dir := range c.searched() {
-		if dir = target(dir, files); !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+		dir = target(dir, files)
+		if _, twice := dirs[dir]; !twice {
+			dirs[dir] = len(order)
+			order = append(order, dir)
 		}
 	}
+	isNew := map[string]bool{}
 	for _, f := range added {
-		at := slices.Index(dirs, path.Dir(f.Path))
-		for _, dir := range dirs[at+1:] {
+		isNew[f.Path] = true
+	}
+	added = slices.DeleteFunc(added, func(f keyway.FileChange) bool {
+		at, in := dirs[path.Dir(f.Path)]
+		return !in || at == len(order)-1 // the last directory hides none
+	})
+	slices.SortStableFunc(added, func(a, b keyway.FileChange) int {
+		return cmp.Compare(dirs[path.Dir(a.Path)], dirs[path.Dir(b.Path)])
+	})
+	more = max(len(added)-maxPrograms, 0)
+	for _, f := range added[:len(added)-more] {
+		for _, dir := range order[dirs[path.Dir(f.Path)]+1:] {
 			other := path.Join(dir, path.Base(f.Path))
-			if _, err := files.Lstat(other[1:]); at >= 0 && err == nil && !slices.ContainsFunc(added, func(a keyway.FileChange) bool { return a.Path == other }) {
+			if _, err := files.Lstat(other[1:]); err == nil && !isNew[other] {
 				all = append(all, f)
 				break
 			}
 		}
 	}
-	return all
+	return all, more
 }
 
-// target returns the directory to which dir leads.
+// target returns the directory to which dir leads, by the links of dir and of what is above it.
 func target(dir string, files linked) string {
-	for range maxHops {
-		next, err := files.LinkTarget(strings.TrimPrefix(dir, "/"))
-		if err != nil || dir == "/" {
-			break
+	at, rest := "/", strings.Split(dir[1:], "/")
+	for hops := 0; len(rest) > 0; {
+		next := path.Join(at, rest[0])
+		rest = rest[1:]
+		to, err := files.LinkTarget(strings.TrimPrefix(next, "/"))
+		if err != nil || hops == maxHops {
+			at = next
+			continue
 		}
-		if !path.IsAbs(next) {
-			next = path.Join(path.Dir(dir), next)
+		hops++
+		if !path.IsAbs(to) {
+			to = path.Join(at, to)
 		}
-		dir = path.Clean(next)
+		at, rest = "/", append(strings.Split(path.Clean(to)[1:], "/"), rest...)
 	}
-	return dir
+	return at
 }

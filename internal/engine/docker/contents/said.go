@@ -15,6 +15,9 @@ import (
 // maxChanges bounds the changes of a container that are looked at.
 const maxChanges = 1 << 20
 
+// defaultPeriod is the time, in microseconds, that a quota of CPU time is for where no other is set.
+const defaultPeriod = 100_000
+
 // Changes converts the changes that a daemon lists.
 func Changes(said []container.FilesystemChange) []keyway.FileChange {
 	said = said[:min(len(said), maxChanges)]
@@ -72,6 +75,9 @@ func Limits(r keyway.Resources, c container.InspectResponse, podman bool, pids i
 		return r
 	}
 	now := c.HostConfig.Resources
+	if now.NanoCPUs == 0 && now.CPUQuota > 0 { // docker update --cpu-quota
+		now.NanoCPUs = int64(math.Round(float64(now.CPUQuota) / float64(cmp.Or(now.CPUPeriod, defaultPeriod)) * 1e9))
+	}
 	if now.NanoCPUs != int64(math.Round(r.CPUs*1e9)) {
 		r.CPUs = float64(now.NanoCPUs) / 1e9
 	}

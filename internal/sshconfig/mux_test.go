@@ -112,6 +112,19 @@ func TestFilesChange(t *testing.T) {
 	}
 }
 
+// What ssh -v says before the fault is no reason.
+func TestFilesOfABrokenConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	if err := write(dir, "config", "Bogus yes\n"); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "config")
+	_, err := resolver{options: []string{"-F", config}}.files(t.Context(), "train")
+	if want := "ssh cannot read its configuration: " + config + ": line 1: Bad configuration option"; !keyway.Is(err, keyway.BadConfig) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func write(dir, file, text string) error {
 	path := filepath.Join(dir, file)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -97,7 +97,7 @@ func (r resolver) ask(ctx context.Context, host string) (resolved, said string, 
 		if nobody := keyway.NoSuchUser(errs.String()); nobody != nil {
 			return "", "", nobody
 		}
-		why := firstLine(errs.String())
+		why := firstFault(errs.String())
 		if why == "" {
 			why = err.Error()
 		}
@@ -211,7 +211,13 @@ func parseResolved(name, out string) Host {
 	return h
 }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return strings.TrimSpace(line)
+// firstFault returns the first line that ssh says and that ssh -v does not add.
+func firstFault(said string) string {
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "OpenSSH_") && !strings.HasPrefix(line, "debug1: ") {
+			return line
+		}
+	}
+	return ""
 }

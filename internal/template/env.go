@@ -1,7 +1,7 @@
 package template
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +12,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	"keyway/internal/template/variables"
 )
 
@@ -32,25 +34,31 @@ type environment struct {
 	// confined says that only files below dir may be read.
 	confined bool
 	lookup   func(string) (string, bool)
+	fault    *error // of the first variable without a value that lookup was asked for
 }
 
 // dotEnv adds the .env file beside the template, whose variables give way to those
-// of the laptop, as with Compose.
+// of the laptop, as with Compose. A variable there without a value is an error if it is
+// asked for: the file may be for other programs, too.
 func (e environment) dotEnv() (environment, error) {
 	if e.dir == "" {
 		return e, nil
 	}
-	set, err := e.read(".env", e.lookup)
+	path := filepath.Join(e.dir, ".env")
+	set, unset, err := e.readVariables(".env", e.lookup)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, nil
 	}
 	if err != nil {
-		return e, keyway.Errorf(keyway.BadConfig, "%s: %w", filepath.Join(e.dir, ".env"), err).Hint("it has lines of the form NAME=VALUE")
+		return e, keyway.Errorf(keyway.BadConfig, "%s: %w", path, err).Hint("it has lines of the form NAME=VALUE")
 	}
 	outer := e.lookup
 	e.lookup = func(name string) (string, bool) {
 		if v, ok := outer(name); ok {
 			return v, true
+		}
+		if err := unset[name]; err != nil && *e.fault == nil {
+			*e.fault = keyway.Errorf(keyway.BadConfig, "%s: %w", path, err).Hint("put a value with a $ into quotes: %s='…'", name)
 		}
 		v, ok := set[name]
 		return v, ok
@@ -58,55 +66,98 @@ func (e environment) dotEnv() (environment, error) {
 	return e, nil
 }
 
-// read reads a file of NAME=VALUE lines.
-func (e environment) read(name string, lookup func(string) (string, bool)) (map[string]string, error) {
+// readVariables reads a file of NAME=VALUE lines. What cannot be filled in is in unset.
+func (e environment) readVariables(name string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
 	data, err := e.readFile(name, maxEnvFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return dotenv.ParseWithLookup(bytes.NewReader(data), lookup)
+	return parseVariables(string(data), lookup)
 }
 
-// readVariables is read, and refuses a file that takes in a variable which is not set and has
-// no default. Compose takes an empty text, also for the rest of a password behind a $.
-func (e environment) readVariables(name string, lookup func(string) (string, bool)) (map[string]string, error) {
-	const mark = "\x00"
-	marked, err := e.read(name, func(name string) (string, bool) {
-		if v, ok := lookup(name); ok {
-			return v, true
+// dollar is a variable in place of each $ that dotenv reads. So dotenv leaves the filling in
+// to [variables.Fill]: it takes an empty text for a variable that is not set, also for the rest
+// of a password behind a $.
+const (
+	dollar = "keyway_dollar"
+	braced = "${" + dollar + "}"
+)
+
+// noVariable finds $$, and a $ that begins no variable: it stands for itself in such a file.
+var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
+
+// parseVariables takes values from lookup and from the lines before, in this order. unset has
+// an error for each variable whose value takes in one without value and default.
+func parseVariables(text string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "$", braced) + "\n"
+	raw := func(name string) (string, bool) {
+		if name == dollar {
+			return "$", true
 		}
-		return mark + name + mark, true
-	})
-	if err != nil {
-		return nil, err
+		v, ok := lookup(name) // of a line with a name alone
+		return strings.ReplaceAll(v, "$", "$$"), ok
 	}
-	data, err := e.readFile(name, maxEnvFile)
-	if err != nil {
-		return nil, err
+	if _, err := dotenv.UnmarshalWithLookup(text, raw); err != nil { // with the right line
+		return nil, nil, errors.New(strings.ReplaceAll(err.Error(), braced, "$"))
 	}
-	for variable, value := range marked {
-		parts := strings.Split(value, mark)
-		for i := 1; i < len(parts); i += 2 {
-			if _, own := marked[parts[i]]; own || !isBare(string(data), parts[i]) {
-				continue
+	set, unset = map[string]string{}, map[string]error{}
+	for text != "" {
+		end := statement(text)
+		one, err := dotenv.UnmarshalWithLookup(text[:end], raw)
+		if err != nil {
+			return nil, nil, err
+		}
+		text = text[end:]
+		for name, value := range one {
+			value = strings.ReplaceAll(value, braced, "$$") // quoted
+			value = noVariable.ReplaceAllString(value, "$$$$${1}")
+			var before error // of a variable that is taken in
+			value, err := variables.Fill(value, func(name string) (string, bool) {
+				if v, ok := lookup(name); ok {
+					return v, true
+				}
+				before = cmp.Or(before, unset[name])
+				v, ok := set[name]
+				return v, ok
+			})
+			delete(set, name)
+			delete(unset, name)
+			switch isUnset := (variables.UnsetError{}); {
+			case before != nil:
+				unset[name] = before
+			case errors.As(err, &isUnset):
+				unset[name] = fmt.Errorf("%s: %w (a $ that is one is written $$)", name, err)
+			case err != nil:
+				unset[name] = fmt.Errorf("%s: %w", name, err)
+			default:
+				set[name] = value
 			}
-			return nil, fmt.Errorf("%s: %w (a $ that is one is written $$)", variable, variables.UnsetError{Name: parts[i]})
 		}
 	}
-	return e.read(name, lookup)
+	return set, unset, nil
 }
 
-// isBare reports whether a text has $NAME or ${NAME}.
-func isBare(text, name string) bool {
-	if strings.Contains(text, "${"+name+"}") {
-		return true
+// statement returns the length of the first line of text, or of several that are one value,
+// as dotenv divides them. text ends with a line feed.
+func statement(text string) int {
+	start := strings.TrimLeftFunc(text, unicode.IsSpace)
+	if start == "" {
+		return len(text)
 	}
-	for _, after := range strings.Split(text, "$")[1:] {
-		if variables.NameIn(after) == name {
-			return true
+	sign := strings.IndexAny(start, "=:\n")
+	value := strings.TrimLeft(start[sign+1:], " \t\v\f\r\u0085\u00a0")
+	if start[0] == '#' || start[sign] == '\n' || value == "" || value[0] != '"' && value[0] != '\'' {
+		return len(text) - len(start) + strings.IndexByte(start, '\n') + 1
+	}
+	for i := 1; i < len(value); i++ {
+		switch value[i] {
+		case '\\':
+			i++
+		case value[0]:
+			return len(text) - len(value) + i + 1
 		}
 	}
-	return false
+	return len(text)
 }
 
 // errOutside says that a template asks for a file which is not beside it.
@@ -172,7 +223,7 @@ func (c converter) environment(s *keyway.Spec) error {
 		if f.Format != "" {
 			return c.errorf("env_file", "the format %.40q is not known", f.Format).Hint("leave format out")
 		}
-		set, err := c.env.readVariables(f.Path, func(name string) (string, bool) {
+		set, unset, err := c.env.readVariables(f.Path, func(name string) (string, bool) {
 			if v, ok := env[name]; ok {
 				return v, true
 			}
@@ -180,6 +231,9 @@ func (c converter) environment(s *keyway.Spec) error {
 		})
 		if errors.Is(err, fs.ErrNotExist) && !bool(f.Required) {
 			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(unset)) {
+			err = cmp.Or(err, unset[name])
 		}
 		if err != nil {
 			return c.errorf("env_file", "%s cannot be read: %v", f.Path, err).Hint("it lies beside %s, on this laptop", c.file)

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"io/fs"
@@ -288,15 +289,19 @@ func (t Template) Resolve(w Where) (Asked, error) {
 	if err := t.doc.check(names); err != nil {
 		return Asked{}, err
 	}
-	env, err := environment{dir: t.dir, home: w.Home, lookup: w.Lookup, confined: t.Source != Mine}.dotEnv()
+	env, err := environment{dir: t.dir, home: w.Home, lookup: w.Lookup, confined: t.Source != Mine, fault: new(error)}.dotEnv()
 	if err != nil {
 		return Asked{}, err
 	}
 	service, err := t.doc.load(t.Name, names, env.lookup)
-	if err != nil {
+	if err = cmp.Or(*env.fault, err); err != nil {
 		return Asked{}, err
 	}
-	return t.asked(names, service, env, w)
+	a, err := t.asked(names, service, env, w)
+	if err = cmp.Or(*env.fault, err); err != nil {
+		return Asked{}, err
+	}
+	return a, nil
 }
 
 func (t Template) asked(names []string, service loaded, env environment, w Where) (Asked, error) {

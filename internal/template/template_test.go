@@ -386,6 +386,21 @@ func TestVariablesOfAnEnvFile(t *testing.T) {
 		"A=${NONE:-d}${HERE}${NONE+e}": "dh",
 		"B=1\nA=${B}2":                 "12",
 		"A=a # $NONE\nNONE_HERE":       "a",
+
+		"A=${DB:-postgres://u:pa$word@h}": "", // within a default or an alternative
+		"A=${NONE:-${NONE}}":              "",
+		"A=${HERE:+$NONE}":                "",
+		"A=pa$B\nB=1":                     "", // no line before has it
+		"A=$TOKEN\nTOKEN":                 "",
+		"B=pa$word\nA=$B":                 "",
+		"# or $NONE\nA=${NONE:-/cache}":   "/cache", // no word of another value
+		"B='$NONE'\nA=${NONE:-d}":         "d",
+		"B=$$NONE\nA=${NONE:-d}":          "d",
+		"B='$A ${x'\nA=\"\\$x$B\"":        "$x$A ${x",
+		"A=a$1-$'$":                       "a$1-$'$",
+		"A=\\$HERE\nHERE":                 "\\h",
+		"B=pa$word\nB=1\nA=\"x\n$B\" # '": "x\n1",
+		"\ufeffexport A: b\r\n":           "b",
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "keyway.yaml"), service("image: i\nenv_file: a.env"))
@@ -396,6 +411,33 @@ func TestVariablesOfAnEnvFile(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, a.Spec.Env, err)
 		case want == "" && (!keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, "keyway.yaml:4: env_file: a.env")):
 			t.Errorf("%q: %q, %v", text, a.Spec.Env, err)
+		}
+	}
+}
+
+// TestVariablesOfDotEnv: what .env beside a template leaves out is an error where it is used.
+func TestVariablesOfDotEnv(t *testing.T) {
+	for text, want := range map[string]string{
+		"A=pa$word":           "",
+		"A=${X:-pa$word}":     "",
+		"B=pa$word\nA=$B":     "",
+		"A=${":                "",
+		"A='pa$word'":         "pa$word",
+		"B=pa$word\nA=b":      "b",
+		"HERE=$word\nA=$HERE": "h",
+	} {
+		for _, use := range []string{"environment: {P: '${A}'}", "environment: {P: '${A:-d}'}", "environment: [A]", "env_file: a.env"} {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "keyway.yaml"), service("image: i\n"+use))
+			write(t, filepath.Join(dir, ".env"), text+"\n")
+			write(t, filepath.Join(dir, "a.env"), "P=${A}\n")
+			a, err := resolveIn(t, dir, map[string]string{"HERE": "h"})
+			switch said := keyway.AsError(err); {
+			case want != "" && (err != nil || a.Spec.Env["P"]+a.Spec.Env["A"] != want):
+				t.Errorf("%q, %s: %q, %v", text, use, a.Spec.Env, err)
+			case want == "" && (!keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, filepath.Join(dir, ".env")+": ")):
+				t.Errorf("%q, %s: %q, %v", text, use, a.Spec.Env, err)
+			}
 		}
 	}
 }

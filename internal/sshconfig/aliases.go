@@ -122,7 +122,7 @@ func (r *namesReader) include(arg, dir string, b block, depth int) {
 	} else if !filepath.IsAbs(arg) {
 		arg = filepath.Join(dir, arg)
 	}
-	r.sources = append(r.sources, filepath.Dir(arg))
+	r.sources = append(r.sources, placesOf(arg)...)
 	found, err := filepath.Glob(arg)
 	if err != nil {
 		return
@@ -130,6 +130,16 @@ func (r *namesReader) include(arg, dir string, b block, depth int) {
 	for _, path := range found {
 		r.file(path, dir, block{patterns: []string{"*"}, outer: &b}, depth+1)
 	}
+}
+
+// placesOf returns the directories in which something new may match an absolute pattern.
+func placesOf(pattern string) (dirs []string) {
+	dir := filepath.Dir(pattern)
+	for ; strings.ContainsAny(dir, "*?["); dir = filepath.Dir(dir) {
+		found, _ := filepath.Glob(dir) // of a pattern that is wrong, as ssh
+		dirs = append(dirs, found...)
+	}
+	return append(dirs, dir)
 }
 
 // matchBlock is for the hosts that a Match line names, and unsure where it has other

@@ -94,7 +94,15 @@ func FilesFor(ctx context.Context, name keyway.Name) (Files, error) {
 func (r resolver) files(ctx context.Context, host string) (Files, error) {
 	r.options = append([]string{"-v"}, r.options...)
 	_, said, err := r.ask(ctx, host)
-	return filesIn(said), err
+	files := filesIn(said)
+	// ssh tells neither of a file of its own that is not there, nor of the directories in
+	// which a pattern looks.
+	for _, home := range homes() {
+		for _, path := range readConfigs(home).sources {
+			files[path] = stampOf(path)
+		}
+	}
+	return files, err
 }
 
 // filesIn reads what ssh -v says of the files that it reads, and of those that an Include

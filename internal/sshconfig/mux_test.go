@@ -3,6 +3,7 @@ package sshconfig
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,43 @@ func TestFilesChange(t *testing.T) {
 	}
 	if !(Files{}).Changed() {
 		t.Error("files that nobody knows of have not changed")
+	}
+}
+
+// A pattern may match in a directory that is not there yet, and so may a file that ssh reads
+// anyway: ssh -v tells of neither.
+func TestFilesOfNewDirectories(t *testing.T) {
+	for _, made := range []string{"home/.ssh/config", "conf/a/b/y.conf", "conf/a/new/y.conf", "conf/new/b/y.conf", "none/new/y.conf", "home/.ssh/conf.d/new/y.conf"} {
+		dir := t.TempDir()
+		t.Setenv("HOME", filepath.Join(dir, "home"))
+		for file, text := range map[string]string{
+			"home/.ssh/config": "Include DIR/conf/*/*/*.conf DIR/none/*/*.conf conf.d/*/y.conf\n", "home/.ssh/conf.d/README": "",
+			"conf/a/b/x.conf": "", "none/README": "", "empty/config": "",
+		} {
+			if file == made {
+				continue
+			}
+			if err := write(dir, file, strings.ReplaceAll(text, "DIR", dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config := filepath.Join(dir, "home/.ssh/config")
+		if made == "home/.ssh/config" {
+			config = filepath.Join(dir, "empty/config")
+		}
+		files, err := resolver{options: []string{"-F", config}}.files(t.Context(), "train")
+		if err != nil || files.Changed() {
+			t.Fatalf("%v has changed already, %v", files, err)
+		}
+		if err := write(dir, made, "Host train\n  SessionType none\n"); err != nil {
+			t.Fatal(err)
+		}
+		if !files.Changed() {
+			t.Errorf("%s is not seen: %v", made, files)
+		}
+		if !strings.HasPrefix(made, "home/.ssh/config") && !slices.Contains(ReadNames(filepath.Join(dir, "home")).Sources, filepath.Dir(filepath.Dir(filepath.Join(dir, made)))) {
+			t.Errorf("names of hosts: %s is not seen", made)
+		}
 	}
 }
 

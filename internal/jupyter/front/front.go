@@ -131,9 +131,6 @@ var (
 
 // route serves what is ours and passes on the rest.
 func (f *Front) route(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") == "" && !strings.HasSuffix(r.URL.Path, "/keyway/news") { // which wait for most of their time
-		defer kernel.Task()()
-	}
 	path, ours := strings.CutPrefix(r.URL.Path, f.upstream.Base)
 	if !ours {
 		f.proxy.ServeHTTP(w, r)

@@ -401,7 +401,6 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 		return 0, 0, nil
 	}
 	defer r.snapshot.Close()
-	defer Task()()
 	send := func(m wire.Message) bool {
 		size += m.Size()
 		err = show(c.conn, c.protocol, m)

@@ -2,69 +2,28 @@ package kernel
 
 import (
 	"context"
-	"runtime"
-	"sync"
 	"time"
+
+	"keyway/internal/sleep"
 )
 
-// pace lets messages that come fast come together: each time that the program wakes up
-// costs more than a message does.
+// pace lets messages that arrive in quick succession form batches: waking up for each of them
+// costs more than handling it. Its zero value has seen no message.
 type pace struct{ last time.Time }
 
 const (
-	// fast is how close on each other messages come for it.
+	// fast is the time within which a second message starts a batch.
 	fast = 10 * time.Millisecond
-	// nap is how long at most a message waits then.
+	// nap bounds the delay of a message that waits for a batch.
 	nap = 5 * time.Millisecond
-	// settled is for how long nothing else must have been done for a rest.
-	settled = 100 * time.Millisecond
 )
 
+// wait returns at once after a message that came alone, otherwise after nap or the end of ctx.
 func (p *pace) wait(ctx context.Context) {
 	now := time.Now()
-	if since := now.Sub(p.last); since < fast && ctx.Err() == nil {
-		if work.only(p, now) {
-			runtime.Gosched() // what is ready is done first
-			rest(nap)
-		} else {
-			time.Sleep(nap)
-		}
+	if now.Sub(p.last) < fast {
+		_ = sleep.For(ctx, nap) // the caller sees the end of ctx
 		now = now.Add(nap)
 	}
 	p.last = now
-}
-
-// work is what the program does beside handing on what one kernel says. Nothing else goes on
-// while a goroutine rests.
-var work works
-
-type works struct {
-	mu    sync.Mutex
-	tasks int
-	pace  *pace // the last that waited,
-	at    time.Time
-	other time.Time // when there was something else
-}
-
-// only reports whether handing on at this pace is all that there is to do.
-func (w *works) only(p *pace, now time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.tasks > 0 || w.pace != p && now.Sub(w.at) < settled {
-		w.other = now
-	}
-	w.pace, w.at = p, now
-	return now.Sub(w.other) >= settled
-}
-
-// Task says that something else goes on, until done is called.
-func Task() (done func()) {
-	work.add(1)
-	return func() { work.add(-1) }
-}
-
-func (w *works) add(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.tasks += n
 }

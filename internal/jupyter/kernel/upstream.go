@@ -58,7 +58,7 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	if source != nil {
 		expected = source.Frame
 	}
-	var pace pace // which is known by its address
+	var pace pace
 	for {
 		m, err := read(conn, &decoder, expected)
 		var bad *badMessage

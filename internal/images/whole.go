@@ -56,8 +56,14 @@ func mayBecome(file string) error {
 
 // full is err, and says so if there is no space.
 func full(file string, err error) error {
-	if path := (*fs.PathError)(nil); errors.As(err, &path) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
-		return keyway.Errorf(keyway.Usage, "%s cannot be written: %w", file, path.Err).Hint("see whose its directory is: ls -ld %s", plain.Shell(filepath.Dir(file)))
+	var why error // without the name of the part
+	if path, link := (*fs.PathError)(nil), (*os.LinkError)(nil); errors.As(err, &path) {
+		why = path.Err
+	} else if errors.As(err, &link) {
+		why = link.Err
+	}
+	if errors.Is(why, fs.ErrNotExist) || errors.Is(why, fs.ErrPermission) {
+		return keyway.Errorf(keyway.Usage, "%s cannot be written: %w", file, why).Hint("see whose its directory is: ls -ld %s", plain.Shell(filepath.Dir(file)))
 	}
 	if err != nil && keyway.IsNoSpace(err) {
 		return keyway.Errorf(keyway.NoSpace, "no space left to write %s: %w", file, err).Hint("name a file where there is room")

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -43,12 +45,17 @@ func TestAFileIsPackedAsItsNameSays(t *testing.T) {
 			err = w.Close()
 		}
 		text := b.String()
-		if z, zipped := gzip.NewReader(&b); packs && zipped == nil {
+		zipped := strings.HasPrefix(text, "\x1f\x8b")
+		if zipped {
+			z, err := gzip.NewReader(&b)
+			if err != nil {
+				t.Fatal(err)
+			}
 			all, _ := io.ReadAll(z)
 			text = string(all)
 		}
-		if err != nil || text != "image" {
-			t.Errorf("%s: %q, %v", name, text, err)
+		if err != nil || zipped != packs || text != "image" {
+			t.Errorf("%s: compressed %t, %q, %v", name, zipped, text, err)
 		}
 	}
 }
@@ -57,6 +64,14 @@ func TestAFileIsPackedAsItsNameSays(t *testing.T) {
 func TestWhereNoFileCanBe(t *testing.T) {
 	err := whole(t.Context(), filepath.Join(t.TempDir(), "none", "a.tar"), func(io.Writer, string) error { return nil })
 	if !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
+		t.Error(err)
+	}
+}
+
+// TestAFileOfSomebodyElse: in a directory with the sticky bit, nobody else's file is replaced.
+func TestAFileOfSomebodyElse(t *testing.T) {
+	err := full("/tmp/a.tar", &os.LinkError{Op: "rename", Old: "/tmp/.a.tar" + partMark + "1", New: "/tmp/a.tar", Err: syscall.EPERM})
+	if !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" || strings.Contains(err.Error(), partMark) {
 		t.Error(err)
 	}
 }

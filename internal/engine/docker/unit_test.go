@@ -55,7 +55,7 @@ func TestRefusal(t *testing.T) {
 func TestEnvironmentWithGPUs(t *testing.T) {
 	for want, s := range map[string]keyway.Spec{
 		"NVIDIA_VISIBLE_DEVICES=void": {},
-		"NVIDIA_VISIBLE_DEVICES=3":    {Process: keyway.Process{Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "3"}}},
+		"NVIDIA_VISIBLE_DEVICES=none": {Process: keyway.Process{Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "none"}}},
 	} {
 		if env := environment(s, gpuOrder{asked: s.GPUs}); !slices.Contains(env, want) {
 			t.Errorf("the environment is %q, want %s", env, want)

@@ -1,6 +1,8 @@
 package gpu
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,10 +28,37 @@ func TestNoOtherWay(t *testing.T) {
 		{variable(one, "all"), "both say"}, {variable(one, "void"), "both say"},
 		{device("/dev/nvidiactl"), ""}, {device("/dev/nvidia-uvm"), ""},
 		{device("/dev/nvidia0"), "lent to nobody"}, {device("/dev/../dev/nvidia12"), "lent to nobody"},
+		{device("/dev/char/195:0"), "lent to nobody"}, {device("/dev/char/195:200"), "lent to nobody"},
+		{device("/dev/char/195:255"), ""}, {device("/dev/char/10:229"), ""},
+		{device("/dev"), "lent to nobody"}, {device("/"), "lent to nobody"}, {device("/dev/dri"), ""},
 	} {
-		err := NoOtherWay(c.spec)
+		err := NoOtherWay(c.spec, false)
 		if (err == nil) != (c.says == "") || err != nil && (!keyway.Is(err, keyway.Usage) || !strings.Contains(err.Error(), c.says) || keyway.AsError(err).Help() == "") {
 			t.Errorf("%+v: %v, want %q", c.spec, err, c.says)
+		}
+	}
+}
+
+// TestNoOtherName: a link to a GPU is one, and so is a directory with one.
+func TestNoOtherName(t *testing.T) {
+	dir := t.TempDir()
+	for _, file := range []string{"gpus/nvidia0", "others/nvidiactl"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"195:0": "gpus/nvidia0", "195:255": "others/nvidiactl", "all": "gpus", "none": "others"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{"195:0": true, "195:255": false, "all": true, "none": false, "gpus": true, "others": false, "absent": false} {
+		s := keyway.Spec{Resources: keyway.Resources{Devices: []keyway.Device{{Source: filepath.Join(dir, name)}}}}
+		if err := NoOtherWay(s, true); keyway.Is(err, keyway.Usage) != want {
+			t.Errorf("%s: %v, want a refusal: %t", name, err, want)
 		}
 	}
 }

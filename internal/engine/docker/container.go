@@ -58,7 +58,7 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if err := gpu.NoOtherWay(s); err != nil {
+	if err := gpu.NoOtherWay(s, local); err != nil {
 		return err
 	}
 	if s.Workdir != "" && !path.IsAbs(s.Workdir) {

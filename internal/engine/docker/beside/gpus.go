@@ -6,12 +6,10 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
+	"keyway/internal/gpu"
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
 )
-
-// visibleDevices is the variable that NVIDIA's container runtime obeys.
-const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
 
 // kindOfGPUs is the prefix of a GPU's name in CDI.
 const kindOfGPUs = "nvidia.com/gpu="
@@ -36,7 +34,7 @@ func GPUsOf(c container.InspectResponse) (g keyway.GPUs) {
 	}
 	if c.HostConfig.Runtime == "nvidia" && c.Config != nil && !g.All && g.Count == 0 && len(names) == 0 {
 		for _, kv := range c.Config.Env {
-			if value, ok := strings.CutPrefix(kv, visibleDevices+"="); ok {
+			if value, ok := strings.CutPrefix(kv, gpu.VisibleDevices+"="); ok {
 				names = append(names, strings.Split(value, ",")...)
 			}
 		}

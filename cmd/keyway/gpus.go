@@ -190,6 +190,9 @@ func heldBy(g keyway.GPU) string {
 }
 
 func processText(p keyway.GPUProcess) string {
+	if p.PID == 0 {
+		return fmt.Sprintf("programs that the driver does not name (%.1f GiB)", gib(p.Memory))
+	}
 	command, owner := p.Command, p.Owner
 	if command == "" {
 		command = "a process"

@@ -46,6 +46,15 @@ func reported(n int) *keyway.GPUReport {
 	return r
 }
 
+// waiting has others wait for GPUs.
+func waiting(gpus ...string) func(*Asked) {
+	return func(a *Asked) {
+		for _, g := range gpus {
+			a.GPUs.Queue = append(a.GPUs.Queue, keyway.GPUWaiter{Owner: "grace", GPUs: g})
+		}
+	}
+}
+
 // driverIs changes the place's driver, which runs that CUDA.
 func driverIs(module, cuda, brand, compute string) func(*Asked) {
 	return func(a *Asked) {
@@ -102,10 +111,15 @@ func TestPlantedFaults(t *testing.T) {
 		"a GPU that somebody computes on": {func(a *Asked) {
 			a.Spec.GPUs, a.GPUs.GPUs[0].Processes = keyway.GPUs{IDs: []string{"GPU-0"}}, []keyway.GPUProcess{{PID: 7, Owner: "grace", Compute: true}}
 		}, false, "GPU 0 runs the process 7 of grace", "wait-for-gpus GPU-0"},
-		"no runtime":         {func(a *Asked) { a.Facts.Engine.Runtime = false }, true, "neither NVIDIA's runtime nor a CDI", "nvidia-container-toolkit"},
-		"podman without CDI": {func(a *Asked) { a.Facts.Engine.Runtime, a.Facts.Engine.Name = false, "podman" }, true, "Podman at gpu1 knows no GPU", "nvidia-ctk cdi generate"},
-		"daemon-reload":      {func(a *Asked) { a.Facts.Engine.Systemd, a.Facts.Engine.DevChar = true, false }, false, "daemon-reload", "create-dev-char-symlinks"},
-		"architecture":       {func(a *Asked) { a.Facts.Arch = "arm64" }, true, "built for amd64, and gpu1 is arm64", "linux/arm64"},
+		"a GPU that programs without a name use": {func(a *Asked) {
+			a.Spec.GPUs.Count, a.GPUs.GPUs[0].Processes = 2, []keyway.GPUProcess{{Memory: 3 << 30, Compute: true}}
+		}, false, "GPU 0 has 3072 MiB in use by programs that the driver does not name", "wait-for-gpus 2"},
+		"others who wait for any":  {waiting("2"), false, "others came first: 1 in the queue", "wait-for-gpus 1"},
+		"others who wait for each": {waiting("GPU-0", "1"), false, "others came first: 2 in the queue", "wait-for-gpus 1"},
+		"no runtime":               {func(a *Asked) { a.Facts.Engine.Runtime = false }, true, "neither NVIDIA's runtime nor a CDI", "nvidia-container-toolkit"},
+		"podman without CDI":       {func(a *Asked) { a.Facts.Engine.Runtime, a.Facts.Engine.Name = false, "podman" }, true, "Podman at gpu1 knows no GPU", "nvidia-ctk cdi generate"},
+		"daemon-reload":            {func(a *Asked) { a.Facts.Engine.Systemd, a.Facts.Engine.DevChar = true, false }, false, "daemon-reload", "create-dev-char-symlinks"},
+		"architecture":             {func(a *Asked) { a.Facts.Arch = "arm64" }, true, "built for amd64, and gpu1 is arm64", "linux/arm64"},
 		"engine down, with advice": {func(a *Asked) {
 			a.Facts.Engine.Why = keyway.Errorf(keyway.EngineDown, "Docker does not run here").Advise(keyway.StartEngine, "x")
 		}, true, "does not run", ""},
@@ -193,6 +207,9 @@ func TestNoFalseAlarm(t *testing.T) {
 		"enough GPUs are free": func(a *Asked) {
 			a.GPUs.GPUs[0].Holder = &keyway.GPUHolder{Owner: "grace", Workspace: "first"}
 		},
+		"others wait for another GPU":    waiting("GPU-0"),
+		"others wait by index":           waiting("0", "0,0"),
+		"others wait for what is absent": waiting("3", "GPU-7", "?"),
 		"enough GPUs are reached":        func(a *Asked) { a.GPUs.GPUs[0].UUID = "" },
 		"a GPU that is named twice":      func(a *Asked) { a.Spec.GPUs = keyway.GPUs{IDs: []string{"0", "GPU-0"}} },
 		"GPUs that the engine alone has": func(a *Asked) { a.Facts.Driver, a.GPUs = keyway.DriverFacts{}, &keyway.GPUReport{} },

@@ -23,7 +23,7 @@ func gpus(a Asked) []Finding {
 	case a.GPUs == nil:
 		return nil
 	case len(a.GPUs.GPUs) > 0:
-		return a.lent(a.GPUs.GPUs)
+		return a.lent(*a.GPUs)
 	case e.Images && a.GPUs.Driver == "": // the engine may know of some without nvidia-smi
 		return nil
 	}
@@ -31,8 +31,8 @@ func gpus(a Asked) []Finding {
 }
 
 // lent is what keeps the workspace from having its share of all GPUs of the place.
-func (a Asked) lent(all []keyway.GPU) []Finding {
-	wish := a.Spec.GPUs
+func (a Asked) lent(report keyway.GPUReport) []Finding {
+	all, wish := report.GPUs, a.Spec.GPUs
 	wanted := slices.DeleteFunc(slices.Clone(all), func(g keyway.GPU) bool { return g.UUID == "" })
 	count := wish.Count
 	switch usable := strconv.Itoa(len(wanted)); {
@@ -50,15 +50,47 @@ func (a Asked) lent(all []keyway.GPU) []Finding {
 		return advised(fatal(keyway.NoGPU, "", "%s has %s GPUs that can be used, not %d", a.Place, usable, count), keyway.FewerGPUs, usable)
 	}
 	var taken []string
+	var kept int // for those who came first
+	first := reserved(report)
 	for _, g := range wanted {
 		if who := holder(g); who != "" {
 			taken = append(taken, "GPU "+index(g)+" "+who)
+		} else if first[g.UUID] {
+			kept++
 		}
 	}
-	if len(wanted)-len(taken) >= count {
+	why := string(a.Place) + " says: " + strings.Join(taken[:min(len(taken), maxTaken)], "; ")
+	switch free := len(wanted) - len(taken); {
+	case free-kept >= count:
 		return nil
+	case free >= count:
+		why = fmt.Sprintf("others came first: %d in the queue", len(report.Queue))
 	}
-	return advised(warning(keyway.NoGPU, "", "the GPUs asked for (%s) are not free now; %s says: %s", wish, a.Place, strings.Join(taken[:min(len(taken), maxTaken)], "; ")), keyway.WaitForGPUs, wish.String())
+	return advised(warning(keyway.NoGPU, "", "the GPUs asked for (%s) are not free now; %s", wish, why), keyway.WaitForGPUs, wish.String())
+}
+
+// reserved are the GPUs that those in the queue could use, by UUID. A wish that the place cannot
+// meet reserves none.
+func reserved(report keyway.GPUReport) map[string]bool {
+	usable := slices.DeleteFunc(slices.Clone(report.GPUs), func(g keyway.GPU) bool { return g.UUID == "" })
+	all := map[string]bool{}
+	for _, w := range report.Queue {
+		wish, err := keyway.ParseGPUs(w.GPUs)
+		if err != nil || wish.None() {
+			wish, err = keyway.ParseGPUs("device=" + w.GPUs) // by index
+		}
+		wanted := usable
+		switch {
+		case err != nil || wish.Count > len(usable) || wish.All && len(usable) < len(report.GPUs):
+			continue
+		case len(wish.IDs) > 0:
+			wanted, _ = named(report.GPUs, wish.IDs)
+		}
+		for _, g := range wanted {
+			all[g.UUID] = true
+		}
+	}
+	return all
 }
 
 // maxTaken bounds how many GPUs a sentence names.
@@ -90,7 +122,10 @@ func holder(g keyway.GPU) string {
 		return fmt.Sprintf("is held by the workspace %s of %s", name, login(h.Owner))
 	}
 	for _, p := range g.Processes {
-		if p.Compute {
+		switch {
+		case p.Compute && p.PID == 0:
+			return fmt.Sprintf("has %d MiB in use by programs that the driver does not name", p.Memory>>20)
+		case p.Compute:
 			return fmt.Sprintf("runs the process %d of %s", p.PID, login(p.Owner))
 		}
 	}

@@ -80,6 +80,9 @@ func (p *Pool) describe(d Device, h *holder, names accounts) keyway.GPU {
 		}
 		g.Processes = append(g.Processes, shown)
 	}
+	if h != nil && h.process != nil && h.process.PID == 0 {
+		g.Processes = append(g.Processes, keyway.GPUProcess{Memory: h.process.Memory, Compute: true})
+	}
 	return g
 }
 

@@ -98,6 +98,22 @@ func TestClaim(t *testing.T) {
 	}
 }
 
+// TestProgramsWithoutAName: a GPU that is not lent because of them is not reported as free.
+func TestProgramsWithoutAName(t *testing.T) {
+	place := (&maker{world: newWorld(t, 1, 1)}).place()
+	used := Device{Index: "0", UUID: "GPU-0", Unseen: true, Used: 3 << 30}
+	for _, told := range [][]Holding{nil, {{Holder: Holder{Workspace: "first"}, UUIDs: []string{"GPU-0"}}}} {
+		held, err := place.holders([]Device{used}, told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := place.describe(used, held["GPU-0"], accounts{})
+		if lent := told != nil; lent != (g.Holder != nil) || lent == (len(g.Processes) == 1 && g.Processes[0].Compute && g.Processes[0].Memory == used.Used) {
+			t.Errorf("lent %t: %+v", lent, g)
+		}
+	}
+}
+
 // manyProcesses are processes of a few users.
 type manyProcesses struct{ worldProcs }
 

@@ -29,7 +29,7 @@ type GPUHolder struct {
 
 // GPUProcess is a process that uses a GPU.
 type GPUProcess struct {
-	PID     int    `json:"pid"`
+	PID     int    `json:"pid"`             // 0: those that the driver does not name, together
 	Owner   string `json:"owner,omitempty"` // the login name, or the uid; empty: not told
 	Command string `json:"command,omitempty"`
 	Memory  int64  `json:"memory"` // in bytes; -1: not told

@@ -179,11 +179,11 @@ const writeAgain = 3
 func (f *Front) write(ctx context.Context, k *kernel.Kernel) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	_, _ = f.sessions(ctx) // the path may be known from before
+	_, err := f.sessions(ctx)
 	f.mu.Lock()
 	paths := f.paths[k.ID]
 	f.mu.Unlock()
-	done = true
+	done = err == nil || len(paths) > 0 // they may be known from before
 	for _, path := range paths {
 		if filepath.Ext(path) == ".ipynb" && !f.aside(path) {
 			done = f.writeTo(ctx, path, k) && done
@@ -194,6 +194,9 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel) (done bool) {
 
 func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel) (done bool) {
 	switch ids, said, err := f.writeFile(ctx, path, k); {
+	case errors.Is(err, errOvertaken):
+		f.Logf("%s is not written: %v", path, err)
+		return true
 	case err != nil:
 		f.notWritten(path, err)
 		var status *StatusError
@@ -223,6 +226,9 @@ func (f *Front) notWritten(path string, err error) {
 // errChanged keeps a file that another has saved meanwhile.
 var errChanged = errors.New("the file has changed meanwhile")
 
+// errOvertaken keeps a file that is newer than all that its kernel has said.
+var errOvertaken = errors.New("the file was saved after the kernel's end")
+
 func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) (ids []string, said map[string]int, err error) {
 	at := f.upstream.path("api/contents/" + path)
 	resp, err := f.ask(ctx, http.MethodGet, at, "type=notebook&content=1", nil)
@@ -240,7 +246,7 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) (i
 		return nil, nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
 	}
 	if f.overtaken(k.ID, doc.Modified) {
-		return nil, nil, errChanged
+		return nil, nil, errOvertaken
 	}
 	runs, said := k.RunsFinished()
 	edits, ids := doc.Splice(runs)
@@ -291,17 +297,22 @@ func (f *Front) gone(k *kernel.Kernel) {
 	}
 }
 
-func (f *Front) end(k *kernel.Kernel) {
-	if k.End() {
-		f.write(f.ctx, k)
-	}
+// end writes what a kernel that is no more has said, and forgets it. If a file cannot be
+// written, the journal stays for the next start. end reports whether it is gone.
+func (f *Front) end(k *kernel.Kernel) (done bool) {
+	done = !k.End() || f.write(f.ctx, k)
 	f.mu.Lock()
 	delete(f.paths, k.ID)
 	delete(f.left, k.ID)
 	f.mu.Unlock()
+	if !done {
+		k.Leave()
+		return false
+	}
 	if err := k.Forget(); err != nil {
 		f.Logf("kernel %s: %v", k.ID, err)
 	}
+	return true
 }
 
 // overtaken reports whether the file of a kernel that ended while this program did not run
@@ -314,11 +325,12 @@ func (f *Front) overtaken(id, modified string) bool {
 	return left && (err != nil || saved.After(at))
 }
 
-// salvage writes what is in the journal of a kernel that is no more.
-func (f *Front) salvage(id string) {
+// salvage writes what is in the journal of a kernel that is no more. It reports whether the
+// journal is of no more use.
+func (f *Front) salvage(id string) (done bool) {
 	path, err := os.ReadFile(f.noted(id))
 	if err != nil { // nobody has run a notebook on it
-		return
+		return true
 	}
 	files, _ := filepath.Glob(filepath.Join(f.Dir, id, "*.*")) // the pattern is well formed
 	var at time.Time
@@ -330,12 +342,12 @@ func (f *Front) salvage(id string) {
 	k, err := kernel.Read(id, f.options(id))
 	if err != nil {
 		f.Logf("the journal of kernel %s, which has ended: %v", id, err)
-		return
+		return true
 	}
 	f.mu.Lock()
 	f.paths[id], f.left[id] = strings.Split(string(path), pathEnd), at
 	f.mu.Unlock()
-	f.end(k)
+	return f.end(k)
 }
 
 // sweep ends the records of kernels that the Jupyter server does not have.
@@ -345,8 +357,7 @@ func (f *Front) sweep() error {
 		return err
 	}
 	for _, e := range entries {
-		if kernelID.MatchString(e.Name()) && f.find(e.Name()) == nil {
-			f.salvage(e.Name())
+		if kernelID.MatchString(e.Name()) && f.find(e.Name()) == nil && f.salvage(e.Name()) {
 			if err := os.RemoveAll(filepath.Join(f.Dir, e.Name())); err != nil {
 				return err
 			}

@@ -122,3 +122,60 @@ func TestEndedMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// TestEndedWhileTheFileCannotBeWritten has a kernel end while the server refuses to save, and
+// at the next start still. What the cell has printed is written at the start after.
+func TestEndedWhileTheFileCannotBeWritten(t *testing.T) {
+	f := newFake(t)
+	front, dir, _ := inMidCell(t, f)
+	f.mu.Lock()
+	f.gone, f.refuse = true, true
+	f.mu.Unlock()
+	front.bury(t.Context())
+	front.Close()
+	start := func() {
+		next, _ := f.before(dir)
+		if err := next.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next.Close()
+	}
+	f.mu.Lock()
+	f.none, f.modified = true, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)
+	f.mu.Unlock()
+	start()
+	f.isIn("")
+	f.mu.Lock()
+	f.refuse = false
+	f.mu.Unlock()
+	start()
+	f.isIn(stopped)
+	if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
+		t.Errorf("its journal: %v", err)
+	}
+}
+
+// TestNoPathYet has the server not tell of its sessions when a cell has ended.
+func TestNoPathYet(t *testing.T) {
+	f := newFake(t)
+	front, _, m := inMidCell(t, f)
+	k := front.find(theKernel)
+	front.mu.Lock()
+	clear(front.paths)
+	front.mu.Unlock()
+	f.mu.Lock()
+	f.mute = true
+	f.mu.Unlock()
+	if front.write(t.Context(), k) {
+		t.Error("there is no use in trying again without a path")
+	}
+	f.mu.Lock()
+	f.mute = false
+	f.mu.Unlock()
+	f.run(m, "")
+	await.That(t, "the cell's end", func() bool { return k.Status().Running == 0 })
+	if !front.write(t.Context(), k) {
+		t.Error("not written with the path")
+	}
+	f.isIn("so far\n")
+}

@@ -57,6 +57,7 @@ type fake struct {
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
 	reads    int
+	mute     bool // no word of the sessions
 	gone     bool // no kernel any more
 	none     bool // no kernel and no session, as after a start
 	away     bool // no kernel can be connected to
@@ -79,7 +80,7 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.seen = append(f.seen, r)
-	none, gone := f.none, f.gone || f.none
+	none, gone, mute := f.none, f.gone || f.none, f.mute
 	f.mu.Unlock()
 	if r.Header.Get("Authorization") != "token "+theirs {
 		http.Error(w, "who are you?", http.StatusForbidden)
@@ -88,6 +89,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := strings.TrimPrefix(r.URL.Path, "/base/"); {
 	case none && (path == "api/sessions" || path == "api/kernels"):
 		writeJSON(w, []any{})
+	case path == "api/sessions" && mute:
+		http.Error(w, "not now", http.StatusServiceUnavailable)
 	case path == "api/sessions":
 		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "type": "notebook", "kernel": map[string]string{"id": theKernel}}})
 	case path == "api/kernels" && gone:

@@ -146,6 +146,14 @@ func (k *Kernel) Close() {
 	k.journal.Close()
 }
 
+// Leave ends the connections of a kernel that is no more. The journal stays.
+func (k *Kernel) Leave() {
+	k.shut()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.journal.Close()
+}
+
 // Forget removes the journal of a kernel that is no more.
 func (k *Kernel) Forget() error {
 	k.shut()

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/compose-spec/compose-go/v2/interpolation"
 	"github.com/compose-spec/compose-go/v2/override"
@@ -138,7 +140,7 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 		return loaded{}, d.errorf(at(d.root, []string{"services", d.having(names, "gpus"), "gpus"}), "gpus cannot be %.40q", g).
 			Hint("write: gpus: all, or a number of them: gpus: [{count: 2}]")
 	}
-	for _, find := range []func(map[string]any, []string) error{d.shortVolumes, d.shellWords} {
+	for _, find := range []func(map[string]any, []string) error{d.shortVolumes, d.shellWords, d.halfUlimits} {
 		if err := find(service, names); err != nil {
 			return loaded{}, err
 		}
@@ -166,8 +168,11 @@ func (d *document) shortVolumes(service map[string]any, names []string) error {
 	list, _ := service["volumes"].([]any)
 	for _, each := range list {
 		text, _ := each.(string)
+		if source, rest, _ := strings.Cut(text, ":"); utf8.RuneCountInString(source) == 1 && strings.ContainsFunc(source, unicode.IsLetter) {
+			text = rest // compose-go takes a letter for a drive of Windows
+		}
 		parts := strings.SplitN(text, ":", 3)
-		if len(parts) < 3 || len(parts[0]) == 1 { // a drive of Windows, which is refused as a directory of the laptop
+		if len(parts) < 3 {
 			continue
 		}
 		for option := range strings.SplitSeq(parts[2], ",") {
@@ -175,6 +180,18 @@ func (d *document) shortVolumes(service map[string]any, names []string) error {
 				return d.errorf(at(d.root, []string{"services", d.having(names, "volumes"), "volumes"}), "volumes: %.80q: the option %.40q is not possible: %s", text, option, notMounted).
 					Hint("possible are: ro, rw")
 			}
+		}
+	}
+	return nil
+}
+
+// halfUlimits refuses a limit without one of its two values: compose-go takes 0 for it.
+func (d *document) halfUlimits(service map[string]any, names []string) error {
+	all, _ := service["ulimits"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if two, ok := all[name].(map[string]any); ok && (two["soft"] == nil || two["hard"] == nil) {
+			return d.errorf(at(d.root, []string{"services", d.having(names, "ulimits"), "ulimits"}), "ulimits: %.40s needs a soft limit and a hard one", name).
+				Hint("for example: %.40s: {soft: 65536, hard: 1048576}, or one number for both", name)
 		}
 	}
 	return nil

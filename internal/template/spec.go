@@ -184,9 +184,6 @@ func (c converter) ulimits(s *keyway.Spec) error {
 		if u.Single != 0 {
 			limit.Soft, limit.Hard = int64(u.Single), int64(u.Single)
 		}
-		if (limit.Soft == 0) != (limit.Hard == 0) {
-			return c.errorf("ulimits", "%.40s needs a soft limit and a hard one", name).Hint("for example: %.40s: {soft: 65536, hard: 1048576}, or one number for both", name)
-		}
 		s.Ulimits = append(s.Ulimits, limit)
 	}
 	return nil

@@ -71,6 +71,9 @@ func TestFieldsBecomeASpec(t *testing.T) {
 			s.Devices = []keyway.Device{{Source: "/dev/fuse", Target: "/dev/fuse", Access: "rwm"}, {Source: "/dev/a", Target: "/dev/b", Access: "r"}}
 		}},
 		"shm_size": {"shm_size: 2gb", func(s *keyway.Spec) { s.ShmSize = 2048 * mib }},
+		"no core files": {"ulimits: {core: {soft: 0, hard: -1}, memlock: 0, nice: {soft: 0, hard: 0}}", func(s *keyway.Spec) {
+			s.Ulimits = []keyway.Ulimit{{Name: "core", Hard: -1}, {Name: "memlock"}, {Name: "nice"}}
+		}},
 		"ulimits": {"ulimits: {nofile: {soft: 1, hard: 2}, memlock: -1}", func(s *keyway.Spec) {
 			s.Ulimits = []keyway.Ulimit{{Name: "memlock", Soft: -1, Hard: -1}, {Name: "nofile", Soft: 1, Hard: 2}}
 		}},
@@ -189,6 +192,10 @@ func TestProblemsHaveALine(t *testing.T) {
 		"two limits":      {"mem_limit: 1g\ndeploy: {resources: {limits: {memory: 2g}}}", "3", "deploy.resources.limits says otherwise", "keep one"},
 		"size as a float": {"shm_size: 8e9", "3", "shm_size must be a whole number", ""},
 		"half a ulimit":   {"ulimits: {nofile: {hard: 5}}", "3", "nofile needs a soft limit and a hard one", "65536"},
+		"the other half":  {"ulimits: {nofile: {soft: 0}}", "3", "nofile needs a soft limit and a hard one", "65536"},
+		"here, shared":    {"volumes: ['.:/b:z']", "3", `the option "z" is not possible`, "ro, rw"},
+		"home, shared":    {"volumes: ['~:/b:ro,rshared']", "3", `the option "rshared" is not possible`, "ro, rw"},
+		"a drive, shared": {"volumes: ['c:/a:/b:nocopy']", "3", `the option "nocopy" is not possible`, "ro, rw"},
 		"a pipe":          {"command: cat /data | sort", "3", `no shell reads it, and "|" is a shell's`, "[sh, -c,"},
 		"merge of none":   {"image: i\n<<: 5", "4", "there is none behind it", "<<: *NAME"},
 		"large port":      {"image: i\nports: ['70000']", "4", "70000", ""},

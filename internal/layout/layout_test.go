@@ -191,7 +191,7 @@ func TestRolesAreApart(t *testing.T) {
 // changes when the module does. What the tests import beside this is theirs.
 var owners = map[string]string{
 	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
-	"github.com/compose-spec/compose-go/v2/":  "internal/template",
+	"github.com/compose-spec/compose-go/v2/":  "internal/template internal/template/variables",
 	"github.com/go-viper/mapstructure/v2":     "internal/template",
 	"github.com/google/go-containerregistry/": "internal/registry internal/bake",
 	"github.com/spf13/cobra":                  "cmd/keyway",

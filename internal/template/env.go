@@ -12,12 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"unicode"
-
-	"github.com/compose-spec/compose-go/v2/dotenv"
 
 	"keyway/internal/keyway"
-	"keyway/internal/lazyregexp"
 	"keyway/internal/template/variables"
 )
 
@@ -72,92 +68,7 @@ func (e environment) readVariables(name string, lookup func(string) (string, boo
 	if err != nil {
 		return nil, nil, err
 	}
-	return parseVariables(string(data), lookup)
-}
-
-// dollar is a variable in place of each $ that dotenv reads. So dotenv leaves the filling in
-// to [variables.Fill]: it takes an empty text for a variable that is not set, also for the rest
-// of a password behind a $.
-const (
-	dollar = "keyway_dollar"
-	braced = "${" + dollar + "}"
-)
-
-// noVariable finds $$, and a $ that begins no variable: it stands for itself in such a file.
-var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
-
-// parseVariables takes values from lookup and from the lines before, in this order. unset has
-// an error for each variable whose value takes in one without value and default.
-func parseVariables(text string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
-	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "$", braced) + "\n"
-	raw := func(name string) (string, bool) {
-		if name == dollar {
-			return "$", true
-		}
-		v, ok := lookup(name) // of a line with a name alone
-		return strings.ReplaceAll(v, "$", "$$"), ok
-	}
-	if _, err := dotenv.UnmarshalWithLookup(text, raw); err != nil { // with the right line
-		return nil, nil, errors.New(strings.ReplaceAll(err.Error(), braced, "$"))
-	}
-	set, unset = map[string]string{}, map[string]error{}
-	for text != "" {
-		end := statement(text)
-		one, err := dotenv.UnmarshalWithLookup(text[:end], raw)
-		if err != nil {
-			return nil, nil, err
-		}
-		text = text[end:]
-		for name, value := range one {
-			value = strings.ReplaceAll(value, braced, "$$") // quoted
-			value = noVariable.ReplaceAllString(value, "$$$$${1}")
-			var before error // of a variable that is taken in
-			value, err := variables.Fill(value, func(name string) (string, bool) {
-				if v, ok := lookup(name); ok {
-					return v, true
-				}
-				before = cmp.Or(before, unset[name])
-				v, ok := set[name]
-				return v, ok
-			})
-			delete(set, name)
-			delete(unset, name)
-			switch isUnset := (variables.UnsetError{}); {
-			case before != nil:
-				unset[name] = before
-			case errors.As(err, &isUnset):
-				unset[name] = fmt.Errorf("%s: %w (a $ that is one is written $$)", name, err)
-			case err != nil:
-				unset[name] = fmt.Errorf("%s: %w", name, err)
-			default:
-				set[name] = value
-			}
-		}
-	}
-	return set, unset, nil
-}
-
-// statement returns the length of the first line of text, or of several that are one value,
-// as dotenv divides them. text ends with a line feed.
-func statement(text string) int {
-	start := strings.TrimLeftFunc(text, unicode.IsSpace)
-	if start == "" {
-		return len(text)
-	}
-	sign := strings.IndexAny(start, "=:\n")
-	value := strings.TrimLeft(start[sign+1:], " \t\v\f\r\u0085\u00a0")
-	if start[0] == '#' || start[sign] == '\n' || value == "" || value[0] != '"' && value[0] != '\'' {
-		return len(text) - len(start) + strings.IndexByte(start, '\n') + 1
-	}
-	for i := 1; i < len(value); i++ {
-		switch value[i] {
-		case '\\':
-			i++
-		case value[0]:
-			return len(text) - len(value) + i + 1
-		}
-	}
-	return len(text)
+	return variables.Parse(string(data), lookup)
 }
 
 // errOutside says that a template asks for a file which is not beside it.

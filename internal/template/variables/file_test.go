@@ -1,4 +1,4 @@
-package template
+package variables
 
 import (
 	"maps"
@@ -14,7 +14,7 @@ func FuzzStatement(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		text = strings.ReplaceAll(text, "$", "") + "\n"
 		want, err := dotenv.UnmarshalWithLookup(text, func(string) (string, bool) { return "", false })
-		got, unset, ours := parseVariables(text, func(string) (string, bool) { return "", false })
+		got, unset, ours := Parse(text, func(string) (string, bool) { return "", false })
 		if (err == nil) != (ours == nil) || err == nil && len(unset) == 0 && !maps.Equal(got, want) {
 			t.Errorf("%q: %q, %v, %v; want %q, %v", text, got, unset, ours, want, err)
 		}

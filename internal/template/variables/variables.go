@@ -34,9 +34,22 @@ func (e formError) Error() string {
 	return fmt.Sprintf("a variable in %.80q has no form of Compose's; a $ that is one is written $$", string(e))
 }
 
+// maxDepth bounds variables within each other's words: each level looks for its end in the
+// whole rest of the text.
+const maxDepth = 32
+
 // Fill returns text with the values of its variables. It knows $NAME, ${NAME}, ${NAME:-WORD},
-// ${NAME-WORD}, and the same with + and ?. WORD may contain variables. $$ stands for $.
+// ${NAME-WORD}, and the same with + and ?. WORD may contain variables, which may do so again,
+// 32 levels deep. $$ stands for $.
 func Fill(text string, lookup func(string) (string, bool)) (string, error) {
+	return fill(text, lookup, 0)
+}
+
+// fill is Fill of a word that is within depth others.
+func fill(text string, lookup func(string) (string, bool), depth int) (string, error) {
+	if depth > maxDepth {
+		return "", fmt.Errorf("more than %d variables are within each other", maxDepth)
+	}
 	whole := text
 	var b strings.Builder
 	for {
@@ -53,11 +66,11 @@ func Fill(text string, lookup func(string) (string, bool)) (string, error) {
 			end = 1
 		case name != "":
 			end = len(name)
-			value, err = variable(name, "", lookup)
+			value, err = variable(name, "", lookup, depth)
 		default:
 			if end = closing(rest); end > 0 {
 				name = NameIn(rest[1:])
-				value, err = variable(name, rest[1+len(name):end-1], lookup)
+				value, err = variable(name, rest[1+len(name):end-1], lookup, depth)
 			}
 			if name == "" {
 				err = formError(whole)
@@ -103,8 +116,9 @@ func closing(text string) int {
 	return 0
 }
 
-// variable returns the value of ${NAME}. form is what follows the name in the braces.
-func variable(name, form string, lookup func(string) (string, bool)) (string, error) {
+// variable returns the value of ${NAME}. form is what follows the name in the braces, which are
+// within depth others.
+func variable(name, form string, lookup func(string) (string, bool), depth int) (string, error) {
 	value, set := lookup(name)
 	operator, empty := strings.TrimPrefix(form, ":"), set && value == ""
 	there := set && !(empty && operator != form) // with a colon, an empty one is none
@@ -123,17 +137,17 @@ func variable(name, form string, lookup func(string) (string, bool)) (string, er
 		if there {
 			return value, nil
 		}
-		return Fill(word, lookup)
+		return fill(word, lookup, depth+1)
 	case '+':
 		if !there {
 			return "", nil
 		}
-		return Fill(word, lookup)
+		return fill(word, lookup, depth+1)
 	case '?':
 		if there {
 			return value, nil
 		}
-		why, err := Fill(word, lookup)
+		why, err := fill(word, lookup, depth+1)
 		return "", cmp.Or(err, error(UnsetError{name, why, empty}))
 	}
 	return "", formError("${" + name + form + "}")

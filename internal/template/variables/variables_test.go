@@ -58,6 +58,20 @@ func TestUnset(t *testing.T) {
 	}
 }
 
+// TestDepth: a text of variables within each other takes no time that grows with its square.
+func TestDepth(t *testing.T) {
+	for levels, fits := range map[int]bool{maxDepth: true, maxDepth + 1: false, 1 << 18: false} {
+		for _, operator := range []string{":-", "+", "?"} {
+			name := map[string]string{":-": "NONE", "+": "A", "?": "NONE"}[operator]
+			text := strings.Repeat("${"+name+operator, levels) + "x" + strings.Repeat("}", levels)
+			_, err := Fill(text, lookup)
+			if tooDeep := err != nil && strings.Contains(err.Error(), "more than 32 variables"); tooDeep == fits {
+				t.Errorf("%d levels of %s: %.200v", levels, operator, err)
+			}
+		}
+	}
+}
+
 func FuzzFill(f *testing.F) {
 	f.Add("a${A:-${B}}$$c")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -167,8 +167,8 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 	if o.json {
 		return printJSON(stdout, done)
 	}
-	if to != "" && strings.ContainsRune(done.Image, '@') {
-		plain.Fprintf(news, "%[1]s gives the image no name, because a digest is none; name it where it goes: keyway image copy %[1]s gpu1 NAME:TAG\n", plain.Shell(to))
+	if done.Nameless {
+		plain.Fprintf(news, "%[1]s gives the image no name, because a digest and an ID are none; name it where it goes: keyway image copy %[1]s gpu1 NAME:TAG\n", plain.Shell(to))
 	}
 	how := size(done.Bytes) + " were sent"
 	if done.Had > 0 {

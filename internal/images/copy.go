@@ -54,6 +54,8 @@ type Copied struct {
 	Layers int          `json:"layers"` // of the image
 	Had    int          `json:"had"`    // of these, that were there already
 	Bytes  int64        `json:"bytes"`  // that were sent
+	// Nameless reports whether File gives the image no name.
+	Nameless bool `json:"-"`
 }
 
 // Copy copies an image from one place to another through this laptop. It sends only the

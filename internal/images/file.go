@@ -175,9 +175,11 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 		if err = cut(from, errors.Join(err, r.Close())); err != nil {
 			return err
 		}
-		if a, err := readArchive(part); err != nil || !a.is.SameImage(want) {
+		a, err := readArchive(part)
+		if err != nil || !a.is.SameImage(want) {
 			return keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
 		}
+		done.Nameless = a.name == ""
 		return nil
 	})
 	return done, orEnded(ctx, err)

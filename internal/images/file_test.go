@@ -12,6 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/test/imagetars"
 )
@@ -75,6 +79,37 @@ func TestLeft(t *testing.T) {
 	for _, err := range []error{nil, why, io.EOF, context.Canceled, left(nil)} {
 		if _, did := Left(err); did {
 			t.Errorf("%v was left", err)
+		}
+	}
+}
+
+// untagged is a place whose archives give images no names, as those by a digest or an ID do.
+type untagged struct{ engine }
+
+func (e *untagged) ExportImage(context.Context, string, string, int) (io.ReadCloser, error) {
+	var b bytes.Buffer
+	ref, err := name.NewDigest("team/model@sha256:" + strings.Repeat("0", 64))
+	if err == nil {
+		err = tarball.Write(ref, e.base, &b)
+	}
+	return io.NopCloser(&b), err
+}
+
+// TestASavedImageMayHaveNoName: what the file says decides, however the image was called.
+func TestASavedImageMayHaveNoName(t *testing.T) {
+	base := aBase(t)
+	file := filepath.Join(t.TempDir(), "a.tar")
+	for _, c := range []struct {
+		image    string
+		from     api.Node
+		nameless bool
+	}{
+		{"team/model:1", &engine{base: base}, false},
+		{"sha256:1a2b3c", &untagged{engine{base: base}}, true}, {"1a2b3c", &untagged{engine{base: base}}, true},
+	} {
+		done, err := Save(t.Context(), places{"gpu1": clientOf(t, c.from)}, "gpu1", "", c.image, file, nothing)
+		if err != nil || done.Nameless != c.nameless {
+			t.Errorf("%s: %+v, %v", c.image, done, err)
 		}
 	}
 }

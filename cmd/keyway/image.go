@@ -168,7 +168,7 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 		return printJSON(stdout, done)
 	}
 	if done.Nameless {
-		plain.Fprintf(news, "%[1]s gives the image no name, because a digest and an ID are none; name it where it goes: keyway image copy %[1]s gpu1 NAME:TAG\n", plain.Shell(to))
+		plain.Fprintf(news, toFill("%[1]s gives the image no name, because a digest and an ID are none; name it where it goes: keyway image copy %[1]s gpu1 IMAGE\n"), plain.Shell(to))
 	}
 	how := size(done.Bytes) + " were sent"
 	if done.Had > 0 {

@@ -40,7 +40,7 @@ func newPipe(s wire.Stream, fd int) (source, error) {
 		unix.Close(fd)
 		return source{}, err
 	}
-	_ = unix.SetNonblock(fd, false) // the poller reads only when that does not block
+	_ = unix.SetNonblock(fd, false) // os.NewFile gives a non-blocking one to the runtime's poller
 	f := os.NewFile(uintptr(fd), "output")
 	_ = unix.SetNonblock(fd, true)
 	return source{stream: s, f: f, poller: &poller{news: os.NewFile(uintptr(event), "cut")}}, nil

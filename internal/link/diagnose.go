@@ -224,9 +224,10 @@ func (h hidden) Error() string { return "" }
 func (h hidden) Unwrap() error { return h.error }
 
 // endsAtOnce says of p, whose node has greeted, that it ends each time before it answers.
-func endsAtOnce(place keyway.Place, p *nodeProcess) error {
+func endsAtOnce(ctx context.Context, place keyway.Place, p *nodeProcess) error {
 	select { // its words have come then
 	case <-p.ended:
+	case <-ctx.Done():
 	case <-time.After(graceOfProcess):
 	}
 	words := []string{p.errors.String()}

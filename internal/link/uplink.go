@@ -302,7 +302,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !t.uplink.hasEnded(c) || time.Since(c.since) > stillbornLimit {
 			stillborn = 0
 		} else if stillborn++; stillborn == maxStillborn {
-			return nil, endsAtOnce(t.uplink.place, c.process)
+			return nil, endsAtOnce(req.Context(), t.uplink.place, c.process)
 		}
 	}
 }

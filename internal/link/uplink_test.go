@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -193,6 +194,64 @@ func TestPingOnlyInSilence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A question that the node breaks off is no reason to end a new connection, over which others
+// have theirs.
+func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
+	ours, theirs := net.Pipe()
+	served := make(chan error, 1)
+	go func() {
+		served <- api.ServeConn(t.Context(), theirs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v1/ping" {
+				panic(http.ErrAbortHandler)
+			}
+			api.WriteJSON(w, struct{}{})
+		}))
+	}()
+	ended := make(chan struct{})
+	close(ended)
+	later := time.Now().Add(time.Hour) // so that it is new, however slow this machine is
+	c := &connection{since: later, process: &nodeProcess{cmd: exec.Command("true"), conn: ours, ended: ended}}
+	conn, err := api.Connect(t.Context(), hearing{ours, c}, func(*http.ClientConn) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.http, c.Client = conn, api.NewClient(conn, "http://node")
+	errAnew := errors.New("the node is started anew")
+	u := &uplink{place: "gpu1", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(context.Context, *attempt) (*nodeProcess, error) {
+		return nil, errAnew
+	}}
+	u.riseLocked(c)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node/v1/workspaces", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport{u}.RoundTrip(req)
+	if err == nil {
+		resp.Body.Close()
+	}
+	if err == nil || errors.Is(err, errAnew) || u.current() != c {
+		t.Errorf("%v, and the connection in use is %p, was %p", err, u.current(), c)
+	}
+	conn.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	u.work.Wait()
+}
+
+// Nobody waits for the words of a node that ends at once when the asker has left.
+func TestTheLastWordsAreNotAwaitedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begun := time.Now()
+		err := endsAtOnce(ctx, "gpu1", &nodeProcess{errors: &stderrTail{}, ended: make(chan struct{})})
+		if waited := time.Since(begun); waited != 0 || err == nil {
+			t.Errorf("after %v: %v", waited, err)
+		}
+	})
 }
 
 // A connection to a guest waits for a silent place no longer than a command does, however

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 
 	"keyway/internal/keyway"
@@ -76,7 +75,7 @@ const maxCellName = 200
 func cellWords(notebook string, seconds float64) string {
 	of := "a cell"
 	if notebook != "" {
-		name := path.Base(notebook)
+		name := notebookNames(notebook)
 		of += " of " + name[:min(len(name), maxCellName)]
 	}
 	took := time.Duration(min(max(seconds, 0), 1e9) * float64(time.Second)).Round(time.Second)

@@ -73,3 +73,21 @@ func TestReadCells(t *testing.T) {
 		t.Errorf("nothing yet: %+v, %v", r, err)
 	}
 }
+
+// TestNamesOfNotebooks has a kernel of several notebooks, whose paths come as one text.
+func TestNamesOfNotebooks(t *testing.T) {
+	for paths, want := range map[string]string{
+		"x.ipynb":                  "x.ipynb",
+		"dir/a.ipynb, dir/b.ipynb": "a.ipynb, b.ipynb",
+		"a.ipynb, deep/er/b.ipynb": "a.ipynb, b.ipynb",
+		"one, two/c.ipynb":         "c.ipynb",
+		"d/a.ipynb, e, f/b.ipynb":  "a.ipynb, b.ipynb",
+	} {
+		if got := (Kernel{ID: "x", Notebook: paths}).Name(); got != want {
+			t.Errorf("%s: %s, not %s", paths, got, want)
+		}
+		if got := cellWords(paths, 1); got != "a cell of "+want+", after 1s" {
+			t.Errorf("%s: %s", paths, got)
+		}
+	}
+}

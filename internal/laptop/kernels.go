@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strings"
 
 	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
@@ -14,7 +15,7 @@ import (
 // Kernel is keyway-jupyter's report of a Jupyter kernel in a workspace.
 type Kernel struct {
 	ID       string `json:"id"`
-	Notebook string `json:"notebook"` // its path; empty if it has none
+	Notebook string `json:"notebook"` // its path, or those of several with ", " between; empty if it has none
 	State    string `json:"state"`    // idle, busy or another word of the kernel's
 	Running  int    `json:"running"`  // cells that have begun and not ended
 	Queued   int    `json:"queued"`   // cells that wait for those
@@ -27,9 +28,18 @@ func (k Kernel) Busy() bool { return k.Running+k.Queued > 0 }
 // Name is the notebook's name, or the beginning of the kernel's identifier.
 func (k Kernel) Name() string {
 	if k.Notebook != "" {
-		return path.Base(k.Notebook)
+		return notebookNames(k.Notebook)
 	}
 	return "kernel " + k.ID[:min(len(k.ID), 8)]
+}
+
+// notebookNames leaves the directories out of the paths of notebooks with ", " between.
+func notebookNames(paths string) string {
+	all := strings.Split(paths, ".ipynb, ")
+	for i, p := range all {
+		all[i] = path.Base(p)
+	}
+	return strings.Join(all, ".ipynb, ")
 }
 
 const (

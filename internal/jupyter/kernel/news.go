@@ -4,7 +4,7 @@ import "time"
 
 // News is a cell whose end no client saw.
 type News struct {
-	Notebook string  `json:"notebook"` // its path; empty if it has none
+	Notebook string  `json:"notebook"` // its path, or those of several with ", " between; empty if it has none
 	Result   string  `json:"result"`   // finished, failed or restarted
 	Seconds  float64 `json:"seconds"`  // that it took
 }

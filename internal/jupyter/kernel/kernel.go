@@ -93,7 +93,8 @@ type life struct {
 type finishing struct {
 	telling bool // it is being called,
 	again   bool // and is to be called once more
-	trying  bool // it is to be called after a while
+	trying  bool // it is to be called after a while:
+	pause   time.Duration
 }
 
 // Open reads the journal of a kernel and begins to connect. ended is called when the
@@ -273,17 +274,23 @@ func (k *Kernel) handOn(m wire.Message) {
 	}
 }
 
+// maxPause is the longest pause between two attempts to write a file.
+const maxPause = time.Hour
+
 // TryAgain has Finished called after a while, unless somebody is connected then: a file could
-// not be written.
-func (k *Kernel) TryAgain(after time.Duration) {
+// not be written. Until one is, the pause doubles each time, up to an hour.
+func (k *Kernel) TryAgain(least time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed || k.trying {
 		return
 	}
-	k.trying = true
+	k.trying, k.pause = true, min(max(2*k.pause, least), maxPause)
+	pause := k.pause
 	k.work.Go(func() {
-		_ = sleep.For(k.ctx, after) // closed, else
+		if sleep.For(k.ctx, pause) != nil {
+			return // closed
+		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if k.trying = false; len(k.clients) == 0 {

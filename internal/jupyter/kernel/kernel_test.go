@@ -222,3 +222,38 @@ func TestSessionOfABrokenHandshake(t *testing.T) {
 		t.Errorf("killed in the handshake of %s, the next one is %q", second, noted)
 	}
 }
+
+// TestPauseGrows has a file not be written again and again, then written, and then the kernel
+// closed while the next attempt waits.
+func TestPauseGrows(t *testing.T) {
+	called := make(chan bool, 10)
+	k, err := Read("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) { called <- true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pause := func() time.Duration { k.mu.Lock(); defer k.mu.Unlock(); return k.pause }
+	for want := time.Millisecond; want <= 8*time.Millisecond; want *= 2 {
+		k.TryAgain(time.Millisecond)
+		if got := pause(); got != want {
+			t.Errorf("a pause of %v, not %v", got, want)
+		}
+		select {
+		case <-called:
+		case <-time.After(time.Minute):
+			t.Fatal("not tried again")
+		}
+	}
+	k.Written(nil, nil)
+	if got := pause(); got != 0 {
+		t.Errorf("a pause of %v after a file was written", got)
+	}
+	k.TryAgain(2 * maxPause)
+	if got := pause(); got != maxPause {
+		t.Errorf("a pause of %v", got)
+	}
+	k.cancel() // as Close does at first
+	k.work.Wait()
+	if k.Close(); len(called) > 0 {
+		t.Error("tried again while the kernel was closed")
+	}
+}

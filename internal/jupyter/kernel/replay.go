@@ -163,6 +163,7 @@ func (k *Kernel) hasHad(e *journal.Execution) bool {
 func (k *Kernel) Written(ids []string, said map[string]int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.pause = 0
 	for _, id := range ids {
 		switch e := k.journal.Find(id); {
 		case e == nil:

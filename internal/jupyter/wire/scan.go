@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"unicode/utf8"
 )
@@ -13,8 +14,9 @@ type text []byte
 // maxDepth is the deepest nesting of objects and arrays, as in encoding/json.
 const maxDepth = 10000
 
-// members calls f with each member of the object that the text is: with its key, as it is
-// written between the quotes. It reports whether the text is an object; f may be nil.
+// members calls f with each member of the object that the text is: with its key, without
+// escapes, and its value as it is written. Upper and lower case of a key differ, as for the
+// kernels, which are no Go programs. members reports whether the text is an object; f may be nil.
 func (t text) members(f func(key, value []byte)) bool {
 	i := t.space(0)
 	return i < len(t) && t[i] == '{' && t.end(t.object(i, 1, f))
@@ -31,7 +33,7 @@ func (t text) space(i int) int {
 }
 
 func (t text) value(i, depth int) int {
-	if i >= len(t) || depth > maxDepth {
+	if i >= len(t) {
 		return -1
 	}
 	switch t[i] {
@@ -67,10 +69,19 @@ func (t text) object(i, depth int, f func(key, value []byte)) int {
 		i = t.space(i + 1)
 		end := t.value(i, depth+1)
 		if f != nil && end >= 0 {
-			f(t[key+1:colon-1], t[i:end:end])
+			f(plainKey(t[key:colon]), t[i:end:end])
 		}
 		return end
 	})
+}
+
+// plainKey is a key without its quotes and escapes.
+func plainKey(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	s, _ := unquote(quoted) // a string: the caller has read it
+	return []byte(s)
 }
 
 // list takes parts with commas between them.

@@ -11,8 +11,8 @@ import (
 func FuzzMembers(f *testing.F) {
 	for _, s := range []string{
 		"{}", ` {"a" : [1, -0.5e+3, true,false , null,"\u00e9\n\\\"x"],"b":{"c":{}} } `, `{"a":01}`, `{"a":1.}`, `{"a":.5}`, `{"a":-}`, `{"a":1e}`, `{"a":"\x"}`, `{"a":"\u12g4"}`,
-		"{\"a\":\"\n\"}", `{"a":1,}`, `{,}`, `{"a"}`, `{"a":}`, `{a:1}`, `{"a":[1,]}`, `{"a":[}`, `{"a":nul}`, `{"a":1}x`, `[]`, `"a"`, ``, `{`, `{"`, `{"a`, `{"a":"\`, `{"a":"\ud800\udc00\ud800"}`, "{\"a\":\"\xff\"}",
-		`{"a":` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + `}`, `{"a":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`,
+		"{\"a\":\"\n\"}", `{"a":1,}`, `{,}`, `{"a"}`, `{"a":}`, `{a:1}`, `{"a":[1,]}`, `{"a":[}`, `{"a":nul}`, `{"a":1}x`, `[]`, `"a"`, ``, `{`, `{"`, `{"a`, `{"a":"\`, `{"a":"\ud800\udc00\ud800"}`, "{\"a\":\"\xff\"}", `{"\u0061\n":1,"a":2,"\u0062":3,"b":4}`, "{\"\xff\xff\":1}",
+		`{"a":` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + `}`, `{"a":` + strings.Repeat("[", maxDepth-1) + "1" + strings.Repeat("]", maxDepth-1) + `}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -21,11 +21,7 @@ func FuzzMembers(f *testing.F) {
 		is := json.Unmarshal(data, &want) == nil && bytes.TrimLeft(data, " \t\r\n")[0] == '{'
 		got := map[string][]byte{}
 		if text(data).members(func(key, value []byte) {
-			name, ok := unquote(append(append([]byte{'"'}, key...), '"'))
-			if !ok {
-				t.Errorf("the key %q", key)
-			}
-			got[name] = value
+			got[string([]rune(string(key)))] = value // U+FFFD in place of what is no UTF-8
 		}) != is {
 			t.Fatalf("%.200q is an object: %v", data, is)
 		}

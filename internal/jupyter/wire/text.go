@@ -26,16 +26,19 @@ func (m Message) stream() (name string, value []byte, ok bool) {
 		return "", nil, false
 	}
 	var all stringsOf
+	named := []byte("null")
 	ok = text(m.Content).members(func(key, v []byte) {
 		switch string(key) {
 		case "name":
-			all.read(&name, v)
+			named = v
 		case "text":
-			if value = v; v[0] != '"' {
-				value, all.bad = nil, all.bad || v[0] != 'n'
-			}
+			value = v
 		}
 	})
+	all.read(&name, named)
+	if value != nil && value[0] != '"' {
+		value, all.bad = nil, all.bad || value[0] != 'n'
+	}
 	return name, value, ok && !all.bad
 }
 

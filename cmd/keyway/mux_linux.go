@@ -39,7 +39,7 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	api.RelayOnOneCPU()
 	identity := link.Identity(a.Program)
 	var s *mux.Server
-	known := &suited{app: a, files: map[keyway.Name]sshconfig.Files{}}
+	known := &suited{app: a, all: map[keyway.Name]*suit{}}
 	dir, err := mux.Home(filepath.Dir(sockets), sockets, identity, name, func(dir string) (err error) {
 		s, err = mux.NewServer(mux.Config{
 			Dir: dir, Identity: identity, Log: slog.New(slog.NewTextHandler(log, nil)),
@@ -77,18 +77,35 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 // itself, as long as the files of ssh's configuration stay as they are.
 type suited struct {
 	*app
+	mu  sync.Mutex
+	all map[keyway.Name]*suit
+}
+
+// suit is whether one workspace is suited. ssh may take long to say so, for which no other
+// workspace waits.
+type suit struct {
 	mu    sync.Mutex
-	files map[keyway.Name]sshconfig.Files
+	files sshconfig.Files // none: it is not known to be suited
+}
+
+func (s *suited) of(name keyway.Name) *suit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[name] == nil {
+		s.all[name] = &suit{}
+	}
+	return s.all[name]
 }
 
 // suits asks ssh only if one of its files has changed.
 func (s *suited) suits(ctx context.Context, name keyway.Name) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if files, ok := s.files[name]; ok && !files.Changed() {
+	known := s.of(name)
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if !known.files.Changed() {
 		return nil
 	}
-	delete(s.files, name)
+	known.files = nil
 	files, err := sshconfig.FilesFor(ctx, name)
 	if err != nil {
 		return err
@@ -101,7 +118,7 @@ func (s *suited) suits(ctx context.Context, name keyway.Name) error {
 		err = s.CheckMux(ctx, e)
 	}
 	if err == nil {
-		s.files[name] = files
+		known.files = files
 	}
 	return err
 }

@@ -53,8 +53,9 @@ type imageKeeper interface {
 	ImportImage(ctx context.Context, image string, archive io.Reader) error
 	// SameName reports whether an image that is imported under one name is found under the other.
 	SameName(a, b string) bool
-	// ForgetsParts reports whether an interrupted download of a layer starts over the next time.
-	// Only then does the engine load archives with the layers in the registry's form.
+	// ForgetsParts reports whether an interrupted download of a layer starts over the next time,
+	// and the engine loads archives with the layers in the registry's form. False: one of both is
+	// not so, or not known.
 	ForgetsParts(ctx context.Context) bool
 	// PullImage makes the engine pull the image from its registry, with login or, if that is zero,
 	// with the credentials of docker login at the place. Present layers are not requested.

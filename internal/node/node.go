@@ -28,7 +28,7 @@ type Node struct {
 	// guest installs the guest program if it is not there; nil: it is.
 	guest func() error
 	gpus  *gpu.Pool
-	// published is the directory of the place's own templates, whose owner is root.
+	// published is the directory of the place's own templates, and its owner, root.
 	published shelf
 }
 

@@ -145,6 +145,41 @@ func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
 	}
 }
 
+// TestEveryPinIsCompared has pins of two architectures, of which some differ from the template.
+func TestEveryPinIsCompared(t *testing.T) {
+	home := t.TempDir()
+	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"} {
+		t.Setenv(variable, home)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("keyway.yaml", []byte("services:\n  train:\n    image: train:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		images [2]string // pinned for amd64 and arm64
+		differ int
+	}{{[2]string{"train:1", "train:1"}, 0}, {[2]string{"train:1", "train:0"}, 1}, {[2]string{"train:0", "train:1"}, 1}, {[2]string{"train:0", "train:0"}, 1}} {
+		var lock pin.Lock
+		for i, arch := range []string{"amd64", "arm64"} {
+			spec := keyway.Spec{Image: c.images[i]}
+			spec.Caller = true
+			lock = lock.With(pin.FromImage("train", arch, spec, keyway.ImageFacts{}))
+		}
+		if err := lock.Write(pin.FileName); err != nil {
+			t.Fatal(err)
+		}
+		var out, news strings.Builder
+		err := runDrift(t.Context(), driftOptions{names: []string{"train"}, ignore: []string{"tag"}, json: true}, &out, &news)
+		var told drift
+		if bad := json.Unmarshal([]byte(out.String()), &told); bad != nil {
+			t.Fatal(bad, err)
+		}
+		if len(told.Differences) != c.differ || c.differ > 0 && told.Differences[0].Want != "train:0" {
+			t.Errorf("%q: %s", c.images, &out)
+		}
+	}
+}
+
 // TestFailuresOfEachPlaceAreTold has two places fail in the same words, in either order.
 func TestFailuresOfEachPlaceAreTold(t *testing.T) {
 	at := func(place keyway.Place, kind keyway.Kind) *keyway.Error {

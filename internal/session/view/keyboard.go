@@ -39,7 +39,7 @@ func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer in.release()
-		to := forward{conn: conn, in: t.In, asking: asking, mute: !v.Input}
+		to := forward{conn: conn, in: t.In, read: &t.input, asking: asking, mute: !v.Input}
 		if OnTerminal(t.In) {
 			to.escapes = &t.escapes
 			to.escapes.view, to.escapes.extended = to.mute, t.extendedKeys
@@ -76,10 +76,17 @@ func (k *keyboard) ended() <-chan struct{} {
 	return k.done
 }
 
+// input is what has been read of a viewer's standard input.
+type input struct {
+	some bool // of which some bytes were passed on
+	cut  bool // and then no more could be read
+}
+
 // forward copies what is typed to a session.
 type forward struct {
 	conn    *wire.Connection
 	in      *os.File
+	read    *input
 	asking  *question
 	escapes *escapes // the input is a terminal: handle ~d
 	mute    bool     // drop all input, but detach on ~d
@@ -97,8 +104,11 @@ func (f forward) all(in *interruptible) bool {
 			}
 		} else if p, leave := f.filter(buf[:n], quiet); leave {
 			return true
-		} else if len(p) > 0 && !f.mute && f.conn.Write(wire.Input{Data: p}) != nil {
-			return false
+		} else if len(p) > 0 && !f.mute {
+			if f.conn.Write(wire.Input{Data: p}) != nil {
+				return false
+			}
+			f.read.some = true
 		}
 		if err != nil && !quiet {
 			f.finish(err)
@@ -158,6 +168,7 @@ func (f forward) finish(err error) {
 		return
 	}
 	if failed {
+		f.read.cut = f.read.some
 		fmt.Fprintln(os.Stderr, "keyway: the job's input ends here:", err)
 	}
 	if f.escapes != nil {

@@ -4,6 +4,8 @@ package words
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // random is that many random bytes, in which there is much that terminals answer.
@@ -117,6 +122,42 @@ func TestInputThatCannotBeRead(t *testing.T) {
 		f.Close()
 		if r.code != 0 || r.out != "0\n" || !strings.Contains(r.err, "the job's input ends here: ") {
 			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// A job that succeeds on a part of its input has not succeeded.
+func TestInputThatBreaksOff(t *testing.T) {
+	l := newLab(t)
+	page := int64(os.Getpagesize())
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(page); err != nil {
+		t.Fatal(err)
+	}
+	// Memory beyond the end of a mapped file cannot be read.
+	mapped, err := unix.Mmap(int(f.Fd()), 0, int(2*page), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mapped)
+	for script, code := range map[string]int{"wc -c": 1, "wc -c; exit 7": 7} {
+		memory, err := os.Open("/proc/self/mem")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer memory.Close()
+		if _, err := memory.Seek(int64(uintptr(unsafe.Pointer(&mapped[0]))), io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		cmd := l.cmd("run", "--", "sh", "-c", script)
+		cmd.Stdin = memory
+		r := l.finish(cmd)
+		if r.code != code || r.out != fmt.Sprintln(page) || !strings.Contains(r.err, "the job's input ends here: ") {
+			t.Errorf("%s: %+v", script, r)
 		}
 	}
 }

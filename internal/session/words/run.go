@@ -38,8 +38,8 @@ Examples:
   keyway run -d --on-exit 'echo "$KEYWAY_SESSION: $KEYWAY_EXIT_CODE" >>ended' -- make
   tar c src | keyway run -- tar x -C /data
 
-Exit code: the job's own, but 1 instead of 0 if output is missing here; 128 + n if signal n ended it; 127 if there is no such
-command, 126 if it cannot be run; 0 when detached; 130 after Ctrl-C without a
+Exit code: the job's own, but 1 instead of 0 if output or input is missing here; 128 + n if signal n ended it; 127 if there is no
+such command, 126 if it cannot be run; 0 when detached; 130 after Ctrl-C without a
 terminal; 2 wrong usage; 24 the name is in use; 25 no space left.
 `
 

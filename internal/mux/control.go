@@ -78,7 +78,9 @@ func (c *control) serve() error {
 
 // allow asks the agent, unless it has allowed the client a session just now.
 func (c *control) allow() error {
-	if time.Since(c.asked) < allowedFor {
+	now := time.Now()
+	// The monotonic clock stands still while the machine sleeps.
+	if max(now.Sub(c.asked), now.Round(0).Sub(c.asked.Round(0)).Abs()) < allowedFor {
 		return nil
 	}
 	err := c.w.guest.permit.allow(c.pid)
@@ -140,9 +142,6 @@ func (c *control) answer(q request) error {
 		return c.say(message("", sayOK, q.id))
 	case (q.kind == askSession || q.kind == askStdio) && !c.in.control:
 		c.done = true
-		if err := c.allow(); err != nil {
-			return c.say(message(err.Error(), sayDenied, q.id))
-		}
 		if q.kind == askSession {
 			return c.session(q)
 		}
@@ -189,7 +188,8 @@ func (c *control) say(b []byte) error {
 	return err
 }
 
-// descriptors takes n of the client's.
+// descriptors takes n of the client's. A refusal comes after them: an ssh that cannot send
+// them ends with an error, and does not connect by itself.
 func (c *control) descriptors(n int) ([]int, error) {
 	fds := make([]int, n)
 	for i := range fds {
@@ -216,6 +216,9 @@ func (c *control) session(q request) error {
 	defer s.in.close()
 	defer s.out.close()
 	defer s.errs.close()
+	if err := c.allow(); err != nil {
+		return c.say(message(err.Error(), sayDenied, q.id))
+	}
 	if !c.in.quiet {
 		_, _ = io.WriteString(s.errs, c.news)
 	}
@@ -250,6 +253,9 @@ func (c *control) stdio(q request) error {
 	std := &stdio{in: newEnd(fds[0], unix.O_RDONLY, c.pid), out: newEnd(fds[1], unix.O_WRONLY, c.pid)}
 	defer std.in.close()
 	defer std.out.close()
+	if err := c.allow(); err != nil {
+		return c.say(message(err.Error(), sayDenied, q.id))
+	}
 	channel, requests, err := c.w.guest.direct(q.target, nil)
 	if err != nil {
 		return c.say(message("Session open refused by peer", sayFailure, q.id))

@@ -1,0 +1,64 @@
+package mux
+
+import (
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyway/internal/sshwire"
+	"keyway/internal/unixsock"
+)
+
+// A session that the agent denies late is refused after its descriptors were taken: ssh ends
+// with an error if it cannot send them, and does not connect by itself.
+func TestALateRefusalTakesTheDescriptors(t *testing.T) {
+	for kind, descriptors := range map[uint32]int{askSession: 3, askStdio: 2} {
+		l, err := unixsock.Listen(filepath.Join(t.TempDir(), "s"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		client, err := unixsock.Dial(l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		served, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer served.Close()
+		for range descriptors {
+			if _, _, err := client.WriteMsgUnix([]byte{0}, unix.UnixRights(0), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = client.CloseWrite()
+		noAgent := &permit{socket: filepath.Join(t.TempDir(), "none")}
+		c := &control{conn: served, w: &workspace{guest: &guest{permit: noAgent}}}
+		if err := c.answer(request{kind: kind, id: 7}); err != nil {
+			t.Fatal(err)
+		}
+		if unread, err := io.ReadAll(served); len(unread) > 0 || err != nil {
+			t.Errorf("%#x: %d descriptors were not taken (%v)", kind, len(unread), err)
+		}
+		_ = client.SetDeadline(time.Now().Add(time.Minute))
+		if body, err := readMessage(client); err != nil || sshwire.NewReader(body).Uint32() != sayDenied {
+			t.Errorf("%#x: it is answered %q (%v)", kind, body, err)
+		}
+	}
+}
+
+// What the agent allowed before the machine slept is asked again.
+func TestSleepEndsWhatWasAllowed(t *testing.T) {
+	noAgent := &permit{socket: filepath.Join(t.TempDir(), "none")}
+	for slept, again := range map[time.Duration]bool{0: false, time.Hour: true, -time.Hour: true} {
+		c := &control{w: &workspace{guest: &guest{permit: noAgent}}, asked: time.Now().Round(0).Add(-slept)}
+		if err := c.allow(); (err != nil) != again {
+			t.Errorf("after %s: %v", slept, err)
+		}
+	}
+}

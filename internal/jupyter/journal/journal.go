@@ -126,6 +126,14 @@ func (j *Journal) Updates(m wire.Message) (all []*Execution) {
 	return all
 }
 
+// ForgetDisplays has later updates change nothing of what was shown before: a kernel that
+// begins anew has no displays, and may use their ids again.
+func (j *Journal) ForgetDisplays() {
+	for _, e := range j.execs {
+		e.displays = nil
+	}
+}
+
 // Size is the size of all files in bytes.
 func (j *Journal) Size() int64 { return j.total }
 

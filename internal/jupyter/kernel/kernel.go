@@ -186,6 +186,9 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	finished := false
 	had := k.had(batch, mark, again)
 	for _, m := range batch {
+		if beginsAnew(m.State()) {
+			k.journal.ForgetDisplays()
+		}
 		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
 			was, written := e.Finished(), e.Written
 			e.Queue(m)
@@ -246,15 +249,16 @@ func (k *Kernel) had(batch []wire.Message, mark journal.Mark, again bool) map[st
 // note takes what a message says of the kernel. It reports whether executions have ended
 // by it that nobody has told of. The caller holds mu.
 func (k *Kernel) note(m wire.Message) (finished bool) {
-	switch state := m.State(); state {
-	case "":
-	case "restarting", "dead", "autorestarting":
-		k.state = state
-		finished = k.endAll("")
-	default:
+	state := m.State()
+	if state != "" {
 		k.state = state
 	}
-	return finished
+	return beginsAnew(state) && k.endAll("")
+}
+
+// beginsAnew reports whether nothing that was before a state of a kernel goes on.
+func beginsAnew(state string) bool {
+	return state == "restarting" || state == "dead" || state == "autorestarting"
 }
 
 // handOn gives a message to the clients. The caller holds mu.
@@ -361,6 +365,7 @@ func (k *Kernel) Restarted() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	some := k.endAll("")
+	k.journal.ForgetDisplays()
 	for _, e := range k.journal.Executions() {
 		if e.Ended && !e.Told {
 			k.report(e.WasTold()) // whoever has asked for the restart knows

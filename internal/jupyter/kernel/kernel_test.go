@@ -257,3 +257,40 @@ func TestPauseGrows(t *testing.T) {
 		t.Error("tried again while the kernel was closed")
 	}
 }
+
+// TestDisplaysEndWithTheirKernel has a cell show a display with an identifier that one before
+// has used. It is the other's display only in the same run of the kernel.
+func TestDisplaysEndWithTheirKernel(t *testing.T) {
+	display := func(to wire.Message, text string) wire.Message {
+		return wire.New("kernel", to.Header, "iopub", "display_data",
+			map[string]any{"data": map[string]string{"text/plain": text}, "transient": map[string]string{"display_id": "progress"}})
+	}
+	state := func(word string) wire.Message {
+		return wire.New("kernel", []byte("{}"), "iopub", "status", map[string]string{"execution_state": word})
+	}
+	for name, between := range map[string]func(*Kernel) []wire.Message{
+		"the same run":     func(*Kernel) []wire.Message { return []wire.Message{state("busy")} },
+		"died":             func(*Kernel) []wire.Message { return []wire.Message{state("dead")} },
+		"restarted itself": func(*Kernel) []wire.Message { return []wire.Message{state("restarting")} },
+		"was restarted":    func(k *Kernel) []wire.Message { k.Restarted(); return nil },
+	} {
+		k, err := Read("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := ask("a"), ask("b")
+		k.toKernel(&client{}, a)
+		k.fromKernel([]wire.Message{display(a, "of a")}, journal.Mark{}, false)
+		said := k.journal.Find(a.Head.ID).Said
+		k.toKernel(&client{}, b)
+		k.fromKernel(append(between(k), display(b, "of b")), journal.Mark{}, false)
+		want := said
+		if name == "the same run" {
+			want++
+		}
+		if got := k.journal.Find(a.Head.ID).Said; got != want {
+			t.Errorf("%s: the first cell has shown %d outputs, not %d", name, got, want)
+		}
+		k.Close()
+	}
+}

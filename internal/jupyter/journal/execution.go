@@ -93,8 +93,8 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 	if !e.take(record{request, nil}, m) {
 		return nil, nil
 	}
-	if old := j.byID[e.ID]; old != nil { // a request that was sent twice
-		j.Remove(old)
+	if old := j.byID[e.ID]; old != nil { // sent twice: the kernel runs it twice, and both belong to it
+		return old, nil
 	}
 	j.next++
 	j.execs, j.byID[e.ID] = append(j.execs, e), e

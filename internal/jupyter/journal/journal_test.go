@@ -562,12 +562,14 @@ func TestLateOutput(t *testing.T) {
 	}
 }
 
-// TestARequestTwice keeps the second.
+// TestARequestTwice keeps one execution, with what both runs have shown.
 func TestARequestTwice(t *testing.T) {
 	j := open(t, t.TempDir(), Default)
-	begin(t, j, "req")
-	begin(t, j, "req")
-	if n := len(j.Executions()); n != 1 {
-		t.Errorf("%d executions", n)
+	first := begin(t, j, "req")
+	appendAll(t, first, printed("one"))
+	e := begin(t, j, "req")
+	appendAll(t, e, status("idle"), printed("two"))
+	if n := len(j.Executions()); n != 1 || shown(t, j.Find("req")) != "onetwo" {
+		t.Errorf("%d executions; it shows %s", n, shown(t, j.Find("req")))
 	}
 }

@@ -166,7 +166,7 @@ func (f *Front) finished(k *kernel.Kernel) {
 		return
 	case <-time.After(f.Away):
 	}
-	if k.Unwritten() && !f.write(f.ctx, k) {
+	if k.Unwritten() && !f.write(f.ctx, k, false) {
 		k.TryAgain(max(f.Away, time.Second) * writeAgain)
 	}
 	f.tell(k)
@@ -175,8 +175,10 @@ func (f *Front) finished(k *kernel.Kernel) {
 // writeAgain is after how many times Away a file is written that could not be.
 const writeAgain = 3
 
-// write reports whether there is no use in trying again.
-func (f *Front) write(ctx context.Context, k *kernel.Kernel) (done bool) {
+// write writes the files of a kernel's notebooks. A run that may belong to a cell of more than
+// one is shown to their readers; only the last write of a kernel puts it into the first. write
+// reports whether there is no use in trying again.
+func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	_, err := f.sessions(ctx)
@@ -184,23 +186,58 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel) (done bool) {
 	paths := f.paths[k.ID]
 	f.mu.Unlock()
 	done = err == nil || len(paths) > 0 // they may be known from before
-	for _, path := range paths {
-		if filepath.Ext(path) == ".ipynb" && !f.aside(path) {
-			done = f.writeTo(ctx, path, k) && done
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return filepath.Ext(path) != ".ipynb" || f.aside(path) })
+	var unclear []string
+	if len(paths) > 1 && !last {
+		if unclear, err = f.unclear(ctx, paths, k); err != nil {
+			f.notWritten(paths[0], err)
+			return false
 		}
+	}
+	for _, path := range paths {
+		done = f.writeTo(ctx, path, k, unclear) && done
 	}
 	return done
 }
 
-func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel) (done bool) {
-	switch ids, said, err := f.writeFile(ctx, path, k); {
+// unclear returns the runs that have a cell in more than one of the notebooks: two cells may have
+// the same source, and a copy of a notebook has its identifiers.
+func (f *Front) unclear(ctx context.Context, paths []string, k *kernel.Kernel) (all []string, err error) {
+	runs, _ := k.RunsFinished()
+	seen := map[string]bool{}
+	for _, path := range paths {
+		file, doc, err := f.fetch(ctx, path)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, ids := doc.Splice(runs)
+		_ = file.Close()
+		for _, id := range ids {
+			if seen[id] {
+				all = append(all, id)
+			}
+			seen[id] = true
+		}
+	}
+	return all, nil
+}
+
+func isMissing(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Code == http.StatusNotFound
+}
+
+func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (done bool) {
+	switch ids, said, err := f.writeFile(ctx, path, k, unclear); {
 	case errors.Is(err, errOvertaken):
 		f.Logf("%s is not written: %v", path, err)
 		return true
 	case err != nil:
 		f.notWritten(path, err)
-		var status *StatusError
-		return errors.As(err, &status) && status.Code == http.StatusNotFound
+		return isMissing(err)
 	case len(ids) > 0:
 		k.Written(ids, said)
 		f.Logf("wrote the outputs of %d cells to %s: nobody was there", len(ids), path)
@@ -229,9 +266,9 @@ var errChanged = errors.New("the file has changed meanwhile")
 // errOvertaken keeps a file that is newer than all that its kernel has said.
 var errOvertaken = errors.New("the file was saved after the kernel's end")
 
-func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) (ids []string, said map[string]int, err error) {
-	at := f.upstream.path("api/contents/" + path)
-	resp, err := f.ask(ctx, http.MethodGet, at, "type=notebook&content=1", nil)
+// fetch reads a notebook. The caller closes the spool.
+func (f *Front) fetch(ctx context.Context, path string) (*spool, *notebook.Document, error) {
+	resp, err := f.ask(ctx, http.MethodGet, f.upstream.path("api/contents/"+path), "type=notebook&content=1", nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -240,15 +277,30 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel) (i
 	if err != nil {
 		return nil, nil, err
 	}
-	defer file.Close()
 	doc, err := file.scan()
 	if err != nil {
+		file.Close()
 		return nil, nil, fmt.Errorf("the Jupyter server sends no notebook: %w", err)
 	}
+	return file, doc, nil
+}
+
+func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (ids []string, said map[string]int, err error) {
+	at := f.upstream.path("api/contents/" + path)
+	file, doc, err := f.fetch(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close()
 	if f.overtaken(k.ID, doc.Modified) {
 		return nil, nil, errOvertaken
 	}
 	runs, said := k.RunsFinished()
+	for i := range runs {
+		if slices.Contains(unclear, runs[i].ID) {
+			runs[i].Outputs = nil
+		}
+	}
 	edits, ids := doc.Splice(runs)
 	ids = slices.DeleteFunc(ids, func(id string) bool {
 		return slices.ContainsFunc(runs, func(r notebook.Run) bool { return r.ID == id && r.Outputs == nil })
@@ -300,7 +352,7 @@ func (f *Front) gone(k *kernel.Kernel) {
 // end writes what a kernel that is no more has said, and forgets it. If a file cannot be
 // written, the journal stays for the next start. end reports whether it is gone.
 func (f *Front) end(k *kernel.Kernel) (done bool) {
-	done = !k.End() || f.write(f.ctx, k)
+	done = !k.End() || f.write(f.ctx, k, true)
 	f.mu.Lock()
 	delete(f.paths, k.ID)
 	delete(f.left, k.ID)

@@ -166,7 +166,7 @@ func TestNoPathYet(t *testing.T) {
 	f.mu.Lock()
 	f.mute = true
 	f.mu.Unlock()
-	if front.write(t.Context(), k) {
+	if front.write(t.Context(), k, false) {
 		t.Error("there is no use in trying again without a path")
 	}
 	f.mu.Lock()
@@ -174,8 +174,27 @@ func TestNoPathYet(t *testing.T) {
 	f.mu.Unlock()
 	f.run(m, "")
 	await.That(t, "the cell's end", func() bool { return k.Status().Running == 0 })
-	if !front.write(t.Context(), k) {
+	if !front.write(t.Context(), k, false) {
 		t.Error("not written with the path")
+	}
+	f.isIn("so far\n")
+}
+
+// TestUnclearNotebook has two notebooks of one kernel with the same cell. What it has shown is in
+// neither file until the kernel ends, since nobody knows which of the two was run.
+func TestUnclearNotebook(t *testing.T) {
+	f := newFake(t)
+	f.twin = true
+	front, _, m := inMidCell(t, f)
+	k := front.find(theKernel)
+	f.run(m, "")
+	await.That(t, "the cell's end", k.Unwritten)
+	if !front.write(t.Context(), k, false) || !k.Unwritten() {
+		t.Error("written to one of two, or to be tried again")
+	}
+	f.isIn("")
+	if !front.write(t.Context(), k, true) || k.Unwritten() {
+		t.Error("not written when the kernel ended")
 	}
 	f.isIn("so far\n")
 }

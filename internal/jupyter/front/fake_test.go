@@ -57,6 +57,7 @@ type fake struct {
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
 	reads    int
+	twin     bool // the kernel has a second notebook, a copy
 	mute     bool // no word of the sessions
 	gone     bool // no kernel any more
 	none     bool // no kernel and no session, as after a start
@@ -67,9 +68,13 @@ type fake struct {
 	probed   chan wire.Message // and questions what it is
 }
 
+func newDocument() document {
+	return document{"nbformat": 4, "cells": []any{map[string]any{"cell_type": "code", "id": "a", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}}}
+}
+
 func newFake(t *testing.T) *fake {
 	f := &fake{t: t, modified: "1", asked: make(chan wire.Message, 100), probed: make(chan wire.Message, 100)}
-	f.doc = document{"nbformat": 4, "cells": []any{map[string]any{"cell_type": "code", "id": "a", "source": "code", "outputs": []any{}, "metadata": map[string]any{}}}}
+	f.doc = newDocument()
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	t.Cleanup(f.drop)
@@ -80,7 +85,7 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.seen = append(f.seen, r)
-	none, gone, mute := f.none, f.gone || f.none, f.mute
+	none, gone, mute, twin := f.none, f.gone || f.none, f.mute, f.twin
 	f.mu.Unlock()
 	if r.Header.Get("Authorization") != "token "+theirs {
 		http.Error(w, "who are you?", http.StatusForbidden)
@@ -91,6 +96,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, []any{})
 	case path == "api/sessions" && mute:
 		http.Error(w, "not now", http.StatusServiceUnavailable)
+	case path == "api/sessions" && twin:
+		of := map[string]string{"id": theKernel}
+		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "kernel": of}, map[string]any{"path": "dir/y.ipynb", "kernel": of}})
+	case path == "api/contents/dir/y.ipynb" && r.Method == http.MethodGet:
+		writeJSON(w, map[string]any{"type": "notebook", "last_modified": "1", "content": newDocument()})
 	case path == "api/sessions":
 		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "type": "notebook", "kernel": map[string]string{"id": theKernel}}})
 	case path == "api/kernels" && gone:

@@ -102,7 +102,7 @@ func (f *Front) Stop(ctx context.Context) {
 	_, _ = f.sessions(ctx) // for the paths
 	for _, k := range f.shut() {
 		k.End()
-		f.write(ctx, k) // a client that is connected can save no more
+		f.write(ctx, k, true) // a client that is connected can save no more
 	}
 	f.transport.CloseIdleConnections()
 }

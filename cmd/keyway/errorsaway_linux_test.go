@@ -123,6 +123,9 @@ func TestErrorsNameTheLockedAgent(t *testing.T) {
 		f.fails(15, "the agent is locked or holds no key", "→ keyway unlock", "adopt", "--on", "gpu1")
 		f.fails(15, "the agent is locked or holds no key", "keyway unlock", "up", "--on", "gpu1", "--name", "a")
 		f.fails(15, "the agent is locked or holds no key", "→ unlock yours: keyway unlock", "keys")
+		if said, code := f.run("files", nil, "status", "gpu1"); code != 15 || strings.Contains(said, "the agent is locked") { // standard output has it
+			t.Errorf("status: %d, %q", code, said)
+		}
 		f.fails(15, "it is locked with a passphrase of its own (ssh-add -x)", " ssh-add -X", "unlock", f.home+"/.ssh/id")
 		f.fails(15, "it is locked with a passphrase of its own (ssh-add -x)", " ssh-add -X", "lock")
 		if err := a.Unlock([]byte("secret")); err != nil {

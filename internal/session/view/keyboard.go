@@ -39,7 +39,7 @@ func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer in.release()
-		to := forward{conn: conn, in: t.In, read: &t.input, asking: asking, mute: !v.Input}
+		to := forward{conn: conn, in: t.In, cut: &t.inputCut, asking: asking, mute: !v.Input}
 		if OnTerminal(t.In) {
 			to.escapes = &t.escapes
 			to.escapes.view, to.escapes.extended = to.mute, t.extendedKeys
@@ -76,24 +76,19 @@ func (k *keyboard) ended() <-chan struct{} {
 	return k.done
 }
 
-// input is what has been read of a viewer's standard input.
-type input struct {
-	some bool // of which some bytes were passed on
-	cut  bool // and then no more could be read
-}
-
 // forward copies what is typed to a session.
 type forward struct {
 	conn    *wire.Connection
 	in      *os.File
-	read    *input
+	some    bool  // of the input has been passed on
+	cut     *bool // set if no more can be read after that
 	asking  *question
 	escapes *escapes // the input is a terminal: handle ~d
 	mute    bool     // drop all input, but detach on ~d
 }
 
 // all copies until the end of in or of the connection. It returns true if the user detached.
-func (f forward) all(in *interruptible) bool {
+func (f *forward) all(in *interruptible) bool {
 	buf := make([]byte, wire.MaxData)
 	for {
 		n, err := in.readWithin(buf, f.patience())
@@ -108,7 +103,7 @@ func (f forward) all(in *interruptible) bool {
 			if f.conn.Write(wire.Input{Data: p}) != nil {
 				return false
 			}
-			f.read.some = true
+			f.some = true
 		}
 		if err != nil && !quiet {
 			f.finish(err)
@@ -118,7 +113,7 @@ func (f forward) all(in *interruptible) bool {
 }
 
 // patience returns the time to wait for more input before the present input is interpreted.
-func (f forward) patience() time.Duration {
+func (f *forward) patience() time.Duration {
 	switch {
 	case f.asking.isOpen():
 		return f.asking.patience()
@@ -129,7 +124,7 @@ func (f forward) patience() time.Duration {
 }
 
 // filter returns the bytes of p that go to the session, and whether the user detaches.
-func (f forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
+func (f *forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
 	switch {
 	case f.escapes == nil:
 		return p, false
@@ -143,7 +138,7 @@ func (f forward) filter(p []byte, quiet bool) (rest []byte, leave bool) {
 
 // answer takes typed input for an answer to the open question. It reports whether the user
 // detaches.
-func (f forward) answer(p []byte, quiet bool) (leave bool) {
+func (f *forward) answer(p []byte, quiet bool) (leave bool) {
 	if quiet {
 		return f.asking.settle(f.conn)
 	}
@@ -161,14 +156,14 @@ const ctrlC = 3
 
 // finish passes the end of input on. A terminal that was closed also reads as ended, but is no
 // terminal any more; the job must not take that for Ctrl-D.
-func (f forward) finish(err error) {
+func (f *forward) finish(err error) {
 	failed := !errors.Is(err, io.EOF)
 	closed := f.escapes != nil && (failed || !OnTerminal(f.in))
 	if f.mute || closed || errors.Is(err, os.ErrClosed) {
 		return
 	}
 	if failed {
-		f.read.cut = f.read.some
+		*f.cut = f.some
 		fmt.Fprintln(os.Stderr, "keyway: the job's input ends here:", err)
 	}
 	if f.escapes != nil {

@@ -21,7 +21,7 @@ func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
 	}
 	defer slave.Close()
 	var sent bytes.Buffer
-	f := forward{conn: &wire.Connection{Peer: wire.NewPeer(&sent)}, in: slave, read: new(input), escapes: new(escapes)}
+	f := forward{conn: &wire.Connection{Peer: wire.NewPeer(&sent)}, in: slave, cut: new(bool), escapes: new(escapes)}
 	f.finish(io.EOF)
 	if sent.Len() == 0 {
 		t.Error("Ctrl-D on a terminal is not passed on")

@@ -24,10 +24,10 @@ type Terminal struct {
 	raw          *term.State        // the state to restore; nil: not raw
 	stuck        bool               // nobody reads out
 	Skipped      uint64             // bytes that were not written to it
-	input        input
-	escapes      escapes // in the user's input
-	log          logFile // the segment from which output was read last
-	title        string  // window title until the session sets one; empty: unchanged
+	inputCut     bool               // only a part of the user's input could be read
+	escapes      escapes            // in the user's input
+	log          logFile            // the segment from which output was read last
+	title        string             // window title until the session sets one; empty: unchanged
 
 	mu      sync.Mutex     // guards all below
 	shown   *screen.Screen // model of what out shows; nil: nothing yet

@@ -51,6 +51,7 @@ func displayOfAnother(t *testing.T, w *world) {
 		t.Errorf("%v", got)
 	}
 	c.mu.Unlock()
+	c.close()
 	w.written(t, b.path, "over")
 	await.That(t, "v19 in the file", func() bool {
 		got := b.read(t, w.stock)[0].Outputs

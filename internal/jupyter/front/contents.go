@@ -356,6 +356,7 @@ func (f *Front) end(k *kernel.Kernel) (done bool) {
 	f.mu.Lock()
 	delete(f.paths, k.ID)
 	delete(f.left, k.ID)
+	delete(f.unnoted, k.ID)
 	f.mu.Unlock()
 	if !done {
 		k.Leave()
@@ -381,25 +382,46 @@ func (f *Front) overtaken(id, modified string) bool {
 // journal is of no more use.
 func (f *Front) salvage(id string) (done bool) {
 	path, err := os.ReadFile(f.noted(id))
-	if err != nil { // nobody has run a notebook on it
+	if errors.Is(err, os.ErrNotExist) { // nobody has run a notebook on it
 		return true
 	}
-	files, _ := filepath.Glob(filepath.Join(f.Dir, id, "*.*")) // the pattern is well formed
 	var at time.Time
-	for _, name := range files {
-		if info, err := os.Stat(name); err == nil && info.ModTime().After(at) {
-			at = info.ModTime()
-		}
+	if err == nil {
+		at, err = lastChange(filepath.Join(f.Dir, id))
 	}
-	k, err := kernel.Read(id, f.options(id))
+	var k *kernel.Kernel
+	if err == nil {
+		k, err = kernel.Read(id, f.options(id))
+	}
 	if err != nil {
-		f.Logf("the journal of kernel %s, which has ended: %v", id, err)
-		return true
+		f.Logf("the journal of kernel %s, which has ended, stays for the next start: %v", id, err)
+		return false
 	}
 	f.mu.Lock()
 	f.paths[id], f.left[id] = strings.Split(string(path), pathEnd), at
 	f.mu.Unlock()
 	return f.end(k)
+}
+
+// lastChange returns when a file of a journal was last written.
+func lastChange(dir string) (at time.Time, err error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return at, err
+	}
+	for _, file := range files {
+		if !strings.Contains(file.Name(), ".") {
+			continue // the note of the paths
+		}
+		info, err := file.Info()
+		if err != nil {
+			return at, err
+		}
+		if info.ModTime().After(at) {
+			at = info.ModTime()
+		}
+	}
+	return at, nil
 }
 
 // sweep ends the records of kernels that the Jupyter server does not have.

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -133,26 +134,89 @@ func TestEndedWhileTheFileCannotBeWritten(t *testing.T) {
 	f.mu.Unlock()
 	front.bury(t.Context())
 	front.Close()
-	start := func() {
-		next, _ := f.before(dir)
-		if err := next.Resume(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		next.Close()
-	}
-	f.mu.Lock()
-	f.none, f.modified = true, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)
-	f.mu.Unlock()
-	start()
+	f.restart(dir)
 	f.isIn("")
 	f.mu.Lock()
 	f.refuse = false
 	f.mu.Unlock()
-	start()
+	f.restart(dir)
 	f.isIn(stopped)
 	if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
 		t.Errorf("its journal: %v", err)
 	}
+}
+
+// restart has the server begin anew, without a kernel, and then the program begin and end. The
+// notebook was last saved an hour ago.
+func (f *fake) restart(dir string) {
+	f.t.Helper()
+	f.mu.Lock()
+	f.none, f.modified = true, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)
+	f.mu.Unlock()
+	next, _ := f.before(dir)
+	if err := next.Resume(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+	next.Close()
+}
+
+// TestEndedWhileTheRecordCannotBeRead has a file of the record of a kernel that has ended be
+// unreadable at one start. The record stays, and the next start writes the notebook.
+func TestEndedWhileTheRecordCannotBeRead(t *testing.T) {
+	for name, pattern := range map[string]string{"the paths": "notebook", "a segment": "????????.??????"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			front, dir, _ := inMidCell(t, f)
+			front.Close()
+			files, err := filepath.Glob(filepath.Join(dir, theKernel, pattern))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("no such file: %v", err)
+			}
+			aside := filepath.Join(dir, "aside")
+			if err := errors.Join(os.Rename(files[0], aside), os.Symlink(files[0], files[0])); err != nil { // a loop
+				t.Fatal(err)
+			}
+			f.restart(dir)
+			f.isIn("")
+			if err := os.Rename(aside, files[0]); err != nil {
+				t.Fatalf("the record is gone: %v", err)
+			}
+			f.restart(dir)
+			f.isIn(stopped)
+			if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
+				t.Errorf("its journal: %v", err)
+			}
+		})
+	}
+}
+
+// TestPathsAreNotedLater has the paths of a kernel's notebooks be written down at the second
+// attempt. The start after the kernel's end needs them.
+func TestPathsAreNotedLater(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	inTheWay := filepath.Join(dir, theKernel, "notebook")
+	if err := os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	front, at := f.before(dir)
+	f.refuse = true
+	page := dial(t, at, "one")
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := front.sessions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	front.Close()
+	f.mu.Lock()
+	f.refuse = false
+	f.mu.Unlock()
+	f.restart(dir)
+	f.isIn("hello\n")
 }
 
 // TestNoPathYet has the server not tell of its sessions when a cell has ended.

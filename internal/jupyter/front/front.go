@@ -56,6 +56,7 @@ type Front struct {
 	shared  map[string]bool      // notebooks in a room of several people
 	left    map[string]time.Time // by kernel that ended before: when its journal was written
 	failed  map[string]string    // by notebook: why it could last not be written
+	unnoted map[string]bool      // kernels whose notebooks could last not be noted
 	closed  bool
 }
 
@@ -65,7 +66,7 @@ func New(o Options) (*Front, error) {
 		return nil, fmt.Errorf("a front needs a token, and a base that begins and ends with a slash, not %q", o.Upstream.Base)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}}
+		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))

@@ -162,7 +162,7 @@ func (f *Front) sessions(ctx context.Context) ([]session, error) {
 		}
 	}
 	for id, now := range paths {
-		if slices.Sort(now); !slices.Equal(f.paths[id], now) {
+		if slices.Sort(now); !slices.Equal(f.paths[id], now) || f.unnoted[id] {
 			f.paths[id] = now
 			f.note(id)
 		}
@@ -177,12 +177,15 @@ func (f *Front) noted(id string) string { return filepath.Join(f.Dir, id, "noteb
 // pathEnd is between the paths there.
 const pathEnd = "\x00"
 
-// note writes it, without the notebooks that are not ours to write. The caller holds mu.
+// note writes it, without the notebooks that are not ours to write. If that fails, sessions tries
+// again. The caller holds mu.
 func (f *Front) note(id string) {
 	ours := slices.DeleteFunc(slices.Clone(f.paths[id]), func(path string) bool { return f.shared[path] })
-	if err := keyway.WriteFile(f.noted(id), []byte(strings.Join(ours, pathEnd)), 0o600); err != nil {
-		f.Logf("kernel %s: the path of its notebook is not kept: %v", id, err)
+	err := keyway.WriteFile(f.noted(id), []byte(strings.Join(ours, pathEnd)), 0o600)
+	if err != nil && !f.unnoted[id] {
+		f.Logf("kernel %s: the path of its notebook is not kept yet: %v", id, err)
 	}
+	f.unnoted[id] = err != nil
 }
 
 // model is what a Jupyter server tells of a kernel.

@@ -22,7 +22,8 @@ import (
 
 type websocketConn = websocket.Conn
 
-// ofNotebook returns the kernels that run a notebook; none if several people share it.
+// ofNotebook returns the kernels that run a notebook; none if several people share it. If the Jupyter
+// server does not tell, they are those that it told of last.
 func (f *Front) ofNotebook(ctx context.Context, path string) (all []*kernel.Kernel) {
 	if f.aside(path) {
 		return nil
@@ -30,10 +31,22 @@ func (f *Front) ofNotebook(ctx context.Context, path string) (all []*kernel.Kern
 	sessions, err := f.sessions(ctx)
 	if err != nil {
 		f.Logf("%v", err)
-		return nil
+		return f.knownOf(path)
 	}
 	for _, s := range sessions {
 		if k := f.find(s.Kernel.ID); k != nil && s.Path == path {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// knownOf returns the kernels that ran a notebook by the Jupyter server's last word.
+func (f *Front) knownOf(path string) (all []*kernel.Kernel) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, k := range f.kernels {
+		if slices.Contains(f.paths[id], path) {
 			all = append(all, k)
 		}
 	}

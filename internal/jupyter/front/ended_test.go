@@ -2,6 +2,7 @@ package front
 
 import (
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -261,4 +262,34 @@ func TestUnclearNotebook(t *testing.T) {
 		t.Error("not written when the kernel ended")
 	}
 	f.isIn("so far\n")
+}
+
+// TestSaveWithoutSessions has the server not tell of its sessions while a page saves a notebook
+// without the outputs that were written into it meanwhile. They are in no file again, and a reader
+// sees them.
+func TestSaveWithoutSessions(t *testing.T) {
+	f := newFake(t)
+	front, _, m := inMidCell(t, f)
+	k := front.find(theKernel)
+	f.run(m, "")
+	await.That(t, "the cell's end", func() bool { return k.Status().Running == 0 })
+	await.That(t, "the file", func() bool { return !k.Unwritten() })
+	f.isIn("so far\n")
+	f.mu.Lock()
+	f.mute = true
+	f.mu.Unlock()
+	s := httptest.NewServer(front)
+	defer s.Close()
+	at := strings.TrimPrefix(s.URL, "http://")
+	stale := document{"type": "notebook", "content": newDocument()}
+	if code, _ := do(t, http.MethodPut, at, "api/contents/dir/x.ipynb", stale); code != http.StatusOK {
+		t.Fatalf("saved: %d", code)
+	}
+	f.isIn("")
+	if !k.Unwritten() {
+		t.Error("the outputs count as written")
+	}
+	if _, data := get(t, at, "api/contents/dir/x.ipynb"); !strings.Contains(string(data), "so far") {
+		t.Errorf("a reader has %s", data)
+	}
 }

@@ -65,8 +65,12 @@ func New(o Options) (*Front, error) {
 	if o.Token == "" || !strings.HasPrefix(o.Upstream.Base, "/") || !strings.HasSuffix(o.Upstream.Base, "/") {
 		return nil, fmt.Errorf("a front needs a token, and a base that begins and ends with a slash, not %q", o.Upstream.Base)
 	}
+	news, err := openNews(filepath.Join(o.Dir, "news.json"))
+	if err != nil {
+		o.Logf("the cells that ended before are not told of: %v", err)
+	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: openNews(filepath.Join(o.Dir, "news.json")), kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}}
+		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))

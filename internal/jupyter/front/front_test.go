@@ -438,6 +438,40 @@ func TestNews(t *testing.T) {
 	}
 }
 
+// TestNewsCannotBeRead tells a client of a cell that has ended if the program cannot read which
+// number the client knows.
+func TestNewsCannotBeRead(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"a loop":  func(path string) error { return os.Symlink(path, path) },
+		"damaged": func(path string) error { return os.WriteFile(path, []byte(`{"last":500,"news":[`), 0o600) },
+		"no news": func(path string) error { return os.WriteFile(path, []byte(`{"last":"500"}`), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			dir := t.TempDir()
+			if err := spoil(filepath.Join(dir, "news.json")); err != nil {
+				t.Fatal(err)
+			}
+			front, at := f.before(dir)
+			page := dial(t, at, "one")
+			page.execute("a")
+			m := f.ask()
+			_ = page.conn.Close()
+			await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
+			f.run(m, "hello\n")
+			got := news(t, at, 500) // waits for it
+			if got.Last <= 500 || len(got.All) != 1 {
+				t.Fatalf("after 500: %+v", got)
+			}
+			front.Close()
+			_, at = f.before(dir)
+			if again := news(t, at, 500); !reflect.DeepEqual(again, got) {
+				t.Errorf("after a restart: %+v", again)
+			}
+		})
+	}
+}
+
 // TestCellsAlikeAreWrittenInTurn writes the file after each of two cells of one source:
 // each has its own outputs.
 func TestCellsAlikeAreWrittenInTurn(t *testing.T) {

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"strconv"
@@ -35,12 +36,21 @@ type newsroom struct {
 	added chan struct{} // closed when there are more
 }
 
-func openNews(path string) *newsroom {
+// openNews reads the news that an earlier program has left. After an error, there are none, and their
+// numbers begin above all that clients know, so that clients are told of those to come.
+func openNews(path string) (*newsroom, error) {
 	n := &newsroom{path: path, added: make(chan struct{})}
-	if data, err := os.ReadFile(path); err == nil {
-		_ = json.Unmarshal(data, &n.news) // none, else
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return n, nil
 	}
-	return n
+	if err == nil {
+		err = json.Unmarshal(data, &n.news)
+	}
+	if err != nil {
+		n.news = News{Last: time.Now().Unix()}
+	}
+	return n, err
 }
 
 func (n *newsroom) add(all []kernel.News) error {

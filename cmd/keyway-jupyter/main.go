@@ -59,7 +59,7 @@ func run(args []string, out, news io.Writer) int {
 	case "news":
 		err = newsCommand(rest, out, news)
 	case "version":
-		fmt.Fprintln(out, keyway.Version)
+		_, err = fmt.Fprintln(out, keyway.Version)
 	default:
 		fmt.Fprintf(news, "keyway-jupyter: %.40q is not a command\n%s", word, usage)
 		return 2

@@ -277,6 +277,15 @@ func ask(out io.Writer, what string, limit time.Duration) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("it answers with %s", resp.Status)
 	}
-	_, err = io.Copy(out, io.LimitReader(resp.Body, 1<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(answer) > maxAnswer {
+		err = fmt.Errorf("it answers with more than %d bytes", maxAnswer)
+	}
+	if err == nil {
+		_, err = out.Write(answer)
+	}
 	return err
 }
+
+// maxAnswer bounds an answer of the running program in bytes.
+const maxAnswer = 1 << 20

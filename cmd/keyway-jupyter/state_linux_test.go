@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"keyway/internal/keyway"
 )
 
 func perm(t *testing.T, path string) os.FileMode {
@@ -96,6 +100,58 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%q: exit code %d, %s", line, got, &news)
 		}
 	}
+}
+
+// TestOutputCannotBeWritten has commands that print fail if what they print gets nowhere.
+func TestOutputCannotBeWritten(t *testing.T) {
+	runsAs(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("[]\n")) })
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, line := range []string{"version", "where", "kernels"} {
+		var news bytes.Buffer
+		if got := run([]string{line}, full, &news); got != 1 || !strings.Contains(news.String(), "no space left") {
+			t.Errorf("%s: exit code %d, %s", line, got, &news)
+		}
+	}
+}
+
+// TestAnswerIsTooLong prints a whole answer, or none.
+func TestAnswerIsTooLong(t *testing.T) {
+	size := maxAnswer
+	runsAs(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) })
+	var out, news bytes.Buffer
+	if got := run([]string{"kernels"}, &out, &news); got != 0 || out.Len() != size {
+		t.Errorf("%d bytes: exit code %d with %d bytes, %s", size, got, out.Len(), &news)
+	}
+	out.Reset()
+	size++
+	if got := run([]string{"kernels"}, &out, &news); got != 1 || out.Len() != 0 {
+		t.Errorf("%d bytes: exit code %d with %d bytes, %s", size, got, out.Len(), &news)
+	}
+}
+
+// runsAs has a program run here that answers every request so.
+func runsAs(t *testing.T, answer http.HandlerFunc) {
+	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	t.Setenv(keyway.EnvHome, "")
+	dir, err := stateDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := publish(dir, server{Kind: "lab", Base: "/"}, "secret"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(filepath.Join(dir, "front.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: answer, ReadHeaderTimeout: time.Minute}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
 }
 
 // TestArguments has the server listen where the user says, and else on our socket.

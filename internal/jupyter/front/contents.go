@@ -188,13 +188,19 @@ func (f *Front) finished(k *kernel.Kernel) {
 // writeAgain is after how many times Away a file is written that could not be.
 const writeAgain = 3
 
+// writeTime bounds how long one file is written: a server whose disk hangs does not answer, and other
+// kernels' files wait.
+const writeTime = 5 * time.Minute
+
 // write writes the files of a kernel's notebooks. A run that may belong to a cell of more than
 // one is shown to their readers; only the last write of a kernel puts it into the first. write
 // reports whether there is no use in trying again.
 func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	_, err := f.sessions(ctx)
+	first, cancel := context.WithTimeout(ctx, f.writeTime)
+	defer cancel()
+	_, err := f.sessions(first)
 	f.mu.Lock()
 	paths := f.paths[k.ID]
 	f.mu.Unlock()
@@ -202,7 +208,7 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return filepath.Ext(path) != ".ipynb" || f.aside(path) })
 	var unclear []string
 	if len(paths) > 1 && !last {
-		if unclear, err = f.unclear(ctx, paths, k); err != nil {
+		if unclear, err = f.unclear(first, paths, k); err != nil {
 			f.notWritten(paths[0], err)
 			return false
 		}
@@ -244,6 +250,8 @@ func isMissing(err error) bool {
 }
 
 func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (done bool) {
+	ctx, cancel := context.WithTimeout(ctx, f.writeTime)
+	defer cancel()
 	switch ids, said, err := f.writeFile(ctx, path, k, unclear); {
 	case errors.Is(err, errOvertaken):
 		f.Logf("%s is not written: %v", path, err)

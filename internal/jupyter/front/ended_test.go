@@ -293,3 +293,27 @@ func TestSaveWithoutSessions(t *testing.T) {
 		t.Errorf("a reader has %s", data)
 	}
 }
+
+// TestServerHangs has the server not answer when a notebook is read to be written. Other kernels'
+// files do not wait for it without end.
+func TestServerHangs(t *testing.T) {
+	f := newFake(t)
+	front, _, _ := inMidCell(t, f)
+	front.writeTime = 100 * time.Millisecond
+	hangs := make(chan struct{})
+	f.mu.Lock()
+	f.onRead = func(int) { <-hangs }
+	f.mu.Unlock()
+	defer close(hangs)
+	written := make(chan bool, 1)
+	k := front.find(theKernel)
+	go func() { written <- front.write(t.Context(), k, false) }()
+	select {
+	case done := <-written:
+		if done {
+			t.Error("it is not to be tried again")
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for the server after a minute")
+	}
+}

@@ -48,6 +48,7 @@ type Front struct {
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
 	writing   sync.Mutex // one file at a time
+	writeTime time.Duration
 	news      *newsroom
 
 	mu      sync.Mutex
@@ -70,7 +71,7 @@ func New(o Options) (*Front, error) {
 		o.Logf("the cells that ended before are not told of: %v", err)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}}
+		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}, writeTime: writeTime}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))

@@ -252,7 +252,13 @@ func isMissing(err error) bool {
 func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, f.writeTime)
 	defer cancel()
-	switch ids, said, err := f.writeFile(ctx, path, k, unclear); {
+	var ids []string
+	var said map[string]int
+	err := errChanged
+	for n := 0; n < maxChanges && errors.Is(err, errChanged); n++ {
+		ids, said, err = f.writeFile(ctx, path, k, unclear)
+	}
+	switch {
 	case errors.Is(err, errOvertaken):
 		f.Logf("%s is not written: %v", path, err)
 		return true
@@ -280,6 +286,9 @@ func (f *Front) notWritten(path string, err error) {
 		f.Logf("%s is not written, its outputs are kept: %v", path, err)
 	}
 }
+
+// maxChanges is how many times in a row a file is written that another has saved meanwhile.
+const maxChanges = 3
 
 // errChanged keeps a file that another has saved meanwhile.
 var errChanged = errors.New("the file has changed meanwhile")
@@ -375,18 +384,33 @@ func (f *Front) gone(k *kernel.Kernel) {
 func (f *Front) end(k *kernel.Kernel) (done bool) {
 	done = !k.End() || f.write(f.ctx, k, true)
 	f.mu.Lock()
+	_, left := f.left[k.ID]
 	delete(f.paths, k.ID)
 	delete(f.left, k.ID)
 	delete(f.unnoted, k.ID)
 	f.mu.Unlock()
 	if !done {
 		k.Leave()
+		if !left {
+			f.stamp(k.ID)
+		}
 		return false
 	}
 	if err := k.Forget(); err != nil {
 		f.Logf("kernel %s: %v", k.ID, err)
 	}
 	return true
+}
+
+// stamp makes the journal of a kernel that has just ended newer than all that was saved until now:
+// the next start takes only later saves for ones after the kernel's end.
+func (f *Front) stamp(id string) {
+	files, _ := filepath.Glob(filepath.Join(f.Dir, id, "*.*")) // the pattern is well formed
+	if now := time.Now(); len(files) > 0 {
+		if err := os.Chtimes(files[len(files)-1], now, now); err != nil {
+			f.Logf("kernel %s: %v", id, err)
+		}
+	}
 }
 
 // overtaken reports whether the file of a kernel that ended while this program did not run

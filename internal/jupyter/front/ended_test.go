@@ -317,3 +317,44 @@ func TestServerHangs(t *testing.T) {
 		t.Error("it waits for the server after a minute")
 	}
 }
+
+// TestEndedWhileAnotherSaves has a kernel end while another saves the notebook: once, and in each
+// attempt to write it. That is no save after the kernel's end.
+func TestEndedWhileAnotherSaves(t *testing.T) {
+	for name, c := range map[string]struct {
+		saves int
+		want  string // in the file before the next start
+	}{
+		"once":    {saves: 1, want: stopped},
+		"each":    {saves: maxChanges, want: ""},
+		"at last": {saves: maxChanges - 1, want: stopped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			front, dir, _ := inMidCell(t, f)
+			f.mu.Lock()
+			f.gone = true
+			before := f.reads
+			f.onRead = func(n int) {
+				if n -= before; n%2 == 0 && n <= 2*c.saves { // the second read of an attempt
+					f.modified = time.Now().UTC().Format(time.RFC3339Nano)
+				}
+			}
+			f.mu.Unlock()
+			front.bury(t.Context())
+			front.Close()
+			f.isIn(c.want)
+			f.mu.Lock()
+			f.none = true
+			f.mu.Unlock()
+			next, _ := f.before(dir)
+			if err := next.Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.isIn(stopped)
+			if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
+				t.Errorf("its journal: %v", err)
+			}
+		})
+	}
+}

@@ -176,8 +176,8 @@ func TestFileIsWritten(t *testing.T) {
 		"cannot be saved": {func(f *fake) { f.refuse = true }, ""},
 		"changed between": {func(f *fake) {
 			f.onRead = func(n int) {
-				if n == 2 {
-					f.modified = "by another"
+				if n%2 == 0 && n <= 2*maxChanges { // the second read of an attempt
+					f.modified += " by another"
 				}
 			}
 		}, ""},

@@ -208,10 +208,9 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return filepath.Ext(path) != ".ipynb" || f.aside(path) })
 	var unclear []string
 	if len(paths) > 1 && !last {
-		if unclear, err = f.unclear(first, paths, k); err != nil {
-			f.notWritten(paths[0], err)
-			return false
-		}
+		all := len(paths)
+		unclear, paths = f.unclear(first, paths, k)
+		done = done && len(paths) == all
 	}
 	for _, path := range paths {
 		done = f.writeTo(ctx, path, k, unclear) && done
@@ -220,17 +219,20 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 }
 
 // unclear returns the runs that have a cell in more than one of the notebooks: two cells may have
-// the same source, and a copy of a notebook has its identifiers.
-func (f *Front) unclear(ctx context.Context, paths []string, k *kernel.Kernel) (all []string, err error) {
+// the same source, and a copy of a notebook has its identifiers. legible are the notebooks without
+// those that exist and cannot be read.
+func (f *Front) unclear(ctx context.Context, paths []string, k *kernel.Kernel) (all, legible []string) {
 	runs, _ := k.RunsFinished()
 	seen := map[string]bool{}
 	for _, path := range paths {
 		file, doc, err := f.fetch(ctx, path)
-		if isMissing(err) {
+		if err != nil && !isMissing(err) {
+			f.notWritten(path, err)
 			continue
 		}
+		legible = append(legible, path)
 		if err != nil {
-			return nil, err
+			continue
 		}
 		_, ids := doc.Splice(runs)
 		_ = file.Close()
@@ -241,7 +243,7 @@ func (f *Front) unclear(ctx context.Context, paths []string, k *kernel.Kernel) (
 			seen[id] = true
 		}
 	}
-	return all, nil
+	return all, legible
 }
 
 func isMissing(err error) bool {

@@ -358,3 +358,23 @@ func TestEndedWhileAnotherSaves(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadableNotebook has two notebooks of one kernel, of which one cannot be read. The other
+// is written, and the log names the one.
+func TestUnreadableNotebook(t *testing.T) {
+	f := newFake(t)
+	f.twin, f.shut = true, true
+	front, _, m := inMidCell(t, f)
+	k := front.find(theKernel)
+	f.run(m, "")
+	await.That(t, "the cell's end", func() bool { return k.Status().Running == 0 })
+	if front.write(t.Context(), k, false) {
+		t.Error("there is no use in trying the unreadable one again")
+	}
+	f.isIn("so far\n")
+	front.mu.Lock()
+	defer front.mu.Unlock()
+	if front.failed["dir/x.ipynb"] != "" || !strings.Contains(front.failed["dir/y.ipynb"], "403") {
+		t.Errorf("not written: %v", front.failed)
+	}
+}

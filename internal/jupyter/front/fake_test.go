@@ -57,7 +57,8 @@ type fake struct {
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
 	reads    int
-	twin     bool // the kernel has a second notebook, a copy
+	twin     bool // the kernel has a second notebook, a copy,
+	shut     bool // which cannot be read
 	mute     bool // no word of the sessions
 	gone     bool // no kernel any more
 	none     bool // no kernel and no session, as after a start
@@ -85,7 +86,7 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.seen = append(f.seen, r)
-	none, gone, mute, twin := f.none, f.gone || f.none, f.mute, f.twin
+	none, gone, mute, twin, shut := f.none, f.gone || f.none, f.mute, f.twin, f.shut
 	f.mu.Unlock()
 	if r.Header.Get("Authorization") != "token "+theirs {
 		http.Error(w, "who are you?", http.StatusForbidden)
@@ -99,6 +100,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "api/sessions" && twin:
 		of := map[string]string{"id": theKernel}
 		writeJSON(w, []any{map[string]any{"path": "dir/x.ipynb", "kernel": of}, map[string]any{"path": "dir/y.ipynb", "kernel": of}})
+	case path == "api/contents/dir/y.ipynb" && shut:
+		http.Error(w, "not yours", http.StatusForbidden)
 	case path == "api/contents/dir/y.ipynb" && r.Method == http.MethodGet:
 		writeJSON(w, map[string]any{"type": "notebook", "last_modified": "1", "content": newDocument()})
 	case path == "api/sessions":

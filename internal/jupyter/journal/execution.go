@@ -441,6 +441,9 @@ func (e *Execution) load(index int) error {
 				}
 			}
 			return nil
+		case anew:
+			e.displays = nil
+			return nil
 		case answered, ended, written, overwritten, tried, sent, told, commit:
 			e.take(r, wire.Message{})
 			return nil

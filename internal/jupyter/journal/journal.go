@@ -127,10 +127,13 @@ func (j *Journal) Updates(m wire.Message) (all []*Execution) {
 }
 
 // ForgetDisplays has later updates change nothing of what was shown before: a kernel that
-// begins anew has no displays, and may use their ids again.
+// begins anew has no displays, and may use their ids again. It queues that for the next Flush.
 func (j *Journal) ForgetDisplays() {
 	for _, e := range j.execs {
-		e.displays = nil
+		if len(e.displays) > 0 {
+			e.displays = nil
+			e.add(record{anew, nil})
+		}
 	}
 }
 
@@ -147,7 +150,7 @@ func (j *Journal) Flush(m Mark) error {
 	return j.flush()
 }
 
-// Retry tries again to write what an error of Flush has left.
+// Retry writes what is queued, or what an error of Flush has left.
 func (j *Journal) Retry() error { return j.flush() }
 
 func (j *Journal) flush() error {

@@ -32,6 +32,7 @@ const (
 	tried       kind = 'B' // the request may have been sent
 	sent        kind = 'D' // the request was sent whole
 	told        kind = 'L' // a user knows of the end
+	anew        kind = 'F' // the kernel began anew here: no update changes the displays before
 	commit      kind = 'C' // a Mark: the records before it belong to the messages of the mark
 )
 

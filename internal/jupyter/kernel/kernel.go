@@ -366,6 +366,7 @@ func (k *Kernel) Restarted() {
 	defer k.mu.Unlock()
 	some := k.endAll("")
 	k.journal.ForgetDisplays()
+	k.report(k.journal.Retry())
 	for _, e := range k.journal.Executions() {
 		if e.Ended && !e.Told {
 			k.report(e.WasTold()) // whoever has asked for the restart knows

@@ -259,7 +259,8 @@ func TestPauseGrows(t *testing.T) {
 }
 
 // TestDisplaysEndWithTheirKernel has a cell show a display with an identifier that one before
-// has used. It is the other's display only in the same run of the kernel.
+// has used, which has ended. It is the other's display only in the same run of the kernel, also
+// if the journal is read anew between.
 func TestDisplaysEndWithTheirKernel(t *testing.T) {
 	display := func(to wire.Message, text string) wire.Message {
 		return wire.New("kernel", to.Header, "iopub", "display_data",
@@ -274,23 +275,36 @@ func TestDisplaysEndWithTheirKernel(t *testing.T) {
 		"restarted itself": func(*Kernel) []wire.Message { return []wire.Message{state("restarting")} },
 		"was restarted":    func(k *Kernel) []wire.Message { k.Restarted(); return nil },
 	} {
-		k, err := Read("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}})
-		if err != nil {
-			t.Fatal(err)
+		for _, anew := range []bool{false, true} {
+			dir := t.TempDir()
+			read := func() *Kernel {
+				k, err := Read("kernel", Options{Dir: dir, Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return k
+			}
+			k, a, b := read(), ask("a"), ask("b")
+			k.toKernel(&client{}, a)
+			idle := wire.New("kernel", a.Header, "iopub", "status", map[string]string{"execution_state": "idle"})
+			k.fromKernel([]wire.Message{display(a, "of a"), idle}, journal.Mark{}, false)
+			k.fromKernel(between(k), journal.Mark{}, false)
+			if anew { // without an end, as after a kill
+				old := k
+				k = read()
+				old.Close()
+			}
+			said := k.journal.Find(a.Head.ID).Said
+			k.toKernel(&client{}, b)
+			k.fromKernel([]wire.Message{display(b, "of b")}, journal.Mark{}, false)
+			want := said
+			if name == "the same run" {
+				want++
+			}
+			if got := k.journal.Find(a.Head.ID).Said; got != want {
+				t.Errorf("%s, read anew %v: the first cell has shown %d outputs, not %d", name, anew, got, want)
+			}
+			k.Close()
 		}
-		a, b := ask("a"), ask("b")
-		k.toKernel(&client{}, a)
-		k.fromKernel([]wire.Message{display(a, "of a")}, journal.Mark{}, false)
-		said := k.journal.Find(a.Head.ID).Said
-		k.toKernel(&client{}, b)
-		k.fromKernel(append(between(k), display(b, "of b")), journal.Mark{}, false)
-		want := said
-		if name == "the same run" {
-			want++
-		}
-		if got := k.journal.Find(a.Head.ID).Said; got != want {
-			t.Errorf("%s: the first cell has shown %d outputs, not %d", name, got, want)
-		}
-		k.Close()
 	}
 }

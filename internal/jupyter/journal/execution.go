@@ -94,7 +94,11 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 		return nil, nil
 	}
 	if old := j.byID[e.ID]; old != nil { // sent twice: the kernel runs it twice, and both belong to it
-		return old, nil
+		if !old.Finished() {
+			return old, nil
+		}
+		old.take(record{repeated, nil}, wire.Message{})
+		return old, old.addNow(record{repeated, nil})
 	}
 	j.next++
 	j.execs, j.byID[e.ID] = append(j.execs, e), e
@@ -260,6 +264,8 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		e.Sent = true
 	case told:
 		e.Told = true
+	case repeated:
+		e.State, e.From, e.To = State{Written: e.Written}, time.Time{}, time.Time{}
 	case commit:
 		e.Mark = r.mark()
 	}
@@ -444,7 +450,7 @@ func (e *Execution) load(index int) error {
 		case anew:
 			e.displays = nil
 			return nil
-		case answered, ended, written, overwritten, tried, sent, told, commit:
+		case answered, ended, written, overwritten, tried, sent, told, repeated, commit:
 			e.take(r, wire.Message{})
 			return nil
 		}

@@ -562,8 +562,27 @@ func TestLateOutput(t *testing.T) {
 	}
 }
 
-// TestARequestTwice keeps one execution, with what both runs have shown.
+// TestARequestTwice keeps one execution, with what both runs have shown. It has ended when the
+// second run has, also if the request came after the end of the first.
 func TestARequestTwice(t *testing.T) {
+	dir := t.TempDir()
+	again := begin(t, open(t, dir, Default), "req")
+	appendAll(t, again, printed("one"), replied(), status("idle"))
+	if _, err := again.j.Begin(ask("req", "print()")); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []*Execution{again, open(t, dir, Default).Find("req")} {
+		if got := shown(t, e); got != "one" || e.Finished() || e.Replied || e.Running || e.Sent {
+			t.Errorf("before the second run: it shows %s, %+v", got, e.State)
+		}
+	}
+	appendAll(t, again, printed("two"), replied(), status("idle"))
+	for _, e := range []*Execution{again, open(t, dir, Default).Find("req")} {
+		if got := shown(t, e); got != "onetwo" || !e.Finished() || !e.Replied {
+			t.Errorf("after the second run: it shows %s, %+v", got, e.State)
+		}
+	}
+
 	j := open(t, t.TempDir(), Default)
 	first := begin(t, j, "req")
 	appendAll(t, first, printed("one"))

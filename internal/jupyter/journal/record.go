@@ -33,6 +33,7 @@ const (
 	sent        kind = 'D' // the request was sent whole
 	told        kind = 'L' // a user knows of the end
 	anew        kind = 'F' // the kernel began anew here: no update changes the displays before
+	repeated    kind = 'U' // the request came once more after the end: it runs again
 	commit      kind = 'C' // a Mark: the records before it belong to the messages of the mark
 )
 

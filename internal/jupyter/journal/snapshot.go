@@ -122,6 +122,8 @@ func (p *player) play(r record) error {
 		return p.give(m)
 	case answered:
 		p.s.Prompt = nil
+	case repeated:
+		p.s.Reply, p.s.Idle, p.s.Prompt = nil, nil, nil
 	case reply, idle, prompt:
 		m, err := record{r.kind, bytes.Clone(r.data)}.message() // a copy, because this message is kept
 		if err != nil {

@@ -478,13 +478,28 @@ func (f *Front) sweep() error {
 		return err
 	}
 	for _, e := range entries {
-		if kernelID.MatchString(e.Name()) && f.find(e.Name()) == nil && f.salvage(e.Name()) {
-			if err := os.RemoveAll(filepath.Join(f.Dir, e.Name())); err != nil {
+		id, dir := e.Name(), filepath.Join(f.Dir, e.Name())
+		if !kernelID.MatchString(id) || f.find(id) != nil {
+			continue
+		}
+		done := f.salvage(id)
+		if !done && isOld(dir) {
+			f.Logf("kernel %s: what it has shown could not be written for 30 days, and is deleted", id)
+			done = true
+		}
+		if done {
+			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// isOld reports whether nothing was added to a journal for 30 days.
+func isOld(dir string) bool {
+	at, err := lastChange(dir)
+	return err == nil && !at.IsZero() && time.Since(at) > 30*24*time.Hour
 }
 
 // stepAside leaves a notebook to the server that several people edit it on: there, the

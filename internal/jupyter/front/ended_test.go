@@ -378,3 +378,36 @@ func TestUnreadableNotebook(t *testing.T) {
 		t.Errorf("not written: %v", front.failed)
 	}
 }
+
+// TestOldRecord has a kernel that has ended some days ago, and a notebook that cannot be written.
+func TestOldRecord(t *testing.T) {
+	for days, stays := range map[int]bool{29: true, 31: false} {
+		f := newFake(t)
+		front, dir, _ := inMidCell(t, f)
+		f.mu.Lock()
+		f.gone, f.refuse = true, true
+		f.mu.Unlock()
+		front.bury(t.Context())
+		front.Close()
+		ended := time.Now().Add(-time.Duration(days) * 24 * time.Hour)
+		files, err := filepath.Glob(filepath.Join(dir, theKernel, "*.*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no journal: %v", err)
+		}
+		for _, name := range files {
+			if err := os.Chtimes(name, ended, ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.mu.Lock()
+		f.none, f.modified = true, ended.Add(-time.Hour).UTC().Format(time.RFC3339Nano)
+		f.mu.Unlock()
+		next, _ := f.before(dir)
+		if err := next.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, theKernel)); os.IsNotExist(err) == stays {
+			t.Errorf("the journal after %d days: %v", days, err)
+		}
+	}
+}

@@ -200,7 +200,7 @@ func TestConfirmEndReportsQuestion(t *testing.T) {
 		jobs []string
 		yes  bool
 	}{"nothing runs": {nil, false}, "answered already": {[]string{"train"}, true}} {
-		if asked, err := confirmEnd(c.jobs, "Stop train?", c.yes); asked || err != nil {
+		if asked, err := confirmEnd(c.jobs, nil, "Stop train?", c.yes); asked || err != nil {
 			t.Errorf("%s: asked is %v, %v", name, asked, err)
 		}
 	}
@@ -217,6 +217,6 @@ func TestConfirmEndChild(t *testing.T) {
 	if os.Getenv(envAsks) == "" {
 		return
 	}
-	asked, err := confirmEnd([]string{"train"}, "Stop train?", false)
+	asked, err := confirmEnd([]string{"train"}, nil, "Stop train?", false)
 	plain.Fprintf(os.Stdout, "asked: %v, %v.\n", asked, err == nil)
 }

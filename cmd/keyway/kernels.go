@@ -137,19 +137,19 @@ func kernelState(k laptop.Kernel) string {
 }
 
 // busyKernels names the kernels in which a cell runs.
-func (a *app) busyKernels(ctx context.Context, arg string) (names []string) {
+func (a *app) busyKernels(ctx context.Context, arg string) (names []string, err error) {
 	entry, err := a.Lookup(arg)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	all, err := a.Kernels(ctx, entry)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	for _, k := range all {
 		if k.Busy() {
 			names = append(names, plain.Line("a cell of "+k.Name()))
 		}
 	}
-	return names
+	return names, nil
 }

@@ -200,8 +200,11 @@ func playLiar(how string) int {
 	l := ways[how]
 	l.lie = lies[n]
 	var node api.Node = l
-	if how == halfSeen {
+	switch how {
+	case halfSeen:
 		node = half{}
+	case unseenJobs, unlisted:
+		node = hiding{how: how}
 	}
 	fmt.Fprint(os.Stderr, strings.ReplaceAll(l.text, "\x00", ""))
 	fmt.Print(api.Greeting())

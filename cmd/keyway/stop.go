@@ -15,6 +15,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 func newStopCommand() *cobra.Command {
@@ -61,20 +62,23 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 		return err
 	}
 	defer a.ui.end()
-	w := listed(ctx, node, name)
-	jobs := a.runningJobs(ctx, w, arg)
+	w, err := listed(ctx, node, name)
+	if err != nil {
+		return err
+	}
+	jobs, unseen := a.runningJobs(ctx, w, arg)
 	question := "Stop " + arg + "?"
 	if w.Container != "" {
 		question += " Its container goes on."
 	}
-	asked, err := confirmEnd(jobs, question, yes)
+	asked, err := confirmEnd(jobs, unseen, question, yes)
+	if err == nil && asked {
+		w, err = listed(ctx, node, name)
+	}
+	if err == nil {
+		err = a.sameStill(arg, w)
+	}
 	if err != nil {
-		return err
-	}
-	if asked {
-		w = listed(ctx, node, name)
-	}
-	if err := a.sameStill(arg, w); err != nil {
 		return err
 	}
 	if len(jobs) > 0 {
@@ -86,35 +90,32 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 }
 
 // runningJobs returns the names of the notebooks in which a cell runs, and of the jobs that run
-// in a workspace, if the user can be asked about them. After an error there are none.
-func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) []string {
+// in a workspace, if the user can be asked about them. After an error there may be more.
+func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) ([]string, error) {
 	if !interactive() || w.State != keyway.Running || w.Sessions == 0 {
-		return nil
-	}
-	if _, err := a.Lookup(arg); err != nil {
-		return nil
+		return nil, nil
 	}
 	jobs, err := a.ListJobs(ctx, arg)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	running := a.busyKernels(ctx, arg)
+	running, err := a.busyKernels(ctx, arg)
 	for _, j := range jobs {
 		if j.State == "running" {
 			running = append(running, j.Name)
 		}
 	}
-	return running
+	return running, err
 }
 
 // listed returns a workspace as its place lists it; zero if the place does not.
-func listed(ctx context.Context, node *api.Client, name keyway.Name) keyway.Workspace {
+func listed(ctx context.Context, node *api.Client, name keyway.Name) (keyway.Workspace, error) {
 	list, err := node.List(ctx)
 	i := slices.IndexFunc(list.Workspaces, func(w keyway.Workspace) bool { return w.Name == name })
 	if err != nil || i < 0 {
-		return keyway.Workspace{}
+		return keyway.Workspace{}, err
 	}
-	return list.Workspaces[i]
+	return list.Workspaces[i], nil
 }
 
 // sameStill refuses a workspace that is not the one that this laptop knows by arg. Somebody
@@ -128,12 +129,23 @@ func (a *app) sameStill(arg string, w keyway.Workspace) error {
 	return e.SameWorkspace(w)
 }
 
-// confirmEnd asks whether to end the jobs, if there are any, and reports whether it has asked.
-func confirmEnd(jobs []string, question string, yes bool) (asked bool, err error) {
-	if yes || len(jobs) == 0 {
+// confirmEnd asks whether to end the jobs, if there are any or unseen is why there may be more,
+// and reports whether it has asked.
+func confirmEnd(jobs []string, unseen error, question string, yes bool) (asked bool, err error) {
+	e := keyway.AsError(unseen)
+	if e != nil && e.Kind == keyway.Interrupted {
+		return false, e
+	}
+	if yes || len(jobs) == 0 && unseen == nil {
 		return false, nil
 	}
-	return true, askEnd(theyRun(jobs) + " " + question)
+	if e != nil {
+		question = "Not all that runs can be seen (" + plain.Line(e.Message) + "). " + question
+	}
+	if len(jobs) > 0 {
+		question = theyRun(jobs) + " " + question
+	}
+	return true, askEnd(question)
 }
 
 // askEnd asks a question. Only y means yes.

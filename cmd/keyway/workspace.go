@@ -16,8 +16,11 @@ import (
 
 func newStartCommand() *cobra.Command {
 	return actCommand("start", "Start stopped workspaces again", "started", func(a *app, there *api.Client, ctx context.Context, e sshconfig.Entry) (string, error) {
-		w := listed(ctx, there, e.Name)
-		if err := e.SameWorkspace(w); err != nil {
+		w, err := listed(ctx, there, e.Name)
+		if err == nil {
+			err = e.SameWorkspace(w)
+		}
+		if err != nil {
 			return "", err
 		}
 		if err := there.Start(ctx, e.Name); err != nil {
@@ -155,46 +158,54 @@ func halfRemoved(place keyway.Place, name keyway.Name, why error) error {
 		Hint("%s", strings.TrimPrefix(e.Next+"\nthen: keyway forget "+plain.Shell(string(name)), "\n"))
 }
 
+// confirmRemove asks whether to remove a workspace, if there is something to ask about, and stops
+// it. said is what to say when it is removed.
+func (a *app) confirmRemove(ctx context.Context, node *api.Client, arg string, name keyway.Name, yes bool, stderr io.Writer) (said string, err error) {
+	w, err := listed(ctx, node, name)
+	if err != nil {
+		return "", err
+	}
+	jobs, unseen := a.runningJobs(ctx, w, arg)
+	said = "removed"
+	question := "Remove " + arg + " with all its files?"
+	if w.Container != "" {
+		question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
+	}
+	alone, asked := false, true // alone: nothing runs, and there is something to lose all the same
+	if w.Container != "" && w.Guest.Home == ownHome {
+		question = "Remove " + arg + " and the files in " + ownHome + "? Its container stays."
+		said = "removed, with the files in " + ownHome + ", and left its container as it is:"
+		alone = len(jobs) == 0 && unseen == nil && interactive() && !yes
+	}
+	if alone {
+		err = askEnd(question)
+	} else {
+		asked, err = confirmEnd(jobs, unseen, question, yes)
+	}
+	if err == nil && asked {
+		w, err = listed(ctx, node, name)
+	}
+	if err == nil {
+		err = a.sameStill(arg, w)
+	}
+	if err == nil && w.State == keyway.Running {
+		err = a.stopFirst(ctx, node, name, len(jobs) > 0, stderr)
+	}
+	return said, err
+}
+
 func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr io.Writer) error {
 	place, name, err := a.Target(arg)
 	if err != nil {
 		return err
 	}
-	said := "removed"
+	said := ""
 	node, err := a.Node(ctx, place)
 	if err == nil {
-		w := listed(ctx, node, name)
-		jobs := a.runningJobs(ctx, w, arg)
-		question := "Remove " + arg + " with all its files?"
-		if w.Container != "" {
-			question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
-		}
-		alone, asked := false, true // alone: nothing runs, and there is something to lose all the same
-		if w.Container != "" && w.Guest.Home == ownHome {
-			question = "Remove " + arg + " and the files in " + ownHome + "? Its container stays."
-			said = "removed, with the files in " + ownHome + ", and left its container as it is:"
-			alone = len(jobs) == 0 && interactive() && !yes
-		}
-		if alone {
-			err = askEnd(question)
-		} else {
-			asked, err = confirmEnd(jobs, question, yes)
-		}
-		if err != nil {
-			return err
-		}
-		if asked {
-			w = listed(ctx, node, name)
-		}
-		if err = a.sameStill(arg, w); err != nil {
-			return err
-		}
-		if w.State == keyway.Running {
-			err = a.stopFirst(ctx, node, name, len(jobs) > 0, stderr)
-		}
-		if err == nil {
-			err = a.removeAt(ctx, node, name, volumes)
-		}
+		said, err = a.confirmRemove(ctx, node, arg, name, yes, stderr)
+	}
+	if err == nil {
+		err = a.removeAt(ctx, node, name, volumes)
 	}
 	a.ui.end()
 	switch {

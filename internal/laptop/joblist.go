@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os/exec"
 	"slices"
 	"time"
 
-	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 )
 
@@ -34,13 +34,9 @@ func (here *Laptop) ListJobs(ctx context.Context, name string) ([]Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, jobListTimeout)
-	defer cancel()
-	cmd, err := here.InsideCommand(ctx, entry.Name, nil, "ls", "--json")
-	if err != nil {
-		return nil, err
-	}
-	list, err := bounded.Output(cmd, MaxJobList)
+	list, err := here.answerWithin(ctx, entry, jobListTimeout, MaxJobList, func(ctx context.Context) (*exec.Cmd, error) {
+		return here.InsideCommand(ctx, entry.Name, nil, "ls", "--json")
+	})
 	if err != nil {
 		return nil, err
 	}

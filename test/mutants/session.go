@@ -58,7 +58,7 @@ var session = []mutant{
 	},
 	{
 		claim: "at a terminal stop and rm ask before they end jobs",
-		file:  "cmd/keyway/stop.go", old: "if yes || len(jobs) == 0 {", new: "if true {",
+		file:  "cmd/keyway/stop.go", old: "if yes || len(jobs) == 0 && unseen == nil {", new: "if true {",
 		pkg: "test/e2e", run: "^TestStopAndRmAsk$",
 	},
 }

@@ -380,6 +380,18 @@ func NameTaken(name keyway.Name) *keyway.Error {
 		Advise(keyway.EnterOrRemove, string(name))
 }
 
+// GraceUntold is the error of a stop that could not tell the guest its grace: jobs would be killed
+// after the default one, which may be in the middle of what they save. It is nil for a grace that
+// is no longer than that, and if err is nil.
+func GraceUntold(name keyway.Name, grace time.Duration, err error) error {
+	if err == nil || grace <= keyway.DefaultGrace {
+		return nil
+	}
+	e := keyway.AsError(err)
+	return keyway.Errorf(e.Kind, "%s is not stopped: its jobs would be killed after %v instead of %v: %w", name, keyway.DefaultGrace, grace, err).
+		Hint("%s", e.Next)
+}
+
 // ContainerTaken is the error for a container that has the name of a workspace's. found is the
 // error with which that workspace was not found in it; nil if it was found.
 func ContainerTaken(found error, name keyway.Name, engine, container string) error {

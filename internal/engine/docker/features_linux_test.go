@@ -25,6 +25,11 @@ func modes(t *testing.T, test func(*testing.T, world)) {
 	t.Run("Exec", func(t *testing.T) { test(t, d.world(t, docker.ByExec())) })
 }
 
+func TestStopThatCannotTellItsGrace(t *testing.T) {
+	w := onDaemon(t, localDocker).world(t)
+	w.GraceUntold(t, keyway.Home(filepath.Join(w.root, "workspaces", "untold")))
+}
+
 func TestWhatIsAskedForIsGiven(t *testing.T) {
 	modes(t, func(t *testing.T, w world) {
 		data := t.TempDir()

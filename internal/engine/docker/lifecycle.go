@@ -77,7 +77,9 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 		}
 	}
 	if st.Running {
-		e.sayGrace(ctx, m, grace)
+		if err := engine.GraceUntold(name, grace, e.sayGrace(ctx, m, grace)); err != nil {
+			return err
+		}
 	}
 	_, err = e.client.ContainerStop(ctx, m.id, client.ContainerStopOptions{Timeout: new(stopSeconds(grace))})
 	if daemon.IsNotModified(err) {
@@ -87,15 +89,15 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 }
 
 // sayGrace tells the guest the grace for programs. If that fails, they have the default one.
-func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) {
+func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) error {
 	if m.mode == modeBind {
-		_ = keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)
-		return
+		return keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)
 	}
 	archive, err := inside.Archive(inside.File{Path: keyway.GuestHome.GraceFile(), Data: keyway.GraceText(grace)})
-	if err == nil {
-		_ = e.in(m).Extract(ctx, archive)
+	if err != nil {
+		return err
 	}
+	return e.client.Explain(ctx, e.in(m).Extract(ctx, archive))
 }
 
 // hurry makes a guest that is being stopped kill the remaining processes. It does not wait for the
@@ -109,7 +111,7 @@ func (e *Engine) hurry(ctx context.Context, name keyway.Name) {
 		_ = e.beside().End(ctx, m.rec, 0) // Stop reports errors
 		return
 	}
-	e.sayGrace(ctx, m, 0)
+	_ = e.sayGrace(ctx, m, 0)
 	_, _ = e.client.ContainerKill(ctx, m.id, client.ContainerKillOptions{Signal: "TERM"})
 }
 
@@ -132,8 +134,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		e.claimGPUs(ctx, name)
 		return nil
 	case st.Paused:
-		_, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{})
-		if err != nil {
+		if _, err := e.client.ContainerUnpause(ctx, m.id, client.ContainerUnpauseOptions{}); err != nil {
 			return e.client.Explain(ctx, err)
 		}
 	case halfMade(st): // files that it needs inside may be missing

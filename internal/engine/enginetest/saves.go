@@ -5,6 +5,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,27 @@ func runsSave(t *testing.T, s Subject) {
 			t.Errorf("%s: the runs saved %q: %v", how, got, err)
 		}
 	}
+}
+
+// GraceUntold stops the workspace untold where the file for the grace cannot be written: a stop with
+// more than the default grace, which its jobs would not have, is refused, and any other is not.
+// home is where the node finds its Home.
+func (s Subject) GraceUntold(t *testing.T, home keyway.Home) {
+	w := s.Create(t, s.Spec(t, "untold"))
+	if err := os.Mkdir(home.GraceFile(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Engine.Stop(Context(t), w.Name, keyway.DefaultGrace+time.Second)
+	if err == nil || !strings.Contains(err.Error(), "killed after 30s instead of 31s") {
+		t.Errorf("Stop: %v", err)
+	}
+	if got, err := s.Try(t, w, "env "+keyway.EnvName); got != "untold" || err != nil {
+		t.Errorf("after that it says %q, %v", got, err)
+	}
+	if err := s.Engine.Stop(Context(t), w.Name, keyway.DefaultGrace); err != nil {
+		t.Fatal(Full(err))
+	}
+	s.Await(t, w.Name, keyway.Stopped)
 }
 
 // beginRuns starts training runs and returns the files that they save to.

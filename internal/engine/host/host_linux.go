@@ -212,7 +212,7 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 		return err // before any signal is sent: the workspace may belong to another machine
 	}
 	if home := e.home(name); grace == 0 && alive(home) {
-		sayGrace(home, 0) // also shortens a Stop that is under way
+		_ = sayGrace(home, 0) // also shortens a Stop that is under way
 		terminate(home)
 	}
 	unlock, err := e.homes.Lock(ctx, name)
@@ -225,7 +225,10 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	}
 	home := e.home(name)
 	if !alive(home) {
-		return end(home, 0)
+		return endNow(home)
+	}
+	if err := engine.GraceUntold(name, grace, sayGrace(home, grace)); err != nil {
+		return err
 	}
 	if err := keyway.WriteFile(stoppedFile(home), nil, 0o600); err != nil {
 		return err
@@ -249,7 +252,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		return nil
 	}
 	// The remaining processes of a guest that does not answer would be in the way.
-	if err := end(home, 0); err != nil {
+	if err := endNow(home); err != nil {
 		return err
 	}
 	if err := workdirExists(s); err != nil {
@@ -264,7 +267,7 @@ func (e *Engine) Start(ctx context.Context, name keyway.Name) error {
 		return err
 	}
 	if err := e.begin(ctx, home, s, gpus, nil); err != nil {
-		return errors.Join(err, end(home, 0))
+		return errors.Join(err, endNow(home))
 	}
 	return nil
 }

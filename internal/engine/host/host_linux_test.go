@@ -175,6 +175,11 @@ func TestStopEndsStrays(t *testing.T) {
 	}
 }
 
+func TestStopThatCannotTellItsGrace(t *testing.T) {
+	s, _ := subject(t)
+	s.GraceUntold(t, keyway.Home(s.Home("untold")))
+}
+
 // TestNothingOfTheConnectionGetsIn pins that a workspace does not know of the
 // ssh connection that made it.
 func TestNothingOfTheConnectionGetsIn(t *testing.T) {

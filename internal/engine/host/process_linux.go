@@ -185,11 +185,16 @@ const (
 	endPoll     = 5 * time.Millisecond
 )
 
+// endNow ends all processes of the workspace without a grace.
+func endNow(home keyway.Home) error {
+	_ = sayGrace(home, 0) // an init that does not hear of it takes longer
+	return end(home, 0)
+}
+
 // end ends all processes of the workspace: first init, which ends the others in order, then the
 // rest. It takes no context: half an end would leave a workspace that is neither running nor
-// stopped.
+// stopped. init has the grace from sayGrace.
 func end(home keyway.Home, grace time.Duration) error {
-	sayGrace(home, grace)
 	asked := false
 	for deadline := time.Now().Add(grace + endTimeout); alive(home) && time.Now().Before(deadline); {
 		if !asked {
@@ -202,8 +207,8 @@ func end(home keyway.Home, grace time.Duration) error {
 }
 
 // sayGrace tells init the grace for programs; without it, they have the default.
-func sayGrace(home keyway.Home, grace time.Duration) {
-	_ = keyway.WriteFile(home.GraceFile(), keyway.GraceText(grace), 0o600)
+func sayGrace(home keyway.Home, grace time.Duration) error {
+	return keyway.WriteFile(home.GraceFile(), keyway.GraceText(grace), 0o600)
 }
 
 // terminate asks init to end, and reports whether it could. The pid is valid only while init holds

@@ -39,12 +39,12 @@ func Others(own string) ([]string, error) {
 }
 
 // Holding returns those of the others that hold a key, or do not tell.
-func Holding(ctx context.Context, own string) []string {
-	others, _ := Others(own)
+func Holding(ctx context.Context, own string) ([]string, error) {
+	others, err := Others(own)
 	return slices.DeleteFunc(others, func(socket string) bool {
 		_, exit, _ := ask(ctx, append(os.Environ(), "SSH_AUTH_SOCK="+socket), "-l")
 		return exit == noKey
-	})
+	}), err
 }
 
 // IsEmpty reports whether the agent that the environment names answers and shows no key:

@@ -9,9 +9,6 @@ import (
 	"path/filepath"
 )
 
-// maxAgents bounds how many agents are looked at.
-const maxAgents = 64
-
 // agents is the directory of the record of agents: a symbolic link to the socket of each,
 // since links are made and read whole. Runtime is not the same for a command that has
 // another XDG_RUNTIME_DIR, or that found a directory in its way.
@@ -60,7 +57,7 @@ func Agents() ([]string, error) {
 		if err != nil {
 			continue
 		}
-		if st, err := os.Lstat(socket); err == nil && st.Mode()&fs.ModeSocket != 0 && len(sockets) < maxAgents {
+		if st, err := os.Lstat(socket); err == nil && st.Mode()&fs.ModeSocket != 0 {
 			sockets = append(sockets, socket)
 		}
 	}

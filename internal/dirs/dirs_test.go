@@ -182,6 +182,32 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 	}
 }
 
+// TestAgentsBehindManyKilledOnes: no number of killed agents hides one that runs.
+func TestAgentsBehindManyKilledOnes(t *testing.T) {
+	isolate(t)
+	dir := t.TempDir()
+	var want []string
+	for n := range 200 {
+		path := filepath.Join(dir, strconv.Itoa(n))
+		want = append(want, path)
+		if _, err := RecordAgent(path); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+	}
+	list, err := Agents()
+	slices.Sort(list)
+	slices.Sort(want)
+	if err != nil || !slices.Equal(list, want) {
+		t.Errorf("%d of %d agents, %v", len(list), len(want), err)
+	}
+}
+
 // TestAgentsAreRecorded: wherever their sockets are, as long as they are there.
 func TestAgentsAreRecorded(t *testing.T) {
 	isolate(t)

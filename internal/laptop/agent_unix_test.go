@@ -53,3 +53,19 @@ func TestFollowAgent(t *testing.T) {
 		t.Errorf("the path leads to %q", target())
 	}
 }
+
+// TestDoctorTellsThatAgentsAreNotSeen: a record that cannot be read is not one without agents.
+func TestDoctorTellsThatAgentsAreNotSeen(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	if err := os.Mkdir(filepath.Join(state, "keyway"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(state, "keyway", "agents"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	here := &Laptop{runtime: t.TempDir()}
+	if found := here.checkOthers(t.Context()); len(found) != 1 || found[0].Health != Failing {
+		t.Errorf("%+v", found)
+	}
+}

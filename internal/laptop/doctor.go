@@ -228,7 +228,11 @@ func (here *Laptop) checkAgent(ctx context.Context) Finding {
 
 // checkOthers reports agents that commands of this environment do not use.
 func (here *Laptop) checkOthers(ctx context.Context) (findings []Finding) {
-	for _, socket := range agents.Holding(ctx, here.AgentSocket()) {
+	holding, err := agents.Holding(ctx, here.AgentSocket())
+	if err != nil {
+		findings = append(findings, fault("agent", Failing, err))
+	}
+	for _, socket := range holding {
 		findings = append(findings, found("agent", Warning, "another agent of keyway's, at %s, may hold keys, and this environment does not use it", socket).advise(keyway.LockAll))
 	}
 	return findings

@@ -46,6 +46,8 @@ type KeySet struct {
 	Agent string
 	// Files are private key files, which no agent holds and which have no passphrase.
 	Files []string
+	// listed is all that the agent listed, with the certificates.
+	listed []PublicKey
 }
 
 // EntryKeys are the keys that shall be able to enter a workspace at place: those that
@@ -53,11 +55,11 @@ type KeySet struct {
 // agent holds.
 func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []string) (KeySet, error) {
 	host := configured(ctx, place)
-	agent, held, noAgent := here.agentOf(ctx, host)
+	agent, listed, noAgent := here.agentOf(ctx, host)
 	if ctx.Err() != nil {
 		return KeySet{}, ctx.Err()
 	}
-	e := KeySet{Agent: agent}
+	e, held := KeySet{Agent: agent, listed: listed}, entering(listed)
 	switch {
 	case len(named) > 0:
 		keys, err := pickKeys(named, held)
@@ -193,17 +195,17 @@ func ReadPublicKey(file string) (PublicKey, error) {
 	return PublicKey{key, comment}, nil
 }
 
-// agentOf is the agent that has keys for a host, and those that may enter: our own
+// agentOf is the agent that has keys for a host, and all that it lists: our own
 // agent, if it holds any; else the one that the user's configuration names; else the
 // usual one, whose socket is empty here. Without any key there is an error that says
 // what to do.
-func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket string, keys []PublicKey, err error) {
+func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket string, listed []PublicKey, err error) {
 	usual, err := here.agentLists(ctx, "")
 	named, _ := host.Agent()
 	if named != "" && sshconfig.CanName(named) && (len(usual) == 0 || !isSocket(here.agentPath())) {
 		more, otherErr := here.agentLists(ctx, named)
 		if otherErr == nil && len(more) > 0 {
-			return named, entering(more), nil
+			return named, more, nil
 		}
 		if len(usual) == 0 {
 			return "", nil, unlistedAgent(named, otherErr)
@@ -212,18 +214,18 @@ func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket st
 	if err == nil && len(usual) == 0 {
 		err = keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key").Advise(keyway.UnlockYours)
 	}
-	return "", entering(usual), err
+	return "", usual, err
 }
 
 // Held are the keys that may be used for any host without a file of them in ~/.ssh: those
 // that the user's agent holds, be it keyway's, the one of SSH_AUTH_SOCK or the one that
 // the configuration names. where is the socket of the last; empty: it is another.
 func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
-	where, keys, err := here.agentOf(ctx, configured(ctx, keyway.Local))
+	where, listed, err := here.agentOf(ctx, configured(ctx, keyway.Local))
 	if err != nil {
 		return nil, ""
 	}
-	return keys, where
+	return entering(listed), where
 }
 
 // unlistedAgent is why an agent that the user's configuration names has told of no key.

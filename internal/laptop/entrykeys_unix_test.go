@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
@@ -123,5 +124,28 @@ func TestOpenKeyFiles(t *testing.T) {
 	files := []string{open, closed, loose, named + ".pub", odd, filepath.Join(dir, "held"), dir, filepath.Join(dir, "nothing")}
 	if got := openFiles(t.Context(), files, []PublicKey{held}); !slices.Equal(got, []string{open, named}) {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestEndsAreOfTheListThatIsSent: an agent that is locked once it has listed its keys takes no end
+// from those of certificates.
+func TestEndsAreOfTheListThatIsSent(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	newKey(t, dir, "ca", "")
+	file := newKey(t, dir, "key", "")
+	run(t, "", "ssh-keygen", "-q", "-s", filepath.Join(dir, "ca"), "-I", "today", "-n", "ada", "-V", "+1h", file+".pub")
+	list := "#!/bin/sh\nmkdir " + dir + "/listed 2>/dev/null || exit 1\ncat " + file + ".pub " + file + "-cert.pub\n"
+	if err := os.WriteFile(filepath.Join(dir, "ssh-add"), []byte(list), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	keys, err := (&Laptop{runtime: dir}).EntryKeys(t.Context(), "gpu1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := keys.withEnds()
+	if len(sent) != 1 || sent[0].Until.IsZero() || time.Until(sent[0].Until) > time.Hour {
+		t.Errorf("%+v", sent)
 	}
 }

@@ -41,7 +41,7 @@ func (here *Laptop) SendKeys(ctx context.Context, node *api.Client, e sshconfig.
 		return
 	}
 	today, err := here.EntryKeys(ctx, e.Place, e.Keys)
-	if err != nil || node.Admit(ctx, e.Name, here.withEnds(ctx, today)) != nil {
+	if err != nil || node.Admit(ctx, e.Name, today.withEnds()) != nil {
 		return
 	}
 	_ = here.Hosts.Sent(e, here.sent(ctx, today)) // or the next time
@@ -53,11 +53,10 @@ func (here *Laptop) sent(ctx context.Context, e KeySet) sshconfig.Sent {
 }
 
 // withEnds are keys with the ends that their certificates give them.
-func (here *Laptop) withEnds(ctx context.Context, e KeySet) []keyway.EntryKey {
-	held, _ := here.agentLists(ctx, e.Agent)
+func (e KeySet) withEnds() []keyway.EntryKey {
 	var entries []keyway.EntryKey
 	for _, k := range e.Keys {
-		entries = append(entries, keyway.EntryKey{Line: k.Line(), Until: endOf(k, held)})
+		entries = append(entries, keyway.EntryKey{Line: k.Line(), Until: endOf(k, e.listed)})
 	}
 	return entries
 }

@@ -1,8 +1,10 @@
 package agentd
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -12,7 +14,8 @@ import (
 )
 
 // policyFile is a policy that follows its file. A file that is wrong at the start
-// is an error; one that becomes wrong leaves the last good policy in force.
+// is an error; one that becomes wrong leaves the last good policy in force. One that cannot be
+// read is tried again at every request.
 type policyFile struct {
 	path    string // empty: the policy does not change
 	news    io.Writer
@@ -21,6 +24,7 @@ type policyFile struct {
 	mu     sync.Mutex
 	policy *policy.Policy
 	stamp  string
+	failed string // why the file could not be read the last time, which was told
 }
 
 func openPolicy(what string, news io.Writer) (*policyFile, error) {
@@ -66,9 +70,16 @@ func (f *policyFile) current() *policy.Policy {
 	if stamp == f.stamp {
 		return f.policy
 	}
-	f.stamp = stamp
 	reason := "read anew: " + f.path
-	if p, err := policy.Read(f.path); err != nil {
+	p, err := policy.Read(f.path)
+	if unread := (*fs.PathError)(nil); !errors.As(err, &unread) {
+		f.stamp, f.failed = stamp, ""
+	} else if f.failed == err.Error() {
+		return f.policy
+	} else {
+		f.failed = err.Error()
+	}
+	if err != nil {
 		reason = "the last good policy stays: " + err.Error()
 		fmt.Fprintf(f.news, "keyway agent: %s\n", reason)
 	} else {

@@ -116,20 +116,41 @@ func (r *namesReader) file(path, dir string, b block, depth int) {
 	}
 }
 
+// globClasses makes a pattern of ssh's glob, in whose classes ^ is a character, one of filepath.Glob.
+var globClasses = strings.NewReplacer(`\\`, `\\`, `\[`, `\[`, "[!", "[^", "[^", `[\^`)
+
 func (r *namesReader) include(arg, dir string, b block, depth int) {
 	if rest, ok := strings.CutPrefix(arg, "~/"); ok {
 		arg = filepath.Join(r.home, rest)
+	} else if strings.HasPrefix(arg, "~") {
+		return // the home directory of another user, which we do not look up
 	} else if !filepath.IsAbs(arg) {
 		arg = filepath.Join(dir, arg)
 	}
+	arg = globClasses.Replace(arg)
 	r.sources = append(r.sources, placesOf(arg)...)
 	found, err := filepath.Glob(arg)
 	if err != nil {
 		return
 	}
 	for _, path := range found {
-		r.file(path, dir, block{patterns: []string{"*"}, outer: &b}, depth+1)
+		if !hidden(path, arg) {
+			r.file(path, dir, block{patterns: []string{"*"}, outer: &b}, depth+1)
+		}
 	}
+}
+
+// hidden reports whether an element of path begins with a dot that the pattern does not have:
+// no wildcard of ssh's glob matches it.
+func hidden(path, pattern string) bool {
+	sep := string(filepath.Separator)
+	names, patterns := strings.Split(path, sep), strings.Split(filepath.Clean(pattern), sep)
+	for i, name := range names {
+		if len(patterns) == len(names) && strings.HasPrefix(name, ".") && !strings.HasPrefix(strings.TrimPrefix(patterns[i], `\`), ".") {
+			return true
+		}
+	}
+	return false
 }
 
 // placesOf returns the directories in which something new may match an absolute pattern.

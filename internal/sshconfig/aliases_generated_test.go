@@ -128,3 +128,45 @@ func TestNoNameThatSSHLooksUpIsMissed(t *testing.T) {
 		}
 	}
 }
+
+// Of the files that a pattern may name, we read those that ssh reads.
+func TestIncludePatternsAsSSH(t *testing.T) {
+	home := t.TempDir()
+	config := filepath.Join(home, ".ssh", "config")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := []string{"d/a", "d/.old", "d/_b", "d/!c", "d/^e", "d/[f", ".h/a", "d.d/.g/x", "d.d/g/x", ".ssh/~nobody/x"}
+	for n, file := range files {
+		write(filepath.Join(home, file), fmt.Sprintf("Host host%d\n  HostName found\n", n))
+	}
+	for _, pattern := range []string{
+		"d/*", "d/.*", "d/?old", "d/[.]old", `d/\.old`, "d/[!_]*", "d/[^_]*", "d/[_!]*", "d/[!!_]*", `d/\[*`, "*/a", ".*/a", "d.d/*/x", "d.d/.*/x", "?.d/[!.]/x",
+		"d/a", "d/.old", "d/../d/*", "./d//*", "d/[a", "d/*/*",
+	} {
+		pattern = home + "/" + pattern
+		write(config, "Include "+pattern+"\n")
+		r := resolver{options: []string{"-F", config}}
+		lookups := ReadNames(home).Lookups
+		for n, file := range files {
+			alias := fmt.Sprint("host", n)
+			host, err := r.resolve(t.Context(), alias)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reads := host.HostName == "found"; reads != (lookups[alias] != nil) {
+				t.Errorf("Include %s: that ssh reads %s is %v, and that we do is %v", pattern, file, reads, !reads)
+			}
+		}
+	}
+	write(config, "Include ~nobody/x\n")
+	if names := ReadNames(home); names.Lookups["host9"] != nil {
+		t.Error("~nobody is taken for a directory in ~/.ssh")
+	}
+}

@@ -44,6 +44,7 @@ type Names struct {
 	aliases     map[string][]string // name in known_hosts → what the configuration calls it
 	guesses     []string            // to try with hashed names
 	resolved    map[string]policy.Host
+	partial     bool // any host may have a name in what was not read
 }
 
 type knownHostsFile struct {
@@ -144,6 +145,7 @@ func (n *Names) hostLocked(fingerprint string) policy.Host {
 	h, done := n.resolved[fingerprint]
 	if !done {
 		h = n.resolveLocked(fingerprint)
+		h.Partial = h.Partial || n.partial
 		n.resolved[fingerprint] = h
 	}
 	return h
@@ -253,8 +255,15 @@ func (n *Names) refreshLocked() {
 	n.stamps = n.stampsOf()
 	n.hosts, n.hashed, n.authorities = map[string]policy.Host{}, map[string][]string{}, map[string][]string{}
 	n.resolved = map[string]policy.Host{}
+	n.partial = n.names.Partial
+	again := n.names.Again
 	for _, f := range files {
-		n.readLocked(f, places)
+		cut, err := n.readLocked(f, places)
+		n.partial = n.partial || cut || sshconfig.Passing(err)
+		again = again || sshconfig.Passing(err)
+	}
+	if again {
+		n.stamps = ""
 	}
 	n.guessLocked(places)
 }
@@ -317,16 +326,17 @@ func hostOfPlace(place string) string {
 	return name
 }
 
-// readLocked reads what it can: a line that ssh cannot read either names nobody.
-func (n *Names) readLocked(f knownHostsFile, places map[string]string) {
+// readLocked reads what it can: a line that ssh cannot read either names nobody. cut reports that
+// the file has more.
+func (n *Names) readLocked(f knownHostsFile, places map[string]string) (cut bool, err error) {
 	file, err := os.Open(f.path)
 	if err != nil {
-		return
+		return false, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxKnownHosts))
+	data, err := io.ReadAll(io.LimitReader(file, maxKnownHosts+1))
 	if err != nil {
-		return
+		return false, err
 	}
 	for line := range strings.Lines(string(data)) {
 		marker, names, key, _, _, err := ssh.ParseKnownHosts([]byte(line))
@@ -366,6 +376,7 @@ func (n *Names) readLocked(f knownHostsFile, places map[string]string) {
 		}
 		n.hosts[fingerprint] = h
 	}
+	return len(data) > maxKnownHosts, nil
 }
 
 // placeOf returns the place of a workspace. A workspace with an unknown place counts as at a

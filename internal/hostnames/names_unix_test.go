@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"keyway/internal/policy"
 	"keyway/internal/sshconfig"
@@ -73,5 +75,60 @@ func TestHashedNames(t *testing.T) {
 	}
 	if h := n.lookup(keys["nobody-knows"]); !slices.Equal(h.Names, []string{"nobody-knows"}) || h.Partial {
 		t.Errorf("%+v", h)
+	}
+}
+
+// TestNamesInWhatIsNotRead: a host may have a name in a file that cannot be read now, or beyond the
+// bound of one. The former is read as soon as it can be, though it does not change.
+func TestNamesInWhatIsNotRead(t *testing.T) {
+	home := t.TempDir()
+	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, line := knownhosts.NewKey(t)
+	write("theirs", "10.0.0.1 "+line+"\n")
+	write("systems", "prod "+line+"\n")
+	write(".ssh/config", "Host db\n  HostName 10.0.0.1\n")
+	path := func(name string) string { return filepath.Join(home, name) }
+	n := &Names{
+		files:  []knownHostsFile{{path("theirs"), ""}, {path("systems"), ""}, {path("absent"), ""}, {path("theirs/none"), ""}, {home, ""}},
+		config: func() sshconfig.Names { return sshconfig.ReadNames(home) },
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	unread := n.lookup(key.PublicKey())
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !unread.Partial {
+		t.Errorf("without descriptors: %+v", unread)
+	}
+	if h := n.lookup(key.PublicKey()); !slices.Equal(h.Names, []string{"db", "10.0.0.1", "prod"}) || h.Partial {
+		t.Errorf("afterwards: %+v", h)
+	}
+	write("systems", strings.Repeat("#", maxKnownHosts)+"\nprod "+line+"\n")
+	if h := n.lookup(key.PublicKey()); !slices.Equal(h.Names, []string{"db", "10.0.0.1"}) || !h.Partial {
+		t.Errorf("beyond the bound: %+v", h)
+	}
+	write("systems", "")
+	if h := n.lookup(key.PublicKey()); h.Partial {
+		t.Errorf("when nothing is beyond it: %+v", h)
+	}
+	write(".ssh/config", strings.Repeat("#", 1<<20)+"\nHost db\n  HostName 10.0.0.1\n")
+	if h := n.lookup(key.PublicKey()); !slices.Equal(h.Names, []string{"10.0.0.1"}) || !h.Partial {
+		t.Errorf("beyond the bound of the configuration: %+v", h)
 	}
 }

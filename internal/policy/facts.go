@@ -43,7 +43,8 @@ type Host struct {
 	// Place is the place of a workspace: two workspaces with the same Place belong together.
 	Place string `json:"place,omitempty"`
 	// Partial reports that the host has a name that is not among Names: one that is
-	// hashed in known_hosts and that nothing on this machine could guess, or a pattern.
+	// hashed in known_hosts and that nothing on this machine could guess, a pattern, or one in
+	// a file that was not read.
 	Partial bool `json:"partial,omitempty"`
 }
 

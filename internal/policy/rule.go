@@ -98,7 +98,7 @@ func (r *rule) unnamed(f Facts) string {
 	case !f.Proven:
 		return "the asker does not prove which host it logs in to"
 	case f.To.Partial:
-		return fmt.Sprintf("a name of the destination is hashed in known_hosts (%s)", f.To)
+		return fmt.Sprintf("not every name of the destination is known: one is hashed in known_hosts, or a file was not read (%s)", f.To)
 	}
 	return fmt.Sprintf("known_hosts has no name for the destination (%s)", f.To)
 }

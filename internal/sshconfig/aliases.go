@@ -31,11 +31,16 @@ type Names struct {
 	KnownHosts []string
 	// Sources are the files that were read, and the directories of those that might be.
 	Sources []string
+	// Partial reports that there are more names: in a file beyond the bounds, or in one that
+	// could not be read.
+	Partial bool
+	// Again reports that such a file may be read the next time, also if it does not change.
+	Again bool
 }
 
 // ReadNames reads ~/.ssh/config, the system's ssh_config and what they include. It runs
-// nothing: Match exec lines count as if they might match. A file that cannot be read
-// has no names.
+// nothing: Match exec lines count as if they might match. A file that ssh cannot read
+// either has no names.
 func ReadNames(home string) Names {
 	return readConfigs(home).names()
 }
@@ -84,15 +89,20 @@ type namesReader struct {
 	literal  []string
 	sources  []string
 	files    int
+	cut      bool // a file is beyond the bounds
+	again    bool // a file could not be read now
 }
 
 func (r *namesReader) file(path, dir string, b block, depth int) {
 	r.sources = append(r.sources, path)
 	if r.files++; depth > maxIncludes || r.files > maxConfigs {
+		r.cut = true
 		return
 	}
 	data, err := readBounded(path, maxConfig)
 	if err != nil {
+		r.cut = r.cut || err == errTooLarge
+		r.again = r.again || Passing(err)
 		return
 	}
 	outer := b.outer
@@ -274,7 +284,7 @@ func (r *namesReader) values(keyword, host string, targets []string) (values []s
 }
 
 func (r *namesReader) names() Names {
-	n := Names{Lookups: map[string][]string{}, Sources: r.sources}
+	n := Names{Lookups: map[string][]string{}, Sources: r.sources, Partial: r.cut || r.again, Again: r.again}
 	others := map[string]bool{}
 	for _, alias := range r.literal {
 		if n.Lookups[alias] == nil {

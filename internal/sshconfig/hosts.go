@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"keyway/internal/keyway"
 )
@@ -140,3 +142,15 @@ func readBounded(path string, limit int64) ([]byte, error) {
 }
 
 var errNotRegular = errors.New("not a regular file")
+
+// Passing reports whether err, of reading a file, may be gone the next time, as when there is
+// no descriptor left: ssh may read the file. One that is not there, or that this user may not
+// read, ssh cannot read either.
+func Passing(err error) bool {
+	for _, lasting := range []error{nil, fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR, syscall.EISDIR, errNotRegular, errTooLarge} {
+		if errors.Is(err, lasting) {
+			return false
+		}
+	}
+	return true
+}

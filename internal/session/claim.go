@@ -3,7 +3,9 @@
 package session
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -73,7 +75,9 @@ func (r Registry) makeWay(name keyway.Name) error {
 		return keyway.Errorf(keyway.NameTaken, "%s is already running", r.Show(name)).
 			Advise(keyway.SeeOrEndSession, r.Show(name))
 	case old.Status == Lost && old.Epoch == "":
-		return os.RemoveAll(old.Path) // left by a start that failed half-way
+		if _, err := os.Lstat(filepath.Join(old.Path, MetaName)); errors.Is(err, fs.ErrNotExist) {
+			return os.RemoveAll(old.Path) // left by a start that failed half-way
+		}
 	}
 	free, err := r.freeName(string(name), ".")
 	if err != nil {

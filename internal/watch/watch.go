@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -176,6 +177,9 @@ func (w *watcher) look(ctx context.Context) {
 			continue
 		}
 		j, err := read(path)
+		if unread := (*fs.PathError)(nil); errors.As(err, &unread) {
+			continue // the next look may read it, as when there is no descriptor left now
+		}
 		if err != nil || j.path(w.dir) != path {
 			w.log.Warn("not a job", "file", path, "error", err)
 			_ = os.Remove(path)

@@ -3,6 +3,8 @@
 package watch
 
 import (
+	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,4 +23,35 @@ func TestTheUsersCommandIsToldOfTheEnd(t *testing.T) {
 	if err != nil || string(got) != "train/exp7 2 failed with exit code 2 python 'x y'\n" {
 		t.Errorf("%q, %v", got, err)
 	}
+}
+
+// TestAJobThatCannotBeReadStays on the list, and is waited for once it can be.
+func TestAJobThatCannotBeReadStays(t *testing.T) {
+	dir := t.TempDir()
+	job := Job{Workspace: "train", Session: "exp7"}
+	later := filepath.Join(dir, "later")
+	if err := os.Symlink(later, job.path(dir)); err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan Job, 1)
+	w := &watcher{dir: dir, log: quiet, jobs: map[string]bool{}, wait: func(_ context.Context, j Job) (Report, error) {
+		waited <- j
+		return Report{}, ErrGone
+	}}
+	w.look(t.Context())
+	if _, err := os.Lstat(job.path(dir)); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(later, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.look(t.Context())
+	if got := <-waited; got != job {
+		t.Errorf("waits for %+v", got)
+	}
+	w.all.Wait()
 }

@@ -198,6 +198,9 @@ func (c converter) secret(file, variable string) ([]byte, error) {
 		if !ok {
 			return nil, variables.UnsetError{Name: variable}
 		}
+		if len(v) > maxSecret {
+			return nil, fmt.Errorf("the variable %s has over %d KiB", variable, maxSecret>>10)
+		}
 		return []byte(v), nil
 	case file != "":
 		return c.env.readFile(file, maxSecret)

@@ -118,9 +118,9 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 			model[top] = plain(n)
 		}
 	}
-	used := map[string]bool{}
+	used, filler := map[string]bool{}, new(variables.Filler)
 	model, err := interpolation.Interpolate(model, interpolation.Options{
-		Substitute: func(text string, lookup compose.Mapping) (string, error) { return variables.Fill(text, lookup) }, TypeCastMapping: casts,
+		Substitute: func(text string, lookup compose.Mapping) (string, error) { return filler.Fill(text, lookup) }, TypeCastMapping: casts,
 		LookupValue: func(name string) (string, bool) {
 			v, ok := lookup(name)
 			if ok {
@@ -284,6 +284,9 @@ func (d *document) explain(err error) error {
 		path := strings.Trim(found, "'")
 		where = at(d.root, strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }))
 		message = strings.Trim(strings.Replace(said, found, short(path), 1), ": ")
+	}
+	if errors.Is(err, variables.ErrTooMuch) {
+		return d.errorf(where, "%v", variables.ErrTooMuch).Hint("use a long value less often")
 	}
 	if errors.As(err, &unset) {
 		form := "${%[1]s:-VALUE}"

@@ -37,7 +37,9 @@ func (d *document) loadAsCompose(name string, names []string, lookup func(string
 		o.SkipInclude, o.SkipResolveEnvironment, o.SkipResolveLabels, o.SkipNormalization, o.SkipConsistencyCheck = true, true, true, true, true
 		o.ResolvePaths = false
 		o.SetProjectName("keyway", true)
-		o.Interpolate.Substitute = func(text string, lookup compose.Mapping) (string, error) { return variables.Fill(text, lookup) }
+		o.Interpolate.Substitute = func(text string, lookup compose.Mapping) (string, error) {
+			return new(variables.Filler).Fill(text, lookup)
+		}
 		o.Interpolate.LookupValue = lookup
 	})
 	if err != nil {

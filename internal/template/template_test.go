@@ -13,6 +13,7 @@ import (
 
 	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
+	"keyway/internal/template/variables"
 )
 
 // resolve resolves the service train of a Compose file in a repository.
@@ -408,6 +409,7 @@ func TestVariablesOfAnEnvFile(t *testing.T) {
 		"A=\\$HERE\nHERE":                 "\\h",
 		"B=pa$word\nB=1\nA=\"x\n$B\" # '": "x\n1",
 		"\ufeffexport A: b\r\n":           "b",
+		doubling + "A=$B":                 "",
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "keyway.yaml"), service("image: i\nenv_file: a.env"))
@@ -422,6 +424,28 @@ func TestVariablesOfAnEnvFile(t *testing.T) {
 	}
 }
 
+// doubling gives B a value of 128 MiB.
+var doubling = "B=xxxxxxxx\n" + strings.Repeat("B=$B$B\n", 24)
+
+// TestALongValueUsedOften: the memory of a template is bounded, however often it uses a value.
+func TestALongValueUsedOften(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, ".env"), "A="+strings.Repeat("x", maxEnvFile/2)+"\n")
+	for use, want := range map[string]string{
+		"environment: ['P=$A$A']":                               "",
+		"environment: ['P=" + strings.Repeat("$A", 99) + "']":   variables.ErrTooMuch.Error(),
+		"environment: [" + strings.Repeat("'P=$A', ", 99) + "]": variables.ErrTooMuch.Error(),
+		"secrets: [a]\nsecrets: {a: {environment: A}}":          "secrets: a: the variable A has over 64 KiB",
+	} {
+		inner, top, _ := strings.Cut(use, "\n")
+		write(t, filepath.Join(dir, "keyway.yaml"), service("image: i\n"+inner)+top+"\n")
+		_, err := resolveIn(t, dir, nil)
+		if (err == nil) != (want == "") || err != nil && (!keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "keyway.yaml:4: ") || !strings.HasSuffix(err.Error(), want)) {
+			t.Errorf("%.60q: %.300v, want %q", use, err, want)
+		}
+	}
+}
+
 // TestVariablesOfDotEnv: what .env beside a template leaves out is an error where it is used.
 func TestVariablesOfDotEnv(t *testing.T) {
 	for text, want := range map[string]string{
@@ -432,6 +456,8 @@ func TestVariablesOfDotEnv(t *testing.T) {
 		"A='pa$word'":         "pa$word",
 		"B=pa$word\nA=b":      "b",
 		"HERE=$word\nA=$HERE": "h",
+		doubling + "A=$B":     "",
+		"A=b\n" + doubling:    "b",
 	} {
 		for _, use := range []string{"environment: {P: '${A}'}", "environment: {P: '${A:-d}'}", "environment: [A]", "env_file: a.env"} {
 			dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 )
 
 // dollar is a variable in place of each $ that dotenv reads. So dotenv leaves the filling in
-// to [Fill]: it takes an empty text for a variable that is not set, also for the rest
+// to a [Filler]: it takes an empty text for a variable that is not set, also for the rest
 // of a password behind a $.
 const (
 	dollar = "keyway_dollar"
@@ -25,7 +25,7 @@ var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
 
 // Parse reads NAME=VALUE lines as Compose does. It takes values from lookup and from the lines
 // before, in this order. unset has an error for each variable whose value takes in one without
-// value and default.
+// value and default, and for those beyond the bound of a [Filler].
 func Parse(text string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "$", braced) + "\n"
 	raw := func(name string) (string, bool) {
@@ -38,6 +38,7 @@ func Parse(text string, lookup func(string) (string, bool)) (set map[string]stri
 	if _, err := dotenv.UnmarshalWithLookup(text, raw); err != nil { // with the right line
 		return nil, nil, errors.New(strings.ReplaceAll(err.Error(), braced, "$"))
 	}
+	var filler Filler
 	set, unset = map[string]string{}, map[string]error{}
 	for text != "" {
 		end := statement(text)
@@ -50,7 +51,7 @@ func Parse(text string, lookup func(string) (string, bool)) (set map[string]stri
 			value = strings.ReplaceAll(value, braced, "$$") // quoted
 			value = noVariable.ReplaceAllString(value, "$$$$${1}")
 			var before error // of a variable that is taken in
-			value, err := Fill(value, func(name string) (string, bool) {
+			value, err := filler.Fill(value, func(name string) (string, bool) {
 				if v, ok := lookup(name); ok {
 					return v, true
 				}

@@ -5,6 +5,7 @@ package variables
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -38,15 +39,27 @@ func (e formError) Error() string {
 // whole rest of the text.
 const maxDepth = 32
 
+// maxMade bounds the text that a [Filler] makes, in bytes.
+const maxMade = 16 << 20
+
+// ErrTooMuch is the error of a [Filler] that would make more text than its bound.
+var ErrTooMuch = errors.New("the values of variables make more than 16 MiB of text")
+
+// Filler fills variables into texts. A value that is used often, and its result again, would need
+// any amount of memory. So a Filler makes 16 MiB of text at most. The zero value has made none.
+type Filler struct {
+	made int // bytes
+}
+
 // Fill returns text with the values of its variables. It knows $NAME, ${NAME}, ${NAME:-WORD},
 // ${NAME-WORD}, and the same with + and ?. WORD may contain variables, which may do so again,
 // 32 levels deep. $$ stands for $.
-func Fill(text string, lookup func(string) (string, bool)) (string, error) {
-	return fill(text, lookup, 0)
+func (f *Filler) Fill(text string, lookup func(string) (string, bool)) (string, error) {
+	return f.fill(text, lookup, 0)
 }
 
 // fill is Fill of a word that is within depth others.
-func fill(text string, lookup func(string) (string, bool), depth int) (string, error) {
+func (f *Filler) fill(text string, lookup func(string) (string, bool), depth int) (string, error) {
 	if depth > maxDepth {
 		return "", fmt.Errorf("more than %d variables are within each other", maxDepth)
 	}
@@ -54,6 +67,9 @@ func fill(text string, lookup func(string) (string, bool), depth int) (string, e
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "$")
+		if f.made += len(before); f.made > maxMade {
+			return "", ErrTooMuch
+		}
 		b.WriteString(before)
 		if !found {
 			return b.String(), nil
@@ -66,11 +82,11 @@ func fill(text string, lookup func(string) (string, bool), depth int) (string, e
 			end = 1
 		case name != "":
 			end = len(name)
-			value, err = variable(name, "", lookup, depth)
+			value, err = f.variable(name, "", lookup, depth)
 		default:
 			if end = closing(rest); end > 0 {
 				name = NameIn(rest[1:])
-				value, err = variable(name, rest[1+len(name):end-1], lookup, depth)
+				value, err = f.variable(name, rest[1+len(name):end-1], lookup, depth)
 			}
 			if name == "" {
 				err = formError(whole)
@@ -79,6 +95,7 @@ func fill(text string, lookup func(string) (string, bool), depth int) (string, e
 		if err != nil {
 			return "", err
 		}
+		f.made += len(value)
 		b.WriteString(value)
 		text = rest[end:]
 	}
@@ -118,7 +135,7 @@ func closing(text string) int {
 
 // variable returns the value of ${NAME}. form is what follows the name in the braces, which are
 // within depth others.
-func variable(name, form string, lookup func(string) (string, bool), depth int) (string, error) {
+func (f *Filler) variable(name, form string, lookup func(string) (string, bool), depth int) (string, error) {
 	value, set := lookup(name)
 	operator, empty := strings.TrimPrefix(form, ":"), set && value == ""
 	there := set && !(empty && operator != form) // with a colon, an empty one is none
@@ -137,17 +154,17 @@ func variable(name, form string, lookup func(string) (string, bool), depth int) 
 		if there {
 			return value, nil
 		}
-		return fill(word, lookup, depth+1)
+		return f.fill(word, lookup, depth+1)
 	case '+':
 		if !there {
 			return "", nil
 		}
-		return fill(word, lookup, depth+1)
+		return f.fill(word, lookup, depth+1)
 	case '?':
 		if there {
 			return value, nil
 		}
-		why, err := fill(word, lookup, depth+1)
+		why, err := f.fill(word, lookup, depth+1)
 		return "", cmp.Or(err, error(UnsetError{name, why, empty}))
 	}
 	return "", formError("${" + name + form + "}")

@@ -28,7 +28,7 @@ func TestFill(t *testing.T) {
 		"${NONE:-$$}${DOLLAR}":         "$$A",
 		"${NONE:-}":                    "",
 	} {
-		if got, err := Fill(text, lookup); err != nil || got != want {
+		if got, err := new(Filler).Fill(text, lookup); err != nil || got != want {
 			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
 		}
 	}
@@ -46,13 +46,13 @@ func TestUnset(t *testing.T) {
 		"${EMPTY:?say $A}":  {Name: "EMPTY", Why: "say a", Empty: true},
 		"${NONE?}":          {Name: "NONE"},
 	} {
-		_, err := Fill(text, lookup)
+		_, err := new(Filler).Fill(text, lookup)
 		if got := (UnsetError{}); !errors.As(err, &got) || got != want {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 	for _, text := range []string{"${", "${A", "${}", "${1}", "$1", "$-", "${A:}", "${A!x}", "${A:-${B}", "${ A}"} {
-		if got, err := Fill(text, lookup); err == nil || !strings.Contains(err.Error(), "$$") {
+		if got, err := new(Filler).Fill(text, lookup); err == nil || !strings.Contains(err.Error(), "$$") {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestDepth(t *testing.T) {
 		for _, operator := range []string{":-", "+", "?"} {
 			name := map[string]string{":-": "NONE", "+": "A", "?": "NONE"}[operator]
 			text := strings.Repeat("${"+name+operator, levels) + "x" + strings.Repeat("}", levels)
-			_, err := Fill(text, lookup)
+			_, err := new(Filler).Fill(text, lookup)
 			if tooDeep := err != nil && strings.Contains(err.Error(), "more than 32 variables"); tooDeep == fits {
 				t.Errorf("%d levels of %s: %.200v", levels, operator, err)
 			}
@@ -72,10 +72,32 @@ func TestDepth(t *testing.T) {
 	}
 }
 
+// TestTooMuch: no text makes more than the bound, in whichever form it uses a value.
+func TestTooMuch(t *testing.T) {
+	long := func(string) (string, bool) { return strings.Repeat("x", maxMade/2), true }
+	for text, fits := range map[string]bool{
+		"$A$A":             true,
+		"$A${A}x":          false,
+		"$A$A$NONE":        false,
+		"${A+$A}$A":        false,
+		"${A+$A}":          true,
+		"${A+${A+${A}$A}}": false,
+	} {
+		got, err := new(Filler).Fill(text, long)
+		if (err == nil) != fits || err != nil && !errors.Is(err, ErrTooMuch) || len(got) > maxMade {
+			t.Errorf("%q: %d bytes, %v", text, len(got), err)
+		}
+	}
+	set, unset, err := Parse("A=x\n"+strings.Repeat("A=$A$A\n", 26)+"B=1\nC=${NONE:?$A}\n", func(string) (string, bool) { return "", false })
+	if err != nil || len(set) > 0 || !errors.Is(unset["A"], ErrTooMuch) || !errors.Is(unset["B"], ErrTooMuch) || len(unset["C"].Error()) > maxMade {
+		t.Errorf("%d values, %.300v, %v", len(set), unset, err)
+	}
+}
+
 func FuzzFill(f *testing.F) {
 	f.Add("a${A:-${B}}$$c")
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := Fill(text, func(string) (string, bool) { return "v", true })
+		got, err := new(Filler).Fill(text, func(string) (string, bool) { return "v", true })
 		if err == nil && !strings.Contains(text, "$") && got != text {
 			t.Errorf("%q became %q", text, got)
 		}

@@ -39,7 +39,7 @@ func (k *keyboard) start(conn *wire.Connection, t *Terminal, v Viewing, asking *
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer in.release()
-		to := forward{conn: conn, in: t.In, cut: &t.inputCut, asking: asking, mute: !v.Input}
+		to := forward{conn: conn, in: t.In, input: &t.input, asking: asking, mute: !v.Input}
 		if OnTerminal(t.In) {
 			to.escapes = &t.escapes
 			to.escapes.view, to.escapes.extended = to.mute, t.extendedKeys
@@ -76,12 +76,17 @@ func (k *keyboard) ended() <-chan struct{} {
 	return k.done
 }
 
+// input is the state of the user's input, over all connections to a session.
+type input struct {
+	some bool // of it has been passed on
+	cut  bool // no more could be read after that
+}
+
 // forward copies what is typed to a session.
 type forward struct {
 	conn    *wire.Connection
 	in      *os.File
-	some    bool  // of the input has been passed on
-	cut     *bool // set if no more can be read after that
+	input   *input
 	asking  *question
 	escapes *escapes // the input is a terminal: handle ~d
 	mute    bool     // drop all input, but detach on ~d
@@ -103,7 +108,7 @@ func (f *forward) all(in *interruptible) bool {
 			if f.conn.Write(wire.Input{Data: p}) != nil {
 				return false
 			}
-			f.some = true
+			f.input.some = true
 		}
 		if err != nil && !quiet {
 			f.finish(err)
@@ -163,7 +168,7 @@ func (f *forward) finish(err error) {
 		return
 	}
 	if failed {
-		*f.cut = f.some
+		f.input.cut = f.input.some
 		fmt.Fprintln(os.Stderr, "keyway: the job's input ends here:", err)
 	}
 	if f.escapes != nil {

@@ -24,7 +24,7 @@ type Terminal struct {
 	raw          *term.State        // the state to restore; nil: not raw
 	stuck        bool               // nobody reads out
 	Skipped      uint64             // bytes that were not written to it
-	inputCut     bool               // only a part of the user's input could be read
+	input        input              // the user's
 	escapes      escapes            // in the user's input
 	log          logFile            // the segment from which output was read last
 	title        string             // window title until the session sets one; empty: unchanged

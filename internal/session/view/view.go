@@ -298,7 +298,7 @@ func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 		if t.Skipped > 0 && v.Whole && out.status.Code == 0 {
 			return 0, c.Incomplete(v.Name, t.Skipped)
 		}
-		if t.inputCut && out.status.Code == 0 {
+		if t.input.cut && out.status.Code == 0 {
 			return 1, nil // the reason has been printed
 		}
 		return out.status.Code, nil

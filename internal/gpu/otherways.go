@@ -1,7 +1,9 @@
 package gpu
 
 import (
-	"os"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -31,7 +33,12 @@ func NoOtherWay(s keyway.Spec, local bool) error {
 			Hint("leave the variable out").Advise(keyway.InsteadGPUs)
 	}
 	for _, d := range s.Devices {
-		if slices.ContainsFunc(given(d.Source, local), deviceFile.MatchString) {
+		files, err := given(d.Source, local)
+		if err != nil {
+			return keyway.Errorf(keyway.Usage, "the device %.80s may give the workspace GPUs that are lent to nobody: %w", d.Source, err).
+				Hint("name the device files that it needs, each for itself").Advise(keyway.InsteadGPUs)
+		}
+		if slices.ContainsFunc(files, deviceFile.MatchString) {
 			return keyway.Errorf(keyway.Usage, "the device %.80s would give the workspace GPUs that are lent to nobody", d.Source).
 				Hint("leave the device out").Advise(keyway.InsteadGPUs)
 		}
@@ -39,27 +46,39 @@ func NoOtherWay(s keyway.Spec, local bool) error {
 	return nil
 }
 
-// given returns the names of the files that an engine gives for a device: it follows links, and of
-// a directory it gives every device in it.
-func given(source string, local bool) []string {
+// maxGiven bounds the files below a directory that are looked at.
+const maxGiven = 1 << 13
+
+// given returns the names of the files that an engine may give for a device: it follows links, and
+// of a directory it gives every device below it. An engine that runs as root also follows and finds
+// what this user may not see, so that is an error.
+func given(source string, local bool) (all []string, err error) {
 	const devices = "/dev"
 	name := path.Clean(source)
-	if real, err := filepath.EvalSymlinks(name); local && err == nil {
-		name = filepath.ToSlash(real)
-	}
-	if name == "/" {
-		name = devices
-	}
-	if st, err := os.Stat(name); !local || err != nil || !st.IsDir() { // nothing else is opened
-		if name == devices {
-			name += "/nvidia0" // it may be there
+	if local {
+		real, err := filepath.EvalSymlinks(name)
+		switch {
+		case err == nil:
+			name = filepath.ToSlash(real)
+		case !errors.Is(err, fs.ErrNotExist): // which gives the engine's own error
+			return nil, err
 		}
-		return []string{name}
 	}
-	var all []string
-	entries, _ := os.ReadDir(name) // what cannot be read gives the engine's own error
-	for _, e := range entries {
-		all = append(all, path.Join(name, e.Name()))
+	if name == "/" || !local && name == devices {
+		return []string{devices + "/nvidia0"}, nil // it may be there
 	}
-	return all
+	if !local {
+		return []string{name}, nil
+	}
+	err = filepath.WalkDir(name, func(file string, _ fs.DirEntry, err error) error {
+		all = append(all, filepath.ToSlash(file))
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case len(all) > maxGiven:
+			return fmt.Errorf("it has more than %d files", maxGiven)
+		}
+		return nil
+	})
+	return all, err
 }

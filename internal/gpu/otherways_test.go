@@ -3,6 +3,7 @@ package gpu
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,10 +40,11 @@ func TestNoOtherWay(t *testing.T) {
 	}
 }
 
-// TestNoOtherName: a link to a GPU is one, and so is a directory with one.
+// TestNoOtherName: a link to a GPU is one, and so is a directory with one somewhere below it. What
+// cannot be looked at may be one.
 func TestNoOtherName(t *testing.T) {
 	dir := t.TempDir()
-	for _, file := range []string{"gpus/nvidia0", "others/nvidiactl"} {
+	for _, file := range []string{"gpus/nvidia0", "others/nvidiactl", "driver/dev/nvidia0", "driver/dev/fuse", "some/dev/fuse"} {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -50,12 +52,24 @@ func TestNoOtherName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, to := range map[string]string{"195:0": "gpus/nvidia0", "195:255": "others/nvidiactl", "all": "gpus", "none": "others"} {
+	for link, to := range map[string]string{"195:0": "gpus/nvidia0", "195:255": "others/nvidiactl", "all": "gpus", "none": "others", "loop": "loop", "gone": "absent"} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, want := range map[string]bool{"195:0": true, "195:255": false, "all": true, "none": false, "gpus": true, "others": false, "absent": false} {
+	many := filepath.Join(dir, "many")
+	if err := os.Mkdir(many, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n := range maxGiven {
+		if err := os.Symlink("none", filepath.Join(many, strconv.Itoa(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{
+		"195:0": true, "195:255": false, "all": true, "none": false, "gpus": true, "others": false, "absent": false, "gone": false,
+		"driver": true, "driver/dev/fuse": false, "some": false, "loop": true, "others/nvidiactl/x": true, "many": true,
+	} {
 		s := keyway.Spec{Resources: keyway.Resources{Devices: []keyway.Device{{Source: filepath.Join(dir, name)}}}}
 		if err := NoOtherWay(s, true); keyway.Is(err, keyway.Usage) != want {
 			t.Errorf("%s: %v, want a refusal: %t", name, err, want)

@@ -4,11 +4,13 @@
 package contents
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 
@@ -134,10 +136,16 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 	return found, nil
 }
 
-// hashed adds hashes of their content to changed files, of which it reads room bytes at most. more
-// is the number of files beyond the bound.
+// hashed adds hashes of their content to changed files, of which it reads room bytes at most: small
+// files first, so that no other file can make the hash of a small one that of its size. more is the
+// number of files beyond the bound.
 func hashed(changed []keyway.FileChange, files *sftp.Client, room int64) (told []keyway.FileChange, more int) {
 	more = max(len(changed)-keyway.MaxFileChanges, 0)
+	type file struct {
+		fs.FileInfo
+		at int // in told
+	}
+	var there []file
 	for _, c := range changed[:len(changed)-more] {
 		if c.Change != keyway.ChangeDeleted {
 			st, err := files.Lstat(strings.TrimPrefix(c.Path, "/"))
@@ -145,13 +153,16 @@ func hashed(changed []keyway.FileChange, files *sftp.Client, room int64) (told [
 				continue // its content is listed itself
 			}
 			if st != nil {
-				c.Hash = contentHash(files, st, strings.TrimPrefix(c.Path, "/"), min(room, maxHashed))
-				if st.Size() <= maxHashed {
-					room = max(room-st.Size(), 0)
-				}
+				there = append(there, file{st, len(told)})
 			}
 		}
 		told = append(told, c)
+	}
+	slices.SortStableFunc(there, func(a, b file) int { return cmp.Compare(a.Size(), b.Size()) })
+	for _, f := range there {
+		c := &told[f.at]
+		c.Hash = contentHash(files, f, strings.TrimPrefix(c.Path, "/"), min(room, maxHashed))
+		room = max(room-f.Size(), 0)
 	}
 	return told, more
 }

@@ -242,11 +242,11 @@ func TestAGuestThatEnds(t *testing.T) {
 	}
 }
 
-// TestMuchContent: beyond the bound, the sizes of files are compared.
+// TestMuchContent: beyond the bound, the sizes of files are compared, of the largest files first.
 func TestMuchContent(t *testing.T) {
 	dir := t.TempDir()
 	var changed []keyway.FileChange
-	for _, content := range []string{"one", "two", "six"} {
+	for _, content := range []string{"large", "one", "two", "six"} {
 		file := filepath.Join(dir, content)
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -264,9 +264,13 @@ func TestMuchContent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, more := hashed(changed, files, 3)
+	told, more := hashed(changed[1:], files, 3)
 	if len(told) != 3 || more != 0 || told[0].Hash == told[1].Hash || told[1].Hash != told[2].Hash {
 		t.Errorf("%+v and %d more", told, more)
+	}
+	withLarge, more := hashed(changed, files, 3)
+	if len(withLarge) != 4 || more != 0 || withLarge[0].Path != changed[0].Path || withLarge[0].Hash == "" || !slices.Equal(withLarge[1:], told) {
+		t.Errorf("a large file before them: %+v and %d more", withLarge, more)
 	}
 }
 

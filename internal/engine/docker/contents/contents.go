@@ -64,15 +64,15 @@ type image struct {
 type software struct {
 	keyway.Software
 	looked installed.Looked
+	order  []string // of the image's PATH, where its links lead
 }
 
 // Of describes the files of c. If it must look into the container, it calls open to connect to an
 // SFTP server there, and closes the connection.
 func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown Shown, err error) {
 	changed := notable(c.Changes)
-	known := false
-	added := c.programs()
-	if shown.Software, known = k.known(c); known && len(changed)+len(added) == 0 {
+	of, known := k.known(c)
+	if shown.Software = of.Software; known && len(changed) == 0 && !c.adds(of.order) {
 		return shown, nil
 	}
 	conn, err := open()
@@ -87,7 +87,7 @@ func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown
 	if err != nil {
 		return shown, err
 	}
-	hiding, unseen := c.hiding(added, files)
+	hiding, unseen := c.hiding(files)
 	shown.Files, shown.More = hashed(append(changed, hiding...), files, maxContent)
 	shown.More += unseen
 	return shown, files.Err()
@@ -106,14 +106,14 @@ func (c Container) image() image { return image{c.Image, c.where()} }
 
 // known returns the software that is installed in c, if another container of its image has shown
 // it.
-func (k *Images) known(c Container) (keyway.Software, bool) {
+func (k *Images) known(c Container) (software, bool) {
 	k.mu.Lock()
 	s, ok := k.all[c.image()]
 	k.mu.Unlock()
 	if !ok || !s.looked.Apart(c.changes(), c.Mounted) {
-		return keyway.Software{}, false
+		return software{}, false
 	}
-	return s.Software, true
+	return s, true
 }
 
 // read finds the software that is installed in c. It remembers it if it is the image's own.
@@ -124,6 +124,7 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 		return found, err
 	}
 	looked, err := trace.Looked()
+	order := c.order(files)
 	if err != nil || files.Err() != nil || !looked.Apart(c.changes(), c.Mounted) {
 		return found, nil
 	}
@@ -132,7 +133,7 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 	if k.all == nil || len(k.all) >= maxImages {
 		k.all = map[image]software{}
 	}
-	k.all[c.image()] = software{found, looked}
+	k.all[c.image()] = software{found, looked, order}
 	return found, nil
 }
 

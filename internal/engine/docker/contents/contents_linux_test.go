@@ -187,6 +187,43 @@ func TestLinksAboveADirectory(t *testing.T) {
 	}
 }
 
+// TestALinkWithAnotherName: a directory of PATH is known by the name to which its link leads, too.
+func TestALinkWithAnotherName(t *testing.T) {
+	root := t.TempDir()
+	for _, program := range []string{"node-v20/tool", "bin/tool"} {
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(program)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, program), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("node-v20", filepath.Join(root, "node")); err != nil {
+		t.Fatal(err)
+	}
+	g := &guest{t: t}
+	defer g.alive.Wait()
+	added := func(name string) Container {
+		return Container{Image: "sha256:one", Env: []string{"PATH=" + root + "/node:" + root + "/bin"},
+			Changes: []keyway.FileChange{{Path: filepath.Join(root, name), Change: keyway.ChangeAdded}}}
+	}
+	for _, first := range []string{"node-v20/tool", "node-v18/tool"} {
+		var images Images
+		g.asked = 0
+		for _, name := range []string{first, "node-v20/tool", "node-v18/tool"} {
+			c := added(name)
+			shown, err := images.Of(c, g.open)
+			hides := name == "node-v20/tool"
+			if err != nil || len(shown.Files) > 1 || hides != (len(shown.Files) == 1 && shown.Files[0].Path == c.Changes[0].Path) {
+				t.Errorf("%s after %s: %+v, %v", name, first, shown.Files, err)
+			}
+		}
+		if g.asked != 2 { // none for what is in no directory of PATH
+			t.Errorf("the guest is asked %d times after %s, want 2", g.asked, first)
+		}
+	}
+}
+
 // TestManyPrograms: those that PATH finds first are looked at first, and the others are counted.
 func TestManyPrograms(t *testing.T) {
 	root := t.TempDir()

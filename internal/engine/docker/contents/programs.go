@@ -29,19 +29,17 @@ func (c Container) searched() []string {
 	return dirs
 }
 
-// programs returns the added files that may be in directories of PATH. Symbolic links may lead to
-// these, so their last names alone are compared.
-func (c Container) programs() (added []keyway.FileChange) {
+// adds reports whether a file may have been added to a directory of PATH. Links may lead to these
+// from elsewhere, so last names alone are compared: those in PATH, and those where its links lead in
+// the image, if this is known.
+func (c Container) adds(known []string) bool {
 	names := map[string]bool{}
-	for _, dir := range c.searched() {
+	for _, dir := range append(c.searched(), known...) {
 		names[path.Base(dir)] = true
 	}
-	for _, f := range c.Changes {
-		if f.Change == keyway.ChangeAdded && names[path.Base(path.Dir(f.Path))] {
-			added = append(added, f)
-		}
-	}
-	return added
+	return slices.ContainsFunc(c.Changes, func(f keyway.FileChange) bool {
+		return f.Change == keyway.ChangeAdded && names[path.Base(path.Dir(f.Path))]
+	})
 }
 
 // linked is a file system that tells of symbolic links.
@@ -50,31 +48,39 @@ type linked interface {
 	LinkTarget(name string) (string, error)
 }
 
-// hiding returns those of the added programs that PATH finds before a program of the same name
-// that was not added: python3 in /usr/local/bin before that in /usr/bin. Directories that lead to
-// one another, as /bin leads to /usr/bin, hold the same programs. more is the number of programs
-// beyond the bound; they are those that PATH finds last.
-func (c Container) hiding(added []keyway.FileChange, files linked) (all []keyway.FileChange, more int) {
-	if len(added) == 0 {
-		return nil, 0
-	}
-	dirs := map[string]int{} // by their order in PATH
-	var order []string
+// order returns the directories in which programs of c are looked for, in order, where their links
+// lead.
+func (c Container) order(files linked) (order []string) {
 	for _, dir := range c.searched() {
-		dir = target(dir, files)
-		if _, twice := dirs[dir]; !twice {
-			dirs[dir] = len(order)
+		if dir = target(dir, files); !slices.Contains(order, dir) {
 			order = append(order, dir)
 		}
 	}
-	isNew := map[string]bool{}
-	for _, f := range added {
-		isNew[f.Path] = true
+	return order
+}
+
+// hiding returns those added programs that PATH finds before a program of the same name
+// that was not added: python3 in /usr/local/bin before that in /usr/bin. Directories that lead to
+// one another, as /bin leads to /usr/bin, hold the same programs. more is the number of programs
+// beyond the bound; they are those that PATH finds last.
+func (c Container) hiding(files linked) (all []keyway.FileChange, more int) {
+	order := c.order(files)
+	dirs := map[string]int{} // by their order in PATH
+	for at, dir := range order {
+		dirs[dir] = at
 	}
-	added = slices.DeleteFunc(added, func(f keyway.FileChange) bool {
+	var added []keyway.FileChange
+	isNew := map[string]bool{}
+	for _, f := range c.Changes {
 		at, in := dirs[path.Dir(f.Path)]
-		return !in || at == len(order)-1 // the last directory hides none
-	})
+		if !in || f.Change != keyway.ChangeAdded {
+			continue
+		}
+		isNew[f.Path] = true
+		if at < len(order)-1 { // the last directory hides none
+			added = append(added, f)
+		}
+	}
 	slices.SortStableFunc(added, func(a, b keyway.FileChange) int {
 		return cmp.Compare(dirs[path.Dir(a.Path)], dirs[path.Dir(b.Path)])
 	})

@@ -207,12 +207,17 @@ func TestNoFalseAlarm(t *testing.T) {
 		"enough GPUs are free": func(a *Asked) {
 			a.GPUs.GPUs[0].Holder = &keyway.GPUHolder{Owner: "grace", Workspace: "first"}
 		},
-		"others wait for another GPU":    waiting("GPU-0"),
-		"others wait by index":           waiting("0", "0,0"),
-		"others wait for what is absent": waiting("3", "GPU-7", "?"),
-		"enough GPUs are reached":        func(a *Asked) { a.GPUs.GPUs[0].UUID = "" },
-		"a GPU that is named twice":      func(a *Asked) { a.Spec.GPUs = keyway.GPUs{IDs: []string{"0", "GPU-0"}} },
-		"GPUs that the engine alone has": func(a *Asked) { a.Facts.Driver, a.GPUs = keyway.DriverFacts{}, &keyway.GPUReport{} },
+		"others wait for another GPU": waiting("GPU-0"),
+		"others wait by index":        waiting("device=0", keyway.GPUs{IDs: []string{"0", "0"}}.String()),
+		"others wait for the same by index": func(a *Asked) {
+			a.Spec.GPUs = keyway.GPUs{IDs: []string{"GPU-0"}}
+			waiting(keyway.GPUs{IDs: []string{"1"}}.String())(a)
+		},
+		"others wait by index, as told before": waiting("0", "0,0"),
+		"others wait for what is absent":       waiting("3", "GPU-7", "?"),
+		"enough GPUs are reached":              func(a *Asked) { a.GPUs.GPUs[0].UUID = "" },
+		"a GPU that is named twice":            func(a *Asked) { a.Spec.GPUs = keyway.GPUs{IDs: []string{"0", "GPU-0"}} },
+		"GPUs that the engine alone has":       func(a *Asked) { a.Facts.Driver, a.GPUs = keyway.DriverFacts{}, &keyway.GPUReport{} },
 		"GPUs of another machine": func(a *Asked) {
 			a.Spec.Mounts, a.Spec.GPUs.Count, a.Facts.Engine.RemoteDaemon = nil, 8, "it is elsewhere"
 		},

@@ -77,7 +77,7 @@ func reserved(report keyway.GPUReport) map[string]bool {
 	for _, w := range report.Queue {
 		wish, err := keyway.ParseGPUs(w.GPUs)
 		if err != nil || wish.None() {
-			wish, err = keyway.ParseGPUs("device=" + w.GPUs) // by index
+			wish, err = keyway.ParseGPUs("device=" + w.GPUs) // an index, of an older node
 		}
 		wanted := usable
 		switch {

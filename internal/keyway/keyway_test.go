@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -84,7 +85,8 @@ func TestParseMount(t *testing.T) {
 func TestParseGPUs(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "none", "none": "none", "0": "none", "all": "all", "2": "2",
-		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "0,3", "MIG-1": "MIG-1", "device=0:1,1": "0:1,1",
+		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "device=0,3", "MIG-1": "MIG-1", "device=0:1,1": "device=0:1,1",
+		"device=1": "device=1", "device=GPU-8f6a": "GPU-8f6a", "device=GPU-8f6a,1": "device=GPU-8f6a,1",
 	} {
 		if got, err := ParseGPUs(in); err != nil || got.String() != want {
 			t.Errorf("%q: %s, %v", in, got, err)
@@ -106,8 +108,7 @@ func FuzzParseGPUs(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseGPUs("device=" + strings.Join(g.IDs, ","))
-		if len(g.IDs) > 0 && (err != nil || again.String() != g.String()) {
+		if again, err := ParseGPUs(g.String()); err != nil || !reflect.DeepEqual(again, g) {
 			t.Errorf("%q became %+v, which becomes %+v, %v", s, g, again, err)
 		}
 	})

@@ -306,17 +306,23 @@ type GPUs struct {
 // None reports whether no GPU is requested.
 func (g GPUs) None() bool { return !g.All && g.Count == 0 && len(g.IDs) == 0 }
 
-// String is g as ParseGPUs reads it.
+// String is g as ParseGPUs reads it. Alone, an index would be a number of GPUs.
 func (g GPUs) String() string {
 	switch {
 	case g.All:
 		return "all"
 	case g.Count > 0:
 		return strconv.Itoa(g.Count)
-	case len(g.IDs) > 0:
-		return strings.Join(g.IDs, ",")
+	case len(g.IDs) == 0:
+		return "none"
 	}
-	return "none"
+	ids := strings.Join(g.IDs, ",")
+	for _, id := range g.IDs {
+		if id != "" && id[0] >= '0' && id[0] <= '9' {
+			return "device=" + ids
+		}
+	}
+	return ids
 }
 
 // ParseGPUs reads a choice of GPUs as people type it: all, none, a number of GPUs, UUIDs

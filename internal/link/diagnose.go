@@ -34,10 +34,12 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		if i < len(route)-1 {
 			c.next = route[i+1].name
 		}
-		c.command = slices.Contains(s.commands, h.name)
 		if i > 0 {
 			c.before = quoted(route[i-1].name, route[i-1].told())
 		}
+		// An ssh to a jump host as the command (ssh -W %h:%p bastion) that has logged in, and
+		// says nothing, has not failed: it is the host that ended.
+		c.command = slices.Contains(s.commands, h.name) && (i == 0 || c.before+c.greeted != "")
 		if st.fault == keyChanged && s.known != nil {
 			c.files = s.known(ctx, h.name)
 		}
@@ -91,7 +93,7 @@ type complaint struct {
 
 	told, greeted string   // messages of the hop after the login, and before
 	before        string   // those of the hop before it after the login, quoted
-	command       bool     // a command of the user's leads to it
+	command       bool     // a command of the user's leads to it, and may have failed
 	files         []string // known_hosts files of the hop, from ssh -G
 }
 

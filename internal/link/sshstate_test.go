@@ -86,7 +86,7 @@ func TestDiagnose(t *testing.T) {
 }
 
 // A host that closes the connection before it has identified itself may have had too many: it is
-// tried again, unless it was reached by a command of the user's.
+// tried again, unless it was reached by a command of the user's that may have failed itself.
 func TestADropIsTriedAgain(t *testing.T) {
 	for own, want := range map[string]bool{
 		behind: true,
@@ -99,6 +99,19 @@ func TestADropIsTriedAgain(t *testing.T) {
 			if got := errors.Is(diagnosed(t, "", nil, onTheWay{host, own, ""}), errDropped); got != (want && host == "gpu1") {
 				t.Errorf("%s, %q: %t", host, own, got)
 			}
+		}
+	}
+	for _, c := range []struct {
+		command, bastion string // what they say
+		want             bool
+	}{
+		{"", "", true},
+		{"", "bash: nc: command not found", false},
+		{"the wrapper's second step failed", "", false},
+	} {
+		e := diagnosed(t, "", nil, onTheWay{"by-command", behind, c.command}, onTheWay{"bastion", in, c.bastion})
+		if got := errors.Is(e, errDropped); got != c.want {
+			t.Errorf("by a command with an ssh to a bastion, %+v: %t, %q", c, got, e.Message)
 		}
 	}
 }

@@ -225,8 +225,8 @@ func hide(err error) error     { return hidden{err} }
 func (h hidden) Error() string { return "" }
 func (h hidden) Unwrap() error { return h.error }
 
-// endsAtOnce says of p, whose node has greeted, that it ends each time before it answers.
-func endsAtOnce(ctx context.Context, place keyway.Place, p *nodeProcess) error {
+// endsUnanswered says of p, whose node has greeted, that it ends each time before it answers.
+func endsUnanswered(ctx context.Context, place keyway.Place, p *nodeProcess) error {
 	select { // its words have come then
 	case <-p.ended:
 	case <-ctx.Done():
@@ -236,7 +236,7 @@ func endsAtOnce(ctx context.Context, place keyway.Place, p *nodeProcess) error {
 	if p.dial != nil {
 		words = []string{p.dial.last.greeted(), p.dial.last.told()}
 	}
-	return keyway.Errorf(keyway.Other, "the node that keyway starts at %s ends at once, each time%s", place, quoted(string(place), words...)).
+	return keyway.Errorf(keyway.Other, "the node that keyway starts at %s ends before it answers, each time%s", place, quoted(string(place), words...)).
 		Hint("does a start file there take its standard input away (exec </dev/null), or is there a limit that it does not live with? %s", typedAt(place, "ulimit -a"))
 }
 

@@ -274,16 +274,14 @@ func (u *uplink) host() keyway.Place {
 // transport sends requests to the node over the uplink as it is then.
 type transport struct{ uplink *uplink }
 
-// A node that ends at once each time is not to be started for ever: each time is a login.
-const (
-	maxStillborn   = 5           // in a row, for one question
-	stillbornLimit = time.Second // how long such a one lives, at most
-)
+// maxEnded bounds the connections that end under one question. A node that ends before it
+// answers is not to be started for ever: each time is a login.
+const maxEnded = 5
 
 // RoundTrip implements http.RoundTripper. A question whose uplink turns out to be
 // dead before there is an answer is asked again on the next.
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	for stillborn := 0; ; {
+	for ended := 0; ; {
 		c, err := t.uplink.node(req.Context(), nil, nil)
 		if err != nil {
 			return nil, err
@@ -299,10 +297,11 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case !spoilt: // the connection has ended, which was not noticed yet
 			t.uplink.down(c)
 		}
-		if !t.uplink.hasEnded(c) || time.Since(c.since) > stillbornLimit {
-			stillborn = 0
-		} else if stillborn++; stillborn == maxStillborn {
-			return nil, endsAtOnce(req.Context(), t.uplink.place, c.process)
+		if t.uplink.hasEnded(c) {
+			ended++
+		}
+		if ended == maxEnded {
+			return nil, endsUnanswered(req.Context(), t.uplink.place, c.process)
 		}
 	}
 }

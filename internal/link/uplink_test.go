@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -211,8 +212,7 @@ func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 	}()
 	ended := make(chan struct{})
 	close(ended)
-	later := time.Now().Add(time.Hour) // so that it is new, however slow this machine is
-	c := &connection{since: later, process: &nodeProcess{cmd: exec.Command("true"), conn: ours, ended: ended}}
+	c := &connection{since: time.Now(), process: &nodeProcess{cmd: exec.Command("true"), conn: ours, ended: ended}}
 	conn, err := api.Connect(t.Context(), hearing{ours, c}, func(*http.ClientConn) {})
 	if err != nil {
 		t.Fatal(err)
@@ -241,13 +241,56 @@ func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 	u.work.Wait()
 }
 
-// Nobody waits for the words of a node that ends at once when the asker has left.
+// A node that lives for a while, but ends each time before it answers, is started a few times
+// for one question, not for ever.
+func TestANodeThatEndsUnderAQuestion(t *testing.T) {
+	for _, age := range []time.Duration{0, 2 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var served sync.WaitGroup
+			starts := 0
+			u := &uplink{place: "gpu1", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(context.Context, *attempt) (*nodeProcess, error) {
+				if starts++; starts > 2*maxEnded {
+					return nil, errors.New("it is started again and again")
+				}
+				ours, theirs := net.Pipe()
+				ended := make(chan struct{})
+				served.Go(func() {
+					defer close(ended)
+					_ = api.ServeConn(t.Context(), theirs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.URL.Path == "/v1/ping" {
+							api.WriteJSON(w, struct{}{})
+							return
+						}
+						time.Sleep(age)
+						theirs.Close()
+					}))
+				})
+				return &nodeProcess{cmd: exec.Command("true"), conn: ours, ended: ended, errors: &stderrTail{}}, nil
+			}}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node/v1/workspaces", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := transport{u}.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			if starts != maxEnded || err == nil || !strings.Contains(err.Error(), "ends before it answers") {
+				t.Errorf("%v: after %d starts: %v", age, starts, err)
+			}
+			u.close()
+			served.Wait()
+		})
+	}
+}
+
+// Nobody waits for the last words of a node when the asker has left.
 func TestTheLastWordsAreNotAwaitedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		begun := time.Now()
-		err := endsAtOnce(ctx, "gpu1", &nodeProcess{errors: &stderrTail{}, ended: make(chan struct{})})
+		err := endsUnanswered(ctx, "gpu1", &nodeProcess{errors: &stderrTail{}, ended: make(chan struct{})})
 		if waited := time.Since(begun); waited != 0 || err == nil {
 			t.Errorf("after %v: %v", waited, err)
 		}

@@ -98,7 +98,7 @@ var (
 	reBadConfig    = lazyregexp.New(`^\S.* line \d+: |^\S+: terminating, \d+ bad configuration options|^command-line(:| line)`)
 	reDropped      = lazyregexp.New(`^(kex_exchange_identification|ssh_exchange_identification|banner exchange|kex_protocol_error)\b|^Connection (closed|reset) by |^Connection to \S+ port \d+ timed out|^Connection timed out during banner exchange|^ssh_dispatch_run_fatal: `)
 	reSilent       = lazyregexp.New(`^Connection timed out during banner exchange|^Connection to \S+ port \d+ timed out`)
-	reUnidentified = lazyregexp.New(`^(kex|ssh)_exchange_identification: `)
+	reUnidentified = lazyregexp.New(`^(kex|ssh)_exchange_identification: (read: )?Connection (closed|reset) by `)
 	reBroken       = lazyregexp.New(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
 )
 

@@ -90,10 +90,12 @@ func TestDiagnose(t *testing.T) {
 func TestADropIsTriedAgain(t *testing.T) {
 	for own, want := range map[string]bool{
 		behind: true,
-		"kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 10.0.0.1 port 22\r\n": true,
-		"kex_exchange_identification: Connection closed by remote host\r\n":                                       true,
-		"Connection closed by 10.0.0.1 port 22\r\n":                                                               false,
-		"root@gpu1: Permission denied (publickey).\r\n":                                                           false,
+		"kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 10.0.0.1 port 22\r\n":                                                     true,
+		"kex_exchange_identification: Connection closed by remote host\r\n":                                                                                           true,
+		"kex_exchange_identification: banner line contains invalid characters\r\nbanner exchange: Connection to 10.0.0.1 port 80: invalid format\r\n":                 false,
+		"kex_exchange_identification: No SSH version received in first 1024 lines from server\r\nbanner exchange: Connection to 10.0.0.1 port 80: invalid format\r\n": false,
+		"Connection closed by 10.0.0.1 port 22\r\n":     false,
+		"root@gpu1: Permission denied (publickey).\r\n": false,
 	} {
 		for _, host := range []string{"gpu1", "by-command"} {
 			if got := errors.Is(diagnosed(t, "", nil, onTheWay{host, own, ""}), errDropped); got != (want && host == "gpu1") {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"keyway/internal/api"
@@ -84,9 +85,13 @@ type suited struct {
 // suit is whether one workspace is suited. ssh may take long to say so, for which no other
 // workspace waits.
 type suit struct {
-	mu    sync.Mutex
-	files sshconfig.Files // none: it is not known to be suited
+	mu      sync.Mutex
+	files   sshconfig.Files         // none: it is not known to be suited
+	finding atomic.Pointer[finding] // the one that goes on; nil: none
 }
+
+// finding is one run of what finds out whether a workspace is suited. err is why it is not.
+type finding struct{ err error }
 
 func (s *suited) of(name keyway.Name) *suit {
 	s.mu.Lock()
@@ -97,15 +102,26 @@ func (s *suited) of(name keyway.Name) *suit {
 	return s.all[name]
 }
 
-// suits asks ssh only if one of its files has changed.
-func (s *suited) suits(ctx context.Context, name keyway.Name) error {
+// suits asks ssh only if one of its files has changed. Those that come while ssh is asked have
+// its refusal, too: if ssh takes long each time, none of them waits for more than that.
+func (s *suited) suits(ctx context.Context, name keyway.Name) (err error) {
 	known := s.of(name)
+	joined := known.finding.Load()
 	known.mu.Lock()
 	defer known.mu.Unlock()
+	if joined != nil && joined.err != nil {
+		return joined.err
+	}
 	if !known.files.Changed() {
 		return nil
 	}
 	known.files = nil
+	now := &finding{}
+	known.finding.Store(now)
+	defer func() {
+		now.err = err
+		known.finding.Store(nil)
+	}()
 	files, err := sshconfig.FilesFor(ctx, name)
 	if err != nil {
 		return err

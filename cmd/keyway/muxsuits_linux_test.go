@@ -13,7 +13,7 @@ import (
 )
 
 // TestASlowConfigurationHoldsUpNoOther has ssh take its time for one workspace, and asks
-// for another meanwhile.
+// for another meanwhile, and for the same once more.
 func TestASlowConfigurationHoldsUpNoOther(t *testing.T) {
 	dir := t.TempDir()
 	begun, end := filepath.Join(dir, "begun"), filepath.Join(dir, "end")
@@ -43,8 +43,15 @@ func TestASlowConfigurationHoldsUpNoOther(t *testing.T) {
 		t.Fatalf("quick has waited for slow: %v", err)
 	default:
 	}
+	known := s.of("slow")
+	joined := known.finding.Load()
 	cancel() // ends the ssh
-	if err := <-slow; err == nil {
-		t.Error("slow is suited")
+	err := <-slow
+	if err == nil || known.finding.Load() != nil {
+		t.Fatalf("slow: %v, and finding it out goes on: %v", err, known.finding.Load())
+	}
+	known.finding.Store(joined) // as for one that came meanwhile
+	if again := s.suits(t.Context(), "slow"); again != err {
+		t.Errorf("one that came meanwhile hears %v, want %v", again, err)
 	}
 }

@@ -79,8 +79,7 @@ func (c *control) serve() error {
 // allow asks the agent, unless it has allowed the client a session just now.
 func (c *control) allow() error {
 	now := time.Now()
-	// The monotonic clock stands still while the machine sleeps.
-	if max(now.Sub(c.asked), now.Round(0).Sub(c.asked.Round(0)).Abs()) < allowedFor {
+	if passed(now.Sub(c.asked), now.Round(0).Sub(c.asked.Round(0))) < allowedFor {
 		return nil
 	}
 	err := c.w.guest.permit.allow(c.pid)
@@ -89,6 +88,10 @@ func (c *control) allow() error {
 	}
 	return err
 }
+
+// passed is how much time has passed at least by one of two clocks: the monotonic one stands still
+// while the machine sleeps, and the one of the day may be set, in either direction.
+func passed(monotonic, wall time.Duration) time.Duration { return max(monotonic, wall.Abs()) }
 
 // converse answers what the client asks for.
 func (c *control) converse() error {

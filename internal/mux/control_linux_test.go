@@ -52,13 +52,28 @@ func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 	}
 }
 
-// What the agent allowed before the machine slept is asked again.
-func TestSleepEndsWhatWasAllowed(t *testing.T) {
+// What the agent allowed is asked again later, also if the clock was set back meanwhile. (A test
+// cannot have the monotonic clock stand still: see TestASleepPasses.)
+func TestTimeEndsWhatWasAllowed(t *testing.T) {
 	noAgent := &permit{socket: filepath.Join(t.TempDir(), "none")}
-	for slept, again := range map[time.Duration]bool{0: false, time.Hour: true, -time.Hour: true} {
-		c := &control{w: &workspace{guest: &guest{permit: noAgent}}, asked: time.Now().Round(0).Add(-slept)}
+	for later, again := range map[time.Duration]bool{0: false, time.Hour: true, -time.Hour: true} {
+		c := &control{w: &workspace{guest: &guest{permit: noAgent}}, asked: time.Now().Round(0).Add(-later)}
 		if err := c.allow(); (err != nil) != again {
-			t.Errorf("after %s: %v", slept, err)
+			t.Errorf("after %s: %v", later, err)
+		}
+	}
+}
+
+// The monotonic clock stands still while the machine sleeps.
+func TestASleepPasses(t *testing.T) {
+	for _, c := range []struct{ monotonic, wall, want time.Duration }{
+		{time.Second, time.Second, time.Second},
+		{0, time.Hour, time.Hour}, // it slept
+		{time.Hour, 0, time.Hour}, // the clock was set back
+		{time.Second, -time.Hour, time.Hour},
+	} {
+		if got := passed(c.monotonic, c.wall); got != c.want {
+			t.Errorf("%s and %s are %s, want %s", c.monotonic, c.wall, got, c.want)
 		}
 	}
 }

@@ -60,7 +60,7 @@ type Route struct {
 	Agents []string
 	// Commands are the hosts on the way that ssh reaches by a command of the user's.
 	Commands []string
-	// Endless is the error of a way that ssh would follow without an end; Late that of a
+	// Endless is the error of a route that ssh would follow without an end; Late that of a
 	// configuration for which ssh takes long.
 	Endless, Late error
 }

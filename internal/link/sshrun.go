@@ -190,7 +190,7 @@ func (d *sshRun) route() []*hop {
 	return route
 }
 
-// close ends the attempt and waits for its goroutines. Its processes have ended.
+// close ends the run and waits for its goroutines. Its processes have ended.
 func (d *sshRun) close() {
 	if d.listener != nil {
 		d.listener.Close()

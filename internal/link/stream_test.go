@@ -598,7 +598,7 @@ func TestANodeThatEndsAtOnce(t *testing.T) {
 	}
 }
 
-// A way that leads in a circle is not tried: ssh would start one ssh after the other.
+// A route that leads in a circle is not tried: ssh would start one ssh after the other.
 func TestAWayWithoutAnEnd(t *testing.T) {
 	w := startWorld(t)
 	w.route.Store(&Route{Endless: keyway.Errorf(keyway.BadConfig, "it leads in a circle")})

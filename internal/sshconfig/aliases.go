@@ -167,7 +167,7 @@ func hidden(path, pattern string) bool {
 func placesOf(pattern string) (dirs []string) {
 	dir := filepath.Dir(pattern)
 	for ; strings.ContainsAny(dir, "*?["); dir = filepath.Dir(dir) {
-		found, _ := filepath.Glob(dir) // of a pattern that is wrong, as ssh
+		found, _ := filepath.Glob(dir) // a malformed pattern matches nothing, as for ssh
 		dirs = append(dirs, found...)
 	}
 	return append(dirs, dir)

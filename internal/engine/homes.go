@@ -68,11 +68,25 @@ func (h Homes) recordPath(name keyway.Name) string {
 }
 
 // Record returns the Record of a workspace of this machine. The error wraps fs.ErrNotExist if there
-// is no such Home. If the Home belongs to another machine, the error names that.
+// is no such Home. If the Home belongs to another machine, the error names that. A Record that
+// cannot be read is an error for people: it proves nothing about the workspace, which may run.
 func (h Homes) Record(name keyway.Name) (Record, error) {
 	rec, err := h.read(name)
-	if err == nil && !rec.isHere() {
+	switch {
+	case err == nil && !rec.isHere():
 		return Record{}, h.elsewhere(rec)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return Record{}, keyway.Errorf(keyway.Other, "the record of the workspace %s cannot be read, so nothing of it is used, changed or replaced: %w", name, err).
+			Hint("see what is wrong with it, at the place: ls -l %s", h.recordPath(name))
+	}
+	return rec, err
+}
+
+// Known is Record, except that it is no error if there is no such Home: the Record is zero then.
+func (h Homes) Known(name keyway.Name) (Record, error) {
+	rec, err := h.Record(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, nil
 	}
 	return rec, err
 }
@@ -88,7 +102,11 @@ func (h Homes) read(name keyway.Name) (Record, error) {
 		return Record{}, err
 	}
 	defer f.Close()
-	return decodeRecord(f)
+	rec, err := decodeRecord(f)
+	if err == nil && rec.Spec.Name != name {
+		err = fmt.Errorf("it is the record of a workspace %q", rec.Spec.Name)
+	}
+	return rec, err
 }
 
 func decodeRecord(r io.Reader) (Record, error) {
@@ -98,12 +116,9 @@ func decodeRecord(r io.Reader) (Record, error) {
 		return rec, err
 	}
 	if len(data) > maxRecord {
-		return rec, fmt.Errorf("the workspace's record is over %d bytes", maxRecord)
+		return rec, fmt.Errorf("it is over %d bytes", maxRecord)
 	}
-	if err := json.Unmarshal(data, &rec); err != nil {
-		return rec, fmt.Errorf("the workspace's record: %w", err)
-	}
-	return rec, nil
+	return rec, json.Unmarshal(data, &rec)
 }
 
 func (h Homes) remember(rec Record) error {

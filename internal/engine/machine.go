@@ -62,8 +62,8 @@ func (h Homes) Refuse(r Record, here Daemon) error {
 
 // Mistaken returns the reason for which the Home of that name does not belong to the container that
 // the engine has found by that name, and in which known was not found: the Home is that of a
-// workspace of another daemon, engine or machine. It returns nil if the Home may belong to the
-// container.
+// workspace of another daemon, engine or machine, or its Record cannot be read. It returns nil if the
+// Home may belong to the container.
 func (h Homes) Mistaken(ctx context.Context, known Record, name keyway.Name, e interface {
 	Identified
 	Name() string
@@ -71,12 +71,10 @@ func (h Homes) Mistaken(ctx context.Context, known Record, name keyway.Name, e i
 	if known.Spec.Name != "" {
 		return nil
 	}
-	rec, err := h.Record(name)
+	rec, err := h.Known(name)
 	switch {
-	case keyway.Is(err, keyway.Unreachable):
+	case err != nil || rec.Spec.Name == "":
 		return err
-	case err != nil:
-		return nil
 	case rec.Spec.Engine != e.Name():
 		return NotFound(name)
 	}

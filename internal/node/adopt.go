@@ -81,6 +81,9 @@ func (n *Node) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.
 
 func (n *Node) adopt(ctx context.Context, engines []engine.Engine, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
 	has, unknown := n.find(ctx, a.Name)
+	if unknown != nil && !keyway.Is(unknown, keyway.NotFound) {
+		return keyway.Workspace{}, unknown
+	}
 	why := error(noContainers())
 	for _, e := range engines {
 		by, ok := e.(adopter)

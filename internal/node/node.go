@@ -114,8 +114,11 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	}
 	// The engine itself knows best whether it still has the workspace of a Home: somebody may have
 	// removed the container behind keyway's back.
-	if has, err := n.find(ctx, s.Name); err == nil && has != e {
+	switch has, err := n.find(ctx, s.Name); {
+	case err == nil && has != e:
 		return keyway.Workspace{}, engine.NameTaken(s.Name)
+	case err != nil && !keyway.Is(err, keyway.NotFound):
+		return keyway.Workspace{}, err
 	}
 	s.Engine = e.Name()
 	if s.Image == "" && keyway.UsesImages(s.Engine) {
@@ -147,17 +150,16 @@ func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("possible are: %s", keyway.EngineChoice())
 }
 
-// find returns the engine that has the workspace.
+// find returns the engine that has the workspace. The error is NotFound only if none is known to
+// have it, and no Record that another machine owns or that cannot be read has its name.
 func (n *Node) find(ctx context.Context, name keyway.Name) (engine.Engine, error) {
-	s, err := n.homes.Spec(name)
-	if keyway.Is(err, keyway.Unreachable) {
-		return nil, err // it belongs to another machine
+	rec, err := n.homes.Known(name)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		for _, e := range n.engines {
-			if e.Name() == s.Engine {
-				return e, nil
-			}
+	for _, e := range n.engines {
+		if e.Name() == rec.Spec.Engine {
+			return e, nil
 		}
 	}
 	var down error
@@ -200,8 +202,11 @@ func (n *Node) Purge(ctx context.Context, name keyway.Name) error {
 	if err != nil {
 		return err
 	}
-	s, unknown := n.homes.Spec(name)
-	if err := e.Remove(ctx, name); err != nil || unknown != nil {
+	rec, err := n.homes.Known(name)
+	if err != nil { // nothing is removed whose volumes would be forgotten
+		return err
+	}
+	if err := e.Remove(ctx, name); err != nil {
 		return err
 	}
 	keeper, ok := e.(engine.VolumeKeeper)
@@ -209,7 +214,7 @@ func (n *Node) Purge(ctx context.Context, name keyway.Name) error {
 		return nil
 	}
 	var errs []error
-	for _, volume := range s.Volumes() {
+	for _, volume := range rec.Spec.Volumes() {
 		errs = append(errs, keeper.RemoveVolume(ctx, volume))
 	}
 	return errors.Join(errs...)

@@ -145,7 +145,7 @@ var privileges = []mutant{
 	},
 	{
 		claim: "a container has a bounded number of processes",
-		file:  "internal/engine/docker/container.go", old: "return new(int64(defaultPids))", new: "return nil",
+		file:  "internal/engine/docker/container.go", old: "PidsLimit: new(cmp.Or(r.PidsLimit, defaultPids))", new: "PidsLimit: new(cmp.Or(r.PidsLimit, -1))",
 		pkg: "internal/engine/docker", run: "^TestPrivileges$",
 	},
 	{

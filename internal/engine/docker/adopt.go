@@ -91,7 +91,11 @@ func (e *Engine) adopt(ctx context.Context, a keyway.Adoption, c container.Inspe
 func (e *Engine) unadopt(ctx context.Context, name keyway.Name, put bool) error {
 	cleanup, cancel := cleanupContext(ctx)
 	defer cancel()
-	if rec, err := e.homes.Record(name); err == nil && put {
+	rec, err := e.homes.Record(name)
+	switch {
+	case put && err != nil: // the guest may live
+		return err
+	case put:
 		_ = e.beside().Leave(cleanup, rec) // if the container has ended, so has the guest
 	}
 	return e.homes.Remove(name)

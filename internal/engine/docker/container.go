@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,7 +175,7 @@ func environment(s keyway.Spec, gpus gpuOrder) []string {
 }
 
 func (e *Engine) hostConfig(s keyway.Spec, mode string, gpus gpuOrder) *container.HostConfig {
-	h := &container.HostConfig{
+	return &container.HostConfig{
 		// The guest is the init; a second one would only hide how it ended.
 		Init:           new(false),
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
@@ -187,9 +188,8 @@ func (e *Engine) hostConfig(s keyway.Spec, mode string, gpus gpuOrder) *containe
 		Resources:      resources(s.Resources, gpus),
 		IpcMode:        container.IpcMode(s.IPC),
 		NetworkMode:    container.NetworkMode(s.Network),
+		Tmpfs:          tmpfs(s),
 	}
-	h.Tmpfs = tmpfs(s)
-	return h
 }
 
 // noNewPrivileges is the option of docker run --security-opt: a program cannot gain privileges by
@@ -222,18 +222,11 @@ func dropped(added []string) []string {
 // GPUs, and a bound that a fork bomb reaches before the machine's own limit.
 const defaultPids = 32768
 
-func pidsLimit(r keyway.Resources) *int64 {
-	if r.PidsLimit == 0 {
-		return new(int64(defaultPids))
-	}
-	return new(r.PidsLimit)
-}
-
 // resources returns the limits for the daemon. A limit that was not requested stays at the daemon's
 // default.
 func resources(r keyway.Resources, gpus gpuOrder) container.Resources {
 	limits := container.Resources{
-		DeviceRequests: gpus.requests(), Devices: devices(r), PidsLimit: pidsLimit(r),
+		DeviceRequests: gpus.requests(), Devices: devices(r), PidsLimit: new(cmp.Or(r.PidsLimit, defaultPids)),
 		Memory: r.Memory, NanoCPUs: int64(math.Round(r.CPUs * 1e9)),
 	}
 	for _, u := range r.Ulimits {
@@ -261,10 +254,9 @@ func (e *Engine) homeMounts(name keyway.Name, mode string) []mount.Mount {
 func userMounts(s keyway.Spec) []mount.Mount {
 	var mounts []mount.Mount
 	for _, m := range s.Mounts {
-		if m.Kind != keyway.MountBind {
-			continue
+		if m.Kind == keyway.MountBind {
+			mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 		}
-		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
 	return mounts
 }

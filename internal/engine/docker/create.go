@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -82,22 +81,10 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	case !daemon.IsNotFound(err):
 		return e.client.Explain(ctx, err)
 	}
-	rec, err := e.homes.Record(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil && rec.Spec.Engine != e.Name() {
-		return engine.NameTaken(name)
-	}
-	if err := e.mine(ctx, name); err != nil {
+	if rec, err := e.homes.Known(name); err != nil || rec.Spec.Name == "" {
 		return err
 	}
-	if rec.Adopted {
-		if _, _, err := e.findAdopted(ctx, rec); !keyway.Is(err, keyway.NotFound) {
-			return cmp.Or(err, error(engine.NameTaken(name)))
-		}
-	}
-	return e.removeHome(ctx, name, e.homes.Home(name), rec.Spec.Image)
+	return e.removeRest(ctx, name, engine.NameTaken(name))
 }
 
 // create makes the workspace with the first mode that works. If none works, it leaves nothing.

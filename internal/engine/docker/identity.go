@@ -35,12 +35,12 @@ func (e *Engine) note(name keyway.Name, said system.Info) error {
 	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon = e.which(said) })
 }
 
-// mine refuses a workspace of another daemon: that this daemon has no container of that name proves
-// nothing about it.
+// mine refuses a workspace of another daemon, and one whose Record cannot be read or is another
+// machine's: that this daemon has no container of that name proves nothing about it.
 func (e *Engine) mine(ctx context.Context, name keyway.Name) error {
-	rec, err := e.homes.Record(name)
+	rec, err := e.homes.Known(name)
 	if err != nil || rec.Daemon.ID == "" || rec.Spec.Engine != e.Name() {
-		return nil
+		return err
 	}
 	here, err := e.Which(ctx)
 	if err != nil {

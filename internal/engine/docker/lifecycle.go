@@ -238,16 +238,28 @@ func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
 }
 
 // removeRest removes the Home of a workspace whose container somebody removed behind keyway's back.
-// Without a Home it returns notFound.
-func (e *Engine) removeRest(ctx context.Context, name keyway.Name, notFound error) error {
-	s, err := e.homes.Spec(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && s.Engine != e.Name() {
-		return notFound
+// The Record must prove that: no lookup that failed does, and a container may have been renamed. If
+// there is no Home of this engine, or an adopted container is there after all, it returns other.
+func (e *Engine) removeRest(ctx context.Context, name keyway.Name, other error) error {
+	rec, err := e.homes.Known(name)
+	if err == nil && rec.Spec.Engine != e.Name() {
+		return other
 	}
-	if err := e.mine(ctx, name); err != nil {
+	if err := cmp.Or(err, e.mine(ctx, name)); err != nil {
 		return err
 	}
-	return errors.Join(e.removeHelper(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), s.Image))
+	if rec.Container != "" {
+		switch m, _, err := e.findAdopted(ctx, rec); {
+		case err == nil && rec.Adopted:
+			return other
+		case err == nil:
+			return keyway.Errorf(keyway.NameTaken, "the workspace %s has its container still, which is called %s", name, m.container).
+				Hint("if you need nothing in it, remove it first, at the place: %s rm -f %s", e.Name(), m.container)
+		case !keyway.Is(err, keyway.NotFound):
+			return err
+		}
+	}
+	return errors.Join(e.removeHelper(ctx, name), e.removeHome(ctx, name, e.homes.Home(name), rec.Spec.Image))
 }
 
 // gonePoll is the interval at which a container that is being removed is looked for.

@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// unreadable are the ways in which the Record of train tells nothing of it.
+var unreadable = map[string]func(record string) error{
+	"no JSON":             func(r string) error { return os.WriteFile(r, []byte(`{"spec":{"name":"tr`), 0o600) },
+	"empty":               func(r string) error { return os.WriteFile(r, nil, 0o600) },
+	"nothing in it":       func(r string) error { return os.WriteFile(r, []byte("{}"), 0o600) },
+	"another workspace's": func(r string) error { return os.WriteFile(r, []byte(`{"spec":{"name":"other"}}`), 0o600) },
+	"too long":            func(r string) error { return os.WriteFile(r, bytes.Repeat([]byte(" "), maxRecord+1), 0o600) },
+	"no file":             func(r string) error { return os.Mkdir(r, 0o700) },
+}
+
+// dockerHere is an engine whose daemon is known.
+type dockerHere struct{}
+
+func (dockerHere) Name() string                          { return "docker" }
+func (dockerHere) Which(context.Context) (Daemon, error) { return Daemon{ID: "here"}, nil }
+
+// TestUnreadableRecords: a Record that cannot be read is no workspace that is not there, and
+// the error says which workspace it is, and of which file.
+func TestUnreadableRecords(t *testing.T) {
+	for what, damage := range unreadable {
+		homes := HomesIn(t.TempDir())
+		if _, err := homes.Make(spec("train"), Guest{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(homes.recordPath("train")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := homes.Known("train"); err != nil {
+			t.Errorf("without a Record: %v", err)
+		}
+		if err := damage(homes.recordPath("train")); err != nil {
+			t.Fatal(err)
+		}
+		_, read := homes.Record("train")
+		_, known := homes.Known("train")
+		for how, err := range map[string]error{"read": read, "known": known, "mistaken": homes.Mistaken(t.Context(), Record{}, "train", dockerHere{})} {
+			if said := keyway.AsError(err); said == nil || !strings.Contains(said.Message, "the record of the workspace train cannot be read") || !strings.Contains(said.Next, homes.recordPath("train")) {
+				t.Errorf("%s, %s: %v", what, how, err)
+			}
+		}
+		if _, err := homes.Make(spec("train"), Guest{}); !keyway.Is(err, keyway.NameTaken) {
+			t.Errorf("%s: made once more: %v", what, err)
+		}
+	}
+}

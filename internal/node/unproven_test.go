@@ -1,0 +1,76 @@
+//go:build unix
+
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"keyway/internal/engine"
+	"keyway/internal/keyway"
+)
+
+// keepsVolumes is an engine that tells what it removes.
+type keepsVolumes struct {
+	adoptingEngine
+	removed []string
+}
+
+func (k *keepsVolumes) Remove(_ context.Context, n keyway.Name) error {
+	k.removed = append(k.removed, string(n))
+	return nil
+}
+
+func (k *keepsVolumes) RemoveVolume(_ context.Context, name string) error {
+	k.removed = append(k.removed, name)
+	return nil
+}
+
+// TestARecordThatProvesNothing has a Home whose Record is another machine's, or cannot be
+// read: nothing makes, changes or removes a workspace of that name, even if an engine has one.
+func TestARecordThatProvesNothing(t *testing.T) {
+	theirs, err := json.Marshal(engine.Record{Spec: keyway.Spec{Name: "train", Engine: "docker"}, Machine: engine.Machine{ID: "another", Host: "gpu2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		record []byte
+		says   string
+		kind   keyway.Kind
+	}{
+		"another machine's": {theirs, "gpu2", keyway.Unreachable},
+		"damaged":           {[]byte(`{"spec":`), "the record of the workspace train cannot be read", keyway.Other},
+	} {
+		for _, has := range [][]keyway.Name{nil, {"train"}} {
+			homes := engine.HomesIn(t.TempDir())
+			if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, engine.Guest{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(homes.Dir(), ".train.json"), c.record, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			docker := &keepsVolumes{adoptingEngine: adoptingEngine{fakeEngine: fakeEngine{name: keyway.EngineDocker, has: has}, containers: []string{"web"}}}
+			n := New(homes, nil, docker)
+			n.published.dir = filepath.Join(t.TempDir(), "none")
+			quiet := func(keyway.Progress) {}
+			_, created := n.Create(t.Context(), keyway.Spec{Name: "train", Image: "x"}, quiet)
+			_, adopted := n.Adopt(t.Context(), keyway.Adoption{Name: "train", Container: "web"}, quiet)
+			_, dialled := n.Dial(t.Context(), "train")
+			for how, err := range map[string]error{
+				"up": created, "adopt": adopted, "ssh": dialled, "stop": n.Stop(t.Context(), "train", 0), "start": n.Start(t.Context(), "train"),
+				"rm": n.Remove(t.Context(), "train"), "rm --volumes": n.Purge(t.Context(), "train"), "keys": n.Admit(t.Context(), "train", nil),
+			} {
+				if !keyway.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%s, %s: %v", what, how, err)
+				}
+			}
+			if docker.created != nil || docker.adopted != nil || docker.removed != nil {
+				t.Errorf("%s: made %v, adopted %v, removed %v", what, docker.created, docker.adopted, docker.removed)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -240,6 +241,20 @@ func (h Homes) Names() ([]keyway.Name, error) {
 		rec, err := h.read(name)
 		return err == nil && !rec.isHere()
 	}), err
+}
+
+// Adopted returns the Records of the adopted workspaces of this machine. With an error, it returns
+// those that can be read.
+func (h Homes) Adopted() (list []Record, unknown error) {
+	names, unknown := h.Names()
+	for _, name := range names {
+		rec, err := h.Known(name)
+		unknown = cmp.Or(unknown, err)
+		if rec.Adopted {
+			list = append(list, rec)
+		}
+	}
+	return list, unknown
 }
 
 // all returns the workspaces of all machines that have a Home.

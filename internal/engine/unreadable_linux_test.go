@@ -31,7 +31,12 @@ func (dockerHere) Which(context.Context) (Daemon, error) { return Daemon{ID: "he
 func TestUnreadableRecords(t *testing.T) {
 	for what, damage := range unreadable {
 		homes := HomesIn(t.TempDir())
-		if _, err := homes.Make(spec("train"), Guest{}); err != nil {
+		for _, name := range []keyway.Name{"train", "whole"} {
+			if _, err := homes.Make(spec(name), Guest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := homes.remember(Record{Spec: spec("whole"), Adopted: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Remove(homes.recordPath("train")); err != nil {
@@ -49,6 +54,10 @@ func TestUnreadableRecords(t *testing.T) {
 			if said := keyway.AsError(err); said == nil || !strings.Contains(said.Message, "the record of the workspace train cannot be read") || !strings.Contains(said.Next, homes.recordPath("train")) {
 				t.Errorf("%s, %s: %v", what, how, err)
 			}
+		}
+		adopted, err := homes.Adopted()
+		if err == nil || len(adopted) != 1 || adopted[0].Spec.Name != "whole" {
+			t.Errorf("%s: adopted are %+v, %v", what, adopted, err)
 		}
 		if _, err := homes.Make(spec("train"), Guest{}); !keyway.Is(err, keyway.NameTaken) {
 			t.Errorf("%s: made once more: %v", what, err)

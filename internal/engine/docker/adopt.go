@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/system"
@@ -107,15 +108,10 @@ func (e *Engine) isAdopted(name keyway.Name) (engine.Record, bool) {
 	return rec, err == nil && rec.Adopted && rec.Spec.Engine == e.Name()
 }
 
-// adopted returns the Records of all adopted workspaces.
-func (e *Engine) adopted() (all []engine.Record) {
-	names, _ := e.homes.Names() // only those that can be read
-	for _, name := range names {
-		if rec, ok := e.isAdopted(name); ok {
-			all = append(all, rec)
-		}
-	}
-	return all
+// adopted returns the Records of all workspaces that this engine has adopted.
+func (e *Engine) adopted() []engine.Record {
+	all, _ := e.homes.Adopted() // the node lists those that cannot be read
+	return slices.DeleteFunc(all, func(rec engine.Record) bool { return rec.Spec.Engine != e.Name() })
 }
 
 // findAdopted finds the container of an adopted workspace by its ID: a new container of the same

@@ -116,16 +116,21 @@ const maxClaim = 256
 func (g *Guests) claim() string { return g.Owner + " " + g.Homes.Mark() + "\n" }
 
 // untaken refuses a container that has a guest, or something else at the guest's path. It removes
-// the remains of a guest of this owner that no Record names.
+// the remains of a guest of this owner that no Record names. If a Record cannot be read, that may be
+// the one which names the guest.
 func (g *Guests) untaken(ctx context.Context, c container.InspectResponse) error {
-	if name, ok := g.taken()[c.ID]; ok {
+	taken, unknown := g.taken()
+	if name, ok := taken[c.ID]; ok {
 		return keyway.Errorf(keyway.NameTaken, "the container %s is the workspace %s already", NameOf(c), name).Advise(keyway.IsWorkspace, string(name))
 	}
 	if g.isFree(ctx, c.ID) {
 		return nil
 	}
 	said := g.claimIn(ctx, c.ID)
-	if said == g.claim() {
+	switch {
+	case said == g.claim() && unknown != nil:
+		return unknown
+	case said == g.claim():
 		return g.leaveRest(ctx, c.ID)
 	}
 	owner, _, whole := strings.Cut(said, " ")
@@ -180,16 +185,15 @@ func readClaim(archive io.Reader) string {
 	return string(text)
 }
 
-// taken maps the IDs of containers to the workspaces of this owner in them.
-func (g *Guests) taken() map[string]keyway.Name {
+// taken maps the IDs of containers to the workspaces of this owner in them. With an error, it has
+// those of the Records that can be read.
+func (g *Guests) taken() (map[string]keyway.Name, error) {
 	taken := map[string]keyway.Name{}
-	names, _ := g.Homes.Names() // only those that can be read
-	for _, name := range names {
-		if rec, err := g.Homes.Record(name); err == nil && rec.Adopted {
-			taken[rec.Container] = name
-		}
+	adopted, unknown := g.Homes.Adopted()
+	for _, rec := range adopted {
+		taken[rec.Container] = rec.Spec.Name
 	}
-	return taken
+	return taken, unknown
 }
 
 // maxListed bounds the containers that are listed.
@@ -201,7 +205,8 @@ func (g *Guests) List(ctx context.Context) ([]keyway.Container, error) {
 	if err != nil {
 		return nil, g.Client.Explain(ctx, err)
 	}
-	list, taken := []keyway.Container{}, g.taken()
+	list := []keyway.Container{}
+	taken, _ := g.taken() // Claim decides
 	for _, c := range found.Items[:min(len(found.Items), maxListed)] {
 		if len(c.Names) == 0 || !keyway.IsContainerID(c.ID) || c.Labels[inside.LabelOwner] != "" && strings.HasPrefix(c.Names[0], "/keyway-") {
 			continue

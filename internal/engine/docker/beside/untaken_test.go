@@ -1,0 +1,68 @@
+package beside
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
+	"keyway/internal/engine/docker/inside"
+	"keyway/internal/keyway"
+)
+
+// claimed is a daemon whose container has a claim at the guest's path; an empty one: nothing is
+// there.
+type claimed struct {
+	claim   string
+	touched atomic.Int32 // requests that change the container
+}
+
+func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch archive := strings.HasSuffix(r.URL.Path, "/archive"); {
+	case strings.HasSuffix(r.URL.Path, "/_ping"):
+		w.Header().Set("Api-Version", "1.44")
+	case archive && c.claim != "" && (r.Method == http.MethodHead || r.Method == http.MethodGet):
+		w.Header().Set("X-Docker-Container-Path-Stat", base64.StdEncoding.EncodeToString([]byte(`{"name":"owner"}`)))
+		if data, err := inside.Archive(inside.File{Path: claimPath, Data: []byte(c.claim)}); err == nil && r.Method == http.MethodGet {
+			_, _ = w.Write(data)
+		}
+	case r.Method == http.MethodHead:
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		c.touched.Add(1)
+		http.Error(w, `{"message":"no"}`, http.StatusInternalServerError)
+	}
+}
+
+// TestAGuestThatAnUnreadableRecordMayName is not taken for remains, and goes on.
+func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		d := &claimed{}
+		server := httptest.NewServer(d)
+		t.Cleanup(server.Close)
+		c, err := daemon.New(daemon.Options{Host: "tcp://" + server.Listener.Addr().String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &Guests{Client: c, Homes: engine.HomesIn(t.TempDir()), Guest: engine.Guest{Dir: t.TempDir()}, Owner: "1000"}
+		if _, err := g.Homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, g.Guest); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(g.Homes.Dir(), ".train.json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if there {
+			d.claim = g.claim()
+		}
+		err = g.untaken(t.Context(), running(nil))
+		if (err != nil) != there || there && !strings.Contains(err.Error(), "the record of the workspace train cannot be read") || d.touched.Load() > 0 {
+			t.Errorf("a guest is there: %t: %v; the container was touched %d times", there, err, d.touched.Load())
+		}
+	}
+}

@@ -143,16 +143,23 @@ func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *con
 // besideNothing is the reason for an adopted workspace whose container runs without its guest.
 const besideNothing = "its guest does not run, while its container does"
 
-// describeAdopted describes an adopted workspace for List. It returns nil if its container is gone;
-// the node reports that.
+// notHere reports whether findAdopted has seen that this daemon does not have the container.
+func notHere(err error) bool {
+	return keyway.Is(err, keyway.NotFound) || keyway.Is(err, keyway.Unreachable)
+}
+
+// describeAdopted describes an adopted workspace for List. It returns nil if its container is gone,
+// or is another daemon's; the node reports that.
 func (e *Engine) describeAdopted(ctx context.Context, rec engine.Record) *keyway.Workspace {
 	m, st, err := e.findAdopted(ctx, rec)
-	if err != nil {
-		return nil
-	}
 	state, reason, info := keyway.Stopped, besideNothing, keyway.GuestInfo{}
 	next := keyway.StartNow
 	switch {
+	case notHere(err):
+		return nil
+	case err != nil:
+		m.spec, m.rec = rec.Spec, rec
+		state, reason, next = keyway.Broken, keyway.AsError(err).Message, ""
 	case st.Paused:
 		state, reason, next = keyway.Broken, "its container is paused", ""
 	case !st.Running:

@@ -10,12 +10,16 @@ import (
 	"keyway/internal/proctree"
 )
 
-// adoptedGPUs returns the GPUs of the running containers that this owner has adopted.
-func (e *Engine) adoptedGPUs(ctx context.Context) (all []gpu.Holding) {
+// adoptedGPUs returns the GPUs of the running containers that this owner has adopted. A container
+// that cannot be looked at may have some.
+func (e *Engine) adoptedGPUs(ctx context.Context) (all []gpu.Holding, err error) {
 	for _, rec := range e.adopted() {
 		m, st, err := e.findAdopted(ctx, rec)
-		if err != nil || !st.Running || m.spec.GPUs.None() {
+		if notHere(err) || err == nil && (!st.Running || m.spec.GPUs.None()) {
 			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		h := gpu.Holding{Holder: gpu.Holder{Owner: e.owner, Workspace: rec.Spec.Name, Engine: e.Name()}, Asked: m.spec.GPUs}
 		if e.client.Local() && proctree.IsFirst(st.Pid) {
@@ -23,7 +27,7 @@ func (e *Engine) adoptedGPUs(ctx context.Context) (all []gpu.Holding) {
 		}
 		all = append(all, h)
 	}
-	return all
+	return all, nil
 }
 
 // claimGPUs records, for every user of the machine, that the GPUs of an adopted container are held

@@ -163,7 +163,8 @@ func (e *Engine) GPUs(ctx context.Context) ([]gpu.Holding, error) {
 			all = append(all, gpu.Holding{Holder: holder, UUIDs: ids})
 		}
 	}
-	return append(all, e.adoptedGPUs(ctx)...), nil
+	adopted, err := e.adoptedGPUs(ctx)
+	return append(all, adopted...), err
 }
 
 // boundTo returns the UUIDs of the GPUs that a container is bound to.

@@ -126,6 +126,28 @@ func TestOnlyABereftHomeIsRemoved(t *testing.T) {
 	}
 }
 
+// TestAnAdoptedContainerThatCannotBeSeen: that the daemon fails to describe a container does not
+// mean that it is gone, or that its GPUs are free.
+func TestAnAdoptedContainerThatCannotBeSeen(t *testing.T) {
+	for what, c := range map[string]struct {
+		containers map[string]string
+		listed     bool
+	}{
+		"it fails":        {map[string]string{restID: "broken layer"}, true},
+		"it says nothing": {map[string]string{restID: `{"Id":"` + restID + `","Name":"/web"}`}, true},
+		"it is gone":      {nil, false},
+	} {
+		e := engineOf(t, &stock{containers: c.containers}, engine.Record{Spec: keyway.Spec{Engine: keyway.EngineDocker}, Container: restID, Adopted: true}, "")
+		list, err := e.List(t.Context())
+		if err != nil || (len(list) == 1) != c.listed || c.listed && (list[0].Name != "train" || list[0].State != keyway.Broken || list[0].Reason == "" || list[0].Sessions >= 0 || list[0].Next != "") {
+			t.Errorf("%s: the list is %+v, %v", what, list, err)
+		}
+		if held, err := e.GPUs(t.Context()); (err != nil) != c.listed || len(held) > 0 {
+			t.Errorf("%s: the GPUs are %+v, %v", what, held, err)
+		}
+	}
+}
+
 // TestAFailedAdoptionLeavesNoGuest: while a guest may live in a container, the Record that names
 // it stays.
 func TestAFailedAdoptionLeavesNoGuest(t *testing.T) {

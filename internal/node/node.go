@@ -92,6 +92,7 @@ func (n *Node) List(ctx context.Context) (api.Listing, error) {
 		return api.Listing{}, err
 	}
 	list.Workspaces = append(list.Workspaces, n.elsewhere()...)
+	list.Workspaces = append(list.Workspaces, without(n.unreadable(), list.Workspaces)...)
 	slices.SortFunc(list.Workspaces, func(a, b keyway.Workspace) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
 }
@@ -314,15 +315,31 @@ func (n *Node) elsewhere() (list []keyway.Workspace) {
 	return list
 }
 
+// unreadable returns the workspaces of which no engine knows, because their Records cannot be read.
+func (n *Node) unreadable() (list []keyway.Workspace) {
+	names, err := n.homes.Names()
+	if err != nil {
+		return nil
+	}
+	for _, name := range names {
+		if _, err := n.homes.Known(name); err != nil && !keyway.Is(err, keyway.Unreachable) {
+			list = append(list, keyway.Workspace{Name: name, State: keyway.Broken, Reason: keyway.AsError(err).Message, Sessions: -1})
+		}
+	}
+	return list
+}
+
+// without returns list without the workspaces that are found already.
+func without(list, found []keyway.Workspace) []keyway.Workspace {
+	return slices.DeleteFunc(list, func(w keyway.Workspace) bool {
+		return slices.ContainsFunc(found, func(f keyway.Workspace) bool { return f.Name == w.Name })
+	})
+}
+
 // orphaned returns the workspaces of e of which only the Home is left: somebody removed them behind
 // keyway's back, or another daemon has them. They are not removed unasked: for workspaces of an
 // older keyway, the daemon is unknown.
 func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
-	without := func(list, found []keyway.Workspace) []keyway.Workspace {
-		return slices.DeleteFunc(list, func(w keyway.Workspace) bool {
-			return slices.ContainsFunc(found, func(f keyway.Workspace) bool { return f.Name == w.Name })
-		})
-	}
 	list := without(n.unseen(e.Name(), &keyway.Error{}), found)
 	// Workspaces that are being made or removed also have a Home without a container, but their
 	// lock is held. One without a held lock is complete by now, or orphaned.

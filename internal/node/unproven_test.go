@@ -31,7 +31,8 @@ func (k *keepsVolumes) RemoveVolume(_ context.Context, name string) error {
 }
 
 // TestARecordThatProvesNothing has a Home whose Record is another machine's, or cannot be
-// read: nothing makes, changes or removes a workspace of that name, even if an engine has one.
+// read: nothing makes, changes or removes a workspace of that name, even if an engine has one,
+// and the list shows it.
 func TestARecordThatProvesNothing(t *testing.T) {
 	theirs, err := json.Marshal(engine.Record{Spec: keyway.Spec{Name: "train", Engine: "docker"}, Machine: engine.Machine{ID: "another", Host: "gpu2"}})
 	if err != nil {
@@ -41,9 +42,10 @@ func TestARecordThatProvesNothing(t *testing.T) {
 		record []byte
 		says   string
 		kind   keyway.Kind
+		state  keyway.State
 	}{
-		"another machine's": {theirs, "gpu2", keyway.Unreachable},
-		"damaged":           {[]byte(`{"spec":`), "the record of the workspace train cannot be read", keyway.Other},
+		"another machine's": {theirs, "gpu2", keyway.Unreachable, keyway.Elsewhere},
+		"damaged":           {[]byte(`{"spec":`), "the record of the workspace train cannot be read", keyway.Other, keyway.Broken},
 	} {
 		for _, has := range [][]keyway.Name{nil, {"train"}} {
 			homes := engine.HomesIn(t.TempDir())
@@ -70,6 +72,13 @@ func TestARecordThatProvesNothing(t *testing.T) {
 			}
 			if docker.created != nil || docker.adopted != nil || docker.removed != nil {
 				t.Errorf("%s: made %v, adopted %v, removed %v", what, docker.created, docker.adopted, docker.removed)
+			}
+			if has != nil {
+				continue
+			}
+			list, err := n.List(t.Context())
+			if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != c.state || !strings.Contains(list.Workspaces[0].Reason, c.says) {
+				t.Errorf("%s: %+v, %v", what, list, err)
 			}
 		}
 	}

@@ -74,8 +74,11 @@ func (c Container) Devices(ctx context.Context) (names []string, told bool, err 
 			names = append(names, word)
 		}
 	}
-	if ctx.Err() != nil {
+	switch err := lines.Err(); {
+	case ctx.Err() != nil:
 		return nil, false, ctx.Err()
+	case told && err != nil: // a guest that does not know the command says so by an error, too
+		return nil, false, err
 	}
 	return names, told, nil
 }

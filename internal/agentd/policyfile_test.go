@@ -11,27 +11,36 @@ import (
 	"keyway/internal/policy"
 )
 
-func TestPolicyFollowsItsFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "policy.yaml")
-	if _, err := openPolicy(path, io.Discard); err == nil {
-		t.Error("a policy that was named and is not there")
-	}
-	write := func(text string) {
+// provenLogin is a request that the preset of openssh allows.
+var provenLogin = policy.Facts{Op: policy.Sign, Remote: true, Proven: true, Purpose: policy.Login, Constraint: policy.Unconstrained, To: policy.Host{Fingerprint: "SHA256:x"}}
+
+// followedPolicy opens a policy file that has openssh's preset. write replaces its content.
+func followedPolicy(t *testing.T, path string, news io.Writer) (f *policyFile, write func(text string)) {
+	t.Helper()
+	write = func(text string) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write("preset: openssh\n")
-	var news bytes.Buffer
-	f, err := openPolicy(path, &news)
+	f, err := openPolicy(path, news)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unknown := policy.Facts{Op: policy.Sign, Remote: true, Proven: true, Purpose: policy.Login, Constraint: policy.Unconstrained, To: policy.Host{Fingerprint: "SHA256:x"}}
+	return f, write
+}
+
+func TestPolicyFollowsItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	if _, err := openPolicy(path, io.Discard); err == nil {
+		t.Error("a policy that was named and is not there")
+	}
+	var news bytes.Buffer
+	f, write := followedPolicy(t, path, &news)
 	expect := func(what string, want policy.Verdict) {
 		t.Helper()
-		if d := f.current().Decide(unknown, nil); d.Verdict != want {
+		if d := f.current().Decide(provenLogin, nil); d.Verdict != want {
 			t.Errorf("%s: %+v", what, d)
 		}
 	}

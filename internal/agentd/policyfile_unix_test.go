@@ -4,7 +4,6 @@ package agentd
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,20 +16,8 @@ import (
 // TestPolicyIsReadLater has the policy change while the process has no descriptor left: it is read
 // as soon as it can be, though the file does not change again, and the error is told once.
 func TestPolicyIsReadLater(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "policy.yaml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("preset: openssh\n")
 	var news bytes.Buffer
-	f, err := openPolicy(path, &news)
-	if err != nil {
-		t.Fatal(err)
-	}
-	login := policy.Facts{Op: policy.Sign, Remote: true, Proven: true, Purpose: policy.Login, Constraint: policy.Unconstrained, To: policy.Host{Fingerprint: "SHA256:x"}}
+	f, write := followedPolicy(t, filepath.Join(t.TempDir(), "policy.yaml"), &news)
 	write("rules:\n  - deny: any\n")
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -41,14 +28,14 @@ func TestPolicyIsReadLater(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	verdicts := []policy.Verdict{f.current().Decide(login, nil).Verdict, f.current().Decide(login, nil).Verdict}
+	verdicts := []policy.Verdict{f.current().Decide(provenLogin, nil).Verdict, f.current().Decide(provenLogin, nil).Verdict}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	if verdicts[0] != policy.Allow || verdicts[1] != policy.Allow || strings.Count(news.String(), "the last good policy stays") != 1 {
 		t.Errorf("without descriptors: %v, and it says %q", verdicts, news.String())
 	}
-	if d := f.current().Decide(login, nil); d.Verdict != policy.Deny {
+	if d := f.current().Decide(provenLogin, nil); d.Verdict != policy.Deny {
 		t.Errorf("afterwards: %+v", d)
 	}
 }

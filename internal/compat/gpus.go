@@ -33,7 +33,7 @@ func gpus(a Asked) []Finding {
 // lent is what keeps the workspace from having its share of all GPUs of the place.
 func (a Asked) lent(report keyway.GPUReport) []Finding {
 	all, wish := report.GPUs, a.Spec.GPUs
-	wanted := slices.DeleteFunc(slices.Clone(all), func(g keyway.GPU) bool { return g.UUID == "" })
+	wanted := reachable(all)
 	count := wish.Count
 	switch usable := strconv.Itoa(len(wanted)); {
 	case len(wish.IDs) > 0:
@@ -69,10 +69,15 @@ func (a Asked) lent(report keyway.GPUReport) []Finding {
 	return advised(warning(keyway.NoGPU, "", "the GPUs asked for (%s) are not free now; %s", wish, why), keyway.WaitForGPUs, wish.String())
 }
 
+// reachable returns the GPUs that the driver can reach.
+func reachable(all []keyway.GPU) []keyway.GPU {
+	return slices.DeleteFunc(slices.Clone(all), func(g keyway.GPU) bool { return g.UUID == "" })
+}
+
 // reserved are the GPUs that those in the queue could use, by UUID. A wish that the place cannot
 // meet reserves none.
 func reserved(report keyway.GPUReport) map[string]bool {
-	usable := slices.DeleteFunc(slices.Clone(report.GPUs), func(g keyway.GPU) bool { return g.UUID == "" })
+	usable := reachable(report.GPUs)
 	all := map[string]bool{}
 	for _, w := range report.Queue {
 		wish, err := keyway.ParseGPUs(w.GPUs)
